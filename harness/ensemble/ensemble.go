@@ -55,7 +55,7 @@ type Ensemble interface {
 	Close(ctx context.Context) error
 }
 
-// Killer ends nodes as a power cut would, without any shutdown, and starts them again on their old data.
+// Killer ends nodes as kill -9 does, without any shutdown, and starts them again on their old data.
 type Killer interface {
 	Kill(ctx context.Context, node int) error
 
