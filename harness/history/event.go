@@ -66,6 +66,13 @@ const (
 	FaultStart = "start"
 	FaultStop  = "stop"
 
+	// FactStall is a pause of the process that clients run in; Result is how long
+	// it was, up to the time of the event.
+	FactStall = "stall"
+	// FactLeft is what clients left behind: Object says what ("znodes",
+	// "watches", "goroutines"), Result how many, Arg which.
+	FactLeft = "left"
+
 	PhaseWork    = "work"    // clients work, the nemesis follows its plan
 	PhaseHeal    = "heal"    // the nemesis stops; everything is being mended
 	PhaseHealed  = "healed"  // the ensemble is healthy: liveness counts from here

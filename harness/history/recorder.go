@@ -18,6 +18,7 @@ type Recorder struct {
 	mu     sync.Mutex
 	chunks [][]Event
 	counts [kinds]int
+	at     Progress
 	sealed bool
 }
 
@@ -45,8 +46,31 @@ func (r *Recorder) Record(e Event) Event {
 	// The clock is read under the lock: times rise with indexes.
 	e.Time = time.Since(r.start)
 	r.chunks[last] = append(r.chunks[last], e)
-	r.counts[e.Kind]++
+	r.countLocked(&e)
 	return e
+}
+
+func (r *Recorder) countLocked(e *Event) {
+	r.counts[e.Kind]++
+	switch {
+	case e.Kind == Phase:
+		r.at.Phase = e.Op
+	case e.Kind == Fault && e.Op == FaultStart:
+		r.at.Started++
+	case e.Kind == Fault && e.Op == FaultStop:
+		r.at.Stopped++
+	case e.Kind == Hold && e.Op == HoldBegin:
+		r.at.Holds++
+	case e.Kind == Hold && e.Op == HoldLost:
+		r.at.Lost++
+	}
+}
+
+// Progress is how far a recording has got.
+type Progress struct {
+	Phase            string // that was entered last
+	Started, Stopped int    // faults
+	Holds, Lost      int    // grants told of, and how many of them were lost
 }
 
 // Start is the instant that times count from.
@@ -60,6 +84,13 @@ func (r *Recorder) Count(k Kind) int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.counts[k]
+}
+
+// Progress returns how far the recording has got.
+func (r *Recorder) Progress() Progress {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.at
 }
 
 // Seal ends the recording. It may be called more than once.
