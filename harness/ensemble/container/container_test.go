@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -176,8 +177,18 @@ func TestAMissingImageIsSaid(t *testing.T) {
 }
 
 func TestAMissingEngineIsSaid(t *testing.T) {
-	t.Setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
-	start := time.Now()
-	_, err := zookeeper.Image(t.Context(), t.Output())
-	one(t, start, err, "Docker engine")
+	if os.Getenv("ZKCOORD_TEST_WITHOUT_ENGINE") != "" {
+		start := time.Now()
+		_, err := Start(t.Context(), Options{})
+		one(t, start, err, "no Docker engine answers")
+		_, err = zookeeper.Image(t.Context(), t.Output())
+		one(t, start, err, "no Docker engine answers")
+		return
+	}
+	// In a process of its own, because testcontainers looks for the engine once and for all.
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestAMissingEngineIsSaid$")
+	cmd.Env = append(os.Environ(), "ZKCOORD_TEST_WITHOUT_ENGINE=1", "DOCKER_HOST=unix:///nowhere/docker.sock")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%v: %s", err, out)
+	}
 }

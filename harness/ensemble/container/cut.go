@@ -123,6 +123,9 @@ func (e *Ensemble) count(ctx context.Context, node int, rules []string) error {
 			"iptables -w -C OUTPUT -j " + chainOut + " 2>/dev/null || iptables -w -I OUTPUT -j " + chainOut + "\n"
 	}
 	out, err := e.exec(ctx, node, script)
+	if err == nil && rules == nil && len(e.cuts) == 0 {
+		e.ruled[node] = false
+	}
 	e.mu.Lock()
 	e.dropped += packets(out)
 	e.mu.Unlock()

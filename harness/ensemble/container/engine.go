@@ -47,16 +47,16 @@ type engine struct {
 // connect finds the engine and makes sure that it answers.
 func connect(ctx context.Context) (*engine, error) {
 	setUp()
-	ctx, cancel := context.WithTimeout(ctx, engineTimeout)
+	bounded, cancel := context.WithTimeout(ctx, engineTimeout)
 	defer cancel()
-	c, err := testcontainers.NewDockerClientWithOpts(ctx)
+	c, err := testcontainers.NewDockerClientWithOpts(bounded)
 	if err == nil {
-		if _, err = c.Ping(ctx, client.PingOptions{}); err == nil {
+		if _, err = c.Ping(bounded, client.PingOptions{}); err == nil {
 			return &engine{c}, nil
 		}
 		c.Close()
 	}
-	if errors.Is(context.Cause(ctx), context.Canceled) {
+	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
 	return nil, fmt.Errorf("no Docker engine answers: %s. Install or start one (on Debian: apt-get install docker.io),"+

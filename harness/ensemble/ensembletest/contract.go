@@ -23,7 +23,7 @@ const patience = 60 * time.Second
 // Contract checks an ensemble of at least three fresh nodes, and closes it. What the ensemble cannot do is skipped.
 func Contract(t *testing.T, e ensemble.Ensemble) {
 	c := contract{e}
-	t.Cleanup(func() { e.Close(context.Background()) })
+	defer e.Close(context.Background())
 	for _, step := range []struct {
 		name string
 		run  func(*testing.T)
