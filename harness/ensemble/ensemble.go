@@ -23,6 +23,9 @@ import (
 // ErrNoLeader says that no node serves as leader at the moment: an election is under way, or there is no quorum. Ask again.
 var ErrNoLeader = errors.New("no node serves as leader")
 
+// ErrClosed is what every method but Close returns after Close.
+var ErrClosed = errors.New("ensemble is closed")
+
 // DialFunc has the shape of net.Dialer.DialContext.
 type DialFunc = func(ctx context.Context, network, address string) (net.Conn, error)
 
