@@ -11,6 +11,7 @@ import (
 
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 	"github.com/zkcoord/zkcoord/harness/history"
+	"github.com/zkcoord/zkcoord/session"
 )
 
 // Link is what a client dials through. Faults find out by type assertion what
@@ -41,6 +42,8 @@ type Client struct {
 
 	env  *Env
 	link Link
+
+	listeners sync.WaitGroup // of sessions; each ends with its session
 
 	mu      sync.Mutex
 	process int32 // a new one after each operation whose outcome nobody knows
@@ -137,18 +140,43 @@ func (c *Client) Opened(s SessionInfo) {
 	c.Record(history.Event{Kind: history.Session, Op: history.SessionNew, Arg: s.Timeout.String()})
 }
 
-// SessionState records what the client was told of its session: one of the
-// history's Session constants. Lost and closed make it unknown to faults.
-func (c *Client) SessionState(state string, cause error) {
-	e := history.Event{Kind: history.Session, Op: state}
+// SessionState records what the client was told of the session id: one of the
+// history's Session constants. After lost and closed faults do not know it.
+func (c *Client) SessionState(id int64, state string, cause error) {
+	e := history.Event{Kind: history.Session, Op: state, Session: id}
 	if cause != nil {
 		e.Error = cause.Error()
 	}
 	c.Record(e)
-	if state == history.SessionLost || state == history.SessionClosed {
-		c.mu.Lock()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.session.ID == id && (state == history.SessionLost || state == history.SessionClosed) {
 		c.session = SessionInfo{}
-		c.mu.Unlock()
+	}
+}
+
+// Open opens a session of package session through the client's own link, and
+// records what becomes of it. Servers and Dial of opts are set; the caller closes
+// the session.
+func (c *Client) Open(ctx context.Context, opts session.Options) (*session.Session, error) {
+	opts.Servers, opts.Dial = c.env.Servers(), c.Dial
+	s, err := session.Open(ctx, opts)
+	if err != nil {
+		return nil, err
+	}
+	c.Opened(SessionInfo{ID: s.ID(), Password: s.Password(), Timeout: s.Timeout()})
+	c.listeners.Go(func() { c.follow(s) })
+	return s, nil
+}
+
+// follow records the states of s after the first, to its end.
+func (c *Client) follow(s *session.Session) {
+	first := true
+	for state := range s.States(context.Background()) {
+		if !first || state != session.Connected {
+			c.SessionState(s.ID(), state.String(), s.Err())
+		}
+		first = false
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/zkcoord/zkcoord/harness/checker"
 	"github.com/zkcoord/zkcoord/harness/history"
+	"github.com/zkcoord/zkcoord/session"
 )
 
 // Scenario is one claim and everything that is needed to try it. It is a plain
@@ -91,13 +92,13 @@ func Failed(err error) error {
 }
 
 // Outcome is the default of Scenario.Outcome: OK for nil, Fail for errors marked by
-// [Failed], else Info, since nobody knows.
+// [Failed] and those of package session that say so, else Info, since nobody knows.
 func Outcome(err error) history.Kind {
 	var failed errFailed
 	switch {
 	case err == nil:
 		return history.OK
-	case errors.As(err, &failed):
+	case errors.As(err, &failed), session.Outcome(err) == session.Failed:
 		return history.Fail
 	}
 	return history.Info
