@@ -1,0 +1,199 @@
+package wire
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+)
+
+// Errors of decoding. The connection that the bytes came from cannot be read
+// any further, as it is not known where the next record starts.
+var (
+	// ErrTruncated says that a record goes on past the end of its frame.
+	ErrTruncated = errors.New("wire: record is truncated")
+	// ErrLength says that a length or a count is negative or past its limit.
+	ErrLength = errors.New("wire: unreasonable length")
+	// ErrMultiOp says that a multi holds an operation that may not stand in one.
+	ErrMultiOp = errors.New("wire: operation not possible in a multi")
+)
+
+// A Record is a part of a frame. Fields passes each field to f, in the order
+// of the protocol; f reads or writes it.
+type Record interface{ Fields(f *Fields) }
+
+// Fields is one pass over the fields of records: it appends them to a buffer,
+// or reads them from one. After the first error it does nothing more.
+type Fields struct {
+	buf      []byte // when encoding, what was written; when decoding, what is left
+	decoding bool
+	err      error
+}
+
+// Append appends the encoding of the records to b.
+func Append(b []byte, records ...Record) []byte {
+	f := Fields{buf: b}
+	for _, r := range records {
+		r.Fields(&f)
+	}
+	return f.buf
+}
+
+// AppendFrame appends one frame that holds the records to b. A nil record
+// encodes to nothing.
+func AppendFrame(b []byte, records ...Record) []byte {
+	start := len(b)
+	f := Fields{buf: append(b, 0, 0, 0, 0)}
+	for _, r := range records {
+		if r != nil {
+			r.Fields(&f)
+		}
+	}
+	binary.BigEndian.PutUint32(f.buf[start:], uint32(len(f.buf)-start-4))
+	return f.buf
+}
+
+// Decode reads the records from the start of b and returns the bytes after
+// them. On an error the records hold the fields before it.
+func Decode(b []byte, records ...Record) (rest []byte, err error) {
+	f := Fields{buf: b, decoding: true}
+	for _, r := range records {
+		r.Fields(&f)
+	}
+	return f.buf, f.err
+}
+
+// Decoding reports whether fields are being read.
+func (f *Fields) Decoding() bool { return f.decoding }
+
+// More reports whether bytes are left to read. While encoding it is false.
+func (f *Fields) More() bool { return f.decoding && f.err == nil && len(f.buf) > 0 }
+
+func (f *Fields) fail(err error) {
+	if f.err == nil {
+		f.err, f.buf = err, nil
+	}
+}
+
+// take returns the next n bytes, or nil after a failure.
+func (f *Fields) take(n int) []byte {
+	if f.err != nil {
+		return nil
+	}
+	if len(f.buf) < n {
+		f.fail(ErrTruncated)
+		return nil
+	}
+	b := f.buf[:n:n]
+	f.buf = f.buf[n:]
+	return b
+}
+
+// Int32 is a field of 32 bits.
+func (f *Fields) Int32(v *int32) {
+	if !f.decoding {
+		f.buf = binary.BigEndian.AppendUint32(f.buf, uint32(*v))
+	} else if b := f.take(4); b != nil {
+		*v = int32(binary.BigEndian.Uint32(b))
+	}
+}
+
+// Int64 is a field of 64 bits.
+func (f *Fields) Int64(v *int64) {
+	if !f.decoding {
+		f.buf = binary.BigEndian.AppendUint64(f.buf, uint64(*v))
+	} else if b := f.take(8); b != nil {
+		*v = int64(binary.BigEndian.Uint64(b))
+	}
+}
+
+// Bool is a field of one byte; any byte but 0 is true.
+func (f *Fields) Bool(v *bool) {
+	if !f.decoding {
+		var b byte
+		if *v {
+			b = 1
+		}
+		f.buf = append(f.buf, b)
+	} else if b := f.take(1); b != nil {
+		*v = b[0] != 0
+	}
+}
+
+// count is the length of a buffer or the number of elements of a vector whose
+// elements take at least unit bytes each; -1 stands for null.
+func (f *Fields) count(n, unit int) int {
+	if !f.decoding && n > math.MaxInt32 {
+		panic(fmt.Sprintf("wire: %d elements do not fit a record", n))
+	}
+	v := int32(n)
+	f.Int32(&v)
+	if !f.decoding {
+		return n
+	}
+	switch {
+	case f.err != nil:
+		return -1
+	case v < -1:
+		f.fail(ErrLength)
+		return -1
+	case int64(v)*int64(unit) > int64(len(f.buf)):
+		f.fail(fmt.Errorf("%w: %d elements in %d bytes", ErrLength, v, len(f.buf)))
+		return -1
+	}
+	return int(v)
+}
+
+// Buffer is a field of bytes. A nil slice is a null buffer, which is distinct
+// from an empty one. What is decoded is a copy.
+func (f *Fields) Buffer(v *[]byte) {
+	n := len(*v)
+	if *v == nil {
+		n = -1
+	}
+	n = f.count(n, 1)
+	switch {
+	case !f.decoding:
+		f.buf = append(f.buf, *v...)
+	case n < 0:
+		*v = nil
+	default:
+		*v = append(make([]byte, 0, n), f.take(n)...)
+	}
+}
+
+// String is a field of text. A null string decodes as the empty one.
+func (f *Fields) String(v *string) {
+	n := f.count(len(*v), 1)
+	switch {
+	case !f.decoding:
+		f.buf = append(f.buf, *v...)
+	case n < 0:
+		*v = ""
+	default:
+		*v = string(f.take(n))
+	}
+}
+
+// Strings is a vector of text. A null vector decodes as nil, which encodes as
+// an empty one.
+func (f *Fields) Strings(v *[]string) {
+	vector(f, v, 4, func(s *string) { f.String(s) })
+}
+
+// vector is a vector whose elements take at least unit bytes each.
+func vector[T any](f *Fields, v *[]T, unit int, element func(*T)) {
+	n := f.count(len(*v), unit)
+	if f.decoding {
+		*v = nil
+		if n >= 0 {
+			*v = make([]T, n)
+		}
+	}
+	for i := range *v {
+		if f.err != nil {
+			return
+		}
+		element(&(*v)[i])
+	}
+}

@@ -1,0 +1,336 @@
+package wire
+
+// ConnectRequest opens a connection: a new session where SessionID is 0, else
+// one to be resumed.
+type ConnectRequest struct {
+	ProtocolVersion int32
+	LastZxidSeen    int64
+	Timeout         int32 // milliseconds
+	SessionID       int64
+	Password        []byte
+	ReadOnly        bool
+	NoReadOnly      bool // the frame ends before ReadOnly, as clients before 3.4 sent it
+}
+
+// Fields implements Record.
+func (r *ConnectRequest) Fields(f *Fields) {
+	f.Int32(&r.ProtocolVersion)
+	f.Int64(&r.LastZxidSeen)
+	f.Int32(&r.Timeout)
+	f.Int64(&r.SessionID)
+	f.Buffer(&r.Password)
+	f.optionalBool(&r.ReadOnly, &r.NoReadOnly)
+}
+
+// ConnectResponse answers a ConnectRequest. A Timeout of 0 says that the
+// session has expired or its password is wrong; the server closes next.
+type ConnectResponse struct {
+	ProtocolVersion int32
+	Timeout         int32 // milliseconds, as negotiated
+	SessionID       int64
+	Password        []byte
+	ReadOnly        bool
+	NoReadOnly      bool // the frame ends before ReadOnly, which it does for a client that sent none
+}
+
+// Fields implements Record.
+func (r *ConnectResponse) Fields(f *Fields) {
+	f.Int32(&r.ProtocolVersion)
+	f.Int32(&r.Timeout)
+	f.Int64(&r.SessionID)
+	f.Buffer(&r.Password)
+	f.optionalBool(&r.ReadOnly, &r.NoReadOnly)
+}
+
+// optionalBool is a last field that may be missing.
+func (f *Fields) optionalBool(v, missing *bool) {
+	if f.decoding {
+		*missing = !f.More()
+	}
+	if !*missing {
+		f.Bool(v)
+	}
+}
+
+// RequestHeader starts each frame of a client after the first.
+type RequestHeader struct {
+	Xid int32
+	Op  Op
+}
+
+// Fields implements Record.
+func (r *RequestHeader) Fields(f *Fields) {
+	f.Int32(&r.Xid)
+	f.Int32((*int32)(&r.Op))
+}
+
+// ReplyHeader starts each frame of a server after the first. Where Err is not
+// OK nothing follows it, except after a multi.
+type ReplyHeader struct {
+	Xid  int32
+	Zxid int64 // of a write its own; of a read the last one that the server has applied
+	Err  Code
+}
+
+// Fields implements Record.
+func (r *ReplyHeader) Fields(f *Fields) {
+	f.Int32(&r.Xid)
+	f.Int64(&r.Zxid)
+	f.Int32((*int32)(&r.Err))
+}
+
+// Stat is what ZooKeeper tells of a znode beside its data.
+type Stat struct {
+	Czxid, Mzxid   int64
+	Ctime, Mtime   int64 // milliseconds since 1970 on the leader's clock
+	Version        int32
+	Cversion       int32
+	Aversion       int32
+	EphemeralOwner int64
+	DataLength     int32
+	NumChildren    int32
+	Pzxid          int64
+}
+
+// Fields implements Record.
+func (r *Stat) Fields(f *Fields) {
+	f.Int64(&r.Czxid)
+	f.Int64(&r.Mzxid)
+	f.Int64(&r.Ctime)
+	f.Int64(&r.Mtime)
+	f.Int32(&r.Version)
+	f.Int32(&r.Cversion)
+	f.Int32(&r.Aversion)
+	f.Int64(&r.EphemeralOwner)
+	f.Int32(&r.DataLength)
+	f.Int32(&r.NumChildren)
+	f.Int64(&r.Pzxid)
+}
+
+// Permissions of an ACL.
+const (
+	PermRead   int32 = 1
+	PermWrite  int32 = 2
+	PermCreate int32 = 4
+	PermDelete int32 = 8
+	PermAdmin  int32 = 16
+	PermAll    int32 = 31
+)
+
+// An ID is an identity under a scheme of authentication.
+type ID struct{ Scheme, ID string }
+
+// Fields implements Record.
+func (r *ID) Fields(f *Fields) {
+	f.String(&r.Scheme)
+	f.String(&r.ID)
+}
+
+// An ACL grants permissions to an identity.
+type ACL struct {
+	Perms int32
+	ID
+}
+
+// Fields implements Record.
+func (r *ACL) Fields(f *Fields) {
+	f.Int32(&r.Perms)
+	r.ID.Fields(f)
+}
+
+func (f *Fields) acl(v *[]ACL) {
+	vector(f, v, 12, func(a *ACL) { a.Fields(f) })
+}
+
+// Flags of a create. ZooKeeper takes them as a number of a mode, not as bits:
+// of those that are not here it makes a persistent node.
+const (
+	ModePersistent           int32 = 0
+	ModeEphemeral            int32 = 1
+	ModePersistentSequential int32 = 2
+	ModeEphemeralSequential  int32 = 3
+	ModeContainer            int32 = 4
+	ModeTTL                  int32 = 5
+	ModeTTLSequential        int32 = 6
+)
+
+// CreateRequest is the request of OpCreate, OpCreate2 and OpCreateContainer.
+type CreateRequest struct {
+	Path string
+	Data []byte
+	ACL  []ACL
+	Mode int32
+}
+
+// Fields implements Record.
+func (r *CreateRequest) Fields(f *Fields) {
+	f.String(&r.Path)
+	f.Buffer(&r.Data)
+	f.acl(&r.ACL)
+	f.Int32(&r.Mode)
+}
+
+// CreateTTLRequest is the request of OpCreateTTL.
+type CreateTTLRequest struct {
+	CreateRequest
+	TTL int64 // milliseconds
+}
+
+// Fields implements Record.
+func (r *CreateTTLRequest) Fields(f *Fields) {
+	r.CreateRequest.Fields(f)
+	f.Int64(&r.TTL)
+}
+
+// PathVersion is the request of OpDelete and OpCheck; -1 is any version.
+type PathVersion struct {
+	Path    string
+	Version int32
+}
+
+// Fields implements Record.
+func (r *PathVersion) Fields(f *Fields) {
+	f.String(&r.Path)
+	f.Int32(&r.Version)
+}
+
+// PathWatch is the request of OpExists, OpGetData, OpGetChildren and
+// OpGetChildren2.
+type PathWatch struct {
+	Path  string
+	Watch bool
+}
+
+// Fields implements Record.
+func (r *PathWatch) Fields(f *Fields) {
+	f.String(&r.Path)
+	f.Bool(&r.Watch)
+}
+
+// Path is a lone path: the request of OpGetACL, OpSync, OpGetEphemerals and
+// OpGetAllChildrenNumber, the response of OpCreate and OpSync.
+type Path struct{ Path string }
+
+// Fields implements Record.
+func (r *Path) Fields(f *Fields) { f.String(&r.Path) }
+
+// SetDataRequest is the request of OpSetData.
+type SetDataRequest struct {
+	Path    string
+	Data    []byte
+	Version int32
+}
+
+// Fields implements Record.
+func (r *SetDataRequest) Fields(f *Fields) {
+	f.String(&r.Path)
+	f.Buffer(&r.Data)
+	f.Int32(&r.Version)
+}
+
+// SetACLRequest is the request of OpSetACL.
+type SetACLRequest struct {
+	Path    string
+	ACL     []ACL
+	Version int32 // of the ACL
+}
+
+// Fields implements Record.
+func (r *SetACLRequest) Fields(f *Fields) {
+	f.String(&r.Path)
+	f.acl(&r.ACL)
+	f.Int32(&r.Version)
+}
+
+// ReconfigRequest is the request of OpReconfig.
+type ReconfigRequest struct {
+	Joining, Leaving, Members string
+	ConfigID                  int64
+}
+
+// Fields implements Record.
+func (r *ReconfigRequest) Fields(f *Fields) {
+	f.String(&r.Joining)
+	f.String(&r.Leaving)
+	f.String(&r.Members)
+	f.Int64(&r.ConfigID)
+}
+
+// AuthRequest is the request of OpAuth.
+type AuthRequest struct {
+	Type   int32
+	Scheme string
+	Auth   []byte
+}
+
+// Fields implements Record.
+func (r *AuthRequest) Fields(f *Fields) {
+	f.Int32(&r.Type)
+	f.String(&r.Scheme)
+	f.Buffer(&r.Auth)
+}
+
+// SetWatchesRequest is the request of OpSetWatches: the watches that a client
+// had on its last connection, and the last zxid that it has seen.
+type SetWatchesRequest struct {
+	RelativeZxid       int64
+	Data, Exist, Child []string
+}
+
+// Fields implements Record.
+func (r *SetWatchesRequest) Fields(f *Fields) {
+	f.Int64(&r.RelativeZxid)
+	f.Strings(&r.Data)
+	f.Strings(&r.Exist)
+	f.Strings(&r.Child)
+}
+
+// SetWatches2Request is the request of OpSetWatches2.
+type SetWatches2Request struct {
+	SetWatchesRequest
+	Persistent, PersistentRecursive []string
+}
+
+// Fields implements Record.
+func (r *SetWatches2Request) Fields(f *Fields) {
+	r.SetWatchesRequest.Fields(f)
+	f.Strings(&r.Persistent)
+	f.Strings(&r.PersistentRecursive)
+}
+
+// Modes of OpAddWatch.
+const (
+	WatchPersistent          int32 = 0
+	WatchPersistentRecursive int32 = 1
+)
+
+// AddWatchRequest is the request of OpAddWatch.
+type AddWatchRequest struct {
+	Path string
+	Mode int32
+}
+
+// Fields implements Record.
+func (r *AddWatchRequest) Fields(f *Fields) {
+	f.String(&r.Path)
+	f.Int32(&r.Mode)
+}
+
+// Types of watchers in OpCheckWatches and OpRemoveWatches.
+const (
+	WatcherChildren int32 = 1
+	WatcherData     int32 = 2
+	WatcherAny      int32 = 3
+)
+
+// WatchesRequest is the request of OpCheckWatches and OpRemoveWatches.
+type WatchesRequest struct {
+	Path string
+	Type int32
+}
+
+// Fields implements Record.
+func (r *WatchesRequest) Fields(f *Fields) {
+	f.String(&r.Path)
+	f.Int32(&r.Type)
+}

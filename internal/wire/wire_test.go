@@ -1,0 +1,249 @@
+package wire
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"reflect"
+	"testing"
+)
+
+var stat = Stat{Czxid: 1, Mzxid: 2, Ctime: 3, Mtime: 4, Version: 5, Cversion: 6, Aversion: 7, EphemeralOwner: 8, DataLength: 9, NumChildren: 10, Pzxid: 11}
+
+// records holds one full value of each type of record.
+var records = []Record{
+	&ConnectRequest{0, 7, 4000, -1, []byte("0123456789abcdef"), true, false},
+	&ConnectRequest{Password: []byte{}, NoReadOnly: true},
+	&ConnectResponse{0, 4000, 5, []byte("0123456789abcdef"), true, false},
+	&ConnectResponse{NoReadOnly: true},
+	&RequestHeader{3, OpCreate},
+	&ReplyHeader{3, 1 << 40, NoNode},
+	&stat,
+	&CreateRequest{"/a", []byte{}, []ACL{{PermAll, ID{"world", "anyone"}}}, 3},
+	&CreateTTLRequest{CreateRequest{"/a", nil, []ACL{}, 3}, 9},
+	&PathVersion{"/a", -1},
+	&PathWatch{"/a", true},
+	&Path{"/a"},
+	&SetDataRequest{"/a", []byte("x"), 3},
+	&SetACLRequest{"/a", []ACL{{1, ID{"ip", "127.0.0.1"}}}, 2},
+	&ReconfigRequest{"a", "b", "c", 4},
+	&AuthRequest{0, "digest", []byte("u:p")},
+	&SetWatchesRequest{7, []string{"/a"}, []string{}, []string{"/b", "/c"}},
+	&SetWatches2Request{SetWatchesRequest{7, []string{"/a"}, []string{}, []string{}}, []string{"/d"}, []string{"/e"}},
+	&AddWatchRequest{"/a", 1},
+	&WatchesRequest{"/a", 3},
+	&Create2Response{"/a", stat},
+	&GetDataResponse{[]byte("x"), stat},
+	&Strings{[]string{"a", "b"}},
+	&GetChildren2Response{[]string{"a"}, stat},
+	&GetACLResponse{[]ACL{{1, ID{"world", "anyone"}}}, stat},
+	&Int32{5},
+	&WhoAmIResponse{[]ID{{"ip", "127.0.0.1"}}},
+	&WatcherEvent{EventDeleted, StateConnected, "/a"},
+	&MultiHeader{OpCheck, false, -1},
+	&MultiRequest{[]MultiOp{
+		{OpCheck, &PathVersion{"/a", 1}}, {OpCreate, &CreateRequest{Path: "/a", ACL: []ACL{}}}, {OpSetData, &SetDataRequest{Path: "/a"}},
+		{OpCreateTTL, &CreateTTLRequest{CreateRequest{ACL: []ACL{}}, 5}}, {OpGetData, &PathWatch{"/a", false}},
+	}},
+	&MultiResponse{[]MultiResult{
+		{OpCreate, OK, &Path{"/a"}}, {OpDelete, OK, nil}, {OpSetData, OK, &stat}, {OpError, NoNode, nil},
+		{OpGetData, OK, &GetDataResponse{nil, stat}}, {OpGetChildren, OK, &Strings{[]string{}}}, {OpCreate2, OK, &Create2Response{"/a", stat}},
+	}},
+}
+
+func fresh(r Record) Record { return reflect.New(reflect.TypeOf(r).Elem()).Interface().(Record) }
+
+func TestRecordsDecodeToWhatWasEncoded(t *testing.T) {
+	for _, r := range records {
+		got := fresh(r)
+		rest, err := Decode(Append(nil, r), got)
+		if err != nil || len(rest) != 0 || !reflect.DeepEqual(got, r) {
+			t.Errorf("%T: got %+v, %d bytes left, %v; want %+v", r, got, len(rest), err, r)
+		}
+	}
+}
+
+func TestEveryPrefixOfARecordIsTruncated(t *testing.T) {
+	for _, r := range records {
+		b := Append(nil, r)
+		for n := range b {
+			_, err := Decode(b[:n], fresh(r))
+			if _, optional := r.(*ConnectRequest); optional && n == len(b)-1 {
+				continue
+			}
+			if _, optional := r.(*ConnectResponse); optional && n == len(b)-1 {
+				continue
+			}
+			if err == nil {
+				t.Errorf("%T cut at %d of %d bytes decoded", r, n, len(b))
+			}
+		}
+	}
+}
+
+func TestHugeLengthsCostNoMemory(t *testing.T) {
+	for _, b := range [][]byte{{0x7f, 0xff, 0xff, 0xff}, {0xff, 0xff, 0xff, 0xfe}, {0, 0x10, 0, 0, 1, 2, 3}} {
+		allocs := testing.AllocsPerRun(10, func() {
+			if _, err := Decode(b, &Strings{}); !errors.Is(err, ErrLength) {
+				t.Errorf("%x: %v", b, err)
+			}
+		})
+		if allocs > 10 {
+			t.Errorf("%x: %v allocations", b, allocs)
+		}
+	}
+}
+
+func TestFramesCutsAStreamOfAnyChunks(t *testing.T) {
+	var stream []byte
+	var want [][]byte
+	for i := range 20 {
+		p := bytes.Repeat([]byte{byte(i)}, i*7%50)
+		stream = AppendFrame(stream, raw(p))
+		want = append(want, p)
+	}
+	for chunk := 1; chunk < 60; chunk++ {
+		for _, keep := range []int{0, 5} {
+			s := Frames{Keep: keep}
+			i := 0
+			for b := stream; len(b) > 0; {
+				n := min(chunk, len(b))
+				err := s.Feed(b[:n], func(f Frame) error {
+					head := want[i]
+					if keep > 0 && len(head) > keep {
+						head = head[:keep]
+					}
+					if f.Size != len(want[i]) || !bytes.Equal(f.Head, head) {
+						t.Fatalf("chunk %d, frame %d: %v", chunk, i, f)
+					}
+					i++
+					return nil
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				b = b[n:]
+			}
+			if i != len(want) {
+				t.Fatalf("chunk %d: %d frames", chunk, i)
+			}
+		}
+	}
+}
+
+// raw is bytes as a record.
+type raw []byte
+
+func (r raw) Fields(f *Fields) { f.buf = append(f.buf, r...) }
+
+func TestFrameBytesAreRefusedPastTheLimit(t *testing.T) {
+	for _, b := range [][]byte{{0xff, 0xff, 0xff, 0xff}, {0, 0x10, 0, 0}} {
+		var s Frames
+		if err := s.Feed(b, func(Frame) error { return nil }); !errors.Is(err, ErrLength) {
+			t.Errorf("Feed %x: %v", b, err)
+		}
+		if _, err := ReadFrame(bytes.NewReader(b), nil, 0); !errors.Is(err, ErrLength) {
+			t.Errorf("ReadFrame %x: %v", b, err)
+		}
+	}
+}
+
+func TestReadFrame(t *testing.T) {
+	stream := AppendFrame(AppendFrame(nil), &Path{string(make([]byte, 5000))})
+	r := bytes.NewReader(stream)
+	a, err := ReadFrame(r, nil, 0)
+	if err != nil || len(a) != 0 {
+		t.Fatal(a, err)
+	}
+	b, err := ReadFrame(r, a, 0)
+	if err != nil || len(b) != 5004 {
+		t.Fatal(len(b), err)
+	}
+	if _, err := ReadFrame(r, b, 0); err != io.EOF {
+		t.Fatal(err)
+	}
+	for n := 1; n < 4; n++ {
+		if _, err := ReadFrame(bytes.NewReader(stream[:n]), nil, 0); err != io.ErrUnexpectedEOF {
+			t.Fatal(n, err)
+		}
+	}
+	if _, err := ReadFrame(bytes.NewReader(stream[4:100]), nil, 0); err != io.ErrUnexpectedEOF {
+		t.Fatal(err)
+	}
+}
+
+func TestFirstPath(t *testing.T) {
+	for _, c := range []struct {
+		op   Op
+		r    Record
+		want string
+	}{
+		{OpCreate, &CreateRequest{Path: "/a/b"}, "/a/b"},
+		{OpMulti, &MultiRequest{[]MultiOp{{OpCheck, &PathVersion{"/m", -1}}}}, "/m"},
+		{OpMulti, &MultiRequest{}, ""},
+		{OpSetWatches, &SetWatchesRequest{}, ""},
+		{OpGetEphemerals, &Path{""}, ""},
+	} {
+		if got := FirstPath(c.op, Append(nil, c.r)); got != c.want {
+			t.Errorf("%v: %q, want %q", c.op, got, c.want)
+		}
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	for i, r := range records {
+		f.Add(byte(i), Append(nil, r))
+	}
+	f.Fuzz(func(t *testing.T, kind byte, b []byte) {
+		r := fresh(records[int(kind)%len(records)])
+		rest, err := Decode(b, r)
+		FirstPath(Op(kind), b)
+		if err != nil {
+			return
+		}
+		// What decodes has one canonical form, which is a fixed point.
+		again := fresh(r)
+		enc := Append(nil, r)
+		if left, err := Decode(enc, again); err != nil || len(left) != 0 {
+			t.Fatalf("%T: re-encoded: %v, %d left of %d", r, err, len(left), len(b)-len(rest))
+		}
+		if !bytes.Equal(enc, Append(nil, again)) {
+			t.Fatalf("%T: not a fixed point", r)
+		}
+	})
+}
+
+func FuzzFrames(f *testing.F) {
+	f.Add(AppendFrame(AppendFrame(nil, &Path{"/a"}), &RequestHeader{}), byte(3))
+	f.Fuzz(func(t *testing.T, stream []byte, chunk byte) {
+		cut := func(n int) (frames [][]byte, failed bool) {
+			s := Frames{Max: 1 << 10}
+			for b := stream; len(b) > 0; {
+				n := min(n, len(b))
+				if s.Feed(b[:n], func(f Frame) error { frames = append(frames, bytes.Clone(f.Head)); return nil }) != nil {
+					return frames, true
+				}
+				b = b[n:]
+			}
+			return frames, false
+		}
+		whole, failedWhole := cut(len(stream) + 1)
+		parts, failedParts := cut(int(chunk) + 1)
+		if failedWhole != failedParts || !reflect.DeepEqual(whole, parts) {
+			t.Fatalf("chunks of %d cut other frames", chunk+1)
+		}
+	})
+}
+
+func BenchmarkCreateRequest(b *testing.B) {
+	r := &CreateRequest{"/a/b/c", make([]byte, 100), []ACL{{PermAll, ID{"world", "anyone"}}}, 3}
+	var buf []byte
+	var got CreateRequest
+	b.ReportAllocs()
+	for b.Loop() {
+		buf = AppendFrame(buf[:0], &RequestHeader{1, OpCreate}, r)
+		if _, err := Decode(buf[12:], &got); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,109 @@
+// Package znode knows the paths of ZooKeeper and the order of its sequence
+// numbers.
+package znode
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// ErrPath says that a path is none that ZooKeeper accepts.
+var ErrPath = errors.New("invalid znode path")
+
+// Check returns an error unless ZooKeeper would accept path.
+func Check(path string) error {
+	switch {
+	case !strings.HasPrefix(path, "/"):
+		return fmt.Errorf("%w %q: must start with /", ErrPath, path)
+	case path == "/":
+		return nil
+	case !utf8.ValidString(path):
+		return fmt.Errorf("%w %q: not UTF-8", ErrPath, path)
+	}
+	for name := range strings.SplitSeq(path[1:], "/") {
+		if name == "" || name == "." || name == ".." {
+			return fmt.Errorf("%w %q: bad name %q", ErrPath, path, name)
+		}
+	}
+	if i := strings.IndexFunc(path, forbidden); i >= 0 {
+		return fmt.Errorf("%w %q: character %q not allowed", ErrPath, path, path[i:])
+	}
+	return nil
+}
+
+// forbidden reports the characters that ZooKeeper's PathUtils refuses.
+func forbidden(r rune) bool {
+	return r <= 0x1f || r >= 0x7f && r <= 0x9f || r >= 0xd800 && r <= 0xf8ff || r >= 0xfff0 && r <= 0xffff
+}
+
+// Join returns the path of the child name of dir.
+func Join(dir, name string) string {
+	if dir == "/" {
+		return "/" + name
+	}
+	return dir + "/" + name
+}
+
+// Split returns the parent of path and its own name. The root has neither.
+func Split(path string) (dir, name string) {
+	i := strings.LastIndexByte(path, '/')
+	if i == 0 {
+		return "/", path[1:]
+	}
+	if i < 0 {
+		return "", path
+	}
+	return path[:i], path[i+1:]
+}
+
+// A Seq is the number that ZooKeeper appends to the name of a sequential
+// node: the parent's count of creates, a signed 32-bit number that wraps.
+type Seq int32
+
+// Before reports whether s was given before t. As in RFC 1982, that is right
+// across the wrap while fewer than 2^31 numbers lie between the two.
+func (s Seq) Before(t Seq) bool { return int32(s-t) < 0 }
+
+// NearWrap reports whether the parent's counter is so near its end that the
+// names are about to turn negative, which other libraries cannot order.
+func (s Seq) NearWrap() bool { return s > math.MaxInt32-1<<16 || s < 0 }
+
+// String is the form that ends a node's name: %010d.
+func (s Seq) String() string { return fmt.Sprintf("%010d", int32(s)) }
+
+// ParseSeq splits a sequential node's name into what stands before the number,
+// and the number. A negative one is written with its sign in its ten
+// characters, or eleven.
+func ParseSeq(name string) (prefix string, seq Seq, ok bool) {
+	digits := len(name)
+	for digits > 0 && name[digits-1] >= '0' && name[digits-1] <= '9' {
+		digits--
+	}
+	n := len(name) - digits
+	start := digits
+	if n == 9 || n == 10 {
+		// "-2147483648" and "-000000001": the sign belongs to the number if
+		// without it there would be fewer than ten digits, or if ten digits
+		// would not fit.
+		if digits > 0 && name[digits-1] == '-' && (n == 9 || tooLarge(name[digits:])) {
+			start--
+		}
+	}
+	if n > 10 {
+		start = len(name) - 10
+	}
+	v, err := strconv.ParseInt(name[start:], 10, 32)
+	if err != nil || len(name)-start < 10 {
+		return "", 0, false
+	}
+	return name[:start], Seq(v), true
+}
+
+func tooLarge(digits string) bool {
+	_, err := strconv.ParseInt(digits, 10, 32)
+	return err != nil
+}

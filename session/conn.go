@@ -1,0 +1,194 @@
+package session
+
+import (
+	"bufio"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/zkcoord/zkcoord/internal/wire"
+)
+
+// conn is one connection of the client. Between the client and the server it
+// sees each frame: it notes when what was sent and answered (the evidence of
+// the lease), sets the watches that the session wants, puts frames of the
+// session's own before the client's, and lets no second session begin.
+type conn struct {
+	net.Conn
+	s      *Session
+	server string
+	opened time.Time
+
+	handshake *time.Timer // closes a server that does not answer
+	closeOnce sync.Once
+
+	// Only the client's sending goroutine, and ping, use these.
+	sending chan struct{} // held while a frame is written
+	out     []byte
+	greeted bool // the ConnectRequest was written
+
+	// Only the client's receiving goroutine uses these.
+	in       *bufio.Reader
+	frame    []byte // buffer of the frame that was read last
+	unread   []byte // what of it the client has not read yet
+	answered bool   // the ConnectResponse was read
+}
+
+// The session's own requests carry xids that the client never uses, so that
+// it ignores their replies.
+const xidRemoveWatches = -5
+
+// maxReply bounds a reply, against a peer that is no ZooKeeper server.
+const maxReply = 1 << 28
+
+func newConn(s *Session, raw net.Conn, server string) *conn {
+	c := &conn{
+		Conn:    raw,
+		s:       s,
+		server:  server,
+		opened:  time.Now(),
+		sending: make(chan struct{}, 1),
+		in:      bufio.NewReaderSize(raw, 32<<10),
+	}
+	c.handshake = time.AfterFunc(s.handshakeBound(), func() {
+		s.dialFailed(server, errors.New("no answer to the handshake"))
+		c.Close()
+	})
+	return c
+}
+
+// Close closes the connection and tells the session, once.
+func (c *conn) Close() error {
+	c.handshake.Stop()
+	err := c.Conn.Close()
+	c.closeOnce.Do(func() { c.s.disconnected(c) })
+	return err
+}
+
+// Write takes one frame of the client. The client writes each whole.
+func (c *conn) Write(frame []byte) (int, error) {
+	if len(frame) < 12 || int(binary.BigEndian.Uint32(frame)) != len(frame)-4 {
+		return 0, errors.New("session: the client did not write a whole frame")
+	}
+	c.sending <- struct{}{}
+	defer func() { <-c.sending }()
+
+	if !c.greeted {
+		return c.greet(frame)
+	}
+	c.out = append(c.out[:0], c.s.takeQueued(c)...)
+	start := len(c.out)
+	c.out = append(c.out, frame...)
+	sent, err := c.s.sending(c, c.out[start+4:])
+	if err != nil {
+		return 0, err
+	}
+	if _, err := c.Conn.Write(c.out); err != nil {
+		c.Close()
+		return 0, fmt.Errorf("%w: %w", errBroken, err)
+	}
+	if sent != nil {
+		close(sent)
+	}
+	return len(frame), nil
+}
+
+// greet sends the client's ConnectRequest, unless it asks for a session when
+// this one already has one.
+func (c *conn) greet(frame []byte) (int, error) {
+	var request wire.ConnectRequest
+	if _, err := wire.Decode(frame[4:], &request); err != nil {
+		return 0, fmt.Errorf("session: connect request: %w", err)
+	}
+	if request.SessionID != c.s.ID() {
+		return 0, errOver
+	}
+	c.opened, c.greeted = time.Now(), true
+	return c.Conn.Write(frame)
+}
+
+// ping sends a ping of the session's own. The client ignores the answer, as
+// it does for its own pings.
+func (c *conn) ping() {
+	select {
+	case c.sending <- struct{}{}:
+	default:
+		return // something else is being sent, which is as good
+	}
+	defer func() { <-c.sending }()
+	frame := wire.AppendFrame(c.s.takeQueued(c), &wire.RequestHeader{Xid: wire.XidPing, Op: wire.OpPing})
+	if _, err := c.s.sending(c, frame[len(frame)-8:]); err == nil {
+		c.write(frame)
+	}
+}
+
+// write sends frames of the session's own, with a bound: the client's
+// deadlines are for its own.
+func (c *conn) write(frames []byte) error {
+	c.SetWriteDeadline(time.Now().Add(c.s.Timeout() / 3))
+	if _, err := c.Conn.Write(frames); err != nil {
+		c.Close()
+		return err
+	}
+	return c.SetWriteDeadline(time.Time{})
+}
+
+// Read gives the client the bytes of one frame after another. Each was
+// looked at before, so that the session knows of it first.
+func (c *conn) Read(p []byte) (int, error) {
+	if len(c.unread) == 0 {
+		if err := c.nextFrame(); err != nil {
+			c.Close()
+			return 0, err
+		}
+	}
+	n := copy(p, c.unread)
+	c.unread = c.unread[n:]
+	return n, nil
+}
+
+func (c *conn) nextFrame() error {
+	var head [4]byte
+	if _, err := io.ReadFull(c.in, head[:]); err != nil {
+		return err
+	}
+	size := binary.BigEndian.Uint32(head[:])
+	if size > maxReply {
+		return fmt.Errorf("session: %s sent a frame of %d bytes", c.server, size)
+	}
+	if cap(c.frame) < int(size)+4 {
+		c.frame = make([]byte, size+4)
+	}
+	c.frame = append(c.frame[:0], head[:]...)[:size+4]
+	if _, err := io.ReadFull(c.in, c.frame[4:]); err != nil {
+		return err
+	}
+	c.unread = c.frame
+	if !c.answered {
+		return c.welcome()
+	}
+	return c.s.received(c, c.frame[4:])
+}
+
+// welcome looks at the ConnectResponse.
+func (c *conn) welcome() error {
+	var response wire.ConnectResponse
+	if _, err := wire.Decode(c.frame[4:], &response); err != nil {
+		return fmt.Errorf("session: connect response: %w", err)
+	}
+	c.answered = true
+	c.handshake.Stop()
+	if err := c.s.connected(c, &response); err != nil {
+		return err
+	}
+	// The client sends nothing before it has read this frame, so what was
+	// queued (credentials, then watches) is the first that the server gets.
+	if frames := c.s.takeQueued(c); len(frames) > 0 {
+		return c.write(frames)
+	}
+	return nil
+}

@@ -1,0 +1,62 @@
+// Package session is one ZooKeeper session: its connection, its requests, and
+// its lease, by which a program knows that it no longer holds something before
+// anybody else can have it. Everything else in zkcoord stands on it.
+//
+// A [Session] is one session on one client of go-zookeeper, and dies with it.
+// It never turns into another session, as that client's connection does: what
+// was asked in one session is never carried out in a later one. [Run] opens a
+// new one each time one is lost, for programs that live on.
+//
+// # Guarantees
+//
+// S1. No request of a lost session is executed in a later one.
+//
+// S2. The context of a granted [Hold] ends before any other client can be
+// granted the same, however servers and networks fail, under the assumptions
+// of docs/decisions/0001-lease.md: clock rates within a twentieth, no pause of
+// this process, nobody else closes the session or deletes its nodes, no
+// observer masters.
+//
+// S3. A protected create makes its node once or not at all, whichever replies
+// are lost; a node that is given up is deleted; a node of another session is
+// never taken for one's own.
+//
+// S4. Every error of a request tells whether it happened: [Outcome].
+//
+// S5. Every request, and every wait, ends with its context. A session that no
+// server answers for ends by itself: [Options.Abandon].
+//
+// S6. No state and no event of a watch is left out, and no listener, however
+// slow, holds anybody up. A watch that was stopped costs nothing any more,
+// here or at the server.
+//
+// S7. After Close no goroutine of the session is left.
+//
+// # Not guaranteed
+//
+// A pause of the whole process (a stop-the-world pause, a suspended machine, a
+// debugger) can outlast the lease without the program noticing. Write with
+// the fencing token of what is held, [Node.Czxid], or in one transaction with
+// a check of the node.
+//
+// # Session loss
+//
+// A session is lost when a server says so, when a server answers with another
+// session, when credentials are refused, or when no server was reached for
+// Options.Abandon. Its holds end first, then its context and [Session.Lost].
+// Losing the connection is not losing the session: requests wait, and those
+// that were under way and change something end as [Indeterminate].
+//
+// # Goroutines
+//
+// Each session has the client's three, one that keeps the lease and one that
+// waits for the end, and one for each request under way.
+//
+// # Adopting a connection
+//
+// A session cannot be built on an existing *zk.Conn. That connection may
+// already be in its second session, it hides the negotiated timeout, and the
+// times at which it sent what was answered, on which the lease rests, cannot
+// be had from outside. To migrate, call Open where zk.Connect was called; the
+// requests have the same names and take a context first.
+package session

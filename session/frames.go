@@ -1,0 +1,233 @@
+package session
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/zkcoord/zkcoord/internal/wire"
+)
+
+// This file is what the session learns from each frame that goes over its
+// connection. Everything here is short and does no I/O.
+
+// A packet is a request that was sent and not answered yet.
+type packet struct {
+	op       wire.Op
+	path     string // of a read that sets a watch, and of a protected create
+	watching bool   // the read sets a watch
+	sent     time.Time
+}
+
+// sending is called with each frame of c just before it is written, and may
+// change it. The returned channel, if any, is to be closed when it was.
+func (s *Session) sending(c *conn, frame []byte) (written chan struct{}, err error) {
+	var h wire.RequestHeader
+	body, err := wire.Decode(frame, &h)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.current != c {
+		return nil, errBroken
+	}
+	p := packet{op: h.Op, sent: time.Now()}
+	switch {
+	case h.Xid == wire.XidPing:
+		s.pings = append(s.pings, p.sent)
+		return nil, nil
+	case h.Op == wire.OpCreate && len(s.creating) > 0:
+		if creation := s.creating[wire.FirstPath(h.Op, body)]; creation != nil {
+			p.path, written = creation.path, creation.begin()
+		}
+	case watchable(h.Op) && len(s.watches) > 0:
+		s.armLocked(&p, wire.FirstPath(h.Op, body), body)
+	}
+	s.inflight[h.Xid] = p
+	return written, nil
+}
+
+// received is called with each frame that c has read, before the client sees
+// it. An error closes the connection.
+func (s *Session) received(c *conn, frame []byte) error {
+	now := time.Now()
+	var h wire.ReplyHeader
+	body, err := wire.Decode(frame, &h)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.current != c {
+		return errBroken
+	}
+	switch h.Xid {
+	case wire.XidNotification:
+		return s.notifyLocked(body)
+	case wire.XidPing:
+		s.pongLocked(now)
+		return nil
+	case wire.XidAuth:
+		return s.authenticatedLocked(h.Err)
+	case wire.XidSetWatches:
+		if h.Err != 0 {
+			return fmt.Errorf("session: watches not set again: %w", h.Err)
+		}
+		return nil
+	}
+	s.repliedLocked(&h, body, now)
+	return nil
+}
+
+// applied reports whether a reply says that a quorum write was applied. The
+// header of the reply to a multi has no error even if the multi failed, for
+// an expired session too; then each of its results is one. An empty multi
+// proves nothing.
+func applied(op wire.Op, code wire.Code, body []byte) bool {
+	if !op.IsWrite() || code != 0 {
+		return false
+	}
+	if op == wire.OpMulti {
+		var first wire.MultiHeader
+		_, err := wire.Decode(body, &first)
+		return err == nil && !first.Done && first.Op != wire.OpError
+	}
+	return true
+}
+
+func (s *Session) repliedLocked(h *wire.ReplyHeader, body []byte, now time.Time) {
+	p, ok := s.inflight[h.Xid]
+	if !ok {
+		return
+	}
+	delete(s.inflight, h.Xid)
+	s.lastZxid = max(s.lastZxid, h.Zxid)
+	if h.Err == 0 && p.op != wire.OpAuth && p.op != wire.OpSASL {
+		s.lease.activity(p.sent, now)
+	}
+	switch {
+	case applied(p.op, h.Err, body):
+		s.lease.reached(p.sent, now)
+		s.lease.write(p.sent, now)
+	case p.op == wire.OpSync && h.Err == 0:
+		s.lease.reached(p.sent, now)
+	}
+	if p.watching {
+		s.armedLocked(p.path, p.op, h.Err)
+	} else if p.path != "" && h.Err == 0 {
+		if creation := s.creating[p.path]; creation != nil {
+			creation.zxid = h.Zxid
+		}
+	}
+}
+
+func (s *Session) pongLocked(now time.Time) {
+	if len(s.pings) > 0 {
+		s.lease.activity(s.pings[0], now)
+		s.pings = slices.Delete(s.pings, 0, 1)
+	}
+}
+
+func (s *Session) authenticatedLocked(code wire.Code) error {
+	if code == 0 {
+		return nil
+	}
+	err := fmt.Errorf("%w: credentials refused: %w", ErrLost, code)
+	s.finishLocked(err)
+	return err
+}
+
+// connected is called with the answer to the handshake of c. It begins or
+// goes on with the session, or ends it if the server no longer has it.
+func (s *Session) connected(c *conn, r *wire.ConnectResponse) error {
+	now := time.Now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.life.Err() != nil:
+		return errOver
+	case r.SessionID == 0 || r.Timeout <= 0:
+		return s.refusedLocked("expired")
+	case s.id != 0 && r.SessionID != s.id:
+		// A server that answers with another id has begun another session
+		// without saying that the first one expired.
+		return s.refusedLocked("replaced by " + hexID(r.SessionID))
+	}
+	fresh := s.id == 0
+	s.id, s.password = r.SessionID, slices.Clone(r.Password)
+	s.timeout = time.Duration(r.Timeout) * time.Millisecond
+	s.current, s.attempts, s.dialError = c, 0, nil
+	clear(s.inflight)
+	s.pings = s.pings[:0]
+	s.lease.restart(c.opened, s.timeout, s.tick(), fresh)
+	s.queued = s.greetingLocked()
+	s.setStateLocked(Connected)
+	s.up.set(true)
+	s.nudge()
+	s.opts.Logger.Info("zookeeper session connected", "session", hexID(s.id), "server", c.server, "new", fresh, "timeout", s.timeout, "took", now.Sub(c.opened))
+	return nil
+}
+
+// refusedLocked ends the session at the word of a server.
+func (s *Session) refusedLocked(how string) error {
+	err := fmt.Errorf("%w: %s by the server", ErrLost, how)
+	if s.id == 0 {
+		err = fmt.Errorf("%w: refused by the server", ErrLost)
+	}
+	s.finishLocked(err)
+	return err
+}
+
+// tick is the server's tick, or the longest that it can be: a server grants
+// no session timeout below two ticks.
+func (s *Session) tick() time.Duration {
+	if s.opts.TickTime > 0 {
+		return min(s.opts.TickTime, s.timeout/2)
+	}
+	return s.timeout / 2
+}
+
+// greetingLocked is what a new connection starts with: credentials, then the
+// watches that the last one had.
+func (s *Session) greetingLocked() []byte {
+	var out []byte
+	for _, a := range s.opts.Auth {
+		out = wire.AppendFrame(out, &wire.RequestHeader{Xid: wire.XidAuth, Op: wire.OpAuth},
+			&wire.AuthRequest{Scheme: a.Scheme, Auth: a.Data})
+	}
+	return s.appendWatchesLocked(out)
+}
+
+// disconnected is called when c was closed, by whichever side.
+func (s *Session) disconnected(c *conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.current != c {
+		return
+	}
+	s.current, s.downSince = nil, time.Now()
+	s.up.set(false)
+	s.lease.disconnect()
+	s.disarmLocked()
+	if s.life.Err() == nil {
+		s.setStateLocked(Suspended)
+	}
+	s.nudge()
+}
+
+// queue adds a frame to be sent before the client's next one. Locked.
+func (s *Session) queueLocked(h wire.RequestHeader, body wire.Record) {
+	s.queued = wire.AppendFrame(s.queued, &h, body)
+}
+
+func (s *Session) takeQueued(c *conn) []byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.current != c {
+		return nil
+	}
+	frames := s.queued
+	s.queued = nil
+	return frames
+}

@@ -1,0 +1,44 @@
+package session
+
+import (
+	"context"
+	"sync"
+)
+
+// A gate can be waited for while it is shut. It starts shut.
+type gate struct {
+	mu     sync.Mutex
+	open   bool
+	opened chan struct{} // closed while the gate is open
+}
+
+func newGate() *gate { return &gate{opened: make(chan struct{})} }
+
+func (g *gate) set(open bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	switch {
+	case open && !g.open:
+		close(g.opened)
+	case !open && g.open:
+		g.opened = make(chan struct{})
+	}
+	g.open = open
+}
+
+// wait returns nil as soon as the gate is open, else the cause for which ctx
+// or life ended. Where several are so, an ended context counts.
+func (g *gate) wait(ctx, life context.Context) error {
+	g.mu.Lock()
+	opened := g.opened
+	g.mu.Unlock()
+	select {
+	case <-opened:
+	case <-ctx.Done():
+	case <-life.Done():
+	}
+	if ctx.Err() != nil {
+		return causeOf(ctx)
+	}
+	return context.Cause(life)
+}

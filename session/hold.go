@@ -1,0 +1,310 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/go-zookeeper/zk"
+)
+
+// ErrRevoked means that somebody else deleted the node of a hold. Treat what
+// was held as lost; the session goes on.
+var ErrRevoked = errors.New("node deleted by somebody else")
+
+// A Hold is the claim of a session on what one of its own nodes stands for:
+// a lock, a leadership, a permit. From its start the session keeps the lease
+// up; from Grant on, its context is the proof of holding.
+type Hold struct {
+	s    *Session
+	node Node
+
+	ctx     context.Context
+	cancel  context.CancelCauseFunc
+	granted bool
+	watched bool // the node is watched: the hold has lasted a while
+}
+
+// Hold begins a claim on node, which this session created. Until End is
+// called the session sends heartbeats.
+func (s *Session) Hold(node Node) *Hold {
+	h := &Hold{s: s, node: node}
+	h.ctx, h.cancel = context.WithCancelCause(context.Background())
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.Err(); err != nil {
+		h.cancel(err)
+		return h
+	}
+	s.holds[h] = struct{}{}
+	s.nudge()
+	return h
+}
+
+// Node is the node that the hold stands on.
+func (h *Hold) Node() Node { return h.node }
+
+// Grant waits until the lease stands, so that nobody else can be granted the
+// same while the context of the hold has not ended. Call it when the node is
+// known to be the one to be served. It returns the cause for which ctx or the
+// hold ended first, and then nothing is held.
+func (h *Hold) Grant(ctx context.Context) error {
+	for {
+		wait, err := h.s.grant(h)
+		if wait == nil {
+			return err
+		}
+		select {
+		case <-wait:
+		case <-ctx.Done():
+			return causeOf(ctx)
+		case <-h.ctx.Done():
+			return causeOf(h.ctx)
+		}
+	}
+}
+
+// grant grants h, or returns what to wait for.
+func (s *Session) grant(h *Hold) (wait <-chan struct{}, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := context.Cause(h.ctx); err != nil {
+		return nil, err
+	}
+	if s.opts.UnsafeHoldUntilLost || s.lease.stands(time.Now()) {
+		h.granted = true
+		s.nudge()
+		return nil, nil
+	}
+	s.renewNow = true
+	s.nudge()
+	return s.renewedLocked(), nil
+}
+
+// Context ends when what was granted is no longer held for certain, with the
+// cause: ErrLeaseLapsed, ErrRevoked, an error that is ErrLost, ErrClosed, or
+// what End was given. It ends before any other client can be granted the
+// same, within the assumptions of docs/decisions/0001-lease.md.
+func (h *Hold) Context() context.Context { return h.ctx }
+
+// Deadline is the instant at which the hold ends if no server is heard from.
+func (h *Hold) Deadline() time.Time {
+	h.s.mu.Lock()
+	defer h.s.mu.Unlock()
+	return h.s.lease.deadline
+}
+
+// End ends the hold with the given cause. It does not delete the node: end
+// the hold first, so that the program knows before anybody else can have it.
+func (h *Hold) End(cause error) {
+	h.s.mu.Lock()
+	defer h.s.mu.Unlock()
+	h.s.endHoldLocked(h, cause)
+}
+
+func (s *Session) endHoldLocked(h *Hold, cause error) {
+	delete(s.holds, h)
+	h.cancel(cause)
+}
+
+// endHoldsLocked ends every hold.
+func (s *Session) endHoldsLocked(cause error) {
+	for h := range s.holds {
+		s.endHoldLocked(h, cause)
+	}
+}
+
+// keep is the session's one goroutine for what happens by the clock: it
+// renews the lease while anything is held or waited for, ends holds when the
+// lease lapses, and gives up a session that no server serves.
+func (s *Session) keep() {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		next := s.look(time.Now())
+		timer.Reset(next)
+		select {
+		case <-timer.C:
+		case <-s.wake:
+		case <-s.life.Done():
+			return
+		}
+	}
+}
+
+// nudge makes the keeper look again.
+func (s *Session) nudge() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// look does what is due and returns how long until something may be.
+func (s *Session) look(now time.Time) time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	next := now.Add(s.opts.Timeout)
+	earlier := func(t time.Time) {
+		if t.Before(next) {
+			next = t
+		}
+	}
+	if s.current == nil {
+		if limit := s.abandonAfter(); limit > 0 && s.id != 0 {
+			if now.Sub(s.downSince) >= limit {
+				s.finishLocked(errUnreachable(now.Sub(s.downSince)))
+				return 0
+			}
+			earlier(s.downSince.Add(limit))
+		}
+	}
+	if len(s.holds) > 0 && !s.opts.UnsafeHoldUntilLost {
+		s.lapseLocked(now)
+		if s.anyGrantedLocked() {
+			earlier(s.lease.deadline)
+		}
+		if s.current != nil {
+			earlier(s.renewLocked(now))
+		}
+	}
+	return max(next.Sub(now), 0)
+}
+
+// lapseLocked ends what was granted when the lease has lapsed. What is only
+// waited for goes on: it will need a new lease to be granted.
+func (s *Session) lapseLocked(now time.Time) {
+	if now.Before(s.lease.deadline) {
+		return
+	}
+	lapsed := 0
+	for h := range s.holds {
+		if h.granted {
+			s.endHoldLocked(h, ErrLeaseLapsed)
+			lapsed++
+		}
+	}
+	if lapsed > 0 {
+		s.opts.Logger.Warn("zookeeper lease lapsed", "session", hexID(s.id), "holds", lapsed, "since", s.lease.deadline)
+		if s.opts.Metrics.Lapsed != nil {
+			s.opts.Metrics.Lapsed(lapsed)
+		}
+	}
+}
+
+func (s *Session) anyGrantedLocked() bool {
+	for h := range s.holds {
+		if h.granted {
+			return true
+		}
+	}
+	return false
+}
+
+// renewLocked sends what the lease needs now, a heartbeat or a ping, and
+// returns when the next may be due. Pings make the deadline later at no cost
+// to the ensemble: a heartbeat proves only what was answered well before it.
+func (s *Session) renewLocked(now time.Time) time.Time {
+	if due := s.lease.renewAt(now); !s.beating && (s.renewNow || !now.Before(due)) {
+		s.renewNow, s.beating = false, true
+		s.heartbeatLocked()
+	}
+	interval := s.timeout / 12
+	if now.Sub(s.lastPing) >= interval {
+		s.lastPing = now
+		c := s.current
+		s.work.Go(c.ping)
+		s.watchHoldsLocked()
+	}
+	next := s.lastPing.Add(interval)
+	if due := s.lease.renewAt(now); !s.beating && due.Before(next) {
+		return due
+	}
+	return next
+}
+
+// maxChecks bounds the nodes that one heartbeat checks.
+const maxChecks = 64
+
+// heartbeatLocked sends a check-only multi on the nodes of holds: a quorum
+// write that changes nothing, fires no watch, and fails if a node is gone.
+func (s *Session) heartbeatLocked() {
+	checked := make([]*Hold, 0, 1)
+	ops := make([]any, 0, 1)
+	for h := range s.holds {
+		if len(ops) == maxChecks {
+			break
+		}
+		checked = append(checked, h)
+		ops = append(ops, &zk.CheckVersionRequest{Path: s.inner(h.node.Path), Version: AnyVersion})
+	}
+	s.work.Go(func() {
+		start := time.Now()
+		responses, err := s.zk.Multi(ops...)
+		i, part := failedPart(responses)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.beating = false
+		switch {
+		case part != nil && errors.Is(part, zk.ErrNoNode) && i < len(checked):
+			s.endHoldLocked(checked[i], ErrRevoked)
+			s.renewNow = true
+		case err == nil && part == nil:
+			s.renewed()
+			if s.opts.Metrics.Heartbeat != nil {
+				s.opts.Metrics.Heartbeat(time.Since(start), time.Until(s.lease.deadline))
+			}
+		}
+		s.nudge()
+	})
+}
+
+// watchHoldsLocked watches the nodes of holds that have lasted a while, so
+// that a deletion by somebody else is told at once and not only by the next
+// heartbeat. A short hold does not pay for the request.
+func (s *Session) watchHoldsLocked() {
+	for h := range s.holds {
+		if !h.granted || h.watched {
+			continue
+		}
+		h.watched = true
+		s.work.Go(func() { s.watchHold(h) })
+	}
+}
+
+func (s *Session) watchHold(h *Hold) {
+	ctx, cancel := context.WithCancel(h.ctx)
+	defer cancel()
+	for {
+		stat, w, err := s.ExistsW(ctx, h.node.Path)
+		if err != nil {
+			return
+		}
+		if stat == nil {
+			w.Stop()
+			h.End(ErrRevoked)
+			return
+		}
+		select {
+		case <-w.C:
+		case <-ctx.Done():
+			w.Stop()
+			return
+		}
+	}
+}
+
+// renewedLocked returns a channel that is closed when a heartbeat was answered.
+func (s *Session) renewedLocked() <-chan struct{} {
+	if s.renewal == nil {
+		s.renewal = make(chan struct{})
+	}
+	return s.renewal
+}
+
+func (s *Session) renewed() {
+	if s.renewal != nil {
+		close(s.renewal)
+		s.renewal = nil
+	}
+}

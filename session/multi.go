@@ -1,0 +1,193 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/go-zookeeper/zk"
+
+	"github.com/zkcoord/zkcoord/internal/znode"
+)
+
+// An Op is one part of a Multi: a CreateOp, SetOp, DeleteOp or CheckOp.
+type Op interface {
+	request(s *Session) (any, error)
+	target() string
+	size() int
+}
+
+// CreateOp makes a znode. A Container or TTL node cannot be made in a Multi:
+// the client could not read the answer.
+type CreateOp struct {
+	Path string
+	Data []byte
+	Mode Mode
+	ACL  []zk.ACL // nil means that of the options
+}
+
+// SetOp replaces the data of a znode of the given version.
+type SetOp struct {
+	Path    string
+	Data    []byte
+	Version int32
+}
+
+// DeleteOp deletes a znode of the given version.
+type DeleteOp struct {
+	Path    string
+	Version int32
+}
+
+// CheckOp lets the Multi fail unless the znode exists with the given version.
+type CheckOp struct {
+	Path    string
+	Version int32
+}
+
+func (o CreateOp) request(s *Session) (any, error) {
+	if o.Mode == Container {
+		return nil, errors.New("a container cannot be created in a multi")
+	}
+	acl := o.ACL
+	if acl == nil {
+		acl = s.opts.ACL
+	}
+	return &zk.CreateRequest{Path: s.inner(o.Path), Data: o.Data, Acl: acl, Flags: int32(o.Mode)}, nil
+}
+
+func (o SetOp) request(s *Session) (any, error) {
+	return &zk.SetDataRequest{Path: s.inner(o.Path), Data: o.Data, Version: o.Version}, nil
+}
+
+func (o DeleteOp) request(s *Session) (any, error) {
+	return &zk.DeleteRequest{Path: s.inner(o.Path), Version: o.Version}, nil
+}
+
+func (o CheckOp) request(s *Session) (any, error) {
+	return &zk.CheckVersionRequest{Path: s.inner(o.Path), Version: o.Version}, nil
+}
+
+func (o CreateOp) target() string { return o.Path }
+func (o SetOp) target() string    { return o.Path }
+func (o DeleteOp) target() string { return o.Path }
+func (o CheckOp) target() string  { return o.Path }
+
+func (o CreateOp) size() int { return len(o.Path) + len(o.Data) + 128 }
+func (o SetOp) size() int    { return len(o.Path) + len(o.Data) + 32 }
+func (o DeleteOp) size() int { return len(o.Path) + 32 }
+func (o CheckOp) size() int  { return len(o.Path) + 32 }
+
+// An OpResult is what one part of a Multi gave.
+type OpResult struct {
+	Path string   // of a CreateOp
+	Stat *zk.Stat // of a SetOp
+}
+
+// A MultiError says which part made a Multi fail. None was applied.
+type MultiError struct {
+	Index int // into the ops
+	Path  string
+	Err   error
+}
+
+func (e *MultiError) Error() string { return fmt.Sprintf("op %d on %s: %v", e.Index, e.Path, e.Err) }
+func (e *MultiError) Unwrap() error { return e.Err }
+
+// Multi applies all of ops, or none: then the error holds a *MultiError. It is
+// one transaction with one zxid.
+func (s *Session) Multi(ctx context.Context, ops ...Op) ([]OpResult, error) {
+	if len(ops) == 0 {
+		return nil, nil
+	}
+	path, size := ops[0].target(), 0
+	requests := make([]any, len(ops))
+	for i, op := range ops {
+		if err := znode.Check(op.target()); err != nil {
+			return nil, unsent("multi", path, &MultiError{i, op.target(), err})
+		}
+		request, err := op.request(s)
+		if err != nil {
+			return nil, unsent("multi", path, &MultiError{i, op.target(), err})
+		}
+		requests[i] = request
+		size += op.size()
+	}
+	if err := s.check("multi", path, size); err != nil {
+		return nil, err
+	}
+	responses, err := do(ctx, s, "multi", path, func(c *zk.Conn) ([]zk.MultiResponse, error) {
+		responses, err := c.Multi(requests...)
+		if i, part := failedPart(responses); part != nil && i < len(ops) {
+			err = &MultiError{i, ops[i].target(), part}
+		}
+		return responses, err
+	})
+	if err != nil {
+		return nil, err
+	}
+	results := make([]OpResult, len(responses))
+	for i, r := range responses {
+		results[i] = OpResult{Path: s.outer(r.String), Stat: r.Stat}
+	}
+	return results, nil
+}
+
+// failedPart finds the part that made a multi fail. The parts before it are
+// answered with no error, those behind it with zk.ErrUnknown or the like.
+func failedPart(responses []zk.MultiResponse) (int, error) {
+	for i, r := range responses {
+		if r.Error != nil {
+			return i, r.Error
+		}
+	}
+	return 0, nil
+}
+
+// CreateParents makes those parents of path that do not exist, as containers,
+// which the server deletes again some time after their last child went.
+func (s *Session) CreateParents(ctx context.Context, path string) error {
+	dir, _ := znode.Split(path)
+	if dir == "/" || dir == "" {
+		return nil
+	}
+	for {
+		_, err := s.Create(ctx, dir, nil, Container)
+		switch {
+		case err == nil, errors.Is(err, zk.ErrNodeExists):
+			return nil
+		case errors.Is(err, zk.ErrNoNode):
+			if err := s.CreateParents(ctx, dir); err != nil {
+				return err
+			}
+		case retryable(err): // if it was made, the next attempt says so
+		default:
+			return err
+		}
+	}
+}
+
+// DeleteAll deletes path and all below it. It is no transaction: if it fails,
+// part of it may be gone. That path does not exist is no error.
+func (s *Session) DeleteAll(ctx context.Context, path string) error {
+	for {
+		err := s.Delete(ctx, path, AnyVersion)
+		switch {
+		case err == nil, errors.Is(err, zk.ErrNoNode):
+			return nil
+		case retryable(err):
+			continue
+		case !errors.Is(err, zk.ErrNotEmpty):
+			return err
+		}
+		listing, err := s.Children(ctx, path)
+		if err != nil && !errors.Is(err, zk.ErrNoNode) {
+			return err
+		}
+		for _, name := range listing.Names {
+			if err := s.DeleteAll(ctx, znode.Join(path, name)); err != nil {
+				return err
+			}
+		}
+	}
+}

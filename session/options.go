@@ -1,0 +1,139 @@
+package session
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/go-zookeeper/zk"
+
+	"github.com/zkcoord/zkcoord/internal/znode"
+)
+
+// Options of a session. Servers is required; the zero value of every other
+// field is its default.
+type Options struct {
+	// Servers are host:port addresses; without a port, 2181. Host names are
+	// looked up again at each attempt to connect.
+	Servers []string
+
+	// Timeout is the session timeout to ask for; zero means 10 s. The server
+	// may change it, by default to between 2 and 20 of its ticks: see
+	// Session.Timeout.
+	Timeout time.Duration
+
+	// Abandon is how long the session may be without any server before it is
+	// declared lost; zero means three times the negotiated timeout, negative
+	// never. A session without a server is not lost by itself (a new leader
+	// gives it a whole fresh timeout), but a caller should not wait for ever.
+	Abandon time.Duration
+
+	// Chroot is put before every path, "" for none. It must exist.
+	Chroot string
+
+	// Auth is sent on every connection before anything else.
+	Auth []Auth
+
+	// ACL of the nodes that are created; nil means open to everybody.
+	ACL []zk.ACL
+
+	// TLS, if not nil, is used on every connection. An empty ServerName is
+	// taken from the server's address.
+	TLS *tls.Config
+
+	// Dial opens the connections; nil means net.Dialer.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+
+	// TickTime is the server's tickTime, if known. It makes the lease last
+	// longer between two heartbeats; the default assumes half the session
+	// timeout, which is the most that a server allows. A value above the
+	// server's own is safe, one below is not.
+	TickTime time.Duration
+
+	// UnsafeHoldUntilLost switches the lease off: what is held then counts as
+	// held until the loss of the session is told, as in other clients. On a
+	// follower that is cut off from its leader that is seconds after
+	// somebody else may have been granted it. No heartbeats are sent.
+	UnsafeHoldUntilLost bool
+
+	// MaxRequest is the size in bytes above which a request is refused
+	// unsent; zero means 1 MiB less 1 KiB, what a server accepts by default.
+	MaxRequest int
+
+	// Logger gets what an operator wants to know; nil discards it.
+	Logger *slog.Logger
+
+	// Metrics are called for requests, states and leases.
+	Metrics Metrics
+
+	// Rand is the source of protected nodes' identifiers and of the order in
+	// which servers are tried; nil means crypto/rand. Give it a seeded source
+	// to make a test repeatable. It must be safe for concurrent use.
+	Rand io.Reader
+}
+
+// Auth is a credential, such as {"digest", []byte("user:password")}.
+type Auth struct {
+	Scheme string
+	Data   []byte
+}
+
+// String hides the credential.
+func (a Auth) String() string { return a.Scheme + ":***" }
+
+// LogValue hides the credential.
+func (a Auth) LogValue() slog.Value { return slog.StringValue(a.String()) }
+
+// Metrics are hooks for measurements. Each may be nil, must not block, and is
+// called on the goroutine of whoever caused it.
+type Metrics struct {
+	// Request is called when a request ends.
+	Request func(op string, took time.Duration, err error)
+	// State is called when the session's state changes.
+	State func(State)
+	// Heartbeat is called for each answered heartbeat, with its round trip
+	// and how long the lease then stands.
+	Heartbeat func(roundTrip, lease time.Duration)
+	// Lapsed is called with the number of holds that ended because the lease did.
+	Lapsed func(holds int)
+}
+
+func (o *Options) complete() error {
+	if len(o.Servers) == 0 {
+		return errors.New("session: no servers given")
+	}
+	o.Servers = zk.FormatServers(o.Servers)
+	for _, s := range o.Servers {
+		if _, _, err := net.SplitHostPort(s); err != nil {
+			return fmt.Errorf("session: server %q: %w", s, err)
+		}
+	}
+	o.Timeout = cmp.Or(o.Timeout, 10*time.Second)
+	if o.Timeout < 10*time.Millisecond {
+		return fmt.Errorf("session: timeout %v is below 10 ms", o.Timeout)
+	}
+	if o.Chroot != "" {
+		o.Chroot = strings.TrimSuffix(o.Chroot, "/")
+		if err := znode.Check(cmp.Or(o.Chroot, "/")); err != nil {
+			return fmt.Errorf("session: chroot: %w", err)
+		}
+	}
+	if o.ACL == nil {
+		o.ACL = zk.WorldACL(zk.PermAll)
+	}
+	if o.Dial == nil {
+		o.Dial = dialEachAddress
+	}
+	o.MaxRequest = cmp.Or(o.MaxRequest, 1<<20-1<<10)
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return nil
+}

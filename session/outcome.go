@@ -1,0 +1,131 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/go-zookeeper/zk"
+)
+
+// Errors of a session. The server's own answers (zk.ErrNoNode, zk.ErrBadVersion
+// and so on) come wrapped and are found with errors.Is.
+var (
+	// ErrLost means that the session is over: its ephemeral nodes are gone or
+	// will be. Open a new one, or live in Run.
+	ErrLost = errors.New("session lost")
+	// ErrLeaseLapsed means that the session could no longer be proven to live.
+	// Whatever was held has to be treated as lost; the session itself may go on.
+	ErrLeaseLapsed = errors.New("lease lapsed")
+	// ErrClosed means that Close was called.
+	ErrClosed = errors.New("session closed")
+	// ErrTooLarge means that a request is larger than servers accept. Nothing
+	// was sent. Make it smaller, or raise jute.maxbuffer and Options.MaxRequest.
+	ErrTooLarge = errors.New("request too large")
+)
+
+// An Effect tells whether a request that changes something did so.
+type Effect int
+
+const (
+	// Indeterminate: the request may have been applied, or may yet be.
+	Indeterminate Effect = iota
+	// OK: it was applied.
+	OK
+	// Failed: it was not applied and will not be.
+	Failed
+)
+
+// String returns ok, fail or info, as a history names them.
+func (e Effect) String() string {
+	switch e {
+	case OK:
+		return "ok"
+	case Failed:
+		return "fail"
+	}
+	return "info"
+}
+
+// A RequestError is the error of one request.
+type RequestError struct {
+	Op     string // create, get, multi, ...
+	Path   string
+	Effect Effect // never OK
+	Err    error
+}
+
+func (e *RequestError) Error() string {
+	return fmt.Sprintf("%s %s: %v", e.Op, e.Path, e.Err)
+}
+
+func (e *RequestError) Unwrap() error { return e.Err }
+
+// Outcome answers "did it happen?" for the error of a request that changes
+// something, of this package or of go-zookeeper itself. A nil error is OK. An
+// error that proves nothing, and any error unknown to it, is Indeterminate.
+func Outcome(err error) Effect {
+	if err == nil {
+		return OK
+	}
+	if req := (*RequestError)(nil); errors.As(err, &req) {
+		return req.Effect
+	}
+	for _, refused := range refusals() {
+		if errors.Is(err, refused) {
+			return Failed
+		}
+	}
+	return Indeterminate
+}
+
+// refusals are the errors which prove that nothing was applied: the server
+// said no, or the client never sent the request.
+//
+// Not among them: zk.ErrSessionExpired and zk.ErrClosing, which the client
+// also gives to requests that were under way; zk.ErrAPIError, its answer to a
+// reply that it cannot decode; zk.ErrShortBuffer, likewise.
+func refusals() []error {
+	return []error{
+		zk.ErrNoNode, zk.ErrNodeExists, zk.ErrBadVersion, zk.ErrNotEmpty,
+		zk.ErrNoChildrenForEphemerals, zk.ErrNoAuth, zk.ErrInvalidACL, zk.ErrAuthFailed,
+		zk.ErrSessionMoved, zk.ErrBadArguments, zk.ErrReconfigDisabled,
+		zk.ErrNoServer, zk.ErrInvalidPath, zk.ErrInvalidFlags, ErrTooLarge,
+	}
+}
+
+// unsent is the error of a request that was given up before it left.
+func unsent(op, path string, cause error) error {
+	return &RequestError{Op: op, Path: path, Effect: Failed, Err: cause}
+}
+
+// ended is the error of a request whose caller stopped waiting for the reply.
+func ended(op, path string, cause error) error {
+	return &RequestError{Op: op, Path: path, Effect: Indeterminate, Err: cause}
+}
+
+// answered wraps what go-zookeeper returned.
+func answered(op, path string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &RequestError{Op: op, Path: path, Effect: Outcome(err), Err: err}
+}
+
+// retryable reports whether a read may simply be asked again: the connection
+// went, not the session.
+func retryable(err error) bool {
+	return errors.Is(err, zk.ErrConnectionClosed) || errors.Is(err, zk.ErrNoServer) || errors.Is(err, errBroken)
+}
+
+// errBroken is a failure to write to a connection: what was written may have
+// arrived.
+var errBroken = errors.New("connection broken")
+
+// causeOf is context.Cause, or ctx.Err where there is none.
+func causeOf(ctx context.Context) error {
+	if cause := context.Cause(ctx); cause != nil {
+		return cause
+	}
+	return ctx.Err()
+}

@@ -1,0 +1,239 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/go-zookeeper/zk"
+
+	"github.com/zkcoord/zkcoord/internal/znode"
+)
+
+// A Node is a znode that this session created.
+type Node struct {
+	Path  string
+	Czxid int64 // the transaction that created it: grows over the whole ensemble for ever
+}
+
+// Name is the last part of the node's path.
+func (n Node) Name() string {
+	_, name := znode.Split(n.Path)
+	return name
+}
+
+// A Creation is a protected create under way.
+type Creation struct {
+	s      *Session
+	prefix string        // of the node's name: identifier and kind
+	sent   chan struct{} // closed when the request was sent, or the creation ended
+	done   chan struct{} // closed when node and err are set
+	node   Node
+	err    error
+}
+
+// creation is what the connection's goroutines note of a Creation's requests.
+type creation struct {
+	path    string
+	written chan struct{} // closed when the first request was written
+	begun   bool
+	zxid    int64 // of the reply, set before the client sees it
+}
+
+// begin returns the channel to close when the request was written, nil if an
+// earlier one was.
+func (c *creation) begin() chan struct{} {
+	if c.begun {
+		return nil
+	}
+	c.begun = true
+	return c.written
+}
+
+// StartProtected begins to create a sequential node in dir, named
+// <id>-<kind>-<number> with an id of its own by which it is found again when
+// a reply is lost: so it is made once, or not at all. It returns at once. The
+// parents of the node are made if need be.
+//
+// It is Wait that binds the creation to a context.
+func (s *Session) StartProtected(dir, kind string, data []byte, mode Mode) *Creation {
+	prefix := s.NewID() + "-" + kind + "-"
+	c := &Creation{s: s, prefix: prefix, sent: make(chan struct{}), done: make(chan struct{})}
+	if err := s.check("create", znode.Join(dir, prefix), len(data)); err != nil {
+		return c.failed(err)
+	}
+	note := &creation{path: s.inner(znode.Join(dir, prefix)), written: make(chan struct{})}
+	s.mu.Lock()
+	s.creating[note.path] = note
+	s.mu.Unlock()
+	ok := s.spawn(func() {
+		c.node, c.err = s.createProtected(note, dir, prefix, data, mode)
+		s.mu.Lock()
+		delete(s.creating, note.path)
+		s.mu.Unlock()
+		close(c.done)
+	})
+	if !ok {
+		s.mu.Lock()
+		delete(s.creating, note.path)
+		s.mu.Unlock()
+		return c.failed(unsent("create", dir, s.Err()))
+	}
+	c.sent = note.written
+	return c
+}
+
+func (c *Creation) failed(err error) *Creation {
+	c.err = err
+	close(c.done)
+	return c
+}
+
+// Sent waits until the request was written to the server, the creation ended,
+// or ctx did. A request that is made afterwards is answered with the node in
+// view, if it is made at all.
+func (c *Creation) Sent(ctx context.Context) {
+	select {
+	case <-c.sent:
+	case <-c.done:
+	case <-ctx.Done():
+	}
+}
+
+// Wait waits for the node. If ctx ends first, the session deletes the node as
+// soon as it is known, and Close waits for that; the caller gets an error and
+// no node remains.
+func (c *Creation) Wait(ctx context.Context) (Node, error) {
+	select {
+	case <-c.done:
+		return c.node, c.err
+	case <-ctx.Done():
+	}
+	c.Abandon()
+	return Node{}, ended("create", c.prefix, causeOf(ctx))
+}
+
+// Abandon gives the creation up: if the node was or will be made, it is deleted.
+func (c *Creation) Abandon() {
+	c.s.Cleanup(func(ctx context.Context) {
+		<-c.done // ends with the session at the latest
+		if c.err == nil {
+			c.s.Remove(ctx, c.node)
+		}
+	})
+}
+
+// CreateProtected is StartProtected and Wait.
+func (s *Session) CreateProtected(ctx context.Context, dir, kind string, data []byte, mode Mode) (Node, error) {
+	return s.StartProtected(dir, kind, data, mode).Wait(ctx)
+}
+
+// createProtected creates the node, however often the connection goes. It
+// ends with the session at the latest.
+func (s *Session) createProtected(note *creation, dir, prefix string, data []byte, mode Mode) (Node, error) {
+	for {
+		path, err := s.Create(s.life, znode.Join(dir, prefix), data, mode)
+		switch {
+		case err == nil:
+			return s.created(note, path)
+		case errors.Is(err, zk.ErrNoNode):
+			if err := s.CreateParents(s.life, znode.Join(dir, prefix)); err != nil {
+				return Node{}, err
+			}
+		case s.life.Err() != nil || !retryable(err):
+			return Node{}, err
+		case Outcome(err) == Indeterminate:
+			node, err := s.find(s.life, dir, prefix, mode)
+			if err != nil || node.Path != "" {
+				return node, err
+			}
+		}
+	}
+}
+
+// created adds the czxid, which is the zxid of the reply: servers apply and
+// answer one transaction after the other (docs/decisions/0001-lease.md).
+func (s *Session) created(note *creation, path string) (Node, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return Node{Path: path, Czxid: note.zxid}, nil
+}
+
+// find looks for a node of this session by its prefix after the reply to its
+// creation was lost. Sync comes first: the new server may be behind. After it
+// the answer is final, as the leader takes no request of this session from the
+// last server any more. An ephemeral node counts only if this session owns it.
+func (s *Session) find(ctx context.Context, dir, prefix string, mode Mode) (Node, error) {
+	if err := s.Sync(ctx, dir); err != nil && !errors.Is(err, zk.ErrNoNode) {
+		return Node{}, err
+	}
+	listing, err := s.Children(ctx, dir)
+	if errors.Is(err, zk.ErrNoNode) {
+		return Node{}, nil
+	}
+	if err != nil {
+		return Node{}, err
+	}
+	for _, name := range listing.Names {
+		if !strings.HasPrefix(name, prefix) {
+			continue
+		}
+		path := znode.Join(dir, name)
+		stat, err := s.Exists(ctx, path)
+		if err != nil {
+			return Node{}, err
+		}
+		if stat == nil || mode&zk.FlagEphemeral != 0 && stat.EphemeralOwner != s.ID() {
+			continue
+		}
+		return Node{Path: path, Czxid: stat.Czxid}, nil
+	}
+	return Node{}, nil
+}
+
+// Remove deletes a node of this session for certain: it asks again when the
+// connection goes. That the node is gone already is no error. It can fail
+// only if ctx or the session ends first, or the node has children.
+func (s *Session) Remove(ctx context.Context, n Node) error {
+	for {
+		err := s.Delete(ctx, n.Path, AnyVersion)
+		switch {
+		case err == nil, errors.Is(err, zk.ErrNoNode):
+			return nil
+		case !retryable(err):
+			return err
+		}
+	}
+}
+
+// Cleanup runs f on a goroutine of the session, with a context of its own
+// that ends with the session, or after its timeout: for what must be undone
+// although the caller's context has ended. Close waits for it before it
+// closes the session.
+func (s *Session) Cleanup(f func(ctx context.Context)) {
+	s.cleanups.Add(1)
+	if !s.spawn(func() {
+		defer s.cleanups.Done()
+		ctx, cancel := context.WithTimeout(s.life, s.Timeout())
+		defer cancel()
+		f(ctx)
+	}) {
+		s.cleanups.Done()
+	}
+}
+
+// settle waits for the clean-up under way, with a bound.
+func (s *Session) settle(limit time.Duration) {
+	ctx, cancel := context.WithTimeout(s.life, limit)
+	defer cancel()
+	settled := make(chan struct{})
+	go func() {
+		s.cleanups.Wait()
+		close(settled)
+	}()
+	select {
+	case <-settled:
+	case <-ctx.Done():
+	}
+}

@@ -1,0 +1,50 @@
+package session
+
+import (
+	crand "crypto/rand"
+	"encoding/binary"
+	"encoding/hex"
+	"io"
+	"math/rand/v2"
+	"time"
+)
+
+// cryptoRand and readerRand are sources for math/rand/v2.
+type cryptoRand struct{}
+
+func (cryptoRand) Uint64() uint64 { return readerRand{crand.Reader}.Uint64() }
+
+type readerRand struct{ r io.Reader }
+
+func (s readerRand) Uint64() uint64 {
+	var b [8]byte
+	if _, err := io.ReadFull(s.r, b[:]); err != nil {
+		panic("session: Options.Rand failed: " + err.Error())
+	}
+	return binary.BigEndian.Uint64(b[:])
+}
+
+func (o *Options) source() rand.Source {
+	if o.Rand == nil {
+		return cryptoRand{}
+	}
+	return readerRand{o.Rand}
+}
+
+func shuffle(list []string, source rand.Source) {
+	rand.New(source).Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
+}
+
+// jitter returns between half of d and d.
+func (s *Session) jitter(d time.Duration) time.Duration {
+	return d/2 + time.Duration(s.rand.Uint64()%uint64(d/2+1))
+}
+
+// NewID returns 128 random bits in hexadecimal, from Options.Rand: the name
+// by which a client recognises a node of its own.
+func (s *Session) NewID() string {
+	var b [16]byte
+	binary.BigEndian.PutUint64(b[:8], s.rand.Uint64())
+	binary.BigEndian.PutUint64(b[8:], s.rand.Uint64())
+	return hex.EncodeToString(b[:])
+}

@@ -1,0 +1,297 @@
+package session
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/go-zookeeper/zk"
+
+	"github.com/zkcoord/zkcoord/internal/znode"
+)
+
+// do runs call, which makes one request through the client, and waits for its
+// answer, for ctx or for the end of the session. While there is no connection
+// it waits without sending, so that a request given up then is known not to
+// have happened.
+func do[T any](ctx context.Context, s *Session, op, path string, call func(*zk.Conn) (T, error)) (value T, err error) {
+	start := time.Now()
+	defer func() {
+		if s.opts.Metrics.Request != nil {
+			s.opts.Metrics.Request(op, time.Since(start), err)
+		}
+	}()
+	if err := s.up.wait(ctx, s.life); err != nil {
+		return value, unsent(op, path, err)
+	}
+	type result struct {
+		value T
+		err   error
+	}
+	answer := make(chan result, 1)
+	if !s.spawn(func() {
+		v, err := call(s.zk)
+		answer <- result{v, err}
+	}) {
+		return value, unsent(op, path, s.Err())
+	}
+	select {
+	case r := <-answer:
+		if r.err != nil && s.life.Err() != nil && Outcome(r.err) == Indeterminate {
+			return value, ended(op, path, s.Err())
+		}
+		return r.value, answered(op, path, r.err)
+	case <-ctx.Done():
+		return value, ended(op, path, causeOf(ctx))
+	case <-s.life.Done():
+		return value, ended(op, path, s.Err())
+	}
+}
+
+// read is do for a request that changes nothing: it asks again when the
+// connection went.
+func read[T any](ctx context.Context, s *Session, op, path string, call func(*zk.Conn) (T, error)) (T, error) {
+	for {
+		value, err := do(ctx, s, op, path, call)
+		if err == nil || !retryable(err) {
+			return value, err
+		}
+	}
+}
+
+// spawn runs f on a goroutine that Close waits for, unless the session is over.
+func (s *Session) spawn(f func()) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.life.Err() != nil {
+		return false
+	}
+	s.work.Go(f)
+	return true
+}
+
+// check refuses what servers would refuse, before it is sent.
+func (s *Session) check(op, path string, size int) error {
+	if err := znode.Check(path); err != nil {
+		return unsent(op, path, err)
+	}
+	if size += len(path) + 256; size > s.opts.MaxRequest {
+		return unsent(op, path, fmt.Errorf("%w: %d bytes, limit %d", ErrTooLarge, size, s.opts.MaxRequest))
+	}
+	return nil
+}
+
+// inner is the path that the server knows, outer the one that callers use.
+func (s *Session) inner(path string) string {
+	if path == "/" && s.opts.Chroot != "" {
+		return s.opts.Chroot
+	}
+	return s.opts.Chroot + path
+}
+
+func (s *Session) outer(path string) string {
+	if path == s.opts.Chroot {
+		return "/"
+	}
+	return strings.TrimPrefix(path, s.opts.Chroot)
+}
+
+// A Mode is the kind of a znode.
+type Mode int32
+
+// The kinds of znodes. A TTL node is made with CreateTTL.
+const (
+	Persistent           Mode = zk.FlagPersistent
+	Ephemeral            Mode = zk.FlagEphemeral
+	PersistentSequential Mode = zk.FlagSequence
+	EphemeralSequential  Mode = zk.FlagEphemeralSequential
+	Container            Mode = zk.FlagContainer // deleted by the server some time after its last child went
+)
+
+// Create makes a znode, with the ACL of the options, and returns its path,
+// which for a sequential node ends in the number that the server gave it.
+// After an Indeterminate error it may exist: see CreateProtected.
+func (s *Session) Create(ctx context.Context, path string, data []byte, mode Mode) (string, error) {
+	return s.CreateACL(ctx, path, data, mode, s.opts.ACL)
+}
+
+// CreateACL is Create with an ACL of its own.
+func (s *Session) CreateACL(ctx context.Context, path string, data []byte, mode Mode, acl []zk.ACL) (string, error) {
+	check := strings.TrimSuffix(path, "/") // a sequential node may be named by its number alone
+	if check == path || mode&zk.FlagSequence == 0 {
+		check = path
+	}
+	if err := s.check("create", check, len(data)); err != nil {
+		return "", err
+	}
+	return do(ctx, s, "create", path, func(c *zk.Conn) (string, error) {
+		create := c.Create
+		if mode == Container {
+			create = c.CreateContainer
+		}
+		created, err := create(s.inner(path), data, int32(mode), acl)
+		return s.outer(created), err
+	})
+}
+
+// CreateTTL makes a persistent znode which the server deletes when it has had
+// no children and no change for ttl. Servers refuse it unless they have
+// zookeeper.extendedTypesEnabled set.
+func (s *Session) CreateTTL(ctx context.Context, path string, data []byte, ttl time.Duration, sequential bool) (string, error) {
+	if err := s.check("create", path, len(data)); err != nil {
+		return "", err
+	}
+	flag := int32(zk.FlagTTL)
+	if sequential {
+		flag = zk.FlagPersistentSequentialWithTTL
+	}
+	return do(ctx, s, "create", path, func(c *zk.Conn) (string, error) {
+		created, err := c.CreateTTL(s.inner(path), data, flag, s.opts.ACL, ttl)
+		return s.outer(created), err
+	})
+}
+
+// Exists returns the stat of a znode, nil if there is none.
+func (s *Session) Exists(ctx context.Context, path string) (*zk.Stat, error) {
+	if err := s.check("exists", path, 0); err != nil {
+		return nil, err
+	}
+	return read(ctx, s, "exists", path, func(c *zk.Conn) (*zk.Stat, error) {
+		exists, stat, err := c.Exists(s.inner(path))
+		if err != nil || !exists {
+			return nil, err
+		}
+		return stat, nil
+	})
+}
+
+// ExistsW is Exists with a watch, which fires when the znode is created,
+// deleted, or its data set. Stop the watch if it is not waited for.
+func (s *Session) ExistsW(ctx context.Context, path string) (*zk.Stat, *Watch, error) {
+	w := s.watch(s.inner(path), false)
+	stat, err := s.Exists(ctx, path)
+	if err != nil {
+		w.Stop()
+		return nil, nil, err
+	}
+	return stat, w, nil
+}
+
+// A Value is the data of a znode, with its stat.
+type Value struct {
+	Data []byte
+	Stat *zk.Stat
+}
+
+// Get returns the data of a znode, as the server that the session is connected
+// to knows it: Sync first to see what was committed before.
+func (s *Session) Get(ctx context.Context, path string) (Value, error) {
+	if err := s.check("get", path, 0); err != nil {
+		return Value{}, err
+	}
+	return read(ctx, s, "get", path, func(c *zk.Conn) (Value, error) {
+		data, stat, err := c.Get(s.inner(path))
+		return Value{data, stat}, err
+	})
+}
+
+// GetW is Get with a watch, which fires when the znode is deleted or its data
+// set. If there is no such znode there is no watch either: use ExistsW.
+func (s *Session) GetW(ctx context.Context, path string) (Value, *Watch, error) {
+	w := s.watch(s.inner(path), false)
+	value, err := s.Get(ctx, path)
+	if err != nil {
+		w.Stop()
+		return Value{}, nil, err
+	}
+	return value, w, nil
+}
+
+// Listing are the names of a znode's children, in no order, with its stat.
+type Listing struct {
+	Names []string
+	Stat  *zk.Stat
+}
+
+// Children lists a znode's children.
+func (s *Session) Children(ctx context.Context, path string) (Listing, error) {
+	if err := s.check("children", path, 0); err != nil {
+		return Listing{}, err
+	}
+	return read(ctx, s, "children", path, func(c *zk.Conn) (Listing, error) {
+		names, stat, err := c.Children(s.inner(path))
+		return Listing{names, stat}, err
+	})
+}
+
+// ChildrenW is Children with a watch, which fires when a child comes or goes
+// and when the znode is deleted.
+func (s *Session) ChildrenW(ctx context.Context, path string) (Listing, *Watch, error) {
+	w := s.watch(s.inner(path), true)
+	listing, err := s.Children(ctx, path)
+	if err != nil {
+		w.Stop()
+		return Listing{}, nil, err
+	}
+	return listing, w, nil
+}
+
+// AnyVersion makes Set and Delete unconditional.
+const AnyVersion int32 = -1
+
+// Set replaces the data of a znode if its version is the given one.
+func (s *Session) Set(ctx context.Context, path string, data []byte, version int32) (*zk.Stat, error) {
+	if err := s.check("set", path, len(data)); err != nil {
+		return nil, err
+	}
+	return do(ctx, s, "set", path, func(c *zk.Conn) (*zk.Stat, error) {
+		return c.Set(s.inner(path), data, version)
+	})
+}
+
+// Delete deletes a znode without children if its version is the given one.
+func (s *Session) Delete(ctx context.Context, path string, version int32) error {
+	if err := s.check("delete", path, 0); err != nil {
+		return err
+	}
+	_, err := do(ctx, s, "delete", path, func(c *zk.Conn) (struct{}, error) {
+		return struct{}{}, c.Delete(s.inner(path), version)
+	})
+	return err
+}
+
+// Sync makes the next read of this session see all that the leader had
+// committed. It is no proof that the session lives: an isolated leader
+// answers it too.
+func (s *Session) Sync(ctx context.Context, path string) error {
+	if err := s.check("sync", path, 0); err != nil {
+		return err
+	}
+	_, err := read(ctx, s, "sync", path, func(c *zk.Conn) (string, error) {
+		return c.Sync(s.inner(path))
+	})
+	return err
+}
+
+// GetACL returns the ACL of a znode.
+func (s *Session) GetACL(ctx context.Context, path string) ([]zk.ACL, error) {
+	if err := s.check("getACL", path, 0); err != nil {
+		return nil, err
+	}
+	return read(ctx, s, "getACL", path, func(c *zk.Conn) ([]zk.ACL, error) {
+		acl, _, err := c.GetACL(s.inner(path))
+		return acl, err
+	})
+}
+
+// SetACL replaces the ACL of a znode if its ACL's version is the given one.
+func (s *Session) SetACL(ctx context.Context, path string, acl []zk.ACL, version int32) error {
+	if err := s.check("setACL", path, 0); err != nil {
+		return err
+	}
+	_, err := do(ctx, s, "setACL", path, func(c *zk.Conn) (*zk.Stat, error) {
+		return c.SetACL(s.inner(path), acl, version)
+	})
+	return err
+}

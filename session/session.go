@@ -1,0 +1,226 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/go-zookeeper/zk"
+)
+
+// A Session is one ZooKeeper session. It is safe for concurrent use.
+type Session struct {
+	opts Options
+	rand rand.Source
+	zk   *zk.Conn
+
+	life     context.Context // ends, with the cause, when the session does
+	end      context.CancelCauseFunc
+	done     chan struct{} // closed when nothing of the session runs any more
+	work     sync.WaitGroup
+	cleanups sync.WaitGroup // those of work that Close waits for before it closes the session
+	wake     chan struct{}  // tells the keeper to look again
+	up       *gate          // open while there is a connection
+
+	attempts int // to connect since the last success; on the client's goroutine only
+
+	mu        sync.Mutex
+	state     State
+	listeners map[*listener]struct{}
+	id        int64
+	password  []byte
+	timeout   time.Duration
+	current   *conn // nil while there is none
+	downSince time.Time
+	dialError error
+	lastZxid  int64
+	inflight  map[int32]packet
+	pings     []time.Time // when the unanswered pings were sent
+	queued    []byte      // frames to be sent before the next of the client
+	creating  map[string]*creation
+	watches   map[watchKey]*watched
+	holds     map[*Hold]struct{}
+	lease     lease
+	lastPing  time.Time     // of the session's own
+	beating   bool          // a heartbeat is under way
+	renewNow  bool          // somebody waits for the lease to stand
+	renewal   chan struct{} // closed by the next answered heartbeat; nil while nobody waits
+}
+
+// Open connects to one of the servers and begins a session. It fails with the
+// reason when ctx ends first, and then nothing is left behind.
+func Open(ctx context.Context, opts Options) (*Session, error) {
+	if err := opts.complete(); err != nil {
+		return nil, err
+	}
+	s := &Session{
+		opts:      opts,
+		rand:      opts.source(),
+		done:      make(chan struct{}),
+		wake:      make(chan struct{}, 1),
+		up:        newGate(),
+		state:     Suspended,
+		downSince: time.Now(),
+		listeners: make(map[*listener]struct{}),
+		inflight:  make(map[int32]packet),
+		creating:  make(map[string]*creation),
+		watches:   make(map[watchKey]*watched),
+		holds:     make(map[*Hold]struct{}),
+	}
+	s.life, s.end = context.WithCancelCause(context.Background())
+
+	client, events, err := zk.Connect(opts.Servers, opts.Timeout,
+		zk.WithHostProvider(&servers{s: s, list: s.shuffledServers()}),
+		zk.WithDialer(s.dial),
+		zk.WithMaxConnBufferSize(opts.MaxRequest+1<<12),
+		zk.WithLogger(debugLog{s.opts.Logger}), zk.WithLogInfo(false))
+	if err != nil {
+		return nil, fmt.Errorf("session: %w", err)
+	}
+	s.zk = client
+	s.work.Go(s.keep)
+	go s.supervise(events)
+
+	if err := s.up.wait(ctx, s.life); err != nil {
+		return nil, s.openFailed(ctx, err)
+	}
+	return s, nil
+}
+
+func (s *Session) openFailed(ctx context.Context, err error) error {
+	s.mu.Lock()
+	why := s.dialError
+	s.mu.Unlock()
+	s.finish(ErrClosed)
+	<-s.done
+	if ctx.Err() != nil && why != nil {
+		return fmt.Errorf("session: no server answered: %w (last: %w)", err, why)
+	}
+	return fmt.Errorf("session: %w", err)
+}
+
+// supervise waits for the end of the session and takes it apart.
+func (s *Session) supervise(events <-chan zk.Event) {
+	<-s.life.Done()
+	s.zk.Close()       // where there is a connection, sends closeSession and waits for the answer, at most a second
+	for range events { // closed when the client's goroutines have ended
+	}
+	s.work.Wait()
+	close(s.done)
+}
+
+// finish ends the session for the given reason. Holds end first: their
+// programs must know before the servers can give them to somebody else.
+func (s *Session) finish(cause error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.finishLocked(cause)
+}
+
+func (s *Session) finishLocked(cause error) {
+	if s.life.Err() != nil {
+		return
+	}
+	s.endHoldsLocked(cause)
+	s.end(cause)
+	s.setStateLocked(stateAtEnd(cause))
+	for key, w := range s.watches {
+		w.fire(zk.Event{Type: zk.EventNotWatching, State: zk.StateDisconnected, Path: s.outer(key.path), Err: cause})
+	}
+	clear(s.watches)
+	s.opts.Logger.Info("zookeeper session ended", "session", hexID(s.id), "cause", cause)
+}
+
+func stateAtEnd(cause error) State {
+	if errors.Is(cause, ErrClosed) {
+		return Closed
+	}
+	return Lost
+}
+
+// Close ends the session: every hold ends, the clean-up that is under way is
+// given a third of the session timeout, and the server deletes the session's
+// ephemeral nodes at once. It returns when no goroutine of the session is
+// left. Without a server the ephemeral nodes go when the session expires.
+// Calling it again, or on a lost session, is fine and waits too.
+func (s *Session) Close() error {
+	s.mu.Lock()
+	s.endHoldsLocked(ErrClosed)
+	timeout := s.timeout
+	s.mu.Unlock()
+	s.settle(timeout / 3)
+	s.finish(ErrClosed)
+	<-s.done
+	return nil
+}
+
+// ID is the number by which servers know the session. It is 0 before the
+// session began.
+func (s *Session) ID() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.id
+}
+
+// Password is the secret with which a client proves that the session is its
+// own. Whoever has it can close the session.
+func (s *Session) Password() []byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.password)
+}
+
+// Timeout is the session timeout that the server granted.
+func (s *Session) Timeout() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.timeout == 0 {
+		return s.opts.Timeout
+	}
+	return s.timeout
+}
+
+// Server is the address of the server that the session is connected to, ""
+// while there is none.
+func (s *Session) Server() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.current == nil {
+		return ""
+	}
+	return s.current.server
+}
+
+// Lost is closed when the session is over, whether lost or closed.
+func (s *Session) Lost() <-chan struct{} { return s.life.Done() }
+
+// Context ends when the session does, with the cause that Err returns.
+//
+// It is no proof of holding anything: use a Hold's context for that.
+func (s *Session) Context() context.Context { return s.life }
+
+// Err returns nil while the session goes on, then why it ended: an error that
+// is ErrLost, or ErrClosed.
+func (s *Session) Err() error { return context.Cause(s.life) }
+
+func hexID(id int64) string { return fmt.Sprintf("%#x", uint64(id)) }
+
+// abandonAfter is how long the session may be without a server; negative for ever.
+func (s *Session) abandonAfter() time.Duration {
+	if s.opts.Abandon != 0 {
+		return s.opts.Abandon
+	}
+	return 3 * s.timeout
+}
+
+// debugLog passes the client's remarks on.
+type debugLog struct{ log *slog.Logger }
+
+func (l debugLog) Printf(format string, args ...any) {
+	l.log.Debug("zookeeper client: " + fmt.Sprintf(format, args...))
+}
