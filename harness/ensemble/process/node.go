@@ -15,6 +15,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 )
@@ -247,7 +248,31 @@ func (n *node) stop(paused bool) error {
 		return err
 	}
 	n.paused = paused
+	if paused {
+		n.child.awaitStopped()
+	}
 	return nil
+}
+
+// awaitStopped waits until each thread has stopped: the signal only asks them to, and for a few milliseconds a busy one
+// still answers. /proc says T for a stopped thread; a process that is gone has none.
+func (c *child) awaitStopped() {
+	for {
+		states, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", c.pid))
+		running := slices.ContainsFunc(states, func(file string) bool {
+			text, err := os.ReadFile(file)
+			_, rest, found := bytes.Cut(text, []byte(") "))
+			return err == nil && found && rest[0] != 'T' && rest[0] != 'Z' && rest[0] != 'X'
+		})
+		if !running {
+			return
+		}
+		select {
+		case <-c.ended:
+			return
+		case <-time.After(time.Millisecond):
+		}
+	}
 }
 
 // died returns an error with the end of the log if the server has ended by itself.
