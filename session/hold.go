@@ -94,12 +94,15 @@ func (h *Hold) Deadline() time.Time {
 	return h.s.lease.deadline
 }
 
-// End ends the hold with the given cause. It does not delete the node: end
-// the hold first, so that the program knows before anybody else can have it.
-func (h *Hold) End(cause error) {
+// End ends the hold with the given cause, and reports whether it had not
+// ended before. It does not delete the node: end the hold first, so that the
+// program knows before anybody else can have it.
+func (h *Hold) End(cause error) bool {
 	h.s.mu.Lock()
 	defer h.s.mu.Unlock()
+	going := h.ctx.Err() == nil
 	h.s.endHoldLocked(h, cause)
+	return going
 }
 
 func (s *Session) endHoldLocked(h *Hold, cause error) {
@@ -264,7 +267,7 @@ func (s *Session) heartbeatLocked() {
 // heartbeat. A short hold does not pay for the request.
 func (s *Session) watchHoldsLocked() {
 	for h := range s.holds {
-		if !h.granted || h.watched {
+		if h.watched {
 			continue
 		}
 		h.watched = true
@@ -276,13 +279,13 @@ func (s *Session) watchHold(h *Hold) {
 	ctx, cancel := context.WithCancel(h.ctx)
 	defer cancel()
 	for {
-		stat, w, err := s.ExistsW(ctx, h.node.Path)
-		if err != nil {
-			return
-		}
-		if stat == nil {
-			w.Stop()
+		// ChildrenW, not ExistsW: an ephemeral node has no children, so it
+		// fires on deletion only, not when Txn sets the data.
+		_, w, err := s.ChildrenW(ctx, h.node.Path)
+		if errors.Is(err, zk.ErrNoNode) {
 			h.End(ErrRevoked)
+		}
+		if err != nil {
 			return
 		}
 		select {

@@ -116,11 +116,12 @@ func (c *Creation) Wait(ctx context.Context) (Node, error) {
 
 // Abandon gives the creation up: if the node was or will be made, it is deleted.
 func (c *Creation) Abandon() {
-	c.s.Cleanup(func(ctx context.Context) {
+	c.s.Cleanup(func(ctx context.Context) error {
 		<-c.done // ends with the session at the latest
-		if c.err == nil {
-			c.s.Remove(ctx, c.node)
+		if c.err != nil {
+			return nil
 		}
+		return c.s.Remove(ctx, c.node)
 	})
 }
 
@@ -208,19 +209,21 @@ func (s *Session) Remove(ctx context.Context, n Node) error {
 }
 
 // Cleanup runs f on a goroutine of the session, with a context of its own
-// that ends with the session, or after its timeout: for what must be undone
-// although the caller's context has ended. Close waits for it before it
-// closes the session.
-func (s *Session) Cleanup(f func(ctx context.Context)) {
+// that ends with the session: for what must be undone although the caller's
+// context has ended. Close waits for it, a third of the session timeout at
+// most, before it closes the session. The channel gets what f returned, or why
+// the session is over if f could not be run.
+func (s *Session) Cleanup(f func(ctx context.Context) error) <-chan error {
+	done := make(chan error, 1)
 	s.cleanups.Add(1)
 	if !s.spawn(func() {
 		defer s.cleanups.Done()
-		ctx, cancel := context.WithTimeout(s.life, s.Timeout())
-		defer cancel()
-		f(ctx)
+		done <- f(s.life)
 	}) {
 		s.cleanups.Done()
+		done <- s.Err()
 	}
+	return done
 }
 
 // settle waits for the clean-up under way, with a bound.

@@ -1,0 +1,78 @@
+package harness
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/zkcoord/zkcoord/harness/history"
+)
+
+const (
+	stallTick = 10 * time.Millisecond
+	// stallWorth is how late a timer has to be to be recorded: what a busy
+	// machine does all the time is no pause.
+	stallWorth = 100 * time.Millisecond
+)
+
+// watch records stalls of this process and reports progress, until stopped.
+//
+// A stall is a pause of all clients at once (the machine was busy, suspended, or
+// collecting garbage): guarantees whose envelope excludes a pause of the client
+// are not promised across it, so checkers have to know.
+func (r *run) watch(ctx context.Context) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var group sync.WaitGroup
+	group.Go(func() { r.env.recordStalls(ctx) })
+	if r.options.Progress != nil {
+		group.Go(func() { r.progress(ctx) })
+	}
+	return func() {
+		cancel()
+		group.Wait()
+	}
+}
+
+func (e *Env) recordStalls(ctx context.Context) {
+	ticker := time.NewTicker(stallTick)
+	defer ticker.Stop()
+	for last := time.Now(); ; {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			now := time.Now()
+			if late := now.Sub(last) - stallTick; late >= stallWorth {
+				e.Fact(history.FactStall, "process", late.String(), "")
+			}
+			last = now
+		}
+	}
+}
+
+func (r *run) progress(ctx context.Context) {
+	start := time.Now()
+	ticker := time.NewTicker(time.Second)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			r.options.Progress(r.env.status(time.Since(start), r.options.Time))
+		}
+	}
+}
+
+func (e *Env) status(elapsed, length time.Duration) Status {
+	n, at := e.rec.Count, e.rec.Progress()
+	s := Status{
+		Phase: at.Phase, Elapsed: elapsed,
+		Operations: n(history.Invoke), OK: n(history.OK), Fail: n(history.Fail), Info: n(history.Info),
+		Faults: at.Started, Standing: max(0, at.Started-at.Stopped), Holds: at.Holds, Lost: at.Lost,
+	}
+	if s.Phase == history.PhaseWork {
+		s.Left = max(0, length-elapsed)
+	}
+	return s
+}
