@@ -398,3 +398,25 @@ func TestServerThatIsBehindByMuchGetsASnapshot(t *testing.T) {
 		d.nc.Close()
 	})
 }
+
+// A leader whose clock runs fast expires sessions before their time.
+func TestFastClockExpiresEarly(t *testing.T) {
+	for _, c := range []struct {
+		rate   float64
+		lo, hi time.Duration
+	}{{1, 8 * time.Second, 10 * time.Second}, {2, 4 * time.Second, 5 * time.Second}, {0.5, 16 * time.Second, 20 * time.Second}} {
+		bubble(t, func(t *testing.T, e *zktest.Ensemble) {
+			e.SetClockRate(2, c.rate)
+			w := connect(t, e, 1, 40*time.Second)
+			raw := dialRawTimeout(t, e, 2, 8000)
+			defer raw.nc.Close()
+			raw.create("/e", wire.ModeEphemeral)
+			_, _, gone, _ := w.ExistsW("/e")
+			start := time.Now()
+			<-gone
+			if d := time.Since(start); d < c.lo || d > c.hi+time.Millisecond {
+				t.Errorf("rate %v: expired after %v", c.rate, d)
+			}
+		})
+	}
+}
