@@ -225,20 +225,6 @@ func (s *Session) tendLocked(now time.Time) (next time.Time) {
 	return next
 }
 
-func earlier(a, b time.Time) time.Time {
-	if b.Before(a) {
-		return b
-	}
-	return a
-}
-
-func later(a, b time.Time) time.Time {
-	if b.After(a) {
-		return b
-	}
-	return a
-}
-
 // maxChecks bounds the nodes that one heartbeat checks.
 const maxChecks = 64
 
@@ -266,7 +252,7 @@ func (s *Session) heartbeatLocked() {
 		case errors.Is(part, zk.ErrNoNode) && i < len(checked):
 			s.endHoldLocked(checked[i], ErrRevoked)
 		case err != nil || part != nil:
-			s.beatAfter = time.Now().Add(s.timeout / 16)
+			s.beatAfter = time.Now().Add(s.timeout / spacing)
 			s.logLocked(slog.LevelWarn, "zookeeper heartbeat failed", "session", hexID(s.id), "error", cmp.Or(part, err))
 		case s.opts.Metrics.Heartbeat != nil:
 			took, left := time.Since(start), time.Until(s.lease.deadline)
