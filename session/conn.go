@@ -80,14 +80,19 @@ func (c *conn) Write(frame []byte) (int, error) {
 	if !c.greeted {
 		return c.greet(frame)
 	}
-	c.out = append(c.out[:0], c.s.takeQueued(c)...)
-	start := len(c.out)
-	c.out = append(c.out, frame...)
-	sent, err := c.s.sending(c, c.out[start+4:])
+	c.out = append(c.out[:0], frame...)
+	sent, err := c.s.sending(c, c.out[4:])
 	if err != nil {
 		return 0, err
 	}
-	if _, err := c.Conn.Write(c.out); err != nil {
+	// Queued frames are taken after the read was armed but go before it: a
+	// removeWatches that was queued between the two would come after a read
+	// that counts on its watch.
+	out := c.out
+	if queued := c.s.takeQueued(c); len(queued) > 0 {
+		out = append(queued, c.out...)
+	}
+	if _, err := c.Conn.Write(out); err != nil {
 		c.Close()
 		return 0, fmt.Errorf("%w: %w", errBroken, err)
 	}
