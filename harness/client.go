@@ -195,6 +195,13 @@ func (c *Client) Belief(deadline time.Time) {
 	c.Record(history.Event{Kind: history.Belief, Arg: strconv.FormatInt(int64(at), 10)})
 }
 
+// Holding reports whether a hold of the client stands.
+func (c *Client) Holding() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.holds) > 0
+}
+
 // Hold is a grant that the program was told of and has not given up.
 type Hold struct {
 	c     *Client

@@ -165,6 +165,10 @@ func (isolate) Draw(r *rand.Rand, _ *harness.Env) harness.Step {
 }
 
 func (f isolate) Inject(ctx context.Context, env *harness.Env, _ harness.Step) (harness.Wound, error) {
+	// A cut shows something only while client 0 holds the lock; a process of
+	// another library takes its time to get there.
+	for c := env.Clients()[0]; !c.Holding() && c.Pause(ctx, 20*time.Millisecond); {
+	}
 	group, err := f.group(env)
 	if err != nil {
 		return harness.Wound{}, err
