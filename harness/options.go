@@ -76,6 +76,8 @@ type Result struct {
 	CouldNot []string `json:"could_not,omitempty"`
 	Command  string   `json:"command,omitempty"`
 
+	Stats checker.Stats `json:"stats"`
+
 	Plan    Plan             `json:"-"`
 	History *history.History `json:"-"`
 	// Logs are the ends of the nodes' logs, by index, unless the run is valid.
