@@ -1,8 +1,10 @@
 package session
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"log/slog"
 	"time"
 
 	"github.com/go-zookeeper/zk"
@@ -25,8 +27,9 @@ type Hold struct {
 	watched bool // the node is watched: the hold has lasted a while
 }
 
-// Hold begins a claim on node, which this session created. Until End is
-// called the session sends heartbeats.
+// Hold begins a claim on node, which this session created; its Czxid tells it
+// from another on the same path. Until End is called the session sends
+// heartbeats.
 func (s *Session) Hold(node Node) *Hold {
 	h := &Hold{s: s, node: node}
 	h.ctx, h.cancel = context.WithCancelCause(context.Background())
@@ -76,9 +79,11 @@ func (s *Session) grant(h *Hold) (wait <-chan struct{}, err error) {
 		s.nudge()
 		return nil, nil
 	}
-	s.renewNow = true
+	if s.renewal == nil {
+		s.renewal = make(chan struct{})
+	}
 	s.nudge()
-	return s.renewedLocked(), nil
+	return s.renewal, nil
 }
 
 // Context ends when what was granted is no longer held for certain, with the
@@ -94,12 +99,15 @@ func (h *Hold) Deadline() time.Time {
 	return h.s.lease.deadline
 }
 
-// End ends the hold with the given cause. It does not delete the node: end
-// the hold first, so that the program knows before anybody else can have it.
-func (h *Hold) End(cause error) {
+// End ends the hold with the given cause, and reports whether it had not
+// ended before. It does not delete the node: end the hold first, so that the
+// program knows before anybody else can have it.
+func (h *Hold) End(cause error) bool {
 	h.s.mu.Lock()
 	defer h.s.mu.Unlock()
+	going := h.ctx.Err() == nil
 	h.s.endHoldLocked(h, cause)
+	return going
 }
 
 func (s *Session) endHoldLocked(h *Hold, cause error) {
@@ -145,28 +153,19 @@ func (s *Session) look(now time.Time) time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	next := now.Add(s.opts.Timeout)
-	earlier := func(t time.Time) {
-		if t.Before(next) {
-			next = t
+	if limit := s.abandonAfter(); s.current == nil && s.id != 0 && limit > 0 {
+		if now.Sub(s.downSince) >= limit {
+			s.finishLocked(errUnreachable(now.Sub(s.downSince)))
+			return 0
 		}
+		next = earlier(next, s.downSince.Add(limit))
 	}
-	if s.current == nil {
-		if limit := s.abandonAfter(); limit > 0 && s.id != 0 {
-			if now.Sub(s.downSince) >= limit {
-				s.finishLocked(errUnreachable(now.Sub(s.downSince)))
-				return 0
-			}
-			earlier(s.downSince.Add(limit))
-		}
+	s.lapseLocked(now)
+	if s.anyGrantedLocked() && !s.opts.UnsafeHoldUntilLost {
+		next = earlier(next, s.lease.deadline)
 	}
-	if len(s.holds) > 0 && !s.opts.UnsafeHoldUntilLost {
-		s.lapseLocked(now)
-		if s.anyGrantedLocked() {
-			earlier(s.lease.deadline)
-		}
-		if s.current != nil {
-			earlier(s.renewLocked(now))
-		}
+	if len(s.holds) > 0 && s.current != nil {
+		next = earlier(next, s.tendLocked(now))
 	}
 	return max(next.Sub(now), 0)
 }
@@ -174,7 +173,7 @@ func (s *Session) look(now time.Time) time.Duration {
 // lapseLocked ends what was granted when the lease has lapsed. What is only
 // waited for goes on: it will need a new lease to be granted.
 func (s *Session) lapseLocked(now time.Time) {
-	if now.Before(s.lease.deadline) {
+	if now.Before(s.lease.deadline) || s.opts.UnsafeHoldUntilLost {
 		return
 	}
 	lapsed := 0
@@ -185,9 +184,9 @@ func (s *Session) lapseLocked(now time.Time) {
 		}
 	}
 	if lapsed > 0 {
-		s.opts.Logger.Warn("zookeeper lease lapsed", "session", hexID(s.id), "holds", lapsed, "since", s.lease.deadline)
+		s.logLocked(slog.LevelWarn, "zookeeper lease lapsed", "session", hexID(s.id), "holds", lapsed, "since", s.lease.deadline)
 		if s.opts.Metrics.Lapsed != nil {
-			s.opts.Metrics.Lapsed(lapsed)
+			s.reportLocked(func() { s.opts.Metrics.Lapsed(lapsed) })
 		}
 	}
 }
@@ -201,25 +200,28 @@ func (s *Session) anyGrantedLocked() bool {
 	return false
 }
 
-// renewLocked sends what the lease needs now, a heartbeat or a ping, and
-// returns when the next may be due. Pings make the deadline later at no cost
-// to the ensemble: a heartbeat proves only what was answered well before it.
-func (s *Session) renewLocked(now time.Time) time.Time {
-	if due := s.lease.renewAt(now); !s.beating && (s.renewNow || !now.Before(due)) {
-		s.renewNow, s.beating = false, true
-		s.heartbeatLocked()
-	}
+// tendLocked sends what the holds need now: a heartbeat, a ping, watches. It
+// returns when more may be due. Pings make the deadline later at no cost to
+// the ensemble: a heartbeat proves only what was answered well before it.
+func (s *Session) tendLocked(now time.Time) (next time.Time) {
 	interval := s.timeout / 12
 	if now.Sub(s.lastPing) >= interval {
 		s.lastPing = now
-		c := s.current
-		s.work.Go(c.ping)
+		if !s.opts.UnsafeHoldUntilLost {
+			s.work.Go(s.current.ping)
+		}
 		s.watchHoldsLocked()
 	}
-	next := s.lastPing.Add(interval)
-	if due := s.lease.renewAt(now); !s.beating && due.Before(next) {
-		return due
+	next = s.lastPing.Add(interval)
+	if s.beating || s.opts.UnsafeHoldUntilLost {
+		return next
 	}
+	due := later(s.lease.renewAt(now), s.beatAfter)
+	if now.Before(due) {
+		return earlier(next, due)
+	}
+	s.beating = true
+	s.heartbeatLocked()
 	return next
 }
 
@@ -227,7 +229,8 @@ func (s *Session) renewLocked(now time.Time) time.Time {
 const maxChecks = 64
 
 // heartbeatLocked sends a check-only multi on the nodes of holds: a quorum
-// write that changes nothing, fires no watch, and fails if a node is gone.
+// write that changes nothing, fires no watch, and fails if a node is gone, or
+// if its ACL does not let this session read it.
 func (s *Session) heartbeatLocked() {
 	checked := make([]*Hold, 0, 1)
 	ops := make([]any, 0, 1)
@@ -246,14 +249,14 @@ func (s *Session) heartbeatLocked() {
 		defer s.mu.Unlock()
 		s.beating = false
 		switch {
-		case part != nil && errors.Is(part, zk.ErrNoNode) && i < len(checked):
+		case errors.Is(part, zk.ErrNoNode) && i < len(checked):
 			s.endHoldLocked(checked[i], ErrRevoked)
-			s.renewNow = true
-		case err == nil && part == nil:
-			s.renewed()
-			if s.opts.Metrics.Heartbeat != nil {
-				s.opts.Metrics.Heartbeat(time.Since(start), time.Until(s.lease.deadline))
-			}
+		case err != nil || part != nil:
+			s.beatAfter = time.Now().Add(s.timeout / spacing)
+			s.logLocked(slog.LevelWarn, "zookeeper heartbeat failed", "session", hexID(s.id), "error", cmp.Or(part, err))
+		case s.opts.Metrics.Heartbeat != nil:
+			took, left := time.Since(start), time.Until(s.lease.deadline)
+			s.reportLocked(func() { s.opts.Metrics.Heartbeat(took, left) })
 		}
 		s.nudge()
 	})
@@ -264,7 +267,7 @@ func (s *Session) heartbeatLocked() {
 // heartbeat. A short hold does not pay for the request.
 func (s *Session) watchHoldsLocked() {
 	for h := range s.holds {
-		if !h.granted || h.watched {
+		if h.watched {
 			continue
 		}
 		h.watched = true
@@ -280,7 +283,7 @@ func (s *Session) watchHold(h *Hold) {
 		if err != nil {
 			return
 		}
-		if stat == nil {
+		if stat == nil || stat.Czxid != h.node.Czxid {
 			w.Stop()
 			h.End(ErrRevoked)
 			return
@@ -294,15 +297,8 @@ func (s *Session) watchHold(h *Hold) {
 	}
 }
 
-// renewedLocked returns a channel that is closed when a heartbeat was answered.
-func (s *Session) renewedLocked() <-chan struct{} {
-	if s.renewal == nil {
-		s.renewal = make(chan struct{})
-	}
-	return s.renewal
-}
-
-func (s *Session) renewed() {
+// renewedLocked tells those who wait for the lease that it stands.
+func (s *Session) renewedLocked() {
 	if s.renewal != nil {
 		close(s.renewal)
 		s.renewal = nil

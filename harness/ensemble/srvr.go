@@ -22,34 +22,43 @@ func (s Status) Serves() bool { return s.Leads() || s.Mode == "follower" || s.Mo
 // Leads reports whether the node is a leader, or alone.
 func (s Status) Leads() bool { return s.Mode == "leader" || s.Mode == "standalone" }
 
-// askTimeout bounds one srvr: a paused node accepts and says nothing.
 const askTimeout = 2 * time.Second
 
 // Ask sends srvr to the node at address. A node that runs but looks for a quorum answers, with a Mode that tells so.
 func Ask(ctx context.Context, dial DialFunc, address string) (Status, error) {
+	text, err := FourLetters(ctx, dial, address, "srvr")
+	// A node may reset the connection behind a whole answer: what counts is the answer.
+	if s, ok := parseSrvr(text); ok {
+		return s, nil
+	}
+	if err == nil {
+		err = fmt.Errorf("srvr to %s: %w", address, io.ErrUnexpectedEOF)
+	}
+	return Status{}, err
+}
+
+// FourLetters sends a four-letter word to the node at address and returns all that it answers, which may come with an error.
+// It waits two seconds at most: a paused node accepts and says nothing.
+func FourLetters(ctx context.Context, dial DialFunc, address, word string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	conn, err := dial(ctx, "tcp", address)
 	if err != nil {
-		return Status{}, err
+		return "", err
 	}
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
-	if _, err := io.WriteString(conn, "srvr"); err != nil {
-		return Status{}, fmt.Errorf("srvr to %s: %w", address, err)
-	}
-	text, err := io.ReadAll(io.LimitReader(conn, 64<<10))
-	// A node may reset the connection behind a whole answer: what counts is the answer.
-	if s, ok := parseSrvr(string(text)); ok {
-		return s, nil
-	}
-	if err == nil {
-		err = io.ErrUnexpectedEOF
+	var text []byte
+	if _, err = io.WriteString(conn, word); err == nil {
+		text, err = io.ReadAll(io.LimitReader(conn, 64<<10))
 	}
 	if ctx.Err() != nil {
-		err = ctx.Err()
+		err = context.Cause(ctx)
 	}
-	return Status{}, fmt.Errorf("srvr to %s: %w", address, err)
+	if err != nil {
+		err = fmt.Errorf("%s to %s: %w", word, address, err)
+	}
+	return string(text), err
 }
 
 // parseSrvr reads the answer to srvr; ok is false if there is none.

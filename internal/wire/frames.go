@@ -24,7 +24,7 @@ type Frames struct {
 	Keep int // bytes of each frame to keep, for who only looks at headers; 0 keeps all
 
 	buf  []byte // the length, or what is kept of the frame that is under way
-	size int    // length of the frame that is under way; -1 before the first chunk of a length
+	size int    // length of the frame that is under way
 	left int    // bytes of it still to come
 	body bool   // whether the length is complete
 }
@@ -34,7 +34,7 @@ type Frames struct {
 // the first error of each, or ErrLength for a frame past the limit; the stream
 // cannot be cut any further then.
 func (s *Frames) Feed(chunk []byte, each func(Frame) error) error {
-	for len(chunk) > 0 {
+	for len(chunk) > 0 || s.body && s.left == 0 {
 		if !s.body {
 			n := min(4-len(s.buf), len(chunk))
 			s.buf = append(s.buf, chunk[:n]...)

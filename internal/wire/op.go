@@ -86,3 +86,13 @@ const (
 	XidAuth         int32 = -4
 	XidSetWatches   int32 = -8
 )
+
+// ParseOp is the inverse of String for the operations that there are.
+func ParseOp(name string) (Op, bool) {
+	for op, s := range opNames {
+		if s == name {
+			return op, true
+		}
+	}
+	return 0, false
+}

@@ -98,3 +98,9 @@ func (r *WatcherEvent) Fields(f *Fields) {
 	f.Int32(&r.State)
 	f.String(&r.Path)
 }
+
+// AuthToken is the request and the response of OpSASL.
+type AuthToken struct{ Token []byte }
+
+// Fields implements Record.
+func (r *AuthToken) Fields(f *Fields) { f.Buffer(&r.Token) }

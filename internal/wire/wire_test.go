@@ -39,6 +39,7 @@ var records = []Record{
 	&GetACLResponse{[]ACL{{1, ID{"world", "anyone"}}}, stat},
 	&Int32{5},
 	&WhoAmIResponse{[]ID{{"ip", "127.0.0.1"}}},
+	&AuthToken{[]byte("x")},
 	&WatcherEvent{EventDeleted, StateConnected, "/a"},
 	&MultiHeader{OpCheck, false, -1},
 	&MultiRequest{[]MultiOp{
@@ -135,6 +136,14 @@ func TestFramesCutsAStreamOfAnyChunks(t *testing.T) {
 type raw []byte
 
 func (r raw) Fields(f *Fields) { f.buf = append(f.buf, r...) }
+
+func TestEmptyFrameNeedsNoFurtherByte(t *testing.T) {
+	var s Frames
+	frames := 0
+	if err := s.Feed([]byte{0, 0, 0, 0}, func(Frame) error { frames++; return nil }); err != nil || frames != 1 {
+		t.Fatal(frames, err)
+	}
+}
 
 func TestFrameBytesAreRefusedPastTheLimit(t *testing.T) {
 	for _, b := range [][]byte{{0xff, 0xff, 0xff, 0xff}, {0, 0x10, 0, 0}} {

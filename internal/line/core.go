@@ -1,0 +1,118 @@
+package line
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/zkcoord/zkcoord/internal/znode"
+)
+
+// A Kind is what a contender asks for.
+type Kind int
+
+const (
+	// Exclusive waits for everybody before it.
+	Exclusive Kind = iota
+	// Shared waits for the exclusive ones before it.
+	Shared
+)
+
+// A Contender is one child of a line's directory that stands in the line.
+type Contender struct {
+	Name string
+	Kind Kind
+	Seq  znode.Seq
+}
+
+// signs reports whether the contender, when it leaves after having been served,
+// sets its node's data in the transaction that deletes it: those of this
+// package that are exclusive do, with 32 hexadecimal digits before their name.
+func (c Contender) signs() bool {
+	id, rest, ok := strings.Cut(c.Name, "-")
+	return ok && c.Kind == Exclusive && len(id) == 32 && strings.Trim(id, "0123456789abcdef") == "" && rest != ""
+}
+
+// Naming says which children stand in a line, by what their names hold before
+// the number. Other children are ignored.
+type Naming struct {
+	Exclusive []string
+	Shared    []string
+}
+
+// Parse returns the contender that name stands for, if it does.
+func (n Naming) Parse(name string) (Contender, bool) {
+	prefix, seq, ok := znode.ParseSeq(name)
+	if !ok {
+		return Contender{}, false
+	}
+	c := Contender{Name: name, Seq: seq}
+	switch {
+	case hasAnySuffix(prefix, n.Exclusive):
+	case hasAnySuffix(prefix, n.Shared):
+		c.Kind = Shared
+	default:
+		return Contender{}, false
+	}
+	return c, true
+}
+
+func hasAnySuffix(s string, suffixes []string) bool {
+	return slices.ContainsFunc(suffixes, func(suffix string) bool { return strings.HasSuffix(s, suffix) })
+}
+
+// Queue returns the contenders among the children, first come first.
+func (n Naming) Queue(children []string) []Contender {
+	queue := make([]Contender, 0, len(children))
+	for _, name := range children {
+		if c, ok := n.Parse(name); ok {
+			queue = append(queue, c)
+		}
+	}
+	slices.SortFunc(queue, compare)
+	return queue
+}
+
+// compare orders by number; names break the tie that only foreign hands can make.
+func compare(a, b Contender) int {
+	switch {
+	case a.Seq == b.Seq:
+		return strings.Compare(a.Name, b.Name)
+	case a.Seq.Before(b.Seq):
+		return -1
+	}
+	return 1
+}
+
+// A Decision is what a contender is to do.
+type Decision struct {
+	// Present says that the contender is among the children. If not, the
+	// list is older than its node, or the node is gone.
+	Present bool
+	// Blockers are those that it has to wait for, first come first. With
+	// none it is served.
+	Blockers []Contender
+}
+
+// Served reports whether the contender has its turn.
+func (d Decision) Served() bool { return d.Present && len(d.Blockers) == 0 }
+
+// Last is the blocker to wait on: the nearest. So each departure wakes one.
+func (d Decision) Last() Contender { return d.Blockers[len(d.Blockers)-1] }
+
+// Decide tells what the contender me is to do, given the children. It only
+// looks at those before me, so no sorting is needed.
+func (n Naming) Decide(me Contender, children []string) Decision {
+	var d Decision
+	for _, name := range children {
+		if name == me.Name {
+			d.Present = true
+			continue
+		}
+		c, ok := n.Parse(name)
+		if ok && compare(c, me) < 0 && (me.Kind == Exclusive || c.Kind == Exclusive) {
+			d.Blockers = append(d.Blockers, c)
+		}
+	}
+	slices.SortFunc(d.Blockers, compare)
+	return d
+}

@@ -1,0 +1,183 @@
+package zktest_test
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/go-zookeeper/zk"
+
+	"github.com/zkcoord/zkcoord/zktest"
+)
+
+type silent struct{}
+
+func (silent) Printf(string, ...any) {}
+
+// connect opens a session of go-zookeeper that starts at a server, and waits
+// until there is one.
+func connect(t *testing.T, e *zktest.Ensemble, server int, timeout time.Duration) *zk.Conn {
+	t.Helper()
+	conn, events, err := zk.Connect(e.Servers(), timeout, zk.WithDialer(e.Dialer),
+		zk.WithHostProvider(e.HostProvider(server)), zk.WithLogger(silent{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(conn.Close)
+	for ev := range events {
+		if ev.State == zk.StateHasSession {
+			return conn
+		}
+	}
+	t.Fatal("no session")
+	return nil
+}
+
+var open = zk.WorldACL(zk.PermAll)
+
+// both runs a test on TCP and the real clock, and in memory in a bubble.
+func both(t *testing.T, opts zktest.Options, f func(t *testing.T, e *zktest.Ensemble)) {
+	t.Run("tcp", func(t *testing.T) {
+		opts := opts
+		opts.TCP = true
+		f(t, zktest.Start(t, opts))
+	})
+	t.Run("bubble", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) { f(t, zktest.Start(t, opts)) })
+	})
+}
+
+func TestGoZookeeperOperations(t *testing.T) {
+	both(t, zktest.Options{TTLNodes: true}, func(t *testing.T, e *zktest.Ensemble) {
+		c := connect(t, e, 1, 10*time.Second)
+		must := func(err error) {
+			t.Helper()
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		name, err := c.Create("/a", []byte("1"), 0, open)
+		must(err)
+		if name != "/a" {
+			t.Errorf("created %q", name)
+		}
+		_, err = c.Create("/a", nil, 0, open)
+		if err != zk.ErrNodeExists {
+			t.Errorf("second create: %v", err)
+		}
+		if _, err := c.Create("/x/y", nil, 0, open); err != zk.ErrNoNode {
+			t.Errorf("create without parent: %v", err)
+		}
+		data, st, err := c.Get("/a")
+		must(err)
+		if string(data) != "1" || st.Version != 0 || st.Czxid == 0 || st.Czxid != st.Mzxid {
+			t.Errorf("get: %q %+v", data, st)
+		}
+		st, err = c.Set("/a", []byte("22"), 0)
+		must(err)
+		if st.Version != 1 || st.DataLength != 2 {
+			t.Errorf("set: %+v", st)
+		}
+		if _, err = c.Set("/a", nil, 0); err != zk.ErrBadVersion {
+			t.Errorf("set old version: %v", err)
+		}
+		for i := range 3 {
+			name, err := c.Create("/a/s-", nil, zk.FlagSequence|zk.FlagEphemeral, open)
+			must(err)
+			if want := fmt.Sprintf("/a/s-%010d", i); name != want {
+				t.Errorf("created %q, want %q", name, want)
+			}
+		}
+		kids, st, err := c.Children("/a")
+		must(err)
+		slices.Sort(kids)
+		if len(kids) != 3 || st.NumChildren != 3 || st.Cversion != 3 {
+			t.Errorf("children: %v %+v", kids, st)
+		}
+		if err := c.Delete("/a", -1); err != zk.ErrNotEmpty {
+			t.Errorf("delete of parent: %v", err)
+		}
+		must(c.Delete("/a/"+kids[0], -1))
+		_, err = c.Create("/a/"+kids[1]+"/x", nil, 0, open)
+		if err != zk.ErrNoChildrenForEphemerals {
+			t.Errorf("child of ephemeral: %v", err)
+		}
+		ok, st, err := c.Exists("/a/" + kids[1])
+		must(err)
+		if !ok || st.EphemeralOwner != c.SessionID() {
+			t.Errorf("exists: %v %+v", ok, st)
+		}
+		_, err = c.Sync("/a")
+		must(err)
+		_, err = c.CreateContainer("/c", nil, zk.FlagContainer, open)
+		must(err)
+		_, err = c.CreateTTL("/t", nil, zk.FlagTTL, open, time.Minute)
+		must(err)
+		res, err := c.Multi(&zk.CheckVersionRequest{Path: "/a", Version: 1},
+			&zk.CreateRequest{Path: "/m", Acl: open}, &zk.SetDataRequest{Path: "/m", Data: []byte("x"), Version: 0},
+			&zk.DeleteRequest{Path: "/m", Version: 1})
+		must(err)
+		if len(res) != 4 || res[1].String != "/m" || res[2].Stat.Version != 1 {
+			t.Errorf("multi: %+v", res)
+		}
+		res, err = c.Multi(&zk.CreateRequest{Path: "/m", Acl: open}, &zk.DeleteRequest{Path: "/none", Version: 1},
+			&zk.DeleteRequest{Path: "/a", Version: 1})
+		if err != zk.ErrNoNode {
+			t.Errorf("failed multi: %+v %v", res, err)
+		}
+		if ok, _, _ := c.Exists("/m"); ok {
+			t.Error("a part of a failed multi was applied")
+		}
+	})
+}
+
+func TestWatchesFireOnce(t *testing.T) {
+	both(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
+		a, b := connect(t, e, 0, 10*time.Second), connect(t, e, 1, 10*time.Second)
+		_, _, created, err := a.ExistsW("/w")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _, kids, _ := a.ChildrenW("/")
+		if _, err := b.Create("/w", nil, 0, open); err != nil {
+			t.Fatal(err)
+		}
+		if ev := <-created; ev.Type != zk.EventNodeCreated || ev.Path != "/w" {
+			t.Errorf("%+v", ev)
+		}
+		if ev := <-kids; ev.Type != zk.EventNodeChildrenChanged || ev.Path != "/" {
+			t.Errorf("%+v", ev)
+		}
+		_, _, changed, _ := a.GetW("/w")
+		b.Set("/w", []byte("x"), -1)
+		if ev := <-changed; ev.Type != zk.EventNodeDataChanged {
+			t.Errorf("%+v", ev)
+		}
+		_, _, gone, _ := a.GetW("/w")
+		b.Delete("/w", -1)
+		if ev := <-gone; ev.Type != zk.EventNodeDeleted {
+			t.Errorf("%+v", ev)
+		}
+	})
+}
+
+func TestSessionOfSilentClientExpires(t *testing.T) {
+	both(t, zktest.Options{TickTime: 50 * time.Millisecond}, func(t *testing.T, e *zktest.Ensemble) {
+		a, b := connect(t, e, 1, 200*time.Millisecond), connect(t, e, 0, time.Second)
+		if _, err := a.Create("/e", nil, zk.FlagEphemeral, open); err != nil {
+			t.Fatal(err)
+		}
+		_, _, gone, err := b.ExistsW("/e")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := e.Expire(a.SessionID()); err != nil {
+			t.Fatal(err)
+		}
+		if ev := <-gone; ev.Type != zk.EventNodeDeleted {
+			t.Errorf("%+v", ev)
+		}
+	})
+}

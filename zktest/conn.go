@@ -1,0 +1,172 @@
+package zktest
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/zkcoord/zkcoord/internal/wire"
+	"github.com/zkcoord/zkcoord/zktest/internal/quorum"
+)
+
+// A conn is the server's end of a client's connection: it cuts what the client
+// writes into frames, and keeps what is for the client until it is read. It is
+// the same for memory and TCP.
+type conn struct {
+	e      *Ensemble
+	server int
+
+	// Guarded by e.mu.
+	q      *quorum.Conn
+	frames wire.Frames
+	head   []byte // the first four bytes, which may be a word
+	gate   *gate  // nil unless messages are stepped
+
+	mu    sync.Mutex
+	out   []byte // for the client
+	sent  int    // how much of out it has read
+	ended bool   // nothing more comes
+	busy  bool   // whoever feeds will look for output itself
+	ready chan struct{}
+
+	nc net.Conn // over TCP; nil in memory
+}
+
+func newConn(e *Ensemble, server int) *conn {
+	return &conn{e: e, server: server, ready: make(chan struct{}, 1), frames: wire.Frames{Max: e.opts.MaxFrame}}
+}
+
+// open connects c to its server; false means refused.
+func (e *Ensemble) open(c *conn, ip string) bool {
+	e.do(func() {
+		var sink quorum.Sink = c
+		if e.stepper != nil {
+			c.gate = e.stepper.newGate(c)
+			sink = c.gate
+		}
+		if c.q = e.cluster.Connect(c.server, ip, sink); c.q == nil {
+			return
+		}
+		e.conns[c] = struct{}{}
+		if c.gate != nil {
+			e.stepper.add(c.gate)
+		}
+	})
+	return c.q != nil
+}
+
+// Send implements quorum.Sink.
+func (c *conn) Send(frame []byte) {
+	c.mu.Lock()
+	if c.sent == len(c.out) {
+		c.out, c.sent = c.out[:0], 0
+	}
+	c.out = append(c.out, frame...)
+	busy := c.busy
+	c.mu.Unlock()
+	if !busy {
+		signal(c.ready)
+	}
+}
+
+// Close implements quorum.Sink.
+func (c *conn) Close() { c.end() }
+
+// lastWords is how long a client over TCP may take to read what was sent
+// before the server hung up.
+const lastWords = time.Second
+
+// end says that nothing more comes for the client.
+func (c *conn) end() {
+	c.mu.Lock()
+	c.ended = true
+	c.mu.Unlock()
+	if c.nc != nil {
+		c.nc.SetWriteDeadline(time.Now().Add(lastWords))
+	}
+	signal(c.ready)
+}
+
+// errBad says that what a client has written makes no frames.
+var errBad = errors.New("zktest: bad bytes from client")
+
+// feed takes what the client has written. Whatever it is, an error concerns
+// this connection alone.
+func (c *conn) feed(p []byte) {
+	c.e.do(func() {
+		if c.q == nil {
+			return
+		}
+		var err error
+		if p, err = c.opening(p); err == nil {
+			err = c.frames.Feed(p, func(f wire.Frame) error {
+				c.receive(bytes.Clone(f.Head))
+				return nil
+			})
+		}
+		if err != nil {
+			c.hangupLocked()
+			c.end()
+		}
+	})
+}
+
+// opening looks at the first four bytes. Where they are a word, the word is
+// all that the connection is for.
+func (c *conn) opening(p []byte) ([]byte, error) {
+	if len(c.head) == 4 {
+		return p, nil
+	}
+	n := min(4-len(c.head), len(p))
+	c.head, p = append(c.head, p[:n]...), p[n:]
+	if len(c.head) < 4 {
+		return nil, nil
+	}
+	if quorum.IsWord(c.head) {
+		c.q.ReceiveWord(string(c.head))
+		c.frames.Max = 1
+		return nil, nil
+	}
+	err := c.frames.Feed(c.head, func(wire.Frame) error { return errBad }) // an empty first frame
+	return p, err
+}
+
+func (c *conn) receive(frame []byte) {
+	if c.gate != nil {
+		c.gate.fromClient(frame)
+		return
+	}
+	c.q.Receive(frame)
+}
+
+// hangup says that the client has closed its end.
+func (c *conn) hangup() { c.e.do(c.hangupLocked) }
+
+func (c *conn) hangupLocked() {
+	delete(c.e.conns, c)
+	if c.q == nil {
+		return
+	}
+	if c.gate != nil {
+		c.gate.fromClient(nil)
+		return
+	}
+	c.q.Hangup()
+}
+
+// take moves what there is for the client into p. At the end it returns io.EOF.
+func (c *conn) take(p []byte) (n int, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.sent == len(c.out) && c.ended {
+		return 0, io.EOF
+	}
+	n = copy(p, c.out[c.sent:])
+	if c.sent += n; c.sent < len(c.out) || c.ended {
+		signal(c.ready) // for the next reader
+	}
+	return n, nil
+}

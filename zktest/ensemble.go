@@ -1,0 +1,283 @@
+package zktest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/zkcoord/zkcoord/zktest/internal/quorum"
+)
+
+// ErrClosed says that the ensemble was closed.
+var ErrClosed = errors.New("zktest: ensemble is closed")
+
+// An Ensemble is a running ensemble. Its methods may be called from any
+// goroutine; those that take the index of a server panic where there is none.
+type Ensemble struct {
+	opts  Options
+	start time.Time
+	addrs []string
+
+	wake chan struct{} // tells the timekeeper that a timer may have moved forward
+	done chan struct{}
+	wg   sync.WaitGroup
+
+	listeners []net.Listener
+
+	mu      sync.Mutex
+	cluster *quorum.Cluster
+	armed   time.Duration // when the timekeeper wakes by itself
+	conns   map[*conn]struct{}
+	closed  bool
+	stepper *stepper // nil unless Options.Step
+}
+
+// TB is what Start needs of a test.
+type TB interface {
+	Helper()
+	Cleanup(func())
+	Fatalf(format string, args ...any)
+}
+
+// Start starts an ensemble that is closed at the end of the test. Without
+// options it is that of the zero Options.
+func Start(t TB, opts ...Options) *Ensemble {
+	t.Helper()
+	var o Options
+	if len(opts) > 0 {
+		o = opts[0]
+	}
+	e, err := New(o)
+	if err != nil {
+		t.Fatalf("%v", err)
+	}
+	t.Cleanup(func() { e.Close() })
+	return e
+}
+
+// New starts an ensemble. It has a leader and serves when New returns. The
+// caller closes it. The error says which option is not possible, or that an
+// address cannot be listened on.
+//
+// Called in a synctest bubble, the ensemble runs on the bubble's clock and has
+// to be closed in it.
+func New(opts Options) (*Ensemble, error) {
+	cfg, err := opts.config()
+	if err != nil {
+		return nil, err
+	}
+	e := &Ensemble{
+		opts: opts, start: time.Now(), conns: make(map[*conn]struct{}),
+		wake: make(chan struct{}, 1), done: make(chan struct{}),
+	}
+	if err := e.listen(); err != nil {
+		return nil, err
+	}
+	cfg.Start, cfg.Addrs = e.start, e.addrs
+	if opts.Trace != nil {
+		cfg.Trace = e.trace
+	}
+	if opts.Step {
+		e.stepper = newStepper(e, cfg.Rand)
+	}
+	e.cluster = quorum.New(cfg)
+	for i, l := range e.listeners {
+		e.wg.Go(func() { e.accept(i, l) })
+	}
+	e.wg.Go(e.keepTime)
+	return e, nil
+}
+
+// listen opens the listeners, or makes up addresses for servers in memory.
+// Nothing listens on those, so that who dials them in earnest is refused.
+func (e *Ensemble) listen() error {
+	for i := range e.opts.Servers {
+		if !e.opts.TCP {
+			e.addrs = append(e.addrs, fmt.Sprintf("127.0.0.1:%d", i+1))
+			continue
+		}
+		addr := "127.0.0.1:0"
+		if len(e.opts.Listen) > 0 {
+			addr = e.opts.Listen[i]
+		}
+		l, err := net.Listen("tcp", addr)
+		if err != nil {
+			for _, l := range e.listeners {
+				l.Close()
+			}
+			return fmt.Errorf("zktest: server %d: %w", i, err)
+		}
+		e.listeners = append(e.listeners, l)
+		e.addrs = append(e.addrs, l.Addr().String())
+	}
+	return nil
+}
+
+// Servers returns the client address of each server, by index. They stay the
+// same over a restart. In memory they can be reached by DialContext only.
+func (e *Ensemble) Servers() []string { return slices.Clone(e.addrs) }
+
+// DialContext connects to a server by its address, as net.Dialer does. It fails
+// as refused while the server is down. The network is not looked at.
+func (e *Ensemble) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	i := slices.Index(e.addrs, address)
+	if i < 0 {
+		return nil, &net.OpError{Op: "dial", Net: network, Err: fmt.Errorf("zktest: no server has address %q", address)}
+	}
+	if e.opts.TCP {
+		var d net.Dialer
+		return d.DialContext(ctx, "tcp", address)
+	}
+	c := newMemory(e, i)
+	if !e.open(c.conn, "127.0.0.1") {
+		return nil, &net.OpError{Op: "dial", Net: network, Addr: c.RemoteAddr(), Err: syscall.ECONNREFUSED}
+	}
+	return c, nil
+}
+
+// Dialer is DialContext in the form of go-zookeeper's WithDialer.
+func (e *Ensemble) Dialer(network, address string, timeout time.Duration) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	return e.DialContext(ctx, network, address)
+}
+
+// Close stops the servers and closes all connections. It returns when nothing
+// of the ensemble runs any more. Further calls do nothing.
+func (e *Ensemble) Close() error {
+	e.mu.Lock()
+	closed := e.closed
+	if !closed {
+		for i := range e.opts.Servers {
+			e.cluster.Kill(i)
+		}
+		e.closed = true
+		if e.stepper != nil {
+			e.stepper.releaseAll()
+		}
+		for _, l := range e.listeners {
+			l.Close()
+		}
+		for c := range e.conns {
+			c.end()
+		}
+		close(e.done)
+	}
+	e.mu.Unlock()
+	e.wg.Wait()
+	return nil
+}
+
+// now is the ensemble's time, which starts at 0.
+func (e *Ensemble) now() time.Duration { return time.Since(e.start) }
+
+// do lets f tell the cluster something, and the cluster act on it.
+func (e *Ensemble) do(f func()) {
+	e.act(f)
+	if e.stepper != nil {
+		signal(e.stepper.activity)
+	}
+}
+
+// act is do without a sign to Drive that there may be something to step.
+func (e *Ensemble) act(f func()) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed {
+		return
+	}
+	e.cluster.Advance(e.now())
+	f()
+	e.cluster.Run()
+	if at, ok := e.cluster.Next(); ok && at < e.armed {
+		signal(e.wake)
+	}
+}
+
+// keepTime tells the cluster of the time whenever a timer is due.
+func (e *Ensemble) keepTime() {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-timer.C:
+		case <-e.wake:
+		case <-e.done:
+			return
+		}
+		e.do(func() {})
+		e.mu.Lock()
+		e.armed = 1<<63 - 1
+		if at, ok := e.cluster.Next(); ok {
+			e.armed = at
+			timer.Reset(at - e.now())
+		}
+		e.mu.Unlock()
+	}
+}
+
+// signal wakes the receiver of a channel that holds one.
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+func (e *Ensemble) trace(format string, args ...any) {
+	if e.opts.Trace == nil {
+		return
+	}
+	fmt.Fprintf(e.opts.Trace, "%v %s\n", e.now(), fmt.Sprintf(format, args...))
+}
+
+// A HostProvider gives go-zookeeper the addresses of an ensemble in their own
+// order, without looking anything up. It is made for one client.
+type HostProvider struct {
+	addrs       []string
+	first, next int
+	connected   int // the one connected to last; -1 is none
+}
+
+// HostProvider returns a provider that starts with the server of an index, for
+// go-zookeeper's WithHostProvider.
+func (e *Ensemble) HostProvider(first int) *HostProvider {
+	return &HostProvider{addrs: e.addrs, first: first}
+}
+
+// Init is called by the client; the addresses given are not used.
+func (p *HostProvider) Init([]string) error {
+	p.next, p.connected = p.first%len(p.addrs), -1
+	return nil
+}
+
+// Len returns the number of servers.
+func (p *HostProvider) Len() int { return len(p.addrs) }
+
+// Next returns the server to try next, and whether all were tried since the
+// last connection.
+func (p *HostProvider) Next() (server string, retryStart bool) {
+	i := p.next
+	p.next = (i + 1) % len(p.addrs)
+	if p.connected < 0 {
+		p.connected = i
+		return p.addrs[i], false
+	}
+	return p.addrs[i], i == p.connected
+}
+
+// Connected notes that the last server was connected to.
+func (p *HostProvider) Connected() {
+	p.connected = (p.next + len(p.addrs) - 1) % len(p.addrs)
+}
+
+var _ io.Closer = (*Ensemble)(nil)

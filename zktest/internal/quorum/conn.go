@@ -1,0 +1,395 @@
+package quorum
+
+import (
+	"time"
+
+	"github.com/zkcoord/zkcoord/internal/wire"
+	"github.com/zkcoord/zkcoord/zktest/internal/tree"
+)
+
+// A Sink is where the bytes for a client go. It must not block, nor call the
+// cluster, nor keep the slice.
+type Sink interface {
+	Send(frame []byte)
+	Close() // after the frames sent before it
+}
+
+// A Conn is a client's connection to one server.
+type Conn struct {
+	s    *server
+	id   int
+	ip   string
+	sink Sink
+
+	in     [][]byte // frames that are not processed yet
+	state  connState
+	queued bool // whether it is among the cluster's ready ones
+
+	word     string // the four-letter word that the connection is for; "" is none
+	session  int64
+	timeout  int32 // milliseconds, as negotiated
+	old      bool  // the client sends no read-only flag, and gets none
+	auth     []wire.ID
+	lastRead time.Duration
+	buf      []byte
+
+	inHold  time.Duration // frames are not processed before this time
+	outHold time.Duration // nor sent
+	out     [][]byte      // frames that are held
+
+	received, sent int64
+}
+
+type connState int
+
+const (
+	fresh       connState = iota // no ConnectRequest yet
+	handshaking                  // its answer is under way; nothing is read
+	open
+	closed
+)
+
+const (
+	idleEvery   = 10 * time.Second // how often idle connections are looked for
+	sessionless = 10 * time.Second // how long a connection may be without a session
+)
+
+// Connect opens a connection from a client at an address to a server. It
+// returns nil where the server is down or has too many from there.
+func (c *Cluster) Connect(server int, ip string, sink Sink) *Conn {
+	s := c.servers[server]
+	if s.down || c.cfg.MaxConns > 0 && s.countIP(ip) >= c.cfg.MaxConns {
+		return nil
+	}
+	c.conns++
+	conn := &Conn{
+		s: s, id: c.conns, ip: ip, sink: sink, lastRead: s.now(),
+		auth: []wire.ID{{Scheme: "ip", ID: ip}},
+	}
+	s.conns[conn.id] = conn
+	return conn
+}
+
+func (s *server) countIP(ip string) int {
+	n := 0
+	for _, conn := range s.conns {
+		if conn.ip == ip {
+			n++
+		}
+	}
+	return n
+}
+
+// ID numbers the connections in the order in which they were opened.
+func (c *Conn) ID() int { return c.id }
+
+// Server is the index of the server.
+func (c *Conn) Server() int { return c.s.id }
+
+// Session is the id of the connection's session, 0 before it has one.
+func (c *Conn) Session() int64 { return c.session }
+
+// Receive takes a frame of the client, without its length, and keeps it.
+func (c *Conn) Receive(frame []byte) {
+	if c.state == closed {
+		return
+	}
+	c.in = append(c.in, frame)
+	c.wake()
+}
+
+// ReceiveWord takes a four-letter word, which comes in place of all frames.
+func (c *Conn) ReceiveWord(word string) {
+	c.word = word
+	c.Receive(nil)
+}
+
+// Hangup says that the client has closed the connection.
+func (c *Conn) Hangup() {
+	if c.state != closed {
+		c.drop()
+	}
+}
+
+// wake lets the frames that wait be processed by the next Run.
+func (c *Conn) wake() {
+	if len(c.out) > 0 && c.outHold <= c.s.now() {
+		out := c.out
+		c.out = nil
+		for _, frame := range out {
+			c.deliver(frame)
+		}
+	}
+	if !c.queued && len(c.in) > 0 {
+		c.queued = true
+		c.s.c.ready = append(c.s.c.ready, c)
+	}
+}
+
+// release returns the first time that frames are held for, if any are.
+func (c *Conn) release() (at time.Duration, ok bool) {
+	if len(c.in) > 0 && c.inHold > 0 {
+		at, ok = c.inHold, true
+	}
+	if len(c.out) > 0 && (!ok || c.outHold < at) {
+		at, ok = c.outHold, true
+	}
+	return at, ok
+}
+
+// process handles the frames that may be handled now.
+func (c *Conn) process() {
+	c.queued = false
+	for len(c.in) > 0 && c.state != closed && c.state != handshaking &&
+		!c.s.paused && c.inHold <= c.s.now() {
+		frame := c.in[0]
+		rule, hold := c.s.c.match(c, frame)
+		if hold {
+			c.s.hold(c)
+			return
+		}
+		c.in = c.in[1:]
+		c.handle(frame, rule)
+	}
+	if len(c.in) == 0 {
+		c.in = nil
+	}
+}
+
+// handle takes one frame.
+func (c *Conn) handle(frame []byte, rule *Rule) {
+	c.lastRead = c.s.now()
+	c.received++
+	c.s.received++
+	if c.word != "" {
+		answer, _ := c.s.c.Word(c.s.id, c.word)
+		c.transmit([]byte(answer))
+		c.shut()
+		return
+	}
+	if !c.s.serving() {
+		c.shut() // as a server does that has no quorum
+		return
+	}
+	if c.state == fresh {
+		c.handshake(frame)
+		return
+	}
+	var h wire.RequestHeader
+	body, err := wire.Decode(frame, &h)
+	if err != nil {
+		c.shut()
+		return
+	}
+	if rule != nil {
+		switch rule.Fate {
+		case DropRequest:
+			return
+		case CloseBeforeRequest:
+			c.shut()
+			return
+		}
+	}
+	switch h.Op {
+	case wire.OpAuth:
+		c.authenticate(h, body)
+		return
+	case wire.OpSASL: // no mechanism is configured: ZooKeeper answers with no token
+		c.buf = wire.AppendFrame(c.buf[:0], &wire.ReplyHeader{Xid: h.Xid}, &wire.AuthToken{})
+		c.transmit(c.buf)
+		return
+	}
+	c.s.submit(&request{
+		conn: c, session: c.session, cxid: h.Xid, op: h.Op, body: body, auth: c.auth, rule: rule,
+	})
+}
+
+// handshake takes the first frame: a new session is made by a write, an old
+// one is asked for at the leader.
+func (c *Conn) handshake(frame []byte) {
+	var req wire.ConnectRequest
+	if _, err := wire.Decode(frame, &req); err != nil {
+		c.shut()
+		return
+	}
+	s, cfg := c.s, &c.s.c.cfg
+	if req.LastZxidSeen > s.tree.Zxid {
+		c.shut() // the client has seen more than this replica
+		return
+	}
+	c.old = req.NoReadOnly
+	c.timeout = max(req.Timeout, int32(cfg.MinSession/time.Millisecond))
+	c.timeout = min(c.timeout, int32(cfg.MaxSession/time.Millisecond))
+	c.state = handshaking
+	if req.SessionID == 0 {
+		c.own(s.nextSID)
+		s.nextSID++
+		if s.term != nil {
+			s.term.sessions.track(c.session, c.timeout, s.now())
+		}
+		s.submit(&request{conn: c, session: c.session, op: wire.OpCreateSession, body: timeoutBody(c.timeout)})
+		return
+	}
+	if old := s.bySession[req.SessionID]; old != nil {
+		old.shut()
+	}
+	c.own(req.SessionID)
+	switch {
+	case string(req.Password) != string(password(req.SessionID)):
+		c.established(false)
+	case s.term != nil:
+		valid := s.term.sessions.touch(c.session, c.timeout, s.now())
+		s.term.sessions.setOwner(c.session, self)
+		c.established(valid)
+	default:
+		s.validating[c.session] = c
+		s.c.send(s, s.up.leader, message{kind: revalidate, peer: s.up, session: c.session, timeout: c.timeout})
+	}
+}
+
+func (c *Conn) own(session int64) {
+	c.session = session
+	c.s.bySession[session] = c
+}
+
+// password is what proves that a client may resume a session. All servers make
+// the same.
+func password(session int64) []byte {
+	p := make([]byte, 0, 16)
+	x := uint64(session) ^ 0x9e3779b97f4a7c15
+	for range 16 {
+		x ^= x >> 12
+		x ^= x << 25
+		x ^= x >> 27
+		p = append(p, byte(x*0x2545f4914f6cdd1d>>56))
+	}
+	return p
+}
+
+// established answers the handshake, and hangs up where the session is not
+// valid.
+func (c *Conn) established(valid bool) {
+	if c.state != handshaking {
+		return
+	}
+	r := wire.ConnectResponse{Password: make([]byte, 16), NoReadOnly: c.old}
+	if valid {
+		r.Timeout, r.SessionID, r.Password = c.timeout, c.session, password(c.session)
+	}
+	c.state = open
+	c.buf = wire.AppendFrame(c.buf[:0], &r)
+	c.transmit(c.buf)
+	if !valid {
+		c.shut()
+		return
+	}
+	c.wake()
+}
+
+func (c *Conn) authenticate(h wire.RequestHeader, body []byte) {
+	var req wire.AuthRequest
+	if _, err := wire.Decode(body, &req); err != nil {
+		c.shut()
+		return
+	}
+	auth, ok := tree.Authenticate(c.auth, req.Scheme, req.Auth, c.ip, c.s.c.cfg.Super)
+	c.auth = auth
+	hdr := wire.ReplyHeader{Xid: h.Xid}
+	if !ok {
+		hdr.Err = wire.AuthFailed
+	}
+	c.buf = wire.AppendFrame(c.buf[:0], &hdr)
+	c.transmit(c.buf)
+	if !ok {
+		c.shut()
+	}
+}
+
+// Event implements tree.Watcher.
+func (c *Conn) Event(e wire.EventType, path string) {
+	if c.state == closed {
+		return
+	}
+	c.buf = wire.AppendFrame(c.buf[:0],
+		&wire.ReplyHeader{Xid: wire.XidNotification, Zxid: -1},
+		&wire.WatcherEvent{Type: e, State: wire.StateConnected, Path: path})
+	c.transmit(c.buf)
+}
+
+// reply answers a request, unless its rule says otherwise.
+func (c *Conn) reply(r *request, h *wire.ReplyHeader, body wire.Record) {
+	if c.state == closed {
+		return
+	}
+	if r.rule != nil {
+		switch r.rule.Fate {
+		case DropReply:
+			return
+		case CloseBeforeReply:
+			c.shut()
+			return
+		case DelayReply:
+			c.outHold = max(c.outHold, c.s.now()+r.rule.Delay)
+		}
+	}
+	c.buf = wire.AppendFrame(c.buf[:0], h, body)
+	c.transmit(c.buf)
+}
+
+// transmit sends a frame behind those that are held.
+func (c *Conn) transmit(frame []byte) {
+	if c.state == closed {
+		return
+	}
+	if len(c.out) > 0 || c.outHold > c.s.now() {
+		c.out = append(c.out, append([]byte(nil), frame...))
+		c.s.hold(c)
+		return
+	}
+	c.deliver(frame)
+}
+
+func (c *Conn) deliver(frame []byte) {
+	c.sent++
+	c.s.sent++
+	c.sink.Send(frame)
+}
+
+// shut closes the connection from the server's side.
+func (c *Conn) shut() {
+	if c.state == closed {
+		return
+	}
+	c.drop()
+	c.sink.Close()
+}
+
+// drop forgets the connection. Its session lives on.
+func (c *Conn) drop() {
+	c.state = closed
+	c.in, c.out = nil, nil
+	s := c.s
+	delete(s.conns, c.id)
+	if s.bySession[c.session] == c {
+		delete(s.bySession, c.session)
+	}
+	if s.validating[c.session] == c {
+		delete(s.validating, c.session)
+	}
+	s.tree.Watches.RemoveAll(c)
+}
+
+// closeIdle closes the connections on which nothing came for longer than the
+// timeout of their session, rounded up.
+func (s *server) closeIdle() {
+	s.nextIdle = s.now() + idleEvery
+	for _, conn := range s.ordered() {
+		limit := sessionless
+		if conn.session != 0 {
+			limit = millis(conn.timeout)
+		}
+		if (conn.lastRead+limit)/idleEvery*idleEvery+idleEvery <= s.now() {
+			conn.shut()
+		}
+	}
+}

@@ -1,0 +1,193 @@
+package quorum
+
+import (
+	"slices"
+)
+
+// look ends the server's role: it hangs up on its leader or followers and on
+// all clients, and looks for a leader.
+func (s *server) look(why string) {
+	s.c.cfg.Trace("server %d looks for a leader: %s", s.id, why)
+	s.leaveRole()
+	s.electAt = s.now() + s.c.cfg.ElectionTime
+}
+
+func (s *server) leaveRole() {
+	if s.up != nil {
+		s.up.hangUp(s)
+	}
+	if s.term != nil {
+		for _, p := range s.term.peers {
+			if p != nil {
+				p.hangUp(s)
+			}
+		}
+	}
+	s.up, s.term = nil, nil
+	for _, conn := range s.ordered() {
+		conn.shut()
+	}
+	s.reset()
+}
+
+// reaches reports whether two servers can talk in both directions now.
+func (c *Cluster) reaches(a, b *server) bool {
+	return a == b || !a.down && !b.down && !a.paused && !b.paused &&
+		!c.links[a.id][b.id].cut && !c.links[b.id][a.id].cut
+}
+
+// elect lets the servers that look for a leader join the one that there is, or
+// choose one among themselves. Those that cannot try again later.
+func (c *Cluster) elect() {
+	for _, s := range c.servers {
+		if s.looking() && !s.paused {
+			if l := c.leaderFor(s); l != nil {
+				c.join(l, s)
+			}
+		}
+	}
+	if winner, voters := c.choose(); winner != nil {
+		c.lead(winner, voters)
+	}
+	for _, s := range c.servers {
+		if s.looking() {
+			s.electAt = s.now() + max(c.cfg.ElectionTime, 1)
+		}
+	}
+}
+
+// leaderFor returns the leader that a server can join: one whom it reaches, and
+// of whom it hears from a majority.
+func (c *Cluster) leaderFor(s *server) *server {
+	for _, l := range c.servers {
+		if l.term == nil || !c.reaches(l, s) {
+			continue
+		}
+		votes := 0
+		for _, v := range c.servers {
+			if c.reaches(v, s) && (v == l || v.up != nil && v.up.leader == l) {
+				votes++
+			}
+		}
+		if votes >= c.majority() {
+			return l
+		}
+	}
+	return nil
+}
+
+// ahead reports whether a's log goes before b's in an election, apart from who
+// they are.
+func ahead(a, b *server) bool {
+	if a.epoch != b.epoch {
+		return a.epoch > b.epoch
+	}
+	return a.tail() > b.tail()
+}
+
+// choose returns the winner of an election among the servers that look for a
+// leader, and who votes for it: a majority that it reaches, none of which has
+// a newer log. The preferred one wins if it can.
+func (c *Cluster) choose() (winner *server, voters []*server) {
+	order := slices.Clone(c.servers)
+	slices.SortStableFunc(order, func(a, b *server) int {
+		switch {
+		case a.id == c.prefer:
+			return -1
+		case b.id == c.prefer:
+			return 1
+		case ahead(a, b):
+			return -1
+		case ahead(b, a):
+			return 1
+		}
+		return b.id - a.id
+	})
+	for _, w := range order {
+		if !w.looking() || w.paused {
+			continue
+		}
+		voters = nil
+		for _, v := range c.servers {
+			if v.looking() && c.reaches(w, v) && !ahead(v, w) {
+				voters = append(voters, v)
+			}
+		}
+		if len(voters) >= c.majority() {
+			return w, voters
+		}
+	}
+	return nil, nil
+}
+
+// lead makes a server the leader of its voters, in a new epoch. All that is in
+// its log is committed by that.
+func (c *Cluster) lead(w *server, voters []*server) {
+	epoch := int64(0)
+	for _, v := range voters {
+		epoch = max(epoch, v.epoch)
+	}
+	c.prefer = -1
+	w.epoch = epoch + 1
+	w.catchUp(w.tail())
+	w.term = newTerm(w, w.epoch)
+	c.cfg.Trace("server %d leads epoch %d from zxid %x", w.id, w.epoch, w.term.zxid)
+	for _, v := range voters {
+		if v != w {
+			c.join(w, v)
+		}
+	}
+	w.nextIdle = w.now() + idleEvery
+}
+
+// join makes a server a follower with the leader's log: what is not in the
+// leader's is cut off, what is missing is added, and what is committed applied.
+func (c *Cluster) join(l, f *server) {
+	t := l.term
+	f.cutTo(l)
+	f.epoch = l.epoch
+	f.catchUp(l.committed)
+	p := &peer{leader: l, follower: f, term: t, acked: f.tail(), heard: l.now()}
+	p.deadline = t.tick + int64(c.cfg.SyncLimit)
+	// Packets of an older connection between the two go to nobody.
+	c.links[l.id][f.id].queue, c.links[f.id][l.id].queue = nil, nil
+	t.peers[f.id], f.up, f.heard = p, p, f.now()
+	f.nextIdle = f.now() + idleEvery
+	c.cfg.Trace("server %d follows server %d from zxid %x", f.id, l.id, f.tail())
+	t.advance()
+}
+
+// cutTo makes the log of f that of l.
+func (f *server) cutTo(l *server) {
+	at := len(f.log) // all before it is in l's log
+	for ; at > 0; at-- {
+		// What was applied is in the log of every later leader.
+		zxid := f.log[at-1].Zxid
+		if i := l.after(zxid - 1); zxid <= f.tree.Zxid || i < len(l.log) && l.log[i].Zxid == zxid {
+			break
+		}
+	}
+	f.log = f.log[:at]
+	last := f.tail()
+	if last < l.trimmed {
+		f.snapshot(l)
+		return
+	}
+	f.log = append(slices.Clone(f.log), l.log[l.after(last):]...)
+}
+
+// snapshot takes over the tree of l and what it has not applied yet.
+func (f *server) snapshot(l *server) {
+	f.tree = l.tree.Clone()
+	f.trimmed = l.tree.Zxid
+	f.log = slices.Clone(l.log[l.after(l.tree.Zxid):])
+	f.committed = l.tree.Zxid
+}
+
+// catchUp applies all up to zxid, without any lag: nobody is served meanwhile.
+func (s *server) catchUp(zxid int64) {
+	for i := s.after(s.tree.Zxid); i < len(s.log) && s.log[i].Zxid <= zxid; i++ {
+		s.tree.Apply(s.log[i])
+	}
+	s.committed = max(s.committed, zxid)
+}

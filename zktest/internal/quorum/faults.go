@@ -1,0 +1,149 @@
+package quorum
+
+import "time"
+
+// Kill stops a server at once. What is in its log stays.
+func (c *Cluster) Kill(i int) {
+	s := c.servers[i]
+	if s.down {
+		return
+	}
+	c.cfg.Trace("server %d is killed", i)
+	s.paused = false
+	s.leaveRole()
+	s.down = true
+	for j := range c.servers {
+		c.links[j][i].queue = nil
+	}
+	c.Run()
+}
+
+// Start starts a server that was killed.
+func (c *Cluster) Start(i int) {
+	s := c.servers[i]
+	if !s.down {
+		return
+	}
+	c.cfg.Trace("server %d starts", i)
+	s.down = false
+	s.electAt = s.now() + c.cfg.ElectionTime
+	c.Run()
+}
+
+// Pause stops a server from doing anything. Nobody is told: connections stay
+// open, and what is sent to it waits.
+func (c *Cluster) Pause(i int) {
+	c.cfg.Trace("server %d pauses", i)
+	c.servers[i].paused = true
+}
+
+// Resume lets a server go on. Whether it first sees what has been sent to it,
+// or that timers have run out, is drawn from the seed.
+func (c *Cluster) Resume(i int) {
+	s := c.servers[i]
+	if !s.paused {
+		return
+	}
+	c.cfg.Trace("server %d resumes", i)
+	s.paused = false
+	for _, conn := range s.ordered() {
+		conn.wake()
+	}
+	if c.cfg.Rand.IntN(2) == 0 {
+		c.Advance(c.now)
+	}
+	c.Run()
+}
+
+// Cut stops packets from one server to another.
+func (c *Cluster) Cut(from, to int) {
+	c.cfg.Trace("link %d>%d is cut", from, to)
+	c.links[from][to].cut = true
+}
+
+// Mend lets packets pass on all links again.
+func (c *Cluster) Mend() {
+	c.cfg.Trace("all links are mended")
+	for _, row := range c.links {
+		for _, l := range row {
+			l.cut = false
+		}
+	}
+	c.Run()
+}
+
+// Delay sets how long packets from one server to another take from now on.
+func (c *Cluster) Delay(from, to int, d time.Duration) { c.links[from][to].delay = d }
+
+// Lag sets how long a server takes to apply what is committed.
+func (c *Cluster) Lag(i int, d time.Duration) {
+	s := c.servers[i]
+	s.lag = d
+	for j := range s.commits {
+		s.commits[j].at = min(s.commits[j].at, s.now()+d)
+	}
+	s.applyDue()
+	c.Run()
+}
+
+// DelayPings sets how long a follower takes to answer the leader's pings.
+func (c *Cluster) DelayPings(i int, d time.Duration) { c.servers[i].pingDelay = d }
+
+// Expire makes the leader close a session as if its time was over.
+func (c *Cluster) Expire(session int64) error {
+	l := c.Leader()
+	if l < 0 {
+		return ErrNoLeader
+	}
+	c.cfg.Trace("session %x is expired", session)
+	c.servers[l].term.close(session)
+	c.Run()
+	return nil
+}
+
+// Elect makes the leaders there are step down, and server i the one preferred
+// in the next election. It wins only if its log allows it.
+func (c *Cluster) Elect(i int) {
+	c.prefer = i
+	for _, s := range c.servers {
+		if s.term != nil && !s.paused {
+			s.look("told to step down")
+		}
+	}
+	c.Run()
+}
+
+// Leader returns the server that leads a quorum, or -1. A leader that has not
+// noticed yet that it was deposed does not count.
+func (c *Cluster) Leader() int {
+	best := -1
+	for i, s := range c.servers {
+		if s.term == nil || s.down {
+			continue
+		}
+		following := 1
+		for _, p := range s.term.peers {
+			if p != nil && p.follower.up == p {
+				following++
+			}
+		}
+		if following >= c.majority() && (best < 0 || s.epoch > c.servers[best].epoch) {
+			best = i
+		}
+	}
+	return best
+}
+
+// Ready reports whether every server that is up serves in the leader's quorum.
+func (c *Cluster) Ready() bool {
+	l := c.Leader()
+	if l < 0 {
+		return false
+	}
+	for i, s := range c.servers {
+		if !s.down && i != l && (s.up == nil || s.up.leader.id != l) {
+			return false
+		}
+	}
+	return true
+}

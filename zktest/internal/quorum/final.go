@@ -1,0 +1,212 @@
+package quorum
+
+import (
+	"strings"
+
+	"github.com/zkcoord/zkcoord/internal/wire"
+	"github.com/zkcoord/zkcoord/zktest/internal/tree"
+)
+
+// known reports whether a client may send the operation.
+func known(op wire.Op) bool {
+	switch op {
+	case wire.OpPing, wire.OpCloseSession, wire.OpCreateSession, wire.OpWhoAmI, wire.OpDeleteContainer:
+		return true
+	case wire.OpAuth:
+		return false
+	}
+	return wire.NewRequest(op) != nil
+}
+
+// finish answers a request: a write with what applying its transaction gave, a
+// read from the tree as it is.
+func (s *server) finish(r *request, txn *tree.Txn, res tree.Result) {
+	c := r.conn
+	if c == nil || c.state == closed {
+		return
+	}
+	h := wire.ReplyHeader{Xid: r.cxid, Zxid: s.tree.Zxid, Err: r.err}
+	var body wire.Record
+	switch {
+	case h.Err != wire.OK:
+	case txn != nil && txn.Op == wire.OpError:
+		h.Err = txn.Err
+	case r.op == wire.OpCreateSession:
+		c.established(true)
+		return
+	case txn != nil:
+		body, h.Err = written(r.op, res)
+	default:
+		body, h.Err = s.read(r)
+	}
+	if h.Err == wire.SessionMoved {
+		c.shut()
+		return
+	}
+	if r.op == wire.OpPing {
+		h.Xid = wire.XidPing
+	}
+	c.reply(r, &h, body)
+	if r.op == wire.OpCloseSession {
+		c.shut()
+	}
+}
+
+// written is the response to a write.
+func written(op wire.Op, res tree.Result) (wire.Record, wire.Code) {
+	switch op {
+	case wire.OpCreate:
+		return &wire.Path{Path: res.Path}, res.Err
+	case wire.OpCreate2, wire.OpCreateTTL, wire.OpCreateContainer:
+		return &wire.Create2Response{Path: res.Path, Stat: res.Stat}, res.Err
+	case wire.OpSetData, wire.OpSetACL, wire.OpCheck:
+		return &res.Stat, res.Err
+	case wire.OpMulti:
+		return multiResponse(res)
+	}
+	return nil, res.Err
+}
+
+// multiResponse is the response to a multi. Its header says OK also where the
+// multi has failed; the parts say why.
+func multiResponse(res tree.Result) (wire.Record, wire.Code) {
+	rsp := &wire.MultiResponse{Results: make([]wire.MultiResult, len(res.Subs))}
+	for i := range res.Subs {
+		sub := &res.Subs[i]
+		out := &rsp.Results[i]
+		out.Op = sub.Op
+		switch sub.Op {
+		case wire.OpError:
+			out.Err = sub.Err
+			if sub.Err == wire.SessionMoved {
+				return nil, wire.SessionMoved
+			}
+		case wire.OpCreate:
+			out.Response = &wire.Path{Path: sub.Path}
+		case wire.OpCreate2, wire.OpCreateTTL, wire.OpCreateContainer:
+			out.Response = &wire.Create2Response{Path: sub.Path, Stat: sub.Stat}
+		case wire.OpSetData:
+			out.Response = &sub.Stat
+		}
+	}
+	return rsp, wire.OK
+}
+
+// read answers a request that changes nothing.
+func (s *server) read(r *request) (wire.Record, wire.Code) {
+	switch r.op {
+	case wire.OpPing:
+		return nil, wire.OK
+	case wire.OpWhoAmI:
+		return whoAmI(r.auth), wire.OK
+	case wire.OpCreate, wire.OpCloseSession:
+		return nil, wire.OK
+	}
+	req := wire.NewRequest(r.op)
+	if req == nil {
+		return nil, wire.OK
+	}
+	if _, err := wire.Decode(r.body, req); err != nil {
+		return nil, wire.MarshallingError
+	}
+	switch req := req.(type) {
+	case *wire.PathWatch:
+		return s.readNode(r, req)
+	case *wire.Path:
+		return s.readPath(r, req)
+	case *wire.MultiRequest:
+		return s.multiRead(r, req)
+	case *wire.SetWatchesRequest:
+		s.tree.SetWatches(&wire.SetWatches2Request{SetWatchesRequest: *req}, r.conn)
+	case *wire.SetWatches2Request:
+		s.tree.SetWatches(req, r.conn)
+	case *wire.AddWatchRequest:
+		if req.Mode != wire.WatchPersistent && req.Mode != wire.WatchPersistentRecursive {
+			return nil, wire.MarshallingError
+		}
+		s.tree.Watches.AddPersistent(req.Path, r.conn, req.Mode == wire.WatchPersistentRecursive)
+		return &wire.Int32{}, wire.OK
+	case *wire.WatchesRequest:
+		if r.op == wire.OpCheckWatches {
+			return nil, s.tree.Watches.Contains(req.Path, req.Type, r.conn)
+		}
+		return nil, s.tree.Watches.Remove(req.Path, req.Type, r.conn)
+	}
+	return nil, wire.OK
+}
+
+// readNode answers the reads that can leave a watch.
+func (s *server) readNode(r *request, req *wire.PathWatch) (wire.Record, wire.Code) {
+	reader := tree.Reader{Auth: r.auth}
+	if req.Watch {
+		reader.Watcher = r.conn
+	}
+	switch r.op {
+	case wire.OpExists:
+		st, code := s.tree.Exists(req.Path, reader)
+		return onOK(&st, code)
+	case wire.OpGetData:
+		data, st, code := s.tree.Get(req.Path, reader)
+		return onOK(&wire.GetDataResponse{Data: data, Stat: st}, code)
+	case wire.OpGetChildren:
+		names, _, code := s.tree.Children(req.Path, reader)
+		return onOK(&wire.Strings{Strings: names}, code)
+	}
+	names, st, code := s.tree.Children(req.Path, reader)
+	return onOK(&wire.GetChildren2Response{Children: names, Stat: st}, code)
+}
+
+// readPath answers the requests that are a lone path.
+func (s *server) readPath(r *request, req *wire.Path) (wire.Record, wire.Code) {
+	reader := tree.Reader{Auth: r.auth}
+	switch r.op {
+	case wire.OpSync:
+		return req, wire.OK
+	case wire.OpGetEphemerals:
+		return &wire.Strings{Strings: s.tree.Ephemerals(r.session, req.Path)}, wire.OK
+	case wire.OpGetAllChildrenNumber:
+		n, code := s.tree.Descendants(req.Path, reader)
+		return onOK(&wire.Int32{Value: int32(n)}, code)
+	}
+	acl, st, code := s.tree.ACL(req.Path, reader)
+	return onOK(&wire.GetACLResponse{ACL: acl, Stat: st}, code)
+}
+
+func (s *server) multiRead(r *request, req *wire.MultiRequest) (wire.Record, wire.Code) {
+	if !tree.PureReads(req.Ops) {
+		return nil, wire.MarshallingError
+	}
+	rsp := &wire.MultiResponse{}
+	for _, op := range req.Ops {
+		sub := *r
+		sub.op = op.Op
+		pw := *op.Request.(*wire.PathWatch)
+		pw.Watch = false // a multi leaves no watches
+		body, code := s.readNode(&sub, &pw)
+		if code != wire.OK {
+			rsp.Results = append(rsp.Results, wire.MultiResult{Op: wire.OpError, Err: code})
+			continue
+		}
+		rsp.Results = append(rsp.Results, wire.MultiResult{Op: op.Op, Response: body})
+	}
+	return rsp, wire.OK
+}
+
+func whoAmI(auth []wire.ID) *wire.WhoAmIResponse {
+	rsp := &wire.WhoAmIResponse{Clients: []wire.ID{}}
+	for _, id := range auth {
+		user := id.ID
+		if id.Scheme == "digest" {
+			user, _, _ = strings.Cut(user, ":")
+		}
+		rsp.Clients = append(rsp.Clients, wire.ID{Scheme: id.Scheme, ID: user})
+	}
+	return rsp
+}
+
+func onOK(body wire.Record, code wire.Code) (wire.Record, wire.Code) {
+	if code != wire.OK {
+		return nil, code
+	}
+	return body, wire.OK
+}

@@ -1,0 +1,153 @@
+package quorum
+
+import (
+	"time"
+
+	"github.com/zkcoord/zkcoord/internal/wire"
+	"github.com/zkcoord/zkcoord/zktest/internal/tree"
+)
+
+// A link is the packets from one server to another, in order. While it is cut
+// they wait, as TCP keeps sending them again until somebody gives up.
+type link struct {
+	cut   bool
+	delay time.Duration
+	queue []message
+}
+
+// A message is one packet of the protocol between a leader and a follower.
+type message struct {
+	kind kind
+	peer *peer // the connection that it travels on
+	at   time.Duration
+
+	zxid    int64     // of ack, commit and sync
+	txn     *tree.Txn // of proposal
+	req     *request  // of forward, and of sync back to its server
+	touched []touch   // of pong
+	session int64     // of revalidate and revalidated
+	timeout int32
+	valid   bool
+}
+
+type kind int
+
+const (
+	proposal kind = iota
+	ack
+	commit
+	ping
+	pong
+	forward
+	synced
+	revalidate
+	revalidated
+	eof // the other end has closed
+)
+
+var kindNames = [...]string{
+	"PROPOSAL", "ACK", "COMMIT", "PING", "PONG", "REQUEST", "SYNC", "REVALIDATE", "REVALIDATED", "EOF",
+}
+
+func (k kind) String() string { return kindNames[k] }
+
+// A touch is a session that was active, and its timeout in milliseconds.
+type touch struct {
+	session int64
+	timeout int32
+}
+
+// A peer is the connection between a leader and one follower, with what the
+// leader's handler of it knows.
+type peer struct {
+	leader, follower *server
+	term             *term
+	closed           [2]bool // by the leader, by the follower
+
+	acked    int64
+	deadline int64         // the leader's tick up to which the follower counts as in sync
+	heard    time.Duration // when the leader last read a packet
+	pending  []unacked     // proposals that the follower has not acknowledged
+}
+
+// unacked is a proposal and when it was sent.
+type unacked struct {
+	zxid int64
+	at   time.Duration
+}
+
+func (c *Cluster) send(from, to *server, m message) {
+	l := c.links[from.id][to.id]
+	m.at = c.now + l.delay
+	l.queue = append(l.queue, m)
+}
+
+// due returns when the first message may arrive.
+func (l *link) due() (time.Duration, bool) {
+	if l.cut || len(l.queue) == 0 {
+		return 0, false
+	}
+	return l.queue[0].at, true
+}
+
+// Deliverable reports whether a message can arrive now on a link.
+func (c *Cluster) Deliverable(from, to int) bool {
+	at, ok := c.links[from][to].due()
+	return ok && at <= c.now && !c.servers[to].paused
+}
+
+// Deliver lets the first message of a link arrive, if one can.
+func (c *Cluster) Deliver(from, to int) bool {
+	if !c.Deliverable(from, to) {
+		return false
+	}
+	l := c.links[from][to]
+	m := l.queue[0]
+	l.queue[0] = message{}
+	if l.queue = l.queue[1:]; len(l.queue) == 0 {
+		l.queue = nil
+	}
+	s := c.servers[to]
+	if c.cfg.Manual {
+		c.cfg.Trace("%d>%d %v zxid=%x", from, to, m.kind, m.zxid)
+	}
+	switch {
+	case s.term != nil && s.term.peers[from] == m.peer && m.peer.leader == s:
+		s.term.receive(m)
+	case s.up == m.peer:
+		s.fromLeader(m)
+	}
+	return true
+}
+
+// hangUp closes one end of the connection; the other end learns of it when the
+// packet arrives.
+func (p *peer) hangUp(s *server) {
+	end, other := 0, p.follower
+	if s == p.follower {
+		end, other = 1, p.leader
+	}
+	if p.closed[end] {
+		return
+	}
+	p.closed[end] = true
+	s.c.send(s, other, message{kind: eof, peer: p})
+}
+
+// A request is one that a client has sent, on its way through the servers.
+type request struct {
+	conn    *Conn // nil at a server that it was forwarded to
+	session int64
+	cxid    int32
+	op      wire.Op
+	body    []byte
+	auth    []wire.ID
+	err     wire.Code // from the leader's check of a read
+	rule    *Rule     // the fault that it is to suffer; nil for none
+}
+
+// needsCommit reports whether the request waits for the leader's word. A
+// follower's sync does, the leader's own does not.
+func (r *request) needsCommit(follower bool) bool {
+	return r.op.IsWrite() || r.op == wire.OpSync && follower
+}

@@ -1,0 +1,350 @@
+package quorum
+
+import (
+	"slices"
+	"sort"
+	"time"
+
+	"github.com/zkcoord/zkcoord/internal/wire"
+	"github.com/zkcoord/zkcoord/zktest/internal/tree"
+)
+
+// A server is one node of the ensemble. It leads while term is set, follows
+// while up is set, and looks for a leader while it is neither and not down.
+type server struct {
+	c      *Cluster
+	id     int // from 0; ZooKeeper's own ids are one more
+	clock  clock
+	down   bool
+	paused bool
+	lag    time.Duration // from a commit's arrival until it is applied
+
+	// What outlives a crash.
+	tree      *tree.Tree
+	log       []*tree.Txn // ascending; what was applied everywhere may be missing at its start
+	trimmed   int64       // zxid of the last transaction that is missing
+	epoch     int64
+	committed int64 // all up to it may be applied
+
+	term    *term
+	up      *peer
+	heard   time.Duration // when the leader was last heard of
+	electAt time.Duration // when it takes part in an election, while it looks
+
+	conns     map[int]*Conn // by id
+	bySession map[int64]*Conn
+	nextSID   int64
+	held      []*Conn       // those that wait for a time
+	nextIdle  time.Duration // when idle connections are looked for
+
+	// The commit processor: requests of a session behind its first write, the
+	// writes of this server's clients in order, and what is to be applied.
+	pending map[int64][]*request
+	writes  []*request
+	commits []committed
+
+	touched    []touch // sessions active since the last ping, in order
+	touchIndex map[int64]int
+	pings      []message // answers to pings that are put off
+	pingDelay  time.Duration
+	validating map[int64]*Conn
+
+	received, sent int64 // packets
+}
+
+// committed is a transaction, or a sync of one's own, that may be applied at a
+// time.
+type committed struct {
+	at   time.Duration
+	zxid int64
+	sync *request
+}
+
+func newServer(c *Cluster, id int, t *tree.Tree) *server {
+	s := &server{c: c, id: id, tree: t}
+	s.clock = clock{rate: 1, local: time.Duration(c.cfg.Rand.Int64N(int64(c.cfg.Tick)))}
+	s.nextSID = int64(id+1)<<56 | int64(c.cfg.Rand.Uint64()&(1<<40-1))<<16
+	s.reset()
+	return s
+}
+
+// reset forgets all that does not outlive the end of a role.
+func (s *server) reset() {
+	s.held = nil
+	s.conns, s.bySession = make(map[int]*Conn), make(map[int64]*Conn)
+	s.pending, s.writes, s.commits = make(map[int64][]*request), nil, nil
+	s.touched, s.touchIndex = nil, make(map[int64]int)
+	s.pings, s.validating = nil, make(map[int64]*Conn)
+	s.tree.Watches = tree.Watches{}
+}
+
+func (s *server) serving() bool { return !s.down && (s.term != nil || s.up != nil) }
+func (s *server) looking() bool { return !s.down && s.term == nil && s.up == nil }
+
+// tail is the zxid of the last transaction in the log, applied or not.
+func (s *server) tail() int64 {
+	if len(s.log) == 0 {
+		return max(s.trimmed, s.committed)
+	}
+	return s.log[len(s.log)-1].Zxid
+}
+
+// after returns the index of the first transaction behind zxid.
+func (s *server) after(zxid int64) int {
+	return sort.Search(len(s.log), func(i int) bool { return s.log[i].Zxid > zxid })
+}
+
+func (s *server) firstAfter(zxid int64) *tree.Txn {
+	if len(s.log) == 0 || s.log[len(s.log)-1].Zxid <= zxid {
+		return nil
+	}
+	return s.log[s.after(zxid)]
+}
+
+func (s *server) append(txn *tree.Txn) { s.log = append(s.log, txn) }
+
+// next returns the earliest of the server's timers, in the server's own time.
+func (s *server) next() (at time.Duration, fire func()) {
+	if s.down || s.paused {
+		return 0, nil
+	}
+	at = 1<<63 - 1
+	earlier := func(t time.Duration, f func()) {
+		if t < at {
+			at, fire = t, f
+		}
+	}
+	switch {
+	case s.term != nil:
+		at, fire = s.term.next()
+	case s.up != nil:
+		earlier(s.heard+s.c.cfg.Tick*time.Duration(s.c.cfg.SyncLimit), func() { s.look("leader is silent") })
+	default:
+		earlier(s.electAt, s.c.elect)
+	}
+	if len(s.commits) > 0 {
+		earlier(s.commits[0].at, s.applyDue)
+	}
+	if len(s.pings) > 0 {
+		earlier(s.pings[0].at, s.pong)
+	}
+	if len(s.conns) > 0 {
+		earlier(s.nextIdle, s.closeIdle)
+	}
+	for _, conn := range s.held {
+		if t, ok := conn.release(); ok {
+			earlier(t, s.wakeHeld)
+		}
+	}
+	return at, fire
+}
+
+// wakeHeld lets the connections go on that were held up to now.
+func (s *server) wakeHeld() {
+	held := s.held
+	s.held = nil
+	for _, conn := range held {
+		conn.wake()
+		if t, ok := conn.release(); ok && t > s.now() {
+			s.held = append(s.held, conn)
+		}
+	}
+}
+
+// hold makes sure that the connection is woken when its hold ends.
+func (s *server) hold(conn *Conn) {
+	if !slices.Contains(s.held, conn) {
+		s.held = append(s.held, conn)
+	}
+}
+
+// fromLeader handles a packet of the leader that the server follows.
+func (s *server) fromLeader(m message) {
+	s.heard = s.now()
+	switch m.kind {
+	case eof:
+		s.look("leader has hung up")
+	case proposal:
+		s.append(m.txn)
+		s.c.send(s, m.peer.leader, message{kind: ack, peer: m.peer, zxid: m.zxid})
+	case commit:
+		s.commit(m.zxid)
+	case ping:
+		if s.pingDelay > 0 || len(s.pings) > 0 {
+			m.at = s.now() + s.pingDelay
+			s.pings = append(s.pings, m)
+			return
+		}
+		s.answerPing(m)
+	case synced:
+		s.commits = append(s.commits, committed{at: s.now() + s.lag, sync: m.req})
+		s.applyDue()
+	case revalidated:
+		if conn := s.validating[m.session]; conn != nil {
+			delete(s.validating, m.session)
+			conn.established(m.valid)
+		}
+	}
+}
+
+// answerPing reports to the leader which sessions were active.
+func (s *server) answerPing(m message) {
+	s.c.send(s, m.peer.leader, message{kind: pong, peer: m.peer, zxid: m.zxid, touched: s.touched})
+	s.touched, s.touchIndex = nil, make(map[int64]int)
+}
+
+// pong answers the first ping that was put off.
+func (s *server) pong() {
+	m := s.pings[0]
+	s.pings = s.pings[1:]
+	s.answerPing(m)
+}
+
+// commit notes that all up to zxid may be applied.
+func (s *server) commit(zxid int64) {
+	for txn := s.firstAfter(s.committed); txn != nil && txn.Zxid <= zxid; txn = s.firstAfter(s.committed) {
+		s.committed = txn.Zxid
+		s.commits = append(s.commits, committed{at: s.now() + s.lag, zxid: txn.Zxid})
+	}
+	s.applyDue()
+}
+
+func (s *server) applyDue() {
+	for len(s.commits) > 0 && s.commits[0].at <= s.now() {
+		x := s.commits[0]
+		if s.commits = s.commits[1:]; len(s.commits) == 0 {
+			s.commits = nil
+		}
+		if x.sync != nil {
+			s.complete(x.sync.session, x.sync.cxid, nil, tree.Result{})
+			continue
+		}
+		s.apply(s.firstAfter(x.zxid - 1))
+	}
+}
+
+// apply makes a committed change, tells watchers, and answers the client.
+func (s *server) apply(txn *tree.Txn) {
+	if txn.Op == wire.OpCloseSession {
+		s.untouch(txn.Session)
+		if s.term != nil {
+			delete(s.term.sessions.sessions, txn.Session)
+		}
+	}
+	res := s.tree.Apply(txn)
+	if s.term != nil {
+		s.term.prep.Applied(txn.Zxid)
+	}
+	own := s.complete(txn.Session, txn.Cxid, txn, res)
+	if txn.Op == wire.OpCloseSession && !own {
+		if conn := s.bySession[txn.Session]; conn != nil {
+			conn.shut()
+		}
+	}
+	s.trim()
+}
+
+// trimAt is how many transactions a log may hold before its start is cut off;
+// a server that is behind by more gets a snapshot.
+const trimAt = 4096
+
+// trim cuts off what this replica has applied. A follower that is behind gets
+// a copy of the tree.
+func (s *server) trim() {
+	if len(s.log) < 2*trimAt || len(s.commits) > 0 {
+		return
+	}
+	n := s.after(s.tree.Zxid) - trimAt
+	if n <= 0 {
+		return
+	}
+	s.trimmed = s.log[n-1].Zxid
+	s.log = slices.Clone(s.log[n:])
+}
+
+// complete answers the first waiting write of this server's clients if it is
+// the one named, and the reads behind it. It reports whether it was.
+func (s *server) complete(session int64, cxid int32, txn *tree.Txn, res tree.Result) bool {
+	if len(s.writes) == 0 || s.writes[0].session != session || s.writes[0].cxid != cxid {
+		return false
+	}
+	r := s.writes[0]
+	if s.writes = s.writes[1:]; len(s.writes) == 0 {
+		s.writes = nil
+	}
+	queue := s.pending[session][1:]
+	s.finish(r, txn, res)
+	for len(queue) > 0 && !queue[0].needsCommit(s.term == nil) {
+		s.finish(queue[0], nil, tree.Result{})
+		queue = queue[1:]
+	}
+	if len(queue) == 0 {
+		delete(s.pending, session)
+	} else {
+		s.pending[session] = queue
+	}
+	return true
+}
+
+// submit takes a request of a client on this server.
+func (s *server) submit(r *request) {
+	if !s.touch(r.session, r.conn.timeout) {
+		return // ZooKeeper drops it: the session is closing, and its connection will be
+	}
+	if !known(r.op) {
+		r.conn.reply(r, &wire.ReplyHeader{Xid: r.cxid, Zxid: -1, Err: wire.Unimplemented}, nil)
+		r.conn.shut()
+		return
+	}
+	writes, follower := r.op.IsWrite(), s.term == nil
+	if !follower && !writes {
+		s.term.checkRead(r)
+	}
+	if queue := s.pending[r.session]; r.needsCommit(follower) || queue != nil {
+		s.pending[r.session] = append(queue, r)
+		if r.needsCommit(follower) {
+			s.writes = append(s.writes, r)
+		}
+	} else {
+		s.finish(r, nil, tree.Result{})
+	}
+	switch {
+	case !follower && writes:
+		s.term.submit(r, self)
+	case follower && r.needsCommit(true):
+		f := *r
+		f.conn = nil
+		s.c.send(s, s.up.leader, message{kind: forward, peer: s.up, req: &f})
+	}
+}
+
+// touch notes that a session is active, at the leader or for its next ping.
+func (s *server) touch(session int64, timeout int32) bool {
+	if s.term != nil {
+		return s.term.sessions.touch(session, timeout, s.now())
+	}
+	if i, ok := s.touchIndex[session]; ok {
+		s.touched[i].timeout = timeout
+		return true
+	}
+	s.touchIndex[session] = len(s.touched)
+	s.touched = append(s.touched, touch{session, timeout})
+	return true
+}
+
+func (s *server) untouch(session int64) {
+	if i, ok := s.touchIndex[session]; ok {
+		s.touched[i].session = 0 // of no session: the leader knows none
+		delete(s.touchIndex, session)
+	}
+}
+
+// ordered returns the connections in the order in which they were opened.
+func (s *server) ordered() []*Conn {
+	conns := make([]*Conn, 0, len(s.conns))
+	for _, conn := range s.conns {
+		conns = append(conns, conn)
+	}
+	slices.SortFunc(conns, func(a, b *Conn) int { return a.id - b.id })
+	return conns
+}

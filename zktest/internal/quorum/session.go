@@ -1,0 +1,105 @@
+package quorum
+
+import (
+	"slices"
+	"time"
+
+	"github.com/zkcoord/zkcoord/internal/wire"
+)
+
+// A tracker is the leader's table of sessions. It expires a session at the
+// first tick after its timeout has passed since the last touch: deadlines are
+// rounded up to the next tick, and never sooner than the timeout.
+type tracker struct {
+	tick     time.Duration
+	sessions map[int64]*session
+	next     time.Duration // when the next tick is
+}
+
+type session struct {
+	id       int64
+	owner    any // the server it is connected to: a *peer, or self; nil for not known yet
+	closing  bool
+	deadline time.Duration
+}
+
+// self is the owner of the sessions that are connected to the leader.
+var self any = new(int)
+
+func newTracker(tick, now time.Duration) *tracker {
+	t := &tracker{tick: tick, sessions: make(map[int64]*session)}
+	t.next = t.round(now)
+	return t
+}
+
+func (t *tracker) round(at time.Duration) time.Duration { return (at/t.tick + 1) * t.tick }
+
+// track adds a session, or touches it.
+func (t *tracker) track(id int64, timeout int32, now time.Duration) {
+	s := t.sessions[id]
+	if s == nil {
+		s = &session{id: id}
+		t.sessions[id] = s
+	}
+	s.deadline = t.round(now + millis(timeout))
+}
+
+// touch notes that a session was active. It returns false for one that is
+// closing or not there.
+func (t *tracker) touch(id int64, timeout int32, now time.Duration) bool {
+	s := t.sessions[id]
+	if s == nil || s.closing {
+		return false
+	}
+	s.deadline = t.round(now + millis(timeout))
+	return true
+}
+
+// check says whether a request of a session that came from owner may go on.
+func (t *tracker) check(id int64, owner any) wire.Code {
+	s := t.sessions[id]
+	switch {
+	case s == nil:
+		return wire.UnknownSession
+	case s.closing:
+		return wire.SessionExpired
+	case s.owner == nil:
+		s.owner = owner
+	case s.owner != owner:
+		return wire.SessionMoved
+	}
+	return wire.OK
+}
+
+func (t *tracker) setOwner(id int64, owner any) wire.Code {
+	s := t.sessions[id]
+	if s == nil || s.closing {
+		return wire.SessionExpired
+	}
+	s.owner = owner
+	return wire.OK
+}
+
+func (t *tracker) setClosing(id int64) {
+	if s := t.sessions[id]; s != nil {
+		s.closing = true
+	}
+}
+
+// expired takes one tick, and returns the sessions whose time is over in the
+// order of their ids. They are closing then.
+func (t *tracker) expired() []int64 {
+	at := t.next
+	t.next += t.tick
+	var ids []int64
+	for id, s := range t.sessions {
+		if s.deadline <= at && !s.closing {
+			s.closing = true
+			ids = append(ids, id)
+		}
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+func millis(ms int32) time.Duration { return time.Duration(ms) * time.Millisecond }

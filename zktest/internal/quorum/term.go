@@ -1,0 +1,242 @@
+package quorum
+
+import (
+	"encoding/binary"
+	"time"
+
+	"github.com/zkcoord/zkcoord/internal/wire"
+	"github.com/zkcoord/zkcoord/zktest/internal/tree"
+)
+
+// A term is what a server has while it leads: the leader's side of the
+// protocol with its followers, the sessions, and the checks of writes.
+type term struct {
+	s        *server
+	c        *Cluster
+	zxid     int64   // the last one given out
+	peers    []*peer // by server; nil for those that do not follow
+	sessions *tracker
+	prep     *tree.Prep
+	syncs    []pendingSync
+
+	tick     int64
+	halfTick bool // whether the next half tick completes a tick
+	nextPing time.Duration
+	nextReap time.Duration
+}
+
+// A pendingSync is answered when its zxid is committed.
+type pendingSync struct {
+	zxid int64
+	peer *peer
+	req  *request
+}
+
+// reapEvery is how often the leader looks for containers to delete.
+const reapEvery = time.Minute
+
+func newTerm(s *server, epoch int64) *term {
+	c := s.c
+	t := &term{
+		s: s, c: c, zxid: epoch << 32, peers: make([]*peer, c.cfg.Servers),
+		sessions: newTracker(c.cfg.Tick, s.now()), prep: tree.NewPrep(s.tree, c.cfg.TTL),
+		nextPing: s.now() + c.cfg.Tick/2, nextReap: s.now() + reapEvery,
+	}
+	s.tree.Zxid = t.zxid
+	ids, timeout := s.tree.Sessions()
+	for _, id := range ids {
+		ms, _ := timeout(id)
+		t.sessions.track(id, ms, s.now())
+	}
+	return t
+}
+
+// next returns the earliest of the leader's timers.
+func (t *term) next() (time.Duration, func()) {
+	at, fire := t.nextPing, t.pingAll
+	if t.sessions.next < at {
+		at, fire = t.sessions.next, t.expire
+	}
+	if t.nextReap < at {
+		at, fire = t.nextReap, t.reap
+	}
+	for _, p := range t.peers {
+		if p == nil {
+			continue
+		}
+		if dead := p.heard + t.c.cfg.Tick*time.Duration(t.c.cfg.SyncLimit); dead < at {
+			at, fire = dead, func() { t.drop(p) }
+		}
+	}
+	return at, fire
+}
+
+// pingAll is one half tick: every second one the leader steps down unless
+// enough followers have been heard of within the sync limit.
+func (t *term) pingAll() {
+	t.nextPing = t.s.now() + t.c.cfg.Tick/2
+	if t.halfTick {
+		t.tick++
+		inSync := 1
+		for _, p := range t.peers {
+			if p != nil && t.tick <= p.deadline {
+				inSync++
+			}
+		}
+		if inSync < t.c.majority() {
+			t.s.look("not enough followers in sync")
+			return
+		}
+	}
+	t.halfTick = !t.halfTick
+	for _, p := range t.peers {
+		if p == nil {
+			continue
+		}
+		limit := t.c.cfg.Tick * time.Duration(t.c.cfg.SyncLimit)
+		if len(p.pending) > 0 && t.s.now()-p.pending[0].at >= limit {
+			t.drop(p)
+			continue
+		}
+		t.c.send(t.s, p.follower, message{kind: ping, peer: p, zxid: t.zxid})
+	}
+}
+
+// drop gives a follower up.
+func (t *term) drop(p *peer) {
+	t.c.cfg.Trace("server %d gives up follower %d", t.s.id, p.follower.id)
+	p.hangUp(t.s)
+	t.peers[p.follower.id] = nil
+}
+
+// expire is one tick of the session table.
+func (t *term) expire() {
+	for _, id := range t.sessions.expired() {
+		t.c.cfg.Trace("server %d expires session %x", t.s.id, id)
+		t.submit(&request{session: id, op: wire.OpCloseSession}, self)
+	}
+}
+
+// reap deletes what has no reason to be there any more.
+func (t *term) reap() {
+	t.nextReap += reapEvery
+	for _, path := range t.s.tree.Reapable(t.c.wall()) {
+		t.submit(&request{op: wire.OpDeleteContainer, body: []byte(path)}, self)
+	}
+}
+
+// receive handles a packet of a follower.
+func (t *term) receive(m message) {
+	p := m.peer
+	p.deadline, p.heard = t.tick+int64(t.c.cfg.SyncLimit), t.s.now()
+	switch m.kind {
+	case eof:
+		t.drop(p)
+	case ack:
+		p.acked = m.zxid
+		for len(p.pending) > 0 && p.pending[0].zxid <= m.zxid {
+			p.pending = p.pending[1:]
+		}
+		t.advance()
+	case pong:
+		for _, x := range m.touched {
+			t.sessions.touch(x.session, x.timeout, t.s.now())
+		}
+	case revalidate:
+		m.valid = t.sessions.touch(m.session, m.timeout, t.s.now())
+		if m.valid {
+			t.sessions.setOwner(m.session, p)
+		}
+		m.kind = revalidated
+		t.c.send(t.s, p.follower, m)
+	case forward:
+		if m.req.op == wire.OpSync {
+			t.sync(p, m.req)
+		} else {
+			t.submit(m.req, p)
+		}
+	}
+}
+
+// sync answers a follower's sync behind all that has been proposed.
+func (t *term) sync(p *peer, r *request) {
+	if t.s.committed >= t.s.tail() {
+		t.c.send(t.s, p.follower, message{kind: synced, peer: p, req: r})
+		return
+	}
+	t.syncs = append(t.syncs, pendingSync{t.s.tail(), p, r})
+}
+
+// checkRead is the leader's check of a request that changes nothing.
+func (t *term) checkRead(r *request) { r.err = t.sessions.check(r.session, self) }
+
+// submit gives a write its zxid and proposes it, whatever comes of it.
+func (t *term) submit(r *request, owner any) {
+	t.zxid++
+	txn := t.prep.Prepare(tree.Request{
+		Session: r.session, Cxid: r.cxid, Op: r.op, Body: r.body, Auth: r.auth,
+		Live: func() wire.Code { return t.sessions.check(r.session, owner) },
+	}, t.zxid, t.c.wall())
+	switch txn.Op {
+	case wire.OpCreateSession:
+		t.sessions.track(r.session, txn.Timeout, t.s.now())
+		t.sessions.setOwner(r.session, owner)
+	case wire.OpCloseSession:
+		t.sessions.setClosing(r.session)
+	}
+	t.propose(txn)
+}
+
+func (t *term) propose(txn *tree.Txn) {
+	t.s.append(txn)
+	for _, p := range t.peers {
+		if p != nil {
+			p.pending = append(p.pending, unacked{txn.Zxid, t.s.now()})
+			t.c.send(t.s, p.follower, message{kind: proposal, peer: p, zxid: txn.Zxid, txn: txn})
+		}
+	}
+	t.advance()
+}
+
+// advance commits, in order, what a majority has in its log.
+func (t *term) advance() {
+	for {
+		txn := t.s.firstAfter(t.s.committed)
+		if txn == nil {
+			return
+		}
+		acks := 1
+		for _, p := range t.peers {
+			if p != nil && p.acked >= txn.Zxid {
+				acks++
+			}
+		}
+		if acks < t.c.majority() {
+			return
+		}
+		for _, p := range t.peers {
+			if p != nil {
+				t.c.send(t.s, p.follower, message{kind: commit, peer: p, zxid: txn.Zxid})
+			}
+		}
+		t.s.commit(txn.Zxid)
+		for len(t.syncs) > 0 && t.syncs[0].zxid <= txn.Zxid {
+			x := t.syncs[0]
+			t.syncs = t.syncs[1:]
+			if t.peers[x.peer.follower.id] == x.peer {
+				t.c.send(t.s, x.peer.follower, message{kind: synced, peer: x.peer, req: x.req})
+			}
+		}
+		if t.s.term != t {
+			return
+		}
+	}
+}
+
+// close asks for the end of a session, as when it has expired.
+func (t *term) close(id int64) {
+	t.sessions.setClosing(id)
+	t.submit(&request{session: id, op: wire.OpCloseSession}, self)
+}
+
+func timeoutBody(ms int32) []byte { return binary.BigEndian.AppendUint32(nil, uint32(ms)) }

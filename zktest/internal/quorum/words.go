@@ -1,0 +1,178 @@
+package quorum
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/zkcoord/zkcoord/zktest/internal/tree"
+)
+
+// version is what the four-letter words say of the server's version.
+const version = "3.8.4-zkcoord, built on 2024-02-12 00:00 UTC"
+
+const notServing = "This ZooKeeper instance is not currently serving requests\n"
+
+// Word answers a four-letter word to a server that is up; ok is false for one
+// that there is not.
+func (c *Cluster) Word(server int, word string) (answer string, ok bool) {
+	s := c.servers[server]
+	f, ok := words[word]
+	if !ok {
+		return "", false
+	}
+	if word != "ruok" && !s.serving() {
+		return notServing, true
+	}
+	var b strings.Builder
+	f(s, &b)
+	return b.String(), true
+}
+
+// IsWord reports whether the first four bytes of a connection are a word.
+func IsWord(b []byte) bool {
+	_, ok := words[string(b)]
+	return ok
+}
+
+var words = map[string]func(*server, *strings.Builder){
+	"ruok": func(_ *server, b *strings.Builder) { b.WriteString("imok") },
+	"isro": func(_ *server, b *strings.Builder) { b.WriteString("rw") },
+	"srvr": func(s *server, b *strings.Builder) { s.srvr(b) },
+	"stat": (*server).stat,
+	"mntr": (*server).mntr,
+	"conf": (*server).conf,
+	"cons": func(s *server, b *strings.Builder) { s.cons(b); b.WriteByte('\n') },
+	"dump": (*server).dump,
+	"envi": func(_ *server, b *strings.Builder) {
+		fmt.Fprintf(b, "Environment:\nzookeeper.version=%s\nhost.name=localhost\n", version)
+	},
+	"dirs": func(s *server, b *strings.Builder) {
+		fmt.Fprintf(b, "datadir_size: %d\nlogdir_size: 0\n", s.tree.Counts().Bytes)
+	},
+	"srst": func(s *server, b *strings.Builder) {
+		s.received, s.sent = 0, 0
+		b.WriteString("Server stats reset.\n")
+	},
+	"crst": func(s *server, b *strings.Builder) {
+		for _, conn := range s.conns {
+			conn.received, conn.sent = 0, 0
+		}
+		b.WriteString("Connection stats reset.\n")
+	},
+	"wchs": func(s *server, b *strings.Builder) {
+		watchers, paths, watches := s.tree.Watches.Count()
+		fmt.Fprintf(b, "%d connections watching %d paths\nTotal watches:%d\n", watchers, paths, watches)
+	},
+	"wchp": func(s *server, b *strings.Builder) { s.watches(b, true) },
+	"wchc": func(s *server, b *strings.Builder) { s.watches(b, false) },
+}
+
+// mode is the role in the words of srvr.
+func (s *server) mode() string {
+	switch {
+	case s.c.cfg.Servers == 1:
+		return "standalone"
+	case s.term != nil:
+		return "leader"
+	}
+	return "follower"
+}
+
+func (s *server) srvr(b *strings.Builder) {
+	fmt.Fprintf(b, "Zookeeper version: %s\n", version)
+	s.stats(b)
+}
+
+func (s *server) stats(b *strings.Builder) {
+	fmt.Fprintf(b, "Latency min/avg/max: 0/0.0/0\nReceived: %d\nSent: %d\nConnections: %d\nOutstanding: %d\nZxid: 0x%x\nMode: %s\nNode count: %d\n",
+		s.received, s.sent, len(s.conns), len(s.writes), s.tree.Zxid, s.mode(), s.tree.Counts().Nodes)
+	if s.mode() == "leader" {
+		b.WriteString("Proposal sizes last/min/max: -1/-1/-1\n")
+	}
+}
+
+func (s *server) stat(b *strings.Builder) {
+	fmt.Fprintf(b, "Zookeeper version: %s\nClients:\n", version)
+	s.cons(b)
+	b.WriteByte('\n')
+	s.stats(b)
+}
+
+func (s *server) cons(b *strings.Builder) {
+	for _, conn := range s.ordered() {
+		fmt.Fprintf(b, " /%s[1](queued=0,recved=%d,sent=%d,sid=0x%x,to=%d)\n",
+			conn.ip, conn.received, conn.sent, conn.session, conn.timeout)
+	}
+}
+
+func (s *server) mntr(b *strings.Builder) {
+	n := s.tree.Counts()
+	_, _, watches := s.tree.Watches.Count()
+	line := func(key string, value any) { fmt.Fprintf(b, "zk_%s\t%v\n", key, value) }
+	line("version", version)
+	line("server_state", s.mode())
+	line("packets_received", s.received)
+	line("packets_sent", s.sent)
+	line("num_alive_connections", len(s.conns))
+	line("outstanding_requests", len(s.writes))
+	line("znode_count", n.Nodes)
+	line("watch_count", watches)
+	line("ephemerals_count", n.Ephemerals)
+	line("approximate_data_size", n.Bytes)
+	line("global_sessions", n.Sessions)
+	line("uptime", int64(s.now()/time.Millisecond))
+	if s.term != nil && s.c.cfg.Servers > 1 {
+		following := 0
+		for _, p := range s.term.peers {
+			if p != nil {
+				following++
+			}
+		}
+		line("followers", following)
+		line("synced_followers", following)
+	}
+}
+
+func (s *server) conf(b *strings.Builder) {
+	cfg := &s.c.cfg
+	_, port, _ := strings.Cut(cfg.Addrs[s.id], ":")
+	ms := func(d time.Duration) int64 { return d.Milliseconds() }
+	fmt.Fprintf(b, "clientPort=%s\ntickTime=%d\nmaxClientCnxns=%d\nminSessionTimeout=%d\nmaxSessionTimeout=%d\nserverId=%d\ninitLimit=%d\nsyncLimit=%d\n",
+		port, ms(cfg.Tick), cfg.MaxConns, ms(cfg.MinSession), ms(cfg.MaxSession), s.id+1, 2*cfg.SyncLimit, cfg.SyncLimit)
+}
+
+func (s *server) dump(b *strings.Builder) {
+	b.WriteString("SessionTracker dump:\n")
+	ids, timeout := s.tree.Sessions()
+	fmt.Fprintf(b, "Global Sessions(%d):\n", len(ids))
+	owners := 0
+	var eph strings.Builder
+	for _, id := range ids {
+		ms, _ := timeout(id)
+		fmt.Fprintf(b, "0x%x\t%dms\n", id, ms)
+		if paths := s.tree.Ephemerals(id, ""); len(paths) > 0 {
+			owners++
+			fmt.Fprintf(&eph, "0x%x:\n", id)
+			for _, p := range paths {
+				fmt.Fprintf(&eph, "\t%s\n", p)
+			}
+		}
+	}
+	fmt.Fprintf(b, "ephemeral nodes dump:\nSessions with Ephemerals (%d):\n%s", owners, eph.String())
+	fmt.Fprintf(b, "Connections dump:\nConnections (%d):\n", len(s.conns))
+}
+
+func (s *server) watches(b *strings.Builder, byPath bool) {
+	s.tree.Watches.Each(byPath, func(path string, w tree.Watcher, first bool) {
+		head, item := path, fmt.Sprintf("0x%x", w.(*Conn).session)
+		if !byPath {
+			head, item = item, head
+		}
+		if first {
+			fmt.Fprintln(b, head)
+		}
+		fmt.Fprintf(b, "\t%s\n", item)
+	})
+	b.WriteByte('\n')
+}

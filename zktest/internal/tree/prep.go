@@ -1,0 +1,453 @@
+package tree
+
+import (
+	"fmt"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/zkcoord/zkcoord/internal/wire"
+)
+
+// A Request is one that wants to change the tree.
+type Request struct {
+	Session int64
+	Cxid    int32
+	Op      wire.Op
+	Body    []byte // behind the header
+	Auth    []wire.ID
+
+	// Live says whether the session may still write: OK, or why not. It is
+	// asked where ZooKeeper asks, behind the checks of form.
+	Live func() wire.Code
+}
+
+// Prep turns requests into transactions. It sees the tree as it will be when
+// all that it has prepared is applied. It is the leader's, for one term.
+type Prep struct {
+	TTL bool // whether nodes may have a time to live, which 3.8 does not allow by default
+
+	tree    *Tree
+	changes []*change          // in the order of their zxids
+	latest  map[string]*change // the last one of each path
+}
+
+// A change is what a node will be when the transaction zxid is applied.
+type change struct {
+	zxid     int64
+	path     string
+	gone     bool
+	stat     stat
+	children int
+	acl      []wire.ACL
+}
+
+// NewPrep returns a Prep on the leader's tree.
+func NewPrep(t *Tree, ttl bool) *Prep {
+	return &Prep{TTL: ttl, tree: t, latest: make(map[string]*change)}
+}
+
+// Applied forgets the changes up to zxid, which the tree holds now.
+func (p *Prep) Applied(zxid int64) {
+	i := 0
+	for ; i < len(p.changes) && p.changes[i].zxid <= zxid; i++ {
+		if c := p.changes[i]; p.latest[c.path] == c {
+			delete(p.latest, c.path)
+		}
+		p.changes[i] = nil
+	}
+	if p.changes = p.changes[i:]; len(p.changes) == 0 {
+		p.changes = nil
+	}
+}
+
+func (p *Prep) record(c change) {
+	p.changes = append(p.changes, &c)
+	p.latest[c.path] = &c
+}
+
+// lookup returns what a node will be.
+func (p *Prep) lookup(path string) (change, wire.Code) {
+	c := p.latest[path]
+	if c == nil {
+		n := p.tree.nodes[path]
+		if n == nil {
+			return change{}, wire.NoNode
+		}
+		return change{path: path, stat: n.stat, children: n.children.len(), acl: n.acl}, wire.OK
+	}
+	if c.gone {
+		return change{}, wire.NoNode
+	}
+	return *c, wire.OK
+}
+
+// Prepare makes the transaction of a request, which fails with the code in it
+// where the request has to fail. Time is in milliseconds since 1970.
+func (p *Prep) Prepare(r Request, zxid, time int64) *Txn {
+	t := &Txn{Zxid: zxid, Time: time, Session: r.Session, Cxid: r.Cxid, Op: r.Op}
+	var code wire.Code
+	switch r.Op {
+	case wire.OpMulti:
+		code = p.multi(r, t)
+	case wire.OpCreateSession:
+		var timeout wire.Int32
+		_, err := wire.Decode(r.Body, &timeout)
+		t.Timeout, code = timeout.Value, marshalling(err)
+	case wire.OpCloseSession:
+		p.closeSession(t)
+	case wire.OpDeleteContainer:
+		code = p.reap(t, string(r.Body))
+	case wire.OpReconfig:
+		code = wire.ReconfigDisabled
+	default:
+		req := wire.NewRequest(r.Op)
+		if _, err := wire.Decode(r.Body, req); err != nil {
+			code = wire.MarshallingError
+		} else {
+			code = p.one(r, req, t)
+		}
+	}
+	if code != wire.OK {
+		*t = Txn{Zxid: zxid, Time: time, Session: r.Session, Cxid: r.Cxid, Op: wire.OpError, Err: code}
+	}
+	return t
+}
+
+func marshalling(err error) wire.Code {
+	if err != nil {
+		return wire.MarshallingError
+	}
+	return wire.OK
+}
+
+// one prepares an operation that stands alone or in a multi.
+func (p *Prep) one(r Request, req wire.Record, t *Txn) wire.Code {
+	switch req := req.(type) {
+	case *wire.CreateRequest:
+		return p.create(r, req, -1, t)
+	case *wire.CreateTTLRequest:
+		return p.create(r, &req.CreateRequest, req.TTL, t)
+	case *wire.SetDataRequest:
+		return p.setData(r, req, t)
+	case *wire.SetACLRequest:
+		return p.setACL(r, req, t)
+	case *wire.PathVersion:
+		if t.Op == wire.OpCheck {
+			return p.check(r, req, t)
+		}
+		return p.remove(r, req, t)
+	}
+	return wire.OK
+}
+
+// multi prepares all operations, or fails as a whole: the transaction stays a
+// multi then, whose parts are errors.
+func (p *Prep) multi(r Request, t *Txn) wire.Code {
+	var req wire.MultiRequest
+	if _, err := wire.Decode(r.Body, &req); err != nil || !pure(req.Ops, false) {
+		return wire.MarshallingError
+	}
+	mark := len(p.changes)
+	failed := -1
+	for i, op := range req.Ops {
+		sub := Txn{Zxid: t.Zxid, Time: t.Time, Session: t.Session, Cxid: t.Cxid, Op: op.Op}
+		if failed >= 0 {
+			sub.Op, sub.Err = wire.OpError, wire.RuntimeInconsistency
+		} else if code := p.one(r, op.Request, &sub); code != wire.OK {
+			failed = i
+			sub = Txn{Zxid: t.Zxid, Time: t.Time, Session: t.Session, Cxid: t.Cxid, Op: wire.OpError, Err: code}
+		}
+		t.Subs = append(t.Subs, sub)
+	}
+	if failed >= 0 {
+		p.rollback(mark)
+		for i := range failed {
+			t.Subs[i] = Txn{Zxid: t.Zxid, Time: t.Time, Session: t.Session, Cxid: t.Cxid, Op: wire.OpError}
+		}
+	}
+	return wire.OK
+}
+
+// rollback forgets the changes from the mark on.
+func (p *Prep) rollback(mark int) {
+	if len(p.changes) == mark {
+		return
+	}
+	clear(p.changes[mark:])
+	p.changes = p.changes[:mark]
+	clear(p.latest)
+	for _, c := range p.changes {
+		p.latest[c.path] = c
+	}
+}
+
+// pure reports whether all operations of a multi are reads, or all writes, and
+// those that make nodes have a mode that there is.
+func pure(ops []wire.MultiOp, reads bool) bool {
+	for _, op := range ops {
+		if (op.Op == wire.OpGetData || op.Op == wire.OpGetChildren) != reads {
+			return false
+		}
+		if c, ok := op.Request.(*wire.CreateRequest); ok && !validMode(c.Mode) {
+			return false
+		}
+		if c, ok := op.Request.(*wire.CreateTTLRequest); ok && !validMode(c.Mode) {
+			return false
+		}
+	}
+	return true
+}
+
+// PureReads reports whether all operations of a multi are reads.
+func PureReads(ops []wire.MultiOp) bool { return pure(ops, true) }
+
+func validMode(mode int32) bool {
+	return mode >= wire.ModePersistent && mode <= wire.ModeTTLSequential
+}
+
+func (p *Prep) create(r Request, req *wire.CreateRequest, ttl int64, t *Txn) wire.Code {
+	if !validMode(req.Mode) {
+		return wire.BadArguments
+	}
+	sequential := req.Mode == wire.ModePersistentSequential || req.Mode == wire.ModeEphemeralSequential ||
+		req.Mode == wire.ModeTTLSequential
+	switch hasTTL := req.Mode >= wire.ModeTTL; {
+	case hasTTL && !p.TTL:
+		return wire.Unimplemented
+	case hasTTL && (ttl <= 0 || ttl > maxTTL), !hasTTL && ttl >= 0:
+		return wire.BadArguments
+	}
+	if code := r.Live(); code != wire.OK {
+		if code == wire.UnknownSession && (req.Mode == wire.ModeEphemeral || req.Mode == wire.ModeEphemeralSequential) {
+			code = wire.SessionExpired
+		}
+		return code
+	}
+	path := req.Path
+	if strings.IndexByte(path, '/') < 0 || strings.IndexByte(path, 0) >= 0 {
+		return wire.BadArguments
+	}
+	acl, code := fixACL(req.ACL, r.Auth)
+	if code != wire.OK {
+		return code
+	}
+	parentPath, _ := split(path)
+	parent, code := p.lookup(parentPath)
+	if code != wire.OK {
+		return code
+	}
+	if code := allowed(parent.acl, wire.PermCreate, r.Auth); code != wire.OK {
+		return code
+	}
+	if sequential {
+		path += fmt.Sprintf("%010d", parent.stat.cversion)
+	}
+	if !validPath(path) {
+		return wire.BadArguments
+	}
+	if _, code := p.lookup(path); code == wire.OK {
+		return wire.NodeExists
+	}
+	if parent.stat.owner.ephemeral() {
+		return wire.NoChildrenForEphemerals
+	}
+	t.Path, t.Data, t.ACL, t.Version = path, req.Data, acl, parent.stat.cversion+1
+	switch {
+	case t.Op == wire.OpCreateContainer:
+		t.Owner = containerOwner
+	case t.Op == wire.OpCreateTTL:
+		t.Owner = ttlOwner(ttl)
+	case req.Mode == wire.ModeEphemeral || req.Mode == wire.ModeEphemeralSequential:
+		t.Owner = owner(r.Session)
+	}
+	parent.zxid, parent.stat.cversion, parent.stat.pzxid = t.Zxid, t.Version, t.Zxid
+	parent.children++
+	p.record(parent)
+	p.record(change{zxid: t.Zxid, path: path, acl: acl, stat: stat{
+		czxid: t.Zxid, mzxid: t.Zxid, pzxid: t.Zxid, ctime: t.Time, mtime: t.Time, owner: t.Owner,
+	}})
+	return wire.OK
+}
+
+// parentOf returns the parent's path of a node that may be deleted.
+func parentOf(path string) (string, wire.Code) {
+	if strings.IndexByte(path, '/') < 0 || strings.IndexByte(path, 0) >= 0 || special(path) {
+		return "", wire.BadArguments
+	}
+	parent, _ := split(path)
+	return parent, wire.OK
+}
+
+func (p *Prep) remove(r Request, req *wire.PathVersion, t *Txn) wire.Code {
+	if code := r.Live(); code != wire.OK {
+		return code
+	}
+	parentPath, code := parentOf(req.Path)
+	if code != wire.OK {
+		return code
+	}
+	parent, code := p.lookup(parentPath)
+	if code != wire.OK {
+		return code
+	}
+	if code := allowed(parent.acl, wire.PermDelete, r.Auth); code != wire.OK {
+		return code
+	}
+	n, code := p.lookup(req.Path)
+	switch {
+	case code != wire.OK:
+		return code
+	case req.Version != -1 && req.Version != n.stat.version:
+		return wire.BadVersion
+	case n.children > 0:
+		return wire.NotEmpty
+	}
+	p.removed(parent, req.Path, t)
+	return wire.OK
+}
+
+func (p *Prep) removed(parent change, path string, t *Txn) {
+	t.Path = path
+	parent.zxid, parent.stat.pzxid = t.Zxid, t.Zxid
+	parent.children--
+	p.record(parent)
+	p.record(change{zxid: t.Zxid, path: path, gone: true})
+}
+
+// reap deletes a container or a node whose time is over. The leader asks for
+// it itself, so there is no session and no ACL to check.
+func (p *Prep) reap(t *Txn, path string) wire.Code {
+	parentPath, code := parentOf(path)
+	if code != wire.OK {
+		return code
+	}
+	n, code := p.lookup(path)
+	switch {
+	case code != wire.OK:
+		return code
+	case n.children > 0:
+		return wire.NotEmpty
+	case n.stat.owner.ephemeral():
+		return wire.BadVersion
+	}
+	parent, code := p.lookup(parentPath)
+	if code != wire.OK {
+		return code
+	}
+	p.removed(parent, path, t)
+	return wire.OK
+}
+
+func (p *Prep) setData(r Request, req *wire.SetDataRequest, t *Txn) wire.Code {
+	if code := r.Live(); code != wire.OK {
+		return code
+	}
+	if !validPath(req.Path) {
+		return wire.BadArguments
+	}
+	n, code := p.lookup(req.Path)
+	if code != wire.OK {
+		return code
+	}
+	if code := allowed(n.acl, wire.PermWrite, r.Auth); code != wire.OK {
+		return code
+	}
+	if req.Version != -1 && req.Version != n.stat.version {
+		return wire.BadVersion
+	}
+	t.Path, t.Data, t.Version = req.Path, req.Data, n.stat.version+1
+	n.zxid, n.stat.version, n.stat.mzxid, n.stat.mtime = t.Zxid, t.Version, t.Zxid, t.Time
+	p.record(n)
+	return wire.OK
+}
+
+func (p *Prep) setACL(r Request, req *wire.SetACLRequest, t *Txn) wire.Code {
+	if code := r.Live(); code != wire.OK {
+		return code
+	}
+	if !validPath(req.Path) {
+		return wire.BadArguments
+	}
+	acl, code := fixACL(req.ACL, r.Auth)
+	if code != wire.OK {
+		return code
+	}
+	n, code := p.lookup(req.Path)
+	if code != wire.OK {
+		return code
+	}
+	if code := allowed(n.acl, wire.PermAdmin, r.Auth); code != wire.OK {
+		return code
+	}
+	if req.Version != -1 && req.Version != n.stat.aversion {
+		return wire.BadVersion
+	}
+	t.Path, t.ACL, t.Version = req.Path, acl, n.stat.aversion+1
+	n.zxid, n.stat.aversion, n.acl = t.Zxid, t.Version, acl
+	p.record(n)
+	return wire.OK
+}
+
+func (p *Prep) check(r Request, req *wire.PathVersion, t *Txn) wire.Code {
+	if code := r.Live(); code != wire.OK {
+		return code
+	}
+	if !validPath(req.Path) {
+		return wire.BadArguments
+	}
+	n, code := p.lookup(req.Path)
+	if code != wire.OK {
+		return code
+	}
+	if code := allowed(n.acl, wire.PermRead, r.Auth); code != wire.OK {
+		return code
+	}
+	if req.Version != -1 && req.Version != n.stat.version {
+		return wire.BadVersion
+	}
+	t.Path, t.Version = req.Path, n.stat.version+1
+	return wire.OK
+}
+
+// closeSession takes all ephemerals of the session with it, those too that
+// are not applied yet.
+func (p *Prep) closeSession(t *Txn) {
+	var own set
+	if s := p.tree.ephemerals[t.Session]; s != nil {
+		own = s.clone()
+	}
+	for _, c := range p.changes {
+		if c.gone {
+			own.remove(c.path)
+		} else if c.stat.owner.ephemeral() && int64(c.stat.owner) == t.Session {
+			own.add(c.path)
+		}
+	}
+	t.Paths = own.items
+	for _, path := range t.Paths {
+		p.record(change{zxid: t.Zxid, path: path, gone: true})
+	}
+}
+
+// validPath holds a path against the rules for one.
+func validPath(path string) bool {
+	if path == "/" {
+		return true
+	}
+	if !strings.HasPrefix(path, "/") || strings.HasSuffix(path, "/") || !utf8.ValidString(path) {
+		return false
+	}
+	for name := range strings.SplitSeq(path[1:], "/") {
+		if name == "" || name == "." || name == ".." {
+			return false
+		}
+	}
+	return !hasLetterOutside(path)
+}
+
+// hasLetterOutside reports whether path holds a character that no path may.
+func hasLetterOutside(path string) bool {
+	return strings.ContainsFunc(path, func(r rune) bool {
+		return r <= 0x1f || r >= 0x7f && r <= 0x9f || r >= 0xd800 && r <= 0xf8ff || r >= 0xfff0
+	})
+}

@@ -1,0 +1,202 @@
+package tree
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/zkcoord/zkcoord/internal/wire"
+)
+
+// A Reader is who reads: its identities and, if it wants one, its watch.
+type Reader struct {
+	Auth    []wire.ID
+	Watcher Watcher // nil leaves no watch
+}
+
+// readable returns a node that the reader may read.
+func (t *Tree) readable(path string, r Reader) (*node, wire.Code) {
+	n := t.nodes[path]
+	if n == nil {
+		return nil, wire.NoNode
+	}
+	return n, allowed(n.acl, wire.PermRead, r.Auth)
+}
+
+// Exists returns the stat of a node. Its watch is left also where there is no
+// node, but not where the reader may not read it.
+func (t *Tree) Exists(path string, r Reader) (wire.Stat, wire.Code) {
+	if strings.IndexByte(path, 0) >= 0 {
+		return wire.Stat{}, wire.BadArguments
+	}
+	n, code := t.readable(path, r)
+	if code == wire.NoAuth {
+		return wire.Stat{}, code
+	}
+	t.Watches.add(data, path, r.Watcher, once)
+	if n == nil {
+		return wire.Stat{}, wire.NoNode
+	}
+	return n.wireStat(), wire.OK
+}
+
+// Get returns the data and the stat of a node.
+func (t *Tree) Get(path string, r Reader) ([]byte, wire.Stat, wire.Code) {
+	n, code := t.readable(path, r)
+	if code != wire.OK {
+		return nil, wire.Stat{}, code
+	}
+	t.Watches.add(data, path, r.Watcher, once)
+	return n.data, n.wireStat(), wire.OK
+}
+
+// Children returns the names of a node's children, in no order that means
+// anything, and its stat. The slice is valid until the next change.
+func (t *Tree) Children(path string, r Reader) ([]string, wire.Stat, wire.Code) {
+	n, code := t.readable(path, r)
+	if code != wire.OK {
+		return nil, wire.Stat{}, code
+	}
+	t.Watches.add(children, path, r.Watcher, once)
+	return n.children.items, n.wireStat(), wire.OK
+}
+
+// Descendants counts the nodes below a node.
+func (t *Tree) Descendants(path string, r Reader) (int, wire.Code) {
+	if _, code := t.readable(path, r); code != wire.OK {
+		return 0, code
+	}
+	if path == "/" {
+		return len(t.nodes) - 2, wire.OK
+	}
+	count := 0
+	for p := range t.nodes {
+		if strings.HasPrefix(p, path+"/") {
+			count++
+		}
+	}
+	return count, wire.OK
+}
+
+// ACL returns the ACL and the stat of a node. Who may not administer it sees
+// the digests in it blotted out.
+func (t *Tree) ACL(path string, r Reader) ([]wire.ACL, wire.Stat, wire.Code) {
+	n := t.nodes[path]
+	if n == nil {
+		return nil, wire.Stat{}, wire.NoNode
+	}
+	if code := allowed(n.acl, wire.PermRead|wire.PermAdmin, r.Auth); code != wire.OK {
+		return nil, wire.Stat{}, code
+	}
+	acl := n.acl
+	if acl == nil {
+		acl = openACL
+	}
+	if allowed(acl, wire.PermAdmin, r.Auth) != wire.OK {
+		acl = slices.Clone(acl)
+		for i, a := range acl {
+			if user, _, ok := strings.Cut(a.ID.ID, ":"); ok && a.Scheme == "digest" {
+				acl[i].ID.ID = user + ":x"
+			}
+		}
+	}
+	return acl, n.wireStat(), wire.OK
+}
+
+// Ephemerals returns the paths of a session's ephemerals that start with
+// prefix.
+func (t *Tree) Ephemerals(session int64, prefix string) []string {
+	paths := []string{}
+	own := t.ephemerals[session]
+	if own == nil {
+		return paths
+	}
+	trimmed := strings.TrimSpace(prefix)
+	for _, p := range own.items {
+		if trimmed == "" || trimmed == "/" || strings.HasPrefix(p, prefix) {
+			paths = append(paths, p)
+		}
+	}
+	return paths
+}
+
+// Sessions returns the ids of all sessions in ascending order, and a function
+// for their timeouts in milliseconds.
+func (t *Tree) Sessions() (ids []int64, timeout func(id int64) (int32, bool)) {
+	for id := range t.sessions {
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	return ids, func(id int64) (int32, bool) { ms, ok := t.sessions[id]; return ms, ok }
+}
+
+// Reapable returns the containers that have lost all their children, and the
+// nodes without children whose time to live ended before now, in milliseconds
+// since 1970.
+func (t *Tree) Reapable(now int64) []string {
+	var paths []string
+	for _, path := range t.reaped.items {
+		n := t.nodes[path]
+		if n.children.len() > 0 {
+			continue
+		}
+		ttl := n.owner.ttl()
+		if n.owner == containerOwner && n.cversion > 0 || ttl > 0 && now-n.mtime > ttl {
+			paths = append(paths, path)
+		}
+	}
+	return paths
+}
+
+// Counts is the size of a tree, as mntr tells it.
+type Counts struct {
+	Nodes, Ephemerals, Sessions int
+	Bytes                       int64
+}
+
+// Counts returns the size of the tree.
+func (t *Tree) Counts() Counts {
+	c := Counts{Nodes: len(t.nodes) - 1, Sessions: len(t.sessions), Bytes: t.bytes}
+	for _, s := range t.ephemerals {
+		c.Ephemerals += s.len()
+	}
+	return c
+}
+
+// SetWatches leaves the watches that a client had on another connection. What
+// has changed since the zxid in the request is told at once instead.
+func (t *Tree) SetWatches(r *wire.SetWatches2Request, w Watcher) {
+	renew := func(k kind, paths []string, stale func(*node) wire.EventType) {
+		for _, path := range paths {
+			if e := stale(t.nodes[path]); e != 0 {
+				w.Event(e, path)
+			} else {
+				t.Watches.add(k, path, w, once)
+			}
+		}
+	}
+	since := func(e wire.EventType, zxid func(*node) int64) func(*node) wire.EventType {
+		return func(n *node) wire.EventType {
+			switch {
+			case n == nil:
+				return wire.EventDeleted
+			case zxid(n) > r.RelativeZxid:
+				return e
+			}
+			return 0
+		}
+	}
+	renew(data, r.Data, since(wire.EventDataChanged, func(n *node) int64 { return n.mzxid }))
+	renew(data, r.Exist, func(n *node) wire.EventType {
+		if n != nil {
+			return wire.EventCreated
+		}
+		return 0
+	})
+	renew(children, r.Child, since(wire.EventChildrenChanged, func(n *node) int64 { return n.pzxid }))
+	for _, path := range r.Persistent {
+		t.Watches.AddPersistent(path, w, false)
+	}
+	for _, path := range r.PersistentRecursive {
+		t.Watches.AddPersistent(path, w, true)
+	}
+}

@@ -1,0 +1,209 @@
+package tree
+
+import (
+	"maps"
+	"strings"
+
+	"github.com/zkcoord/zkcoord/internal/wire"
+)
+
+const (
+	procPath   = "/zookeeper"
+	quotaPath  = "/zookeeper/quota"
+	configPath = "/zookeeper/config"
+)
+
+// special are the paths that cannot be deleted.
+func special(path string) bool {
+	return path == "/" || path == procPath || path == quotaPath || path == configPath
+}
+
+// A Tree is one replica's state after the transactions up to Zxid. Use New.
+type Tree struct {
+	Zxid    int64
+	Watches Watches
+
+	nodes      map[string]*node // the root is in it twice, as "" and as "/"
+	sessions   map[int64]int32  // timeouts, in milliseconds
+	ephemerals map[int64]*set
+	reaped     set // containers and nodes with a time to live
+	bytes      int64
+}
+
+// New returns the tree of an ensemble that was never written to. Config is the
+// content of /zookeeper/config.
+func New(config string) *Tree {
+	t := &Tree{
+		nodes:      make(map[string]*node),
+		sessions:   make(map[int64]int32),
+		ephemerals: make(map[int64]*set),
+	}
+	root := &node{data: []byte{}}
+	t.nodes[""], t.nodes["/"] = root, root
+	for _, path := range []string{procPath, quotaPath, configPath} {
+		t.nodes[path] = &node{data: []byte{}}
+		parent, name := split(path)
+		t.nodes[parent].children.add(name)
+	}
+	c := t.nodes[configPath]
+	c.acl, c.data, c.aversion, c.version = readACL, []byte(config), -1, -1
+	return t
+}
+
+// Clone returns a copy that shares no mutable state and has no watches.
+func (t *Tree) Clone() *Tree {
+	c := &Tree{
+		Zxid: t.Zxid, bytes: t.bytes, reaped: t.reaped.clone(),
+		nodes:      make(map[string]*node, len(t.nodes)),
+		sessions:   maps.Clone(t.sessions),
+		ephemerals: make(map[int64]*set, len(t.ephemerals)),
+	}
+	for path, n := range t.nodes {
+		if path == "" {
+			continue
+		}
+		m := *n
+		m.children = n.children.clone()
+		c.nodes[path] = &m
+	}
+	c.nodes[""] = c.nodes["/"]
+	for id, s := range t.ephemerals {
+		s := s.clone()
+		c.ephemerals[id] = &s
+	}
+	return c
+}
+
+// split cuts a path at its last slash. The parent of "/a" is "", which is an
+// alias of the root. Without a slash both are empty.
+func split(path string) (parent, name string) {
+	i := strings.LastIndexByte(path, '/')
+	if i < 0 {
+		return "", ""
+	}
+	return path[:i], path[i+1:]
+}
+
+// watchPath turns the alias of the root into its name.
+func watchPath(path string) string {
+	if path == "" {
+		return "/"
+	}
+	return path
+}
+
+// Apply makes the change of a transaction, and tells the watchers of it.
+func (t *Tree) Apply(txn *Txn) Result {
+	r := t.apply(txn)
+	t.Zxid = max(t.Zxid, txn.Zxid)
+	return r
+}
+
+func (t *Tree) apply(txn *Txn) Result {
+	r := Result{Op: txn.Op, Path: txn.Path}
+	switch txn.Op {
+	case wire.OpError:
+		r.Err = txn.Err
+	case wire.OpCreate, wire.OpCreate2, wire.OpCreateTTL, wire.OpCreateContainer:
+		r.Stat, r.Err = t.create(txn)
+	case wire.OpDelete, wire.OpDeleteContainer:
+		r.Err = t.remove(txn.Path, txn.Zxid)
+	case wire.OpSetData:
+		r.Stat, r.Err = t.setData(txn)
+	case wire.OpSetACL:
+		r.Stat, r.Err = t.setACL(txn)
+	case wire.OpCreateSession:
+		t.sessions[txn.Session] = txn.Timeout
+	case wire.OpCloseSession:
+		delete(t.sessions, txn.Session)
+		for _, path := range txn.Paths {
+			t.remove(path, txn.Zxid)
+		}
+		delete(t.ephemerals, txn.Session)
+	case wire.OpMulti:
+		for i := range txn.Subs {
+			sub := t.apply(&txn.Subs[i])
+			r.Subs = append(r.Subs, sub)
+			if r.Err == wire.OK {
+				r.Err = sub.Err
+			}
+		}
+	}
+	return r
+}
+
+func (t *Tree) create(txn *Txn) (wire.Stat, wire.Code) {
+	parentPath, name := split(txn.Path)
+	parent := t.nodes[parentPath]
+	if parent == nil {
+		return wire.Stat{}, wire.NoNode
+	}
+	if parent.children.has(name) {
+		return wire.Stat{}, wire.NodeExists
+	}
+	if txn.Version > parent.cversion {
+		parent.cversion, parent.pzxid = txn.Version, txn.Zxid
+	}
+	n := &node{data: txn.Data, acl: txn.ACL, stat: stat{
+		czxid: txn.Zxid, mzxid: txn.Zxid, pzxid: txn.Zxid,
+		ctime: txn.Time, mtime: txn.Time, owner: txn.Owner,
+	}}
+	parent.children.add(name)
+	t.nodes[txn.Path] = n
+	t.bytes += int64(len(txn.Path) + len(txn.Data))
+	if n.owner.ephemeral() {
+		own := t.ephemerals[int64(n.owner)]
+		if own == nil {
+			own = &set{}
+			t.ephemerals[int64(n.owner)] = own
+		}
+		own.add(txn.Path)
+	} else if n.owner != 0 {
+		t.reaped.add(txn.Path)
+	}
+	st := n.wireStat()
+	t.Watches.trigger(data, txn.Path, wire.EventCreated, nil)
+	t.Watches.trigger(children, watchPath(parentPath), wire.EventChildrenChanged, nil)
+	return st, wire.OK
+}
+
+func (t *Tree) remove(path string, zxid int64) wire.Code {
+	parentPath, name := split(path)
+	parent, n := t.nodes[parentPath], t.nodes[path]
+	if parent == nil || n == nil {
+		return wire.NoNode
+	}
+	parent.children.remove(name)
+	parent.pzxid = max(parent.pzxid, zxid)
+	delete(t.nodes, path)
+	t.bytes -= int64(len(path) + len(n.data))
+	if own := t.ephemerals[int64(n.owner)]; own != nil {
+		own.remove(path)
+	}
+	t.reaped.remove(path)
+	told := t.Watches.trigger(data, path, wire.EventDeleted, nil)
+	t.Watches.trigger(children, path, wire.EventDeleted, told)
+	t.Watches.trigger(children, watchPath(parentPath), wire.EventChildrenChanged, nil)
+	return wire.OK
+}
+
+func (t *Tree) setData(txn *Txn) (wire.Stat, wire.Code) {
+	n := t.nodes[txn.Path]
+	if n == nil {
+		return wire.Stat{}, wire.NoNode
+	}
+	t.bytes += int64(len(txn.Data) - len(n.data))
+	n.data, n.mtime, n.mzxid, n.version = txn.Data, txn.Time, txn.Zxid, txn.Version
+	st := n.wireStat()
+	t.Watches.trigger(data, txn.Path, wire.EventDataChanged, nil)
+	return st, wire.OK
+}
+
+func (t *Tree) setACL(txn *Txn) (wire.Stat, wire.Code) {
+	n := t.nodes[txn.Path]
+	if n == nil {
+		return wire.Stat{}, wire.NoNode
+	}
+	n.acl, n.aversion = txn.ACL, txn.Version
+	return n.wireStat(), wire.OK
+}

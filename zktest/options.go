@@ -1,0 +1,90 @@
+package zktest
+
+import (
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"time"
+
+	"github.com/zkcoord/zkcoord/internal/wire"
+	"github.com/zkcoord/zkcoord/zktest/internal/quorum"
+	"github.com/zkcoord/zkcoord/zktest/internal/tree"
+)
+
+// Options describe an ensemble. The zero value is three servers in memory with
+// ZooKeeper's default settings.
+type Options struct {
+	Servers int    // 0 is 3
+	Seed    uint64 // of session ids and of all that is drawn
+
+	TickTime          time.Duration // 0 is 2 s
+	SyncLimit         int           // ticks after which a silent peer is given up; 0 is 5
+	MinSessionTimeout time.Duration // 0 is 2 ticks
+	MaxSessionTimeout time.Duration // 0 is 20 ticks
+	ElectionTime      time.Duration // from the loss of a leader to the next one; 0 is 200 ms
+	MaxClientConns    int           // of one client address to one server; 0 is 60, negative is no limit
+	MaxFrame          int           // largest request in bytes, jute.maxbuffer; 0 is 1 MiB less one byte
+	TTLNodes          bool          // zookeeper.extendedTypesEnabled: nodes with a time to live
+	Superuser         string        // "super:password", who passes all ACLs; "" is nobody
+
+	// TCP makes the servers listen on loopback, each on a free port, or on
+	// Listen where it is set. Otherwise they are reached by DialContext only.
+	TCP    bool
+	Listen []string // host:port for each server; implies TCP
+
+	// Step makes every message wait for [Ensemble.Step].
+	Step bool
+
+	// Trace is told of what happens, a line each. The same seed gives the same
+	// bytes in Step. It is written to under a lock and must not block.
+	Trace io.Writer
+}
+
+// config checks the options and turns them into those of the model.
+func (o *Options) config() (quorum.Config, error) {
+	if len(o.Listen) > 0 {
+		o.TCP = true
+	}
+	def(&o.Servers, 3)
+	def(&o.TickTime, 2*time.Second)
+	def(&o.SyncLimit, 5)
+	def(&o.MinSessionTimeout, 2*o.TickTime)
+	def(&o.MaxSessionTimeout, 20*o.TickTime)
+	def(&o.ElectionTime, 200*time.Millisecond)
+	def(&o.MaxClientConns, 60)
+	def(&o.MaxFrame, wire.DefaultMaxFrame)
+	switch {
+	case o.Servers < 1 || o.Servers > 255:
+		return quorum.Config{}, fmt.Errorf("zktest: %d servers: must be 1 to 255", o.Servers)
+	case len(o.Listen) > 0 && len(o.Listen) != o.Servers:
+		return quorum.Config{}, fmt.Errorf("zktest: %d addresses for %d servers", len(o.Listen), o.Servers)
+	case o.TickTime < 2*time.Millisecond:
+		return quorum.Config{}, fmt.Errorf("zktest: tick time %v: must be at least 2ms", o.TickTime)
+	case o.MinSessionTimeout < 0, o.MaxSessionTimeout < o.MinSessionTimeout:
+		return quorum.Config{}, fmt.Errorf("zktest: session timeouts from %v to %v", o.MinSessionTimeout, o.MaxSessionTimeout)
+	case o.SyncLimit < 1:
+		return quorum.Config{}, fmt.Errorf("zktest: sync limit %d: must be positive", o.SyncLimit)
+	case o.ElectionTime < 0:
+		return quorum.Config{}, fmt.Errorf("zktest: election time %v is negative", o.ElectionTime)
+	case o.Step && o.TCP:
+		return quorum.Config{}, fmt.Errorf("zktest: Step is not possible over TCP")
+	}
+	cfg := quorum.Config{
+		Servers: o.Servers, Tick: o.TickTime, SyncLimit: o.SyncLimit,
+		MinSession: o.MinSessionTimeout, MaxSession: o.MaxSessionTimeout,
+		ElectionTime: o.ElectionTime, MaxConns: max(0, o.MaxClientConns), TTL: o.TTLNodes,
+		Rand: rand.New(rand.NewPCG(o.Seed, 0)), Manual: o.Step,
+	}
+	if o.Superuser != "" {
+		cfg.Super = tree.Digest(o.Superuser)
+	}
+	return cfg, nil
+}
+
+// def sets a field that was left out.
+func def[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
