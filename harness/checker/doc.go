@@ -14,6 +14,7 @@
 //
 // One file a subject, with legal and illegal histories under testdata:
 //
+//	envelope.go                     when holds may overlap
 //	mutex.go      M1 M2 M3 M5-M10   tokens, fence, holds, leftovers, liveness
 //	rwlock.go     RW1-RW3           writers alone, readers together, nobody passes
 //	semaphore.go  P1 P2             no more than there are; none lost
