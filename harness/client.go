@@ -9,7 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/zkcoord/zkcoord/harness/ensemble"
 	"github.com/zkcoord/zkcoord/harness/history"
 	"github.com/zkcoord/zkcoord/session"
 )
@@ -18,13 +17,6 @@ import (
 // they can do to it; package link has the one that can be cut and held.
 type Link interface {
 	DialContext(ctx context.Context, network, address string) (net.Conn, error)
-}
-
-// directLink is the link that nothing can be done to.
-type directLink struct{ dial ensemble.DialFunc }
-
-func (l directLink) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
-	return l.dial(ctx, network, address)
 }
 
 // SessionInfo is what faults need to know of a client's ZooKeeper session.

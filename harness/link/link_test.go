@@ -221,7 +221,7 @@ func TestDialOverAHeldLinkWaits(t *testing.T) {
 		if _, err := w.DialContext(ctx, "tcp", "a"); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("dial: %v", err)
 		}
-		time.AfterFunc(50*time.Millisecond, w.Release)
+		time.AfterFunc(50*time.Millisecond, func() { w.Release() })
 		client, server := w.connect(t, "a")
 		send(client, "x")
 		expect(t, server, "x")

@@ -34,13 +34,19 @@ func (e *Ensemble) Cut(ctx context.Context, links ...ensemble.Link) error {
 	return e.applyCuts(ctx)
 }
 
-// Mend takes all cuts away.
-func (e *Ensemble) Mend(ctx context.Context) error {
+// Mend takes cuts away: those of the links, or all.
+func (e *Ensemble) Mend(ctx context.Context, links ...ensemble.Link) error {
 	release, err := e.take(ctx)
 	if err != nil {
 		return err
 	}
 	defer release()
+	for _, l := range links {
+		delete(e.cuts, l)
+	}
+	if len(links) > 0 {
+		return e.applyCuts(ctx)
+	}
 	clear(e.cuts)
 	err = e.applyCuts(ctx)
 	e.mu.Lock()

@@ -153,7 +153,7 @@ func (c contract) isolatedFollower(t *testing.T) {
 	})
 	c.write(t, "/while-one-is-cut-off", "x")
 	c.bit(t)
-	must(t, p.Mend(t.Context()))
+	must(t, p.Mend(t.Context(), c.around(node)...))
 	c.ready(t)
 }
 
