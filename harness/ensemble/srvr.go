@@ -14,6 +14,9 @@ import (
 type Status struct {
 	Mode string // "leader", "follower", "observer", "standalone", or what it said instead of a mode
 	Zxid int64  // the last transaction that it applied
+
+	// Answered is false if Mode is an error that came in place of an answer, or if nobody asked.
+	Answered bool
 }
 
 // Serves reports whether the node answers clients' requests.
@@ -75,7 +78,8 @@ func parseSrvr(text string) (s Status, ok bool) {
 	if s.Mode == "" {
 		s.Mode = strings.TrimSpace(text)
 	}
-	return s, s.Mode != ""
+	s.Answered = s.Mode != ""
+	return s, s.Answered
 }
 
 // Survey asks all nodes that want says should answer, at once. A node that does not answer has its error for a Mode, and

@@ -181,7 +181,7 @@ func (c contract) cutOverRestart(t *testing.T) {
 		return err == nil
 	})
 	// It looks for the others now. One second is two ticks and several rounds of an election: with a hole in the cut it joins.
-	for end := time.Now().Add(time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(time.Second); time.Now().Before(end); <-time.After(20 * time.Millisecond) {
 		if s, err := c.ask(c.Servers()[node]); err == nil && s.Serves() {
 			t.Fatalf("node %d is cut off and serves: %+v", node, s)
 		}
@@ -339,7 +339,7 @@ func (c contract) await(t *testing.T, what string, done func() bool) {
 		if time.Now().After(end) {
 			t.Fatalf("waited %v for %s", patience, what)
 		}
-		time.Sleep(20 * time.Millisecond) // Between two looks at a real server's state.
+		<-time.After(20 * time.Millisecond) // Between two looks at a real server's state.
 	}
 }
 
