@@ -1,6 +1,7 @@
 package quorum
 
 import (
+	"net"
 	"time"
 
 	"github.com/zkcoord/zkcoord/internal/wire"
@@ -18,6 +19,7 @@ type Sink interface {
 type Conn struct {
 	s    *server
 	id   int
+	addr string // of the client, host:port
 	ip   string
 	sink Sink
 
@@ -38,6 +40,9 @@ type Conn struct {
 	out     [][]byte      // frames that are held
 
 	received, sent int64
+	since          int64  // when it was opened, in milliseconds since 1970
+	lastOp         string // of the last reply
+	lastXid        int32
 }
 
 type connState int
@@ -54,16 +59,17 @@ const (
 	sessionless = 10 * time.Second // how long a connection may be without a session
 )
 
-// Connect opens a connection from a client at an address to a server. It
-// returns nil where the server is down or has too many from there.
-func (c *Cluster) Connect(server int, ip string, sink Sink) *Conn {
+// Connect opens a connection from a client at an address, host:port, to a
+// server. It returns nil where the server is down or has too many from there.
+func (c *Cluster) Connect(server int, addr string, sink Sink) *Conn {
 	s := c.servers[server]
+	ip, _, _ := net.SplitHostPort(addr)
 	if s.down || c.cfg.MaxConns > 0 && s.countIP(ip) >= c.cfg.MaxConns {
 		return nil
 	}
 	c.conns++
 	conn := &Conn{
-		s: s, id: c.conns, ip: ip, sink: sink, lastRead: s.now(),
+		s: s, id: c.conns, addr: addr, ip: ip, sink: sink, lastRead: s.now(), since: c.wall(), lastOp: "NA",
 		auth: []wire.ID{{Scheme: "ip", ID: ip}},
 	}
 	s.conns[conn.id] = conn
@@ -321,6 +327,7 @@ func (c *Conn) reply(r *request, h *wire.ReplyHeader, body wire.Record) {
 	if c.state == closed {
 		return
 	}
+	c.lastOp, c.lastXid = r.op.String(), r.cxid
 	if r.rule != nil {
 		switch r.rule.Fate {
 		case DropReply:
