@@ -65,10 +65,10 @@ func takeTurns(e *zktest.Ensemble, server int, stop <-chan struct{}) (grants int
 			if "/"+slices.Min(names.Strings) == own.Path {
 				break
 			}
-			time.Sleep(50 * time.Millisecond)
+			time.Sleep(200 * time.Millisecond)
 		}
 		grants++
-		time.Sleep(100 * time.Millisecond)
+		time.Sleep(200 * time.Millisecond)
 		if h := c.call(wire.OpDelete, &wire.PathVersion{Path: own.Path, Version: -1}); h.Err != wire.OK {
 			return grants
 		}
@@ -114,7 +114,7 @@ func TestVirtualHourOfContention(t *testing.T) {
 	took := time.Since(start)
 	ratio := hours * float64(time.Hour) / float64(took)
 	t.Logf("%.1f virtual hours and %d grants in %v: %.0f times real time", hours, grants.Load(), took.Round(time.Millisecond), ratio)
-	if grants.Load() < int64(hours*2000) {
+	if grants.Load() < int64(hours*1000) {
 		t.Errorf("only %d grants", grants.Load())
 	}
 }

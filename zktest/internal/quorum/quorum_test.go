@@ -188,7 +188,7 @@ func fault(c *Cluster, r *rand.Rand) {
 // Whatever happens, replicas end up equal, what was acknowledged is there, and
 // zxids never go back.
 func TestNothingAcknowledgedIsLost(t *testing.T) {
-	seeds := 1000
+	seeds := 200
 	if testing.Short() {
 		seeds = 100
 	}
