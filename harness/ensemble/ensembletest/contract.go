@@ -34,6 +34,7 @@ var steps = []struct {
 	{"AnIsolatedLeaderIsReplaced", contract.isolatedLeader},
 	{"ACutStandsOverARestart", contract.cutOverRestart},
 	{"OneWayIsOneWay", contract.oneWay},
+	{"AMendOfOneCutLeavesTheOther", contract.partialMend},
 	{"FaultsAskedForTwiceAreNoErrors", contract.twice},
 	{"NodesLog", contract.logs},
 	{"CloseIsFinal", contract.closed},
@@ -201,6 +202,28 @@ func (c contract) oneWay(t *testing.T) {
 		return err == nil && !s.Serves()
 	})
 	c.bit(t)
+	must(t, p.Mend(t.Context()))
+	c.ready(t)
+}
+
+// partialMend mends one of two cuts. Of three nodes, each alone by then, two come together again and the third does not.
+func (c contract) partialMend(t *testing.T) {
+	p := capability[ensemble.Partitioner](t, c)
+	leader, one := c.leader(t), c.follower(t)
+	other := (one + 1) % len(c.Servers())
+	serves := func(node int) bool {
+		s, err := c.ask(c.Servers()[node])
+		return err != nil || s.Serves()
+	}
+	must(t, p.Cut(t.Context(), c.around(other)...))
+	must(t, p.Cut(t.Context(), ensemble.Link{From: one, To: leader}, ensemble.Link{From: leader, To: one}))
+	c.await(t, "all to be alone", func() bool { return !serves(leader) && !serves(one) && !serves(other) })
+	c.bit(t)
+	must(t, p.Mend(t.Context(), c.around(other)...))
+	c.await(t, "two to come together", func() bool { return serves(other) && (serves(leader) || serves(one)) })
+	if serves(leader) && serves(one) {
+		t.Error("two nodes are cut off from each other, and both serve in an ensemble of three")
+	}
 	must(t, p.Mend(t.Context()))
 	c.ready(t)
 }
