@@ -301,7 +301,7 @@ func (w *world) pings() {
 
 // faults come now and then.
 func (w *world) faults() {
-	long := w.upTo(2 * w.T)
+	long := w.upTo([]time.Duration{w.T / 4, w.T, 2 * w.T}[w.rand.IntN(3)])
 	switch w.rand.IntN(10) {
 	case 0:
 		w.out.held = w.now + long
@@ -325,7 +325,7 @@ func (w *world) faults() {
 		w.out.held, w.in.held, w.mainBusy, w.paused = min(w.out.held, short), min(w.in.held, short), 0, 0
 		w.idle = w.now + w.upTo(3*w.T)
 	}
-	w.at(w.now+w.upTo(4*w.T), w.faults)
+	w.at(w.now+w.upTo([]time.Duration{w.T / 20, w.T / 2, 8 * w.T}[w.rand.IntN(3)]), w.faults)
 }
 
 // reconnect closes the client's connection and opens another: what was not
