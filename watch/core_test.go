@@ -251,7 +251,7 @@ func FuzzReplica(f *testing.F) {
 		w := &watcher{model: newModel(), data: map[string]bool{}, lists: map[string]bool{}}
 		opts := TreeOptions{Depth: r.IntN(4)}
 		rep := newReplica("/r", opts)
-		told := map[string]int64{} // mzxids, from the changes alone
+		told := map[string]zk.Stat{} // from the changes alone
 		look := func(facets []facet, busy int) {
 			var todo agenda
 			todo.add(facets)
@@ -274,17 +274,29 @@ func FuzzReplica(f *testing.F) {
 				}
 			}
 			for _, c := range rep.changes() {
-				_, had := told[c.Path]
+				old, had := told[c.Path]
+				want := Created
 				switch {
-				case c.Kind == Created && !had, c.Kind == Changed && had, c.Kind == Recreated && had:
-					if told[c.Path] == c.Stat.Mzxid {
-						t.Fatalf("seed %d: told again: %v", seed, c)
-					}
-					told[c.Path] = c.Stat.Mzxid
-				case c.Kind == Deleted && had:
-					delete(told, c.Path)
-				default:
-					t.Fatalf("seed %d: %v of %s, which was there: %v", seed, c.Kind, c.Path, had)
+				case !had && c.Stat == nil, had && c.Stat != nil && old.Mzxid == c.Stat.Mzxid:
+					t.Fatalf("seed %d: told without a difference: %v", seed, c)
+				case c.Stat == nil:
+					want = Deleted
+				case had && old.Czxid != c.Stat.Czxid:
+					want = Recreated
+				case had:
+					want = Changed
+				}
+				if c.Kind != want {
+					t.Fatalf("seed %d: %v, want %v", seed, c, want)
+				}
+				if delete(told, c.Path); c.Stat != nil {
+					told[c.Path] = *c.Stat
+				}
+			}
+			for path := range told {
+				dir, _ := znode.Split(path)
+				if _, parent := told[dir]; !parent && path != "/r" {
+					t.Fatalf("seed %d: %s has no parent", seed, path)
 				}
 			}
 		}
@@ -309,14 +321,18 @@ func FuzzReplica(f *testing.F) {
 			w.fired = nil
 			look(rep.dirty(fired), 0)
 		}
-		want := map[string]int64{}
+		want := map[string]int64{} // mzxids
+		got := map[string]int64{}
+		for path, stat := range told {
+			got[path] = stat.Mzxid
+		}
 		for path, n := range w.nodes {
 			if path != "/" && (opts.Depth == 0 || rep.depth(path) <= opts.Depth) {
 				want[path] = n.stat.Mzxid
 			}
 		}
-		if !maps.Equal(told, want) {
-			t.Fatalf("seed %d: told %v, want %v", seed, told, want)
+		if !maps.Equal(got, want) {
+			t.Fatalf("seed %d: told %v, want %v", seed, got, want)
 		}
 		if len(rep.nodes) != len(want) {
 			t.Fatalf("seed %d: %d nodes in the replica, want %d", seed, len(rep.nodes), len(want))

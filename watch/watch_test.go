@@ -193,6 +193,45 @@ func TestNode(t *testing.T) {
 	})
 }
 
+// Data and children that are only ever changed together are only ever told
+// together.
+//
+// Covers W9, W2.
+func TestNodeIsOneState(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.do("+/a 0", "+/a/0")
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		go func() {
+			defer cancel()
+			for i := range 500 {
+				_, err := w.admin.Multi(ctx,
+					session.SetOp{Path: "/a", Data: fmt.Append(nil, i+1), Version: session.AnyVersion},
+					session.DeleteOp{Path: fmt.Sprintf("/a/%d", i), Version: session.AnyVersion},
+					session.CreateOp{Path: fmt.Sprintf("/a/%d", i+1)})
+				w.must(err)
+			}
+		}()
+		told, last := 0, int64(0)
+		for c, err := range watch.Node(ctx, w.s, "/a") {
+			if err != nil {
+				break
+			}
+			if len(c.Names) != 1 || c.Names[0] != string(c.Data) {
+				t.Fatalf("told data %s with children %v", c.Data, c.Names)
+			}
+			if c.Stat.Mzxid <= last {
+				t.Fatalf("zxid %d after %d", c.Stat.Mzxid, last)
+			}
+			last = c.Stat.Mzxid
+			told++
+		}
+		if told < 20 {
+			t.Errorf("told %d times, which proves little", told)
+		}
+	})
+}
+
 // Covers W1, W3.
 func TestTree(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
