@@ -33,8 +33,8 @@
 // later one is the difference to the one before it.
 //
 // W2. Changes come in the order of their zxids. A stream never goes back to an
-// earlier state, also not that of a Watcher on a new session that a server
-// which lags behind serves.
+// earlier state, also not that of a Watcher which goes on in a new session at a
+// server that lags behind.
 //
 // W3. Nothing is told twice. There is no pair without a difference, however
 // many events there were.
@@ -69,7 +69,8 @@
 // told as 3. The nodes of a Tree, and the children of ChildrenData, are read
 // one by one, so the whole need not have been so at any one time; when changes
 // cease it is right. What is told is what the session's server knows, which
-// may be behind others, for the first state as well.
+// may be behind others, for the first state as well. On servers that have
+// localSessionsEnabled a Watcher may go back on a new session.
 //
 // # Session loss
 //

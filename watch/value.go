@@ -163,9 +163,9 @@ func (v *Value[T]) decode(data []byte) (T, error) {
 // ZooKeeper compares versions, which start anew.
 //
 // It fails with f's own error; with ErrInvalid if what is stored is not valid,
-// or what f returned; and with what the session gives. Ask session.Outcome: if
-// that is Indeterminate the new value may have been stored. Load shows it
-// once Keep was told of it.
+// or what f returned; and with what the session gives. Only if session.Outcome
+// of the error is Indeterminate may the new value have been stored. Load shows
+// it once Keep was told of it.
 func (v *Value[T]) Update(ctx context.Context, s *session.Session, f func(T) (T, error)) (T, error) {
 	for {
 		value, stat, err := v.stored(ctx, s)
@@ -176,8 +176,11 @@ func (v *Value[T]) Update(ctx context.Context, s *session.Session, f func(T) (T,
 		if err == nil {
 			data, err = v.encode(value)
 		}
+		if err == nil && stat == nil {
+			err = s.CreateParents(ctx, v.path)
+		}
 		if err != nil {
-			return value, fmt.Errorf("watch: update %s: %w", v.path, err)
+			return value, &session.RequestError{Op: "update", Path: v.path, Effect: session.Failed, Err: err}
 		}
 		// If another one was first, the refusal has passed through the quorum
 		// like a write, so that the next read sees what that one stored.
@@ -208,9 +211,6 @@ func (v *Value[T]) stored(ctx context.Context, s *session.Session) (T, *zk.Stat,
 func (v *Value[T]) store(ctx context.Context, s *session.Session, data []byte, stat *zk.Stat) error {
 	if stat != nil {
 		_, err := s.Set(ctx, v.path, data, stat.Version)
-		return err
-	}
-	if err := s.CreateParents(ctx, v.path); err != nil {
 		return err
 	}
 	_, err := s.Create(ctx, v.path, data, session.Persistent)

@@ -15,10 +15,13 @@ import (
 // from there each time that its Changes are ranged over, on the same session
 // or on a later one: the first change is then the difference to the last one
 // told, if there is any. It is for one goroutine at a time.
+//
+// A later session is one that was opened after the last one was done with. No
+// sync is needed to see there all that was seen before: opening a session is a
+// write, which the server that answers has applied, with all before it.
 type Watcher[C any] struct {
 	what string // for errors: "children of /a"
 	thing[C]
-	session int64 // the last one that it was on
 }
 
 // A thing is what a Watcher watches.
@@ -42,9 +45,6 @@ func (w *Watcher[C]) Changes(ctx context.Context, s *session.Session) iter.Seq2[
 
 // run returns nil when yield said that it is enough.
 func (w *Watcher[C]) run(ctx context.Context, s *session.Session, yield func(C) bool) error {
-	if err := w.enter(ctx, s); err != nil {
-		return err
-	}
 	watches := s.NewWatches()
 	defer watches.Stop()
 	var fired []session.Fired
@@ -57,37 +57,6 @@ func (w *Watcher[C]) run(ctx context.Context, s *session.Session, yield func(C) 
 			return nil
 		}
 		if fired, err = watches.Wait(ctx); err != nil {
-			return err
-		}
-	}
-}
-
-// enter makes sure that what is read on s is no older than what was read on
-// the session before it.
-func (w *Watcher[C]) enter(ctx context.Context, s *session.Session) error {
-	if w.session != 0 && w.session != s.ID() {
-		if err := catchUp(ctx, s); err != nil {
-			return err
-		}
-	}
-	w.session = s.ID()
-	return nil
-}
-
-// catchUp returns when the server of s has applied all that was committed
-// before the call.
-//
-// By a quorum write that changes nothing. A sync would not do: a leader that
-// is cut off from the others answers one too. The write counts also if the
-// check fails, as that is proposed like any other.
-func catchUp(ctx context.Context, s *session.Session) error {
-	for {
-		_, err := s.Multi(ctx, session.CheckOp{Path: "/", Version: session.AnyVersion})
-		if failed := (*session.MultiError)(nil); err == nil || errors.As(err, &failed) {
-			return nil
-		}
-		again := session.Outcome(err) == session.Indeterminate || errors.Is(err, zk.ErrNoServer)
-		if ctx.Err() != nil || s.Err() != nil || !again {
 			return err
 		}
 	}
