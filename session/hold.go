@@ -22,13 +22,14 @@ type Hold struct {
 	ctx     context.Context
 	cancel  context.CancelCauseFunc
 	granted bool
+	since   time.Time
 	watched bool // the node is watched: the hold has lasted a while
 }
 
 // Hold begins a claim on node, which this session created. Until End is
 // called the session sends heartbeats.
 func (s *Session) Hold(node Node) *Hold {
-	h := &Hold{s: s, node: node}
+	h := &Hold{s: s, node: node, since: time.Now()}
 	h.ctx, h.cancel = context.WithCancelCause(context.Background())
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -217,7 +218,7 @@ func (s *Session) renewLocked(now time.Time) time.Time {
 		s.lastPing = now
 		c := s.current
 		s.work.Go(c.ping)
-		s.watchHoldsLocked()
+		s.watchHoldsLocked(now.Add(-interval))
 	}
 	next := s.lastPing.Add(interval)
 	if due := s.lease.renewAt(now); !s.beating && due.Before(next) {
@@ -262,12 +263,12 @@ func (s *Session) heartbeatLocked() {
 	})
 }
 
-// watchHoldsLocked watches the nodes of holds that have lasted a while, so
+// watchHoldsLocked watches the nodes of holds that began before since, so
 // that a deletion by somebody else is told at once and not only by the next
 // heartbeat. A short hold does not pay for the request.
-func (s *Session) watchHoldsLocked() {
+func (s *Session) watchHoldsLocked(since time.Time) {
 	for h := range s.holds {
-		if h.watched {
+		if h.watched || h.since.After(since) {
 			continue
 		}
 		h.watched = true
