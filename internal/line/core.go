@@ -24,19 +24,36 @@ type Contender struct {
 	Seq  znode.Seq
 }
 
-// signs reports whether the contender, when it leaves after having been served,
-// sets its node's data in the transaction that deletes it: those of this
-// package that are exclusive do, with 32 hexadecimal digits before their name.
-func (c Contender) signs() bool {
-	id, rest, ok := strings.Cut(c.Name, "-")
-	return ok && c.Kind == Exclusive && len(id) == 32 && strings.Trim(id, "0123456789abcdef") == "" && rest != ""
-}
-
 // Naming says which children stand in a line, by what their names hold before
 // the number. Other children are ignored.
 type Naming struct {
 	Exclusive []string
 	Shared    []string
+	// Changing are those of Exclusive whose nodes of this package may change
+	// their data while they are served. The others change theirs only when
+	// they leave: see Claim.Leave.
+	Changing []string
+}
+
+// signs reports whether the contender, when it leaves after having been
+// served, sets its node's data in the transaction that deletes it: those of
+// this package that are exclusive do. They have 32 hexadecimal digits and a
+// dash before what kind they are.
+func (n Naming) signs(c Contender) bool {
+	id, rest, ok := strings.Cut(c.Name, "-")
+	return ok && c.Kind == Exclusive && len(id) == 32 && strings.Trim(id, "0123456789abcdef") == "" && rest != ""
+}
+
+// changes reports whether the contender's data may change while it is served.
+func (n Naming) changes(c Contender) bool {
+	prefix, _, _ := znode.ParseSeq(c.Name)
+	return n.signs(c) && hasAnySuffix(prefix, n.Changing)
+}
+
+// Changed reports whether the data of c's node, which has the given version,
+// says that c has been served: a writer was downgraded, a leader proclaimed.
+func (n Naming) Changed(c Contender, version int32) bool {
+	return version > 0 && n.changes(c)
 }
 
 // Parse returns the contender that name stands for, if it does.
@@ -88,19 +105,17 @@ type Decision struct {
 	// Present says that the contender is among the children. If not, the
 	// list is older than its node, or the node is gone.
 	Present bool
-	// Blockers are those that it has to wait for, first come first. With
-	// none it is served.
-	Blockers []Contender
+	// Ahead is how many it has to wait for. With none it is served.
+	Ahead int
+	// Last of those is the one to wait on: the nearest. So each departure
+	// wakes one.
+	Last Contender
 }
 
 // Served reports whether the contender has its turn.
-func (d Decision) Served() bool { return d.Present && len(d.Blockers) == 0 }
+func (d Decision) Served() bool { return d.Present && d.Ahead == 0 }
 
-// Last is the blocker to wait on: the nearest. So each departure wakes one.
-func (d Decision) Last() Contender { return d.Blockers[len(d.Blockers)-1] }
-
-// Decide tells what the contender me is to do, given the children. It only
-// looks at those before me, so no sorting is needed.
+// Decide tells what the contender me is to do, given the children.
 func (n Naming) Decide(me Contender, children []string) Decision {
 	var d Decision
 	for _, name := range children {
@@ -109,10 +124,17 @@ func (n Naming) Decide(me Contender, children []string) Decision {
 			continue
 		}
 		c, ok := n.Parse(name)
-		if ok && compare(c, me) < 0 && (me.Kind == Exclusive || c.Kind == Exclusive) {
-			d.Blockers = append(d.Blockers, c)
+		if !ok || !c.blocks(me) {
+			continue
+		}
+		if d.Ahead++; d.Ahead == 1 || compare(c, d.Last) > 0 {
+			d.Last = c
 		}
 	}
-	slices.SortFunc(d.Blockers, compare)
 	return d
+}
+
+// blocks reports whether me has to wait for c.
+func (c Contender) blocks(me Contender) bool {
+	return compare(c, me) < 0 && (me.Kind == Exclusive || c.Kind == Exclusive)
 }
