@@ -2,6 +2,7 @@ package line
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/zkcoord/zkcoord/internal/znode"
@@ -22,6 +23,8 @@ type Contender struct {
 	Name string
 	Kind Kind
 	Seq  znode.Seq
+
+	suffix string // that says what kind it is
 }
 
 // Naming says which children stand in a line, by what their names hold before
@@ -46,8 +49,7 @@ func (n Naming) signs(c Contender) bool {
 
 // changes reports whether the contender's data may change while it is served.
 func (n Naming) changes(c Contender) bool {
-	prefix, _, _ := znode.ParseSeq(c.Name)
-	return n.signs(c) && hasAnySuffix(prefix, n.Changing)
+	return n.signs(c) && slices.Contains(n.Changing, c.suffix)
 }
 
 // Changed reports whether the data of c's node, which has the given version,
@@ -58,23 +60,39 @@ func (n Naming) Changed(c Contender, version int32) bool {
 
 // Parse returns the contender that name stands for, if it does.
 func (n Naming) Parse(name string) (Contender, bool) {
-	prefix, seq, ok := znode.ParseSeq(name)
-	if !ok {
-		return Contender{}, false
+	if c, ok := parse(name, Exclusive, n.Exclusive); ok {
+		return c, true
 	}
-	c := Contender{Name: name, Seq: seq}
-	switch {
-	case hasAnySuffix(prefix, n.Exclusive):
-	case hasAnySuffix(prefix, n.Shared):
-		c.Kind = Shared
-	default:
-		return Contender{}, false
-	}
-	return c, true
+	return parse(name, Shared, n.Shared)
 }
 
-func hasAnySuffix(s string, suffixes []string) bool {
-	return slices.ContainsFunc(suffixes, func(suffix string) bool { return strings.HasSuffix(s, suffix) })
+// parse knows where the number begins by the suffix before it. Its sign could
+// not be told from a dash at the end of the name otherwise.
+func parse(name string, kind Kind, suffixes []string) (Contender, bool) {
+	for _, width := range []int{10, 11} { // what %010d takes
+		at := len(name) - width
+		if at < 0 {
+			break
+		}
+		for _, suffix := range suffixes {
+			if !strings.HasSuffix(name[:at], suffix) {
+				continue
+			}
+			if seq, ok := parseNumber(name[at:]); ok {
+				return Contender{Name: name, Kind: kind, Seq: seq, suffix: suffix}, true
+			}
+		}
+	}
+	return Contender{}, false
+}
+
+// parseNumber reads what %010d wrote.
+func parseNumber(s string) (znode.Seq, bool) {
+	if s[0] == '+' || len(s) == 11 && s[0] != '-' {
+		return 0, false
+	}
+	v, err := strconv.ParseInt(s, 10, 32)
+	return znode.Seq(v), err == nil
 }
 
 // Queue returns the contenders among the children, first come first.

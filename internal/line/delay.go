@@ -5,7 +5,8 @@ import (
 	"context"
 	"time"
 
-	"github.com/zkcoord/zkcoord/internal/znode")
+	"github.com/zkcoord/zkcoord/internal/znode"
+)
 
 // With Line.Delay every exclusive one that is served leaves its mark in the
 // directory's data, and takes it away in the transaction in which it leaves.

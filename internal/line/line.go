@@ -8,7 +8,6 @@ import (
 
 	"github.com/go-zookeeper/zk"
 
-	"github.com/zkcoord/zkcoord/internal/znode"
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -80,7 +79,7 @@ func (l *Line) parting(c *Claim) []session.Op {
 
 // wait returns nil when it is the turn of c and the lease stands.
 func (l *Line) wait(ctx context.Context, c *Claim, r Request, children []string, listErr error) error {
-	me, err := contender(c, r.Kind)
+	me, err := l.contender(c)
 	if err != nil {
 		return err
 	}
@@ -132,16 +131,16 @@ func (l *Line) serve(ctx context.Context, c *Claim, left bool) error {
 	return nil
 }
 
-func contender(c *Claim, kind Kind) (Contender, error) {
-	name := c.Node().Name()
-	_, seq, ok := znode.ParseSeq(name)
+// contender is c as the others see it.
+func (l *Line) contender(c *Claim) (Contender, error) {
+	me, ok := l.Naming.Parse(c.Node().Name())
 	if !ok {
-		return Contender{}, fmt.Errorf("server named a sequential node %q", name)
+		return me, fmt.Errorf("server named a sequential node %q", c.Node().Name())
 	}
-	if seq.NearWrap() {
-		return Contender{}, fmt.Errorf("%w: %s", ErrExhausted, c.Node().Path)
+	if me.Seq.NearWrap() {
+		return me, fmt.Errorf("%w: %s", ErrExhausted, c.Node().Path)
 	}
-	return Contender{Name: name, Kind: kind, Seq: seq}, nil
+	return me, nil
 }
 
 // again decides by a list that was asked for after the node was made: if it
