@@ -174,7 +174,7 @@ func (c *Claim[T]) lapsed() {
 	if !errors.Is(cause, session.ErrRevoked) {
 		c.cancel(cause)
 	}
-	c.q.raw.s.Cleanup(func(ctx context.Context) error {
+	released := c.q.raw.s.Cleanup(func(ctx context.Context) error {
 		// The turn first: a transaction under way was sent while the claim
 		// stood, and must not meet the claim of somebody else. Nor is it told
 		// from its own deletion of the claim before it has been answered.
@@ -187,6 +187,8 @@ func (c *Claim[T]) lapsed() {
 		c.end(cause)
 		return c.q.raw.unclaim(ctx, c.item)
 	})
+	<-released // at the latest when the session is over
+	c.cancel(cause)
 }
 
 // end ends the claim's context, and what would end it by itself.

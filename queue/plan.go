@@ -14,6 +14,7 @@ import (
 // A plan is a transaction that takes or claims the first items of a segment:
 // all or none of them.
 type plan struct {
+	claim bool
 	ops   []session.Op
 	items []item
 
@@ -23,7 +24,7 @@ type plan struct {
 
 // plan makes the plan for the first n items of entries.
 func (v *view) plan(level int, entries []*entry, n int, claim bool) *plan {
-	p := &plan{}
+	p := &plan{claim: claim}
 	for _, e := range entries {
 		if n <= 0 {
 			break
@@ -33,7 +34,7 @@ func (v *view) plan(level int, entries []*entry, n int, claim bool) *plan {
 		p.served = append(p.served, e)
 		for i := range head.len() {
 			p.items = append(p.items, item{
-				level: level, segment: v.segment, run: head.item(i), data: e.items[i],
+				level: level, segment: v.segment, run: head.item(i), data: e.items[i], shared: e.run.len() > 1,
 			})
 		}
 		p.ops = append(p.ops, v.opsFor(e, head, claim)...)
@@ -79,18 +80,26 @@ func (p *plan) done(v *view) {
 }
 
 // complete adds to claimed items what is known only after the claim: its
-// token, and how often the item was claimed, counted by the servers. Items
-// that somebody deleted meanwhile are left out.
-func (q *raw) complete(ctx context.Context, items []item) ([]item, error) {
+// token, and how often the item was claimed, counted by the servers where its
+// node was not made with this claim. Items that somebody deleted meanwhile are
+// left out.
+func (q *raw) complete(ctx context.Context, p *plan) ([]item, error) {
+	if !p.claim {
+		return p.items, nil
+	}
 	token, err := q.marks[1].Zxid(ctx)
 	if err != nil {
 		return nil, err
 	}
 	var work sync.WaitGroup
-	errs := make([]error, len(items))
-	for i := range items {
-		it := &items[i]
+	errs := make([]error, len(p.items))
+	for i := range p.items {
+		it := &p.items[i]
 		it.token = token
+		if it.shared {
+			it.attempts = 1
+			continue
+		}
 		work.Go(func() {
 			stat, err := q.s.Exists(ctx, q.itemPath(*it))
 			if stat != nil {
@@ -101,7 +110,7 @@ func (q *raw) complete(ctx context.Context, items []item) ([]item, error) {
 	}
 	work.Wait()
 	gone := func(it item) bool { return it.attempts == 0 }
-	return slices.DeleteFunc(items, gone), errors.Join(errs...)
+	return slices.DeleteFunc(p.items, gone), errors.Join(errs...)
 }
 
 // ackOps take a claimed item out of the queue.

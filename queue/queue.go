@@ -36,6 +36,11 @@ type Options[T any] struct {
 	// priority 0 go first.
 	Priorities int
 
+	// Relaxed lets Take go on from a random place in a segment where another
+	// consumer got in its way, so that many consumers do not wait for each
+	// other at the head: see Q4 for the order that remains. Claims always do.
+	Relaxed bool
+
 	// Limit is how many items the queue may hold for Put to add more; zero
 	// means no limit. See Q9 for how exact it is.
 	Limit int
@@ -75,7 +80,7 @@ func New[T any](s *session.Session, path string, o Options[T]) *Queue[T] {
 		o.Codec = JSON[T]()
 	}
 	o.Priorities, o.Prefetch = max(o.Priorities, 1), max(o.Prefetch, 1)
-	return &Queue[T]{raw: newRaw(s, path, o.Priorities), dead: newRaw(s, znode.Join(path, "dead"), 1), opts: o}
+	return &Queue[T]{raw: newRaw(s, path, o.Priorities, o.Relaxed), dead: newRaw(s, znode.Join(path, "dead"), 1, false), opts: o}
 }
 
 // Dead returns the queue of dead letters: items claimed too often, rejected, or

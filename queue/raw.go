@@ -3,8 +3,10 @@ package queue
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/zkcoord/zkcoord/internal/once"
 	"github.com/zkcoord/zkcoord/internal/znode"
@@ -24,8 +26,10 @@ type raw struct {
 	fetchs *group[*fetchJob]
 	txns   *group[[]session.Op]
 
-	tails []*tail // by level; used by puts only
-	views []*view // by level; used by fetchs only
+	tails  []*tail // by level; used by puts only
+	takes  []*view // by level; used by fetchs only, as are
+	claims []*view
+	rand   *rand.Rand
 }
 
 // A putJob is items to be put at one level, in one transaction with also.
@@ -48,19 +52,22 @@ type item struct {
 	segment  segment
 	run      run // of this item alone
 	data     []byte
+	shared   bool  // it shared its node with others before
 	attempts int   // claims of it so far, the present one included
 	token    int64 // czxid of the claim
 }
 
-func newRaw(s *session.Session, path string, levels int) *raw {
+func newRaw(s *session.Session, path string, levels int, relaxed bool) *raw {
 	q := &raw{s: s, path: path}
 	q.open, q.close = context.WithCancelCause(context.Background())
+	q.rand = rand.New(rand.NewChaCha8([32]byte([]byte(s.NewID()))))
 	for i, kind := range []string{"put", "take", "txn"} {
 		q.marks[i] = once.NewMark(s, q.marksDir(), kind)
 	}
 	for level := range levels {
 		q.tails = append(q.tails, &tail{s: s, dir: q.levelDir(level)})
-		q.views = append(q.views, &view{s: s, dir: q.levelDir(level)})
+		q.takes = append(q.takes, &view{s: s, dir: q.levelDir(level), relaxed: relaxed, rand: q.rand})
+		q.claims = append(q.claims, &view{s: s, dir: q.levelDir(level), relaxed: true, rand: q.rand})
 	}
 	q.puts = &group[*putJob]{s: s, commit: q.commitPuts}
 	q.fetchs = &group[*fetchJob]{s: s, commit: q.commitFetches}
@@ -134,30 +141,48 @@ func (q *raw) commitFetches(ctx context.Context, calls []*call[*fetchJob]) {
 
 // fetch takes or claims up to n items of the first level that has any.
 func (q *raw) fetch(ctx context.Context, n int, claim bool) ([]item, error) {
-	for level, v := range q.views {
-		for {
-			entries, err := v.next(ctx, n)
-			if err != nil {
-				return nil, err
-			}
-			if len(entries) == 0 {
-				break
-			}
-			p := v.plan(level, entries, n, claim)
-			if _, err := q.marks[1].Do(ctx, p.ops...); err != nil {
-				if again, err := v.conflict(ctx, err); !again {
-					return nil, err
-				}
-				continue
-			}
-			p.done(v)
-			if claim {
-				return q.complete(ctx, p.items)
-			}
-			return p.items, nil
+	views := q.takes
+	if claim {
+		views = q.claims
+	}
+	for level, v := range views {
+		items, err := q.fetchFrom(ctx, v, level, n, claim)
+		if err != nil || len(items) > 0 {
+			return items, err
 		}
 	}
 	return nil, nil
+}
+
+func (q *raw) fetchFrom(ctx context.Context, v *view, level, n int, claim bool) ([]item, error) {
+	for conflicts := 0; ; conflicts++ {
+		entries, err := v.next(ctx, n)
+		if err != nil || len(entries) == 0 {
+			return nil, err
+		}
+		p := v.plan(level, entries, n, claim)
+		began := time.Now()
+		if _, err := q.marks[1].Do(ctx, p.ops...); err == nil {
+			p.done(v)
+			return q.complete(ctx, p)
+		} else if again, err := v.conflict(ctx, err); !again {
+			return nil, err
+		}
+		q.pause(ctx, time.Since(began), conflicts)
+	}
+}
+
+// pause lets consumers that get in each other's way spread in time: for some
+// round trips, the more conflicts the more. What all of them ask in vain slows
+// down the one that succeeds.
+func (q *raw) pause(ctx context.Context, roundTrip time.Duration, conflicts int) {
+	most := min(roundTrip, 50*time.Millisecond) << min(conflicts, 4)
+	timer := time.NewTimer(time.Duration(q.rand.Int64N(int64(most) + 1)))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
 }
 
 // commitTxns applies the transactions of calls in one. One that fails does not

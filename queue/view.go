@@ -3,6 +3,7 @@ package queue
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"slices"
 	"sync"
 
@@ -20,16 +21,23 @@ import (
 // fails, and the view lists anew. (Items that were given back may be missing:
 // they are seen in the next pass.)
 //
+// A relaxed view gives the order up for fewer conflicts: where others got in
+// its way it goes on from a random place in the segment, and does not list
+// anew. Every item of a segment is still served before the next segment.
+//
 // It is not safe for concurrent use.
 type view struct {
-	s   *session.Session
-	dir string
+	s       *session.Session
+	dir     string
+	relaxed bool
+	rand    *rand.Rand
 
 	pass    []segment // to be listed still in this pass over the segments
 	passing bool
 	worked  bool // something of the current segment was handed out
 	segment segment
 	entries []*entry // of the current segment, in order
+	start   int      // where in entries a relaxed view takes from
 }
 
 // An entry is a node that the view has seen.
@@ -61,10 +69,11 @@ func (v *view) next(ctx context.Context, n int) ([]*entry, error) {
 }
 
 // head returns the first free entries that make up n items, and whether all of
-// them were read.
+// them were read. Those before start come last.
 func (v *view) head(n int) (head []*entry, loaded bool) {
 	loaded = true
-	for _, e := range v.entries {
+	for i := range v.entries {
+		e := v.entries[(v.start+i)%len(v.entries)]
 		if n <= 0 {
 			break
 		}
@@ -150,7 +159,7 @@ func (v *view) list(ctx context.Context) error {
 		entries = append(entries, &entry{run: r})
 	}
 	slices.SortFunc(entries, func(a, b *entry) int { return compareRuns(a.run, b.run) })
-	v.entries = entries
+	v.entries, v.start = entries, 0
 	return nil
 }
 
@@ -197,7 +206,7 @@ func claimsOf(stat *zk.Stat) int { return int(stat.Cversion+stat.NumChildren) / 
 // may be left under another name.
 func (v *view) lost(ctx context.Context, e *entry) error {
 	v.remove(e)
-	if e.run.len() > 1 {
+	if e.run.len() > 1 && !v.relaxed {
 		return v.list(ctx)
 	}
 	return nil
@@ -206,6 +215,9 @@ func (v *view) lost(ctx context.Context, e *entry) error {
 func (v *view) remove(e *entry) {
 	if i := slices.Index(v.entries, e); i >= 0 {
 		v.entries = slices.Delete(v.entries, i, i+1)
+		if i < v.start {
+			v.start--
+		}
 	}
 }
 
@@ -224,6 +236,9 @@ func (v *view) conflict(ctx context.Context, err error) (bool, error) {
 		return false, err
 	}
 	e := v.entryOf(part.Path)
+	if v.relaxed && len(v.entries) > 0 {
+		v.start = v.rand.IntN(len(v.entries))
+	}
 	switch {
 	case e == nil:
 		return false, err

@@ -90,7 +90,7 @@ func (q *raw) listen(ctx context.Context) (watches []*session.Watch, err error) 
 			watches = nil
 		}
 	}()
-	for level := range q.views {
+	for level := range q.tails {
 		dir := q.levelDir(level)
 		names, err := q.listenChildren(ctx, &watches, dir)
 		if err != nil {
