@@ -234,7 +234,9 @@ func overlaps(h *history.History, j *Judge, envelope Envelope) {
 		before, held := last[hold.Begin.Object]
 		if held && hold.Begin.Index < before.Last() {
 			from, to := hold.Begin.Time, min(endTime(h, before), endTime(h, hold))
-			if outside.covers(from) {
+			if from == to && before.Lost() {
+				// On a virtual clock: told at the very instant of the next grant.
+			} else if outside.covers(from) {
 				exposed++
 				j.Exposed(to - from)
 			} else {
