@@ -156,10 +156,12 @@ func (c *Client) SessionState(id int64, state string, cause error) {
 }
 
 // Open opens a session of package session through the client's own link, and
-// records what becomes of it. Servers and Dial of opts are set; the caller closes
-// the session.
+// records what becomes of it. Dial of opts is set, and Servers if there are none;
+// the caller closes the session.
 func (c *Client) Open(ctx context.Context, opts session.Options) (*session.Session, error) {
-	opts.Servers, opts.Dial = c.env.Servers(), c.Dial
+	if opts.Dial = c.Dial; len(opts.Servers) == 0 {
+		opts.Servers = c.env.Servers()
+	}
 	s, err := session.Open(ctx, opts)
 	if err != nil {
 		return nil, err

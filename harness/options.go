@@ -12,9 +12,10 @@ import (
 
 // Options are what a run can choose. Only Ensemble is required.
 type Options struct {
-	// Ensemble starts what to run on, with that many nodes. The run closes it.
-	Ensemble func(ctx context.Context, nodes int) (ensemble.Ensemble, error)
-	Nodes    int           // zero is 3
+	// Ensemble starts what to run on: what the scenario asks for, with that many
+	// nodes. The run closes it.
+	Ensemble func(ctx context.Context, config ensemble.Config) (ensemble.Ensemble, error)
+	Nodes    int           // zero is what the scenario asks for
 	Seed     uint64        // of the plan and of each client's choices
 	Time     time.Duration // of the work under faults; zero is 20 s
 	Clients  int           // zero is what the scenario says
@@ -113,7 +114,7 @@ func (o Options) withDefaults(s Scenario) (Options, error) {
 	if o.Ensemble == nil {
 		return o, errors.New("harness: no ensemble to run on")
 	}
-	o.Nodes = orDefault(o.Nodes, 3)
+	o.Nodes = orDefault(o.Nodes, orDefault(s.Config.Nodes, 3))
 	o.Time = orDefault(o.Time, 20*time.Second)
 	o.Clients = orDefault(o.Clients, orDefault(s.Clients, 5))
 	o.CheckTime = orDefault(o.CheckTime, time.Minute)

@@ -28,7 +28,9 @@ func Run(ctx context.Context, s Scenario, o Options) (result *Result, err error)
 		return nil, err
 	}
 	start := time.Now()
-	ens, err := o.Ensemble(ctx, o.Nodes)
+	config := s.Config
+	config.Nodes = o.Nodes
+	ens, err := o.Ensemble(ctx, config)
 	if err != nil {
 		return nil, fmt.Errorf("harness: start the ensemble: %w", err)
 	}

@@ -157,7 +157,7 @@ func newToy() *toy {
 		Guards: []checker.Checker{checker.Contention(1), checker.Takeover(1), checker.Grants(10)},
 	}
 	ty.options = Options{
-		Ensemble: func(context.Context, int) (ensemble.Ensemble, error) { return ty.ens, nil },
+		Ensemble: func(context.Context, ensemble.Config) (ensemble.Ensemble, error) { return ty.ens, nil },
 		Time:     10 * time.Second, Seed: 7,
 		admin: func(context.Context, *Env) (admin, error) { return noAdmin{}, nil },
 	}
