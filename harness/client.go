@@ -198,6 +198,7 @@ func (c *Client) Belief(deadline time.Time) {
 // Hold is a grant that the program was told of and has not given up.
 type Hold struct {
 	c     *Client
+	grant context.Context
 	event history.Event
 	stop  func() bool
 
@@ -210,7 +211,7 @@ type Hold struct {
 // loss is recorded with its cause.
 func (c *Client) Hold(grant context.Context, e history.Event) *Hold {
 	e.Kind, e.Op = history.Hold, history.HoldBegin
-	h := &Hold{c: c, event: c.Record(e)}
+	h := &Hold{c: c, grant: grant, event: c.Record(e)}
 	c.mu.Lock()
 	c.holds[h] = struct{}{}
 	c.mu.Unlock()
@@ -222,6 +223,10 @@ func (c *Client) Hold(grant context.Context, e history.Event) *Hold {
 // whether the hold still stood as far as the program was told.
 func (h *Hold) End() bool {
 	h.stop()
+	if h.grant.Err() != nil { // the program may see it before AfterFunc's goroutine runs
+		h.end(history.HoldLost, context.Cause(h.grant))
+		return false
+	}
 	return h.end(history.HoldEnd, nil)
 }
 

@@ -1,0 +1,52 @@
+package scenarios
+
+import (
+	"flag"
+	"os"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/zkcoord/zkcoord/harness"
+	"github.com/zkcoord/zkcoord/harness/ensemble"
+	"github.com/zkcoord/zkcoord/harness/ensemble/kinds"
+	"github.com/zkcoord/zkcoord/harness/link"
+)
+
+var (
+	kind   = flag.String("ensemble", "container", "kind of ensemble to run on")
+	nodes  = flag.Int("nodes", 0, "nodes of the ensemble; 0 is what the scenario asks for")
+	seed   = flag.Uint64("seed", 1, "seed of the plan and of the clients' choices")
+	length = flag.Duration("time", 0, "length of the work under faults; 0 is each scenario's own")
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// options are those of the flags, with a length for where they give none.
+func options(t *testing.T, standard time.Duration) harness.Options {
+	t.Helper()
+	start, err := kinds.Starter(*kind, "", os.Stderr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if *length > 0 {
+		standard = *length
+	}
+	return harness.Options{
+		Ensemble: start, Nodes: *nodes, Seed: *seed, Time: standard,
+		Link: func(_ int, dial ensemble.DialFunc) harness.Link { return link.New(dial) },
+	}
+}
+
+// Covers L1, L2, S2.
+func TestIsolatedFollower(t *testing.T) {
+	result := harness.RunT(t, IsolatedFollower(), options(t, 30*time.Second))
+	t.Log(result.Summary())
+}
+
+func TestIsolatedFollowerKillsZKLock(t *testing.T) {
+	s := IsolatedFollower()
+	result := harness.RunMutant(t, s, s.Mutants[0], options(t, 30*time.Second))
+	t.Log(result.Summary())
+}
