@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/zkcoord/zkcoord/harness/checker"
 	"github.com/zkcoord/zkcoord/harness/history"
 )
 
@@ -54,14 +55,39 @@ func (r *run) progress(ctx context.Context) {
 	start := time.Now()
 	ticker := time.NewTicker(time.Second)
 	defer ticker.Stop()
+	var early early
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-			r.options.Progress(r.env.status(time.Since(start), r.options.Time))
+			early.look(ctx, r)
+			s := r.env.status(time.Since(start), r.options.Time)
+			s.Violations = early.violations
+			r.options.Progress(s)
 		}
 	}
+}
+
+// early looks for violations while the run goes on: a history that is cut short
+// can prove a violation but nothing else. It spends at most about a twentieth of
+// the time on it, so that the run stays what it is.
+type early struct {
+	next       time.Time
+	violations int
+}
+
+func (e *early) look(ctx context.Context, r *run) {
+	begun := time.Now()
+	if begun.Before(e.next) {
+		return
+	}
+	e.violations = 0
+	for _, one := range checker.Run(ctx, r.env.rec.History(), r.scenario.Checkers...) {
+		e.violations += one.Violations
+	}
+	now := time.Now()
+	e.next = now.Add(20 * now.Sub(begun))
 }
 
 func (e *Env) status(elapsed, length time.Duration) Status {

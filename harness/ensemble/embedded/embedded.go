@@ -25,8 +25,7 @@ import (
 type Options struct {
 	ensemble.Config // InitLimit, Extra, JVMFlags and LogDir mean nothing here
 
-	Seed uint64 // of session ids and of all that the model draws
-	TCP  bool   // listen on the loopback interface; so does a Config with a Port
+	TCP bool // listen on the loopback interface; so does a Config with a Port
 }
 
 // Ensemble is an ensemble of the harness that is a zktest.Ensemble. It is a Killer, a Pauser and a Partitioner.
@@ -52,7 +51,7 @@ func Start(o Options) (*Ensemble, error) {
 		return nil, err
 	}
 	zo := zktest.Options{
-		Servers: config.Nodes, Seed: o.Seed, TickTime: config.TickTime, SyncLimit: config.SyncLimit,
+		Servers: config.Nodes, Seed: config.Seed, TickTime: config.TickTime, SyncLimit: config.SyncLimit,
 		MaxClientConns: -1, TCP: o.TCP,
 	}
 	if config.Port != 0 {

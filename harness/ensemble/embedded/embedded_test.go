@@ -14,7 +14,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestContract(t *testing.T) {
 	t.Parallel()
-	e, err := Start(Options{Seed: 7})
+	e, err := Start(Options{Config: ensemble.Config{Seed: 7}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -23,7 +23,7 @@ func TestContract(t *testing.T) {
 
 func TestContractOverTCP(t *testing.T) {
 	t.Parallel()
-	e, err := Start(Options{Seed: 7, TCP: true})
+	e, err := Start(Options{TCP: true})
 	if err != nil {
 		t.Fatal(err)
 	}
