@@ -85,7 +85,7 @@ func (l *toyLock) acquire(ctx context.Context) (*toyGrant, error) {
 func (l *toyLock) release(g *toyGrant, cause error) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.holder != g {
+	if l.holder != g || cause != errRevoked && g.ctx.Err() != nil {
 		return Failed(errRevoked)
 	}
 	g.cancel(cause)

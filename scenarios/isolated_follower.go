@@ -10,6 +10,7 @@ import (
 	"github.com/zkcoord/zkcoord/harness"
 	"github.com/zkcoord/zkcoord/harness/checker"
 	"github.com/zkcoord/zkcoord/harness/ensemble"
+	"github.com/zkcoord/zkcoord/scenarios/peers"
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -37,12 +38,27 @@ func IsolatedFollower() harness.Scenario {
 			checker.IfExercised(checker.M10(checker.Envelope{}))),
 		Guards: []checker.Checker{checker.Takeover(1), checker.Contention(1), checker.Grants(3)},
 		Grace:  60 * time.Second,
+		// The libraries as they are, in programs that do what their manuals say.
 		Mutants: []harness.Mutant{{
 			Name:     "zk-lock",
-			Report:   "go-zookeeper zk.Lock, as it is: no library looks beyond the connection's state",
+			Report:   "go-zookeeper's zk.Lock trusts the connection's state",
 			Violates: []string{"M3"},
 			Workload: isolatedHolder(func(servers func(*harness.Client) []string) lockProgram {
 				return lockProgram{open: openZKLock(isolatedTimeout, servers)}
+			}),
+		}, {
+			Name:     "curator",
+			Report:   "Curator's InterProcessMutex trusts the connection's state",
+			Violates: []string{"M3"},
+			Workload: isolatedHolder(func(servers func(*harness.Client) []string) lockProgram {
+				return lockProgram{open: openPeer(peers.Curator, isolatedTimeout, servers)}
+			}),
+		}, {
+			Name:     "kazoo",
+			Report:   "kazoo's Lock trusts the connection's state",
+			Violates: []string{"M3"},
+			Workload: isolatedHolder(func(servers func(*harness.Client) []string) lockProgram {
+				return lockProgram{open: openPeer(peers.Kazoo, isolatedTimeout, servers)}
 			}),
 		}},
 	}

@@ -19,6 +19,7 @@ import (
 // All returns every scenario, in order of names.
 func All() []harness.Scenario {
 	return []harness.Scenario{
+		Interop(),
 		IsolatedFollower(),
 		LockSessionLoss(),
 	}

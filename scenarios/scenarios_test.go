@@ -12,6 +12,7 @@ import (
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 	"github.com/zkcoord/zkcoord/harness/ensemble/kinds"
 	"github.com/zkcoord/zkcoord/harness/link"
+	"github.com/zkcoord/zkcoord/scenarios/peers"
 )
 
 var (
@@ -21,7 +22,12 @@ var (
 	length = flag.Duration("time", 0, "length of the work under faults; 0 is each scenario's own")
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		peers.CleanUp()
+		os.Exit(code)
+	}))
+}
 
 // options are those of the flags, with a length for where they give none.
 func options(t *testing.T, standard time.Duration) harness.Options {
@@ -45,8 +51,35 @@ func TestIsolatedFollower(t *testing.T) {
 	t.Log(result.Summary())
 }
 
-func TestIsolatedFollowerKillsZKLock(t *testing.T) {
+// The libraries fail where zkcoord does not, on the same servers.
+func TestIsolatedFollowerKillsTheLibraries(t *testing.T) {
 	s := IsolatedFollower()
-	result := harness.RunMutant(t, s, s.Mutants[0], options(t, 30*time.Second))
+	for _, m := range s.Mutants {
+		t.Run(m.Name, func(t *testing.T) {
+			if m.Name != "zk-lock" {
+				needPeers(t)
+			}
+			result := harness.RunMutant(t, s, m, options(t, 20*time.Second))
+			t.Log(result.Summary())
+		})
+	}
+}
+
+// Covers L1, L2, L3.
+func TestInterop(t *testing.T) {
+	needPeers(t)
+	result := harness.RunT(t, Interop(), options(t, 8*time.Second))
 	t.Log(result.Summary())
+}
+
+// needPeers skips where other libraries are not installed, and fails if CI is set.
+func needPeers(t *testing.T) {
+	t.Helper()
+	for _, l := range []peers.Library{peers.Curator, peers.Kazoo} {
+		if err := l.Installed(); err != nil && os.Getenv("CI") != "" {
+			t.Fatal(err)
+		} else if err != nil {
+			t.Skip(err)
+		}
+	}
 }

@@ -24,7 +24,7 @@ type lease struct {
 	lastWrite  time.Time // when the last acknowledged quorum write was sent
 	roundTrip  time.Duration
 	lastActive time.Time // when the last answered packet was sent
-	steady     bool      // since the deadline passed, activity has not paused
+	steady     bool      // since the deadline last moved, activity has not paused and no write was held up
 	confirm    bool      // the deadline rests on the assumption for idle sessions
 	probation  probation
 
@@ -114,8 +114,18 @@ func (l *lease) reached(sent, answered time.Time) {
 	}
 }
 
-// write notes an acknowledged quorum write, after activity and reached were
-// told of it too, and moves the deadline.
+// attempt notes a quorum write that was answered, applied or not. One that was
+// sent while the lease stood and is answered when it no longer does shows a
+// lapse: whatever held it up may have held the reports up too, for longer
+// than is assumed for a session that was merely idle.
+func (l *lease) attempt(sent, answered time.Time) {
+	if sent.Before(l.deadline) && !answered.Before(l.deadline) {
+		l.steady = false
+	}
+}
+
+// write notes an acknowledged quorum write, after activity, reached and
+// attempt were told of it too, and moves the deadline.
 func (l *lease) write(sent, answered time.Time) {
 	if !l.connected {
 		return

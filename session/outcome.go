@@ -71,6 +71,9 @@ func Outcome(err error) Effect {
 	if req := (*RequestError)(nil); errors.As(err, &req) {
 		return req.Effect
 	}
+	if multi := (*MultiError)(nil); errors.As(err, &multi) {
+		return Failed
+	}
 	for _, refused := range refusals() {
 		if errors.Is(err, refused) {
 			return Failed

@@ -52,7 +52,7 @@ func (s *Session) watch(path string, children bool) *Watch {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.Err(); err != nil {
-		ch <- zk.Event{Type: zk.EventNotWatching, State: zk.StateDisconnected, Path: path, Err: err}
+		ch <- zk.Event{Type: zk.EventNotWatching, State: zk.StateDisconnected, Path: s.outer(path), Err: err}
 		close(ch)
 		return w
 	}

@@ -16,6 +16,7 @@ import (
 // A rawClient speaks the protocol with next to no cost of its own, one request
 // at a time or pipelined, so that a benchmark measures the server.
 type rawClient struct {
+	tb  testing.TB
 	nc  net.Conn
 	in  *bufio.Reader
 	buf []byte
@@ -25,18 +26,7 @@ type rawClient struct {
 
 func dialRaw(tb testing.TB, e *zktest.Ensemble, server int) *rawClient {
 	tb.Helper()
-	nc, err := e.DialContext(tb.Context(), "tcp", e.Servers()[server])
-	if err != nil {
-		tb.Fatal(err)
-	}
-	c := &rawClient{nc: nc, in: bufio.NewReader(nc)}
-	if _, err := nc.Write(wire.AppendFrame(nil, &wire.ConnectRequest{Timeout: 30000, Password: make([]byte, 16)})); err != nil {
-		tb.Fatal(err)
-	}
-	if c.buf, err = wire.ReadFrame(c.in, c.buf, 0); err != nil {
-		tb.Fatal(err)
-	}
-	return c
+	return dialRawTimeout(tb, e, server, 30000)
 }
 
 // call sends one request and waits for its reply.
@@ -140,4 +130,40 @@ func BenchmarkHundredThousandNodes(b *testing.B) {
 		c.nc.Close()
 		e.Close()
 	}
+}
+
+// dialRawTimeout opens a session with a timeout in milliseconds that nobody
+// pings.
+func dialRawTimeout(tb testing.TB, e *zktest.Ensemble, server int, ms int32) *rawClient {
+	tb.Helper()
+	nc, err := e.DialContext(tb.Context(), "tcp", e.Servers()[server])
+	if err != nil {
+		tb.Fatal(err)
+	}
+	c := &rawClient{tb: tb, nc: nc, in: bufio.NewReader(nc)}
+	if _, err := nc.Write(wire.AppendFrame(nil, &wire.ConnectRequest{Timeout: ms, Password: make([]byte, 16)})); err != nil {
+		tb.Fatal(err)
+	}
+	if c.buf, err = wire.ReadFrame(c.in, c.buf, 0); err != nil {
+		tb.Fatal(err)
+	}
+	return c
+}
+
+func (c *rawClient) create(path string, mode int32) {
+	c.tb.Helper()
+	h := c.call(wire.OpCreate, &wire.CreateRequest{Path: path, ACL: world, Mode: mode})
+	if h.Err != wire.OK {
+		c.tb.Fatalf("create %s: %v", path, h.Err)
+	}
+}
+
+// count returns the number of nodes below a path.
+func (c *rawClient) count(path string) int32 {
+	c.tb.Helper()
+	var n wire.Int32
+	if h := c.call(wire.OpGetAllChildrenNumber, &wire.Path{Path: path}, &n); h.Err != wire.OK {
+		c.tb.Fatalf("count %s: %v", path, h.Err)
+	}
+	return n.Value
 }

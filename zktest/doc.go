@@ -22,8 +22,8 @@
 //
 // The methods of an Ensemble break it: [Ensemble.Kill], [Ensemble.Pause],
 // [Ensemble.Cut], [Ensemble.Lag], [Ensemble.Inject], [Ensemble.Expire],
-// [Ensemble.ElectLeader], [Ensemble.DelayPings], [Ensemble.DelayLink]. Each
-// says what it models.
+// [Ensemble.ElectLeader], [Ensemble.DelayPings], [Ensemble.DelayLink],
+// [Ensemble.SetClockRate]. Each says what it models.
 //
 // # Guarantees
 //

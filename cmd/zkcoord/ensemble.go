@@ -12,6 +12,7 @@ import (
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 	"github.com/zkcoord/zkcoord/harness/ensemble/embedded"
 	"github.com/zkcoord/zkcoord/harness/ensemble/kinds"
+	"github.com/zkcoord/zkcoord/zktest"
 )
 
 // closeTime bounds the removal of an ensemble after an interrupt.
@@ -51,7 +52,7 @@ interrupted. The embedded one is up at once and forgets everything when it ends.
 func serving(kind, logs string, a *app) (func(context.Context, ensemble.Config) (ensemble.Ensemble, error), error) {
 	if kind == "embedded" {
 		return func(_ context.Context, config ensemble.Config) (ensemble.Ensemble, error) {
-			e, err := embedded.Start(embedded.Options{Config: config, TCP: true})
+			e, err := embedded.Start(embedded.Options{Config: config, Model: zktest.Options{TCP: true}})
 			if err != nil {
 				return nil, err
 			}

@@ -1,39 +1,37 @@
-// Package embedded makes an ensemble of the harness of package zktest: servers inside of the process, up in milliseconds,
-// without Java and without Docker.
+// Package embedded is a ZooKeeper ensemble inside the test's own process: package zktest behind the interface of package
+// ensemble. It starts in no time, needs nothing, and runs on the virtual clock of a testing/synctest bubble as well.
 //
-// # Guarantees
-//
-// Called in a synctest bubble, it runs on the bubble's clock.
-//
-// # Not guaranteed
-//
-// It is a model of ZooKeeper, as good as package zktest is. What a run shows on it, a run in containers has to confirm.
+// It is a model: what a run on it shows is to be believed of ZooKeeper as far as zktest is.
 package embedded
 
 import (
 	"context"
 	"fmt"
 	"net"
+	"slices"
 	"sync"
-	"time"
 
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// Options say what ensemble to start. The zero value is three servers in memory.
+// Options say what ensemble to start. Of Config, Nodes, TickTime, SyncLimit and Port mean something to it, and win over
+// Model; there is no zoo.cfg, no JVM and no log.
 type Options struct {
-	ensemble.Config // InitLimit, Extra, JVMFlags and LogDir mean nothing here
+	ensemble.Config
 
-	TCP bool // listen on the loopback interface; so does a Config with a Port
+	// Model is the rest: the seed, whether to listen on TCP, whether to step. A Port listens on TCP.
+	Model zktest.Options
 }
 
-// Ensemble is an ensemble of the harness that is a zktest.Ensemble. It is a Killer, a Pauser and a Partitioner.
+// Ensemble is an embedded ensemble. Besides ensemble.Ensemble it is a Killer, a Pauser and a Partitioner.
 type Ensemble struct {
-	*zktest.Ensemble
-	nodes int
+	// Model is what it is made of, with faults of its own: lag, lost replies, sessions that expire when told.
+	Model *zktest.Ensemble
 
 	mu     sync.Mutex
+	down   []bool
+	paused []bool
 	closed bool
 }
 
@@ -44,121 +42,123 @@ var (
 	_ ensemble.Partitioner = (*Ensemble)(nil)
 )
 
-// Start starts an ensemble. The caller closes it.
-func Start(o Options) (*Ensemble, error) {
-	config, err := o.Config.Complete()
+// Start starts an ensemble, which serves at once. The caller closes it, in the bubble that it was started in.
+func Start(opts Options) (*Ensemble, error) {
+	cfg, err := opts.Complete()
 	if err != nil {
 		return nil, err
 	}
-	zo := zktest.Options{
-		Servers: config.Nodes, Seed: config.Seed, TickTime: config.TickTime, SyncLimit: config.SyncLimit,
-		MaxClientConns: -1, TCP: o.TCP,
-	}
-	if config.Port != 0 {
-		for i := range config.Nodes {
-			zo.Listen = append(zo.Listen, fmt.Sprintf("127.0.0.1:%d", config.Port+i))
+	model := opts.Model
+	model.Servers, model.TickTime, model.SyncLimit = cfg.Nodes, cfg.TickTime, cfg.SyncLimit
+	model.MaxClientConns = -1
+	if cfg.Port != 0 {
+		model.Listen = nil
+		for i := range cfg.Nodes {
+			model.Listen = append(model.Listen, fmt.Sprintf("127.0.0.1:%d", cfg.Port+i))
 		}
 	}
-	z, err := zktest.New(zo)
+	m, err := zktest.New(model)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("embedded ensemble: %w", err)
 	}
-	return &Ensemble{Ensemble: z, nodes: config.Nodes}, nil
+	return &Ensemble{Model: m, down: make([]bool, cfg.Nodes), paused: make([]bool, cfg.Nodes)}, nil
 }
 
 // Kind is "embedded".
 func (e *Ensemble) Kind() string { return "embedded" }
 
-// DialContext connects to a server by its address.
+// Servers returns the addresses, which are real ones if the ensemble listens on TCP.
+func (e *Ensemble) Servers() []string { return e.Model.Servers() }
+
+// DialContext connects to the node of that address.
 func (e *Ensemble) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
-	if e.isClosed() {
-		return nil, ensemble.ErrClosed
+	if err := e.open(); err != nil {
+		return nil, err
 	}
-	return e.Ensemble.DialContext(ctx, network, address)
+	if !slices.Contains(e.Servers(), address) {
+		return nil, &net.OpError{Op: "dial", Net: network, Err: fmt.Errorf("%s is none of %v", address, e.Servers())}
+	}
+	return e.Model.DialContext(ctx, network, address)
 }
 
-// Ready waits until all servers that are not killed serve under one leader.
+// Ready waits for one quorum of all nodes that were not killed or paused.
 func (e *Ensemble) Ready(ctx context.Context) error {
-	for !e.Ensemble.Ready() {
-		if e.isClosed() {
-			return ensemble.ErrClosed
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("no quorum of the %d embedded servers: %w", e.nodes, context.Cause(ctx))
-		case <-time.After(5 * time.Millisecond):
-		}
+	if err := e.open(); err != nil {
+		return err
 	}
-	return e.open()
+	return ensemble.AwaitQuorum(ctx, e.DialContext, e.Servers(), e.running, nil)
 }
 
-// Leader returns the index of the server that leads a majority.
-func (e *Ensemble) Leader(context.Context) (int, error) {
+// Leader asks all nodes that run.
+func (e *Ensemble) Leader(ctx context.Context) (int, error) {
 	if err := e.open(); err != nil {
 		return 0, err
 	}
-	leader := e.Ensemble.Leader()
-	if leader < 0 {
-		return 0, ensemble.ErrNoLeader
-	}
-	return leader, nil
+	return ensemble.Newest(ensemble.Survey(ctx, e.DialContext, e.Servers(), e.running))
 }
 
-// Close stops the servers and closes all connections.
+// Close ends the ensemble and all that runs for it.
 func (e *Ensemble) Close(context.Context) error {
 	e.mu.Lock()
 	e.closed = true
 	e.mu.Unlock()
-	return e.Ensemble.Close()
+	return e.Model.Close()
 }
 
-func (e *Ensemble) isClosed() bool { return e.open() != nil }
-
-func (e *Ensemble) open() error {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.closed {
-		return ensemble.ErrClosed
-	}
-	return nil
-}
-
-// Kill ends a server without any shutdown.
-func (e *Ensemble) Kill(_ context.Context, node int) error { return e.fault(e.Ensemble.Kill, node) }
-
-// Start starts a server again, on its old data.
-func (e *Ensemble) Start(_ context.Context, node int) error { return e.fault(e.Ensemble.Start, node) }
-
-// Pause makes a server do nothing, without telling anybody.
-func (e *Ensemble) Pause(_ context.Context, node int) error { return e.fault(e.Ensemble.Pause, node) }
-
-// Resume lets it go on.
-func (e *Ensemble) Resume(_ context.Context, node int) error { return e.fault(e.Ensemble.Resume, node) }
-
-func (e *Ensemble) fault(apply func(int), node int) error {
-	if err := e.open(); err != nil {
-		return err
-	}
-	if node < 0 || node >= e.nodes {
-		return fmt.Errorf("embedded: no node %d of %d", node, e.nodes)
-	}
-	apply(node)
-	return nil
-}
-
-// Cut adds to the links that are cut.
-func (e *Ensemble) Cut(_ context.Context, links ...ensemble.Link) error {
-	if err := e.open(); err != nil {
-		return err
-	}
-	for _, l := range links {
-		if l.From == l.To || min(l.From, l.To) < 0 || max(l.From, l.To) >= e.nodes {
-			return fmt.Errorf("embedded: no link from node %d to node %d of %d", l.From, l.To, e.nodes)
+// Kill ends a node without warning.
+func (e *Ensemble) Kill(_ context.Context, node int) error {
+	return e.change("kill", node, func() {
+		if !e.down[node] {
+			e.Model.Kill(node)
 		}
-	}
+		e.down[node], e.paused[node] = true, false
+	})
+}
+
+// Start starts a killed node on what it had in its log.
+func (e *Ensemble) Start(_ context.Context, node int) error {
+	return e.change("start", node, func() {
+		if e.down[node] {
+			e.Model.Start(node)
+		}
+		e.down[node] = false
+	})
+}
+
+// Pause makes a node do nothing, with all its connections open.
+func (e *Ensemble) Pause(_ context.Context, node int) error {
+	return e.change("pause", node, func() {
+		if !e.down[node] && !e.paused[node] {
+			e.Model.Pause(node)
+			e.paused[node] = true
+		}
+	})
+}
+
+// Resume lets a paused node go on.
+func (e *Ensemble) Resume(_ context.Context, node int) error {
+	return e.change("resume", node, func() {
+		if e.paused[node] {
+			e.Model.Resume(node)
+			e.paused[node] = false
+		}
+	})
+}
+
+// Cut drops what the links carry.
+func (e *Ensemble) Cut(_ context.Context, links ...ensemble.Link) error {
+	n := len(e.Servers())
+	var all []zktest.Link
 	for _, l := range links {
-		e.Ensemble.Cut(zktest.Link(l))
+		if l.From < 0 || l.From >= n || l.To < 0 || l.To >= n || l.From == l.To {
+			return fmt.Errorf("cut %d->%d: no such link among %d nodes", l.From, l.To, n)
+		}
+		all = append(all, zktest.Link(l))
 	}
+	if err := e.open(); err != nil {
+		return err
+	}
+	e.Model.Cut(all...)
 	return nil
 }
 
@@ -167,6 +167,35 @@ func (e *Ensemble) Mend(context.Context) error {
 	if err := e.open(); err != nil {
 		return err
 	}
-	e.Ensemble.Mend()
+	e.Model.Mend()
+	return nil
+}
+
+// change runs a fault on one node. The model does it at once, so the mutex is held for no time.
+func (e *Ensemble) change(what string, node int, f func()) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if node < 0 || node >= len(e.down) {
+		return fmt.Errorf("%s node %d: the ensemble has %d nodes", what, node, len(e.down))
+	}
+	if e.closed {
+		return ensemble.ErrClosed
+	}
+	f()
+	return nil
+}
+
+func (e *Ensemble) running(node int) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return !e.down[node] && !e.paused[node]
+}
+
+func (e *Ensemble) open() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed {
+		return ensemble.ErrClosed
+	}
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/zkcoord/zkcoord/harness/ensemble/container"
 	"github.com/zkcoord/zkcoord/harness/ensemble/embedded"
 	"github.com/zkcoord/zkcoord/harness/ensemble/process"
+	"github.com/zkcoord/zkcoord/zktest"
 )
 
 // Names are the kinds that Starter knows.
@@ -23,7 +24,7 @@ func Starter(kind, logDir string, progress io.Writer) (func(context.Context, ens
 	switch kind {
 	case "embedded":
 		return func(_ context.Context, config ensemble.Config) (ensemble.Ensemble, error) {
-			return started(embedded.Start(embedded.Options{Config: config}))
+			return started(embedded.Start(embedded.Options{Config: config, Model: zktest.Options{Seed: config.Seed}}))
 		}, nil
 	case "container":
 		return func(ctx context.Context, config ensemble.Config) (ensemble.Ensemble, error) {

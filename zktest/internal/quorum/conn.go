@@ -63,7 +63,7 @@ func (c *Cluster) Connect(server int, ip string, sink Sink) *Conn {
 	}
 	c.conns++
 	conn := &Conn{
-		s: s, id: c.conns, ip: ip, sink: sink, lastRead: c.now,
+		s: s, id: c.conns, ip: ip, sink: sink, lastRead: s.now(),
 		auth: []wire.ID{{Scheme: "ip", ID: ip}},
 	}
 	s.conns[conn.id] = conn
@@ -113,7 +113,7 @@ func (c *Conn) Hangup() {
 
 // wake lets the frames that wait be processed by the next Run.
 func (c *Conn) wake() {
-	if len(c.out) > 0 && c.outHold <= c.s.c.now {
+	if len(c.out) > 0 && c.outHold <= c.s.now() {
 		out := c.out
 		c.out = nil
 		for _, frame := range out {
@@ -141,7 +141,7 @@ func (c *Conn) release() (at time.Duration, ok bool) {
 func (c *Conn) process() {
 	c.queued = false
 	for len(c.in) > 0 && c.state != closed && c.state != handshaking &&
-		!c.s.paused && c.inHold <= c.s.c.now {
+		!c.s.paused && c.inHold <= c.s.now() {
 		frame := c.in[0]
 		rule, hold := c.s.c.match(c, frame)
 		if hold {
@@ -158,7 +158,7 @@ func (c *Conn) process() {
 
 // handle takes one frame.
 func (c *Conn) handle(frame []byte, rule *Rule) {
-	c.lastRead = c.s.c.now
+	c.lastRead = c.s.now()
 	c.received++
 	c.s.received++
 	if c.word != "" {
@@ -225,7 +225,7 @@ func (c *Conn) handshake(frame []byte) {
 		c.own(s.nextSID)
 		s.nextSID++
 		if s.term != nil {
-			s.term.sessions.track(c.session, c.timeout, s.c.now)
+			s.term.sessions.track(c.session, c.timeout, s.now())
 		}
 		s.submit(&request{conn: c, session: c.session, op: wire.OpCreateSession, body: timeoutBody(c.timeout)})
 		return
@@ -238,7 +238,7 @@ func (c *Conn) handshake(frame []byte) {
 	case string(req.Password) != string(password(req.SessionID)):
 		c.established(false)
 	case s.term != nil:
-		valid := s.term.sessions.touch(c.session, c.timeout, s.c.now)
+		valid := s.term.sessions.touch(c.session, c.timeout, s.now())
 		s.term.sessions.setOwner(c.session, self)
 		c.established(valid)
 	default:
@@ -329,7 +329,7 @@ func (c *Conn) reply(r *request, h *wire.ReplyHeader, body wire.Record) {
 			c.shut()
 			return
 		case DelayReply:
-			c.outHold = max(c.outHold, c.s.c.now+r.rule.Delay)
+			c.outHold = max(c.outHold, c.s.now()+r.rule.Delay)
 		}
 	}
 	c.buf = wire.AppendFrame(c.buf[:0], h, body)
@@ -341,7 +341,7 @@ func (c *Conn) transmit(frame []byte) {
 	if c.state == closed {
 		return
 	}
-	if len(c.out) > 0 || c.outHold > c.s.c.now {
+	if len(c.out) > 0 || c.outHold > c.s.now() {
 		c.out = append(c.out, append([]byte(nil), frame...))
 		c.s.hold(c)
 		return
@@ -382,13 +382,13 @@ func (c *Conn) drop() {
 // closeIdle closes the connections on which nothing came for longer than the
 // timeout of their session, rounded up.
 func (s *server) closeIdle() {
-	s.nextIdle = s.c.now + idleEvery
+	s.nextIdle = s.now() + idleEvery
 	for _, conn := range s.ordered() {
 		limit := sessionless
 		if conn.session != 0 {
 			limit = millis(conn.timeout)
 		}
-		if (conn.lastRead+limit)/idleEvery*idleEvery+idleEvery <= s.c.now {
+		if (conn.lastRead+limit)/idleEvery*idleEvery+idleEvery <= s.now() {
 			conn.shut()
 		}
 	}

@@ -121,7 +121,7 @@ func (s *server) mntr(b *strings.Builder) {
 	line("ephemerals_count", n.Ephemerals)
 	line("approximate_data_size", n.Bytes)
 	line("global_sessions", n.Sessions)
-	line("uptime", int64(s.c.now/time.Millisecond))
+	line("uptime", int64(s.now()/time.Millisecond))
 	if s.term != nil && s.c.cfg.Servers > 1 {
 		following := 0
 		for _, p := range s.term.peers {
