@@ -2,10 +2,12 @@ package harness
 
 import (
 	"context"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/zkcoord/zkcoord/harness/checker"
+	"github.com/zkcoord/zkcoord/harness/ensemble"
 	"github.com/zkcoord/zkcoord/harness/history"
 )
 
@@ -25,6 +27,9 @@ func (r *run) watch(ctx context.Context) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var group sync.WaitGroup
 	group.Go(func() { r.env.recordStalls(ctx) })
+	if r.options.Store != nil {
+		group.Go(func() { r.env.recordRoles(ctx) })
+	}
 	if r.options.Progress != nil {
 		group.Go(func() { r.progress(ctx) })
 	}
@@ -49,6 +54,47 @@ func (e *Env) recordStalls(ctx context.Context) {
 			last = now
 		}
 	}
+}
+
+// roleTick is how often servers are asked what they do.
+const roleTick = 250 * time.Millisecond
+
+// recordRoles records what each server does, whenever that changes.
+func (e *Env) recordRoles(ctx context.Context) {
+	ticker := time.NewTicker(roleTick)
+	defer ticker.Stop()
+	roles := make([]string, len(e.Servers()))
+	for {
+		bounded, cancel := context.WithTimeout(ctx, 2*roleTick)
+		all := ensemble.Survey(bounded, e.Dial, e.Servers(), func(int) bool { return true })
+		cancel()
+		for node, s := range all {
+			if role := roleOf(s); ctx.Err() == nil && role != roles[node] {
+				roles[node] = role
+				e.rec.Record(history.Event{Kind: history.Fact, Op: history.FactRole, Object: e.Servers()[node],
+					Round: int32(node), Result: role, Client: history.Nobody, Process: history.Nobody})
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+	}
+}
+
+// roleOf tells a server that answers without a quorum from one that says nothing
+// and one that is not there.
+func roleOf(s ensemble.Status) string {
+	switch {
+	case s.Serves():
+		return s.Mode
+	case strings.Contains(s.Mode, "not currently serving"):
+		return "looking"
+	case strings.Contains(s.Mode, context.DeadlineExceeded.Error()):
+		return "silent"
+	}
+	return "down"
 }
 
 func (r *run) progress(ctx context.Context) {

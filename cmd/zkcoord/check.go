@@ -16,7 +16,7 @@ import (
 )
 
 func (a *app) checkCommand() *cobra.Command {
-	var scenario string
+	var scenario, page string
 	c := &cobra.Command{
 		Use:   "check HISTORY",
 		Short: "Judge a stored history again",
@@ -25,17 +25,23 @@ directory of a run.
 
 Exit codes: 0 valid, 1 invalid, 2 unknown or not exercised, 3 it could not be read.`,
 		Example: `  zkcoord check store/latest
-  zkcoord check store/lock-session-loss/latest/history.jsonl`,
+  zkcoord check store/lock-session-loss/latest/history.jsonl --report again.html`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			r, err := judged(c, args[0], scenario)
 			if err != nil {
 				return err
 			}
+			if page != "" {
+				if err := writeReport(page, r); err != nil {
+					return err
+				}
+			}
 			return a.tell(r, "")
 		},
 	}
 	c.Flags().StringVar(&scenario, "scenario", "", "judge by this scenario instead of the history's own")
+	c.Flags().StringVar(&page, "report", "", "write a report.html to this file")
 	_ = c.RegisterFlagCompletionFunc("scenario", scenarioNames)
 	return c
 }
@@ -92,4 +98,12 @@ func storedRun(path string) (*harness.Result, error) {
 	}
 	r.Plan = plan
 	return r, nil
+}
+
+func writeReport(path string, r *harness.Result) error {
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(report.WriteHTML(f, r), f.Close())
 }

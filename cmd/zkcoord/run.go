@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -305,7 +306,7 @@ func (a *app) tell(r *harness.Result, dir string) error {
 	}
 	fmt.Fprint(a.out, text)
 	if dir != "" {
-		fmt.Fprintf(a.out, "stored in %s\n", dir)
+		fmt.Fprintf(a.out, "report: %s\n", filepath.Join(dir, report.HTMLFile))
 	}
 	return codeOf(r.Verdict)
 }

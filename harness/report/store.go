@@ -74,6 +74,7 @@ func (s *Store) Save(r *harness.Result) error {
 		}
 		put(SummaryFile, asText(r.Summary()))
 		put(JUnitFile, junit(r))
+		put(HTMLFile, func(w io.Writer) error { return WriteHTML(w, r) })
 		put(ResultFile, asJSON(NewDocument(r, "")))
 	}
 	return errors.Join(errs...)
