@@ -57,6 +57,7 @@ type Status struct {
 	OK, Fail, Info   int
 	Faults, Standing int // injected so far, and not healed yet
 	Holds, Lost      int // grants told of, and how many of them were lost
+	Violations       int // found so far; what is not violated yet may be
 }
 
 // Result is all that is known of a run.

@@ -29,7 +29,7 @@ func Run(ctx context.Context, s Scenario, o Options) (result *Result, err error)
 	}
 	start := time.Now()
 	config := s.Config
-	config.Nodes = o.Nodes
+	config.Nodes, config.Seed = o.Nodes, o.Seed
 	ens, err := o.Ensemble(ctx, config)
 	if err != nil {
 		return nil, fmt.Errorf("harness: start the ensemble: %w", err)
