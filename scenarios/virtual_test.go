@@ -26,7 +26,7 @@ func virtually(t *testing.T, s harness.Scenario, seed uint64, length time.Durati
 	synctest.Test(t, func(t *testing.T) {
 		var err error
 		result, err = harness.Run(t.Context(), s, harness.Options{
-			Seed: seed, Time: length,
+			Seed: seed, Time: length, Faults: some(s.Faults, seed),
 			Ensemble: func(_ context.Context, config ensemble.Config) (ensemble.Ensemble, error) {
 				return embedded.Start(embedded.Options{Config: config, Model: zktest.Options{Seed: seed}})
 			},
@@ -39,9 +39,23 @@ func virtually(t *testing.T, s harness.Scenario, seed uint64, length time.Durati
 	return result
 }
 
+// some are a few of the faults, others for each seed, so that each of them is
+// tried several times in one run.
+func some(faults []harness.Fault, seed uint64) []string {
+	const few = 3
+	if len(faults) <= few {
+		return nil
+	}
+	var names []string
+	for i := range uint64(few) {
+		names = append(names, faults[(seed*few+i)%uint64(len(faults))].Name())
+	}
+	return names
+}
+
 // virtual are the scenarios that need no real servers.
 func virtual() []harness.Scenario {
-	return []harness.Scenario{IsolatedFollower(), IsolatedLeader(), LockSessionLoss()}
+	return []harness.Scenario{IsolatedFollower(), IsolatedLeader(), LockFaults(), LockSessionLoss()}
 }
 
 func TestScenariosInVirtualTime(t *testing.T) {
