@@ -24,6 +24,7 @@ type Hold struct {
 	ctx     context.Context
 	cancel  context.CancelCauseFunc
 	granted bool
+	since   time.Time
 	watched bool // the node is watched: the hold has lasted a while
 }
 
@@ -31,7 +32,7 @@ type Hold struct {
 // from another on the same path. Until End is called the session sends
 // heartbeats.
 func (s *Session) Hold(node Node) *Hold {
-	h := &Hold{s: s, node: node}
+	h := &Hold{s: s, node: node, since: time.Now()}
 	h.ctx, h.cancel = context.WithCancelCause(context.Background())
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -99,12 +100,15 @@ func (h *Hold) Deadline() time.Time {
 	return h.s.lease.deadline
 }
 
-// End ends the hold with the given cause. It does not delete the node: end
-// the hold first, so that the program knows before anybody else can have it.
-func (h *Hold) End(cause error) {
+// End ends the hold with the given cause, and reports whether it had not
+// ended before. It does not delete the node: end the hold first, so that the
+// program knows before anybody else can have it.
+func (h *Hold) End(cause error) bool {
 	h.s.mu.Lock()
 	defer h.s.mu.Unlock()
+	going := h.ctx.Err() == nil
 	h.s.endHoldLocked(h, cause)
+	return going
 }
 
 func (s *Session) endHoldLocked(h *Hold, cause error) {
@@ -207,7 +211,7 @@ func (s *Session) tendLocked(now time.Time) (next time.Time) {
 		if !s.opts.UnsafeHoldUntilLost {
 			s.work.Go(s.current.ping)
 		}
-		s.watchHoldsLocked()
+		s.watchHoldsLocked(now.Add(-interval))
 	}
 	next = s.lastPing.Add(interval)
 	if s.beating || s.opts.UnsafeHoldUntilLost {
@@ -259,12 +263,12 @@ func (s *Session) heartbeatLocked() {
 	})
 }
 
-// watchHoldsLocked watches the nodes of holds that have lasted a while, so
+// watchHoldsLocked watches the nodes of holds that began before since, so
 // that a deletion by somebody else is told at once and not only by the next
 // heartbeat. A short hold does not pay for the request.
-func (s *Session) watchHoldsLocked() {
+func (s *Session) watchHoldsLocked(since time.Time) {
 	for h := range s.holds {
-		if !h.granted || h.watched {
+		if h.watched || h.since.After(since) {
 			continue
 		}
 		h.watched = true

@@ -58,7 +58,13 @@ func (c *creation) begin() chan struct{} {
 //
 // It is Wait that binds the creation to a context.
 func (s *Session) StartProtected(dir, kind string, data []byte, mode Mode) *Creation {
-	prefix := s.NewID() + "-" + kind + "-"
+	return s.StartSuffixed(dir, kind+"-", data, mode)
+}
+
+// StartSuffixed is StartProtected for names that end, before the number, as
+// those of another library do: <id>-<suffix><number>.
+func (s *Session) StartSuffixed(dir, suffix string, data []byte, mode Mode) *Creation {
+	prefix := s.NewID() + "-" + suffix
 	c := &Creation{s: s, prefix: prefix, sent: make(chan struct{}), done: make(chan struct{})}
 	if err := s.check("create", znode.Join(dir, prefix), len(data)); err != nil {
 		return c.failed(err)
@@ -117,11 +123,12 @@ func (c *Creation) Wait(ctx context.Context) (Node, error) {
 
 // Abandon gives the creation up: if the node was or will be made, it is deleted.
 func (c *Creation) Abandon() {
-	c.s.Cleanup(func(ctx context.Context) {
+	c.s.Cleanup(func(ctx context.Context) error {
 		<-c.done // ends with the session at the latest
-		if c.err == nil {
-			c.s.Remove(ctx, c.node)
+		if c.err != nil {
+			return nil
 		}
+		return c.s.Remove(ctx, c.node)
 	})
 }
 
@@ -235,15 +242,19 @@ func (s *Session) isThere(ctx context.Context, n Node) (bool, error) {
 // the session: for what must be undone although the caller's context has
 // ended. There is no other bound, since what f gives up would stay for as long
 // as the session lives. Close waits for f, a third of the session timeout at
-// most, before it closes the session. On a session that is over f is not run.
-func (s *Session) Cleanup(f func(ctx context.Context)) {
+// most, before it closes the session. The channel gets what f returned, or why
+// the session is over if f could not be run.
+func (s *Session) Cleanup(f func(ctx context.Context) error) <-chan error {
+	done := make(chan error, 1)
 	s.cleaningUp(1)
 	if !s.spawn(func() {
 		defer s.cleaningUp(-1)
-		f(s.life)
+		done <- f(s.life)
 	}) {
 		s.cleaningUp(-1)
+		done <- s.Err()
 	}
+	return done
 }
 
 func (s *Session) cleaningUp(n int) {

@@ -230,7 +230,7 @@ func TestCleanupOnAnEndedSessionIsNotRun(t *testing.T) {
 	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
 		s := open(t, on(e))
 		must(t, s.Close())
-		s.Cleanup(func(context.Context) { t.Error("run") })
+		s.Cleanup(func(context.Context) error { t.Error("run"); return nil })
 		synctest.Wait()
 	})
 }
@@ -242,7 +242,11 @@ func TestCloseWaitsForCleanUpWithABound(t *testing.T) {
 			s := open(t, on(e))
 			bound := s.Timeout() / 3
 			finished := false
-			s.Cleanup(func(ctx context.Context) { finished = sleep(ctx, took) == nil })
+			s.Cleanup(func(ctx context.Context) error {
+				err := sleep(ctx, took)
+				finished = err == nil
+				return err
+			})
 			start := time.Now()
 			must(t, s.Close())
 			if d := time.Since(start); d > bound || finished != (took < bound) || d < min(took, bound) {

@@ -1,0 +1,68 @@
+#!/bin/bash
+# Starts one ZooKeeper server from the environment, with the variables of the official image: ZOO_MY_ID, ZOO_SERVERS,
+# ZOO_TICK_TIME, ZOO_INIT_LIMIT, ZOO_SYNC_LIMIT, ZOO_MAX_CLIENT_CNXNS, ZOO_STANDALONE_ENABLED, ZOO_ADMINSERVER_ENABLED,
+# ZOO_AUTOPURGE_PURGEINTERVAL, ZOO_AUTOPURGE_SNAPRETAINCOUNT, ZOO_4LW_COMMANDS_WHITELIST, ZOO_CFG_EXTRA, ZOO_DATA_DIR,
+# ZOO_DATA_LOG_DIR, ZK_SERVER_HEAP, JVMFLAGS. It works on the official image and on Debian's packages. The server is
+# process 1, so a signal to the container is a signal to it.
+set -euo pipefail
+
+# Any other command is run as it is: docker run --rm -it IMAGE bash.
+if [[ $# -gt 0 ]]; then exec "$@"; fi
+
+conf=/tmp/zk-conf
+data=${ZOO_DATA_DIR:-/data}
+log=${ZOO_DATA_LOG_DIR:-/datalog}
+mkdir -p "$conf" "$data" "$log"
+
+{
+  echo "dataDir=$data"
+  echo "dataLogDir=$log"
+  echo "tickTime=${ZOO_TICK_TIME:-2000}"
+  echo "initLimit=${ZOO_INIT_LIMIT:-5}"
+  echo "syncLimit=${ZOO_SYNC_LIMIT:-2}"
+  echo "maxClientCnxns=${ZOO_MAX_CLIENT_CNXNS:-60}"
+  echo "standaloneEnabled=${ZOO_STANDALONE_ENABLED:-true}"
+  echo "admin.enableServer=${ZOO_ADMINSERVER_ENABLED:-true}"
+  echo "autopurge.purgeInterval=${ZOO_AUTOPURGE_PURGEINTERVAL:-0}"
+  echo "autopurge.snapRetainCount=${ZOO_AUTOPURGE_SNAPRETAINCOUNT:-3}"
+  [[ -z ${ZOO_4LW_COMMANDS_WHITELIST:-} ]] || echo "4lw.commands.whitelist=$ZOO_4LW_COMMANDS_WHITELIST"
+  # Both lists are words: neither an address nor a setting holds a space.
+  for setting in ${ZOO_CFG_EXTRA:-} ${ZOO_SERVERS:-server.1=localhost:2888:3888;2181}; do echo "$setting"; done
+} > "$conf/zoo.cfg"
+
+echo "${ZOO_MY_ID:-1}" > "$data/myid"
+
+# 3.8 of Debian logs through log4j 1.2, the official image through logback. Each ignores the other's file.
+cat > "$conf/log4j.properties" <<'LOG4J'
+log4j.rootLogger=INFO, out
+log4j.appender.out=org.apache.log4j.ConsoleAppender
+log4j.appender.out.layout=org.apache.log4j.PatternLayout
+log4j.appender.out.layout.ConversionPattern=%d{ISO8601} %-5p [%t:%c{1}] %m%n
+LOG4J
+cat > "$conf/logback.xml" <<'LOGBACK'
+<configuration>
+  <appender name="out" class="ch.qos.logback.core.ConsoleAppender">
+    <encoder><pattern>%d{ISO8601} %-5p [%t:%logger{0}] %m%n</pattern></encoder>
+  </appender>
+  <root level="INFO"><appender-ref ref="out"/></root>
+</configuration>
+LOGBACK
+
+if home=$(command -v zkServer.sh) && [[ -d $(dirname "$home")/../lib ]]; then
+  classpath="$(dirname "$home")/../lib/*"
+else
+  jars=/usr/share/java
+  classpath=$jars/zookeeper.jar:$jars/zookeeper-jute.jar:$jars/slf4j-api.jar:$jars/slf4j-log4j12.jar:$jars/log4j-1.2.jar
+  classpath+=:$jars/netty-all.jar:$jars/metrics-core.jar:$jars/snappy-java.jar:$jars/commons-cli.jar
+fi
+
+# The server needs no root; iptables does, and is run beside it with docker exec. A node that comes back may have a new
+# address, so the JVM must not remember the old one.
+run=()
+if [[ $(id -u) == 0 ]]; then
+  chown -R 1000:1000 "$data" "$log" "$conf"
+  run=(setpriv --reuid=1000 --regid=1000 --clear-groups)
+fi
+# shellcheck disable=SC2086 # JVMFLAGS is a list of words.
+exec "${run[@]}" java -Xmx"${ZK_SERVER_HEAP:-1000}m" -Dsun.net.inetaddr.ttl=0 -Dsun.net.inetaddr.negative.ttl=0 \
+  ${JVMFLAGS:-} -cp "$conf:$classpath" org.apache.zookeeper.server.quorum.QuorumPeerMain "$conf/zoo.cfg"

@@ -1,0 +1,205 @@
+package checker
+
+import (
+	"context"
+	"fmt"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/zkcoord/zkcoord/harness/history"
+)
+
+// Checker judges the properties it names. Check must not change h and returns one
+// result for each property; it should end soon after ctx does.
+type Checker interface {
+	Properties() []Property
+	Check(ctx context.Context, h *history.History) []Result
+}
+
+// New makes a Checker of one property from a function that tells a [Judge] what
+// it sees. If the function says nothing at all the verdict is NotExercised.
+func New(id, claim string, check func(h *history.History, j *Judge)) Checker {
+	return single{Property{id, claim}, func(_ context.Context, h *history.History, j *Judge) { check(h, j) }}
+}
+
+type single struct {
+	property Property
+	check    func(ctx context.Context, h *history.History, j *Judge)
+}
+
+func (s single) Properties() []Property { return []Property{s.property} }
+
+func (s single) Check(ctx context.Context, h *history.History) []Result {
+	j := &Judge{r: Result{Property: s.property}}
+	s.check(ctx, h, j)
+	return []Result{j.result()}
+}
+
+// Judge collects what a checking function sees of one property.
+type Judge struct {
+	r       Result
+	idle    string
+	unknown string
+}
+
+// Saw counts n things that could have violated the property.
+func (j *Judge) Saw(n int) { j.r.Checked += n }
+
+// Violation tells of a violation. The first is kept with its events; a checker
+// that goes through a history in order thereby reports the earliest.
+func (j *Judge) Violation(events []history.Event, format string, args ...any) {
+	j.r.Violations++
+	if j.r.Violations == 1 {
+		j.r.Reason = fmt.Sprintf(format, args...)
+		j.r.Events = events
+	}
+}
+
+// Exposed counts a time for which the property did not hold outside the envelope.
+func (j *Judge) Exposed(d time.Duration) { j.r.Exposure += d }
+
+// Idle says why nothing was seen, for the verdict NotExercised.
+func (j *Judge) Idle(format string, args ...any) { j.idle = fmt.Sprintf(format, args...) }
+
+// Unknown says why nothing can be concluded unless a violation was seen.
+func (j *Judge) Unknown(format string, args ...any) { j.unknown = fmt.Sprintf(format, args...) }
+
+// Note is the reason shown with a Valid verdict: what was measured.
+func (j *Judge) Note(format string, args ...any) {
+	if j.r.Violations == 0 {
+		j.r.Reason = fmt.Sprintf(format, args...)
+	}
+}
+
+func (j *Judge) result() Result {
+	r := j.r
+	switch {
+	case r.Violations > 0:
+		r.Verdict = Invalid
+	case j.unknown != "":
+		r.Verdict, r.Reason = Unknown, j.unknown
+	case r.Checked == 0:
+		r.Verdict, r.Reason = NotExercised, j.idle
+		if r.Reason == "" {
+			r.Reason = "nothing happened that could have violated it"
+		}
+	default:
+		r.Verdict = Valid
+	}
+	return r
+}
+
+// IfExercised marks the properties of c as optional: when a run gives them no
+// occasion they are reported as not exercised, and the run can still pass.
+func IfExercised(c Checker) Checker { return optional{c} }
+
+type optional struct{ Checker }
+
+func (o optional) Check(ctx context.Context, h *history.History) []Result {
+	results := o.Checker.Check(ctx, h)
+	for i := range results {
+		results[i].Optional = true
+	}
+	return results
+}
+
+// All combines checkers into one that judges what each of them judges.
+func All(checkers ...Checker) Checker { return group(checkers) }
+
+type group []Checker
+
+func (g group) Properties() []Property {
+	var all []Property
+	for _, c := range g {
+		all = append(all, c.Properties()...)
+	}
+	return all
+}
+
+func (g group) Check(ctx context.Context, h *history.History) []Result {
+	return Run(ctx, h, g...)
+}
+
+// Run applies each checker and returns one result for each of their properties,
+// in order. A checker that panics, that does not end before ctx does, or that
+// leaves a property out yields Unknown for it. A history that was cut short can
+// prove a violation but nothing else: what is not Invalid becomes Unknown.
+func Run(ctx context.Context, h *history.History, checkers ...Checker) []Result {
+	var all []Result
+	for _, c := range checkers {
+		if g, ok := c.(group); ok {
+			all = append(all, Run(ctx, h, g...)...)
+			continue
+		}
+		all = append(all, complete(c.Properties(), guarded(ctx, h, c))...)
+	}
+	for i := range all {
+		if r := &all[i]; r.Verdict != Invalid && !h.Complete() {
+			r.Verdict, r.Reason = Unknown, "the history was cut short"
+		}
+	}
+	return all
+}
+
+// guarded runs one checker. If ctx ends first the checker's goroutine is left
+// behind until the checker returns: there is no way to stop it.
+func guarded(ctx context.Context, h *history.History, c Checker) []Result {
+	done := make(chan []Result, 1)
+	go func() {
+		defer func() {
+			if p := recover(); p != nil {
+				done <- allUnknown(c, fmt.Sprintf("the checker panicked: %v%s", p, site(debug.Stack())))
+			}
+		}()
+		if _, err := h.Operations(); err != nil {
+			done <- allUnknown(c, err.Error())
+			return
+		}
+		done <- c.Check(ctx, h)
+	}()
+	select {
+	case results := <-done:
+		return results
+	case <-ctx.Done():
+		return allUnknown(c, fmt.Sprintf("the checker did not end in time: %v", context.Cause(ctx)))
+	}
+}
+
+// site is the place of the panic in a stack trace: the line below the frame of
+// panic itself.
+func site(stack []byte) string {
+	_, below, found := strings.Cut(string(stack), "panic(")
+	if !found {
+		return ""
+	}
+	lines := strings.SplitN(below, "\n", 5)
+	if len(lines) < 4 {
+		return ""
+	}
+	place, _, _ := strings.Cut(strings.TrimSpace(lines[3]), " +0x")
+	return " at " + place[strings.LastIndexByte(place, '/')+1:]
+}
+
+func allUnknown(c Checker, reason string) []Result {
+	var all []Result
+	for _, p := range c.Properties() {
+		all = append(all, Result{Property: p, Reason: reason})
+	}
+	return all
+}
+
+// complete returns one result for each property, Unknown where there is none.
+func complete(properties []Property, results []Result) []Result {
+	all := make([]Result, 0, len(properties))
+	for _, p := range properties {
+		r := Result{Property: p, Reason: "the checker said nothing about it"}
+		for _, given := range results {
+			if given.ID == p.ID {
+				r = given
+			}
+		}
+		all = append(all, r)
+	}
+	return all
+}

@@ -1,0 +1,118 @@
+package checker
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/zkcoord/zkcoord/harness/history"
+)
+
+func end() history.Event {
+	return history.Event{Kind: history.Phase, Op: history.PhaseEnd, Client: history.Nobody, Process: history.Nobody}
+}
+
+func valid(id string) Checker {
+	return New(id, "", func(_ *history.History, j *Judge) { j.Saw(1) })
+}
+
+func TestZeroVerdictIsUnknownAndOnlyValidPasses(t *testing.T) {
+	var v Verdict
+	if v != Unknown || Unknown.Passed() || NotExercised.Passed() || Invalid.Passed() || !Valid.Passed() {
+		t.Error("a verdict other than Valid passes")
+	}
+}
+
+func TestWorst(t *testing.T) {
+	order := []Verdict{Valid, NotExercised, Unknown, Invalid}
+	for i, a := range order {
+		for j, b := range order {
+			if got, want := Worst(a, b), order[max(i, j)]; got != want {
+				t.Errorf("Worst(%v, %v) = %v, want %v", a, b, got, want)
+			}
+		}
+	}
+	if Worst() != Unknown || Overall(nil) != Unknown {
+		t.Error("nothing at all is not Unknown")
+	}
+}
+
+func TestOverallNeedsEveryPropertyThatIsNotOptional(t *testing.T) {
+	idle := New("X", "", func(*history.History, *Judge) {})
+	for _, c := range []struct {
+		checkers []Checker
+		want     Verdict
+	}{
+		{[]Checker{valid("A"), valid("B")}, Valid},
+		{[]Checker{valid("A"), idle}, NotExercised},
+		{[]Checker{valid("A"), IfExercised(idle)}, Valid},
+		{[]Checker{IfExercised(idle)}, Unknown},
+	} {
+		if got := Overall(Run(t.Context(), history.New(end()), c.checkers...)); got != c.want {
+			t.Errorf("%d checkers: %v, want %v", len(c.checkers), got, c.want)
+		}
+	}
+}
+
+func TestPanickingCheckerIsUnknownWithThePlace(t *testing.T) {
+	bad := New("X", "", func(*history.History, *Judge) { panic("boom") })
+	results := Run(t.Context(), history.New(end()), valid("A"), bad)
+	if len(results) != 2 || results[0].Verdict != Valid {
+		t.Fatalf("results %+v", results)
+	}
+	r := results[1]
+	if r.Verdict != Unknown || !strings.Contains(r.Reason, "boom") || !strings.Contains(r.Reason, "checker_test.go:") {
+		t.Errorf("%v: %s", r.Verdict, r.Reason)
+	}
+}
+
+func TestCheckerThatDoesNotEndIsUnknown(t *testing.T) {
+	release := make(chan struct{})
+	defer close(release)
+	stuck := New("X", "", func(*history.History, *Judge) { <-release })
+	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	if r := Run(ctx, history.New(end()), stuck)[0]; r.Verdict != Unknown || !strings.Contains(r.Reason, "in time") {
+		t.Errorf("%v: %s", r.Verdict, r.Reason)
+	}
+}
+
+type silent struct{}
+
+func (silent) Properties() []Property { return []Property{{ID: "A"}, {ID: "B"}} }
+func (silent) Check(context.Context, *history.History) []Result {
+	return []Result{{Property: Property{ID: "B"}, Verdict: Valid}}
+}
+
+func TestPropertyLeftOutIsUnknown(t *testing.T) {
+	results := Run(t.Context(), history.New(end()), silent{})
+	if len(results) != 2 || results[0].ID != "A" || results[0].Verdict != Unknown || results[1].Verdict != Valid {
+		t.Errorf("results %+v", results)
+	}
+}
+
+func TestHistoryCutShortProvesOnlyViolations(t *testing.T) {
+	bad := New("X", "", func(_ *history.History, j *Judge) { j.Violation(nil, "seen") })
+	results := Run(t.Context(), history.New(), All(valid("A"), bad))
+	if results[0].Verdict != Unknown || results[1].Verdict != Invalid {
+		t.Errorf("results %+v", results)
+	}
+}
+
+func TestMalformedHistoryIsUnknown(t *testing.T) {
+	h := history.New(history.Event{Kind: history.OK, Op: "acquire"}, end())
+	if r := Run(t.Context(), h, valid("A"))[0]; r.Verdict != Unknown || !strings.Contains(r.Reason, "malformed") {
+		t.Errorf("%v: %s", r.Verdict, r.Reason)
+	}
+}
+
+func TestVerdictTextRoundTrip(t *testing.T) {
+	for _, v := range []Verdict{Unknown, NotExercised, Valid, Invalid} {
+		text, _ := v.MarshalText()
+		var got Verdict
+		if err := got.UnmarshalText(text); err != nil || got != v {
+			t.Errorf("%v became %q became %v: %v", v, text, got, err)
+		}
+	}
+}

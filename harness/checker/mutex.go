@@ -1,0 +1,400 @@
+package checker
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/zkcoord/zkcoord/harness/history"
+)
+
+// Operations of locks, as workloads record them. Acquire completes with Token and
+// Node (the own znode); Release carries the Token of the hold in its invocation.
+const (
+	OpAcquire = "acquire"
+	OpRelease = "release"
+	// OpVerify reads the contenders behind a write of the same session, so that the
+	// answer is no older than its invocation. Its invocation carries the Token and
+	// the own Node; it completes with the lowest contender's name in Result and
+	// that one's ephemeralOwner in Zxid's neighbour Session.
+	OpVerify = "verify"
+)
+
+// Mutex returns the checkers of a mutual exclusion lock that every run can
+// exercise: M1, M2, M3, M7 and M8.
+func Mutex(envelope Envelope, inTime time.Duration) []Checker {
+	return []Checker{M1(), M2(), M3(envelope), M7("znodes", "goroutines"), M8(OpAcquire, inTime)}
+}
+
+// M1 judges the tokens of grants: unique, and rising in real time. A grant whose
+// acquire was invoked after another grant had been told has a higher token.
+func M1() Checker {
+	return New("M1", "tokens are unique, and rise in real time", func(h *history.History, j *Judge) {
+		tokens(h, j, OpAcquire)
+	})
+}
+
+// tokens judges the tokens of completed operations named op, by object.
+func tokens(h *history.History, j *Judge, op string) {
+	ops, _ := h.Operations()
+	type line struct {
+		highest *history.Event
+		seen    map[int64]*history.Event
+	}
+	lines := make(map[string]*line)
+	floor := make(map[int32]*history.Event) // invocation -> the highest grant before it
+	completed := make(map[int32]int32)      // completion -> invocation
+	for _, o := range ops {
+		if o.Invoke.Op == op && o.Outcome() == history.OK {
+			completed[o.Complete.Index] = o.Invoke.Index
+		}
+	}
+	for i := range h.Events {
+		e := &h.Events[i]
+		if e.Op != op || e.Kind != history.Invoke && e.Kind != history.OK {
+			continue
+		}
+		l := lines[e.Object]
+		if l == nil {
+			l = &line{seen: make(map[int64]*history.Event)}
+			lines[e.Object] = l
+		}
+		if e.Kind == history.Invoke {
+			floor[e.Index] = l.highest
+			continue
+		}
+		j.Saw(1)
+		before := floor[completed[e.Index]]
+		delete(floor, completed[e.Index])
+		switch twin := l.seen[e.Token]; {
+		case e.Token == 0:
+			j.Violation([]history.Event{*e}, "%s was granted %s at %v without a token", e.Who(), e.Object, e.Time)
+		case twin != nil:
+			j.Violation([]history.Event{*twin, *e}, "token 0x%x of %s was granted twice: to %s at %v and to %s at %v",
+				e.Token, e.Object, twin.Who(), twin.Time, e.Who(), e.Time)
+		case before != nil && before.Token > e.Token:
+			asked := h.Events[completed[e.Index]]
+			j.Violation([]history.Event{*before, asked, *e},
+				"%s asked for %s at %v, after %s had been granted token 0x%x, and got the lower token 0x%x",
+				e.Who(), e.Object, asked.Time, before.Who(), before.Token, e.Token)
+		}
+		l.seen[e.Token] = e
+		if l.highest == nil || e.Token > l.highest.Token {
+			l.highest = e
+		}
+	}
+}
+
+// M2 judges the log of fenced resources, under every fault: the tokens of
+// accepted accesses never fall, and each accepted write is one more than the
+// value before it.
+func M2() Checker {
+	return New("M2", "the fenced resource: accepted tokens never fall, increments add up", func(h *history.History, j *Judge) {
+		fenced(h, j)
+	})
+}
+
+func fenced(h *history.History, j *Judge) {
+	type state struct{ highest, wrote *history.Event }
+	states := make(map[string]*state)
+	writes, refused := 0, 0
+	for i := range h.Events {
+		e := &h.Events[i]
+		if e.Kind != history.Write {
+			continue
+		}
+		if e.Op == history.WriteRejected {
+			refused++
+			continue
+		}
+		s := states[e.Object]
+		if s == nil {
+			s = &state{}
+			states[e.Object] = s
+		}
+		if s.highest != nil && e.Token < s.highest.Token {
+			j.Violation([]history.Event{*s.highest, *e},
+				"%s accepted a %s of %s with token 0x%x at %v, %v after one of %s with the higher token 0x%x",
+				e.Object, e.Arg, e.Who(), e.Token, e.Time, e.Time-s.highest.Time, s.highest.Who(), s.highest.Token)
+		} else {
+			s.highest = e
+		}
+		if e.Arg == "write" {
+			writes++
+			increment(j, s.wrote, e)
+			s.wrote = e
+		}
+	}
+	j.Saw(writes)
+	j.Idle("no write reached the resource")
+	j.Note("%d writes accepted, %d accesses refused", writes, refused)
+}
+
+func increment(j *Judge, last, e *history.Event) {
+	was := int64(0)
+	if last != nil {
+		was, _ = strconv.ParseInt(last.Result, 10, 64)
+	}
+	if now, err := strconv.ParseInt(e.Result, 10, 64); err == nil && now == was+1 {
+		return
+	}
+	events := []history.Event{*e}
+	if last != nil {
+		events = []history.Event{*last, *e}
+	}
+	j.Violation(events, "%s wrote %s to %s at %v over %d: an increment was lost", e.Who(), e.Result, e.Object, e.Time, was)
+}
+
+// M3 judges definite holds: no two of one object overlap, as far as the programs
+// were told, inside the envelope. Overlaps that begin outside of it are exposure.
+func M3(envelope Envelope) Checker {
+	return New("M3", "definite holds do not overlap", func(h *history.History, j *Judge) {
+		overlaps(h, j, envelope)
+	})
+}
+
+func overlaps(h *history.History, j *Judge, envelope Envelope) {
+	outside := envelope.outside(h)
+	last := make(map[string]history.HoldInterval) // by object: the one that ends last
+	exposed := 0
+	for _, hold := range h.Holds() {
+		j.Saw(1)
+		before, held := last[hold.Begin.Object]
+		if held && hold.Begin.Index < before.Last() {
+			from, to := hold.Begin.Time, min(endTime(h, before), endTime(h, hold))
+			if from == to && before.Lost() {
+				// On a virtual clock: told at the very instant of the next grant.
+			} else if outside.covers(from, before.Begin.Client, hold.Begin.Client) {
+				exposed++
+				j.Exposed(to - from)
+			} else {
+				j.Violation(inOrder(before.Events(), hold.Events()), "%s and %s both held %s for %v from %v (tokens 0x%x and 0x%x)",
+					before.Begin.Who(), hold.Begin.Who(), hold.Begin.Object, to-from, from, before.Begin.Token, hold.Begin.Token)
+			}
+		}
+		if !held || hold.Last() > before.Last() {
+			last[hold.Begin.Object] = hold
+		}
+	}
+	j.Idle("nothing was ever held")
+	if exposed > 0 {
+		j.Note("%d overlaps outside of the envelope, exposure %v", exposed, j.r.Exposure)
+	}
+}
+
+func endTime(h *history.History, hold history.HoldInterval) time.Duration {
+	if hold.End == nil {
+		return h.End()
+	}
+	return hold.End.Time
+}
+
+// inOrder merges the events of a counterexample by index.
+func inOrder(parts ...[]history.Event) []history.Event {
+	all := slices.Concat(parts...)
+	slices.SortFunc(all, func(a, b history.Event) int { return int(a.Index - b.Index) })
+	return slices.CompactFunc(all, func(a, b history.Event) bool { return a.Index == b.Index })
+}
+
+// M5 judges releases: one that was invoked after the program had been told of the
+// loss is an error, and no token is held twice.
+func M5() Checker {
+	return New("M5", "a release after the loss is an error, and no grant is held twice", func(h *history.History, j *Judge) {
+		type grant struct {
+			object string
+			token  int64
+		}
+		holds := make(map[grant]history.HoldInterval)
+		for _, hold := range h.Holds() {
+			g := grant{hold.Begin.Object, hold.Begin.Token}
+			if first, twice := holds[g]; twice {
+				j.Violation(inOrder(first.Events(), hold.Events()), "%s held %s a second time at %v with the token 0x%x of a hold of %s",
+					hold.Begin.Who(), g.object, hold.Begin.Time, g.token, first.Begin.Who())
+			}
+			holds[g] = hold
+		}
+		ops, _ := h.Operations()
+		for _, o := range ops {
+			hold, known := holds[grant{o.Invoke.Object, o.Invoke.Token}]
+			if o.Invoke.Op != OpRelease || !known || !hold.Lost() || hold.Last() > o.Invoke.Index {
+				continue
+			}
+			j.Saw(1)
+			if o.Outcome() == history.OK {
+				j.Violation(inOrder(hold.Events(), o.Events()), "%s lost %s at %v, and its release at %v returned no error",
+					o.Invoke.Who(), o.Invoke.Object, hold.End.Time, o.Invoke.Time)
+			}
+		}
+		j.Idle("nothing was released after its loss")
+	})
+}
+
+// M6 judges what [OpVerify] read while a hold stood: the own node exists, is owned
+// by the own session, and is the lowest.
+func M6() Checker {
+	return New("M6", "at the grant the own node exists, is owned by the own session and is lowest", func(h *history.History, j *Judge) {
+		type grant struct {
+			client int16
+			object string
+			token  int64
+		}
+		holds := make(map[grant]history.HoldInterval)
+		for _, hold := range h.Holds() {
+			holds[grant{hold.Begin.Client, hold.Begin.Object, hold.Begin.Token}] = hold
+		}
+		ops, _ := h.Operations()
+		for _, o := range ops {
+			if o.Invoke.Op != OpVerify || o.Outcome() != history.OK {
+				continue
+			}
+			hold, known := holds[grant{o.Invoke.Client, o.Invoke.Object, o.Invoke.Token}]
+			if !known || o.Invoke.Index < hold.Begin.Index || o.Complete.Index > hold.Last() {
+				continue // the hold may have ended before the read
+			}
+			j.Saw(1)
+			events := inOrder(hold.Events(), o.Events())
+			switch found := o.Complete; {
+			case found.Result != hold.Begin.Node:
+				j.Violation(events, "%s held %s by %s at %v, but the lowest contender was %q",
+					found.Who(), found.Object, hold.Begin.Node, found.Time, found.Result)
+			case found.Session != hold.Begin.Session:
+				j.Violation(events, "%s held %s in session 0x%x at %v, but its node %s was owned by 0x%x",
+					found.Who(), found.Object, uint64(hold.Begin.Session), found.Time, found.Result, uint64(found.Session))
+			}
+		}
+		j.Idle("no hold was verified while it stood")
+	})
+}
+
+// M7 judges what clients left behind, for each kind in what ("znodes", "watches",
+// "goroutines"): nothing.
+func M7(what ...string) Checker {
+	return New("M7", "nothing is left behind", func(h *history.History, j *Judge) {
+		found := make(map[string]bool)
+		for i := range h.Events {
+			e := &h.Events[i]
+			if e.Kind != history.Fact || e.Op != history.FactLeft || !slices.Contains(what, e.Object) {
+				continue
+			}
+			found[e.Object] = true
+			j.Saw(1)
+			if e.Result != "0" {
+				j.Violation([]history.Event{*e}, "%s %s left behind: %s", e.Result, e.Object, e.Arg)
+			}
+		}
+		for _, w := range what {
+			if !found[w] {
+				j.Unknown("nobody counted the %s left behind", w)
+			}
+		}
+	})
+}
+
+// M8 judges liveness: each operation named op that was waiting when the ensemble
+// was healed, or was invoked later, completes within inTime, and some succeed.
+func M8(op string, inTime time.Duration) Checker {
+	return New("M8", fmt.Sprintf("after the heal every live waiter is granted within %v", inTime), func(h *history.History, j *Judge) {
+		live(h, j, op, inTime)
+	})
+}
+
+func live(h *history.History, j *Judge, op string, inTime time.Duration) {
+	healed := h.PhaseStart(history.PhaseHealed)
+	if healed == nil {
+		j.Unknown("the ensemble was never healthy again")
+		return
+	}
+	ops, _ := h.Operations()
+	slowest, granted, ended := time.Duration(0), 0, 0
+	for _, o := range ops {
+		end := h.End()
+		if o.Complete != nil {
+			end = o.Complete.Time
+		}
+		if o.Invoke.Op != op || o.Complete != nil && o.Complete.Index < healed.Index {
+			continue
+		}
+		waited := end - max(o.Invoke.Time, healed.Time)
+		switch {
+		case waited > inTime:
+			j.Violation(inOrder([]history.Event{*healed}, o.Events()), "%s waited for its %s of %s from %v on and had no answer %v after the heal",
+				o.Invoke.Who(), op, o.Invoke.Object, o.Invoke.Time, end-healed.Time)
+		case o.Outcome() == history.OK:
+			granted++
+			slowest = max(slowest, waited)
+		case o.Complete != nil:
+			ended++
+		}
+	}
+	j.Saw(granted)
+	j.Idle("no %s succeeded after the heal", op)
+	j.Note("%d granted after the heal, the slowest in %v; %d ended with an error", granted, slowest, ended)
+}
+
+// M9 judges the order of grants: they are told in the order of their tokens,
+// inside the envelope.
+func M9(envelope Envelope) Checker {
+	return New("M9", "grants are given in order", func(h *history.History, j *Judge) {
+		outside := envelope.outside(h)
+		last := make(map[string]history.HoldInterval)
+		for _, hold := range h.Holds() {
+			before, known := last[hold.Begin.Object]
+			last[hold.Begin.Object] = hold
+			if !known {
+				continue
+			}
+			j.Saw(1)
+			if hold.Begin.Token > before.Begin.Token {
+				continue
+			}
+			if outside.covers(hold.Begin.Time, before.Begin.Client, hold.Begin.Client) || outside.covers(before.Begin.Time, before.Begin.Client, hold.Begin.Client) {
+				j.Exposed(hold.Begin.Time - before.Begin.Time)
+			} else {
+				j.Violation([]history.Event{*before.Begin, *hold.Begin}, "%s was granted %s at %v with token 0x%x, after %s with the higher token 0x%x",
+					hold.Begin.Who(), hold.Begin.Object, hold.Begin.Time, hold.Begin.Token, before.Begin.Who(), before.Begin.Token)
+			}
+		}
+		j.Idle("nothing was granted twice in a row")
+	})
+}
+
+// M10 judges how early a loss is told: each hold has ended before the servers were
+// seen to have ended its session, inside the envelope. No client can know before it
+// happens that somebody else closes its session: that is exposure.
+func M10(envelope Envelope) Checker {
+	return New("M10", "a loss is told before the server could expire the session", func(h *history.History, j *Judge) {
+		outside := envelope.outside(h)
+		bySession := make(map[int64][]history.HoldInterval)
+		for _, hold := range h.Holds() {
+			bySession[hold.Begin.Session] = append(bySession[hold.Begin.Session], hold)
+		}
+		for i := range h.Events {
+			e := &h.Events[i]
+			if e.Kind != history.Session || e.Op != history.SessionExpired {
+				continue
+			}
+			for _, hold := range bySession[e.Session] {
+				if hold.Begin.Index > e.Index {
+					j.Violation(inOrder(hold.Events(), []history.Event{*e}), "%s was granted %s at %v in session 0x%x, which the servers had ended at %v",
+						hold.Begin.Who(), hold.Begin.Object, hold.Begin.Time, uint64(e.Session), e.Time)
+					continue
+				}
+				if hold.Lost() || hold.Last() > e.Index {
+					j.Saw(1)
+				}
+				if hold.Last() < e.Index {
+					continue
+				}
+				late := endTime(h, hold) - e.Time
+				if e.Arg == "closed" || outside.covers(e.Time, hold.Begin.Client) {
+					j.Exposed(late)
+				} else {
+					j.Violation(inOrder(hold.Events(), []history.Event{*e}), "%s believed to hold %s for %v after the servers had ended its session 0x%x at %v",
+						hold.Begin.Who(), hold.Begin.Object, late, uint64(e.Session), e.Time)
+				}
+			}
+		}
+		j.Idle("no session ended under a hold")
+	})
+}

@@ -1,0 +1,183 @@
+package checker
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/zkcoord/zkcoord/harness/history"
+)
+
+// The checks for vacuity: a run that did not do what it was made for proves
+// nothing. None of them is ever Invalid; they are Valid, Unknown or NotExercised.
+
+// AtLeast is NotExercised unless count finds n of what it counts.
+func AtLeast(id string, n int, what string, count func(*history.History) int) Checker {
+	return New(id, what+" happened", func(h *history.History, j *Judge) {
+		found := count(h)
+		if found < n {
+			j.Idle("%s: %d, and at least %d are needed", what, found, n)
+			return
+		}
+		j.Saw(found)
+		j.Note("%d", found)
+	})
+}
+
+// FaultsBit (H2) asks that each fault of the plan was injected, hurt something,
+// was healed, and that an operation was open while it stood.
+func FaultsBit() Checker {
+	return New("H2", "each fault bit, while clients worked, and was healed", faultsBit)
+}
+
+func faultsBit(h *history.History, j *Judge) {
+	type stand struct {
+		start *history.Event
+		open  bool // an operation was open at some time
+	}
+	standing := make(map[int32]*stand)
+	working := 0 // operations open
+	bit := make(map[string]int)
+	var idle *history.Event
+	for i := range h.Events {
+		e := &h.Events[i]
+		switch {
+		case e.Kind == history.Invoke:
+			working++
+			for _, s := range standing {
+				s.open = true
+			}
+		case e.Kind.Completion():
+			working--
+		case e.Kind != history.Fault:
+		case e.Op == history.FaultStart:
+			standing[e.Round] = &stand{e, working > 0}
+		case e.Error != "":
+			j.Unknown("fault %d, %s on %s: %s", e.Round, e.Object, e.Node, e.Error)
+			delete(standing, e.Round)
+		default:
+			s := standing[e.Round]
+			delete(standing, e.Round)
+			if s != nil && s.open && e.Result != "" {
+				bit[e.Object]++
+				j.Saw(1)
+			} else if idle == nil {
+				idle = e
+			}
+			if _, known := bit[e.Object]; !known {
+				bit[e.Object] = 0
+			}
+		}
+	}
+	for _, s := range standing {
+		j.Unknown("fault %d, %s on %s, was never healed", s.start.Round, s.start.Object, s.start.Node)
+	}
+	j.Idle("no fault fired")
+	j.Note("%d faults bit", j.r.Checked)
+	for _, name := range slices.Sorted(maps.Keys(bit)) {
+		if bit[name] == 0 {
+			j.r.Checked = 0
+			j.Idle("no %s ever bit: the last did nothing to %s", name, idle.Node)
+			return
+		}
+	}
+}
+
+// KindsSucceeded (H3) asks that there were operations, and that each kind of them
+// succeeded at least once.
+func KindsSucceeded() Checker {
+	return New("H3", "each kind of operation succeeded", func(h *history.History, j *Judge) {
+		kinds := make(map[string]int)
+		ops, _ := h.Operations()
+		for _, o := range ops {
+			if _, known := kinds[o.Invoke.Op]; !known {
+				kinds[o.Invoke.Op] = 0
+			}
+			if o.Outcome() == history.OK {
+				kinds[o.Invoke.Op]++
+				j.Saw(1)
+			}
+		}
+		j.Idle("no operation succeeded")
+		for _, kind := range slices.Sorted(maps.Keys(kinds)) {
+			if kinds[kind] == 0 && j.r.Checked > 0 {
+				j.r.Checked = 0
+				j.Idle("no %s succeeded", kind)
+			}
+		}
+	})
+}
+
+// Contention (V1) asks that somebody waited for what another one held, n times.
+func Contention(n int) Checker {
+	return AtLeast("V1", n, "a wait for what another one held", func(h *history.History) int {
+		held := make(map[string]int)
+		found := 0
+		for i := range h.Events {
+			e := &h.Events[i]
+			switch {
+			case e.Kind == history.Hold && e.Op == history.HoldBegin:
+				held[e.Object]++
+			case e.Kind == history.Hold:
+				held[e.Object]--
+			case e.Kind == history.Invoke && e.Op == OpAcquire && held[e.Object] > 0:
+				found++
+			}
+		}
+		return found
+	})
+}
+
+// Takeover (V2) asks that n times somebody was granted what another one had lost.
+func Takeover(n int) Checker {
+	return AtLeast("V2", n, "a grant of what another one had lost", func(h *history.History) int {
+		lost := make(map[string]int16)
+		found := 0
+		for i := range h.Events {
+			e := &h.Events[i]
+			if e.Kind != history.Hold {
+				continue
+			}
+			switch from, vacant := lost[e.Object]; e.Op {
+			case history.HoldLost:
+				lost[e.Object] = e.Client
+			case history.HoldBegin:
+				if vacant && from != e.Client {
+					found++
+				}
+				delete(lost, e.Object)
+			}
+		}
+		return found
+	})
+}
+
+// Grants (V3) asks for n grants.
+func Grants(n int) Checker {
+	return AtLeast("V3", n, "a grant", func(h *history.History) int { return len(h.Holds()) })
+}
+
+// SessionLosses (V4) asks that clients were told n times that their session is lost.
+func SessionLosses(n int) Checker {
+	return AtLeast("V4", n, "a lost session", func(h *history.History) int {
+		found := 0
+		for i := range h.Events {
+			if e := &h.Events[i]; e.Kind == history.Session && e.Op == history.SessionLost {
+				found++
+			}
+		}
+		return found
+	})
+}
+
+// Fenced (V5) asks that the resource refused n accesses: fencing was needed.
+func Fenced(n int) Checker {
+	return AtLeast("V5", n, "an access refused by the fence", func(h *history.History) int {
+		found := 0
+		for i := range h.Events {
+			if e := &h.Events[i]; e.Kind == history.Write && e.Op == history.WriteRejected {
+				found++
+			}
+		}
+		return found
+	})
+}

@@ -1,0 +1,302 @@
+package harness
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/zkcoord/zkcoord/harness/history"
+	"github.com/zkcoord/zkcoord/session"
+)
+
+// Link is what a client dials through. Faults find out by type assertion what
+// they can do to it; package link has the one that can be cut and held.
+type Link interface {
+	DialContext(ctx context.Context, network, address string) (net.Conn, error)
+}
+
+// SessionInfo is what faults need to know of a client's ZooKeeper session.
+type SessionInfo struct {
+	ID       int64
+	Password []byte
+	Timeout  time.Duration
+}
+
+// Client is the harness's side of one client: number, link, random choices and
+// recorder. Work uses it from one goroutine; Hold.lost and faults from others.
+type Client struct {
+	ID   int
+	Rand *rand.Rand // choices are a function of the run's seed and the number
+
+	env  *Env
+	link Link
+
+	listeners sync.WaitGroup // of sessions; each ends with its session
+
+	mu      sync.Mutex
+	process int32 // a new one after each operation whose outcome nobody knows
+	session SessionInfo
+	holds   map[*Hold]struct{}
+}
+
+func newClient(env *Env, id int, link Link) *Client {
+	return &Client{
+		ID: id, Rand: rand.New(rand.NewPCG(env.Seed, uint64(id)+1)),
+		env: env, link: link, process: int32(id), holds: make(map[*Hold]struct{}),
+	}
+}
+
+// Env is the run that the client belongs to.
+func (c *Client) Env() *Env { return c.env }
+
+// Link is the client's own link, for faults.
+func (c *Client) Link() Link { return c.link }
+
+// Dial connects through the client's own link: session.Options.Dial.
+func (c *Client) Dial(ctx context.Context, network, address string) (net.Conn, error) {
+	return c.link.DialContext(ctx, network, address)
+}
+
+// Next reports whether to begin another round of work. It is false once the run
+// quiesces or ctx has ended.
+func (c *Client) Next(ctx context.Context) bool {
+	select {
+	case <-c.env.sched.quiesce:
+		return false
+	default:
+		return ctx.Err() == nil
+	}
+}
+
+// Pause waits for d, or for as long as there is work to be done: it reports what
+// Next would.
+func (c *Client) Pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-c.env.sched.quiesce:
+	case <-ctx.Done():
+	}
+	return c.Next(ctx)
+}
+
+// Record records e as this client's, in its present session.
+func (c *Client) Record(e history.Event) history.Event {
+	c.mu.Lock()
+	e.Client, e.Process = int16(c.ID), c.process
+	if e.Session == 0 {
+		e.Session = c.session.ID
+	}
+	c.mu.Unlock()
+	return c.env.rec.Record(e)
+}
+
+// Do is one operation: it records the invocation op (Op, Object, Arg ...), calls
+// f, and records the completion, whose Result, Token, Zxid and Node f returns.
+// The error decides whether it is OK, Fail or Info, see Scenario.Outcome. If f
+// panics the operation stays without completion.
+func (c *Client) Do(ctx context.Context, op history.Event, f func(context.Context) (history.Event, error)) (history.Event, error) {
+	op.Kind = history.Invoke
+	c.Record(op)
+	done, err := f(ctx)
+	done.Op, done.Object, done.Round = op.Op, op.Object, max(op.Round, done.Round)
+	done.Kind = c.env.outcome(err)
+	if err != nil {
+		done.Error = err.Error()
+	}
+	done = c.Record(done)
+	if done.Kind == history.Info {
+		c.newProcess()
+	}
+	return done, err
+}
+
+// newProcess begins a new logical thread: what the old one asked for may yet
+// happen, at any time.
+func (c *Client) newProcess() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.process += int32(len(c.env.clients))
+}
+
+// Opened records a new session and makes it known to faults.
+func (c *Client) Opened(s SessionInfo) {
+	c.mu.Lock()
+	c.session = s
+	c.mu.Unlock()
+	c.Record(history.Event{Kind: history.Session, Op: history.SessionNew, Arg: s.Timeout.String()})
+}
+
+// SessionState records what the client was told of the session id: one of the
+// history's Session constants. After lost and closed faults do not know it.
+func (c *Client) SessionState(id int64, state string, cause error) {
+	e := history.Event{Kind: history.Session, Op: state, Session: id}
+	if cause != nil {
+		e.Error = cause.Error()
+	}
+	c.Record(e)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.session.ID == id && (state == history.SessionLost || state == history.SessionClosed) {
+		c.session = SessionInfo{}
+	}
+}
+
+// Open opens a session of package session through the client's own link, and
+// records what becomes of it. Dial of opts is set, and Servers if there are none;
+// the caller closes the session.
+func (c *Client) Open(ctx context.Context, opts session.Options) (*session.Session, error) {
+	if opts.Dial = c.Dial; len(opts.Servers) == 0 {
+		opts.Servers = c.env.Servers()
+	}
+	s, err := session.Open(ctx, opts)
+	if err != nil {
+		return nil, err
+	}
+	c.Opened(SessionInfo{ID: s.ID(), Password: s.Password(), Timeout: s.Timeout()})
+	c.listeners.Go(func() { c.follow(s) })
+	return s, nil
+}
+
+// follow records the states of s after the first, to its end.
+func (c *Client) follow(s *session.Session) {
+	first := true
+	for state := range s.States(context.Background()) {
+		if !first || state != session.Connected {
+			c.SessionState(s.ID(), state.String(), s.Err())
+		}
+		first = false
+	}
+}
+
+// Session is the present session; false if there is none.
+func (c *Client) Session() (SessionInfo, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.session, c.session.ID != 0
+}
+
+// Belief records a lease deadline as the client computed it.
+func (c *Client) Belief(deadline time.Time) {
+	at := deadline.Sub(c.env.rec.Start())
+	c.Record(history.Event{Kind: history.Belief, Arg: strconv.FormatInt(int64(at), 10)})
+}
+
+// Holding reports whether a hold of the client stands.
+func (c *Client) Holding() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.holds) > 0
+}
+
+// Hold is a grant that the program was told of and has not given up.
+type Hold struct {
+	c     *Client
+	grant context.Context
+	event history.Event
+	stop  func() bool
+
+	mu    sync.Mutex
+	ended bool
+}
+
+// Hold records that a grant was given; call it right after. Object, Token, Node
+// and Arg of e tell which. When the grant's context ends before [Hold.End], the
+// loss is recorded with its cause.
+func (c *Client) Hold(grant context.Context, e history.Event) *Hold {
+	e.Kind, e.Op = history.Hold, history.HoldBegin
+	h := &Hold{c: c, grant: grant, event: c.Record(e)}
+	c.mu.Lock()
+	c.holds[h] = struct{}{}
+	c.mu.Unlock()
+	h.stop = context.AfterFunc(grant, func() { h.end(history.HoldLost, context.Cause(grant)) })
+	return h
+}
+
+// End records that the hold is being given up; call it right before. It reports
+// whether the hold still stood as far as the program was told.
+func (h *Hold) End() bool {
+	h.stop()
+	if h.grant.Err() != nil { // the program may see it before AfterFunc's goroutine runs
+		h.end(history.HoldLost, context.Cause(h.grant))
+		return false
+	}
+	return h.end(history.HoldEnd, nil)
+}
+
+func (h *Hold) end(how string, cause error) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.ended {
+		return false
+	}
+	h.ended = true
+	h.c.mu.Lock()
+	delete(h.c.holds, h)
+	h.c.mu.Unlock()
+	e := h.event
+	e.Op = how
+	if cause != nil {
+		e.Error = cause.Error()
+	}
+	h.c.env.rec.Record(e)
+	return true
+}
+
+// run calls Work until there is nothing more to do.
+func (c *Client) run(ctx context.Context, work func(context.Context, *Client) error) {
+	for backoff := 10 * time.Millisecond; ; backoff = min(2*backoff, time.Second) {
+		begun := time.Now()
+		err := c.live(ctx, work)
+		if err == nil {
+			return
+		}
+		c.crash(err)
+		if time.Since(begun) > time.Second {
+			backoff = 10 * time.Millisecond
+		}
+		if !c.Pause(ctx, backoff) {
+			return
+		}
+	}
+}
+
+// live is one life of the client. A panic ends the run's chance of a verdict: the
+// workload is broken, and what it would have seen is lost.
+func (c *Client) live(ctx context.Context, work func(context.Context, *Client) error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v", p)
+			c.env.problem(fmt.Errorf("client c%d panicked: %v", c.ID, p))
+		}
+	}()
+	return work(ctx, c)
+}
+
+// crash records the end of a life. Holds end with it: nobody is left to believe
+// in them.
+func (c *Client) crash(err error) {
+	c.mu.Lock()
+	left := make([]*Hold, 0, len(c.holds))
+	for h := range c.holds {
+		left = append(left, h)
+	}
+	c.mu.Unlock()
+	c.Record(history.Event{Kind: history.Crash, Error: err.Error()})
+	for _, h := range left {
+		h.stop()
+		h.mu.Lock()
+		h.ended = true
+		h.mu.Unlock()
+	}
+	c.mu.Lock()
+	clear(c.holds)
+	c.session = SessionInfo{}
+	c.mu.Unlock()
+	c.newProcess()
+}

@@ -1,0 +1,194 @@
+package container
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/moby/moby/client"
+	"go.uber.org/goleak"
+
+	"github.com/zkcoord/zkcoord/docker/zookeeper"
+	"github.com/zkcoord/zkcoord/harness/ensemble"
+	"github.com/zkcoord/zkcoord/harness/ensemble/ensembletest"
+	"github.com/zkcoord/zkcoord/harness/ensemble/internal/owner"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// needEngine skips where no Docker engine answers, and fails there if this is CI, which has to have one.
+func needEngine(t *testing.T) *engine {
+	t.Helper()
+	e, err := connect(t.Context())
+	switch {
+	case err == nil:
+		t.Cleanup(func() { e.Close() })
+		return e
+	case os.Getenv("CI") != "":
+		t.Fatalf("CI is set: %v", err)
+	default:
+		t.Skip(err)
+	}
+	return nil
+}
+
+func TestContract(t *testing.T) {
+	docker := needEngine(t)
+	logs := t.TempDir()
+	e, err := Start(t.Context(), Options{Config: ensemble.Config{LogDir: logs}, Progress: t.Output()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ensembletest.Contract(t, e)
+	if what := remaining(t, docker, e.remove); len(what) > 0 {
+		t.Errorf("Close left %v", what)
+	}
+	for _, name := range []string{"node0.log", "node1.log", "node2.log"} {
+		if text, err := os.ReadFile(filepath.Join(logs, name)); err != nil || !strings.Contains(string(text), "QuorumPeer") {
+			t.Errorf("log %s: %d bytes, %v", name, len(text), err)
+		}
+	}
+}
+
+// remaining names the containers and networks that a filter still finds.
+func remaining(t *testing.T, e *engine, what client.Filters) (names []string) {
+	t.Helper()
+	containers, err := e.ContainerList(context.Background(), client.ContainerListOptions{All: true, Filters: what})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range containers.Items {
+		names = append(names, c.Names...)
+	}
+	networks, err := e.NetworkList(context.Background(), client.NetworkListOptions{Filters: what})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range networks.Items {
+		names = append(names, n.Name)
+	}
+	return names
+}
+
+// ours finds what this process has made and not removed.
+func ours() client.Filters { return labelled(labelOwner, owner.Self()) }
+
+func TestInterruptedStartLeavesNothing(t *testing.T) {
+	e := needEngine(t)
+	for _, after := range []time.Duration{0, 100 * time.Millisecond, 400 * time.Millisecond, time.Second} {
+		t.Run(after.String(), func(t *testing.T) {
+			interrupted := errors.New("interrupted")
+			ctx, cancel := context.WithCancelCause(t.Context())
+			stop := time.AfterFunc(after, func() { cancel(interrupted) })
+			defer stop.Stop()
+			got, err := Start(ctx, Options{})
+			if err == nil {
+				got.Close(context.Background())
+				t.Skip("it was quicker than the interrupt")
+			}
+			if !errors.Is(err, interrupted) && !errors.Is(err, context.Canceled) {
+				t.Errorf("error is %v", err)
+			}
+			if what := remaining(t, e, ours()); len(what) > 0 {
+				t.Errorf("left %v", what)
+			}
+		})
+	}
+}
+
+func TestLeftoversOfADeadRunAreSweptAndThoseOfALiveRunStay(t *testing.T) {
+	e := needEngine(t)
+	parts := strings.Split(owner.Self(), ".")
+	parts[3] = "1" // A process of our id that started at another time: it is gone.
+	dead := makeNetwork(t, e, "swept", strings.Join(parts, "."))
+	live := makeNetwork(t, e, "kept", owner.Self())
+	defer e.remove(context.Background(), labelled(labelEnsemble, "kept"))
+	if err := e.sweep(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := e.NetworkInspect(t.Context(), dead, client.NetworkInspectOptions{}); err == nil {
+		t.Error("the dead run's network is still there")
+	}
+	if _, err := e.NetworkInspect(t.Context(), live, client.NetworkInspectOptions{}); err != nil {
+		t.Errorf("the live run's network is gone: %v", err)
+	}
+}
+
+func makeNetwork(t *testing.T, e *engine, id, mark string) string {
+	t.Helper()
+	n, err := e.NetworkCreate(t.Context(), "zkcoord-test-"+id+"-"+strconv.Itoa(os.Getpid()), client.NetworkCreateOptions{
+		Labels: map[string]string{labelEnsemble: id, labelOwner: mark},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n.ID
+}
+
+// one checks that an error comes in seconds, is one paragraph, and says what.
+func one(t *testing.T, start time.Time, err error, what string) {
+	t.Helper()
+	if took := time.Since(start); took > 30*time.Second {
+		t.Errorf("took %v", took)
+	}
+	if err == nil || !strings.Contains(err.Error(), what) || strings.Contains(err.Error(), "\n") {
+		t.Errorf("error is %v; want one paragraph that says %q", err, what)
+	}
+}
+
+func TestATakenPortIsSaid(t *testing.T) {
+	e := needEngine(t)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	start := time.Now()
+	_, err = Start(t.Context(), Options{Config: ensemble.Config{Port: l.Addr().(*net.TCPAddr).Port}})
+	one(t, start, err, "is taken")
+	if what := remaining(t, e, ours()); len(what) > 0 {
+		t.Errorf("left %v", what)
+	}
+}
+
+func TestADeadNodeIsSaidWithItsLog(t *testing.T) {
+	e := needEngine(t)
+	start := time.Now()
+	_, err := Start(t.Context(), Options{Config: ensemble.Config{JVMFlags: []string{"-XX:+NoSuchFlag"}}})
+	one(t, start, err, "NoSuchFlag")
+	if what := remaining(t, e, ours()); len(what) > 0 {
+		t.Errorf("left %v", what)
+	}
+}
+
+func TestAMissingImageIsSaid(t *testing.T) {
+	needEngine(t)
+	start := time.Now()
+	t.Setenv("ZKCOORD_IMAGE", "zkcoord/there-is-none:1")
+	_, err := Start(t.Context(), Options{})
+	one(t, start, err, "ZKCOORD_IMAGE")
+}
+
+func TestAMissingEngineIsSaid(t *testing.T) {
+	if os.Getenv("ZKCOORD_TEST_WITHOUT_ENGINE") != "" {
+		start := time.Now()
+		_, err := Start(t.Context(), Options{})
+		one(t, start, err, "no Docker engine answers")
+		_, err = zookeeper.Image(t.Context(), t.Output())
+		one(t, start, err, "no Docker engine answers")
+		return
+	}
+	// In a process of its own, because testcontainers looks for the engine once and for all.
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestAMissingEngineIsSaid$")
+	cmd.Env = append(os.Environ(), "ZKCOORD_TEST_WITHOUT_ENGINE=1", "DOCKER_HOST=unix:///nowhere/docker.sock")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%v: %s", err, out)
+	}
+}

@@ -1,0 +1,209 @@
+package container
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"github.com/moby/moby/client"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/zkcoord/zkcoord/harness/ensemble"
+)
+
+// Cut drops the packets of the links with iptables inside the containers: by address, at the sender and at the receiver, so
+// that one of the two may be paused. Clients come from other addresses and notice nothing.
+func (e *Ensemble) Cut(ctx context.Context, links ...ensemble.Link) error {
+	for _, l := range links {
+		if l.From < 0 || l.From >= len(e.nodes) || l.To < 0 || l.To >= len(e.nodes) || l.From == l.To {
+			return fmt.Errorf("cut %d->%d: no such link among %d nodes", l.From, l.To, len(e.nodes))
+		}
+	}
+	release, err := e.take(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	for _, l := range links {
+		e.cuts[l] = true
+	}
+	return e.applyCuts(ctx)
+}
+
+// Mend takes cuts away: those of the links, or all.
+func (e *Ensemble) Mend(ctx context.Context, links ...ensemble.Link) error {
+	release, err := e.take(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	for _, l := range links {
+		delete(e.cuts, l)
+	}
+	if len(links) > 0 {
+		return e.applyCuts(ctx)
+	}
+	clear(e.cuts)
+	err = e.applyCuts(ctx)
+	e.mu.Lock()
+	e.dropped = 0
+	e.mu.Unlock()
+	return err
+}
+
+// Dropped counts packets. Those that a node dropped before it was killed are not in it.
+func (e *Ensemble) Dropped(ctx context.Context) (int64, error) {
+	release, err := e.take(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer release()
+	if err := e.eachNode(func(node int) error { return e.count(ctx, node, "") }); err != nil {
+		return 0, err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.dropped, nil
+}
+
+// applyCuts makes the rules of every live node what e.cuts says, with the addresses that the nodes have now.
+func (e *Ensemble) applyCuts(ctx context.Context) error {
+	addresses, err := e.addresses(ctx)
+	if err != nil {
+		return err
+	}
+	return e.eachNode(func(node int) error {
+		rules := rulesFor(node, e.cuts, addresses)
+		if len(rules) == 0 && !e.ruled[node] {
+			return nil
+		}
+		e.ruled[node] = true
+		if err := e.count(ctx, node, replace(rules)); err != nil {
+			return err
+		}
+		e.ruled[node] = len(rules) > 0
+		return nil
+	})
+}
+
+// eachNode runs f for all live nodes at once.
+func (e *Ensemble) eachNode(f func(node int) error) error {
+	var g errgroup.Group
+	for _, node := range e.live() {
+		g.Go(func() error { return f(node) })
+	}
+	return g.Wait()
+}
+
+// Chains of our own, so that replacing the rules is one step that touches nobody else's.
+const (
+	chainIn  = "ZKCOORD-IN"
+	chainOut = "ZKCOORD-OUT"
+)
+
+// rulesFor returns the rules of one node. A node without an address is down and sends nothing.
+func rulesFor(node int, cuts map[ensemble.Link]bool, addresses []netip.Addr) []string {
+	var rules []string
+	for l := range cuts {
+		if l.To == node && addresses[l.From].IsValid() {
+			rules = append(rules, fmt.Sprintf("-A %s -s %s -j DROP", chainIn, addresses[l.From]))
+		}
+		if l.From == node && addresses[l.To].IsValid() {
+			rules = append(rules, fmt.Sprintf("-A %s -d %s -j DROP", chainOut, addresses[l.To]))
+		}
+	}
+	return rules
+}
+
+// replace returns the shell commands that make a node's rules these and no others, in one step.
+func replace(rules []string) string {
+	return "set -e\niptables-restore -w --noflush <<'EOF'\n*filter\n:" + chainIn + " - [0:0]\n:" + chainOut + " - [0:0]\n" +
+		strings.Join(append(rules, "COMMIT"), "\n") + "\nEOF\n" +
+		"iptables -w -C INPUT -j " + chainIn + " 2>/dev/null || iptables -w -I INPUT -j " + chainIn + "\n" +
+		"iptables -w -C OUTPUT -j " + chainOut + " 2>/dev/null || iptables -w -I OUTPUT -j " + chainOut + "\n"
+}
+
+// count adds what the rules of a node have dropped since it was last called, and runs the commands that follow, in one call.
+func (e *Ensemble) count(ctx context.Context, node int, then string) error {
+	if !e.ruled[node] {
+		return nil
+	}
+	out, err := e.exec(ctx, node, "iptables -w -nvxL "+chainIn+" -Z 2>/dev/null; iptables -w -nvxL "+chainOut+" -Z 2>/dev/null\n"+then)
+	e.mu.Lock()
+	e.dropped += packets(out)
+	e.mu.Unlock()
+	if err != nil {
+		return fmt.Errorf("cut links of node %d: %w", node, err)
+	}
+	return nil
+}
+
+// packets adds up the first column, packets, of the rules that iptables lists.
+func packets(list string) int64 {
+	var sum int64
+	for line := range strings.Lines(list) {
+		f := strings.Fields(line)
+		if len(f) > 2 && f[2] == "DROP" {
+			n, _ := strconv.ParseInt(f[0], 10, 64)
+			sum += n
+		}
+	}
+	return sum
+}
+
+// exec runs a shell script as root in a node and returns what it wrote.
+func (e *Ensemble) exec(ctx context.Context, node int, script string) (string, error) {
+	run, err := e.engine.ExecCreate(ctx, e.nodes[node], client.ExecCreateOptions{
+		User: "root", TTY: true, AttachStdout: true, AttachStderr: true, Cmd: []string{"bash", "-c", script},
+	})
+	if err != nil {
+		return "", err
+	}
+	stream, err := e.engine.ExecAttach(ctx, run.ID, client.ExecAttachOptions{TTY: true})
+	if err != nil {
+		return "", err
+	}
+	defer stream.Close()
+	defer context.AfterFunc(ctx, stream.Close)()
+	var out bytes.Buffer
+	if _, err := io.Copy(&out, stream.Reader); err != nil {
+		return "", err
+	}
+	end, err := e.engine.ExecInspect(ctx, run.ID, client.ExecInspectOptions{})
+	if err != nil {
+		return "", err
+	}
+	if end.ExitCode == 127 {
+		return "", fmt.Errorf("the image of the nodes has no iptables: use the one of docker/zookeeper")
+	}
+	if end.ExitCode != 0 {
+		return out.String(), fmt.Errorf("status %d: %s", end.ExitCode, strings.Join(strings.Fields(out.String()), " "))
+	}
+	return out.String(), nil
+}
+
+// addresses returns where each node is in its network now; the zero address for one that is down.
+func (e *Ensemble) addresses(ctx context.Context) ([]netip.Addr, error) {
+	all := make([]netip.Addr, len(e.nodes))
+	var g errgroup.Group
+	for node, id := range e.nodes {
+		g.Go(func() error {
+			c, err := e.engine.ContainerInspect(ctx, id, client.ContainerInspectOptions{})
+			if err != nil {
+				return err
+			}
+			if c.Container.NetworkSettings == nil {
+				return nil
+			}
+			for _, n := range c.Container.NetworkSettings.Networks {
+				all[node] = n.IPAddress
+			}
+			return nil
+		})
+	}
+	return all, g.Wait()
+}

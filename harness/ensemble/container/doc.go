@@ -1,0 +1,20 @@
+// Package container runs a ZooKeeper ensemble in containers: real servers, real clocks, a kernel's network between them.
+//
+// # Guarantees
+//
+// Close, a failed Start and an ended context leave no container, network or volume. What a killed run left is removed by
+// the next Start on the same machine; what belongs to a run that lives is not touched. Ports are bound to the loopback
+// interface. Data survive Kill and Start of any nodes, since the volumes go only with the container.
+//
+// # Not guaranteed
+//
+// A cut drops packets between containers, so TCP notices by its own time-outs, as behind a dead switch. It is put up within
+// some 60 ms a node, on all nodes at once, not at one instant.
+//
+// # Testcontainers
+//
+// Containers are made with testcontainers-go. Its reaper is switched off, because the reaper is an image of its own that only
+// a registry has: labels and the sweep at Start do its work. Its way to find the engine's address takes the gateway when the
+// program itself runs in a container, which is wrong if the engine runs there too: see dialHost. TESTCONTAINERS_HOST_OVERRIDE
+// is honoured and settles it.
+package container

@@ -1,0 +1,189 @@
+package container
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/containerd/errdefs"
+	"github.com/moby/moby/client"
+	"github.com/testcontainers/testcontainers-go"
+	tclog "github.com/testcontainers/testcontainers-go/log"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/zkcoord/zkcoord/harness/ensemble/internal/owner"
+)
+
+// Labels on all that an ensemble makes.
+const (
+	labelEnsemble = "zkcoord.ensemble" // the id of the ensemble
+	labelOwner    = "zkcoord.owner"    // the process that runs it
+)
+
+// engineTimeout bounds the first word with the engine, so that a dead one is an error in seconds.
+const engineTimeout = 10 * time.Second
+
+// setUp tells testcontainers, which reads its environment once, to do without the reaper, and to keep quiet.
+var setUp = sync.OnceFunc(func() {
+	if os.Getenv("TESTCONTAINERS_RYUK_DISABLED") == "" {
+		os.Setenv("TESTCONTAINERS_RYUK_DISABLED", "true")
+	}
+	tclog.SetDefault(tclog.NewNoopLogger())
+})
+
+// engine is the Docker engine, as far as ensembles use it.
+type engine struct {
+	*testcontainers.DockerClient
+}
+
+// connect finds the engine and makes sure that it answers.
+func connect(ctx context.Context) (*engine, error) {
+	setUp()
+	bounded, cancel := context.WithTimeout(ctx, engineTimeout)
+	defer cancel()
+	c, err := testcontainers.NewDockerClientWithOpts(bounded)
+	if err == nil {
+		if _, err = c.Ping(bounded, client.PingOptions{}); err == nil {
+			return &engine{c}, nil
+		}
+		c.Close()
+	}
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	return nil, fmt.Errorf("no Docker engine answers: %s. Install or start one (on Debian: apt-get install docker.io),"+
+		" point DOCKER_HOST to one, or choose an ensemble that needs none", oneLine(err))
+}
+
+func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }
+
+// local reports whether the engine runs on this machine, so that marks of owners mean something.
+func (e *engine) local() bool { return strings.HasPrefix(e.DaemonHost(), "unix:") }
+
+// labelled returns the filter for what carries a label; an empty value stands for any.
+func labelled(label, value string) client.Filters {
+	if value != "" {
+		label += "=" + value
+	}
+	return make(client.Filters).Add("label", label)
+}
+
+// remove deletes what carries the filter's label: containers, running or not, with their volumes, then networks.
+func (e *engine) remove(ctx context.Context, what client.Filters) error {
+	containers, err := e.ContainerList(ctx, client.ContainerListOptions{All: true, Filters: what})
+	if err != nil {
+		return fmt.Errorf("list containers: %w", err)
+	}
+	var g errgroup.Group
+	for _, c := range containers.Items {
+		g.Go(func() error {
+			_, err := e.ContainerRemove(ctx, c.ID, client.ContainerRemoveOptions{Force: true, RemoveVolumes: true})
+			return gone("remove container "+c.ID[:12], err)
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	networks, err := e.NetworkList(ctx, client.NetworkListOptions{Filters: what})
+	if err != nil {
+		return fmt.Errorf("list networks: %w", err)
+	}
+	var errs []error
+	for _, n := range networks.Items {
+		_, err := e.NetworkRemove(ctx, n.ID, client.NetworkRemoveOptions{})
+		errs = append(errs, gone("remove network "+n.Name, err))
+	}
+	return errors.Join(errs...)
+}
+
+// gone makes no error of what somebody else has removed or is removing: two sweeps may meet.
+func gone(what string, err error) error {
+	if err == nil || errdefs.IsNotFound(err) || errdefs.IsConflict(err) {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", what, err)
+}
+
+// sweep removes the ensembles of processes that have ended.
+func (e *engine) sweep(ctx context.Context) error {
+	if !e.local() {
+		return nil // The owner may live on another machine.
+	}
+	dead := map[string]bool{}
+	note := func(labels map[string]string) {
+		if id := labels[labelEnsemble]; id != "" && owner.Gone(labels[labelOwner]) {
+			dead[id] = true
+		}
+	}
+	containers, err := e.ContainerList(ctx, client.ContainerListOptions{All: true, Filters: labelled(labelEnsemble, "")})
+	if err != nil {
+		return err
+	}
+	for _, c := range containers.Items {
+		note(c.Labels)
+	}
+	networks, err := e.NetworkList(ctx, client.NetworkListOptions{Filters: labelled(labelEnsemble, "")})
+	if err != nil {
+		return err
+	}
+	for _, n := range networks.Items {
+		note(n.Labels)
+	}
+	var errs []error
+	for id := range dead {
+		errs = append(errs, e.remove(ctx, labelled(labelEnsemble, id)))
+	}
+	return errors.Join(errs...)
+}
+
+// dialHost returns the host that published ports are on: the loopback interface, if the engine is on this machine. A
+// program in a container of an engine outside reaches published ports only at its own gateway. The two look alike (both
+// have /.dockerenv and a Unix socket); but where the engine is inside too, the gateway of its networks is one of our own
+// addresses.
+func (e *engine) dialHost(gateway netip.Addr) string {
+	if host := os.Getenv("TESTCONTAINERS_HOST_OVERRIDE"); host != "" {
+		return host
+	}
+	if u, err := url.Parse(e.DaemonHost()); err == nil && u.Scheme != "unix" && u.Scheme != "npipe" {
+		return cmp.Or(u.Hostname(), "127.0.0.1")
+	}
+	if _, err := os.Stat("/.dockerenv"); err != nil || ownAddress(gateway) {
+		return "127.0.0.1"
+	}
+	return defaultGateway()
+}
+
+func ownAddress(a netip.Addr) bool {
+	addrs, _ := net.InterfaceAddrs()
+	for _, own := range addrs {
+		if p, err := netip.ParsePrefix(own.String()); err == nil && p.Addr() == a {
+			return true
+		}
+	}
+	return false
+}
+
+// defaultGateway reads the kernel's table of routes, where the default one has destination 0 and a gateway in hexadecimal,
+// lowest byte first.
+func defaultGateway() string {
+	table, _ := os.ReadFile("/proc/net/route")
+	for line := range strings.Lines(string(table)) {
+		f := strings.Fields(line)
+		var a, b, c, d byte
+		if len(f) < 3 || f[1] != "00000000" {
+			continue
+		}
+		if n, _ := fmt.Sscanf(f[2], "%02x%02x%02x%02x", &d, &c, &b, &a); n == 4 {
+			return netip.AddrFrom4([4]byte{a, b, c, d}).String()
+		}
+	}
+	return "127.0.0.1"
+}

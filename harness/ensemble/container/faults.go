@@ -1,0 +1,128 @@
+package container
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/moby/moby/client"
+)
+
+// Kill ends the server of a node with SIGKILL and waits until it has ended. Its data stay. A paused node is let go on for
+// the moment that it takes to kill it, since the engine kills no frozen process.
+func (e *Ensemble) Kill(ctx context.Context, node int) error {
+	return e.change(ctx, "kill", node, func() error {
+		if e.is(e.down, node) {
+			return nil
+		}
+		if err := e.resumeLocked(ctx, node); err != nil {
+			return err
+		}
+		e.set(e.down, node, true)
+		e.forget(node)
+		if _, err := e.engine.ContainerKill(ctx, e.nodes[node], client.ContainerKillOptions{Signal: "SIGKILL"}); err != nil {
+			return err
+		}
+		e.ruled[node] = false // They went with the network of the container.
+		return nil
+	})
+}
+
+// Start starts a killed node. Cuts that stand are put up again, before its server comes to talk to anyone.
+func (e *Ensemble) Start(ctx context.Context, node int) error {
+	return e.change(ctx, "start", node, func() error {
+		if _, err := e.engine.ContainerStart(ctx, e.nodes[node], client.ContainerStartOptions{}); err != nil {
+			return err
+		}
+		e.forget(node)
+		e.set(e.down, node, false)
+		return e.applyCuts(ctx)
+	})
+}
+
+// Pause freezes all processes of a node. Its kernel goes on: connections are accepted and never answered.
+func (e *Ensemble) Pause(ctx context.Context, node int) error {
+	return e.change(ctx, "pause", node, func() error {
+		if e.is(e.down, node) || e.is(e.paused, node) {
+			return nil
+		}
+		if _, err := e.engine.ContainerPause(ctx, e.nodes[node], client.ContainerPauseOptions{}); err != nil {
+			return err
+		}
+		e.set(e.paused, node, true)
+		return nil
+	})
+}
+
+// Resume lets a paused node go on.
+func (e *Ensemble) Resume(ctx context.Context, node int) error {
+	return e.change(ctx, "resume", node, func() error { return e.resumeLocked(ctx, node) })
+}
+
+func (e *Ensemble) resumeLocked(ctx context.Context, node int) error {
+	if !e.is(e.paused, node) {
+		return nil
+	}
+	if _, err := e.engine.ContainerUnpause(ctx, e.nodes[node], client.ContainerUnpauseOptions{}); err != nil {
+		return err
+	}
+	e.set(e.paused, node, false)
+	return e.applyCuts(ctx) // Cuts made meanwhile could not be put up on a frozen node.
+}
+
+// healLocked undoes all that was broken, for containers that stay when the ensemble is closed.
+func (e *Ensemble) healLocked(ctx context.Context) error {
+	var errs []error
+	for node, id := range e.nodes {
+		errs = append(errs, e.resumeLocked(ctx, node))
+		if e.is(e.down, node) {
+			_, err := e.engine.ContainerStart(ctx, id, client.ContainerStartOptions{})
+			errs = append(errs, err)
+			e.set(e.down, node, false)
+		}
+	}
+	clear(e.cuts)
+	return errors.Join(append(errs, e.applyCuts(ctx))...)
+}
+
+// change runs a fault when it is its turn.
+func (e *Ensemble) change(ctx context.Context, what string, node int, f func() error) error {
+	if node < 0 || node >= len(e.nodes) {
+		return fmt.Errorf("%s node %d: the ensemble has %d nodes", what, node, len(e.nodes))
+	}
+	release, err := e.take(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	if err := f(); err != nil {
+		return fmt.Errorf("%s node %d: %w", what, node, err)
+	}
+	return nil
+}
+
+func (e *Ensemble) is(state []bool, node int) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return state[node]
+}
+
+func (e *Ensemble) set(state []bool, node int, to bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	state[node] = to
+}
+
+// live lists the nodes in which a command can be run.
+func (e *Ensemble) live() []int {
+	return slices.DeleteFunc(indexes(len(e.nodes)), func(node int) bool { return !e.running(node) })
+}
+
+func indexes(n int) []int {
+	all := make([]int, n)
+	for i := range all {
+		all[i] = i
+	}
+	return all
+}

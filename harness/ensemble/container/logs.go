@@ -1,0 +1,64 @@
+package container
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/moby/moby/api/pkg/stdcopy"
+	"github.com/moby/moby/client"
+	"golang.org/x/sync/errgroup"
+)
+
+// Logs returns what the node has logged since the ensemble was started, also across its restarts.
+func (e *Ensemble) Logs(ctx context.Context, node int) (io.ReadCloser, error) {
+	if err := e.open(); err != nil {
+		return nil, err
+	}
+	r, w := io.Pipe()
+	go func() { w.CloseWithError(e.copyLog(ctx, node, w, "all")) }() // Ends with the log, or when the reader is closed.
+	return r, nil
+}
+
+// copyLog writes the last lines of a node's log, without the frames that the engine puts around them.
+func (e *Ensemble) copyLog(ctx context.Context, node int, w io.Writer, lines string) error {
+	log, err := e.engine.ContainerLogs(ctx, e.nodes[node], client.ContainerLogsOptions{
+		ShowStdout: true, ShowStderr: true, Tail: lines,
+	})
+	if err != nil {
+		return fmt.Errorf("log of node %d: %w", node, err)
+	}
+	defer log.Close()
+	_, err = stdcopy.StdCopy(w, w, log)
+	return err
+}
+
+// keepLogs writes the log of each node that was made into the directory for logs.
+func (e *Ensemble) keepLogs(ctx context.Context) error {
+	if e.logDir == "" {
+		return nil
+	}
+	if err := os.MkdirAll(e.logDir, 0o755); err != nil {
+		return err
+	}
+	var g errgroup.Group
+	for node, id := range e.nodes {
+		if id == "" {
+			continue
+		}
+		g.Go(func() error {
+			f, err := os.Create(filepath.Join(e.logDir, fmt.Sprintf("node%d.log", node)))
+			if err != nil {
+				return err
+			}
+			if err := e.copyLog(ctx, node, f, "all"); err != nil {
+				f.Close()
+				return err
+			}
+			return f.Close()
+		})
+	}
+	return g.Wait()
+}

@@ -1,0 +1,100 @@
+// Package ensemble says what the harness needs of a ZooKeeper ensemble, whatever it is made of: containers, local
+// JVMs, an ensemble inside the test process, or addresses that somebody else looks after.
+//
+// # Guarantees
+//
+// Every implementation passes the contract of package ensembletest. In short: an address names one node for as long as
+// the ensemble exists, Ready means a quorum and not an open port, data survive a restart of any or all nodes, a cut
+// does not keep clients from a node, and Close leaves nothing behind.
+//
+// # Not guaranteed
+//
+// What an ensemble can suffer differs. An Ensemble that can be hurt in some way implements the interface for it
+// (Killer, Pauser, Partitioner ...); whoever draws faults asks with a type assertion and draws only those.
+package ensemble
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+)
+
+// ErrNoLeader says that no node serves as leader at the moment: an election is under way, or there is no quorum. Ask again.
+var ErrNoLeader = errors.New("no node serves as leader")
+
+// ErrClosed is what every method but Close returns after Close.
+var ErrClosed = errors.New("ensemble is closed")
+
+// DialFunc has the shape of net.Dialer.DialContext.
+type DialFunc = func(ctx context.Context, network, address string) (net.Conn, error)
+
+// Ensemble is a running ZooKeeper ensemble of one or more nodes, numbered from 0.
+//
+// All methods, also those of the capabilities, may be called from several goroutines. A fault asked for twice (killing
+// a dead node, resuming a running one) is no error: faults say what should be, not what should change.
+type Ensemble interface {
+	// Kind names the implementation: "container", "process", "embedded" or "external".
+	Kind() string
+
+	// Servers returns the client address of each node, by index. They stay the same across restarts, but mean
+	// something only to DialContext: a client must dial through it.
+	Servers() []string
+
+	// DialContext connects to the node that address names, wherever it listens at that moment. A node that is down
+	// is an error at once; a paused one may accept and never answer.
+	DialContext(ctx context.Context, network, address string) (net.Conn, error)
+
+	// Ready waits until every node that is meant to run serves as the leader or a follower of one quorum with one
+	// leader. If ctx ends first, the error says which node was in which state.
+	Ready(ctx context.Context) error
+
+	// Leader returns the index of the node that serves as leader. It asks the nodes, and so believes them: where two
+	// claim it, as after an isolated leader was replaced, it is the one of the newer epoch. ErrNoLeader if none does.
+	Leader(ctx context.Context) (int, error)
+
+	// Close removes everything that the ensemble made, running or not, and waits for it. It is idempotent. What could
+	// not be removed is in the error.
+	Close(ctx context.Context) error
+}
+
+// Killer ends nodes as kill -9 does, without any shutdown, and starts them again on their old data.
+type Killer interface {
+	Kill(ctx context.Context, node int) error
+
+	// Start returns when the node has been started, not when it serves: Ready waits for that.
+	Start(ctx context.Context, node int) error
+}
+
+// Pauser stops nodes so that they keep their connections and say nothing, and lets them go on.
+type Pauser interface {
+	Pause(ctx context.Context, node int) error
+	Resume(ctx context.Context, node int) error
+}
+
+// Link stands for what one node sends to another one's process: the packets of both their quorum and election
+// connections that travel from From to To. Clients' connections are never part of it.
+type Link struct{ From, To int }
+
+// Partitioner loses what travels on links between nodes. Clients still reach each node.
+type Partitioner interface {
+	// Cut adds to the links that are cut. What is already on the way may still arrive. Since TCP needs both directions,
+	// a cut of one direction stalls connections rather than breaks them.
+	Cut(ctx context.Context, links ...Link) error
+
+	// Mend restores the links, all if none is named. What is whole already is no error.
+	Mend(ctx context.Context, links ...Link) error
+}
+
+// DropCounter is what a Partitioner has that can say how much its cuts have eaten: the proof that a cut bit.
+type DropCounter interface {
+	// Dropped returns how many packets (or, behind a proxy, chunks of a stream) the standing cuts have kept from
+	// arriving since all links were last mended at once.
+	Dropped(ctx context.Context) (int64, error)
+}
+
+// Logs gives what a node has written to its log so far, also when it is down, since the start of the ensemble. The caller
+// closes the reader.
+type Logs interface {
+	Logs(ctx context.Context, node int) (io.ReadCloser, error)
+}

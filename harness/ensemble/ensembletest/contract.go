@@ -1,0 +1,422 @@
+// Package ensembletest is the contract of package ensemble as a test that every implementation passes.
+package ensembletest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/go-zookeeper/zk"
+
+	"github.com/zkcoord/zkcoord/harness/ensemble"
+)
+
+// patience bounds each wait of the contract. Real servers elect in a second or two, and a leader that is cut off takes
+// up to syncLimit to notice.
+const patience = 60 * time.Second
+
+// steps are the contract, in an order in which a failure is best understood. Each leaves the ensemble ready, but the last.
+var steps = []struct {
+	name string
+	run  func(contract, *testing.T)
+}{
+	{"IsAQuorumWithOneLeader", contract.quorum},
+	{"AnAddressNamesOneNode", contract.addresses},
+	{"DataSurviveARestartOfAll", contract.restartOfAll},
+	{"AKilledLeaderIsReplaced", contract.killedLeader},
+	{"APausedNodeAcceptsAndIsSilent", contract.pausedNode},
+	{"AnIsolatedFollowerServesNoMore", contract.isolatedFollower},
+	{"AnIsolatedLeaderIsReplaced", contract.isolatedLeader},
+	{"ACutStandsOverARestart", contract.cutOverRestart},
+	{"OneWayIsOneWay", contract.oneWay},
+	{"AMendOfOneCutLeavesTheOther", contract.partialMend},
+	{"FaultsAskedForTwiceAreNoErrors", contract.twice},
+	{"NodesLog", contract.logs},
+	{"CloseIsFinal", contract.closed},
+}
+
+// Contract checks an ensemble of at least three nodes, and closes it. What the ensemble cannot do is skipped.
+func Contract(t *testing.T, e ensemble.Ensemble) {
+	defer e.Close(context.Background())
+	for _, step := range steps {
+		if !t.Run(step.name, func(t *testing.T) { step.run(contract{e}, t) }) {
+			return // What follows would only tell the same again.
+		}
+	}
+}
+
+// Steps runs each step of the contract on an ensemble of its own, for ensembles that live in a testing/synctest bubble: within
+// gets each subtest, and calls step, which closes the ensemble, in a bubble that it makes.
+func Steps(t *testing.T, within func(t *testing.T, step func(*testing.T, ensemble.Ensemble))) {
+	for _, step := range steps {
+		t.Run(step.name, func(t *testing.T) {
+			within(t, func(t *testing.T, e ensemble.Ensemble) {
+				defer e.Close(context.Background())
+				step.run(contract{e}, t)
+			})
+		})
+	}
+}
+
+type contract struct{ ensemble.Ensemble }
+
+func (c contract) quorum(t *testing.T) {
+	c.ready(t)
+	if n := len(c.Servers()); n < 3 {
+		t.Fatalf("%d servers: the contract needs three", n)
+	}
+	c.leader(t)
+	if c.Kind() == "" {
+		t.Error("no kind")
+	}
+}
+
+func (c contract) addresses(t *testing.T) {
+	servers := c.Servers()
+	if sorted := slices.Compact(slices.Sorted(slices.Values(servers))); len(sorted) != len(servers) {
+		t.Errorf("one address for two nodes: %v", servers)
+	}
+	for _, address := range servers {
+		if s, err := c.ask(address); err != nil || !s.Serves() {
+			t.Errorf("%s: %+v, %v", address, s, err)
+		}
+	}
+	if conn, err := c.DialContext(t.Context(), "tcp", "nowhere:1"); err == nil {
+		conn.Close()
+		t.Error("dialled an address that is none of the ensemble's")
+	}
+}
+
+func (c contract) restartOfAll(t *testing.T) {
+	k := capability[ensemble.Killer](t, c)
+	c.write(t, "/survivor", "before")
+	before := c.Servers()
+	for node := range before {
+		must(t, k.Kill(t.Context(), node))
+	}
+	for _, address := range before {
+		if _, err := c.ask(address); err == nil {
+			t.Errorf("%s answers, and was killed", address)
+		}
+	}
+	if _, err := c.Leader(t.Context()); !errors.Is(err, ensemble.ErrNoLeader) {
+		t.Errorf("a leader of a dead ensemble: %v", err)
+	}
+	for node := range before {
+		must(t, k.Start(t.Context(), node))
+	}
+	c.ready(t)
+	if after := c.Servers(); !slices.Equal(before, after) {
+		t.Errorf("addresses were %v, are %v", before, after)
+	}
+	if got := c.read(t, "/survivor"); got != "before" {
+		t.Errorf("read %q after the restart", got)
+	}
+}
+
+func (c contract) killedLeader(t *testing.T) {
+	k := capability[ensemble.Killer](t, c)
+	old := c.leader(t)
+	must(t, k.Kill(t.Context(), old))
+	c.ready(t)
+	if now := c.leader(t); now == old {
+		t.Errorf("node %d was killed and leads", old)
+	}
+	c.write(t, "/while-one-is-down", "x")
+	must(t, k.Start(t.Context(), old))
+	c.ready(t)
+}
+
+func (c contract) pausedNode(t *testing.T) {
+	p := capability[ensemble.Pauser](t, c)
+	node := c.follower(t)
+	must(t, p.Pause(t.Context(), node))
+	if s, err := c.ask(c.Servers()[node]); err == nil {
+		t.Errorf("a paused node said %+v", s)
+	}
+	c.ready(t)
+	must(t, p.Resume(t.Context(), node))
+	c.ready(t)
+}
+
+func (c contract) isolatedFollower(t *testing.T) {
+	p := capability[ensemble.Partitioner](t, c)
+	node := c.follower(t)
+	must(t, p.Cut(t.Context(), c.around(node)...))
+	c.await(t, fmt.Sprintf("node %d to notice that it is cut off", node), func() bool {
+		s, err := c.ask(c.Servers()[node]) // Clients reach it all the while.
+		return err == nil && !s.Serves()
+	})
+	c.write(t, "/while-one-is-cut-off", "x")
+	c.bit(t)
+	must(t, p.Mend(t.Context(), c.around(node)...))
+	c.ready(t)
+}
+
+func (c contract) isolatedLeader(t *testing.T) {
+	p := capability[ensemble.Partitioner](t, c)
+	old := c.leader(t)
+	must(t, p.Cut(t.Context(), c.around(old)...))
+	c.await(t, "another leader", func() bool {
+		now, err := c.Leader(t.Context())
+		return err == nil && now != old
+	})
+	must(t, p.Mend(t.Context()))
+	c.ready(t)
+}
+
+func (c contract) cutOverRestart(t *testing.T) {
+	p := capability[ensemble.Partitioner](t, c)
+	k := capability[ensemble.Killer](t, c)
+	node := c.follower(t)
+	must(t, p.Cut(t.Context(), c.around(node)...))
+	must(t, k.Kill(t.Context(), node))
+	must(t, k.Start(t.Context(), node))
+	c.await(t, fmt.Sprintf("node %d to run again", node), func() bool {
+		_, err := c.ask(c.Servers()[node])
+		return err == nil
+	})
+	// It looks for the others now. One second is two ticks and several rounds of an election: with a hole in the cut it joins.
+	for end := time.Now().Add(time.Second); time.Now().Before(end); <-time.After(20 * time.Millisecond) {
+		if s, err := c.ask(c.Servers()[node]); err == nil && s.Serves() {
+			t.Fatalf("node %d is cut off and serves: %+v", node, s)
+		}
+	}
+	must(t, p.Mend(t.Context()))
+	c.ready(t)
+}
+
+// oneWay cuts what the leader sends to one follower. The follower hears nothing and gives up; had the other direction been
+// cut instead, the leader would. Either way that follower leaves, and the rest goes on.
+func (c contract) oneWay(t *testing.T) {
+	p := capability[ensemble.Partitioner](t, c)
+	leader, follower := c.leader(t), c.follower(t)
+	must(t, p.Cut(t.Context(), ensemble.Link{From: leader, To: follower}))
+	c.await(t, "the follower to leave", func() bool {
+		s, err := c.ask(c.Servers()[follower])
+		return err == nil && !s.Serves()
+	})
+	c.bit(t)
+	must(t, p.Mend(t.Context()))
+	c.ready(t)
+}
+
+// partialMend mends one of two cuts. Of three nodes, each alone by then, two come together again and the third does not.
+func (c contract) partialMend(t *testing.T) {
+	p := capability[ensemble.Partitioner](t, c)
+	leader, one := c.leader(t), c.follower(t)
+	other := (one + 1) % len(c.Servers())
+	serves := func(node int) bool {
+		s, err := c.ask(c.Servers()[node])
+		return err != nil || s.Serves()
+	}
+	must(t, p.Cut(t.Context(), c.around(other)...))
+	must(t, p.Cut(t.Context(), ensemble.Link{From: one, To: leader}, ensemble.Link{From: leader, To: one}))
+	c.await(t, "all to be alone", func() bool { return !serves(leader) && !serves(one) && !serves(other) })
+	c.bit(t)
+	must(t, p.Mend(t.Context(), c.around(other)...))
+	c.await(t, "two to come together", func() bool { return serves(other) && (serves(leader) || serves(one)) })
+	if serves(leader) && serves(one) {
+		t.Error("two nodes are cut off from each other, and both serve in an ensemble of three")
+	}
+	must(t, p.Mend(t.Context()))
+	c.ready(t)
+}
+
+func (c contract) twice(t *testing.T) {
+	node := c.follower(t)
+	if p, ok := c.Ensemble.(ensemble.Pauser); ok {
+		for range 2 {
+			must(t, p.Pause(t.Context(), node))
+		}
+		for range 2 {
+			must(t, p.Resume(t.Context(), node))
+		}
+	}
+	if k, ok := c.Ensemble.(ensemble.Killer); ok {
+		if p, ok := c.Ensemble.(ensemble.Pauser); ok {
+			must(t, p.Pause(t.Context(), node)) // A paused node can be killed too, and starts unpaused.
+		}
+		for range 2 {
+			must(t, k.Kill(t.Context(), node))
+		}
+		for range 2 {
+			must(t, k.Start(t.Context(), node))
+		}
+		if err := k.Kill(t.Context(), len(c.Servers())); err == nil {
+			t.Error("killed a node that does not exist")
+		}
+	}
+	if p, ok := c.Ensemble.(ensemble.Partitioner); ok {
+		must(t, p.Mend(t.Context()))
+		must(t, p.Mend(t.Context()))
+		if err := p.Cut(t.Context(), ensemble.Link{From: 0, To: len(c.Servers())}); err == nil {
+			t.Error("cut a link that does not exist")
+		}
+	}
+	c.ready(t)
+}
+
+func (c contract) logs(t *testing.T) {
+	l := capability[ensemble.Logs](t, c)
+	for node := range c.Servers() {
+		r, err := l.Logs(t.Context(), node)
+		must(t, err)
+		text, err := io.ReadAll(r)
+		must(t, errors.Join(err, r.Close()))
+		if len(text) == 0 {
+			t.Errorf("node %d has logged nothing", node)
+		}
+	}
+}
+
+func (c contract) closed(t *testing.T) {
+	must(t, c.Close(t.Context()))
+	must(t, c.Close(t.Context()))
+	if err := c.Ready(t.Context()); !errors.Is(err, ensemble.ErrClosed) {
+		t.Errorf("Ready after Close: %v", err)
+	}
+	if _, err := c.Leader(t.Context()); !errors.Is(err, ensemble.ErrClosed) {
+		t.Errorf("Leader after Close: %v", err)
+	}
+	if _, err := c.DialContext(t.Context(), "tcp", c.Servers()[0]); !errors.Is(err, ensemble.ErrClosed) {
+		t.Errorf("DialContext after Close: %v", err)
+	}
+	if k, ok := c.Ensemble.(ensemble.Killer); ok {
+		if err := k.Start(t.Context(), 0); !errors.Is(err, ensemble.ErrClosed) {
+			t.Errorf("Start after Close: %v", err)
+		}
+	}
+}
+
+// capability returns the ensemble as a C, or skips.
+func capability[C any](t *testing.T, c contract) C {
+	t.Helper()
+	able, ok := c.Ensemble.(C)
+	if !ok {
+		t.Skipf("%s has no %T", c.Kind(), (*C)(nil))
+	}
+	return able
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (c contract) ready(t *testing.T) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	must(t, c.Ready(ctx))
+}
+
+func (c contract) leader(t *testing.T) int {
+	t.Helper()
+	node, err := c.Leader(t.Context())
+	must(t, err)
+	return node
+}
+
+func (c contract) follower(t *testing.T) int {
+	t.Helper()
+	return (c.leader(t) + 1) % len(c.Servers())
+}
+
+func (c contract) ask(address string) (ensemble.Status, error) {
+	return ensemble.Ask(context.Background(), c.DialContext, address)
+}
+
+// around lists the links of a node, in both directions.
+func (c contract) around(node int) []ensemble.Link {
+	var links []ensemble.Link
+	for other := range c.Servers() {
+		if other != node {
+			links = append(links, ensemble.Link{From: node, To: other}, ensemble.Link{From: other, To: node})
+		}
+	}
+	return links
+}
+
+func (c contract) bit(t *testing.T) {
+	t.Helper()
+	d, ok := c.Ensemble.(ensemble.DropCounter)
+	if !ok {
+		return
+	}
+	if n, err := d.Dropped(t.Context()); err != nil || n == 0 {
+		t.Errorf("the cut has dropped %d, %v", n, err)
+	}
+}
+
+func (c contract) await(t *testing.T, what string, done func() bool) {
+	t.Helper()
+	for end := time.Now().Add(patience); !done(); {
+		if time.Now().After(end) {
+			t.Fatalf("waited %v for %s", patience, what)
+		}
+		<-time.After(20 * time.Millisecond) // Between two looks at a real server's state.
+	}
+}
+
+func (c contract) write(t *testing.T, path, value string) {
+	t.Helper()
+	conn := c.connect(t)
+	defer conn.Close()
+	c.await(t, "a write of "+path, func() bool {
+		_, err := conn.Create(path, []byte(value), 0, zk.WorldACL(zk.PermAll))
+		return err == nil || errors.Is(err, zk.ErrNodeExists)
+	})
+}
+
+func (c contract) read(t *testing.T, path string) (value string) {
+	t.Helper()
+	conn := c.connect(t)
+	defer conn.Close()
+	c.await(t, "a read of "+path, func() bool {
+		b, _, err := conn.Get(path)
+		value = string(b)
+		return err == nil
+	})
+	return value
+}
+
+// connect returns a plain client that goes to any node.
+func (c contract) connect(t *testing.T) *zk.Conn {
+	t.Helper()
+	conn, _, err := zk.Connect(c.Servers(), 5*time.Second, zk.WithHostProvider(new(literal)), zk.WithLogInfo(false),
+		zk.WithLogger(silent{}), zk.WithDialer(func(network, address string, timeout time.Duration) (net.Conn, error) {
+			ctx, cancel := context.WithTimeout(context.Background(), timeout)
+			defer cancel()
+			return c.DialContext(ctx, network, address)
+		}))
+	must(t, err)
+	return conn
+}
+
+type silent struct{}
+
+func (silent) Printf(string, ...any) {}
+
+// literal hands out addresses as they are: only the ensemble knows what they mean.
+type literal struct {
+	servers []string
+	next    int
+}
+
+func (l *literal) Init(servers []string) error { l.servers = servers; return nil }
+func (l *literal) Len() int                    { return len(l.servers) }
+func (l *literal) Connected()                  {}
+
+func (l *literal) Next() (server string, retryStart bool) {
+	server = l.servers[l.next%len(l.servers)]
+	l.next++
+	return server, l.next%len(l.servers) == 0
+}

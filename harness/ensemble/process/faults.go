@@ -1,0 +1,90 @@
+package process
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/zkcoord/zkcoord/harness/ensemble"
+)
+
+// Kill ends the server of a node with SIGKILL and waits until it has ended. Its data stay.
+func (e *Ensemble) Kill(_ context.Context, i int) error {
+	return e.change("kill", i, (*node).kill)
+}
+
+// Start starts a killed node on its data, and on other ports than before.
+func (e *Ensemble) Start(_ context.Context, i int) error {
+	return e.change("start", i, func(n *node) error { return n.launch(e.java, e.classpath, e.config) })
+}
+
+// Pause stops the process of a node. Its kernel goes on: connections are accepted and never answered.
+func (e *Ensemble) Pause(_ context.Context, i int) error {
+	return e.change("pause", i, func(n *node) error { return n.stop(true) })
+}
+
+// Resume lets a paused node go on.
+func (e *Ensemble) Resume(_ context.Context, i int) error {
+	return e.change("resume", i, func(n *node) error { return n.stop(false) })
+}
+
+// change runs a fault on one node, unless the ensemble is closed.
+func (e *Ensemble) change(what string, i int, f func(*node) error) error {
+	if i < 0 || i >= len(e.nodes) {
+		return fmt.Errorf("%s node %d: the ensemble has %d nodes", what, i, len(e.nodes))
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed {
+		return ensemble.ErrClosed
+	}
+	if err := f(e.nodes[i]); err != nil {
+		return fmt.Errorf("%s node %d: %w", what, i, err)
+	}
+	return nil
+}
+
+// Cut stops the streams of the links in the proxies, and resets the connections that are opened over them.
+func (e *Ensemble) Cut(_ context.Context, links ...ensemble.Link) error {
+	if err := e.open(); err != nil {
+		return err
+	}
+	for _, l := range links {
+		if e.gates[l] == nil {
+			return fmt.Errorf("cut %d->%d: no such link among %d nodes", l.From, l.To, len(e.nodes))
+		}
+	}
+	for _, l := range links {
+		e.gates[l].cut()
+	}
+	return nil
+}
+
+// Mend lets the streams of the links, or of all, go on where they were stopped.
+func (e *Ensemble) Mend(_ context.Context, links ...ensemble.Link) error {
+	if err := e.open(); err != nil {
+		return err
+	}
+	for _, l := range links {
+		if g := e.gates[l]; g != nil {
+			g.mend()
+		}
+	}
+	if len(links) == 0 {
+		for _, g := range e.gates {
+			g.mend()
+			g.stopped.Store(0)
+		}
+	}
+	return nil
+}
+
+// Dropped counts the chunks of streams that a cut has stopped, and the connections that it has reset.
+func (e *Ensemble) Dropped(context.Context) (n int64, err error) {
+	if err := e.open(); err != nil {
+		return 0, err
+	}
+	for _, g := range e.gates {
+		n += g.stopped.Load()
+	}
+	return n, nil
+}

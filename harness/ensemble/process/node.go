@@ -1,0 +1,317 @@
+package process
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/zkcoord/zkcoord/harness/ensemble"
+)
+
+// node is one server and its directory. Its ports are chosen anew at each start: while it was down somebody else may have
+// taken the old ones, and only proxies and DialContext need to know.
+type node struct {
+	index int
+	dir   string
+	peers []peer // by index; its own entry is empty
+
+	mu       sync.Mutex
+	client   int // port for clients
+	quorum   int // ports for peers
+	election int
+	child    *child // nil while down
+	paused   bool
+}
+
+// peer is where a node finds another one: at the proxies between the two.
+type peer struct{ quorum, election string }
+
+// child is a JVM that was started. ended is closed when it has been waited for.
+type child struct {
+	pid   int
+	ended chan struct{}
+	err   error
+}
+
+// Ports are taken below those that the kernel gives to outgoing connections, so that no client of a busy test sits on one.
+const portLow, portHigh = 20000, 32000
+
+// freePort finds a port of the loopback interface that nobody listens on.
+func freePort() (int, error) {
+	var last error
+	for range 100 {
+		port := portLow + rand.IntN(portHigh-portLow)
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err == nil {
+			return port, l.Close()
+		}
+		last = err
+	}
+	return 0, fmt.Errorf("no free port between %d and %d: %w", portLow, portHigh, last)
+}
+
+// choosePorts picks the ports of the next start. A client port that was asked for has to be free.
+func (n *node) choosePorts(cfg ensemble.Config) (err error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, port := range []*int{&n.client, &n.quorum, &n.election} {
+		if *port, err = freePort(); err != nil {
+			return err
+		}
+	}
+	if cfg.Port == 0 {
+		return nil
+	}
+	n.client = cfg.Port + n.index
+	l, err := net.Listen("tcp", n.clientLocked())
+	if err != nil {
+		return fmt.Errorf("the port of node %d, %s, is taken: choose another one, or none: %w", n.index, n.clientLocked(), err)
+	}
+	return l.Close()
+}
+
+func (n *node) clientLocked() string { return fmt.Sprintf("127.0.0.1:%d", n.client) }
+
+// configure writes zoo.cfg, the id and the settings of the log.
+func (n *node) configure(cfg ensemble.Config) error {
+	n.mu.Lock()
+	client, quorum, election := n.client, n.quorum, n.election
+	n.mu.Unlock()
+	settings := map[string]string{
+		"dataDir":           filepath.Join(n.dir, "data"),
+		"clientPort":        fmt.Sprint(client),
+		"clientPortAddress": "127.0.0.1",
+	}
+	for i, p := range n.peers {
+		key := fmt.Sprintf("server.%d", i+1)
+		if i == n.index {
+			settings[key] = fmt.Sprintf("127.0.0.1:%d:%d", quorum, election)
+			continue
+		}
+		_, electionPort, _ := net.SplitHostPort(p.election)
+		settings[key] = p.quorum + ":" + electionPort
+	}
+	maps.Copy(settings, cfg.Settings())
+	var zoo strings.Builder
+	for _, k := range slices.Sorted(maps.Keys(settings)) {
+		fmt.Fprintf(&zoo, "%s=%s\n", k, settings[k])
+	}
+	return errors.Join(
+		os.MkdirAll(filepath.Join(n.dir, "data"), 0o700),
+		os.WriteFile(filepath.Join(n.dir, "data", "myid"), fmt.Appendln(nil, n.index+1), 0o600),
+		os.WriteFile(filepath.Join(n.dir, "zoo.cfg"), []byte(zoo.String()), 0o600),
+		os.WriteFile(filepath.Join(n.dir, "log4j.properties"), []byte(log4j), 0o600),
+		os.WriteFile(filepath.Join(n.dir, "logback.xml"), []byte(logback), 0o600),
+	)
+}
+
+// Each of the two is ignored by the other's library; which one there is depends on where the jars come from.
+const log4j = `log4j.rootLogger=INFO, out
+log4j.appender.out=org.apache.log4j.ConsoleAppender
+log4j.appender.out.layout=org.apache.log4j.PatternLayout
+log4j.appender.out.layout.ConversionPattern=%d{ISO8601} %-5p [%t:%c{1}] %m%n
+`
+
+const logback = `<configuration>
+  <appender name="out" class="ch.qos.logback.core.ConsoleAppender">
+    <encoder><pattern>%d{ISO8601} %-5p [%t:%logger{0}] %m%n</pattern></encoder>
+  </appender>
+  <root level="INFO"><appender-ref ref="out"/></root>
+</configuration>
+`
+
+func (n *node) logFile() string { return filepath.Join(n.dir, "log") }
+
+// launch starts the server if it is down.
+func (n *node) launch(java, classpath string, cfg ensemble.Config) error {
+	if n.alive() {
+		return nil
+	}
+	if err := n.choosePorts(cfg); err != nil {
+		return err
+	}
+	if err := n.configure(cfg); err != nil {
+		return err
+	}
+	log, err := os.OpenFile(n.logFile(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	args := append(cfg.NodeFlags(), "-cp", n.dir+":"+classpath,
+		"org.apache.zookeeper.server.quorum.QuorumPeerMain", filepath.Join(n.dir, "zoo.cfg"))
+	cmd := exec.Command(java, args...)
+	cmd.Dir, cmd.Stdout, cmd.Stderr = n.dir, log, log
+	c, err := start(cmd)
+	if err != nil {
+		return err
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.child, n.paused = c, false
+	return nil
+}
+
+// start starts a command that is killed when this process ends. The kernel means the thread that started it, so that thread
+// waits for it.
+func start(cmd *exec.Cmd) (*child, error) {
+	// A group of its own: the terminal's interrupt is for us, who then close everything in order.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	c := &child{ended: make(chan struct{})}
+	started := make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := cmd.Start()
+		if err == nil {
+			c.pid = cmd.Process.Pid
+		}
+		started <- err
+		if err == nil {
+			c.err = cmd.Wait()
+			close(c.ended)
+		}
+	}()
+	if err := <-started; err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// alive reports whether the server was started and not killed; it may have died since.
+func (n *node) alive() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.child != nil
+}
+
+// running reports whether the server is meant to answer.
+func (n *node) running() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.child != nil && !n.paused
+}
+
+// kill ends the server and waits for it. SIGKILL ends a stopped process too.
+func (n *node) kill() error {
+	n.mu.Lock()
+	c := n.child
+	n.child, n.paused = nil, false
+	n.mu.Unlock()
+	if c == nil {
+		return nil
+	}
+	if err := c.signal(syscall.SIGKILL); err != nil {
+		return err
+	}
+	<-c.ended
+	return nil
+}
+
+// signal is only sent while the child has not been waited for: later its number may be somebody else's.
+func (c *child) signal(s syscall.Signal) error {
+	select {
+	case <-c.ended:
+		return nil
+	default:
+	}
+	if err := syscall.Kill(c.pid, s); err != nil && err != syscall.ESRCH {
+		return err
+	}
+	return nil
+}
+
+// stop sends SIGSTOP or SIGCONT.
+func (n *node) stop(paused bool) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.child == nil || n.paused == paused {
+		return nil
+	}
+	signal := syscall.SIGCONT
+	if paused {
+		signal = syscall.SIGSTOP
+	}
+	if err := n.child.signal(signal); err != nil {
+		return err
+	}
+	n.paused = paused
+	if paused {
+		n.child.awaitStopped()
+	}
+	return nil
+}
+
+// awaitStopped waits until each thread has stopped: the signal only asks them to, and for a few milliseconds a busy one
+// still answers. /proc says T for a stopped thread; a process that is gone has none.
+func (c *child) awaitStopped() {
+	for {
+		states, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", c.pid))
+		running := slices.ContainsFunc(states, func(file string) bool {
+			text, err := os.ReadFile(file)
+			_, rest, found := bytes.Cut(text, []byte(") "))
+			return err == nil && found && rest[0] != 'T' && rest[0] != 'Z' && rest[0] != 'X'
+		})
+		if !running {
+			return
+		}
+		select {
+		case <-c.ended:
+			return
+		case <-time.After(time.Millisecond):
+		}
+	}
+}
+
+// died returns an error with the end of the log if the server has ended by itself.
+func (n *node) died() error {
+	n.mu.Lock()
+	c := n.child
+	n.mu.Unlock()
+	if c == nil {
+		return nil
+	}
+	select {
+	case <-c.ended:
+		return fmt.Errorf("node %d died (%v); its log ends with: %s", n.index, c.err, n.tail())
+	default:
+		return nil
+	}
+}
+
+// tail is the end of the log in one line.
+func (n *node) tail() string {
+	text, _ := os.ReadFile(n.logFile())
+	lines := bytes.Split(bytes.TrimSpace(text), []byte("\n"))
+	return string(bytes.Join(lines[max(0, len(lines)-12):], []byte(" | ")))
+}
+
+func (n *node) clientAddress() string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.clientLocked()
+}
+
+func (n *node) quorumAddress() string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return fmt.Sprintf("127.0.0.1:%d", n.quorum)
+}
+
+func (n *node) electionAddress() string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return fmt.Sprintf("127.0.0.1:%d", n.election)
+}

@@ -1,0 +1,285 @@
+package process
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/zkcoord/zkcoord/harness/ensemble"
+	"github.com/zkcoord/zkcoord/harness/ensemble/internal/owner"
+)
+
+// Options say what ensemble to start. The zero value is three nodes of the ZooKeeper that Find finds.
+type Options struct {
+	ensemble.Config
+
+	// Dir is where data and logs are kept while the ensemble runs, in a directory of their own; the system's temporary
+	// directory if empty.
+	Dir string
+}
+
+const (
+	startTimeout = 60 * time.Second
+	dirPrefix    = "zkcoord-process-"
+	ownerFile    = "owner"
+)
+
+// Ensemble is a ZooKeeper ensemble of local JVMs. Besides ensemble.Ensemble it is a Killer, a Pauser, a Partitioner, a
+// DropCounter and has Logs.
+type Ensemble struct {
+	config          ensemble.Config
+	java, classpath string
+	dir             string
+	servers         []string
+	nodes           []*node
+	proxies         []*proxy
+	gates           map[ensemble.Link]*gate
+
+	mu     sync.Mutex // held while nodes are started and ended, so that Close leaves none behind
+	closed bool
+}
+
+var (
+	_ ensemble.Ensemble    = (*Ensemble)(nil)
+	_ ensemble.Killer      = (*Ensemble)(nil)
+	_ ensemble.Pauser      = (*Ensemble)(nil)
+	_ ensemble.Partitioner = (*Ensemble)(nil)
+	_ ensemble.DropCounter = (*Ensemble)(nil)
+	_ ensemble.Logs        = (*Ensemble)(nil)
+)
+
+// Start starts an ensemble and returns when it has a quorum. The caller closes it.
+//
+// If it fails or ctx ends, nothing of it remains, and the error says what is missing: Java, ZooKeeper, a port, or what the log
+// of a dead node ends with.
+func Start(ctx context.Context, opts Options) (*Ensemble, error) {
+	e, err := run1(ctx, opts)
+	if err != nil {
+		return nil, fmt.Errorf("process ensemble: %w", err)
+	}
+	return e, nil
+}
+
+func run1(ctx context.Context, opts Options) (*Ensemble, error) {
+	cfg, err := opts.Complete()
+	if err != nil {
+		return nil, err
+	}
+	e := &Ensemble{config: cfg, gates: map[ensemble.Link]*gate{}}
+	if e.java, e.classpath, err = Find(); err != nil {
+		return nil, err
+	}
+	parent := opts.Dir
+	if parent == "" {
+		parent = os.TempDir()
+	}
+	sweep(parent)
+	if e.dir, err = os.MkdirTemp(parent, dirPrefix); err != nil {
+		return nil, err
+	}
+	if err := e.run(ctx); err != nil {
+		return nil, errors.Join(err, e.Close(context.WithoutCancel(ctx)))
+	}
+	return e, nil
+}
+
+// sweep removes the directories of runs that were killed. Their JVMs have ended with them.
+func sweep(parent string) {
+	dirs, _ := filepath.Glob(filepath.Join(parent, dirPrefix+"*"))
+	for _, dir := range dirs {
+		if mark, err := os.ReadFile(filepath.Join(dir, ownerFile)); err == nil && owner.Gone(string(mark)) {
+			os.RemoveAll(dir)
+		}
+	}
+}
+
+func (e *Ensemble) run(ctx context.Context) error {
+	if err := os.WriteFile(filepath.Join(e.dir, ownerFile), []byte(owner.Self()), 0o600); err != nil {
+		return err
+	}
+	for i := range e.config.Nodes {
+		e.servers = append(e.servers, fmt.Sprintf("node%d:2181", i))
+		dir := filepath.Join(e.dir, fmt.Sprintf("node%d", i))
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			return err
+		}
+		e.nodes = append(e.nodes, &node{index: i, dir: dir, peers: make([]peer, e.config.Nodes)})
+	}
+	if err := e.connect(); err != nil {
+		return err
+	}
+	for _, n := range e.nodes {
+		if err := n.launch(e.java, e.classpath, e.config); err != nil {
+			return fmt.Errorf("start node %d: %w", n.index, err)
+		}
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, startTimeout, fmt.Errorf("after %v", startTimeout))
+	defer cancel()
+	return e.Ready(ctx)
+}
+
+// connect puts proxies between all pairs of nodes, both ways.
+func (e *Ensemble) connect() error {
+	for from := range e.nodes {
+		for to := range e.nodes {
+			if from != to {
+				e.gates[ensemble.Link{From: from, To: to}] = new(gate)
+			}
+		}
+	}
+	for link, there := range e.gates {
+		from, to := e.nodes[link.From], e.nodes[link.To]
+		back := e.gates[ensemble.Link{From: link.To, To: link.From}]
+		quorum := &proxy{there: there, back: back, target: to.quorumAddress}
+		// What from calls its election address is, for to, the proxy between to and from.
+		election := &proxy{there: there, back: back, target: to.electionAddress,
+			translate: greet(func() string { return to.peers[link.From].election })}
+		for _, p := range []*proxy{quorum, election} {
+			if err := p.listen(); err != nil {
+				return err
+			}
+			e.proxies = append(e.proxies, p)
+		}
+		from.peers[link.To] = peer{quorum: quorum.address(), election: election.address()}
+	}
+	return nil
+}
+
+// Kind is "process".
+func (e *Ensemble) Kind() string { return "process" }
+
+// Servers returns node0:2181, node1:2181 and so on.
+func (e *Ensemble) Servers() []string { return slices.Clone(e.servers) }
+
+// DialContext connects to the node of that address.
+func (e *Ensemble) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
+	i := slices.Index(e.servers, address)
+	if i < 0 {
+		return nil, &net.OpError{Op: "dial", Net: network, Err: fmt.Errorf("%s is none of %v", address, e.servers)}
+	}
+	if err := e.open(); err != nil {
+		return nil, err
+	}
+	n := e.nodes[i]
+	if !n.alive() {
+		return nil, &net.OpError{Op: "dial", Net: network, Err: fmt.Errorf("%s is down", address)}
+	}
+	var d net.Dialer
+	return d.DialContext(ctx, network, n.clientAddress())
+}
+
+func (e *Ensemble) open() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed {
+		return ensemble.ErrClosed
+	}
+	return nil
+}
+
+func (e *Ensemble) running(i int) bool { return e.nodes[i].running() }
+
+// Ready waits for one quorum of all nodes that were not killed or paused. A node that has died by itself is an error at
+// once, with the end of its log.
+func (e *Ensemble) Ready(ctx context.Context) error {
+	if err := e.open(); err != nil {
+		return err
+	}
+	if err := ensemble.AwaitQuorum(ctx, e.DialContext, e.servers, e.running, e.died); err != nil {
+		return err
+	}
+	// Who answered may be somebody else's server on a port of ours. Then ours has died of it, or still is about to.
+	return errors.Join(e.died(), e.verify(ctx))
+}
+
+func (e *Ensemble) died() error {
+	var errs []error
+	for _, n := range e.nodes {
+		errs = append(errs, n.died())
+	}
+	return errors.Join(errs...)
+}
+
+// verify asks each node for its configuration, which names its directory.
+func (e *Ensemble) verify(ctx context.Context) error {
+	for i, n := range e.nodes {
+		if !n.running() {
+			continue
+		}
+		text, err := ensemble.FourLetters(ctx, e.DialContext, e.servers[i], "conf")
+		if err != nil {
+			return err
+		}
+		if !strings.Contains(text, n.dir) {
+			return fmt.Errorf("the server at the port of node %d is somebody else's", i)
+		}
+	}
+	return nil
+}
+
+// Leader asks all nodes that run.
+func (e *Ensemble) Leader(ctx context.Context) (int, error) {
+	if err := e.open(); err != nil {
+		return 0, err
+	}
+	return ensemble.Newest(ensemble.Survey(ctx, e.DialContext, e.servers, e.running))
+}
+
+// Logs returns what the node has written since the ensemble was started.
+func (e *Ensemble) Logs(_ context.Context, i int) (io.ReadCloser, error) {
+	if err := e.open(); err != nil {
+		return nil, err
+	}
+	return os.Open(e.nodes[i].logFile())
+}
+
+// Close ends the JVMs and proxies, keeps the logs if a directory was named, and removes the rest.
+func (e *Ensemble) Close(context.Context) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed {
+		return nil
+	}
+	var errs []error
+	for _, n := range e.nodes {
+		errs = append(errs, n.kill())
+	}
+	for _, p := range e.proxies {
+		p.close()
+	}
+	errs = append(errs, e.keepLogs())
+	if err := os.RemoveAll(e.dir); err != nil {
+		return errors.Join(append(errs, err)...)
+	}
+	e.closed = true
+	return errors.Join(errs...)
+}
+
+func (e *Ensemble) keepLogs() error {
+	if e.config.LogDir == "" {
+		return nil
+	}
+	if err := os.MkdirAll(e.config.LogDir, 0o755); err != nil {
+		return err
+	}
+	var errs []error
+	for _, n := range e.nodes {
+		text, err := os.ReadFile(n.logFile())
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		if err == nil {
+			err = os.WriteFile(filepath.Join(e.config.LogDir, fmt.Sprintf("node%d.log", n.index)), text, 0o644)
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}

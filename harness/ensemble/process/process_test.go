@@ -1,0 +1,141 @@
+package process
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/zkcoord/zkcoord/harness/ensemble"
+	"github.com/zkcoord/zkcoord/harness/ensemble/ensembletest"
+)
+
+func TestMain(m *testing.M) {
+	if os.Getenv("ZKCOORD_TEST_ORPHANS") != "" {
+		orphans()
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// needJava skips where there is no ZooKeeper, and fails there if this is CI, which has to have one.
+func needJava(t *testing.T) {
+	t.Helper()
+	if _, _, err := Find(); err != nil {
+		if os.Getenv("CI") != "" {
+			t.Fatalf("CI is set: %v", err)
+		}
+		t.Skip(err)
+	}
+}
+
+func TestContract(t *testing.T) {
+	needJava(t)
+	dir, logs := t.TempDir(), t.TempDir()
+	e, err := Start(t.Context(), Options{Config: ensemble.Config{LogDir: logs}, Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ensembletest.Contract(t, e)
+	empty(t, dir)
+	for _, name := range []string{"node0.log", "node1.log", "node2.log"} {
+		if text, err := os.ReadFile(filepath.Join(logs, name)); err != nil || !strings.Contains(string(text), "QuorumPeer") {
+			t.Errorf("log %s: %d bytes, %v", name, len(text), err)
+		}
+	}
+}
+
+func empty(t *testing.T, dir string) {
+	t.Helper()
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("left in %s: %v, %v", dir, left, err)
+	}
+}
+
+func TestInterruptedStartLeavesNothing(t *testing.T) {
+	needJava(t)
+	dir := t.TempDir()
+	interrupted := errors.New("interrupted")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	defer time.AfterFunc(200*time.Millisecond, func() { cancel(interrupted) }).Stop()
+	if _, err := Start(ctx, Options{Dir: dir}); !errors.Is(err, interrupted) {
+		t.Errorf("error is %v", err)
+	}
+	empty(t, dir)
+}
+
+func TestATakenPortIsSaid(t *testing.T) {
+	needJava(t)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	_, err = Start(t.Context(), Options{Config: ensemble.Config{Port: l.Addr().(*net.TCPAddr).Port}, Dir: t.TempDir()})
+	if err == nil || !strings.Contains(err.Error(), "is taken") {
+		t.Errorf("error is %v", err)
+	}
+}
+
+func TestADeadNodeIsSaidWithItsLog(t *testing.T) {
+	needJava(t)
+	_, err := Start(t.Context(), Options{Config: ensemble.Config{JVMFlags: []string{"-XX:+NoSuchFlag"}}, Dir: t.TempDir()})
+	if err == nil || !strings.Contains(err.Error(), "NoSuchFlag") {
+		t.Errorf("error is %v", err)
+	}
+}
+
+// orphans runs, in a process of its own, an ensemble that nobody will close, and says when it is up.
+func orphans() {
+	e, err := Start(context.Background(), Options{Dir: os.Getenv("ZKCOORD_TEST_ORPHANS")})
+	if err != nil {
+		os.Stdout.WriteString(err.Error())
+		os.Exit(1)
+	}
+	os.Stdout.WriteString(e.nodes[0].clientAddress())
+	select {}
+}
+
+func TestAKilledRunLeavesNoProcessAndItsDataAreSwept(t *testing.T) {
+	needJava(t)
+	dir := t.TempDir()
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), "ZKCOORD_TEST_ORPHANS="+dir)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	said := make([]byte, 200)
+	n, err := out.Read(said)
+	address := string(said[:n])
+	if err != nil || !strings.HasPrefix(address, "127.0.0.1:") {
+		t.Fatalf("%s, %v", address, err)
+	}
+	sweep(dir)
+	if left, _ := os.ReadDir(dir); len(left) != 1 {
+		t.Errorf("the sweep has taken what belongs to a run that lives")
+	}
+	cmd.Process.Kill()
+	cmd.Wait()
+	for end := time.Now().Add(10 * time.Second); ; <-time.After(10 * time.Millisecond) {
+		conn, err := net.Dial("tcp", address)
+		if err != nil {
+			break
+		}
+		conn.Close()
+		if time.Now().After(end) {
+			t.Fatal("a node outlives its parent")
+		}
+	}
+	sweep(dir)
+	empty(t, dir)
+}

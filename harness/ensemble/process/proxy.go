@@ -1,0 +1,238 @@
+package process
+
+import (
+	"encoding/binary"
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+)
+
+// gate is one direction between two nodes. The zero value is open.
+type gate struct {
+	mu      sync.Mutex
+	mended  chan struct{} // not nil while cut; closed when mended
+	stopped atomic.Int64  // chunks and connections that found it cut
+}
+
+func (g *gate) cut() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.mended == nil {
+		g.mended = make(chan struct{})
+	}
+}
+
+func (g *gate) mend() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.mended != nil {
+		close(g.mended)
+		g.mended = nil
+	}
+}
+
+// standing returns the channel that ends the cut, or nil if there is none.
+func (g *gate) standing() <-chan struct{} {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.mended
+}
+
+// pass waits until the direction is open; false if done comes first.
+func (g *gate) pass(done <-chan struct{}) bool {
+	for {
+		mended := g.standing()
+		if mended == nil {
+			return true
+		}
+		g.stopped.Add(1)
+		select {
+		case <-mended:
+		case <-done:
+			return false
+		}
+	}
+}
+
+// proxy carries the connections that one node opens to one port of another.
+type proxy struct {
+	listener  net.Listener
+	there     *gate // from the one that dials
+	back      *gate
+	target    func() string                    // where the other node listens now
+	translate func(net.Conn) (net.Conn, error) // changes what the dialler says first; nil leaves it
+
+	done chan struct{}
+	wg   sync.WaitGroup
+	mu   sync.Mutex
+	live map[net.Conn]struct{}
+}
+
+// listen starts a proxy on a port of the loopback interface.
+func (p *proxy) listen() error {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	p.listener, p.done, p.live = l, make(chan struct{}), map[net.Conn]struct{}{}
+	p.wg.Go(p.accept)
+	return nil
+}
+
+func (p *proxy) address() string { return p.listener.Addr().String() }
+
+// close ends all connections and waits.
+func (p *proxy) close() {
+	close(p.done)
+	p.listener.Close()
+	p.mu.Lock()
+	for c := range p.live {
+		c.Close()
+	}
+	p.mu.Unlock()
+	p.wg.Wait()
+}
+
+func (p *proxy) accept() {
+	for {
+		c, err := p.listener.Accept()
+		if err != nil {
+			if errors.Is(err, net.ErrClosed) {
+				return
+			}
+			continue // A connection that was gone before it was accepted.
+		}
+		if !p.own(c) {
+			return
+		}
+		p.wg.Go(func() { p.carry(c) })
+	}
+}
+
+// own notes a connection, to be closed with the proxy. It closes it at once if that has been.
+func (p *proxy) own(c net.Conn) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	select {
+	case <-p.done:
+		c.Close()
+		return false
+	default:
+		p.live[c] = struct{}{}
+		return true
+	}
+}
+
+func (p *proxy) disown(c net.Conn) {
+	c.Close()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.live, c)
+}
+
+// carry joins an accepted connection to the target. A handshake needs both directions, so a cut of either resets it.
+func (p *proxy) carry(in net.Conn) {
+	defer p.disown(in)
+	for _, g := range []*gate{p.there, p.back} {
+		if g.standing() != nil {
+			g.stopped.Add(1)
+			reset(in)
+			return
+		}
+	}
+	out, err := net.Dial("tcp", p.target())
+	if err != nil {
+		reset(in) // What a closed port does.
+		return
+	}
+	if !p.own(out) {
+		return
+	}
+	defer p.disown(out)
+	from := in
+	if p.translate != nil {
+		if from, err = p.translate(in); err != nil {
+			return
+		}
+	}
+	var both sync.WaitGroup
+	both.Go(func() { p.copy(out, from, p.there) })
+	both.Go(func() { p.copy(in, out, p.back) })
+	both.Wait()
+}
+
+// reset closes a connection in such a way that the other end reads an error, not an end.
+func reset(c net.Conn) {
+	if tcp, ok := c.(*net.TCPConn); ok {
+		tcp.SetLinger(0)
+	}
+	c.Close()
+}
+
+// copy carries one direction, and its end too only through an open gate: a cut hides from one node that the other has gone.
+func (p *proxy) copy(to, from net.Conn, g *gate) {
+	chunk := make([]byte, 32<<10)
+	for {
+		n, err := from.Read(chunk)
+		if !g.pass(p.done) {
+			return
+		}
+		if n > 0 {
+			if _, werr := to.Write(chunk[:n]); werr != nil {
+				from.Close()
+				return
+			}
+		}
+		if err == io.EOF {
+			if tcp, ok := to.(*net.TCPConn); ok {
+				tcp.CloseWrite()
+			}
+			return
+		}
+		if err != nil {
+			reset(to)
+			return
+		}
+	}
+}
+
+// greeting is what a node says first on an election connection: a version, its id, and its election address behind a length.
+const greetingHead = 8 + 8 + 4
+
+// greet returns a translation of the greeting's address into another one.
+func greet(address func() string) func(net.Conn) (net.Conn, error) {
+	return func(c net.Conn) (net.Conn, error) {
+		head := make([]byte, greetingHead)
+		if _, err := io.ReadFull(c, head); err != nil {
+			return nil, err
+		}
+		size := binary.BigEndian.Uint32(head[16:])
+		if size > 1<<12 {
+			return nil, errors.New("not the greeting of an election connection")
+		}
+		if _, err := io.CopyN(io.Discard, c, int64(size)); err != nil {
+			return nil, err
+		}
+		text := address()
+		binary.BigEndian.PutUint32(head[16:], uint32(len(text)))
+		return &prefixed{Conn: c, prefix: append(head, text...)}, nil
+	}
+}
+
+// prefixed is a connection that has something to be read before its own bytes. The whole of it comes in one Read, because a
+// node takes half a greeting for a wrong one.
+type prefixed struct {
+	net.Conn
+	prefix []byte
+}
+
+func (p *prefixed) Read(b []byte) (int, error) {
+	if len(p.prefix) > 0 {
+		n := copy(b, p.prefix)
+		p.prefix = p.prefix[n:]
+		return n, nil
+	}
+	return p.Conn.Read(b)
+}

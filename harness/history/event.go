@@ -1,0 +1,147 @@
+package history
+
+import (
+	"fmt"
+	"time"
+)
+
+// Kind says what an event is. The zero value is no kind and is refused by the
+// readers.
+type Kind uint8
+
+const (
+	// Invoke opens an operation of a process.
+	Invoke Kind = iota + 1
+	// OK completes it: it took effect between the two events.
+	OK
+	// Fail completes it: it did not and will not take effect.
+	Fail
+	// Info completes it: it may have taken effect, or may do so later.
+	Info
+
+	// Session is what a client was told about its session: see SessionNew and
+	// its neighbours for Op.
+	Session
+	// Hold is what the API told the program about a grant on Object: HoldBegin,
+	// HoldEnd (given up) or HoldLost (taken away). Token identifies it.
+	Hold
+	// Belief is a lease deadline as the client computed it: Arg is the
+	// deadline, in nanoseconds on the history's clock.
+	Belief
+	// Write is logged by the fenced resource itself: WriteAccepted or
+	// WriteRejected, with the Token presented and the value in Arg and Result.
+	Write
+	// Fault is the nemesis at work: FaultStart or FaultStop of the fault named
+	// in Object on the target named in Node, at the real times.
+	Fault
+	// Watch is an event delivered to a watcher: Op is its type, Object the path.
+	Watch
+	// Crash says that Client stopped without a goodbye.
+	Crash
+	// Fact is something the run measured: Op names it, Result is the value.
+	Fact
+	// Phase marks where the run has got to: PhaseWork and its neighbours.
+	Phase
+
+	kinds
+)
+
+// Values of [Event.Op] that checkers know, by kind. Names of operations belong to
+// the checkers that judge them.
+const (
+	SessionNew       = "new"       // a session with a fresh id
+	SessionConnected = "connected" // the known session is served again
+	SessionSuspended = "suspended" // no server answers; the session may live
+	SessionLost      = "lost"      // the client gave the session up
+	SessionClosed    = "closed"    // the client closed it
+	SessionExpired   = "expired"   // truth, seen at the ensemble: the servers ended it
+
+	HoldBegin = "begin"
+	HoldEnd   = "end"
+	HoldLost  = "lost"
+
+	WriteAccepted = "accepted"
+	WriteRejected = "rejected"
+
+	FaultStart = "start"
+	FaultStop  = "stop"
+
+	// FactStall is a pause of the process that clients run in; Result is how long
+	// it was, up to the time of the event.
+	FactStall = "stall"
+	// FactLeft is what clients left behind: Object says what ("znodes",
+	// "watches", "goroutines"), Result how many, Arg which.
+	FactLeft = "left"
+	// FactRole is what the server with the number in Round does from then on: Result
+	// is "leader", "follower", "down" or what it said of itself.
+	FactRole = "role"
+
+	PhaseWork    = "work"    // clients work, the nemesis follows its plan
+	PhaseHeal    = "heal"    // the nemesis stops; everything is being mended
+	PhaseHealed  = "healed"  // the ensemble is healthy: liveness counts from here
+	PhaseQuiesce = "quiesce" // clients finish what they have begun
+	PhaseFinal   = "final"   // final reads and counts of leftovers
+	PhaseEnd     = "end"     // the last event of a whole history
+)
+
+var kindNames = [kinds]string{
+	Invoke: "invoke", OK: "ok", Fail: "fail", Info: "info",
+	Session: "session", Hold: "hold", Belief: "belief", Write: "write",
+	Fault: "fault", Watch: "watch", Crash: "crash", Fact: "fact", Phase: "phase",
+}
+
+func (k Kind) String() string {
+	if k == 0 || k >= kinds {
+		return fmt.Sprintf("Kind(%d)", uint8(k))
+	}
+	return kindNames[k]
+}
+
+// Completion reports whether an event of kind k ends an operation.
+func (k Kind) Completion() bool { return k == OK || k == Fail || k == Info }
+
+func parseKind(s string) (Kind, bool) {
+	for k, name := range kindNames {
+		if name == s && name != "" {
+			return Kind(k), true
+		}
+	}
+	return 0, false
+}
+
+// Nobody is the Client and Process of events that belong to no client: faults,
+// phases, facts of the run.
+const Nobody = -1
+
+// Event is one line of a history. Unused fields are zero and are not written.
+// It is laid out to stay at 144 bytes: a million operations are two million of
+// them.
+type Event struct {
+	Time    time.Duration // since the start of the history; set by Record
+	Session int64         // the ZooKeeper session it was done in
+	Zxid    int64         // the zxid that proves it
+	Token   int64         // the fencing token (czxid) of a grant or write
+	Op      string        // operation, or what happened
+	Object  string        // what it was done to: usually a path
+	Arg     string        // what was asked for
+	Result  string        // what was answered
+	Error   string        // why not; for Info, why nobody knows
+	Node    string        // the own znode of a contender, or the server concerned
+	Index   int32         // position in the history; set by Record
+	Process int32         // a logical thread: at most one operation open at a time
+	Round   int32         // round of a barrier, generation of a queue, ...
+	Client  int16         // the client behind the process; it outlives processes
+	Kind    Kind
+}
+
+// Who names the client for people: "c3", or "-" for nobody.
+func (e *Event) Who() string {
+	if e.Client == Nobody {
+		return "-"
+	}
+	return fmt.Sprintf("c%d", e.Client)
+}
+
+// Before reports whether e was recorded before f. If e is a completion and f an
+// invocation, e also came first in real time.
+func (e *Event) Before(f *Event) bool { return e.Index < f.Index }

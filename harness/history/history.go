@@ -1,0 +1,216 @@
+package history
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// Version is the version of the schema that this package writes.
+const Version = 1
+
+// ErrMalformed says that a history breaks a rule that every client keeps: a
+// completion without an invocation, a second operation of a process that is
+// still busy. Nothing can be concluded from it.
+var ErrMalformed = errors.New("malformed history")
+
+// Header says what run a history belongs to.
+type Header struct {
+	Scenario string    `json:"scenario,omitempty"`
+	Seed     uint64    `json:"seed,omitempty"`
+	Ensemble string    `json:"ensemble,omitempty"`
+	Start    time.Time `json:"start,omitzero"`
+}
+
+// History is a recorded run. Events are in order of their indexes and are not
+// changed after the first call of a method that derives something from them.
+type History struct {
+	Header
+	Events []Event
+
+	pairing    sync.Once
+	operations []Operation
+	malformed  error
+
+	holding sync.Once
+	holds   []HoldInterval
+}
+
+// New makes a history of events, numbering them in the order given. Times that
+// are all zero are set to the index in milliseconds, for histories by hand.
+func New(events ...Event) *History {
+	untimed := true
+	for i := range events {
+		events[i].Index = int32(i)
+		untimed = untimed && events[i].Time == 0
+	}
+	for i := range events {
+		if untimed {
+			events[i].Time = time.Duration(i) * time.Millisecond
+		}
+	}
+	return &History{Events: events}
+}
+
+// Complete reports whether the run that made h got to its end. Silence in a
+// history that was cut short proves nothing.
+func (h *History) Complete() bool {
+	n := len(h.Events)
+	return n > 0 && h.Events[n-1].Kind == Phase && h.Events[n-1].Op == PhaseEnd
+}
+
+// PhaseStart returns the first event of the phase, or nil.
+func (h *History) PhaseStart(phase string) *Event {
+	for i := range h.Events {
+		if e := &h.Events[i]; e.Kind == Phase && e.Op == phase {
+			return e
+		}
+	}
+	return nil
+}
+
+// End is the time of the last event, zero for an empty history.
+func (h *History) End() time.Duration {
+	if len(h.Events) == 0 {
+		return 0
+	}
+	return h.Events[len(h.Events)-1].Time
+}
+
+// Operation is an invocation with its completion. Complete is nil when the
+// history ended first: the operation may have taken effect.
+type Operation struct {
+	Invoke, Complete *Event
+}
+
+// Outcome is OK, Fail or Info; an operation without completion is Info.
+func (o Operation) Outcome() Kind {
+	if o.Complete == nil {
+		return Info
+	}
+	return o.Complete.Kind
+}
+
+// End is the index of the completion, or the largest index there is: an
+// operation that is not known to have ended can still take effect.
+func (o Operation) End() int32 {
+	if o.Complete == nil || o.Complete.Kind == Info {
+		return 1<<31 - 1
+	}
+	return o.Complete.Index
+}
+
+// Events returns the invocation and, where there is one, the completion.
+func (o Operation) Events() []Event {
+	if o.Complete == nil {
+		return []Event{*o.Invoke}
+	}
+	return []Event{*o.Invoke, *o.Complete}
+}
+
+// Operations pairs invocations with completions, in order of invocation. The
+// error wraps [ErrMalformed]. The slice is shared and must not be changed.
+func (h *History) Operations() ([]Operation, error) {
+	h.pairing.Do(func() { h.operations, h.malformed = pair(h.Events) })
+	return h.operations, h.malformed
+}
+
+func pair(events []Event) ([]Operation, error) {
+	n := 0
+	for i := range events {
+		if events[i].Kind == Invoke {
+			n++
+		}
+	}
+	ops := make([]Operation, 0, n)
+	open := make(map[int32]int) // process -> its operation
+	for i := range events {
+		e := &events[i]
+		switch {
+		case e.Kind == Invoke:
+			if at, busy := open[e.Process]; busy {
+				return nil, fmt.Errorf("%w: process %d invokes %s at %d while its %s from %d is open",
+					ErrMalformed, e.Process, e.Op, e.Index, ops[at].Invoke.Op, ops[at].Invoke.Index)
+			}
+			open[e.Process] = len(ops)
+			ops = append(ops, Operation{Invoke: e})
+		case e.Kind.Completion():
+			at, busy := open[e.Process]
+			if !busy || ops[at].Invoke.Op != e.Op {
+				return nil, fmt.Errorf("%w: process %d completes %s at %d, which it has not invoked",
+					ErrMalformed, e.Process, e.Op, e.Index)
+			}
+			ops[at].Complete = e
+			delete(open, e.Process)
+		}
+	}
+	return ops, nil
+}
+
+// HoldInterval is the time for which a program had reason to believe that it
+// held Object. End is nil when the history ended first.
+type HoldInterval struct {
+	Begin, End *Event
+}
+
+// Lost reports whether the hold was taken away rather than given up.
+func (i HoldInterval) Lost() bool {
+	return i.End != nil && !(i.End.Kind == Hold && i.End.Op == HoldEnd)
+}
+
+// Last is the index of the end, or the largest index there is.
+func (i HoldInterval) Last() int32 {
+	if i.End == nil {
+		return 1<<31 - 1
+	}
+	return i.End.Index
+}
+
+// Events returns the begin and, where there is one, the end.
+func (i HoldInterval) Events() []Event {
+	if i.End == nil {
+		return []Event{*i.Begin}
+	}
+	return []Event{*i.Begin, *i.End}
+}
+
+// Holds returns the hold intervals in order of their begins. A hold ends with
+// the first of: given up, lost, crash of its client. The slice is shared and
+// must not be changed.
+func (h *History) Holds() []HoldInterval {
+	h.holding.Do(func() { h.holds = holds(h.Events) })
+	return h.holds
+}
+
+func holds(events []Event) []HoldInterval {
+	type grant struct {
+		client int16
+		object string
+		token  int64
+	}
+	var all []HoldInterval
+	open := make(map[grant]int)
+	for i := range events {
+		e := &events[i]
+		switch e.Kind {
+		case Hold:
+			g := grant{e.Client, e.Object, e.Token}
+			if e.Op == HoldBegin {
+				open[g] = len(all)
+				all = append(all, HoldInterval{Begin: e})
+			} else if at, ok := open[g]; ok {
+				all[at].End = e
+				delete(open, g)
+			}
+		case Crash:
+			for g, at := range open {
+				if g.client == e.Client {
+					all[at].End = e
+					delete(open, g)
+				}
+			}
+		}
+	}
+	return all
+}

@@ -1,0 +1,116 @@
+package history
+
+import (
+	"sync"
+	"time"
+)
+
+// chunk bounds what an append can cost while the lock is held: growing one
+// large slice would stop every client for as long as the copy takes.
+const chunk = 4096
+
+// Recorder collects the events of a run. Its methods may be called from any
+// number of goroutines. The zero value is not usable: the clock starts in
+// [NewRecorder].
+type Recorder struct {
+	start time.Time
+
+	mu     sync.Mutex
+	chunks [][]Event
+	counts [kinds]int
+	at     Progress
+	sealed bool
+}
+
+// NewRecorder starts the clock of a new history.
+func NewRecorder() *Recorder {
+	return &Recorder{start: time.Now()}
+}
+
+// Record stamps e with the next index and the present time, keeps it and
+// returns the stamped event. After [Recorder.Seal] it keeps nothing and returns
+// e with Index -1: a straggler must not change a history that is being judged.
+func (r *Recorder) Record(e Event) Event {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.sealed {
+		e.Index = -1
+		return e
+	}
+	last := len(r.chunks) - 1
+	if last < 0 || len(r.chunks[last]) == chunk {
+		r.chunks = append(r.chunks, make([]Event, 0, chunk))
+		last++
+	}
+	e.Index = int32(last*chunk + len(r.chunks[last]))
+	// The clock is read under the lock: times rise with indexes.
+	e.Time = time.Since(r.start)
+	r.chunks[last] = append(r.chunks[last], e)
+	r.countLocked(&e)
+	return e
+}
+
+func (r *Recorder) countLocked(e *Event) {
+	r.counts[e.Kind]++
+	switch {
+	case e.Kind == Phase:
+		r.at.Phase = e.Op
+	case e.Kind == Fault && e.Op == FaultStart:
+		r.at.Started++
+	case e.Kind == Fault && e.Op == FaultStop:
+		r.at.Stopped++
+	case e.Kind == Hold && e.Op == HoldBegin:
+		r.at.Holds++
+	case e.Kind == Hold && e.Op == HoldLost:
+		r.at.Lost++
+	}
+}
+
+// Progress is how far a recording has got.
+type Progress struct {
+	Phase            string // that was entered last
+	Started, Stopped int    // faults
+	Holds, Lost      int    // grants told of, and how many of them were lost
+}
+
+// Start is the instant that times count from.
+func (r *Recorder) Start() time.Time { return r.start }
+
+// Now is the present time on the history's clock.
+func (r *Recorder) Now() time.Duration { return time.Since(r.start) }
+
+// Count returns how many events of kind k were recorded so far.
+func (r *Recorder) Count(k Kind) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.counts[k]
+}
+
+// Progress returns how far the recording has got.
+func (r *Recorder) Progress() Progress {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.at
+}
+
+// Seal ends the recording. It may be called more than once.
+func (r *Recorder) Seal() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.sealed = true
+}
+
+// History returns a copy of what was recorded so far. The recording goes on.
+func (r *Recorder) History() *History {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	n := 0
+	for _, c := range r.chunks {
+		n += len(c)
+	}
+	events := make([]Event, 0, n)
+	for _, c := range r.chunks {
+		events = append(events, c...)
+	}
+	return &History{Header: Header{Start: r.start.UTC()}, Events: events}
+}

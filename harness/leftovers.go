@@ -1,0 +1,140 @@
+package harness
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"runtime/pprof"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/zkcoord/zkcoord/harness/history"
+)
+
+// runLabel is the profiler label of clients' goroutines. Goroutines inherit it
+// from the one that starts them, so it finds exactly those of one run.
+const runLabel = "zkcoord-run"
+
+// leftovers records what clients left behind after they closed everything:
+// ephemeral znodes, watches, goroutines. Each may take a moment to go; what is
+// still there after that is recorded as a fact.
+func (r *run) leftovers(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, r.env.grace/2)
+	defer cancel()
+	znodes, err := settle(ctx, func() ([]string, error) { return r.admin.ephemerals(r.env.root) })
+	if err != nil {
+		return fmt.Errorf("count znodes: %w", err)
+	}
+	r.left("znodes", znodes)
+	watches, err := settle(ctx, func() ([]string, error) { return r.env.watches(ctx) })
+	if err == nil {
+		// An ensemble need not answer the command; the checker then says so.
+		r.left("watches", watches)
+	}
+	if r.label != "" {
+		goroutines, err := settle(ctx, r.goroutines)
+		if err != nil {
+			return fmt.Errorf("count goroutines: %w", err)
+		}
+		r.left("goroutines", goroutines)
+	}
+	return nil
+}
+
+func (r *run) left(what string, found []string) {
+	r.env.Fact(history.FactLeft, what, strconv.Itoa(len(found)), strings.Join(found[:min(3, len(found))], "; "))
+}
+
+// settle asks until nothing is found any more or ctx ends, and returns what was
+// found last.
+func settle(ctx context.Context, find func() ([]string, error)) (found []string, err error) {
+	for {
+		found, err = find()
+		if err == nil && len(found) == 0 || !sleepUntil(ctx, time.Now().Add(50*time.Millisecond)) {
+			return found, err
+		}
+	}
+}
+
+// idleHTTP marks the goroutines of HTTP connections that are kept for later: an
+// ensemble asks its engine for addresses on the goroutine of whoever dials.
+const idleHTTP = "net/http.(*persistConn)"
+
+// goroutines describes the goroutines that clients started and left running.
+func (r *run) goroutines() ([]string, error) {
+	var text strings.Builder
+	if err := pprof.Lookup("goroutine").WriteTo(&text, 1); err != nil {
+		return nil, err
+	}
+	var found []string
+	mark := fmt.Sprintf("%q:%q", runLabel, r.label)
+	for stack := range strings.SplitSeq(text.String(), "\n\n") {
+		if strings.Contains(stack, mark) && !strings.Contains(stack, idleHTTP) {
+			found = append(found, deepest(stack))
+		}
+	}
+	return found, nil
+}
+
+// deepest names the function of a stack that is ours or the client library's.
+func deepest(stack string) string {
+	name := "unknown"
+	for line := range strings.Lines(stack) {
+		fields := strings.Fields(line)
+		if len(fields) < 3 || fields[0] != "#" || !strings.HasPrefix(fields[1], "0x") {
+			continue
+		}
+		if name == "unknown" || strings.Contains(fields[2], "/zk") {
+			name = fields[2]
+		}
+		if strings.Contains(fields[2], "/zk") {
+			break
+		}
+	}
+	return name
+}
+
+// watches lists the watches below the run's root, over all nodes, by the
+// four-letter command wchp.
+func (e *Env) watches(ctx context.Context) ([]string, error) {
+	var found []string
+	for _, server := range e.Servers() {
+		text, err := e.fourLetters(ctx, server, "wchp")
+		if err != nil {
+			return nil, err
+		}
+		path := ""
+		for line := range strings.Lines(text) {
+			switch line = strings.TrimRight(line, "\r\n"); {
+			case strings.HasPrefix(line, "/"):
+				path = line
+			case strings.HasPrefix(line, "\t") && strings.HasPrefix(path, e.root):
+				found = append(found, path+" by "+strings.TrimSpace(line))
+			}
+		}
+	}
+	return found, nil
+}
+
+// fourLetters sends a four-letter command to one node and returns the answer.
+func (e *Env) fourLetters(ctx context.Context, server, command string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	conn, err := e.Dial(ctx, "tcp", server)
+	if err != nil {
+		return "", err
+	}
+	defer conn.Close()
+	if deadline, ok := ctx.Deadline(); ok {
+		conn.SetDeadline(deadline)
+	}
+	if _, err := io.WriteString(conn, command); err != nil {
+		return "", err
+	}
+	text, err := io.ReadAll(conn)
+	if err == nil && strings.Contains(string(text), "not in the whitelist") {
+		err = fmt.Errorf("the command %s is not allowed", command)
+	}
+	return string(text), err
+}

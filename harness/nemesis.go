@@ -1,0 +1,122 @@
+package harness
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/zkcoord/zkcoord/harness/history"
+)
+
+// nemesis follows a plan. It runs in one goroutine: what it does is in one order.
+type nemesis struct {
+	env    *Env
+	faults map[string]Fault
+	wounds []standing // by due time
+}
+
+type standing struct {
+	Wound
+	step  Step
+	due   time.Time
+	index int // of its step in the plan, to tell stop events apart
+}
+
+func newNemesis(env *Env, faults []Fault) *nemesis {
+	n := &nemesis{env: env, faults: make(map[string]Fault)}
+	for _, f := range faults {
+		n.faults[f.Name()] = f
+	}
+	return n
+}
+
+// follow injects and heals at the times of the plan until the plan is done or
+// working ends. What still stands then is healed by healAll. A fault that is being
+// injected when working ends is not cut short, only by the end of ctx.
+func (n *nemesis) follow(ctx, working context.Context, plan Plan) {
+	start := time.Now()
+	for i, s := range plan {
+		at := start.Add(s.At)
+		for len(n.wounds) > 0 && !n.wounds[0].due.After(at) {
+			if !sleepUntil(working, n.wounds[0].due) {
+				return
+			}
+			n.healFirst(ctx)
+		}
+		if !sleepUntil(working, at) {
+			return
+		}
+		n.inject(ctx, i, s)
+	}
+	for len(n.wounds) > 0 && sleepUntil(working, n.wounds[0].due) {
+		n.healFirst(ctx)
+	}
+}
+
+// inject records the start before the fault is asked for, and healFirst the stop
+// after it was healed: between the two anything may be broken.
+func (n *nemesis) inject(ctx context.Context, i int, s Step) {
+	f, known := n.faults[s.Fault]
+	if !known {
+		n.record(history.FaultStop, i, s, s.Target, "", fmt.Errorf("the scenario has no such fault"))
+		return
+	}
+	n.record(history.FaultStart, i, s, s.Target, "", nil)
+	bounded, cancel := context.WithTimeout(ctx, n.env.grace)
+	defer cancel()
+	w, err := f.Inject(bounded, n.env, s)
+	if err != nil {
+		n.record(history.FaultStop, i, s, s.Target, "", fmt.Errorf("not injected: %w", err))
+		return
+	}
+	if w.Target == "" {
+		w.Target = s.Target
+	}
+	n.wounds = append(n.wounds, standing{w, s, time.Now().Add(s.For), i})
+	slices.SortStableFunc(n.wounds, func(a, b standing) int { return a.due.Compare(b.due) })
+}
+
+func (n *nemesis) healFirst(ctx context.Context) {
+	w := n.wounds[0]
+	n.wounds = n.wounds[1:]
+	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), n.env.grace)
+	defer cancel()
+	bit, err := "", error(nil)
+	if w.Heal != nil {
+		bit, err = w.Heal(bounded)
+	}
+	n.record(history.FaultStop, w.index, w.step, w.Target, bit, err)
+	if err != nil {
+		n.env.problem(fmt.Errorf("fault %s on %s was not healed: %w", w.step.Fault, w.Target, err))
+	}
+}
+
+// healAll heals whatever still stands, also when ctx has ended.
+func (n *nemesis) healAll(ctx context.Context) {
+	for len(n.wounds) > 0 {
+		n.healFirst(ctx)
+	}
+}
+
+// record writes a fault event. Round is the number of the step, from 1.
+func (n *nemesis) record(op string, i int, s Step, target, bit string, err error) {
+	e := history.Event{Kind: history.Fault, Op: op, Object: s.Fault, Node: target, Arg: s.Arg,
+		Result: bit, Round: int32(i + 1), Client: history.Nobody, Process: history.Nobody}
+	if err != nil {
+		e.Error = err.Error()
+	}
+	n.env.rec.Record(e)
+}
+
+// sleepUntil reports whether t came before ctx ended.
+func sleepUntil(ctx context.Context, t time.Time) bool {
+	timer := time.NewTimer(time.Until(t))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return ctx.Err() == nil
+	case <-ctx.Done():
+		return false
+	}
+}

@@ -1,0 +1,140 @@
+package harness
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/zkcoord/zkcoord/harness/checker"
+	"github.com/zkcoord/zkcoord/harness/ensemble"
+	"github.com/zkcoord/zkcoord/harness/history"
+	"github.com/zkcoord/zkcoord/harness/link"
+)
+
+// Options are what a run can choose. Only Ensemble is required.
+type Options struct {
+	// Ensemble starts what to run on: what the scenario asks for, with that many
+	// nodes. The run closes it.
+	Ensemble func(ctx context.Context, config ensemble.Config) (ensemble.Ensemble, error)
+	Nodes    int           // zero is what the scenario asks for
+	Seed     uint64        // of the plan and of each client's choices
+	Time     time.Duration // of the work under faults; zero is 20 s
+	Clients  int           // zero is what the scenario says
+	// Link makes the link of each client; nil is link.New, which faults know.
+	Link func(client int, dial ensemble.DialFunc) Link
+	// Faults are the names of the scenario's faults to draw from; nil is all, an
+	// empty slice none.
+	Faults []string
+	// Plan is followed instead of one drawn from the seed, unless it is nil.
+	Plan Plan
+	// Intensity is about how many faults stand at any time; zero is 0.5.
+	Intensity float64
+	// Store keeps the result; nil keeps nothing.
+	Store Store
+	// Progress, unless nil, is called about once a second while the run goes on.
+	Progress func(Status)
+	// Command is the command line that does the same run again, for reports.
+	Command string
+	// CheckTime bounds each checker; zero is one minute.
+	CheckTime time.Duration
+
+	// admin replaces the session that prepares and tidies up, in tests.
+	admin func(ctx context.Context, env *Env) (admin, error)
+}
+
+// Store keeps results of runs. Package report has the one on disk.
+type Store interface {
+	// Save is called twice: as soon as the history is whole, so that it is kept
+	// whatever the checkers do, and again with the verdict.
+	Save(r *Result) error
+}
+
+// Status is how far a run has got.
+type Status struct {
+	Phase            string
+	Elapsed, Left    time.Duration // Left of the work; zero outside of it
+	Operations       int           // begun
+	OK, Fail, Info   int
+	Faults, Standing int // injected so far, and not healed yet
+	Holds, Lost      int // grants told of, and how many of them were lost
+	Violations       int // found so far; what is not violated yet may be
+}
+
+// Result is all that is known of a run.
+type Result struct {
+	Scenario   string        `json:"scenario"`
+	Claim      string        `json:"claim"`
+	Guarantees []string      `json:"guarantees,omitempty"`
+	Seed       uint64        `json:"seed"`
+	Ensemble   string        `json:"ensemble"`
+	Nodes      int           `json:"nodes"`
+	Clients    int           `json:"clients"`
+	Time       time.Duration `json:"time_ns"`
+	Start      time.Time     `json:"start"`
+	Took       time.Duration `json:"took_ns"`
+
+	Verdict checker.Verdict  `json:"verdict"`
+	Results []checker.Result `json:"results"`
+	// CouldNot names the faults that the ensemble is not able to do, and why.
+	CouldNot []string `json:"could_not,omitempty"`
+	Command  string   `json:"command,omitempty"`
+
+	Stats checker.Stats `json:"stats"`
+
+	Plan    Plan             `json:"-"`
+	History *history.History `json:"-"`
+	// Logs are the ends of the nodes' logs, by index, unless the run is valid.
+	Logs map[int][]byte `json:"-"`
+	// Checked is false while only the history is whole.
+	Checked bool `json:"checked"`
+}
+
+// Failed returns the results that keep the run from being valid, Invalid first.
+func (r *Result) Failed() []checker.Result {
+	var invalid, other []checker.Result
+	for _, one := range r.Results {
+		switch {
+		case one.Verdict == checker.Invalid:
+			invalid = append(invalid, one)
+		case one.Verdict == checker.Valid, one.Optional && one.Verdict == checker.NotExercised:
+		default:
+			other = append(other, one)
+		}
+	}
+	return append(invalid, other...)
+}
+
+// Of returns the result for the property with that id.
+func (r *Result) Of(id string) (checker.Result, bool) {
+	for _, one := range r.Results {
+		if one.ID == id {
+			return one, true
+		}
+	}
+	return checker.Result{}, false
+}
+
+func (o Options) withDefaults(s Scenario) (Options, error) {
+	if o.Ensemble == nil {
+		return o, errors.New("harness: no ensemble to run on")
+	}
+	o.Nodes = orDefault(o.Nodes, orDefault(s.Config.Nodes, 3))
+	o.Time = orDefault(o.Time, 20*time.Second)
+	o.Clients = orDefault(o.Clients, orDefault(s.Clients, 5))
+	o.CheckTime = orDefault(o.CheckTime, time.Minute)
+	if o.admin == nil {
+		o.admin = newAdmin
+	}
+	if o.Link == nil {
+		o.Link = func(_ int, dial ensemble.DialFunc) Link { return link.New(dial) }
+	}
+	return o, nil
+}
+
+func orDefault[T comparable](v, standard T) T {
+	var zero T
+	if v == zero {
+		return standard
+	}
+	return v
+}

@@ -1,0 +1,311 @@
+package harness
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"runtime/pprof"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/zkcoord/zkcoord/harness/checker"
+	"github.com/zkcoord/zkcoord/harness/ensemble"
+	"github.com/zkcoord/zkcoord/harness/history"
+)
+
+// Run runs s once. It returns an error only if the run could not begin, or its
+// result not be stored: no ensemble, no quorum, a workload that cannot be set up. Whatever
+// happens after that is in the verdict. If ctx ends, everything is healed and
+// closed, and the result is that of a history cut short.
+func Run(ctx context.Context, s Scenario, o Options) (result *Result, err error) {
+	if err := s.validate(); err != nil {
+		return nil, err
+	}
+	o, err = o.withDefaults(s)
+	if err != nil {
+		return nil, err
+	}
+	start := time.Now()
+	config := s.Config
+	config.Nodes, config.Seed = o.Nodes, o.Seed
+	ens, err := o.Ensemble(ctx, config)
+	if err != nil {
+		return nil, fmt.Errorf("harness: start the ensemble: %w", err)
+	}
+	r := &run{scenario: s, options: o, env: newEnv(s, o, ens)}
+	defer func() {
+		ending, cancel := r.ending(ctx)
+		defer cancel()
+		err = errors.Join(err, ens.Close(ending))
+	}()
+	if err := r.prepare(ctx); err != nil {
+		return nil, err
+	}
+	defer r.admin.close()
+	plan := r.work(ctx)
+	r.finish(ctx)
+	return r.judge(ctx, start, plan)
+}
+
+// run is the state of one call of Run.
+type run struct {
+	scenario Scenario
+	options  Options
+	env      *Env
+	workload Workload
+	admin    admin
+	label    string // marks the goroutines of clients
+}
+
+func newEnv(s Scenario, o Options, ens ensemble.Ensemble) *Env {
+	env := &Env{
+		Scenario: s.Name, Seed: o.Seed, Ensemble: ens,
+		rec: history.NewRecorder(), root: rootFor(s.Name, o.Seed, time.Now()),
+		outcome: s.Outcome, grace: orDefault(s.Grace, 30*time.Second), sched: newSchedule(),
+	}
+	if env.outcome == nil {
+		env.outcome = Outcome
+	}
+	for id := range o.Clients {
+		env.clients = append(env.clients, newClient(env, id, o.Link(id, ens.DialContext)))
+	}
+	return env
+}
+
+// ending is the context for what has to be done also when ctx has ended.
+func (r *run) ending(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), r.env.grace)
+}
+
+// prepare waits for a healthy ensemble and sets the workload up.
+func (r *run) prepare(ctx context.Context) error {
+	bounded, cancel := context.WithTimeout(ctx, 2*r.env.grace)
+	defer cancel()
+	if err := r.env.Ensemble.Ready(bounded); err != nil {
+		return fmt.Errorf("harness: the ensemble is not ready: %w", err)
+	}
+	admin, err := r.options.admin(bounded, r.env)
+	if err != nil {
+		return fmt.Errorf("harness: prepare %s: %w", r.env.root, err)
+	}
+	r.admin = admin
+	r.workload = r.scenario.Workload(r.env)
+	if r.workload.Setup != nil {
+		if err := r.workload.Setup(bounded, r.env); err != nil {
+			admin.close()
+			return fmt.Errorf("harness: set up %s: %w", r.scenario.Name, err)
+		}
+	}
+	return nil
+}
+
+// work lets clients work while the nemesis follows its plan, heals, and goes on
+// in calm. It returns the plan followed.
+func (r *run) work(ctx context.Context) Plan {
+	plan := r.options.Plan
+	if plan == nil {
+		plan = Draw(r.env.Seed, r.env, r.faults(), r.options.Time, r.options.Intensity)
+	}
+	r.env.phase(history.PhaseWork)
+	stopWatching := r.watch(ctx)
+	defer stopWatching()
+	stopClients := r.startClients(ctx)
+
+	working, cancel := context.WithTimeout(ctx, r.options.Time)
+	n := newNemesis(r.env, r.scenario.Faults)
+	n.follow(ctx, working, plan)
+	<-working.Done()
+	cancel()
+
+	r.env.phase(history.PhaseHeal)
+	n.healAll(ctx)
+	r.calm(ctx)
+	stopClients()
+	return plan
+}
+
+// calm waits for the ensemble to be healthy again, and then for the time in which
+// liveness is judged.
+func (r *run) calm(ctx context.Context) {
+	bounded, cancel := context.WithTimeout(ctx, r.env.grace)
+	defer cancel()
+	if err := r.env.Ensemble.Ready(bounded); err != nil {
+		r.env.problem(fmt.Errorf("the ensemble did not recover after the heal: %w", err))
+		return
+	}
+	r.env.phase(history.PhaseHealed)
+	sleepUntil(ctx, time.Now().Add(orDefault(r.scenario.Calm, 3*time.Second)))
+}
+
+// faults are those of the scenario that the options ask for.
+func (r *run) faults() []Fault {
+	if r.options.Faults == nil {
+		return r.scenario.Faults
+	}
+	return slices.DeleteFunc(slices.Clone(r.scenario.Faults), func(f Fault) bool {
+		return !slices.Contains(r.options.Faults, f.Name())
+	})
+}
+
+// startClients returns a function that lets them finish and waits for it: for the
+// grace while they finish what they have begun, then once more after their
+// context has ended.
+func (r *run) startClients(ctx context.Context) (stop func()) {
+	if r.workload.Work == nil {
+		return func() { r.env.phase(history.PhaseQuiesce) }
+	}
+	r.label = r.env.root
+	ctx, cancel := context.WithCancel(ctx)
+	var group sync.WaitGroup
+	for _, c := range r.env.clients {
+		group.Go(func() {
+			pprof.Do(ctx, pprof.Labels(runLabel, r.label), func(ctx context.Context) {
+				c.run(ctx, r.workload.Work)
+			})
+		})
+	}
+	done := make(chan struct{})
+	go func() {
+		group.Wait()
+		close(done)
+	}()
+	return func() {
+		defer cancel()
+		r.env.phase(history.PhaseQuiesce)
+		r.env.sched.stop()
+		if within(done, r.env.grace) {
+			return
+		}
+		cancel()
+		if !within(done, r.env.grace) {
+			r.env.problem(errors.New("a client did not return after its context had ended"))
+		}
+	}
+}
+
+// within reports whether done was closed within d.
+func within(done <-chan struct{}, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-done:
+		return true
+	case <-timer.C:
+		return false
+	}
+}
+
+// finish makes the final reads, counts what was left behind and seals the
+// history. It ends with PhaseEnd unless the run was interrupted.
+func (r *run) finish(ctx context.Context) {
+	r.env.phase(history.PhaseFinal)
+	ending, cancel := r.ending(ctx)
+	defer cancel()
+	if r.workload.Final != nil && ctx.Err() == nil {
+		if err := r.workload.Final(ending, r.env); err != nil {
+			r.env.problem(fmt.Errorf("final reads: %w", err))
+		}
+	}
+	// Requests of the admin's session know no context: closing it ends them.
+	defer context.AfterFunc(ending, r.admin.close)()
+	r.env.problem(r.leftovers(ending))
+	r.env.problem(r.admin.removeRoot(ending))
+	if ctx.Err() == nil {
+		r.env.phase(history.PhaseEnd)
+	}
+	r.env.rec.Seal()
+}
+
+// judge stores the history, checks it, and stores the verdict.
+func (r *run) judge(ctx context.Context, start time.Time, plan Plan) (*Result, error) {
+	s, o := r.scenario, r.options
+	result := &Result{
+		Scenario: s.Name, Claim: s.Claim, Guarantees: s.Guarantees, Seed: o.Seed,
+		Ensemble: r.env.Ensemble.Kind(), Nodes: o.Nodes, Clients: o.Clients, Time: o.Time,
+		Start: start.UTC(), Took: time.Since(start), Plan: plan, Command: o.Command, CouldNot: r.couldNot(),
+		History: r.env.rec.History(),
+	}
+	result.History.Scenario, result.History.Seed, result.History.Ensemble = s.Name, o.Seed, result.Ensemble
+	stored := r.save(result)
+	checking, cancel := context.WithTimeout(context.WithoutCancel(ctx), o.CheckTime)
+	defer cancel()
+	logs := r.logs(ctx)
+	result.Results = slices.Concat(r.whole(ctx), Check(checking, s, result.History),
+		checker.Run(checking, result.History, checker.IfExercised(checker.Logs(logs))))
+	result.Verdict, result.Checked = checker.Overall(result.Results), true
+	result.Stats = checker.Measure(result.History)
+	if !result.Verdict.Passed() {
+		result.Logs = logs
+	}
+	return result, errors.Join(stored, r.save(result))
+}
+
+// Check judges a history as a run of s does: by its checkers and guards, and those
+// that every run gets.
+func Check(ctx context.Context, s Scenario, h *history.History) []checker.Result {
+	bit := checker.FaultsBit()
+	if len(s.Faults) == 0 {
+		bit = checker.IfExercised(bit)
+	}
+	return checker.Run(ctx, h, slices.Concat(s.Checkers, s.Guards, []checker.Checker{bit, checker.KindsSucceeded()})...)
+}
+
+// whole is the verdict on the run itself, property H1.
+func (r *run) whole(ctx context.Context) []checker.Result {
+	one := checker.Result{
+		Property: checker.Property{ID: "H1", Claim: "the run was whole: healthy before and after, healed, nothing panicked"},
+		Verdict:  checker.Valid, Checked: 1,
+	}
+	err := r.env.problemErr()
+	if ctx.Err() != nil {
+		err = errors.Join(errors.New("interrupted"), err)
+	}
+	if err != nil {
+		one.Verdict, one.Reason = checker.Unknown, err.Error()
+	}
+	return []checker.Result{one}
+}
+
+func (r *run) save(result *Result) error {
+	if r.options.Store == nil {
+		return nil
+	}
+	if err := r.options.Store.Save(result); err != nil {
+		return fmt.Errorf("harness: store the result: %w", err)
+	}
+	return nil
+}
+
+func (r *run) couldNot() []string {
+	var all []string
+	for _, f := range r.faults() {
+		if err := f.Able(r.env); err != nil {
+			all = append(all, fmt.Sprintf("%s: %v", f.Name(), err))
+		}
+	}
+	return all
+}
+
+// logs reads the ends of the nodes' logs, as far as that is possible.
+func (r *run) logs(ctx context.Context) map[int][]byte {
+	const most = 1 << 20
+	source, able := r.env.Ensemble.(ensemble.Logs)
+	if !able {
+		return nil
+	}
+	ending, cancel := r.ending(ctx)
+	defer cancel()
+	all := make(map[int][]byte)
+	for node := range r.env.Servers() {
+		log, err := source.Logs(ending, node)
+		if err != nil {
+			continue
+		}
+		text, _ := io.ReadAll(log) // what can be read is better than nothing
+		log.Close()
+		all[node] = text[max(0, len(text)-most):]
+	}
+	return all
+}

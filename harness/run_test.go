@@ -1,0 +1,450 @@
+package harness
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/zkcoord/zkcoord/harness/checker"
+	"github.com/zkcoord/zkcoord/harness/ensemble"
+	"github.com/zkcoord/zkcoord/harness/history"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// The core is tested with a lock inside of the process in place of ZooKeeper: it
+// grants with rising tokens, and a fault can take the grant away.
+
+type noServers struct{ closed int }
+
+func (*noServers) Kind() string      { return "none" }
+func (*noServers) Servers() []string { return nil }
+func (*noServers) DialContext(context.Context, string, string) (net.Conn, error) {
+	return nil, errors.New("no servers")
+}
+func (*noServers) Ready(ctx context.Context) error     { return ctx.Err() }
+func (*noServers) Leader(context.Context) (int, error) { return 0, ensemble.ErrNoLeader }
+func (n *noServers) Close(context.Context) error       { n.closed++; return nil }
+
+type noAdmin struct{}
+
+func (noAdmin) ephemerals(string) ([]string, error) { return nil, nil }
+func (noAdmin) removeRoot(context.Context) error    { return nil }
+func (noAdmin) close()                              {}
+
+var errRevoked = errors.New("revoked")
+
+// toyLock is the lock under test. Broken, it grants to anybody at once.
+type toyLock struct {
+	broken bool
+
+	mu     sync.Mutex
+	token  int64
+	holder *toyGrant
+	free   chan struct{} // closed when the holder is gone
+}
+
+type toyGrant struct {
+	token  int64
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+}
+
+func (l *toyLock) acquire(ctx context.Context) (*toyGrant, error) {
+	for {
+		l.mu.Lock()
+		if l.holder == nil || l.broken {
+			l.token++
+			g := &toyGrant{token: l.token}
+			g.ctx, g.cancel = context.WithCancelCause(context.Background())
+			l.holder, l.free = g, make(chan struct{})
+			l.mu.Unlock()
+			return g, nil
+		}
+		free := l.free
+		l.mu.Unlock()
+		select {
+		case <-free:
+		case <-ctx.Done():
+			return nil, Failed(ctx.Err())
+		}
+	}
+}
+
+func (l *toyLock) release(g *toyGrant, cause error) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.holder != g || cause != errRevoked && g.ctx.Err() != nil {
+		return Failed(errRevoked)
+	}
+	g.cancel(cause)
+	l.holder = nil
+	close(l.free)
+	return nil
+}
+
+// revoke is the fault. It takes the grant away after its holder was told.
+type revoke struct {
+	lock    **toyLock
+	idle    bool // does nothing at all
+	fails   bool // does not heal
+	injects *int
+	heals   *int
+}
+
+func (revoke) Name() string    { return "revoke" }
+func (revoke) Able(*Env) error { return nil }
+func (revoke) Draw(r *rand.Rand, env *Env) Step {
+	return Step{Target: fmt.Sprintf("c%d", r.IntN(len(env.Clients()))), For: time.Second}
+}
+
+func (f revoke) Inject(context.Context, *Env, Step) (Wound, error) {
+	*f.injects++
+	bit := ""
+	if l := *f.lock; !f.idle {
+		l.mu.Lock()
+		g := l.holder
+		l.mu.Unlock()
+		if g != nil {
+			g.cancel(errRevoked)
+			synctest.Wait() // the holder has been told
+			if l.release(g, errRevoked) == nil {
+				bit = fmt.Sprintf("token %d taken", g.token)
+			}
+		}
+	}
+	return Wound{Heal: func(context.Context) (string, error) {
+		*f.heals++
+		if f.fails {
+			return "", errors.New("it will not mend")
+		}
+		return bit, nil
+	}}, nil
+}
+
+// toy is a run of a toy scenario with its knobs.
+type toy struct {
+	Scenario
+	options        Options
+	ens            *noServers
+	injects, heals int
+	lock           *toyLock
+	resource       *Resource
+	client         func(ctx context.Context, c *Client) error // before each round
+}
+
+func newToy() *toy {
+	ty := &toy{ens: &noServers{}, lock: &toyLock{}, resource: NewResource("account")}
+	ty.Scenario = Scenario{
+		Name: "toy", Claim: "the toy lock excludes", Clients: 3, Calm: time.Second, Grace: 2 * time.Second,
+		Workload: ty.workload,
+		Faults:   []Fault{revoke{lock: &ty.lock, injects: &ty.injects, heals: &ty.heals}},
+		Checkers: []checker.Checker{
+			checker.M1(), checker.M2(), checker.M3(checker.Envelope{}), checker.M5(),
+			checker.M7("znodes", "goroutines"), checker.M8(checker.OpAcquire, time.Second), checker.M9(checker.Envelope{}),
+		},
+		Guards: []checker.Checker{checker.Contention(1), checker.Takeover(1), checker.Grants(10)},
+	}
+	ty.options = Options{
+		Ensemble: func(context.Context, ensemble.Config) (ensemble.Ensemble, error) { return ty.ens, nil },
+		Time:     10 * time.Second, Seed: 7,
+		admin: func(context.Context, *Env) (admin, error) { return noAdmin{}, nil },
+	}
+	return ty
+}
+
+func (ty *toy) workload(*Env) Workload {
+	return Workload{Work: func(ctx context.Context, c *Client) error {
+		for c.Next(ctx) {
+			if ty.client != nil {
+				if err := ty.client(ctx, c); err != nil {
+					return err
+				}
+			}
+			ty.round(ctx, c)
+			c.Pause(ctx, time.Duration(1+c.Rand.IntN(20))*time.Millisecond)
+		}
+		return nil
+	}}
+}
+
+// round is one acquire, an increment of the resource, and the release. Whoever
+// loses the lock tries to write all the same.
+func (ty *toy) round(ctx context.Context, c *Client) {
+	op := history.Event{Op: checker.OpAcquire, Object: "/lock"}
+	var g *toyGrant
+	if _, err := c.Do(ctx, op, func(ctx context.Context) (_ history.Event, err error) {
+		if g, err = ty.lock.acquire(ctx); err != nil {
+			return history.Event{}, err
+		}
+		return history.Event{Token: g.token}, nil
+	}); err != nil {
+		return
+	}
+	hold := c.Hold(g.ctx, history.Event{Object: "/lock", Token: g.token})
+	if v, err := ty.resource.Read(c, g.token); err == nil {
+		c.Pause(ctx, time.Duration(10+c.Rand.IntN(50))*time.Millisecond)
+		ty.resource.Write(c, g.token, v+1)
+	}
+	hold.End()
+	op.Op, op.Token = checker.OpRelease, g.token
+	c.Do(ctx, op, func(context.Context) (history.Event, error) {
+		return history.Event{}, ty.lock.release(g, context.Canceled)
+	})
+}
+
+// run runs the scenario on the virtual clock.
+func (ty *toy) run(t *testing.T) *Result {
+	t.Helper()
+	var result *Result
+	synctest.Test(t, func(t *testing.T) {
+		var err error
+		if result, err = Run(t.Context(), ty.Scenario, ty.options); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if ty.ens.closed != 1 {
+		t.Errorf("the ensemble was closed %d times", ty.ens.closed)
+	}
+	return result
+}
+
+func want(t *testing.T, r *Result, verdict checker.Verdict, id, reason string) {
+	t.Helper()
+	one, _ := r.Of(id)
+	if r.Verdict != verdict || one.Verdict != verdict || !strings.Contains(one.Reason, reason) {
+		t.Errorf("want %v by %s with %q, got\n%s", verdict, id, reason, r.Summary())
+	}
+}
+
+func TestSoundLockIsValid(t *testing.T) {
+	ty := newToy()
+	r := ty.run(t)
+	if r.Verdict != checker.Valid {
+		t.Error(r.Summary())
+	}
+	if ty.injects == 0 || ty.injects != ty.heals {
+		t.Errorf("%d faults injected, %d healed", ty.injects, ty.heals)
+	}
+}
+
+func TestLockThatGrantsTwiceIsInvalid(t *testing.T) {
+	ty := newToy()
+	ty.lock.broken = true
+	want(t, ty.run(t), checker.Invalid, "M3", "both held /lock")
+}
+
+func TestResourceWithoutFenceIsInvalid(t *testing.T) {
+	ty := newToy()
+	ty.resource = NewUnfencedResource("account")
+	want(t, ty.run(t), checker.Invalid, "M2", "higher token")
+}
+
+func TestFencedResourceAddsUpEvenUnderABrokenLock(t *testing.T) {
+	ty := newToy()
+	ty.lock.broken = true
+	if m2, _ := ty.run(t).Of("M2"); m2.Verdict != checker.Valid {
+		t.Errorf("M2 %v: %s", m2.Verdict, m2.Reason)
+	}
+}
+
+func TestFaultThatDoesNothingIsNotExercised(t *testing.T) {
+	ty := newToy()
+	ty.Faults = []Fault{revoke{idle: true, lock: &ty.lock, injects: &ty.injects, heals: &ty.heals}}
+	want(t, ty.run(t), checker.NotExercised, "H2", "no revoke ever bit")
+}
+
+func TestEmptyPlanIsNotExercised(t *testing.T) {
+	ty := newToy()
+	ty.options.Plan = Plan{}
+	want(t, ty.run(t), checker.NotExercised, "H2", "no fault fired")
+}
+
+func TestFaultThatDoesNotHealIsUnknown(t *testing.T) {
+	ty := newToy()
+	ty.Faults = []Fault{revoke{fails: true, lock: &ty.lock, injects: &ty.injects, heals: &ty.heals}}
+	want(t, ty.run(t), checker.Unknown, "H1", "it will not mend")
+}
+
+func TestNoopWorkloadIsNotExercised(t *testing.T) {
+	ty := newToy()
+	ty.Scenario.Workload = Noop
+	want(t, ty.run(t), checker.Unknown, "M7", "nobody counted the goroutines")
+	if h3, _ := ty.run2(t).Of("H3"); h3.Verdict != checker.NotExercised {
+		t.Errorf("H3 %v", h3.Verdict)
+	}
+}
+
+// run2 runs the scenario once more, on a fresh ensemble.
+func (ty *toy) run2(t *testing.T) *Result {
+	t.Helper()
+	ty.ens = &noServers{}
+	return ty.run(t)
+}
+
+func TestClientThatLiesIsUnknown(t *testing.T) {
+	ty := newToy()
+	ty.client = func(_ context.Context, c *Client) error {
+		c.Record(history.Event{Kind: history.OK, Op: checker.OpAcquire, Object: "/lock", Token: 1})
+		return nil
+	}
+	want(t, ty.run(t), checker.Unknown, "M1", "malformed")
+}
+
+func TestClientThatPanicsIsUnknown(t *testing.T) {
+	ty := newToy()
+	ty.client = func(context.Context, *Client) error { panic("out of luck") }
+	want(t, ty.run(t), checker.Unknown, "H1", "out of luck")
+}
+
+func TestClientThatReturnsAnErrorLivesAgain(t *testing.T) {
+	ty := newToy()
+	ty.client = func(_ context.Context, c *Client) error {
+		if c.Rand.IntN(10) == 0 {
+			return errors.New("session lost")
+		}
+		return nil
+	}
+	r := ty.run(t)
+	if r.Verdict != checker.Valid {
+		t.Error(r.Summary())
+	}
+	if !slices.ContainsFunc(r.History.Events, func(e history.Event) bool { return e.Kind == history.Crash }) {
+		t.Error("no crash was recorded")
+	}
+}
+
+func TestWaiterThatIsNeverGrantedIsInvalid(t *testing.T) {
+	ty := newToy()
+	ty.client = func(ctx context.Context, c *Client) error {
+		if c.ID == 1 {
+			c.Do(ctx, history.Event{Op: checker.OpAcquire, Object: "/other"}, func(ctx context.Context) (history.Event, error) {
+				<-ctx.Done()
+				return history.Event{}, Failed(ctx.Err())
+			})
+		}
+		return nil
+	}
+	want(t, ty.run(t), checker.Invalid, "M8", "c1 waited for its acquire of /other")
+}
+
+func TestGoroutineLeftBehindIsInvalid(t *testing.T) {
+	ty := newToy()
+	synctest.Test(t, func(t *testing.T) {
+		stop := make(chan struct{})
+		defer close(stop)
+		var once sync.Once
+		ty.client = func(context.Context, *Client) error {
+			once.Do(func() { go func() { <-stop }() })
+			return nil
+		}
+		r, err := Run(t.Context(), ty.Scenario, ty.options)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want(t, r, checker.Invalid, "M7", "1 goroutines left behind")
+	})
+}
+
+func TestPanickingCheckerIsUnknownAndTheHistoryIsStoredFirst(t *testing.T) {
+	ty := newToy()
+	kept := &keep{}
+	ty.options.Store = kept
+	ty.Checkers = append(ty.Checkers, checker.New("X1", "", func(*history.History, *checker.Judge) {
+		if len(kept.saved) != 1 {
+			t.Errorf("checked with %d results stored", len(kept.saved))
+		}
+		panic("a bug")
+	}))
+	want(t, ty.run(t), checker.Unknown, "X1", "a bug")
+	if len(kept.saved) != 2 || kept.saved[0].Checked || !kept.saved[1].Checked {
+		t.Errorf("stored %d times", len(kept.saved))
+	}
+}
+
+type keep struct{ saved []Result }
+
+func (k *keep) Save(r *Result) error {
+	k.saved = append(k.saved, *r)
+	return nil
+}
+
+func TestInterruptedRunIsUnknownHealsAndCloses(t *testing.T) {
+	ty := newToy()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		begun := time.Now()
+		r, err := Run(ctx, ty.Scenario, ty.options)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want(t, r, checker.Unknown, "H1", "interrupted")
+		want(t, r, checker.Unknown, "M1", "cut short")
+		if took := time.Since(begun); took > 6*time.Second {
+			t.Errorf("it took %v to stop", took-5*time.Second)
+		}
+	})
+	if ty.injects != ty.heals || ty.ens.closed != 1 {
+		t.Errorf("%d faults injected, %d healed, closed %d times", ty.injects, ty.heals, ty.ens.closed)
+	}
+}
+
+func TestUnknownOutcomeBeginsANewProcess(t *testing.T) {
+	ty := newToy()
+	var seen []history.Event
+	ty.client = func(ctx context.Context, c *Client) error {
+		if c.ID != 0 || len(seen) > 0 {
+			return nil
+		}
+		for _, err := range []error{nil, errors.New("cut"), Failed(errors.New("refused")), nil} {
+			done, _ := c.Do(ctx, history.Event{Op: "try"}, func(context.Context) (history.Event, error) { return history.Event{}, err })
+			seen = append(seen, done)
+		}
+		return nil
+	}
+	ty.run(t)
+	want := []struct {
+		kind    history.Kind
+		process int32
+	}{{history.OK, 0}, {history.Info, 0}, {history.Fail, 3}, {history.OK, 3}}
+	for i, w := range want {
+		if seen[i].Kind != w.kind || seen[i].Process != w.process || seen[i].Client != 0 {
+			t.Errorf("operation %d: %v, want kind %v of process %d", i, seen[i], w.kind, w.process)
+		}
+	}
+}
+
+func TestPlanIsAFunctionOfTheSeed(t *testing.T) {
+	ty := newToy()
+	env := newEnv(ty.Scenario, Options{Clients: 3, Link: func(int, ensemble.DialFunc) Link { return nil }}, ty.ens)
+	plan := func(seed uint64) Plan { return Draw(seed, env, ty.Faults, time.Minute, 0) }
+	if !reflect.DeepEqual(plan(1), plan(1)) {
+		t.Error("the same seed gave two plans")
+	}
+	if reflect.DeepEqual(plan(1), plan(2)) {
+		t.Error("two seeds gave the same plan")
+	}
+	for _, s := range plan(1) {
+		if s.At+s.For > time.Minute {
+			t.Errorf("step %+v goes on after the work", s)
+		}
+	}
+}
+
+func TestScenarioWithoutCheckersIsRefused(t *testing.T) {
+	if _, err := Run(t.Context(), Scenario{Name: "x", Workload: Noop}, Options{}); err == nil {
+		t.Error("no error")
+	}
+}

@@ -1,0 +1,121 @@
+package harness
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/zkcoord/zkcoord/harness/checker"
+	"github.com/zkcoord/zkcoord/harness/history"
+)
+
+const (
+	summaryRows   = 12 // properties shown one by one
+	summaryEvents = 5  // events of the counterexample
+)
+
+// Summary is what to print at the end of a run, in at most 25 lines: the verdict
+// of each property, the first violation in words with the few events that prove
+// it, what was broken, and the command that runs it again.
+func (r *Result) Summary() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s: %v after %v  (%s ensemble of %d, %d clients)\n",
+		r.Scenario, r.Verdict, r.Took.Round(time.Second/10), r.Ensemble, r.Nodes, r.Clients)
+	r.summarizeResults(&b)
+	if failed := r.Failed(); len(failed) > 0 {
+		first := failed[0]
+		fmt.Fprintf(&b, "%s: %s\n", first.ID, first.Reason)
+		for _, e := range first.Events[:min(summaryEvents, len(first.Events))] {
+			fmt.Fprintf(&b, "    #%d %v\n", e.Index, e)
+		}
+	}
+	r.summarizeFaults(&b)
+	fmt.Fprintf(&b, "seed %d", r.Seed)
+	if r.Command != "" {
+		fmt.Fprintf(&b, "; again: %s", r.Command)
+	}
+	return b.String() + "\n"
+}
+
+// summarizeResults writes a row for each property. Where they are too many, those
+// that are valid share one, and the last of the others are only counted.
+func (r *Result) summarizeResults(b *strings.Builder) {
+	var valid []string
+	rows := 0
+	for _, one := range r.Results {
+		if one.Verdict == checker.Valid && len(r.Results) > summaryRows {
+			valid = append(valid, one.ID)
+			continue
+		}
+		if rows++; rows <= summaryRows {
+			fmt.Fprintf(b, "  %-4s %-14v %s%s\n", one.ID, one.Verdict, one.Claim, measured(one))
+		}
+	}
+	if rows > summaryRows {
+		fmt.Fprintf(b, "  and %d more that are not valid\n", rows-summaryRows)
+	}
+	if len(valid) > 0 {
+		fmt.Fprintf(b, "  valid: %s\n", strings.Join(valid, " "))
+	}
+}
+
+func measured(one checker.Result) string {
+	var parts []string
+	switch {
+	case one.Verdict == checker.Invalid && one.Violations > 1:
+		parts = append(parts, fmt.Sprintf("%d violations", one.Violations))
+	case one.Verdict == checker.Valid && one.Reason != "":
+		parts = append(parts, one.Reason)
+	case one.Verdict == checker.Valid:
+		parts = append(parts, fmt.Sprintf("%d checked", one.Checked))
+	}
+	if one.Exposure > 0 {
+		parts = append(parts, fmt.Sprintf("exposure %v", one.Exposure.Round(time.Millisecond)))
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	return " (" + strings.Join(parts, "; ") + ")"
+}
+
+// summarizeFaults writes one line: how often each fault stood, and what the
+// ensemble could not do.
+func (r *Result) summarizeFaults(b *strings.Builder) {
+	if len(r.Plan) == 0 {
+		fmt.Fprintf(b, "no faults")
+	} else {
+		fmt.Fprintf(b, "faults: %s", r.Plan)
+	}
+	if n := countFaultErrors(r.History); n > 0 {
+		fmt.Fprintf(b, "; %d went wrong", n)
+	}
+	if len(r.CouldNot) > 0 {
+		fmt.Fprintf(b, "; not possible here: %s", strings.Join(r.CouldNot, ", "))
+	}
+	b.WriteByte('\n')
+}
+
+func countFaultErrors(h *history.History) int {
+	n := 0
+	for i := range h.Events {
+		if e := &h.Events[i]; e.Kind == history.Fault && e.Error != "" {
+			n++
+		}
+	}
+	return n
+}
+
+// String counts the steps of p by fault: "session-close x7, link-hold x4".
+func (p Plan) String() string {
+	var names []string
+	times := make(map[string]int)
+	for _, s := range p {
+		if times[s.Fault]++; times[s.Fault] == 1 {
+			names = append(names, s.Fault)
+		}
+	}
+	for i, name := range names {
+		names[i] = fmt.Sprintf("%s x%d", name, times[name])
+	}
+	return strings.Join(names, ", ")
+}

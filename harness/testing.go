@@ -1,0 +1,45 @@
+package harness
+
+import (
+	"testing"
+
+	"github.com/zkcoord/zkcoord/harness/checker"
+)
+
+// RunT runs s from a test and fails the test unless the verdict is Valid. A run
+// that could not begin fails too; skipping is the caller's decision.
+func RunT(t testing.TB, s Scenario, o Options) *Result {
+	t.Helper()
+	result, err := Run(t.Context(), s, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !result.Verdict.Passed() {
+		t.Errorf("%s", result.Summary())
+	}
+	return result
+}
+
+// RunMutant runs the mutant m of s and fails the test unless the run is Invalid by
+// one of the properties that m violates: killed by accident is not killed.
+func RunMutant(t testing.TB, s Scenario, m Mutant, o Options) *Result {
+	t.Helper()
+	result, err := Run(t.Context(), s.Mutate(m), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !result.Killed(m) {
+		t.Errorf("mutant %s survived: none of %v is violated\n%s", m.Name, m.Violates, result.Summary())
+	}
+	return result
+}
+
+// Killed reports whether one of the properties that m violates was found violated.
+func (r *Result) Killed(m Mutant) bool {
+	for _, id := range m.Violates {
+		if one, judged := r.Of(id); judged && one.Verdict == checker.Invalid {
+			return true
+		}
+	}
+	return false
+}
