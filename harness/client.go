@@ -9,7 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/zkcoord/zkcoord/harness/ensemble"
 	"github.com/zkcoord/zkcoord/harness/history"
 	"github.com/zkcoord/zkcoord/session"
 )
@@ -18,13 +17,6 @@ import (
 // they can do to it; package link has the one that can be cut and held.
 type Link interface {
 	DialContext(ctx context.Context, network, address string) (net.Conn, error)
-}
-
-// directLink is the link that nothing can be done to.
-type directLink struct{ dial ensemble.DialFunc }
-
-func (l directLink) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
-	return l.dial(ctx, network, address)
 }
 
 // SessionInfo is what faults need to know of a client's ZooKeeper session.
@@ -156,10 +148,12 @@ func (c *Client) SessionState(id int64, state string, cause error) {
 }
 
 // Open opens a session of package session through the client's own link, and
-// records what becomes of it. Servers and Dial of opts are set; the caller closes
-// the session.
+// records what becomes of it. Dial of opts is set, and Servers if there are none;
+// the caller closes the session.
 func (c *Client) Open(ctx context.Context, opts session.Options) (*session.Session, error) {
-	opts.Servers, opts.Dial = c.env.Servers(), c.Dial
+	if opts.Dial = c.Dial; len(opts.Servers) == 0 {
+		opts.Servers = c.env.Servers()
+	}
 	s, err := session.Open(ctx, opts)
 	if err != nil {
 		return nil, err
@@ -193,9 +187,17 @@ func (c *Client) Belief(deadline time.Time) {
 	c.Record(history.Event{Kind: history.Belief, Arg: strconv.FormatInt(int64(at), 10)})
 }
 
+// Holding reports whether a hold of the client stands.
+func (c *Client) Holding() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.holds) > 0
+}
+
 // Hold is a grant that the program was told of and has not given up.
 type Hold struct {
 	c     *Client
+	grant context.Context
 	event history.Event
 	stop  func() bool
 
@@ -208,7 +210,7 @@ type Hold struct {
 // loss is recorded with its cause.
 func (c *Client) Hold(grant context.Context, e history.Event) *Hold {
 	e.Kind, e.Op = history.Hold, history.HoldBegin
-	h := &Hold{c: c, event: c.Record(e)}
+	h := &Hold{c: c, grant: grant, event: c.Record(e)}
 	c.mu.Lock()
 	c.holds[h] = struct{}{}
 	c.mu.Unlock()
@@ -220,6 +222,10 @@ func (c *Client) Hold(grant context.Context, e history.Event) *Hold {
 // whether the hold still stood as far as the program was told.
 func (h *Hold) End() bool {
 	h.stop()
+	if h.grant.Err() != nil { // the program may see it before AfterFunc's goroutine runs
+		h.end(history.HoldLost, context.Cause(h.grant))
+		return false
+	}
 	return h.end(history.HoldEnd, nil)
 }
 

@@ -8,17 +8,19 @@ import (
 	"github.com/zkcoord/zkcoord/harness/checker"
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 	"github.com/zkcoord/zkcoord/harness/history"
+	"github.com/zkcoord/zkcoord/harness/link"
 )
 
 // Options are what a run can choose. Only Ensemble is required.
 type Options struct {
-	// Ensemble starts what to run on, with that many nodes. The run closes it.
-	Ensemble func(ctx context.Context, nodes int) (ensemble.Ensemble, error)
-	Nodes    int           // zero is 3
+	// Ensemble starts what to run on: what the scenario asks for, with that many
+	// nodes. The run closes it.
+	Ensemble func(ctx context.Context, config ensemble.Config) (ensemble.Ensemble, error)
+	Nodes    int           // zero is what the scenario asks for
 	Seed     uint64        // of the plan and of each client's choices
 	Time     time.Duration // of the work under faults; zero is 20 s
 	Clients  int           // zero is what the scenario says
-	// Link makes the link of each client; nil is one that no fault can touch.
+	// Link makes the link of each client; nil is link.New, which faults know.
 	Link func(client int, dial ensemble.DialFunc) Link
 	// Faults are the names of the scenario's faults to draw from; nil is all, an
 	// empty slice none.
@@ -55,6 +57,7 @@ type Status struct {
 	OK, Fail, Info   int
 	Faults, Standing int // injected so far, and not healed yet
 	Holds, Lost      int // grants told of, and how many of them were lost
+	Violations       int // found so far; what is not violated yet may be
 }
 
 // Result is all that is known of a run.
@@ -75,6 +78,8 @@ type Result struct {
 	// CouldNot names the faults that the ensemble is not able to do, and why.
 	CouldNot []string `json:"could_not,omitempty"`
 	Command  string   `json:"command,omitempty"`
+
+	Stats checker.Stats `json:"stats"`
 
 	Plan    Plan             `json:"-"`
 	History *history.History `json:"-"`
@@ -113,7 +118,7 @@ func (o Options) withDefaults(s Scenario) (Options, error) {
 	if o.Ensemble == nil {
 		return o, errors.New("harness: no ensemble to run on")
 	}
-	o.Nodes = orDefault(o.Nodes, 3)
+	o.Nodes = orDefault(o.Nodes, orDefault(s.Config.Nodes, 3))
 	o.Time = orDefault(o.Time, 20*time.Second)
 	o.Clients = orDefault(o.Clients, orDefault(s.Clients, 5))
 	o.CheckTime = orDefault(o.CheckTime, time.Minute)
@@ -121,7 +126,7 @@ func (o Options) withDefaults(s Scenario) (Options, error) {
 		o.admin = newAdmin
 	}
 	if o.Link == nil {
-		o.Link = func(_ int, dial ensemble.DialFunc) Link { return directLink{dial} }
+		o.Link = func(_ int, dial ensemble.DialFunc) Link { return link.New(dial) }
 	}
 	return o, nil
 }

@@ -85,7 +85,7 @@ func (l *toyLock) acquire(ctx context.Context) (*toyGrant, error) {
 func (l *toyLock) release(g *toyGrant, cause error) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.holder != g {
+	if l.holder != g || cause != errRevoked && g.ctx.Err() != nil {
 		return Failed(errRevoked)
 	}
 	g.cancel(cause)
@@ -157,7 +157,7 @@ func newToy() *toy {
 		Guards: []checker.Checker{checker.Contention(1), checker.Takeover(1), checker.Grants(10)},
 	}
 	ty.options = Options{
-		Ensemble: func(context.Context, int) (ensemble.Ensemble, error) { return ty.ens, nil },
+		Ensemble: func(context.Context, ensemble.Config) (ensemble.Ensemble, error) { return ty.ens, nil },
 		Time:     10 * time.Second, Seed: 7,
 		admin: func(context.Context, *Env) (admin, error) { return noAdmin{}, nil },
 	}
@@ -398,6 +398,31 @@ func TestInterruptedRunIsUnknownHealsAndCloses(t *testing.T) {
 	})
 	if ty.injects != ty.heals || ty.ens.closed != 1 {
 		t.Errorf("%d faults injected, %d healed, closed %d times", ty.injects, ty.heals, ty.ens.closed)
+	}
+}
+
+func TestUnknownOutcomeBeginsANewProcess(t *testing.T) {
+	ty := newToy()
+	var seen []history.Event
+	ty.client = func(ctx context.Context, c *Client) error {
+		if c.ID != 0 || len(seen) > 0 {
+			return nil
+		}
+		for _, err := range []error{nil, errors.New("cut"), Failed(errors.New("refused")), nil} {
+			done, _ := c.Do(ctx, history.Event{Op: "try"}, func(context.Context) (history.Event, error) { return history.Event{}, err })
+			seen = append(seen, done)
+		}
+		return nil
+	}
+	ty.run(t)
+	want := []struct {
+		kind    history.Kind
+		process int32
+	}{{history.OK, 0}, {history.Info, 0}, {history.Fail, 3}, {history.OK, 3}}
+	for i, w := range want {
+		if seen[i].Kind != w.kind || seen[i].Process != w.process || seen[i].Client != 0 {
+			t.Errorf("operation %d: %v, want kind %v of process %d", i, seen[i], w.kind, w.process)
+		}
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/zkcoord/zkcoord/harness/checker"
+	"github.com/zkcoord/zkcoord/harness/ensemble"
 	"github.com/zkcoord/zkcoord/harness/history"
 	"github.com/zkcoord/zkcoord/session"
 )
@@ -18,6 +19,8 @@ type Scenario struct {
 	Claim string // one sentence: what a valid run shows
 	// Guarantees are the numbers of the documented guarantees that it covers.
 	Guarantees []string
+	// Config is what the ensemble should be like; the zero value has defaults.
+	Config ensemble.Config
 	// Clients is how many there are unless the options say otherwise; zero is 5.
 	Clients int
 	// Workload makes the program of one run. It may keep state in a closure.

@@ -38,15 +38,21 @@ func (r *Result) Summary() string {
 }
 
 // summarizeResults writes a row for each property. Where they are too many, those
-// that are valid share one.
+// that are valid share one, and the last of the others are only counted.
 func (r *Result) summarizeResults(b *strings.Builder) {
 	var valid []string
+	rows := 0
 	for _, one := range r.Results {
 		if one.Verdict == checker.Valid && len(r.Results) > summaryRows {
 			valid = append(valid, one.ID)
 			continue
 		}
-		fmt.Fprintf(b, "  %-4s %-14v %s%s\n", one.ID, one.Verdict, one.Claim, measured(one))
+		if rows++; rows <= summaryRows {
+			fmt.Fprintf(b, "  %-4s %-14v %s%s\n", one.ID, one.Verdict, one.Claim, measured(one))
+		}
+	}
+	if rows > summaryRows {
+		fmt.Fprintf(b, "  and %d more that are not valid\n", rows-summaryRows)
 	}
 	if len(valid) > 0 {
 		fmt.Fprintf(b, "  valid: %s\n", strings.Join(valid, " "))

@@ -25,9 +25,11 @@ type conn struct {
 
 	handshake *time.Timer // closes a server that does not answer
 	closeOnce sync.Once
+	gone      bool // closed; guarded by s.mu
 
-	// Only the client's sending goroutine, and ping, use these.
-	sending chan struct{} // held while a frame is written
+	// Only who holds sending uses these. It is a channel and no mutex, as it is
+	// held over a blocking call.
+	sending chan struct{}
 	out     []byte
 	greeted bool // the ConnectRequest was written
 
@@ -61,13 +63,22 @@ func newConn(s *Session, raw net.Conn, server string) *conn {
 	return c
 }
 
-// Close closes the connection and tells the session, once.
+// Close tells the session, once, and closes the connection. The session comes
+// first: closing may take a while under TLS.
 func (c *conn) Close() error {
-	c.handshake.Stop()
-	err := c.Conn.Close()
-	c.closeOnce.Do(func() { c.s.disconnected(c) })
-	return err
+	c.closeOnce.Do(func() {
+		c.handshake.Stop()
+		c.s.disconnected(c)
+	})
+	return c.Conn.Close()
 }
+
+// SetWriteDeadline does nothing: each write sets a bound of its own, since the
+// session writes on the connection beside the client.
+func (c *conn) SetWriteDeadline(time.Time) error { return nil }
+
+// SetDeadline sets the deadline of reads alone.
+func (c *conn) SetDeadline(t time.Time) error { return c.SetReadDeadline(t) }
 
 // Write takes one frame of the client. The client writes each whole.
 func (c *conn) Write(frame []byte) (int, error) {
@@ -80,21 +91,16 @@ func (c *conn) Write(frame []byte) (int, error) {
 	if !c.greeted {
 		return c.greet(frame)
 	}
-	c.out = append(c.out[:0], frame...)
-	sent, err := c.s.sending(c, c.out[4:])
+	c.out = append(c.out[:0], frame...) // a copy, as it may be changed
+	first, sent, err := c.s.sending(c, c.out[4:])
 	if err != nil {
 		return 0, err
 	}
-	// Queued frames are taken after the read was armed but go before it: a
-	// removeWatches that was queued between the two would come after a read
-	// that counts on its watch.
-	out := c.out
-	if queued := c.s.takeQueued(c); len(queued) > 0 {
-		out = append(queued, c.out...)
+	if len(first) > 0 {
+		c.out = append(first, c.out...)
 	}
-	if _, err := c.Conn.Write(out); err != nil {
-		c.Close()
-		return 0, fmt.Errorf("%w: %w", errBroken, err)
+	if err := c.write(c.out); err != nil {
+		return 0, err
 	}
 	if sent != nil {
 		close(sent)
@@ -125,21 +131,21 @@ func (c *conn) ping() {
 		return // something else is being sent, which is as good
 	}
 	defer func() { <-c.sending }()
-	frame := wire.AppendFrame(c.s.takeQueued(c), &wire.RequestHeader{Xid: wire.XidPing, Op: wire.OpPing})
-	if _, err := c.s.sending(c, frame[len(frame)-8:]); err == nil {
-		c.write(frame)
+	frame := wire.AppendFrame(nil, &wire.RequestHeader{Xid: wire.XidPing, Op: wire.OpPing})
+	if first, _, err := c.s.sending(c, frame[4:]); err == nil {
+		c.write(append(first, frame...))
 	}
 }
 
-// write sends frames of the session's own, with a bound: the client's
-// deadlines are for its own.
+// write sends whole frames for who holds sending. A socket that takes nothing
+// for half a session timeout is closed.
 func (c *conn) write(frames []byte) error {
-	c.SetWriteDeadline(time.Now().Add(c.s.Timeout() / 3))
+	c.Conn.SetWriteDeadline(time.Now().Add(c.s.Timeout() / 2))
 	if _, err := c.Conn.Write(frames); err != nil {
 		c.Close()
-		return err
+		return fmt.Errorf("%w: %w", errBroken, err)
 	}
-	return c.SetWriteDeadline(time.Time{})
+	return nil
 }
 
 // Read gives the client the bytes of one frame after another. Each was
@@ -192,6 +198,8 @@ func (c *conn) welcome() error {
 	}
 	// The client sends nothing before it has read this frame, so what was
 	// queued (credentials, then watches) is the first that the server gets.
+	c.sending <- struct{}{}
+	defer func() { <-c.sending }()
 	if frames := c.s.takeQueued(c); len(frames) > 0 {
 		return c.write(frames)
 	}

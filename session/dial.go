@@ -75,20 +75,33 @@ func (s *Session) dial(network, address string, _ time.Duration) (net.Conn, erro
 		s.dialFailed(address, err)
 		return nil, err
 	}
-	return newConn(s, raw, address), nil
+	c := newConn(s, raw, address)
+	s.mu.Lock()
+	s.latest = c
+	s.mu.Unlock()
+	if s.life.Err() != nil { // and supervise may have looked for a connection to close before this one
+		c.Close()
+		return nil, errOver
+	}
+	return c, nil
 }
+
+// The pauses between rounds of attempts to connect.
+const firstPause, longestPause = 50 * time.Millisecond, time.Second
 
 // pause waits before the next attempt, longer with each round that failed.
 func (s *Session) pause() error {
+	s.mu.Lock()
 	rounds := s.attempts / len(s.opts.Servers)
 	s.attempts++
+	s.mu.Unlock()
 	if s.life.Err() != nil {
 		return errOver
 	}
 	if rounds == 0 {
 		return nil
 	}
-	return sleep(s.life, s.jitter(backoff(rounds, 50*time.Millisecond, time.Second)))
+	return sleep(s.life, s.jitter(backoff(rounds, firstPause, longestPause)))
 }
 
 func (s *Session) secure(ctx context.Context, raw net.Conn, address string) (net.Conn, error) {

@@ -1,7 +1,9 @@
 package session
 
 import (
+	"cmp"
 	"fmt"
+	"log/slog"
 	"slices"
 	"time"
 
@@ -20,23 +22,28 @@ type packet struct {
 }
 
 // sending is called with each frame of c just before it is written, and may
-// change it. The returned channel, if any, is to be closed when it was.
-func (s *Session) sending(c *conn, frame []byte) (written chan struct{}, err error) {
+// change it. It returns the frames that have to go before it, and a channel,
+// if any, to be closed when it was written.
+//
+// The queued frames are taken in the same step that marks a read as watching:
+// one that removes a watch must not follow the read that sets it anew.
+func (s *Session) sending(c *conn, frame []byte) (first []byte, written chan struct{}, err error) {
 	var h wire.RequestHeader
 	body, err := wire.Decode(frame, &h)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.current != c {
-		return nil, errBroken
+		return nil, nil, errBroken
 	}
+	first, s.queued = s.queued, nil
 	p := packet{op: h.Op, sent: time.Now()}
 	switch {
 	case h.Xid == wire.XidPing:
 		s.pings = append(s.pings, p.sent)
-		return nil, nil
+		return first, nil, nil
 	case h.Op == wire.OpCreate && len(s.creating) > 0:
 		if creation := s.creating[wire.FirstPath(h.Op, body)]; creation != nil {
 			p.path, written = creation.path, creation.begin()
@@ -45,7 +52,7 @@ func (s *Session) sending(c *conn, frame []byte) (written chan struct{}, err err
 		s.armLocked(&p, wire.FirstPath(h.Op, body), body)
 	}
 	s.inflight[h.Xid] = p
-	return written, nil
+	return first, written, nil
 }
 
 // received is called with each frame that c has read, before the client sees
@@ -106,10 +113,17 @@ func (s *Session) repliedLocked(h *wire.ReplyHeader, body []byte, now time.Time)
 	if h.Err == 0 && p.op != wire.OpAuth && p.op != wire.OpSASL {
 		s.lease.activity(p.sent, now)
 	}
+	if p.op.IsWrite() {
+		s.lapseLocked(now) // before the deadline can move: the keeper may be late
+		s.lease.attempt(p.sent, now)
+	}
 	switch {
 	case applied(p.op, h.Err, body):
 		s.lease.reached(p.sent, now)
 		s.lease.write(p.sent, now)
+		if s.lease.stands(now) {
+			s.renewedLocked()
+		}
 	case p.op == wire.OpSync && h.Err == 0:
 		s.lease.reached(p.sent, now)
 	}
@@ -147,6 +161,8 @@ func (s *Session) connected(c *conn, r *wire.ConnectResponse) error {
 	switch {
 	case s.life.Err() != nil:
 		return errOver
+	case c.gone: // closed by its own bound just now
+		return errBroken
 	case r.SessionID == 0 || r.Timeout <= 0:
 		return s.refusedLocked("expired")
 	case s.id != 0 && r.SessionID != s.id:
@@ -157,7 +173,7 @@ func (s *Session) connected(c *conn, r *wire.ConnectResponse) error {
 	fresh := s.id == 0
 	s.id, s.password = r.SessionID, slices.Clone(r.Password)
 	s.timeout = time.Duration(r.Timeout) * time.Millisecond
-	s.current, s.attempts, s.dialError = c, 0, nil
+	s.current, s.dialError = c, nil
 	clear(s.inflight)
 	s.pings = s.pings[:0]
 	s.lease.restart(c.opened, s.timeout, s.tick(), fresh)
@@ -165,7 +181,8 @@ func (s *Session) connected(c *conn, r *wire.ConnectResponse) error {
 	s.setStateLocked(Connected)
 	s.up.set(true)
 	s.nudge()
-	s.opts.Logger.Info("zookeeper session connected", "session", hexID(s.id), "server", c.server, "new", fresh, "timeout", s.timeout, "took", now.Sub(c.opened))
+	s.logLocked(slog.LevelInfo, "zookeeper session connected", "session", hexID(s.id), "server", c.server,
+		"new", fresh, "timeout", s.timeout, "took", now.Sub(c.opened))
 	return nil
 }
 
@@ -179,13 +196,11 @@ func (s *Session) refusedLocked(how string) error {
 	return err
 }
 
-// tick is the server's tick, or the longest that it can be: a server grants
-// no session timeout below two ticks.
+// tick is the server's tick, or the longest that it can be: unless its
+// minSessionTimeout was lowered, a server grants no session timeout below two
+// ticks.
 func (s *Session) tick() time.Duration {
-	if s.opts.TickTime > 0 {
-		return min(s.opts.TickTime, s.timeout/2)
-	}
-	return s.timeout / 2
+	return cmp.Or(s.opts.TickTime, s.timeout/2)
 }
 
 // greetingLocked is what a new connection starts with: credentials, then the
@@ -203,10 +218,14 @@ func (s *Session) greetingLocked() []byte {
 func (s *Session) disconnected(c *conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	c.gone = true
 	if s.current != c {
 		return
 	}
 	s.current, s.downSince = nil, time.Now()
+	if s.downSince.Sub(c.opened) >= longestPause {
+		s.attempts = 0 // else a server that takes connections only to close them would be asked without pause
+	}
 	s.up.set(false)
 	s.lease.disconnect()
 	s.disarmLocked()
@@ -216,7 +235,7 @@ func (s *Session) disconnected(c *conn) {
 	s.nudge()
 }
 
-// queue adds a frame to be sent before the client's next one. Locked.
+// queueLocked adds a frame to be sent before the next of c.
 func (s *Session) queueLocked(h wire.RequestHeader, body wire.Record) {
 	s.queued = wire.AppendFrame(s.queued, &h, body)
 }

@@ -1,8 +1,10 @@
 package session
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"log/slog"
 	"time"
 
 	"github.com/go-zookeeper/zk"
@@ -22,13 +24,15 @@ type Hold struct {
 	ctx     context.Context
 	cancel  context.CancelCauseFunc
 	granted bool
+	since   time.Time
 	watched bool // the node is watched: the hold has lasted a while
 }
 
-// Hold begins a claim on node, which this session created. Until End is
-// called the session sends heartbeats.
+// Hold begins a claim on node, which this session created; its Czxid tells it
+// from another on the same path. Until End is called the session sends
+// heartbeats.
 func (s *Session) Hold(node Node) *Hold {
-	h := &Hold{s: s, node: node}
+	h := &Hold{s: s, node: node, since: time.Now()}
 	h.ctx, h.cancel = context.WithCancelCause(context.Background())
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -76,9 +80,11 @@ func (s *Session) grant(h *Hold) (wait <-chan struct{}, err error) {
 		s.nudge()
 		return nil, nil
 	}
-	s.renewNow = true
+	if s.renewal == nil {
+		s.renewal = make(chan struct{})
+	}
 	s.nudge()
-	return s.renewedLocked(), nil
+	return s.renewal, nil
 }
 
 // Context ends when what was granted is no longer held for certain, with the
@@ -148,28 +154,19 @@ func (s *Session) look(now time.Time) time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	next := now.Add(s.opts.Timeout)
-	earlier := func(t time.Time) {
-		if t.Before(next) {
-			next = t
+	if limit := s.abandonAfter(); s.current == nil && s.id != 0 && limit > 0 {
+		if now.Sub(s.downSince) >= limit {
+			s.finishLocked(errUnreachable(now.Sub(s.downSince)))
+			return 0
 		}
+		next = earlier(next, s.downSince.Add(limit))
 	}
-	if s.current == nil {
-		if limit := s.abandonAfter(); limit > 0 && s.id != 0 {
-			if now.Sub(s.downSince) >= limit {
-				s.finishLocked(errUnreachable(now.Sub(s.downSince)))
-				return 0
-			}
-			earlier(s.downSince.Add(limit))
-		}
+	s.lapseLocked(now)
+	if s.anyGrantedLocked() && !s.opts.UnsafeHoldUntilLost {
+		next = earlier(next, s.lease.deadline)
 	}
-	if len(s.holds) > 0 && !s.opts.UnsafeHoldUntilLost {
-		s.lapseLocked(now)
-		if s.anyGrantedLocked() {
-			earlier(s.lease.deadline)
-		}
-		if s.current != nil {
-			earlier(s.renewLocked(now))
-		}
+	if len(s.holds) > 0 && s.current != nil {
+		next = earlier(next, s.tendLocked(now))
 	}
 	return max(next.Sub(now), 0)
 }
@@ -177,7 +174,7 @@ func (s *Session) look(now time.Time) time.Duration {
 // lapseLocked ends what was granted when the lease has lapsed. What is only
 // waited for goes on: it will need a new lease to be granted.
 func (s *Session) lapseLocked(now time.Time) {
-	if now.Before(s.lease.deadline) {
+	if now.Before(s.lease.deadline) || s.opts.UnsafeHoldUntilLost {
 		return
 	}
 	lapsed := 0
@@ -188,9 +185,9 @@ func (s *Session) lapseLocked(now time.Time) {
 		}
 	}
 	if lapsed > 0 {
-		s.opts.Logger.Warn("zookeeper lease lapsed", "session", hexID(s.id), "holds", lapsed, "since", s.lease.deadline)
+		s.logLocked(slog.LevelWarn, "zookeeper lease lapsed", "session", hexID(s.id), "holds", lapsed, "since", s.lease.deadline)
 		if s.opts.Metrics.Lapsed != nil {
-			s.opts.Metrics.Lapsed(lapsed)
+			s.reportLocked(func() { s.opts.Metrics.Lapsed(lapsed) })
 		}
 	}
 }
@@ -204,25 +201,28 @@ func (s *Session) anyGrantedLocked() bool {
 	return false
 }
 
-// renewLocked sends what the lease needs now, a heartbeat or a ping, and
-// returns when the next may be due. Pings make the deadline later at no cost
-// to the ensemble: a heartbeat proves only what was answered well before it.
-func (s *Session) renewLocked(now time.Time) time.Time {
-	if due := s.lease.renewAt(now); !s.beating && (s.renewNow || !now.Before(due)) {
-		s.renewNow, s.beating = false, true
-		s.heartbeatLocked()
-	}
+// tendLocked sends what the holds need now: a heartbeat, a ping, watches. It
+// returns when more may be due. Pings make the deadline later at no cost to
+// the ensemble: a heartbeat proves only what was answered well before it.
+func (s *Session) tendLocked(now time.Time) (next time.Time) {
 	interval := s.timeout / 12
 	if now.Sub(s.lastPing) >= interval {
 		s.lastPing = now
-		c := s.current
-		s.work.Go(c.ping)
-		s.watchHoldsLocked()
+		if !s.opts.UnsafeHoldUntilLost {
+			s.work.Go(s.current.ping)
+		}
+		s.watchHoldsLocked(now.Add(-interval))
 	}
-	next := s.lastPing.Add(interval)
-	if due := s.lease.renewAt(now); !s.beating && due.Before(next) {
-		return due
+	next = s.lastPing.Add(interval)
+	if s.beating || s.opts.UnsafeHoldUntilLost {
+		return next
 	}
+	due := later(s.lease.renewAt(now), s.beatAfter)
+	if now.Before(due) {
+		return earlier(next, due)
+	}
+	s.beating = true
+	s.heartbeatLocked()
 	return next
 }
 
@@ -230,7 +230,8 @@ func (s *Session) renewLocked(now time.Time) time.Time {
 const maxChecks = 64
 
 // heartbeatLocked sends a check-only multi on the nodes of holds: a quorum
-// write that changes nothing, fires no watch, and fails if a node is gone.
+// write that changes nothing, fires no watch, and fails if a node is gone, or
+// if its ACL does not let this session read it.
 func (s *Session) heartbeatLocked() {
 	checked := make([]*Hold, 0, 1)
 	ops := make([]any, 0, 1)
@@ -249,25 +250,25 @@ func (s *Session) heartbeatLocked() {
 		defer s.mu.Unlock()
 		s.beating = false
 		switch {
-		case part != nil && errors.Is(part, zk.ErrNoNode) && i < len(checked):
+		case errors.Is(part, zk.ErrNoNode) && i < len(checked):
 			s.endHoldLocked(checked[i], ErrRevoked)
-			s.renewNow = true
-		case err == nil && part == nil:
-			s.renewed()
-			if s.opts.Metrics.Heartbeat != nil {
-				s.opts.Metrics.Heartbeat(time.Since(start), time.Until(s.lease.deadline))
-			}
+		case err != nil || part != nil:
+			s.beatAfter = time.Now().Add(s.timeout / spacing)
+			s.logLocked(slog.LevelWarn, "zookeeper heartbeat failed", "session", hexID(s.id), "error", cmp.Or(part, err))
+		case s.opts.Metrics.Heartbeat != nil:
+			took, left := time.Since(start), time.Until(s.lease.deadline)
+			s.reportLocked(func() { s.opts.Metrics.Heartbeat(took, left) })
 		}
 		s.nudge()
 	})
 }
 
-// watchHoldsLocked watches the nodes of holds that have lasted a while, so
+// watchHoldsLocked watches the nodes of holds that began before since, so
 // that a deletion by somebody else is told at once and not only by the next
 // heartbeat. A short hold does not pay for the request.
-func (s *Session) watchHoldsLocked() {
+func (s *Session) watchHoldsLocked(since time.Time) {
 	for h := range s.holds {
-		if h.watched {
+		if h.watched || h.since.After(since) {
 			continue
 		}
 		h.watched = true
@@ -279,13 +280,13 @@ func (s *Session) watchHold(h *Hold) {
 	ctx, cancel := context.WithCancel(h.ctx)
 	defer cancel()
 	for {
-		// ChildrenW, not ExistsW: an ephemeral node has no children, so it
-		// fires on deletion only, not when Txn sets the data.
-		_, w, err := s.ChildrenW(ctx, h.node.Path)
-		if errors.Is(err, zk.ErrNoNode) {
-			h.End(ErrRevoked)
-		}
+		stat, w, err := s.ExistsW(ctx, h.node.Path)
 		if err != nil {
+			return
+		}
+		if stat == nil || stat.Czxid != h.node.Czxid {
+			w.Stop()
+			h.End(ErrRevoked)
 			return
 		}
 		select {
@@ -297,15 +298,8 @@ func (s *Session) watchHold(h *Hold) {
 	}
 }
 
-// renewedLocked returns a channel that is closed when a heartbeat was answered.
-func (s *Session) renewedLocked() <-chan struct{} {
-	if s.renewal == nil {
-		s.renewal = make(chan struct{})
-	}
-	return s.renewal
-}
-
-func (s *Session) renewed() {
+// renewedLocked tells those who wait for the lease that it stands.
+func (s *Session) renewedLocked() {
 	if s.renewal != nil {
 		close(s.renewal)
 		s.renewal = nil

@@ -24,7 +24,7 @@ type lease struct {
 	lastWrite  time.Time // when the last acknowledged quorum write was sent
 	roundTrip  time.Duration
 	lastActive time.Time // when the last answered packet was sent
-	steady     bool      // since the deadline passed, activity has not paused
+	steady     bool      // since the deadline last moved, activity has not paused and no write was held up
 	confirm    bool      // the deadline rests on the assumption for idle sessions
 	probation  probation
 
@@ -54,6 +54,9 @@ type probation struct {
 // slots is the number of marks for one session timeout. More would make the
 // deadline later by less than timeout/slots.
 const slots = 64
+
+// spacing is the number of heartbeats to a session timeout at most.
+const spacing = 16
 
 // The parts of a session timeout that the rule is made of.
 func (l *lease) margin() time.Duration  { return l.timeout / 20 }                         // clock rates, late timers
@@ -114,8 +117,18 @@ func (l *lease) reached(sent, answered time.Time) {
 	}
 }
 
-// write notes an acknowledged quorum write, after activity and reached were
-// told of it too, and moves the deadline.
+// attempt notes a quorum write that was answered, applied or not. One that was
+// sent while the lease stood and is answered when it no longer does shows a
+// lapse: whatever held it up may have held the reports up too, for longer
+// than is assumed for a session that was merely idle.
+func (l *lease) attempt(sent, answered time.Time) {
+	if sent.Before(l.deadline) && !answered.Before(l.deadline) {
+		l.steady = false
+	}
+}
+
+// write notes an acknowledged quorum write, after activity, reached and
+// attempt were told of it too, and moves the deadline.
 func (l *lease) write(sent, answered time.Time) {
 	if !l.connected {
 		return
@@ -201,19 +214,31 @@ func (l *lease) at(t time.Time) *mark {
 
 // renewAt returns when the next heartbeat is due if the lease is to be kept:
 // a quarter of the timeout after the last write, or earlier where the
-// deadline is near.
+// deadline is near. It may stay near for a while although writes are answered:
+// after a stall there is nothing recent for them to prove. They are spaced.
 func (l *lease) renewAt(now time.Time) time.Time {
 	switch {
 	case now.Before(l.deadline) && !l.confirm:
-		early := l.deadline.Add(-max(l.timeout/8, 3*l.roundTrip))
-		if due := l.lastWrite.Add(l.timeout / 4); due.Before(early) {
-			return due
-		}
-		return early
+		near := l.deadline.Add(-max(l.timeout/8, 3*l.roundTrip))
+		return later(earlier(near, l.lastWrite.Add(l.timeout/4)), l.lastWrite.Add(l.timeout/spacing))
 	case l.probation.since.IsZero() || now.Before(l.deadline):
 		return now
 	}
 	return l.probation.since.Add(l.proving())
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
 }
 
 // stands reports whether the lease stands at now, for long enough to be of use.

@@ -14,7 +14,7 @@ import (
 type Op interface {
 	request(s *Session) (any, error)
 	target() string
-	size() int
+	size(s *Session) int
 }
 
 // CreateOp makes a znode. A Container or TTL node cannot be made in a Multi:
@@ -46,14 +46,17 @@ type CheckOp struct {
 }
 
 func (o CreateOp) request(s *Session) (any, error) {
-	if o.Mode == Container {
-		return nil, errors.New("a container cannot be created in a multi")
+	if o.Mode < Persistent || o.Mode > EphemeralSequential {
+		return nil, fmt.Errorf("a node of mode %d cannot be created in a multi", o.Mode)
 	}
-	acl := o.ACL
-	if acl == nil {
-		acl = s.opts.ACL
+	return &zk.CreateRequest{Path: s.inner(o.Path), Data: o.Data, Acl: o.acl(s), Flags: int32(o.Mode)}, nil
+}
+
+func (o CreateOp) acl(s *Session) []zk.ACL {
+	if o.ACL == nil {
+		return s.opts.ACL
 	}
-	return &zk.CreateRequest{Path: s.inner(o.Path), Data: o.Data, Acl: acl, Flags: int32(o.Mode)}, nil
+	return o.ACL
 }
 
 func (o SetOp) request(s *Session) (any, error) {
@@ -73,10 +76,14 @@ func (o SetOp) target() string    { return o.Path }
 func (o DeleteOp) target() string { return o.Path }
 func (o CheckOp) target() string  { return o.Path }
 
-func (o CreateOp) size() int { return len(o.Path) + len(o.Data) + 128 }
-func (o SetOp) size() int    { return len(o.Path) + len(o.Data) + 32 }
-func (o DeleteOp) size() int { return len(o.Path) + 32 }
-func (o CheckOp) size() int  { return len(o.Path) + 32 }
+func (o CreateOp) size(s *Session) int { return s.sizeOf(o.Path) + len(o.Data) + aclSize(o.acl(s)) }
+func (o SetOp) size(s *Session) int    { return s.sizeOf(o.Path) + len(o.Data) }
+func (o DeleteOp) size(s *Session) int { return s.sizeOf(o.Path) }
+func (o CheckOp) size(s *Session) int  { return s.sizeOf(o.Path) }
+
+// sizeOf bounds what a part of a multi with this path takes, in bytes, beside
+// its data and ACL.
+func (s *Session) sizeOf(path string) int { return len(s.opts.Chroot) + len(path) + 32 }
 
 // An OpResult is what one part of a Multi gave.
 type OpResult struct {
@@ -111,7 +118,7 @@ func (s *Session) Multi(ctx context.Context, ops ...Op) ([]OpResult, error) {
 			return nil, unsent("multi", path, &MultiError{i, op.target(), err})
 		}
 		requests[i] = request
-		size += op.size()
+		size += op.size(s)
 	}
 	if err := s.check("multi", path, size); err != nil {
 		return nil, err
@@ -134,7 +141,7 @@ func (s *Session) Multi(ctx context.Context, ops ...Op) ([]OpResult, error) {
 }
 
 // failedPart finds the part that made a multi fail. The parts before it are
-// answered with no error, those behind it with zk.ErrUnknown or the like.
+// answered with no error, those behind it with an unknown one.
 func failedPart(responses []zk.MultiResponse) (int, error) {
 	for i, r := range responses {
 		if r.Error != nil {
@@ -145,7 +152,8 @@ func failedPart(responses []zk.MultiResponse) (int, error) {
 }
 
 // CreateParents makes those parents of path that do not exist, as containers,
-// which the server deletes again some time after their last child went.
+// which the server deletes again some time after their last child went. It does
+// not make the chroot.
 func (s *Session) CreateParents(ctx context.Context, path string) error {
 	dir, _ := znode.Split(path)
 	if dir == "/" || dir == "" {
@@ -157,6 +165,9 @@ func (s *Session) CreateParents(ctx context.Context, path string) error {
 		case err == nil, errors.Is(err, zk.ErrNodeExists):
 			return nil
 		case errors.Is(err, zk.ErrNoNode):
+			if parent, _ := znode.Split(dir); parent == "/" { // the chroot is missing
+				return err
+			}
 			if err := s.CreateParents(ctx, dir); err != nil {
 				return err
 			}

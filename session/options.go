@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"net"
 	"strings"
 	"time"
@@ -48,13 +49,15 @@ type Options struct {
 	// taken from the server's address.
 	TLS *tls.Config
 
-	// Dial opens the connections; nil means net.Dialer.
+	// Dial opens the connections; nil means net.Dialer. It must return when
+	// its context ends, as Close waits for it.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
 	// TickTime is the server's tickTime, if known. It makes the lease last
 	// longer between two heartbeats; the default assumes half the session
-	// timeout, which is the most that a server allows. A value above the
-	// server's own is safe, one below is not.
+	// timeout, which is the most that a server allows unless its
+	// minSessionTimeout is set below two ticks. A value above the server's own
+	// is safe, one below is not.
 	TickTime time.Duration
 
 	// UnsafeHoldUntilLost switches the lease off: what is held then counts as
@@ -67,7 +70,8 @@ type Options struct {
 	// unsent; zero means 1 MiB less 1 KiB, what a server accepts by default.
 	MaxRequest int
 
-	// Logger gets what an operator wants to know; nil discards it.
+	// Logger gets what an operator wants to know; nil discards it. Close waits
+	// for it.
 	Logger *slog.Logger
 
 	// Metrics are called for requests, states and leases.
@@ -91,10 +95,10 @@ func (a Auth) String() string { return a.Scheme + ":***" }
 // LogValue hides the credential.
 func (a Auth) LogValue() slog.Value { return slog.StringValue(a.String()) }
 
-// Metrics are hooks for measurements. Each may be nil, must not block, and is
-// called on the goroutine of whoever caused it.
+// Metrics are hooks for measurements. Each may be nil. They are called in
+// order on one goroutine of the session, which Close waits for.
 type Metrics struct {
-	// Request is called when a request ends.
+	// Request is called when a request ends, on the caller's goroutine.
 	Request func(op string, took time.Duration, err error)
 	// State is called when the session's state changes.
 	State func(State)
@@ -111,18 +115,27 @@ func (o *Options) complete() error {
 	}
 	o.Servers = zk.FormatServers(o.Servers)
 	for _, s := range o.Servers {
-		if _, _, err := net.SplitHostPort(s); err != nil {
+		host, port, err := net.SplitHostPort(s)
+		if err != nil {
 			return fmt.Errorf("session: server %q: %w", s, err)
+		}
+		if host == "" || port == "" {
+			return fmt.Errorf("session: server %q: needs a host", s)
 		}
 	}
 	o.Timeout = cmp.Or(o.Timeout, 10*time.Second)
-	if o.Timeout < 10*time.Millisecond {
-		return fmt.Errorf("session: timeout %v is below 10 ms", o.Timeout)
+	if o.Timeout < 10*time.Millisecond || o.Timeout > math.MaxInt32*time.Millisecond {
+		return fmt.Errorf("session: timeout %v is not between 10 ms and 24 days", o.Timeout)
 	}
-	if o.Chroot != "" {
-		o.Chroot = strings.TrimSuffix(o.Chroot, "/")
-		if err := znode.Check(cmp.Or(o.Chroot, "/")); err != nil {
-			return fmt.Errorf("session: chroot: %w", err)
+	if o.TickTime < 0 {
+		return fmt.Errorf("session: tick time %v is negative", o.TickTime)
+	}
+	if o.MaxRequest < 0 {
+		return fmt.Errorf("session: request limit of %d bytes is negative", o.MaxRequest)
+	}
+	if o.Chroot = strings.TrimSuffix(o.Chroot, "/"); o.Chroot != "" {
+		if err := znode.Check(znode.Join(o.Chroot, "x")); err != nil || o.Chroot == "/" {
+			return fmt.Errorf("session: chroot: %w", cmp.Or(err, znode.ErrPath))
 		}
 	}
 	if o.ACL == nil {

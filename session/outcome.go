@@ -71,6 +71,9 @@ func Outcome(err error) Effect {
 	if req := (*RequestError)(nil); errors.As(err, &req) {
 		return req.Effect
 	}
+	if multi := (*MultiError)(nil); errors.As(err, &multi) {
+		return Failed
+	}
 	for _, refused := range refusals() {
 		if errors.Is(err, refused) {
 			return Failed
@@ -111,6 +114,11 @@ func answered(op, path string, err error) error {
 	}
 	return &RequestError{Op: op, Path: path, Effect: Outcome(err), Err: err}
 }
+
+// ConnectionLost reports whether err is that of a request whose connection
+// went, while the session may go on: a read can simply be asked again, a write
+// whose Outcome is Failed too.
+func ConnectionLost(err error) bool { return retryable(err) }
 
 // retryable reports whether a read may simply be asked again: the connection
 // went, not the session.

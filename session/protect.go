@@ -58,7 +58,13 @@ func (c *creation) begin() chan struct{} {
 //
 // It is Wait that binds the creation to a context.
 func (s *Session) StartProtected(dir, kind string, data []byte, mode Mode) *Creation {
-	prefix := s.NewID() + "-" + kind + "-"
+	return s.StartSuffixed(dir, kind+"-", data, mode)
+}
+
+// StartSuffixed is StartProtected for names that end, before the number, as
+// those of another library do: <id>-<suffix><number>.
+func (s *Session) StartSuffixed(dir, suffix string, data []byte, mode Mode) *Creation {
+	prefix := s.NewID() + "-" + suffix
 	c := &Creation{s: s, prefix: prefix, sent: make(chan struct{}), done: make(chan struct{})}
 	if err := s.check("create", znode.Join(dir, prefix), len(data)); err != nil {
 		return c.failed(err)
@@ -101,9 +107,10 @@ func (c *Creation) Sent(ctx context.Context) {
 	}
 }
 
-// Wait waits for the node. If ctx ends first, the session deletes the node as
-// soon as it is known, and Close waits for that; the caller gets an error and
-// no node remains.
+// Wait waits for the node. If ctx ends first, the caller gets an error, and
+// the session deletes the node as soon as it is known; Close waits for that.
+// So no node remains, unless the session ends before it was deleted and the
+// node is not ephemeral.
 func (c *Creation) Wait(ctx context.Context) (Node, error) {
 	select {
 	case <-c.done:
@@ -137,28 +144,36 @@ func (s *Session) createProtected(note *creation, dir, prefix string, data []byt
 		path, err := s.Create(s.life, znode.Join(dir, prefix), data, mode)
 		switch {
 		case err == nil:
-			return s.created(note, path)
+			return s.created(note, path), nil
+		case s.life.Err() != nil:
+			return Node{}, err
 		case errors.Is(err, zk.ErrNoNode):
+			if dir == "/" { // the chroot is missing, which is not ours to make
+				return Node{}, err
+			}
 			if err := s.CreateParents(s.life, znode.Join(dir, prefix)); err != nil {
 				return Node{}, err
 			}
-		case s.life.Err() != nil || !retryable(err):
-			return Node{}, err
 		case Outcome(err) == Indeterminate:
-			node, err := s.find(s.life, dir, prefix, mode)
-			if err != nil || node.Path != "" {
-				return node, err
+			node, lookup := s.find(s.life, dir, prefix, mode)
+			if lookup != nil || node.Path != "" {
+				return node, lookup
 			}
+			if !retryable(err) { // an answer that proved nothing, until now
+				return Node{}, unsent("create", znode.Join(dir, prefix), err)
+			}
+		case !retryable(err):
+			return Node{}, err
 		}
 	}
 }
 
 // created adds the czxid, which is the zxid of the reply: servers apply and
 // answer one transaction after the other (docs/decisions/0001-lease.md).
-func (s *Session) created(note *creation, path string) (Node, error) {
+func (s *Session) created(note *creation, path string) Node {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return Node{Path: path, Czxid: note.zxid}, nil
+	return Node{Path: path, Czxid: note.zxid}
 }
 
 // find looks for a node of this session by its prefix after the reply to its
@@ -194,49 +209,64 @@ func (s *Session) find(ctx context.Context, dir, prefix string, mode Mode) (Node
 }
 
 // Remove deletes a node of this session for certain: it asks again when the
-// connection goes. That the node is gone already is no error. It can fail
-// only if ctx or the session ends first, or the node has children.
+// connection goes. That the node is gone already is no error, nor is one that
+// somebody else made on its path since. It can fail only if ctx or the session
+// ends first, or the node has children.
 func (s *Session) Remove(ctx context.Context, n Node) error {
 	for {
 		err := s.Delete(ctx, n.Path, AnyVersion)
-		switch {
-		case err == nil, errors.Is(err, zk.ErrNoNode):
+		if err == nil || errors.Is(err, zk.ErrNoNode) {
 			return nil
-		case !retryable(err):
+		}
+		if !retryable(err) {
+			return err
+		}
+		// The lost attempt may have deleted it, and another session may own
+		// the path by now.
+		if there, err := s.isThere(ctx, n); err != nil || !there {
 			return err
 		}
 	}
 }
 
-// Cleanup runs f on a goroutine of the session, with a context of its own
-// that ends with the session: for what must be undone although the caller's
-// context has ended. Close waits for it, a third of the session timeout at
+// isThere reports whether n exists, and is not another node on its path.
+func (s *Session) isThere(ctx context.Context, n Node) (bool, error) {
+	if err := s.Sync(ctx, n.Path); err != nil {
+		return false, err
+	}
+	stat, err := s.Exists(ctx, n.Path)
+	return stat != nil && stat.Czxid == n.Czxid, err
+}
+
+// Cleanup runs f on a goroutine of the session, with a context that ends with
+// the session: for what must be undone although the caller's context has
+// ended. There is no other bound, since what f gives up would stay for as long
+// as the session lives. Close waits for f, a third of the session timeout at
 // most, before it closes the session. The channel gets what f returned, or why
 // the session is over if f could not be run.
 func (s *Session) Cleanup(f func(ctx context.Context) error) <-chan error {
 	done := make(chan error, 1)
-	s.cleanups.Add(1)
+	s.cleaningUp(1)
 	if !s.spawn(func() {
-		defer s.cleanups.Done()
+		defer s.cleaningUp(-1)
 		done <- f(s.life)
 	}) {
-		s.cleanups.Done()
+		s.cleaningUp(-1)
 		done <- s.Err()
 	}
 	return done
+}
+
+func (s *Session) cleaningUp(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.cleaning += n
+	s.tidy.set(s.cleaning == 0)
 }
 
 // settle waits for the clean-up under way, with a bound.
 func (s *Session) settle(limit time.Duration) {
 	ctx, cancel := context.WithTimeout(s.life, limit)
 	defer cancel()
-	settled := make(chan struct{})
-	go func() {
-		s.cleanups.Wait()
-		close(settled)
-	}()
-	select {
-	case <-settled:
-	case <-ctx.Done():
-	}
+	s.tidy.wait(ctx, s.life)
 }

@@ -36,17 +36,18 @@ func do[T any](ctx context.Context, s *Session, op, path string, call func(*zk.C
 	}) {
 		return value, unsent(op, path, s.Err())
 	}
+	var r result
 	select {
-	case r := <-answer:
-		if r.err != nil && s.life.Err() != nil && Outcome(r.err) == Indeterminate {
-			return value, ended(op, path, s.Err())
-		}
-		return r.value, answered(op, path, r.err)
+	case r = <-answer:
 	case <-ctx.Done():
 		return value, ended(op, path, causeOf(ctx))
 	case <-s.life.Done():
 		return value, ended(op, path, s.Err())
 	}
+	if r.err != nil && s.life.Err() != nil && Outcome(r.err) == Indeterminate {
+		return value, ended(op, path, s.Err())
+	}
+	return r.value, answered(op, path, r.err)
 }
 
 // read is do for a request that changes nothing: it asks again when the
@@ -76,7 +77,7 @@ func (s *Session) check(op, path string, size int) error {
 	if err := znode.Check(path); err != nil {
 		return unsent(op, path, err)
 	}
-	if size += len(path) + 256; size > s.opts.MaxRequest {
+	if size += len(s.opts.Chroot) + len(path) + 256; size > s.opts.MaxRequest {
 		return unsent(op, path, fmt.Errorf("%w: %d bytes, limit %d", ErrTooLarge, size, s.opts.MaxRequest))
 	}
 	return nil
@@ -91,10 +92,21 @@ func (s *Session) inner(path string) string {
 }
 
 func (s *Session) outer(path string) string {
-	if path == s.opts.Chroot {
+	switch path {
+	case "": // of a request that failed, or a part of a multi that has none
+		return ""
+	case s.opts.Chroot:
 		return "/"
 	}
 	return strings.TrimPrefix(path, s.opts.Chroot)
+}
+
+// aclSize is what an ACL adds to a request, in bytes.
+func aclSize(acl []zk.ACL) (size int) {
+	for _, a := range acl {
+		size += 12 + len(a.Scheme) + len(a.ID)
+	}
+	return size
 }
 
 // A Mode is the kind of a znode.
@@ -122,7 +134,7 @@ func (s *Session) CreateACL(ctx context.Context, path string, data []byte, mode 
 	if check == path || mode&zk.FlagSequence == 0 {
 		check = path
 	}
-	if err := s.check("create", check, len(data)); err != nil {
+	if err := s.check("create", check, len(data)+aclSize(acl)); err != nil {
 		return "", err
 	}
 	return do(ctx, s, "create", path, func(c *zk.Conn) (string, error) {
@@ -139,7 +151,7 @@ func (s *Session) CreateACL(ctx context.Context, path string, data []byte, mode 
 // no children and no change for ttl. Servers refuse it unless they have
 // zookeeper.extendedTypesEnabled set.
 func (s *Session) CreateTTL(ctx context.Context, path string, data []byte, ttl time.Duration, sequential bool) (string, error) {
-	if err := s.check("create", path, len(data)); err != nil {
+	if err := s.check("create", path, len(data)+aclSize(s.opts.ACL)); err != nil {
 		return "", err
 	}
 	flag := int32(zk.FlagTTL)
@@ -287,7 +299,7 @@ func (s *Session) GetACL(ctx context.Context, path string) ([]zk.ACL, error) {
 
 // SetACL replaces the ACL of a znode if its ACL's version is the given one.
 func (s *Session) SetACL(ctx context.Context, path string, acl []zk.ACL, version int32) error {
-	if err := s.check("setACL", path, 0); err != nil {
+	if err := s.check("setACL", path, aclSize(acl)); err != nil {
 		return err
 	}
 	_, err := do(ctx, s, "setACL", path, func(c *zk.Conn) (*zk.Stat, error) {

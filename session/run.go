@@ -15,12 +15,12 @@ import (
 // the cause of ctx when that ended. Attempts to open a session are repeated,
 // with growing, jittered pauses of up to Options.Timeout.
 func Run(ctx context.Context, opts Options, f func(ctx context.Context, s *Session) error) error {
+	if err := opts.complete(); err != nil {
+		return err
+	}
 	for attempt := 0; ; attempt++ {
 		s, err := Open(ctx, opts)
 		if err != nil {
-			if err := opts.complete(); err != nil {
-				return err
-			}
 			if ctx.Err() != nil {
 				return err
 			}

@@ -19,23 +19,26 @@ type Session struct {
 	rand rand.Source
 	zk   *zk.Conn
 
-	life     context.Context // ends, with the cause, when the session does
-	end      context.CancelCauseFunc
-	done     chan struct{} // closed when nothing of the session runs any more
-	work     sync.WaitGroup
-	cleanups sync.WaitGroup // those of work that Close waits for before it closes the session
-	wake     chan struct{}  // tells the keeper to look again
-	up       *gate          // open while there is a connection
+	life context.Context // ends, with the cause, when the session does
+	end  context.CancelCauseFunc
+	done chan struct{} // closed when nothing of the session runs any more
+	work sync.WaitGroup
+	wake chan struct{} // tells the keeper to look again
+	up   *gate         // open while there is a connection
+	tidy *gate         // open while no clean-up is under way
 
-	attempts int // to connect since the last success; on the client's goroutine only
+	reporting chan struct{} // holds one token when reports may be non-empty
 
 	mu        sync.Mutex
+	reports   []func() // for the logger and the metrics, to be called without mu
 	state     State
 	listeners map[*listener]struct{}
 	id        int64
 	password  []byte
 	timeout   time.Duration
-	current   *conn // nil while there is none
+	current   *conn // the one that serves the session; nil while there is none
+	latest    *conn // the last one that was dialled
+	attempts  int   // to connect since one lasted
 	downSince time.Time
 	dialError error
 	lastZxid  int64
@@ -48,8 +51,9 @@ type Session struct {
 	lease     lease
 	lastPing  time.Time     // of the session's own
 	beating   bool          // a heartbeat is under way
-	renewNow  bool          // somebody waits for the lease to stand
-	renewal   chan struct{} // closed by the next answered heartbeat; nil while nobody waits
+	beatAfter time.Time     // the last one failed: not before this
+	renewal   chan struct{} // closed when the lease stands again; nil while nobody waits
+	cleaning  int           // clean-ups under way
 }
 
 // Open connects to one of the servers and begins a session. It fails with the
@@ -63,7 +67,9 @@ func Open(ctx context.Context, opts Options) (*Session, error) {
 		rand:      opts.source(),
 		done:      make(chan struct{}),
 		wake:      make(chan struct{}, 1),
+		reporting: make(chan struct{}, 1),
 		up:        newGate(),
+		tidy:      newGate(),
 		state:     Suspended,
 		downSince: time.Now(),
 		listeners: make(map[*listener]struct{}),
@@ -73,6 +79,7 @@ func Open(ctx context.Context, opts Options) (*Session, error) {
 		holds:     make(map[*Hold]struct{}),
 	}
 	s.life, s.end = context.WithCancelCause(context.Background())
+	s.tidy.set(true)
 
 	client, events, err := zk.Connect(opts.Servers, opts.Timeout,
 		zk.WithHostProvider(&servers{s: s, list: s.shuffledServers()}),
@@ -104,14 +111,61 @@ func (s *Session) openFailed(ctx context.Context, err error) error {
 	return fmt.Errorf("session: %w", err)
 }
 
-// supervise waits for the end of the session and takes it apart.
+// supervise reports until the session ends, and takes it apart.
 func (s *Session) supervise(events <-chan zk.Event) {
-	<-s.life.Done()
-	s.zk.Close()       // where there is a connection, sends closeSession and waits for the answer, at most a second
+	for s.life.Err() == nil {
+		select {
+		case <-s.reporting:
+		case <-s.life.Done():
+		}
+		s.report()
+	}
+	s.hangUp(false)
+	s.zk.Close() // where there is a connection, sends closeSession and waits for the answer, at most a second
+	s.hangUp(true)
 	for range events { // closed when the client's goroutines have ended
 	}
 	s.work.Wait()
+	s.report()
 	close(s.done)
+}
+
+// hangUp closes the connection on which the client may be waiting for a
+// server: one in its handshake, or any.
+func (s *Session) hangUp(any bool) {
+	s.mu.Lock()
+	c := s.latest
+	if !any && c == s.current {
+		c = nil
+	}
+	s.mu.Unlock()
+	if c != nil {
+		c.Close()
+	}
+}
+
+// reportLocked has f called by supervise, in order: a logger or a hook that
+// is slow, or uses the session, must not hold up the lease.
+func (s *Session) reportLocked(f func()) {
+	s.reports = append(s.reports, f)
+	select {
+	case s.reporting <- struct{}{}:
+	default:
+	}
+}
+
+func (s *Session) logLocked(level slog.Level, message string, args ...any) {
+	s.reportLocked(func() { s.opts.Logger.Log(context.Background(), level, message, args...) })
+}
+
+func (s *Session) report() {
+	s.mu.Lock()
+	reports := s.reports
+	s.reports = nil
+	s.mu.Unlock()
+	for _, f := range reports {
+		f()
+	}
 }
 
 // finish ends the session for the given reason. Holds end first: their
@@ -133,7 +187,7 @@ func (s *Session) finishLocked(cause error) {
 		w.fire(key, zk.Event{Type: zk.EventNotWatching, State: zk.StateDisconnected, Path: s.outer(key.path), Err: cause})
 	}
 	clear(s.watches)
-	s.opts.Logger.Info("zookeeper session ended", "session", hexID(s.id), "cause", cause)
+	s.logLocked(slog.LevelInfo, "zookeeper session ended", "session", hexID(s.id), "cause", cause)
 }
 
 func stateAtEnd(cause error) State {

@@ -93,7 +93,7 @@ func (s *Session) setStateLocked(state State) {
 		l.push(state)
 	}
 	if s.opts.Metrics.State != nil {
-		s.opts.Metrics.State(state)
+		s.reportLocked(func() { s.opts.Metrics.State(state) })
 	}
 }
 

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"net"
 	"sync"
+	"time"
 
 	"github.com/zkcoord/zkcoord/internal/wire"
 	"github.com/zkcoord/zkcoord/zktest/internal/quorum"
@@ -24,10 +26,13 @@ type conn struct {
 	gate   *gate  // nil unless messages are stepped
 
 	mu    sync.Mutex
-	out   []byte // for the client, from read on
-	read  int
-	ended bool // nothing more comes
+	out   []byte // for the client
+	sent  int    // how much of out it has read
+	ended bool   // nothing more comes
+	busy  bool   // whoever feeds will look for output itself
 	ready chan struct{}
+
+	nc net.Conn // over TCP; nil in memory
 }
 
 func newConn(e *Ensemble, server int) *conn {
@@ -35,14 +40,14 @@ func newConn(e *Ensemble, server int) *conn {
 }
 
 // open connects c to its server; false means refused.
-func (e *Ensemble) open(c *conn, ip string) bool {
+func (e *Ensemble) open(c *conn, addr string) bool {
 	e.do(func() {
 		var sink quorum.Sink = c
 		if e.stepper != nil {
 			c.gate = e.stepper.newGate(c)
 			sink = c.gate
 		}
-		if c.q = e.cluster.Connect(c.server, ip, sink); c.q == nil {
+		if c.q = e.cluster.Connect(c.server, addr, sink); c.q == nil {
 			return
 		}
 		e.conns[c] = struct{}{}
@@ -56,22 +61,32 @@ func (e *Ensemble) open(c *conn, ip string) bool {
 // Send implements quorum.Sink.
 func (c *conn) Send(frame []byte) {
 	c.mu.Lock()
-	if c.read == len(c.out) {
-		c.out, c.read = c.out[:0], 0
+	if c.sent == len(c.out) {
+		c.out, c.sent = c.out[:0], 0
 	}
 	c.out = append(c.out, frame...)
+	busy := c.busy
 	c.mu.Unlock()
-	signal(c.ready)
+	if !busy {
+		signal(c.ready)
+	}
 }
 
 // Close implements quorum.Sink.
 func (c *conn) Close() { c.end() }
+
+// lastWords is how long a client over TCP may take to read what was sent
+// before the server hung up.
+const lastWords = time.Second
 
 // end says that nothing more comes for the client.
 func (c *conn) end() {
 	c.mu.Lock()
 	c.ended = true
 	c.mu.Unlock()
+	if c.nc != nil {
+		c.nc.SetWriteDeadline(time.Now().Add(lastWords))
+	}
 	signal(c.ready)
 }
 
@@ -146,20 +161,12 @@ func (c *conn) hangupLocked() {
 func (c *conn) take(p []byte) (n int, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.read == len(c.out) && c.ended {
+	if c.sent == len(c.out) && c.ended {
 		return 0, io.EOF
 	}
-	n = copy(p, c.out[c.read:])
-	if c.read += n; c.read < len(c.out) || c.ended {
+	n = copy(p, c.out[c.sent:])
+	if c.sent += n; c.sent < len(c.out) || c.ended {
 		signal(c.ready) // for the next reader
 	}
 	return n, nil
-}
-
-// swap returns all that there is for the client and leaves spare in its place.
-func (c *conn) swap(spare []byte) (out []byte, ended bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	out, c.out, c.read = c.out, spare[:0], 0
-	return out, c.ended
 }

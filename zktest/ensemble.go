@@ -138,7 +138,7 @@ func (e *Ensemble) DialContext(ctx context.Context, network, address string) (ne
 		return d.DialContext(ctx, "tcp", address)
 	}
 	c := newMemory(e, i)
-	if !e.open(c.conn, "127.0.0.1") {
+	if !e.open(c.conn, "127.0.0.1:1") {
 		return nil, &net.OpError{Op: "dial", Net: network, Addr: c.RemoteAddr(), Err: syscall.ECONNREFUSED}
 	}
 	return c, nil
@@ -182,6 +182,14 @@ func (e *Ensemble) now() time.Duration { return time.Since(e.start) }
 
 // do lets f tell the cluster something, and the cluster act on it.
 func (e *Ensemble) do(f func()) {
+	e.act(f)
+	if e.stepper != nil {
+		signal(e.stepper.activity)
+	}
+}
+
+// act is do without a sign to Drive that there may be something to step.
+func (e *Ensemble) act(f func()) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.closed {
@@ -192,9 +200,6 @@ func (e *Ensemble) do(f func()) {
 	e.cluster.Run()
 	if at, ok := e.cluster.Next(); ok && at < e.armed {
 		signal(e.wake)
-	}
-	if e.stepper != nil {
-		signal(e.stepper.activity)
 	}
 }
 

@@ -108,6 +108,17 @@ func (e *Ensemble) DelayPings(server int, d time.Duration) {
 	e.do(func() { e.cluster.DelayPings(server, d) })
 }
 
+// SetClockRate models a clock that runs fast or slow: from now on all timers of
+// the server, its ticks and the sessions that it expires, run at the rate. It
+// panics unless the rate is from 0.01 to 100; 1 undoes it.
+func (e *Ensemble) SetClockRate(server int, rate float64) {
+	e.check(server)
+	if !(rate >= 0.01 && rate <= 100) {
+		panic(fmt.Sprintf("zktest: clock rate %v", rate))
+	}
+	e.do(func() { e.cluster.ClockRate(server, rate) })
+}
+
 // Expire makes the leader close a session as if its timeout had passed. The
 // error is ErrNoLeader while there is none; without a quorum the session is
 // closing but is not gone.

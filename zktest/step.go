@@ -135,7 +135,7 @@ func (e *Ensemble) Step() bool {
 		panic("zktest: Step without Options.Step")
 	}
 	stepped := false
-	e.do(func() { stepped = e.stepper.step() })
+	e.act(func() { stepped = e.stepper.step() })
 	return stepped
 }
 

@@ -2,6 +2,7 @@ package zktest
 
 import (
 	"net"
+	"sync"
 )
 
 // accept serves the clients of one server. While the server is down it resets
@@ -12,53 +13,80 @@ func (e *Ensemble) accept(server int, l net.Listener) {
 		if err != nil {
 			return
 		}
-		c := newConn(e, server)
-		host, _, _ := net.SplitHostPort(nc.RemoteAddr().String())
-		if !e.open(c, host) {
-			if t, ok := nc.(*net.TCPConn); ok {
-				t.SetLinger(0)
+		t := &tcp{conn: newConn(e, server)}
+		t.nc = nc
+		if !e.open(t.conn, nc.RemoteAddr().String()) {
+			if tc, ok := nc.(*net.TCPConn); ok {
+				tc.SetLinger(0)
 			}
 			nc.Close()
 			continue
 		}
-		e.wg.Go(func() { c.readFrom(nc) })
-		e.wg.Go(func() { c.writeTo(nc) })
+		e.wg.Go(t.read)
+		e.wg.Go(t.write)
 	}
 }
 
-// readFrom feeds what a client writes until it hangs up.
-func (c *conn) readFrom(nc net.Conn) {
+// A tcp is a connection over TCP. What its own requests give is written by the
+// goroutine that reads them, which spares a switch for each; what others cause,
+// a watch or a commit, by the one that writes.
+type tcp struct {
+	*conn
+	writing sync.Mutex // held while the client is written to
+	spare   []byte
+}
+
+// read feeds what the client writes until it hangs up.
+func (t *tcp) read() {
 	buf := make([]byte, 16<<10)
 	for {
-		n, err := nc.Read(buf)
+		n, err := t.nc.Read(buf)
 		if n > 0 {
-			c.feed(buf[:n])
+			t.setBusy(true)
+			t.feed(buf[:n])
+			t.setBusy(false)
+			if t.flush() {
+				break
+			}
 		}
 		if err != nil {
 			break
 		}
 	}
-	c.hangup()
-	c.end()
+	t.hangup()
+	t.end()
 }
 
-// writeTo writes what is for a client until the server hangs up.
-func (c *conn) writeTo(nc net.Conn) {
-	var spare []byte
-	for range c.ready {
-		out, ended := c.swap(spare)
-		if len(out) > 0 {
-			if _, err := nc.Write(out); err != nil {
-				break
-			}
-		}
-		spare = out
-		if ended {
+func (t *tcp) setBusy(busy bool) {
+	t.mu.Lock()
+	t.busy = busy
+	t.mu.Unlock()
+}
+
+// write writes what is for the client until the server hangs up.
+func (t *tcp) write() {
+	for range t.ready {
+		if t.flush() {
 			break
 		}
 	}
-	nc.Close()
-	c.mu.Lock()
-	c.out, c.ended = nil, true
-	c.mu.Unlock()
+	t.nc.Close()
+}
+
+// flush writes all that there is for the client, and reports whether that was
+// the last.
+func (t *tcp) flush() (last bool) {
+	t.writing.Lock()
+	defer t.writing.Unlock()
+	t.mu.Lock()
+	out := t.out
+	t.out, t.sent, last = t.spare[:0], 0, t.ended
+	t.mu.Unlock()
+	t.spare = out
+	if len(out) > 0 {
+		if _, err := t.nc.Write(out); err != nil {
+			return true
+		}
+	}
+	return last
 }

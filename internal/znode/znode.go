@@ -35,9 +35,10 @@ func Check(path string) error {
 	return nil
 }
 
-// forbidden reports the characters that ZooKeeper's PathUtils refuses.
+// forbidden reports the characters that ZooKeeper's PathUtils refuses. Those
+// past 0xffff it sees as surrogates, which it refuses.
 func forbidden(r rune) bool {
-	return r <= 0x1f || r >= 0x7f && r <= 0x9f || r >= 0xd800 && r <= 0xf8ff || r >= 0xfff0 && r <= 0xffff
+	return r <= 0x1f || r >= 0x7f && r <= 0x9f || r >= 0xd800 && r <= 0xf8ff || r >= 0xfff0
 }
 
 // Join returns the path of the child name of dir.
@@ -76,25 +77,25 @@ func (s Seq) NearWrap() bool { return s > math.MaxInt32-1<<16 || s < 0 }
 func (s Seq) String() string { return fmt.Sprintf("%010d", int32(s)) }
 
 // ParseSeq splits a sequential node's name into what stands before the number,
-// and the number. A negative one is written with its sign in its ten
-// characters, or eleven.
+// and the number. A negative one takes ten characters with its sign, or eleven.
+//
+// The name alone does not tell a sign from a dash that ends the prefix. Of two
+// dashes before ten digits the second is taken for a sign, a single one for
+// one only where ten digits would not fit: right for every prefix that ends in
+// exactly one dash, and for numbers above -1,000,000,000 after any other.
 func ParseSeq(name string) (prefix string, seq Seq, ok bool) {
 	digits := len(name)
 	for digits > 0 && name[digits-1] >= '0' && name[digits-1] <= '9' {
 		digits--
 	}
-	n := len(name) - digits
-	start := digits
-	if n == 9 || n == 10 {
-		// "-2147483648" and "-000000001": the sign belongs to the number if
-		// without it there would be fewer than ten digits, or if ten digits
-		// would not fit.
-		if digits > 0 && name[digits-1] == '-' && (n == 9 || tooLarge(name[digits:])) {
-			start--
+	start := max(digits, len(name)-10)
+	if dash := digits > 0 && name[digits-1] == '-'; dash {
+		switch n := len(name) - digits; {
+		case n == 9,
+			n == 10 && digits > 1 && name[digits-2] == '-' && name[digits] != '0',
+			n == 10 && tooLarge(name[digits:]):
+			start = digits - 1
 		}
-	}
-	if n > 10 {
-		start = len(name) - 10
 	}
 	v, err := strconv.ParseInt(name[start:], 10, 32)
 	if err != nil || len(name)-start < 10 {

@@ -20,30 +20,46 @@ import (
 // up to syncLimit to notice.
 const patience = 60 * time.Second
 
-// Contract checks an ensemble of at least three fresh nodes, and closes it. What the ensemble cannot do is skipped.
+// steps are the contract, in an order in which a failure is best understood. Each leaves the ensemble ready, but the last.
+var steps = []struct {
+	name string
+	run  func(contract, *testing.T)
+}{
+	{"IsAQuorumWithOneLeader", contract.quorum},
+	{"AnAddressNamesOneNode", contract.addresses},
+	{"DataSurviveARestartOfAll", contract.restartOfAll},
+	{"AKilledLeaderIsReplaced", contract.killedLeader},
+	{"APausedNodeAcceptsAndIsSilent", contract.pausedNode},
+	{"AnIsolatedFollowerServesNoMore", contract.isolatedFollower},
+	{"AnIsolatedLeaderIsReplaced", contract.isolatedLeader},
+	{"ACutStandsOverARestart", contract.cutOverRestart},
+	{"OneWayIsOneWay", contract.oneWay},
+	{"AMendOfOneCutLeavesTheOther", contract.partialMend},
+	{"FaultsAskedForTwiceAreNoErrors", contract.twice},
+	{"NodesLog", contract.logs},
+	{"CloseIsFinal", contract.closed},
+}
+
+// Contract checks an ensemble of at least three nodes, and closes it. What the ensemble cannot do is skipped.
 func Contract(t *testing.T, e ensemble.Ensemble) {
-	c := contract{e}
 	defer e.Close(context.Background())
-	for _, step := range []struct {
-		name string
-		run  func(*testing.T)
-	}{
-		{"IsAQuorumWithOneLeader", c.quorum},
-		{"AnAddressNamesOneNode", c.addresses},
-		{"DataSurviveARestartOfAll", c.restartOfAll},
-		{"AKilledLeaderIsReplaced", c.killedLeader},
-		{"APausedNodeAcceptsAndIsSilent", c.pausedNode},
-		{"AnIsolatedFollowerServesNoMore", c.isolatedFollower},
-		{"AnIsolatedLeaderIsReplaced", c.isolatedLeader},
-		{"ACutStandsOverARestart", c.cutOverRestart},
-		{"OneWayIsOneWay", c.oneWay},
-		{"FaultsAskedForTwiceAreNoErrors", c.twice},
-		{"NodesLog", c.logs},
-		{"CloseIsFinal", c.closed},
-	} {
-		if !t.Run(step.name, step.run) {
+	for _, step := range steps {
+		if !t.Run(step.name, func(t *testing.T) { step.run(contract{e}, t) }) {
 			return // What follows would only tell the same again.
 		}
+	}
+}
+
+// Steps runs each step of the contract on an ensemble of its own, for ensembles that live in a testing/synctest bubble: within
+// gets each subtest, and calls step, which closes the ensemble, in a bubble that it makes.
+func Steps(t *testing.T, within func(t *testing.T, step func(*testing.T, ensemble.Ensemble))) {
+	for _, step := range steps {
+		t.Run(step.name, func(t *testing.T) {
+			within(t, func(t *testing.T, e ensemble.Ensemble) {
+				defer e.Close(context.Background())
+				step.run(contract{e}, t)
+			})
+		})
 	}
 }
 
@@ -138,7 +154,7 @@ func (c contract) isolatedFollower(t *testing.T) {
 	})
 	c.write(t, "/while-one-is-cut-off", "x")
 	c.bit(t)
-	must(t, p.Mend(t.Context()))
+	must(t, p.Mend(t.Context(), c.around(node)...))
 	c.ready(t)
 }
 
@@ -166,7 +182,7 @@ func (c contract) cutOverRestart(t *testing.T) {
 		return err == nil
 	})
 	// It looks for the others now. One second is two ticks and several rounds of an election: with a hole in the cut it joins.
-	for end := time.Now().Add(time.Second); time.Now().Before(end); {
+	for end := time.Now().Add(time.Second); time.Now().Before(end); <-time.After(20 * time.Millisecond) {
 		if s, err := c.ask(c.Servers()[node]); err == nil && s.Serves() {
 			t.Fatalf("node %d is cut off and serves: %+v", node, s)
 		}
@@ -186,6 +202,28 @@ func (c contract) oneWay(t *testing.T) {
 		return err == nil && !s.Serves()
 	})
 	c.bit(t)
+	must(t, p.Mend(t.Context()))
+	c.ready(t)
+}
+
+// partialMend mends one of two cuts. Of three nodes, each alone by then, two come together again and the third does not.
+func (c contract) partialMend(t *testing.T) {
+	p := capability[ensemble.Partitioner](t, c)
+	leader, one := c.leader(t), c.follower(t)
+	other := (one + 1) % len(c.Servers())
+	serves := func(node int) bool {
+		s, err := c.ask(c.Servers()[node])
+		return err != nil || s.Serves()
+	}
+	must(t, p.Cut(t.Context(), c.around(other)...))
+	must(t, p.Cut(t.Context(), ensemble.Link{From: one, To: leader}, ensemble.Link{From: leader, To: one}))
+	c.await(t, "all to be alone", func() bool { return !serves(leader) && !serves(one) && !serves(other) })
+	c.bit(t)
+	must(t, p.Mend(t.Context(), c.around(other)...))
+	c.await(t, "two to come together", func() bool { return serves(other) && (serves(leader) || serves(one)) })
+	if serves(leader) && serves(one) {
+		t.Error("two nodes are cut off from each other, and both serve in an ensemble of three")
+	}
 	must(t, p.Mend(t.Context()))
 	c.ready(t)
 }
@@ -324,7 +362,7 @@ func (c contract) await(t *testing.T, what string, done func() bool) {
 		if time.Now().After(end) {
 			t.Fatalf("waited %v for %s", patience, what)
 		}
-		time.Sleep(20 * time.Millisecond) // Between two looks at a real server's state.
+		<-time.After(20 * time.Millisecond) // Between two looks at a real server's state.
 	}
 }
 

@@ -134,8 +134,8 @@ func (c *Cluster) Next() (at time.Duration, ok bool) {
 func (c *Cluster) next() (at time.Duration, fire func()) {
 	at = 1<<63 - 1
 	for _, s := range c.servers {
-		if t, f := s.next(); f != nil && t < at {
-			at, fire = t, f
+		if t, f := s.next(); f != nil && s.clock.global(t) < at {
+			at, fire = s.clock.global(t), f
 		}
 	}
 	for _, row := range c.links {

@@ -9,7 +9,7 @@ import (
 func (s *server) look(why string) {
 	s.c.cfg.Trace("server %d looks for a leader: %s", s.id, why)
 	s.leaveRole()
-	s.electAt = s.c.now + s.c.cfg.ElectionTime
+	s.electAt = s.now() + s.c.cfg.ElectionTime
 }
 
 func (s *server) leaveRole() {
@@ -51,7 +51,7 @@ func (c *Cluster) elect() {
 	}
 	for _, s := range c.servers {
 		if s.looking() {
-			s.electAt = c.now + max(c.cfg.ElectionTime, 1)
+			s.electAt = s.now() + max(c.cfg.ElectionTime, 1)
 		}
 	}
 }
@@ -137,7 +137,7 @@ func (c *Cluster) lead(w *server, voters []*server) {
 			c.join(w, v)
 		}
 	}
-	w.nextIdle = w.c.now + idleEvery
+	w.nextIdle = w.now() + idleEvery
 }
 
 // join makes a server a follower with the leader's log: what is not in the
@@ -147,12 +147,12 @@ func (c *Cluster) join(l, f *server) {
 	f.cutTo(l)
 	f.epoch = l.epoch
 	f.catchUp(l.committed)
-	p := &peer{leader: l, follower: f, term: t, acked: f.tail(), heard: c.now}
+	p := &peer{leader: l, follower: f, term: t, acked: f.tail(), heard: l.now()}
 	p.deadline = t.tick + int64(c.cfg.SyncLimit)
 	// Packets of an older connection between the two go to nobody.
 	c.links[l.id][f.id].queue, c.links[f.id][l.id].queue = nil, nil
-	t.peers[f.id], f.up, f.heard = p, p, c.now
-	f.nextIdle = c.now + idleEvery
+	t.peers[f.id], f.up, f.heard = p, p, f.now()
+	f.nextIdle = f.now() + idleEvery
 	c.cfg.Trace("server %d follows server %d from zxid %x", f.id, l.id, f.tail())
 	t.advance()
 }

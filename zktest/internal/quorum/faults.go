@@ -26,7 +26,7 @@ func (c *Cluster) Start(i int) {
 	}
 	c.cfg.Trace("server %d starts", i)
 	s.down = false
-	s.electAt = c.now + c.cfg.ElectionTime
+	s.electAt = s.now() + c.cfg.ElectionTime
 	c.Run()
 }
 
@@ -80,7 +80,7 @@ func (c *Cluster) Lag(i int, d time.Duration) {
 	s := c.servers[i]
 	s.lag = d
 	for j := range s.commits {
-		s.commits[j].at = min(s.commits[j].at, c.now+d)
+		s.commits[j].at = min(s.commits[j].at, s.now()+d)
 	}
 	s.applyDue()
 	c.Run()

@@ -59,7 +59,7 @@ func (c *Cluster) match(conn *Conn, frame []byte) (r *Rule, hold bool) {
 	if err != nil {
 		return nil, false
 	}
-	if conn.inHold != 0 && conn.inHold <= c.now {
+	if conn.inHold != 0 && conn.inHold <= conn.s.now() {
 		conn.inHold = 0 // this frame has been held long enough
 		return nil, false
 	}
@@ -73,7 +73,7 @@ func (c *Cluster) match(conn *Conn, frame []byte) (r *Rule, hold bool) {
 		r.Fired++
 		c.cfg.Trace("rule picks %v %s of connection %d", h.Op, wire.FirstPath(h.Op, body), conn.id)
 		if r.Fate == DelayRequest {
-			conn.inHold = c.now + r.Delay
+			conn.inHold = conn.s.now() + r.Delay
 			return nil, true
 		}
 		return r, false

@@ -14,6 +14,7 @@ import (
 type server struct {
 	c      *Cluster
 	id     int // from 0; ZooKeeper's own ids are one more
+	clock  clock
 	down   bool
 	paused bool
 	lag    time.Duration // from a commit's arrival until it is applied
@@ -61,6 +62,7 @@ type committed struct {
 
 func newServer(c *Cluster, id int, t *tree.Tree) *server {
 	s := &server{c: c, id: id, tree: t}
+	s.clock = clock{rate: 1, local: time.Duration(c.cfg.Rand.Int64N(int64(c.cfg.Tick)))}
 	s.nextSID = int64(id+1)<<56 | int64(c.cfg.Rand.Uint64()&(1<<40-1))<<16
 	s.reset()
 	return s
@@ -101,7 +103,7 @@ func (s *server) firstAfter(zxid int64) *tree.Txn {
 
 func (s *server) append(txn *tree.Txn) { s.log = append(s.log, txn) }
 
-// next returns the earliest of the server's timers.
+// next returns the earliest of the server's timers, in the server's own time.
 func (s *server) next() (at time.Duration, fire func()) {
 	if s.down || s.paused {
 		return 0, nil
@@ -143,7 +145,7 @@ func (s *server) wakeHeld() {
 	s.held = nil
 	for _, conn := range held {
 		conn.wake()
-		if t, ok := conn.release(); ok && t > s.c.now {
+		if t, ok := conn.release(); ok && t > s.now() {
 			s.held = append(s.held, conn)
 		}
 	}
@@ -158,7 +160,7 @@ func (s *server) hold(conn *Conn) {
 
 // fromLeader handles a packet of the leader that the server follows.
 func (s *server) fromLeader(m message) {
-	s.heard = s.c.now
+	s.heard = s.now()
 	switch m.kind {
 	case eof:
 		s.look("leader has hung up")
@@ -169,13 +171,13 @@ func (s *server) fromLeader(m message) {
 		s.commit(m.zxid)
 	case ping:
 		if s.pingDelay > 0 || len(s.pings) > 0 {
-			m.at = s.c.now + s.pingDelay
+			m.at = s.now() + s.pingDelay
 			s.pings = append(s.pings, m)
 			return
 		}
 		s.answerPing(m)
 	case synced:
-		s.commits = append(s.commits, committed{at: s.c.now + s.lag, sync: m.req})
+		s.commits = append(s.commits, committed{at: s.now() + s.lag, sync: m.req})
 		s.applyDue()
 	case revalidated:
 		if conn := s.validating[m.session]; conn != nil {
@@ -202,13 +204,13 @@ func (s *server) pong() {
 func (s *server) commit(zxid int64) {
 	for txn := s.firstAfter(s.committed); txn != nil && txn.Zxid <= zxid; txn = s.firstAfter(s.committed) {
 		s.committed = txn.Zxid
-		s.commits = append(s.commits, committed{at: s.c.now + s.lag, zxid: txn.Zxid})
+		s.commits = append(s.commits, committed{at: s.now() + s.lag, zxid: txn.Zxid})
 	}
 	s.applyDue()
 }
 
 func (s *server) applyDue() {
-	for len(s.commits) > 0 && s.commits[0].at <= s.c.now {
+	for len(s.commits) > 0 && s.commits[0].at <= s.now() {
 		x := s.commits[0]
 		if s.commits = s.commits[1:]; len(s.commits) == 0 {
 			s.commits = nil
@@ -319,7 +321,7 @@ func (s *server) submit(r *request) {
 // touch notes that a session is active, at the leader or for its next ping.
 func (s *server) touch(session int64, timeout int32) bool {
 	if s.term != nil {
-		return s.term.sessions.touch(session, timeout, s.c.now)
+		return s.term.sessions.touch(session, timeout, s.now())
 	}
 	if i, ok := s.touchIndex[session]; ok {
 		s.touched[i].timeout = timeout

@@ -39,14 +39,14 @@ func newTerm(s *server, epoch int64) *term {
 	c := s.c
 	t := &term{
 		s: s, c: c, zxid: epoch << 32, peers: make([]*peer, c.cfg.Servers),
-		sessions: newTracker(c.cfg.Tick, c.now), prep: tree.NewPrep(s.tree, c.cfg.TTL),
-		nextPing: c.now + c.cfg.Tick/2, nextReap: c.now + reapEvery,
+		sessions: newTracker(c.cfg.Tick, s.now()), prep: tree.NewPrep(s.tree, c.cfg.TTL),
+		nextPing: s.now() + c.cfg.Tick/2, nextReap: s.now() + reapEvery,
 	}
 	s.tree.Zxid = t.zxid
 	ids, timeout := s.tree.Sessions()
 	for _, id := range ids {
 		ms, _ := timeout(id)
-		t.sessions.track(id, ms, c.now)
+		t.sessions.track(id, ms, s.now())
 	}
 	return t
 }
@@ -74,7 +74,7 @@ func (t *term) next() (time.Duration, func()) {
 // pingAll is one half tick: every second one the leader steps down unless
 // enough followers have been heard of within the sync limit.
 func (t *term) pingAll() {
-	t.nextPing = t.c.now + t.c.cfg.Tick/2
+	t.nextPing = t.s.now() + t.c.cfg.Tick/2
 	if t.halfTick {
 		t.tick++
 		inSync := 1
@@ -94,7 +94,7 @@ func (t *term) pingAll() {
 			continue
 		}
 		limit := t.c.cfg.Tick * time.Duration(t.c.cfg.SyncLimit)
-		if len(p.pending) > 0 && t.c.now-p.pending[0].at >= limit {
+		if len(p.pending) > 0 && t.s.now()-p.pending[0].at >= limit {
 			t.drop(p)
 			continue
 		}
@@ -128,7 +128,7 @@ func (t *term) reap() {
 // receive handles a packet of a follower.
 func (t *term) receive(m message) {
 	p := m.peer
-	p.deadline, p.heard = t.tick+int64(t.c.cfg.SyncLimit), t.c.now
+	p.deadline, p.heard = t.tick+int64(t.c.cfg.SyncLimit), t.s.now()
 	switch m.kind {
 	case eof:
 		t.drop(p)
@@ -140,10 +140,10 @@ func (t *term) receive(m message) {
 		t.advance()
 	case pong:
 		for _, x := range m.touched {
-			t.sessions.touch(x.session, x.timeout, t.c.now)
+			t.sessions.touch(x.session, x.timeout, t.s.now())
 		}
 	case revalidate:
-		m.valid = t.sessions.touch(m.session, m.timeout, t.c.now)
+		m.valid = t.sessions.touch(m.session, m.timeout, t.s.now())
 		if m.valid {
 			t.sessions.setOwner(m.session, p)
 		}
@@ -179,7 +179,7 @@ func (t *term) submit(r *request, owner any) {
 	}, t.zxid, t.c.wall())
 	switch txn.Op {
 	case wire.OpCreateSession:
-		t.sessions.track(r.session, txn.Timeout, t.c.now)
+		t.sessions.track(r.session, txn.Timeout, t.s.now())
 		t.sessions.setOwner(r.session, owner)
 	case wire.OpCloseSession:
 		t.sessions.setClosing(r.session)
@@ -191,7 +191,7 @@ func (t *term) propose(txn *tree.Txn) {
 	t.s.append(txn)
 	for _, p := range t.peers {
 		if p != nil {
-			p.pending = append(p.pending, unacked{txn.Zxid, t.c.now})
+			p.pending = append(p.pending, unacked{txn.Zxid, t.s.now()})
 			t.c.send(t.s, p.follower, message{kind: proposal, peer: p, zxid: txn.Zxid, txn: txn})
 		}
 	}

@@ -1,0 +1,258 @@
+package checker
+
+import (
+	"cmp"
+	"time"
+
+	"github.com/zkcoord/zkcoord/harness/history"
+)
+
+// Operations of elections. A term is a hold whose Token is its epoch.
+const (
+	// OpCampaign completes with the epoch in Token.
+	OpCampaign = "campaign"
+	// OpProclaim writes Arg, a value that is written once, as the leader of the
+	// epoch in Token of its invocation.
+	OpProclaim = "proclaim"
+	// OpInherit reads what was proclaimed last, as the new leader of the epoch in
+	// Token of its invocation: Result, empty if nothing was.
+	OpInherit = "inherit"
+	// OpLeader asks who leads; it completes with the epoch in Token, zero for
+	// nobody. Arg of its invocation is "sync" if it must not be answered with an
+	// old state.
+	OpLeader = "leader"
+)
+
+// Election returns the checkers of an election that every run can exercise: E1,
+// E2, E3, E4, E6, E7 and E9.
+func Election(envelope Envelope, inTime time.Duration) []Checker {
+	return []Checker{E1(), E2(), E3(envelope), E4(), E6(), E7(inTime), E9()}
+}
+
+// E1 judges epochs: unique, and rising in real time.
+func E1() Checker {
+	return New("E1", "epochs rise", func(h *history.History, j *Judge) { tokens(h, j, OpCampaign) })
+}
+
+// E2 judges terms: no epoch has two leaders.
+func E2() Checker {
+	return New("E2", "one leader an epoch", func(h *history.History, j *Judge) {
+		sameEpoch(h, j, func(a, b *history.Event) bool { return a.Client != b.Client })
+	})
+}
+
+// E9 judges terms: nobody is told twice to lead one epoch.
+func E9() Checker {
+	return New("E9", "nobody is elected twice for one epoch", func(h *history.History, j *Judge) {
+		sameEpoch(h, j, func(a, b *history.Event) bool { return a.Client == b.Client })
+	})
+}
+
+func sameEpoch(h *history.History, j *Judge, wrong func(a, b *history.Event) bool) {
+	type epoch struct {
+		object string
+		token  int64
+	}
+	seen := make(map[epoch]*history.Event)
+	for _, term := range h.Holds() {
+		j.Saw(1)
+		at := epoch{term.Begin.Object, term.Begin.Token}
+		if first := seen[at]; first != nil && wrong(first, term.Begin) {
+			j.Violation([]history.Event{*first, *term.Begin}, "%s at %v and %s at %v were both told to lead %s in epoch 0x%x",
+				first.Who(), first.Time, term.Begin.Who(), term.Begin.Time, at.object, at.token)
+		}
+		seen[at] = term.Begin
+	}
+	j.Idle("nobody was ever elected")
+}
+
+// E3 judges definite leaderships: they do not overlap, inside the envelope.
+func E3(envelope Envelope) Checker {
+	return New("E3", "leaderships do not overlap", func(h *history.History, j *Judge) { overlaps(h, j, envelope) })
+}
+
+// E4 judges the resource that is fenced by epochs, under every fault.
+func E4() Checker {
+	return New("E4", "epoch-fenced writes: accepted epochs never fall, increments add up", fenced)
+}
+
+// E5 judges what a new leader inherits: the last value proclaimed in the epochs
+// before its own, or one whose outcome nobody knows and that came later.
+func E5() Checker {
+	return New("E5", "a new leader sees what earlier epochs wrote", func(h *history.History, j *Judge) {
+		ops, _ := h.Operations()
+		wrote := make(map[string]history.Operation) // value -> its write
+		for _, o := range ops {
+			if o.Invoke.Op == OpProclaim && o.Outcome() != history.Fail {
+				wrote[o.Invoke.Arg] = o
+			}
+		}
+		last := make(map[string]*history.Operation) // object -> the latest definite write
+		byEnd := make(map[int32]*history.Operation)
+		for i, o := range ops {
+			if o.Complete != nil && (o.Invoke.Op == OpProclaim || o.Invoke.Op == OpInherit) && o.Outcome() == history.OK {
+				byEnd[o.Complete.Index] = &ops[i]
+			}
+		}
+		before := make(map[int32]*history.Operation) // inherit -> the latest write before it
+		for i := range h.Events {
+			e := &h.Events[i]
+			if e.Kind == history.Invoke && e.Op == OpInherit {
+				before[e.Index] = last[e.Object]
+			}
+			o := byEnd[e.Index]
+			switch {
+			case o == nil:
+			case o.Invoke.Op == OpProclaim:
+				if l := last[e.Object]; l == nil || earlier(*l, *o) {
+					last[e.Object] = o
+				}
+			default:
+				inherited(j, *o, before[o.Invoke.Index], wrote)
+			}
+		}
+		j.Idle("no new leader read what earlier ones had written")
+	})
+}
+
+// earlier orders writes by epoch, and within one by time.
+func earlier(a, b history.Operation) bool {
+	return cmp.Or(cmp.Compare(a.Invoke.Token, b.Invoke.Token), cmp.Compare(a.Invoke.Index, b.Invoke.Index)) < 0
+}
+
+func inherited(j *Judge, read history.Operation, last *history.Operation, wrote map[string]history.Operation) {
+	epoch, found := read.Invoke.Token, read.Complete
+	if last != nil && last.Invoke.Token >= epoch {
+		return // it leads no more
+	}
+	j.Saw(1)
+	write, known := wrote[found.Result]
+	switch {
+	case found.Result == "" && last == nil:
+	case found.Result != "" && (!known || write.Invoke.Index > found.Index):
+		j.Violation(read.Events(), "%s, new leader of epoch 0x%x, read %q at %v, which nobody had written",
+			found.Who(), epoch, found.Result, found.Time)
+	case last != nil && (found.Result == "" || earlier(write, *last)):
+		j.Violation(inOrder(last.Events(), read.Events()), "%s, new leader of epoch 0x%x, read %q at %v, older than %q of epoch 0x%x",
+			found.Who(), epoch, found.Result, found.Time, last.Invoke.Arg, last.Invoke.Token)
+	}
+}
+
+// E6 judges one candidate's terms: one has ended, as far as the program was told,
+// before the next begins.
+func E6() Checker {
+	return New("E6", "a leader is told of its end before it is elected again", func(h *history.History, j *Judge) {
+		type candidate struct {
+			object string
+			client int16
+		}
+		last := make(map[candidate]history.HoldInterval)
+		for _, term := range h.Holds() {
+			at := candidate{term.Begin.Object, term.Begin.Client}
+			before, again := last[at]
+			last[at] = term
+			if !again {
+				continue
+			}
+			j.Saw(1)
+			if before.Last() > term.Begin.Index {
+				j.Violation(inOrder(before.Events(), term.Events()), "%s was elected again for %s at %v, in epoch 0x%x, and not told of the end of epoch 0x%x",
+					term.Begin.Who(), at.object, term.Begin.Time, term.Begin.Token, before.Begin.Token)
+			}
+		}
+		j.Idle("nobody was elected a second time")
+	})
+}
+
+// E7 judges liveness: within inTime after the heal there is a leader, and from
+// then on none loses its leadership.
+func E7(inTime time.Duration) Checker {
+	return New("E7", "after the heal there is a leader in time, and it stays", func(h *history.History, j *Judge) {
+		healed, quiesce := h.PhaseStart(history.PhaseHealed), h.PhaseStart(history.PhaseQuiesce)
+		if healed == nil || quiesce == nil {
+			j.Unknown("the ensemble was never healthy again")
+			return
+		}
+		due, led := healed.Time+inTime, false
+		if quiesce.Time < due {
+			j.Unknown("the calm after the heal was shorter than the bound of %v", inTime)
+			return
+		}
+		for _, term := range h.Holds() {
+			if term.Begin.Time <= due && endTime(h, term) > healed.Time {
+				led = true
+			}
+			if term.End != nil && term.Lost() && term.End.Time > due && term.End.Index < quiesce.Index {
+				j.Violation(inOrder([]history.Event{*healed}, term.Events()), "%s lost its leadership of %s at %v, %v after the heal, in the calm",
+					term.Begin.Who(), term.Begin.Object, term.End.Time, term.End.Time-healed.Time)
+			}
+		}
+		j.Saw(1)
+		if !led {
+			j.Violation([]history.Event{*healed}, "nobody led within %v after the heal at %v", inTime, healed.Time)
+		}
+	})
+}
+
+// E8 judges observers: the epoch seen is one that somebody campaigned for before
+// the answer; what one observer sees never goes back; and with "sync" it is no
+// older than the latest term told before the question.
+func E8() Checker {
+	return New("E8", "observers see a leader of their time, never a future one", observers)
+}
+
+func observers(h *history.History, j *Judge) {
+	ops, _ := h.Operations()
+	asked := make(map[int64]*history.Event) // epoch -> its campaign
+	anonymous := int32(forever)             // the first campaign whose epoch is not known
+	answers := make(map[int32]history.Operation)
+	for _, o := range ops {
+		switch {
+		case o.Invoke.Op == OpCampaign && o.Outcome() == history.OK:
+			asked[o.Complete.Token] = o.Invoke
+		case o.Invoke.Op == OpCampaign:
+			anonymous = min(anonymous, o.Invoke.Index)
+		case o.Invoke.Op == OpLeader && o.Outcome() == history.OK:
+			answers[o.Complete.Index] = o
+		}
+	}
+	type observer struct {
+		client  int16
+		session int64
+		object  string
+	}
+	seen := make(map[observer]*history.Event)
+	begun := make(map[string]*history.Event) // object -> the highest term told
+	floor := make(map[int32]*history.Event)  // question -> the highest term told before it
+	for i := range h.Events {
+		e := &h.Events[i]
+		switch {
+		case e.Kind == history.Hold && e.Op == history.HoldBegin:
+			begun[e.Object] = higher(begun[e.Object], e)
+		case e.Kind == history.Invoke && e.Op == OpLeader && e.Arg == "sync":
+			floor[e.Index] = begun[e.Object]
+		}
+		o, answered := answers[e.Index]
+		if !answered || e.Token == 0 {
+			continue
+		}
+		j.Saw(1)
+		who := observer{e.Client, e.Session, e.Object}
+		campaign, last, least := asked[e.Token], seen[who], floor[o.Invoke.Index]
+		switch {
+		case campaign == nil && anonymous > e.Index:
+			j.Violation(o.Events(), "%s saw epoch 0x%x lead %s at %v, which nobody had campaigned for", e.Who(), e.Token, e.Object, e.Time)
+		case campaign != nil && campaign.Index > e.Index:
+			j.Violation(inOrder(o.Events(), []history.Event{*campaign}), "%s saw epoch 0x%x lead %s at %v, before its campaign at %v",
+				e.Who(), e.Token, e.Object, e.Time, campaign.Time)
+		case last != nil && e.Token < last.Token:
+			j.Violation(inOrder([]history.Event{*last}, o.Events()), "%s saw epoch 0x%x lead %s at %v, after it had seen the higher 0x%x",
+				e.Who(), e.Token, e.Object, e.Time, last.Token)
+		case least != nil && e.Token < least.Token:
+			j.Violation(inOrder([]history.Event{*least}, o.Events()), "%s saw epoch 0x%x lead %s at %v, though %s had been told of 0x%x before it asked",
+				e.Who(), e.Token, e.Object, e.Time, least.Who(), least.Token)
+		}
+		seen[who] = e
+	}
+	j.Idle("no observer saw a leader")
+}

@@ -1,0 +1,491 @@
+package checker
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/zkcoord/zkcoord/harness/history"
+)
+
+// Operations of queues. Each value is put once.
+const (
+	OpPut  = "put"  // of the value in Arg; Round is its priority, where there is one
+	OpTake = "take" // completes with the value in Result; OK and empty says that there was none
+	// OpClaim hands out an item until its claimer acknowledges or returns it.
+	OpClaim  = "claim"
+	OpAck    = "ack"    // of the value in Arg
+	OpReturn = "return" // of the value in Arg
+)
+
+// Queue returns the checkers of a queue with takes: Q1 to Q5 and Q7.
+func Queue() []Checker {
+	return []Checker{Q1(), Q2(), Q3(), Q4(), Q5(), Q7()}
+}
+
+// item is what a history knows of one value. Each interval is of indexes.
+type item struct {
+	object, value string
+	put           history.Operation   // zero if nobody put it
+	gone          []history.Operation // takes that delivered it, or acks
+	claims        []history.Operation
+}
+
+// out is the first delivery: a claim, or else a take.
+func (it *item) out() (o history.Operation, delivered bool) {
+	if len(it.claims) > 0 {
+		return it.claims[0], true
+	}
+	if len(it.gone) > 0 && it.gone[0].Invoke.Op == OpTake {
+		return it.gone[0], true
+	}
+	return o, false
+}
+
+// putEnd is when the value is in the queue at the latest. If nobody knows the
+// outcome of the put, the delivery proves it.
+func (it *item) putEnd() int32 {
+	end := it.put.End()
+	if o, delivered := it.out(); end == forever && delivered {
+		return o.Complete.Index
+	}
+	return end
+}
+
+// here reports whether the value surely was in the queue at some time.
+func (it *item) here() bool { return it.put.Invoke != nil && it.putEnd() != forever }
+
+// items are the values of one history, in order of their first event.
+type items struct {
+	list    []*item
+	byValue map[[2]string]*item
+	empties []history.Operation // takes that found nothing
+	unknown []history.Operation // takes, claims and acks of which nobody knows the outcome
+	puts    int32               // index of the last event of any put
+}
+
+func (s *items) of(object, value string) *item {
+	key := [2]string{object, value}
+	it := s.byValue[key]
+	if it == nil {
+		it = &item{object: object, value: value}
+		s.byValue[key] = it
+		s.list = append(s.list, it)
+	}
+	return it
+}
+
+func collect(h *history.History) *items {
+	s := &items{byValue: make(map[[2]string]*item)}
+	ops, _ := h.Operations()
+	for _, o := range ops {
+		ok := o.Outcome() == history.OK
+		switch o.Invoke.Op {
+		case OpPut:
+			if o.Outcome() != history.Fail {
+				s.of(o.Invoke.Object, o.Invoke.Arg).put = o
+			}
+			if s.puts = max(s.puts, o.Invoke.Index); o.Complete != nil {
+				s.puts = max(s.puts, o.Complete.Index)
+			}
+		case OpTake, OpClaim, OpAck:
+			switch {
+			case o.Outcome() == history.Info:
+				s.unknown = append(s.unknown, o)
+			case !ok:
+			case o.Invoke.Op == OpAck:
+				it := s.of(o.Invoke.Object, o.Invoke.Arg)
+				it.gone = append(it.gone, o)
+			case o.Complete.Result == "":
+				s.empties = append(s.empties, o)
+			case o.Invoke.Op == OpTake:
+				it := s.of(o.Invoke.Object, o.Complete.Result)
+				it.gone = append(it.gone, o)
+			default:
+				it := s.of(o.Invoke.Object, o.Complete.Result)
+				it.claims = append(it.claims, o)
+			}
+		}
+	}
+	return s
+}
+
+// Q1 judges deliveries: each value was put, by a put that had begun.
+func Q1() Checker {
+	return New("Q1", "nothing comes out that was not put in", func(h *history.History, j *Judge) {
+		for _, it := range collect(h).list {
+			for _, o := range slices.Concat(it.gone, it.claims) {
+				j.Saw(1)
+				if it.put.Invoke == nil {
+					j.Violation(o.Events(), "%s got %q from %s at %v, which nobody had put", o.Invoke.Who(), it.value, it.object, o.Complete.Time)
+				} else if it.put.Invoke.Index > o.Complete.Index {
+					j.Violation(inOrder(o.Events(), it.put.Events()), "%s got %q from %s at %v, before it was put at %v",
+						o.Invoke.Who(), it.value, it.object, o.Complete.Time, it.put.Invoke.Time)
+				}
+			}
+		}
+		j.Idle("nothing came out")
+	})
+}
+
+// Q2 judges what went in: once the queue has been drained, each value whose put
+// is known to have succeeded has come out. An indeterminate take may account for one
+// value, an indeterminate ack for its own.
+func Q2() Checker {
+	return New("Q2", "nothing is lost", func(h *history.History, j *Judge) {
+		s := collect(h)
+		if !slices.ContainsFunc(s.empties, func(o history.Operation) bool { return o.Invoke.Index > s.puts }) {
+			j.Unknown("the queue was not drained after the last put")
+		}
+		maybe := make(map[string]int) // object -> takes that may account for one each
+		acked := make(map[[2]string]bool)
+		for _, o := range s.unknown {
+			switch o.Invoke.Op {
+			case OpAck:
+				acked[[2]string{o.Invoke.Object, o.Invoke.Arg}] = true
+			case OpTake:
+				maybe[o.Invoke.Object]++
+			}
+		}
+		lost := make(map[string][]*item)
+		for _, it := range s.list {
+			if it.put.Invoke == nil || it.put.Outcome() != history.OK {
+				continue
+			}
+			j.Saw(1)
+			if len(it.gone) == 0 && !acked[[2]string{it.object, it.value}] {
+				lost[it.object] = append(lost[it.object], it)
+			}
+		}
+		if j.unknown != "" {
+			return // what has not come out may still be there
+		}
+		for object, all := range sorted(lost) {
+			if n := len(all) - maybe[object]; n > 0 {
+				j.Violation(all[0].put.Events(), "%d values put into %s never came out, %d takes with an unknown outcome may account for as many; the first is %q, put by %s at %v",
+					len(all), object, maybe[object], all[0].value, all[0].put.Invoke.Who(), all[0].put.Invoke.Time)
+			}
+		}
+		j.Idle("nothing was put")
+	})
+}
+
+// Q3 judges deliveries: no value is taken or acknowledged twice; it is claimed
+// again only after its claimer returned it or that session ended, and never after
+// an ack.
+func Q3() Checker {
+	return New("Q3", "nothing is delivered twice", func(h *history.History, j *Judge) {
+		ends := endings(h)
+		for _, it := range collect(h).list {
+			j.Saw(len(it.gone) + len(it.claims))
+			if len(it.gone) > 1 {
+				a, b := it.gone[0], it.gone[1]
+				j.Violation(inOrder(a.Events(), b.Events()), "%q of %s came out twice: to %s at %v and to %s at %v",
+					it.value, it.object, a.Invoke.Who(), a.Complete.Time, b.Invoke.Who(), b.Complete.Time)
+			}
+			reclaimed(j, it, ends)
+		}
+		j.Idle("nothing came out")
+	})
+}
+
+// endings lists, by the claimer and by the session, when claims of theirs ended.
+type claimEnds struct {
+	session  map[int64][]int32
+	client   map[int16][]int32
+	returned map[[2]string][]int32
+}
+
+func endings(h *history.History) claimEnds {
+	ends := claimEnds{make(map[int64][]int32), make(map[int16][]int32), make(map[[2]string][]int32)}
+	for i := range h.Events {
+		e := &h.Events[i]
+		switch {
+		case e.Kind == history.Session && (e.Op == history.SessionLost || e.Op == history.SessionClosed || e.Op == history.SessionExpired):
+			ends.session[e.Session] = append(ends.session[e.Session], e.Index)
+		case e.Kind == history.Crash:
+			ends.client[e.Client] = append(ends.client[e.Client], e.Index)
+		case e.Kind == history.Invoke && e.Op == OpReturn:
+			key := [2]string{e.Object, e.Arg}
+			ends.returned[key] = append(ends.returned[key], e.Index)
+		}
+	}
+	return ends
+}
+
+// between reports whether one of the indexes lies between the two.
+func between(indexes []int32, from, to int32) bool {
+	i, _ := slices.BinarySearch(indexes, from)
+	return i < len(indexes) && indexes[i] < to
+}
+
+func reclaimed(j *Judge, it *item, ends claimEnds) {
+	for i, claim := range it.claims {
+		for _, gone := range it.gone {
+			if gone.Complete.Index < claim.Invoke.Index {
+				j.Violation(inOrder(gone.Events(), claim.Events()), "%s claimed %q of %s at %v, after it had been acknowledged at %v",
+					claim.Invoke.Who(), it.value, it.object, claim.Complete.Time, gone.Complete.Time)
+			}
+		}
+		if i == 0 {
+			continue
+		}
+		last := it.claims[i-1]
+		from, to := last.Invoke.Index, claim.Complete.Index
+		if !between(ends.session[last.Invoke.Session], from, to) && !between(ends.client[last.Invoke.Client], from, to) &&
+			!between(ends.returned[[2]string{it.object, it.value}], from, to) {
+			j.Violation(inOrder(last.Events(), claim.Events()), "%s claimed %q of %s at %v while %s had it, from %v on",
+				claim.Invoke.Who(), it.value, it.object, claim.Complete.Time, last.Invoke.Who(), last.Complete.Time)
+		}
+	}
+}
+
+// Q4 judges order: if a was put before b in real time, b does not come out before
+// a. With Q1, Q3 and Q5 it is linearizability of a FIFO queue of distinct values
+// (Henzinger, Sezgin, Vafeiadis: Aspect-Oriented Linearizability Proofs, 2013), for
+// which this one test of pairs is made in O(n log n) by one sweep.
+//
+// A value that never came out may have been taken by a take whose outcome nobody
+// knows: it then counts as taken from the first such invocation on, so the checker
+// may miss a violation there but raises no false alarm.
+func Q4() Checker {
+	return New("Q4", "first in, first out, in real time", func(h *history.History, j *Judge) {
+		s := collect(h)
+		byObject := make(map[string][]*item)
+		for _, it := range s.list {
+			if it.here() {
+				byObject[it.object] = append(byObject[it.object], it)
+			}
+		}
+		for object, list := range sorted(byObject) {
+			fifo(j, list, s.goneAt(object))
+		}
+		j.Idle("no two values came out")
+	})
+}
+
+// goneAt returns the function that says from when on an item may be gone, or in
+// somebody's hands.
+func (s *items) goneAt(object string) func(*item) int32 {
+	first := int32(forever) // of the takes and claims that may have had any item
+	acked := make(map[string]int32)
+	for _, o := range s.unknown {
+		switch {
+		case o.Invoke.Object != object:
+		case o.Invoke.Op == OpAck:
+			acked[o.Invoke.Arg] = o.Invoke.Index
+		default:
+			first = min(first, o.Invoke.Index)
+		}
+	}
+	return func(it *item) int32 {
+		if o, delivered := it.out(); delivered && o.Invoke.Op == OpTake {
+			return o.Invoke.Index
+		} else if delivered {
+			// A claim that nobody knows of may have come before the first known one.
+			return min(o.Invoke.Index, first)
+		}
+		at := first
+		if len(it.gone) > 0 {
+			at = min(at, it.gone[0].Invoke.Index)
+		}
+		if may, unknown := acked[it.value]; unknown {
+			at = min(at, may)
+		}
+		return at
+	}
+}
+
+// fifo sweeps over the puts in order of their beginnings, with the values whose put
+// had ended by then: if the one of them that began to leave last did so after b had
+// left, it is the proof.
+func fifo(j *Judge, list []*item, goneAt func(*item) int32) {
+	byEnd := slices.Clone(list)
+	slices.SortFunc(byEnd, func(a, b *item) int { return cmp.Compare(a.putEnd(), b.putEnd()) })
+	byStart := slices.Clone(list)
+	slices.SortFunc(byStart, func(a, b *item) int { return cmp.Compare(a.put.Invoke.Index, b.put.Invoke.Index) })
+	var last *item
+	next := 0
+	for _, b := range byStart {
+		for ; next < len(byEnd) && byEnd[next].putEnd() < b.put.Invoke.Index; next++ {
+			if last == nil || goneAt(byEnd[next]) > goneAt(last) {
+				last = byEnd[next]
+			}
+		}
+		got, delivered := b.out()
+		if !delivered {
+			continue
+		}
+		j.Saw(1)
+		if last == nil || goneAt(last) <= got.Complete.Index {
+			continue
+		}
+		j.Violation(inOrder(last.put.Events(), b.put.Events(), got.Events(), last.outEvents()),
+			"%q was put into %s before %q, which %s got at %v, and %s", last.value, b.object, b.value,
+			got.Invoke.Who(), got.Complete.Time, later(last))
+	}
+}
+
+func (it *item) outEvents() []history.Event {
+	if o, delivered := it.out(); delivered {
+		return o.Events()
+	}
+	return nil
+}
+
+func later(it *item) string {
+	o, delivered := it.out()
+	if !delivered {
+		return "it never came out"
+	}
+	return o.Invoke.Who() + " asked for it only at " + o.Invoke.Time.String()
+}
+
+// span is an interval of indexes, open at both ends, in which a queue was not empty,
+// and the values that prove it.
+type span struct {
+	from, to int32
+	proof    []*item
+}
+
+// occupied merges the intervals in which values were surely there into disjoint
+// ones, in order. Where two touch, there was always one of the two.
+func occupied(list []*item, goneAt func(*item) int32) []span {
+	list = slices.DeleteFunc(list, func(it *item) bool { return it.putEnd() >= goneAt(it) })
+	slices.SortFunc(list, func(a, b *item) int { return cmp.Compare(a.putEnd(), b.putEnd()) })
+	var merged []span
+	first := 0
+	for i, it := range list {
+		if n := len(merged); n > 0 && it.putEnd() < merged[n-1].to {
+			merged[n-1].to = max(merged[n-1].to, goneAt(it))
+			merged[n-1].proof = list[first : i+1]
+			continue
+		}
+		first = i
+		merged = append(merged, span{it.putEnd(), goneAt(it), list[i : i+1]})
+	}
+	return merged
+}
+
+// around returns the span that contains all from one index to the other.
+func around(spans []span, from, to int32) (span, bool) {
+	i, _ := slices.BinarySearchFunc(spans, from, func(s span, at int32) int { return cmp.Compare(s.from, at) })
+	if i > 0 && spans[i-1].from < from && spans[i-1].to > to {
+		return spans[i-1], true
+	}
+	return span{}, false
+}
+
+// Q5 judges takes that found nothing: at some moment of theirs there was nothing.
+func Q5() Checker {
+	return New("Q5", "empty is answered only if it was", func(h *history.History, j *Judge) {
+		s := collect(h)
+		spans := s.occupied()
+		for _, o := range s.empties {
+			if o.Invoke.Op != OpTake {
+				continue // claimed items are there, and nobody else's
+			}
+			j.Saw(1)
+			full, wrong := around(spans[o.Invoke.Object], o.Invoke.Index, o.Complete.Index)
+			if !wrong {
+				continue
+			}
+			witness := full.proof[0]
+			for _, it := range full.proof {
+				if it.putEnd() < o.Invoke.Index {
+					witness = it // the last that was put before
+				}
+			}
+			j.Violation(inOrder(witness.put.Events(), o.Events(), witness.outEvents()), "%s found %s empty at %v, and it never was while it asked: %q, for one, had been put",
+				o.Invoke.Who(), o.Invoke.Object, o.Complete.Time, witness.value)
+		}
+		j.Idle("no take found the queue empty")
+	})
+}
+
+// occupied returns the spans of each object.
+func (s *items) occupied() map[string][]span {
+	byObject := make(map[string][]*item)
+	for _, it := range s.list {
+		if it.here() {
+			byObject[it.object] = append(byObject[it.object], it)
+		}
+	}
+	all := make(map[string][]span)
+	for object, list := range byObject {
+		all[object] = occupied(list, s.goneAt(object))
+	}
+	return all
+}
+
+// Q6 judges liveness: after the heal, no take waits for longer than inTime while
+// there surely is something in the queue.
+func Q6(inTime time.Duration) Checker {
+	return New("Q6", "a blocked take wakes", func(h *history.History, j *Judge) {
+		healed := h.PhaseStart(history.PhaseHealed)
+		if healed == nil {
+			j.Unknown("the ensemble was never healthy again")
+			return
+		}
+		s := collect(h)
+		// A take that never returned may have taken something: that is no excuse here.
+		s.unknown = slices.DeleteFunc(s.unknown, func(o history.Operation) bool { return o.Complete == nil })
+		spans := s.occupied()
+		ops, _ := h.Operations()
+		for _, o := range ops {
+			if o.Invoke.Op != OpTake && o.Invoke.Op != OpClaim {
+				continue
+			}
+			end, until := int32(forever), h.End()
+			if o.Complete != nil {
+				end, until = o.Complete.Index, o.Complete.Time
+			}
+			if end < healed.Index {
+				continue
+			}
+			j.Saw(1)
+			from := max(o.Invoke.Index, healed.Index)
+			for _, full := range during(spans[o.Invoke.Object], from, end) {
+				begin := h.Events[max(full.from, from)].Time
+				stop := until
+				if full.to < end {
+					stop = h.Events[full.to].Time
+				}
+				if stop-begin > inTime {
+					first := full.proof[0]
+					j.Violation(inOrder(first.put.Events(), o.Events()), "%s waited for %s from %v on, and for %v of that there was something in it, %q to begin with",
+						o.Invoke.Who(), o.Invoke.Object, o.Invoke.Time, stop-begin, first.value)
+					break
+				}
+			}
+		}
+		j.Idle("nobody took anything after the heal")
+	})
+}
+
+// during returns the spans that meet the interval.
+func during(spans []span, from, to int32) []span {
+	i, _ := slices.BinarySearchFunc(spans, from, func(s span, at int32) int { return cmp.Compare(s.to, at) })
+	n := i
+	for n < len(spans) && spans[n].from < to {
+		n++
+	}
+	return spans[i:n]
+}
+
+// Q7 judges the end: what was counted as "items" left is none.
+func Q7() Checker {
+	return New("Q7", "a drained queue is empty", func(h *history.History, j *Judge) {
+		for i := range h.Events {
+			e := &h.Events[i]
+			if e.Kind != history.Fact || e.Op != history.FactLeft || e.Object != "items" {
+				continue
+			}
+			j.Saw(1)
+			if e.Result != "0" {
+				j.Violation([]history.Event{*e}, "%s items left in a queue that was drained: %s", e.Result, e.Arg)
+			}
+		}
+		j.Idle("nobody counted what was left in the queue")
+	})
+}

@@ -1,0 +1,220 @@
+// Package embedded is a ZooKeeper ensemble inside the test's own process: package zktest behind the interface of package
+// ensemble. It starts in no time, needs nothing, and runs on the virtual clock of a testing/synctest bubble as well.
+//
+// It is a model: what a run on it shows is to be believed of ZooKeeper as far as zktest is.
+package embedded
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net"
+	"slices"
+	"sync"
+
+	"github.com/zkcoord/zkcoord/harness/ensemble"
+	"github.com/zkcoord/zkcoord/zktest"
+)
+
+// Options say what ensemble to start. Of Config, Nodes, TickTime, SyncLimit and Port mean something to it, and win over
+// Model; there is no zoo.cfg, no JVM and no log.
+type Options struct {
+	ensemble.Config
+
+	// Model is the rest: the seed, whether to listen on TCP, whether to step. A Port listens on TCP.
+	Model zktest.Options
+}
+
+// Ensemble is an embedded ensemble. Besides ensemble.Ensemble it is a Killer, a Pauser and a Partitioner.
+type Ensemble struct {
+	// Model is what it is made of, with faults of its own: lag, lost replies, sessions that expire when told.
+	Model *zktest.Ensemble
+
+	mu     sync.Mutex
+	down   []bool
+	paused []bool
+	cuts   map[zktest.Link]bool
+	closed bool
+}
+
+var (
+	_ ensemble.Ensemble    = (*Ensemble)(nil)
+	_ ensemble.Killer      = (*Ensemble)(nil)
+	_ ensemble.Pauser      = (*Ensemble)(nil)
+	_ ensemble.Partitioner = (*Ensemble)(nil)
+)
+
+// Start starts an ensemble, which serves at once. The caller closes it, in the bubble that it was started in.
+func Start(opts Options) (*Ensemble, error) {
+	cfg, err := opts.Complete()
+	if err != nil {
+		return nil, err
+	}
+	model := opts.Model
+	model.Servers, model.TickTime, model.SyncLimit = cfg.Nodes, cfg.TickTime, cfg.SyncLimit
+	model.MaxClientConns = -1
+	if cfg.Port != 0 {
+		model.Listen = nil
+		for i := range cfg.Nodes {
+			model.Listen = append(model.Listen, fmt.Sprintf("127.0.0.1:%d", cfg.Port+i))
+		}
+	}
+	m, err := zktest.New(model)
+	if err != nil {
+		return nil, fmt.Errorf("embedded ensemble: %w", err)
+	}
+	return &Ensemble{
+		Model: m, down: make([]bool, cfg.Nodes), paused: make([]bool, cfg.Nodes), cuts: map[zktest.Link]bool{},
+	}, nil
+}
+
+// Kind is "embedded".
+func (e *Ensemble) Kind() string { return "embedded" }
+
+// Servers returns the addresses, which are real ones if the ensemble listens on TCP.
+func (e *Ensemble) Servers() []string { return e.Model.Servers() }
+
+// DialContext connects to the node of that address.
+func (e *Ensemble) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
+	if err := e.open(); err != nil {
+		return nil, err
+	}
+	if !slices.Contains(e.Servers(), address) {
+		return nil, &net.OpError{Op: "dial", Net: network, Err: fmt.Errorf("%s is none of %v", address, e.Servers())}
+	}
+	return e.Model.DialContext(ctx, network, address)
+}
+
+// Ready waits for one quorum of all nodes that were not killed or paused.
+func (e *Ensemble) Ready(ctx context.Context) error {
+	if err := e.open(); err != nil {
+		return err
+	}
+	return ensemble.AwaitQuorum(ctx, e.DialContext, e.Servers(), e.running, nil)
+}
+
+// Leader asks all nodes that run.
+func (e *Ensemble) Leader(ctx context.Context) (int, error) {
+	if err := e.open(); err != nil {
+		return 0, err
+	}
+	return ensemble.Newest(ensemble.Survey(ctx, e.DialContext, e.Servers(), e.running))
+}
+
+// Close ends the ensemble and all that runs for it.
+func (e *Ensemble) Close(context.Context) error {
+	e.mu.Lock()
+	e.closed = true
+	e.mu.Unlock()
+	return e.Model.Close()
+}
+
+// Kill ends a node without warning.
+func (e *Ensemble) Kill(_ context.Context, node int) error {
+	return e.change("kill", node, func() {
+		if !e.down[node] {
+			e.Model.Kill(node)
+		}
+		e.down[node], e.paused[node] = true, false
+	})
+}
+
+// Start starts a killed node on what it had in its log.
+func (e *Ensemble) Start(_ context.Context, node int) error {
+	return e.change("start", node, func() {
+		if e.down[node] {
+			e.Model.Start(node)
+		}
+		e.down[node] = false
+	})
+}
+
+// Pause makes a node do nothing, with all its connections open.
+func (e *Ensemble) Pause(_ context.Context, node int) error {
+	return e.change("pause", node, func() {
+		if !e.down[node] && !e.paused[node] {
+			e.Model.Pause(node)
+			e.paused[node] = true
+		}
+	})
+}
+
+// Resume lets a paused node go on.
+func (e *Ensemble) Resume(_ context.Context, node int) error {
+	return e.change("resume", node, func() {
+		if e.paused[node] {
+			e.Model.Resume(node)
+			e.paused[node] = false
+		}
+	})
+}
+
+// Cut drops what the links carry.
+func (e *Ensemble) Cut(_ context.Context, links ...ensemble.Link) error {
+	n := len(e.Servers())
+	var all []zktest.Link
+	for _, l := range links {
+		if l.From < 0 || l.From >= n || l.To < 0 || l.To >= n || l.From == l.To {
+			return fmt.Errorf("cut %d->%d: no such link among %d nodes", l.From, l.To, n)
+		}
+		all = append(all, zktest.Link(l))
+	}
+	if err := e.open(); err != nil {
+		return err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, l := range all {
+		e.cuts[l] = true
+	}
+	e.Model.Cut(all...)
+	return nil
+}
+
+// Mend restores the links, or all. The model mends only all, so what stays cut is open for no time, in which what waits on
+// it may pass.
+func (e *Ensemble) Mend(_ context.Context, links ...ensemble.Link) error {
+	if err := e.open(); err != nil {
+		return err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, l := range links {
+		delete(e.cuts, zktest.Link(l))
+	}
+	if len(links) == 0 {
+		clear(e.cuts)
+	}
+	e.Model.Mend()
+	e.Model.Cut(slices.Collect(maps.Keys(e.cuts))...)
+	return nil
+}
+
+// change runs a fault on one node. The model does it at once, so the mutex is held for no time.
+func (e *Ensemble) change(what string, node int, f func()) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if node < 0 || node >= len(e.down) {
+		return fmt.Errorf("%s node %d: the ensemble has %d nodes", what, node, len(e.down))
+	}
+	if e.closed {
+		return ensemble.ErrClosed
+	}
+	f()
+	return nil
+}
+
+func (e *Ensemble) running(node int) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return !e.down[node] && !e.paused[node]
+}
+
+func (e *Ensemble) open() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed {
+		return ensemble.ErrClosed
+	}
+	return nil
+}

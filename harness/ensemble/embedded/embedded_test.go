@@ -1,0 +1,50 @@
+package embedded
+
+import (
+	"net"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"go.uber.org/goleak"
+
+	"github.com/zkcoord/zkcoord/harness/ensemble"
+	"github.com/zkcoord/zkcoord/harness/ensemble/ensembletest"
+	"github.com/zkcoord/zkcoord/zktest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestContractOnAVirtualClock(t *testing.T) {
+	start := func() *Ensemble {
+		e, err := Start(Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return e
+	}
+	// The contract has subtests, which a bubble does not allow: each is a bubble of its own.
+	ensembletest.Steps(t, func(t *testing.T, step func(*testing.T, ensemble.Ensemble)) {
+		synctest.Test(t, func(t *testing.T) { step(t, start()) })
+	})
+}
+
+func TestContractOverTCP(t *testing.T) {
+	e, err := Start(Options{Model: zktest.Options{TCP: true}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ensembletest.Contract(t, e)
+}
+
+func TestATakenPortIsSaid(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	_, err = Start(Options{Config: ensemble.Config{Port: l.Addr().(*net.TCPAddr).Port}})
+	if err == nil || !strings.Contains(err.Error(), "in use") {
+		t.Errorf("error is %v", err)
+	}
+}

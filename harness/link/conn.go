@@ -1,0 +1,299 @@
+package link
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/zkcoord/zkcoord/internal/wire"
+)
+
+// conn is one connection of a link: the client's end of it.
+type conn struct {
+	link    *Link
+	inner   net.Conn
+	address string
+	up      *stream // from Write to the inner connection
+	down    *stream // from the inner connection to Read
+
+	readBy, writeBy deadline
+
+	requests wire.Frames // used by the goroutine of up
+	replies  wire.Frames // used by the goroutine of down
+
+	closing sync.Once
+	closed  chan struct{} // the inner connection is closed
+	unsent  chan struct{} // closed when nothing more is sent
+
+	mu       sync.Mutex
+	linger   *time.Timer     // not nil after Close
+	awaiting map[int32]*Trap // by xid of the request: springs at its reply
+}
+
+var _ net.Conn = (*conn)(nil)
+
+func newConn(l *Link, inner net.Conn, address string) *conn {
+	c := &conn{
+		link: l, inner: inner, address: address,
+		up: newStream(l, Up), down: newStream(l, Down),
+		closed: make(chan struct{}), unsent: make(chan struct{}), awaiting: map[int32]*Trap{},
+	}
+	c.readBy.init()
+	c.writeBy.init()
+	// Heads are all that traps look at: header and path.
+	c.requests = wire.Frames{Max: maxFrame, Keep: 512}
+	c.replies = wire.Frames{Max: maxFrame, Keep: 16}
+	return c
+}
+
+// maxFrame is far more than a server takes. What claims to be longer is no frame: a four-letter word, or encrypted.
+const maxFrame = 64 << 20
+
+// run starts the two goroutines of the connection. Both end when it is closed, since that closes the inner one.
+func (c *conn) run() {
+	go c.pumpUp()
+	go c.pumpDown()
+}
+
+func (c *conn) pumpUp() {
+	defer close(c.unsent)
+	scan := c.scanner(&c.requests, c.trapRequest)
+	for {
+		data, err := c.up.pop(room, nil)
+		if err != nil {
+			c.closeInner()
+			return
+		}
+		for _, p := range scan(data) {
+			if p.trap != nil && !c.spring(p.trap) {
+				return
+			}
+			if p.trap != nil && !c.pass(Up) {
+				return
+			}
+			if _, err := c.inner.Write(p.data); err != nil {
+				c.up.kill(err)
+				return // Read learns of it by itself, after what the server has said before.
+			}
+		}
+	}
+}
+
+func (c *conn) pumpDown() {
+	scan := c.scanner(&c.replies, c.trapReply)
+	buffer := make([]byte, 32<<10)
+	for {
+		n, err := c.inner.Read(buffer)
+		for _, p := range scan(buffer[:n]) {
+			if p.trap != nil && !c.spring(p.trap) {
+				c.drain()
+				return
+			}
+			for len(p.data) > 0 {
+				n, err := c.down.push(p.data, nil)
+				if err != nil {
+					c.drain()
+					return
+				}
+				p.data = p.data[n:]
+			}
+		}
+		if err != nil {
+			c.down.finish(err)
+			return
+		}
+	}
+}
+
+// drain reads on for nobody, until the server has ended the connection or lingering has.
+func (c *conn) drain() {
+	io.Copy(io.Discard, c.inner)
+	c.closeInner()
+}
+
+// pass waits until a direction is not held; false if the connection is closed first.
+func (c *conn) pass(d Direction) bool {
+	for held := c.link.heldIn(d); held != nil; held = c.link.heldIn(d) {
+		select {
+		case <-held:
+		case <-c.closed:
+			return false
+		}
+	}
+	return true
+}
+
+// spring does what a trap is for; false if the connection is over.
+func (c *conn) spring(t *Trap) bool {
+	defer t.done()
+	if t.then == Reset {
+		c.down.finish(syscall.ECONNRESET)
+		c.up.kill(syscall.ECONNRESET)
+		c.endGently()
+		return false
+	}
+	d := Up
+	if t.When == BeforeReply {
+		d = Down
+	}
+	c.link.Hold(d)
+	return true
+}
+
+// endGently ends the connection so that the server still reads, and does, what was sent before: a TCP connection that is
+// closed with replies unread takes them with it.
+func (c *conn) endGently() {
+	c.link.forget(c)
+	half, ok := c.inner.(interface{ CloseWrite() error })
+	if !ok || half.CloseWrite() != nil {
+		c.closeInner()
+		return
+	}
+	c.lingerOn()
+}
+
+// abort breaks the connection with an error for the client; false if it was over already.
+func (c *conn) abort(err error) (first bool) {
+	c.down.kill(err)
+	c.up.kill(err)
+	return c.closeInner()
+}
+
+func (c *conn) closeInner() (first bool) {
+	c.closing.Do(func() {
+		first = true
+		close(c.closed)
+		c.inner.Close()
+		c.link.forget(c)
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.linger != nil {
+			c.linger.Stop()
+		}
+	})
+	return first
+}
+
+// Read implements net.Conn.
+func (c *conn) Read(b []byte) (int, error) {
+	if len(b) == 0 {
+		return 0, nil
+	}
+	data, err := c.down.pop(len(b), c.readBy.expired())
+	return copy(b, data), c.wrap("read", err)
+}
+
+// Write implements net.Conn. It returns when there was room for all of b, not when b was sent.
+func (c *conn) Write(b []byte) (n int, err error) {
+	if isClosed(c.writeBy.expired()) {
+		return 0, c.wrap("write", os.ErrDeadlineExceeded)
+	}
+	for n < len(b) && err == nil {
+		var m int
+		m, err = c.up.push(b[n:], c.writeBy.expired())
+		n += m
+	}
+	return n, c.wrap("write", err)
+}
+
+// lingerTime is how long after Close bytes may take to arrive, delayed or held.
+const lingerTime = time.Second
+
+// Close implements net.Conn. It does not wait: bytes that were written arrive before the end, if they can within a second.
+func (c *conn) Close() error {
+	c.down.kill(net.ErrClosed)
+	c.up.finish(net.ErrClosed)
+	if isClosed(c.unsent) {
+		c.closeInner()
+		return nil
+	}
+	c.lingerOn()
+	return nil
+}
+
+// lingerOn gives the connection its last second.
+func (c *conn) lingerOn() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.linger == nil && !isClosed(c.closed) {
+		c.linger = time.AfterFunc(lingerTime, func() { c.abort(net.ErrClosed) })
+	}
+}
+
+func (c *conn) wrap(op string, err error) error {
+	if err == nil || err == io.EOF {
+		return err
+	}
+	if _, ok := errors.AsType[*net.OpError](err); ok {
+		return err
+	}
+	return &net.OpError{Op: op, Net: "tcp", Addr: c.inner.RemoteAddr(), Err: err}
+}
+
+// LocalAddr implements net.Conn.
+func (c *conn) LocalAddr() net.Addr { return c.inner.LocalAddr() }
+
+// RemoteAddr implements net.Conn.
+func (c *conn) RemoteAddr() net.Addr { return c.inner.RemoteAddr() }
+
+// SetDeadline implements net.Conn.
+func (c *conn) SetDeadline(t time.Time) error {
+	c.readBy.set(t)
+	c.writeBy.set(t)
+	return nil
+}
+
+// SetReadDeadline implements net.Conn.
+func (c *conn) SetReadDeadline(t time.Time) error { c.readBy.set(t); return nil }
+
+// SetWriteDeadline implements net.Conn.
+func (c *conn) SetWriteDeadline(t time.Time) error { c.writeBy.set(t); return nil }
+
+// deadline is a time that can be waited for and moved.
+type deadline struct {
+	mu    sync.Mutex
+	timer *time.Timer
+	past  chan struct{} // closed when the time has come
+}
+
+func (d *deadline) init() { d.past = make(chan struct{}) }
+
+func (d *deadline) expired() <-chan struct{} {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.past
+}
+
+// set moves the deadline. Who waits already keeps waiting for the same channel, so that channel stays unless it is closed.
+func (d *deadline) set(t time.Time) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.timer != nil {
+		d.timer.Stop()
+		d.timer = nil
+	}
+	if isClosed(d.past) {
+		d.past = make(chan struct{})
+	}
+	if t.IsZero() {
+		return
+	}
+	past := d.past
+	if wait := time.Until(t); wait > 0 {
+		var timer *time.Timer
+		timer = time.AfterFunc(wait, func() {
+			d.mu.Lock()
+			defer d.mu.Unlock()
+			if d.timer == timer { // Not moved since.
+				close(past)
+			}
+		})
+		d.timer = timer
+		return
+	}
+	close(past)
+}

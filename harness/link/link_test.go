@@ -1,0 +1,393 @@
+package link
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// world is a link whose every connection ends at the test.
+type world struct {
+	*Link
+	accepted chan net.Conn
+}
+
+// inMemory returns a link over net.Pipe.
+func inMemory() *world {
+	w := &world{accepted: make(chan net.Conn, 100)}
+	w.Link = New(func(context.Context, string, string) (net.Conn, error) {
+		client, server := net.Pipe()
+		w.accepted <- server
+		return client, nil
+	})
+	return w
+}
+
+// overTCP returns a link over TCP on the loopback interface.
+func overTCP(t *testing.T) *world {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	w := &world{accepted: make(chan net.Conn, 100)}
+	w.Link = New(func(ctx context.Context, network, _ string) (net.Conn, error) {
+		var d net.Dialer
+		conn, err := d.DialContext(ctx, network, l.Addr().String())
+		if err != nil {
+			return nil, err
+		}
+		server, err := l.Accept()
+		if err != nil {
+			return nil, err
+		}
+		w.accepted <- server
+		return conn, nil
+	})
+	return w
+}
+
+// connect dials a server and returns both ends.
+func (w *world) connect(t *testing.T, address string) (client, server net.Conn) {
+	t.Helper()
+	client, err := w.DialContext(t.Context(), "tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server = <-w.accepted
+	t.Cleanup(func() { client.Close(); server.Close() })
+	return client, server
+}
+
+// everywhere runs a test in memory, in a bubble, and over TCP.
+func everywhere(t *testing.T, test func(*testing.T, *world)) {
+	t.Run("memory", func(t *testing.T) { synctest.Test(t, func(t *testing.T) { test(t, inMemory()) }) })
+	t.Run("tcp", func(t *testing.T) { test(t, overTCP(t)) })
+}
+
+// send writes in the background and gives the error.
+func send(c net.Conn, text string) <-chan error {
+	result := make(chan error, 1)
+	go func() {
+		_, err := io.WriteString(c, text)
+		result <- err
+	}()
+	return result
+}
+
+// expect reads exactly text.
+func expect(t *testing.T, c net.Conn, text string) {
+	t.Helper()
+	got := make([]byte, len(text))
+	if _, err := io.ReadFull(c, got); err != nil || string(got) != text {
+		t.Fatalf("read %q, %v; want %q", got, err, text)
+	}
+}
+
+// nothing checks that nothing can be read for a while.
+func nothing(t *testing.T, c net.Conn) {
+	t.Helper()
+	c.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
+	defer c.SetReadDeadline(time.Time{})
+	if n, err := c.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatalf("read %d bytes, %v; want nothing", n, err)
+	}
+}
+
+func TestWholeLinkCarriesBothWays(t *testing.T) {
+	everywhere(t, func(t *testing.T, w *world) {
+		client, server := w.connect(t, "a")
+		send(client, "up")
+		expect(t, server, "up")
+		send(server, "down")
+		expect(t, client, "down")
+		client.Close()
+		if _, err := server.Read(make([]byte, 1)); err != io.EOF {
+			t.Errorf("the server reads %v after the client's Close", err)
+		}
+		if _, err := client.Read(make([]byte, 1)); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("the client reads %v after its own Close", err)
+		}
+	})
+}
+
+func TestCloseSendsWhatWasWritten(t *testing.T) {
+	everywhere(t, func(t *testing.T, w *world) {
+		client, server := w.connect(t, "a")
+		if err := <-send(client, "last words"); err != nil {
+			t.Fatal(err)
+		}
+		client.Close()
+		got, err := io.ReadAll(server)
+		if string(got) != "last words" || err != nil {
+			t.Errorf("read %q, %v", got, err)
+		}
+	})
+}
+
+func TestHeldLinkHealsOnTheSameConnection(t *testing.T) {
+	everywhere(t, func(t *testing.T, w *world) {
+		client, server := w.connect(t, "a")
+		w.Hold()
+		if err := <-send(client, "up"); err != nil {
+			t.Fatalf("a client notices a held link at its first write: %v", err)
+		}
+		sent := send(server, "down")
+		nothing(t, server)
+		nothing(t, client)
+		w.Release()
+		expect(t, server, "up")
+		expect(t, client, "down")
+		if err := <-sent; err != nil {
+			t.Error(err)
+		}
+		if s := w.Stats(); s.Held != 2 {
+			t.Errorf("held %d", s.Held)
+		}
+	})
+}
+
+func TestOneWayHoldIsOneWay(t *testing.T) {
+	everywhere(t, func(t *testing.T, w *world) {
+		client, server := w.connect(t, "a")
+		w.Hold(Down)
+		send(client, "up")
+		expect(t, server, "up")
+		send(server, "down")
+		nothing(t, client)
+		w.Release()
+		expect(t, client, "down")
+		w.Hold(Up)
+		send(server, "more")
+		expect(t, client, "more")
+		send(client, "up")
+		nothing(t, server)
+		w.Release()
+		expect(t, server, "up")
+	})
+}
+
+func TestHeldLinkHidesTheServersEnd(t *testing.T) {
+	everywhere(t, func(t *testing.T, w *world) {
+		client, server := w.connect(t, "a")
+		w.Hold()
+		if err := <-send(server, "bye"); err != nil {
+			t.Fatal(err)
+		}
+		server.Close()
+		nothing(t, client)
+		w.Release()
+		got, err := io.ReadAll(client)
+		if string(got) != "bye" || err != nil {
+			t.Errorf("read %q, %v", got, err)
+		}
+	})
+}
+
+func TestHeldLinkPushesBack(t *testing.T) {
+	everywhere(t, func(t *testing.T, w *world) {
+		client, server := w.connect(t, "a")
+		w.Hold()
+		client.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
+		n, err := client.Write(make([]byte, 2*room))
+		if n < room || n > room+64<<10 || !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("wrote %d, %v", n, err)
+		}
+		w.Release()
+		if _, err := io.CopyN(io.Discard, server, int64(n)); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestDialOverAHeldLinkWaits(t *testing.T) {
+	everywhere(t, func(t *testing.T, w *world) {
+		w.Hold(Down)
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		defer cancel()
+		if _, err := w.DialContext(ctx, "tcp", "a"); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("dial: %v", err)
+		}
+		time.AfterFunc(50*time.Millisecond, func() { w.Release() })
+		client, server := w.connect(t, "a")
+		send(client, "x")
+		expect(t, server, "x")
+	})
+}
+
+func TestResetReachesTheClientOverAHeldLink(t *testing.T) {
+	everywhere(t, func(t *testing.T, w *world) {
+		client, _ := w.connect(t, "a")
+		w.Hold()
+		read := make(chan error, 1)
+		go func() {
+			_, err := client.Read(make([]byte, 1))
+			read <- err
+		}()
+		if n := w.Reset(); n != 1 {
+			t.Errorf("reset %d connections", n)
+		}
+		if err := <-read; !errors.Is(err, syscall.ECONNRESET) {
+			t.Errorf("read: %v", err)
+		}
+		if _, err := client.Write([]byte("x")); !errors.Is(err, syscall.ECONNRESET) {
+			t.Errorf("write: %v", err)
+		}
+		if n := w.Reset(); n != 0 || len(w.Connected()) != 0 {
+			t.Errorf("reset %d connections that were gone", n)
+		}
+	})
+}
+
+func TestRefusedDialsFailAndConnectionsStay(t *testing.T) {
+	everywhere(t, func(t *testing.T, w *world) {
+		client, server := w.connect(t, "a")
+		w.Refuse(true)
+		if _, err := w.DialContext(t.Context(), "tcp", "a"); !errors.Is(err, syscall.ECONNREFUSED) {
+			t.Errorf("dial: %v", err)
+		}
+		send(client, "x")
+		expect(t, server, "x")
+		w.Refuse(false)
+		w.connect(t, "a")
+		if s := w.Stats(); s.Refused != 1 || s.Dials != 2 {
+			t.Errorf("%+v", s)
+		}
+	})
+}
+
+func TestPinLeavesOneServer(t *testing.T) {
+	everywhere(t, func(t *testing.T, w *world) {
+		a, _ := w.connect(t, "a")
+		b, server := w.connect(t, "b")
+		w.Pin("b")
+		if _, err := a.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
+			t.Errorf("read from a: %v", err)
+		}
+		if _, err := w.DialContext(t.Context(), "tcp", "a"); !errors.Is(err, syscall.ECONNREFUSED) {
+			t.Errorf("dial a: %v", err)
+		}
+		send(b, "x")
+		expect(t, server, "x")
+		w.Pin("")
+		w.connect(t, "a")
+	})
+}
+
+func TestDelayIsExactAndKeepsTheRate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := inMemory()
+		client, server := w.connect(t, "a")
+		w.Delay(30*time.Millisecond, 70*time.Millisecond)
+		start := time.Now()
+		for _, text := range []string{"a", "b", "c"} { // Together: a delay is no bandwidth.
+			if _, err := io.WriteString(client, text); err != nil {
+				t.Fatal(err)
+			}
+		}
+		expect(t, server, "abc")
+		if took := time.Since(start); took != 30*time.Millisecond {
+			t.Errorf("up took %v", took)
+		}
+		start = time.Now()
+		send(server, "x")
+		expect(t, client, "x")
+		if took := time.Since(start); took != 70*time.Millisecond {
+			t.Errorf("down took %v", took)
+		}
+	})
+}
+
+func TestHealUndoesEverything(t *testing.T) {
+	everywhere(t, func(t *testing.T, w *world) {
+		client, server := w.connect(t, "a")
+		w.Hold()
+		w.Delay(time.Hour, time.Hour)
+		w.Refuse(true)
+		w.Pin("a")
+		w.Set(Request{}, Reset)
+		w.Heal()
+		send(client, "x")
+		expect(t, server, "x")
+		w.connect(t, "b")
+	})
+}
+
+func TestClosedConnectionLingersOneSecondAtMost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := inMemory()
+		client, server := w.connect(t, "a")
+		w.Hold()
+		send(client, "x")
+		synctest.Wait()
+		start := time.Now()
+		client.Close()
+		if _, err := server.Read(make([]byte, 1)); err != io.EOF {
+			t.Errorf("read: %v", err)
+		}
+		if took := time.Since(start); took > lingerTime {
+			t.Errorf("lingered %v", took)
+		}
+	})
+}
+
+// Bytes keep their order and number however the link is treated, and -race looks on.
+func TestBytesKeepTheirOrderUnderFaults(t *testing.T) {
+	everywhere(t, func(t *testing.T, w *world) {
+		client, server := w.connect(t, "a")
+		want := make([]byte, 1<<20)
+		for i := range want {
+			want[i] = byte(i * 7)
+		}
+		var all sync.WaitGroup
+		for _, pair := range [][2]net.Conn{{client, server}, {server, client}} {
+			all.Go(func() {
+				for b := want; len(b) > 0; b = b[min(len(b), 3001):] {
+					if _, err := pair[0].Write(b[:min(len(b), 3001)]); err != nil {
+						t.Error(err)
+						return
+					}
+				}
+			})
+			all.Go(func() {
+				got := make([]byte, len(want))
+				if _, err := io.ReadFull(pair[1], got); err != nil || !bytes.Equal(got, want) {
+					t.Errorf("what was read differs, %v", err)
+				}
+			})
+		}
+		done := make(chan struct{})
+		go func() { all.Wait(); close(done) }()
+		for i := 0; ; i++ {
+			switch i % 4 {
+			case 0:
+				w.Hold(Direction(i / 4 % 2))
+			case 1:
+				w.Delay(time.Millisecond, 0)
+			case 2:
+				w.Release()
+			case 3:
+				w.Delay(0, 0)
+			}
+			select {
+			case <-done:
+				return
+			case <-time.After(time.Millisecond):
+				w.Release()
+			}
+		}
+	})
+}

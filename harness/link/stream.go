@@ -1,0 +1,179 @@
+package link
+
+import (
+	"os"
+	"sync"
+	"time"
+)
+
+// room is how many bytes one direction of a connection takes before who writes has to wait: about what the buffers of two
+// kernels take.
+const room = 256 << 10
+
+// stream is one direction of one connection: chunks on their way, and then perhaps an end.
+type stream struct {
+	link      *Link
+	direction Direction
+
+	mu      sync.Mutex
+	chunks  []chunk
+	size    int
+	end     error         // behind the last chunk; nil while there may be more
+	abort   error         // in place of everything
+	changed chan struct{} // closed and replaced at each change
+}
+
+type chunk struct {
+	data []byte
+	due  time.Time // zero is now
+}
+
+func newStream(l *Link, d Direction) *stream {
+	return &stream{link: l, direction: d, changed: make(chan struct{})}
+}
+
+func (s *stream) changedLocked() {
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
+
+// push adds a copy of data, as far as there is room, and returns how much that was. It waits for room for at least one byte.
+// The errors are the stream's end, and os.ErrDeadlineExceeded if expired closes first.
+func (s *stream) push(data []byte, expired <-chan struct{}) (int, error) {
+	due := s.link.due(s.direction)
+	for {
+		s.mu.Lock()
+		if err := s.overLocked(); err != nil {
+			s.mu.Unlock()
+			return 0, err
+		}
+		if n := min(len(data), room-s.size); n > 0 {
+			s.chunks = append(s.chunks, chunk{append([]byte(nil), data[:n]...), due})
+			s.size += n
+			s.changedLocked()
+			s.mu.Unlock()
+			return n, nil
+		}
+		changed := s.changed
+		s.mu.Unlock()
+		select {
+		case <-changed:
+		case <-expired:
+			return 0, os.ErrDeadlineExceeded
+		}
+	}
+}
+
+// overLocked is the error for who wants to add something.
+func (s *stream) overLocked() error {
+	if s.abort != nil {
+		return s.abort
+	}
+	return s.end
+}
+
+// finish ends the stream behind what is on its way. Only the first end counts.
+func (s *stream) finish(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.end == nil {
+		s.end = err
+		s.changedLocked()
+	}
+}
+
+// kill ends the stream at once, also if the link is held.
+func (s *stream) kill(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.abort == nil {
+		s.abort = err
+		s.chunks, s.size = nil, 0
+		s.changedLocked()
+	}
+}
+
+// pop takes at most limit bytes of the first chunk, when it is due and the direction is not held. A hold keeps back the end too.
+func (s *stream) pop(limit int, expired <-chan struct{}) ([]byte, error) {
+	for counted := false; ; {
+		if isClosed(expired) {
+			return nil, os.ErrDeadlineExceeded
+		}
+		s.mu.Lock()
+		if s.abort != nil {
+			s.mu.Unlock()
+			return nil, s.abort
+		}
+		changed, there := s.changed, len(s.chunks) > 0 || s.end != nil
+		var due time.Duration
+		if len(s.chunks) > 0 && !s.chunks[0].due.IsZero() {
+			due = time.Until(s.chunks[0].due)
+		}
+		s.mu.Unlock()
+
+		held := s.link.heldIn(s.direction)
+		switch {
+		case !there:
+			await(changed, nil, expired, 0)
+		case held != nil:
+			if !counted {
+				counted = true
+				s.link.countHeld()
+			}
+			await(changed, held, expired, 0)
+		case due > 0:
+			await(changed, nil, expired, due)
+		default:
+			if data, err, ok := s.take(limit); ok {
+				return data, err
+			}
+		}
+	}
+}
+
+// take removes bytes without waiting; ok is false if there are none and no end.
+func (s *stream) take(limit int) (data []byte, err error, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.abort != nil:
+		return nil, s.abort, true
+	case len(s.chunks) > 0:
+		first := &s.chunks[0]
+		n := min(limit, len(first.data))
+		data, first.data = first.data[:n], first.data[n:]
+		if len(first.data) == 0 {
+			s.chunks = s.chunks[1:]
+		}
+		s.size -= n
+		s.changedLocked()
+		return data, nil, true
+	default:
+		return nil, s.end, s.end != nil
+	}
+}
+
+// await waits for any of its channels, or for d if that is positive.
+func await(changed, held, expired <-chan struct{}, d time.Duration) {
+	var timeout <-chan time.Time
+	if d > 0 {
+		t := time.NewTimer(d)
+		defer t.Stop()
+		timeout = t.C
+	}
+	select {
+	case <-changed:
+	case <-held:
+	case <-expired:
+	case <-timeout:
+	}
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}

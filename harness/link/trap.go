@@ -1,0 +1,203 @@
+package link
+
+import (
+	"encoding/binary"
+	"fmt"
+	"sync"
+
+	"github.com/zkcoord/zkcoord/internal/wire"
+)
+
+// Op is an operation of ZooKeeper's protocol.
+type Op = wire.Op
+
+// The operations that traps are set for most.
+const (
+	OpAny          Op = 0 // every request but pings
+	OpCreate          = wire.OpCreate
+	OpDelete          = wire.OpDelete
+	OpExists          = wire.OpExists
+	OpGetData         = wire.OpGetData
+	OpSetData         = wire.OpSetData
+	OpGetChildren     = wire.OpGetChildren2
+	OpSync            = wire.OpSync
+	OpMulti           = wire.OpMulti
+	OpCloseSession    = wire.OpCloseSession
+	OpSetWatches      = wire.OpSetWatches
+)
+
+// When is the moment at which a trap springs.
+type When int
+
+// The moments.
+const (
+	BeforeSending When = iota // the request never reaches the server
+	BeforeReply               // the server has done it and answered; the client does not learn that
+)
+
+// Action is what a trap does.
+type Action int
+
+// The actions.
+const (
+	Reset Action = iota // breaks the connection there
+	Hold                // holds the link there, in the direction of what it caught
+)
+
+// Request says which request a trap waits for.
+type Request struct {
+	Op   Op     // OpAny if zero
+	Path string // counts only requests whose first path begins so; all if empty
+	N    int    // the n-th of them from now on, 1 if zero
+	When When
+}
+
+// Trap waits for one request on any connection of a link, and springs once.
+type Trap struct {
+	Request
+	then   Action
+	left   int // guarded by the link's mu
+	once   sync.Once
+	sprung chan struct{}
+}
+
+// Set sets a trap. The requests that a server was connected with, and pings, are never caught by OpAny.
+func (l *Link) Set(r Request, then Action) *Trap {
+	t := &Trap{Request: r, then: then, left: max(r.N, 1), sprung: make(chan struct{})}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.traps = append(l.traps, t)
+	return t
+}
+
+// Remove takes a trap away, unless its request was seen already.
+func (l *Link) Remove(t *Trap) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.removeLocked(t)
+}
+
+func (l *Link) removeLocked(t *Trap) {
+	for i, other := range l.traps {
+		if other == t {
+			l.traps = append(l.traps[:i:i], l.traps[i+1:]...)
+			return
+		}
+	}
+}
+
+// Sprung is closed when the trap has sprung and what it does is done.
+func (t *Trap) Sprung() <-chan struct{} { return t.sprung }
+
+func (t *Trap) done() { t.once.Do(func() { close(t.sprung) }) }
+
+// String tells the trap as a sentence's part.
+func (t *Trap) String() string {
+	what, when := "request", "before it is sent"
+	if t.Op != OpAny {
+		what = t.Op.String()
+	}
+	if t.When == BeforeReply {
+		when = "before its reply"
+	}
+	return fmt.Sprintf("%s %d %s %s", what, max(t.N, 1), t.Path, when)
+}
+
+// matches is the decision: does the request count for the trap?
+func (r Request) matches(op Op, path string) bool {
+	if op == wire.OpPing || r.Op != OpAny && r.Op != op {
+		return false
+	}
+	return len(path) >= len(r.Path) && path[:len(r.Path)] == r.Path
+}
+
+// caught counts a request for all traps and returns the one that it springs, if any. Of two it is the older.
+func (l *Link) caught(op Op, path string) *Trap {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var first *Trap
+	for _, t := range l.traps {
+		if !t.matches(op, path) {
+			continue
+		}
+		if t.left--; t.left <= 0 && first == nil {
+			first = t
+		}
+	}
+	if first != nil {
+		l.removeLocked(first)
+		l.stats.Sprung++
+	}
+	return first
+}
+
+// trapRequest looks at a request on its way up.
+func (c *conn) trapRequest(head []byte) *Trap {
+	var h wire.RequestHeader
+	body, err := wire.Decode(head, &h)
+	if err != nil {
+		return nil
+	}
+	t := c.link.caught(h.Op, wire.FirstPath(h.Op, body))
+	if t != nil && t.When == BeforeReply {
+		c.mu.Lock()
+		c.awaiting[h.Xid] = t
+		c.mu.Unlock()
+		return nil
+	}
+	return t
+}
+
+// trapReply looks at a reply on its way down.
+func (c *conn) trapReply(head []byte) *Trap {
+	if len(head) < 4 {
+		return nil
+	}
+	xid := int32(binary.BigEndian.Uint32(head))
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	t := c.awaiting[xid]
+	delete(c.awaiting, xid)
+	return t
+}
+
+// piece is a run of bytes; trap springs before it.
+type piece struct {
+	data []byte
+	trap *Trap
+}
+
+// scanner returns a function that cuts the chunks of one direction into pieces, so that each trap stands before the frame that
+// it caught. Where that frame began in an earlier chunk the trap stands before the rest: half a frame does nothing.
+// The first frame of a direction is the handshake. What is no frames is passed as it is, for ever.
+func (c *conn) scanner(frames *wire.Frames, trap func(head []byte) *Trap) func(chunk []byte) []piece {
+	var seen, end int64 // bytes of all chunks so far, and where the last whole frame ended
+	handshake, framed := true, true
+	return func(chunk []byte) []piece {
+		if len(chunk) == 0 {
+			return nil
+		}
+		pieces := []piece{{}}
+		cut := 0
+		if framed {
+			err := frames.Feed(chunk, func(f wire.Frame) error {
+				begin := int(max(end-seen, 0))
+				end += int64(4 + f.Size)
+				if handshake {
+					handshake = false
+					return nil
+				}
+				if t := trap(f.Head); t != nil {
+					pieces[len(pieces)-1].data = chunk[cut:begin]
+					pieces = append(pieces, piece{trap: t})
+					cut = begin
+				}
+				return nil
+			})
+			framed = err == nil
+		}
+		seen += int64(len(chunk))
+		pieces[len(pieces)-1].data = chunk[cut:]
+		return pieces
+	}
+}

@@ -1,0 +1,247 @@
+package link
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/zkcoord/zkcoord/internal/wire"
+)
+
+// server answers each request with OK, and notes it.
+type server struct {
+	mu   sync.Mutex
+	seen []string
+}
+
+func (s *server) serve(c net.Conn) {
+	defer c.Close()
+	if _, err := wire.ReadFrame(c, nil, 0); err != nil {
+		return
+	}
+	c.Write(wire.AppendFrame(nil, &wire.ConnectResponse{Timeout: 4000, SessionID: 7, Password: []byte("pw")}))
+	for {
+		frame, err := wire.ReadFrame(c, nil, 0)
+		if err != nil {
+			return
+		}
+		var h wire.RequestHeader
+		body, err := wire.Decode(frame, &h)
+		if err != nil {
+			return
+		}
+		s.mu.Lock()
+		s.seen = append(s.seen, fmt.Sprint(h.Op, wire.FirstPath(h.Op, body)))
+		s.mu.Unlock()
+		if _, err := c.Write(wire.AppendFrame(nil, &wire.ReplyHeader{Xid: h.Xid})); err != nil {
+			return
+		}
+		if h.Op == wire.OpCloseSession {
+			return
+		}
+	}
+}
+
+func (s *server) log() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return strings.Join(s.seen, " ")
+}
+
+// session is a client that has shaken hands.
+type session struct {
+	net.Conn
+	xid int32
+}
+
+func open(t *testing.T, w *world, s *server) *session {
+	t.Helper()
+	client, end := w.connect(t, "a")
+	go s.serve(end)
+	c := &session{Conn: client}
+	c.Write(wire.AppendFrame(nil, &wire.ConnectRequest{Timeout: 4000}))
+	if _, err := wire.ReadFrame(client, nil, 0); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// request is the bytes of the next request.
+func (c *session) request(op Op, path string) []byte {
+	c.xid++
+	var body wire.Record
+	switch op {
+	case OpCreate:
+		body = &wire.CreateRequest{Path: path}
+	case OpDelete:
+		body = &wire.PathVersion{Path: path}
+	case wire.OpPing:
+		return wire.AppendFrame(nil, &wire.RequestHeader{Xid: wire.XidPing, Op: op})
+	default:
+		body = &wire.PathWatch{Path: path}
+	}
+	return wire.AppendFrame(nil, &wire.RequestHeader{Xid: c.xid, Op: op}, body)
+}
+
+// replies reads n replies, and returns their xids and what ended them early.
+func (c *session) replies(n int) (xids []int32, err error) {
+	for range n {
+		frame, err := wire.ReadFrame(c, nil, 0)
+		if err != nil {
+			return xids, err
+		}
+		var h wire.ReplyHeader
+		wire.Decode(frame, &h)
+		xids = append(xids, h.Xid)
+	}
+	return xids, nil
+}
+
+func TestTrapBeforeSendingKeepsTheRequestFromTheServer(t *testing.T) {
+	everywhere(t, func(t *testing.T, w *world) {
+		var s server
+		c := open(t, w, &s)
+		trap := w.Set(Request{Op: OpDelete, Path: "/q/", N: 2}, Reset)
+		// In one Write: what comes before the caught request arrives, what comes behind does not.
+		batch := slices.Concat(c.request(OpDelete, "/q/1"), c.request(OpDelete, "/other"), c.request(OpCreate, "/q/2"),
+			c.request(OpDelete, "/q/2"), c.request(OpDelete, "/q/3"))
+		if _, err := c.Write(batch); err != nil {
+			t.Fatal(err)
+		}
+		<-trap.Sprung()
+		if xids, err := c.replies(9); !errors.Is(err, syscall.ECONNRESET) {
+			t.Errorf("replies %v, %v", xids, err)
+		}
+		eventually(t, "the three requests", func() bool { return s.log() == "delete/q/1 delete/other create/q/2" })
+	})
+}
+
+func TestTrapBeforeReplyLetsTheServerDoIt(t *testing.T) {
+	everywhere(t, func(t *testing.T, w *world) {
+		var s server
+		c := open(t, w, &s)
+		w.Set(Request{Op: OpCreate, When: BeforeReply}, Reset)
+		c.Write(c.request(OpExists, "/a"))
+		c.Write(c.request(OpCreate, "/b"))
+		xids, err := c.replies(2)
+		if !slices.Equal(xids, []int32{1}) || !errors.Is(err, syscall.ECONNRESET) {
+			t.Errorf("replies %v, %v", xids, err)
+		}
+		if s.log() != "exists/a create/b" {
+			t.Errorf("the server has seen %q", s.log())
+		}
+		if w.Stats().Sprung != 1 {
+			t.Errorf("%+v", w.Stats())
+		}
+	})
+}
+
+func TestTrapCanHoldInsteadOfReset(t *testing.T) {
+	everywhere(t, func(t *testing.T, w *world) {
+		for _, when := range []When{BeforeSending, BeforeReply} {
+			var s server
+			c := open(t, w, &s)
+			trap := w.Set(Request{Op: OpCreate, When: when}, Hold)
+			c.Write(c.request(OpCreate, "/a"))
+			<-trap.Sprung()
+			nothing(t, c)
+			if got := s.log(); (got == "") != (when == BeforeSending) {
+				t.Errorf("%v: the server has seen %q", trap, got)
+			}
+			w.Release()
+			if xids, err := c.replies(1); err != nil || !slices.Equal(xids, []int32{1}) {
+				t.Errorf("%v: replies %v, %v", trap, xids, err)
+			}
+		}
+	})
+}
+
+func TestTrapSeesRequestsInPieces(t *testing.T) {
+	everywhere(t, func(t *testing.T, w *world) {
+		var s server
+		c := open(t, w, &s)
+		trap := w.Set(Request{Op: OpCreate}, Reset)
+		for _, b := range slices.Concat(c.request(OpExists, "/a"), c.request(OpCreate, "/b")) {
+			c.Write([]byte{b}) // The last of them may find the connection gone.
+		}
+		<-trap.Sprung()
+		if xids, err := c.replies(2); !errors.Is(err, syscall.ECONNRESET) {
+			t.Errorf("replies %v, %v", xids, err)
+		}
+		eventually(t, "the request before", func() bool { return s.log() == "exists/a" })
+	})
+}
+
+func TestPingsAndOtherPathsSpringNoTrap(t *testing.T) {
+	everywhere(t, func(t *testing.T, w *world) {
+		var s server
+		c := open(t, w, &s)
+		any, removed := w.Set(Request{Path: "/x"}, Reset), w.Set(Request{}, Reset)
+		w.Remove(removed)
+		c.Write(c.request(wire.OpPing, ""))
+		c.Write(c.request(OpCreate, "/y"))
+		if _, err := c.replies(2); err != nil {
+			t.Error(err)
+		}
+		if isClosed(any.Sprung()) || isClosed(removed.Sprung()) {
+			t.Error("a trap has sprung")
+		}
+	})
+}
+
+// The four-letter words, or a connection that is encrypted, are no frames.
+func TestWhatIsNoProtocolIsCarried(t *testing.T) {
+	everywhere(t, func(t *testing.T, w *world) {
+		w.Set(Request{}, Reset)
+		client, end := w.connect(t, "a")
+		send(client, "srvr")
+		expect(t, end, "srvr")
+		send(end, "\xff\xff\xff\xffMode: leader")
+		expect(t, client, "\xff\xff\xff\xffMode: leader")
+	})
+}
+
+func TestCloseSessionClosesWithIDAndPassword(t *testing.T) {
+	everywhere(t, func(t *testing.T, w *world) {
+		var s server
+		go func() { s.serve(<-w.accepted) }()
+		if err := CloseSession(t.Context(), w.DialContext, "a", 7, []byte("pw"), time.Second); err != nil {
+			t.Error(err)
+		}
+		if s.log() != "closeSession" {
+			t.Errorf("the server has seen %q", s.log())
+		}
+		go func() { s.serve(<-w.accepted) }()
+		if err := CloseSession(t.Context(), w.DialContext, "a", 8, []byte("pw"), time.Second); !errors.Is(err, ErrNoSession) {
+			t.Errorf("closing a session that does not exist: %v", err)
+		}
+		for id, want := range map[int64]bool{7: false, 8: true} {
+			go func() { s.serve(<-w.accepted) }()
+			if gone, err := Gone(t.Context(), w.DialContext, "a", id, []byte("pw"), time.Second); gone != want || err != nil {
+				t.Errorf("session %d gone: %t, %v", id, gone, err)
+			}
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+		defer cancel()
+		if err := CloseSession(ctx, w.DialContext, "a", 7, nil, time.Second); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("closing at a silent server: %v", err)
+		}
+		(<-w.accepted).Close()
+	})
+}
+
+func eventually(t *testing.T, what string, done func() bool) {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); !done(); <-time.After(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("waited for %s", what)
+		}
+	}
+}

@@ -1,0 +1,157 @@
+package report
+
+import (
+	"encoding/json"
+	"encoding/xml"
+	"errors"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/zkcoord/zkcoord/harness"
+	"github.com/zkcoord/zkcoord/harness/checker"
+	"github.com/zkcoord/zkcoord/harness/history"
+)
+
+func result() *harness.Result {
+	h := history.New(
+		history.Event{Kind: history.Hold, Op: history.HoldBegin, Object: "/lock", Token: 1},
+		history.Event{Kind: history.Phase, Op: history.PhaseEnd, Client: history.Nobody, Process: history.Nobody},
+	)
+	return &harness.Result{
+		Scenario: "lock", Seed: 7, Start: time.Date(2026, 1, 2, 3, 4, 5, 6e6, time.UTC), Took: time.Second, History: h,
+		Plan: harness.Plan{{Fault: "kill", At: time.Second, For: 2 * time.Second, Target: "n0"}},
+		Logs: map[int][]byte{1: []byte("log")}, Verdict: checker.Invalid,
+		Results: []checker.Result{
+			{Property: checker.Property{ID: "M1"}, Verdict: checker.Valid, Checked: 1},
+			{Property: checker.Property{ID: "M3", Claim: "a < b"}, Verdict: checker.Invalid, Reason: "both held", Events: h.Events[:1]},
+			{Property: checker.Property{ID: "M5"}, Verdict: checker.NotExercised, Optional: true},
+			{Property: checker.Property{ID: "H1"}, Verdict: checker.Unknown, Reason: "interrupted"},
+		},
+	}
+}
+
+func names(t *testing.T, dir string) []string {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []string
+	for _, e := range entries {
+		all = append(all, e.Name())
+	}
+	return all
+}
+
+func TestHistoryIsKeptBeforeTheVerdict(t *testing.T) {
+	s, r := Open(t.TempDir()), result()
+	if err := s.Save(r); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := names(t, s.Dir(r)), []string{FaultsFile, HistoryFile, TextFile}; !reflect.DeepEqual(got, want) {
+		t.Errorf("files %v, want %v", got, want)
+	}
+	r.Checked = true
+	if err := s.Save(r); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{FaultsFile, HistoryFile, TextFile, JUnitFile, "node1.log", HTMLFile, ResultFile, SummaryFile}
+	if got := names(t, filepath.Join(filepath.Dir(s.Dir(r)), "latest")); !reflect.DeepEqual(got, want) {
+		t.Errorf("files %v, want %v", got, want)
+	}
+}
+
+func TestWhatIsStoredReadsBack(t *testing.T) {
+	dir := t.TempDir()
+	s, r := Open(dir), result()
+	r.Checked = true
+	if err := s.Save(r); err != nil {
+		t.Fatal(err)
+	}
+	h, err := ReadHistory(filepath.Join(dir, "latest"))
+	if err != nil || !reflect.DeepEqual(h.Events, r.History.Events) {
+		t.Errorf("history %+v, %v", h, err)
+	}
+	plan, err := ReadPlan(filepath.Join(dir, "latest", FaultsFile))
+	if err != nil || !reflect.DeepEqual(plan, r.Plan) {
+		t.Errorf("plan %v, %v", plan, err)
+	}
+	data, _ := os.ReadFile(filepath.Join(dir, "latest", ResultFile))
+	var file struct {
+		Verdict checker.Verdict
+		Seed    uint64
+		Results []struct {
+			ID, Reason string
+			Verdict    checker.Verdict
+			Proof      []string
+		}
+	}
+	if err := json.Unmarshal(data, &file); err != nil {
+		t.Fatal(err)
+	}
+	if file.Verdict != checker.Invalid || file.Seed != 7 || len(file.Results) != 4 || len(file.Results[1].Proof) != 1 {
+		t.Errorf("result %+v", file)
+	}
+	var suite junitSuite
+	data, _ = os.ReadFile(filepath.Join(dir, "latest", JUnitFile))
+	if err := xml.Unmarshal(data, &suite); err != nil {
+		t.Fatal(err)
+	}
+	if suite.Tests != 4 || suite.Failures != 1 || suite.Errors != 1 || suite.Skipped != 1 {
+		t.Errorf("suite %+v", suite)
+	}
+}
+
+func TestRunsOfOneInstantDoNotShareADirectory(t *testing.T) {
+	dir := t.TempDir()
+	a, b, r := Open(dir), Open(dir), result()
+	if err := errors.Join(a.Save(r), b.Save(r)); err != nil {
+		t.Fatal(err)
+	}
+	if a.Dir(r) == b.Dir(r) {
+		t.Errorf("both in %s", a.Dir(r))
+	}
+}
+
+func TestScenarioNameStaysInTheStore(t *testing.T) {
+	dir := t.TempDir()
+	s, r := Open(dir), result()
+	r.Scenario = "../../out"
+	if err := s.Save(r); err != nil {
+		t.Fatal(err)
+	}
+	if rel, err := filepath.Rel(dir, s.Dir(r)); err != nil || strings.HasPrefix(rel, "..") {
+		t.Errorf("%s is outside of %s", s.Dir(r), dir)
+	}
+}
+
+func TestUnwritableStoreIsAnError(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := Open(file).Save(result()); err == nil {
+		t.Error("no error")
+	}
+}
+
+func TestSummaryIsShortAndSaysWhatToDo(t *testing.T) {
+	r := result()
+	r.Command = "zkcoord run lock --seed 7"
+	for n := range 40 {
+		r.Results = append(r.Results, checker.Result{Property: checker.Property{ID: "X" + string(rune('0'+n))}, Verdict: checker.Valid})
+	}
+	text := r.Summary()
+	if lines := strings.Count(text, "\n"); lines > 25 {
+		t.Errorf("%d lines", lines)
+	}
+	for _, part := range []string{"INVALID", "M3: both held", "hold begin /lock", "kill x1", "seed 7", r.Command} {
+		if !strings.Contains(text, part) {
+			t.Errorf("no %q in\n%s", part, text)
+		}
+	}
+}

@@ -1,0 +1,122 @@
+package scenarios
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"time"
+
+	"github.com/go-zookeeper/zk"
+
+	"github.com/zkcoord/zkcoord/harness"
+	"github.com/zkcoord/zkcoord/internal/znode"
+)
+
+// zkLock is go-zookeeper's own zk.Lock as a locker. It has no signal of loss;
+// what is added here is the best that a program can do on that client: to
+// believe in the hold while the connection's state is HasSession.
+type zkLock struct {
+	conn  *zk.Conn
+	path  string
+	ended context.Context // ends when the connection's state leaves HasSession
+}
+
+// openZKLock connects with the given session timeout to the servers that the
+// client is to use.
+func openZKLock(timeout time.Duration, servers serversOf) func(context.Context, *harness.Client, string) (locker, error) {
+	return func(ctx context.Context, c *harness.Client, path string) (locker, error) {
+		ended, end := context.WithCancelCause(context.Background())
+		has := make(chan struct{})
+		conn, _, err := zk.Connect(servers(c), timeout,
+			zk.WithHostProvider(&inTurn{}),
+			zk.WithDialer(func(network, address string, d time.Duration) (net.Conn, error) {
+				dialing, cancel := context.WithTimeout(context.Background(), d)
+				defer cancel()
+				return c.Dial(dialing, network, address)
+			}),
+			zk.WithEventCallback(func(e zk.Event) {
+				switch {
+				case e.Type != zk.EventSession:
+				case e.State == zk.StateHasSession && ended.Err() == nil:
+					select {
+					case <-has:
+					default:
+						close(has)
+					}
+				case e.State == zk.StateDisconnected || e.State == zk.StateExpired:
+					end(fmt.Errorf("connection is %v", e.State))
+				}
+			}),
+			zk.WithLogger(log.New(io.Discard, "", 0)))
+		if err != nil {
+			return nil, err
+		}
+		l := &zkLock{conn: conn, path: path, ended: ended}
+		select {
+		case <-has:
+			c.Opened(harness.SessionInfo{ID: conn.SessionID(), Timeout: timeout})
+			return l, nil
+		case <-ctx.Done():
+			conn.Close()
+			return nil, context.Cause(ctx)
+		case <-ended.Done():
+			conn.Close()
+			return nil, context.Cause(ended)
+		}
+	}
+}
+
+func (l *zkLock) lock(ctx context.Context) (held, error) {
+	lock := zk.NewLock(l.conn, l.path, zk.WorldACL(zk.PermAll))
+	// The library's Lock has no context. Closing the connection ends it.
+	stop := context.AfterFunc(ctx, l.conn.Close)
+	defer stop()
+	if err := lock.Lock(); err != nil {
+		return held{}, err
+	}
+	path, czxid, err := l.own()
+	if err != nil {
+		return held{}, err
+	}
+	return held{Context: l.ended, token: czxid, path: path, unlock: func(context.Context) error { return lock.Unlock() }}, nil
+}
+
+// own finds the node that the lock made, which the library does not tell.
+func (l *zkLock) own() (path string, czxid int64, err error) {
+	children, _, err := l.conn.Children(l.path)
+	if err != nil {
+		return "", 0, err
+	}
+	for _, name := range children {
+		path := znode.Join(l.path, name)
+		exists, stat, err := l.conn.Exists(path)
+		if err == nil && exists && stat.EphemeralOwner == l.conn.SessionID() {
+			return path, stat.Czxid, nil
+		}
+	}
+	return "", 0, errors.New("granted, but the node is not there")
+}
+
+func (l *zkLock) lost() error { return context.Cause(l.ended) }
+func (l *zkLock) close()      { l.conn.Close() }
+
+// inTurn gives the servers as they are, in the order given.
+type inTurn struct {
+	servers []string
+	next    int
+}
+
+func (h *inTurn) Init(servers []string) error {
+	h.servers = append([]string{}, servers...)
+	return nil
+}
+func (h *inTurn) Len() int   { return len(h.servers) }
+func (h *inTurn) Connected() {}
+func (h *inTurn) Next() (string, bool) {
+	server := h.servers[h.next%len(h.servers)]
+	h.next++
+	return server, h.next > 1 && (h.next-1)%len(h.servers) == 0
+}

@@ -1,0 +1,227 @@
+package zktest_test
+
+import (
+	"bufio"
+	"context"
+	"net"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/zkcoord/zkcoord/internal/wire"
+	"github.com/zkcoord/zkcoord/zktest"
+)
+
+// A rawClient speaks the protocol with next to no cost of its own, one request
+// at a time or pipelined, so that a benchmark measures the server.
+type rawClient struct {
+	tb  testing.TB
+	nc  net.Conn
+	in  *bufio.Reader
+	buf []byte
+	out []byte
+	xid int32
+
+	session wire.ConnectResponse
+	body    []byte
+	events  []wire.WatcherEvent
+}
+
+func dialRaw(tb testing.TB, e *zktest.Ensemble, server int) *rawClient {
+	tb.Helper()
+	return dialRawTimeout(tb, e, server, 30000)
+}
+
+// call sends one request and waits for its reply.
+func (c *rawClient) call(op wire.Op, req wire.Record, rsp ...wire.Record) wire.ReplyHeader {
+	c.xid++
+	c.out = wire.AppendFrame(c.out[:0], &wire.RequestHeader{Xid: c.xid, Op: op}, req)
+	var h wire.ReplyHeader
+	if _, err := c.nc.Write(c.out); err != nil {
+		h.Err = wire.ConnectionLoss
+		return h
+	}
+	for {
+		var err error
+		if h, err = c.reply(); err != nil {
+			h.Err = wire.ConnectionLoss
+			return h
+		}
+		if h.Xid != wire.XidNotification {
+			break
+		}
+	}
+	if h.Err == wire.OK && len(rsp) > 0 {
+		wire.Decode(c.body, rsp...)
+	}
+	return h
+}
+
+var world = []wire.ACL{{Perms: wire.PermAll, ID: wire.ID{Scheme: "world", ID: "anyone"}}}
+
+// eight runs b.N calls on eight connections at once.
+func eight(b *testing.B, opts zktest.Options, call func(c *rawClient) wire.Code) {
+	e := zktest.Start(b, opts)
+	setup := dialRaw(b, e, 0)
+	if h := setup.call(wire.OpCreate, &wire.CreateRequest{Path: "/b", Data: make([]byte, 100), ACL: world}); h.Err != wire.OK {
+		b.Fatal(h.Err)
+	}
+	var clients []*rawClient
+	for i := range 8 {
+		clients = append(clients, dialRaw(b, e, i%3))
+	}
+	time.Sleep(10 * time.Millisecond)
+	b.ReportAllocs()
+	b.ResetTimer()
+	var left atomic.Int64
+	left.Store(int64(b.N))
+	var wg sync.WaitGroup
+	for _, c := range clients {
+		wg.Go(func() {
+			for left.Add(-1) >= 0 {
+				if code := call(c); code != wire.OK {
+					b.Error(code)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	b.StopTimer()
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "ops/s")
+	for _, c := range append(clients, setup) {
+		c.nc.Close()
+	}
+}
+
+func read(c *rawClient) wire.Code {
+	return c.call(wire.OpGetData, &wire.PathWatch{Path: "/b"}).Err
+}
+
+func write(c *rawClient) wire.Code {
+	return c.call(wire.OpSetData, &wire.SetDataRequest{Path: "/b", Data: c.buf[:0], Version: -1}).Err
+}
+
+func BenchmarkReadsTCP(b *testing.B)     { eight(b, zktest.Options{TCP: true}, read) }
+func BenchmarkWritesTCP(b *testing.B)    { eight(b, zktest.Options{TCP: true}, write) }
+func BenchmarkReadsMemory(b *testing.B)  { eight(b, zktest.Options{}, read) }
+func BenchmarkWritesMemory(b *testing.B) { eight(b, zktest.Options{}, write) }
+
+func BenchmarkStart(b *testing.B) {
+	for b.Loop() {
+		e, err := zktest.New(zktest.Options{TCP: true})
+		if err != nil {
+			b.Fatal(err)
+		}
+		e.Close()
+	}
+}
+
+func BenchmarkHundredThousandNodes(b *testing.B) {
+	for b.Loop() {
+		var before, after runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		e := zktest.Start(b)
+		c := dialRaw(b, e, 0)
+		c.call(wire.OpCreate, &wire.CreateRequest{Path: "/n", ACL: world})
+		for range 100_000 {
+			req := wire.CreateRequest{Path: "/n/node-", Data: make([]byte, 100), ACL: world, Mode: wire.ModePersistentSequential}
+			if h := c.call(wire.OpCreate, &req); h.Err != wire.OK {
+				b.Fatal(h.Err)
+			}
+		}
+		runtime.GC()
+		runtime.ReadMemStats(&after)
+		b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/(1<<20), "MiB")
+		c.nc.Close()
+		e.Close()
+	}
+}
+
+// dialRawTimeout opens a session with a timeout in milliseconds that nobody
+// pings.
+func dialRawTimeout(tb testing.TB, e *zktest.Ensemble, server int, ms int32) *rawClient {
+	tb.Helper()
+	c, rsp := resume(tb, e, server, wire.ConnectResponse{Password: make([]byte, 16)}, ms)
+	if rsp.SessionID == 0 {
+		tb.Fatal("no session")
+	}
+	return c
+}
+
+// resume opens a connection of a session, or of a new one where its id is 0.
+func resume(tb testing.TB, e *zktest.Ensemble, server int, s wire.ConnectResponse, ms int32) (*rawClient, wire.ConnectResponse) {
+	tb.Helper()
+	c, err := tryResume(e, server, s, ms)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	c.tb = tb
+	return c, c.session
+}
+
+func tryResume(e *zktest.Ensemble, server int, s wire.ConnectResponse, ms int32) (*rawClient, error) {
+	nc, err := e.DialContext(context.Background(), "tcp", e.Servers()[server])
+	if err != nil {
+		return nil, err
+	}
+	c := &rawClient{nc: nc, in: bufio.NewReader(nc)}
+	req := wire.ConnectRequest{Timeout: max(ms, s.Timeout), SessionID: s.SessionID, Password: s.Password}
+	if _, err = nc.Write(wire.AppendFrame(nil, &req)); err == nil {
+		c.buf, err = wire.ReadFrame(c.in, c.buf, 0)
+	}
+	if err != nil {
+		nc.Close()
+		return nil, err
+	}
+	_, err = wire.Decode(c.buf, &c.session)
+	return c, err
+}
+
+// event returns the next event, of those that came before the last reply too.
+func (c *rawClient) event() wire.WatcherEvent {
+	c.tb.Helper()
+	for len(c.events) == 0 {
+		if _, err := c.reply(); err != nil {
+			c.tb.Fatal(err)
+		}
+	}
+	ev := c.events[0]
+	c.events = c.events[1:]
+	return ev
+}
+
+// reply reads one frame; an event is kept, and then the header is its.
+func (c *rawClient) reply() (h wire.ReplyHeader, err error) {
+	if c.buf, err = wire.ReadFrame(c.in, c.buf, 0); err != nil {
+		return h, err
+	}
+	c.body, err = wire.Decode(c.buf, &h)
+	if h.Xid == wire.XidNotification {
+		var ev wire.WatcherEvent
+		wire.Decode(c.body, &ev)
+		c.events = append(c.events, ev)
+	}
+	return h, err
+}
+
+func (c *rawClient) create(path string, mode int32) {
+	c.tb.Helper()
+	h := c.call(wire.OpCreate, &wire.CreateRequest{Path: path, ACL: world, Mode: mode})
+	if h.Err != wire.OK {
+		c.tb.Fatalf("create %s: %v", path, h.Err)
+	}
+}
+
+// count returns the number of nodes below a path.
+func (c *rawClient) count(path string) int32 {
+	c.tb.Helper()
+	var n wire.Int32
+	if h := c.call(wire.OpGetAllChildrenNumber, &wire.Path{Path: path}, &n); h.Err != wire.OK {
+		c.tb.Fatalf("count %s: %v", path, h.Err)
+	}
+	return n.Value
+}

@@ -1,0 +1,422 @@
+package zktest_test
+
+import (
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/go-zookeeper/zk"
+
+	"github.com/zkcoord/zkcoord/internal/wire"
+	"github.com/zkcoord/zkcoord/zktest"
+)
+
+// bubble runs a test of an ensemble whose leader is server 2 on virtual time:
+// tickTime 2 s, syncLimit 5, as ZooKeeper ships.
+func bubble(t *testing.T, f func(t *testing.T, e *zktest.Ensemble)) {
+	synctest.Test(t, func(t *testing.T) {
+		e := zktest.Start(t)
+		if l := e.Leader(); l != 2 {
+			t.Fatalf("server %d leads", l)
+		}
+		f(t, e)
+	})
+}
+
+func mustCreate(t *testing.T, c *zk.Conn, path string, flags int32) string {
+	t.Helper()
+	name, err := c.Create(path, nil, flags, open)
+	if err != nil {
+		t.Fatalf("create %s: %v", path, err)
+	}
+	return name
+}
+
+// A client on a follower that is cut off keeps getting answers, even its own
+// ephemeral, for longer than its session lives. A real ensemble with these
+// settings let two clients hold one lock for 4.3 s that way.
+func TestIsolatedFollowerLies(t *testing.T) {
+	bubble(t, func(t *testing.T, e *zktest.Ensemble) {
+		b := connect(t, e, 2, 4*time.Second)
+		time.Sleep(700 * time.Millisecond)
+		a := dialRawTimeout(t, e, 0, 4000)
+		defer a.nc.Close()
+		a.create("/e", wire.ModeEphemeral)
+		_, _, gone, err := b.ExistsW("/e")
+		if err != nil {
+			t.Fatal(err)
+		}
+		cut := time.Now()
+		e.Isolate(0)
+		var expired, lied time.Duration
+		for a.call(wire.OpExists, &wire.PathWatch{Path: "/e"}).Err == wire.OK && a.call(wire.OpPing, nil).Err == wire.OK {
+			lied = time.Since(cut)
+			time.Sleep(10 * time.Millisecond)
+			select {
+			case <-gone:
+				expired, gone = time.Since(cut), nil
+			default:
+			}
+		}
+		if expired < 3*time.Second || expired > 7*time.Second {
+			t.Errorf("session expired after %v", expired)
+		}
+		// syncLimit x tickTime is 10 s, counted from the last packet of the leader.
+		if lied < 8*time.Second || lied > 10*time.Second {
+			t.Errorf("follower answered for %v", lied)
+		}
+		t.Logf("expired after %v, last lie after %v", expired, lied)
+	})
+}
+
+// A write through an isolated follower is not answered, and neither is a ping
+// behind it: requests of a session are answered in order.
+func TestIsolatedFollowerAnswersNoWrite(t *testing.T) {
+	bubble(t, func(t *testing.T, e *zktest.Ensemble) {
+		a := connect(t, e, 0, 40*time.Second)
+		e.Isolate(0)
+		start := time.Now()
+		if _, err := a.Create("/w", nil, 0, open); err == nil {
+			t.Fatal("write was acknowledged without a quorum")
+		}
+		if d := time.Since(start); d < 8*time.Second || d > 10*time.Second {
+			t.Errorf("connection was closed after %v", d)
+		}
+	})
+}
+
+func TestLaggingFollowerIsStaleUntilSync(t *testing.T) {
+	bubble(t, func(t *testing.T, e *zktest.Ensemble) {
+		a, b := connect(t, e, 0, 10*time.Second), connect(t, e, 2, 10*time.Second)
+		e.Lag(0, time.Second)
+		mustCreate(t, b, "/x", 0)
+		if ok, _, err := a.Exists("/x"); ok || err != nil {
+			t.Fatalf("lagging follower: %v %v", ok, err)
+		}
+		start := time.Now()
+		if _, err := a.Sync("/"); err != nil {
+			t.Fatal(err)
+		}
+		if ok, _, err := a.Exists("/x"); !ok || err != nil {
+			t.Fatalf("after sync: %v %v", ok, err)
+		}
+		if d := time.Since(start); d != time.Second {
+			t.Errorf("sync took %v", d)
+		}
+		start = time.Now()
+		mustCreate(t, a, "/y", 0)
+		if d := time.Since(start); d != time.Second {
+			t.Errorf("own write took %v", d)
+		}
+	})
+}
+
+// The client cannot tell a lost reply from a lost request.
+func TestLostReplyAfterCommit(t *testing.T) {
+	for fate, happened := range map[zktest.Fate]bool{zktest.CloseBeforeReply: true, zktest.CloseBeforeRequest: false} {
+		bubble(t, func(t *testing.T, e *zktest.Ensemble) {
+			a, b := connect(t, e, 0, 10*time.Second), connect(t, e, 2, 10*time.Second)
+			rule := e.Inject(zktest.Rule{Op: "create", Path: "/l*", Fate: fate})
+			mustCreate(t, a, "/other", 0)
+			session := a.SessionID()
+			if _, err := a.Create("/lost", nil, 0, open); !errors.Is(err, zk.ErrConnectionClosed) {
+				t.Fatalf("create: %v", err)
+			}
+			if rule.Fired() != 1 {
+				t.Errorf("fired %d times", rule.Fired())
+			}
+			if ok, _, _ := b.Exists("/lost"); ok != happened {
+				t.Errorf("exists: %v, want %v", ok, happened)
+			}
+			time.Sleep(5 * time.Second) // go-zookeeper reconnects
+			mustCreate(t, a, "/later", 0)
+			if a.SessionID() != session {
+				t.Error("session was not resumed")
+			}
+		})
+	}
+}
+
+func TestDelayedRequestAndReply(t *testing.T) {
+	for _, fate := range []zktest.Fate{zktest.DelayRequest, zktest.DelayReply} {
+		bubble(t, func(t *testing.T, e *zktest.Ensemble) {
+			a, b := connect(t, e, 0, 10*time.Second), connect(t, e, 2, 10*time.Second)
+			e.Inject(zktest.Rule{Op: "create", Fate: fate, Delay: time.Second})
+			start := time.Now()
+			_, _, created, _ := b.ExistsW("/d")
+			seen := make(chan time.Duration, 1)
+			go func() { <-created; seen <- time.Since(start) }()
+			mustCreate(t, a, "/d", 0)
+			if d := time.Since(start); d != time.Second {
+				t.Errorf("create took %v", d)
+			}
+			if d := <-seen; (d == time.Second) != (fate == zktest.DelayRequest) {
+				t.Errorf("fate %d: applied after %v", fate, d)
+			}
+		})
+	}
+}
+
+// A leader that is cut off answers reads and sync, and lets clients resume
+// their sessions, while the majority has elected another and writes.
+func TestDeposedLeaderAnswersReadsAndSync(t *testing.T) {
+	bubble(t, func(t *testing.T, e *zktest.Ensemble) {
+		a := dialRaw(t, e, 2)
+		a.create("/x", 0)
+		start := time.Now()
+		e.Isolate(2)
+		// The followers lose their connections to the leader, which does not
+		// hear of it; else they would find out no sooner than it does.
+		for _, i := range []int{0, 1} {
+			e.Kill(i)
+			e.Start(i)
+		}
+		for e.Leader() == 2 || e.Leader() < 0 {
+			time.Sleep(100 * time.Millisecond)
+		}
+		elected := time.Since(start)
+		if elected > time.Second {
+			t.Errorf("elected after %v", elected)
+		}
+		b := dialRaw(t, e, 0)
+		b.create("/new", 0)
+		b.nc.Close()
+		if h := a.call(wire.OpSync, &wire.Path{Path: "/"}); h.Err != wire.OK {
+			t.Errorf("sync at the deposed leader: %v", h.Err)
+		}
+		if h := a.call(wire.OpExists, &wire.PathWatch{Path: "/new"}); h.Err != wire.NoNode {
+			t.Errorf("read of what the new leader has written: %v", h.Err)
+		}
+		var last time.Duration
+		for {
+			if a.call(wire.OpSync, &wire.Path{Path: "/"}).Err != wire.OK {
+				break
+			}
+			last = time.Since(start)
+			time.Sleep(10 * time.Millisecond)
+		}
+		// The leader counts ticks: it gives up at the first check after
+		// syncLimit ticks without a packet, or when a handler times out.
+		if last < 8*time.Second || last > 12*time.Second {
+			t.Errorf("sync was answered for %v", last)
+		}
+		t.Logf("elected after %v, last sync after %v", elected, last)
+		e.Mend()
+		time.Sleep(10 * time.Second)
+		if !e.Ready() {
+			t.Error("not healed")
+		}
+		d := dialRaw(t, e, 2)
+		if h := d.call(wire.OpExists, &wire.PathWatch{Path: "/new"}); h.Err != wire.OK {
+			t.Errorf("after the heal: %v", h.Err)
+		}
+		a.nc.Close()
+		d.nc.Close()
+	})
+}
+
+// A proposal that no majority has is dropped where the next leader has not
+// seen it, and committed where it has.
+func TestProposalWithoutQuorum(t *testing.T) {
+	for _, reaches := range []bool{false, true} {
+		bubble(t, func(t *testing.T, e *zktest.Ensemble) {
+			a, b := connect(t, e, 2, 40*time.Second), connect(t, e, 1, 40*time.Second)
+			// Acknowledgements are lost; the proposal reaches server 1, or nobody.
+			e.Cut(zktest.Link{From: 0, To: 2}, zktest.Link{From: 1, To: 2}, zktest.Link{From: 2, To: 0})
+			if !reaches {
+				e.Cut(zktest.Link{From: 2, To: 1})
+			}
+			if _, err := a.Create("/p", nil, 0, open); err == nil {
+				t.Fatal("acknowledged")
+			}
+			e.Kill(2)
+			e.Mend()
+			for !e.Ready() {
+				time.Sleep(100 * time.Millisecond)
+			}
+			for range 2 {
+				var ok bool
+				var err error
+				for ok, _, err = b.Exists("/p"); err != nil; ok, _, err = b.Exists("/p") {
+					time.Sleep(100 * time.Millisecond)
+				}
+				if ok != reaches {
+					t.Errorf("reached %v: exists %v", reaches, ok)
+				}
+				e.Start(2) // with the proposal in its log
+				time.Sleep(time.Second)
+				if !e.Ready() {
+					t.Error("not ready")
+				}
+			}
+		})
+	}
+}
+
+// The leader expires a session no sooner than T after the last touch it was
+// told of, and within a tick after that; the follower tells once a half tick.
+func TestExpiryTime(t *testing.T) {
+	const tick = 2 * time.Second
+	for _, server := range []int{0, 2} {
+		for phase := range 8 {
+			bubble(t, func(t *testing.T, e *zktest.Ensemble) {
+				w := connect(t, e, 1, 40*time.Second)
+				time.Sleep(time.Duration(phase) * tick / 8)
+				c := dialRawTimeout(t, e, server, 4000)
+				last := time.Now()
+				start := last
+				for ok := true; ok; ok, _, _ = w.Exists("/e") {
+					if last == start {
+						c.create("/e", 1)
+					}
+					last = last.Add(1)
+					time.Sleep(5 * time.Millisecond)
+				}
+				d := time.Since(start)
+				lo, hi := 4*time.Second, 4*time.Second+tick
+				if server == 0 {
+					hi += tick / 2
+				}
+				if d < lo || d > hi+10*time.Millisecond {
+					t.Errorf("server %d, phase %d: expired after %v", server, phase, d)
+				}
+				c.nc.Close()
+			})
+		}
+	}
+}
+
+func TestNewLeaderGivesAFreshTimeout(t *testing.T) {
+	bubble(t, func(t *testing.T, e *zktest.Ensemble) {
+		c := dialRawTimeout(t, e, 0, 8000)
+		c.create("/e", 1)
+		c.nc.Close()
+		time.Sleep(7 * time.Second)
+		e.ElectLeader(1)
+		time.Sleep(time.Second)
+		if e.Leader() != 1 {
+			t.Fatalf("server %d leads", e.Leader())
+		}
+		w := connect(t, e, 1, 40*time.Second)
+		_, _, gone, _ := w.ExistsW("/e")
+		start := time.Now()
+		<-gone
+		if d := time.Since(start); d < 7*time.Second || d > 11*time.Second {
+			t.Errorf("expired %v after the change", d)
+		}
+	})
+}
+
+// Slow answers to pings delay what the leader knows of a session, so that it
+// can expire one whose client pings in time.
+func TestSlowPingsExpireALiveSession(t *testing.T) {
+	bubble(t, func(t *testing.T, e *zktest.Ensemble) {
+		a, w := connect(t, e, 0, 4*time.Second), connect(t, e, 2, 40*time.Second)
+		mustCreate(t, a, "/e", zk.FlagEphemeral)
+		_, _, gone, _ := w.ExistsW("/e")
+		time.Sleep(20 * time.Second)
+		select {
+		case <-gone:
+			t.Fatal("expired while pings were in time")
+		default:
+		}
+		e.DelayPings(0, 9*time.Second)
+		<-gone
+	})
+}
+
+func TestPausedLeaderIsReplacedAndSteps(t *testing.T) {
+	bubble(t, func(t *testing.T, e *zktest.Ensemble) {
+		a, b := connect(t, e, 2, 40*time.Second), connect(t, e, 0, 40*time.Second)
+		mustCreate(t, a, "/x", 0)
+		e.Pause(2)
+		time.Sleep(12 * time.Second)
+		if l := e.Leader(); l == 2 || l < 0 {
+			t.Fatalf("server %d leads", l)
+		}
+		for {
+			if _, err := b.Create("/new", nil, 0, open); err == nil {
+				break
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		e.Resume(2)
+		time.Sleep(5 * time.Second)
+		if !e.Ready() {
+			t.Fatal("not ready")
+		}
+		for {
+			ok, _, err := a.Exists("/new")
+			if err == nil {
+				if !ok {
+					t.Error("write of the new leader is missing")
+				}
+				return
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+	})
+}
+
+func TestSessionSurvivesEveryServersRestart(t *testing.T) {
+	bubble(t, func(t *testing.T, e *zktest.Ensemble) {
+		a := connect(t, e, 0, 10*time.Second)
+		mustCreate(t, a, "/e", zk.FlagEphemeral)
+		id := a.SessionID()
+		for i := range 6 {
+			e.Kill(i % 3)
+			time.Sleep(3 * time.Second)
+			e.Start(i % 3)
+			time.Sleep(3 * time.Second)
+			if !e.Ready() {
+				t.Fatal("not ready")
+			}
+		}
+		ok, st, err := a.Exists("/e")
+		if !ok || err != nil || a.SessionID() != id || st.EphemeralOwner != id {
+			t.Errorf("%v %v %+v", ok, err, st)
+		}
+	})
+}
+
+func TestServerThatIsBehindByMuchGetsASnapshot(t *testing.T) {
+	bubble(t, func(t *testing.T, e *zktest.Ensemble) {
+		c := dialRawTimeout(t, e, 2, 30000)
+		e.Kill(0)
+		c.create("/n", 0)
+		for range 20_000 {
+			c.create("/n/x-", 2)
+		}
+		e.Start(0)
+		time.Sleep(time.Second)
+		d := dialRawTimeout(t, e, 0, 30000)
+		if n := d.count("/n"); n != 20_000 {
+			t.Errorf("%d children", n)
+		}
+		c.nc.Close()
+		d.nc.Close()
+	})
+}
+
+// A leader whose clock runs fast expires sessions before their time.
+func TestFastClockExpiresEarly(t *testing.T) {
+	for _, c := range []struct {
+		rate   float64
+		lo, hi time.Duration
+	}{{1, 8 * time.Second, 10 * time.Second}, {2, 4 * time.Second, 5 * time.Second}, {0.5, 16 * time.Second, 20 * time.Second}} {
+		bubble(t, func(t *testing.T, e *zktest.Ensemble) {
+			e.SetClockRate(2, c.rate)
+			w := connect(t, e, 1, 40*time.Second)
+			raw := dialRawTimeout(t, e, 2, 8000)
+			defer raw.nc.Close()
+			raw.create("/e", wire.ModeEphemeral)
+			_, _, gone, _ := w.ExistsW("/e")
+			start := time.Now()
+			<-gone
+			if d := time.Since(start); d < c.lo || d > c.hi+time.Millisecond {
+				t.Errorf("rate %v: expired after %v", c.rate, d)
+			}
+		})
+	}
+}
