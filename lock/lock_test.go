@@ -401,12 +401,18 @@ func TestExpiredWaiterIsGrantedNothing(t *testing.T) {
 		a, b, c := w.Client(pin(w, w.Leader())), w.Client(pin(w, follower)), w.Client(pin(w, w.Leader()))
 		held := must[*lock.Grant](t)(mutexAt("/lock")(a).Lock(t.Context()))
 		second := started(func() (*lock.Grant, error) { return mutexAt("/lock")(b).Lock(t.Context()) })
-		// The follower learns of the release late, as if it had just been cut off.
-		w.Lag(follower, 3*time.Second)
+		// The follower applies the release when the session has expired, and is
+		// cut off meanwhile.
+		w.Lag(follower, 9*time.Second)
 		ok(t, held.Unlock(t.Context()))
 		w.Isolate(follower)
 		third := started(func() (*lock.Grant, error) { return mutexAt("/lock")(c).Lock(t.Context()) })
+		begun := time.Now()
 		g := (<-third).must(t)
+		if took := time.Since(begun); took > 8500*time.Millisecond {
+			t.Fatalf("granted after %v: too late for this test", took)
+		}
+		time.Sleep(9100*time.Millisecond - time.Since(begun))
 		waiting(t, second)
 		ok(t, g.Unlock(t.Context()))
 		w.Lag(follower, 0)

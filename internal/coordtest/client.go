@@ -24,6 +24,9 @@ type Client struct {
 	hook     func()
 }
 
+// World is where the client is.
+func (c *Client) World() *World { return c.world }
+
 // Requests returns the operations of the requests that were sent since the
 // last call, in order, in the protocol's own names. Pings, heartbeats and the
 // removal of watches are not among them.
