@@ -142,25 +142,23 @@ type Trial struct {
 
 // Strike arms the fault for the requests that s makes from now on.
 func (tr *Trial) Strike(s *session.Session) {
-	in := tr.Inject(zktest.Rule{Session: s.ID(), Skip: tr.at, Fate: tr.fault.Fate})
-	tr.T.Cleanup(in.Remove)
-	done := make(chan struct{})
-	tr.T.Cleanup(func() { <-done })
 	id := s.ID()
-	go func() {
-		defer close(done)
-		for in.Fired() == 0 {
-			select {
-			case <-s.Lost():
-				return
-			case <-time.After(time.Millisecond):
+	in := tr.Inject(zktest.Rule{Session: id, Skip: tr.at, Fate: tr.fault.Fate})
+	ctx, stop := context.WithCancel(context.Background())
+	var watch sync.WaitGroup
+	watch.Go(func() {
+		for state := range s.States(ctx) {
+			if tr.fault.Loses && state == session.Suspended && in.Fired() > 0 {
+				tr.Expire(id)
 			}
 		}
-		tr.hit = true
-		if tr.fault.Loses {
-			tr.Expire(id)
-		}
-	}()
+	})
+	tr.T.Cleanup(func() {
+		tr.hit = in.Fired() > 0
+		in.Remove()
+		stop()
+		watch.Wait()
+	})
 }
 
 // Loses reports whether the fault takes the session.
