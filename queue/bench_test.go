@@ -84,7 +84,7 @@ func BenchmarkThroughput(b *testing.B) {
 
 			start = time.Now()
 			var taken atomic.Int64
-			drain(b, queues, b.N, &taken, c.batch, c.claim)
+			drainAll(b, queues, b.N, &taken, c.batch, c.claim)
 			b.ReportMetric(float64(b.N)/time.Since(start).Seconds(), "takes/s")
 			b.ReportMetric(float64(r.reset())/float64(b.N), "requests/take")
 			b.ReportMetric(0, "ns/op")
@@ -112,8 +112,8 @@ func each(queues []*queue.Queue[[]byte], n, batch int, f func(*queue.Queue[[]byt
 	work.Wait()
 }
 
-// drain takes items until n were taken.
-func drain(b *testing.B, queues []*queue.Queue[[]byte], n int, taken *atomic.Int64, batch int, claim bool) {
+// drainAll takes items until n were taken.
+func drainAll(b *testing.B, queues []*queue.Queue[[]byte], n int, taken *atomic.Int64, batch int, claim bool) {
 	ctx, cancel := context.WithCancel(b.Context())
 	defer cancel()
 	count := func(k int) {
