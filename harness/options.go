@@ -8,6 +8,7 @@ import (
 	"github.com/zkcoord/zkcoord/harness/checker"
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 	"github.com/zkcoord/zkcoord/harness/history"
+	"github.com/zkcoord/zkcoord/harness/link"
 )
 
 // Options are what a run can choose. Only Ensemble is required.
@@ -19,7 +20,7 @@ type Options struct {
 	Seed     uint64        // of the plan and of each client's choices
 	Time     time.Duration // of the work under faults; zero is 20 s
 	Clients  int           // zero is what the scenario says
-	// Link makes the link of each client; nil is one that no fault can touch.
+	// Link makes the link of each client; nil is link.New, which faults know.
 	Link func(client int, dial ensemble.DialFunc) Link
 	// Faults are the names of the scenario's faults to draw from; nil is all, an
 	// empty slice none.
@@ -78,6 +79,8 @@ type Result struct {
 	CouldNot []string `json:"could_not,omitempty"`
 	Command  string   `json:"command,omitempty"`
 
+	Stats checker.Stats `json:"stats"`
+
 	Plan    Plan             `json:"-"`
 	History *history.History `json:"-"`
 	// Logs are the ends of the nodes' logs, by index, unless the run is valid.
@@ -123,7 +126,7 @@ func (o Options) withDefaults(s Scenario) (Options, error) {
 		o.admin = newAdmin
 	}
 	if o.Link == nil {
-		o.Link = func(_ int, dial ensemble.DialFunc) Link { return directLink{dial} }
+		o.Link = func(_ int, dial ensemble.DialFunc) Link { return link.New(dial) }
 	}
 	return o, nil
 }

@@ -13,7 +13,7 @@ type peerLock struct{ *peers.Peer }
 
 // openPeer starts a client of the library on the servers that the client is
 // to use.
-func openPeer(l peers.Library, timeout time.Duration, servers func(*harness.Client) []string) func(context.Context, *harness.Client, string) (locker, error) {
+func openPeer(l peers.Library, timeout time.Duration, servers serversOf) func(context.Context, *harness.Client, string) (locker, error) {
 	return func(ctx context.Context, c *harness.Client, path string) (locker, error) {
 		p, err := peers.Start(ctx, l, servers(c), c.Dial, timeout, path)
 		if err != nil {

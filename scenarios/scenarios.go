@@ -21,6 +21,7 @@ func All() []harness.Scenario {
 	return []harness.Scenario{
 		Interop(),
 		IsolatedFollower(),
+		IsolatedLeader(),
 		LockSessionLoss(),
 	}
 }

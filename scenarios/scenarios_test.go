@@ -16,10 +16,11 @@ import (
 )
 
 var (
-	kind   = flag.String("ensemble", "container", "kind of ensemble to run on")
-	nodes  = flag.Int("nodes", 0, "nodes of the ensemble; 0 is what the scenario asks for")
-	seed   = flag.Uint64("seed", 1, "seed of the plan and of the clients' choices")
-	length = flag.Duration("time", 0, "length of the work under faults; 0 is each scenario's own")
+	kind      = flag.String("ensemble", "container", "kind of ensemble to run on")
+	nodes     = flag.Int("nodes", 0, "nodes of the ensemble; 0 is what the scenario asks for")
+	seed      = flag.Uint64("seed", 1, "seed of the plan and of the clients' choices")
+	libraries = flag.Bool("libraries", false, "run the isolated holder with Curator and kazoo too, which takes minutes")
+	length    = flag.Duration("time", 0, "length of the work under faults; 0 is each scenario's own")
 )
 
 func TestMain(m *testing.M) {
@@ -45,6 +46,14 @@ func options(t *testing.T, standard time.Duration) harness.Options {
 	}
 }
 
+// Covers L1, L2, L4, L7, S2.
+func TestLockSessionLoss(t *testing.T) {
+	result := harness.RunT(t, LockSessionLoss(), options(t, 20*time.Second))
+	t.Log(result.Summary())
+}
+
+func TestLockSessionLossKillsItsMutants(t *testing.T) { killAll(t, LockSessionLoss(), 20*time.Second) }
+
 // Covers L1, L2, S2.
 func TestIsolatedFollower(t *testing.T) {
 	result := harness.RunT(t, IsolatedFollower(), options(t, 30*time.Second))
@@ -53,13 +62,20 @@ func TestIsolatedFollower(t *testing.T) {
 
 // The libraries fail where zkcoord does not, on the same servers.
 func TestIsolatedFollowerKillsTheLibraries(t *testing.T) {
-	s := IsolatedFollower()
+	killAll(t, IsolatedFollower(), 20*time.Second)
+}
+
+// killAll runs every mutant of s that can run here; each has to be found out.
+func killAll(t *testing.T, s harness.Scenario, standard time.Duration) {
 	for _, m := range s.Mutants {
 		t.Run(m.Name, func(t *testing.T) {
-			if m.Name != "zk-lock" {
+			if m.Name == "curator" || m.Name == "kazoo" {
+				if !*libraries {
+					t.Skip("it takes minutes: see the flag -libraries")
+				}
 				needPeers(t)
 			}
-			result := harness.RunMutant(t, s, m, options(t, 20*time.Second))
+			result := harness.RunMutant(t, s, m, options(t, standard))
 			t.Log(result.Summary())
 		})
 	}

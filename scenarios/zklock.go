@@ -26,7 +26,7 @@ type zkLock struct {
 
 // openZKLock connects with the given session timeout to the servers that the
 // client is to use.
-func openZKLock(timeout time.Duration, servers func(*harness.Client) []string) func(context.Context, *harness.Client, string) (locker, error) {
+func openZKLock(timeout time.Duration, servers serversOf) func(context.Context, *harness.Client, string) (locker, error) {
 	return func(ctx context.Context, c *harness.Client, path string) (locker, error) {
 		ended, end := context.WithCancelCause(context.Background())
 		has := make(chan struct{})

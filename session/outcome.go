@@ -115,6 +115,11 @@ func answered(op, path string, err error) error {
 	return &RequestError{Op: op, Path: path, Effect: Outcome(err), Err: err}
 }
 
+// ConnectionLost reports whether err is that of a request whose connection
+// went, while the session may go on: a read can simply be asked again, a write
+// whose Outcome is Failed too.
+func ConnectionLost(err error) bool { return retryable(err) }
+
 // retryable reports whether a read may simply be asked again: the connection
 // went, not the session.
 func retryable(err error) bool {

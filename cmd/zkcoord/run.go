@@ -239,7 +239,7 @@ func (f *runFlags) starter(a *app) (func(context.Context, ensemble.Config) (ense
 	if f.nodes > 0 {
 		return nil, errors.New("an external ensemble has the nodes that it has: give --servers, not --nodes")
 	}
-	external, err := external.Attach(f.servers, nil)
+	external, err := external.New(f.servers...)
 	if err != nil {
 		return nil, fmt.Errorf("%w: give --servers host:port,...", err)
 	}

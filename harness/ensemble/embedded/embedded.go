@@ -7,6 +7,7 @@ package embedded
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net"
 	"slices"
 	"sync"
@@ -32,6 +33,7 @@ type Ensemble struct {
 	mu     sync.Mutex
 	down   []bool
 	paused []bool
+	cuts   map[zktest.Link]bool
 	closed bool
 }
 
@@ -61,7 +63,9 @@ func Start(opts Options) (*Ensemble, error) {
 	if err != nil {
 		return nil, fmt.Errorf("embedded ensemble: %w", err)
 	}
-	return &Ensemble{Model: m, down: make([]bool, cfg.Nodes), paused: make([]bool, cfg.Nodes)}, nil
+	return &Ensemble{
+		Model: m, down: make([]bool, cfg.Nodes), paused: make([]bool, cfg.Nodes), cuts: map[zktest.Link]bool{},
+	}, nil
 }
 
 // Kind is "embedded".
@@ -158,16 +162,31 @@ func (e *Ensemble) Cut(_ context.Context, links ...ensemble.Link) error {
 	if err := e.open(); err != nil {
 		return err
 	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, l := range all {
+		e.cuts[l] = true
+	}
 	e.Model.Cut(all...)
 	return nil
 }
 
-// Mend restores all links.
-func (e *Ensemble) Mend(context.Context) error {
+// Mend restores the links, or all. The model mends only all, so what stays cut is open for no time, in which what waits on
+// it may pass.
+func (e *Ensemble) Mend(_ context.Context, links ...ensemble.Link) error {
 	if err := e.open(); err != nil {
 		return err
 	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, l := range links {
+		delete(e.cuts, zktest.Link(l))
+	}
+	if len(links) == 0 {
+		clear(e.cuts)
+	}
 	e.Model.Mend()
+	e.Model.Cut(slices.Collect(maps.Keys(e.cuts))...)
 	return nil
 }
 

@@ -1,15 +1,12 @@
 package external
 
 import (
-	"context"
-	"errors"
-	"strings"
+	"slices"
 	"testing"
-	"testing/synctest"
-	"time"
 
 	"go.uber.org/goleak"
 
+	"github.com/zkcoord/zkcoord/harness/ensemble/embedded"
 	"github.com/zkcoord/zkcoord/harness/ensemble/ensembletest"
 	"github.com/zkcoord/zkcoord/zktest"
 )
@@ -17,37 +14,32 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestContract(t *testing.T) {
-	z := zktest.Start(t)
-	e, err := Attach(z.Servers(), z.DialContext)
+	servers, err := embedded.Start(embedded.Options{Model: zktest.Options{TCP: true}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer servers.Close(t.Context())
+	e, err := New(servers.Servers()...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	ensembletest.Contract(t, e)
+	if err := servers.Ready(t.Context()); err != nil {
+		t.Errorf("Close did something to the servers: %v", err)
+	}
 }
 
-func TestNotReadyWhileAServerIsDown(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		z := zktest.Start(t)
-		e, err := Attach(z.Servers(), z.DialContext)
-		if err != nil {
-			t.Fatal(err)
-		}
-		z.Kill(2)
-		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
-		defer cancel()
-		if err := e.Ready(ctx); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "node 2: ") {
-			t.Errorf("ready with a server down: %v", err)
-		}
-		if leader, err := e.Leader(t.Context()); err != nil || leader == 2 {
-			t.Errorf("leader %d, %v", leader, err)
-		}
-	})
-}
-
-func TestAddressWithoutPortIsRefused(t *testing.T) {
-	for _, servers := range [][]string{nil, {"zoo1"}, {"zoo1:2181", ""}} {
-		if _, err := Attach(servers, nil); err == nil {
-			t.Errorf("attached to %q", servers)
+func TestAddressesAreChecked(t *testing.T) {
+	e, err := New("zoo1", "zoo2:2182", " [::1]")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{"zoo1:2181", "zoo2:2182", "[::1]:2181"}; !slices.Equal(e.Servers(), want) {
+		t.Errorf("servers are %v, want %v", e.Servers(), want)
+	}
+	for _, wrong := range [][]string{nil, {""}, {":2181"}, {"a", "a:2181"}} {
+		if _, err := New(wrong...); err == nil {
+			t.Errorf("%q is taken", wrong)
 		}
 	}
 }

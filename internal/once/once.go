@@ -1,0 +1,116 @@
+// Package once applies transactions of one owner exactly once, however often
+// the connection goes.
+//
+// Looking for what a transaction made does not tell whether it was applied
+// where others take away what was made, as consumers of a queue do. So the
+// owner has a node of its own, the mark, and every transaction sets it,
+// conditional on its version: a transaction that was sent again after it had
+// been applied fails at the mark, and nowhere else.
+package once
+
+import (
+	"context"
+	"errors"
+
+	"github.com/go-zookeeper/zk"
+
+	"github.com/zkcoord/zkcoord/session"
+)
+
+// A Mark is an ephemeral node whose version counts the transactions of its
+// owner. It is made with the first one. It is not safe for concurrent use.
+type Mark struct {
+	s    *session.Session
+	dir  string
+	kind string
+
+	node  session.Node // Path is "" before it is made
+	count int32        // transactions applied so far
+}
+
+// NewMark returns a mark that will be made in dir. No request is made.
+func NewMark(s *session.Session, dir, kind string) *Mark {
+	return &Mark{s: s, dir: dir, kind: kind}
+}
+
+// Do applies ops in one transaction, once. The results are zero where the
+// transaction was applied but its reply was lost. A *session.MultiError in the
+// error speaks of ops and means that nothing was applied.
+//
+// The error is Indeterminate only if ctx or the session ended on the way, or
+// somebody deleted the mark. Then the mark is given up, and the next
+// transaction makes a new one.
+func (m *Mark) Do(ctx context.Context, ops ...session.Op) ([]session.OpResult, error) {
+	unsure := false // an earlier attempt may have been applied
+	for {
+		if err := m.make(ctx); err != nil {
+			return nil, err
+		}
+		set := session.SetOp{Path: m.node.Path, Version: m.count}
+		results, err := m.s.Multi(ctx, append([]session.Op{set}, ops...)...)
+		part := (*session.MultiError)(nil)
+		switch {
+		case err == nil:
+			m.count++
+			return results[1:], nil
+		case errors.As(err, &part) && part.Index > 0:
+			return nil, failed(&session.MultiError{Index: part.Index - 1, Path: part.Path, Err: part.Err})
+		case part != nil && errors.Is(part, zk.ErrBadVersion) && unsure:
+			m.count++
+			return make([]session.OpResult, len(ops)), nil
+		case part != nil && !unsure && (errors.Is(part, zk.ErrNoNode) || errors.Is(part, zk.ErrBadVersion)):
+			m.node = session.Node{} // somebody deleted or set it; nothing was applied
+		case part == nil && session.ConnectionLost(err):
+			unsure = unsure || session.Outcome(err) == session.Indeterminate
+		default:
+			return nil, m.giveUp(err, unsure || part == nil && session.Outcome(err) == session.Indeterminate)
+		}
+	}
+}
+
+// giveUp makes the last error of a transaction. Where it is not known how
+// often the mark was set, the mark is of no use any more.
+func (m *Mark) giveUp(err error, unsure bool) error {
+	if !unsure {
+		return failed(err)
+	}
+	m.node = session.Node{}
+	return &session.RequestError{Op: "txn", Path: m.dir, Effect: session.Indeterminate, Err: err}
+}
+
+// make creates the mark unless there is one.
+func (m *Mark) make(ctx context.Context) (err error) {
+	if m.node.Path != "" {
+		return nil
+	}
+	m.node, err = m.s.CreateProtected(ctx, m.dir, m.kind, nil, session.EphemeralSequential)
+	m.count = 0
+	return err
+}
+
+// Zxid returns the zxid of the last transaction applied, which is the czxid of
+// what it made.
+func (m *Mark) Zxid(ctx context.Context) (int64, error) {
+	stat, err := m.s.Exists(ctx, m.node.Path)
+	if err != nil {
+		return 0, err
+	}
+	if stat == nil {
+		return 0, zk.ErrNoNode
+	}
+	return stat.Mzxid, nil
+}
+
+// Remove deletes the mark.
+func (m *Mark) Remove(ctx context.Context) error {
+	if m.node.Path == "" {
+		return nil
+	}
+	err := m.s.Remove(ctx, m.node)
+	m.node = session.Node{}
+	return err
+}
+
+func failed(err error) error {
+	return &session.RequestError{Op: "txn", Effect: session.Failed, Err: err}
+}

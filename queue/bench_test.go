@@ -1,0 +1,152 @@
+package queue_test
+
+import (
+	"context"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/zkcoord/zkcoord/queue"
+	"github.com/zkcoord/zkcoord/session"
+)
+
+// serversEnv names a running ensemble for the benchmarks, host:port separated
+// by commas. They write below /zkcoord-bench and delete it again.
+const serversEnv = "ZKCOORD_BENCH_SERVERS"
+
+func benchSession(b *testing.B, r *requests) *session.Session {
+	b.Helper()
+	servers := os.Getenv(serversEnv)
+	if servers == "" {
+		b.Skip(serversEnv + " is not set")
+	}
+	s, err := session.Open(b.Context(), session.Options{
+		Servers: strings.Split(servers, ","), Metrics: session.Metrics{Request: r.add},
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { s.Close() })
+	return s
+}
+
+// BenchmarkThroughput puts b.N items of 100 bytes with producers, then takes
+// them with consumers, each with a session of its own.
+func BenchmarkThroughput(b *testing.B) {
+	type shape struct {
+		name    string
+		clients int
+		batch   int
+		claim   bool
+		relaxed bool
+	}
+	for _, c := range []shape{
+		{name: "1+1/one", clients: 1, batch: 1},
+		{name: "1+1/batch50", clients: 1, batch: 50},
+		{name: "4+4/one", clients: 4, batch: 1},
+		{name: "4+4/one/relaxed", clients: 4, batch: 1, relaxed: true},
+		{name: "4+4/batch50", clients: 4, batch: 50},
+		{name: "4+4/batch50/relaxed", clients: 4, batch: 50, relaxed: true},
+		{name: "4+4/batch50/claim", clients: 4, batch: 50, claim: true},
+		{name: "16+16/batch50", clients: 16, batch: 50},
+		{name: "16+16/batch50/relaxed", clients: 16, batch: 50, relaxed: true},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			r := &requests{n: map[string]int{}}
+			admin := benchSession(b, r)
+			path := "/zkcoord-bench/" + admin.NewID()
+			b.Cleanup(func() { admin.DeleteAll(context.Background(), "/zkcoord-bench") })
+			queues := make([]*queue.Queue[[]byte], c.clients)
+			for i := range queues {
+				queues[i] = queue.New(benchSession(b, r), path, queue.Options[[]byte]{Codec: queue.Bytes(), Relaxed: c.relaxed})
+			}
+			r.add("", 0, nil)
+			item := make([]byte, 100)
+			b.ResetTimer()
+
+			start := time.Now()
+			each(queues, b.N, c.batch, func(q *queue.Queue[[]byte], n int) int {
+				items := make([][]byte, n)
+				for i := range items {
+					items[i] = item
+				}
+				if err := q.Put(b.Context(), items...); err != nil {
+					b.Error(err)
+				}
+				return n
+			})
+			b.ReportMetric(float64(b.N)/time.Since(start).Seconds(), "puts/s")
+			puts := r.reset()
+			b.ReportMetric(float64(puts)/float64(b.N), "requests/put")
+
+			start = time.Now()
+			var taken atomic.Int64
+			drain(b, queues, b.N, &taken, c.batch, c.claim)
+			b.ReportMetric(float64(b.N)/time.Since(start).Seconds(), "takes/s")
+			b.ReportMetric(float64(r.reset())/float64(b.N), "requests/take")
+			b.ReportMetric(0, "ns/op")
+		})
+	}
+}
+
+func (r *requests) reset() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	n := total(r.n)
+	r.n = map[string]int{}
+	return n
+}
+
+// each lets each queue do its share of n in batches.
+func each(queues []*queue.Queue[[]byte], n, batch int, f func(*queue.Queue[[]byte], int) int) {
+	var work sync.WaitGroup
+	for i, q := range queues {
+		work.Go(func() {
+			for share := n/len(queues) + min(1, max(0, n%len(queues)-i)); share > 0; {
+				share -= f(q, min(batch, share))
+			}
+		})
+	}
+	work.Wait()
+}
+
+// drain takes items until n were taken.
+func drain(b *testing.B, queues []*queue.Queue[[]byte], n int, taken *atomic.Int64, batch int, claim bool) {
+	ctx, cancel := context.WithCancel(b.Context())
+	defer cancel()
+	count := func(k int) {
+		if taken.Add(int64(k)) >= int64(n) {
+			cancel()
+		}
+	}
+	var work sync.WaitGroup
+	for _, q := range queues {
+		work.Go(func() {
+			for ctx.Err() == nil {
+				if !claim {
+					items, _ := q.TakeBatch(ctx, batch)
+					count(len(items))
+					continue
+				}
+				claims, err := q.ClaimBatch(ctx, batch)
+				if err != nil {
+					continue
+				}
+				var acks sync.WaitGroup
+				for _, c := range claims {
+					acks.Go(func() {
+						if err := c.Ack(context.Background()); err != nil {
+							b.Error(err)
+						}
+					})
+				}
+				acks.Wait()
+				count(len(claims))
+			}
+		})
+	}
+	work.Wait()
+}

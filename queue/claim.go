@@ -1,0 +1,299 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"sync"
+	"time"
+
+	"github.com/go-zookeeper/zk"
+
+	"github.com/zkcoord/zkcoord/session"
+)
+
+// A Claim is an item that this session works on and nobody else gets. It ends
+// with Ack, Release or Reject; when the session's lease lapses or its time is
+// up, and then the item goes to somebody else.
+type Claim[T any] struct {
+	q    *Queue[T]
+	item item
+	hold *session.Hold
+
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+
+	value T
+
+	turn chan struct{} // held by the call that changes the claim
+	over bool          // acked, released or rejected; guarded by turn
+
+	unwatch func() bool // makes the end of the hold go unnoticed
+
+	mu    sync.Mutex
+	timer *time.Timer // nil without a limit
+}
+
+// Value is the item.
+func (c *Claim[T]) Value() T { return c.value }
+
+// Attempt counts the claims of the item, from 1, this one included.
+func (c *Claim[T]) Attempt() int { return c.item.attempts }
+
+// Token grows with every claim, over the whole ensemble and for ever. Give it
+// to resources that refuse any token below the largest that they have seen.
+// Items claimed in one transaction share one.
+func (c *Claim[T]) Token() int64 { return c.item.token }
+
+// ID names the item for as long as it is in the queue.
+func (c *Claim[T]) ID() string {
+	return fmt.Sprintf("%d/%s/%s", c.item.level, c.item.segment.name(), c.item.run.name())
+}
+
+// Context ends when the item may no longer be worked on, before anybody else
+// can claim it: see session.Hold. The cause is ErrNotClaimed,
+// ErrClaimExpired, session.ErrLeaseLapsed, session.ErrRevoked,
+// session.ErrLost or session.ErrClosed.
+func (c *Claim[T]) Context() context.Context { return c.ctx }
+
+// Ack takes the item out of the queue for good and applies ops, in one
+// transaction: both happen, or neither. It fails if the item is no longer
+// claimed. After a Failed error the claim goes on; a *session.MultiError in it
+// speaks of ops. Indeterminate is left only if ctx or the session ended while
+// the request was under way.
+func (c *Claim[T]) Ack(ctx context.Context, ops ...session.Op) error {
+	return c.finish(ctx, "ack", func(ctx context.Context) error {
+		return c.revoked(len(ops), c.q.raw.txn(ctx, append(ops[:len(ops):len(ops)], c.q.raw.ackOps(c.item)...)...))
+	})
+}
+
+// Release gives the item back, at its place in the queue.
+func (c *Claim[T]) Release(ctx context.Context) error {
+	return c.finish(ctx, "release", func(ctx context.Context) error {
+		c.end(ErrNotClaimed) // before anybody else can have the item
+		return c.revoked(0, c.q.raw.txn(ctx, c.q.raw.releaseOps([]item{c.item})...))
+	})
+}
+
+// Reject moves the item to the dead letters.
+func (c *Claim[T]) Reject(ctx context.Context) error {
+	return c.finish(ctx, "reject", func(ctx context.Context) error {
+		return c.revoked(0, c.q.dead.put(ctx, &putJob{items: [][]byte{c.item.data}, also: c.q.raw.ackOps(c.item)}))
+	})
+}
+
+// Extend makes the claim last for d from now on. No request is made. It fails
+// if the claim has ended, and does nothing if claims last with the session.
+func (c *Claim[T]) Extend(d time.Duration) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := context.Cause(c.Context()); err != nil {
+		return fmt.Errorf("queue: extend claim of %s: %w", c.ID(), err)
+	}
+	if c.timer != nil {
+		c.timer.Reset(d)
+	}
+	return nil
+}
+
+// finish ends the claim by the transaction f. It goes on when ctx ends, and
+// the claim is not touched before its outcome is known.
+func (c *Claim[T]) finish(ctx context.Context, op string, f func(context.Context) error) error {
+	err := c.take(ctx)
+	if err == nil {
+		err = c.carryOut(ctx, f)
+	}
+	if err != nil {
+		return fmt.Errorf("queue: %s %s of %s: %w", op, c.ID(), c.q.raw.path, err)
+	}
+	return nil
+}
+
+func (c *Claim[T]) carryOut(ctx context.Context, f func(context.Context) error) error {
+	ran := false
+	done := c.q.raw.s.Cleanup(func(ctx context.Context) error {
+		ran = true
+		err := f(ctx)
+		if err == nil {
+			c.over = true
+			c.end(ErrNotClaimed)
+		}
+		<-c.turn
+		return err
+	})
+	select {
+	case err := <-done:
+		if !ran {
+			<-c.turn
+			return c.refused(err)
+		}
+		return err
+	case <-ctx.Done():
+		return &session.RequestError{Op: "txn", Path: c.q.raw.path, Effect: session.Indeterminate, Err: context.Cause(ctx)}
+	}
+}
+
+// revoked looks whether a transaction failed behind its first n ops because
+// somebody deleted the claim.
+func (c *Claim[T]) revoked(n int, err error) error {
+	part := (*session.MultiError)(nil)
+	if errors.As(err, &part) && part.Index >= n && errors.Is(part, zk.ErrNoNode) {
+		c.hold.End(session.ErrRevoked)
+		return c.refused(session.ErrRevoked)
+	}
+	return err
+}
+
+// take waits until the claim may be ended, and takes the turn to do so.
+func (c *Claim[T]) take(ctx context.Context) error {
+	select {
+	case c.turn <- struct{}{}:
+	case <-ctx.Done():
+		return c.refused(context.Cause(ctx))
+	}
+	cause := context.Cause(c.Context())
+	if c.over {
+		cause = ErrNotClaimed
+	}
+	if cause != nil {
+		<-c.turn
+		return c.refused(cause)
+	}
+	return nil
+}
+
+func (c *Claim[T]) refused(err error) error {
+	return &session.RequestError{Op: "txn", Path: c.q.raw.path, Effect: session.Failed, Err: err}
+}
+
+// lapsed runs when the hold has ended by itself. It gives the item to others,
+// if the session lives; else the servers do.
+func (c *Claim[T]) lapsed() {
+	cause := context.Cause(c.hold.Context())
+	if !errors.Is(cause, session.ErrRevoked) {
+		c.cancel(cause)
+	}
+	released := c.q.raw.s.Cleanup(func(ctx context.Context) error {
+		// The turn first: a transaction under way was sent while the claim
+		// stood, and must not meet the claim of somebody else. Nor is it told
+		// from its own deletion of the claim before it has been answered.
+		c.turn <- struct{}{}
+		defer func() { <-c.turn }()
+		if c.over {
+			return nil
+		}
+		c.over = true
+		c.end(cause)
+		return c.q.raw.unclaim(ctx, c.item)
+	})
+	<-released // at the latest when the session is over
+	c.cancel(cause)
+}
+
+// end ends the claim's context, and what would end it by itself.
+func (c *Claim[T]) end(cause error) {
+	c.cancel(cause)
+	c.unwatch()
+	c.hold.End(cause)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.timer != nil {
+		c.timer.Stop()
+	}
+}
+
+// Claim waits for an item and claims it: nobody else gets it while the claim
+// stands. If ctx ends first nothing stays claimed.
+func (q *Queue[T]) Claim(ctx context.Context) (*Claim[T], error) {
+	claims, err := q.ClaimBatch(ctx, 1)
+	if err != nil {
+		return nil, err
+	}
+	return claims[0], nil
+}
+
+// ClaimBatch claims at least one item and up to n, in one transaction.
+func (q *Queue[T]) ClaimBatch(ctx context.Context, n int) ([]*Claim[T], error) {
+	for {
+		items, err := q.raw.get(ctx, max(n, 1), true)
+		var claims []*Claim[T]
+		if err == nil {
+			claims, err = q.claimed(ctx, items)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("queue: claim from %s: %w", q.raw.path, err)
+		}
+		if len(claims) > 0 {
+			return claims, nil
+		}
+	}
+}
+
+// claimed makes claims of items. Those that were claimed too often, or do not
+// decode, go to the dead letters instead. On an error nothing stays claimed.
+func (q *Queue[T]) claimed(ctx context.Context, items []item) ([]*Claim[T], error) {
+	claims := make([]*Claim[T], 0, len(items))
+	for _, it := range items {
+		c := &Claim[T]{q: q, item: it, turn: make(chan struct{}, 1)}
+		c.hold = q.raw.s.Hold(session.Node{Path: q.raw.claimPath(it), Czxid: it.token})
+		c.ctx, c.cancel = context.WithCancelCause(context.Background())
+		c.unwatch = context.AfterFunc(c.hold.Context(), c.lapsed)
+		claims = append(claims, c)
+	}
+	granted := make([]*Claim[T], 0, len(claims))
+	for _, c := range claims {
+		ok, err := c.admit(ctx)
+		if err != nil {
+			drop(claims, err)
+			return nil, err
+		}
+		if ok {
+			granted = append(granted, c)
+		}
+	}
+	return granted, nil
+}
+
+// admit waits for the lease, or moves the item to the dead letters and returns
+// false.
+func (c *Claim[T]) admit(ctx context.Context) (bool, error) {
+	value, err := c.q.opts.Codec.Decode(c.item.data)
+	if limit := c.q.opts.MaxAttempts; err != nil || limit > 0 && c.item.attempts > limit {
+		return false, c.Reject(ctx)
+	}
+	if err := c.hold.Grant(ctx); err != nil {
+		return false, err
+	}
+	c.value = value
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if d := c.q.opts.ClaimFor; d > 0 {
+		c.timer = time.AfterFunc(d, func() { c.hold.End(ErrClaimExpired) })
+	}
+	return true, nil
+}
+
+// drop ends claims whose caller does not get them.
+func drop[T any](claims []*Claim[T], cause error) {
+	for _, c := range claims {
+		c.hold.End(cause)
+	}
+}
+
+// Claims claims items, one after the other. It ends as Items does. Up to
+// Options.Prefetch items are claimed in one transaction; those that the loop
+// has not got to are given back when it ends, and when one round of its body
+// takes longer than the session timeout. The loop's body, or whoever it gives
+// the claim to, has to Ack, Release or Reject it.
+func (q *Queue[T]) Claims(ctx context.Context) iter.Seq[*Claim[T]] {
+	back := func(rest []*Claim[T]) { drop(rest, ErrNotClaimed) }
+	return func(yield func(*Claim[T]) bool) {
+		for {
+			claims, err := q.ClaimBatch(ctx, q.opts.Prefetch)
+			if err != nil || !deliver(ctx, q.raw, &stock[*Claim[T]]{rest: claims, back: back}, yield) {
+				return
+			}
+		}
+	}
+}

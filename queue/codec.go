@@ -1,0 +1,61 @@
+package queue
+
+import (
+	"bytes"
+	"encoding/gob"
+	"encoding/json"
+	"fmt"
+)
+
+// A Codec makes bytes of items and items of bytes. It is used by several
+// goroutines at once.
+type Codec[T any] interface {
+	Encode(T) ([]byte, error)
+	Decode([]byte) (T, error)
+}
+
+// JSON stores items as JSON. It is the default.
+func JSON[T any]() Codec[T] { return jsonCodec[T]{} }
+
+type jsonCodec[T any] struct{}
+
+func (jsonCodec[T]) Encode(v T) ([]byte, error) { return json.Marshal(v) }
+
+func (jsonCodec[T]) Decode(data []byte) (v T, err error) {
+	err = json.Unmarshal(data, &v)
+	return v, err
+}
+
+// Gob stores items as gob, each with its type.
+func Gob[T any]() Codec[T] { return gobCodec[T]{} }
+
+type gobCodec[T any] struct{}
+
+func (gobCodec[T]) Encode(v T) ([]byte, error) {
+	var b bytes.Buffer
+	err := gob.NewEncoder(&b).Encode(v)
+	return b.Bytes(), err
+}
+
+func (gobCodec[T]) Decode(data []byte) (v T, err error) {
+	err = gob.NewDecoder(bytes.NewReader(data)).Decode(&v)
+	return v, err
+}
+
+// Bytes stores items as they are.
+func Bytes() Codec[[]byte] { return bytesCodec{} }
+
+type bytesCodec struct{}
+
+func (bytesCodec) Encode(v []byte) ([]byte, error)    { return v, nil }
+func (bytesCodec) Decode(data []byte) ([]byte, error) { return bytes.Clone(data), nil }
+
+// A DecodeError is an item that the codec could not decode. It has been moved
+// to the dead letters.
+type DecodeError struct {
+	Data []byte
+	Err  error
+}
+
+func (e *DecodeError) Error() string { return fmt.Sprintf("queue: item does not decode: %v", e.Err) }
+func (e *DecodeError) Unwrap() error { return e.Err }

@@ -1,0 +1,73 @@
+package queue
+
+import (
+	"context"
+	"errors"
+
+	"github.com/go-zookeeper/zk"
+)
+
+// put has a putJob carried out.
+func (q *raw) put(ctx context.Context, job *putJob) error {
+	return q.puts.do(ctx, "put", q.path, &call[*putJob]{job: job})
+}
+
+// look takes or claims up to n items, if there are any in the view of the
+// server that the session is connected to. What is got for a caller that has
+// gone is given back.
+func (q *raw) look(ctx context.Context, n int, claim bool) ([]item, error) {
+	job := &fetchJob{max: n, claim: claim}
+	err := q.fetchs.do(ctx, "take", q.path, &call[*fetchJob]{job: job, undo: func(ctx context.Context) {
+		if claim {
+			_ = q.txn(ctx, q.releaseOps(job.got)...)
+		} else {
+			_ = q.giveBack(ctx, job.got)
+		}
+	}})
+	if err != nil {
+		return nil, err
+	}
+	return job.got, nil
+}
+
+// tryGet is look, but none means that there was none at a majority of the
+// servers at some time during the call.
+func (q *raw) tryGet(ctx context.Context, n int, claim bool) ([]item, error) {
+	items, err := q.look(ctx, n, claim)
+	if err != nil || len(items) > 0 {
+		return items, err
+	}
+	if err := q.s.Sync(ctx, q.path); err != nil && !errors.Is(err, zk.ErrNoNode) {
+		return nil, err
+	}
+	return q.look(ctx, n, claim)
+}
+
+// get is look, but waits until there is an item.
+func (q *raw) get(ctx context.Context, n int, claim bool) ([]item, error) {
+	items, err := q.look(ctx, n, claim)
+	if err != nil || len(items) > 0 {
+		return items, err
+	}
+	ctx, done := q.whileOpen(ctx)
+	defer done()
+	w, err := q.awaitFirst(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer w.leave()
+	for {
+		watches, err := q.listen(ctx)
+		if err != nil {
+			return nil, err
+		}
+		items, err := q.look(ctx, n, claim)
+		if err != nil || len(items) > 0 {
+			stop(watches)
+			return items, err
+		}
+		if err := waitAny(ctx, watches...); err != nil {
+			return nil, err
+		}
+	}
+}

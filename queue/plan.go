@@ -1,0 +1,180 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+
+	"github.com/go-zookeeper/zk"
+
+	"github.com/zkcoord/zkcoord/session"
+)
+
+// A plan is a transaction that takes or claims the first items of a segment:
+// all or none of them.
+type plan struct {
+	claim bool
+	ops   []session.Op
+	items []item
+
+	served []*entry
+	rest   *entry // what is left of the last of served; nil if nothing is
+}
+
+// plan makes the plan for the first n items of entries.
+func (v *view) plan(level int, entries []*entry, n int, claim bool) *plan {
+	p := &plan{claim: claim}
+	for _, e := range entries {
+		if n <= 0 {
+			break
+		}
+		head, rest := e.run.split(min(n, e.run.len()))
+		n -= head.len()
+		p.served = append(p.served, e)
+		for i := range head.len() {
+			p.items = append(p.items, item{
+				level: level, segment: v.segment, run: head.item(i), data: e.items[i], shared: e.run.len() > 1,
+			})
+		}
+		p.ops = append(p.ops, v.opsFor(e, head, claim)...)
+		if rest.len() > 0 {
+			p.rest = &entry{run: rest, items: e.items[head.len():]}
+			p.ops = append(p.ops, session.CreateOp{
+				Path: runPath(v.dir, v.segment, rest), Data: encodeItems(p.rest.items),
+			})
+		}
+	}
+	return p
+}
+
+// opsFor takes or claims the first items of e, those of head. A claim is on one
+// item, so each gets a node of its own unless it has one.
+func (v *view) opsFor(e *entry, head run, claim bool) []session.Op {
+	path := runPath(v.dir, v.segment, e.run)
+	if claim && e.run.len() == 1 {
+		return []session.Op{session.CreateOp{Path: path + "/" + claimName, Mode: session.Ephemeral}}
+	}
+	ops := []session.Op{session.DeleteOp{Path: path, Version: session.AnyVersion}}
+	if !claim {
+		return ops
+	}
+	for i := range head.len() {
+		path := runPath(v.dir, v.segment, head.item(i))
+		ops = append(ops,
+			session.CreateOp{Path: path, Data: encodeItems(e.items[i : i+1])},
+			session.CreateOp{Path: path + "/" + claimName, Mode: session.Ephemeral})
+	}
+	return ops
+}
+
+// done takes note in the view that the plan was carried out.
+func (p *plan) done(v *view) {
+	for i, e := range p.served {
+		if i == len(p.served)-1 && p.rest != nil {
+			v.replace(e, p.rest)
+		} else {
+			v.remove(e)
+		}
+	}
+}
+
+// complete adds to claimed items what is known only after the claim: its
+// token, and how often the item was claimed, counted by the servers where its
+// node was not made with this claim. Items that somebody deleted meanwhile are
+// left out.
+func (q *raw) complete(ctx context.Context, p *plan) ([]item, error) {
+	if !p.claim {
+		return p.items, nil
+	}
+	token, err := q.marks[1].Zxid(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var work sync.WaitGroup
+	errs := make([]error, len(p.items))
+	for i := range p.items {
+		it := &p.items[i]
+		it.token = token
+		if it.shared {
+			it.attempts = 1
+			continue
+		}
+		work.Go(func() {
+			stat, err := q.s.Exists(ctx, q.itemPath(*it))
+			if stat != nil {
+				it.attempts = claimsOf(stat)
+			}
+			errs[i] = err
+		})
+	}
+	work.Wait()
+	gone := func(it item) bool { return it.attempts == 0 }
+	return slices.DeleteFunc(p.items, gone), errors.Join(errs...)
+}
+
+// ackOps take a claimed item out of the queue.
+func (q *raw) ackOps(it item) []session.Op {
+	return []session.Op{
+		session.DeleteOp{Path: q.claimPath(it), Version: session.AnyVersion},
+		session.DeleteOp{Path: q.itemPath(it), Version: session.AnyVersion},
+	}
+}
+
+// releaseOps make claimed items free, and wake a waiter.
+func (q *raw) releaseOps(items []item) []session.Op {
+	ops := make([]session.Op, 0, len(items)+1)
+	for _, it := range items {
+		ops = append(ops, session.DeleteOp{Path: q.claimPath(it), Version: session.AnyVersion})
+	}
+	return append(ops, q.ring())
+}
+
+// unclaim makes an item free if it is claimed by what its token says.
+func (q *raw) unclaim(ctx context.Context, it item) error {
+	stat, err := q.s.Exists(ctx, q.claimPath(it))
+	if err != nil || stat == nil || stat.Czxid != it.token {
+		return err
+	}
+	return q.txn(ctx, q.releaseOps([]item{it})...)
+}
+
+// giveBack puts items that were taken where they were. They may be taken by
+// others in the meantime's order: see Q4.
+func (q *raw) giveBack(ctx context.Context, items []item) error {
+	if len(items) == 0 {
+		return nil
+	}
+	segments := map[string]bool{}
+	var creates, parents []session.Op
+	for _, it := range items {
+		dir := segmentPath(q.levelDir(it.level), it.segment)
+		if !segments[dir] {
+			segments[dir] = true
+			parents = append(parents, session.CreateOp{Path: dir})
+		}
+		creates = append(creates, session.CreateOp{Path: q.itemPath(it), Data: encodeItems([][]byte{it.data})})
+	}
+	ops := append(creates, q.ring())
+	for {
+		err := q.txn(ctx, ops...)
+		part := (*session.MultiError)(nil)
+		switch {
+		case !errors.As(err, &part):
+			return err
+		case errors.Is(part, zk.ErrNoNode): // a segment is gone: it was drained
+			ops = append(parents, append(creates[:len(creates):len(creates)], q.ring())...)
+		case errors.Is(part, zk.ErrNodeExists) && len(parents) > 0:
+			// Not all segments are gone. Where several are involved, each is
+			// made for itself.
+			for _, op := range parents {
+				if err := q.txn(ctx, op); err != nil && !errors.Is(err, zk.ErrNodeExists) {
+					return err
+				}
+			}
+			ops = append(creates[:len(creates):len(creates)], q.ring())
+		default:
+			return err
+		}
+	}
+}

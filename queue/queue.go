@@ -1,0 +1,212 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/zkcoord/zkcoord/internal/znode"
+	"github.com/zkcoord/zkcoord/session"
+)
+
+// Errors of queues. Of any other, session.Outcome tells whether the call had
+// its effect.
+var (
+	// ErrEmpty is TryTake's answer when there is nothing to take.
+	ErrEmpty = errors.New("queue: empty")
+	// ErrFull is TryPut's answer when the queue holds its limit.
+	ErrFull = errors.New("queue: full")
+	// ErrClosed means that Close was called.
+	ErrClosed = errors.New("queue: closed")
+	// ErrNotClaimed means that a claim has ended, by Ack, Release or Reject.
+	ErrNotClaimed = errors.New("queue: item is no longer claimed")
+	// ErrClaimExpired is the cause with which a claim's context ends when its
+	// time is up. The item goes to somebody else.
+	ErrClaimExpired = errors.New("queue: time of the claim is up")
+)
+
+// Options of a queue. The zero value is the default. All who use one queue must
+// agree on Codec and Priorities.
+type Options[T any] struct {
+	// Codec makes bytes of items; nil means JSON.
+	Codec Codec[T]
+
+	// Priorities is the number of priorities; zero means one. Items of
+	// priority 0 go first.
+	Priorities int
+
+	// Relaxed lets Take go on from a random place in a segment where another
+	// consumer got in its way, so that many consumers do not wait for each
+	// other at the head: see Q4 for the order that remains. Claims always do.
+	Relaxed bool
+
+	// Limit is how many items the queue may hold for Put to add more; zero
+	// means no limit. See Q9 for how exact it is.
+	Limit int
+
+	// Prefetch is how many items Items and Claims fetch in one transaction;
+	// zero means one. If the process crashes, those that Items has fetched
+	// and the loop has not seen yet are lost; those of Claims are not.
+	Prefetch int
+
+	// MaxAttempts is how often an item can be claimed. The next claim moves it
+	// to the dead letters instead. Zero means no limit.
+	MaxAttempts int
+
+	// ClaimFor is how long a claim lasts unless extended. Zero means until the
+	// session ends.
+	ClaimFor time.Duration
+}
+
+// A Queue is a handle on the queue at a path. It is safe for concurrent use,
+// and the more goroutines share one, the fewer requests each needs.
+type Queue[T any] struct {
+	raw  *raw
+	dead *raw
+	opts Options[T]
+}
+
+// New returns the queue at path, which is made with the first Put. No request
+// is made. It panics if path is no valid path or an option is negative.
+func New[T any](s *session.Session, path string, o Options[T]) *Queue[T] {
+	if err := znode.Check(path); err != nil || path == "/" {
+		panic(fmt.Sprintf("queue: path %q: %v", path, err))
+	}
+	if min(o.Priorities, o.Limit, o.Prefetch, o.MaxAttempts, int(o.ClaimFor)) < 0 {
+		panic("queue: negative option")
+	}
+	if o.Codec == nil {
+		o.Codec = JSON[T]()
+	}
+	o.Priorities, o.Prefetch = max(o.Priorities, 1), max(o.Prefetch, 1)
+	return &Queue[T]{raw: newRaw(s, path, o.Priorities, o.Relaxed), dead: newRaw(s, znode.Join(path, "dead"), 1, false), opts: o}
+}
+
+// Dead returns the queue of dead letters: items claimed too often, rejected, or
+// that did not decode. It is a queue like any other, below this one's path.
+func (q *Queue[T]) Dead() *Queue[T] {
+	return New(q.raw.s, q.dead.path, Options[T]{Codec: q.opts.Codec, Prefetch: q.opts.Prefetch})
+}
+
+// Close waits for the calls under way and removes the handle's own nodes, which
+// otherwise go with the session. Claims are not affected. Calls made later, and
+// those that wait for an item, fail with ErrClosed. Calling it again is fine.
+func (q *Queue[T]) Close(ctx context.Context) error {
+	if err := errors.Join(q.raw.end(ctx), q.dead.end(ctx)); err != nil {
+		return fmt.Errorf("queue: close %s: %w", q.raw.path, err)
+	}
+	return nil
+}
+
+// Put adds items at the end, with priority 0: all of them or none, in one
+// transaction, next to each other in their order. It returns when a majority
+// of the servers has them.
+//
+// An item is put once or not at all, whichever replies are lost. After an error
+// session.Outcome tells which: Indeterminate is left only if the session, or
+// ctx while the request was under way, ended. Items that make the request
+// larger than servers accept are refused with session.ErrTooLarge.
+func (q *Queue[T]) Put(ctx context.Context, items ...T) error {
+	return q.PutPriority(ctx, 0, items...)
+}
+
+// PutPriority is Put with a priority, of 0 to Options.Priorities-1. It panics
+// if there is no such priority.
+func (q *Queue[T]) PutPriority(ctx context.Context, priority int, items ...T) error {
+	if priority < 0 || priority >= q.opts.Priorities {
+		panic(fmt.Sprintf("queue: no priority %d of %d", priority, q.opts.Priorities))
+	}
+	data, err := q.encode(items)
+	if err == nil && len(data) > 0 {
+		err = q.raw.put(ctx, &putJob{level: priority, items: data})
+	}
+	if err != nil {
+		return fmt.Errorf("queue: put to %s: %w", q.raw.path, err)
+	}
+	return nil
+}
+
+func (q *Queue[T]) encode(items []T) ([][]byte, error) {
+	data := make([][]byte, len(items))
+	for i, item := range items {
+		var err error
+		if data[i], err = q.opts.Codec.Encode(item); err != nil {
+			return nil, &session.RequestError{Op: "encode", Path: q.raw.path, Effect: session.Failed, Err: err}
+		}
+	}
+	return data, nil
+}
+
+// Take takes the first item, or waits for one: it is deleted, and returned to
+// this caller only. If ctx ends first, no item is taken, or it is put back. If
+// the process or the session ends between the deletion and the return, the
+// item is lost: see Claim for items that must not be.
+//
+// An item that does not decode is moved to the dead letters and returned as a
+// *DecodeError.
+func (q *Queue[T]) Take(ctx context.Context) (T, error) {
+	items, err := q.take(ctx, 1, true)
+	return q.one(ctx, items, err)
+}
+
+// TryTake is Take, but fails with ErrEmpty where Take would wait. The queue was
+// empty then at some time during the call, but for items that are claimed.
+func (q *Queue[T]) TryTake(ctx context.Context) (T, error) {
+	items, err := q.take(ctx, 1, false)
+	if err == nil && len(items) == 0 {
+		var zero T
+		return zero, ErrEmpty
+	}
+	return q.one(ctx, items, err)
+}
+
+func (q *Queue[T]) one(ctx context.Context, items []item, err error) (value T, _ error) {
+	if err == nil {
+		value, err = q.decode(ctx, items[0])
+	}
+	if err != nil {
+		return value, fmt.Errorf("queue: take from %s: %w", q.raw.path, err)
+	}
+	return value, nil
+}
+
+// TakeBatch takes at least one item and up to n, in one transaction, as Take
+// does. Items that do not decode are moved to the dead letters; then the others
+// are returned with a *DecodeError for the first of those.
+func (q *Queue[T]) TakeBatch(ctx context.Context, n int) ([]T, error) {
+	items, err := q.take(ctx, max(n, 1), true)
+	values := make([]T, 0, len(items))
+	for _, it := range items {
+		value, decodeErr := q.decode(ctx, it)
+		if decodeErr == nil {
+			values = append(values, value)
+		} else if err == nil {
+			err = decodeErr
+		}
+	}
+	if err != nil {
+		return values, fmt.Errorf("queue: take from %s: %w", q.raw.path, err)
+	}
+	return values, nil
+}
+
+// decode decodes an item that was taken.
+func (q *Queue[T]) decode(ctx context.Context, it item) (T, error) {
+	value, err := q.opts.Codec.Decode(it.data)
+	if err == nil {
+		return value, nil
+	}
+	undecoded := &DecodeError{Data: it.data, Err: err}
+	if err := q.dead.put(ctx, &putJob{items: [][]byte{it.data}}); err != nil {
+		return value, errors.Join(undecoded, fmt.Errorf("not moved to the dead letters: %w", err))
+	}
+	return value, undecoded
+}
+
+func (q *Queue[T]) take(ctx context.Context, n int, wait bool) ([]item, error) {
+	if wait {
+		return q.raw.get(ctx, n, false)
+	}
+	return q.raw.tryGet(ctx, n, false)
+}

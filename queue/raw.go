@@ -1,0 +1,257 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/zkcoord/zkcoord/internal/once"
+	"github.com/zkcoord/zkcoord/internal/znode"
+	"github.com/zkcoord/zkcoord/session"
+)
+
+// raw is a queue of bytes: all of a Queue but the codec.
+type raw struct {
+	s    *session.Session
+	path string
+
+	open  context.Context // ends with ErrClosed
+	close context.CancelCauseFunc
+
+	marks  [3]*once.Mark
+	puts   *group[*putJob]
+	fetchs *group[*fetchJob]
+	txns   *group[[]session.Op]
+
+	tails  []*tail // by level; used by puts only
+	takes  []*view // by level; used by fetchs only, as are
+	claims []*view
+	rand   *rand.Rand
+}
+
+// A putJob is items to be put at one level, in one transaction with also.
+type putJob struct {
+	level int
+	items [][]byte
+	also  []session.Op
+}
+
+// A fetchJob is items to be taken or claimed: as many as there are up to max.
+type fetchJob struct {
+	max   int
+	claim bool
+	got   []item
+}
+
+// An item is one that was taken or claimed.
+type item struct {
+	level    int
+	segment  segment
+	run      run // of this item alone
+	data     []byte
+	shared   bool  // it shared its node with others before
+	attempts int   // claims of it so far, the present one included
+	token    int64 // czxid of the claim
+}
+
+func newRaw(s *session.Session, path string, levels int, relaxed bool) *raw {
+	q := &raw{s: s, path: path}
+	q.open, q.close = context.WithCancelCause(context.Background())
+	q.rand = rand.New(rand.NewChaCha8([32]byte([]byte(s.NewID()))))
+	for i, kind := range []string{"put", "take", "txn"} {
+		q.marks[i] = once.NewMark(s, q.marksDir(), kind)
+	}
+	for level := range levels {
+		q.tails = append(q.tails, &tail{s: s, dir: q.levelDir(level)})
+		q.takes = append(q.takes, &view{s: s, dir: q.levelDir(level), relaxed: relaxed, rand: q.rand})
+		q.claims = append(q.claims, &view{s: s, dir: q.levelDir(level), relaxed: true, rand: q.rand})
+	}
+	q.puts = &group[*putJob]{s: s, commit: q.commitPuts}
+	q.fetchs = &group[*fetchJob]{s: s, commit: q.commitFetches}
+	q.txns = &group[[]session.Op]{s: s, commit: q.commitTxns}
+	return q
+}
+
+func (q *raw) marksDir() string   { return znode.Join(q.path, "marks") }
+func (q *raw) itemsDir() string   { return znode.Join(q.path, "items") }
+func (q *raw) waitersDir() string { return znode.Join(q.path, "waiters") }
+func (q *raw) levelDir(level int) string {
+	return znode.Join(q.itemsDir(), strconv.Itoa(level))
+}
+
+func (q *raw) itemPath(it item) string { return runPath(q.levelDir(it.level), it.segment, it.run) }
+
+// claimName is the node below an item's by which it is claimed. The node of a
+// claimed item cannot be deleted, and so cannot be taken.
+const claimName = "c"
+
+func (q *raw) claimPath(it item) string { return znode.Join(q.itemPath(it), claimName) }
+
+// groupBytes bounds what the calls of several callers put in one transaction.
+// One call may be larger, up to what the server accepts.
+const groupBytes = 256 << 10
+
+// commitPuts carries out the first of calls and those behind it on the same
+// level, as far as they fit. One with ops of its own is carried out alone.
+func (q *raw) commitPuts(ctx context.Context, calls []*call[*putJob]) {
+	level, also := calls[0].job.level, calls[0].job.also
+	var items [][]byte
+	n, size := 0, 0
+	for _, c := range calls {
+		for _, item := range c.job.items {
+			size += len(item)
+		}
+		if n > 0 && (c.job.level != level || size > groupBytes || also != nil || c.job.also != nil) {
+			break
+		}
+		items = append(items, c.job.items...)
+		n++
+	}
+	err := q.tails[level].append(ctx, q.marks[0], items, also...)
+	for _, c := range calls[:n] {
+		c.finish(err)
+	}
+}
+
+// fetchItems bounds what is fetched for several callers in one transaction.
+const fetchItems = 512
+
+// commitFetches carries out the first of calls and those of the same kind
+// behind it. Who comes first is served first; some may get nothing.
+func (q *raw) commitFetches(ctx context.Context, calls []*call[*fetchJob]) {
+	claim := calls[0].job.claim
+	n, total := 0, 0
+	for _, c := range calls {
+		if n > 0 && (c.job.claim != claim || total+c.job.max > fetchItems) {
+			break
+		}
+		total += c.job.max
+		n++
+	}
+	items, err := q.fetch(ctx, total, claim)
+	for _, c := range calls[:n] {
+		k := min(len(items), c.job.max)
+		c.job.got, items = items[:k:k], items[k:]
+		c.finish(err)
+	}
+}
+
+// fetch takes or claims up to n items of the first level that has any.
+func (q *raw) fetch(ctx context.Context, n int, claim bool) ([]item, error) {
+	views := q.takes
+	if claim {
+		views = q.claims
+	}
+	for level, v := range views {
+		items, err := q.fetchFrom(ctx, v, level, n, claim)
+		if err != nil || len(items) > 0 {
+			return items, err
+		}
+	}
+	return nil, nil
+}
+
+func (q *raw) fetchFrom(ctx context.Context, v *view, level, n int, claim bool) ([]item, error) {
+	for conflicts := 0; ; conflicts++ {
+		entries, err := v.next(ctx, n)
+		if err != nil || len(entries) == 0 {
+			return nil, err
+		}
+		p := v.plan(level, entries, n, claim)
+		began := time.Now()
+		if _, err := q.marks[1].Do(ctx, p.ops...); err == nil {
+			p.done(v)
+			return q.complete(ctx, p)
+		} else if again, err := v.conflict(ctx, err); !again {
+			return nil, err
+		}
+		q.pause(ctx, time.Since(began), conflicts)
+	}
+}
+
+// pause lets consumers that get in each other's way spread in time: for some
+// round trips, the more conflicts the more. What all of them ask in vain slows
+// down the one that succeeds.
+func (q *raw) pause(ctx context.Context, roundTrip time.Duration, conflicts int) {
+	most := min(roundTrip, 50*time.Millisecond) << min(conflicts, 4)
+	timer := time.NewTimer(time.Duration(q.rand.Int64N(int64(most) + 1)))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+// commitTxns applies the transactions of calls in one. One that fails does not
+// take others with it: it is left out, and the rest is applied without it.
+func (q *raw) commitTxns(ctx context.Context, calls []*call[[]session.Op]) {
+	calls = slices.Clone(calls[:min(len(calls), fetchItems)])
+	for len(calls) > 0 {
+		var ops []session.Op
+		for _, c := range calls {
+			ops = append(ops, c.job...)
+		}
+		_, err := q.marks[2].Do(ctx, ops...)
+		part := (*session.MultiError)(nil)
+		switch {
+		case errors.As(err, &part):
+			i, index := owner(calls, part.Index)
+			calls[i].finish(&session.RequestError{Op: "txn", Path: q.path, Effect: session.Failed,
+				Err: &session.MultiError{Index: index, Path: part.Path, Err: part.Err}})
+			calls = slices.Delete(calls, i, i+1)
+			continue
+		case errors.Is(err, session.ErrTooLarge) && len(calls) > 1:
+			calls = calls[:len(calls)/2] // the others come next
+			continue
+		}
+		for _, c := range calls {
+			c.finish(err)
+		}
+		return
+	}
+}
+
+// owner finds the call that the op of an index belongs to, and the index in it.
+func owner(calls []*call[[]session.Op], index int) (i, rest int) {
+	for i, c := range calls {
+		if index < len(c.job) {
+			return i, index
+		}
+		index -= len(c.job)
+	}
+	return len(calls) - 1, index
+}
+
+// txn applies ops once, and tells truly whether they were.
+func (q *raw) txn(ctx context.Context, ops ...session.Op) error {
+	return q.txns.do(ctx, "txn", q.path, &call[[]session.Op]{job: ops})
+}
+
+// ring is the op that wakes the first waiter, for items that come back where
+// it does not look.
+func (q *raw) ring() session.Op {
+	return session.SetOp{Path: q.itemsDir(), Version: session.AnyVersion}
+}
+
+// end waits for the calls under way and removes the handle's marks.
+func (q *raw) end(ctx context.Context) error {
+	q.close(ErrClosed)
+	err := errors.Join(q.puts.close(ctx), q.fetchs.close(ctx), q.txns.close(ctx))
+	if err != nil {
+		return err
+	}
+	for _, m := range q.marks {
+		err = errors.Join(err, m.Remove(ctx))
+	}
+	return err
+}
+
+// whileOpen returns a context that ends with ctx, and when the queue is closed.
+func (q *raw) whileOpen(ctx context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(q.open, func() { cancel(ErrClosed) })
+	return ctx, func() { stop(); cancel(nil) }
+}

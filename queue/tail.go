@@ -1,0 +1,139 @@
+package queue
+
+import (
+	"context"
+	"errors"
+
+	"github.com/go-zookeeper/zk"
+
+	"github.com/zkcoord/zkcoord/internal/once"
+	"github.com/zkcoord/zkcoord/internal/znode"
+	"github.com/zkcoord/zkcoord/session"
+)
+
+// A tail is the end of one level of a queue, where items are put. The version
+// of the level's directory is the number of its open segment. Every put checks
+// it, and who opens the next segment sets it, so puts are in one order: that
+// of their transactions, which is the order of segments and in them of names.
+//
+// It is not safe for concurrent use.
+type tail struct {
+	s   *session.Session
+	dir string
+
+	known bool    // open and full are
+	open  segment // the open segment, as far as known
+	full  bool    // it has all the nodes that it should
+}
+
+func segmentPath(dir string, s segment) string { return znode.Join(dir, s.name()) }
+
+func runPath(dir string, s segment, r run) string { return segmentPath(dir, s) + "/" + r.name() }
+
+// append puts items at the end, once, in one transaction with also. An error
+// in also is returned as a *session.MultiError.
+func (t *tail) append(ctx context.Context, m *once.Mark, items [][]byte, also ...session.Op) error {
+	for {
+		if err := t.look(ctx); err != nil {
+			return err
+		}
+		ops := append(also[:len(also):len(also)], t.ops(items)...)
+		results, err := m.Do(ctx, ops...)
+		part := (*session.MultiError)(nil)
+		switch {
+		case err == nil:
+			t.put(results[len(also):])
+			return nil
+		case !errors.As(err, &part) || part.Index < len(also) || !movedOn(part):
+			return err
+		}
+		t.known = false
+	}
+}
+
+// movedOn reports whether a put failed because the tail is elsewhere by now.
+func movedOn(err error) bool {
+	return errors.Is(err, zk.ErrBadVersion) || errors.Is(err, zk.ErrNoNode) || errors.Is(err, zk.ErrNodeExists)
+}
+
+// ops put items in the open segment, or in the next one if that is full.
+func (t *tail) ops(items [][]byte) []session.Op {
+	ops := []session.Op{session.CheckOp{Path: t.dir, Version: int32(t.open)}}
+	at := t.open
+	if t.full {
+		at++
+		ops = []session.Op{
+			session.SetOp{Path: t.dir, Version: int32(t.open)},
+			session.CreateOp{Path: segmentPath(t.dir, at)},
+		}
+	}
+	for _, part := range pack(items) {
+		r := run{last: len(part) - 1}
+		ops = append(ops, session.CreateOp{
+			Path: segmentPath(t.dir, at) + "/" + r.prefix(),
+			Data: encodeItems(part), Mode: session.PersistentSequential,
+		})
+	}
+	return ops
+}
+
+// put takes the results of ops.
+func (t *tail) put(results []session.OpResult) {
+	if t.full {
+		t.open++
+		t.full = false
+	}
+	// After a lost reply the path is not known; the next put tells.
+	if _, seq, ok := znode.ParseSeq(results[len(results)-1].Path); ok {
+		t.full = seq >= segmentNodes-1
+	}
+}
+
+// look finds out which segment is open, and makes the level if there is none.
+func (t *tail) look(ctx context.Context) error {
+	for !t.known {
+		if err := t.s.Sync(ctx, t.dir); err != nil && !errors.Is(err, zk.ErrNoNode) {
+			return err
+		}
+		stat, err := t.s.Exists(ctx, t.dir)
+		if err != nil {
+			return err
+		}
+		if stat == nil {
+			if err := t.create(ctx, t.dir); err != nil {
+				return err
+			}
+			continue
+		}
+		t.open = segment(stat.Version)
+		stat, err = t.s.Exists(ctx, segmentPath(t.dir, t.open))
+		if err != nil {
+			return err
+		}
+		if stat == nil { // a new level, or somebody deleted it
+			if err := t.create(ctx, segmentPath(t.dir, t.open)); err != nil {
+				return err
+			}
+			continue
+		}
+		t.full, t.known = stat.Cversion >= 2*segmentNodes-stat.NumChildren, true
+	}
+	return nil
+}
+
+// create makes a directory, with its parents, unless it exists.
+func (t *tail) create(ctx context.Context, path string) error {
+	for {
+		_, err := t.s.Create(ctx, path, nil, session.Persistent)
+		switch {
+		case err == nil, errors.Is(err, zk.ErrNodeExists):
+			return nil
+		case errors.Is(err, zk.ErrNoNode):
+			if err := t.s.CreateParents(ctx, path); err != nil {
+				return err
+			}
+		case !session.ConnectionLost(err):
+			return err
+		}
+	}
+}

@@ -1,0 +1,156 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"reflect"
+
+	"github.com/go-zookeeper/zk"
+
+	"github.com/zkcoord/zkcoord/internal/line"
+	"github.com/zkcoord/zkcoord/internal/znode"
+	"github.com/zkcoord/zkcoord/session"
+)
+
+// Consumers that find nothing wait in a line. Only the first watches the
+// queue, so a put wakes one of them; when it has got something it leaves, which
+// wakes the next. Nothing but who is woken depends on the line, so it needs no
+// lease.
+
+// A waiter is a place in that line.
+type waiter struct {
+	q    *raw
+	node session.Node
+}
+
+func waiterNaming() line.Naming { return line.Naming{Exclusive: []string{"-take-"}} }
+
+// awaitFirst joins the line and waits until all who came before have left. On
+// an error no node remains.
+func (q *raw) awaitFirst(ctx context.Context) (*waiter, error) {
+	for {
+		node, err := q.s.CreateProtected(ctx, q.waitersDir(), "take", nil, session.EphemeralSequential)
+		if err != nil {
+			return nil, err
+		}
+		w := &waiter{q, node}
+		first, err := w.await(ctx)
+		if first {
+			return w, nil
+		}
+		w.leave()
+		if err != nil {
+			return nil, err
+		}
+	}
+}
+
+// await returns true when w is the first, false when somebody deleted it.
+func (w *waiter) await(ctx context.Context) (first bool, err error) {
+	naming := waiterNaming()
+	me, ok := naming.Parse(w.node.Name())
+	if !ok {
+		return false, errors.New("queue: server gave a waiter no number")
+	}
+	for {
+		listing, err := w.q.s.Children(ctx, w.q.waitersDir())
+		if err != nil && !errors.Is(err, zk.ErrNoNode) {
+			return false, err
+		}
+		d := naming.Decide(me, listing.Names)
+		if !d.Present || d.Served() {
+			return d.Present, nil
+		}
+		// GetW, not ExistsW: where it is gone already, no watch remains.
+		_, watch, err := w.q.s.GetW(ctx, znode.Join(w.q.waitersDir(), d.Last.Name))
+		if errors.Is(err, zk.ErrNoNode) {
+			continue
+		}
+		if err != nil {
+			return false, err
+		}
+		if err := waitAny(ctx, watch); err != nil {
+			return false, err
+		}
+	}
+}
+
+// leave gives the place up, for the next to be woken.
+func (w *waiter) leave() {
+	w.q.s.Cleanup(func(ctx context.Context) error { return w.q.s.Remove(ctx, w.node) })
+}
+
+// listen sets watches by which a consumer that finds nothing afterwards learns
+// that there may be something: a put in an open segment, a new segment, an item
+// that was given back, and consumers that ended with claims.
+func (q *raw) listen(ctx context.Context) (watches []*session.Watch, err error) {
+	defer func() {
+		if err != nil {
+			stop(watches)
+			watches = nil
+		}
+	}()
+	for level := range q.tails {
+		dir := q.levelDir(level)
+		names, err := q.listenChildren(ctx, &watches, dir)
+		if err != nil {
+			return watches, err
+		}
+		if segments := sortedSegments(names); len(segments) > 0 {
+			if _, err := q.listenChildren(ctx, &watches, segmentPath(dir, segments[len(segments)-1])); err != nil {
+				return watches, err
+			}
+		}
+	}
+	if _, err := q.listenChildren(ctx, &watches, q.marksDir()); err != nil {
+		return watches, err
+	}
+	_, w, err := q.s.ExistsW(ctx, q.itemsDir())
+	if err != nil {
+		return watches, err
+	}
+	return append(watches, w), nil
+}
+
+// listenChildren watches the children of dir, or that dir is made.
+func (q *raw) listenChildren(ctx context.Context, watches *[]*session.Watch, dir string) ([]string, error) {
+	for {
+		listing, w, err := q.s.ChildrenW(ctx, dir)
+		if err == nil {
+			*watches = append(*watches, w)
+			return listing.Names, nil
+		}
+		if !errors.Is(err, zk.ErrNoNode) {
+			return nil, err
+		}
+		stat, w, err := q.s.ExistsW(ctx, dir)
+		if err != nil {
+			return nil, err
+		}
+		if stat == nil {
+			*watches = append(*watches, w)
+			return nil, nil
+		}
+		w.Stop()
+	}
+}
+
+func stop(watches []*session.Watch) {
+	for _, w := range watches {
+		w.Stop()
+	}
+}
+
+// waitAny waits until one of watches fires, and stops the others.
+func waitAny(ctx context.Context, watches ...*session.Watch) error {
+	defer stop(watches)
+	cases := []reflect.SelectCase{{Dir: reflect.SelectRecv, Chan: reflect.ValueOf(ctx.Done())}}
+	for _, w := range watches {
+		cases = append(cases, reflect.SelectCase{Dir: reflect.SelectRecv, Chan: reflect.ValueOf(w.C)})
+	}
+	i, value, _ := reflect.Select(cases)
+	if i == 0 {
+		return context.Cause(ctx)
+	}
+	return value.Interface().(zk.Event).Err
+}
