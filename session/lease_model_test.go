@@ -308,9 +308,9 @@ func (w *world) faults() {
 	case 1:
 		w.in.held = w.now + long
 	case 2:
-		w.mainBusy = w.now + long
+		w.mainBusy = max(w.mainBusy, w.now+long)
 	case 3:
-		w.paused = w.now + long
+		w.paused = max(w.paused, w.now+long)
 	case 4:
 		w.up.held = w.now + long
 	case 5:
@@ -322,7 +322,7 @@ func (w *world) faults() {
 	}
 	if w.calm {
 		short := w.now + w.lease.hidden()/2
-		w.out.held, w.in.held, w.mainBusy, w.paused = min(w.out.held, short), min(w.in.held, short), 0, 0
+		w.out.held, w.in.held, w.mainBusy, w.paused = min(w.out.held, short), min(w.in.held, short), w.now, w.now
 		w.idle = w.now + w.upTo(3*w.T)
 	}
 	w.at(w.now+w.upTo([]time.Duration{w.T / 20, w.T / 2, 8 * w.T}[w.rand.IntN(3)]), w.faults)
@@ -365,7 +365,7 @@ func (w *world) newLeader() {
 	}
 	w.term++
 	w.taken = false
-	w.paused, w.mainBusy = 0, 0
+	w.paused, w.mainBusy = w.now, w.now
 	w.out, w.in = link{}, link{}
 	w.touched = false
 	w.expiry = w.bucket()

@@ -136,10 +136,10 @@ func Newest(all []Status) (node int, err error) {
 }
 
 // AwaitQuorum surveys until the nodes that want names are settled. It stops early with the error of dead, which is asked
-// in each round and may be nil. If ctx ends first, the error tells the state of each node.
+// every half second and may be nil. If ctx ends first, the error tells the state of each node.
 func AwaitQuorum(ctx context.Context, dial DialFunc, servers []string, want func(node int) bool, dead func() error) error {
 	var all []Status
-	for {
+	for asked := time.Now(); ; {
 		now := Survey(ctx, dial, servers, want)
 		if Settled(now, want) {
 			return nil
@@ -147,7 +147,8 @@ func AwaitQuorum(ctx context.Context, dial DialFunc, servers []string, want func
 		if all == nil || ctx.Err() == nil {
 			all = now // One that was cut short by ctx says nothing about the nodes.
 		}
-		if dead != nil && ctx.Err() == nil {
+		if dead != nil && ctx.Err() == nil && time.Since(asked) > 500*time.Millisecond {
+			asked = time.Now()
 			if err := dead(); err != nil {
 				return err
 			}
