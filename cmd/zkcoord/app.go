@@ -64,7 +64,8 @@ interrupted), 3 it could not run.`,
 	c.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return fmt.Errorf("%w (see %s --help)", err, c.CommandPath())
 	})
-	c.AddCommand(a.runCommand(), a.listCommand(), a.checkCommand(), a.ensembleCommand(), a.versionCommand())
+	c.AddCommand(a.runCommand(), a.listCommand(), a.watchCommand(), a.checkCommand(), a.ensembleCommand(), a.serveCommand(), a.pruneCommand(),
+		a.versionCommand())
 	c.AddCommand(a.znodeCommands()...)
 	return command{c}
 }

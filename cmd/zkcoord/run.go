@@ -177,7 +177,14 @@ func (a *app) runOne(ctx context.Context, s harness.Scenario, f runFlags) error 
 	if store != nil {
 		dir = store.Dir(result)
 	}
-	return errors.Join(a.tell(result, dir), err)
+	told := a.tell(result, dir)
+	if err == nil || errors.Is(told, codeError(exitInvalid)) {
+		if err != nil {
+			a.note("%s", paragraph(err))
+		}
+		return told
+	}
+	return err
 }
 
 // interruptedOr says so if a run could not begin because somebody interrupted it.
