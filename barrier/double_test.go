@@ -135,10 +135,6 @@ func TestFirstMemberLeavesLast(t *testing.T) {
 	bubble(t, func(t *testing.T, e *ensemble) {
 		s := open(e, 3)
 		rounds := s.rounds(t, enter(t.Context(), 3, s...))
-		for i := range rounds {
-			rest := slices.Delete(slices.Clone(rounds), i, i+1)
-			_ = rest
-		}
 		ends := leave(t.Context(), rounds[0], rounds[1])
 		if _, ok := within(ends, time.Minute); ok {
 			t.Fatal("left while one member had not")
@@ -273,6 +269,106 @@ func TestTimeoutInLeaveHoldsNobodyUp(t *testing.T) {
 			})
 		})
 	}
+}
+
+// The member that saw the round complete asks to open it when another one has
+// given up already.
+//
+// Covers D1, D2.
+func TestRoundDoesNotOpenWithoutOneThatGaveUpMeanwhile(t *testing.T) {
+	bubble(t, func(t *testing.T, e *ensemble) {
+		s := open(e, 3)
+		ctx, cancel := context.WithCancel(t.Context())
+		first := enter(ctx, 3, s[0])
+		synctest.Wait()
+		rest := enter(t.Context(), 3, s[1])
+		synctest.Wait()
+		// Its first multi joins, the second opens.
+		slow := e.Inject(zktest.Rule{Op: "multi", Session: s[2].ID(), Skip: 1, Fate: zktest.DelayRequest, Delay: time.Second})
+		last := enter(t.Context(), 3, s[2])
+		synctest.Wait()
+		if slow.Fired() != 1 {
+			t.Fatal("the last member did not try to open the round")
+		}
+		cancel()
+		if en := <-first; en.err == nil {
+			t.Fatal("cancelled, and entered")
+		}
+		for _, ends := range []<-chan entry{rest, last} {
+			if en, ok := within(ends, time.Minute); ok {
+				t.Fatalf("two of three entered: %v", en)
+			}
+		}
+		fresh := sessions{s[0]}.rounds(t, enter(t.Context(), 3, s[0]))
+		check(t, (<-rest).err)
+		check(t, (<-last).err)
+		if n := fresh[0].Number(); n != 0 {
+			t.Errorf("in round %d", n)
+		}
+	})
+}
+
+// Covers D2, D3, D6.
+func TestCancelledEnterAndLeaveLeaveNothing(t *testing.T) {
+	faulttest.CancelAtEach(t, func(ctx context.Context, t *testing.T, e *ensemble, s *session.Session) {
+		other, _ := e.Open()
+		in := enter(t.Context(), 2, other)
+		synctest.Wait()
+		r, err := barrier.NewDouble(s, path, 2).Enter(ctx)
+		if err == nil {
+			second := <-in
+			check(t, second.err)
+			out := leave(t.Context(), second.round)
+			synctest.Wait()
+			_ = r.Leave(ctx)
+			if err, ok := within(out, time.Minute); !ok || err != nil {
+				t.Errorf("the other: left %v, %v", ok, err)
+			}
+		} else if second, ok := within(in, time.Second); ok {
+			// It opened when it was cancelled: the member has entered and left.
+			check(t, second.err)
+			check(t, second.round.Leave(t.Context()))
+		} else {
+			third, _ := e.Open()
+			check(t, (<-enter(t.Context(), 2, third)).err)
+			check(t, (<-in).err)
+			return
+		}
+		left(t, other)
+	})
+}
+
+// Covers D3.
+func TestDepartureWakesAtMostOne(t *testing.T) {
+	bubble(t, func(t *testing.T, e *ensemble) {
+		const n = 10
+		var all sessions
+		var asked []*faulttest.Requests
+		for range n {
+			s, r := e.Open()
+			all, asked = append(all, s), append(asked, r)
+		}
+		rounds := all.rounds(t, enter(t.Context(), n, all...))
+		synctest.Wait()
+		for _, r := range asked {
+			r.Since()
+		}
+		sum := 0
+		ends := make(chan error, n)
+		for _, r := range rounds {
+			go func() { ends <- r.Leave(t.Context()) }()
+			synctest.Wait()
+		}
+		for range rounds {
+			check(t, <-ends)
+		}
+		for _, r := range asked {
+			sum += r.Since().Total()
+		}
+		if sum > 7*n {
+			t.Errorf("%d requests for %d members to leave", sum, n)
+		}
+	})
 }
 
 // Covers D1.

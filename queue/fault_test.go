@@ -5,7 +5,6 @@ import (
 	"errors"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -159,41 +158,11 @@ func TestClaimAtEachLostRequest(t *testing.T) {
 	})
 }
 
-// cancelAt runs f with a context that ends when the session has made n
-// requests, for each n until f makes fewer.
-func cancelAt(t *testing.T, f func(ctx context.Context, t *testing.T, e *faulttest.Ensemble, s *session.Session)) {
-	for n := 0; ; n++ {
-		var left atomic.Int64
-		left.Store(int64(n))
-		faulttest.Bubble(t, func(t *testing.T, e *faulttest.Ensemble) {
-			ctx, cancel := context.WithCancel(t.Context())
-			defer cancel()
-			s, err := session.Open(t.Context(), session.Options{
-				Servers: e.Servers(), Dial: e.DialContext, Timeout: faulttest.Timeout,
-				Metrics: session.Metrics{Request: func(string, time.Duration, error) {
-					if left.Add(-1) == -1 {
-						cancel()
-					}
-				}},
-			})
-			faulttest.Check(t, err)
-			t.Cleanup(func() { s.Close() })
-			f(ctx, t, e, s)
-		})
-		if left.Load() >= 0 {
-			if n < 2 {
-				t.Errorf("only %d requests were made", n)
-			}
-			return
-		}
-	}
-}
-
 // CURATOR-45, Shopify/zk: a cancelled call leaves its node behind.
 //
 // Covers Q8.
 func TestCancelledTakeLeavesNothingAndLosesNothing(t *testing.T) {
-	cancelAt(t, func(ctx context.Context, t *testing.T, e *faulttest.Ensemble, s *session.Session) {
+	faulttest.CancelAtEach(t, func(ctx context.Context, t *testing.T, e *faulttest.Ensemble, s *session.Session) {
 		q := queue.New(s, path, queue.Options[string]{})
 		other, _ := newQueue(e, queue.Options[string]{})
 		done := make(chan int, 1)
@@ -224,7 +193,7 @@ func TestCancelledTakeLeavesNothingAndLosesNothing(t *testing.T) {
 
 // Covers Q8.
 func TestCancelledClaimLeavesNothingClaimed(t *testing.T) {
-	cancelAt(t, func(ctx context.Context, t *testing.T, e *faulttest.Ensemble, s *session.Session) {
+	faulttest.CancelAtEach(t, func(ctx context.Context, t *testing.T, e *faulttest.Ensemble, s *session.Session) {
 		q := queue.New(s, path, queue.Options[string]{})
 		other, _ := newQueue(e, queue.Options[string]{})
 		faulttest.Check(t, other.Put(t.Context(), "a", "b"))

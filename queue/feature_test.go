@@ -451,3 +451,46 @@ func TestCloseEndsWaitersAndRemovesNodes(t *testing.T) {
 		}
 	})
 }
+
+// Covers Q13.
+func TestDelayedItemsComeWhenDue(t *testing.T) {
+	faulttest.Bubble(t, func(t *testing.T, e *faulttest.Ensemble) {
+		q, _ := newQueue(e, queue.Options[string]{})
+		b, _ := newQueue(e, queue.Options[string]{})
+		start := time.Now()
+		put := func(d time.Duration, items ...string) {
+			faulttest.Check(t, q.PutAt(t.Context(), start.Add(d), items...))
+		}
+		put(2*time.Hour, "later")
+		put(time.Hour, "soon", "and this")
+		put(-time.Hour, "now")
+		if item := faulttest.Must(q.TryTake(t.Context())); item != "now" {
+			t.Errorf("took %q", item)
+		}
+		if _, err := q.TryTake(t.Context()); !errors.Is(err, queue.ErrEmpty) {
+			t.Errorf("before it was due: %v", err)
+		}
+		for _, want := range []struct {
+			item string
+			at   time.Duration
+		}{{"soon", time.Hour}, {"and this", time.Hour}, {"later", 2 * time.Hour}} {
+			item := faulttest.Must(b.Take(t.Context())) // waits
+			if d := time.Since(start); item != want.item || d < want.at || d > want.at+2*time.Second {
+				t.Errorf("took %q after %v, want %q after %v", item, d, want.item, want.at)
+			}
+		}
+		// Many consumers move it once, and a busy one does not forget it.
+		put(3*time.Hour, numbers(0, 100)...)
+		time.Sleep(time.Until(start.Add(3*time.Hour)) + time.Second)
+		faulttest.Check(t, q.Put(t.Context(), "busy"))
+		got := append(drain(t, q), drain(t, b)...)
+		slices.Sort(got)
+		if !slices.Equal(got, append([]string{"busy"}, numbers(0, 100)...)) {
+			t.Errorf("got %v", got)
+		}
+		s, _ := e.Open()
+		if left := faulttest.Znodes(t, s, path+"/delayed"); len(left) > 0 {
+			t.Errorf("left: %v", left)
+		}
+	})
+}
