@@ -31,6 +31,8 @@ type app struct {
 	errs io.Writer // progress and errors
 	json bool
 
+	bubble func(f func()) // calls f on the virtual clock, within virtually
+
 	mu   sync.Mutex // of errs: progress, notes and errors come from several goroutines
 	live *live      // the line to be cleared before anything else is written; nil for none
 }
