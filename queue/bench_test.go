@@ -17,7 +17,7 @@ import (
 // by commas. They write below /zkcoord-bench and delete it again.
 const serversEnv = "ZKCOORD_BENCH_SERVERS"
 
-func benchSession(b *testing.B, r *requests) *session.Session {
+func benchSession(b *testing.B, r *counter) *session.Session {
 	b.Helper()
 	servers := os.Getenv(serversEnv)
 	if servers == "" {
@@ -55,7 +55,7 @@ func BenchmarkThroughput(b *testing.B) {
 		{name: "16+16/batch50/relaxed", clients: 16, batch: 50, relaxed: true},
 	} {
 		b.Run(c.name, func(b *testing.B) {
-			r := &requests{n: map[string]int{}}
+			r := &counter{}
 			admin := benchSession(b, r)
 			path := "/zkcoord-bench/" + admin.NewID()
 			b.Cleanup(func() { admin.DeleteAll(context.Background(), "/zkcoord-bench") })
@@ -63,7 +63,7 @@ func BenchmarkThroughput(b *testing.B) {
 			for i := range queues {
 				queues[i] = queue.New(benchSession(b, r), path, queue.Options[[]byte]{Codec: queue.Bytes(), Relaxed: c.relaxed})
 			}
-			r.add("", 0, nil)
+			r.reset()
 			item := make([]byte, 100)
 			b.ResetTimer()
 
@@ -84,7 +84,7 @@ func BenchmarkThroughput(b *testing.B) {
 
 			start = time.Now()
 			var taken atomic.Int64
-			drain(b, queues, b.N, &taken, c.batch, c.claim)
+			drainAll(b, queues, b.N, &taken, c.batch, c.claim)
 			b.ReportMetric(float64(b.N)/time.Since(start).Seconds(), "takes/s")
 			b.ReportMetric(float64(r.reset())/float64(b.N), "requests/take")
 			b.ReportMetric(0, "ns/op")
@@ -92,13 +92,12 @@ func BenchmarkThroughput(b *testing.B) {
 	}
 }
 
-func (r *requests) reset() int {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	n := total(r.n)
-	r.n = map[string]int{}
-	return n
-}
+// A counter counts requests.
+type counter struct{ n atomic.Int64 }
+
+func (c *counter) add(string, time.Duration, error) { c.n.Add(1) }
+
+func (c *counter) reset() int64 { return c.n.Swap(0) }
 
 // each lets each queue do its share of n in batches.
 func each(queues []*queue.Queue[[]byte], n, batch int, f func(*queue.Queue[[]byte], int) int) {
@@ -113,8 +112,8 @@ func each(queues []*queue.Queue[[]byte], n, batch int, f func(*queue.Queue[[]byt
 	work.Wait()
 }
 
-// drain takes items until n were taken.
-func drain(b *testing.B, queues []*queue.Queue[[]byte], n int, taken *atomic.Int64, batch int, claim bool) {
+// drainAll takes items until n were taken.
+func drainAll(b *testing.B, queues []*queue.Queue[[]byte], n int, taken *atomic.Int64, batch int, claim bool) {
 	ctx, cancel := context.WithCancel(b.Context())
 	defer cancel()
 	count := func(k int) {

@@ -51,7 +51,7 @@ func (q *raw) get(ctx context.Context, n int, claim bool) ([]item, error) {
 	}
 	ctx, done := q.whileOpen(ctx)
 	defer done()
-	w, err := q.awaitFirst(ctx)
+	w, err := q.awaitFirst(ctx, "take")
 	if err != nil {
 		return nil, err
 	}

@@ -26,6 +26,8 @@ type raw struct {
 	fetchs *group[*fetchJob]
 	txns   *group[[]session.Op]
 
+	limit  int     // 0 is none
+	room   int     // items that may be put before they are counted; used by puts only
 	tails  []*tail // by level; used by puts only
 	takes  []*view // by level; used by fetchs only, as are
 	claims []*view
@@ -57,8 +59,8 @@ type item struct {
 	token    int64 // czxid of the claim
 }
 
-func newRaw(s *session.Session, path string, levels int, relaxed bool) *raw {
-	q := &raw{s: s, path: path}
+func newRaw(s *session.Session, path string, levels, limit int, relaxed bool) *raw {
+	q := &raw{s: s, path: path, limit: limit}
 	q.open, q.close = context.WithCancelCause(context.Background())
 	q.rand = rand.New(rand.NewChaCha8([32]byte([]byte(s.NewID()))))
 	for i, kind := range []string{"put", "take", "txn"} {
@@ -110,7 +112,17 @@ func (q *raw) commitPuts(ctx context.Context, calls []*call[*putJob]) {
 		items = append(items, c.job.items...)
 		n++
 	}
-	err := q.tails[level].append(ctx, q.marks[0], items, also...)
+	err := q.admit(ctx, len(items))
+	switch {
+	case errors.Is(err, ErrFull) && n > 1:
+		n, items = 1, calls[0].job.items // the others come next
+		err = q.admit(ctx, len(items))
+	}
+	if err == nil {
+		err = q.tails[level].append(ctx, q.marks[0], items, also...)
+	} else {
+		err = refusedPut(q.path, err)
+	}
 	for _, c := range calls[:n] {
 		c.finish(err)
 	}

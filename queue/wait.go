@@ -20,20 +20,19 @@ import (
 // A waiter is a place in that line.
 type waiter struct {
 	q    *raw
+	kind string
 	node session.Node
 }
 
-func waiterNaming() line.Naming { return line.Naming{Exclusive: []string{"-take-"}} }
-
-// awaitFirst joins the line and waits until all who came before have left. On
+// awaitFirst joins the line of a kind and waits until all who came before have left. On
 // an error no node remains.
-func (q *raw) awaitFirst(ctx context.Context) (*waiter, error) {
+func (q *raw) awaitFirst(ctx context.Context, kind string) (*waiter, error) {
 	for {
-		node, err := q.s.CreateProtected(ctx, q.waitersDir(), "take", nil, session.EphemeralSequential)
+		node, err := q.s.CreateProtected(ctx, q.waitersDir(), kind, nil, session.EphemeralSequential)
 		if err != nil {
 			return nil, err
 		}
-		w := &waiter{q, node}
+		w := &waiter{q, kind, node}
 		first, err := w.await(ctx)
 		if first {
 			return w, nil
@@ -47,7 +46,7 @@ func (q *raw) awaitFirst(ctx context.Context) (*waiter, error) {
 
 // await returns true when w is the first, false when somebody deleted it.
 func (w *waiter) await(ctx context.Context) (first bool, err error) {
-	naming := waiterNaming()
+	naming := line.Naming{Exclusive: []string{"-" + w.kind + "-"}}
 	me, ok := naming.Parse(w.node.Name())
 	if !ok {
 		return false, errors.New("queue: server gave a waiter no number")

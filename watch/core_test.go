@@ -243,7 +243,7 @@ func (w *watcher) read(f facet, root string) reading {
 //
 // Covers W3, W4, W5.
 func FuzzReplica(f *testing.F) {
-	for seed := range uint64(500) {
+	for seed := range uint64(1000) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, seed uint64) {

@@ -45,7 +45,8 @@
 // W5. A deletion and creation anew is seen, of the path and of each child, also
 // if both happened while the consumer was busy, or while there was no
 // connection, or between two sessions of a Watcher. What was created and
-// deleted in between is not.
+// deleted in between is not, and what came back and went again meanwhile may
+// be told as gone only.
 //
 // W6. Lost connections, other servers and missing nodes neither end a stream
 // nor leave a gap in it.

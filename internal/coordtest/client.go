@@ -2,12 +2,14 @@ package coordtest
 
 import (
 	"context"
+	"errors"
 	"net"
 	"strings"
 	"sync"
 
 	"github.com/zkcoord/zkcoord/internal/wire"
 	"github.com/zkcoord/zkcoord/session"
+	"github.com/zkcoord/zkcoord/zktest"
 )
 
 // A Client is a session whose frames are looked at.
@@ -21,6 +23,9 @@ type Client struct {
 	at       int // the moment at which hook is called; 0 is none
 	hook     func()
 }
+
+// World is where the client is.
+func (c *Client) World() *World { return c.world }
 
 // Requests returns the operations of the requests that were sent since the
 // last call, in order, in the protocol's own names. Pings, heartbeats and the
@@ -66,9 +71,8 @@ func (c *Client) note(request string) {
 
 // Lose closes the session from outside, as its expiry would.
 func (c *Client) Lose() {
-	c.world.t.Helper()
-	if err := c.world.Expire(c.ID()); err != nil {
-		c.world.t.Fatal(err)
+	if err := c.world.Expire(c.ID()); err != nil && !errors.Is(err, zktest.ErrClosed) {
+		panic(err)
 	}
 }
 

@@ -40,6 +40,8 @@ type Cluster struct {
 	prefer  int // who should win the next election; -1 is nobody
 	running bool
 	conns   int // ids given out
+
+	heldBack int // packets that had to wait for a cut
 }
 
 // ErrNoLeader says that a fault needs a leader and that there is none.
