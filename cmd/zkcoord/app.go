@@ -66,7 +66,7 @@ interrupted), 3 it could not run.`,
 	c.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return fmt.Errorf("%w (see %s --help)", err, c.CommandPath())
 	})
-	c.AddCommand(a.runCommand(), a.listCommand(), a.watchCommand(), a.checkCommand(), a.ensembleCommand(), a.serveCommand(), a.pruneCommand(),
+	c.AddCommand(a.runCommand(), a.listCommand(), a.watchCommand(), a.checkCommand(), a.ensembleCommand(), a.serveCommand(), a.pruneCommand(), a.shrinkCommand(),
 		a.versionCommand())
 	c.AddCommand(a.znodeCommands()...)
 	return command{c}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/zkcoord/zkcoord/harness"
 )
@@ -35,6 +36,9 @@ func (a *app) virtually(do func() error) error {
 // is looked for once a virtual second instead.
 func (a *app) runVirtual(ctx context.Context, s harness.Scenario, o harness.Options) (result *harness.Result, err error) {
 	progress := o.Progress
+	if o.Store != nil {
+		o.Store = dated{o.Store, time.Now().UTC()}
+	}
 	a.bubble(func() {
 		inside, cancel := context.WithCancel(context.Background())
 		defer cancel()
@@ -49,4 +53,15 @@ func (a *app) runVirtual(ctx context.Context, s harness.Scenario, o harness.Opti
 		result, err = harness.Run(inside, s, o)
 	})
 	return result, err
+}
+
+// dated gives runs the time at which they began outside of their bubble, where it is always the year 2000.
+type dated struct {
+	harness.Store
+	begun time.Time
+}
+
+func (d dated) Save(r *harness.Result) error {
+	r.Start = d.begun
+	return d.Store.Save(r)
 }

@@ -315,7 +315,10 @@ func literal(p harness.Plan) string {
 	var b strings.Builder
 	b.WriteString("harness.Plan{\n")
 	for _, s := range p {
-		fmt.Fprintf(&b, "\t{Fault: %q, At: %d * time.Millisecond, For: %d * time.Millisecond", s.Fault, s.At.Milliseconds(), s.For.Milliseconds())
+		fmt.Fprintf(&b, "\t{Fault: %q, At: %d * time.Millisecond", s.Fault, s.At.Milliseconds())
+		if s.For != 0 {
+			fmt.Fprintf(&b, ", For: %d * time.Millisecond", s.For.Milliseconds())
+		}
 		if s.Target != "" {
 			fmt.Fprintf(&b, ", Target: %q", s.Target)
 		}
