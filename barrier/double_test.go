@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/zkcoord/zkcoord/barrier"
-	"github.com/zkcoord/zkcoord/internal/coordtest"
+	"github.com/zkcoord/zkcoord/internal/faulttest"
 	"github.com/zkcoord/zkcoord/session"
 	"github.com/zkcoord/zkcoord/zktest"
 )
@@ -19,12 +19,12 @@ import (
 const path = "/app/b"
 
 var (
-	check       = coordtest.Check
-	bubble      = coordtest.Bubble
-	eachRequest = coordtest.EachRequest
+	check       = faulttest.Check
+	bubble      = faulttest.Bubble
+	eachRequest = faulttest.EachRequest
 )
 
-type ensemble = coordtest.Ensemble
+type ensemble = faulttest.Ensemble
 
 // An entry is the end of one Enter or Leave.
 type entry struct {
@@ -92,7 +92,7 @@ func open(e *ensemble, n int) sessions {
 func left(t *testing.T, s *session.Session) {
 	t.Helper()
 	synctest.Wait()
-	for _, p := range coordtest.Znodes(t, s, path) {
+	for _, p := range faulttest.Znodes(t, s, path) {
 		if strings.Contains(p, "-member-") {
 			t.Errorf("left behind: %s", p)
 		}
@@ -293,7 +293,7 @@ func TestMembersMustAgreeOnTheSize(t *testing.T) {
 //
 // Covers D1, D2, D3, D4, D6.
 func TestDoubleAtEachLostRequest(t *testing.T) {
-	eachRequest(t, func(t *testing.T, tr *coordtest.Trial) {
+	eachRequest(t, func(t *testing.T, tr *faulttest.Trial) {
 		s := open(tr.Ensemble, 2)
 		victim, other := s[0], s[1]
 		tr.Strike(victim)
@@ -387,7 +387,7 @@ func TestWaitSurvivesReconnects(t *testing.T) {
 
 // Covers B1, B2.
 func TestBarrierAtEachLostRequest(t *testing.T) {
-	eachRequest(t, func(t *testing.T, tr *coordtest.Trial) {
+	eachRequest(t, func(t *testing.T, tr *faulttest.Trial) {
 		s := open(tr.Ensemble, 2)
 		victim, other := barrier.New(s[0], path), barrier.New(s[1], path)
 		tr.Strike(s[0])
@@ -422,13 +422,13 @@ func TestCancelledWaitLeavesNothing(t *testing.T) {
 		s, _ := e.Open()
 		b := barrier.New(s, path)
 		check(t, b.Set(t.Context()))
-		before := coordtest.Znodes(t, s, "/")
+		before := faulttest.Znodes(t, s, "/")
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		if err := b.Wait(ctx); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("error %v", err)
 		}
-		if after := coordtest.Znodes(t, s, "/"); !slices.Equal(before, after) {
+		if after := faulttest.Znodes(t, s, "/"); !slices.Equal(before, after) {
 			t.Errorf("before %v, after %v", before, after)
 		}
 	})
