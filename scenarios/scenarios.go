@@ -23,6 +23,7 @@ func All() []harness.Scenario {
 		IsolatedFollower(),
 		IsolatedLeader(),
 		LockSessionLoss(),
+		Watch(),
 	}
 }
 
