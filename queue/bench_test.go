@@ -1,8 +1,11 @@
 package queue_test
 
 import (
+	"bytes"
 	"context"
+	"fmt"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -17,7 +20,7 @@ import (
 // by commas. They write below /zkcoord-bench and delete it again.
 const serversEnv = "ZKCOORD_BENCH_SERVERS"
 
-func benchSession(b *testing.B, r *requests) *session.Session {
+func benchSession(b *testing.B, r *counter) *session.Session {
 	b.Helper()
 	servers := os.Getenv(serversEnv)
 	if servers == "" {
@@ -55,7 +58,7 @@ func BenchmarkThroughput(b *testing.B) {
 		{name: "16+16/batch50/relaxed", clients: 16, batch: 50, relaxed: true},
 	} {
 		b.Run(c.name, func(b *testing.B) {
-			r := &requests{n: map[string]int{}}
+			r := &counter{}
 			admin := benchSession(b, r)
 			path := "/zkcoord-bench/" + admin.NewID()
 			b.Cleanup(func() { admin.DeleteAll(context.Background(), "/zkcoord-bench") })
@@ -63,7 +66,7 @@ func BenchmarkThroughput(b *testing.B) {
 			for i := range queues {
 				queues[i] = queue.New(benchSession(b, r), path, queue.Options[[]byte]{Codec: queue.Bytes(), Relaxed: c.relaxed})
 			}
-			r.add("", 0, nil)
+			r.reset()
 			item := make([]byte, 100)
 			b.ResetTimer()
 
@@ -84,7 +87,7 @@ func BenchmarkThroughput(b *testing.B) {
 
 			start = time.Now()
 			var taken atomic.Int64
-			drain(b, queues, b.N, &taken, c.batch, c.claim)
+			drainAll(b, queues, b.N, &taken, c.batch, c.claim)
 			b.ReportMetric(float64(b.N)/time.Since(start).Seconds(), "takes/s")
 			b.ReportMetric(float64(r.reset())/float64(b.N), "requests/take")
 			b.ReportMetric(0, "ns/op")
@@ -92,13 +95,12 @@ func BenchmarkThroughput(b *testing.B) {
 	}
 }
 
-func (r *requests) reset() int {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	n := total(r.n)
-	r.n = map[string]int{}
-	return n
-}
+// A counter counts requests.
+type counter struct{ n atomic.Int64 }
+
+func (c *counter) add(string, time.Duration, error) { c.n.Add(1) }
+
+func (c *counter) reset() int64 { return c.n.Swap(0) }
 
 // each lets each queue do its share of n in batches.
 func each(queues []*queue.Queue[[]byte], n, batch int, f func(*queue.Queue[[]byte], int) int) {
@@ -113,8 +115,8 @@ func each(queues []*queue.Queue[[]byte], n, batch int, f func(*queue.Queue[[]byt
 	work.Wait()
 }
 
-// drain takes items until n were taken.
-func drain(b *testing.B, queues []*queue.Queue[[]byte], n int, taken *atomic.Int64, batch int, claim bool) {
+// drainAll takes items until n were taken.
+func drainAll(b *testing.B, queues []*queue.Queue[[]byte], n int, taken *atomic.Int64, batch int, claim bool) {
 	ctx, cancel := context.WithCancel(b.Context())
 	defer cancel()
 	count := func(k int) {
@@ -149,4 +151,58 @@ func drain(b *testing.B, queues []*queue.Queue[[]byte], n int, taken *atomic.Int
 		})
 	}
 	work.Wait()
+}
+
+// TestMillionItems fills a queue with a million items of 100 bytes and drains
+// it again, in order. It needs a real ensemble.
+func TestMillionItems(t *testing.T) {
+	servers := os.Getenv(serversEnv)
+	if servers == "" {
+		t.Skip(serversEnv + " is not set")
+	}
+	s, err := session.Open(t.Context(), session.Options{Servers: strings.Split(servers, ",")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	path := "/zkcoord-bench/" + s.NewID()
+	defer s.DeleteAll(context.Background(), "/zkcoord-bench")
+	q := queue.New(s, path, queue.Options[[]byte]{Codec: queue.Bytes()})
+	const n, batch = 1_000_000, 1000
+	item := func(i int) []byte { return fmt.Appendf(nil, "%0100d", i) }
+
+	start := time.Now()
+	for i := 0; i < n; i += batch {
+		items := make([][]byte, batch)
+		for j := range items {
+			items[j] = item(i + j)
+		}
+		if err := q.Put(t.Context(), items...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	filled := time.Since(start)
+	length, err := q.Len(t.Context())
+	if err != nil || length != n {
+		t.Fatalf("length %d, %v", length, err)
+	}
+	counted := time.Since(start) - filled
+	var memory runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&memory)
+	start = time.Now()
+	for i := 0; i < n; {
+		items, err := q.TakeBatch(t.Context(), batch)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, got := range items {
+			if !bytes.Equal(got, item(i)) {
+				t.Fatalf("item %d is %s", i, got)
+			}
+			i++
+		}
+	}
+	t.Logf("%d items: filled in %v, counted in %v, drained in %v; %d MiB of heap here",
+		n, filled, counted, time.Since(start), memory.HeapAlloc>>20)
 }

@@ -152,11 +152,7 @@ func (c *Claim[T]) take(ctx context.Context) error {
 	case <-ctx.Done():
 		return c.refused(context.Cause(ctx))
 	}
-	cause := context.Cause(c.Context())
-	if c.over {
-		cause = ErrNotClaimed
-	}
-	if cause != nil {
+	if cause := context.Cause(c.Context()); cause != nil {
 		<-c.turn
 		return c.refused(cause)
 	}

@@ -51,13 +51,13 @@ func (q *raw) get(ctx context.Context, n int, claim bool) ([]item, error) {
 	}
 	ctx, done := q.whileOpen(ctx)
 	defer done()
-	w, err := q.awaitFirst(ctx)
+	w, err := q.awaitFirst(ctx, "take")
 	if err != nil {
 		return nil, err
 	}
 	defer w.leave()
 	for {
-		watches, err := q.listen(ctx)
+		watches, due, err := q.listen(ctx)
 		if err != nil {
 			return nil, err
 		}
@@ -66,7 +66,7 @@ func (q *raw) get(ctx context.Context, n int, claim bool) ([]item, error) {
 			stop(watches)
 			return items, err
 		}
-		if err := waitAny(ctx, watches...); err != nil {
+		if err := waitAny(ctx, due, watches...); err != nil {
 			return nil, err
 		}
 	}

@@ -80,7 +80,7 @@ func New[T any](s *session.Session, path string, o Options[T]) *Queue[T] {
 		o.Codec = JSON[T]()
 	}
 	o.Priorities, o.Prefetch = max(o.Priorities, 1), max(o.Prefetch, 1)
-	return &Queue[T]{raw: newRaw(s, path, o.Priorities, o.Relaxed), dead: newRaw(s, znode.Join(path, "dead"), 1, false), opts: o}
+	return &Queue[T]{raw: newRaw(s, path, o.Priorities, o.Limit, o.Relaxed), dead: newRaw(s, znode.Join(path, "dead"), 1, 0, false), opts: o}
 }
 
 // Dead returns the queue of dead letters: items claimed too often, rejected, or
@@ -107,6 +107,9 @@ func (q *Queue[T]) Close(ctx context.Context) error {
 // session.Outcome tells which: Indeterminate is left only if the session, or
 // ctx while the request was under way, ended. Items that make the request
 // larger than servers accept are refused with session.ErrTooLarge.
+//
+// If the queue holds its Limit, Put waits until there is room. More items than
+// the Limit at once fail with ErrFull.
 func (q *Queue[T]) Put(ctx context.Context, items ...T) error {
 	return q.PutPriority(ctx, 0, items...)
 }
@@ -114,12 +117,21 @@ func (q *Queue[T]) Put(ctx context.Context, items ...T) error {
 // PutPriority is Put with a priority, of 0 to Options.Priorities-1. It panics
 // if there is no such priority.
 func (q *Queue[T]) PutPriority(ctx context.Context, priority int, items ...T) error {
+	return q.put(ctx, q.raw.putWaiting, priority, items)
+}
+
+// TryPut is Put, but fails with ErrFull where Put would wait for room.
+func (q *Queue[T]) TryPut(ctx context.Context, items ...T) error {
+	return q.put(ctx, q.raw.put, 0, items)
+}
+
+func (q *Queue[T]) put(ctx context.Context, put func(context.Context, *putJob) error, priority int, items []T) error {
 	if priority < 0 || priority >= q.opts.Priorities {
 		panic(fmt.Sprintf("queue: no priority %d of %d", priority, q.opts.Priorities))
 	}
 	data, err := q.encode(items)
 	if err == nil && len(data) > 0 {
-		err = q.raw.put(ctx, &putJob{level: priority, items: data})
+		err = put(ctx, &putJob{level: priority, items: data})
 	}
 	if err != nil {
 		return fmt.Errorf("queue: put to %s: %w", q.raw.path, err)

@@ -13,6 +13,7 @@ import (
 	"github.com/zkcoord/zkcoord/harness/checker"
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 	"github.com/zkcoord/zkcoord/harness/link"
+	"github.com/zkcoord/zkcoord/harness/nemesis"
 	"github.com/zkcoord/zkcoord/scenarios/peers"
 	"github.com/zkcoord/zkcoord/session"
 )
@@ -141,12 +142,6 @@ func anyFollower(ctx context.Context, e ensemble.Ensemble) (int, error) {
 	return 0, nil
 }
 
-// partitioned is an ensemble whose links can be cut, with proof.
-type partitioned interface {
-	ensemble.Partitioner
-	ensemble.DropCounter
-}
-
 // isolate cuts the server of client 0 off, with that many others, for longer
 // than it takes to expire a session there.
 type isolate struct{ with int }
@@ -154,7 +149,7 @@ type isolate struct{ with int }
 func (isolate) Name() string { return "isolate-holder" }
 
 func (isolate) Able(env *harness.Env) error {
-	if _, ok := env.Ensemble.(partitioned); !ok {
+	if _, ok := env.Ensemble.(ensemble.Partitioner); !ok {
 		return fmt.Errorf("a %s ensemble cannot be partitioned", env.Ensemble.Kind())
 	}
 	return nil
@@ -181,20 +176,7 @@ func (f isolate) Inject(ctx context.Context, env *harness.Env, _ harness.Step) (
 			}
 		}
 	}
-	p := env.Ensemble.(partitioned)
-	if err := p.Cut(ctx, links...); err != nil {
-		return harness.Wound{}, err
-	}
-	return harness.Wound{
-		Target: fmt.Sprintf("nodes %v", group),
-		Heal: func(ctx context.Context) (string, error) {
-			dropped, err := p.Dropped(ctx)
-			if err := errors.Join(err, p.Mend(ctx)); err != nil || dropped == 0 {
-				return "", err
-			}
-			return fmt.Sprintf("%d packets dropped", dropped), nil
-		},
-	}, nil
+	return nemesis.Cut(ctx, env, links)
 }
 
 // group is the server that client 0 is connected to, and those cut off with it.

@@ -22,6 +22,7 @@ func All() []harness.Scenario {
 		Interop(),
 		IsolatedFollower(),
 		IsolatedLeader(),
+		LockFaults(),
 		LockSessionLoss(),
 		Watch(),
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/zkcoord/zkcoord/harness"
 	"github.com/zkcoord/zkcoord/harness/ensemble"
+	"github.com/zkcoord/zkcoord/harness/ensemble/container"
 	"github.com/zkcoord/zkcoord/harness/ensemble/kinds"
 	"github.com/zkcoord/zkcoord/harness/link"
 	"github.com/zkcoord/zkcoord/scenarios/peers"
@@ -33,6 +34,11 @@ func TestMain(m *testing.M) {
 // options are those of the flags, with a length for where they give none.
 func options(t *testing.T, standard time.Duration) harness.Options {
 	t.Helper()
+	if *kind == "container" {
+		if err := container.Available(t.Context()); err != nil && os.Getenv("CI") == "" {
+			t.Skip(err)
+		}
+	}
 	start, err := kinds.Starter(*kind, "", os.Stderr)
 	if err != nil {
 		t.Fatal(err)
@@ -51,8 +57,6 @@ func TestLockSessionLoss(t *testing.T) {
 	result := harness.RunT(t, LockSessionLoss(), options(t, 20*time.Second))
 	t.Log(result.Summary())
 }
-
-func TestLockSessionLossKillsItsMutants(t *testing.T) { killAll(t, LockSessionLoss(), 20*time.Second) }
 
 // Covers L1, L2, S2.
 func TestIsolatedFollower(t *testing.T) {

@@ -272,6 +272,10 @@ func (w *world) reply(p *modelPacket) {
 		if l.stands(now) {
 			w.stood++
 		}
+		// The worst moment for the follower to be cut off.
+		if w.rand.IntN(10) == 0 && !w.calm {
+			w.out.held = w.now + w.upTo(3*w.T)
+		}
 	}
 }
 

@@ -75,6 +75,12 @@ func order(ctx context.Context, env *harness.Env, target string) (node int, node
 	return hit[0], nodes, nil
 }
 
+// Cut cuts links between nodes of an ensemble that is a Partitioner, for faults made elsewhere. The heal mends them, and tells
+// what they kept from arriving.
+func Cut(ctx context.Context, env *harness.Env, links []ensemble.Link) (harness.Wound, error) {
+	return (&standing{cuts: map[key]int{}}).partition(ctx, env, links)
+}
+
 // partition cuts links, and mends those that no other fault has cut.
 func (s *standing) partition(ctx context.Context, env *harness.Env, links []ensemble.Link) (harness.Wound, error) {
 	p := env.Ensemble.(ensemble.Partitioner)

@@ -5,12 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"time"
 
 	"github.com/zkcoord/zkcoord/harness"
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 )
 
-// rollingRestart kills and starts one node after another, the leader last, and waits for the quorum in between: what an
+// rollingRestart kills and starts one node after another, the leader last, and waits a while for the quorum in between: what an
 // operator does to change a version, with less care. It takes as long as it takes, so its steps have no length.
 var rollingRestart = fault{
 	name: "rolling-restart",
@@ -32,6 +33,10 @@ var rollingRestart = fault{
 	},
 }
 
+// rollingPatience bounds the wait for a quorum between two restarts. It may not come: another fault that stands, and that
+// nobody heals before this one is done, may keep it away.
+const rollingPatience = 5 * time.Second
+
 // restart leaves the node running also when it fails.
 func restart(ctx context.Context, env *harness.Env, node int) error {
 	killer := env.Ensemble.(ensemble.Killer)
@@ -39,5 +44,11 @@ func restart(ctx context.Context, env *harness.Env, node int) error {
 	if quiet := silent(ctx, env, []int{node}); err == nil && len(quiet) == 0 {
 		err = fmt.Errorf("node %d was killed and answers", node)
 	}
-	return errors.Join(err, killer.Start(context.WithoutCancel(ctx), node), env.Ensemble.Ready(ctx))
+	if err := errors.Join(err, killer.Start(context.WithoutCancel(ctx), node)); err != nil {
+		return err
+	}
+	bounded, cancel := context.WithTimeout(ctx, rollingPatience)
+	defer cancel()
+	_ = env.Ensemble.Ready(bounded)
+	return ctx.Err()
 }

@@ -22,7 +22,7 @@ func sessionFaults(s *standing, timeout time.Duration) []harness.Fault {
 				}
 				return nil
 			},
-			draw:   func(r *rand.Rand, env *harness.Env) harness.Step { return harness.Step{Target: drawClient(r, env)} },
+			draw:   func(r *rand.Rand, env *harness.Env) harness.Step { return harness.Step{Target: drawHolder(r, env)} },
 			inject: s.closeSession,
 		},
 		fault{
@@ -30,20 +30,37 @@ func sessionFaults(s *standing, timeout time.Duration) []harness.Fault {
 			able: linked,
 			draw: func(r *rand.Rand, env *harness.Env) harness.Step {
 				// The ensemble rounds the timeout up to its next tick, and counts from the last thing that it heard.
-				return harness.Step{Target: drawClient(r, env), For: between(r, timeout*3/2, timeout*2)}
+				return harness.Step{Target: drawHolder(r, env), For: between(r, timeout*3/2, timeout*2)}
 			},
 			inject: s.holdSession,
 		},
 	}
 }
 
+// holder is the target that stands for whichever client holds something when the fault is injected: to lose a session hurts
+// most then.
+const holder = "holder"
+
+// drawHolder is drawClient, with the holder half of the time.
+func drawHolder(r *rand.Rand, env *harness.Env) string {
+	client := drawClient(r, env)
+	if r.IntN(2) == 0 {
+		return holder
+	}
+	return client
+}
+
+// patience is for how long a fault waits for somebody to hold something, before it takes anybody.
+const patience = 2 * time.Second
+
 // claimSession claims a client that has a session, and waits for one if none has.
-func (s *standing) claimSession(ctx context.Context, env *harness.Env, drawn int) (c *harness.Client, info harness.SessionInfo, free func(), err error) {
+func (s *standing) claimSession(ctx context.Context, env *harness.Env, target string) (c *harness.Client, info harness.SessionInfo, free func(), err error) {
+	began := time.Now()
 	for {
-		c, free, err = s.claim(env, drawn, func(c *harness.Client) bool {
+		c, free, err = s.claim(env, number(target), func(c *harness.Client) bool {
 			var has bool
 			info, has = c.Session()
-			return has
+			return has && (target != holder || c.Holding() || time.Since(began) > patience)
 		})
 		if err == nil {
 			return c, info, free, nil
@@ -58,7 +75,7 @@ func (s *standing) claimSession(ctx context.Context, env *harness.Env, drawn int
 
 // closeSession closes a session from outside; there is nothing to heal.
 func (s *standing) closeSession(ctx context.Context, env *harness.Env, step harness.Step) (harness.Wound, error) {
-	c, info, free, err := s.claimSession(ctx, env, number(step.Target))
+	c, info, free, err := s.claimSession(ctx, env, step.Target)
 	if err != nil {
 		return harness.Wound{}, err
 	}
@@ -73,12 +90,13 @@ func (s *standing) closeSession(ctx context.Context, env *harness.Env, step harn
 	if err != nil {
 		return harness.Wound{}, err
 	}
+	env.SessionEnded(info.ID, true)
 	return harness.Wound{Target: fmt.Sprintf("c%d", c.ID), Heal: func(context.Context) (string, error) { return bit, nil }}, nil
 }
 
 // holdSession holds a client's link until its session is gone. The heal waits if that has not been long enough.
 func (s *standing) holdSession(ctx context.Context, env *harness.Env, step harness.Step) (harness.Wound, error) {
-	c, info, free, err := s.claimSession(ctx, env, number(step.Target))
+	c, info, free, err := s.claimSession(ctx, env, step.Target)
 	if err != nil {
 		return harness.Wound{}, err
 	}
@@ -101,6 +119,7 @@ func (s *standing) holdSession(ctx context.Context, env *harness.Env, step harne
 			return err
 		})
 		if gone {
+			env.SessionEnded(info.ID, false)
 			bit = fmt.Sprintf("session %#x expired", info.ID)
 		}
 		return bit, nil

@@ -53,6 +53,9 @@ func ReadDocument(dir string) (Document, error) {
 		return d, fmt.Errorf("report: %s: %w", filepath.Join(dir, ResultFile), err)
 	}
 	d.Dir = dir
+	for _, row := range d.Results {
+		d.Result.Results = append(d.Result.Results, row.Result)
+	}
 	return d, nil
 }
 

@@ -2,12 +2,14 @@ package coordtest
 
 import (
 	"context"
+	"errors"
 	"net"
 	"strings"
 	"sync"
 
 	"github.com/zkcoord/zkcoord/internal/wire"
 	"github.com/zkcoord/zkcoord/session"
+	"github.com/zkcoord/zkcoord/zktest"
 )
 
 // A Client is a session whose frames are looked at.
@@ -20,7 +22,11 @@ type Client struct {
 	moments  int
 	at       int // the moment at which hook is called; 0 is none
 	hook     func()
+	before   string // the request before which hook is called
 }
+
+// World is where the client is.
+func (c *Client) World() *World { return c.world }
 
 // Requests returns the operations of the requests that were sent since the
 // last call, in order, in the protocol's own names. Pings, heartbeats and the
@@ -41,6 +47,13 @@ func (c *Client) At(n int, hook func()) {
 	c.moments, c.at, c.hook = 0, n, hook
 }
 
+// Before calls hook once, just before the next request of the operation is sent.
+func (c *Client) Before(request string, hook func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.before, c.at, c.hook = request, 0, hook
+}
+
 // Reached reports whether the moment of the last At has come.
 func (c *Client) Reached() bool {
 	c.mu.Lock()
@@ -55,7 +68,10 @@ func (c *Client) note(request string) {
 	}
 	c.moments++
 	hook := c.hook
-	if c.moments != c.at {
+	switch {
+	case request != "" && request == c.before:
+		c.before = ""
+	case c.moments != c.at:
 		hook = nil
 	}
 	c.mu.Unlock()
@@ -66,9 +82,8 @@ func (c *Client) note(request string) {
 
 // Lose closes the session from outside, as its expiry would.
 func (c *Client) Lose() {
-	c.world.t.Helper()
-	if err := c.world.Expire(c.ID()); err != nil {
-		c.world.t.Fatal(err)
+	if err := c.world.Expire(c.ID()); err != nil && !errors.Is(err, zktest.ErrClosed) {
+		panic(err)
 	}
 }
 

@@ -42,6 +42,7 @@ var (
 	_ ensemble.Killer      = (*Ensemble)(nil)
 	_ ensemble.Pauser      = (*Ensemble)(nil)
 	_ ensemble.Partitioner = (*Ensemble)(nil)
+	_ ensemble.DropCounter = (*Ensemble)(nil)
 )
 
 // Start starts an ensemble, which serves at once. The caller closes it, in the bubble that it was started in.
@@ -189,6 +190,9 @@ func (e *Ensemble) Mend(_ context.Context, links ...ensemble.Link) error {
 	e.Model.Cut(slices.Collect(maps.Keys(e.cuts))...)
 	return nil
 }
+
+// Dropped returns how many packets the cuts have held back so far. Mend does not reset it.
+func (e *Ensemble) Dropped(context.Context) (int64, error) { return int64(e.Model.HeldBack()), e.open() }
 
 // change runs a fault on one node. The model does it at once, so the mutex is held for no time.
 func (e *Ensemble) change(what string, node int, f func()) error {

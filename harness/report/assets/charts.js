@@ -11,7 +11,7 @@ function Charts(data, style, timeline) {
       cursor: { drag: { x: true, y: false, setScale: false }, points: { show: false } },
       scales: Object.assign({ x: { time: false, range: (u, a, b) => [a, b] } }, scales),
       series: [{}].concat(series),
-      axes: [Object.assign(axis(), { values: (u, v) => v.map(s => s.toFixed(v.length > 1 && v[1] - v[0] < .1 ? 2 : v[1] - v[0] < 1 ? 1 : 0) + " s") })].concat(axes),
+      axes: [Object.assign(axis(), { values: (u, v) => v.map(s => s.toFixed(digitsOf(v)) + " s") })].concat(axes),
       hooks: Object.assign({ drawClear: [shade], setSelect: [selected] }, hooks || {}),
     };
   }
@@ -88,4 +88,10 @@ function Charts(data, style, timeline) {
   let waiting = 0;
   new ResizeObserver(() => { cancelAnimationFrame(waiting); waiting = requestAnimationFrame(resize); }).observe(document.getElementById("charts"));
   return { redraw: () => all.forEach(c => c.u.redraw(false, true)) };
+}
+
+// digitsOf is how many digits tell the marks of an axis apart.
+function digitsOf(marks) {
+  const step = marks.length > 1 ? marks[1] - marks[0] : 1;
+  return [0, 1, 2, 3].find(d => Math.abs(step * 10 ** d - Math.round(step * 10 ** d)) < 1e-6) ?? 3;
 }

@@ -380,7 +380,7 @@ function Timeline(data, style) {
     showViolation(n) {
       const v = data.violations[n], length = Math.max(v.t - v.f, data.end / 400, 2000);
       marked = n;
-      set(v.f - length * .7, v.t + length * .7);
+      set(v.f - length * .35, v.t + length * .35);
       document.getElementById("timeline").scrollIntoView({ block: "start" });
     },
   };

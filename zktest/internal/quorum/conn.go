@@ -201,6 +201,10 @@ func (c *Conn) handle(frame []byte, rule *Rule) {
 		c.authenticate(h, body)
 		return
 	case wire.OpSASL: // no mechanism is configured: ZooKeeper answers with no token
+		if _, err := wire.Decode(body, &wire.AuthToken{}); err != nil {
+			c.shut()
+			return
+		}
 		c.buf = wire.AppendFrame(c.buf[:0], &wire.ReplyHeader{Xid: h.Xid}, &wire.AuthToken{})
 		c.transmit(c.buf)
 		return
@@ -239,6 +243,9 @@ func (c *Conn) Event(e wire.EventType, path string) {
 		&wire.WatcherEvent{Type: e, State: wire.StateConnected, Path: path})
 	c.transmit(c.buf)
 }
+
+// Auth implements tree.Watcher.
+func (c *Conn) Auth() []wire.ID { return c.auth }
 
 // reply answers a request, unless its rule says otherwise.
 func (c *Conn) reply(r *request, h *wire.ReplyHeader, body wire.Record) {

@@ -6,7 +6,7 @@ import "github.com/zkcoord/zkcoord/internal/wire"
 // multi then, whose parts are errors.
 func (p *Prep) multi(r Request, t *Txn) wire.Code {
 	var req wire.MultiRequest
-	if _, err := wire.Decode(r.Body, &req); err != nil || !pure(req.Ops, false) {
+	if _, err := wire.Decode(r.Body, &req); err != nil || !pure(req.Ops, false) || !modesDecide(req.Ops) {
 		return wire.MarshallingError
 	}
 	mark := len(p.changes)
@@ -43,18 +43,37 @@ func (p *Prep) rollback(mark int) {
 	}
 }
 
-// pure reports whether all operations of a multi are reads, or all writes, and
-// those that make nodes have a mode that there is.
+// pure reports whether all operations of a multi are reads, or all writes.
 func pure(ops []wire.MultiOp, reads bool) bool {
 	for _, op := range ops {
 		if (op.Op == wire.OpGetData || op.Op == wire.OpGetChildren) != reads {
 			return false
 		}
-		if c, ok := op.Request.(*wire.CreateRequest); ok && !validMode(c.Mode) {
-			return false
-		}
-		if c, ok := op.Request.(*wire.CreateTTLRequest); ok && !validMode(c.Mode) {
-			return false
+	}
+	return true
+}
+
+// modesDecide turns each create into the one that its mode stands for, whatever
+// operation it came as. It returns false for one without a mode, or that lacks
+// the time to live of its mode.
+func modesDecide(ops []wire.MultiOp) bool {
+	for i := range ops {
+		op := &ops[i]
+		switch req := op.Request.(type) {
+		case *wire.CreateRequest:
+			if !validMode(req.Mode) || req.Mode >= wire.ModeTTL {
+				return false
+			}
+			if req.Mode == wire.ModeContainer {
+				op.Op = wire.OpCreateContainer
+			}
+		case *wire.CreateTTLRequest:
+			switch {
+			case req.Mode == wire.ModeContainer:
+				op.Op, op.Request = wire.OpCreateContainer, &req.CreateRequest
+			case req.Mode != wire.ModeTTL && req.Mode != wire.ModeTTLSequential:
+				op.Op, op.Request = wire.OpCreate, &req.CreateRequest
+			}
 		}
 	}
 	return true

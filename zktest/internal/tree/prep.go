@@ -98,6 +98,9 @@ func (p *Prep) Prepare(r Request, zxid, time int64) *Txn {
 		code = p.reap(t, string(r.Body))
 	case wire.OpReconfig:
 		code = wire.ReconfigDisabled
+		if _, err := wire.Decode(r.Body, &wire.ReconfigRequest{}); err != nil {
+			code = wire.MarshallingError
+		}
 	default:
 		req := wire.NewRequest(r.Op)
 		if _, err := wire.Decode(r.Body, req); err != nil {

@@ -206,6 +206,8 @@ func (r *recorder) Event(e wire.EventType, path string) {
 	r.events = append(r.events, fmt.Sprintf("%d %s", e, path))
 }
 
+func (r *recorder) Auth() []wire.ID { return nil }
+
 // Deleting a node tells a watcher of its data and its children once.
 func TestDeletionIsToldOncePerWatcher(t *testing.T) {
 	l := newLeader()

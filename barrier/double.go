@@ -1,0 +1,372 @@
+package barrier
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/go-zookeeper/zk"
+
+	"github.com/zkcoord/zkcoord/internal/znode"
+	"github.com/zkcoord/zkcoord/session"
+)
+
+// ErrSize means that the members of a Double do not agree on their number.
+var ErrSize = errors.New("barrier: members disagree on the size of a round")
+
+// A Double is a barrier that a number of members enter together and leave
+// together: the recipe "Double Barriers" of ZooKeeper's documentation, with
+// rounds. It is safe for concurrent use; each Enter is a member of its own.
+type Double struct {
+	s    *session.Session
+	path string
+	size int
+}
+
+// NewDouble returns the double barrier at path for rounds of size members. No
+// request is made. It panics if path is no valid path, or size is not positive.
+func NewDouble(s *session.Session, path string, size int) *Double {
+	mustPath(path)
+	if size < 1 {
+		panic(fmt.Sprintf("barrier: round of %d members", size))
+	}
+	return &Double{s, path, size}
+}
+
+// Enter joins the round that gathers and returns when it opens: when it has
+// size members, the first ones to come; further ones gather for the next round.
+//
+// If ctx ends first, or on any other error, the member has gone, and the round
+// waits for another in its place; unless it opened just then, and then the
+// member counts as having entered and left.
+func (d *Double) Enter(ctx context.Context) (*Round, error) {
+	for {
+		m := &member{d: d, id: d.s.NewID()}
+		r, err := m.enter(ctx)
+		if r == nil && m.asked {
+			m.withdraw()
+		}
+		if err != nil {
+			return nil, fmt.Errorf("barrier: enter %s: %w", d.path, err)
+		}
+		if r != nil {
+			return r, nil
+		}
+		// The round opened without this member, which came too late for it or
+		// whose node somebody deleted.
+	}
+}
+
+// A member is one call of Enter in one round.
+type member struct {
+	d     *Double
+	id    string
+	round int32
+	asked bool   // its node was asked for
+	name  string // of its node, "" before it is known
+}
+
+func (d *Double) roundPath(round int32) string {
+	return znode.Join(d.path, fmt.Sprintf("%010d", round))
+}
+
+func (m *member) path() string { return znode.Join(m.d.roundPath(m.round), m.name) }
+
+// enter returns nil and no error if the round opened without m.
+func (m *member) enter(ctx context.Context) (*Round, error) {
+	if err := m.join(ctx); err != nil {
+		return nil, err
+	}
+	for {
+		round, w, err := m.d.s.GetW(ctx, m.d.roundPath(m.round))
+		if errors.Is(err, zk.ErrNoNode) {
+			return nil, nil // opened and left by the others
+		}
+		if err != nil {
+			return nil, err
+		}
+		if len(round.Data) > 0 {
+			w.Stop()
+			members := strings.Split(string(round.Data), "\n")
+			if !slices.Contains(members, m.name) {
+				return nil, nil
+			}
+			return &Round{m.d, m.round, m.name, members}, nil
+		}
+		names, err := m.d.members(ctx, m.round)
+		switch {
+		case err != nil:
+			w.Stop()
+			return nil, err
+		case !slices.Contains(names, m.name):
+			w.Stop()
+			return nil, nil
+		case len(names) >= m.d.size:
+			w.Stop()
+			if err := m.open(ctx, names[:m.d.size]); err != nil {
+				return nil, err
+			}
+		default:
+			// Who comes last to a round that can open sees all of its members,
+			// and opens it. So the others need not look at each newcomer.
+			if _, err := await(ctx, w); err != nil {
+				return nil, err
+			}
+		}
+	}
+}
+
+// withdraw deletes the member's node, however long the caller lives.
+func (m *member) withdraw() {
+	m.d.s.Cleanup(func(ctx context.Context) error {
+		if m.name == "" {
+			if err := m.find(ctx); err != nil || m.name == "" {
+				return err
+			}
+		}
+		return m.d.s.Remove(ctx, session.Node{Path: m.path()})
+	})
+}
+
+// join makes the member's node in the round that gathers.
+func (m *member) join(ctx context.Context) error {
+	for {
+		gathering, err := m.d.gathering(ctx)
+		if err != nil {
+			return err
+		}
+		m.round, m.asked = gathering, true
+		results, err := m.d.s.Multi(ctx,
+			session.CheckOp{Path: m.d.path, Version: gathering},
+			session.CreateOp{Path: m.d.roundPath(gathering) + "/" + m.id + "-member-", Mode: session.EphemeralSequential})
+		switch {
+		case err == nil:
+			_, m.name = znode.Split(results[1].Path)
+			return nil
+		case session.ConnectionLost(err):
+			// The reply was lost; the node is found by its name.
+			if err := m.find(ctx); err != nil || m.name != "" {
+				return err
+			}
+		case !errors.Is(err, zk.ErrBadVersion) && !errors.Is(err, zk.ErrNoNode):
+			return err
+		}
+	}
+}
+
+// find looks for the member's node. Sync comes first: after it the answer is
+// final.
+func (m *member) find(ctx context.Context) error {
+	path := m.d.roundPath(m.round)
+	if err := m.d.s.Sync(ctx, path); err != nil && !errors.Is(err, zk.ErrNoNode) {
+		return err
+	}
+	names, err := m.d.members(ctx, m.round)
+	for _, name := range names {
+		if strings.HasPrefix(name, m.id) {
+			m.name = name
+		}
+	}
+	return err
+}
+
+// gathering returns the number of the round that gathers. It makes the barrier
+// if there is none.
+func (d *Double) gathering(ctx context.Context) (int32, error) {
+	for {
+		if err := d.s.Sync(ctx, d.path); err != nil && !errors.Is(err, zk.ErrNoNode) {
+			return 0, err
+		}
+		value, err := d.s.Get(ctx, d.path)
+		if err == nil {
+			if string(value.Data) != strconv.Itoa(d.size) {
+				return 0, fmt.Errorf("%w: %d and %q", ErrSize, d.size, value.Data)
+			}
+			return value.Stat.Version, nil
+		}
+		if !errors.Is(err, zk.ErrNoNode) {
+			return 0, err
+		}
+		if err := d.create(ctx); err != nil {
+			return 0, err
+		}
+	}
+}
+
+// create makes the barrier, with its first round.
+func (d *Double) create(ctx context.Context) error {
+	_, err := d.s.Multi(ctx,
+		session.CreateOp{Path: d.path, Data: []byte(strconv.Itoa(d.size))},
+		session.CreateOp{Path: d.roundPath(0)})
+	switch {
+	case errors.Is(err, zk.ErrNoNode):
+		return d.s.CreateParents(ctx, d.path)
+	case errors.Is(err, zk.ErrNodeExists), session.ConnectionLost(err):
+		return nil // it is looked for again
+	}
+	return err
+}
+
+// members lists the members of a round, first come first. A server that is
+// behind shows those that have left, but leaves out none whose node this
+// session knows to be older than what it asked for before.
+func (d *Double) members(ctx context.Context, round int32) ([]string, error) {
+	listing, err := d.s.Children(ctx, d.roundPath(round))
+	if err != nil && !errors.Is(err, zk.ErrNoNode) {
+		return nil, err
+	}
+	return sortedMembers(listing.Names), nil
+}
+
+// sortedMembers returns those of names that are members, in the order of their
+// numbers.
+func sortedMembers(names []string) []string {
+	number := func(name string) (znode.Seq, bool) {
+		prefix, seq, ok := znode.ParseSeq(name)
+		return seq, ok && strings.HasSuffix(prefix, "-member-")
+	}
+	members := make([]string, 0, len(names))
+	for _, name := range names {
+		if _, ok := number(name); ok {
+			members = append(members, name)
+		}
+	}
+	slices.SortFunc(members, func(a, b string) int {
+		x, _ := number(a)
+		y, _ := number(b)
+		if x.Before(y) {
+			return -1
+		}
+		return 1
+	})
+	return members
+}
+
+// open opens the round with the given members, unless one of them has gone or
+// it is open already: the round is to be looked at again in any case.
+func (m *member) open(ctx context.Context, names []string) error {
+	d := m.d
+	// All of them are there, in this very transaction; nobody joins this
+	// round after it; and by the versions it is done once.
+	ops := []session.Op{
+		session.SetOp{Path: d.path, Data: []byte(strconv.Itoa(d.size)), Version: m.round},
+		session.SetOp{Path: d.roundPath(m.round), Data: []byte(strings.Join(names, "\n")), Version: 0},
+		session.CreateOp{Path: d.roundPath(m.round + 1)},
+	}
+	for _, name := range names {
+		ops = append(ops, session.CheckOp{Path: znode.Join(d.roundPath(m.round), name), Version: session.AnyVersion})
+	}
+	_, err := d.s.Multi(ctx, ops...)
+	switch {
+	case err == nil:
+		d.sweep(m.round)
+		return nil
+	case session.ConnectionLost(err), errors.Is(err, zk.ErrBadVersion), errors.Is(err, zk.ErrNoNode):
+		return nil
+	}
+	return err
+}
+
+// sweep deletes what crashed rounds before the given one have left.
+func (d *Double) sweep(before int32) {
+	d.s.Cleanup(func(ctx context.Context) error {
+		listing, err := d.s.Children(ctx, d.path)
+		for _, name := range listing.Names {
+			if n, err := strconv.ParseInt(name, 10, 32); err == nil && int32(n) < before {
+				// A round that members are in still is not empty, and stays.
+				_ = d.s.Delete(ctx, znode.Join(d.path, name), session.AnyVersion)
+			}
+		}
+		return err
+	})
+}
+
+// A Round is one member's part in a round that it has entered.
+type Round struct {
+	d       *Double
+	number  int32
+	name    string
+	members []string // those that it opened with
+}
+
+// Number counts the rounds of the barrier, from 0.
+func (r *Round) Number() int { return int(r.number) }
+
+// Leave leaves the round and waits until all its members have left or died. If
+// ctx ends first, the member has left all the same, and the others are not held
+// up; Leave can be called again to wait for them.
+//
+// The member that came first stays until the others have gone, and waits on the
+// last of them; the others wait on it. So each departure wakes at most one.
+func (r *Round) Leave(ctx context.Context) error {
+	err := r.leave(ctx)
+	if err != nil {
+		r.d.s.Cleanup(r.remove)
+		return fmt.Errorf("barrier: leave round %d of %s: %w", r.number, r.d.path, err)
+	}
+	return nil
+}
+
+func (r *Round) leave(ctx context.Context) error {
+	for {
+		names, err := r.d.members(ctx, r.number)
+		if err != nil {
+			return err
+		}
+		// Those that came too late for the round are not waited for.
+		names = slices.DeleteFunc(names, func(name string) bool { return !slices.Contains(r.members, name) })
+		if len(names) == 0 {
+			return nil
+		}
+		on := names[0]
+		switch own := slices.Index(names, r.name); {
+		case own == 0 && len(names) == 1:
+			err = r.end(ctx)
+		case own == 0:
+			on = names[len(names)-1]
+		case own > 0:
+			err = r.remove(ctx)
+		}
+		if err == nil && on != r.name {
+			err = r.awaitGone(ctx, on)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// end removes the round with its last member.
+func (r *Round) end(ctx context.Context) error {
+	dir := r.d.roundPath(r.number)
+	_, err := r.d.s.Multi(ctx,
+		session.DeleteOp{Path: znode.Join(dir, r.name), Version: session.AnyVersion},
+		session.DeleteOp{Path: dir, Version: session.AnyVersion})
+	if err != nil && session.Outcome(err) == session.Failed {
+		return r.remove(ctx) // there is something else in the directory
+	}
+	if session.ConnectionLost(err) {
+		return nil // it is looked at again
+	}
+	return err
+}
+
+func (r *Round) remove(ctx context.Context) error {
+	return r.d.s.Remove(ctx, session.Node{Path: znode.Join(r.d.roundPath(r.number), r.name)})
+}
+
+// awaitGone waits until a member's node is gone. GetW, not ExistsW: where it is
+// gone already, no watch remains.
+func (r *Round) awaitGone(ctx context.Context, name string) error {
+	_, w, err := r.d.s.GetW(ctx, znode.Join(r.d.roundPath(r.number), name))
+	if errors.Is(err, zk.ErrNoNode) {
+		return nil
+	}
+	if err == nil {
+		_, err = await(ctx, w)
+	}
+	return err
+}

@@ -1,0 +1,531 @@
+package barrier_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/zkcoord/zkcoord/barrier"
+	"github.com/zkcoord/zkcoord/internal/faulttest"
+	"github.com/zkcoord/zkcoord/session"
+	"github.com/zkcoord/zkcoord/zktest"
+)
+
+const path = "/app/b"
+
+var (
+	check       = faulttest.Check
+	bubble      = faulttest.Bubble
+	eachRequest = faulttest.EachRequest
+)
+
+type ensemble = faulttest.Ensemble
+
+// An entry is the end of one Enter or Leave.
+type entry struct {
+	who   int
+	round *barrier.Round
+	err   error
+}
+
+// enter begins an Enter for each session.
+func enter(ctx context.Context, size int, sessions ...*session.Session) <-chan entry {
+	ends := make(chan entry, len(sessions))
+	for i, s := range sessions {
+		d := barrier.NewDouble(s, path, size)
+		go func() {
+			r, err := d.Enter(ctx)
+			ends <- entry{i, r, err}
+		}()
+	}
+	return ends
+}
+
+func leave(ctx context.Context, rounds ...*barrier.Round) <-chan error {
+	ends := make(chan error, len(rounds))
+	for _, r := range rounds {
+		go func() { ends <- r.Leave(ctx) }()
+	}
+	return ends
+}
+
+// within returns what c gives within a bound, and whether it did.
+func within[E any](c <-chan E, d time.Duration) (e E, ok bool) {
+	select {
+	case e = <-c:
+		return e, true
+	case <-time.After(d):
+		return e, false
+	}
+}
+
+func (s sessions) rounds(t *testing.T, ends <-chan entry) []*barrier.Round {
+	t.Helper()
+	rounds := make([]*barrier.Round, len(s))
+	for range s {
+		e, ok := within(ends, time.Minute)
+		if !ok || e.err != nil {
+			t.Fatalf("member %d: entered %v, error %v", e.who, ok, e.err)
+		}
+		rounds[e.who] = e.round
+	}
+	return rounds
+}
+
+type sessions []*session.Session
+
+func open(e *ensemble, n int) sessions {
+	var all sessions
+	for range n {
+		s, _ := e.Open()
+		all = append(all, s)
+	}
+	return all
+}
+
+// left fails the test if there is any member's node.
+func left(t *testing.T, s *session.Session) {
+	t.Helper()
+	synctest.Wait()
+	for _, p := range faulttest.Znodes(t, s, path) {
+		if strings.Contains(p, "-member-") {
+			t.Errorf("left behind: %s", p)
+		}
+	}
+}
+
+// Covers D1, D3, D5.
+func TestMembersEnterAndLeaveTogether(t *testing.T) {
+	bubble(t, func(t *testing.T, e *ensemble) {
+		s := open(e, 4)
+		for number := range 3 {
+			first := enter(t.Context(), 4, s[:3]...)
+			if en, ok := within(first, time.Minute); ok {
+				t.Fatalf("one of three entered a round of four: %v", en)
+			}
+			last := enter(t.Context(), 4, s[3])
+			rounds := append(s[:3].rounds(t, first), s[3:].rounds(t, last)...)
+			for _, r := range rounds {
+				if r.Number() != number {
+					t.Errorf("in round %d, want %d", r.Number(), number)
+				}
+			}
+			ends := leave(t.Context(), rounds[1:]...)
+			if _, ok := within(ends, time.Minute); ok {
+				t.Fatal("one left before the last had called Leave")
+			}
+			check(t, rounds[0].Leave(t.Context()))
+			for range 3 {
+				if err, ok := within(ends, time.Minute); !ok || err != nil {
+					t.Fatalf("left %v, error %v", ok, err)
+				}
+			}
+		}
+		left(t, s[0])
+	})
+}
+
+// Covers D3.
+func TestFirstMemberLeavesLast(t *testing.T) {
+	bubble(t, func(t *testing.T, e *ensemble) {
+		s := open(e, 3)
+		rounds := s.rounds(t, enter(t.Context(), 3, s...))
+		ends := leave(t.Context(), rounds[0], rounds[1])
+		if _, ok := within(ends, time.Minute); ok {
+			t.Fatal("left while one member had not")
+		}
+		s[2].Close() // it dies
+		for range 2 {
+			if err, ok := within(ends, time.Minute); !ok || err != nil {
+				t.Fatalf("left %v, error %v", ok, err)
+			}
+		}
+	})
+}
+
+// CURATOR-318: the node of a member that timed out stayed, and let the rest
+// pass.
+//
+// Covers D2, D6.
+func TestTimedOutMemberLetsNobodyThrough(t *testing.T) {
+	bubble(t, func(t *testing.T, e *ensemble) {
+		s := open(e, 3)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		en, _ := within(enter(ctx, 3, s[0]), time.Minute)
+		if !errors.Is(en.err, context.DeadlineExceeded) {
+			t.Fatalf("error %v", en.err)
+		}
+		left(t, s[1])
+		two := enter(t.Context(), 3, s[1:]...)
+		if en, ok := within(two, time.Minute); ok {
+			t.Fatalf("two entered a round of three: %v", en)
+		}
+		one := enter(t.Context(), 3, s[0])
+		s[1:].rounds(t, two)
+		s[:1].rounds(t, one)
+	})
+}
+
+// Covers D1.
+func TestDeadMemberIsNotCounted(t *testing.T) {
+	bubble(t, func(t *testing.T, e *ensemble) {
+		s := open(e, 4)
+		dead := enter(t.Context(), 3, s[0])
+		synctest.Wait()
+		s[0].Close()
+		if en := <-dead; !errors.Is(en.err, session.ErrClosed) {
+			t.Errorf("error %v", en.err)
+		}
+		two := enter(t.Context(), 3, s[1:3]...)
+		if en, ok := within(two, time.Minute); ok {
+			t.Fatalf("two of three entered: %v", en)
+		}
+		one := enter(t.Context(), 3, s[3])
+		s[1:3].rounds(t, two)
+		s[3:].rounds(t, one)
+	})
+}
+
+// kazoo: a stale `ready` node of a round whose members crashed opened the next
+// round early.
+//
+// Covers D4.
+func TestCrashedRoundOpensNoOther(t *testing.T) {
+	bubble(t, func(t *testing.T, e *ensemble) {
+		s := open(e, 5)
+		s[:3].rounds(t, enter(t.Context(), 3, s[:3]...))
+		for i := range 3 {
+			check(t, e.Expire(s[i].ID()))
+		}
+		two := enter(t.Context(), 3, s[3:]...)
+		if en, ok := within(two, time.Minute); ok {
+			t.Fatalf("two of three entered after a crashed round: %v", en)
+		}
+		late, _ := e.Open()
+		one := enter(t.Context(), 3, late)
+		rounds := append(s[3:].rounds(t, two), sessions{late}.rounds(t, one)...)
+		if n := rounds[0].Number(); n != 1 {
+			t.Errorf("round %d, want 1", n)
+		}
+		synctest.Wait()
+		if list, err := late.Children(t.Context(), path); err != nil || len(list.Names) != 2 {
+			t.Errorf("rounds left: %v, %v", list.Names, err)
+		}
+	})
+}
+
+// Curator GH-1290: enter returned early, with more members than the barrier has.
+//
+// Covers D1, D5.
+func TestSurplusMembersGatherForTheNextRound(t *testing.T) {
+	bubble(t, func(t *testing.T, e *ensemble) {
+		s := open(e, 7)
+		ends := enter(t.Context(), 3, s...)
+		count := map[int]int{}
+		for range 6 {
+			en, ok := within(ends, time.Minute)
+			if !ok || en.err != nil {
+				t.Fatalf("entered %v: %v", ok, en.err)
+			}
+			count[en.round.Number()]++
+		}
+		if _, ok := within(ends, time.Minute); ok || count[0] != 3 || count[1] != 3 {
+			t.Errorf("members by round: %v, and a seventh: %v", count, ok)
+		}
+	})
+}
+
+// Curator: leave returned before all have left. Here a time-out in Leave.
+//
+// Covers D3, D6.
+func TestTimeoutInLeaveHoldsNobodyUp(t *testing.T) {
+	for who := range 3 {
+		t.Run(fmt.Sprint(who), func(t *testing.T) {
+			bubble(t, func(t *testing.T, e *ensemble) {
+				s := open(e, 3)
+				rounds := s.rounds(t, enter(t.Context(), 3, s...))
+				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+				defer cancel()
+				if err := rounds[who].Leave(ctx); !errors.Is(err, context.DeadlineExceeded) {
+					t.Fatalf("error %v", err)
+				}
+				others := slices.Delete(slices.Clone(rounds), who, who+1)
+				ends := leave(t.Context(), others[0])
+				if _, ok := within(ends, time.Minute); ok {
+					t.Fatal("left before the last member")
+				}
+				check(t, others[1].Leave(t.Context()))
+				if err, ok := within(ends, time.Minute); !ok || err != nil {
+					t.Fatalf("left %v, error %v", ok, err)
+				}
+				check(t, rounds[who].Leave(t.Context()))
+				left(t, s[0])
+			})
+		})
+	}
+}
+
+// The member that saw the round complete asks to open it when another one has
+// given up already.
+//
+// Covers D1, D2.
+func TestRoundDoesNotOpenWithoutOneThatGaveUpMeanwhile(t *testing.T) {
+	bubble(t, func(t *testing.T, e *ensemble) {
+		s := open(e, 3)
+		ctx, cancel := context.WithCancel(t.Context())
+		first := enter(ctx, 3, s[0])
+		synctest.Wait()
+		rest := enter(t.Context(), 3, s[1])
+		synctest.Wait()
+		// Its first multi joins, the second opens.
+		slow := e.Inject(zktest.Rule{Op: "multi", Session: s[2].ID(), Skip: 1, Fate: zktest.DelayRequest, Delay: time.Second})
+		last := enter(t.Context(), 3, s[2])
+		synctest.Wait()
+		if slow.Fired() != 1 {
+			t.Fatal("the last member did not try to open the round")
+		}
+		cancel()
+		if en := <-first; en.err == nil {
+			t.Fatal("cancelled, and entered")
+		}
+		for _, ends := range []<-chan entry{rest, last} {
+			if en, ok := within(ends, time.Minute); ok {
+				t.Fatalf("two of three entered: %v", en)
+			}
+		}
+		fresh := sessions{s[0]}.rounds(t, enter(t.Context(), 3, s[0]))
+		check(t, (<-rest).err)
+		check(t, (<-last).err)
+		if n := fresh[0].Number(); n != 0 {
+			t.Errorf("in round %d", n)
+		}
+	})
+}
+
+// Covers D2, D3, D6.
+func TestCancelledEnterAndLeaveLeaveNothing(t *testing.T) {
+	faulttest.CancelAtEach(t, func(ctx context.Context, t *testing.T, e *ensemble, s *session.Session) {
+		other, _ := e.Open()
+		in := enter(t.Context(), 2, other)
+		synctest.Wait()
+		r, err := barrier.NewDouble(s, path, 2).Enter(ctx)
+		if err == nil {
+			second := <-in
+			check(t, second.err)
+			out := leave(t.Context(), second.round)
+			synctest.Wait()
+			_ = r.Leave(ctx)
+			if err, ok := within(out, time.Minute); !ok || err != nil {
+				t.Errorf("the other: left %v, %v", ok, err)
+			}
+		} else if second, ok := within(in, time.Second); ok {
+			// It opened when it was cancelled: the member has entered and left.
+			check(t, second.err)
+			check(t, second.round.Leave(t.Context()))
+		} else {
+			third, _ := e.Open()
+			check(t, (<-enter(t.Context(), 2, third)).err)
+			check(t, (<-in).err)
+			return
+		}
+		left(t, other)
+	})
+}
+
+// Covers D3.
+func TestDepartureWakesAtMostOne(t *testing.T) {
+	bubble(t, func(t *testing.T, e *ensemble) {
+		const n = 10
+		var all sessions
+		var asked []*faulttest.Requests
+		for range n {
+			s, r := e.Open()
+			all, asked = append(all, s), append(asked, r)
+		}
+		rounds := all.rounds(t, enter(t.Context(), n, all...))
+		synctest.Wait()
+		for _, r := range asked {
+			r.Since()
+		}
+		sum := 0
+		ends := make(chan error, n)
+		for _, r := range rounds {
+			go func() { ends <- r.Leave(t.Context()) }()
+			synctest.Wait()
+		}
+		for range rounds {
+			check(t, <-ends)
+		}
+		for _, r := range asked {
+			sum += r.Since().Total()
+		}
+		if sum > 7*n {
+			t.Errorf("%d requests for %d members to leave", sum, n)
+		}
+	})
+}
+
+// Covers D1.
+func TestMembersMustAgreeOnTheSize(t *testing.T) {
+	bubble(t, func(t *testing.T, e *ensemble) {
+		s := open(e, 2)
+		enter(t.Context(), 3, s[0])
+		synctest.Wait()
+		if en := <-enter(t.Context(), 2, s[1]); !errors.Is(en.err, barrier.ErrSize) {
+			t.Errorf("error %v", en.err)
+		}
+		s[0].Close()
+	})
+}
+
+// Nothing is lost, stuck or early, whichever request of a member is lost, or
+// its reply, or its session with either.
+//
+// Covers D1, D2, D3, D4, D6.
+func TestDoubleAtEachLostRequest(t *testing.T) {
+	eachRequest(t, func(t *testing.T, tr *faulttest.Trial) {
+		s := open(tr.Ensemble, 2)
+		victim, other := s[0], s[1]
+		tr.Strike(victim)
+		ends := enter(t.Context(), 2, victim)
+		if _, ok := within(ends, time.Minute); ok && !tr.Loses() {
+			t.Fatal("entered alone")
+		}
+		if tr.Loses() && victim.Err() != nil {
+			victim, _ = tr.Open()
+			ends = enter(t.Context(), 2, victim)
+		}
+		e2 := enter(t.Context(), 2, other)
+		second, ok := within(e2, time.Minute)
+		if !ok || second.err != nil {
+			t.Fatalf("the other: entered %v, %v", ok, second.err)
+		}
+		first, ok := within(ends, time.Minute)
+		if !ok || first.err != nil && !tr.Loses() {
+			t.Fatalf("the victim: entered %v, %v", ok, first.err)
+		}
+		out := leave(t.Context(), second.round)
+		if first.err == nil {
+			if err := first.round.Leave(t.Context()); err != nil && !tr.Loses() {
+				t.Errorf("the victim: %v", err)
+			}
+		}
+		if err, ok := within(out, time.Minute); !ok || err != nil {
+			t.Fatalf("the other: left %v, %v", ok, err)
+		}
+		left(t, other)
+	})
+}
+
+// Covers B1, B2.
+func TestBarrier(t *testing.T) {
+	bubble(t, func(t *testing.T, e *ensemble) {
+		s := open(e, 3)
+		b := barrier.New(s[0], path)
+		check(t, barrier.New(s[1], path).Wait(t.Context()))
+		check(t, b.Set(t.Context()))
+		check(t, b.Set(t.Context()))
+		ends := make(chan error, 2)
+		for _, s := range s[1:] {
+			go func() { ends <- barrier.New(s, path).Wait(t.Context()) }()
+		}
+		if err, ok := within(ends, time.Minute); ok {
+			t.Fatalf("passed a barrier that is set: %v", err)
+		}
+		_, err := s[0].Set(t.Context(), path, []byte("x"), session.AnyVersion)
+		check(t, err)
+		if err, ok := within(ends, time.Minute); ok {
+			t.Fatalf("another event let it pass: %v", err)
+		}
+		check(t, b.Remove(t.Context()))
+		check(t, b.Set(t.Context())) // at once: they pass all the same
+		for range 2 {
+			if err, ok := within(ends, time.Minute); !ok || err != nil {
+				t.Fatalf("passed %v: %v", ok, err)
+			}
+		}
+		check(t, b.Remove(t.Context()))
+		check(t, b.Remove(t.Context()))
+	})
+}
+
+// kazoo: wait() hung after one TCP blip.
+//
+// Covers B2.
+func TestWaitSurvivesReconnects(t *testing.T) {
+	bubble(t, func(t *testing.T, e *ensemble) {
+		s := open(e, 2)
+		b := barrier.New(s[0], path)
+		check(t, b.Set(t.Context()))
+		end := make(chan error, 1)
+		go func() { end <- barrier.New(s[1], path).Wait(t.Context()) }()
+		synctest.Wait()
+		cut := e.Inject(zktest.Rule{Session: s[1].ID(), Fate: zktest.CloseBeforeReply})
+		check(t, s[1].Sync(t.Context(), "/"))
+		if cut.Fired() == 0 {
+			t.Fatal("no blip")
+		}
+		if err, ok := within(end, time.Minute); ok {
+			t.Fatalf("passed: %v", err)
+		}
+		check(t, b.Remove(t.Context()))
+		if err, ok := within(end, time.Minute); !ok || err != nil {
+			t.Fatalf("passed %v: %v", ok, err)
+		}
+	})
+}
+
+// Covers B1, B2.
+func TestBarrierAtEachLostRequest(t *testing.T) {
+	eachRequest(t, func(t *testing.T, tr *faulttest.Trial) {
+		s := open(tr.Ensemble, 2)
+		victim, other := barrier.New(s[0], path), barrier.New(s[1], path)
+		tr.Strike(s[0])
+		if err := victim.Set(t.Context()); err != nil {
+			check(t, other.Set(t.Context()))
+		}
+		end := make(chan error, 2)
+		go func() { end <- other.Wait(t.Context()) }()
+		if _, ok := within(end, time.Minute); ok {
+			t.Fatal("passed a barrier that is set")
+		}
+		go func() { end <- victim.Wait(t.Context()) }()
+		if err, ok := within(end, time.Minute); ok && (err == nil || !tr.Loses()) {
+			t.Fatalf("passed a barrier that is set: %v", err)
+		} else if ok {
+			end <- nil
+		}
+		if err := victim.Remove(t.Context()); err != nil {
+			check(t, other.Remove(t.Context()))
+		}
+		for range 2 {
+			if err, ok := within(end, time.Minute); !ok || err != nil && !tr.Loses() {
+				t.Fatalf("passed %v: %v", ok, err)
+			}
+		}
+	})
+}
+
+// Covers D6.
+func TestCancelledWaitLeavesNothing(t *testing.T) {
+	bubble(t, func(t *testing.T, e *ensemble) {
+		s, _ := e.Open()
+		b := barrier.New(s, path)
+		check(t, b.Set(t.Context()))
+		before := faulttest.Znodes(t, s, "/")
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := b.Wait(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("error %v", err)
+		}
+		if after := faulttest.Znodes(t, s, "/"); !slices.Equal(before, after) {
+			t.Errorf("before %v, after %v", before, after)
+		}
+	})
+}

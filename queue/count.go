@@ -1,0 +1,196 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/go-zookeeper/zk"
+
+	"github.com/zkcoord/zkcoord/session"
+)
+
+// Len counts the items in the queue, claimed ones included, dead letters
+// and items that are not due yet not.
+// It asks once for each segment, 256 puts or more, so on a deep queue it is a
+// matter for operators; no other call does so, but for Put with a Limit. While
+// others put and take, the number is that of no particular instant.
+func (q *Queue[T]) Len(ctx context.Context) (int, error) {
+	n, _, err := q.raw.count(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("queue: length of %s: %w", q.raw.path, err)
+	}
+	return n, nil
+}
+
+// Peek returns the item that Take would take now, and leaves it. It fails with
+// ErrEmpty where Take would wait.
+func (q *Queue[T]) Peek(ctx context.Context) (value T, err error) {
+	data, err := q.raw.peek(ctx)
+	if err == nil && data == nil {
+		return value, ErrEmpty
+	}
+	if err == nil {
+		value, err = q.opts.Codec.Decode(data)
+	}
+	if err != nil {
+		return value, fmt.Errorf("queue: peek into %s: %w", q.raw.path, err)
+	}
+	return value, nil
+}
+
+// peek returns the first item that nobody has claimed, nil if there is none.
+func (q *raw) peek(ctx context.Context) ([]byte, error) {
+	if err := q.s.Sync(ctx, q.path); err != nil && !errors.Is(err, zk.ErrNoNode) {
+		return nil, err
+	}
+	for level := range q.tails {
+		v := &view{s: q.s, dir: q.levelDir(level)}
+		entries, err := v.next(ctx, 1)
+		if err != nil || len(entries) > 0 {
+			if err != nil {
+				return nil, err
+			}
+			return entries[0].items[0], nil
+		}
+	}
+	return nil, nil
+}
+
+// count counts the items, and returns the directories that they are in.
+func (q *raw) count(ctx context.Context) (n int, dirs []string, err error) {
+	for level := range q.tails {
+		listing, err := q.s.Children(ctx, q.levelDir(level))
+		if err != nil && !errors.Is(err, zk.ErrNoNode) {
+			return 0, nil, err
+		}
+		for _, s := range sortedSegments(listing.Names) {
+			dirs = append(dirs, segmentPath(q.levelDir(level), s))
+		}
+	}
+	counts, errs := make([]int, len(dirs)), make([]error, len(dirs))
+	const atOnce = 16
+	for i := 0; i < len(dirs); i += atOnce {
+		var work sync.WaitGroup
+		for j := i; j < min(i+atOnce, len(dirs)); j++ {
+			work.Go(func() { counts[j], errs[j] = q.countIn(ctx, dirs[j]) })
+		}
+		work.Wait()
+	}
+	for _, k := range counts {
+		n += k
+	}
+	return n, dirs, errors.Join(errs...)
+}
+
+func (q *raw) countIn(ctx context.Context, dir string) (n int, err error) {
+	listing, err := q.s.Children(ctx, dir)
+	if errors.Is(err, zk.ErrNoNode) {
+		return 0, nil
+	}
+	for _, name := range listing.Names {
+		if r, ok := parseRun(name); ok {
+			n += r.len()
+		}
+	}
+	return n, err
+}
+
+// admit takes room for n items, for commitPuts, and fails with ErrFull if there
+// is none. A producer counts the items when it has used up what room it saw;
+// several share the room.
+func (q *raw) admit(ctx context.Context, n int) error {
+	if q.limit == 0 {
+		return nil
+	}
+	if q.room < n {
+		if err := q.s.Sync(ctx, q.path); err != nil && !errors.Is(err, zk.ErrNoNode) {
+			return err
+		}
+		held, _, err := q.count(ctx)
+		if err != nil {
+			return err
+		}
+		if held+n > q.limit {
+			return ErrFull
+		}
+		producers, err := q.producers(ctx)
+		if err != nil {
+			return err
+		}
+		q.room = max(n, (q.limit-held)/producers)
+	}
+	q.room -= n
+	return nil
+}
+
+// producers counts the handles that put, this one included.
+func (q *raw) producers(ctx context.Context) (int, error) {
+	listing, err := q.s.Children(ctx, q.marksDir())
+	if err != nil && !errors.Is(err, zk.ErrNoNode) {
+		return 0, err
+	}
+	n := 0
+	for _, name := range listing.Names {
+		if strings.Contains(name, "-put-") {
+			n++
+		}
+	}
+	return max(n, 1), nil
+}
+
+// putWaiting puts, and waits while the queue is full. Producers wait in a line
+// as consumers do, and only the first watches the queue.
+func (q *raw) putWaiting(ctx context.Context, job *putJob) error {
+	err := q.put(ctx, job)
+	if !errors.Is(err, ErrFull) || len(job.items) > q.limit {
+		return err
+	}
+	ctx, done := q.whileOpen(ctx)
+	defer done()
+	w, err := q.awaitFirst(ctx, "room")
+	if err != nil {
+		return refusedPut(q.path, err)
+	}
+	defer w.leave()
+	for {
+		watches, err := q.listenForRoom(ctx)
+		if err != nil {
+			return refusedPut(q.path, err)
+		}
+		if err := q.put(ctx, job); !errors.Is(err, ErrFull) {
+			stop(watches)
+			return err
+		}
+		if err := waitAny(ctx, time.Time{}, watches...); err != nil {
+			return refusedPut(q.path, err)
+		}
+	}
+}
+
+// refusedPut is the error of a put that was given up before it was sent.
+func refusedPut(path string, err error) error {
+	return &session.RequestError{Op: "put", Path: path, Effect: session.Failed, Err: err}
+}
+
+// listenForRoom watches every directory with items: a taken item is a change
+// in one of them.
+func (q *raw) listenForRoom(ctx context.Context) (watches []*session.Watch, err error) {
+	_, dirs, err := q.count(ctx)
+	for level := range q.tails {
+		dirs = append(dirs, q.levelDir(level))
+	}
+	for _, dir := range dirs {
+		if err == nil {
+			_, err = q.listenChildren(ctx, &watches, dir)
+		}
+	}
+	if err != nil {
+		stop(watches)
+		return nil, err
+	}
+	return watches, nil
+}

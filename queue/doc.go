@@ -1,0 +1,120 @@
+// Package queue is a first-in first-out queue between processes, on ZooKeeper,
+// with claims, dead letters, priorities and a bound.
+//
+// [Queue.Take] gives an item to one consumer and forgets it: at most once.
+// [Queue.Claim] gives it to one consumer at a time, and it stays until that one
+// has called [Claim.Ack]: at least once, and exactly once for effects that are
+// part of the Ack. A claim rests on the session's lease: its context ends
+// before anybody else can claim the item. What a consumer does outside of
+// ZooKeeper after it was paused for longer than that, only [Claim.Token] can
+// refuse.
+//
+// # Guarantees
+//
+// Q1. Every item that is given out is one that was put, as it was put.
+//
+// Q2. An item is put once or not at all, whichever replies are lost, and a
+// batch as a whole. Put tells which.
+//
+// Q3. An item is taken by one consumer, once. When Take returns an item, it is
+// deleted; when it returns an error, the item is in its place again or will be,
+// unless the session or the process ended on the way.
+//
+// Q4. Items are taken in the order of the transactions that put them, so also
+// in real time and for each producer; a batch in its own order. Exceptions: an
+// item that was given back (a claim released or lapsed, a cancelled Take, the
+// rest of a loop) is offered at the latest when its consumer has drained one
+// segment or would wait. Claims, and takes with Options.Relaxed, keep the order
+// of segments only; within one they go in order while consumers do not collide.
+//
+// Q5. TryTake answers ErrEmpty only if all items were taken or claimed at some
+// time during the call.
+//
+// Q6. A consumer that waits gets an item soon after there is one. A put wakes
+// one consumer, and one more for each that has been served, however many wait.
+//
+// Q7. An item has one claim at a time. The context of a claim ends before
+// anybody else can claim the item. (Assumptions: see package session, S2.)
+//
+// Q8. A call that fails or is cancelled leaves no node, no claim, and no item
+// in nobody's hands: they are removed or given back at once, or as soon as a
+// server can be reached, or with the session.
+//
+// Q9. With a Limit, a producer adds nothing that makes the queue larger than
+// that, as it counted. Alone it is exact. Several that put at the same time
+// share the room that they see, and may exceed it by a share each.
+//
+// Q10. Ack takes the item away and applies its ops in one transaction, while
+// the claim stands, or does neither, and tells truly which.
+//
+// Q11. An item that is not acked is not lost: it is offered again when its
+// claimer released it, lapsed or died. Each claim is counted by the servers;
+// after Options.MaxAttempts the item goes to the dead letters, in one
+// transaction.
+//
+// Q12. An item of a priority is given out only if the view of the consumer's
+// server shows none before it that is free.
+//
+// Q13. An item put with PutAt joins the queue once, not before its time by the
+// clock of the consumer that moves it, and is in one place at any time.
+//
+// # Not guaranteed
+//
+// ErrEmpty rests on sync, which a leader that is cut off from the others
+// answers too, for a while (ZOOKEEPER-1675). Everything else that a queue
+// changes is checked by the transactions themselves.
+//
+// A Take, or a loop over Items with Prefetch, whose process crashes, loses what
+// it had taken. Use claims for what must not be lost.
+//
+// # Which call tells what after a lost reply
+//
+// Every transaction sets a node of the handle's own, conditional on its
+// version, and is sent again until it is answered; so its outcome is known
+// while the session lives. If the session ends first, or ctx does while the
+// transaction is under way, session.Outcome is Indeterminate: Put may have
+// put; Take may have lost an item if the session ended, else it is put back;
+// Ack, Release and Reject may have happened, and the claim is over in any case.
+//
+// # Session loss
+//
+// Calls under way and loops end. Claims end at the latest with it, and the
+// servers give their items to others when they expire the session. Open a new
+// session and a new queue; see session.Run.
+//
+// # Cost
+//
+// With c items a transaction: Put 1/c requests an item, Take 2/c (read the node
+// that they share, delete it), Claim 3/c and Ack 1/c or less, as all goroutines
+// that use one Queue share transactions. To find nothing costs a list of the
+// segments and of the last one. To wait costs a node in a line, its deletion,
+// and five watches for the first in the line. A segment is listed once for each
+// consumer, and again where another took a part of a node. A consumer looks once
+// a second for items that are due.
+//
+// # Goroutines
+//
+// None, beyond those of the requests under way.
+//
+// # Znodes
+//
+//	<path>/items/<priority>                      version = number of the open segment
+//	<path>/items/<priority>/<segment>            some 256 puts
+//	<path>/items/<priority>/<segment>/<first>.<last>-<number>    items, never changed
+//	<path>/items/<priority>/<segment>/<...>/c    the claim on an item; ephemeral
+//	<path>/marks/<id>-<kind>-<number>            counts a handle's transactions; ephemeral
+//	<path>/waiters/<id>-<kind>-<number>          a consumer, or producer, that waits; ephemeral
+//	<path>/delayed/<second>-<priority>/<first>.<last>-<number>   items that are not due yet
+//	<path>/dead                                  a queue: the dead letters
+//
+// A put checks the version of <priority>, and who finds the open segment full
+// opens the next one and sets that version in the same transaction as its own
+// items. So the order of puts is the order of segments and of numbers, and a
+// queue of a million items is no directory of a million names: nothing but Len
+// ever lists it all.
+//
+// Items of kazoo's Queue and Curator's SimpleDistributedQueue are not consumed:
+// they are one znode each in one directory, which is what makes those slow and
+// lets them fail at some ten thousand items, and neither library could take
+// from segments.
+package queue

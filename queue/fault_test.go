@@ -1,0 +1,213 @@
+package queue_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/zkcoord/zkcoord/internal/faulttest"
+	"github.com/zkcoord/zkcoord/queue"
+	"github.com/zkcoord/zkcoord/session"
+)
+
+// drain takes all there is and claimable, through a session of its own.
+func drain(t *testing.T, q *queue.Queue[string]) (items []string) {
+	t.Helper()
+	for {
+		item, err := q.TryTake(t.Context())
+		if errors.Is(err, queue.ErrEmpty) {
+			return items
+		}
+		faulttest.Check(t, err)
+		items = append(items, item)
+	}
+}
+
+// settle waits until clean-up has ended, and the lost session has expired.
+func settle(tr *faulttest.Trial) {
+	if tr != nil && tr.Loses() {
+		time.Sleep(2 * faulttest.Timeout)
+	}
+	synctest.Wait()
+}
+
+// An item put is there once if Put said so, not at all if it said Failed, and
+// at most once otherwise.
+//
+// Covers Q1, Q2, Q3.
+func TestPutAtEachLostRequest(t *testing.T) {
+	faulttest.EachRequest(t, func(t *testing.T, tr *faulttest.Trial) {
+		s, _ := tr.Open()
+		q := queue.New(s, path, queue.Options[string]{})
+		other, _ := newQueue(tr.Ensemble, queue.Options[string]{})
+		tr.Strike(s)
+		want := map[string]session.Effect{}
+		for _, items := range [][]string{{"a"}, numbers(0, 9), {"b", "c"}} {
+			err := q.Put(t.Context(), items...)
+			if err != nil && !tr.Loses() {
+				t.Errorf("put: %v", err)
+			}
+			for _, item := range items {
+				want[item] = session.Outcome(err)
+			}
+		}
+		settle(tr)
+		got := drain(t, other)
+		for item, effect := range want {
+			n := 0
+			for _, it := range got {
+				if it == item {
+					n++
+				}
+			}
+			if n > 1 || effect == session.OK && n != 1 || effect == session.Failed && n != 0 {
+				t.Errorf("%s: put %v, there %d times", item, effect, n)
+			}
+		}
+	})
+}
+
+// kazoo's Queue.get loses the item when the reply to its delete is lost.
+//
+// Covers Q2, Q3.
+func TestTakeAtEachLostRequest(t *testing.T) {
+	faulttest.EachRequest(t, func(t *testing.T, tr *faulttest.Trial) {
+		s, _ := tr.Open()
+		q := queue.New(s, path, queue.Options[string]{})
+		other, _ := newQueue(tr.Ensemble, queue.Options[string]{})
+		put := numbers(0, 5)
+		faulttest.Check(t, other.Put(t.Context(), put[:3]...))
+		faulttest.Check(t, other.Put(t.Context(), put[3:]...))
+		tr.Strike(s)
+		var got []string
+		unknown := 0
+		for range 4 {
+			item, err := q.Take(t.Context())
+			switch session.Outcome(err) {
+			case session.OK:
+				got = append(got, item)
+			case session.Indeterminate:
+				unknown++
+			}
+			if err != nil && !tr.Loses() {
+				t.Errorf("take: %v", err)
+			}
+		}
+		settle(tr)
+		rest := drain(t, other)
+		all := append(got, rest...)
+		slices.Sort(all)
+		if n := len(slices.Compact(slices.Clone(all))); n != len(all) || n < 5-unknown {
+			t.Errorf("taken %v, rest %v, %d unknown", got, rest, unknown)
+		}
+		if !slices.IsSorted(append(got, rest...)) {
+			t.Errorf("out of order: %v, then %v", got, rest)
+		}
+	})
+}
+
+// kazoo's LockingQueue.consume said true though its transaction failed.
+//
+// Covers Q7, Q10, Q11.
+func TestClaimAtEachLostRequest(t *testing.T) {
+	faulttest.EachRequest(t, func(t *testing.T, tr *faulttest.Trial) {
+		s, _ := tr.Open()
+		q := queue.New(s, path, queue.Options[string]{})
+		other, _ := newQueue(tr.Ensemble, queue.Options[string]{})
+		admin, _ := tr.Open()
+		put := numbers(0, 4)
+		faulttest.Check(t, other.Put(t.Context(), put[:3]...))
+		faulttest.Check(t, other.Put(t.Context(), put[3:]...))
+		tr.Strike(s)
+
+		effects := map[string]session.Effect{}
+		work := func(act func(*queue.Claim[string]) error) {
+			c, err := q.Claim(t.Context())
+			if err == nil {
+				err = act(c)
+			}
+			if err != nil && !tr.Loses() {
+				t.Errorf("claim: %v", err)
+			}
+		}
+		ack := func(c *queue.Claim[string]) error {
+			err := c.Ack(t.Context(), session.CreateOp{Path: "/app/" + c.Value()})
+			effects[c.Value()] = session.Outcome(err)
+			return err
+		}
+		work(ack)
+		work(func(c *queue.Claim[string]) error { return c.Release(t.Context()) })
+		work(ack)
+		work(ack)
+		settle(tr)
+		rest := drain(t, other)
+		done := faulttest.Znodes(t, admin, "/app")
+		for _, item := range put {
+			acked, there := slices.Contains(done, "/app/"+item), slices.Contains(rest, item)
+			if acked == there {
+				t.Errorf("%s: effect %v, still in the queue %v", item, acked, there)
+			}
+			if e, ok := effects[item]; ok && (e == session.OK && !acked || e == session.Failed && acked) {
+				t.Errorf("%s: ack %v, effect %v", item, e, acked)
+			}
+		}
+	})
+}
+
+// CURATOR-45, Shopify/zk: a cancelled call leaves its node behind.
+//
+// Covers Q8.
+func TestCancelledTakeLeavesNothingAndLosesNothing(t *testing.T) {
+	faulttest.CancelAtEach(t, func(ctx context.Context, t *testing.T, e *faulttest.Ensemble, s *session.Session) {
+		q := queue.New(s, path, queue.Options[string]{})
+		other, _ := newQueue(e, queue.Options[string]{})
+		done := make(chan int, 1)
+		go func() {
+			n := 0
+			for range 3 {
+				if _, err := q.Take(ctx); err == nil {
+					n++
+				}
+			}
+			done <- n
+		}()
+		synctest.Wait()
+		faulttest.Check(t, other.Put(t.Context(), "a", "b"))
+		faulttest.Check(t, other.Put(t.Context(), "c"))
+		n := <-done
+		settle(nil)
+		if rest := drain(t, other); n+len(rest) != 3 {
+			t.Errorf("%d taken, rest %v", n, rest)
+		}
+		for _, p := range faulttest.Znodes(t, s, path) {
+			if strings.Contains(p, "-take-") && strings.Contains(p, "/waiters/") {
+				t.Errorf("left behind: %s", p)
+			}
+		}
+	})
+}
+
+// Covers Q8.
+func TestCancelledClaimLeavesNothingClaimed(t *testing.T) {
+	faulttest.CancelAtEach(t, func(ctx context.Context, t *testing.T, e *faulttest.Ensemble, s *session.Session) {
+		q := queue.New(s, path, queue.Options[string]{})
+		other, _ := newQueue(e, queue.Options[string]{})
+		faulttest.Check(t, other.Put(t.Context(), "a", "b"))
+		faulttest.Check(t, other.Put(t.Context(), "c"))
+		acked := 0
+		for range 3 {
+			if c, err := q.Claim(ctx); err == nil {
+				faulttest.Check(t, c.Ack(t.Context()))
+				acked++
+			}
+		}
+		settle(nil)
+		if rest := drain(t, other); acked+len(rest) != 3 {
+			t.Errorf("%d acked, rest %v", acked, rest)
+		}
+	})
+}
