@@ -69,6 +69,14 @@ func TestIsolatedFollowerKillsTheLibraries(t *testing.T) {
 	killAll(t, IsolatedFollower(), 20*time.Second)
 }
 
+// Covers W2, W3, W4, W5, W6.
+func TestWatch(t *testing.T) {
+	result := harness.RunT(t, Watch(), options(t, 20*time.Second))
+	t.Log(result.Summary())
+}
+
+func TestWatchKillsItsMutants(t *testing.T) { killAll(t, Watch(), 20*time.Second) }
+
 // killAll runs every mutant of s that can run here; each has to be found out.
 func killAll(t *testing.T, s harness.Scenario, standard time.Duration) {
 	for _, m := range s.Mutants {
