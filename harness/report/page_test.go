@@ -275,7 +275,7 @@ func TestHundredThousandOperationsStaySmallAndSmooth(t *testing.T) {
 		zkcoord.timeline.set(v.from, v.to * .93); const begun = performance.now(); zkcoord.timeline.drawNow(); took.push(performance.now() - begun); }
 		return took.sort((a, b) => a - b)[10]; })()`)
 	t.Logf("a frame takes %.1f ms", frame)
-	if frame > 200 { // 16 is wanted and 4 were measured, but machines that run tests are busy
+	if frame > 200 { // 16 is wanted; 35 were measured with ten times as many processes as cores
 		t.Errorf("a frame takes %.1f ms", frame)
 	}
 	clean(t, p)
