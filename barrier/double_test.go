@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/zkcoord/zkcoord/barrier"
-	"github.com/zkcoord/zkcoord/internal/coordtest"
+	"github.com/zkcoord/zkcoord/internal/faulttest"
 	"github.com/zkcoord/zkcoord/session"
 	"github.com/zkcoord/zkcoord/zktest"
 )
@@ -24,12 +24,12 @@ const path = "/app/b"
 const patience = 2 * coordtest.Timeout
 
 var (
-	check       = coordtest.Check
-	bubble      = coordtest.Bubble
-	eachRequest = coordtest.EachRequest
+	check       = faulttest.Check
+	bubble      = faulttest.Bubble
+	eachRequest = faulttest.EachRequest
 )
 
-type ensemble = coordtest.Ensemble
+type ensemble = faulttest.Ensemble
 
 // An entry is the end of one Enter or Leave.
 type entry struct {
@@ -97,7 +97,7 @@ func open(e *ensemble, n int) sessions {
 func left(t *testing.T, s *session.Session) {
 	t.Helper()
 	synctest.Wait()
-	for _, p := range coordtest.Znodes(t, s, path) {
+	for _, p := range faulttest.Znodes(t, s, path) {
 		if strings.Contains(p, "-member-") {
 			t.Errorf("left behind: %s", p)
 		}
@@ -315,7 +315,7 @@ func TestRoundDoesNotOpenWithoutOneThatGaveUpMeanwhile(t *testing.T) {
 
 // Covers D2, D3, D6.
 func TestCancelledEnterAndLeaveLeaveNothing(t *testing.T) {
-	coordtest.CancelAtEach(t, func(ctx context.Context, t *testing.T, e *ensemble, s *session.Session) {
+	faulttest.CancelAtEach(t, func(ctx context.Context, t *testing.T, e *ensemble, s *session.Session) {
 		other, _ := e.Open()
 		in := enter(t.Context(), 2, other)
 		synctest.Wait()
@@ -348,7 +348,7 @@ func TestDepartureWakesAtMostOne(t *testing.T) {
 	bubble(t, func(t *testing.T, e *ensemble) {
 		const n = 10
 		var all sessions
-		var asked []*coordtest.Requests
+		var asked []*faulttest.Requests
 		for range n {
 			s, r := e.Open()
 			all, asked = append(all, s), append(asked, r)
@@ -394,7 +394,7 @@ func TestMembersMustAgreeOnTheSize(t *testing.T) {
 //
 // Covers D1, D2, D3, D4, D6.
 func TestDoubleAtEachLostRequest(t *testing.T) {
-	eachRequest(t, func(t *testing.T, tr *coordtest.Trial) {
+	eachRequest(t, func(t *testing.T, tr *faulttest.Trial) {
 		s := open(tr.Ensemble, 2)
 		victim, other := s[0], s[1]
 		tr.Strike(victim)
@@ -522,7 +522,7 @@ func TestBarrierRemovedAndSetAgainWhileAwayLetsPass(t *testing.T) {
 
 // Covers B1, B2.
 func TestBarrierAtEachLostRequest(t *testing.T) {
-	eachRequest(t, func(t *testing.T, tr *coordtest.Trial) {
+	eachRequest(t, func(t *testing.T, tr *faulttest.Trial) {
 		s := open(tr.Ensemble, 2)
 		victim, other := barrier.New(s[0], path), barrier.New(s[1], path)
 		tr.Strike(s[0])
@@ -557,13 +557,13 @@ func TestCancelledWaitLeavesNothing(t *testing.T) {
 		s, _ := e.Open()
 		b := barrier.New(s, path)
 		check(t, b.Set(t.Context()))
-		before := coordtest.Znodes(t, s, "/")
+		before := faulttest.Znodes(t, s, "/")
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		if err := b.Wait(ctx); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("error %v", err)
 		}
-		if after := coordtest.Znodes(t, s, "/"); !slices.Equal(before, after) {
+		if after := faulttest.Znodes(t, s, "/"); !slices.Equal(before, after) {
 			t.Errorf("before %v, after %v", before, after)
 		}
 	})

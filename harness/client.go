@@ -9,7 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/zkcoord/zkcoord/harness/ensemble"
 	"github.com/zkcoord/zkcoord/harness/history"
 	"github.com/zkcoord/zkcoord/session"
 )
@@ -18,13 +17,6 @@ import (
 // they can do to it; package link has the one that can be cut and held.
 type Link interface {
 	DialContext(ctx context.Context, network, address string) (net.Conn, error)
-}
-
-// directLink is the link that nothing can be done to.
-type directLink struct{ dial ensemble.DialFunc }
-
-func (l directLink) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
-	return l.dial(ctx, network, address)
 }
 
 // SessionInfo is what faults need to know of a client's ZooKeeper session.
@@ -193,6 +185,13 @@ func (c *Client) Session() (SessionInfo, bool) {
 func (c *Client) Belief(deadline time.Time) {
 	at := deadline.Sub(c.env.rec.Start())
 	c.Record(history.Event{Kind: history.Belief, Arg: strconv.FormatInt(int64(at), 10)})
+}
+
+// Holding reports whether a hold of the client stands.
+func (c *Client) Holding() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.holds) > 0
 }
 
 // Hold is a grant that the program was told of and has not given up.

@@ -55,6 +55,18 @@ func (e *Env) Fact(name, object, result, detail string) {
 		Client: history.Nobody, Process: history.Nobody})
 }
 
+// SessionEnded records the truth about a session, seen at the ensemble: it is over.
+// Whoever sees it calls it as soon as that is known. Closed says that somebody
+// closed it, so its end tells nothing of the servers' own clock.
+func (e *Env) SessionEnded(id int64, closed bool) {
+	event := history.Event{Kind: history.Session, Op: history.SessionExpired, Session: id,
+		Client: history.Nobody, Process: history.Nobody}
+	if closed {
+		event.Arg = "closed"
+	}
+	e.rec.Record(event)
+}
+
 func (e *Env) phase(name string) {
 	e.rec.Record(history.Event{Kind: history.Phase, Op: name, Client: history.Nobody, Process: history.Nobody})
 }

@@ -57,6 +57,10 @@ func settle(ctx context.Context, find func() ([]string, error)) (found []string,
 	}
 }
 
+// idleHTTP marks the goroutines of HTTP connections that are kept for later: an
+// ensemble asks its engine for addresses on the goroutine of whoever dials.
+const idleHTTP = "net/http.(*persistConn)"
+
 // goroutines describes the goroutines that clients started and left running.
 func (r *run) goroutines() ([]string, error) {
 	var text strings.Builder
@@ -66,7 +70,7 @@ func (r *run) goroutines() ([]string, error) {
 	var found []string
 	mark := fmt.Sprintf("%q:%q", runLabel, r.label)
 	for stack := range strings.SplitSeq(text.String(), "\n\n") {
-		if strings.Contains(stack, mark) {
+		if strings.Contains(stack, mark) && !strings.Contains(stack, idleHTTP) {
 			found = append(found, deepest(stack))
 		}
 	}

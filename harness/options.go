@@ -8,6 +8,7 @@ import (
 	"github.com/zkcoord/zkcoord/harness/checker"
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 	"github.com/zkcoord/zkcoord/harness/history"
+	"github.com/zkcoord/zkcoord/harness/link"
 )
 
 // Options are what a run can choose. Only Ensemble is required.
@@ -19,7 +20,7 @@ type Options struct {
 	Seed     uint64        // of the plan and of each client's choices
 	Time     time.Duration // of the work under faults; zero is 20 s
 	Clients  int           // zero is what the scenario says
-	// Link makes the link of each client; nil is one that no fault can touch.
+	// Link makes the link of each client; nil is link.New, which faults know.
 	Link func(client int, dial ensemble.DialFunc) Link
 	// Faults are the names of the scenario's faults to draw from; nil is all, an
 	// empty slice none.
@@ -56,6 +57,7 @@ type Status struct {
 	OK, Fail, Info   int
 	Faults, Standing int // injected so far, and not healed yet
 	Holds, Lost      int // grants told of, and how many of them were lost
+	Violations       int // found so far; what is not violated yet may be
 }
 
 // Result is all that is known of a run.
@@ -76,6 +78,8 @@ type Result struct {
 	// CouldNot names the faults that the ensemble is not able to do, and why.
 	CouldNot []string `json:"could_not,omitempty"`
 	Command  string   `json:"command,omitempty"`
+
+	Stats checker.Stats `json:"stats"`
 
 	Plan    Plan             `json:"-"`
 	History *history.History `json:"-"`
@@ -122,7 +126,7 @@ func (o Options) withDefaults(s Scenario) (Options, error) {
 		o.admin = newAdmin
 	}
 	if o.Link == nil {
-		o.Link = func(_ int, dial ensemble.DialFunc) Link { return directLink{dial} }
+		o.Link = func(_ int, dial ensemble.DialFunc) Link { return link.New(dial) }
 	}
 	return o, nil
 }

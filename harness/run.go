@@ -29,7 +29,7 @@ func Run(ctx context.Context, s Scenario, o Options) (result *Result, err error)
 	}
 	start := time.Now()
 	config := s.Config
-	config.Nodes = o.Nodes
+	config.Nodes, config.Seed = o.Nodes, o.Seed
 	ens, err := o.Ensemble(ctx, config)
 	if err != nil {
 		return nil, fmt.Errorf("harness: start the ensemble: %w", err)
@@ -231,10 +231,13 @@ func (r *run) judge(ctx context.Context, start time.Time, plan Plan) (*Result, e
 	stored := r.save(result)
 	checking, cancel := context.WithTimeout(context.WithoutCancel(ctx), o.CheckTime)
 	defer cancel()
-	result.Results = append(r.whole(ctx), Check(checking, s, result.History)...)
+	logs := r.logs(ctx)
+	result.Results = slices.Concat(r.whole(ctx), Check(checking, s, result.History),
+		checker.Run(checking, result.History, checker.IfExercised(checker.Logs(logs))))
 	result.Verdict, result.Checked = checker.Overall(result.Results), true
+	result.Stats = checker.Measure(result.History)
 	if !result.Verdict.Passed() {
-		result.Logs = r.logs(ctx)
+		result.Logs = logs
 	}
 	return result, errors.Join(stored, r.save(result))
 }

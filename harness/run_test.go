@@ -401,6 +401,31 @@ func TestInterruptedRunIsUnknownHealsAndCloses(t *testing.T) {
 	}
 }
 
+func TestUnknownOutcomeBeginsANewProcess(t *testing.T) {
+	ty := newToy()
+	var seen []history.Event
+	ty.client = func(ctx context.Context, c *Client) error {
+		if c.ID != 0 || len(seen) > 0 {
+			return nil
+		}
+		for _, err := range []error{nil, errors.New("cut"), Failed(errors.New("refused")), nil} {
+			done, _ := c.Do(ctx, history.Event{Op: "try"}, func(context.Context) (history.Event, error) { return history.Event{}, err })
+			seen = append(seen, done)
+		}
+		return nil
+	}
+	ty.run(t)
+	want := []struct {
+		kind    history.Kind
+		process int32
+	}{{history.OK, 0}, {history.Info, 0}, {history.Fail, 3}, {history.OK, 3}}
+	for i, w := range want {
+		if seen[i].Kind != w.kind || seen[i].Process != w.process || seen[i].Client != 0 {
+			t.Errorf("operation %d: %v, want kind %v of process %d", i, seen[i], w.kind, w.process)
+		}
+	}
+}
+
 func TestPlanIsAFunctionOfTheSeed(t *testing.T) {
 	ty := newToy()
 	env := newEnv(ty.Scenario, Options{Clients: 3, Link: func(int, ensemble.DialFunc) Link { return nil }}, ty.ens)

@@ -2,9 +2,12 @@ package harness
 
 import (
 	"context"
+	"strings"
 	"sync"
 	"time"
 
+	"github.com/zkcoord/zkcoord/harness/checker"
+	"github.com/zkcoord/zkcoord/harness/ensemble"
 	"github.com/zkcoord/zkcoord/harness/history"
 )
 
@@ -24,6 +27,9 @@ func (r *run) watch(ctx context.Context) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var group sync.WaitGroup
 	group.Go(func() { r.env.recordStalls(ctx) })
+	if r.options.Store != nil {
+		group.Go(func() { r.env.recordRoles(ctx) })
+	}
 	if r.options.Progress != nil {
 		group.Go(func() { r.progress(ctx) })
 	}
@@ -50,18 +56,84 @@ func (e *Env) recordStalls(ctx context.Context) {
 	}
 }
 
+// roleTick is how often servers are asked what they do.
+const roleTick = 250 * time.Millisecond
+
+// recordRoles records what each server does, whenever that changes.
+func (e *Env) recordRoles(ctx context.Context) {
+	ticker := time.NewTicker(roleTick)
+	defer ticker.Stop()
+	roles := make([]string, len(e.Servers()))
+	for {
+		bounded, cancel := context.WithTimeout(ctx, 2*roleTick)
+		all := ensemble.Survey(bounded, e.Dial, e.Servers(), func(int) bool { return true })
+		cancel()
+		for node, s := range all {
+			if role := roleOf(s); ctx.Err() == nil && role != roles[node] {
+				roles[node] = role
+				e.rec.Record(history.Event{Kind: history.Fact, Op: history.FactRole, Object: e.Servers()[node],
+					Round: int32(node), Result: role, Client: history.Nobody, Process: history.Nobody})
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+	}
+}
+
+// roleOf tells a server that answers without a quorum from one that says nothing
+// and one that is not there.
+func roleOf(s ensemble.Status) string {
+	switch {
+	case s.Serves():
+		return s.Mode
+	case strings.Contains(s.Mode, "not currently serving"):
+		return "looking"
+	case strings.Contains(s.Mode, context.DeadlineExceeded.Error()):
+		return "silent"
+	}
+	return "down"
+}
+
 func (r *run) progress(ctx context.Context) {
 	start := time.Now()
 	ticker := time.NewTicker(time.Second)
 	defer ticker.Stop()
+	var early early
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-			r.options.Progress(r.env.status(time.Since(start), r.options.Time))
+			early.look(ctx, r)
+			s := r.env.status(time.Since(start), r.options.Time)
+			s.Violations = early.violations
+			r.options.Progress(s)
 		}
 	}
+}
+
+// early looks for violations while the run goes on: a history that is cut short
+// can prove a violation but nothing else. It spends at most about a twentieth of
+// the time on it, so that the run stays what it is.
+type early struct {
+	next       time.Time
+	violations int
+}
+
+func (e *early) look(ctx context.Context, r *run) {
+	begun := time.Now()
+	if begun.Before(e.next) {
+		return
+	}
+	e.violations = 0
+	for _, one := range checker.Run(ctx, r.env.rec.History(), r.scenario.Checkers...) {
+		e.violations += one.Violations
+	}
+	now := time.Now()
+	e.next = now.Add(20 * now.Sub(begun))
 }
 
 func (e *Env) status(elapsed, length time.Duration) Status {

@@ -2,10 +2,7 @@ package lock
 
 import (
 	"context"
-	"errors"
 	"fmt"
-
-	"github.com/go-zookeeper/zk"
 
 	"github.com/zkcoord/zkcoord/internal/line"
 	"github.com/zkcoord/zkcoord/session"
@@ -17,30 +14,34 @@ import (
 // below the largest that it has seen.
 type Token int64
 
-// A Grant is a lock held.
+// A Grant is a lock held, or permits of a semaphore.
 type Grant struct {
-	place *line.Place
-	dir   string
+	claim *line.Claim
+	ctx   context.Context // the claim's, and which paths are held
+}
+
+func newGrant(ctx context.Context, claim *line.Claim, path string) *Grant {
+	return &Grant{claim: claim, ctx: holding(ctx, claim.Context(), path)}
 }
 
 // Context ends when the lock is no longer held for certain, before anybody
 // else can be granted it. context.Cause tells why: ErrReleased,
 // session.ErrLeaseLapsed, session.ErrRevoked, session.ErrLost or
 // session.ErrClosed. Use it for all that is done under the lock.
-func (g *Grant) Context() context.Context { return g.place.Context() }
+func (g *Grant) Context() context.Context { return g.ctx }
 
 // Token is the grant's fencing token.
-func (g *Grant) Token() Token { return Token(g.place.Node().Czxid) }
+func (g *Grant) Token() Token { return Token(g.claim.Token()) }
 
 // Path is the path of the grant's own node.
-func (g *Grant) Path() string { return g.place.Node().Path }
+func (g *Grant) Path() string { return g.claim.Node().Path }
 
 // Unlock gives the lock up: the context ends, then the node is deleted. If the
 // lock was no longer held, the error is the cause for which the grant ended.
 // If ctx ends before the server confirmed, the error says so, and the session
 // goes on deleting the node.
 func (g *Grant) Unlock(ctx context.Context) error {
-	if err := g.place.Leave(ctx); err != nil {
+	if err := g.claim.Leave(ctx); err != nil {
 		return fmt.Errorf("lock: release %s: %w", g.Path(), err)
 	}
 	return nil
@@ -52,11 +53,37 @@ func (g *Grant) Unlock(ctx context.Context) error {
 // are zero. After an error, session.Outcome tells whether it was applied; it
 // is Indeterminate only if ctx or the session ended on the way.
 func (g *Grant) Txn(ctx context.Context, ops ...session.Op) ([]session.OpResult, error) {
-	results, err := g.place.Txn(ctx, ops...)
+	results, err := g.claim.Txn(ctx, ops...)
 	if err != nil {
 		return nil, fmt.Errorf("lock: transaction under %s: %w", g.Path(), err)
 	}
 	return results, nil
 }
 
-func isNoNode(err error) bool { return errors.Is(err, zk.ErrNoNode) }
+// heldKey is the key under which a grant's context has the paths held.
+type heldKey struct{}
+
+// held is a list of paths: that of a grant, and those of the context in which
+// it was waited for.
+type held struct {
+	path string
+	more *held
+}
+
+// holding returns a grant's context which knows that path is held, and what
+// the context that it was asked for in knows.
+func holding(asked, granted context.Context, path string) context.Context {
+	more, _ := asked.Value(heldKey{}).(*held)
+	return context.WithValue(granted, heldKey{}, &held{path, more})
+}
+
+// holds reports whether ctx is that of a grant on path.
+func holds(ctx context.Context, path string) bool {
+	h, _ := ctx.Value(heldKey{}).(*held)
+	for ; h != nil; h = h.more {
+		if h.path == path {
+			return true
+		}
+	}
+	return false
+}

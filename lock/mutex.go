@@ -4,27 +4,42 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/zkcoord/zkcoord/internal/line"
-	"github.com/zkcoord/zkcoord/internal/znode"
 	"github.com/zkcoord/zkcoord/session"
 )
 
 // Errors of locks.
 var (
-	// ErrLocked is TryLock's answer when somebody else is before one.
+	// ErrLocked is the answer of the Try calls when one would have to wait.
 	ErrLocked = errors.New("lock: held by somebody else")
+	// ErrDeadlock means that the context of the call is that of a grant on
+	// the same path, so that it would wait for itself: locks are not
+	// reentrant and a reader cannot become a writer. Unlock first.
+	ErrDeadlock = errors.New("waiting for oneself")
 	// ErrReleased is the cause with which a grant's context ends on Unlock.
 	ErrReleased = line.ErrReleased
 	// ErrExhausted means that the path's sequence numbers are nearly used up.
 	// Delete the path while nobody uses it.
 	ErrExhausted = line.ErrExhausted
+	// ErrCapacity means that more permits are asked for than a semaphore has.
+	ErrCapacity = errors.New("more than the capacity")
 )
 
 // Options of a lock. The zero value is the default.
 type Options struct {
 	// Label is stored in the contender's node, for people and for Contenders.
 	Label string
+
+	// Delay is for how long nobody is granted the lock after a holder (of an
+	// RWMutex, a writer) vanished without unlocking: its session expired, say.
+	// What it had begun then has the time to end or to fail, where the
+	// resource cannot compare tokens. It begins when the next in line sees
+	// that the holder is gone. Zero means no delay. All who use the path must
+	// set it alike. It costs a write and a read more for each grant. Exclusive
+	// and Semaphore do not have it.
+	Delay time.Duration
 }
 
 // A Mutex is a lock that one contender holds at a time: the recipe "Locks" of
@@ -37,32 +52,44 @@ type Mutex struct {
 // NewMutex returns the lock at path. Processes that use the same path contend
 // for the same lock. No request is made.
 func NewMutex(s *session.Session, path string, o Options) *Mutex {
-	return &Mutex{line: newLine(s, path), label: o.Label}
+	return &Mutex{line: newLine(s, path, o), label: o.Label}
+}
+
+// The ends of own nodes' names before the number.
+const (
+	lockSuffix  = "lock-"
+	writeSuffix = "__WRIT__"
+	readSuffix  = "__READ__"
+)
+
+func newLine(s *session.Session, path string, o Options) *line.Line {
+	return &line.Line{Session: s, Dir: path, Naming: naming(), Delay: o.Delay}
 }
 
 // naming says which nodes are contenders, in all kinds of locks alike, so that
 // a Mutex, an RWMutex and other libraries' locks can share a path.
 func naming() line.Naming {
 	return line.Naming{
-		Exclusive: []string{"lock-", "__lock__", "__WRIT__"},
-		Shared:    []string{"-read-", "__rlock__", "__READ__"},
+		Exclusive: []string{lockSuffix, writeSuffix, "__lock__"},
+		Shared:    []string{readSuffix, "__rlock__"},
+		Changing:  []string{writeSuffix},
 	}
-}
-
-func newLine(s *session.Session, path string) *line.Line {
-	return &line.Line{Session: s, Dir: path, Naming: naming()}
 }
 
 // Lock waits for the lock. If ctx ends first, or on any other error, nothing
 // is held and no znode remains.
 func (m *Mutex) Lock(ctx context.Context) (*Grant, error) {
-	return join(ctx, m.line, line.Request{Name: "lock", Data: []byte(m.label)})
+	return join(ctx, m.line, m.request(false))
 }
 
 // TryLock is Lock, but fails with ErrLocked where Lock would wait for others.
 // It still waits for the server's answers.
 func (m *Mutex) TryLock(ctx context.Context) (*Grant, error) {
-	return join(ctx, m.line, line.Request{Name: "lock", Data: []byte(m.label), Try: true})
+	return join(ctx, m.line, m.request(true))
+}
+
+func (m *Mutex) request(try bool) line.Request {
+	return line.Request{Name: lockSuffix, Data: []byte(m.label), Try: try}
 }
 
 // Contenders lists who holds the lock and who waits for it, in order.
@@ -70,43 +97,25 @@ func (m *Mutex) Contenders(ctx context.Context) ([]Contender, error) {
 	return contenders(ctx, m.line)
 }
 
+// WhoBlocks lists those whom the contender with the given node waits for.
+func (m *Mutex) WhoBlocks(ctx context.Context, node string) ([]Contender, error) {
+	return whoBlocks(ctx, m.line, node)
+}
+
 func join(ctx context.Context, l *line.Line, r line.Request) (*Grant, error) {
-	place, err := l.Join(ctx, r)
-	switch {
-	case errors.Is(err, line.ErrBusy):
-		return nil, ErrLocked
-	case err != nil:
-		return nil, fmt.Errorf("lock: acquire %s: %w", l.Dir, err)
+	if !r.Try && holds(ctx, l.Dir) {
+		return nil, fmt.Errorf("lock: acquire %s: %w", l.Dir, ErrDeadlock)
 	}
-	return &Grant{place: place, dir: l.Dir}, nil
-}
-
-// A Contender is one who holds a lock or waits for it.
-type Contender struct {
-	Path   string // of its node
-	Label  string
-	Shared bool // it is a reader
-	Holds  bool // it is its turn, as far as the server asked knows
-}
-
-func contenders(ctx context.Context, l *line.Line) ([]Contender, error) {
-	queue, err := l.Queue(ctx)
+	claim, err := l.Join(ctx, r)
 	if err != nil {
-		return nil, fmt.Errorf("lock: contenders of %s: %w", l.Dir, err)
+		return nil, acquireError(l.Dir, err)
 	}
-	list := make([]Contender, 0, len(queue))
-	holds := true
-	for i, c := range queue {
-		holds = holds && (i == 0 || c.Kind == line.Shared && queue[i-1].Kind == line.Shared)
-		path := znode.Join(l.Dir, c.Name)
-		value, err := l.Session.Get(ctx, path)
-		if isNoNode(err) {
-			continue // it left meanwhile
-		}
-		if err != nil {
-			return nil, fmt.Errorf("lock: contenders of %s: %w", l.Dir, err)
-		}
-		list = append(list, Contender{Path: path, Label: string(value.Data), Shared: c.Kind == line.Shared, Holds: holds})
+	return newGrant(ctx, claim, l.Dir), nil
+}
+
+func acquireError(path string, err error) error {
+	if errors.Is(err, line.ErrBusy) {
+		return ErrLocked
 	}
-	return list, nil
+	return fmt.Errorf("lock: acquire %s: %w", path, err)
 }

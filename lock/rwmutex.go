@@ -2,6 +2,7 @@ package lock
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/zkcoord/zkcoord/internal/line"
 	"github.com/zkcoord/zkcoord/session"
@@ -18,27 +19,56 @@ type RWMutex struct {
 
 // NewRWMutex returns the lock at path. No request is made.
 func NewRWMutex(s *session.Session, path string, o Options) *RWMutex {
-	return &RWMutex{line: newLine(s, path), label: o.Label}
+	return &RWMutex{line: newLine(s, path, o), label: o.Label}
 }
 
-// Lock waits for the lock as a writer; see Mutex.Lock.
-func (m *RWMutex) Lock(ctx context.Context) (*Grant, error) {
-	return join(ctx, m.line, m.request("lock", line.Exclusive, false))
+// A WriteGrant is an RWMutex held by a writer.
+type WriteGrant struct{ Grant }
+
+// Downgrade makes the writer a reader, with the same node, token and context:
+// no other writer comes in between, and readers that wait behind it are let
+// in. If it fails, session.Outcome tells whether it was applied; if that is
+// Indeterminate, count as a reader.
+func (g *WriteGrant) Downgrade(ctx context.Context) error {
+	if err := g.claim.Downgrade(ctx); err != nil {
+		return fmt.Errorf("lock: downgrade %s: %w", g.Path(), err)
+	}
+	return nil
+}
+
+// Lock waits for the lock as a writer. If ctx ends first, or on any other
+// error, nothing is held and no znode remains. There is no upgrade: two
+// readers that wait to become writers would wait for each other. With the
+// context of a reader's grant, Lock fails with ErrDeadlock.
+func (m *RWMutex) Lock(ctx context.Context) (*WriteGrant, error) {
+	return m.write(ctx, false)
 }
 
 // TryLock is Lock, but fails with ErrLocked where Lock would wait for others.
-func (m *RWMutex) TryLock(ctx context.Context) (*Grant, error) {
-	return join(ctx, m.line, m.request("lock", line.Exclusive, true))
+func (m *RWMutex) TryLock(ctx context.Context) (*WriteGrant, error) {
+	return m.write(ctx, true)
+}
+
+func (m *RWMutex) write(ctx context.Context, try bool) (*WriteGrant, error) {
+	grant, err := join(ctx, m.line, line.Request{Name: writeSuffix, Kind: line.Exclusive, Data: []byte(m.label), Try: try})
+	if err != nil {
+		return nil, err
+	}
+	return &WriteGrant{*grant}, nil
 }
 
 // RLock waits for the lock as a reader.
 func (m *RWMutex) RLock(ctx context.Context) (*Grant, error) {
-	return join(ctx, m.line, m.request("read", line.Shared, false))
+	return join(ctx, m.line, m.reader(false))
 }
 
 // TryRLock is RLock, but fails with ErrLocked where RLock would wait for others.
 func (m *RWMutex) TryRLock(ctx context.Context) (*Grant, error) {
-	return join(ctx, m.line, m.request("read", line.Shared, true))
+	return join(ctx, m.line, m.reader(true))
+}
+
+func (m *RWMutex) reader(try bool) line.Request {
+	return line.Request{Name: readSuffix, Kind: line.Shared, Data: []byte(m.label), Try: try}
 }
 
 // Contenders lists who holds the lock and who waits for it, in order.
@@ -46,6 +76,7 @@ func (m *RWMutex) Contenders(ctx context.Context) ([]Contender, error) {
 	return contenders(ctx, m.line)
 }
 
-func (m *RWMutex) request(name string, kind line.Kind, try bool) line.Request {
-	return line.Request{Name: name, Kind: kind, Data: []byte(m.label), Try: try}
+// WhoBlocks lists those whom the contender with the given node waits for.
+func (m *RWMutex) WhoBlocks(ctx context.Context, node string) ([]Contender, error) {
+	return whoBlocks(ctx, m.line, node)
 }

@@ -62,7 +62,7 @@ func (w *waiter) await(ctx context.Context) (first bool, err error) {
 			return d.Present, nil
 		}
 		// GetW, not ExistsW: where it is gone already, no watch remains.
-		_, watch, err := w.q.s.GetW(ctx, znode.Join(w.q.waitersDir(), d.Last().Name))
+		_, watch, err := w.q.s.GetW(ctx, znode.Join(w.q.waitersDir(), d.Last.Name))
 		if errors.Is(err, zk.ErrNoNode) {
 			continue
 		}

@@ -1,14 +1,20 @@
 package scenarios
 
 import (
+	"context"
 	"time"
 
 	"github.com/zkcoord/zkcoord/harness"
 	"github.com/zkcoord/zkcoord/harness/checker"
+	"github.com/zkcoord/zkcoord/harness/nemesis"
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// LockSessionLoss takes sessions away from clients that contend for a lock.
+// LockSessionLoss takes sessions away from clients that contend for a lock, in
+// two ways: the client's link is held for longer than the session timeout; and
+// the session is closed by a second connection with its id and password. The
+// latter is outside of what a lease can know: holds may overlap then, and the
+// fenced resource is what protects.
 func LockSessionLoss() harness.Scenario {
 	return harness.Scenario{
 		Name:       "lock-session-loss",
@@ -19,10 +25,75 @@ func LockSessionLoss() harness.Scenario {
 			p := lockProgram{
 				resource: harness.NewResource("account"),
 				open:     openMutex(session.Options{Timeout: sessionTimeout}),
-				hold:     upTo(40 * time.Millisecond),
+				hold:     mostlyShort(20*time.Millisecond, 500*time.Millisecond),
 			}
 			return p.workload(env)
 		},
-		Checkers: checker.Mutex(checker.Envelope{}, 15*time.Second),
+		Faults: faults("session"),
+		Checkers: append(checker.Mutex(closedFromOutside(), 15*time.Second),
+			checker.IfExercised(checker.M5()), checker.IfExercised(checker.M6()), checker.M9(closedFromOutside())),
+		Guards: []checker.Checker{checker.SessionLosses(3), checker.Grants(100), checker.Contention(20)},
+		Mutants: []harness.Mutant{{
+			Name:     "deaf",
+			Report:   "samuel#20, #190: the holder is never told that it lost the lock",
+			Violates: []string{"M3"},
+			Workload: deaf(harness.NewResource),
+		}, {
+			Name:     "deaf-unfenced",
+			Report:   "the same, writing to a resource that does not look at tokens",
+			Violates: []string{"M2"},
+			Workload: deaf(harness.NewUnfencedResource),
+		}},
 	}
+}
+
+// closedFromOutside is the envelope where somebody else closes sessions.
+func closedFromOutside() checker.Envelope {
+	return checker.Envelope{Outside: []string{"session-close"}}
+}
+
+// faults are those of a list, for sessions of sessionTimeout. A list that is
+// wrong is a mistake in this package.
+func faults(list string) []harness.Fault {
+	found, err := nemesis.Options{SessionTimeout: sessionTimeout}.Named(list)
+	if err != nil {
+		panic(err)
+	}
+	return found
+}
+
+// mostlyShort holds for up to short, and one time in eight for up to long.
+func mostlyShort(short, long time.Duration) func(*harness.Client) time.Duration {
+	return func(c *harness.Client) time.Duration {
+		if c.Rand.IntN(8) == 0 {
+			return upTo(long)(c)
+		}
+		return upTo(short)(c)
+	}
+}
+
+// deaf is the workload of programs that do not listen to the grant's context.
+func deaf(resource func(string) *harness.Resource) func(*harness.Env) harness.Workload {
+	return func(env *harness.Env) harness.Workload {
+		p := lockProgram{
+			resource: resource("account"),
+			open: func(ctx context.Context, c *harness.Client, path string) (locker, error) {
+				l, err := openMutex(session.Options{Timeout: sessionTimeout})(ctx, c, path)
+				return deafLock{l}, err
+			},
+			hold: mostlyShort(20*time.Millisecond, 4*sessionTimeout),
+		}
+		return p.workload(env)
+	}
+}
+
+type deafLock struct{ locker }
+
+func (l deafLock) lock(ctx context.Context) (held, error) {
+	h, err := l.locker.lock(ctx)
+	if err == nil {
+		h.Context = context.WithoutCancel(h.Context)
+		h.lowest = nil
+	}
+	return h, err
 }

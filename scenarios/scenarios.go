@@ -19,8 +19,12 @@ import (
 // All returns every scenario, in order of names.
 func All() []harness.Scenario {
 	return []harness.Scenario{
+		Interop(),
 		IsolatedFollower(),
+		IsolatedLeader(),
+		LockFaults(),
 		LockSessionLoss(),
+		Watch(),
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log"
 	"net"
+	"sync"
 	"time"
 
 	"github.com/go-zookeeper/zk"
@@ -22,20 +23,30 @@ type zkLock struct {
 	conn  *zk.Conn
 	path  string
 	ended context.Context // ends when the connection's state leaves HasSession
+
+	mu     sync.Mutex
+	dialed []net.Conn
 }
 
 // openZKLock connects with the given session timeout to the servers that the
 // client is to use.
-func openZKLock(timeout time.Duration, servers func(*harness.Client) []string) func(context.Context, *harness.Client, string) (locker, error) {
+func openZKLock(timeout time.Duration, servers serversOf) func(context.Context, *harness.Client, string) (locker, error) {
 	return func(ctx context.Context, c *harness.Client, path string) (locker, error) {
 		ended, end := context.WithCancelCause(context.Background())
 		has := make(chan struct{})
+		l := &zkLock{path: path, ended: ended}
 		conn, _, err := zk.Connect(servers(c), timeout,
 			zk.WithHostProvider(&inTurn{}),
 			zk.WithDialer(func(network, address string, d time.Duration) (net.Conn, error) {
 				dialing, cancel := context.WithTimeout(context.Background(), d)
 				defer cancel()
-				return c.Dial(dialing, network, address)
+				conn, err := c.Dial(dialing, network, address)
+				if err == nil {
+					l.mu.Lock()
+					l.dialed = append(l.dialed, conn)
+					l.mu.Unlock()
+				}
+				return conn, err
 			}),
 			zk.WithEventCallback(func(e zk.Event) {
 				switch {
@@ -54,16 +65,16 @@ func openZKLock(timeout time.Duration, servers func(*harness.Client) []string) f
 		if err != nil {
 			return nil, err
 		}
-		l := &zkLock{conn: conn, path: path, ended: ended}
+		l.conn = conn
 		select {
 		case <-has:
 			c.Opened(harness.SessionInfo{ID: conn.SessionID(), Timeout: timeout})
 			return l, nil
 		case <-ctx.Done():
-			conn.Close()
+			l.close()
 			return nil, context.Cause(ctx)
 		case <-ended.Done():
-			conn.Close()
+			l.close()
 			return nil, context.Cause(ended)
 		}
 	}
@@ -101,7 +112,17 @@ func (l *zkLock) own() (path string, czxid int64, err error) {
 }
 
 func (l *zkLock) lost() error { return context.Cause(l.ended) }
-func (l *zkLock) close()      { l.conn.Close() }
+
+// close closes the connections too: the library leaves the one open on which
+// it learnt that its session has expired.
+func (l *zkLock) close() {
+	l.conn.Close()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, conn := range l.dialed {
+		conn.Close()
+	}
+}
 
 // inTurn gives the servers as they are, in the order given.
 type inTurn struct {

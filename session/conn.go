@@ -57,8 +57,8 @@ func newConn(s *Session, raw net.Conn, server string) *conn {
 		in:      bufio.NewReaderSize(raw, 32<<10),
 	}
 	c.handshake = time.AfterFunc(s.handshakeBound(), func() {
-		s.dialFailed(server, errors.New("no answer to the handshake"))
 		c.Close()
+		s.dialFailed(server, errors.New("no answer to the handshake"))
 	})
 	return c
 }
@@ -81,6 +81,12 @@ func (c *conn) SetWriteDeadline(time.Time) error { return nil }
 func (c *conn) SetDeadline(t time.Time) error { return c.SetReadDeadline(t) }
 
 // Write takes one frame of the client. The client writes each whole.
+//
+// A request that cannot be written closes the connection and is no error here:
+// the client then fails it as it fails all that was not answered. A failed
+// write it would answer by itself as well, and a third answer, while it closes,
+// finds no room and blocks the client for ever (queueRequest, sendData and
+// flushRequests in go-zookeeper's conn.go).
 func (c *conn) Write(frame []byte) (int, error) {
 	if len(frame) < 12 || int(binary.BigEndian.Uint32(frame)) != len(frame)-4 {
 		return 0, errors.New("session: the client did not write a whole frame")
@@ -94,15 +100,13 @@ func (c *conn) Write(frame []byte) (int, error) {
 	c.out = append(c.out[:0], frame...) // a copy, as it may be changed
 	first, sent, err := c.s.sending(c, c.out[4:])
 	if err != nil {
-		return 0, err
+		c.Close()
+		return len(frame), nil
 	}
 	if len(first) > 0 {
 		c.out = append(first, c.out...)
 	}
-	if err := c.write(c.out); err != nil {
-		return 0, err
-	}
-	if sent != nil {
+	if err := c.write(c.out); err == nil && sent != nil {
 		close(sent)
 	}
 	return len(frame), nil
@@ -153,6 +157,9 @@ func (c *conn) write(frames []byte) error {
 func (c *conn) Read(p []byte) (int, error) {
 	if len(c.unread) == 0 {
 		if err := c.nextFrame(); err != nil {
+			if !c.answered { // a refusal under TLS 1.3 is told only here
+				c.s.dialFailed(c.server, err)
+			}
 			c.Close()
 			return 0, err
 		}

@@ -24,6 +24,7 @@ type Hold struct {
 	ctx     context.Context
 	cancel  context.CancelCauseFunc
 	granted bool
+	since   time.Time
 	watched bool // the node is watched: the hold has lasted a while
 }
 
@@ -31,7 +32,7 @@ type Hold struct {
 // from another on the same path. Until End is called the session sends
 // heartbeats.
 func (s *Session) Hold(node Node) *Hold {
-	h := &Hold{s: s, node: node}
+	h := &Hold{s: s, node: node, since: time.Now()}
 	h.ctx, h.cancel = context.WithCancelCause(context.Background())
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -210,7 +211,7 @@ func (s *Session) tendLocked(now time.Time) (next time.Time) {
 		if !s.opts.UnsafeHoldUntilLost {
 			s.work.Go(s.current.ping)
 		}
-		s.watchHoldsLocked()
+		s.watchHoldsLocked(now.Add(-interval))
 	}
 	next = s.lastPing.Add(interval)
 	if s.beating || s.opts.UnsafeHoldUntilLost {
@@ -223,20 +224,6 @@ func (s *Session) tendLocked(now time.Time) (next time.Time) {
 	s.beating = true
 	s.heartbeatLocked()
 	return next
-}
-
-func earlier(a, b time.Time) time.Time {
-	if b.Before(a) {
-		return b
-	}
-	return a
-}
-
-func later(a, b time.Time) time.Time {
-	if b.After(a) {
-		return b
-	}
-	return a
 }
 
 // maxChecks bounds the nodes that one heartbeat checks.
@@ -266,7 +253,7 @@ func (s *Session) heartbeatLocked() {
 		case errors.Is(part, zk.ErrNoNode) && i < len(checked):
 			s.endHoldLocked(checked[i], ErrRevoked)
 		case err != nil || part != nil:
-			s.beatAfter = time.Now().Add(s.timeout / 16)
+			s.beatAfter = time.Now().Add(s.timeout / spacing)
 			s.logLocked(slog.LevelWarn, "zookeeper heartbeat failed", "session", hexID(s.id), "error", cmp.Or(part, err))
 		case s.opts.Metrics.Heartbeat != nil:
 			took, left := time.Since(start), time.Until(s.lease.deadline)
@@ -276,12 +263,12 @@ func (s *Session) heartbeatLocked() {
 	})
 }
 
-// watchHoldsLocked watches the nodes of holds that have lasted a while, so
+// watchHoldsLocked watches the nodes of holds that began before since, so
 // that a deletion by somebody else is told at once and not only by the next
 // heartbeat. A short hold does not pay for the request.
-func (s *Session) watchHoldsLocked() {
+func (s *Session) watchHoldsLocked(since time.Time) {
 	for h := range s.holds {
-		if h.watched {
+		if h.watched || h.since.After(since) {
 			continue
 		}
 		h.watched = true

@@ -55,6 +55,9 @@ type probation struct {
 // deadline later by less than timeout/slots.
 const slots = 64
 
+// spacing is the number of heartbeats to a session timeout at most.
+const spacing = 16
+
 // The parts of a session timeout that the rule is made of.
 func (l *lease) margin() time.Duration  { return l.timeout / 20 }                         // clock rates, late timers
 func (l *lease) epsilon() time.Duration { return max(l.timeout/40, 20*time.Millisecond) } // a late PING of a running leader
@@ -211,19 +214,31 @@ func (l *lease) at(t time.Time) *mark {
 
 // renewAt returns when the next heartbeat is due if the lease is to be kept:
 // a quarter of the timeout after the last write, or earlier where the
-// deadline is near.
+// deadline is near. It may stay near for a while although writes are answered:
+// after a stall there is nothing recent for them to prove. They are spaced.
 func (l *lease) renewAt(now time.Time) time.Time {
 	switch {
 	case now.Before(l.deadline) && !l.confirm:
-		early := l.deadline.Add(-max(l.timeout/8, 3*l.roundTrip))
-		if due := l.lastWrite.Add(l.timeout / 4); due.Before(early) {
-			return due
-		}
-		return early
+		near := l.deadline.Add(-max(l.timeout/8, 3*l.roundTrip))
+		return later(earlier(near, l.lastWrite.Add(l.timeout/4)), l.lastWrite.Add(l.timeout/spacing))
 	case l.probation.since.IsZero() || now.Before(l.deadline):
 		return now
 	}
 	return l.probation.since.Add(l.proving())
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
 }
 
 // stands reports whether the lease stands at now, for long enough to be of use.

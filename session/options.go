@@ -133,10 +133,9 @@ func (o *Options) complete() error {
 	if o.MaxRequest < 0 {
 		return fmt.Errorf("session: request limit of %d bytes is negative", o.MaxRequest)
 	}
-	if o.Chroot != "" {
-		o.Chroot = strings.TrimSuffix(o.Chroot, "/")
-		if err := znode.Check(cmp.Or(o.Chroot, "/")); err != nil {
-			return fmt.Errorf("session: chroot: %w", err)
+	if o.Chroot = strings.TrimSuffix(o.Chroot, "/"); o.Chroot != "" {
+		if err := znode.Check(znode.Join(o.Chroot, "x")); err != nil || o.Chroot == "/" {
+			return fmt.Errorf("session: chroot: %w", cmp.Or(err, znode.ErrPath))
 		}
 	}
 	if o.ACL == nil {

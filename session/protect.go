@@ -58,7 +58,13 @@ func (c *creation) begin() chan struct{} {
 //
 // It is Wait that binds the creation to a context.
 func (s *Session) StartProtected(dir, kind string, data []byte, mode Mode) *Creation {
-	prefix := s.NewID() + "-" + kind + "-"
+	return s.StartSuffixed(dir, kind+"-", data, mode)
+}
+
+// StartSuffixed is StartProtected for names that end, before the number, as
+// those of another library do: <id>-<suffix><number>.
+func (s *Session) StartSuffixed(dir, suffix string, data []byte, mode Mode) *Creation {
+	prefix := s.NewID() + "-" + suffix
 	c := &Creation{s: s, prefix: prefix, sent: make(chan struct{}), done: make(chan struct{})}
 	if err := s.check("create", znode.Join(dir, prefix), len(data)); err != nil {
 		return c.failed(err)

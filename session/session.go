@@ -184,7 +184,7 @@ func (s *Session) finishLocked(cause error) {
 	s.end(cause)
 	s.setStateLocked(stateAtEnd(cause))
 	for key, w := range s.watches {
-		w.fire(zk.Event{Type: zk.EventNotWatching, State: zk.StateDisconnected, Path: s.outer(key.path), Err: cause})
+		w.fire(key, zk.Event{Type: zk.EventNotWatching, State: zk.StateDisconnected, Path: s.outer(key.path), Err: cause})
 	}
 	clear(s.watches)
 	s.logLocked(slog.LevelInfo, "zookeeper session ended", "session", hexID(s.id), "cause", cause)

@@ -1,6 +1,8 @@
 package session
 
 import (
+	"slices"
+
 	"github.com/go-zookeeper/zk"
 
 	"github.com/zkcoord/zkcoord/internal/wire"
@@ -35,10 +37,16 @@ type watchKey struct {
 
 // watched are the watches on one key.
 type watched struct {
-	waiting map[*Watch]struct{}
-	armed   int  // reads under way that set the watch
-	set     bool // the server has it
-	missing bool // it was set on a znode that did not exist
+	waiting []waiter // each once, in the order of asking
+	armed   int      // reads under way that set the watch
+	set     bool     // the server has it
+	missing bool     // it was set on a znode that did not exist
+}
+
+// A waiter is told of one event of a key: a Watch or Watches. It is called
+// with mu held.
+type waiter interface {
+	fire(key watchKey, ev zk.Event)
 }
 
 func watchable(op wire.Op) bool {
@@ -52,35 +60,49 @@ func (s *Session) watch(path string, children bool) *Watch {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.Err(); err != nil {
-		ch <- zk.Event{Type: zk.EventNotWatching, State: zk.StateDisconnected, Path: s.outer(path), Err: err}
-		close(ch)
+		w.fire(w.key, zk.Event{Type: zk.EventNotWatching, State: zk.StateDisconnected, Path: s.outer(path), Err: err})
 		return w
 	}
-	on := s.watches[w.key]
-	if on == nil {
-		on = &watched{waiting: make(map[*Watch]struct{})}
-		s.watches[w.key] = on
-	}
-	on.waiting[w] = struct{}{}
+	s.awaitLocked(w.key, w)
 	return w
+}
+
+func (w *Watch) fire(_ watchKey, ev zk.Event) {
+	w.ch <- ev
+	close(w.ch)
 }
 
 // Stop ends the watch. With the last one on a path, the server is told to
 // forget it. Stopping one that has fired does nothing.
 func (w *Watch) Stop() {
-	s := w.s
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	on := s.watches[w.key]
+	w.s.mu.Lock()
+	defer w.s.mu.Unlock()
+	w.s.dropLocked(w.key, w)
+}
+
+// awaitLocked adds a waiter, which must not be there yet.
+func (s *Session) awaitLocked(key watchKey, w waiter) {
+	on := s.watches[key]
+	if on == nil {
+		on = &watched{}
+		s.watches[key] = on
+	}
+	on.waiting = append(on.waiting, w)
+}
+
+// dropLocked takes a waiter away, if it is still there.
+func (s *Session) dropLocked(key watchKey, w waiter) {
+	on := s.watches[key]
 	if on == nil {
 		return
 	}
-	if _, mine := on.waiting[w]; !mine {
+	i := slices.Index(on.waiting, w)
+	if i < 0 {
 		return
 	}
-	delete(on.waiting, w)
+	on.waiting = slices.Delete(on.waiting, i, i+1)
 	if len(on.waiting) == 0 && on.armed == 0 {
-		s.forgetLocked(w.key, on)
+		s.forgetLocked(key, on)
 	}
 }
 
@@ -152,19 +174,19 @@ func (s *Session) fireLocked(key watchKey, ev zk.Event) {
 		return
 	}
 	ev.Path = s.outer(ev.Path)
-	on.fire(ev)
+	on.fire(key, ev)
 	on.set = false
 	if on.armed == 0 {
 		delete(s.watches, key)
 	}
 }
 
-func (on *watched) fire(ev zk.Event) {
-	for w := range on.waiting {
-		w.ch <- ev
-		close(w.ch)
+func (on *watched) fire(key watchKey, ev zk.Event) {
+	waiting := on.waiting
+	on.waiting = nil
+	for _, w := range waiting {
+		w.fire(key, ev)
 	}
-	clear(on.waiting)
 }
 
 // disarmLocked notes that reads under way will not be answered.

@@ -2,6 +2,7 @@ package zktest_test
 
 import (
 	"bufio"
+	"context"
 	"net"
 	"runtime"
 	"sync"
@@ -22,6 +23,10 @@ type rawClient struct {
 	buf []byte
 	out []byte
 	xid int32
+
+	session wire.ConnectResponse
+	body    []byte
+	events  []wire.WatcherEvent
 }
 
 func dialRaw(tb testing.TB, e *zktest.Ensemble, server int) *rawClient {
@@ -38,14 +43,18 @@ func (c *rawClient) call(op wire.Op, req wire.Record, rsp ...wire.Record) wire.R
 		h.Err = wire.ConnectionLoss
 		return h
 	}
-	var err error
-	if c.buf, err = wire.ReadFrame(c.in, c.buf, 0); err != nil {
-		h.Err = wire.ConnectionLoss
-		return h
+	for {
+		var err error
+		if h, err = c.reply(); err != nil {
+			h.Err = wire.ConnectionLoss
+			return h
+		}
+		if h.Xid != wire.XidNotification {
+			break
+		}
 	}
-	body, err := wire.Decode(c.buf, &h)
-	if err == nil && h.Err == wire.OK && len(rsp) > 0 {
-		wire.Decode(body, rsp...)
+	if h.Err == wire.OK && len(rsp) > 0 {
+		wire.Decode(c.body, rsp...)
 	}
 	return h
 }
@@ -136,18 +145,67 @@ func BenchmarkHundredThousandNodes(b *testing.B) {
 // pings.
 func dialRawTimeout(tb testing.TB, e *zktest.Ensemble, server int, ms int32) *rawClient {
 	tb.Helper()
-	nc, err := e.DialContext(tb.Context(), "tcp", e.Servers()[server])
+	c, rsp := resume(tb, e, server, wire.ConnectResponse{Password: make([]byte, 16)}, ms)
+	if rsp.SessionID == 0 {
+		tb.Fatal("no session")
+	}
+	return c
+}
+
+// resume opens a connection of a session, or of a new one where its id is 0.
+func resume(tb testing.TB, e *zktest.Ensemble, server int, s wire.ConnectResponse, ms int32) (*rawClient, wire.ConnectResponse) {
+	tb.Helper()
+	c, err := tryResume(e, server, s, ms)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	c := &rawClient{tb: tb, nc: nc, in: bufio.NewReader(nc)}
-	if _, err := nc.Write(wire.AppendFrame(nil, &wire.ConnectRequest{Timeout: ms, Password: make([]byte, 16)})); err != nil {
-		tb.Fatal(err)
+	c.tb = tb
+	return c, c.session
+}
+
+func tryResume(e *zktest.Ensemble, server int, s wire.ConnectResponse, ms int32) (*rawClient, error) {
+	nc, err := e.DialContext(context.Background(), "tcp", e.Servers()[server])
+	if err != nil {
+		return nil, err
 	}
+	c := &rawClient{nc: nc, in: bufio.NewReader(nc)}
+	req := wire.ConnectRequest{Timeout: max(ms, s.Timeout), SessionID: s.SessionID, Password: s.Password}
+	if _, err = nc.Write(wire.AppendFrame(nil, &req)); err == nil {
+		c.buf, err = wire.ReadFrame(c.in, c.buf, 0)
+	}
+	if err != nil {
+		nc.Close()
+		return nil, err
+	}
+	_, err = wire.Decode(c.buf, &c.session)
+	return c, err
+}
+
+// event returns the next event, of those that came before the last reply too.
+func (c *rawClient) event() wire.WatcherEvent {
+	c.tb.Helper()
+	for len(c.events) == 0 {
+		if _, err := c.reply(); err != nil {
+			c.tb.Fatal(err)
+		}
+	}
+	ev := c.events[0]
+	c.events = c.events[1:]
+	return ev
+}
+
+// reply reads one frame; an event is kept, and then the header is its.
+func (c *rawClient) reply() (h wire.ReplyHeader, err error) {
 	if c.buf, err = wire.ReadFrame(c.in, c.buf, 0); err != nil {
-		tb.Fatal(err)
+		return h, err
 	}
-	return c
+	c.body, err = wire.Decode(c.buf, &h)
+	if h.Xid == wire.XidNotification {
+		var ev wire.WatcherEvent
+		wire.Decode(c.body, &ev)
+		c.events = append(c.events, ev)
+	}
+	return h, err
 }
 
 func (c *rawClient) create(path string, mode int32) {

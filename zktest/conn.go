@@ -40,14 +40,14 @@ func newConn(e *Ensemble, server int) *conn {
 }
 
 // open connects c to its server; false means refused.
-func (e *Ensemble) open(c *conn, ip string) bool {
+func (e *Ensemble) open(c *conn, addr string) bool {
 	e.do(func() {
 		var sink quorum.Sink = c
 		if e.stepper != nil {
 			c.gate = e.stepper.newGate(c)
 			sink = c.gate
 		}
-		if c.q = e.cluster.Connect(c.server, ip, sink); c.q == nil {
+		if c.q = e.cluster.Connect(c.server, addr, sink); c.q == nil {
 			return
 		}
 		e.conns[c] = struct{}{}

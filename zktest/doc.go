@@ -39,7 +39,14 @@
 // one instant once they start. There is no disk, no TLS, no SASL mechanism, no
 // reconfiguration, no observer, and quotas are not kept. Servers agree on the
 // time of day. In memory a client can write without bound to a server that is
-// paused. See package quorum below it for the rules that it follows.
+// paused. The rules that it follows are in
+// zktest/internal/quorum and zktest/internal/tree.
+//
+// # Cost
+//
+// An ensemble serves some 0.2 ms after New is called. Each replica has a tree of
+// its own: 100,000 nodes of 100 bytes on three servers take 88 MiB. Over TCP
+// most of the time of a request goes to the kernel.
 //
 // # Goroutines
 //

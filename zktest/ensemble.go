@@ -138,7 +138,7 @@ func (e *Ensemble) DialContext(ctx context.Context, network, address string) (ne
 		return d.DialContext(ctx, "tcp", address)
 	}
 	c := newMemory(e, i)
-	if !e.open(c.conn, "127.0.0.1") {
+	if !e.open(c.conn, "127.0.0.1:1") {
 		return nil, &net.OpError{Op: "dial", Net: network, Addr: c.RemoteAddr(), Err: syscall.ECONNREFUSED}
 	}
 	return c, nil

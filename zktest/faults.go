@@ -85,6 +85,14 @@ func (e *Ensemble) Isolate(server int) {
 // Mend undoes all cuts.
 func (e *Ensemble) Mend() { e.do(e.cluster.Mend) }
 
+// HeldBack returns how many packets had to wait for a cut link so far: a cut
+// for which it does not rise hurt nobody.
+func (e *Ensemble) HeldBack() int {
+	n := 0
+	e.do(func() { n = e.cluster.HeldBack() })
+	return n
+}
+
 // DelayLink models a slow network between servers: packets of a link take d
 // from now on. 0 undoes it. Their order stays.
 func (e *Ensemble) DelayLink(l Link, d time.Duration) {

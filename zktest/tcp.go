@@ -15,8 +15,7 @@ func (e *Ensemble) accept(server int, l net.Listener) {
 		}
 		t := &tcp{conn: newConn(e, server)}
 		t.nc = nc
-		host, _, _ := net.SplitHostPort(nc.RemoteAddr().String())
-		if !e.open(t.conn, host) {
+		if !e.open(t.conn, nc.RemoteAddr().String()) {
 			if tc, ok := nc.(*net.TCPConn); ok {
 				tc.SetLinger(0)
 			}

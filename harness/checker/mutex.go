@@ -21,81 +21,6 @@ const (
 	OpVerify = "verify"
 )
 
-// Envelope says under which circumstances holds may overlap without breaking a
-// promise. What happens there is reported as exposure.
-type Envelope struct {
-	// Outside names the faults that break an assumption of the lease: another
-	// client closes the session or deletes the node, a clock runs wild, a client
-	// is paused.
-	Outside []string `json:"outside,omitempty"`
-	// After is for how long after the end of such a fault its consequences count
-	// to it; zero is 1 s.
-	After time.Duration `json:"after_ns,omitempty"`
-	// Stall is the pause of the client process above which its lease is worth
-	// nothing; zero is 250 ms.
-	Stall time.Duration `json:"stall_ns,omitempty"`
-}
-
-// window is a span of time outside of the envelope, and why.
-type window struct {
-	from, to time.Duration
-	why      string
-}
-
-// outside lists the windows of h outside of the envelope, by their beginnings.
-func (e Envelope) outside(h *history.History) windows {
-	after := max(e.After, 0)
-	if after == 0 {
-		after = time.Second
-	}
-	stall := e.Stall
-	if stall == 0 {
-		stall = 250 * time.Millisecond
-	}
-	var all []window
-	open := make(map[int32]int)
-	for i := range h.Events {
-		ev := &h.Events[i]
-		switch {
-		case ev.Kind == history.Fact && ev.Op == history.FactStall:
-			if d, err := time.ParseDuration(ev.Result); err == nil && d >= stall {
-				all = append(all, window{ev.Time - d, ev.Time + after, "a stall of " + d.String()})
-			}
-		case ev.Kind != history.Fault || !slices.Contains(e.Outside, ev.Object):
-		case ev.Op == history.FaultStart:
-			open[ev.Round] = len(all)
-			all = append(all, window{ev.Time, h.End(), ev.Object})
-		default:
-			if at, ok := open[ev.Round]; ok {
-				all[at].to = ev.Time + after
-			}
-		}
-	}
-	return merge(all)
-}
-
-// windows are disjoint and in order.
-type windows []window
-
-func merge(all []window) windows {
-	slices.SortFunc(all, func(a, b window) int { return int(a.from - b.from) })
-	var merged windows
-	for _, w := range all {
-		if last := len(merged) - 1; last >= 0 && w.from <= merged[last].to {
-			merged[last].to = max(merged[last].to, w.to)
-			continue
-		}
-		merged = append(merged, w)
-	}
-	return merged
-}
-
-// covers reports whether t lies in a window.
-func (w windows) covers(t time.Duration) bool {
-	i, found := slices.BinarySearchFunc(w, t, func(w window, t time.Duration) int { return int(w.from - t) })
-	return found || i > 0 && t <= w[i-1].to
-}
-
 // Mutex returns the checkers of a mutual exclusion lock that every run can
 // exercise: M1, M2, M3, M7 and M8.
 func Mutex(envelope Envelope, inTime time.Duration) []Checker {
@@ -207,14 +132,18 @@ func fenced(h *history.History, j *Judge) {
 }
 
 func increment(j *Judge, last, e *history.Event) {
-	was, events := int64(0), []history.Event{*e}
+	was := int64(0)
 	if last != nil {
 		was, _ = strconv.ParseInt(last.Result, 10, 64)
+	}
+	if now, err := strconv.ParseInt(e.Result, 10, 64); err == nil && now == was+1 {
+		return
+	}
+	events := []history.Event{*e}
+	if last != nil {
 		events = []history.Event{*last, *e}
 	}
-	if now, err := strconv.ParseInt(e.Result, 10, 64); err != nil || now != was+1 {
-		j.Violation(events, "%s wrote %s to %s at %v over %d: an increment was lost", e.Who(), e.Result, e.Object, e.Time, was)
-	}
+	j.Violation(events, "%s wrote %s to %s at %v over %d: an increment was lost", e.Who(), e.Result, e.Object, e.Time, was)
 }
 
 // M3 judges definite holds: no two of one object overlap, as far as the programs
@@ -236,7 +165,7 @@ func overlaps(h *history.History, j *Judge, envelope Envelope) {
 			from, to := hold.Begin.Time, min(endTime(h, before), endTime(h, hold))
 			if from == to && before.Lost() {
 				// On a virtual clock: told at the very instant of the next grant.
-			} else if outside.covers(from) {
+			} else if outside.covers(from, before.Begin.Client, hold.Begin.Client) {
 				exposed++
 				j.Exposed(to - from)
 			} else {
@@ -419,7 +348,7 @@ func M9(envelope Envelope) Checker {
 			if hold.Begin.Token > before.Begin.Token {
 				continue
 			}
-			if outside.covers(hold.Begin.Time) || outside.covers(before.Begin.Time) {
+			if outside.covers(hold.Begin.Time, before.Begin.Client, hold.Begin.Client) || outside.covers(before.Begin.Time, before.Begin.Client, hold.Begin.Client) {
 				j.Exposed(hold.Begin.Time - before.Begin.Time)
 			} else {
 				j.Violation([]history.Event{*before.Begin, *hold.Begin}, "%s was granted %s at %v with token 0x%x, after %s with the higher token 0x%x",
@@ -431,7 +360,8 @@ func M9(envelope Envelope) Checker {
 }
 
 // M10 judges how early a loss is told: each hold has ended before the servers were
-// seen to have ended its session, inside the envelope.
+// seen to have ended its session, inside the envelope. No client can know before it
+// happens that somebody else closes its session: that is exposure.
 func M10(envelope Envelope) Checker {
 	return New("M10", "a loss is told before the server could expire the session", func(h *history.History, j *Judge) {
 		outside := envelope.outside(h)
@@ -457,7 +387,7 @@ func M10(envelope Envelope) Checker {
 					continue
 				}
 				late := endTime(h, hold) - e.Time
-				if outside.covers(e.Time) {
+				if e.Arg == "closed" || outside.covers(e.Time, hold.Begin.Client) {
 					j.Exposed(late)
 				} else {
 					j.Violation(inOrder(hold.Events(), []history.Event{*e}), "%s believed to hold %s for %v after the servers had ended its session 0x%x at %v",

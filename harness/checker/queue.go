@@ -341,7 +341,8 @@ func later(it *item) string {
 	return o.Invoke.Who() + " asked for it only at " + o.Invoke.Time.String()
 }
 
-// span is an interval of indexes, open at both ends, in which a queue was not empty.
+// span is an interval of indexes, open at both ends, in which a queue was not empty,
+// and the values that prove it.
 type span struct {
 	from, to int32
 	proof    []*item
@@ -350,23 +351,18 @@ type span struct {
 // occupied merges the intervals in which values were surely there into disjoint
 // ones, in order. Where two touch, there was always one of the two.
 func occupied(list []*item, goneAt func(*item) int32) []span {
-	var all []span
-	for _, it := range list {
-		if from, to := it.putEnd(), goneAt(it); from < to {
-			all = append(all, span{from, to, []*item{it}})
-		}
-	}
-	slices.SortFunc(all, func(a, b span) int { return cmp.Compare(a.from, b.from) })
+	list = slices.DeleteFunc(list, func(it *item) bool { return it.putEnd() >= goneAt(it) })
+	slices.SortFunc(list, func(a, b *item) int { return cmp.Compare(a.putEnd(), b.putEnd()) })
 	var merged []span
-	for _, s := range all {
-		if n := len(merged); n > 0 && s.from < merged[n-1].to {
-			if last := &merged[n-1]; s.to > last.to {
-				last.to = s.to
-				last.proof = append(last.proof, s.proof...)
-			}
+	first := 0
+	for i, it := range list {
+		if n := len(merged); n > 0 && it.putEnd() < merged[n-1].to {
+			merged[n-1].to = max(merged[n-1].to, goneAt(it))
+			merged[n-1].proof = list[first : i+1]
 			continue
 		}
-		merged = append(merged, s)
+		first = i
+		merged = append(merged, span{it.putEnd(), goneAt(it), list[i : i+1]})
 	}
 	return merged
 }
@@ -397,10 +393,10 @@ func Q5() Checker {
 			witness := full.proof[0]
 			for _, it := range full.proof {
 				if it.putEnd() < o.Invoke.Index {
-					witness = it
+					witness = it // the last that was put before
 				}
 			}
-			j.Violation(inOrder(witness.put.Events(), o.Events(), witness.outEvents()), "%s found %s empty at %v, and it was not: %q was in it when it asked",
+			j.Violation(inOrder(witness.put.Events(), o.Events(), witness.outEvents()), "%s found %s empty at %v, and it never was while it asked: %q, for one, had been put",
 				o.Invoke.Who(), o.Invoke.Object, o.Complete.Time, witness.value)
 		}
 		j.Idle("no take found the queue empty")
@@ -431,7 +427,10 @@ func Q6(inTime time.Duration) Checker {
 			j.Unknown("the ensemble was never healthy again")
 			return
 		}
-		spans := collect(h).occupied()
+		s := collect(h)
+		// A take that never returned may have taken something: that is no excuse here.
+		s.unknown = slices.DeleteFunc(s.unknown, func(o history.Operation) bool { return o.Complete == nil })
+		spans := s.occupied()
 		ops, _ := h.Operations()
 		for _, o := range ops {
 			if o.Invoke.Op != OpTake && o.Invoke.Op != OpClaim {
@@ -446,15 +445,16 @@ func Q6(inTime time.Duration) Checker {
 			}
 			j.Saw(1)
 			from := max(o.Invoke.Index, healed.Index)
-			for _, s := range during(spans[o.Invoke.Object], from, end) {
-				begin := h.Events[max(s.from, from)].Time
+			for _, full := range during(spans[o.Invoke.Object], from, end) {
+				begin := h.Events[max(full.from, from)].Time
 				stop := until
-				if s.to < end {
-					stop = h.Events[s.to].Time
+				if full.to < end {
+					stop = h.Events[full.to].Time
 				}
 				if stop-begin > inTime {
-					j.Violation(inOrder(s.proof[0].put.Events(), o.Events()), "%s waited for %s from %v on, and for %v of that there was something in it, %q to begin with",
-						o.Invoke.Who(), o.Invoke.Object, o.Invoke.Time, stop-begin, s.proof[0].value)
+					first := full.proof[0]
+					j.Violation(inOrder(first.put.Events(), o.Events()), "%s waited for %s from %v on, and for %v of that there was something in it, %q to begin with",
+						o.Invoke.Who(), o.Invoke.Object, o.Invoke.Time, stop-begin, first.value)
 					break
 				}
 			}

@@ -45,7 +45,7 @@ func RW1(envelope Envelope) Checker {
 				switch {
 				case other == nil:
 				case c.hold.Begin.Time == endTime(h, *other) && other.Lost(): // told at that very instant
-				case outside.covers(c.hold.Begin.Time):
+				case outside.covers(c.hold.Begin.Time, c.hold.Begin.Client, other.Begin.Client):
 					j.Exposed(untilNext(h, list, i))
 				default:
 					j.Violation(inOrder(other.Events(), c.hold.Events()), "%s held %s to %s from %v on while %s held it to %s",
@@ -106,7 +106,7 @@ func RW3(envelope Envelope) Checker {
 			if e.Arg == ModeWrite {
 				passed = l.highest
 			}
-			if passed != nil && passed.Token > e.Token && !outside.covers(e.Time) && !outside.covers(passed.Time) {
+			if passed != nil && passed.Token > e.Token && !outside.covers(e.Time, e.Client, passed.Client) && !outside.covers(passed.Time, e.Client, passed.Client) {
 				j.Violation([]history.Event{*passed, *e}, "%s was granted %s to %s at %v with token 0x%x, before %s, who wants to %s and came earlier with 0x%x",
 					passed.Who(), e.Object, passed.Arg, passed.Time, passed.Token, e.Who(), e.Arg, e.Token)
 			}

@@ -34,7 +34,11 @@ func P1(permits int, envelope Envelope) Checker {
 				if held <= permits || untilNext(h, list, i) == 0 {
 					continue // no time passed: the next in the list may have ended before
 				}
-				if outside.covers(c.hold.Begin.Time) {
+				var holders []int16
+				for _, hold := range standing {
+					holders = append(holders, hold.Begin.Client)
+				}
+				if outside.covers(c.hold.Begin.Time, holders...) {
 					j.Exposed(untilNext(h, list, i))
 					continue
 				}

@@ -22,6 +22,12 @@ func underTest() map[string]Checker {
 	envelope := Envelope{Outside: []string{"session-close"}, After: 100 * time.Millisecond}
 	all := []Checker{
 		M1(), M2(), M3(envelope), M5(), M6(), M7("znodes", "goroutines"), M8(OpAcquire, time.Second), M9(envelope), M10(envelope),
+		RW1(envelope), RW2(), RW3(envelope), P1(2, envelope), P2(2),
+		E1(), E2(), E3(envelope), E4(), E5(), E6(), E7(time.Second), E8(), E9(),
+		Q1(), Q2(), Q3(), Q4(), Q5(), Q6(time.Second), Q7(), Q8(),
+		B1(), B2(time.Second), D1(3), D2(3), D3(), D4(), D5(time.Second),
+		Z1(), Z2(), Z3(), Z4(), S1(), S2(time.Second), S3(), S4(time.Second),
+		W1(), W2(), W3(), W4(), W5(), W6(), W7(),
 		FaultsBit(), KindsSucceeded(), Contention(1), Takeover(1), Grants(1), SessionLosses(1), Fenced(1),
 	}
 	byID := make(map[string]Checker)
@@ -132,7 +138,7 @@ func TestHandMadeHistories(t *testing.T) {
 		}
 	}
 	for _, id := range slices.Sorted(maps.Keys(checkers)) {
-		guard := id[0] == 'V' || id[0] == 'H'
+		guard := id[0] == 'V' || id[0] == 'H' || id == "RW2"
 		if !seen[id][Valid] || !seen[id][Invalid] && !guard {
 			t.Errorf("%s: testdata needs a legal and an illegal history", id)
 		}

@@ -27,6 +27,9 @@ type Config struct {
 	// the only choice that never clashes.
 	Port int
 
+	// Seed is of what an ensemble draws that draws anything: the embedded one.
+	Seed uint64
+
 	// LogDir is where Close leaves the log of each node, as node0.log, node1.log ... It is made if need be. Empty
 	// keeps none.
 	LogDir string

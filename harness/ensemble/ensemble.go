@@ -82,14 +82,14 @@ type Partitioner interface {
 	// a cut of one direction stalls connections rather than breaks them.
 	Cut(ctx context.Context, links ...Link) error
 
-	// Mend restores all links.
-	Mend(ctx context.Context) error
+	// Mend restores the links, all if none is named. What is whole already is no error.
+	Mend(ctx context.Context, links ...Link) error
 }
 
 // DropCounter is what a Partitioner has that can say how much its cuts have eaten: the proof that a cut bit.
 type DropCounter interface {
 	// Dropped returns how many packets (or, behind a proxy, chunks of a stream) the standing cuts have kept from
-	// arriving since the last Mend.
+	// arriving since all links were last mended at once.
 	Dropped(ctx context.Context) (int64, error)
 }
 

@@ -14,6 +14,9 @@ import (
 type Status struct {
 	Mode string // "leader", "follower", "observer", "standalone", or what it said instead of a mode
 	Zxid int64  // the last transaction that it applied
+
+	// Answered is false if Mode is an error that came in place of an answer, or if nobody asked.
+	Answered bool
 }
 
 // Serves reports whether the node answers clients' requests.
@@ -75,7 +78,8 @@ func parseSrvr(text string) (s Status, ok bool) {
 	if s.Mode == "" {
 		s.Mode = strings.TrimSpace(text)
 	}
-	return s, s.Mode != ""
+	s.Answered = s.Mode != ""
+	return s, s.Answered
 }
 
 // Survey asks all nodes that want says should answer, at once. A node that does not answer has its error for a Mode, and
@@ -132,14 +136,19 @@ func Newest(all []Status) (node int, err error) {
 }
 
 // AwaitQuorum surveys until the nodes that want names are settled. It stops early with the error of dead, which is asked
-// in each round and may be nil. If ctx ends first, the error tells the state of each node.
+// every half second and may be nil. If ctx ends first, the error tells the state of each node.
 func AwaitQuorum(ctx context.Context, dial DialFunc, servers []string, want func(node int) bool, dead func() error) error {
-	for {
-		all := Survey(ctx, dial, servers, want)
-		if Settled(all, want) {
+	var all []Status
+	for asked := time.Now(); ; {
+		now := Survey(ctx, dial, servers, want)
+		if Settled(now, want) {
 			return nil
 		}
-		if dead != nil && ctx.Err() == nil {
+		if all == nil || ctx.Err() == nil {
+			all = now // One that was cut short by ctx says nothing about the nodes.
+		}
+		if dead != nil && ctx.Err() == nil && time.Since(asked) > 500*time.Millisecond {
+			asked = time.Now()
 			if err := dead(); err != nil {
 				return err
 			}

@@ -72,6 +72,9 @@ const (
 	// FactLeft is what clients left behind: Object says what ("znodes",
 	// "watches", "goroutines"), Result how many, Arg which.
 	FactLeft = "left"
+	// FactRole is what the server with the number in Round does from then on: Result
+	// is "leader", "follower", "down" or what it said of itself.
+	FactRole = "role"
 
 	PhaseWork    = "work"    // clients work, the nemesis follows its plan
 	PhaseHeal    = "heal"    // the nemesis stops; everything is being mended

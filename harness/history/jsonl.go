@@ -43,13 +43,13 @@ type line struct {
 type hex64 int64
 
 func (x *hex64) UnmarshalText(text []byte) error {
-	v, err := parseID(string(text))
+	v, err := ParseID(string(text))
 	*x = hex64(v)
 	return err
 }
 
-// parseID reads a 64-bit id, decimal or 0x.
-func parseID(s string) (int64, error) {
+// ParseID reads a 64-bit id, decimal or 0x.
+func ParseID(s string) (int64, error) {
 	if v, err := strconv.ParseInt(s, 0, 64); err == nil {
 		return v, nil
 	}

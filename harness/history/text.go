@@ -183,11 +183,11 @@ func (e *Event) set(word string) error {
 	case "node":
 		e.Node = value
 	case "token":
-		e.Token, err = parseID(value)
+		e.Token, err = ParseID(value)
 	case "zxid":
-		e.Zxid, err = parseID(value)
+		e.Zxid, err = ParseID(value)
 	case "session":
-		e.Session, err = parseID(value)
+		e.Session, err = ParseID(value)
 	case "round":
 		var round int64
 		round, err = strconv.ParseInt(value, 10, 32)

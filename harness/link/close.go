@@ -20,26 +20,47 @@ var ErrNoSession = errors.New("no such session")
 //
 // If ctx ends first the session may be closed or not, and its timeout may have changed.
 func CloseSession(ctx context.Context, dial ensemble.DialFunc, server string, id int64, password []byte, timeout time.Duration) error {
+	return withSession(ctx, dial, server, wire.ConnectRequest{
+		Timeout: int32(timeout.Milliseconds()), SessionID: id, Password: password,
+	}, closeSession)
+}
+
+// Gone reports whether a session has ended, by trying to resume it at server. One that lives is touched by that, moves to
+// server, and has its owner's connection to another server closed: ask when it should be gone.
+//
+// A server that is cut off from the others may say either.
+func Gone(ctx context.Context, dial ensemble.DialFunc, server string, id int64, password []byte, timeout time.Duration) (bool, error) {
+	err := withSession(ctx, dial, server, wire.ConnectRequest{
+		Timeout: int32(timeout.Milliseconds()), SessionID: id, Password: password,
+	}, func(net.Conn) error { return nil })
+	if errors.Is(err, ErrNoSession) {
+		return true, nil
+	}
+	return false, err
+}
+
+// withSession runs f on a connection to server that has resumed a session.
+func withSession(ctx context.Context, dial ensemble.DialFunc, server string, request wire.ConnectRequest, f func(net.Conn) error) error {
 	conn, err := dial(ctx, "tcp", server)
 	if err != nil {
-		return fmt.Errorf("close session %#x: %w", id, err)
+		return fmt.Errorf("session %#x: %w", request.SessionID, err)
 	}
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
-	if err := closeSession(conn, id, password, timeout); err != nil {
-		if ctx.Err() != nil {
-			err = context.Cause(ctx)
-		}
-		return fmt.Errorf("close session %#x at %s: %w", id, server, err)
+	if err = resume(conn, request); err == nil {
+		err = f(conn)
+	}
+	if err != nil && ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("session %#x at %s: %w", request.SessionID, server, err)
 	}
 	return nil
 }
 
-func closeSession(conn net.Conn, id int64, password []byte, timeout time.Duration) error {
-	connect := wire.AppendFrame(nil, &wire.ConnectRequest{
-		Timeout: int32(timeout.Milliseconds()), SessionID: id, Password: password,
-	})
-	if _, err := conn.Write(connect); err != nil {
+func resume(conn net.Conn, request wire.ConnectRequest) error {
+	if _, err := conn.Write(wire.AppendFrame(nil, &request)); err != nil {
 		return err
 	}
 	frame, err := wire.ReadFrame(conn, nil, 0)
@@ -50,14 +71,19 @@ func closeSession(conn net.Conn, id int64, password []byte, timeout time.Duratio
 	if _, err := wire.Decode(frame, &connected); err != nil {
 		return err
 	}
-	if connected.SessionID != id || connected.Timeout <= 0 {
+	if connected.SessionID != request.SessionID || connected.Timeout <= 0 {
 		return ErrNoSession
 	}
+	return nil
+}
+
+func closeSession(conn net.Conn) error {
 	if _, err := conn.Write(wire.AppendFrame(nil, &wire.RequestHeader{Xid: 1, Op: wire.OpCloseSession})); err != nil {
 		return err
 	}
 	for {
-		if frame, err = wire.ReadFrame(conn, frame, 0); err != nil {
+		frame, err := wire.ReadFrame(conn, nil, 0)
+		if err != nil {
 			return err
 		}
 		var reply wire.ReplyHeader

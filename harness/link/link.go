@@ -137,12 +137,15 @@ func (l *Link) Hold(which ...Direction) {
 	}
 }
 
-// Release lets both directions go on. What was held arrives, in order.
-func (l *Link) Release() {
+// Release lets the given directions go on, both if none is given. What was held arrives, in order.
+func (l *Link) Release(which ...Direction) {
+	if len(which) == 0 {
+		which = []Direction{Up, Down}
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for d, held := range l.held {
-		if held != nil {
+	for _, d := range which {
+		if held := l.held[d]; held != nil {
 			close(held)
 			l.held[d] = nil
 		}

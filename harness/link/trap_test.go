@@ -222,6 +222,12 @@ func TestCloseSessionClosesWithIDAndPassword(t *testing.T) {
 		if err := CloseSession(t.Context(), w.DialContext, "a", 8, []byte("pw"), time.Second); !errors.Is(err, ErrNoSession) {
 			t.Errorf("closing a session that does not exist: %v", err)
 		}
+		for id, want := range map[int64]bool{7: false, 8: true} {
+			go func() { s.serve(<-w.accepted) }()
+			if gone, err := Gone(t.Context(), w.DialContext, "a", id, []byte("pw"), time.Second); gone != want || err != nil {
+				t.Errorf("session %d gone: %t, %v", id, gone, err)
+			}
+		}
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 		defer cancel()
 		if err := CloseSession(ctx, w.DialContext, "a", 7, nil, time.Second); !errors.Is(err, context.DeadlineExceeded) {
@@ -233,7 +239,7 @@ func TestCloseSessionClosesWithIDAndPassword(t *testing.T) {
 
 func eventually(t *testing.T, what string, done func() bool) {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); !done(); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(10 * time.Second); !done(); <-time.After(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("waited for %s", what)
 		}

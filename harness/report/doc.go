@@ -8,6 +8,7 @@
 //	    summary.txt              the 25 lines that were printed
 //	    result.json              verdict of each property, with the proof
 //	    faults.json              the plan, to be followed again
+//	    report.html              the page: one file that needs nothing else
 //	    junit.xml                a test case for each property
 //	    node0.log ...            the ends of the nodes' logs, unless valid
 //	store/<scenario>/latest      link to the newest run

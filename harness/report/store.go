@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/zkcoord/zkcoord/harness"
-	"github.com/zkcoord/zkcoord/harness/checker"
 	"github.com/zkcoord/zkcoord/harness/history"
 )
 
@@ -75,7 +74,8 @@ func (s *Store) Save(r *harness.Result) error {
 		}
 		put(SummaryFile, asText(r.Summary()))
 		put(JUnitFile, junit(r))
-		put(ResultFile, asJSON(newResultFile(r)))
+		put(HTMLFile, func(w io.Writer) error { return WriteHTML(w, r) })
+		put(ResultFile, asJSON(NewDocument(r, "")))
 	}
 	return errors.Join(errs...)
 }
@@ -167,31 +167,6 @@ func asJSON(v any) func(io.Writer) error {
 		out.SetEscapeHTML(false)
 		return out.Encode(v)
 	}
-}
-
-// resultFile is the schema of result.json.
-type resultFile struct {
-	Version int `json:"version"`
-	*harness.Result
-	Results []resultRow `json:"results"`
-}
-
-// resultRow adds the events of the proof as lines of history.txt, by index.
-type resultRow struct {
-	checker.Result
-	Proof []string `json:"proof,omitempty"`
-}
-
-func newResultFile(r *harness.Result) resultFile {
-	file := resultFile{Version: 1, Result: r, Results: []resultRow{}}
-	for _, one := range r.Results {
-		row := resultRow{Result: one}
-		for _, e := range one.Events {
-			row.Proof = append(row.Proof, fmt.Sprintf("#%d %v", e.Index, e))
-		}
-		file.Results = append(file.Results, row)
-	}
-	return file
 }
 
 // ReadHistory reads the history of a run: of the directory of one, or a file.

@@ -59,7 +59,7 @@ func TestHistoryIsKeptBeforeTheVerdict(t *testing.T) {
 	if err := s.Save(r); err != nil {
 		t.Fatal(err)
 	}
-	want := []string{FaultsFile, HistoryFile, TextFile, JUnitFile, "node1.log", ResultFile, SummaryFile}
+	want := []string{FaultsFile, HistoryFile, TextFile, JUnitFile, "node1.log", HTMLFile, ResultFile, SummaryFile}
 	if got := names(t, filepath.Join(filepath.Dir(s.Dir(r)), "latest")); !reflect.DeepEqual(got, want) {
 		t.Errorf("files %v, want %v", got, want)
 	}

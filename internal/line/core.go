@@ -2,6 +2,7 @@ package line
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/zkcoord/zkcoord/internal/znode"
@@ -22,14 +23,8 @@ type Contender struct {
 	Name string
 	Kind Kind
 	Seq  znode.Seq
-}
 
-// signs reports whether the contender, when it leaves after having been served,
-// sets its node's data in the transaction that deletes it: those of this
-// package that are exclusive do, with 32 hexadecimal digits before their name.
-func (c Contender) signs() bool {
-	id, rest, ok := strings.Cut(c.Name, "-")
-	return ok && c.Kind == Exclusive && len(id) == 32 && strings.Trim(id, "0123456789abcdef") == "" && rest != ""
+	suffix string // that says what kind it is
 }
 
 // Naming says which children stand in a line, by what their names hold before
@@ -37,27 +32,67 @@ func (c Contender) signs() bool {
 type Naming struct {
 	Exclusive []string
 	Shared    []string
+	// Changing are those of Exclusive whose nodes of this package may change
+	// their data while they are served. The others change theirs only when
+	// they leave: see Claim.Leave.
+	Changing []string
+}
+
+// signs reports whether the contender, when it leaves after having been
+// served, sets its node's data in the transaction that deletes it: those of
+// this package that are exclusive do. They have 32 hexadecimal digits and a
+// dash before what kind they are.
+func (n Naming) signs(c Contender) bool {
+	id, rest, ok := strings.Cut(c.Name, "-")
+	return ok && c.Kind == Exclusive && len(id) == 32 && strings.Trim(id, "0123456789abcdef") == "" && rest != ""
+}
+
+// changes reports whether the contender's data may change while it is served.
+func (n Naming) changes(c Contender) bool {
+	return n.signs(c) && slices.Contains(n.Changing, c.suffix)
+}
+
+// Changed reports whether the data of c's node, which has the given version,
+// says that c has been served: a writer was downgraded, a leader proclaimed.
+func (n Naming) Changed(c Contender, version int32) bool {
+	return version > 0 && n.changes(c)
 }
 
 // Parse returns the contender that name stands for, if it does.
 func (n Naming) Parse(name string) (Contender, bool) {
-	prefix, seq, ok := znode.ParseSeq(name)
-	if !ok {
-		return Contender{}, false
+	if c, ok := parse(name, Exclusive, n.Exclusive); ok {
+		return c, true
 	}
-	c := Contender{Name: name, Seq: seq}
-	switch {
-	case hasAnySuffix(prefix, n.Exclusive):
-	case hasAnySuffix(prefix, n.Shared):
-		c.Kind = Shared
-	default:
-		return Contender{}, false
-	}
-	return c, true
+	return parse(name, Shared, n.Shared)
 }
 
-func hasAnySuffix(s string, suffixes []string) bool {
-	return slices.ContainsFunc(suffixes, func(suffix string) bool { return strings.HasSuffix(s, suffix) })
+// parse knows where the number begins by the suffix before it. Its sign could
+// not be told from a dash at the end of the name otherwise.
+func parse(name string, kind Kind, suffixes []string) (Contender, bool) {
+	for _, width := range []int{10, 11} { // what %010d takes
+		at := len(name) - width
+		if at < 0 {
+			break
+		}
+		for _, suffix := range suffixes {
+			if !strings.HasSuffix(name[:at], suffix) {
+				continue
+			}
+			if seq, ok := parseNumber(name[at:]); ok {
+				return Contender{Name: name, Kind: kind, Seq: seq, suffix: suffix}, true
+			}
+		}
+	}
+	return Contender{}, false
+}
+
+// parseNumber reads what %010d wrote.
+func parseNumber(s string) (znode.Seq, bool) {
+	if s[0] == '+' || len(s) == 11 && s[0] != '-' {
+		return 0, false
+	}
+	v, err := strconv.ParseInt(s, 10, 32)
+	return znode.Seq(v), err == nil
 }
 
 // Queue returns the contenders among the children, first come first.
@@ -88,19 +123,17 @@ type Decision struct {
 	// Present says that the contender is among the children. If not, the
 	// list is older than its node, or the node is gone.
 	Present bool
-	// Blockers are those that it has to wait for, first come first. With
-	// none it is served.
-	Blockers []Contender
+	// Ahead is how many it has to wait for. With none it is served.
+	Ahead int
+	// Last of those is the one to wait on: the nearest. So each departure
+	// wakes one.
+	Last Contender
 }
 
 // Served reports whether the contender has its turn.
-func (d Decision) Served() bool { return d.Present && len(d.Blockers) == 0 }
+func (d Decision) Served() bool { return d.Present && d.Ahead == 0 }
 
-// Last is the blocker to wait on: the nearest. So each departure wakes one.
-func (d Decision) Last() Contender { return d.Blockers[len(d.Blockers)-1] }
-
-// Decide tells what the contender me is to do, given the children. It only
-// looks at those before me, so no sorting is needed.
+// Decide tells what the contender me is to do, given the children.
 func (n Naming) Decide(me Contender, children []string) Decision {
 	var d Decision
 	for _, name := range children {
@@ -109,10 +142,17 @@ func (n Naming) Decide(me Contender, children []string) Decision {
 			continue
 		}
 		c, ok := n.Parse(name)
-		if ok && compare(c, me) < 0 && (me.Kind == Exclusive || c.Kind == Exclusive) {
-			d.Blockers = append(d.Blockers, c)
+		if !ok || !c.blocks(me) {
+			continue
+		}
+		if d.Ahead++; d.Ahead == 1 || compare(c, d.Last) > 0 {
+			d.Last = c
 		}
 	}
-	slices.SortFunc(d.Blockers, compare)
 	return d
+}
+
+// blocks reports whether me has to wait for c.
+func (c Contender) blocks(me Contender) bool {
+	return compare(c, me) < 0 && (me.Kind == Exclusive || c.Kind == Exclusive)
 }

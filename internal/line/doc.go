@@ -10,6 +10,10 @@
 // compared across the wrap of their 32 bits, and a turn is given out only
 // while the session's lease stands.
 //
+// What is granted is a [Claim]: the hold on one own node, its transactions and
+// its departure. A claim that needs no line has them too.
+//
 // Contenders of Curator and kazoo on the same directory count where the
-// Naming lists what their names end with.
+// Naming lists what their names end with. Nobody else may set the data of a
+// contender's node, nor delete it.
 package line

@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/go-zookeeper/zk"
 
-	"github.com/zkcoord/zkcoord/internal/znode"
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -15,10 +15,10 @@ import (
 // up: ZooKeeper counts in 32 bits. Delete the directory while nobody waits.
 var ErrExhausted = errors.New("sequence numbers of the directory are used up")
 
-// ErrBusy is TryJoin's answer when somebody is before one.
+// ErrBusy is Join's answer to a Try when somebody is before one.
 var ErrBusy = errors.New("held by somebody else")
 
-// ErrReleased is the cause with which a place's context ends on Leave.
+// ErrReleased is the cause with which a claim's context ends on Leave.
 var ErrReleased = errors.New("released")
 
 // A Line is a directory of ephemeral sequential nodes that are served in the
@@ -27,11 +27,14 @@ type Line struct {
 	Session *session.Session
 	Dir     string
 	Naming  Naming
+	// Delay is for how long nobody is served after an exclusive one vanished
+	// without leaving; see delay.go. All who use the directory should agree.
+	Delay time.Duration
 }
 
 // A Request is how to join a line.
 type Request struct {
-	Name string // of own nodes: <id>-<Name>-<number>
+	Name string // of own nodes: <id>-<Name><number>
 	Kind Kind
 	Data []byte // shown to the other contenders
 	Try  bool   // do not wait, but fail with ErrBusy
@@ -42,27 +45,41 @@ type Request struct {
 //
 // Alone in the line it costs one round trip: the list is asked for as soon as
 // the create was sent, and the server answers the two in order.
-func (l *Line) Join(ctx context.Context, r Request) (*Place, error) {
-	creation := l.Session.StartProtected(l.Dir, r.Name, r.Data, session.EphemeralSequential)
+func (l *Line) Join(ctx context.Context, r Request) (*Claim, error) {
+	creation := l.Session.StartSuffixed(l.Dir, r.Name, r.Data, session.EphemeralSequential)
 	creation.Sent(ctx)
 	listing, listErr := l.Session.Children(ctx, l.Dir)
 	node, err := creation.Wait(ctx)
 	if err != nil {
 		return nil, err
 	}
-	p := &Place{line: l, kind: r.Kind, data: r.Data, hold: l.Session.Hold(node), turn: make(chan struct{}, 1)}
-	if err := l.wait(ctx, p, r, listing.Names, listErr); err != nil {
-		p.hold.End(err)
-		p.remove()
+	c := NewClaim(l.Session, node, r.Data, 0)
+	if r.Kind == Exclusive {
+		c.marks = l.Dir
+	}
+	if err := l.wait(ctx, c, r, listing.Names, listErr); err != nil {
+		c.Abandon(err)
 		return nil, err
 	}
-	p.served = true
-	return p, nil
+	c.parting = l.parting(c)
+	return c, nil
 }
 
-// wait returns nil when it is the turn of p and the lease stands.
-func (l *Line) wait(ctx context.Context, p *Place, r Request, children []string, listErr error) error {
-	me, err := l.place(p, r)
+// parting is what goes with the deletion of a served node; see Claim.Leave.
+func (l *Line) parting(c *Claim) []session.Op {
+	if c.marks == "" {
+		return nil
+	}
+	sign := session.SetOp{Path: c.Node().Path, Version: session.AnyVersion}
+	if l.Delay == 0 {
+		return []session.Op{sign}
+	}
+	return []session.Op{session.SetOp{Path: l.Dir, Version: session.AnyVersion}, sign}
+}
+
+// wait returns nil when it is the turn of c and the lease stands.
+func (l *Line) wait(ctx context.Context, c *Claim, r Request, children []string, listErr error) error {
+	me, err := l.contender(c)
 	if err != nil {
 		return err
 	}
@@ -72,45 +89,63 @@ func (l *Line) wait(ctx context.Context, p *Place, r Request, children []string,
 		}
 		d := l.Naming.Decide(me, children)
 		if !d.Present {
-			if d, err = l.again(ctx, p, me); err != nil {
+			if d, err = l.again(ctx, me); err != nil {
 				return err
 			}
 		}
 		if d.Served() {
-			return p.hold.Grant(ctx)
+			return l.serve(ctx, c, false)
 		}
 		if r.Try {
-			return ErrBusy
+			return l.try(ctx, c, me, d.Last)
 		}
-		released, err := l.await(ctx, p, d.Last())
+		served, err := l.await(ctx, c, me, d.Last)
 		if err != nil {
 			return err
 		}
 		// Nobody can come before me any more. So if the one that is gone was
 		// the only one, or had been served itself, it is my turn, and there
 		// is no need to look again.
-		if released || len(d.Blockers) == 1 {
-			return p.hold.Grant(ctx)
+		if served || d.Ahead == 1 {
+			return l.serve(ctx, c, served)
 		}
 		children, listErr = l.list(ctx)
 	}
 }
 
-func (l *Line) place(p *Place, r Request) (Contender, error) {
-	name := p.hold.Node().Name()
-	_, seq, ok := znode.ParseSeq(name)
+// serve is called when it is the turn of c. Left says that the last exclusive
+// one is known not to have vanished.
+func (l *Line) serve(ctx context.Context, c *Claim, left bool) error {
+	if l.Delay > 0 && !left {
+		if err := l.outlast(ctx, c); err != nil {
+			return err
+		}
+	}
+	if err := c.Grant(ctx); err != nil {
+		return err
+	}
+	if l.Delay > 0 && c.marks != "" {
+		_, err := c.Txn(ctx) // leaves the mark
+		return err
+	}
+	return nil
+}
+
+// contender is c as the others see it.
+func (l *Line) contender(c *Claim) (Contender, error) {
+	me, ok := l.Naming.Parse(c.Node().Name())
 	if !ok {
-		return Contender{}, fmt.Errorf("server named a sequential node %q", name)
+		return me, fmt.Errorf("server named a sequential node %q", c.Node().Name())
 	}
-	if seq.NearWrap() {
-		return Contender{}, fmt.Errorf("%w: %s", ErrExhausted, p.hold.Node().Path)
+	if me.Seq.NearWrap() {
+		return me, fmt.Errorf("%w: %s", ErrExhausted, c.Node().Path)
 	}
-	return Contender{Name: name, Kind: r.Kind, Seq: seq}, nil
+	return me, nil
 }
 
 // again decides by a list that was asked for after the node was made: if it
 // does not show the node, somebody deleted it.
-func (l *Line) again(ctx context.Context, p *Place, me Contender) (Decision, error) {
+func (l *Line) again(ctx context.Context, me Contender) (Decision, error) {
 	children, err := l.list(ctx)
 	if err != nil && !errors.Is(err, zk.ErrNoNode) {
 		return Decision{}, err
@@ -125,39 +160,6 @@ func (l *Line) again(ctx context.Context, p *Place, me Contender) (Decision, err
 func (l *Line) list(ctx context.Context) ([]string, error) {
 	listing, err := l.Session.Children(ctx, l.Dir)
 	return listing.Names, err
-}
-
-// await waits until c has left, and reports whether it is known to have been
-// served before, so that nobody before it is left either.
-//
-// GetW, not ExistsW: where c is gone already, no watch remains.
-func (l *Line) await(ctx context.Context, p *Place, c Contender) (released bool, err error) {
-	for {
-		_, w, err := l.Session.GetW(ctx, znode.Join(l.Dir, c.Name))
-		if errors.Is(err, zk.ErrNoNode) {
-			return false, nil
-		}
-		if err != nil {
-			return false, err
-		}
-		select {
-		case event := <-w.C:
-			switch {
-			case event.Type == zk.EventNodeDeleted:
-				return false, nil
-			case event.Err != nil:
-				return false, event.Err
-			case event.Type == zk.EventNodeDataChanged && c.signs():
-				return true, nil
-			}
-		case <-ctx.Done():
-			w.Stop()
-			return false, context.Cause(ctx)
-		case <-p.hold.Context().Done():
-			w.Stop()
-			return false, context.Cause(p.hold.Context())
-		}
-	}
 }
 
 // Queue lists the contenders, first come first, without joining them.

@@ -8,105 +8,153 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// Txn applies ops in one transaction that fails unless the place is still
+// Txn applies ops in one transaction that fails unless the claim is still
 // held, and answers truly whether they were applied: the transaction leaves a
 // mark that tells after a lost reply.
 //
 // The results of ops that were applied but whose reply was lost are zero. An
 // Indeterminate error is left only if ctx or the session ended, or somebody
 // deleted the node.
-func (p *Place) Txn(ctx context.Context, ops ...session.Op) ([]session.OpResult, error) {
+func (c *Claim) Txn(ctx context.Context, ops ...session.Op) ([]session.OpResult, error) {
+	return c.txn(ctx, nil, ops...)
+}
+
+// txn is Txn, and calls then, if it is not nil, while no other can begin.
+func (c *Claim) txn(ctx context.Context, then func(), ops ...session.Op) ([]session.OpResult, error) {
 	select {
-	case p.turn <- struct{}{}:
-		defer func() { <-p.turn }()
+	case c.turn <- struct{}{}:
+		defer func() { <-c.turn }()
 	case <-ctx.Done():
-		return nil, p.refused(context.Cause(ctx))
+		return nil, c.refused(context.Cause(ctx))
 	}
-	guard := p.guard()
+	if _, err := c.settle(ctx); err != nil {
+		return nil, c.refused(err)
+	}
+	results, err := c.apply(ctx, ops)
+	if err == nil && then != nil {
+		then()
+	}
+	return results, err
+}
+
+func (c *Claim) apply(ctx context.Context, ops []session.Op) ([]session.OpResult, error) {
+	guard := c.guard()
+	all := append(guard[:len(guard):len(guard)], ops...)
 	for {
-		if err := context.Cause(p.Context()); err != nil {
-			return nil, p.refused(err)
+		if err := context.Cause(c.Context()); err != nil {
+			return nil, c.refused(err)
 		}
-		results, err := p.line.Session.Multi(ctx, append(guard, ops...)...)
-		if err == nil {
-			p.txns++
+		results, err := c.session.Multi(ctx, all...)
+		switch session.Outcome(err) {
+		case session.OK:
+			c.txns++
 			return results[len(guard):], nil
+		case session.Failed:
+			return nil, c.unguarded(err, len(guard))
 		}
-		if session.Outcome(err) == session.Failed {
-			return nil, p.unguarded(err, len(guard))
-		}
-		applied, known := p.applied(ctx)
+		c.doubt = true
+		applied, unsettled := c.settle(ctx)
 		switch {
-		case !known:
+		case unsettled != nil:
 			return nil, err
 		case applied:
-			p.txns++
 			return make([]session.OpResult, len(ops)), nil
 		}
 	}
 }
 
-// guard are the ops that fail unless the place is held, and leave the mark.
+// guard are the ops that fail unless the claim is held, and leave the mark.
 //
 // The mark of an exclusive place is the directory's data, which nobody else
 // can set under the same guard while the place is held. Its own node's data
-// must not change before it leaves: see sign. Shared places are many, so each
-// marks its own node, by its version.
-func (p *Place) guard() []session.Op {
-	path := p.Node().Path
-	if p.kind == Shared {
-		return []session.Op{session.SetOp{Path: path, Data: p.data, Version: p.txns}}
+// must not change: see Leave. Shared places are many, so each marks its own
+// node, by its version.
+func (c *Claim) guard() []session.Op {
+	path := c.Node().Path
+	if c.marks == "" {
+		return []session.Op{session.SetOp{Path: path, Data: c.data, Version: c.txns}}
 	}
 	return []session.Op{
 		session.CheckOp{Path: path, Version: session.AnyVersion},
-		session.SetOp{Path: p.line.Dir, Data: p.mark(), Version: session.AnyVersion},
+		session.SetOp{Path: c.marks, Data: c.mark(), Version: session.AnyVersion},
 	}
 }
 
-func (p *Place) mark() []byte {
-	return strconv.AppendInt([]byte(p.Node().Name()+" "), int64(p.txns), 10)
+// mark is another one for each transaction that is applied.
+func (c *Claim) mark() []byte {
+	return strconv.AppendInt([]byte(c.Node().Name()+" "), int64(c.txns), 10)
 }
 
-// applied tells whether the transaction whose reply was lost was applied.
-func (p *Place) applied(ctx context.Context) (applied, known bool) {
-	s, node := p.line.Session, p.Node()
-	// Sync, so that the answer is final: the leader takes nothing more from
-	// the connection that was lost.
-	if s.Sync(ctx, node.Path) != nil {
-		return false, false
+// settle finds out whether a transaction in doubt was applied, and counts it.
+// An error says that this cannot be known.
+func (c *Claim) settle(ctx context.Context) (applied bool, err error) {
+	if !c.doubt {
+		return false, nil
 	}
-	dir, err := s.Get(ctx, p.line.Dir)
+	// Sync, so that the answer is final: it comes behind the transaction on
+	// the same connection, and after the loss of that the leader takes
+	// nothing more from it.
+	if err := c.session.Sync(ctx, c.Node().Path); err != nil {
+		return false, err
+	}
+	if applied, err = c.marked(ctx); err != nil {
+		return false, err
+	}
+	c.doubt = false
+	if applied {
+		c.txns++
+	}
+	return applied, nil
+}
+
+// marked reports whether the mark of the next transaction has been left.
+func (c *Claim) marked(ctx context.Context) (bool, error) {
+	if c.marks == "" {
+		own, err := c.own(ctx)
+		return err == nil && own > c.txns, err
+	}
+	dir, err := c.session.Get(ctx, c.marks)
 	if err != nil {
-		return false, false
+		return false, err
 	}
-	// The node is read after the mark: if it is there, the place was held all
-	// the while, and the mark is its own.
-	own, err := s.Exists(ctx, node.Path)
-	if err != nil || own == nil || own.Czxid != node.Czxid {
-		return false, false
+	if string(dir.Data) == string(c.mark()) {
+		return true, nil
 	}
-	if p.kind == Shared {
-		return own.Version > p.txns, true
-	}
-	return string(dir.Data) == string(p.mark()), true
+	// Read after the mark: if the node is there, the place was held all the
+	// while, and nobody else can have left a mark over its own.
+	_, err = c.own(ctx)
+	return false, err
 }
 
-// refused is the error of a transaction that was not sent.
-func (p *Place) refused(cause error) error {
-	return &session.RequestError{Op: "txn", Path: p.Node().Path, Effect: session.Failed, Err: cause}
+// own returns the version of the own node, or ErrRevoked if it is gone.
+func (c *Claim) own(ctx context.Context) (version int32, err error) {
+	node := c.Node()
+	stat, err := c.session.Exists(ctx, node.Path)
+	if err != nil {
+		return 0, err
+	}
+	if stat == nil || node.Czxid != 0 && stat.Czxid != node.Czxid {
+		return 0, session.ErrRevoked
+	}
+	return stat.Version, nil
+}
+
+// refused is the error of a transaction that was not applied.
+func (c *Claim) refused(cause error) error {
+	return &session.RequestError{Op: "txn", Path: c.Node().Path, Effect: session.Failed, Err: cause}
 }
 
 // unguarded makes the error of a transaction speak of the caller's ops only.
-func (p *Place) unguarded(err error, guards int) error {
+func (c *Claim) unguarded(err error, guards int) error {
 	part := (*session.MultiError)(nil)
 	switch {
 	case !errors.As(err, &part):
 		return err
 	case part.Index >= guards:
-		return p.refused(&session.MultiError{Index: part.Index - guards, Path: part.Path, Err: part.Err})
-	case part.Path == p.Node().Path:
-		p.hold.End(session.ErrRevoked)
-		return p.refused(session.ErrRevoked)
+		return c.refused(&session.MultiError{Index: part.Index - guards, Path: part.Path, Err: part.Err})
+	case part.Path == c.Node().Path:
+		c.hold.End(session.ErrRevoked)
+		return c.refused(session.ErrRevoked)
 	}
-	return p.refused(part)
+	return c.refused(part)
 }

@@ -65,7 +65,8 @@ type Ensemble struct {
 	mu      sync.Mutex
 	down    []bool
 	paused  []bool
-	dropped int64 // packets, counted so far since the last Mend
+	ports   []string // published ports; empty where not known
+	dropped int64    // packets, counted so far since the last Mend
 	closed  bool
 }
 
@@ -144,7 +145,7 @@ func newEnsemble(engine *engine, kind string, nodes int) *Ensemble {
 		engine: engine, kind: kind, host: "127.0.0.1",
 		servers: make([]string, nodes), nodes: make([]string, nodes),
 		turn: make(chan struct{}, 1), cuts: map[ensemble.Link]bool{}, ruled: make([]bool, nodes),
-		down: make([]bool, nodes), paused: make([]bool, nodes),
+		down: make([]bool, nodes), paused: make([]bool, nodes), ports: make([]string, nodes),
 	}
 }
 
@@ -178,6 +179,7 @@ func (e *Ensemble) create(ctx context.Context, id, image string, cfg ensemble.Co
 				testcontainers.WithLabels(labels),
 				testcontainers.WithEnv(environment(cfg, i)),
 				testcontainers.WithExposedPorts(fmt.Sprint(clientPort)),
+				testcontainers.WithConfigModifier(withoutHealthCheck),
 				testcontainers.WithHostConfigModifier(func(h *mobycontainer.HostConfig) { e.configureHost(h, cfg, i) }),
 			)
 			if c != nil {
@@ -190,6 +192,11 @@ func (e *Ensemble) create(ctx context.Context, id, image string, cfg ensemble.Co
 		})
 	}
 	return g.Wait()
+}
+
+// withoutHealthCheck spares the engine a command in each node every two seconds: Ready asks the servers themselves.
+func withoutHealthCheck(c *mobycontainer.Config) {
+	c.Healthcheck = &mobycontainer.HealthConfig{Test: []string{"NONE"}}
 }
 
 // configureHost gives a node the right to cut its own links, and its port.
@@ -261,8 +268,8 @@ func (e *Ensemble) Kind() string { return e.kind }
 // Servers returns node0:2181, node1:2181 and so on.
 func (e *Ensemble) Servers() []string { return slices.Clone(e.servers) }
 
-// DialContext connects to the node of that address. Its published port is looked up at each dial, because it changes with
-// every start of a container.
+// DialContext connects to the node of that address. Its published port changes with every start of the container, so it is
+// looked up again after each.
 func (e *Ensemble) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
 	node := slices.Index(e.servers, address)
 	if node < 0 {
@@ -271,19 +278,60 @@ func (e *Ensemble) DialContext(ctx context.Context, network, address string) (ne
 	if err := e.open(); err != nil {
 		return nil, err
 	}
+	port, err := e.port(ctx, node)
+	if err != nil {
+		return nil, &net.OpError{Op: "dial", Net: network, Err: fmt.Errorf("%s: %w", address, err)}
+	}
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, network, net.JoinHostPort(e.host, port))
+	if err != nil {
+		e.forget(node) // It may have been started by somebody else.
+	}
+	return conn, err
+}
+
+var errDown = errors.New("the node is down")
+
+// port returns the published port of a node. Asking the engine costs it milliseconds, and a hundred clients that reconnect
+// cost it seconds, so what it said is kept until the node is started again. Containers of somebody else's may be started
+// behind our back, and their old ports given to others: there it is asked each time.
+func (e *Ensemble) port(ctx context.Context, node int) (string, error) {
+	e.mu.Lock()
+	port, down := e.ports[node], e.down[node]
+	e.mu.Unlock()
+	if down {
+		return "", errDown
+	}
+	if port != "" {
+		return port, nil
+	}
 	state, err := e.engine.ContainerInspect(ctx, e.nodes[node], client.ContainerInspectOptions{})
 	if err != nil {
-		return nil, fmt.Errorf("look up %s: %w", address, err)
+		return "", fmt.Errorf("look up its port: %w", err)
 	}
 	if settings := state.Container.NetworkSettings; settings != nil {
-		for port, bindings := range settings.Ports {
-			if port.Num() == clientPort && len(bindings) > 0 {
-				var d net.Dialer
-				return d.DialContext(ctx, network, net.JoinHostPort(e.host, bindings[0].HostPort))
+		for inside, bindings := range settings.Ports {
+			if inside.Num() == clientPort && len(bindings) > 0 {
+				port = bindings[0].HostPort
 			}
 		}
 	}
-	return nil, &net.OpError{Op: "dial", Net: network, Err: fmt.Errorf("%s is down", address)}
+	if port == "" {
+		return "", errDown
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.remove != nil && !e.down[node] {
+		e.ports[node] = port
+	}
+	return port, nil
+}
+
+// forget makes the next dial look the port up again.
+func (e *Ensemble) forget(node int) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.ports[node] = ""
 }
 
 // running reports whether a node is meant to run and not paused.

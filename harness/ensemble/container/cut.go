@@ -34,13 +34,19 @@ func (e *Ensemble) Cut(ctx context.Context, links ...ensemble.Link) error {
 	return e.applyCuts(ctx)
 }
 
-// Mend takes all cuts away.
-func (e *Ensemble) Mend(ctx context.Context) error {
+// Mend takes cuts away: those of the links, or all.
+func (e *Ensemble) Mend(ctx context.Context, links ...ensemble.Link) error {
 	release, err := e.take(ctx)
 	if err != nil {
 		return err
 	}
 	defer release()
+	for _, l := range links {
+		delete(e.cuts, l)
+	}
+	if len(links) > 0 {
+		return e.applyCuts(ctx)
+	}
 	clear(e.cuts)
 	err = e.applyCuts(ctx)
 	e.mu.Lock()
@@ -56,7 +62,7 @@ func (e *Ensemble) Dropped(ctx context.Context) (int64, error) {
 		return 0, err
 	}
 	defer release()
-	if err := e.eachNode(func(node int) error { return e.count(ctx, node, nil) }); err != nil {
+	if err := e.eachNode(func(node int) error { return e.count(ctx, node, "") }); err != nil {
 		return 0, err
 	}
 	e.mu.Lock()
@@ -76,7 +82,11 @@ func (e *Ensemble) applyCuts(ctx context.Context) error {
 			return nil
 		}
 		e.ruled[node] = true
-		return e.count(ctx, node, rules)
+		if err := e.count(ctx, node, replace(rules)); err != nil {
+			return err
+		}
+		e.ruled[node] = len(rules) > 0
+		return nil
 	})
 }
 
@@ -109,23 +119,20 @@ func rulesFor(node int, cuts map[ensemble.Link]bool, addresses []netip.Addr) []s
 	return rules
 }
 
-// count adds what the rules of a node have dropped since it was last called, and then, unless rules is nil, replaces them.
-// Both is one command in the node.
-func (e *Ensemble) count(ctx context.Context, node int, rules []string) error {
+// replace returns the shell commands that make a node's rules these and no others, in one step.
+func replace(rules []string) string {
+	return "set -e\niptables-restore -w --noflush <<'EOF'\n*filter\n:" + chainIn + " - [0:0]\n:" + chainOut + " - [0:0]\n" +
+		strings.Join(append(rules, "COMMIT"), "\n") + "\nEOF\n" +
+		"iptables -w -C INPUT -j " + chainIn + " 2>/dev/null || iptables -w -I INPUT -j " + chainIn + "\n" +
+		"iptables -w -C OUTPUT -j " + chainOut + " 2>/dev/null || iptables -w -I OUTPUT -j " + chainOut + "\n"
+}
+
+// count adds what the rules of a node have dropped since it was last called, and runs the commands that follow, in one call.
+func (e *Ensemble) count(ctx context.Context, node int, then string) error {
 	if !e.ruled[node] {
 		return nil
 	}
-	script := "iptables -w -nvxL " + chainIn + " -Z 2>/dev/null; iptables -w -nvxL " + chainOut + " -Z 2>/dev/null\n"
-	if rules != nil || len(e.cuts) == 0 {
-		script += "set -e\niptables-restore -w --noflush <<'EOF'\n*filter\n:" + chainIn + " - [0:0]\n:" + chainOut + " - [0:0]\n" +
-			strings.Join(append(rules, "COMMIT"), "\n") + "\nEOF\n" +
-			"iptables -w -C INPUT -j " + chainIn + " 2>/dev/null || iptables -w -I INPUT -j " + chainIn + "\n" +
-			"iptables -w -C OUTPUT -j " + chainOut + " 2>/dev/null || iptables -w -I OUTPUT -j " + chainOut + "\n"
-	}
-	out, err := e.exec(ctx, node, script)
-	if err == nil && rules == nil && len(e.cuts) == 0 {
-		e.ruled[node] = false
-	}
+	out, err := e.exec(ctx, node, "iptables -w -nvxL "+chainIn+" -Z 2>/dev/null; iptables -w -nvxL "+chainOut+" -Z 2>/dev/null\n"+then)
 	e.mu.Lock()
 	e.dropped += packets(out)
 	e.mu.Unlock()

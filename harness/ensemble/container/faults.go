@@ -20,6 +20,7 @@ func (e *Ensemble) Kill(ctx context.Context, node int) error {
 			return err
 		}
 		e.set(e.down, node, true)
+		e.forget(node)
 		if _, err := e.engine.ContainerKill(ctx, e.nodes[node], client.ContainerKillOptions{Signal: "SIGKILL"}); err != nil {
 			return err
 		}
@@ -34,6 +35,7 @@ func (e *Ensemble) Start(ctx context.Context, node int) error {
 		if _, err := e.engine.ContainerStart(ctx, e.nodes[node], client.ContainerStartOptions{}); err != nil {
 			return err
 		}
+		e.forget(node)
 		e.set(e.down, node, false)
 		return e.applyCuts(ctx)
 	})

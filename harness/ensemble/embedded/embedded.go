@@ -7,6 +7,7 @@ package embedded
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net"
 	"slices"
 	"sync"
@@ -32,6 +33,7 @@ type Ensemble struct {
 	mu     sync.Mutex
 	down   []bool
 	paused []bool
+	cuts   map[zktest.Link]bool
 	closed bool
 }
 
@@ -40,6 +42,7 @@ var (
 	_ ensemble.Killer      = (*Ensemble)(nil)
 	_ ensemble.Pauser      = (*Ensemble)(nil)
 	_ ensemble.Partitioner = (*Ensemble)(nil)
+	_ ensemble.DropCounter = (*Ensemble)(nil)
 )
 
 // Start starts an ensemble, which serves at once. The caller closes it, in the bubble that it was started in.
@@ -61,7 +64,9 @@ func Start(opts Options) (*Ensemble, error) {
 	if err != nil {
 		return nil, fmt.Errorf("embedded ensemble: %w", err)
 	}
-	return &Ensemble{Model: m, down: make([]bool, cfg.Nodes), paused: make([]bool, cfg.Nodes)}, nil
+	return &Ensemble{
+		Model: m, down: make([]bool, cfg.Nodes), paused: make([]bool, cfg.Nodes), cuts: map[zktest.Link]bool{},
+	}, nil
 }
 
 // Kind is "embedded".
@@ -158,17 +163,37 @@ func (e *Ensemble) Cut(_ context.Context, links ...ensemble.Link) error {
 	if err := e.open(); err != nil {
 		return err
 	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, l := range all {
+		e.cuts[l] = true
+	}
 	e.Model.Cut(all...)
 	return nil
 }
 
-// Mend restores all links.
-func (e *Ensemble) Mend(context.Context) error {
+// Mend restores the links, or all. The model mends only all, so what stays cut is open for no time, in which what waits on
+// it may pass.
+func (e *Ensemble) Mend(_ context.Context, links ...ensemble.Link) error {
 	if err := e.open(); err != nil {
 		return err
 	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, l := range links {
+		delete(e.cuts, zktest.Link(l))
+	}
+	if len(links) == 0 {
+		clear(e.cuts)
+	}
 	e.Model.Mend()
+	e.Model.Cut(slices.Collect(maps.Keys(e.cuts))...)
 	return nil
+}
+
+// Dropped returns how many packets the cuts have held back so far. Mend does not reset it.
+func (e *Ensemble) Dropped(context.Context) (int64, error) {
+	return int64(e.Model.HeldBack()), e.open()
 }
 
 // change runs a fault on one node. The model does it at once, so the mutex is held for no time.

@@ -34,6 +34,7 @@ var steps = []struct {
 	{"AnIsolatedLeaderIsReplaced", contract.isolatedLeader},
 	{"ACutStandsOverARestart", contract.cutOverRestart},
 	{"OneWayIsOneWay", contract.oneWay},
+	{"AMendOfOneCutLeavesTheOther", contract.partialMend},
 	{"FaultsAskedForTwiceAreNoErrors", contract.twice},
 	{"NodesLog", contract.logs},
 	{"CloseIsFinal", contract.closed},
@@ -153,7 +154,7 @@ func (c contract) isolatedFollower(t *testing.T) {
 	})
 	c.write(t, "/while-one-is-cut-off", "x")
 	c.bit(t)
-	must(t, p.Mend(t.Context()))
+	must(t, p.Mend(t.Context(), c.around(node)...))
 	c.ready(t)
 }
 
@@ -181,7 +182,7 @@ func (c contract) cutOverRestart(t *testing.T) {
 		return err == nil
 	})
 	// It looks for the others now. One second is two ticks and several rounds of an election: with a hole in the cut it joins.
-	for end := time.Now().Add(time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(time.Second); time.Now().Before(end); <-time.After(20 * time.Millisecond) {
 		if s, err := c.ask(c.Servers()[node]); err == nil && s.Serves() {
 			t.Fatalf("node %d is cut off and serves: %+v", node, s)
 		}
@@ -201,6 +202,28 @@ func (c contract) oneWay(t *testing.T) {
 		return err == nil && !s.Serves()
 	})
 	c.bit(t)
+	must(t, p.Mend(t.Context()))
+	c.ready(t)
+}
+
+// partialMend mends one of two cuts. Of three nodes, each alone by then, two come together again and the third does not.
+func (c contract) partialMend(t *testing.T) {
+	p := capability[ensemble.Partitioner](t, c)
+	leader, one := c.leader(t), c.follower(t)
+	other := (one + 1) % len(c.Servers())
+	serves := func(node int) bool {
+		s, err := c.ask(c.Servers()[node])
+		return err != nil || s.Serves()
+	}
+	must(t, p.Cut(t.Context(), c.around(other)...))
+	must(t, p.Cut(t.Context(), ensemble.Link{From: one, To: leader}, ensemble.Link{From: leader, To: one}))
+	c.await(t, "all to be alone", func() bool { return !serves(leader) && !serves(one) && !serves(other) })
+	c.bit(t)
+	must(t, p.Mend(t.Context(), c.around(other)...))
+	c.await(t, "two to come together", func() bool { return serves(other) && (serves(leader) || serves(one)) })
+	if serves(leader) && serves(one) {
+		t.Error("two nodes are cut off from each other, and both serve in an ensemble of three")
+	}
 	must(t, p.Mend(t.Context()))
 	c.ready(t)
 }
@@ -339,7 +362,7 @@ func (c contract) await(t *testing.T, what string, done func() bool) {
 		if time.Now().After(end) {
 			t.Fatalf("waited %v for %s", patience, what)
 		}
-		time.Sleep(20 * time.Millisecond) // Between two looks at a real server's state.
+		<-time.After(20 * time.Millisecond) // Between two looks at a real server's state.
 	}
 }
 

@@ -9,17 +9,23 @@ import (
 
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 	"github.com/zkcoord/zkcoord/harness/ensemble/container"
+	"github.com/zkcoord/zkcoord/harness/ensemble/embedded"
 	"github.com/zkcoord/zkcoord/harness/ensemble/process"
+	"github.com/zkcoord/zkcoord/zktest"
 )
 
 // Names are the kinds that Starter knows.
-func Names() []string { return []string{"container", "process"} }
+func Names() []string { return []string{"embedded", "container", "process"} }
 
 // Starter returns what starts ensembles of that kind. Progress gets a line for
 // what takes long; nil keeps quiet. Logs of the nodes are left in logDir,
 // unless that is empty.
 func Starter(kind, logDir string, progress io.Writer) (func(context.Context, ensemble.Config) (ensemble.Ensemble, error), error) {
 	switch kind {
+	case "embedded":
+		return func(_ context.Context, config ensemble.Config) (ensemble.Ensemble, error) {
+			return started(embedded.Start(embedded.Options{Config: config, Model: zktest.Options{Seed: config.Seed}}))
+		}, nil
 	case "container":
 		return func(ctx context.Context, config ensemble.Config) (ensemble.Ensemble, error) {
 			config.LogDir = logDir

@@ -59,13 +59,21 @@ func (e *Ensemble) Cut(_ context.Context, links ...ensemble.Link) error {
 	return nil
 }
 
-// Mend lets all streams go on where they were stopped.
-func (e *Ensemble) Mend(context.Context) error {
+// Mend lets the streams of the links, or of all, go on where they were stopped.
+func (e *Ensemble) Mend(_ context.Context, links ...ensemble.Link) error {
 	if err := e.open(); err != nil {
 		return err
 	}
-	for _, g := range e.gates {
-		g.mend()
+	for _, l := range links {
+		if g := e.gates[l]; g != nil {
+			g.mend()
+		}
+	}
+	if len(links) == 0 {
+		for _, g := range e.gates {
+			g.mend()
+			g.stopped.Store(0)
+		}
 	}
 	return nil
 }

@@ -126,7 +126,7 @@ func TestAKilledRunLeavesNoProcessAndItsDataAreSwept(t *testing.T) {
 	}
 	cmd.Process.Kill()
 	cmd.Wait()
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(10 * time.Second); ; <-time.After(10 * time.Millisecond) {
 		conn, err := net.Dial("tcp", address)
 		if err != nil {
 			break

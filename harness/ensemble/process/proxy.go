@@ -31,7 +31,6 @@ func (g *gate) mend() {
 		close(g.mended)
 		g.mended = nil
 	}
-	g.stopped.Store(0)
 }
 
 // standing returns the channel that ends the cut, or nil if there is none.

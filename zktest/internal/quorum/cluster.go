@@ -40,6 +40,8 @@ type Cluster struct {
 	prefer  int // who should win the next election; -1 is nobody
 	running bool
 	conns   int // ids given out
+
+	heldBack int // packets that had to wait for a cut
 }
 
 // ErrNoLeader says that a fault needs a leader and that there is none.
@@ -56,6 +58,9 @@ func New(cfg Config) *Cluster {
 		fmt.Fprintf(&config, "server.%d=127.0.0.1:%d:%d:participant;%s\n", i+1, 2888+i, 3888+i, cfg.Addrs[i])
 	}
 	config.WriteString("version=0")
+	if cfg.Servers == 1 {
+		config.Reset() // a server that stands alone keeps none
+	}
 	for i := range cfg.Servers {
 		c.servers = append(c.servers, newServer(c, i, tree.New(config.String())))
 		c.links = append(c.links, nil)

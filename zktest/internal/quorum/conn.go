@@ -1,6 +1,7 @@
 package quorum
 
 import (
+	"net"
 	"time"
 
 	"github.com/zkcoord/zkcoord/internal/wire"
@@ -18,6 +19,7 @@ type Sink interface {
 type Conn struct {
 	s    *server
 	id   int
+	addr string // of the client, host:port
 	ip   string
 	sink Sink
 
@@ -38,6 +40,9 @@ type Conn struct {
 	out     [][]byte      // frames that are held
 
 	received, sent int64
+	since          int64  // when it was opened, in milliseconds since 1970
+	lastOp         string // of the last reply
+	lastXid        int32
 }
 
 type connState int
@@ -54,16 +59,17 @@ const (
 	sessionless = 10 * time.Second // how long a connection may be without a session
 )
 
-// Connect opens a connection from a client at an address to a server. It
-// returns nil where the server is down or has too many from there.
-func (c *Cluster) Connect(server int, ip string, sink Sink) *Conn {
+// Connect opens a connection from a client at an address, host:port, to a
+// server. It returns nil where the server is down or has too many from there.
+func (c *Cluster) Connect(server int, addr string, sink Sink) *Conn {
 	s := c.servers[server]
+	ip, _, _ := net.SplitHostPort(addr)
 	if s.down || c.cfg.MaxConns > 0 && s.countIP(ip) >= c.cfg.MaxConns {
 		return nil
 	}
 	c.conns++
 	conn := &Conn{
-		s: s, id: c.conns, ip: ip, sink: sink, lastRead: s.now(),
+		s: s, id: c.conns, addr: addr, ip: ip, sink: sink, lastRead: s.now(), since: c.wall(), lastOp: "NA",
 		auth: []wire.ID{{Scheme: "ip", ID: ip}},
 	}
 	s.conns[conn.id] = conn
@@ -195,6 +201,10 @@ func (c *Conn) handle(frame []byte, rule *Rule) {
 		c.authenticate(h, body)
 		return
 	case wire.OpSASL: // no mechanism is configured: ZooKeeper answers with no token
+		if _, err := wire.Decode(body, &wire.AuthToken{}); err != nil {
+			c.shut()
+			return
+		}
 		c.buf = wire.AppendFrame(c.buf[:0], &wire.ReplyHeader{Xid: h.Xid}, &wire.AuthToken{})
 		c.transmit(c.buf)
 		return
@@ -202,88 +212,6 @@ func (c *Conn) handle(frame []byte, rule *Rule) {
 	c.s.submit(&request{
 		conn: c, session: c.session, cxid: h.Xid, op: h.Op, body: body, auth: c.auth, rule: rule,
 	})
-}
-
-// handshake takes the first frame: a new session is made by a write, an old
-// one is asked for at the leader.
-func (c *Conn) handshake(frame []byte) {
-	var req wire.ConnectRequest
-	if _, err := wire.Decode(frame, &req); err != nil {
-		c.shut()
-		return
-	}
-	s, cfg := c.s, &c.s.c.cfg
-	if req.LastZxidSeen > s.tree.Zxid {
-		c.shut() // the client has seen more than this replica
-		return
-	}
-	c.old = req.NoReadOnly
-	c.timeout = max(req.Timeout, int32(cfg.MinSession/time.Millisecond))
-	c.timeout = min(c.timeout, int32(cfg.MaxSession/time.Millisecond))
-	c.state = handshaking
-	if req.SessionID == 0 {
-		c.own(s.nextSID)
-		s.nextSID++
-		if s.term != nil {
-			s.term.sessions.track(c.session, c.timeout, s.now())
-		}
-		s.submit(&request{conn: c, session: c.session, op: wire.OpCreateSession, body: timeoutBody(c.timeout)})
-		return
-	}
-	if old := s.bySession[req.SessionID]; old != nil {
-		old.shut()
-	}
-	c.own(req.SessionID)
-	switch {
-	case string(req.Password) != string(password(req.SessionID)):
-		c.established(false)
-	case s.term != nil:
-		valid := s.term.sessions.touch(c.session, c.timeout, s.now())
-		s.term.sessions.setOwner(c.session, self)
-		c.established(valid)
-	default:
-		s.validating[c.session] = c
-		s.c.send(s, s.up.leader, message{kind: revalidate, peer: s.up, session: c.session, timeout: c.timeout})
-	}
-}
-
-func (c *Conn) own(session int64) {
-	c.session = session
-	c.s.bySession[session] = c
-}
-
-// password is what proves that a client may resume a session. All servers make
-// the same.
-func password(session int64) []byte {
-	p := make([]byte, 0, 16)
-	x := uint64(session) ^ 0x9e3779b97f4a7c15
-	for range 16 {
-		x ^= x >> 12
-		x ^= x << 25
-		x ^= x >> 27
-		p = append(p, byte(x*0x2545f4914f6cdd1d>>56))
-	}
-	return p
-}
-
-// established answers the handshake, and hangs up where the session is not
-// valid.
-func (c *Conn) established(valid bool) {
-	if c.state != handshaking {
-		return
-	}
-	r := wire.ConnectResponse{Password: make([]byte, 16), NoReadOnly: c.old}
-	if valid {
-		r.Timeout, r.SessionID, r.Password = c.timeout, c.session, password(c.session)
-	}
-	c.state = open
-	c.buf = wire.AppendFrame(c.buf[:0], &r)
-	c.transmit(c.buf)
-	if !valid {
-		c.shut()
-		return
-	}
-	c.wake()
 }
 
 func (c *Conn) authenticate(h wire.RequestHeader, body []byte) {
@@ -316,11 +244,15 @@ func (c *Conn) Event(e wire.EventType, path string) {
 	c.transmit(c.buf)
 }
 
+// Auth implements tree.Watcher.
+func (c *Conn) Auth() []wire.ID { return c.auth }
+
 // reply answers a request, unless its rule says otherwise.
 func (c *Conn) reply(r *request, h *wire.ReplyHeader, body wire.Record) {
 	if c.state == closed {
 		return
 	}
+	c.lastOp, c.lastXid = r.op.String(), r.cxid
 	if r.rule != nil {
 		switch r.rule.Fate {
 		case DropReply:

@@ -58,8 +58,15 @@ func (c *Cluster) Resume(i int) {
 // Cut stops packets from one server to another.
 func (c *Cluster) Cut(from, to int) {
 	c.cfg.Trace("link %d>%d is cut", from, to)
-	c.links[from][to].cut = true
+	l := c.links[from][to]
+	if !l.cut {
+		c.heldBack += len(l.queue)
+	}
+	l.cut = true
 }
+
+// HeldBack is how many packets had to wait for a cut link so far.
+func (c *Cluster) HeldBack() int { return c.heldBack }
 
 // Mend lets packets pass on all links again.
 func (c *Cluster) Mend() {

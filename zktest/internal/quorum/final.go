@@ -34,6 +34,8 @@ func (s *server) finish(r *request, txn *tree.Txn, res tree.Result) {
 	case r.op == wire.OpCreateSession:
 		c.established(true)
 		return
+	case r.op == wire.OpCheck && txn != nil && res.Err == wire.OK:
+		return // ZooKeeper fails to write the response of a check that stands alone, and goes on
 	case txn != nil:
 		body, h.Err = written(r.op, res)
 	default:
@@ -59,7 +61,7 @@ func written(op wire.Op, res tree.Result) (wire.Record, wire.Code) {
 		return &wire.Path{Path: res.Path}, res.Err
 	case wire.OpCreate2, wire.OpCreateTTL, wire.OpCreateContainer:
 		return &wire.Create2Response{Path: res.Path, Stat: res.Stat}, res.Err
-	case wire.OpSetData, wire.OpSetACL, wire.OpCheck:
+	case wire.OpSetData, wire.OpSetACL:
 		return &res.Stat, res.Err
 	case wire.OpMulti:
 		return multiResponse(res)
@@ -84,7 +86,7 @@ func multiResponse(res tree.Result) (wire.Record, wire.Code) {
 		case wire.OpCreate:
 			out.Response = &wire.Path{Path: sub.Path}
 		case wire.OpCreate2, wire.OpCreateTTL, wire.OpCreateContainer:
-			out.Response = &wire.Create2Response{Path: sub.Path, Stat: sub.Stat}
+			out.Op, out.Response = wire.OpCreate2, &wire.Create2Response{Path: sub.Path, Stat: sub.Stat}
 		case wire.OpSetData:
 			out.Response = &sub.Stat
 		}

@@ -80,6 +80,9 @@ func (c *Cluster) send(from, to *server, m message) {
 	l := c.links[from.id][to.id]
 	m.at = c.now + l.delay
 	l.queue = append(l.queue, m)
+	if l.cut {
+		c.heldBack++
+	}
 }
 
 // due returns when the first message may arrive.

@@ -42,7 +42,7 @@ var words = map[string]func(*server, *strings.Builder){
 	"stat": (*server).stat,
 	"mntr": (*server).mntr,
 	"conf": (*server).conf,
-	"cons": func(s *server, b *strings.Builder) { s.cons(b); b.WriteByte('\n') },
+	"cons": func(s *server, b *strings.Builder) { s.cons(b, false); b.WriteByte('\n') },
 	"dump": (*server).dump,
 	"envi": func(_ *server, b *strings.Builder) {
 		fmt.Fprintf(b, "Environment:\nzookeeper.version=%s\nhost.name=localhost\n", version)
@@ -94,15 +94,19 @@ func (s *server) stats(b *strings.Builder) {
 
 func (s *server) stat(b *strings.Builder) {
 	fmt.Fprintf(b, "Zookeeper version: %s\nClients:\n", version)
-	s.cons(b)
+	s.cons(b, true)
 	b.WriteByte('\n')
 	s.stats(b)
 }
 
-func (s *server) cons(b *strings.Builder) {
+func (s *server) cons(b *strings.Builder, brief bool) {
 	for _, conn := range s.ordered() {
-		fmt.Fprintf(b, " /%s[1](queued=0,recved=%d,sent=%d,sid=0x%x,to=%d)\n",
-			conn.ip, conn.received, conn.sent, conn.session, conn.timeout)
+		fmt.Fprintf(b, " /%s[1](queued=%d,recved=%d,sent=%d", conn.addr, len(conn.in), conn.received, conn.sent)
+		if !brief && conn.session != 0 {
+			fmt.Fprintf(b, ",sid=0x%x,lop=%.4s,est=%d,to=%d,lcxid=0x%x,lzxid=0x%x,lresp=%d,llat=0,minlat=0,avglat=0,maxlat=0",
+				conn.session, strings.ToUpper(conn.lastOp), conn.since, conn.timeout, uint32(conn.lastXid), s.tree.Zxid, s.now().Milliseconds())
+		}
+		b.WriteString(")\n")
 	}
 }
 

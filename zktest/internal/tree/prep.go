@@ -3,7 +3,6 @@ package tree
 import (
 	"fmt"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
@@ -99,6 +98,9 @@ func (p *Prep) Prepare(r Request, zxid, time int64) *Txn {
 		code = p.reap(t, string(r.Body))
 	case wire.OpReconfig:
 		code = wire.ReconfigDisabled
+		if _, err := wire.Decode(r.Body, &wire.ReconfigRequest{}); err != nil {
+			code = wire.MarshallingError
+		}
 	default:
 		req := wire.NewRequest(r.Op)
 		if _, err := wire.Decode(r.Body, req); err != nil {
@@ -138,71 +140,6 @@ func (p *Prep) one(r Request, req wire.Record, t *Txn) wire.Code {
 		return p.remove(r, req, t)
 	}
 	return wire.OK
-}
-
-// multi prepares all operations, or fails as a whole: the transaction stays a
-// multi then, whose parts are errors.
-func (p *Prep) multi(r Request, t *Txn) wire.Code {
-	var req wire.MultiRequest
-	if _, err := wire.Decode(r.Body, &req); err != nil || !pure(req.Ops, false) {
-		return wire.MarshallingError
-	}
-	mark := len(p.changes)
-	failed := -1
-	for i, op := range req.Ops {
-		sub := Txn{Zxid: t.Zxid, Time: t.Time, Session: t.Session, Cxid: t.Cxid, Op: op.Op}
-		if failed >= 0 {
-			sub.Op, sub.Err = wire.OpError, wire.RuntimeInconsistency
-		} else if code := p.one(r, op.Request, &sub); code != wire.OK {
-			failed = i
-			sub = Txn{Zxid: t.Zxid, Time: t.Time, Session: t.Session, Cxid: t.Cxid, Op: wire.OpError, Err: code}
-		}
-		t.Subs = append(t.Subs, sub)
-	}
-	if failed >= 0 {
-		p.rollback(mark)
-		for i := range failed {
-			t.Subs[i] = Txn{Zxid: t.Zxid, Time: t.Time, Session: t.Session, Cxid: t.Cxid, Op: wire.OpError}
-		}
-	}
-	return wire.OK
-}
-
-// rollback forgets the changes from the mark on.
-func (p *Prep) rollback(mark int) {
-	if len(p.changes) == mark {
-		return
-	}
-	clear(p.changes[mark:])
-	p.changes = p.changes[:mark]
-	clear(p.latest)
-	for _, c := range p.changes {
-		p.latest[c.path] = c
-	}
-}
-
-// pure reports whether all operations of a multi are reads, or all writes, and
-// those that make nodes have a mode that there is.
-func pure(ops []wire.MultiOp, reads bool) bool {
-	for _, op := range ops {
-		if (op.Op == wire.OpGetData || op.Op == wire.OpGetChildren) != reads {
-			return false
-		}
-		if c, ok := op.Request.(*wire.CreateRequest); ok && !validMode(c.Mode) {
-			return false
-		}
-		if c, ok := op.Request.(*wire.CreateTTLRequest); ok && !validMode(c.Mode) {
-			return false
-		}
-	}
-	return true
-}
-
-// PureReads reports whether all operations of a multi are reads.
-func PureReads(ops []wire.MultiOp) bool { return pure(ops, true) }
-
-func validMode(mode int32) bool {
-	return mode >= wire.ModePersistent && mode <= wire.ModeTTLSequential
 }
 
 func (p *Prep) create(r Request, req *wire.CreateRequest, ttl int64, t *Txn) wire.Code {
@@ -267,15 +204,6 @@ func (p *Prep) create(r Request, req *wire.CreateRequest, ttl int64, t *Txn) wir
 		czxid: t.Zxid, mzxid: t.Zxid, pzxid: t.Zxid, ctime: t.Time, mtime: t.Time, owner: t.Owner,
 	}})
 	return wire.OK
-}
-
-// parentOf returns the parent's path of a node that may be deleted.
-func parentOf(path string) (string, wire.Code) {
-	if strings.IndexByte(path, '/') < 0 || strings.IndexByte(path, 0) >= 0 || special(path) {
-		return "", wire.BadArguments
-	}
-	parent, _ := split(path)
-	return parent, wire.OK
 }
 
 func (p *Prep) remove(r Request, req *wire.PathVersion, t *Txn) wire.Code {
@@ -427,27 +355,4 @@ func (p *Prep) closeSession(t *Txn) {
 	for _, path := range t.Paths {
 		p.record(change{zxid: t.Zxid, path: path, gone: true})
 	}
-}
-
-// validPath holds a path against the rules for one.
-func validPath(path string) bool {
-	if path == "/" {
-		return true
-	}
-	if !strings.HasPrefix(path, "/") || strings.HasSuffix(path, "/") || !utf8.ValidString(path) {
-		return false
-	}
-	for name := range strings.SplitSeq(path[1:], "/") {
-		if name == "" || name == "." || name == ".." {
-			return false
-		}
-	}
-	return !hasLetterOutside(path)
-}
-
-// hasLetterOutside reports whether path holds a character that no path may.
-func hasLetterOutside(path string) bool {
-	return strings.ContainsFunc(path, func(r rune) bool {
-		return r <= 0x1f || r >= 0x7f && r <= 0x9f || r >= 0xd800 && r <= 0xf8ff || r >= 0xfff0
-	})
 }

@@ -155,7 +155,7 @@ type Counts struct {
 
 // Counts returns the size of the tree.
 func (t *Tree) Counts() Counts {
-	c := Counts{Nodes: len(t.nodes) - 1, Sessions: len(t.sessions), Bytes: t.bytes}
+	c := Counts{Nodes: len(t.nodes), Sessions: len(t.sessions), Bytes: t.bytes}
 	for _, s := range t.ephemerals {
 		c.Ephemerals += s.len()
 	}

@@ -31,7 +31,7 @@ type Tree struct {
 }
 
 // New returns the tree of an ensemble that was never written to. Config is the
-// content of /zookeeper/config.
+// content of /zookeeper/config, "" for a server that stands alone.
 func New(config string) *Tree {
 	t := &Tree{
 		nodes:      make(map[string]*node),
@@ -46,7 +46,10 @@ func New(config string) *Tree {
 		t.nodes[parent].children.add(name)
 	}
 	c := t.nodes[configPath]
-	c.acl, c.data, c.aversion, c.version = readACL, []byte(config), -1, -1
+	c.acl, c.data, c.aversion = readACL, []byte(config), -1
+	if config != "" {
+		c.version = -1
+	}
 	return t
 }
 
@@ -162,8 +165,8 @@ func (t *Tree) create(txn *Txn) (wire.Stat, wire.Code) {
 		t.reaped.add(txn.Path)
 	}
 	st := n.wireStat()
-	t.Watches.trigger(data, txn.Path, wire.EventCreated, nil)
-	t.Watches.trigger(children, watchPath(parentPath), wire.EventChildrenChanged, nil)
+	t.Watches.trigger(data, txn.Path, wire.EventCreated, n.acl, nil)
+	t.Watches.trigger(children, watchPath(parentPath), wire.EventChildrenChanged, parent.acl, nil)
 	return st, wire.OK
 }
 
@@ -181,9 +184,9 @@ func (t *Tree) remove(path string, zxid int64) wire.Code {
 		own.remove(path)
 	}
 	t.reaped.remove(path)
-	told := t.Watches.trigger(data, path, wire.EventDeleted, nil)
-	t.Watches.trigger(children, path, wire.EventDeleted, told)
-	t.Watches.trigger(children, watchPath(parentPath), wire.EventChildrenChanged, nil)
+	told := t.Watches.trigger(data, path, wire.EventDeleted, n.acl, nil)
+	t.Watches.trigger(children, path, wire.EventDeleted, n.acl, told)
+	t.Watches.trigger(children, watchPath(parentPath), wire.EventChildrenChanged, parent.acl, nil)
 	return wire.OK
 }
 
@@ -195,7 +198,7 @@ func (t *Tree) setData(txn *Txn) (wire.Stat, wire.Code) {
 	t.bytes += int64(len(txn.Data) - len(n.data))
 	n.data, n.mtime, n.mzxid, n.version = txn.Data, txn.Time, txn.Zxid, txn.Version
 	st := n.wireStat()
-	t.Watches.trigger(data, txn.Path, wire.EventDataChanged, nil)
+	t.Watches.trigger(data, txn.Path, wire.EventDataChanged, n.acl, nil)
 	return st, wire.OK
 }
 

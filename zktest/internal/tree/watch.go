@@ -9,6 +9,7 @@ import (
 // A Watcher is told of events: a client's connection. It must be comparable.
 type Watcher interface {
 	Event(e wire.EventType, path string)
+	Auth() []wire.ID // its identities, which decide what it may know
 }
 
 // A kind is one of the two sets of watches that a server keeps.
@@ -113,8 +114,9 @@ func (t *table) forget(path string, w Watcher) {
 }
 
 // trigger tells the watchers of path of an event, except those in told, and
-// returns whom it told.
-func (s *Watches) trigger(k kind, path string, e wire.EventType, told []Watcher) []Watcher {
+// returns whom it told. A watcher that may not read what has the ACL is not
+// told, and its watch is spent all the same.
+func (s *Watches) trigger(k kind, path string, e wire.EventType, acl []wire.ACL, told []Watcher) []Watcher {
 	t := &s.tables[k]
 	if len(t.byPath) == 0 {
 		return nil
@@ -150,7 +152,7 @@ func (s *Watches) trigger(k kind, path string, e wire.EventType, told []Watcher)
 		at = watchPath(parent)
 	}
 	for _, w := range now {
-		if !slices.Contains(told, w) {
+		if !slices.Contains(told, w) && allowed(acl, wire.PermRead, w.Auth()) == wire.OK {
 			w.Event(e, path)
 		}
 	}

@@ -1,7 +1,7 @@
-// Package coordtest is what the tests of primitives share: an ensemble on a
+// Package faulttest is what the tests of queues and barriers share: an ensemble on a
 // virtual clock, sessions that count their requests, and a fault at each
 // request of a call in turn. Only tests import it.
-package coordtest
+package faulttest
 
 import (
 	"context"

@@ -1,0 +1,109 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/zkcoord/zkcoord/harness"
+	"github.com/zkcoord/zkcoord/harness/checker"
+	"github.com/zkcoord/zkcoord/harness/report"
+)
+
+func (a *app) checkCommand() *cobra.Command {
+	var scenario, page string
+	c := &cobra.Command{
+		Use:   "check HISTORY",
+		Short: "Judge a stored history again",
+		Long: `Check judges a history by the checkers of its scenario, as they are now. HISTORY is a history.jsonl or the
+directory of a run.
+
+Exit codes: 0 valid, 1 invalid, 2 unknown or not exercised, 3 it could not be read.`,
+		Example: `  zkcoord check store/latest
+  zkcoord check store/lock-session-loss/latest/history.jsonl --report again.html`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			r, err := judged(c, args[0], scenario)
+			if err != nil {
+				return err
+			}
+			if page != "" {
+				if err := writeReport(page, r); err != nil {
+					return err
+				}
+			}
+			return a.tell(r, "")
+		},
+	}
+	c.Flags().StringVar(&scenario, "scenario", "", "judge by this scenario instead of the history's own")
+	c.Flags().StringVar(&page, "report", "", "write a report.html to this file")
+	_ = c.RegisterFlagCompletionFunc("scenario", scenarioNames)
+	return c
+}
+
+// judged reads the history at path and judges it.
+func judged(c *cobra.Command, path, scenario string) (*harness.Result, error) {
+	h, err := report.ReadHistory(path)
+	if err != nil {
+		return nil, err
+	}
+	if scenario == "" {
+		scenario, _, _ = strings.Cut(h.Scenario, "+") // a mutant is judged as what it stands for
+	}
+	if scenario == "" {
+		return nil, fmt.Errorf("%s does not say what scenario it is of: give --scenario", path)
+	}
+	chosen, err := choose([]string{scenario}, "")
+	if err != nil {
+		return nil, err
+	}
+	r, err := storedRun(path)
+	if err != nil {
+		return nil, err
+	}
+	s := chosen[0]
+	r.Scenario, r.Claim, r.Guarantees, r.Seed, r.Ensemble, r.Start = h.Scenario, s.Claim, s.Guarantees, h.Seed, h.Ensemble, h.Start
+	if r.Scenario == "" {
+		r.Scenario = s.Name
+	}
+	if r.Took == 0 {
+		r.Took = h.End()
+	}
+	r.History, r.Results, r.Checked = h, harness.Check(c.Context(), s, h), true
+	r.Verdict = checker.Overall(r.Results)
+	return r, nil
+}
+
+// storedRun is what the store knows of the run that the history is of, beside the history; nothing for a lone file.
+func storedRun(path string) (*harness.Result, error) {
+	dir := path
+	if info, err := os.Stat(path); err == nil && !info.IsDir() {
+		dir = filepath.Dir(path)
+	}
+	r := &harness.Result{}
+	switch d, err := report.ReadDocument(dir); {
+	case err == nil:
+		r = d.Result
+	case !errors.Is(err, fs.ErrNotExist):
+		return nil, err
+	}
+	plan, err := report.ReadPlan(filepath.Join(dir, report.FaultsFile))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	r.Plan = plan
+	return r, nil
+}
+
+func writeReport(path string, r *harness.Result) error {
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(report.WriteHTML(f, r), f.Close())
+}

@@ -1,0 +1,90 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/zkcoord/zkcoord/harness/ensemble"
+	"github.com/zkcoord/zkcoord/harness/ensemble/embedded"
+	"github.com/zkcoord/zkcoord/harness/ensemble/kinds"
+	"github.com/zkcoord/zkcoord/zktest"
+)
+
+// closeTime bounds the removal of an ensemble after an interrupt.
+const closeTime = time.Minute
+
+func (a *app) ensembleCommand() *cobra.Command {
+	var kind, logs string
+	var config ensemble.Config
+	c := &cobra.Command{
+		Use:   "ensemble",
+		Short: "Serve an ensemble until interrupted",
+		Long: `Ensemble starts an ensemble that any ZooKeeper client can use, on loopback ports, and removes it when it is
+interrupted. The embedded one is up at once and forgets everything when it ends.`,
+		Example: `  zkcoord ensemble
+  zkcoord ensemble --ensemble container --nodes 5 --port 2181
+  zkcoord ls / --servers 127.0.0.1:21810`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			start, err := serving(kind, logs, a)
+			if err != nil {
+				return err
+			}
+			return a.serveEnsemble(c.Context(), config, start)
+		},
+	}
+	flags := c.Flags()
+	flags.StringVarP(&kind, "ensemble", "e", "embedded", "kind of ensemble: "+strings.Join(kinds.Names(), ", "))
+	flags.IntVarP(&config.Nodes, "nodes", "n", 3, "nodes of the ensemble")
+	flags.IntVarP(&config.Port, "port", "p", 21810, "port of node 0, the others follow (0: any that are free)")
+	flags.DurationVar(&config.TickTime, "tick", 2*time.Second, "ZooKeeper's tickTime; session timeouts are 2 to 20 of it")
+	flags.StringVar(&logs, "logs", "", "directory to leave the nodes' logs in")
+	_ = c.RegisterFlagCompletionFunc("ensemble", fixed(kinds.Names()...))
+	return c
+}
+
+// serving returns what starts ensembles that listen.
+func serving(kind, logs string, a *app) (func(context.Context, ensemble.Config) (ensemble.Ensemble, error), error) {
+	if kind == "embedded" {
+		return func(_ context.Context, config ensemble.Config) (ensemble.Ensemble, error) {
+			e, err := embedded.Start(embedded.Options{Config: config, Model: zktest.Options{TCP: true}})
+			if err != nil {
+				return nil, err
+			}
+			return e, nil
+		}, nil
+	}
+	return kinds.Starter(kind, logs, notes{a})
+}
+
+func (a *app) serveEnsemble(ctx context.Context, config ensemble.Config,
+	start func(context.Context, ensemble.Config) (ensemble.Ensemble, error)) (err error) {
+	e, err := start(ctx, config)
+	if err != nil {
+		return interruptedOr(ctx, err)
+	}
+	defer func() {
+		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTime)
+		defer cancel()
+		err = errors.Join(err, e.Close(closing))
+	}()
+	if err := e.Ready(ctx); err != nil {
+		return interruptedOr(ctx, err)
+	}
+	servers := strings.Join(e.Servers(), ",")
+	if a.json {
+		err = a.printJSON(map[string]any{"ensemble": e.Kind(), "servers": e.Servers(), "connect": servers})
+	} else {
+		_, err = fmt.Fprintf(a.out, "%s\n", servers)
+	}
+	a.note("%s ensemble of %d ready at %s; interrupt to end it", e.Kind(), len(e.Servers()), servers)
+	if err == nil {
+		<-ctx.Done()
+	}
+	return err
+}

@@ -1,0 +1,179 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/zkcoord/zkcoord/harness"
+	"github.com/zkcoord/zkcoord/scenarios"
+)
+
+// listing is what zkcoord list knows, in the form of its JSON.
+type listing struct {
+	Scenarios []listedScenario `json:"scenarios,omitempty"`
+	Faults    []listedFault    `json:"faults,omitempty"`
+	Mutants   []listedMutant   `json:"mutants,omitempty"`
+	Ensembles []string         `json:"ensembles,omitempty"`
+}
+
+type listedScenario struct {
+	Name       string   `json:"name"`
+	Claim      string   `json:"claim"`
+	Guarantees []string `json:"guarantees,omitempty"`
+	Faults     []string `json:"faults,omitempty"`
+	Properties []string `json:"properties"`
+	Mutants    []string `json:"mutants,omitempty"`
+}
+
+type listedFault struct {
+	Name      string   `json:"name"`
+	Scenarios []string `json:"scenarios"`
+}
+
+type listedMutant struct {
+	Name     string   `json:"name"`
+	Scenario string   `json:"scenario"`
+	Report   string   `json:"report"`
+	Violates []string `json:"violates"`
+}
+
+var listed = []string{"scenarios", "faults", "ensembles", "mutants"}
+
+func (a *app) listCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "list [scenarios|faults|ensembles|mutants]",
+		Short: "List scenarios, faults, kinds of ensembles, and mutants",
+		Example: `  zkcoord list
+  zkcoord list mutants
+  zkcoord list --json`,
+		Args:      cobra.MatchAll(cobra.MaximumNArgs(1), cobra.OnlyValidArgs),
+		ValidArgs: listed,
+		RunE: func(_ *cobra.Command, args []string) error {
+			all := newListing()
+			if a.json {
+				return a.printJSON(all.only(args))
+			}
+			return a.printListing(all.only(args))
+		},
+	}
+}
+
+func newListing() listing {
+	l := listing{Ensembles: ensembleKinds()}
+	at := make(map[string]int) // fault -> its place in l.Faults
+	for _, s := range scenarios.All() {
+		one := listedScenario{Name: s.Name, Claim: s.Claim, Guarantees: s.Guarantees, Properties: properties(s)}
+		for _, f := range s.Faults {
+			one.Faults = append(one.Faults, f.Name())
+			i, known := at[f.Name()]
+			if !known {
+				i = len(l.Faults)
+				at[f.Name()] = i
+				l.Faults = append(l.Faults, listedFault{Name: f.Name()})
+			}
+			l.Faults[i].Scenarios = append(l.Faults[i].Scenarios, s.Name)
+		}
+		for _, m := range s.Mutants {
+			one.Mutants = append(one.Mutants, m.Name)
+			l.Mutants = append(l.Mutants, listedMutant{m.Name, s.Name, m.Report, m.Violates})
+		}
+		l.Scenarios = append(l.Scenarios, one)
+	}
+	slices.SortFunc(l.Faults, func(x, y listedFault) int { return strings.Compare(x.Name, y.Name) })
+	return l
+}
+
+func properties(s harness.Scenario) []string {
+	var ids []string
+	for _, c := range s.Checkers {
+		for _, p := range c.Properties() {
+			ids = append(ids, p.ID)
+		}
+	}
+	return ids
+}
+
+// only keeps the part that args name; all for none.
+func (l listing) only(args []string) listing {
+	if len(args) == 0 {
+		return l
+	}
+	switch args[0] {
+	case "scenarios":
+		return listing{Scenarios: l.Scenarios}
+	case "faults":
+		return listing{Faults: l.Faults}
+	case "mutants":
+		return listing{Mutants: l.Mutants}
+	}
+	return listing{Ensembles: l.Ensembles}
+}
+
+func (a *app) printListing(l listing) error {
+	w := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
+	if len(l.Scenarios) > 0 {
+		fmt.Fprintln(w, "SCENARIO\tJUDGED BY\tCLAIM")
+	}
+	for _, s := range l.Scenarios {
+		fmt.Fprintf(w, "%s\t%s\t%s\n", s.Name, ranges(s.Properties), s.Claim)
+	}
+	if len(l.Faults) > 0 {
+		fmt.Fprintln(w, "\nFAULT\tIN")
+	}
+	for _, f := range l.Faults {
+		fmt.Fprintf(w, "%s\t%s\n", f.Name, strings.Join(f.Scenarios, ", "))
+	}
+	if len(l.Mutants) > 0 {
+		fmt.Fprintln(w, "\nMUTANT\tOF\tVIOLATES\tSTANDS FOR")
+	}
+	for _, m := range l.Mutants {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", m.Name, m.Scenario, strings.Join(m.Violates, " "), m.Report)
+	}
+	if len(l.Ensembles) > 0 {
+		fmt.Fprintf(w, "\nENSEMBLES\t%s\n", strings.Join(l.Ensembles, ", "))
+	}
+	return w.Flush()
+}
+
+// ranges shortens ids that follow each other: M1 M2 M3 M5 is M1-M3 M5.
+func ranges(ids []string) string {
+	var parts []string
+	for i := 0; i < len(ids); {
+		j := i
+		for j+1 < len(ids) && follows(ids[j], ids[j+1]) {
+			j++
+		}
+		switch {
+		case j > i+1:
+			parts = append(parts, ids[i]+"-"+ids[j])
+		default:
+			parts = append(parts, ids[i:j+1]...)
+		}
+		i = j + 1
+	}
+	return strings.Join(parts, " ")
+}
+
+func follows(a, b string) bool {
+	var x, y string
+	var m, n int
+	_, err1 := fmt.Sscanf(a, "%1s%d", &x, &m)
+	_, err2 := fmt.Sscanf(b, "%1s%d", &y, &n)
+	return err1 == nil && err2 == nil && x == y && n == m+1
+}
+
+// scenarioNames completes the names of scenarios.
+func scenarioNames(_ *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+	return append(scenarios.Names(), "all"), cobra.ShellCompDirectiveNoFileComp
+}
+
+// fixed completes one of the words.
+func fixed(words ...string) cobra.CompletionFunc {
+	return func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		return words, cobra.ShellCompDirectiveNoFileComp
+	}
+}

@@ -1,0 +1,39 @@
+// Command zkcoord runs scenarios against ZooKeeper ensembles while they are being broken, judges what happened, and shows
+// it. It also serves ensembles for trying things out, and has the few znode commands that one wants beside.
+//
+//	zkcoord list
+//	zkcoord run lock-session-loss --ensemble container --time 20s --seed 7
+//	zkcoord serve
+//
+// # Exit codes
+//
+//	0  valid, or done
+//	1  a property was violated
+//	2  nothing can be concluded: unknown, not exercised, interrupted
+//	3  it could not run at all
+package main
+
+import (
+	"context"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}
+
+// run is the program without the process around it.
+func run(args []string, in io.Reader, out, errs io.Writer) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	a := &app{in: in, out: out, errs: errs}
+	// The first interrupt ends what runs, in order. The second one ends the process, whatever it leaves behind.
+	defer context.AfterFunc(ctx, func() {
+		stop()
+		a.note("interrupted: cleaning up (again to stop at once)")
+	})()
+	return a.exit(a.root().execute(ctx, args))
+}

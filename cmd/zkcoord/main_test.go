@@ -1,0 +1,111 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"zkcoord": main})
+}
+
+var only = flag.String("script", "", "run only the script of this name")
+
+// TestScripts runs the commands as a user does: testdata/script has a file for each of them.
+func TestScripts(t *testing.T) {
+	p := testscript.Params{
+		Dir: "testdata/script",
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("NO_COLOR", "1")
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"rc": rc, "await": await, "freeports": freePorts, "takeport": takePort,
+		},
+	}
+	if *only != "" {
+		p.Dir, p.Files = "", []string{filepath.Join("testdata/script", *only+".txtar")}
+	}
+	testscript.Run(t, p)
+}
+
+// rc is: rc CODE COMMAND... It runs the command, which has to end with the code.
+func rc(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: rc CODE COMMAND...")
+	}
+	err := ts.Exec(args[1], args[2:]...)
+	code := "0"
+	if err != nil {
+		code = strings.TrimPrefix(err.Error(), "exit status ")
+	}
+	if code != args[0] {
+		ts.Fatalf("ended with %s, want %s\n%s%s", code, args[0], ts.ReadFile("stdout"), ts.ReadFile("stderr"))
+	}
+}
+
+// await is: await FILE REGEXP. It waits until the file, which may not exist yet, has a match.
+func await(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: await FILE REGEXP")
+	}
+	pattern := regexp.MustCompile(args[1])
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	for {
+		text, _ := os.ReadFile(ts.MkAbs(args[0])) // not there yet: nothing matches
+		if pattern.Match(text) {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			ts.Fatalf("%s never matched %s:\n%s", args[0], args[1], text)
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
+// freePorts is: freeports NAME COUNT. It sets NAME to the first of so many ports in a row that are free.
+func freePorts(ts *testscript.TestScript, _ bool, args []string) {
+	count, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	for first := 20000 + os.Getpid()%20000; first < 60000; first += count {
+		if free(first, count) {
+			ts.Setenv(args[0], strconv.Itoa(first))
+			return
+		}
+	}
+	ts.Fatalf("no %d free ports in a row", count)
+}
+
+func free(first, count int) bool {
+	for port := first; port < first+count; port++ {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err != nil {
+			return false
+		}
+		l.Close()
+	}
+	return true
+}
+
+// takePort is: takeport NAME. It takes a port until the script ends, and sets NAME to it.
+func takePort(ts *testscript.TestScript, _ bool, args []string) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	ts.Check(err)
+	ts.Defer(func() { l.Close() })
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	ts.Check(err)
+	ts.Setenv(args[0], port)
+}

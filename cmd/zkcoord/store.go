@@ -1,0 +1,96 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/zkcoord/zkcoord/harness/report"
+)
+
+func (a *app) serveCommand() *cobra.Command {
+	var address, dir string
+	c := &cobra.Command{
+		Use:   "serve",
+		Short: "Serve a page of the runs in the store",
+		Long: `Serve shows the runs of a store in the browser: filter them, open a report, compare two, download a history. It
+listens on the loopback interface unless told otherwise, and only reads.`,
+		Example: "  zkcoord serve\n  zkcoord serve --address 127.0.0.1:9000 --store /var/zkcoord",
+		Args:    cobra.NoArgs,
+		RunE:    func(c *cobra.Command, _ []string) error { return a.serve(c.Context(), address, dir) },
+	}
+	c.Flags().StringVar(&address, "address", "127.0.0.1:8088", "where to listen (port 0: any that is free)")
+	c.Flags().StringVar(&dir, "store", "store", "directory of the results")
+	return c
+}
+
+func (a *app) serve(ctx context.Context, address, dir string) error {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return fmt.Errorf("%w: choose another --address", err)
+	}
+	ip := l.Addr().(*net.TCPAddr).IP
+	s := &http.Server{Handler: report.Open(dir).Handler(ip.IsLoopback()), ReadHeaderTimeout: 10 * time.Second}
+	url := "http://" + l.Addr().String() + "/"
+	if a.json {
+		err = a.printJSON(map[string]string{"url": url, "store": dir})
+	} else {
+		_, err = fmt.Fprintln(a.out, url)
+	}
+	if err != nil {
+		return errors.Join(err, l.Close())
+	}
+	a.note("serving the runs in %s; interrupt to end", dir)
+	stopped := make(chan error, 1)
+	stop := context.AfterFunc(ctx, func() {
+		closing, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+		defer cancel()
+		stopped <- s.Shutdown(closing)
+	})
+	defer stop()
+	if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return <-stopped
+}
+
+func (a *app) pruneCommand() *cobra.Command {
+	var dir string
+	var keep report.Keep
+	var megabytes int64
+	c := &cobra.Command{
+		Use:   "prune",
+		Short: "Remove old runs from the store",
+		Long: `Prune removes runs that are older than --age, and the oldest ones beyond --size. The newest run of each scenario stays,
+and so does what may still be under way.`,
+		Example: "  zkcoord prune --age 720h\n  zkcoord prune --size 500",
+		Args:    cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			keep.Size = megabytes << 20
+			if keep.Age <= 0 && keep.Size <= 0 {
+				return errors.New("give --age or --size: without them everything stays")
+			}
+			removed, err := report.Open(dir).Prune(keep, time.Now())
+			freed := int64(0)
+			for _, r := range removed {
+				freed += r.Size
+				if a.json {
+					err = errors.Join(err, a.printJSON(map[string]any{"removed": r.ID, "bytes": r.Size}))
+				} else {
+					fmt.Fprintln(a.out, r.ID)
+				}
+			}
+			a.note("removed %d runs, %d kB", len(removed), freed>>10)
+			return err
+		},
+	}
+	c.Flags().StringVar(&dir, "store", "store", "directory of the results")
+	c.Flags().DurationVar(&keep.Age, "age", 0, "remove runs that are older")
+	c.Flags().Int64Var(&megabytes, "size", 0, "remove the oldest beyond so many megabytes")
+	return c
+}

@@ -1,0 +1,19 @@
+package main
+
+import (
+	"unicode"
+	"unicode/utf8"
+)
+
+// asText returns data as a string if a person can read it.
+func asText(data []byte) (string, bool) {
+	if !utf8.Valid(data) {
+		return "", false
+	}
+	for _, r := range string(data) {
+		if !unicode.IsPrint(r) && !unicode.IsSpace(r) {
+			return "", false
+		}
+	}
+	return string(data), true
+}

@@ -1,0 +1,154 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/go-zookeeper/zk"
+	"github.com/spf13/cobra"
+
+	"github.com/zkcoord/zkcoord/internal/znode"
+	"github.com/zkcoord/zkcoord/session"
+	"github.com/zkcoord/zkcoord/watch"
+)
+
+func (a *app) watchCommand() *cobra.Command {
+	var connect connectFlags
+	var recursive bool
+	c := &cobra.Command{
+		Use:   "watch PATH",
+		Short: "Print what becomes of a znode, a line a change",
+		Long: `Watch prints what a znode is and then each change of it: which child appeared, which went, what the data became. The
+znode need not exist. It goes on over lost connections and lost sessions, until it is interrupted.`,
+		Example: "  zkcoord watch /services\n  zkcoord watch /config -r --json",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			if err := znode.Check(args[0]); err != nil {
+				return err
+			}
+			// A first session of its own: that no server answers is to be told at once, not waited for.
+			err := connect.with(c.Context(), func(context.Context, *session.Session) error { return nil })
+			if err != nil {
+				return err
+			}
+			opts, err := connect.options()
+			if err != nil {
+				return err
+			}
+			if recursive {
+				return a.watchTree(c.Context(), opts, args[0])
+			}
+			return a.watchNode(c.Context(), opts, args[0])
+		},
+	}
+	connect.define(c)
+	c.Flags().BoolVarP(&recursive, "recursive", "r", false, "with all below")
+	return c
+}
+
+// change is one in JSON.
+type change struct {
+	Time    time.Time `json:"time"`
+	Path    string    `json:"path"`
+	Kind    string    `json:"kind"`
+	Event   string    `json:"event,omitempty"`
+	Exists  bool      `json:"exists"`
+	Data    string    `json:"data,omitempty"`
+	Bytes   []byte    `json:"bytes,omitempty"`
+	Stat    *stat     `json:"stat,omitempty"`
+	Added   []string  `json:"added,omitempty"`
+	Removed []string  `json:"removed,omitempty"`
+}
+
+func newChange(path string, kind watch.Kind, data []byte, st *zk.Stat) change {
+	c := change{Time: time.Now().UTC(), Path: path, Kind: kind.String(), Exists: st != nil}
+	if st == nil {
+		return c
+	}
+	c.Stat = newStat(st)
+	if text, ok := asText(data); ok {
+		c.Data = text
+	} else {
+		c.Bytes = data
+	}
+	return c
+}
+
+func (a *app) watchNode(ctx context.Context, opts session.Options, path string) error {
+	for n, err := range watch.NewNode(path).Follow(ctx, opts) {
+		if err != nil {
+			return endOfWatch(ctx, err)
+		}
+		c := newChange(path, n.Kind, n.Data, n.Stat)
+		c.Added, c.Removed = n.Added, n.Removed
+		if n.Event != 0 {
+			c.Event = n.Event.String()
+		}
+		if err := a.printChange(c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (a *app) watchTree(ctx context.Context, opts session.Options, path string) error {
+	for t, err := range watch.NewTree(path, watch.TreeOptions{}).Follow(ctx, opts) {
+		if err != nil {
+			return endOfWatch(ctx, err)
+		}
+		for _, e := range t.Changes {
+			if err := a.printChange(newChange(e.Path, e.Kind, e.Data, e.Stat)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// endOfWatch is nil if the watch was interrupted: that is how it ends.
+func endOfWatch(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+func (a *app) printChange(c change) error {
+	if a.json {
+		return a.printJSON(c)
+	}
+	_, err := fmt.Fprintln(a.out, c)
+	return err
+}
+
+// mostShown is how many bytes of the data a line shows.
+const mostShown = 120
+
+// String is the change on one line.
+func (c change) String() string {
+	parts := []string{c.Time.Local().Format("15:04:05.000"), c.Path, c.Kind}
+	for _, name := range c.Added {
+		parts = append(parts, "+"+name)
+	}
+	for _, name := range c.Removed {
+		parts = append(parts, "-"+name)
+	}
+	switch {
+	case !c.Exists:
+		parts = append(parts, "(no such znode)")
+	default:
+		parts = append(parts, fmt.Sprintf("(version %d, %d bytes, %d children)", c.Stat.Version, c.Stat.Length, c.Stat.Children))
+	}
+	if c.Event != "" {
+		parts = append(parts, "by "+c.Event)
+	}
+	switch {
+	case len(c.Bytes) > 0:
+		parts = append(parts, fmt.Sprintf("%x", c.Bytes[:min(len(c.Bytes), mostShown/2)]))
+	case c.Data != "":
+		parts = append(parts, fmt.Sprintf("%q", c.Data[:min(len(c.Data), mostShown)]))
+	}
+	return strings.Join(parts, " ")
+}

@@ -1,0 +1,276 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/go-zookeeper/zk"
+	"github.com/spf13/cobra"
+
+	"github.com/zkcoord/zkcoord/internal/znode"
+	"github.com/zkcoord/zkcoord/session"
+)
+
+// znodeCommands are the small commands on znodes.
+func (a *app) znodeCommands() []*cobra.Command {
+	return []*cobra.Command{a.getCommand(), a.setCommand(), a.lsCommand(), a.createCommand(), a.rmCommand()}
+}
+
+// znodeCommand makes a command that does its work in a session of its own.
+func (a *app) znodeCommand(use, short, example string, args cobra.PositionalArgs,
+	do func(ctx context.Context, s *session.Session, args []string) error) *cobra.Command {
+	var connect connectFlags
+	c := &cobra.Command{
+		Use: use, Short: short, Example: example, Args: args,
+		RunE: func(c *cobra.Command, args []string) error {
+			if err := znode.Check(args[0]); err != nil {
+				return err
+			}
+			return connect.with(c.Context(), func(ctx context.Context, s *session.Session) error { return do(ctx, s, args) })
+		},
+	}
+	connect.define(c)
+	return c
+}
+
+// shown is a znode in JSON. Data that is no text is in base64, as encoding/json writes bytes.
+type shown struct {
+	Path  string `json:"path"`
+	Data  string `json:"data,omitempty"`
+	Bytes []byte `json:"bytes,omitempty"`
+	Stat  *stat  `json:"stat,omitempty"`
+}
+
+// stat has ids in hex, as everywhere in ZooKeeper.
+type stat struct {
+	Czxid    string    `json:"czxid"`
+	Mzxid    string    `json:"mzxid"`
+	Pzxid    string    `json:"pzxid"`
+	Created  time.Time `json:"ctime"`
+	Modified time.Time `json:"mtime"`
+	Version  int32     `json:"version"`
+	Cversion int32     `json:"cversion"`
+	Aversion int32     `json:"aversion"`
+	Owner    string    `json:"ephemeral_owner,omitempty"`
+	Length   int32     `json:"length"`
+	Children int32     `json:"children"`
+}
+
+func newStat(s *zk.Stat) *stat {
+	st := &stat{
+		Czxid: hex(s.Czxid), Mzxid: hex(s.Mzxid), Pzxid: hex(s.Pzxid),
+		Created: time.UnixMilli(s.Ctime).UTC(), Modified: time.UnixMilli(s.Mtime).UTC(),
+		Version: s.Version, Cversion: s.Cversion, Aversion: s.Aversion, Length: s.DataLength, Children: s.NumChildren,
+	}
+	if s.EphemeralOwner != 0 {
+		st.Owner = hex(s.EphemeralOwner)
+	}
+	return st
+}
+
+func hex(v int64) string { return fmt.Sprintf("0x%x", uint64(v)) }
+
+func (s *stat) String() string {
+	text := fmt.Sprintf("version %d, %d bytes, %d children, czxid %s, mzxid %s, changed %s",
+		s.Version, s.Length, s.Children, s.Czxid, s.Mzxid, s.Modified.Format(time.RFC3339))
+	if s.Owner != "" {
+		text += ", ephemeral of " + s.Owner
+	}
+	return text
+}
+
+func newShown(path string, v session.Value) shown {
+	one := shown{Path: path, Stat: newStat(v.Stat)}
+	if text, ok := asText(v.Data); ok {
+		one.Data = text
+	} else {
+		one.Bytes = v.Data
+	}
+	return one
+}
+
+func (a *app) getCommand() *cobra.Command {
+	var withStat bool
+	c := a.znodeCommand("get PATH", "Print a znode's data", "  zkcoord get /config\n  zkcoord get /config --stat", cobra.ExactArgs(1),
+		func(ctx context.Context, s *session.Session, args []string) error {
+			v, err := s.Get(ctx, args[0])
+			if err != nil {
+				return err
+			}
+			if a.json {
+				return a.printJSON(newShown(args[0], v))
+			}
+			if withStat {
+				a.note("%s: %v", args[0], newStat(v.Stat))
+			}
+			return a.printData(v.Data)
+		})
+	c.Flags().BoolVar(&withStat, "stat", false, "tell version, size and ids too")
+	return c
+}
+
+// printData writes data as it is. On a terminal it ends the line.
+func (a *app) printData(data []byte) error {
+	_, err := a.out.Write(data)
+	if _, onTerminal := terminal(a.out); onTerminal && len(data) > 0 && data[len(data)-1] != '\n' {
+		fmt.Fprintln(a.out)
+	}
+	return err
+}
+
+// data is the value on the command line, or what the input has if it is "-".
+func (a *app) data(args []string) ([]byte, error) {
+	switch {
+	case len(args) < 2:
+		return nil, nil
+	case args[1] == "-":
+		return io.ReadAll(a.in)
+	}
+	return []byte(args[1]), nil
+}
+
+func (a *app) setCommand() *cobra.Command {
+	var version int32
+	c := a.znodeCommand("set PATH VALUE|-", "Change a znode's data", "  zkcoord set /config '{\"limit\":10}'\n  zkcoord set /config - <config.json\n  zkcoord set /config x --version 3",
+		cobra.ExactArgs(2), func(ctx context.Context, s *session.Session, args []string) error {
+			data, err := a.data(args)
+			if err != nil {
+				return err
+			}
+			st, err := s.Set(ctx, args[0], data, version)
+			if err != nil {
+				return err
+			}
+			if a.json {
+				return a.printJSON(shown{Path: args[0], Stat: newStat(st)})
+			}
+			fmt.Fprintf(a.out, "%s: version %d\n", args[0], st.Version)
+			return nil
+		})
+	c.Flags().Int32Var(&version, "version", session.AnyVersion, "change only this version")
+	return c
+}
+
+func (a *app) lsCommand() *cobra.Command {
+	var long, recursive bool
+	c := a.znodeCommand("ls PATH", "List a znode's children", "  zkcoord ls /\n  zkcoord ls /locks -l\n  zkcoord ls /services -r", cobra.ExactArgs(1),
+		func(ctx context.Context, s *session.Session, args []string) error {
+			return a.list(ctx, s, args[0], "", long, recursive)
+		})
+	c.Flags().BoolVarP(&long, "long", "l", false, "with version, size and ids")
+	c.Flags().BoolVarP(&recursive, "recursive", "r", false, "with all below")
+	return c
+}
+
+// list prints the children of path, by their names below the one that was asked for. What is deleted meanwhile is left
+// out, but for the first path.
+func (a *app) list(ctx context.Context, s *session.Session, path, below string, long, recursive bool) error {
+	listing, err := s.Children(ctx, path)
+	if err != nil {
+		if below != "" && errors.Is(err, zk.ErrNoNode) {
+			return nil
+		}
+		return err
+	}
+	slices.Sort(listing.Names)
+	for _, name := range listing.Names {
+		child := znode.Join(path, name)
+		if err := a.printChild(ctx, s, child, below+name, long); err != nil {
+			return err
+		}
+		if recursive {
+			if err := a.list(ctx, s, child, below+name+"/", long, recursive); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (a *app) printChild(ctx context.Context, s *session.Session, path, name string, long bool) error {
+	one := shown{Path: path}
+	if long {
+		st, err := s.Exists(ctx, path)
+		if err != nil || st == nil {
+			return err
+		}
+		one.Stat = newStat(st)
+	}
+	switch {
+	case a.json:
+		return a.printJSON(one)
+	case long:
+		fmt.Fprintf(a.out, "%s\t%v\n", name, one.Stat)
+	default:
+		fmt.Fprintln(a.out, name)
+	}
+	return nil
+}
+
+func (a *app) createCommand() *cobra.Command {
+	var parents, sequential, container bool
+	var ttl time.Duration
+	c := a.znodeCommand("create PATH [VALUE|-]", "Create a znode, and print its path", "  zkcoord create /config '{}'\n  zkcoord create -p /a/b/c\n  zkcoord create /queue/item- x --sequential",
+		cobra.RangeArgs(1, 2), func(ctx context.Context, s *session.Session, args []string) error {
+			data, err := a.data(args)
+			if err != nil {
+				return err
+			}
+			if parents {
+				if err := s.CreateParents(ctx, args[0]); err != nil {
+					return err
+				}
+			}
+			path, err := create(ctx, s, args[0], data, sequential, container, ttl)
+			if err != nil {
+				return err
+			}
+			if a.json {
+				return a.printJSON(shown{Path: path})
+			}
+			fmt.Fprintln(a.out, path)
+			return nil
+		})
+	flags := c.Flags()
+	flags.BoolVarP(&parents, "parents", "p", false, "create missing parents, as containers")
+	flags.BoolVar(&sequential, "sequential", false, "let the server append a number")
+	flags.BoolVar(&container, "container", false, "delete it some time after its last child went")
+	flags.DurationVar(&ttl, "ttl", 0, "delete it when it had no child and no change for so long")
+	c.MarkFlagsMutuallyExclusive("container", "sequential")
+	c.MarkFlagsMutuallyExclusive("container", "ttl")
+	return c
+}
+
+func create(ctx context.Context, s *session.Session, path string, data []byte, sequential, container bool, ttl time.Duration) (string, error) {
+	switch {
+	case ttl > 0:
+		return s.CreateTTL(ctx, path, data, ttl, sequential)
+	case container:
+		return s.Create(ctx, path, data, session.Container)
+	case sequential:
+		return s.Create(ctx, path, data, session.PersistentSequential)
+	}
+	return s.Create(ctx, path, data, session.Persistent)
+}
+
+func (a *app) rmCommand() *cobra.Command {
+	var recursive bool
+	var version int32
+	c := a.znodeCommand("rm PATH", "Delete a znode", "  zkcoord rm /config\n  zkcoord rm -r /locks", cobra.ExactArgs(1),
+		func(ctx context.Context, s *session.Session, args []string) error {
+			if recursive {
+				if args[0] == "/" {
+					return errors.New("not / itself: ZooKeeper keeps its own nodes there")
+				}
+				return s.DeleteAll(ctx, args[0])
+			}
+			return s.Delete(ctx, args[0], version)
+		})
+	c.Flags().BoolVarP(&recursive, "recursive", "r", false, "with all below")
+	c.Flags().Int32Var(&version, "version", session.AnyVersion, "delete only this version")
+	return c
+}

@@ -1,0 +1,86 @@
+package election
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/zkcoord/zkcoord/internal/line"
+	"github.com/zkcoord/zkcoord/session"
+)
+
+// Errors of elections.
+var (
+	// ErrResigned is the cause with which a term's context ends on Resign.
+	ErrResigned = line.ErrReleased
+	// ErrExhausted means that the path's sequence numbers are nearly used up.
+	// Delete the path while nobody is a candidate.
+	ErrExhausted = line.ErrExhausted
+	// ErrAgain is for functions given to Run: resign, and campaign again
+	// behind those who wait.
+	ErrAgain = errors.New("election: campaign again")
+)
+
+// An Epoch numbers a term. Epochs grow over the whole ensemble and for ever:
+// it is the transaction (czxid) that made the candidate's node. Give it to the
+// resource that the leader writes to, and let the resource refuse any epoch
+// below the largest that it has seen.
+type Epoch int64
+
+// A Candidate may become the leader of an election.
+type Candidate struct {
+	line *line.Line
+}
+
+// NewCandidate returns a candidate for the election at path. Processes that use
+// the same path are candidates of the same election. No request is made.
+func NewCandidate(s *session.Session, path string) *Candidate {
+	return &Candidate{newLine(s, path)}
+}
+
+// suffix ends own nodes' names before the number.
+const suffix = "latch-"
+
+func newLine(s *session.Session, path string) *line.Line {
+	return &line.Line{Session: s, Dir: path, Naming: line.Naming{
+		Exclusive: []string{suffix, "lock-", "__lock__"},
+		Changing:  []string{suffix},
+	}}
+}
+
+// Campaign waits to be elected. Observers are shown the value, an address, say.
+// If ctx ends first, or on any other error, nobody is elected and no candidate
+// remains. Campaigning again while leading waits for oneself: Resign first.
+func (c *Candidate) Campaign(ctx context.Context, value []byte) (*Term, error) {
+	claim, err := c.line.Join(ctx, line.Request{Name: suffix, Data: value})
+	if err != nil {
+		return nil, fmt.Errorf("election: campaign at %s: %w", c.line.Dir, err)
+	}
+	return &Term{claim: claim, value: value}, nil
+}
+
+// Run campaigns, calls f for each term, and campaigns again when a term ended
+// before f returned, or when f returned ErrAgain. It returns what else f
+// returned, nil included, after resigning; an error of Campaign; or the cause
+// of ctx when that ended. The context that f gets ends with the term, with the
+// cause, and with ctx; f must return then.
+func (c *Candidate) Run(ctx context.Context, value []byte, f func(ctx context.Context, term *Term) error) error {
+	for {
+		term, err := c.Campaign(ctx, value)
+		if err != nil {
+			return err
+		}
+		over, err := term.run(ctx, f)
+		if over {
+			return err
+		}
+	}
+}
+
+// Run is Candidate.Run that also survives lost sessions: it opens one after
+// another with the given options. See session.Run for the pauses in between.
+func Run(ctx context.Context, opts session.Options, path string, value []byte, f func(ctx context.Context, term *Term) error) error {
+	return session.Run(ctx, opts, func(ctx context.Context, s *session.Session) error {
+		return NewCandidate(s, path).Run(ctx, value, f)
+	})
+}

@@ -1,0 +1,301 @@
+package election_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/zkcoord/zkcoord/election"
+	"github.com/zkcoord/zkcoord/internal/coordtest"
+	"github.com/zkcoord/zkcoord/session"
+	"github.com/zkcoord/zkcoord/zktest"
+)
+
+const path = "/election"
+
+type elected struct {
+	*election.Term
+	err error
+}
+
+func campaign(c *coordtest.Client, ctx context.Context, value string) <-chan elected {
+	done := make(chan elected, 1)
+	go func() {
+		term, err := election.NewCandidate(c.Session, path).Campaign(ctx, []byte(value))
+		done <- elected{term, err}
+	}()
+	synctest.Wait()
+	return done
+}
+
+// now takes a term that has been given out already.
+func now(t *testing.T, done <-chan elected) *election.Term {
+	t.Helper()
+	synctest.Wait()
+	select {
+	case e := <-done:
+		if e.err != nil {
+			t.Fatal(e.err)
+		}
+		return e.Term
+	default:
+		t.Fatal("not elected")
+		panic("unreachable")
+	}
+}
+
+func notYet(t *testing.T, done <-chan elected) {
+	t.Helper()
+	synctest.Wait()
+	select {
+	case e := <-done:
+		t.Fatalf("elected or failed: %+v", e)
+	default:
+	}
+}
+
+func ok(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func expect(t *testing.T, c *coordtest.Client, what, want string) {
+	t.Helper()
+	synctest.Wait()
+	if got := c.Requests(); got != want {
+		t.Errorf("%s: sent %q, want %q", what, got, want)
+	}
+}
+
+// Covers E7. What an election costs, in requests: a resignation is one write,
+// and its one successor needs none.
+func TestRequestsOfAnElection(t *testing.T) {
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		ctx := t.Context()
+		a, b, c := w.Client(), w.Client(), w.Client()
+		ok(t, now(t, campaign(a, ctx, "")).Resign(ctx)) // makes the directory
+		synctest.Wait()
+		a.Requests()
+
+		first := now(t, campaign(a, ctx, "a"))
+		expect(t, a, "uncontended", "create getChildren2")
+		second := campaign(b, ctx, "b")
+		expect(t, b, "candidate", "create getChildren2 getData getChildren2")
+		third := campaign(c, ctx, "c")
+		expect(t, c, "candidate", "create getChildren2 getData getChildren2")
+		ok(t, first.Proclaim(ctx, []byte("a2")))
+		expect(t, a, "proclaim", "multi")
+		notYet(t, second)
+		expect(t, b, "told of a proclamation", "")
+		ok(t, first.Resign(ctx))
+		expect(t, a, "resign", "multi")
+		term := now(t, second)
+		expect(t, b, "elected", "")
+		expect(t, c, "not next", "")
+		ok(t, term.Resign(ctx))
+		term = now(t, third)
+		expect(t, c, "elected, though two were ahead", "")
+		ok(t, term.Resign(ctx))
+		w.NothingLeft()
+	})
+}
+
+// Covers E1, E2, E3, E6, E7. libkv#156: the leader is not told that it was
+// deposed. CURATOR-444, -620, -644, -653, -696, druid#16411: two leaders.
+func TestDeposedLeaderIsToldFirst(t *testing.T) {
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		ctx := t.Context()
+		follower := (w.Leader() + 1) % 3
+		a := w.Client(func(o *session.Options) { o.Servers = w.Servers()[follower : follower+1] })
+		b := w.Client(func(o *session.Options) { o.Servers = w.Servers()[w.Leader() : w.Leader()+1] })
+		old := now(t, campaign(a, ctx, "a"))
+		tells := make(chan time.Time, 1)
+		context.AfterFunc(old.Context(), func() { tells <- time.Now() })
+		next := campaign(b, ctx, "b")
+		time.Sleep(time.Second)
+		begun := time.Now()
+		w.Isolate(follower)
+		e := <-next
+		ok(t, e.err)
+		select {
+		case told := <-tells:
+			t.Logf("told after %v, successor after %v", told.Sub(begun), time.Since(begun))
+		default:
+			t.Fatal("two leaders")
+		}
+		if e.Epoch() <= old.Epoch() {
+			t.Errorf("epoch %d after %d", e.Epoch(), old.Epoch())
+		}
+		if err := old.Resign(ctx); !errors.Is(err, session.ErrLeaseLapsed) {
+			t.Errorf("resignation of a deposed leader: %v", err)
+		}
+		if _, err := old.Txn(ctx, session.CreateOp{Path: "/x", Mode: session.Persistent}); session.Outcome(err) != session.Failed {
+			t.Errorf("transaction of a deposed leader: %v", err)
+		}
+		ok(t, e.Resign(ctx))
+	})
+}
+
+// Covers E7. A crashed leader is succeeded within its timeout, a tick for the
+// rounding, and another.
+func TestSuccessionAfterACrash(t *testing.T) {
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		unplugged := false
+		a := w.Client(func(o *session.Options) {
+			dial := o.Dial
+			o.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+				if unplugged {
+					return nil, errors.New("unplugged")
+				}
+				return dial(ctx, network, address)
+			}
+		})
+		b := w.Client()
+		now(t, campaign(a, t.Context(), "a"))
+		next := campaign(b, t.Context(), "b")
+		unplugged = true
+		w.Inject(zktest.Rule{Session: a.ID(), Fate: zktest.CloseBeforeRequest})
+		a.Exists(t.Context(), "/")
+		begun := time.Now()
+		e := <-next
+		ok(t, e.err)
+		if took := time.Since(begun); took > coordtest.Timeout+2*2*time.Second {
+			t.Errorf("succeeded after %v", took)
+		} else {
+			t.Logf("succeeded after %v", took)
+		}
+		ok(t, e.Resign(t.Context()))
+	})
+}
+
+// Covers E4, E5. Each leader counts on from what the last one wrote, whatever
+// replies are lost, and no count is lost or doubled.
+func TestLeadersCountTogether(t *testing.T) {
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		ctx := t.Context()
+		_, err := w.Admin().Create(ctx, "/count", nil, session.Persistent)
+		ok(t, err)
+		const clients, rounds = 3, 12
+		var wg sync.WaitGroup
+		for i := range clients {
+			c := w.Client()
+			fate := []zktest.Fate{zktest.CloseBeforeReply, zktest.CloseBeforeRequest}[i%2]
+			w.Inject(zktest.Rule{Op: "multi", Session: c.ID(), Skip: 3, Count: 1, Fate: fate})
+			w.Inject(zktest.Rule{Op: "multi", Session: c.ID(), Skip: 8, Count: 2, Fate: fate})
+			wg.Go(func() {
+				for range rounds {
+					term, err := election.NewCandidate(c.Session, path).Campaign(ctx, nil)
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					value, err := c.Get(ctx, "/count")
+					if err == nil {
+						_, err = term.Txn(ctx, session.SetOp{Path: "/count", Data: append(value.Data, 'x'), Version: session.AnyVersion})
+					}
+					if err != nil {
+						t.Error(err)
+					}
+					if err := term.Resign(ctx); err != nil {
+						t.Error(err)
+					}
+				}
+			})
+		}
+		wg.Wait()
+		value, err := w.Admin().Get(ctx, "/count")
+		ok(t, err)
+		if len(value.Data) != clients*rounds {
+			t.Errorf("counted to %d, want %d", len(value.Data), clients*rounds)
+		}
+		w.NothingLeft()
+	})
+}
+
+var call = coordtest.Call{
+	Do: func(ctx context.Context, c *coordtest.Client) (func(context.Context) error, error) {
+		term, err := election.NewCandidate(c.Session, path).Campaign(ctx, nil)
+		if err != nil {
+			return nil, err
+		}
+		return term.Resign, nil
+	},
+}
+
+// Covers E9. A stop while waiting left a ghost that was elected later;
+// etcd#11456, #21128: Campaign returns after its own lease expired.
+func TestFailedCampaignLeavesNoCandidate(t *testing.T) {
+	blocked := call
+	blocked.Block = func(t *testing.T, w *coordtest.World) func() {
+		resign, err := call.Do(t.Context(), w.Client())
+		ok(t, err)
+		return func() { resign(context.Background()) }
+	}
+	for name, call := range map[string]coordtest.Call{"free": call, "blocked": blocked} {
+		t.Run(name, func(t *testing.T) {
+			call.AtEveryMoment(t, "cancelled", func(_ *coordtest.Client, cancel context.CancelFunc) { cancel() })
+			call.AtEveryMoment(t, "session lost", func(c *coordtest.Client, _ context.CancelFunc) { go c.Lose() })
+			call.AtEveryRequest(t, "reply lost", zktest.CloseBeforeReply)
+			call.AtEveryRequest(t, "request lost", zktest.CloseBeforeRequest)
+		})
+	}
+}
+
+// Covers E6, E7. Run leads again after its session was lost, is told first, and
+// ends when f does.
+func TestRunSurvivesLostSessions(t *testing.T) {
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		opts := session.Options{Servers: w.Servers(), Timeout: coordtest.Timeout, Dial: w.DialContext}
+		var epochs []election.Epoch
+		again := true
+		err := election.Run(t.Context(), opts, path, []byte("v"), func(ctx context.Context, term *election.Term) error {
+			if len(epochs) > 0 && term.Epoch() <= epochs[len(epochs)-1] {
+				t.Errorf("epoch %d after %v", term.Epoch(), epochs)
+			}
+			epochs = append(epochs, term.Epoch())
+			switch {
+			case len(epochs) < 4:
+				leader, err := election.CurrentLeader(ctx, w.Admin().Session, path)
+				ok(t, err)
+				ok(t, w.Expire(leader.Session))
+				<-ctx.Done()
+				return context.Cause(ctx)
+			case again:
+				again = false
+				return election.ErrAgain
+			}
+			return nil
+		})
+		if err != nil || len(epochs) != 5 {
+			t.Errorf("%v after %d terms", err, len(epochs))
+		}
+		w.NothingLeft()
+	})
+}
+
+func TestRunEndsWithItsContext(t *testing.T) {
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		c := w.Client()
+		ctx, cancel := context.WithCancel(t.Context())
+		err := election.NewCandidate(c.Session, path).Run(ctx, nil, func(ctx context.Context, _ *election.Term) error {
+			cancel()
+			<-ctx.Done()
+			return nil
+		})
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("%v", err)
+		}
+		broken := errors.New("broken")
+		err = election.NewCandidate(c.Session, path).Run(t.Context(), nil, func(context.Context, *election.Term) error { return broken })
+		if !errors.Is(err, broken) {
+			t.Errorf("%v", err)
+		}
+		w.NothingLeft()
+	})
+}

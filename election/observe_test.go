@@ -1,0 +1,196 @@
+package election_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/zkcoord/zkcoord/election"
+	"github.com/zkcoord/zkcoord/internal/coordtest"
+	"github.com/zkcoord/zkcoord/session"
+)
+
+// observe sends what an observer is given, "-" for nobody.
+func observe(ctx context.Context, c *coordtest.Client) <-chan string {
+	given := make(chan string, 100)
+	go func() {
+		defer close(given)
+		for leader, err := range election.Observe(ctx, c.Session, path) {
+			switch {
+			case err != nil:
+				given <- fmt.Sprint("error: ", errors.Is(err, context.Canceled), errors.Is(err, session.ErrLost))
+			case leader.Epoch == 0:
+				given <- "-"
+			default:
+				given <- string(leader.Value)
+			}
+		}
+	}()
+	synctest.Wait()
+	return given
+}
+
+func given(t *testing.T, c <-chan string, want ...string) {
+	t.Helper()
+	synctest.Wait()
+	for _, w := range want {
+		select {
+		case got := <-c:
+			if got != w {
+				t.Errorf("observed %q, want %q", got, w)
+			}
+		default:
+			t.Errorf("observed nothing, want %q", w)
+		}
+	}
+	select {
+	case got, more := <-c:
+		if more {
+			t.Errorf("observed %q too", got)
+		}
+	default:
+	}
+}
+
+// Covers E8. With what each change costs an observer, in requests.
+func TestObserverSeesEachChange(t *testing.T) {
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		ctx := t.Context()
+		o := w.Client()
+		watching, stop := context.WithCancel(ctx)
+		seen := observe(watching, o)
+		given(t, seen, "-")
+		expect(t, o, "no directory", "getChildren2 getChildren2 exists")
+
+		a, b, c, d := w.Client(), w.Client(), w.Client(), w.Client()
+		first := now(t, campaign(a, ctx, "a"))
+		given(t, seen, "a")
+		o.Requests()
+		second := campaign(b, ctx, "b")
+		giving, cancel := context.WithCancel(ctx)
+		third := campaign(c, giving, "c")
+		fourth := campaign(d, ctx, "d")
+		cancel()
+		<-third
+		given(t, seen)
+		expect(t, o, "candidates come and go", "")
+
+		ok(t, first.Proclaim(ctx, []byte("a2")))
+		given(t, seen, "a2")
+		expect(t, o, "proclamation", "getData")
+		_, err := first.Txn(ctx, session.CreateOp{Path: "/x", Mode: session.Persistent})
+		ok(t, err)
+		given(t, seen)
+		expect(t, o, "transaction", "")
+
+		ok(t, first.Resign(ctx))
+		given(t, seen, "b")
+		// It had listed the leader alone.
+		expect(t, o, "succession", "getData getChildren2 getData")
+		b.Lose()
+		now(t, fourth)
+		given(t, seen, "d")
+		expect(t, o, "succession, the next one known", "getData getData")
+		e := <-second
+		ok(t, e.err)
+
+		d.Lose()
+		given(t, seen, "-")
+		stop()
+		given(t, seen, "error: true false")
+		w.NothingLeft()
+	})
+}
+
+func TestObserverEndsWithItsSession(t *testing.T) {
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		o := w.Client()
+		seen := observe(t.Context(), o)
+		given(t, seen, "-")
+		o.Lose()
+		time.Sleep(coordtest.Timeout)
+		given(t, seen, "error: false true")
+	})
+}
+
+func TestCurrentLeader(t *testing.T) {
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		c := w.Client()
+		leader, err := election.CurrentLeader(t.Context(), c.Session, path)
+		if err != nil || leader.Epoch != 0 {
+			t.Errorf("of nobody: %+v %v", leader, err)
+		}
+		term := now(t, campaign(c, t.Context(), "me"))
+		leader, err = election.CurrentLeader(t.Context(), c.Session, path)
+		if err != nil || leader.Epoch != term.Epoch() || leader.Session != c.ID() || string(leader.Value) != "me" {
+			t.Errorf("%+v %v", leader, err)
+		}
+		ok(t, term.Resign(t.Context()))
+		w.NothingLeft()
+	})
+}
+
+// Covers E8. Whenever the first candidate comes, also while the observer is
+// about to watch a directory that is not there.
+func TestObserverMissesNoFirstCandidate(t *testing.T) {
+	for n := 1; n <= 8; n++ {
+		coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+			a, o := w.Client(), w.Client()
+			terms := make(chan *election.Term, 1)
+			var once sync.Once
+			come := func() {
+				once.Do(func() {
+					term, err := election.NewCandidate(a.Session, path).Campaign(t.Context(), []byte("a"))
+					if err != nil {
+						t.Error(err)
+					}
+					terms <- term
+				})
+			}
+			o.At(n, come)
+			ctx, stop := context.WithCancel(t.Context())
+			seen := observe(ctx, o)
+			come()
+			synctest.Wait()
+			last := ""
+			for len(seen) > 0 {
+				last = <-seen
+			}
+			if last != "a" {
+				t.Errorf("at moment %d: observed %q", n, last)
+			}
+			stop()
+			ok(t, (<-terms).Resign(t.Context()))
+			w.NothingLeft()
+		})
+	}
+}
+
+// What an observer does when several went at once.
+func TestObserverListsWhenItsListIsOld(t *testing.T) {
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		ctx := t.Context()
+		first := now(t, campaign(w.Client(), ctx, "a"))
+		giving, cancel := context.WithCancel(ctx)
+		for range 5 {
+			campaign(w.Client(), giving, "gone")
+		}
+		last := campaign(w.Client(), ctx, "z")
+		o := w.Client()
+		watching, stop := context.WithCancel(ctx)
+		seen := observe(watching, o)
+		given(t, seen, "a")
+		cancel()
+		synctest.Wait()
+		o.Requests()
+		ok(t, first.Resign(ctx))
+		given(t, seen, "z")
+		expect(t, o, "succession", "getData getData getChildren2 getData")
+		stop()
+		ok(t, now(t, last).Resign(ctx))
+	})
+}

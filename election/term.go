@@ -1,0 +1,101 @@
+package election
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/zkcoord/zkcoord/internal/line"
+	"github.com/zkcoord/zkcoord/session"
+)
+
+// A Term is the time for which one candidate leads.
+type Term struct {
+	claim *line.Claim
+
+	mu    sync.Mutex
+	value []byte
+}
+
+// Context ends when the candidate no longer leads for certain, before anybody
+// else can be elected. context.Cause tells why: ErrResigned,
+// session.ErrLeaseLapsed, session.ErrRevoked, session.ErrLost or
+// session.ErrClosed. Use it for all that is done as the leader.
+func (t *Term) Context() context.Context { return t.claim.Context() }
+
+// Epoch is the number of the term.
+func (t *Term) Epoch() Epoch { return Epoch(t.claim.Token()) }
+
+// Path is the path of the leader's own node.
+func (t *Term) Path() string { return t.claim.Node().Path }
+
+// Value is what observers are shown: what Campaign was given, or Proclaim last.
+func (t *Term) Value() []byte {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return slices.Clone(t.value)
+}
+
+// Proclaim changes the value. It is a transaction like Txn, and fails like it.
+func (t *Term) Proclaim(ctx context.Context, value []byte) error {
+	_, err := t.claim.Txn(ctx, session.SetOp{Path: t.Path(), Data: value, Version: session.AnyVersion})
+	if err != nil {
+		return fmt.Errorf("election: proclaim at %s: %w", t.Path(), err)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.value = slices.Clone(value)
+	return nil
+}
+
+// Txn applies ops in one transaction, which fails unless the term still stands
+// when the servers carry it out: no other leader can have written before it.
+// The answer is true also after a lost reply; then the results of the ops are
+// zero. After an error, session.Outcome tells whether it was applied; it is
+// Indeterminate only if ctx or the session ended on the way.
+func (t *Term) Txn(ctx context.Context, ops ...session.Op) ([]session.OpResult, error) {
+	results, err := t.claim.Txn(ctx, ops...)
+	if err != nil {
+		return nil, fmt.Errorf("election: transaction under %s: %w", t.Path(), err)
+	}
+	return results, nil
+}
+
+// Resign ends the term: the context ends, then the node is deleted. If the
+// term had ended before, the error is the cause. If ctx ends before the server
+// confirmed, the error says so, and the session goes on deleting the node.
+func (t *Term) Resign(ctx context.Context) error {
+	if err := t.claim.Leave(ctx); err != nil {
+		return fmt.Errorf("election: resign %s: %w", t.Path(), err)
+	}
+	return nil
+}
+
+// run calls f for the term, and reports whether Candidate.Run is over.
+func (t *Term) run(ctx context.Context, f func(context.Context, *Term) error) (over bool, err error) {
+	leading, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	stop := context.AfterFunc(t.Context(), func() { cancel(context.Cause(t.Context())) })
+	err = f(leading, t)
+	stop()
+
+	lost := t.Context().Err() != nil
+	resigned := t.Resign(ctx)
+	switch {
+	case ctx.Err() != nil:
+		return true, firstError(err, context.Cause(ctx))
+	case lost || errors.Is(err, ErrAgain):
+		return false, nil
+	}
+	return true, firstError(err, resigned)
+}
+
+func firstError(errs ...error) error {
+	i := slices.IndexFunc(errs, func(err error) bool { return err != nil })
+	if i < 0 {
+		return nil
+	}
+	return errs[i]
+}

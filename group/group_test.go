@@ -1,0 +1,280 @@
+package group_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/zkcoord/zkcoord/group"
+	"github.com/zkcoord/zkcoord/internal/coordtest"
+	"github.com/zkcoord/zkcoord/session"
+	"github.com/zkcoord/zkcoord/zktest"
+)
+
+const path = "/services/api"
+
+func ok(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func join(t *testing.T, c *coordtest.Client, id, data string) *group.Membership {
+	t.Helper()
+	m, err := group.New(c.Session, path).Join(t.Context(), id, []byte(data))
+	ok(t, err)
+	return m
+}
+
+func names(members []group.Member) string {
+	var s []string
+	for _, m := range members {
+		s = append(s, m.ID+"="+string(m.Data))
+	}
+	return strings.Join(s, " ")
+}
+
+func listed(t *testing.T, w *coordtest.World, want string) {
+	t.Helper()
+	synctest.Wait()
+	members, err := group.New(w.Admin().Session, path).Members(t.Context())
+	if err != nil || names(members) != want {
+		t.Errorf("members %q %v, want %q", names(members), err, want)
+	}
+}
+
+// follow sends each change in words.
+func follow(ctx context.Context, c *coordtest.Client) <-chan string {
+	given := make(chan string, 100)
+	go func() {
+		defer close(given)
+		for change, err := range group.New(c.Session, path).Changes(ctx) {
+			if err != nil {
+				given <- fmt.Sprint("error: ", errors.Is(err, context.Canceled), errors.Is(err, session.ErrLost))
+				continue
+			}
+			given <- fmt.Sprintf("[%s] +[%s] -[%s] ~[%s]",
+				names(change.Members), names(change.Joined), names(change.Left), names(change.Updated))
+		}
+	}()
+	synctest.Wait()
+	return given
+}
+
+func given(t *testing.T, c <-chan string, want ...string) {
+	t.Helper()
+	synctest.Wait()
+	for _, w := range want {
+		select {
+		case got := <-c:
+			if got != w {
+				t.Errorf("given %q, want %q", got, w)
+			}
+		default:
+			t.Errorf("given nothing, want %q", w)
+		}
+	}
+	select {
+	case got, more := <-c:
+		if more {
+			t.Errorf("given %q too", got)
+		}
+	default:
+	}
+}
+
+func expect(t *testing.T, c *coordtest.Client, what, want string) {
+	t.Helper()
+	synctest.Wait()
+	if got := c.Requests(); got != want {
+		t.Errorf("%s: sent %q, want %q", what, got, want)
+	}
+}
+
+// Covers G1, G4, G5. With what each change costs a follower, in requests.
+func TestFollowerSeesEachChange(t *testing.T) {
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		f, a, b := w.Client(), w.Client(), w.Client()
+		ctx, stop := context.WithCancel(t.Context())
+		changes := follow(ctx, f)
+		given(t, changes, "[] +[] -[] ~[]")
+		ma := join(t, a, "a", "1")
+		listed(t, w, "a=1")
+		given(t, changes, "[a=1] +[a=1] -[] ~[]")
+		f.Requests()
+		mb := join(t, b, "b", "2")
+		given(t, changes, "[a=1 b=2] +[b=2] -[] ~[]")
+		expect(t, f, "join", "getChildren2 getData")
+		ok(t, ma.Update(t.Context(), []byte("3")))
+		given(t, changes, "[a=3 b=2] +[] -[] ~[a=3]")
+		// The new node and the going of the old one may be seen at once.
+		if got := f.Requests(); got != "getChildren2 getData" && got != "getChildren2 getData getChildren2" {
+			t.Errorf("update: sent %q", got)
+		}
+		listed(t, w, "a=3 b=2")
+		ok(t, mb.Leave(t.Context()))
+		given(t, changes, "[a=3] +[] -[b=2] ~[]")
+		expect(t, f, "leave", "getChildren2")
+		ok(t, mb.Leave(t.Context()))
+		a.Lose()
+		given(t, changes, "[] +[] -[a=3] ~[]")
+		if watches := w.Watches(); watches != 1 {
+			t.Errorf("%d watches", watches)
+		}
+		stop()
+		given(t, changes, "error: true false")
+		w.NothingLeft()
+	})
+}
+
+func TestFollowerEndsWithItsSession(t *testing.T) {
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		f := w.Client()
+		changes := follow(t.Context(), f)
+		given(t, changes, "[] +[] -[] ~[]")
+		f.Lose()
+		time.Sleep(coordtest.Timeout)
+		given(t, changes, "error: false true")
+	})
+}
+
+// Covers G1, G2.
+func TestFailedJoinLeavesNoMember(t *testing.T) {
+	call := coordtest.Call{Do: func(ctx context.Context, c *coordtest.Client) (func(context.Context) error, error) {
+		m, err := group.New(c.Session, path).Join(ctx, "x", nil)
+		if err != nil {
+			return nil, err
+		}
+		if n := len(c.World().Ephemerals(path)); n > 1 {
+			t.Errorf("%d nodes after Join", n)
+		}
+		return m.Leave, nil
+	}}
+	call.AtEveryMoment(t, "cancelled", func(_ *coordtest.Client, cancel context.CancelFunc) { cancel() })
+	call.AtEveryMoment(t, "session lost", func(c *coordtest.Client, _ context.CancelFunc) { go c.Lose() })
+	call.AtEveryRequest(t, "reply lost", zktest.CloseBeforeReply)
+	call.AtEveryRequest(t, "request lost", zktest.CloseBeforeRequest)
+}
+
+// Covers G3. Members that stay are never seen to go, whatever becomes of their
+// sessions and however often they change.
+func TestStayingMemberIsNotSeenToGo(t *testing.T) {
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		f := w.Client()
+		ctx, stop := context.WithCancel(t.Context())
+		changes := follow(ctx, f)
+		given(t, changes, "[] +[] -[] ~[]")
+		opts := session.Options{Servers: w.Servers(), Timeout: coordtest.Timeout, Dial: w.DialContext}
+		joined := make(chan *group.Membership, 10)
+		done := make(chan error, 1)
+		staying, leave := context.WithCancel(t.Context())
+		go func() {
+			done <- group.Stay(staying, opts, path, "a", []byte("1"), func(ctx context.Context, m *group.Membership) error {
+				joined <- m
+				<-ctx.Done()
+				return nil
+			})
+		}()
+		m := <-joined
+		given(t, changes, "[a=1] +[a=1] -[] ~[]")
+		for range 5 {
+			ok(t, m.Update(t.Context(), []byte("2")))
+		}
+		synctest.Wait()
+		for len(changes) > 0 {
+			if c := <-changes; c != "[a=2] +[] -[] ~[a=2]" {
+				t.Errorf("given %q", c)
+			}
+		}
+		// The client's link is cut; a new session joins before the old expires.
+		old := w.Ephemerals(path)
+		_, err := w.Admin().Exists(t.Context(), old[0])
+		ok(t, err)
+		ok(t, w.Admin().Delete(t.Context(), old[0], session.AnyVersion))
+		m = <-joined
+		synctest.Wait()
+		if got := <-changes; got != "[] +[] -[a=2] ~[]" {
+			t.Errorf("deleted by hand: %q", got)
+		}
+		given(t, changes, "[a=1] +[a=1] -[] ~[]")
+
+		other := w.Client()
+		_, err = group.New(other.Session, path).Join(t.Context(), "a", []byte("again"))
+		ok(t, err)
+		given(t, changes, "[a=again] +[] -[] ~[a=again]")
+		other.Lose()
+		given(t, changes, "[a=1] +[] -[] ~[a=1]")
+
+		leave()
+		if err := <-done; !errors.Is(err, context.Canceled) {
+			t.Errorf("stay: %v", err)
+		}
+		given(t, changes, "[] +[] -[a=1] ~[]")
+		stop()
+		w.NothingLeft()
+	})
+}
+
+// Stay joins again in a new session, and ends when its function does.
+func TestStaySurvivesLostSessions(t *testing.T) {
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		opts := session.Options{Servers: w.Servers(), Timeout: coordtest.Timeout, Dial: w.DialContext}
+		joins := 0
+		err := group.Stay(t.Context(), opts, path, "a", nil, func(ctx context.Context, m *group.Membership) error {
+			if joins++; joins == 3 {
+				return nil
+			}
+			stat, err := w.Admin().Exists(ctx, w.Ephemerals(path)[0])
+			ok(t, err)
+			ok(t, w.Expire(stat.EphemeralOwner))
+			<-ctx.Done()
+			return context.Cause(ctx)
+		})
+		if err != nil || joins != 3 {
+			t.Errorf("%v after %d joins", err, joins)
+		}
+		w.NothingLeft()
+	})
+}
+
+func TestBadIDs(t *testing.T) {
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		for _, id := range []string{"", "a/b", "a\x00", "\xff"} {
+			if _, err := group.New(w.Admin().Session, path).Join(t.Context(), id, nil); !errors.Is(err, group.ErrID) {
+				t.Errorf("%q: %v", id, err)
+			}
+		}
+		for _, id := range []string{"host:8080", "a-0000000001", "..", "0123456789"} {
+			m := join(t, w.Admin(), id, "x")
+			listed(t, w, id+"=x")
+			ok(t, m.Leave(t.Context()))
+		}
+	})
+}
+
+// A view goes on with whom it knew while there is no session.
+func TestViewOutlivesItsSession(t *testing.T) {
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		a, f := w.Client(), w.Client()
+		join(t, a, "a", "1")
+		view := group.NewView(path)
+		if _, any := view.Pick(group.Random()); any {
+			t.Error("picked from nobody")
+		}
+		done := make(chan error, 1)
+		go func() { done <- view.Follow(t.Context(), f.Session) }()
+		<-view.Ready()
+		f.Lose()
+		if err := <-done; !errors.Is(err, session.ErrLost) {
+			t.Errorf("%v", err)
+		}
+		if m, any := view.Pick(group.Random()); !any || m.ID != "a" {
+			t.Errorf("picked %+v %v", m, any)
+		}
+	})
+}

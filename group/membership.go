@@ -1,0 +1,180 @@
+package group
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/go-zookeeper/zk"
+
+	"github.com/zkcoord/zkcoord/session"
+)
+
+// A Membership is one's own being a member.
+type Membership struct {
+	group *Group
+	id    string
+	turn  chan session.Node // holds the present node, except while it is replaced
+}
+
+// Join makes one a member. If ctx ends first, or on any other error, one is no
+// member. The error is ErrID if the id cannot be part of a znode's name.
+func (g *Group) Join(ctx context.Context, id string, data []byte) (*Membership, error) {
+	if err := checkID(id); err != nil {
+		return nil, err
+	}
+	m := &Membership{group: g, id: id, turn: make(chan session.Node, 1)}
+	node, err := m.create(ctx, data)
+	if err != nil {
+		return nil, fmt.Errorf("group: join %s: %w", g.path, err)
+	}
+	m.turn <- node
+	return m, nil
+}
+
+func (m *Membership) create(ctx context.Context, data []byte) (session.Node, error) {
+	return m.group.session.CreateProtected(ctx, m.group.path, m.id, data, session.EphemeralSequential)
+}
+
+// take takes the present node, so that nobody else replaces it.
+func (m *Membership) take(ctx context.Context) (session.Node, error) {
+	select {
+	case node := <-m.turn:
+		return node, nil
+	case <-ctx.Done():
+		return session.Node{}, context.Cause(ctx)
+	}
+}
+
+// Update changes the member's data. On an error it is unchanged.
+func (m *Membership) Update(ctx context.Context, data []byte) error {
+	node, err := m.take(ctx)
+	if err == nil {
+		defer func() { m.turn <- node }()
+		var next session.Node
+		if next, err = m.create(ctx, data); err == nil {
+			m.remove(node)
+			node = next
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("group: update %s in %s: %w", m.id, m.group.path, err)
+	}
+	return nil
+}
+
+// Leave ends the membership. If ctx ends before the server confirmed, the
+// error says so, and the session goes on deleting the node. Leaving again is
+// fine.
+func (m *Membership) Leave(ctx context.Context) error {
+	node, err := m.take(ctx)
+	if err == nil {
+		defer func() { m.turn <- node }()
+		select {
+		case err = <-m.remove(node):
+		case <-ctx.Done():
+			err = context.Cause(ctx)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("group: leave %s: %w", m.group.path, err)
+	}
+	return nil
+}
+
+// remove deletes the node, however long the caller lives.
+func (m *Membership) remove(node session.Node) <-chan error {
+	s := m.group.session
+	return s.Cleanup(func(ctx context.Context) error { return s.Remove(ctx, node) })
+}
+
+// Wait waits until the membership has ended otherwise than by ctx, and returns
+// why: session.ErrRevoked if somebody deleted the node or Leave was called, or
+// why the session ended; or the cause of ctx.
+func (m *Membership) Wait(ctx context.Context) error {
+	for {
+		node, err := m.take(ctx)
+		if err != nil {
+			return err
+		}
+		m.turn <- node
+		// On children, so that it fires on deletion only.
+		_, w, err := m.group.session.ChildrenW(ctx, node.Path)
+		switch {
+		case errors.Is(err, zk.ErrNoNode):
+			if m.present(node) {
+				return session.ErrRevoked
+			}
+			continue // it was replaced
+		case err != nil:
+			return err
+		}
+		select {
+		case event := <-w.C:
+			err = event.Err
+		case <-ctx.Done():
+			w.Stop()
+			err = context.Cause(ctx)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// present reports whether node is the present one. While it is being replaced
+// it waits for the outcome.
+func (m *Membership) present(node session.Node) bool {
+	now := <-m.turn
+	m.turn <- now
+	return now == node
+}
+
+// Stay is a member for as long as f runs, also when sessions are lost: it opens
+// one after another with the given options, joins, and calls f. The context
+// that f gets ends with the membership and with ctx; f must return then. When
+// it returned because the membership ended, Stay joins again. Otherwise Stay
+// leaves and returns what f returned, nil included, or the cause of ctx.
+//
+// A nil f is one that waits for its context.
+func Stay(ctx context.Context, opts session.Options, path, id string, data []byte, f func(ctx context.Context, m *Membership) error) error {
+	if f == nil {
+		f = func(ctx context.Context, _ *Membership) error {
+			<-ctx.Done()
+			return context.Cause(ctx)
+		}
+	}
+	return session.Run(ctx, opts, func(ctx context.Context, s *session.Session) error {
+		for {
+			m, err := New(s, path).Join(ctx, id, data)
+			if err != nil {
+				return err
+			}
+			if ended, err := m.stay(ctx, f); !ended {
+				return err
+			}
+		}
+	})
+}
+
+// stay calls f, and reports whether the membership ended meanwhile.
+func (m *Membership) stay(ctx context.Context, f func(context.Context, *Membership) error) (ended bool, err error) {
+	within, cancel := context.WithCancelCause(ctx)
+	waited := make(chan error, 1)
+	go func() {
+		err := m.Wait(within)
+		cancel(err)
+		waited <- err
+	}()
+	err = f(within, m)
+	cancel(nil)
+	ended = errors.Is(<-waited, session.ErrRevoked)
+	left := m.Leave(ctx)
+	switch {
+	case ctx.Err() != nil:
+		return false, errors.Join(err, context.Cause(ctx))
+	case err == nil && !ended:
+		err = left
+	}
+	return ended, err
+}

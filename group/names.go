@@ -1,0 +1,91 @@
+package group
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/zkcoord/zkcoord/internal/znode"
+)
+
+// This file is the pure core: what names say, and what has changed.
+
+// A Member is one that is there.
+type Member struct {
+	ID   string
+	Data []byte
+	// Incarnation grows when the member joins again or changes its data.
+	Incarnation int64
+}
+
+// A Change is what is otherwise than in the change before.
+type Change struct {
+	Members []Member // all that are there now, by id
+	Joined  []Member
+	Left    []Member // as they were last
+	Updated []Member // who have other data or joined again
+}
+
+// ErrID means that a member's id cannot be part of a znode's name.
+var ErrID = errors.New("group: bad member id")
+
+func checkID(id string) error {
+	if id == "" || strings.Contains(id, "/") || znode.Check("/"+id+"-") != nil {
+		return fmt.Errorf("%w %q", ErrID, id)
+	}
+	return nil
+}
+
+// parseName returns the id in a node's name, and whether it is a member's.
+func parseName(name string) (id string, ok bool) {
+	prefix, _, ok := znode.ParseSeq(name)
+	if !ok || len(prefix) < 32+1+1+1 || prefix[32] != '-' || prefix[len(prefix)-1] != '-' {
+		return "", false
+	}
+	if strings.Trim(prefix[:32], "0123456789abcdef") != "" {
+		return "", false
+	}
+	return prefix[33 : len(prefix)-1], true
+}
+
+// known are the incarnations that were read, by the names of their nodes.
+type known map[string]Member
+
+// members returns the last incarnation of each id.
+func (k known) members() map[string]Member {
+	last := make(map[string]Member, len(k))
+	for _, m := range k {
+		if m.Incarnation > last[m.ID].Incarnation {
+			last[m.ID] = m
+		}
+	}
+	return last
+}
+
+// sorted returns members by id.
+func sorted(members map[string]Member) []Member {
+	return slices.SortedFunc(maps.Values(members), func(a, b Member) int { return cmp.Compare(a.ID, b.ID) })
+}
+
+// compare returns what is otherwise in after, and whether anything is.
+func compare(before, after map[string]Member) (Change, bool) {
+	c := Change{Members: sorted(after)}
+	for _, m := range c.Members {
+		old, was := before[m.ID]
+		switch {
+		case !was:
+			c.Joined = append(c.Joined, m)
+		case m.Incarnation != old.Incarnation:
+			c.Updated = append(c.Updated, m)
+		}
+	}
+	for _, m := range sorted(before) {
+		if _, is := after[m.ID]; !is {
+			c.Left = append(c.Left, m)
+		}
+	}
+	return c, len(c.Joined)+len(c.Left)+len(c.Updated) > 0
+}

@@ -1,0 +1,349 @@
+package checker
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/anishathalye/porcupine"
+
+	"github.com/zkcoord/zkcoord/harness/history"
+)
+
+// Histories of holds, drawn at random: a few clients begin, end and lose holds in
+// any order, with few objects, so that overlaps are frequent.
+
+func randomHolds(r *rand.Rand, n int, mode func(*rand.Rand) string) *history.History {
+	var events []history.Event
+	open := make(map[int16]history.Event)
+	token := int64(0)
+	for range n {
+		c := int16(r.IntN(3))
+		e, holds := open[c]
+		if holds {
+			e.Op = history.HoldEnd
+			if r.IntN(3) == 0 {
+				e.Op = history.HoldLost
+			}
+			delete(open, c)
+		} else {
+			token++
+			e = history.Event{Kind: history.Hold, Op: history.HoldBegin, Client: c, Process: int32(c), Token: token,
+				Object: [2]string{"/a", "/b"}[r.IntN(5)/4], Arg: mode(r)}
+			open[c] = e
+		}
+		events = append(events, e)
+	}
+	return history.New(append(events, end())...)
+}
+
+// everyMoment is the oracle for holds: it looks at the set of holders of each
+// object after each event, and asks whether it is allowed.
+func everyMoment(h *history.History, allowed func(holders []history.Event) bool) bool {
+	for at := range h.Events {
+		holders := make(map[string][]history.Event)
+		for _, hold := range h.Holds() {
+			if hold.Begin.Index <= int32(at) && int32(at) < hold.Last() {
+				holders[hold.Begin.Object] = append(holders[hold.Begin.Object], *hold.Begin)
+			}
+		}
+		for _, set := range holders {
+			if !allowed(set) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+func TestHoldCheckersAgreeWithTheOracle(t *testing.T) {
+	none := func(*rand.Rand) string { return "" }
+	for _, c := range []struct {
+		checker Checker
+		mode    func(*rand.Rand) string
+		allowed func([]history.Event) bool
+	}{
+		{M3(Envelope{}), none, func(set []history.Event) bool { return len(set) <= 1 }},
+		{P1(2, Envelope{}), func(r *rand.Rand) string { return fmt.Sprint(1 + r.IntN(2)) }, func(set []history.Event) bool {
+			sum := 0
+			for _, e := range set {
+				sum += number(e.Arg, 1)
+			}
+			return sum <= 2
+		}},
+		{RW1(Envelope{}), func(r *rand.Rand) string { return [3]string{ModeRead, ModeRead, ModeWrite}[r.IntN(3)] }, func(set []history.Event) bool {
+			for _, e := range set {
+				if e.Arg == ModeWrite && len(set) > 1 {
+					return false
+				}
+			}
+			return true
+		}},
+	} {
+		id := c.checker.Properties()[0].ID
+		r := rand.New(rand.NewPCG(5, 6))
+		legal, illegal := 0, 0
+		for range 5000 {
+			h := randomHolds(r, 1+r.IntN(8), c.mode)
+			want := everyMoment(h, c.allowed)
+			got := Run(t.Context(), h, c.checker)[0].Verdict != Invalid
+			if want {
+				legal++
+			} else {
+				illegal++
+			}
+			if got != want {
+				for _, e := range h.Events {
+					t.Log(e)
+				}
+				t.Fatalf("%s: the oracle says %v", id, want)
+			}
+		}
+		if legal < 500 || illegal < 500 {
+			t.Errorf("%s: %d legal and %d illegal histories do not test", id, legal, illegal)
+		}
+	}
+}
+
+// lockHistory is a long legal history of a FIFO lock that guards a resource:
+// clients queue up, hold, write, and now and then lose the lock.
+func lockHistory(r *rand.Rand, n int) []history.Event {
+	var events []history.Event
+	var line []int16
+	waiting := make(map[int16]bool)
+	value := 0
+	event := func(c int16, e history.Event) {
+		e.Client, e.Process, e.Object = c, int32(c), "/lock"
+		events = append(events, e)
+	}
+	for token := int64(1); token <= int64(n); token++ {
+		for len(line) == 0 || len(line) < 4 && r.IntN(2) == 0 {
+			if c := int16(r.IntN(5)); !waiting[c] {
+				waiting[c], line = true, append(line, c)
+				event(c, history.Event{Kind: history.Invoke, Op: OpAcquire})
+			}
+		}
+		c := line[0]
+		line = line[1:]
+		delete(waiting, c)
+		event(c, history.Event{Kind: history.OK, Op: OpAcquire, Token: token})
+		event(c, history.Event{Kind: history.Hold, Op: history.HoldBegin, Token: token})
+		value++
+		event(c, history.Event{Kind: history.Write, Op: history.WriteAccepted, Arg: "write", Token: token, Result: fmt.Sprint(value)})
+		how := history.HoldEnd
+		if r.IntN(4) == 0 {
+			how = history.HoldLost
+		}
+		event(c, history.Event{Kind: history.Hold, Op: how, Token: token})
+		event(c, history.Event{Kind: history.Invoke, Op: OpRelease, Token: token})
+		done := history.OK
+		if how == history.HoldLost {
+			done = history.Fail
+		}
+		event(c, history.Event{Kind: done, Op: OpRelease})
+	}
+	return events
+}
+
+// pick returns the index of a random event that fits.
+func pick(r *rand.Rand, events []history.Event, fits func(*history.Event) bool) int {
+	var all []int
+	for i := range events {
+		if fits(&events[i]) {
+			all = append(all, i)
+		}
+	}
+	return all[r.IntN(len(all))]
+}
+
+func is(kind history.Kind, op string) func(*history.Event) bool {
+	return func(e *history.Event) bool { return e.Kind == kind && e.Op == op }
+}
+
+// TestOneEditOfALegalLockHistoryIsFlagged: long legal histories are valid, and one
+// edit, each kind of which breaks one property, makes that property invalid.
+func TestOneEditOfALegalLockHistoryIsFlagged(t *testing.T) {
+	edits := map[string]func(r *rand.Rand, events []history.Event) []history.Event{
+		"M1": func(r *rand.Rand, events []history.Event) []history.Event {
+			half := len(events) / 2
+			i := pick(r, events[:half], is(history.OK, OpAcquire))
+			events[i].Token = events[half+pick(r, events[half:], is(history.OK, OpAcquire))].Token
+			return events
+		},
+		"M2": func(r *rand.Rand, events []history.Event) []history.Event {
+			i := pick(r, events[:len(events)/2], is(history.Write, history.WriteAccepted))
+			events[i].Token += 2 + int64(r.IntN(3))
+			return events
+		},
+		"M3": func(r *rand.Rand, events []history.Event) []history.Event {
+			// One hold goes on until after the next has begun.
+			i := pick(r, events[:len(events)/2], is(history.Hold, history.HoldEnd))
+			ended := events[i]
+			next := slices.IndexFunc(events[i:], func(e history.Event) bool { return is(history.Hold, history.HoldBegin)(&e) }) + i
+			copy(events[i:next], events[i+1:next+1])
+			events[next] = ended
+			return events
+		},
+		"M5": func(r *rand.Rand, events []history.Event) []history.Event {
+			events[pick(r, events, is(history.Fail, OpRelease))].Kind = history.OK
+			return events
+		},
+		"M9": func(r *rand.Rand, events []history.Event) []history.Event {
+			i := pick(r, events[len(events)/2:], is(history.Hold, history.HoldBegin)) + len(events)/2
+			events[i].Token = 0
+			return events
+		},
+	}
+	checkers := underTest()
+	for id, edit := range sorted(edits) {
+		r := rand.New(rand.NewPCG(7, 8))
+		for range 200 {
+			events := lockHistory(r, 100)
+			legal := history.New(append(append([]history.Event{}, events...), end())...)
+			if v := Run(t.Context(), legal, checkers[id])[0]; v.Verdict != Valid {
+				t.Fatalf("%s: a legal history is %v: %s", id, v.Verdict, v.Reason)
+			}
+			broken := history.New(append(edit(r, events), end())...)
+			if v := Run(t.Context(), broken, checkers[id])[0]; v.Verdict != Invalid {
+				t.Fatalf("%s: a broken history is %v: %s", id, v.Verdict, v.Reason)
+			}
+		}
+	}
+}
+
+// TestRegisterCheckersAgainstPorcupine: what Z1 to Z3 find valid, with zxids for
+// witnesses, is linearizable; and a history whose zxids tell the truth is valid.
+func TestRegisterCheckersAgainstPorcupine(t *testing.T) {
+	r := rand.New(rand.NewPCG(9, 10))
+	valid, invalid := 0, 0
+	for range 5000 {
+		ops, h := randomRegister(r, 2+r.IntN(6))
+		verdict := Overall(Run(t.Context(), h, Z1(), IfExercised(Z2()), IfExercised(Z3())))
+		linearizable := porcupine.CheckOperations(registerModel, ops)
+		switch {
+		case verdict == Invalid:
+			invalid++
+		case !linearizable:
+			for _, e := range h.Events {
+				t.Log(e)
+			}
+			t.Fatal("not linearizable, and not flagged")
+		default:
+			valid++
+		}
+	}
+	if valid < 500 || invalid < 500 {
+		t.Errorf("%d valid and %d invalid histories do not test", valid, invalid)
+	}
+}
+
+type registerOp struct {
+	write bool
+	value string
+}
+
+var registerModel = porcupine.Model{
+	Init: func() any { return "" },
+	Step: func(state, input, output any) (bool, any) {
+		op := input.(registerOp)
+		if op.write {
+			return true, op.value
+		}
+		return output == state, state
+	},
+}
+
+// randomRegister draws writes and reads behind a sync. Each takes effect at some
+// moment of its own and gets its zxid there; three in four histories are falsified.
+func randomRegister(r *rand.Rand, n int) ([]porcupine.Operation, *history.History) {
+	var events []history.Event
+	var ops []porcupine.Operation
+	open := make(map[int]int) // process -> operation, -1-op once it took effect
+	value, zxid, begun := "", int64(1), 0
+	done := make([]history.Event, n)
+	for begun < n || len(open) > 0 {
+		p := r.IntN(3)
+		at, busy := open[p]
+		e := history.Event{Kind: history.Invoke, Object: "/x", Process: int32(p), Client: int16(p)}
+		switch {
+		case !busy && begun < n:
+			op := registerOp{write: r.IntN(2) == 0, value: fmt.Sprint(begun)}
+			e.Op, e.Arg = OpRead, "sync"
+			if op.write {
+				e.Op, e.Arg = OpSetValue, op.value
+			}
+			ops = append(ops, porcupine.Operation{ClientId: p, Input: op, Call: int64(len(events))})
+			events = append(events, e)
+			open[p] = begun
+			begun++
+		case busy && at >= 0:
+			op := ops[at].Input.(registerOp)
+			e.Kind, e.Op = history.OK, OpRead
+			if op.write {
+				zxid++
+				e.Op, value = OpSetValue, op.value
+			} else {
+				e.Result, ops[at].Output = value, value
+			}
+			e.Zxid = zxid
+			done[at] = e
+			open[p] = -1 - at
+		case busy:
+			at = -1 - at
+			ops[at].Return = int64(len(events))
+			events = append(events, done[at])
+			delete(open, p)
+		}
+	}
+	if r.IntN(4) > 0 {
+		falsify(r, ops, events)
+	}
+	return ops, history.New(append(events, end())...)
+}
+
+// falsify gives one read the value and zxid of another moment.
+func falsify(r *rand.Rand, ops []porcupine.Operation, events []history.Event) {
+	var reads, all []int
+	for i := range events {
+		if events[i].Kind == history.OK {
+			all = append(all, i)
+			if events[i].Op == OpRead {
+				reads = append(reads, i)
+			}
+		}
+	}
+	if len(reads) == 0 {
+		return
+	}
+	read, other := reads[r.IntN(len(reads))], all[r.IntN(len(all))]
+	value := events[other].Result
+	for i := range ops {
+		if ops[i].Return == int64(other) && ops[i].Input.(registerOp).write {
+			value = ops[i].Input.(registerOp).value
+		}
+	}
+	events[read].Result, events[read].Zxid = value, events[other].Zxid
+	for i := range ops {
+		if ops[i].Return == int64(read) {
+			ops[i].Output = value
+		}
+	}
+}
+
+func BenchmarkLockMillion(b *testing.B) {
+	// A cycle of the lock is two operations and eight events.
+	h := history.New(append(lockHistory(rand.New(rand.NewPCG(1, 1)), 500_000), end())...)
+	h.Operations()
+	h.Holds()
+	for _, c := range []Checker{M1(), M2(), M3(Envelope{}), M5(), M9(Envelope{})} {
+		b.Run(c.Properties()[0].ID, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if r := c.Check(b.Context(), h)[0]; r.Verdict != Valid {
+					b.Fatal(r.Reason)
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,50 @@
+package checker
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"regexp"
+	"slices"
+
+	"github.com/zkcoord/zkcoord/harness/history"
+)
+
+// UnhandledErrors (H4) judges what clients were told: each error of an operation or
+// of a client's life is of a kind that the scenario expects. Others may be bugs of
+// what is tested, so they are violations.
+func UnhandledErrors(expected ...*regexp.Regexp) Checker {
+	return New("H4", "no error but those that are expected", func(h *history.History, j *Judge) {
+		for i := range h.Events {
+			e := &h.Events[i]
+			if e.Kind.Completion() || e.Kind == history.Crash {
+				j.Saw(1)
+				if e.Error != "" && !slices.ContainsFunc(expected, func(p *regexp.Regexp) bool { return p.MatchString(e.Error) }) {
+					j.Violation([]history.Event{*e}, "%s got an error that nobody expects at %v, from %s: %s", e.Who(), e.Time, e.Op, e.Error)
+				}
+			}
+		}
+	})
+}
+
+// serverTrouble is what the log of a node does not say unless ZooKeeper itself
+// went wrong: its invariants, not the consequences of faults.
+var serverTrouble = regexp.MustCompile(`java\.lang\.(AssertionError|OutOfMemoryError|StackOverflowError)|Severe unrecoverable error|digests are not matching|Epoch of (leader|follower) .* is ahead`)
+
+// Logs (H5) judges the nodes' logs, by index: nothing in them says that ZooKeeper
+// itself went wrong.
+func Logs(logs map[int][]byte) Checker {
+	return single{Property{"H5", "no node reports that it went wrong"}, func(_ context.Context, _ *history.History, j *Judge) {
+		for node, log := range sorted(logs) {
+			lines := bufio.NewScanner(bytes.NewReader(log))
+			lines.Buffer(nil, 1<<20)
+			for lines.Scan() {
+				j.Saw(1)
+				if serverTrouble.Match(lines.Bytes()) {
+					j.Violation(nil, "node %d: %s", node, lines.Text())
+				}
+			}
+		}
+		j.Idle("no node keeps a log")
+	}}
+}

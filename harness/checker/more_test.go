@@ -1,0 +1,115 @@
+package checker
+
+import (
+	"bytes"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/zkcoord/zkcoord/harness/history"
+)
+
+func parse(t *testing.T, text string) *history.History {
+	t.Helper()
+	h, err := handCase{text: text}.history()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+func verdictOf(t *testing.T, c Checker, text string) Result {
+	t.Helper()
+	return Run(t.Context(), parse(t, text), c)[0]
+}
+
+func TestReferee(t *testing.T) {
+	for _, c := range []struct {
+		model Model
+		text  string
+		want  Verdict
+	}{
+		{RegisterModel, "- c0 invoke write /x arg=a\n- c0 ok write /x\n- c1 invoke read /x\n- c1 ok read /x result=a", Valid},
+		{RegisterModel, "- c0 invoke write /x arg=a\n- c0 ok write /x\n- c1 invoke read /x\n- c1 ok read /x", Invalid},
+		{RegisterModel, "- c0 invoke write /x arg=a\n- c0 info write /x\n- c1 invoke read /x\n- c1 ok read /x\n- c1 invoke read /x\n- c1 ok read /x result=a", Valid},
+		{QueueModel, "- c0 invoke put /q arg=a\n- c0 ok put /q\n- c0 invoke put /q arg=b\n- c0 ok put /q\n- c1 invoke take /q\n- c1 ok take /q result=a", Valid},
+		{QueueModel, "- c0 invoke put /q arg=a\n- c0 ok put /q\n- c0 invoke put /q arg=b\n- c0 ok put /q\n- c1 invoke take /q\n- c1 ok take /q result=b", Invalid},
+		{MutexModel, "- c0 invoke acquire /l\n- c0 ok acquire /l\n- c1 invoke acquire /l\n- c0 invoke release /l\n- c1 ok acquire /l\n- c0 ok release /l", Valid},
+		{MutexModel, "- c0 invoke acquire /l\n- c0 ok acquire /l\n- c1 invoke acquire /l\n- c1 ok acquire /l", Invalid},
+		{MutexModel, "- c0 invoke put /l arg=a", NotExercised},
+	} {
+		if r := verdictOf(t, Referee("X", c.model, 100, time.Second), c.text); r.Verdict != c.want {
+			t.Errorf("%s: %v (%s), want %v, of\n%s", c.model.Name, r.Verdict, r.Reason, c.want, c.text)
+		}
+	}
+}
+
+func TestRefereeLooksAtTheFirstOnly(t *testing.T) {
+	text := strings.Repeat("- c0 invoke write /x arg=a\n- c0 ok write /x\n", 10) + "- c1 invoke read /x\n- c1 ok read /x result=b"
+	if r := verdictOf(t, Referee("X", RegisterModel, 10, time.Second), text); r.Verdict != Valid || r.Checked != 10 {
+		t.Errorf("%v, %d checked", r.Verdict, r.Checked)
+	}
+}
+
+func TestPictureOfAFailingSlice(t *testing.T) {
+	h := parse(t, "- c0 invoke write /x arg=a\n- c0 ok write /x\n- c1 invoke read /x\n- c1 ok read /x result=b")
+	var page bytes.Buffer
+	if err := WritePicture(t.Context(), &page, h, RegisterModel, "/x", 100); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(page.String(), "read()") || !strings.Contains(page.String(), "<html") {
+		t.Errorf("a page of %d bytes", page.Len())
+	}
+}
+
+func TestUnhandledErrors(t *testing.T) {
+	c := UnhandledErrors(regexp.MustCompile("session lost"))
+	if r := verdictOf(t, c, "- c0 invoke a\n- c0 fail a error=\"a: session lost\"\n- c0 crash error=\"session lost\""); r.Verdict != Valid {
+		t.Errorf("%v: %s", r.Verdict, r.Reason)
+	}
+	if r := verdictOf(t, c, "- c0 invoke a\n- c0 info a error=\"slice bounds out of range\""); r.Verdict != Invalid {
+		t.Errorf("%v: %s", r.Verdict, r.Reason)
+	}
+}
+
+func TestLogs(t *testing.T) {
+	fine := "2026-01-01 WARN Unexpected exception: Connection reset\n"
+	for text, want := range map[string]Verdict{fine: Valid, fine + "ERROR Severe unrecoverable error, from thread: SyncThread:1\n": Invalid} {
+		if r := verdictOf(t, Logs(map[int][]byte{0: []byte(text)}), ""); r.Verdict != want {
+			t.Errorf("%v (%s), want %v", r.Verdict, r.Reason, want)
+		}
+	}
+	if r := verdictOf(t, Logs(nil), ""); r.Verdict != NotExercised {
+		t.Errorf("without logs: %v", r.Verdict)
+	}
+}
+
+func TestMeasure(t *testing.T) {
+	s := Measure(parse(t, `
+		0s c0 invoke a
+		100ms c0 ok a
+		200ms c0 invoke a
+		500ms c0 ok a
+		1s - fault start object=kill node=n0 round=1
+		1s c0 invoke a
+		2s c0 fail a error=down
+		3s - fault stop object=kill node=leader round=1 result=killed
+		3s c1 invoke b
+		3100ms c0 invoke a
+		3300ms c0 ok a
+		4s c1 info b error=cut
+		5s - fault start object=cut round=2
+	`))
+	a := s.Operations[0]
+	if len(s.Operations) != 2 || a.OK != 3 || a.Fail != 1 || a.P50 != 200*time.Millisecond || a.Max != 300*time.Millisecond || a.Errors["down"] != 1 {
+		t.Errorf("operations %+v", s.Operations)
+	}
+	f := s.Faults[0]
+	if len(s.Faults) != 2 || f.Target != "leader" || f.Bit != "killed" || f.Stop-f.Start != 2*time.Second || f.Recovery != 300*time.Millisecond {
+		t.Errorf("faults %+v", s.Faults)
+	}
+	if s.Faults[1].Recovery >= 0 {
+		t.Errorf("recovered from a fault that stood: %+v", s.Faults[1])
+	}
+}

@@ -1,0 +1,221 @@
+package checker
+
+import (
+	"strconv"
+
+	"github.com/zkcoord/zkcoord/harness/history"
+)
+
+// Operations on a znode used as a register or as a counter. Completions carry the
+// zxid that proves them: of the write itself, or the mzxid of what was read.
+const (
+	OpSetValue = "write" // of Arg, which is written once
+	// OpRead completes with Result. Arg of its invocation is "sync" if it came
+	// behind a sync.
+	OpRead = "read"
+	OpAdd  = "add" // one to a counter, guarded by its version; completes with the new value in Result
+)
+
+// Register returns the checkers of a znode used as a register: Z1 to Z3.
+func Register() []Checker { return []Checker{Z1(), Z2(), Z3()} }
+
+func mutates(op string) bool { return op == OpSetValue || op == OpAdd }
+
+// Z1 judges writes: their zxids are unique, and above all that anybody had seen,
+// as the writer or as a reader, before they began. With Z2 and Z3 that is
+// linearizability, with the zxid for the order, so nothing has to be searched.
+func Z1() Checker {
+	return New("Z1", "writes are linearizable: zxids rise in real time", func(h *history.History, j *Judge) {
+		ops, _ := h.Operations()
+		completed := okByEnd(ops, func(op string) bool { return mutates(op) || op == OpRead })
+		floor := make(map[int32]*history.Event)
+		highest := make(map[string]*history.Event)
+		seen := make(map[int64]*history.Event)
+		for i := range h.Events {
+			e := &h.Events[i]
+			if e.Kind == history.Invoke && mutates(e.Op) {
+				floor[e.Index] = highest[e.Object]
+			}
+			o, ok := completed[e.Index]
+			if !ok {
+				continue
+			}
+			highest[e.Object] = newer(highest[e.Object], e)
+			if o.Invoke.Op == OpRead {
+				continue
+			}
+			j.Saw(1)
+			if twin := seen[e.Zxid]; twin != nil {
+				j.Violation([]history.Event{*twin, *e}, "two writes have the zxid 0x%x: of %s at %v and of %s at %v",
+					e.Zxid, twin.Who(), twin.Time, e.Who(), e.Time)
+			}
+			if before := floor[o.Invoke.Index]; before != nil && before.Zxid > e.Zxid {
+				j.Violation(inOrder([]history.Event{*before}, o.Events()), "%s wrote %s at %v with zxid 0x%x, after %s had seen the higher 0x%x at %v",
+					e.Who(), e.Object, e.Time, e.Zxid, before.Who(), before.Zxid, before.Time)
+			}
+			seen[e.Zxid] = e
+		}
+		j.Idle("nothing was written")
+	})
+}
+
+func okByEnd(ops []history.Operation, wanted func(op string) bool) map[int32]history.Operation {
+	all := make(map[int32]history.Operation)
+	for _, o := range ops {
+		if wanted(o.Invoke.Op) && o.Outcome() == history.OK {
+			all[o.Complete.Index] = o
+		}
+	}
+	return all
+}
+
+func newer(a, b *history.Event) *history.Event {
+	if a == nil || b.Zxid > a.Zxid {
+		return b
+	}
+	return a
+}
+
+// Z2 judges reads behind a sync: they see every write that had ended before they
+// began, and what an earlier such read saw.
+func Z2() Checker {
+	return New("Z2", "a read after sync sees all that was done before it", func(h *history.History, j *Judge) {
+		ops, _ := h.Operations()
+		completed := okByEnd(ops, func(op string) bool { return mutates(op) || op == OpRead })
+		floor := make(map[int32]*history.Event)
+		newest := make(map[string]*history.Event)
+		for i := range h.Events {
+			e := &h.Events[i]
+			synced := e.Op == OpRead && e.Arg == "sync"
+			if e.Kind == history.Invoke && synced {
+				floor[e.Index] = newest[e.Object]
+			}
+			o, ok := completed[e.Index]
+			if !ok || o.Invoke.Op == OpRead && o.Invoke.Arg != "sync" {
+				continue
+			}
+			if o.Invoke.Op == OpRead {
+				j.Saw(1)
+				if least := floor[o.Invoke.Index]; least != nil && least.Zxid > e.Zxid {
+					j.Violation(inOrder([]history.Event{*least}, o.Events()), "%s read %s behind a sync at %v as of zxid 0x%x, though %s knew of 0x%x before, at %v",
+						e.Who(), e.Object, e.Time, e.Zxid, least.Who(), least.Zxid, least.Time)
+				}
+			}
+			newest[e.Object] = newer(newest[e.Object], e)
+		}
+		j.Idle("nothing was read behind a sync")
+	})
+}
+
+// Z3 judges all reads: the value is the one that was written with that zxid, by a
+// write that had begun, and one session never sees time run backwards.
+func Z3() Checker {
+	return New("Z3", "reads are sequential and never invent a value", func(h *history.History, j *Judge) {
+		ops, _ := h.Operations()
+		byZxid := make(map[int64]history.Operation)
+		byValue := make(map[[2]string]*history.Event)
+		for _, o := range ops {
+			if o.Invoke.Op == OpSetValue && o.Outcome() != history.Fail {
+				byValue[[2]string{o.Invoke.Object, o.Invoke.Arg}] = o.Invoke
+			}
+			if o.Invoke.Op == OpSetValue && o.Outcome() == history.OK {
+				byZxid[o.Complete.Zxid] = o
+			}
+		}
+		type view struct {
+			session int64
+			object  string
+		}
+		last := make(map[view]*history.Event)
+		floor := make(map[int32]*history.Event) // invocation -> the newest its session had seen
+		completed := okByEnd(ops, func(op string) bool { return op == OpSetValue || op == OpRead })
+		for i := range h.Events {
+			e := &h.Events[i]
+			at := view{e.Session, e.Object}
+			if e.Kind == history.Invoke {
+				floor[e.Index] = last[at]
+			}
+			o, ok := completed[e.Index]
+			if !ok {
+				continue
+			}
+			if before := floor[o.Invoke.Index]; e.Session != 0 && before != nil && before.Zxid > e.Zxid {
+				j.Violation(inOrder([]history.Event{*before}, o.Events()), "session 0x%x saw %s as of zxid 0x%x at %v and as of the lower 0x%x at %v",
+					uint64(e.Session), e.Object, before.Zxid, before.Time, e.Zxid, e.Time)
+			}
+			last[at] = newer(last[at], e)
+			if o.Invoke.Op != OpRead {
+				continue
+			}
+			j.Saw(1)
+			write, known := byZxid[e.Zxid]
+			begun := byValue[[2]string{e.Object, e.Result}]
+			switch {
+			case known && write.Invoke.Arg != e.Result:
+				j.Violation(inOrder(write.Events(), o.Events()), "%s read %q from %s at %v as of zxid 0x%x, which wrote %q",
+					e.Who(), e.Result, e.Object, e.Time, e.Zxid, write.Invoke.Arg)
+			case e.Result != "" && (begun == nil || begun.Index > e.Index):
+				j.Violation(o.Events(), "%s read %q from %s at %v, which nobody had written", e.Who(), e.Result, e.Object, e.Time)
+			}
+		}
+		j.Idle("nothing was read")
+	})
+}
+
+// Z4 judges a counter: each successful add has a result of its own, results rise
+// with zxids, and none is above the number of adds that may have happened.
+func Z4() Checker {
+	return New("Z4", "a counter counts each add once", func(h *history.History, j *Judge) {
+		ops, _ := h.Operations()
+		tried := make(map[string]int)
+		seen := make(map[string]map[string]history.Operation)
+		best := make(map[string]history.Operation)
+		for _, o := range ops {
+			if o.Invoke.Op != OpAdd || o.Outcome() == history.Fail {
+				continue
+			}
+			object := o.Invoke.Object
+			tried[object]++
+			if o.Outcome() != history.OK {
+				continue
+			}
+			j.Saw(1)
+			if seen[object] == nil {
+				seen[object] = make(map[string]history.Operation)
+			}
+			if twin, twice := seen[object][o.Complete.Result]; twice {
+				j.Violation(inOrder(twin.Events(), o.Events()), "%s and %s both counted %s to %s", twin.Invoke.Who(), o.Invoke.Who(), object, o.Complete.Result)
+			}
+			seen[object][o.Complete.Result] = o
+			if top, any := best[object]; !any || counted(o) > counted(top) {
+				best[object] = o
+			}
+		}
+		for object, top := range sorted(best) {
+			if counted(top) > tried[object] {
+				j.Violation(top.Events(), "%s counted %s to %d, and there were %d adds", top.Invoke.Who(), object, counted(top), tried[object])
+			}
+			counterOrder(j, seen[object])
+		}
+		j.Idle("nothing was counted")
+	})
+}
+
+func counted(o history.Operation) int { return number(o.Complete.Result, 0) }
+
+// counterOrder goes through the results in order: their zxids rise.
+func counterOrder(j *Judge, results map[string]history.Operation) {
+	byCount := make(map[int]history.Operation, len(results))
+	for result, o := range results {
+		if n, err := strconv.Atoi(result); err == nil {
+			byCount[n] = o
+		}
+	}
+	var last *history.Operation
+	for n, o := range sorted(byCount) {
+		if last != nil && last.Complete.Zxid > o.Complete.Zxid {
+			j.Violation(inOrder(last.Events(), o.Events()), "%s was counted to %d with zxid 0x%x, below that of a smaller result", o.Invoke.Object, n, o.Complete.Zxid)
+		}
+		last = &o
+	}
+}

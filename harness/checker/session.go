@@ -1,0 +1,190 @@
+package checker
+
+import (
+	"time"
+
+	"github.com/zkcoord/zkcoord/harness/history"
+)
+
+// Operations on ephemeral znodes. Events carry the session they were done in.
+const (
+	OpEphemeral = "ephemeral" // creates Object, owned by the session of the completion
+	// OpPresent asks whether Object exists; it completes with the owner in Result
+	// as 0x..., empty if it does not exist. Node is the server asked. Arg "sync" of its
+	// invocation says that it came behind a sync.
+	OpPresent = "present"
+	// OpDelete deletes Object.
+	OpDelete = "delete"
+	// OpResume tries to go on with the session in Arg, as 0x..., and succeeds if a
+	// server accepts it.
+	OpResume = "resume"
+)
+
+// Sessions returns the checkers of ZooKeeper's sessions, S1 to S4. A server may
+// show an ephemeral of an ended session for lag, unless asked behind a sync; expiry
+// may take slack more than the timeout.
+func Sessions(lag, slack time.Duration) []Checker {
+	return []Checker{S1(), S2(lag), S3(), S4(slack)}
+}
+
+// lives is what a history tells of one session.
+type lives struct {
+	timeout time.Duration
+	answer  *history.Operation // the last operation answered in it
+	touched *history.Event     // the last event of any operation in it
+	ended   *history.Event     // seen at the ensemble, or closed by its client
+	expired bool
+}
+
+func sessions(h *history.History) map[int64]*lives {
+	all := make(map[int64]*lives)
+	of := func(id int64) *lives {
+		if all[id] == nil {
+			all[id] = &lives{}
+		}
+		return all[id]
+	}
+	for i := range h.Events {
+		e := &h.Events[i]
+		if e.Session == 0 {
+			continue
+		}
+		l := of(e.Session)
+		switch {
+		case e.Kind == history.Session && e.Op == history.SessionNew:
+			l.timeout, _ = time.ParseDuration(e.Arg)
+			l.touched = e
+		case e.Kind == history.Session && (e.Op == history.SessionExpired || e.Op == history.SessionClosed):
+			if l.ended == nil {
+				l.ended, l.expired = e, e.Op == history.SessionExpired
+			}
+		case e.Kind == history.Session && e.Op == history.SessionConnected, e.Kind == history.Invoke, e.Kind.Completion():
+			l.touched = e
+		}
+	}
+	ops, _ := h.Operations()
+	for i, o := range ops {
+		if o.Complete == nil || o.Outcome() == history.Info || o.Complete.Session == 0 {
+			continue
+		}
+		l := of(o.Complete.Session)
+		if l.answer == nil || l.answer.Invoke.Index < o.Invoke.Index {
+			l.answer = &ops[i]
+		}
+	}
+	return all
+}
+
+// S1 judges absence: an ephemeral that was created, and that nobody deleted, is
+// there for as long as its session is known to live. It is known by an operation of
+// the session that was invoked after the look and succeeded.
+func S1() Checker {
+	return New("S1", "an ephemeral of a live session stays", func(h *history.History, j *Judge) {
+		all := sessions(h)
+		ops, _ := h.Operations()
+		created := make(map[string]history.Operation)
+		deleted := make(map[string]bool)
+		for _, o := range ops {
+			switch {
+			case o.Invoke.Op == OpEphemeral && o.Outcome() == history.OK:
+				created[o.Invoke.Object] = o
+			case o.Invoke.Op == OpDelete && o.Outcome() != history.Fail:
+				deleted[o.Invoke.Object] = true
+			}
+		}
+		for _, o := range ops {
+			made, known := created[o.Invoke.Object]
+			if o.Invoke.Op != OpPresent || o.Outcome() != history.OK || o.Invoke.Arg != "sync" || !known ||
+				deleted[o.Invoke.Object] || made.Complete.Index > o.Invoke.Index {
+				continue
+			}
+			later := all[made.Complete.Session].answer
+			if later == nil || later.Outcome() != history.OK || later.Invoke.Index < o.Complete.Index {
+				continue // the session may have ended by then
+			}
+			j.Saw(1)
+			if o.Complete.Result == "" {
+				j.Violation(inOrder(made.Events(), o.Events(), later.Events()), "%s did not see %s at %v, though its session 0x%x was still served at %v",
+					o.Invoke.Who(), o.Invoke.Object, o.Complete.Time, uint64(made.Complete.Session), later.Complete.Time)
+			}
+		}
+		j.Idle("nobody looked at an ephemeral of a session that went on")
+	})
+}
+
+// S2 judges presence: no server shows an ephemeral of a session that has ended, for
+// longer than lag, and none at all behind a sync.
+func S2(lag time.Duration) Checker {
+	return New("S2", "the ephemerals of an ended session go, on every server", func(h *history.History, j *Judge) {
+		all := sessions(h)
+		ops, _ := h.Operations()
+		owner := make(map[string]int64)
+		for _, o := range ops {
+			if o.Invoke.Op == OpEphemeral && o.Outcome() == history.OK {
+				owner[o.Invoke.Object] = o.Complete.Session
+			}
+			if o.Invoke.Op != OpPresent || o.Outcome() != history.OK {
+				continue
+			}
+			l := all[owner[o.Invoke.Object]]
+			if l == nil || l.ended == nil || l.ended.Index > o.Invoke.Index ||
+				o.Invoke.Arg != "sync" && o.Invoke.Time-l.ended.Time < lag {
+				continue
+			}
+			j.Saw(1)
+			if o.Complete.Result != "" {
+				j.Violation(inOrder([]history.Event{*l.ended}, o.Events()), "%s saw %s on server %s at %v, %v after the end of its session 0x%x",
+					o.Invoke.Who(), o.Invoke.Object, o.Complete.Node, o.Complete.Time, o.Invoke.Time-l.ended.Time, uint64(l.ended.Session))
+			}
+		}
+		j.Idle("nobody looked for ephemerals of a session that had ended")
+	})
+}
+
+// S3 judges resumption: no server accepts an id after the session has ended.
+func S3() Checker {
+	return New("S3", "an expired session is not accepted again", func(h *history.History, j *Judge) {
+		all := sessions(h)
+		ops, _ := h.Operations()
+		for _, o := range ops {
+			l := all[hexID(o.Invoke.Arg)]
+			if o.Invoke.Op != OpResume || l == nil || l.ended == nil || l.ended.Index > o.Invoke.Index || o.Outcome() == history.Info {
+				continue
+			}
+			j.Saw(1)
+			if o.Outcome() == history.OK {
+				j.Violation(inOrder([]history.Event{*l.ended}, o.Events()), "%s went on with session %s at %v, which had ended at %v",
+					o.Invoke.Who(), o.Invoke.Arg, o.Complete.Time, l.ended.Time)
+			}
+		}
+		j.Idle("nobody tried to go on with a session that had ended")
+	})
+}
+
+func hexID(s string) int64 {
+	id, _ := history.ParseID(s)
+	return id
+}
+
+// S4 judges the time of expiry: not before the timeout after the last request that
+// was answered, and not later than slack after the timeout since the last event of the
+// session. A session that was closed from outside is not judged.
+func S4(slack time.Duration) Checker {
+	return New("S4", "sessions expire after their timeout, and not long after", func(h *history.History, j *Judge) {
+		for id, l := range sorted(sessions(h)) {
+			if l.ended == nil || !l.expired || l.timeout == 0 || l.ended.Arg == "closed" {
+				continue
+			}
+			j.Saw(1)
+			if l.answer != nil && l.ended.Time-l.answer.Invoke.Time < l.timeout {
+				j.Violation(inOrder(l.answer.Events(), []history.Event{*l.ended}), "session 0x%x with a timeout of %v expired at %v, %v after a request of it that was answered",
+					uint64(id), l.timeout, l.ended.Time, l.ended.Time-l.answer.Invoke.Time)
+			}
+			if l.touched != nil && l.ended.Time-l.touched.Time > l.timeout+slack {
+				j.Violation([]history.Event{*l.touched, *l.ended}, "session 0x%x with a timeout of %v expired at %v, %v after its last sign of life",
+					uint64(id), l.timeout, l.ended.Time, l.ended.Time-l.touched.Time)
+			}
+		}
+		j.Idle("no session expired")
+	})
+}

@@ -1,0 +1,130 @@
+package checker
+
+import (
+	"slices"
+	"time"
+
+	"github.com/zkcoord/zkcoord/harness/history"
+)
+
+// Stats are the numbers of a run: for each operation, and for each fault.
+type Stats struct {
+	Took       time.Duration `json:"took_ns"`
+	Operations []OpStats     `json:"operations"`
+	Faults     []FaultStats  `json:"faults,omitempty"`
+}
+
+// OpStats are the numbers of the operations of one name. Latencies are of those
+// that succeeded.
+type OpStats struct {
+	Op     string         `json:"op"`
+	OK     int            `json:"ok"`
+	Fail   int            `json:"fail"`
+	Info   int            `json:"info"`    // nobody knows, or never answered
+	Rate   float64        `json:"per_sec"` // successes a second, over the whole history
+	P50    time.Duration  `json:"p50_ns"`
+	P95    time.Duration  `json:"p95_ns"`
+	P99    time.Duration  `json:"p99_ns"`
+	Max    time.Duration  `json:"max_ns"`
+	Errors map[string]int `json:"errors,omitempty"` // by text
+}
+
+// FaultStats tells of one fault of a plan.
+type FaultStats struct {
+	Step   int32         `json:"step"` // from 1
+	Fault  string        `json:"fault"`
+	Target string        `json:"target,omitempty"`
+	Start  time.Duration `json:"start_ns"`
+	Stop   time.Duration `json:"stop_ns"`
+	Bit    string        `json:"bit,omitempty"` // the evidence that it bit
+	// Recovery is from the heal to the next operation that was begun after it and
+	// succeeded; negative if there was none.
+	Recovery time.Duration `json:"recovery_ns"`
+}
+
+// Measure computes the numbers of h. A history that is malformed has none.
+func Measure(h *history.History) Stats {
+	ops, err := h.Operations()
+	if err != nil {
+		return Stats{Took: h.End()}
+	}
+	s := Stats{Took: h.End()}
+	latencies := make(map[string][]time.Duration)
+	byName := make(map[string]*OpStats)
+	for _, o := range ops {
+		one := byName[o.Invoke.Op]
+		if one == nil {
+			one = &OpStats{Op: o.Invoke.Op, Errors: make(map[string]int)}
+			byName[o.Invoke.Op] = one
+		}
+		if o.Complete != nil && o.Complete.Error != "" {
+			one.Errors[o.Complete.Error]++
+		}
+		switch o.Outcome() {
+		case history.OK:
+			one.OK++
+			latencies[one.Op] = append(latencies[one.Op], o.Complete.Time-o.Invoke.Time)
+		case history.Fail:
+			one.Fail++
+		default:
+			one.Info++
+		}
+	}
+	for name, one := range sorted(byName) {
+		if h.End() > 0 {
+			one.Rate = float64(one.OK) / h.End().Seconds()
+		}
+		one.quantiles(latencies[name])
+		s.Operations = append(s.Operations, *one)
+	}
+	s.Faults = measureFaults(h, ops)
+	return s
+}
+
+func (o *OpStats) quantiles(latencies []time.Duration) {
+	if len(latencies) == 0 {
+		return
+	}
+	slices.Sort(latencies)
+	at := func(q float64) time.Duration { return latencies[int(q*float64(len(latencies)-1)+0.5)] }
+	o.P50, o.P95, o.P99, o.Max = at(0.5), at(0.95), at(0.99), latencies[len(latencies)-1]
+}
+
+func measureFaults(h *history.History, ops []history.Operation) []FaultStats {
+	var all []FaultStats
+	open := make(map[int32]int)
+	for i := range h.Events {
+		e := &h.Events[i]
+		if e.Kind != history.Fault {
+			continue
+		}
+		if e.Op == history.FaultStart {
+			open[e.Round] = len(all)
+			all = append(all, FaultStats{Step: e.Round, Fault: e.Object, Target: e.Node, Start: e.Time, Stop: h.End(), Recovery: -1})
+		} else if at, ok := open[e.Round]; ok {
+			f := &all[at]
+			f.Stop, f.Bit, f.Target = e.Time, e.Result, e.Node
+			f.Recovery = recovery(ops, e)
+			delete(open, e.Round)
+		}
+	}
+	return all
+}
+
+// recovery is the time from the heal to the first success of what began after it.
+// Operations are in order of their invocations.
+func recovery(ops []history.Operation, heal *history.Event) time.Duration {
+	i, _ := slices.BinarySearchFunc(ops, heal.Index, func(o history.Operation, at int32) int { return int(o.Invoke.Index - at) })
+	best := time.Duration(-1)
+	for _, o := range ops[i:] {
+		if best >= 0 && o.Invoke.Time-heal.Time > best {
+			break // it cannot end earlier
+		}
+		if d := time.Duration(0); o.Outcome() == history.OK {
+			if d = o.Complete.Time - heal.Time; best < 0 || d < best {
+				best = d
+			}
+		}
+	}
+	return best
+}

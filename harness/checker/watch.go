@@ -1,0 +1,307 @@
+package checker
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/zkcoord/zkcoord/harness/history"
+)
+
+// Events of watches. A registration is named by Round, which its client gives to
+// one only; Zxid is the version of what was read with it.
+//
+// The client library delivers an event before the reply that shows the change. For
+// W1 the workload has to record them in that order: whoever records a read first
+// takes and records what its watches have delivered.
+const (
+	WatchSet   = "set"   // registered behind a read of version Zxid
+	WatchFired = "fired" // its event came; Arg is the type
+	WatchEnded = "ended" // it will never fire; Error says why
+
+	// WatchState is a state that a watcher (package watch) was given: Zxid is its
+	// version, Token the czxid of the node, zero if there is none; Arg is
+	// "initial", "changed", "created", "deleted" or "recreated". Round names the watcher.
+	WatchState = "state"
+)
+
+// FactFinal is the state of Object after everything, read behind a sync: Zxid and
+// Token as for a state.
+const FactFinal = "final"
+
+// OpCreate creates Object; it completes with its zxid, as OpDelete does.
+const OpCreate = "create"
+
+func alters(op string) bool { return op == OpSetValue || op == OpCreate || op == OpDelete }
+
+// Watches returns the checkers of watches and watchers, W1 to W7.
+func Watches() []Checker {
+	return []Checker{W1(), W2(), W3(), W4(), W5(), W6(), W7()}
+}
+
+// registration names a watch or a watcher.
+type registration struct {
+	client int16
+	object string
+	round  int32
+}
+
+func registrationOf(e *history.Event) registration {
+	return registration{e.Client, e.Object, e.Round}
+}
+
+// W1 judges reads: while a watch is registered and has not fired, its client sees
+// no newer version of what it watches.
+func W1() Checker {
+	return New("W1", "the event comes before the new data", func(h *history.History, j *Judge) {
+		type view struct {
+			client int16
+			object string
+		}
+		waiting := make(map[view]map[int32]*history.Event)
+		for i := range h.Events {
+			e := &h.Events[i]
+			at := view{e.Client, e.Object}
+			switch {
+			case e.Kind == history.Watch && e.Op == WatchSet:
+				if waiting[at] == nil {
+					waiting[at] = make(map[int32]*history.Event)
+				}
+				waiting[at][e.Round] = e
+			case e.Kind == history.Watch && (e.Op == WatchFired || e.Op == WatchEnded):
+				delete(waiting[at], e.Round)
+			case e.Kind == history.OK && e.Op == OpRead:
+				for _, set := range sorted(waiting[at]) {
+					j.Saw(1)
+					if e.Zxid > set.Zxid && e.Session == set.Session {
+						j.Violation([]history.Event{*set, *e}, "%s read %s as of zxid 0x%x at %v, and its watch on 0x%x had not fired",
+							e.Who(), e.Object, e.Zxid, e.Time, set.Zxid)
+					}
+				}
+			}
+		}
+		j.Idle("nothing was read under a watch")
+	})
+}
+
+// W2 judges order: the states that a watcher is given have rising versions. A
+// deletion has the zxid of the deletion.
+func W2() Checker {
+	return New("W2", "states come in the order of zxids, none twice", func(h *history.History, j *Judge) {
+		last := make(map[registration]*history.Event)
+		for e := range states(h) {
+			before := last[registrationOf(e)]
+			last[registrationOf(e)] = e
+			if before == nil {
+				continue
+			}
+			j.Saw(1)
+			if e.Zxid <= before.Zxid {
+				j.Violation([]history.Event{*before, *e}, "%s was given %s as of zxid 0x%x at %v, after 0x%x at %v",
+					e.Who(), e.Object, e.Zxid, e.Time, before.Zxid, before.Time)
+			}
+		}
+		j.Idle("no watcher was given two states")
+	})
+}
+
+func states(h *history.History) func(func(*history.Event) bool) {
+	return func(yield func(*history.Event) bool) {
+		for i := range h.Events {
+			if e := &h.Events[i]; e.Kind == history.Watch && e.Op == WatchState && !yield(e) {
+				return
+			}
+		}
+	}
+}
+
+// W3 judges events: a registration fires once, and only after it was made.
+func W3() Checker {
+	return New("W3", "one event for one registration", func(h *history.History, j *Judge) {
+		over := make(map[registration]*history.Event)
+		made := make(map[registration]bool)
+		for i := range h.Events {
+			e := &h.Events[i]
+			if e.Kind != history.Watch {
+				continue
+			}
+			at := registrationOf(e)
+			switch e.Op {
+			case WatchSet:
+				made[at] = true
+			case WatchFired:
+				j.Saw(1)
+				if first := over[at]; first != nil {
+					j.Violation([]history.Event{*first, *e}, "watch %d of %s on %s fired at %v, and it had %s at %v", e.Round, e.Who(), e.Object, e.Time, first.Op, first.Time)
+				} else if !made[at] {
+					j.Violation([]history.Event{*e}, "watch %d of %s on %s fired at %v, and was never set", e.Round, e.Who(), e.Object, e.Time)
+				}
+				over[at] = e
+			case WatchEnded:
+				over[at] = e
+			}
+		}
+		j.Idle("no watch fired")
+	})
+}
+
+// W4 judges the end: a watcher that was not ended has been given the final state.
+func W4() Checker {
+	return New("W4", "a watcher ends at the final state", func(h *history.History, j *Judge) {
+		last := make(map[registration]*history.Event)
+		final := make(map[string]*history.Event)
+		for i := range h.Events {
+			e := &h.Events[i]
+			switch {
+			case e.Kind == history.Watch && e.Op == WatchState:
+				last[registrationOf(e)] = e
+			case e.Kind == history.Watch && e.Op == WatchEnded:
+				delete(last, registrationOf(e))
+			case e.Kind == history.Fact && e.Op == FactFinal:
+				final[e.Object] = e
+			}
+		}
+		given := make([]*history.Event, 0, len(last))
+		for _, e := range last {
+			given = append(given, e)
+		}
+		slices.SortFunc(given, func(a, b *history.Event) int { return cmp.Compare(a.Index, b.Index) })
+		for _, e := range given {
+			truth := final[e.Object]
+			if truth == nil {
+				continue
+			}
+			j.Saw(1)
+			gone := truth.Token == 0 && e.Token == 0 // what is gone has no version to compare
+			if !gone && (e.Zxid != truth.Zxid || e.Token != truth.Token) {
+				j.Violation([]history.Event{*e, *truth}, "%s was last given %s as of zxid 0x%x, at %v, and in the end it was as of 0x%x",
+					e.Who(), e.Object, e.Zxid, e.Time, truth.Zxid)
+			}
+		}
+		j.Idle("no watcher lived to the end, or nobody read the final state")
+	})
+}
+
+// W5 judges events: each has a cause, a change of what was watched that is newer
+// than what was read with the watch.
+func W5() Checker {
+	return New("W5", "no event without a cause", func(h *history.History, j *Judge) {
+		ops, _ := h.Operations()
+		first := make(map[string]int32) // object -> the first change whose zxid is not known
+		zxids := make(map[string][]history.Operation)
+		for _, o := range ops {
+			if !alters(o.Invoke.Op) {
+				continue
+			}
+			object := o.Invoke.Object
+			switch o.Outcome() {
+			case history.OK:
+				zxids[object] = append(zxids[object], o)
+			case history.Info:
+				if at, known := first[object]; !known || o.Invoke.Index < at {
+					first[object] = o.Invoke.Index
+				}
+			}
+		}
+		earliest := make(map[string][]int32) // by zxid, the earliest invocation from there on
+		for object, list := range zxids {
+			slices.SortFunc(list, func(a, b history.Operation) int { return cmp.Compare(a.Complete.Zxid, b.Complete.Zxid) })
+			from := make([]int32, len(list)+1)
+			from[len(list)] = forever
+			for i := len(list) - 1; i >= 0; i-- {
+				from[i] = min(from[i+1], list[i].Invoke.Index)
+			}
+			earliest[object] = from
+		}
+		set := make(map[registration]*history.Event)
+		for i := range h.Events {
+			e := &h.Events[i]
+			if e.Kind != history.Watch {
+				continue
+			}
+			if e.Op == WatchSet {
+				set[registrationOf(e)] = e
+			}
+			made := set[registrationOf(e)]
+			if e.Op != WatchFired || made == nil {
+				continue
+			}
+			j.Saw(1)
+			at, _ := slices.BinarySearchFunc(zxids[e.Object], made.Zxid+1, func(o history.Operation, z int64) int { return cmp.Compare(o.Complete.Zxid, z) })
+			caused := len(earliest[e.Object]) > 0 && earliest[e.Object][at] < e.Index
+			if maybe, known := first[e.Object]; known && maybe < e.Index {
+				caused = true
+			}
+			if !caused {
+				j.Violation([]history.Event{*made, *e}, "the watch of %s on %s as of zxid 0x%x fired with %s at %v, and nothing had changed",
+					e.Who(), e.Object, made.Zxid, e.Arg, e.Time)
+			}
+		}
+		j.Idle("no watch fired")
+	})
+}
+
+// W6 judges gaps: where a node was deleted and created again between two states of
+// a watcher, also while it had no connection, the second says so.
+func W6() Checker {
+	return New("W6", "a node deleted and recreated in between is told of", func(h *history.History, j *Judge) {
+		last := make(map[registration]*history.Event)
+		for e := range states(h) {
+			before := last[registrationOf(e)]
+			last[registrationOf(e)] = e
+			if before == nil || before.Token == 0 || e.Token == 0 || before.Token == e.Token {
+				continue
+			}
+			j.Saw(1)
+			if e.Arg != "recreated" {
+				j.Violation([]history.Event{*before, *e}, "%s was given %s as %q at %v, a node of 0x%x where the last had been of 0x%x",
+					e.Who(), e.Object, e.Arg, e.Time, e.Token, before.Token)
+			}
+		}
+		j.Idle("nothing was deleted and recreated between two states")
+	})
+}
+
+// W7 judges the end of a session: each of its registrations that has not fired is
+// ended once, and none is heard of after that.
+func W7() Checker {
+	return New("W7", "the end of a session ends each watch once", func(h *history.History, j *Judge) {
+		open := make(map[registration]*history.Event)
+		ended := make(map[registration]*history.Event)
+		bySession := make(map[int64]*history.Event)
+		for i := range h.Events {
+			e := &h.Events[i]
+			if e.Kind == history.Session && (e.Op == history.SessionLost || e.Op == history.SessionClosed) {
+				bySession[e.Session] = e
+			}
+			if e.Kind != history.Watch {
+				continue
+			}
+			at := registrationOf(e)
+			if over := ended[at]; over != nil && e.Op != WatchSet {
+				j.Violation([]history.Event{*over, *e}, "watch %d of %s on %s was ended at %v, and %s at %v", e.Round, e.Who(), e.Object, over.Time, e.Op, e.Time)
+			}
+			switch e.Op {
+			case WatchSet:
+				open[at] = e
+			case WatchFired:
+				delete(open, at)
+			case WatchEnded:
+				j.Saw(1)
+				delete(open, at)
+				ended[at] = e
+			}
+		}
+		left := make([]*history.Event, 0, len(open))
+		for _, e := range open {
+			left = append(left, e)
+		}
+		slices.SortFunc(left, func(a, b *history.Event) int { return cmp.Compare(a.Index, b.Index) })
+		for _, e := range left {
+			if over := bySession[e.Session]; over != nil {
+				j.Violation([]history.Event{*e, *over}, "watch %d of %s on %s was never ended, though its session 0x%x was over at %v",
+					e.Round, e.Who(), e.Object, uint64(e.Session), over.Time)
+			}
+		}
+		j.Idle("no watch was ended")
+	})
+}

@@ -1,0 +1,90 @@
+package container
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/zkcoord/zkcoord/docker/zookeeper"
+	"github.com/zkcoord/zkcoord/harness/ensemble/ensembletest"
+)
+
+// compose returns the command of either generation of docker-compose, or skips.
+func compose(t *testing.T) []string {
+	t.Helper()
+	if path, err := exec.LookPath("docker-compose"); err == nil {
+		return []string{path}
+	}
+	if exec.Command("docker", "compose", "version").Run() == nil {
+		return []string{"docker", "compose"}
+	}
+	t.Skip("there is no docker-compose")
+	return nil
+}
+
+func TestARunningComposeProjectIsAnEnsemble(t *testing.T) {
+	needEngine(t)
+	command := compose(t)
+	image, err := zookeeper.Image(t.Context(), t.Output())
+	if err != nil {
+		t.Fatal(err)
+	}
+	// A copy of the repository's file, so that a project that somebody has running is not meant.
+	text, err := os.ReadFile("../../../docker-compose.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "docker-compose.yml")
+	text = []byte(strings.ReplaceAll(string(text), "build: docker/zookeeper", ""))
+	if err := os.WriteFile(file, text, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Attach(t.Context(), file); err == nil || !strings.Contains(err.Error(), "up -d") {
+		t.Errorf("attached to a project that does not run: %v", err)
+	}
+	environment := append(os.Environ(), "ZKCOORD_IMAGE="+image, "ZOO_TICK_TIME=500")
+	for i := range 3 {
+		environment = append(environment, fmt.Sprintf("ZKCOORD_PORT_%d=%d", i+1, freePort(t)))
+	}
+	project := fmt.Sprintf("zkcoord-test-%d", os.Getpid())
+	run := func(args ...string) {
+		cmd := exec.CommandContext(context.Background(), command[0], append(append(command[1:], "-p", project, "-f", file), args...)...)
+		cmd.Env = environment
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+	}
+	defer run("down", "-v", "-t", "0")
+	run("up", "-d")
+	e, err := Attach(t.Context(), file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ensembletest.Contract(t, e)
+	again, err := Attach(t.Context(), file)
+	if err != nil {
+		t.Fatalf("Close has removed what is not its own: %v", err)
+	}
+	defer again.Close(context.Background())
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	if err := again.Ready(ctx); err != nil {
+		t.Error(err)
+	}
+}
+
+func freePort(t *testing.T) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}

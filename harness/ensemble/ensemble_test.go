@@ -1,0 +1,127 @@
+package ensemble
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestZeroConfigIsThreeNodesThatTickFast(t *testing.T) {
+	c, err := Config{}.Complete()
+	if err != nil || c.Nodes != 3 || c.TickTime != 500*time.Millisecond || c.InitLimit != 10 || c.SyncLimit != 5 {
+		t.Errorf("%+v, %v", c, err)
+	}
+	if s := c.Settings(); s["tickTime"] != "500" || s["syncLimit"] != "5" {
+		t.Errorf("settings %v", s)
+	}
+}
+
+func TestExtraSettingsWin(t *testing.T) {
+	c, err := Config{Extra: map[string]string{"tickTime": "7", "snapCount": "9"}}.Complete()
+	if s := c.Settings(); err != nil || s["tickTime"] != "7" || s["snapCount"] != "9" {
+		t.Errorf("settings %v, %v", c.Settings(), err)
+	}
+}
+
+func TestImpossibleConfigIsRefused(t *testing.T) {
+	for _, c := range []Config{
+		{Nodes: -1}, {Nodes: 100}, {TickTime: time.Microsecond}, {InitLimit: -1}, {SyncLimit: -1}, {Port: -1}, {Port: 65534},
+		{Extra: map[string]string{"a b": "c"}}, {Extra: map[string]string{"a": "b\nserver.1=evil"}},
+	} {
+		if _, err := c.Complete(); err == nil {
+			t.Errorf("%+v is taken", c)
+		}
+	}
+}
+
+func TestAnswersAreRead(t *testing.T) {
+	for text, want := range map[string]Status{
+		"Zookeeper version: 3.8.0\nZxid: 0x300000004\nMode: follower\nNode count: 5\n": {Mode: "follower", Zxid: 0x300000004, Answered: true},
+		"Mode: leader\nProposal sizes last/min/max: 48/48/48\n":                        {Mode: "leader", Answered: true},
+		"This ZooKeeper instance is not currently serving requests\n":                  {Mode: "This ZooKeeper instance is not currently serving requests", Answered: true},
+		"": {},
+	} {
+		if got, ok := parseSrvr(text); got != want || ok != want.Answered {
+			t.Errorf("%q is read as %+v, %t", text, got, ok)
+		}
+	}
+}
+
+func TestAQuorumHasOneLeaderAndAllServe(t *testing.T) {
+	all := func(int) bool { return true }
+	state := func(modes string) (states []Status) {
+		for _, mode := range strings.Fields(modes) {
+			states = append(states, Status{Mode: mode, Answered: true})
+		}
+		return states
+	}
+	for modes, want := range map[string]bool{
+		"leader follower follower":  true,
+		"standalone":                true,
+		"leader observer follower":  true,
+		"leader looking follower":   false,
+		"leader leader follower":    false, // One of them does not know yet that it was replaced.
+		"follower follower looking": false,
+		"":                          false,
+	} {
+		if got := Settled(state(modes), all); got != want {
+			t.Errorf("%q settled: %t", modes, got)
+		}
+	}
+	if !Settled(state("leader dead follower"), func(n int) bool { return n != 1 }) {
+		t.Error("a node that is not wanted counts")
+	}
+}
+
+func TestOfTwoLeadersTheNewerEpochLeads(t *testing.T) {
+	states := []Status{{Mode: "leader", Zxid: 1<<32 + 900}, {Mode: "follower", Zxid: 2<<32 + 1}, {Mode: "leader", Zxid: 2 << 32}}
+	if n, err := Newest(states); n != 2 || err != nil {
+		t.Errorf("%d leads, %v", n, err)
+	}
+	if _, err := Newest(states[1:2]); !errors.Is(err, ErrNoLeader) {
+		t.Errorf("without a leader: %v", err)
+	}
+}
+
+func TestASilentNodeIsGivenUpAfterTwoSeconds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dial := func(context.Context, string, string) (net.Conn, error) {
+			near, far := net.Pipe()
+			go io.Copy(io.Discard, far)
+			return near, nil
+		}
+		start := time.Now()
+		if _, err := Ask(t.Context(), dial, "a"); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("error is %v", err)
+		}
+		if took := time.Since(start); took != askTimeout {
+			t.Errorf("took %v", took)
+		}
+	})
+}
+
+func TestWaitingForAQuorumEndsWithTheContextAndTellsStates(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		refused := func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("nobody there") }
+		ctx, cancel := context.WithTimeoutCause(t.Context(), time.Second, errors.New("long enough"))
+		defer cancel()
+		err := AwaitQuorum(ctx, refused, []string{"a", "b"}, func(n int) bool { return n == 1 }, nil)
+		if err == nil || !strings.Contains(err.Error(), "node 0: not running; node 1: nobody there: long enough") {
+			t.Errorf("error is %v", err)
+		}
+		died := errors.New("died")
+		err = AwaitQuorum(t.Context(), refused, []string{"a"}, func(int) bool { return true }, func() error { return died })
+		if !errors.Is(err, died) {
+			t.Errorf("error is %v", err)
+		}
+	})
+}

@@ -1,0 +1,45 @@
+package external
+
+import (
+	"slices"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/zkcoord/zkcoord/harness/ensemble/embedded"
+	"github.com/zkcoord/zkcoord/harness/ensemble/ensembletest"
+	"github.com/zkcoord/zkcoord/zktest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestContract(t *testing.T) {
+	servers, err := embedded.Start(embedded.Options{Model: zktest.Options{TCP: true}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer servers.Close(t.Context())
+	e, err := New(servers.Servers()...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ensembletest.Contract(t, e)
+	if err := servers.Ready(t.Context()); err != nil {
+		t.Errorf("Close did something to the servers: %v", err)
+	}
+}
+
+func TestAddressesAreChecked(t *testing.T) {
+	e, err := New("zoo1", "zoo2:2182", " [::1]")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{"zoo1:2181", "zoo2:2182", "[::1]:2181"}; !slices.Equal(e.Servers(), want) {
+		t.Errorf("servers are %v, want %v", e.Servers(), want)
+	}
+	for _, wrong := range [][]string{nil, {""}, {":2181"}, {"a", "a:2181"}} {
+		if _, err := New(wrong...); err == nil {
+			t.Errorf("%q is taken", wrong)
+		}
+	}
+}

@@ -1,0 +1,120 @@
+package nemesis
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/zkcoord/zkcoord/harness/ensemble"
+)
+
+// hears returns for each node the nodes that it hears, itself among them.
+func hears(n int, cut []ensemble.Link) [][]int {
+	all := make([][]int, n)
+	for to := range n {
+		for from := range n {
+			if !slices.Contains(cut, ensemble.Link{From: from, To: to}) {
+				all[to] = append(all[to], from)
+			}
+		}
+	}
+	return all
+}
+
+// numbered returns n nodes, beginning with the one that leads.
+func numbered(n, leads int) (nodes []int) {
+	for i := range n {
+		nodes = append(nodes, (leads+i)%n)
+	}
+	return nodes
+}
+
+func TestRingGivesEachNodeAMajorityOfItsOwn(t *testing.T) {
+	for n := 3; n <= 9; n++ {
+		seen := map[string]bool{}
+		for node, heard := range hears(n, ring(numbered(n, n-1))) {
+			if len(heard) != n/2+1 || !slices.Contains(heard, node) {
+				t.Errorf("of %d nodes, %d hears %v: no bare majority", n, node, heard)
+			}
+			key := label(heard)
+			if seen[key] {
+				t.Errorf("of %d nodes, two hear %v", n, heard)
+			}
+			seen[key] = true
+		}
+	}
+}
+
+func TestBridgeIsTheOnlyWayBetweenTheHalves(t *testing.T) {
+	for n := 3; n <= 9; n++ {
+		nodes := numbered(n, 1)
+		cut := bridge(nodes)
+		last, half := nodes[n-1], nodes[:(n-1)/2]
+		for node, heard := range hears(n, cut) {
+			switch {
+			case node == last && len(heard) != n:
+				t.Errorf("of %d nodes the bridge %d hears only %v", n, node, heard)
+			case node != last:
+				for _, other := range heard {
+					if other != last && slices.Contains(half, node) != slices.Contains(half, other) {
+						t.Errorf("of %d nodes %d hears %d without the bridge", n, node, other)
+					}
+				}
+			}
+		}
+	}
+}
+
+func TestHalvesLeaveTheLeaderInTheSmaller(t *testing.T) {
+	for n := 3; n <= 9; n++ {
+		nodes := numbered(n, 2%n)
+		all := hears(n, halves(nodes))
+		if got := len(all[nodes[0]]); got != n/2 {
+			t.Errorf("of %d nodes the leader hears %d", n, got)
+		}
+		if got := len(all[nodes[n-1]]); got != n-n/2 {
+			t.Errorf("of %d nodes the last hears %d", n, got)
+		}
+	}
+}
+
+func TestOneWayIsOneWay(t *testing.T) {
+	nodes := numbered(5, 0)
+	for node, heard := range hears(5, mute(2, nodes)) {
+		if want := node == 2; slices.Contains(heard, 2) != want || node == 2 && len(heard) != 5 {
+			t.Errorf("%d hears %v, and 2 is mute", node, heard)
+		}
+	}
+	for node, heard := range hears(5, deafen(2, nodes)) {
+		if node == 2 && len(heard) != 1 || node != 2 && len(heard) != 5 {
+			t.Errorf("%d hears %v, and 2 is deaf", node, heard)
+		}
+	}
+	for node, heard := range hears(5, around(2, nodes)) {
+		if node == 2 && len(heard) != 1 || node != 2 && len(heard) != 4 {
+			t.Errorf("%d hears %v, and 2 is cut off", node, heard)
+		}
+	}
+}
+
+func TestRolesMeanNodes(t *testing.T) {
+	for _, c := range []struct {
+		role    string
+		k, l, n int
+		want    []int
+	}{
+		{leader, 0, 2, 3, []int{2}},
+		{follower, 0, 2, 3, []int{0}},
+		{follower, 1, 2, 3, []int{1}},
+		{follower, 2, 2, 3, []int{0}},
+		{majority, 0, 2, 3, []int{2, 0}},
+		{majority, 0, 4, 5, []int{4, 0, 1}},
+		{all, 0, 1, 3, []int{1, 2, 0}},
+	} {
+		if got, err := nodesOf(c.role, c.k, c.l, c.n); err != nil || !slices.Equal(got, c.want) {
+			t.Errorf("%s+%d of %d with leader %d: %v, %v; want %v", c.role, c.k, c.n, c.l, got, err, c.want)
+		}
+	}
+	if _, err := nodesOf("boss", 0, 0, 3); err == nil {
+		t.Error("there is no such role")
+	}
+}

@@ -1,0 +1,102 @@
+package nemesis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/zkcoord/zkcoord/harness"
+	"github.com/zkcoord/zkcoord/harness/link"
+)
+
+// linked says whether the clients' links can be broken.
+func linked(env *harness.Env) error {
+	if len(env.Clients()) == 0 {
+		return errors.New("there are no clients")
+	}
+	if _, ok := env.Clients()[0].Link().(*link.Link); !ok {
+		return errors.New("the clients' links cannot be broken: run with link.New")
+	}
+	return nil
+}
+
+func anyClient(*harness.Client) bool { return true }
+
+// drawClient names a client.
+func drawClient(r *rand.Rand, env *harness.Env) string {
+	return fmt.Sprintf("c%d", r.IntN(len(env.Clients())))
+}
+
+// number is the number in a client's name; 0 for what is no name.
+func number(client string) int {
+	n, _ := strconv.Atoi(strings.TrimPrefix(client, "c"))
+	return max(n, 0)
+}
+
+// linkFaults break a client's link for less than the session timeout, so that the session may survive.
+func linkFaults(s *standing, timeout time.Duration) []harness.Fault {
+	one := func(name string, low, high time.Duration, arg func(*rand.Rand) string, breakIt func(*link.Link, string) (heal func(), bit func() string)) harness.Fault {
+		return fault{name: name, able: linked,
+			draw: func(r *rand.Rand, env *harness.Env) harness.Step {
+				step := harness.Step{Target: drawClient(r, env), For: between(r, low, high)}
+				if arg != nil {
+					step.Arg = arg(r)
+				}
+				return step
+			},
+			inject: func(_ context.Context, env *harness.Env, step harness.Step) (harness.Wound, error) {
+				c, free, err := s.claim(env, number(step.Target), anyClient)
+				if err != nil {
+					return harness.Wound{}, err
+				}
+				heal, bit := breakIt(c.Link().(*link.Link), step.Arg)
+				return harness.Wound{Target: fmt.Sprintf("c%d", c.ID), Heal: func(context.Context) (string, error) {
+					defer free()
+					heal()
+					return bit(), nil
+				}}, nil
+			}}
+	}
+	return []harness.Fault{
+		one("link-hold", timeout/20, timeout/2, nil, func(l *link.Link, _ string) (func(), func() string) {
+			return hold(l)
+		}),
+		one("link-one-way", timeout/20, timeout/2, func(r *rand.Rand) string { return [...]string{"up", "down"}[r.IntN(2)] },
+			func(l *link.Link, arg string) (func(), func() string) {
+				if arg == "up" {
+					return hold(l, link.Up)
+				}
+				return hold(l, link.Down)
+			}),
+		one("link-reset", 0, 0, nil, func(l *link.Link, _ string) (func(), func() string) {
+			n := l.Reset()
+			return func() {}, func() string { return count(int64(n), "connections reset") }
+		}),
+		one("link-delay", timeout/4, 2*timeout, func(r *rand.Rand) string { return between(r, timeout/100, timeout/10).String() },
+			func(l *link.Link, arg string) (func(), func() string) {
+				before := l.Stats().Delayed
+				d, _ := time.ParseDuration(arg)
+				l.Delay(d, d)
+				return func() { l.Delay(0, 0) }, func() string { return count(l.Stats().Delayed-before, "chunks delayed") }
+			}),
+	}
+}
+
+// hold holds a link; what had to wait is the evidence.
+func hold(l *link.Link, which ...link.Direction) (heal func(), bit func() string) {
+	before := l.Stats().Held
+	l.Hold(which...)
+	return func() { l.Release(which...) }, func() string { return count(l.Stats().Held-before, "waited") }
+}
+
+// count is evidence, unless there is nothing to count.
+func count(n int64, what string) string {
+	if n <= 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d %s", n, what)
+}

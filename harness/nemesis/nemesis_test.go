@@ -1,0 +1,267 @@
+package nemesis
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"reflect"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/zkcoord/zkcoord/harness"
+	"github.com/zkcoord/zkcoord/harness/checker"
+	"github.com/zkcoord/zkcoord/harness/ensemble"
+	"github.com/zkcoord/zkcoord/harness/ensemble/container"
+	"github.com/zkcoord/zkcoord/harness/ensemble/embedded"
+	"github.com/zkcoord/zkcoord/harness/ensemble/process"
+	"github.com/zkcoord/zkcoord/harness/history"
+	"github.com/zkcoord/zkcoord/harness/link"
+	"github.com/zkcoord/zkcoord/session"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// sessionTimeout of the tests' clients: three ticks of the ensembles' 500 ms.
+const sessionTimeout = 1500 * time.Millisecond
+
+// scenario has clients that write all the time, and nothing to judge.
+func scenario(faults []harness.Fault) harness.Scenario {
+	return harness.Scenario{
+		Name: "faults-bite", Clients: 3, Faults: faults, Calm: 100 * time.Millisecond,
+		Checkers: []checker.Checker{checker.KindsSucceeded()},
+		Workload: func(env *harness.Env) harness.Workload {
+			return harness.Workload{Work: func(ctx context.Context, c *harness.Client) error {
+				s, err := c.Open(ctx, session.Options{Timeout: sessionTimeout})
+				if err != nil {
+					return err
+				}
+				defer s.Close()
+				for n := 0; c.Next(ctx); n++ {
+					_, err := c.Do(ctx, history.Event{Op: "create"}, func(ctx context.Context) (history.Event, error) {
+						ctx, cancel := context.WithTimeout(ctx, time.Second)
+						defer cancel()
+						_, err := s.Create(ctx, fmt.Sprintf("%s/c%d-%x-%d", env.Root(), c.ID, s.ID(), n), nil, session.Persistent)
+						return history.Event{}, err
+					})
+					if s.Err() != nil {
+						return err
+					}
+					c.Pause(ctx, 100*time.Millisecond)
+				}
+				return nil
+			}}
+		},
+	}
+}
+
+func options(start func(context.Context, ensemble.Config) (ensemble.Ensemble, error)) harness.Options {
+	return harness.Options{
+		Ensemble: start,
+		Link:     func(_ int, dial ensemble.DialFunc) harness.Link { return link.New(dial) },
+	}
+}
+
+func startEmbedded(_ context.Context, config ensemble.Config) (ensemble.Ensemble, error) {
+	return embedded.Start(embedded.Options{Config: config})
+}
+
+// check looks at what the nemesis has recorded of a plan: all of it injected, bit, and healed.
+func check(t *testing.T, plan harness.Plan, r *harness.Result) {
+	t.Helper()
+	stops := 0
+	for _, e := range r.History.Events {
+		if e.Kind != history.Fault || e.Op != history.FaultStop {
+			continue
+		}
+		stops++
+		t.Logf("%8v %-18s on %-22s %s", e.Time.Round(time.Millisecond), e.Object, e.Node, e.Result)
+		if e.Error != "" || e.Result == "" {
+			t.Errorf("%s on %s: bit %q, error %q", e.Object, e.Node, e.Result, e.Error)
+		}
+	}
+	if stops != len(plan) {
+		t.Errorf("%d of %d faults were healed", stops, len(plan))
+	}
+	for _, one := range r.Results {
+		if one.Verdict == checker.Unknown {
+			t.Errorf("%+v", one)
+		}
+	}
+}
+
+// Each fault, drawn as in a run, on a virtual clock.
+func TestEachFaultBitesAndHealsEmbedded(t *testing.T) {
+	for _, f := range (Options{SessionTimeout: sessionTimeout}).All() {
+		t.Run(f.Name(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				o := options(startEmbedded)
+				o.Seed, o.Plan = 1, planOf(t, f)
+				o.Plan[0].At = time.Second
+				o.Time = 4*time.Second + o.Plan[0].For
+				r, err := harness.Run(t.Context(), scenario([]harness.Fault{f}), o)
+				if err != nil {
+					t.Fatal(err)
+				}
+				check(t, o.Plan, r)
+			})
+		})
+	}
+}
+
+// planOf draws one step of a fault, with the numbers of nodes and clients of the tests.
+func planOf(t *testing.T, faults ...harness.Fault) (plan harness.Plan) {
+	t.Helper()
+	for _, f := range faults {
+		var drawn harness.Plan
+		o := options(startEmbedded)
+		// A run that is over at once draws a whole plan: its first step is taken.
+		o.Time, o.Intensity, o.Seed = time.Minute, 0.1, 3
+		s := scenario([]harness.Fault{f})
+		s.Workload = func(env *harness.Env) harness.Workload {
+			return harness.Workload{Setup: func(context.Context, *harness.Env) error {
+				drawn = harness.Draw(o.Seed, env, []harness.Fault{f}, o.Time, o.Intensity)
+				return errors.New("that is all")
+			}}
+		}
+		if _, err := harness.Run(t.Context(), s, o); err == nil || len(drawn) == 0 {
+			t.Fatalf("no plan of %s: %v", f.Name(), err)
+		}
+		plan = append(plan, drawn[0])
+	}
+	return plan
+}
+
+// The same on a real ensemble takes three minutes, so it is run when asked: ZKCOORD_TEST_NEMESIS=process or container, and
+// ZKCOORD_TEST_FAULTS=kill,pause for some of them.
+func TestEachFaultBitesAndHealsReal(t *testing.T) {
+	kind := os.Getenv("ZKCOORD_TEST_NEMESIS")
+	start, known := map[string]func(context.Context, ensemble.Config) (ensemble.Ensemble, error){
+		"process": func(ctx context.Context, c ensemble.Config) (ensemble.Ensemble, error) {
+			return process.Start(ctx, process.Options{Config: c})
+		},
+		"container": func(ctx context.Context, c ensemble.Config) (ensemble.Ensemble, error) {
+			return container.Start(ctx, container.Options{Config: c})
+		},
+	}[kind]
+	if !known {
+		t.Skip("set ZKCOORD_TEST_NEMESIS to process or container")
+	}
+	faults, err := Options{SessionTimeout: sessionTimeout}.Named(cmp.Or(os.Getenv("ZKCOORD_TEST_FAULTS"), "all"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan := planOf(t, faults...)
+	at := 2 * time.Second
+	for i := range plan {
+		plan[i].For = min(plan[i].For, 4*time.Second)
+		plan[i].At = at
+		at += plan[i].For + 4*time.Second // For the ensemble to recover, so that the next is a fault of its own.
+	}
+	o := options(start)
+	o.Seed, o.Time, o.Plan = 1, at+20*time.Second, plan
+	r, err := harness.Run(t.Context(), scenario(faults), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	check(t, plan, r)
+}
+
+// Many at a time: whatever stood together, in the end all is whole again.
+func TestFaultsThatStandTogetherAreAllHealed(t *testing.T) {
+	for seed := range uint64(5) {
+		synctest.Test(t, func(t *testing.T) {
+			faults := (Options{SessionTimeout: sessionTimeout}).All()
+			o := options(startEmbedded)
+			o.Seed, o.Time, o.Intensity = seed, 30*time.Second, 2
+			r, err := harness.Run(t.Context(), scenario(faults), o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r.History.PhaseStart(history.PhaseHealed) == nil {
+				t.Errorf("seed %d: the ensemble did not recover from\n%s", seed, Describe(r.Plan))
+			}
+			for _, e := range r.History.Events {
+				if e.Kind == history.Fault && e.Error != "" && !strings.HasPrefix(e.Error, "not injected") {
+					t.Errorf("seed %d: %s on %s: %s", seed, e.Object, e.Node, e.Error)
+				}
+			}
+		})
+	}
+}
+
+func TestOneSeedGivesOnePlan(t *testing.T) {
+	draw := func() (plan harness.Plan) {
+		synctest.Test(t, func(t *testing.T) {
+			o := options(startEmbedded)
+			o.Seed, o.Time = 7, time.Minute
+			s := scenario(All())
+			s.Workload = harness.Noop
+			r, err := harness.Run(t.Context(), s, o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			plan = r.Plan
+		})
+		return plan
+	}
+	first := draw()
+	if len(first) < 5 || !reflect.DeepEqual(first, draw()) {
+		t.Errorf("%d steps, or another plan the second time", len(first))
+	}
+	if text := Describe(first); strings.Count(text, "\n") != len(first) {
+		t.Errorf("described as:\n%s", text)
+	}
+}
+
+func TestFaultsAreComposedByName(t *testing.T) {
+	for list, want := range map[string]string{
+		"session":                       "session-close session-hold",
+		"partition-ring,kill-all":       "kill-all partition-ring",
+		"rolling":                       "rolling-restart",
+		" pause-leader , link-reset":    "link-reset pause-leader",
+		"kill,kill-leader,session-hold": "session-hold kill-leader kill-follower kill-majority kill-all",
+	} {
+		faults, err := Named(list)
+		if got := strings.Join(Names(faults), " "); err != nil || got != want {
+			t.Errorf("%q gives %q, %v; want %q", list, got, err, want)
+		}
+	}
+	if faults, err := Named("all"); err != nil || len(faults) != len(All()) {
+		t.Errorf("all gives %d of %d, %v", len(faults), len(All()), err)
+	}
+	for _, list := range []string{"", "kil", "kill,nonsense", "kill-"} {
+		if _, err := Named(list); err == nil || !strings.Contains(err.Error(), "kill-leader") {
+			t.Errorf("%q: %v", list, err)
+		}
+	}
+}
+
+func TestAnEnsembleIsAskedOnlyForWhatItCanDo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := options(func(ctx context.Context, c ensemble.Config) (ensemble.Ensemble, error) {
+			e, err := startEmbedded(ctx, c)
+			return struct{ ensemble.Ensemble }{e}, err // Without its capabilities.
+		})
+		o.Time = 20 * time.Second
+		s := scenario(All())
+		s.Workload = harness.Noop
+		r, err := harness.Run(t.Context(), s, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, step := range r.Plan {
+			if !strings.HasPrefix(step.Fault, "link") && !strings.HasPrefix(step.Fault, "session") {
+				t.Errorf("drew %s, which the ensemble cannot do", step.Fault)
+			}
+		}
+		if len(r.CouldNot) == 0 {
+			t.Error("nothing is said of what the ensemble cannot do")
+		}
+	})
+}

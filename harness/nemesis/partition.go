@@ -1,0 +1,211 @@
+package nemesis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/zkcoord/zkcoord/harness"
+	"github.com/zkcoord/zkcoord/harness/ensemble"
+	"github.com/zkcoord/zkcoord/harness/link"
+)
+
+// partitionFaults cut links between servers. Clients still reach every node.
+func partitionFaults(s *standing) []harness.Fault {
+	canCut := able[ensemble.Partitioner]("cut links between nodes", 3)
+	one := func(name string, draw func(*rand.Rand, *harness.Env) harness.Step, links func(target int, nodes []int, arg string) []ensemble.Link) harness.Fault {
+		return fault{name: name, able: canCut,
+			draw: func(r *rand.Rand, env *harness.Env) harness.Step {
+				step := draw(r, env)
+				step.For = between(r, time.Second, 8*time.Second)
+				return step
+			},
+			inject: func(ctx context.Context, env *harness.Env, step harness.Step) (harness.Wound, error) {
+				target, nodes, err := order(ctx, env, step.Target)
+				if err != nil {
+					return harness.Wound{}, err
+				}
+				return s.partition(ctx, env, links(target, nodes, step.Arg))
+			}}
+	}
+	at := func(role string) func(*rand.Rand, *harness.Env) harness.Step {
+		return func(r *rand.Rand, env *harness.Env) harness.Step {
+			return harness.Step{Target: drawRole(r, env, role)}
+		}
+	}
+	return []harness.Fault{
+		one("partition-one", at(follower), func(t int, nodes []int, _ string) []ensemble.Link { return around(t, nodes) }),
+		one("partition-leader", at(leader), func(t int, nodes []int, _ string) []ensemble.Link { return around(t, nodes) }),
+		one("partition-halves", at(leader), func(_ int, nodes []int, _ string) []ensemble.Link { return halves(nodes) }),
+		one("partition-bridge", at(leader), func(_ int, nodes []int, _ string) []ensemble.Link { return bridge(nodes) }),
+		one("partition-ring", at(leader), func(_ int, nodes []int, _ string) []ensemble.Link { return ring(nodes) }),
+		one("partition-one-way", func(r *rand.Rand, env *harness.Env) harness.Step {
+			step := harness.Step{Target: leader, Arg: "mute"}
+			if r.IntN(2) == 0 {
+				step.Target = drawFollower(r, env)
+			}
+			if r.IntN(2) == 0 {
+				step.Arg = "deaf"
+			}
+			return step
+		}, func(t int, nodes []int, arg string) []ensemble.Link {
+			if arg == "deaf" {
+				return deafen(t, nodes)
+			}
+			return mute(t, nodes)
+		}),
+		partitionClients(s, canCut),
+	}
+}
+
+// order resolves a target, and returns all nodes with the leader first.
+func order(ctx context.Context, env *harness.Env, target string) (node int, nodes []int, err error) {
+	nodes, err = resolve(ctx, env, all)
+	if err != nil {
+		return 0, nil, err
+	}
+	hit, err := resolve(ctx, env, target)
+	if err != nil {
+		return 0, nil, err
+	}
+	return hit[0], nodes, nil
+}
+
+// Cut cuts links between nodes of an ensemble that is a Partitioner, for faults made elsewhere. The heal mends them, and tells
+// what they kept from arriving.
+func Cut(ctx context.Context, env *harness.Env, links []ensemble.Link) (harness.Wound, error) {
+	return (&standing{cuts: map[key]int{}}).partition(ctx, env, links)
+}
+
+// partition cuts links, and mends those that no other fault has cut.
+func (s *standing) partition(ctx context.Context, env *harness.Env, links []ensemble.Link) (harness.Wound, error) {
+	p := env.Ensemble.(ensemble.Partitioner)
+	s.cut(env, links)
+	mend := func(ctx context.Context) error {
+		if free := s.mend(env, links); len(free) > 0 {
+			return p.Mend(ctx, free...)
+		}
+		return nil
+	}
+	before, _ := dropped(ctx, env)
+	if err := p.Cut(ctx, links...); err != nil {
+		return harness.Wound{}, errors.Join(err, mend(context.WithoutCancel(ctx)))
+	}
+	return harness.Wound{Target: cutLabel(links), Heal: func(ctx context.Context) (string, error) {
+		bit, err := cutEvidence(ctx, env, links, before)
+		return bit, errors.Join(err, mend(ctx))
+	}}, nil
+}
+
+// cutLabel names the links that are cut: n0|n1 both ways, n0>n1 one way.
+func cutLabel(links []ensemble.Link) string {
+	var names []string
+	for _, l := range links {
+		back := slices.Contains(links, ensemble.Link{From: l.To, To: l.From})
+		switch {
+		case !back:
+			names = append(names, fmt.Sprintf("n%d>n%d", l.From, l.To))
+		case l.From < l.To:
+			names = append(names, fmt.Sprintf("n%d|n%d", l.From, l.To))
+		}
+	}
+	return strings.Join(names, ",")
+}
+
+func dropped(ctx context.Context, env *harness.Env) (int64, error) {
+	if d, ok := env.Ensemble.(ensemble.DropCounter); ok {
+		return d.Dropped(ctx)
+	}
+	return 0, nil
+}
+
+// cutEvidence says how much the cuts have dropped since they stood. Where nobody counts, it is what the nodes say: one that does
+// not serve, or has fallen behind another.
+func cutEvidence(ctx context.Context, env *harness.Env, links []ensemble.Link, before int64) (string, error) {
+	if _, ok := env.Ensemble.(ensemble.DropCounter); ok {
+		now, err := dropped(ctx, env)
+		if now > before {
+			return fmt.Sprintf("%d dropped", now-before), err
+		}
+		return "", err
+	}
+	hit := map[int]bool{}
+	for _, l := range links {
+		hit[l.From], hit[l.To] = true, true
+	}
+	states := ensemble.Survey(ctx, env.Dial, env.Servers(), func(int) bool { return true })
+	var newest int64
+	for _, s := range states {
+		newest = max(newest, s.Zxid)
+	}
+	for n := range hit {
+		switch s := states[n]; {
+		case s.Answered && !s.Serves():
+			return fmt.Sprintf("n%d serves no more", n), nil
+		case s.Answered && s.Zxid < newest:
+			return fmt.Sprintf("n%d is behind: %#x, not %#x", n, s.Zxid, newest), nil
+		}
+	}
+	return "", nil
+}
+
+// partitionClients makes some clients reach one follower only, and then cuts it off from its peers: it goes on to answer
+// pings and reads for up to syncLimit ticks, while the others expire its sessions.
+func partitionClients(s *standing, canCut func(*harness.Env) error) harness.Fault {
+	return fault{
+		name: "partition-clients",
+		able: func(env *harness.Env) error { return errors.Join(canCut(env), linked(env)) },
+		draw: func(r *rand.Rand, env *harness.Env) harness.Step {
+			return harness.Step{
+				Target: drawFollower(r, env), For: between(r, 2*time.Second, 12*time.Second),
+				Arg: fmt.Sprintf("c%d", r.IntN(len(env.Clients()))),
+			}
+		},
+		inject: func(ctx context.Context, env *harness.Env, step harness.Step) (harness.Wound, error) {
+			node, nodes, err := order(ctx, env, step.Target)
+			if err != nil {
+				return harness.Wound{}, err
+			}
+			server := env.Servers()[node]
+			c, free, err := s.claim(env, number(step.Arg), anyClient)
+			if err != nil {
+				return harness.Wound{}, err
+			}
+			l := c.Link().(*link.Link)
+			unpin := func() { l.Pin(""); free() }
+			l.Pin(server)
+			if err := connected(ctx, l, server); err != nil {
+				unpin()
+				return harness.Wound{}, err
+			}
+			w, err := s.partition(ctx, env, around(node, nodes))
+			if err != nil {
+				unpin()
+				return harness.Wound{}, err
+			}
+			heal := w.Heal
+			return harness.Wound{Target: fmt.Sprintf("%s with c%d", label([]int{node}), c.ID), Heal: func(ctx context.Context) (string, error) {
+				defer unpin()
+				return heal(ctx)
+			}}, nil
+		},
+	}
+}
+
+// connected waits until a client's link has a connection to a server.
+func connected(ctx context.Context, l *link.Link, server string) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	for !slices.Contains(l.Connected(), server) {
+		select {
+		case <-time.After(10 * time.Millisecond):
+		case <-ctx.Done():
+			return fmt.Errorf("the client does not come to %s", server)
+		}
+	}
+	return nil
+}

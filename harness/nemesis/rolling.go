@@ -1,0 +1,54 @@
+package nemesis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/zkcoord/zkcoord/harness"
+	"github.com/zkcoord/zkcoord/harness/ensemble"
+)
+
+// rollingRestart kills and starts one node after another, the leader last, and waits a while for the quorum in between: what an
+// operator does to change a version, with less care. It takes as long as it takes, so its steps have no length.
+var rollingRestart = fault{
+	name: "rolling-restart",
+	able: able[ensemble.Killer]("restart nodes", 3),
+	draw: func(*rand.Rand, *harness.Env) harness.Step { return harness.Step{Target: all} },
+	inject: func(ctx context.Context, env *harness.Env, s harness.Step) (harness.Wound, error) {
+		nodes, err := resolve(ctx, env, s.Target)
+		if err != nil {
+			return harness.Wound{}, err
+		}
+		bit := ""
+		for _, n := range append(nodes[1:], nodes[0]) {
+			if err := restart(ctx, env, n); err != nil {
+				return harness.Wound{}, err
+			}
+			bit = fmt.Sprintf("%s restarted, one after another", label(nodes))
+		}
+		return harness.Wound{Target: label(nodes), Heal: func(context.Context) (string, error) { return bit, nil }}, nil
+	},
+}
+
+// rollingPatience bounds the wait for a quorum between two restarts. It may not come: another fault that stands, and that
+// nobody heals before this one is done, may keep it away.
+const rollingPatience = 5 * time.Second
+
+// restart leaves the node running also when it fails.
+func restart(ctx context.Context, env *harness.Env, node int) error {
+	killer := env.Ensemble.(ensemble.Killer)
+	err := killer.Kill(ctx, node)
+	if quiet := silent(ctx, env, []int{node}); err == nil && len(quiet) == 0 {
+		err = fmt.Errorf("node %d was killed and answers", node)
+	}
+	if err := errors.Join(err, killer.Start(context.WithoutCancel(ctx), node)); err != nil {
+		return err
+	}
+	bounded, cancel := context.WithTimeout(ctx, rollingPatience)
+	defer cancel()
+	_ = env.Ensemble.Ready(bounded)
+	return ctx.Err()
+}

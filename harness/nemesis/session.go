@@ -1,0 +1,142 @@
+package nemesis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/zkcoord/zkcoord/harness"
+	"github.com/zkcoord/zkcoord/harness/link"
+)
+
+// sessionFaults take a client's session away.
+func sessionFaults(s *standing, timeout time.Duration) []harness.Fault {
+	return []harness.Fault{
+		fault{
+			name: "session-close",
+			able: func(env *harness.Env) error {
+				if len(env.Clients()) == 0 {
+					return errors.New("there are no clients")
+				}
+				return nil
+			},
+			draw:   func(r *rand.Rand, env *harness.Env) harness.Step { return harness.Step{Target: drawHolder(r, env)} },
+			inject: s.closeSession,
+		},
+		fault{
+			name: "session-hold",
+			able: linked,
+			draw: func(r *rand.Rand, env *harness.Env) harness.Step {
+				// The ensemble rounds the timeout up to its next tick, and counts from the last thing that it heard.
+				return harness.Step{Target: drawHolder(r, env), For: between(r, timeout*3/2, timeout*2)}
+			},
+			inject: s.holdSession,
+		},
+	}
+}
+
+// holder is the target that stands for whichever client holds something when the fault is injected: to lose a session hurts
+// most then.
+const holder = "holder"
+
+// drawHolder is drawClient, with the holder half of the time.
+func drawHolder(r *rand.Rand, env *harness.Env) string {
+	client := drawClient(r, env)
+	if r.IntN(2) == 0 {
+		return holder
+	}
+	return client
+}
+
+// patience is for how long a fault waits for somebody to hold something, before it takes anybody.
+const patience = 2 * time.Second
+
+// claimSession claims a client that has a session, and waits for one if none has.
+func (s *standing) claimSession(ctx context.Context, env *harness.Env, target string) (c *harness.Client, info harness.SessionInfo, free func(), err error) {
+	began := time.Now()
+	for {
+		c, free, err = s.claim(env, number(target), func(c *harness.Client) bool {
+			var has bool
+			info, has = c.Session()
+			return has && (target != holder || c.Holding() || time.Since(began) > patience)
+		})
+		if err == nil {
+			return c, info, free, nil
+		}
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-ctx.Done():
+			return nil, info, nil, errors.New("no client has a session")
+		}
+	}
+}
+
+// closeSession closes a session from outside; there is nothing to heal.
+func (s *standing) closeSession(ctx context.Context, env *harness.Env, step harness.Step) (harness.Wound, error) {
+	c, info, free, err := s.claimSession(ctx, env, step.Target)
+	if err != nil {
+		return harness.Wound{}, err
+	}
+	defer free()
+	err = anyServer(ctx, env, func(ctx context.Context, server string) error {
+		return link.CloseSession(ctx, env.Dial, server, info.ID, info.Password, info.Timeout)
+	})
+	bit := fmt.Sprintf("session %#x closed", info.ID)
+	if errors.Is(err, link.ErrNoSession) {
+		bit, err = "", nil // Somebody was quicker.
+	}
+	if err != nil {
+		return harness.Wound{}, err
+	}
+	env.SessionEnded(info.ID, true)
+	return harness.Wound{Target: fmt.Sprintf("c%d", c.ID), Heal: func(context.Context) (string, error) { return bit, nil }}, nil
+}
+
+// holdSession holds a client's link until its session is gone. The heal waits if that has not been long enough.
+func (s *standing) holdSession(ctx context.Context, env *harness.Env, step harness.Step) (harness.Wound, error) {
+	c, info, free, err := s.claimSession(ctx, env, step.Target)
+	if err != nil {
+		return harness.Wound{}, err
+	}
+	l := c.Link().(*link.Link)
+	l.Hold()
+	long := time.NewTimer(info.Timeout * 3 / 2)
+	return harness.Wound{Target: fmt.Sprintf("c%d", c.ID), Heal: func(ctx context.Context) (bit string, err error) {
+		defer free()
+		defer l.Release()
+		defer long.Stop()
+		select {
+		case <-long.C:
+		case <-ctx.Done():
+			return "", context.Cause(ctx)
+		}
+		// An error here is no failure to heal: where no server answers, there is no evidence.
+		var gone bool
+		_ = anyServer(ctx, env, func(ctx context.Context, server string) (err error) {
+			gone, err = link.Gone(ctx, env.Dial, server, info.ID, info.Password, info.Timeout)
+			return err
+		})
+		if gone {
+			env.SessionEnded(info.ID, false)
+			bit = fmt.Sprintf("session %#x expired", info.ID)
+		}
+		return bit, nil
+	}}, nil
+}
+
+// anyServer calls f with one server after another until it has an answer. One that is paused has two seconds for it.
+func anyServer(ctx context.Context, env *harness.Env, f func(ctx context.Context, server string) error) error {
+	var errs []error
+	for _, server := range env.Servers() {
+		bounded, cancel := context.WithTimeout(ctx, 2*time.Second)
+		err := f(bounded, server)
+		cancel()
+		if err == nil || errors.Is(err, link.ErrNoSession) {
+			return err
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}

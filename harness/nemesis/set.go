@@ -1,0 +1,166 @@
+package nemesis
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/zkcoord/zkcoord/harness"
+	"github.com/zkcoord/zkcoord/harness/ensemble"
+)
+
+// SessionTimeout is what the faults of sessions expect of clients' sessions when they draw how long they last, unless
+// Options say otherwise.
+const SessionTimeout = 4 * time.Second
+
+// Options say what faults have to know of a scenario to be of use in it.
+type Options struct {
+	// SessionTimeout is the timeout of the clients' sessions; zero is SessionTimeout. A link is held for longer than it to
+	// lose a session, and for less to keep it.
+	SessionTimeout time.Duration
+}
+
+// All returns every fault.
+func (o Options) All() []harness.Fault {
+	t := o.SessionTimeout
+	if t == 0 {
+		t = SessionTimeout
+	}
+	s := &standing{cuts: map[key]int{}, busy: map[key]bool{}}
+	var all []harness.Fault
+	all = append(all, sessionFaults(s, t)...)
+	all = append(all, linkFaults(s, t)...)
+	all = append(all, killFaults()...)
+	all = append(all, pauseFaults()...)
+	all = append(all, rollingRestart)
+	all = append(all, partitionFaults(s)...)
+	return all
+}
+
+// Named returns the faults of a list such as "session-close,partition,kill-leader", in the order of All. A name stands for the
+// fault itself, or for all faults whose names begin with it and a dash; "all" for all. A name that stands for nothing is an
+// error that tells the names there are.
+func (o Options) Named(list string) ([]harness.Fault, error) {
+	all := o.All()
+	wanted := map[string]bool{}
+	for name := range strings.SplitSeq(list, ",") {
+		name = strings.TrimSpace(name)
+		found := false
+		for _, f := range all {
+			if name == "all" || f.Name() == name || strings.HasPrefix(f.Name(), name+"-") {
+				wanted[f.Name()], found = true, true
+			}
+		}
+		if !found {
+			return nil, fmt.Errorf("nemesis: there is no fault %q: there are %s", name, strings.Join(Names(all), ", "))
+		}
+	}
+	return slices.DeleteFunc(all, func(f harness.Fault) bool { return !wanted[f.Name()] }), nil
+}
+
+// All returns every fault, for sessions of SessionTimeout.
+func All() []harness.Fault { return Options{}.All() }
+
+// Named returns the faults of a list, for sessions of SessionTimeout: see Options.Named.
+func Named(list string) ([]harness.Fault, error) { return Options{}.Named(list) }
+
+// Names returns the names of faults.
+func Names(faults []harness.Fault) []string {
+	var names []string
+	for _, f := range faults {
+		names = append(names, f.Name())
+	}
+	return names
+}
+
+// Describe returns a plan as text, a line a fault: when, for how long, what, on whom.
+func Describe(plan harness.Plan) string {
+	var b strings.Builder
+	for _, s := range plan {
+		fmt.Fprintf(&b, "%10v  %8v  %-18s %s %s\n", s.At.Round(time.Millisecond), s.For.Round(time.Millisecond), s.Fault, s.Target, s.Arg)
+	}
+	return b.String()
+}
+
+// fault is a harness.Fault made of functions.
+type fault struct {
+	name   string
+	able   func(*harness.Env) error
+	draw   func(*rand.Rand, *harness.Env) harness.Step
+	inject func(context.Context, *harness.Env, harness.Step) (harness.Wound, error)
+}
+
+func (f fault) Name() string                                   { return f.name }
+func (f fault) Able(env *harness.Env) error                    { return f.able(env) }
+func (f fault) Draw(r *rand.Rand, e *harness.Env) harness.Step { return f.draw(r, e) }
+func (f fault) Inject(ctx context.Context, e *harness.Env, s harness.Step) (harness.Wound, error) {
+	return f.inject(ctx, e, s)
+}
+
+// between draws a duration, in whole milliseconds so that plans are read with ease.
+func between(r *rand.Rand, low, high time.Duration) time.Duration {
+	return (low + time.Duration(r.Float64()*float64(high-low))).Round(time.Millisecond)
+}
+
+// standing is what the faults of one set have broken at the moment, so that the heal of one leaves the others' work alone.
+type standing struct {
+	mu   sync.Mutex
+	cuts map[key]int  // links, by how many faults have cut them
+	busy map[key]bool // clients' links that a fault has
+}
+
+// key is a link between nodes, or a client, of one run.
+type key struct {
+	env    *harness.Env
+	link   ensemble.Link
+	client int
+}
+
+// claim takes the first client that pick accepts and no fault has, beginning with the one that was drawn. The returned
+// function gives it back.
+func (s *standing) claim(env *harness.Env, drawn int, pick func(*harness.Client) bool) (*harness.Client, func(), error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	clients := env.Clients()
+	for i := range clients {
+		c := clients[(drawn+i)%len(clients)]
+		k := key{env: env, client: c.ID}
+		if s.busy[k] || !pick(c) {
+			continue
+		}
+		s.busy[k] = true
+		return c, func() {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			delete(s.busy, k)
+		}, nil
+	}
+	return nil, nil, fmt.Errorf("no client is free for it")
+}
+
+// cut counts links as cut once more.
+func (s *standing) cut(env *harness.Env, links []ensemble.Link) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, l := range links {
+		s.cuts[key{env: env, link: l}]++
+	}
+}
+
+// mend counts links as cut once less, and returns those that no fault wants cut any more.
+func (s *standing) mend(env *harness.Env, links []ensemble.Link) (free []ensemble.Link) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, l := range links {
+		k := key{env: env, link: l}
+		if s.cuts[k]--; s.cuts[k] <= 0 {
+			delete(s.cuts, k)
+			free = append(free, l)
+		}
+	}
+	return free
+}

@@ -1,0 +1,137 @@
+package nemesis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/zkcoord/zkcoord/harness"
+	"github.com/zkcoord/zkcoord/harness/ensemble"
+)
+
+// Targets of faults of servers, in plans: roles, which are resolved when the fault is injected, or nodes such as "n2", for
+// plans that are written by hand.
+const (
+	leader   = "leader"
+	follower = "follower" // follower 1, the second of them, in "follower+1"
+	majority = "majority" // the leader among them
+	all      = "all"
+)
+
+// able returns a check that the ensemble is a C and has enough nodes.
+func able[C any](what string, nodes int) func(*harness.Env) error {
+	return func(env *harness.Env) error {
+		if _, ok := env.Ensemble.(C); !ok {
+			return fmt.Errorf("the ensemble (%s) cannot %s", env.Ensemble.Kind(), what)
+		}
+		if n := len(env.Servers()); n < nodes {
+			return fmt.Errorf("needs %d nodes, and there are %d", nodes, n)
+		}
+		return nil
+	}
+}
+
+// drawFollower picks one of the followers.
+func drawFollower(r *rand.Rand, env *harness.Env) string {
+	return fmt.Sprintf("%s+%d", follower, r.IntN(max(len(env.Servers())-1, 1)))
+}
+
+// leaderPatience is how long a fault waits for a leader to aim at. It is short, because the nemesis does one thing at a time, and
+// it may be another fault's heal that a leader takes.
+const leaderPatience = 2 * time.Second
+
+// resolve returns the nodes that a target means now. Where no node leads, as while a majority is down, node 0 is taken for
+// the leader: the fault is no worse for that, and the history names who was hit.
+func resolve(ctx context.Context, env *harness.Env, target string) ([]int, error) {
+	n := len(env.Servers())
+	if rest, ok := strings.CutPrefix(target, "n"); ok {
+		node, err := strconv.Atoi(rest)
+		if err != nil || node < 0 || node >= n {
+			return nil, fmt.Errorf("target %q: the ensemble has %d nodes", target, n)
+		}
+		return []int{node}, nil
+	}
+	l := awaitLeader(ctx, env)
+	role, offset, _ := strings.Cut(target, "+")
+	k, _ := strconv.Atoi(offset)
+	return nodesOf(role, k, l, n)
+}
+
+// nodesOf is the decision of resolve: the nodes of a role among n, when node l leads.
+func nodesOf(role string, k, l, n int) ([]int, error) {
+	from := func(first, count int) (nodes []int) {
+		for i := range count {
+			nodes = append(nodes, (first+i)%n)
+		}
+		return nodes
+	}
+	switch role {
+	case leader:
+		return from(l, 1), nil
+	case follower:
+		if n == 1 {
+			return nil, errors.New("a single node has no follower")
+		}
+		return from(l+1+k%(n-1), 1), nil
+	case majority:
+		return from(l, n/2+1), nil
+	case all:
+		return from(l, n), nil
+	}
+	return nil, fmt.Errorf("%q is no target", role)
+}
+
+func awaitLeader(ctx context.Context, env *harness.Env) int {
+	ctx, cancel := context.WithTimeout(ctx, leaderPatience)
+	defer cancel()
+	for {
+		l, err := env.Ensemble.Leader(ctx)
+		if err == nil {
+			return l
+		}
+		select {
+		case <-time.After(50 * time.Millisecond):
+		case <-ctx.Done():
+			return 0
+		}
+	}
+}
+
+// label names nodes for the history.
+func label(nodes []int) string {
+	var names []string
+	for _, n := range nodes {
+		names = append(names, fmt.Sprintf("n%d", n))
+	}
+	return strings.Join(names, ",")
+}
+
+// silent lists those of the nodes that give no answer within a short while.
+func silent(ctx context.Context, env *harness.Env, nodes []int) (quiet []int) {
+	ctx, cancel := context.WithTimeout(ctx, 200*time.Millisecond)
+	defer cancel()
+	among := map[int]bool{}
+	for _, n := range nodes {
+		among[n] = true
+	}
+	states := ensemble.Survey(ctx, env.Dial, env.Servers(), func(node int) bool { return among[node] })
+	for _, n := range nodes {
+		if !states[n].Answered {
+			quiet = append(quiet, n)
+		}
+	}
+	return quiet
+}
+
+// each runs f for all nodes, and joins the errors.
+func each(nodes []int, f func(node int) error) error {
+	var errs []error
+	for _, n := range nodes {
+		errs = append(errs, f(n))
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,302 @@
+package report
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/zkcoord/zkcoord/harness"
+	"github.com/zkcoord/zkcoord/harness/checker"
+	"github.com/zkcoord/zkcoord/harness/history"
+)
+
+// picture is what the page draws: the history in columns, times in microseconds. Columns of starts hold differences to the
+// one before, which compress well. Strings are kept once, in tables.
+type picture struct {
+	End        int64            `json:"end"`
+	Phases     []span           `json:"phases"`
+	Clients    []int16          `json:"clients"`
+	Names      []string         `json:"names"` // all strings
+	Operations operations       `json:"ops"`
+	Holds      holds            `json:"holds"`
+	Sessions   []session        `json:"sessions"`
+	Suspended  []session        `json:"suspended"`
+	Servers    [][]span         `json:"servers"`
+	Faults     []faultSpan      `json:"faults"`
+	Writes     writes           `json:"writes"`
+	Stalls     []span           `json:"stalls"`
+	Violations []violation      `json:"violations"`
+	Series     series           `json:"series"`
+	Left       int              `json:"left,omitempty"` // operations that succeeded and were left out
+	index      map[string]int   // of Names
+	at         map[int16]int    // client -> its place in Clients
+	sessions   map[int64]*track // open ones
+}
+
+type span struct {
+	From int64  `json:"f"`
+	To   int64  `json:"t"`
+	What string `json:"w"`
+}
+
+// operations: outcome is 0 ok, 1 fail, 2 info, 3 never answered.
+type operations struct {
+	Start   []int64 `json:"s"`
+	Took    []int64 `json:"d"`
+	Client  []int   `json:"c"`
+	Op      []int   `json:"k"`
+	Outcome []int   `json:"o"`
+	Object  []int   `json:"b"`
+	Error   []int   `json:"e"`
+}
+
+// holds: ended is 0 given up, 1 lost, 2 never ended.
+type holds struct {
+	Start  []int64  `json:"s"`
+	Took   []int64  `json:"d"`
+	Client []int    `json:"c"`
+	Object []int    `json:"b"`
+	Ended  []int    `json:"o"`
+	Cause  []int    `json:"e"`
+	Token  []string `json:"k"`
+}
+
+// writes are accesses to the fenced resource.
+type writes struct {
+	At       []int64 `json:"s"`
+	Client   []int   `json:"c"`
+	Accepted []int   `json:"o"`
+}
+
+// session is how long a session of a client lived, or was without a server.
+type session struct {
+	From   int64  `json:"f"`
+	To     int64  `json:"t"`
+	Client int    `json:"c"`
+	ID     string `json:"i"`
+	Ended  string `json:"w"`
+}
+
+// faultSpan is a fault as it stood. Node is the server that it names, -1 for none.
+type faultSpan struct {
+	From   int64  `json:"f"`
+	To     int64  `json:"t"`
+	Name   string `json:"n"`
+	Target string `json:"x"`
+	Arg    string `json:"a"`
+	Bit    string `json:"b"`
+	Error  string `json:"e"`
+}
+
+// violation is where on the timeline to look for one.
+type violation struct {
+	ID      string `json:"i"`
+	Reason  string `json:"r"`
+	From    int64  `json:"f"`
+	To      int64  `json:"t"`
+	Clients []int  `json:"c"`
+}
+
+// track is an open session.
+type track struct {
+	from      int64
+	client    int
+	suspended int64 // since when; -1 while it is connected
+}
+
+// mostOperations bounds the size of the page: of more, those that succeeded are thinned out.
+const mostOperations = 120_000
+
+func micro(d time.Duration) int64 { return d.Microseconds() }
+
+// newPicture takes from the result what the page draws.
+func newPicture(r *harness.Result) *picture {
+	h := r.History
+	p := &picture{End: micro(h.End()), index: make(map[string]int), at: make(map[int16]int), sessions: make(map[int64]*track)}
+	p.name("")
+	p.addClients(h)
+	ops, _ := h.Operations() // of a malformed history the rest can be shown
+	p.addOperations(h, ops)
+	p.addHolds(h)
+	p.addEvents(h)
+	for _, f := range newFaults(h) {
+		p.Faults = append(p.Faults, f.span())
+	}
+	for _, one := range r.Results {
+		p.addViolation(one)
+	}
+	p.Series = newSeries(h, ops)
+	return p
+}
+
+// name is the place of s in the table of strings.
+func (p *picture) name(s string) int {
+	i, known := p.index[s]
+	if !known {
+		i = len(p.Names)
+		p.index[s] = i
+		p.Names = append(p.Names, s)
+	}
+	return i
+}
+
+func (p *picture) addClients(h *history.History) {
+	seen := make(map[int16]bool)
+	for i := range h.Events {
+		if c := h.Events[i].Client; c != history.Nobody && !seen[c] {
+			seen[c] = true
+			p.Clients = append(p.Clients, c)
+		}
+	}
+	slices.Sort(p.Clients)
+	for i, c := range p.Clients {
+		p.at[c] = i
+	}
+}
+
+func (p *picture) addOperations(h *history.History, ops []history.Operation) {
+	every := 1 + len(ops)/mostOperations
+	o, last := &p.Operations, int64(0)
+	for i, op := range ops {
+		if every > 1 && i%every != 0 && op.Outcome() == history.OK {
+			p.Left++
+			continue
+		}
+		start, end, outcome, why := micro(op.Invoke.Time), micro(h.End()), 3, ""
+		if e := op.Complete; e != nil {
+			end, why = micro(e.Time), e.Error
+			outcome = map[history.Kind]int{history.OK: 0, history.Fail: 1, history.Info: 2}[e.Kind]
+		}
+		o.Start = append(o.Start, start-last)
+		o.Took = append(o.Took, end-start)
+		o.Client = append(o.Client, p.at[op.Invoke.Client])
+		o.Op = append(o.Op, p.name(op.Invoke.Op))
+		o.Outcome = append(o.Outcome, outcome)
+		o.Object = append(o.Object, p.name(op.Invoke.Object))
+		o.Error = append(o.Error, p.name(why))
+		last = start
+	}
+}
+
+func (p *picture) addHolds(h *history.History) {
+	o, last := &p.Holds, int64(0)
+	for _, hold := range h.Holds() {
+		start, end, ended, cause := micro(hold.Begin.Time), micro(h.End()), 2, ""
+		if hold.End != nil {
+			end, ended, cause = micro(hold.End.Time), 0, hold.End.Error
+			if hold.Lost() {
+				ended = 1
+			}
+		}
+		o.Start = append(o.Start, start-last)
+		o.Took = append(o.Took, end-start)
+		o.Client = append(o.Client, p.at[hold.Begin.Client])
+		o.Object = append(o.Object, p.name(hold.Begin.Object))
+		o.Ended = append(o.Ended, ended)
+		o.Cause = append(o.Cause, p.name(cause))
+		o.Token = append(o.Token, fmt.Sprintf("%x", uint64(hold.Begin.Token)))
+		last = start
+	}
+}
+
+// addEvents adds what single events tell.
+func (p *picture) addEvents(h *history.History) {
+	last := int64(0)
+	for i := range h.Events {
+		e := &h.Events[i]
+		at := micro(e.Time)
+		switch {
+		case e.Kind == history.Phase:
+			if n := len(p.Phases); n > 0 {
+				p.Phases[n-1].To = at
+			}
+			p.Phases = append(p.Phases, span{at, p.End, e.Op})
+		case e.Kind == history.Session:
+			p.addSession(e, at)
+		case e.Kind == history.Write:
+			accepted := 0
+			if e.Op == history.WriteAccepted {
+				accepted = 1
+			}
+			p.Writes.At = append(p.Writes.At, at-last)
+			p.Writes.Client = append(p.Writes.Client, p.at[e.Client])
+			p.Writes.Accepted = append(p.Writes.Accepted, accepted)
+			last = at
+		case e.Kind == history.Fact && e.Op == history.FactStall:
+			if d, err := time.ParseDuration(e.Result); err == nil {
+				p.Stalls = append(p.Stalls, span{at - micro(d), at, e.Object})
+			}
+		case e.Kind == history.Fact && e.Op == history.FactRole:
+			p.addRole(e, at)
+		}
+	}
+	for id, t := range p.sessions {
+		p.endSession(id, t, p.End, "")
+	}
+	order := func(a, b session) int { return cmp.Or(cmp.Compare(a.Client, b.Client), cmp.Compare(a.From, b.From)) }
+	slices.SortFunc(p.Sessions, order)
+	slices.SortFunc(p.Suspended, order)
+}
+
+// addSession follows a session. It lives on after its client gave it up, until the servers are known to have ended it.
+func (p *picture) addSession(e *history.Event, at int64) {
+	t := p.sessions[e.Session]
+	switch {
+	case e.Op == history.SessionNew:
+		p.sessions[e.Session] = &track{from: at, client: p.at[e.Client], suspended: -1}
+	case t == nil:
+	case e.Op == history.SessionSuspended && t.suspended < 0:
+		t.suspended = at
+	case e.Op == history.SessionConnected:
+		p.resume(e.Session, t, at)
+	case e.Op == history.SessionLost, e.Op == history.SessionClosed, e.Op == history.SessionExpired:
+		p.endSession(e.Session, t, at, e.Op)
+		delete(p.sessions, e.Session)
+	}
+}
+
+func (p *picture) resume(id int64, t *track, at int64) {
+	if t.suspended >= 0 {
+		p.Suspended = append(p.Suspended, session{t.suspended, at, t.client, hexID(id), history.SessionSuspended})
+		t.suspended = -1
+	}
+}
+
+func (p *picture) endSession(id int64, t *track, at int64, how string) {
+	p.resume(id, t, at)
+	p.Sessions = append(p.Sessions, session{t.from, at, t.client, hexID(id), how})
+}
+
+func hexID(id int64) string { return fmt.Sprintf("0x%x", uint64(id)) }
+
+// addRole begins what a server has become.
+func (p *picture) addRole(e *history.Event, at int64) {
+	node := int(e.Round)
+	for len(p.Servers) <= node {
+		p.Servers = append(p.Servers, nil)
+	}
+	spans := p.Servers[node]
+	if n := len(spans); n > 0 {
+		spans[n-1].To = at
+	}
+	p.Servers[node] = append(spans, span{at, p.End, e.Result})
+}
+
+// addViolation marks the time and the clients of the events that prove one.
+func (p *picture) addViolation(one checker.Result) {
+	if one.Verdict != checker.Invalid {
+		return
+	}
+	v := violation{ID: one.ID, Reason: one.Reason, From: p.End, To: 0, Clients: []int{}}
+	for _, e := range one.Events {
+		v.From, v.To = min(v.From, micro(e.Time)), max(v.To, micro(e.Time))
+		if at, known := p.at[e.Client]; known && !slices.Contains(v.Clients, at) {
+			v.Clients = append(v.Clients, at)
+		}
+	}
+	if len(one.Events) == 0 {
+		v.From, v.To = 0, p.End
+	}
+	p.Violations = append(p.Violations, v)
+}

@@ -1,0 +1,140 @@
+package report
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Run is one that a store has.
+type Run struct {
+	ID   string // scenario/time, its place in the store
+	Dir  string
+	Size int64 // of its files, in bytes
+	// Document is its result. Of a run that was ended before it was judged, or is under way, it has no version.
+	Document Document
+	// Problem says why the result could not be read, although there is one.
+	Problem string
+}
+
+// Judged reports whether the run has a result that could be read.
+func (r Run) Judged() bool { return r.Document.Version > 0 }
+
+// Begun is when the run began, going by its directory's name; the zero time if that does not tell.
+func (r Run) Begun() time.Time {
+	stamp, _, _ := strings.Cut(filepath.Base(r.Dir), "-")
+	begun, _ := time.Parse("20060102T150405.000Z", stamp)
+	return begun
+}
+
+// Runs returns the runs of the store, the newest first. A store that does not exist has none. What cannot be read of one
+// run is its Problem and keeps nobody from the others.
+func (s *Store) Runs() ([]Run, error) {
+	scenarios, err := os.ReadDir(s.dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("report: %w", err)
+	}
+	var runs []Run
+	for _, scenario := range scenarios {
+		entries, err := os.ReadDir(filepath.Join(s.dir, scenario.Name()))
+		if !scenario.IsDir() || err != nil {
+			continue
+		}
+		for _, e := range entries {
+			if e.IsDir() && !strings.HasPrefix(e.Name(), ".") {
+				runs = append(runs, readRun(s.dir, scenario.Name()+"/"+e.Name()))
+			}
+		}
+	}
+	slices.SortFunc(runs, func(a, b Run) int {
+		return cmp.Or(cmp.Compare(filepath.Base(b.Dir), filepath.Base(a.Dir)), cmp.Compare(a.ID, b.ID))
+	})
+	return runs, nil
+}
+
+func readRun(store, id string) Run {
+	r := Run{ID: id, Dir: filepath.Join(store, filepath.FromSlash(id))}
+	document, err := ReadDocument(r.Dir)
+	switch {
+	case err == nil:
+		r.Document = document
+	case !errors.Is(err, fs.ErrNotExist):
+		r.Problem = err.Error()
+	}
+	entries, _ := os.ReadDir(r.Dir) // gone meanwhile: no size
+	for _, e := range entries {
+		if info, err := e.Info(); err == nil {
+			r.Size += info.Size()
+		}
+	}
+	return r
+}
+
+// Run returns the run with that id. The error matches fs.ErrNotExist if there is none.
+func (s *Store) Run(id string) (Run, error) {
+	if !fs.ValidPath(id) || strings.ContainsRune(id, '\\') || strings.Count(id, "/") != 1 {
+		return Run{}, fmt.Errorf("report: no run %q: %w", id, fs.ErrNotExist)
+	}
+	dir := filepath.Join(s.dir, filepath.FromSlash(id))
+	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+		return Run{}, fmt.Errorf("report: no run %q: %w", id, fs.ErrNotExist)
+	}
+	return readRun(s.dir, id), nil
+}
+
+// Keep says what Prune leaves. The zero value leaves everything.
+type Keep struct {
+	Age  time.Duration // runs younger than that; zero is any age
+	Size int64         // the newest of those, up to so many bytes in all; zero is any size
+}
+
+// underWay is how old a run without a result must be to be taken for one that was killed.
+const underWay = time.Hour
+
+// Prune removes the runs that keep does not name, and returns them. The newest run of each scenario stays, to which the
+// links named latest lead, and so does a run that may be under way. A run is gone at once or not at all.
+func (s *Store) Prune(keep Keep, now time.Time) (removed []Run, err error) {
+	runs, err := s.Runs()
+	if err != nil {
+		return nil, err
+	}
+	newest := make(map[string]bool)
+	var errs []error
+	total := int64(0)
+	for _, r := range runs {
+		scenario, _, _ := strings.Cut(r.ID, "/")
+		age := now.Sub(r.Begun())
+		total += r.Size
+		stays := !newest[scenario] || !r.Judged() && age < underWay ||
+			(keep.Age == 0 || age < keep.Age) && (keep.Size == 0 || total <= keep.Size)
+		newest[scenario] = true
+		if stays {
+			continue
+		}
+		if err := s.remove(r); err != nil {
+			errs = append(errs, fmt.Errorf("report: %w", err))
+			continue
+		}
+		total -= r.Size
+		removed = append(removed, r)
+	}
+	return removed, errors.Join(errs...)
+}
+
+// remove takes a run out of the store by a rename, and only then deletes its files.
+func (s *Store) remove(r Run) error {
+	gone := filepath.Join(filepath.Dir(r.Dir), ".gone-"+filepath.Base(r.Dir))
+	if err := os.Rename(r.Dir, gone); err != nil {
+		return err
+	}
+	return os.RemoveAll(gone)
+}

@@ -1,0 +1,223 @@
+package report
+
+import (
+	"errors"
+	"fmt"
+	"html/template"
+	"io/fs"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/zkcoord/zkcoord/harness/checker"
+)
+
+var (
+	runsTemplate    = template.Must(template.New("runs.tmpl.html").Funcs(forRuns).ParseFS(assets, "assets/runs.tmpl.html"))
+	compareTemplate = template.Must(template.New("compare.tmpl.html").Funcs(forRuns).ParseFS(assets, "assets/compare.tmpl.html"))
+)
+
+var forRuns = template.FuncMap{
+	"verdict": func(v checker.Verdict) string { return verdictWord(v) },
+	"class":   classOf,
+	"css":     func() template.CSS { return template.CSS(asset("report.css")) },
+	"size":    sizeText,
+	"count":   thousands,
+	"short":   func(d time.Duration) string { return d.Round(time.Second / 10).String() },
+}
+
+// Handler serves the runs of a store: the list, each run's files, and two runs side by side. It only reads.
+//
+// If local is set, requests that name another host than a loopback address are refused: a page from elsewhere could
+// otherwise read the store through the user's browser, by a name that it makes lead here.
+func (s *Store) Handler(local bool) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", s.serveRuns)
+	mux.HandleFunc("GET /compare", s.serveComparison)
+	mux.HandleFunc("GET /run/{scenario}/{time}/{file}", s.serveFile)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if local && !loopback(r.Host) {
+			http.Error(w, "this store is served to its own machine only", http.StatusForbidden)
+			return
+		}
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		w.Header().Set("Referrer-Policy", "no-referrer")
+		mux.ServeHTTP(w, r)
+	})
+}
+
+func loopback(host string) bool {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	ip, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	return host == "localhost" || err == nil && ip.IsLoopback()
+}
+
+// shownFiles are what serveFile gives, with node logs.
+var shownFiles = []string{HTMLFile, HistoryFile, TextFile, SummaryFile, ResultFile, FaultsFile, JUnitFile}
+
+func (s *Store) serveFile(w http.ResponseWriter, r *http.Request) {
+	name := r.PathValue("file")
+	log := strings.HasPrefix(name, "node") && strings.HasSuffix(name, ".log") && filepath.Base(name) == name
+	run, err := s.Run(r.PathValue("scenario") + "/" + r.PathValue("time"))
+	if err != nil || !log && !slices.Contains(shownFiles, name) {
+		http.NotFound(w, r)
+		return
+	}
+	switch {
+	case name == HistoryFile:
+		w.Header().Set("Content-Disposition", fmt.Sprintf("attachment; filename=%q", strings.ReplaceAll(run.ID, "/", "-")+"-"+name))
+	case name != HTMLFile && name != ResultFile && name != FaultsFile:
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	}
+	http.ServeFile(w, r, filepath.Join(run.Dir, name))
+}
+
+// listedRun is a row of the list.
+type listedRun struct {
+	Run
+	Word, Class, When, First string
+	Page                     bool // there is a report
+}
+
+// runsPage is the list, as its template wants it.
+type runsPage struct {
+	Dir                 string
+	Runs                []listedRun
+	Scenarios, Verdicts []string
+	Scenario, Verdict   string
+	All                 int
+}
+
+func (s *Store) serveRuns(w http.ResponseWriter, r *http.Request) {
+	runs, err := s.Runs()
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	q := r.URL.Query()
+	page := runsPage{Dir: s.dir, Scenario: q.Get("scenario"), Verdict: q.Get("verdict"), All: len(runs),
+		Verdicts: []string{"Valid", "Invalid", "Not exercised", "Unknown"}}
+	for _, run := range runs {
+		row := newListedRun(run)
+		scenario, _, _ := strings.Cut(run.ID, "/")
+		if !slices.Contains(page.Scenarios, scenario) {
+			page.Scenarios = append(page.Scenarios, scenario)
+		}
+		if (page.Scenario == "" || page.Scenario == scenario) && (page.Verdict == "" || page.Verdict == row.Word) {
+			page.Runs = append(page.Runs, row)
+		}
+	}
+	slices.Sort(page.Scenarios)
+	render(w, runsTemplate, page)
+}
+
+func newListedRun(run Run) listedRun {
+	row := listedRun{Run: run, Word: "Unknown", Class: classOf(checker.Unknown), When: run.Begun().Format("2 Jan 2006, 15:04:05")}
+	if _, err := os.Stat(filepath.Join(run.Dir, HTMLFile)); err == nil {
+		row.Page = true
+	}
+	switch {
+	case run.Judged():
+		row.Word, row.Class = verdictWord(run.Document.Verdict), classOf(run.Document.Verdict)
+		if failed := run.Document.Failed(); len(failed) > 0 {
+			row.First = failed[0].ID + ": " + plainly(failed[0].Reason)
+		}
+	case run.Problem != "":
+		row.First = run.Problem
+	default:
+		row.First = "not judged: under way, or ended before it could be"
+	}
+	return row
+}
+
+// comparison is two runs side by side.
+type comparison struct {
+	A, B listedRun
+	Rows []comparedRow
+}
+
+// comparedRow is one property of both. Differ marks verdicts that are not the same.
+type comparedRow struct {
+	ID, Claim  string
+	A, B       string
+	ClassA     string
+	ClassB     string
+	SawA, SawB string
+	Differ     bool
+}
+
+func (s *Store) serveComparison(w http.ResponseWriter, r *http.Request) {
+	ids := r.URL.Query()["run"]
+	if len(ids) != 2 {
+		http.Error(w, "choose two runs to compare", http.StatusBadRequest)
+		return
+	}
+	a, errA := s.Run(ids[0])
+	b, errB := s.Run(ids[1])
+	if err := errors.Join(errA, errB); err != nil {
+		code := http.StatusInternalServerError
+		if errors.Is(err, fs.ErrNotExist) {
+			code = http.StatusNotFound
+		}
+		http.Error(w, err.Error(), code)
+		return
+	}
+	render(w, compareTemplate, comparison{newListedRun(a), newListedRun(b), compare(a.Document, b.Document)})
+}
+
+// compare puts the properties of two runs beside each other, in the order of the first, then those of the second alone.
+func compare(a, b Document) []comparedRow {
+	var rows []comparedRow
+	at := make(map[string]int)
+	for _, one := range a.Results {
+		at[one.ID] = len(rows)
+		rows = append(rows, comparedRow{ID: one.ID, Claim: capital(one.Claim), A: verdictWord(one.Verdict), ClassA: classOf(one.Verdict),
+			SawA: plainly(seen(one.Result)), B: "–", Differ: true})
+	}
+	for _, one := range b.Results {
+		i, known := at[one.ID]
+		if !known {
+			i = len(rows)
+			rows = append(rows, comparedRow{ID: one.ID, Claim: capital(one.Claim), A: "–"})
+		}
+		row := &rows[i]
+		row.B, row.ClassB, row.SawB = verdictWord(one.Verdict), classOf(one.Verdict), plainly(seen(one.Result))
+		row.Differ = row.A != row.B
+	}
+	return rows
+}
+
+func render(w http.ResponseWriter, t *template.Template, page any) {
+	var text strings.Builder
+	if err := t.Execute(&text, page); err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'")
+	_, _ = w.Write([]byte(text.String())) // who does not want the answer any more does not get it
+}
+
+// Link is the address of a file of the run below the root of the server.
+func (r Run) Link(file string) string {
+	scenario, at, _ := strings.Cut(r.ID, "/")
+	return "/run/" + url.PathEscape(scenario) + "/" + url.PathEscape(at) + "/" + file
+}
+
+func sizeText(n int64) string {
+	switch {
+	case n >= 10<<20:
+		return fmt.Sprintf("%d MB", n>>20)
+	case n >= 1<<20:
+		return fmt.Sprintf("%.1f MB", float64(n)/(1<<20))
+	}
+	return fmt.Sprintf("%d kB", (n+1023)>>10)
+}

@@ -1,0 +1,346 @@
+package report
+
+import (
+	"fmt"
+	"html/template"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/zkcoord/zkcoord/harness"
+	"github.com/zkcoord/zkcoord/harness/checker"
+	"github.com/zkcoord/zkcoord/harness/history"
+)
+
+// words are what the page says, as far as it does not draw it.
+type words struct {
+	*harness.Result
+	VerdictWord, VerdictClass, IconColor string
+	VerdictIcon                          template.HTML
+	Figures                              []figure
+	Story                                *story
+	Violations                           []mark
+	Rows                                 []propertyRow
+	Faults                               []faultRow
+	Latencies                            []latencyRow
+	Facts                                []fact
+	Window                               string
+	Left                                 int
+	Plan                                 string
+}
+
+type figure struct {
+	Name, Value string
+	Alarm       bool
+}
+
+type fact struct{ Name, Value string }
+
+// story is why the run is not valid: the first violation, or what is not known.
+type story struct {
+	ID, Verdict, Words, Link string
+	Invalid                  bool
+	Broken                   []broken
+	Events                   []told
+}
+
+type broken struct{ Name, Target, When string }
+
+type told struct{ At, Who, What string }
+
+// mark is a place on the timeline.
+type mark struct{ ID, At, Link string }
+
+type propertyRow struct {
+	ID, Verdict, Class, Claim, Seen, Link string
+	Invalid, Optional                     bool
+}
+
+type faultRow struct{ Name, Target, At, For, Silence, Recovery, Did, Link string }
+
+type latencyRow struct {
+	Op             string
+	OK, Fail, Info string
+	Times          []string
+}
+
+func newWords(r *harness.Result, p *picture) words {
+	ops, _ := r.History.Operations()
+	faults := newFaults(r.History)
+	w := words{
+		Result: r, VerdictWord: verdictWord(r.Verdict), VerdictClass: classOf(r.Verdict), VerdictIcon: iconOf(r.Verdict),
+		IconColor: map[checker.Verdict]string{checker.Valid: "%2317795a", checker.Invalid: "%23c2281f"}[r.Verdict],
+		Figures:   newFigures(r, ops, faults), Left: p.Left,
+		Window: (time.Duration(p.Series.Window) * time.Microsecond).String(), Plan: literal(r.Plan),
+	}
+	if w.IconColor == "" {
+		w.IconColor = "%239a6700"
+	}
+	links := make(map[string]string)
+	for i, v := range p.Violations {
+		link := fmt.Sprintf("#violation-%d", i)
+		links[v.ID] = link
+		w.Violations = append(w.Violations, mark{v.ID, shortTime(time.Duration(v.From) * time.Microsecond), link})
+	}
+	if failed := r.Failed(); len(failed) > 0 {
+		w.Story = newStory(failed[0], faults, links)
+	}
+	for _, one := range r.Results {
+		w.Rows = append(w.Rows, propertyRow{
+			ID: one.ID, Verdict: verdictWord(one.Verdict), Class: classOf(one.Verdict), Claim: capital(one.Claim), Seen: plainly(seen(one)),
+			Link: links[one.ID], Invalid: one.Verdict == checker.Invalid, Optional: one.Optional && one.Verdict == checker.NotExercised,
+		})
+	}
+	for i, f := range faults {
+		w.Faults = append(w.Faults, newFaultRow(i, f))
+	}
+	for _, l := range newLatencies(ops) {
+		row := latencyRow{Op: l.Op, OK: thousands(l.OK), Fail: thousands(l.Fail), Info: thousands(l.Info)}
+		for _, d := range []time.Duration{l.P50, l.P95, l.P99, l.P999, l.Max} {
+			row.Times = append(row.Times, latencyText(d, l.OK))
+		}
+		w.Latencies = append(w.Latencies, row)
+	}
+	w.Facts = newFacts(r)
+	return w
+}
+
+func verdictWord(v checker.Verdict) string {
+	word, _ := v.MarshalText() // never fails
+	return capital(string(word))
+}
+
+// capital begins a sentence.
+func capital(s string) string {
+	if s == "" {
+		return s
+	}
+	return strings.ToUpper(s[:1]) + s[1:]
+}
+
+func classOf(v checker.Verdict) string {
+	switch v {
+	case checker.Valid:
+		return "v-valid"
+	case checker.Invalid:
+		return "v-invalid"
+	case checker.NotExercised:
+		return "v-not"
+	}
+	return "v-unknown"
+}
+
+func iconOf(v checker.Verdict) template.HTML {
+	path := "M8 4.2v4.6M8 11.6v.1" // an exclamation mark
+	switch v {
+	case checker.Valid:
+		path = "M4.6 8.3l2.3 2.3 4.6-5"
+	case checker.Invalid:
+		path = "M5.3 5.3l5.4 5.4M10.7 5.3l-5.4 5.4"
+	}
+	return template.HTML(`<svg viewBox="0 0 16 16" fill="none" stroke="currentColor" stroke-width="1.8" stroke-linecap="round" stroke-linejoin="round"><circle cx="8" cy="8" r="7"/><path d="` + path + `"/></svg>`)
+}
+
+func newFigures(r *harness.Result, ops []history.Operation, faults []fault) []figure {
+	holds := r.History.Holds()
+	lost := 0
+	for _, h := range holds {
+		if h.Lost() {
+			lost++
+		}
+	}
+	violations := 0
+	for _, one := range r.Results {
+		violations += one.Violations
+	}
+	figures := []figure{
+		{"length", r.History.End().Round(time.Second / 10).String(), false},
+		{"clients", thousands(r.Clients), false},
+		{"requests", thousands(len(ops)), false},
+	}
+	if len(holds) > 0 {
+		figures = append(figures, figure{"grants", thousands(len(holds)), false}, figure{"lost while held", thousands(lost), false})
+	}
+	figures = append(figures, figure{"faults", thousands(len(faults)), false})
+	if violations > 0 {
+		figures = append(figures, figure{"violations", thousands(violations), true})
+	}
+	return figures
+}
+
+// mostTold bounds the events shown of a proof.
+const mostTold = 8
+
+func newStory(one checker.Result, faults []fault, links map[string]string) *story {
+	st := &story{ID: one.ID, Verdict: strings.ToLower(verdictWord(one.Verdict)), Words: plainly(one.Reason), Link: links[one.ID],
+		Invalid: one.Verdict == checker.Invalid}
+	for _, e := range one.Events[:min(mostTold, len(one.Events))] {
+		st.Events = append(st.Events, told{shortTime(e.Time), e.Who(), eventText(e)})
+	}
+	if len(one.Events) == 0 {
+		return st
+	}
+	from, to := one.Events[0].Time, one.Events[0].Time
+	for _, e := range one.Events {
+		from, to = min(from, e.Time), max(to, e.Time)
+	}
+	for _, f := range faults {
+		if f.From <= to && f.To >= from && len(st.Broken) < 4 {
+			st.Broken = append(st.Broken, broken{f.Name, f.Target, fmt.Sprintf("from %s to %s", shortTime(f.From), shortTime(f.To))})
+		}
+	}
+	return st
+}
+
+// runRoot is the root of a run's znodes, below which every path lies.
+var runRoot = regexp.MustCompile(`/zkcoord-[a-z0-9-]*-\d+-[0-9a-f]+/`)
+
+var longDuration = regexp.MustCompile(`\b(?:\d+h)?(?:\d+m)?\d+\.\d+(?:s|ms|µs)`)
+
+// plainly takes out of a text for people what they need not read: the run's root, and digits of durations.
+func plainly(text string) string {
+	text = runRoot.ReplaceAllString(text, "/")
+	return longDuration.ReplaceAllStringFunc(text, func(d string) string {
+		if v, err := time.ParseDuration(d); err == nil {
+			return latencyText(v, 1)
+		}
+		return d
+	})
+}
+
+// eventText is what an event tells, in words where there are some.
+func eventText(e history.Event) string {
+	object := plainly(e.Object)
+	token := ""
+	if e.Token != 0 {
+		token = fmt.Sprintf(", token 0x%x", uint64(e.Token))
+	}
+	text := ""
+	switch {
+	case e.Kind == history.Hold && e.Op == history.HoldBegin:
+		text = "is told that it holds " + object + token
+	case e.Kind == history.Hold && e.Op == history.HoldEnd:
+		text = "gives up " + object + token
+	case e.Kind == history.Hold:
+		text = "is told that it lost " + object + token
+	case e.Kind == history.Write:
+		text = fmt.Sprintf("%s of the resource is %s%s, value %s", e.Arg, e.Op, token, e.Result)
+	case e.Kind == history.Session:
+		text = fmt.Sprintf("session %s: %s", hexID(e.Session), e.Op)
+	case e.Kind == history.Phase:
+		text = "the run enters: " + e.Op
+	default:
+		_, text, _ = strings.Cut(e.String(), " ")
+		_, text, _ = strings.Cut(text, " ")
+		return plainly(text)
+	}
+	if e.Error != "" {
+		text += ": " + plainly(e.Error)
+	}
+	return text
+}
+
+// seen says what a verdict rests on.
+func seen(one checker.Result) string {
+	var parts []string
+	switch {
+	case one.Violations > 1:
+		parts = append(parts, fmt.Sprintf("%s violations; the first: %s", thousands(one.Violations), one.Reason))
+	case one.Reason != "":
+		parts = append(parts, one.Reason)
+	case one.Checked > 0:
+		parts = append(parts, thousands(one.Checked)+" checked")
+	}
+	if one.Exposure > 0 {
+		parts = append(parts, "exposed for "+latencyText(one.Exposure, 1)+" outside of what is promised")
+	}
+	return strings.Join(parts, "; ")
+}
+
+func newFaultRow(i int, f fault) faultRow {
+	row := faultRow{
+		Name: f.Name, Target: f.Target, At: shortTime(f.From), For: latencyText(f.To-f.From, 1), Silence: latencyText(f.Silence, 1),
+		Recovery: "none", Did: f.Bit, Link: fmt.Sprintf("#fault-%d", i),
+	}
+	if f.Recovery >= 0 {
+		row.Recovery = latencyText(f.Recovery, 1)
+	}
+	switch {
+	case f.Error != "":
+		row.Did = f.Error
+	case !f.Healed:
+		row.Did = "never healed"
+	case f.Bit == "":
+		row.Did = "nothing: it did not bite"
+	}
+	return row
+}
+
+func newFacts(r *harness.Result) []fact {
+	facts := []fact{
+		{"seed", fmt.Sprint(r.Seed)},
+		{"ensemble", fmt.Sprintf("%s, %d nodes", r.Ensemble, r.Nodes)},
+		{"work under faults", r.Time.String()},
+		{"faults", r.Plan.String()},
+		{"guarantees", strings.Join(r.Guarantees, " ")},
+	}
+	versions := Versions()
+	for _, name := range slices.Sorted(maps.Keys(versions)) {
+		facts = append(facts, fact{name, versions[name]})
+	}
+	return slices.DeleteFunc(facts, func(f fact) bool { return f.Value == "" })
+}
+
+// literal is a plan as Go source.
+func literal(p harness.Plan) string {
+	if len(p) == 0 {
+		return ""
+	}
+	var b strings.Builder
+	b.WriteString("harness.Plan{\n")
+	for _, s := range p {
+		fmt.Fprintf(&b, "\t{Fault: %q, At: %d * time.Millisecond", s.Fault, s.At.Milliseconds())
+		if s.For != 0 {
+			fmt.Fprintf(&b, ", For: %d * time.Millisecond", s.For.Milliseconds())
+		}
+		if s.Target != "" {
+			fmt.Fprintf(&b, ", Target: %q", s.Target)
+		}
+		if s.Arg != "" {
+			fmt.Fprintf(&b, ", Arg: %q", s.Arg)
+		}
+		b.WriteString("},\n")
+	}
+	b.WriteString("}")
+	return b.String()
+}
+
+// shortTime is a time since the start.
+func shortTime(d time.Duration) string { return fmt.Sprintf("%.3f s", d.Seconds()) }
+
+// latencyText is a duration with three digits that count; a dash if there is nothing to measure.
+func latencyText(d time.Duration, measured int) string {
+	switch {
+	case measured == 0:
+		return "–"
+	case d >= 10*time.Second:
+		return fmt.Sprintf("%.1f s", d.Seconds())
+	case d >= time.Second:
+		return fmt.Sprintf("%.2f s", d.Seconds())
+	case d >= 100*time.Millisecond:
+		return fmt.Sprintf("%d ms", d.Milliseconds())
+	case d >= time.Millisecond:
+		return fmt.Sprintf("%.1f ms", float64(d.Microseconds())/1000)
+	}
+	return fmt.Sprintf("%d µs", d.Microseconds())
+}
+
+func thousands(n int) string {
+	s := fmt.Sprint(n)
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}

@@ -1,0 +1,166 @@
+package coordtest
+
+import (
+	"context"
+	"errors"
+	"net"
+	"strings"
+	"sync"
+
+	"github.com/zkcoord/zkcoord/internal/wire"
+	"github.com/zkcoord/zkcoord/session"
+	"github.com/zkcoord/zkcoord/zktest"
+)
+
+// A Client is a session whose frames are looked at.
+type Client struct {
+	*session.Session
+	world *World
+
+	mu       sync.Mutex
+	requests []string
+	moments  int
+	at       int // the moment at which hook is called; 0 is none
+	hook     func()
+	before   string // the request before which hook is called
+}
+
+// World is where the client is.
+func (c *Client) World() *World { return c.world }
+
+// Requests returns the operations of the requests that were sent since the
+// last call, in order, in the protocol's own names. Pings, heartbeats and the
+// removal of watches are not among them.
+func (c *Client) Requests() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := strings.Join(c.requests, " ")
+	c.requests = nil
+	return s
+}
+
+// At calls hook at the n-th moment from now: a request that is sent, or a reply
+// or event that arrives. It reports through Reached whether there was one.
+func (c *Client) At(n int, hook func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.moments, c.at, c.hook = 0, n, hook
+}
+
+// Before calls hook once, just before the next request of the operation is sent.
+func (c *Client) Before(request string, hook func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.before, c.at, c.hook = request, 0, hook
+}
+
+// Reached reports whether the moment of the last At has come.
+func (c *Client) Reached() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.moments >= c.at
+}
+
+func (c *Client) note(request string) {
+	c.mu.Lock()
+	if request != "" {
+		c.requests = append(c.requests, request)
+	}
+	c.moments++
+	hook := c.hook
+	switch {
+	case request != "" && request == c.before:
+		c.before = ""
+	case c.moments != c.at:
+		hook = nil
+	}
+	c.mu.Unlock()
+	if hook != nil {
+		hook()
+	}
+}
+
+// Lose closes the session from outside, as its expiry would.
+func (c *Client) Lose() {
+	if err := c.world.Expire(c.ID()); err != nil && !errors.Is(err, zktest.ErrClosed) {
+		panic(err)
+	}
+}
+
+func (c *Client) dial(dial func(context.Context, string, string) (net.Conn, error)) func(context.Context, string, string) (net.Conn, error) {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := dial(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		return &tap{Conn: conn, c: c}, nil
+	}
+}
+
+// A tap is a connection whose frames are noted.
+type tap struct {
+	net.Conn
+	c                 *Client
+	out, in           wire.Frames
+	greeted, answered bool
+}
+
+func (t *tap) Write(p []byte) (int, error) {
+	t.out.Feed(p, func(f wire.Frame) error {
+		if !t.greeted {
+			t.greeted = true
+			return nil
+		}
+		if name := requestName(f.Head); name != "" {
+			t.c.note(name)
+		}
+		return nil
+	})
+	return t.Conn.Write(p)
+}
+
+func (t *tap) Read(p []byte) (int, error) {
+	n, err := t.Conn.Read(p)
+	t.in.Feed(p[:n], func(f wire.Frame) error {
+		var h wire.ReplyHeader
+		_, err := wire.Decode(f.Head, &h)
+		if t.answered && err == nil && h.Xid != wire.XidPing {
+			t.c.note("")
+		}
+		t.answered = true
+		return nil
+	})
+	return n, err
+}
+
+// requestName names a request, "" for those that are not counted.
+func requestName(frame []byte) string {
+	var h wire.RequestHeader
+	body, err := wire.Decode(frame, &h)
+	if err != nil {
+		return "garbage"
+	}
+	switch h.Op {
+	case wire.OpPing, wire.OpRemoveWatches, wire.OpCloseSession:
+		return ""
+	case wire.OpMulti:
+		if isHeartbeat(body) {
+			return ""
+		}
+	}
+	return h.Op.String()
+}
+
+// isHeartbeat reports whether a multi has only one op, which is a check.
+func isHeartbeat(body []byte) bool {
+	var m wire.MultiRequest
+	if _, err := wire.Decode(body, &m); err != nil {
+		return false
+	}
+	for _, op := range m.Ops {
+		if op.Op != wire.OpCheck {
+			return false
+		}
+	}
+	return true
+}

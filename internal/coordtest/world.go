@@ -1,0 +1,138 @@
+package coordtest
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/zkcoord/zkcoord/internal/znode"
+	"github.com/zkcoord/zkcoord/session"
+	"github.com/zkcoord/zkcoord/zktest"
+)
+
+// Timeout is the session timeout of the clients.
+const Timeout = 6 * time.Second
+
+// A World is an ensemble of three servers, with a client that looks on.
+type World struct {
+	*zktest.Ensemble
+	t     *testing.T
+	admin *Client
+	seen  []string // what Left does not count
+}
+
+// Run runs f in a bubble with a new world.
+func Run(t *testing.T, f func(t *testing.T, w *World)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		w := &World{Ensemble: zktest.Start(t, zktest.Options{MaxClientConns: -1}), t: t}
+		w.admin = w.Client()
+		w.seen = w.Nodes("/")
+		f(t, w)
+	})
+}
+
+// Admin is the client that looks on. It takes part in nothing.
+func (w *World) Admin() *Client { return w.admin }
+
+// Client opens a session, which is closed at the end.
+func (w *World) Client(options ...func(*session.Options)) *Client {
+	w.t.Helper()
+	c := &Client{world: w}
+	opts := session.Options{Servers: w.Servers(), Timeout: Timeout, Dial: c.dial(w.DialContext)}
+	for _, o := range options {
+		o(&opts)
+	}
+	s, err := session.Open(context.Background(), opts)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	c.Session = s
+	w.t.Cleanup(func() { s.Close() })
+	synctest.Wait()
+	c.Requests()
+	return c
+}
+
+// Nodes lists all below path, sorted.
+func (w *World) Nodes(path string) []string {
+	w.t.Helper()
+	if err := w.admin.Sync(w.t.Context(), "/"); err != nil {
+		w.t.Fatal(err)
+	}
+	listing, err := w.admin.Children(w.t.Context(), path)
+	if err != nil {
+		return nil
+	}
+	var all []string
+	for _, name := range listing.Names {
+		child := znode.Join(path, name)
+		all = append(append(all, child), w.Nodes(child)...)
+	}
+	slices.Sort(all)
+	return all
+}
+
+// Ephemerals lists the ephemeral nodes below path.
+func (w *World) Ephemerals(path string) []string {
+	w.t.Helper()
+	return slices.DeleteFunc(w.Nodes(path), func(node string) bool {
+		stat, err := w.admin.Exists(w.t.Context(), node)
+		return err != nil || stat == nil || stat.EphemeralOwner == 0
+	})
+}
+
+var totalWatches = regexp.MustCompile(`Total watches:(\d+)`)
+
+// Watches counts the watches that all servers keep.
+func (w *World) Watches() int {
+	w.t.Helper()
+	total := 0
+	for _, server := range w.Servers() {
+		conn, err := w.DialContext(w.t.Context(), "tcp", server)
+		if err != nil {
+			continue // it is down
+		}
+		io.WriteString(conn, "wchs")
+		answer, _ := io.ReadAll(conn)
+		conn.Close()
+		m := totalWatches.FindSubmatch(answer)
+		if m == nil {
+			w.t.Fatalf("wchs answered %q", answer)
+		}
+		var n int
+		fmt.Sscan(string(m[1]), &n)
+		total += n
+	}
+	return total
+}
+
+// NothingLeft waits until clean-up has had its time and fails the test if an
+// ephemeral node or a watch is left.
+func (w *World) NothingLeft() {
+	w.t.Helper()
+	time.Sleep(Timeout) // stopped watches are removed with the next frame sent
+	synctest.Wait()
+	if left := w.Ephemerals("/"); len(left) > 0 {
+		w.t.Errorf("left behind: %s", strings.Join(left, " "))
+	}
+	if n := w.Watches(); n > 0 {
+		w.t.Errorf("%d watches left", n)
+	}
+}
+
+// Within fails the test unless f returns in d of virtual time.
+func (w *World) Within(d time.Duration, what string, f func(ctx context.Context) error) {
+	w.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), d)
+	defer cancel()
+	if err := f(ctx); err != nil {
+		w.t.Errorf("%s: %v", what, err)
+	}
+}

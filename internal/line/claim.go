@@ -1,0 +1,147 @@
+package line
+
+import (
+	"context"
+	"errors"
+
+	"github.com/go-zookeeper/zk"
+
+	"github.com/zkcoord/zkcoord/session"
+)
+
+// A Claim is what a session claims by one node of its own: a place in a line,
+// a permit, a lock. Once granted it is what a program holds.
+type Claim struct {
+	session *session.Session
+	hold    *session.Hold
+	data    []byte // of the own node
+	token   int64
+	fixed   bool // others use the node's name too
+
+	// parting is what goes with the deletion of the node, in one transaction.
+	// It is set before the claim is given out.
+	parting []session.Op
+
+	turn  chan struct{} // held by the one transaction that may run at a time
+	marks string        // the directory whose data takes the marks of transactions; "" for the own node's version
+	txns  int32         // transactions applied so far
+	doubt bool          // the last one may have been applied and is not counted
+}
+
+// NewClaim begins a claim on a node that the session made with data, under a
+// name that is never used again, or with its czxid known. It is to be granted
+// by Grant. The token is the czxid unless it is given.
+func NewClaim(s *session.Session, node session.Node, data []byte, token int64) *Claim {
+	if token == 0 {
+		token = node.Czxid
+	}
+	return &Claim{session: s, hold: s.Hold(node), data: data, token: token, turn: make(chan struct{}, 1)}
+}
+
+// NewFixedClaim is NewClaim for a node under a name that others use too.
+func NewFixedClaim(s *session.Session, node session.Node, data []byte) *Claim {
+	c := NewClaim(s, node, data, 0)
+	c.fixed = true
+	return c
+}
+
+// Grant waits until the lease stands; see session.Hold.Grant.
+func (c *Claim) Grant(ctx context.Context) error { return c.hold.Grant(ctx) }
+
+// Context ends when the grant does; see session.Hold.Context.
+func (c *Claim) Context() context.Context { return c.hold.Context() }
+
+// Node is the own node.
+func (c *Claim) Node() session.Node { return c.hold.Node() }
+
+// Token grows with every grant.
+func (c *Claim) Token() int64 { return c.token }
+
+// Leave gives the claim up. The context ends first. An error means that the
+// grant had ended before, which is its cause, or that ctx ended before the
+// deletion of the node was confirmed: then the session goes on deleting it.
+//
+// A place in a line that has been served signs: it deletes its node in a
+// transaction that sets the node's data first. Whoever watches the data is
+// told of a change where it would be told of a deletion if the session had
+// expired, and so knows that this place had been served: nobody before it is
+// left, and the others need not be listed again.
+func (c *Claim) Leave(ctx context.Context) error {
+	ended := c.hold.End(ErrReleased)
+	removed := c.remove()
+	if !ended {
+		return context.Cause(c.Context())
+	}
+	select {
+	case err := <-removed:
+		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// Abandon gives up what was not granted, for the given reason. It does not
+// wait for the node to be deleted.
+func (c *Claim) Abandon(cause error) {
+	c.hold.End(cause)
+	c.remove()
+}
+
+// Close ends the claim without deleting its node, which is gone already.
+func (c *Claim) Close() { c.hold.End(ErrReleased) }
+
+// remove deletes the own node, however long the caller lives.
+func (c *Claim) remove() <-chan error {
+	return c.session.Cleanup(func(ctx context.Context) error {
+		switch {
+		case c.fixed:
+			// Where somebody deleted the node, it may be another's by now.
+			if _, err := c.own(ctx); err != nil {
+				return unlessRevoked(err)
+			}
+		case len(c.parting) > 0 && c.part(ctx):
+			return nil
+		}
+		return c.session.Remove(ctx, c.Node())
+	})
+}
+
+func unlessRevoked(err error) error {
+	if errors.Is(err, session.ErrRevoked) {
+		return nil
+	}
+	return err
+}
+
+// partings is how often the parting transaction is tried before the node is
+// just deleted, which says less to others and is as safe.
+const partings = 3
+
+// Parting are the ops by which the claim leaves, for a transaction that does
+// more. After it, call Close.
+func (c *Claim) Parting() []session.Op {
+	return append(c.parting[:len(c.parting):len(c.parting)], session.DeleteOp{Path: c.Node().Path, Version: session.AnyVersion})
+}
+
+func (c *Claim) part(ctx context.Context) bool {
+	ops := c.Parting()
+	for range partings {
+		_, err := c.session.Multi(ctx, ops...)
+		if err == nil || errors.Is(err, zk.ErrNoNode) {
+			return true
+		}
+		if session.Outcome(err) == session.Failed {
+			return false
+		}
+	}
+	return false
+}
+
+// Downgrade turns an exclusive place into a shared one: its node's data is set
+// for the first time, which lets shared ones behind it pass. It is for places
+// of Naming.Changing. It fails as a transaction does.
+func (c *Claim) Downgrade(ctx context.Context) error {
+	path := c.Node().Path
+	_, err := c.txn(ctx, func() { c.marks, c.txns = "", 1 }, session.SetOp{Path: path, Data: c.data, Version: 0})
+	return err
+}

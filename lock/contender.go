@@ -1,0 +1,62 @@
+package lock
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/go-zookeeper/zk"
+
+	"github.com/zkcoord/zkcoord/internal/line"
+	"github.com/zkcoord/zkcoord/internal/znode"
+)
+
+// A Contender is one who holds a lock or waits for it.
+type Contender struct {
+	Path   string // of its node
+	Label  string
+	Owner  int64 // the session
+	Shared bool  // it is a reader
+	Holds  bool  // it is its turn, as far as the server asked knows
+}
+
+// contenders reads the nodes of a line, except those that went meanwhile.
+func contenders(ctx context.Context, l *line.Line) ([]Contender, error) {
+	queue, err := l.Queue(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("lock: contenders of %s: %w", l.Dir, err)
+	}
+	list := make([]Contender, 0, len(queue))
+	writers := 0
+	for i, c := range queue {
+		path := znode.Join(l.Dir, c.Name)
+		value, err := l.Session.Get(ctx, path)
+		if err != nil && !errors.Is(err, zk.ErrNoNode) {
+			return nil, fmt.Errorf("lock: contender %s: %w", path, err)
+		}
+		shared := c.Kind == line.Shared || err == nil && l.Naming.Changed(c, value.Stat.Version)
+		if !shared {
+			writers++
+		}
+		if err == nil {
+			list = append(list, Contender{
+				Path: path, Label: string(value.Data), Owner: value.Stat.EphemeralOwner,
+				Shared: shared, Holds: i == 0 || shared && writers == 0,
+			})
+		}
+	}
+	return list, nil
+}
+
+func whoBlocks(ctx context.Context, l *line.Line, node string) ([]Contender, error) {
+	list, err := contenders(ctx, l)
+	if err != nil {
+		return nil, err
+	}
+	me := slices.IndexFunc(list, func(c Contender) bool { return c.Path == node })
+	if me < 0 {
+		return nil, fmt.Errorf("lock: who blocks %s: %w", node, zk.ErrNoNode)
+	}
+	return slices.DeleteFunc(list[:me:me], func(c Contender) bool { return c.Shared && list[me].Shared }), nil
+}

@@ -1,0 +1,158 @@
+package lock
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/go-zookeeper/zk"
+
+	"github.com/zkcoord/zkcoord/internal/line"
+	"github.com/zkcoord/zkcoord/session"
+)
+
+// An Exclusive is a lock that is one ephemeral node: who created it holds it.
+// It is the cheapest to try, for those who do something else if they do not
+// get it. It has no order, and all who wait for it wake when it is free: where
+// many wait, use a Mutex.
+type Exclusive struct {
+	session *session.Session
+	path    string
+	label   string
+}
+
+// NewExclusive returns the lock that is the node at path. No request is made.
+func NewExclusive(s *session.Session, path string, o Options) *Exclusive {
+	return &Exclusive{session: s, path: path, label: o.Label}
+}
+
+// Lock waits for the lock. If ctx ends first, or on any other error, nothing
+// is held and no znode remains.
+func (e *Exclusive) Lock(ctx context.Context) (*Grant, error) {
+	if holds(ctx, e.path) {
+		return nil, e.wrap(ErrDeadlock)
+	}
+	for {
+		grant, err := e.TryLock(ctx)
+		if !errors.Is(err, ErrLocked) {
+			return grant, err
+		}
+		if err := e.await(ctx); err != nil {
+			return nil, e.wrap(err)
+		}
+	}
+}
+
+// TryLock is Lock, but fails with ErrLocked if somebody holds the lock.
+func (e *Exclusive) TryLock(ctx context.Context) (*Grant, error) {
+	// The id tells this call's node from that of another call in the same
+	// session.
+	data := []byte(e.session.NewID() + " " + e.label)
+	node, err := e.create(ctx, data)
+	if err != nil {
+		if !errors.Is(err, ErrLocked) {
+			e.undo(data)
+			err = e.wrap(err)
+		}
+		return nil, err
+	}
+	claim := line.NewFixedClaim(e.session, node, data)
+	if err := claim.Grant(ctx); err != nil {
+		claim.Abandon(err)
+		return nil, e.wrap(err)
+	}
+	return newGrant(ctx, claim, e.path), nil
+}
+
+// create makes the node, or recognises it after a lost reply.
+func (e *Exclusive) create(ctx context.Context, data []byte) (session.Node, error) {
+	for {
+		_, err := e.session.Create(ctx, e.path, data, session.Ephemeral)
+		switch {
+		case errors.Is(err, zk.ErrNoNode):
+			if err := e.session.CreateParents(ctx, e.path); err != nil {
+				return session.Node{}, err
+			}
+			continue
+		case err != nil && ctx.Err() != nil:
+			return session.Node{}, err
+		case session.Outcome(err) == session.Indeterminate:
+			// What is lost with its connection is applied by now or never.
+			if err := e.session.Sync(ctx, e.path); err != nil {
+				return session.Node{}, err
+			}
+		case err != nil && !errors.Is(err, zk.ErrNodeExists):
+			return session.Node{}, err
+		}
+		node, err := e.find(ctx, data)
+		if err != nil || node.Path != "" {
+			return node, err
+		}
+	}
+}
+
+// find returns the node if it is that of the call with the given data, none
+// if there is none, and ErrLocked if it is somebody else's.
+func (e *Exclusive) find(ctx context.Context, data []byte) (session.Node, error) {
+	value, err := e.session.Get(ctx, e.path)
+	switch {
+	case errors.Is(err, zk.ErrNoNode):
+		return session.Node{}, nil
+	case err != nil:
+		return session.Node{}, err
+	case value.Stat.EphemeralOwner != e.session.ID() || string(value.Data) != string(data):
+		return session.Node{}, ErrLocked
+	}
+	return session.Node{Path: e.path, Czxid: value.Stat.Czxid}, nil
+}
+
+// undo deletes the node if a call that failed made it.
+func (e *Exclusive) undo(data []byte) {
+	e.session.Cleanup(func(ctx context.Context) error {
+		if err := e.session.Sync(ctx, e.path); err != nil {
+			return err
+		}
+		node, err := e.find(ctx, data)
+		if err != nil || node.Path == "" {
+			return err
+		}
+		return e.session.Remove(ctx, node)
+	})
+}
+
+// await waits until the node goes.
+func (e *Exclusive) await(ctx context.Context) error {
+	_, w, err := e.session.ChildrenW(ctx, e.path)
+	if errors.Is(err, zk.ErrNoNode) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer w.Stop()
+	select {
+	case event := <-w.C:
+		return event.Err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// Holder is who holds the lock, as far as the server asked knows; false if
+// nobody does.
+func (e *Exclusive) Holder(ctx context.Context) (Contender, bool, error) {
+	value, err := e.session.Get(ctx, e.path)
+	if errors.Is(err, zk.ErrNoNode) {
+		return Contender{}, false, nil
+	}
+	if err != nil {
+		return Contender{}, false, fmt.Errorf("lock: holder of %s: %w", e.path, err)
+	}
+	_, label, _ := strings.Cut(string(value.Data), " ")
+	return Contender{Path: e.path, Label: label, Owner: value.Stat.EphemeralOwner, Holds: true}, true, nil
+}
+
+func (e *Exclusive) wrap(err error) error {
+	return fmt.Errorf("lock: acquire %s: %w", e.path, err)
+}

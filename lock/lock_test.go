@@ -1,0 +1,609 @@
+package lock_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/go-zookeeper/zk"
+
+	"github.com/zkcoord/zkcoord/internal/coordtest"
+	"github.com/zkcoord/zkcoord/lock"
+	"github.com/zkcoord/zkcoord/session"
+	"github.com/zkcoord/zkcoord/zktest"
+)
+
+func mutexAt(path string) func(c *coordtest.Client) *lock.Mutex {
+	return func(c *coordtest.Client) *lock.Mutex { return lock.NewMutex(c.Session, path, lock.Options{}) }
+}
+
+// pin makes a session connect to one server only.
+func pin(w *coordtest.World, server int) func(*session.Options) {
+	return func(o *session.Options) { o.Servers = w.Servers()[server : server+1] }
+}
+
+// Covers L1. samuel/go-zookeeper#20, #190: the holder is never told that it
+// lost the lock. On a follower that is cut off, pings and reads go on.
+func TestHolderIsToldBeforeAnotherIsGranted(t *testing.T) {
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		mutex := mutexAt("/lock")
+		follower := (w.Leader() + 1) % 3
+		a := w.Client(pin(w, follower))
+		b := w.Client(pin(w, w.Leader()))
+		held := must[*lock.Grant](t)(mutex(a).Lock(t.Context()))
+		tells := make(chan time.Time, 1)
+		context.AfterFunc(held.Context(), func() { tells <- time.Now() })
+		next := started(func() (*lock.Grant, error) { return mutex(b).Lock(t.Context()) })
+		time.Sleep(time.Second)
+		w.Isolate(follower)
+		begun := time.Now()
+		g := (<-next).must(t)
+		var told time.Time
+		select {
+		case told = <-tells:
+		default:
+			t.Fatal("granted while the first holder believes that it holds")
+		}
+		t.Logf("told after %v, granted after %v", told.Sub(begun), time.Since(begun))
+		if cause := context.Cause(held.Context()); !errors.Is(cause, session.ErrLeaseLapsed) {
+			t.Errorf("cause: %v", cause)
+		}
+		if g.Token() <= held.Token() {
+			t.Errorf("token %d after %d", g.Token(), held.Token())
+		}
+		ok(t, g.Unlock(t.Context()))
+	})
+}
+
+// Covers L1, L2, L3. Many clients on one path: one at a time, in the order in
+// which they came, with growing tokens, also after the path was deleted.
+func TestOneAtATimeInOrder(t *testing.T) {
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		const clients, rounds = 5, 20
+		mutex := mutexAt("/lock")
+		var mu sync.Mutex
+		var holders int
+		var last lock.Token
+		var wg sync.WaitGroup
+		for range clients {
+			c := w.Client()
+			wg.Go(func() {
+				for range rounds {
+					g, err := mutex(c).Lock(t.Context())
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					mu.Lock()
+					if holders++; holders > 1 || g.Token() <= last {
+						t.Errorf("%d holders, token %d after %d", holders, g.Token(), last)
+					}
+					last = g.Token()
+					mu.Unlock()
+					time.Sleep(time.Millisecond)
+					mu.Lock()
+					holders--
+					mu.Unlock()
+					if err := g.Unlock(t.Context()); err != nil {
+						t.Error(err)
+					}
+				}
+			})
+		}
+		wg.Wait()
+		w.NothingLeft()
+		ok(t, w.Admin().DeleteAll(t.Context(), "/lock"))
+		g := must[*lock.Grant](t)(mutex(w.Admin()).Lock(t.Context()))
+		if g.Token() <= last {
+			t.Errorf("token %d after %d", g.Token(), last)
+		}
+		ok(t, g.Unlock(t.Context()))
+	})
+}
+
+// Covers L3. Contenders are served as they came.
+func TestGrantsAreInOrder(t *testing.T) {
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		mutex := mutexAt("/lock")
+		first := must[*lock.Grant](t)(mutex(w.Client()).Lock(t.Context()))
+		var order []int
+		var wg sync.WaitGroup
+		for i := range 6 {
+			c := w.Client()
+			wg.Go(func() {
+				g, err := mutex(c).Lock(t.Context())
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				order = append(order, i) // the lock orders this
+				g.Unlock(t.Context())
+			})
+			synctest.Wait()
+		}
+		ok(t, first.Unlock(t.Context()))
+		wg.Wait()
+		if !slices.IsSorted(order) || len(order) != 6 {
+			t.Errorf("served in the order %v", order)
+		}
+	})
+}
+
+// Covers L5. kazoo#649: a contender watched one behind it, and both waited for
+// ever. Readers and writers come in every order and all are served.
+func TestReadersAndWritersAllPass(t *testing.T) {
+	for order := range 1 << 5 {
+		coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+			var mu sync.Mutex
+			readers, writers := 0, 0
+			enter := func(reading bool, d int) {
+				mu.Lock()
+				defer mu.Unlock()
+				if reading {
+					readers += d
+				} else {
+					writers += d
+				}
+				if writers > 1 || writers == 1 && readers > 0 {
+					t.Errorf("%d writers with %d readers", writers, readers)
+				}
+			}
+			var wg sync.WaitGroup
+			for i := range 5 {
+				c := w.Client()
+				reading := order>>i&1 == 1
+				wg.Go(func() {
+					ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+					defer cancel()
+					rw := lock.NewRWMutex(c.Session, "/rw", lock.Options{})
+					take := func() (undo, error) { return unlocker(rw.Lock(ctx)) }
+					if reading {
+						take = func() (undo, error) { return unlocker(rw.RLock(ctx)) }
+					}
+					release, err := take()
+					if err != nil {
+						t.Errorf("order %05b: %v", order, err)
+						return
+					}
+					enter(reading, 1)
+					time.Sleep(time.Second)
+					enter(reading, -1)
+					if err := release(ctx); err != nil {
+						t.Error(err)
+					}
+				})
+				synctest.Wait()
+			}
+			wg.Wait()
+			w.NothingLeft()
+		})
+	}
+}
+
+// Covers L4. kazoo#732, #429: a failed non-blocking acquire left its node.
+// go-zookeeper/zk#116, #138, samuel#164: no try, no timeout.
+func TestTryAndTimeoutLeaveNothing(t *testing.T) {
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		a, b := w.Client(), w.Client()
+		held := must[*lock.WriteGrant](t)(lock.NewRWMutex(a.Session, "/lock", lock.Options{}).Lock(t.Context()))
+		before := w.Nodes("/lock")
+		rw := lock.NewRWMutex(b.Session, "/lock", lock.Options{})
+		for name, try := range map[string]func(context.Context) error{
+			"Mutex":  func(ctx context.Context) error { _, err := mutexAt("/lock")(b).TryLock(ctx); return err },
+			"writer": func(ctx context.Context) error { _, err := rw.TryLock(ctx); return err },
+			"reader": func(ctx context.Context) error { _, err := rw.TryRLock(ctx); return err },
+			"several": func(ctx context.Context) error {
+				_, err := lock.NewMulti(b.Session, []string{"/z", "/lock", "/a"}, lock.Options{}).TryLock(ctx)
+				return err
+			},
+		} {
+			if err := try(t.Context()); !errors.Is(err, lock.ErrLocked) {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := mutexAt("/lock")(b).Lock(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("timeout: %v", err)
+		}
+		synctest.Wait()
+		if after := w.Nodes("/lock"); !slices.Equal(before, after) {
+			t.Errorf("nodes %v, before %v", after, before)
+		}
+		ok(t, held.Unlock(t.Context()))
+		w.NothingLeft()
+	})
+}
+
+// Covers L4, L5. What a waiter that gave up has watched is watched no more,
+// while the holder goes on.
+func TestCancelledWaiterLeavesNoWatch(t *testing.T) {
+	for name, wait := range calls {
+		if name == "downgraded" {
+			continue // waits as a writer does
+		}
+		coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+			block(name)(t, w)
+			time.Sleep(coordtest.Timeout) // the holders watch their own nodes by now
+			before := w.Watches()
+			c := w.Client()
+			ctx, cancel := context.WithCancel(t.Context())
+			wait := started(func() (undo, error) { return wait(ctx, c) })
+			waiting(t, wait)
+			if w.Watches() <= before {
+				t.Errorf("%s: nothing is watched", name)
+			}
+			cancel()
+			if r := <-wait; !errors.Is(r.err, context.Canceled) {
+				t.Errorf("%s: %v", name, r.err)
+			}
+			time.Sleep(coordtest.Timeout)
+			if after := w.Watches(); after != before {
+				t.Errorf("%s: %d watches, before %d", name, after, before)
+			}
+		})
+	}
+}
+
+// Covers L1, L7. kazoo#2, CURATOR-206: the session expires while holding.
+func TestLostHolderIsToldWhy(t *testing.T) {
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		a, b := w.Client(), w.Client()
+		held := must[*lock.Grant](t)(mutexAt("/lock")(a).Lock(t.Context()))
+		next := started(func() (*lock.Grant, error) { return mutexAt("/lock")(b).Lock(t.Context()) })
+		a.Lose()
+		<-held.Context().Done()
+		if err := held.Unlock(t.Context()); !errors.Is(err, session.ErrLost) && !errors.Is(err, session.ErrLeaseLapsed) {
+			t.Errorf("unlock of a lost lock: %v", err)
+		}
+		g := arrived(t, next)
+		ok(t, g.Unlock(t.Context()))
+		if err := g.Unlock(t.Context()); !errors.Is(err, lock.ErrReleased) {
+			t.Errorf("second unlock: %v", err)
+		}
+	})
+}
+
+// Covers L1. CURATOR-604, CURATOR-498: acquired on the dying node of the
+// previous session. A new session waits until the old one's node has gone.
+func TestNewSessionWaitsForTheOldOnesNode(t *testing.T) {
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		cut := false
+		a := w.Client(func(o *session.Options) {
+			dial := o.Dial
+			o.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+				if cut {
+					return nil, errors.New("unplugged")
+				}
+				return dial(ctx, network, address)
+			}
+		})
+		held := must[*lock.Grant](t)(mutexAt("/lock")(a).Lock(t.Context()))
+		cut = true
+		w.Inject(zktest.Rule{Session: a.ID(), Fate: zktest.CloseBeforeRequest})
+		<-held.Context().Done()
+		b := w.Client()
+		next := started(func() (*lock.Grant, error) { return mutexAt("/lock")(b).Lock(t.Context()) })
+		waiting(t, next)
+		g := (<-next).must(t)
+		ok(t, g.Unlock(t.Context()))
+	})
+}
+
+// kazoo#381: releasing in a listener of states deadlocked.
+func TestUnlockInAListener(t *testing.T) {
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		a := w.Client()
+		held := must[*lock.Grant](t)(mutexAt("/lock")(a).Lock(t.Context()))
+		told := make(chan error, 1)
+		go func() {
+			for state := range a.States(t.Context()) {
+				if state == session.Suspended {
+					told <- held.Unlock(t.Context())
+				}
+			}
+		}()
+		w.Inject(zktest.Rule{Session: a.ID(), Fate: zktest.CloseBeforeRequest})
+		a.Exists(t.Context(), "/")
+		ok(t, <-told)
+		w.NothingLeft()
+	})
+}
+
+// The predecessor goes before the watch on it is set, or at any other moment.
+func TestPredecessorGoesAtAnyMoment(t *testing.T) {
+	for name, call := range calls {
+		t.Run(name, func(t *testing.T) {
+			var once *sync.Once
+			var unblock func()
+			c := coordtest.Call{Do: call, Block: func(t *testing.T, w *coordtest.World) func() {
+				once = &sync.Once{}
+				release := block(name)(t, w)
+				unblock = func() { once.Do(release) }
+				return unblock
+			}}
+			c.AtEveryMoment(t, "unblocked", func(*coordtest.Client, context.CancelFunc) { go unblock() })
+		})
+	}
+}
+
+// go-zookeeper/zk lock.go:110, Netflix/curator#30: foreign children broke it.
+func TestForeignChildrenAreIgnored(t *testing.T) {
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		for _, name := range []string{"/lock", "/lock/config", "/lock/0000000000", "/lock/x-0000000001", "/lock/lock-", "/lock/_c_x"} {
+			_, err := w.Admin().Create(t.Context(), name, nil, session.Persistent)
+			ok(t, err)
+		}
+		g := must[*lock.Grant](t)(mutexAt("/lock")(w.Client()).TryLock(t.Context()))
+		ok(t, g.Unlock(t.Context()))
+	})
+}
+
+// Contenders of Curator and kazoo count.
+func TestOtherLibrariesContendersCount(t *testing.T) {
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		other := w.Client()
+		for _, prefix := range []string{
+			"_c_4e2b6a1a-4b0c-4f0e-8d2a-0c1d2e3f4a5b-lock-", "9f86d081884c7d659a2feaa0c55ad015__lock__",
+			"_c_4e2b6a1a-4b0c-4f0e-8d2a-0c1d2e3f4a5b-__WRIT__", "_c_4e2b6a1a-4b0c-4f0e-8d2a-0c1d2e3f4a5b-__READ__",
+		} {
+			ok(t, w.Admin().CreateParents(t.Context(), "/lock/x"))
+			node := must[string](t)(other.Create(t.Context(), "/lock/"+prefix, nil, session.EphemeralSequential))
+			c := w.Client()
+			next := started(func() (*lock.Grant, error) { return mutexAt("/lock")(c).Lock(t.Context()) })
+			waiting(t, next)
+			_, err := other.Set(t.Context(), node, []byte("x"), session.AnyVersion)
+			ok(t, err)
+			waiting(t, next) // its data means nothing
+			ok(t, other.Delete(t.Context(), node, session.AnyVersion))
+			ok(t, arrived(t, next).Unlock(t.Context()))
+		}
+	})
+}
+
+// kazoo#563: the parent was removed while somebody waited.
+func TestParentRemovedWhileWaiting(t *testing.T) {
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		a, b := w.Client(), w.Client()
+		held := must[*lock.Grant](t)(mutexAt("/lock")(a).Lock(t.Context()))
+		next := started(func() (*lock.Grant, error) { return mutexAt("/lock")(b).Lock(t.Context()) })
+		time.Sleep(coordtest.Timeout)
+		ok(t, w.Admin().DeleteAll(t.Context(), "/lock"))
+		<-held.Context().Done()
+		if cause := context.Cause(held.Context()); !errors.Is(cause, session.ErrRevoked) {
+			t.Errorf("holder's cause: %v", cause)
+		}
+		// The waiter is told, by its call or by its grant.
+		r := <-next
+		if r.err == nil {
+			<-r.value.Context().Done()
+			r.err = context.Cause(r.value.Context())
+		}
+		if !errors.Is(r.err, session.ErrRevoked) {
+			t.Errorf("waiter: %v", r.err)
+		}
+		w.NothingLeft()
+		ok(t, must[*lock.Grant](t)(mutexAt("/lock")(a).Lock(t.Context())).Unlock(t.Context()))
+	})
+}
+
+// etcd#16221: two writers after the waiter's own expiry. A waiter on an
+// isolated follower sees that it is first, and is granted nothing.
+func TestExpiredWaiterIsGrantedNothing(t *testing.T) {
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		follower := (w.Leader() + 1) % 3
+		a, b, c := w.Client(pin(w, w.Leader())), w.Client(pin(w, follower)), w.Client(pin(w, w.Leader()))
+		held := must[*lock.Grant](t)(mutexAt("/lock")(a).Lock(t.Context()))
+		second := started(func() (*lock.Grant, error) { return mutexAt("/lock")(b).Lock(t.Context()) })
+		// The follower applies the release when the session has expired, and is
+		// cut off meanwhile.
+		w.Lag(follower, 9*time.Second)
+		ok(t, held.Unlock(t.Context()))
+		w.Isolate(follower)
+		third := started(func() (*lock.Grant, error) { return mutexAt("/lock")(c).Lock(t.Context()) })
+		begun := time.Now()
+		g := (<-third).must(t)
+		if took := time.Since(begun); took > 8500*time.Millisecond {
+			t.Fatalf("granted after %v: too late for this test", took)
+		}
+		time.Sleep(9100*time.Millisecond - time.Since(begun))
+		waiting(t, second)
+		ok(t, g.Unlock(t.Context()))
+		w.Lag(follower, 0)
+		w.Mend()
+		if r := <-second; !errors.Is(r.err, session.ErrLost) {
+			t.Errorf("expired waiter: %v %v", r.value, r.err)
+		}
+	})
+}
+
+// A grant's own context cannot be used to wait for the same lock.
+func TestWaitingForOneself(t *testing.T) {
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		c := w.Client()
+		rw := lock.NewRWMutex(c.Session, "/rw", lock.Options{})
+		reader := must[*lock.Grant](t)(rw.RLock(t.Context()))
+		inner := must[*lock.Grant](t)(mutexAt("/other")(c).Lock(reader.Context()))
+		for name, ctx := range map[string]context.Context{"upgrade": reader.Context(), "nested": inner.Context()} {
+			if _, err := rw.Lock(ctx); !errors.Is(err, lock.ErrDeadlock) {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		several := lock.NewMulti(c.Session, []string{"/x", "/y"}, lock.Options{})
+		both := must[*lock.MultiGrant](t)(several.Lock(t.Context()))
+		for _, path := range []string{"/x", "/y"} {
+			if _, err := mutexAt(path)(c).Lock(both.Context()); !errors.Is(err, lock.ErrDeadlock) {
+				t.Errorf("%s: %v", path, err)
+			}
+		}
+		ok(t, both.Unlock(t.Context()))
+		ok(t, inner.Unlock(t.Context()))
+		ok(t, reader.Unlock(t.Context()))
+	})
+}
+
+func TestContendersAndWhoBlocks(t *testing.T) {
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		rw := make(map[string]*lock.RWMutex)
+		for _, label := range []string{"a", "b", "c", "d"} {
+			rw[label] = lock.NewRWMutex(w.Client().Session, "/rw", lock.Options{Label: label})
+		}
+		a := must[*lock.WriteGrant](t)(rw["a"].Lock(t.Context()))
+		b := started(func() (*lock.Grant, error) { return rw["b"].RLock(t.Context()) })
+		c := started(func() (*lock.WriteGrant, error) { return rw["c"].Lock(t.Context()) })
+		d := started(func() (*lock.Grant, error) { return rw["d"].RLock(t.Context()) })
+		look := lock.NewRWMutex(w.Admin().Session, "/rw", lock.Options{})
+		show := func() (s string) {
+			for _, c := range must[[]lock.Contender](t)(look.Contenders(t.Context())) {
+				s += c.Label
+				if c.Holds {
+					s += "!"
+				}
+			}
+			return s
+		}
+		if got := show(); got != "a!bcd" {
+			t.Errorf("contenders %q", got)
+		}
+		ok(t, a.Downgrade(t.Context()))
+		rb := arrived(t, b)
+		if got := show(); got != "a!b!cd" {
+			t.Errorf("contenders after the downgrade %q", got)
+		}
+		list := must[[]lock.Contender](t)(look.Contenders(t.Context()))
+		blocks := ""
+		for _, c := range must[[]lock.Contender](t)(look.WhoBlocks(t.Context(), list[3].Path)) {
+			blocks += c.Label
+		}
+		if blocks != "c" {
+			t.Errorf("d is blocked by %q", blocks)
+		}
+		if _, err := look.WhoBlocks(t.Context(), "/rw/none"); !errors.Is(err, zk.ErrNoNode) {
+			t.Errorf("no such contender: %v", err)
+		}
+		ok(t, a.Unlock(t.Context()))
+		waiting(t, c)
+		ok(t, rb.Unlock(t.Context()))
+		ok(t, arrived(t, c).Unlock(t.Context()))
+		ok(t, arrived(t, d).Unlock(t.Context()))
+	})
+}
+
+// Covers L3. Nobody comes between the writer and the reader that it becomes;
+// readers behind it pass, waiting or trying, and writers do not.
+func TestDowngrade(t *testing.T) {
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		rw := func() *lock.RWMutex { return lock.NewRWMutex(w.Client().Session, "/rw", lock.Options{}) }
+		g := must[*lock.WriteGrant](t)(rw().Lock(t.Context()))
+		if _, err := rw().TryRLock(t.Context()); !errors.Is(err, lock.ErrLocked) {
+			t.Errorf("reader beside a writer: %v", err)
+		}
+		ok(t, g.Downgrade(t.Context()))
+		early := must[*lock.Grant](t)(rw().TryRLock(t.Context()))
+		late := must[*lock.Grant](t)(rw().RLock(t.Context()))
+		behind := rw()
+		writer := started(func() (*lock.WriteGrant, error) { return behind.Lock(t.Context()) })
+		if _, err := g.Txn(t.Context(), session.CreateOp{Path: "/x", Mode: session.Persistent}); err != nil {
+			t.Errorf("transaction of the downgraded: %v", err)
+		}
+		ok(t, early.Unlock(t.Context()))
+		ok(t, late.Unlock(t.Context()))
+		waiting(t, writer)
+		ok(t, g.Unlock(t.Context()))
+		ok(t, arrived(t, writer).Unlock(t.Context()))
+		w.NothingLeft()
+	})
+}
+
+// Covers L8. After a holder vanished the next one waits, whether it waited
+// already or comes later; after a release nobody waits.
+func TestDelayAfterAHolderVanished(t *testing.T) {
+	const delay = 10 * time.Second
+	for _, waits := range []bool{true, false} {
+		t.Run(fmt.Sprint("waiting=", waits), func(t *testing.T) {
+			coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+				mutex := func() (*coordtest.Client, *lock.Mutex) {
+					c := w.Client()
+					return c, lock.NewMutex(c.Session, "/lock", lock.Options{Delay: delay})
+				}
+				take := func() (time.Duration, *lock.Grant) {
+					_, m := mutex()
+					begun := time.Now()
+					g := must[*lock.Grant](t)(m.Lock(t.Context()))
+					return time.Since(begun), g
+				}
+				took, g := take()
+				ok(t, g.Unlock(t.Context()))
+				if took2, g := take(); took >= time.Second || took2 >= time.Second {
+					t.Errorf("%v and %v to take a free lock", took, took2)
+				} else {
+					ok(t, g.Unlock(t.Context()))
+				}
+				c, m := mutex()
+				must[*lock.Grant](t)(m.Lock(t.Context()))
+				_, m2 := mutex()
+				var next <-chan result[*lock.Grant]
+				if waits {
+					next = started(func() (*lock.Grant, error) { return m2.Lock(t.Context()) })
+				}
+				begun := time.Now()
+				c.Lose()
+				if !waits {
+					synctest.Wait()
+					next = started(func() (*lock.Grant, error) { return m2.Lock(t.Context()) })
+				}
+				ok(t, (<-next).must(t).Unlock(t.Context()))
+				if took := time.Since(begun); took < delay || took > delay+time.Second {
+					t.Errorf("granted %v after the holder vanished", took)
+				}
+				if took, g := take(); took >= time.Second {
+					t.Errorf("%v to take a free lock", took)
+				} else {
+					ok(t, g.Unlock(t.Context()))
+				}
+			})
+		})
+	}
+}
+
+// A writer that waits for another goes on waiting when that one is downgraded.
+func TestWriterWaitsForADowngradedOne(t *testing.T) {
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		rw := func() *lock.RWMutex { return lock.NewRWMutex(w.Client().Session, "/rw", lock.Options{}) }
+		g, next, late := must[*lock.WriteGrant](t)(rw().Lock(t.Context())), rw(), rw()
+		writer := started(func() (*lock.WriteGrant, error) { return next.Lock(t.Context()) })
+		ok(t, g.Downgrade(t.Context()))
+		waiting(t, writer)
+		reader := started(func() (*lock.Grant, error) { return late.RLock(t.Context()) })
+		waiting(t, reader) // behind the writer
+		ok(t, g.Unlock(t.Context()))
+		waiting(t, reader)
+		ok(t, arrived(t, writer).Unlock(t.Context()))
+		ok(t, arrived(t, reader).Unlock(t.Context()))
+	})
+}
+
+// go-zookeeper never looks for its own node and can return holding nothing.
+func TestOwnNodeIsVerified(t *testing.T) {
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		c := w.Client()
+		ok(t, must[*lock.Grant](t)(mutexAt("/lock")(c).Lock(t.Context())).Unlock(t.Context()))
+		synctest.Wait()
+		// After the create was carried out, before the list is.
+		c.Before("getChildren2", func() {
+			for _, node := range w.Ephemerals("/lock") {
+				ok(t, w.Admin().Delete(t.Context(), node, session.AnyVersion))
+			}
+		})
+		if g, err := mutexAt("/lock")(c).Lock(t.Context()); !errors.Is(err, session.ErrRevoked) {
+			t.Errorf("%v %v", g, err)
+		}
+		w.NothingLeft()
+	})
+}

@@ -1,0 +1,117 @@
+package lock
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/zkcoord/zkcoord/session"
+)
+
+// A Multi is several Mutexes taken together. They are taken one after the
+// other in the order of their paths, so that two Multis cannot wait for each
+// other.
+type Multi struct {
+	session *session.Session
+	paths   []string
+	o       Options
+}
+
+// NewMulti returns the locks at paths, each counted once. No request is made.
+func NewMulti(s *session.Session, paths []string, o Options) *Multi {
+	return &Multi{session: s, paths: slices.Compact(slices.Sorted(slices.Values(paths))), o: o}
+}
+
+// A MultiGrant is all the locks of a Multi held.
+type MultiGrant struct {
+	grants []*Grant
+	ctx    context.Context
+	end    context.CancelCauseFunc
+}
+
+// Lock waits for all of the locks. If ctx ends first, one of them is lost
+// meanwhile, or on any other error, none is held and no znode remains.
+func (m *Multi) Lock(ctx context.Context) (*MultiGrant, error) {
+	return m.take(ctx, (*Mutex).Lock)
+}
+
+// TryLock is Lock, but fails with ErrLocked where Lock would wait for others.
+func (m *Multi) TryLock(ctx context.Context) (*MultiGrant, error) {
+	return m.take(ctx, (*Mutex).TryLock)
+}
+
+func (m *Multi) take(ctx context.Context, lock func(*Mutex, context.Context) (*Grant, error)) (*MultiGrant, error) {
+	if len(m.paths) == 0 {
+		return nil, errors.New("lock: acquire: no paths")
+	}
+	wait, end := context.WithCancelCause(ctx) // ends too if one that was taken is lost
+	defer end(nil)
+	g := &MultiGrant{}
+	for _, path := range m.paths {
+		grant, err := lock(NewMutex(m.session, path, m.o), wait)
+		if err != nil {
+			g.Unlock(ctx)
+			return nil, err
+		}
+		g.grants = append(g.grants, grant)
+		context.AfterFunc(grant.Context(), func() { end(context.Cause(grant.Context())) })
+		wait = context.WithValue(wait, heldKey{}, grant.ctx.Value(heldKey{}))
+	}
+	g.join()
+	return g, nil
+}
+
+// join makes the context that ends with any of the grants'. The last of them
+// knows of all that is held.
+func (g *MultiGrant) join() {
+	g.ctx, g.end = context.WithCancelCause(context.Background())
+	for _, grant := range g.grants {
+		context.AfterFunc(grant.Context(), func() { g.end(context.Cause(grant.Context())) })
+	}
+	last := g.grants[len(g.grants)-1]
+	g.ctx = context.WithValue(g.ctx, heldKey{}, last.ctx.Value(heldKey{}))
+}
+
+// Context ends when one of the locks is no longer held for certain, with the
+// cause; see Grant.Context.
+func (g *MultiGrant) Context() context.Context { return g.ctx }
+
+// Grants are the locks, in the order of their paths. Each has its own token.
+func (g *MultiGrant) Grants() []*Grant { return slices.Clone(g.grants) }
+
+// Unlock gives all the locks up. See Grant.Unlock: the error tells of each
+// that was not held any more, or whose release was not confirmed.
+func (g *MultiGrant) Unlock(ctx context.Context) error {
+	errs := make([]error, len(g.grants))
+	var wg sync.WaitGroup
+	for i, grant := range g.grants {
+		wg.Go(func() { errs[i] = grant.Unlock(ctx) })
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// Txn is Grant.Txn, but fails unless all of the locks are still held.
+func (g *MultiGrant) Txn(ctx context.Context, ops ...session.Op) ([]session.OpResult, error) {
+	first, others := g.grants[0], g.grants[1:]
+	all := make([]session.Op, 0, len(others)+len(ops))
+	for _, other := range others {
+		all = append(all, session.CheckOp{Path: other.Path(), Version: session.AnyVersion})
+	}
+	results, err := first.Txn(ctx, append(all, ops...)...)
+	if err == nil {
+		return results[len(others):], nil
+	}
+	part := (*session.MultiError)(nil)
+	if !errors.As(err, &part) {
+		return nil, err
+	}
+	if part.Index < len(others) {
+		return nil, fmt.Errorf("lock: transaction under %s: %w", part.Path,
+			&session.RequestError{Op: "txn", Path: part.Path, Effect: session.Failed, Err: session.ErrRevoked})
+	}
+	part.Index -= len(others)
+	return nil, err
+}

@@ -1,0 +1,286 @@
+package lock
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/go-zookeeper/zk"
+
+	"github.com/zkcoord/zkcoord/internal/line"
+	"github.com/zkcoord/zkcoord/internal/znode"
+	"github.com/zkcoord/zkcoord/session"
+)
+
+// A Semaphore is a number of permits, each of which one contender holds at a
+// time. How many there are is kept in ZooKeeper and can be changed.
+//
+// Contenders wait in a line, called the gate. Only the first of them looks at
+// the permits that are out, the leases, and takes what it asks for in the
+// transaction in which it leaves the gate. So permits are granted first come
+// first served, however many each asks for, and a permit given back wakes one.
+type Semaphore struct {
+	session  *session.Session
+	gate     *line.Line
+	path     string
+	leases   string
+	size     string // the node that has the capacity
+	capacity int    // to begin with
+	label    string
+}
+
+// NewSemaphore returns the semaphore at path. If nobody used it before, it gets
+// the given capacity at the first Acquire; else it keeps the one it has: see
+// SetCapacity. No request is made.
+func NewSemaphore(s *session.Session, path string, capacity int, o Options) *Semaphore {
+	return &Semaphore{
+		session:  s,
+		gate:     newLine(s, znode.Join(path, "locks"), Options{}),
+		path:     path,
+		leases:   znode.Join(path, "leases"),
+		size:     znode.Join(path, "capacity"),
+		capacity: capacity,
+		label:    o.Label,
+	}
+}
+
+// Acquire waits for so many permits. Give them back, all at once, with the
+// grant's Unlock. If ctx ends first, or on any other error, none is held and no
+// znode remains. It fails with ErrCapacity if there are fewer in all.
+func (m *Semaphore) Acquire(ctx context.Context, permits int) (*Grant, error) {
+	return m.acquire(ctx, permits, false)
+}
+
+// TryAcquire is Acquire, but fails with ErrLocked where Acquire would wait.
+func (m *Semaphore) TryAcquire(ctx context.Context, permits int) (*Grant, error) {
+	return m.acquire(ctx, permits, true)
+}
+
+func (m *Semaphore) acquire(ctx context.Context, permits int, try bool) (*Grant, error) {
+	if permits < 1 || permits >= 1<<31 {
+		return nil, fmt.Errorf("lock: acquire %s: %d permits", m.path, permits)
+	}
+	first, err := m.gate.Join(ctx, line.Request{Name: lockSuffix, Data: []byte(m.label), Try: try})
+	if err != nil {
+		return nil, acquireError(m.path, err)
+	}
+	lease, err := m.pass(ctx, first, permits, try)
+	if err != nil {
+		first.Abandon(err)
+		return nil, acquireError(m.path, err)
+	}
+	first.Close()
+	if err := lease.Grant(ctx); err != nil {
+		lease.Abandon(err)
+		return nil, acquireError(m.path, err)
+	}
+	return newGrant(ctx, lease, m.path), nil
+}
+
+// pass waits, as the first at the gate, until there are permits enough, and
+// takes them.
+func (m *Semaphore) pass(ctx context.Context, first *line.Claim, permits int, try bool) (*line.Claim, error) {
+	for waiting := false; ; waiting = true {
+		seen, err := m.look(ctx, waiting)
+		if err != nil {
+			return nil, err
+		}
+		switch {
+		case permits > seen.capacity:
+			err = fmt.Errorf("%w: %d of %d permits", ErrCapacity, permits, seen.capacity)
+		case permits <= seen.capacity-seen.out:
+			seen.stop()
+			lease, err := m.take(ctx, first, permits, seen.version)
+			if errors.Is(err, zk.ErrBadVersion) || errors.Is(err, zk.ErrNoNode) {
+				continue // the capacity was changed, or deleted
+			}
+			return lease, err
+		case try:
+			err = line.ErrBusy
+		case waiting:
+			err = seen.await(ctx, first)
+		}
+		seen.stop()
+		if err != nil {
+			return nil, err
+		}
+	}
+}
+
+// seen is what the first at the gate saw.
+//
+// A stale server is no danger. That it shows one first means that it has
+// applied the transactions in which the others before passed the gate, so no
+// lease is missing; that some may be gone already errs on the safe side.
+type seen struct {
+	capacity int
+	version  int32 // of the capacity's node
+	out      int   // permits out
+
+	resized, returned *session.Watch // nil unless waiting
+}
+
+func (m *Semaphore) look(ctx context.Context, waiting bool) (*seen, error) {
+	s := &seen{}
+	value, err := m.readCapacity(ctx, waiting, s)
+	if err != nil {
+		return nil, err
+	}
+	s.version = value.Stat.Version
+	if s.capacity, err = strconv.Atoi(string(value.Data)); err != nil {
+		s.stop()
+		return nil, fmt.Errorf("capacity in %s: %w", m.path, err)
+	}
+	listing, err := m.list(ctx, waiting, s)
+	if err != nil && !errors.Is(err, zk.ErrNoNode) {
+		s.stop()
+		return nil, err
+	}
+	for _, name := range listing.Names {
+		s.out += weight(name)
+	}
+	return s, nil
+}
+
+// readCapacity reads the capacity's node, which it makes at the first use.
+func (m *Semaphore) readCapacity(ctx context.Context, waiting bool, s *seen) (value session.Value, err error) {
+	for {
+		if waiting {
+			value, s.resized, err = m.session.GetW(ctx, m.size)
+		} else {
+			value, err = m.session.Get(ctx, m.size)
+		}
+		if !errors.Is(err, zk.ErrNoNode) {
+			return value, err
+		}
+		_, err = m.session.Create(ctx, m.size, strconv.AppendInt(nil, int64(m.capacity), 10), session.Persistent)
+		if session.Outcome(err) == session.Failed && !errors.Is(err, zk.ErrNodeExists) {
+			return value, err
+		}
+	}
+}
+
+func (m *Semaphore) list(ctx context.Context, waiting bool, s *seen) (listing session.Listing, err error) {
+	if !waiting {
+		return m.session.Children(ctx, m.leases)
+	}
+	listing, s.returned, err = m.session.ChildrenW(ctx, m.leases)
+	return listing, err
+}
+
+// stop ends the watches.
+func (s *seen) stop() {
+	for _, w := range []*session.Watch{s.resized, s.returned} {
+		if w != nil {
+			w.Stop()
+		}
+	}
+}
+
+// await waits until something may be otherwise than seen.
+func (s *seen) await(ctx context.Context, first *line.Claim) error {
+	select {
+	case event := <-s.resized.C:
+		return event.Err
+	case event := <-s.returned.C:
+		return event.Err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-first.Context().Done():
+		return context.Cause(first.Context())
+	}
+}
+
+// take makes the lease in the transaction in which first leaves the gate,
+// which fails with zk.ErrBadVersion if the capacity was changed.
+func (m *Semaphore) take(ctx context.Context, first *line.Claim, permits int, version int32) (*line.Claim, error) {
+	data := []byte(m.label)
+	node := session.Node{Path: znode.Join(m.leases, m.session.NewID()+"-"+leaseName+strconv.Itoa(permits))}
+	ops := append([]session.Op{
+		session.CheckOp{Path: m.size, Version: version},
+		session.CreateOp{Path: node.Path, Data: data, Mode: session.Ephemeral},
+	}, first.Parting()...)
+	for {
+		_, err := first.Txn(ctx, ops...)
+		part := (*session.MultiError)(nil)
+		switch {
+		case session.Outcome(err) != session.Failed:
+			// The token is that of the gate's node: leases are granted in its order.
+			lease := line.NewClaim(m.session, node, data, first.Token())
+			if err != nil {
+				lease.Abandon(err)
+			}
+			return lease, err
+		case errors.As(err, &part) && part.Path == node.Path && errors.Is(err, zk.ErrNoNode):
+			if err := m.session.CreateParents(ctx, node.Path); err != nil {
+				return nil, err
+			}
+		default:
+			return nil, err
+		}
+	}
+}
+
+// leaseName is what leases of this package are called before their weight,
+// and those of Curator's InterProcessSemaphoreV2, which weigh 1, before their
+// number.
+const leaseName = "lease-"
+
+// weight is how many permits a child of the leases' directory stands for.
+func weight(name string) int {
+	if prefix, _, ok := znode.ParseSeq(name); ok && strings.HasSuffix(prefix, leaseName) {
+		return 1
+	}
+	_, permits, ok := strings.Cut(name, leaseName)
+	n, err := strconv.ParseUint(permits, 10, 31)
+	if !ok || err != nil {
+		return 0
+	}
+	return int(n)
+}
+
+// Capacity returns how many permits there are in all. It is the one given to
+// NewSemaphore as long as nobody used the semaphore.
+func (m *Semaphore) Capacity(ctx context.Context) (int, error) {
+	value, err := m.session.Get(ctx, m.size)
+	if errors.Is(err, zk.ErrNoNode) {
+		return m.capacity, nil
+	}
+	n := 0
+	if err == nil {
+		n, err = strconv.Atoi(string(value.Data))
+	}
+	if err != nil {
+		return 0, fmt.Errorf("lock: capacity of %s: %w", m.path, err)
+	}
+	return n, nil
+}
+
+// SetCapacity changes how many permits there are. Permits that are out stay
+// out: if they are more than that, nobody is granted any until enough are given
+// back. A grant under way sees the old number or the new one, never a mixture.
+// It may be called again after any error.
+func (m *Semaphore) SetCapacity(ctx context.Context, permits int) error {
+	data := strconv.AppendInt(nil, int64(permits), 10)
+	_, err := m.session.Set(ctx, m.size, data, session.AnyVersion)
+	for errors.Is(err, zk.ErrNoNode) {
+		if err = m.session.CreateParents(ctx, m.size); err != nil {
+			break
+		}
+		if _, err = m.session.Create(ctx, m.size, data, session.Persistent); errors.Is(err, zk.ErrNodeExists) {
+			_, err = m.session.Set(ctx, m.size, data, session.AnyVersion)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("lock: capacity of %s: %w", m.path, err)
+	}
+	return nil
+}
+
+// Contenders lists who waits for permits, in order. The first of them is at
+// the gate: it Holds the gate, not permits.
+func (m *Semaphore) Contenders(ctx context.Context) ([]Contender, error) {
+	return contenders(ctx, m.gate)
+}

@@ -1,0 +1,199 @@
+package scenarios
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/zkcoord/zkcoord/harness"
+	"github.com/zkcoord/zkcoord/harness/checker"
+	"github.com/zkcoord/zkcoord/harness/ensemble"
+	"github.com/zkcoord/zkcoord/harness/link"
+	"github.com/zkcoord/zkcoord/harness/nemesis"
+	"github.com/zkcoord/zkcoord/scenarios/peers"
+	"github.com/zkcoord/zkcoord/session"
+)
+
+// IsolatedFollower is the case that every lock on ZooKeeper fails which trusts
+// its connection. Client 0 holds the lock through a follower. The follower is
+// cut off from its peers, and goes on to answer pings and reads for up to
+// syncLimit ticks, 10 s here; after the session timeout of 4 s the majority
+// expires the session and grants the lock to somebody else.
+func IsolatedFollower() harness.Scenario {
+	return isolated(harness.Scenario{
+		Name:   "isolated-follower",
+		Claim:  "A client on a follower that is cut off knows that it lost the lock before anybody else is granted it.",
+		Config: ensemble.Config{Nodes: 3, TickTime: 2 * time.Second, SyncLimit: 5},
+		Faults: []harness.Fault{isolate{}},
+	}, anyFollower)
+}
+
+// IsolatedLeader is the same with the leader, cut off with one follower from
+// the majority, which elects another: the old one answers even sync for a
+// while.
+func IsolatedLeader() harness.Scenario {
+	return isolated(harness.Scenario{
+		Name:   "isolated-leader",
+		Claim:  "A client on a leader that is cut off from the majority knows that it lost the lock before anybody else is granted it.",
+		Config: ensemble.Config{Nodes: 5, TickTime: 2 * time.Second, SyncLimit: 5},
+		Faults: []harness.Fault{isolate{with: 1}},
+	}, func(ctx context.Context, e ensemble.Ensemble) (int, error) { return e.Leader(ctx) })
+}
+
+// isolated completes a scenario in which client 0 holds the lock through the
+// server that choose names, when that is cut off.
+func isolated(s harness.Scenario, choose chooser) harness.Scenario {
+	s.Guarantees = []string{"L1", "L2", "S2"}
+	s.Clients = 3
+	s.Grace = 60 * time.Second
+	s.Workload = isolatedHolder(choose, func(servers serversOf) lockProgram {
+		return lockProgram{open: func(ctx context.Context, c *harness.Client, path string) (locker, error) {
+			return openMutex(session.Options{Timeout: isolatedTimeout, Servers: servers(c)})(ctx, c, path)
+		}}
+	})
+	s.Checkers = append(checker.Mutex(checker.Envelope{}, 30*time.Second), checker.IfExercised(checker.M10(checker.Envelope{})))
+	s.Guards = []checker.Checker{checker.Takeover(1), checker.Contention(1), checker.Grants(3)}
+	// The libraries as they are, in programs that do what their manuals say.
+	s.Mutants = []harness.Mutant{{
+		Name:     "zk-lock",
+		Report:   "go-zookeeper's zk.Lock trusts the connection's state",
+		Violates: []string{"M3"},
+		Workload: isolatedHolder(choose, func(servers serversOf) lockProgram {
+			return lockProgram{open: openZKLock(isolatedTimeout, servers)}
+		}),
+	}, {
+		Name:     "curator",
+		Report:   "Curator's InterProcessMutex trusts the connection's state",
+		Violates: []string{"M3"},
+		Workload: isolatedHolder(choose, func(servers serversOf) lockProgram {
+			return lockProgram{open: openPeer(peers.Curator, isolatedTimeout, servers)}
+		}),
+	}, {
+		Name:     "kazoo",
+		Report:   "kazoo's Lock trusts the connection's state",
+		Violates: []string{"M3"},
+		Workload: isolatedHolder(choose, func(servers serversOf) lockProgram {
+			return lockProgram{open: openPeer(peers.Kazoo, isolatedTimeout, servers)}
+		}),
+	}}
+	return s
+}
+
+const isolatedTimeout = 4 * time.Second
+
+// A chooser picks the server of client 0.
+type chooser func(context.Context, ensemble.Ensemble) (int, error)
+
+// serversOf are the servers that a client is to use.
+type serversOf func(*harness.Client) []string
+
+// isolatedHolder is the workload: client 0 uses the server that will be cut
+// off and holds the lock for long; the others use the other servers, and
+// contend when client 0 holds the lock, so that each cut finds it holding.
+func isolatedHolder(choose chooser, program func(serversOf) lockProgram) func(*harness.Env) harness.Workload {
+	return func(env *harness.Env) harness.Workload {
+		chosen := 0
+		p := program(func(c *harness.Client) []string {
+			all := env.Servers()
+			if c.ID == 0 {
+				return all[chosen : chosen+1]
+			}
+			return slices.Delete(all, chosen, chosen+1)
+		})
+		p.resource = harness.NewResource("account")
+		p.hold = func(c *harness.Client) time.Duration {
+			if c.ID == 0 {
+				return 20 * time.Second
+			}
+			return 200 * time.Millisecond
+		}
+		var taken atomic.Bool
+		p.holding = func(c *harness.Client, holds bool) {
+			if c.ID == 0 {
+				taken.Store(holds)
+			}
+		}
+		p.before = func(ctx context.Context, c *harness.Client) {
+			for c.ID != 0 && !taken.Load() && c.Pause(ctx, 20*time.Millisecond) {
+			}
+		}
+		w := p.workload(env)
+		w.Setup = func(ctx context.Context, env *harness.Env) (err error) {
+			chosen, err = choose(ctx, env.Ensemble)
+			return err
+		}
+		return w
+	}
+}
+
+// anyFollower is the first node that does not lead.
+func anyFollower(ctx context.Context, e ensemble.Ensemble) (int, error) {
+	leader, err := e.Leader(ctx)
+	if err != nil {
+		return 0, err
+	}
+	if leader == 0 {
+		return 1, nil
+	}
+	return 0, nil
+}
+
+// isolate cuts the server of client 0 off, with that many others, for longer
+// than it takes to expire a session there.
+type isolate struct{ with int }
+
+func (isolate) Name() string { return "isolate-holder" }
+
+func (isolate) Able(env *harness.Env) error {
+	if _, ok := env.Ensemble.(ensemble.Partitioner); !ok {
+		return fmt.Errorf("a %s ensemble cannot be partitioned", env.Ensemble.Kind())
+	}
+	return nil
+}
+
+func (isolate) Draw(r *rand.Rand, _ *harness.Env) harness.Step {
+	return harness.Step{Target: "c0", For: 9*time.Second + time.Duration(r.Int64N(int64(2*time.Second)))}
+}
+
+func (f isolate) Inject(ctx context.Context, env *harness.Env, _ harness.Step) (harness.Wound, error) {
+	// A cut shows something only while client 0 holds the lock; a process of
+	// another library takes its time to get there.
+	for c := env.Clients()[0]; !c.Holding() && c.Pause(ctx, 20*time.Millisecond); {
+	}
+	group, err := f.group(env)
+	if err != nil {
+		return harness.Wound{}, err
+	}
+	var links []ensemble.Link
+	for peer := range env.Servers() {
+		for _, node := range group {
+			if !slices.Contains(group, peer) {
+				links = append(links, ensemble.Link{From: node, To: peer}, ensemble.Link{From: peer, To: node})
+			}
+		}
+	}
+	return nemesis.Cut(ctx, env, links)
+}
+
+// group is the server that client 0 is connected to, and those cut off with it.
+func (f isolate) group(env *harness.Env) ([]int, error) {
+	l, ok := env.Clients()[0].Link().(*link.Link)
+	if !ok {
+		return nil, errors.New("the clients' links do not tell where they lead")
+	}
+	connected := l.Connected()
+	if len(connected) == 0 {
+		return nil, errors.New("client 0 is not connected")
+	}
+	servers := env.Servers()
+	first := slices.Index(servers, connected[0])
+	group := []int{first}
+	for len(group) <= f.with {
+		group = append(group, (first+len(group))%len(servers))
+	}
+	return group, nil
+}

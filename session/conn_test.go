@@ -1,0 +1,585 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/go-zookeeper/zk"
+
+	"github.com/zkcoord/zkcoord/internal/wire"
+)
+
+// A script is a server that does what ZooKeeper never would, or only in a bad
+// moment. Without a hook it begins sessions and answers everything with success.
+type script struct {
+	t       *testing.T
+	connect func(n int, r wire.ConnectRequest) *wire.ConnectResponse // of the n-th connection; nil leaves it without an answer
+	reply   func(n int, h wire.RequestHeader, body []byte) (code wire.Code, answer bool)
+
+	mu    sync.Mutex
+	dials int
+	got   []string // what was asked, in order
+	work  sync.WaitGroup
+}
+
+func (sc *script) options() Options {
+	return Options{Servers: []string{"script:2181"}, Dial: sc.dial, Timeout: 9 * time.Second}
+}
+
+func (sc *script) dial(context.Context, string, string) (net.Conn, error) {
+	client, server := net.Pipe()
+	sc.mu.Lock()
+	defer sc.mu.Unlock()
+	sc.dials++
+	n := sc.dials
+	sc.work.Go(func() { sc.serve(n, server) })
+	return client, nil
+}
+
+func (sc *script) serve(n int, c net.Conn) {
+	frame, err := wire.ReadFrame(c, nil, 0)
+	if err != nil {
+		c.Close()
+		return
+	}
+	var request wire.ConnectRequest
+	if _, err := wire.Decode(frame, &request); err != nil {
+		sc.t.Error(err)
+		return
+	}
+	response := &wire.ConnectResponse{Timeout: request.Timeout, SessionID: 77, Password: make([]byte, 16)}
+	if sc.connect != nil {
+		response = sc.connect(n, request)
+	}
+	if response == nil {
+		io.Copy(io.Discard, c)
+		c.Close()
+		return
+	}
+	if c.Write(wire.AppendFrame(nil, response)); response.SessionID == 0 {
+		c.Close()
+		return
+	}
+	replies := make(chan []byte, 1000) // a pipe has no buffer, a socket has
+	defer close(replies)
+	sc.work.Go(func() {
+		for reply := range replies {
+			c.Write(reply)
+		}
+		c.Close()
+	})
+	for zxid := int64(1); ; zxid++ {
+		if frame, err = wire.ReadFrame(c, frame, 0); err != nil {
+			return
+		}
+		var h wire.RequestHeader
+		body, err := wire.Decode(frame, &h)
+		if err != nil {
+			sc.t.Error(err)
+			return
+		}
+		sc.mu.Lock()
+		sc.got = append(sc.got, h.Op.String()+" "+wire.FirstPath(h.Op, body))
+		sc.mu.Unlock()
+		code, answer := wire.OK, true
+		if sc.reply != nil {
+			code, answer = sc.reply(n, h, body)
+		}
+		if !answer {
+			continue
+		}
+		records := []wire.Record{&wire.ReplyHeader{Xid: h.Xid, Zxid: zxid, Err: code}}
+		switch h.Op {
+		case wire.OpCreate, wire.OpSync:
+			var p wire.Path
+			wire.Decode(body, &p)
+			records = append(records, &p)
+		case wire.OpGetData:
+			records = append(records, &wire.GetDataResponse{})
+		case wire.OpGetChildren2:
+			records = append(records, &wire.GetChildren2Response{})
+		case wire.OpMulti:
+			records = append(records, &wire.MultiResponse{Results: []wire.MultiResult{{Op: wire.OpCheck}}})
+		case wire.OpExists, wire.OpSetData:
+			records = append(records, &wire.Stat{})
+		}
+		if code != wire.OK {
+			records = records[:1]
+		}
+		replies <- wire.AppendFrame(nil, records...)
+		if h.Op == wire.OpCloseSession {
+			return
+		}
+	}
+}
+
+// asked reports how often a request was made.
+func (sc *script) asked(what string) (n int) {
+	sc.mu.Lock()
+	defer sc.mu.Unlock()
+	for _, got := range sc.got {
+		if got == what {
+			n++
+		}
+	}
+	return n
+}
+
+func scripted(t *testing.T, sc *script, f func(t *testing.T)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		sc.t = t
+		f(t)
+		sc.work.Wait()
+	})
+}
+
+func fresh(r wire.ConnectRequest) *wire.ConnectResponse {
+	return &wire.ConnectResponse{Timeout: r.Timeout, SessionID: max(r.SessionID, 77), Password: make([]byte, 16)}
+}
+
+// A request that waits while the session is lost must not be carried out in
+// the next one. With a bare zk.Conn it is: the test below shows it.
+func requestsAcrossSessions(silent bool) *script {
+	return &script{
+		connect: func(n int, r wire.ConnectRequest) *wire.ConnectResponse {
+			switch {
+			case n == 1:
+				return fresh(r)
+			case n == 2 && !silent:
+				return &wire.ConnectResponse{Password: make([]byte, 16)} // expired
+			}
+			return &wire.ConnectResponse{Timeout: r.Timeout, SessionID: 1000 + int64(n), Password: make([]byte, 16)}
+		},
+		reply: func(n int, h wire.RequestHeader, _ []byte) (wire.Code, bool) {
+			return wire.OK, n > 1 || h.Op != wire.OpSync
+		},
+	}
+}
+
+// Covers S1.
+func TestNoRequestOfALostSessionRunsInALaterOne(t *testing.T) {
+	for name, silent := range map[string]bool{"expired": false, "another id without a word": true} {
+		t.Run(name, func(t *testing.T) {
+			sc := requestsAcrossSessions(silent)
+			var late func()
+			opts := sc.options()
+			dial := opts.Dial
+			opts.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+				if late != nil {
+					late()
+				}
+				return dial(ctx, network, address)
+			}
+			scripted(t, sc, func(t *testing.T) {
+				s := open(t, opts)
+				defer s.Close()
+				errs := make(chan error, 3)
+				create := func(ctx context.Context) {
+					_, err := s.Create(ctx, "/ephemeral", nil, Ephemeral)
+					errs <- err
+				}
+				// One at each moment: before the connection goes, while there is
+				// none, and queued in the client beneath.
+				late = func() {
+					late = nil
+					go create(t.Context())
+					s.work.Go(func() {
+						_, err := s.zk.Create("/ephemeral", nil, zk.FlagEphemeral, zk.WorldACL(zk.PermAll))
+						errs <- err
+					})
+					synctest.Wait()
+				}
+				s.mu.Lock()
+				c := s.current
+				s.mu.Unlock()
+				c.Close()
+				<-s.Lost()
+				if !errors.Is(s.Err(), ErrLost) {
+					t.Errorf("lost with %v", s.Err())
+				}
+				for range 2 {
+					if err := <-errs; err == nil {
+						t.Error("a request of the lost session succeeded")
+					}
+				}
+				time.Sleep(time.Minute)
+				if n := sc.asked("create /ephemeral"); n != 0 {
+					t.Errorf("%d requests of the lost session were sent in the next one", n)
+				}
+				if s.ID() != 77 {
+					t.Errorf("the session became %#x", s.ID())
+				}
+			})
+		})
+	}
+}
+
+// The same with the bare client: what was queued runs in the next session,
+// without an error. If this fails, the client was mended.
+func TestBareClientRunsRequestsInALaterSession(t *testing.T) {
+	for name, silent := range map[string]bool{"expired": false, "another id without a word": true} {
+		t.Run(name, func(t *testing.T) {
+			sc := requestsAcrossSessions(silent)
+			scripted(t, sc, func(t *testing.T) {
+				var mu sync.Mutex
+				var raw net.Conn
+				dials := 0
+				client, events, err := zk.Connect([]string{"script:2181"}, 9*time.Second, zk.WithLogInfo(false),
+					zk.WithLogger(debugLog{slog.New(slog.DiscardHandler)}),
+					zk.WithHostProvider(&oneServer{}),
+					zk.WithDialer(func(network, address string, _ time.Duration) (net.Conn, error) {
+						mu.Lock()
+						defer mu.Unlock()
+						if dials++; dials > 1 {
+							time.Sleep(time.Second)
+						}
+						c, err := sc.dial(context.Background(), network, address)
+						raw = c
+						return c, err
+					}))
+				must(t, err)
+				for ev := range events {
+					if ev.State == zk.StateHasSession {
+						break
+					}
+				}
+				raw.Close()
+				synctest.Wait()
+				if _, err := client.Create("/ephemeral", nil, zk.FlagEphemeral, zk.WorldACL(zk.PermAll)); err != nil {
+					t.Errorf("refused: %v", err)
+				}
+				if n := sc.asked("create /ephemeral"); n != 1 || client.SessionID() == 77 {
+					t.Errorf("asked %d times, session %d", n, client.SessionID())
+				}
+				client.Close()
+				for range events {
+				}
+			})
+		})
+	}
+}
+
+type oneServer struct{}
+
+func (*oneServer) Init([]string) error  { return nil }
+func (*oneServer) Len() int             { return 1 }
+func (*oneServer) Next() (string, bool) { return "script:2181", false }
+func (*oneServer) Connected()           {}
+
+// The client waits 6.67 session timeouts for the answer to a handshake.
+//
+// Covers S5.
+func TestHandshakeIsBounded(t *testing.T) {
+	sc := &script{connect: func(n int, r wire.ConnectRequest) *wire.ConnectResponse {
+		if n < 4 {
+			return nil
+		}
+		return fresh(r)
+	}}
+	scripted(t, sc, func(t *testing.T) {
+		start := time.Now()
+		s := open(t, sc.options())
+		if d := time.Since(start); d < 9*time.Second || d > 10*time.Second {
+			t.Errorf("three hung servers took %v", d)
+		}
+		must(t, s.Close())
+	})
+}
+
+// A handshake that is answered just as its bound closes the connection must
+// not leave a closed connection as the session's.
+func TestConnectionClosedDuringItsHandshakeIsNotAdopted(t *testing.T) {
+	sc := &script{}
+	scripted(t, sc, func(t *testing.T) {
+		s := open(t, sc.options())
+		raw, other := net.Pipe()
+		defer other.Close()
+		c := newConn(s, raw, "script:2181")
+		c.Close()
+		before := s.Server()
+		if err := s.connected(c, &wire.ConnectResponse{Timeout: 9000, SessionID: 77}); err == nil {
+			t.Error("adopted")
+		}
+		if s.Server() != before || s.State() != Connected {
+			t.Errorf("server %q, %v", s.Server(), s.State())
+		}
+		must(t, s.Close())
+	})
+}
+
+// Covers S5, S7.
+func TestCloseDuringAHandshakeDoesNotWaitForIt(t *testing.T) {
+	sc := &script{connect: func(n int, r wire.ConnectRequest) *wire.ConnectResponse { return nil }}
+	opts := sc.options()
+	opts.Timeout = time.Hour
+	scripted(t, sc, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		start := time.Now()
+		if _, err := Open(ctx, opts); !errors.Is(err, context.DeadlineExceeded) {
+			t.Error(err)
+		}
+		if d := time.Since(start); d > 2*time.Second {
+			t.Errorf("took %v", d)
+		}
+	})
+}
+
+// A server that takes the connection and then neither answers nor reads.
+//
+// Covers S5.
+func TestStalledSocketIsClosed(t *testing.T) {
+	for name, op := range map[string]wire.Op{"idle": wire.OpPing, "answers nothing": 0} {
+		t.Run(name, func(t *testing.T) {
+			sc := &script{}
+			var hang chan struct{}
+			sc.reply = func(n int, h wire.RequestHeader, _ []byte) (wire.Code, bool) {
+				if n == 1 && h.Op != wire.OpCloseSession && (op == 0 || h.Op == op) {
+					<-hang // reads no more either
+				}
+				return wire.OK, true
+			}
+			scripted(t, sc, func(t *testing.T) {
+				hang = make(chan struct{})
+				s := open(t, sc.options())
+				start := time.Now()
+				if op == 0 {
+					ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+					s.Create(ctx, "/a", make([]byte, 1<<19), Persistent)
+					cancel()
+				}
+				for state := range s.States(t.Context()) {
+					if state == Suspended {
+						break
+					}
+				}
+				if d := time.Since(start); d > s.Timeout() {
+					t.Errorf("closed after %v", d)
+				}
+				must(t, s.Sync(t.Context(), "/"))
+				close(hang)
+				must(t, s.Close())
+			})
+		})
+	}
+}
+
+// Re-sending credentials can wedge the client for ever if a write fails: the
+// session sends them itself.
+//
+// Covers S5.
+func TestCredentialsAreSentFirstOnEachConnection(t *testing.T) {
+	sc := &script{}
+	sc.reply = func(n int, h wire.RequestHeader, _ []byte) (wire.Code, bool) { return wire.OK, h.Op != wire.OpExists }
+	opts := sc.options()
+	opts.Auth = []Auth{{"digest", []byte("a:b")}, {"digest", []byte("c:d")}}
+	scripted(t, sc, func(t *testing.T) {
+		s := open(t, opts)
+		for range 20 {
+			s.mu.Lock()
+			c := s.current
+			s.mu.Unlock()
+			c.Close()
+			must(t, s.Sync(t.Context(), "/"))
+		}
+		must(t, s.Close())
+		sc.mu.Lock()
+		defer sc.mu.Unlock()
+		if n := strings.Count(strings.Join(sc.got, ","), "auth ,auth ,sync /"); n != 20 {
+			t.Errorf("%d of 20: %v", n, sc.got)
+		}
+	})
+}
+
+// Covers S5.
+func TestRefusedCredentialsEndTheSession(t *testing.T) {
+	sc := &script{reply: func(n int, h wire.RequestHeader, _ []byte) (wire.Code, bool) {
+		if h.Op == wire.OpAuth && n == 2 {
+			return wire.AuthFailed, true
+		}
+		return wire.OK, true
+	}}
+	opts := sc.options()
+	opts.Auth = []Auth{{"digest", []byte("a:b")}}
+	scripted(t, sc, func(t *testing.T) {
+		s := open(t, opts)
+		s.mu.Lock()
+		c := s.current
+		s.mu.Unlock()
+		c.Close()
+		if err := cause(t, s.Context(), time.Second); !errors.Is(err, ErrLost) || !errors.Is(err, wire.AuthFailed) {
+			t.Error(err)
+		}
+		must(t, s.Close())
+	})
+}
+
+// The client does not look at the answer to setWatches.
+//
+// Covers S6.
+func TestWatchesThatCannotBeSetAgainCloseTheConnection(t *testing.T) {
+	sc := &script{}
+	sc.reply = func(n int, h wire.RequestHeader, _ []byte) (wire.Code, bool) {
+		if h.Op == wire.OpSetWatches && n < 5 {
+			return wire.ThrottledOp, true
+		}
+		return wire.OK, true
+	}
+	scripted(t, sc, func(t *testing.T) {
+		s := open(t, sc.options())
+		_, w, err := s.ExistsW(t.Context(), "/w")
+		must(t, err)
+		s.mu.Lock()
+		c := s.current
+		s.mu.Unlock()
+		start := time.Now()
+		c.Close()
+		time.Sleep(10 * time.Second)
+		if n := sc.asked("setWatches "); n != 4 || s.State() != Connected {
+			t.Errorf("asked %d times, %v", n, s.State())
+		}
+		if d := time.Since(start); d < 10*time.Second {
+			t.Error(d)
+		}
+		w.Stop()
+		must(t, s.Close())
+	})
+}
+
+// A server that closes every connection at once is not asked without pause.
+func TestFlappingServerIsAskedWithPauses(t *testing.T) {
+	sc := &script{}
+	opts := sc.options()
+	scripted(t, sc, func(t *testing.T) {
+		s := open(t, opts)
+		stop := time.Now().Add(time.Minute)
+		for time.Now().Before(stop) {
+			s.mu.Lock()
+			c := s.current
+			s.mu.Unlock()
+			if c != nil {
+				c.Close()
+			}
+			time.Sleep(time.Millisecond)
+		}
+		sc.mu.Lock()
+		n := sc.dials
+		sc.mu.Unlock()
+		if n > 150 || n < 50 {
+			t.Errorf("dialled %d times in a minute", n)
+		}
+		must(t, s.Close())
+	})
+}
+
+// Covers S5.
+func TestGarbageClosesTheConnectionOnly(t *testing.T) {
+	for name, bytes := range map[string][]byte{
+		"huge":      {0xff, 0xff, 0xff, 0xff},
+		"large":     {0x7f, 0xff, 0xff, 0xff},
+		"short":     {0, 0, 0, 2, 1, 1},
+		"empty":     {0, 0, 0, 0},
+		"event":     append([]byte{0, 0, 0, 20, 0xff, 0xff, 0xff, 0xff}, make([]byte, 16)...),
+		"truncated": {0, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			sc := &script{}
+			opts := sc.options()
+			dial := opts.Dial
+			n := 0
+			opts.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+				c, err := dial(ctx, network, address)
+				if n++; n == 1 {
+					return &poisoned{Conn: c, after: 1, garbage: bytes}, err
+				}
+				return c, err
+			}
+			scripted(t, sc, func(t *testing.T) {
+				s := open(t, opts)
+				must(t, s.Sync(t.Context(), "/"))
+				if n != 2 {
+					t.Errorf("%d connections", n)
+				}
+				must(t, s.Close())
+			})
+		})
+	}
+}
+
+// A poisoned connection reads garbage after some reads.
+type poisoned struct {
+	net.Conn
+	after   int
+	garbage []byte
+}
+
+func (p *poisoned) Read(b []byte) (int, error) {
+	if p.after--; p.after >= 0 {
+		return p.Conn.Read(b)
+	}
+	if len(p.garbage) == 0 {
+		return 0, io.ErrUnexpectedEOF
+	}
+	n := copy(b, p.garbage)
+	p.garbage = p.garbage[n:]
+	return n, nil
+}
+
+// Covers S2.
+func TestChangedTimeoutEndsTheLease(t *testing.T) {
+	for _, timeout := range []int32{4000, 20_000} {
+		sc := &script{}
+		sc.connect = func(n int, r wire.ConnectRequest) *wire.ConnectResponse {
+			response := fresh(r)
+			if n == 2 {
+				response.Timeout = timeout
+			}
+			return response
+		}
+		scripted(t, sc, func(t *testing.T) {
+			s := open(t, sc.options())
+			h := s.Hold(Node{Path: "/n", Czxid: 0})
+			must(t, h.Grant(t.Context()))
+			s.mu.Lock()
+			c := s.current
+			s.mu.Unlock()
+			c.Close()
+			if err := cause(t, h.Context(), time.Second); err != ErrLeaseLapsed {
+				t.Error(err)
+			}
+			must(t, s.Close())
+		})
+	}
+}
+
+// An answer that the client cannot read may hide a success.
+//
+// Covers S3, S4.
+func TestUnreadableAnswerIsLookedUp(t *testing.T) {
+	sc := &script{reply: func(n int, h wire.RequestHeader, _ []byte) (wire.Code, bool) {
+		if h.Op == wire.OpCreate {
+			return wire.ThrottledOp, true
+		}
+		return wire.OK, true
+	}}
+	scripted(t, sc, func(t *testing.T) {
+		s := open(t, sc.options())
+		node, err := s.CreateProtected(t.Context(), "/d", "lock", nil, EphemeralSequential)
+		if err == nil || Outcome(err) != Failed || node.Path != "" {
+			t.Errorf("%v, %v", node, err)
+		}
+		if sc.asked("sync /d") != 1 || sc.asked("getChildren2 /d") != 1 {
+			t.Errorf("asked %v", sc.got)
+		}
+		must(t, s.Close())
+	})
+}

@@ -1,0 +1,254 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/go-zookeeper/zk"
+
+	"github.com/zkcoord/zkcoord/zktest"
+)
+
+// holding makes n nodes and begins a hold on each.
+func holding(t *testing.T, s *Session, n int) []*Hold {
+	t.Helper()
+	holds := make([]*Hold, n)
+	for i := range holds {
+		node, err := s.CreateProtected(t.Context(), "/h", "lock", nil, EphemeralSequential)
+		must(t, err)
+		holds[i] = s.Hold(node)
+	}
+	return holds
+}
+
+// counted adds a count of heartbeats to opts.
+func counted(opts Options) (Options, *atomic.Int64) {
+	beats := new(atomic.Int64)
+	opts.Metrics.Heartbeat = func(roundTrip, lease time.Duration) { beats.Add(1) }
+	return opts, beats
+}
+
+// Covers S2.
+func TestHeartbeatsOnlyWhileSomethingIsHeldOrWaitedFor(t *testing.T) {
+	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
+		opts, beats := counted(on(e, follower(e)))
+		s := open(t, opts)
+		defer s.Close()
+		writes := e.Inject(zktest.Rule{Op: "multi", Count: -1, Fate: zktest.DelayRequest})
+		time.Sleep(time.Hour)
+		if beats.Load() != 0 || writes.Fired() != 0 {
+			t.Fatalf("%d heartbeats in an idle hour", beats.Load())
+		}
+		for _, n := range []int{1, 3, 100} {
+			holds := holding(t, s, n)
+			must(t, holds[0].Grant(t.Context()))
+			before := beats.Load()
+			time.Sleep(100 * s.Timeout())
+			perTimeout := float64(beats.Load()-before) / 100
+			t.Logf("%d holds: %.2f heartbeats a session timeout", n, perTimeout)
+			if perTimeout < 3.5 || perTimeout > 5 {
+				t.Errorf("with %d holds %.2f heartbeats a session timeout, want about 4", n, perTimeout)
+			}
+			for _, h := range holds {
+				if h.Context().Err() != nil {
+					t.Errorf("ended: %v", context.Cause(h.Context()))
+				}
+				h.End(errReleased)
+				must(t, s.Remove(t.Context(), h.Node()))
+			}
+			time.Sleep(s.Timeout())
+			before = beats.Load()
+			time.Sleep(time.Hour)
+			if beats.Load() != before {
+				t.Errorf("%d heartbeats with nothing held", beats.Load()-before)
+			}
+		}
+	})
+}
+
+// A waiter saw itself first on an isolated follower and was granted what
+// somebody else had (measured with zk.Lock: two holders for 4.3 s).
+//
+// Covers S2.
+func TestWaiterOnAnIsolatedFollowerIsNotGrantedAfterItsSessionExpired(t *testing.T) {
+	inBubble(t, zktest.Options{SyncLimit: 30}, func(t *testing.T, e *zktest.Ensemble) {
+		f := follower(e)
+		opts := on(e, f)
+		opts.Timeout, opts.Abandon = 4*time.Second, -1
+		s := open(t, opts)
+		defer s.Close()
+		node, err := s.CreateProtected(t.Context(), "/h", "lock", nil, EphemeralSequential)
+		must(t, err)
+		e.Isolate(f)
+		time.Sleep(20 * time.Second) // the leader has closed the session
+		if stat, err := s.Exists(t.Context(), node.Path); err != nil || stat == nil || s.State() != Connected {
+			t.Fatalf("the follower does not lie: %v, %v, %v", stat, err, s.State())
+		}
+		h := s.Hold(node)
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		if err := h.Grant(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("granted: %v", err)
+		}
+		e.Mend()
+		if err := h.Grant(t.Context()); !errors.Is(err, ErrLost) {
+			t.Errorf("granted: %v", err)
+		}
+	})
+}
+
+// Covers S2.
+func TestHoldLapsesWithinTheTimeoutAndIsGrantedAgain(t *testing.T) {
+	for _, timeout := range []time.Duration{4 * time.Second, 10 * time.Second, 40 * time.Second} {
+		inBubble(t, zktest.Options{SyncLimit: 100}, func(t *testing.T, e *zktest.Ensemble) {
+			opts, beats := counted(on(e, follower(e)))
+			opts.Timeout = timeout
+			lapsed := 0
+			opts.Metrics.Lapsed = func(n int) { lapsed += n }
+			s := open(t, opts)
+			defer s.Close()
+			h, waiter := holding(t, s, 1)[0], holding(t, s, 1)[0]
+			must(t, h.Grant(t.Context()))
+			time.Sleep(3 * timeout)
+			if left := time.Until(h.Deadline()); left < timeout/10 {
+				t.Errorf("T %v: the lease stands for %v only", timeout, left)
+			}
+			e.Isolate(follower(e))
+			start, deadline := time.Now(), h.Deadline()
+			if err := cause(t, h.Context(), timeout); err != ErrLeaseLapsed {
+				t.Fatal(err)
+			}
+			if !time.Now().Equal(deadline) {
+				t.Errorf("ended at %v, the deadline was %v", time.Now(), deadline)
+			}
+			e.Mend() // in time: the session lives
+			before := beats.Load()
+			must(t, waiter.Grant(t.Context()))
+			t.Logf("T %v: lapsed after %v; granted %v later with %d heartbeats", timeout, deadline.Sub(start), time.Since(deadline), beats.Load()-before)
+			synctest.Wait()
+			if lapsed != 1 || beats.Load()-before > 8 {
+				t.Errorf("T %v: %d lapses, %d heartbeats", timeout, lapsed, beats.Load()-before)
+			}
+		})
+	}
+}
+
+// Covers S2.
+func TestDeletedNodeRevokesAtOnce(t *testing.T) {
+	for name, recreate := range map[string]bool{"deleted": false, "recreated": true} {
+		for _, unsafe := range []bool{false, true} {
+			t.Run(name, func(t *testing.T) {
+				inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
+					opts := on(e)
+					opts.UnsafeHoldUntilLost = unsafe
+					s, admin := open(t, opts), open(t, on(e))
+					defer s.Close()
+					defer admin.Close()
+					holds := holding(t, s, 3)
+					for _, h := range holds {
+						must(t, h.Grant(t.Context()))
+					}
+					time.Sleep(s.Timeout())
+					must(t, admin.Delete(t.Context(), holds[1].Node().Path, AnyVersion))
+					if recreate {
+						_, err := admin.Create(t.Context(), holds[1].Node().Path, nil, Persistent)
+						must(t, err)
+					}
+					if err := cause(t, holds[1].Context(), time.Millisecond); err != ErrRevoked {
+						t.Error(err)
+					}
+					time.Sleep(2 * s.Timeout())
+					for _, h := range []*Hold{holds[0], holds[2]} {
+						if err := context.Cause(h.Context()); err != nil {
+							t.Errorf("another hold ended: %v", err)
+						}
+					}
+				})
+			})
+		}
+	}
+}
+
+// A node that nobody watches yet is checked by the heartbeat.
+func TestHeartbeatFindsDeletedNodes(t *testing.T) {
+	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
+		s, admin := open(t, on(e)), open(t, on(e))
+		defer s.Close()
+		defer admin.Close()
+		holds := holding(t, s, 5)
+		for _, h := range holds[:4] { // not granted, so not watched
+			must(t, admin.Delete(t.Context(), h.Node().Path, AnyVersion))
+		}
+		for _, h := range holds[:4] {
+			if err := cause(t, h.Context(), s.Timeout()); err != ErrRevoked {
+				t.Error(err)
+			}
+		}
+		must(t, holds[4].Grant(t.Context()))
+	})
+}
+
+// Heartbeats that fail are not repeated without a pause.
+func TestFailingHeartbeatsAreSpaced(t *testing.T) {
+	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
+		opts := on(e)
+		opts.ACL = zk.DigestACL(zk.PermDelete, "u", "p") // not readable
+		opts.Auth = []Auth{{"digest", []byte("u:p")}}
+		s := open(t, opts)
+		defer s.Close()
+		_, err := s.CreateACL(t.Context(), "/h", nil, Persistent, zk.WorldACL(zk.PermAll))
+		must(t, err)
+		h := holding(t, s, 1)[0]
+		must(t, h.Grant(t.Context()))
+		multis := e.Inject(zktest.Rule{Op: "multi", Count: -1, Fate: zktest.DelayRequest, Delay: 0})
+		if err := cause(t, h.Context(), 2*s.Timeout()); err != ErrLeaseLapsed {
+			t.Error(err)
+		}
+		time.Sleep(10 * s.Timeout())
+		if n := multis.Fired(); n < 10 || n > 2*13*spacing {
+			t.Errorf("%d heartbeats", n)
+		}
+	})
+}
+
+func TestUnsafeHoldsOutliveTheLease(t *testing.T) {
+	inBubble(t, zktest.Options{SyncLimit: 30}, func(t *testing.T, e *zktest.Ensemble) {
+		opts, beats := counted(on(e, follower(e)))
+		opts.UnsafeHoldUntilLost = true
+		s := open(t, opts)
+		defer s.Close()
+		h := holding(t, s, 1)[0]
+		must(t, h.Grant(t.Context()))
+		e.Isolate(follower(e))
+		time.Sleep(2 * s.Timeout())
+		if err := h.Context().Err(); err != nil || beats.Load() != 0 {
+			t.Errorf("ended: %v; %d heartbeats", err, beats.Load())
+		}
+		e.Mend()
+		if err := cause(t, h.Context(), time.Minute); !errors.Is(err, ErrLost) {
+			t.Error(err)
+		}
+	})
+}
+
+func TestEndedHoldsAreNotGranted(t *testing.T) {
+	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
+		s := open(t, on(e))
+		holds := holding(t, s, 2)
+		holds[0].End(errReleased)
+		holds[0].End(nil)
+		if err := holds[0].Grant(t.Context()); err != errReleased {
+			t.Error(err)
+		}
+		must(t, s.Close())
+		for _, h := range []*Hold{holds[1], s.Hold(holds[0].Node())} {
+			if err := h.Grant(t.Context()); !errors.Is(err, ErrClosed) {
+				t.Error(err)
+			}
+		}
+	})
+}

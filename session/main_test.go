@@ -1,0 +1,76 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/zkcoord/zkcoord/zktest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// inBubble runs f on a virtual clock with an ensemble of its own.
+func inBubble(t *testing.T, opts zktest.Options, f func(t *testing.T, e *zktest.Ensemble)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		e, err := zktest.New(opts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer e.Close()
+		f(t, e)
+	})
+}
+
+// on is Options for the given servers of e, or for all of them.
+func on(e *zktest.Ensemble, servers ...int) Options {
+	opts := Options{Servers: e.Servers(), Dial: e.DialContext}
+	if len(servers) > 0 {
+		opts.Servers = nil
+		for _, i := range servers {
+			opts.Servers = append(opts.Servers, e.Servers()[i])
+		}
+	}
+	return opts
+}
+
+// open opens a session that is closed before the bubble of t ends. Call its
+// close function, as a clean-up of t would run outside the bubble's time.
+func open(t *testing.T, opts Options) *Session {
+	t.Helper()
+	s, err := Open(t.Context(), opts)
+	if err != nil {
+		t.Fatalf("Open: %v", err)
+	}
+	return s
+}
+
+// must fails the test on an error.
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// ended waits for a context and returns its cause, or fails after a bound.
+func cause(t *testing.T, ctx context.Context, within time.Duration) error {
+	t.Helper()
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-time.After(within):
+		t.Fatalf("not ended within %v", within)
+		return nil
+	}
+}
+
+var errReleased = errors.New("released")
+
+// follower returns the index of a server that does not lead.
+func follower(e *zktest.Ensemble) int { return (e.Leader() + 1) % len(e.Servers()) }

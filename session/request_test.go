@@ -1,0 +1,431 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/go-zookeeper/zk"
+
+	"github.com/zkcoord/zkcoord/zktest"
+)
+
+// Covers S4.
+func TestOutcomeOfEveryError(t *testing.T) {
+	connection := &net.OpError{Op: "write", Net: "tcp", Err: errors.New("broken pipe")}
+	for _, test := range []struct {
+		err  error
+		want Effect
+	}{
+		{nil, OK},
+		{zk.ErrNoNode, Failed}, {zk.ErrNodeExists, Failed}, {zk.ErrBadVersion, Failed}, {zk.ErrNotEmpty, Failed},
+		{zk.ErrNoChildrenForEphemerals, Failed}, {zk.ErrNoAuth, Failed}, {zk.ErrInvalidACL, Failed},
+		{zk.ErrAuthFailed, Failed}, {zk.ErrSessionMoved, Failed}, {zk.ErrBadArguments, Failed},
+		{zk.ErrReconfigDisabled, Failed}, {zk.ErrNoServer, Failed}, {zk.ErrInvalidPath, Failed},
+		{zk.ErrInvalidFlags, Failed}, {ErrTooLarge, Failed},
+		{&MultiError{1, "/a", errors.New("unknown error: -125")}, Failed},
+
+		{zk.ErrConnectionClosed, Indeterminate}, {zk.ErrSessionExpired, Indeterminate}, {zk.ErrClosing, Indeterminate},
+		{zk.ErrAPIError, Indeterminate}, {zk.ErrNothing, Indeterminate}, {zk.ErrUnknown, Indeterminate},
+		{zk.ErrUnhandledFieldType, Indeterminate}, {zk.ErrPtrExpected, Indeterminate}, {zk.ErrShortBuffer, Indeterminate},
+		{connection, Indeterminate}, {io.EOF, Indeterminate}, {context.Canceled, Indeterminate},
+		{errors.New("unknown error: -127"), Indeterminate}, {ErrLost, Indeterminate}, {ErrClosed, Indeterminate}, {errBroken, Indeterminate},
+
+		{unsent("create", "/a", zk.ErrConnectionClosed), Failed},
+		{ended("create", "/a", zk.ErrNoNode), Indeterminate},
+		{answered("create", "/a", zk.ErrNoNode), Failed},
+		{fmt.Errorf("lock: %w", answered("create", "/a", zk.ErrConnectionClosed)), Indeterminate},
+		{fmt.Errorf("wrapped: %w", zk.ErrNodeExists), Failed},
+	} {
+		if got := Outcome(test.err); got != test.want {
+			t.Errorf("Outcome(%v) = %v, want %v", test.err, got, test.want)
+		}
+	}
+	if s := OK.String() + " " + Failed.String() + " " + Indeterminate.String(); s != "ok fail info" {
+		t.Errorf("effects are %s", s)
+	}
+}
+
+func TestOptionsAreChecked(t *testing.T) {
+	for name, opts := range map[string]Options{
+		"no servers":       {},
+		"empty server":     {Servers: []string{""}},
+		"no host":          {Servers: []string{":2181"}},
+		"no port":          {Servers: []string{"a:"}},
+		"two ports":        {Servers: []string{"a:1:2"}},
+		"short timeout":    {Servers: []string{"a"}, Timeout: time.Millisecond},
+		"negative timeout": {Servers: []string{"a"}, Timeout: -time.Second},
+		"long timeout":     {Servers: []string{"a"}, Timeout: 1000 * time.Hour},
+		"chroot":           {Servers: []string{"a"}, Chroot: "a"},
+		"chroot name":      {Servers: []string{"a"}, Chroot: "/a/../b"},
+		"tick":             {Servers: []string{"a"}, TickTime: -1},
+		"request":          {Servers: []string{"a"}, MaxRequest: -1},
+	} {
+		if s, err := Open(t.Context(), opts); err == nil {
+			s.Close()
+			t.Errorf("%s: accepted", name)
+		}
+		if err := Run(t.Context(), opts, nil); err == nil || !strings.HasPrefix(err.Error(), "session: ") {
+			t.Errorf("%s: Run: %v", name, err)
+		}
+	}
+	opts := Options{Servers: []string{"a", "[::1]:3"}, Chroot: "/b/"}
+	must(t, opts.complete())
+	if want := []string{"a:2181", "[::1]:3"}; !slices.Equal(opts.Servers, want) || opts.Chroot != "/b" || opts.Timeout != 10*time.Second {
+		t.Errorf("completed to %+v", opts)
+	}
+	for _, root := range []string{"/", "//"} {
+		opts := Options{Servers: []string{"a"}, Chroot: root}
+		if err := opts.complete(); (err == nil) != (root == "/") || err == nil && opts.Chroot != "" {
+			t.Errorf("chroot %q: %q, %v", root, opts.Chroot, err)
+		}
+	}
+}
+
+func TestCredentialsAreNotPrinted(t *testing.T) {
+	opts := Options{Auth: []Auth{{"digest", []byte("user:secret")}}}
+	if s := fmt.Sprintf("%v %+v", opts, opts.Auth); strings.Contains(s, "secret") || strings.Contains(s, "115 101 99") {
+		t.Errorf("printed %s", s)
+	}
+	if v := opts.Auth[0].LogValue().String(); v != "digest:***" {
+		t.Errorf("logged %s", v)
+	}
+}
+
+func TestEveryRequest(t *testing.T) {
+	inBubble(t, zktest.Options{TTLNodes: true}, func(t *testing.T, e *zktest.Ensemble) {
+		s := open(t, on(e))
+		defer s.Close()
+		ctx := t.Context()
+		path, err := s.Create(ctx, "/a", []byte("1"), Persistent)
+		must(t, err)
+		value, err := s.Get(ctx, path)
+		must(t, err)
+		if string(value.Data) != "1" || value.Stat.Version != 0 {
+			t.Errorf("got %+v", value)
+		}
+		stat, err := s.Set(ctx, path, []byte("22"), 0)
+		must(t, err)
+		if stat.Version != 1 || stat.DataLength != 2 {
+			t.Errorf("set to %+v", stat)
+		}
+		if _, err := s.Set(ctx, path, nil, 0); !errors.Is(err, zk.ErrBadVersion) || Outcome(err) != Failed {
+			t.Errorf("set of an old version: %v", err)
+		}
+		for mode, prefix := range map[Mode]string{
+			Ephemeral: "/a/e", EphemeralSequential: "/a/es-", PersistentSequential: "/a/", Container: "/a/c",
+		} {
+			made, err := s.Create(ctx, prefix, nil, mode)
+			if err != nil || !strings.HasPrefix(made, prefix) {
+				t.Errorf("mode %d: %q, %v", mode, made, err)
+			}
+		}
+		for _, sequential := range []bool{false, true} {
+			if made, err := s.CreateTTL(ctx, "/a/t", nil, time.Minute, sequential); err != nil || (made == "/a/t") == sequential {
+				t.Errorf("TTL node %q: %v", made, err)
+			}
+		}
+		listing, err := s.Children(ctx, "/a")
+		must(t, err)
+		if len(listing.Names) != 6 || listing.Stat.NumChildren != 6 {
+			t.Errorf("children %v", listing.Names)
+		}
+		if err := s.Delete(ctx, "/a", AnyVersion); !errors.Is(err, zk.ErrNotEmpty) {
+			t.Errorf("delete of a parent: %v", err)
+		}
+		must(t, s.CreateParents(ctx, "/a/c/d/e/f"))
+		must(t, s.DeleteAll(ctx, "/a"))
+		must(t, s.DeleteAll(ctx, "/a"))
+		if stat, err := s.Exists(ctx, "/a"); stat != nil || err != nil {
+			t.Errorf("exists: %v, %v", stat, err)
+		}
+		must(t, s.Sync(ctx, "/"))
+		if path, err := s.Create(ctx, "/x/y", nil, Persistent); path != "" || Outcome(err) != Failed {
+			t.Errorf("create without a parent: %q, %v", path, err)
+		}
+	})
+}
+
+func TestMultiAppliesAllOrNothing(t *testing.T) {
+	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
+		s := open(t, on(e))
+		defer s.Close()
+		ctx := t.Context()
+		results, err := s.Multi(ctx, CreateOp{Path: "/m"}, SetOp{"/m", []byte("x"), 0}, CheckOp{"/m", 1},
+			CreateOp{Path: "/m/a-", Mode: EphemeralSequential}, CreateOp{Path: "/m/b"}, DeleteOp{"/m/b", AnyVersion})
+		must(t, err)
+		if results[0].Path != "/m" || results[1].Path != "" || results[1].Stat.Version != 1 || results[3].Path != "/m/a-0000000000" {
+			t.Errorf("results %+v", results)
+		}
+		_, err = s.Multi(ctx, SetOp{"/m", nil, AnyVersion}, CheckOp{"/m", 7}, DeleteOp{"/none", 0})
+		if failed := (*MultiError)(nil); !errors.As(err, &failed) || failed.Index != 1 || failed.Path != "/m" ||
+			!errors.Is(err, zk.ErrBadVersion) || Outcome(err) != Failed {
+			t.Errorf("failed with %v", err)
+		}
+		if value, err := s.Get(ctx, "/m"); err != nil || string(value.Data) != "x" {
+			t.Errorf("a part of it was applied: %+v, %v", value, err)
+		}
+		if _, err := s.Multi(ctx); err != nil {
+			t.Errorf("empty: %v", err)
+		}
+		for _, op := range []Op{CreateOp{Path: "/c", Mode: Container}, CreateOp{Path: "/c", Mode: 5}, CreateOp{Path: "c"}, CheckOp{}} {
+			if _, err := s.Multi(ctx, CheckOp{"/m", AnyVersion}, op); Outcome(err) != Failed {
+				t.Errorf("%+v: %v", op, err)
+			}
+		}
+	})
+}
+
+func TestTooLargeIsRefusedUnsent(t *testing.T) {
+	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
+		must(t, func() error {
+			s := open(t, on(e))
+			defer s.Close()
+			_, err := s.Create(t.Context(), "/long-chroot-name", nil, Persistent)
+			return err
+		}())
+		opts := on(e)
+		opts.Chroot = "/long-chroot-name"
+		s := open(t, opts)
+		defer s.Close()
+		ctx, big := t.Context(), make([]byte, 1<<20)
+		counter := e.Inject(zktest.Rule{Session: s.ID(), Count: -1, Fate: zktest.DelayRequest})
+		_, create := s.Create(ctx, "/a", big, Persistent)
+		_, set := s.Set(ctx, "/a", big, 0)
+		_, acl := s.CreateACL(ctx, "/a", nil, Persistent, []zk.ACL{{Perms: zk.PermAll, Scheme: "digest", ID: string(big)}})
+		var many []Op
+		for range 30_000 {
+			many = append(many, CheckOp{"/0123", 0})
+		}
+		_, multi := s.Multi(ctx, many...)
+		_, protected := s.CreateProtected(ctx, "/", "lock", big, EphemeralSequential)
+		for name, err := range map[string]error{"create": create, "acl": acl, "set": set, "multi": multi, "protected": protected} {
+			if !errors.Is(err, ErrTooLarge) || Outcome(err) != Failed {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		if n := counter.Fired(); n != 0 {
+			t.Errorf("%d requests were sent", n)
+		}
+		_, err := s.Create(ctx, "/a", make([]byte, 1<<20-1<<11), Persistent)
+		must(t, err)
+	})
+}
+
+// Covers S5.
+func TestRequestsEndWithTheirContext(t *testing.T) {
+	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
+		opts := on(e)
+		opts.Abandon = time.Hour
+		s := open(t, opts)
+		defer s.Close()
+		must(t, s.CreateParents(t.Context(), "/a/b"))
+		requests := map[string]func(context.Context) error{
+			"create":    func(ctx context.Context) error { _, err := s.Create(ctx, "/a/x", nil, Persistent); return err },
+			"exists":    func(ctx context.Context) error { _, err := s.Exists(ctx, "/a"); return err },
+			"existsW":   func(ctx context.Context) error { _, _, err := s.ExistsW(ctx, "/a"); return err },
+			"get":       func(ctx context.Context) error { _, err := s.Get(ctx, "/a"); return err },
+			"getW":      func(ctx context.Context) error { _, _, err := s.GetW(ctx, "/a"); return err },
+			"children":  func(ctx context.Context) error { _, err := s.Children(ctx, "/a"); return err },
+			"childrenW": func(ctx context.Context) error { _, _, err := s.ChildrenW(ctx, "/a"); return err },
+			"set":       func(ctx context.Context) error { _, err := s.Set(ctx, "/a", nil, 0); return err },
+			"delete":    func(ctx context.Context) error { return s.Delete(ctx, "/a", 0) },
+			"deleteAll": func(ctx context.Context) error { return s.DeleteAll(ctx, "/a") },
+			"parents":   func(ctx context.Context) error { return s.CreateParents(ctx, "/p/q/r") },
+			"multi":     func(ctx context.Context) error { _, err := s.Multi(ctx, CheckOp{"/a", 0}); return err },
+			"sync":      func(ctx context.Context) error { return s.Sync(ctx, "/a") },
+			"getACL":    func(ctx context.Context) error { _, err := s.GetACL(ctx, "/a"); return err },
+			"setACL":    func(ctx context.Context) error { return s.SetACL(ctx, "/a", zk.WorldACL(zk.PermAll), 0) },
+			"ttl": func(ctx context.Context) error {
+				_, err := s.CreateTTL(ctx, "/a/t", nil, time.Minute, false)
+				return err
+			},
+		}
+		before := mntr(t, e, "znode_count")
+		try := func(when string, sent bool) {
+			why := errors.New("enough")
+			for name, request := range requests {
+				ctx, cancel := context.WithTimeoutCause(t.Context(), time.Second, why)
+				start := time.Now()
+				err := request(ctx)
+				cancel()
+				// A held connection is given up at some time, which ends its writes.
+				if d := time.Since(start); d > time.Second || !errors.Is(err, why) && !(sent && errors.Is(err, zk.ErrConnectionClosed)) {
+					t.Errorf("%s: %s took %v: %v", when, name, d, err)
+				}
+				if want := map[bool]Effect{false: Failed, true: Indeterminate}[sent]; Outcome(err) != want {
+					t.Errorf("%s: %s is %v", when, name, Outcome(err))
+				}
+			}
+		}
+		ended, cancel := context.WithCancel(t.Context())
+		cancel()
+		for name, request := range requests {
+			if err := request(ended); !errors.Is(err, context.Canceled) || Outcome(err) != Failed {
+				t.Errorf("%s with an ended context: %v", name, err)
+			}
+		}
+		for i := range e.Servers() {
+			e.Kill(i)
+		}
+		synctest.Wait()
+		try("disconnected", false)
+		for i := range e.Servers() {
+			e.Start(i)
+		}
+		time.Sleep(5 * time.Second)
+		must(t, s.Sync(t.Context(), "/"))
+		if after := mntr(t, e, "znode_count"); after != before {
+			t.Errorf("%d nodes became %d though nothing was sent", before, after)
+		}
+		injection := e.Inject(zktest.Rule{Count: -1, Fate: zktest.DelayReply, Delay: time.Minute})
+		try("held", true)
+		injection.Remove()
+	})
+}
+
+// Covers S4.
+func TestWriteWhoseReplyIsLostIsIndeterminate(t *testing.T) {
+	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
+		s := open(t, on(e))
+		defer s.Close()
+		ctx := t.Context()
+		for fate, applied := range map[zktest.Fate]bool{zktest.CloseBeforeReply: true, zktest.CloseBeforeRequest: false} {
+			e.Inject(zktest.Rule{Op: "create", Fate: fate})
+			if _, err := s.Create(ctx, "/a", nil, Persistent); Outcome(err) != Indeterminate {
+				t.Errorf("create: %v", err)
+			}
+			must(t, s.Sync(ctx, "/"))
+			if stat, err := s.Exists(ctx, "/a"); err != nil || (stat != nil) != applied {
+				t.Errorf("applied: %v, %v", stat, err)
+			}
+			must(t, s.DeleteAll(ctx, "/a"))
+		}
+	})
+}
+
+// Covers S5.
+func TestReadsOutliveTheConnection(t *testing.T) {
+	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
+		s := open(t, on(e))
+		defer s.Close()
+		injection := e.Inject(zktest.Rule{Op: "exists", Count: 3, Fate: zktest.CloseBeforeReply})
+		stat, err := s.Exists(t.Context(), "/")
+		if err != nil || stat == nil || injection.Fired() != 3 {
+			t.Errorf("exists: %v, %v after %d attempts", stat, err, injection.Fired())
+		}
+	})
+}
+
+func TestChroot(t *testing.T) {
+	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
+		whole := open(t, on(e))
+		defer whole.Close()
+		ctx := t.Context()
+		_, err := whole.Create(ctx, "/app", nil, Persistent)
+		must(t, err)
+		opts := on(e)
+		opts.Chroot = "/app/"
+		s := open(t, opts)
+		defer s.Close()
+		if path, err := s.Create(ctx, "/application", nil, Persistent); err != nil || path != "/application" {
+			t.Errorf("created %q: %v", path, err)
+		}
+		if stat, err := whole.Exists(ctx, "/app/application"); err != nil || stat == nil {
+			t.Errorf("outside: %v, %v", stat, err)
+		}
+		listing, w, err := s.ChildrenW(ctx, "/")
+		if err != nil || !slices.Equal(listing.Names, []string{"application"}) {
+			t.Errorf("children of the root: %v, %v", listing.Names, err)
+		}
+		node, err := s.CreateProtected(ctx, "/l", "lock", nil, EphemeralSequential)
+		if err != nil || !strings.HasPrefix(node.Path, "/l/") || node.Czxid == 0 {
+			t.Errorf("protected: %+v, %v", node, err)
+		}
+		if ev := <-w.C; ev.Path != "/" || ev.Type != zk.EventNodeChildrenChanged {
+			t.Errorf("event %+v", ev)
+		}
+		h := s.Hold(node)
+		must(t, h.Grant(ctx))
+		time.Sleep(2 * s.Timeout())
+		if err := h.Context().Err(); err != nil {
+			t.Errorf("held: %v", context.Cause(h.Context()))
+		}
+		must(t, whole.DeleteAll(ctx, "/app/l"))
+		if err := cause(t, h.Context(), time.Second); err != ErrRevoked {
+			t.Errorf("ended with %v", err)
+		}
+		h.End(nil)
+	})
+}
+
+// Covers S3.
+func TestACLAndDigest(t *testing.T) {
+	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
+		ctx := t.Context()
+		opts := on(e)
+		opts.Auth = []Auth{{"digest", []byte("u:secret")}, {"digest", []byte("v:other")}}
+		opts.ACL = zk.DigestACL(zk.PermAll, "u", "secret")
+		s, stranger := open(t, opts), open(t, on(e))
+		defer s.Close()
+		defer stranger.Close()
+		_, err := s.Create(ctx, "/p", []byte("x"), Persistent)
+		must(t, err)
+		if _, err := stranger.Get(ctx, "/p"); !errors.Is(err, zk.ErrNoAuth) || Outcome(err) != Failed {
+			t.Errorf("a stranger read: %v", err)
+		}
+		for i := range e.Servers() { // credentials go to each new connection, before anything else
+			for j := range e.Servers() {
+				e.Start(j)
+			}
+			time.Sleep(5 * time.Second)
+			e.Kill(i)
+			if _, err := s.Get(ctx, "/p"); err != nil {
+				t.Errorf("after a reconnect: %v", err)
+			}
+		}
+		node, err := s.CreateProtected(ctx, "/p", "lock", nil, EphemeralSequential)
+		must(t, err)
+		h := s.Hold(node)
+		defer h.End(nil)
+		must(t, h.Grant(ctx))
+		acl, err := s.GetACL(ctx, "/p")
+		if err != nil || len(acl) != 1 || acl[0].Scheme != "digest" {
+			t.Errorf("ACL %v: %v", acl, err)
+		}
+		must(t, s.SetACL(ctx, "/p", zk.WorldACL(zk.PermAll), 0))
+		if _, err := stranger.Get(ctx, "/p"); err != nil {
+			t.Errorf("open to all: %v", err)
+		}
+		if _, err := s.CreateACL(ctx, "/bad", nil, Persistent, zk.AuthACL(zk.PermAll)[:0]); !errors.Is(err, zk.ErrInvalidACL) {
+			t.Errorf("empty ACL: %v", err)
+		}
+	})
+}
+
+// mntr adds up what the servers say of a key.
+func mntr(t *testing.T, e *zktest.Ensemble, key string) (sum int) {
+	t.Helper()
+	for i := range e.Servers() {
+		c, err := e.DialContext(t.Context(), "tcp", e.Servers()[i])
+		must(t, err)
+		_, err = c.Write([]byte("mntr"))
+		must(t, err)
+		text, _ := io.ReadAll(c)
+		c.Close()
+		for line := range strings.Lines(string(text)) {
+			var n int
+			if _, err := fmt.Sscanf(line, "zk_"+key+"\t%d", &n); err == nil {
+				sum += n
+			}
+		}
+	}
+	return sum
+}

@@ -1,0 +1,359 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/zkcoord/zkcoord/zktest"
+)
+
+// lose ends s as a server would and waits until it knows.
+func lose(t *testing.T, e *zktest.Ensemble, s *Session) {
+	t.Helper()
+	must(t, e.Expire(s.ID()))
+	<-s.Lost()
+}
+
+// Covers S6.
+func TestEveryListenerSeesEveryState(t *testing.T) {
+	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
+		opts := on(e, 0)
+		var told []State
+		opts.Metrics.State = func(s State) { told = append(told, s) }
+		s := open(t, opts)
+		seen := make([][]State, 20)
+		var listeners sync.WaitGroup
+		for i := range seen {
+			listeners.Go(func() {
+				for state := range s.States(t.Context()) {
+					seen[i] = append(seen[i], state)
+					time.Sleep(time.Duration(i) * 10 * time.Second) // slow ones too
+				}
+			})
+		}
+		synctest.Wait()
+		for range 8 { // more than the client's own channel holds
+			e.Kill(0)
+			time.Sleep(3 * time.Second)
+			e.Start(0)
+			time.Sleep(3 * time.Second)
+		}
+		lose(t, e, s)
+		if s.State() != Lost || !errors.Is(s.Err(), ErrLost) {
+			t.Errorf("%v: %v", s.State(), s.Err())
+		}
+		must(t, s.Close())
+		listeners.Wait()
+		want := []State{Connected}
+		for range 8 {
+			want = append(want, Suspended, Connected)
+		}
+		// The server closes the connection of the session that expired.
+		for i, states := range seen {
+			if last := len(states) - 1; !slices.Equal(states[:min(last, len(want))], want) || states[last] != Lost {
+				t.Errorf("listener %d saw %v", i, states)
+			}
+		}
+		if !slices.Equal(told, seen[0]) {
+			t.Errorf("the hook was told %v", told)
+		}
+		for state := range s.States(t.Context()) {
+			if state != Lost {
+				t.Errorf("after the end: %v", state)
+			}
+		}
+	})
+}
+
+func TestListenerEndsWithItsContext(t *testing.T) {
+	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
+		s := open(t, on(e))
+		defer s.Close()
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		n := 0
+		for range s.States(ctx) {
+			n++
+			cancel()
+		}
+		for range s.States(t.Context()) {
+			n++
+			break
+		}
+		if n != 2 || len(s.listeners) != 0 {
+			t.Errorf("%d states, %d listeners left", n, len(s.listeners))
+		}
+	})
+}
+
+// A logger or a hook may use the session, and may be slow.
+func TestHooksAreCalledWithoutTheLock(t *testing.T) {
+	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
+		var s atomic.Pointer[Session]
+		use := func() {
+			if s := s.Load(); s != nil {
+				s.ID()
+				s.State()
+			}
+			time.Sleep(time.Second)
+		}
+		opts := on(e, follower(e))
+		opts.Logger = slog.New(slog.NewTextHandler(writer(func(b []byte) (int, error) { use(); return len(b), nil }), nil))
+		opts.Metrics = Metrics{State: func(State) { use() }, Heartbeat: func(_, _ time.Duration) { use() }, Lapsed: func(int) { use() }}
+		opts.Metrics.Request = func(string, time.Duration, error) { s.Load().ID() }
+		opened := open(t, opts)
+		s.Store(opened)
+		h := holding(t, opened, 1)[0]
+		must(t, h.Grant(t.Context()))
+		e.Isolate(follower(e))
+		if err := cause(t, h.Context(), opened.Timeout()); err != ErrLeaseLapsed || time.Now().After(h.Deadline()) {
+			t.Errorf("%v, %v late", err, time.Since(h.Deadline()))
+		}
+		must(t, opened.Close())
+	})
+}
+
+type writer func([]byte) (int, error)
+
+func (w writer) Write(b []byte) (int, error) { return w(b) }
+
+// Covers S5.
+func TestOpenEndsWithItsContext(t *testing.T) {
+	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
+		for name, breakIt := range map[string]func(i int){"down": e.Kill, "hung": e.Pause} {
+			for i := range e.Servers() {
+				breakIt(i)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			start := time.Now()
+			s, err := Open(ctx, on(e))
+			cancel()
+			if s != nil || !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "last: ") {
+				t.Errorf("%s: %v", name, err)
+			}
+			if d := time.Since(start); d > 21*time.Second {
+				t.Errorf("%s: took %v", name, d)
+			}
+			for i := range e.Servers() {
+				e.Resume(i)
+				e.Start(i)
+			}
+			time.Sleep(10 * time.Second)
+		}
+	})
+}
+
+// A session without a server is given up after a bound, and not before.
+//
+// Covers S5.
+func TestUnreachableSessionEndsWithinABound(t *testing.T) {
+	for name, breakIt := range map[string]func(*zktest.Ensemble, int){"down": (*zktest.Ensemble).Kill, "hung": (*zktest.Ensemble).Pause} {
+		for abandon, want := range map[time.Duration]time.Duration{0: 30 * time.Second, time.Minute: time.Minute, -1: 0} {
+			t.Run(fmt.Sprintf("%s/%v", name, abandon), func(t *testing.T) {
+				inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
+					opts := on(e)
+					opts.Abandon = abandon
+					s := open(t, opts)
+					defer s.Close()
+					for i := range e.Servers() {
+						breakIt(e, i)
+					}
+					waiting := make(chan error, 1)
+					go func() { waiting <- s.Sync(t.Context(), "/") }()
+					start := time.Now()
+					select {
+					case <-s.Lost():
+					case <-time.After(10 * time.Minute):
+					}
+					d := time.Since(start)
+					if want == 0 {
+						if s.Err() != nil {
+							t.Errorf("given up after %v: %v", d, s.Err())
+						}
+						return
+					}
+					if d < want || d > want+s.Timeout() || !errors.Is(s.Err(), ErrLost) {
+						t.Errorf("given up after %v: %v", d, s.Err())
+					}
+					if err := <-waiting; !errors.Is(err, ErrLost) {
+						t.Errorf("a waiting request: %v", err)
+					}
+				})
+			})
+		}
+	}
+}
+
+// Covers S7.
+func TestCloseIsIdempotentWaitsAndDeletes(t *testing.T) {
+	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
+		s := open(t, on(e))
+		_, err := s.Create(t.Context(), "/e", nil, Ephemeral)
+		must(t, err)
+		h := holding(t, s, 1)[0]
+		must(t, h.Grant(t.Context()))
+		_, w, err := s.ExistsW(t.Context(), "/w")
+		must(t, err)
+		start := time.Now()
+		var closers sync.WaitGroup
+		for range 5 {
+			closers.Go(func() { must(t, s.Close()) })
+		}
+		closers.Wait()
+		must(t, s.Close())
+		if d := time.Since(start); d > 100*time.Millisecond {
+			t.Errorf("took %v", d)
+		}
+		if !errors.Is(s.Err(), ErrClosed) || s.State() != Closed || context.Cause(s.Context()) != s.Err() || context.Cause(h.Context()) != ErrClosed {
+			t.Errorf("closed with %v, %v; hold %v", s.Err(), s.State(), context.Cause(h.Context()))
+		}
+		if ev, ok := <-w.C; !ok || ev.Err != ErrClosed {
+			t.Errorf("watch: %+v", ev)
+		}
+		if names := children(t, e, "/"); slices.Contains(names, "e") {
+			t.Error("the ephemeral node stayed")
+		}
+		for name, err := range map[string]error{
+			"get":     func() error { _, err := s.Get(t.Context(), "/"); return err }(),
+			"existsW": func() error { _, _, err := s.ExistsW(t.Context(), "/"); return err }(),
+			"create":  func() error { _, err := s.CreateProtected(t.Context(), "/a", "b", nil, Ephemeral); return err }(),
+		} {
+			if !errors.Is(err, ErrClosed) || Outcome(err) != Failed {
+				t.Errorf("%s after Close: %v", name, err)
+			}
+		}
+	})
+}
+
+// The client keeps a hung server's connection for two thirds of the timeout
+// and its goroutines with it; Close does not.
+//
+// Covers S7.
+func TestCloseIsBoundedOnAHungServer(t *testing.T) {
+	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
+		opts := on(e)
+		opts.Timeout = 40 * time.Second
+		s := open(t, opts)
+		for i := range e.Servers() {
+			e.Pause(i)
+		}
+		start := time.Now()
+		must(t, s.Close())
+		if d := time.Since(start); d > 1100*time.Millisecond {
+			t.Errorf("connected: took %v", d)
+		}
+	})
+}
+
+// Covers S1, S5, S7.
+func TestNothingIsLeftAfterManySessions(t *testing.T) {
+	rounds := 1000
+	if testing.Short() {
+		rounds = 50
+	}
+	inBubble(t, zktest.Options{MaxClientConns: -1}, func(t *testing.T, e *zktest.Ensemble) {
+		for i := range rounds {
+			s := open(t, on(e))
+			_, _, err := s.ExistsW(t.Context(), "/none")
+			must(t, err)
+			h := holding(t, s, 1)[0]
+			must(t, h.Grant(t.Context()))
+			if i%2 == 0 {
+				lose(t, e, s)
+				if err := context.Cause(h.Context()); err == nil {
+					t.Fatal("the hold outlived the session")
+				}
+			}
+			must(t, s.Close())
+		}
+		time.Sleep(time.Minute)
+		if sessions, watches, ephemerals := mntr(t, e, "global_sessions"), mntr(t, e, "watch_count"), mntr(t, e, "ephemerals_count"); sessions+watches+ephemerals != 0 {
+			t.Errorf("left %d sessions, %d watches, %d ephemeral nodes", sessions, watches, ephemerals)
+		}
+	}) // a goroutine that was left would fail the bubble
+}
+
+func TestRunOpensANewSessionAfterEachLoss(t *testing.T) {
+	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
+		ids := make(map[int64]bool)
+		done := errors.New("done")
+		err := Run(t.Context(), on(e), func(ctx context.Context, s *Session) error {
+			ids[s.ID()] = true
+			if len(ids) == 5 {
+				return done
+			}
+			must(t, e.Expire(s.ID()))
+			<-ctx.Done()
+			if !errors.Is(context.Cause(ctx), ErrLost) {
+				t.Errorf("context ended with %v", context.Cause(ctx))
+			}
+			return ctx.Err()
+		})
+		if err != done || len(ids) != 5 {
+			t.Errorf("%v after %d sessions", err, len(ids))
+		}
+		must(t, Run(t.Context(), on(e), func(context.Context, *Session) error { return nil }))
+
+		why := errors.New("stop")
+		ctx, cancel := context.WithCancelCause(t.Context())
+		err = Run(ctx, on(e), func(ctx context.Context, s *Session) error {
+			cancel(why)
+			<-ctx.Done()
+			return nil
+		})
+		if err != why {
+			t.Errorf("stopped with %v", err)
+		}
+		time.Sleep(time.Minute)
+		if n := mntr(t, e, "global_sessions"); n != 0 {
+			t.Errorf("%d sessions left", n)
+		}
+	})
+}
+
+func TestRunWaitsForServers(t *testing.T) {
+	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
+		for i := range e.Servers() {
+			e.Kill(i)
+		}
+		time.AfterFunc(time.Hour, func() {
+			for i := range e.Servers() {
+				e.Start(i)
+			}
+		})
+		start := time.Now()
+		must(t, Run(t.Context(), on(e), func(context.Context, *Session) error { return nil }))
+		if d := time.Since(start); d < time.Hour || d > time.Hour+10*time.Second {
+			t.Errorf("took %v", d)
+		}
+	})
+}
+
+func TestAccessors(t *testing.T) {
+	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
+		opts := on(e, 1)
+		opts.Timeout = time.Second // below two ticks
+		s := open(t, opts)
+		defer s.Close()
+		if s.ID() == 0 || len(s.Password()) != 16 || s.Timeout() != 4*time.Second || s.Server() != e.Servers()[1] || s.Err() != nil {
+			t.Errorf("%#x %x %v %s %v", s.ID(), s.Password(), s.Timeout(), s.Server(), s.Err())
+		}
+		e.Kill(1)
+		synctest.Wait()
+		if s.Server() != "" || s.State() != Suspended {
+			t.Errorf("server %q, %v", s.Server(), s.State())
+		}
+	})
+	if s := State(99).String() + Suspended.String() + Connected.String() + Lost.String() + Closed.String(); s != "unknownsuspendedconnectedlostclosed" {
+		t.Error(s)
+	}
+}

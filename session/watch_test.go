@@ -1,0 +1,312 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/go-zookeeper/zk"
+
+	"github.com/zkcoord/zkcoord/zktest"
+)
+
+// fired waits for the event of w.
+func fired(t *testing.T, w *Watch) zk.Event {
+	t.Helper()
+	select {
+	case ev := <-w.C:
+		if _, more := <-w.C; more {
+			t.Error("a second event")
+		}
+		return ev
+	case <-time.After(time.Minute):
+		t.Fatal("no event")
+		return zk.Event{}
+	}
+}
+
+// silent fails if w has fired.
+func silent(t *testing.T, w *Watch) {
+	t.Helper()
+	synctest.Wait()
+	select {
+	case ev := <-w.C:
+		t.Errorf("fired: %+v", ev)
+	default:
+	}
+}
+
+func TestWatchesFireOnWhatTheyWatch(t *testing.T) {
+	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
+		s := open(t, on(e))
+		defer s.Close()
+		ctx := t.Context()
+		expect := func(w *Watch, err error, f func() error, want zk.EventType) {
+			t.Helper()
+			must(t, err)
+			silent(t, w)
+			must(t, f())
+			if ev := fired(t, w); ev.Type != want || ev.Path != "/w" {
+				t.Errorf("event %+v, want %v", ev, want)
+			}
+		}
+		create := func(path string) func() error {
+			return func() error { _, err := s.Create(ctx, path, nil, Persistent); return err }
+		}
+		set := func() error { _, err := s.Set(ctx, "/w", nil, AnyVersion); return err }
+		remove := func() error { return s.Delete(ctx, "/w", AnyVersion) }
+
+		_, w, err := s.ExistsW(ctx, "/w")
+		expect(w, err, create("/w"), zk.EventNodeCreated)
+		_, w, err = s.ExistsW(ctx, "/w")
+		expect(w, err, set, zk.EventNodeDataChanged)
+		_, w, err = s.GetW(ctx, "/w")
+		expect(w, err, set, zk.EventNodeDataChanged)
+		_, w, err = s.ChildrenW(ctx, "/w")
+		expect(w, err, create("/w/c"), zk.EventNodeChildrenChanged)
+		_, w, err = s.ChildrenW(ctx, "/w")
+		expect(w, err, func() error { return s.Delete(ctx, "/w/c", AnyVersion) }, zk.EventNodeChildrenChanged)
+		_, data, err := s.GetW(ctx, "/w")
+		must(t, err)
+		_, w, err = s.ChildrenW(ctx, "/w")
+		expect(w, err, remove, zk.EventNodeDeleted)
+		if ev := fired(t, data); ev.Type != zk.EventNodeDeleted {
+			t.Errorf("data watch: %+v", ev)
+		}
+		for name, err := range map[string]error{
+			"getW":      func() error { _, _, err := s.GetW(ctx, "/w"); return err }(),
+			"childrenW": func() error { _, _, err := s.ChildrenW(ctx, "/w"); return err }(),
+		} {
+			if !errors.Is(err, zk.ErrNoNode) {
+				t.Errorf("%s of a missing node: %v", name, err)
+			}
+		}
+		if len(s.watches) != 0 {
+			t.Errorf("%d watches left", len(s.watches))
+		}
+	})
+}
+
+// go-zookeeper keeps a channel a call for as long as the node does not change.
+//
+// Covers S6.
+func TestStoppedWatchesLeaveNothing(t *testing.T) {
+	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
+		s := open(t, on(e))
+		defer s.Close()
+		for i := range 10_000 {
+			path := fmt.Sprintf("/w%d", i%100)
+			_, w, err := s.ExistsW(t.Context(), path)
+			must(t, err)
+			w.Stop()
+			w.Stop()
+		}
+		for i := range 1000 { // and with a context that ended
+			ctx, cancel := context.WithCancel(t.Context())
+			go cancel()
+			if _, w, err := s.ExistsW(ctx, fmt.Sprintf("/c%d", i)); err == nil {
+				w.Stop()
+			}
+		}
+		time.Sleep(s.Timeout()) // removals go with the next frame, a ping at the latest
+		if n := mntr(t, e, "watch_count"); n != 0 || len(s.watches) != 0 || len(s.queued) != 0 || len(s.inflight) != 0 {
+			t.Errorf("%d watches at the servers, %d here, %d bytes queued, %d requests", n, len(s.watches), len(s.queued), len(s.inflight))
+		}
+	})
+}
+
+// Covers S6.
+func TestWatchesOnOnePathShareTheServers(t *testing.T) {
+	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
+		s := open(t, on(e))
+		defer s.Close()
+		ws := make([]*Watch, 100)
+		for i := range ws {
+			_, w, err := s.ExistsW(t.Context(), "/w")
+			must(t, err)
+			ws[i] = w
+		}
+		if n := mntr(t, e, "watch_count"); n != 1 {
+			t.Errorf("%d watches at the server", n)
+		}
+		for _, w := range ws[:99] {
+			w.Stop()
+		}
+		must(t, s.Sync(t.Context(), "/"))
+		if n := mntr(t, e, "watch_count"); n != 1 {
+			t.Errorf("%d watches at the server after all but one were stopped", n)
+		}
+		_, err := s.Create(t.Context(), "/w", nil, Persistent)
+		must(t, err)
+		if ev := fired(t, ws[99]); ev.Type != zk.EventNodeCreated {
+			t.Errorf("%+v", ev)
+		}
+		for _, w := range ws[:99] {
+			silent(t, w)
+		}
+	})
+}
+
+// A watch that is stopped while another is set on its path: the removal must
+// not take the new one with it.
+//
+// Covers S6.
+func TestRemovalDoesNotTakeTheNextWatch(t *testing.T) {
+	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
+		s := open(t, on(e))
+		defer s.Close()
+		for i := range 500 {
+			path := fmt.Sprintf("/w%d", i)
+			_, old, err := s.ExistsW(t.Context(), path)
+			must(t, err)
+			next := make(chan *Watch)
+			go func() {
+				_, w, err := s.ExistsW(t.Context(), path)
+				must(t, err)
+				next <- w
+			}()
+			go old.Stop()
+			w := <-next
+			_, err = s.Create(t.Context(), path, nil, Persistent)
+			must(t, err)
+			if ev := fired(t, w); ev.Type != zk.EventNodeCreated {
+				t.Fatalf("%+v", ev)
+			}
+		}
+	})
+}
+
+// Watches were lost on a reconnect (kazoo#151, #218), and changes made
+// meanwhile not told (CURATOR-391).
+//
+// Covers S6.
+func TestWatchesSurviveReconnectsWithoutAGap(t *testing.T) {
+	for _, moved := range []bool{false, true} {
+		inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
+			servers := []int{0}
+			if moved {
+				servers = []int{0, 1, 2}
+			}
+			s, other := open(t, on(e, servers...)), open(t, on(e, 1, 2))
+			defer s.Close()
+			defer other.Close()
+			ctx := t.Context()
+			for _, path := range []string{"/changed", "/deleted", "/parent", "/same", "/recreated"} {
+				_, err := other.Create(ctx, path, nil, Persistent)
+				must(t, err)
+			}
+			must(t, s.Sync(ctx, "/"))
+			exists := func(path string) *Watch {
+				_, w, err := s.ExistsW(ctx, path)
+				must(t, err)
+				return w
+			}
+			_, parent, err := s.ChildrenW(ctx, "/parent")
+			must(t, err)
+			_, same, err := s.GetW(ctx, "/same")
+			must(t, err)
+			changed, deleted, created, missing, recreated := exists("/changed"), exists("/deleted"), exists("/created"), exists("/missing"), exists("/recreated")
+			stopped := exists("/stopped")
+
+			for i := range e.Servers() {
+				if s.Server() == e.Servers()[i] {
+					e.Kill(i)
+					defer e.Start(i)
+					if !moved {
+						time.AfterFunc(time.Second, func() { e.Start(i) })
+					}
+				}
+			}
+			synctest.Wait()
+			stopped.Stop()
+			for retry := true; retry; {
+				_, err := other.Set(ctx, "/changed", nil, AnyVersion)
+				retry = err != nil
+			}
+			must(t, other.Delete(ctx, "/deleted", AnyVersion))
+			must(t, other.Delete(ctx, "/recreated", AnyVersion))
+			for _, path := range []string{"/created", "/parent/c", "/recreated"} {
+				_, err := other.Create(ctx, path, nil, Persistent)
+				must(t, err)
+			}
+			for w, want := range map[*Watch]zk.EventType{
+				changed: zk.EventNodeDataChanged, deleted: zk.EventNodeDeleted, created: zk.EventNodeCreated,
+				parent: zk.EventNodeChildrenChanged, recreated: zk.EventNodeDataChanged,
+			} {
+				if ev := fired(t, w); ev.Type != want && !(w == recreated && ev.Type == zk.EventNodeDeleted) {
+					t.Errorf("%+v, want %v", ev, want)
+				}
+			}
+			must(t, s.Sync(ctx, "/"))
+			silent(t, same)
+			silent(t, missing)
+			_, err = other.Set(ctx, "/same", nil, AnyVersion)
+			must(t, err)
+			_, err = other.Create(ctx, "/missing", nil, Persistent)
+			must(t, err)
+			if a, b := fired(t, same), fired(t, missing); a.Type != zk.EventNodeDataChanged || b.Type != zk.EventNodeCreated {
+				t.Errorf("%+v %+v", a, b)
+			}
+			if len(s.watches) != 0 {
+				t.Errorf("%d watches left", len(s.watches))
+			}
+		})
+	}
+}
+
+// Covers S6.
+func TestWatchesEndWithTheSession(t *testing.T) {
+	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
+		opts := on(e)
+		opts.Chroot = "/app"
+		must(t, func() error {
+			s := open(t, on(e))
+			defer s.Close()
+			return s.CreateParents(t.Context(), "/app/x")
+		}())
+		s := open(t, opts)
+		defer s.Close()
+		_, a, err := s.ExistsW(t.Context(), "/a")
+		must(t, err)
+		_, b, err := s.ChildrenW(t.Context(), "/")
+		must(t, err)
+		lose(t, e, s)
+		for w, path := range map[*Watch]string{a: "/a", b: "/", s.watch("/app/late", false): "/late"} {
+			if ev := fired(t, w); ev.Type != zk.EventNotWatching || !errors.Is(ev.Err, ErrLost) || ev.Path != path {
+				t.Errorf("%+v", ev)
+			}
+			w.Stop()
+		}
+	})
+}
+
+// Covers S6.
+func TestManyWatchesAreSetAgainInSeveralRequests(t *testing.T) {
+	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
+		s := open(t, on(e))
+		defer s.Close()
+		const n = 3000
+		ws := make([]*Watch, n)
+		path := func(i int) string { return fmt.Sprintf("/w%0200d", i) }
+		for i := range ws {
+			_, w, err := s.ExistsW(t.Context(), path(i))
+			must(t, err)
+			ws[i] = w
+		}
+		sets := e.Inject(zktest.Rule{Op: "setWatches", Count: -1, Fate: zktest.DelayRequest})
+		e.ElectLeader(follower(e))
+		time.Sleep(10 * time.Second)
+		must(t, s.Sync(t.Context(), "/"))
+		if got := mntr(t, e, "watch_count"); got != n || sets.Fired() < 4 {
+			t.Errorf("%d watches after %d requests", got, sets.Fired())
+		}
+		for i := 0; i < n; i += 500 {
+			_, err := s.Create(t.Context(), path(i), nil, Persistent)
+			must(t, err)
+			fired(t, ws[i])
+		}
+	})
+}

@@ -1,0 +1,136 @@
+package session
+
+import (
+	"context"
+
+	"github.com/go-zookeeper/zk"
+)
+
+// Watches are watches on any number of znodes that one goroutine waits for
+// together. What fired is kept until it is asked for, at most once for each
+// read, so that a slow program holds nobody up and fills no memory.
+//
+// Reads may be made from any number of goroutines; Wait is for one.
+type Watches struct {
+	s    *Session
+	more chan struct{} // holds one token when something may have fired
+
+	// Guarded by the session's mu.
+	waits map[watchKey]struct{}
+	fired []Fired
+}
+
+// Fired is a watch of [Watches] that fired and is gone.
+type Fired struct {
+	Path     string
+	Children bool // that of Children; else that of Get and Exists
+	Type     zk.EventType
+}
+
+// NewWatches returns an empty set of watches, which costs nothing. Stop it.
+func (s *Session) NewWatches() *Watches {
+	return &Watches{s: s, more: make(chan struct{}, 1), waits: make(map[watchKey]struct{})}
+}
+
+// Get is [Session.Get] with a watch, as [Session.GetW].
+func (w *Watches) Get(ctx context.Context, path string) (Value, error) {
+	w.await(path, false)
+	value, err := w.s.Get(ctx, path)
+	if err != nil {
+		w.Drop(path, false)
+	}
+	return value, err
+}
+
+// Exists is [Session.Exists] with a watch, as [Session.ExistsW].
+func (w *Watches) Exists(ctx context.Context, path string) (*zk.Stat, error) {
+	w.await(path, false)
+	stat, err := w.s.Exists(ctx, path)
+	if err != nil {
+		w.Drop(path, false)
+	}
+	return stat, err
+}
+
+// Children is [Session.Children] with a watch, as [Session.ChildrenW].
+func (w *Watches) Children(ctx context.Context, path string) (Listing, error) {
+	w.await(path, true)
+	listing, err := w.s.Children(ctx, path)
+	if err != nil {
+		w.Drop(path, true)
+	}
+	return listing, err
+}
+
+// Wait returns what fired since it was last called, in the order of the
+// events, as soon as there is anything. It fails with the cause for which ctx
+// or the session ended.
+func (w *Watches) Wait(ctx context.Context) ([]Fired, error) {
+	for {
+		select {
+		case <-w.more:
+		case <-ctx.Done():
+		case <-w.s.life.Done():
+		}
+		if err := w.s.Err(); err != nil {
+			return nil, err
+		}
+		if ctx.Err() != nil {
+			return nil, causeOf(ctx)
+		}
+		if fired := w.take(); len(fired) > 0 {
+			return fired, nil
+		}
+	}
+}
+
+func (w *Watches) take() []Fired {
+	w.s.mu.Lock()
+	defer w.s.mu.Unlock()
+	fired := w.fired
+	w.fired = nil
+	return fired
+}
+
+func (w *Watches) await(path string, children bool) {
+	s, key := w.s, watchKey{w.s.inner(path), children}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, waits := w.waits[key]; waits || s.life.Err() != nil {
+		return
+	}
+	w.waits[key] = struct{}{}
+	s.awaitLocked(key, w)
+}
+
+// Drop ends the watch on a path that Children has set, or else that of Get and
+// Exists, unless it has fired.
+func (w *Watches) Drop(path string, children bool) {
+	key := watchKey{w.s.inner(path), children}
+	w.s.mu.Lock()
+	defer w.s.mu.Unlock()
+	delete(w.waits, key)
+	w.s.dropLocked(key, w)
+}
+
+// Stop ends all watches. No read may be under way.
+func (w *Watches) Stop() {
+	w.s.mu.Lock()
+	defer w.s.mu.Unlock()
+	for key := range w.waits {
+		w.s.dropLocked(key, w)
+	}
+	clear(w.waits)
+	w.fired = nil
+}
+
+func (w *Watches) fire(key watchKey, ev zk.Event) {
+	delete(w.waits, key)
+	if ev.Type != zk.EventNotWatching {
+		w.fired = append(w.fired, Fired{Path: ev.Path, Children: key.children, Type: ev.Type})
+	}
+	select {
+	case w.more <- struct{}{}:
+	default:
+	}
+}

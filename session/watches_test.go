@@ -1,0 +1,103 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/go-zookeeper/zk"
+
+	"github.com/zkcoord/zkcoord/zktest"
+)
+
+func openInBubble(t *testing.T) *Session {
+	t.Helper()
+	e := zktest.Start(t)
+	s, err := Open(t.Context(), Options{Servers: e.Servers(), Dial: e.DialContext, Timeout: 6 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+// Covers S6.
+func TestWatchesTellOnceForEachRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := openInBubble(t)
+		w := s.NewWatches()
+		defer w.Stop()
+		if _, err := w.Get(t.Context(), "/a"); !errors.Is(err, zk.ErrNoNode) {
+			t.Fatal(err)
+		}
+		if len(w.waits) != 0 || len(s.watches) != 0 {
+			t.Errorf("a Get that found nothing left a watch: %v", s.watches)
+		}
+		for range 2 {
+			if stat, err := w.Exists(t.Context(), "/a"); stat != nil || err != nil {
+				t.Fatal(stat, err)
+			}
+		}
+		s.Create(t.Context(), "/a", nil, Persistent)
+		expectFired(t, w, "[{/a false EventNodeCreated}]")
+		w.Get(t.Context(), "/a")
+		w.Children(t.Context(), "/a")
+		s.Create(t.Context(), "/a/b", nil, Persistent)
+		s.Set(t.Context(), "/a", nil, AnyVersion)
+		s.Set(t.Context(), "/a", nil, AnyVersion)
+		synctest.Wait()
+		expectFired(t, w, "[{/a true EventNodeChildrenChanged} {/a false EventNodeDataChanged}]")
+		w.Get(t.Context(), "/a")
+		w.Drop("/a", false)
+		s.Set(t.Context(), "/a", nil, AnyVersion)
+		synctest.Wait()
+		if len(w.fired) != 0 || len(w.waits) != 0 || len(s.watches) != 0 {
+			t.Errorf("a dropped watch is left: %v, %v", w.fired, s.watches)
+		}
+		ctx, cancel := context.WithCancelCause(t.Context())
+		why := errors.New("enough")
+		cancel(why)
+		if _, err := w.Wait(ctx); !errors.Is(err, why) {
+			t.Errorf("Wait: %v", err)
+		}
+		w.Get(t.Context(), "/a")
+		s.Close()
+		if _, err := w.Wait(t.Context()); !errors.Is(err, ErrClosed) {
+			t.Errorf("Wait: %v", err)
+		}
+	})
+}
+
+func expectFired(t *testing.T, w *Watches, want string) {
+	t.Helper()
+	fired, err := w.Wait(t.Context())
+	if got := fmt.Sprint(fired); got != want || err != nil {
+		t.Errorf("fired %v, %v, want %v", got, err, want)
+	}
+}
+
+// go-zookeeper keeps every watch that was ever set until it fires.
+//
+// Covers S6.
+func TestTenThousandStoppedWatchesLeaveNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := openInBubble(t)
+		for i := range 5000 {
+			w := s.NewWatches()
+			w.Exists(t.Context(), fmt.Sprintf("/%d", i))
+			w.Children(t.Context(), "/")
+			w.Stop()
+			if len(w.waits) != 0 {
+				t.Fatal("a stopped set of watches has some")
+			}
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if len(s.watches) != 0 {
+			t.Errorf("%d watches left", len(s.watches))
+		}
+	})
+}

@@ -1,0 +1,341 @@
+package watch
+
+import (
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/go-zookeeper/zk"
+
+	"github.com/zkcoord/zkcoord/internal/znode"
+	"github.com/zkcoord/zkcoord/session"
+)
+
+// A model is a server's tree: what each znode is, as a server would say.
+type model struct {
+	zxid  int64
+	nodes map[string]*modelNode
+}
+
+type modelNode struct {
+	stat  zk.Stat
+	names map[string]bool
+}
+
+func newModel() *model {
+	return &model{zxid: 1, nodes: map[string]*modelNode{"/": {names: map[string]bool{}}}}
+}
+
+func (m *model) create(path string) {
+	dir, name := znode.Split(path)
+	parent := m.nodes[dir]
+	if parent == nil || m.nodes[path] != nil {
+		return
+	}
+	m.zxid++
+	m.nodes[path] = &modelNode{zk.Stat{Czxid: m.zxid, Mzxid: m.zxid, Pzxid: m.zxid}, map[string]bool{}}
+	parent.names[name] = true
+	parent.stat.Cversion++
+	parent.stat.Pzxid = m.zxid
+}
+
+func (m *model) set(path string) {
+	if n := m.nodes[path]; n != nil {
+		m.zxid++
+		n.stat.Mzxid = m.zxid
+		n.stat.Version++
+	}
+}
+
+func (m *model) delete(path string) {
+	n := m.nodes[path]
+	if n == nil || path == "/" || len(n.names) > 0 {
+		return
+	}
+	dir, name := znode.Split(path)
+	m.zxid++
+	delete(m.nodes, path)
+	delete(m.nodes[dir].names, name)
+	m.nodes[dir].stat.Cversion++
+	m.nodes[dir].stat.Pzxid = m.zxid
+}
+
+func (m *model) members(path string) members {
+	n := m.nodes[path]
+	if n == nil {
+		return members{}
+	}
+	stat := n.stat
+	return members{&stat, slices.Sorted(maps.Keys(n.names))}
+}
+
+// FuzzDifference compares two looks at a directory with what happened to it in
+// between.
+//
+// Covers W5.
+func FuzzDifference(f *testing.F) {
+	for seed := range uint64(200) {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, seed uint64) {
+		r := rand.New(rand.NewPCG(seed, 0))
+		m := newModel()
+		m.create("/d")
+		step := func() {
+			path := fmt.Sprintf("/d/%d", r.IntN(5))
+			switch r.IntN(20) {
+			case 0:
+				for name := range m.members("/d").names {
+					m.delete(fmt.Sprintf("/d/%d", name))
+				}
+				m.delete("/d")
+			case 1, 2:
+				m.create("/d")
+			case 3, 4, 5, 6, 7, 8, 9, 10:
+				m.create(path)
+			default:
+				m.delete(path)
+			}
+		}
+		ids := func() map[string]int64 {
+			ids := map[string]int64{}
+			for _, name := range m.members("/d").names {
+				ids[name] = m.nodes["/d/"+name].stat.Czxid
+			}
+			return ids
+		}
+		for range 10 {
+			old, was := m.members("/d"), ids()
+			for range r.IntN(8) {
+				step()
+			}
+			now, is := m.members("/d"), ids()
+			var want difference
+			for name, id := range was {
+				if is[name] != id {
+					want.removed = append(want.removed, name)
+				}
+			}
+			for name, id := range is {
+				if was[name] != id {
+					want.added = append(want.added, name)
+				}
+			}
+			slices.Sort(want.added)
+			slices.Sort(want.removed)
+			if got := settle(m, old, now); !slices.Equal(got.added, want.added) || !slices.Equal(got.removed, want.removed) {
+				t.Fatalf("seed %d: from %v to %v: got %v, want %v", seed, was, is, got, want)
+			}
+		}
+	})
+}
+
+// settle is differ, on the model.
+func settle(m *model, old, now members) difference {
+	d, hidden := old.until(now)
+	if hidden <= 0 {
+		return d
+	}
+	var again []string
+	for _, name := range old.stayed(now) {
+		if old.recreated(now, m.nodes["/d/"+name].stat.Czxid) {
+			again = append(again, name)
+		}
+	}
+	return difference{merge(d.added, again), merge(d.removed, again)}
+}
+
+// A recreation after the second look belongs to the next difference.
+//
+// Covers W3, W5.
+func TestRecreationAfterTheLookIsToldOnce(t *testing.T) {
+	m := newModel()
+	m.create("/d")
+	m.create("/d/x")
+	first := m.members("/d")
+	m.create("/d/y")
+	m.delete("/d/y") // hidden
+	second := m.members("/d")
+	m.delete("/d/x")
+	m.create("/d/x")
+	if d := settle(m, first, second); !d.none() {
+		t.Errorf("told too early: %v", d)
+	}
+	if d := settle(m, second, m.members("/d")); len(d.added) != 1 || len(d.removed) != 1 {
+		t.Errorf("told %v, want x removed and added", d)
+	}
+}
+
+// The count of changes is 32 bits wide.
+func TestDifferenceAcrossTheWrapOfTheCount(t *testing.T) {
+	old := members{&zk.Stat{Cversion: 1<<31 - 1}, []string{"a"}}
+	now := members{&zk.Stat{Cversion: -1 << 31}, []string{"a", "b"}}
+	if d, hidden := old.until(now); hidden != 0 || len(d.added) != 1 {
+		t.Errorf("got %v and %d hidden", d, hidden)
+	}
+}
+
+// A watcher is the server's side of a replica's watches, on a model.
+type watcher struct {
+	*model
+	data, lists map[string]bool
+	fired       []session.Fired
+}
+
+func (w *watcher) fire(path string, children bool, e zk.EventType) {
+	table := w.data
+	if children {
+		table = w.lists
+	}
+	if table[path] {
+		delete(table, path)
+		w.fired = append(w.fired, session.Fired{Path: path, Children: children, Type: e})
+	}
+}
+
+// change makes one change at random and fires what it fires.
+func (w *watcher) change(r *rand.Rand) {
+	path := "/r"
+	for range r.IntN(4) {
+		path += fmt.Sprintf("/%d", r.IntN(3))
+	}
+	dir, _ := znode.Split(path)
+	before := w.zxid
+	switch r.IntN(5) {
+	case 0, 1:
+		if w.create(path); w.zxid != before {
+			w.fire(path, false, zk.EventNodeCreated)
+			w.fire(dir, true, zk.EventNodeChildrenChanged)
+		}
+	case 2:
+		if w.set(path); w.zxid != before {
+			w.fire(path, false, zk.EventNodeDataChanged)
+		}
+	default:
+		if w.delete(path); w.zxid != before {
+			w.fire(path, false, zk.EventNodeDeleted)
+			w.fire(path, true, zk.EventNodeDeleted)
+			w.fire(dir, true, zk.EventNodeChildrenChanged)
+		}
+	}
+}
+
+func (w *watcher) read(f facet, root string) reading {
+	n := w.nodes[f.path]
+	if n == nil {
+		if f.path == root && !f.children {
+			w.data[root] = true
+		}
+		return reading{facet: f}
+	}
+	stat := n.stat
+	if f.children {
+		w.lists[f.path] = true
+		return reading{facet: f, names: slices.Sorted(maps.Keys(n.names)), stat: &stat}
+	}
+	w.data[f.path] = true
+	return reading{facet: f, stat: &stat}
+}
+
+// FuzzReplica changes a tree while a replica of it is read, and compares.
+//
+// Covers W3, W4, W5.
+func FuzzReplica(f *testing.F) {
+	for seed := range uint64(1000) {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, seed uint64) {
+		r := rand.New(rand.NewPCG(seed, 0))
+		w := &watcher{model: newModel(), data: map[string]bool{}, lists: map[string]bool{}}
+		opts := TreeOptions{Depth: r.IntN(4)}
+		rep := newReplica("/r", opts)
+		told := map[string]zk.Stat{} // from the changes alone
+		look := func(facets []facet, busy int) {
+			var todo agenda
+			todo.add(facets)
+			for now := todo.next(1 + r.IntN(4)); len(now) > 0; now = todo.next(1 + r.IntN(4)) {
+				readings := make([]reading, len(now))
+				for _, i := range r.Perm(len(now)) {
+					for range r.IntN(1 + busy) {
+						w.change(r)
+					}
+					readings[i] = w.read(now[i], "/r")
+				}
+				for _, i := range r.Perm(len(now)) {
+					next, keep := rep.apply(readings[i])
+					todo.add(next)
+					if !keep && readings[i].children {
+						delete(w.lists, readings[i].path)
+					} else if !keep {
+						delete(w.data, readings[i].path)
+					}
+				}
+			}
+			for _, c := range rep.changes() {
+				old, had := told[c.Path]
+				want := Created
+				switch {
+				case !had && c.Stat == nil, had && c.Stat != nil && old.Mzxid == c.Stat.Mzxid:
+					t.Fatalf("seed %d: told without a difference: %v", seed, c)
+				case c.Stat == nil:
+					want = Deleted
+				case had && old.Czxid != c.Stat.Czxid:
+					want = Recreated
+				case had:
+					want = Changed
+				}
+				if c.Kind != want {
+					t.Fatalf("seed %d: %v, want %v", seed, c, want)
+				}
+				if delete(told, c.Path); c.Stat != nil {
+					told[c.Path] = *c.Stat
+				}
+			}
+			for path := range told {
+				dir, _ := znode.Split(path)
+				if _, parent := told[dir]; !parent && path != "/r" {
+					t.Fatalf("seed %d: %s has no parent", seed, path)
+				}
+			}
+		}
+		look(rep.everything(), 3)
+		for round := range 30 {
+			for range r.IntN(10) {
+				w.change(r)
+			}
+			fired := w.fired
+			w.fired = nil
+			if round == 20 { // a new session
+				clear(w.data)
+				clear(w.lists)
+				w.fired = nil
+				look(rep.everything(), 3)
+				continue
+			}
+			look(rep.dirty(fired), 3)
+		}
+		for len(w.fired) > 0 {
+			fired := w.fired
+			w.fired = nil
+			look(rep.dirty(fired), 0)
+		}
+		want := map[string]int64{} // mzxids
+		got := map[string]int64{}
+		for path, stat := range told {
+			got[path] = stat.Mzxid
+		}
+		for path, n := range w.nodes {
+			if path != "/" && (opts.Depth == 0 || rep.depth(path) <= opts.Depth) {
+				want[path] = n.stat.Mzxid
+			}
+		}
+		if !maps.Equal(got, want) {
+			t.Fatalf("seed %d: told %v, want %v", seed, got, want)
+		}
+		if len(rep.nodes) != len(want) {
+			t.Fatalf("seed %d: %d nodes in the replica, want %d", seed, len(rep.nodes), len(want))
+		}
+	})
+}

@@ -1,0 +1,68 @@
+package watch
+
+import (
+	"context"
+	"iter"
+
+	"github.com/go-zookeeper/zk"
+
+	"github.com/zkcoord/zkcoord/session"
+)
+
+// A DataChange is a state of a znode's data, and how it came to be.
+type DataChange struct {
+	Path string
+	Kind Kind // never Same
+	Data []byte
+	Stat *zk.Stat // nil if there is no such znode
+
+	// Event is what the server told, the first of them if there were more;
+	// 0 where nothing was told, as for the first state.
+	Event zk.EventType
+}
+
+// Data is the stream of the data of one znode. It need not exist.
+func Data(ctx context.Context, s *session.Session, path string) iter.Seq2[DataChange, error] {
+	return stream(ctx, s, func() *Watcher[DataChange] { return NewData(path) })
+}
+
+// NewData returns a Watcher of the data of one znode. No request is made.
+func NewData(path string) *Watcher[DataChange] {
+	return &Watcher[DataChange]{what: "data of " + path, thing: &data{path: path}}
+}
+
+type data struct {
+	path string
+	told bool
+	last *zk.Stat
+}
+
+func (d *data) look(ctx context.Context, _ *session.Session, w *session.Watches, fired []session.Fired) (DataChange, bool, error) {
+	now, err := readData(ctx, w, d.path)
+	if err != nil {
+		return DataChange{}, false, err
+	}
+	kind := kindOf(d.last, now.Stat)
+	if !d.told {
+		kind = Initial
+	}
+	d.last, d.told = now.Stat, true
+	change := DataChange{Path: d.path, Kind: kind, Data: now.Data, Stat: now.Stat, Event: eventOf(fired)}
+	return change, kind != Same, nil
+}
+
+// readData reads the data of a znode and leaves a watch. Without such a znode
+// the stat is nil, and the watch waits for it.
+func readData(ctx context.Context, w *session.Watches, path string) (session.Value, error) {
+	for {
+		value, err := w.Get(ctx, path)
+		if !isNoNode(err) {
+			return value, err
+		}
+		// A Get that finds nothing leaves no watch.
+		stat, err := w.Exists(ctx, path)
+		if err != nil || stat == nil {
+			return session.Value{}, err
+		}
+	}
+}

@@ -1,0 +1,297 @@
+package watch_test
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/go-zookeeper/zk"
+
+	"github.com/zkcoord/zkcoord/session"
+	"github.com/zkcoord/zkcoord/watch"
+	"github.com/zkcoord/zkcoord/zktest"
+)
+
+var seeds = flag.Uint64("seeds", 8, "how many seeds to run under faults")
+
+// A ledger is all that was done to a directory, by the only one who does.
+type ledger struct {
+	mu       sync.Mutex
+	children map[int64]map[string]int64 // pzxid of the directory -> names and czxids
+	data     map[int64]string           // mzxid -> data
+}
+
+// note takes the state after a change.
+func (l *ledger) note(t *testing.T, s *session.Session) {
+	t.Helper()
+	ids := map[string]int64{}
+	listing, err := s.Children(t.Context(), "/d")
+	for _, name := range listing.Names {
+		stat, _ := s.Exists(t.Context(), "/d/"+name)
+		ids[name] = stat.Czxid
+	}
+	value, err2 := s.Get(t.Context(), "/d")
+	if err := errors.Join(err, err2); err != nil {
+		t.Fatal(err)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.children[listing.Stat.Pzxid] = ids
+	l.data[value.Stat.Mzxid] = string(value.Data)
+}
+
+// A told is what a stream said of the children between two pzxids. It is
+// judged at the end, since streams may be told before the ledger is written.
+type told struct {
+	from, to       int64
+	added, removed []string
+}
+
+// judge returns how many of what was told the ledger knew about.
+//
+// A child that was created anew, and deleted once more while the stream looked
+// for such, may be told as one deletion with the next difference.
+func (l *ledger) judge(t *testing.T, what string, list []told) (judged int) {
+	t.Helper()
+	for i, c := range list {
+		was, known := l.children[c.from]
+		is, known2 := l.children[c.to]
+		if c.from != 0 && !known || !known2 {
+			continue // a change whose reply was lost, and which was tried again
+		}
+		judged++
+		var added, removed []string
+		for name, id := range was {
+			if is[name] != id && !later(list, i, name) {
+				removed = append(removed, name)
+			}
+		}
+		for name, id := range is {
+			if was[name] != id && (was[name] == 0 || !later(list, i, name)) {
+				added = append(added, name)
+			}
+		}
+		slices.Sort(added)
+		slices.Sort(removed)
+		if !slices.Equal(c.added, added) || !slices.Equal(c.removed, removed) {
+			t.Errorf("%s: told +%v -%v, want +%v -%v", what, c.added, c.removed, added, removed)
+		}
+	}
+	return judged
+}
+
+// later reports whether the deletion of a child was not told with list[i], but
+// with what came next.
+func later(list []told, i int, name string) bool {
+	return !slices.Contains(list[i].removed, name) && i+1 < len(list) && slices.Contains(list[i+1].removed, name)
+}
+
+// Streams that follow a directory over connections, servers and sessions that
+// are lost tell exactly what happened to it between the states that they tell.
+//
+// Covers W2, W3, W4, W5, W6.
+func TestStreamsUnderFaults(t *testing.T) {
+	for seed := range *seeds {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			bubble(t, func(t *testing.T, w *world) { underFaults(t, w, seed) })
+		})
+	}
+}
+
+func underFaults(t *testing.T, w *world, seed uint64) {
+	r := rand.New(rand.NewPCG(seed, 1))
+	l := &ledger{children: map[int64]map[string]int64{}, data: map[int64]string{}}
+	w.do("+/d 0")
+	l.note(t, w.admin)
+
+	opts := session.Options{Servers: w.Servers(), Dial: w.DialContext, Timeout: 4 * time.Second}
+	ctx, cancel := context.WithCancel(t.Context())
+	var streams sync.WaitGroup
+	var names, node, tree state
+	streams.Go(func() { followChildren(t, watch.NewChildren("/d").Follow(ctx, opts), &names) })
+	streams.Go(func() { followNode(t, l, watch.NewNode("/d").Follow(ctx, opts), &node) })
+	streams.Go(func() { followTree(t, watch.NewTree("/d", watch.TreeOptions{}).Follow(ctx, opts), &tree) })
+
+	for i := range 60 {
+		breakSomething(t, w, r)
+		for range r.IntN(6) {
+			changeSomething(t, w, r, i)
+			l.note(t, w.admin)
+		}
+		time.Sleep(time.Duration(r.IntN(3000)) * time.Millisecond)
+	}
+	for i := range 3 {
+		w.Start(i)
+		w.Resume(i)
+		w.Lag(i, 0)
+	}
+	time.Sleep(2 * time.Minute)
+	synctest.Wait()
+
+	listing, err := w.admin.Children(t.Context(), "/d")
+	w.must(err)
+	slices.Sort(listing.Names)
+	for what, got := range map[string][]string{"children": names.get(), "node": node.get(), "tree": tree.get()} {
+		if !slices.Equal(got, listing.Names) {
+			t.Errorf("%s ends with %v, want %v", what, got, listing.Names)
+		}
+	}
+	cancel()
+	streams.Wait()
+	if n := min(l.judge(t, "children", names.told), l.judge(t, "node", node.told)); n < 10 {
+		t.Errorf("only %d changes were judged", n)
+	}
+}
+
+func breakSomething(t *testing.T, w *world, r *rand.Rand) {
+	server := r.IntN(3)
+	switch r.IntN(8) {
+	case 0:
+		w.Kill(server)
+		time.Sleep(time.Second)
+		w.Start(server)
+	case 1:
+		w.Pause(server)
+		time.Sleep(time.Duration(r.IntN(8000)) * time.Millisecond)
+		w.Resume(server)
+	case 2:
+		w.Lag(server, time.Duration(r.IntN(1500))*time.Millisecond)
+	case 3:
+		if w.Ready() {
+			w.expireFollowers()
+		}
+	case 4:
+		w.ElectLeader(server)
+	case 5:
+		w.Inject(zktest.Rule{Op: []string{"getChildren2", "getData", "exists", "setWatches"}[r.IntN(4)],
+			Fate: []zktest.Fate{zktest.CloseBeforeReply, zktest.CloseBeforeRequest}[r.IntN(2)]})
+	}
+}
+
+// changeSomething retries until the change is made, which harms no property.
+func changeSomething(t *testing.T, w *world, r *rand.Rand, i int) {
+	t.Helper()
+	path := fmt.Sprintf("/d/%d", r.IntN(4))
+	for {
+		var err error
+		switch stat, _ := w.admin.Exists(t.Context(), path); {
+		case r.IntN(4) == 0:
+			_, err = w.admin.Set(t.Context(), "/d", fmt.Append(nil, i), session.AnyVersion)
+		case stat == nil:
+			_, err = w.admin.Create(t.Context(), path, nil, session.Persistent)
+		default:
+			err = w.admin.Delete(t.Context(), path, session.AnyVersion)
+		}
+		if err == nil || errors.Is(err, zk.ErrNodeExists) || errors.Is(err, zk.ErrNoNode) {
+			return
+		}
+	}
+}
+
+// A state is the names that a stream told last, and how it came to them.
+type state struct {
+	told []told // the stream's, until it ends
+
+	mu    sync.Mutex
+	names []string
+}
+
+func (s *state) set(names []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.names = names
+}
+
+func (s *state) get() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.names
+}
+
+func followChildren(t *testing.T, stream func(func(watch.ChildrenChange, error) bool), end *state) {
+	last := int64(0)
+	for c, err := range stream {
+		if err != nil {
+			if !errors.Is(err, context.Canceled) {
+				t.Errorf("children: ended with %v", err)
+			}
+			return
+		}
+		if c.Stat.Pzxid <= last {
+			t.Errorf("children: zxid %d after %d", c.Stat.Pzxid, last)
+		}
+		end.told = append(end.told, told{last, c.Stat.Pzxid, c.Added, c.Removed})
+		last = c.Stat.Pzxid
+		end.set(c.Names)
+	}
+}
+
+func followNode(t *testing.T, l *ledger, stream func(func(watch.NodeChange, error) bool), end *state) {
+	var last zk.Stat
+	for c, err := range stream {
+		if err != nil {
+			if !errors.Is(err, context.Canceled) {
+				t.Errorf("node: ended with %v", err)
+			}
+			return
+		}
+		if c.Stat.Pzxid < last.Pzxid || c.Stat.Mzxid < last.Mzxid || c.Stat.Pzxid == last.Pzxid && c.Stat.Mzxid == last.Mzxid {
+			t.Errorf("node: told %+v after %+v", c.Stat, last)
+		}
+		end.told = append(end.told, told{last.Pzxid, c.Stat.Pzxid, c.Added, c.Removed})
+		l.mu.Lock()
+		if want, known := l.data[c.Stat.Mzxid]; known && want != string(c.Data) {
+			t.Errorf("node: told data %q, want %q", c.Data, want)
+		}
+		l.mu.Unlock()
+		last = *c.Stat
+		end.set(c.Names)
+	}
+}
+
+func followTree(t *testing.T, stream func(func(watch.TreeChange, error) bool), end *state) {
+	told := map[string]zk.Stat{}
+	for c, err := range stream {
+		if err != nil {
+			if !errors.Is(err, context.Canceled) {
+				t.Errorf("tree: ended with %v", err)
+			}
+			return
+		}
+		for _, e := range c.Changes {
+			old, had := told[e.Path]
+			ok := true
+			switch e.Kind {
+			case watch.Initial, watch.Created:
+				ok = !had
+			case watch.Changed:
+				ok = had && old.Czxid == e.Stat.Czxid && old.Mzxid < e.Stat.Mzxid
+			case watch.Recreated:
+				ok = had && old.Czxid < e.Stat.Czxid
+			case watch.Deleted:
+				ok = had
+			}
+			if !ok {
+				t.Errorf("tree: told %v of %s, now %+v, before %+v", e.Kind, e.Path, e.Stat, old)
+			}
+			if delete(told, e.Path); e.Stat != nil {
+				told[e.Path] = *e.Stat
+			}
+		}
+		var names []string
+		for _, path := range slices.Sorted(maps.Keys(told)) {
+			if path != "/d" {
+				names = append(names, path[len("/d/"):])
+			}
+		}
+		end.set(names)
+	}
+}

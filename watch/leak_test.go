@@ -1,0 +1,87 @@
+package watch_test
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"runtime"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/zkcoord/zkcoord/watch"
+)
+
+// go-zookeeper never removes a watch, and programs that reload leak
+// (prometheus#5093).
+//
+// Covers W7.
+func TestTenThousandStreamsLeaveNothing(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.do("+/a 0", "+/a/x 1")
+		round := func(n int, path func(i int) string) {
+			for i := range n {
+				takeOne(t, watch.Data(t.Context(), w.s, path(i)))
+				takeOne(t, watch.Children(t.Context(), w.s, path(i)))
+				takeOne(t, watch.Node(t.Context(), w.s, path(i)))
+				takeOne(t, watch.Tree(t.Context(), w.s, path(i), watch.TreeOptions{}))
+			}
+			time.Sleep(10 * time.Second)
+			synctest.Wait()
+			if n := w.serverWatches(); n != 0 {
+				t.Errorf("%d watches left at the servers", n)
+			}
+		}
+		one := func(int) string { return "/a" }
+		many := func(i int) string { return fmt.Sprintf("/missing/%d", i) }
+		round(10, one)
+		round(10, many)
+		goroutines := runtime.NumGoroutine()
+		round(1250, one)
+		round(1250, many)
+		if n := runtime.NumGoroutine(); n > goroutines {
+			t.Errorf("%d goroutines, before %d", n, goroutines)
+		}
+	})
+}
+
+func takeOne[C any](t *testing.T, stream iter.Seq2[C, error]) {
+	for _, err := range stream {
+		if err != nil {
+			t.Error(err)
+		}
+		break
+	}
+}
+
+// Covers W7.
+func TestManyStreamsOnOnePathShareOneWatch(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.do("+/a 0")
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		feeds := make([]*feed[watch.NodeChange], 500)
+		for i := range feeds {
+			feeds[i] = listen(t, watch.Node(ctx, w.s, "/a"))
+			feeds[i].next()
+		}
+		if n := w.serverWatches(); n != 2 {
+			t.Errorf("%d watches at the servers, want 2", n)
+		}
+		w.do("=/a 1")
+		for _, f := range feeds {
+			expect(t, string(f.next().Data), "1")
+		}
+		if n := w.serverWatches(); n != 2 {
+			t.Errorf("%d watches at the servers, want 2", n)
+		}
+		cancel()
+		for _, f := range feeds {
+			f.end()
+		}
+		time.Sleep(10 * time.Second)
+		if n := w.serverWatches(); n != 0 {
+			t.Errorf("%d watches left at the servers", n)
+		}
+	})
+}

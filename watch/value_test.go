@@ -1,0 +1,233 @@
+package watch_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/zkcoord/zkcoord/session"
+	"github.com/zkcoord/zkcoord/watch"
+	"github.com/zkcoord/zkcoord/zktest"
+)
+
+type limits struct{ Rate, Burst int }
+
+var errRate = errors.New("rate must be positive")
+
+func limitsOptions() watch.ValueOptions[limits] {
+	return watch.ValueOptions[limits]{
+		Default: limits{Rate: 1},
+		Validate: func(l limits) error {
+			if l.Rate <= 0 {
+				return errRate
+			}
+			return nil
+		},
+	}
+}
+
+func saySetting(s watch.Setting[limits]) string {
+	return fmt.Sprintf("%+v %v %v", s.Value, s.Stat != nil, s.Err)
+}
+
+// Covers W10.
+func TestValueKeepsTheLastGoodOne(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		v := watch.NewValue("/limits", limitsOptions())
+		if _, known := v.Current(); known || v.Load() != (limits{Rate: 1}) {
+			t.Errorf("before anything was read: %+v", v.Load())
+		}
+		f := listen(t, v.Changes(t.Context()))
+		f.none()
+		keep := listen(t, keeping(t.Context(), w.s, v.Keep))
+		expect(t, saySetting(f.next()), "{Rate:1 Burst:0} false no such znode")
+		w.do(`+/limits {"Rate":5}`)
+		expect(t, saySetting(f.next()), "{Rate:5 Burst:0} true <nil>")
+		w.do(`=/limits {"Rate":`)
+		c := f.next()
+		expect(t, saySetting(c), "{Rate:5 Burst:0} true invalid value: unexpected end of JSON input")
+		if broken := (*json.SyntaxError)(nil); !errors.Is(c.Err, watch.ErrInvalid) || !errors.As(c.Err, &broken) {
+			t.Errorf("error %v", c.Err)
+		}
+		w.do(`=/limits {"Rate":-1}`)
+		if c := f.next(); !errors.Is(c.Err, errRate) || v.Load().Rate != 5 {
+			t.Errorf("told %s", saySetting(c))
+		}
+		w.do(`=/limits {"Rate":6}`)
+		expect(t, saySetting(f.next()), "{Rate:6 Burst:0} true <nil>")
+		w.do(`-/limits`)
+		expect(t, saySetting(f.next()), "{Rate:6 Burst:0} true no such znode")
+
+		w.must(w.Expire(w.s.ID()))
+		if err := keep.end(); !errors.Is(err, session.ErrLost) {
+			t.Errorf("Keep returned %v", err)
+		}
+		if v.Load().Rate != 6 {
+			t.Errorf("lost with the session: %+v", v.Load())
+		}
+		f.none()
+	})
+}
+
+// keeping is a stream that has only the error that keep returns.
+func keeping(ctx context.Context, s *session.Session, keep func(context.Context, *session.Session) error) func(func(int, error) bool) {
+	return func(yield func(int, error) bool) { yield(0, keep(ctx, s)) }
+}
+
+// Covers W3, W10.
+func TestValueOverSessionsTellsWhatChanged(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.do(`+/limits {"Rate":5}`)
+		ctx, cancel := context.WithCancel(t.Context())
+		v := watch.NewValue("/limits", limitsOptions())
+		var running sync.WaitGroup
+		running.Go(func() { session.Run(ctx, w.options(), v.Keep) })
+		f := listen(t, v.Changes(ctx))
+		expect(t, saySetting(f.next()), "{Rate:5 Burst:0} true <nil>")
+		w.expireFollowers()
+		time.Sleep(time.Minute)
+		f.none()
+		w.do(`=/limits {"Rate":6}`)
+		expect(t, saySetting(f.next()), "{Rate:6 Burst:0} true <nil>")
+		cancel()
+		if err := f.end(); !errors.Is(err, context.Canceled) {
+			t.Errorf("Changes ended with %v", err)
+		}
+		running.Wait()
+	})
+}
+
+// Covers W4, W8.
+func TestSlowListenerOfAValueGetsTheNewest(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		v := watch.NewValue("/limits", limitsOptions())
+		ctx, cancel := context.WithCancel(t.Context())
+		keep := listen(t, keeping(ctx, w.s, v.Keep))
+		slow := listen(t, v.Changes(ctx))
+		synctest.Wait()
+		w.do(`+/limits {"Rate":1}`)
+		for i := range 100 {
+			w.do(fmt.Sprintf(`=/limits {"Rate":%d}`, i+2))
+			if got := v.Load().Rate; got != i+2 {
+				t.Fatalf("Load gave %d, want %d", got, i+2)
+			}
+		}
+		expect(t, saySetting(slow.next()), "{Rate:1 Burst:0} false no such znode") // busy with it
+		expect(t, saySetting(slow.next()), "{Rate:101 Burst:0} true <nil>")
+		slow.none()
+		cancel()
+		keep.end()
+	})
+}
+
+func TestUpdatesOfManyAllCount(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		var all sync.WaitGroup
+		for i := range 3 {
+			o := w.options()
+			o.Servers = w.Servers()
+			o.Dial = w.DialContext
+			s := w.open(o)
+			w.Lag(i, time.Duration(i)*20*time.Millisecond)
+			all.Go(func() {
+				v := watch.NewValue("/config/limits", limitsOptions())
+				for range 20 {
+					_, err := v.Update(t.Context(), s, func(l limits) (limits, error) {
+						l.Burst++
+						return l, nil
+					})
+					if err != nil {
+						t.Error(err)
+					}
+				}
+			})
+		}
+		all.Wait()
+		got, err := w.admin.Get(t.Context(), "/config/limits")
+		w.must(err)
+		if string(got.Data) != `{"Rate":1,"Burst":60}` {
+			t.Errorf("stored %s", got.Data)
+		}
+	})
+}
+
+func TestUpdateErrorsTellWhetherItWasStored(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		v := watch.NewValue("/limits", limitsOptions())
+		mine := errors.New("mine")
+		cases := map[string]struct {
+			before  string
+			f       func(limits) (limits, error)
+			rule    *zktest.Rule
+			want    error
+			outcome session.Effect
+			stored  string
+		}{
+			"f fails": {f: func(l limits) (limits, error) { return l, mine }, want: mine, outcome: session.Failed},
+			"f makes an invalid one": {f: func(limits) (limits, error) { return limits{}, nil },
+				want: errRate, outcome: session.Failed},
+			"an invalid one is stored": {before: "{", f: func(limits) (limits, error) { return limits{Rate: 2}, nil },
+				want: watch.ErrInvalid, outcome: session.Failed, stored: "{"},
+			"reply lost": {before: `{"Rate":1}`, f: func(limits) (limits, error) { return limits{Rate: 2}, nil },
+				rule: &zktest.Rule{Op: "setData", Fate: zktest.CloseBeforeReply}, want: nil,
+				outcome: session.Indeterminate, stored: `{"Rate":2,"Burst":0}`},
+		}
+		for name, c := range cases {
+			w.do("-/limits")
+			if c.before != "" {
+				w.do("+/limits " + c.before)
+			}
+			if c.rule != nil {
+				w.Inject(*c.rule)
+			}
+			_, err := v.Update(t.Context(), w.s, c.f)
+			if err == nil || c.want != nil && !errors.Is(err, c.want) || session.Outcome(err) != c.outcome {
+				t.Errorf("%s: error %v, which is %v", name, err, session.Outcome(err))
+			}
+			got, _ := w.admin.Get(t.Context(), "/limits")
+			if string(got.Data) != c.stored {
+				t.Errorf("%s: stored %q, want %q", name, got.Data, c.stored)
+			}
+		}
+	})
+}
+
+// Load is for hot paths.
+func TestLoadAllocatesNothing(t *testing.T) {
+	v := watch.NewValue("/limits", limitsOptions())
+	if n := testing.AllocsPerRun(100, func() { v.Load() }); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+// Covers W5, W7.
+func TestCopyIsKeptOverSessions(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.do("+/a 0", "+/a/x 1", "+/a/x/y 2")
+		c := watch.NewTree("/a", watch.TreeOptions{})
+		ctx, cancel := context.WithCancel(t.Context())
+		var running sync.WaitGroup
+		running.Go(func() { session.Run(ctx, w.options(), c.Keep) })
+		<-c.Ready()
+		expect(t, sayEntries(c.All()), "/a=0 /a/x=1 /a/x/y=2")
+		expect(t, sayEntries(c.Children("/a")), "/a/x=1")
+		w.expireFollowers()
+		w.do("-/a/x", "+/a/z 3", "=/a 4")
+		time.Sleep(time.Minute)
+		expect(t, sayEntries(c.All()), "/a=4 /a/z=3")
+		if e, ok := c.Get("/a"); !ok || e.Stat.NumChildren != 1 || e.Stat.Version != 1 {
+			t.Errorf("copy has %+v", e.Stat)
+		}
+		if _, ok := c.Get("/a/x"); ok || c.Len() != 2 || c.Children("/a/x") != nil {
+			t.Errorf("/a/x is still in the copy")
+		}
+		cancel()
+		running.Wait()
+		synctest.Wait()
+	})
+}

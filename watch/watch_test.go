@@ -1,0 +1,489 @@
+package watch_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/zkcoord/zkcoord/session"
+	"github.com/zkcoord/zkcoord/watch"
+)
+
+// These say a change in a line.
+
+func sayData(c watch.DataChange) string {
+	if c.Stat == nil {
+		return fmt.Sprintf("%v, %s", c.Kind, event(int(c.Event)))
+	}
+	return fmt.Sprintf("%v %q v%d, %s", c.Kind, c.Data, c.Stat.Version, event(int(c.Event)))
+}
+
+func sayChildren(c watch.ChildrenChange) string {
+	return fmt.Sprintf("%v +%v -%v %v, %s", c.Names, c.Added, c.Removed, c.Stat != nil, event(int(c.Event)))
+}
+
+func sayNode(c watch.NodeChange) string {
+	return fmt.Sprintf("%v %q %v +%v -%v, %s", c.Kind, c.Data, c.Names, c.Added, c.Removed, event(int(c.Event)))
+}
+
+func event(e int) string {
+	return []string{"none", "created", "deleted", "changed", "children"}[e]
+}
+
+func sayEntries(list []watch.Entry) string {
+	var words []string
+	for _, e := range list {
+		words = append(words, fmt.Sprintf("%s=%s", e.Path, e.Data))
+	}
+	return strings.Join(words, " ")
+}
+
+func sayChildrenData(c watch.ChildrenDataChange) string {
+	return fmt.Sprintf("[%s] +[%s] -[%s] *[%s]", sayEntries(c.Children), sayEntries(c.Added), sayEntries(c.Removed), sayEntries(c.Changed))
+}
+
+func sayTree(c watch.TreeChange) string {
+	var words []string
+	for _, e := range c.Changes {
+		words = append(words, fmt.Sprintf("%v %s=%s", e.Kind, e.Path, e.Data))
+	}
+	return strings.Join(words, ", ")
+}
+
+// sayTrees says several changes as if they were one. Events of several znodes
+// come one by one, so that a stream may look in between.
+func sayTrees(list []watch.TreeChange) string {
+	var all watch.TreeChange
+	for _, c := range list {
+		all.Changes = append(all.Changes, c.Changes...)
+	}
+	slices.SortStableFunc(all.Changes, func(a, b watch.EntryChange) int {
+		return strings.Compare(a.Path, b.Path)
+	})
+	return sayTree(all)
+}
+
+// sayChildrenDatas is the same for children with data.
+func sayChildrenDatas(list []watch.ChildrenDataChange) string {
+	all := list[len(list)-1]
+	all.Added, all.Removed, all.Changed = nil, nil, nil
+	for _, c := range list {
+		all.Added = append(all.Added, c.Added...)
+		all.Removed = append(all.Removed, c.Removed...)
+		all.Changed = append(all.Changed, c.Changed...)
+	}
+	return sayChildrenData(all)
+}
+
+func expect(t *testing.T, got, want string) {
+	t.Helper()
+	if got != want {
+		t.Errorf("told\n%s\nwant\n%s", got, want)
+	}
+}
+
+// Covers W1, W3, W5.
+func TestData(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		f := listen(t, watch.Data(t.Context(), w.s, "/a"))
+		expect(t, sayData(f.next()), "initial, none")
+		w.do("+/a 1")
+		expect(t, sayData(f.next()), `created "1" v0, created`)
+		w.do("=/a 2")
+		expect(t, sayData(f.next()), `changed "2" v1, changed`)
+		w.do("=/a 2")
+		expect(t, sayData(f.next()), `changed "2" v2, changed`)
+		w.do("+/a/child", "-/a/child")
+		f.none()
+		w.do("-/a")
+		expect(t, sayData(f.next()), "deleted, deleted")
+		w.do("+/a 3")
+		expect(t, sayData(f.next()), `created "3" v0, created`)
+		f.none()
+	})
+}
+
+// Covers W1, W3, W5.
+func TestChildren(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.do("+/a", "+/a/x", "+/a/y")
+		f := listen(t, watch.Children(t.Context(), w.s, "/a"))
+		expect(t, sayChildren(f.next()), "[x y] +[x y] -[] true, none")
+		w.do("+/a/b")
+		expect(t, sayChildren(f.next()), "[b x y] +[b] -[] true, children")
+		w.do("-/a/x")
+		expect(t, sayChildren(f.next()), "[b y] +[] -[x] true, children")
+		w.do("=/a 1", "=/a/y 1", "+/a/y/z")
+		f.none()
+		w.do("-/a")
+		for c := f.next(); c.Stat != nil; c = f.next() { // its children went before
+		}
+		w.do("+/a")
+		expect(t, sayChildren(f.next()), "[] +[] -[] true, created")
+		f.none()
+	})
+}
+
+// A children watch of kazoo stopped silently when the node was missing
+// (kazoo#153).
+//
+// Covers W1, W6.
+func TestMissingNodeDoesNotEndAStream(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		children := listen(t, watch.Children(t.Context(), w.s, "/a"))
+		node := listen(t, watch.Node(t.Context(), w.s, "/a"))
+		tree := listen(t, watch.Tree(t.Context(), w.s, "/a", watch.TreeOptions{}))
+		both := listen(t, watch.ChildrenData(t.Context(), w.s, "/a"))
+		expect(t, sayChildren(children.next()), "[] +[] -[] false, none")
+		expect(t, sayNode(node.next()), `initial "" [] +[] -[], none`)
+		expect(t, sayTree(tree.next()), "")
+		expect(t, sayChildrenData(both.next()), "[] +[] -[] *[]")
+		for range 3 {
+			w.do("+/a 1")
+			expect(t, sayChildren(children.next()), "[] +[] -[] true, created")
+			expect(t, sayNode(node.next()), `created "1" [] +[] -[], created`)
+			expect(t, sayTree(tree.next()), "created /a=1")
+			expect(t, sayChildrenData(both.next()), "[] +[] -[] *[]")
+			w.do("+/a/x 2")
+			expect(t, sayChildren(children.next()), "[x] +[x] -[] true, children")
+			expect(t, sayNode(node.next()), `same "1" [x] +[x] -[], children`)
+			expect(t, sayTree(tree.next()), "created /a/x=2")
+			expect(t, sayChildrenData(both.next()), "[/a/x=2] +[/a/x=2] -[] *[]")
+			w.do("-/a/x")
+			expect(t, sayChildren(children.next()), "[] +[] -[x] true, children")
+			expect(t, sayNode(node.next()), `same "1" [] +[] -[x], children`)
+			expect(t, sayTree(tree.next()), "deleted /a/x=")
+			expect(t, sayChildrenData(both.next()), "[] +[] -[/a/x=2] *[]")
+			w.do("-/a")
+			expect(t, sayChildren(children.next()), "[] +[] -[] false, deleted")
+			expect(t, sayNode(node.next()), `deleted "" [] +[] -[], deleted`)
+			expect(t, sayTree(tree.next()), "deleted /a=")
+			expect(t, sayChildrenData(both.next()), "[] +[] -[] *[]")
+		}
+		children.none()
+		node.none()
+		tree.none()
+		both.none()
+	})
+}
+
+// Covers W5, W9.
+func TestNode(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.do("+/a 1", "+/a/x")
+		f := listen(t, watch.Node(t.Context(), w.s, "/a"))
+		expect(t, sayNode(f.next()), `initial "1" [x] +[x] -[], none`)
+		w.do("=/a 2")
+		c := f.next()
+		expect(t, sayNode(c), `changed "2" [x] +[] -[], changed`)
+		if c.Stat.Version != 1 || c.Stat.NumChildren != 1 || c.Stat.DataLength != 1 {
+			t.Errorf("stat %+v", c.Stat)
+		}
+		w.do("+/a/y")
+		c = f.next()
+		expect(t, sayNode(c), `same "2" [x y] +[y] -[], children`)
+		if c.Stat.NumChildren != 2 || c.Stat.Cversion != 2 {
+			t.Errorf("stat %+v", c.Stat)
+		}
+		f.none()
+	})
+}
+
+// Data and children that are only ever changed together are only ever told
+// together.
+//
+// Covers W9, W2.
+func TestNodeIsOneState(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.do("+/a 0", "+/a/0")
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		go func() {
+			defer cancel()
+			for i := range 500 {
+				_, err := w.admin.Multi(ctx,
+					session.SetOp{Path: "/a", Data: fmt.Append(nil, i+1), Version: session.AnyVersion},
+					session.DeleteOp{Path: fmt.Sprintf("/a/%d", i), Version: session.AnyVersion},
+					session.CreateOp{Path: fmt.Sprintf("/a/%d", i+1)})
+				if err != nil {
+					if ctx.Err() == nil {
+						t.Error(err)
+					}
+					return
+				}
+			}
+		}()
+		told, last := 0, int64(0)
+		for c, err := range watch.Node(ctx, w.s, "/a") {
+			if err != nil {
+				break
+			}
+			if len(c.Names) != 1 || c.Names[0] != string(c.Data) {
+				t.Fatalf("told data %s with children %v", c.Data, c.Names)
+			}
+			if c.Stat.Mzxid <= last {
+				t.Fatalf("zxid %d after %d", c.Stat.Mzxid, last)
+			}
+			last = c.Stat.Mzxid
+			told++
+		}
+		if told < 20 {
+			t.Errorf("told %d times, which proves little", told)
+		}
+	})
+}
+
+// Covers W1, W3.
+func TestTree(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.do("+/a 0", "+/a/x 1", "+/a/x/y 2", "+/a/x/y/z 3", "+/a/skip", "+/a/skip/b")
+		opts := watch.TreeOptions{Depth: 2, Skip: func(path string) bool { return path == "/a/skip" }}
+		f := listen(t, watch.Tree(t.Context(), w.s, "/a", opts))
+		expect(t, sayTree(f.next()), "initial /a=0, initial /a/x=1, initial /a/x/y=2")
+		w.do("=/a/x/y/z 4", "+/a/x/y/z2", "=/a/skip 1", "+/a/skip/c")
+		f.none()
+		w.do("=/a/x/y 5")
+		expect(t, sayTree(f.next()), "changed /a/x/y=5")
+		w.do("+/a/b 6")
+		expect(t, sayTree(f.next()), "created /a/b=6")
+		f.none()
+	})
+}
+
+// Curator's TreeCache compared versions only, so that a node which was deleted
+// and created anew while it was away stayed as it was (CURATOR-391).
+//
+// Covers W5, W6.
+func TestRecreationIsSeen(t *testing.T) {
+	for _, when := range []string{"while busy", "while away"} {
+		t.Run(when, func(t *testing.T) {
+			bubble(t, func(t *testing.T, w *world) {
+				w.do("+/a 0", "+/a/x 1", "+/a/y 1")
+				parent := listen(t, watch.Data(t.Context(), w.s, "/a"))
+				data := listen(t, watch.Data(t.Context(), w.s, "/a/x"))
+				children := listen(t, watch.Children(t.Context(), w.s, "/a"))
+				node := listen(t, watch.Node(t.Context(), w.s, "/a"))
+				tree := listen(t, watch.Tree(t.Context(), w.s, "/a", watch.TreeOptions{}))
+				both := listen(t, watch.ChildrenData(t.Context(), w.s, "/a"))
+				parent.next()
+				data.next()
+				children.next()
+				node.next()
+				tree.next()
+				both.next()
+				again := []string{"-/a/x", "+/a/x 1", "=/a/y 2", "+/a/gone", "-/a/gone"}
+				if when == "while away" {
+					mend := w.cut()
+					w.do(again...)
+					mend()
+				} else {
+					w.do("=/a/x 0", "+/a/b") // what the streams are busy with
+					w.do(again...)
+					expect(t, sayData(data.next()), `changed "0" v1, changed`)
+					expect(t, sayChildren(children.next()), "[b x y] +[b] -[] true, children")
+					expect(t, sayNode(node.next()), `same "0" [b x y] +[b] -[], children`)
+					tree.next()
+					both.next()
+				}
+				expect(t, strings.Fields(sayData(data.next()))[0], "recreated")
+				c, n := children.next(), node.next()
+				if !slices.Equal(c.Added, []string{"x"}) || !slices.Equal(c.Removed, []string{"x"}) {
+					t.Errorf("told %s", sayChildren(c))
+				}
+				if !slices.Equal(n.Added, []string{"x"}) || !slices.Equal(n.Removed, []string{"x"}) {
+					t.Errorf("told %s", sayNode(n))
+				}
+				if tr := sayTrees(tree.all()); !strings.Contains(tr, "recreated /a/x=1, changed /a/y=2") {
+					t.Errorf("told %s", tr)
+				}
+				bo := sayChildrenDatas(both.all())
+				if !strings.Contains(bo, "/a/x=1] -[/a/x=") || !strings.HasSuffix(bo, "*[/a/y=2]") {
+					t.Errorf("told %s", bo)
+				}
+				parent.none()
+				data.none()
+				children.none()
+				node.none()
+				tree.none()
+				both.none()
+			})
+		})
+	}
+}
+
+// Covers W4, W8.
+func TestSlowConsumerGetsTheNewest(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.do("+/a 0")
+		slow := listen(t, watch.Node(t.Context(), w.s, "/a"))
+		quick := listen(t, watch.Data(t.Context(), w.s, "/a"))
+		expect(t, sayNode(slow.next()), `initial "0" [] +[] -[], none`)
+		quick.next()
+		w.do("=/a first") // what slow is busy with
+		quick.next()
+		for i := range 500 {
+			w.do(fmt.Sprintf("=/a %d", i), fmt.Sprintf("+/a/%03d", i))
+			expect(t, string(quick.next().Data), fmt.Sprint(i))
+			if _, err := w.s.Get(t.Context(), "/a"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		expect(t, sayNode(slow.next()), `changed "first" [] +[] -[], changed`)
+		c := slow.next()
+		if string(c.Data) != "499" || len(c.Names) != 500 || len(c.Added) != 500 {
+			t.Errorf("told %q and %d children", c.Data, len(c.Names))
+		}
+		slow.none()
+	})
+}
+
+// Watches of kazoo were lost when the connection was (kazoo#151, #218, #29).
+//
+// Covers W6.
+func TestReconnectLeavesNoGap(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.do("+/a 0", "+/a/x 1")
+		tree := listen(t, watch.Tree(t.Context(), w.s, "/a", watch.TreeOptions{}))
+		node := listen(t, watch.Node(t.Context(), w.s, "/a"))
+		later := listen(t, watch.Data(t.Context(), w.s, "/b"))
+		tree.next()
+		node.next()
+		later.next()
+		for i := range 5 {
+			mend := w.cut()
+			mend()
+			tree.none()
+			node.none()
+			later.none()
+			mend = w.cut()
+			w.do(fmt.Sprintf("=/a/x %d", i+10), fmt.Sprintf("+/a/y%d", i), fmt.Sprintf("=/a %d", i), "+/b 1")
+			mend()
+			expect(t, sayTrees(tree.all()), fmt.Sprintf("changed /a=%d, changed /a/x=%d, created /a/y%d=", i, i+10, i))
+			n := node.all()
+			if last := n[len(n)-1]; string(last.Data) != fmt.Sprint(i) || len(last.Names) != i+2 {
+				t.Errorf("told %s", sayNode(last))
+			}
+			expect(t, sayData(later.next()), `created "1" v0, created`)
+			w.do("-/b")
+			expect(t, sayData(later.next()), `deleted, deleted`)
+		}
+	})
+}
+
+// Covers W7.
+func TestStreamsEndOnceWithTheCause(t *testing.T) {
+	why := errors.New("enough")
+	causes := map[string]func(w *world, cancel context.CancelCauseFunc) error{
+		"ctx": func(_ *world, cancel context.CancelCauseFunc) error { cancel(why); return why },
+		"expiry": func(w *world, _ context.CancelCauseFunc) error {
+			w.must(w.Expire(w.s.ID()))
+			return session.ErrLost
+		},
+		"close": func(w *world, _ context.CancelCauseFunc) error { w.s.Close(); return session.ErrClosed },
+	}
+	for name, end := range causes {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, w *world) {
+				w.do("+/a 0", "+/a/x 1")
+				ctx, cancel := context.WithCancelCause(t.Context())
+				defer cancel(nil)
+				data := listen(t, watch.Data(ctx, w.s, "/a"))
+				missing := listen(t, watch.Children(ctx, w.s, "/missing"))
+				node := listen(t, watch.Node(ctx, w.s, "/a"))
+				tree := listen(t, watch.Tree(ctx, w.s, "/a", watch.TreeOptions{}))
+				data.next()
+				missing.next()
+				node.next()
+				tree.next()
+				if n := w.serverWatches(); n != 5 {
+					t.Errorf("%d watches at the servers, want 5: data of three paths, children of two", n)
+				}
+				want := end(w, cancel)
+				for _, err := range []error{data.end(), missing.end(), node.end(), tree.end()} {
+					if !errors.Is(err, want) {
+						t.Errorf("ended with %v, want %v", err, want)
+					}
+				}
+				time.Sleep(10 * time.Second) // the next ping takes the requests to remove along
+				if n := w.serverWatches(); n != 0 {
+					t.Errorf("%d watches at the servers are left", n)
+				}
+			})
+		})
+	}
+}
+
+// Covers W7.
+func TestErrorOfTheServerEndsAStream(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		err := listen(t, watch.Data(t.Context(), w.s, "not a path")).end()
+		if !strings.HasPrefix(err.Error(), "watch: data of not a path: ") {
+			t.Errorf("error %q", err)
+		}
+	})
+}
+
+// Covers W2, W5.
+func TestFollowGoesOnWhereItWas(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.do("+/a 0", "+/a/x 1", "+/a/y 1")
+		lagging := (w.server.Load() + 1) % 3
+		for int(lagging) == w.Leader() || lagging == w.server.Load() {
+			lagging = (lagging + 1) % 3
+		}
+		tree := watch.NewTree("/a", watch.TreeOptions{})
+		f := listen(t, watch.NewChildren("/a").Follow(t.Context(), w.options()))
+		g := listen(t, tree.Follow(t.Context(), w.options()))
+		f.next()
+		g.next()
+		w.do("+/a/z 1")
+		expect(t, sayChildren(f.next()), "[x y z] +[z] -[] true, children")
+		expect(t, sayTree(g.next()), "created /a/z=1")
+
+		w.server.Store(-1)
+		w.expireFollowers()
+		time.Sleep(time.Second)
+		w.Lag(int(lagging), 2*time.Second) // so that it does not know of this when they connect
+		w.do("-/a/x", "+/a/x 1", "-/a/z")
+		w.server.Store(lagging)
+		expect(t, sayChildren(f.next()), "[x y] +[x] -[x z] true, none")
+		expect(t, sayTree(g.next()), "deleted /a/z=, recreated /a/x=1")
+		f.none()
+		g.none()
+		if e, ok := tree.Get("/a/x"); !ok || string(e.Data) != "1" || tree.Len() != 3 {
+			t.Errorf("copy has %+v, %d nodes", e, tree.Len())
+		}
+
+		w.server.Store(0)
+		w.expireFollowers()
+		time.Sleep(time.Minute)
+		f.none()
+		g.none()
+	})
+}
+
+// Covers W7.
+func TestFollowCanBeLeft(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.do("+/a 0")
+		for c, err := range watch.NewData("/a").Follow(t.Context(), w.options()) {
+			w.must(err)
+			w.expireFollowers() // so that it is lost while the loop is left
+			time.Sleep(time.Second)
+			expect(t, sayData(c), `initial "0" v0, none`)
+			break
+		}
+		ctx, cancel := context.WithCancelCause(t.Context())
+		f := listen(t, watch.NewData("/a").Follow(ctx, w.options()))
+		f.next()
+		why := errors.New("enough")
+		cancel(why)
+		if err := f.end(); !errors.Is(err, why) {
+			t.Errorf("ended with %v", err)
+		}
+	})
+}

@@ -1,0 +1,111 @@
+package watch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+
+	"github.com/go-zookeeper/zk"
+
+	"github.com/zkcoord/zkcoord/session"
+)
+
+// A Watcher is one thing to watch, and what of it was told last. It goes on
+// from there each time that its Changes are ranged over, on the same session
+// or on a later one: the first change is then the difference to the last one
+// told, if there is any. It is for one goroutine at a time.
+//
+// A later session is one that was opened after the last one was done with. No
+// sync is needed to see there all that was seen before: opening a session is a
+// write, which the server that answers has applied, with all before it.
+type Watcher[C any] struct {
+	what string // for errors: "children of /a"
+	thing[C]
+}
+
+// A thing is what a Watcher watches.
+type thing[C any] interface {
+	// look reads anew what the watches that fired were on, or everything if
+	// fired is nil, sets the watches again, and returns the difference to what
+	// it returned last, and whether there is any.
+	look(ctx context.Context, s *session.Session, w *session.Watches, fired []session.Fired) (C, bool, error)
+}
+
+// Changes is the stream of changes on one session. It ends as W7 says.
+func (w *Watcher[C]) Changes(ctx context.Context, s *session.Session) iter.Seq2[C, error] {
+	return func(yield func(C, error) bool) {
+		err := w.run(ctx, s, func(c C) bool { return yield(c, nil) })
+		if err != nil {
+			var none C
+			yield(none, fmt.Errorf("watch: %s: %w", w.what, err))
+		}
+	}
+}
+
+// run returns nil when yield said that it is enough.
+func (w *Watcher[C]) run(ctx context.Context, s *session.Session, yield func(C) bool) error {
+	watches := s.NewWatches()
+	defer watches.Stop()
+	var fired []session.Fired
+	for {
+		change, changed, err := w.look(ctx, s, watches, fired)
+		if err != nil {
+			return err
+		}
+		if changed && !yield(change) {
+			return nil
+		}
+		if fired, err = watches.Wait(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// Follow is the stream of changes over any number of sessions, a new one each
+// time that one is lost, as session.Run opens them. It ends with ctx, or with
+// an error that is not the loss of a session.
+func (w *Watcher[C]) Follow(ctx context.Context, opts session.Options) iter.Seq2[C, error] {
+	return func(yield func(C, error) bool) {
+		left := false
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		err := session.Run(ctx, opts, func(ctx context.Context, s *session.Session) error {
+			for change, err := range w.Changes(ctx, s) {
+				if err != nil {
+					return err
+				}
+				if !yield(change, nil) {
+					left = true
+					cancel() // also if the session is lost at this moment, no other is opened
+					return nil
+				}
+			}
+			return nil
+		})
+		if !left {
+			var none C
+			yield(none, err)
+		}
+	}
+}
+
+// keep follows w on s only for what that does to it.
+func (w *Watcher[C]) keep(ctx context.Context, s *session.Session) error {
+	return w.run(ctx, s, func(C) bool { return true })
+}
+
+// stream is a Watcher's stream on one session, from the start each time.
+func stream[C any](ctx context.Context, s *session.Session, fresh func() *Watcher[C]) iter.Seq2[C, error] {
+	return func(yield func(C, error) bool) { fresh().Changes(ctx, s)(yield) }
+}
+
+// eventOf is the event that made a look necessary, none for a first look.
+func eventOf(fired []session.Fired) zk.EventType {
+	if len(fired) == 0 {
+		return 0
+	}
+	return fired[0].Type
+}
+
+func isNoNode(err error) bool { return errors.Is(err, zk.ErrNoNode) }

@@ -1,0 +1,166 @@
+package difftest
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"net"
+	"time"
+
+	"github.com/zkcoord/zkcoord/internal/wire"
+)
+
+// patience is how long an answer may take. Past it the run is of no use.
+const patience = 60 * time.Second
+
+// sessionTimeout is long: no session of a trace may expire.
+const sessionTimeout = 40 * time.Second
+
+// A link is one connection of a client, used by hand: one request, then its answer.
+type link struct {
+	conn net.Conn
+	r    *bufio.Reader
+	xid  int32
+	told []wire.WatcherEvent // since it was last asked
+	over bool                // the server has hung up
+}
+
+func dial(ctx context.Context, s *servers, role int) (*link, error) {
+	conn, err := s.dial(ctx, "tcp", s.addresses[role%len(s.addresses)])
+	if err != nil {
+		return nil, err
+	}
+	return &link{conn: conn, r: bufio.NewReader(conn)}, nil
+}
+
+func (l *link) close() {
+	if l != nil {
+		l.conn.Close()
+	}
+}
+
+// write sends a record and what follows it as one frame. That the server has hung up shows at the next read.
+func (l *link) write(record wire.Record, rest []byte) error {
+	if err := l.conn.SetDeadline(time.Now().Add(patience)); err != nil {
+		return err
+	}
+	frame := append(wire.Append(make([]byte, 4), record), rest...)
+	binary.BigEndian.PutUint32(frame, uint32(len(frame)-4))
+	l.conn.Write(frame)
+	return nil
+}
+
+// read returns the next frame that is no event, nil if the server hangs up first.
+func (l *link) read() ([]byte, error) {
+	for {
+		frame, err := wire.ReadFrame(l.r, nil, 0)
+		if late, ok := err.(net.Error); ok && late.Timeout() {
+			return nil, fmt.Errorf("no answer within %v", patience)
+		}
+		if err != nil {
+			l.over = true
+			return nil, nil
+		}
+		var h wire.ReplyHeader
+		body, err := wire.Decode(frame, &h)
+		if err != nil || h.Xid != wire.XidNotification {
+			return frame, nil
+		}
+		var e wire.WatcherEvent
+		if rest, err := wire.Decode(body, &e); err != nil || len(rest) > 0 || h.Err != wire.OK || h.Zxid != -1 {
+			return nil, fmt.Errorf("event %x: %+v, %v", frame, h, err)
+		}
+		l.told = append(l.told, e)
+	}
+}
+
+// events returns what the link was told of since the last call.
+func (l *link) events() []wire.WatcherEvent {
+	told := l.told
+	l.told = nil
+	return told
+}
+
+// handshake opens or resumes a session. The response is nil where the server hangs up instead.
+func (l *link) handshake(r wire.ConnectRequest) (*wire.ConnectResponse, error) {
+	if err := l.write(&r, nil); err != nil {
+		return nil, err
+	}
+	frame, err := wire.ReadFrame(l.r, nil, 0)
+	if err != nil {
+		l.over = true
+		return nil, nil
+	}
+	rsp := &wire.ConnectResponse{}
+	rest, err := wire.Decode(frame, rsp)
+	if err != nil || len(rest) > 0 {
+		return nil, fmt.Errorf("connect response %x: %v", frame, err)
+	}
+	return rsp, nil
+}
+
+// ask sends a request and returns the frame that answers it, nil if the server hangs up instead or answers never. A ping goes
+// behind the request: its answer says that none to the request will come.
+func (l *link) ask(op wire.Op, xid int32, body []byte) (answer []byte, err error) {
+	if err := l.write(&wire.RequestHeader{Xid: xid, Op: op}, body); err != nil {
+		return nil, err
+	}
+	if op == wire.OpPing || op == wire.OpCloseSession {
+		return l.read()
+	}
+	if err := l.write(&wire.RequestHeader{Xid: wire.XidPing, Op: wire.OpPing}, nil); err != nil {
+		return nil, err
+	}
+	for {
+		frame, err := l.read()
+		if err != nil || frame == nil || bytes.HasPrefix(frame, pong) {
+			return answer, err
+		}
+		if answer != nil {
+			return nil, fmt.Errorf("two answers, %x and %x", answer, frame)
+		}
+		answer = frame
+	}
+}
+
+// pong is how the answer to a ping starts.
+var pong = wire.Append(nil, &wire.Int32{Value: wire.XidPing})
+
+// catchUp waits until the server has applied the zxid, so that what it tells of it has been told. A ping passes through
+// all that a read does.
+func (l *link) catchUp(zxid int64) error {
+	for !l.over {
+		frame, err := l.ask(wire.OpPing, wire.XidPing, nil)
+		if err != nil || frame == nil {
+			return err
+		}
+		var h wire.ReplyHeader
+		if _, err := wire.Decode(frame, &h); err != nil || h.Xid != wire.XidPing || h.Err != wire.OK {
+			return fmt.Errorf("answer to a ping: %+v, %v", h, err)
+		}
+		if h.Zxid >= zxid {
+			return nil
+		}
+	}
+	return nil
+}
+
+// awaitEnd waits until the server hangs up.
+func (l *link) awaitEnd() error {
+	l.conn.SetDeadline(time.Now().Add(patience))
+	for !l.over {
+		if frame, err := l.read(); err != nil {
+			return err
+		} else if frame != nil {
+			return fmt.Errorf("%x where an end was to come", frame)
+		}
+	}
+	_, err := l.r.ReadByte()
+	if err != io.EOF {
+		return err
+	}
+	return nil
+}

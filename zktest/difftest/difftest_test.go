@@ -1,0 +1,303 @@
+package difftest
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/zkcoord/zkcoord/harness/ensemble"
+	"github.com/zkcoord/zkcoord/harness/ensemble/process"
+	"github.com/zkcoord/zkcoord/zktest"
+)
+
+var (
+	traces  = flag.Int("traces", 60, "number of traces to compare on each ensemble")
+	seed    = flag.Uint64("seed", 1, "seed of the first trace; the others follow it")
+	workers = flag.Int("workers", 4, "traces that are played at the same time")
+	nodes   = flag.Int("nodes", 0, "number of servers; 0 is one ensemble of 1 and one of 3")
+	shrunk  = flag.Int("differences", 5, "number of differences after which to stop")
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const superuser = "super:pw"
+
+// options of zktest that are those of the real ensemble.
+func options(n int) zktest.Options {
+	return zktest.Options{Servers: n, TickTime: tick, TTLNodes: true, Superuser: superuser, MaxClientConns: -1}
+}
+
+const tick = 2 * time.Second
+
+// startReal starts ZooKeeper, and says whether it is one before 3.8.4. Nodes are reaped so rarely that no trace sees it.
+func startReal(t *testing.T, n int) (s *servers, early bool) {
+	t.Helper()
+	if _, _, err := process.Find(); err != nil {
+		if os.Getenv("CI") != "" {
+			t.Fatalf("CI is set: %v", err)
+		}
+		t.Skip(err)
+	}
+	e, err := process.Start(t.Context(), process.Options{Config: ensemble.Config{Nodes: n, TickTime: tick, JVMFlags: []string{
+		"-Dzookeeper.extendedTypesEnabled=true", "-Dznode.container.checkIntervalMs=1000000000",
+		"-Dzookeeper.DigestAuthenticationProvider.superDigest=" + digest("super").ID,
+	}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := e.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	leader := 0
+	if n > 1 {
+		if leader, err = e.Leader(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	said, err := ensemble.FourLetters(t.Context(), e.DialContext, e.Servers()[0], "srvr")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var patch int
+	if _, err := fmt.Sscanf(said, "Zookeeper version: 3.8.%d", &patch); err != nil {
+		t.Logf("zktest follows ZooKeeper 3.8, this is another: %s", said)
+		patch = 4
+	}
+	return from(e.Servers(), leader, e.DialContext), patch < 4
+}
+
+// from puts the leader first.
+func from(addresses []string, leader int, dial ensemble.DialFunc) *servers {
+	rotated := slices.Concat(addresses[leader:], addresses[:leader])
+	return &servers{rotated, dial}
+}
+
+// playZktest plays a trace on an ensemble of its own.
+func playZktest(ctx context.Context, opts zktest.Options, root string, steps []step, t tally) (transcript, error) {
+	e, err := zktest.New(opts)
+	if err != nil {
+		return nil, err
+	}
+	defer e.Close()
+	return play(ctx, from(e.Servers(), e.Leader(), e.DialContext), root, steps, t)
+}
+
+// A difference is a trace, shrunk, that two ensembles answer in two ways.
+type difference struct {
+	seed        uint64
+	steps       []step
+	want, got   transcript
+	err         error // in place of an answer
+	notRepeated bool
+}
+
+func (d difference) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "seed %d:\n", d.seed)
+	for i, s := range d.steps {
+		fmt.Fprintf(&b, "%2d. %s\n", i, s)
+		switch {
+		case i >= len(d.want) || i >= len(d.got):
+			b.WriteString("    -\n")
+		case d.want[i] == d.got[i]:
+			b.WriteString(indent("    ", d.want[i]))
+		default:
+			b.WriteString(indent("  ZooKeeper: ", d.want[i]) + indent("  zktest:    ", d.got[i]))
+		}
+	}
+	if d.err != nil {
+		fmt.Fprintf(&b, "  %v\n", d.err)
+	}
+	if d.notRepeated {
+		b.WriteString("  (the same trace gave no difference when played again)\n")
+	}
+	return b.String()
+}
+
+func indent(by, text string) string {
+	var b strings.Builder
+	for line := range strings.Lines(text) {
+		b.WriteString(by + line)
+	}
+	return b.String()
+}
+
+// A comparison plays traces on two ensembles.
+type comparison struct {
+	want, got func(ctx context.Context, root string, steps []step, t tally) (transcript, error)
+	early     bool
+	roots     atomic.Int64 // each trace gets a root of its own
+}
+
+// once plays some steps of a seed's trace on both.
+func (c *comparison) once(ctx context.Context, seed uint64, part func([]step) []step, t tally) (d difference, differs bool) {
+	root := fmt.Sprintf("/trace%x-%d", seed, c.roots.Add(1))
+	d = difference{seed: seed, steps: part(generate(seed, root, c.early))}
+	var wantErr, gotErr error
+	d.want, wantErr = c.want(ctx, root, d.steps, nil)
+	d.got, gotErr = c.got(ctx, root, d.steps, t)
+	if wantErr != nil {
+		wantErr = fmt.Errorf("ZooKeeper: %w", wantErr)
+	}
+	if gotErr != nil {
+		gotErr = fmt.Errorf("zktest: %w", gotErr)
+	}
+	d.err = errors.Join(wantErr, gotErr)
+	return d, d.err != nil || !slices.Equal(d.want, d.got)
+}
+
+// trace compares one trace and shrinks the difference, if there is one.
+func (c *comparison) trace(ctx context.Context, seed uint64, t tally) (difference, bool) {
+	whole, differs := c.once(ctx, seed, func(all []step) []step { return all }, t)
+	if !differs {
+		return whole, false
+	}
+	least, found := whole, false
+	indices := make([]int, len(whole.steps))
+	for i := range indices {
+		indices[i] = i
+	}
+	minimize(indices, func(part []int) bool {
+		d, differs := c.once(ctx, seed, func(all []step) []step {
+			var some []step
+			for _, i := range part {
+				some = append(some, all[i])
+			}
+			return some
+		}, nil)
+		if differs {
+			least, found = d, true
+		}
+		return differs
+	})
+	least.notRepeated = !found
+	return least, true
+}
+
+// all compares traces until there are enough differences.
+func (c *comparison) all(ctx context.Context, first uint64, n, workers, enough int) ([]difference, tally) {
+	var (
+		mu    sync.Mutex
+		found []difference
+		total = tally{}
+		group errgroup.Group
+	)
+	group.SetLimit(workers)
+	for seed := first; seed < first+uint64(n); seed++ {
+		group.Go(func() error {
+			mu.Lock()
+			over := len(found) >= enough
+			mu.Unlock()
+			if over || ctx.Err() != nil {
+				return nil
+			}
+			t := tally{}
+			d, differs := c.trace(ctx, seed, t)
+			mu.Lock()
+			defer mu.Unlock()
+			if differs {
+				found = append(found, d)
+			}
+			total.merge(t)
+			return nil
+		})
+	}
+	group.Wait()
+	return found, total
+}
+
+func (t tally) merge(other tally) {
+	for op, outcomes := range other {
+		for outcome, n := range outcomes {
+			t.add(op, outcome)
+			t[op][outcome] += n - 1
+		}
+	}
+}
+
+// String lists the outcomes of each operation, the most frequent first.
+func (t tally) String() string {
+	var b strings.Builder
+	for _, op := range slices.Sorted(maps.Keys(t)) {
+		fmt.Fprintf(&b, "%s:", op)
+		outcomes := slices.SortedFunc(maps.Keys(t[op]), func(x, y string) int {
+			if t[op][x] != t[op][y] {
+				return t[op][y] - t[op][x]
+			}
+			return strings.Compare(x, y)
+		})
+		for _, o := range outcomes {
+			fmt.Fprintf(&b, " %s %d,", o, t[op][o])
+		}
+		b.WriteByte('\n')
+	}
+	return b.String()
+}
+
+// ZooKeeper and zktest answer the same to the same random traces.
+func TestZktestAnswersAsZooKeeper(t *testing.T) {
+	sizes := []int{1, 3}
+	if *nodes > 0 {
+		sizes = []int{*nodes}
+	}
+	for _, n := range sizes {
+		t.Run(fmt.Sprintf("nodes=%d", n), func(t *testing.T) {
+			real, early := startReal(t, n)
+			c := comparison{
+				early: early,
+				want: func(ctx context.Context, root string, steps []step, t tally) (transcript, error) {
+					return play(ctx, real, root, steps, t)
+				},
+				got: func(ctx context.Context, root string, steps []step, t tally) (transcript, error) {
+					return playZktest(ctx, options(n), root, steps, t)
+				},
+			}
+			start := time.Now()
+			found, tried := c.all(t.Context(), *seed, *traces, *workers, *shrunk)
+			for _, d := range found {
+				t.Errorf("%v", d)
+			}
+			t.Logf("%d traces in %v\n%v", *traces, time.Since(start).Round(time.Second), tried)
+		})
+	}
+}
+
+// Without this the test above could be one that never fails: two settings that answer differently are told apart, and the
+// trace is shrunk to what it takes.
+func TestADifferenceIsFoundAndShrunk(t *testing.T) {
+	with, without := options(3), options(3)
+	without.TTLNodes = false
+	on := func(opts zktest.Options) func(context.Context, string, []step, tally) (transcript, error) {
+		return func(ctx context.Context, root string, steps []step, t tally) (transcript, error) {
+			return playZktest(ctx, opts, root, steps, t)
+		}
+	}
+	same := comparison{want: on(with), got: on(with)}
+	if found, _ := same.all(t.Context(), *seed, 100, *workers, 1); len(found) > 0 {
+		t.Fatalf("zktest differs from itself: %v", found[0])
+	}
+	other := comparison{want: on(with), got: on(without)}
+	found, _ := other.all(t.Context(), *seed, 20, *workers, 20)
+	if len(found) < 5 {
+		t.Errorf("%d of 20 traces differ", len(found))
+	}
+	for _, d := range found {
+		if len(d.steps) > 3 || d.notRepeated {
+			t.Errorf("not shrunk: %v", d)
+		}
+	}
+}

@@ -1,0 +1,2 @@
+// Package difftest holds zktest against ZooKeeper.
+package difftest

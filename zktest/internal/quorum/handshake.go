@@ -1,0 +1,89 @@
+package quorum
+
+import (
+	"time"
+
+	"github.com/zkcoord/zkcoord/internal/wire"
+)
+
+// handshake takes the first frame: a new session is made by a write, an old
+// one is asked for at the leader.
+func (c *Conn) handshake(frame []byte) {
+	var req wire.ConnectRequest
+	if _, err := wire.Decode(frame, &req); err != nil {
+		c.shut()
+		return
+	}
+	s, cfg := c.s, &c.s.c.cfg
+	if req.LastZxidSeen > s.tree.Zxid {
+		c.shut() // the client has seen more than this replica
+		return
+	}
+	c.old = req.NoReadOnly
+	c.timeout = max(req.Timeout, int32(cfg.MinSession/time.Millisecond))
+	c.timeout = min(c.timeout, int32(cfg.MaxSession/time.Millisecond))
+	c.state = handshaking
+	if req.SessionID == 0 {
+		c.own(s.nextSID)
+		s.nextSID++
+		if s.term != nil {
+			s.term.sessions.track(c.session, c.timeout, s.now())
+		}
+		s.submit(&request{conn: c, session: c.session, op: wire.OpCreateSession, body: timeoutBody(c.timeout)})
+		return
+	}
+	if old := s.bySession[req.SessionID]; old != nil {
+		old.shut()
+	}
+	c.own(req.SessionID)
+	switch {
+	case string(req.Password) != string(password(req.SessionID)):
+		c.established(false)
+	case s.term != nil:
+		valid := s.term.sessions.touch(c.session, c.timeout, s.now())
+		s.term.sessions.setOwner(c.session, self)
+		c.established(valid)
+	default:
+		s.validating[c.session] = c
+		s.c.send(s, s.up.leader, message{kind: revalidate, peer: s.up, session: c.session, timeout: c.timeout})
+	}
+}
+
+func (c *Conn) own(session int64) {
+	c.session = session
+	c.s.bySession[session] = c
+}
+
+// password is what proves that a client may resume a session. All servers make
+// the same.
+func password(session int64) []byte {
+	p := make([]byte, 0, 16)
+	x := uint64(session) ^ 0x9e3779b97f4a7c15
+	for range 16 {
+		x ^= x >> 12
+		x ^= x << 25
+		x ^= x >> 27
+		p = append(p, byte(x*0x2545f4914f6cdd1d>>56))
+	}
+	return p
+}
+
+// established answers the handshake, and hangs up where the session is not
+// valid.
+func (c *Conn) established(valid bool) {
+	if c.state != handshaking {
+		return
+	}
+	r := wire.ConnectResponse{Password: make([]byte, 16), NoReadOnly: c.old}
+	if valid {
+		r.Timeout, r.SessionID, r.Password = c.timeout, c.session, password(c.session)
+	}
+	c.state = open
+	c.buf = wire.AppendFrame(c.buf[:0], &r)
+	c.transmit(c.buf)
+	if !valid {
+		c.shut()
+		return
+	}
+	c.wake()
+}

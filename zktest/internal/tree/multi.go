@@ -1,0 +1,87 @@
+package tree
+
+import "github.com/zkcoord/zkcoord/internal/wire"
+
+// multi prepares all operations, or fails as a whole: the transaction stays a
+// multi then, whose parts are errors.
+func (p *Prep) multi(r Request, t *Txn) wire.Code {
+	var req wire.MultiRequest
+	if _, err := wire.Decode(r.Body, &req); err != nil || !pure(req.Ops, false) || !modesDecide(req.Ops) {
+		return wire.MarshallingError
+	}
+	mark := len(p.changes)
+	failed := -1
+	for i, op := range req.Ops {
+		sub := Txn{Zxid: t.Zxid, Time: t.Time, Session: t.Session, Cxid: t.Cxid, Op: op.Op}
+		if failed >= 0 {
+			sub.Op, sub.Err = wire.OpError, wire.RuntimeInconsistency
+		} else if code := p.one(r, op.Request, &sub); code != wire.OK {
+			failed = i
+			sub = Txn{Zxid: t.Zxid, Time: t.Time, Session: t.Session, Cxid: t.Cxid, Op: wire.OpError, Err: code}
+		}
+		t.Subs = append(t.Subs, sub)
+	}
+	if failed >= 0 {
+		p.rollback(mark)
+		for i := range failed {
+			t.Subs[i] = Txn{Zxid: t.Zxid, Time: t.Time, Session: t.Session, Cxid: t.Cxid, Op: wire.OpError}
+		}
+	}
+	return wire.OK
+}
+
+// rollback forgets the changes from the mark on.
+func (p *Prep) rollback(mark int) {
+	if len(p.changes) == mark {
+		return
+	}
+	clear(p.changes[mark:])
+	p.changes = p.changes[:mark]
+	clear(p.latest)
+	for _, c := range p.changes {
+		p.latest[c.path] = c
+	}
+}
+
+// pure reports whether all operations of a multi are reads, or all writes.
+func pure(ops []wire.MultiOp, reads bool) bool {
+	for _, op := range ops {
+		if (op.Op == wire.OpGetData || op.Op == wire.OpGetChildren) != reads {
+			return false
+		}
+	}
+	return true
+}
+
+// modesDecide turns each create into the one that its mode stands for, whatever
+// operation it came as. It returns false for one without a mode, or that lacks
+// the time to live of its mode.
+func modesDecide(ops []wire.MultiOp) bool {
+	for i := range ops {
+		op := &ops[i]
+		switch req := op.Request.(type) {
+		case *wire.CreateRequest:
+			if !validMode(req.Mode) || req.Mode >= wire.ModeTTL {
+				return false
+			}
+			if req.Mode == wire.ModeContainer {
+				op.Op = wire.OpCreateContainer
+			}
+		case *wire.CreateTTLRequest:
+			switch {
+			case req.Mode == wire.ModeContainer:
+				op.Op, op.Request = wire.OpCreateContainer, &req.CreateRequest
+			case req.Mode != wire.ModeTTL && req.Mode != wire.ModeTTLSequential:
+				op.Op, op.Request = wire.OpCreate, &req.CreateRequest
+			}
+		}
+	}
+	return true
+}
+
+// PureReads reports whether all operations of a multi are reads.
+func PureReads(ops []wire.MultiOp) bool { return pure(ops, true) }
+
+func validMode(mode int32) bool {
+	return mode >= wire.ModePersistent && mode <= wire.ModeTTLSequential
+}

@@ -1,0 +1,228 @@
+package tree
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/zkcoord/zkcoord/internal/wire"
+)
+
+func ok() wire.Code { return wire.OK }
+
+var anyone = []wire.ID{{Scheme: "ip", ID: "127.0.0.1"}}
+
+// A leader prepares and applies, with what it has prepared and not applied yet
+// in between.
+type leader struct {
+	*Tree
+	*Prep
+	zxid int64
+	log  []*Txn
+}
+
+func newLeader() *leader {
+	t := New("")
+	return &leader{Tree: t, Prep: NewPrep(t, true)}
+}
+
+func (l *leader) prepare(op wire.Op, session int64, r wire.Record) *Txn {
+	l.zxid++
+	var body []byte
+	if r != nil {
+		body = wire.Append(nil, r)
+	}
+	txn := l.Prepare(Request{Session: session, Op: op, Body: body, Auth: anyone, Live: ok}, l.zxid, l.zxid)
+	l.log = append(l.log, txn)
+	return txn
+}
+
+func (l *leader) applyAll() {
+	for len(l.log) > 0 {
+		if r := l.Apply(l.log[0]); r.Err != l.log[0].Err && l.log[0].Op != wire.OpMulti {
+			panic(fmt.Sprintf("%+v failed with %v", l.log[0], r.Err))
+		}
+		l.Applied(l.log[0].Zxid)
+		l.log = l.log[1:]
+	}
+}
+
+func create(path string, mode int32) *wire.CreateRequest {
+	return &wire.CreateRequest{Path: path, ACL: openACL, Mode: mode}
+}
+
+// Checks see what is proposed and not applied.
+func TestChecksSeeOutstandingChanges(t *testing.T) {
+	l := newLeader()
+	expect := func(op wire.Op, r wire.Record, want wire.Code) *Txn {
+		t.Helper()
+		txn := l.prepare(op, 1, r)
+		if txn.Err != want {
+			t.Errorf("%v %+v: %v, want %v", op, r, txn.Err, want)
+		}
+		return txn
+	}
+	expect(wire.OpCreate, create("/a", 0), wire.OK)
+	expect(wire.OpCreate, create("/a", 0), wire.NodeExists)
+	expect(wire.OpCreate, create("/a/e", 1), wire.OK)
+	expect(wire.OpCreate, create("/a/e/x", 0), wire.NoChildrenForEphemerals)
+	expect(wire.OpDelete, &wire.PathVersion{Path: "/a", Version: -1}, wire.NotEmpty)
+	expect(wire.OpSetData, &wire.SetDataRequest{Path: "/a", Version: 0}, wire.OK)
+	expect(wire.OpSetData, &wire.SetDataRequest{Path: "/a", Version: 0}, wire.BadVersion)
+	expect(wire.OpCheck, &wire.PathVersion{Path: "/a", Version: 1}, wire.OK)
+	if txn := expect(wire.OpCreate, create("/a/s", 2), wire.OK); txn.Path != "/a/s0000000001" {
+		t.Errorf("sequential: %s", txn.Path)
+	}
+	txn := l.prepare(wire.OpCloseSession, 1, nil)
+	if !slices.Equal(txn.Paths, []string{"/a/e"}) {
+		t.Errorf("close takes %v", txn.Paths)
+	}
+	expect(wire.OpDelete, &wire.PathVersion{Path: "/a/e", Version: -1}, wire.NoNode)
+	l.applyAll()
+	if len(l.latest) != 0 || len(l.changes) != 0 {
+		t.Errorf("%d changes are left", len(l.changes))
+	}
+	if st, _ := l.Exists("/a", Reader{}); st.NumChildren != 1 || st.Cversion != 3 || st.Version != 1 {
+		t.Errorf("%+v", st)
+	}
+}
+
+func TestFailedMultiLeavesNoChange(t *testing.T) {
+	l := newLeader()
+	l.prepare(wire.OpCreate, 1, create("/a", 0))
+	multi := &wire.MultiRequest{Ops: []wire.MultiOp{
+		{Op: wire.OpCreate, Request: create("/a/b", 0)}, {Op: wire.OpSetData, Request: &wire.SetDataRequest{Path: "/a", Version: 0}},
+		{Op: wire.OpDelete, Request: &wire.PathVersion{Path: "/none"}}, {Op: wire.OpCreate, Request: create("/c", 0)},
+	}}
+	txn := l.prepare(wire.OpMulti, 1, multi)
+	var codes []wire.Code
+	for _, sub := range txn.Subs {
+		codes = append(codes, sub.Err)
+	}
+	if want := []wire.Code{wire.OK, wire.OK, wire.NoNode, wire.RuntimeInconsistency}; !slices.Equal(codes, want) {
+		t.Errorf("codes %v", codes)
+	}
+	if txn := l.prepare(wire.OpSetData, 1, &wire.SetDataRequest{Path: "/a", Version: 0}); txn.Err != wire.OK {
+		t.Errorf("set after the multi: %v", txn.Err)
+	}
+	if txn := l.prepare(wire.OpCreate, 1, create("/a/b", 0)); txn.Err != wire.OK {
+		t.Errorf("create after the multi: %v", txn.Err)
+	}
+	l.applyAll()
+}
+
+// Whatever is prepared applies with the outcome that was foreseen, and a clone
+// goes on as its original.
+func TestWhatIsPreparedApplies(t *testing.T) {
+	for seed := range uint64(200) {
+		r := rand.New(rand.NewPCG(seed, 1))
+		l := newLeader()
+		replica := New("")
+		path := func() string {
+			p := fmt.Sprintf("/%c", 'a'+r.IntN(3))
+			if r.IntN(2) == 0 {
+				p += fmt.Sprintf("/%c", 'a'+r.IntN(3))
+			}
+			return p
+		}
+		one := func() wire.MultiOp {
+			switch r.IntN(4) {
+			case 0:
+				return wire.MultiOp{Op: wire.OpDelete, Request: &wire.PathVersion{Path: path(), Version: -1}}
+			case 1:
+				return wire.MultiOp{Op: wire.OpSetData, Request: &wire.SetDataRequest{Path: path(), Version: int32(r.IntN(3) - 1)}}
+			case 2:
+				return wire.MultiOp{Op: wire.OpCheck, Request: &wire.PathVersion{Path: path(), Version: -1}}
+			}
+			return wire.MultiOp{Op: wire.OpCreate, Request: create(path(), int32(r.IntN(5)))}
+		}
+		for range 300 {
+			switch n := r.IntN(10); {
+			case n < 6:
+				op := one()
+				l.prepare(op.Op, int64(1+r.IntN(3)), op.Request)
+			case n < 8:
+				l.prepare(wire.OpMulti, int64(1+r.IntN(3)), &wire.MultiRequest{Ops: []wire.MultiOp{one(), one(), one()}})
+			case n < 9:
+				l.prepare(wire.OpCloseSession, int64(1+r.IntN(3)), nil)
+			default:
+				for _, txn := range l.log {
+					replica.Apply(txn)
+				}
+				l.applyAll()
+				if r.IntN(10) == 0 {
+					replica = replica.Clone()
+				}
+			}
+		}
+		for _, txn := range l.log {
+			replica.Apply(txn)
+		}
+		l.applyAll()
+		var a, b bytes.Buffer
+		l.Dump(&a)
+		replica.Dump(&b)
+		if !bytes.Equal(a.Bytes(), b.Bytes()) {
+			t.Fatalf("seed %d:\n%s\n---\n%s", seed, a.String(), b.String())
+		}
+	}
+}
+
+func TestPaths(t *testing.T) {
+	for path, want := range map[string]bool{
+		"/": true, "/a": true, "/a/b": true, "/...": true, "/a.b": true, "/ü": true, "/.a": true, "/zookeeper": true,
+		"": false, "a": false, "//": false, "/a/": false, "/a//b": false, "/.": false, "/..": false, "/a/./b": false,
+		"/a/..": false, "/\x00": false, "/\x1f": false, "/\u007f": false, "/\ue000": false, "/\ufff0": false, "/\xff": false, "/\U0001f600": false,
+	} {
+		if got := validPath(path); got != want {
+			t.Errorf("%q: %v", path, got)
+		}
+	}
+}
+
+func TestACLOfAddresses(t *testing.T) {
+	for _, c := range []struct {
+		acl, addr     string
+		valid, passes bool
+	}{
+		{"127.0.0.1", "127.0.0.1", true, true}, {"127.0.0.0/8", "127.9.9.9", true, true}, {"10.0.0.0/8", "127.0.0.1", true, false},
+		{"127.0.0.1/33", "127.0.0.1", false, false}, {"localhost", "127.0.0.1", false, false}, {"::1", "::1", true, true}, {"", "", false, false},
+	} {
+		acl := []wire.ACL{{Perms: wire.PermRead, ID: wire.ID{Scheme: "ip", ID: c.acl}}}
+		if _, code := fixACL(acl, nil); (code == wire.OK) != c.valid {
+			t.Errorf("%q: %v", c.acl, code)
+		}
+		if code := allowed(acl, wire.PermRead, []wire.ID{{Scheme: "ip", ID: c.addr}}); (code == wire.OK) != c.passes {
+			t.Errorf("%q for %q: %v", c.acl, c.addr, code)
+		}
+	}
+}
+
+type recorder struct{ events []string }
+
+func (r *recorder) Event(e wire.EventType, path string) {
+	r.events = append(r.events, fmt.Sprintf("%d %s", e, path))
+}
+
+func (r *recorder) Auth() []wire.ID { return nil }
+
+// Deleting a node tells a watcher of its data and its children once.
+func TestDeletionIsToldOncePerWatcher(t *testing.T) {
+	l := newLeader()
+	w := &recorder{}
+	l.prepare(wire.OpCreate, 1, create("/a", 0))
+	l.applyAll()
+	l.Get("/a", Reader{Watcher: w})
+	l.Children("/a", Reader{Watcher: w})
+	l.Children("/", Reader{Watcher: w})
+	l.prepare(wire.OpDelete, 1, &wire.PathVersion{Path: "/a", Version: -1})
+	l.applyAll()
+	if want := []string{"2 /a", "4 /"}; !slices.Equal(w.events, want) {
+		t.Errorf("%q, want %q", w.events, want)
+	}
+	if a, b, c := l.Watches.Count(); a+b+c != 0 {
+		t.Errorf("watches are left: %d %d %d", a, b, c)
+	}
+}
