@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/zkcoord/zkcoord/barrier"
-	"github.com/zkcoord/zkcoord/internal/coordtest"
+	"github.com/zkcoord/zkcoord/internal/faulttest"
 	"github.com/zkcoord/zkcoord/session"
 	"github.com/zkcoord/zkcoord/zktest"
 )
@@ -19,12 +19,12 @@ import (
 const path = "/app/b"
 
 var (
-	check       = coordtest.Check
-	bubble      = coordtest.Bubble
-	eachRequest = coordtest.EachRequest
+	check       = faulttest.Check
+	bubble      = faulttest.Bubble
+	eachRequest = faulttest.EachRequest
 )
 
-type ensemble = coordtest.Ensemble
+type ensemble = faulttest.Ensemble
 
 // An entry is the end of one Enter or Leave.
 type entry struct {
@@ -92,7 +92,7 @@ func open(e *ensemble, n int) sessions {
 func left(t *testing.T, s *session.Session) {
 	t.Helper()
 	synctest.Wait()
-	for _, p := range coordtest.Znodes(t, s, path) {
+	for _, p := range faulttest.Znodes(t, s, path) {
 		if strings.Contains(p, "-member-") {
 			t.Errorf("left behind: %s", p)
 		}
@@ -135,10 +135,6 @@ func TestFirstMemberLeavesLast(t *testing.T) {
 	bubble(t, func(t *testing.T, e *ensemble) {
 		s := open(e, 3)
 		rounds := s.rounds(t, enter(t.Context(), 3, s...))
-		for i := range rounds {
-			rest := slices.Delete(slices.Clone(rounds), i, i+1)
-			_ = rest
-		}
 		ends := leave(t.Context(), rounds[0], rounds[1])
 		if _, ok := within(ends, time.Minute); ok {
 			t.Fatal("left while one member had not")
@@ -275,6 +271,106 @@ func TestTimeoutInLeaveHoldsNobodyUp(t *testing.T) {
 	}
 }
 
+// The member that saw the round complete asks to open it when another one has
+// given up already.
+//
+// Covers D1, D2.
+func TestRoundDoesNotOpenWithoutOneThatGaveUpMeanwhile(t *testing.T) {
+	bubble(t, func(t *testing.T, e *ensemble) {
+		s := open(e, 3)
+		ctx, cancel := context.WithCancel(t.Context())
+		first := enter(ctx, 3, s[0])
+		synctest.Wait()
+		rest := enter(t.Context(), 3, s[1])
+		synctest.Wait()
+		// Its first multi joins, the second opens.
+		slow := e.Inject(zktest.Rule{Op: "multi", Session: s[2].ID(), Skip: 1, Fate: zktest.DelayRequest, Delay: time.Second})
+		last := enter(t.Context(), 3, s[2])
+		synctest.Wait()
+		if slow.Fired() != 1 {
+			t.Fatal("the last member did not try to open the round")
+		}
+		cancel()
+		if en := <-first; en.err == nil {
+			t.Fatal("cancelled, and entered")
+		}
+		for _, ends := range []<-chan entry{rest, last} {
+			if en, ok := within(ends, time.Minute); ok {
+				t.Fatalf("two of three entered: %v", en)
+			}
+		}
+		fresh := sessions{s[0]}.rounds(t, enter(t.Context(), 3, s[0]))
+		check(t, (<-rest).err)
+		check(t, (<-last).err)
+		if n := fresh[0].Number(); n != 0 {
+			t.Errorf("in round %d", n)
+		}
+	})
+}
+
+// Covers D2, D3, D6.
+func TestCancelledEnterAndLeaveLeaveNothing(t *testing.T) {
+	faulttest.CancelAtEach(t, func(ctx context.Context, t *testing.T, e *ensemble, s *session.Session) {
+		other, _ := e.Open()
+		in := enter(t.Context(), 2, other)
+		synctest.Wait()
+		r, err := barrier.NewDouble(s, path, 2).Enter(ctx)
+		if err == nil {
+			second := <-in
+			check(t, second.err)
+			out := leave(t.Context(), second.round)
+			synctest.Wait()
+			_ = r.Leave(ctx)
+			if err, ok := within(out, time.Minute); !ok || err != nil {
+				t.Errorf("the other: left %v, %v", ok, err)
+			}
+		} else if second, ok := within(in, time.Second); ok {
+			// It opened when it was cancelled: the member has entered and left.
+			check(t, second.err)
+			check(t, second.round.Leave(t.Context()))
+		} else {
+			third, _ := e.Open()
+			check(t, (<-enter(t.Context(), 2, third)).err)
+			check(t, (<-in).err)
+			return
+		}
+		left(t, other)
+	})
+}
+
+// Covers D3.
+func TestDepartureWakesAtMostOne(t *testing.T) {
+	bubble(t, func(t *testing.T, e *ensemble) {
+		const n = 10
+		var all sessions
+		var asked []*faulttest.Requests
+		for range n {
+			s, r := e.Open()
+			all, asked = append(all, s), append(asked, r)
+		}
+		rounds := all.rounds(t, enter(t.Context(), n, all...))
+		synctest.Wait()
+		for _, r := range asked {
+			r.Since()
+		}
+		sum := 0
+		ends := make(chan error, n)
+		for _, r := range rounds {
+			go func() { ends <- r.Leave(t.Context()) }()
+			synctest.Wait()
+		}
+		for range rounds {
+			check(t, <-ends)
+		}
+		for _, r := range asked {
+			sum += r.Since().Total()
+		}
+		if sum > 7*n {
+			t.Errorf("%d requests for %d members to leave", sum, n)
+		}
+	})
+}
+
 // Covers D1.
 func TestMembersMustAgreeOnTheSize(t *testing.T) {
 	bubble(t, func(t *testing.T, e *ensemble) {
@@ -293,7 +389,7 @@ func TestMembersMustAgreeOnTheSize(t *testing.T) {
 //
 // Covers D1, D2, D3, D4, D6.
 func TestDoubleAtEachLostRequest(t *testing.T) {
-	eachRequest(t, func(t *testing.T, tr *coordtest.Trial) {
+	eachRequest(t, func(t *testing.T, tr *faulttest.Trial) {
 		s := open(tr.Ensemble, 2)
 		victim, other := s[0], s[1]
 		tr.Strike(victim)
@@ -387,7 +483,7 @@ func TestWaitSurvivesReconnects(t *testing.T) {
 
 // Covers B1, B2.
 func TestBarrierAtEachLostRequest(t *testing.T) {
-	eachRequest(t, func(t *testing.T, tr *coordtest.Trial) {
+	eachRequest(t, func(t *testing.T, tr *faulttest.Trial) {
 		s := open(tr.Ensemble, 2)
 		victim, other := barrier.New(s[0], path), barrier.New(s[1], path)
 		tr.Strike(s[0])
@@ -422,13 +518,13 @@ func TestCancelledWaitLeavesNothing(t *testing.T) {
 		s, _ := e.Open()
 		b := barrier.New(s, path)
 		check(t, b.Set(t.Context()))
-		before := coordtest.Znodes(t, s, "/")
+		before := faulttest.Znodes(t, s, "/")
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		if err := b.Wait(ctx); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("error %v", err)
 		}
-		if after := coordtest.Znodes(t, s, "/"); !slices.Equal(before, after) {
+		if after := faulttest.Znodes(t, s, "/"); !slices.Equal(before, after) {
 			t.Errorf("before %v, after %v", before, after)
 		}
 	})

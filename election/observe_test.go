@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -130,5 +131,66 @@ func TestCurrentLeader(t *testing.T) {
 		}
 		ok(t, term.Resign(t.Context()))
 		w.NothingLeft()
+	})
+}
+
+// Covers E8. Whenever the first candidate comes, also while the observer is
+// about to watch a directory that is not there.
+func TestObserverMissesNoFirstCandidate(t *testing.T) {
+	for n := 1; n <= 8; n++ {
+		coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+			a, o := w.Client(), w.Client()
+			terms := make(chan *election.Term, 1)
+			var once sync.Once
+			come := func() {
+				once.Do(func() {
+					term, err := election.NewCandidate(a.Session, path).Campaign(t.Context(), []byte("a"))
+					if err != nil {
+						t.Error(err)
+					}
+					terms <- term
+				})
+			}
+			o.At(n, come)
+			ctx, stop := context.WithCancel(t.Context())
+			seen := observe(ctx, o)
+			come()
+			synctest.Wait()
+			last := ""
+			for len(seen) > 0 {
+				last = <-seen
+			}
+			if last != "a" {
+				t.Errorf("at moment %d: observed %q", n, last)
+			}
+			stop()
+			ok(t, (<-terms).Resign(t.Context()))
+			w.NothingLeft()
+		})
+	}
+}
+
+// What an observer does when several went at once.
+func TestObserverListsWhenItsListIsOld(t *testing.T) {
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		ctx := t.Context()
+		first := now(t, campaign(w.Client(), ctx, "a"))
+		giving, cancel := context.WithCancel(ctx)
+		for range 5 {
+			campaign(w.Client(), giving, "gone")
+		}
+		last := campaign(w.Client(), ctx, "z")
+		o := w.Client()
+		watching, stop := context.WithCancel(ctx)
+		seen := observe(watching, o)
+		given(t, seen, "a")
+		cancel()
+		synctest.Wait()
+		o.Requests()
+		ok(t, first.Resign(ctx))
+		given(t, seen, "z")
+		expect(t, o, "succession", "getData getData getChildren2 getData")
+		stop()
+		ok(t, now(t, last).Resign(ctx))
 	})
 }

@@ -93,3 +93,13 @@ func TestChangesAddUp(t *testing.T) {
 		before = after
 	}
 }
+
+// Covers G3.
+func TestLastIncarnationCounts(t *testing.T) {
+	for range 100 { // maps have no order
+		k := known{"x": {ID: "a", Incarnation: 1}, "y": {ID: "a", Incarnation: 3}, "z": {ID: "a", Incarnation: 2}}
+		if m := k.members(); len(m) != 1 || m["a"].Incarnation != 3 {
+			t.Fatalf("members %v", m)
+		}
+	}
+}

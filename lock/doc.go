@@ -9,33 +9,39 @@
 //
 // # Guarantees
 //
-// L1. At most one grant of a Mutex exists at a time: the context of one ends
-// before the next is given out. For RWMutex the same holds between a writer
-// and everybody else. (Assumptions: see package session, S2.)
+// L1. At most one grant of a Mutex, of an Exclusive, or of any path of a Multi,
+// exists at a time: the context of one ends before the next is given out. For
+// RWMutex the same holds between a writer and everybody else, and of a
+// Semaphore no more permits are out than there are. (Assumptions: see package
+// session, S2; nobody else sets the data of contenders' nodes or deletes them.)
 //
 // L2. Tokens grow: of two grants on one path, the later has the larger token,
 // also after the path was deleted and made again.
 //
-// L3. Grants are given in the order in which contenders joined. A writer waits
-// for everybody before it, so writers do not starve; a reader waits for the
-// writers before it.
+// L3. Grants are given in the order in which contenders joined, except by
+// Exclusive. A writer waits for everybody before it, so writers do not starve;
+// a reader waits for the writers before it. Nobody comes between a writer and
+// the reader that it is downgraded to.
 //
 // L4. A call that fails or is cancelled leaves no znode: it is deleted at
 // once, or as soon as a server can be reached, or with the session.
 //
 // L5. A departure wakes at most one contender, and of readers waiting for one
-// writer each once.
+// writer each once. Exclusive wakes all.
 //
 // L6. A transaction of Txn is applied only while the grant stands, at most
 // once, and its answer is true also if a reply was lost.
 //
 // L7. Releasing what is no longer held is an error, which says why it ended.
 //
+// L8. With Options.Delay nobody is granted the lock for that long after a
+// holder (of an RWMutex, a writer) vanished without releasing it.
+//
 // # Not guaranteed
 //
 // Locks are not reentrant, and one Mutex may be used by any number of
-// goroutines: each call of Lock contends for itself. A Mutex cannot be
-// upgraded; a writer can be downgraded.
+// goroutines: each call of Lock contends for itself. A reader cannot be
+// upgraded: Lock with the context of its grant fails with ErrDeadlock.
 //
 // # Session loss
 //
@@ -49,12 +55,23 @@
 //
 // # Znodes
 //
-//	<path>/<id>-lock-<number>   a contender of a Mutex, or a writer
-//	<path>/<id>-read-<number>   a reader
+//	<path>/<id>-lock-<number>             a contender of a Mutex
+//	<path>/<id>-__WRIT__<number>          a writer; a reader, once its data was set
+//	<path>/<id>-__READ__<number>          a reader
+//	<path>                                the node of an Exclusive
+//	<path>/locks/<id>-lock-<number>       who waits at a Semaphore
+//	<path>/leases/<id>-lease-<permits>    who holds permits
+//	<path>/capacity                       how many permits there are; persistent
 //
-// Path itself is made when needed, as a container, which the server deletes
-// some time after its last child went. Nodes of Curator's InterProcessMutex
-// and InterProcessReadWriteLock and of kazoo's Lock, ReadLock and WriteLock on
-// the same path count as contenders. For them to count ours, Curator needs
-// nothing and kazoo's Lock needs extra_lock_patterns=["-lock-", "-read-"].
+// Directories are made when needed, as containers, which the server deletes
+// some time after their last child went. The data of a Mutex's path is used by
+// Txn and Options.Delay.
+//
+// Nodes of Curator's InterProcessMutex and InterProcessReadWriteLock and of
+// kazoo's Lock, ReadLock and WriteLock on the same path count as contenders.
+// For them to count ours, Curator needs nothing (a Mutex with its mutex, an
+// RWMutex with its read-write lock) and kazoo's locks need
+// extra_lock_patterns=["-lock-", "__WRIT__", "__READ__"]. A Semaphore shares
+// its path with Curator's InterProcessSemaphoreV2 of the same size, which counts
+// each lease as one permit: ours must then be acquired one by one.
 package lock

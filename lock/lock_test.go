@@ -571,3 +571,39 @@ func TestDelayAfterAHolderVanished(t *testing.T) {
 		})
 	}
 }
+
+// A writer that waits for another goes on waiting when that one is downgraded.
+func TestWriterWaitsForADowngradedOne(t *testing.T) {
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		rw := func() *lock.RWMutex { return lock.NewRWMutex(w.Client().Session, "/rw", lock.Options{}) }
+		g, next, late := must[*lock.WriteGrant](t)(rw().Lock(t.Context())), rw(), rw()
+		writer := started(func() (*lock.WriteGrant, error) { return next.Lock(t.Context()) })
+		ok(t, g.Downgrade(t.Context()))
+		waiting(t, writer)
+		reader := started(func() (*lock.Grant, error) { return late.RLock(t.Context()) })
+		waiting(t, reader) // behind the writer
+		ok(t, g.Unlock(t.Context()))
+		waiting(t, reader)
+		ok(t, arrived(t, writer).Unlock(t.Context()))
+		ok(t, arrived(t, reader).Unlock(t.Context()))
+	})
+}
+
+// go-zookeeper never looks for its own node and can return holding nothing.
+func TestOwnNodeIsVerified(t *testing.T) {
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		c := w.Client()
+		ok(t, must[*lock.Grant](t)(mutexAt("/lock")(c).Lock(t.Context())).Unlock(t.Context()))
+		synctest.Wait()
+		// After the create was carried out, before the list is.
+		c.Before("getChildren2", func() {
+			for _, node := range w.Ephemerals("/lock") {
+				ok(t, w.Admin().Delete(t.Context(), node, session.AnyVersion))
+			}
+		})
+		if g, err := mutexAt("/lock")(c).Lock(t.Context()); !errors.Is(err, session.ErrRevoked) {
+			t.Errorf("%v %v", g, err)
+		}
+		w.NothingLeft()
+	})
+}

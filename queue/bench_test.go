@@ -1,8 +1,11 @@
 package queue_test
 
 import (
+	"bytes"
 	"context"
+	"fmt"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -148,4 +151,58 @@ func drainAll(b *testing.B, queues []*queue.Queue[[]byte], n int, taken *atomic.
 		})
 	}
 	work.Wait()
+}
+
+// TestMillionItems fills a queue with a million items of 100 bytes and drains
+// it again, in order. It needs a real ensemble.
+func TestMillionItems(t *testing.T) {
+	servers := os.Getenv(serversEnv)
+	if servers == "" {
+		t.Skip(serversEnv + " is not set")
+	}
+	s, err := session.Open(t.Context(), session.Options{Servers: strings.Split(servers, ",")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	path := "/zkcoord-bench/" + s.NewID()
+	defer s.DeleteAll(context.Background(), "/zkcoord-bench")
+	q := queue.New(s, path, queue.Options[[]byte]{Codec: queue.Bytes()})
+	const n, batch = 1_000_000, 1000
+	item := func(i int) []byte { return fmt.Appendf(nil, "%0100d", i) }
+
+	start := time.Now()
+	for i := 0; i < n; i += batch {
+		items := make([][]byte, batch)
+		for j := range items {
+			items[j] = item(i + j)
+		}
+		if err := q.Put(t.Context(), items...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	filled := time.Since(start)
+	length, err := q.Len(t.Context())
+	if err != nil || length != n {
+		t.Fatalf("length %d, %v", length, err)
+	}
+	counted := time.Since(start) - filled
+	var memory runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&memory)
+	start = time.Now()
+	for i := 0; i < n; {
+		items, err := q.TakeBatch(t.Context(), batch)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, got := range items {
+			if !bytes.Equal(got, item(i)) {
+				t.Fatalf("item %d is %s", i, got)
+			}
+			i++
+		}
+	}
+	t.Logf("%d items: filled in %v, counted in %v, drained in %v; %d MiB of heap here",
+		n, filled, counted, time.Since(start), memory.HeapAlloc>>20)
 }

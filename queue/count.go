@@ -6,13 +6,15 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/go-zookeeper/zk"
 
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// Len counts the items in the queue, claimed ones included, dead letters not.
+// Len counts the items in the queue, claimed ones included, dead letters
+// and items that are not due yet not.
 // It asks once for each segment, 256 puts or more, so on a deep queue it is a
 // matter for operators; no other call does so, but for Put with a Limit. While
 // others put and take, the number is that of no particular instant.
@@ -163,7 +165,7 @@ func (q *raw) putWaiting(ctx context.Context, job *putJob) error {
 			stop(watches)
 			return err
 		}
-		if err := waitAny(ctx, watches...); err != nil {
+		if err := waitAny(ctx, time.Time{}, watches...); err != nil {
 			return refusedPut(q.path, err)
 		}
 	}

@@ -55,6 +55,9 @@
 // Q12. An item of a priority is given out only if the view of the consumer's
 // server shows none before it that is free.
 //
+// Q13. An item put with PutAt joins the queue once, not before its time by the
+// clock of the consumer that moves it, and is in one place at any time.
+//
 // # Not guaranteed
 //
 // ErrEmpty rests on sync, which a leader that is cut off from the others
@@ -85,8 +88,9 @@
 // that they share, delete it), Claim 3/c and Ack 1/c or less, as all goroutines
 // that use one Queue share transactions. To find nothing costs a list of the
 // segments and of the last one. To wait costs a node in a line, its deletion,
-// and four watches for the first in the line. A segment is listed once for each
-// consumer, and again where another took a part of a node.
+// and five watches for the first in the line. A segment is listed once for each
+// consumer, and again where another took a part of a node. A consumer looks once
+// a second for items that are due.
 //
 // # Goroutines
 //
@@ -100,6 +104,7 @@
 //	<path>/items/<priority>/<segment>/<...>/c    the claim on an item; ephemeral
 //	<path>/marks/<id>-<kind>-<number>            counts a handle's transactions; ephemeral
 //	<path>/waiters/<id>-<kind>-<number>          a consumer, or producer, that waits; ephemeral
+//	<path>/delayed/<second>-<priority>/<first>.<last>-<number>   items that are not due yet
 //	<path>/dead                                  a queue: the dead letters
 //
 // A put checks the version of <priority>, and who finds the open segment full

@@ -5,12 +5,11 @@ import (
 	"errors"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"github.com/zkcoord/zkcoord/internal/coordtest"
+	"github.com/zkcoord/zkcoord/internal/faulttest"
 	"github.com/zkcoord/zkcoord/queue"
 	"github.com/zkcoord/zkcoord/session"
 )
@@ -23,15 +22,15 @@ func drain(t *testing.T, q *queue.Queue[string]) (items []string) {
 		if errors.Is(err, queue.ErrEmpty) {
 			return items
 		}
-		coordtest.Check(t, err)
+		faulttest.Check(t, err)
 		items = append(items, item)
 	}
 }
 
 // settle waits until clean-up has ended, and the lost session has expired.
-func settle(tr *coordtest.Trial) {
+func settle(tr *faulttest.Trial) {
 	if tr != nil && tr.Loses() {
-		time.Sleep(2 * coordtest.Timeout)
+		time.Sleep(2 * faulttest.Timeout)
 	}
 	synctest.Wait()
 }
@@ -41,7 +40,7 @@ func settle(tr *coordtest.Trial) {
 //
 // Covers Q1, Q2, Q3.
 func TestPutAtEachLostRequest(t *testing.T) {
-	coordtest.EachRequest(t, func(t *testing.T, tr *coordtest.Trial) {
+	faulttest.EachRequest(t, func(t *testing.T, tr *faulttest.Trial) {
 		s, _ := tr.Open()
 		q := queue.New(s, path, queue.Options[string]{})
 		other, _ := newQueue(tr.Ensemble, queue.Options[string]{})
@@ -76,13 +75,13 @@ func TestPutAtEachLostRequest(t *testing.T) {
 //
 // Covers Q2, Q3.
 func TestTakeAtEachLostRequest(t *testing.T) {
-	coordtest.EachRequest(t, func(t *testing.T, tr *coordtest.Trial) {
+	faulttest.EachRequest(t, func(t *testing.T, tr *faulttest.Trial) {
 		s, _ := tr.Open()
 		q := queue.New(s, path, queue.Options[string]{})
 		other, _ := newQueue(tr.Ensemble, queue.Options[string]{})
 		put := numbers(0, 5)
-		coordtest.Check(t, other.Put(t.Context(), put[:3]...))
-		coordtest.Check(t, other.Put(t.Context(), put[3:]...))
+		faulttest.Check(t, other.Put(t.Context(), put[:3]...))
+		faulttest.Check(t, other.Put(t.Context(), put[3:]...))
 		tr.Strike(s)
 		var got []string
 		unknown := 0
@@ -115,14 +114,14 @@ func TestTakeAtEachLostRequest(t *testing.T) {
 //
 // Covers Q7, Q10, Q11.
 func TestClaimAtEachLostRequest(t *testing.T) {
-	coordtest.EachRequest(t, func(t *testing.T, tr *coordtest.Trial) {
+	faulttest.EachRequest(t, func(t *testing.T, tr *faulttest.Trial) {
 		s, _ := tr.Open()
 		q := queue.New(s, path, queue.Options[string]{})
 		other, _ := newQueue(tr.Ensemble, queue.Options[string]{})
 		admin, _ := tr.Open()
 		put := numbers(0, 4)
-		coordtest.Check(t, other.Put(t.Context(), put[:3]...))
-		coordtest.Check(t, other.Put(t.Context(), put[3:]...))
+		faulttest.Check(t, other.Put(t.Context(), put[:3]...))
+		faulttest.Check(t, other.Put(t.Context(), put[3:]...))
 		tr.Strike(s)
 
 		effects := map[string]session.Effect{}
@@ -146,7 +145,7 @@ func TestClaimAtEachLostRequest(t *testing.T) {
 		work(ack)
 		settle(tr)
 		rest := drain(t, other)
-		done := coordtest.Znodes(t, admin, "/app")
+		done := faulttest.Znodes(t, admin, "/app")
 		for _, item := range put {
 			acked, there := slices.Contains(done, "/app/"+item), slices.Contains(rest, item)
 			if acked == there {
@@ -159,41 +158,11 @@ func TestClaimAtEachLostRequest(t *testing.T) {
 	})
 }
 
-// cancelAt runs f with a context that ends when the session has made n
-// requests, for each n until f makes fewer.
-func cancelAt(t *testing.T, f func(ctx context.Context, t *testing.T, e *coordtest.Ensemble, s *session.Session)) {
-	for n := 0; ; n++ {
-		var left atomic.Int64
-		left.Store(int64(n))
-		coordtest.Bubble(t, func(t *testing.T, e *coordtest.Ensemble) {
-			ctx, cancel := context.WithCancel(t.Context())
-			defer cancel()
-			s, err := session.Open(t.Context(), session.Options{
-				Servers: e.Servers(), Dial: e.DialContext, Timeout: coordtest.Timeout,
-				Metrics: session.Metrics{Request: func(string, time.Duration, error) {
-					if left.Add(-1) == -1 {
-						cancel()
-					}
-				}},
-			})
-			coordtest.Check(t, err)
-			t.Cleanup(func() { s.Close() })
-			f(ctx, t, e, s)
-		})
-		if left.Load() >= 0 {
-			if n < 2 {
-				t.Errorf("only %d requests were made", n)
-			}
-			return
-		}
-	}
-}
-
 // CURATOR-45, Shopify/zk: a cancelled call leaves its node behind.
 //
 // Covers Q8.
 func TestCancelledTakeLeavesNothingAndLosesNothing(t *testing.T) {
-	cancelAt(t, func(ctx context.Context, t *testing.T, e *coordtest.Ensemble, s *session.Session) {
+	faulttest.CancelAtEach(t, func(ctx context.Context, t *testing.T, e *faulttest.Ensemble, s *session.Session) {
 		q := queue.New(s, path, queue.Options[string]{})
 		other, _ := newQueue(e, queue.Options[string]{})
 		done := make(chan int, 1)
@@ -207,14 +176,14 @@ func TestCancelledTakeLeavesNothingAndLosesNothing(t *testing.T) {
 			done <- n
 		}()
 		synctest.Wait()
-		coordtest.Check(t, other.Put(t.Context(), "a", "b"))
-		coordtest.Check(t, other.Put(t.Context(), "c"))
+		faulttest.Check(t, other.Put(t.Context(), "a", "b"))
+		faulttest.Check(t, other.Put(t.Context(), "c"))
 		n := <-done
 		settle(nil)
 		if rest := drain(t, other); n+len(rest) != 3 {
 			t.Errorf("%d taken, rest %v", n, rest)
 		}
-		for _, p := range coordtest.Znodes(t, s, path) {
+		for _, p := range faulttest.Znodes(t, s, path) {
 			if strings.Contains(p, "-take-") && strings.Contains(p, "/waiters/") {
 				t.Errorf("left behind: %s", p)
 			}
@@ -224,15 +193,15 @@ func TestCancelledTakeLeavesNothingAndLosesNothing(t *testing.T) {
 
 // Covers Q8.
 func TestCancelledClaimLeavesNothingClaimed(t *testing.T) {
-	cancelAt(t, func(ctx context.Context, t *testing.T, e *coordtest.Ensemble, s *session.Session) {
+	faulttest.CancelAtEach(t, func(ctx context.Context, t *testing.T, e *faulttest.Ensemble, s *session.Session) {
 		q := queue.New(s, path, queue.Options[string]{})
 		other, _ := newQueue(e, queue.Options[string]{})
-		coordtest.Check(t, other.Put(t.Context(), "a", "b"))
-		coordtest.Check(t, other.Put(t.Context(), "c"))
+		faulttest.Check(t, other.Put(t.Context(), "a", "b"))
+		faulttest.Check(t, other.Put(t.Context(), "c"))
 		acked := 0
 		for range 3 {
 			if c, err := q.Claim(ctx); err == nil {
-				coordtest.Check(t, c.Ack(t.Context()))
+				faulttest.Check(t, c.Ack(t.Context()))
 				acked++
 			}
 		}

@@ -9,33 +9,33 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/zkcoord/zkcoord/internal/coordtest"
+	"github.com/zkcoord/zkcoord/internal/faulttest"
 	"github.com/zkcoord/zkcoord/queue"
 	"github.com/zkcoord/zkcoord/session"
 )
 
 // Covers Q4.
 func TestOrderOverManySegments(t *testing.T) {
-	coordtest.Bubble(t, func(t *testing.T, e *coordtest.Ensemble) {
+	faulttest.Bubble(t, func(t *testing.T, e *faulttest.Ensemble) {
 		p, _ := newQueue(e, queue.Options[string]{})
 		q, _ := newQueue(e, queue.Options[string]{})
 		s, _ := e.Open()
 		want := numbers(0, 900)
 		for _, item := range want {
-			coordtest.Check(t, p.Put(t.Context(), item))
+			faulttest.Check(t, p.Put(t.Context(), item))
 		}
-		if n := coordtest.Must(q.Len(t.Context())); n != len(want) {
+		if n := faulttest.Must(q.Len(t.Context())); n != len(want) {
 			t.Errorf("length %d", n)
 		}
 		var got []string
 		for len(got) < len(want) {
-			got = append(got, coordtest.Must(q.TakeBatch(t.Context(), 100))...)
+			got = append(got, faulttest.Must(q.TakeBatch(t.Context(), 100))...)
 		}
 		if !slices.Equal(got, want) {
 			t.Errorf("got %v", got)
 		}
 		drain(t, q)
-		if left := coordtest.Znodes(t, s, path+"/items"); len(left) != 2 {
+		if left := faulttest.Znodes(t, s, path+"/items"); len(left) != 2 {
 			t.Errorf("left of drained segments: %v", left)
 		}
 	})
@@ -45,17 +45,17 @@ func TestOrderOverManySegments(t *testing.T) {
 //
 // Covers Q3, Q4.
 func TestConsumersInTurnsKeepTheOrder(t *testing.T) {
-	coordtest.Bubble(t, func(t *testing.T, e *coordtest.Ensemble) {
+	faulttest.Bubble(t, func(t *testing.T, e *faulttest.Ensemble) {
 		a, _ := newQueue(e, queue.Options[string]{})
 		b, _ := newQueue(e, queue.Options[string]{})
 		want := numbers(0, 200)
 		for part := range slices.Chunk(want, 50) {
-			coordtest.Check(t, a.Put(t.Context(), part...))
+			faulttest.Check(t, a.Put(t.Context(), part...))
 		}
 		var got []string
 		for i := 0; len(got) < len(want); i++ {
 			q := []*queue.Queue[string]{a, b}[i%2]
-			got = append(got, coordtest.Must(q.TakeBatch(t.Context(), 1+i%7))...)
+			got = append(got, faulttest.Must(q.TakeBatch(t.Context(), 1+i%7))...)
 		}
 		if !slices.Equal(got, want) {
 			t.Errorf("got %v", got)
@@ -67,11 +67,11 @@ func TestConsumersInTurnsKeepTheOrder(t *testing.T) {
 //
 // Covers Q6.
 func TestPutWakesOneOfManyWaiters(t *testing.T) {
-	coordtest.Bubble(t, func(t *testing.T, e *coordtest.Ensemble) {
+	faulttest.Bubble(t, func(t *testing.T, e *faulttest.Ensemble) {
 		const waiters = 20
 		p, _ := newQueue(e, queue.Options[string]{})
 		got := make(chan string, waiters)
-		var requests []*coordtest.Requests
+		var requests []*faulttest.Requests
 		for range waiters {
 			q, r := newQueue(e, queue.Options[string]{})
 			requests = append(requests, r)
@@ -81,13 +81,13 @@ func TestPutWakesOneOfManyWaiters(t *testing.T) {
 			}()
 		}
 		synctest.Wait()
-		coordtest.Check(t, p.Put(t.Context(), "first"))
+		faulttest.Check(t, p.Put(t.Context(), "first"))
 		<-got
 		synctest.Wait()
 		for _, r := range requests {
 			r.Since()
 		}
-		coordtest.Check(t, p.Put(t.Context(), "a"))
+		faulttest.Check(t, p.Put(t.Context(), "a"))
 		<-got
 		busy := 0
 		for _, r := range requests {
@@ -99,7 +99,7 @@ func TestPutWakesOneOfManyWaiters(t *testing.T) {
 			t.Errorf("a put made %d of %d waiters ask, want the first and its successor", busy, waiters)
 		}
 		items := numbers(0, waiters-2)
-		coordtest.Check(t, p.Put(t.Context(), items...))
+		faulttest.Check(t, p.Put(t.Context(), items...))
 		for range items {
 			<-got
 		}
@@ -110,21 +110,21 @@ func TestPutWakesOneOfManyWaiters(t *testing.T) {
 //
 // Covers Q6.
 func TestRequestsPerItem(t *testing.T) {
-	coordtest.Bubble(t, func(t *testing.T, e *coordtest.Ensemble) {
+	faulttest.Bubble(t, func(t *testing.T, e *faulttest.Ensemble) {
 		q, r := newQueue(e, queue.Options[string]{})
-		coordtest.Check(t, q.Put(t.Context(), numbers(0, 10)...))
+		faulttest.Check(t, q.Put(t.Context(), numbers(0, 10)...))
 		r.Since()
 		const batches = 20
 		for i := range batches {
-			coordtest.Check(t, q.Put(t.Context(), numbers(i*50, 50)...))
+			faulttest.Check(t, q.Put(t.Context(), numbers(i*50, 50)...))
 		}
 		if n := r.Since().Total(); n != batches {
 			t.Errorf("%d requests for %d batches put", n, batches)
 		}
-		coordtest.Must(q.TakeBatch(t.Context(), 10)) // lists, and makes the mark
+		faulttest.Must(q.TakeBatch(t.Context(), 10)) // lists, and makes the mark
 		r.Since()
 		for range batches {
-			if items := coordtest.Must(q.TakeBatch(t.Context(), 50)); len(items) != 50 {
+			if items := faulttest.Must(q.TakeBatch(t.Context(), 50)); len(items) != 50 {
 				t.Errorf("took %d", len(items))
 			}
 		}
@@ -132,12 +132,12 @@ func TestRequestsPerItem(t *testing.T) {
 			t.Errorf("%v for %d batches taken", n, batches)
 		}
 		for i := range batches {
-			coordtest.Check(t, q.Put(t.Context(), numbers(i*50, 50)...))
+			faulttest.Check(t, q.Put(t.Context(), numbers(i*50, 50)...))
 		}
-		c := coordtest.Must(q.ClaimBatch(t.Context(), 50))
-		coordtest.Check(t, c[0].Ack(t.Context()))
+		c := faulttest.Must(q.ClaimBatch(t.Context(), 50))
+		faulttest.Check(t, c[0].Ack(t.Context()))
 		r.Since()
-		c = coordtest.Must(q.ClaimBatch(t.Context(), 50))
+		c = faulttest.Must(q.ClaimBatch(t.Context(), 50))
 		if n := r.Since().Total(); n > 4 {
 			t.Errorf("%d requests to claim 50 items", n)
 		}
@@ -146,7 +146,7 @@ func TestRequestsPerItem(t *testing.T) {
 			go func() { done <- c.Ack(t.Context()) }()
 		}
 		for range c {
-			coordtest.Check(t, <-done)
+			faulttest.Check(t, <-done)
 		}
 		if n := r.Since().Total(); n > 5 {
 			t.Errorf("%d requests to ack 50 items", n)
@@ -160,7 +160,7 @@ func TestRequestsPerItem(t *testing.T) {
 func TestManyConsumersShareEachItemOnce(t *testing.T) {
 	for _, relaxed := range []bool{false, true} {
 		t.Run(fmt.Sprintf("relaxed=%v", relaxed), func(t *testing.T) {
-			coordtest.Bubble(t, func(t *testing.T, e *coordtest.Ensemble) {
+			faulttest.Bubble(t, func(t *testing.T, e *faulttest.Ensemble) {
 				p, _ := newQueue(e, queue.Options[string]{})
 				want := numbers(0, 300)
 				got := make(chan string)
@@ -178,7 +178,7 @@ func TestManyConsumersShareEachItemOnce(t *testing.T) {
 				}
 				go func() {
 					for part := range slices.Chunk(want, 7) {
-						coordtest.Check(t, p.Put(t.Context(), part...))
+						faulttest.Check(t, p.Put(t.Context(), part...))
 					}
 				}()
 				var all []string
@@ -200,10 +200,10 @@ func TestManyConsumersShareEachItemOnce(t *testing.T) {
 
 // Covers Q8.
 func TestLoopGivesBackWhatItDidNotGetTo(t *testing.T) {
-	coordtest.Bubble(t, func(t *testing.T, e *coordtest.Ensemble) {
+	faulttest.Bubble(t, func(t *testing.T, e *faulttest.Ensemble) {
 		q, _ := newQueue(e, queue.Options[string]{Prefetch: 10})
 		other, _ := newQueue(e, queue.Options[string]{})
-		coordtest.Check(t, q.Put(t.Context(), numbers(0, 10)...))
+		faulttest.Check(t, q.Put(t.Context(), numbers(0, 10)...))
 		for range q.Items(t.Context()) {
 			break
 		}
@@ -211,9 +211,9 @@ func TestLoopGivesBackWhatItDidNotGetTo(t *testing.T) {
 		if rest := drain(t, other); !slices.Equal(rest, numbers(1, 9)) {
 			t.Errorf("rest %v", rest)
 		}
-		coordtest.Check(t, q.Put(t.Context(), numbers(0, 10)...))
+		faulttest.Check(t, q.Put(t.Context(), numbers(0, 10)...))
 		for c := range q.Claims(t.Context()) {
-			coordtest.Check(t, c.Ack(t.Context()))
+			faulttest.Check(t, c.Ack(t.Context()))
 			break
 		}
 		synctest.Wait()
@@ -221,9 +221,9 @@ func TestLoopGivesBackWhatItDidNotGetTo(t *testing.T) {
 			t.Errorf("rest of claims %v", rest)
 		}
 		// A body that takes long holds nothing back either.
-		coordtest.Check(t, q.Put(t.Context(), numbers(0, 10)...))
+		faulttest.Check(t, q.Put(t.Context(), numbers(0, 10)...))
 		for range q.Items(t.Context()) {
-			time.Sleep(2 * coordtest.Timeout)
+			time.Sleep(2 * faulttest.Timeout)
 			if rest := drain(t, other); !slices.Equal(rest, numbers(1, 9)) {
 				t.Errorf("rest while busy %v", rest)
 			}
@@ -234,19 +234,19 @@ func TestLoopGivesBackWhatItDidNotGetTo(t *testing.T) {
 
 // Covers Q7, Q11.
 func TestItemOfDeadClaimerIsClaimedAgain(t *testing.T) {
-	coordtest.Bubble(t, func(t *testing.T, e *coordtest.Ensemble) {
+	faulttest.Bubble(t, func(t *testing.T, e *faulttest.Ensemble) {
 		s, _ := e.Open()
 		a := queue.New(s, path, queue.Options[string]{})
 		b, _ := newQueue(e, queue.Options[string]{})
-		coordtest.Check(t, a.Put(t.Context(), "x"))
-		first := coordtest.Must(a.Claim(t.Context()))
+		faulttest.Check(t, a.Put(t.Context(), "x"))
+		first := faulttest.Must(a.Claim(t.Context()))
 		if _, err := b.TryTake(t.Context()); !errors.Is(err, queue.ErrEmpty) {
 			t.Errorf("a claimed item was taken: %v", err)
 		}
 		got := make(chan *queue.Claim[string], 1)
-		go func() { got <- coordtest.Must(b.Claim(t.Context())) }()
+		go func() { got <- faulttest.Must(b.Claim(t.Context())) }()
 		synctest.Wait()
-		coordtest.Check(t, e.Expire(s.ID()))
+		faulttest.Check(t, e.Expire(s.ID()))
 		second := <-got
 		if second.Value() != "x" || second.Attempt() != 2 || second.Token() <= first.Token() {
 			t.Errorf("%q, attempt %d, tokens %d %d", second.Value(), second.Attempt(), first.Token(), second.Token())
@@ -255,24 +255,24 @@ func TestItemOfDeadClaimerIsClaimedAgain(t *testing.T) {
 		if err := first.Ack(t.Context()); session.Outcome(err) != session.Failed {
 			t.Errorf("ack of a lost claim: %v", err)
 		}
-		coordtest.Check(t, second.Ack(t.Context()))
+		faulttest.Check(t, second.Ack(t.Context()))
 	})
 }
 
 // Covers Q7, Q8.
 func TestClaimEndsWithItsTime(t *testing.T) {
-	coordtest.Bubble(t, func(t *testing.T, e *coordtest.Ensemble) {
+	faulttest.Bubble(t, func(t *testing.T, e *faulttest.Ensemble) {
 		q, _ := newQueue(e, queue.Options[string]{ClaimFor: time.Minute})
 		b, _ := newQueue(e, queue.Options[string]{})
-		coordtest.Check(t, q.Put(t.Context(), "x"))
-		c := coordtest.Must(q.Claim(t.Context()))
+		faulttest.Check(t, q.Put(t.Context(), "x"))
+		c := faulttest.Must(q.Claim(t.Context()))
 		time.Sleep(50 * time.Second)
-		coordtest.Check(t, c.Extend(time.Minute))
+		faulttest.Check(t, c.Extend(time.Minute))
 		time.Sleep(50 * time.Second)
 		if c.Context().Err() != nil {
 			t.Errorf("ended although extended: %v", context.Cause(c.Context()))
 		}
-		if item := coordtest.Must(b.Take(t.Context())); item != "x" || !errors.Is(context.Cause(c.Context()), queue.ErrClaimExpired) {
+		if item := faulttest.Must(b.Take(t.Context())); item != "x" || !errors.Is(context.Cause(c.Context()), queue.ErrClaimExpired) {
 			t.Errorf("%q, cause %v", item, context.Cause(c.Context()))
 		}
 		if err := c.Ack(t.Context()); !errors.Is(err, queue.ErrClaimExpired) {
@@ -286,21 +286,21 @@ func TestClaimEndsWithItsTime(t *testing.T) {
 
 // Covers Q10.
 func TestAckAndItsEffectAreOneTransaction(t *testing.T) {
-	coordtest.Bubble(t, func(t *testing.T, e *coordtest.Ensemble) {
+	faulttest.Bubble(t, func(t *testing.T, e *faulttest.Ensemble) {
 		s, _ := e.Open()
 		q := queue.New(s, path, queue.Options[string]{})
-		coordtest.Check(t, q.Put(t.Context(), "x"))
-		c := coordtest.Must(q.Claim(t.Context()))
+		faulttest.Check(t, q.Put(t.Context(), "x"))
+		c := faulttest.Must(q.Claim(t.Context()))
 		err := c.Ack(t.Context(), session.CreateOp{Path: "/done"}, session.CreateOp{Path: "/none/y"})
 		part := (*session.MultiError)(nil)
 		if session.Outcome(err) != session.Failed || !errors.As(err, &part) || part.Index != 1 {
 			t.Errorf("ack: %v", err)
 		}
-		if c.Context().Err() != nil || slices.Contains(coordtest.Znodes(t, s, "/"), "/done") {
+		if c.Context().Err() != nil || slices.Contains(faulttest.Znodes(t, s, "/"), "/done") {
 			t.Error("a failed ack ended the claim or had an effect")
 		}
-		coordtest.Check(t, c.Ack(t.Context(), session.CreateOp{Path: "/done"}))
-		if !slices.Contains(coordtest.Znodes(t, s, "/"), "/done") {
+		faulttest.Check(t, c.Ack(t.Context(), session.CreateOp{Path: "/done"}))
+		if !slices.Contains(faulttest.Znodes(t, s, "/"), "/done") {
 			t.Error("no effect")
 		}
 	})
@@ -308,35 +308,35 @@ func TestAckAndItsEffectAreOneTransaction(t *testing.T) {
 
 // Covers Q11.
 func TestDeadLetters(t *testing.T) {
-	coordtest.Bubble(t, func(t *testing.T, e *coordtest.Ensemble) {
+	faulttest.Bubble(t, func(t *testing.T, e *faulttest.Ensemble) {
 		q, _ := newQueue(e, queue.Options[string]{MaxAttempts: 2})
 		s, _ := e.Open()
 		raw := queue.New(s, path, queue.Options[[]byte]{Codec: queue.Bytes()})
-		coordtest.Check(t, q.Put(t.Context(), "poison", "good"))
+		faulttest.Check(t, q.Put(t.Context(), "poison", "good"))
 		for attempt := 1; attempt <= 2; attempt++ {
-			c := coordtest.Must(q.Claim(t.Context()))
+			c := faulttest.Must(q.Claim(t.Context()))
 			if c.Value() != "poison" || c.Attempt() != attempt {
 				t.Fatalf("%q, attempt %d", c.Value(), c.Attempt())
 			}
-			coordtest.Check(t, c.Release(t.Context()))
+			faulttest.Check(t, c.Release(t.Context()))
 			if attempt == 1 {
 				// The view goes on to what it has not seen before it comes back.
-				g := coordtest.Must(q.Claim(t.Context()))
-				coordtest.Check(t, g.Release(t.Context()))
+				g := faulttest.Must(q.Claim(t.Context()))
+				faulttest.Check(t, g.Release(t.Context()))
 			}
 		}
-		coordtest.Check(t, raw.Put(t.Context(), []byte("{not JSON")))
-		c := coordtest.Must(q.Claim(t.Context()))
+		faulttest.Check(t, raw.Put(t.Context(), []byte("{not JSON")))
+		c := faulttest.Must(q.Claim(t.Context()))
 		if c.Value() != "good" {
 			t.Errorf("%q", c.Value())
 		}
-		coordtest.Check(t, c.Ack(t.Context()))
+		faulttest.Check(t, c.Ack(t.Context()))
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		if c, err := q.Claim(ctx); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("claimed %v: %v", c, err)
 		}
-		coordtest.Check(t, raw.Put(t.Context(), []byte("{nor this")))
+		faulttest.Check(t, raw.Put(t.Context(), []byte("{nor this")))
 		if _, err := q.Take(t.Context()); !errors.As(err, new(*queue.DecodeError)) {
 			t.Errorf("take: %v", err)
 		}
@@ -354,31 +354,31 @@ func drainBytes(t *testing.T, q *queue.Queue[[]byte]) (items []string) {
 		if errors.Is(err, queue.ErrEmpty) {
 			return items
 		}
-		coordtest.Check(t, err)
+		faulttest.Check(t, err)
 		items = append(items, string(item))
 	}
 }
 
 // Covers Q12.
 func TestPriorities(t *testing.T) {
-	coordtest.Bubble(t, func(t *testing.T, e *coordtest.Ensemble) {
+	faulttest.Bubble(t, func(t *testing.T, e *faulttest.Ensemble) {
 		q, _ := newQueue(e, queue.Options[string]{Priorities: 3})
-		coordtest.Check(t, q.PutPriority(t.Context(), 2, "c1", "c2"))
-		coordtest.Check(t, q.PutPriority(t.Context(), 1, "b1"))
-		coordtest.Check(t, q.PutPriority(t.Context(), 0, "a1"))
-		if item := coordtest.Must(q.Peek(t.Context())); item != "a1" {
+		faulttest.Check(t, q.PutPriority(t.Context(), 2, "c1", "c2"))
+		faulttest.Check(t, q.PutPriority(t.Context(), 1, "b1"))
+		faulttest.Check(t, q.PutPriority(t.Context(), 0, "a1"))
+		if item := faulttest.Must(q.Peek(t.Context())); item != "a1" {
 			t.Errorf("peeked %q", item)
 		}
-		got := []string{coordtest.Must(q.Take(t.Context())), coordtest.Must(q.Take(t.Context())), coordtest.Must(q.Take(t.Context()))}
-		coordtest.Check(t, q.Put(t.Context(), "a2"))
+		got := []string{faulttest.Must(q.Take(t.Context())), faulttest.Must(q.Take(t.Context())), faulttest.Must(q.Take(t.Context()))}
+		faulttest.Check(t, q.Put(t.Context(), "a2"))
 		got = append(got, drain(t, q)...)
 		if !slices.Equal(got, []string{"a1", "b1", "c1", "a2", "c2"}) {
 			t.Errorf("got %v", got)
 		}
 		woken := make(chan string, 1)
-		go func() { woken <- coordtest.Must(q.Take(t.Context())) }()
+		go func() { woken <- faulttest.Must(q.Take(t.Context())) }()
 		synctest.Wait()
-		coordtest.Check(t, q.PutPriority(t.Context(), 2, "late"))
+		faulttest.Check(t, q.PutPriority(t.Context(), 2, "late"))
 		if item := <-woken; item != "late" {
 			t.Errorf("woken by %q", item)
 		}
@@ -387,11 +387,11 @@ func TestPriorities(t *testing.T) {
 
 // Covers Q9.
 func TestFullQueueRefusesOrBlocks(t *testing.T) {
-	coordtest.Bubble(t, func(t *testing.T, e *coordtest.Ensemble) {
+	faulttest.Bubble(t, func(t *testing.T, e *faulttest.Ensemble) {
 		p, _ := newQueue(e, queue.Options[string]{Limit: 10})
 		q, _ := newQueue(e, queue.Options[string]{})
 		for i := range 10 {
-			coordtest.Check(t, p.TryPut(t.Context(), fmt.Sprint(i)))
+			faulttest.Check(t, p.TryPut(t.Context(), fmt.Sprint(i)))
 		}
 		if err := p.TryPut(t.Context(), "more"); !errors.Is(err, queue.ErrFull) || session.Outcome(err) != session.Failed {
 			t.Errorf("put to a full queue: %v", err)
@@ -409,14 +409,14 @@ func TestFullQueueRefusesOrBlocks(t *testing.T) {
 			go func() { done <- p.Put(t.Context(), "waited") }()
 		}
 		synctest.Wait()
-		if n := coordtest.Must(q.Len(t.Context())); n != 10 {
+		if n := faulttest.Must(q.Len(t.Context())); n != 10 {
 			t.Errorf("length %d", n)
 		}
 		for range 2 {
-			coordtest.Must(q.Take(t.Context()))
-			coordtest.Check(t, <-done)
+			faulttest.Must(q.Take(t.Context()))
+			faulttest.Check(t, <-done)
 		}
-		if n := coordtest.Must(q.Len(t.Context())); n != 10 {
+		if n := faulttest.Must(q.Len(t.Context())); n != 10 {
 			t.Errorf("length %d", n)
 		}
 	})
@@ -424,19 +424,19 @@ func TestFullQueueRefusesOrBlocks(t *testing.T) {
 
 // Covers Q5, Q8.
 func TestCloseEndsWaitersAndRemovesNodes(t *testing.T) {
-	coordtest.Bubble(t, func(t *testing.T, e *coordtest.Ensemble) {
+	faulttest.Bubble(t, func(t *testing.T, e *faulttest.Ensemble) {
 		s, _ := e.Open()
 		q := queue.New(s, path, queue.Options[string]{})
-		coordtest.Check(t, q.Put(t.Context(), "x"))
-		coordtest.Must(q.Take(t.Context()))
+		faulttest.Check(t, q.Put(t.Context(), "x"))
+		faulttest.Must(q.Take(t.Context()))
 		end := make(chan error, 1)
 		go func() {
 			_, err := q.Take(t.Context())
 			end <- err
 		}()
 		synctest.Wait()
-		coordtest.Check(t, q.Close(t.Context()))
-		coordtest.Check(t, q.Close(t.Context()))
+		faulttest.Check(t, q.Close(t.Context()))
+		faulttest.Check(t, q.Close(t.Context()))
 		if err := <-end; !errors.Is(err, queue.ErrClosed) {
 			t.Errorf("waiting take: %v", err)
 		}
@@ -445,9 +445,52 @@ func TestCloseEndsWaitersAndRemovesNodes(t *testing.T) {
 		}
 		synctest.Wait()
 		for _, dir := range []string{"/marks", "/waiters"} {
-			if left := coordtest.Znodes(t, s, path+dir); len(left) > 0 {
+			if left := faulttest.Znodes(t, s, path+dir); len(left) > 0 {
 				t.Errorf("left: %v", left)
 			}
+		}
+	})
+}
+
+// Covers Q13.
+func TestDelayedItemsComeWhenDue(t *testing.T) {
+	faulttest.Bubble(t, func(t *testing.T, e *faulttest.Ensemble) {
+		q, _ := newQueue(e, queue.Options[string]{})
+		b, _ := newQueue(e, queue.Options[string]{})
+		start := time.Now()
+		put := func(d time.Duration, items ...string) {
+			faulttest.Check(t, q.PutAt(t.Context(), start.Add(d), items...))
+		}
+		put(2*time.Hour, "later")
+		put(time.Hour, "soon", "and this")
+		put(-time.Hour, "now")
+		if item := faulttest.Must(q.TryTake(t.Context())); item != "now" {
+			t.Errorf("took %q", item)
+		}
+		if _, err := q.TryTake(t.Context()); !errors.Is(err, queue.ErrEmpty) {
+			t.Errorf("before it was due: %v", err)
+		}
+		for _, want := range []struct {
+			item string
+			at   time.Duration
+		}{{"soon", time.Hour}, {"and this", time.Hour}, {"later", 2 * time.Hour}} {
+			item := faulttest.Must(b.Take(t.Context())) // waits
+			if d := time.Since(start); item != want.item || d < want.at || d > want.at+2*time.Second {
+				t.Errorf("took %q after %v, want %q after %v", item, d, want.item, want.at)
+			}
+		}
+		// Many consumers move it once, and a busy one does not forget it.
+		put(3*time.Hour, numbers(0, 100)...)
+		time.Sleep(time.Until(start.Add(3*time.Hour)) + time.Second)
+		faulttest.Check(t, q.Put(t.Context(), "busy"))
+		got := append(drain(t, q), drain(t, b)...)
+		slices.Sort(got)
+		if !slices.Equal(got, append([]string{"busy"}, numbers(0, 100)...)) {
+			t.Errorf("got %v", got)
+		}
+		s, _ := e.Open()
+		if left := faulttest.Znodes(t, s, path+"/delayed"); len(left) > 0 {
+			t.Errorf("left: %v", left)
 		}
 	})
 }

@@ -57,7 +57,7 @@ func (q *raw) get(ctx context.Context, n int, claim bool) ([]item, error) {
 	}
 	defer w.leave()
 	for {
-		watches, err := q.listen(ctx)
+		watches, due, err := q.listen(ctx)
 		if err != nil {
 			return nil, err
 		}
@@ -66,7 +66,7 @@ func (q *raw) get(ctx context.Context, n int, claim bool) ([]item, error) {
 			stop(watches)
 			return items, err
 		}
-		if err := waitAny(ctx, watches...); err != nil {
+		if err := waitAny(ctx, due, watches...); err != nil {
 			return nil, err
 		}
 	}

@@ -6,7 +6,7 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/zkcoord/zkcoord/internal/coordtest"
+	"github.com/zkcoord/zkcoord/internal/faulttest"
 	"github.com/zkcoord/zkcoord/queue"
 )
 
@@ -14,7 +14,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const path = "/app/q"
 
-func newQueue(e *coordtest.Ensemble, o queue.Options[string]) (*queue.Queue[string], *coordtest.Requests) {
+func newQueue(e *faulttest.Ensemble, o queue.Options[string]) (*queue.Queue[string], *faulttest.Requests) {
 	s, r := e.Open()
 	return queue.New(s, path, o), r
 }

@@ -26,12 +26,16 @@ type raw struct {
 	fetchs *group[*fetchJob]
 	txns   *group[[]session.Op]
 
-	limit  int     // 0 is none
-	room   int     // items that may be put before they are counted; used by puts only
-	tails  []*tail // by level; used by puts only
-	takes  []*view // by level; used by fetchs only, as are
-	claims []*view
-	rand   *rand.Rand
+	limit int     // 0 is none
+	room  int     // items that may be put before they are counted; used by puts only
+	tails []*tail // by level; used by puts only
+
+	// Used by fetchs only.
+	takes    []*view   // by level
+	claims   []*view   // likewise
+	promoted time.Time // when delayed items were looked for
+	nextDue  time.Time // when the next of them is due; zero if there was none
+	rand     *rand.Rand
 }
 
 // A putJob is items to be put at one level, in one transaction with also.
@@ -112,7 +116,10 @@ func (q *raw) commitPuts(ctx context.Context, calls []*call[*putJob]) {
 		items = append(items, c.job.items...)
 		n++
 	}
-	err := q.admit(ctx, len(items))
+	err := error(nil)
+	if also == nil { // what only moves here is not held up
+		err = q.admit(ctx, len(items))
+	}
 	switch {
 	case errors.Is(err, ErrFull) && n > 1:
 		n, items = 1, calls[0].job.items // the others come next
@@ -153,6 +160,9 @@ func (q *raw) commitFetches(ctx context.Context, calls []*call[*fetchJob]) {
 
 // fetch takes or claims up to n items of the first level that has any.
 func (q *raw) fetch(ctx context.Context, n int, claim bool) ([]item, error) {
+	if err := q.promoteSometimes(ctx); err != nil {
+		return nil, err
+	}
 	views := q.takes
 	if claim {
 		views = q.claims

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"reflect"
+	"time"
 
 	"github.com/go-zookeeper/zk"
 
@@ -68,7 +69,7 @@ func (w *waiter) await(ctx context.Context) (first bool, err error) {
 		if err != nil {
 			return false, err
 		}
-		if err := waitAny(ctx, watch); err != nil {
+		if err := waitAny(ctx, time.Time{}, watch); err != nil {
 			return false, err
 		}
 	}
@@ -81,8 +82,9 @@ func (w *waiter) leave() {
 
 // listen sets watches by which a consumer that finds nothing afterwards learns
 // that there may be something: a put in an open segment, a new segment, an item
-// that was given back, and consumers that ended with claims.
-func (q *raw) listen(ctx context.Context) (watches []*session.Watch, err error) {
+// that was given back, and consumers that ended with claims. At the time due
+// it should look again in any case, if that is not zero.
+func (q *raw) listen(ctx context.Context) (watches []*session.Watch, due time.Time, err error) {
 	defer func() {
 		if err != nil {
 			stop(watches)
@@ -93,22 +95,29 @@ func (q *raw) listen(ctx context.Context) (watches []*session.Watch, err error) 
 		dir := q.levelDir(level)
 		names, err := q.listenChildren(ctx, &watches, dir)
 		if err != nil {
-			return watches, err
+			return watches, due, err
 		}
 		if segments := sortedSegments(names); len(segments) > 0 {
 			if _, err := q.listenChildren(ctx, &watches, segmentPath(dir, segments[len(segments)-1])); err != nil {
-				return watches, err
+				return watches, due, err
 			}
 		}
 	}
 	if _, err := q.listenChildren(ctx, &watches, q.marksDir()); err != nil {
-		return watches, err
+		return watches, due, err
+	}
+	names, err := q.listenChildren(ctx, &watches, q.delayedDir())
+	if err != nil {
+		return watches, due, err
+	}
+	if slots := sortedSlots(names); len(slots) > 0 {
+		due = time.Unix(slots[0].due, 0)
 	}
 	_, w, err := q.s.ExistsW(ctx, q.itemsDir())
 	if err != nil {
-		return watches, err
+		return watches, due, err
 	}
-	return append(watches, w), nil
+	return append(watches, w), due, nil
 }
 
 // listenChildren watches the children of dir, or that dir is made.
@@ -140,16 +149,28 @@ func stop(watches []*session.Watch) {
 	}
 }
 
-// waitAny waits until one of watches fires, and stops the others.
-func waitAny(ctx context.Context, watches ...*session.Watch) error {
+// waitAny waits until one of watches fires, or until the time due unless that
+// is zero, and stops the others.
+func waitAny(ctx context.Context, due time.Time, watches ...*session.Watch) error {
 	defer stop(watches)
-	cases := []reflect.SelectCase{{Dir: reflect.SelectRecv, Chan: reflect.ValueOf(ctx.Done())}}
+	cases := []reflect.SelectCase{
+		{Dir: reflect.SelectRecv, Chan: reflect.ValueOf(ctx.Done())},
+		{Dir: reflect.SelectRecv}, // a nil channel never is ready
+	}
+	if !due.IsZero() {
+		timer := time.NewTimer(time.Until(due))
+		defer timer.Stop()
+		cases[1].Chan = reflect.ValueOf(timer.C)
+	}
 	for _, w := range watches {
 		cases = append(cases, reflect.SelectCase{Dir: reflect.SelectRecv, Chan: reflect.ValueOf(w.C)})
 	}
-	i, value, _ := reflect.Select(cases)
-	if i == 0 {
+	switch i, value, _ := reflect.Select(cases); i {
+	case 0:
 		return context.Cause(ctx)
+	case 1:
+		return nil
+	default:
+		return value.Interface().(zk.Event).Err
 	}
-	return value.Interface().(zk.Event).Err
 }

@@ -24,6 +24,7 @@ func All() []harness.Scenario {
 		IsolatedLeader(),
 		LockFaults(),
 		LockSessionLoss(),
+		Watch(),
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/zkcoord/zkcoord/harness"
 	"github.com/zkcoord/zkcoord/harness/ensemble"
+	"github.com/zkcoord/zkcoord/harness/ensemble/container"
 	"github.com/zkcoord/zkcoord/harness/ensemble/kinds"
 	"github.com/zkcoord/zkcoord/harness/link"
 	"github.com/zkcoord/zkcoord/scenarios/peers"
@@ -33,6 +34,11 @@ func TestMain(m *testing.M) {
 // options are those of the flags, with a length for where they give none.
 func options(t *testing.T, standard time.Duration) harness.Options {
 	t.Helper()
+	if *kind == "container" {
+		if err := container.Available(t.Context()); err != nil && os.Getenv("CI") == "" {
+			t.Skip(err)
+		}
+	}
 	start, err := kinds.Starter(*kind, "", os.Stderr)
 	if err != nil {
 		t.Fatal(err)
@@ -52,8 +58,6 @@ func TestLockSessionLoss(t *testing.T) {
 	t.Log(result.Summary())
 }
 
-func TestLockSessionLossKillsItsMutants(t *testing.T) { killAll(t, LockSessionLoss(), 20*time.Second) }
-
 // Covers L1, L2, S2.
 func TestIsolatedFollower(t *testing.T) {
 	result := harness.RunT(t, IsolatedFollower(), options(t, 30*time.Second))
@@ -63,6 +67,12 @@ func TestIsolatedFollower(t *testing.T) {
 // The libraries fail where zkcoord does not, on the same servers.
 func TestIsolatedFollowerKillsTheLibraries(t *testing.T) {
 	killAll(t, IsolatedFollower(), 20*time.Second)
+}
+
+// Covers W2, W3, W4, W5, W6.
+func TestWatch(t *testing.T) {
+	result := harness.RunT(t, Watch(), options(t, 20*time.Second))
+	t.Log(result.Summary())
 }
 
 // killAll runs every mutant of s that can run here; each has to be found out.

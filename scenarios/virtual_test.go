@@ -55,7 +55,7 @@ func some(faults []harness.Fault, seed uint64) []string {
 
 // virtual are the scenarios that need no real servers.
 func virtual() []harness.Scenario {
-	return []harness.Scenario{IsolatedFollower(), IsolatedLeader(), LockFaults(), LockSessionLoss()}
+	return []harness.Scenario{IsolatedFollower(), IsolatedLeader(), LockFaults(), LockSessionLoss(), Watch()}
 }
 
 func TestScenariosInVirtualTime(t *testing.T) {

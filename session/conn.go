@@ -57,8 +57,8 @@ func newConn(s *Session, raw net.Conn, server string) *conn {
 		in:      bufio.NewReaderSize(raw, 32<<10),
 	}
 	c.handshake = time.AfterFunc(s.handshakeBound(), func() {
-		s.dialFailed(server, errors.New("no answer to the handshake"))
 		c.Close()
+		s.dialFailed(server, errors.New("no answer to the handshake"))
 	})
 	return c
 }
@@ -157,6 +157,9 @@ func (c *conn) write(frames []byte) error {
 func (c *conn) Read(p []byte) (int, error) {
 	if len(c.unread) == 0 {
 		if err := c.nextFrame(); err != nil {
+			if !c.answered { // a refusal under TLS 1.3 is told only here
+				c.s.dialFailed(c.server, err)
+			}
 			c.Close()
 			return 0, err
 		}

@@ -49,8 +49,10 @@
 //
 // # Goroutines
 //
-// Each session has the client's three, one that keeps the lease and one that
-// waits for the end, and one for each request under way.
+// Each session has the client's three, one that keeps the lease, one that calls
+// the logger and the hooks and waits for the end, one for each request and
+// clean-up under way, and one for each hold that has lasted a while. Close
+// waits for all of them.
 //
 // # Adopting a connection
 //

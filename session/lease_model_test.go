@@ -273,7 +273,7 @@ func (w *world) reply(p *modelPacket) {
 			w.stood++
 		}
 		// The worst moment for the follower to be cut off.
-		if w.rand.IntN(40) == 0 && !w.calm {
+		if w.rand.IntN(10) == 0 && !w.calm {
 			w.out.held = w.now + w.upTo(3*w.T)
 		}
 	}

@@ -6,7 +6,6 @@ import (
 	"sync"
 
 	"github.com/go-zookeeper/zk"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/zkcoord/zkcoord/internal/znode"
 	"github.com/zkcoord/zkcoord/session"
@@ -144,10 +143,19 @@ func each(ctx context.Context, n int, f func(ctx context.Context, i int) error) 
 	if n == 1 {
 		return f(ctx, 0)
 	}
-	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(inFlight)
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	var work sync.WaitGroup
+	free := make(chan struct{}, inFlight)
 	for i := range n {
-		g.Go(func() error { return f(ctx, i) })
+		free <- struct{}{}
+		work.Go(func() {
+			defer func() { <-free }()
+			if err := f(ctx, i); err != nil {
+				stop(err)
+			}
+		})
 	}
-	return g.Wait()
+	work.Wait()
+	return context.Cause(ctx)
 }

@@ -31,6 +31,8 @@ type app struct {
 	errs io.Writer // progress and errors
 	json bool
 
+	bubble func(f func()) // calls f on the virtual clock, within virtually
+
 	mu   sync.Mutex // of errs: progress, notes and errors come from several goroutines
 	live *live      // the line to be cleared before anything else is written; nil for none
 }
@@ -64,7 +66,7 @@ interrupted), 3 it could not run.`,
 	c.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return fmt.Errorf("%w (see %s --help)", err, c.CommandPath())
 	})
-	c.AddCommand(a.runCommand(), a.listCommand(), a.watchCommand(), a.checkCommand(), a.ensembleCommand(), a.serveCommand(), a.pruneCommand(),
+	c.AddCommand(a.runCommand(), a.listCommand(), a.watchCommand(), a.checkCommand(), a.ensembleCommand(), a.serveCommand(), a.pruneCommand(), a.shrinkCommand(),
 		a.versionCommand())
 	c.AddCommand(a.znodeCommands()...)
 	return command{c}

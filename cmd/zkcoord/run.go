@@ -35,6 +35,7 @@ type runFlags struct {
 	plan      string
 	intensity float64
 	mutant    string
+	virtual   bool
 	store     string
 }
 
@@ -56,6 +57,7 @@ Exit codes: 0 valid, 1 invalid, 2 unknown or not exercised, 3 it could not run.`
 		Example: `  zkcoord run lock-session-loss
   zkcoord run lock-session-loss --ensemble container --nodes 3 --time 20s --seed 7
   zkcoord run lock-session-loss --ensemble external --servers zoo1:2181,zoo2:2181,zoo3:2181
+  zkcoord run isolated-follower --virtual --time 90s
   zkcoord run all --time 10s --json
   zkcoord run lock-session-loss --plan store/latest/faults.json --seed 7`,
 		Args:              cobra.MinimumNArgs(1),
@@ -63,6 +65,9 @@ Exit codes: 0 valid, 1 invalid, 2 unknown or not exercised, 3 it could not run.`
 		RunE: func(c *cobra.Command, args []string) error {
 			if !c.Flags().Changed("seed") {
 				f.seed = rand.Uint64N(1e6)
+			}
+			if f.virtual {
+				return a.virtually(func() error { return a.runAll(c.Context(), args, f) })
 			}
 			return a.runAll(c.Context(), args, f)
 		},
@@ -83,6 +88,7 @@ func (f *runFlags) define(c *cobra.Command) {
 	flags.StringVar(&f.plan, "plan", "", "follow the plan in this file instead of drawing one")
 	flags.Float64Var(&f.intensity, "intensity", 0.5, "about how many faults stand at any time")
 	flags.StringVar(&f.mutant, "mutant", "", "run this broken variant of the scenario")
+	flags.BoolVar(&f.virtual, "virtual", false, "run on a virtual clock (embedded only): a minute takes about a second")
 	flags.StringVar(&f.store, "store", "store", "directory of the results (empty: keep nothing)")
 	_ = c.RegisterFlagCompletionFunc("ensemble", fixed(ensembleKinds()...)) // fails only for a flag that there is not
 }
@@ -165,7 +171,7 @@ func (a *app) runOne(ctx context.Context, s harness.Scenario, f runFlags) error 
 		defer a.mu.Unlock()
 		a.live.show(status)
 	}
-	result, err := harness.Run(ctx, s, o)
+	result, err := a.runner(f.virtual)(ctx, s, o)
 	a.mu.Lock()
 	a.live.clear()
 	a.live = nil
@@ -185,6 +191,14 @@ func (a *app) runOne(ctx context.Context, s harness.Scenario, f runFlags) error 
 		return told
 	}
 	return err
+}
+
+// runner is harness.Run, or the same on the virtual clock.
+func (a *app) runner(virtual bool) func(context.Context, harness.Scenario, harness.Options) (*harness.Result, error) {
+	if virtual {
+		return a.runVirtual
+	}
+	return harness.Run
 }
 
 // interruptedOr says so if a run could not begin because somebody interrupted it.
@@ -208,6 +222,8 @@ func (f *runFlags) options(a *app, s harness.Scenario) (harness.Options, error) 
 	switch {
 	case f.time <= 0:
 		return o, fmt.Errorf("--time %v: clients need some time to work", f.time)
+	case f.virtual && f.ensemble != "embedded":
+		return o, fmt.Errorf("--virtual is for --ensemble embedded: the servers of %s have clocks of their own", f.ensemble)
 	case f.nodes < 0 || f.clients < 0 || f.intensity <= 0:
 		return o, errors.New("--nodes, --clients and --intensity cannot be negative, nor --intensity zero")
 	}
@@ -285,6 +301,9 @@ func (f *runFlags) command(s harness.Scenario) string {
 	add("plan", f.plan != "", f.plan)
 	add("intensity", f.intensity != 0.5, f.intensity)
 	add("seed", true, f.seed)
+	if f.virtual {
+		parts = append(parts, "--virtual")
+	}
 	return strings.Join(parts, " ")
 }
 

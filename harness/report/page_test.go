@@ -275,7 +275,7 @@ func TestHundredThousandOperationsStaySmallAndSmooth(t *testing.T) {
 		zkcoord.timeline.set(v.from, v.to * .93); const begun = performance.now(); zkcoord.timeline.drawNow(); took.push(performance.now() - begun); }
 		return took.sort((a, b) => a - b)[10]; })()`)
 	t.Logf("a frame takes %.1f ms", frame)
-	if frame > 200 { // 16 is wanted and 4 were measured, but machines that run tests are busy
+	if frame > 200 { // 16 is wanted; 35 were measured with ten times as many processes as cores
 		t.Errorf("a frame takes %.1f ms", frame)
 	}
 	clean(t, p)
@@ -367,8 +367,7 @@ func TestPlanAsLiteral(t *testing.T) {
 }
 
 func TestTextsForPeopleAreRoundedAndRootless(t *testing.T) {
-	s := shortener(history.New(history.Event{Kind: history.Invoke, Op: "get", Object: "/zkcoord-lock-7-18e/lock"}))
-	got := s.words("both held /zkcoord-lock-7-18e/lock for 200.212273ms from 6.093685513s, 1m0.5s")
+	got := plainly("both held /zkcoord-lock-7-18e/lock for 200.212273ms from 6.093685513s, 1m0.5s")
 	if want := fmt.Sprintf("both held /lock for 200 ms from 6.09 s, %s", "60.5 s"); got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}

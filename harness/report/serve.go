@@ -128,7 +128,7 @@ func newListedRun(run Run) listedRun {
 	case run.Judged():
 		row.Word, row.Class = verdictWord(run.Document.Verdict), classOf(run.Document.Verdict)
 		if failed := run.Document.Failed(); len(failed) > 0 {
-			row.First = failed[0].ID + ": " + shortNames{}.words(failed[0].Reason)
+			row.First = failed[0].ID + ": " + plainly(failed[0].Reason)
 		}
 	case run.Problem != "":
 		row.First = run.Problem
@@ -180,7 +180,7 @@ func compare(a, b Document) []comparedRow {
 	for _, one := range a.Results {
 		at[one.ID] = len(rows)
 		rows = append(rows, comparedRow{ID: one.ID, Claim: capital(one.Claim), A: verdictWord(one.Verdict), ClassA: classOf(one.Verdict),
-			SawA: shortNames{}.words(seen(one.Result)), B: "–", Differ: true})
+			SawA: plainly(seen(one.Result)), B: "–", Differ: true})
 	}
 	for _, one := range b.Results {
 		i, known := at[one.ID]
@@ -189,7 +189,7 @@ func compare(a, b Document) []comparedRow {
 			rows = append(rows, comparedRow{ID: one.ID, Claim: capital(one.Claim), A: "–"})
 		}
 		row := &rows[i]
-		row.B, row.ClassB, row.SawB = verdictWord(one.Verdict), classOf(one.Verdict), shortNames{}.words(seen(one.Result))
+		row.B, row.ClassB, row.SawB = verdictWord(one.Verdict), classOf(one.Verdict), plainly(seen(one.Result))
 		row.Differ = row.A != row.B
 	}
 	return rows

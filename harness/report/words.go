@@ -69,7 +69,6 @@ type latencyRow struct {
 func newWords(r *harness.Result, p *picture) words {
 	ops, _ := r.History.Operations()
 	faults := newFaults(r.History)
-	s := shortener(r.History)
 	w := words{
 		Result: r, VerdictWord: verdictWord(r.Verdict), VerdictClass: classOf(r.Verdict), VerdictIcon: iconOf(r.Verdict),
 		IconColor: map[checker.Verdict]string{checker.Valid: "%2317795a", checker.Invalid: "%23c2281f"}[r.Verdict],
@@ -86,11 +85,11 @@ func newWords(r *harness.Result, p *picture) words {
 		w.Violations = append(w.Violations, mark{v.ID, shortTime(time.Duration(v.From) * time.Microsecond), link})
 	}
 	if failed := r.Failed(); len(failed) > 0 {
-		w.Story = newStory(failed[0], faults, links, s)
+		w.Story = newStory(failed[0], faults, links)
 	}
 	for _, one := range r.Results {
 		w.Rows = append(w.Rows, propertyRow{
-			ID: one.ID, Verdict: verdictWord(one.Verdict), Class: classOf(one.Verdict), Claim: capital(one.Claim), Seen: s.words(seen(one)),
+			ID: one.ID, Verdict: verdictWord(one.Verdict), Class: classOf(one.Verdict), Claim: capital(one.Claim), Seen: plainly(seen(one)),
 			Link: links[one.ID], Invalid: one.Verdict == checker.Invalid, Optional: one.Optional && one.Verdict == checker.NotExercised,
 		})
 	}
@@ -174,11 +173,11 @@ func newFigures(r *harness.Result, ops []history.Operation, faults []fault) []fi
 // mostTold bounds the events shown of a proof.
 const mostTold = 8
 
-func newStory(one checker.Result, faults []fault, links map[string]string, s shortNames) *story {
-	st := &story{ID: one.ID, Verdict: strings.ToLower(verdictWord(one.Verdict)), Words: s.words(one.Reason), Link: links[one.ID],
+func newStory(one checker.Result, faults []fault, links map[string]string) *story {
+	st := &story{ID: one.ID, Verdict: strings.ToLower(verdictWord(one.Verdict)), Words: plainly(one.Reason), Link: links[one.ID],
 		Invalid: one.Verdict == checker.Invalid}
 	for _, e := range one.Events[:min(mostTold, len(one.Events))] {
-		st.Events = append(st.Events, told{shortTime(e.Time), e.Who(), s.event(e)})
+		st.Events = append(st.Events, told{shortTime(e.Time), e.Who(), eventText(e)})
 	}
 	if len(one.Events) == 0 {
 		return st
@@ -195,27 +194,14 @@ func newStory(one checker.Result, faults []fault, links map[string]string, s sho
 	return st
 }
 
-// shortNames takes out of texts for people what they need not read.
-type shortNames struct{ root string }
-
-// shortener knows the run's own root, below which every path lies.
-func shortener(h *history.History) shortNames {
-	for i := range h.Events {
-		if o := h.Events[i].Object; strings.HasPrefix(o, "/zkcoord-") {
-			if end := strings.IndexByte(o[1:], '/'); end > 0 {
-				return shortNames{o[:end+1]}
-			}
-		}
-	}
-	return shortNames{}
-}
+// runRoot is the root of a run's znodes, below which every path lies.
+var runRoot = regexp.MustCompile(`/zkcoord-[a-z0-9-]*-\d+-[0-9a-f]+/`)
 
 var longDuration = regexp.MustCompile(`\b(?:\d+h)?(?:\d+m)?\d+\.\d+(?:s|ms|µs)`)
 
-func (s shortNames) words(text string) string {
-	if s.root != "" {
-		text = strings.ReplaceAll(text, s.root+"/", "/")
-	}
+// plainly takes out of a text for people what they need not read: the run's root, and digits of durations.
+func plainly(text string) string {
+	text = runRoot.ReplaceAllString(text, "/")
 	return longDuration.ReplaceAllStringFunc(text, func(d string) string {
 		if v, err := time.ParseDuration(d); err == nil {
 			return latencyText(v, 1)
@@ -224,9 +210,9 @@ func (s shortNames) words(text string) string {
 	})
 }
 
-// event is what an event tells, in words where there are some.
-func (s shortNames) event(e history.Event) string {
-	object := s.words(e.Object)
+// eventText is what an event tells, in words where there are some.
+func eventText(e history.Event) string {
+	object := plainly(e.Object)
 	token := ""
 	if e.Token != 0 {
 		token = fmt.Sprintf(", token 0x%x", uint64(e.Token))
@@ -248,10 +234,10 @@ func (s shortNames) event(e history.Event) string {
 	default:
 		_, text, _ = strings.Cut(e.String(), " ")
 		_, text, _ = strings.Cut(text, " ")
-		return s.words(text)
+		return plainly(text)
 	}
 	if e.Error != "" {
-		text += ": " + s.words(e.Error)
+		text += ": " + plainly(e.Error)
 	}
 	return text
 }
@@ -315,7 +301,10 @@ func literal(p harness.Plan) string {
 	var b strings.Builder
 	b.WriteString("harness.Plan{\n")
 	for _, s := range p {
-		fmt.Fprintf(&b, "\t{Fault: %q, At: %d * time.Millisecond, For: %d * time.Millisecond", s.Fault, s.At.Milliseconds(), s.For.Milliseconds())
+		fmt.Fprintf(&b, "\t{Fault: %q, At: %d * time.Millisecond", s.Fault, s.At.Milliseconds())
+		if s.For != 0 {
+			fmt.Fprintf(&b, ", For: %d * time.Millisecond", s.For.Milliseconds())
+		}
 		if s.Target != "" {
 			fmt.Fprintf(&b, ", Target: %q", s.Target)
 		}

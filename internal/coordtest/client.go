@@ -22,6 +22,7 @@ type Client struct {
 	moments  int
 	at       int // the moment at which hook is called; 0 is none
 	hook     func()
+	before   string // the request before which hook is called
 }
 
 // World is where the client is.
@@ -46,6 +47,13 @@ func (c *Client) At(n int, hook func()) {
 	c.moments, c.at, c.hook = 0, n, hook
 }
 
+// Before calls hook once, just before the next request of the operation is sent.
+func (c *Client) Before(request string, hook func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.before, c.at, c.hook = request, 0, hook
+}
+
 // Reached reports whether the moment of the last At has come.
 func (c *Client) Reached() bool {
 	c.mu.Lock()
@@ -60,7 +68,10 @@ func (c *Client) note(request string) {
 	}
 	c.moments++
 	hook := c.hook
-	if c.moments != c.at {
+	switch {
+	case request != "" && request == c.before:
+		c.before = ""
+	case c.moments != c.at:
 		hook = nil
 	}
 	c.mu.Unlock()

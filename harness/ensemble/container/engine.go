@@ -28,6 +28,15 @@ const (
 	labelOwner    = "zkcoord.owner"    // the process that runs it
 )
 
+// Available returns nil if a Docker engine answers, else what to do about it.
+func Available(ctx context.Context) error {
+	e, err := connect(ctx)
+	if err != nil {
+		return err
+	}
+	return e.Close()
+}
+
 // engineTimeout bounds the first word with the engine, so that a dead one is an error in seconds.
 const engineTimeout = 10 * time.Second
 

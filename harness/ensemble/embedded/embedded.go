@@ -192,7 +192,9 @@ func (e *Ensemble) Mend(_ context.Context, links ...ensemble.Link) error {
 }
 
 // Dropped returns how many packets the cuts have held back so far. Mend does not reset it.
-func (e *Ensemble) Dropped(context.Context) (int64, error) { return int64(e.Model.HeldBack()), e.open() }
+func (e *Ensemble) Dropped(context.Context) (int64, error) {
+	return int64(e.Model.HeldBack()), e.open()
+}
 
 // change runs a fault on one node. The model does it at once, so the mutex is held for no time.
 func (e *Ensemble) change(what string, node int, f func()) error {

@@ -1,7 +1,7 @@
-// Package coordtest is what the tests of primitives share: an ensemble on a
+// Package faulttest is what the tests of queues and barriers share: an ensemble on a
 // virtual clock, sessions that count their requests, and a fault at each
 // request of a call in turn. Only tests import it.
-package coordtest
+package faulttest
 
 import (
 	"context"
@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -188,6 +189,37 @@ func EachRequest(t *testing.T, f func(t *testing.T, tr *Trial)) {
 		}
 		if struck == 0 && !t.Failed() {
 			t.Errorf("%s never struck", fault.Name)
+		}
+	}
+}
+
+// CancelAtEach runs f with a context that ends when the session has made n
+// requests, for each n from 0 until f makes fewer.
+func CancelAtEach(t *testing.T, f func(ctx context.Context, t *testing.T, e *Ensemble, s *session.Session)) {
+	t.Helper()
+	for n := int64(0); ; n++ {
+		var left atomic.Int64
+		left.Store(n)
+		Bubble(t, func(t *testing.T, e *Ensemble) {
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			s, err := session.Open(t.Context(), session.Options{
+				Servers: e.Servers(), Dial: e.DialContext, Timeout: Timeout,
+				Metrics: session.Metrics{Request: func(string, time.Duration, error) {
+					if left.Add(-1) == -1 {
+						cancel()
+					}
+				}},
+			})
+			Check(t, err)
+			t.Cleanup(func() { s.Close() })
+			f(ctx, t, e, s)
+		})
+		if left.Load() >= 0 {
+			if n < 2 {
+				t.Errorf("only %d requests were made", n)
+			}
+			return
 		}
 	}
 }

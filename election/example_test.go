@@ -1,0 +1,89 @@
+package election_test
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/zkcoord/zkcoord/election"
+	"github.com/zkcoord/zkcoord/session"
+	"github.com/zkcoord/zkcoord/zktest"
+)
+
+func ExampleCandidate() {
+	e, _ := zktest.New(zktest.Options{})
+	defer e.Close()
+	ctx := context.Background()
+	s, err := session.Open(ctx, session.Options{Servers: e.Servers(), Dial: e.DialContext})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer s.Close()
+
+	term, err := election.NewCandidate(s, "/scheduler").Campaign(ctx, []byte("10.0.0.7:80"))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	// Lead under term.Context(), and give term.Epoch() to what is written to.
+	leader, _ := election.CurrentLeader(ctx, s, "/scheduler")
+	fmt.Printf("%s leads: %v\n", leader.Value, leader.Epoch == term.Epoch())
+
+	fmt.Println("resign:", term.Resign(ctx))
+	fmt.Println("ended:", context.Cause(term.Context()))
+	// Output:
+	// 10.0.0.7:80 leads: true
+	// resign: <nil>
+	// ended: released
+}
+
+func ExampleObserve() {
+	e, _ := zktest.New(zktest.Options{})
+	defer e.Close()
+	ctx := context.Background()
+	s, err := session.Open(ctx, session.Options{Servers: e.Servers(), Dial: e.DialContext})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer s.Close()
+
+	term, _ := election.NewCandidate(s, "/scheduler").Campaign(ctx, []byte("starting"))
+	for leader, err := range election.Observe(ctx, s, "/scheduler") {
+		switch {
+		case err != nil:
+			fmt.Println(err)
+		case leader.Epoch == 0:
+			fmt.Println("nobody leads")
+			return
+		case string(leader.Value) == "starting":
+			fmt.Printf("%s\n", leader.Value)
+			term.Proclaim(ctx, []byte("ready"))
+		default:
+			fmt.Printf("%s\n", leader.Value)
+			term.Resign(ctx)
+		}
+	}
+	// Output:
+	// starting
+	// ready
+	// nobody leads
+}
+
+func ExampleRun() {
+	e, _ := zktest.New(zktest.Options{})
+	defer e.Close()
+	opts := session.Options{Servers: e.Servers(), Dial: e.DialContext}
+
+	terms := 0
+	err := election.Run(context.Background(), opts, "/scheduler", nil,
+		func(ctx context.Context, term *election.Term) error {
+			if terms++; terms < 3 {
+				return election.ErrAgain // let others have a turn
+			}
+			return nil
+		})
+	fmt.Println(terms, "terms,", err)
+	// Output:
+	// 3 terms, <nil>
+}

@@ -1,0 +1,205 @@
+// Package shrink makes a run that violates a property small: fewer faults, shorter ones, less time, fewer clients, while
+// the same property is still violated.
+//
+// It knows nothing of runs but how to ask whether one violates. On the virtual clock the answer is a function of the
+// trial; elsewhere it is a matter of luck, and whoever answers may try more than once.
+package shrink
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/zkcoord/zkcoord/harness"
+)
+
+// Trial is what is made smaller.
+type Trial struct {
+	Plan    harness.Plan
+	Clients int
+	Time    time.Duration // of the work
+}
+
+// Violates reports whether a trial still violates the property. Its error ends the search.
+type Violates func(ctx context.Context, t Trial) (bool, error)
+
+// fewest are the clients that any contention needs.
+const fewest = 2
+
+// slack is how much time the work goes on after the last fault, at least.
+const slack = time.Second
+
+// Minimize returns the smallest trial that it finds, and how many it tried. It begins with t, which has to violate the
+// property. When ctx ends it returns what it has so far, without an error.
+func Minimize(ctx context.Context, t Trial, violates Violates) (Trial, int, error) {
+	s := &search{ctx: ctx, best: t, violates: violates}
+	for {
+		before := s.best
+		s.prefix() // first, since it makes every later trial cheaper
+		s.faults()
+		s.durations()
+		s.time()
+		s.clients()
+		if s.err != nil || ctx.Err() != nil || equal(before, s.best) {
+			return s.best, s.tried, s.err
+		}
+	}
+}
+
+func equal(a, b Trial) bool {
+	return a.Clients == b.Clients && a.Time == b.Time && slices.Equal(a.Plan, b.Plan)
+}
+
+type search struct {
+	ctx      context.Context
+	best     Trial
+	violates Violates
+	tried    int
+	err      error
+}
+
+// try keeps t if it violates.
+func (s *search) try(t Trial) bool {
+	if s.err != nil || s.ctx.Err() != nil {
+		return false
+	}
+	s.tried++
+	found, err := s.violates(s.ctx, t)
+	if err != nil {
+		if s.ctx.Err() == nil {
+			s.err = err
+		}
+		return false
+	}
+	if found {
+		s.best = t
+	}
+	return found
+}
+
+// prefix halves the run, with the faults that are healed by then, for as long as that keeps the violation.
+func (s *search) prefix() {
+	for half := s.best.Time / 2; half >= slack; half /= 2 {
+		t := s.best
+		t.Time = half.Round(100 * time.Millisecond)
+		t.Plan = slices.DeleteFunc(slices.Clone(t.Plan), func(step harness.Step) bool { return step.At+step.For+slack > t.Time })
+		if !s.try(t) {
+			return
+		}
+	}
+}
+
+// faults is ddmin (Zeller and Hildebrandt, "Simplifying and Isolating Failure-Inducing Input"): take away a part, or all
+// but a part; if neither keeps the violation, make the parts smaller.
+func (s *search) faults() {
+	if len(s.best.Plan) == 0 {
+		return
+	}
+	none := s.best
+	none.Plan = harness.Plan{}
+	if s.try(none) {
+		return
+	}
+	for parts := 2; len(s.best.Plan) >= 2; {
+		switch n := len(s.best.Plan); {
+		case s.keepOne(parts):
+			parts = 2
+		case s.dropOne(parts):
+			parts = max(parts-1, 2)
+		case parts >= n, s.ctx.Err() != nil, s.err != nil:
+			return
+		default:
+			parts = min(2*parts, n)
+		}
+	}
+}
+
+// keepOne tries each part of the plan alone.
+func (s *search) keepOne(parts int) bool {
+	if parts == 2 { // of two parts the one is all but the other
+		return false
+	}
+	plan := s.best.Plan
+	for i := range parts {
+		from, to := bounds(len(plan), parts, i)
+		if s.withPlan(slices.Clone(plan[from:to])) {
+			return true
+		}
+	}
+	return false
+}
+
+// dropOne tries the plan without each part.
+func (s *search) dropOne(parts int) bool {
+	plan := s.best.Plan
+	for i := range parts {
+		from, to := bounds(len(plan), parts, i)
+		if s.withPlan(slices.Concat(plan[:from], plan[to:])) {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *search) withPlan(p harness.Plan) bool {
+	t := s.best
+	t.Plan = p
+	return s.try(t)
+}
+
+func bounds(n, parts, i int) (from, to int) { return i * n / parts, (i + 1) * n / parts }
+
+// durations halves how long each fault stands, for as long as that keeps the violation.
+func (s *search) durations() {
+	for i := range s.best.Plan {
+		for {
+			half := (s.best.Plan[i].For / 2).Round(time.Millisecond)
+			if half < 10*time.Millisecond {
+				break
+			}
+			p := slices.Clone(s.best.Plan)
+			p[i].For = half
+			if !s.withPlan(p) {
+				break
+			}
+		}
+	}
+}
+
+// time moves the faults to the start, and cuts the work off after the last of them.
+func (s *search) time() {
+	if len(s.best.Plan) > 0 {
+		for first := s.best.Plan[0].At / 2; first >= 10*time.Millisecond; first /= 2 {
+			t := s.best
+			t.Plan = slices.Clone(t.Plan)
+			for i := range t.Plan {
+				t.Plan[i].At -= first.Round(time.Millisecond)
+			}
+			if !s.try(t) {
+				break
+			}
+		}
+	}
+	end := time.Duration(0)
+	for _, step := range s.best.Plan {
+		end = max(end, step.At+step.For)
+	}
+	for shorter := s.best.Time / 2; shorter >= max(end+slack, slack); shorter /= 2 {
+		t := s.best
+		t.Time = shorter.Round(100 * time.Millisecond)
+		if !s.try(t) {
+			break
+		}
+	}
+}
+
+// clients takes one away after the other.
+func (s *search) clients() {
+	for s.best.Clients > fewest {
+		t := s.best
+		t.Clients--
+		if !s.try(t) {
+			return
+		}
+	}
+}

@@ -1,0 +1,164 @@
+package lock_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/zkcoord/zkcoord/lock"
+	"github.com/zkcoord/zkcoord/session"
+	"github.com/zkcoord/zkcoord/zktest"
+)
+
+// connect opens a session on an ensemble of its own.
+func connect() (s *session.Session, done func()) {
+	e, err := zktest.New(zktest.Options{})
+	if err != nil {
+		panic(err)
+	}
+	s, err = session.Open(context.Background(), session.Options{Servers: e.Servers(), Dial: e.DialContext})
+	if err != nil {
+		panic(err)
+	}
+	return s, func() {
+		s.Close()
+		e.Close()
+	}
+}
+
+func ExampleMutex() {
+	s, done := connect()
+	defer done()
+	ctx := context.Background()
+
+	accounts := lock.NewMutex(s, "/locks/accounts", lock.Options{Label: "nightly job"})
+	grant, err := accounts.Lock(ctx)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	// Do what must not be done twice under grant.Context(), and give
+	// grant.Token() to the resource.
+	fmt.Println("held:", grant.Context().Err() == nil)
+
+	_, err = accounts.TryLock(ctx)
+	fmt.Println("again:", err)
+
+	fmt.Println("unlock:", grant.Unlock(ctx))
+	fmt.Println("ended:", context.Cause(grant.Context()))
+	// Output:
+	// held: true
+	// again: lock: held by somebody else
+	// unlock: <nil>
+	// ended: released
+}
+
+func ExampleGrant_Txn() {
+	s, done := connect()
+	defer done()
+	ctx := context.Background()
+
+	grant, err := lock.NewMutex(s, "/locks/config", lock.Options{}).Lock(ctx)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	_, err = grant.Txn(ctx, session.CreateOp{Path: "/config", Data: []byte("on"), Mode: session.Persistent})
+	fmt.Println("while held:", err)
+	grant.Unlock(ctx)
+	_, err = grant.Txn(ctx, session.SetOp{Path: "/config", Data: []byte("off"), Version: session.AnyVersion})
+	fmt.Println("afterwards:", session.Outcome(err), errors.Is(err, lock.ErrReleased))
+	// Output:
+	// while held: <nil>
+	// afterwards: fail true
+}
+
+func ExampleRWMutex() {
+	s, done := connect()
+	defer done()
+	ctx := context.Background()
+
+	catalogue := lock.NewRWMutex(s, "/locks/catalogue", lock.Options{})
+	writer, err := catalogue.Lock(ctx)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	_, err = catalogue.TryRLock(ctx)
+	fmt.Println("reader beside a writer:", err)
+
+	fmt.Println("downgrade:", writer.Downgrade(ctx))
+	reader, err := catalogue.TryRLock(ctx)
+	fmt.Println("reader beside a reader:", err)
+
+	_, err = catalogue.Lock(reader.Context())
+	fmt.Println("upgrade:", errors.Is(err, lock.ErrDeadlock))
+	reader.Unlock(ctx)
+	writer.Unlock(ctx)
+	// Output:
+	// reader beside a writer: lock: held by somebody else
+	// downgrade: <nil>
+	// reader beside a reader: <nil>
+	// upgrade: true
+}
+
+func ExampleSemaphore() {
+	s, done := connect()
+	defer done()
+	ctx := context.Background()
+
+	connections := lock.NewSemaphore(s, "/limits/connections", 3, lock.Options{})
+	two, err := connections.Acquire(ctx, 2)
+	fmt.Println("two of three:", err)
+	_, err = connections.TryAcquire(ctx, 2)
+	fmt.Println("two more:", err)
+	connections.SetCapacity(ctx, 4)
+	more, err := connections.TryAcquire(ctx, 2)
+	fmt.Println("two of four:", err)
+	more.Unlock(ctx)
+	two.Unlock(ctx)
+	// Output:
+	// two of three: <nil>
+	// two more: lock: held by somebody else
+	// two of four: <nil>
+}
+
+func ExampleMulti() {
+	s, done := connect()
+	defer done()
+	ctx := context.Background()
+
+	transfer := lock.NewMulti(s, []string{"/accounts/7", "/accounts/3"}, lock.Options{})
+	grant, err := transfer.Lock(ctx)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	_, err = lock.NewMutex(s, "/accounts/3", lock.Options{}).TryLock(ctx)
+	fmt.Println("one of them:", err)
+	fmt.Println("unlock:", grant.Unlock(ctx))
+	// Output:
+	// one of them: lock: held by somebody else
+	// unlock: <nil>
+}
+
+func ExampleExclusive() {
+	s, done := connect()
+	defer done()
+	ctx := context.Background()
+
+	migration := lock.NewExclusive(s, "/migration", lock.Options{Label: "host a"})
+	grant, err := migration.TryLock(ctx)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	holder, _, _ := migration.Holder(ctx)
+	fmt.Println("held by", holder.Label)
+	_, err = migration.TryLock(ctx)
+	fmt.Println(err)
+	grant.Unlock(ctx)
+	// Output:
+	// held by host a
+	// lock: held by somebody else
+}

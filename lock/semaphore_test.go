@@ -1,0 +1,244 @@
+package lock_test
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/zkcoord/zkcoord/internal/coordtest"
+	"github.com/zkcoord/zkcoord/lock"
+	"github.com/zkcoord/zkcoord/session"
+)
+
+func semaphore(c *coordtest.Client, capacity int) *lock.Semaphore {
+	return lock.NewSemaphore(c.Session, "/sem", capacity, lock.Options{})
+}
+
+// Covers L1. Never more permits than there are, whatever weights.
+func TestPermitsNeverExceedTheCapacity(t *testing.T) {
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		const capacity = 5
+		var mu sync.Mutex
+		out, most := 0, 0
+		var wg sync.WaitGroup
+		for i := range 5 {
+			c := w.Client()
+			wg.Go(func() {
+				for round := range 12 {
+					n := 1 + (i+round)%capacity
+					g, err := semaphore(c, capacity).Acquire(t.Context(), n)
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					mu.Lock()
+					out += n
+					if most = max(most, out); out > capacity {
+						t.Errorf("%d permits out", out)
+					}
+					mu.Unlock()
+					time.Sleep(time.Duration(1+i) * time.Millisecond)
+					mu.Lock()
+					out -= n
+					mu.Unlock()
+					if err := g.Unlock(t.Context()); err != nil {
+						t.Error(err)
+					}
+				}
+			})
+		}
+		wg.Wait()
+		if most < capacity {
+			t.Errorf("at most %d permits out at a time", most)
+		}
+		w.NothingLeft()
+		// All permits can be had at once: none was lost. CURATOR-335, -462,
+		// -595: orphaned leases.
+		g := must[*lock.Grant](t)(semaphore(w.Admin(), 0).TryAcquire(t.Context(), capacity))
+		ok(t, g.Unlock(t.Context()))
+	})
+}
+
+// Covers L5. Only the first who waits looks at the permits.
+func TestRequestsOfASemaphore(t *testing.T) {
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		ctx := t.Context()
+		a, b, c := w.Client(), w.Client(), w.Client()
+		ok(t, must[*lock.Grant](t)(semaphore(a, 2).Acquire(ctx, 1)).Unlock(ctx))
+		synctest.Wait()
+		a.Requests()
+		g := must[*lock.Grant](t)(semaphore(a, 2).Acquire(ctx, 2))
+		expect(t, a, "uncontended", "create getChildren2 getData getChildren2 multi")
+		second := started(func() (*lock.Grant, error) { return semaphore(b, 2).Acquire(ctx, 1) })
+		expect(t, b, "first to wait", "create getChildren2 getData getChildren2 getData getChildren2")
+		third := started(func() (*lock.Grant, error) { return semaphore(c, 2).Acquire(ctx, 1) })
+		expect(t, c, "second to wait", "create getChildren2 getData")
+		ok(t, g.Unlock(ctx))
+		expect(t, a, "given back", "delete")
+		g2 := arrived(t, second)
+		expect(t, b, "handed over", "getData getChildren2 multi")
+		g3 := arrived(t, third)
+		expect(t, c, "next", "getData getChildren2 multi")
+		ok(t, g2.Unlock(ctx))
+		ok(t, g3.Unlock(ctx))
+		w.NothingLeft()
+	})
+}
+
+// The capacity can be changed; who waits is told.
+func TestCapacityCanBeChanged(t *testing.T) {
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		ctx := t.Context()
+		s := semaphore(w.Client(), 1)
+		if n := must[int](t)(s.Capacity(ctx)); n != 1 {
+			t.Errorf("capacity %d before first use", n)
+		}
+		g := must[*lock.Grant](t)(s.Acquire(ctx, 1))
+		next := started(func() (*lock.Grant, error) { return s.Acquire(ctx, 1) })
+		waiting(t, next)
+		ok(t, s.SetCapacity(ctx, 2))
+		g2 := arrived(t, next)
+		ok(t, s.SetCapacity(ctx, 1))
+		ok(t, g.Unlock(ctx))
+		if _, err := s.TryAcquire(ctx, 1); !errors.Is(err, lock.ErrLocked) {
+			t.Errorf("above the new capacity: %v", err)
+		}
+		if _, err := s.Acquire(ctx, 2); !errors.Is(err, lock.ErrCapacity) {
+			t.Errorf("more than there are: %v", err)
+		}
+		if n := must[int](t)(semaphore(w.Admin(), 9).Capacity(ctx)); n != 1 {
+			t.Errorf("capacity %d", n)
+		}
+		ok(t, g2.Unlock(ctx))
+		for _, n := range []int{0, -1} {
+			if _, err := s.Acquire(ctx, n); err == nil {
+				t.Errorf("acquired %d permits", n)
+			}
+		}
+		ok(t, w.Admin().DeleteAll(ctx, "/sem"))
+		ok(t, s.SetCapacity(ctx, 3))
+		ok(t, must[*lock.Grant](t)(s.Acquire(ctx, 3)).Unlock(ctx))
+		w.NothingLeft()
+	})
+}
+
+// Leases of Curator's InterProcessSemaphoreV2 count as one permit each.
+func TestCuratorsLeasesCount(t *testing.T) {
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		ctx := t.Context()
+		s := semaphore(w.Client(), 2)
+		g := must[*lock.Grant](t)(s.Acquire(ctx, 1))
+		other := must[string](t)(w.Client().Create(ctx, "/sem/leases/_c_4e2b6a1a-4b0c-4f0e-8d2a-0c1d2e3f4a5b-lease-", nil, session.EphemeralSequential))
+		if _, err := s.TryAcquire(ctx, 1); !errors.Is(err, lock.ErrLocked) {
+			t.Errorf("with one lease of Curator's: %v", err)
+		}
+		ok(t, w.Admin().Delete(ctx, other, session.AnyVersion))
+		ok(t, must[*lock.Grant](t)(s.TryAcquire(ctx, 1)).Unlock(ctx))
+		ok(t, g.Unlock(ctx))
+	})
+}
+
+// Covers L1, L7. All or none, and the loss of one ends all.
+func TestMultiIsAllOrNone(t *testing.T) {
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		ctx := t.Context()
+		a, b := w.Client(), w.Client()
+		held := must[*lock.Grant](t)(mutexAt("/c")(a).Lock(ctx))
+		several := lock.NewMulti(b.Session, []string{"/c", "/a", "/b", "/a"}, lock.Options{})
+		if _, err := several.TryLock(ctx); !errors.Is(err, lock.ErrLocked) {
+			t.Errorf("one is locked: %v", err)
+		}
+		synctest.Wait()
+		if left := append(w.Nodes("/a"), w.Nodes("/b")...); len(left) > 0 {
+			t.Errorf("still taken: %v", left)
+		}
+		all := started(func() (*lock.MultiGrant, error) { return several.Lock(ctx) })
+		waiting(t, all)
+		// One that was taken is lost while the last is waited for.
+		taken := w.Nodes("/a")
+		time.Sleep(coordtest.Timeout)
+		ok(t, w.Admin().Delete(ctx, taken[0], session.AnyVersion))
+		if r := <-all; !errors.Is(r.err, session.ErrRevoked) {
+			t.Errorf("lost one while waiting: %v", r.err)
+		}
+		all = started(func() (*lock.MultiGrant, error) { return several.Lock(ctx) })
+		ok(t, held.Unlock(ctx))
+		g := arrived(t, all)
+		if n := len(g.Grants()); n != 3 {
+			t.Errorf("%d locks", n)
+		}
+		if _, err := mutexAt("/b")(a).TryLock(ctx); !errors.Is(err, lock.ErrLocked) {
+			t.Errorf("/b: %v", err)
+		}
+		ok(t, w.Admin().Delete(ctx, g.Grants()[1].Path(), session.AnyVersion))
+		<-g.Context().Done()
+		if cause := context.Cause(g.Context()); !errors.Is(cause, session.ErrRevoked) {
+			t.Errorf("cause: %v", cause)
+		}
+		if err := g.Unlock(ctx); !errors.Is(err, session.ErrRevoked) {
+			t.Errorf("unlock: %v", err)
+		}
+		if _, err := lock.NewMulti(b.Session, nil, lock.Options{}).Lock(ctx); err == nil {
+			t.Error("locked nothing")
+		}
+		w.NothingLeft()
+	})
+}
+
+// Two that want the same locks, in different orders, both get them.
+func TestMultisDoNotWaitForEachOther(t *testing.T) {
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		var wg sync.WaitGroup
+		for _, paths := range [][]string{{"/a", "/b", "/c"}, {"/c", "/b", "/a"}, {"/b", "/a"}} {
+			c := w.Client()
+			wg.Go(func() {
+				for range 10 {
+					ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+					g, err := lock.NewMulti(c.Session, paths, lock.Options{}).Lock(ctx)
+					if err != nil {
+						t.Error(err)
+					} else if err := g.Unlock(ctx); err != nil {
+						t.Error(err)
+					}
+					cancel()
+				}
+			})
+		}
+		wg.Wait()
+		w.NothingLeft()
+	})
+}
+
+// Covers L1, L7. An Exclusive does not delete a node that became another's.
+func TestExclusiveLeavesOthersNodesAlone(t *testing.T) {
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		ctx := t.Context()
+		a, b := w.Client(), w.Client()
+		e := lock.NewExclusive(a.Session, "/node", lock.Options{Label: "a"})
+		g := must[*lock.Grant](t)(e.TryLock(ctx))
+		if holder, any, err := e.Holder(ctx); err != nil || !any || holder.Label != "a" || holder.Owner != a.ID() {
+			t.Errorf("holder %+v %v %v", holder, any, err)
+		}
+		// Another call in the same session is somebody else.
+		if _, err := e.TryLock(ctx); !errors.Is(err, lock.ErrLocked) {
+			t.Errorf("twice: %v", err)
+		}
+		ok(t, w.Admin().Delete(ctx, "/node", session.AnyVersion))
+		g2 := must[*lock.Grant](t)(lock.NewExclusive(b.Session, "/node", lock.Options{}).TryLock(ctx))
+		if g2.Token() <= g.Token() {
+			t.Errorf("token %d after %d", g2.Token(), g.Token())
+		}
+		g.Unlock(ctx)
+		if len(w.Nodes("/")) == 0 || len(w.Ephemerals("/")) != 1 {
+			t.Error("unlocked another's lock")
+		}
+		ok(t, g2.Unlock(ctx))
+		if _, any, err := e.Holder(ctx); any || err != nil {
+			t.Errorf("holder of a free lock: %v %v", any, err)
+		}
+		w.NothingLeft()
+	})
+}

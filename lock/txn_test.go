@@ -1,0 +1,153 @@
+package lock_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+
+	"github.com/go-zookeeper/zk"
+
+	"github.com/zkcoord/zkcoord/internal/coordtest"
+	"github.com/zkcoord/zkcoord/lock"
+	"github.com/zkcoord/zkcoord/session"
+	"github.com/zkcoord/zkcoord/zktest"
+)
+
+// txn is what each kind of grant has.
+type txn interface {
+	Txn(context.Context, ...session.Op) ([]session.OpResult, error)
+	Context() context.Context
+}
+
+// grants are all kinds of grants.
+var grants = map[string]func(ctx context.Context, c *coordtest.Client) (txn, error){
+	"Mutex": func(ctx context.Context, c *coordtest.Client) (txn, error) { return mutexAt("/lock")(c).Lock(ctx) },
+	"writer": func(ctx context.Context, c *coordtest.Client) (txn, error) {
+		return lock.NewRWMutex(c.Session, "/lock", lock.Options{}).Lock(ctx)
+	},
+	"reader": func(ctx context.Context, c *coordtest.Client) (txn, error) {
+		return lock.NewRWMutex(c.Session, "/lock", lock.Options{}).RLock(ctx)
+	},
+	"downgraded": func(ctx context.Context, c *coordtest.Client) (txn, error) {
+		g, err := lock.NewRWMutex(c.Session, "/lock", lock.Options{}).Lock(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return g, g.Downgrade(ctx)
+	},
+	"Semaphore": func(ctx context.Context, c *coordtest.Client) (txn, error) {
+		return lock.NewSemaphore(c.Session, "/sem", 3, lock.Options{}).Acquire(ctx, 2)
+	},
+	"Multi": func(ctx context.Context, c *coordtest.Client) (txn, error) {
+		return lock.NewMulti(c.Session, []string{"/a", "/b"}, lock.Options{}).Lock(ctx)
+	},
+	"Exclusive": func(ctx context.Context, c *coordtest.Client) (txn, error) {
+		return lock.NewExclusive(c.Session, "/node", lock.Options{}).Lock(ctx)
+	},
+}
+
+func eachGrant(t *testing.T, f func(t *testing.T, w *coordtest.World, c *coordtest.Client, g txn)) {
+	for name, take := range grants {
+		t.Run(name, func(t *testing.T) {
+			coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+				c := w.Client()
+				g := must[txn](t)(take(t.Context(), c))
+				synctest.Wait()
+				c.Requests()
+				_, err := w.Admin().Create(t.Context(), "/log", nil, session.Persistent)
+				ok(t, err)
+				f(t, w, c, g)
+			})
+		})
+	}
+}
+
+// entry appends one to the log, of which each is a node.
+func entry() session.Op {
+	return session.CreateOp{Path: "/log/e-", Mode: session.PersistentSequential}
+}
+
+// Covers L6.
+func TestTxnIsOneRequest(t *testing.T) {
+	eachGrant(t, func(t *testing.T, w *coordtest.World, c *coordtest.Client, g txn) {
+		results, err := g.Txn(t.Context(), entry(), session.SetOp{Path: "/log", Version: 0})
+		ok(t, err)
+		if len(results) != 2 || results[0].Path != "/log/e-0000000000" || results[1].Stat == nil {
+			t.Errorf("results %+v", results)
+		}
+		expect(t, c, "transaction", "multi")
+		_, err = g.Txn(t.Context(), entry(), session.SetOp{Path: "/log", Version: 7})
+		part := (*session.MultiError)(nil)
+		if !errors.As(err, &part) || part.Index != 1 || !errors.Is(err, zk.ErrBadVersion) || session.Outcome(err) != session.Failed {
+			t.Errorf("an op of the caller's fails: %v", err)
+		}
+		_, err = g.Txn(t.Context(), entry())
+		ok(t, err)
+		if n := len(w.Nodes("/log")); n != 2 {
+			t.Errorf("%d entries", n)
+		}
+	})
+}
+
+// Covers L6. Each loses one reply or request in turn, of the transaction and of
+// what finds out about it: what was said to be applied was, once.
+func TestTxnAfterALostReply(t *testing.T) {
+	for _, fate := range []zktest.Fate{zktest.CloseBeforeReply, zktest.CloseBeforeRequest} {
+		for second := range 3 {
+			eachGrant(t, func(t *testing.T, w *coordtest.World, c *coordtest.Client, g txn) {
+				first := w.Inject(zktest.Rule{Op: "multi", Path: "/*/*", Session: c.ID(), Fate: fate})
+				w.Inject(zktest.Rule{Session: c.ID(), Skip: second, Fate: zktest.CloseBeforeReply})
+				const entries = 4
+				for range entries {
+					_, err := g.Txn(t.Context(), entry())
+					ok(t, err)
+				}
+				if n := len(w.Nodes("/log")); n != entries {
+					t.Errorf("%d entries, want %d; first fault fired %d times", n, entries, first.Fired())
+				}
+			})
+		}
+	}
+}
+
+// Covers L6. A transaction that the caller gave up in doubt is not taken for
+// the next one, nor does the next one fail because of it.
+func TestTxnAfterOneInDoubt(t *testing.T) {
+	for _, lost := range []zktest.Fate{zktest.DropRequest, zktest.DropReply} {
+		eachGrant(t, func(t *testing.T, w *coordtest.World, c *coordtest.Client, g txn) {
+			w.Inject(zktest.Rule{Op: "multi", Session: c.ID(), Fate: lost})
+			ctx, cancel := context.WithCancel(t.Context())
+			done := started(func() ([]session.OpResult, error) { return g.Txn(ctx, entry()) })
+			cancel()
+			if r := <-done; session.Outcome(r.err) != session.Indeterminate {
+				t.Fatalf("given up: %v", r.err)
+			}
+			before := len(w.Nodes("/log"))
+			// The next one's request is lost: it must not count as applied.
+			w.Inject(zktest.Rule{Op: "multi", Session: c.ID(), Fate: zktest.CloseBeforeRequest})
+			_, err := g.Txn(t.Context(), entry())
+			ok(t, err)
+			if n := len(w.Nodes("/log")); n != before+1 {
+				t.Errorf("%d entries, before %d", n, before)
+			}
+		})
+	}
+}
+
+// Covers L6, L7. When the node is gone nothing is applied, and the grant ends.
+func TestTxnWithoutTheLock(t *testing.T) {
+	eachGrant(t, func(t *testing.T, w *coordtest.World, c *coordtest.Client, g txn) {
+		for _, node := range w.Ephemerals("/") {
+			ok(t, w.Admin().Delete(t.Context(), node, session.AnyVersion))
+		}
+		_, err := g.Txn(t.Context(), entry())
+		if session.Outcome(err) != session.Failed || !errors.Is(err, session.ErrRevoked) {
+			t.Errorf("transaction: %v", err)
+		}
+		if n := len(w.Nodes("/log")); n != 0 {
+			t.Errorf("%d entries", n)
+		}
+		<-g.Context().Done()
+	})
+}

@@ -1,0 +1,151 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/go-zookeeper/zk"
+
+	"github.com/zkcoord/zkcoord/internal/znode"
+	"github.com/zkcoord/zkcoord/session"
+)
+
+// Items that are not due yet lie in slots, one directory for each second and
+// priority. Consumers move them to the end of the queue when they are due:
+// whoever waits first in line at that second, and whoever is busy once a second.
+
+// A slot is a directory of delayed items.
+type slot struct {
+	due   int64 // seconds since 1970, rounded up
+	level int
+}
+
+func (s slot) name() string { return fmt.Sprintf("%011d-%d", s.due, s.level) }
+
+func parseSlot(name string) (slot, bool) {
+	due, level, _ := strings.Cut(name, "-")
+	d, err1 := strconv.ParseInt(due, 10, 64)
+	l, err2 := strconv.ParseInt(level, 10, 32)
+	s := slot{d, int(l)}
+	return s, err1 == nil && err2 == nil && s.name() == name
+}
+
+func (q *raw) delayedDir() string { return znode.Join(q.path, "delayed") }
+
+// PutAt is Put for items that join the end of the queue at the given time, by
+// the clocks of the consumers: not before it, and about a second after it if
+// there are consumers then. An item whose time has passed joins it at once.
+func (q *Queue[T]) PutAt(ctx context.Context, at time.Time, items ...T) error {
+	return q.put(ctx, func(ctx context.Context, job *putJob) error {
+		if !at.After(time.Now()) {
+			return q.raw.putWaiting(ctx, job)
+		}
+		return q.raw.putLater(ctx, slot{at.Add(time.Second - 1).Unix(), job.level}, job.items)
+	}, 0, items)
+}
+
+// putLater puts items in a slot.
+func (q *raw) putLater(ctx context.Context, s slot, items [][]byte) error {
+	dir := znode.Join(q.delayedDir(), s.name())
+	var puts []session.Op
+	for _, part := range pack(items) {
+		puts = append(puts, session.CreateOp{
+			Path: dir + "/" + run{last: len(part) - 1}.prefix(), Data: encodeItems(part), Mode: session.PersistentSequential,
+		})
+	}
+	for {
+		err := q.txn(ctx, puts...)
+		if !errors.Is(err, zk.ErrNoNode) {
+			return err
+		}
+		if err := q.tails[0].create(ctx, dir); err != nil {
+			return refusedPut(q.path, err)
+		}
+	}
+}
+
+// promoteInterval is how often a busy consumer looks for items that are due.
+const promoteInterval = time.Second
+
+// promoteSometimes is promote, at most once in an interval. It is for fetches
+// only.
+func (q *raw) promoteSometimes(ctx context.Context) error {
+	now := time.Now()
+	if now.Sub(q.promoted) < promoteInterval && (q.nextDue.IsZero() || now.Before(q.nextDue)) {
+		return nil
+	}
+	slots, err := q.slots(ctx)
+	if err != nil {
+		return err
+	}
+	q.promoted, q.nextDue = now, time.Time{}
+	for _, s := range slots {
+		if due := time.Unix(s.due, 0); now.Before(due) {
+			q.nextDue = due
+			return nil
+		}
+		if err := q.promote(ctx, s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// slots lists the slots, the next due first.
+func (q *raw) slots(ctx context.Context) ([]slot, error) {
+	listing, err := q.s.Children(ctx, q.delayedDir())
+	if err != nil && !errors.Is(err, zk.ErrNoNode) {
+		return nil, err
+	}
+	return sortedSlots(listing.Names), nil
+}
+
+func sortedSlots(names []string) []slot {
+	slices.Sort(names)
+	slots := make([]slot, 0, len(names))
+	for _, name := range names {
+		if s, ok := parseSlot(name); ok {
+			slots = append(slots, s)
+		}
+	}
+	return slots
+}
+
+// promote moves the items of a slot to the end of the queue. Consumers do so
+// at the same time: each node is moved by one of them.
+func (q *raw) promote(ctx context.Context, s slot) error {
+	dir := znode.Join(q.delayedDir(), s.name())
+	listing, err := q.s.Children(ctx, dir)
+	if err != nil && !errors.Is(err, zk.ErrNoNode) {
+		return err
+	}
+	runs := make([]run, 0, len(listing.Names))
+	for _, name := range listing.Names {
+		if r, ok := parseRun(name); ok {
+			runs = append(runs, r)
+		}
+	}
+	slices.SortFunc(runs, compareRuns)
+	for _, r := range runs {
+		path := dir + "/" + r.name()
+		value, err := q.s.Get(ctx, path)
+		if err == nil {
+			var items [][]byte
+			if items, err = decodeItems(value.Data, r.len()); err == nil {
+				also := []session.Op{session.DeleteOp{Path: path, Version: session.AnyVersion}}
+				err = q.put(ctx, &putJob{level: s.level % len(q.tails), items: items, also: also})
+			}
+		}
+		if err != nil && !errors.Is(err, zk.ErrNoNode) && !errors.Is(err, errCorrupt) {
+			return err
+		}
+	}
+	// Not empty if something was put meanwhile; then it is done next time.
+	_ = q.s.Delete(ctx, dir, session.AnyVersion)
+	return nil
+}

@@ -1,0 +1,111 @@
+package queue_test
+
+import (
+	"context"
+	"fmt"
+	"log"
+
+	"github.com/zkcoord/zkcoord/queue"
+	"github.com/zkcoord/zkcoord/session"
+	"github.com/zkcoord/zkcoord/zktest"
+)
+
+// open opens a session with an ensemble in this process.
+func open() (s *session.Session, done func()) {
+	e, err := zktest.New(zktest.Options{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	s, err = session.Open(context.Background(), session.Options{Servers: e.Servers(), Dial: e.DialContext})
+	if err != nil {
+		log.Fatal(err)
+	}
+	return s, func() {
+		s.Close()
+		e.Close()
+	}
+}
+
+type Job struct {
+	ID   int
+	Task string
+}
+
+func ExampleQueue() {
+	s, done := open()
+	defer done()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+
+	q := queue.New(s, "/jobs", queue.Options[Job]{})
+	if err := q.Put(ctx, Job{1, "resize"}, Job{2, "publish"}); err != nil {
+		log.Fatal(err)
+	}
+	for job := range q.Items(ctx) {
+		fmt.Println(job.ID, job.Task)
+		if job.ID == 2 {
+			break
+		}
+	}
+	// Output:
+	// 1 resize
+	// 2 publish
+}
+
+// An item stays in the queue until it is acked, and what it led to is written
+// in the same transaction.
+func ExampleClaim() {
+	s, done := open()
+	defer done()
+	ctx := context.Background()
+
+	q := queue.New(s, "/jobs", queue.Options[Job]{MaxAttempts: 3})
+	if err := q.Put(ctx, Job{1, "resize"}); err != nil {
+		log.Fatal(err)
+	}
+	claim, err := q.Claim(ctx)
+	if err != nil {
+		log.Fatal(err)
+	}
+	// Work with claim.Context(): it ends before anybody else gets the item.
+	result := fmt.Sprintf("%s done, attempt %d", claim.Value().Task, claim.Attempt())
+	if err := claim.Ack(ctx, session.CreateOp{Path: "/result-1", Data: []byte(result)}); err != nil {
+		log.Fatal(err)
+	}
+	value, err := s.Get(ctx, "/result-1")
+	fmt.Println(string(value.Data), err)
+	// Output: resize done, attempt 1 <nil>
+}
+
+func ExampleCodec() {
+	s, done := open()
+	defer done()
+	ctx := context.Background()
+
+	q := queue.New(s, "/raw", queue.Options[[]byte]{Codec: queue.Bytes()})
+	if err := q.Put(ctx, []byte("as it is")); err != nil {
+		log.Fatal(err)
+	}
+	item, err := q.Take(ctx)
+	fmt.Printf("%s %v\n", item, err)
+	// Output: as it is <nil>
+}
+
+func ExampleDecodeError() {
+	s, done := open()
+	defer done()
+	ctx := context.Background()
+
+	raw := queue.New(s, "/jobs", queue.Options[[]byte]{Codec: queue.Bytes()})
+	if err := raw.Put(ctx, []byte("no JSON")); err != nil {
+		log.Fatal(err)
+	}
+	jobs := queue.New(s, "/jobs", queue.Options[Job]{})
+	_, err := jobs.Take(ctx)
+	fmt.Println(err)
+	letter, err := raw.Dead().Take(ctx)
+	fmt.Printf("%s %v\n", letter, err)
+	// Output:
+	// queue: take from /jobs: queue: item does not decode: invalid character 'o' in literal null (expecting 'u')
+	// no JSON <nil>
+}

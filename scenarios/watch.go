@@ -1,0 +1,296 @@
+package scenarios
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-zookeeper/zk"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/zkcoord/zkcoord/harness"
+	"github.com/zkcoord/zkcoord/harness/checker"
+	"github.com/zkcoord/zkcoord/harness/history"
+	"github.com/zkcoord/zkcoord/internal/znode"
+	"github.com/zkcoord/zkcoord/session"
+	"github.com/zkcoord/zkcoord/watch"
+)
+
+// Watch has some clients create, set and delete a few znodes, and others watch
+// them, over one session after another.
+func Watch() harness.Scenario {
+	return harness.Scenario{
+		Name:       "watch",
+		Claim:      "Whatever happens to connections, servers and sessions, a watcher is told in order, misses no deletion and creation anew, and ends at the final state.",
+		Guarantees: []string{"W2", "W3", "W4", "W5", "W6"},
+		Clients:    5,
+		Workload: watchWorkload(func(path string) dataStream {
+			return watch.NewData(path).Changes
+		}),
+		Faults:   faults("session,link-reset,kill-leader"),
+		Checkers: []checker.Checker{checker.W2(), checker.W4(), checker.W6()},
+		Guards:   []checker.Checker{checker.SessionLosses(2), statesTold(100)},
+		Mutants: []harness.Mutant{{
+			Name:     "version-only",
+			Report:   "CURATOR-391: only the version is compared, so that a node which was deleted and created anew is the same",
+			Violates: []string{"W4", "W6"},
+			Workload: watchWorkload(versionOnly),
+		}, {
+			Name:     "unwatched",
+			Report:   "kazoo#151, #218: watches are gone once the connection was",
+			Violates: []string{"W4"},
+			Workload: watchWorkload(unwatched),
+		}},
+	}
+}
+
+// statesTold asks that watchers were told n states.
+func statesTold(n int) checker.Checker {
+	return checker.AtLeast("V6", n, "a state that a watcher was told", func(h *history.History) (found int) {
+		for i := range h.Events {
+			if e := &h.Events[i]; e.Kind == history.Watch && e.Op == checker.WatchState {
+				found++
+			}
+		}
+		return found
+	})
+}
+
+// A dataStream is how a watcher goes on in the next session.
+type dataStream func(ctx context.Context, s *session.Session) iter.Seq2[watch.DataChange, error]
+
+// watchWorkload has clients 0 and 1 change what all others watch.
+func watchWorkload(open func(path string) dataStream) func(*harness.Env) harness.Workload {
+	return func(env *harness.Env) harness.Workload {
+		var paths []string
+		for i := range 3 {
+			paths = append(paths, znode.Join(env.Root(), fmt.Sprintf("node-%d", i)))
+		}
+		var mu sync.Mutex
+		watchers := make(map[int][]*watcher) // by client; they outlive its sessions
+		of := func(c *harness.Client) []*watcher {
+			mu.Lock()
+			defer mu.Unlock()
+			if watchers[c.ID] == nil {
+				for _, path := range paths {
+					watchers[c.ID] = append(watchers[c.ID], &watcher{c: c, path: path, stream: open(path)})
+				}
+			}
+			return watchers[c.ID]
+		}
+		return harness.Workload{
+			Work: func(ctx context.Context, c *harness.Client) error {
+				s, err := c.Open(ctx, session.Options{Timeout: sessionTimeout})
+				if err != nil {
+					return err
+				}
+				defer s.Close()
+				if c.ID < 2 {
+					return changeNodes(ctx, c, s, paths)
+				}
+				_, err = c.Do(ctx, history.Event{Op: watchOp, Object: env.Root()}, func(ctx context.Context) (history.Event, error) {
+					return history.Event{}, watchNodes(ctx, c, s, of(c))
+				})
+				return err
+			},
+			Final: func(ctx context.Context, env *harness.Env) error { return finalStates(ctx, env, paths) },
+		}
+	}
+}
+
+// changeNodes changes one of paths after another.
+func changeNodes(ctx context.Context, c *harness.Client, s *session.Session, paths []string) error {
+	for c.Next(ctx) {
+		path := paths[c.Rand.IntN(len(paths))]
+		switch c.Rand.IntN(4) {
+		case 0:
+			c.Do(ctx, history.Event{Op: checker.OpCreate, Object: path}, func(ctx context.Context) (e history.Event, err error) {
+				_, err = s.Create(ctx, path, nil, session.Persistent)
+				return e, err
+			})
+		case 1:
+			c.Do(ctx, history.Event{Op: checker.OpSetValue, Object: path}, func(ctx context.Context) (e history.Event, err error) {
+				stat, err := s.Set(ctx, path, nil, session.AnyVersion)
+				if err == nil {
+					e.Zxid = stat.Mzxid
+				}
+				return e, err
+			})
+		case 2:
+			c.Do(ctx, history.Event{Op: checker.OpDelete, Object: path}, func(ctx context.Context) (e history.Event, err error) {
+				return e, s.Delete(ctx, path, session.AnyVersion)
+			})
+		case 3: // nobody sees it missing
+			c.Do(ctx, history.Event{Op: "recreate", Object: path}, func(ctx context.Context) (e history.Event, err error) {
+				_, err = s.Multi(ctx, session.DeleteOp{Path: path, Version: session.AnyVersion}, session.CreateOp{Path: path})
+				return e, err
+			})
+		}
+		if s.Err() != nil {
+			return s.Err()
+		}
+		c.Pause(ctx, upTo(50*time.Millisecond)(c))
+	}
+	return nil
+}
+
+// A watcher records what one stream tells.
+type watcher struct {
+	c      *harness.Client
+	path   string
+	stream dataStream
+
+	mu   sync.Mutex
+	last history.Event
+}
+
+// watchOp is open for as long as a client watches.
+const watchOp = "watch"
+
+// watchNodes lets watchers go on in the session s.
+func watchNodes(ctx context.Context, c *harness.Client, s *session.Session, watchers []*watcher) error {
+	watching, stop := context.WithCancel(ctx)
+	defer stop()
+	var streams errgroup.Group
+	for _, w := range watchers {
+		streams.Go(func() error { return w.follow(watching, s) })
+	}
+	for c.Next(ctx) && s.Err() == nil {
+		c.Pause(ctx, 100*time.Millisecond)
+	}
+	settle(ctx, s, watchers)
+	stop()
+	streams.Wait()
+	return s.Err()
+}
+
+func (w *watcher) follow(ctx context.Context, s *session.Session) error {
+	for change, err := range w.stream(ctx, s) {
+		if err != nil {
+			return err
+		}
+		w.record(change)
+	}
+	return nil
+}
+
+// record records a state. Of a deletion only is known that it came after the
+// state before it.
+func (w *watcher) record(change watch.DataChange) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	e := history.Event{Kind: history.Watch, Op: checker.WatchState, Object: w.path, Arg: change.Kind.String(), Round: 1}
+	switch {
+	case change.Stat != nil:
+		e.Zxid, e.Token = change.Stat.Mzxid, change.Stat.Czxid
+	case change.Kind != watch.Initial:
+		e.Zxid = w.last.Zxid + 1
+	}
+	w.last = w.c.Record(e)
+}
+
+func (w *watcher) is(stat *zk.Stat) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if stat == nil {
+		return w.last.Token == 0
+	}
+	return w.last.Token == stat.Czxid && w.last.Zxid == stat.Mzxid
+}
+
+// settle waits until the watchers have been told what is there and that has
+// stayed so for a second; or gives up, for the checker to judge.
+func settle(ctx context.Context, s *session.Session, watchers []*watcher) {
+	const enough, poll, most = time.Second, 50 * time.Millisecond, 10 * time.Second
+	end := time.Now().Add(most)
+	for same := time.Duration(0); same < enough && time.Now().Before(end) && s.Err() == nil; same += poll {
+		for _, w := range watchers {
+			if s.Sync(ctx, w.path) != nil {
+				return
+			}
+			if stat, err := s.Exists(ctx, w.path); err != nil || !w.is(stat) {
+				same = 0
+			}
+		}
+		wait(ctx, poll)
+	}
+}
+
+// finalStates records what is there in the end.
+func finalStates(ctx context.Context, env *harness.Env, paths []string) error {
+	s, err := session.Open(ctx, session.Options{Servers: env.Servers(), Dial: env.Dial, Timeout: 5 * sessionTimeout})
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	for _, path := range paths {
+		if err := s.Sync(ctx, path); err != nil {
+			return err
+		}
+		stat, err := s.Exists(ctx, path)
+		if err != nil {
+			return err
+		}
+		e := history.Event{Kind: history.Fact, Op: checker.FactFinal, Object: path, Client: history.Nobody, Process: history.Nobody}
+		if stat != nil {
+			e.Zxid, e.Token = stat.Mzxid, stat.Czxid
+		}
+		env.Recorder().Record(e)
+	}
+	return nil
+}
+
+// versionOnly tells a change only where the version is another.
+func versionOnly(path string) dataStream {
+	inner := watch.NewData(path)
+	version, told := int32(-1), false // -1 is no znode
+	return func(ctx context.Context, s *session.Session) iter.Seq2[watch.DataChange, error] {
+		return func(yield func(watch.DataChange, error) bool) {
+			for c, err := range inner.Changes(ctx, s) {
+				now := int32(-1)
+				if c.Stat != nil {
+					now = c.Stat.Version
+				}
+				if err == nil && told && now == version {
+					continue
+				}
+				version, told = now, true
+				if c.Kind == watch.Recreated {
+					c.Kind = watch.Changed
+				}
+				if !yield(c, err) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// unwatched is told nothing more in a session that has lost its connection.
+func unwatched(path string) dataStream {
+	inner := watch.NewData(path)
+	return func(ctx context.Context, s *session.Session) iter.Seq2[watch.DataChange, error] {
+		return func(yield func(watch.DataChange, error) bool) {
+			ctx, stop := context.WithCancel(ctx)
+			var listener sync.WaitGroup
+			defer listener.Wait()
+			defer stop()
+			var gone atomic.Bool
+			listener.Go(func() {
+				for state := range s.States(ctx) {
+					if state == session.Suspended {
+						gone.Store(true)
+					}
+				}
+			})
+			for c, err := range inner.Changes(ctx, s) {
+				if (err != nil || !gone.Load()) && !yield(c, err) {
+					return
+				}
+			}
+		}
+	}
+}

@@ -1,0 +1,333 @@
+package session_test
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/go-zookeeper/zk"
+
+	"github.com/zkcoord/zkcoord/session"
+	"github.com/zkcoord/zkcoord/zktest"
+)
+
+// example opens a session on an ensemble of its own.
+func example() (context.Context, *session.Session, func()) {
+	e, err := zktest.New(zktest.Options{})
+	if err != nil {
+		panic(err)
+	}
+	ctx := context.Background()
+	s, err := session.Open(ctx, session.Options{Servers: e.Servers(), Dial: e.DialContext})
+	if err != nil {
+		panic(err)
+	}
+	return ctx, s, func() { s.Close(); e.Close() }
+}
+
+func Example() {
+	e, err := zktest.New(zktest.Options{})
+	if err != nil {
+		panic(err)
+	}
+	defer e.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	s, err := session.Open(ctx, session.Options{Servers: e.Servers(), Dial: e.DialContext})
+	if err != nil {
+		panic(err)
+	}
+	defer s.Close()
+	if _, err := s.Create(ctx, "/greeting", []byte("hello"), session.Persistent); err != nil {
+		panic(err)
+	}
+	value, err := s.Get(ctx, "/greeting")
+	if err != nil {
+		panic(err)
+	}
+	fmt.Printf("%s, version %d\n", value.Data, value.Stat.Version)
+	// Output: hello, version 0
+}
+
+// A program that lives longer than its sessions.
+func ExampleRun() {
+	e, err := zktest.New(zktest.Options{})
+	if err != nil {
+		panic(err)
+	}
+	defer e.Close()
+	sessions := 0
+	opts := session.Options{Servers: e.Servers(), Dial: e.DialContext}
+	err = session.Run(context.Background(), opts, func(ctx context.Context, s *session.Session) error {
+		if sessions++; sessions == 3 {
+			return nil // done
+		}
+		e.Expire(s.ID()) // a long network failure, say
+		<-ctx.Done()
+		fmt.Println("lost:", errors.Is(context.Cause(ctx), session.ErrLost))
+		return ctx.Err()
+	})
+	fmt.Println(sessions, "sessions,", err)
+	// Output:
+	// lost: true
+	// lost: true
+	// 3 sessions, <nil>
+}
+
+func ExampleSession() {
+	ctx, s, done := example()
+	defer done()
+	s.Create(ctx, "/a", nil, session.Ephemeral)
+	stat, _ := s.Exists(ctx, "/a")
+	fmt.Println("mine:", stat.EphemeralOwner == s.ID())
+	s.Close()
+	<-s.Lost()
+	fmt.Println(s.Err(), errors.Is(s.Err(), session.ErrClosed))
+	// Output:
+	// mine: true
+	// session closed true
+}
+
+// What a lock is made of: a node of one's own, the knowledge that it is the
+// one to be served, and a lease that stands.
+func ExampleHold() {
+	ctx, s, done := example()
+	defer done()
+	node, err := s.CreateProtected(ctx, "/lock", "lock", nil, session.EphemeralSequential)
+	if err != nil {
+		panic(err)
+	}
+	h := s.Hold(node)
+	// ... wait until node is the first of the directory ...
+	if err := h.Grant(ctx); err != nil {
+		panic(err)
+	}
+	fmt.Println("held, token is set:", h.Node().Czxid != 0)
+	// Work with h.Context(): it ends before anybody else can be granted the lock.
+	h.End(errors.New("released"))
+	s.Remove(ctx, node)
+	fmt.Println(context.Cause(h.Context()))
+	// Output:
+	// held, token is set: true
+	// released
+}
+
+// Two requests in one round trip: the listing is sent behind the create.
+func ExampleCreation() {
+	ctx, s, done := example()
+	defer done()
+	s.CreateParents(ctx, "/queue/x")
+	creation := s.StartProtected("/queue", "lock", nil, session.EphemeralSequential)
+	creation.Sent(ctx)
+	listing, _ := s.Children(ctx, "/queue")
+	node, err := creation.Wait(ctx)
+	fmt.Println(len(listing.Names), listing.Names[0] == node.Name(), err)
+	// Output: 1 true <nil>
+}
+
+func ExampleNode() {
+	n := session.Node{Path: "/locks/9f-lock-0000000007", Czxid: 0x100000002}
+	fmt.Println(n.Name(), n.Czxid)
+	// Output: 9f-lock-0000000007 4294967298
+}
+
+func ExampleOptions() {
+	opts := session.Options{
+		Servers: []string{"zk1.example.com", "zk2.example.com:2281"},
+		Timeout: 6 * time.Second,
+		Chroot:  "/apps/billing",
+		Auth:    []session.Auth{{Scheme: "digest", Data: []byte("billing:secret")}},
+		ACL:     zk.AuthACL(zk.PermAll),
+		TLS:     &tls.Config{MinVersion: tls.VersionTLS12},
+		Logger:  slog.New(slog.NewTextHandler(os.Stderr, nil)),
+	}
+	fmt.Println(opts.Auth)
+	// Output: [digest:***]
+}
+
+func ExampleAuth() {
+	fmt.Println(session.Auth{Scheme: "digest", Data: []byte("user:password")})
+	// Output: digest:***
+}
+
+func ExampleMetrics() {
+	e, err := zktest.New(zktest.Options{})
+	if err != nil {
+		panic(err)
+	}
+	defer e.Close()
+	ctx := context.Background()
+	opts := session.Options{Servers: e.Servers(), Dial: e.DialContext}
+	opts.Metrics.State = func(s session.State) { fmt.Println(s) }
+	opts.Metrics.Request = func(op string, took time.Duration, err error) { fmt.Println(op, session.Outcome(err)) }
+	s, err := session.Open(ctx, opts)
+	if err != nil {
+		panic(err)
+	}
+	s.Close()
+	s.Delete(ctx, "/a", session.AnyVersion)
+	// Output:
+	// connected
+	// closed
+	// delete fail
+}
+
+func ExampleState() {
+	ctx, s, done := example()
+	defer done()
+	for state := range s.States(ctx) {
+		fmt.Println(state)
+		s.Close()
+	}
+	// Output:
+	// connected
+	// closed
+}
+
+func ExampleMode() {
+	ctx, s, done := example()
+	defer done()
+	path, _ := s.Create(ctx, "/job-", nil, session.PersistentSequential)
+	fmt.Println(path)
+	// Output: /job-0000000000
+}
+
+// One transaction: a task moves from one directory to another, or does not.
+func ExampleOp() {
+	ctx, s, done := example()
+	defer done()
+	s.Create(ctx, "/todo", nil, session.Persistent)
+	s.Create(ctx, "/done", nil, session.Persistent)
+	s.Create(ctx, "/todo/1", nil, session.Persistent)
+	ops := []session.Op{
+		session.DeleteOp{Path: "/todo/1", Version: session.AnyVersion},
+		session.CreateOp{Path: "/done/1"},
+	}
+	_, err := s.Multi(ctx, ops...)
+	fmt.Println(err)
+	_, err = s.Multi(ctx, ops...)
+	fmt.Println(err, session.Outcome(err))
+	// Output:
+	// <nil>
+	// multi /todo/1: op 0 on /todo/1: zk: node does not exist fail
+}
+
+func ExampleCreateOp() {
+	ctx, s, done := example()
+	defer done()
+	results, _ := s.Multi(ctx, session.CreateOp{Path: "/a-", Mode: session.PersistentSequential})
+	fmt.Println(results[0].Path)
+	// Output: /a-0000000000
+}
+
+func ExampleSetOp() {
+	ctx, s, done := example()
+	defer done()
+	s.Create(ctx, "/a", nil, session.Persistent)
+	results, _ := s.Multi(ctx, session.SetOp{Path: "/a", Data: []byte("x"), Version: 0})
+	fmt.Println(results[0].Stat.Version)
+	// Output: 1
+}
+
+func ExampleDeleteOp() {
+	ctx, s, done := example()
+	defer done()
+	s.Create(ctx, "/a", nil, session.Persistent)
+	_, err := s.Multi(ctx, session.DeleteOp{Path: "/a", Version: 0})
+	fmt.Println(err)
+	// Output: <nil>
+}
+
+// A write that happens only while a node exists: the fence of a lock.
+func ExampleCheckOp() {
+	ctx, s, done := example()
+	defer done()
+	s.Create(ctx, "/state", nil, session.Persistent)
+	mine := session.CheckOp{Path: "/lock", Version: session.AnyVersion}
+	_, err := s.Multi(ctx, mine, session.SetOp{Path: "/state", Data: []byte("x"), Version: session.AnyVersion})
+	fmt.Println(errors.Is(err, zk.ErrNoNode), session.Outcome(err))
+	// Output: true fail
+}
+
+func ExampleOpResult() {
+	ctx, s, done := example()
+	defer done()
+	results, _ := s.Multi(ctx, session.CreateOp{Path: "/a"}, session.SetOp{Path: "/a", Data: []byte("x")})
+	fmt.Println(results[0].Path, results[1].Stat.DataLength)
+	// Output: /a 1
+}
+
+func ExampleMultiError() {
+	ctx, s, done := example()
+	defer done()
+	_, err := s.Multi(ctx, session.CreateOp{Path: "/a"}, session.CreateOp{Path: "/a"})
+	var failed *session.MultiError
+	if errors.As(err, &failed) {
+		fmt.Println(failed.Index, failed.Path, errors.Is(failed, zk.ErrNodeExists))
+	}
+	// Output: 1 /a true
+}
+
+func ExampleRequestError() {
+	ctx, s, done := example()
+	defer done()
+	_, err := s.Set(ctx, "/none", nil, session.AnyVersion)
+	var request *session.RequestError
+	if errors.As(err, &request) {
+		fmt.Println(request.Op, request.Path, request.Effect)
+	}
+	// Output: set /none fail
+}
+
+// What to do after an error depends on whether the request happened.
+func ExampleEffect() {
+	ctx, s, done := example()
+	defer done()
+	_, err := s.Create(ctx, "/a", nil, session.Persistent)
+	switch session.Outcome(err) {
+	case session.OK:
+		fmt.Println("created")
+	case session.Failed:
+		fmt.Println("not created, and will not be")
+	case session.Indeterminate:
+		fmt.Println("look whether it was")
+	}
+	// Output: created
+}
+
+func ExampleWatch() {
+	ctx, s, done := example()
+	defer done()
+	_, w, err := s.ExistsW(ctx, "/config")
+	if err != nil {
+		panic(err)
+	}
+	defer w.Stop()
+	s.Create(ctx, "/config", nil, session.Persistent)
+	event := <-w.C
+	fmt.Println(event.Type, event.Path)
+	// Output: EventNodeCreated /config
+}
+
+func ExampleValue() {
+	ctx, s, done := example()
+	defer done()
+	s.Create(ctx, "/a", []byte("x"), session.Persistent)
+	value, _ := s.Get(ctx, "/a")
+	_, err := s.Set(ctx, "/a", append(value.Data, 'y'), value.Stat.Version) // unless it changed meanwhile
+	fmt.Println(err)
+	// Output: <nil>
+}
+
+func ExampleListing() {
+	ctx, s, done := example()
+	defer done()
+	s.CreateParents(ctx, "/a/b/c")
+	listing, _ := s.Children(ctx, "/a")
+	fmt.Println(listing.Names, listing.Stat.NumChildren)
+	// Output: [b] 1
+}
