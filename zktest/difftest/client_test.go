@@ -26,6 +26,7 @@ type link struct {
 	xid  int32
 	told []wire.WatcherEvent // since it was last asked
 	over bool                // the server has hung up
+	left bool                // the session has another connection: the server may answer a ping while it hangs up
 }
 
 func dial(ctx context.Context, s *servers, role int) (*link, error) {
@@ -108,7 +109,7 @@ func (l *link) ask(op wire.Op, xid int32, body []byte) (answer []byte, err error
 	if err := l.write(&wire.RequestHeader{Xid: xid, Op: op}, body); err != nil {
 		return nil, err
 	}
-	if op == wire.OpPing || op == wire.OpCloseSession {
+	if op == wire.OpPing || op == wire.OpCloseSession || l.left {
 		return l.read()
 	}
 	if err := l.write(&wire.RequestHeader{Xid: wire.XidPing, Op: wire.OpPing}, nil); err != nil {

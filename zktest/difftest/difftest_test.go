@@ -27,6 +27,7 @@ var (
 	seed    = flag.Uint64("seed", 1, "seed of the first trace; the others follow it")
 	workers = flag.Int("workers", 4, "traces that are played at the same time")
 	nodes   = flag.Int("nodes", 0, "number of servers; 0 is one ensemble of 1 and one of 3")
+	logs    = flag.String("logs", "", "directory to keep the logs of the servers in; empty keeps none")
 	shrunk  = flag.Int("differences", 5, "number of differences after which to stop")
 )
 
@@ -50,7 +51,7 @@ func startReal(t *testing.T, n int) (s *servers, early bool) {
 		}
 		t.Skip(err)
 	}
-	e, err := process.Start(t.Context(), process.Options{Config: ensemble.Config{Nodes: n, TickTime: tick, JVMFlags: []string{
+	e, err := process.Start(t.Context(), process.Options{Config: ensemble.Config{Nodes: n, TickTime: tick, LogDir: *logs, JVMFlags: []string{
 		"-Dzookeeper.extendedTypesEnabled=true", "-Dznode.container.checkIntervalMs=1000000000",
 		"-Dzookeeper.DigestAuthenticationProvider.superDigest=" + digest("super").ID,
 	}}})

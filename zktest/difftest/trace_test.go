@@ -137,7 +137,7 @@ func (g generator) step() step {
 		s.stale = true
 	}
 	s.req = g.request(s.op)
-	if s.req != nil && g.percent(2) {
+	if s.req != nil && s.op != wire.OpReconfig && g.percent(2) { // that one, cut short, stalls a leader for ever
 		s.cut = 1 + g.IntN(12)
 	}
 	return s
@@ -177,8 +177,8 @@ func (g generator) request(op wire.Op) wire.Record {
 		return g.create(op)
 	case wire.OpDelete:
 		return &wire.PathVersion{Path: g.deletable(), Version: g.version()}
-	case wire.OpCheck:
-		return &wire.PathVersion{Path: g.path(), Version: g.version()}
+	case wire.OpCheck: // alone it must not hold: see the package's comment
+		return &wire.PathVersion{Path: g.path(), Version: one[int32](g, -2, 99)}
 	case wire.OpSetData:
 		return &wire.SetDataRequest{Path: g.path(), Data: g.data(), Version: g.version()}
 	case wire.OpSetACL:
@@ -190,12 +190,14 @@ func (g generator) request(op wire.Op) wire.Record {
 		return g.multi(wire.OpGetData, wire.OpGetChildren)
 	case wire.OpExists, wire.OpGetData, wire.OpGetChildren, wire.OpGetChildren2:
 		return &wire.PathWatch{Path: g.readable(), Watch: g.percent(60)}
-	case wire.OpGetACL, wire.OpSync, wire.OpGetEphemerals, wire.OpGetAllChildrenNumber:
+	case wire.OpGetACL, wire.OpSync, wire.OpGetAllChildrenNumber:
 		return &wire.Path{Path: g.readable()}
+	case wire.OpGetEphemerals:
+		return &wire.Path{Path: one(g, "", "/", " ", g.readable(), g.readable())}
 	case wire.OpAddWatch:
-		return &wire.AddWatchRequest{Path: g.path(), Mode: one[int32](g, 0, 0, 0, 1, 1, 1, 1, 2)}
+		return &wire.AddWatchRequest{Path: g.readable(), Mode: one[int32](g, 0, 0, 0, 1, 1, 1, 1, 2)}
 	case wire.OpRemoveWatches, wire.OpCheckWatches:
-		return &wire.WatchesRequest{Path: "/" + strings.TrimPrefix(g.path(), "/"), Type: one[int32](g, 1, 1, 2, 2, 3, 3, 3, 3, 0, 4, 5)}
+		return &wire.WatchesRequest{Path: g.watchable(), Type: one[int32](g, 1, 1, 2, 2, 3, 3, 3, 3, 0, 4, 5)}
 	case wire.OpSetWatches:
 		return g.setWatches()
 	case wire.OpSetWatches2:
@@ -223,6 +225,9 @@ func (g generator) create(op wire.Op) wire.Record {
 		mode = int32(g.IntN(9) - 1) // of another operation, or none
 	}
 	path := g.path()
+	if g.percent(1) {
+		path = g.root + one(g, "/\xff", "/😀") // not in what is echoed or watched: see the package's comment
+	}
 	if mode == wire.ModePersistentSequential || mode == wire.ModeEphemeralSequential || mode == wire.ModeTTLSequential {
 		path = g.sequential(path)
 	}
@@ -230,13 +235,17 @@ func (g generator) create(op wire.Op) wire.Record {
 	if op != wire.OpCreateTTL {
 		return &r
 	}
-	return &wire.CreateTTLRequest{CreateRequest: r, TTL: one[int64](g, 1, 1000, 1e9, 1e9, 1<<40-1, 1<<40, 0, -1)}
+	ttl := &wire.CreateTTLRequest{CreateRequest: r, TTL: one[int64](g, 1, 1000, 1e9, 1e9, 1<<40-1, 1<<40, 0, -1)}
+	if mode != wire.ModeTTL && mode != wire.ModeTTLSequential {
+		ttl.TTL = max(0, ttl.TTL) // -1 would end the server
+	}
+	return ttl
 }
 
 // sequential turns a path into one that a number may be appended to. That has to stay below the root: the numbers above it
 // count the nodes of all traces.
 func (g generator) sequential(path string) string {
-	if path == g.root || path == "/zookeeper/config" {
+	if path == g.root {
 		return g.root + "/"
 	}
 	if strings.HasPrefix(path, g.root+"/") {
@@ -255,7 +264,11 @@ func (g generator) multi(ops ...wire.Op) wire.Record {
 		if g.percent(2) {
 			op = one(g, wire.OpGetData, wire.OpDelete, wire.OpGetChildren, wire.OpSetACL, wire.OpExists)
 		}
-		m.Ops = append(m.Ops, wire.MultiOp{Op: op, Request: g.request(op)})
+		req := g.request(op)
+		if check, ok := req.(*wire.PathVersion); ok {
+			check.Version = g.version()
+		}
+		m.Ops = append(m.Ops, wire.MultiOp{Op: op, Request: req})
 		if g.early {
 			matchMode(m.Ops[len(m.Ops)-1])
 		}
@@ -286,7 +299,7 @@ func (g generator) setWatches() *wire.SetWatchesRequest {
 func (g generator) paths() []string {
 	paths := make([]string, g.IntN(3))
 	for i := range paths {
-		paths[i] = g.path()
+		paths[i] = g.readable()
 	}
 	return paths
 }
@@ -305,21 +318,28 @@ func (g generator) path() string {
 	case n < 93:
 		return g.root
 	case n < 96:
-		return "/zookeeper/config" // whose ACL lets nobody write
-	case n < 97:
 		return g.root + "/none/such"
 	}
 	return one(g, "", "a", g.root+"/", g.root+"//a", g.root+"/a/", g.root+"/a/.", g.root+"/../a", g.root+"/a\x00b", g.root+"/\x01",
-		g.root+"/\u007f", g.root+"/\uf8ff", g.root+"/\ufff0", g.root+"/\xff", g.root+"/é", g.root+"/😀", g.root+"/...")
+		g.root+"/\u007f", g.root+"/\uf8ff", g.root+"/\ufff0", g.root+"/é", g.root+"/...")
 }
 
-// readable is a path for who does not mind what others do: the contents of the configuration differ.
+// readable is a path that others' traces have nothing to do with. The empty one is the root of all.
 func (g generator) readable() string {
-	p := g.path()
-	if p == "/zookeeper/config" {
+	switch p := g.path(); p {
+	case "":
 		return one(g, "/zookeeper", "/zookeeper/quota")
+	default:
+		return p
 	}
-	return p
+}
+
+// watchable is a path that no other trace watches, and one with a slash.
+func (g generator) watchable() string {
+	if p := g.path(); strings.HasPrefix(p, g.root+"/") {
+		return p
+	}
+	return g.root
 }
 
 func (g generator) deletable() string {

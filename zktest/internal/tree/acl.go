@@ -22,7 +22,8 @@ func Digest(userPassword string) string {
 }
 
 // Authenticate adds to the identities of a client on address ip the one that
-// it claims. It returns false for a scheme that there is not. Super is the
+// it claims. It returns false for a scheme that there is not, and for a claim
+// that is null. Super is the
 // digest of the superuser, "" for none.
 func Authenticate(auth []wire.ID, scheme string, claim []byte, ip, super string) ([]wire.ID, bool) {
 	add := func(id wire.ID) {
@@ -32,6 +33,9 @@ func Authenticate(auth []wire.ID, scheme string, claim []byte, ip, super string)
 	}
 	switch scheme {
 	case "digest":
+		if claim == nil {
+			return auth, false
+		}
 		d := Digest(string(claim))
 		if d == super {
 			add(wire.ID{Scheme: superuser})

@@ -153,6 +153,8 @@ func (p *Prep) create(r Request, req *wire.CreateRequest, ttl int64, t *Txn) wir
 		return wire.Unimplemented
 	case hasTTL && (ttl <= 0 || ttl > maxTTL), !hasTTL && ttl >= 0:
 		return wire.BadArguments
+	case !hasTTL && t.Op == wire.OpCreateTTL:
+		return wire.BadArguments // where ZooKeeper 3.8 ends its process
 	}
 	if code := r.Live(); code != wire.OK {
 		if code == wire.UnknownSession && (req.Mode == wire.ModeEphemeral || req.Mode == wire.ModeEphemeralSequential) {
