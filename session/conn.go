@@ -56,10 +56,13 @@ func newConn(s *Session, raw net.Conn, server string) *conn {
 		sending: make(chan struct{}, 1),
 		in:      bufio.NewReaderSize(raw, 32<<10),
 	}
+	set := make(chan struct{}) // closed when handshake is, which Close reads
 	c.handshake = time.AfterFunc(s.handshakeBound(), func() {
+		<-set
 		c.Close()
 		s.dialFailed(server, errors.New("no answer to the handshake"))
 	})
+	close(set)
 	return c
 }
 
