@@ -21,7 +21,7 @@ import (
 const path = "/app/b"
 
 // patience is longer than it takes to expire a session.
-const patience = 2 * coordtest.Timeout
+const patience = 2 * faulttest.Timeout
 
 var (
 	check       = faulttest.Check
@@ -491,7 +491,7 @@ func TestBarrierRemovedAndSetAgainWhileAwayLetsPass(t *testing.T) {
 	bubble(t, func(t *testing.T, e *ensemble) {
 		var away atomic.Bool
 		s, err := session.Open(t.Context(), session.Options{
-			Servers: e.Servers(), Timeout: coordtest.Timeout,
+			Servers: e.Servers(), Timeout: faulttest.Timeout,
 			Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
 				if away.Load() {
 					return nil, errors.New("network is down")

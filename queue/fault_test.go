@@ -227,11 +227,11 @@ func TestCallCancelledWhileUnderWayGivesBack(t *testing.T) {
 	}
 	for name, call := range calls {
 		t.Run(name, func(t *testing.T) {
-			coordtest.Bubble(t, func(t *testing.T, e *coordtest.Ensemble) {
+			faulttest.Bubble(t, func(t *testing.T, e *faulttest.Ensemble) {
 				s, _ := e.Open()
 				q := queue.New(s, path, queue.Options[string]{})
 				other, _ := newQueue(e, queue.Options[string]{})
-				coordtest.Check(t, other.Put(t.Context(), numbers(0, 3)...))
+				faulttest.Check(t, other.Put(t.Context(), numbers(0, 3)...))
 				slow := e.Inject(zktest.Rule{Op: "multi", Session: s.ID(), Fate: zktest.DelayReply, Delay: time.Second})
 				ctx, cancel := context.WithTimeout(t.Context(), time.Second/2)
 				defer cancel()

@@ -503,15 +503,15 @@ func TestDelayedItemsComeWhenDue(t *testing.T) {
 //
 // Covers Q4.
 func TestOrderOfProducersAcrossSegments(t *testing.T) {
-	coordtest.Bubble(t, func(t *testing.T, e *coordtest.Ensemble) {
+	faulttest.Bubble(t, func(t *testing.T, e *faulttest.Ensemble) {
 		a, _ := newQueue(e, queue.Options[string]{})
 		b, _ := newQueue(e, queue.Options[string]{})
 		want := numbers(0, 302)
-		coordtest.Check(t, a.Put(t.Context(), want[0]))
+		faulttest.Check(t, a.Put(t.Context(), want[0]))
 		for _, item := range want[1:301] {
-			coordtest.Check(t, b.Put(t.Context(), item))
+			faulttest.Check(t, b.Put(t.Context(), item))
 		}
-		coordtest.Check(t, a.Put(t.Context(), want[301]))
+		faulttest.Check(t, a.Put(t.Context(), want[301]))
 		if got := drain(t, a); !slices.Equal(got, want) {
 			t.Errorf("got %v", got)
 		}
