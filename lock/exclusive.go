@@ -59,7 +59,7 @@ func (e *Exclusive) TryLock(ctx context.Context) (*Grant, error) {
 	}
 	claim := line.NewFixedClaim(e.session, node, data)
 	if err := claim.Grant(ctx); err != nil {
-		claim.Abandon(err)
+		claim.Abandon(ctx, err)
 		return nil, e.wrap(err)
 	}
 	return newGrant(ctx, claim, e.path), nil

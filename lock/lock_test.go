@@ -221,6 +221,25 @@ func TestTryAndTimeoutLeaveNothing(t *testing.T) {
 	})
 }
 
+// A try that failed is not in the way of the next one.
+func TestTryAgainAtOnce(t *testing.T) {
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		a, b := w.Client(), w.Client()
+		for range 20 {
+			held := must[*lock.Grant](t)(mutexAt("/lock")(a).TryLock(t.Context()))
+			permits := must[*lock.Grant](t)(semaphore(a, 2).TryAcquire(t.Context(), 2))
+			if _, err := mutexAt("/lock")(b).TryLock(t.Context()); !errors.Is(err, lock.ErrLocked) {
+				t.Errorf("%v", err)
+			}
+			if _, err := semaphore(b, 2).TryAcquire(t.Context(), 1); !errors.Is(err, lock.ErrLocked) {
+				t.Errorf("%v", err)
+			}
+			ok(t, held.Unlock(t.Context()))
+			ok(t, permits.Unlock(t.Context()))
+		}
+	})
+}
+
 // Covers L4, L5. What a waiter that gave up has watched is watched no more,
 // while the holder goes on.
 func TestCancelledWaiterLeavesNoWatch(t *testing.T) {
@@ -309,6 +328,7 @@ func TestUnlockInAListener(t *testing.T) {
 				}
 			}
 		}()
+		synctest.Wait() // the listener listens
 		w.Inject(zktest.Rule{Session: a.ID(), Fate: zktest.CloseBeforeRequest})
 		a.Exists(t.Context(), "/")
 		ok(t, <-told)

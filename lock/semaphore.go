@@ -68,12 +68,12 @@ func (m *Semaphore) acquire(ctx context.Context, permits int, try bool) (*Grant,
 	}
 	lease, err := m.pass(ctx, first, permits, try)
 	if err != nil {
-		first.Abandon(err)
+		first.Abandon(ctx, err)
 		return nil, acquireError(m.path, err)
 	}
 	first.Close()
 	if err := lease.Grant(ctx); err != nil {
-		lease.Abandon(err)
+		lease.Abandon(ctx, err)
 		return nil, acquireError(m.path, err)
 	}
 	return newGrant(ctx, lease, m.path), nil
@@ -210,7 +210,7 @@ func (m *Semaphore) take(ctx context.Context, first *line.Claim, permits int, ve
 			// The token is that of the gate's node: leases are granted in its order.
 			lease := line.NewClaim(m.session, node, data, first.Token())
 			if err != nil {
-				lease.Abandon(err)
+				lease.Abandon(ctx, err)
 			}
 			return lease, err
 		case errors.As(err, &part) && part.Path == node.Path && errors.Is(err, zk.ErrNoNode):

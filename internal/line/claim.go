@@ -80,11 +80,14 @@ func (c *Claim) Leave(ctx context.Context) error {
 	}
 }
 
-// Abandon gives up what was not granted, for the given reason. It does not
-// wait for the node to be deleted.
-func (c *Claim) Abandon(cause error) {
+// Abandon gives up what was not granted, for the given reason. It waits for the
+// node to be deleted while ctx lasts: else one's next try could find it there.
+func (c *Claim) Abandon(ctx context.Context, cause error) {
 	c.hold.End(cause)
-	c.remove()
+	select {
+	case <-c.remove():
+	case <-ctx.Done():
+	}
 }
 
 // Close ends the claim without deleting its node, which is gone already.

@@ -58,7 +58,7 @@ func (l *Line) Join(ctx context.Context, r Request) (*Claim, error) {
 		c.marks = l.Dir
 	}
 	if err := l.wait(ctx, c, r, listing.Names, listErr); err != nil {
-		c.Abandon(err)
+		c.Abandon(ctx, err)
 		return nil, err
 	}
 	c.parting = l.parting(c)
