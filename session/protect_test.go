@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -83,9 +84,9 @@ func TestProtectedCreateMakesOneNodeWhateverIsLost(t *testing.T) {
 func TestProtectedCreateAdoptsNoNodeOfALostSession(t *testing.T) {
 	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
 		opts := on(e)
-		down := false
+		var down atomic.Bool
 		opts.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
-			if down {
+			if down.Load() {
 				return nil, errors.New("down")
 			}
 			return e.DialContext(ctx, network, address)
@@ -94,11 +95,11 @@ func TestProtectedCreateAdoptsNoNodeOfALostSession(t *testing.T) {
 		defer s.Close()
 		must(t, s.CreateParents(t.Context(), "/q/x"))
 		e.Inject(zktest.Rule{Op: "create", Fate: zktest.CloseBeforeReply})
-		down = true
+		down.Store(true)
 		create := s.StartProtected("/q", "lock", nil, EphemeralSequential)
 		synctest.Wait()
 		must(t, e.Expire(s.ID()))
-		down = false
+		down.Store(false)
 		node, err := create.Wait(t.Context())
 		if !errors.Is(err, ErrLost) || node.Path != "" {
 			t.Fatalf("create on a lost session: %v, %v", node, err)
