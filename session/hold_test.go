@@ -118,6 +118,7 @@ func TestHoldLapsesWithinTheTimeoutAndIsGrantedAgain(t *testing.T) {
 				t.Errorf("T %v: the lease stands for %v only", timeout, left)
 			}
 			e.Isolate(follower(e))
+			synctest.Wait() // an answer may come at this instant
 			start, deadline := time.Now(), h.Deadline()
 			if err := cause(t, h.Context(), timeout); err != ErrLeaseLapsed {
 				t.Fatal(err)

@@ -49,8 +49,10 @@ func TestProtectedCreateMakesOneNodeWhateverIsLost(t *testing.T) {
 						defer s.Close()
 						must(t, s.CreateParents(t.Context(), "/q/x"))
 						if servers == "lagging" {
-							for i := range e.Servers() {
-								e.Lag(i, 700*time.Millisecond)
+							for i, address := range e.Servers() {
+								if address != s.Server() { // where it goes next
+									e.Lag(i, 2*time.Second)
+								}
 							}
 						}
 						injection := e.Inject(zktest.Rule{Op: "create", Count: count, Fate: fate, Delay: 3 * time.Second})
@@ -166,6 +168,27 @@ func TestCleanUpOutlastsALongOutage(t *testing.T) {
 		time.Sleep(5 * time.Second)
 		if names := children(t, e, "/q"); len(names) != 0 || outage.Fired() == 0 {
 			t.Errorf("left %v after %d attempts to delete it", names, outage.Fired())
+		}
+	})
+}
+
+// Two programs with the same seed give their nodes the same names.
+//
+// Covers S3.
+func TestLookUpTakesNoNodeOfAnotherSession(t *testing.T) {
+	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
+		s, other := open(t, on(e)), open(t, on(e))
+		defer s.Close()
+		defer other.Close()
+		must(t, s.CreateParents(t.Context(), "/q/x"))
+		path, err := other.Create(t.Context(), "/q/same-lock-", nil, EphemeralSequential)
+		must(t, err)
+		node, err := s.find(t.Context(), "/q", "same-lock-", EphemeralSequential)
+		if err != nil || node.Path != "" {
+			t.Errorf("took %v: %v", node, err)
+		}
+		if node, err = other.find(t.Context(), "/q", "same-lock-", EphemeralSequential); err != nil || node.Path != path {
+			t.Errorf("took %v: %v", node, err)
 		}
 	})
 }
