@@ -21,7 +21,7 @@ func children(t *testing.T, e *zktest.Ensemble, dir string) []string {
 	t.Helper()
 	s := open(t, on(e))
 	defer s.Close()
-	must(t, s.Sync(t.Context(), "/"))
+	must(t, s.CatchUp(t.Context(), "/"))
 	listing, err := s.Children(t.Context(), dir)
 	if err != nil && !errors.Is(err, zk.ErrNoNode) {
 		t.Fatal(err)
@@ -58,7 +58,7 @@ func TestProtectedCreateMakesOneNodeWhateverIsLost(t *testing.T) {
 						injection := e.Inject(zktest.Rule{Op: "create", Count: count, Fate: fate, Delay: 3 * time.Second})
 						node, err := s.CreateProtected(t.Context(), "/q", "lock", nil, EphemeralSequential)
 						must(t, err)
-						must(t, s.Sync(t.Context(), "/"))
+						must(t, s.CatchUp(t.Context(), "/"))
 						listing, err := s.Children(t.Context(), "/q")
 						must(t, err)
 						if len(listing.Names) != 1 || listing.Names[0] != node.Name() {
@@ -206,7 +206,7 @@ func TestRemoveSparesTheNextOwnersNode(t *testing.T) {
 		node := Node{Path: "/one", Czxid: stat.Czxid}
 
 		e.Inject(zktest.Rule{Op: "delete", Fate: zktest.CloseBeforeReply})
-		e.Inject(zktest.Rule{Op: "sync", Session: a.ID(), Fate: zktest.DelayRequest, Delay: time.Second})
+		e.Inject(zktest.Rule{Op: "multi", Session: a.ID(), Fate: zktest.DelayRequest, Delay: time.Second})
 		removed := make(chan error, 1)
 		go func() { removed <- a.Remove(t.Context(), node) }()
 		synctest.Wait()
