@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,6 +19,9 @@ import (
 )
 
 const path = "/app/b"
+
+// patience is longer than it takes to expire a session.
+const patience = 2 * faulttest.Timeout
 
 var (
 	check       = faulttest.Check
@@ -68,7 +73,7 @@ func (s sessions) rounds(t *testing.T, ends <-chan entry) []*barrier.Round {
 	t.Helper()
 	rounds := make([]*barrier.Round, len(s))
 	for range s {
-		e, ok := within(ends, time.Minute)
+		e, ok := within(ends, patience)
 		if !ok || e.err != nil {
 			t.Fatalf("member %d: entered %v, error %v", e.who, ok, e.err)
 		}
@@ -105,7 +110,7 @@ func TestMembersEnterAndLeaveTogether(t *testing.T) {
 		s := open(e, 4)
 		for number := range 3 {
 			first := enter(t.Context(), 4, s[:3]...)
-			if en, ok := within(first, time.Minute); ok {
+			if en, ok := within(first, patience); ok {
 				t.Fatalf("one of three entered a round of four: %v", en)
 			}
 			last := enter(t.Context(), 4, s[3])
@@ -116,12 +121,12 @@ func TestMembersEnterAndLeaveTogether(t *testing.T) {
 				}
 			}
 			ends := leave(t.Context(), rounds[1:]...)
-			if _, ok := within(ends, time.Minute); ok {
+			if _, ok := within(ends, patience); ok {
 				t.Fatal("one left before the last had called Leave")
 			}
 			check(t, rounds[0].Leave(t.Context()))
 			for range 3 {
-				if err, ok := within(ends, time.Minute); !ok || err != nil {
+				if err, ok := within(ends, patience); !ok || err != nil {
 					t.Fatalf("left %v, error %v", ok, err)
 				}
 			}
@@ -136,12 +141,12 @@ func TestFirstMemberLeavesLast(t *testing.T) {
 		s := open(e, 3)
 		rounds := s.rounds(t, enter(t.Context(), 3, s...))
 		ends := leave(t.Context(), rounds[0], rounds[1])
-		if _, ok := within(ends, time.Minute); ok {
+		if _, ok := within(ends, patience); ok {
 			t.Fatal("left while one member had not")
 		}
 		s[2].Close() // it dies
 		for range 2 {
-			if err, ok := within(ends, time.Minute); !ok || err != nil {
+			if err, ok := within(ends, patience); !ok || err != nil {
 				t.Fatalf("left %v, error %v", ok, err)
 			}
 		}
@@ -157,13 +162,13 @@ func TestTimedOutMemberLetsNobodyThrough(t *testing.T) {
 		s := open(e, 3)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		en, _ := within(enter(ctx, 3, s[0]), time.Minute)
+		en, _ := within(enter(ctx, 3, s[0]), patience)
 		if !errors.Is(en.err, context.DeadlineExceeded) {
 			t.Fatalf("error %v", en.err)
 		}
 		left(t, s[1])
 		two := enter(t.Context(), 3, s[1:]...)
-		if en, ok := within(two, time.Minute); ok {
+		if en, ok := within(two, patience); ok {
 			t.Fatalf("two entered a round of three: %v", en)
 		}
 		one := enter(t.Context(), 3, s[0])
@@ -183,7 +188,7 @@ func TestDeadMemberIsNotCounted(t *testing.T) {
 			t.Errorf("error %v", en.err)
 		}
 		two := enter(t.Context(), 3, s[1:3]...)
-		if en, ok := within(two, time.Minute); ok {
+		if en, ok := within(two, patience); ok {
 			t.Fatalf("two of three entered: %v", en)
 		}
 		one := enter(t.Context(), 3, s[3])
@@ -204,7 +209,7 @@ func TestCrashedRoundOpensNoOther(t *testing.T) {
 			check(t, e.Expire(s[i].ID()))
 		}
 		two := enter(t.Context(), 3, s[3:]...)
-		if en, ok := within(two, time.Minute); ok {
+		if en, ok := within(two, patience); ok {
 			t.Fatalf("two of three entered after a crashed round: %v", en)
 		}
 		late, _ := e.Open()
@@ -229,13 +234,13 @@ func TestSurplusMembersGatherForTheNextRound(t *testing.T) {
 		ends := enter(t.Context(), 3, s...)
 		count := map[int]int{}
 		for range 6 {
-			en, ok := within(ends, time.Minute)
+			en, ok := within(ends, patience)
 			if !ok || en.err != nil {
 				t.Fatalf("entered %v: %v", ok, en.err)
 			}
 			count[en.round.Number()]++
 		}
-		if _, ok := within(ends, time.Minute); ok || count[0] != 3 || count[1] != 3 {
+		if _, ok := within(ends, patience); ok || count[0] != 3 || count[1] != 3 {
 			t.Errorf("members by round: %v, and a seventh: %v", count, ok)
 		}
 	})
@@ -257,11 +262,11 @@ func TestTimeoutInLeaveHoldsNobodyUp(t *testing.T) {
 				}
 				others := slices.Delete(slices.Clone(rounds), who, who+1)
 				ends := leave(t.Context(), others[0])
-				if _, ok := within(ends, time.Minute); ok {
+				if _, ok := within(ends, patience); ok {
 					t.Fatal("left before the last member")
 				}
 				check(t, others[1].Leave(t.Context()))
-				if err, ok := within(ends, time.Minute); !ok || err != nil {
+				if err, ok := within(ends, patience); !ok || err != nil {
 					t.Fatalf("left %v, error %v", ok, err)
 				}
 				check(t, rounds[who].Leave(t.Context()))
@@ -295,7 +300,7 @@ func TestRoundDoesNotOpenWithoutOneThatGaveUpMeanwhile(t *testing.T) {
 			t.Fatal("cancelled, and entered")
 		}
 		for _, ends := range []<-chan entry{rest, last} {
-			if en, ok := within(ends, time.Minute); ok {
+			if en, ok := within(ends, patience); ok {
 				t.Fatalf("two of three entered: %v", en)
 			}
 		}
@@ -321,7 +326,7 @@ func TestCancelledEnterAndLeaveLeaveNothing(t *testing.T) {
 			out := leave(t.Context(), second.round)
 			synctest.Wait()
 			_ = r.Leave(ctx)
-			if err, ok := within(out, time.Minute); !ok || err != nil {
+			if err, ok := within(out, patience); !ok || err != nil {
 				t.Errorf("the other: left %v, %v", ok, err)
 			}
 		} else if second, ok := within(in, time.Second); ok {
@@ -394,7 +399,7 @@ func TestDoubleAtEachLostRequest(t *testing.T) {
 		victim, other := s[0], s[1]
 		tr.Strike(victim)
 		ends := enter(t.Context(), 2, victim)
-		if _, ok := within(ends, time.Minute); ok && !tr.Loses() {
+		if _, ok := within(ends, patience); ok && !tr.Loses() {
 			t.Fatal("entered alone")
 		}
 		if tr.Loses() && victim.Err() != nil {
@@ -402,11 +407,11 @@ func TestDoubleAtEachLostRequest(t *testing.T) {
 			ends = enter(t.Context(), 2, victim)
 		}
 		e2 := enter(t.Context(), 2, other)
-		second, ok := within(e2, time.Minute)
+		second, ok := within(e2, patience)
 		if !ok || second.err != nil {
 			t.Fatalf("the other: entered %v, %v", ok, second.err)
 		}
-		first, ok := within(ends, time.Minute)
+		first, ok := within(ends, patience)
 		if !ok || first.err != nil && !tr.Loses() {
 			t.Fatalf("the victim: entered %v, %v", ok, first.err)
 		}
@@ -416,7 +421,7 @@ func TestDoubleAtEachLostRequest(t *testing.T) {
 				t.Errorf("the victim: %v", err)
 			}
 		}
-		if err, ok := within(out, time.Minute); !ok || err != nil {
+		if err, ok := within(out, patience); !ok || err != nil {
 			t.Fatalf("the other: left %v, %v", ok, err)
 		}
 		left(t, other)
@@ -435,18 +440,18 @@ func TestBarrier(t *testing.T) {
 		for _, s := range s[1:] {
 			go func() { ends <- barrier.New(s, path).Wait(t.Context()) }()
 		}
-		if err, ok := within(ends, time.Minute); ok {
+		if err, ok := within(ends, patience); ok {
 			t.Fatalf("passed a barrier that is set: %v", err)
 		}
 		_, err := s[0].Set(t.Context(), path, []byte("x"), session.AnyVersion)
 		check(t, err)
-		if err, ok := within(ends, time.Minute); ok {
+		if err, ok := within(ends, patience); ok {
 			t.Fatalf("another event let it pass: %v", err)
 		}
 		check(t, b.Remove(t.Context()))
 		check(t, b.Set(t.Context())) // at once: they pass all the same
 		for range 2 {
-			if err, ok := within(ends, time.Minute); !ok || err != nil {
+			if err, ok := within(ends, patience); !ok || err != nil {
 				t.Fatalf("passed %v: %v", ok, err)
 			}
 		}
@@ -471,11 +476,45 @@ func TestWaitSurvivesReconnects(t *testing.T) {
 		if cut.Fired() == 0 {
 			t.Fatal("no blip")
 		}
-		if err, ok := within(end, time.Minute); ok {
+		if err, ok := within(end, patience); ok {
 			t.Fatalf("passed: %v", err)
 		}
 		check(t, b.Remove(t.Context()))
-		if err, ok := within(end, time.Minute); !ok || err != nil {
+		if err, ok := within(end, patience); !ok || err != nil {
+			t.Fatalf("passed %v: %v", ok, err)
+		}
+	})
+}
+
+// Covers B2.
+func TestBarrierRemovedAndSetAgainWhileAwayLetsPass(t *testing.T) {
+	bubble(t, func(t *testing.T, e *ensemble) {
+		var away atomic.Bool
+		s, err := session.Open(t.Context(), session.Options{
+			Servers: e.Servers(), Timeout: faulttest.Timeout,
+			Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+				if away.Load() {
+					return nil, errors.New("network is down")
+				}
+				return e.DialContext(ctx, network, address)
+			},
+		})
+		check(t, err)
+		defer s.Close()
+		admin, _ := e.Open()
+		b := barrier.New(admin, path)
+		check(t, b.Set(t.Context()))
+		end := make(chan error, 1)
+		go func() { end <- barrier.New(s, path).Wait(t.Context()) }()
+		synctest.Wait()
+		away.Store(true)
+		e.Inject(zktest.Rule{Session: s.ID(), Fate: zktest.CloseBeforeReply})
+		go s.Sync(t.Context(), "/")
+		synctest.Wait()
+		check(t, b.Remove(t.Context()))
+		check(t, b.Set(t.Context()))
+		away.Store(false)
+		if err, ok := within(end, patience); !ok || err != nil {
 			t.Fatalf("passed %v: %v", ok, err)
 		}
 	})
@@ -492,11 +531,11 @@ func TestBarrierAtEachLostRequest(t *testing.T) {
 		}
 		end := make(chan error, 2)
 		go func() { end <- other.Wait(t.Context()) }()
-		if _, ok := within(end, time.Minute); ok {
+		if _, ok := within(end, patience); ok {
 			t.Fatal("passed a barrier that is set")
 		}
 		go func() { end <- victim.Wait(t.Context()) }()
-		if err, ok := within(end, time.Minute); ok && (err == nil || !tr.Loses()) {
+		if err, ok := within(end, patience); ok && (err == nil || !tr.Loses()) {
 			t.Fatalf("passed a barrier that is set: %v", err)
 		} else if ok {
 			end <- nil
@@ -505,7 +544,7 @@ func TestBarrierAtEachLostRequest(t *testing.T) {
 			check(t, other.Remove(t.Context()))
 		}
 		for range 2 {
-			if err, ok := within(end, time.Minute); !ok || err != nil && !tr.Loses() {
+			if err, ok := within(end, patience); !ok || err != nil && !tr.Loses() {
 				t.Fatalf("passed %v: %v", ok, err)
 			}
 		}

@@ -12,6 +12,7 @@ import (
 	"github.com/zkcoord/zkcoord/internal/faulttest"
 	"github.com/zkcoord/zkcoord/queue"
 	"github.com/zkcoord/zkcoord/session"
+	"github.com/zkcoord/zkcoord/zktest"
 )
 
 // Covers Q4.
@@ -141,6 +142,8 @@ func TestRequestsPerItem(t *testing.T) {
 		if n := r.Since().Total(); n > 4 {
 			t.Errorf("%d requests to claim 50 items", n)
 		}
+		// While the first is under way the others gather.
+		e.Inject(zktest.Rule{Op: "multi", Fate: zktest.DelayReply, Delay: time.Millisecond})
 		done := make(chan error, len(c))
 		for _, c := range c {
 			go func() { done <- c.Ack(t.Context()) }()
@@ -148,7 +151,7 @@ func TestRequestsPerItem(t *testing.T) {
 		for range c {
 			faulttest.Check(t, <-done)
 		}
-		if n := r.Since().Total(); n > 5 {
+		if n := r.Since().Total(); n != 2 {
 			t.Errorf("%d requests to ack 50 items", n)
 		}
 	})
@@ -491,6 +494,26 @@ func TestDelayedItemsComeWhenDue(t *testing.T) {
 		s, _ := e.Open()
 		if left := faulttest.Znodes(t, s, path+"/delayed"); len(left) > 0 {
 			t.Errorf("left: %v", left)
+		}
+	})
+}
+
+// A producer that has not noticed that the segment it knows is full does not
+// put behind the back of those that have.
+//
+// Covers Q4.
+func TestOrderOfProducersAcrossSegments(t *testing.T) {
+	faulttest.Bubble(t, func(t *testing.T, e *faulttest.Ensemble) {
+		a, _ := newQueue(e, queue.Options[string]{})
+		b, _ := newQueue(e, queue.Options[string]{})
+		want := numbers(0, 302)
+		faulttest.Check(t, a.Put(t.Context(), want[0]))
+		for _, item := range want[1:301] {
+			faulttest.Check(t, b.Put(t.Context(), item))
+		}
+		faulttest.Check(t, a.Put(t.Context(), want[301]))
+		if got := drain(t, a); !slices.Equal(got, want) {
+			t.Errorf("got %v", got)
 		}
 	})
 }

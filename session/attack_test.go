@@ -16,7 +16,7 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-var seeds = flag.Int("seeds", 3, "runs of each attack on the lease")
+var seeds = flag.Int("seeds", 2, "runs of each attack on the lease")
 
 // The attacks on the lease: contenders for one lock while servers and links
 // between them fail. However they do, whoever is granted the lock finds that

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"sync"
 	"time"
@@ -56,10 +57,11 @@ func newConn(s *Session, raw net.Conn, server string) *conn {
 		sending: make(chan struct{}, 1),
 		in:      bufio.NewReaderSize(raw, 32<<10),
 	}
-	c.handshake = time.AfterFunc(s.handshakeBound(), func() {
+	c.handshake = time.AfterFunc(math.MaxInt64, func() { // started when it is set, as Close stops it
 		c.Close()
 		s.dialFailed(server, errors.New("no answer to the handshake"))
 	})
+	c.handshake.Reset(s.handshakeBound())
 	return c
 }
 
@@ -112,18 +114,21 @@ func (c *conn) Write(frame []byte) (int, error) {
 	return len(frame), nil
 }
 
-// greet sends the client's ConnectRequest, unless it asks for a session when
-// this one already has one.
+// greet sends the client's ConnectRequest, as one for this session and no
+// other.
 func (c *conn) greet(frame []byte) (int, error) {
 	var request wire.ConnectRequest
 	if _, err := wire.Decode(frame[4:], &request); err != nil {
 		return 0, fmt.Errorf("session: connect request: %w", err)
 	}
-	if request.SessionID != c.s.ID() {
-		return 0, errOver
+	if err := c.s.resume(&request); err != nil {
+		return 0, err
 	}
 	c.opened, c.greeted = time.Now(), true
-	return c.Conn.Write(frame)
+	if _, err := c.Conn.Write(wire.AppendFrame(nil, &request)); err != nil {
+		return 0, err
+	}
+	return len(frame), nil
 }
 
 // ping sends a ping of the session's own. The client ignores the answer, as

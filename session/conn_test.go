@@ -400,6 +400,51 @@ func TestCredentialsAreSentFirstOnEachConnection(t *testing.T) {
 	})
 }
 
+// The connection breaks when the session has seen the answer to its first
+// handshake and the client has not, which asks for a new session then.
+//
+// Covers S1, S5.
+func TestFirstConnectionThatBreaksInItsHandshakeIsResumed(t *testing.T) {
+	sc := &script{}
+	opts := sc.options()
+	opts.Auth = []Auth{{"digest", []byte("a:b")}}
+	var asked []int64
+	sc.connect = func(n int, r wire.ConnectRequest) *wire.ConnectResponse {
+		asked = append(asked, r.SessionID)
+		return fresh(r)
+	}
+	dial := opts.Dial
+	n := 0
+	opts.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+		c, err := dial(ctx, network, address)
+		if n++; n == 1 {
+			return &mute{Conn: c, writes: 1}, err // the credentials cannot be sent
+		}
+		return c, err
+	}
+	scripted(t, sc, func(t *testing.T) {
+		s := open(t, opts)
+		must(t, s.Sync(t.Context(), "/"))
+		if len(asked) != 2 || asked[0] != 0 || asked[1] != 77 {
+			t.Errorf("asked for %v", asked)
+		}
+		must(t, s.Close())
+	})
+}
+
+// A mute connection fails after some writes.
+type mute struct {
+	net.Conn
+	writes int
+}
+
+func (m *mute) Write(b []byte) (int, error) {
+	if m.writes--; m.writes < 0 {
+		return 0, io.ErrClosedPipe
+	}
+	return m.Conn.Write(b)
+}
+
 // Covers S5.
 func TestRefusedCredentialsEndTheSession(t *testing.T) {
 	sc := &script{reply: func(n int, h wire.RequestHeader, _ []byte) (wire.Code, bool) {

@@ -152,6 +152,23 @@ func (s *Session) authenticatedLocked(code wire.Code) error {
 	return err
 }
 
+// resume sees to it that a handshake asks for this session, where there is one
+// already. The client asks for a new one if the connection broke just when the
+// session had seen the answer to its first handshake, and the client had not.
+func (s *Session) resume(r *wire.ConnectRequest) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch r.SessionID {
+	case s.id:
+		return nil
+	case 0:
+		r.SessionID, r.Password, r.LastZxidSeen = s.id, s.password, s.lastZxid
+		r.Timeout = int32(s.timeout / time.Millisecond)
+		return nil
+	}
+	return errOver
+}
+
 // connected is called with the answer to the handshake of c. It begins or
 // goes on with the session, or ends it if the server no longer has it.
 func (s *Session) connected(c *conn, r *wire.ConnectResponse) error {

@@ -284,7 +284,7 @@ func (s *Session) watchHold(h *Hold) {
 		if err != nil {
 			return
 		}
-		if stat == nil || stat.Czxid != h.node.Czxid {
+		if !h.node.is(stat) {
 			w.Stop()
 			h.End(ErrRevoked)
 			return

@@ -47,8 +47,8 @@ func TestHeartbeatsOnlyWhileSomethingIsHeldOrWaitedFor(t *testing.T) {
 			holds := holding(t, s, n)
 			must(t, holds[0].Grant(t.Context()))
 			before := beats.Load()
-			time.Sleep(100 * s.Timeout())
-			perTimeout := float64(beats.Load()-before) / 100
+			time.Sleep(50 * s.Timeout())
+			perTimeout := float64(beats.Load()-before) / 50
 			t.Logf("%d holds: %.2f heartbeats a session timeout", n, perTimeout)
 			if perTimeout < 3.5 || perTimeout > 5 {
 				t.Errorf("with %d holds %.2f heartbeats a session timeout, want about 4", n, perTimeout)
@@ -62,7 +62,7 @@ func TestHeartbeatsOnlyWhileSomethingIsHeldOrWaitedFor(t *testing.T) {
 			}
 			time.Sleep(s.Timeout())
 			before = beats.Load()
-			time.Sleep(time.Hour)
+			time.Sleep(10 * time.Minute)
 			if beats.Load() != before {
 				t.Errorf("%d heartbeats with nothing held", beats.Load()-before)
 			}

@@ -393,7 +393,7 @@ func TestSessionIsNeverClosedBeforeTheLeaseEnds(t *testing.T) {
 	}{{"held", false}, {"idle", true}} {
 		t.Run(mode.name, func(t *testing.T) {
 			writes, stood, closed := 0, 0, 0
-			for seed := range 60 * *seeds {
+			for seed := range 20 * *seeds {
 				w := newWorld(uint64(seed), mode.calm)
 				w.run(60)
 				if w.broken != "" {

@@ -14,7 +14,12 @@ import (
 // A Node is a znode that this session created.
 type Node struct {
 	Path  string
-	Czxid int64 // the transaction that created it: grows over the whole ensemble for ever
+	Czxid int64 // the transaction that created it: grows over the whole ensemble for ever; 0 if not known and the path is never used again
+}
+
+// is reports whether the node on n's path that has the stat is n.
+func (n Node) is(stat *zk.Stat) bool {
+	return stat != nil && (n.Czxid == 0 || stat.Czxid == n.Czxid)
 }
 
 // Name is the last part of the node's path.
@@ -235,7 +240,7 @@ func (s *Session) isThere(ctx context.Context, n Node) (bool, error) {
 		return false, err
 	}
 	stat, err := s.Exists(ctx, n.Path)
-	return stat != nil && stat.Czxid == n.Czxid, err
+	return n.is(stat), err
 }
 
 // Cleanup runs f on a goroutine of the session, with a context that ends with

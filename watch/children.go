@@ -27,7 +27,9 @@ type ChildrenChange struct {
 
 // Children is the stream of the names of a znode's children. It need not
 // exist. A change costs one request, and if a child was created and deleted
-// between two looks, or the other way round, one more for each child.
+// between two looks, or the other way round, one more for each child. Among
+// thousands of children of which many come and go at any time, ChildrenData
+// costs less, as it is told which one it was.
 func Children(ctx context.Context, s *session.Session, path string) iter.Seq2[ChildrenChange, error] {
 	return stream(ctx, s, func() *Watcher[ChildrenChange] { return NewChildren(path) })
 }
