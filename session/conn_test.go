@@ -622,7 +622,7 @@ func TestUnreadableAnswerIsLookedUp(t *testing.T) {
 		if err == nil || Outcome(err) != Failed || node.Path != "" {
 			t.Errorf("%v, %v", node, err)
 		}
-		if sc.asked("sync /d") != 1 || sc.asked("getChildren2 /d") != 1 {
+		if sc.asked("multi /d") != 1 || sc.asked("getChildren2 /d") != 1 {
 			t.Errorf("asked %v", sc.got)
 		}
 		must(t, s.Close())

@@ -331,3 +331,26 @@ func ExampleListing() {
 	fmt.Println(listing.Names, listing.Stat.NumChildren)
 	// Output: [b] 1
 }
+
+// Many watches for one goroutine to wait for.
+func ExampleWatches() {
+	ctx, s, done := example()
+	defer done()
+	w := s.NewWatches()
+	defer w.Stop()
+	for _, path := range []string{"/a", "/b", "/c"} {
+		if _, err := w.Exists(ctx, path); err != nil {
+			panic(err)
+		}
+	}
+	s.Create(ctx, "/b", nil, session.Persistent)
+	fired, err := w.Wait(ctx)
+	fmt.Println(len(fired), fired[0].Path, err)
+	// Output: 1 /b <nil>
+}
+
+func ExampleFired() {
+	f := session.Fired{Path: "/a", Children: true, Type: zk.EventNodeChildrenChanged}
+	fmt.Println(f.Type, f.Path, f.Children)
+	// Output: EventNodeChildrenChanged /a true
+}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/go-zookeeper/zk"
 
+	"github.com/zkcoord/zkcoord/internal/wire"
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
@@ -118,6 +119,7 @@ func TestHoldLapsesWithinTheTimeoutAndIsGrantedAgain(t *testing.T) {
 				t.Errorf("T %v: the lease stands for %v only", timeout, left)
 			}
 			e.Isolate(follower(e))
+			synctest.Wait() // an answer may come at this instant
 			start, deadline := time.Now(), h.Deadline()
 			if err := cause(t, h.Context(), timeout); err != ErrLeaseLapsed {
 				t.Fatal(err)
@@ -249,6 +251,28 @@ func TestEndedHoldsAreNotGranted(t *testing.T) {
 			if err := h.Grant(t.Context()); !errors.Is(err, ErrClosed) {
 				t.Error(err)
 			}
+		}
+	})
+}
+
+// The keeper's timer may be late, and an answer come first: what was held when
+// the lease lapsed ends all the same.
+//
+// Covers S2.
+func TestAnswerAfterTheDeadlineSavesNoHold(t *testing.T) {
+	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
+		s := open(t, on(e))
+		defer s.Close()
+		h := holding(t, s, 1)[0]
+		must(t, h.Grant(t.Context()))
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		now := time.Now()
+		s.lease.deadline = now
+		s.inflight[99] = packet{op: wire.OpSetData, sent: now}
+		s.repliedLocked(&wire.ReplyHeader{Xid: 99, Zxid: 1}, nil, now)
+		if err := context.Cause(h.Context()); err != ErrLeaseLapsed {
+			t.Errorf("ended with %v; the deadline moved by %v", err, s.lease.deadline.Sub(now))
 		}
 	})
 }

@@ -182,6 +182,19 @@ func TestLeaseIsKeptWithFewWrites(t *testing.T) {
 	}
 }
 
+// After a stall writes may be answered and prove nothing recent. They must not
+// follow each other without a pause.
+func TestHeartbeatsNearTheDeadlineAreSpaced(t *testing.T) {
+	var l lease
+	l.do("open", ms(0), ms(10), 4*time.Second)
+	for now := 3500; now < 3790; now += 10 {
+		l.do("write", ms(now), ms(now), 0)
+		if due := l.renewAt(ms(now)); due.Sub(ms(now)) < 4*time.Second/spacing {
+			t.Fatalf("at %d ms the next is due %v later", now, due.Sub(ms(now)))
+		}
+	}
+}
+
 // Whatever it is told of, in whatever order, the lease never claims more than
 // a timeout from the latest packet, and forgets what is old.
 func FuzzLease(f *testing.F) {

@@ -182,11 +182,12 @@ func (s *Session) created(note *creation, path string) Node {
 }
 
 // find looks for a node of this session by its prefix after the reply to its
-// creation was lost. Sync comes first: the new server may be behind. After it
-// the answer is final, as the leader takes no request of this session from the
-// last server any more. An ephemeral node counts only if this session owns it.
+// creation was lost. CatchUp comes first: the new server may be behind. After
+// it the answer is final, as the leader takes no request of this session from
+// the last server any more. An ephemeral node counts only if this session owns
+// it.
 func (s *Session) find(ctx context.Context, dir, prefix string, mode Mode) (Node, error) {
-	if err := s.Sync(ctx, dir); err != nil && !errors.Is(err, zk.ErrNoNode) {
+	if err := s.CatchUp(ctx, dir); err != nil {
 		return Node{}, err
 	}
 	listing, err := s.Children(ctx, dir)
@@ -236,7 +237,7 @@ func (s *Session) Remove(ctx context.Context, n Node) error {
 
 // isThere reports whether n exists, and is not another node on its path.
 func (s *Session) isThere(ctx context.Context, n Node) (bool, error) {
-	if err := s.Sync(ctx, n.Path); err != nil {
+	if err := s.CatchUp(ctx, n.Path); err != nil {
 		return false, err
 	}
 	stat, err := s.Exists(ctx, n.Path)

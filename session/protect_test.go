@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -20,7 +21,7 @@ func children(t *testing.T, e *zktest.Ensemble, dir string) []string {
 	t.Helper()
 	s := open(t, on(e))
 	defer s.Close()
-	must(t, s.Sync(t.Context(), "/"))
+	must(t, s.CatchUp(t.Context(), "/"))
 	listing, err := s.Children(t.Context(), dir)
 	if err != nil && !errors.Is(err, zk.ErrNoNode) {
 		t.Fatal(err)
@@ -48,14 +49,16 @@ func TestProtectedCreateMakesOneNodeWhateverIsLost(t *testing.T) {
 						defer s.Close()
 						must(t, s.CreateParents(t.Context(), "/q/x"))
 						if servers == "lagging" {
-							for i := range e.Servers() {
-								e.Lag(i, 700*time.Millisecond)
+							for i, address := range e.Servers() {
+								if address != s.Server() { // where it goes next
+									e.Lag(i, 2*time.Second)
+								}
 							}
 						}
 						injection := e.Inject(zktest.Rule{Op: "create", Count: count, Fate: fate, Delay: 3 * time.Second})
 						node, err := s.CreateProtected(t.Context(), "/q", "lock", nil, EphemeralSequential)
 						must(t, err)
-						must(t, s.Sync(t.Context(), "/"))
+						must(t, s.CatchUp(t.Context(), "/"))
 						listing, err := s.Children(t.Context(), "/q")
 						must(t, err)
 						if len(listing.Names) != 1 || listing.Names[0] != node.Name() {
@@ -83,9 +86,9 @@ func TestProtectedCreateMakesOneNodeWhateverIsLost(t *testing.T) {
 func TestProtectedCreateAdoptsNoNodeOfALostSession(t *testing.T) {
 	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
 		opts := on(e)
-		down := false
+		var down atomic.Bool
 		opts.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
-			if down {
+			if down.Load() {
 				return nil, errors.New("down")
 			}
 			return e.DialContext(ctx, network, address)
@@ -94,11 +97,11 @@ func TestProtectedCreateAdoptsNoNodeOfALostSession(t *testing.T) {
 		defer s.Close()
 		must(t, s.CreateParents(t.Context(), "/q/x"))
 		e.Inject(zktest.Rule{Op: "create", Fate: zktest.CloseBeforeReply})
-		down = true
+		down.Store(true)
 		create := s.StartProtected("/q", "lock", nil, EphemeralSequential)
 		synctest.Wait()
 		must(t, e.Expire(s.ID()))
-		down = false
+		down.Store(false)
 		node, err := create.Wait(t.Context())
 		if !errors.Is(err, ErrLost) || node.Path != "" {
 			t.Fatalf("create on a lost session: %v, %v", node, err)
@@ -169,6 +172,27 @@ func TestCleanUpOutlastsALongOutage(t *testing.T) {
 	})
 }
 
+// Two programs with the same seed give their nodes the same names.
+//
+// Covers S3.
+func TestLookUpTakesNoNodeOfAnotherSession(t *testing.T) {
+	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
+		s, other := open(t, on(e)), open(t, on(e))
+		defer s.Close()
+		defer other.Close()
+		must(t, s.CreateParents(t.Context(), "/q/x"))
+		path, err := other.Create(t.Context(), "/q/same-lock-", nil, EphemeralSequential)
+		must(t, err)
+		node, err := s.find(t.Context(), "/q", "same-lock-", EphemeralSequential)
+		if err != nil || node.Path != "" {
+			t.Errorf("took %v: %v", node, err)
+		}
+		if node, err = other.find(t.Context(), "/q", "same-lock-", EphemeralSequential); err != nil || node.Path != path {
+			t.Errorf("took %v: %v", node, err)
+		}
+	})
+}
+
 // Covers S3.
 func TestRemoveSparesTheNextOwnersNode(t *testing.T) {
 	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
@@ -182,7 +206,7 @@ func TestRemoveSparesTheNextOwnersNode(t *testing.T) {
 		node := Node{Path: "/one", Czxid: stat.Czxid}
 
 		e.Inject(zktest.Rule{Op: "delete", Fate: zktest.CloseBeforeReply})
-		e.Inject(zktest.Rule{Op: "sync", Session: a.ID(), Fate: zktest.DelayRequest, Delay: time.Second})
+		e.Inject(zktest.Rule{Op: "multi", Session: a.ID(), Fate: zktest.DelayRequest, Delay: time.Second})
 		removed := make(chan error, 1)
 		go func() { removed <- a.Remove(t.Context(), node) }()
 		synctest.Wait()

@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -273,9 +274,10 @@ func (s *Session) Delete(ctx context.Context, path string, version int32) error 
 	return err
 }
 
-// Sync makes the next read of this session see all that the leader had
-// committed. It is no proof that the session lives: an isolated leader
-// answers it too.
+// Sync makes the next read of this session see what the leader had committed.
+// On the leader itself that is only what it has applied, which can be less
+// than another server showed before: see CatchUp. Nor is it a proof that the
+// session lives: an isolated leader answers it too.
 func (s *Session) Sync(ctx context.Context, path string) error {
 	if err := s.check("sync", path, 0); err != nil {
 		return err
@@ -284,6 +286,31 @@ func (s *Session) Sync(ctx context.Context, path string) error {
 		return c.Sync(s.inner(path))
 	})
 	return err
+}
+
+// CatchUp makes the next reads of this session see all that was committed on
+// any server before it was called, and each request of this session whose
+// reply was lost, if it is ever to be applied. It is a quorum write that
+// changes nothing. The path is any; it need not exist.
+//
+// Not Sync: the leader answers that of its own clients without waiting for
+// what it has committed and not applied yet.
+func (s *Session) CatchUp(ctx context.Context, path string) error {
+	if err := s.check("multi", path, 0); err != nil {
+		return err
+	}
+	for {
+		_, err := s.Multi(ctx, CheckOp{Path: path, Version: AnyVersion})
+		failed := (*MultiError)(nil)
+		switch {
+		case err == nil:
+			return nil
+		case errors.As(err, &failed) && !errors.Is(err, zk.ErrSessionExpired):
+			return nil // a multi that fails takes the same way
+		case !retryable(err):
+			return err
+		}
+	}
 }
 
 // GetACL returns the ACL of a znode.

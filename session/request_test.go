@@ -291,6 +291,38 @@ func TestRequestsEndWithTheirContext(t *testing.T) {
 	})
 }
 
+// A leader answers sync of its own clients before it has applied what its
+// followers have (CommitProcessor.needCommit, ZooKeeper 3.8).
+//
+// Covers S3.
+func TestCatchUpSeesWhatAnotherServerShowed(t *testing.T) {
+	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
+		first := open(t, on(e, follower(e)))
+		defer first.Close()
+		for i, address := range e.Servers() {
+			if address == first.Server() {
+				continue
+			}
+			behind := open(t, on(e, i))
+			e.Lag(i, 2*time.Second)
+			path, err := first.Create(t.Context(), "/a-", nil, PersistentSequential)
+			must(t, err)
+			must(t, behind.CatchUp(t.Context(), "/none"))
+			if stat, err := behind.Exists(t.Context(), path); err != nil || stat == nil {
+				t.Errorf("server %d of leader %d does not show it: %v", i, e.Leader(), err)
+			}
+			if err := behind.CatchUp(t.Context(), "bad"); err == nil {
+				t.Error("a bad path was accepted")
+			}
+			e.Lag(i, 0)
+			must(t, behind.Close())
+			if err := behind.CatchUp(t.Context(), "/"); !errors.Is(err, ErrClosed) {
+				t.Errorf("after Close: %v", err)
+			}
+		}
+	})
+}
+
 // Covers S4.
 func TestWriteWhoseReplyIsLostIsIndeterminate(t *testing.T) {
 	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {

@@ -39,7 +39,8 @@ func TestTenThousandStreamsLeaveNothing(t *testing.T) {
 		goroutines := runtime.NumGoroutine()
 		round(1250, one)
 		round(1250, many)
-		if n := runtime.NumGoroutine(); n > goroutines {
+		// Some are the runtime's and the session's own; one a stream would be thousands.
+		if n := runtime.NumGoroutine(); n > goroutines+20 {
 			t.Errorf("%d goroutines, before %d", n, goroutines)
 		}
 	})

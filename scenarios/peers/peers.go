@@ -48,10 +48,12 @@ func (l Library) String() string {
 	return "kazoo"
 }
 
+// Python is Debian's own, which sees Debian's packages.
+const Python = "/usr/bin/python3"
+
 const (
-	jars   = "/usr/share/java"
-	python = "/usr/bin/python3" // Debian's own, which sees Debian's packages
-	kazoo  = "/usr/lib/python3/dist-packages/kazoo"
+	jars  = "/usr/share/java"
+	kazoo = "/usr/lib/python3/dist-packages/kazoo"
 )
 
 // Installed returns nil if peers of the library can run here, else what to install.
@@ -134,12 +136,12 @@ func (p *Peer) launch(ctx context.Context, l Library, args ...string) error {
 	if l == Kazoo {
 		script := filepath.Join(p.dir, "peer.py")
 		err = os.WriteFile(script, kazooSource, 0o600)
-		p.cmd = exec.Command(python, append([]string{script}, args...)...)
+		p.cmd = exec.Command(Python, append([]string{script}, args...)...)
 	} else {
 		var classes string
 		classes, err = compiled(ctx)
 		p.cmd = exec.Command("java", append([]string{"-Xmx128m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC",
-			"-cp", classes + ":" + classpath(), "Curator"}, args...)...)
+			"-cp", classes + ":" + ClassPath(), "Curator"}, args...)...)
 	}
 	if err != nil {
 		return err
@@ -165,8 +167,8 @@ func (p *Peer) launch(ctx context.Context, l Library, args ...string) error {
 	return nil
 }
 
-// classpath is that of Curator and what it needs.
-func classpath() string {
+// ClassPath is that of Curator and what it needs, ZooKeeper's own client among it.
+func ClassPath() string {
 	var list []string
 	for _, pattern := range []string{"curator-*.jar", "zookeeper*.jar", "netty-*.jar", "guava*.jar", "failureaccess.jar", "slf4j-api.jar",
 		"slf4j-nop.jar", "snappy-java.jar", "metrics-core.jar", "jackson-*.jar"} {
@@ -192,7 +194,7 @@ func compiled(ctx context.Context) (string, error) {
 		if compile.err = os.WriteFile(source, curatorSource, 0o600); compile.err != nil {
 			return
 		}
-		cmd := exec.CommandContext(ctx, "javac", "-cp", classpath(), "-d", compile.dir, source)
+		cmd := exec.CommandContext(ctx, "javac", "-cp", ClassPath(), "-d", compile.dir, source)
 		if out, err := cmd.CombinedOutput(); err != nil {
 			compile.err = fmt.Errorf("javac: %w: %s", err, out)
 		}

@@ -349,6 +349,9 @@ func (r *run) body(s step) []byte {
 	return b[:max(0, len(b)-s.cut)]
 }
 
+// clockError is how far a server's time may be off, in milliseconds: its clock is rounded, and may be one that nobody corrects.
+const clockError = 20
+
 // header names the zxid of a reply: a new one after the step, if the step is a write. That of a read is no more than a
 // lower bound while other traces go on.
 func (r *run) header(name string, s step, h wire.ReplyHeader) string {
@@ -360,6 +363,6 @@ func (r *run) header(name string, s step, h wire.ReplyHeader) string {
 	}
 	r.writes = append(r.writes, h.Zxid)
 	r.names[h.Zxid] = "step " + name
-	r.windows[h.Zxid] = [2]int64{r.began, time.Now().UnixMilli()}
+	r.windows[h.Zxid] = [2]int64{r.began - clockError, time.Now().UnixMilli() + clockError}
 	return "new"
 }

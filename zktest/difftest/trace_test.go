@@ -143,9 +143,12 @@ func (g generator) step() step {
 	return s
 }
 
-// op draws an operation: creates and watches more often, what ends the session rarely.
-func (g generator) op() wire.Op {
-	weights := []struct {
+// unknown is no operation.
+const unknown wire.Op = 77
+
+// operations are what is drawn from, and how often: creates and watches more, what ends the session less.
+func operations() (ops []wire.Op, weights []int) {
+	for _, o := range []struct {
 		op     wire.Op
 		weight int
 	}{
@@ -154,17 +157,23 @@ func (g generator) op() wire.Op {
 		{wire.OpExists, 8}, {wire.OpGetData, 7}, {wire.OpGetChildren, 5}, {wire.OpGetChildren2, 5}, {wire.OpGetACL, 4},
 		{wire.OpSync, 1}, {wire.OpPing, 1}, {wire.OpWhoAmI, 1}, {wire.OpGetEphemerals, 2}, {wire.OpGetAllChildrenNumber, 2},
 		{wire.OpAddWatch, 5}, {wire.OpRemoveWatches, 4}, {wire.OpCheckWatches, 3}, {wire.OpSetWatches, 2},
-		{wire.OpSetWatches2, 2}, {wire.OpAuth, 4}, {wire.OpCloseSession, 2}, {wire.OpReconfig, 1},
-		{wire.OpSASL, 1}, {77, 1},
+		{wire.OpSetWatches2, 2}, {wire.OpAuth, 4}, {wire.OpCloseSession, 2}, {wire.OpReconfig, 1}, {wire.OpSASL, 1}, {unknown, 1},
+	} {
+		ops, weights = append(ops, o.op), append(weights, o.weight)
 	}
+	return ops, weights
+}
+
+func (g generator) op() wire.Op {
+	ops, weights := operations()
 	total := 0
 	for _, w := range weights {
-		total += w.weight
+		total += w
 	}
 	n := g.IntN(total)
-	for _, w := range weights {
-		if n -= w.weight; n < 0 {
-			return w.op
+	for i, w := range weights {
+		if n -= w; n < 0 {
+			return ops[i]
 		}
 	}
 	panic("unreachable")

@@ -175,10 +175,13 @@ func (s *server) readPath(r *request, req *wire.Path) (wire.Record, wire.Code) {
 }
 
 func (s *server) multiRead(r *request, req *wire.MultiRequest) (wire.Record, wire.Code) {
-	if !tree.PureReads(req.Ops) {
+	rsp := &wire.MultiResponse{}
+	switch {
+	case len(req.Ops) > 0 && tree.PureWrites(req.Ops):
+		return rsp, wire.MarshallingError // found out late: what there is of a response follows the error
+	case !tree.PureReads(req.Ops):
 		return nil, wire.MarshallingError
 	}
-	rsp := &wire.MultiResponse{}
 	for _, op := range req.Ops {
 		sub := *r
 		sub.op = op.Op

@@ -79,6 +79,9 @@ func modesDecide(ops []wire.MultiOp) bool {
 	return true
 }
 
+// PureWrites reports whether all operations of a multi are writes.
+func PureWrites(ops []wire.MultiOp) bool { return pure(ops, false) }
+
 // PureReads reports whether all operations of a multi are reads.
 func PureReads(ops []wire.MultiOp) bool { return pure(ops, true) }
 

@@ -226,3 +226,22 @@ func TestDeletionIsToldOncePerWatcher(t *testing.T) {
 		t.Errorf("watches are left: %d %d %d", a, b, c)
 	}
 }
+
+type stranger struct{ recorder }
+
+func (r *stranger) Auth() []wire.ID { return []wire.ID{{Scheme: "ip", ID: "127.0.0.1"}} }
+
+// CVE-2024-23944: a recursive watch must not tell of nodes that its owner may not read.
+func TestEventsAreKeptFromWhoMayNotRead(t *testing.T) {
+	l := newLeader()
+	w := &stranger{}
+	l.Watches.AddPersistent("/", w, true)
+	secret := create("/secret", 0)
+	secret.ACL = []wire.ACL{{Perms: wire.PermAll, ID: wire.ID{Scheme: "digest", ID: "u:p"}}}
+	l.prepare(wire.OpCreate, 1, secret)
+	l.prepare(wire.OpCreate, 1, create("/open", 0))
+	l.applyAll()
+	if want := []string{"1 /open"}; !slices.Equal(w.events, want) {
+		t.Errorf("%q, want %q", w.events, want)
+	}
+}

@@ -1,0 +1,134 @@
+package zktest_test
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/zkcoord/zkcoord/scenarios/peers"
+	"github.com/zkcoord/zkcoord/zktest"
+)
+
+// patience is how long a client may take for all it does. On a quiet machine it is some ten seconds.
+const patience = 4 * time.Minute
+
+// Kazoo cannot tell an ensemble from ZooKeeper: its operations, watches and recipes do as its manual says, under contention,
+// over the loss of a server and of a session.
+func TestKazoo(t *testing.T) {
+	needs(t, peers.Kazoo)
+	serve(t, []string{"operations", "transactions", "acls", "watches", "chroot", "locks", "queues", "recipes", "another-node", "expiry"},
+		peers.Python, "testdata/kazoo_client.py")
+}
+
+// Nor can Curator, and ZooKeeper's own client in Java.
+func TestCurator(t *testing.T) {
+	needs(t, peers.Curator)
+	classes := t.TempDir()
+	javac := exec.CommandContext(t.Context(), "javac", "-cp", peers.ClassPath(), "-d", classes, filepath.Join("testdata", "CuratorClient.java"))
+	if out, err := javac.CombinedOutput(); err != nil {
+		t.Fatalf("javac: %v\n%s", err, out)
+	}
+	serve(t, []string{"operations", "transactions", "acls", "watches", "locks", "queues", "recipes", "another-node", "expiry"},
+		"java", "-Xmx128m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", classes+":"+peers.ClassPath(), "CuratorClient")
+}
+
+// needs skips where a library is not installed, and fails if CI is set.
+func needs(t *testing.T, l peers.Library) {
+	t.Helper()
+	if err := l.Installed(); err != nil && os.Getenv("CI") != "" {
+		t.Fatalf("CI is set: %v", err)
+	} else if err != nil {
+		t.Skip(err)
+	}
+}
+
+// serve runs a program on three servers, with the connect string behind its arguments. The program says "passed" and a name
+// for each part of its work, which have to be those that are wanted, and "do" with a fault, which it waits for.
+func serve(t *testing.T, want []string, name string, args ...string) {
+	e := zktest.Start(t, zktest.Options{TCP: true, TickTime: 500 * time.Millisecond, TTLNodes: true})
+	cmd := exec.CommandContext(t.Context(), name, append(args, strings.Join(e.Servers(), ","))...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	log, err := os.Create(filepath.Join(t.TempDir(), "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	cmd.Stderr = log
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	killer := time.AfterFunc(patience, func() { cmd.Process.Kill() })
+	defer killer.Stop()
+	passed, said := follow(t, e, in, out)
+	err = cmd.Wait()
+	if text, readErr := os.ReadFile(log.Name()); err != nil || said != nil || !slices.Equal(passed, want) {
+		t.Errorf("passed %q of %q: %v, %v\n%s", passed, want, said, err, text[max(0, len(text)-4000):])
+	} else if readErr != nil {
+		t.Error(readErr)
+	}
+}
+
+// follow reads what the program says until it ends, and does what it asks for.
+func follow(t *testing.T, e *zktest.Ensemble, in io.WriteCloser, out io.Reader) (passed []string, err error) {
+	lines := bufio.NewScanner(out)
+	start := time.Now()
+	for lines.Scan() {
+		if part, ok := strings.CutPrefix(lines.Text(), "passed "); ok {
+			t.Logf("%s after %v", part, time.Since(start).Round(time.Millisecond))
+			passed = append(passed, part)
+			continue
+		}
+		answer := "done"
+		if failed := fault(e, lines.Text()); failed != nil {
+			err, answer = failed, failed.Error()
+		}
+		if _, err := fmt.Fprintln(in, answer); err != nil {
+			return passed, err
+		}
+	}
+	return passed, err
+}
+
+// fault does one of "do kill ADDRESS", "do start ADDRESS" and "do expire SESSION".
+func fault(e *zktest.Ensemble, line string) error {
+	words := strings.Fields(line)
+	if len(words) != 3 || words[0] != "do" {
+		return fmt.Errorf("the program says %q", line)
+	}
+	if words[1] == "expire" {
+		session, err := strconv.ParseInt(words[2], 10, 64)
+		if err != nil {
+			return err
+		}
+		return e.Expire(session)
+	}
+	server := slices.Index(e.Servers(), words[2])
+	switch {
+	case server < 0:
+		return fmt.Errorf("%s is none of %v", words[2], e.Servers())
+	case words[1] == "kill":
+		e.Kill(server)
+	case words[1] == "start":
+		e.Start(server)
+	default:
+		return fmt.Errorf("no fault %q", words[1])
+	}
+	return nil
+}
