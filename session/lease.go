@@ -55,8 +55,9 @@ type probation struct {
 // deadline later by less than timeout/slots.
 const slots = 64
 
-// spacing is the number of heartbeats to a session timeout at most.
-const spacing = 16
+// spacing is the number of heartbeats to a session timeout at most. What is
+// left of a lease that stands is at least that long, so that one more fits in.
+const spacing = 32
 
 // The parts of a session timeout that the rule is made of.
 func (l *lease) margin() time.Duration  { return l.timeout / 20 }                         // clock rates, late timers
@@ -243,5 +244,5 @@ func later(a, b time.Time) time.Time {
 
 // stands reports whether the lease stands at now, for long enough to be of use.
 func (l *lease) stands(now time.Time) bool {
-	return l.deadline.Sub(now) >= l.timeout/32
+	return l.deadline.Sub(now) >= l.timeout/spacing
 }
