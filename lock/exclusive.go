@@ -79,7 +79,7 @@ func (e *Exclusive) create(ctx context.Context, data []byte) (session.Node, erro
 			return session.Node{}, err
 		case session.Outcome(err) == session.Indeterminate:
 			// What is lost with its connection is applied by now or never.
-			if err := e.session.Sync(ctx, e.path); err != nil {
+			if err := e.session.CatchUp(ctx, e.path); err != nil {
 				return session.Node{}, err
 			}
 		case err != nil && !errors.Is(err, zk.ErrNodeExists):
@@ -110,7 +110,7 @@ func (e *Exclusive) find(ctx context.Context, data []byte) (session.Node, error)
 // undo deletes the node if a call that failed made it.
 func (e *Exclusive) undo(data []byte) {
 	e.session.Cleanup(func(ctx context.Context) error {
-		if err := e.session.Sync(ctx, e.path); err != nil {
+		if err := e.session.CatchUp(ctx, e.path); err != nil {
 			return err
 		}
 		node, err := e.find(ctx, data)

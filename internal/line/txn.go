@@ -91,10 +91,10 @@ func (c *Claim) settle(ctx context.Context) (applied bool, err error) {
 	if !c.doubt {
 		return false, nil
 	}
-	// Sync, so that the answer is final: it comes behind the transaction on
+	// CatchUp, so that the answer is final: it comes behind the transaction on
 	// the same connection, and after the loss of that the leader takes
 	// nothing more from it.
-	if err := c.session.Sync(ctx, c.Node().Path); err != nil {
+	if err := c.session.CatchUp(ctx, c.Node().Path); err != nil {
 		return false, err
 	}
 	if applied, err = c.marked(ctx); err != nil {
