@@ -157,11 +157,11 @@ func (m *member) join(ctx context.Context) error {
 	}
 }
 
-// find looks for the member's node. Sync comes first: after it the answer is
-// final.
+// find looks for the member's node. CatchUp comes first: after it the answer
+// is final, which it would not be after the leader's own sync.
 func (m *member) find(ctx context.Context) error {
 	path := m.d.roundPath(m.round)
-	if err := m.d.s.Sync(ctx, path); err != nil && !errors.Is(err, zk.ErrNoNode) {
+	if err := m.d.s.CatchUp(ctx, path); err != nil {
 		return err
 	}
 	names, err := m.d.members(ctx, m.round)
