@@ -3,10 +3,12 @@ package zktest_test
 import (
 	"bufio"
 	"context"
+	"encoding/binary"
 	"net"
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -61,7 +63,15 @@ func (c *rawClient) call(op wire.Op, req wire.Record, rsp ...wire.Record) wire.R
 
 var world = []wire.ACL{{Perms: wire.PermAll, ID: wire.ID{Scheme: "world", ID: "anyone"}}}
 
-// eight runs b.N calls on eight connections at once.
+// cpuTime is what this process has had of the processors: clients and servers together.
+func cpuTime() (user, system time.Duration) {
+	var u syscall.Rusage
+	syscall.Getrusage(syscall.RUSAGE_SELF, &u)
+	return time.Duration(u.Utime.Nano()), time.Duration(u.Stime.Nano())
+}
+
+// eight runs b.N calls on eight connections at once. Where the machine has other work, what a call takes of the processors
+// tells more than the rate.
 func eight(b *testing.B, opts zktest.Options, call func(c *rawClient) wire.Code) {
 	e := zktest.Start(b, opts)
 	setup := dialRaw(b, e, 0)
@@ -75,6 +85,7 @@ func eight(b *testing.B, opts zktest.Options, call func(c *rawClient) wire.Code)
 	time.Sleep(10 * time.Millisecond)
 	b.ReportAllocs()
 	b.ResetTimer()
+	user, system := cpuTime()
 	var left atomic.Int64
 	left.Store(int64(b.N))
 	var wg sync.WaitGroup
@@ -90,7 +101,10 @@ func eight(b *testing.B, opts zktest.Options, call func(c *rawClient) wire.Code)
 	}
 	wg.Wait()
 	b.StopTimer()
+	u, s := cpuTime()
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "ops/s")
+	b.ReportMetric(float64((u-user).Nanoseconds())/float64(b.N), "user-ns/op")
+	b.ReportMetric(float64((s-system).Nanoseconds())/float64(b.N), "kernel-ns/op")
 	for _, c := range append(clients, setup) {
 		c.nc.Close()
 	}
@@ -109,11 +123,92 @@ func BenchmarkWritesTCP(b *testing.B)    { eight(b, zktest.Options{TCP: true}, w
 func BenchmarkReadsMemory(b *testing.B)  { eight(b, zktest.Options{}, read) }
 func BenchmarkWritesMemory(b *testing.B) { eight(b, zktest.Options{}, write) }
 
+// BenchmarkEchoTCP is the limit of the machine: the same clients and frames of
+// the size of a read's, and for a server a goroutine a connection that sends
+// back what it got and does nothing else.
+func BenchmarkEchoTCP(b *testing.B) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	var serving sync.WaitGroup
+	defer serving.Wait()
+	defer l.Close()
+	serving.Go(func() {
+		for {
+			nc, err := l.Accept()
+			if err != nil {
+				return
+			}
+			serving.Go(func() {
+				defer nc.Close()
+				buf := make([]byte, 16<<10)
+				for {
+					n, err := nc.Read(buf)
+					if err != nil {
+						return
+					}
+					if _, err := nc.Write(buf[:n]); err != nil {
+						return
+					}
+				}
+			})
+		}
+	})
+	reply := make([]byte, 4+16+4+100+68) // header, data and stat
+	binary.BigEndian.PutUint32(reply, uint32(len(reply)-4))
+	var clients sync.WaitGroup
+	for i := range 8 {
+		nc, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer nc.Close()
+		clients.Go(func() {
+			in, buf := bufio.NewReader(nc), []byte(nil)
+			for range b.N*(i+1)/8 - b.N*i/8 {
+				if _, err = nc.Write(reply); err == nil {
+					buf, err = wire.ReadFrame(in, buf, 0)
+				}
+				if err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
+	}
+	clients.Wait()
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "ops/s")
+}
+
 func BenchmarkStart(b *testing.B) {
 	for b.Loop() {
 		e, err := zktest.New(zktest.Options{TCP: true})
 		if err != nil {
 			b.Fatal(err)
+		}
+		e.Close()
+	}
+}
+
+// BenchmarkThousandSessions opens a thousand sessions over TCP and has each ask
+// once. Memory is that of the heap, at both ends of the connections.
+func BenchmarkThousandSessions(b *testing.B) {
+	for b.Loop() {
+		var before, after runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		e := zktest.Start(b, zktest.Options{TCP: true, MaxClientConns: -1})
+		clients := make([]*rawClient, 1000)
+		for i := range clients {
+			clients[i] = dialRaw(b, e, i%3)
+			clients[i].create("/s-", wire.ModeEphemeralSequential)
+		}
+		runtime.GC()
+		runtime.ReadMemStats(&after)
+		b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/(1<<10)/float64(len(clients)), "KiB/session")
+		for _, c := range clients {
+			c.nc.Close()
 		}
 		e.Close()
 	}

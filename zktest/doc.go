@@ -16,14 +16,16 @@
 //
 // Started in a testing/synctest bubble, an ensemble in memory runs on the
 // bubble's clock: hours pass in milliseconds. With [Options.Step] messages
-// arrive one at a time in an order drawn from the seed, see [Ensemble.Drive].
+// arrive one at a time in an order drawn from the seed, see [Ensemble.Drive]:
+// the same seed gives the same run, byte for byte, of clients that do one thing
+// at a time. Which of a client's own goroutines comes first it cannot say.
 //
 // # Faults
 //
 // The methods of an Ensemble break it: [Ensemble.Kill], [Ensemble.Pause],
 // [Ensemble.Cut], [Ensemble.Lag], [Ensemble.Inject], [Ensemble.Expire],
-// [Ensemble.ElectLeader], [Ensemble.DelayPings], [Ensemble.DelayLink],
-// [Ensemble.SetClockRate]. Each says what it models.
+// [Ensemble.ElectLeader], [Ensemble.DelayLink], [Ensemble.SetClockRate]. Each
+// says what it models.
 //
 // # Guarantees
 //
@@ -45,8 +47,15 @@
 // # Cost
 //
 // An ensemble serves some 0.2 ms after New is called. Each replica has a tree of
-// its own: 100,000 nodes of 100 bytes on three servers take 88 MiB. Over TCP
-// most of the time of a request goes to the kernel.
+// its own: 100,000 nodes of 100 bytes on three servers take 88 MiB. Each of a
+// thousand sessions over TCP takes 25 KiB, both ends together.
+//
+// With eight clients over TCP a read takes 27 µs of processor time and a write
+// 33 µs, client and three servers together, two thirds of it in the kernel, where
+// each request is four calls on sockets: two processors bound that to some
+// 73,000 reads and 60,000 writes a second. On two that had other work at the
+// time, 24,000 reads and 20,000 writes a second were measured. In memory a read
+// takes 2.4 µs and a write 6.8 µs. See BenchmarkReadsTCP and its neighbours.
 //
 // # Goroutines
 //

@@ -28,6 +28,22 @@ func (e *Ensemble) Kill(server int) {
 	e.do(func() { e.cluster.Kill(server) })
 }
 
+// Wipe models a disk that was replaced: a server that is down forgets all that
+// it has stored, and starts as a new one. What it acknowledged is safe as long
+// as a majority of the others has it. It does nothing to a server that runs.
+func (e *Ensemble) Wipe(server int) {
+	e.check(server)
+	e.do(func() { e.cluster.Wipe(server) })
+}
+
+// SetSequence makes n the number of the next sequential child of path, as if
+// that many had been made before: after 2147483647 there is none. It reports
+// whether there is such a node. A create that is under way may come in between.
+func (e *Ensemble) SetSequence(path string, n int32) (found bool) {
+	e.do(func() { found = e.cluster.SetSequence(path, n) })
+	return found
+}
+
 // Start models the start of a server that was killed. It serves once it has
 // joined a leader, ElectionTime later or more.
 func (e *Ensemble) Start(server int) {
@@ -94,26 +110,26 @@ func (e *Ensemble) HeldBack() int {
 }
 
 // DelayLink models a slow network between servers: packets of a link take d
-// from now on. 0 undoes it. Their order stays.
+// from now on. 0 undoes it. Their order stays. From a leader to its follower it
+// also models a follower that is slow to read: it answers pings, and so reports
+// which sessions were active, as late as it learns of commits, for one thread
+// does both, while it forwards requests in time.
 func (e *Ensemble) DelayLink(l Link, d time.Duration) {
 	e.check(l.From, l.To)
 	e.do(func() { e.cluster.Delay(l.From, l.To, d) })
 }
 
 // Lag models a replica that is behind: from now on the server applies what is
-// committed d late, its own clients' writes and sync too. It votes and
-// acknowledges as before. 0 undoes it.
+// committed d late, its own clients' writes too. It votes and acknowledges as
+// before. 0 undoes it.
+//
+// A follower's sync waits its turn behind the commits that it has yet to apply.
+// A leader answers a sync of its own clients at once, like a read, as
+// ZooKeeper's leader does: where the leader lags, what is read after a sync can
+// be as stale as before it. Only a write of the same session waits.
 func (e *Ensemble) Lag(server int, d time.Duration) {
 	e.check(server)
 	e.do(func() { e.cluster.Lag(server, d) })
-}
-
-// DelayPings models a follower whose main thread is slow: it answers the
-// leader's pings d late, while it forwards requests in time. The sessions that
-// were active are reported as late. 0 undoes it.
-func (e *Ensemble) DelayPings(server int, d time.Duration) {
-	e.check(server)
-	e.do(func() { e.cluster.DelayPings(server, d) })
 }
 
 // SetClockRate models a clock that runs fast or slow: from now on all timers of

@@ -308,8 +308,8 @@ func TestNewLeaderGivesAFreshTimeout(t *testing.T) {
 	})
 }
 
-// Slow answers to pings delay what the leader knows of a session, so that it
-// can expire one whose client pings in time.
+// A follower that reads late from its leader delays what the leader knows of a
+// session, which can expire though its client pings in time.
 func TestSlowPingsExpireALiveSession(t *testing.T) {
 	bubble(t, func(t *testing.T, e *zktest.Ensemble) {
 		a, w := connect(t, e, 0, 4*time.Second), connect(t, e, 2, 40*time.Second)
@@ -321,7 +321,7 @@ func TestSlowPingsExpireALiveSession(t *testing.T) {
 			t.Fatal("expired while pings were in time")
 		default:
 		}
-		e.DelayPings(0, 9*time.Second)
+		e.DelayLink(zktest.Link{From: 2, To: 0}, 9*time.Second)
 		<-gone
 	})
 }
@@ -419,4 +419,69 @@ func TestFastClockExpiresEarly(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestWipedServerGetsEverythingAgain(t *testing.T) {
+	bubble(t, func(t *testing.T, e *zktest.Ensemble) {
+		c := connect(t, e, 2, 20*time.Second)
+		mustCreate(t, c, "/before", 0)
+		e.Wipe(0) // runs: nothing happens
+		e.Kill(0)
+		e.Wipe(0)
+		mustCreate(t, c, "/meanwhile", 0)
+		e.Start(0)
+		e.Kill(1) // now the wiped one is needed for a majority
+		for !e.Ready() {
+			time.Sleep(100 * time.Millisecond)
+		}
+		there := connect(t, e, 0, 20*time.Second)
+		for _, path := range []string{"/before", "/meanwhile"} {
+			if ok, _, err := there.Exists(path); !ok || err != nil {
+				t.Errorf("%s at the wiped server: %t, %v", path, ok, err)
+			}
+		}
+		mustCreate(t, there, "/after", 0)
+	})
+}
+
+// Two of three that acknowledged a write forget it: it is lost, as it would be
+// in ZooKeeper.
+func TestWipedMajorityLosesAcknowledgedWrites(t *testing.T) {
+	bubble(t, func(t *testing.T, e *zktest.Ensemble) {
+		c := connect(t, e, 2, 20*time.Second)
+		mustCreate(t, c, "/kept", 0)
+		e.Kill(0)
+		mustCreate(t, c, "/lost", 0)
+		for _, server := range []int{1, 2} {
+			e.Kill(server)
+			e.Wipe(server)
+		}
+		for server := range 3 {
+			e.Start(server)
+		}
+		for !e.Ready() {
+			time.Sleep(100 * time.Millisecond)
+		}
+		again := connect(t, e, 1, 20*time.Second)
+		kept, _, err1 := again.Exists("/kept")
+		lost, _, err2 := again.Exists("/lost")
+		if !kept || lost || err1 != nil || err2 != nil {
+			t.Errorf("kept %t (%v), lost %t (%v)", kept, err1, lost, err2)
+		}
+	})
+}
+
+func TestSequenceIsSet(t *testing.T) {
+	bubble(t, func(t *testing.T, e *zktest.Ensemble) {
+		c := connect(t, e, 0, 20*time.Second)
+		mustCreate(t, c, "/q", 0)
+		if !e.SetSequence("/q", 1<<31-3) || e.SetSequence("/none", 1) {
+			t.Error("a path is found that is not there, or the other way round")
+		}
+		for _, want := range []string{"/q/n-2147483645", "/q/n-2147483646"} {
+			if got := mustCreate(t, c, "/q/n-", zk.FlagSequence); got != want {
+				t.Errorf("created %s, want %s", got, want)
+			}
+		}
+	})
 }

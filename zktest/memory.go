@@ -112,12 +112,13 @@ func (d deadline) passed() <-chan struct{} {
 	return d.late
 }
 
-// set moves the deadline; the zero time is none.
+// set moves the deadline; the zero time is none. Clients set one for each read
+// and write, so a timer that has not run out is used again.
 func (d deadline) set(t time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.timer != nil && !d.timer.Stop() {
-		d.timer = nil
+	stopped := d.timer != nil && d.timer.Stop()
+	if d.timer != nil && !stopped {
 		d.late = make(chan struct{}) // the old one is closed, or about to be
 	}
 	select {
@@ -125,15 +126,17 @@ func (d deadline) set(t time.Time) {
 		d.late = make(chan struct{})
 	default:
 	}
-	if t.IsZero() {
+	wait := time.Until(t)
+	switch {
+	case t.IsZero():
 		d.timer = nil
-		return
-	}
-	late := d.late
-	if wait := time.Until(t); wait > 0 {
+	case wait <= 0:
+		d.timer = nil
+		close(d.late)
+	case stopped:
+		d.timer.Reset(wait)
+	default:
+		late := d.late
 		d.timer = time.AfterFunc(wait, func() { close(late) })
-		return
 	}
-	d.timer = nil
-	close(late)
 }

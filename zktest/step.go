@@ -80,7 +80,7 @@ func (s *stepper) step() bool {
 	for _, g := range s.gates {
 		if len(g.in) > 0 {
 			choices = append(choices, func() {
-				s.e.trace("c%d>s%d %s", g.c.q.ID(), g.c.server, describe(g.in[0]))
+				s.e.trace("c%d>s%d %s %x", g.c.q.ID(), g.c.server, describe(g.in[0]), g.in[0])
 				g.accept()
 			})
 		}
@@ -113,8 +113,7 @@ func (s *stepper) step() bool {
 
 // describe is a client's message in a trace.
 func describe(frame []byte) string {
-	var h wire.RequestHeader
-	body, err := wire.Decode(frame, &h)
+	h, body, err := wire.CutRequest(frame)
 	switch {
 	case frame == nil:
 		return "hangs up"

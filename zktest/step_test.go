@@ -3,6 +3,7 @@ package zktest_test
 import (
 	"bytes"
 	"fmt"
+	"net"
 	"sync"
 	"testing"
 	"testing/cryptotest"
@@ -29,7 +30,13 @@ func contend(t *testing.T, seed uint64) []byte {
 			for i := range 5 {
 				clients.Go(func() {
 					time.Sleep(time.Duration(i) * time.Millisecond) // dial in this order
-					conn, _, err := zk.Connect(e.Servers(), 6*time.Second, zk.WithDialer(e.Dialer),
+					// What happens to all of them at one instant they answer one after
+					// the other: connections are numbered as they are dialed.
+					dial := func(network, address string, timeout time.Duration) (net.Conn, error) {
+						time.Sleep(time.Duration(i) * 1001 * time.Nanosecond)
+						return e.Dialer(network, address, timeout)
+					}
+					conn, _, err := zk.Connect(e.Servers(), 6*time.Second, zk.WithDialer(dial),
 						zk.WithHostProvider(e.HostProvider(i)), zk.WithLogger(silent{}))
 					if err != nil {
 						t.Error(err)

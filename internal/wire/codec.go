@@ -63,6 +63,21 @@ func Decode(b []byte, records ...Record) (rest []byte, err error) {
 	return f.buf, f.err
 }
 
+// CutRequest is Decode of the header that a request starts with. Unlike that it
+// allocates nothing.
+func CutRequest(b []byte) (h RequestHeader, body []byte, err error) {
+	f := Fields{buf: b, decoding: true}
+	h.Fields(&f)
+	return h, f.buf, f.err
+}
+
+// CutReply is CutRequest of a reply.
+func CutReply(b []byte) (h ReplyHeader, body []byte, err error) {
+	f := Fields{buf: b, decoding: true}
+	h.Fields(&f)
+	return h, f.buf, f.err
+}
+
 // Decoding reports whether fields are being read.
 func (f *Fields) Decoding() bool { return f.decoding }
 

@@ -256,3 +256,22 @@ func BenchmarkCreateRequest(b *testing.B) {
 		}
 	}
 }
+
+func TestCuttingHeadersAllocatesNothing(t *testing.T) {
+	request := Append(nil, &RequestHeader{Xid: 7, Op: OpGetData}, &Int32{Value: 1})
+	reply := Append(nil, &ReplyHeader{Xid: 7, Zxid: 8, Err: NoNode}, &Int32{Value: 1})
+	allocs := testing.AllocsPerRun(100, func() {
+		if h, body, err := CutRequest(request); h != (RequestHeader{Xid: 7, Op: OpGetData}) || len(body) != 4 || err != nil {
+			t.Fatal(h, body, err)
+		}
+		if h, body, err := CutReply(reply); h != (ReplyHeader{Xid: 7, Zxid: 8, Err: NoNode}) || len(body) != 4 || err != nil {
+			t.Fatal(h, body, err)
+		}
+		if _, _, err := CutRequest(request[:5]); !errors.Is(err, ErrTruncated) {
+			t.Fatal(err)
+		}
+	})
+	if allocs != 0 {
+		t.Errorf("%v allocations", allocs)
+	}
+}

@@ -39,5 +39,7 @@
 // ZOOKEEPER-2590). That events are kept from who may not read the node (3.8.4, ZOOKEEPER-4799) is compared also with
 // Debian's 3.8.0, which has it.
 //
-// Not compared at all are expiry, elections and what follows from time; those have tests of their own in zktest.
+// What clients see of faults is compared in four scenes: a follower that is cut off and lies about a session that has expired, one
+// that lags until it syncs, a reply that is lost after the commit, and a deposed leader that still answers reads and sync. How long
+// expiry, elections and the like take is not compared; that has tests of its own in zktest.
 package difftest

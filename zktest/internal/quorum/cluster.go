@@ -32,6 +32,7 @@ type Config struct {
 // A Cluster is an ensemble. Its time is what the last call of Advance said.
 type Cluster struct {
 	cfg     Config
+	config  string // what a new server has in /zookeeper/config
 	now     time.Duration
 	servers []*server
 	links   [][]*link // [from][to]
@@ -61,8 +62,9 @@ func New(cfg Config) *Cluster {
 	if cfg.Servers == 1 {
 		config.Reset() // a server that stands alone keeps none
 	}
+	c.config = config.String()
 	for i := range cfg.Servers {
-		c.servers = append(c.servers, newServer(c, i, tree.New(config.String())))
+		c.servers = append(c.servers, newServer(c, i, tree.New(c.config)))
 		c.links = append(c.links, nil)
 		for range cfg.Servers {
 			c.links[i] = append(c.links[i], &link{})
@@ -118,12 +120,12 @@ func (c *Cluster) deliverAll() bool {
 // in the order of their times.
 func (c *Cluster) Advance(now time.Duration) {
 	for {
-		at, fire := c.next()
+		at, s, fire := c.next()
 		if fire == nil || at > now {
 			break
 		}
 		c.now = max(c.now, at)
-		fire()
+		fire(s)
 		c.Run()
 	}
 	c.now = max(c.now, now)
@@ -131,24 +133,28 @@ func (c *Cluster) Advance(now time.Duration) {
 
 // Next returns when the next timer is due; ok is false where there is none.
 func (c *Cluster) Next() (at time.Duration, ok bool) {
-	at, fire := c.next()
+	at, _, fire := c.next()
 	return at, fire != nil
 }
 
-// next returns the earliest timer.
-func (c *Cluster) next() (at time.Duration, fire func()) {
+// A timer is what a server does when it is due. It holds nothing of its own:
+// the earliest is looked for at each request.
+type timer func(*server)
+
+// next returns the earliest timer, and whose it is.
+func (c *Cluster) next() (at time.Duration, whose *server, fire timer) {
 	at = 1<<63 - 1
 	for _, s := range c.servers {
 		if t, f := s.next(); f != nil && s.clock.global(t) < at {
-			at, fire = s.clock.global(t), f
+			at, whose, fire = s.clock.global(t), s, f
 		}
 	}
 	for _, row := range c.links {
 		for _, l := range row {
 			if t, ok := l.due(); ok && !c.cfg.Manual && t < at && t > c.now {
-				at, fire = t, func() {}
+				at, fire = t, func(*server) {}
 			}
 		}
 	}
-	return at, fire
+	return at, whose, fire
 }

@@ -181,8 +181,7 @@ func (c *Conn) handle(frame []byte, rule *Rule) {
 		c.handshake(frame)
 		return
 	}
-	var h wire.RequestHeader
-	body, err := wire.Decode(frame, &h)
+	h, body, err := wire.CutRequest(frame)
 	if err != nil {
 		c.shut()
 		return

@@ -1,6 +1,10 @@
 package quorum
 
-import "time"
+import (
+	"time"
+
+	"github.com/zkcoord/zkcoord/zktest/internal/tree"
+)
 
 // Kill stops a server at once. What is in its log stays.
 func (c *Cluster) Kill(i int) {
@@ -16,6 +20,27 @@ func (c *Cluster) Kill(i int) {
 		c.links[j][i].queue = nil
 	}
 	c.Run()
+}
+
+// Wipe deletes what a server that is down has stored: it starts as a new one.
+func (c *Cluster) Wipe(i int) {
+	s := c.servers[i]
+	if !s.down {
+		return
+	}
+	c.cfg.Trace("server %d is wiped", i)
+	s.tree, s.log, s.trimmed, s.epoch, s.committed = tree.New(c.config), nil, 0, 0, 0
+}
+
+// SetSequence makes n the number of the next sequential child of path.
+func (c *Cluster) SetSequence(path string, n int32) (found bool) {
+	for _, s := range c.servers {
+		found = s.tree.SetCversion(path, n) || found
+	}
+	if found {
+		c.cfg.Trace("the next child of %s is number %d", path, n)
+	}
+	return found
 }
 
 // Start starts a server that was killed.
@@ -92,9 +117,6 @@ func (c *Cluster) Lag(i int, d time.Duration) {
 	s.applyDue()
 	c.Run()
 }
-
-// DelayPings sets how long a follower takes to answer the leader's pings.
-func (c *Cluster) DelayPings(i int, d time.Duration) { c.servers[i].pingDelay = d }
 
 // Expire makes the leader close a session as if its time was over.
 func (c *Cluster) Expire(session int64) error {

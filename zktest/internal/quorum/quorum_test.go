@@ -88,7 +88,6 @@ func heal(c *Cluster) {
 		c.Resume(i)
 		c.Start(i)
 		c.Lag(i, 0)
-		c.DelayPings(i, 0)
 		c.ClockRate(i, 1)
 		for j := range c.servers {
 			c.Delay(i, j, 0)
@@ -179,7 +178,7 @@ func fault(c *Cluster, r *rand.Rand) {
 	case 9:
 		c.Elect(i)
 	case 10:
-		c.DelayPings(i, time.Duration(r.IntN(int(tick))))
+		c.Delay(i, j, time.Duration(r.IntN(int(tick))))
 	case 11:
 		c.ClockRate(i, 0.5+r.Float64())
 	}

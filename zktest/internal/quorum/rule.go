@@ -54,8 +54,7 @@ func (c *Cluster) match(conn *Conn, frame []byte) (r *Rule, hold bool) {
 	if len(c.rules) == 0 || conn.state != open {
 		return nil, false
 	}
-	var h wire.RequestHeader
-	body, err := wire.Decode(frame, &h)
+	h, body, err := wire.CutRequest(frame)
 	if err != nil {
 		return nil, false
 	}

@@ -45,8 +45,6 @@ type server struct {
 
 	touched    []touch // sessions active since the last ping, in order
 	touchIndex map[int64]int
-	pings      []message // answers to pings that are put off
-	pingDelay  time.Duration
 	validating map[int64]*Conn
 
 	received, sent int64 // packets
@@ -74,7 +72,7 @@ func (s *server) reset() {
 	s.conns, s.bySession = make(map[int]*Conn), make(map[int64]*Conn)
 	s.pending, s.writes, s.commits = make(map[int64][]*request), nil, nil
 	s.touched, s.touchIndex = nil, make(map[int64]int)
-	s.pings, s.validating = nil, make(map[int64]*Conn)
+	s.validating = make(map[int64]*Conn)
 	s.tree.Watches = tree.Watches{}
 }
 
@@ -104,12 +102,12 @@ func (s *server) firstAfter(zxid int64) *tree.Txn {
 func (s *server) append(txn *tree.Txn) { s.log = append(s.log, txn) }
 
 // next returns the earliest of the server's timers, in the server's own time.
-func (s *server) next() (at time.Duration, fire func()) {
+func (s *server) next() (at time.Duration, fire timer) {
 	if s.down || s.paused {
 		return 0, nil
 	}
 	at = 1<<63 - 1
-	earlier := func(t time.Duration, f func()) {
+	earlier := func(t time.Duration, f timer) {
 		if t < at {
 			at, fire = t, f
 		}
@@ -118,26 +116,26 @@ func (s *server) next() (at time.Duration, fire func()) {
 	case s.term != nil:
 		at, fire = s.term.next()
 	case s.up != nil:
-		earlier(s.heard+s.c.cfg.Tick*time.Duration(s.c.cfg.SyncLimit), func() { s.look("leader is silent") })
+		earlier(s.heard+s.c.cfg.Tick*time.Duration(s.c.cfg.SyncLimit), (*server).lookElsewhere)
 	default:
-		earlier(s.electAt, s.c.elect)
+		earlier(s.electAt, (*server).elect)
 	}
 	if len(s.commits) > 0 {
-		earlier(s.commits[0].at, s.applyDue)
-	}
-	if len(s.pings) > 0 {
-		earlier(s.pings[0].at, s.pong)
+		earlier(s.commits[0].at, (*server).applyDue)
 	}
 	if len(s.conns) > 0 {
-		earlier(s.nextIdle, s.closeIdle)
+		earlier(s.nextIdle, (*server).closeIdle)
 	}
 	for _, conn := range s.held {
 		if t, ok := conn.release(); ok {
-			earlier(t, s.wakeHeld)
+			earlier(t, (*server).wakeHeld)
 		}
 	}
 	return at, fire
 }
+
+func (s *server) lookElsewhere() { s.look("leader is silent") }
+func (s *server) elect()         { s.c.elect() }
 
 // wakeHeld lets the connections go on that were held up to now.
 func (s *server) wakeHeld() {
@@ -170,11 +168,6 @@ func (s *server) fromLeader(m message) {
 	case commit:
 		s.commit(m.zxid)
 	case ping:
-		if s.pingDelay > 0 || len(s.pings) > 0 {
-			m.at = s.now() + s.pingDelay
-			s.pings = append(s.pings, m)
-			return
-		}
 		s.answerPing(m)
 	case synced:
 		s.commits = append(s.commits, committed{at: s.now() + s.lag, sync: m.req})
@@ -191,13 +184,6 @@ func (s *server) fromLeader(m message) {
 func (s *server) answerPing(m message) {
 	s.c.send(s, m.peer.leader, message{kind: pong, peer: m.peer, zxid: m.zxid, touched: s.touched})
 	s.touched, s.touchIndex = nil, make(map[int64]int)
-}
-
-// pong answers the first ping that was put off.
-func (s *server) pong() {
-	m := s.pings[0]
-	s.pings = s.pings[1:]
-	s.answerPing(m)
 }
 
 // commit notes that all up to zxid may be applied.

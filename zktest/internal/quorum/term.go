@@ -52,23 +52,36 @@ func newTerm(s *server, epoch int64) *term {
 }
 
 // next returns the earliest of the leader's timers.
-func (t *term) next() (time.Duration, func()) {
-	at, fire := t.nextPing, t.pingAll
+func (t *term) next() (at time.Duration, fire timer) {
+	at, fire = t.nextPing, func(s *server) { s.term.pingAll() }
 	if t.sessions.next < at {
-		at, fire = t.sessions.next, t.expire
+		at, fire = t.sessions.next, func(s *server) { s.term.expire() }
 	}
 	if t.nextReap < at {
-		at, fire = t.nextReap, t.reap
+		at, fire = t.nextReap, func(s *server) { s.term.reap() }
 	}
 	for _, p := range t.peers {
-		if p == nil {
-			continue
-		}
-		if dead := p.heard + t.c.cfg.Tick*time.Duration(t.c.cfg.SyncLimit); dead < at {
-			at, fire = dead, func() { t.drop(p) }
+		if p != nil && t.dead(p) < at {
+			at, fire = t.dead(p), func(s *server) { s.term.dropDead() }
 		}
 	}
 	return at, fire
+}
+
+// dead is when a follower of which nothing more is heard is given up.
+func (t *term) dead(p *peer) time.Duration {
+	return p.heard + t.c.cfg.Tick*time.Duration(t.c.cfg.SyncLimit)
+}
+
+// dropDead gives up the follower of which nothing was heard for longest.
+func (t *term) dropDead() {
+	var first *peer
+	for _, p := range t.peers {
+		if p != nil && (first == nil || t.dead(p) < t.dead(first)) {
+			first = p
+		}
+	}
+	t.drop(first)
 }
 
 // pingAll is one half tick: every second one the leader steps down unless

@@ -1,0 +1,380 @@
+package difftest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/zkcoord/zkcoord/harness/ensemble"
+	"github.com/zkcoord/zkcoord/harness/ensemble/embedded"
+	"github.com/zkcoord/zkcoord/harness/ensemble/process"
+	trap "github.com/zkcoord/zkcoord/harness/link"
+	"github.com/zkcoord/zkcoord/internal/wire"
+)
+
+// What clients see of a fault, on zktest and on ZooKeeper: the same account, word for word.
+
+// A breakable is an ensemble that can be hurt as the scenes need it.
+type breakable interface {
+	ensemble.Ensemble
+	ensemble.Killer
+	ensemble.Partitioner
+}
+
+// Servers give each other up after twenty seconds: a scene is over by then, also on a machine that has other work.
+var sceneConfig = ensemble.Config{TickTime: 500 * time.Millisecond, SyncLimit: 40}
+
+const sceneTimeout = 2 * time.Second // of sessions
+
+// A scene is one fault and what clients tell of it.
+type scene struct {
+	name string
+	play func(s *stage)
+	want string
+}
+
+var scenes = []scene{{
+	name: "isolated follower",
+	play: func(s *stage) {
+		a, b := s.client("a", s.follower), s.client("b", s.leader)
+		a.create("/e", wire.ModeEphemeral)
+		b.exists("/e")
+		s.cut(s.around(s.follower)...)
+		began := time.Now()
+		for b.code(wire.OpExists, &wire.PathWatch{Path: "/e"}) == wire.OK {
+			a.code(wire.OpPing, nil)
+			s.pause()
+		}
+		s.tell("the session expires, not before its time: %v", time.Since(began) > sceneTimeout-s.tick)
+		a.ask("ping", wire.OpPing, nil)
+		a.exists("/e")
+		b.create("/e", wire.ModeEphemeral)
+		a.exists("/e")
+		s.mend()
+		a.hangsUp()
+	},
+	want: `
+a: create /e: ok
+b: exists /e: ok
+the session expires, not before its time: true
+a: ping: ok
+a: exists /e: ok
+b: create /e: ok
+a: exists /e: ok
+a: is hung up on`,
+}, {
+	name: "lagging follower",
+	play: func(s *stage) {
+		a, b := s.client("a", s.follower), s.client("b", s.leader)
+		s.cut(ensemble.Link{From: s.leader, To: s.follower})
+		b.create("/x", wire.ModePersistent)
+		a.exists("/x")
+		a.send(wire.OpSync, &wire.Path{Path: "/x"})
+		a.silent("sync /x")
+		s.mend()
+		a.answered("sync /x")
+		a.exists("/x")
+	},
+	want: `
+b: create /x: ok
+a: exists /x: no node
+a: sync /x: no answer
+a: sync /x: ok
+a: exists /x: ok`,
+}, {
+	name: "lost reply after commit",
+	play: func(s *stage) {
+		b := s.client("b", s.leader)
+		for when, path := range map[trap.When]string{trap.BeforeReply: "/done", trap.BeforeSending: "/undone"} {
+			way := trap.New(s.e.DialContext)
+			t := way.Set(trap.Request{Op: wire.OpCreate, When: when}, trap.Reset)
+			a := s.through(way.DialContext, "a", s.follower)
+			a.send(wire.OpCreate, &wire.CreateRequest{Path: path, ACL: everybody, Mode: wire.ModeEphemeral})
+			<-t.Sprung()
+			a.hangsUp()
+			a.resume(s.other)
+			b.catchUp()
+			b.exists(path)
+			a.create(path, wire.ModeEphemeral)
+		}
+		slices.Sort(s.account) // the two in any order
+	},
+	want: `
+a: create /done: node exists
+a: create /undone: ok
+a: goes on
+a: goes on
+a: is hung up on
+a: is hung up on
+b: exists /done: ok
+b: exists /undone: no node`,
+}, {
+	name: "deposed leader",
+	play: func(s *stage) {
+		a := s.client("a", s.leader)
+		a.create("/old", wire.ModePersistent)
+		s.cut(s.around(s.leader)...)
+		for _, node := range []int{s.follower, s.other} {
+			s.must(s.e.Kill(s.ctx, node))
+			s.must(s.e.Start(s.ctx, node))
+		}
+		next := s.electedBut(s.leader, func() { a.code(wire.OpPing, nil) })
+		b := s.client("b", next)
+		b.create("/new", wire.ModePersistent)
+		a.ask("sync", wire.OpSync, &wire.Path{Path: "/"})
+		a.exists("/old")
+		a.exists("/new")
+		a.send(wire.OpCreate, &wire.CreateRequest{Path: "/late", ACL: everybody})
+		a.silent("create /late")
+		s.mend()
+		a.hangsUp()
+		b.exists("/late")
+	},
+	want: `
+a: create /old: ok
+b: create /new: ok
+a: sync: ok
+a: exists /old: ok
+a: exists /new: no node
+a: create /late: no answer
+a: is hung up on
+b: exists /late: no node`,
+}}
+
+func TestZktestFailsAsZooKeeper(t *testing.T) {
+	for _, sc := range scenes {
+		t.Run("zktest/"+strings.ReplaceAll(sc.name, " ", "-"), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				e, err := embedded.Start(embedded.Options{Config: sceneConfig})
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer e.Close(context.WithoutCancel(t.Context()))
+				perform(t, sc, e)
+			})
+		})
+	}
+	if _, _, err := process.Find(); err != nil {
+		if os.Getenv("CI") != "" {
+			t.Fatalf("CI is set: %v", err)
+		}
+		t.Skip(err)
+	}
+	e, err := process.Start(t.Context(), process.Options{Config: sceneConfig})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := e.Close(context.WithoutCancel(t.Context())); err != nil {
+			t.Error(err)
+		}
+	}()
+	for _, sc := range scenes {
+		t.Run("ZooKeeper/"+strings.ReplaceAll(sc.name, " ", "-"), func(t *testing.T) { perform(t, sc, e) })
+	}
+}
+
+func perform(t *testing.T, sc scene, e breakable) {
+	s := &stage{T: t, ctx: t.Context(), e: e, tick: sceneConfig.TickTime}
+	s.must(e.Ready(s.ctx))
+	leader, err := e.Leader(s.ctx)
+	s.must(err)
+	s.leader = leader
+	s.follower, s.other = (s.leader+1)%3, (s.leader+2)%3
+	began := time.Now()
+	sc.play(s)
+	for _, a := range s.actors {
+		a.link.close()
+	}
+	if got := strings.Join(s.account, "\n"); got != strings.TrimSpace(sc.want) {
+		t.Errorf("%s tells:\n%s\nwant:%s", e.Kind(), got, sc.want)
+	}
+	t.Logf("%s: %v", e.Kind(), time.Since(began).Round(time.Millisecond))
+}
+
+// A stage is an ensemble, the parts of its servers, and the account so far.
+type stage struct {
+	*testing.T
+	ctx                     context.Context
+	e                       breakable
+	tick                    time.Duration
+	leader, follower, other int
+	actors                  []*actor
+	account                 []string
+}
+
+func (s *stage) tell(format string, args ...any) {
+	s.account = append(s.account, fmt.Sprintf(format, args...))
+}
+
+func (s *stage) must(err error) {
+	s.Helper()
+	if err != nil {
+		s.Fatal(err)
+	}
+}
+
+func (s *stage) pause() { <-time.After(50 * time.Millisecond) }
+
+func (s *stage) cut(links ...ensemble.Link) { s.must(s.e.Cut(s.ctx, links...)) }
+func (s *stage) mend()                      { s.must(s.e.Mend(s.ctx)) }
+
+// around are the links of a node, in both directions.
+func (s *stage) around(node int) (links []ensemble.Link) {
+	for other := range s.e.Servers() {
+		if other != node {
+			links = append(links, ensemble.Link{From: node, To: other}, ensemble.Link{From: other, To: node})
+		}
+	}
+	return links
+}
+
+// electedBut waits for another leader than the old one, and calls meanwhile all the time.
+func (s *stage) electedBut(old int, meanwhile func()) int {
+	for end := time.Now().Add(patience); time.Now().Before(end); s.pause() {
+		meanwhile()
+		if now, err := s.e.Leader(s.ctx); err == nil && now != old {
+			return now
+		}
+	}
+	s.Fatal("no other leader")
+	return 0
+}
+
+// An actor is a client with one session.
+type actor struct {
+	s    *stage
+	name string
+	link *link
+	dial ensemble.DialFunc
+	id   wire.ConnectResponse
+}
+
+var everybody = []wire.ACL{{Perms: wire.PermAll, ID: world}}
+
+func (s *stage) client(name string, node int) *actor { return s.through(s.e.DialContext, name, node) }
+
+func (s *stage) through(way ensemble.DialFunc, name string, node int) *actor {
+	a := &actor{s: s, name: name, dial: way, id: wire.ConnectResponse{Password: make([]byte, 16)}}
+	s.actors = append(s.actors, a)
+	a.connect(node)
+	return a
+}
+
+func (a *actor) connect(node int) {
+	a.s.Helper()
+	var err error
+	a.link, err = dial(a.s.ctx, &servers{a.s.e.Servers(), a.dial}, node)
+	a.s.must(err)
+	rsp, err := a.link.handshake(wire.ConnectRequest{
+		Timeout: int32(sceneTimeout.Milliseconds()), SessionID: a.id.SessionID, Password: a.id.Password,
+	})
+	a.s.must(err)
+	if rsp == nil || rsp.SessionID == 0 {
+		a.s.Fatalf("%s has no session at node %d: %+v", a.name, node, rsp)
+	}
+	a.id = *rsp
+}
+
+// resume goes on at another node.
+func (a *actor) resume(node int) {
+	old := a.id.SessionID
+	a.link.close()
+	a.connect(node)
+	if a.id.SessionID == old {
+		a.s.tell("%s: goes on", a.name)
+	}
+}
+
+func (a *actor) send(op wire.Op, record wire.Record) {
+	a.s.Helper()
+	a.link.xid++
+	xid, body := a.link.xid, []byte(nil)
+	if op == wire.OpPing {
+		xid = wire.XidPing
+	}
+	if record != nil {
+		body = wire.Append(nil, record)
+	}
+	a.s.must(a.link.write(&wire.RequestHeader{Xid: xid, Op: op}, body))
+}
+
+// receive returns the code of the next answer, ConnectionLoss if there will be none.
+func (a *actor) receive() wire.Code {
+	a.s.Helper()
+	frame, err := a.link.read()
+	a.s.must(err)
+	if frame == nil {
+		return wire.ConnectionLoss
+	}
+	var h wire.ReplyHeader
+	_, err = wire.Decode(frame, &h)
+	a.s.must(err)
+	return h.Err
+}
+
+func (a *actor) code(op wire.Op, record wire.Record) wire.Code {
+	a.s.Helper()
+	a.send(op, record)
+	return a.receive()
+}
+
+func (a *actor) ask(what string, op wire.Op, record wire.Record) {
+	a.s.Helper()
+	a.send(op, record)
+	a.answered(what)
+}
+
+func (a *actor) answered(what string) {
+	a.s.Helper()
+	a.s.tell("%s: %s: %s", a.name, what, a.receive().String())
+}
+
+func (a *actor) create(path string, mode int32) {
+	a.s.Helper()
+	a.ask("create "+path, wire.OpCreate, &wire.CreateRequest{Path: path, ACL: everybody, Mode: mode})
+}
+
+func (a *actor) exists(path string) {
+	a.s.Helper()
+	a.ask("exists "+path, wire.OpExists, &wire.PathWatch{Path: path})
+}
+
+// catchUp is a sync that nobody needs to hear of.
+func (a *actor) catchUp() {
+	a.s.Helper()
+	if code := a.code(wire.OpSync, &wire.Path{Path: "/"}); code != wire.OK {
+		a.s.Fatal(code)
+	}
+}
+
+// silent waits for half a second, in which no answer may come.
+func (a *actor) silent(what string) {
+	a.s.Helper()
+	a.link.conn.SetReadDeadline(time.Now().Add(500 * time.Millisecond))
+	_, err := a.link.r.Peek(1)
+	var late net.Error
+	if errors.As(err, &late) && late.Timeout() {
+		a.s.tell("%s: %s: no answer", a.name, what)
+	} else {
+		a.s.tell("%s: %s: an answer, or the end: %v", a.name, what, err)
+	}
+	a.link.conn.SetReadDeadline(time.Now().Add(patience))
+}
+
+// hangsUp waits for the end of the connection. What was asked before is not answered.
+func (a *actor) hangsUp() {
+	a.s.Helper()
+	if code := a.receive(); code != wire.ConnectionLoss {
+		a.s.tell("%s: is answered %v", a.name, code)
+		return
+	}
+	a.s.tell("%s: is hung up on", a.name)
+}
