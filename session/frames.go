@@ -28,8 +28,7 @@ type packet struct {
 // The queued frames are taken in the same step that marks a read as watching:
 // one that removes a watch must not follow the read that sets it anew.
 func (s *Session) sending(c *conn, frame []byte) (first []byte, written chan struct{}, err error) {
-	var h wire.RequestHeader
-	body, err := wire.Decode(frame, &h)
+	h, body, err := wire.CutRequest(frame)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -59,8 +58,7 @@ func (s *Session) sending(c *conn, frame []byte) (first []byte, written chan str
 // it. An error closes the connection.
 func (s *Session) received(c *conn, frame []byte) error {
 	now := time.Now()
-	var h wire.ReplyHeader
-	body, err := wire.Decode(frame, &h)
+	h, body, err := wire.CutReply(frame)
 	if err != nil {
 		return err
 	}

@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/go-zookeeper/zk"
@@ -234,13 +236,16 @@ const maxChecks = 64
 // if its ACL does not let this session read it.
 func (s *Session) heartbeatLocked() {
 	checked := make([]*Hold, 0, 1)
-	ops := make([]any, 0, 1)
 	for h := range s.holds {
-		if len(ops) == maxChecks {
+		if len(checked) == maxChecks {
 			break
 		}
 		checked = append(checked, h)
-		ops = append(ops, &zk.CheckVersionRequest{Path: s.inner(h.node.Path), Version: AnyVersion})
+	}
+	slices.SortFunc(checked, func(a, b *Hold) int { return strings.Compare(a.node.Path, b.node.Path) })
+	ops := make([]any, len(checked))
+	for i, h := range checked {
+		ops[i] = &zk.CheckVersionRequest{Path: s.inner(h.node.Path), Version: AnyVersion}
 	}
 	s.work.Go(func() {
 		start := time.Now()

@@ -92,6 +92,12 @@ type Auth struct {
 // String hides the credential.
 func (a Auth) String() string { return a.Scheme + ":***" }
 
+// GoString hides the credential.
+func (a Auth) GoString() string { return a.String() }
+
+// MarshalText hides the credential, from JSON and from logs in it.
+func (a Auth) MarshalText() ([]byte, error) { return []byte(a.String()), nil }
+
 // LogValue hides the credential.
 func (a Auth) LogValue() slog.Value { return slog.StringValue(a.String()) }
 

@@ -1,7 +1,9 @@
 package session
 
 import (
+	"maps"
 	"slices"
+	"strings"
 
 	"github.com/go-zookeeper/zk"
 
@@ -205,7 +207,8 @@ const setWatchesSize = 128 << 10
 
 // appendWatchesLocked appends the requests that set the watches again. The
 // server fires at once those whose znode changed after the last zxid that
-// this session has seen.
+// this session has seen. They are in the order of their paths: what a session
+// sends is a function of what it was told, not of a map.
 func (s *Session) appendWatchesLocked(out []byte) []byte {
 	r := &wire.SetWatchesRequest{RelativeZxid: s.lastZxid}
 	size := 0
@@ -215,7 +218,14 @@ func (s *Session) appendWatchesLocked(out []byte) []byte {
 			*r, size = wire.SetWatchesRequest{RelativeZxid: s.lastZxid}, 0
 		}
 	}
-	for key, on := range s.watches {
+	byPath := func(a, b watchKey) int {
+		if a.path == b.path && a.children {
+			return 1
+		}
+		return strings.Compare(a.path, b.path)
+	}
+	for _, key := range slices.SortedFunc(maps.Keys(s.watches), byPath) {
+		on := s.watches[key]
 		switch {
 		case !on.set:
 			continue
