@@ -3,106 +3,126 @@ package coordtest
 import (
 	"context"
 	"errors"
+	"fmt"
+	"sync"
 	"testing"
 	"time"
 
-	"github.com/zkcoord/zkcoord/zktest"
+	"github.com/zkcoord/zkcoord/harness"
+	"github.com/zkcoord/zkcoord/session"
 )
+
+// A Do makes a call in a session and returns what undoes it.
+type Do = func(ctx context.Context, s *session.Session) (undo func(context.Context) error, err error)
 
 // A Call is a call of a primitive that may have to wait, such as Lock.
 type Call struct {
-	// Block makes the call wait; the function that it returns lets it through
-	// again. Nil if the call finds the way free.
-	Block func(t *testing.T, w *World) (unblock func())
-	// Do makes the call and returns what undoes it, such as Unlock.
-	Do func(ctx context.Context, c *Client) (undo func(context.Context) error, err error)
+	// Block is what another session does so that the call has to wait. Nil if it
+	// finds the way free.
+	Block Do
+	Do    Do
 }
 
 // blockedFor is when the way is made free, counted from the call.
 const blockedFor = Timeout / 2
 
-// AtEveryMoment breaks the call at its first moment, then in a new world at its
-// second and so on, until it is over before. Each time nothing may be left, and
-// another client must be able to do the same.
-func (call Call) AtEveryMoment(t *testing.T, what string, hook func(c *Client, cancel context.CancelFunc)) {
+// AtEachCrashPoint breaks the call at each of its requests. Each time another
+// client must be able to do the same afterwards, and nothing may be left.
+func (call Call) AtEachCrashPoint(t *testing.T) {
+	t.Helper()
+	opts := session.Options{Timeout: Timeout}
+	harness.CrashPoints(t, func(p *harness.CrashPoint) error {
+		unblock := func(context.Context) error { return nil }
+		if call.Block != nil {
+			blocker, err := p.OpenOther(opts)
+			if err != nil {
+				return err
+			}
+			if unblock, err = call.Block(p.Context(), blocker); err != nil {
+				return fmt.Errorf("block: %w", err)
+			}
+		}
+		struck, err := p.Open(opts)
+		if err != nil {
+			return err
+		}
+		unblocked := make(chan error, 1)
+		go func() {
+			time.Sleep(blockedFor)
+			unblocked <- unblock(p.Context())
+		}()
+		var undo func(context.Context) error
+		if err := p.Break(func(ctx context.Context) (err error) {
+			undo, err = call.Do(ctx, struck)
+			return err
+		}); err == nil {
+			if err := undo(p.Context()); err != nil && !p.Fate.Loses() {
+				return fmt.Errorf("undo: %w", err)
+			}
+		}
+		if err := <-unblocked; err != nil {
+			return fmt.Errorf("unblock: %w", err)
+		}
+		return call.next(p)
+	})
+}
+
+// next makes the call in another session.
+func (call Call) next(p *harness.CrashPoint) error {
+	ctx, cancel := context.WithTimeoutCause(p.Context(), 2*Timeout, errors.New("the way is blocked for the next one"))
+	defer cancel()
+	other, err := p.OpenOther(session.Options{Timeout: Timeout})
+	if err != nil {
+		return err
+	}
+	undo, err := call.Do(ctx, other)
+	if err != nil {
+		return fmt.Errorf("the next one: %w (%w)", err, context.Cause(ctx))
+	}
+	return undo(ctx)
+}
+
+// UnblockedAtEveryMoment makes the way free at the first moment of the call, then
+// in a new world at its second and so on, until it is over before.
+func (call Call) UnblockedAtEveryMoment(t *testing.T) {
 	t.Helper()
 	const most = 100
 	for n := 1; ; n++ {
 		reached := false
 		Run(t, func(t *testing.T, w *World) {
 			c := w.Client()
-			ctx, cancel := context.WithCancel(context.Background())
-			defer cancel()
-			call.run(t, w, c, ctx, func() { c.At(n, func() { hook(c, cancel) }) })
-			reached = c.Reached()
-		})
-		if t.Failed() {
-			t.Fatalf("%s at moment %d", what, n)
-		}
-		if !reached {
-			if n < 3 {
-				t.Fatalf("%s: the call has %d moments only", what, n-1)
+			release, err := call.Block(t.Context(), w.Client().Session)
+			if err != nil {
+				t.Fatal(err)
 			}
-			return
-		}
-		if n > most {
-			t.Fatalf("%s: the call has more than %d moments", what, most)
-		}
-	}
-}
-
-// AtEveryRequest gives each request of the call the fate, one at a time.
-func (call Call) AtEveryRequest(t *testing.T, what string, fate zktest.Fate) {
-	t.Helper()
-	for n := 0; ; n++ {
-		fired := 0
-		Run(t, func(t *testing.T, w *World) {
-			c := w.Client()
-			var broken *zktest.Injection
-			call.run(t, w, c, context.Background(), func() {
-				broken = w.Inject(zktest.Rule{Session: c.ID(), Skip: n, Fate: fate})
+			unblock := sync.OnceFunc(func() {
+				if err := release(context.Background()); err != nil {
+					t.Error(err)
+				}
 			})
-			fired = broken.Fired()
+			last := time.AfterFunc(blockedFor, unblock)
+			defer last.Stop()
+			c.At(n, func() { go unblock() })
+			w.Within(2*Timeout, "the call", func(ctx context.Context) error {
+				undo, err := call.Do(ctx, c.Session)
+				if err != nil {
+					return err
+				}
+				return undo(ctx)
+			})
+			reached = c.Reached()
+			unblock()
+			w.NothingLeft()
 		})
-		if t.Failed() {
-			t.Fatalf("%s: request %d", what, n)
-		}
-		if fired == 0 {
-			if n < 2 {
-				t.Fatalf("%s: the call makes %d requests only", what, n)
-			}
+		switch {
+		case t.Failed():
+			t.Fatalf("unblocked at moment %d", n)
+		case !reached && n < 3:
+			t.Fatalf("the call has %d moments only", n-1)
+		case !reached:
 			return
+		case n > most:
+			t.Fatalf("the call has more than %d moments", most)
 		}
 	}
-}
-
-// run makes the call with something broken, undoes it if it succeeded, and
-// looks whether all is well afterwards.
-func (call Call) run(t *testing.T, w *World, c *Client, ctx context.Context, arm func()) {
-	t.Helper()
-	unblocked := make(chan struct{})
-	unblock := func() {}
-	if call.Block != nil {
-		unblock = call.Block(t, w)
-	}
-	go func() {
-		defer close(unblocked)
-		time.Sleep(blockedFor)
-		unblock()
-	}()
-	arm()
-	if undo, err := call.Do(ctx, c); err == nil {
-		if err := undo(context.Background()); err != nil && c.Err() == nil && !errors.Is(err, context.Canceled) {
-			t.Errorf("undo: %v", err)
-		}
-	}
-	<-unblocked
-	w.Within(2*Timeout, "the next one", func(ctx context.Context) error {
-		undo, err := call.Do(ctx, w.Client())
-		if err != nil {
-			return err
-		}
-		return undo(ctx)
-	})
-	w.NothingLeft()
 }

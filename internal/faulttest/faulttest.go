@@ -34,15 +34,34 @@ func Bubble(t *testing.T, f func(t *testing.T, e *Ensemble)) {
 }
 
 // Open opens a session that counts its requests, and closes it with the test.
-func (e *Ensemble) Open() (*session.Session, *Requests) {
+// It uses the servers of the indexes, all if there are none.
+func (e *Ensemble) Open(servers ...int) (*session.Session, *Requests) {
 	e.T.Helper()
+	addresses := e.Servers()
+	if len(servers) > 0 {
+		addresses = nil
+	}
+	for _, i := range servers {
+		addresses = append(addresses, e.Servers()[i])
+	}
 	r := &Requests{n: map[string]int{}}
 	s, err := session.Open(e.T.Context(), session.Options{
-		Servers: e.Servers(), Dial: e.DialContext, Timeout: Timeout, Metrics: session.Metrics{Request: r.add},
+		Servers: addresses, Dial: e.DialContext, Timeout: Timeout, Metrics: session.Metrics{Request: r.add},
 	})
 	Check(e.T, err)
 	e.T.Cleanup(func() { s.Close() })
 	return s, r
+}
+
+// Behind returns a session of a leader that from now on applies what is
+// committed later than its followers do, but answers sync at once, and one of
+// a follower.
+func (e *Ensemble) Behind() (behind, other *session.Session) {
+	leader := e.Leader()
+	behind, _ = e.Open(leader)
+	other, _ = e.Open((leader + 1) % len(e.Servers()))
+	e.Lag(leader, 2*time.Second)
+	return behind, other
 }
 
 // Requests counts the requests of a session by kind.
