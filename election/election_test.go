@@ -218,33 +218,19 @@ func TestLeadersCountTogether(t *testing.T) {
 	})
 }
 
-var call = coordtest.Call{
-	Do: func(ctx context.Context, c *coordtest.Client) (func(context.Context) error, error) {
-		term, err := election.NewCandidate(c.Session, path).Campaign(ctx, nil)
-		if err != nil {
-			return nil, err
-		}
-		return term.Resign, nil
-	},
+func campaignOnce(ctx context.Context, s *session.Session) (func(context.Context) error, error) {
+	term, err := election.NewCandidate(s, path).Campaign(ctx, nil)
+	if err != nil {
+		return nil, err
+	}
+	return term.Resign, nil
 }
 
 // Covers E9. A stop while waiting left a ghost that was elected later;
 // etcd#11456, #21128: Campaign returns after its own lease expired.
 func TestFailedCampaignLeavesNoCandidate(t *testing.T) {
-	blocked := call
-	blocked.Block = func(t *testing.T, w *coordtest.World) func() {
-		resign, err := call.Do(t.Context(), w.Client())
-		ok(t, err)
-		return func() { resign(context.Background()) }
-	}
-	for name, call := range map[string]coordtest.Call{"free": call, "blocked": blocked} {
-		t.Run(name, func(t *testing.T) {
-			call.AtEveryMoment(t, "cancelled", func(_ *coordtest.Client, cancel context.CancelFunc) { cancel() })
-			call.AtEveryMoment(t, "session lost", func(c *coordtest.Client, _ context.CancelFunc) { go c.Lose() })
-			call.AtEveryRequest(t, "reply lost", zktest.CloseBeforeReply)
-			call.AtEveryRequest(t, "request lost", zktest.CloseBeforeRequest)
-		})
-	}
+	t.Run("free", coordtest.Call{Do: campaignOnce}.AtEachCrashPoint)
+	t.Run("blocked", coordtest.Call{Do: campaignOnce, Block: campaignOnce}.AtEachCrashPoint)
 }
 
 // Covers E6, E7. Run leads again after its session was lost, is told first, and

@@ -87,3 +87,49 @@ func ExampleRun() {
 	// Output:
 	// 3 terms, <nil>
 }
+
+// What an epoch is for: whatever the leader writes to refuses a leader of old.
+func ExampleEpoch() {
+	e, _ := zktest.New(zktest.Options{})
+	defer e.Close()
+	ctx := context.Background()
+	s, err := session.Open(ctx, session.Options{Servers: e.Servers(), Dial: e.DialContext})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer s.Close()
+
+	candidate := election.NewCandidate(s, "/scheduler")
+	first, _ := candidate.Campaign(ctx, nil)
+	first.Resign(ctx)
+	second, _ := candidate.Campaign(ctx, nil)
+	fmt.Println("grows:", second.Epoch() > first.Epoch())
+	second.Resign(ctx)
+	// Output:
+	// grows: true
+}
+
+// A transaction of a leader is applied only while it leads.
+func ExampleTerm_Txn() {
+	e, _ := zktest.New(zktest.Options{})
+	defer e.Close()
+	ctx := context.Background()
+	s, err := session.Open(ctx, session.Options{Servers: e.Servers(), Dial: e.DialContext})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer s.Close()
+
+	term, _ := election.NewCandidate(s, "/scheduler").Campaign(ctx, []byte("10.0.0.7:80"))
+	plan := session.CreateOp{Path: "/plan", Data: []byte("a, b, c"), Mode: session.Persistent}
+	_, err = term.Txn(ctx, plan)
+	fmt.Println("while leading:", err)
+	term.Resign(ctx)
+	_, err = term.Txn(ctx, session.SetOp{Path: "/plan", Version: session.AnyVersion})
+	fmt.Println("afterwards:", session.Outcome(err))
+	// Output:
+	// while leading: <nil>
+	// afterwards: fail
+}

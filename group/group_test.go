@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/zkcoord/zkcoord/group"
+	"github.com/zkcoord/zkcoord/harness/link"
 	"github.com/zkcoord/zkcoord/internal/coordtest"
 	"github.com/zkcoord/zkcoord/session"
 	"github.com/zkcoord/zkcoord/zktest"
@@ -97,6 +98,7 @@ func expect(t *testing.T, c *coordtest.Client, what, want string) {
 }
 
 // Covers G1, G4, G5. With what each change costs a follower, in requests.
+// kazoo#153: who watched a group that was missing was told nothing of it later.
 func TestFollowerSeesEachChange(t *testing.T) {
 	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
 		f, a, b := w.Client(), w.Client(), w.Client()
@@ -132,6 +134,36 @@ func TestFollowerSeesEachChange(t *testing.T) {
 	})
 }
 
+// Covers G4. kazoo#151, #218, #29: watches were gone once the connection was, and
+// what changed meanwhile was not told.
+func TestFollowerOutlivesItsConnection(t *testing.T) {
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		var wire *link.Link
+		f := w.Client(func(o *session.Options) {
+			wire = link.New(o.Dial)
+			o.Dial = wire.DialContext
+		})
+		a, b := w.Client(), w.Client()
+		ctx, stop := context.WithCancel(t.Context())
+		changes := follow(ctx, f)
+		given(t, changes, "[] +[] -[] ~[]")
+		ma := join(t, a, "a", "1")
+		given(t, changes, "[a=1] +[a=1] -[] ~[]")
+		wire.Refuse(true)
+		wire.Reset()
+		ok(t, ma.Leave(t.Context()))
+		mb := join(t, b, "b", "2")
+		wire.Refuse(false)
+		time.Sleep(coordtest.Timeout / 2) // it connects again
+		given(t, changes, "[b=2] +[b=2] -[a=1] ~[]")
+		ok(t, mb.Leave(t.Context()))
+		given(t, changes, "[] +[] -[b=2] ~[]")
+		stop()
+		given(t, changes, "error: true false")
+		w.NothingLeft()
+	})
+}
+
 func TestFollowerEndsWithItsSession(t *testing.T) {
 	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
 		f := w.Client()
@@ -145,20 +177,47 @@ func TestFollowerEndsWithItsSession(t *testing.T) {
 
 // Covers G1, G2.
 func TestFailedJoinLeavesNoMember(t *testing.T) {
-	call := coordtest.Call{Do: func(ctx context.Context, c *coordtest.Client) (func(context.Context) error, error) {
-		m, err := group.New(c.Session, path).Join(ctx, "x", nil)
+	call := coordtest.Call{Do: func(ctx context.Context, s *session.Session) (func(context.Context) error, error) {
+		m, err := group.New(s, path).Join(ctx, "x", nil)
 		if err != nil {
 			return nil, err
 		}
-		if n := len(c.World().Ephemerals(path)); n > 1 {
-			t.Errorf("%d nodes after Join", n)
+		if members, err := s.Children(ctx, path); err == nil && len(members.Names) > 1 {
+			t.Errorf("members after Join: %q", members.Names)
 		}
 		return m.Leave, nil
 	}}
-	call.AtEveryMoment(t, "cancelled", func(_ *coordtest.Client, cancel context.CancelFunc) { cancel() })
-	call.AtEveryMoment(t, "session lost", func(c *coordtest.Client, _ context.CancelFunc) { go c.Lose() })
-	call.AtEveryRequest(t, "reply lost", zktest.CloseBeforeReply)
-	call.AtEveryRequest(t, "request lost", zktest.CloseBeforeRequest)
+	call.AtEachCrashPoint(t)
+}
+
+// Covers G1, G4. What a member was before it changed its data is not seen again
+// when it leaves, also if the node of that is the last to be deleted.
+func TestWhoLeavesIsNotSeenAsItWas(t *testing.T) {
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		f, c := w.Client(), w.Client()
+		ctx, stop := context.WithCancel(t.Context())
+		changes := follow(ctx, f)
+		given(t, changes, "[] +[] -[] ~[]")
+		m := join(t, c, "a", "1")
+		given(t, changes, "[a=1] +[a=1] -[] ~[]")
+		lost := w.Inject(zktest.Rule{Session: c.ID(), Op: "delete", Fate: zktest.CloseBeforeRequest})
+		w.Inject(zktest.Rule{Session: c.ID(), Op: "exists", Fate: zktest.DelayReply, Delay: time.Second})
+		ok(t, m.Update(t.Context(), []byte("2")))
+		given(t, changes, "[a=2] +[] -[] ~[a=2]")
+		time.Sleep(500 * time.Millisecond) // it is being looked whether the old node is there
+		ok(t, m.Leave(t.Context()))
+		listed(t, w, "")
+		if lost.Fired() == 0 {
+			t.Error("no deletion was lost")
+		}
+		for len(changes) > 0 {
+			if change := <-changes; strings.Contains(change, "a=1]") {
+				t.Errorf("given %s", change)
+			}
+		}
+		stop()
+		given(t, changes, "error: true false")
+	})
 }
 
 // Covers G3. Members that stay are never seen to go, whatever becomes of their

@@ -14,7 +14,14 @@ import (
 type Membership struct {
 	group *Group
 	id    string
-	turn  chan session.Node // holds the present node, except while it is replaced
+	turn  chan incarnation // holds the present one, except while it is replaced
+}
+
+// An incarnation is a node that stands for the member. Of several the last
+// counts, so each goes when those before it have gone.
+type incarnation struct {
+	node  session.Node
+	first <-chan struct{} // closed when those before it have gone
 }
 
 // Join makes one a member. If ctx ends first, or on any other error, one is no
@@ -23,12 +30,14 @@ func (g *Group) Join(ctx context.Context, id string, data []byte) (*Membership, 
 	if err := checkID(id); err != nil {
 		return nil, err
 	}
-	m := &Membership{group: g, id: id, turn: make(chan session.Node, 1)}
+	m := &Membership{group: g, id: id, turn: make(chan incarnation, 1)}
 	node, err := m.create(ctx, data)
 	if err != nil {
 		return nil, fmt.Errorf("group: join %s: %w", g.path, err)
 	}
-	m.turn <- node
+	first := make(chan struct{})
+	close(first)
+	m.turn <- incarnation{node, first}
 	return m, nil
 }
 
@@ -36,25 +45,25 @@ func (m *Membership) create(ctx context.Context, data []byte) (session.Node, err
 	return m.group.session.CreateProtected(ctx, m.group.path, m.id, data, session.EphemeralSequential)
 }
 
-// take takes the present node, so that nobody else replaces it.
-func (m *Membership) take(ctx context.Context) (session.Node, error) {
+// take takes the present incarnation, so that nobody else replaces it.
+func (m *Membership) take(ctx context.Context) (incarnation, error) {
 	select {
-	case node := <-m.turn:
-		return node, nil
+	case now := <-m.turn:
+		return now, nil
 	case <-ctx.Done():
-		return session.Node{}, context.Cause(ctx)
+		return incarnation{}, context.Cause(ctx)
 	}
 }
 
 // Update changes the member's data. On an error it is unchanged.
 func (m *Membership) Update(ctx context.Context, data []byte) error {
-	node, err := m.take(ctx)
+	now, err := m.take(ctx)
 	if err == nil {
-		defer func() { m.turn <- node }()
+		defer func() { m.turn <- now }()
 		var next session.Node
 		if next, err = m.create(ctx, data); err == nil {
-			m.remove(node)
-			node = next
+			_, gone := m.remove(now)
+			now = incarnation{next, gone}
 		}
 	}
 	if err != nil {
@@ -67,11 +76,12 @@ func (m *Membership) Update(ctx context.Context, data []byte) error {
 // error says so, and the session goes on deleting the node. Leaving again is
 // fine.
 func (m *Membership) Leave(ctx context.Context) error {
-	node, err := m.take(ctx)
+	now, err := m.take(ctx)
 	if err == nil {
-		defer func() { m.turn <- node }()
+		defer func() { m.turn <- now }()
+		removed, _ := m.remove(now)
 		select {
-		case err = <-m.remove(node):
+		case err = <-removed:
 		case <-ctx.Done():
 			err = context.Cause(ctx)
 		}
@@ -82,10 +92,19 @@ func (m *Membership) Leave(ctx context.Context) error {
 	return nil
 }
 
-// remove deletes the node, however long the caller lives.
-func (m *Membership) remove(node session.Node) <-chan error {
-	s := m.group.session
-	return s.Cleanup(func(ctx context.Context) error { return s.Remove(ctx, node) })
+// remove deletes the node in its turn, however long the caller lives. Gone is
+// closed when that was done.
+func (m *Membership) remove(i incarnation) (removed <-chan error, gone <-chan struct{}) {
+	s, done := m.group.session, make(chan struct{})
+	return s.Cleanup(func(ctx context.Context) error {
+		select {
+		case <-i.first:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		defer close(done)
+		return s.Remove(ctx, i.node)
+	}), done
 }
 
 // Wait waits until the membership has ended otherwise than by ctx, and returns
@@ -93,11 +112,12 @@ func (m *Membership) remove(node session.Node) <-chan error {
 // why the session ended; or the cause of ctx.
 func (m *Membership) Wait(ctx context.Context) error {
 	for {
-		node, err := m.take(ctx)
+		now, err := m.take(ctx)
 		if err != nil {
 			return err
 		}
-		m.turn <- node
+		m.turn <- now
+		node := now.node
 		// On children, so that it fires on deletion only.
 		_, w, err := m.group.session.ChildrenW(ctx, node.Path)
 		switch {
@@ -127,7 +147,7 @@ func (m *Membership) Wait(ctx context.Context) error {
 func (m *Membership) present(node session.Node) bool {
 	now := <-m.turn
 	m.turn <- now
-	return now == node
+	return now.node == node
 }
 
 // Stay is a member for as long as f runs, also when sessions are lost: it opens

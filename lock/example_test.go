@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/zkcoord/zkcoord/lock"
 	"github.com/zkcoord/zkcoord/session"
@@ -161,4 +162,114 @@ func ExampleExclusive() {
 	// Output:
 	// held by host a
 	// lock: held by somebody else
+}
+
+// What a token is for: a resource that looks at it refuses who was paused and
+// comes too late.
+func ExampleToken() {
+	s, done := connect()
+	defer done()
+	ctx := context.Background()
+
+	var newest lock.Token // which the resource keeps with its data
+	write := func(token lock.Token) bool {
+		if token < newest {
+			return false
+		}
+		newest = token
+		return true
+	}
+
+	invoices := lock.NewMutex(s, "/locks/invoices", lock.Options{})
+	first, _ := invoices.Lock(ctx)
+	paused := first.Token()
+	fmt.Println("holder writes:", write(paused))
+	first.Unlock(ctx)
+
+	second, _ := invoices.Lock(ctx)
+	fmt.Println("next holder writes:", write(second.Token()))
+	fmt.Println("first one wakes up and writes:", write(paused))
+	second.Unlock(ctx)
+	// Output:
+	// holder writes: true
+	// next holder writes: true
+	// first one wakes up and writes: false
+}
+
+func ExampleMutex_Contenders() {
+	s, done := connect()
+	defer done()
+	ctx := context.Background()
+
+	accounts := lock.NewMutex(s, "/locks/accounts", lock.Options{Label: "nightly job"})
+	grant, _ := accounts.Lock(ctx)
+	contenders, err := accounts.Contenders(ctx)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, c := range contenders {
+		fmt.Println(c.Label)
+	}
+	grant.Unlock(ctx)
+	// Output:
+	// nightly job
+}
+
+func ExampleMultiGrant() {
+	s, done := connect()
+	defer done()
+	ctx := context.Background()
+
+	grant, err := lock.NewMulti(s, []string{"/accounts/7", "/accounts/3"}, lock.Options{}).Lock(ctx)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	// Applied only while all of them are held.
+	_, err = grant.Txn(ctx,
+		session.CreateOp{Path: "/accounts/3/balance", Data: []byte("50"), Mode: session.Persistent},
+		session.CreateOp{Path: "/accounts/7/balance", Data: []byte("150"), Mode: session.Persistent})
+	fmt.Println("transfer:", err)
+	fmt.Println("unlock:", grant.Unlock(ctx))
+	fmt.Println("ended:", context.Cause(grant.Context()))
+	// Output:
+	// transfer: <nil>
+	// unlock: <nil>
+	// ended: released
+}
+
+func ExampleWriteGrant() {
+	s, done := connect()
+	defer done()
+	ctx := context.Background()
+
+	catalogue := lock.NewRWMutex(s, "/locks/catalogue", lock.Options{})
+	grant, err := catalogue.Lock(ctx)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	// Write, then let other readers in; no other writer comes in between.
+	fmt.Println("downgrade:", grant.Downgrade(ctx))
+	fmt.Println("still held:", grant.Context().Err() == nil)
+	grant.Unlock(ctx)
+	// Output:
+	// downgrade: <nil>
+	// still held: true
+}
+
+// A resource that cannot compare tokens gets time to finish what a holder had
+// begun that vanished.
+func ExampleOptions() {
+	s, done := connect()
+	defer done()
+	ctx := context.Background()
+
+	printer := lock.NewMutex(s, "/locks/printer", lock.Options{Label: "host a", Delay: 30 * time.Second})
+	grant, err := printer.Lock(ctx) // nobody vanished: no delay
+	fmt.Println(err)
+	grant.Unlock(ctx)
+	// Output:
+	// <nil>
 }

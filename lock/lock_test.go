@@ -248,12 +248,12 @@ func TestCancelledWaiterLeavesNoWatch(t *testing.T) {
 			continue // waits as a writer does
 		}
 		coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
-			block(name)(t, w)
+			must[undo](t)(block(name)(t.Context(), w.Client().Session))
 			time.Sleep(coordtest.Timeout) // the holders watch their own nodes by now
 			before := w.Watches()
 			c := w.Client()
 			ctx, cancel := context.WithCancel(t.Context())
-			wait := started(func() (undo, error) { return wait(ctx, c) })
+			wait := started(func() (undo, error) { return wait(ctx, c.Session) })
 			waiting(t, wait)
 			if w.Watches() <= before {
 				t.Errorf("%s: nothing is watched", name)
@@ -340,15 +340,7 @@ func TestUnlockInAListener(t *testing.T) {
 func TestPredecessorGoesAtAnyMoment(t *testing.T) {
 	for name, call := range calls {
 		t.Run(name, func(t *testing.T) {
-			var once *sync.Once
-			var unblock func()
-			c := coordtest.Call{Do: call, Block: func(t *testing.T, w *coordtest.World) func() {
-				once = &sync.Once{}
-				release := block(name)(t, w)
-				unblock = func() { once.Do(release) }
-				return unblock
-			}}
-			c.AtEveryMoment(t, "unblocked", func(*coordtest.Client, context.CancelFunc) { go unblock() })
+			coordtest.Call{Do: call, Block: block(name)}.UnblockedAtEveryMoment(t)
 		})
 	}
 }
@@ -410,6 +402,29 @@ func TestParentRemovedWhileWaiting(t *testing.T) {
 		}
 		w.NothingLeft()
 		ok(t, must[*lock.Grant](t)(mutexAt("/lock")(a).Lock(t.Context())).Unlock(t.Context()))
+	})
+}
+
+// CURATOR-307: a reader that waited when its session expired found an empty
+// directory, and failed for want of its node from then on.
+func TestDirectoryIsEmptyAfterExpiry(t *testing.T) {
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		rw := func(c *coordtest.Client) *lock.RWMutex { return lock.NewRWMutex(c.Session, "/lock", lock.Options{}) }
+		a, b := w.Client(), w.Client()
+		held := must[*lock.WriteGrant](t)(rw(a).Lock(t.Context()))
+		next := started(func() (*lock.Grant, error) { return rw(b).RLock(t.Context()) })
+		b.Lose()
+		a.Lose()
+		if r := <-next; !errors.Is(r.err, session.ErrLost) {
+			t.Errorf("expired reader: %v %v", r.value, r.err)
+		}
+		<-held.Context().Done()
+		if nodes := w.Ephemerals("/lock"); len(nodes) > 0 {
+			t.Errorf("left: %v", nodes)
+		}
+		c := w.Client()
+		ok(t, must[*lock.Grant](t)(rw(c).RLock(t.Context())).Unlock(t.Context()))
+		ok(t, must[*lock.WriteGrant](t)(rw(c).Lock(t.Context())).Unlock(t.Context()))
 	})
 }
 

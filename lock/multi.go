@@ -52,7 +52,7 @@ func (m *Multi) take(ctx context.Context, lock func(*Mutex, context.Context) (*G
 	for _, path := range m.paths {
 		grant, err := lock(NewMutex(m.session, path, m.o), wait)
 		if err != nil {
-			g.Unlock(ctx)
+			g.release(ctx)
 			return nil, err
 		}
 		g.grants = append(g.grants, grant)
@@ -84,6 +84,16 @@ func (g *MultiGrant) Grants() []*Grant { return slices.Clone(g.grants) }
 // Unlock gives all the locks up. See Grant.Unlock: the error tells of each
 // that was not held any more, or whose release was not confirmed.
 func (g *MultiGrant) Unlock(ctx context.Context) error {
+	for _, grant := range g.grants {
+		if grant.Context().Err() != nil {
+			g.end(context.Cause(grant.Context()))
+		}
+	}
+	g.end(ErrReleased) // before the first of them can be granted to others
+	return g.release(ctx)
+}
+
+func (g *MultiGrant) release(ctx context.Context) error {
 	errs := make([]error, len(g.grants))
 	var wg sync.WaitGroup
 	for i, grant := range g.grants {

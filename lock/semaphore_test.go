@@ -188,6 +188,21 @@ func TestMultiIsAllOrNone(t *testing.T) {
 	})
 }
 
+// Covers L1. The context of all has ended when the first of them is given up.
+func TestMultiEndsBeforeItIsReleased(t *testing.T) {
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		ctx := t.Context()
+		c := w.Client()
+		g := must[*lock.MultiGrant](t)(lock.NewMulti(c.Session, []string{"/a", "/b"}, lock.Options{}).Lock(ctx))
+		ended := false
+		c.Before("multi", func() { ended = errors.Is(context.Cause(g.Context()), lock.ErrReleased) })
+		ok(t, g.Unlock(ctx))
+		if !ended {
+			t.Error("a lock was given up under a context that had not ended")
+		}
+	})
+}
+
 // Two that want the same locks, in different orders, both get them.
 func TestMultisDoNotWaitForEachOther(t *testing.T) {
 	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
