@@ -89,7 +89,7 @@ func (b *Barrier) remove(ctx context.Context, czxid int64) error {
 // stat returns the stat of the barrier as a majority knows it, nil if it is
 // not set.
 func (b *Barrier) stat(ctx context.Context) (*zk.Stat, error) {
-	if err := b.s.Sync(ctx, b.path); err != nil && !errors.Is(err, zk.ErrNoNode) {
+	if err := b.s.CatchUp(ctx, b.path); err != nil {
 		return nil, err
 	}
 	return b.s.Exists(ctx, b.path)

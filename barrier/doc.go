@@ -5,7 +5,7 @@
 // # Guarantees
 //
 // B1. Wait returns nil only if the barrier was not set at some time during the
-// call, as a majority of the servers knew then or later.
+// call, as a majority of the servers knew.
 //
 // B2. Everybody who waits passes once the barrier is removed, also if it is
 // set again at once, and also after their connections were lost meanwhile.
@@ -31,9 +31,7 @@
 // # Not guaranteed
 //
 // A member may die, or be paused, right after a round opened. Who works
-// together in a round should not rely on all of them being there still. Sync
-// is what B1 rests on, and a leader that is cut off from the others answers it
-// too, for a while: see ZOOKEEPER-1675.
+// together in a round should not rely on all of them being there still.
 //
 // # Session loss
 //

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/go-zookeeper/zk"
 
@@ -24,6 +25,9 @@ type Double struct {
 	s    *session.Session
 	path string
 	size int
+
+	mu   sync.Mutex
+	gone []<-chan error // of the withdrawals under way
 }
 
 // NewDouble returns the double barrier at path for rounds of size members. No
@@ -33,7 +37,7 @@ func NewDouble(s *session.Session, path string, size int) *Double {
 	if size < 1 {
 		panic(fmt.Sprintf("barrier: round of %d members", size))
 	}
-	return &Double{s, path, size}
+	return &Double{s: s, path: path, size: size}
 }
 
 // Enter joins the round that gathers and returns when it opens: when it has
@@ -41,8 +45,12 @@ func NewDouble(s *session.Session, path string, size int) *Double {
 //
 // If ctx ends first, or on any other error, the member has gone, and the round
 // waits for another in its place; unless it opened just then, and then the
-// member counts as having entered and left.
+// member counts as having entered and left. A later Enter of this Double begins
+// when the member is gone, so that nobody is counted twice.
 func (d *Double) Enter(ctx context.Context) (*Round, error) {
+	if err := d.withdrawn(ctx); err != nil {
+		return nil, fmt.Errorf("barrier: enter %s: %w", d.path, err)
+	}
 	for {
 		m := &member{d: d, id: d.s.NewID()}
 		r, err := m.enter(ctx)
@@ -119,9 +127,28 @@ func (m *member) enter(ctx context.Context) (*Round, error) {
 	}
 }
 
+// withdrawn waits until the members that gave up before are gone.
+func (d *Double) withdrawn(ctx context.Context) error {
+	d.mu.Lock()
+	pending := d.gone
+	d.gone = nil
+	d.mu.Unlock()
+	for i, gone := range pending {
+		select {
+		case <-gone:
+		case <-ctx.Done():
+			d.mu.Lock()
+			d.gone = append(d.gone, pending[i:]...)
+			d.mu.Unlock()
+			return &session.RequestError{Op: "enter", Path: d.path, Effect: session.Failed, Err: context.Cause(ctx)}
+		}
+	}
+	return nil
+}
+
 // withdraw deletes the member's node, however long the caller lives.
 func (m *member) withdraw() {
-	m.d.s.Cleanup(func(ctx context.Context) error {
+	gone := m.d.s.Cleanup(func(ctx context.Context) error {
 		if m.name == "" {
 			if err := m.find(ctx); err != nil || m.name == "" {
 				return err
@@ -129,6 +156,9 @@ func (m *member) withdraw() {
 		}
 		return m.d.s.Remove(ctx, session.Node{Path: m.path()})
 	})
+	m.d.mu.Lock()
+	defer m.d.mu.Unlock()
+	m.d.gone = append(m.d.gone, gone)
 }
 
 // join makes the member's node in the round that gathers.
@@ -174,18 +204,22 @@ func (m *member) find(ctx context.Context) error {
 }
 
 // gathering returns the number of the round that gathers. It makes the barrier
-// if there is none.
+// if there is none. It may be told of an earlier round: then the member cannot
+// join, and behind that transaction the server is up to date.
 func (d *Double) gathering(ctx context.Context) (int32, error) {
-	for {
-		if err := d.s.Sync(ctx, d.path); err != nil && !errors.Is(err, zk.ErrNoNode) {
-			return 0, err
-		}
+	for caughtUp := false; ; {
 		value, err := d.s.Get(ctx, d.path)
-		if err == nil {
-			if string(value.Data) != strconv.Itoa(d.size) {
-				return 0, fmt.Errorf("%w: %d and %q", ErrSize, d.size, value.Data)
-			}
+		switch size := string(value.Data); {
+		case err == nil && size == strconv.Itoa(d.size):
 			return value.Stat.Version, nil
+		case err == nil && caughtUp:
+			return 0, fmt.Errorf("%w: %d and %q", ErrSize, d.size, size)
+		case err == nil:
+			if err := d.s.CatchUp(ctx, d.path); err != nil {
+				return 0, err
+			}
+			caughtUp = true
+			continue
 		}
 		if !errors.Is(err, zk.ErrNoNode) {
 			return 0, err

@@ -177,6 +177,32 @@ func TestTimedOutMemberLetsNobodyThrough(t *testing.T) {
 	})
 }
 
+// The reply of its first attempt was late, so that it did not know its node.
+//
+// Covers D1, D2.
+func TestMemberThatGaveUpIsNotCountedTwice(t *testing.T) {
+	bubble(t, func(t *testing.T, e *ensemble) {
+		s := open(e, 2)
+		d := barrier.NewDouble(s[0], path, 2)
+		slow := e.Inject(zktest.Rule{Op: "multi", Session: s[0].ID(), Skip: 1, Fate: zktest.DelayReply, Delay: time.Second})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second/2)
+		defer cancel()
+		if _, err := d.Enter(ctx); err == nil || slow.Fired() != 1 {
+			t.Fatalf("error %v, %d replies late", err, slow.Fired())
+		}
+		again := make(chan entry, 1)
+		go func() {
+			r, err := d.Enter(t.Context())
+			again <- entry{0, r, err}
+		}()
+		if en, ok := within(again, patience); ok {
+			t.Fatalf("entered alone: %v", en.err)
+		}
+		s[1:].rounds(t, enter(t.Context(), 2, s[1]))
+		check(t, (<-again).err)
+	})
+}
+
 // Covers D1.
 func TestDeadMemberIsNotCounted(t *testing.T) {
 	bubble(t, func(t *testing.T, e *ensemble) {

@@ -14,21 +14,24 @@ import (
 
 	"github.com/zkcoord/zkcoord/queue"
 	"github.com/zkcoord/zkcoord/session"
+	"github.com/zkcoord/zkcoord/zktest"
 )
 
 // serversEnv names a running ensemble for the benchmarks, host:port separated
-// by commas. They write below /zkcoord-bench and delete it again.
+// by commas. They write below /zkcoord-bench and delete it again. Without it
+// they run on zktest.
 const serversEnv = "ZKCOORD_BENCH_SERVERS"
 
-func benchSession(b *testing.B, r *counter) *session.Session {
-	b.Helper()
-	servers := os.Getenv(serversEnv)
-	if servers == "" {
-		b.Skip(serversEnv + " is not set")
+func benchServers(b *testing.B) []string {
+	if servers := os.Getenv(serversEnv); servers != "" {
+		return strings.Split(servers, ",")
 	}
-	s, err := session.Open(b.Context(), session.Options{
-		Servers: strings.Split(servers, ","), Metrics: session.Metrics{Request: r.add},
-	})
+	return zktest.Start(b, zktest.Options{TCP: true}).Servers()
+}
+
+func benchSession(b *testing.B, servers []string, r *counter) *session.Session {
+	b.Helper()
+	s, err := session.Open(b.Context(), session.Options{Servers: servers, Metrics: session.Metrics{Request: r.add}})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -59,15 +62,17 @@ func BenchmarkThroughput(b *testing.B) {
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			r := &counter{}
-			admin := benchSession(b, r)
+			servers := benchServers(b)
+			admin := benchSession(b, servers, r)
 			path := "/zkcoord-bench/" + admin.NewID()
 			b.Cleanup(func() { admin.DeleteAll(context.Background(), "/zkcoord-bench") })
 			queues := make([]*queue.Queue[[]byte], c.clients)
 			for i := range queues {
-				queues[i] = queue.New(benchSession(b, r), path, queue.Options[[]byte]{Codec: queue.Bytes(), Relaxed: c.relaxed})
+				queues[i] = queue.New(benchSession(b, servers, r), path, queue.Options[[]byte]{Codec: queue.Bytes(), Relaxed: c.relaxed})
 			}
 			r.reset()
 			item := make([]byte, 100)
+			b.ReportAllocs()
 			b.ResetTimer()
 
 			start := time.Now()

@@ -18,8 +18,10 @@ import (
 // It asks once for each segment, 256 puts or more, so on a deep queue it is a
 // matter for operators; no other call does so, but for Put with a Limit. While
 // others put and take, the number is that of no particular instant.
-func (q *Queue[T]) Len(ctx context.Context) (int, error) {
-	n, _, err := q.raw.count(ctx)
+func (q *Queue[T]) Len(ctx context.Context) (n int, err error) {
+	if err = q.raw.s.CatchUp(ctx, q.raw.path); err == nil {
+		n, _, err = q.raw.count(ctx)
+	}
 	if err != nil {
 		return 0, fmt.Errorf("queue: length of %s: %w", q.raw.path, err)
 	}
@@ -27,7 +29,8 @@ func (q *Queue[T]) Len(ctx context.Context) (int, error) {
 }
 
 // Peek returns the item that Take would take now, and leaves it. It fails with
-// ErrEmpty where Take would wait.
+// ErrEmpty where Take would wait. That it is so is confirmed by a majority of
+// the servers, which costs as much as a Take.
 func (q *Queue[T]) Peek(ctx context.Context) (value T, err error) {
 	data, err := q.raw.peek(ctx)
 	if err == nil && data == nil {
@@ -44,20 +47,34 @@ func (q *Queue[T]) Peek(ctx context.Context) (value T, err error) {
 
 // peek returns the first item that nobody has claimed, nil if there is none.
 func (q *raw) peek(ctx context.Context) ([]byte, error) {
-	if err := q.s.Sync(ctx, q.path); err != nil && !errors.Is(err, zk.ErrNoNode) {
-		return nil, err
+	for {
+		data, proof, err := q.first(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if stands, err := q.confirm(ctx, proof); err != nil || stands {
+			return data, err
+		}
 	}
+}
+
+// first returns what a server shows as the first item, nil if none, and checks
+// that hold while it is that.
+func (q *raw) first(ctx context.Context) (data []byte, proof []session.Op, err error) {
 	for level := range q.tails {
 		v := &view{s: q.s, dir: q.levelDir(level)}
 		entries, err := v.next(ctx, 1)
-		if err != nil || len(entries) > 0 {
-			if err != nil {
-				return nil, err
-			}
-			return entries[0].items[0], nil
+		if err != nil {
+			return nil, nil, err
 		}
+		if len(entries) > 0 {
+			e := entries[0]
+			check := session.CheckOp{Path: runPath(v.dir, v.segment, e.run), Version: session.AnyVersion}
+			return e.items[0], append(proof, check), nil
+		}
+		proof = append(proof, v.unchanged()...)
 	}
-	return nil, nil
+	return nil, proof, nil
 }
 
 // count counts the items, and returns the directories that they are in.
@@ -107,7 +124,7 @@ func (q *raw) admit(ctx context.Context, n int) error {
 		return nil
 	}
 	if q.room < n {
-		if err := q.s.Sync(ctx, q.path); err != nil && !errors.Is(err, zk.ErrNoNode) {
+		if err := q.s.CatchUp(ctx, q.path); err != nil {
 			return err
 		}
 		held, _, err := q.count(ctx)
@@ -153,27 +170,22 @@ func (q *raw) putWaiting(ctx context.Context, job *putJob) error {
 	defer done()
 	w, err := q.awaitFirst(ctx, "room")
 	if err != nil {
-		return refusedPut(q.path, err)
+		return refused("put", q.path, err)
 	}
 	defer w.leave()
 	for {
 		watches, err := q.listenForRoom(ctx)
 		if err != nil {
-			return refusedPut(q.path, err)
+			return refused("put", q.path, err)
 		}
 		if err := q.put(ctx, job); !errors.Is(err, ErrFull) {
 			stop(watches)
 			return err
 		}
 		if err := waitAny(ctx, time.Time{}, watches...); err != nil {
-			return refusedPut(q.path, err)
+			return refused("put", q.path, err)
 		}
 	}
-}
-
-// refusedPut is the error of a put that was given up before it was sent.
-func refusedPut(path string, err error) error {
-	return &session.RequestError{Op: "put", Path: path, Effect: session.Failed, Err: err}
 }
 
 // listenForRoom watches every directory with items: a taken item is a change

@@ -63,8 +63,8 @@ func (q *raw) putLater(ctx context.Context, s slot, items [][]byte) error {
 		if !errors.Is(err, zk.ErrNoNode) {
 			return err
 		}
-		if err := q.tails[0].create(ctx, dir); err != nil {
-			return refusedPut(q.path, err)
+		if err := create(ctx, q.s, dir); err != nil {
+			return refused("put", q.path, err)
 		}
 	}
 }

@@ -27,8 +27,9 @@
 // segment or would wait. Claims, and takes with Options.Relaxed, keep the order
 // of segments only; within one they go in order while consumers do not collide.
 //
-// Q5. TryTake answers ErrEmpty only if all items were taken or claimed at some
-// time during the call.
+// Q5. TryTake answers ErrEmpty only if at one time during the call all items
+// were taken or claimed, as a majority of the servers knew; an item that was
+// given back meanwhile may be passed over.
 //
 // Q6. A consumer that waits gets an item soon after there is one. A put wakes
 // one consumer, and one more for each that has been served, however many wait.
@@ -52,17 +53,14 @@
 // after Options.MaxAttempts the item goes to the dead letters, in one
 // transaction.
 //
-// Q12. An item of a priority is given out only if the view of the consumer's
-// server shows none before it that is free.
+// Q12. An item of a priority is given out only if none before it is free: that
+// nothing was put there meanwhile is checked in the transaction that gives it
+// out. An item that was given back meanwhile may be passed over.
 //
 // Q13. An item put with PutAt joins the queue once, not before its time by the
 // clock of the consumer that moves it, and is in one place at any time.
 //
 // # Not guaranteed
-//
-// ErrEmpty rests on sync, which a leader that is cut off from the others
-// answers too, for a while (ZOOKEEPER-1675). Everything else that a queue
-// changes is checked by the transactions themselves.
 //
 // A Take, or a loop over Items with Prefetch, whose process crashes, loses what
 // it had taken. Use claims for what must not be lost.
@@ -85,9 +83,9 @@
 // # Cost
 //
 // With c items a transaction: Put 1/c requests an item, Take 2/c (read the node
-// that they share, delete it), Claim 3/c and Ack 1/c or less, as all goroutines
+// that they share, delete it; reads go ahead, several at once), Claim 3/c and Ack 1/c or less, as all goroutines
 // that use one Queue share transactions. To find nothing costs a list of the
-// segments and of the last one. To wait costs a node in a line, its deletion,
+// segments and of the last one, and an ErrEmpty a transaction. To wait costs a node in a line, its deletion,
 // and five watches for the first in the line. A segment is listed once for each
 // consumer, and again where another took a part of a node. A consumer looks once
 // a second for items that are due.
@@ -99,7 +97,7 @@
 // # Znodes
 //
 //	<path>/items/<priority>                      version = number of the open segment
-//	<path>/items/<priority>/<segment>            some 256 puts
+//	<path>/items/<priority>/<segment>            some 256 puts, which its version counts
 //	<path>/items/<priority>/<segment>/<first>.<last>-<number>    items, never changed
 //	<path>/items/<priority>/<segment>/<...>/c    the claim on an item; ephemeral
 //	<path>/marks/<id>-<kind>-<number>            counts a handle's transactions; ephemeral

@@ -109,3 +109,35 @@ func ExampleDecodeError() {
 	// queue: take from /jobs: queue: item does not decode: invalid character 'o' in literal null (expecting 'u')
 	// no JSON <nil>
 }
+
+// An item that cannot be done is tried three times and then kept aside.
+func ExampleOptions() {
+	s, done := open()
+	defer done()
+	ctx := context.Background()
+
+	q := queue.New(s, "/jobs", queue.Options[Job]{Priorities: 2, MaxAttempts: 3})
+	if err := q.PutPriority(ctx, 1, Job{1, "resize"}); err != nil {
+		log.Fatal(err)
+	}
+	if err := q.Put(ctx, Job{2, "impossible"}); err != nil {
+		log.Fatal(err)
+	}
+	for claim := range q.Claims(ctx) {
+		job := claim.Value()
+		fmt.Println(job.Task, claim.Attempt())
+		if job.Task == "resize" {
+			claim.Ack(ctx)
+			break
+		}
+		claim.Release(ctx)
+	}
+	dead, err := q.Dead().Take(ctx)
+	fmt.Println("dead:", dead.Task, err)
+	// Output:
+	// impossible 1
+	// impossible 2
+	// impossible 3
+	// resize 1
+	// dead: impossible <nil>
+}

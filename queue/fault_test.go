@@ -111,6 +111,90 @@ func TestTakeAtEachLostRequest(t *testing.T) {
 	})
 }
 
+// Nor is anything lost, or anybody asleep, where the consumer had to wait.
+//
+// Covers Q2, Q3, Q6.
+func TestWaitingTakeAtEachLostRequest(t *testing.T) {
+	faulttest.EachRequest(t, func(t *testing.T, tr *faulttest.Trial) {
+		s, _ := tr.Open()
+		q := queue.New(s, path, queue.Options[string]{Priorities: 2})
+		other, _ := newQueue(tr.Ensemble, queue.Options[string]{Priorities: 2})
+		tr.Strike(s)
+		type end struct {
+			item string
+			err  error
+		}
+		ends := make(chan end, 1)
+		go func() {
+			item, err := q.Take(t.Context())
+			ends <- end{item, err}
+		}()
+		settle(tr)
+		faulttest.Check(t, other.PutPriority(t.Context(), 1, "a"))
+		var got end
+		select {
+		case got = <-ends:
+		case <-time.After(2 * faulttest.Timeout):
+			t.Fatal("asleep")
+		}
+		if got.err != nil && !tr.Loses() {
+			t.Errorf("take: %v", got.err)
+		}
+		settle(tr)
+		rest := drain(t, other)
+		switch session.Outcome(got.err) {
+		case session.OK:
+			if len(rest) > 0 {
+				t.Errorf("taken, and %v left", rest)
+			}
+		case session.Failed:
+			if len(rest) != 1 {
+				t.Errorf("not taken, and %v left", rest)
+			}
+		}
+	})
+}
+
+// Covers Q2, Q3, Q5.
+func TestTryTakeAtEachLostRequest(t *testing.T) {
+	faulttest.EachRequest(t, func(t *testing.T, tr *faulttest.Trial) {
+		s, _ := tr.Open()
+		q := queue.New(s, path, queue.Options[string]{})
+		other, _ := newQueue(tr.Ensemble, queue.Options[string]{})
+		tr.Strike(s)
+		if _, err := q.TryTake(t.Context()); !errors.Is(err, queue.ErrEmpty) && !tr.Loses() {
+			t.Errorf("take: %v", err)
+		}
+		faulttest.Check(t, other.Put(t.Context(), "a"))
+		if item, err := q.TryTake(t.Context()); item != "a" && !tr.Loses() || errors.Is(err, queue.ErrEmpty) {
+			t.Errorf("took %q, %v", item, err)
+		}
+	})
+}
+
+// Covers Q8, Q11.
+func TestRejectAtEachLostRequest(t *testing.T) {
+	faulttest.EachRequest(t, func(t *testing.T, tr *faulttest.Trial) {
+		s, _ := tr.Open()
+		q := queue.New(s, path, queue.Options[string]{})
+		other, _ := newQueue(tr.Ensemble, queue.Options[string]{})
+		faulttest.Check(t, other.Put(t.Context(), "a"))
+		tr.Strike(s)
+		c, err := q.Claim(t.Context())
+		if err == nil {
+			err = c.Reject(t.Context())
+		}
+		if err != nil && !tr.Loses() {
+			t.Errorf("reject: %v", err)
+		}
+		settle(tr)
+		rest, dead := drain(t, other), drain(t, other.Dead())
+		if len(rest)+len(dead) != 1 || err == nil && len(dead) != 1 {
+			t.Errorf("left %v, dead %v, error %v", rest, dead, err)
+		}
+	})
+}
+
 // kazoo's LockingQueue.consume said true though its transaction failed.
 //
 // Covers Q7, Q10, Q11.

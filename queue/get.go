@@ -2,9 +2,8 @@ package queue
 
 import (
 	"context"
-	"errors"
 
-	"github.com/go-zookeeper/zk"
+	"github.com/zkcoord/zkcoord/session"
 )
 
 // put has a putJob carried out.
@@ -16,9 +15,21 @@ func (q *raw) put(ctx context.Context, job *putJob) error {
 // server that the session is connected to. What is got for a caller that has
 // gone is given back.
 func (q *raw) look(ctx context.Context, n int, claim bool) ([]item, error) {
-	job := &fetchJob{max: n, claim: claim}
+	return q.fetched(ctx, &fetchJob{max: n, claim: claim})
+}
+
+// tryGet is look, but none means that there was none at a majority of the
+// servers at one time during the call.
+func (q *raw) tryGet(ctx context.Context, n int, claim bool) ([]item, error) {
+	return q.fetched(ctx, &fetchJob{max: n, claim: claim, sure: true})
+}
+
+func (q *raw) fetched(ctx context.Context, job *fetchJob) ([]item, error) {
 	err := q.fetchs.do(ctx, "take", q.path, &call[*fetchJob]{job: job, undo: func(ctx context.Context) {
-		if claim {
+		if len(job.got) == 0 {
+			return
+		}
+		if job.claim {
 			_ = q.txn(ctx, q.releaseOps(job.got)...)
 		} else {
 			_ = q.giveBack(ctx, job.got)
@@ -28,19 +39,6 @@ func (q *raw) look(ctx context.Context, n int, claim bool) ([]item, error) {
 		return nil, err
 	}
 	return job.got, nil
-}
-
-// tryGet is look, but none means that there was none at a majority of the
-// servers at some time during the call.
-func (q *raw) tryGet(ctx context.Context, n int, claim bool) ([]item, error) {
-	items, err := q.look(ctx, n, claim)
-	if err != nil || len(items) > 0 {
-		return items, err
-	}
-	if err := q.s.Sync(ctx, q.path); err != nil && !errors.Is(err, zk.ErrNoNode) {
-		return nil, err
-	}
-	return q.look(ctx, n, claim)
 }
 
 // get is look, but waits until there is an item.
@@ -53,13 +51,13 @@ func (q *raw) get(ctx context.Context, n int, claim bool) ([]item, error) {
 	defer done()
 	w, err := q.awaitFirst(ctx, "take")
 	if err != nil {
-		return nil, err
+		return nil, refused("take", q.path, err)
 	}
 	defer w.leave()
 	for {
 		watches, due, err := q.listen(ctx)
 		if err != nil {
-			return nil, err
+			return nil, refused("take", q.path, err)
 		}
 		items, err := q.look(ctx, n, claim)
 		if err != nil || len(items) > 0 {
@@ -67,7 +65,13 @@ func (q *raw) get(ctx context.Context, n int, claim bool) ([]item, error) {
 			return items, err
 		}
 		if err := waitAny(ctx, due, watches...); err != nil {
-			return nil, err
+			return nil, refused("take", q.path, err)
 		}
 	}
+}
+
+// refused is the error of a call that was given up while it had changed
+// nothing.
+func refused(op, path string, err error) error {
+	return &session.RequestError{Op: op, Path: path, Effect: session.Failed, Err: err}
 }

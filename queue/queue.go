@@ -67,7 +67,7 @@ type Queue[T any] struct {
 	opts Options[T]
 }
 
-// New returns the queue at path, which is made with the first Put. No request
+// New returns the queue at path, which is made with the first call. No request
 // is made. It panics if path is no valid path or an option is negative.
 func New[T any](s *session.Session, path string, o Options[T]) *Queue[T] {
 	if err := znode.Check(path); err != nil || path == "/" {
@@ -163,7 +163,8 @@ func (q *Queue[T]) Take(ctx context.Context) (T, error) {
 }
 
 // TryTake is Take, but fails with ErrEmpty where Take would wait. The queue was
-// empty then at some time during the call, but for items that are claimed.
+// empty then at one time during the call, but for items that are claimed. To
+// know that takes a transaction: who has time to wait should rather Take.
 func (q *Queue[T]) TryTake(ctx context.Context) (T, error) {
 	items, err := q.take(ctx, 1, false)
 	if err == nil && len(items) == 0 {

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/go-zookeeper/zk"
+
 	"github.com/zkcoord/zkcoord/internal/once"
 	"github.com/zkcoord/zkcoord/internal/znode"
 	"github.com/zkcoord/zkcoord/session"
@@ -49,6 +51,7 @@ type putJob struct {
 type fetchJob struct {
 	max   int
 	claim bool
+	sure  bool // none is an answer only if there was none at a majority of the servers
 	got   []item
 }
 
@@ -128,7 +131,7 @@ func (q *raw) commitPuts(ctx context.Context, calls []*call[*putJob]) {
 	if err == nil {
 		err = q.tails[level].append(ctx, q.marks[0], items, also...)
 	} else {
-		err = refusedPut(q.path, err)
+		err = refused("put", q.path, err)
 	}
 	for _, c := range calls[:n] {
 		c.finish(err)
@@ -139,44 +142,72 @@ func (q *raw) commitPuts(ctx context.Context, calls []*call[*putJob]) {
 const fetchItems = 512
 
 // commitFetches carries out the first of calls and those of the same kind
-// behind it. Who comes first is served first; some may get nothing.
+// behind it. Who comes first is served first; those for whom nothing is left
+// come again.
 func (q *raw) commitFetches(ctx context.Context, calls []*call[*fetchJob]) {
 	claim := calls[0].job.claim
-	n, total := 0, 0
+	n, total, sure := 0, 0, false
 	for _, c := range calls {
 		if n > 0 && (c.job.claim != claim || total+c.job.max > fetchItems) {
 			break
 		}
 		total += c.job.max
+		sure = sure || c.job.sure
 		n++
 	}
-	items, err := q.fetch(ctx, total, claim)
-	for _, c := range calls[:n] {
+	items, err := q.fetch(ctx, total, claim, sure)
+	for i, c := range calls[:n] {
+		if i > 0 && len(items) == 0 && len(calls[0].job.got) > 0 {
+			return
+		}
 		k := min(len(items), c.job.max)
 		c.job.got, items = items[:k:k], items[k:]
 		c.finish(err)
 	}
 }
 
-// fetch takes or claims up to n items of the first level that has any.
-func (q *raw) fetch(ctx context.Context, n int, claim bool) ([]item, error) {
-	if err := q.promoteSometimes(ctx); err != nil {
-		return nil, err
-	}
-	views := q.takes
-	if claim {
-		views = q.claims
-	}
-	for level, v := range views {
-		items, err := q.fetchFrom(ctx, v, level, n, claim)
-		if err != nil || len(items) > 0 {
+// fetch takes or claims up to n items of the first level that has any. That the
+// levels before it have none is checked by the same transaction; that there are
+// none at all by one of its own, if the caller wants to be sure.
+func (q *raw) fetch(ctx context.Context, n int, claim, sure bool) ([]item, error) {
+	for {
+		if err := q.promoteSometimes(ctx); err != nil {
+			return nil, err
+		}
+		views := q.takes
+		if claim {
+			views = q.claims
+		}
+		items, before, err := q.fetchFirst(ctx, views, n, claim)
+		if errors.Is(err, errOvertaken) {
+			continue
+		}
+		if err != nil || len(items) > 0 || !sure {
 			return items, err
 		}
+		if none, err := q.confirm(ctx, before); err != nil || none {
+			return nil, err
+		}
 	}
-	return nil, nil
 }
 
-func (q *raw) fetchFrom(ctx context.Context, v *view, level, n int, claim bool) ([]item, error) {
+// errOvertaken says that something was put that comes first.
+var errOvertaken = errors.New("queue: overtaken by a put")
+
+// fetchFirst fetches from the first level that has any item free, and returns
+// what proves that those before it have none.
+func (q *raw) fetchFirst(ctx context.Context, views []*view, n int, claim bool) (items []item, before []session.Op, err error) {
+	for level, v := range views {
+		items, err := q.fetchFrom(ctx, v, level, n, claim, before)
+		if err != nil || len(items) > 0 {
+			return items, before, err
+		}
+		before = append(before, v.unchanged()...)
+	}
+	return nil, before, nil
+}
+
+func (q *raw) fetchFrom(ctx context.Context, v *view, level, n int, claim bool, before []session.Op) ([]item, error) {
 	for conflicts := 0; ; conflicts++ {
 		entries, err := v.next(ctx, n)
 		if err != nil || len(entries) == 0 {
@@ -184,13 +215,34 @@ func (q *raw) fetchFrom(ctx context.Context, v *view, level, n int, claim bool) 
 		}
 		p := v.plan(level, entries, n, claim)
 		began := time.Now()
-		if _, err := q.marks[1].Do(ctx, p.ops...); err == nil {
+		_, err = q.marks[1].Do(ctx, append(p.ops, before...)...)
+		if err == nil {
 			p.done(v)
 			return q.complete(ctx, p)
-		} else if again, err := v.conflict(ctx, err); !again {
+		}
+		if part := (*session.MultiError)(nil); errors.As(err, &part) && part.Index >= len(p.ops) {
+			return nil, errOvertaken
+		}
+		if again, err := v.conflict(ctx, err); !again {
 			return nil, err
 		}
 		q.pause(ctx, time.Since(began), conflicts)
+	}
+}
+
+// confirm reports whether checks hold at a majority of the servers.
+func (q *raw) confirm(ctx context.Context, checks []session.Op) (bool, error) {
+	for {
+		_, err := q.s.Multi(ctx, checks...)
+		failed := (*session.MultiError)(nil)
+		switch {
+		case err == nil:
+			return true, nil
+		case errors.As(err, &failed) && !errors.Is(err, zk.ErrSessionExpired):
+			return false, nil
+		case !session.ConnectionLost(err):
+			return false, err
+		}
 	}
 }
 

@@ -15,6 +15,8 @@ import (
 // of the level's directory is the number of its open segment. Every put checks
 // it, and who opens the next segment sets it, so puts are in one order: that
 // of their transactions, which is the order of segments and in them of names.
+// The version of a segment's directory counts the puts in it, so that who found
+// nothing can have it checked that this is still so: see view.unchanged.
 //
 // It is not safe for concurrent use.
 type tail struct {
@@ -58,8 +60,11 @@ func movedOn(err error) bool {
 
 // ops put items in the open segment, or in the next one if that is full.
 func (t *tail) ops(items [][]byte) []session.Op {
-	ops := []session.Op{session.CheckOp{Path: t.dir, Version: int32(t.open)}}
 	at := t.open
+	ops := []session.Op{
+		session.CheckOp{Path: t.dir, Version: int32(t.open)},
+		session.SetOp{Path: segmentPath(t.dir, at), Version: session.AnyVersion},
+	}
 	if t.full {
 		at++
 		ops = []session.Op{
@@ -90,17 +95,16 @@ func (t *tail) put(results []session.OpResult) {
 }
 
 // look finds out which segment is open, and makes the level if there is none.
+// It may be told of an old one: then the put fails, and behind that transaction
+// the server is up to date.
 func (t *tail) look(ctx context.Context) error {
 	for !t.known {
-		if err := t.s.Sync(ctx, t.dir); err != nil && !errors.Is(err, zk.ErrNoNode) {
-			return err
-		}
 		stat, err := t.s.Exists(ctx, t.dir)
 		if err != nil {
 			return err
 		}
 		if stat == nil {
-			if err := t.create(ctx, t.dir); err != nil {
+			if err := create(ctx, t.s, t.dir); err != nil {
 				return err
 			}
 			continue
@@ -111,7 +115,7 @@ func (t *tail) look(ctx context.Context) error {
 			return err
 		}
 		if stat == nil { // a new level, or somebody deleted it
-			if err := t.create(ctx, segmentPath(t.dir, t.open)); err != nil {
+			if err := create(ctx, t.s, segmentPath(t.dir, t.open)); err != nil {
 				return err
 			}
 			continue
@@ -122,14 +126,14 @@ func (t *tail) look(ctx context.Context) error {
 }
 
 // create makes a directory, with its parents, unless it exists.
-func (t *tail) create(ctx context.Context, path string) error {
+func create(ctx context.Context, s *session.Session, path string) error {
 	for {
-		_, err := t.s.Create(ctx, path, nil, session.Persistent)
+		_, err := s.Create(ctx, path, nil, session.Persistent)
 		switch {
 		case err == nil, errors.Is(err, zk.ErrNodeExists):
 			return nil
 		case errors.Is(err, zk.ErrNoNode):
-			if err := t.s.CreateParents(ctx, path); err != nil {
+			if err := s.CreateParents(ctx, path); err != nil {
 				return err
 			}
 		case !session.ConnectionLost(err):

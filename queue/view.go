@@ -34,10 +34,13 @@ type view struct {
 
 	pass    []segment // to be listed still in this pass over the segments
 	passing bool
-	worked  bool // something of the current segment was handed out
+	open    segment // the open segment when the pass began
+	puts    int32   // in the current segment when it was listed
+	worked  bool    // something of the current segment was handed out
 	segment segment
 	entries []*entry // of the current segment, in order
 	start   int      // where in entries a relaxed view takes from
+	ahead   int      // items to read at once where one is missing
 }
 
 // An entry is a node that the view has seen.
@@ -57,6 +60,9 @@ func (v *view) next(ctx context.Context, n int) ([]*entry, error) {
 			v.worked = true
 			return head, nil
 		case len(head) > 0:
+			if ahead, _ := v.head(v.readAhead()); len(ahead) > len(head) {
+				head = ahead
+			}
 			if err := v.load(ctx, head); err != nil {
 				return nil, err
 			}
@@ -66,6 +72,15 @@ func (v *view) next(ctx context.Context, n int) ([]*entry, error) {
 			}
 		}
 	}
+}
+
+// readAhead is how many items to read at once: more each time, so that who takes
+// one item after the other waits for reads seldom and who takes one reads one.
+// What was read stays true, as nodes never change.
+func (v *view) readAhead() int {
+	const most = 32
+	v.ahead = min(2*v.ahead+1, most)
+	return v.ahead
 }
 
 // head returns the first free entries that make up n items, and whether all of
@@ -115,14 +130,37 @@ func (v *view) advance(ctx context.Context) (bool, error) {
 	return false, nil
 }
 
-// restart begins a pass.
+// restart begins a pass. It makes the level if there is none.
 func (v *view) restart(ctx context.Context) error {
-	listing, err := v.s.Children(ctx, v.dir)
-	if err != nil && !errors.Is(err, zk.ErrNoNode) {
-		return err
+	for {
+		listing, err := v.s.Children(ctx, v.dir)
+		switch {
+		case err == nil:
+			v.open = segment(listing.Stat.Version)
+		case errors.Is(err, zk.ErrNoNode):
+			v.open = 0
+		default:
+			return err
+		}
+		v.pass = sortedSegments(listing.Names)
+		if slices.Contains(v.pass, v.open) {
+			v.entries, v.passing, v.worked = nil, true, false
+			return nil
+		}
+		if err := create(ctx, v.s, segmentPath(v.dir, v.open)); err != nil {
+			return err
+		}
 	}
-	v.pass, v.entries, v.passing, v.worked = sortedSegments(listing.Names), nil, true, false
-	return nil
+}
+
+// unchanged returns the checks that hold while nothing was put in this level
+// since a pass found nothing free in it. Segments before the open one only
+// shrink, but for what is given back.
+func (v *view) unchanged() []session.Op {
+	return []session.Op{
+		session.CheckOp{Path: v.dir, Version: int32(v.open)},
+		session.CheckOp{Path: segmentPath(v.dir, v.open), Version: v.puts},
+	}
 }
 
 func sortedSegments(names []string) []segment {
@@ -160,6 +198,9 @@ func (v *view) list(ctx context.Context) error {
 	}
 	slices.SortFunc(entries, func(a, b *entry) int { return compareRuns(a.run, b.run) })
 	v.entries, v.start = entries, 0
+	if err == nil {
+		v.puts = listing.Stat.Version
+	}
 	return nil
 }
 
@@ -173,19 +214,21 @@ func (v *view) load(ctx context.Context, entries []*entry) error {
 		}
 	}
 	work.Wait()
+	var gone []*entry
 	for i, err := range errs {
+		e := entries[i]
 		switch {
 		case errors.Is(err, zk.ErrNoNode):
-			if err := v.lost(ctx, entries[i]); err != nil {
-				return err
-			}
+			gone = append(gone, e)
 		case errors.Is(err, errCorrupt):
-			entries[i].claimed = true // none of ours: leave it alone
+			e.claimed = true // none of ours: leave it alone
 		case err != nil:
 			return err
+		case len(e.items[0]) > runBytes:
+			v.ahead = 0 // not several of those at once
 		}
 	}
-	return nil
+	return v.lost(ctx, gone...)
 }
 
 func (v *view) read(ctx context.Context, e *entry) error {
@@ -202,14 +245,22 @@ func (v *view) read(ctx context.Context, e *entry) error {
 // and cversion is twice the number of children ever made less those there are.
 func claimsOf(stat *zk.Stat) int { return int(stat.Cversion+stat.NumChildren) / 2 }
 
-// lost takes note that the node of e is gone. If it held several items, some
-// may be left under another name.
-func (v *view) lost(ctx context.Context, e *entry) error {
-	v.remove(e)
-	if e.run.len() > 1 && !v.relaxed {
-		return v.list(ctx)
+// lost takes note that the nodes of entries are gone. Of those that held several
+// items some may be left under another name.
+func (v *view) lost(ctx context.Context, gone ...*entry) error {
+	shared := false
+	for _, e := range gone {
+		v.remove(e)
+		shared = shared || e.run.len() > 1
 	}
-	return nil
+	switch {
+	case !shared:
+		return nil
+	case v.relaxed:
+		v.worked = true // by somebody else: this is not the last pass
+		return nil
+	}
+	return v.list(ctx)
 }
 
 func (v *view) remove(e *entry) {
