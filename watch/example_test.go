@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log"
+	"log/slog"
 
 	"github.com/zkcoord/zkcoord/session"
 	"github.com/zkcoord/zkcoord/watch"
@@ -285,4 +286,50 @@ func ExampleCopy() {
 	cancel()
 	<-done
 	// Output: 1 true 1
+}
+
+// A value that is stored as text, not as JSON.
+func ExampleValueOptions() {
+	ctx := context.Background()
+	programs, _, end := open(1)
+	defer end()
+	s := programs[0]
+
+	level := watch.NewValue("/config/level", watch.ValueOptions[slog.Level]{
+		Decode: func(data []byte) (l slog.Level, err error) { return l, l.UnmarshalText(data) },
+		Encode: func(l slog.Level) ([]byte, error) { return l.MarshalText() },
+	})
+	_, err := level.Update(ctx, s, func(slog.Level) (slog.Level, error) { return slog.LevelWarn, nil })
+	check(err)
+	stored, err := s.Get(ctx, "/config/level")
+	check(err)
+	fmt.Printf("%s\n", stored.Data)
+	// Output:
+	// WARN
+}
+
+// A program that has to do something when its configuration changes.
+func ExampleValue_Changes() {
+	ctx, cancel := context.WithCancel(context.Background())
+	programs, opts, end := open(1)
+	defer end()
+	admin := programs[0]
+
+	workers := watch.NewValue("/config/workers", watch.ValueOptions[int]{Default: 1})
+	done := make(chan error)
+	go func() { done <- session.Run(ctx, opts, workers.Keep) }()
+	for setting, err := range workers.Changes(ctx) {
+		check(err)
+		fmt.Println("run", setting.Value, "workers, stored:", setting.Err == nil)
+		if setting.Err == nil {
+			break
+		}
+		_, err := workers.Update(ctx, admin, func(int) (int, error) { return 4, nil })
+		check(err)
+	}
+	cancel()
+	<-done
+	// Output:
+	// run 1 workers, stored: false
+	// run 4 workers, stored: true
 }
