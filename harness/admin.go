@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -28,28 +29,44 @@ type zkAdmin struct {
 }
 
 func newAdmin(ctx context.Context, env *Env) (admin, error) {
-	conn, _, err := zk.Connect(env.Servers(), 10*time.Second,
-		zk.WithLogger(silent{}),
-		zk.WithHostProvider(&fixedHosts{}),
-		zk.WithDialer(func(network, address string, timeout time.Duration) (net.Conn, error) {
-			dialing, cancel := context.WithTimeout(context.Background(), timeout)
-			defer cancel()
-			return env.Dial(dialing, network, address)
-		}))
+	conn, err := env.Admin(ctx)
 	if err != nil {
 		return nil, err
 	}
 	a := &zkAdmin{conn: conn, root: env.root}
 	// A request blocks for as long as no server answers; closing ends it.
 	defer context.AfterFunc(ctx, a.close)()
+	_, err = conn.Create(env.root, nil, 0, zk.WorldACL(zk.PermAll))
+	if err == nil || errors.Is(err, zk.ErrNodeExists) {
+		return a, nil
+	}
+	a.close()
+	return nil, err
+}
+
+// Admin opens a session that nothing gets between, for faults and for final
+// reads. Requests may fail while the ensemble is broken. If ctx ends first there
+// is none. The caller closes it.
+func (e *Env) Admin(ctx context.Context) (*zk.Conn, error) {
+	conn, _, err := zk.Connect(e.Servers(), 10*time.Second,
+		zk.WithLogger(silent{}),
+		zk.WithHostProvider(&fixedHosts{}),
+		zk.WithDialer(func(network, address string, timeout time.Duration) (net.Conn, error) {
+			dialing, cancel := context.WithTimeout(context.Background(), timeout)
+			defer cancel()
+			return e.Dial(dialing, network, address)
+		}))
+	if err != nil {
+		return nil, err
+	}
+	open := context.AfterFunc(ctx, conn.Close)
 	for {
-		_, err = conn.Create(env.root, nil, 0, zk.WorldACL(zk.PermAll))
-		if err == nil || errors.Is(err, zk.ErrNodeExists) {
-			return a, nil
+		if _, _, err = conn.Exists("/"); err == nil && open() {
+			return conn, nil
 		}
 		if !sleepUntil(ctx, time.Now().Add(50*time.Millisecond)) {
-			a.close()
-			return nil, err
+			conn.Close()
+			return nil, errors.Join(context.Cause(ctx), err)
 		}
 	}
 }
@@ -102,7 +119,7 @@ func (a *zkAdmin) tree(path string) ([]string, error) {
 			return nil, err
 		}
 		for _, child := range children {
-			all = append(all, all[i]+"/"+child)
+			all = append(all, strings.TrimSuffix(all[i], "/")+"/"+child)
 		}
 	}
 	return all, nil

@@ -26,6 +26,14 @@ type SessionInfo struct {
 	Timeout  time.Duration
 }
 
+// Process is a process of its own that a client runs in.
+type Process interface {
+	// Stop stops it as SIGSTOP does, and returns when it stands still.
+	Stop(ctx context.Context) error
+	// Continue lets it go on.
+	Continue() error
+}
+
 // Client is the harness's side of one client: number, link, random choices and
 // recorder. Work uses it from one goroutine; Hold.lost and faults from others.
 type Client struct {
@@ -40,6 +48,7 @@ type Client struct {
 	mu      sync.Mutex
 	process int32 // a new one after each operation whose outcome nobody knows
 	session SessionInfo
+	own     Process // nil if there is none
 	holds   map[*Hold]struct{}
 }
 
@@ -62,13 +71,13 @@ func (c *Client) Dial(ctx context.Context, network, address string) (net.Conn, e
 }
 
 // Next reports whether to begin another round of work. It is false once the run
-// quiesces or ctx has ended.
+// quiesces, as many operations have begun as were asked for, or ctx has ended.
 func (c *Client) Next(ctx context.Context) bool {
 	select {
 	case <-c.env.sched.quiesce:
 		return false
 	default:
-		return ctx.Err() == nil
+		return ctx.Err() == nil && !c.env.spent()
 	}
 }
 
@@ -172,6 +181,21 @@ func (c *Client) follow(s *session.Session) {
 		}
 		first = false
 	}
+}
+
+// RunsIn says that the client runs in a process of its own from now on; nil that
+// it does no more.
+func (c *Client) RunsIn(p Process) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.own = p
+}
+
+// Process is the client's own process, nil if it has none at the moment.
+func (c *Client) Process() Process {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.own
 }
 
 // Session is the present session; false if there is none.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 	"github.com/zkcoord/zkcoord/harness/history"
+	"github.com/zkcoord/zkcoord/harness/link"
 )
 
 // Env is what a run offers to workloads and to faults. Its methods may be called
@@ -19,6 +20,9 @@ type Env struct {
 	Scenario string
 	Seed     uint64
 	Ensemble ensemble.Ensemble
+	// ClientProcesses asks workloads to run clients in processes of their own,
+	// where they are able to, and to tell so with Client.RunsIn.
+	ClientProcesses bool
 
 	rec     *history.Recorder
 	root    string
@@ -27,8 +31,16 @@ type Env struct {
 	clients []*Client
 	sched   *schedule
 
+	operations int // as Options
+
 	mu       sync.Mutex
 	problems []string
+}
+
+// NewEnv returns an Env on an ensemble without a run, for faults that are drawn or
+// looked at by themselves.
+func NewEnv(e ensemble.Ensemble, clients int) *Env {
+	return newEnv(Scenario{}, Options{Clients: clients, Link: newLink}, e)
 }
 
 // Root is the path under which the run keeps its znodes: its own on each run. It
@@ -67,6 +79,16 @@ func (e *Env) SessionEnded(id int64, closed bool) {
 	e.rec.Record(event)
 }
 
+// hangUp breaks the connections that clients have left open: programs under test
+// may leak them.
+func (e *Env) hangUp() {
+	for _, c := range e.clients {
+		if l, ok := c.link.(*link.Link); ok {
+			l.Reset()
+		}
+	}
+}
+
 func (e *Env) phase(name string) {
 	e.rec.Record(history.Event{Kind: history.Phase, Op: name, Client: history.Nobody, Process: history.Nobody})
 }
@@ -90,6 +112,9 @@ func (e *Env) problemErr() error {
 	}
 	return errors.New(strings.Join(e.problems, "; "))
 }
+
+// spent reports whether as many operations as the options ask for have begun.
+func (e *Env) spent() bool { return e.operations > 0 && e.rec.Count(history.Invoke) >= e.operations }
 
 // schedule tells clients when to begin nothing new.
 type schedule struct {

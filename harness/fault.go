@@ -4,6 +4,8 @@ import (
 	"context"
 	"math/rand/v2"
 	"time"
+
+	"github.com/zkcoord/zkcoord/harness/ensemble"
 )
 
 // Fault is one way to break something and to mend it. Package nemesis has them.
@@ -21,6 +23,13 @@ type Fault interface {
 	Draw(r *rand.Rand, env *Env) Step
 	// Inject breaks what s names. With an error nothing may be left broken.
 	Inject(ctx context.Context, env *Env, s Step) (Wound, error)
+}
+
+// Configurer is a Fault that needs something of the ensemble from its start, such
+// as a small disk.
+type Configurer interface {
+	// Configure asks for it. It is called before the ensemble is started.
+	Configure(c *ensemble.Config)
 }
 
 // Wound is a fault that stands.

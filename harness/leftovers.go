@@ -20,20 +20,19 @@ const runLabel = "zkcoord-run"
 // ephemeral znodes, watches, goroutines. Each may take a moment to go; what is
 // still there after that is recorded as a fact.
 func (r *run) leftovers(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, r.env.grace/2)
-	defer cancel()
-	znodes, err := settle(ctx, func() ([]string, error) { return r.admin.ephemerals(r.env.root) })
+	until := time.Now().Add(r.env.grace / 2)
+	znodes, err := settle(ctx, until, func() ([]string, error) { return r.admin.ephemerals(r.env.root) })
 	if err != nil {
 		return fmt.Errorf("count znodes: %w", err)
 	}
 	r.left("znodes", znodes)
-	watches, err := settle(ctx, func() ([]string, error) { return r.env.watches(ctx) })
+	watches, err := settle(ctx, until, func() ([]string, error) { return r.env.watches(ctx) })
 	if err == nil {
 		// An ensemble need not answer the command; the checker then says so.
 		r.left("watches", watches)
 	}
 	if r.label != "" {
-		goroutines, err := settle(ctx, r.goroutines)
+		goroutines, err := settle(ctx, until, r.goroutines)
 		if err != nil {
 			return fmt.Errorf("count goroutines: %w", err)
 		}
@@ -46,12 +45,13 @@ func (r *run) left(what string, found []string) {
 	r.env.Fact(history.FactLeft, what, strconv.Itoa(len(found)), strings.Join(found[:min(3, len(found))], "; "))
 }
 
-// settle asks until nothing is found any more or ctx ends, and returns what was
-// found last.
-func settle(ctx context.Context, find func() ([]string, error)) (found []string, err error) {
+// settle asks until nothing is found any more or it is that late, and returns
+// what was found last. Nothing is asked with a context that is about to end.
+func settle(ctx context.Context, until time.Time, find func() ([]string, error)) (found []string, err error) {
 	for {
 		found, err = find()
-		if err == nil && len(found) == 0 || !sleepUntil(ctx, time.Now().Add(50*time.Millisecond)) {
+		next := time.Now().Add(50 * time.Millisecond)
+		if err == nil && len(found) == 0 || next.After(until) || !sleepUntil(ctx, next) {
 			return found, err
 		}
 	}

@@ -33,7 +33,8 @@ func newNemesis(env *Env, faults []Fault) *nemesis {
 
 // follow injects and heals at the times of the plan until the plan is done or
 // working ends. What still stands then is healed by healAll. A fault that is being
-// injected when working ends is not cut short, only by the end of ctx.
+// injected when working ends is not cut short, only by the end of ctx. What comes
+// after a fault that takes its time comes as much later.
 func (n *nemesis) follow(ctx, working context.Context, plan Plan) {
 	start := time.Now()
 	for i, s := range plan {
@@ -48,6 +49,7 @@ func (n *nemesis) follow(ctx, working context.Context, plan Plan) {
 			return
 		}
 		n.inject(ctx, i, s)
+		start = start.Add(time.Since(at))
 	}
 	for len(n.wounds) > 0 && sleepUntil(working, n.wounds[0].due) {
 		n.healFirst(ctx)

@@ -3,6 +3,7 @@ package harness
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/zkcoord/zkcoord/harness/checker"
@@ -18,8 +19,14 @@ type Options struct {
 	Ensemble func(ctx context.Context, config ensemble.Config) (ensemble.Ensemble, error)
 	Nodes    int           // zero is what the scenario asks for
 	Seed     uint64        // of the plan and of each client's choices
-	Time     time.Duration // of the work under faults; zero is 20 s
+	Time     time.Duration // of the work under faults; zero is what the scenario asks for
 	Clients  int           // zero is what the scenario says
+	// Operations is how many are begun, after which clients finish: zero is as
+	// many as there is time for.
+	Operations int
+	// ClientProcesses asks for clients in processes of their own, which can be
+	// stopped. Workloads that know no such thing run as ever.
+	ClientProcesses bool
 	// Link makes the link of each client; nil is link.New, which faults know.
 	Link func(client int, dial ensemble.DialFunc) Link
 	// Faults are the names of the scenario's faults to draw from; nil is all, an
@@ -70,6 +77,7 @@ type Result struct {
 	Nodes      int           `json:"nodes"`
 	Clients    int           `json:"clients"`
 	Time       time.Duration `json:"time_ns"`
+	Operations int           `json:"operations,omitempty"` // the most to be begun, see Options
 	Start      time.Time     `json:"start"`
 	Took       time.Duration `json:"took_ns"`
 
@@ -114,22 +122,34 @@ func (r *Result) Of(id string) (checker.Result, bool) {
 	return checker.Result{}, false
 }
 
+// faults are those of the scenario that are asked for: by name, or by a plan.
+func (o Options) faults(s Scenario) []Fault {
+	return slices.DeleteFunc(slices.Clone(s.Faults), func(f Fault) bool {
+		if o.Plan != nil {
+			return !slices.ContainsFunc(o.Plan, func(step Step) bool { return step.Fault == f.Name() })
+		}
+		return o.Faults != nil && !slices.Contains(o.Faults, f.Name())
+	})
+}
+
 func (o Options) withDefaults(s Scenario) (Options, error) {
 	if o.Ensemble == nil {
 		return o, errors.New("harness: no ensemble to run on")
 	}
 	o.Nodes = orDefault(o.Nodes, orDefault(s.Config.Nodes, 3))
-	o.Time = orDefault(o.Time, 20*time.Second)
+	o.Time = orDefault(o.Time, orDefault(s.Time, 20*time.Second))
 	o.Clients = orDefault(o.Clients, orDefault(s.Clients, 5))
 	o.CheckTime = orDefault(o.CheckTime, time.Minute)
 	if o.admin == nil {
 		o.admin = newAdmin
 	}
 	if o.Link == nil {
-		o.Link = func(_ int, dial ensemble.DialFunc) Link { return link.New(dial) }
+		o.Link = newLink
 	}
 	return o, nil
 }
+
+func newLink(_ int, dial ensemble.DialFunc) Link { return link.New(dial) }
 
 func orDefault[T comparable](v, standard T) T {
 	var zero T

@@ -30,6 +30,11 @@ func Run(ctx context.Context, s Scenario, o Options) (result *Result, err error)
 	start := time.Now()
 	config := s.Config
 	config.Nodes, config.Seed = o.Nodes, o.Seed
+	for _, f := range o.faults(s) {
+		if c, ok := f.(Configurer); ok {
+			c.Configure(&config)
+		}
+	}
 	ens, err := o.Ensemble(ctx, config)
 	if err != nil {
 		return nil, fmt.Errorf("harness: start the ensemble: %w", err)
@@ -38,6 +43,7 @@ func Run(ctx context.Context, s Scenario, o Options) (result *Result, err error)
 	defer func() {
 		ending, cancel := r.ending(ctx)
 		defer cancel()
+		r.env.hangUp()
 		err = errors.Join(err, ens.Close(ending))
 	}()
 	if err := r.prepare(ctx); err != nil {
@@ -61,9 +67,9 @@ type run struct {
 
 func newEnv(s Scenario, o Options, ens ensemble.Ensemble) *Env {
 	env := &Env{
-		Scenario: s.Name, Seed: o.Seed, Ensemble: ens,
+		Scenario: s.Name, Seed: o.Seed, Ensemble: ens, ClientProcesses: o.ClientProcesses || s.ClientProcesses,
 		rec: history.NewRecorder(), root: rootFor(s.Name, o.Seed, time.Now()),
-		outcome: s.Outcome, grace: orDefault(s.Grace, 30*time.Second), sched: newSchedule(),
+		outcome: s.Outcome, grace: orDefault(s.Grace, 30*time.Second), sched: newSchedule(), operations: o.Operations,
 	}
 	if env.outcome == nil {
 		env.outcome = Outcome
@@ -106,7 +112,7 @@ func (r *run) prepare(ctx context.Context) error {
 func (r *run) work(ctx context.Context) Plan {
 	plan := r.options.Plan
 	if plan == nil {
-		plan = Draw(r.env.Seed, r.env, r.faults(), r.options.Time, r.options.Intensity)
+		plan = Draw(r.env.Seed, r.env, r.options.faults(r.scenario), r.options.Time, r.options.Intensity)
 	}
 	r.env.phase(history.PhaseWork)
 	stopWatching := r.watch(ctx)
@@ -137,16 +143,6 @@ func (r *run) calm(ctx context.Context) {
 	}
 	r.env.phase(history.PhaseHealed)
 	sleepUntil(ctx, time.Now().Add(orDefault(r.scenario.Calm, 3*time.Second)))
-}
-
-// faults are those of the scenario that the options ask for.
-func (r *run) faults() []Fault {
-	if r.options.Faults == nil {
-		return r.scenario.Faults
-	}
-	return slices.DeleteFunc(slices.Clone(r.scenario.Faults), func(f Fault) bool {
-		return !slices.Contains(r.options.Faults, f.Name())
-	})
 }
 
 // startClients returns a function that lets them finish and waits for it: for the
@@ -223,7 +219,7 @@ func (r *run) judge(ctx context.Context, start time.Time, plan Plan) (*Result, e
 	s, o := r.scenario, r.options
 	result := &Result{
 		Scenario: s.Name, Claim: s.Claim, Guarantees: s.Guarantees, Seed: o.Seed,
-		Ensemble: r.env.Ensemble.Kind(), Nodes: o.Nodes, Clients: o.Clients, Time: o.Time,
+		Ensemble: r.env.Ensemble.Kind(), Nodes: len(r.env.Servers()), Clients: o.Clients, Time: o.Time, Operations: o.Operations,
 		Start: start.UTC(), Took: time.Since(start), Plan: plan, Command: o.Command, CouldNot: r.couldNot(),
 		History: r.env.rec.History(),
 	}
@@ -280,7 +276,7 @@ func (r *run) save(result *Result) error {
 
 func (r *run) couldNot() []string {
 	var all []string
-	for _, f := range r.faults() {
+	for _, f := range r.options.faults(r.scenario) {
 		if err := f.Able(r.env); err != nil {
 			all = append(all, fmt.Sprintf("%s: %v", f.Name(), err))
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/zkcoord/zkcoord/harness/checker"
@@ -36,11 +37,20 @@ type Scenario struct {
 	// Guards are the checks for vacuity beyond those that every run gets: see
 	// package checker, vacuity.go.
 	Guards []checker.Checker
+	// Time is for how long clients work under faults unless the options say
+	// otherwise; zero is 20 s.
+	Time time.Duration
 	// Calm is for how long clients go on after the heal; zero is 3 s.
 	Calm time.Duration
 	// Grace is for how long clients may take to finish after that, and the bound
 	// of waiting for anything else; zero is 30 s.
 	Grace time.Duration
+	// Needs names what a run needs beside an ensemble and this process, programs
+	// of other libraries say. Such a run cannot be in virtual time.
+	Needs string
+	// ClientProcesses says that its clients run in processes of their own, also
+	// where the options do not ask for that.
+	ClientProcesses bool
 	// Mutants are broken variants that a run has to find invalid.
 	Mutants []Mutant
 }
@@ -67,13 +77,20 @@ type Mutant struct {
 	Report string
 	// Violates are the properties of which at least one has to be found violated.
 	Violates []string
+	// Faults are the names of those that bring it out; nil is all of the scenario.
+	Faults   []string
 	Workload func(*Env) Workload
+	Needs    string // as the scenario's
 }
 
-// Mutate returns the scenario with the mutant's workload in place of its own.
+// Mutate returns the scenario with the mutant's workload in place of its own, and
+// only the faults that it names.
 func (s Scenario) Mutate(m Mutant) Scenario {
 	s.Name += "+" + m.Name
-	s.Workload = m.Workload
+	if m.Faults != nil {
+		s.Faults = slices.DeleteFunc(slices.Clone(s.Faults), func(f Fault) bool { return !slices.Contains(m.Faults, f.Name()) })
+	}
+	s.Workload, s.Needs = m.Workload, m.Needs
 	s.Mutants = nil
 	return s
 }

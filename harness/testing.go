@@ -1,10 +1,6 @@
 package harness
 
-import (
-	"testing"
-
-	"github.com/zkcoord/zkcoord/harness/checker"
-)
+import "testing"
 
 // RunT runs s from a test and fails the test unless the verdict is Valid. A run
 // that could not begin fails too; skipping is the caller's decision.
@@ -32,14 +28,4 @@ func RunMutant(t testing.TB, s Scenario, m Mutant, o Options) *Result {
 		t.Errorf("mutant %s survived: none of %v is violated\n%s", m.Name, m.Violates, result.Summary())
 	}
 	return result
-}
-
-// Killed reports whether one of the properties that m violates was found violated.
-func (r *Result) Killed(m Mutant) bool {
-	for _, id := range m.Violates {
-		if one, judged := r.Of(id); judged && one.Verdict == checker.Invalid {
-			return true
-		}
-	}
-	return false
 }

@@ -19,6 +19,7 @@
 //	rwlock.go     RW1-RW3           writers alone, readers together, nobody passes
 //	semaphore.go  P1 P2             no more than there are; none lost
 //	election.go   E1-E9             epochs, terms, observers
+//	group.go      G1-G4             members listed, gone, followed
 //	queue.go      Q1-Q7             linearizable FIFO of distinct values; claims
 //	priority.go   Q8                the urgent first
 //	barrier.go    B1 B2 D1-D5       barriers and double barriers

@@ -18,9 +18,13 @@ const (
 	// Token of its invocation: Result, empty if nothing was.
 	OpInherit = "inherit"
 	// OpLeader asks who leads; it completes with the epoch in Token, zero for
-	// nobody. Arg of its invocation is "sync" if it must not be answered with an
-	// old state.
+	// nobody. Arg of its invocation is Present if it must not be answered with an
+	// old state. It is Settled if an observer that was told of leaders compares
+	// the last of them with the one that it is answered now, in Result.
 	OpLeader = "leader"
+
+	Present = "sync"
+	Settled = "settled"
 )
 
 // Election returns the checkers of an election that every run can exercise: E1,
@@ -37,26 +41,29 @@ func E1() Checker {
 // E2 judges terms: no epoch has two leaders.
 func E2() Checker {
 	return New("E2", "one leader an epoch", func(h *history.History, j *Judge) {
-		sameEpoch(h, j, func(a, b *history.Event) bool { return a.Client != b.Client })
+		sameEpoch(h, j, func(*history.Event) int16 { return history.Nobody }, func(a, b *history.Event) bool { return a.Client != b.Client })
 	})
 }
 
 // E9 judges terms: nobody is told twice to lead one epoch.
 func E9() Checker {
 	return New("E9", "nobody is elected twice for one epoch", func(h *history.History, j *Judge) {
-		sameEpoch(h, j, func(a, b *history.Event) bool { return a.Client == b.Client })
+		sameEpoch(h, j, func(e *history.Event) int16 { return e.Client }, func(*history.Event, *history.Event) bool { return true })
 	})
 }
 
-func sameEpoch(h *history.History, j *Judge, wrong func(a, b *history.Event) bool) {
+// sameEpoch compares the terms of one epoch, among those of whom one client or
+// all, each with the one before.
+func sameEpoch(h *history.History, j *Judge, whom func(*history.Event) int16, wrong func(a, b *history.Event) bool) {
 	type epoch struct {
 		object string
 		token  int64
+		client int16
 	}
 	seen := make(map[epoch]*history.Event)
 	for _, term := range h.Holds() {
 		j.Saw(1)
-		at := epoch{term.Begin.Object, term.Begin.Token}
+		at := epoch{term.Begin.Object, term.Begin.Token, whom(term.Begin)}
 		if first := seen[at]; first != nil && wrong(first, term.Begin) {
 			j.Violation([]history.Event{*first, *term.Begin}, "%s at %v and %s at %v were both told to lead %s in epoch 0x%x",
 				first.Who(), first.Time, term.Begin.Who(), term.Begin.Time, at.object, at.token)
@@ -81,34 +88,33 @@ func E4() Checker {
 func E5() Checker {
 	return New("E5", "a new leader sees what earlier epochs wrote", func(h *history.History, j *Judge) {
 		ops, _ := h.Operations()
-		wrote := make(map[string]history.Operation) // value -> its write
-		for _, o := range ops {
-			if o.Invoke.Op == OpProclaim && o.Outcome() != history.Fail {
-				wrote[o.Invoke.Arg] = o
-			}
-		}
-		last := make(map[string]*history.Operation) // object -> the latest definite write
-		byEnd := make(map[int32]*history.Operation)
+		wrote := make(map[string]*history.Operation) // value -> its write
 		for i, o := range ops {
-			if o.Complete != nil && (o.Invoke.Op == OpProclaim || o.Invoke.Op == OpInherit) && o.Outcome() == history.OK {
-				byEnd[o.Complete.Index] = &ops[i]
+			if o.Invoke.Op == OpProclaim && o.Outcome() != history.Fail {
+				wrote[o.Invoke.Arg] = &ops[i]
 			}
 		}
-		before := make(map[int32]*history.Operation) // inherit -> the latest write before it
+		type begun struct{ op, before *history.Operation }
+		open := make(map[int32]begun)               // by the index of the completion
+		last := make(map[string]*history.Operation) // object -> the latest definite write
 		for i := range h.Events {
 			e := &h.Events[i]
-			if e.Kind == history.Invoke && e.Op == OpInherit {
-				before[e.Index] = last[e.Object]
-			}
-			o := byEnd[e.Index]
-			switch {
-			case o == nil:
-			case o.Invoke.Op == OpProclaim:
-				if l := last[e.Object]; l == nil || earlier(*l, *o) {
-					last[e.Object] = o
+			if len(ops) > 0 && ops[0].Invoke == e {
+				if o := &ops[0]; (e.Op == OpProclaim || e.Op == OpInherit) && o.Outcome() == history.OK {
+					open[o.Complete.Index] = begun{o, last[e.Object]}
 				}
-			default:
-				inherited(j, *o, before[o.Invoke.Index], wrote)
+				ops = ops[1:]
+				continue
+			}
+			o, ends := open[e.Index]
+			if !ends {
+				continue
+			}
+			delete(open, e.Index)
+			if e.Op == OpInherit {
+				inherited(j, *o.op, o.before, wrote)
+			} else if l := last[e.Object]; l == nil || earlier(*l, *o.op) {
+				last[e.Object] = o.op
 			}
 		}
 		j.Idle("no new leader read what earlier ones had written")
@@ -120,7 +126,7 @@ func earlier(a, b history.Operation) bool {
 	return cmp.Or(cmp.Compare(a.Invoke.Token, b.Invoke.Token), cmp.Compare(a.Invoke.Index, b.Invoke.Index)) < 0
 }
 
-func inherited(j *Judge, read history.Operation, last *history.Operation, wrote map[string]history.Operation) {
+func inherited(j *Judge, read history.Operation, last *history.Operation, wrote map[string]*history.Operation) {
 	epoch, found := read.Invoke.Token, read.Complete
 	if last != nil && last.Invoke.Token >= epoch {
 		return // it leads no more
@@ -132,7 +138,7 @@ func inherited(j *Judge, read history.Operation, last *history.Operation, wrote 
 	case found.Result != "" && (!known || write.Invoke.Index > found.Index):
 		j.Violation(read.Events(), "%s, new leader of epoch 0x%x, read %q at %v, which nobody had written",
 			found.Who(), epoch, found.Result, found.Time)
-	case last != nil && (found.Result == "" || earlier(write, *last)):
+	case last != nil && (found.Result == "" || earlier(*write, *last)):
 		j.Violation(inOrder(last.Events(), read.Events()), "%s, new leader of epoch 0x%x, read %q at %v, older than %q of epoch 0x%x",
 			found.Who(), epoch, found.Result, found.Time, last.Invoke.Arg, last.Invoke.Token)
 	}
@@ -195,8 +201,9 @@ func E7(inTime time.Duration) Checker {
 }
 
 // E8 judges observers: the epoch seen is one that somebody campaigned for before
-// the answer; what one observer sees never goes back; and with "sync" it is no
-// older than the latest term told before the question.
+// the answer; what one observer sees never goes back; with Present it is no older
+// than the latest term told before the question; and in the end it is the present
+// one.
 func E8() Checker {
 	return New("E8", "observers see a leader of their time, never a future one", observers)
 }
@@ -229,10 +236,13 @@ func observers(h *history.History, j *Judge) {
 		switch {
 		case e.Kind == history.Hold && e.Op == history.HoldBegin:
 			begun[e.Object] = higher(begun[e.Object], e)
-		case e.Kind == history.Invoke && e.Op == OpLeader && e.Arg == "sync":
+		case e.Kind == history.Invoke && e.Op == OpLeader && e.Arg == Present:
 			floor[e.Index] = begun[e.Object]
 		}
 		o, answered := answers[e.Index]
+		if answered && o.Invoke.Arg == Settled && number(e.Result, 0) != int(e.Token) {
+			j.Violation(o.Events(), "%s had been told of epoch 0x%x last, and at %v still not of 0x%x, which led %s", e.Who(), e.Token, e.Time, number(e.Result, 0), e.Object)
+		}
 		if !answered || e.Token == 0 {
 			continue
 		}

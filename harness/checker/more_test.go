@@ -74,8 +74,17 @@ func TestUnhandledErrors(t *testing.T) {
 }
 
 func TestLogs(t *testing.T) {
-	fine := "2026-01-01 WARN Unexpected exception: Connection reset\n"
-	for text, want := range map[string]Verdict{fine: Valid, fine + "ERROR Severe unrecoverable error, from thread: SyncThread:1\n": Invalid} {
+	fine := "2026-01-01 WARN Unexpected exception: Connection reset\n" +
+		"ERROR Severe unrecoverable error, from thread : SyncThread:1\n" +
+		`java.lang.NullPointerException: Cannot invoke "java.net.Socket.isClosed()" because "this.learner.sock" is null` + "\n"
+	severe := fine + "ERROR Severe unrecoverable error, from thread : FollowerRequestProcessor:2\n"
+	for text, want := range map[string]Verdict{
+		fine:   Valid,
+		severe: Invalid,
+		severe + "java.net.SocketException: Socket closed\n": Valid,
+		severe + "java.lang.NullPointerException\n":          Invalid,
+		severe + severe: Invalid,
+	} {
 		if r := verdictOf(t, Logs(map[int][]byte{0: []byte(text)}), ""); r.Verdict != want {
 			t.Errorf("%v (%s), want %v", r.Verdict, r.Reason, want)
 		}

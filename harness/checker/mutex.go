@@ -204,10 +204,11 @@ func M5() Checker {
 		type grant struct {
 			object string
 			token  int64
+			mode   string // a writer that was downgraded holds once more, as a reader
 		}
 		holds := make(map[grant]history.HoldInterval)
 		for _, hold := range h.Holds() {
-			g := grant{hold.Begin.Object, hold.Begin.Token}
+			g := grant{hold.Begin.Object, hold.Begin.Token, hold.Begin.Arg}
 			if first, twice := holds[g]; twice {
 				j.Violation(inOrder(first.Events(), hold.Events()), "%s held %s a second time at %v with the token 0x%x of a hold of %s",
 					hold.Begin.Who(), g.object, hold.Begin.Time, g.token, first.Begin.Who())
@@ -216,7 +217,7 @@ func M5() Checker {
 		}
 		ops, _ := h.Operations()
 		for _, o := range ops {
-			hold, known := holds[grant{o.Invoke.Object, o.Invoke.Token}]
+			hold, known := holds[grant{o.Invoke.Object, o.Invoke.Token, o.Invoke.Arg}]
 			if o.Invoke.Op != OpRelease || !known || !hold.Lost() || hold.Last() > o.Invoke.Index {
 				continue
 			}

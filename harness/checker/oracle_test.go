@@ -1,7 +1,6 @@
 package checker
 
 import (
-	"context"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -243,40 +242,4 @@ func FuzzQueueCheckersAgainstOracle(f *testing.F) {
 			t.Fatalf("the oracle says %v, the checkers %v, of\n%s", want, got, show(ops))
 		}
 	})
-}
-
-// long is a legal history of n operations of a queue with p processes.
-func long(n int) *history.History {
-	var events []history.Event
-	e := history.Event{Object: "/q"}
-	for i := 0; i < n/2; i++ {
-		v := fmt.Sprint(i)
-		for _, op := range []string{OpPut, OpTake} {
-			e := e
-			e.Op, e.Process, e.Kind = op, 0, history.Invoke
-			if op == OpPut {
-				e.Arg = v
-			}
-			events = append(events, e)
-			e.Kind, e.Arg = history.OK, ""
-			if op == OpTake {
-				e.Result = v
-			}
-			events = append(events, e)
-		}
-	}
-	return history.New(append(events, end())...)
-}
-
-func BenchmarkQueueMillion(b *testing.B) {
-	h := long(1_000_000)
-	h.Operations()
-	for _, c := range Queue() {
-		b.Run(c.Properties()[0].ID, func(b *testing.B) {
-			b.ReportAllocs()
-			for b.Loop() {
-				c.Check(context.Background(), h)
-			}
-		})
-	}
 }

@@ -2,7 +2,9 @@ package checker
 
 import (
 	"cmp"
+	"path"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/zkcoord/zkcoord/harness/history"
@@ -130,7 +132,7 @@ func Q1() Checker {
 
 // Q2 judges what went in: once the queue has been drained, each value whose put
 // is known to have succeeded has come out. An indeterminate take may account for one
-// value, an indeterminate ack for its own.
+// value, an indeterminate ack for its own; where acks have effects, theirs tell.
 func Q2() Checker {
 	return New("Q2", "nothing is lost", func(h *history.History, j *Judge) {
 		s := collect(h)
@@ -139,10 +141,12 @@ func Q2() Checker {
 		}
 		maybe := make(map[string]int) // object -> takes that may account for one each
 		acked := make(map[[2]string]bool)
+		effects := effectsOf(h)
 		for _, o := range s.unknown {
 			switch o.Invoke.Op {
 			case OpAck:
-				acked[[2]string{o.Invoke.Object, o.Invoke.Arg}] = true
+				key := [2]string{o.Invoke.Object, o.Invoke.Arg}
+				acked[key] = len(effects) == 0 || len(effects[key]) > 0
 			case OpTake:
 				maybe[o.Invoke.Object]++
 			}
@@ -171,8 +175,8 @@ func Q2() Checker {
 }
 
 // Q3 judges deliveries: no value is taken or acknowledged twice; it is claimed
-// again only after its claimer returned it or that session ended, and never after
-// an ack.
+// again only after its claimer returned it, its hold on it ended (of the object
+// /queue/value) or that session did, and never after an ack.
 func Q3() Checker {
 	return New("Q3", "nothing is delivered twice", func(h *history.History, j *Judge) {
 		ends := endings(h)
@@ -183,7 +187,7 @@ func Q3() Checker {
 				j.Violation(inOrder(a.Events(), b.Events()), "%q of %s came out twice: to %s at %v and to %s at %v",
 					it.value, it.object, a.Invoke.Who(), a.Complete.Time, b.Invoke.Who(), b.Complete.Time)
 			}
-			reclaimed(j, it, ends)
+			reclaimed(h, j, it, ends)
 		}
 		j.Idle("nothing came out")
 	})
@@ -208,6 +212,10 @@ func endings(h *history.History) claimEnds {
 		case e.Kind == history.Invoke && e.Op == OpReturn:
 			key := [2]string{e.Object, e.Arg}
 			ends.returned[key] = append(ends.returned[key], e.Index)
+		case e.Kind == history.Hold && e.Op != history.HoldBegin:
+			object, value := path.Split(e.Object)
+			key := [2]string{strings.TrimSuffix(object, "/"), value}
+			ends.returned[key] = append(ends.returned[key], e.Index)
 		}
 	}
 	return ends
@@ -219,8 +227,21 @@ func between(indexes []int32, from, to int32) bool {
 	return i < len(indexes) && indexes[i] < to
 }
 
-func reclaimed(j *Judge, it *item, ends claimEnds) {
-	for i, claim := range it.claims {
+// lastAt is behind the last event of the same instant: on a virtual clock a claimer
+// is told at the very instant at which another one gets the item.
+func lastAt(h *history.History, e *history.Event) int32 {
+	i := int(e.Index)
+	for i < len(h.Events) && h.Events[i].Time == e.Time {
+		i++
+	}
+	return int32(i)
+}
+
+func reclaimed(h *history.History, j *Judge, it *item, ends claimEnds) {
+	// Tokens tell in which order claims were given, also where one was told late.
+	claims := slices.Clone(it.claims)
+	slices.SortStableFunc(claims, func(a, b history.Operation) int { return cmp.Compare(a.Complete.Token, b.Complete.Token) })
+	for i, claim := range claims {
 		for _, gone := range it.gone {
 			if gone.Complete.Index < claim.Invoke.Index {
 				j.Violation(inOrder(gone.Events(), claim.Events()), "%s claimed %q of %s at %v, after it had been acknowledged at %v",
@@ -230,8 +251,8 @@ func reclaimed(j *Judge, it *item, ends claimEnds) {
 		if i == 0 {
 			continue
 		}
-		last := it.claims[i-1]
-		from, to := last.Invoke.Index, claim.Complete.Index
+		last := claims[i-1]
+		from, to := last.Invoke.Index, lastAt(h, claim.Complete)
 		if !between(ends.session[last.Invoke.Session], from, to) && !between(ends.client[last.Invoke.Client], from, to) &&
 			!between(ends.returned[[2]string{it.object, it.value}], from, to) {
 			j.Violation(inOrder(last.Events(), claim.Events()), "%s claimed %q of %s at %v while %s had it, from %v on",

@@ -27,7 +27,7 @@ func mutates(op string) bool { return op == OpSetValue || op == OpAdd }
 func Z1() Checker {
 	return New("Z1", "writes are linearizable: zxids rise in real time", func(h *history.History, j *Judge) {
 		ops, _ := h.Operations()
-		completed := okByEnd(ops, func(op string) bool { return mutates(op) || op == OpRead })
+		completed := okByEnd(h, ops, func(op string) bool { return mutates(op) || op == OpRead })
 		floor := make(map[int32]*history.Event)
 		highest := make(map[string]*history.Event)
 		seen := make(map[int64]*history.Event)
@@ -36,7 +36,7 @@ func Z1() Checker {
 			if e.Kind == history.Invoke && mutates(e.Op) {
 				floor[e.Index] = highest[e.Object]
 			}
-			o, ok := completed[e.Index]
+			o, ok := completed(e.Index)
 			if !ok {
 				continue
 			}
@@ -49,7 +49,9 @@ func Z1() Checker {
 				j.Violation([]history.Event{*twin, *e}, "two writes have the zxid 0x%x: of %s at %v and of %s at %v",
 					e.Zxid, twin.Who(), twin.Time, e.Who(), e.Time)
 			}
-			if before := floor[o.Invoke.Index]; before != nil && before.Zxid > e.Zxid {
+			before := floor[o.Invoke.Index]
+			delete(floor, o.Invoke.Index)
+			if before != nil && before.Zxid > e.Zxid {
 				j.Violation(inOrder([]history.Event{*before}, o.Events()), "%s wrote %s at %v with zxid 0x%x, after %s had seen the higher 0x%x at %v",
 					e.Who(), e.Object, e.Time, e.Zxid, before.Who(), before.Zxid, before.Time)
 			}
@@ -59,14 +61,21 @@ func Z1() Checker {
 	})
 }
 
-func okByEnd(ops []history.Operation, wanted func(op string) bool) map[int32]history.Operation {
-	all := make(map[int32]history.Operation)
-	for _, o := range ops {
+// okByEnd finds the operation that succeeded with the event of an index, among
+// those wanted.
+func okByEnd(h *history.History, ops []history.Operation, wanted func(op string) bool) func(index int32) (history.Operation, bool) {
+	at := make([]int32, len(h.Events)) // place in ops, from 1
+	for i, o := range ops {
 		if wanted(o.Invoke.Op) && o.Outcome() == history.OK {
-			all[o.Complete.Index] = o
+			at[o.Complete.Index] = int32(i + 1)
 		}
 	}
-	return all
+	return func(index int32) (history.Operation, bool) {
+		if at[index] == 0 {
+			return history.Operation{}, false
+		}
+		return ops[at[index]-1], true
+	}
 }
 
 func newer(a, b *history.Event) *history.Event {
@@ -81,7 +90,7 @@ func newer(a, b *history.Event) *history.Event {
 func Z2() Checker {
 	return New("Z2", "a read after sync sees all that was done before it", func(h *history.History, j *Judge) {
 		ops, _ := h.Operations()
-		completed := okByEnd(ops, func(op string) bool { return mutates(op) || op == OpRead })
+		completed := okByEnd(h, ops, func(op string) bool { return mutates(op) || op == OpRead })
 		floor := make(map[int32]*history.Event)
 		newest := make(map[string]*history.Event)
 		for i := range h.Events {
@@ -90,7 +99,7 @@ func Z2() Checker {
 			if e.Kind == history.Invoke && synced {
 				floor[e.Index] = newest[e.Object]
 			}
-			o, ok := completed[e.Index]
+			o, ok := completed(e.Index)
 			if !ok || o.Invoke.Op == OpRead && o.Invoke.Arg != "sync" {
 				continue
 			}
@@ -128,14 +137,14 @@ func Z3() Checker {
 		}
 		last := make(map[view]*history.Event)
 		floor := make(map[int32]*history.Event) // invocation -> the newest its session had seen
-		completed := okByEnd(ops, func(op string) bool { return op == OpSetValue || op == OpRead })
+		completed := okByEnd(h, ops, func(op string) bool { return op == OpSetValue || op == OpRead })
 		for i := range h.Events {
 			e := &h.Events[i]
 			at := view{e.Session, e.Object}
 			if e.Kind == history.Invoke {
 				floor[e.Index] = last[at]
 			}
-			o, ok := completed[e.Index]
+			o, ok := completed(e.Index)
 			if !ok {
 				continue
 			}

@@ -30,7 +30,7 @@ func Sessions(lag, slack time.Duration) []Checker {
 // lives is what a history tells of one session.
 type lives struct {
 	timeout time.Duration
-	answer  *history.Operation // the last operation answered in it
+	answer  *history.Operation // the last operation that succeeded in it
 	touched *history.Event     // the last event of any operation in it
 	ended   *history.Event     // seen at the ensemble, or closed by its client
 	expired bool
@@ -64,8 +64,8 @@ func sessions(h *history.History) map[int64]*lives {
 	}
 	ops, _ := h.Operations()
 	for i, o := range ops {
-		if o.Complete == nil || o.Outcome() == history.Info || o.Complete.Session == 0 {
-			continue
+		if o.Outcome() != history.OK || o.Complete.Session == 0 {
+			continue // what failed may have been refused because the session was over
 		}
 		l := of(o.Complete.Session)
 		if l.answer == nil || l.answer.Invoke.Index < o.Invoke.Index {
@@ -99,7 +99,7 @@ func S1() Checker {
 				continue
 			}
 			later := all[made.Complete.Session].answer
-			if later == nil || later.Outcome() != history.OK || later.Invoke.Index < o.Complete.Index {
+			if later == nil || later.Invoke.Index < o.Complete.Index {
 				continue // the session may have ended by then
 			}
 			j.Saw(1)
@@ -167,7 +167,7 @@ func hexID(s string) int64 {
 }
 
 // S4 judges the time of expiry: not before the timeout after the last request that
-// was answered, and not later than slack after the timeout since the last event of the
+// succeeded, and not later than slack after the timeout since the last event of the
 // session. A session that was closed from outside is not judged.
 func S4(slack time.Duration) Checker {
 	return New("S4", "sessions expire after their timeout, and not long after", func(h *history.History, j *Judge) {
@@ -177,7 +177,7 @@ func S4(slack time.Duration) Checker {
 			}
 			j.Saw(1)
 			if l.answer != nil && l.ended.Time-l.answer.Invoke.Time < l.timeout {
-				j.Violation(inOrder(l.answer.Events(), []history.Event{*l.ended}), "session 0x%x with a timeout of %v expired at %v, %v after a request of it that was answered",
+				j.Violation(inOrder(l.answer.Events(), []history.Event{*l.ended}), "session 0x%x with a timeout of %v expired at %v, %v after a request of it that succeeded",
 					uint64(id), l.timeout, l.ended.Time, l.ended.Time-l.answer.Invoke.Time)
 			}
 			if l.touched != nil && l.ended.Time-l.touched.Time > l.timeout+slack {

@@ -37,7 +37,7 @@ func faultsBit(h *history.History, j *Judge) {
 	standing := make(map[int32]*stand)
 	working := 0 // operations open
 	bit := make(map[string]int)
-	var idle *history.Event
+	idle := make(map[string]*history.Event) // the last of each name that hurt nobody
 	for i := range h.Events {
 		e := &h.Events[i]
 		switch {
@@ -60,8 +60,8 @@ func faultsBit(h *history.History, j *Judge) {
 			if s != nil && s.open && e.Result != "" {
 				bit[e.Object]++
 				j.Saw(1)
-			} else if idle == nil {
-				idle = e
+			} else {
+				idle[e.Object] = e
 			}
 			if _, known := bit[e.Object]; !known {
 				bit[e.Object] = 0
@@ -76,7 +76,7 @@ func faultsBit(h *history.History, j *Judge) {
 	for _, name := range slices.Sorted(maps.Keys(bit)) {
 		if bit[name] == 0 {
 			j.r.Checked = 0
-			j.Idle("no %s ever bit: the last did nothing to %s", name, idle.Node)
+			j.Idle("no %s ever bit: the last did nothing to %s", name, idle[name].Node)
 			return
 		}
 	}
@@ -119,7 +119,7 @@ func Contention(n int) Checker {
 				held[e.Object]++
 			case e.Kind == history.Hold:
 				held[e.Object]--
-			case e.Kind == history.Invoke && e.Op == OpAcquire && held[e.Object] > 0:
+			case e.Kind == history.Invoke && (e.Op == OpAcquire || e.Op == OpCampaign) && held[e.Object] > 0:
 				found++
 			}
 		}

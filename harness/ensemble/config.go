@@ -23,6 +23,11 @@ type Config struct {
 	// JVMFlags are appended to those that the ensemble gives each JVM.
 	JVMFlags []string
 
+	// Clocks asks for nodes whose wall clocks can be set, Disk for nodes with a disk of so many bytes, which can be filled. What
+	// cannot give them ignores it. Zero is no such clock, and the disk that there is.
+	Clocks bool
+	Disk   int64
+
 	// Port is the port of node 0 on the loopback interface, that of node i is Port+i. Zero lets the system choose, which is
 	// the only choice that never clashes.
 	Port int
@@ -34,6 +39,9 @@ type Config struct {
 	// keeps none.
 	LogDir string
 }
+
+// smallestDisk holds the logs of a run of some minutes.
+const smallestDisk = 16 << 20
 
 // Complete returns c with its defaults filled in, or says what is wrong with it.
 func (c Config) Complete() (Config, error) {
@@ -56,6 +64,8 @@ func (c Config) Complete() (Config, error) {
 		return c, fmt.Errorf("ensemble: tick of %v: at least 1 ms", c.TickTime)
 	case c.InitLimit < 1 || c.SyncLimit < 1:
 		return c, errors.New("ensemble: initLimit and syncLimit are at least 1 tick")
+	case c.Disk != 0 && c.Disk < smallestDisk:
+		return c, fmt.Errorf("ensemble: disk of %d bytes: at least %d", c.Disk, smallestDisk)
 	case c.Port < 0 || c.Port+c.Nodes > 1<<16:
 		return c, fmt.Errorf("ensemble: %d ports from %d on: there is no such port", c.Nodes, c.Port)
 	}

@@ -18,6 +18,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"time"
 )
 
 // ErrNoLeader says that no node serves as leader at the moment: an election is under way, or there is no quorum. Ask again.
@@ -25,6 +26,9 @@ var ErrNoLeader = errors.New("no node serves as leader")
 
 // ErrClosed is what every method but Close returns after Close.
 var ErrClosed = errors.New("ensemble is closed")
+
+// ErrUnable is what a capability returns that this ensemble was not started for: see Config.
+var ErrUnable = errors.New("the ensemble was started without what this needs")
 
 // DialFunc has the shape of net.Dialer.DialContext.
 type DialFunc = func(ctx context.Context, network, address string) (net.Conn, error)
@@ -91,6 +95,60 @@ type DropCounter interface {
 	// Dropped returns how many packets (or, behind a proxy, chunks of a stream) the standing cuts have kept from
 	// arriving since all links were last mended at once.
 	Dropped(ctx context.Context) (int64, error)
+}
+
+// Lossy loses some of the packets between nodes, as a bad cable does. Loss stands beside cuts.
+type Lossy interface {
+	// Lose makes links lose that share of their packets from now on: 0 is none, 1 all.
+	Lose(ctx context.Context, share float64, links ...Link) error
+
+	// Lost returns how many packets were lost so, since the ensemble was started.
+	Lost(ctx context.Context) (int64, error)
+}
+
+// Clock has nodes whose wall clock can be set. Sessions do not hang on it: servers count their timeouts by a clock that
+// nobody sets.
+type Clock interface {
+	// SetClock makes the wall clock of a node run ahead of this machine's by offset (behind it, if negative), and rate times as
+	// fast, as if it had always done so since the server was started. Zero and 1 put it right. It outlives a restart.
+	SetClock(ctx context.Context, node int, offset time.Duration, rate float64) error
+
+	// Time returns what the node's server takes for the time. It has to run.
+	Time(ctx context.Context, node int) (time.Time, error)
+}
+
+// Timers has nodes whose timers, those of sessions among them, can run fast or slow.
+type Timers interface {
+	// SetTimers makes the timers of a node run at a rate; 1 puts them right.
+	SetTimers(ctx context.Context, node int, rate float64) error
+}
+
+// Disk has nodes with a disk that can be full.
+type Disk interface {
+	// Fill leaves no room on the disk of a node, which may run or not. Its server cannot write any more, and may end.
+	Fill(ctx context.Context, node int) error
+
+	// Free takes away what Fill wrote. A server that has ended, or given up, has to be killed and started again.
+	Free(ctx context.Context, node int) error
+}
+
+// Wiper loses what nodes have stored. Acknowledged writes may be lost with it, if a majority does not have them elsewhere.
+type Wiper interface {
+	// Wipe deletes all that a node that was killed has stored: it starts as a new one.
+	Wipe(ctx context.Context, node int) error
+}
+
+// Truncater loses the end of what nodes have stored.
+type Truncater interface {
+	// Truncate cuts about half off the newest transaction log of a node that was killed, as a disk does that loses what it said
+	// it had written. It is an error if there is next to nothing to cut.
+	Truncate(ctx context.Context, node int) error
+}
+
+// Sequencer has counters of sequential znodes that can be set. What it does is no transaction.
+type Sequencer interface {
+	// SetSequence makes n the number of the next sequential child of a znode, as if so many had been made before.
+	SetSequence(ctx context.Context, path string, n int32) error
 }
 
 // Logs gives what a node has written to its log so far, also when it is down, since the start of the ensemble. The caller

@@ -129,6 +129,9 @@ func (c *conn) pass(d Direction) bool {
 
 // spring does what a trap is for; false if the connection is over.
 func (c *conn) spring(t *Trap) bool {
+	if !c.link.springs(t) {
+		return true
+	}
 	defer t.done()
 	if t.then == Reset {
 		c.down.finish(syscall.ECONNRESET)
@@ -168,6 +171,7 @@ func (c *conn) closeInner() (first bool) {
 		first = true
 		close(c.closed)
 		c.inner.Close()
+		c.up.kill(net.ErrClosed) // Held or not, nobody gets it any more.
 		c.link.forget(c)
 		c.mu.Lock()
 		defer c.mu.Unlock()

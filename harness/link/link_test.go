@@ -68,7 +68,11 @@ func (w *world) connect(t *testing.T, address string) (client, server net.Conn) 
 		t.Fatal(err)
 	}
 	server = <-w.accepted
-	t.Cleanup(func() { client.Close(); server.Close() })
+	t.Cleanup(func() {
+		client.Close()
+		server.Close()
+		w.Heal() // What is held lingers.
+	})
 	return client, server
 }
 

@@ -55,10 +55,12 @@ type Request struct {
 // Trap waits for one request on any connection of a link, and springs once.
 type Trap struct {
 	Request
-	then   Action
-	left   int // guarded by the link's mu
-	once   sync.Once
-	sprung chan struct{}
+	then    Action
+	once    sync.Once
+	left    int // this and the following are guarded by the link's mu
+	removed bool
+	springs bool
+	sprung  chan struct{}
 }
 
 // Set sets a trap. The requests that a server was connected with, and pings, are never caught by OpAny.
@@ -70,11 +72,26 @@ func (l *Link) Set(r Request, then Action) *Trap {
 	return t
 }
 
-// Remove takes a trap away, unless its request was seen already.
-func (l *Link) Remove(t *Trap) {
+// Remove takes a trap away, also one that has its request and waits for the reply. It reports whether the trap did not spring,
+// and never will; otherwise Sprung is closed, or is about to be.
+func (l *Link) Remove(t *Trap) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.removeLocked(t)
+	t.removed = true
+	return !t.springs
+}
+
+// springs reports whether a trap that meets its moment is to spring.
+func (l *Link) springs(t *Trap) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if t.removed {
+		return false
+	}
+	t.springs = true
+	l.stats.Sprung++
+	return true
 }
 
 func (l *Link) removeLocked(t *Trap) {
@@ -126,15 +143,13 @@ func (l *Link) caught(op Op, path string) *Trap {
 	}
 	if first != nil {
 		l.removeLocked(first)
-		l.stats.Sprung++
 	}
 	return first
 }
 
 // trapRequest looks at a request on its way up.
 func (c *conn) trapRequest(head []byte) *Trap {
-	var h wire.RequestHeader
-	body, err := wire.Decode(head, &h)
+	h, body, err := wire.CutRequest(head)
 	if err != nil {
 		return nil
 	}

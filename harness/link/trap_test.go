@@ -196,6 +196,29 @@ func TestPingsAndOtherPathsSpringNoTrap(t *testing.T) {
 	})
 }
 
+// A call may be over before the reply of what it left behind.
+func TestATrapThatIsRemovedBeforeTheReplyNeverSprings(t *testing.T) {
+	everywhere(t, func(t *testing.T, w *world) {
+		client, end := w.connect(t, "a")
+		defer end.Close()
+		go client.Write(wire.AppendFrame(nil, &wire.ConnectRequest{}))
+		wire.ReadFrame(end, nil, 0)
+		go end.Write(wire.AppendFrame(nil, &wire.ConnectResponse{Password: []byte("pw")}))
+		wire.ReadFrame(client, nil, 0)
+		trap := w.Set(Request{When: BeforeReply}, Hold)
+		c := &session{Conn: client}
+		go client.Write(c.request(OpCreate, "/x"))
+		wire.ReadFrame(end, nil, 0)
+		if !w.Remove(trap) {
+			t.Error("it has sprung before there is a reply")
+		}
+		go end.Write(wire.AppendFrame(nil, &wire.ReplyHeader{Xid: c.xid}))
+		if _, err := wire.ReadFrame(client, nil, 0); err != nil || isClosed(trap.Sprung()) {
+			t.Errorf("it has sprung: %t, %v", isClosed(trap.Sprung()), err)
+		}
+	})
+}
+
 // The four-letter words, or a connection that is encrypted, are no frames.
 func TestWhatIsNoProtocolIsCarried(t *testing.T) {
 	everywhere(t, func(t *testing.T, w *world) {

@@ -39,8 +39,8 @@ func number(client string) int {
 
 // linkFaults break a client's link for less than the session timeout, so that the session may survive.
 func linkFaults(s *standing, timeout time.Duration) []harness.Fault {
-	one := func(name string, low, high time.Duration, arg func(*rand.Rand) string, breakIt func(*link.Link, string) (heal func(), bit func() string)) harness.Fault {
-		return fault{name: name, able: linked,
+	one := func(name, does string, low, high time.Duration, arg func(*rand.Rand) string, breakIt func(*link.Link, string) (heal func(), bit func() string)) harness.Fault {
+		return fault{name: name, does: does, able: linked,
 			draw: func(r *rand.Rand, env *harness.Env) harness.Step {
 				step := harness.Step{Target: drawClient(r, env), For: between(r, low, high)}
 				if arg != nil {
@@ -62,21 +62,22 @@ func linkFaults(s *standing, timeout time.Duration) []harness.Fault {
 			}}
 	}
 	return []harness.Fault{
-		one("link-hold", timeout/20, timeout/2, nil, func(l *link.Link, _ string) (func(), func() string) {
-			return hold(l)
+		one("link-hold", "a client's link is held for less than its session timeout, and heals on the same connection", timeout/20, timeout/2, nil, func(l *link.Link, _ string) (func(), func() string) {
+			return Hold(l)
 		}),
-		one("link-one-way", timeout/20, timeout/2, func(r *rand.Rand) string { return [...]string{"up", "down"}[r.IntN(2)] },
+		one("link-one-way", "the same in one direction", timeout/20, timeout/2, func(r *rand.Rand) string { return [...]string{"up", "down"}[r.IntN(2)] },
 			func(l *link.Link, arg string) (func(), func() string) {
 				if arg == "up" {
-					return hold(l, link.Up)
+					return Hold(l, link.Up)
 				}
-				return hold(l, link.Down)
+				return Hold(l, link.Down)
 			}),
-		one("link-reset", 0, 0, nil, func(l *link.Link, _ string) (func(), func() string) {
+		one("link-reset", "a client's connections are reset", 0, 0, nil, func(l *link.Link, _ string) (func(), func() string) {
 			n := l.Reset()
 			return func() {}, func() string { return count(int64(n), "connections reset") }
 		}),
-		one("link-delay", timeout/4, 2*timeout, func(r *rand.Rand) string { return between(r, timeout/100, timeout/10).String() },
+		one("link-cut", "a client's connection is reset as it sends a request, or before it learns of the reply", timeout/2, 2*timeout, drawCut, cutAtRequest),
+		one("link-delay", "what a client sends and gets is late", timeout/4, 2*timeout, func(r *rand.Rand) string { return between(r, timeout/100, timeout/10).String() },
 			func(l *link.Link, arg string) (func(), func() string) {
 				before := l.Stats().Delayed
 				d, _ := time.ParseDuration(arg)
@@ -86,8 +87,37 @@ func linkFaults(s *standing, timeout time.Duration) []harness.Fault {
 	}
 }
 
-// hold holds a link; what had to wait is the evidence.
-func hold(l *link.Link, which ...link.Direction) (heal func(), bit func() string) {
+// cutOps are what a client loses the request or the reply of, by the names that steps use. Those that change something hurt most.
+var cutOps = map[string]link.Op{"any": link.OpAny, "create": link.OpCreate, "multi": link.OpMulti}
+
+// drawCut says at which request of which kind the connection is cut: "create 2 reply".
+func drawCut(r *rand.Rand) string {
+	op := [...]string{"any", "create", "multi"}[r.IntN(3)]
+	when := [...]string{"request", "reply", "reply"}[r.IntN(3)]
+	return fmt.Sprintf("%s %d %s", op, 1+r.IntN(3), when)
+}
+
+func cutAtRequest(l *link.Link, arg string) (heal func(), bit func() string) {
+	var op, when string
+	request := link.Request{When: link.BeforeSending}
+	_, _ = fmt.Sscan(arg, &op, &request.N, &when)
+	request.Op = cutOps[op]
+	if when == "reply" {
+		request.When = link.BeforeReply
+	}
+	trap := l.Set(request, link.Reset)
+	return func() { l.Remove(trap) }, func() string {
+		select {
+		case <-trap.Sprung():
+			return trap.String()
+		default:
+			return ""
+		}
+	}
+}
+
+// Hold holds a link; what had to wait is the evidence.
+func Hold(l *link.Link, which ...link.Direction) (heal func(), bit func() string) {
 	before := l.Stats().Held
 	l.Hold(which...)
 	return func() { l.Release(which...) }, func() string { return count(l.Stats().Held-before, "waited") }

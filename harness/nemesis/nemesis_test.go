@@ -3,10 +3,11 @@ package nemesis
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -43,6 +44,7 @@ func scenario(faults []harness.Fault) harness.Scenario {
 				}
 				defer s.Close()
 				for n := 0; c.Next(ctx); n++ {
+					join(ctx, env, s)
 					_, err := c.Do(ctx, history.Event{Op: "create"}, func(ctx context.Context) (history.Event, error) {
 						ctx, cancel := context.WithTimeout(ctx, time.Second)
 						defer cancel()
@@ -58,6 +60,23 @@ func scenario(faults []harness.Fault) harness.Scenario {
 			}}
 		},
 	}
+}
+
+// join has a client keep an ephemeral znode beside those of others, for who wants to delete one.
+func join(ctx context.Context, env *harness.Env, s *session.Session) {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	dir := env.Root() + "/members"
+	me := fmt.Sprintf("%s/n-%x", dir, s.ID())
+	if stat, err := s.Exists(ctx, me); err != nil || stat != nil {
+		return
+	}
+	if _, err := s.Create(ctx, me, nil, session.Ephemeral); err != nil {
+		s.Create(ctx, dir, nil, session.Persistent)
+		s.Create(ctx, me, nil, session.Ephemeral)
+	}
+	// A number of the directory's counter, for who sets it.
+	s.Create(ctx, dir+"/s-", nil, session.EphemeralSequential)
 }
 
 func options(start func(context.Context, ensemble.Config) (ensemble.Ensemble, error)) harness.Options {
@@ -97,8 +116,11 @@ func check(t *testing.T, plan harness.Plan, r *harness.Result) {
 
 // Each fault, drawn as in a run, on a virtual clock.
 func TestEachFaultBitesAndHealsEmbedded(t *testing.T) {
-	for _, f := range (Options{SessionTimeout: sessionTimeout}).All() {
+	for _, f := range (Options{SessionTimeout: sessionTimeout}).Every() {
 		t.Run(f.Name(), func(t *testing.T) {
+			if err := f.Able(harness.NewEnv(kind("embedded"), 3)); err != nil {
+				t.Skip(err)
+			}
 			synctest.Test(t, func(t *testing.T) {
 				o := options(startEmbedded)
 				o.Seed, o.Plan = 1, planOf(t, f)
@@ -114,25 +136,14 @@ func TestEachFaultBitesAndHealsEmbedded(t *testing.T) {
 	}
 }
 
-// planOf draws one step of a fault, with the numbers of nodes and clients of the tests.
+// planOf draws one step of each fault, with the numbers of nodes and clients of the tests.
 func planOf(t *testing.T, faults ...harness.Fault) (plan harness.Plan) {
 	t.Helper()
+	r := rand.New(rand.NewPCG(3, 0))
 	for _, f := range faults {
-		var drawn harness.Plan
-		o := options(startEmbedded)
-		// A run that is over at once draws a whole plan: its first step is taken.
-		o.Time, o.Intensity, o.Seed = time.Minute, 0.1, 3
-		s := scenario([]harness.Fault{f})
-		s.Workload = func(env *harness.Env) harness.Workload {
-			return harness.Workload{Setup: func(context.Context, *harness.Env) error {
-				drawn = harness.Draw(o.Seed, env, []harness.Fault{f}, o.Time, o.Intensity)
-				return errors.New("that is all")
-			}}
-		}
-		if _, err := harness.Run(t.Context(), s, o); err == nil || len(drawn) == 0 {
-			t.Fatalf("no plan of %s: %v", f.Name(), err)
-		}
-		plan = append(plan, drawn[0])
+		step := f.Draw(r, harness.NewEnv(kind("embedded"), 3))
+		step.Fault = f.Name()
+		plan = append(plan, step)
 	}
 	return plan
 }
@@ -140,7 +151,7 @@ func planOf(t *testing.T, faults ...harness.Fault) (plan harness.Plan) {
 // The same on a real ensemble takes three minutes, so it is run when asked: ZKCOORD_TEST_NEMESIS=process or container, and
 // ZKCOORD_TEST_FAULTS=kill,pause for some of them.
 func TestEachFaultBitesAndHealsReal(t *testing.T) {
-	kind := os.Getenv("ZKCOORD_TEST_NEMESIS")
+	name := os.Getenv("ZKCOORD_TEST_NEMESIS")
 	start, known := map[string]func(context.Context, ensemble.Config) (ensemble.Ensemble, error){
 		"process": func(ctx context.Context, c ensemble.Config) (ensemble.Ensemble, error) {
 			return process.Start(ctx, process.Options{Config: c})
@@ -148,14 +159,15 @@ func TestEachFaultBitesAndHealsReal(t *testing.T) {
 		"container": func(ctx context.Context, c ensemble.Config) (ensemble.Ensemble, error) {
 			return container.Start(ctx, container.Options{Config: c})
 		},
-	}[kind]
+	}[name]
 	if !known {
 		t.Skip("set ZKCOORD_TEST_NEMESIS to process or container")
 	}
-	faults, err := Options{SessionTimeout: sessionTimeout}.Named(cmp.Or(os.Getenv("ZKCOORD_TEST_FAULTS"), "all"))
+	faults, err := Options{SessionTimeout: sessionTimeout}.Named(cmp.Or(os.Getenv("ZKCOORD_TEST_FAULTS"), "all,clock,disk,wipe,truncate,data"))
 	if err != nil {
 		t.Fatal(err)
 	}
+	faults = slices.DeleteFunc(faults, func(f harness.Fault) bool { return f.Able(harness.NewEnv(kind(name), 3)) != nil })
 	plan := planOf(t, faults...)
 	at := 2 * time.Second
 	for i := range plan {
@@ -226,6 +238,7 @@ func TestFaultsAreComposedByName(t *testing.T) {
 		"rolling":                       "rolling-restart",
 		" pause-leader , link-reset":    "link-reset pause-leader",
 		"kill,kill-leader,session-hold": "session-hold kill-leader kill-follower kill-majority kill-all",
+		"wipe,clock":                    "clock-bump clock-rate wipe",
 	} {
 		faults, err := Named(list)
 		if got := strings.Join(Names(faults), " "); err != nil || got != want {
@@ -256,7 +269,7 @@ func TestAnEnsembleIsAskedOnlyForWhatItCanDo(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, step := range r.Plan {
-			if !strings.HasPrefix(step.Fault, "link") && !strings.HasPrefix(step.Fault, "session") {
+			if !strings.HasPrefix(step.Fault, "link") && !strings.HasPrefix(step.Fault, "session") && !strings.HasPrefix(step.Fault, "data") {
 				t.Errorf("drew %s, which the ensemble cannot do", step.Fault)
 			}
 		}

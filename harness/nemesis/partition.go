@@ -17,8 +17,8 @@ import (
 // partitionFaults cut links between servers. Clients still reach every node.
 func partitionFaults(s *standing) []harness.Fault {
 	canCut := able[ensemble.Partitioner]("cut links between nodes", 3)
-	one := func(name string, draw func(*rand.Rand, *harness.Env) harness.Step, links func(target int, nodes []int, arg string) []ensemble.Link) harness.Fault {
-		return fault{name: name, able: canCut,
+	one := func(name, does string, draw func(*rand.Rand, *harness.Env) harness.Step, links func(target int, nodes []int, arg string) []ensemble.Link) harness.Fault {
+		return fault{name: name, does: does, able: canCut,
 			draw: func(r *rand.Rand, env *harness.Env) harness.Step {
 				step := draw(r, env)
 				step.For = between(r, time.Second, 8*time.Second)
@@ -38,12 +38,12 @@ func partitionFaults(s *standing) []harness.Fault {
 		}
 	}
 	return []harness.Fault{
-		one("partition-one", at(follower), func(t int, nodes []int, _ string) []ensemble.Link { return around(t, nodes) }),
-		one("partition-leader", at(leader), func(t int, nodes []int, _ string) []ensemble.Link { return around(t, nodes) }),
-		one("partition-halves", at(leader), func(_ int, nodes []int, _ string) []ensemble.Link { return halves(nodes) }),
-		one("partition-bridge", at(leader), func(_ int, nodes []int, _ string) []ensemble.Link { return bridge(nodes) }),
-		one("partition-ring", at(leader), func(_ int, nodes []int, _ string) []ensemble.Link { return ring(nodes) }),
-		one("partition-one-way", func(r *rand.Rand, env *harness.Env) harness.Step {
+		one("partition-one", "one follower is cut off from all others", at(follower), func(t int, nodes []int, _ string) []ensemble.Link { return around(t, nodes) }),
+		one("partition-leader", "the leader is cut off from all others", at(leader), func(t int, nodes []int, _ string) []ensemble.Link { return around(t, nodes) }),
+		one("partition-halves", "two groups are cut off from each other; the leader is in the smaller one, if it can be", at(leader), func(_ int, nodes []int, _ string) []ensemble.Link { return halves(nodes) }),
+		one("partition-bridge", "two halves see each other only through one node", at(leader), func(_ int, nodes []int, _ string) []ensemble.Link { return bridge(nodes) }),
+		one("partition-ring", "every node sees a majority, no two the same one", at(leader), func(_ int, nodes []int, _ string) []ensemble.Link { return ring(nodes) }),
+		one("partition-one-way", "one node hears the others, which do not hear it, or the other way round", func(r *rand.Rand, env *harness.Env) harness.Step {
 			step := harness.Step{Target: leader, Arg: "mute"}
 			if r.IntN(2) == 0 {
 				step.Target = drawFollower(r, env)
@@ -157,7 +157,7 @@ func cutEvidence(ctx context.Context, env *harness.Env, links []ensemble.Link, b
 // pings and reads for up to syncLimit ticks, while the others expire its sessions.
 func partitionClients(s *standing, canCut func(*harness.Env) error) harness.Fault {
 	return fault{
-		name: "partition-clients",
+		name: "partition-clients", does: "a follower is cut off from its peers together with clients that reach only it",
 		able: func(env *harness.Env) error { return errors.Join(canCut(env), linked(env)) },
 		draw: func(r *rand.Rand, env *harness.Env) harness.Step {
 			return harness.Step{

@@ -15,6 +15,7 @@ import (
 // operator does to change a version, with less care. It takes as long as it takes, so its steps have no length.
 var rollingRestart = fault{
 	name: "rolling-restart",
+	does: "every node is killed and started again, one after another, the leader last",
 	able: able[ensemble.Killer]("restart nodes", 3),
 	draw: func(*rand.Rand, *harness.Env) harness.Step { return harness.Step{Target: all} },
 	inject: func(ctx context.Context, env *harness.Env, s harness.Step) (harness.Wound, error) {
@@ -24,7 +25,7 @@ var rollingRestart = fault{
 		}
 		bit := ""
 		for _, n := range append(nodes[1:], nodes[0]) {
-			if err := restart(ctx, env, n); err != nil {
+			if err := restart(ctx, env, n, nil); err != nil {
 				return harness.Wound{}, err
 			}
 			bit = fmt.Sprintf("%s restarted, one after another", label(nodes))
@@ -37,12 +38,16 @@ var rollingRestart = fault{
 // nobody heals before this one is done, may keep it away.
 const rollingPatience = 5 * time.Second
 
-// restart leaves the node running also when it fails.
-func restart(ctx context.Context, env *harness.Env, node int) error {
+// restart kills a node, calls whileDown if that is not nil, starts it, and waits a while for the quorum. It leaves the node running
+// also when it fails.
+func restart(ctx context.Context, env *harness.Env, node int, whileDown func() error) error {
 	killer := env.Ensemble.(ensemble.Killer)
 	err := killer.Kill(ctx, node)
 	if quiet := silent(ctx, env, []int{node}); err == nil && len(quiet) == 0 {
 		err = fmt.Errorf("node %d was killed and answers", node)
+	}
+	if err == nil && whileDown != nil {
+		err = whileDown()
 	}
 	if err := errors.Join(err, killer.Start(context.WithoutCancel(ctx), node)); err != nil {
 		return err

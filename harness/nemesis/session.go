@@ -15,7 +15,8 @@ import (
 func sessionFaults(s *standing, timeout time.Duration) []harness.Fault {
 	return []harness.Fault{
 		fault{
-			name: "session-close",
+			name: "session-close", does: "a client's session is closed by a second connection with its id and password",
+			expect: "valid; holds may overlap, which is reported as exposure: nobody else may close a session",
 			able: func(env *harness.Env) error {
 				if len(env.Clients()) == 0 {
 					return errors.New("there are no clients")
@@ -26,7 +27,7 @@ func sessionFaults(s *standing, timeout time.Duration) []harness.Fault {
 			inject: s.closeSession,
 		},
 		fault{
-			name: "session-hold",
+			name: "session-hold", does: "a client's link is held longer than its session timeout",
 			able: linked,
 			draw: func(r *rand.Rand, env *harness.Env) harness.Step {
 				// The ensemble rounds the timeout up to its next tick, and counts from the last thing that it heard.
@@ -53,24 +54,35 @@ func drawHolder(r *rand.Rand, env *harness.Env) string {
 // patience is for how long a fault waits for somebody to hold something, before it takes anybody.
 const patience = 2 * time.Second
 
-// claimSession claims a client that has a session, and waits for one if none has.
-func (s *standing) claimSession(ctx context.Context, env *harness.Env, target string) (c *harness.Client, info harness.SessionInfo, free func(), err error) {
+// await claims a client that pick accepts, and waits for one. If the target is whoever holds something, it takes anybody when it
+// has waited long.
+func (s *standing) await(ctx context.Context, env *harness.Env, target string, pick func(*harness.Client) bool) (c *harness.Client, free func(), err error) {
 	began := time.Now()
 	for {
 		c, free, err = s.claim(env, number(target), func(c *harness.Client) bool {
-			var has bool
-			info, has = c.Session()
-			return has && (target != holder || c.Holding() || time.Since(began) > patience)
+			return pick(c) && (target != holder || c.Holding() || time.Since(began) > patience)
 		})
 		if err == nil {
-			return c, info, free, nil
+			return c, free, nil
 		}
 		select {
 		case <-time.After(20 * time.Millisecond):
 		case <-ctx.Done():
-			return nil, info, nil, errors.New("no client has a session")
+			return nil, nil, context.Cause(ctx)
 		}
 	}
+}
+
+// claimSession claims a client that has a session, and waits for one if none has.
+func (s *standing) claimSession(ctx context.Context, env *harness.Env, target string) (c *harness.Client, info harness.SessionInfo, free func(), err error) {
+	c, free, err = s.await(ctx, env, target, func(c *harness.Client) (has bool) {
+		info, has = c.Session()
+		return has
+	})
+	if err != nil {
+		err = errors.New("no client has a session")
+	}
+	return c, info, free, err
 }
 
 // closeSession closes a session from outside; there is nothing to heal.

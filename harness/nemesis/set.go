@@ -1,6 +1,7 @@
 package nemesis
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -24,8 +25,21 @@ type Options struct {
 	SessionTimeout time.Duration
 }
 
-// All returns every fault.
-func (o Options) All() []harness.Fault {
+// exposed is what to expect where an assumption of leases is broken.
+const exposed = "the fenced resource stays right; holds may overlap, which is reported as exposure"
+
+// All returns the faults under which primitives have to keep all their promises, and which any ensemble of their kind can do: not
+// those of clocks and disks, which a node has to be made for and which slow it down.
+func (o Options) All() []harness.Fault { return slices.DeleteFunc(o.Every(), apart) }
+
+// apart reports whether a fault is drawn only where it is named.
+func apart(f harness.Fault) bool {
+	one, ours := f.(fault)
+	return ours && (one.beyond || one.configure != nil)
+}
+
+// Every returns all faults that there are.
+func (o Options) Every() []harness.Fault {
 	t := o.SessionTimeout
 	if t == 0 {
 		t = SessionTimeout
@@ -34,24 +48,31 @@ func (o Options) All() []harness.Fault {
 	var all []harness.Fault
 	all = append(all, sessionFaults(s, t)...)
 	all = append(all, linkFaults(s, t)...)
-	all = append(all, killFaults()...)
-	all = append(all, pauseFaults()...)
+	all = append(all, clientPause(s, t))
+	all = append(all, killing.of(leader, follower, majority, "all")...)
+	all = append(all, pausing.of(leader, follower, majority)...)
 	all = append(all, rollingRestart)
 	all = append(all, partitionFaults(s)...)
+	all = append(all, packetLoss)
+	all = append(all, clockFaults()...)
+	all = append(all, timerFaults()...)
+	all = append(all, diskFaults()...)
+	all = append(all, eraseFaults()...)
+	all = append(all, dataFaults()...)
 	return all
 }
 
-// Named returns the faults of a list such as "session-close,partition,kill-leader", in the order of All. A name stands for the
-// fault itself, or for all faults whose names begin with it and a dash; "all" for all. A name that stands for nothing is an
+// Named returns the faults of a list such as "session-close,partition,kill-leader", in the order of Every. A name stands for the
+// fault itself, or for all faults whose names begin with it and a dash; "all" for those of All. A name that stands for nothing is an
 // error that tells the names there are.
 func (o Options) Named(list string) ([]harness.Fault, error) {
-	all := o.All()
+	all := o.Every()
 	wanted := map[string]bool{}
 	for name := range strings.SplitSeq(list, ",") {
 		name = strings.TrimSpace(name)
 		found := false
 		for _, f := range all {
-			if name == "all" || f.Name() == name || strings.HasPrefix(f.Name(), name+"-") {
+			if name == "all" && !apart(f) || f.Name() == name || strings.HasPrefix(f.Name(), name+"-") {
 				wanted[f.Name()], found = true, true
 			}
 		}
@@ -62,8 +83,24 @@ func (o Options) Named(list string) ([]harness.Fault, error) {
 	return slices.DeleteFunc(all, func(f harness.Fault) bool { return !wanted[f.Name()] }), nil
 }
 
-// All returns every fault, for sessions of SessionTimeout.
+// All is Options.All, for sessions of SessionTimeout.
 func All() []harness.Fault { return Options{}.All() }
+
+// Every is Options.Every, for sessions of SessionTimeout.
+func Every() []harness.Fault { return Options{}.Every() }
+
+// Beyond reports whether a fault breaks what primitives assume: somebody deletes their znodes, a majority forgets what it
+// acknowledged, clocks run wild.
+func Beyond(f harness.Fault) bool {
+	one, ours := f.(fault)
+	return ours && one.beyond
+}
+
+// Tells says in words what a fault does, and what a scenario with locks has to give under it.
+func Tells(f harness.Fault) (does, expect string) {
+	one, _ := f.(fault)
+	return one.does, cmp.Or(one.expect, "valid")
+}
 
 // Named returns the faults of a list, for sessions of SessionTimeout: see Options.Named.
 func Named(list string) ([]harness.Fault, error) { return Options{}.Named(list) }
@@ -88,13 +125,22 @@ func Describe(plan harness.Plan) string {
 
 // fault is a harness.Fault made of functions.
 type fault struct {
-	name   string
-	able   func(*harness.Env) error
-	draw   func(*rand.Rand, *harness.Env) harness.Step
-	inject func(context.Context, *harness.Env, harness.Step) (harness.Wound, error)
+	name      string
+	does      string
+	expect    string // empty for "valid"
+	beyond    bool
+	able      func(*harness.Env) error
+	configure func(*ensemble.Config) // nil if any ensemble will do
+	draw      func(*rand.Rand, *harness.Env) harness.Step
+	inject    func(context.Context, *harness.Env, harness.Step) (harness.Wound, error)
 }
 
-func (f fault) Name() string                                   { return f.name }
+func (f fault) Name() string { return f.name }
+func (f fault) Configure(c *ensemble.Config) {
+	if f.configure != nil {
+		f.configure(c)
+	}
+}
 func (f fault) Able(env *harness.Env) error                    { return f.able(env) }
 func (f fault) Draw(r *rand.Rand, e *harness.Env) harness.Step { return f.draw(r, e) }
 func (f fault) Inject(ctx context.Context, e *harness.Env, s harness.Step) (harness.Wound, error) {

@@ -2,33 +2,62 @@ package report
 
 import (
 	"fmt"
+	"io"
 	"strings"
+
+	"github.com/zkcoord/zkcoord/harness"
+	"github.com/zkcoord/zkcoord/harness/checker"
+)
+
+const goTest = `package scenarios_test
+
+import (
+	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/zkcoord/zkcoord/harness"
+	"github.com/zkcoord/zkcoord/harness/checker"
+	"github.com/zkcoord/zkcoord/scenarios"
 )
 
-// GoTest is the source of a test, to be pasted beside the scenarios, that fails for as long as the plan makes s violate the
-// property with that id. It runs on the embedded ensemble, on the virtual clock.
-func GoTest(s harness.Scenario, seed uint64, id string, p harness.Plan, clients int, length time.Duration) string {
-	name, mutant, _ := strings.Cut(s.Name, "+")
-	plan := literal(p)
-	if plan == "" {
-		plan = "harness.Plan{}"
+// %[2]s
+func Test%[1]s(t *testing.T) {
+	s, err := scenarios.Named(%[3]q)
+	if err != nil {
+		t.Fatal(err)
 	}
-	var b strings.Builder
-	fmt.Fprintf(&b, "func TestShrunk%s(t *testing.T) {\n\tsynctest.Test(t, func(t *testing.T) {\n", camel(s.Name))
-	fmt.Fprintf(&b, "\t\ts, err := scenarios.Named(%q)\n\t\tif err != nil {\n\t\t\tt.Fatal(err)\n\t\t}\n", name)
-	if mutant != "" {
-		fmt.Fprintf(&b, "\t\ti := slices.IndexFunc(s.Mutants, func(m harness.Mutant) bool { return m.Name == %q })\n\t\ts = s.Mutate(s.Mutants[i])\n", mutant)
+	o := scenarios.VirtualOptions(s, %[4]d)
+	o.Nodes, o.Clients, o.Operations = %[5]d, %[6]d, %[7]d
+	o.Time = %[8]d * time.Millisecond
+	o.Plan = %[9]s
+	synctest.Test(t, func(t *testing.T) {
+		r, err := harness.Run(t.Context(), s, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if one, _ := r.Of(%[10]q); one.Verdict == checker.Invalid {
+			t.Error(r.Summary())
+		}
+	})
+}
+`
+
+// GoTest is the source of a test, to be put beside the scenarios, that fails for as long as r's plan violates the property
+// with that id. It runs on the embedded ensemble, in virtual time.
+func GoTest(r *harness.Result, id string) string {
+	one, _ := r.Of(id)
+	return fmt.Sprintf(goTest, camel(r.Scenario)+id, strings.Join(strings.Fields(one.Reason), " "), r.Scenario, r.Seed,
+		r.Nodes, r.Clients, r.Operations, r.Time.Milliseconds(), strings.ReplaceAll(literal(r.Plan), "\n", "\n\t"), id)
+}
+
+// violationTest is the GoTest of the first violation, or nothing if there is none or it was seen on other servers.
+func violationTest(r *harness.Result) func(io.Writer) error {
+	first := r.Failed()
+	if r.Ensemble != "embedded" || len(first) == 0 || first[0].Verdict != checker.Invalid {
+		return nil
 	}
-	fmt.Fprintf(&b, "\t\tstart, err := kinds.Starter(\"embedded\", \"\", nil)\n\t\tif err != nil {\n\t\t\tt.Fatal(err)\n\t\t}\n")
-	fmt.Fprintf(&b, "\t\tr, err := harness.Run(t.Context(), s, harness.Options{\n\t\t\tEnsemble: start, Seed: %d, Clients: %d, Time: %d * time.Millisecond,\n", seed, clients, length.Milliseconds())
-	fmt.Fprintf(&b, "\t\t\tLink: func(_ int, dial ensemble.DialFunc) harness.Link { return link.New(dial) },\n")
-	fmt.Fprintf(&b, "\t\t\tPlan: %s,\n\t\t})\n", strings.ReplaceAll(plan, "\n", "\n\t\t\t"))
-	fmt.Fprintf(&b, "\t\tif err != nil {\n\t\t\tt.Fatal(err)\n\t\t}\n")
-	fmt.Fprintf(&b, "\t\tif one, _ := r.Of(%q); one.Verdict == checker.Invalid {\n\t\t\tt.Error(r.Summary())\n\t\t}\n\t})\n}", id)
-	return b.String()
+	return asText(GoTest(r, first[0].ID))
 }
 
 // camel makes a name for a Go function.

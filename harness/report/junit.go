@@ -36,9 +36,26 @@ type junitMessage struct {
 	Text    string `xml:",chardata"`
 }
 
-// junit writes a test case for each property: a violation is a failure, anything
-// unknown an error, and only what need not be exercised may be skipped.
+// JUnit is a JUnit file of several runs, a suite each. The zero value has none.
+type JUnit struct {
+	XMLName xml.Name     `xml:"testsuites"`
+	Suites  []junitSuite `xml:"testsuite"`
+}
+
+// Add adds a run. It keeps nothing of its history.
+func (j *JUnit) Add(r *harness.Result) { j.Suites = append(j.Suites, newSuite(r)) }
+
+// Write writes the file.
+func (j *JUnit) Write(w io.Writer) error { return writeXML(w, j) }
+
+// junit writes the suite of one run.
 func junit(r *harness.Result) func(io.Writer) error {
+	return func(w io.Writer) error { return writeXML(w, newSuite(r)) }
+}
+
+// newSuite has a test case for each property: a violation is a failure, anything
+// unknown an error, and only what need not be exercised may be skipped.
+func newSuite(r *harness.Result) junitSuite {
 	suite := junitSuite{
 		Name: r.Scenario, Tests: len(r.Results), Time: fmt.Sprintf("%.3f", r.Took.Seconds()),
 		Stamp: r.Start.Format("2006-01-02T15:04:05"), Out: r.Summary(),
@@ -60,14 +77,16 @@ func junit(r *harness.Result) func(io.Writer) error {
 		}
 		suite.Cases = append(suite.Cases, c)
 	}
-	return func(w io.Writer) error {
-		if _, err := io.WriteString(w, xml.Header); err != nil {
-			return err
-		}
-		out := xml.NewEncoder(w)
-		out.Indent("", "  ")
-		return out.Encode(suite)
+	return suite
+}
+
+func writeXML(w io.Writer, v any) error {
+	if _, err := io.WriteString(w, xml.Header); err != nil {
+		return err
 	}
+	out := xml.NewEncoder(w)
+	out.Indent("", "  ")
+	return out.Encode(v)
 }
 
 func proof(one checker.Result) string {

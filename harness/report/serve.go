@@ -61,7 +61,7 @@ func loopback(host string) bool {
 }
 
 // shownFiles are what serveFile gives, with node logs.
-var shownFiles = []string{HTMLFile, HistoryFile, TextFile, SummaryFile, ResultFile, FaultsFile, JUnitFile}
+var shownFiles = []string{HTMLFile, HistoryFile, TextFile, SummaryFile, ResultFile, FaultsFile, JUnitFile, TestFile}
 
 func (s *Store) serveFile(w http.ResponseWriter, r *http.Request) {
 	name := r.PathValue("file")

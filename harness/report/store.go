@@ -25,6 +25,7 @@ const (
 	ResultFile  = "result.json"
 	FaultsFile  = "faults.json"
 	JUnitFile   = "junit.xml"
+	TestFile    = "test.go.txt" // no name of a Go file: a store may lie in a module
 )
 
 // Store is a directory of runs. It is a [harness.Store] for one run at a time and
@@ -50,8 +51,17 @@ func key(r *harness.Result) string { return r.Scenario + "/" + r.Start.Format(ti
 
 // Save writes what is known of the run. It writes the history at the first call and
 // what depends on the verdict once there is one. As much as possible is written
-// when something fails; the errors are joined.
+// when something fails, and then the run is stored once more, in a directory for
+// temporary files, which Dir is from then on; the errors are joined.
 func (s *Store) Save(r *harness.Result) error {
+	err := s.save(r)
+	if err != nil {
+		err = errors.Join(err, s.elsewhere(r))
+	}
+	return err
+}
+
+func (s *Store) save(r *harness.Result) error {
 	dir, fresh, err := s.directory(r)
 	if err != nil {
 		return fmt.Errorf("report: %w", err)
@@ -66,7 +76,9 @@ func (s *Store) Save(r *harness.Result) error {
 		put(HistoryFile, r.History.WriteJSON)
 		put(FaultsFile, asJSON(r.Plan))
 		put(TextFile, r.History.WriteText)
-		errs = append(errs, s.link(dir))
+		if len(errs) == 0 {
+			errs = append(errs, s.link(dir))
+		}
 	}
 	if r.Checked {
 		for node, log := range r.Logs {
@@ -74,6 +86,9 @@ func (s *Store) Save(r *harness.Result) error {
 		}
 		put(SummaryFile, asText(r.Summary()))
 		put(JUnitFile, junit(r))
+		if test := violationTest(r); test != nil {
+			put(TestFile, test)
+		}
 		put(HTMLFile, func(w io.Writer) error { return WriteHTML(w, r) })
 		put(ResultFile, asJSON(NewDocument(r, "")))
 	}

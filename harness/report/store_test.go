@@ -134,8 +134,34 @@ func TestUnwritableStoreIsAnError(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := Open(file).Save(result()); err == nil {
-		t.Error("no error")
+	t.Setenv("TMPDIR", file)
+	if err := Open(file).Save(result()); err == nil || !strings.Contains(err.Error(), "nor can it be stored elsewhere") {
+		t.Error(err)
+	}
+}
+
+func TestRunThatItsStoreDoesNotTakeIsStoredElsewhere(t *testing.T) {
+	temporary := t.TempDir()
+	t.Setenv("TMPDIR", temporary)
+	dir := t.TempDir()
+	s, r := Open(dir), result()
+	if err := s.Save(r); err != nil {
+		t.Fatal(err)
+	}
+	// The disk fills up between the history and the verdict.
+	if err := os.RemoveAll(s.Dir(r)); err != nil {
+		t.Fatal(err)
+	}
+	r.Checked, r.Verdict = true, checker.Invalid
+	err := s.Save(r)
+	if err == nil || !strings.HasPrefix(s.Dir(r), temporary) || !strings.Contains(err.Error(), s.Dir(r)) {
+		t.Fatalf("it is in %s, and the error says %v", s.Dir(r), err)
+	}
+	if d, err := ReadDocument(s.Dir(r)); err != nil || d.Verdict != checker.Invalid {
+		t.Errorf("%v, %v", d.Verdict, err)
+	}
+	if h, err := ReadHistory(s.Dir(r)); err != nil || len(h.Events) != len(r.History.Events) {
+		t.Errorf("the history is not whole: %v", err)
 	}
 }
 

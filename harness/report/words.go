@@ -296,7 +296,7 @@ func newFacts(r *harness.Result) []fact {
 // literal is a plan as Go source.
 func literal(p harness.Plan) string {
 	if len(p) == 0 {
-		return ""
+		return "harness.Plan{}"
 	}
 	var b strings.Builder
 	b.WriteString("harness.Plan{\n")

@@ -1,5 +1,5 @@
-// Package shrink makes a run that violates a property small: fewer faults, shorter ones, less time, fewer clients, while
-// the same property is still violated.
+// Package shrink makes a run that violates a property small: fewer faults, shorter ones, less time, fewer clients and
+// operations, while the same property is still violated.
 //
 // It knows nothing of runs but how to ask whether one violates. On the virtual clock the answer is a function of the
 // trial; elsewhere it is a matter of luck, and whoever answers may try more than once.
@@ -18,6 +18,8 @@ type Trial struct {
 	Plan    harness.Plan
 	Clients int
 	Time    time.Duration // of the work
+	// Operations is how many are begun at most; zero is no limit.
+	Operations int
 }
 
 // Violates reports whether a trial still violates the property. Its error ends the search.
@@ -40,6 +42,7 @@ func Minimize(ctx context.Context, t Trial, violates Violates) (Trial, int, erro
 		s.durations()
 		s.time()
 		s.clients()
+		s.operations()
 		if s.err != nil || ctx.Err() != nil || equal(before, s.best) {
 			return s.best, s.tried, s.err
 		}
@@ -47,7 +50,7 @@ func Minimize(ctx context.Context, t Trial, violates Violates) (Trial, int, erro
 }
 
 func equal(a, b Trial) bool {
-	return a.Clients == b.Clients && a.Time == b.Time && slices.Equal(a.Plan, b.Plan)
+	return a.Clients == b.Clients && a.Time == b.Time && a.Operations == b.Operations && slices.Equal(a.Plan, b.Plan)
 }
 
 type search struct {
@@ -199,6 +202,18 @@ func (s *search) clients() {
 		t := s.best
 		t.Clients--
 		if !s.try(t) {
+			return
+		}
+	}
+}
+
+// operations tries few, then twice as many and so on. A run with few costs little.
+func (s *search) operations() {
+	const fewest, most = 4, 4096
+	for n := fewest; n <= most && (s.best.Operations == 0 || n < s.best.Operations); n *= 2 {
+		t := s.best
+		t.Operations = n
+		if s.try(t) {
 			return
 		}
 	}

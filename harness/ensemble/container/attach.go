@@ -25,7 +25,7 @@ const (
 // of docker/zookeeper have: bash, iptables, and the right to use it.
 //
 // Close undoes the faults that stand and leaves the containers running.
-func Attach(ctx context.Context, composeFile string) (*Ensemble, error) {
+func Attach(ctx context.Context, composeFile string) (*Compose, error) {
 	file, err := filepath.Abs(composeFile)
 	if err != nil {
 		return nil, err
@@ -39,10 +39,14 @@ func Attach(ctx context.Context, composeFile string) (*Ensemble, error) {
 		engine.Close()
 		return nil, fmt.Errorf("external ensemble: %w", err)
 	}
-	return e, nil
+	return &Compose{e}, nil
 }
 
-func attach(ctx context.Context, engine *engine, file string) (*Ensemble, error) {
+// Compose is an ensemble of somebody else's containers. Besides ensemble.Ensemble it is all that Ensemble is, but for Clock and
+// Disk, which a node has to be made for.
+type Compose struct{ *cluster }
+
+func attach(ctx context.Context, engine *engine, file string) (*cluster, error) {
 	list, err := engine.ContainerList(ctx, client.ContainerListOptions{Filters: labelled(composeProject, "")})
 	if err != nil {
 		return nil, err
@@ -65,7 +69,8 @@ func attach(ctx context.Context, engine *engine, file string) (*Ensemble, error)
 				c.Labels[composeProject], nodes[0].Labels[composeProject])
 		}
 	}
-	e := newEnsemble(engine, "external", len(nodes))
+	e := newCluster(engine, "external", len(nodes))
+	e.image = nodes[0].Image
 	for i, c := range nodes {
 		e.nodes[i] = c.ID
 		e.servers[i] = fmt.Sprintf("%s:%d", c.Labels[composeService], clientPort)

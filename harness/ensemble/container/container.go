@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/netip"
 	"slices"
@@ -47,8 +48,12 @@ const (
 )
 
 // Ensemble is a ZooKeeper ensemble of containers. Besides ensemble.Ensemble it is a Killer, a Pauser, a Partitioner, a
-// DropCounter and has Logs.
-type Ensemble struct {
+// DropCounter, Lossy, a Wiper, a Truncater, and has Clock, Disk and Logs. Clock works if the Config asked for Clocks, Disk if it
+// asked for a Disk.
+type Ensemble struct{ *cluster }
+
+// cluster is what ensembles of our own containers and of somebody else's have in common.
+type cluster struct {
 	engine  *engine
 	kind    string
 	remove  client.Filters // what Close removes; nil if the containers are somebody else's
@@ -56,27 +61,39 @@ type Ensemble struct {
 	logDir  string
 	servers []string
 	nodes   []string // ids of containers
+	image   string   // that of the nodes
+	clocks  bool     // the nodes' wall clocks can be set
+	disks   string   // id of the container that keeps the nodes' small disks; empty if there are none
 
 	// turn is taken by whoever changes what is broken, and by Close: one at a time, giving up with its context.
-	turn  chan struct{}
-	cuts  map[ensemble.Link]bool // guarded by turn
-	ruled []bool                 // guarded by turn: the node has rules of ours
+	turn chan struct{}
+	// It guards the fields that follow.
+	cuts  map[ensemble.Link]bool
+	loss  map[ensemble.Link]float64
+	ruled []bool   // the node has rules of ours
+	wall  []string // what the node's clock is to be, as libfaketime has it; empty if nobody set it
 
 	mu      sync.Mutex
 	down    []bool
 	paused  []bool
 	ports   []string // published ports; empty where not known
 	dropped int64    // packets, counted so far since the last Mend
+	lost    int64    // packets
 	closed  bool
 }
 
 var (
-	_ ensemble.Ensemble    = (*Ensemble)(nil)
-	_ ensemble.Killer      = (*Ensemble)(nil)
-	_ ensemble.Pauser      = (*Ensemble)(nil)
-	_ ensemble.Partitioner = (*Ensemble)(nil)
-	_ ensemble.DropCounter = (*Ensemble)(nil)
-	_ ensemble.Logs        = (*Ensemble)(nil)
+	_ ensemble.Ensemble    = (*cluster)(nil)
+	_ ensemble.Killer      = (*cluster)(nil)
+	_ ensemble.Pauser      = (*cluster)(nil)
+	_ ensemble.Partitioner = (*cluster)(nil)
+	_ ensemble.DropCounter = (*cluster)(nil)
+	_ ensemble.Lossy       = (*cluster)(nil)
+	_ ensemble.Wiper       = (*cluster)(nil)
+	_ ensemble.Truncater   = (*cluster)(nil)
+	_ ensemble.Logs        = (*cluster)(nil)
+	_ ensemble.Clock       = (*Ensemble)(nil)
+	_ ensemble.Disk        = (*Ensemble)(nil)
 )
 
 // Start starts an ensemble and returns when it has a quorum. The caller closes it.
@@ -115,7 +132,8 @@ func start(ctx context.Context, opts Options) (_ *Ensemble, err error) {
 		}
 	}
 	id := strings.ToLower(rand.Text()[:8])
-	e := newEnsemble(engine, "container", cfg.Nodes)
+	e := &Ensemble{newCluster(engine, "container", cfg.Nodes)}
+	e.image, e.clocks = image, cfg.Clocks
 	e.remove = labelled(labelEnsemble, id)
 	e.logDir = cfg.LogDir
 	for i := range cfg.Nodes {
@@ -140,18 +158,18 @@ func start(ctx context.Context, opts Options) (_ *Ensemble, err error) {
 	return e, nil
 }
 
-func newEnsemble(engine *engine, kind string, nodes int) *Ensemble {
-	return &Ensemble{
+func newCluster(engine *engine, kind string, nodes int) *cluster {
+	return &cluster{
 		engine: engine, kind: kind, host: "127.0.0.1",
 		servers: make([]string, nodes), nodes: make([]string, nodes),
-		turn: make(chan struct{}, 1), cuts: map[ensemble.Link]bool{}, ruled: make([]bool, nodes),
+		turn: make(chan struct{}, 1), cuts: map[ensemble.Link]bool{}, loss: map[ensemble.Link]float64{}, ruled: make([]bool, nodes), wall: make([]string, nodes),
 		down: make([]bool, nodes), paused: make([]bool, nodes), ports: make([]string, nodes),
 	}
 }
 
 // create makes the network and starts all nodes at once: a node alone waits a minute for the names of peers that do not
 // exist yet.
-func (e *Ensemble) create(ctx context.Context, id, image string, cfg ensemble.Config) error {
+func (e *cluster) create(ctx context.Context, id, image string, cfg ensemble.Config) error {
 	for i := range cfg.Nodes {
 		if err := portFree(cfg, i); err != nil {
 			return err
@@ -166,6 +184,11 @@ func (e *Ensemble) create(ctx context.Context, id, image string, cfg ensemble.Co
 		return fmt.Errorf("make a network: %w", err)
 	}
 	e.host = e.engine.dialHost(e.gateway(steady, net.ID))
+	if cfg.Disk > 0 {
+		if err := e.createDisks(steady, id, labels, cfg); err != nil {
+			return fmt.Errorf("make disks of %d bytes: %w", cfg.Disk, err)
+		}
+	}
 	var g errgroup.Group
 	for i := range cfg.Nodes {
 		g.Go(func() error {
@@ -180,7 +203,7 @@ func (e *Ensemble) create(ctx context.Context, id, image string, cfg ensemble.Co
 				testcontainers.WithEnv(environment(cfg, i)),
 				testcontainers.WithExposedPorts(fmt.Sprint(clientPort)),
 				testcontainers.WithConfigModifier(withoutHealthCheck),
-				testcontainers.WithHostConfigModifier(func(h *mobycontainer.HostConfig) { e.configureHost(h, cfg, i) }),
+				testcontainers.WithHostConfigModifier(func(h *mobycontainer.HostConfig) { e.configureHost(h, cfg, id, i) }),
 			)
 			if c != nil {
 				e.nodes[i] = c.GetContainerID()
@@ -195,13 +218,16 @@ func (e *Ensemble) create(ctx context.Context, id, image string, cfg ensemble.Co
 }
 
 // withoutHealthCheck spares the engine a command in each node every two seconds: Ready asks the servers themselves.
-func withoutHealthCheck(c *mobycontainer.Config) {
-	c.Healthcheck = &mobycontainer.HealthConfig{Test: []string{"NONE"}}
-}
+func withoutHealthCheck(c *mobycontainer.Config) { c.Healthcheck = noHealthCheck }
 
-// configureHost gives a node the right to cut its own links, and its port.
-func (e *Ensemble) configureHost(h *mobycontainer.HostConfig, cfg ensemble.Config, node int) {
+var noHealthCheck = &mobycontainer.HealthConfig{Test: []string{"NONE"}}
+
+// configureHost gives a node the right to cut its own links, its port, and its disk.
+func (e *cluster) configureHost(h *mobycontainer.HostConfig, cfg ensemble.Config, id string, node int) {
 	h.CapAdd = append(h.CapAdd, "NET_ADMIN")
+	if e.disks != "" {
+		h.Binds = append(h.Binds, diskName(id, node)+":"+logDir)
+	}
 	binding := mobynetwork.PortBinding{}
 	if e.host == "127.0.0.1" || e.host == "localhost" {
 		binding.HostIP = netip.AddrFrom4([4]byte{127, 0, 0, 1})
@@ -223,12 +249,16 @@ func environment(cfg ensemble.Config, node int) map[string]string {
 		settings = append(settings, k+"="+v)
 	}
 	slices.Sort(settings)
-	return map[string]string{
+	env := map[string]string{
 		"ZOO_MY_ID":     strconv.Itoa(node + 1),
 		"ZOO_SERVERS":   strings.Join(servers, " "),
 		"ZOO_CFG_EXTRA": strings.Join(settings, " "),
 		"JVMFLAGS":      strings.Join(cfg.NodeFlags(), " "),
 	}
+	if cfg.Clocks {
+		maps.Copy(env, clockEnvironment)
+	}
+	return env
 }
 
 // portFree fails if the port that was asked for is taken. The engine would say so too, less clearly.
@@ -244,7 +274,7 @@ func portFree(cfg ensemble.Config, node int) error {
 	return l.Close()
 }
 
-func (e *Ensemble) gateway(ctx context.Context, networkID string) netip.Addr {
+func (e *cluster) gateway(ctx context.Context, networkID string) netip.Addr {
 	if n, err := e.engine.NetworkInspect(ctx, networkID, client.NetworkInspectOptions{}); err == nil {
 		for _, c := range n.Network.IPAM.Config {
 			return c.Gateway
@@ -254,7 +284,7 @@ func (e *Ensemble) gateway(ctx context.Context, networkID string) netip.Addr {
 }
 
 // whyNotStarted adds to an error of the engine what the node itself said, if it came so far.
-func (e *Ensemble) whyNotStarted(ctx context.Context, node int, err error) error {
+func (e *cluster) whyNotStarted(ctx context.Context, node int, err error) error {
 	err = fmt.Errorf("node %d does not start: %s", node, oneLine(err))
 	if tail := e.tail(ctx, node); tail != "" {
 		err = fmt.Errorf("%w; its log ends with: %s", err, tail)
@@ -263,14 +293,14 @@ func (e *Ensemble) whyNotStarted(ctx context.Context, node int, err error) error
 }
 
 // Kind is "container".
-func (e *Ensemble) Kind() string { return e.kind }
+func (e *cluster) Kind() string { return e.kind }
 
 // Servers returns node0:2181, node1:2181 and so on.
-func (e *Ensemble) Servers() []string { return slices.Clone(e.servers) }
+func (e *cluster) Servers() []string { return slices.Clone(e.servers) }
 
 // DialContext connects to the node of that address. Its published port changes with every start of the container, so it is
 // looked up again after each.
-func (e *Ensemble) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
+func (e *cluster) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
 	node := slices.Index(e.servers, address)
 	if node < 0 {
 		return nil, &net.OpError{Op: "dial", Net: network, Err: fmt.Errorf("%s is none of %v", address, e.servers)}
@@ -295,7 +325,7 @@ var errDown = errors.New("the node is down")
 // port returns the published port of a node. Asking the engine costs it milliseconds, and a hundred clients that reconnect
 // cost it seconds, so what it said is kept until the node is started again. Containers of somebody else's may be started
 // behind our back, and their old ports given to others: there it is asked each time.
-func (e *Ensemble) port(ctx context.Context, node int) (string, error) {
+func (e *cluster) port(ctx context.Context, node int) (string, error) {
 	e.mu.Lock()
 	port, down := e.ports[node], e.down[node]
 	e.mu.Unlock()
@@ -328,20 +358,20 @@ func (e *Ensemble) port(ctx context.Context, node int) (string, error) {
 }
 
 // forget makes the next dial look the port up again.
-func (e *Ensemble) forget(node int) {
+func (e *cluster) forget(node int) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.ports[node] = ""
 }
 
 // running reports whether a node is meant to run and not paused.
-func (e *Ensemble) running(node int) bool {
+func (e *cluster) running(node int) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return !e.down[node] && !e.paused[node]
 }
 
-func (e *Ensemble) open() error {
+func (e *cluster) open() error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.closed {
@@ -352,14 +382,14 @@ func (e *Ensemble) open() error {
 
 // Ready waits for one quorum of all nodes that were not killed or paused. A node that has died by itself is an error at
 // once, with the end of its log.
-func (e *Ensemble) Ready(ctx context.Context) error {
+func (e *cluster) Ready(ctx context.Context) error {
 	if err := e.open(); err != nil {
 		return err
 	}
 	return ensemble.AwaitQuorum(ctx, e.DialContext, e.servers, e.running, func() error { return e.died(ctx) })
 }
 
-func (e *Ensemble) died(ctx context.Context) error {
+func (e *cluster) died(ctx context.Context) error {
 	for node, id := range e.nodes {
 		if !e.running(node) {
 			continue
@@ -376,7 +406,7 @@ func (e *Ensemble) died(ctx context.Context) error {
 }
 
 // Leader asks all nodes that run.
-func (e *Ensemble) Leader(ctx context.Context) (int, error) {
+func (e *cluster) Leader(ctx context.Context) (int, error) {
 	if err := e.open(); err != nil {
 		return 0, err
 	}
@@ -385,7 +415,7 @@ func (e *Ensemble) Leader(ctx context.Context) (int, error) {
 
 // Close keeps the logs, if a directory was named, and removes containers, volumes and network. If it fails it may be
 // called again.
-func (e *Ensemble) Close(ctx context.Context) error {
+func (e *cluster) Close(ctx context.Context) error {
 	release, err := e.take(ctx)
 	if errors.Is(err, ensemble.ErrClosed) {
 		return nil
@@ -409,7 +439,7 @@ func (e *Ensemble) Close(ctx context.Context) error {
 }
 
 // take waits for the turn; the returned function gives it back.
-func (e *Ensemble) take(ctx context.Context) (release func(), err error) {
+func (e *cluster) take(ctx context.Context) (release func(), err error) {
 	select {
 	case e.turn <- struct{}{}:
 	case <-ctx.Done():
@@ -424,7 +454,7 @@ func (e *Ensemble) take(ctx context.Context) (release func(), err error) {
 }
 
 // tail is the end of a node's log in one line, for errors.
-func (e *Ensemble) tail(ctx context.Context, node int) string {
+func (e *cluster) tail(ctx context.Context, node int) string {
 	if e.nodes[node] == "" {
 		return ""
 	}

@@ -1,6 +1,7 @@
 package container
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"net"
@@ -21,7 +22,57 @@ import (
 	"github.com/zkcoord/zkcoord/harness/ensemble/internal/owner"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if os.Getenv("ZKCOORD_TEST_ORPHANS") != "" {
+		orphans()
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// orphans runs, in a process of its own, an ensemble that nobody will close, and says which one when it is up.
+func orphans() {
+	e, err := Start(context.Background(), Options{Config: ensemble.Config{Nodes: 1, Disk: 16 << 20}})
+	if err != nil {
+		os.Stdout.WriteString(err.Error())
+		os.Exit(1)
+	}
+	state, err := e.engine.ContainerInspect(context.Background(), e.nodes[0], client.ContainerInspectOptions{})
+	if err != nil {
+		os.Exit(1)
+	}
+	os.Stdout.WriteString(state.Container.Config.Labels[labelEnsemble] + "\n")
+	select {}
+}
+
+func TestWhatAKilledRunLeavesIsSweptByTheNextStart(t *testing.T) {
+	e := needEngine(t)
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), "ZKCOORD_TEST_ORPHANS=1")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	said, _ := bufio.NewReader(out).ReadString('\n')
+	id := strings.TrimSpace(said)
+	defer e.remove(context.Background(), labelled(labelEnsemble, id))
+	if what := remaining(t, e, labelled(labelEnsemble, id)); len(what) != 4 { // node, disks, volume, network
+		t.Errorf("%q runs with %v", said, what)
+	}
+	cmd.Process.Kill() // kill -9
+	cmd.Wait()
+	if what := remaining(t, e, labelled(labelEnsemble, id)); len(what) == 0 {
+		t.Error("a killed run has left nothing to sweep")
+	}
+	if err := e.sweep(t.Context()); err != nil { // which Start begins with
+		t.Fatal(err)
+	}
+	if what := remaining(t, e, labelled(labelEnsemble, id)); len(what) > 0 {
+		t.Errorf("the sweep has left %v", what)
+	}
+}
 
 // needEngine skips where no Docker engine answers, and fails there if this is CI, which has to have one.
 func needEngine(t *testing.T) *engine {
@@ -39,10 +90,16 @@ func needEngine(t *testing.T) *engine {
 	return nil
 }
 
+// Clocks and disks of their own make nodes slower to start, so the contract is checked with them when asked:
+// ZKCOORD_TEST_NEMESIS=container.
 func TestContract(t *testing.T) {
 	docker := needEngine(t)
 	logs := t.TempDir()
-	e, err := Start(t.Context(), Options{Config: ensemble.Config{LogDir: logs}, Progress: t.Output()})
+	config := ensemble.Config{LogDir: logs}
+	if os.Getenv("ZKCOORD_TEST_NEMESIS") == "container" {
+		config.Clocks, config.Disk = true, 64<<20
+	}
+	e, err := Start(t.Context(), Options{Config: config, Progress: t.Output()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,6 +130,13 @@ func remaining(t *testing.T, e *engine, what client.Filters) (names []string) {
 	}
 	for _, n := range networks.Items {
 		names = append(names, n.Name)
+	}
+	volumes, err := e.VolumeList(context.Background(), client.VolumeListOptions{Filters: what})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range volumes.Items {
+		names = append(names, v.Name)
 	}
 	return names
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -17,10 +18,26 @@ import (
 
 // Cut drops the packets of the links with iptables inside the containers: by address, at the sender and at the receiver, so
 // that one of the two may be paused. Clients come from other addresses and notice nothing.
-func (e *Ensemble) Cut(ctx context.Context, links ...ensemble.Link) error {
+func (e *cluster) Cut(ctx context.Context, links ...ensemble.Link) error {
+	return e.rule(ctx, links, func(l ensemble.Link) { e.cuts[l] = true })
+}
+
+// Lose drops a share of the packets of the links, at the receiver.
+func (e *cluster) Lose(ctx context.Context, share float64, links ...ensemble.Link) error {
+	return e.rule(ctx, links, func(l ensemble.Link) {
+		if share <= 0 {
+			delete(e.loss, l)
+		} else {
+			e.loss[l] = min(share, 1)
+		}
+	})
+}
+
+// rule notes what is to become of the packets of links, and makes it so.
+func (e *cluster) rule(ctx context.Context, links []ensemble.Link, note func(ensemble.Link)) error {
 	for _, l := range links {
 		if l.From < 0 || l.From >= len(e.nodes) || l.To < 0 || l.To >= len(e.nodes) || l.From == l.To {
-			return fmt.Errorf("cut %d->%d: no such link among %d nodes", l.From, l.To, len(e.nodes))
+			return fmt.Errorf("link %d->%d: no such link among %d nodes", l.From, l.To, len(e.nodes))
 		}
 	}
 	release, err := e.take(ctx)
@@ -29,13 +46,13 @@ func (e *Ensemble) Cut(ctx context.Context, links ...ensemble.Link) error {
 	}
 	defer release()
 	for _, l := range links {
-		e.cuts[l] = true
+		note(l)
 	}
 	return e.applyCuts(ctx)
 }
 
 // Mend takes cuts away: those of the links, or all.
-func (e *Ensemble) Mend(ctx context.Context, links ...ensemble.Link) error {
+func (e *cluster) Mend(ctx context.Context, links ...ensemble.Link) error {
 	release, err := e.take(ctx)
 	if err != nil {
 		return err
@@ -56,7 +73,13 @@ func (e *Ensemble) Mend(ctx context.Context, links ...ensemble.Link) error {
 }
 
 // Dropped counts packets. Those that a node dropped before it was killed are not in it.
-func (e *Ensemble) Dropped(ctx context.Context) (int64, error) {
+func (e *cluster) Dropped(ctx context.Context) (int64, error) { return e.counted(ctx, &e.dropped) }
+
+// Lost counts packets. Those that a node lost before it was killed are not in it.
+func (e *cluster) Lost(ctx context.Context) (int64, error) { return e.counted(ctx, &e.lost) }
+
+// counted brings the counts up to date, and returns one of them.
+func (e *cluster) counted(ctx context.Context, which *int64) (int64, error) {
 	release, err := e.take(ctx)
 	if err != nil {
 		return 0, err
@@ -67,17 +90,17 @@ func (e *Ensemble) Dropped(ctx context.Context) (int64, error) {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.dropped, nil
+	return *which, nil
 }
 
 // applyCuts makes the rules of every live node what e.cuts says, with the addresses that the nodes have now.
-func (e *Ensemble) applyCuts(ctx context.Context) error {
+func (e *cluster) applyCuts(ctx context.Context) error {
 	addresses, err := e.addresses(ctx)
 	if err != nil {
 		return err
 	}
 	return e.eachNode(func(node int) error {
-		rules := rulesFor(node, e.cuts, addresses)
+		rules := rulesFor(node, e.cuts, e.loss, addresses)
 		if len(rules) == 0 && !e.ruled[node] {
 			return nil
 		}
@@ -91,7 +114,7 @@ func (e *Ensemble) applyCuts(ctx context.Context) error {
 }
 
 // eachNode runs f for all live nodes at once.
-func (e *Ensemble) eachNode(f func(node int) error) error {
+func (e *cluster) eachNode(f func(node int) error) error {
 	var g errgroup.Group
 	for _, node := range e.live() {
 		g.Go(func() error { return f(node) })
@@ -106,7 +129,7 @@ const (
 )
 
 // rulesFor returns the rules of one node. A node without an address is down and sends nothing.
-func rulesFor(node int, cuts map[ensemble.Link]bool, addresses []netip.Addr) []string {
+func rulesFor(node int, cuts map[ensemble.Link]bool, loss map[ensemble.Link]float64, addresses []netip.Addr) []string {
 	var rules []string
 	for l := range cuts {
 		if l.To == node && addresses[l.From].IsValid() {
@@ -114,6 +137,11 @@ func rulesFor(node int, cuts map[ensemble.Link]bool, addresses []netip.Addr) []s
 		}
 		if l.From == node && addresses[l.To].IsValid() {
 			rules = append(rules, fmt.Sprintf("-A %s -d %s -j DROP", chainOut, addresses[l.To]))
+		}
+	}
+	for l, share := range loss {
+		if l.To == node && addresses[l.From].IsValid() && !cuts[l] {
+			rules = append(rules, fmt.Sprintf("-A %s -s %s -m statistic --mode random --probability %.4f -j DROP", chainIn, addresses[l.From], share))
 		}
 	}
 	return rules
@@ -128,13 +156,15 @@ func replace(rules []string) string {
 }
 
 // count adds what the rules of a node have dropped since it was last called, and runs the commands that follow, in one call.
-func (e *Ensemble) count(ctx context.Context, node int, then string) error {
+func (e *cluster) count(ctx context.Context, node int, then string) error {
 	if !e.ruled[node] {
 		return nil
 	}
 	out, err := e.exec(ctx, node, "iptables -w -nvxL "+chainIn+" -Z 2>/dev/null; iptables -w -nvxL "+chainOut+" -Z 2>/dev/null\n"+then)
 	e.mu.Lock()
-	e.dropped += packets(out)
+	dropped, lost := packets(out)
+	e.dropped += dropped
+	e.lost += lost
 	e.mu.Unlock()
 	if err != nil {
 		return fmt.Errorf("cut links of node %d: %w", node, err)
@@ -142,22 +172,31 @@ func (e *Ensemble) count(ctx context.Context, node int, then string) error {
 	return nil
 }
 
-// packets adds up the first column, packets, of the rules that iptables lists.
-func packets(list string) int64 {
-	var sum int64
+// packets adds up the first column, packets, of the rules that iptables lists: of cuts, and of losses.
+func packets(list string) (dropped, lost int64) {
 	for line := range strings.Lines(list) {
 		f := strings.Fields(line)
-		if len(f) > 2 && f[2] == "DROP" {
-			n, _ := strconv.ParseInt(f[0], 10, 64)
-			sum += n
+		if len(f) < 3 || f[2] != "DROP" {
+			continue
+		}
+		n, _ := strconv.ParseInt(f[0], 10, 64)
+		if slices.Contains(f, "statistic") {
+			lost += n
+		} else {
+			dropped += n
 		}
 	}
-	return sum
+	return dropped, lost
 }
 
 // exec runs a shell script as root in a node and returns what it wrote.
-func (e *Ensemble) exec(ctx context.Context, node int, script string) (string, error) {
-	run, err := e.engine.ExecCreate(ctx, e.nodes[node], client.ExecCreateOptions{
+func (e *cluster) exec(ctx context.Context, node int, script string) (string, error) {
+	return e.execIn(ctx, e.nodes[node], script)
+}
+
+// execIn is exec in a container of any kind.
+func (e *cluster) execIn(ctx context.Context, id, script string) (string, error) {
+	run, err := e.engine.ExecCreate(ctx, id, client.ExecCreateOptions{
 		User: "root", TTY: true, AttachStdout: true, AttachStderr: true, Cmd: []string{"bash", "-c", script},
 	})
 	if err != nil {
@@ -187,7 +226,7 @@ func (e *Ensemble) exec(ctx context.Context, node int, script string) (string, e
 }
 
 // addresses returns where each node is in its network now; the zero address for one that is down.
-func (e *Ensemble) addresses(ctx context.Context) ([]netip.Addr, error) {
+func (e *cluster) addresses(ctx context.Context) ([]netip.Addr, error) {
 	all := make([]netip.Addr, len(e.nodes))
 	var g errgroup.Group
 	for node, id := range e.nodes {

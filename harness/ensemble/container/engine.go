@@ -85,7 +85,8 @@ func labelled(label, value string) client.Filters {
 	return make(client.Filters).Add("label", label)
 }
 
-// remove deletes what carries the filter's label: containers, running or not, with their volumes, then networks.
+// remove deletes what carries the filter's label: containers, running or not, with their volumes, then volumes of their own,
+// and networks.
 func (e *engine) remove(ctx context.Context, what client.Filters) error {
 	containers, err := e.ContainerList(ctx, client.ContainerListOptions{All: true, Filters: what})
 	if err != nil {
@@ -101,11 +102,19 @@ func (e *engine) remove(ctx context.Context, what client.Filters) error {
 	if err := g.Wait(); err != nil {
 		return err
 	}
+	var errs []error
+	volumes, err := e.VolumeList(ctx, client.VolumeListOptions{Filters: what})
+	if err != nil {
+		return fmt.Errorf("list volumes: %w", err)
+	}
+	for _, v := range volumes.Items {
+		_, err := e.VolumeRemove(ctx, v.Name, client.VolumeRemoveOptions{})
+		errs = append(errs, gone("remove volume "+v.Name, err))
+	}
 	networks, err := e.NetworkList(ctx, client.NetworkListOptions{Filters: what})
 	if err != nil {
 		return fmt.Errorf("list networks: %w", err)
 	}
-	var errs []error
 	for _, n := range networks.Items {
 		_, err := e.NetworkRemove(ctx, n.ID, client.NetworkRemoveOptions{})
 		errs = append(errs, gone("remove network "+n.Name, err))

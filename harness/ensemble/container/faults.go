@@ -11,7 +11,7 @@ import (
 
 // Kill ends the server of a node with SIGKILL and waits until it has ended. Its data stay. A paused node is let go on for
 // the moment that it takes to kill it, since the engine kills no frozen process.
-func (e *Ensemble) Kill(ctx context.Context, node int) error {
+func (e *cluster) Kill(ctx context.Context, node int) error {
 	return e.change(ctx, "kill", node, func() error {
 		if e.is(e.down, node) {
 			return nil
@@ -30,19 +30,19 @@ func (e *Ensemble) Kill(ctx context.Context, node int) error {
 }
 
 // Start starts a killed node. Cuts that stand are put up again, before its server comes to talk to anyone.
-func (e *Ensemble) Start(ctx context.Context, node int) error {
+func (e *cluster) Start(ctx context.Context, node int) error {
 	return e.change(ctx, "start", node, func() error {
 		if _, err := e.engine.ContainerStart(ctx, e.nodes[node], client.ContainerStartOptions{}); err != nil {
 			return err
 		}
 		e.forget(node)
 		e.set(e.down, node, false)
-		return e.applyCuts(ctx)
+		return errors.Join(e.applyCuts(ctx), e.applyClock(ctx, node))
 	})
 }
 
 // Pause freezes all processes of a node. Its kernel goes on: connections are accepted and never answered.
-func (e *Ensemble) Pause(ctx context.Context, node int) error {
+func (e *cluster) Pause(ctx context.Context, node int) error {
 	return e.change(ctx, "pause", node, func() error {
 		if e.is(e.down, node) || e.is(e.paused, node) {
 			return nil
@@ -56,11 +56,11 @@ func (e *Ensemble) Pause(ctx context.Context, node int) error {
 }
 
 // Resume lets a paused node go on.
-func (e *Ensemble) Resume(ctx context.Context, node int) error {
+func (e *cluster) Resume(ctx context.Context, node int) error {
 	return e.change(ctx, "resume", node, func() error { return e.resumeLocked(ctx, node) })
 }
 
-func (e *Ensemble) resumeLocked(ctx context.Context, node int) error {
+func (e *cluster) resumeLocked(ctx context.Context, node int) error {
 	if !e.is(e.paused, node) {
 		return nil
 	}
@@ -68,11 +68,11 @@ func (e *Ensemble) resumeLocked(ctx context.Context, node int) error {
 		return err
 	}
 	e.set(e.paused, node, false)
-	return e.applyCuts(ctx) // Cuts made meanwhile could not be put up on a frozen node.
+	return errors.Join(e.applyCuts(ctx), e.applyClock(ctx, node)) // Cuts made meanwhile could not be put up on a frozen node.
 }
 
 // healLocked undoes all that was broken, for containers that stay when the ensemble is closed.
-func (e *Ensemble) healLocked(ctx context.Context) error {
+func (e *cluster) healLocked(ctx context.Context) error {
 	var errs []error
 	for node, id := range e.nodes {
 		errs = append(errs, e.resumeLocked(ctx, node))
@@ -83,11 +83,12 @@ func (e *Ensemble) healLocked(ctx context.Context) error {
 		}
 	}
 	clear(e.cuts)
+	clear(e.loss)
 	return errors.Join(append(errs, e.applyCuts(ctx))...)
 }
 
 // change runs a fault when it is its turn.
-func (e *Ensemble) change(ctx context.Context, what string, node int, f func() error) error {
+func (e *cluster) change(ctx context.Context, what string, node int, f func() error) error {
 	if node < 0 || node >= len(e.nodes) {
 		return fmt.Errorf("%s node %d: the ensemble has %d nodes", what, node, len(e.nodes))
 	}
@@ -102,20 +103,20 @@ func (e *Ensemble) change(ctx context.Context, what string, node int, f func() e
 	return nil
 }
 
-func (e *Ensemble) is(state []bool, node int) bool {
+func (e *cluster) is(state []bool, node int) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return state[node]
 }
 
-func (e *Ensemble) set(state []bool, node int, to bool) {
+func (e *cluster) set(state []bool, node int, to bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	state[node] = to
 }
 
 // live lists the nodes in which a command can be run.
-func (e *Ensemble) live() []int {
+func (e *cluster) live() []int {
 	return slices.DeleteFunc(indexes(len(e.nodes)), func(node int) bool { return !e.running(node) })
 }
 

@@ -13,7 +13,7 @@ import (
 )
 
 // Logs returns what the node has logged since the ensemble was started, also across its restarts.
-func (e *Ensemble) Logs(ctx context.Context, node int) (io.ReadCloser, error) {
+func (e *cluster) Logs(ctx context.Context, node int) (io.ReadCloser, error) {
 	if err := e.open(); err != nil {
 		return nil, err
 	}
@@ -23,12 +23,20 @@ func (e *Ensemble) Logs(ctx context.Context, node int) (io.ReadCloser, error) {
 }
 
 // copyLog writes the last lines of a node's log, without the frames that the engine puts around them.
-func (e *Ensemble) copyLog(ctx context.Context, node int, w io.Writer, lines string) error {
-	log, err := e.engine.ContainerLogs(ctx, e.nodes[node], client.ContainerLogsOptions{
+func (e *cluster) copyLog(ctx context.Context, node int, w io.Writer, lines string) error {
+	if err := e.copyOut(ctx, e.nodes[node], w, lines); err != nil {
+		return fmt.Errorf("log of node %d: %w", node, err)
+	}
+	return nil
+}
+
+// copyOut writes the last lines that a container has put out.
+func (e *cluster) copyOut(ctx context.Context, id string, w io.Writer, lines string) error {
+	log, err := e.engine.ContainerLogs(ctx, id, client.ContainerLogsOptions{
 		ShowStdout: true, ShowStderr: true, Tail: lines,
 	})
 	if err != nil {
-		return fmt.Errorf("log of node %d: %w", node, err)
+		return err
 	}
 	defer log.Close()
 	_, err = stdcopy.StdCopy(w, w, log)
@@ -36,7 +44,7 @@ func (e *Ensemble) copyLog(ctx context.Context, node int, w io.Writer, lines str
 }
 
 // keepLogs writes the log of each node that was made into the directory for logs.
-func (e *Ensemble) keepLogs(ctx context.Context) error {
+func (e *cluster) keepLogs(ctx context.Context) error {
 	if e.logDir == "" {
 		return nil
 	}

@@ -25,7 +25,8 @@ type Options struct {
 	Model zktest.Options
 }
 
-// Ensemble is an embedded ensemble. Besides ensemble.Ensemble it is a Killer, a Pauser and a Partitioner.
+// Ensemble is an embedded ensemble. Besides ensemble.Ensemble it is a Killer, a Pauser, a Partitioner, a Wiper, and
+// has Timers and a Sequencer.
 type Ensemble struct {
 	// Model is what it is made of, with faults of its own: lag, lost replies, sessions that expire when told.
 	Model *zktest.Ensemble
@@ -43,6 +44,9 @@ var (
 	_ ensemble.Pauser      = (*Ensemble)(nil)
 	_ ensemble.Partitioner = (*Ensemble)(nil)
 	_ ensemble.DropCounter = (*Ensemble)(nil)
+	_ ensemble.Timers      = (*Ensemble)(nil)
+	_ ensemble.Wiper       = (*Ensemble)(nil)
+	_ ensemble.Sequencer   = (*Ensemble)(nil)
 )
 
 // Start starts an ensemble, which serves at once. The caller closes it, in the bubble that it was started in.
@@ -194,6 +198,36 @@ func (e *Ensemble) Mend(_ context.Context, links ...ensemble.Link) error {
 // Dropped returns how many packets the cuts have held back so far. Mend does not reset it.
 func (e *Ensemble) Dropped(context.Context) (int64, error) {
 	return int64(e.Model.HeldBack()), e.open()
+}
+
+// SetTimers makes the timers of a node run at a rate.
+func (e *Ensemble) SetTimers(_ context.Context, node int, rate float64) error {
+	return e.change("set the timers of", node, func() { e.Model.SetClockRate(node, rate) })
+}
+
+// Wipe deletes what a killed node has stored.
+func (e *Ensemble) Wipe(_ context.Context, node int) error {
+	runs := false
+	err := e.change("wipe", node, func() {
+		if runs = !e.down[node]; !runs {
+			e.Model.Wipe(node)
+		}
+	})
+	if runs {
+		err = fmt.Errorf("wipe node %d: it runs", node)
+	}
+	return err
+}
+
+// SetSequence sets the counter of a znode's sequential children.
+func (e *Ensemble) SetSequence(_ context.Context, path string, n int32) error {
+	if err := e.open(); err != nil {
+		return err
+	}
+	if !e.Model.SetSequence(path, n) {
+		return fmt.Errorf("set the sequence of %s: there is no such znode", path)
+	}
+	return nil
 }
 
 // change runs a fault on one node. The model does it at once, so the mutex is held for no time.

@@ -14,6 +14,7 @@ import (
 	"github.com/go-zookeeper/zk"
 
 	"github.com/zkcoord/zkcoord/harness/ensemble"
+	"github.com/zkcoord/zkcoord/harness/link"
 )
 
 // patience bounds each wait of the contract. Real servers elect in a second or two, and a leader that is cut off takes
@@ -35,6 +36,13 @@ var steps = []struct {
 	{"ACutStandsOverARestart", contract.cutOverRestart},
 	{"OneWayIsOneWay", contract.oneWay},
 	{"AMendOfOneCutLeavesTheOther", contract.partialMend},
+	{"ALossyLinkLosesPackets", contract.loss},
+	{"AClockIsSetAndPutRight", contract.clock},
+	{"AWipedNodeGetsEverythingAgain", contract.wiped},
+	{"ATruncatedNodeGetsEverythingAgain", contract.truncated},
+	{"AFullDiskStopsALeader", contract.fullDisk},
+	{"TimersRunFast", contract.timers},
+	{"ASequenceIsSet", contract.sequence},
 	{"FaultsAskedForTwiceAreNoErrors", contract.twice},
 	{"NodesLog", contract.logs},
 	{"CloseIsFinal", contract.closed},
@@ -388,17 +396,28 @@ func (c contract) read(t *testing.T, path string) (value string) {
 	return value
 }
 
-// connect returns a plain client that goes to any node.
-func (c contract) connect(t *testing.T) *zk.Conn {
+// connect returns a plain client that goes to the servers, to any if none is named.
+func (c contract) connect(t *testing.T, servers ...string) *zk.Conn {
 	t.Helper()
-	conn, _, err := zk.Connect(c.Servers(), 5*time.Second, zk.WithHostProvider(new(literal)), zk.WithLogInfo(false),
+	conn, _ := c.connectCut(t, servers...)
+	return conn
+}
+
+// connectCut also returns what cuts the client off, so that nothing it says arrives, its farewell neither.
+func (c contract) connectCut(t *testing.T, servers ...string) (*zk.Conn, func()) {
+	t.Helper()
+	if len(servers) == 0 {
+		servers = c.Servers()
+	}
+	l := link.New(c.DialContext)
+	conn, _, err := zk.Connect(servers, 5*time.Second, zk.WithHostProvider(new(literal)), zk.WithLogInfo(false),
 		zk.WithLogger(silent{}), zk.WithDialer(func(network, address string, timeout time.Duration) (net.Conn, error) {
 			ctx, cancel := context.WithTimeout(context.Background(), timeout)
 			defer cancel()
-			return c.DialContext(ctx, network, address)
+			return l.DialContext(ctx, network, address)
 		}))
 	must(t, err)
-	return conn
+	return conn, func() { l.Refuse(true); l.Reset() }
 }
 
 type silent struct{}

@@ -3,6 +3,7 @@ package process
 import (
 	"context"
 	"fmt"
+	"os"
 
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 )
@@ -25,6 +26,16 @@ func (e *Ensemble) Pause(_ context.Context, i int) error {
 // Resume lets a paused node go on.
 func (e *Ensemble) Resume(_ context.Context, i int) error {
 	return e.change("resume", i, func(n *node) error { return n.stop(false) })
+}
+
+// Wipe deletes the data of a killed node.
+func (e *Ensemble) Wipe(_ context.Context, i int) error {
+	return e.change("wipe", i, func(n *node) error { return n.whileDown(func() error { return os.RemoveAll(n.data()) }) })
+}
+
+// Truncate cuts the newest log of a killed node to half of what is in it.
+func (e *Ensemble) Truncate(_ context.Context, i int) error {
+	return e.change("truncate", i, func(n *node) error { return n.whileDown(n.truncate) })
 }
 
 // change runs a fault on one node, unless the ensemble is closed.

@@ -2,6 +2,7 @@ package process
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -15,9 +16,9 @@ import (
 	"strings"
 	"sync"
 	"syscall"
-	"time"
 
 	"github.com/zkcoord/zkcoord/harness/ensemble"
+	"github.com/zkcoord/zkcoord/internal/procs"
 )
 
 // node is one server and its directory. Its ports are chosen anew at each start: while it was down somebody else may have
@@ -220,6 +221,19 @@ func (n *node) kill() error {
 	return nil
 }
 
+// pause stops the child, or lets it go on. It does nothing to one that was waited for: its number may be somebody else's.
+func (c *child) pause(paused bool) error {
+	select {
+	case <-c.ended:
+		return nil
+	default:
+	}
+	if paused {
+		return procs.Stop(context.Background(), c.pid)
+	}
+	return procs.Continue(c.pid)
+}
+
 // signal is only sent while the child has not been waited for: later its number may be somebody else's.
 func (c *child) signal(s syscall.Signal) error {
 	select {
@@ -240,39 +254,11 @@ func (n *node) stop(paused bool) error {
 	if n.child == nil || n.paused == paused {
 		return nil
 	}
-	signal := syscall.SIGCONT
-	if paused {
-		signal = syscall.SIGSTOP
-	}
-	if err := n.child.signal(signal); err != nil {
+	if err := n.child.pause(paused); err != nil {
 		return err
 	}
 	n.paused = paused
-	if paused {
-		n.child.awaitStopped()
-	}
 	return nil
-}
-
-// awaitStopped waits until each thread has stopped: the signal only asks them to, and for a few milliseconds a busy one
-// still answers. /proc says T for a stopped thread; a process that is gone has none.
-func (c *child) awaitStopped() {
-	for {
-		states, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", c.pid))
-		running := slices.ContainsFunc(states, func(file string) bool {
-			text, err := os.ReadFile(file)
-			_, rest, found := bytes.Cut(text, []byte(") "))
-			return err == nil && found && rest[0] != 'T' && rest[0] != 'Z' && rest[0] != 'X'
-		})
-		if !running {
-			return
-		}
-		select {
-		case <-c.ended:
-			return
-		case <-time.After(time.Millisecond):
-		}
-	}
 }
 
 // died returns an error with the end of the log if the server has ended by itself.

@@ -33,7 +33,7 @@ const (
 )
 
 // Ensemble is a ZooKeeper ensemble of local JVMs. Besides ensemble.Ensemble it is a Killer, a Pauser, a Partitioner, a
-// DropCounter and has Logs.
+// DropCounter, a Wiper, a Truncater and has Logs.
 type Ensemble struct {
 	config          ensemble.Config
 	java, classpath string
@@ -53,6 +53,8 @@ var (
 	_ ensemble.Pauser      = (*Ensemble)(nil)
 	_ ensemble.Partitioner = (*Ensemble)(nil)
 	_ ensemble.DropCounter = (*Ensemble)(nil)
+	_ ensemble.Wiper       = (*Ensemble)(nil)
+	_ ensemble.Truncater   = (*Ensemble)(nil)
 	_ ensemble.Logs        = (*Ensemble)(nil)
 )
 

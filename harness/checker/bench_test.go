@@ -1,0 +1,385 @@
+package checker
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/zkcoord/zkcoord/harness/history"
+)
+
+// What checkers cost:
+//
+//	go test ./harness/checker -run '^$' -bench Checkers -benchtime 1x
+//	go test ./harness/checker -run '^$' -bench Porcupine -benchtime 1x
+//
+// A history is legal, of eight clients that have up to four operations open at
+// once, and parsed into operations and holds beforehand, as it is for all
+// checkers of a run but the first.
+
+// perOperation is how much memory a checker may allocate in all, in bytes.
+const perOperation = 300
+
+// work makes the next operation of a client: its invocation, and what completes
+// it, called in the order in which the operations take effect.
+type work func(c int16) (invoke history.Event, complete func() []history.Event)
+
+// busy is a history of n operations, each four of which are open at once.
+func busy(n int, next work) *history.History {
+	events := make([]history.Event, 0, 2*n+n/4)
+	r := rand.New(rand.NewPCG(1, 1))
+	for begun := 0; begun < n; {
+		var completes []func() []history.Event
+		for _, c := range r.Perm(8)[:min(4, n-begun)] {
+			e, complete := next(int16(c))
+			e.Kind, e.Client, e.Process = history.Invoke, int16(c), int32(c)
+			events = append(events, e)
+			completes = append(completes, func() []history.Event {
+				all := complete()
+				for i := range all {
+					all[i].Op, all[i].Object = orOp(all[i], e), orObject(all[i], e)
+					all[i].Client, all[i].Process, all[i].Round = e.Client, e.Process, max(all[i].Round, e.Round)
+				}
+				return all
+			})
+			begun++
+		}
+		for _, complete := range completes {
+			events = append(events, complete()...)
+		}
+	}
+	return history.New(append(events, end())...)
+}
+
+func orOp(e, invoke history.Event) string {
+	if e.Op != "" {
+		return e.Op
+	}
+	return invoke.Op
+}
+
+func orObject(e, invoke history.Event) string {
+	if e.Object != "" {
+		return e.Object
+	}
+	return invoke.Object
+}
+
+func ok(e history.Event) []history.Event {
+	e.Kind = history.OK
+	return []history.Event{e}
+}
+
+// familyOf is the letter of a property's id.
+func familyOf(id string) string { return strings.TrimRight(id, "0123456789") }
+
+// benchHistories make a history of n operations for each family of checkers.
+func benchHistories() map[string]func(n int) *history.History {
+	locks := func(n int) *history.History {
+		return history.New(append(lockHistory(rand.New(rand.NewPCG(1, 1)), n/2), end())...)
+	}
+	return map[string]func(int) *history.History{
+		"M": locks, "RW": locks, "P": locks, "H": locks, "V": locks,
+		"Q": queued, "Z": registered, "B": barred, "D": doubled, "E": elected, "S": sessioned, "W": watched, "G": grouped,
+	}
+}
+
+func queued(n int) *history.History {
+	r := rand.New(rand.NewPCG(2, 2))
+	put := 0
+	var items []string
+	return busy(n, func(int16) (history.Event, func() []history.Event) {
+		if r.IntN(2) == 0 {
+			put++
+			item := fmt.Sprint(put)
+			return history.Event{Object: "/q", Op: OpPut, Arg: item}, func() []history.Event {
+				items = append(items, item)
+				return ok(history.Event{})
+			}
+		}
+		return history.Event{Object: "/q", Op: OpTake}, func() []history.Event {
+			e := history.Event{}
+			if len(items) > 0 {
+				e.Result, items = items[0], items[1:]
+			}
+			return ok(e)
+		}
+	})
+}
+
+func registered(n int) *history.History {
+	r := rand.New(rand.NewPCG(2, 2))
+	zxid, added, begun, value, at := int64(0), 0, 0, "", int64(0)
+	return busy(n, func(int16) (history.Event, func() []history.Event) {
+		begun++
+		switch mine := fmt.Sprint(begun); r.IntN(4) {
+		case 0:
+			return history.Event{Object: "/x", Op: OpSetValue, Arg: mine}, func() []history.Event {
+				zxid++
+				value, at = mine, zxid
+				return ok(history.Event{Zxid: zxid})
+			}
+		case 1:
+			return history.Event{Object: "/n", Op: OpAdd}, func() []history.Event {
+				zxid++
+				added++
+				return ok(history.Event{Zxid: zxid, Result: fmt.Sprint(added)})
+			}
+		}
+		return history.Event{Object: "/x", Op: OpRead, Arg: "sync", Session: 1}, func() []history.Event {
+			return ok(history.Event{Zxid: at, Result: value, Session: 1})
+		}
+	})
+}
+
+func barred(n int) *history.History {
+	begun := 0
+	return busy(n, func(int16) (history.Event, func() []history.Event) {
+		begun++
+		done := func() []history.Event { return ok(history.Event{}) }
+		op := OpWait // of four, one sets and one removes: a wait can always pass
+		switch begun % 8 {
+		case 1:
+			op = OpSet
+		case 5:
+			op = OpRemove
+		case 2, 3, 4:
+			op = "nothing"
+		}
+		return history.Event{Object: "/b", Op: op}, done
+	})
+}
+
+func doubled(n int) *history.History {
+	var events []history.Event
+	for i := range n / 8 {
+		for _, op := range []string{OpEnter, OpLeave} {
+			for _, kind := range []history.Kind{history.Invoke, history.OK} {
+				for c := range 4 {
+					events = append(events, history.Event{Kind: kind, Op: op, Object: "/d", Round: int32(i), Client: int16(c), Process: int32(c)})
+				}
+			}
+		}
+	}
+	return history.New(append(events, end())...)
+}
+
+func elected(n int) *history.History {
+	var events []history.Event
+	both := func(c int16, e history.Event, done history.Event) {
+		e.Kind, e.Client, e.Process, e.Object = history.Invoke, c, int32(c), "/e"
+		done.Kind, done.Client, done.Process, done.Object, done.Op = history.OK, c, int32(c), "/e", e.Op
+		events = append(events, e, done)
+	}
+	hold := func(c int16, op string, token int64) {
+		events = append(events, history.Event{Kind: history.Hold, Op: op, Client: c, Process: int32(c), Object: "/e", Token: token})
+	}
+	last := ""
+	for token := int64(1); token <= int64(n/5); token++ {
+		c, value := int16(token%8), fmt.Sprint(token)
+		both(c, history.Event{Op: OpCampaign}, history.Event{Token: token})
+		hold(c, history.HoldBegin, token)
+		both(c, history.Event{Op: OpInherit, Token: token}, history.Event{Result: last})
+		both(c, history.Event{Op: OpProclaim, Token: token, Arg: value}, history.Event{})
+		events = append(events, history.Event{Kind: history.Write, Op: history.WriteAccepted, Object: "/r", Arg: "write", Token: token, Result: value, Client: c})
+		for range 2 {
+			both(8, history.Event{Op: OpLeader, Arg: "sync"}, history.Event{Token: token})
+		}
+		hold(c, history.HoldEnd, token)
+		last = value
+	}
+	return history.New(append(events, end())...)
+}
+
+func sessioned(n int) *history.History {
+	var events []history.Event
+	both := func(c int16, e history.Event, done history.Event) {
+		e.Kind, e.Client, e.Process = history.Invoke, c, int32(c)
+		done.Kind, done.Client, done.Process, done.Object, done.Op, done.Session = history.OK, c, int32(c), e.Object, e.Op, e.Session
+		events = append(events, e, done)
+	}
+	for i := range n / 10 {
+		id, path := int64(i+1), fmt.Sprintf("/s/%d", i)
+		events = append(events, history.Event{Kind: history.Session, Op: history.SessionNew, Session: id, Arg: "1ms"})
+		both(0, history.Event{Op: OpEphemeral, Object: path, Session: id}, history.Event{})
+		for range 3 {
+			both(1, history.Event{Op: OpPresent, Object: path, Arg: "sync"}, history.Event{Result: "0x1"})
+		}
+		both(0, history.Event{Op: "ping", Object: path, Session: id}, history.Event{})
+		events = append(events, history.Event{Kind: history.Session, Op: history.SessionExpired, Session: id})
+		for range 5 {
+			both(1, history.Event{Op: OpPresent, Object: path, Arg: "sync"}, history.Event{})
+		}
+	}
+	return history.New(append(events, end())...)
+}
+
+func watched(n int) *history.History {
+	var events []history.Event
+	both := func(c int16, op string, done history.Event) {
+		events = append(events, history.Event{Kind: history.Invoke, Op: op, Object: "/x", Client: c, Process: int32(c), Session: int64(c + 1)})
+		done.Kind, done.Op, done.Object, done.Client, done.Process, done.Session = history.OK, op, "/x", c, int32(c), int64(c+1)
+		events = append(events, done)
+	}
+	watch := func(e history.Event) {
+		e.Kind, e.Object, e.Client, e.Process, e.Session = history.Watch, "/x", 1, 1, 2
+		events = append(events, e)
+	}
+	zxid := int64(1)
+	both(0, OpCreate, history.Event{Zxid: 1})
+	watch(history.Event{Op: WatchState, Zxid: 1, Token: 1, Arg: "initial"})
+	for i := range int32(n / 3) {
+		watch(history.Event{Op: WatchSet, Zxid: zxid, Round: i + 1})
+		both(1, OpRead, history.Event{Zxid: zxid})
+		zxid++
+		both(0, OpSetValue, history.Event{Zxid: zxid})
+		watch(history.Event{Op: WatchFired, Round: i + 1, Arg: "NodeDataChanged"})
+		both(1, OpRead, history.Event{Zxid: zxid})
+		watch(history.Event{Op: WatchState, Zxid: zxid, Token: 1, Arg: "changed"})
+	}
+	events = append(events, history.Event{Kind: history.Fact, Op: FactFinal, Object: "/x", Zxid: zxid, Token: 1, Client: history.Nobody, Process: history.Nobody})
+	return history.New(append(events, end())...)
+}
+
+func grouped(n int) *history.History {
+	var events []history.Event
+	both := func(c int16, op, arg, result string) {
+		e := history.Event{Kind: history.Invoke, Op: op, Object: "/g", Arg: arg, Client: c, Process: int32(c)}
+		events = append(events, e)
+		e.Kind, e.Arg, e.Result = history.OK, "", result
+		events = append(events, e)
+	}
+	for i := range n / 5 {
+		c := int16(i % 4)
+		both(c, OpJoin, fmt.Sprint(i), "")
+		both(4, OpMembers, Present, fmt.Sprint(i))
+		both(c, OpUpdate, fmt.Sprint(i), "")
+		both(c, OpLeave, fmt.Sprint(i), "")
+		both(5, OpMembers, Present, "")
+	}
+	return history.New(append(events, end())...)
+}
+
+// prepared is the history with its operations and holds at hand.
+func prepared(t testing.TB, draw func(int) *history.History, n int) *history.History {
+	t.Helper()
+	if draw == nil {
+		t.Fatal("benchHistories has none for this family of checkers")
+	}
+	h := draw(n)
+	if _, err := h.Operations(); err != nil {
+		t.Fatal(err)
+	}
+	h.Holds()
+	return h
+}
+
+// allocated is how many bytes f allocates.
+func allocated(f func()) uint64 {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	f()
+	runtime.ReadMemStats(&after)
+	return after.TotalAlloc - before.TotalAlloc
+}
+
+// cpu is the time that this process has had of processors, which another load on
+// the machine does not make longer.
+func cpu(b *testing.B) time.Duration {
+	var used syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &used); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
+}
+
+// The bound is on what is allocated in all, which is more than what is in use
+// at any time.
+func TestCheckersAllocateLittleForEachOperation(t *testing.T) {
+	const n = 20_000
+	histories := make(map[string]*history.History)
+	for id, c := range sorted(underTest()) {
+		family := familyOf(id)
+		if histories[family] == nil {
+			histories[family] = prepared(t, benchHistories()[family], n)
+		}
+		var r Result
+		bytes := allocated(func() { r = c.Check(t.Context(), histories[family])[0] })
+		if r.Verdict == Invalid {
+			t.Errorf("%s: a legal history is %v: %s", id, r.Verdict, r.Reason)
+		}
+		if bytes > perOperation*n {
+			t.Errorf("%s: %d bytes an operation, and %d are allowed", id, bytes/n, perOperation)
+		}
+	}
+}
+
+func BenchmarkCheckers(b *testing.B) {
+	for _, n := range []int{10_000, 100_000, 1_000_000} {
+		histories := make(map[string]*history.History)
+		for id, c := range sorted(underTest()) {
+			family := familyOf(id)
+			b.Run(fmt.Sprintf("%s/%d", id, n), func(b *testing.B) {
+				if histories[family] == nil {
+					clear(histories) // a million operations of one family fit, of all of them hardly
+					histories[family] = prepared(b, benchHistories()[family], n)
+				}
+				var verdict Verdict
+				bytes, spent := uint64(0), cpu(b)
+				for b.Loop() {
+					bytes = allocated(func() { verdict = c.Check(b.Context(), histories[family])[0].Verdict })
+				}
+				spent = cpu(b) - spent
+				if verdict == Invalid {
+					b.Fatal("a legal history is invalid")
+				}
+				b.ReportMetric(float64(bytes)/float64(n), "B/operation")
+				b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(n), "ns/operation")
+				b.ReportMetric(float64(spent.Nanoseconds())/float64(b.N)/float64(n), "cpu-ns/operation")
+			})
+		}
+	}
+}
+
+// Parsing is what the first checker of a run pays for all.
+func BenchmarkOperations(b *testing.B) {
+	for _, n := range []int{10_000, 100_000, 1_000_000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			events := slices.Clone(registered(n).Events)
+			for b.Loop() {
+				if _, err := history.New(events...).Operations(); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(n), "ns/operation")
+		})
+	}
+}
+
+// Porcupine on the same histories, for as long as a minute.
+func BenchmarkPorcupine(b *testing.B) {
+	for _, m := range []struct {
+		model Model
+		draw  func(int) *history.History
+	}{{RegisterModel, registered}, {QueueModel, queued}, {MutexModel, benchHistories()["M"]}} {
+		for _, n := range []int{100, 1_000, 10_000, 100_000, 1_000_000} {
+			b.Run(fmt.Sprintf("%s/%d", m.model.Name, n), func(b *testing.B) {
+				h := prepared(b, m.draw, n)
+				var r Result
+				for b.Loop() {
+					r = Referee("X", m.model, n, time.Minute).Check(context.Background(), h)[0]
+				}
+				if r.Verdict == Unknown {
+					b.Skip(r.Reason)
+				}
+				b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(n), "ns/operation")
+			})
+		}
+	}
+}

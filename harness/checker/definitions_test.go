@@ -1,0 +1,594 @@
+package checker
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/zkcoord/zkcoord/harness/history"
+)
+
+// An oracle judges small histories by the definition of a property, however
+// long that takes: it looks at each moment, each pair, or each way in which
+// things may have happened.
+type oracle struct {
+	checker func() Checker
+	draw    func(r *rand.Rand, n int) *history.History
+	legal   func(h *history.History) bool
+}
+
+func oracles() map[string]oracle {
+	return map[string]oracle{
+		"B1": {B1, tinyBarrier, waitsWereLegal},
+		"B2": {func() Checker { return B2(soon) }, tinyBarrier, waitsWereInTime},
+		"D1": {func() Checker { return D1(2) }, tinyDouble, entriesHadCompany},
+		"D2": {func() Checker { return D2(2) }, tinyDouble, nobodyCountedThatGaveUp},
+		"D3": {D3, tinyDouble, func(h *history.History) bool { return nobodyInside(h, OpLeave, 0) }},
+		"D4": {D4, tinyDouble, func(h *history.History) bool { return nobodyInside(h, OpEnter, 1) }},
+		"E1": {E1, tinyCampaigns, epochsRose},
+		"E2": {E2, tinyTerms, func(h *history.History) bool {
+			return everyPair(h, func(a, b *history.Event) bool { return a.Client != b.Client && a.Token == b.Token })
+		}},
+		"E9": {E9, tinyTerms, func(h *history.History) bool {
+			return everyPair(h, func(a, b *history.Event) bool { return a.Client == b.Client && a.Token == b.Token })
+		}},
+		"E4": {E4, tinyWrites, writesWereFenced},
+		"E6": {E6, tinyTerms, termsOfOneTookTurns},
+		"E7": {func() Checker { return E7(soon) }, tinyCalm, calmHadALeader},
+		"S1": {S1, tinySession, func(h *history.History) bool { return sessionCouldBe(h, absent, alive) }},
+		"S2": {func() Checker { return S2(0) }, tinySession, func(h *history.History) bool { return sessionCouldBe(h, present, over) }},
+		"S3": {S3, tinySession, func(h *history.History) bool { return sessionCouldBe(h, resumed, over) }},
+	}
+}
+
+func (o oracle) disagrees(t *testing.T, h *history.History) bool {
+	return o.legal(h) != (Run(t.Context(), h, o.checker())[0].Verdict != Invalid)
+}
+
+func TestCheckersAgreeWithTheirDefinitions(t *testing.T) {
+	for id, o := range sorted(oracles()) {
+		t.Run(id, func(t *testing.T) {
+			r := rand.New(rand.NewPCG(11, 12))
+			legal, illegal := 0, 0
+			for range 4000 {
+				h := o.draw(r, 1+r.IntN(8))
+				if o.disagrees(t, h) {
+					t.Fatalf("by definition it is legal: %v\n%s", o.legal(h), listing(h))
+				}
+				if o.legal(h) {
+					legal++
+				} else {
+					illegal++
+				}
+			}
+			if t.Logf("%d legal, %d illegal", legal, illegal); legal < 100 || illegal < 100 {
+				t.Error("that does not test")
+			}
+		})
+	}
+}
+
+func FuzzCheckersAgainstDefinitions(f *testing.F) {
+	f.Add(uint64(1), uint64(2))
+	f.Fuzz(func(t *testing.T, a, b uint64) {
+		for id, o := range sorted(oracles()) {
+			if h := o.draw(rand.New(rand.NewPCG(a, b)), 1+int(b%8)); o.disagrees(t, h) {
+				t.Errorf("%s: by definition it is legal: %v\n%s", id, o.legal(h), listing(h))
+			}
+		}
+	})
+}
+
+func listing(h *history.History) (text string) {
+	for _, e := range h.Events {
+		text += fmt.Sprintf("#%d %v\n", e.Index, e)
+	}
+	return text
+}
+
+// tinyOps draws n operations of three clients that overlap in any way. next
+// makes the invocation of a client, nil for nothing now, and finish fills in
+// its completion.
+func tinyOps(r *rand.Rand, n int, next func(client int16) *history.Event, finish func(e *history.Event)) *history.History {
+	var events []history.Event
+	open := make(map[int16]*history.Event)
+	process := [3]int32{0, 1, 2}
+	for begun := 0; begun < n || len(open) > 0; {
+		c := int16(r.IntN(3))
+		switch e, busy := open[c]; {
+		case busy:
+			delete(open, c)
+			done := *e
+			done.Kind, done.Arg = history.OK, ""
+			switch r.IntN(8) {
+			case 0:
+				done.Kind = history.Fail
+			case 1:
+				done.Kind = history.Info
+				process[c] += 3
+			}
+			finish(&done)
+			events = append(events, done)
+		case begun < n:
+			begun++
+			e := next(c)
+			if e == nil {
+				continue
+			}
+			e.Client, e.Process = c, process[c]
+			if e.Kind == 0 {
+				e.Kind = history.Invoke
+				open[c] = e
+			}
+			events = append(events, *e)
+		}
+	}
+	return history.New(append(events, end())...)
+}
+
+// Barriers.
+
+func tinyBarrier(r *rand.Rand, n int) *history.History {
+	healed := false
+	return tinyOps(r, n, func(int16) *history.Event {
+		if !healed && r.IntN(3) == 0 {
+			healed = true
+			return &history.Event{Kind: history.Phase, Op: history.PhaseHealed}
+		}
+		return &history.Event{Object: "/b", Op: [6]string{OpSet, OpSet, OpRemove, OpRemove, OpWait, OpWait}[r.IntN(6)]}
+	}, func(*history.Event) {})
+}
+
+// waitsWereLegal tries, for each wait that passed, every order of the sets and
+// removes that keeps real time.
+func waitsWereLegal(h *history.History) bool {
+	ops, _ := h.Operations()
+	var changes []history.Operation
+	for _, o := range ops {
+		if o.Invoke.Op != OpWait && o.Outcome() != history.Fail {
+			changes = append(changes, o)
+		}
+	}
+	for _, o := range ops {
+		if o.Invoke.Op == OpWait && o.Outcome() == history.OK && !passable(append(slices.Clone(changes), o), false) {
+			return false
+		}
+	}
+	return true
+}
+
+// passable reports whether what is left can be put in an order in which the
+// wait finds no barrier. What nobody knows the outcome of may be left out.
+func passable(left []history.Operation, stands bool) bool {
+	first := int32(forever)
+	for _, o := range left {
+		if o.Outcome() == history.OK {
+			first = min(first, o.Complete.Index)
+		}
+	}
+	for i, o := range left {
+		switch {
+		case o.Invoke.Index > first: // something ended before it began
+		case o.Invoke.Op == OpWait:
+			if !stands {
+				return true
+			}
+		case passable(slices.Delete(slices.Clone(left), i, i+1), o.Invoke.Op == OpSet):
+			return true
+		}
+	}
+	return false
+}
+
+// soon is the bound of liveness. An event of a small history takes a millisecond.
+const soon = 2 * time.Millisecond
+
+// waitsWereInTime looks, in each wait after the heal, for a span of more than
+// that in which the barrier was surely gone.
+func waitsWereInTime(h *history.History) bool {
+	healed := h.PhaseStart(history.PhaseHealed)
+	if healed == nil {
+		return true
+	}
+	ops, _ := h.Operations()
+	for _, o := range ops {
+		last := int32(len(h.Events) - 1)
+		if o.Complete != nil {
+			last = o.Complete.Index
+		}
+		for from := max(healed.Index, o.Invoke.Index); o.Invoke.Op == OpWait && from <= last; from++ {
+			for to := from; to <= last; to++ {
+				if h.Events[to].Time-h.Events[from].Time > soon && surelyGone(ops, from, to) {
+					return false
+				}
+			}
+		}
+	}
+	return true
+}
+
+// surelyGone reports whether a remove had ended before from, and each set had
+// before the remove began or began after to.
+func surelyGone(ops []history.Operation, from, to int32) bool {
+	return slices.ContainsFunc(ops, func(remove history.Operation) bool {
+		return remove.Invoke.Op == OpRemove && remove.Outcome() == history.OK && remove.Complete.Index <= from &&
+			allOf(ops, func(set history.Operation) bool {
+				return set.Invoke.Op != OpSet || set.Outcome() == history.Fail ||
+					set.End() < remove.Invoke.Index || set.Invoke.Index >= to
+			})
+	})
+}
+
+// tinyDouble has clients go through two rounds, mostly in order; now and then
+// one loses its session.
+func tinyDouble(r *rand.Rand, n int) *history.History {
+	var at [3]int
+	return tinyOps(r, n+4, func(c int16) *history.Event {
+		if r.IntN(12) == 0 {
+			return &history.Event{Kind: history.Session, Op: history.SessionLost, Session: 1}
+		}
+		if at[c] == 4 {
+			return nil
+		}
+		e := &history.Event{Object: "/d", Op: OpEnter, Round: int32(1 + at[c]/2)}
+		if at[c]%2 == 1 {
+			e.Op = OpLeave
+		}
+		at[c]++
+		return e
+	}, func(*history.Event) {})
+}
+
+// completions calls f for each operation of that name that succeeded.
+func completions(h *history.History, op string, f func(history.Operation)) {
+	ops, _ := h.Operations()
+	for _, o := range ops {
+		if o.Invoke.Op == op && o.Outcome() == history.OK {
+			f(o)
+		}
+	}
+}
+
+func entriesHadCompany(h *history.History) bool {
+	legal := true
+	completions(h, OpEnter, func(o history.Operation) {
+		came := 0
+		for _, e := range h.Events[:o.Complete.Index] {
+			if e.Kind == history.Invoke && e.Op == OpEnter && e.Round == o.Invoke.Round {
+				came++
+			}
+		}
+		legal = legal && came >= 2
+	})
+	return legal
+}
+
+// nobodyCountedThatGaveUp counts, at each moment, who is in and has not been
+// told of a failure. Where too few came at all it is D1 that is broken.
+func nobodyCountedThatGaveUp(h *history.History) bool {
+	legal := true
+	ops, _ := h.Operations()
+	completions(h, OpEnter, func(entered history.Operation) {
+		most, ever := 0, 0
+		for at := range entered.Complete.Index + 1 {
+			in := 0
+			for _, o := range ops {
+				if o.Invoke.Op == OpEnter && o.Invoke.Round == entered.Invoke.Round && o.Invoke.Index <= at {
+					if o.Outcome() != history.Fail || o.Complete.Index > at {
+						in++
+					}
+				}
+			}
+			most = max(most, in)
+		}
+		for _, o := range ops {
+			if o.Invoke.Op == OpEnter && o.Invoke.Round == entered.Invoke.Round {
+				ever++
+			}
+		}
+		legal = legal && (most >= 2 || ever < 2)
+	})
+	return legal
+}
+
+// nobodyInside looks, at each completion of op in a round, at who is inside of
+// the round that many before: told that it entered, and neither leaving nor cut
+// off since it asked to.
+func nobodyInside(h *history.History, op string, before int32) bool {
+	legal := true
+	completions(h, op, func(o history.Operation) {
+		completions(h, OpEnter, func(in history.Operation) {
+			if in.Invoke.Round != o.Invoke.Round-before || in.Complete.Index > o.Complete.Index {
+				return
+			}
+			for _, e := range h.Events[in.Invoke.Index:o.Complete.Index] {
+				leaves := e.Kind == history.Invoke && e.Op == OpLeave && e.Round == in.Invoke.Round
+				if e.Client == in.Invoke.Client && (leaves || e.Kind == history.Session) {
+					return
+				}
+			}
+			legal = false
+		})
+	})
+	return legal
+}
+
+// Elections.
+
+// tinyCampaigns gives out rising epochs; a few are wrong.
+func tinyCampaigns(r *rand.Rand, n int) *history.History {
+	epoch := int64(0)
+	return tinyOps(r, n, func(int16) *history.Event { return &history.Event{Object: "/e", Op: OpCampaign} }, func(e *history.Event) {
+		epoch++
+		if e.Token = epoch; r.IntN(5) == 0 {
+			e.Token = r.Int64N(epoch + 2)
+		}
+	})
+}
+
+func epochsRose(h *history.History) bool {
+	legal := true
+	completions(h, OpCampaign, func(a history.Operation) {
+		legal = legal && a.Complete.Token > 0
+		completions(h, OpCampaign, func(b history.Operation) {
+			switch {
+			case a.Invoke == b.Invoke:
+			case a.Complete.Token == b.Complete.Token:
+				legal = false
+			case a.Complete.Index < b.Invoke.Index:
+				legal = legal && a.Complete.Token < b.Complete.Token
+			}
+		})
+	})
+	return legal
+}
+
+// tinyTerms has clients begin and end to lead, sometimes before they were told
+// of the end of a term.
+func tinyTerms(r *rand.Rand, n int) *history.History {
+	var events []history.Event
+	open := make(map[int16]history.Event)
+	for range n {
+		c := int16(r.IntN(3))
+		e, leads := open[c]
+		if leads && r.IntN(5) > 0 {
+			e.Op = [2]string{history.HoldEnd, history.HoldLost}[r.IntN(2)]
+			delete(open, c)
+		} else {
+			e = history.Event{Kind: history.Hold, Op: history.HoldBegin, Client: c, Process: int32(c), Object: "/e", Token: int64(1 + r.IntN(12))}
+			open[c] = e
+		}
+		events = append(events, e)
+	}
+	return history.New(append(events, end())...)
+}
+
+// tinyCalm has terms before and after a heal.
+func tinyCalm(r *rand.Rand, n int) *history.History {
+	events := slices.DeleteFunc(tinyTerms(r, n+4).Events, func(e history.Event) bool { return e.Kind != history.Hold })
+	for _, phase := range []string{history.PhaseQuiesce, history.PhaseHealed} {
+		last := len(events)
+		if i := slices.IndexFunc(events, func(e history.Event) bool { return e.Kind == history.Phase }); i >= 0 {
+			last = i
+		}
+		events = slices.Insert(events, r.IntN(last+1), history.Event{Kind: history.Phase, Op: phase})
+	}
+	for i := range events {
+		events[i].Time = 0 // to be told anew
+	}
+	return history.New(append(events, end())...)
+}
+
+// calmHadALeader looks for one at each half millisecond up to the bound, and
+// for a loss after it.
+func calmHadALeader(h *history.History) bool {
+	healed, quiesce := h.PhaseStart(history.PhaseHealed), h.PhaseStart(history.PhaseQuiesce)
+	due := healed.Time + soon
+	if quiesce.Time < due {
+		return true // too short to tell
+	}
+	led := false
+	for t := healed.Time; t <= due; t += time.Millisecond / 2 {
+		led = led || slices.ContainsFunc(h.Holds(), func(term history.HoldInterval) bool {
+			return term.Begin.Time <= t && (term.End == nil || t < term.End.Time)
+		})
+	}
+	for _, e := range h.Events {
+		lost := e.Kind == history.Hold && e.Op == history.HoldLost
+		if lost && e.Time > due && e.Index < quiesce.Index {
+			return false
+		}
+	}
+	return led
+}
+
+// everyPair reports whether no two terms are wrong together.
+func everyPair(h *history.History, wrong func(a, b *history.Event) bool) bool {
+	terms := h.Holds()
+	for i := range terms {
+		for _, other := range terms[:i] {
+			if wrong(other.Begin, terms[i].Begin) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// termsOfOneTookTurns looks at each moment for a client that leads twice.
+func termsOfOneTookTurns(h *history.History) bool {
+	for at := range h.Events {
+		leads := make(map[int16]int)
+		for _, term := range h.Holds() {
+			if term.Begin.Index <= int32(at) && int32(at) < term.Last() {
+				leads[term.Begin.Client]++
+			}
+		}
+		for _, n := range leads {
+			if n > 1 {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// tinyWrites is the log of a resource that may accept what it should not.
+func tinyWrites(r *rand.Rand, n int) *history.History {
+	var events []history.Event
+	value, epoch := 0, int64(1)
+	for range n {
+		e := history.Event{Kind: history.Write, Op: history.WriteAccepted, Object: "/x", Arg: "write", Token: epoch, Client: 1}
+		switch r.IntN(8) {
+		case 0:
+			epoch++
+			e.Token = epoch
+		case 1:
+			e.Token = 1 + r.Int64N(epoch)
+			if e.Token < epoch && r.IntN(2) == 0 {
+				e.Op = history.WriteRejected
+			}
+		case 2:
+			e.Arg = "read"
+		}
+		if e.Op == history.WriteAccepted && e.Arg == "write" && r.IntN(16) > 0 {
+			value++
+		}
+		e.Result = fmt.Sprint(value)
+		events = append(events, e)
+	}
+	return history.New(append(events, end())...)
+}
+
+func writesWereFenced(h *history.History) bool {
+	writes := int64(0)
+	for i, e := range h.Events {
+		if e.Kind != history.Write || e.Op != history.WriteAccepted {
+			continue
+		}
+		for _, before := range h.Events[:i] {
+			if before.Kind == history.Write && before.Op == history.WriteAccepted && before.Token > e.Token {
+				return false
+			}
+		}
+		if e.Arg == "write" {
+			if writes++; e.Result != fmt.Sprint(writes) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// Sessions.
+
+// tinySession is about one session with one ephemeral, created by client 0 at
+// once, and what all clients saw of the two.
+func tinySession(r *rand.Rand, n int) *history.History {
+	ended, asked, created := false, false, false
+	return tinyOps(r, n+2, func(c int16) *history.Event {
+		switch e := (&history.Event{Object: "/s/n"}); {
+		case !asked:
+			if c != 0 {
+				return nil
+			}
+			asked = true
+			e.Op, e.Session = OpEphemeral, 7
+			return e
+		case r.IntN(5) == 0 && !ended && created:
+			ended = true
+			return &history.Event{Kind: history.Session, Op: history.SessionExpired, Session: 7}
+		case r.IntN(6) == 0:
+			e.Op, e.Arg = OpResume, "0x7"
+			return e
+		case c == 0 && ended:
+			return nil
+		case c == 0:
+			e.Op, e.Session = "ping", 7
+			return e
+		default:
+			e.Op, e.Arg = OpPresent, "sync"
+			return e
+		}
+	}, func(e *history.Event) {
+		created = created || e.Op == OpEphemeral
+		if e.Op == OpPresent && r.IntN(2) == 0 {
+			e.Result = "0x7"
+		}
+	})
+}
+
+// What is known of the session or its ephemeral at some moment of an operation.
+func absent(o *history.Operation) bool {
+	return o.Invoke.Op == OpPresent && o.Complete.Result == ""
+}
+func present(o *history.Operation) bool {
+	return o.Invoke.Op == OpPresent && o.Complete.Result != ""
+}
+func resumed(o *history.Operation) bool { return o.Invoke.Op == OpResume }
+func alive(o *history.Operation) bool   { return o.Complete.Session == 7 }
+func over(*history.Operation) bool      { return false }
+
+// sessionCouldBe tries every moment at which the session may have ended and the
+// ephemeral been created, for the operations that are among the kinds, and the
+// end that was seen.
+func sessionCouldBe(h *history.History, kinds ...func(*history.Operation) bool) bool {
+	ops, _ := h.Operations()
+	var judged []history.Operation
+	var create *history.Operation
+	for i, o := range ops {
+		if o.Outcome() != history.OK {
+			continue
+		}
+		if o.Invoke.Op == OpEphemeral {
+			create = &ops[i]
+		}
+		if slices.ContainsFunc(kinds, func(is func(*history.Operation) bool) bool { return is(&o) }) {
+			judged = append(judged, o)
+		}
+	}
+	seen := slices.IndexFunc(h.Events, func(e history.Event) bool { return e.Op == history.SessionExpired })
+	last := int32(len(h.Events))
+	if seen >= 0 {
+		last = int32(seen)
+	}
+	if create == nil {
+		return allOf(judged, func(o history.Operation) bool {
+			// Whether the ephemeral was there is not known; only the session's end counts.
+			return !resumed(&o) || o.Invoke.Index < last
+		})
+	}
+	for end := range last + 1 {
+		for made := create.Invoke.Index; made < create.Complete.Index; made++ {
+			if allOf(judged, func(o history.Operation) bool { return couldSee(o, made, end, seen < 0 && end == last) }) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func allOf(ops []history.Operation, f func(history.Operation) bool) bool {
+	return !slices.ContainsFunc(ops, func(o history.Operation) bool { return !f(o) })
+}
+
+// couldSee looks for a moment within o, between an event and the next, at which
+// what it saw was so, if the ephemeral was created after event made and the
+// session ended before event end, or never. Within one such moment anything can
+// come first.
+func couldSee(o history.Operation, made, end int32, never bool) bool {
+	for at := o.Invoke.Index; at < o.Complete.Index; at++ {
+		lives, over := never || at < end, !never && at >= end-1
+		switch {
+		case resumed(&o) || alive(&o):
+			if lives {
+				return true
+			}
+		case present(&o) && lives && at >= made, absent(&o) && (over || at <= made):
+			return true
+		}
+	}
+	return false
+}

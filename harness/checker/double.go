@@ -1,0 +1,409 @@
+package checker
+
+import (
+	"cmp"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/zkcoord/zkcoord/harness/history"
+)
+
+// Double returns the checkers of a double barrier of n members: D1 to D5.
+func Double(n int, inTime time.Duration) []Checker {
+	return []Checker{D1(n), D2(n), D3(), D4(), D5(inTime)}
+}
+
+// round is one use of a double barrier.
+type round struct {
+	object         string
+	number         int32
+	enters, leaves []history.Operation
+	// strays are enters that tell no round, as they had none to tell when they
+	// were invoked and did not succeed. Those of all rounds of the object are one list.
+	strays *strays
+}
+
+// rounds lists the rounds in order. An operation that does not know its round when
+// it is invoked, which is round 0 then, tells it when it completes.
+func rounds(h *history.History) []*round {
+	type use struct {
+		object string
+		number int32
+	}
+	ops, _ := h.Operations()
+	unnumbered := make(map[string]*strays)
+	for _, o := range ops {
+		if o.Invoke.Op == OpEnter && o.Invoke.Round == 0 && o.Outcome() == history.OK && o.Complete.Round != 0 {
+			unnumbered[o.Invoke.Object] = &strays{used: make(map[int32]bool), ends: strayEnds(h, ops)}
+		}
+	}
+	byUse := make(map[use]*round)
+	var all []*round
+	for _, o := range ops {
+		if o.Invoke.Op != OpEnter && o.Invoke.Op != OpLeave {
+			continue
+		}
+		at := use{o.Invoke.Object, o.Invoke.Round}
+		if o.Outcome() == history.OK {
+			at.number = max(at.number, o.Complete.Round)
+		}
+		s := unnumbered[at.object]
+		if s != nil && at.number == 0 {
+			s.list = append(s.list, o)
+			continue
+		}
+		r := byUse[at]
+		if r == nil {
+			r = &round{object: at.object, number: at.number, strays: s}
+			byUse[at] = r
+			all = append(all, r)
+		}
+		if o.Invoke.Op == OpEnter {
+			r.enters = append(r.enters, o)
+		} else {
+			r.leaves = append(r.leaves, o)
+		}
+	}
+	slices.SortStableFunc(all, func(a, b *round) int {
+		return cmp.Or(cmp.Compare(a.object, b.object), cmp.Compare(a.number, b.number))
+	})
+	return all
+}
+
+// strays are enters of one object that may have counted in one round each, of
+// which nobody knows in which.
+type strays struct {
+	list []history.Operation
+	used map[int32]bool // by invocation
+	ends func(history.Operation) int32
+}
+
+// strayEnds returns the function that says until when a stray may count at the
+// latest: the servers have ended its session, or the same session entered again,
+// for which the earlier attempt has to be gone.
+func strayEnds(h *history.History, ops []history.Operation) func(history.Operation) int32 {
+	expired := make(map[int64]int32)
+	for i := range h.Events {
+		if e := &h.Events[i]; e.Kind == history.Session && e.Op == history.SessionExpired && e.Session != 0 {
+			expired[e.Session] = e.Index
+		}
+	}
+	again := make(map[int64][]history.Operation)
+	for _, o := range ops {
+		if o.Invoke.Op == OpEnter && o.Outcome() == history.OK && o.Invoke.Session != 0 {
+			again[o.Invoke.Session] = append(again[o.Invoke.Session], o)
+		}
+	}
+	return func(o history.Operation) int32 {
+		end := int32(math.MaxInt32)
+		if at, over := expired[o.Invoke.Session]; over {
+			end = at
+		}
+		if o.Complete == nil {
+			return end
+		}
+		if o.Complete.Kind == history.Fail {
+			end = min(end, o.Complete.Index)
+		}
+		for _, next := range again[o.Invoke.Session] {
+			if next.Invoke.Index > o.Complete.Index {
+				return min(end, next.Complete.Index)
+			}
+		}
+		return end
+	}
+}
+
+// borrow takes up to n strays that may have been members of r when it opened, and
+// returns how many there were.
+func (r *round) borrow(n int, opened int32) int {
+	if r.strays == nil {
+		return 0
+	}
+	last, sessions := int32(0), make(map[int64]bool)
+	for _, o := range r.enters {
+		last = max(last, o.Invoke.Index)
+		sessions[o.Invoke.Session] = true
+	}
+	var fit []history.Operation
+	for _, o := range r.strays.list {
+		if o.Invoke.Op == OpEnter && !r.strays.used[o.Invoke.Index] && o.Invoke.Index < opened && r.strays.ends(o) > last && !sessions[o.Invoke.Session] {
+			fit = append(fit, o)
+		}
+	}
+	slices.SortFunc(fit, func(a, b history.Operation) int { return cmp.Compare(r.strays.ends(a), r.strays.ends(b)) })
+	fit = fit[:min(n, len(fit))]
+	for _, o := range fit {
+		r.strays.used[o.Invoke.Index] = true
+	}
+	return len(fit)
+}
+
+// firstIn is the operation that completed first, if any did.
+func firstIn(ops []history.Operation) (first history.Operation, done bool) {
+	for _, o := range ops {
+		if o.Outcome() == history.OK && (!done || o.Complete.Index < first.Complete.Index) {
+			first, done = o, true
+		}
+	}
+	return first, done
+}
+
+// D1 judges entries: none completes before n members have begun to enter.
+func D1(n int) Checker {
+	return New("D1", "nobody enters before the last member has come", func(h *history.History, j *Judge) {
+		for _, r := range rounds(h) {
+			first, entered := firstIn(r.enters)
+			if !entered {
+				continue
+			}
+			j.Saw(1)
+			came := 0
+			for _, o := range r.enters {
+				if o.Invoke.Index < first.Complete.Index {
+					came++
+				}
+			}
+			if came += r.borrow(n-came, first.Complete.Index); came < n {
+				j.Violation(first.Events(), "%s entered %s in round %d at %v, when %d of %d had come",
+					first.Invoke.Who(), r.object, r.number, first.Complete.Time, came, n)
+			}
+		}
+		j.Idle("nobody entered")
+	})
+}
+
+// D2 judges entries: at some moment before the first completes, n members are in
+// without having given up. A member whose enter failed counts until that was told.
+func D2(n int) Checker {
+	return New("D2", "a member that gave up lets nobody through", func(h *history.History, j *Judge) {
+		for _, r := range rounds(h) {
+			first, entered := firstIn(r.enters)
+			if !entered {
+				continue
+			}
+			j.Saw(1)
+			most := together(r.enters, first.Complete.Index)
+			if most += r.borrow(n-most, first.Complete.Index); most < n && len(r.enters) >= n {
+				j.Violation(first.Events(), "%s entered %s in round %d at %v, when no more than %d of %d had been there at once: the others had given up",
+					first.Invoke.Who(), r.object, r.number, first.Complete.Time, most, n)
+			}
+		}
+		j.Idle("nobody entered")
+	})
+}
+
+// together is the largest number of members that may have been in at once before
+// the index.
+func together(enters []history.Operation, before int32) int {
+	type step struct {
+		at int32
+		by int
+	}
+	var steps []step
+	for _, o := range enters {
+		steps = append(steps, step{o.Invoke.Index, 1})
+		if o.Outcome() == history.Fail {
+			steps = append(steps, step{o.Complete.Index, -1})
+		}
+	}
+	slices.SortFunc(steps, func(a, b step) int { return cmp.Compare(a.at, b.at) })
+	most, now := 0, 0
+	for _, s := range steps {
+		if s.at > before {
+			break
+		}
+		now += s.by
+		most = max(most, now)
+	}
+	return most
+}
+
+// D3 judges departures: none completes while somebody is surely inside.
+func D3() Checker {
+	return New("D3", "nobody leaves before all have finished", func(h *history.History, j *Judge) {
+		dropped := dropsOf(h)
+		for _, r := range rounds(h) {
+			inside := r.stays(dropped)
+			for _, o := range r.leaves {
+				if o.Outcome() != history.OK {
+					continue
+				}
+				j.Saw(1)
+				if in, any := inside.at(o.Complete.Index); any {
+					j.Violation(inOrder(in.enter.Events(), o.Events()), "%s left %s in round %d at %v, when %s, in since %v, had not begun to",
+						o.Invoke.Who(), r.object, r.number, o.Complete.Time, in.enter.Invoke.Who(), in.enter.Complete.Time)
+				}
+			}
+		}
+		j.Idle("nobody left")
+	})
+}
+
+// stay is a time that a member surely spent inside: from being told so until it
+// began to leave, or, since it had asked, lost its session or crashed. That the
+// servers had not ended its session is sure until it began the last thing in which
+// it succeeded.
+type stay struct {
+	enter history.Operation
+	to    int32
+}
+
+// stays are those of a round in order of their beginnings, each replaced by an
+// earlier one that lasts longer.
+type stays []stay
+
+func (r *round) stays(dropped drops) stays {
+	leaves := make(map[int16][]int32)
+	for _, o := range r.leaves {
+		leaves[o.Invoke.Client] = append(leaves[o.Invoke.Client], o.Invoke.Index)
+	}
+	var all stays
+	for _, o := range r.enters {
+		if o.Outcome() == history.OK {
+			from := o.Invoke.Index
+			all = append(all, stay{o, min(firstAfter(leaves[o.Invoke.Client], from), dropped.after(o))})
+		}
+	}
+	slices.SortFunc(all, func(a, b stay) int { return cmp.Compare(a.enter.Complete.Index, b.enter.Complete.Index) })
+	for i := 1; i < len(all); i++ {
+		if all[i-1].to > all[i].to {
+			all[i] = all[i-1]
+		}
+	}
+	return all
+}
+
+// firstAfter is the first of the indexes, which are in order, after from.
+func firstAfter(indexes []int32, from int32) int32 {
+	i, _ := slices.BinarySearch(indexes, from+1)
+	if i == len(indexes) {
+		return forever
+	}
+	return indexes[i]
+}
+
+// at returns a stay that goes on at the index, if there is one.
+func (all stays) at(index int32) (stay, bool) {
+	i, _ := slices.BinarySearchFunc(all, index, func(s stay, at int32) int { return cmp.Compare(s.enter.Complete.Index, at) })
+	// A replaced one may be counted that began later, but then what replaced it
+	// is the longest of those before as well.
+	if i > 0 && all[i-1].to > index {
+		return all[i-1], true
+	}
+	return stay{}, false
+}
+
+// drops tell when clients lost their sessions or crashed.
+type drops struct {
+	told   map[int16][]int32 // by client
+	proven map[int64]int32   // by session: the last invocation that succeeded in it
+}
+
+func dropsOf(h *history.History) drops {
+	all := drops{make(map[int16][]int32), make(map[int64]int32)}
+	for i := range h.Events {
+		e := &h.Events[i]
+		if e.Kind == history.Crash || e.Kind == history.Session && (e.Op == history.SessionLost || e.Op == history.SessionClosed) {
+			all.told[e.Client] = append(all.told[e.Client], e.Index)
+		}
+	}
+	ops, _ := h.Operations()
+	for _, o := range ops {
+		if o.Outcome() == history.OK && o.Invoke.Session != 0 {
+			all.proven[o.Invoke.Session] = o.Invoke.Index
+		}
+	}
+	return all
+}
+
+// after is until when the session of o surely lived.
+func (d drops) after(o history.Operation) int32 {
+	end := firstAfter(d.told[o.Invoke.Client], o.Invoke.Index)
+	if proven, known := d.proven[o.Invoke.Session]; known {
+		end = min(end, proven)
+	}
+	return end
+}
+
+// D4 judges rounds: nobody is told to be in the next one while somebody is surely
+// in the last.
+func D4() Checker {
+	return New("D4", "the next round begins after the last", func(h *history.History, j *Judge) {
+		dropped := dropsOf(h)
+		var last *round
+		for _, r := range rounds(h) {
+			before := last
+			last = r
+			if before == nil || before.object != r.object {
+				continue
+			}
+			inside := before.stays(dropped)
+			for _, o := range r.enters {
+				if o.Outcome() != history.OK {
+					continue
+				}
+				j.Saw(1)
+				if in, any := inside.at(o.Complete.Index); any {
+					j.Violation(inOrder(in.enter.Events(), o.Events()), "%s entered %s in round %d at %v, when %s, in round %d since %v, had not begun to leave",
+						o.Invoke.Who(), r.object, r.number, o.Complete.Time, in.enter.Invoke.Who(), before.number, in.enter.Complete.Time)
+				}
+			}
+		}
+		j.Idle("there was no second round")
+	})
+}
+
+// D5 judges liveness: after the heal everybody enters and leaves within inTime of
+// the last member's coming.
+func D5(inTime time.Duration) Checker {
+	return New("D5", "after the heal rounds go on in time", func(h *history.History, j *Judge) {
+		healed := h.PhaseStart(history.PhaseHealed)
+		if healed == nil {
+			j.Unknown("the ensemble was never healthy again")
+			return
+		}
+		opened := make(map[string]bool) // after the heal
+		for _, r := range rounds(h) {
+			for _, ops := range [][]history.Operation{r.enters, r.leaves} {
+				inTimeTogether(h, j, r, ops, healed, inTime)
+			}
+			if first, entered := firstIn(r.enters); entered && first.Complete.Index > healed.Index {
+				opened[r.object] = true
+			} else if r.strays != nil {
+				opened[r.object] = opened[r.object] || false
+			}
+		}
+		quiesce := h.PhaseStart(history.PhaseQuiesce)
+		for object, any := range sorted(opened) {
+			if !any && quiesce != nil && quiesce.Time-healed.Time > inTime {
+				j.Violation([]history.Event{*healed, *quiesce}, "no round of %s opened in the %v after the heal", object, quiesce.Time-healed.Time)
+			}
+		}
+		j.Idle("nobody entered after the heal")
+	})
+}
+
+// inTimeTogether judges one half of a round, once one member got through: then the
+// condition was met for all.
+func inTimeTogether(h *history.History, j *Judge, r *round, ops []history.Operation, healed *history.Event, inTime time.Duration) {
+	first, done := firstIn(ops)
+	if !done {
+		return
+	}
+	for _, o := range ops {
+		if o.End() < healed.Index {
+			continue
+		}
+		j.Saw(1)
+		until := h.End()
+		if o.Complete != nil {
+			until = o.Complete.Time
+		}
+		if since := max(healed.Time, first.Complete.Time, o.Invoke.Time); until-since > inTime {
+			j.Violation(inOrder(first.Events(), o.Events()), "%s was not through its %s of %s in round %d %v after %s was, at %v",
+				o.Invoke.Who(), o.Invoke.Op, r.object, r.number, until-since, first.Invoke.Who(), first.Complete.Time)
+		}
+	}
+}

@@ -1,0 +1,299 @@
+package harness
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/zkcoord/zkcoord/harness/ensemble"
+	"github.com/zkcoord/zkcoord/harness/ensemble/embedded"
+	"github.com/zkcoord/zkcoord/harness/link"
+	"github.com/zkcoord/zkcoord/internal/wire"
+	"github.com/zkcoord/zkcoord/session"
+)
+
+// A Fate is what becomes of one request of a call, and of the client that made it.
+type Fate string
+
+// The fates. A session that is lost has expired before the client is connected
+// again.
+const (
+	RequestLost           Fate = "request-lost"             // the connection ends before the request is sent
+	ReplyLost             Fate = "reply-lost"               // it is carried out; the connection ends before the reply
+	RequestAndSessionLost Fate = "request-and-session-lost" // as RequestLost, and the session is lost
+	ReplyAndSessionLost   Fate = "reply-and-session-lost"   // as ReplyLost, and the session is lost
+	ExpiredBefore         Fate = "expired-before"           // the session expires when the request is about to be sent
+	ExpiredAfter          Fate = "expired-after"            // the reply arrives; then the session expires
+	PausedAfter           Fate = "paused-after"             // it is carried out; nothing goes either way for twice the session's timeout
+	CancelledBefore       Fate = "cancelled-before"         // the call's context ends when the request is about to be sent
+	CancelledAfter        Fate = "cancelled-after"          // the call's context ends when the reply is about to arrive
+)
+
+// Fates returns all fates.
+func Fates() []Fate {
+	return []Fate{RequestLost, ReplyLost, RequestAndSessionLost, ReplyAndSessionLost,
+		ExpiredBefore, ExpiredAfter, PausedAfter, CancelledBefore, CancelledAfter}
+}
+
+// Loses reports whether the client's session is lost by it, or the lease on it.
+func (f Fate) Loses() bool {
+	switch f {
+	case RequestLost, ReplyLost, CancelledBefore, CancelledAfter:
+		return false
+	}
+	return true
+}
+
+// A CrashPoint is one trial of [CrashPoints].
+type CrashPoint struct {
+	Fate    Fate
+	Request int // the number of the request that meets it, from 1
+
+	// Ensemble is the trial's own, of three nodes, with nothing broken.
+	Ensemble *embedded.Ensemble
+
+	ctx     context.Context
+	link    *link.Link
+	struck  bool
+	cleanup []func()
+
+	mu      sync.Mutex
+	session SessionInfo // of the last handshake over the link
+}
+
+// crashTime bounds a trial, on the virtual clock.
+const crashTime = 10 * time.Minute
+
+// mostRequests bounds the requests of one call. One that makes more does so for
+// ever.
+const mostRequests = 500
+
+// CrashPoints tries a call with each fate (all, if none is named) at its first
+// request, at the second and so on, until it makes no more: enumerated, not
+// drawn. Each trial is a subtest with an ensemble of its own on a virtual clock.
+//
+// The trial opens its clients, makes the call within [CrashPoint.Break], and
+// returns what is wrong with what the call did and left: a guarantee that does
+// not hold, another client that cannot go on. It gives up what it holds. After it
+// has returned, no ephemeral znode and no watch may be left, though its sessions
+// still stand.
+//
+//	harness.CrashPoints(t, func(p *harness.CrashPoint) error {
+//		s, err := p.Open(session.Options{})
+//		if err != nil {
+//			return err
+//		}
+//		return p.Break(func(ctx context.Context) error { return register(ctx, s) })
+//	})
+//
+// PausedAfter stops what a client says and hears. Its own timers go on, which
+// those of a stopped process do not.
+func CrashPoints(t *testing.T, trial func(p *CrashPoint) error, fates ...Fate) {
+	t.Helper()
+	if len(fates) == 0 {
+		fates = Fates()
+	}
+	for _, fate := range fates {
+		for request := 1; ; request++ {
+			struck := false
+			ok := t.Run(fmt.Sprintf("%s/%d", fate, request), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					p := &CrashPoint{Fate: fate, Request: request}
+					if err := p.run(t.Context(), trial); err != nil {
+						t.Error(err)
+					}
+					struck = p.struck
+				})
+			})
+			switch {
+			case ok && !struck && request == 1:
+				t.Errorf("%s: the call makes no request", fate)
+			case ok && request == mostRequests:
+				t.Errorf("%s: the call makes more than %d requests", fate, request)
+			case ok && struck:
+				continue
+			}
+			break
+		}
+	}
+}
+
+func (p *CrashPoint) run(ctx context.Context, trial func(*CrashPoint) error) (err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, crashTime, fmt.Errorf("the trial is not over after %v", crashTime))
+	defer cancel()
+	if p.Ensemble, err = embedded.Start(embedded.Options{}); err != nil {
+		return err
+	}
+	p.ctx, p.link = ctx, link.New(p.dial)
+	defer func() {
+		for i := range p.cleanup {
+			p.cleanup[len(p.cleanup)-1-i]()
+		}
+		err = errors.Join(err, p.Ensemble.Close(context.WithoutCancel(ctx)))
+	}()
+	return errors.Join(trial(p), p.left())
+}
+
+// Context is that of the trial. It ends after ten minutes of virtual time.
+func (p *CrashPoint) Context() context.Context { return p.ctx }
+
+// Servers are the addresses of the ensemble.
+func (p *CrashPoint) Servers() []string { return p.Ensemble.Servers() }
+
+// Dial connects the client that is to be struck, of whatever kind it is.
+func (p *CrashPoint) Dial(ctx context.Context, network, address string) (net.Conn, error) {
+	return p.link.DialContext(ctx, network, address)
+}
+
+// Cleanup calls f when the trial is over and what it left has been looked at.
+// The last added is called first.
+func (p *CrashPoint) Cleanup(f func()) { p.cleanup = append(p.cleanup, f) }
+
+// Open opens a session that is to be struck, and closes it at the end. Servers
+// and Dial of opts are set.
+func (p *CrashPoint) Open(opts session.Options) (*session.Session, error) {
+	return p.open(opts, p.Dial)
+}
+
+// OpenOther opens a session that nothing happens to, and closes it at the end.
+func (p *CrashPoint) OpenOther(opts session.Options) (*session.Session, error) {
+	return p.open(opts, p.Ensemble.DialContext)
+}
+
+func (p *CrashPoint) open(opts session.Options, dial ensemble.DialFunc) (*session.Session, error) {
+	opts.Servers, opts.Dial = p.Servers(), dial
+	s, err := session.Open(p.ctx, opts)
+	if err != nil {
+		return nil, err
+	}
+	p.Cleanup(func() { s.Close() })
+	return s, nil
+}
+
+// Break makes the call and returns its error. Meanwhile the fate strikes, at the
+// request whose turn it is; requests before and after Break are none of its.
+// Break returns when the call has returned and the fate is complete.
+func (p *CrashPoint) Break(call func(ctx context.Context) error) error {
+	ctx, cancel := context.WithCancel(p.ctx)
+	defer cancel()
+	when := link.BeforeReply
+	switch p.Fate {
+	case RequestLost, RequestAndSessionLost, ExpiredBefore, CancelledBefore:
+		when = link.BeforeSending
+	}
+	trap := p.link.Set(link.Request{N: p.Request, When: when}, link.Hold)
+	returned := make(chan struct{})
+	var striker sync.WaitGroup
+	striker.Go(func() {
+		select {
+		case <-trap.Sprung():
+			p.struck = true
+			p.strike(cancel)
+		case <-returned:
+		}
+	})
+	err := call(ctx)
+	if p.link.Remove(trap) {
+		close(returned)
+	}
+	striker.Wait()
+	return err
+}
+
+// strike lets the fate happen, while the link is held at the request.
+func (p *CrashPoint) strike(cancel func()) {
+	switch p.Fate {
+	case RequestAndSessionLost, ReplyAndSessionLost:
+		p.expire()
+		p.link.Reset()
+	case RequestLost, ReplyLost:
+		p.link.Reset()
+	case ExpiredBefore:
+		p.expire()
+	case ExpiredAfter:
+		p.link.Release()
+		time.Sleep(1) // until all is at rest
+		p.expire()
+	case PausedAfter:
+		p.link.Hold()
+		time.Sleep(2 * p.last().Timeout)
+	case CancelledBefore, CancelledAfter:
+		cancel()
+		time.Sleep(1)
+	}
+	p.link.Release()
+}
+
+// expire fails only if the session is gone already.
+func (p *CrashPoint) expire() { _ = p.Ensemble.Model.Expire(p.last().ID) }
+
+func (p *CrashPoint) last() SessionInfo {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.session
+}
+
+// dial reads from each handshake which session the client is in.
+func (p *CrashPoint) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	conn, err := p.Ensemble.DialContext(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	return &greeted{Conn: conn, point: p}, nil
+}
+
+// greeted is a connection whose first reply is looked at.
+type greeted struct {
+	net.Conn
+	point  *CrashPoint
+	frames wire.Frames
+	done   bool
+}
+
+func (g *greeted) Read(b []byte) (int, error) {
+	n, err := g.Conn.Read(b)
+	if !g.done {
+		g.frames.Feed(b[:n], func(f wire.Frame) error {
+			var hello wire.ConnectResponse
+			if _, err := wire.Decode(f.Head, &hello); err == nil && !g.done {
+				g.point.mu.Lock()
+				g.point.session = SessionInfo{ID: hello.SessionID, Timeout: time.Duration(hello.Timeout) * time.Millisecond}
+				g.point.mu.Unlock()
+			}
+			g.done = true
+			return nil
+		})
+	}
+	return n, err
+}
+
+// leftTime is how long what the trial gave up may take to go: a watch that was
+// stopped is removed with the next frame that is sent.
+const leftTime = 30 * time.Second
+
+// left returns an error that names what the trial has left behind.
+func (p *CrashPoint) left() error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(p.ctx), 2*leftTime)
+	defer cancel()
+	env := &Env{Ensemble: p.Ensemble, root: "/"}
+	admin, err := newAdmin(ctx, env)
+	if err != nil {
+		return err
+	}
+	defer admin.close()
+	left, err := settle(ctx, time.Now().Add(leftTime), func() ([]string, error) {
+		znodes, err := admin.ephemerals("/")
+		watches, watchErr := env.watches(ctx)
+		return append(znodes, watches...), errors.Join(err, watchErr)
+	})
+	if err == nil && len(left) > 0 {
+		err = fmt.Errorf("left behind: %s", strings.Join(left, "; "))
+	}
+	return err
+}

@@ -1,0 +1,130 @@
+package container
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	mobycontainer "github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/client"
+
+	"github.com/zkcoord/zkcoord/harness/ensemble"
+)
+
+// logDir is where a node has its transaction logs, and dataDir its snapshots.
+const (
+	logDir  = "/datalog"
+	dataDir = "/data"
+)
+
+// diskName is the name of the volume of a node's small disk.
+func diskName(id string, node int) string { return fmt.Sprintf("zkcoord-%s-node%d", id, node) }
+
+// createDisks makes a volume in memory for each node's logs, of the size that was asked for. The engine forgets what is in such a
+// volume when no container has it, so one container that does nothing else keeps them all.
+func (e *cluster) createDisks(ctx context.Context, id string, labels map[string]string, cfg ensemble.Config) error {
+	keep := &mobycontainer.HostConfig{NetworkMode: "none"}
+	for node := range e.nodes {
+		_, err := e.engine.VolumeCreate(ctx, client.VolumeCreateOptions{Name: diskName(id, node), Labels: labels, DriverOpts: map[string]string{
+			"type": "tmpfs", "device": "tmpfs", "o": fmt.Sprintf("size=%d", cfg.Disk),
+		}})
+		if err != nil {
+			return err
+		}
+		keep.Binds = append(keep.Binds, fmt.Sprintf("%s:/disk%d", diskName(id, node), node))
+	}
+	c, err := e.engine.ContainerCreate(ctx, client.ContainerCreateOptions{
+		Name:       "zkcoord-" + id + "-disks",
+		Config:     &mobycontainer.Config{Image: e.image, Cmd: []string{"sleep", "infinity"}, Labels: labels, Healthcheck: noHealthCheck},
+		HostConfig: keep,
+	})
+	if err != nil {
+		return err
+	}
+	e.disks = c.ID
+	_, err = e.engine.ContainerStart(ctx, c.ID, client.ContainerStartOptions{})
+	return err
+}
+
+// Fill writes zeros to the disk of a node's logs until nothing more fits.
+func (e *Ensemble) Fill(ctx context.Context, node int) error {
+	return e.onDisk(ctx, "fill the disk of", node, `cat /dev/zero > $disk/full 2> /dev/null
+[[ $(stat -f -c %a $disk) == 0 ]]`)
+}
+
+// Free removes them.
+func (e *Ensemble) Free(ctx context.Context, node int) error {
+	return e.onDisk(ctx, "free the disk of", node, "rm -f $disk/full")
+}
+
+func (e *Ensemble) onDisk(ctx context.Context, what string, node int, script string) error {
+	return e.change(ctx, what, node, func() error {
+		if e.disks == "" {
+			return fmt.Errorf("a small disk: %w", ensemble.ErrUnable)
+		}
+		_, err := e.execIn(ctx, e.disks, fmt.Sprintf("disk=/disk%d\n%s", node, script))
+		return err
+	})
+}
+
+// Wipe deletes the data of a killed node.
+func (e *cluster) Wipe(ctx context.Context, node int) error {
+	return e.whileDown(ctx, "wipe", node, "rm -rf "+dataDir+"/version-2 "+logDir+"/version-2")
+}
+
+// Truncate cuts the newest log of a killed node to half of what is in it. A log is as long as its file only up to the zeros that
+// make room for more.
+func (e *cluster) Truncate(ctx context.Context, node int) error {
+	return e.whileDown(ctx, "truncate the log of", node, `log=$(ls -t `+logDir+`/version-2/log.* | head -n 1)
+used=$(tr -d '\0' < "$log" | wc -c)
+(( used >= 1000 )) || { echo "there are $used bytes only"; exit 1; }
+truncate -s $((used / 2)) "$log"`)
+}
+
+// whileDown runs a script on the volumes of a killed node, in a container for the purpose.
+func (e *cluster) whileDown(ctx context.Context, what string, node int, script string) error {
+	return e.change(ctx, what, node, func() (err error) {
+		if !e.is(e.down, node) {
+			return errors.New("it runs")
+		}
+		old, err := e.engine.ContainerInspect(ctx, e.nodes[node], client.ContainerInspectOptions{})
+		if err != nil {
+			return err
+		}
+		c, err := e.engine.ContainerCreate(ctx, client.ContainerCreateOptions{
+			Config: &mobycontainer.Config{
+				Image: e.image, Entrypoint: []string{"bash", "-c"}, Cmd: []string{script}, User: "root",
+				Labels: old.Container.Config.Labels, Healthcheck: noHealthCheck,
+			},
+			HostConfig: &mobycontainer.HostConfig{NetworkMode: "none", VolumesFrom: []string{e.nodes[node]}},
+		})
+		if err != nil {
+			return err
+		}
+		defer func() {
+			_, removeErr := e.engine.ContainerRemove(context.WithoutCancel(ctx), c.ID, client.ContainerRemoveOptions{Force: true})
+			err = errors.Join(err, removeErr)
+		}()
+		return e.runOnce(ctx, c.ID)
+	})
+}
+
+// runOnce starts a container and waits for its end. What it wrote is in the error.
+func (e *cluster) runOnce(ctx context.Context, id string) error {
+	ended := e.engine.ContainerWait(ctx, id, client.ContainerWaitOptions{Condition: mobycontainer.WaitConditionNextExit})
+	if _, err := e.engine.ContainerStart(ctx, id, client.ContainerStartOptions{}); err != nil {
+		return err
+	}
+	select {
+	case end := <-ended.Result:
+		if end.StatusCode != 0 {
+			var said strings.Builder
+			e.copyOut(ctx, id, &said, "5")
+			return fmt.Errorf("status %d: %s", end.StatusCode, strings.TrimSpace(said.String()))
+		}
+		return nil
+	case err := <-ended.Error:
+		return err
+	}
+}

@@ -1,0 +1,194 @@
+package ensembletest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-zookeeper/zk"
+
+	"github.com/zkcoord/zkcoord/harness/ensemble"
+)
+
+// The steps of the contract about what is damaged rather than down: packets, clocks, disks, data.
+
+func (c contract) loss(t *testing.T) {
+	l := capability[ensemble.Lossy](t, c)
+	node := c.follower(t)
+	must(t, l.Lose(t.Context(), 0.3, c.around(node)...))
+	c.await(t, "packets to be lost", func() bool {
+		n, err := l.Lost(t.Context())
+		return err == nil && n > 0
+	})
+	must(t, l.Lose(t.Context(), 0, c.around(node)...))
+	before, err := l.Lost(t.Context())
+	must(t, err)
+	c.write(t, "/after-the-loss", "x")
+	c.ready(t)
+	if after, err := l.Lost(t.Context()); err != nil || after != before {
+		t.Errorf("lost %d, then %d after the heal (%v)", before, after, err)
+	}
+	if err := l.Lose(t.Context(), 0.5, ensemble.Link{From: 0, To: 0}); err == nil {
+		t.Error("a node loses packets to itself")
+	}
+}
+
+func (c contract) clock(t *testing.T) {
+	k := capability[ensemble.Clock](t, c)
+	node := c.leader(t)
+	needs(t, k.SetClock(t.Context(), node, 0, 1))
+	conn := c.connect(t)
+	defer conn.Close()
+	c.write(t, "/kept", "x")
+	session := conn.SessionID()
+	ahead := func(from, to time.Duration) func() bool {
+		return func() bool {
+			now, err := k.Time(t.Context(), node)
+			return err == nil && now.Sub(time.Now()) > from && now.Sub(time.Now()) < to
+		}
+	}
+	for range 2 { // also from one wrong time to another
+		must(t, k.SetClock(t.Context(), node, time.Hour, 1))
+		c.await(t, "the clock to be an hour ahead", ahead(59*time.Minute, 61*time.Minute))
+		must(t, k.SetClock(t.Context(), node, -time.Hour, 1))
+		c.await(t, "the clock to be an hour behind", ahead(-61*time.Minute, -59*time.Minute))
+	}
+	if now := c.leader(t); now != node {
+		t.Errorf("node %d leads, and node %d did before its clock was set", now, node)
+	}
+	must(t, k.SetClock(t.Context(), node, 0, 1))
+	c.await(t, "the clock to be right", ahead(-time.Second, time.Second))
+	if ok, _, err := conn.Exists("/kept"); !ok || err != nil || conn.SessionID() != session {
+		t.Errorf("the session was lost with the time: %v, %x and %x", err, session, conn.SessionID())
+	}
+	c.ready(t)
+}
+
+func (c contract) wiped(t *testing.T) {
+	w := capability[ensemble.Wiper](t, c)
+	c.rejoins(t, "/before-the-wipe", w.Wipe)
+}
+
+func (c contract) truncated(t *testing.T) {
+	tr := capability[ensemble.Truncater](t, c)
+	c.rejoins(t, "/before-the-truncation", tr.Truncate)
+}
+
+// rejoins damages the data of a follower that was killed, and reads from it what it knew before.
+func (c contract) rejoins(t *testing.T, path string, damage func(ctx context.Context, node int) error) {
+	k := c.Ensemble.(ensemble.Killer)
+	node := c.follower(t)
+	c.write(t, path, strings.Repeat("x", 5000))
+	if err := damage(t.Context(), node); err == nil {
+		t.Error("the data of a node that runs were damaged")
+	}
+	must(t, k.Kill(t.Context(), node))
+	must(t, damage(t.Context(), node))
+	must(t, k.Start(t.Context(), node))
+	c.ready(t)
+	there := c.connect(t, c.Servers()[node])
+	defer there.Close()
+	c.await(t, fmt.Sprintf("a read of %s at node %d", path, node), func() bool {
+		text, _, err := there.Get(path)
+		return err == nil && len(text) == 5000
+	})
+}
+
+func (c contract) fullDisk(t *testing.T) {
+	d := capability[ensemble.Disk](t, c)
+	k := capability[ensemble.Killer](t, c)
+	node := c.leader(t)
+	c.write(t, "/before-it-is-full", "x")
+	needs(t, d.Free(t.Context(), node))
+	must(t, d.Fill(t.Context(), node))
+	// Writes go on, and so the leader has to give up: it has no room for them.
+	n := 0
+	c.await(t, "another leader", func() bool {
+		n++
+		c.tryWrite(t, fmt.Sprintf("/full-%d", n))
+		now, err := c.Leader(t.Context())
+		return err == nil && now != node
+	})
+	must(t, d.Free(t.Context(), node))
+	must(t, k.Kill(t.Context(), node))
+	must(t, k.Start(t.Context(), node))
+	c.ready(t)
+	if got := c.read(t, "/before-it-is-full"); got != "x" {
+		t.Errorf("read %q", got)
+	}
+}
+
+// timers that run four times as fast end an abandoned session in a fraction of its time.
+func (c contract) timers(t *testing.T) {
+	f := capability[ensemble.Timers](t, c)
+	set := func(rate float64) {
+		for node := range c.Servers() {
+			must(t, f.SetTimers(t.Context(), node, rate))
+		}
+	}
+	normal := c.abandoned(t)
+	set(4)
+	fast := c.abandoned(t)
+	set(1)
+	again := c.abandoned(t)
+	if fast > normal/2 || again < normal/2 {
+		t.Errorf("a session lived %v, %v with fast timers, then %v", normal, fast, again)
+	}
+	c.ready(t)
+}
+
+// abandoned is how long a session lives whose client says nothing after the handshake.
+func (c contract) abandoned(t *testing.T) time.Duration {
+	t.Helper()
+	owner, cut := c.connectCut(t)
+	c.await(t, "an ephemeral", func() bool {
+		_, err := owner.Create("/mortal", nil, zk.FlagEphemeral, zk.WorldACL(zk.PermAll))
+		return err == nil
+	})
+	cut()
+	begun := time.Now()
+	owner.Close()
+	watcher := c.connect(t)
+	defer watcher.Close()
+	c.await(t, "the ephemeral to go", func() bool {
+		there, _, err := watcher.Exists("/mortal")
+		return err == nil && !there
+	})
+	return time.Since(begun)
+}
+
+func (c contract) sequence(t *testing.T) {
+	s := capability[ensemble.Sequencer](t, c)
+	c.write(t, "/counted", "x")
+	must(t, s.SetSequence(t.Context(), "/counted", 2147483640))
+	conn := c.connect(t)
+	defer conn.Close()
+	name, err := conn.Create("/counted/n-", nil, zk.FlagSequence, zk.WorldACL(zk.PermAll))
+	if err != nil || name != "/counted/n-2147483640" {
+		t.Errorf("created %q, %v", name, err)
+	}
+	if err := s.SetSequence(t.Context(), "/nowhere", 1); err == nil {
+		t.Error("set the sequence of a znode that is not there")
+	}
+}
+
+// needs skips if the ensemble was not started for it.
+func needs(t *testing.T, err error) {
+	t.Helper()
+	if errors.Is(err, ensemble.ErrUnable) {
+		t.Skip(err)
+	}
+	must(t, err)
+}
+
+// tryWrite writes, or fails within a second.
+func (c contract) tryWrite(t *testing.T, path string) {
+	conn := c.connect(t)
+	stop := time.AfterFunc(time.Second, conn.Close)
+	defer stop.Stop()
+	defer conn.Close()
+	conn.Create(path, []byte(strings.Repeat("x", 100_000)), 0, zk.WorldACL(zk.PermAll))
+}

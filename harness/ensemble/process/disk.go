@@ -1,0 +1,53 @@
+package process
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+)
+
+// data is where the node keeps logs and snapshots.
+func (n *node) data() string { return filepath.Join(n.dir, "data", "version-2") }
+
+// whileDown runs f if the node was killed.
+func (n *node) whileDown(f func() error) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.child != nil {
+		return errors.New("it runs")
+	}
+	return f()
+}
+
+// leastLog is how many bytes, of those that are not zero, have to be in a log for a half of it to be worth cutting.
+const leastLog = 1000
+
+// truncate leaves half of the bytes in the newest log. A log is as long as its file only up to the zeros that make room for more.
+func (n *node) truncate() error {
+	logs, _ := filepath.Glob(filepath.Join(n.data(), "log.*"))
+	if len(logs) == 0 {
+		return errors.New("there is no log")
+	}
+	newest := slices.MaxFunc(logs, func(a, b string) int { return modified(a).Compare(modified(b)) })
+	text, err := os.ReadFile(newest)
+	if err != nil {
+		return err
+	}
+	used := len(text) - bytes.Count(text, []byte{0})
+	if used < leastLog {
+		return fmt.Errorf("its log has %d bytes only", used)
+	}
+	return os.Truncate(newest, int64(used/2))
+}
+
+func modified(file string) time.Time {
+	info, err := os.Stat(file)
+	if err != nil {
+		return time.Time{}
+	}
+	return info.ModTime()
+}

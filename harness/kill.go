@@ -1,0 +1,78 @@
+package harness
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/zkcoord/zkcoord/harness/checker"
+)
+
+// Kill is how a mutant fared: found out, survived, or not run at all.
+type Kill struct {
+	Scenario string   `json:"scenario"`
+	Mutant   string   `json:"mutant"`
+	Report   string   `json:"report"`
+	Violates []string `json:"violates"` // what it has to be found out by
+	Needs    string   `json:"needs,omitempty"`
+	// Violated is the property that it was found to violate, empty for a
+	// survivor and for one that was not run.
+	Violated string `json:"violated,omitempty"`
+	Reason   string `json:"reason,omitempty"`
+	// Seeds is how many runs that took; zero is not run.
+	Seeds int `json:"seeds"`
+	// Within is the time of the ensemble that these runs took, up to the
+	// violation.
+	Within time.Duration `json:"within_ns"`
+}
+
+// Killed reports whether the mutant was found out.
+func (k Kill) Killed() bool { return k.Violated != "" }
+
+// NewKill is the fate of a mutant of s that was not run.
+func NewKill(s Scenario, m Mutant) Kill {
+	return Kill{Scenario: s.Name, Mutant: m.Name, Report: m.Report, Violates: m.Violates, Needs: m.Needs}
+}
+
+// Hunt calls run for the mutant m of s, with the seeds from 0 on, until one run
+// is found to violate what the mutant violates, or for that many seeds. An error
+// of run ends it; seeds counts only the runs before.
+func Hunt(s Scenario, m Mutant, seeds int, run func(s Scenario, seed uint64) (*Result, error)) (Kill, error) {
+	k := NewKill(s, m)
+	for seed := range uint64(seeds) {
+		r, err := run(s.Mutate(m), seed)
+		if err != nil {
+			return k, fmt.Errorf("%s/%s with seed %d: %w", s.Name, m.Name, seed, err)
+		}
+		k.Seeds++
+		if one, found := r.killedBy(m); found {
+			k.Violated, k.Reason = one.ID, one.Reason
+			k.Within += seenAt(one, r)
+			return k, nil
+		}
+		k.Within += r.History.End()
+	}
+	return k, nil
+}
+
+// seenAt is when the violation was complete, on the clock of the history.
+func seenAt(one checker.Result, r *Result) time.Duration {
+	if n := len(one.Events); n > 0 {
+		return one.Events[n-1].Time
+	}
+	return r.History.End()
+}
+
+// Killed reports whether one of the properties that m violates was found violated.
+func (r *Result) Killed(m Mutant) bool {
+	_, found := r.killedBy(m)
+	return found
+}
+
+func (r *Result) killedBy(m Mutant) (checker.Result, bool) {
+	for _, id := range m.Violates {
+		if one, judged := r.Of(id); judged && one.Verdict == checker.Invalid {
+			return one, true
+		}
+	}
+	return checker.Result{}, false
+}

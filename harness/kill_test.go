@@ -1,0 +1,64 @@
+package harness
+
+import (
+	"errors"
+	"slices"
+	"testing"
+	"testing/synctest"
+
+	"github.com/zkcoord/zkcoord/harness/checker"
+)
+
+// toyHunt hunts a mutant of the toy lock that is broken from the given seed on.
+func toyHunt(t *testing.T, m Mutant, seeds int, broken uint64) Kill {
+	t.Helper()
+	k, err := Hunt(newToy().Scenario, m, seeds, func(s Scenario, seed uint64) (r *Result, err error) {
+		ty := newToy()
+		ty.lock.broken = seed >= broken
+		ty.options.Seed = seed
+		s.Workload = ty.workload
+		synctest.Test(t, func(t *testing.T) { r, err = Run(t.Context(), s, ty.options) })
+		return r, err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+func TestMutantIsHuntedUntilItIsFoundOut(t *testing.T) {
+	k := toyHunt(t, Mutant{Name: "greedy", Report: "somebody's", Violates: []string{"M2", "M3"}, Workload: Noop}, 5, 2)
+	if !k.Killed() || k.Violated != "M3" || k.Seeds != 3 || k.Reason == "" || k.Scenario != "toy" || k.Report != "somebody's" {
+		t.Errorf("%+v", k)
+	}
+	// Two whole runs of more than ten seconds, and a part of the third.
+	if s := k.Within.Seconds(); s < 20 || s > 40 {
+		t.Errorf("it took %v", k.Within)
+	}
+}
+
+func TestMutantThatViolatesOnlySomethingElseSurvives(t *testing.T) {
+	k := toyHunt(t, Mutant{Name: "greedy", Violates: []string{"M2"}, Workload: Noop}, 2, 0)
+	if k.Killed() || k.Seeds != 2 || !slices.Equal(k.Violates, []string{"M2"}) {
+		t.Errorf("%+v", k)
+	}
+}
+
+func TestHuntEndsWithTheErrorOfARun(t *testing.T) {
+	broken := errors.New("no ensemble")
+	k, err := Hunt(newToy().Scenario, Mutant{Name: "greedy"}, 3, func(_ Scenario, seed uint64) (*Result, error) {
+		return nil, broken
+	})
+	if !errors.Is(err, broken) || k.Seeds != 0 || k.Killed() {
+		t.Errorf("%+v, %v", k, err)
+	}
+}
+
+func TestKillIsByTheVerdictInvalidAlone(t *testing.T) {
+	for _, v := range []checker.Verdict{checker.Unknown, checker.NotExercised, checker.Valid} {
+		r := &Result{Results: []checker.Result{{Property: checker.Property{ID: "M3"}, Verdict: v}}}
+		if r.Killed(Mutant{Violates: []string{"M3"}}) {
+			t.Errorf("%v counts as killed", v)
+		}
+	}
+}

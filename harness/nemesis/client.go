@@ -1,0 +1,51 @@
+package nemesis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/zkcoord/zkcoord/harness"
+)
+
+// clientPause stops a client's own process for longer than its session timeout. Nobody can tell a process that stands still
+// anything: when it goes on it believes for a moment what it believed before.
+func clientPause(s *standing, timeout time.Duration) harness.Fault {
+	return fault{
+		name: "client-pause", does: "a client's own process (`--client-processes`) is stopped for longer than its session timeout",
+		expect: exposed, beyond: true,
+		able: func(env *harness.Env) error {
+			if !env.ClientProcesses {
+				return errors.New("clients have no processes of their own")
+			}
+			return nil
+		},
+		draw: func(r *rand.Rand, env *harness.Env) harness.Step {
+			return harness.Step{Target: drawHolder(r, env), For: between(r, timeout*3/2, timeout*3)}
+		},
+		inject: func(ctx context.Context, env *harness.Env, step harness.Step) (harness.Wound, error) {
+			var p harness.Process
+			c, free, err := s.await(ctx, env, step.Target, func(c *harness.Client) bool {
+				p = c.Process()
+				return p != nil
+			})
+			if err != nil {
+				return harness.Wound{}, errors.Join(errors.New("no client has a process"), err)
+			}
+			if err := p.Stop(ctx); err != nil {
+				free()
+				return harness.Wound{}, errors.Join(err, p.Continue())
+			}
+			stopped := time.Now()
+			return harness.Wound{Target: fmt.Sprintf("c%d", c.ID), Heal: func(context.Context) (bit string, err error) {
+				defer free()
+				if c.Process() == p {
+					bit = fmt.Sprintf("stood still for %v", time.Since(stopped).Round(time.Millisecond))
+				}
+				return bit, p.Continue()
+			}}, nil
+		},
+	}
+}

@@ -1,0 +1,113 @@
+package nemesis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/zkcoord/zkcoord/harness"
+	"github.com/zkcoord/zkcoord/harness/ensemble"
+)
+
+// clockFaults set the wall clocks of servers. Sessions and leases do not hang on them: servers count timeouts by a monotonic
+// clock, clients too. Nodes with a time to live and the times in a node's stat do.
+func clockFaults() []harness.Fault {
+	one := func(name, does string, arg func(*rand.Rand) string) harness.Fault {
+		return fault{
+			name: name, does: does,
+			able:      able[ensemble.Clock]("set the clocks of nodes", 1),
+			configure: func(c *ensemble.Config) { c.Clocks = true },
+			draw: func(r *rand.Rand, env *harness.Env) harness.Step {
+				return harness.Step{Target: drawFollowerOrLeader(r, env), For: between(r, 3*time.Second, 8*time.Second), Arg: arg(r)}
+			},
+			inject: setClock,
+		}
+	}
+	return []harness.Fault{
+		one("clock-bump", "the wall clock of a node jumps an hour ahead or back, and back again", func(r *rand.Rand) string {
+			return [...]string{"+1h", "-1h"}[r.IntN(2)]
+		}),
+		one("clock-rate", "the wall clock of a node runs twice as fast, or half as fast", func(r *rand.Rand) string {
+			return [...]string{"x2", "x0.5"}[r.IntN(2)]
+		}),
+	}
+}
+
+// clockArg reads the Arg of a step: a duration to jump by, or x and a rate.
+func clockArg(arg string) (offset time.Duration, rate float64, err error) {
+	if r, is := strings.CutPrefix(arg, "x"); is {
+		rate, err = strconv.ParseFloat(r, 64)
+		return 0, rate, err
+	}
+	offset, err = time.ParseDuration(arg)
+	return offset, 1, err
+}
+
+func setClock(ctx context.Context, env *harness.Env, s harness.Step) (harness.Wound, error) {
+	offset, rate, err := clockArg(s.Arg)
+	if err != nil {
+		return harness.Wound{}, err
+	}
+	nodes, err := resolve(ctx, env, s.Target)
+	if err != nil {
+		return harness.Wound{}, err
+	}
+	node, clock := nodes[0], env.Ensemble.(ensemble.Clock)
+	if err := clock.SetClock(ctx, node, offset, rate); err != nil {
+		return harness.Wound{}, errors.Join(err, clock.SetClock(context.WithoutCancel(ctx), node, 0, 1))
+	}
+	return harness.Wound{Target: label(nodes), Heal: func(ctx context.Context) (bit string, err error) {
+		// Who is down or paused cannot tell the time; then there is no evidence.
+		if now, err := clock.Time(ctx, node); err == nil {
+			if ahead := now.Sub(time.Now()); ahead.Abs() > 500*time.Millisecond {
+				bit = fmt.Sprintf("%s was %+.1f s ahead", label(nodes), ahead.Seconds())
+			}
+		}
+		return bit, clock.SetClock(ctx, node, 0, 1)
+	}}, nil
+}
+
+// timerFaults make the timers of servers run fast or slow, and with them the sessions that they expire.
+func timerFaults() []harness.Fault {
+	one := func(name, does, expect string, beyond bool, rates ...string) harness.Fault {
+		return fault{
+			name: name, does: does, expect: expect, beyond: beyond,
+			able: able[ensemble.Timers]("change the rate of nodes' timers", 1),
+			draw: func(r *rand.Rand, env *harness.Env) harness.Step {
+				return harness.Step{Target: all, For: between(r, 4*time.Second, 12*time.Second), Arg: rates[r.IntN(len(rates))]}
+			},
+			inject: setTimers,
+		}
+	}
+	return []harness.Fault{
+		one("timers-drift", "the timers of all servers run 4 percent fast or slow", "", false, "1.04", "0.96"),
+		one("timers-double", "the timers of all servers run twice as fast", exposed, true, "2"),
+	}
+}
+
+func setTimers(ctx context.Context, env *harness.Env, s harness.Step) (harness.Wound, error) {
+	rate, err := strconv.ParseFloat(s.Arg, 64)
+	if err != nil {
+		return harness.Wound{}, err
+	}
+	nodes, err := resolve(ctx, env, s.Target)
+	if err != nil {
+		return harness.Wound{}, err
+	}
+	timers := env.Ensemble.(ensemble.Timers)
+	set := func(ctx context.Context, rate float64) error {
+		return each(nodes, func(n int) error { return timers.SetTimers(ctx, n, rate) })
+	}
+	if err := set(ctx, rate); err != nil {
+		return harness.Wound{}, errors.Join(err, set(context.WithoutCancel(ctx), 1))
+	}
+	began := time.Now()
+	return harness.Wound{Target: label(nodes), Heal: func(ctx context.Context) (string, error) {
+		off := time.Duration(float64(time.Since(began)) * (rate - 1))
+		return fmt.Sprintf("timers were off by %v in the end", off.Round(time.Millisecond)), set(ctx, 1)
+	}}, nil
+}

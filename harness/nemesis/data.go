@@ -1,0 +1,228 @@
+package nemesis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"path"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/go-zookeeper/zk"
+
+	"github.com/zkcoord/zkcoord/harness"
+	"github.com/zkcoord/zkcoord/harness/ensemble"
+)
+
+// dataFaults are what an administrator, or another program, does to znodes below the root of a run. They need nothing of the
+// ensemble but that it answers.
+func dataFaults() []harness.Fault {
+	always := func(*harness.Env) error { return nil }
+	number := func(r *rand.Rand, _ *harness.Env) harness.Step {
+		return harness.Step{Target: "znodes", Arg: strconv.Itoa(r.IntN(1000))}
+	}
+	return []harness.Fault{
+		fault{name: "data-delete-node", does: "somebody deletes the ephemeral znode of a client", expect: exposed, beyond: true,
+			able: always, draw: number, inject: deleteNode},
+		fault{name: "data-delete-parent", does: "somebody deletes a directory with all that is in it", expect: exposed, beyond: true,
+			able: always, draw: number, inject: deleteParent},
+		fault{name: "data-foreign-children", does: "somebody makes children of other names beside those of clients",
+			able: always, inject: foreignChildren,
+			draw: func(r *rand.Rand, env *harness.Env) harness.Step {
+				s := number(r, env)
+				s.For = between(r, time.Second, 6*time.Second)
+				return s
+			}},
+		fault{name: "data-counter", does: "the numbers of a directory's sequential children are nearly used up; then somebody deletes it",
+			expect: "calls fail with ErrExhausted until the heal; " + exposed + " at the heal", beyond: true,
+			able: able[ensemble.Sequencer]("set the counters of znodes", 1), inject: useUp,
+			draw: func(r *rand.Rand, env *harness.Env) harness.Step {
+				s := number(r, env)
+				s.For = between(r, time.Second, 6*time.Second)
+				return s
+			}},
+	}
+}
+
+// asAdmin calls f with a session that nothing gets between, again if its connection breaks, until ctx ends.
+func asAdmin(ctx context.Context, env *harness.Env, f func(conn *zk.Conn) error) error {
+	for {
+		conn, err := env.Admin(ctx)
+		if err != nil {
+			return err
+		}
+		stop := context.AfterFunc(ctx, conn.Close)
+		err = f(conn)
+		stop()
+		conn.Close()
+		if ctx.Err() != nil || !errors.Is(err, zk.ErrConnectionClosed) && !errors.Is(err, zk.ErrSessionExpired) {
+			return err
+		}
+	}
+}
+
+// adminPatience bounds what an administrator waits for. The nemesis does one thing at a time, and it may be another fault's heal
+// that it takes.
+const adminPatience = 5 * time.Second
+
+// busy returns the path of an ephemeral znode below the root, the n-th of those there are. It waits for one.
+func busy(ctx context.Context, env *harness.Env, conn *zk.Conn, arg string) (string, error) {
+	n, err := strconv.Atoi(arg)
+	if err != nil {
+		return "", err
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for {
+		all, err := ephemerals(conn, env.Root())
+		if len(all) > 0 {
+			return all[n%len(all)], nil
+		}
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-ctx.Done():
+			return "", errors.Join(errors.New("there is no ephemeral znode"), err)
+		}
+	}
+}
+
+func ephemerals(conn *zk.Conn, under string) (found []string, err error) {
+	children, _, err := conn.Children(under)
+	slices.Sort(children)
+	for _, name := range children {
+		child := path.Join(under, name)
+		if exists, stat, _ := conn.Exists(child); exists && stat.EphemeralOwner != 0 {
+			found = append(found, child)
+			continue
+		}
+		more, _ := ephemerals(conn, child)
+		found = append(found, more...)
+	}
+	return found, err
+}
+
+// instant is a wound that cannot be healed.
+func instant(target, bit string) harness.Wound {
+	return harness.Wound{Target: target, Heal: func(context.Context) (string, error) { return bit, nil }}
+}
+
+func deleteNode(ctx context.Context, env *harness.Env, s harness.Step) (w harness.Wound, err error) {
+	ctx, cancel := context.WithTimeout(ctx, adminPatience)
+	defer cancel()
+	err = asAdmin(ctx, env, func(conn *zk.Conn) error {
+		node, err := busy(ctx, env, conn, s.Arg)
+		if err != nil {
+			return err
+		}
+		w = instant(path.Base(node), node+" deleted")
+		return conn.Delete(node, -1)
+	})
+	return w, err
+}
+
+func deleteParent(ctx context.Context, env *harness.Env, s harness.Step) (w harness.Wound, err error) {
+	ctx, cancel := context.WithTimeout(ctx, adminPatience)
+	defer cancel()
+	err = asAdmin(ctx, env, func(conn *zk.Conn) error {
+		node, err := busy(ctx, env, conn, s.Arg)
+		if err != nil {
+			return err
+		}
+		dir := path.Dir(node)
+		n, err := deleteTree(ctx, conn, dir)
+		w = instant(path.Base(dir), count(int64(n), "znodes deleted, "+path.Base(dir)+" the last"))
+		return err
+	})
+	return w, err
+}
+
+// deleteTree deletes a znode and all below it, as often as clients make new ones.
+func deleteTree(ctx context.Context, conn *zk.Conn, top string) (n int, err error) {
+	for ctx.Err() == nil {
+		children, _, err := conn.Children(top)
+		if err != nil && !errors.Is(err, zk.ErrNoNode) {
+			return n, err
+		}
+		for _, name := range children {
+			m, err := deleteTree(ctx, conn, path.Join(top, name))
+			if n += m; err != nil {
+				return n, err
+			}
+		}
+		switch err := conn.Delete(top, -1); {
+		case err == nil:
+			return n + 1, nil
+		case errors.Is(err, zk.ErrNoNode):
+			return n, nil
+		case !errors.Is(err, zk.ErrNotEmpty):
+			return n, err
+		}
+	}
+	return n, context.Cause(ctx)
+}
+
+// foreign are names that no primitive makes, and that careless ones trip over.
+var foreign = []string{"config", "0000000000", "x-0000000001", "lock-", "_c_x", "zzz-9999999999"}
+
+// foreignChildren stay, if they cannot be deleted soon: they do no harm then either, and go with the root.
+func foreignChildren(ctx context.Context, env *harness.Env, s harness.Step) (w harness.Wound, err error) {
+	ctx, cancel := context.WithTimeout(ctx, adminPatience)
+	defer cancel()
+	err = asAdmin(ctx, env, func(conn *zk.Conn) error {
+		node, err := busy(ctx, env, conn, s.Arg)
+		if err != nil {
+			return err
+		}
+		dir := path.Dir(node)
+		for _, name := range foreign {
+			if _, err := conn.Create(path.Join(dir, name), nil, 0, zk.WorldACL(zk.PermAll)); err != nil && !errors.Is(err, zk.ErrNodeExists) {
+				return err
+			}
+		}
+		w = harness.Wound{Target: path.Base(dir), Heal: func(ctx context.Context) (string, error) {
+			bounded, cancel := context.WithTimeout(ctx, adminPatience)
+			defer cancel()
+			_ = asAdmin(bounded, env, func(conn *zk.Conn) (err error) {
+				for _, name := range foreign {
+					err = errors.Join(err, conn.Delete(path.Join(dir, name), -1))
+				}
+				return err
+			})
+			return count(int64(len(foreign)), "foreign children made"), nil
+		}}
+		return nil
+	})
+	return w, err
+}
+
+// useUp leaves a directory ten numbers, the last ones that there are.
+func useUp(ctx context.Context, env *harness.Env, s harness.Step) (w harness.Wound, err error) {
+	injecting, cancel := context.WithTimeout(ctx, adminPatience)
+	defer cancel()
+	err = asAdmin(injecting, env, func(conn *zk.Conn) error {
+		node, err := busy(injecting, env, conn, s.Arg)
+		if err != nil {
+			return err
+		}
+		dir := path.Dir(node)
+		w = harness.Wound{Target: path.Base(dir), Heal: func(ctx context.Context) (bit string, err error) {
+			err = asAdmin(ctx, env, func(conn *zk.Conn) error {
+				_, stat, err := conn.Exists(dir)
+				if err != nil {
+					return err
+				}
+				// Cversion counts each create twice, less the children that there are.
+				if next := (int64(uint32(stat.Cversion)) + int64(stat.NumChildren)) / 2; next > 1<<30 {
+					bit = fmt.Sprintf("%s came to number %d", path.Base(dir), next)
+				}
+				_, err = deleteTree(ctx, conn, dir)
+				return err
+			})
+			return bit, err
+		}}
+		return env.Ensemble.(ensemble.Sequencer).SetSequence(injecting, dir, 1<<31-11)
+	})
+	return w, err
+}

@@ -1,0 +1,50 @@
+package nemesis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/zkcoord/zkcoord/harness"
+	"github.com/zkcoord/zkcoord/harness/ensemble"
+)
+
+// diskSize is that of the disks that are filled: small, so that it takes no time.
+const diskSize = 64 << 20
+
+// diskFaults leave no room on a node's disk. Its server gives up when it cannot write; the heal frees the disk and starts the
+// server again, as an operator would.
+func diskFaults() (faults []harness.Fault) {
+	for _, role := range []string{leader, follower} {
+		faults = append(faults, fault{
+			name: "disk-full-" + role, does: "the disk of " + map[string]string{leader: "the leader", follower: "a follower"}[role] +
+				" is full; then it is freed, and the server started again",
+			able:      able[ensemble.Disk]("fill disks", 3),
+			configure: func(c *ensemble.Config) { c.Disk = diskSize },
+			draw: func(r *rand.Rand, env *harness.Env) harness.Step {
+				return harness.Step{Target: drawRole(r, env, role), For: between(r, 2*time.Second, 6*time.Second)}
+			},
+			inject: fill,
+		})
+	}
+	return faults
+}
+
+func fill(ctx context.Context, env *harness.Env, s harness.Step) (harness.Wound, error) {
+	nodes, err := resolve(ctx, env, s.Target)
+	if err != nil {
+		return harness.Wound{}, err
+	}
+	node, disk := nodes[0], env.Ensemble.(ensemble.Disk)
+	if err := disk.Fill(ctx, node); err != nil {
+		return harness.Wound{}, errors.Join(err, disk.Free(context.WithoutCancel(ctx), node))
+	}
+	return harness.Wound{Target: label(nodes), Heal: func(ctx context.Context) (bit string, err error) {
+		if s, err := ensemble.Ask(ctx, env.Dial, env.Servers()[node]); err != nil || !s.Serves() {
+			bit = fmt.Sprintf("%s served no more", label(nodes))
+		}
+		return bit, errors.Join(disk.Free(ctx, node), restart(ctx, env, node, nil))
+	}}, nil
+}

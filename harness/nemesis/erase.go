@@ -1,0 +1,53 @@
+package nemesis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/zkcoord/zkcoord/harness"
+	"github.com/zkcoord/zkcoord/harness/ensemble"
+)
+
+// eraseFaults kill a node, lose what it has stored, or the end of it, and let it join again. That is safe as long as a majority
+// of the others has every write: a second fault at the same time may cost one that was acknowledged.
+func eraseFaults() []harness.Fault {
+	one := func(name, does string, can func(*harness.Env) error, erase func(context.Context, ensemble.Ensemble, int) error) harness.Fault {
+		return fault{
+			name: name, does: "a node is killed, " + does + ", and joins again",
+			expect: "valid, as long as nothing else is broken: else acknowledged writes may be lost", beyond: true,
+			able: can,
+			draw: func(r *rand.Rand, env *harness.Env) harness.Step {
+				return harness.Step{Target: drawFollowerOrLeader(r, env), For: between(r, 500*time.Millisecond, 2*time.Second)}
+			},
+			inject: func(ctx context.Context, env *harness.Env, s harness.Step) (harness.Wound, error) {
+				nodes, err := resolve(ctx, env, s.Target)
+				if err != nil {
+					return harness.Wound{}, err
+				}
+				killer := env.Ensemble.(ensemble.Killer)
+				if err := killer.Kill(ctx, nodes[0]); err != nil {
+					return harness.Wound{}, errors.Join(err, killer.Start(context.WithoutCancel(ctx), nodes[0]))
+				}
+				return harness.Wound{Target: label(nodes), Heal: func(ctx context.Context) (string, error) {
+					// It may have been started meanwhile, by another fault's heal.
+					err := restart(ctx, env, nodes[0], func() error { return erase(ctx, env.Ensemble, nodes[0]) })
+					if err != nil {
+						return "", err
+					}
+					return fmt.Sprintf("%s %s", label(nodes), does), nil
+				}}, nil
+			},
+		}
+	}
+	return []harness.Fault{
+		one("wipe", "forgets all that it has stored", able[ensemble.Wiper]("wipe nodes", 3), func(ctx context.Context, e ensemble.Ensemble, n int) error {
+			return e.(ensemble.Wiper).Wipe(ctx, n)
+		}),
+		one("truncate", "loses the end of its log", able[ensemble.Truncater]("truncate logs", 3), func(ctx context.Context, e ensemble.Ensemble, n int) error {
+			return e.(ensemble.Truncater).Truncate(ctx, n)
+		}),
+	}
+}

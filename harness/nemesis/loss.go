@@ -1,0 +1,55 @@
+package nemesis
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"strconv"
+	"time"
+
+	"github.com/zkcoord/zkcoord/harness"
+	"github.com/zkcoord/zkcoord/harness/ensemble"
+)
+
+// packetLoss loses some of the packets between one node and all others, both ways. TCP sends them again, so what suffers is time.
+// The share is the step's Arg.
+var packetLoss = fault{
+	name: "loss",
+	does: "10 to 40 percent of the packets between one node and the others are lost",
+	able: able[ensemble.Lossy]("lose packets", 3),
+	draw: func(r *rand.Rand, env *harness.Env) harness.Step {
+		return harness.Step{
+			Target: drawFollowerOrLeader(r, env), For: between(r, 2*time.Second, 8*time.Second),
+			Arg: strconv.FormatFloat(float64(10+r.IntN(31))/100, 'f', 2, 64),
+		}
+	},
+	inject: func(ctx context.Context, env *harness.Env, s harness.Step) (harness.Wound, error) {
+		share, err := strconv.ParseFloat(s.Arg, 64)
+		if err != nil || share <= 0 || share > 1 {
+			return harness.Wound{}, errors.New("the share to lose is no number between 0 and 1: " + s.Arg)
+		}
+		lossy := env.Ensemble.(ensemble.Lossy)
+		node, nodes, err := order(ctx, env, s.Target)
+		if err != nil {
+			return harness.Wound{}, err
+		}
+		links := around(node, nodes)
+		before, _ := lossy.Lost(ctx)
+		if err := lossy.Lose(ctx, share, links...); err != nil {
+			return harness.Wound{}, errors.Join(err, lossy.Lose(context.WithoutCancel(ctx), 0, links...))
+		}
+		return harness.Wound{Target: label([]int{node}), Heal: func(ctx context.Context) (string, error) {
+			now, err := lossy.Lost(ctx)
+			return count(now-before, "packets lost"), errors.Join(err, lossy.Lose(ctx, 0, links...))
+		}}, nil
+	},
+}
+
+// drawFollowerOrLeader picks the leader half of the time.
+func drawFollowerOrLeader(r *rand.Rand, env *harness.Env) string {
+	f := drawFollower(r, env)
+	if r.IntN(2) == 0 {
+		return leader
+	}
+	return f
+}

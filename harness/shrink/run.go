@@ -1,0 +1,67 @@
+package shrink
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/zkcoord/zkcoord/harness"
+	"github.com/zkcoord/zkcoord/harness/checker"
+)
+
+// ErrNotAgain says that the violation did not come back when the run was done again: it needs other servers, or luck.
+var ErrNotAgain = errors.New("shrink: the violation did not come back")
+
+// Small is the smallest run that was found.
+type Small struct {
+	Trial
+	Property string // violated by it, and by the run that it was made from
+	Tried    int
+	Result   *harness.Result
+}
+
+// Run makes the run with the result r small, which has to be Invalid: it calls run for smaller and smaller trials, each
+// up to tries times before it counts as harmless. If ctx ends it returns what it has, or the context's error if that is
+// nothing yet.
+func Run(ctx context.Context, r *harness.Result, tries int, run func(context.Context, Trial) (*harness.Result, error)) (Small, error) {
+	small := Small{Trial: trialOf(r), Property: r.Failed()[0].ID}
+	violates := func(ctx context.Context, t Trial) (bool, error) {
+		for range max(1, tries) {
+			again, err := run(ctx, t)
+			if err != nil {
+				return false, err
+			}
+			if one, _ := again.Of(small.Property); one.Verdict == checker.Invalid {
+				small.Result = again
+				return true, nil
+			}
+		}
+		return false, nil
+	}
+	switch found, err := violates(ctx, small.Trial); {
+	case err != nil:
+		return small, err
+	case !found:
+		return small, ErrNotAgain
+	}
+	var err error
+	small.Trial, small.Tried, err = Minimize(ctx, small.Trial, violates)
+	return small, err
+}
+
+// trialOf is the run as it was, in whole milliseconds.
+func trialOf(r *harness.Result) Trial {
+	t := Trial{Plan: slices.Clone(r.Plan), Clients: r.Clients, Time: r.Time, Operations: r.Operations}
+	for i := range t.Plan {
+		t.Plan[i].At = t.Plan[i].At.Round(time.Millisecond)
+		t.Plan[i].For = t.Plan[i].For.Round(time.Millisecond)
+	}
+	return t
+}
+
+// Options are o for this trial.
+func (t Trial) Options(o harness.Options) harness.Options {
+	o.Plan, o.Clients, o.Time, o.Operations = t.Plan, t.Clients, t.Time, t.Operations
+	return o
+}
