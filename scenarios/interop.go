@@ -2,8 +2,10 @@ package scenarios
 
 import (
 	"context"
+	"strings"
 	"time"
 
+	"github.com/zkcoord/zkcoord/election"
 	"github.com/zkcoord/zkcoord/harness"
 	"github.com/zkcoord/zkcoord/harness/checker"
 	"github.com/zkcoord/zkcoord/scenarios/peers"
@@ -14,29 +16,102 @@ import (
 // Curator's InterProcessMutex and kazoo's Lock. It needs the two libraries:
 // peers.Library.Installed tells whether they are there.
 func Interop() harness.Scenario {
-	const timeout = 6 * time.Second
-	return harness.Scenario{
+	return shared(harness.Scenario{
 		Name:       "interop",
 		Claim:      "Contenders of Go, Java and Python on one path exclude each other and take turns.",
 		Guarantees: []string{"L1", "L2", "L3"},
-		Clients:    6,
-		Workload: func(env *harness.Env) harness.Workload {
-			all := func(*harness.Client) []string { return env.Servers() }
-			open := []func(context.Context, *harness.Client, string) (locker, error){
-				openMutex(session.Options{Timeout: timeout}),
-				openPeer(peers.Curator, timeout, all),
-				openPeer(peers.Kazoo, timeout, all),
-			}
-			p := lockProgram{
-				resource: harness.NewResource("account"),
-				open: func(ctx context.Context, c *harness.Client, path string) (locker, error) {
-					return open[c.ID%len(open)](ctx, c, path)
-				},
-				hold: upTo(20 * time.Millisecond),
-			}
-			return p.workload(env)
-		},
-		Checkers: append(checker.Mutex(checker.Envelope{}, 20*time.Second), checker.M9(checker.Envelope{})),
-		Guards:   []checker.Checker{checker.Contention(20), checker.Grants(50)},
-	}
+		Checkers:   append(checker.Mutex(checker.Envelope{}, 20*time.Second), checker.M9(checker.Envelope{})),
+	}, lockProgram{}, openMutex, peers.Mutex, peers.Curator, peers.Kazoo)
 }
+
+// InteropElection does the same with candidates: of zkcoord, Curator's
+// LeaderLatch and kazoo's Election.
+func InteropElection() harness.Scenario {
+	return shared(harness.Scenario{
+		Name:       "interop-election",
+		Claim:      "Candidates of Go, Java and Python on one path lead one at a time and take turns.",
+		Guarantees: []string{"E1", "E3"},
+		Checkers:   append(checker.Mutex(checker.Envelope{}, 20*time.Second), checker.M9(checker.Envelope{})),
+	}, lockProgram{}, openCandidate, peers.Leader, peers.Curator, peers.Kazoo)
+}
+
+// InteropRWLock does the same with readers and writers: of zkcoord and of
+// Curator's InterProcessReadWriteLock.
+func InteropRWLock() harness.Scenario {
+	return shared(harness.Scenario{
+		Name:       "interop-rwlock",
+		Claim:      "Readers and writers of Go and Java on one path exclude each other, and nobody overtakes.",
+		Guarantees: []string{"L1", "L2", "L3"},
+		Checkers: append(checker.RWLock(checker.Envelope{}), checker.M1(), checker.M2(), checker.M7("znodes", "goroutines"),
+			checker.M8(checker.OpAcquire, 20*time.Second)),
+	}, lockProgram{want: readOrWrite}, openRWMutex, peers.RWLock, peers.Curator)
+}
+
+// InteropSemaphore does the same with permits: of zkcoord and of Curator's
+// InterProcessSemaphoreV2.
+func InteropSemaphore() harness.Scenario {
+	s := shared(harness.Scenario{
+		Name:       "interop-semaphore",
+		Claim:      "Holders of permits of Go and Java on one path are no more than there are permits.",
+		Guarantees: []string{"L1"},
+		Checkers: append(checker.Semaphore(permits, checker.Envelope{}), checker.M1(), checker.M7("znodes", "goroutines"),
+			checker.M8(checker.OpAcquire, 20*time.Second)),
+	}, lockProgram{want: func(*harness.Client) string { return "1" }}, openSemaphore, peers.Semaphore(permits), peers.Curator)
+	inner := s.Workload
+	s.Workload = func(env *harness.Env) harness.Workload {
+		w := inner(env)
+		w.Final = countPermits
+		return w
+	}
+	return s
+}
+
+// shared completes a scenario in which clients of zkcoord and of the libraries
+// share a path.
+func shared(s harness.Scenario, p lockProgram, ours func(session.Options) opener, recipe peers.Recipe, libraries ...peers.Library) harness.Scenario {
+	const timeout = 6 * time.Second
+	var needs []string
+	for _, l := range libraries {
+		needs = append(needs, l.String())
+	}
+	s.Needs = strings.Join(needs, " and ")
+	s.Clients = 6
+	s.Guards = []checker.Checker{checker.Contention(20), checker.Grants(50)}
+	s.Workload = needing(func(env *harness.Env) harness.Workload {
+		p := p
+		open := []opener{ours(session.Options{Timeout: timeout})}
+		for _, l := range libraries {
+			open = append(open, openPeer(l, recipe, timeout, func(*harness.Client) []string { return env.Servers() }))
+		}
+		p.resource = harness.NewResource("account")
+		p.open = func(ctx context.Context, c *harness.Client, path string) (locker, error) {
+			return open[c.ID%len(open)](ctx, c, path)
+		}
+		p.hold = upTo(20 * time.Millisecond)
+		return p.workload(env)
+	}, libraries...)
+	return s
+}
+
+// candidate is election.Candidate as a locker.
+type candidate struct {
+	s *session.Session
+	c *election.Candidate
+}
+
+func openCandidate(opts session.Options) opener {
+	return inSession(opts, func(s *session.Session, path string) locker {
+		return &candidate{s, election.NewCandidate(s, path)}
+	})
+}
+
+func (l *candidate) lock(ctx context.Context, _ string) (held, error) {
+	term, err := l.c.Campaign(ctx, nil)
+	if err != nil {
+		return held{}, err
+	}
+	return held{Context: term.Context(), token: int64(term.Epoch()), path: term.Path(), unlock: term.Resign}, nil
+}
+
+func (l *candidate) lost() error { return l.s.Err() }
+func (l *candidate) close()      { l.s.Close() }

@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/go-zookeeper/zk"
+
 	"github.com/zkcoord/zkcoord/harness"
 	"github.com/zkcoord/zkcoord/harness/checker"
 	"github.com/zkcoord/zkcoord/harness/ensemble"
@@ -28,7 +30,7 @@ func IsolatedFollower() harness.Scenario {
 		Name:   "isolated-follower",
 		Claim:  "A client on a follower that is cut off knows that it lost the lock before anybody else is granted it.",
 		Config: ensemble.Config{Nodes: 3, TickTime: 2 * time.Second, SyncLimit: 5},
-		Faults: []harness.Fault{isolate{}},
+		Faults: []harness.Fault{isolate{length: 9 * time.Second}},
 	}, anyFollower)
 }
 
@@ -40,15 +42,71 @@ func IsolatedLeader() harness.Scenario {
 		Name:   "isolated-leader",
 		Claim:  "A client on a leader that is cut off from the majority knows that it lost the lock before anybody else is granted it.",
 		Config: ensemble.Config{Nodes: 5, TickTime: 2 * time.Second, SyncLimit: 5},
-		Faults: []harness.Fault{isolate{with: 1}},
+		// The majority misses its leader for syncLimit ticks, 10 s; then it elects
+		// another, and that one expires the session.
+		Faults: []harness.Fault{isolate{with: 1, length: 20 * time.Second}},
 	}, func(ctx context.Context, e ensemble.Ensemble) (int, error) { return e.Leader(ctx) })
+}
+
+// IsolatedClient is the same with the client itself cut off from its server,
+// which is healthy. That any program can survive which takes a lost connection
+// for a lost lock; one that waits to be told of the expiry cannot, since nobody
+// can tell it.
+func IsolatedClient() harness.Scenario {
+	s := isolatedMutex(harness.Scenario{
+		Name:   "isolated-client",
+		Claim:  "A client that is cut off knows that it lost the lock before anybody else is granted it.",
+		Config: ensemble.Config{Nodes: 3, TickTime: 2 * time.Second, SyncLimit: 5},
+		Faults: []harness.Fault{silence{}},
+	}, anyFollower)
+	s.Mutants = []harness.Mutant{{
+		Name:     "until-expired",
+		Report:   "programs on zk.Lock that take nothing but Expired for a loss (samuel#20)",
+		Violates: []string{"M3"},
+		Workload: isolatedHolder(anyFollower, func(servers serversOf) lockProgram {
+			return lockProgram{open: openZKLock(isolatedTimeout, servers, zk.StateExpired)}
+		}),
+	}}
+	return s
 }
 
 // isolated completes a scenario in which client 0 holds the lock through the
 // server that choose names, when that is cut off.
 func isolated(s harness.Scenario, choose chooser) harness.Scenario {
+	s = isolatedMutex(s, choose)
+	// The libraries as they are, in programs that do what their manuals say.
+	s.Mutants = []harness.Mutant{{
+		Name:     "zk-lock",
+		Report:   "go-zookeeper's zk.Lock trusts the connection's state",
+		Violates: []string{"M3"},
+		Workload: isolatedHolder(choose, func(servers serversOf) lockProgram {
+			return lockProgram{open: openZKLock(isolatedTimeout, servers, zk.StateDisconnected, zk.StateExpired)}
+		}),
+	}, {
+		Name:     "curator",
+		Report:   "Curator's InterProcessMutex trusts the connection's state",
+		Violates: []string{"M3"},
+		Needs:    peers.Curator.String(),
+		Workload: needing(isolatedHolder(choose, func(servers serversOf) lockProgram {
+			return lockProgram{open: openPeer(peers.Curator, peers.Mutex, isolatedTimeout, servers)}
+		}), peers.Curator),
+	}, {
+		Name:     "kazoo",
+		Report:   "kazoo's Lock trusts the connection's state",
+		Violates: []string{"M3"},
+		Needs:    peers.Kazoo.String(),
+		Workload: needing(isolatedHolder(choose, func(servers serversOf) lockProgram {
+			return lockProgram{open: openPeer(peers.Kazoo, peers.Mutex, isolatedTimeout, servers)}
+		}), peers.Kazoo),
+	}}
+	return s
+}
+
+// isolatedMutex is the part of these scenarios that is zkcoord's own.
+func isolatedMutex(s harness.Scenario, choose chooser) harness.Scenario {
 	s.Guarantees = []string{"L1", "L2", "S2"}
 	s.Clients = 3
+	s.Time = 60 * time.Second // a cut takes ten of them
 	s.Grace = 60 * time.Second
 	s.Workload = isolatedHolder(choose, func(servers serversOf) lockProgram {
 		return lockProgram{open: func(ctx context.Context, c *harness.Client, path string) (locker, error) {
@@ -57,29 +115,6 @@ func isolated(s harness.Scenario, choose chooser) harness.Scenario {
 	})
 	s.Checkers = append(checker.Mutex(checker.Envelope{}, 30*time.Second), checker.IfExercised(checker.M10(checker.Envelope{})))
 	s.Guards = []checker.Checker{checker.Takeover(1), checker.Contention(1), checker.Grants(3)}
-	// The libraries as they are, in programs that do what their manuals say.
-	s.Mutants = []harness.Mutant{{
-		Name:     "zk-lock",
-		Report:   "go-zookeeper's zk.Lock trusts the connection's state",
-		Violates: []string{"M3"},
-		Workload: isolatedHolder(choose, func(servers serversOf) lockProgram {
-			return lockProgram{open: openZKLock(isolatedTimeout, servers)}
-		}),
-	}, {
-		Name:     "curator",
-		Report:   "Curator's InterProcessMutex trusts the connection's state",
-		Violates: []string{"M3"},
-		Workload: isolatedHolder(choose, func(servers serversOf) lockProgram {
-			return lockProgram{open: openPeer(peers.Curator, isolatedTimeout, servers)}
-		}),
-	}, {
-		Name:     "kazoo",
-		Report:   "kazoo's Lock trusts the connection's state",
-		Violates: []string{"M3"},
-		Workload: isolatedHolder(choose, func(servers serversOf) lockProgram {
-			return lockProgram{open: openPeer(peers.Kazoo, isolatedTimeout, servers)}
-		}),
-	}}
 	return s
 }
 
@@ -143,8 +178,11 @@ func anyFollower(ctx context.Context, e ensemble.Ensemble) (int, error) {
 }
 
 // isolate cuts the server of client 0 off, with that many others, for longer
-// than it takes to expire a session there.
-type isolate struct{ with int }
+// than it takes to expire a session elsewhere.
+type isolate struct {
+	with   int
+	length time.Duration
+}
 
 func (isolate) Name() string { return "isolate-holder" }
 
@@ -155,14 +193,25 @@ func (isolate) Able(env *harness.Env) error {
 	return nil
 }
 
-func (isolate) Draw(r *rand.Rand, _ *harness.Env) harness.Step {
-	return harness.Step{Target: "c0", For: 9*time.Second + time.Duration(r.Int64N(int64(2*time.Second)))}
+func (f isolate) Draw(r *rand.Rand, _ *harness.Env) harness.Step { return drawIsolation(r, f.length) }
+
+func drawIsolation(r *rand.Rand, least time.Duration) harness.Step {
+	return harness.Step{Target: "c0", For: least + time.Duration(r.Int64N(int64(2*time.Second)))}
+}
+
+// awaitHold waits until client 0 holds the lock, and says whether it does before
+// the run ends: a cut shows something only then, and a process of another
+// library takes its time to get there.
+func awaitHold(ctx context.Context, env *harness.Env) bool {
+	c := env.Clients()[0]
+	for !c.Holding() && c.Pause(ctx, 20*time.Millisecond) {
+	}
+	return c.Holding()
 }
 
 func (f isolate) Inject(ctx context.Context, env *harness.Env, _ harness.Step) (harness.Wound, error) {
-	// A cut shows something only while client 0 holds the lock; a process of
-	// another library takes its time to get there.
-	for c := env.Clients()[0]; !c.Holding() && c.Pause(ctx, 20*time.Millisecond); {
+	if !awaitHold(ctx, env) {
+		return harness.Wound{}, ctx.Err()
 	}
 	group, err := f.group(env)
 	if err != nil {
@@ -181,9 +230,9 @@ func (f isolate) Inject(ctx context.Context, env *harness.Env, _ harness.Step) (
 
 // group is the server that client 0 is connected to, and those cut off with it.
 func (f isolate) group(env *harness.Env) ([]int, error) {
-	l, ok := env.Clients()[0].Link().(*link.Link)
-	if !ok {
-		return nil, errors.New("the clients' links do not tell where they lead")
+	l, err := linkOf(env)
+	if err != nil {
+		return nil, err
 	}
 	connected := l.Connected()
 	if len(connected) == 0 {
@@ -196,4 +245,42 @@ func (f isolate) group(env *harness.Env) ([]int, error) {
 		group = append(group, (first+len(group))%len(servers))
 	}
 	return group, nil
+}
+
+// silence holds up what client 0 and its server send each other.
+type silence struct{}
+
+func (silence) Name() string { return "silence-holder" }
+
+func (silence) Able(env *harness.Env) error {
+	_, err := linkOf(env)
+	return err
+}
+
+func (silence) Draw(r *rand.Rand, _ *harness.Env) harness.Step {
+	return drawIsolation(r, 9*time.Second)
+}
+
+func (silence) Inject(ctx context.Context, env *harness.Env, _ harness.Step) (harness.Wound, error) {
+	if !awaitHold(ctx, env) {
+		return harness.Wound{}, ctx.Err()
+	}
+	l, err := linkOf(env)
+	if err != nil {
+		return harness.Wound{}, err
+	}
+	heal, bit := nemesis.Hold(l)
+	return harness.Wound{Heal: func(context.Context) (string, error) {
+		heal()
+		return bit(), nil
+	}}, nil
+}
+
+// linkOf is the link of client 0.
+func linkOf(env *harness.Env) (*link.Link, error) {
+	l, ok := env.Clients()[0].Link().(*link.Link)
+	if !ok {
+		return nil, errors.New("the clients' links can neither be held nor tell where they lead")
+	}
+	return l, nil
 }

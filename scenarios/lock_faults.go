@@ -5,7 +5,6 @@ import (
 
 	"github.com/zkcoord/zkcoord/harness"
 	"github.com/zkcoord/zkcoord/harness/checker"
-	"github.com/zkcoord/zkcoord/session"
 )
 
 // LockFaults is a lock under every fault there is.
@@ -15,19 +14,47 @@ func LockFaults() harness.Scenario {
 		Claim:      "Under every fault of servers, networks and sessions one client at a time holds the lock, and afterwards it goes on.",
 		Guarantees: []string{"L1", "L2", "L3", "L4", "L7", "S2"},
 		Clients:    5,
-		Workload: func(env *harness.Env) harness.Workload {
-			p := lockProgram{
-				resource: harness.NewResource("account"),
-				open:     openMutex(session.Options{Timeout: sessionTimeout}),
-				hold:     mostlyShort(50*time.Millisecond, time.Second),
-			}
-			return p.workload(env)
-		},
-		Faults: faults("all"),
+		Workload:   lockWorkload(ownProcess(openMutex(leased()))),
+		Faults:     faults("all"),
 		Checkers: append(checker.Mutex(closedFromOutside(), 30*time.Second),
 			checker.IfExercised(checker.M5()), checker.IfExercised(checker.M6()), checker.IfExercised(checker.M9(closedFromOutside())),
 			checker.IfExercised(checker.M10(closedFromOutside()))),
 		Guards: []checker.Checker{checker.Grants(20), checker.Contention(10)},
 		Grace:  60 * time.Second,
+		Mutants: []harness.Mutant{{
+			Name:     "trusting",
+			Report:   "samuel#20, #190: the holder believes in its hold until it is told otherwise",
+			Violates: []string{"M3", "M10"},
+			Faults:   []string{"session-hold"},
+			Workload: lockWorkload(openMutex(trusting())),
+		}, {
+			Name:     "names",
+			Report:   "kazoo#606, #730: not the numbers say who is first",
+			Violates: []string{"M3"},
+			Workload: lockWorkload(openTextbook(leased(), mistakes{names: true})),
+		}, {
+			Name:     "unprotected",
+			Report:   "samuel#229: the reply to the create is lost, and the node that nobody knows of blocks all",
+			Violates: []string{"M8"},
+			Faults:   []string{"link-cut"},
+			Workload: lockWorkload(openTextbook(leased(), mistakes{unprotected: true})),
+		}, {
+			Name:     "cancelled",
+			Report:   "Shopify/zk, CURATOR-45, -79: who gives up waiting leaves its node, as it deletes it with the ended context",
+			Violates: []string{"M8"},
+			Workload: lockWorkload(openTextbook(leased(), mistakes{cancelled: true})),
+		}},
+	}
+}
+
+func lockWorkload(open opener) func(*harness.Env) harness.Workload {
+	return func(env *harness.Env) harness.Workload {
+		p := lockProgram{
+			resource: harness.NewResource("account"),
+			open:     open,
+			patience: often(6, 300*time.Millisecond),
+			hold:     usual,
+		}
+		return p.workload(env)
 	}
 }

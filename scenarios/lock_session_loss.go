@@ -89,8 +89,8 @@ func deaf(resource func(string) *harness.Resource) func(*harness.Env) harness.Wo
 
 type deafLock struct{ locker }
 
-func (l deafLock) lock(ctx context.Context) (held, error) {
-	h, err := l.locker.lock(ctx)
+func (l deafLock) lock(ctx context.Context, want string) (held, error) {
+	h, err := l.locker.lock(ctx, want)
 	if err == nil {
 		h.Context = context.WithoutCancel(h.Context)
 		h.lowest = nil

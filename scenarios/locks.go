@@ -13,9 +13,10 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// A locker is a lock as one client uses it, in one session.
+// A locker is a lock as one client uses it, in one session. What a client wants
+// of it is in Arg of the events: nothing, a mode, a number of permits.
 type locker interface {
-	lock(ctx context.Context) (held, error)
+	lock(ctx context.Context, want string) (held, error)
 	lost() error // why the session is over, nil while it is not
 	close()
 }
@@ -27,6 +28,8 @@ type held struct {
 	token  int64
 	path   string
 	unlock func(context.Context) error
+	// downgrade turns a writer into a reader. Nil if it cannot.
+	downgrade func(context.Context) error
 	// lowest reads who is first among the contenders behind a write of the
 	// same session: the name and the owner. Nil if the locker cannot.
 	lowest func(context.Context) (name string, owner int64, err error)
@@ -36,7 +39,12 @@ type held struct {
 // it to count up a fenced resource.
 type lockProgram struct {
 	resource *harness.Resource
-	open     func(ctx context.Context, c *harness.Client, path string) (locker, error)
+	open     opener
+	// want is what a client asks for; nil is nothing in particular.
+	want func(c *harness.Client) string
+	// patience is for how long a client waits for the lock; zero is without end,
+	// nil that for all.
+	patience func(c *harness.Client) time.Duration
 	// hold is for how long a client holds the lock.
 	hold func(c *harness.Client) time.Duration
 	// before, if not nil, is called before each round, and holding when the lock
@@ -75,42 +83,83 @@ func (p *lockProgram) workload(env *harness.Env) harness.Workload {
 
 // round acquires the lock, uses the resource, and releases the lock.
 func (p *lockProgram) round(ctx context.Context, c *harness.Client, l locker, path string) {
-	var h held
-	acquire := history.Event{Op: checker.OpAcquire, Object: path}
-	_, err := c.Do(ctx, acquire, func(ctx context.Context) (e history.Event, err error) {
-		if h, err = l.lock(ctx); err == nil {
-			_, name := znode.Split(h.path)
-			e = history.Event{Token: h.token, Node: name}
-		}
-		return e, err
-	})
+	want := ""
+	if p.want != nil {
+		want = p.want(c)
+	}
+	h, err := p.acquire(ctx, c, l, path, want)
 	if err != nil {
 		return
 	}
 	_, name := znode.Split(h.path)
-	hold := c.Hold(h, history.Event{Object: path, Token: h.token, Node: name})
+	grant := history.Event{Object: path, Token: h.token, Node: name, Arg: want}
+	hold := c.Hold(h, grant)
 	if p.holding != nil {
 		p.holding(c, true)
 		defer p.holding(c, false)
 	}
-	p.count(c, h)
+	p.use(c, h, want)
 	if h.lowest != nil && c.Rand.IntN(4) == 0 {
 		verify(ctx, c, h, path)
 	}
 	hold.End()
-	release := history.Event{Op: checker.OpRelease, Object: path, Token: h.token}
+	if h.downgrade != nil && c.Rand.IntN(4) == 0 && p.downgrade(ctx, c, h, grant) {
+		want = checker.ModeRead
+	}
+	release := history.Event{Op: checker.OpRelease, Object: path, Token: h.token, Arg: want}
 	c.Do(ctx, release, func(ctx context.Context) (history.Event, error) {
 		return history.Event{}, h.unlock(ctx)
 	})
 }
 
-// count adds one to the resource, slowly, as long as the lock is held.
-func (p *lockProgram) count(c *harness.Client, h held) {
+func (p *lockProgram) acquire(ctx context.Context, c *harness.Client, l locker, path, want string) (h held, err error) {
+	if p.patience != nil {
+		if d := p.patience(c); d > 0 {
+			var cancel context.CancelFunc
+			ctx, cancel = context.WithTimeout(ctx, d)
+			defer cancel()
+		}
+	}
+	acquire := history.Event{Op: checker.OpAcquire, Object: path, Arg: want}
+	_, err = c.Do(ctx, acquire, func(ctx context.Context) (e history.Event, err error) {
+		if h, err = l.lock(ctx, want); err == nil {
+			_, name := znode.Split(h.path)
+			e = history.Event{Token: h.token, Node: name}
+		}
+		return e, err
+	})
+	return h, err
+}
+
+// use reads the resource and, unless only that was wanted, adds one to it,
+// slowly, as long as the lock is held.
+func (p *lockProgram) use(c *harness.Client, h held, want string) {
+	if p.resource == nil {
+		wait(h, p.hold(c))
+		return
+	}
 	value, err := p.resource.Read(c, h.token)
 	wait(h, p.hold(c))
-	if err == nil && h.Err() == nil {
+	if err == nil && h.Err() == nil && want != checker.ModeRead {
 		_ = p.resource.Write(c, h.token, value+1)
 	}
+}
+
+// downgrade goes on as a reader. The hold as a writer has been ended before:
+// whether it still is one is not known while the request is under way.
+func (p *lockProgram) downgrade(ctx context.Context, c *harness.Client, h held, grant history.Event) bool {
+	op := history.Event{Op: "downgrade", Object: grant.Object, Token: h.token}
+	_, err := c.Do(ctx, op, func(ctx context.Context) (history.Event, error) {
+		return history.Event{}, h.downgrade(ctx)
+	})
+	if err != nil {
+		return false
+	}
+	grant.Arg = checker.ModeRead
+	hold := c.Hold(h, grant)
+	wait(h, p.hold(c))
+	hold.End()
+	return true
 }
 
 func wait(ctx context.Context, d time.Duration) {
@@ -137,26 +186,69 @@ type mutex struct {
 	m *lock.Mutex
 }
 
-// openMutex opens a session with the options, through the client's link.
-func openMutex(opts session.Options) func(context.Context, *harness.Client, string) (locker, error) {
+// An opener begins a client's life.
+type opener func(ctx context.Context, c *harness.Client, path string) (locker, error)
+
+// inSession opens a session with the options, through the client's link, and
+// makes a locker in it.
+func inSession(opts session.Options, make func(s *session.Session, path string) locker) opener {
 	return func(ctx context.Context, c *harness.Client, path string) (locker, error) {
 		s, err := c.Open(ctx, opts)
 		if err != nil {
 			return nil, err
 		}
-		return &mutex{s, lock.NewMutex(s, path, lock.Options{})}, nil
+		return make(s, path), nil
 	}
 }
 
-func (m *mutex) lock(ctx context.Context) (held, error) {
+// openMutex opens a session and a lock.Mutex in it.
+func openMutex(opts session.Options) opener {
+	return inSession(opts, func(s *session.Session, path string) locker {
+		return &mutex{s, lock.NewMutex(s, path, lock.Options{})}
+	})
+}
+
+// leased are the options of most sessions here, and trusting those of a
+// program that believes in what it holds until it is told that its session is
+// lost: as go-zookeeper's, Curator's and kazoo's users do.
+func leased() session.Options { return session.Options{Timeout: sessionTimeout} }
+
+func trusting() session.Options {
+	return session.Options{Timeout: sessionTimeout, UnsafeHoldUntilLost: true}
+}
+
+// heldBy makes what a locker grants of a grant.
+func heldBy(g *lock.Grant) held {
+	return held{Context: g.Context(), token: int64(g.Token()), path: g.Path(), unlock: g.Unlock}
+}
+
+// usual is for how long most programs here hold: shortly as a rule, and now and
+// then for longer than it takes to lose the session meanwhile.
+func usual(c *harness.Client) time.Duration {
+	if c.Rand.IntN(10) == 0 {
+		return sessionTimeout + upTo(2*sessionTimeout)(c)
+	}
+	return upTo(150 * time.Millisecond)(c)
+}
+
+// often is impatient one time in n, and waits for up to d then.
+func often(n int, d time.Duration) func(*harness.Client) time.Duration {
+	return func(c *harness.Client) time.Duration {
+		if c.Rand.IntN(n) > 0 {
+			return 0
+		}
+		return upTo(d)(c)
+	}
+}
+
+func (m *mutex) lock(ctx context.Context, _ string) (held, error) {
 	g, err := m.m.Lock(ctx)
 	if err != nil {
 		return held{}, err
 	}
-	return held{
-		Context: g.Context(), token: int64(g.Token()), path: g.Path(), unlock: g.Unlock,
-		lowest: func(ctx context.Context) (string, int64, error) { return m.lowest(ctx, g) },
-	}, nil
+	h := heldBy(g)
+	h.lowest = func(ctx context.Context) (string, int64, error) { return m.lowest(ctx, g) }
+	return h, nil
 }
 
 func (m *mutex) lowest(ctx context.Context, g *lock.Grant) (string, int64, error) {

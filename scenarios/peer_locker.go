@@ -9,23 +9,47 @@ import (
 )
 
 // peerLock is a lock of another library as a locker.
-type peerLock struct{ *peers.Peer }
+type peerLock struct {
+	*peers.Peer
+	c *harness.Client
+}
 
-// openPeer starts a client of the library on the servers that the client is
+// openPeer starts a client of the library, with the recipe, on the servers that the client is
 // to use.
-func openPeer(l peers.Library, timeout time.Duration, servers serversOf) func(context.Context, *harness.Client, string) (locker, error) {
+func openPeer(l peers.Library, r peers.Recipe, timeout time.Duration, servers serversOf) opener {
 	return func(ctx context.Context, c *harness.Client, path string) (locker, error) {
-		p, err := peers.Start(ctx, l, servers(c), c.Dial, timeout, path)
+		p, err := peers.Start(ctx, l, servers(c), c.Dial, timeout, path, r)
 		if err != nil {
 			return nil, err
 		}
 		c.Opened(harness.SessionInfo{ID: p.ID, Password: p.Password, Timeout: timeout})
-		return peerLock{p}, nil
+		c.RunsIn(p.Process())
+		return peerLock{p, c}, nil
 	}
 }
 
-func (p peerLock) lock(ctx context.Context) (held, error) {
-	czxid, node, err := p.Acquire(ctx)
+// needing is the workload, refused where the libraries are not installed.
+func needing(inner func(*harness.Env) harness.Workload, libraries ...peers.Library) func(*harness.Env) harness.Workload {
+	return func(env *harness.Env) harness.Workload {
+		w := inner(env)
+		setup := w.Setup
+		w.Setup = func(ctx context.Context, env *harness.Env) error {
+			for _, l := range libraries {
+				if err := l.Installed(); err != nil {
+					return err
+				}
+			}
+			if setup == nil {
+				return nil
+			}
+			return setup(ctx, env)
+		}
+		return w
+	}
+}
+
+func (p peerLock) lock(ctx context.Context, want string) (held, error) {
+	czxid, node, err := p.Acquire(ctx, want)
 	if err != nil {
 		return held{}, err
 	}
@@ -33,4 +57,8 @@ func (p peerLock) lock(ctx context.Context) (held, error) {
 }
 
 func (p peerLock) lost() error { return context.Cause(p.Lost()) }
-func (p peerLock) close()      { p.Close() }
+
+func (p peerLock) close() {
+	p.c.RunsIn(nil)
+	p.Close()
+}

@@ -3,7 +3,13 @@
 // who judges. The same scenario runs on every kind of ensemble.
 //
 //	go test ./scenarios
+//	go test ./scenarios -ensemble embedded -run LockSessionLoss -seed 7 -faults session-hold
+//	go test ./scenarios -run TestSoak -ensemble embedded -soak 2h -timeout 0
 //	zkcoord run lock-session-loss --ensemble container
+//
+// Other flags are -nodes, -time, -plan, -store and -junit. A test that fails prints
+// the summary of the run and where its report is, and for the embedded ensemble a
+// smaller run that fails the same way.
 //
 // A scenario's mutants are broken programs, each with a bug that a real library
 // had: a run with one has to be found invalid.
@@ -12,6 +18,7 @@ package scenarios
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/zkcoord/zkcoord/harness"
 )
@@ -19,23 +26,47 @@ import (
 // All returns every scenario, in order of names.
 func All() []harness.Scenario {
 	return []harness.Scenario{
+		Barrier(),
+		DoubleBarrier(),
+		Election(),
+		Group(),
 		Interop(),
+		InteropElection(),
+		InteropRWLock(),
+		InteropSemaphore(),
+		IsolatedClient(),
 		IsolatedFollower(),
 		IsolatedLeader(),
 		LockFaults(),
+		LockPause(),
 		LockSessionLoss(),
+		MultiLock(),
+		QueueClaims(),
+		QueueFIFO(),
+		QueuePriority(),
+		RWLock(),
+		Semaphore(),
 		Watch(),
 	}
 }
 
-// Named returns the scenario of that name.
+// Named returns the scenario of that name; with the name of a run of a mutant, as in isolated-follower+zk-lock, the
+// scenario as that mutant.
 func Named(name string) (harness.Scenario, error) {
+	name, mutant, mutated := strings.Cut(name, "+")
 	all := All()
 	i := slices.IndexFunc(all, func(s harness.Scenario) bool { return s.Name == name })
-	if i < 0 {
-		return harness.Scenario{}, fmt.Errorf("no scenario %q; there are %v", name, Names())
+	switch {
+	case i < 0:
+		return harness.Scenario{}, fmt.Errorf("no scenario %q", name)
+	case !mutated:
+		return all[i], nil
 	}
-	return all[i], nil
+	j := slices.IndexFunc(all[i].Mutants, func(m harness.Mutant) bool { return m.Name == mutant })
+	if j < 0 {
+		return harness.Scenario{}, fmt.Errorf("%s has no mutant %q", name, mutant)
+	}
+	return all[i].Mutate(all[i].Mutants[j]), nil
 }
 
 // Names returns the names of all scenarios.

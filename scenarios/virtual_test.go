@@ -1,90 +1,105 @@
 package scenarios
 
 import (
-	"context"
-	"flag"
 	"fmt"
+	"os"
+	"regexp"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/zkcoord/zkcoord/harness"
-	"github.com/zkcoord/zkcoord/harness/ensemble"
-	"github.com/zkcoord/zkcoord/harness/ensemble/embedded"
-	"github.com/zkcoord/zkcoord/harness/link"
-	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// Each scenario also runs on the embedded ensemble in virtual time, for many
-// seeds: minutes of faults take a fraction of a second.
-
-var seeds = flag.Int("seeds", 10, "seeds of each scenario on the embedded ensemble, in virtual time")
-
-// virtually runs s once in virtual time.
-func virtually(t *testing.T, s harness.Scenario, seed uint64, length time.Duration) (result *harness.Result) {
-	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
-		var err error
-		result, err = harness.Run(t.Context(), s, harness.Options{
-			Seed: seed, Time: length, Faults: some(s.Faults, seed),
-			Ensemble: func(_ context.Context, config ensemble.Config) (ensemble.Ensemble, error) {
-				return embedded.Start(embedded.Options{Config: config, Model: zktest.Options{Seed: seed}})
-			},
-			Link: func(_ int, dial ensemble.DialFunc) harness.Link { return link.New(dial) },
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-	})
-	return result
-}
-
-// some are a few of the faults, others for each seed, so that each of them is
-// tried several times in one run.
-func some(faults []harness.Fault, seed uint64) []string {
-	const few = 3
-	if len(faults) <= few {
-		return nil
-	}
-	var names []string
-	for i := range uint64(few) {
-		names = append(names, faults[(seed*few+i)%uint64(len(faults))].Name())
-	}
-	return names
-}
-
-// virtual are the scenarios that need no real servers.
-func virtual() []harness.Scenario {
-	return []harness.Scenario{IsolatedFollower(), IsolatedLeader(), LockFaults(), LockSessionLoss(), Watch()}
-}
-
 func TestScenariosInVirtualTime(t *testing.T) {
-	for _, s := range virtual() {
+	for _, s := range Virtual() {
 		t.Run(s.Name, func(t *testing.T) {
 			for seed := range uint64(*seeds) {
-				if result := virtually(t, s, seed, 90*time.Second); !result.Verdict.Passed() {
-					t.Fatalf("seed %d: %s", seed, result.Summary())
+				r := virtually(t, s, flagged(t, s, VirtualOptions(s, seed)))
+				if !r.Verdict.Passed() {
+					tell(t, s, r, nil)
+					return
 				}
 			}
 		})
 	}
+}
+
+// A soak goes on with fresh seeds after a failure. It keeps the first failures
+// only: the disk is not to be full when somebody looks.
+//
+//	go test ./scenarios -run TestSoak -soak 2h -timeout 0 -ensemble embedded
+func TestSoak(t *testing.T) {
+	const kept = 5
+	if *soak <= 0 {
+		t.Skip("see the flag -soak")
+	}
+	failed, done := 0, 0
+	end := time.Now().Add(*soak)
+	for next := *seed; time.Now().Before(end); next++ {
+		for _, s := range Virtual() {
+			r := soaked(t, s, next)
+			if done++; r.Verdict.Passed() {
+				continue
+			}
+			if failed++; failed <= kept {
+				tell(t, s, r, nil)
+			} else {
+				t.Errorf("%s with seed %d is %v too", s.Name, next, r.Verdict)
+			}
+		}
+	}
+	t.Logf("%d runs from seed %d on, %d failed", done, *seed, failed)
+}
+
+// soaked is one run of s, on the ensemble of the flags, that stores nothing.
+func soaked(t *testing.T, s harness.Scenario, seed uint64) *harness.Result {
+	if *kind == "embedded" {
+		return virtually(t, s, flagged(t, s, VirtualOptions(s, seed)))
+	}
+	o := flagged(t, s, options(t, time.Minute))
+	o.Seed, o.Store = seed, nil
+	r, err := harness.Run(t.Context(), s, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
 }
 
 func TestMutantsDieInVirtualTime(t *testing.T) {
-	for _, s := range virtual() {
+	for _, s := range All() {
 		for _, m := range s.Mutants {
-			if m.Name == "curator" || m.Name == "kazoo" {
-				continue // processes do not run in virtual time
+			if m.Needs != "" {
+				continue
 			}
 			t.Run(fmt.Sprintf("%s/%s", s.Name, m.Name), func(t *testing.T) {
-				for seed := range uint64(5) {
-					if result := virtually(t, s.Mutate(m), seed, 90*time.Second); result.Killed(m) {
-						t.Logf("killed by seed %d", seed)
-						return
-					}
+				k, err := harness.Hunt(s, m, HuntSeeds, func(s harness.Scenario, seed uint64) (*harness.Result, error) {
+					return virtually(t, s, VirtualOptions(s, seed)), nil
+				})
+				if err != nil || !k.Killed() {
+					t.Errorf("mutant %s survived %d seeds: none of %v was violated, %v", m.Name, k.Seeds, m.Violates, err)
 				}
-				t.Errorf("mutant %s survived 5 seeds: none of %v was violated", m.Name, m.Violates)
+				t.Logf("%+v", k)
 			})
+		}
+	}
+}
+
+// The table is written by: zkcoord mutants --markdown > docs/mutants.md
+func TestEveryMutantIsInTheTableOfKills(t *testing.T) {
+	table, err := os.ReadFile("../docs/mutants.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range All() {
+		for _, m := range s.Mutants {
+			fate := `killed by \w+`
+			if m.Needs != "" {
+				fate = "needs " + regexp.QuoteMeta(m.Needs)
+			}
+			row := fmt.Sprintf(`(?m)^\| %s \| %s \| %s \|.*\|$`, regexp.QuoteMeta(m.Name), regexp.QuoteMeta(s.Name), fate)
+			if !regexp.MustCompile(row).Match(table) {
+				t.Errorf("docs/mutants.md has no row like %s: write it anew", row)
+			}
 		}
 	}
 }

@@ -2,8 +2,11 @@ package scenarios
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,30 +22,53 @@ import (
 	"github.com/zkcoord/zkcoord/watch"
 )
 
-// Watch has some clients create, set and delete a few znodes, and others watch
-// them, over one session after another.
+// Watch has some clients create, set and delete a few znodes, others watch them
+// over one session after another, and one set watches of its own.
 func Watch() harness.Scenario {
 	return harness.Scenario{
 		Name:       "watch",
 		Claim:      "Whatever happens to connections, servers and sessions, a watcher is told in order, misses no deletion and creation anew, and ends at the final state.",
 		Guarantees: []string{"W2", "W3", "W4", "W5", "W6"},
 		Clients:    5,
-		Workload: watchWorkload(func(path string) dataStream {
-			return watch.NewData(path).Changes
-		}),
-		Faults:   faults("session,link-reset,kill-leader"),
-		Checkers: []checker.Checker{checker.W2(), checker.W4(), checker.W6()},
-		Guards:   []checker.Checker{checker.SessionLosses(2), statesTold(100)},
+		Workload:   watchWorkload(dataChanges, existsW),
+		Faults:     faults("session,link,kill,pause,rolling-restart,partition"),
+		Checkers: []checker.Checker{checker.W1(), checker.W2(), checker.W3(), checker.W4(), checker.W5(),
+			checker.IfExercised(checker.W6()), checker.W7()},
+		Guards: []checker.Checker{statesTold(100)},
 		Mutants: []harness.Mutant{{
 			Name:     "version-only",
 			Report:   "CURATOR-391: only the version is compared, so that a node which was deleted and created anew is the same",
 			Violates: []string{"W4", "W6"},
-			Workload: watchWorkload(versionOnly),
+			Workload: watchWorkload(versionOnly, existsW),
 		}, {
 			Name:     "unwatched",
 			Report:   "kazoo#151, #218: watches are gone once the connection was",
 			Violates: []string{"W4"},
-			Workload: watchWorkload(unwatched),
+			Faults:   []string{"link-reset"},
+			Workload: watchWorkload(unwatched, existsW),
+		}, {
+			Name:     "late-events",
+			Report:   "fdb-zk#3: events and answers come on two paths, so that a read shows a change before its event does",
+			Violates: []string{"W1"},
+			Workload: watchWorkload(dataChanges, through(lateEvents)),
+		}, {
+			Name:     "doubled-events",
+			Report:   "kazoo#63: each reconnect registers what watches once more",
+			Violates: []string{"W3"},
+			Faults:   []string{"link-reset"},
+			Workload: watchWorkload(dataChanges, through(doubledEvents)),
+		}, {
+			Name:     "connection-events",
+			Report:   "node-zkplus#20, avout#10: an event of the connection is taken for one of the node",
+			Violates: []string{"W5"},
+			Faults:   []string{"link-reset"},
+			Workload: watchWorkload(dataChanges, through(connectionEvents)),
+		}, {
+			Name:     "silent-end",
+			Report:   "CURATOR-377: watches of a session that is over never fire, not even to say so",
+			Violates: []string{"W7"},
+			Faults:   []string{"session-close"},
+			Workload: watchWorkload(dataChanges, through(silentEnd)),
 		}},
 	}
 }
@@ -62,14 +88,18 @@ func statesTold(n int) checker.Checker {
 // A dataStream is how a watcher goes on in the next session.
 type dataStream func(ctx context.Context, s *session.Session) iter.Seq2[watch.DataChange, error]
 
-// watchWorkload has clients 0 and 1 change what all others watch.
-func watchWorkload(open func(path string) dataStream) func(*harness.Env) harness.Workload {
+func dataChanges(path string) dataStream { return watch.NewData(path).Changes }
+
+// watchWorkload has clients 0 and 1 change what all others watch: the last one by
+// watches of its own, the others by streams.
+func watchWorkload(open func(path string) dataStream, register registrar) func(*harness.Env) harness.Workload {
 	return func(env *harness.Env) harness.Workload {
 		var paths []string
 		for i := range 3 {
 			paths = append(paths, znode.Join(env.Root(), fmt.Sprintf("node-%d", i)))
 		}
 		var mu sync.Mutex
+		var rounds atomic.Int32              // of watches
 		watchers := make(map[int][]*watcher) // by client; they outlive its sessions
 		of := func(c *harness.Client) []*watcher {
 			mu.Lock()
@@ -88,8 +118,11 @@ func watchWorkload(open func(path string) dataStream) func(*harness.Env) harness
 					return err
 				}
 				defer s.Close()
-				if c.ID < 2 {
+				switch last := len(env.Clients()) - 1; {
+				case c.ID < 2:
 					return changeNodes(ctx, c, s, paths)
+				case c.ID == last:
+					return lookOut(ctx, c, s, paths, register, &rounds)
 				}
 				_, err = c.Do(ctx, history.Event{Op: watchOp, Object: env.Root()}, func(ctx context.Context) (history.Event, error) {
 					return history.Event{}, watchNodes(ctx, c, s, of(c))
@@ -103,38 +136,69 @@ func watchWorkload(open func(path string) dataStream) func(*harness.Env) harness
 
 // changeNodes changes one of paths after another.
 func changeNodes(ctx context.Context, c *harness.Client, s *session.Session, paths []string) error {
+	l := ledger{s: s, path: znode.Join(c.Env().Root(), fmt.Sprintf("ledger-%d", c.ID))}
 	for c.Next(ctx) {
 		path := paths[c.Rand.IntN(len(paths))]
-		switch c.Rand.IntN(4) {
-		case 0:
-			c.Do(ctx, history.Event{Op: checker.OpCreate, Object: path}, func(ctx context.Context) (e history.Event, err error) {
-				_, err = s.Create(ctx, path, nil, session.Persistent)
-				return e, err
-			})
-		case 1:
-			c.Do(ctx, history.Event{Op: checker.OpSetValue, Object: path}, func(ctx context.Context) (e history.Event, err error) {
-				stat, err := s.Set(ctx, path, nil, session.AnyVersion)
-				if err == nil {
-					e.Zxid = stat.Mzxid
-				}
-				return e, err
-			})
-		case 2:
-			c.Do(ctx, history.Event{Op: checker.OpDelete, Object: path}, func(ctx context.Context) (e history.Event, err error) {
-				return e, s.Delete(ctx, path, session.AnyVersion)
-			})
-		case 3: // nobody sees it missing
-			c.Do(ctx, history.Event{Op: "recreate", Object: path}, func(ctx context.Context) (e history.Event, err error) {
-				_, err = s.Multi(ctx, session.DeleteOp{Path: path, Version: session.AnyVersion}, session.CreateOp{Path: path})
-				return e, err
-			})
+		create, remove := session.CreateOp{Path: path}, session.DeleteOp{Path: path, Version: session.AnyVersion}
+		ops := map[string][]session.Op{
+			checker.OpCreate:   {create},
+			checker.OpDelete:   {remove},
+			checker.OpSetValue: {session.SetOp{Path: path, Version: session.AnyVersion}},
+			checker.OpRecreate: {remove, create}, // nobody sees it missing
 		}
+		op := slices.Sorted(maps.Keys(ops))[c.Rand.IntN(len(ops))]
+		c.Do(ctx, history.Event{Op: op, Object: path}, func(ctx context.Context) (history.Event, error) {
+			zxid, err := l.apply(ctx, ops[op])
+			return history.Event{Zxid: zxid}, err
+		})
 		if s.Err() != nil {
 			return s.Err()
 		}
 		c.Pause(ctx, upTo(50*time.Millisecond)(c))
 	}
 	return nil
+}
+
+// A ledger is a znode of one client's own that is written with each of its
+// changes: it tells the change's zxid, and whether it was made at all.
+type ledger struct {
+	s     *session.Session
+	path  string
+	entry int
+}
+
+// apply makes a change and returns its zxid. Where the answer is lost it finds out
+// what became of it, if the session lives on.
+func (l *ledger) apply(ctx context.Context, ops []session.Op) (int64, error) {
+	if l.entry == 0 {
+		if _, err := l.s.Create(ctx, l.path, nil, session.Persistent); err != nil && !errors.Is(err, zk.ErrNodeExists) {
+			return 0, harness.Failed(err)
+		}
+	}
+	l.entry++
+	entry := fmt.Sprintf("%x %d", l.s.ID(), l.entry)
+	results, err := l.s.Multi(ctx, append(ops, session.SetOp{Path: l.path, Data: []byte(entry), Version: session.AnyVersion})...)
+	if err == nil {
+		return results[len(ops)].Stat.Mzxid, nil
+	}
+	for session.Outcome(err) == session.Indeterminate && l.s.Err() == nil && ctx.Err() == nil {
+		// A write first: what it is answered behind includes all that this
+		// session had asked for, or it never will be made.
+		if _, undone := l.s.Multi(ctx, session.CheckOp{Path: l.path, Version: session.AnyVersion}); undone != nil {
+			wait(ctx, 20*time.Millisecond)
+			continue
+		}
+		now, unread := l.s.Get(ctx, l.path)
+		switch {
+		case unread != nil:
+			wait(ctx, 20*time.Millisecond)
+		case string(now.Data) == entry:
+			return now.Stat.Mzxid, nil
+		default:
+			return 0, harness.Failed(err)
+		}
+	}
+	return 0, err
 }
 
 // A watcher records what one stream tells.
@@ -159,12 +223,20 @@ func watchNodes(ctx context.Context, c *harness.Client, s *session.Session, watc
 		streams.Go(func() error { return w.follow(watching, s) })
 	}
 	for c.Next(ctx) && s.Err() == nil {
+		signOfLife(ctx, c, s)
 		c.Pause(ctx, 100*time.Millisecond)
 	}
 	settle(ctx, s, watchers)
 	stop()
 	streams.Wait()
 	return s.Err()
+}
+
+// signOfLife is what a client that watches writes: some faults wait for a write.
+func signOfLife(ctx context.Context, c *harness.Client, s *session.Session) {
+	path := znode.Join(c.Env().Root(), fmt.Sprintf("alive-%d", c.ID))
+	s.Create(ctx, path, nil, session.Ephemeral)
+	s.Multi(ctx, session.CheckOp{Path: path, Version: session.AnyVersion})
 }
 
 func (w *watcher) follow(ctx context.Context, s *session.Session) error {
@@ -273,23 +345,28 @@ func versionOnly(path string) dataStream {
 func unwatched(path string) dataStream {
 	inner := watch.NewData(path)
 	return func(ctx context.Context, s *session.Session) iter.Seq2[watch.DataChange, error] {
-		return func(yield func(watch.DataChange, error) bool) {
-			ctx, stop := context.WithCancel(ctx)
-			var listener sync.WaitGroup
-			defer listener.Wait()
-			defer stop()
-			var gone atomic.Bool
-			listener.Go(func() {
-				for state := range s.States(ctx) {
-					if state == session.Suspended {
-						gone.Store(true)
-					}
+		return untilSuspended(ctx, s, inner.Changes(ctx, s))
+	}
+}
+
+// untilSuspended gives what inner gives until the session loses its connection.
+func untilSuspended[T any](ctx context.Context, s *session.Session, inner iter.Seq2[T, error]) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		ctx, stop := context.WithCancel(ctx)
+		var listener sync.WaitGroup
+		defer listener.Wait()
+		defer stop()
+		var gone atomic.Bool
+		listener.Go(func() {
+			for state := range s.States(ctx) {
+				if state == session.Suspended {
+					gone.Store(true)
 				}
-			})
-			for c, err := range inner.Changes(ctx, s) {
-				if (err != nil || !gone.Load()) && !yield(c, err) {
-					return
-				}
+			}
+		})
+		for c, err := range inner {
+			if (err != nil || !gone.Load()) && !yield(c, err) {
+				return
 			}
 		}
 	}

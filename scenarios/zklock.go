@@ -7,6 +7,7 @@ import (
 	"io"
 	"log"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -17,20 +18,21 @@ import (
 )
 
 // zkLock is go-zookeeper's own zk.Lock as a locker. It has no signal of loss;
-// what is added here is the best that a program can do on that client: to
-// believe in the hold while the connection's state is HasSession.
+// what is added here is to believe in the hold until the connection is in one
+// of the states given; the best that a program can do on that client is to take
+// both Disconnected and Expired.
 type zkLock struct {
 	conn  *zk.Conn
 	path  string
-	ended context.Context // ends when the connection's state leaves HasSession
+	ended context.Context // ends with the hold
 
 	mu     sync.Mutex
 	dialed []net.Conn
 }
 
 // openZKLock connects with the given session timeout to the servers that the
-// client is to use.
-func openZKLock(timeout time.Duration, servers serversOf) func(context.Context, *harness.Client, string) (locker, error) {
+// client is to use. Any of the states ends the hold.
+func openZKLock(timeout time.Duration, servers serversOf, ends ...zk.State) opener {
 	return func(ctx context.Context, c *harness.Client, path string) (locker, error) {
 		ended, end := context.WithCancelCause(context.Background())
 		has := make(chan struct{})
@@ -57,7 +59,7 @@ func openZKLock(timeout time.Duration, servers serversOf) func(context.Context, 
 					default:
 						close(has)
 					}
-				case e.State == zk.StateDisconnected || e.State == zk.StateExpired:
+				case slices.Contains(ends, e.State):
 					end(fmt.Errorf("connection is %v", e.State))
 				}
 			}),
@@ -80,7 +82,7 @@ func openZKLock(timeout time.Duration, servers serversOf) func(context.Context, 
 	}
 }
 
-func (l *zkLock) lock(ctx context.Context) (held, error) {
+func (l *zkLock) lock(ctx context.Context, _ string) (held, error) {
 	lock := zk.NewLock(l.conn, l.path, zk.WorldACL(zk.PermAll))
 	// The library's Lock has no context. Closing the connection ends it.
 	stop := context.AfterFunc(ctx, l.conn.Close)

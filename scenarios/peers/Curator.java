@@ -4,25 +4,69 @@ import java.util.HexFormat;
 import java.util.concurrent.TimeUnit;
 import org.apache.curator.framework.CuratorFramework;
 import org.apache.curator.framework.CuratorFrameworkFactory;
+import org.apache.curator.framework.recipes.leader.LeaderLatch;
+import org.apache.curator.framework.recipes.locks.InterProcessLock;
 import org.apache.curator.framework.recipes.locks.InterProcessMutex;
+import org.apache.curator.framework.recipes.locks.InterProcessReadWriteLock;
+import org.apache.curator.framework.recipes.locks.InterProcessSemaphoreV2;
 import org.apache.curator.framework.state.ConnectionState;
 import org.apache.curator.retry.RetryForever;
 
 /**
  * One client of Curator for the harness: it takes a command a line and answers with a line. See peers.go.
  *
- * <p>Arguments: the connect string, the session timeout in milliseconds, the path of the lock.
+ * <p>Arguments: the connect string, the session timeout in milliseconds, the path, the recipe.
  */
 public final class Curator {
-  /** A mutex that tells the path of its node. */
-  private static final class Mutex extends InterProcessMutex {
-    Mutex(CuratorFramework client, String path) {
-      super(client, path);
-    }
+  /** What a recipe grants, until it is released. */
+  private interface Grant {
+    void release() throws Exception;
+  }
 
-    String node() {
-      return getLockPath();
+  /** A recipe, asked for what the command wants of it. */
+  private interface Recipe {
+    Grant acquire(String want) throws Exception;
+  }
+
+  private static Recipe recipe(CuratorFramework client, String path, String name) throws Exception {
+    switch (name) {
+      case "mutex":
+        InterProcessMutex mutex = new InterProcessMutex(client, path);
+        return want -> take(mutex);
+      case "rwlock":
+        InterProcessReadWriteLock lock = new InterProcessReadWriteLock(client, path);
+        return want -> take(want.equals("read") ? lock.readLock() : lock.writeLock());
+      case "leader":
+        return want -> {
+          LeaderLatch latch = new LeaderLatch(client, path);
+          latch.start();
+          latch.await();
+          return latch::close;
+        };
     }
+    InterProcessSemaphoreV2 semaphore =
+        new InterProcessSemaphoreV2(client, path, Integer.parseInt(name.substring("semaphore=".length())));
+    return want -> {
+      var lease = semaphore.acquire();
+      return () -> semaphore.returnLease(lease);
+    };
+  }
+
+  private static Grant take(InterProcessLock lock) throws Exception {
+    lock.acquire();
+    return lock::release;
+  }
+
+  /** The session's own node in a directory, with its czxid: not every recipe tells it. */
+  private static String own(CuratorFramework client, String dir) throws Exception {
+    long session = client.getZookeeperClient().getZooKeeper().getSessionId();
+    for (String name : client.getChildren().forPath(dir)) {
+      var stat = client.checkExists().forPath(dir + "/" + name);
+      if (stat != null && stat.getEphemeralOwner() == session) {
+        return stat.getCzxid() + " " + dir + "/" + name;
+      }
+    }
+    throw new IllegalStateException("granted, but the node is not there");
   }
 
   private static synchronized void say(String line) {
@@ -47,18 +91,20 @@ public final class Curator {
     var zk = client.getZookeeperClient().getZooKeeper();
     say("ready " + zk.getSessionId() + " " + HexFormat.of().formatHex(zk.getSessionPasswd()));
 
-    Mutex mutex = new Mutex(client, args[2]);
+    Recipe recipe = recipe(client, args[2], args[3]);
+    String dir = args[3].startsWith("semaphore") ? args[2] + "/leases" : args[2];
+    Grant grant = null;
     BufferedReader in = new BufferedReader(new InputStreamReader(System.in));
     for (String line; (line = in.readLine()) != null; ) {
+      String[] words = line.split(" ", 2);
       try {
-        switch (line) {
+        switch (words[0]) {
           case "acquire" -> {
-            mutex.acquire();
-            String node = mutex.node();
-            say("acquired " + client.checkExists().forPath(node).getCzxid() + " " + node);
+            grant = recipe.acquire(words[1]);
+            say("acquired " + own(client, dir));
           }
           case "release" -> {
-            mutex.release();
+            grant.release();
             say("released");
           }
           default -> say("error unknown command");

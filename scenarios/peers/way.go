@@ -7,8 +7,8 @@ import (
 	"sync"
 )
 
-// A way is a loopback address behind which is a server, by a client's link.
-type way struct {
+// A Way is a loopback address behind which is a server, by a client's link.
+type Way struct {
 	listener net.Listener
 	server   string
 	dial     Dial
@@ -18,18 +18,19 @@ type way struct {
 	work sync.WaitGroup
 }
 
-func newWay(server string, dial Dial) (*way, error) {
+// NewWay returns a way to the server that dial reaches. The caller closes it.
+func NewWay(server string, dial Dial) (*Way, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
-	w := &way{listener: listener, server: server, dial: dial}
+	w := &Way{listener: listener, server: server, dial: dial}
 	w.life, w.end = context.WithCancel(context.Background())
 	w.work.Go(w.accept)
 	return w, nil
 }
 
-func (w *way) accept() {
+func (w *Way) accept() {
 	for {
 		conn, err := w.listener.Accept()
 		if err != nil {
@@ -40,7 +41,7 @@ func (w *way) accept() {
 }
 
 // carry joins one connection with the server until either side ends it.
-func (w *way) carry(near net.Conn) {
+func (w *Way) carry(near net.Conn) {
 	defer near.Close()
 	far, err := w.dial(w.life, "tcp", w.server)
 	if err != nil {
@@ -60,7 +61,11 @@ func (w *way) carry(near net.Conn) {
 	}
 }
 
-func (w *way) close() {
+// Address is what to connect to.
+func (w *Way) Address() string { return w.listener.Addr().String() }
+
+// Close ends the way with all its connections, and waits.
+func (w *Way) Close() {
 	w.end()
 	w.listener.Close()
 	w.work.Wait()

@@ -1,0 +1,195 @@
+package scenarios
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/go-zookeeper/zk"
+
+	"github.com/zkcoord/zkcoord/barrier"
+	"github.com/zkcoord/zkcoord/harness"
+	"github.com/zkcoord/zkcoord/harness/checker"
+	"github.com/zkcoord/zkcoord/harness/history"
+	"github.com/zkcoord/zkcoord/internal/znode"
+	"github.com/zkcoord/zkcoord/session"
+)
+
+// Barrier is a barrier under every fault there is: one client sets and removes
+// it, one writes to its znode, and the others wait.
+func Barrier() harness.Scenario {
+	return harness.Scenario{
+		Name:       "barrier",
+		Claim:      "Under every fault nobody passes a barrier that stands, and everybody does once it is gone, though it is set again at once.",
+		Guarantees: []string{"B1", "B2"},
+		Clients:    5,
+		Workload:   barrierWorkload(func(s *session.Session, path string) waiter { return barrier.New(s, path).Wait }),
+		Faults:     faults("all"),
+		Checkers: []checker.Checker{checker.B1(), checker.IfExercised(checker.B2(4 * time.Second)), checker.B3(4 * time.Second),
+			checker.M7("znodes", "goroutines")},
+		Calm:  15 * time.Second,
+		Grace: 60 * time.Second,
+		Mutants: []harness.Mutant{{
+			Name:     "any-event",
+			Report:   "a waiter that is woken does not look what it was woken by, here by a write to the barrier's znode",
+			Violates: []string{"B1"},
+			Workload: barrierWorkload(anyEvent),
+		}, {
+			Name:     "blip",
+			Report:   "kazoo's Barrier: wait() hangs after one TCP blip",
+			Violates: []string{"B3"},
+			Faults:   []string{"link-reset"},
+			Workload: barrierWorkload(hangsAfterBlip),
+		}, {
+			Name:     "own-server",
+			Report:   "Curator's and kazoo's barriers ask their own server whether it is set, which may be cut off",
+			Violates: []string{"B1"},
+			Faults:   []string{"partition-one", "partition-clients"},
+			Workload: barrierWorkload(ownServer),
+		}},
+	}
+}
+
+// A waiter waits at a barrier.
+type waiter func(ctx context.Context) error
+
+func barrierWorkload(open func(s *session.Session, path string) waiter) func(*harness.Env) harness.Workload {
+	return func(env *harness.Env) harness.Workload {
+		path := znode.Join(env.Root(), "barrier")
+		return harness.Workload{Work: func(ctx context.Context, c *harness.Client) error {
+			s, err := c.Open(ctx, leased())
+			if err != nil {
+				return err
+			}
+			defer s.Close()
+			switch c.ID {
+			case 0:
+				return setAndRemove(ctx, c, s, path)
+			case 1:
+				for c.Next(ctx) && s.Err() == nil {
+					_, _ = s.Set(ctx, path, nil, session.AnyVersion)
+					c.Pause(ctx, upTo(200*time.Millisecond)(c))
+				}
+			default:
+				waitAgain(ctx, c, s, path, open(s, path))
+			}
+			if c.Next(ctx) {
+				return s.Err()
+			}
+			return nil
+		}}
+	}
+}
+
+// setAndRemove sets a barrier and removes it. In the end it is gone.
+func setAndRemove(ctx context.Context, c *harness.Client, s *session.Session, path string) error {
+	b := barrier.New(s, path)
+	do := func(op string, f func(context.Context) error) {
+		c.Do(ctx, history.Event{Op: op, Object: path}, func(ctx context.Context) (e history.Event, err error) { return e, f(ctx) })
+	}
+	for c.Next(ctx) && s.Err() == nil {
+		do(checker.OpSet, b.Set)
+		c.Pause(ctx, usual(c))
+		do(checker.OpRemove, b.Remove)
+		c.Pause(ctx, upTo(300*time.Millisecond)(c))
+	}
+	if c.Next(ctx) {
+		return s.Err()
+	}
+	return final(ctx, c.Env(), func(s *session.Session) error {
+		do(checker.OpRemove, barrier.New(s, path).Remove)
+		return nil
+	})
+}
+
+func waitAgain(ctx context.Context, c *harness.Client, s *session.Session, path string, w waiter) {
+	waiting, stop := lasting(ctx, c)
+	defer stop()
+	for c.Next(ctx) && s.Err() == nil {
+		c.Do(waiting, history.Event{Op: checker.OpWait, Object: path}, func(ctx context.Context) (e history.Event, err error) { return e, w(ctx) })
+		c.Pause(ctx, upTo(50*time.Millisecond)(c))
+	}
+}
+
+// anyEvent waits for anything to happen.
+func anyEvent(s *session.Session, path string) waiter {
+	return func(ctx context.Context) error {
+		if err := s.CatchUp(ctx, path); err != nil {
+			return err
+		}
+		stat, w, err := s.ExistsW(ctx, path)
+		if err != nil || stat == nil {
+			if w != nil {
+				w.Stop()
+			}
+			return err
+		}
+		return either(ctx, w)
+	}
+}
+
+func either(ctx context.Context, w *session.Watch) error {
+	select {
+	case e := <-w.C:
+		return e.Err
+	case <-ctx.Done():
+		w.Stop()
+		return context.Cause(ctx)
+	}
+}
+
+// hangsAfterBlip is not woken any more once the connection was lost.
+func hangsAfterBlip(s *session.Session, path string) waiter {
+	b := barrier.New(s, path)
+	return func(ctx context.Context) error {
+		states, stop := context.WithCancel(ctx)
+		defer stop()
+		blip := make(chan struct{})
+		done := make(chan error, 1)
+		over := make(chan struct{})
+		go func() {
+			defer close(over)
+			for state := range s.States(states) {
+				if state == session.Suspended {
+					close(blip)
+					return
+				}
+			}
+		}()
+		defer func() { stop(); <-over }()
+		go func() { done <- b.Wait(ctx) }()
+		err := <-done
+		select {
+		case <-blip:
+			select {
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			case <-s.Lost():
+				return s.Err()
+			}
+		default:
+			return err
+		}
+	}
+}
+
+// ownServer asks the server that the session happens to be connected to.
+func ownServer(s *session.Session, path string) waiter {
+	return func(ctx context.Context) error {
+		for {
+			stat, w, err := s.ExistsW(ctx, path)
+			if errors.Is(err, zk.ErrNoNode) || err == nil && stat == nil {
+				if w != nil {
+					w.Stop()
+				}
+				return nil
+			}
+			if err == nil {
+				err = either(ctx, w)
+			}
+			if err != nil {
+				return err
+			}
+		}
+	}
+}

@@ -1,0 +1,157 @@
+package scenarios
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/zkcoord/zkcoord/barrier"
+	"github.com/zkcoord/zkcoord/harness"
+	"github.com/zkcoord/zkcoord/harness/checker"
+	"github.com/zkcoord/zkcoord/harness/history"
+	"github.com/zkcoord/zkcoord/internal/znode"
+)
+
+// members is how many a round of the scenario DoubleBarrier has: all clients,
+// so that one round is over before the next can open.
+const members = 4
+
+// DoubleBarrier is a double barrier under every fault there is. Members are
+// impatient now and then, and give up.
+func DoubleBarrier() harness.Scenario {
+	return harness.Scenario{
+		Name:       "double-barrier",
+		Claim:      "Under every fault nobody enters a round before all have come, or leaves it before all have finished, and afterwards rounds go on.",
+		Guarantees: []string{"D1", "D2", "D3", "D4", "D5", "D6"},
+		Clients:    members,
+		Workload:   doubleWorkload(doubleProgram{size: members}),
+		Faults:     faults("all"),
+		Checkers:   append(checker.Double(members, 8*time.Second), checker.M7("znodes", "goroutines")),
+		Guards:     []checker.Checker{entered(20)},
+		Calm:       15 * time.Second,
+		Grace:      60 * time.Second,
+		Mutants: []harness.Mutant{{
+			Name:     "ghost",
+			Report:   "CURATOR-318: the node of a member that timed out stays, and lets the rest pass",
+			Violates: []string{"D1", "D2"},
+			Workload: doubleWorkload(doubleProgram{size: members, ghost: true}),
+		}, {
+			Name:     "early",
+			Report:   "Curator GH-1290: enter returns early",
+			Violates: []string{"D1", "D2"},
+			Workload: doubleWorkload(doubleProgram{size: members - 1}),
+		}, {
+			Name:     "leaves",
+			Report:   "Curator's DistributedDoubleBarrier: leave returns before all have left",
+			Violates: []string{"D3"},
+			Workload: doubleWorkload(doubleProgram{size: members, leaves: true}),
+		}},
+	}
+}
+
+// entered asks that members entered n times.
+func entered(n int) checker.Checker {
+	return checker.AtLeast("V8", n, "a member that entered", func(h *history.History) (found int) {
+		ops, _ := h.Operations()
+		for _, o := range ops {
+			if o.Invoke.Op == checker.OpEnter && o.Outcome() == history.OK {
+				found++
+			}
+		}
+		return found
+	})
+}
+
+// A doubleProgram is what the clients do.
+type doubleProgram struct {
+	size   int
+	ghost  bool // does not take back what is given up
+	leaves bool // does not wait for the others
+
+	path string
+}
+
+func doubleWorkload(p doubleProgram) func(*harness.Env) harness.Workload {
+	return func(env *harness.Env) harness.Workload {
+		p := p
+		p.path = znode.Join(env.Root(), "double")
+		return harness.Workload{Work: func(ctx context.Context, c *harness.Client) error {
+			s, err := c.Open(ctx, leased())
+			if err != nil {
+				return err
+			}
+			var ghosts sync.WaitGroup
+			defer ghosts.Wait()
+			defer s.Close()
+			d := barrier.NewDouble(s, p.path, p.size)
+			for c.Next(ctx) && s.Err() == nil {
+				p.round(ctx, c, d, &ghosts)
+			}
+			if c.Next(ctx) {
+				return s.Err()
+			}
+			return nil
+		}}
+	}
+}
+
+// round enters and leaves once. The number of a round counts from 1 here, as 0
+// is not known.
+func (p *doubleProgram) round(ctx context.Context, c *harness.Client, d *barrier.Double, ghosts *sync.WaitGroup) {
+	patience := 6 * time.Second
+	if few := often(3, time.Second)(c); few > 0 {
+		patience = few
+	}
+	c.Pause(ctx, upTo(100*time.Millisecond)(c))
+	var r *barrier.Round
+	_, err := c.Do(ctx, history.Event{Op: checker.OpEnter, Object: p.path}, func(ctx context.Context) (e history.Event, err error) {
+		ctx, cancel := context.WithTimeout(ctx, patience)
+		defer cancel()
+		if r, err = p.enter(ctx, d, ghosts); err == nil {
+			e.Round = int32(r.Number()) + 1
+		}
+		return e, err
+	})
+	if err != nil {
+		return
+	}
+	wait(ctx, usual(c)/4)
+	c.Do(ctx, history.Event{Op: checker.OpLeave, Object: p.path, Round: int32(r.Number()) + 1}, func(ctx context.Context) (e history.Event, err error) {
+		if !p.leaves {
+			return e, r.Leave(ctx)
+		}
+		ctx, cancel := context.WithCancel(ctx)
+		cancel()
+		_ = r.Leave(ctx)
+		return e, nil
+	})
+}
+
+// enter is Enter, which a ghost goes on with when ctx ends.
+func (p *doubleProgram) enter(ctx context.Context, d *barrier.Double, ghosts *sync.WaitGroup) (*barrier.Round, error) {
+	if !p.ghost {
+		return d.Enter(ctx)
+	}
+	entered := make(chan *barrier.Round, 1)
+	failed := make(chan error, 1)
+	on := context.WithoutCancel(ctx)
+	ghosts.Go(func() {
+		r, err := d.Enter(on)
+		if err != nil {
+			failed <- err
+			return
+		}
+		if ctx.Err() != nil {
+			_ = r.Leave(on)
+		}
+		entered <- r
+	})
+	select {
+	case r := <-entered:
+		return r, nil
+	case err := <-failed:
+		return nil, err
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}

@@ -1,0 +1,261 @@
+package scenarios
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/zkcoord/zkcoord/election"
+	"github.com/zkcoord/zkcoord/harness"
+	"github.com/zkcoord/zkcoord/harness/checker"
+	"github.com/zkcoord/zkcoord/harness/history"
+	"github.com/zkcoord/zkcoord/internal/znode"
+	"github.com/zkcoord/zkcoord/session"
+)
+
+// Election is an election under every fault there is: some clients are
+// candidates, one asks who leads and one observes. A leader reads what earlier
+// ones wrote, writes something new, and counts up a fenced resource.
+func Election() harness.Scenario {
+	return harness.Scenario{
+		Name:       "election",
+		Claim:      "Under every fault one client at a time leads, sees what was done before it, and is seen; and afterwards there is a leader.",
+		Guarantees: []string{"E1", "E2", "E3", "E4", "E5", "E6", "E7", "E8", "E9", "S2"},
+		Clients:    6,
+		Workload:   electionWorkload(electionProgram{open: leased}),
+		Faults:     faults("all"),
+		Checkers: append(checker.Election(closedFromOutside(), 10*time.Second), checker.E5(), checker.E8(), checker.M7("znodes", "goroutines"),
+			checker.M8(checker.OpCampaign, 30*time.Second), checker.IfExercised(checker.M5()), checker.IfExercised(checker.M10(closedFromOutside()))),
+		Guards: []checker.Checker{checker.Grants(20), checker.Contention(10)},
+		Calm:   15 * time.Second,
+		Grace:  60 * time.Second,
+		Mutants: []harness.Mutant{{
+			Name:     "trusting",
+			Report:   "CURATOR-444, -620, -644, -653, druid#16411: two leaders, as one believes in its connection",
+			Violates: []string{"E3", "M10"},
+			Faults:   []string{"session-hold"},
+			Workload: electionWorkload(electionProgram{open: trusting}),
+		}, {
+			Name:     "deaf",
+			Report:   "libkv#156: the leader is not told",
+			Violates: []string{"E3"},
+			Faults:   []string{"session-hold"},
+			Workload: electionWorkload(electionProgram{open: leased, deaf: true}),
+		}, {
+			Name:     "ghost",
+			Report:   "Shopify/zk, CURATOR-45: who stops while it waits is elected later on, and does not know",
+			Violates: []string{"M8", "E7"},
+			Workload: electionWorkload(electionProgram{open: leased, ghost: true}),
+		}, {
+			Name:     "past",
+			Report:   "Curator's getLeader and kazoo's contenders tell what the own server knows, which may be cut off",
+			Violates: []string{"E8"},
+			Faults:   []string{"partition-one", "partition-clients"},
+			Workload: electionWorkload(electionProgram{open: leased, past: true}),
+		}},
+	}
+}
+
+// An electionProgram is what the clients do.
+type electionProgram struct {
+	open func() session.Options
+
+	deaf  bool // does not listen to the term's context
+	ghost bool // does not end a campaign that is given up
+	past  bool // asks its server as it is
+
+	resource *harness.Resource
+	path     string // of the election
+	state    string // of what leaders write
+}
+
+func electionWorkload(p electionProgram) func(*harness.Env) harness.Workload {
+	return func(env *harness.Env) harness.Workload {
+		p := p
+		p.resource = harness.NewResource("account")
+		p.path, p.state = znode.Join(env.Root(), "election"), znode.Join(env.Root(), "state")
+		return harness.Workload{
+			Setup: func(ctx context.Context, env *harness.Env) error {
+				s, err := session.Open(ctx, session.Options{Servers: env.Servers(), Dial: env.Dial})
+				if err != nil {
+					return err
+				}
+				defer s.Close()
+				_, err = s.Create(ctx, p.state, nil, session.Persistent)
+				return err
+			},
+			Work: func(ctx context.Context, c *harness.Client) error {
+				s, err := c.Open(ctx, p.open())
+				if err != nil {
+					return err
+				}
+				defer s.Close()
+				switch len(c.Env().Clients()) - c.ID {
+				case 1:
+					p.observe(ctx, c, s)
+				case 2:
+					p.ask(ctx, c, s)
+				default:
+					p.stand(ctx, c, s)
+				}
+				if c.Next(ctx) {
+					return s.Err()
+				}
+				return nil
+			},
+		}
+	}
+}
+
+// stand is a candidate.
+func (p *electionProgram) stand(ctx context.Context, c *harness.Client, s *session.Session) {
+	var ghosts sync.WaitGroup
+	defer ghosts.Wait()
+	defer s.Close()
+	candidate := election.NewCandidate(s, p.path)
+	for n := 0; c.Next(ctx) && s.Err() == nil; n++ {
+		term, err := p.campaign(ctx, c, &ghosts, candidate)
+		if err == nil {
+			p.lead(ctx, c, s, term)
+		}
+	}
+}
+
+func (p *electionProgram) campaign(ctx context.Context, c *harness.Client, ghosts *sync.WaitGroup, candidate *election.Candidate) (term *election.Term, err error) {
+	if d := often(6, 300*time.Millisecond)(c); d > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, d)
+		defer cancel()
+	}
+	_, err = c.Do(ctx, history.Event{Op: checker.OpCampaign, Object: p.path}, func(ctx context.Context) (e history.Event, err error) {
+		if term, err = p.wait(ctx, ghosts, candidate); err == nil {
+			_, name := znode.Split(term.Path())
+			e = history.Event{Token: int64(term.Epoch()), Node: name}
+		}
+		return e, err
+	})
+	return term, err
+}
+
+// wait is Campaign, which a ghost goes on with when ctx ends.
+func (p *electionProgram) wait(ctx context.Context, ghosts *sync.WaitGroup, candidate *election.Candidate) (*election.Term, error) {
+	if !p.ghost {
+		return candidate.Campaign(ctx, nil)
+	}
+	elected := make(chan *election.Term, 1)
+	failed := make(chan error, 1)
+	ghosts.Go(func() {
+		term, err := candidate.Campaign(context.WithoutCancel(ctx), nil)
+		if err != nil {
+			failed <- err
+			return
+		}
+		elected <- term
+	})
+	select {
+	case term := <-elected:
+		return term, nil
+	case err := <-failed:
+		return nil, err
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+// lead is a term, from its begin to its end.
+func (p *electionProgram) lead(ctx context.Context, c *harness.Client, s *session.Session, term *election.Term) {
+	epoch, leading := int64(term.Epoch()), term.Context()
+	if p.deaf {
+		leading = context.WithoutCancel(leading)
+	}
+	_, name := znode.Split(term.Path())
+	hold := c.Hold(leading, history.Event{Object: p.path, Token: epoch, Node: name})
+	c.Do(ctx, history.Event{Op: checker.OpInherit, Object: p.state, Token: epoch}, func(ctx context.Context) (e history.Event, err error) {
+		value, err := s.Get(ctx, p.state)
+		e.Result = string(value.Data)
+		return e, err
+	})
+	value, err := p.resource.Read(c, epoch)
+	for n := range 1 + c.Rand.IntN(3) {
+		news := fmt.Sprintf("%x-%d", epoch, n)
+		c.Do(ctx, history.Event{Op: checker.OpProclaim, Object: p.state, Token: epoch, Arg: news}, func(ctx context.Context) (e history.Event, err error) {
+			_, err = term.Txn(ctx, session.SetOp{Path: p.state, Data: []byte(news), Version: session.AnyVersion})
+			return e, err
+		})
+		wait(leading, usual(c))
+	}
+	if err == nil && leading.Err() == nil {
+		_ = p.resource.Write(c, epoch, value+1)
+	}
+	hold.End()
+	c.Do(ctx, history.Event{Op: checker.OpRelease, Object: p.path, Token: epoch}, func(ctx context.Context) (e history.Event, err error) {
+		return e, term.Resign(ctx)
+	})
+}
+
+// ask is a client that wants to know now and then.
+func (p *electionProgram) ask(ctx context.Context, c *harness.Client, s *session.Session) {
+	for c.Next(ctx) && s.Err() == nil {
+		op := history.Event{Op: checker.OpLeader, Object: p.path}
+		if c.Rand.IntN(2) == 0 {
+			op.Arg = checker.Present
+		}
+		c.Do(ctx, op, func(ctx context.Context) (e history.Event, err error) {
+			if op.Arg == checker.Present && !p.past {
+				err = s.CatchUp(ctx, p.path)
+			}
+			if err == nil {
+				var leader election.Leader
+				leader, err = election.CurrentLeader(ctx, s, p.path)
+				e.Token = int64(leader.Epoch)
+			}
+			return e, err
+		})
+		c.Pause(ctx, upTo(100*time.Millisecond)(c))
+	}
+}
+
+// observe is a client that is told. In the end it compares that with what it
+// is answered, until they agree or for long enough.
+func (p *electionProgram) observe(ctx context.Context, c *harness.Client, s *session.Session) {
+	watching, stop := context.WithCancel(ctx)
+	var mu sync.Mutex
+	var last election.Leader
+	var stream sync.WaitGroup
+	stream.Go(func() {
+		for leader, err := range election.Observe(watching, s, p.path) {
+			if err != nil {
+				return
+			}
+			c.Do(watching, history.Event{Op: checker.OpLeader, Object: p.path}, func(context.Context) (history.Event, error) {
+				return history.Event{Token: int64(leader.Epoch)}, nil
+			})
+			mu.Lock()
+			last = leader
+			mu.Unlock()
+		}
+	})
+	for c.Next(ctx) && s.Err() == nil {
+		c.Pause(ctx, 100*time.Millisecond)
+	}
+	c.Do(ctx, history.Event{Op: checker.OpLeader, Object: p.path, Arg: checker.Settled}, func(ctx context.Context) (e history.Event, err error) {
+		for end := time.Now().Add(10 * time.Second); ; {
+			if err := s.CatchUp(ctx, p.path); err != nil {
+				return e, err
+			}
+			leader, err := election.CurrentLeader(ctx, s, p.path)
+			mu.Lock()
+			e.Token, e.Result = int64(last.Epoch), strconv.FormatInt(int64(leader.Epoch), 10)
+			same := leader.Epoch == last.Epoch
+			mu.Unlock()
+			if err != nil || same || time.Now().After(end) {
+				return e, err
+			}
+			wait(ctx, 20*time.Millisecond)
+		}
+	})
+	stop()
+	stream.Wait()
+}

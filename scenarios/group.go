@@ -1,0 +1,308 @@
+package scenarios
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/zkcoord/zkcoord/group"
+	"github.com/zkcoord/zkcoord/harness"
+	"github.com/zkcoord/zkcoord/harness/checker"
+	"github.com/zkcoord/zkcoord/harness/history"
+	"github.com/zkcoord/zkcoord/internal/znode"
+	"github.com/zkcoord/zkcoord/session"
+)
+
+// Group is a group under every fault there is: some clients join, change their
+// data and leave, in one session after another; one asks who is there, and two
+// follow.
+func Group() harness.Scenario {
+	return harness.Scenario{
+		Name:       "group",
+		Claim:      "Under every fault members are listed from their join to their leave, the dead go in time, and who follows them ends at the truth.",
+		Guarantees: []string{"G1", "G2", "G3", "G4"},
+		Clients:    6,
+		Workload:   groupWorkload(groupProgram{join: joinGroup, follow: followGroup}),
+		Faults:     faults("all"),
+		Checkers:   append(checker.Group(10*time.Second), checker.M7("znodes", "goroutines"), checker.M8(checker.OpJoin, 20*time.Second)),
+		Guards:     []checker.Checker{changesTold(50)},
+		Calm:       15 * time.Second,
+		Grace:      60 * time.Second,
+		Mutants: []harness.Mutant{{
+			Name:     "unprotected",
+			Report:   "samuel#229: the reply to the create is lost, and the node that nobody knows of stays",
+			Violates: []string{"G2"},
+			Faults:   []string{"link-cut"},
+			Workload: groupWorkload(groupProgram{join: joinUnprotected, follow: followGroup}),
+		}, {
+			Name:     "unwatched",
+			Report:   "kazoo#151, #218, #29: watches are gone once the connection was",
+			Violates: []string{"G4"},
+			Workload: groupWorkload(groupProgram{join: joinGroup, follow: followUnwatched}),
+		}, {
+			Name:     "missing",
+			Report:   "kazoo#153: a children watch stops silently where the node is missing",
+			Violates: []string{"G4"},
+			Workload: groupWorkload(groupProgram{join: joinGroup, follow: followExisting}),
+		}},
+	}
+}
+
+func changesTold(n int) checker.Checker {
+	return checker.AtLeast("V7", n, "a change that one who follows was told of", func(h *history.History) (found int) {
+		for i := range h.Events {
+			if e := &h.Events[i]; e.Kind == history.Watch && e.Op == checker.WatchMembers {
+				found++
+			}
+		}
+		return found
+	})
+}
+
+// A groupProgram is what the clients do.
+type groupProgram struct {
+	path   string
+	join   func(ctx context.Context, s *session.Session, path, id string) (member, error)
+	follow func(ctx context.Context, s *session.Session, path string) iter.Seq2[group.Change, error]
+}
+
+// member is group.Membership, or less.
+type member interface {
+	Update(ctx context.Context, data []byte) error
+	Leave(ctx context.Context) error
+}
+
+func joinGroup(ctx context.Context, s *session.Session, path, id string) (member, error) {
+	return group.New(s, path).Join(ctx, id, nil)
+}
+
+func followGroup(ctx context.Context, s *session.Session, path string) iter.Seq2[group.Change, error] {
+	return group.New(s, path).Changes(ctx)
+}
+
+func groupWorkload(p groupProgram) func(*harness.Env) harness.Workload {
+	return func(env *harness.Env) harness.Workload {
+		p := p
+		p.path = znode.Join(env.Root(), "group")
+		return harness.Workload{Work: func(ctx context.Context, c *harness.Client) error {
+			s, err := c.Open(ctx, leased())
+			if err != nil {
+				return err
+			}
+			defer s.Close()
+			switch len(c.Env().Clients()) - c.ID {
+			case 1, 2:
+				return p.watch(ctx, c, s)
+			case 3:
+				return p.ask(ctx, c, s)
+			}
+			for c.Next(ctx) {
+				if stays := p.belong(ctx, c, s); stays && s.Err() == nil {
+					return errors.New("begins anew, without leaving")
+				}
+				if s.Err() != nil {
+					return s.Err()
+				}
+			}
+			return nil
+		}}
+	}
+}
+
+// belong is one membership, and reports whether it was not ended. The last one of
+// a run goes on for a while, so that there is somebody in the end.
+func (p *groupProgram) belong(ctx context.Context, c *harness.Client, s *session.Session) (stays bool) {
+	id := fmt.Sprintf("m%d", c.ID)
+	c.Pause(ctx, upTo(500*time.Millisecond)(c))
+	m, err := p.enter(ctx, c, s, id)
+	if err != nil {
+		return false
+	}
+	for range 1 + c.Rand.IntN(4) {
+		c.Pause(ctx, usual(c))
+		if c.Rand.IntN(2) == 0 {
+			c.Do(ctx, history.Event{Op: checker.OpUpdate, Object: p.path, Arg: id}, func(ctx context.Context) (e history.Event, err error) {
+				return e, m.Update(ctx, []byte(s.NewID()))
+			})
+		}
+		p.list(ctx, c, s)
+	}
+	if !c.Next(ctx) {
+		wait(ctx, 3*time.Second)
+	} else if c.Rand.IntN(6) == 0 {
+		return true
+	}
+	c.Do(ctx, history.Event{Op: checker.OpLeave, Object: p.path, Arg: id}, func(ctx context.Context) (e history.Event, err error) {
+		return e, m.Leave(ctx)
+	})
+	return false
+}
+
+func (p *groupProgram) enter(ctx context.Context, c *harness.Client, s *session.Session, id string) (m member, err error) {
+	if d := often(6, 300*time.Millisecond)(c); d > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, d)
+		defer cancel()
+	}
+	_, err = c.Do(ctx, history.Event{Op: checker.OpJoin, Object: p.path, Arg: id}, func(ctx context.Context) (e history.Event, err error) {
+		m, err = p.join(ctx, s, p.path, id)
+		return e, err
+	})
+	return m, err
+}
+
+func (p *groupProgram) ask(ctx context.Context, c *harness.Client, s *session.Session) error {
+	for c.Next(ctx) && s.Err() == nil {
+		p.list(ctx, c, s)
+		c.Pause(ctx, upTo(200*time.Millisecond)(c))
+	}
+	return s.Err()
+}
+
+// list asks who is there, half of the time for the present.
+func (p *groupProgram) list(ctx context.Context, c *harness.Client, s *session.Session) {
+	op := history.Event{Op: checker.OpMembers, Object: p.path}
+	if c.Rand.IntN(2) == 0 {
+		op.Arg = checker.Present
+	}
+	c.Do(ctx, op, func(ctx context.Context) (e history.Event, err error) {
+		if op.Arg == checker.Present {
+			err = s.CatchUp(ctx, p.path)
+		}
+		if err == nil {
+			e.Result, err = p.members(ctx, s)
+		}
+		return e, err
+	})
+}
+
+func (p *groupProgram) members(ctx context.Context, s *session.Session) (string, error) {
+	members, err := group.New(s, p.path).Members(ctx)
+	return list(members), err
+}
+
+// list writes members, which come in order, for the checkers.
+func list(members []group.Member) string {
+	var all []string
+	for _, m := range members {
+		all = append(all, fmt.Sprintf("%s@%x", m.ID, m.Incarnation))
+	}
+	return strings.Join(all, " ")
+}
+
+// watch follows the group in one session. In the end it compares what it was told
+// with what it is answered, until they agree or for long enough.
+func (p *groupProgram) watch(ctx context.Context, c *harness.Client, s *session.Session) error {
+	watching, stop := context.WithCancel(ctx)
+	told := &toldMembers{}
+	var stream sync.WaitGroup
+	stream.Go(func() {
+		for change, err := range p.follow(watching, s, p.path) {
+			if err == nil {
+				c.Record(told.event(p.path, change))
+			}
+		}
+	})
+	defer stream.Wait()
+	defer stop()
+	_, err := c.Do(ctx, history.Event{Op: "follow", Object: p.path}, func(ctx context.Context) (e history.Event, err error) {
+		for c.Next(ctx) && s.Err() == nil {
+			c.Pause(ctx, 100*time.Millisecond)
+		}
+		return e, s.Err()
+	})
+	if err != nil {
+		return err
+	}
+	_, err = c.Do(ctx, history.Event{Op: checker.OpMembers, Object: p.path, Arg: checker.Settled}, func(ctx context.Context) (e history.Event, err error) {
+		for end := time.Now().Add(2 * time.Second); ; wait(ctx, 20*time.Millisecond) {
+			if err := s.CatchUp(ctx, p.path); err != nil {
+				return e, err
+			}
+			e.Result, err = p.members(ctx, s)
+			e.Arg = told.now()
+			if err != nil || e.Arg == e.Result || time.Now().After(end) {
+				return e, err
+			}
+		}
+	})
+	return err
+}
+
+// toldMembers adds up what one who follows is told.
+type toldMembers struct {
+	mu      sync.Mutex
+	members map[string]group.Member
+}
+
+func (t *toldMembers) event(path string, change group.Change) history.Event {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.members == nil {
+		t.members = make(map[string]group.Member)
+	}
+	for _, m := range change.Left {
+		delete(t.members, m.ID)
+	}
+	for _, m := range append(change.Joined, change.Updated...) {
+		t.members[m.ID] = m
+	}
+	return history.Event{Kind: history.Watch, Op: checker.WatchMembers, Object: path, Arg: t.listLocked(), Result: list(change.Members)}
+}
+
+func (t *toldMembers) now() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.listLocked()
+}
+
+func (t *toldMembers) listLocked() string {
+	return list(slices.SortedFunc(maps.Values(t.members), func(a, b group.Member) int { return strings.Compare(a.ID, b.ID) }))
+}
+
+// unprotected is a member that creates its nodes anew when the reply is lost.
+type unprotected struct {
+	book textbook
+	id   string
+	node session.Node
+}
+
+func joinUnprotected(ctx context.Context, s *session.Session, path, id string) (member, error) {
+	u := &unprotected{book: textbook{s: s, path: path, does: mistakes{unprotected: true}}, id: id}
+	var err error
+	u.node, err = u.book.enter(ctx, id)
+	return u, err
+}
+
+func (u *unprotected) Update(ctx context.Context, _ []byte) error {
+	node, err := u.book.enter(ctx, u.id)
+	if err != nil {
+		return err
+	}
+	node, u.node = u.node, node
+	return u.book.leave(ctx, node)
+}
+
+func (u *unprotected) Leave(ctx context.Context) error { return u.book.leave(ctx, u.node) }
+
+// followUnwatched is told nothing more in a session that has lost its connection.
+func followUnwatched(ctx context.Context, s *session.Session, path string) iter.Seq2[group.Change, error] {
+	return untilSuspended(ctx, s, followGroup(ctx, s, path))
+}
+
+// followExisting is told nothing where the group is missing.
+func followExisting(ctx context.Context, s *session.Session, path string) iter.Seq2[group.Change, error] {
+	return func(yield func(group.Change, error) bool) {
+		for change, err := range followGroup(ctx, s, path) {
+			if stat, e := s.Exists(ctx, path); e != nil || stat == nil || !yield(change, err) {
+				return
+			}
+		}
+	}
+}

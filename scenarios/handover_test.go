@@ -1,0 +1,315 @@
+package scenarios
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/zkcoord/zkcoord/election"
+	"github.com/zkcoord/zkcoord/harness/ensemble"
+	"github.com/zkcoord/zkcoord/harness/ensemble/embedded"
+	"github.com/zkcoord/zkcoord/harness/link"
+	"github.com/zkcoord/zkcoord/session"
+)
+
+var handover = flag.Bool("handover", false, "measure hand-overs on the ensemble of the flag -ensemble; else on the embedded one")
+
+// busy is what a busy machine may add to a time.
+const busy = 3 * time.Second
+
+// electorate is a running ensemble, and clients on it.
+type electorate struct {
+	t   *testing.T
+	ens ensemble.Ensemble
+}
+
+func startElectorate(t *testing.T) *electorate {
+	t.Helper()
+	start := func(_ context.Context, c ensemble.Config) (ensemble.Ensemble, error) {
+		return embedded.Start(embedded.Options{Config: c})
+	}
+	if *handover {
+		start = options(t, 0).Ensemble
+	}
+	e, err := start(t.Context(), ensemble.Config{Nodes: 3, TickTime: sessionTimeout / 4})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := e.Close(context.WithoutCancel(t.Context())); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := e.Ready(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return &electorate{t, e}
+}
+
+// A voter is one client: its session, its link, and what it has asked for.
+type voter struct {
+	*session.Session
+	link *link.Link
+	t    *testing.T
+
+	mu    sync.Mutex
+	asked []string
+}
+
+func (e *electorate) voter(timeout time.Duration) *voter {
+	e.t.Helper()
+	v := &voter{link: link.New(e.ens.DialContext), t: e.t}
+	s, err := session.Open(e.t.Context(), session.Options{Servers: e.ens.Servers(), Dial: v.link.DialContext, Timeout: timeout,
+		Metrics: session.Metrics{Request: func(op string, _ time.Duration, _ error) {
+			v.mu.Lock()
+			defer v.mu.Unlock()
+			v.asked = append(v.asked, op)
+		}}})
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	v.Session = s
+	e.t.Cleanup(func() {
+		v.link.Heal()
+		s.Close()
+	})
+	return v
+}
+
+// requests are those since the last call, by name.
+func (v *voter) requests() string {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	slices.Sort(v.asked)
+	asked := fmt.Sprint(v.asked)
+	v.asked = nil
+	return asked
+}
+
+type vote struct {
+	*election.Term
+	at time.Time
+}
+
+// campaign is elected in the background.
+func (v *voter) campaign(path string) <-chan vote {
+	elected := make(chan vote, 1)
+	go func() {
+		term, err := election.NewCandidate(v.Session, path).Campaign(v.t.Context(), nil)
+		if err != nil {
+			v.t.Error(err)
+		}
+		elected <- vote{term, time.Now()}
+	}()
+	return elected
+}
+
+// queued waits until that many candidates stand, and the last of them watches.
+func (v *voter) queued(path string, n int, last *voter) {
+	v.t.Helper()
+	for {
+		listing, err := v.Children(v.t.Context(), path)
+		if err == nil && len(listing.Names) >= n && last.waits() {
+			return
+		}
+		if v.t.Context().Err() != nil {
+			v.t.Fatal(err)
+		}
+	}
+}
+
+// waits reports whether the last requests were those for the watches of one who
+// waits: for what the one before it does to its node.
+func (v *voter) waits() bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	n := len(v.asked)
+	return n >= 2 && v.asked[n-2] == "get" && v.asked[n-1] == "children"
+}
+
+func (v *voter) resign(term *election.Term) {
+	v.t.Helper()
+	if err := term.Resign(v.t.Context()); err != nil {
+		v.t.Fatal(err)
+	}
+}
+
+// What a hand-over takes: in requests, which are asserted, and in time.
+//
+//	go test ./scenarios -run HandOver -handover -v
+//
+// Covers E7.
+func TestHandOver(t *testing.T) {
+	e := startElectorate(t)
+	for name, test := range map[string]func(*testing.T, *electorate){
+		"resignation": resignations, "crash": crashes, "crowd": crowds,
+	} {
+		t.Run(name, func(t *testing.T) { test(t, &electorate{t, e.ens}) })
+	}
+}
+
+// The next leader is one write and one event away from a resignation.
+func resignations(t *testing.T, e *electorate) {
+	a, b := e.voter(sessionTimeout), e.voter(sessionTimeout)
+	const path, rounds = "/resign", 20
+	var took, writes []time.Duration
+	leader := <-a.campaign(path)
+	for range rounds {
+		begun := time.Now()
+		if err := a.CatchUp(t.Context(), path); err != nil {
+			t.Fatal(err)
+		}
+		writes = append(writes, time.Since(begun))
+		b.requests()
+		next := b.campaign(path)
+		a.queued(path, 2, b)
+		a.requests()
+		b.requests()
+		begun = time.Now()
+		a.resign(leader.Term)
+		leader = <-next
+		took = append(took, leader.at.Sub(begun))
+		if asked := a.requests() + b.requests(); asked != "[multi][]" {
+			t.Errorf("a hand-over took %s", asked)
+		}
+		a, b = b, a
+	}
+	slices.Sort(took)
+	slices.Sort(writes)
+	t.Logf("median of %d resignations to the next term: %v; of one quorum write: %v", rounds, took[rounds/2], writes[rounds/2])
+	a.resign(leader.Term)
+}
+
+// After a crash the next leader is elected within the session timeout
+// and a tick; and where the leader of the ensemble crashes with it, within its
+// election more.
+func crashes(t *testing.T, e *electorate) {
+	const path, tick = "/crash", sessionTimeout / 4
+	for _, server := range []bool{false, true} {
+		a, b, c := e.voter(sessionTimeout), e.voter(sessionTimeout), e.voter(sessionTimeout)
+		<-a.campaign(path)
+		next := b.campaign(path)
+		c.queued(path, 2, b)
+		begun := time.Now()
+		a.link.Hold()
+		bound := sessionTimeout + tick
+		if server {
+			bound += e.killLeader(c)
+		}
+		leader := <-next
+		took := leader.at.Sub(begun)
+		t.Logf("with a server: %t: the next leader after %v, the bound is %v", server, took, bound)
+		if took > bound+busy {
+			t.Errorf("succeeded after %v, more than %v", took, bound)
+		}
+		b.resign(leader.Term)
+	}
+}
+
+// killLeader kills the server that leads, and tells how long nothing can be
+// written.
+func (e *electorate) killLeader(v *voter) time.Duration {
+	e.t.Helper()
+	killer, able := e.ens.(ensemble.Killer)
+	if !able {
+		e.t.Skip("the ensemble cannot be killed")
+	}
+	leader, err := e.ens.Leader(e.t.Context())
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	begun := time.Now()
+	if err := killer.Kill(e.t.Context(), leader); err != nil {
+		e.t.Fatal(err)
+	}
+	for v.CatchUp(e.t.Context(), "/") != nil {
+		if v.Err() != nil {
+			e.t.Fatal(v.Err())
+		}
+	}
+	took := time.Since(begun)
+	if err := killer.Start(e.t.Context(), leader); err != nil {
+		e.t.Fatal(err)
+	}
+	return took
+}
+
+// A hand-over takes the same requests whoever stands behind, also when a list of
+// all is more than the 1 MiB that a request may be.
+func crowds(t *testing.T, e *electorate) {
+	const patient = 5 * sessionTimeout // the crowd takes its time
+	sizes := []int{10, 500}
+	if *handover {
+		sizes = append(sizes, 10_000, 25_000)
+	}
+	for _, crowd := range sizes {
+		path := fmt.Sprintf("/crowd-%d", crowd)
+		a, b, c, last := e.voter(patient), e.voter(patient), e.voter(patient), e.voter(patient)
+		leader := <-a.campaign(path)
+		next := b.campaign(path)
+		c.queued(path, 2, b)
+		c.gather(path, crowd)
+		begun := time.Now()
+		final := last.campaign(path)
+		for !last.waits() {
+			if _, err := c.Exists(t.Context(), path); err != nil {
+				t.Fatal(err)
+			}
+		}
+		joined := time.Since(begun)
+		if got := last.requests(); got != "[children children create get]" {
+			t.Errorf("the last of %d asked for %s", crowd, got)
+		}
+		a.requests()
+		b.requests()
+		a.resign(leader.Term)
+		leader = <-next
+		b.resign(leader.Term)
+		if asked := a.requests() + b.requests(); asked != "[multi][multi]" {
+			t.Errorf("before %d a hand-over took %s", crowd, asked)
+		}
+		c.scatter(path)
+		term := <-final
+		t.Logf("behind %d: joined after %v, elected with %s", crowd, joined, last.requests())
+		last.resign(term.Term)
+	}
+}
+
+// gather makes candidates, which are of no session: a server could not tell the
+// others of the end of one with so many nodes.
+func (v *voter) gather(path string, n int) {
+	v.t.Helper()
+	for made := 0; made < n; {
+		var ops []session.Op
+		for ; len(ops) < 1000 && made < n; made++ {
+			ops = append(ops, session.CreateOp{Path: path + "/" + v.NewID() + "-latch-", Mode: session.PersistentSequential})
+		}
+		if _, err := v.Multi(v.t.Context(), ops...); err != nil {
+			v.t.Fatal(err)
+		}
+	}
+}
+
+// scatter deletes them again: all but the last candidate.
+func (v *voter) scatter(path string) {
+	v.t.Helper()
+	listing, err := v.Children(v.t.Context(), path)
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	slices.SortFunc(listing.Names, func(a, b string) int { return strings.Compare(a[len(a)-10:], b[len(b)-10:]) })
+	for part := range slices.Chunk(listing.Names[:len(listing.Names)-1], 1000) {
+		var ops []session.Op
+		for _, name := range part {
+			ops = append(ops, session.DeleteOp{Path: path + "/" + name, Version: session.AnyVersion})
+		}
+		if _, err := v.Multi(v.t.Context(), ops...); err != nil {
+			v.t.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,225 @@
+package scenarios
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/zkcoord/zkcoord/harness"
+	"github.com/zkcoord/zkcoord/harness/checker"
+	"github.com/zkcoord/zkcoord/harness/ensemble/container"
+	"github.com/zkcoord/zkcoord/harness/ensemble/kinds"
+	"github.com/zkcoord/zkcoord/harness/report"
+	"github.com/zkcoord/zkcoord/harness/shrink"
+	"github.com/zkcoord/zkcoord/scenarios/peers"
+)
+
+var (
+	kind      = flag.String("ensemble", "container", "kind of ensemble to run on; embedded is in virtual time")
+	nodes     = flag.Int("nodes", 0, "nodes of the ensemble; 0 is what the scenario asks for")
+	seed      = flag.Uint64("seed", 1, "seed of the plan and of the clients' choices")
+	seeds     = flag.Int("seeds", 4, "seeds of each scenario on the embedded ensemble, in virtual time")
+	length    = flag.Duration("time", 0, "length of the work under faults; 0 is each scenario's own")
+	faulty    = flag.String("faults", "", "names of the faults to draw from, with commas; empty is all of the scenario's")
+	plan      = flag.String("plan", "", "file of a plan of faults to follow, in place of one drawn from the seed")
+	store     = flag.String("store", filepath.Join("..", "store"), "directory of the results; empty keeps none")
+	junit     = flag.String("junit", "", "file for the results as JUnit's XML, a suite a run")
+	soak      = flag.Duration("soak", 0, "TestSoak goes on for so long, with fresh seeds; needs -timeout 0 as well")
+	shrinking = flag.Duration("shrink", time.Minute, "for how long to make a run small that is invalid on the embedded ensemble")
+	libraries = flag.Bool("libraries", false, "run the isolated holder with Curator and kazoo too, which takes minutes")
+)
+
+func TestMain(m *testing.M) {
+	peers.Work()
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		peers.CleanUp()
+		if err := all.write(*junit); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = max(code, 1)
+		}
+		os.Exit(code)
+	}))
+}
+
+// all are the runs of this process, for the file of -junit.
+var all runs
+
+type runs struct {
+	mu   sync.Mutex
+	file report.JUnit
+}
+
+func (r *runs) add(result *harness.Result) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.file.Add(result)
+}
+
+func (r *runs) write(path string) error {
+	if path == "" {
+		return nil
+	}
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(r.file.Write(f), f.Close())
+}
+
+// options are those of the flags, with a length for where they give none. It
+// skips where there is no such ensemble.
+func options(t *testing.T, standard time.Duration) harness.Options {
+	t.Helper()
+	if *kind == "container" {
+		if err := container.Available(t.Context()); err != nil && os.Getenv("CI") == "" {
+			t.Skip(err)
+		}
+	}
+	start, err := kinds.Starter(*kind, "", os.Stderr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := harness.Options{Ensemble: start, Nodes: *nodes, Seed: *seed, Time: cmp.Or(*length, standard), Command: command(t)}
+	if *store != "" {
+		o.Store = report.Open(*store)
+	}
+	return o
+}
+
+// flagged is o with what the flags ask for. It skips a scenario that has none of
+// the faults.
+func flagged(t *testing.T, s harness.Scenario, o harness.Options) harness.Options {
+	t.Helper()
+	o.Nodes, o.Time = *nodes, cmp.Or(*length, o.Time)
+	if *faulty != "" {
+		o.Faults = strings.Split(*faulty, ",")
+		if !slices.ContainsFunc(s.Faults, func(f harness.Fault) bool { return slices.Contains(o.Faults, f.Name()) }) {
+			t.Skipf("%s has none of the faults %s", s.Name, *faulty)
+		}
+	}
+	if *plan != "" {
+		var err error
+		if o.Plan, err = report.ReadPlan(*plan); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return o
+}
+
+// command is the command line that runs the test again.
+func command(t *testing.T) string {
+	parts := []string{"go test ./scenarios -run", "'^" + strings.ReplaceAll(t.Name(), "/", "$/^") + "$'"}
+	flag.Visit(func(f *flag.Flag) {
+		if !strings.HasPrefix(f.Name, "test.") {
+			parts = append(parts, "-"+f.Name, f.Value.String())
+		}
+	})
+	return strings.Join(parts, " ")
+}
+
+// virtualCommand is the command line of a run in virtual time.
+func virtualCommand(s harness.Scenario, o harness.Options) string {
+	name, mutant, _ := strings.Cut(s.Name, "+")
+	c := fmt.Sprintf("zkcoord run %s --virtual --time %v --seed %d", name, o.Time, o.Seed)
+	if mutant != "" {
+		c += " --mutant " + mutant
+	}
+	if o.Faults != nil {
+		c += " --faults " + strings.Join(o.Faults, ",")
+	}
+	return c
+}
+
+// run runs s on the ensemble of the flags and fails unless it is valid.
+func run(t *testing.T, s harness.Scenario, standard time.Duration) {
+	t.Helper()
+	o := flagged(t, s, options(t, standard))
+	if *kind == "embedded" && s.Needs == "" {
+		tell(t, s, virtually(t, s, o), o.Store)
+		return
+	}
+	result, err := harness.Run(t.Context(), s, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tell(t, s, result, o.Store)
+}
+
+// virtually runs s once in virtual time. Nothing is stored: it would be of the
+// year 2000.
+func virtually(t *testing.T, s harness.Scenario, o harness.Options) (result *harness.Result) {
+	t.Helper()
+	begun := time.Now().UTC()
+	o.Store = nil
+	if o.Plan == nil {
+		o.Command = virtualCommand(s, o)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		var err error
+		if result, err = harness.Run(t.Context(), s, o); err != nil {
+			t.Fatal(err)
+		}
+	})
+	result.Start = begun
+	return result
+}
+
+// tell fails the test unless r is valid: with its summary, where its report is,
+// and on the embedded ensemble a smaller run that fails the same way.
+func tell(t *testing.T, s harness.Scenario, r *harness.Result, kept harness.Store) {
+	t.Helper()
+	all.add(r)
+	if r.Verdict.Passed() {
+		t.Log(r.Summary())
+		return
+	}
+	t.Errorf("%s%s", r.Summary(), where(t, r, kept))
+	if r.Verdict == checker.Invalid && r.Ensemble == "embedded" && *shrinking > 0 {
+		t.Log(smaller(t, s, r))
+	}
+}
+
+// where says where the report of r is, which it stores if it has not been.
+func where(t *testing.T, r *harness.Result, kept harness.Store) string {
+	on, _ := kept.(*report.Store)
+	if on == nil && *store != "" {
+		on = report.Open(*store)
+	}
+	if on == nil {
+		return ""
+	}
+	if on.Dir(r) == "" {
+		if err := on.Save(r); err != nil {
+			t.Error(err)
+		}
+	}
+	return "report: " + filepath.Join(on.Dir(r), report.HTMLFile)
+}
+
+// smaller makes r small, and says what is left of it.
+func smaller(t *testing.T, s harness.Scenario, r *harness.Result) string {
+	ctx, cancel := context.WithTimeout(t.Context(), *shrinking)
+	defer cancel()
+	small, err := shrink.Run(ctx, r, 2, func(_ context.Context, tr shrink.Trial) (*harness.Result, error) {
+		o := VirtualOptions(s, r.Seed)
+		o.Nodes = r.Nodes
+		return virtually(t, s, tr.Options(o)), nil
+	})
+	if err != nil {
+		return err.Error()
+	}
+	return fmt.Sprintf("%s is violated with %d faults, %d clients and %v as well (%d tried)\n%s\n%s", small.Property,
+		len(small.Plan), small.Clients, small.Time, small.Tried, where(t, small.Result, nil), report.GoTest(small.Result, small.Property))
+}

@@ -1,0 +1,206 @@
+package scenarios
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/zkcoord/zkcoord/harness"
+	"github.com/zkcoord/zkcoord/harness/checker"
+	"github.com/zkcoord/zkcoord/harness/history"
+	"github.com/zkcoord/zkcoord/internal/znode"
+	"github.com/zkcoord/zkcoord/lock"
+	"github.com/zkcoord/zkcoord/session"
+)
+
+// MultiLock has clients take two or three of four locks together. Each lock has
+// a fenced resource of its own.
+func MultiLock() harness.Scenario {
+	return harness.Scenario{
+		Name:       "multi-lock",
+		Claim:      "Under every fault locks taken together are held by one client at a time, all or none, and nobody waits for ever.",
+		Guarantees: []string{"L1", "L2", "L3", "L4", "L7", "S2"},
+		Clients:    5,
+		Workload:   multiWorkload(leased(), takeMulti),
+		Faults:     faults("all"),
+		Checkers: append(checker.Mutex(closedFromOutside(), 30*time.Second), checker.IfExercised(checker.M5()),
+			checker.M9(closedFromOutside()), checker.IfExercised(checker.M10(closedFromOutside()))),
+		Guards: []checker.Checker{checker.Grants(40), checker.Contention(10)},
+		Grace:  60 * time.Second,
+		Mutants: []harness.Mutant{{
+			Name:     "trusting",
+			Report:   "samuel#20, #190: the holder believes in its locks until it is told otherwise",
+			Violates: []string{"M3", "M10"},
+			Faults:   []string{"session-hold"},
+			Workload: multiWorkload(trusting(), takeMulti),
+		}, {
+			Name:     "as-given",
+			Report:   "Curator's InterProcessMultiLock takes the locks in the order in which they are given",
+			Violates: []string{"M8"},
+			Workload: multiWorkload(leased(), takeAsGiven),
+		}, {
+			Name:     "keeps",
+			Report:   "kazoo#732, #429: an acquire that failed leaves its nodes, here those taken before",
+			Violates: []string{"M8"},
+			Workload: multiWorkload(leased(), takeAndKeep),
+		}},
+	}
+}
+
+// A multiTaker takes the locks at paths.
+type multiTaker func(ctx context.Context, s *session.Session, paths []string) (multiHeld, error)
+
+// multiHeld is what it took.
+type multiHeld struct {
+	context.Context
+	grants []*lock.Grant
+	unlock func(context.Context) error
+}
+
+func takeMulti(ctx context.Context, s *session.Session, paths []string) (multiHeld, error) {
+	g, err := lock.NewMulti(s, paths, lock.Options{}).Lock(ctx)
+	if err != nil {
+		return multiHeld{}, err
+	}
+	return multiHeld{g.Context(), g.Grants(), g.Unlock}, nil
+}
+
+// takeAsGiven takes one after another, and gives back what it has when it fails.
+func takeAsGiven(ctx context.Context, s *session.Session, paths []string) (multiHeld, error) {
+	return oneByOne(ctx, s, paths, true)
+}
+
+// takeAndKeep is all right in its order, and keeps what it has when it fails.
+func takeAndKeep(ctx context.Context, s *session.Session, paths []string) (multiHeld, error) {
+	return oneByOne(ctx, s, slices.Sorted(slices.Values(paths)), false)
+}
+
+func oneByOne(ctx context.Context, s *session.Session, paths []string, all bool) (multiHeld, error) {
+	var h multiHeld
+	joint, end := context.WithCancelCause(context.Background())
+	h.Context = joint
+	h.unlock = func(ctx context.Context) (err error) {
+		end(lock.ErrReleased)
+		for _, g := range h.grants {
+			err = errors.Join(err, g.Unlock(ctx))
+		}
+		return err
+	}
+	for _, path := range paths {
+		g, err := lock.NewMutex(s, path, lock.Options{}).Lock(ctx)
+		if err != nil {
+			if all {
+				err = errors.Join(err, h.unlock(context.WithoutCancel(ctx)))
+			}
+			return multiHeld{}, err
+		}
+		context.AfterFunc(g.Context(), func() { end(context.Cause(g.Context())) })
+		h.grants = append(h.grants, g)
+	}
+	return h, nil
+}
+
+// multiProgram is the workload of clients that take several locks together.
+type multiProgram struct {
+	take      multiTaker
+	paths     []string
+	resources map[string]*harness.Resource // by path
+}
+
+func multiWorkload(opts session.Options, take multiTaker) func(*harness.Env) harness.Workload {
+	return func(env *harness.Env) harness.Workload {
+		p := multiProgram{take: take, resources: make(map[string]*harness.Resource)}
+		for i := range 4 {
+			path := znode.Join(env.Root(), fmt.Sprintf("lock-%d", i))
+			p.paths = append(p.paths, path)
+			p.resources[path] = harness.NewResource(fmt.Sprintf("account-%d", i))
+		}
+		return harness.Workload{Work: func(ctx context.Context, c *harness.Client) error {
+			s, err := c.Open(ctx, opts)
+			if err != nil {
+				return err
+			}
+			defer s.Close()
+			for c.Next(ctx) {
+				p.round(ctx, c, s)
+				if s.Err() != nil {
+					return s.Err()
+				}
+			}
+			return nil
+		}}
+	}
+}
+
+// round takes some of the locks, uses their resources, and releases them.
+// What is recorded of the acquire is the first of them.
+func (p *multiProgram) round(ctx context.Context, c *harness.Client, s *session.Session) {
+	var paths []string
+	for _, i := range c.Rand.Perm(len(p.paths))[:2+c.Rand.IntN(2)] {
+		paths = append(paths, p.paths[i])
+	}
+	h, err := p.acquire(ctx, c, s, paths)
+	if err != nil {
+		return
+	}
+	var holds []*harness.Hold
+	for _, g := range h.grants {
+		dir, name := znode.Split(g.Path())
+		holds = append(holds, c.Hold(h, history.Event{Object: dir, Token: int64(g.Token()), Node: name}))
+	}
+	p.count(c, h)
+	for _, hold := range holds {
+		hold.End()
+	}
+	release := history.Event{Op: checker.OpRelease, Object: paths[0], Token: tokenOf(h, paths[0])}
+	c.Do(ctx, release, func(ctx context.Context) (history.Event, error) { return history.Event{}, h.unlock(ctx) })
+}
+
+func (p *multiProgram) acquire(ctx context.Context, c *harness.Client, s *session.Session, paths []string) (h multiHeld, err error) {
+	if d := often(6, 300*time.Millisecond)(c); d > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, d)
+		defer cancel()
+	}
+	op := history.Event{Op: checker.OpAcquire, Object: paths[0], Arg: strings.Join(paths, " ")}
+	_, err = c.Do(ctx, op, func(ctx context.Context) (e history.Event, err error) {
+		if h, err = p.take(ctx, s, paths); err == nil {
+			e.Token = tokenOf(h, paths[0])
+		}
+		return e, err
+	})
+	return h, err
+}
+
+// tokenOf is the token of the lock at path among those held.
+func tokenOf(h multiHeld, path string) int64 {
+	for _, g := range h.grants {
+		if dir, _ := znode.Split(g.Path()); dir == path {
+			return int64(g.Token())
+		}
+	}
+	return 0
+}
+
+// count adds one to the resource of each lock, slowly, as long as all are held.
+func (p *multiProgram) count(c *harness.Client, h multiHeld) {
+	values := make(map[string]int64)
+	for _, g := range h.grants {
+		dir, _ := znode.Split(g.Path())
+		value, err := p.resources[dir].Read(c, int64(g.Token()))
+		if err != nil {
+			return
+		}
+		values[dir] = value
+	}
+	wait(h, usual(c))
+	for _, g := range h.grants {
+		dir, _ := znode.Split(g.Path())
+		if h.Err() == nil {
+			_ = p.resources[dir].Write(c, int64(g.Token()), values[dir]+1)
+		}
+	}
+}

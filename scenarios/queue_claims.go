@@ -1,0 +1,194 @@
+package scenarios
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-zookeeper/zk"
+
+	"github.com/zkcoord/zkcoord/harness"
+	"github.com/zkcoord/zkcoord/harness/checker"
+	"github.com/zkcoord/zkcoord/harness/history"
+	"github.com/zkcoord/zkcoord/internal/znode"
+	"github.com/zkcoord/zkcoord/queue"
+	"github.com/zkcoord/zkcoord/session"
+)
+
+// QueueClaims is a queue of items that are claimed, worked on, and
+// acknowledged with an effect or given back, under every fault there is.
+func QueueClaims() harness.Scenario {
+	return harness.Scenario{
+		Name:       "queue-claims",
+		Claim:      "Under every fault an item has one claim at a time, is not lost, and has its effect once, with its acknowledgement.",
+		Guarantees: []string{"Q1", "Q2", "Q3", "Q6", "Q7", "Q8", "Q10", "Q11", "S2"},
+		Clients:    6,
+		Workload:   claimsWorkload(claimsProgram{}),
+		Faults:     faults("all"),
+		Checkers: []checker.Checker{checker.Q1(), checker.Q2(), checker.Q3(), checker.Q6(10 * time.Second), checker.Q7(), checker.Q10(),
+			checker.M3(closedFromOutside()), checker.M7("znodes", "goroutines"), checker.IfExercised(checker.M10(closedFromOutside()))},
+		Guards: []checker.Checker{taken(100)},
+		Calm:   10 * time.Second,
+		Grace:  60 * time.Second,
+		Mutants: []harness.Mutant{{
+			Name:     "ack-first",
+			Report:   "Curator's DistributedQueue without a lock path: the item is deleted before it is processed, and gone if that fails",
+			Violates: []string{"Q10"},
+			Faults:   []string{"session-close"},
+			Workload: claimsWorkload(claimsProgram{ackFirst: true}),
+		}, {
+			Name:     "said-true",
+			Report:   "kazoo's LockingQueue: consume() says True though its transaction failed",
+			Violates: []string{"Q3", "Q10"},
+			Faults:   []string{"session-hold"},
+			Workload: claimsWorkload(claimsProgram{saidTrue: true}),
+		}, {
+			Name:     "deaf",
+			Report:   "CURATOR-623, samuel#20: the consumer is not told that its claim is over",
+			Violates: []string{"M3"},
+			Faults:   []string{"session-hold"},
+			Workload: claimsWorkload(claimsProgram{deaf: true}),
+		}},
+	}
+}
+
+// A claimsProgram is what the clients do.
+type claimsProgram struct {
+	ackFirst bool // acknowledges, and then has the effect
+	saidTrue bool // does not look whether the acknowledgement succeeded
+	deaf     bool // does not listen to the claim's context
+
+	path    string
+	effects string // directory of a znode for each item acknowledged
+	names   *atomic.Int64
+}
+
+func (p *claimsProgram) options() queue.Options[string] {
+	return queue.Options[string]{ClaimFor: sessionTimeout, MaxAttempts: 20}
+}
+
+func claimsWorkload(p claimsProgram) func(*harness.Env) harness.Workload {
+	return func(env *harness.Env) harness.Workload {
+		p := p
+		p.path, p.effects = znode.Join(env.Root(), "queue"), znode.Join(env.Root(), "effects")
+		p.names = new(atomic.Int64)
+		return harness.Workload{
+			Setup: func(ctx context.Context, env *harness.Env) error {
+				return final(ctx, env, func(s *session.Session) error {
+					_, err := s.Create(ctx, p.effects, nil, session.Persistent)
+					return err
+				})
+			},
+			Work: func(ctx context.Context, c *harness.Client) error {
+				s, err := c.Open(ctx, leased())
+				if err != nil {
+					return err
+				}
+				defer s.Close()
+				if c.ID < 2 {
+					q := openQueue(p.options())(s, p.path)
+					for c.Next(ctx) && s.Err() == nil {
+						putOne(ctx, c, p.path, 0, p.names, q.put)
+						c.Pause(ctx, upTo(400*time.Millisecond)(c))
+					}
+				} else {
+					p.work(ctx, c, s)
+				}
+				if c.Next(ctx) {
+					return s.Err()
+				}
+				return nil
+			},
+			Final: func(ctx context.Context, env *harness.Env) error {
+				return final(ctx, env, func(s *session.Session) error { return p.final(ctx, env, s) })
+			},
+		}
+	}
+}
+
+// work claims one item after another. In the end it claims what there is.
+func (p *claimsProgram) work(ctx context.Context, c *harness.Client, s *session.Session) {
+	q := queue.New(s, p.path, p.options())
+	waiting, stop := lasting(ctx, c)
+	defer stop()
+	for s.Err() == nil && waiting.Err() == nil {
+		var claim *queue.Claim[string]
+		_, err := c.Do(waiting, history.Event{Op: checker.OpClaim, Object: p.path}, func(ctx context.Context) (e history.Event, err error) {
+			if claim, err = q.Claim(ctx); err == nil {
+				e.Result, e.Token = claim.Value(), claim.Token()
+			}
+			return e, err
+		})
+		if err == nil {
+			p.process(ctx, c, s, claim)
+		}
+	}
+}
+
+// process works on an item for as long as the claim lasts, and now and then a
+// little longer, to see that it is told.
+func (p *claimsProgram) process(ctx context.Context, c *harness.Client, s *session.Session, claim *queue.Claim[string]) {
+	standing := claim.Context()
+	if p.deaf {
+		standing = context.WithoutCancel(standing)
+	}
+	value := claim.Value()
+	hold := c.Hold(standing, history.Event{Object: znode.Join(p.path, value), Token: claim.Token()})
+	wait(standing, usual(c))
+	stood := hold.End()
+	switch choice := c.Rand.IntN(16); {
+	case !stood && choice > 4:
+	case choice < 2:
+		c.Do(ctx, history.Event{Op: checker.OpReturn, Object: p.path, Arg: value}, func(ctx context.Context) (e history.Event, err error) {
+			return e, claim.Release(ctx)
+		})
+	case choice == 2:
+		c.Do(ctx, history.Event{Op: "reject", Object: p.path, Arg: value}, func(ctx context.Context) (e history.Event, err error) {
+			return e, claim.Reject(ctx)
+		})
+	default:
+		c.Do(ctx, history.Event{Op: checker.OpAck, Object: p.path, Arg: value, Token: claim.Token()}, func(ctx context.Context) (e history.Event, err error) {
+			return e, p.ack(ctx, c, s, claim)
+		})
+	}
+}
+
+func (p *claimsProgram) ack(ctx context.Context, c *harness.Client, s *session.Session, claim *queue.Claim[string]) error {
+	path := znode.Join(p.effects, claim.Value())
+	switch {
+	case p.ackFirst:
+		err := claim.Ack(ctx)
+		if err == nil {
+			wait(ctx, usual(c))
+			_, _ = s.Create(ctx, path, nil, session.Persistent)
+		}
+		return err
+	case p.saidTrue:
+		_ = claim.Ack(ctx, session.CreateOp{Path: path})
+		return nil
+	}
+	return claim.Ack(ctx, session.CreateOp{Path: path})
+}
+
+// final takes what is left in the queue and among the dead letters, and reads
+// the effects.
+func (p *claimsProgram) final(ctx context.Context, env *harness.Env, s *session.Session) error {
+	q := queue.New(s, p.path, p.options())
+	if err := drain(ctx, env, p.path, ours{q}); err != nil {
+		return err
+	}
+	if err := drain(ctx, env, p.path, ours{q.Dead()}); err != nil {
+		return err
+	}
+	listing, err := s.Children(ctx, p.effects)
+	if errors.Is(err, zk.ErrNoNode) {
+		return nil
+	}
+	slices.Sort(listing.Names)
+	for _, value := range listing.Names {
+		env.Fact(checker.FactEffect, p.path, "", value)
+	}
+	return err
+}

@@ -1,0 +1,48 @@
+package scenarios
+
+import (
+	"time"
+
+	"github.com/zkcoord/zkcoord/harness"
+	"github.com/zkcoord/zkcoord/harness/checker"
+	"github.com/zkcoord/zkcoord/queue"
+)
+
+// QueueFIFO is a queue of items that are taken, under every fault there is.
+func QueueFIFO() harness.Scenario {
+	return harness.Scenario{
+		Name:       "queue-fifo",
+		Claim:      "Under every fault what is put comes out once and in order, empty is answered only if it was, and afterwards who waits is woken.",
+		Guarantees: []string{"Q1", "Q2", "Q3", "Q4", "Q5", "Q6", "Q8"},
+		Clients:    6,
+		Workload:   queueWorkload(queueProgram{open: openQueue(queue.Options[string]{}), priorities: 1}),
+		Faults:     faults("all"),
+		Checkers:   append(checker.Queue(), checker.Q6(10*time.Second), checker.M7("znodes", "goroutines")),
+		Guards:     []checker.Checker{taken(100)},
+		Calm:       10 * time.Second,
+		Grace:      60 * time.Second,
+		Mutants: []harness.Mutant{{
+			Name:     "skips",
+			Report:   "kazoo's Queue.get: the reply to the delete is lost, and the item with it, as it goes on to the next",
+			Violates: []string{"Q2"},
+			Faults:   []string{"link-cut"},
+			Workload: queueWorkload(queueProgram{open: openEntries(queueMistakes{skips: true}), priorities: 1}),
+		}, {
+			Name:     "twice",
+			Report:   "a create is sent again when its reply is lost, and the item is there twice; to look for it first does not help where it was taken meanwhile",
+			Violates: []string{"Q3"},
+			Faults:   []string{"link-cut"},
+			Workload: queueWorkload(queueProgram{open: openEntries(queueMistakes{twice: true}), priorities: 1}),
+		}, {
+			Name:     "both",
+			Report:   "CURATOR-605: one item to two consumers, as who comes second does not look whether its delete deleted anything",
+			Violates: []string{"Q3"},
+			Workload: queueWorkload(queueProgram{open: openEntries(queueMistakes{both: true}), priorities: 1}),
+		}, {
+			Name:     "names",
+			Report:   "kazoo#606, #730: not the numbers say what is first",
+			Violates: []string{"Q4"},
+			Workload: queueWorkload(queueProgram{open: openEntries(queueMistakes{names: true}), priorities: 1}),
+		}},
+	}
+}

@@ -1,0 +1,73 @@
+package scenarios
+
+import (
+	"context"
+	"time"
+
+	"github.com/zkcoord/zkcoord/harness"
+	"github.com/zkcoord/zkcoord/harness/checker"
+	"github.com/zkcoord/zkcoord/queue"
+	"github.com/zkcoord/zkcoord/session"
+)
+
+// priorities is how many there are in the scenario QueuePriority.
+const priorities = 3
+
+// QueuePriority is a queue with priorities, under every fault there is.
+func QueuePriority() harness.Scenario {
+	return harness.Scenario{
+		Name:       "queue-priority",
+		Claim:      "Under every fault what is put comes out once, nothing before what is more urgent, and afterwards who waits is woken.",
+		Guarantees: []string{"Q1", "Q2", "Q3", "Q5", "Q6", "Q12"},
+		Clients:    6,
+		Workload:   queueWorkload(queueProgram{open: openQueue(queue.Options[string]{Priorities: priorities}), priorities: priorities}),
+		Faults:     faults("all"),
+		Checkers: []checker.Checker{checker.Q1(), checker.Q2(), checker.Q3(), checker.Q5(), checker.Q6(10 * time.Second), checker.Q7(), checker.Q8(),
+			checker.M7("znodes", "goroutines")},
+		Guards: []checker.Checker{taken(100)},
+		Calm:   10 * time.Second,
+		Grace:  60 * time.Second,
+		Mutants: []harness.Mutant{{
+			Name:     "stocks",
+			Report:   "Curator's DistributedPriorityQueue: minItemsBeforeRefresh items are handed out before it looks for more urgent ones",
+			Violates: []string{"Q8"},
+			Workload: queueWorkload(queueProgram{open: openStock, priorities: priorities}),
+		}, {
+			Name:     "names",
+			Report:   "kazoo#606, #730: not the numbers say what is first",
+			Violates: []string{"Q8"},
+			Workload: queueWorkload(queueProgram{open: openEntries(queueMistakes{names: true}), priorities: priorities}),
+		}},
+	}
+}
+
+// A stock is a queue whose consumer fetches some items and hands them out
+// whatever is put meanwhile.
+type stock struct {
+	ours
+	rest []string
+}
+
+func openStock(s *session.Session, path string) pipe {
+	return &stock{ours: ours{queue.New(s, path, queue.Options[string]{Priorities: priorities})}}
+}
+
+func (q *stock) take(ctx context.Context) (string, error) {
+	const most = 8
+	if len(q.rest) == 0 {
+		var err error
+		if q.rest, err = q.q.TakeBatch(ctx, most); err != nil {
+			return "", err
+		}
+	}
+	value := q.rest[0]
+	q.rest = q.rest[1:]
+	return value, nil
+}
+
+func (q *stock) tryTake(ctx context.Context) (string, error) {
+	if len(q.rest) == 0 {
+		return q.ours.tryTake(ctx)
+	}
+	return q.take(ctx)
+}

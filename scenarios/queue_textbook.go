@@ -1,0 +1,158 @@
+package scenarios
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/go-zookeeper/zk"
+
+	"github.com/zkcoord/zkcoord/internal/znode"
+	"github.com/zkcoord/zkcoord/session"
+)
+
+// entries is the recipe for queues of ZooKeeper's documentation, a znode an
+// item in one directory, as Curator's SimpleDistributedQueue and kazoo's Queue
+// have it, with one of the mistakes that are made with it. Without any it
+// withstands queue-fifo: see TestTextbookWithoutMistakes.
+type entries struct {
+	s    *session.Session
+	path string
+	does queueMistakes
+}
+
+// queueMistakes are what is wrong with entries.
+type queueMistakes struct {
+	skips bool // goes on to the next item when the reply to a delete is lost
+	twice bool // creates anew when the reply is lost
+	both  bool // takes an item although somebody else has deleted it
+	names bool // orders by names, not by the numbers in them
+}
+
+func openEntries(does queueMistakes) pipeOf {
+	return func(s *session.Session, path string) pipe { return &entries{s, path, does} }
+}
+
+func (q *entries) put(ctx context.Context, priority int, value string) error {
+	path := znode.Join(q.path, q.s.NewID()+"-p"+strconv.Itoa(priority)+"-")
+	for {
+		_, err := q.s.Create(ctx, path, []byte(value), session.PersistentSequential)
+		switch {
+		case errors.Is(err, zk.ErrNoNode):
+			if err := q.s.CreateParents(ctx, path); err != nil {
+				return refused(err)
+			}
+		case q.does.twice && session.ConnectionLost(err):
+		default:
+			return err
+		}
+	}
+}
+
+// take waits with a watch on all there is, as everybody does.
+func (q *entries) take(ctx context.Context) (string, error) {
+	for {
+		value, err := q.tryTake(ctx)
+		if value != "" || err != nil {
+			return value, err
+		}
+		listing, w, err := q.s.ChildrenW(ctx, q.path)
+		if errors.Is(err, zk.ErrNoNode) {
+			err = q.s.CreateParents(ctx, znode.Join(q.path, "any"))
+		}
+		if err != nil {
+			return "", refused(err)
+		}
+		if w == nil {
+			continue
+		}
+		if len(listing.Names) > 0 {
+			w.Stop()
+			continue
+		}
+		select {
+		case <-w.C:
+		case <-ctx.Done():
+			w.Stop()
+			return "", refused(ctx.Err())
+		}
+	}
+}
+
+// refused is an error of a take that has deleted nothing, if it is one.
+func refused(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &session.RequestError{Op: "take", Effect: session.Failed, Err: err}
+}
+
+func (q *entries) tryTake(ctx context.Context) (string, error) {
+	for {
+		first, err := q.first(ctx)
+		if err == nil && first == "" {
+			if err = q.s.CatchUp(ctx, q.path); err == nil {
+				first, err = q.first(ctx)
+			}
+		}
+		if err != nil || first == "" {
+			return "", refused(err)
+		}
+		item, err := q.s.Get(ctx, first)
+		if errors.Is(err, zk.ErrNoNode) {
+			continue
+		}
+		if err != nil {
+			return "", refused(err)
+		}
+		switch _, err = q.s.Multi(ctx, session.DeleteOp{Path: first, Version: session.AnyVersion}); {
+		case err == nil, q.does.both && errors.Is(err, zk.ErrNoNode):
+			return string(item.Data), nil
+		case q.does.skips && session.ConnectionLost(err), errors.Is(err, zk.ErrNoNode):
+		default:
+			return "", err
+		}
+	}
+}
+
+// first is the path of the first item, "" if there is none.
+func (q *entries) first(ctx context.Context) (string, error) {
+	listing, err := q.s.Children(ctx, q.path)
+	if errors.Is(err, zk.ErrNoNode) || err == nil && len(listing.Names) == 0 {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	return znode.Join(q.path, slices.MinFunc(listing.Names, q.order)), nil
+}
+
+// order is by priority, and then by number.
+func (q *entries) order(a, b string) int {
+	if q.does.names {
+		return strings.Compare(a, b)
+	}
+	x, m, _ := znode.ParseSeq(a)
+	y, n, _ := znode.ParseSeq(b)
+	if priority := cmp.Compare(lastPart(x), lastPart(y)); priority != 0 {
+		return priority
+	}
+	return cmp.Compare(m, n)
+}
+
+// lastPart is what stands behind the identifier: the kind.
+func lastPart(prefix string) string {
+	prefix = strings.TrimSuffix(prefix, "-")
+	return prefix[strings.LastIndexByte(prefix, '-')+1:]
+}
+
+func (q *entries) count(ctx context.Context) (int, error) {
+	listing, err := q.s.Children(ctx, q.path)
+	if errors.Is(err, zk.ErrNoNode) {
+		return 0, nil
+	}
+	return len(listing.Names), err
+}

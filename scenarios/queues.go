@@ -1,0 +1,208 @@
+package scenarios
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/zkcoord/zkcoord/harness"
+	"github.com/zkcoord/zkcoord/harness/checker"
+	"github.com/zkcoord/zkcoord/harness/history"
+	"github.com/zkcoord/zkcoord/internal/znode"
+	"github.com/zkcoord/zkcoord/queue"
+	"github.com/zkcoord/zkcoord/session"
+)
+
+// A pipe is a queue as one client uses it, in one session.
+type pipe interface {
+	put(ctx context.Context, priority int, value string) error
+	take(ctx context.Context) (string, error)
+	tryTake(ctx context.Context) (string, error) // "" if it is empty
+	count(ctx context.Context) (int, error)      // what is in it
+}
+
+// A pipeOf makes a client's pipe. Reports of other libraries are of pipes that
+// are wrong.
+type pipeOf func(s *session.Session, path string) pipe
+
+// queueProgram is the workload of clients that put values, each once, and of
+// others that take them.
+type queueProgram struct {
+	open       pipeOf
+	priorities int
+
+	path  string
+	names *atomic.Int64 // numbers of values
+}
+
+func queueWorkload(p queueProgram) func(*harness.Env) harness.Workload {
+	return func(env *harness.Env) harness.Workload {
+		p := p
+		p.path, p.names = znode.Join(env.Root(), "queue"), new(atomic.Int64)
+		return harness.Workload{
+			Work: func(ctx context.Context, c *harness.Client) error {
+				s, err := c.Open(ctx, leased())
+				if err != nil {
+					return err
+				}
+				defer s.Close()
+				if c.ID%2 == 0 {
+					p.produce(ctx, c, s)
+				} else {
+					p.consume(ctx, c, s)
+				}
+				if c.Next(ctx) {
+					return s.Err()
+				}
+				return nil
+			},
+			Final: func(ctx context.Context, env *harness.Env) error {
+				return final(ctx, env, func(s *session.Session) error { return drain(ctx, env, p.path, p.open(s, p.path)) })
+			},
+		}
+	}
+}
+
+// produce puts one value after another.
+func (p *queueProgram) produce(ctx context.Context, c *harness.Client, s *session.Session) {
+	q := p.open(s, p.path)
+	for c.Next(ctx) && s.Err() == nil {
+		putOne(ctx, c, p.path, c.Rand.IntN(p.priorities), p.names, q.put)
+		c.Pause(ctx, pace(c))
+	}
+}
+
+// putOne puts a value that nobody has put before.
+func putOne(ctx context.Context, c *harness.Client, path string, priority int, names *atomic.Int64, put func(context.Context, int, string) error) {
+	value := fmt.Sprintf("v%d", names.Add(1))
+	op := history.Event{Op: checker.OpPut, Object: path, Arg: value, Round: int32(priority)}
+	c.Do(ctx, op, func(ctx context.Context) (e history.Event, err error) { return e, put(ctx, priority, value) })
+}
+
+// pace is short for most of the time, and now and then long enough for the
+// queue to be empty, or to grow.
+func pace(c *harness.Client) time.Duration {
+	if c.Rand.IntN(20) == 0 {
+		return upTo(time.Second)(c)
+	}
+	return upTo(120 * time.Millisecond)(c)
+}
+
+// consume takes one value after another. In the end it takes what there is.
+func (p *queueProgram) consume(ctx context.Context, c *harness.Client, s *session.Session) {
+	q := p.open(s, p.path)
+	waiting, stop := lasting(ctx, c)
+	defer stop()
+	for s.Err() == nil && waiting.Err() == nil {
+		take := q.take
+		if c.Rand.IntN(3) == 0 {
+			take = q.tryTake
+		}
+		_, _ = c.Do(waiting, history.Event{Op: checker.OpTake, Object: p.path}, func(ctx context.Context) (e history.Event, err error) {
+			e.Result, err = take(ctx)
+			return e, err
+		})
+		c.Pause(ctx, often(4, 100*time.Millisecond)(c))
+	}
+}
+
+// lasting returns a context that ends some time after the last round of work
+// could begin, when nobody has anything to wait for any more.
+func lasting(ctx context.Context, c *harness.Client) (context.Context, func()) {
+	const enough = 5 * time.Second
+	ctx, cancel := context.WithCancel(ctx)
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		for c.Pause(ctx, time.Hour) {
+		}
+		wait(ctx, enough)
+		cancel()
+	})
+	return ctx, func() { cancel(); watching.Wait() }
+}
+
+// final opens a session for the final reads.
+func final(ctx context.Context, env *harness.Env, f func(*session.Session) error) error {
+	s, err := session.Open(ctx, session.Options{Servers: env.Servers(), Dial: env.Dial, Timeout: 5 * sessionTimeout})
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	return f(s)
+}
+
+// drain takes what is left, so that nothing that was put and is lost can be
+// thought to be still there. Claims of sessions that the servers have not
+// expired yet are waited for.
+func drain(ctx context.Context, env *harness.Env, path string, q pipe) error {
+	const most = 10 * time.Second
+	for end := time.Now().Add(most); ; {
+		value, err := lastTake(env, path, func() (string, error) { return q.tryTake(ctx) })
+		if err != nil {
+			return err
+		}
+		if value != "" {
+			continue
+		}
+		left, err := q.count(ctx)
+		if err != nil {
+			return err
+		}
+		if left == 0 || time.Now().After(end) {
+			env.Fact(history.FactLeft, "items", strconv.Itoa(left), "")
+			return nil
+		}
+		wait(ctx, 100*time.Millisecond)
+	}
+}
+
+// lastTake is a take of the final reads.
+func lastTake(env *harness.Env, path string, take func() (string, error)) (string, error) {
+	e := history.Event{Kind: history.Invoke, Op: checker.OpTake, Object: path, Client: history.Nobody, Process: history.Nobody}
+	env.Recorder().Record(e)
+	value, err := take()
+	e.Kind, e.Result = history.OK, value
+	if err != nil {
+		e.Kind, e.Error = history.Info, err.Error()
+	}
+	env.Recorder().Record(e)
+	return value, err
+}
+
+// ours is queue.Queue as a pipe.
+type ours struct{ q *queue.Queue[string] }
+
+func openQueue(o queue.Options[string]) pipeOf {
+	return func(s *session.Session, path string) pipe { return ours{queue.New(s, path, o)} }
+}
+
+func (o ours) put(ctx context.Context, priority int, value string) error {
+	return o.q.PutPriority(ctx, priority, value)
+}
+func (o ours) take(ctx context.Context) (string, error) { return o.q.Take(ctx) }
+func (o ours) count(ctx context.Context) (int, error)   { return o.q.Len(ctx) }
+
+func (o ours) tryTake(ctx context.Context) (string, error) {
+	value, err := o.q.TryTake(ctx)
+	if errors.Is(err, queue.ErrEmpty) {
+		return "", nil
+	}
+	return value, err
+}
+
+// taken asks that n values came out.
+func taken(n int) checker.Checker {
+	return checker.AtLeast("V7", n, "a value that came out", func(h *history.History) (found int) {
+		ops, _ := h.Operations()
+		for _, o := range ops {
+			if op := o.Invoke.Op; (op == checker.OpTake || op == checker.OpClaim) && o.Outcome() == history.OK && o.Complete.Result != "" {
+				found++
+			}
+		}
+		return found
+	})
+}

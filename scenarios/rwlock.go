@@ -1,0 +1,129 @@
+package scenarios
+
+import (
+	"context"
+	"time"
+
+	"github.com/zkcoord/zkcoord/harness"
+	"github.com/zkcoord/zkcoord/harness/checker"
+	"github.com/zkcoord/zkcoord/internal/line"
+	"github.com/zkcoord/zkcoord/lock"
+	"github.com/zkcoord/zkcoord/session"
+)
+
+// RWLock is a read-write lock under every fault there is. Writers count up a
+// fenced resource and are downgraded now and then.
+func RWLock() harness.Scenario {
+	return harness.Scenario{
+		Name:       "rwlock",
+		Claim:      "Under every fault a writer holds alone, readers hold together, nobody overtakes, and afterwards it goes on.",
+		Guarantees: []string{"L1", "L2", "L3", "L4", "L7", "S2"},
+		Clients:    6,
+		Workload:   rwWorkload(openRWMutex(leased())),
+		Faults:     faults("all"),
+		Checkers: append(checker.RWLock(closedFromOutside()), checker.M1(), checker.M2(), checker.M7("znodes", "goroutines"),
+			checker.M8(checker.OpAcquire, 30*time.Second), checker.IfExercised(checker.M5()), checker.IfExercised(checker.M10(closedFromOutside()))),
+		Guards: []checker.Checker{checker.Grants(20), checker.Contention(10)},
+		Grace:  60 * time.Second,
+		Mutants: []harness.Mutant{{
+			Name:     "trusting",
+			Report:   "samuel#20, #190: the holder believes in its hold until it is told otherwise",
+			Violates: []string{"RW1", "M10"},
+			Faults:   []string{"session-hold"},
+			Workload: rwWorkload(openRWMutex(trusting())),
+		}, {
+			Name:     "later-writer",
+			Report:   "kazoo#649: a reader waits for a writer that came later, which waits for the reader",
+			Violates: []string{"M8"},
+			Workload: rwWorkload(openTextbook(leased(), mistakes{later: true})),
+		}, {
+			Name:     "strangers",
+			Report:   "zk lock.go:110, Netflix/curator#30: what another program called its node is not looked at",
+			Violates: []string{"RW1"},
+			Workload: rwWorkload(openStrangers),
+		}},
+	}
+}
+
+func rwWorkload(open opener) func(*harness.Env) harness.Workload {
+	return func(env *harness.Env) harness.Workload {
+		p := lockProgram{
+			resource: harness.NewResource("account"),
+			open:     open,
+			want:     readOrWrite,
+			patience: often(6, 300*time.Millisecond),
+			hold:     usual,
+		}
+		return p.workload(env)
+	}
+}
+
+func readOrWrite(c *harness.Client) string {
+	if c.Rand.IntN(3) == 0 {
+		return checker.ModeWrite
+	}
+	return checker.ModeRead
+}
+
+// rwMutex is lock.RWMutex as a locker.
+type rwMutex struct {
+	s *session.Session
+	m *lock.RWMutex
+}
+
+func openRWMutex(opts session.Options) opener {
+	return inSession(opts, func(s *session.Session, path string) locker {
+		return &rwMutex{s, lock.NewRWMutex(s, path, lock.Options{})}
+	})
+}
+
+func (m *rwMutex) lock(ctx context.Context, want string) (held, error) {
+	if want == checker.ModeRead {
+		g, err := m.m.RLock(ctx)
+		if err != nil {
+			return held{}, err
+		}
+		return heldBy(g), nil
+	}
+	g, err := m.m.Lock(ctx)
+	if err != nil {
+		return held{}, err
+	}
+	h := heldBy(&g.Grant)
+	h.downgrade = g.Downgrade
+	return h, nil
+}
+
+func (m *rwMutex) lost() error { return m.s.Err() }
+func (m *rwMutex) close()      { m.s.Close() }
+
+// openStrangers lets half of the clients use other names for their nodes, which
+// the others do not know.
+func openStrangers(ctx context.Context, c *harness.Client, path string) (locker, error) {
+	return inSession(leased(), func(s *session.Session, path string) locker {
+		suffix := [...]string{"__WRIT__", "-writer-"}[c.ID%2]
+		return &strangers{s: s, write: suffix, line: line.Line{Session: s, Dir: path,
+			Naming: line.Naming{Exclusive: []string{suffix}, Shared: []string{"__READ__"}}}}
+	})(ctx, c, path)
+}
+
+type strangers struct {
+	s     *session.Session
+	write string
+	line  line.Line
+}
+
+func (l *strangers) lock(ctx context.Context, want string) (held, error) {
+	r := line.Request{Name: l.write}
+	if want == checker.ModeRead {
+		r = line.Request{Name: "__READ__", Kind: line.Shared}
+	}
+	c, err := l.line.Join(ctx, r)
+	if err != nil {
+		return held{}, err
+	}
+	return held{Context: c.Context(), token: c.Token(), path: c.Node().Path, unlock: c.Leave}, nil
+}
+
+func (l *strangers) lost() error { return l.s.Err() }
+func (l *strangers) close()      { l.s.Close() }

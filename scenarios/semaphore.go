@@ -1,0 +1,128 @@
+package scenarios
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"time"
+
+	"github.com/zkcoord/zkcoord/harness"
+	"github.com/zkcoord/zkcoord/harness/checker"
+	"github.com/zkcoord/zkcoord/internal/znode"
+	"github.com/zkcoord/zkcoord/lock"
+	"github.com/zkcoord/zkcoord/session"
+)
+
+// permits is how many there are in the scenario Semaphore.
+const permits = 3
+
+// Semaphore is a semaphore under every fault there is. Clients ask for one
+// permit, for some, or for all.
+func Semaphore() harness.Scenario {
+	return harness.Scenario{
+		Name:       "semaphore",
+		Claim:      "Under every fault no more permits are held than there are, none is lost, and afterwards it goes on.",
+		Guarantees: []string{"L1", "L2", "L4", "L7", "S2"},
+		Clients:    6,
+		Workload:   semaphoreWorkload(openSemaphore(leased())),
+		Faults:     faults("all"),
+		Checkers: append(checker.Semaphore(permits, closedFromOutside()), checker.M1(), checker.M7("znodes", "goroutines"),
+			checker.M8(checker.OpAcquire, 30*time.Second), checker.IfExercised(checker.M5()), checker.IfExercised(checker.M10(closedFromOutside()))),
+		Guards: []checker.Checker{checker.Grants(20), checker.Contention(10)},
+		Grace:  60 * time.Second,
+		Mutants: []harness.Mutant{{
+			Name:     "trusting",
+			Report:   "samuel#20, #190: the holder believes in its permits until it is told otherwise",
+			Violates: []string{"P1", "M10"},
+			Faults:   []string{"session-hold"},
+			Workload: semaphoreWorkload(openSemaphore(trusting())),
+		}, {
+			Name:     "orphan",
+			Report:   "CURATOR-335, -595: the reply to the create is lost, and the lease that nobody knows of stays out",
+			Violates: []string{"M8"},
+			Faults:   []string{"link-cut"},
+			Workload: semaphoreWorkload(openLeases(mistakes{unprotected: true})),
+		}, {
+			Name:     "interrupted",
+			Report:   "CURATOR-462: who is interrupted while it waits keeps its lease",
+			Violates: []string{"M8"},
+			Workload: semaphoreWorkload(openLeases(mistakes{cancelled: true})),
+		}},
+	}
+}
+
+func semaphoreWorkload(open opener) func(*harness.Env) harness.Workload {
+	return func(env *harness.Env) harness.Workload {
+		p := lockProgram{
+			open: open,
+			want: func(c *harness.Client) string {
+				if c.Rand.IntN(3) == 0 {
+					return strconv.Itoa(1 + c.Rand.IntN(permits))
+				}
+				return "1"
+			},
+			patience: often(6, 300*time.Millisecond),
+			hold:     usual,
+		}
+		w := p.workload(env)
+		w.Final = countPermits
+		return w
+	}
+}
+
+// countPermits tries to have all permits at once, one by one.
+func countPermits(ctx context.Context, env *harness.Env) error {
+	s, err := session.Open(ctx, session.Options{Servers: env.Servers(), Dial: env.Dial, Timeout: 5 * sessionTimeout})
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	path := znode.Join(env.Root(), "lock")
+	m := lock.NewSemaphore(s, path, permits, lock.Options{})
+	had := 0
+	for ; ; had++ {
+		_, err := m.TryAcquire(ctx, 1)
+		if errors.Is(err, lock.ErrLocked) {
+			break
+		}
+		if err != nil {
+			return err
+		}
+	}
+	env.Fact(checker.FactPermits, path, strconv.Itoa(had), "")
+	return nil
+}
+
+// semaphore is lock.Semaphore as a locker.
+type semaphore struct {
+	s *session.Session
+	m *lock.Semaphore
+}
+
+func openSemaphore(opts session.Options) opener {
+	return inSession(opts, func(s *session.Session, path string) locker {
+		return &semaphore{s, lock.NewSemaphore(s, path, permits, lock.Options{})}
+	})
+}
+
+func (m *semaphore) lock(ctx context.Context, want string) (held, error) {
+	n, err := strconv.Atoi(want)
+	if err != nil {
+		return held{}, err
+	}
+	g, err := m.m.Acquire(ctx, n)
+	if err != nil {
+		return held{}, err
+	}
+	return heldBy(g), nil
+}
+
+func (m *semaphore) lost() error { return m.s.Err() }
+func (m *semaphore) close()      { m.s.Close() }
+
+// openLeases is a semaphore in which those who came first have the permits.
+func openLeases(does mistakes) opener {
+	return inSession(leased(), func(s *session.Session, path string) locker {
+		return &textbook{s: s, path: path, places: permits, does: does}
+	})
+}

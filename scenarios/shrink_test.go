@@ -1,0 +1,76 @@
+package scenarios
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/zkcoord/zkcoord/harness"
+	"github.com/zkcoord/zkcoord/harness/report"
+	"github.com/zkcoord/zkcoord/harness/shrink"
+)
+
+// A run of ten minutes with dozens of faults is made small, and the test that
+// is to be pasted, put beside the scenarios, is seen to fail the same way.
+func TestPastedTestOfASmallRunFailsTheSameWay(t *testing.T) {
+	s, err := Named("isolated-follower+zk-lock")
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := VirtualOptions(s, 1)
+	o.Time, o.Intensity = 10*time.Minute, 0.7
+	big := virtually(t, s, o)
+	if id := big.Failed()[0].ID; id != "M3" || len(big.Plan) < 30 {
+		t.Fatalf("%s is violated by a plan of %d faults, want M3 and 30", id, len(big.Plan))
+	}
+	begun := time.Now()
+	small, err := shrink.Run(t.Context(), big, 2, func(_ context.Context, tr shrink.Trial) (*harness.Result, error) {
+		return virtually(t, s, tr.Options(VirtualOptions(s, 1))), nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%d faults became %d, %d clients, %v and %d operations in %v and %d trials",
+		len(big.Plan), len(small.Plan), small.Clients, small.Time, small.Operations, time.Since(begun).Round(time.Second/10), small.Tried)
+	if len(small.Plan) > 3 {
+		t.Errorf("%d faults are left", len(small.Plan))
+	}
+	out := paste(t, report.GoTest(small.Result, small.Property))
+	for _, want := range []string{"--- FAIL: TestIsolatedFollowerZkLockM3", "M3   INVALID", "both held"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("the pasted test does not say %q:\n%s", want, out)
+		}
+	}
+}
+
+// paste runs the tests of source as if it were a file of this package.
+func paste(t *testing.T, source string) string {
+	t.Helper()
+	dir := t.TempDir()
+	write := func(name string, data []byte) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, data, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	here, err := filepath.Abs("pasted_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	overlay, err := json.Marshal(map[string]any{"Replace": map[string]string{here: write("pasted.go", []byte(source))}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	test := exec.CommandContext(t.Context(), "go", "test", "-vet=off", "-count=1", "-overlay", write("overlay.json", overlay), "-run", "M3$", ".")
+	out, err := test.CombinedOutput()
+	if _, failed := err.(*exec.ExitError); !failed {
+		t.Fatalf("go test: %v\n%s", err, out)
+	}
+	return string(out)
+}

@@ -1,0 +1,31 @@
+package scenarios
+
+import (
+	"testing"
+
+	"github.com/zkcoord/zkcoord/harness"
+)
+
+// What kills the mutants made of the textbook's recipe is their mistake: without
+// one it passes.
+func TestTextbookWithoutMistakes(t *testing.T) {
+	for s, workload := range map[string]func(*harness.Env) harness.Workload{
+		"lock":       lockWorkload(openTextbook(leased(), mistakes{})),
+		"queue-fifo": queueWorkload(queueProgram{open: openEntries(queueMistakes{}), priorities: 1}),
+		"rwlock":     rwWorkload(openTextbook(leased(), mistakes{})),
+		"semaphore":  semaphoreWorkload(openLeases(mistakes{})),
+	} {
+		t.Run(s, func(t *testing.T) {
+			s, err := Named(s)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s = s.Mutate(harness.Mutant{Name: "textbook", Workload: workload})
+			for seed := range uint64(3) {
+				if result := virtually(t, s, VirtualOptions(s, seed)); !result.Verdict.Passed() {
+					t.Errorf("seed %d: %s", seed, result.Summary())
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,51 @@
+package scenarios
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/zkcoord/zkcoord/harness"
+	"github.com/zkcoord/zkcoord/harness/ensemble"
+	"github.com/zkcoord/zkcoord/harness/ensemble/embedded"
+	"github.com/zkcoord/zkcoord/zktest"
+)
+
+// On the embedded ensemble in virtual time minutes of faults take a fraction of
+// a second, so that a scenario is run with many seeds, and each mutant with few.
+
+const (
+	// VirtualTime is for how long clients work under faults in such a run.
+	VirtualTime = 90 * time.Second
+	// HuntSeeds is how many runs a mutant has to be found out in.
+	HuntSeeds = 10
+)
+
+// Virtual are the scenarios that run in virtual time.
+func Virtual() []harness.Scenario {
+	return slices.DeleteFunc(All(), func(s harness.Scenario) bool { return s.Needs != "" })
+}
+
+// VirtualOptions are those of a run of s on the embedded ensemble in virtual time.
+func VirtualOptions(s harness.Scenario, seed uint64) harness.Options {
+	return harness.Options{
+		Seed: seed, Time: VirtualTime, Faults: some(s.Faults, seed),
+		Ensemble: func(_ context.Context, config ensemble.Config) (ensemble.Ensemble, error) {
+			return embedded.Start(embedded.Options{Config: config, Model: zktest.Options{Seed: seed}})
+		},
+	}
+}
+
+// some are a few of the faults, others for each seed, so that each of them is
+// tried several times in one run.
+func some(faults []harness.Fault, seed uint64) []string {
+	const few = 3
+	if len(faults) <= few {
+		return nil
+	}
+	var names []string
+	for i := range uint64(few) {
+		names = append(names, faults[(seed*few+i)%uint64(len(faults))].Name())
+	}
+	return names
+}
