@@ -1,0 +1,310 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/zkcoord/zkcoord/harness/ensemble"
+	"github.com/zkcoord/zkcoord/scenarios/peers"
+	"github.com/zkcoord/zkcoord/session"
+)
+
+// Options of a run. Start is required; the zero value of every other field is
+// its default.
+type Options struct {
+	// Start starts the ensemble. Its nodes have to listen on TCP.
+	Start func(context.Context, ensemble.Config) (ensemble.Ensemble, error)
+	Nodes int // 3 if zero
+
+	Rounds int           // 5 if zero, after one that does not count
+	Time   time.Duration // of a round; a second if zero. Some jobs take a multiple
+
+	Rows       []string // those whose names begin with one of these; nil means all
+	Libraries  []string // nil means all that are installed
+	MaxClients int      // rows with more are left out; 0 means none is
+
+	Progress func(format string, args ...any) // nil discards it
+}
+
+// patience is how long a job may take beyond its time before it counts as
+// stuck.
+const patience = time.Minute
+
+// root is the node below which everything is.
+const root = "/zkcoord-bench"
+
+func (o *Options) complete() error {
+	o.Nodes, o.Rounds = max(o.Nodes, 0), max(o.Rounds, 0)
+	if o.Rounds == 0 {
+		o.Rounds = 5
+	}
+	if o.Time == 0 {
+		o.Time = time.Second
+	}
+	if o.Time < 0 {
+		return fmt.Errorf("bench: rounds of %v", o.Time)
+	}
+	if o.Progress == nil {
+		o.Progress = func(string, ...any) {}
+	}
+	return nil
+}
+
+// rows are those that are asked for.
+func (o *Options) rows() ([]Row, error) {
+	rows := slices.DeleteFunc(Rows(), func(r Row) bool {
+		named := o.Rows == nil || slices.ContainsFunc(o.Rows, func(part string) bool { return strings.HasPrefix(r.Name, part) })
+		return !named || o.MaxClients > 0 && r.Job.Clients > o.MaxClients
+	})
+	if len(rows) == 0 {
+		return nil, fmt.Errorf("bench: no row is named like %q", o.Rows)
+	}
+	return rows, nil
+}
+
+// libraries are those that are asked for, zkcoord among them, and those that
+// are not installed with what to install.
+func (o *Options) libraries() (chosen []library, missing map[string]string, err error) {
+	missing = make(map[string]string)
+	asked := func(name string) bool { return o.Libraries == nil || slices.Contains(o.Libraries, name) }
+	known := []string{"zkcoord"}
+	chosen = []library{zkcoord{}}
+	for _, l := range []library{raw{floor: true}, raw{}, &peer{library: peers.Curator}, &peer{library: peers.Kazoo}} {
+		known = append(known, l.name())
+		if !asked(l.name()) {
+			continue
+		}
+		if p, ok := l.(*peer); ok {
+			if err := p.library.Installed(); err != nil {
+				missing[l.name()] = err.Error()
+				continue
+			}
+		}
+		chosen = append(chosen, l)
+	}
+	for _, name := range o.Libraries {
+		if !slices.Contains(known, name) {
+			return nil, nil, fmt.Errorf("bench: no library %q; there are %q", name, known)
+		}
+	}
+	return chosen, missing, nil
+}
+
+// Run starts an ensemble and measures. If ctx ends first, the rows that were
+// measured are returned with the error.
+func Run(ctx context.Context, o Options) (_ *Report, err error) {
+	if err := o.complete(); err != nil {
+		return nil, err
+	}
+	rows, err := o.rows()
+	if err != nil {
+		return nil, err
+	}
+	libraries, missing, err := o.libraries()
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		for _, l := range libraries {
+			l.close()
+		}
+		err = errors.Join(err, peers.CleanUp())
+	}()
+	e, err := o.Start(ctx, config(o.Nodes))
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+		defer cancel()
+		err = errors.Join(err, e.Close(closing))
+	}()
+	if err := e.Ready(ctx); err != nil {
+		return nil, err
+	}
+	servers, err := addresses(ctx, e)
+	if err != nil {
+		return nil, err
+	}
+	report := &Report{Ensemble: e.Kind(), Nodes: len(servers), CPUs: runtime.NumCPU(), Rounds: o.Rounds, Round: o.Time, Missing: missing}
+	r := &runner{Options: o, servers: servers, libraries: libraries}
+	if r.admin, err = session.Open(ctx, session.Options{Servers: servers, Timeout: sessionTimeout}); err != nil {
+		return nil, err
+	}
+	defer r.admin.Close()
+	for i, row := range rows {
+		o.Progress("%s (%d of %d)", row.Name, i+1, len(rows))
+		result, err := r.row(ctx, row)
+		if err != nil {
+			return report, fmt.Errorf("bench: %s: %w", row.Name, err)
+		}
+		report.Rows = append(report.Rows, result)
+	}
+	return report, nil
+}
+
+// config is that of an ensemble to be measured: ZooKeeper's own tick, and JVMs
+// that may use all of the compiler and some memory.
+func config(nodes int) ensemble.Config {
+	return ensemble.Config{Nodes: nodes, TickTime: 2 * time.Second, JVMFlags: []string{"-Xmx1g", "-XX:TieredStopAtLevel=4"}}
+}
+
+// addresses are those of the sockets that the servers listen on, which any
+// process can connect to.
+func addresses(ctx context.Context, e ensemble.Ensemble) ([]string, error) {
+	var all []string
+	for _, server := range e.Servers() {
+		conn, err := e.DialContext(ctx, "tcp", server)
+		if err != nil {
+			return nil, err
+		}
+		address := conn.RemoteAddr()
+		conn.Close()
+		if _, ok := address.(*net.TCPAddr); !ok {
+			return nil, fmt.Errorf("bench: %s is no TCP address", address)
+		}
+		all = append(all, address.String())
+	}
+	return all, nil
+}
+
+type runner struct {
+	Options
+	servers   []string
+	libraries []library
+	admin     *session.Session
+}
+
+// row measures one row. Of a library that fails there is an error in place of
+// values; only the end of ctx or of the ensemble ends the run.
+func (r *runner) row(ctx context.Context, row Row) (RowResult, error) {
+	result := RowResult{Row: row}
+	var taking []library
+	for _, l := range r.libraries {
+		if l.does(row.Job) {
+			taking = append(taking, l)
+			result.Libraries = append(result.Libraries, LibraryResult{Name: l.name()})
+		}
+	}
+	fleets := make([]fleet, len(taking))
+	defer func() {
+		for _, f := range fleets {
+			if f != nil {
+				f.close()
+			}
+		}
+	}()
+	for i, l := range taking {
+		one := &result.Libraries[i]
+		err := r.count(ctx, row, l, one)
+		if err == nil {
+			fleets[i], err = l.open(ctx, r.servers, row.Job.Clients)
+		}
+		if err := r.failed(ctx, one, err); err != nil {
+			return result, err
+		}
+	}
+	for round := range r.Rounds + 1 {
+		for k := range taking {
+			i := (k + round) % len(taking)
+			one := &result.Libraries[i]
+			if one.Error != "" {
+				continue
+			}
+			sample, err := r.job(ctx, fleets[i], func(path string) Job { return row.timed(path, r.Time) }, nil)
+			if err := r.failed(ctx, one, err); err != nil {
+				return result, err
+			}
+			if round > 0 {
+				one.Samples = append(one.Samples, sample)
+			}
+		}
+	}
+	result.conclude()
+	return result, nil
+}
+
+// failed notes an error of a library, and returns it if it is not the
+// library's alone.
+func (r *runner) failed(ctx context.Context, l *LibraryResult, err error) error {
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case r.admin.Err() != nil:
+		return r.admin.Err()
+	case err != nil:
+		l.Error = err.Error()
+		r.Progress("%s failed: %v", l.Name, err)
+	}
+	return nil
+}
+
+// count runs the job once behind a counter.
+func (r *runner) count(ctx context.Context, row Row, l library, result *LibraryResult) error {
+	c, err := newCounter(r.servers)
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	f, err := l.open(ctx, c.servers(), row.Job.Clients)
+	if err != nil {
+		return err
+	}
+	defer f.close()
+	sample, err := r.job(ctx, f, row.counted, func(ctx context.Context, j Job) error {
+		defer c.reset()
+		if j.recurs() { // what the first one makes is there afterwards
+			j.Each = 1
+			_, err := f.do(ctx, j)
+			return err
+		}
+		return nil
+	})
+	if err == nil && sample.Ops == 0 {
+		err = errors.New("nothing was done")
+	}
+	if err != nil {
+		return err
+	}
+	result.Requests = make(map[string]float64)
+	for op, n := range c.reset() {
+		result.Requests[op] = float64(n) / float64(sample.Ops)
+	}
+	return nil
+}
+
+// job lets a fleet do a job on a fresh path, which is deleted again. What it
+// takes is put there first. Then begin is called, unless it is nil.
+func (r *runner) job(ctx context.Context, f fleet, of func(path string) Job, begin func(context.Context, Job) error) (sample Sample, err error) {
+	path := root + "/" + r.admin.NewID()
+	if err := r.admin.CreateParents(ctx, path+"/x"); err != nil {
+		return sample, err
+	}
+	defer func() {
+		err = errors.Join(err, r.admin.DeleteAll(ctx, path))
+	}()
+	j := of(path)
+	bounded, cancel := context.WithTimeout(ctx, j.Warm+j.Time+patience)
+	defer cancel()
+	if j.Kind == Take {
+		fill := j
+		fill.Kind = Put
+		filled, err := f.do(bounded, fill)
+		if err != nil {
+			return sample, err
+		}
+		j.Items = filled.Ops
+	}
+	if begin != nil {
+		if err := begin(bounded, j); err != nil {
+			return sample, err
+		}
+	}
+	return f.do(bounded, j)
+}

@@ -1,0 +1,102 @@
+package bench
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/zkcoord/zkcoord/harness/ensemble"
+	"github.com/zkcoord/zkcoord/harness/ensemble/embedded"
+	"github.com/zkcoord/zkcoord/scenarios/peers"
+	"github.com/zkcoord/zkcoord/zktest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func startEmbedded(_ context.Context, config ensemble.Config) (ensemble.Ensemble, error) {
+	return embedded.Start(embedded.Options{Config: config, Model: zktest.Options{TCP: true}})
+}
+
+// run is a run so short that its figures mean nothing but that each row of
+// each library works.
+func run(t *testing.T, o Options) *Report {
+	t.Helper()
+	o.Start, o.Rounds, o.Time, o.Progress = startEmbedded, 1, 20*time.Millisecond, t.Logf
+	report, err := Run(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range report.Rows {
+		for _, l := range row.Libraries {
+			if l.Error != "" || len(l.Samples) != 1 || l.Total() <= 0 {
+				t.Errorf("%s, %s: %+v", row.Name, l.Name, l)
+			}
+		}
+	}
+	return report
+}
+
+func TestEveryRowRuns(t *testing.T) {
+	report := run(t, Options{MaxClients: 9, Libraries: []string{"floor", "zk.Lock"}})
+	var table bytes.Buffer
+	if err := report.WriteTable(&table); err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range Rows() {
+		if strings.Contains(table.String(), row.Name+" ") != (row.Job.Clients <= 9) {
+			t.Errorf("%s with %d clients, in the table:\n%s", row.Name, row.Job.Clients, table.String())
+		}
+	}
+}
+
+// Requests are what a lock is made of: they are the same in each run.
+func TestRequestsAreCountedOnTheWire(t *testing.T) {
+	report := run(t, Options{Rows: []string{"lock 1"}, Libraries: []string{"floor", "zk.Lock"}})
+	for _, l := range report.Rows[0].Libraries {
+		if total := l.Total(); total < 3 || total > 3.02 { // the floor makes its directory each time
+			t.Errorf("%s: %v requests for each cycle: %v", l.Name, total, l.Requests)
+		}
+	}
+}
+
+func TestPeersRun(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts a JVM")
+	}
+	for _, l := range []peers.Library{peers.Curator, peers.Kazoo} {
+		if err := l.Installed(); err != nil && os.Getenv("CI") != "" {
+			t.Fatalf("CI is set: %v", err)
+		} else if err != nil {
+			t.Skip(err)
+		}
+	}
+	report := run(t, Options{
+		Rows:      []string{"lock 1", "semaphore", "election", "queue 1+1 puts", "queue 1+1 takes", "watch 1 by 8"},
+		Libraries: []string{"curator", "kazoo"},
+	})
+	for _, row := range report.Rows {
+		if len(row.Libraries) != 3 {
+			t.Errorf("%s was run by %d libraries", row.Name, len(row.Libraries))
+		}
+	}
+}
+
+func TestUnknownNamesAreRefused(t *testing.T) {
+	for _, o := range []Options{{Rows: []string{"no such row"}}, {Libraries: []string{"no such library"}}} {
+		o.Start = startEmbedded
+		if _, err := Run(t.Context(), o); err == nil || !strings.Contains(err.Error(), "no such") {
+			t.Errorf("%+v: %v", o, err)
+		}
+	}
+}
+
+func TestSpread(t *testing.T) {
+	if got, want := spreadOf([]float64{3, 1, 2, 10}), (Spread{2.5, 1, 10}); got != want {
+		t.Errorf("%v, want %v", got, want)
+	}
+}

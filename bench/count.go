@@ -1,0 +1,99 @@
+package bench
+
+import (
+	"context"
+	"maps"
+	"net"
+	"sync"
+
+	"github.com/zkcoord/zkcoord/internal/wire"
+	"github.com/zkcoord/zkcoord/scenarios/peers"
+)
+
+// A counter is a proxy before each server which counts the requests that go
+// through it, by operation. What is not a client's own doing is left out:
+// handshakes, pings, credentials.
+type counter struct {
+	ways []*peers.Way
+
+	mu     sync.Mutex
+	counts map[string]int
+}
+
+func newCounter(servers []string) (*counter, error) {
+	c := &counter{counts: make(map[string]int)}
+	for _, server := range servers {
+		w, err := peers.NewWay(server, c.dial)
+		if err != nil {
+			c.close()
+			return nil, err
+		}
+		c.ways = append(c.ways, w)
+	}
+	return c, nil
+}
+
+func (c *counter) servers() []string {
+	var all []string
+	for _, w := range c.ways {
+		all = append(all, w.Address())
+	}
+	return all
+}
+
+func (c *counter) close() {
+	for _, w := range c.ways {
+		w.Close()
+	}
+}
+
+// reset returns the counts and begins anew.
+func (c *counter) reset() map[string]int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	counts := maps.Clone(c.counts)
+	clear(c.counts)
+	return counts
+}
+
+func (c *counter) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	return &countedConn{Conn: conn, counter: c, frames: wire.Frames{Keep: 8, Max: 64 << 20}}, nil
+}
+
+type countedConn struct {
+	net.Conn
+	counter *counter
+	frames  wire.Frames
+	greeted bool
+}
+
+func (c *countedConn) Write(p []byte) (int, error) {
+	if err := c.frames.Feed(p, c.count); err != nil {
+		return 0, err
+	}
+	return c.Conn.Write(p)
+}
+
+func (c *countedConn) count(f wire.Frame) error {
+	if !c.greeted { // the first frame of a connection has no header
+		c.greeted = true
+		return nil
+	}
+	h, _, err := wire.CutRequest(f.Head)
+	if err != nil {
+		return err
+	}
+	switch h.Op {
+	case wire.OpPing, wire.OpAuth, wire.OpCloseSession:
+		return nil
+	}
+	c.counter.mu.Lock()
+	defer c.counter.mu.Unlock()
+	c.counter.counts[h.Op.String()]++
+	return nil
+}

@@ -1,0 +1,287 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// A Kind is what clients do in a job.
+type Kind string
+
+// The kinds.
+const (
+	Lock      Kind = "lock"      // take and release a lock
+	ReadWrite Kind = "rwlock"    // likewise, nine times of ten as a reader
+	Semaphore Kind = "semaphore" // take and release a permit
+	Election  Kind = "election"  // lead, and resign at once; timed from the resignation to the next leader
+	Put       Kind = "put"       // put items in a queue
+	Take      Kind = "take"      // take the items that a put left there
+	Watch     Kind = "watch"     // client 0 sets a node's data, the others see it; timed until the last has
+	Barrier   Kind = "barrier"   // enter and leave a double barrier
+)
+
+// A Job is what one library is to do in one round: for a time, or if that is
+// zero for a number of operations.
+type Job struct {
+	Kind    Kind          `json:"kind"`
+	Path    string        `json:"-"` // exists, and has no children unless for Take
+	Clients int           `json:"clients"`
+	Width   int           `json:"width,omitempty"` // paths of a lock, permits of a semaphore
+	Warm    time.Duration `json:"warm,omitempty"`  // before the time
+	Time    time.Duration `json:"time,omitempty"`
+	Each    int           `json:"each,omitempty"`  // operations of each client, if Time is zero
+	Items   int           `json:"items,omitempty"` // to put or take at most, by all clients
+	Batch   int           `json:"batch,omitempty"` // items in one transaction
+	Relaxed bool          `json:"relaxed,omitempty"`
+}
+
+// recurs reports whether the job can be done again on the same path.
+func (j Job) recurs() bool {
+	return j.Kind == Lock || j.Kind == ReadWrite || j.Kind == Semaphore || j.Kind == Election
+}
+
+// A Sample is what one round of a job gave.
+type Sample struct {
+	Ops     int           `json:"ops"`
+	Took    time.Duration `json:"took_ns"`
+	Latency time.Duration `json:"latency_ns,omitempty"` // median, of the kinds that are timed
+}
+
+// Rate is operations a second.
+func (s Sample) Rate() float64 { return float64(s.Ops) / s.Took.Seconds() }
+
+// limit is when a job is over: after its time, or after its operations.
+type limit struct {
+	job        Job
+	start      time.Time
+	begin, end time.Time // of what counts
+}
+
+func (j Job) limit() limit {
+	now := time.Now()
+	begin := now.Add(j.Warm)
+	return limit{j, now, begin, begin.Add(j.Time)}
+}
+
+// over reports whether a client that has done so many operations is to stop.
+func (l limit) over(done int) bool {
+	if l.job.Time == 0 {
+		return done >= l.job.Each
+	}
+	return time.Now().After(l.end)
+}
+
+// counts reports whether an operation that ends now counts.
+func (l limit) counts() bool {
+	if l.job.Time == 0 {
+		return true
+	}
+	now := time.Now()
+	return now.After(l.begin) && now.Before(l.end)
+}
+
+func (l limit) sample(ops int, latency time.Duration) Sample {
+	took := l.job.Time
+	if took == 0 {
+		took = time.Since(l.start)
+	}
+	return Sample{Ops: ops, Took: took, Latency: latency}
+}
+
+// repeat lets each client do one operation after the other, until the job is
+// over. The k-th of a client gets k.
+func (j Job) repeat(ctx context.Context, op func(ctx context.Context, client, k int) error) (Sample, error) {
+	var done atomic.Int64
+	l := j.limit()
+	work, ctx := errgroup.WithContext(ctx)
+	for i := range j.Clients {
+		work.Go(func() error {
+			for k := 0; !l.over(k); k++ {
+				if err := op(ctx, i, k); err != nil {
+					return fmt.Errorf("client %d: %w", i, err)
+				}
+				if l.counts() {
+					done.Add(1)
+				}
+			}
+			return nil
+		})
+	}
+	err := work.Wait()
+	return l.sample(int(done.Load()), 0), err
+}
+
+// A stopwatch keeps how long things took. It is safe for concurrent use.
+type stopwatch struct {
+	mu    sync.Mutex
+	since time.Time
+	laps  []time.Duration
+}
+
+// lap notes the time since start was called, if it was.
+func (s *stopwatch) lap() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.since.IsZero() {
+		s.laps = append(s.laps, time.Since(s.since))
+	}
+}
+
+func (s *stopwatch) start() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.since = time.Now()
+}
+
+func (s *stopwatch) median() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.laps) == 0 {
+		return 0
+	}
+	slices.Sort(s.laps)
+	return s.laps[len(s.laps)/2]
+}
+
+// spread is one round of putting items: each client puts its share in
+// batches. For a timed job Time is a bound.
+func (j Job) spread(ctx context.Context, put func(ctx context.Context, client, n int) error) (Sample, error) {
+	var done atomic.Int64
+	start := time.Now()
+	work, ctx := errgroup.WithContext(ctx)
+	for i := range j.Clients {
+		work.Go(func() error {
+			share := j.Items*(i+1)/j.Clients - j.Items*i/j.Clients
+			for share > 0 && !j.late(start) {
+				n := min(share, j.Batch)
+				if err := put(ctx, i, n); err != nil {
+					return fmt.Errorf("client %d: %w", i, err)
+				}
+				done.Add(int64(n))
+				share -= n
+			}
+			return nil
+		})
+	}
+	err := work.Wait()
+	return Sample{Ops: int(done.Load()), Took: time.Since(start)}, err
+}
+
+// drain is one round of taking items: each client takes until all have been
+// taken, or take returns none. For a timed job Time is a bound.
+func (j Job) drain(ctx context.Context, take func(ctx context.Context, client int) (int, error)) (Sample, error) {
+	var done atomic.Int64
+	start := time.Now()
+	end := start
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	work, ctx := errgroup.WithContext(ctx)
+	for i := range j.Clients {
+		work.Go(func() error {
+			for int(done.Load()) < j.Items && !j.late(start) {
+				n, err := take(ctx, i)
+				if int(done.Add(int64(n))) == j.Items && n > 0 {
+					end = time.Now()
+					cancel() // who waits for more
+				}
+				switch {
+				case int(done.Load()) >= j.Items:
+					return nil
+				case err != nil:
+					return fmt.Errorf("client %d: %w", i, err)
+				case n == 0:
+					return nil
+				}
+			}
+			return nil
+		})
+	}
+	err := work.Wait()
+	if end == start {
+		end = time.Now()
+	}
+	return Sample{Ops: int(done.Load()), Took: end.Sub(start)}, err
+}
+
+func (j Job) late(start time.Time) bool { return j.Time > 0 && time.Since(start) > j.Time }
+
+// fanOut lets client 0 write one number after the other, each when all others
+// have seen the last. Watch is called for each other client, and calls seen for
+// each number that it sees, until its context ends.
+func (j Job) fanOut(ctx context.Context, write func(ctx context.Context, k int) error,
+	watch func(ctx context.Context, client int, seen func(k int)) error) (Sample, error) {
+	arrived := make(chan int, 2*j.Clients)
+	ctx, cancel := context.WithCancel(ctx)
+	work, ctx := errgroup.WithContext(ctx)
+	for i := 1; i < j.Clients; i++ {
+		work.Go(func() error {
+			err := watch(ctx, i, func(k int) { arrived <- k })
+			if ctx.Err() != nil {
+				return nil
+			}
+			return fmt.Errorf("client %d: %w", i, err)
+		})
+	}
+	var sample Sample
+	work.Go(func() (err error) {
+		defer cancel()
+		sample, err = j.write(ctx, write, arrived)
+		return err
+	})
+	err := work.Wait()
+	return sample, err
+}
+
+func (j Job) write(ctx context.Context, write func(ctx context.Context, k int) error, arrived <-chan int) (Sample, error) {
+	var watch stopwatch
+	var l limit
+	done := 0
+	for k := 0; k == 0 || !l.over(k); k++ {
+		watch.start()
+		if err := write(ctx, k); err != nil {
+			return Sample{}, err
+		}
+		for left := j.Clients - 1; left > 0; {
+			select {
+			case seen := <-arrived:
+				if seen == k {
+					left--
+				}
+			case <-ctx.Done():
+				return Sample{}, context.Cause(ctx)
+			}
+		}
+		if k == 0 { // all watch now
+			l = j.limit()
+		}
+		if l.counts() {
+			watch.lap()
+			done++
+		}
+	}
+	return l.sample(done, watch.median()), nil
+}
+
+// A last is the number of the last round of those who go through rounds
+// together: who finds the time over at the beginning of a round makes it the
+// last. Nobody can have begun a later one.
+type last struct{ atomic.Int64 }
+
+func newLast() *last {
+	l := &last{}
+	l.Store(1 << 62)
+	return l
+}
+
+func (l *last) over(round int, limit limit) bool {
+	if limit.over(round) {
+		l.CompareAndSwap(1<<62, int64(round))
+	}
+	return int64(round) > l.Load()
+}

@@ -1,0 +1,160 @@
+package bench
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+)
+
+// A Report is what a run gave.
+type Report struct {
+	Ensemble string            `json:"ensemble"`
+	Nodes    int               `json:"nodes"`
+	CPUs     int               `json:"cpus"`
+	Rounds   int               `json:"rounds"`
+	Round    time.Duration     `json:"round_ns"`
+	Missing  map[string]string `json:"missing,omitempty"` // libraries that are not installed
+	Rows     []RowResult       `json:"rows"`
+}
+
+// A RowResult is what a row gave, zkcoord first.
+type RowResult struct {
+	Row
+	Libraries []LibraryResult `json:"libraries"`
+}
+
+// A LibraryResult is what one library did in a row.
+type LibraryResult struct {
+	Name     string             `json:"name"`
+	Samples  []Sample           `json:"samples,omitempty"` // one a round
+	Value    Spread             `json:"value"`
+	Ratio    Spread             `json:"ratio"`              // zkcoord's value to this one's, round by round
+	Requests map[string]float64 `json:"requests,omitempty"` // for each operation, by what they were
+	Error    string             `json:"error,omitempty"`
+}
+
+// Total is all requests for each operation.
+func (l LibraryResult) Total() (n float64) {
+	for _, each := range l.Requests {
+		n += each
+	}
+	return n
+}
+
+// A Spread is the median of some values, and the least and the largest.
+type Spread struct {
+	Median float64 `json:"median"`
+	Min    float64 `json:"min"`
+	Max    float64 `json:"max"`
+}
+
+func spreadOf(values []float64) Spread {
+	if len(values) == 0 {
+		return Spread{}
+	}
+	slices.Sort(values)
+	median := (values[(len(values)-1)/2] + values[len(values)/2]) / 2
+	return Spread{median, values[0], values[len(values)-1]}
+}
+
+// conclude fills in what follows from the samples.
+func (r *RowResult) conclude() {
+	ours := r.Libraries[0]
+	for i := range r.Libraries {
+		one := &r.Libraries[i]
+		var values, ratios []float64
+		for k, s := range one.Samples {
+			values = append(values, r.value(s))
+			if ours.Error == "" && one.Error == "" && ours.Samples[k].Ops > 0 && s.Ops > 0 {
+				ratios = append(ratios, r.value(ours.Samples[k])/r.value(s))
+			}
+		}
+		one.Value, one.Ratio = spreadOf(values), spreadOf(ratios)
+	}
+}
+
+// Library returns the result of the library of that name.
+func (r RowResult) Library(name string) (LibraryResult, bool) {
+	i := slices.IndexFunc(r.Libraries, func(l LibraryResult) bool { return l.Name == name })
+	if i < 0 {
+		return LibraryResult{}, false
+	}
+	return r.Libraries[i], true
+}
+
+// WriteTable writes the report for people: for each row zkcoord's value, its
+// ratio to each other library's, and the requests of each.
+func (r *Report) WriteTable(out io.Writer) error {
+	var others []string
+	for _, row := range r.Rows {
+		for _, l := range row.Libraries[1:] {
+			if !slices.Contains(others, l.Name) {
+				others = append(others, l.Name)
+			}
+		}
+	}
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprint(w, "\t\tzkcoord")
+	for _, name := range others {
+		fmt.Fprintf(w, "\tto %s", name)
+	}
+	fmt.Fprintln(w)
+	for _, row := range r.Rows {
+		values, requests := []string{row.Name, row.Unit}, []string{"", "requests"}
+		for _, name := range append([]string{"zkcoord"}, others...) {
+			l, _ := row.Library(name)
+			values = append(values, l.text())
+			requests = append(requests, l.requests())
+		}
+		fmt.Fprintf(w, "%s\n%s\n", strings.Join(values, "\t"), strings.Join(requests, "\t"))
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	for _, name := range slices.Sorted(maps.Keys(r.Missing)) {
+		if _, err := fmt.Fprintf(out, "left out: %s\n", r.Missing[name]); err != nil {
+			return err
+		}
+	}
+	_, err := fmt.Fprintf(out, "%s ensemble of %d on %d CPUs; medians of %d rounds of %v, in turns, with the least and the largest\n",
+		r.Ensemble, r.Nodes, r.CPUs, r.Rounds, r.Round)
+	return err
+}
+
+func (l LibraryResult) text() string {
+	switch {
+	case l.Name == "":
+		return "-"
+	case l.Error != "":
+		return "failed"
+	case l.Name == "zkcoord":
+		return l.Value.text()
+	}
+	return "x " + l.Ratio.text()
+}
+
+func (l LibraryResult) requests() string {
+	if len(l.Requests) == 0 {
+		return "-"
+	}
+	return short(l.Total())
+}
+
+func (s Spread) text() string {
+	return fmt.Sprintf("%s (%s-%s)", short(s.Median), short(s.Min), short(s.Max))
+}
+
+// short is x with three digits.
+func short(x float64) string {
+	switch {
+	case x >= 100:
+		return fmt.Sprintf("%.0f", x)
+	case x >= 10:
+		return fmt.Sprintf("%.1f", x)
+	}
+	return fmt.Sprintf("%.2f", x)
+}

@@ -1,0 +1,95 @@
+package bench
+
+import (
+	"fmt"
+	"time"
+)
+
+// A Row is one line of the table: a job, and what is told of it.
+type Row struct {
+	Name string `json:"name"`
+	Unit string `json:"unit"`
+	Job  Job    `json:"job"`
+}
+
+const milliseconds = "ms"
+
+// lessIsBetter reports whether the row's value is a latency.
+func (r Row) lessIsBetter() bool { return r.Unit == milliseconds }
+
+func (r Row) value(s Sample) float64 {
+	if r.lessIsBetter() {
+		return float64(s.Latency) / float64(time.Millisecond)
+	}
+	return s.Rate()
+}
+
+// queueItems is how many items a queue is filled with. What Curator's costs
+// grows with it, as it lists all for each one.
+const queueItems = 2000
+
+// batch is how many items are put or taken at once where they are in batches.
+const batch = 50
+
+// Rows are all there are. Time and Warm are in shares of the time of a round,
+// as if that were a second.
+func Rows() []Row {
+	var rows []Row
+	add := func(name, unit string, j Job) {
+		if j.Time == 0 {
+			j.Time = time.Second
+		}
+		if j.Kind != Put && j.Kind != Take {
+			j.Warm = j.Time / 4
+		}
+		rows = append(rows, Row{name, unit, j})
+	}
+	for _, n := range []int{1, 8, 64} {
+		add(fmt.Sprintf("lock %d", n), "cycles/s", Job{Kind: Lock, Clients: n, Width: 1})
+	}
+	add("lock 512", "cycles/s", Job{Kind: Lock, Clients: 512, Width: 1, Time: 3 * time.Second})
+	add("lock 32 on 32 paths", "cycles/s", Job{Kind: Lock, Clients: 32, Width: 32})
+	add("rwlock 8", "cycles/s", Job{Kind: ReadWrite, Clients: 8})
+	add("semaphore 8 for 3", "cycles/s", Job{Kind: Semaphore, Clients: 8, Width: 3})
+	add("election 3", milliseconds, Job{Kind: Election, Clients: 3})
+	for _, n := range []int{1, 4, 16} {
+		for _, size := range []int{1, batch} {
+			suffix := ""
+			if size > 1 {
+				suffix = fmt.Sprintf(" by %d", size)
+			}
+			job := Job{Kind: Put, Clients: n, Items: queueItems, Batch: size, Time: 2 * time.Second}
+			add(fmt.Sprintf("queue %d+%d puts%s", n, n, suffix), "items/s", job)
+			job.Kind = Take
+			add(fmt.Sprintf("queue %d+%d takes%s", n, n, suffix), "items/s", job)
+			job.Relaxed = true
+			if n == 4 {
+				add(fmt.Sprintf("queue %d+%d takes%s, relaxed", n, n, suffix), "items/s", job)
+			}
+		}
+	}
+	for _, n := range []int{8, 64} {
+		add(fmt.Sprintf("watch 1 by %d", n), milliseconds, Job{Kind: Watch, Clients: n + 1})
+	}
+	add("barrier 8", "rounds/s", Job{Kind: Barrier, Clients: 8})
+	return rows
+}
+
+// timed is the row's job for one round.
+func (r Row) timed(path string, round time.Duration) Job {
+	j := r.Job
+	j.Path = path
+	scale := func(d time.Duration) time.Duration { return time.Duration(float64(d) * round.Seconds()) }
+	j.Time, j.Warm = scale(j.Time), scale(j.Warm)
+	return j
+}
+
+// counted is the row's job for so many operations, at least, as show what
+// each costs.
+func (r Row) counted(path string) Job {
+	j := r.Job
+	j.Path, j.Time, j.Warm = path, 0, 0
+	j.Each = max(1, 100/j.Clients)
+	j.Items = min(j.Items, 400)
+	return j
+}
