@@ -1,0 +1,175 @@
+package owncode_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/go-zookeeper/zk"
+
+	"github.com/zkcoord/zkcoord/examples/owncode"
+	"github.com/zkcoord/zkcoord/harness"
+	"github.com/zkcoord/zkcoord/harness/checker"
+	"github.com/zkcoord/zkcoord/harness/ensemble"
+	"github.com/zkcoord/zkcoord/harness/ensemble/embedded"
+	"github.com/zkcoord/zkcoord/harness/history"
+	"github.com/zkcoord/zkcoord/harness/nemesis"
+)
+
+// cron is the scenario: what is claimed, what runs, what is broken, who judges.
+func cron(t *testing.T) harness.Scenario {
+	faults, err := nemesis.Named("kill,pause,partition")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return harness.Scenario{
+		Name:     "cron",
+		Claim:    "A tick's job runs at most once, and after the heal jobs run again.",
+		Clients:  3,
+		Faults:   faults,
+		Workload: workload(owncode.Once),
+		Checkers: []checker.Checker{atMostOnce(), again()},
+		Calm:     10 * time.Second,
+		Mutants: []harness.Mutant{{
+			Name: "trusting", Report: "the leader believes its connection", Violates: []string{"CRON1"}, Faults: []string{"partition-clients"},
+			Workload: workload(owncode.Trusting),
+		}},
+	}
+}
+
+// workload runs the program as it is. All that it takes is to dial through the client's link, and to tell what was done.
+func workload(claim func(*owncode.Cron, string, int64) error) func(*harness.Env) harness.Workload {
+	return func(env *harness.Env) harness.Workload {
+		return harness.Workload{Work: func(ctx context.Context, c *harness.Client) error {
+			var conn *zk.Conn
+			_, err := c.Do(ctx, history.Event{Op: "connect"}, func(ctx context.Context) (e history.Event, err error) {
+				conn, err = connect(ctx, c)
+				return e, err
+			})
+			if err != nil {
+				return err
+			}
+			defer conn.Close()
+			working, stop := context.WithCancel(ctx)
+			defer stop()
+			go func() {
+				for c.Pause(working, 100*time.Millisecond) {
+				}
+				stop()
+			}()
+			program := &owncode.Cron{Conn: conn, Path: env.Root() + "/cron", Every: 500 * time.Millisecond, Job: func(int64) {}, Claim: claim}
+			program.Trace = func(operation, object string, f func() error) error {
+				_, err := c.Do(ctx, history.Event{Op: operation, Object: object}, func(context.Context) (history.Event, error) {
+					err := f()
+					if errors.Is(err, owncode.ErrTaken) {
+						err = harness.Failed(err)
+					}
+					return history.Event{}, err
+				})
+				return err
+			}
+			if err := program.Run(working); c.Next(ctx) {
+				return err
+			}
+			return nil
+		}}
+	}
+}
+
+// connect is whatever the program under test uses.
+func connect(ctx context.Context, c *harness.Client) (*zk.Conn, error) {
+	conn, events, err := zk.Connect(c.Env().Servers(), 4*time.Second, zk.WithLogInfo(false), zk.WithLogger(silent{}),
+		zk.WithDialer(func(network, address string, timeout time.Duration) (net.Conn, error) {
+			dialing, cancel := context.WithTimeout(ctx, timeout)
+			defer cancel()
+			return c.Dial(dialing, network, address)
+		}))
+	if err != nil {
+		return nil, err
+	}
+	for {
+		select {
+		case e := <-events:
+			if e.State == zk.StateHasSession {
+				return conn, nil
+			}
+		case <-ctx.Done():
+			conn.Close()
+			return nil, context.Cause(ctx)
+		}
+	}
+}
+
+type silent struct{}
+
+func (silent) Printf(string, ...any) {}
+
+func atMostOnce() checker.Checker {
+	return checker.New("CRON1", "a tick's job runs at most once", func(h *history.History, j *checker.Judge) {
+		first := map[string]history.Event{}
+		for _, e := range h.Events {
+			if e.Op != "job" || e.Kind != history.OK {
+				continue
+			}
+			j.Saw(1)
+			if earlier, twice := first[e.Object]; twice {
+				j.Violation([]history.Event{earlier, e}, "the job of tick %s was run by %s, and by %s", e.Object, earlier.Who(), e.Who())
+			}
+			first[e.Object] = e
+		}
+	})
+}
+
+func again() checker.Checker {
+	return checker.New("CRON2", "after the heal jobs run again", func(h *history.History, j *checker.Judge) {
+		healed := h.PhaseStart(history.PhaseHealed)
+		if healed == nil {
+			j.Idle("the ensemble was not healed")
+			return
+		}
+		for _, e := range h.Events[healed.Index:] {
+			if e.Op == "job" && e.Kind == history.OK {
+				j.Saw(1)
+				return
+			}
+		}
+		j.Violation([]history.Event{*healed}, "no job was run after the heal")
+	})
+}
+
+// options run on the model of ZooKeeper in this process, on a virtual clock. With container.Start the same scenario runs on real servers.
+func options(seed uint64) harness.Options {
+	return harness.Options{Seed: seed, Time: 90 * time.Second,
+		Ensemble: func(_ context.Context, config ensemble.Config) (ensemble.Ensemble, error) {
+			return embedded.Start(embedded.Options{Config: config})
+		}}
+}
+
+func TestCronUnderFaults(t *testing.T) {
+	for seed := range uint64(10) {
+		synctest.Test(t, func(t *testing.T) { harness.RunT(t, cron(t), options(seed)) })
+	}
+}
+
+func TestATrustingCronIsFoundOut(t *testing.T) {
+	s := cron(t)
+	for seed := range uint64(10) {
+		killed := false
+		synctest.Test(t, func(t *testing.T) {
+			result, err := harness.Run(t.Context(), s.Mutate(s.Mutants[0]), options(seed))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if killed = result.Killed(s.Mutants[0]); killed {
+				t.Log(result.Summary())
+			}
+		})
+		if killed {
+			return
+		}
+	}
+	t.Error("it has run each job once under ten plans of faults")
+}

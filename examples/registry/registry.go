@@ -1,0 +1,115 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/zkcoord/zkcoord/group"
+	"github.com/zkcoord/zkcoord/session"
+	"github.com/zkcoord/zkcoord/watch"
+)
+
+// Where the instances and their configuration are.
+const (
+	instances = "/greeter/instances"
+	config    = "/greeter/config"
+)
+
+// settings are what an operator can change while instances run.
+type settings struct{ Greeting string }
+
+func newSettings() *watch.Value[settings] {
+	return watch.NewValue(config, watch.ValueOptions[settings]{
+		Default: settings{Greeting: "Hello"},
+		Validate: func(s settings) error {
+			if s.Greeting == "" {
+				return errors.New("the greeting is empty")
+			}
+			return nil
+		},
+	})
+}
+
+// serve answers on l, and is listed as the instance id, until ctx ends.
+func serve(ctx context.Context, opts session.Options, id string, l net.Listener) error {
+	current := newSettings()
+	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintf(w, "%s, %s, says %s", current.Load().Greeting, r.FormValue("name"), id)
+	})}
+	work, ctx := errgroup.WithContext(ctx)
+	work.Go(func() error { return server.Serve(l) })
+	work.Go(func() error { return session.Run(ctx, opts, current.Keep) })
+	work.Go(func() error { return group.Stay(ctx, opts, instances, id, []byte(l.Addr().String()), nil) })
+	work.Go(func() error {
+		<-ctx.Done()
+		server.Close()
+		return context.Cause(ctx)
+	})
+	return work.Wait()
+}
+
+// configure makes all instances greet in another way.
+func configure(ctx context.Context, opts session.Options, greeting string) error {
+	return session.Run(ctx, opts, func(ctx context.Context, s *session.Session) error {
+		_, err := newSettings().Update(ctx, s, func(settings) (settings, error) { return settings{greeting}, nil })
+		return err
+	})
+}
+
+// call asks one of the instances.
+func call(ctx context.Context, opts session.Options, name string) (answer string, err error) {
+	err = session.Run(ctx, opts, func(ctx context.Context, s *session.Session) error {
+		members, err := group.New(s, instances).Members(ctx)
+		if err != nil {
+			return err
+		}
+		answer, err = ask(ctx, http.DefaultClient, members, group.Random(), name)
+		return err
+	})
+	return answer, err
+}
+
+// ask tries members in the order in which next picks them, each once.
+func ask(ctx context.Context, client *http.Client, members []group.Member, next group.Picker, name string) (string, error) {
+	failed := errors.New("there is no instance")
+	for len(members) > 0 {
+		m := next(members)
+		answer, err := get(ctx, client, "http://"+string(m.Data)+"/?name="+url.QueryEscape(name))
+		if err == nil {
+			return answer, nil
+		}
+		failed = err
+		members = without(members, m)
+	}
+	return "", failed
+}
+
+func without(members []group.Member, one group.Member) (rest []group.Member) {
+	for _, m := range members {
+		if m.ID != one.ID {
+			rest = append(rest, m)
+		}
+	}
+	return rest
+}
+
+func get(ctx context.Context, client *http.Client, url string) (string, error) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return "", err
+	}
+	answer, err := client.Do(r)
+	if err != nil {
+		return "", err
+	}
+	defer answer.Body.Close()
+	body, err := io.ReadAll(answer.Body)
+	return string(body), err
+}

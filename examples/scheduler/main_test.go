@@ -1,0 +1,95 @@
+package main
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/zkcoord/zkcoord/election"
+	"github.com/zkcoord/zkcoord/internal/coordtest"
+	"github.com/zkcoord/zkcoord/session"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// Three schedulers, and every few minutes the leader's session is lost.
+func TestEachPeriodRunsOnce(t *testing.T) {
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		ctx, cancel := context.WithCancel(t.Context())
+		var mu sync.Mutex
+		runs := make(map[int64]string)
+		var all sync.WaitGroup
+		for _, name := range []string{"a", "b", "c"} {
+			s := scheduler{name: name, path: "/backup", every: time.Minute, job: func(_ context.Context, period int64) {
+				mu.Lock()
+				defer mu.Unlock()
+				if by, again := runs[period]; again {
+					t.Errorf("period %d was run by %s and by %s", period, by, name)
+				}
+				runs[period] = name
+			}}
+			all.Go(func() {
+				opts := session.Options{Servers: w.Servers(), Dial: w.DialContext, Timeout: coordtest.Timeout}
+				if err := session.Run(ctx, opts, s.run); ctx.Err() == nil {
+					t.Errorf("%s ended: %v", name, err)
+				}
+			})
+		}
+		const losses, minutes = 5, 4
+		for range losses {
+			time.Sleep(minutes * time.Minute)
+			leader, err := election.CurrentLeader(ctx, w.Admin().Session, "/backup")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := w.Expire(leader.Session); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(minutes * time.Minute)
+		synctest.Wait()
+		cancel()
+		all.Wait()
+
+		leaders := make(map[string]bool)
+		for _, by := range runs {
+			leaders[by] = true
+		}
+		if want := (losses + 1) * minutes; len(runs) < want || len(leaders) < 2 {
+			t.Errorf("%d periods run by %v, want %d by more than one", len(runs), leaders, want)
+		}
+	})
+}
+
+func TestRunEndsWithTheTerm(t *testing.T) {
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error)
+		s := scheduler{name: "a", path: "/backup", every: time.Hour, job: func(ctx context.Context, _ int64) {
+			<-ctx.Done()
+			ended <- context.Cause(ctx)
+		}}
+		done := make(chan error)
+		c := w.Client()
+		go func() { done <- s.run(ctx, c.Session) }()
+		synctest.Wait()
+		leader, err := election.CurrentLeader(ctx, w.Admin().Session, "/backup")
+		if err != nil || string(leader.Value) != "a" {
+			t.Fatalf("leader %q, %v", leader.Value, err)
+		}
+		if err := w.Admin().Delete(ctx, leader.Path, session.AnyVersion); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-ended; err == nil {
+			t.Error("the job went on")
+		}
+		cancel()
+		if err := <-done; err == nil {
+			t.Error("run returned before its context ended")
+		}
+	})
+}

@@ -1,0 +1,105 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/zkcoord/zkcoord/internal/coordtest"
+)
+
+func TestMain(m *testing.M) {
+	log.SetOutput(io.Discard)
+	goleak.VerifyTestMain(m, goleak.Cleanup(os.Exit))
+}
+
+func ok(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Workers die in the middle of jobs, one job always fails, one is put twice.
+func TestEveryJobHasOneOutput(t *testing.T) {
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		ctx, cancel := context.WithCancel(t.Context())
+		const jobs = 30
+		producer := open(w.Client().Session, "/thumbnails")
+		for i := range jobs {
+			ok(t, producer.put(ctx, []string{fmt.Sprintf("%d=in%d", i, i)}))
+		}
+		ok(t, producer.put(ctx, []string{"0=in0", "poison=poison"}))
+
+		var mu sync.Mutex
+		begun := make(map[string]int)
+		var all sync.WaitGroup
+		for worker := range 6 {
+			c := w.Client()
+			do := func(ctx context.Context, input string) ([]byte, error) {
+				mu.Lock()
+				begun[input]++
+				mu.Unlock()
+				if input == "poison" {
+					return nil, errors.New("cannot be done")
+				}
+				time.Sleep(time.Second)
+				if worker < 3 {
+					c.Lose()
+					<-ctx.Done()
+				}
+				return []byte("out of " + input), nil
+			}
+			all.Go(func() {
+				if err := open(c.Session, "/thumbnails").work(ctx, do); err == nil {
+					t.Error("work ended")
+				}
+			})
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+
+		twice := 0
+		for i := range jobs {
+			output, err := producer.output(ctx, fmt.Sprint(i))
+			if want := fmt.Sprintf("out of in%d", i); err != nil || string(output) != want {
+				t.Errorf("job %d: %q, %v", i, output, err)
+			}
+			if begun[fmt.Sprintf("in%d", i)] > 1 {
+				twice++
+			}
+		}
+		if twice < 3 {
+			t.Errorf("%d jobs were begun twice: the workers did not die in the middle", twice)
+		}
+		n, err := producer.jobs.Len(ctx)
+		if err != nil || n != 0 {
+			t.Errorf("%d jobs left, %v", n, err)
+		}
+		dead, err := producer.jobs.Dead().TryTake(ctx)
+		if err != nil || dead.ID != "poison" || begun["poison"] != attempts {
+			t.Errorf("dead letter %+v after %d attempts, %v", dead, begun["poison"], err)
+		}
+		cancel()
+		all.Wait()
+	})
+}
+
+func TestJobsNeedAnID(t *testing.T) {
+	for _, arg := range []string{"", "cat.jpg", "=cat.jpg", "a/b=cat.jpg"} {
+		err := workqueue{}.put(t.Context(), []string{arg})
+		if err == nil || !strings.Contains(err.Error(), "ID=INPUT") {
+			t.Errorf("%q: %v", arg, err)
+		}
+	}
+}
