@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/zkcoord/zkcoord/harness"
 	"github.com/zkcoord/zkcoord/harness/checker"
 )
 
@@ -27,11 +28,12 @@ const (
 // app is what all commands share: where they read and write, and the flags that each of them has.
 type app struct {
 	in   io.Reader
-	out  io.Writer // results
+	out  *output   // results
 	errs io.Writer // progress and errors
 	json bool
 
-	bubble func(f func()) // calls f on the virtual clock, within virtually
+	bubble  func(f func())    // calls f on the virtual clock, within virtually
+	invalid []*harness.Result // on the embedded ensemble, to be made small
 
 	mu   sync.Mutex // of errs: progress, notes and errors come from several goroutines
 	live *live      // the line to be cleared before anything else is written; nil for none
@@ -67,7 +69,7 @@ interrupted), 3 it could not run.`,
 		return fmt.Errorf("%w (see %s --help)", err, c.CommandPath())
 	})
 	c.AddCommand(a.runCommand(), a.listCommand(), a.watchCommand(), a.checkCommand(), a.ensembleCommand(), a.serveCommand(), a.pruneCommand(), a.shrinkCommand(),
-		a.versionCommand())
+		a.mutantsCommand(), a.chaosCommand(), a.benchCommand(), a.versionCommand())
 	c.AddCommand(a.znodeCommands()...)
 	return command{c}
 }
@@ -121,6 +123,19 @@ func (a *app) printJSON(v any) error {
 	return out.Encode(v)
 }
 
+// both is the error to end with after a verdict was told and err happened beside it: a violation outweighs what could not
+// be stored.
+func (a *app) both(told, err error) error {
+	switch {
+	case err == nil:
+		return told
+	case errors.Is(told, codeError(exitInvalid)):
+		a.note("%s", paragraph(err))
+		return told
+	}
+	return err
+}
+
 // codeOf is the exit code for a verdict.
 func codeOf(v checker.Verdict) error {
 	switch v {
@@ -134,6 +149,9 @@ func codeOf(v checker.Verdict) error {
 
 // terminal returns the width of the terminal that w is, or false if it is none.
 func terminal(w io.Writer) (width int, ok bool) {
+	if o, ours := w.(*output); ours {
+		w = o.Writer
+	}
 	f, isFile := w.(*os.File)
 	if !isFile || !term.IsTerminal(int(f.Fd())) || os.Getenv("TERM") == "dumb" {
 		return 0, false

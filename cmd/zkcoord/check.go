@@ -32,12 +32,11 @@ Exit codes: 0 valid, 1 invalid, 2 unknown or not exercised, 3 it could not be re
 			if err != nil {
 				return err
 			}
-			if page != "" {
-				if err := writeReport(page, r); err != nil {
-					return err
-				}
+			told := a.tell(r, "")
+			if page == "" {
+				return told
 			}
-			return a.tell(r, "")
+			return a.both(told, writeReport(page, r))
 		},
 	}
 	c.Flags().StringVar(&scenario, "scenario", "", "judge by this scenario instead of the history's own")
@@ -58,7 +57,7 @@ func judged(c *cobra.Command, path, scenario string) (*harness.Result, error) {
 	if scenario == "" {
 		return nil, fmt.Errorf("%s does not say what scenario it is of: give --scenario", path)
 	}
-	chosen, err := choose([]string{scenario}, "")
+	s, err := named(scenario)
 	if err != nil {
 		return nil, err
 	}
@@ -66,7 +65,6 @@ func judged(c *cobra.Command, path, scenario string) (*harness.Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := chosen[0]
 	r.Scenario, r.Claim, r.Guarantees, r.Seed, r.Ensemble, r.Start = h.Scenario, s.Claim, s.Guarantees, h.Seed, h.Ensemble, h.Start
 	if r.Scenario == "" {
 		r.Scenario = s.Name

@@ -12,7 +12,8 @@ import (
 	"github.com/zkcoord/zkcoord/harness/history"
 )
 
-// plainEvery is how often progress is told where there is no terminal to tell it on one line.
+// plainEvery is how often progress is told where there is no terminal to tell it on one line, for short runs. Of long ones,
+// which may be in virtual time, it is told twenty times.
 const plainEvery = 5 * time.Second
 
 // live shows how far a run has got: on a terminal in one line that is written again and again, else in a line now and
@@ -41,7 +42,7 @@ func (l *live) show(s harness.Status) {
 		l.written = true
 		return
 	}
-	if s.Elapsed-l.told >= plainEvery {
+	if s.Elapsed-l.told >= max(plainEvery, (s.Elapsed+s.Left)/20) {
 		fmt.Fprintln(l.w, line)
 		l.told = s.Elapsed
 	}

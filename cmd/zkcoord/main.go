@@ -19,9 +19,12 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/zkcoord/zkcoord/scenarios/peers"
 )
 
 func main() {
+	peers.Work() // and no more, if this is a client's own process
 	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
 
@@ -29,11 +32,11 @@ func main() {
 func run(args []string, in io.Reader, out, errs io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	a := &app{in: in, out: out, errs: errs}
+	a := &app{in: in, out: &output{Writer: out}, errs: errs}
 	// The first interrupt ends what runs, in order. The second one ends the process, whatever it leaves behind.
 	defer context.AfterFunc(ctx, func() {
 		stop()
 		a.note("interrupted: cleaning up (again to stop at once)")
 	})()
-	return a.exit(a.root().execute(ctx, args))
+	return a.end(a.root().execute(ctx, args))
 }

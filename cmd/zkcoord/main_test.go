@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -14,10 +15,23 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"go.uber.org/goleak"
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"zkcoord": main})
+	testscript.Main(leakless{m}, map[string]func(){"zkcoord": main})
+}
+
+// leakless fails the tests if goroutines are left behind. What the command itself leaves ends with its process.
+type leakless struct{ *testing.M }
+
+func (m leakless) Run() int {
+	code := m.M.Run()
+	if err := goleak.Find(); err != nil && code == 0 {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return code
 }
 
 var only = flag.String("script", "", "run only the script of this name")
@@ -33,6 +47,12 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"rc": rc, "await": await, "freeports": freePorts, "takeport": takePort,
 		},
+	}
+	p.Condition = func(what string) (bool, error) {
+		if what != "tmpfs" {
+			return false, fmt.Errorf("no condition %q", what)
+		}
+		return exec.Command("unshare", "-rm", "mount", "-t", "tmpfs", "none", t.TempDir()).Run() == nil, nil
 	}
 	if *only != "" {
 		p.Dir, p.Files = "", []string{filepath.Join("testdata/script", *only+".txtar")}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,6 +17,7 @@ import (
 	"github.com/zkcoord/zkcoord/harness"
 	"github.com/zkcoord/zkcoord/harness/checker"
 	"github.com/zkcoord/zkcoord/harness/ensemble"
+	"github.com/zkcoord/zkcoord/harness/ensemble/container"
 	"github.com/zkcoord/zkcoord/harness/ensemble/external"
 	"github.com/zkcoord/zkcoord/harness/ensemble/kinds"
 	"github.com/zkcoord/zkcoord/harness/link"
@@ -27,9 +29,13 @@ import (
 type runFlags struct {
 	ensemble  string
 	servers   []string
+	compose   string
+	matrix    bool
+	processes bool
 	nodes     int
 	clients   int
 	time      time.Duration
+	timeGiven bool
 	seed      uint64
 	faults    []string
 	plan      string
@@ -37,6 +43,9 @@ type runFlags struct {
 	mutant    string
 	virtual   bool
 	store     string
+	shrink    time.Duration
+
+	operations int
 }
 
 const standardTime = 20 * time.Second
@@ -51,25 +60,35 @@ heals everything, judges the history, and writes a report to the store. "all" ru
 
 The embedded ensemble is a model of ZooKeeper inside of this process. A container ensemble is the real thing and
 needs Docker; a process ensemble is the real thing in local JVMs and needs ZooKeeper's jars; an external one is
-yours, by its addresses.
+yours, by its addresses; of one that a docker-compose file has running on this machine the servers are broken too.
+
+What is invalid on the embedded ensemble is made small at once: see zkcoord shrink.
 
 Exit codes: 0 valid, 1 invalid, 2 unknown or not exercised, 3 it could not run.`,
 		Example: `  zkcoord run lock-session-loss
   zkcoord run lock-session-loss --ensemble container --nodes 3 --time 20s --seed 7
   zkcoord run lock-session-loss --ensemble external --servers zoo1:2181,zoo2:2181,zoo3:2181
   zkcoord run isolated-follower --virtual --time 90s
+  zkcoord run all --matrix --ensemble embedded,container --time 10s
   zkcoord run all --time 10s --json
   zkcoord run lock-session-loss --plan store/latest/faults.json --seed 7`,
 		Args:              cobra.MinimumNArgs(1),
 		ValidArgsFunction: scenarioNames,
 		RunE: func(c *cobra.Command, args []string) error {
+			f.timeGiven = c.Flags().Changed("time")
 			if !c.Flags().Changed("seed") {
 				f.seed = rand.Uint64N(1e6)
 			}
-			if f.virtual {
-				return a.virtually(func() error { return a.runAll(c.Context(), args, f) })
+			all := func() error {
+				if f.matrix {
+					return a.matrix(c.Context(), args, f)
+				}
+				return a.shrinking(c.Context(), f, a.runAll(c.Context(), args, f))
 			}
-			return a.runAll(c.Context(), args, f)
+			if f.virtual {
+				return a.virtually(all)
+			}
+			return all()
 		},
 	}
 	f.define(c)
@@ -77,20 +96,36 @@ Exit codes: 0 valid, 1 invalid, 2 unknown or not exercised, 3 it could not run.`
 }
 
 func (f *runFlags) define(c *cobra.Command) {
+	f.defineEnsemble(c, "embedded")
+	f.defineFaults(c)
 	flags := c.Flags()
-	flags.StringVarP(&f.ensemble, "ensemble", "e", "embedded", "kind of ensemble: "+strings.Join(ensembleKinds(), ", "))
-	flags.StringSliceVar(&f.servers, "servers", nil, "addresses of an external ensemble, host:port,...")
-	flags.IntVarP(&f.nodes, "nodes", "n", 0, "nodes of the ensemble (0: what the scenario asks for)")
-	flags.IntVarP(&f.clients, "clients", "c", 0, "clients (0: what the scenario asks for)")
-	flags.DurationVarP(&f.time, "time", "t", standardTime, "for how long clients work under faults")
+	flags.DurationVarP(&f.time, "time", "t", standardTime, "for how long clients work under faults, unless the scenario asks for longer")
+	flags.BoolVar(&f.processes, "client-processes", false, "run clients in processes of their own, which can be stopped, where the scenario is able to")
+	flags.BoolVar(&f.matrix, "matrix", false, "run each scenario under each of its faults alone, on each of --ensemble KIND,KIND...; print a table")
 	flags.Uint64VarP(&f.seed, "seed", "s", 0, "seed of the plan and of each client's choices (default: drawn)")
-	flags.StringSliceVar(&f.faults, "faults", nil, "faults to draw from: names, or none (default: all of the scenario's)")
 	flags.StringVar(&f.plan, "plan", "", "follow the plan in this file instead of drawing one")
-	flags.Float64Var(&f.intensity, "intensity", 0.5, "about how many faults stand at any time")
+	flags.IntVar(&f.operations, "operations", 0, "finish after so many have begun (0: as many as there is time for)")
 	flags.StringVar(&f.mutant, "mutant", "", "run this broken variant of the scenario")
 	flags.BoolVar(&f.virtual, "virtual", false, "run on a virtual clock (embedded only): a minute takes about a second")
+	flags.DurationVar(&f.shrink, "shrink", time.Minute, "for how long to look for a smaller run if one is invalid on the embedded ensemble (0: do not)")
 	flags.StringVar(&f.store, "store", "store", "directory of the results (empty: keep nothing)")
+}
+
+// defineEnsemble defines what says what to run on.
+func (f *runFlags) defineEnsemble(c *cobra.Command, kind string) {
+	flags := c.Flags()
+	flags.StringVarP(&f.ensemble, "ensemble", "e", kind, "kind of ensemble: "+strings.Join(ensembleKinds(), ", "))
+	flags.StringSliceVar(&f.servers, "servers", nil, "addresses of an external ensemble, host:port,...")
+	flags.StringVar(&f.compose, "compose", "", "docker-compose file of an external ensemble that runs on this machine")
+	flags.IntVarP(&f.nodes, "nodes", "n", 0, "nodes of the ensemble (0: what the scenario asks for)")
+	flags.IntVarP(&f.clients, "clients", "c", 0, "clients (0: what the scenario asks for)")
 	_ = c.RegisterFlagCompletionFunc("ensemble", fixed(ensembleKinds()...)) // fails only for a flag that there is not
+}
+
+// defineFaults defines what says what to draw a plan from.
+func (f *runFlags) defineFaults(c *cobra.Command) {
+	c.Flags().StringSliceVar(&f.faults, "faults", nil, "faults to draw from: names, or none (default: all of the scenario's)")
+	c.Flags().Float64Var(&f.intensity, "intensity", 0.5, "about how many faults stand at any time")
 }
 
 // ensembleKinds are all that can be run on.
@@ -132,29 +167,31 @@ func choose(names []string, mutant string) ([]harness.Scenario, error) {
 	}
 	var chosen []harness.Scenario
 	for _, name := range names {
-		s, err := scenarios.Named(name)
-		if err != nil {
-			return nil, fmt.Errorf("no scenario %q: zkcoord list shows what there is", name)
-		}
 		if mutant != "" {
-			if s, err = mutate(s, mutant); err != nil {
-				return nil, err
-			}
+			name += "+" + mutant
+		}
+		s, err := named(name)
+		if err != nil {
+			return nil, err
 		}
 		chosen = append(chosen, s)
 	}
 	return chosen, nil
 }
 
-func mutate(s harness.Scenario, name string) (harness.Scenario, error) {
-	i := slices.IndexFunc(s.Mutants, func(m harness.Mutant) bool { return m.Name == name })
-	if i < 0 {
-		return s, fmt.Errorf("%s has no mutant %q: zkcoord list mutants shows what there is", s.Name, name)
+// named is scenarios.Named, with what helps if there is none.
+func named(name string) (harness.Scenario, error) {
+	s, err := scenarios.Named(name)
+	if err != nil {
+		return s, fmt.Errorf("%w: zkcoord list shows what there is", err)
 	}
-	return s.Mutate(s.Mutants[i]), nil
+	return s, nil
 }
 
 func (a *app) runOne(ctx context.Context, s harness.Scenario, f runFlags) error {
+	if !f.timeGiven {
+		f.time = max(f.time, s.Time)
+	}
 	o, err := f.options(a, s)
 	if err != nil {
 		return err
@@ -165,17 +202,9 @@ func (a *app) runOne(ctx context.Context, s harness.Scenario, f runFlags) error 
 		o.Store = store
 	}
 	a.announce(s, f)
-	a.live = newLive(a.errs)
-	o.Progress = func(status harness.Status) {
-		a.mu.Lock()
-		defer a.mu.Unlock()
-		a.live.show(status)
-	}
+	shown := a.showing(&o)
 	result, err := a.runner(f.virtual)(ctx, s, o)
-	a.mu.Lock()
-	a.live.clear()
-	a.live = nil
-	a.mu.Unlock()
+	shown()
 	if result == nil {
 		return interruptedOr(ctx, err)
 	}
@@ -184,13 +213,26 @@ func (a *app) runOne(ctx context.Context, s harness.Scenario, f runFlags) error 
 		dir = store.Dir(result)
 	}
 	told := a.tell(result, dir)
-	if err == nil || errors.Is(told, codeError(exitInvalid)) {
-		if err != nil {
-			a.note("%s", paragraph(err))
-		}
-		return told
+	if result.Verdict == checker.Invalid && f.ensemble == "embedded" && ctx.Err() == nil {
+		a.invalid = append(a.invalid, result)
 	}
-	return err
+	return a.both(told, err)
+}
+
+// showing has the run with these options show its progress, until the function that it returns is called.
+func (a *app) showing(o *harness.Options) (done func()) {
+	a.live = newLive(a.errs)
+	o.Progress = func(status harness.Status) {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.live.show(status)
+	}
+	return func() {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.live.clear()
+		a.live = nil
+	}
 }
 
 // runner is harness.Run, or the same on the virtual clock.
@@ -215,17 +257,17 @@ func (f *runFlags) options(a *app, s harness.Scenario) (harness.Options, error) 
 		return harness.Options{}, err
 	}
 	o := harness.Options{
-		Ensemble: start, Nodes: f.nodes, Clients: f.clients, Time: f.time, Seed: f.seed, Intensity: f.intensity,
-		Command: f.command(s),
-		Link:    func(_ int, dial ensemble.DialFunc) harness.Link { return link.New(dial) },
+		Ensemble: start, Nodes: f.nodes, Clients: f.clients, Time: f.time, Seed: f.seed, Intensity: f.intensity, ClientProcesses: f.processes,
+		Operations: f.operations, Command: f.command(s.Name),
+		Link: func(_ int, dial ensemble.DialFunc) harness.Link { return link.New(dial) },
 	}
 	switch {
 	case f.time <= 0:
 		return o, fmt.Errorf("--time %v: clients need some time to work", f.time)
 	case f.virtual && f.ensemble != "embedded":
 		return o, fmt.Errorf("--virtual is for --ensemble embedded: the servers of %s have clocks of their own", f.ensemble)
-	case f.nodes < 0 || f.clients < 0 || f.intensity <= 0:
-		return o, errors.New("--nodes, --clients and --intensity cannot be negative, nor --intensity zero")
+	case f.nodes < 0 || f.clients < 0 || f.operations < 0 || f.shrink < 0 || f.intensity <= 0:
+		return o, errors.New("--nodes, --clients, --operations, --shrink and --intensity cannot be negative, nor --intensity zero")
 	}
 	if f.plan != "" {
 		if o.Plan, err = report.ReadPlan(f.plan); err != nil {
@@ -254,19 +296,48 @@ func (f *runFlags) chosenFaults(s harness.Scenario) ([]string, error) {
 
 func (f *runFlags) starter(a *app) (func(context.Context, ensemble.Config) (ensemble.Ensemble, error), error) {
 	if f.ensemble != "external" {
-		if len(f.servers) > 0 {
-			return nil, fmt.Errorf("--servers is for --ensemble external, not for %s", f.ensemble)
+		if len(f.servers) > 0 || f.compose != "" {
+			return nil, fmt.Errorf("--servers and --compose are for --ensemble external, not for %s", f.ensemble)
 		}
 		return kinds.Starter(f.ensemble, "", notes{a})
 	}
 	if f.nodes > 0 {
 		return nil, errors.New("an external ensemble has the nodes that it has: give --servers, not --nodes")
 	}
+	if f.compose != "" {
+		return attached(f.compose, f.servers)
+	}
 	external, err := external.New(f.servers...)
 	if err != nil {
-		return nil, fmt.Errorf("%w: give --servers host:port,...", err)
+		return nil, fmt.Errorf("%w: give --servers host:port,... or --compose FILE", err)
 	}
-	return func(context.Context, ensemble.Config) (ensemble.Ensemble, error) { return external, nil }, nil
+	return func(ctx context.Context, _ ensemble.Config) (ensemble.Ensemble, error) {
+		return external, answers(ctx, external)
+	}, nil
+}
+
+// attached returns what attaches to a running docker-compose project.
+func attached(file string, servers []string) (func(context.Context, ensemble.Config) (ensemble.Ensemble, error), error) {
+	if len(servers) > 0 {
+		return nil, errors.New("give --servers or --compose, not both")
+	}
+	return func(ctx context.Context, _ ensemble.Config) (ensemble.Ensemble, error) {
+		e, err := container.Attach(ctx, file)
+		if err != nil {
+			return nil, err
+		}
+		return e, nil
+	}, nil
+}
+
+// answers waits a little for an ensemble that should be there already.
+func answers(ctx context.Context, e ensemble.Ensemble) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	if err := e.Ready(ctx); err != nil {
+		return fmt.Errorf("%w (give the addresses of all servers of one ensemble)", err)
+	}
+	return nil
 }
 
 // notes is a writer of lines for people.
@@ -284,8 +355,8 @@ func (n notes) Write(text []byte) (int, error) {
 var _ io.Writer = notes{}
 
 // command is the command line that does the same run again.
-func (f *runFlags) command(s harness.Scenario) string {
-	name, mutant, _ := strings.Cut(s.Name, "+")
+func (f *runFlags) command(scenario string) string {
+	name, mutant, _ := strings.Cut(scenario, "+")
 	parts := []string{"zkcoord run", name, "--ensemble", f.ensemble}
 	add := func(flag string, set bool, value any) {
 		if set {
@@ -294,9 +365,14 @@ func (f *runFlags) command(s harness.Scenario) string {
 	}
 	add("mutant", mutant != "", mutant)
 	add("servers", len(f.servers) > 0, strings.Join(f.servers, ","))
+	add("compose", f.compose != "", f.compose)
+	if f.processes {
+		parts = append(parts, "--client-processes")
+	}
 	add("nodes", f.nodes > 0, f.nodes)
 	add("clients", f.clients > 0, f.clients)
 	add("time", true, f.time)
+	add("operations", f.operations > 0, f.operations)
 	add("faults", f.faults != nil, strings.Join(f.faults, ","))
 	add("plan", f.plan != "", f.plan)
 	add("intensity", f.intensity != 0.5, f.intensity)
@@ -309,13 +385,17 @@ func (f *runFlags) command(s harness.Scenario) string {
 
 // announce says what is about to run, on what.
 func (a *app) announce(s harness.Scenario, f runFlags) {
-	on := map[string]string{
+	a.note("%s for %v on %s, seed %d", s.Name, f.time, f.on(), f.seed)
+}
+
+// on is what to run on, in words.
+func (f *runFlags) on() string {
+	return map[string]string{
 		"embedded":  "an embedded ensemble, a model of ZooKeeper in this process (--ensemble container is the real thing)",
 		"container": "ZooKeeper in containers",
 		"process":   "ZooKeeper in local JVMs",
-		"external":  "the ensemble " + strings.Join(f.servers, ","),
+		"external":  "the ensemble " + cmp.Or(f.compose, strings.Join(f.servers, ",")),
 	}[f.ensemble]
-	a.note("%s for %v on %s, seed %d", s.Name, f.time, on, f.seed)
 }
 
 // tell prints the result of a run, and returns the verdict as an error.

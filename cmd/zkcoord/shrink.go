@@ -1,12 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
-	"strings"
+	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -15,12 +16,14 @@ import (
 	"github.com/zkcoord/zkcoord/harness/checker"
 	"github.com/zkcoord/zkcoord/harness/report"
 	"github.com/zkcoord/zkcoord/harness/shrink"
+	"github.com/zkcoord/zkcoord/scenarios"
 )
 
 // shrinkFlags are those of zkcoord shrink.
 type shrinkFlags struct {
 	within time.Duration
 	tries  int
+	replay int
 	out    string
 	store  string
 }
@@ -31,124 +34,158 @@ func (a *app) shrinkCommand() *cobra.Command {
 		Use:   "shrink RUN",
 		Short: "Make an invalid run small",
 		Long: `Shrink runs the scenario of a stored run again and again on the embedded ensemble, on the virtual clock, with fewer
-faults, shorter ones, less time and fewer clients, for as long as the same property is violated. It writes the smallest
-plan to a file, and a report of the smallest run to the store.
+faults, shorter ones, less time, fewer clients and operations, for as long as the same property is violated. It writes the
+smallest plan to a file, a report of the smallest run to the store, and prints a test in Go that fails the same way.
+
+The plan of a run on real servers is then followed there a few times: how often the violation comes back is luck.
 
 Exit codes: 0 it was made as small as it gets, 2 the violation did not come back, 3 it could not run.`,
 		Example: "  zkcoord shrink store/latest\n  zkcoord shrink store/isolated-follower+zk-lock/latest --out small.json",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			s, d, plan, err := invalidRun(args[0])
+			s, r, err := invalidRun(args[0])
 			if err != nil {
 				return err
 			}
-			return a.virtually(func() error { return a.shrink(c.Context(), s, d, plan, f) })
+			return a.virtually(func() error { return a.shrink(c.Context(), s, r, f) })
 		},
 	}
 	c.Flags().DurationVar(&f.within, "within", time.Minute, "for how long to search")
 	c.Flags().IntVar(&f.tries, "tries", 2, "how often to run a plan before it counts as harmless")
+	c.Flags().IntVar(&f.replay, "replay", 3, "how often to follow the plan on the servers that the run was on, unless they were embedded")
 	c.Flags().StringVar(&f.out, "out", "small.json", "file for the smallest plan")
 	c.Flags().StringVar(&f.store, "store", "store", "directory of the results (empty: keep nothing)")
 	return c
 }
 
 // invalidRun reads what a stored run was.
-func invalidRun(dir string) (harness.Scenario, report.Document, harness.Plan, error) {
-	var none harness.Scenario
+func invalidRun(dir string) (s harness.Scenario, r *harness.Result, err error) {
 	d, err := report.ReadDocument(dir)
 	if err != nil {
-		return none, d, nil, err
+		return s, nil, err
 	}
 	if d.Verdict != checker.Invalid {
-		return none, d, nil, fmt.Errorf("%s is %v: only an invalid run can be made small", dir, d.Verdict)
+		return s, nil, fmt.Errorf("%s is %v: only an invalid run can be made small", dir, d.Verdict)
 	}
-	plan, err := report.ReadPlan(dir + "/" + report.FaultsFile)
-	if err != nil {
-		return none, d, nil, err
+	if d.Result.Plan, err = report.ReadPlan(filepath.Join(dir, report.FaultsFile)); err != nil {
+		return s, nil, err
 	}
-	name, mutant, _ := strings.Cut(d.Scenario, "+")
-	chosen, err := choose([]string{name}, mutant)
-	if err != nil {
-		return none, d, nil, err
-	}
-	return chosen[0], d, plan, nil
+	s, err = named(d.Scenario)
+	return s, d.Result, err
 }
 
-func (a *app) shrink(ctx context.Context, s harness.Scenario, d report.Document, plan harness.Plan, f shrinkFlags) error {
-	id := d.Failed()[0].ID
-	start := shrink.Trial{Plan: plan, Clients: d.Clients, Time: d.Time}
-	a.note("looking for a smaller run that violates %s, for %v at most; it has %d faults, %d clients and %v", id, f.within, len(plan), d.Clients, d.Time)
+// shrinking makes what runs found invalid small, and returns err.
+func (a *app) shrinking(ctx context.Context, f runFlags, err error) error {
+	if len(a.invalid) == 0 || f.shrink == 0 || ctx.Err() != nil {
+		return err
+	}
+	return a.virtually(func() error {
+		for _, r := range a.invalid {
+			s, unknown := named(r.Scenario)
+			if unknown != nil {
+				return unknown
+			}
+			a.exit(a.shrink(ctx, s, r, shrinkFlags{within: f.shrink, tries: 2, store: f.store}))
+		}
+		return err
+	})
+}
+
+// shrink makes r small and tells of it. The empty f.out writes no plan.
+func (a *app) shrink(ctx context.Context, s harness.Scenario, r *harness.Result, f shrinkFlags) error {
+	a.note("looking for a smaller run that violates %s, for %v at most; it has %d faults, %d clients and %v",
+		r.Failed()[0].ID, f.within, len(r.Plan), r.Clients, r.Time)
 	search, cancel := context.WithTimeout(ctx, f.within)
 	defer cancel()
-	violates := func(ctx context.Context, t shrink.Trial) (bool, error) {
-		for range max(1, f.tries) {
-			r, err := a.attempt(ctx, s, d.Seed, t, nil)
-			if err != nil {
-				return false, err
-			}
-			if one, _ := r.Of(id); one.Verdict == checker.Invalid {
-				return true, nil
-			}
-		}
-		return false, nil
-	}
-	switch again, err := violates(search, start); {
+	small, err := shrink.Run(search, r, f.tries, func(ctx context.Context, t shrink.Trial) (*harness.Result, error) {
+		o := scenarios.VirtualOptions(s, r.Seed)
+		o.Nodes = r.Nodes
+		again, err := a.runVirtual(ctx, s, t.Options(o))
+		return again, errors.Join(err, ctx.Err())
+	})
+	switch {
+	case errors.Is(err, shrink.ErrNotAgain):
+		a.note("%s is not violated when the run is done again on the embedded ensemble: it may need the real one, or luck", small.Property)
+		return errors.Join(a.replay(ctx, s, r, small, f), codeError(exitUnknown))
 	case err != nil:
 		return err
-	case !again:
-		a.note("%s is not violated when the run is done again on the embedded ensemble: it may need the real one, or luck", id)
-		return codeError(exitUnknown)
 	}
-	small, tried, err := shrink.Minimize(search, start, violates)
-	if err != nil {
+	if err := a.tellSmall(small, f); err != nil {
 		return err
 	}
-	return a.tellSmall(ctx, s, d.Seed, id, small, tried, f)
+	return a.replay(ctx, s, r, small, f)
 }
 
-// attempt runs a trial once, on the virtual clock.
-func (a *app) attempt(ctx context.Context, s harness.Scenario, seed uint64, t shrink.Trial, store harness.Store) (*harness.Result, error) {
-	f := runFlags{ensemble: "embedded", seed: seed, time: t.Time, clients: t.Clients, intensity: 0.5, virtual: true}
-	o, err := f.options(a, s)
-	if err != nil {
-		return nil, err
+// tellSmall writes the plan and the report, and prints where they are.
+func (a *app) tellSmall(small shrink.Small, f shrinkFlags) error {
+	r, plan, dir := small.Result, f.out, ""
+	r.Start = time.Now().UTC() // it was the year 2000
+	var unkept []error
+	if plan != "" {
+		unkept = append(unkept, writePlan(plan, small.Plan))
 	}
-	o.Plan, o.Store = t.Plan, store
-	r, err := a.runVirtual(ctx, s, o)
-	if err == nil {
-		err = ctx.Err()
+	again := func() string {
+		return (&runFlags{ensemble: "embedded", seed: r.Seed, nodes: r.Nodes, time: small.Time, clients: small.Clients,
+			operations: small.Operations, plan: plan, intensity: 0.5, virtual: true}).command(r.Scenario)
 	}
-	return r, err
-}
-
-// tellSmall writes the plan, runs it once more for its report, and prints both.
-func (a *app) tellSmall(ctx context.Context, s harness.Scenario, seed uint64, id string, t shrink.Trial, tried int, f shrinkFlags) error {
-	text, err := json.MarshalIndent(t.Plan, "", "  ")
-	if err != nil {
-		return err
-	}
-	if err := os.WriteFile(f.out, append(text, '\n'), 0o644); err != nil {
-		return err
-	}
-	var store *report.Store
-	var keep harness.Store
 	if f.store != "" {
-		store = report.Open(f.store)
-		keep = store
+		store := report.Open(f.store)
+		unkept = append(unkept, store.Save(r))
+		dir = store.Dir(r)
+		plan = cmp.Or(plan, filepath.Join(dir, report.FaultsFile))
+		r.Command = again()
+		unkept = append(unkept, store.Save(r)) // once more, with the command
 	}
-	r, err := a.attempt(ctx, s, seed, t, keep)
-	if r == nil {
+	test := report.GoTest(r, small.Property)
+	if a.json {
+		unkept = append(unkept, a.printJSON(map[string]any{"violates": small.Property, "tried": small.Tried, "plan": small.Plan, "clients": small.Clients,
+			"time_ns": small.Time, "operations": small.Operations, "seed": r.Seed, "command": again(), "dir": dir, "test": test}))
+		return errors.Join(unkept...)
+	}
+	fmt.Fprintf(a.out, "%s is violated with %d faults, %d clients and %v (%d tried)\n", small.Property, len(small.Plan), small.Clients, small.Time, small.Tried)
+	if f.out != "" || dir == "" {
+		fmt.Fprintf(a.out, "\n%s\n%s\n", r.Summary(), test)
+	}
+	if plan != "" {
+		fmt.Fprintf(a.out, "again: %s\n", again())
+	}
+	if dir != "" {
+		fmt.Fprintf(a.out, "report: %s\ntest: %s\n", filepath.Join(dir, report.HTMLFile), filepath.Join(dir, report.TestFile))
+	}
+	return errors.Join(unkept...)
+}
+
+func writePlan(path string, p harness.Plan) error {
+	text, err := json.MarshalIndent(p, "", "  ")
+	if err != nil {
 		return err
 	}
-	again := runFlags{ensemble: "embedded", seed: seed, time: t.Time, clients: t.Clients, plan: f.out, intensity: 0.5, virtual: true}
+	return os.WriteFile(path, append(text, '\n'), 0o644)
+}
+
+// replay follows the small plan where the run was, unless that was embedded, and tells how often the violation came back.
+func (a *app) replay(ctx context.Context, s harness.Scenario, r *harness.Result, small shrink.Small, f shrinkFlags) error {
+	if r.Ensemble == "embedded" || r.Ensemble == "external" || f.replay < 1 {
+		return nil
+	}
+	start, err := (&runFlags{ensemble: r.Ensemble}).starter(a)
+	if err != nil {
+		return err
+	}
+	hits := 0
+	for i := range f.replay {
+		a.note("following the plan on the %s ensemble, %d of %d", r.Ensemble, i+1, f.replay)
+		again, err := harness.Run(ctx, s, small.Options(harness.Options{Ensemble: start, Nodes: r.Nodes, Seed: r.Seed}))
+		if err != nil {
+			return err
+		}
+		if one, _ := again.Of(small.Property); one.Verdict == checker.Invalid {
+			hits++
+		}
+	}
 	if a.json {
-		return errors.Join(err, a.printJSON(map[string]any{"violates": id, "tried": tried, "plan": t.Plan, "clients": t.Clients,
-			"time_ns": t.Time, "seed": seed, "command": again.command(s)}))
+		return a.printJSON(map[string]any{"ensemble": r.Ensemble, "violates": small.Property, "hits": hits, "runs": f.replay})
 	}
-	fmt.Fprintf(a.out, "%s is violated with %d faults, %d clients and %v (%d tried)\n\n", id, len(t.Plan), t.Clients, t.Time, tried)
-	fmt.Fprintf(a.out, "%s\n%s\n\nagain: %s\n", r.Summary(), report.GoTest(s, seed, id, t.Plan, t.Clients, t.Time), again.command(s))
-	if store != nil {
-		fmt.Fprintf(a.out, "report: %s/%s\n", store.Dir(r), report.HTMLFile)
-	}
+	_, err = fmt.Fprintf(a.out, "on the %s ensemble: %s was violated in %d of %d runs\n", r.Ensemble, small.Property, hits, f.replay)
 	return err
 }

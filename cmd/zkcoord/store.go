@@ -30,6 +30,10 @@ listens on the loopback interface unless told otherwise, and only reads.`,
 }
 
 func (a *app) serve(ctx context.Context, address, dir string) error {
+	runs, err := report.Open(dir).Runs()
+	if err != nil {
+		return err
+	}
 	l, err := net.Listen("tcp", address)
 	if err != nil {
 		return fmt.Errorf("%w: choose another --address", err)
@@ -45,7 +49,7 @@ func (a *app) serve(ctx context.Context, address, dir string) error {
 	if err != nil {
 		return errors.Join(err, l.Close())
 	}
-	a.note("serving the runs in %s; interrupt to end", dir)
+	a.note("serving %d runs in %s; interrupt to end", len(runs), dir)
 	stopped := make(chan error, 1)
 	stop := context.AfterFunc(ctx, func() {
 		closing, cancel := context.WithTimeout(context.Background(), 2*time.Second)

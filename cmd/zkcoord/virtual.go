@@ -13,11 +13,14 @@ import (
 )
 
 // virtually ends the program with what do returns. Meanwhile a.bubble calls functions on a clock of their own, which
-// stands while anything happens and leaps when nothing does: in a synctest bubble.
+// stands while anything happens and leaps when nothing does: in a synctest bubble. Within virtually it is do alone.
 //
 // Bubbles are given to tests alone, so do runs as one. testing.Main is the way to run a test outside of a test binary; it
 // is also the reason that this never returns.
 func (a *app) virtually(do func() error) error {
+	if a.bubble != nil {
+		return do()
+	}
 	testing.Init()
 	if err := flag.CommandLine.Parse(nil); err != nil { // the flags of tests are not the user's
 		return err
@@ -26,7 +29,7 @@ func (a *app) virtually(do func() error) error {
 		Name: "virtual",
 		F: func(t *testing.T) {
 			a.bubble = func(f func()) { synctest.Test(t, func(*testing.T) { f() }) }
-			os.Exit(a.exit(do()))
+			os.Exit(a.end(do()))
 		},
 	}}, nil, nil)
 	return fmt.Errorf("the virtual clock ended before the program did")

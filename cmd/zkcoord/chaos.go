@@ -1,0 +1,219 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/zkcoord/zkcoord/harness"
+	"github.com/zkcoord/zkcoord/harness/checker"
+	"github.com/zkcoord/zkcoord/harness/report"
+)
+
+// keptFailures bounds what chaos stores: it may run for days.
+const keptFailures = 10
+
+func (a *app) chaosCommand() *cobra.Command {
+	var f runFlags
+	var total time.Duration
+	c := &cobra.Command{
+		Use:   "chaos [SCENARIO]...",
+		Short: "Break an ensemble of yours until stopped",
+		Long: `Chaos runs scenarios (without any named: lock) in turn against an ensemble that is there already, each round with a
+fresh seed, until it is interrupted, and prints a line a round and a summary. Rounds that are not valid are stored, the
+first ten of them.
+
+Give the addresses of the ensemble, in which case only the clients' own links and sessions are broken; or the
+docker-compose file of a project that runs on this machine, whose servers are killed, paused and cut off as well.
+Point it only at an ensemble that is there to be tried out.
+
+Exit codes: 0 no round found a violation, 1 one did, 2 nothing can be concluded, 3 it could not run.`,
+		Example: `  zkcoord chaos --servers zoo1:2181,zoo2:2181,zoo3:2181
+  zkcoord chaos lock-session-loss watch --compose docker-compose.yml --time 2m
+  zkcoord chaos --ensemble container --for 8h --json > rounds.jsonl`,
+		ValidArgsFunction: scenarioNames,
+		RunE: func(c *cobra.Command, args []string) error {
+			if !c.Flags().Changed("seed") {
+				f.seed = rand.Uint64N(1e6)
+			}
+			if len(args) == 0 {
+				args = []string{"lock"}
+			}
+			chosen, err := choose(args, "")
+			if err != nil {
+				return err
+			}
+			ctx, cancel := c.Context(), context.CancelFunc(func() {})
+			if total > 0 {
+				ctx, cancel = context.WithTimeout(ctx, total)
+			}
+			defer cancel()
+			return a.chaos(ctx, chosen, f)
+		},
+	}
+	f.defineEnsemble(c, "external")
+	flags := c.Flags()
+	flags.DurationVarP(&f.time, "time", "t", time.Minute, "for how long clients work under faults in each round")
+	flags.DurationVar(&total, "for", 0, "stop after that (0: when interrupted)")
+	flags.Uint64VarP(&f.seed, "seed", "s", 0, "seed of the first round, the next ones follow (default: drawn)")
+	f.defineFaults(c)
+	flags.StringVar(&f.store, "store", "store", "directory for rounds that are not valid (empty: keep nothing)")
+	return c
+}
+
+// chaos runs rounds until ctx ends. A round that is cut short by that counts only if it found a violation.
+func (a *app) chaos(ctx context.Context, chosen []harness.Scenario, f runFlags) error {
+	if len(f.servers) == 0 && f.compose == "" && f.ensemble == "external" {
+		return errors.New("give --servers host:port,... or --compose FILE: what there is to break")
+	}
+	keep := &failures{left: keptFailures}
+	if f.store != "" {
+		keep.Store = report.Open(f.store)
+	}
+	a.note("breaking %s in rounds of %v, from seed %d on; interrupt to stop", f.on(), f.time, f.seed)
+	var total tally
+	begun := time.Now()
+	for n := 0; ctx.Err() == nil; n++ {
+		s := chosen[n%len(chosen)]
+		r, err := a.round(ctx, s, f, keep)
+		if r == nil || err != nil && ctx.Err() == nil {
+			if n > 0 || ctx.Err() != nil {
+				err = errors.Join(err, a.sum(total, time.Since(begun)))
+			}
+			return interruptedOr(ctx, err)
+		}
+		if ctx.Err() == nil || r.Verdict == checker.Invalid {
+			total.add(r)
+			if err := a.tellRound(r, keep); err != nil {
+				return err
+			}
+		}
+		f.seed++
+	}
+	return errors.Join(a.sum(total, time.Since(begun)), total.code())
+}
+
+// round is one run, with its progress shown.
+func (a *app) round(ctx context.Context, s harness.Scenario, f runFlags, keep *failures) (*harness.Result, error) {
+	o, err := f.options(a, s)
+	if err != nil {
+		return nil, err
+	}
+	o.Store = keep
+	defer a.showing(&o)()
+	return harness.Run(ctx, s, o)
+}
+
+// failures is a store of runs that are not valid, the first few.
+type failures struct {
+	*report.Store // nil stores nothing
+	left          int
+}
+
+func (f *failures) Save(r *harness.Result) error {
+	if f.Store == nil || f.left == 0 || !r.Checked || r.Verdict.Passed() {
+		return nil
+	}
+	f.left--
+	return f.Store.Save(r)
+}
+
+// tellRound prints the line of a round, and why it is not valid.
+func (a *app) tellRound(r *harness.Result, keep *failures) error {
+	dir := ""
+	if keep.Store != nil {
+		dir = keep.Dir(r)
+	}
+	var one tally
+	one.add(r)
+	if a.json {
+		return a.printJSON(map[string]any{"scenario": r.Scenario, "seed": r.Seed, "verdict": r.Verdict, "took_ns": r.Took, "dir": dir,
+			"ok": one.ok, "failed": one.failed, "faults": one.bit, "recovery_ns": one.recovery, "why": why(r)})
+	}
+	line := fmt.Sprintf("%s  %-20s seed %-7d %-13v %s", r.Start.Local().Format(time.TimeOnly), r.Scenario, r.Seed, r.Verdict, one.numbers())
+	if colored(a.out) {
+		line = paintVerdict(line, r.Verdict)
+	}
+	if reason := why(r); reason != "" {
+		line += "\n  " + reason
+	}
+	if dir != "" {
+		line += "\n  report: " + dir + "/" + report.HTMLFile
+	}
+	_, err := fmt.Fprintln(a.out, line)
+	return err
+}
+
+// why is the first thing that keeps r from being valid.
+func why(r *harness.Result) string {
+	for _, one := range r.Failed() {
+		return one.ID + ": " + one.Reason
+	}
+	return ""
+}
+
+// tally adds rounds up.
+type tally struct {
+	rounds     int
+	verdicts   map[checker.Verdict]int
+	ok, failed int
+	bit        int
+	recovery   time.Duration // the longest after a fault
+}
+
+func (t *tally) add(r *harness.Result) {
+	if t.verdicts == nil {
+		t.verdicts = make(map[checker.Verdict]int)
+	}
+	t.rounds++
+	t.verdicts[r.Verdict]++
+	for _, op := range r.Stats.Operations {
+		t.ok += op.OK
+		t.failed += op.Fail + op.Info
+	}
+	for _, fault := range r.Stats.Faults {
+		if fault.Bit != "" {
+			t.bit++
+		}
+		t.recovery = max(t.recovery, fault.Recovery)
+	}
+}
+
+func (t *tally) numbers() string {
+	return fmt.Sprintf("%s operations succeeded, %s did not; %d faults bit, longest recovery %v",
+		thousands(t.ok), thousands(t.failed), t.bit, t.recovery.Round(10*time.Millisecond))
+}
+
+// code is the verdict on all rounds: a round that exercised too little is nothing to alarm anybody, unless all did.
+func (t *tally) code() error {
+	switch {
+	case t.verdicts[checker.Invalid] > 0:
+		return codeError(exitInvalid)
+	case t.verdicts[checker.Unknown] > 0 || t.verdicts[checker.Valid] == 0:
+		return codeError(exitUnknown)
+	}
+	return nil
+}
+
+// sum prints the summary.
+func (a *app) sum(t tally, took time.Duration) error {
+	if a.json {
+		return a.printJSON(map[string]any{"rounds": t.rounds, "took_ns": took, "valid": t.verdicts[checker.Valid], "invalid": t.verdicts[checker.Invalid],
+			"unknown": t.verdicts[checker.Unknown], "not_exercised": t.verdicts[checker.NotExercised],
+			"ok": t.ok, "failed": t.failed, "faults": t.bit, "recovery_ns": t.recovery})
+	}
+	var parts []string
+	for _, v := range []checker.Verdict{checker.Invalid, checker.Unknown, checker.NotExercised, checker.Valid} {
+		if n := t.verdicts[v]; n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %v", n, v))
+		}
+	}
+	_, err := fmt.Fprintf(a.out, "%d rounds in %v: %s\n%s\n", t.rounds, took.Round(time.Second), cmp.Or(strings.Join(parts, ", "), "none whole"), t.numbers())
+	return err
+}

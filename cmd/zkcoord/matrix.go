@@ -1,0 +1,158 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/zkcoord/zkcoord/harness"
+	"github.com/zkcoord/zkcoord/harness/checker"
+	"github.com/zkcoord/zkcoord/harness/ensemble"
+)
+
+// cell is a run of the matrix: a scenario under one fault on one kind of ensemble.
+type cell struct {
+	Scenario string           `json:"scenario"`
+	Fault    string           `json:"fault"`
+	Ensemble string           `json:"ensemble"`
+	Verdict  *checker.Verdict `json:"verdict,omitempty"` // nil if the ensemble cannot do it, or it could not run
+	Reason   string           `json:"reason,omitempty"`
+}
+
+// String is what the table has.
+func (c cell) String() string {
+	switch {
+	case c.Verdict != nil:
+		return c.Verdict.String()
+	case strings.HasPrefix(c.Reason, cannot):
+		return "-"
+	}
+	return "failed"
+}
+
+const cannot = "the ensemble cannot"
+
+// matrix runs each scenario under each of its faults alone, on each of the kinds of ensembles, and prints a table.
+func (a *app) matrix(ctx context.Context, names []string, f runFlags) error {
+	chosen, err := choose(names, f.mutant)
+	if err != nil {
+		return err
+	}
+	kinds := strings.Split(f.ensemble, ",")
+	var cells []cell
+	for _, s := range chosen {
+		for _, fault := range s.Faults {
+			if f.faults != nil && !f.wants(fault.Name()) {
+				continue
+			}
+			for _, kind := range kinds {
+				if ctx.Err() != nil {
+					return codeError(exitUnknown)
+				}
+				c := a.runCell(ctx, s, fault, kind, f)
+				a.note("%s under %s on %s: %s %s", c.Scenario, c.Fault, c.Ensemble, c, c.Reason)
+				if a.json {
+					if err := a.printJSON(c); err != nil {
+						return err
+					}
+				}
+				cells = append(cells, c)
+			}
+		}
+	}
+	if len(cells) == 0 {
+		return errors.New("there is nothing to run: no scenario with such a fault")
+	}
+	if !a.json {
+		if err := a.printMatrix(kinds, cells); err != nil {
+			return err
+		}
+	}
+	return worst(cells)
+}
+
+// wants reports whether --faults names a fault.
+func (f *runFlags) wants(name string) bool {
+	for _, one := range f.faults {
+		if one == name || strings.HasPrefix(name, one+"-") {
+			return true
+		}
+	}
+	return false
+}
+
+// runCell runs one scenario under one fault. Nothing is started for a fault that the ensemble cannot do but the ensemble.
+func (a *app) runCell(ctx context.Context, s harness.Scenario, fault harness.Fault, kind string, f runFlags) cell {
+	c := cell{Scenario: s.Name, Fault: fault.Name(), Ensemble: kind}
+	f.ensemble, f.faults, f.virtual = kind, []string{fault.Name()}, f.virtual && kind == "embedded"
+	s.Faults = []harness.Fault{fault}
+	o, err := f.options(a, s)
+	if err != nil {
+		c.Reason = paragraph(err)
+		return c
+	}
+	start := o.Ensemble
+	o.Ensemble = func(ctx context.Context, config ensemble.Config) (ensemble.Ensemble, error) {
+		e, err := start(ctx, config)
+		if err != nil {
+			return nil, err
+		}
+		if unable := fault.Able(harness.NewEnv(e, o.Clients+1)); unable != nil {
+			c.Reason = fmt.Sprintf("%s: %s", cannot, paragraph(unable))
+			return nil, errors.Join(unable, e.Close(context.WithoutCancel(ctx)))
+		}
+		return e, nil
+	}
+	result, err := a.runner(f.virtual)(ctx, s, o)
+	switch {
+	case result != nil:
+		c.Verdict = &result.Verdict
+		for _, one := range result.Failed() {
+			c.Reason = one.ID + " " + paragraph(errors.New(one.Reason+" ")) // the first says most
+			break
+		}
+	case c.Reason == "":
+		c.Reason = paragraph(err)
+	}
+	return c
+}
+
+func (a *app) printMatrix(kinds []string, cells []cell) error {
+	w := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(w, "SCENARIO\tFAULT\t%s\n", strings.ToUpper(strings.Join(kinds, "\t")))
+	for i, c := range cells {
+		if i%len(kinds) == 0 {
+			fmt.Fprintf(w, "%s\t%s", c.Scenario, c.Fault)
+		}
+		fmt.Fprintf(w, "\t%s", c)
+		if i%len(kinds) == len(kinds)-1 {
+			fmt.Fprintln(w)
+		}
+	}
+	return w.Flush()
+}
+
+// worst is the exit code of all cells: a violation outweighs what could not run, and that what is not known.
+func worst(cells []cell) error {
+	code := exitValid
+	rank := map[int]int{exitValid: 0, exitUnknown: 1, exitFailed: 2, exitInvalid: 3}
+	for _, c := range cells {
+		one := exitValid
+		var told codeError
+		switch {
+		case c.Verdict != nil && errors.As(codeOf(*c.Verdict), &told):
+			one = int(told)
+		case c.String() == "failed":
+			one = exitFailed
+		}
+		if rank[one] > rank[code] {
+			code = one
+		}
+	}
+	if code == exitValid {
+		return nil
+	}
+	return codeError(code)
+}

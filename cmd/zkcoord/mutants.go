@@ -1,0 +1,237 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/zkcoord/zkcoord/harness"
+	"github.com/zkcoord/zkcoord/harness/ensemble/kinds"
+	"github.com/zkcoord/zkcoord/scenarios"
+)
+
+// mutantsFlags are those of zkcoord mutants.
+type mutantsFlags struct {
+	ensemble string
+	nodes    int
+	seeds    int
+	time     time.Duration
+	markdown bool
+}
+
+func (f *mutantsFlags) virtual() bool { return f.ensemble == "embedded" }
+
+func (a *app) mutantsCommand() *cobra.Command {
+	var f mutantsFlags
+	c := &cobra.Command{
+		Use:   "mutants [SCENARIO|SCENARIO/MUTANT]...",
+		Short: "Run the broken variants of scenarios, which have to be found out",
+		Long: `Mutants runs each broken variant of the scenarios, or of those named, with one seed after another until a run finds it
+to violate the property that it was made to violate, and prints what that took. On the embedded ensemble runs are in
+virtual time. A mutant that needs a library in another language runs on real servers only: --ensemble container.
+
+Exit codes: 0 all were found out, 1 one survived, 2 interrupted, 3 one could not run.`,
+		Example: `  zkcoord mutants
+  zkcoord mutants watch isolated-follower/zk-lock --seeds 20
+  zkcoord mutants isolated-follower/curator --ensemble container --time 20s
+  zkcoord mutants --markdown > docs/mutants.md`,
+		ValidArgsFunction: mutantNames,
+		RunE: func(c *cobra.Command, args []string) error {
+			if f.seeds < 1 || f.time <= 0 {
+				return errors.New("--seeds and --time have to be more than nothing")
+			}
+			chosen, err := chooseMutants(args)
+			if err != nil {
+				return err
+			}
+			if f.virtual() {
+				return a.virtually(func() error { return a.mutants(c.Context(), chosen, f) })
+			}
+			return a.mutants(c.Context(), chosen, f)
+		},
+	}
+	flags := c.Flags()
+	flags.StringVarP(&f.ensemble, "ensemble", "e", "embedded", "kind of ensemble: "+strings.Join(kinds.Names(), ", "))
+	flags.IntVarP(&f.nodes, "nodes", "n", 0, "nodes of the ensemble (0: what the scenario asks for)")
+	flags.IntVar(&f.seeds, "seeds", scenarios.HuntSeeds, "how many runs a mutant may survive")
+	flags.DurationVarP(&f.time, "time", "t", scenarios.VirtualTime, "for how long clients work under faults in each run")
+	flags.BoolVar(&f.markdown, "markdown", false, "print a document with the table")
+	_ = c.RegisterFlagCompletionFunc("ensemble", fixed(kinds.Names()...))
+	return c
+}
+
+// specimen is a mutant with its scenario.
+type specimen struct {
+	of     harness.Scenario
+	mutant harness.Mutant
+}
+
+// chooseMutants finds the mutants of the scenarios named and those named themselves; all for no names.
+func chooseMutants(names []string) ([]specimen, error) {
+	var chosen []specimen
+	if len(names) == 0 {
+		names = scenarios.Names()
+	}
+	for _, name := range names {
+		scenario, mutant, one := strings.Cut(name, "/")
+		found, err := choose([]string{scenario}, "")
+		if err != nil {
+			return nil, err
+		}
+		for _, s := range found {
+			for _, m := range s.Mutants {
+				if !one || m.Name == mutant {
+					chosen = append(chosen, specimen{s, m})
+				}
+			}
+		}
+		if one {
+			if _, err := named(scenario + "+" + mutant); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return chosen, nil
+}
+
+// mutants hunts one after the other and prints how they fared.
+func (a *app) mutants(ctx context.Context, all []specimen, f mutantsFlags) error {
+	t := a.newKillTable(all, f)
+	if err := t.head(); err != nil {
+		return err
+	}
+	survived, failed := 0, false
+	for _, m := range all {
+		k := harness.NewKill(m.of, m.mutant)
+		if m.mutant.Needs == "" || !f.virtual() {
+			var err error
+			k, err = a.hunt(ctx, m, f)
+			switch {
+			case ctx.Err() != nil:
+				return codeError(exitUnknown)
+			case err != nil:
+				failed = true
+				a.exit(err)
+				continue
+			case !k.Killed():
+				survived++
+			}
+		}
+		if err := t.row(k); err != nil {
+			return err
+		}
+	}
+	switch {
+	case survived > 0:
+		a.note("%d survived", survived)
+		return codeError(exitInvalid)
+	case failed:
+		return codeError(exitFailed)
+	}
+	return nil
+}
+
+func (a *app) hunt(ctx context.Context, m specimen, f mutantsFlags) (harness.Kill, error) {
+	return harness.Hunt(m.of, m.mutant, f.seeds, func(s harness.Scenario, seed uint64) (*harness.Result, error) {
+		o := scenarios.VirtualOptions(s, seed)
+		o.Nodes, o.Time = f.nodes, f.time
+		if !f.virtual() {
+			start, err := (&runFlags{ensemble: f.ensemble}).starter(a)
+			if err != nil {
+				return nil, err
+			}
+			o.Ensemble = start
+		}
+		r, err := a.runner(f.virtual())(ctx, s, o)
+		return r, errors.Join(err, ctx.Err())
+	})
+}
+
+// mutantNames completes the names of scenarios and of their mutants.
+func mutantNames(_ *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+	var names []string
+	for _, s := range scenarios.All() {
+		if len(s.Mutants) > 0 {
+			names = append(names, s.Name)
+		}
+		for _, m := range s.Mutants {
+			names = append(names, s.Name+"/"+m.Name)
+		}
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
+}
+
+// killTable prints how mutants fared, a row as soon as it is known.
+type killTable struct {
+	a                *app
+	f                mutantsFlags
+	mutant, scenario int // widths
+}
+
+func (a *app) newKillTable(all []specimen, f mutantsFlags) killTable {
+	t := killTable{a, f, len("MUTANT"), len("OF")}
+	for _, m := range all {
+		t.mutant, t.scenario = max(t.mutant, len(m.mutant.Name)), max(t.scenario, len(m.of.Name))
+	}
+	return t
+}
+
+const killDocument = `# Mutants
+
+Each scenario has broken variants of what it tests, each with a bug that a real library had. A harness that does not find them
+would not find the bug either. This table is what this command printed:
+
+    zkcoord mutants --markdown > docs/mutants.md
+
+Runs are on the embedded ensemble, in virtual time, of %v under faults each; a mutant may survive %d of them, and has to be
+found out by the property that it was made to violate. Seconds are those of the ensemble, over all runs, until the
+violation. What needs a library in another language runs on real servers: see [track-record.md](track-record.md).
+
+| mutant | scenario | fate | runs | seconds | stands for |
+| --- | --- | --- | --- | --- | --- |
+`
+
+func (t killTable) head() (err error) {
+	switch {
+	case t.a.json:
+	case t.f.markdown:
+		_, err = fmt.Fprintf(t.a.out, killDocument, t.f.time, t.f.seeds)
+	default:
+		err = t.line("MUTANT", "OF", "RUNS", "SECONDS", "FATE", "STANDS FOR")
+	}
+	return err
+}
+
+func (t killTable) row(k harness.Kill) error {
+	if t.a.json {
+		return t.a.printJSON(k)
+	}
+	runs, seconds := "-", "-"
+	if k.Seeds > 0 {
+		runs, seconds = fmt.Sprint(k.Seeds), fmt.Sprintf("%.1f", k.Within.Seconds())
+	}
+	if t.f.markdown {
+		_, err := fmt.Fprintf(t.a.out, "| %s | %s | %s | %s | %s | %s |\n", k.Mutant, k.Scenario, fate(k), runs, seconds, strings.ReplaceAll(k.Report, "|", `\|`))
+		return err
+	}
+	return t.line(k.Mutant, k.Scenario, runs, seconds, fate(k), k.Report)
+}
+
+func (t killTable) line(mutant, scenario, runs, seconds, fate, report string) error {
+	_, err := fmt.Fprintf(t.a.out, "%-*s  %-*s  %4s  %7s  %-14s  %s\n", t.mutant, mutant, t.scenario, scenario, runs, seconds, fate, report)
+	return err
+}
+
+func fate(k harness.Kill) string {
+	switch {
+	case k.Killed():
+		return "killed by " + k.Violated
+	case k.Seeds > 0:
+		return "SURVIVED"
+	}
+	return "needs " + k.Needs
+}
