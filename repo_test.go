@@ -88,57 +88,13 @@ func TestImportsPointOneWay(t *testing.T) {
 				t.Errorf("%s imports %s: a primitive imports no more than other primitives", name, inside)
 			case slices.Contains(primitives(), dir) && !ours && strings.Contains(strings.Split(imported, "/")[0], ".") && !slices.Contains(allowed, imported):
 				t.Errorf("%s imports %s: a primitive depends on the ZooKeeper client alone", name, imported)
+			case strings.HasPrefix(dir, "examples/") && ours && !slices.Contains(promising, inside):
+				t.Errorf("%s imports %s: examples show what programs import", name, inside)
 			case strings.HasPrefix(dir, "zktest") && ours && inside != "internal/wire" && inside != "internal/znode" && !strings.HasPrefix(inside, "zktest"):
 				t.Errorf("%s imports %s: zktest knows the protocol and no primitive", name, inside)
 			case strings.HasPrefix(dir, "harness") && ours && strings.HasPrefix(inside, "scenarios"):
 				t.Errorf("%s imports %s: scenarios import the harness", name, inside)
 			}
-		}
-	}
-}
-
-var (
-	guarantee = regexp.MustCompile(`(?m)^([A-Z]+[0-9]+)\. `)
-	covers    = regexp.MustCompile(`(?m)^// Covers ([A-Z0-9, and]+)\.`)
-	number    = regexp.MustCompile(`[A-Z]+[0-9]+`)
-)
-
-// Every guarantee that a primitive's documentation numbers is cited by a test,
-// and no test cites one that there is not.
-func TestGuaranteesAreCovered(t *testing.T) {
-	promised := make(map[string]string) // number to package
-	cited := make(map[string]bool)
-	for name, file := range goFiles(t) {
-		dir := path.Dir(name)
-		if slices.Contains(primitives(), dir) && file.Doc != nil && !isTest(name) {
-			for _, m := range guarantee.FindAllStringSubmatch(file.Doc.Text(), -1) {
-				promised[m[1]] = dir
-			}
-		}
-		if !isTest(name) || !slices.Contains(append(primitives(), "scenarios"), dir) {
-			continue
-		}
-		for _, group := range file.Comments {
-			for _, comment := range group.List {
-				if m := covers.FindStringSubmatch(comment.Text); m != nil {
-					for _, n := range number.FindAllString(m[1], -1) {
-						cited[n] = true
-					}
-				}
-			}
-		}
-	}
-	if len(promised) == 0 {
-		t.Fatal("no guarantees found")
-	}
-	for n, dir := range promised {
-		if !cited[n] {
-			t.Errorf("%s promises %s, and no test says that it covers it", dir, n)
-		}
-	}
-	for n := range cited {
-		if promised[n] == "" {
-			t.Errorf("a test covers %s, which no package promises", n)
 		}
 	}
 }

@@ -1,0 +1,91 @@
+package main
+
+import (
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/zkcoord/zkcoord/harness/history"
+)
+
+// What is drawn, counted from the cut.
+const (
+	before = 3 * time.Second
+	after  = 13 * time.Second
+)
+
+// holder is the client whose server is cut off.
+const holder = 0
+
+// A cut is the first one in a history that had the holder replaced.
+type cut struct {
+	at, mended time.Duration
+	granted    time.Duration // to somebody else
+	told       time.Duration // the holder that it is none
+}
+
+// A hold is one bar of the picture.
+type hold struct {
+	client   int
+	from, to time.Duration
+}
+
+func find(h *history.History) (cut, error) {
+	for i, e := range h.Events {
+		if e.Kind != history.Fault || e.Op != history.FaultStart {
+			continue
+		}
+		c := cut{at: e.Time, mended: h.End()}
+		if stop := slices.IndexFunc(h.Events[i:], func(e history.Event) bool {
+			return e.Kind == history.Fault && e.Op == history.FaultStop
+		}); stop >= 0 {
+			c.mended = h.Events[i+stop].Time
+		}
+		if c.replaced(h) {
+			return c, nil
+		}
+	}
+	return cut{}, errors.New("no cut in which another client was granted the lock")
+}
+
+// replaced finds when the holder at the time of the cut was told that it is
+// none, and when another client was granted the lock.
+func (c *cut) replaced(h *history.History) bool {
+	for _, i := range h.Holds() {
+		switch b := i.Begin; {
+		case b.Client == holder && b.Time < c.at && i.End != nil && i.End.Time > c.at:
+			c.told = i.End.Time
+		case b.Client != holder && b.Time > c.at && b.Time < c.mended && c.granted == 0:
+			c.granted = b.Time
+		}
+	}
+	return c.told > 0 && c.granted > 0
+}
+
+// part is the part of h that is drawn: faults and holds.
+func (c cut) part(h *history.History) *history.History {
+	part := &history.History{Header: h.Header}
+	for _, e := range h.Events {
+		if e.Kind == history.Fault && e.Time >= c.at && e.Time <= c.mended || e.Kind == history.Hold && c.drawn(h, e.Token) {
+			e.Index = int32(len(part.Events))
+			part.Events = append(part.Events, e)
+		}
+	}
+	return part
+}
+
+// drawn reports whether the hold with that token is in the picture.
+func (c cut) drawn(h *history.History, token int64) bool {
+	return slices.ContainsFunc(h.Holds(), func(i history.HoldInterval) bool {
+		return i.Begin.Token == token && i.End != nil && i.End.Time > c.at-before && i.Begin.Time < c.at+after
+	})
+}
+
+func (c cut) holds(h *history.History) (all []hold) {
+	for _, i := range h.Holds() {
+		if i.End != nil {
+			all = append(all, hold{int(i.Begin.Client), i.Begin.Time, i.End.Time})
+		}
+	}
+	return all
+}

@@ -1,0 +1,97 @@
+// Command timeline draws the picture in the README: what two locks did when the
+// follower of their holder was cut off, from histories of real runs.
+//
+//	zkcoord run isolated-follower -e container -s 7 --store zkcoord
+//	zkcoord run isolated-follower -e container -s 7 --store zk-lock --mutant zk-lock
+//	go run ./docs/timeline zk-lock/latest/history.jsonl zkcoord/latest/history.jsonl
+//
+// It keeps the part of each history that it draws beside itself. Without
+// arguments it draws those parts again.
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"log"
+	"os"
+	"path/filepath"
+
+	"github.com/zkcoord/zkcoord/harness/history"
+)
+
+const (
+	folder = "docs/timeline"
+	output = "docs/isolated-follower.svg"
+)
+
+// parts are the histories that are drawn, from above.
+var parts = []struct{ file, title string }{
+	{"zk-lock.jsonl", "go-zookeeper's zk.Lock"},
+	{"zkcoord.jsonl", "zkcoord's lock.Mutex"},
+}
+
+func main() {
+	log.SetFlags(0)
+	if err := run(os.Args[1:]); err != nil {
+		log.Fatal(err)
+	}
+}
+
+func run(histories []string) error {
+	if n := len(histories); n != 0 && n != len(parts) {
+		return fmt.Errorf("give %d histories, or none", len(parts))
+	}
+	for i, name := range histories {
+		if err := keep(name, filepath.Join(folder, parts[i].file)); err != nil {
+			return err
+		}
+	}
+	svg, err := picture(folder)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(output, svg, 0o644)
+}
+
+// keep writes the part of a history that is drawn.
+func keep(from, to string) error {
+	h, err := read(from)
+	if err != nil {
+		return err
+	}
+	c, err := find(h)
+	if err != nil {
+		return fmt.Errorf("%s: %w", from, err)
+	}
+	var b bytes.Buffer
+	if err := c.part(h).WriteJSON(&b); err != nil {
+		return err
+	}
+	return os.WriteFile(to, b.Bytes(), 0o644)
+}
+
+func read(name string) (*history.History, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return history.ReadJSON(f)
+}
+
+// picture draws the parts in dir.
+func picture(dir string) ([]byte, error) {
+	var panels []panel
+	for _, p := range parts {
+		h, err := read(filepath.Join(dir, p.file))
+		if err != nil {
+			return nil, err
+		}
+		c, err := find(h)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", p.file, err)
+		}
+		panels = append(panels, panel{title: p.title, cut: c, holds: c.holds(h)})
+	}
+	return draw(panels), nil
+}

@@ -1,0 +1,158 @@
+// Package tutorial is the scenario that docs/tutorial.md builds from nothing.
+package tutorial
+
+import (
+	"context"
+	"strconv"
+	"time"
+
+	"github.com/zkcoord/zkcoord/harness"
+	"github.com/zkcoord/zkcoord/harness/checker"
+	"github.com/zkcoord/zkcoord/harness/history"
+	"github.com/zkcoord/zkcoord/harness/nemesis"
+	"github.com/zkcoord/zkcoord/session"
+)
+
+// A counter is a znode that clients increment: they read it, and write it if it
+// still has the version that they read.
+type counter struct {
+	path    string
+	version func(read int32) int32 // to write over
+}
+
+func (c counter) increment(ctx context.Context, s *session.Session) error {
+	v, err := s.Get(ctx, c.path)
+	if err != nil {
+		return harness.Failed(err) // nothing was written
+	}
+	n, err := strconv.Atoi(string(v.Data))
+	if err != nil {
+		return harness.Failed(err)
+	}
+	_, err = s.Set(ctx, c.path, []byte(strconv.Itoa(n+1)), c.version(v.Stat.Version))
+	return err
+}
+
+// work is one client: one increment after another, each in the history.
+func (c counter) work(ctx context.Context, client *harness.Client) error {
+	s, err := client.Open(ctx, session.Options{Timeout: nemesis.SessionTimeout})
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	for client.Next(ctx) {
+		_, err := client.Do(ctx, history.Event{Op: "increment", Object: c.path}, func(ctx context.Context) (history.Event, error) {
+			return history.Event{}, c.increment(ctx, s)
+		})
+		if err != nil && s.Err() != nil {
+			return err // this session is over; the harness calls work again
+		}
+		client.Pause(ctx, 100*time.Millisecond)
+	}
+	return nil
+}
+
+// workload has the counter made before, and read afterwards.
+func workload(version func(int32) int32) func(*harness.Env) harness.Workload {
+	return func(env *harness.Env) harness.Workload {
+		c := counter{path: env.Root() + "/counter", version: version}
+		return harness.Workload{
+			Setup: func(ctx context.Context, env *harness.Env) error {
+				return with(ctx, env, func(s *session.Session) error {
+					_, err := s.Create(ctx, c.path, []byte("0"), session.Persistent)
+					return err
+				})
+			},
+			Work: c.work,
+			Final: func(ctx context.Context, env *harness.Env) error {
+				return with(ctx, env, func(s *session.Session) error {
+					if err := s.Sync(ctx, c.path); err != nil {
+						return err
+					}
+					v, err := s.Get(ctx, c.path)
+					env.Fact("counter", c.path, string(v.Data), "")
+					return err
+				})
+			},
+		}
+	}
+}
+
+// with calls do with a session that no fault is in the way of.
+func with(ctx context.Context, env *harness.Env, do func(*session.Session) error) error {
+	s, err := session.Open(ctx, session.Options{Servers: env.Servers(), Dial: env.Dial})
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	return do(s)
+}
+
+// noneLost compares what was acknowledged with what is there in the end.
+func noneLost() checker.Checker {
+	return checker.New("T1", "no increment that was acknowledged is lost, none is counted twice", func(h *history.History, j *checker.Judge) {
+		ops, _ := h.Operations()
+		done, maybe := 0, 0
+		for _, op := range ops {
+			switch op.Outcome() {
+			case history.OK:
+				done++
+			case history.Info:
+				maybe++
+			}
+		}
+		last, err := strconv.Atoi(final(h))
+		if err != nil {
+			j.Unknown("the counter was not read in the end: %v", err)
+			return
+		}
+		j.Saw(done)
+		switch {
+		case last < done:
+			j.Violation(nil, "%d increments were acknowledged, and the counter is %d", done, last)
+		case last > done+maybe:
+			j.Violation(nil, "the counter is %d after %d increments at most", last, done+maybe)
+		}
+	})
+}
+
+func final(h *history.History) (value string) {
+	for _, e := range h.Events {
+		if e.Kind == history.Fact && e.Op == "counter" {
+			value = e.Result
+		}
+	}
+	return value
+}
+
+// Counter is the scenario: claim, program, faults, judges, and a mutant.
+func Counter() harness.Scenario {
+	faults, err := nemesis.Named("link-hold,kill,partition")
+	if err != nil {
+		panic(err) // a name above is wrong
+	}
+	return harness.Scenario{
+		Name:     "counter",
+		Claim:    "A conditional write loses no increment and makes none twice, however requests and replies are lost.",
+		Clients:  3,
+		Workload: workload(func(read int32) int32 { return read }),
+		Faults:   faults,
+		Checkers: []checker.Checker{noneLost()},
+		Guards:   []checker.Checker{checker.AtLeast("V6", 100, "increments", increments)},
+		Mutants: []harness.Mutant{{
+			Name:     "unconditional",
+			Report:   "read, add, write, and whoever was in between is overwritten",
+			Violates: []string{"T1"},
+			Workload: workload(func(int32) int32 { return session.AnyVersion }),
+		}},
+	}
+}
+
+func increments(h *history.History) (n int) {
+	for _, e := range h.Events {
+		if e.Kind == history.OK && e.Op == "increment" {
+			n++
+		}
+	}
+	return n
+}

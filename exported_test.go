@@ -1,0 +1,136 @@
+package zkcoord
+
+import (
+	"go/ast"
+	"go/doc"
+	"go/parser"
+	"go/token"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// exporting are the packages that other modules can import.
+func exporting(t *testing.T) []string {
+	var dirs []string
+	for name, file := range goFiles(t) {
+		dir := path.Dir(name)
+		if file.Name.Name != "main" && !isTest(name) && !slices.Contains(strings.Split(dir, "/"), "internal") && !slices.Contains(dirs, dir) {
+			dirs = append(dirs, dir)
+		}
+	}
+	slices.Sort(dirs)
+	return dirs
+}
+
+// documentation is what go doc knows of a package, with its examples.
+func documentation(t *testing.T, dir string) *doc.Package {
+	t.Helper()
+	names, err := filepath.Glob(dir + "/*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	set := token.NewFileSet()
+	var files []*ast.File
+	for _, name := range names {
+		file, err := parser.ParseFile(set, name, nil, parser.ParseComments)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, file)
+	}
+	p, err := doc.NewFromFiles(set, files, module+dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// functions are all of the package, methods among them.
+func functions(p *doc.Package) []*doc.Func {
+	all := slices.Clone(p.Funcs)
+	for _, of := range p.Types {
+		all = append(append(all, of.Funcs...), of.Methods...)
+	}
+	return all
+}
+
+// Methods whose meaning is that of an interface of the standard library.
+var wellKnown = []string{"Close", "Error", "Format", "LogValue", "MarshalJSON", "MarshalText", "String", "UnmarshalJSON", "UnmarshalText", "Unwrap"}
+
+func TestEverythingExportedIsDocumented(t *testing.T) {
+	for _, dir := range exporting(t) {
+		p := documentation(t, dir)
+		for _, f := range functions(p) {
+			if f.Doc == "" && (f.Recv == "" || !slices.Contains(wellKnown, f.Name)) {
+				t.Errorf("%s: %s %s has no comment", dir, f.Recv, f.Name)
+			}
+		}
+		for _, of := range p.Types {
+			if of.Doc == "" && !groupHasDoc(of.Decl) {
+				t.Errorf("%s: type %s has no comment", dir, of.Name)
+			}
+		}
+		for _, v := range slices.Concat(p.Consts, p.Vars) {
+			if v.Doc == "" && !eachHasDoc(v.Decl) {
+				t.Errorf("%s: %v have no comment", dir, v.Names)
+			}
+		}
+	}
+}
+
+func groupHasDoc(d *ast.GenDecl) bool { return d.Doc != nil }
+
+// eachHasDoc reports whether each constant or variable of a group has a comment
+// of its own, before it or behind it.
+func eachHasDoc(d *ast.GenDecl) bool {
+	for _, spec := range d.Specs {
+		if v, ok := spec.(*ast.ValueSpec); ok && v.Doc == nil && v.Comment == nil && v.Names[0].IsExported() {
+			return false
+		}
+	}
+	return true
+}
+
+// Every exported type of what programs import is seen in an example: one of its
+// own, one of a function that has it in its signature, or as a part of such a
+// type.
+func TestEveryTypeHasAnExample(t *testing.T) {
+	for _, dir := range promising {
+		p := documentation(t, dir)
+		shown := make(map[string]bool)
+		show := func(n ast.Node) {
+			ast.Inspect(n, func(n ast.Node) bool {
+				if id, ok := n.(*ast.Ident); ok {
+					shown[id.Name] = true
+				}
+				return true
+			})
+		}
+		for _, f := range functions(p) {
+			if len(f.Examples) > 0 {
+				show(f.Decl.Type)
+				shown[strings.TrimLeft(f.Recv, "*")] = true
+			}
+		}
+		for _, of := range p.Types {
+			shown[of.Name] = shown[of.Name] || len(of.Examples) > 0
+		}
+		for range p.Types { // parts of parts
+			for _, of := range p.Types {
+				if shown[of.Name] {
+					for _, spec := range of.Decl.Specs {
+						show(spec)
+					}
+				}
+			}
+		}
+		for _, of := range p.Types {
+			if !shown[of.Name] {
+				t.Errorf("%s: no example shows %s", dir, of.Name)
+			}
+		}
+	}
+}

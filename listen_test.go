@@ -1,0 +1,49 @@
+package zkcoord
+
+import (
+	"go/ast"
+	"strings"
+	"testing"
+)
+
+// listening are the files whose listeners are not on loopback by the look of
+// the call, and why that is so.
+var listening = map[string]string{
+	"zktest/ensemble.go":                      "Options.Listen, where the caller says so",
+	"cmd/zkcoord/store.go":                    "--address, where the user says so",
+	"examples/registry/main.go":               "-listen, where the user says so",
+	"harness/ensemble/container/container.go": "the address on loopback at which a node is published",
+	"harness/ensemble/process/node.go":        "the address on loopback at which a node serves clients",
+}
+
+// Nothing listens for other machines unless somebody asked for it.
+func TestListenersAreOnLoopback(t *testing.T) {
+	found := make(map[string]bool)
+	for name, file := range goFiles(t) {
+		if isTest(name) {
+			continue
+		}
+		ast.Inspect(file, func(n ast.Node) bool {
+			call, ok := n.(*ast.CallExpr)
+			if !ok || len(call.Args) < 2 {
+				return true
+			}
+			f, ok := call.Fun.(*ast.SelectorExpr)
+			if !ok || f.Sel.Name != "Listen" && f.Sel.Name != "ListenTCP" && f.Sel.Name != "ListenPacket" && f.Sel.Name != "ListenAndServe" {
+				return true
+			}
+			address, _ := call.Args[len(call.Args)-1].(*ast.BasicLit)
+			switch found[name] = true; {
+			case address != nil && strings.HasPrefix(address.Value, `"127.0.0.1:`):
+			case listening[name] == "":
+				t.Errorf("%s listens, perhaps for other machines", name)
+			}
+			return true
+		})
+	}
+	for name := range listening {
+		if !found[name] {
+			t.Errorf("%s does not listen", name)
+		}
+	}
+}
