@@ -50,7 +50,9 @@ func contend(t *testing.T, seed uint64) []byte {
 					for range 4 {
 						l := zk.NewLock(conn, "/lock", open)
 						if l.Lock() != nil {
-							time.Sleep(time.Second)
+							// Not the second after which go-zookeeper dials: whether
+							// that or Close comes first would be left to chance.
+							time.Sleep(1100 * time.Millisecond)
 							continue
 						}
 						grants[i]++
