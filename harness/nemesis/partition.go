@@ -171,7 +171,7 @@ func partitionClients(s *standing, canCut func(*harness.Env) error) harness.Faul
 				return harness.Wound{}, err
 			}
 			server := env.Servers()[node]
-			c, free, err := s.claim(env, number(step.Arg), anyClient)
+			c, _, free, err := s.claimSession(ctx, env, step.Arg)
 			if err != nil {
 				return harness.Wound{}, err
 			}
