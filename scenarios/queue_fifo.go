@@ -43,6 +43,12 @@ func QueueFIFO() harness.Scenario {
 			Report:   "kazoo#606, #730: not the numbers say what is first",
 			Violates: []string{"Q4"},
 			Workload: queueWorkload(queueProgram{open: openEntries(queueMistakes{names: true}), priorities: 1}),
+		}, {
+			Name:     "own-server",
+			Report:   "a follower that is cut off, or behind, says that there is nothing, and is believed",
+			Violates: []string{"Q5"},
+			Faults:   []string{"partition-clients"},
+			Workload: queueWorkload(queueProgram{open: openEntries(queueMistakes{own: true}), priorities: 1, polls: true}),
 		}},
 	}
 }

@@ -30,6 +30,7 @@ type queueMistakes struct {
 	twice bool // creates anew when the reply is lost
 	both  bool // takes an item although somebody else has deleted it
 	names bool // orders by names, not by the numbers in them
+	own   bool // believes its own server that there is nothing
 }
 
 func openEntries(does queueMistakes) pipeOf {
@@ -93,7 +94,7 @@ func refused(err error) error {
 func (q *entries) tryTake(ctx context.Context) (string, error) {
 	for {
 		first, err := q.first(ctx)
-		if err == nil && first == "" {
+		if err == nil && first == "" && !q.does.own {
 			if err = q.s.CatchUp(ctx, q.path); err == nil {
 				first, err = q.first(ctx)
 			}

@@ -34,6 +34,7 @@ type pipeOf func(s *session.Session, path string) pipe
 type queueProgram struct {
 	open       pipeOf
 	priorities int
+	polls      bool // who takes never waits for an item, but asks again
 
 	path  string
 	names *atomic.Int64 // numbers of values
@@ -99,13 +100,17 @@ func (p *queueProgram) consume(ctx context.Context, c *harness.Client, s *sessio
 	defer stop()
 	for s.Err() == nil && waiting.Err() == nil {
 		take := q.take
-		if c.Rand.IntN(3) == 0 {
+		if p.polls || c.Rand.IntN(3) == 0 {
 			take = q.tryTake
 		}
 		_, _ = c.Do(waiting, history.Event{Op: checker.OpTake, Object: p.path}, func(ctx context.Context) (e history.Event, err error) {
 			e.Result, err = take(ctx)
 			return e, err
 		})
+		if p.polls {
+			wait(waiting, 20*time.Millisecond) // also after the work, when nothing pauses any more
+			continue
+		}
 		c.Pause(ctx, often(4, 100*time.Millisecond)(c))
 	}
 }
