@@ -8,6 +8,7 @@ import (
 	"runtime/pprof"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/zkcoord/zkcoord/harness/checker"
@@ -145,6 +146,10 @@ func (r *run) calm(ctx context.Context) {
 	sleepUntil(ctx, time.Now().Add(orDefault(r.scenario.Calm, 3*time.Second)))
 }
 
+// runs counts the runs of this process. In virtual time two that go on side by
+// side can have the same root.
+var runs atomic.Int64
+
 // startClients returns a function that lets them finish and waits for it: for the
 // grace while they finish what they have begun, then once more after their
 // context has ended.
@@ -152,7 +157,7 @@ func (r *run) startClients(ctx context.Context) (stop func()) {
 	if r.workload.Work == nil {
 		return func() { r.env.phase(history.PhaseQuiesce) }
 	}
-	r.label = r.env.root
+	r.label = fmt.Sprintf("%s %d", r.env.root, runs.Add(1))
 	ctx, cancel := context.WithCancel(ctx)
 	var group sync.WaitGroup
 	for _, c := range r.env.clients {

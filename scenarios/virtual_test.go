@@ -13,6 +13,7 @@ import (
 func TestScenariosInVirtualTime(t *testing.T) {
 	for _, s := range Virtual() {
 		t.Run(s.Name, func(t *testing.T) {
+			t.Parallel() // a bubble keeps but one core busy
 			for seed := range uint64(*seeds) {
 				r := virtually(t, s, flagged(t, s, VirtualOptions(s, seed)))
 				if !r.Verdict.Passed() {
@@ -72,6 +73,7 @@ func TestMutantsDieInVirtualTime(t *testing.T) {
 				continue
 			}
 			t.Run(fmt.Sprintf("%s/%s", s.Name, m.Name), func(t *testing.T) {
+				t.Parallel()
 				k, err := harness.Hunt(s, m, HuntSeeds, func(s harness.Scenario, seed uint64) (*harness.Result, error) {
 					return virtually(t, s, VirtualOptions(s, seed)), nil
 				})
