@@ -43,9 +43,10 @@ const ownProcesses = "clients in processes of their own"
 // ownProcess runs a client's lock in a process of its own if the run asks for that, else in this one.
 func ownProcess(open opener) opener {
 	return func(ctx context.Context, c *harness.Client, path string) (locker, error) {
-		if c.Env().ClientProcesses {
-			open = openPeer(peers.Zkcoord, peers.Mutex, sessionTimeout, func(c *harness.Client) []string { return c.Env().Servers() })
+		if !c.Env().ClientProcesses {
+			return open(ctx, c, path)
 		}
-		return open(ctx, c, path)
+		apart := openPeer(peers.Zkcoord, peers.Mutex, sessionTimeout, func(c *harness.Client) []string { return c.Env().Servers() })
+		return apart(ctx, c, path)
 	}
 }

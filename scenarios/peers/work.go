@@ -58,7 +58,7 @@ func work(args []string, in io.Reader, out io.Writer) error {
 	m := lock.NewMutex(s, args[2], lock.Options{})
 	var grant *lock.Grant
 	for lines := bufio.NewScanner(in); lines.Scan(); {
-		switch command := lines.Text(); {
+		switch command := strings.TrimSpace(lines.Text()); {
 		case command == "acquire":
 			if grant, err = m.Lock(ctx); err != nil {
 				if s.Err() != nil {
