@@ -2,8 +2,8 @@
 # Starts one ZooKeeper server from the environment, with the variables of the official image: ZOO_MY_ID, ZOO_SERVERS,
 # ZOO_TICK_TIME, ZOO_INIT_LIMIT, ZOO_SYNC_LIMIT, ZOO_MAX_CLIENT_CNXNS, ZOO_STANDALONE_ENABLED, ZOO_ADMINSERVER_ENABLED,
 # ZOO_AUTOPURGE_PURGEINTERVAL, ZOO_AUTOPURGE_SNAPRETAINCOUNT, ZOO_4LW_COMMANDS_WHITELIST, ZOO_CFG_EXTRA, ZOO_DATA_DIR,
-# ZOO_DATA_LOG_DIR, ZK_SERVER_HEAP, JVMFLAGS. It works on the official image and on Debian's packages. The server is
-# process 1, so a signal to the container is a signal to it.
+# ZOO_DATA_LOG_DIR, ZK_SERVER_HEAP, JVMFLAGS; and ZOO_PRELOAD, a library for the JVM. It works on the official image and on
+# Debian's packages. The server is process 1, so a signal to the container is a signal to it.
 set -euo pipefail
 
 # Any other command is run as it is: docker run --rm -it IMAGE bash.
@@ -63,6 +63,8 @@ if [[ $(id -u) == 0 ]]; then
   chown -R 1000:1000 "$data" "$log" "$conf"
   run=(setpriv --reuid=1000 --regid=1000 --clear-groups)
 fi
+# A library that bends the clock is for the JVM alone: what it shares in memory as root it could not open any more as another user.
+[[ -z ${ZOO_PRELOAD:-} ]] || run+=(env LD_PRELOAD="$ZOO_PRELOAD")
 # shellcheck disable=SC2086 # JVMFLAGS is a list of words.
 exec "${run[@]}" java -Xmx"${ZK_SERVER_HEAP:-1000}m" -Dsun.net.inetaddr.ttl=0 -Dsun.net.inetaddr.negative.ttl=0 \
   ${JVMFLAGS:-} -cp "$conf:$classpath" org.apache.zookeeper.server.quorum.QuorumPeerMain "$conf/zoo.cfg"

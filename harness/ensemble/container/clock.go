@@ -12,15 +12,15 @@ import (
 // clockFile is where libfaketime reads, once a second, what the time is to be.
 const clockFile = "/tmp/faketime"
 
-// clockEnvironment makes libfaketime tell the wall clock to all that runs in a container; the clock that sessions run by it leaves
+// clockEnvironment makes libfaketime tell the wall clock to a container's server; the clock that sessions run by it leaves
 // alone. The linker knows what $LIB is. Until there is a file the time is right.
 var clockEnvironment = map[string]string{
-	"LD_PRELOAD":                   "/usr/$LIB/faketime/libfaketimeMT.so.1",
+	"ZOO_PRELOAD":                  "/usr/$LIB/faketime/libfaketimeMT.so.1",
 	"FAKETIME_TIMESTAMP_FILE":      clockFile,
 	"FAKETIME_CACHE_DURATION":      "1",
 	"FAKETIME_DONT_FAKE_MONOTONIC": "1",
 	"FAKETIME_DONT_RESET":          "1",
-	"FAKETIME_DISABLE_SHM":         "1", // what root has made there the server, who is not root, may not open
+	"FAKETIME_FORCE_MONOTONIC_FIX": "0", // it makes up for a fault that today's libc does not have, and waits go on for too long by it
 }
 
 // SetClock sets the wall clock of a node's server, within a second. A node that is down gets it when it starts.
