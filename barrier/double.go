@@ -45,7 +45,8 @@ func NewDouble(s *session.Session, path string, size int) *Double {
 //
 // If ctx ends first, or on any other error, the member has gone, and the round
 // waits for another in its place; unless it opened just then, and then the
-// member counts as having entered and left. A later Enter of this Double begins
+// member counts as having entered and left. session.Outcome tells whether that
+// may be: Failed is that it never counted. A later Enter of this Double begins
 // when the member is gone, so that nobody is counted twice.
 func (d *Double) Enter(ctx context.Context) (*Round, error) {
 	if err := d.withdrawn(ctx); err != nil {
@@ -56,6 +57,9 @@ func (d *Double) Enter(ctx context.Context) (*Round, error) {
 		r, err := m.enter(ctx)
 		if r == nil && m.asked {
 			m.withdraw()
+			if err != nil { // until it is gone it may count, whatever went wrong since
+				err = &session.RequestError{Op: "enter", Path: d.path, Effect: session.Indeterminate, Err: err}
+			}
 		}
 		if err != nil {
 			return nil, fmt.Errorf("barrier: enter %s: %w", d.path, err)
@@ -182,6 +186,7 @@ func (m *member) join(ctx context.Context) error {
 				return err
 			}
 		case !errors.Is(err, zk.ErrBadVersion) && !errors.Is(err, zk.ErrNoNode):
+			m.asked = session.Outcome(err) != session.Failed
 			return err
 		}
 	}

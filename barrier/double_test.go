@@ -594,3 +594,36 @@ func TestCancelledWaitLeavesNothing(t *testing.T) {
 		}
 	})
 }
+
+// A member that gave up may have counted until it is gone, so that nothing says
+// for certain that it did not. Found by double-barrier under partitions: the
+// look for a member whose creation was lost failed before it was sent, and
+// Enter said that it had failed.
+func TestAMemberThatGaveUpMayHaveCounted(t *testing.T) {
+	bubble(t, func(t *testing.T, e *ensemble) {
+		dials := 0
+		s, err := session.Open(t.Context(), session.Options{
+			Servers: e.Servers()[:1], Timeout: faulttest.Timeout,
+			Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+				if dials++; dials > 1 {
+					return nil, errors.New("refused")
+				}
+				return e.DialContext(ctx, network, address)
+			},
+		})
+		check(t, err)
+		defer s.Close()
+		// The reply to the transaction that joins is lost, and its connection the last.
+		e.Inject(zktest.Rule{Op: "multi", Skip: 2, Fate: zktest.CloseBeforeReply})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := barrier.NewDouble(s, path, 2).Enter(ctx); session.Outcome(err) != session.Indeterminate || !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("gave up when its node was there: %v, %v", session.Outcome(err), err)
+		}
+		gone, end := context.WithCancel(t.Context())
+		end()
+		if _, err := barrier.NewDouble(s, path, 2).Enter(gone); session.Outcome(err) != session.Failed {
+			t.Errorf("never came: %v, %v", session.Outcome(err), err)
+		}
+	})
+}

@@ -161,8 +161,11 @@ func (s *Session) createProtected(note *creation, dir, prefix string, data []byt
 			}
 		case Outcome(err) == Indeterminate:
 			node, lookup := s.find(s.life, dir, prefix, mode)
-			if lookup != nil || node.Path != "" {
-				return node, lookup
+			if lookup != nil { // it may be there: the look for it failed, the creation need not have
+				return Node{}, ended("create", znode.Join(dir, prefix), lookup)
+			}
+			if node.Path != "" {
+				return node, nil
 			}
 			if !retryable(err) { // an answer that proved nothing, until now
 				return Node{}, unsent("create", znode.Join(dir, prefix), err)
@@ -229,8 +232,12 @@ func (s *Session) Remove(ctx context.Context, n Node) error {
 		}
 		// The lost attempt may have deleted it, and another session may own
 		// the path by now.
-		if there, err := s.isThere(ctx, n); err != nil || !there {
-			return err
+		there, err := s.isThere(ctx, n)
+		if err != nil {
+			return ended("delete", n.Path, err)
+		}
+		if !there {
+			return nil
 		}
 	}
 }

@@ -67,7 +67,8 @@ func asAdmin(ctx context.Context, env *harness.Env, f func(conn *zk.Conn) error)
 // that it takes.
 const adminPatience = 5 * time.Second
 
-// busy returns the path of an ephemeral znode below the root, the n-th of those there are. It waits for one.
+// busy returns the path of an ephemeral znode below the root, the n-th of those there are. It waits for one, and where there is
+// none takes a znode at the top.
 func busy(ctx context.Context, env *harness.Env, conn *zk.Conn, arg string) (string, error) {
 	n, err := strconv.Atoi(arg)
 	if err != nil {
@@ -83,7 +84,12 @@ func busy(ctx context.Context, env *harness.Env, conn *zk.Conn, arg string) (str
 		select {
 		case <-time.After(20 * time.Millisecond):
 		case <-ctx.Done():
-			return "", errors.Join(errors.New("there is no ephemeral znode"), err)
+			tops, _, topErr := conn.Children(env.Root())
+			if len(tops) == 0 {
+				return "", errors.Join(errors.New("there is no znode"), err, topErr)
+			}
+			slices.Sort(tops)
+			return path.Join(env.Root(), tops[n%len(tops)]), nil
 		}
 	}
 }
