@@ -1,9 +1,11 @@
 package nemesis
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"time"
 
@@ -14,7 +16,7 @@ import (
 // diskSize is that of the disks that are filled: small, so that it takes no time.
 const diskSize = 64 << 20
 
-// diskFaults leave no room on a node's disk. Its server gives up when it cannot write; the heal frees the disk and starts the
+// diskFaults leave no room on a node's disk. Its server can write nothing then; the heal frees the disk and starts the
 // server again, as an operator would.
 func diskFaults() (faults []harness.Fault) {
 	for _, role := range []string{leader, follower} {
@@ -41,10 +43,29 @@ func fill(ctx context.Context, env *harness.Env, s harness.Step) (harness.Wound,
 	if err := disk.Fill(ctx, node); err != nil {
 		return harness.Wound{}, errors.Join(err, disk.Free(context.WithoutCancel(ctx), node))
 	}
+	before := noSpace(ctx, env, node)
 	return harness.Wound{Target: label(nodes), Heal: func(ctx context.Context) (bit string, err error) {
 		if s, err := ensemble.Ask(ctx, env.Dial, env.Servers()[node]); err != nil || !s.Serves() {
 			bit = fmt.Sprintf("%s served no more", label(nodes))
+		} else if n := noSpace(ctx, env, node) - before; n > 0 {
+			bit = fmt.Sprintf("%s failed to write %d times", label(nodes), n)
 		}
 		return bit, errors.Join(disk.Free(ctx, node), restart(ctx, env, node, nil))
 	}}, nil
+}
+
+// noSpace counts how often a node has noted that its disk is full. A follower does not end by that: it loses its log's thread, goes on to
+// answer out of memory, and joins anew again and again.
+func noSpace(ctx context.Context, env *harness.Env, node int) int {
+	source, able := env.Ensemble.(ensemble.Logs)
+	if !able {
+		return 0
+	}
+	log, err := source.Logs(ctx, node)
+	if err != nil {
+		return 0
+	}
+	defer log.Close()
+	text, _ := io.ReadAll(log)
+	return bytes.Count(text, []byte("No space left on device"))
 }

@@ -48,7 +48,12 @@ func scenario(faults []harness.Fault) harness.Scenario {
 					_, err := c.Do(ctx, history.Event{Op: "create"}, func(ctx context.Context) (history.Event, error) {
 						ctx, cancel := context.WithTimeout(ctx, time.Second)
 						defer cancel()
-						_, err := s.Create(ctx, fmt.Sprintf("%s/c%d-%x-%d", env.Root(), c.ID, s.ID(), n), nil, session.Persistent)
+						path := fmt.Sprintf("%s/c%d-%x-%d", env.Root(), c.ID, s.ID(), n)
+						if n%2 == 0 { // a connection may be cut at a request of either kind
+							_, err := s.Multi(ctx, session.CreateOp{Path: path})
+							return history.Event{}, err
+						}
+						_, err := s.Create(ctx, path, nil, session.Persistent)
 						return history.Event{}, err
 					})
 					if s.Err() != nil {
@@ -148,7 +153,7 @@ func planOf(t *testing.T, faults ...harness.Fault) (plan harness.Plan) {
 	return plan
 }
 
-// The same on a real ensemble takes three minutes, so it is run when asked: ZKCOORD_TEST_NEMESIS=process or container, and
+// The same on a real ensemble takes six minutes, so it is run when asked: ZKCOORD_TEST_NEMESIS=process or container, and
 // ZKCOORD_TEST_FAULTS=kill,pause for some of them.
 func TestEachFaultBitesAndHealsReal(t *testing.T) {
 	name := os.Getenv("ZKCOORD_TEST_NEMESIS")
@@ -173,7 +178,7 @@ func TestEachFaultBitesAndHealsReal(t *testing.T) {
 	for i := range plan {
 		plan[i].For = min(plan[i].For, 4*time.Second)
 		plan[i].At = at
-		at += plan[i].For + 4*time.Second // For the ensemble to recover, so that the next is a fault of its own.
+		at += plan[i].For + 7*time.Second // For the ensemble to recover, so that the next is a fault of its own.
 	}
 	o := options(start)
 	o.Seed, o.Time, o.Plan = 1, at+20*time.Second, plan
