@@ -100,7 +100,7 @@ func TestRequestsOfAMutex(t *testing.T) {
 		expect(t, c, "waiting", "create getChildren2 getData")
 
 		ok(t, first.Unlock(ctx))
-		expect(t, a, "release", "multi")
+		expect(t, a, "release of who came alone", "delete")
 		g := arrived(t, second)
 		expect(t, b, "handed over", "")
 		expect(t, c, "not next", "")
@@ -152,7 +152,7 @@ func TestRequestsOfAnRWMutex(t *testing.T) {
 		expect(t, d, "writer behind a reader", "create getChildren2 getChildren2")
 
 		ok(t, writer.Unlock(ctx))
-		expect(t, a, "release", "multi")
+		expect(t, a, "release", "delete")
 		r1, r2 := arrived(t, reader1), arrived(t, reader2)
 		expect(t, b, "let in", "")
 		expect(t, c, "let in", "")

@@ -67,8 +67,7 @@ func asAdmin(ctx context.Context, env *harness.Env, f func(conn *zk.Conn) error)
 // that it takes.
 const adminPatience = 5 * time.Second
 
-// busy returns the path of an ephemeral znode below the root, the n-th of those there are. It waits for one, and where there is
-// none takes a znode at the top.
+// busy returns the path of an ephemeral znode below the root, the n-th of those there are. It waits for one.
 func busy(ctx context.Context, env *harness.Env, conn *zk.Conn, arg string) (string, error) {
 	n, err := strconv.Atoi(arg)
 	if err != nil {
@@ -84,12 +83,7 @@ func busy(ctx context.Context, env *harness.Env, conn *zk.Conn, arg string) (str
 		select {
 		case <-time.After(20 * time.Millisecond):
 		case <-ctx.Done():
-			tops, _, topErr := conn.Children(env.Root())
-			if len(tops) == 0 {
-				return "", errors.Join(errors.New("there is no znode"), err, topErr)
-			}
-			slices.Sort(tops)
-			return path.Join(env.Root(), tops[n%len(tops)]), nil
+			return "", errors.Join(errors.New("there is no ephemeral znode"), err)
 		}
 	}
 }
@@ -172,16 +166,16 @@ func deleteTree(ctx context.Context, conn *zk.Conn, top string) (n int, err erro
 // foreign are names that no primitive makes, and that careless ones trip over.
 var foreign = []string{"config", "0000000000", "x-0000000001", "lock-", "_c_x", "zzz-9999999999"}
 
-// foreignChildren stay, if they cannot be deleted soon: they do no harm then either, and go with the root.
+// foreignChildren are made beside an ephemeral znode, or at the top where clients make none. They stay, if they cannot be deleted
+// soon: they do no harm then either, and go with the root.
 func foreignChildren(ctx context.Context, env *harness.Env, s harness.Step) (w harness.Wound, err error) {
 	ctx, cancel := context.WithTimeout(ctx, adminPatience)
 	defer cancel()
 	err = asAdmin(ctx, env, func(conn *zk.Conn) error {
-		node, err := busy(ctx, env, conn, s.Arg)
-		if err != nil {
-			return err
+		dir := env.Root()
+		if node, err := busy(ctx, env, conn, s.Arg); err == nil {
+			dir = path.Dir(node)
 		}
-		dir := path.Dir(node)
 		for _, name := range foreign {
 			if _, err := conn.Create(path.Join(dir, name), nil, 0, zk.WorldACL(zk.PermAll)); err != nil && !errors.Is(err, zk.ErrNodeExists) {
 				return err

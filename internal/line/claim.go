@@ -61,11 +61,11 @@ func (c *Claim) Token() int64 { return c.token }
 // grant had ended before, which is its cause, or that ctx ended before the
 // deletion of the node was confirmed: then the session goes on deleting it.
 //
-// A place in a line that has been served signs: it deletes its node in a
-// transaction that sets the node's data first. Whoever watches the data is
-// told of a change where it would be told of a deletion if the session had
-// expired, and so knows that this place had been served: nobody before it is
-// left, and the others need not be listed again.
+// A place in a line that has been served signs, if there was somebody else when
+// it came: it deletes its node in a transaction that sets the node's data first.
+// Whoever watches the data is told of a change where it would be told of a
+// deletion if the session had expired, and so knows that this place had been
+// served: nobody before it is left, and the others need not be listed again.
 func (c *Claim) Leave(ctx context.Context) error {
 	ended := c.hold.End(ErrReleased)
 	removed := c.remove()

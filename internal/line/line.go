@@ -61,13 +61,15 @@ func (l *Line) Join(ctx context.Context, r Request) (*Claim, error) {
 		c.Abandon(ctx, err)
 		return nil, err
 	}
-	c.parting = l.parting(c)
+	c.parting = l.parting(c, len(listing.Names) == 1)
 	return c, nil
 }
 
-// parting is what goes with the deletion of a served node; see Claim.Leave.
-func (l *Line) parting(c *Claim) []session.Op {
-	if c.marks == "" {
+// parting is what goes with the deletion of a served node; see Claim.Leave. Who
+// came to an empty line does without: whoever is next has nobody else before it,
+// and needs no sign.
+func (l *Line) parting(c *Claim, alone bool) []session.Op {
+	if c.marks == "" || alone && l.Delay == 0 {
 		return nil
 	}
 	sign := session.SetOp{Path: c.Node().Path, Version: session.AnyVersion}
