@@ -218,14 +218,14 @@ func (p *CrashPoint) strike(cancel func()) {
 		p.expire()
 	case ExpiredAfter:
 		p.link.Release()
-		time.Sleep(1) // until all is at rest
+		time.Sleep(time.Nanosecond) // until all is at rest
 		p.expire()
 	case PausedAfter:
 		p.link.Hold()
 		time.Sleep(2 * p.last().Timeout)
 	case CancelledBefore, CancelledAfter:
 		cancel()
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 	}
 	p.link.Release()
 }

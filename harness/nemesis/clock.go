@@ -63,7 +63,7 @@ func setClock(ctx context.Context, env *harness.Env, s harness.Step) (harness.Wo
 	return harness.Wound{Target: label(nodes), Heal: func(ctx context.Context) (bit string, err error) {
 		// Who is down or paused cannot tell the time; then there is no evidence.
 		if now, err := clock.Time(ctx, node); err == nil {
-			if ahead := now.Sub(time.Now()); ahead.Abs() > 500*time.Millisecond {
+			if ahead := time.Until(now); ahead.Abs() > 500*time.Millisecond {
 				bit = fmt.Sprintf("%s was %+.1f s ahead", label(nodes), ahead.Seconds())
 			}
 		}

@@ -77,6 +77,9 @@ func busy(ctx context.Context, env *harness.Env, conn *zk.Conn, arg string) (str
 	defer cancel()
 	for {
 		all, err := ephemerals(conn, env.Root())
+		if errors.Is(err, zk.ErrConnectionClosed) || errors.Is(err, zk.ErrSessionExpired) {
+			return "", err // asAdmin connects anew
+		}
 		if len(all) > 0 {
 			return all[n%len(all)], nil
 		}

@@ -181,7 +181,7 @@ func TestEachFaultBitesAndHealsReal(t *testing.T) {
 		at += plan[i].For + 7*time.Second // For the ensemble to recover, so that the next is a fault of its own.
 	}
 	o := options(start)
-	o.Seed, o.Time, o.Plan = 1, at+20*time.Second, plan
+	o.Seed, o.Time, o.Plan = 1, at+time.Minute, plan
 	r, err := harness.Run(t.Context(), scenario(faults), o)
 	if err != nil {
 		t.Fatal(err)

@@ -55,7 +55,7 @@ func (l Library) Installed() error {
 		return errors.New("there is no Java compiler (on Debian: apt-get install openjdk-17-jdk-headless)")
 	}
 	if _, err := os.Stat(filepath.Join(jars, "curator-recipes.jar")); err != nil {
-		return errors.New("Curator is not installed (on Debian: apt-get install libcurator-recipes-java zookeeper)")
+		return errors.New("no Curator is installed (on Debian: apt-get install libcurator-recipes-java zookeeper)")
 	}
 	return nil
 }

@@ -47,7 +47,7 @@ func (c contract) clock(t *testing.T) {
 	ahead := func(from, to time.Duration) func() bool {
 		return func() bool {
 			now, err := k.Time(t.Context(), node)
-			return err == nil && now.Sub(time.Now()) > from && now.Sub(time.Now()) < to
+			return err == nil && time.Until(now) > from && time.Until(now) < to
 		}
 	}
 	for range 2 { // also from one wrong time to another
