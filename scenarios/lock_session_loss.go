@@ -47,9 +47,10 @@ func LockSessionLoss() harness.Scenario {
 	}
 }
 
-// closedFromOutside is the envelope where somebody else closes sessions.
+// closedFromOutside is the envelope where somebody else closes sessions, or
+// deletes the znodes by which they hold something.
 func closedFromOutside() checker.Envelope {
-	return checker.Envelope{Outside: []string{"session-close"}}
+	return checker.Envelope{Outside: []string{"session-close", "data-delete-node", "data-delete-parent"}}
 }
 
 // faults are those of a list, for sessions of sessionTimeout. A list that is

@@ -89,6 +89,7 @@ func (p *lockProgram) round(ctx context.Context, c *harness.Client, l locker, pa
 	}
 	h, err := p.acquire(ctx, c, l, path, want)
 	if err != nil {
+		c.Pause(ctx, time.Millisecond) // in virtual time what fails at once would fail for ever
 		return
 	}
 	_, name := znode.Split(h.path)

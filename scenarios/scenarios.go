@@ -21,6 +21,7 @@ import (
 	"strings"
 
 	"github.com/zkcoord/zkcoord/harness"
+	"github.com/zkcoord/zkcoord/harness/nemesis"
 )
 
 // All returns every scenario, in order of names.
@@ -76,4 +77,17 @@ func Names() []string {
 		names = append(names, s.Name)
 	}
 	return names
+}
+
+// With is s with faults that a run names and s does not draw from by itself, as
+// those of clocks and disks. Names of no fault are left to whoever checks them.
+func With(s harness.Scenario, names ...string) harness.Scenario {
+	s.Faults = slices.Clone(s.Faults)
+	for _, f := range (nemesis.Options{SessionTimeout: sessionTimeout}).Every() {
+		known := slices.ContainsFunc(s.Faults, func(one harness.Fault) bool { return one.Name() == f.Name() })
+		if !known && slices.Contains(names, f.Name()) {
+			s.Faults = append(s.Faults, f)
+		}
+	}
+	return s
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/zkcoord/zkcoord/harness"
 	"github.com/zkcoord/zkcoord/harness/checker"
 	"github.com/zkcoord/zkcoord/harness/report"
+	"github.com/zkcoord/zkcoord/scenarios"
 )
 
 // keptFailures bounds what chaos stores: it may run for days.
@@ -101,6 +102,7 @@ func (a *app) chaos(ctx context.Context, chosen []harness.Scenario, f runFlags) 
 
 // round is one run, with its progress shown.
 func (a *app) round(ctx context.Context, s harness.Scenario, f runFlags, keep *failures) (*harness.Result, error) {
+	s = scenarios.With(s, f.faults...)
 	o, err := f.options(a, s)
 	if err != nil {
 		return nil, err

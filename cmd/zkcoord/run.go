@@ -192,6 +192,7 @@ func (a *app) runOne(ctx context.Context, s harness.Scenario, f runFlags) error 
 	if !f.timeGiven {
 		f.time = max(f.time, s.Time)
 	}
+	s = scenarios.With(s, f.faults...)
 	o, err := f.options(a, s)
 	if err != nil {
 		return err

@@ -87,10 +87,8 @@ What can be broken, and on what. Generated from package nemesis by ` + "`go test
 this machine. Each fault proves that it bit, and each is healed. To try each on a kind that can do it:
 ` + "`go test ./harness/nemesis`" + ` on the embedded one; with ` + "`ZKCOORD_TEST_NEMESIS=process`" + ` or ` + "`container`" + ` on real servers.
 
-On real servers those of packets, clocks, disks and data have not been tried in a run yet.
-
 "Expected" is what a scenario with locks should give under that fault alone. Faults marked * go beyond what primitives
-assume; they are drawn only where a scenario names them.
+assume. They, and those of clocks and disks, are drawn only where a scenario or a run (--faults) names them.
 
 | fault | what it does |`)
 	for _, c := range columns {
