@@ -34,9 +34,16 @@ func run(args []string, in io.Reader, out, errs io.Writer) int {
 	defer stop()
 	a := &app{in: in, out: &output{Writer: out}, errs: errs}
 	// The first interrupt ends what runs, in order. The second one ends the process, whatever it leaves behind.
-	defer context.AfterFunc(ctx, func() {
+	said := make(chan struct{})
+	unasked := context.AfterFunc(ctx, func() {
+		defer close(said)
 		stop()
 		a.note("interrupted: cleaning up (again to stop at once)")
-	})()
+	})
+	defer func() {
+		if !unasked() {
+			<-said
+		}
+	}()
 	return a.end(a.root().execute(ctx, args))
 }
