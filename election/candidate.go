@@ -44,7 +44,7 @@ const suffix = "latch-"
 func newLine(s *session.Session, path string) *line.Line {
 	return &line.Line{Session: s, Dir: path, Naming: line.Naming{
 		Exclusive: []string{suffix, "lock-", "__lock__"},
-		Changing:  []string{suffix},
+		Silent:    true, // Curator's LeaderLatch would sleep through a change, and never be told of the deletion
 	}}
 }
 

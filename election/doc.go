@@ -56,5 +56,7 @@
 // some time after its last child went. Its data is used by Txn. Candidates of
 // Curator's LeaderLatch and LeaderSelector and of kazoo's Election on the same
 // path count. For them to count ours, LeaderLatch needs nothing, and kazoo's
-// Election a lock with extra_lock_patterns=["-latch-"].
+// Election a lock with extra_lock_patterns=["-latch-"]. But Proclaim changes
+// the leader's node, and a LeaderLatch right behind it is not told any more when
+// the node goes: do without Proclaim where such candidates stand.
 package election

@@ -127,13 +127,18 @@ func (v *voter) queued(path string, n int, last *voter) {
 	}
 }
 
-// waits reports whether the last requests were those for the watches of one who
-// waits: for what the one before it does to its node.
+// waits reports whether the requests were those of one who waits for the one
+// before it to go.
 func (v *voter) waits() bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	n := len(v.asked)
-	return n >= 2 && v.asked[n-2] == "get" && v.asked[n-1] == "children"
+	lists := 0 // one of the line, and one that watches
+	for _, op := range v.asked {
+		if op == "children" {
+			lists++
+		}
+	}
+	return lists >= 2
 }
 
 func (v *voter) resign(term *election.Term) {
@@ -178,7 +183,7 @@ func resignations(t *testing.T, e *electorate) {
 		a.resign(leader.Term)
 		leader = <-next
 		took = append(took, leader.at.Sub(begun))
-		if asked := a.requests() + b.requests(); asked != "[multi][]" {
+		if asked := a.requests() + b.requests(); asked != "[delete][]" {
 			t.Errorf("a hand-over took %s", asked)
 		}
 		a, b = b, a
@@ -266,7 +271,7 @@ func crowds(t *testing.T, e *electorate) {
 			}
 		}
 		joined := time.Since(begun)
-		if got := last.requests(); got != "[children children create get]" {
+		if got := last.requests(); got != "[children children create]" {
 			t.Errorf("the last of %d asked for %s", crowd, got)
 		}
 		a.requests()
@@ -274,7 +279,7 @@ func crowds(t *testing.T, e *electorate) {
 		a.resign(leader.Term)
 		leader = <-next
 		b.resign(leader.Term)
-		if asked := a.requests() + b.requests(); asked != "[multi][multi]" {
+		if asked := a.requests() + b.requests(); asked != "[delete][delete]" {
 			t.Errorf("before %d a hand-over took %s", crowd, asked)
 		}
 		c.scatter(path)

@@ -36,6 +36,9 @@ type Naming struct {
 	// their data while they are served. The others change theirs only when
 	// they leave: see Claim.Leave.
 	Changing []string
+	// Silent says that none of this package sign: see signs. Candidates of other
+	// programs that wait on them may look at deletions only.
+	Silent bool
 }
 
 // signs reports whether the contender, when it leaves after having been
@@ -44,7 +47,7 @@ type Naming struct {
 // dash before what kind they are.
 func (n Naming) signs(c Contender) bool {
 	id, rest, ok := strings.Cut(c.Name, "-")
-	return ok && c.Kind == Exclusive && len(id) == 32 && strings.Trim(id, "0123456789abcdef") == "" && rest != ""
+	return ok && !n.Silent && c.Kind == Exclusive && len(id) == 32 && strings.Trim(id, "0123456789abcdef") == "" && rest != ""
 }
 
 // changes reports whether the contender's data may change while it is served.

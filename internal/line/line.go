@@ -69,7 +69,7 @@ func (l *Line) Join(ctx context.Context, r Request) (*Claim, error) {
 // came to an empty line does without: whoever is next has nobody else before it,
 // and needs no sign.
 func (l *Line) parting(c *Claim, alone bool) []session.Op {
-	if c.marks == "" || alone && l.Delay == 0 {
+	if c.marks == "" || l.Naming.Silent || alone && l.Delay == 0 {
 		return nil
 	}
 	sign := session.SetOp{Path: c.Node().Path, Version: session.AnyVersion}
