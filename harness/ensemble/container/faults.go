@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
+	"time"
 
 	"github.com/moby/moby/client"
 )
@@ -47,12 +49,32 @@ func (e *cluster) Pause(ctx context.Context, node int) error {
 		if e.is(e.down, node) || e.is(e.paused, node) {
 			return nil
 		}
-		if _, err := e.engine.ContainerPause(ctx, e.nodes[node], client.ContainerPauseOptions{}); err != nil {
+		if err := e.pause(ctx, e.nodes[node]); err != nil {
 			return err
 		}
 		e.set(e.paused, node, true)
 		return nil
 	})
+}
+
+// pause asks again where the engine holds that a container is paused: a late event of an earlier pause can make it think so for a
+// moment after the container was let go on. What it says for long is so, by somebody else's hand.
+func (e *cluster) pause(ctx context.Context, id string) error {
+	const long = 2 * time.Second
+	for end := time.Now().Add(long); ; {
+		_, err := e.engine.ContainerPause(ctx, id, client.ContainerPauseOptions{})
+		if err == nil || !strings.Contains(err.Error(), "already paused") {
+			return err
+		}
+		if time.Now().After(end) {
+			return nil
+		}
+		select {
+		case <-time.After(50 * time.Millisecond):
+		case <-ctx.Done():
+			return err
+		}
+	}
 }
 
 // Resume lets a paused node go on.
