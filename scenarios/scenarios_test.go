@@ -69,7 +69,7 @@ func TestInterop(t *testing.T) {
 // Covers L1, L2, L3, E1, E3.
 func TestInteropSiblings(t *testing.T) {
 	needPeers(t)
-	o := options(t, 4*time.Second)
+	o := options(t, 8*time.Second)
 	start := o.Ensemble
 	e, err := start(t.Context(), ensemble.Config{Nodes: 3})
 	if err != nil {
