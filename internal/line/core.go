@@ -56,7 +56,7 @@ func (n Naming) changes(c Contender) bool {
 }
 
 // Changed reports whether the data of c's node, which has the given version,
-// says that c has been served: a writer was downgraded, a leader proclaimed.
+// says that c has been served: a writer was downgraded.
 func (n Naming) Changed(c Contender, version int32) bool {
 	return version > 0 && n.changes(c)
 }
