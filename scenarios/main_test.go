@@ -29,7 +29,7 @@ import (
 var (
 	kind      = flag.String("ensemble", "container", "kind of ensemble to run on; embedded is in virtual time")
 	nodes     = flag.Int("nodes", 0, "nodes of the ensemble; 0 is what the scenario asks for")
-	seed      = flag.Uint64("seed", 1, "seed of the plan and of the clients' choices")
+	seed      = flag.Uint64("seed", 1, "seed of the plan and of the clients' choices; the first one, where there are several")
 	seeds     = flag.Int("seeds", 3, "seeds of each scenario on the embedded ensemble, in virtual time")
 	length    = flag.Duration("time", 0, "length of the work under faults; 0 is each scenario's own")
 	faulty    = flag.String("faults", "", "names of the faults to draw from, with commas; empty is all of the scenario's")
