@@ -102,33 +102,53 @@ func (m *member) enter(ctx context.Context) (*Round, error) {
 		}
 		if len(round.Data) > 0 {
 			w.Stop()
-			members := strings.Split(string(round.Data), "\n")
-			if !slices.Contains(members, m.name) {
-				return nil, nil
-			}
-			return &Round{m.d, m.round, m.name, members}, nil
+			return m.entered(strings.Split(string(round.Data), "\n")), nil
 		}
-		names, err := m.d.members(ctx, m.round)
+		var names []string
+		if m.completes() {
+			names, err = m.d.members(ctx, m.round)
+		}
 		switch {
 		case err != nil:
 			w.Stop()
 			return nil, err
-		case !slices.Contains(names, m.name):
+		case m.completes() && !slices.Contains(names, m.name):
 			w.Stop()
 			return nil, nil
 		case len(names) >= m.d.size:
 			w.Stop()
-			if err := m.open(ctx, names[:m.d.size]); err != nil {
+			members := names[:m.d.size]
+			opened, err := m.open(ctx, members)
+			if err != nil {
 				return nil, err
 			}
+			if opened {
+				return m.entered(members), nil
+			}
 		default:
-			// Who comes last to a round that can open sees all of its members,
-			// and opens it. So the others need not look at each newcomer.
 			if _, err := await(ctx, w); err != nil {
 				return nil, err
 			}
 		}
 	}
+}
+
+// completes reports whether the round may have become complete by m's coming:
+// not if fewer nodes were made in it before, which is what the number counts.
+// Who makes it complete sees all its members, and opens it. So nobody looks at
+// each newcomer, and those who came first do not list at all.
+func (m *member) completes() bool {
+	_, before, _ := znode.ParseSeq(m.name)
+	return int(before) >= m.d.size-1
+}
+
+// entered is the part of m in a round that opened with the given members, nil
+// if it is none of them.
+func (m *member) entered(members []string) *Round {
+	if !slices.Contains(members, m.name) {
+		return nil
+	}
+	return &Round{m.d, m.round, m.name, members}
 }
 
 // withdrawn waits until the members that gave up before are gone.
@@ -285,8 +305,9 @@ func sortedMembers(names []string) []string {
 }
 
 // open opens the round with the given members, unless one of them has gone or
-// it is open already: the round is to be looked at again in any case.
-func (m *member) open(ctx context.Context, names []string) error {
+// it is open already: where it does not say opened, the round is to be looked
+// at again.
+func (m *member) open(ctx context.Context, names []string) (opened bool, err error) {
 	d := m.d
 	// All of them are there, in this very transaction; nobody joins this
 	// round after it; and by the versions it is done once.
@@ -298,15 +319,15 @@ func (m *member) open(ctx context.Context, names []string) error {
 	for _, name := range names {
 		ops = append(ops, session.CheckOp{Path: znode.Join(d.roundPath(m.round), name), Version: session.AnyVersion})
 	}
-	_, err := d.s.Multi(ctx, ops...)
+	_, err = d.s.Multi(ctx, ops...)
 	switch {
 	case err == nil:
 		d.sweep(m.round)
-		return nil
+		return true, nil
 	case session.ConnectionLost(err), errors.Is(err, zk.ErrBadVersion), errors.Is(err, zk.ErrNoNode):
-		return nil
+		return false, nil
 	}
-	return err
+	return false, err
 }
 
 // sweep deletes what crashed rounds before the given one have left.
@@ -350,17 +371,10 @@ func (r *Round) Leave(ctx context.Context) error {
 }
 
 func (r *Round) leave(ctx context.Context) error {
-	for {
-		names, err := r.d.members(ctx, r.number)
-		if err != nil {
-			return err
-		}
-		// Those that came too late for the round are not waited for.
-		names = slices.DeleteFunc(names, func(name string) bool { return !slices.Contains(r.members, name) })
-		if len(names) == 0 {
-			return nil
-		}
-		on := names[0]
+	// Nobody is listed at first: who has left already is not waited for, and
+	// those that came too late for the round never are.
+	for names := r.members; len(names) > 0; {
+		on, err := names[0], error(nil)
 		switch own := slices.Index(names, r.name); {
 		case own == 0 && len(names) == 1:
 			err = r.end(ctx)
@@ -375,7 +389,12 @@ func (r *Round) leave(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		if names, err = r.d.members(ctx, r.number); err != nil {
+			return err
+		}
+		names = slices.DeleteFunc(names, func(name string) bool { return !slices.Contains(r.members, name) })
 	}
+	return nil
 }
 
 // end removes the round with its last member.
