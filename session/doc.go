@@ -49,10 +49,13 @@
 //
 // # Goroutines
 //
-// Each session has the client's three, one that keeps the lease, one that calls
-// the logger and the hooks and waits for the end, one for each request and
-// clean-up under way, and one for each hold that has lasted a while. Close
-// waits for all of them.
+// Each session has the client's three, one that keeps the lease and closes the
+// client, one that calls the logger and the hooks and waits for the end, one
+// for each request and clean-up under way, and one for each hold that has
+// lasted a while. Close waits for all of them.
+//
+// A request whose context is the session's own is made on the caller's
+// goroutine, which it need not leave before the session ends.
 //
 // # Adopting a connection
 //

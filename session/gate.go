@@ -30,12 +30,14 @@ func (g *gate) set(open bool) {
 // or life ended. Where several are so, an ended context counts.
 func (g *gate) wait(ctx, life context.Context) error {
 	g.mu.Lock()
-	opened := g.opened
+	open, opened := g.open, g.opened
 	g.mu.Unlock()
-	select {
-	case <-opened:
-	case <-ctx.Done():
-	case <-life.Done():
+	if !open {
+		select {
+		case <-opened:
+		case <-ctx.Done():
+		case <-life.Done():
+		}
 	}
 	if ctx.Err() != nil {
 		return causeOf(ctx)

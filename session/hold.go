@@ -127,20 +127,21 @@ func (s *Session) endHoldsLocked(cause error) {
 
 // keep is the session's one goroutine for what happens by the clock: it
 // renews the lease while anything is held or waited for, ends holds when the
-// lease lapses, and gives up a session that no server serves.
+// lease lapses, and gives up a session that no server serves. At the end it
+// closes the client, as no hook, however slow, holds it up.
 func (s *Session) keep() {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	for {
+	for s.life.Err() == nil {
 		next := s.look(time.Now())
 		timer.Reset(next)
 		select {
 		case <-timer.C:
 		case <-s.wake:
 		case <-s.life.Done():
-			return
 		}
 	}
+	s.dismiss()
 }
 
 // nudge makes the keeper look again.

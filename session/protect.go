@@ -32,7 +32,7 @@ func (n Node) Name() string {
 type Creation struct {
 	s      *Session
 	prefix string        // of the node's name: identifier and kind
-	sent   chan struct{} // closed when the request was sent, or the creation ended
+	sent   chan struct{} // closed when the request was sent; nil if it never will be
 	done   chan struct{} // closed when node and err are set
 	node   Node
 	err    error
@@ -70,11 +70,12 @@ func (s *Session) StartProtected(dir, kind string, data []byte, mode Mode) *Crea
 // those of another library do: <id>-<suffix><number>.
 func (s *Session) StartSuffixed(dir, suffix string, data []byte, mode Mode) *Creation {
 	prefix := s.NewID() + "-" + suffix
-	c := &Creation{s: s, prefix: prefix, sent: make(chan struct{}), done: make(chan struct{})}
-	if err := s.check("create", znode.Join(dir, prefix), len(data)); err != nil {
+	path := znode.Join(dir, prefix)
+	c := &Creation{s: s, prefix: prefix, done: make(chan struct{})}
+	if err := s.check("create", path, len(data)); err != nil {
 		return c.failed(err)
 	}
-	note := &creation{path: s.inner(znode.Join(dir, prefix)), written: make(chan struct{})}
+	note := &creation{path: s.inner(path), written: make(chan struct{})}
 	s.mu.Lock()
 	s.creating[note.path] = note
 	s.mu.Unlock()
@@ -145,30 +146,31 @@ func (s *Session) CreateProtected(ctx context.Context, dir, kind string, data []
 // createProtected creates the node, however often the connection goes. It
 // ends with the session at the latest.
 func (s *Session) createProtected(note *creation, dir, prefix string, data []byte, mode Mode) (Node, error) {
+	path := znode.Join(dir, prefix)
 	for {
-		path, err := s.Create(s.life, znode.Join(dir, prefix), data, mode)
+		created, err := s.Create(s.life, path, data, mode)
 		switch {
 		case err == nil:
-			return s.created(note, path), nil
+			return s.created(note, created), nil
 		case s.life.Err() != nil:
 			return Node{}, err
 		case errors.Is(err, zk.ErrNoNode):
 			if dir == "/" { // the chroot is missing, which is not ours to make
 				return Node{}, err
 			}
-			if err := s.CreateParents(s.life, znode.Join(dir, prefix)); err != nil {
+			if err := s.CreateParents(s.life, path); err != nil {
 				return Node{}, err
 			}
 		case Outcome(err) == Indeterminate:
 			node, lookup := s.find(s.life, dir, prefix, mode)
 			if lookup != nil { // it may be there: the look for it failed, the creation need not have
-				return Node{}, ended("create", znode.Join(dir, prefix), lookup)
+				return Node{}, ended("create", path, lookup)
 			}
 			if node.Path != "" {
 				return node, nil
 			}
 			if !retryable(err) { // an answer that proved nothing, until now
-				return Node{}, unsent("create", znode.Join(dir, prefix), err)
+				return Node{}, unsent("create", path, err)
 			}
 		case !retryable(err):
 			return Node{}, err

@@ -16,13 +16,14 @@ import (
 // answer, for ctx or for the end of the session. While there is no connection
 // it waits without sending, so that a request given up then is known not to
 // have happened.
+//
+// What ends with the session alone needs no goroutine: the keeper closes the
+// client then, which ends every call.
 func do[T any](ctx context.Context, s *Session, op, path string, call func(*zk.Conn) (T, error)) (value T, err error) {
-	start := time.Now()
-	defer func() {
-		if s.opts.Metrics.Request != nil {
-			s.opts.Metrics.Request(op, time.Since(start), err)
-		}
-	}()
+	if told := s.opts.Metrics.Request; told != nil {
+		start := time.Now()
+		defer func() { told(op, time.Since(start), err) }()
+	}
 	if err := s.up.wait(ctx, s.life); err != nil {
 		return value, unsent(op, path, err)
 	}
@@ -30,20 +31,24 @@ func do[T any](ctx context.Context, s *Session, op, path string, call func(*zk.C
 		value T
 		err   error
 	}
-	answer := make(chan result, 1)
-	if !s.spawn(func() {
-		v, err := call(s.zk)
-		answer <- result{v, err}
-	}) {
-		return value, unsent(op, path, s.Err())
-	}
 	var r result
-	select {
-	case r = <-answer:
-	case <-ctx.Done():
-		return value, ended(op, path, causeOf(ctx))
-	case <-s.life.Done():
-		return value, ended(op, path, s.Err())
+	if ctx == s.life {
+		r.value, r.err = call(s.zk)
+	} else {
+		answer := make(chan result, 1)
+		if !s.spawn(func() {
+			v, err := call(s.zk)
+			answer <- result{v, err}
+		}) {
+			return value, unsent(op, path, s.Err())
+		}
+		select {
+		case r = <-answer:
+		case <-ctx.Done():
+			return value, ended(op, path, causeOf(ctx))
+		case <-s.life.Done():
+			return value, ended(op, path, s.Err())
+		}
 	}
 	if r.err != nil && s.life.Err() != nil && Outcome(r.err) == Indeterminate {
 		return value, ended(op, path, s.Err())

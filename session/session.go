@@ -111,7 +111,7 @@ func (s *Session) openFailed(ctx context.Context, err error) error {
 	return fmt.Errorf("session: %w", err)
 }
 
-// supervise reports until the session ends, and takes it apart.
+// supervise reports until the session ends, and waits until it is taken apart.
 func (s *Session) supervise(events <-chan zk.Event) {
 	for s.life.Err() == nil {
 		select {
@@ -120,14 +120,18 @@ func (s *Session) supervise(events <-chan zk.Event) {
 		}
 		s.report()
 	}
-	s.hangUp(false)
-	s.zk.Close() // where there is a connection, sends closeSession and waits for the answer, at most a second
-	s.hangUp(true)
 	for range events { // closed when the client's goroutines have ended
 	}
 	s.work.Wait()
 	s.report()
 	close(s.done)
+}
+
+// dismiss closes the client. The requests under way end at once.
+func (s *Session) dismiss() {
+	s.hangUp(false)
+	s.zk.Close() // where there is a connection, sends closeSession and waits for the answer, at most a second
+	s.hangUp(true)
 }
 
 // hangUp closes the connection on which the client may be waiting for a

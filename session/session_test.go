@@ -122,6 +122,36 @@ func TestHooksAreCalledWithoutTheLock(t *testing.T) {
 	})
 }
 
+// Covers S5, S7. What runs on the session's own goroutines makes its requests
+// there: the client has to be closed whatever a hook is at.
+func TestASlowHookHoldsNoRequestUpAtTheEnd(t *testing.T) {
+	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
+		release := make(chan struct{})
+		opts := on(e)
+		opts.Metrics.State = func(State) { <-release }
+		s := open(t, opts)
+		e.Inject(zktest.Rule{Count: -1, Fate: zktest.DelayReply, Delay: time.Hour})
+		creation := s.StartProtected("/", "n", nil, Ephemeral)
+		deletion := make(chan error, 1)
+		go func() { deletion <- s.Delete(s.Context(), "/n", AnyVersion) }()
+		synctest.Wait()
+		closed := make(chan error, 1)
+		go func() { closed <- s.Close() }()
+		start := time.Now()
+		if _, err := creation.Wait(t.Context()); !errors.Is(err, ErrClosed) {
+			t.Errorf("creation: %v", err)
+		}
+		if err := <-deletion; !errors.Is(err, ErrClosed) || Outcome(err) != Indeterminate {
+			t.Errorf("deletion: %v, %v", Outcome(err), err)
+		}
+		if d := time.Since(start); d > 0 {
+			t.Errorf("held up for %v", d)
+		}
+		close(release)
+		must(t, <-closed)
+	})
+}
+
 type writer func([]byte) (int, error)
 
 func (w writer) Write(b []byte) (int, error) { return w(b) }
