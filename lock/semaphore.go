@@ -62,7 +62,7 @@ func (m *Semaphore) acquire(ctx context.Context, permits int, try bool) (*Grant,
 	if permits < 1 || permits >= 1<<31 {
 		return nil, fmt.Errorf("lock: acquire %s: %d permits", m.path, permits)
 	}
-	first, err := m.gate.Join(ctx, line.Request{Name: lockSuffix, Data: []byte(m.label), Try: try})
+	first, err := m.gate.Join(ctx, line.Request{Name: lockSuffix, Data: []byte(m.label), Try: try, Gate: true})
 	if err != nil {
 		return nil, acquireError(m.path, err)
 	}
@@ -209,10 +209,11 @@ func (m *Semaphore) take(ctx context.Context, first *line.Claim, permits int, ve
 		case session.Outcome(err) != session.Failed:
 			// The token is that of the gate's node: leases are granted in its order.
 			lease := line.NewClaim(m.session, node, data, first.Token())
-			if err != nil {
+			if err != nil && !m.isOut(ctx, node) {
 				lease.Abandon(ctx, err)
+				return nil, err
 			}
-			return lease, err
+			return lease, nil
 		case errors.As(err, &part) && part.Path == node.Path && errors.Is(err, zk.ErrNoNode):
 			if err := m.session.CreateParents(ctx, node.Path); err != nil {
 				return nil, err
@@ -223,23 +224,41 @@ func (m *Semaphore) take(ctx context.Context, first *line.Claim, permits int, ve
 	}
 }
 
+// isOut reports whether a lease of this session is known to be out. It is asked
+// after a transaction that cannot tell by itself: it has left the gate, so the
+// next one may have left its mark over this one's. No other lease has its name.
+func (m *Semaphore) isOut(ctx context.Context, lease session.Node) bool {
+	if err := m.session.CatchUp(ctx, lease.Path); err != nil {
+		return false
+	}
+	stat, err := m.session.Exists(ctx, lease.Path)
+	return err == nil && stat != nil
+}
+
 // leaseName is what leases of this package are called before their weight,
 // and those of Curator's InterProcessSemaphoreV2, which weigh 1, before their
 // number.
 const leaseName = "lease-"
 
-// weight is how many permits a child of the leases' directory stands for.
+// weight is how many permits a child of the leases' directory stands for. Ours
+// are known by the length of what is before their name, as ten digits may be
+// either.
 func weight(name string) int {
+	if id, permits, ok := strings.Cut(name, "-"+leaseName); ok && len(id) == idLength {
+		n, err := strconv.ParseUint(permits, 10, 31)
+		if err != nil {
+			return 0
+		}
+		return int(n)
+	}
 	if prefix, _, ok := znode.ParseSeq(name); ok && strings.HasSuffix(prefix, leaseName) {
 		return 1
 	}
-	_, permits, ok := strings.Cut(name, leaseName)
-	n, err := strconv.ParseUint(permits, 10, 31)
-	if !ok || err != nil {
-		return 0
-	}
-	return int(n)
+	return 0
 }
+
+// idLength is that of session.NewID.
+const idLength = 32
 
 // Capacity returns how many permits there are in all. It is the one given to
 // NewSemaphore as long as nobody used the semaphore.

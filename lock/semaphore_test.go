@@ -11,6 +11,7 @@ import (
 	"github.com/zkcoord/zkcoord/internal/coordtest"
 	"github.com/zkcoord/zkcoord/lock"
 	"github.com/zkcoord/zkcoord/session"
+	"github.com/zkcoord/zkcoord/zktest"
 )
 
 func semaphore(c *coordtest.Client, capacity int) *lock.Semaphore {
@@ -253,6 +254,69 @@ func TestExclusiveLeavesOthersNodesAlone(t *testing.T) {
 		ok(t, g2.Unlock(ctx))
 		if _, any, err := e.Holder(ctx); any || err != nil {
 			t.Errorf("holder of a free lock: %v %v", any, err)
+		}
+		w.NothingLeft()
+	})
+}
+
+// Covers L1. A number of permits with as many digits as a sequence number is
+// not taken for one of Curator's leases.
+func TestManyPermitsAreCounted(t *testing.T) {
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		const capacity, most = 2_000_000_000, 1_500_000_000
+		g := must[*lock.Grant](t)(semaphore(w.Client(), capacity).TryAcquire(t.Context(), most))
+		if _, err := semaphore(w.Client(), capacity).TryAcquire(t.Context(), most); err != lock.ErrLocked {
+			t.Errorf("more permits than there are: %v", err)
+		}
+		ok(t, g.Unlock(t.Context()))
+	})
+}
+
+// Covers L3. Who waits for permits goes on waiting over a lapse of the lease, as
+// who waits for a lock does.
+func TestWaiterForPermitsOutlivesItsLease(t *testing.T) {
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		holder := must[*lock.Grant](t)(semaphore(w.Client(), 1).Acquire(t.Context(), 1))
+		c := w.Client()
+		done := started(func() (*lock.Grant, error) { return semaphore(c, 1).Acquire(t.Context(), 1) })
+		synctest.Wait()
+		others := w.Inject(zktest.Rule{Session: c.ID(), Op: "multi", Count: -1, Fate: zktest.CloseBeforeRequest})
+		time.Sleep(2 * coordtest.Timeout)
+		others.Remove()
+		time.Sleep(coordtest.Timeout)
+		ok(t, holder.Unlock(t.Context()))
+		r := <-done
+		ok(t, r.err)
+		if r.err == nil {
+			ok(t, r.value.Unlock(t.Context()))
+		}
+		w.NothingLeft()
+	})
+}
+
+// Covers L1. The next one at the gate is quicker than the one before it finds
+// out that it has passed.
+func TestPermitsTakenInDoubtAreKept(t *testing.T) {
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		holder := must[*lock.Grant](t)(semaphore(w.Client(), 3).Acquire(t.Context(), 3))
+		first, second := w.Client(), w.Client()
+		a := started(func() (*lock.Grant, error) { return semaphore(first, 3).Acquire(t.Context(), 1) })
+		synctest.Wait()
+		b := started(func() (*lock.Grant, error) { return semaphore(second, 3).Acquire(t.Context(), 1) })
+		synctest.Wait()
+		fired := w.Inject(zktest.Rule{Session: first.ID(), Op: "multi", Path: "/sem/locks/*", Fate: zktest.CloseBeforeReply})
+		w.Inject(zktest.Rule{Session: first.ID(), Op: "multi", Skip: 1, Fate: zktest.DelayRequest, Delay: time.Second})
+		ok(t, holder.Unlock(t.Context()))
+		ra, rb := <-a, <-b
+		ok(t, ra.err)
+		ok(t, rb.err)
+		if fired.Fired() != 1 {
+			t.Error("no reply was lost")
+		}
+		for _, r := range []*lock.Grant{ra.value, rb.value} {
+			if r != nil {
+				ok(t, r.Unlock(t.Context()))
+			}
 		}
 		w.NothingLeft()
 	})

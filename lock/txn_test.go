@@ -151,3 +151,37 @@ func TestTxnWithoutTheLock(t *testing.T) {
 		<-g.Context().Done()
 	})
 }
+
+// Covers L1, L6. A downgrade that was given up in doubt is found out by the next
+// call: who is a reader is not told to be a writer.
+func TestDowngradeAfterOneInDoubt(t *testing.T) {
+	for _, lost := range []zktest.Fate{zktest.DropRequest, zktest.DropReply} {
+		for _, txnFirst := range []bool{false, true} {
+			coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+				c := w.Client()
+				m := lock.NewRWMutex(c.Session, "/lock", lock.Options{})
+				g := must[*lock.WriteGrant](t)(m.Lock(t.Context()))
+				w.Inject(zktest.Rule{Op: "multi", Session: c.ID(), Fate: lost})
+				ctx, cancel := context.WithCancel(t.Context())
+				done := started(func() (struct{}, error) { return struct{}{}, g.Downgrade(ctx) })
+				synctest.Wait()
+				cancel()
+				if r := <-done; session.Outcome(r.err) != session.Indeterminate {
+					t.Fatalf("given up: %v", r.err)
+				}
+				if txnFirst {
+					_, err := g.Txn(t.Context())
+					ok(t, err)
+				}
+				ok(t, g.Downgrade(t.Context()))
+				ok(t, g.Downgrade(t.Context()))
+				r := must[*lock.Grant](t)(lock.NewRWMutex(w.Client().Session, "/lock", lock.Options{}).TryRLock(t.Context()))
+				_, err := g.Txn(t.Context())
+				ok(t, err)
+				ok(t, r.Unlock(t.Context()))
+				ok(t, g.Unlock(t.Context()))
+				w.NothingLeft()
+			})
+		}
+	}
+}

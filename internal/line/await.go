@@ -126,7 +126,7 @@ func (w *waiting) stop() {
 
 // try answers a contender that does not wait: it passes a writer that was
 // downgraded.
-func (l *Line) try(ctx context.Context, c *Claim, me, other Contender) error {
+func (l *Line) try(ctx context.Context, c *Claim, r Request, me, other Contender) error {
 	if me.Kind == Exclusive || !l.Naming.changes(other) {
 		return ErrBusy
 	}
@@ -137,7 +137,7 @@ func (l *Line) try(ctx context.Context, c *Claim, me, other Contender) error {
 	if err != nil || !l.Naming.Changed(other, value.Stat.Version) {
 		return ErrBusy
 	}
-	return l.serve(ctx, c, true)
+	return l.serve(ctx, c, r, true)
 }
 
 func isNoNode(err error) bool { return errors.Is(err, zk.ErrNoNode) }

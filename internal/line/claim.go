@@ -25,7 +25,7 @@ type Claim struct {
 	turn  chan struct{} // held by the one transaction that may run at a time
 	marks string        // the directory whose data takes the marks of transactions; "" for the own node's version
 	txns  int32         // transactions applied so far
-	doubt bool          // the last one may have been applied and is not counted
+	doubt *doubt        // the last one, if it may have been applied and is not counted
 }
 
 // NewClaim begins a claim on a node that the session made with data, under a
@@ -142,9 +142,16 @@ func (c *Claim) part(ctx context.Context) bool {
 
 // Downgrade turns an exclusive place into a shared one: its node's data is set
 // for the first time, which lets shared ones behind it pass. It is for places
-// of Naming.Changing. It fails as a transaction does.
+// of Naming.Changing. It fails as a transaction does, and may be called again.
 func (c *Claim) Downgrade(ctx context.Context) error {
-	path := c.Node().Path
-	_, err := c.txn(ctx, func() { c.marks, c.txns = "", 1 }, session.SetOp{Path: path, Data: c.data, Version: 0})
+	done, err := c.begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	if c.marks == "" { // an earlier call did it
+		return nil
+	}
+	_, err = c.apply(ctx, func() { c.marks, c.txns = "", 1 }, session.SetOp{Path: c.Node().Path, Data: c.data, Version: 0})
 	return err
 }

@@ -38,6 +38,7 @@ type Request struct {
 	Kind Kind
 	Data []byte // shown to the other contenders
 	Try  bool   // do not wait, but fail with ErrBusy
+	Gate bool   // only a place to stand: it needs no lease, and outlives a lapse of it
 }
 
 // Join queues and waits for its turn. On an error, whichever, no node of the
@@ -96,10 +97,10 @@ func (l *Line) wait(ctx context.Context, c *Claim, r Request, children []string,
 			}
 		}
 		if d.Served() {
-			return l.serve(ctx, c, false)
+			return l.serve(ctx, c, r, false)
 		}
 		if r.Try {
-			return l.try(ctx, c, me, d.Last)
+			return l.try(ctx, c, r, me, d.Last)
 		}
 		served, err := l.await(ctx, c, me, d.Last)
 		if err != nil {
@@ -109,7 +110,7 @@ func (l *Line) wait(ctx context.Context, c *Claim, r Request, children []string,
 		// the only one, or had been served itself, it is my turn, and there
 		// is no need to look again.
 		if served || d.Ahead == 1 {
-			return l.serve(ctx, c, served)
+			return l.serve(ctx, c, r, served)
 		}
 		children, listErr = l.list(ctx)
 	}
@@ -117,11 +118,14 @@ func (l *Line) wait(ctx context.Context, c *Claim, r Request, children []string,
 
 // serve is called when it is the turn of c. Left says that the last exclusive
 // one is known not to have vanished.
-func (l *Line) serve(ctx context.Context, c *Claim, left bool) error {
+func (l *Line) serve(ctx context.Context, c *Claim, r Request, left bool) error {
 	if l.Delay > 0 && !left {
 		if err := l.outlast(ctx, c); err != nil {
 			return err
 		}
+	}
+	if r.Gate {
+		return nil
 	}
 	if err := c.Grant(ctx); err != nil {
 		return err

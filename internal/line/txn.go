@@ -16,28 +16,38 @@ import (
 // Indeterminate error is left only if ctx or the session ended, or somebody
 // deleted the node.
 func (c *Claim) Txn(ctx context.Context, ops ...session.Op) ([]session.OpResult, error) {
-	return c.txn(ctx, nil, ops...)
+	done, err := c.begin(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	return c.apply(ctx, nil, ops...)
 }
 
-// txn is Txn, and calls then, if it is not nil, while no other can begin.
-func (c *Claim) txn(ctx context.Context, then func(), ops ...session.Op) ([]session.OpResult, error) {
+// A doubt is about a transaction that may have been applied.
+type doubt struct {
+	then func() // what follows from it if it was; may be nil
+}
+
+// begin waits for the turn to apply a transaction, until done is called. By
+// then it is known what became of the ones before.
+func (c *Claim) begin(ctx context.Context) (done func(), err error) {
 	select {
 	case c.turn <- struct{}{}:
-		defer func() { <-c.turn }()
 	case <-ctx.Done():
 		return nil, c.refused(context.Cause(ctx))
 	}
+	done = func() { <-c.turn }
 	if _, err := c.settle(ctx); err != nil {
+		done()
 		return nil, c.refused(err)
 	}
-	results, err := c.apply(ctx, ops)
-	if err == nil && then != nil {
-		then()
-	}
-	return results, err
+	return done, nil
 }
 
-func (c *Claim) apply(ctx context.Context, ops []session.Op) ([]session.OpResult, error) {
+// apply applies ops, and calls then, if it is not nil, as soon as it is known
+// that they were applied: it may be a later transaction that finds out.
+func (c *Claim) apply(ctx context.Context, then func(), ops ...session.Op) ([]session.OpResult, error) {
 	guard := c.guard()
 	all := append(guard[:len(guard):len(guard)], ops...)
 	for {
@@ -47,12 +57,12 @@ func (c *Claim) apply(ctx context.Context, ops []session.Op) ([]session.OpResult
 		results, err := c.session.Multi(ctx, all...)
 		switch session.Outcome(err) {
 		case session.OK:
-			c.txns++
+			c.applied(then)
 			return results[len(guard):], nil
 		case session.Failed:
 			return nil, c.unguarded(err, len(guard))
 		}
-		c.doubt = true
+		c.doubt = &doubt{then}
 		applied, unsettled := c.settle(ctx)
 		switch {
 		case unsettled != nil:
@@ -60,6 +70,13 @@ func (c *Claim) apply(ctx context.Context, ops []session.Op) ([]session.OpResult
 		case applied:
 			return make([]session.OpResult, len(ops)), nil
 		}
+	}
+}
+
+func (c *Claim) applied(then func()) {
+	c.txns++
+	if then != nil {
+		then()
 	}
 }
 
@@ -88,7 +105,7 @@ func (c *Claim) mark() []byte {
 // settle finds out whether a transaction in doubt was applied, and counts it.
 // An error says that this cannot be known.
 func (c *Claim) settle(ctx context.Context) (applied bool, err error) {
-	if !c.doubt {
+	if c.doubt == nil {
 		return false, nil
 	}
 	// CatchUp, so that the answer is final: it comes behind the transaction on
@@ -100,9 +117,10 @@ func (c *Claim) settle(ctx context.Context) (applied bool, err error) {
 	if applied, err = c.marked(ctx); err != nil {
 		return false, err
 	}
-	c.doubt = false
+	then := c.doubt.then
+	c.doubt = nil
 	if applied {
-		c.txns++
+		c.applied(then)
 	}
 	return applied, nil
 }
