@@ -220,6 +220,50 @@ func TestWhoLeavesIsNotSeenAsItWas(t *testing.T) {
 	})
 }
 
+// Covers G1. Who has left is not made a member again by an update that comes
+// late.
+func TestWhoHasLeftStaysAway(t *testing.T) {
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		m := join(t, w.Client(), "a", "1")
+		ok(t, m.Leave(t.Context()))
+		if err := m.Update(t.Context(), []byte("2")); !errors.Is(err, group.ErrLeft) || session.Outcome(err) != session.Failed {
+			t.Errorf("update: %v", err)
+		}
+		ok(t, m.Leave(t.Context()))
+		listed(t, w, "")
+		w.NothingLeft()
+	})
+}
+
+func TestWaitEndsWithItsContextDuringAnUpdate(t *testing.T) {
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		c := w.Client()
+		m := join(t, c, "a", "1")
+		for _, node := range w.Ephemerals(path) {
+			ok(t, w.Admin().Delete(t.Context(), node, session.AnyVersion))
+		}
+		w.Inject(zktest.Rule{Session: c.ID(), Op: "create", Fate: zktest.DropRequest})
+		w.Inject(zktest.Rule{Session: c.ID(), Op: "getChildren2", Fate: zktest.DelayReply, Delay: time.Second})
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		defer cancel()
+		waited := make(chan error, 1)
+		go func() { waited <- m.Wait(ctx) }()
+		synctest.Wait()
+		updating, stop := context.WithTimeout(t.Context(), 5*time.Second)
+		defer stop()
+		updated := make(chan error, 1)
+		go func() { updated <- m.Update(updating, []byte("2")) }()
+		began := time.Now()
+		if err := <-waited; err == nil {
+			t.Error("still a member")
+		}
+		if took := time.Since(began); took > 2*time.Second {
+			t.Errorf("waited for %v", took)
+		}
+		<-updated
+	})
+}
+
 // Covers G3. Members that stay are never seen to go, whatever becomes of their
 // sessions and however often they change.
 func TestStayingMemberIsNotSeenToGo(t *testing.T) {

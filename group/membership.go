@@ -22,7 +22,11 @@ type Membership struct {
 type incarnation struct {
 	node  session.Node
 	first <-chan struct{} // closed when those before it have gone
+	left  bool            // Leave was called: no other follows
 }
+
+// ErrLeft is Update's answer after Leave. Join again to be a member again.
+var ErrLeft = errors.New("group: left already")
 
 // Join makes one a member. If ctx ends first, or on any other error, one is no
 // member. The error is ErrID if the id cannot be part of a znode's name.
@@ -37,7 +41,7 @@ func (g *Group) Join(ctx context.Context, id string, data []byte) (*Membership, 
 	}
 	first := make(chan struct{})
 	close(first)
-	m.turn <- incarnation{node, first}
+	m.turn <- incarnation{node: node, first: first}
 	return m, nil
 }
 
@@ -51,25 +55,39 @@ func (m *Membership) take(ctx context.Context) (incarnation, error) {
 	case now := <-m.turn:
 		return now, nil
 	case <-ctx.Done():
-		return incarnation{}, context.Cause(ctx)
+		return incarnation{}, m.refused(context.Cause(ctx))
 	}
 }
 
-// Update changes the member's data. On an error it is unchanged.
+// refused is the error of a call that was given up while it had changed nothing.
+func (m *Membership) refused(err error) error {
+	return &session.RequestError{Op: "update", Path: m.group.path, Effect: session.Failed, Err: err}
+}
+
+// Update changes the member's data. On an error it is unchanged. It fails with
+// ErrLeft after Leave.
 func (m *Membership) Update(ctx context.Context, data []byte) error {
-	now, err := m.take(ctx)
-	if err == nil {
-		defer func() { m.turn <- now }()
-		var next session.Node
-		if next, err = m.create(ctx, data); err == nil {
-			_, gone := m.remove(now)
-			now = incarnation{next, gone}
-		}
-	}
-	if err != nil {
+	if err := m.update(ctx, data); err != nil {
 		return fmt.Errorf("group: update %s in %s: %w", m.id, m.group.path, err)
 	}
 	return nil
+}
+
+func (m *Membership) update(ctx context.Context, data []byte) error {
+	now, err := m.take(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { m.turn <- now }()
+	if now.left {
+		return m.refused(ErrLeft)
+	}
+	next, err := m.create(ctx, data)
+	if err == nil {
+		_, gone := m.remove(now)
+		now = incarnation{node: next, first: gone}
+	}
+	return err
 }
 
 // Leave ends the membership. If ctx ends before the server confirmed, the
@@ -78,7 +96,8 @@ func (m *Membership) Update(ctx context.Context, data []byte) error {
 func (m *Membership) Leave(ctx context.Context) error {
 	now, err := m.take(ctx)
 	if err == nil {
-		defer func() { m.turn <- now }()
+		now.left = true
+		m.turn <- now
 		removed, _ := m.remove(now)
 		select {
 		case err = <-removed:
@@ -122,7 +141,12 @@ func (m *Membership) Wait(ctx context.Context) error {
 		_, w, err := m.group.session.ChildrenW(ctx, node.Path)
 		switch {
 		case errors.Is(err, zk.ErrNoNode):
-			if m.present(node) {
+			now, err := m.take(ctx) // not while it is replaced
+			if err != nil {
+				return context.Cause(ctx)
+			}
+			m.turn <- now
+			if now.node == node {
 				return session.ErrRevoked
 			}
 			continue // it was replaced
@@ -140,14 +164,6 @@ func (m *Membership) Wait(ctx context.Context) error {
 			return err
 		}
 	}
-}
-
-// present reports whether node is the present one. While it is being replaced
-// it waits for the outcome.
-func (m *Membership) present(node session.Node) bool {
-	now := <-m.turn
-	m.turn <- now
-	return now.node == node
 }
 
 // Stay is a member for as long as f runs, also when sessions are lost: it opens
