@@ -33,6 +33,7 @@ type Claim[T any] struct {
 
 	mu    sync.Mutex
 	timer *time.Timer // nil without a limit
+	until time.Time   // when its time is up
 }
 
 // Value is the item.
@@ -92,9 +93,19 @@ func (c *Claim[T]) Extend(d time.Duration) error {
 		return fmt.Errorf("queue: extend claim of %s: %w", c.ID(), err)
 	}
 	if c.timer != nil {
+		c.until = time.Now().Add(d)
 		c.timer.Reset(d)
 	}
 	return nil
+}
+
+// expire runs when the time is up, unless it was extended just then.
+func (c *Claim[T]) expire() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !time.Now().Before(c.until) {
+		c.hold.End(ErrClaimExpired)
+	}
 }
 
 // finish ends the claim by the transaction f. It goes on when ctx ends, and
@@ -116,8 +127,8 @@ func (c *Claim[T]) carryOut(ctx context.Context, f func(context.Context) error) 
 		ran = true
 		err := f(ctx)
 		if err == nil {
-			c.over = true
 			c.end(ErrNotClaimed)
+			c.finished()
 		}
 		<-c.turn
 		return err
@@ -179,12 +190,18 @@ func (c *Claim[T]) lapsed() {
 		if c.over {
 			return nil
 		}
-		c.over = true
 		c.end(cause)
+		defer c.finished()
 		return c.q.raw.unclaim(ctx, c.item)
 	})
 	<-released // at the latest when the session is over
 	c.cancel(cause)
+}
+
+// finished notes that nothing of the claim is left, for who has the turn.
+func (c *Claim[T]) finished() {
+	c.over = true
+	c.q.raw.unclaimed(1)
 }
 
 // end ends the claim's context, and what would end it by itself.
@@ -265,7 +282,8 @@ func (c *Claim[T]) admit(ctx context.Context) (bool, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if d := c.q.opts.ClaimFor; d > 0 {
-		c.timer = time.AfterFunc(d, func() { c.hold.End(ErrClaimExpired) })
+		c.until = time.Now().Add(d)
+		c.timer = time.AfterFunc(d, c.expire)
 	}
 	return true, nil
 }

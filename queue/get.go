@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"time"
 
 	"github.com/zkcoord/zkcoord/session"
 )
@@ -13,9 +14,10 @@ func (q *raw) put(ctx context.Context, job *putJob) error {
 
 // look takes or claims up to n items, if there are any in the view of the
 // server that the session is connected to. What is got for a caller that has
-// gone is given back.
-func (q *raw) look(ctx context.Context, n int, claim bool) ([]item, error) {
-	return q.fetched(ctx, &fetchJob{max: n, claim: claim})
+// gone is given back. Delayed items are looked for at the time due, if that is
+// not zero.
+func (q *raw) look(ctx context.Context, n int, claim bool, due time.Time) ([]item, error) {
+	return q.fetched(ctx, &fetchJob{max: n, claim: claim, due: due})
 }
 
 // tryGet is look, but none means that there was none at a majority of the
@@ -30,7 +32,8 @@ func (q *raw) fetched(ctx context.Context, job *fetchJob) ([]item, error) {
 			return
 		}
 		if job.claim {
-			_ = q.txn(ctx, q.releaseOps(job.got)...)
+			_ = q.release(ctx, job.got)
+			q.unclaimed(len(job.got))
 		} else {
 			_ = q.giveBack(ctx, job.got)
 		}
@@ -43,7 +46,7 @@ func (q *raw) fetched(ctx context.Context, job *fetchJob) ([]item, error) {
 
 // get is look, but waits until there is an item.
 func (q *raw) get(ctx context.Context, n int, claim bool) ([]item, error) {
-	items, err := q.look(ctx, n, claim)
+	items, err := q.look(ctx, n, claim, time.Time{})
 	if err != nil || len(items) > 0 {
 		return items, err
 	}
@@ -59,10 +62,13 @@ func (q *raw) get(ctx context.Context, n int, claim bool) ([]item, error) {
 		if err != nil {
 			return nil, refused("take", q.path, err)
 		}
-		items, err := q.look(ctx, n, claim)
+		items, err := q.look(ctx, n, claim, due)
 		if err != nil || len(items) > 0 {
 			stop(watches)
 			return items, err
+		}
+		if now := time.Now(); !due.IsZero() && !due.After(now) { // others have it, or it is none of ours
+			due = now.Add(promoteInterval)
 		}
 		if err := waitAny(ctx, due, watches...); err != nil {
 			return nil, refused("take", q.path, err)

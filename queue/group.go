@@ -19,11 +19,17 @@ type group[J any] struct {
 	// the callers: a call cannot be cancelled half done.
 	commit func(ctx context.Context, calls []*call[J])
 
+	// tidy removes what commit left at the servers. It is called after close,
+	// each time that there is nothing more to carry out.
+	tidy func(ctx context.Context) error
+
 	mu      sync.Mutex
 	waiting []*call[J]
 	running bool
-	closed  bool
+	closing bool
+	closed  bool          // further calls are refused
 	idle    chan struct{} // if not nil, closed when nothing runs any more
+	untidy  error         // of tidy
 }
 
 // A call is one caller's part of a group.
@@ -57,10 +63,7 @@ func (g *group[J]) do(ctx context.Context, op, path string, c *call[J]) error {
 		return &session.RequestError{Op: op, Path: path, Effect: session.Failed, Err: ErrClosed}
 	}
 	g.waiting = append(g.waiting, c)
-	if !g.running {
-		g.running = true
-		g.s.Cleanup(g.run)
-	}
+	g.startLocked()
 	g.mu.Unlock()
 	cause := error(nil)
 	select {
@@ -95,14 +98,32 @@ func (g *group[J]) withdraw(c *call[J], op, path string, cause error) error {
 	return &session.RequestError{Op: op, Path: path, Effect: effect, Err: cause}
 }
 
+func (g *group[J]) startLocked() {
+	if !g.running {
+		g.running = true
+		g.s.Cleanup(g.run)
+	}
+}
+
 // run carries out calls until there are none.
 func (g *group[J]) run(ctx context.Context) error {
-	for {
+	for tidied := false; ; {
 		g.mu.Lock()
-		if len(g.waiting) == 0 || ctx.Err() != nil {
+		switch {
+		case len(g.waiting) > 0 && ctx.Err() == nil:
+			tidied = false
+		case g.closing && !tidied:
+			g.mu.Unlock()
+			err := g.tidy(ctx)
+			g.mu.Lock()
+			g.untidy, tidied = err, true
+			g.mu.Unlock()
+			continue
+		default:
 			g.running = false
 			if g.idle != nil {
 				close(g.idle)
+				g.idle = nil
 			}
 			g.mu.Unlock()
 			return nil
@@ -145,15 +166,13 @@ func (g *group[J]) finish(ctx context.Context, calls []*call[J]) {
 	}
 }
 
-// close refuses further calls and waits until those there are have ended. An
-// error means that ctx or the session ended first.
-func (g *group[J]) close(ctx context.Context) error {
+// close waits until the calls there are have ended, and tidies up. Further
+// calls are refused, or with late carried out and tidied up after. An error
+// means that ctx or the session ended first.
+func (g *group[J]) close(ctx context.Context, late bool) error {
 	g.mu.Lock()
-	g.closed = true
-	if !g.running {
-		g.mu.Unlock()
-		return nil
-	}
+	g.closing, g.closed = true, !late
+	g.startLocked()
 	if g.idle == nil {
 		g.idle = make(chan struct{})
 	}
@@ -161,11 +180,22 @@ func (g *group[J]) close(ctx context.Context) error {
 	g.mu.Unlock()
 	select {
 	case <-idle:
-		return nil
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		return g.untidy
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	case <-g.s.Lost():
 		return g.s.Err()
+	}
+}
+
+// again tidies up once more, if the group is closed.
+func (g *group[J]) again() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.closing {
+		g.startLocked()
 	}
 }
 

@@ -110,7 +110,9 @@ func (q *raw) complete(ctx context.Context, p *plan) ([]item, error) {
 	}
 	work.Wait()
 	gone := func(it item) bool { return it.attempts == 0 }
-	return slices.DeleteFunc(p.items, gone), errors.Join(errs...)
+	items := slices.DeleteFunc(p.items, gone)
+	q.claimed.Add(int64(len(items)))
+	return items, errors.Join(errs...)
 }
 
 // ackOps take a claimed item out of the queue.
@@ -139,9 +141,29 @@ func (q *raw) unclaim(ctx context.Context, it item) error {
 	return q.txn(ctx, q.releaseOps([]item{it})...)
 }
 
+// release makes claimed items free.
+func (q *raw) release(ctx context.Context, items []item) error {
+	return asFit(items, func(part []item) error { return q.txn(ctx, q.releaseOps(part)...) })
+}
+
+// asFit calls f with all items, or with fewer at a time where that is too much
+// for one transaction.
+func asFit(items []item, f func([]item) error) error {
+	err := f(items)
+	if n := len(items); n > 1 && errors.Is(err, session.ErrTooLarge) {
+		return errors.Join(asFit(items[:n/2], f), asFit(items[n/2:], f))
+	}
+	return err
+}
+
 // giveBack puts items that were taken where they were. They may be taken by
-// others in the meantime's order: see Q4.
+// others in the meantime's order: see Q4. To take them needed less room in a
+// transaction, and one that failed would lose them.
 func (q *raw) giveBack(ctx context.Context, items []item) error {
+	return asFit(items, func(part []item) error { return q.putBack(ctx, part) })
+}
+
+func (q *raw) putBack(ctx context.Context, items []item) error {
 	if len(items) == 0 {
 		return nil
 	}

@@ -90,10 +90,12 @@ func (q *Queue[T]) Dead() *Queue[T] {
 }
 
 // Close waits for the calls under way and removes the handle's own nodes, which
-// otherwise go with the session. Claims are not affected. Calls made later, and
-// those that wait for an item, fail with ErrClosed. Calling it again is fine.
+// otherwise go with the session. Calls made later, and those that wait for an
+// item, fail with ErrClosed. Loops end and give back what they did not get to.
+// Claims go on: they can be ended in every way, and one of the nodes stays until
+// they have. Calling it again is fine.
 func (q *Queue[T]) Close(ctx context.Context) error {
-	if err := errors.Join(q.raw.end(ctx), q.dead.end(ctx)); err != nil {
+	if err := errors.Join(q.raw.end(ctx), q.dead.puts.close(ctx, true)); err != nil {
 		return fmt.Errorf("queue: close %s: %w", q.raw.path, err)
 	}
 	return nil

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-zookeeper/zk"
@@ -27,6 +28,8 @@ type raw struct {
 	puts   *group[*putJob]
 	fetchs *group[*fetchJob]
 	txns   *group[[]session.Op]
+
+	claimed atomic.Int64 // claims that are not over
 
 	limit int     // 0 is none
 	room  int     // items that may be put before they are counted; used by puts only
@@ -51,7 +54,8 @@ type putJob struct {
 type fetchJob struct {
 	max   int
 	claim bool
-	sure  bool // none is an answer only if there was none at a majority of the servers
+	due   time.Time // when delayed items are known to be due; may be zero
+	sure  bool      // none is an answer only if there was none at a majority of the servers
 	got   []item
 }
 
@@ -78,9 +82,9 @@ func newRaw(s *session.Session, path string, levels, limit int, relaxed bool) *r
 		q.takes = append(q.takes, &view{s: s, dir: q.levelDir(level), relaxed: relaxed, rand: q.rand})
 		q.claims = append(q.claims, &view{s: s, dir: q.levelDir(level), relaxed: true, rand: q.rand})
 	}
-	q.puts = &group[*putJob]{s: s, commit: q.commitPuts}
-	q.fetchs = &group[*fetchJob]{s: s, commit: q.commitFetches}
-	q.txns = &group[[]session.Op]{s: s, commit: q.commitTxns}
+	q.puts = &group[*putJob]{s: s, commit: q.commitPuts, tidy: q.marks[0].Remove}
+	q.fetchs = &group[*fetchJob]{s: s, commit: q.commitFetches, tidy: q.tidyFetches}
+	q.txns = &group[[]session.Op]{s: s, commit: q.commitTxns, tidy: q.marks[2].Remove}
 	return q
 }
 
@@ -106,36 +110,48 @@ const groupBytes = 256 << 10
 // commitPuts carries out the first of calls and those behind it on the same
 // level, as far as they fit. One with ops of its own is carried out alone.
 func (q *raw) commitPuts(ctx context.Context, calls []*call[*putJob]) {
-	level, also := calls[0].job.level, calls[0].job.also
-	var items [][]byte
+	first := calls[0].job
 	n, size := 0, 0
 	for _, c := range calls {
 		for _, item := range c.job.items {
 			size += len(item)
 		}
-		if n > 0 && (c.job.level != level || size > groupBytes || also != nil || c.job.also != nil) {
+		if n > 0 && (c.job.level != first.level || size > groupBytes || first.also != nil || c.job.also != nil) {
 			break
 		}
-		items = append(items, c.job.items...)
 		n++
 	}
-	err := error(nil)
-	if also == nil { // what only moves here is not held up
-		err = q.admit(ctx, len(items))
+	err := q.putTogether(ctx, calls[:n])
+	if n > 1 && errors.Is(err, ErrFull) { // one now, and the others come next
+		n = 1
+		err = q.putTogether(ctx, calls[:n])
 	}
-	switch {
-	case errors.Is(err, ErrFull) && n > 1:
-		n, items = 1, calls[0].job.items // the others come next
-		err = q.admit(ctx, len(items))
-	}
-	if err == nil {
-		err = q.tails[level].append(ctx, q.marks[0], items, also...)
-	} else {
-		err = refused("put", q.path, err)
+	for n > 1 && errors.Is(err, session.ErrTooLarge) {
+		n /= 2
+		err = q.putTogether(ctx, calls[:n])
 	}
 	for _, c := range calls[:n] {
 		c.finish(err)
 	}
+}
+
+// putTogether puts the items of calls, which are on one level.
+func (q *raw) putTogether(ctx context.Context, calls []*call[*putJob]) error {
+	level, also := calls[0].job.level, calls[0].job.also
+	var items [][]byte
+	for _, c := range calls {
+		items = append(items, c.job.items...)
+	}
+	if also == nil { // what only moves here is not held up
+		if err := q.admit(ctx, len(items)); err != nil {
+			return refused("put", q.path, err)
+		}
+	}
+	err := q.tails[level].append(ctx, q.marks[0], items, also...)
+	if also == nil && session.Outcome(err) == session.Failed {
+		q.room += len(items)
+	}
+	return err
 }
 
 // fetchItems bounds what is fetched for several callers in one transaction.
@@ -147,14 +163,17 @@ const fetchItems = 512
 func (q *raw) commitFetches(ctx context.Context, calls []*call[*fetchJob]) {
 	claim := calls[0].job.claim
 	n, total, sure := 0, 0, false
+	var due time.Time
 	for _, c := range calls {
 		if n > 0 && (c.job.claim != claim || total+c.job.max > fetchItems) {
 			break
 		}
 		total += c.job.max
 		sure = sure || c.job.sure
+		due = earlier(due, c.job.due)
 		n++
 	}
+	q.nextDue = earlier(q.nextDue, due)
 	items, err := q.fetch(ctx, total, claim, sure)
 	for i, c := range calls[:n] {
 		if i > 0 && len(items) == 0 && len(calls[0].job.got) > 0 {
@@ -191,6 +210,14 @@ func (q *raw) fetch(ctx context.Context, n int, claim, sure bool) ([]item, error
 	}
 }
 
+// earlier returns the earlier of two times, of which a zero one is none.
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
+
 // errOvertaken says that something was put that comes first.
 var errOvertaken = errors.New("queue: overtaken by a put")
 
@@ -219,6 +246,10 @@ func (q *raw) fetchFrom(ctx context.Context, v *view, level, n int, claim bool, 
 		if err == nil {
 			p.done(v)
 			return q.complete(ctx, p)
+		}
+		if errors.Is(err, session.ErrTooLarge) && len(p.items) > 1 {
+			n = len(p.items) / 2 // what is claimed of a node is written again
+			continue
 		}
 		if part := (*session.MultiError)(nil); errors.As(err, &part) && part.Index >= len(p.ops) {
 			return nil, errOvertaken
@@ -310,17 +341,28 @@ func (q *raw) ring() session.Op {
 	return session.SetOp{Path: q.itemsDir(), Version: session.AnyVersion}
 }
 
-// end waits for the calls under way and removes the handle's marks.
+// end ends the calls that wait, waits for those under way and removes the
+// handle's marks. What ends claims, and what gives items back, is carried out
+// later too.
 func (q *raw) end(ctx context.Context) error {
 	q.close(ErrClosed)
-	err := errors.Join(q.puts.close(ctx), q.fetchs.close(ctx), q.txns.close(ctx))
-	if err != nil {
-		return err
+	return errors.Join(q.puts.close(ctx, false), q.fetchs.close(ctx, false), q.txns.close(ctx, true))
+}
+
+// unclaimed notes that n claims are over.
+func (q *raw) unclaimed(n int) {
+	if q.claimed.Add(-int64(n)) == 0 {
+		q.fetchs.again()
 	}
-	for _, m := range q.marks {
-		err = errors.Join(err, m.Remove(ctx))
+}
+
+// tidyFetches removes the mark that claims were made with, unless one is not
+// over yet: should the session end, it is the mark whose end wakes the others.
+func (q *raw) tidyFetches(ctx context.Context) error {
+	if q.claimed.Load() > 0 {
+		return nil
 	}
-	return err
+	return q.marks[1].Remove(ctx)
 }
 
 // whileOpen returns a context that ends with ctx, and when the queue is closed.
