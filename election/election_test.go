@@ -232,6 +232,7 @@ func campaignOnce(ctx context.Context, s *session.Session) (func(context.Context
 func TestFailedCampaignLeavesNoCandidate(t *testing.T) {
 	t.Run("free", coordtest.Call{Do: campaignOnce}.AtEachCrashPoint)
 	t.Run("blocked", coordtest.Call{Do: campaignOnce, Block: campaignOnce}.AtEachCrashPoint)
+	t.Run("between two steps", func(t *testing.T) { coordtest.CancelBetweenSteps(t, campaignOnce) })
 }
 
 // Covers E6, E7. Run leads again after its session was lost, is told first, and

@@ -188,6 +188,7 @@ func TestFailedJoinLeavesNoMember(t *testing.T) {
 		return m.Leave, nil
 	}}
 	call.AtEachCrashPoint(t)
+	coordtest.CancelBetweenSteps(t, call.Do)
 }
 
 // Covers G1, G4. What a member was before it changed its data is not seen again

@@ -79,3 +79,11 @@ func TestBrokenCallLeavesNoNode(t *testing.T) {
 		})
 	}
 }
+
+// Covers L4. A request that its caller gave up does not go out behind the one
+// that undoes it.
+func TestCallCancelledBetweenTwoStepsLeavesNoNode(t *testing.T) {
+	for name, call := range calls {
+		t.Run(name, func(t *testing.T) { coordtest.CancelBetweenSteps(t, call) })
+	}
+}

@@ -37,6 +37,9 @@ func do[T any](ctx context.Context, s *Session, op, path string, call func(*zk.C
 	} else {
 		answer := make(chan result, 1)
 		if !s.spawn(func() {
+			if ctx.Err() != nil {
+				return // given up: what undoes it may have gone out already
+			}
 			v, err := call(s.zk)
 			answer <- result{v, err}
 		}) {
