@@ -57,7 +57,8 @@ type Trap struct {
 	Request
 	then    Action
 	once    sync.Once
-	left    int // this and the following are guarded by the link's mu
+	left    int // this and the following are guarded by the link's mu, and so is the Request of one that is wide
+	wide    bool
 	removed bool
 	springs bool
 	sprung  chan struct{}
@@ -82,13 +83,27 @@ func (l *Link) Remove(t *Trap) bool {
 	return !t.springs
 }
 
+// Widen has a trap that has not sprung take whatever is sent next, a ping too; its Request is then what it caught. One that waits for a
+// reply, which a connection that broke will never bring, takes that beside it.
+func (l *Link) Widen(t *Trap) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if t.removed || t.springs {
+		return
+	}
+	l.removeLocked(t)
+	t.wide, t.left = true, 1
+	l.traps = append(l.traps, t)
+}
+
 // springs reports whether a trap that meets its moment is to spring.
 func (l *Link) springs(t *Trap) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if t.removed {
+	if t.removed || t.springs {
 		return false
 	}
+	l.removeLocked(t)
 	t.springs = true
 	l.stats.Sprung++
 	return true
@@ -134,15 +149,19 @@ func (l *Link) caught(op Op, path string) *Trap {
 	defer l.mu.Unlock()
 	var first *Trap
 	for _, t := range l.traps {
-		if !t.matches(op, path) {
+		if !t.wide && !t.matches(op, path) {
 			continue
 		}
 		if t.left--; t.left <= 0 && first == nil {
 			first = t
 		}
 	}
-	if first != nil {
-		l.removeLocked(first)
+	if first == nil {
+		return nil
+	}
+	l.removeLocked(first)
+	if first.wide {
+		first.Request = Request{Op: op, Path: path, When: first.When}
 	}
 	return first
 }

@@ -196,6 +196,59 @@ func TestPingsAndOtherPathsSpringNoTrap(t *testing.T) {
 	})
 }
 
+func TestAWidenedTrapTakesWhateverIsSentNext(t *testing.T) {
+	everywhere(t, func(t *testing.T, w *world) {
+		for _, what := range []Op{wire.OpPing, OpExists} {
+			var s server
+			c := open(t, w, &s)
+			trap := w.Set(Request{Op: OpCreate, N: 3, When: BeforeReply}, Reset)
+			c.Write(c.request(what, "/a"))
+			if _, err := c.replies(1); err != nil || isClosed(trap.Sprung()) {
+				t.Fatalf("a %v sprang it before it was widened: %v", what, err)
+			}
+			w.Widen(trap)
+			c.Write(c.request(what, "/a"))
+			<-trap.Sprung()
+			if xids, err := c.replies(1); !errors.Is(err, syscall.ECONNRESET) {
+				t.Errorf("replies %v, %v", xids, err)
+			}
+			if trap.Op != what || w.Remove(trap) {
+				t.Errorf("%v has sprung, after a %v", trap, what)
+			}
+		}
+	})
+}
+
+// The connection may break between the request and its reply, and then nothing on the next one would spring the trap.
+func TestAWidenedTrapForgetsTheReplyThatNeverCame(t *testing.T) {
+	everywhere(t, func(t *testing.T, w *world) {
+		client, end := w.connect(t, "a")
+		go client.Write(wire.AppendFrame(nil, &wire.ConnectRequest{}))
+		wire.ReadFrame(end, nil, 0)
+		go end.Write(wire.AppendFrame(nil, &wire.ConnectResponse{Password: []byte("pw")}))
+		wire.ReadFrame(client, nil, 0)
+		trap := w.Set(Request{Op: OpCreate, When: BeforeReply}, Reset)
+		caught := &session{Conn: client}
+		go client.Write(caught.request(OpCreate, "/x"))
+		wire.ReadFrame(end, nil, 0)
+		end.Close()
+		w.Widen(trap)
+		var s server
+		c := open(t, w, &s)
+		c.Write(c.request(OpExists, "/y"))
+		<-trap.Sprung()
+		if w.Widen(trap); w.Stats().Sprung != 1 {
+			t.Errorf("%+v", w.Stats())
+		}
+		c.Close()
+		again := open(t, w, &s)
+		again.Write(again.request(OpExists, "/y"))
+		if _, err := again.replies(1); err != nil {
+			t.Errorf("it sprang a second time: %v", err)
+		}
+	})
+}
+
 // A call may be over before the reply of what it left behind.
 func TestATrapThatIsRemovedBeforeTheReplyNeverSprings(t *testing.T) {
 	everywhere(t, func(t *testing.T, w *world) {

@@ -39,7 +39,7 @@ func number(client string) int {
 
 // linkFaults break a client's link for less than the session timeout, so that the session may survive.
 func linkFaults(s *standing, timeout time.Duration) []harness.Fault {
-	one := func(name, does string, low, high time.Duration, arg func(*rand.Rand) string, breakIt func(*link.Link, string) (heal func(), bit func() string)) harness.Fault {
+	one := func(name, does string, low, high time.Duration, arg func(*rand.Rand) string, breakIt func(*link.Link, harness.Step) (heal func(), bit func() string)) harness.Fault {
 		return fault{name: name, does: does, able: linked,
 			draw: func(r *rand.Rand, env *harness.Env) harness.Step {
 				step := harness.Step{Target: drawClient(r, env), For: between(r, low, high)}
@@ -53,7 +53,7 @@ func linkFaults(s *standing, timeout time.Duration) []harness.Fault {
 				if err != nil {
 					return harness.Wound{}, err
 				}
-				heal, bit := breakIt(c.Link().(*link.Link), step.Arg)
+				heal, bit := breakIt(c.Link().(*link.Link), step)
 				return harness.Wound{Target: fmt.Sprintf("c%d", c.ID), Heal: func(context.Context) (string, error) {
 					defer free()
 					heal()
@@ -62,25 +62,25 @@ func linkFaults(s *standing, timeout time.Duration) []harness.Fault {
 			}}
 	}
 	return []harness.Fault{
-		one("link-hold", "a client's link is held for less than its session timeout, and heals on the same connection", timeout/20, timeout/2, nil, func(l *link.Link, _ string) (func(), func() string) {
+		one("link-hold", "a client's link is held for less than its session timeout, and heals on the same connection", timeout/20, timeout/2, nil, func(l *link.Link, _ harness.Step) (func(), func() string) {
 			return Hold(l)
 		}),
 		one("link-one-way", "the same in one direction", timeout/20, timeout/2, func(r *rand.Rand) string { return [...]string{"up", "down"}[r.IntN(2)] },
-			func(l *link.Link, arg string) (func(), func() string) {
-				if arg == "up" {
+			func(l *link.Link, step harness.Step) (func(), func() string) {
+				if step.Arg == "up" {
 					return Hold(l, link.Up)
 				}
 				return Hold(l, link.Down)
 			}),
-		one("link-reset", "a client's connections are reset", 0, 0, nil, func(l *link.Link, _ string) (func(), func() string) {
+		one("link-reset", "a client's connections are reset", 0, 0, nil, func(l *link.Link, _ harness.Step) (func(), func() string) {
 			n := l.Reset()
 			return func() {}, func() string { return count(int64(n), "connections reset") }
 		}),
-		one("link-cut", "a client's connection is reset as it sends a request, or before it learns of the reply", timeout/2, 2*timeout, drawCut, cutAtRequest),
+		one("link-cut", "a client's connection is reset as it sends a request, or before it learns of the reply", timeout, 5*timeout/2, drawCut, cutAtRequest(timeout/2)),
 		one("link-delay", "what a client sends and gets is late", timeout/4, 2*timeout, func(r *rand.Rand) string { return between(r, timeout/100, timeout/10).String() },
-			func(l *link.Link, arg string) (func(), func() string) {
+			func(l *link.Link, step harness.Step) (func(), func() string) {
 				before := l.Stats().Delayed
-				d, _ := time.ParseDuration(arg)
+				d, _ := time.ParseDuration(step.Arg)
 				l.Delay(d, d)
 				return func() { l.Delay(0, 0) }, func() string { return count(l.Stats().Delayed-before, "chunks delayed") }
 			}),
@@ -97,21 +97,31 @@ func drawCut(r *rand.Rand) string {
 	return fmt.Sprintf("%s %d %s", op, 1+r.IntN(3), when)
 }
 
-func cutAtRequest(l *link.Link, arg string) (heal func(), bit func() string) {
-	var op, when string
-	request := link.Request{When: link.BeforeSending}
-	_, _ = fmt.Sscan(arg, &op, &request.N, &when)
-	request.Op = cutOps[op]
-	if when == "reply" {
-		request.When = link.BeforeReply
-	}
-	trap := l.Set(request, link.Reset)
-	return func() { l.Remove(trap) }, func() string {
-		select {
-		case <-trap.Sprung():
+// cutAtRequest waits for the request that was drawn. A client may never make it, or be blocked and make none: so for the last part of its time
+// the first thing that the client sends is where it is cut. That part is longer than the time between two pings, a third of the
+// session's timeout.
+func cutAtRequest(last time.Duration) func(*link.Link, harness.Step) (heal func(), bit func() string) {
+	return func(l *link.Link, step harness.Step) (heal func(), bit func() string) {
+		var op, when string
+		request := link.Request{When: link.BeforeSending}
+		_, _ = fmt.Sscan(step.Arg, &op, &request.N, &when)
+		request.Op = cutOps[op]
+		if when == "reply" {
+			request.When = link.BeforeReply
+		}
+		trap := l.Set(request, link.Reset)
+		patience := time.AfterFunc(step.For-last, func() { l.Widen(trap) })
+		sprung := false
+		heal = func() {
+			patience.Stop()
+			sprung = !l.Remove(trap)
+		}
+		return heal, func() string {
+			if !sprung {
+				return ""
+			}
+			<-trap.Sprung() // Its moment had come before it was removed.
 			return trap.String()
-		default:
-			return ""
 		}
 	}
 }

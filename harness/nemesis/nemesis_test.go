@@ -141,6 +141,55 @@ func TestEachFaultBitesAndHealsEmbedded(t *testing.T) {
 	}
 }
 
+// A client that reads makes no create, and one that waits for its turn makes no request at all.
+func TestACutBitesWhateverTheClientSends(t *testing.T) {
+	faults, err := (Options{SessionTimeout: sessionTimeout}).Named("link-cut")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, busy := range map[string]bool{"reads": true, "waits": false} {
+		t.Run(name, func(t *testing.T) {
+			s := scenario(faults)
+			s.Workload = func(env *harness.Env) harness.Workload {
+				return harness.Workload{Work: func(ctx context.Context, c *harness.Client) error {
+					s, err := c.Open(ctx, session.Options{Timeout: sessionTimeout})
+					if err != nil {
+						return err
+					}
+					defer s.Close()
+					for c.Next(ctx) {
+						c.Do(ctx, history.Event{Op: "look"}, func(ctx context.Context) (history.Event, error) {
+							if busy {
+								_, err := s.Exists(ctx, env.Root())
+								return history.Event{}, err
+							}
+							c.Pause(ctx, time.Minute)
+							return history.Event{}, nil
+						})
+						c.Pause(ctx, 100*time.Millisecond)
+					}
+					return nil
+				}}
+			}
+			for seed := range uint64(6) {
+				synctest.Test(t, func(t *testing.T) {
+					o := options(startEmbedded)
+					o.Seed, o.Time = 1, time.Minute
+					r := rand.New(rand.NewPCG(seed, 0))
+					step := faults[0].Draw(r, harness.NewEnv(kind("embedded"), 3))
+					step.Fault, step.At = faults[0].Name(), time.Duration(1+r.IntN(3000))*time.Millisecond
+					o.Plan, o.Time = harness.Plan{step}, 4*time.Second+step.For
+					result, err := harness.Run(t.Context(), s, o)
+					if err != nil {
+						t.Fatal(err)
+					}
+					check(t, o.Plan, result)
+				})
+			}
+		})
+	}
+}
+
 // planOf draws one step of each fault, with the numbers of nodes and clients of the tests.
 func planOf(t *testing.T, faults ...harness.Fault) (plan harness.Plan) {
 	t.Helper()
