@@ -213,7 +213,11 @@ func sessioned(n int) *history.History {
 		}
 		both(0, history.Event{Op: "ping", Object: path, Session: id}, history.Event{})
 		events = append(events, history.Event{Kind: history.Session, Op: history.SessionExpired, Session: id})
-		for range 5 {
+		resume := history.Event{Kind: history.Invoke, Op: OpResume, Arg: fmt.Sprintf("0x%x", id), Client: 2, Process: 2}
+		refused := resume
+		refused.Kind, refused.Arg = history.Fail, ""
+		events = append(events, resume, refused)
+		for range 4 {
 			both(1, history.Event{Op: OpPresent, Object: path, Arg: "sync"}, history.Event{})
 		}
 	}

@@ -21,13 +21,46 @@ type oracle struct {
 
 func oracles() map[string]oracle {
 	return map[string]oracle{
-		"B1": {B1, tinyBarrier, waitsWereLegal},
-		"B2": {func() Checker { return B2(soon) }, tinyBarrier, waitsWereInTime},
-		"D1": {func() Checker { return D1(2) }, tinyDouble, entriesHadCompany},
-		"D2": {func() Checker { return D2(2) }, tinyDouble, nobodyCountedThatGaveUp},
-		"D3": {D3, tinyDouble, func(h *history.History) bool { return nobodyInside(h, OpLeave, 0) }},
-		"D4": {D4, tinyDouble, func(h *history.History) bool { return nobodyInside(h, OpEnter, 1) }},
-		"E1": {E1, tinyCampaigns, epochsRose},
+		"M1": {M1, tinyGrants(OpAcquire), func(h *history.History) bool { return tokensRose(h, OpAcquire) }},
+		"M2": {M2, tinyWrites, writesWereFenced},
+		"M5": {M5, tinyReleases, lossesWereHeeded},
+		"M6": {M6, tinyLooks, looksFoundTheirOwn},
+		"M8": {func() Checker { return M8(OpAcquire, soon) }, tinyHeal(tinyGrants(OpAcquire)), func(h *history.History) bool { return nobodyWaited(h, OpAcquire) }},
+		"M9": {func() Checker { return M9(Envelope{}) }, tinyTerms, func(h *history.History) bool {
+			return everyPair(h, func(a, b *history.Event) bool { return a.Token >= b.Token })
+		}},
+		"M10": {func() Checker { return M10(Envelope{}) }, tinyExpiries, nothingHeldBeyondItsSession},
+		"RW3": {func() Checker { return RW3(Envelope{}) }, tinyModes, func(h *history.History) bool {
+			return everyPair(h, func(a, b *history.Event) bool {
+				return a.Token > b.Token && (a.Arg == ModeWrite || b.Arg == ModeWrite)
+			})
+		}},
+		"Q2":  {Q2, tinyDrained, everyLossHadATaker},
+		"G1":  {G1, tinyGroup, membersWereListed},
+		"G2":  {func() Checker { return G2(soon) }, tinyGroup, listedWereMembers},
+		"Q6":  {func() Checker { return Q6(soon) }, tinyHeal(tinyUrgent), noTakeSlept},
+		"Q8":  {Q8, tinyUrgent, nothingUrgentWasLeft},
+		"Q10": {Q10, tinyAcks, effectsWereCounted},
+		"E5":  {E5, tinyProclaims, heirsSawTheLatest},
+		"E8":  {E8, tinyObservers, observersWereRight},
+		"B3":  {func() Checker { return B3(soon) }, func(r *rand.Rand, n int) *history.History { return tinyBarrier(r, n+8) }, removalsWereSeen},
+		"D5":  {func() Checker { return D5(soon) }, tinyHeal(tinyDouble), roundsWentOn},
+		"S4":  {func() Checker { return S4(soon) }, tinyExpiry, expiryHadAReason},
+		"W1":  {W1, tinyWatches, eventsCameFirst},
+		"W2":  {W2, tinyWatches, statesRose},
+		"W3":  {W3, tinyWatches, firedOnce},
+		"W4":  {W4, tinyWatches, endedAtTheLast},
+		"W5":  {W5, tinyCauses, eventsHadACause},
+		"W6":  {W6, tinyWatches, recreationsWereTold},
+		"W7":  {W7, tinyWatches, endedWithTheSession},
+		"Z4":  {Z4, tinyCounter, countsWereUnique},
+		"B1":  {B1, tinyBarrier, waitsWereLegal},
+		"B2":  {func() Checker { return B2(soon) }, tinyBarrier, waitsWereInTime},
+		"D1":  {func() Checker { return D1(2) }, tinyDouble, entriesHadCompany},
+		"D2":  {func() Checker { return D2(2) }, tinyDouble, nobodyCountedThatGaveUp},
+		"D3":  {D3, tinyDouble, func(h *history.History) bool { return nobodyInside(h, OpLeave, 0) }},
+		"D4":  {D4, tinyDouble, func(h *history.History) bool { return nobodyInside(h, OpEnter, 1) }},
+		"E1":  {E1, tinyGrants(OpCampaign), func(h *history.History) bool { return tokensRose(h, OpCampaign) }},
 		"E2": {E2, tinyTerms, func(h *history.History) bool {
 			return everyPair(h, func(a, b *history.Event) bool { return a.Client != b.Client && a.Token == b.Token })
 		}},
@@ -317,22 +350,24 @@ func nobodyInside(h *history.History, op string, before int32) bool {
 
 // Elections.
 
-// tinyCampaigns gives out rising epochs; a few are wrong.
-func tinyCampaigns(r *rand.Rand, n int) *history.History {
-	epoch := int64(0)
-	return tinyOps(r, n, func(int16) *history.Event { return &history.Event{Object: "/e", Op: OpCampaign} }, func(e *history.Event) {
-		epoch++
-		if e.Token = epoch; r.IntN(5) == 0 {
-			e.Token = r.Int64N(epoch + 2)
-		}
-	})
+// tinyGrants gives out rising tokens; a few are wrong.
+func tinyGrants(op string) func(*rand.Rand, int) *history.History {
+	return func(r *rand.Rand, n int) *history.History {
+		token := int64(0)
+		return tinyOps(r, n, func(int16) *history.Event { return &history.Event{Object: "/e", Op: op} }, func(e *history.Event) {
+			token++
+			if e.Token = token; r.IntN(5) == 0 {
+				e.Token = r.Int64N(token + 2)
+			}
+		})
+	}
 }
 
-func epochsRose(h *history.History) bool {
+func tokensRose(h *history.History, op string) bool {
 	legal := true
-	completions(h, OpCampaign, func(a history.Operation) {
+	completions(h, op, func(a history.Operation) {
 		legal = legal && a.Complete.Token > 0
-		completions(h, OpCampaign, func(b history.Operation) {
+		completions(h, op, func(b history.Operation) {
 			switch {
 			case a.Invoke == b.Invoke:
 			case a.Complete.Token == b.Complete.Token:
@@ -367,18 +402,26 @@ func tinyTerms(r *rand.Rand, n int) *history.History {
 
 // tinyCalm has terms before and after a heal.
 func tinyCalm(r *rand.Rand, n int) *history.History {
-	events := slices.DeleteFunc(tinyTerms(r, n+4).Events, func(e history.Event) bool { return e.Kind != history.Hold })
-	for _, phase := range []string{history.PhaseQuiesce, history.PhaseHealed} {
-		last := len(events)
-		if i := slices.IndexFunc(events, func(e history.Event) bool { return e.Kind == history.Phase }); i >= 0 {
-			last = i
+	return tinyHeal(tinyTerms)(r, n+4)
+}
+
+// tinyHeal has the ensemble healed at some moment, and the calm end at another.
+func tinyHeal(draw func(*rand.Rand, int) *history.History) func(*rand.Rand, int) *history.History {
+	return func(r *rand.Rand, n int) *history.History {
+		all := draw(r, n).Events
+		all = all[:len(all)-1]
+		for _, phase := range []string{history.PhaseQuiesce, history.PhaseHealed} {
+			last := len(all)
+			if i := slices.IndexFunc(all, func(e history.Event) bool { return e.Kind == history.Phase }); i >= 0 {
+				last = i
+			}
+			all = slices.Insert(all, r.IntN(last+1), history.Event{Kind: history.Phase, Op: phase})
 		}
-		events = slices.Insert(events, r.IntN(last+1), history.Event{Kind: history.Phase, Op: phase})
+		for i := range all {
+			all[i].Time = 0 // to be told anew
+		}
+		return history.New(append(all, end())...)
 	}
-	for i := range events {
-		events[i].Time = 0 // to be told anew
-	}
-	return history.New(append(events, end())...)
 }
 
 // calmHadALeader looks for one at each half millisecond up to the bound, and

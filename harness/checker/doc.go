@@ -22,7 +22,9 @@
 //	group.go      G1-G4             members listed, gone, followed
 //	queue.go      Q1-Q7             linearizable FIFO of distinct values; claims
 //	priority.go   Q8                the urgent first
-//	barrier.go    B1 B2 D1-D5       barriers and double barriers
+//	effect.go     Q10               an acknowledgement and its effect
+//	barrier.go    B1-B3             barriers
+//	double.go     D1-D5             double barriers
 //	watch.go      W1-W7             watches of the client, states of watchers
 //	session.go    S1-S4             ephemerals, expiry
 //	register.go   Z1-Z4             ZooKeeper's own writes and reads, by zxid

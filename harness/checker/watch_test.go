@@ -3,8 +3,6 @@ package checker
 import (
 	"fmt"
 	"math/rand/v2"
-	"slices"
-	"testing"
 
 	"github.com/zkcoord/zkcoord/harness/history"
 )
@@ -104,67 +102,4 @@ func watchHistory(r *rand.Rand, n int) []history.Event {
 		event(0, x.path, history.Event{Kind: history.Fact, Op: FactFinal, Zxid: x.mzxid, Token: x.czxid})
 	}
 	return events
-}
-
-// A long legal history is valid, and one edit that breaks one property makes that
-// property invalid.
-func TestOneEditOfALegalWatchHistoryIsFlagged(t *testing.T) {
-	edits := map[string]func(r *rand.Rand, events []history.Event) []history.Event{
-		"W1": func(r *rand.Rand, events []history.Event) []history.Event {
-			// The new data is read just before the event.
-			i := pick(r, events, is(history.Watch, WatchFired))
-			read := events[i]
-			read.Kind, read.Op, read.Zxid = history.OK, OpRead, 1<<40
-			invoked := read
-			invoked.Kind = history.Invoke
-			return slices.Insert(events, i, invoked, read)
-		},
-		"W2": func(r *rand.Rand, events []history.Event) []history.Event {
-			i := pick(r, events, func(e *history.Event) bool { return e.Op == WatchState && e.Arg != "initial" })
-			return slices.Insert(events, i+1, events[i])
-		},
-		"W3": func(r *rand.Rand, events []history.Event) []history.Event {
-			i := pick(r, events, is(history.Watch, WatchFired))
-			return slices.Insert(events, i+1, events[i])
-		},
-		"W4": func(r *rand.Rand, events []history.Event) []history.Event {
-			final := events[pick(r, events, is(history.Fact, FactFinal))]
-			return slices.DeleteFunc(events, func(e history.Event) bool {
-				return e.Op == WatchState && e.Object == final.Object && e.Zxid == final.Zxid
-			})
-		},
-		"W5": func(r *rand.Rand, events []history.Event) []history.Event {
-			i := pick(r, events, is(history.Watch, WatchSet))
-			fired := events[i]
-			fired.Op = WatchFired
-			return slices.Insert(events, i+1, fired)
-		},
-		"W6": func(r *rand.Rand, events []history.Event) []history.Event {
-			i := pick(r, events, func(e *history.Event) bool { return e.Arg == "recreated" })
-			events[i].Arg = "changed"
-			return events
-		},
-		"W7": func(r *rand.Rand, events []history.Event) []history.Event {
-			i := pick(r, events, is(history.Watch, WatchEnded))
-			return slices.Delete(events, i, i+1)
-		},
-	}
-	if len(edits) != len(Watches()) {
-		t.Fatalf("%d edits for %d checkers", len(edits), len(Watches()))
-	}
-	for _, c := range Watches() {
-		id := c.Properties()[0].ID
-		r := rand.New(rand.NewPCG(7, 9))
-		for range 200 {
-			events := watchHistory(r, 400)
-			legal := history.New(append(slices.Clone(events), end())...)
-			if v := Run(t.Context(), legal, c)[0]; v.Verdict != Valid {
-				t.Fatalf("%s: a legal history is %v: %s", id, v.Verdict, v.Reason)
-			}
-			broken := history.New(append(edits[id](r, events), end())...)
-			if v := Run(t.Context(), broken, c)[0]; v.Verdict != Invalid {
-				t.Fatalf("%s: a broken history is %v: %s", id, v.Verdict, v.Reason)
-			}
-		}
-	}
 }

@@ -1,0 +1,893 @@
+package checker
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/zkcoord/zkcoord/harness/history"
+)
+
+// Locks.
+
+// tinyReleases has clients hold, lose, and release what they hold or held, with tokens of which few are given twice.
+func tinyReleases(r *rand.Rand, n int) *history.History {
+	var all []history.Event
+	open := make(map[int16]history.Event)
+	last := make(map[int16]history.Event)
+	for range n {
+		c := int16(r.IntN(3))
+		e, holds := open[c]
+		released, any := last[c]
+		switch {
+		case holds:
+			e.Op = [2]string{history.HoldEnd, history.HoldLost}[r.IntN(2)]
+			delete(open, c)
+			if r.IntN(4) > 0 {
+				last[c] = e
+			}
+			all = append(all, e)
+		case any:
+			delete(last, c)
+			release := history.Event{Kind: history.Invoke, Op: OpRelease, Client: c, Process: int32(c), Object: "/e", Token: released.Token}
+			done := release
+			done.Kind = [3]history.Kind{history.OK, history.Fail, history.Fail}[r.IntN(3)]
+			all = append(all, release, done)
+		default:
+			e = history.Event{Kind: history.Hold, Op: history.HoldBegin, Client: c, Process: int32(c), Object: "/e", Token: int64(1 + r.IntN(30))}
+			open[c] = e
+			all = append(all, e)
+		}
+	}
+	return history.New(append(all, end())...)
+}
+
+func lossesWereHeeded(h *history.History) bool {
+	legal := everyPair(h, func(a, b *history.Event) bool { return a.Token == b.Token })
+	completions(h, OpRelease, func(o history.Operation) {
+		for _, e := range h.Events[:o.Invoke.Index] {
+			if e.Op == history.HoldLost && e.Token == o.Invoke.Token {
+				legal = false
+			}
+		}
+	})
+	return legal
+}
+
+// tinyLooks has clients look at the line while they hold, and before and after.
+func tinyLooks(r *rand.Rand, n int) *history.History {
+	var token [3]int64
+	var holds [3]bool
+	return tinyOps(r, n, func(c int16) *history.Event {
+		e := &history.Event{Object: "/e", Token: 10*token[c] + int64(c) + 1, Session: int64(c + 1), Node: fmt.Sprintf("n%d", c)}
+		switch {
+		case r.IntN(2) == 0:
+			e.Op = OpVerify
+		case holds[c]:
+			e.Kind, e.Op, holds[c] = history.Hold, history.HoldEnd, false
+		default:
+			token[c]++
+			e.Token += 10
+			e.Kind, e.Op, holds[c] = history.Hold, history.HoldBegin, true
+		}
+		return e
+	}, func(e *history.Event) {
+		e.Result, e.Node = e.Node, ""
+		switch r.IntN(6) {
+		case 0:
+			e.Result = fmt.Sprintf("n%d", r.IntN(3))
+		case 1:
+			e.Session = int64(1 + r.IntN(3))
+		}
+	})
+}
+
+// looksFoundTheirOwn looks at whether the client held all through the look.
+func looksFoundTheirOwn(h *history.History) bool {
+	legal := true
+	completions(h, OpVerify, func(o history.Operation) {
+		for _, hold := range h.Holds() {
+			during := hold.Begin.Client == o.Invoke.Client && hold.Begin.Token == o.Invoke.Token
+			for at := o.Invoke.Index; at < o.Complete.Index; at++ {
+				during = during && hold.Begin.Index <= at && at < hold.Last()
+			}
+			if during && (o.Complete.Result != hold.Begin.Node || o.Complete.Session != hold.Begin.Session) {
+				legal = false
+			}
+		}
+	})
+	return legal
+}
+
+// heard is when the client had an answer of any kind, or else the end.
+func heard(h *history.History, o history.Operation) int32 {
+	if o.Complete != nil {
+		return o.Complete.Index
+	}
+	return int32(len(h.Events) - 1)
+}
+
+// nobodyWaited looks at each moment after the heal for one that waits for too long.
+func nobodyWaited(h *history.History, op string) bool {
+	healed := h.PhaseStart(history.PhaseHealed)
+	ops, _ := h.Operations()
+	for _, o := range ops {
+		for _, now := range h.Events {
+			waits := o.Invoke.Op == op && o.Invoke.Index <= now.Index && now.Index <= heard(h, o) && now.Index > healed.Index
+			if waits && now.Time-max(o.Invoke.Time, healed.Time) > soon {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// tinyExpiries has clients hold in sessions of which the servers end some.
+func tinyExpiries(r *rand.Rand, n int) *history.History {
+	var all []history.Event
+	var session [3]int64
+	open := make(map[int16]history.Event)
+	for range n {
+		c := int16(r.IntN(3))
+		id := 3*session[c] + int64(c) + 1
+		e, holds := open[c]
+		switch {
+		case r.IntN(4) == 0:
+			all = append(all, history.Event{Kind: history.Session, Op: history.SessionExpired, Session: id, Arg: [3]string{"", "", "closed"}[r.IntN(3)]})
+			if r.IntN(3) > 0 {
+				session[c]++
+			}
+		case holds:
+			e.Op = [2]string{history.HoldEnd, history.HoldLost}[r.IntN(2)]
+			delete(open, c)
+			all = append(all, e)
+		default:
+			e = history.Event{Kind: history.Hold, Op: history.HoldBegin, Client: c, Process: int32(c), Object: "/e", Token: int64(len(all) + 1), Session: id}
+			open[c] = e
+			all = append(all, e)
+		}
+	}
+	return history.New(append(all, end())...)
+}
+
+// nothingHeldBeyondItsSession looks at who holds just after each end of a session. One that somebody closed comes as a surprise to who
+// held already.
+func nothingHeldBeyondItsSession(h *history.History) bool {
+	for _, e := range h.Events {
+		for _, hold := range h.Holds() {
+			if e.Op != history.SessionExpired || hold.Begin.Session != e.Session {
+				continue
+			}
+			if hold.Begin.Index > e.Index || hold.Last() > e.Index && e.Arg != "closed" {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+func tinyModes(r *rand.Rand, n int) *history.History {
+	h := tinyTerms(r, n)
+	for i := range h.Events {
+		h.Events[i].Arg = [2]string{ModeRead, ModeWrite}[r.IntN(2)]
+	}
+	return h
+}
+
+// Queues.
+
+// tinyDrained takes until there is nothing, but may not get all.
+func tinyDrained(r *rand.Rand, n int) *history.History {
+	h := tinyHistory(tinyQueue(r, n, true))
+	all := h.Events[:len(h.Events)-1]
+	if r.IntN(8) > 0 {
+		take := history.Event{Kind: history.Invoke, Op: OpTake, Object: "/q", Process: 99}
+		done := take
+		done.Kind = history.OK
+		all = append(all, take, done)
+	}
+	for i := range all {
+		all[i].Time = 0
+	}
+	return history.New(append(all, end())...)
+}
+
+// everyLossHadATaker gives each value that never came out to a take of its own of which nobody knows what it got.
+func everyLossHadATaker(h *history.History) bool {
+	ops, _ := h.Operations()
+	takers, lost, last := 0, 0, int32(0)
+	for _, o := range ops {
+		switch {
+		case o.Invoke.Op == OpTake && o.Outcome() == history.Info:
+			takers++
+		case o.Invoke.Op == OpPut:
+			if last = max(last, o.Invoke.Index); o.Complete != nil {
+				last = max(last, o.Complete.Index)
+			}
+			if o.Outcome() == history.OK && !takenBy(ops, o.Invoke.Arg) {
+				lost++
+			}
+		}
+	}
+	drained := slices.ContainsFunc(ops, func(o history.Operation) bool {
+		return o.Invoke.Op == OpTake && o.Outcome() == history.OK && o.Complete.Result == "" && o.Invoke.Index > last
+	})
+	return !drained || lost <= takers
+}
+
+func takenBy(ops []history.Operation, value string) bool {
+	return slices.ContainsFunc(ops, func(o history.Operation) bool {
+		return o.Invoke.Op == OpTake && o.Outcome() == history.OK && o.Complete.Result == value
+	})
+}
+
+// tinyUrgent puts values with three priorities, and takes any of them.
+func tinyUrgent(r *rand.Rand, n int) *history.History {
+	var values []string
+	put := 0
+	return tinyOps(r, n+2, func(int16) *history.Event {
+		if r.IntN(2) == 0 {
+			put++
+			values = append(values, fmt.Sprint(put))
+			return &history.Event{Object: "/q", Op: OpPut, Arg: fmt.Sprint(put), Round: int32(r.IntN(3))}
+		}
+		return &history.Event{Object: "/q", Op: OpTake}
+	}, func(e *history.Event) {
+		if e.Round = 0; e.Op == OpTake && e.Kind == history.OK && len(values) > 0 {
+			i := r.IntN(len(values))
+			e.Result = values[i]
+			values = slices.Delete(values, i, i+1)
+		}
+	})
+}
+
+// nothingUrgentWasLeft compares each value that came out with each that was more urgent.
+func nothingUrgentWasLeft(h *history.History) bool {
+	ops, _ := h.Operations()
+	in, out := make(map[string]history.Operation), make(map[string]history.Operation)
+	maybe := int32(forever)
+	for _, o := range ops {
+		switch {
+		case o.Invoke.Op == OpPut && o.Outcome() != history.Fail:
+			in[o.Invoke.Arg] = o
+		case o.Invoke.Op == OpTake && o.Outcome() == history.OK && o.Complete.Result != "":
+			out[o.Complete.Result] = o
+		case o.Invoke.Op == OpTake && o.Outcome() == history.Info:
+			maybe = min(maybe, o.Invoke.Index)
+		}
+	}
+	for b, got := range out {
+		for a, put := range in {
+			taken, any := out[a]
+			there := put.Outcome() == history.OK || any // if it was taken it was put
+			if !there || in[b].Invoke == nil || put.Invoke.Round >= in[b].Invoke.Round {
+				continue
+			}
+			from, to := put.End(), maybe
+			if any {
+				to = taken.Invoke.Index
+				from = min(from, taken.Complete.Index)
+			}
+			if from < got.Invoke.Index && got.Complete.Index < to {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// noTakeSlept looks, in each take after the heal, for a span of more than that in which there was something at each moment.
+func noTakeSlept(h *history.History) bool {
+	healed := h.PhaseStart(history.PhaseHealed)
+	ops, _ := h.Operations()
+	for _, o := range ops {
+		first := max(healed.Index, o.Invoke.Index)
+		for from := first; o.Invoke.Op == OpTake && from < heard(h, o); from++ {
+			for to := from; to < heard(h, o) && somethingWasThere(ops, to); to++ {
+				if h.Events[to+1].Time-h.Events[from].Time > soon {
+					return false
+				}
+			}
+		}
+	}
+	return true
+}
+
+// somethingWasThere reports whether, between an event and the next, there surely was a value: put, and not asked for by who got it, nor,
+// if nobody is known to have, by anybody who had an answer that nobody knows.
+func somethingWasThere(ops []history.Operation, at int32) bool {
+	return slices.ContainsFunc(ops, func(put history.Operation) bool {
+		in, out, taken := put.End(), int32(forever), false
+		for _, o := range ops {
+			switch {
+			case o.Invoke.Op != OpTake || o.Complete == nil:
+			case o.Outcome() == history.OK && o.Complete.Result == put.Invoke.Arg:
+				in, out, taken = min(in, o.Complete.Index), o.Invoke.Index, true
+			case o.Outcome() == history.Info && !taken:
+				out = min(out, o.Invoke.Index)
+			}
+		}
+		return put.Invoke.Op == OpPut && put.Outcome() != history.Fail && in <= at && at < out
+	})
+}
+
+// tinyAcks has acknowledgements of three values, and effects of them that may be missing or too many.
+func tinyAcks(r *rand.Rand, n int) *history.History {
+	h := tinyOps(r, n, func(int16) *history.Event {
+		return &history.Event{Object: "/q", Op: OpAck, Arg: fmt.Sprint(r.IntN(3))}
+	}, func(*history.Event) {})
+	all := h.Events[:len(h.Events)-1]
+	for _, e := range slices.Clone(all) {
+		if e.Kind == history.Invoke && r.IntN(8) > 0 {
+			all = append(all, history.Event{Kind: history.Fact, Op: FactEffect, Object: "/q", Arg: e.Arg})
+		}
+	}
+	for i := range all {
+		all[i].Time = 0
+	}
+	return history.New(append(all, end())...)
+}
+
+func effectsWereCounted(h *history.History) bool {
+	ops, _ := h.Operations()
+	for value := range 3 {
+		surely, maybe, effects := 0, 0, 0
+		for _, o := range ops {
+			switch {
+			case o.Invoke.Arg != fmt.Sprint(value):
+			case o.Outcome() == history.OK:
+				surely++
+			case o.Outcome() == history.Info:
+				maybe++
+			}
+		}
+		for _, e := range h.Events {
+			if e.Op == FactEffect && e.Arg == fmt.Sprint(value) {
+				effects++
+			}
+		}
+		if effects < surely || effects > surely+maybe {
+			return false
+		}
+	}
+	return true
+}
+
+// Elections.
+
+// tinyProclaims has leaders of rising epochs write values, and read those of the ones before.
+func tinyProclaims(r *rand.Rand, n int) *history.History {
+	epoch, values := int64(1), []string{""}
+	return tinyOps(r, n+1, func(int16) *history.Event {
+		switch r.IntN(5) {
+		case 0:
+			epoch++
+		case 1, 2:
+			epoch++
+			return &history.Event{Object: "/e", Op: OpInherit, Token: epoch}
+		}
+		e := &history.Event{Object: "/e", Op: OpProclaim, Token: epoch, Arg: fmt.Sprint(len(values))}
+		values = append(values, e.Arg)
+		return e
+	}, func(e *history.Event) {
+		if e.Token = 0; e.Op == OpInherit {
+			if e.Result = values[len(values)-1]; r.IntN(3) == 0 {
+				e.Result = values[r.IntN(len(values))]
+			}
+		}
+	})
+}
+
+// heirsSawTheLatest compares what each new leader read with each write that was known to be done.
+func heirsSawTheLatest(h *history.History) bool {
+	legal := true
+	ops, _ := h.Operations()
+	before := func(a, b history.Operation) bool {
+		return a.Invoke.Token < b.Invoke.Token || a.Invoke.Token == b.Invoke.Token && a.Invoke.Index < b.Invoke.Index
+	}
+	completions(h, OpInherit, func(read history.Operation) {
+		value, source, fine := read.Complete.Result, history.Operation{}, true
+		for _, o := range ops {
+			if o.Invoke.Op == OpProclaim && o.Outcome() != history.Fail && o.Invoke.Arg == value && o.Invoke.Index < read.Complete.Index {
+				source = o
+			}
+		}
+		fine = value == "" || source.Invoke != nil
+		for _, o := range ops {
+			if o.Invoke.Op != OpProclaim || o.Outcome() != history.OK || o.Complete.Index > read.Invoke.Index {
+				continue
+			}
+			if o.Invoke.Token >= read.Invoke.Token {
+				return // it is no new leader any more
+			}
+			fine = fine && source.Invoke != nil && !before(source, o)
+		}
+		legal = legal && fine
+	})
+	return legal
+}
+
+// tinyObservers has campaigns, terms that begin, and clients that are told who leads.
+func tinyObservers(r *rand.Rand, n int) *history.History {
+	epoch := int64(0)
+	return tinyOps(r, n+1, func(int16) *history.Event {
+		switch r.IntN(5) {
+		case 0, 1:
+			return &history.Event{Object: "/e", Op: OpCampaign}
+		case 2:
+			if epoch > 0 {
+				return &history.Event{Kind: history.Hold, Op: history.HoldBegin, Object: "/e", Token: 1 + r.Int64N(epoch)}
+			}
+		}
+		return &history.Event{Object: "/e", Op: OpLeader, Arg: [3]string{"", Present, Settled}[r.IntN(3)]}
+	}, func(e *history.Event) {
+		if e.Op == OpCampaign {
+			epoch++
+			e.Token = epoch
+			return
+		}
+		e.Token = max(0, epoch-r.Int64N(3)/2+r.Int64N(8)/7)
+		if e.Result = fmt.Sprint(e.Token); r.IntN(6) == 0 {
+			e.Result = "0"
+		}
+	})
+}
+
+// observersWereRight compares each answer with each campaign, term and other answer.
+func observersWereRight(h *history.History) bool {
+	legal := true
+	ops, _ := h.Operations()
+	completions(h, OpLeader, func(o history.Operation) {
+		told := o.Complete
+		if o.Invoke.Arg == Settled && told.Result != fmt.Sprint(told.Token) {
+			legal = false
+		}
+		if told.Token == 0 {
+			return
+		}
+		known, future, unnamed := false, false, false
+		for _, c := range ops {
+			switch {
+			case c.Invoke.Op != OpCampaign:
+			case c.Outcome() == history.OK && c.Complete.Token == told.Token:
+				known, future = true, c.Invoke.Index > told.Index
+			case c.Outcome() != history.OK:
+				unnamed = unnamed || c.Invoke.Index < told.Index
+			}
+		}
+		legal = legal && !future && (known || unnamed)
+		completions(h, OpLeader, func(other history.Operation) {
+			earlier := other.Complete.Client == told.Client && other.Complete.Index < told.Index
+			legal = legal && !(earlier && other.Complete.Token > told.Token)
+		})
+		for _, e := range h.Events[:o.Invoke.Index] {
+			begun := o.Invoke.Arg == Present && e.Op == history.HoldBegin
+			legal = legal && !(begun && e.Token > told.Token)
+		}
+	})
+	return legal
+}
+
+// Barriers.
+
+// removalsWereSeen looks for a wait that goes on for too long after a removal which it had had the time to await.
+func removalsWereSeen(h *history.History) bool {
+	healed := h.PhaseStart(history.PhaseHealed)
+	if healed == nil {
+		return true
+	}
+	legal := true
+	ops, _ := h.Operations()
+	completions(h, OpRemove, func(remove history.Operation) {
+		for _, wait := range ops {
+			for _, now := range h.Events {
+				waits := wait.Invoke.Op == OpWait && wait.Invoke.Index <= now.Index && now.Index <= heard(h, wait) && now.Time >= healed.Time
+				if waits && remove.Invoke.Time-max(wait.Invoke.Time, healed.Time) >= soon && now.Time-remove.Complete.Time > soon {
+					legal = false
+				}
+			}
+		}
+	})
+	return legal
+}
+
+// roundsWentOn looks, at each moment after the heal, for one that is not through though another one has been for too long.
+func roundsWentOn(h *history.History) bool {
+	healed := h.PhaseStart(history.PhaseHealed)
+	legal := true
+	ops, _ := h.Operations()
+	for _, op := range []string{OpEnter, OpLeave} {
+		completions(h, op, func(through history.Operation) {
+			for _, o := range ops {
+				for _, now := range h.Events {
+					stuck := o.Invoke.Op == op && o.Invoke.Round == through.Invoke.Round && now.Index <= heard(h, o) && heard(h, o) >= healed.Index
+					if stuck && now.Time-max(healed.Time, through.Complete.Time, o.Invoke.Time) > soon {
+						legal = false
+					}
+				}
+			}
+		})
+	}
+	return legal
+}
+
+// Sessions.
+
+// tinyExpiry is about one session of three milliseconds, its requests, and its end.
+func tinyExpiry(r *rand.Rand, n int) *history.History {
+	begun, ended := false, false
+	return tinyOps(r, n+2, func(c int16) *history.Event {
+		switch {
+		case !begun:
+			begun = true
+			return &history.Event{Kind: history.Session, Op: history.SessionNew, Session: 7, Arg: "3ms"}
+		case !ended && r.IntN(4) == 0:
+			ended = true
+			return &history.Event{Kind: history.Session, Op: history.SessionExpired, Session: 7, Arg: [4]string{"", "", "", "closed"}[r.IntN(4)]}
+		case r.IntN(8) == 0:
+			return &history.Event{Kind: history.Session, Op: history.SessionConnected, Session: 7}
+		case c == 0 && !ended:
+			return &history.Event{Op: "ping", Session: 7}
+		}
+		return &history.Event{Op: "other"}
+	}, func(*history.Event) {})
+}
+
+// expiryHadAReason tries, for the moment at which the servers last heard of the session, each quarter of a millisecond: not before a
+// request that they answered, nor after the last that the client did in it.
+func expiryHadAReason(h *history.History) bool {
+	const timeout, step = 3 * time.Millisecond, time.Millisecond / 4
+	first, last := -time.Second/10, time.Duration(0)
+	var expired *history.Event
+	for i := range h.Events {
+		switch e := &h.Events[i]; {
+		case e.Op == history.SessionExpired:
+			expired = e
+		case e.Session == 7:
+			last = e.Time
+		}
+	}
+	if expired == nil || expired.Arg == "closed" {
+		return true
+	}
+	completions(h, "ping", func(o history.Operation) { first = max(first, o.Invoke.Time) })
+	for heard := first; heard <= last; heard += step {
+		if after := expired.Time - heard; after >= timeout && after <= timeout+soon {
+			return true
+		}
+	}
+	return false
+}
+
+// Watches.
+
+// tinyWatches is what two clients tell of the watches and states of one node, with versions that mostly rise.
+func tinyWatches(r *rand.Rand, n int) *history.History {
+	var all []history.Event
+	zxid, node := int64(1), int64(1)
+	for range n + 4 {
+		c := int16(r.IntN(2))
+		e := history.Event{Kind: history.Watch, Object: "/x", Client: c, Process: int32(c), Session: int64(c + 1), Round: int32(1 + r.IntN(2)), Zxid: zxid}
+		switch r.IntN(10) {
+		case 0, 1:
+			e.Op = WatchSet
+		case 2:
+			e.Op = WatchFired
+		case 3:
+			e.Op = WatchEnded
+		case 4:
+			e.Kind, e.Op = history.Session, history.SessionLost
+		case 5, 6:
+			e.Kind, e.Op = history.OK, OpRead
+			invoke := e
+			invoke.Kind = history.Invoke
+			all = append(all, invoke)
+		case 7:
+			e.Kind, e.Op, e.Token = history.Fact, FactFinal, node
+		default:
+			e.Op, e.Token, e.Arg = WatchState, node, [2]string{"changed", "recreated"}[r.IntN(2)]
+		}
+		all = append(all, e)
+		if r.IntN(2) == 0 {
+			zxid++
+		}
+		if r.IntN(2) == 0 {
+			node = int64(r.IntN(3))
+		}
+	}
+	return history.New(append(all, end())...)
+}
+
+// one is the registration that a watch's event is about.
+func one(a, b history.Event) bool { return a.Client == b.Client && a.Round == b.Round }
+
+// standing reports whether the watch set by event i has neither fired nor ended by event at, nor been set anew.
+func standing(h *history.History, i, at int) bool {
+	for _, e := range h.Events[i+1 : at] {
+		if e.Kind == history.Watch && e.Op != WatchState && one(e, h.Events[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+func eventsCameFirst(h *history.History) bool {
+	for at, read := range h.Events {
+		for i, set := range h.Events[:at] {
+			if read.Kind == history.OK && set.Op == WatchSet && set.Client == read.Client && set.Zxid < read.Zxid && standing(h, i, at) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// everyTwoStates compares each state of a watcher with each later one.
+func everyTwoStates(h *history.History, wrong func(a, b history.Event, next bool) bool) bool {
+	for i, a := range h.Events {
+		next := true
+		for _, b := range h.Events[i+1:] {
+			if a.Op == WatchState && b.Op == WatchState && one(a, b) {
+				if wrong(a, b, next) {
+					return false
+				}
+				next = false
+			}
+		}
+	}
+	return true
+}
+
+func statesRose(h *history.History) bool {
+	return everyTwoStates(h, func(a, b history.Event, _ bool) bool { return a.Zxid >= b.Zxid })
+}
+
+func recreationsWereTold(h *history.History) bool {
+	return everyTwoStates(h, func(a, b history.Event, next bool) bool {
+		return next && a.Token != 0 && b.Token != 0 && a.Token != b.Token && b.Arg != "recreated"
+	})
+}
+
+func firedOnce(h *history.History) bool {
+	for at, fired := range h.Events {
+		if fired.Op != WatchFired {
+			continue
+		}
+		set := false
+		for _, e := range h.Events[:at] {
+			if e.Kind != history.Watch || !one(e, fired) {
+				continue
+			}
+			if set = set || e.Op == WatchSet; e.Op == WatchFired || e.Op == WatchEnded {
+				return false
+			}
+		}
+		if !set {
+			return false
+		}
+	}
+	return true
+}
+
+// endedAtTheLast compares the last state of each watcher that was not ended with the last that was read.
+func endedAtTheLast(h *history.History) bool {
+	var final *history.Event
+	for i := range h.Events {
+		if h.Events[i].Op == FactFinal {
+			final = &h.Events[i]
+		}
+	}
+	for i, e := range h.Events {
+		later := slices.ContainsFunc(h.Events[i+1:], func(other history.Event) bool {
+			return (other.Op == WatchState || other.Op == WatchEnded) && one(e, other)
+		})
+		if e.Op != WatchState || later || final == nil {
+			continue
+		}
+		if gone := final.Token == 0 && e.Token == 0; !gone && (e.Zxid != final.Zxid || e.Token != final.Token) {
+			return false
+		}
+	}
+	return true
+}
+
+// endedWithTheSession looks for a watch that is heard of after its end, and for one of a lost session that has none.
+func endedWithTheSession(h *history.History) bool {
+	for i, e := range h.Events {
+		for _, over := range h.Events[:i] {
+			if e.Kind == history.Watch && e.Op != WatchSet && over.Op == WatchEnded && one(e, over) {
+				return false
+			}
+		}
+		lost := slices.ContainsFunc(h.Events, func(other history.Event) bool {
+			return other.Op == history.SessionLost && other.Session == e.Session
+		})
+		if e.Op == WatchSet && lost && standing(h, i, len(h.Events)) {
+			return false
+		}
+	}
+	return true
+}
+
+// tinyCauses is one watch at a time, and changes that may have caused its events.
+func tinyCauses(r *rand.Rand, n int) *history.History {
+	zxid, round := int64(1), int32(0)
+	return tinyOps(r, n+2, func(c int16) *history.Event {
+		e := &history.Event{Kind: history.Watch, Object: "/x", Zxid: zxid, Round: round, Op: WatchFired}
+		switch {
+		case c > 0:
+			return &history.Event{Object: "/x", Op: OpSetValue}
+		case r.IntN(2) == 0:
+			round++
+			e.Op, e.Round = WatchSet, round
+		}
+		return e
+	}, func(e *history.Event) {
+		zxid++
+		e.Zxid = zxid
+	})
+}
+
+// eventsHadACause looks for a change that is newer than the watch, or may be, and had begun.
+func eventsHadACause(h *history.History) bool {
+	ops, _ := h.Operations()
+	for at, fired := range h.Events {
+		for i, set := range h.Events[:at] {
+			last := !slices.ContainsFunc(h.Events[i+1:at], func(e history.Event) bool { return e.Op == WatchSet && one(e, fired) })
+			if fired.Op != WatchFired || set.Op != WatchSet || !one(set, fired) || !last {
+				continue
+			}
+			if !slices.ContainsFunc(ops, func(o history.Operation) bool {
+				newer := o.Outcome() == history.Info || o.Outcome() == history.OK && o.Complete.Zxid > set.Zxid
+				return newer && o.Invoke.Index < fired.Index
+			}) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// Groups.
+
+// tinyGroup has clients join and leave, and ask who is there. The answers are made of those who may be.
+func tinyGroup(r *rand.Rand, n int) *history.History {
+	var joined [3]string
+	var ids []string
+	return tinyOps(r, n+6, func(c int16) *history.Event {
+		switch {
+		case r.IntN(3) == 0:
+			return &history.Event{Object: "/g", Op: OpMembers, Arg: [3]string{Present, Present, ""}[r.IntN(3)]}
+		case joined[c] == "":
+			joined[c] = fmt.Sprint(len(ids))
+			ids = append(ids, joined[c])
+			return &history.Event{Object: "/g", Op: OpJoin, Arg: joined[c]}
+		case r.IntN(3) == 0:
+			e := &history.Event{Object: "/g", Op: OpLeave, Arg: joined[c]}
+			joined[c] = ""
+			return e
+		}
+		return &history.Event{Object: "/g", Op: OpUpdate, Arg: joined[c]}
+	}, func(e *history.Event) {
+		if e.Op != OpMembers {
+			return
+		}
+		for i, id := range ids {
+			if there := slices.Contains(joined[:], id); there && r.IntN(10) > 0 || !there && r.IntN(10) == 0 {
+				e.Result += fmt.Sprintf("%s@%d ", id, i)
+			}
+		}
+		if r.IntN(20) == 0 {
+			e.Result += "99"
+		}
+	})
+}
+
+// joins calls f for each join that may have happened, with what its client did as that member.
+func joins(h *history.History, f func(join history.Operation, then []history.Operation)) {
+	ops, _ := h.Operations()
+	isJoin := func(o history.Operation) bool { return o.Invoke.Op == OpJoin && o.Outcome() != history.Fail }
+	for i, o := range ops {
+		if !isJoin(o) {
+			continue
+		}
+		var then []history.Operation
+		for _, other := range ops[i+1:] {
+			if other.Invoke.Client != o.Invoke.Client {
+				continue
+			}
+			if isJoin(other) {
+				break
+			}
+			then = append(then, other)
+		}
+		f(o, then)
+	}
+}
+
+// membersWereListed looks, for each answer that must not be old, at each member that was told of its join before, and that was
+// served as a member, not leaving, by a request that came after.
+func membersWereListed(h *history.History) bool {
+	legal := true
+	completions(h, OpMembers, func(answer history.Operation) {
+		joins(h, func(join history.Operation, then []history.Operation) {
+			listed := slices.Contains(idsIn(answer.Complete.Result), join.Invoke.Arg)
+			if answer.Invoke.Arg != Present || listed || join.Outcome() != history.OK || join.Complete.Index > answer.Invoke.Index {
+				return
+			}
+			for _, o := range then {
+				if o.Invoke.Op == OpLeave {
+					return
+				}
+				old := o.Invoke.Op == OpMembers && o.Invoke.Arg != Present
+				if o.Outcome() == history.OK && !old && o.Invoke.Index > answer.Complete.Index {
+					legal = false
+				}
+			}
+		})
+	})
+	return legal
+}
+
+// listedWereMembers looks, for each who is listed, for a join that had begun; where the answer must not be old, for one that may have
+// happened, and of which the end was not known.
+func listedWereMembers(h *history.History) bool {
+	legal := true
+	completions(h, OpMembers, func(answer history.Operation) {
+		for _, id := range idsIn(answer.Complete.Result) {
+			asked := slices.ContainsFunc(h.Events[:answer.Complete.Index], func(e history.Event) bool {
+				return e.Kind == history.Invoke && e.Op == OpJoin && e.Arg == id
+			})
+			there := answer.Invoke.Arg != Present
+			joins(h, func(join history.Operation, then []history.Operation) {
+				gone := slices.ContainsFunc(then, func(o history.Operation) bool {
+					return o.Invoke.Op == OpLeave && o.Outcome() == history.OK && o.Complete.Index < answer.Invoke.Index
+				})
+				there = there || join.Invoke.Arg == id && !gone
+			})
+			legal = legal && asked && there
+		}
+	})
+	return legal
+}
+
+// Counters.
+
+// tinyCounter counts up, with an answer now and then that is another's.
+func tinyCounter(r *rand.Rand, n int) *history.History {
+	count := 0
+	return tinyOps(r, n, func(int16) *history.Event { return &history.Event{Object: "/n", Op: OpAdd} }, func(e *history.Event) {
+		count++
+		e.Result, e.Zxid = fmt.Sprint(count), int64(count)
+		switch r.IntN(12) {
+		case 0:
+			e.Result = fmt.Sprint(1 + r.IntN(count+1))
+		case 1:
+			e.Zxid = int64(1 + r.IntN(count+1))
+		case 2:
+			count--
+		}
+	})
+}
+
+// countsWereUnique compares each result with each other one, and with how many there may be.
+func countsWereUnique(h *history.History) bool {
+	ops, _ := h.Operations()
+	tried := 0
+	for _, o := range ops {
+		if o.Outcome() != history.Fail {
+			tried++
+		}
+	}
+	legal := true
+	completions(h, OpAdd, func(a history.Operation) {
+		legal = legal && number(a.Complete.Result, 0) <= tried
+		completions(h, OpAdd, func(b history.Operation) {
+			if x, y := number(a.Complete.Result, 0), number(b.Complete.Result, 0); a.Invoke != b.Invoke {
+				legal = legal && x != y && !(x < y && a.Complete.Zxid > b.Complete.Zxid)
+			}
+		})
+	})
+	return legal
+}

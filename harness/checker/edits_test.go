@@ -1,0 +1,467 @@
+package checker
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/zkcoord/zkcoord/harness/history"
+)
+
+type events = []history.Event
+
+// An edit makes one property of a legal history drawn at random a broken one.
+type edit struct {
+	draw  func(r *rand.Rand) events
+	spoil func(r *rand.Rand, e events) events
+}
+
+// TestOneEditOfALegalHistoryIsFlagged: long legal histories are valid, and one edit, each kind of which breaks one
+// property, makes that property invalid.
+func TestOneEditOfALegalHistoryIsFlagged(t *testing.T) {
+	checkers := underTest()
+	for id, edit := range sorted(edits()) {
+		r := rand.New(rand.NewPCG(7, 8))
+		for range 100 {
+			drawn := edit.draw(r)
+			if v := Run(t.Context(), whole(slices.Clone(drawn)), checkers[id])[0]; v.Verdict != Valid {
+				t.Errorf("%s: a legal history is %v: %s", id, v.Verdict, v.Reason)
+				break
+			}
+			broken := whole(edit.spoil(r, drawn))
+			if v := Run(t.Context(), broken, checkers[id])[0]; v.Verdict != Invalid {
+				t.Errorf("%s: a broken history is %v: %s", id, v.Verdict, v.Reason)
+				break
+			}
+		}
+	}
+}
+
+// whole is the history of events that did not all happen at once.
+func whole(e events) *history.History {
+	last := end()
+	last.Time = e[len(e)-1].Time
+	return history.New(append(e, last)...)
+}
+
+func edits() map[string]edit {
+	locks := func(r *rand.Rand) events { return lockHistory(r, 100) }
+	// Clients that hold one after another may as well all be writers, or want all permits.
+	greedy := func(mode string) func(*rand.Rand) events {
+		return func(r *rand.Rand) events { return set(locks(r), history.Hold, mode) }
+	}
+	watches := func(r *rand.Rand) events { return watchHistory(r, 400) }
+	return map[string]edit{
+		"M1":  {locks, tokenOfLater(OpAcquire)},
+		"M2":  {locks, resourceForgets},
+		"M3":  {locks, holdGoesOn},
+		"M5":  {locks, alter(history.Fail, OpRelease, func(e *history.Event) { e.Kind = history.OK })},
+		"M6":  {locks, alter(history.OK, OpVerify, func(e *history.Event) { e.Result = "lock-0000000000" })},
+		"M7":  {facts(locks, history.FactLeft, "0", "znodes", "goroutines"), alter(history.Fact, history.FactLeft, func(e *history.Event) { e.Result = "1" })},
+		"M8":  {healed(locks), late(history.OK, OpAcquire)},
+		"M9":  {locks, inSecondHalf(history.Hold, history.HoldBegin, func(e *history.Event) { e.Token = 0 })},
+		"M10": {locks, expiresBeforeItIsTold},
+		"RW1": {greedy(ModeWrite), holdGoesOn},
+		"RW3": {greedy(ModeWrite), inSecondHalf(history.Hold, history.HoldBegin, func(e *history.Event) { e.Token = 0 })},
+		"P1":  {greedy("2"), holdGoesOn},
+		"P2":  {facts(locks, FactPermits, "2", "/lock"), alter(history.Fact, FactPermits, func(e *history.Event) { e.Result = "1" })},
+
+		"E1": {some(elected), tokenOfLater(OpCampaign)},
+		"E2": {some(elected), termOfEarlier(1)},
+		"E3": {some(elected), holdGoesOn},
+		"E4": {some(elected), resourceForgets},
+		"E5": {some(elected), inSecondHalf(history.OK, OpInherit, func(e *history.Event) { e.Result = fmt.Sprint(number(e.Result, 0) - 1) })},
+		"E6": {some(elected), func(r *rand.Rand, e events) events {
+			i := pick(r, e[:len(e)/2], is(history.Hold, history.HoldEnd))
+			return slices.Delete(e, i, i+1)
+		}},
+		"E7": {calm, inSecondHalf(history.Hold, history.HoldEnd, func(e *history.Event) { e.Op = history.HoldLost })},
+		"E8": {some(elected), inSecondHalf(history.OK, OpLeader, func(e *history.Event) { e.Token-- })},
+		"E9": {some(elected), termOfEarlier(8)},
+
+		"G1": {some(grouped), answered(OpMembers, "")},
+		"G2": {some(grouped), answered(OpMembers, "nobody")},
+		"G3": {some(followed), alter(history.Watch, WatchMembers, func(e *history.Event) { e.Arg += "1" })},
+		"G4": {some(followed), func(r *rand.Rand, e events) events {
+			e[len(e)-1].Result = "somebody"
+			return e
+		}},
+
+		"Q1":  {line, answered(OpTake, "nothing")},
+		"Q2":  {line, alter(history.OK, OpTake, func(e *history.Event) { e.Kind = history.Fail }, delivers)},
+		"Q3":  {line, again},
+		"Q4":  {line, lastTwoSwapped},
+		"Q5":  {line, answered(OpTake, "")},
+		"Q6":  {healed(line), func(_ *rand.Rand, e events) events { return lateFrom(e, len(e)-5) }}, // with one left beside what it delivers
+		"Q7":  {facts(line, history.FactLeft, "0", "items"), alter(history.Fact, history.FactLeft, func(e *history.Event) { e.Result = "1" })},
+		"Q8":  {urgentLine, lastTwoSwapped},
+		"Q10": {acknowledged, alter(history.Fact, FactEffect, func(e *history.Event) { e.Op = "nothing" })},
+
+		"B1": {gated, func(r *rand.Rand, e events) events {
+			i := pick(r, e, is(history.OK, OpWait))
+			return moved(e, i, i-2) // before the remove
+		}},
+		"B2": {healed(gated), late(history.OK, OpWait)},
+		"B3": {slow(healed(gated)), late(history.OK, OpWait)},
+		"D1": {some(doubled), inRound(func(round, _ events) events {
+			return slices.DeleteFunc(round, func(e history.Event) bool { return e.Client > 1 })
+		})},
+		"D2": {some(doubled), inRound(func(round, _ events) events {
+			for _, gaveUp := range []int{4, 5} {
+				round[gaveUp].Kind = history.Fail
+				round = moved(round, gaveUp, gaveUp-2) // before the others come
+			}
+			return round
+		})},
+		"D3": {some(doubled), inRound(func(round, _ events) events { return moved(round, 12, 9) })},
+		"D4": {some(doubled), inRound(func(round, next events) events { return slices.Insert(round, 8, next[0], next[4]) })},
+		"D5": {healed(some(doubled)), func(r *rand.Rand, e events) events {
+			op := [2]string{OpEnter, OpLeave}[r.IntN(2)]
+			return late(history.OK, op, func(e *history.Event) bool { return e.Client > 0 })(r, e)
+		}},
+
+		"Z1": {some(registered), inSecondHalf(history.OK, OpSetValue, func(e *history.Event) { e.Zxid = 0 })},
+		"Z2": {some(registered), inSecondHalf(history.OK, OpRead, func(e *history.Event) { e.Zxid, e.Result = 0, "" })},
+		"Z3": {some(registered), answered(OpRead, "nothing")},
+		"Z4": {some(registered), inSecondHalf(history.OK, OpAdd, func(e *history.Event) { e.Result = "1" })},
+
+		"S1": {some(sessioned), answered(OpPresent, "")},
+		"S2": {some(sessioned), alter(history.OK, OpPresent, func(e *history.Event) { e.Result = "0x1" }, func(e *history.Event) bool { return e.Result == "" })},
+		"S3": {some(sessioned), alter(history.Fail, OpResume, func(e *history.Event) { e.Kind = history.OK })},
+		"S4": {some(sessioned), func(r *rand.Rand, e events) events {
+			if r.IntN(2) == 0 {
+				return late(history.Session, history.SessionExpired)(r, e)
+			}
+			return alter(history.Session, history.SessionNew, func(e *history.Event) { e.Arg = "1h" })(r, e)
+		}},
+
+		"W1": {watches, func(r *rand.Rand, events []history.Event) []history.Event {
+			// The new data is read just before the event.
+			i := pick(r, events, is(history.Watch, WatchFired))
+			read := events[i]
+			read.Kind, read.Op, read.Zxid = history.OK, OpRead, 1<<40
+			invoked := read
+			invoked.Kind = history.Invoke
+			return slices.Insert(events, i, invoked, read)
+		}},
+		"W2": {watches, func(r *rand.Rand, events []history.Event) []history.Event {
+			i := pick(r, events, func(e *history.Event) bool { return e.Op == WatchState && e.Arg != "initial" })
+			return slices.Insert(events, i+1, events[i])
+		}},
+		"W3": {watches, func(r *rand.Rand, events []history.Event) []history.Event {
+			i := pick(r, events, is(history.Watch, WatchFired))
+			return slices.Insert(events, i+1, events[i])
+		}},
+		"W4": {watches, func(r *rand.Rand, events []history.Event) []history.Event {
+			final := events[pick(r, events, is(history.Fact, FactFinal))]
+			return slices.DeleteFunc(events, func(e history.Event) bool {
+				return e.Op == WatchState && e.Object == final.Object && e.Zxid == final.Zxid
+			})
+		}},
+		"W5": {watches, func(r *rand.Rand, events []history.Event) []history.Event {
+			i := pick(r, events, is(history.Watch, WatchSet))
+			fired := events[i]
+			fired.Op = WatchFired
+			return slices.Insert(events, i+1, fired)
+		}},
+		"W6": {watches, func(r *rand.Rand, events []history.Event) []history.Event {
+			i := pick(r, events, func(e *history.Event) bool { return e.Arg == "recreated" })
+			events[i].Arg = "changed"
+			return events
+		}},
+		"W7": {watches, func(r *rand.Rand, events []history.Event) []history.Event {
+			i := pick(r, events, is(history.Watch, WatchEnded))
+			return slices.Delete(events, i, i+1)
+		}},
+	}
+}
+
+// Ways to draw.
+
+// some draws a history of one of the kinds that are measured, without its end.
+func some(draw func(n int) *history.History) func(*rand.Rand) events {
+	return func(r *rand.Rand) events {
+		e := draw(80 * (1 + r.IntN(5))).Events
+		for i := range e {
+			e[i].Time = 0 // to be told anew
+		}
+		return e[:len(e)-1]
+	}
+}
+
+func set(e events, kind history.Kind, arg string) events {
+	for i := range e {
+		if e[i].Kind == kind {
+			e[i].Arg = arg
+		}
+	}
+	return e
+}
+
+func healed(draw func(*rand.Rand) events) func(*rand.Rand) events {
+	return func(r *rand.Rand) events {
+		return slices.Insert(draw(r), 0, history.Event{Kind: history.Phase, Op: history.PhaseHealed, Client: history.Nobody, Process: history.Nobody})
+	}
+}
+
+// slow has who waits for a barrier wait for two seconds.
+func slow(draw func(*rand.Rand) events) func(*rand.Rand) events {
+	return func(r *rand.Rand) events {
+		e, now := draw(r), time.Duration(0)
+		for i := range e {
+			if is(history.Invoke, OpRemove)(&e[i]) {
+				now += 2 * time.Second
+			}
+			e[i].Time = now
+		}
+		return e
+	}
+}
+
+// facts adds what was counted in the end.
+func facts(draw func(*rand.Rand) events, op, result string, objects ...string) func(*rand.Rand) events {
+	return func(r *rand.Rand) events {
+		e := draw(r)
+		for _, object := range objects {
+			e = append(e, history.Event{Kind: history.Fact, Op: op, Object: object, Result: result})
+		}
+		return e
+	}
+}
+
+// calm is an election of which the terms follow each other in a long calm.
+func calm(r *rand.Rand) events {
+	e := healed(some(elected))(r)
+	e[0], e[3] = e[3], e[0] // the first has been elected
+	e[0], e[1], e[2] = e[1], e[2], e[0]
+	e = append(e, history.Event{Kind: history.Phase, Op: history.PhaseQuiesce, Client: history.Nobody, Process: history.Nobody})
+	for i := range e {
+		e[i].Time = time.Duration(i) * time.Second
+	}
+	return e
+}
+
+// followed is a group with one who is told of each member that comes.
+func followed(n int) *history.History {
+	var all events
+	for _, e := range grouped(n).Events {
+		if e.Kind == history.Phase {
+			break
+		}
+		if all = append(all, e); e.Kind == history.OK && e.Op == OpMembers {
+			all = append(all, history.Event{Kind: history.Watch, Op: WatchMembers, Object: e.Object, Client: 6, Process: 6, Arg: e.Result, Result: e.Result})
+		}
+	}
+	asks := history.Event{Kind: history.Invoke, Op: OpMembers, Object: "/g", Arg: Settled, Client: 6, Process: 6}
+	told := asks
+	told.Kind, told.Arg = history.OK, ""
+	return history.New(append(all, asks, told, end())...)
+}
+
+func delivers(e *history.Event) bool { return e.Result != "" }
+
+// line is a queue that is used by one client at a time, and drained in the end.
+func line(r *rand.Rand) events {
+	return lined(r, func(items []int32) int { return 0 })
+}
+
+// urgentLine is the same with priorities, of which those put last are the least urgent.
+func urgentLine(r *rand.Rand) events {
+	return lined(r, func(items []int32) int { return slices.Index(items, slices.Min(items)) })
+}
+
+func lined(r *rand.Rand, first func(priorities []int32) int) events {
+	var e events
+	var priorities []int32
+	var values []string
+	do := func(op, arg, result string, priority int32) {
+		c := int16(r.IntN(3))
+		invoke := history.Event{Kind: history.Invoke, Op: op, Object: "/q", Arg: arg, Round: priority, Client: c, Process: int32(c)}
+		done := invoke
+		done.Kind, done.Arg, done.Round, done.Result = history.OK, "", 0, result
+		e = append(e, invoke, done)
+	}
+	put := func(priority int32) {
+		value := fmt.Sprint(len(e))
+		values, priorities = append(values, value), append(priorities, priority)
+		do(OpPut, value, "", priority)
+	}
+	take := func() {
+		if len(values) == 0 {
+			do(OpTake, "", "", 0)
+			return
+		}
+		i := first(priorities)
+		value := values[i]
+		values, priorities = slices.Delete(values, i, i+1), slices.Delete(priorities, i, i+1)
+		do(OpTake, "", value, 0)
+	}
+	for range 50 + r.IntN(50) {
+		if r.IntN(2) == 0 {
+			put(int32(r.IntN(5)))
+		} else {
+			take()
+		}
+	}
+	put(5)
+	put(6)
+	for len(values) > 0 {
+		take()
+	}
+	take()
+	return e
+}
+
+func acknowledged(r *rand.Rand) events {
+	var e events
+	for i := range 10 + r.IntN(10) {
+		ack := history.Event{Kind: history.Invoke, Op: OpAck, Object: "/q", Arg: fmt.Sprint(i)}
+		done := ack
+		done.Kind = history.OK
+		e = append(e, ack, done, history.Event{Kind: history.Fact, Op: FactEffect, Object: "/q", Arg: ack.Arg})
+	}
+	return e
+}
+
+// gated is a barrier that is set, waited at and removed again and again.
+func gated(r *rand.Rand) events {
+	var e events
+	do := func(c int16, op string, kinds ...history.Kind) {
+		for _, kind := range kinds {
+			e = append(e, history.Event{Kind: kind, Op: op, Object: "/b", Client: c, Process: int32(c)})
+		}
+	}
+	for range 5 + r.IntN(5) {
+		do(0, OpSet, history.Invoke, history.OK)
+		do(1, OpWait, history.Invoke)
+		do(0, OpRemove, history.Invoke, history.OK)
+		do(1, OpWait, history.OK)
+	}
+	return e
+}
+
+// Ways to spoil.
+
+// alter changes one event of a kind and operation, drawn among those that fit.
+func alter(kind history.Kind, op string, how func(*history.Event), fits ...func(*history.Event) bool) func(*rand.Rand, events) events {
+	return func(r *rand.Rand, e events) events {
+		how(&e[pick(r, e, both(kind, op, fits...))])
+		return e
+	}
+}
+
+func both(kind history.Kind, op string, fits ...func(*history.Event) bool) func(*history.Event) bool {
+	return func(e *history.Event) bool {
+		return is(kind, op)(e) && (len(fits) == 0 || fits[0](e))
+	}
+}
+
+func inSecondHalf(kind history.Kind, op string, how func(*history.Event)) func(*rand.Rand, events) events {
+	return func(r *rand.Rand, e events) events {
+		alter(kind, op, how)(r, e[len(e)/2:])
+		return e
+	}
+}
+
+// answered gives one answer that told something another result.
+func answered(op, result string) func(*rand.Rand, events) events {
+	return alter(history.OK, op, func(e *history.Event) { e.Result = result }, delivers)
+}
+
+// late has an event come five seconds after those before it.
+func late(kind history.Kind, op string, fits ...func(*history.Event) bool) func(*rand.Rand, events) events {
+	return func(r *rand.Rand, e events) events { return lateFrom(e, pick(r, e, both(kind, op, fits...))) }
+}
+
+func lateFrom(e events, at int) events {
+	for i := range e {
+		e[i].Time += time.Duration(i) * time.Millisecond
+		if i >= at {
+			e[i].Time += 5 * time.Second
+		}
+	}
+	return e
+}
+
+// moved moves one event to an earlier place.
+func moved(e events, from, to int) events {
+	one := e[from]
+	return slices.Insert(slices.Delete(e, from, from+1), to, one)
+}
+
+// tokenOfLater gives a grant of the first half the token of one of the second.
+func tokenOfLater(op string) func(*rand.Rand, events) events {
+	return func(r *rand.Rand, e events) events {
+		half := len(e) / 2
+		i := pick(r, e[:half], is(history.OK, op))
+		e[i].Token = e[half+pick(r, e[half:], is(history.OK, op))].Token
+		return e
+	}
+}
+
+// resourceForgets has the resource accept a write with a token from which it falls.
+func resourceForgets(r *rand.Rand, e events) events {
+	i := pick(r, e[:len(e)/2], is(history.Write, history.WriteAccepted))
+	e[i].Token += 2 + int64(r.IntN(3))
+	return e
+}
+
+// holdGoesOn has one hold last until after the next has begun.
+func holdGoesOn(r *rand.Rand, e events) events {
+	i := pick(r, e[:len(e)/2], is(history.Hold, history.HoldEnd))
+	next := i + slices.IndexFunc(e[i:], func(e history.Event) bool { return is(history.Hold, history.HoldBegin)(&e) })
+	ended := e[i]
+	copy(e[i:next], e[i+1:next+1])
+	e[next] = ended
+	return e
+}
+
+// expiresBeforeItIsTold has the servers end a session before its client is told that what it holds is lost.
+func expiresBeforeItIsTold(r *rand.Rand, e events) events {
+	i := pick(r, e, is(history.Session, history.SessionExpired))
+	lost := i
+	for !is(history.Hold, history.HoldLost)(&e[lost]) {
+		lost--
+	}
+	return moved(e, i, lost)
+}
+
+// termOfEarlier has one elected for an epoch that there was so many before.
+func termOfEarlier(by int64) func(*rand.Rand, events) events {
+	return func(r *rand.Rand, e events) events {
+		term := e[len(e)/2+pick(r, e[len(e)/2:], is(history.Hold, history.HoldBegin))].Token
+		for i := range e {
+			if e[i].Kind == history.Hold && e[i].Token == term {
+				e[i].Token -= by
+			}
+		}
+		return e
+	}
+}
+
+// again has a take of the second half deliver what one of the first did.
+func again(r *rand.Rand, e events) events {
+	half := len(e) / 2
+	i := half + pick(r, e[half:], both(history.OK, OpTake, delivers))
+	e[i].Result = e[pick(r, e[:i], both(history.OK, OpTake, delivers))].Result
+	return e
+}
+
+// lastTwoSwapped swaps what the last two takes delivered, which had both been put before.
+func lastTwoSwapped(_ *rand.Rand, e events) events {
+	n := len(e)
+	e[n-3].Result, e[n-5].Result = e[n-5].Result, e[n-3].Result
+	return e
+}
+
+// inRound spoils one round of a double barrier of four, given the next.
+func inRound(spoil func(round, next events) events) func(*rand.Rand, events) events {
+	const size = 16 // four come, enter, go, and leave
+	return func(r *rand.Rand, e events) events {
+		at := size * r.IntN(len(e)/size-1)
+		round, next := slices.Clone(e[at:at+size]), e[at+size:]
+		return slices.Concat(e[:at], spoil(round, next), next)
+	}
+}
