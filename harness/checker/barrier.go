@@ -217,8 +217,10 @@ func B3(inTime time.Duration) Checker {
 			}
 			j.Saw(1)
 			looked := max(o.Invoke.Time, healed.Time) + inTime
-			for _, r := range removed[o.Invoke.Object] {
-				if r.Invoke.Time >= looked && until-r.Complete.Time > inTime {
+			all := removed[o.Invoke.Object] // in order of their invocations
+			i, _ := slices.BinarySearchFunc(all, looked, func(r history.Operation, t time.Duration) int { return cmp.Compare(r.Invoke.Time, t) })
+			for ; i < len(all) && until-all[i].Invoke.Time > inTime; i++ {
+				if r := all[i]; until-r.Complete.Time > inTime {
 					j.Violation(inOrder(o.Events(), r.Events()), "%s waited at %s from %v on and had not passed %v after its removal at %v",
 						o.Invoke.Who(), o.Invoke.Object, o.Invoke.Time, until-r.Complete.Time, r.Complete.Time)
 					break

@@ -254,13 +254,12 @@ func M6() Checker {
 				continue // the hold may have ended before the read
 			}
 			j.Saw(1)
-			events := inOrder(hold.Events(), o.Events())
 			switch found := o.Complete; {
 			case found.Result != hold.Begin.Node:
-				j.Violation(events, "%s held %s by %s at %v, but the lowest contender was %q",
+				j.Violation(inOrder(hold.Events(), o.Events()), "%s held %s by %s at %v, but the lowest contender was %q",
 					found.Who(), found.Object, hold.Begin.Node, found.Time, found.Result)
 			case found.Session != hold.Begin.Session:
-				j.Violation(events, "%s held %s in session 0x%x at %v, but its node %s was owned by 0x%x",
+				j.Violation(inOrder(hold.Events(), o.Events()), "%s held %s in session 0x%x at %v, but its node %s was owned by 0x%x",
 					found.Who(), found.Object, uint64(hold.Begin.Session), found.Time, found.Result, uint64(found.Session))
 			}
 		}
