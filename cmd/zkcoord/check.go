@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -16,7 +17,7 @@ import (
 )
 
 func (a *app) checkCommand() *cobra.Command {
-	var scenario, page string
+	var scenario, page, edn string
 	c := &cobra.Command{
 		Use:   "check HISTORY",
 		Short: "Judge a stored history again",
@@ -25,7 +26,8 @@ directory of a run.
 
 Exit codes: 0 valid, 1 invalid, 2 unknown or not exercised, 3 it could not be read.`,
 		Example: `  zkcoord check store/latest
-  zkcoord check store/lock-session-loss/latest/history.jsonl --report again.html`,
+  zkcoord check store/lock-session-loss/latest/history.jsonl --report again.html
+  zkcoord check store/latest --edn history.edn`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			r, err := judged(c, args[0], scenario)
@@ -33,13 +35,17 @@ Exit codes: 0 valid, 1 invalid, 2 unknown or not exercised, 3 it could not be re
 				return err
 			}
 			told := a.tell(r, "")
-			if page == "" {
-				return told
+			if page != "" {
+				told = a.both(told, written(page, func(f io.Writer) error { return report.WriteHTML(f, r) }))
 			}
-			return a.both(told, writeReport(page, r))
+			if edn != "" {
+				told = a.both(told, written(edn, r.History.WriteEDN))
+			}
+			return told
 		},
 	}
 	c.Flags().StringVar(&scenario, "scenario", "", "judge by this scenario instead of the history's own")
+	c.Flags().StringVar(&edn, "edn", "", "write the operations and faults to this file, as a history of Jepsen")
 	c.Flags().StringVar(&page, "report", "", "write a report.html to this file")
 	_ = c.RegisterFlagCompletionFunc("scenario", scenarioNames)
 	return c
@@ -98,10 +104,11 @@ func storedRun(path string) (*harness.Result, error) {
 	return r, nil
 }
 
-func writeReport(path string, r *harness.Result) error {
+// written makes a file of what write writes.
+func written(path string, write func(io.Writer) error) error {
 	f, err := os.Create(path)
 	if err != nil {
 		return err
 	}
-	return errors.Join(report.WriteHTML(f, r), f.Close())
+	return errors.Join(write(f), f.Close())
 }
