@@ -1,4 +1,5 @@
-// Package procs stops processes as a machine does that has no time for them, and lets them go on.
+// Package procs starts processes that do not outlive this one, stops them as a machine does that has no time for them, and lets
+// them go on.
 package procs
 
 import (

@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/zkcoord/zkcoord/internal/procs"
@@ -83,7 +82,7 @@ type Program struct {
 // A Process is a program that runs. It dies with this process.
 type Process struct {
 	dir     string
-	cmd     *exec.Cmd
+	child   *procs.Child // nil if it could not be started
 	in      io.WriteCloser
 	aside   func(line string) bool
 	answers chan string
@@ -108,52 +107,57 @@ func (p Program) Start(ctx context.Context, aside func(line string) bool, args .
 	if c.dir, err = os.MkdirTemp("", "zkcoord-peer-"); err != nil {
 		return nil, err
 	}
+	var cmd *exec.Cmd
 	switch p.Library {
 	case Zkcoord:
 		var self string
 		self, err = os.Executable()
-		c.cmd = exec.Command(self, args...)
-		c.cmd.Env = append(os.Environ(), workerMark+"=1")
+		cmd = exec.Command(self, args...)
+		cmd.Env = append(os.Environ(), workerMark+"=1")
 	case Kazoo:
 		script := filepath.Join(c.dir, p.Name+".py")
 		err = os.WriteFile(script, p.Source, 0o600)
-		c.cmd = exec.Command(Python, append([]string{script}, args...)...)
+		cmd = exec.Command(Python, append([]string{script}, args...)...)
 	default:
 		var classes string
 		classes, err = p.compiled(ctx)
-		c.cmd = exec.Command("java", append(append(p.Flags[:len(p.Flags):len(p.Flags)], "-cp", classes+":"+ClassPath(), p.Name), args...)...)
+		cmd = exec.Command("java", append(append(p.Flags[:len(p.Flags):len(p.Flags)], "-cp", classes+":"+ClassPath(), p.Name), args...)...)
 	}
 	if err != nil {
 		return nil, err
 	}
-	return c, c.launch()
+	return c, c.launch(cmd)
 }
 
-func (c *Process) launch() error {
-	c.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	in, err := c.cmd.StdinPipe()
-	if err != nil {
-		return err
-	}
-	out, err := c.cmd.StdoutPipe()
-	if err != nil {
-		return err
-	}
+func (c *Process) launch(cmd *exec.Cmd) error {
 	log, err := os.Create(filepath.Join(c.dir, "log"))
 	if err != nil {
 		return err
 	}
 	defer log.Close()
-	c.cmd.Stderr = log
-	if err := c.cmd.Start(); err != nil {
+	in, err := cmd.StdinPipe()
+	if err != nil {
 		return err
 	}
-	c.in = in
+	// Not StdoutPipe, of which what has not been read when the process ends is lost.
+	out, theirs, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	cmd.Stdout, cmd.Stderr = theirs, log
+	child, err := procs.Start(cmd)
+	theirs.Close()
+	if err != nil {
+		out.Close()
+		return err
+	}
+	c.child, c.in = child, in
 	c.reading.Go(func() { c.read(out) })
 	return nil
 }
 
-func (c *Process) read(out io.Reader) {
+func (c *Process) read(out io.ReadCloser) {
+	defer out.Close()
 	defer c.end()
 	defer close(c.answers)
 	lines := bufio.NewScanner(out)
@@ -200,24 +204,30 @@ func (c *Process) log() string {
 }
 
 // Stop stops the process as SIGSTOP does.
-func (c *Process) Stop(ctx context.Context) error { return procs.Stop(ctx, c.cmd.Process.Pid) }
+func (c *Process) Stop(ctx context.Context) error { return c.child.Stop(ctx) }
 
 // Continue lets it go on.
-func (c *Process) Continue() error { return procs.Continue(c.cmd.Process.Pid) }
+func (c *Process) Continue() error { return c.child.Continue() }
+
+// grace is how long a process may take to end once it has no more input.
+const grace = 3 * time.Second
 
 // Close ends the input of the process, on which it should end, waits, and
-// removes everything of it.
+// removes everything of it. One that does not end, as it waits for a lock or is
+// stopped, is killed after a while.
 func (c *Process) Close() {
-	if c.in != nil {
+	if c.child != nil {
 		c.in.Close()
-		killer := time.AfterFunc(3*time.Second, func() { c.cmd.Process.Kill() })
-		go func() {
+		c.reading.Go(func() {
 			for range c.answers { // so that read does not wait for anybody
 			}
-		}()
+		})
+		select {
+		case <-c.child.Ended():
+		case <-time.After(grace):
+			c.child.Kill()
+		}
 		c.reading.Wait()
-		c.cmd.Wait()
-		killer.Stop()
 	}
 	c.end()
 	os.RemoveAll(c.dir)

@@ -11,11 +11,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 	"github.com/zkcoord/zkcoord/internal/procs"
@@ -32,19 +30,12 @@ type node struct {
 	client   int // port for clients
 	quorum   int // ports for peers
 	election int
-	child    *child // nil while down
+	child    *procs.Child // nil while down
 	paused   bool
 }
 
 // peer is where a node finds another one: at the proxies between the two.
 type peer struct{ quorum, election string }
-
-// child is a JVM that was started. ended is closed when it has been waited for.
-type child struct {
-	pid   int
-	ended chan struct{}
-	err   error
-}
 
 // Ports are taken below those that the kernel gives to outgoing connections, so that no client of a busy test sits on one.
 const portLow, portHigh = 20000, 32000
@@ -155,7 +146,7 @@ func (n *node) launch(java, classpath string, cfg ensemble.Config) error {
 		"org.apache.zookeeper.server.quorum.QuorumPeerMain", filepath.Join(n.dir, "zoo.cfg"))
 	cmd := exec.Command(java, args...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = n.dir, log, log
-	c, err := start(cmd)
+	c, err := procs.Start(cmd)
 	if err != nil {
 		return err
 	}
@@ -163,32 +154,6 @@ func (n *node) launch(java, classpath string, cfg ensemble.Config) error {
 	defer n.mu.Unlock()
 	n.child, n.paused = c, false
 	return nil
-}
-
-// start starts a command that is killed when this process ends. The kernel means the thread that started it, so that thread
-// waits for it.
-func start(cmd *exec.Cmd) (*child, error) {
-	// A group of its own: the terminal's interrupt is for us, who then close everything in order.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	c := &child{ended: make(chan struct{})}
-	started := make(chan error)
-	go func() {
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		err := cmd.Start()
-		if err == nil {
-			c.pid = cmd.Process.Pid
-		}
-		started <- err
-		if err == nil {
-			c.err = cmd.Wait()
-			close(c.ended)
-		}
-	}()
-	if err := <-started; err != nil {
-		return nil, err
-	}
-	return c, nil
 }
 
 // alive reports whether the server was started and not killed; it may have died since.
@@ -214,36 +179,7 @@ func (n *node) kill() error {
 	if c == nil {
 		return nil
 	}
-	if err := c.signal(syscall.SIGKILL); err != nil {
-		return err
-	}
-	<-c.ended
-	return nil
-}
-
-// pause stops the child, or lets it go on. It does nothing to one that was waited for: its number may be somebody else's.
-func (c *child) pause(paused bool) error {
-	select {
-	case <-c.ended:
-		return nil
-	default:
-	}
-	if paused {
-		return procs.Stop(context.Background(), c.pid)
-	}
-	return procs.Continue(c.pid)
-}
-
-// signal is only sent while the child has not been waited for: later its number may be somebody else's.
-func (c *child) signal(s syscall.Signal) error {
-	select {
-	case <-c.ended:
-		return nil
-	default:
-	}
-	if err := syscall.Kill(c.pid, s); err != nil && err != syscall.ESRCH {
-		return err
-	}
+	c.Kill()
 	return nil
 }
 
@@ -254,7 +190,11 @@ func (n *node) stop(paused bool) error {
 	if n.child == nil || n.paused == paused {
 		return nil
 	}
-	if err := n.child.pause(paused); err != nil {
+	do := n.child.Continue
+	if paused {
+		do = func() error { return n.child.Stop(context.Background()) }
+	}
+	if err := do(); err != nil {
 		return err
 	}
 	n.paused = paused
@@ -270,8 +210,8 @@ func (n *node) died() error {
 		return nil
 	}
 	select {
-	case <-c.ended:
-		return fmt.Errorf("node %d died (%v); its log ends with: %s", n.index, c.err, n.tail())
+	case <-c.Ended():
+		return fmt.Errorf("node %d died (%v); its log ends with: %s", n.index, c.Err(), n.tail())
 	default:
 		return nil
 	}

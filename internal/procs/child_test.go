@@ -1,0 +1,135 @@
+package procs
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// parentMark is set in a process of the tests that only starts a child, tells its number, and waits to be ended.
+const parentMark = "ZKCOORD_TEST_PARENT"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(parentMark) != "" {
+		c, err := Start(exec.Command("sleep", "600"))
+		if err != nil {
+			panic(err)
+		}
+		fmt.Println(c.Pid())
+		<-c.Ended()
+	}
+	os.Exit(m.Run())
+}
+
+// gone waits until a process has ended. It may not have been waited for: that is for whoever inherits it.
+func gone(t *testing.T, pid int) {
+	t.Helper()
+	for begun := time.Now(); ; {
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if _, rest, _ := strings.Cut(string(text), ") "); err != nil || rest[0] == 'Z' || rest[0] == 'X' {
+			return
+		}
+		if time.Since(begun) > 30*time.Second {
+			t.Fatalf("process %d is still there: %s", pid, text)
+		}
+		<-time.After(time.Millisecond)
+	}
+}
+
+// The process ensemble and the peers of the scenarios are children of a run, of which people end some by force.
+func TestChildEndsWithItsParentHoweverThatEnds(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGKILL} {
+		parent := exec.Command(self)
+		parent.Env = append(os.Environ(), parentMark+"=1")
+		out, err := parent.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := parent.Start(); err != nil {
+			t.Fatal(err)
+		}
+		line, err := bufio.NewReader(out).ReadString('\n')
+		if err != nil {
+			t.Fatal(err)
+		}
+		pid, err := strconv.Atoi(strings.TrimSpace(line))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := parent.Process.Signal(s); err != nil {
+			t.Fatal(err)
+		}
+		_ = parent.Wait() // by a signal
+		gone(t, pid)
+	}
+}
+
+// The kernel sends the signal when the thread that started the child ends, and Go ends the thread of a goroutine that
+// was locked to it.
+func TestChildOutlivesTheThreadThatAskedForIt(t *testing.T) {
+	started := make(chan *Child)
+	var thread int
+	go func() {
+		runtime.LockOSThread() // and no unlocking: the thread ends with this goroutine
+		thread = syscall.Gettid()
+		c, err := Start(exec.Command("sleep", "600"))
+		if err != nil {
+			t.Error(err)
+		}
+		started <- c
+	}()
+	c := <-started
+	defer c.Kill()
+	for {
+		if _, err := os.Stat(fmt.Sprintf("/proc/self/task/%d", thread)); err != nil || thread == os.Getpid() {
+			break
+		}
+		<-time.After(time.Millisecond)
+	}
+	select {
+	case <-c.Ended():
+		t.Errorf("it ended: %v", c.Err())
+	case <-time.After(50 * time.Millisecond):
+	}
+}
+
+func TestTerminalsInterruptIsNotForTheChild(t *testing.T) {
+	c, err := Start(exec.Command("sleep", "600"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Kill()
+	if group, err := syscall.Getpgid(c.Pid()); err != nil || group != c.Pid() {
+		t.Errorf("it is of the process group %d, %v", group, err)
+	}
+}
+
+func TestStoppedChildIsKilled(t *testing.T) {
+	c, err := Start(exec.Command("sleep", "600"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	c.Kill()
+	if c.Err() == nil {
+		t.Error("it ended by itself")
+	}
+	gone(t, c.Pid())
+	if err := c.Stop(t.Context()); err != nil {
+		t.Errorf("stopping what has ended: %v", err)
+	}
+	c.Kill() // once more is nothing
+}
