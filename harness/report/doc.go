@@ -19,5 +19,5 @@
 // A file is there whole or not at all: each is written under another name and
 // renamed. history.jsonl comes first, before any checker has run, so a run whose
 // result.json is missing was ended while it was judged. Two runs at once never
-// share a directory.
+// share a directory. Where latest leads to is never pruned.
 package report

@@ -100,21 +100,32 @@ type Keep struct {
 // underWay is how old a run without a result must be to be taken for one that was killed.
 const underWay = time.Hour
 
-// Prune removes the runs that keep does not name, and returns them. The newest run of each scenario stays, to which the
-// links named latest lead, and so does a run that may be under way. A run is gone at once or not at all.
+// Prune removes the runs that keep does not name, and returns them. The newest run of each scenario stays, and so do those to
+// which links named latest lead and those that may be under way. A run is gone at once or not at all: of one that an earlier
+// Prune was about to delete when it was killed, it deletes the rest.
 func (s *Store) Prune(keep Keep, now time.Time) (removed []Run, err error) {
 	runs, err := s.Runs()
 	if err != nil {
 		return nil, err
 	}
-	newest := make(map[string]bool)
+	newest, latest := make(map[string]bool), make(map[string]bool)
 	var errs []error
 	total := int64(0)
+	links, _ := filepath.Glob(filepath.Join(s.dir, "*", "latest"))
+	for _, link := range append(links, filepath.Join(s.dir, "latest")) {
+		if target, err := os.Readlink(link); err == nil {
+			latest[filepath.Join(filepath.Dir(link), target)] = true
+		}
+	}
+	gone, _ := filepath.Glob(filepath.Join(s.dir, "*", goneMark+"*"))
+	for _, dir := range gone {
+		errs = append(errs, os.RemoveAll(dir))
+	}
 	for _, r := range runs {
 		scenario, _, _ := strings.Cut(r.ID, "/")
 		age := now.Sub(r.Begun())
 		total += r.Size
-		stays := !newest[scenario] || !r.Judged() && age < underWay ||
+		stays := !newest[scenario] || latest[r.Dir] || !r.Judged() && age < underWay ||
 			(keep.Age == 0 || age < keep.Age) && (keep.Size == 0 || total <= keep.Size)
 		newest[scenario] = true
 		if stays {
@@ -130,9 +141,12 @@ func (s *Store) Prune(keep Keep, now time.Time) (removed []Run, err error) {
 	return removed, errors.Join(errs...)
 }
 
+// goneMark begins the name of a run that is being deleted.
+const goneMark = ".gone-"
+
 // remove takes a run out of the store by a rename, and only then deletes its files.
 func (s *Store) remove(r Run) error {
-	gone := filepath.Join(filepath.Dir(r.Dir), ".gone-"+filepath.Base(r.Dir))
+	gone := filepath.Join(filepath.Dir(r.Dir), goneMark+filepath.Base(r.Dir))
 	if err := os.Rename(r.Dir, gone); err != nil {
 		return err
 	}

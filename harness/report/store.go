@@ -133,8 +133,8 @@ func fileName(scenario string) string {
 	}, strings.TrimLeft(scenario, "."))
 }
 
-// link points both links named latest to dir. A link is replaced by a rename, so
-// that it never is missing.
+// link points both links named latest to dir, unless they lead to a run that began
+// later. A link is replaced by a rename, so that it never is missing.
 func (s *Store) link(dir string) error {
 	for _, at := range []string{filepath.Dir(dir), s.dir} {
 		target, err := filepath.Rel(at, dir)
@@ -142,7 +142,10 @@ func (s *Store) link(dir string) error {
 			return fmt.Errorf("report: %w", err)
 		}
 		link := filepath.Join(at, "latest")
-		fresh := filepath.Join(at, ".latest-"+filepath.Base(dir))
+		if newest, err := filepath.EvalSymlinks(link); err == nil && filepath.Base(newest) > filepath.Base(dir) {
+			continue
+		}
+		fresh := filepath.Join(at, ".latest-"+filepath.Base(filepath.Dir(dir))+"-"+filepath.Base(dir)) // nobody else's
 		if err := os.Symlink(target, fresh); err != nil {
 			return fmt.Errorf("report: %w", err)
 		}
