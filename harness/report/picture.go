@@ -51,7 +51,8 @@ type operations struct {
 	Error   []int   `json:"e"`
 }
 
-// holds: ended is 0 given up, 1 lost, 2 never ended.
+// holds: ended is 0 given up, 1 lost, 2 never ended. Gone is how long after its start another client was granted the same thing,
+// which shows that the own node is gone; -1 if nobody was before it ended.
 type holds struct {
 	Start  []int64  `json:"s"`
 	Took   []int64  `json:"d"`
@@ -60,6 +61,7 @@ type holds struct {
 	Ended  []int    `json:"o"`
 	Cause  []int    `json:"e"`
 	Token  []string `json:"k"`
+	Gone   []int64  `json:"g,omitempty"` // nothing if there is none
 }
 
 // writes are accesses to the fenced resource.
@@ -89,13 +91,15 @@ type faultSpan struct {
 	Error  string `json:"e"`
 }
 
-// violation is where on the timeline to look for one.
+// violation is where on the timeline to look for one: when it was, and when the events were that prove it.
 type violation struct {
-	ID      string `json:"i"`
-	Reason  string `json:"r"`
-	From    int64  `json:"f"`
-	To      int64  `json:"t"`
-	Clients []int  `json:"c"`
+	ID        string `json:"i"`
+	Reason    string `json:"r"`
+	From      int64  `json:"f"`
+	To        int64  `json:"t"`
+	ProofFrom int64  `json:"pf"`
+	ProofTo   int64  `json:"pt"`
+	Clients   []int  `json:"c"`
 }
 
 // track is an open session.
@@ -118,7 +122,7 @@ func newPicture(r *harness.Result) *picture {
 	p.addClients(h)
 	ops, _ := h.Operations() // of a malformed history the rest can be shown
 	p.addOperations(h, ops)
-	p.addHolds(h)
+	p.addHolds(h, exclusive(r))
 	p.addEvents(h)
 	for _, f := range newFaults(h) {
 		p.Faults = append(p.Faults, f.span())
@@ -179,9 +183,17 @@ func (p *picture) addOperations(h *history.History, ops []history.Operation) {
 	}
 }
 
-func (p *picture) addHolds(h *history.History) {
+// exclusive reports whether what is held has one holder at a time: the checkers of such things say so.
+func exclusive(r *harness.Result) bool {
+	return slices.ContainsFunc(r.Results, func(one checker.Result) bool { return one.ID == "M3" || one.ID == "E3" })
+}
+
+// addHolds adds the holds, in order of their begins.
+func (p *picture) addHolds(h *history.History, exclusive bool) {
 	o, last := &p.Holds, int64(0)
-	for _, hold := range h.Holds() {
+	open := make(map[string][]int) // object -> holds that may stand still
+	var ends []int64
+	for i, hold := range h.Holds() {
 		start, end, ended, cause := micro(hold.Begin.Time), micro(h.End()), 2, ""
 		if hold.End != nil {
 			end, ended, cause = micro(hold.End.Time), 0, hold.End.Error
@@ -189,14 +201,30 @@ func (p *picture) addHolds(h *history.History) {
 				ended = 1
 			}
 		}
+		client, object := p.at[hold.Begin.Client], hold.Begin.Object
 		o.Start = append(o.Start, start-last)
 		o.Took = append(o.Took, end-start)
-		o.Client = append(o.Client, p.at[hold.Begin.Client])
-		o.Object = append(o.Object, p.name(hold.Begin.Object))
+		o.Client = append(o.Client, client)
+		o.Object = append(o.Object, p.name(object))
 		o.Ended = append(o.Ended, ended)
 		o.Cause = append(o.Cause, p.name(cause))
 		o.Token = append(o.Token, fmt.Sprintf("%x", uint64(hold.Begin.Token)))
+		o.Gone = append(o.Gone, -1)
 		last = start
+		ends = append(ends, end)
+		if !exclusive {
+			continue
+		}
+		open[object] = slices.DeleteFunc(open[object], func(n int) bool { return ends[n] <= start })
+		for _, n := range open[object] {
+			if o.Gone[n] < 0 && o.Client[n] != client {
+				o.Gone[n] = start - (ends[n] - o.Took[n])
+			}
+		}
+		open[object] = append(open[object], i)
+	}
+	if !slices.ContainsFunc(o.Gone, func(g int64) bool { return g >= 0 }) {
+		o.Gone = nil
 	}
 }
 
@@ -288,15 +316,30 @@ func (p *picture) addViolation(one checker.Result) {
 	if one.Verdict != checker.Invalid {
 		return
 	}
-	v := violation{ID: one.ID, Reason: one.Reason, From: p.End, To: 0, Clients: []int{}}
+	v := violation{ID: one.ID, Reason: one.Reason, ProofFrom: p.End, Clients: []int{}}
+	from, to, begun := int64(0), p.End, 0 // of what all holds have in common
 	for _, e := range one.Events {
-		v.From, v.To = min(v.From, micro(e.Time)), max(v.To, micro(e.Time))
+		at := micro(e.Time)
+		v.ProofFrom, v.ProofTo = min(v.ProofFrom, at), max(v.ProofTo, at)
 		if at, known := p.at[e.Client]; known && !slices.Contains(v.Clients, at) {
 			v.Clients = append(v.Clients, at)
 		}
+		switch {
+		case e.Kind == history.Hold && e.Op == history.HoldBegin:
+			from = max(from, at)
+			begun++
+		case e.Kind == history.Hold:
+			to = min(to, at)
+		}
 	}
-	if len(one.Events) == 0 {
-		v.From, v.To = 0, p.End
+	switch {
+	case len(one.Events) == 0:
+		v.ProofFrom, v.ProofTo = 0, p.End
+	case begun > 1 && from < to: // holds that overlap, maybe begun long before
+		v.From, v.To = from, to
+	}
+	if v.To == 0 {
+		v.From, v.To = v.ProofFrom, v.ProofTo
 	}
 	p.Violations = append(p.Violations, v)
 }

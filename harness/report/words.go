@@ -6,6 +6,7 @@ import (
 	"maps"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 // words are what the page says, as far as it does not draw it.
 type words struct {
 	*harness.Result
+	Name, Mutant                         string // of the scenario
 	VerdictWord, VerdictClass, IconColor string
 	VerdictIcon                          template.HTML
 	Figures                              []figure
@@ -25,6 +27,8 @@ type words struct {
 	Rows                                 []propertyRow
 	Faults                               []faultRow
 	Latencies                            []latencyRow
+	Quantiles                            []string
+	Gone, Servers                        bool // whether the timeline shows such
 	Facts                                []fact
 	Window                               string
 	Left                                 int
@@ -38,10 +42,10 @@ type figure struct {
 
 type fact struct{ Name, Value string }
 
-// story is why the run is not valid: the first violation, or what is not known.
+// story is what the run comes to in a sentence: the first violation, what is not known, or that all is well.
 type story struct {
 	ID, Verdict, Words, Link string
-	Invalid                  bool
+	Class                    string
 	Broken                   []broken
 	Events                   []told
 }
@@ -60,10 +64,13 @@ type propertyRow struct {
 
 type faultRow struct{ Name, Target, At, For, Silence, Recovery, Did, Link string }
 
+// quantiles are the columns of latencyRow.Times.
+var quantiles = []string{"median", "95 %", "99 %", "99.9 %", "slowest"}
+
 type latencyRow struct {
 	Op             string
 	OK, Fail, Info string
-	Times          []string
+	Times          []fact // by quantile
 }
 
 func newWords(r *harness.Result, p *picture) words {
@@ -72,22 +79,26 @@ func newWords(r *harness.Result, p *picture) words {
 	w := words{
 		Result: r, VerdictWord: verdictWord(r.Verdict), VerdictClass: classOf(r.Verdict), VerdictIcon: iconOf(r.Verdict),
 		IconColor: map[checker.Verdict]string{checker.Valid: "%2317795a", checker.Invalid: "%23c2281f"}[r.Verdict],
-		Figures:   newFigures(r, ops, faults), Left: p.Left,
-		Window: (time.Duration(p.Series.Window) * time.Microsecond).String(), Plan: literal(r.Plan),
+		Figures:   newFigures(r, ops, faults), Left: p.Left, Quantiles: quantiles, Gone: p.Holds.Gone != nil, Servers: len(p.Servers) > 0,
+		Window: latencyText(time.Duration(p.Series.Window)*time.Microsecond, 1), Plan: literal(r.Plan),
 	}
 	if w.IconColor == "" {
 		w.IconColor = "%239a6700"
 	}
+	w.Name, w.Mutant, _ = strings.Cut(r.Scenario, "+")
 	links := make(map[string]string)
 	for i, v := range p.Violations {
 		link := fmt.Sprintf("#violation-%d", i)
 		links[v.ID] = link
 		w.Violations = append(w.Violations, mark{v.ID, shortTime(time.Duration(v.From) * time.Microsecond), link})
 	}
-	if failed := r.Failed(); len(failed) > 0 {
+	switch failed := r.Failed(); {
+	case len(failed) > 0:
 		w.Story = newStory(failed[0], faults, links)
+	case r.Verdict.Passed():
+		w.Story = allWell(r, len(faults))
 	}
-	for _, one := range r.Results {
+	for _, one := range gravestFirst(r.Results) {
 		w.Rows = append(w.Rows, propertyRow{
 			ID: one.ID, Verdict: verdictWord(one.Verdict), Class: classOf(one.Verdict), Claim: capital(one.Claim), Seen: plainly(seen(one)),
 			Link: links[one.ID], Invalid: one.Verdict == checker.Invalid, Optional: one.Optional && one.Verdict == checker.NotExercised,
@@ -98,8 +109,8 @@ func newWords(r *harness.Result, p *picture) words {
 	}
 	for _, l := range newLatencies(ops) {
 		row := latencyRow{Op: l.Op, OK: thousands(l.OK), Fail: thousands(l.Fail), Info: thousands(l.Info)}
-		for _, d := range []time.Duration{l.P50, l.P95, l.P99, l.P999, l.Max} {
-			row.Times = append(row.Times, latencyText(d, l.OK))
+		for i, d := range []time.Duration{l.P50, l.P95, l.P99, l.P999, l.Max} {
+			row.Times = append(row.Times, fact{quantiles[i], latencyText(d, l.OK)})
 		}
 		w.Latencies = append(w.Latencies, row)
 	}
@@ -156,7 +167,7 @@ func newFigures(r *harness.Result, ops []history.Operation, faults []fault) []fi
 		violations += one.Violations
 	}
 	figures := []figure{
-		{"length", r.History.End().Round(time.Second / 10).String(), false},
+		{"length", shortLength(r.History.End()), false},
 		{"clients", thousands(r.Clients), false},
 		{"requests", thousands(len(ops)), false},
 	}
@@ -175,7 +186,7 @@ const mostTold = 8
 
 func newStory(one checker.Result, faults []fault, links map[string]string) *story {
 	st := &story{ID: one.ID, Verdict: strings.ToLower(verdictWord(one.Verdict)), Words: plainly(one.Reason), Link: links[one.ID],
-		Invalid: one.Verdict == checker.Invalid}
+		Class: classOf(one.Verdict)}
 	for _, e := range one.Events[:min(mostTold, len(one.Events))] {
 		st.Events = append(st.Events, told{shortTime(e.Time), e.Who(), eventText(e)})
 	}
@@ -188,10 +199,45 @@ func newStory(one checker.Result, faults []fault, links map[string]string) *stor
 	}
 	for _, f := range faults {
 		if f.From <= to && f.To >= from && len(st.Broken) < 4 {
-			st.Broken = append(st.Broken, broken{f.Name, f.Target, fmt.Sprintf("from %s to %s", shortTime(f.From), shortTime(f.To))})
+			st.Broken = append(st.Broken, broken{f.Name, targetWords(f.Target), fmt.Sprintf("from %s to %s", shortTime(f.From), shortTime(f.To))})
 		}
 	}
 	return st
+}
+
+// allWell is the story of a run in which nothing went wrong.
+func allWell(r *harness.Result, faults int) *story {
+	held, idle := 0, []string(nil)
+	for _, one := range r.Results {
+		if one.Verdict == checker.Valid {
+			held++
+		} else {
+			idle = append(idle, one.ID)
+		}
+	}
+	words := fmt.Sprintf("All %d properties that were judged hold, under %d faults.", held, faults)
+	if len(idle) > 0 {
+		words += " There was no occasion for " + listed(idle) + "."
+	}
+	return &story{Verdict: "nothing was violated", Words: words, Class: classOf(r.Verdict)}
+}
+
+// gravestFirst puts what was violated on top, and what a run need not exercise last.
+func gravestFirst(results []checker.Result) []checker.Result {
+	grave := func(r checker.Result) int {
+		switch {
+		case r.Verdict == checker.Invalid:
+			return 0
+		case r.Verdict == checker.Unknown:
+			return 1
+		case r.Verdict == checker.Valid:
+			return 3
+		case r.Optional:
+			return 4
+		}
+		return 2
+	}
+	return slices.SortedStableFunc(slices.Values(results), func(a, b checker.Result) int { return grave(a) - grave(b) })
 }
 
 // runRoot is the root of a run's znodes, below which every path lies.
@@ -261,7 +307,7 @@ func seen(one checker.Result) string {
 
 func newFaultRow(i int, f fault) faultRow {
 	row := faultRow{
-		Name: f.Name, Target: f.Target, At: shortTime(f.From), For: latencyText(f.To-f.From, 1), Silence: latencyText(f.Silence, 1),
+		Name: f.Name, Target: targetWords(f.Target), At: shortTime(f.From), For: latencyText(f.To-f.From, 1), Silence: latencyText(f.Silence, 1),
 		Recovery: "none", Did: f.Bit, Link: fmt.Sprintf("#fault-%d", i),
 	}
 	if f.Recovery >= 0 {
@@ -282,7 +328,7 @@ func newFacts(r *harness.Result) []fact {
 	facts := []fact{
 		{"seed", fmt.Sprint(r.Seed)},
 		{"ensemble", fmt.Sprintf("%s, %d nodes", r.Ensemble, r.Nodes)},
-		{"work under faults", r.Time.String()},
+		{"work under faults", shortLength(r.Time)},
 		{"faults", r.Plan.String()},
 		{"guarantees", strings.Join(r.Guarantees, " ")},
 	}
@@ -319,6 +365,18 @@ func literal(p harness.Plan) string {
 
 // shortTime is a time since the start.
 func shortTime(d time.Duration) string { return fmt.Sprintf("%.3f s", d.Seconds()) }
+
+// shortLength is how long something lasted that takes seconds or more.
+func shortLength(d time.Duration) string {
+	if d >= 2*time.Minute {
+		text := d.Round(time.Second).String()
+		if whole, ok := strings.CutSuffix(text, "m0s"); ok {
+			text = whole + "m"
+		}
+		return text
+	}
+	return strconv.FormatFloat(d.Round(time.Second/10).Seconds(), 'f', -1, 64) + " s"
+}
 
 // latencyText is a duration with three digits that count; a dash if there is nothing to measure.
 func latencyText(d time.Duration, measured int) string {

@@ -212,6 +212,7 @@ type Page struct {
 type View struct {
 	Width, Height int // 1280 by 900 if zero
 	Dark, Phone   bool
+	Print         bool // as it is printed
 }
 
 // Open opens address and returns when the page has loaded.
@@ -251,9 +252,13 @@ func (p *Page) Look(ctx context.Context, v View) error {
 	if v.Dark {
 		scheme = "dark"
 	}
+	media := "screen"
+	if v.Print {
+		media = "print"
+	}
 	return errors.Join(
 		p.call(ctx, "Emulation.setDeviceMetricsOverride", map[string]any{"width": v.Width, "height": v.Height, "deviceScaleFactor": 1, "mobile": v.Phone}, nil),
-		p.call(ctx, "Emulation.setEmulatedMedia", map[string]any{"features": []map[string]string{{"name": "prefers-color-scheme", "value": scheme}}}, nil),
+		p.call(ctx, "Emulation.setEmulatedMedia", map[string]any{"media": media, "features": []map[string]string{{"name": "prefers-color-scheme", "value": scheme}}}, nil),
 	)
 }
 

@@ -11,7 +11,7 @@ function Charts(data, style, timeline) {
       cursor: { drag: { x: true, y: false, setScale: false }, points: { show: false } },
       scales: Object.assign({ x: { time: false, range: (u, a, b) => [a, b] } }, scales),
       series: [{}].concat(series),
-      axes: [Object.assign(axis(), { values: (u, v) => v.map(s => s.toFixed(digitsOf(v)) + " s") })].concat(axes),
+      axes: [Object.assign(axis(), { size: 28, values: (u, v) => v.map(s => s.toFixed(digitsOf(v)) + " s") })].concat(axes),
       hooks: Object.assign({ drawClear: [shade], setSelect: [selected] }, hooks || {}),
     };
   }
@@ -46,7 +46,14 @@ function Charts(data, style, timeline) {
   }
 
   const ms = v => v >= 1000 ? v / 1000 + " s" : v + " ms";
-  const logAxis = () => Object.assign(axis(), { size: 54, values: (u, v) => v.map(n => n === null ? null : /^1/.test(n.toExponential()) ? ms(+n.toPrecision(1)) : null) });
+  // Lines at powers of ten alone, every second or third where they would be crowded.
+  const decades = (u, i, min, max) => {
+    const lo = Math.ceil(Math.log10(min) - 1e-9), hi = Math.floor(Math.log10(max) + 1e-9), every = Math.ceil((hi - lo) * 26 / (u.bbox.height / devicePixelRatio));
+    const at = [];
+    for (let e = lo; e <= hi; e += Math.max(every, 1)) at.push(10 ** e);
+    return at;
+  };
+  const logAxis = () => Object.assign(axis(), { size: 54, splits: decades, filter: (u, at) => at, values: (u, v) => v.map(n => ms(+n.toPrecision(1))) });
   const line = (color, width) => ({ stroke: () => style(color), width: width || 1.5, points: { show: false }, spanGaps: false });
   const gaps = v => v.map(n => n < 0 ? null : Math.max(n, .01));
 
@@ -80,7 +87,7 @@ function Charts(data, style, timeline) {
     [line("--max"), line("--p99"), line("--p95"), line("--p50", 2)], [logAxis()]),
     [x, gaps(data.series.max), gaps(data.series.p99), gaps(data.series.p95), gaps(data.series.p50)], element));
   add("rate", 210, (element, height) => new uPlot(options(element, height, { y: { range: (u, a, b) => [0, Math.max(b, 1) * 1.08] } },
-    [Object.assign(line("--hold", 2), { fill: () => style("--fault-wash") }), line("--op-fail"), line("--op-info")], [Object.assign(axis(), { size: 54 })]),
+    [Object.assign(line("--hold", 2), { fill: () => style("--hold-wash") }), line("--op-fail"), line("--op-info")], [Object.assign(axis(), { size: 54 })]),
     [x, data.series.ok, data.series.fail, data.series.info], element));
 
   timeline.onChange((from, to) => all.forEach(c => c.u.setScale("x", { min: from / 1e6, max: to / 1e6 })));

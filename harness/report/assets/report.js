@@ -20,7 +20,7 @@
   apply();
   dark.addEventListener("change", apply);
   document.getElementById("theme").addEventListener("click", () => { chosen = root.dataset.theme === "dark" ? "light" : "dark"; apply(); });
-  addEventListener("beforeprint", () => { theme("light"); if (drawn) { drawn.timeline.set(0, Infinity); drawn.timeline.drawNow(); drawn.charts.redraw(); } });
+  addEventListener("beforeprint", () => { theme("light"); for (const d of document.querySelectorAll("details")) d.open = true; if (drawn) { drawn.timeline.set(0, Infinity); drawn.timeline.drawNow(); drawn.charts.redraw(); } });
   addEventListener("afterprint", apply);
 
   for (const b of document.querySelectorAll("[data-copy]")) b.addEventListener("click", async () => {
@@ -51,6 +51,7 @@
     for (const k of ["faults", "servers", "stalls", "violations", "sessions", "suspended", "phases", "clients"]) data[k] = data[k] || [];
     data.opsOf = byClient(data, data.ops);
     data.holdsOf = byClient(data, data.holds);
+    data.goneOf = data.holdsOf.map(list => data.holds.g ? list.at.filter(i => data.holds.g[i] >= 0) : []);
     data.sessionsOf = data.clients.map((_, c) => data.sessions.filter(s => s.c === c));
     data.suspendedOf = data.clients.map((_, c) => data.suspended.filter(s => s.c === c));
     const timeline = Timeline(data, style), charts = Charts(data, style, timeline);

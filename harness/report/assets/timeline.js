@@ -15,9 +15,9 @@ function Timeline(data, style) {
     const add = (kind, height, label, of) => { all.push({ kind, y, height, label, of }); y += height; };
     data.faultRows = stack(data.faults);
     if (data.faults.length) add("faults", 8 + 15 * Math.max(1, data.faultRows), "faults", 0);
-    data.servers.forEach((spans, i) => spans && spans.length && add("server", 20, "server " + i, i));
+    data.servers.forEach((spans, i) => spans && spans.length && add("server", 20, "server n" + i, i));
     if (data.writes.s.length) add("writes", 22, "resource", 0);
-    data.clients.forEach((c, i) => add("client", 42, "client " + c, i));
+    data.clients.forEach((c, i) => add("client", 42, "client c" + c, i));
     all.height = y + 8;
     return all;
   }
@@ -62,9 +62,12 @@ function Timeline(data, style) {
     shades(g);
     grid(g);
     for (const r of rows) ({ faults: drawFaults, server: drawServer, writes: drawWrites, client: drawClient })[r.kind](g, r);
-    drawViolations(g);
     g.restore();
     labels(g);
+    g.save();
+    g.beginPath(); g.rect(gutter, 0, width - gutter, rows.height); g.clip();
+    drawViolations(g); // above the lines between lanes
+    g.restore();
     drawMap();
     document.getElementById("range").textContent = seconds(view.from) + " to " + seconds(view.to) + " of " + seconds(data.end);
   }
@@ -111,7 +114,7 @@ function Timeline(data, style) {
       g.beginPath(); g.moveTo(0, r.y + .5); g.lineTo(r.kind === "client" || r.label === "faults" ? width : gutter, r.y + .5); g.stroke();
       g.fillStyle = style(r.kind === "client" ? "--ink" : "--soft");
       g.font = (r.kind === "client" ? "550 " : "") + (small ? "11px " : "12px ") + style("--sans");
-      g.fillText(small ? r.label.replace("client ", "c").replace("server ", "srv ") : r.label, small ? 8 : 13, r.y + (r.kind === "client" ? 15 : r.height / 2));
+      g.fillText(small ? r.label.replace(/^(client|server) /, "") : r.label, small ? 8 : 13, r.y + (r.kind === "client" ? 15 : r.height / 2));
     }
   }
 
@@ -172,6 +175,8 @@ function Timeline(data, style) {
       if (s.w === "lost" || s.w === "expired") bar(g, s.t, s.t, r.y + 17, 10, style("--bad"), 2);
     }
     for (const s of data.suspendedOf[c]) if (s.t >= view.from && s.f <= view.to) bar(g, s.f, s.t, r.y + 20, 4, style("--suspended"));
+    // Belief stands above, and this is below it: the own node is gone, since somebody else was granted the same.
+    for (const i of data.goneOf[c]) if (holds.s[i] <= view.to && holds.s[i] + holds.d[i] >= view.from) bar(g, holds.s[i] + holds.g[i], holds.s[i] + holds.d[i], r.y + 20, 4, style("--bad"), 2);
     let lastOK = -1;
     const colors = ["--op-ok", "--op-fail", "--op-info", "--op-info"].map(style);
     for (const i of visible(mine, ops)) {
@@ -282,28 +287,28 @@ function Timeline(data, style) {
     }
     if (r.kind === "server") {
       const s = data.servers[r.of].find(s => s.f <= t && t < s.t);
-      return s && ["server " + r.of + ": " + s.w, [seconds(s.f) + " to " + seconds(s.t)]];
+      return s && ["server n" + r.of + ": " + s.w, [seconds(s.f) + " to " + seconds(s.t)]];
     }
     if (r.kind === "writes") {
       const w = data.writes;
       for (let i = first(w.s, t - near); i < w.s.length && w.s[i] <= t + near; i++)
-        return [(w.o[i] ? "accepted" : "refused: stale token") + ", of client " + data.clients[w.c[i]], [seconds(w.s[i], 1)]];
+        return [(w.o[i] ? "accepted" : "refused: stale token") + ", of client c" + data.clients[w.c[i]], [seconds(w.s[i], 1)]];
       return null;
     }
     const dy = py - r.y, c = r.of;
     if (dy < 19) {
       const h = data.holds;
       for (const i of visible(data.holdsOf[c], h)) if (h.s[i] - near <= t && t <= h.s[i] + h.d[i] + near)
-        return ["client " + data.clients[c] + " was told it holds " + data.names[h.b[i]],
-          ["from " + seconds(h.s[i], 1) + ", for " + duration(h.d[i]) + ", token 0x" + h.k[i], ["given up", "lost: " + data.names[h.e[i]], "never ended"][h.o[i]]]];
+        return ["client c" + data.clients[c] + " was told it holds " + data.names[h.b[i]],
+          ["from " + seconds(h.s[i], 1) + ", for " + duration(h.d[i]) + ", token 0x" + h.k[i], h.g && h.g[i] >= 0 && "somebody else held it from " + seconds(h.s[i] + h.g[i], 1) + " on", ["given up", "lost: " + data.names[h.e[i]], "never ended"][h.o[i]]]];
     } else if (dy < 27) {
       const find = list => list.find(s => s.f - near <= t && t <= s.t + near), gap = find(data.suspendedOf[c]), s = find(data.sessionsOf[c]);
-      if (gap) return ["no server answered client " + data.clients[c], ["session " + gap.i, seconds(gap.f, 1) + ", for " + duration(gap.t - gap.f)]];
-      if (s) return ["session " + s.i + " of client " + data.clients[c], [seconds(s.f, 1) + " to " + seconds(s.t, 1), s.w && "ended: " + s.w]];
+      if (gap) return ["no server answered client c" + data.clients[c], ["session " + gap.i, seconds(gap.f, 1) + ", for " + duration(gap.t - gap.f)]];
+      if (s) return ["session " + s.i + " of client c" + data.clients[c], [seconds(s.f, 1) + " to " + seconds(s.t, 1), s.w && "ended: " + s.w]];
     } else {
       const o = data.ops;
       for (const i of visible(data.opsOf[c], o)) if (o.s[i] - near <= t && t <= o.s[i] + o.d[i] + near)
-        return [data.names[o.k[i]] + " " + data.names[o.b[i]], ["client " + data.clients[c] + ", at " + seconds(o.s[i], 1) + ", " + duration(o.d[i]),
+        return [data.names[o.k[i]] + " " + data.names[o.b[i]], ["client c" + data.clients[c] + ", at " + seconds(o.s[i], 1) + ", " + duration(o.d[i]),
           ["ok", "failed: ", "nobody knows: ", "no answer"][o.o[i]] + data.names[o.e[i]]]];
     }
     return null;
@@ -378,9 +383,11 @@ function Timeline(data, style) {
     set, zoom, redraw, drawNow: draw, view,
     onChange: l => listeners.push(l),
     showViolation(n) {
+      // As much of the proof around it as leaves the violation itself to be seen.
       const v = data.violations[n], length = Math.max(v.t - v.f, data.end / 400, 2000);
+      const from = Math.max(v.pf, v.f - length * 40), to = Math.min(v.pt, v.t + length * 40), margin = Math.max(length * .35, (to - from) * .06);
       marked = n;
-      set(v.f - length * .35, v.t + length * .35);
+      set(from - margin, to + margin);
       document.getElementById("timeline").scrollIntoView({ block: "start" });
     },
   };
