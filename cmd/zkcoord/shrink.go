@@ -39,7 +39,8 @@ smallest plan to a file, a report of the smallest run to the store, and prints a
 
 The plan of a run on real servers is then followed there a few times: how often the violation comes back is luck.
 
-Exit codes: 0 it was made as small as it gets, 2 the violation did not come back, 3 it could not run.`,
+Exit codes: 0 it was made as small as it gets in that time, 2 the violation did not come back or it was interrupted (what
+it had is told and kept), 3 it could not run.`,
 		Example: "  zkcoord shrink store/latest\n  zkcoord shrink store/isolated-follower+zk-lock/latest --out small.json",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -93,8 +94,8 @@ func (a *app) shrinking(ctx context.Context, f runFlags, err error) error {
 
 // shrink makes r small and tells of it. The empty f.out writes no plan.
 func (a *app) shrink(ctx context.Context, s harness.Scenario, r *harness.Result, f shrinkFlags) error {
-	a.note("looking for a smaller run that violates %s, for %v at most; it has %d faults, %d clients and %v",
-		r.Failed()[0].ID, f.within, len(r.Plan), r.Clients, r.Time)
+	a.note("looking for a smaller run that violates %s, for %v at most; it has %s, %s and %v",
+		r.Failed()[0].ID, f.within, count(len(r.Plan), "fault"), count(r.Clients, "client"), r.Time)
 	search, cancel := context.WithTimeout(ctx, f.within)
 	defer cancel()
 	small, err := shrink.Run(search, r, f.tries, func(ctx context.Context, t shrink.Trial) (*harness.Result, error) {
@@ -112,6 +113,9 @@ func (a *app) shrink(ctx context.Context, s harness.Scenario, r *harness.Result,
 	}
 	if err := a.tellSmall(small, f); err != nil {
 		return err
+	}
+	if ctx.Err() != nil {
+		return codeError(exitUnknown) // it may get smaller
 	}
 	return a.replay(ctx, s, r, small, f)
 }
@@ -142,7 +146,7 @@ func (a *app) tellSmall(small shrink.Small, f shrinkFlags) error {
 			"time_ns": small.Time, "operations": small.Operations, "seed": r.Seed, "command": again(), "dir": dir, "test": test}))
 		return errors.Join(unkept...)
 	}
-	fmt.Fprintf(a.out, "%s is violated with %d faults, %d clients and %v (%d tried)\n", small.Property, len(small.Plan), small.Clients, small.Time, small.Tried)
+	fmt.Fprintf(a.out, "%s is violated with %s, %s and %v (%d tried)\n", small.Property, count(len(small.Plan), "fault"), count(small.Clients, "client"), small.Time, small.Tried)
 	if f.out != "" || dir == "" {
 		fmt.Fprintf(a.out, "\n%s\n%s\n", r.Summary(), test)
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"unicode"
 	"unicode/utf8"
 )
@@ -16,4 +17,12 @@ func asText(data []byte) (string, bool) {
 		}
 	}
 	return string(data), true
+}
+
+// count is n things, or one thing.
+func count(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
 }
