@@ -108,6 +108,9 @@ func (a *app) shrink(ctx context.Context, s harness.Scenario, r *harness.Result,
 	case errors.Is(err, shrink.ErrNotAgain):
 		a.note("%s is not violated when the run is done again on the embedded ensemble: it may need the real one, or luck", small.Property)
 		return errors.Join(a.replay(ctx, s, r, small, f), codeError(exitUnknown))
+	case err != nil && ctx.Err() != nil:
+		a.note("interrupted before the run was done again: nothing is known of it")
+		return codeError(exitUnknown)
 	case err != nil:
 		return err
 	}

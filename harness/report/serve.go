@@ -13,7 +13,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/zkcoord/zkcoord/harness/checker"
 )
@@ -29,7 +28,7 @@ var forRuns = template.FuncMap{
 	"css":     func() template.CSS { return template.CSS(asset("report.css")) },
 	"size":    sizeText,
 	"count":   thousands,
-	"short":   func(d time.Duration) string { return d.Round(time.Second / 10).String() },
+	"short":   shortLength,
 }
 
 // Handler serves the runs of a store: the list, each run's files, and two runs side by side. It only reads.
