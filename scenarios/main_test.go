@@ -136,6 +136,9 @@ func virtualCommand(s harness.Scenario, o harness.Options) string {
 	if mutant != "" {
 		c += " --mutant " + mutant
 	}
+	if o.Nodes != 0 {
+		c += fmt.Sprintf(" --nodes %d", o.Nodes)
+	}
 	if o.Faults != nil {
 		c += " --faults " + strings.Join(o.Faults, ",")
 	}
