@@ -264,7 +264,11 @@ func (s *Session) Cleanup(f func(ctx context.Context) error) <-chan error {
 	s.cleaningUp(1)
 	if !s.spawn(func() {
 		defer s.cleaningUp(-1)
-		done <- f(s.life)
+		err := s.awaitStrays(s.life) // what is undone may be one of them
+		if err == nil {
+			err = f(s.life)
+		}
+		done <- err
 	}) {
 		s.cleaningUp(-1)
 		done <- s.Err()

@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-zookeeper/zk"
@@ -27,36 +30,84 @@ func do[T any](ctx context.Context, s *Session, op, path string, call func(*zk.C
 	if err := s.up.wait(ctx, s.life); err != nil {
 		return value, unsent(op, path, err)
 	}
-	type result struct {
-		value T
-		err   error
-	}
-	var r result
+	var r result[T]
 	if ctx == s.life {
 		r.value, r.err = call(s.zk)
-	} else {
-		answer := make(chan result, 1)
-		if !s.spawn(func() {
-			if ctx.Err() != nil {
-				return // given up: what undoes it may have gone out already
-			}
-			v, err := call(s.zk)
-			answer <- result{v, err}
-		}) {
-			return value, unsent(op, path, s.Err())
-		}
-		select {
-		case r = <-answer:
-		case <-ctx.Done():
-			return value, ended(op, path, causeOf(ctx))
-		case <-s.life.Done():
-			return value, ended(op, path, s.Err())
-		}
+	} else if r, err = apart(ctx, s, op, path, call); err != nil {
+		return value, err
 	}
 	if r.err != nil && s.life.Err() != nil && Outcome(r.err) == Indeterminate {
 		return value, ended(op, path, s.Err())
 	}
 	return r.value, answered(op, path, r.err)
+}
+
+type result[T any] struct {
+	value T
+	err   error
+}
+
+// apart makes the call on a goroutine of its own, so that it can be given up.
+// The error says that it was.
+func apart[T any](ctx context.Context, s *Session, op, path string, call func(*zk.Conn) (T, error)) (r result[T], err error) {
+	answer := make(chan result[T], 1)
+	var begun atomic.Bool // or given up before, and then never
+	if !s.spawn(func() {
+		if begun.CompareAndSwap(false, true) {
+			v, err := call(s.zk)
+			answer <- result[T]{v, err}
+		}
+	}) {
+		return r, unsent(op, path, s.Err())
+	}
+	select {
+	case r = <-answer:
+		return r, nil
+	case <-ctx.Done():
+		err = causeOf(ctx)
+	case <-s.life.Done():
+		err = s.Err()
+	}
+	if begun.CompareAndSwap(false, true) {
+		return r, unsent(op, path, err)
+	}
+	s.stray(func() { <-answer })
+	return r, ended(op, path, err)
+}
+
+// stray notes that a request was given up, which is over when wait returns. It
+// may not have gone out yet: see awaitStrays.
+func (s *Session) stray(wait func()) {
+	over := make(chan struct{})
+	s.mu.Lock()
+	s.strays[over] = struct{}{}
+	s.mu.Unlock()
+	s.spawn(func() {
+		wait()
+		s.mu.Lock()
+		delete(s.strays, over)
+		s.mu.Unlock()
+		close(over)
+	})
+}
+
+// awaitStrays waits until no request that was given up can still go out, for
+// what has to come behind them. Each that did go out has been answered by then,
+// or lost with its connection.
+func (s *Session) awaitStrays(ctx context.Context) error {
+	s.mu.Lock()
+	strays := slices.Collect(maps.Keys(s.strays))
+	s.mu.Unlock()
+	for _, over := range strays {
+		select {
+		case <-over:
+		case <-ctx.Done():
+			return causeOf(ctx)
+		case <-s.life.Done():
+			return s.Err()
+		}
+	}
+	return nil
 }
 
 // read is do for a request that changes nothing: it asks again when the
@@ -306,6 +357,9 @@ func (s *Session) Sync(ctx context.Context, path string) error {
 func (s *Session) CatchUp(ctx context.Context, path string) error {
 	if err := s.check("multi", path, 0); err != nil {
 		return err
+	}
+	if err := s.awaitStrays(ctx); err != nil {
+		return unsent("multi", path, err)
 	}
 	for {
 		_, err := s.Multi(ctx, CheckOp{Path: path, Version: AnyVersion})

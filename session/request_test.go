@@ -314,6 +314,58 @@ func TestCatchUpSeesWhatAnotherServerShowed(t *testing.T) {
 }
 
 // Covers S4.
+// A request that was given up as its goroutine stood still may go out at any
+// time: what undoes it has to wait.
+//
+// Covers S4.
+func TestWhatWasGivenUpIsUndoneBehindIt(t *testing.T) {
+	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
+		s := open(t, on(e))
+		defer s.Close()
+
+		goOn := giveUpACreate(t, s, "/undone")
+		removed := s.Cleanup(func(ctx context.Context) error { return s.Delete(ctx, "/undone", AnyVersion) })
+		synctest.Wait()
+		close(goOn)
+		if err := <-removed; err != nil {
+			t.Errorf("the clean-up came before what it undoes: %v", err)
+		}
+
+		goOn = giveUpACreate(t, s, "/late")
+		caughtUp := make(chan error, 1)
+		go func() { caughtUp <- s.CatchUp(t.Context(), "/late") }()
+		synctest.Wait()
+		select {
+		case err := <-caughtUp:
+			t.Errorf("CatchUp did not wait: %v", err)
+			close(goOn)
+		default:
+			close(goOn)
+			must(t, <-caughtUp)
+		}
+		if stat, err := s.Exists(t.Context(), "/late"); err != nil || stat == nil {
+			t.Errorf("after CatchUp: %v, %v", stat, err)
+		}
+	})
+}
+
+// giveUpACreate gives up the creation of an ephemeral znode that is not sent
+// before goOn is closed.
+func giveUpACreate(t *testing.T, s *Session, path string) (goOn chan struct{}) {
+	t.Helper()
+	goOn = make(chan struct{})
+	ctx, cancel := context.WithCancel(t.Context())
+	time.AfterFunc(time.Second, cancel)
+	_, err := do(ctx, s, "create", path, func(c *zk.Conn) (string, error) {
+		<-goOn
+		return c.Create(path, nil, zk.FlagEphemeral, zk.WorldACL(zk.PermAll))
+	})
+	if Outcome(err) != Indeterminate {
+		t.Fatal(err)
+	}
+	return goOn
+}
+
 func TestWriteWhoseReplyIsLostIsIndeterminate(t *testing.T) {
 	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
 		s := open(t, on(e))
