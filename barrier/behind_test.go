@@ -6,7 +6,6 @@ import (
 	"testing/synctest"
 
 	"github.com/zkcoord/zkcoord/barrier"
-	"github.com/zkcoord/zkcoord/internal/faulttest"
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -14,29 +13,29 @@ import (
 //
 // Covers B1.
 func TestWaitAtAServerThatIsBehind(t *testing.T) {
-	bubble(t, func(t *testing.T, e *ensemble) {
-		behind, other := e.Behind()
-		check(t, barrier.New(other, path).Set(t.Context()))
+	run(t, func(t *testing.T, w *world) {
+		behind, other := w.Behind()
+		check(t, barrier.New(other.Session, path).Set(t.Context()))
 		end := make(chan error, 1)
-		go func() { end <- barrier.New(behind, path).Wait(t.Context()) }()
+		go func() { end <- barrier.New(behind.Session, path).Wait(t.Context()) }()
 		if err, ok := within(end, patience); ok {
 			t.Fatalf("passed a barrier that is set: %v", err)
 		}
-		check(t, barrier.New(other, path).Remove(t.Context()))
+		check(t, barrier.New(other.Session, path).Remove(t.Context()))
 		check(t, <-end)
 	})
 }
 
 // Covers B2.
 func TestRemoveAtAServerThatIsBehind(t *testing.T) {
-	bubble(t, func(t *testing.T, e *ensemble) {
-		behind, other := e.Behind()
-		b := barrier.New(other, path)
+	run(t, func(t *testing.T, w *world) {
+		behind, other := w.Behind()
+		b := barrier.New(other.Session, path)
 		check(t, b.Set(t.Context()))
 		end := make(chan error, 1)
 		go func() { end <- b.Wait(t.Context()) }()
 		synctest.Wait()
-		check(t, barrier.New(behind, path).Remove(t.Context()))
+		check(t, barrier.New(behind.Session, path).Remove(t.Context()))
 		if err, ok := within(end, patience); !ok || err != nil {
 			t.Errorf("passed %v: %v", ok, err)
 		}
@@ -45,13 +44,13 @@ func TestRemoveAtAServerThatIsBehind(t *testing.T) {
 
 // Covers D1.
 func TestSizeIsReadAtAMajority(t *testing.T) {
-	bubble(t, func(t *testing.T, e *ensemble) {
-		s, _ := e.Open()
+	run(t, func(t *testing.T, w *world) {
+		s := w.Client()
 		enter(t.Context(), 3, s)
 		synctest.Wait()
 		check(t, s.Close())
-		behind, other := e.Behind()
-		for _, p := range append(faulttest.Znodes(t, other, path), path) {
+		behind, other := w.Behind()
+		for _, p := range append(w.Nodes(path), path) {
 			check(t, other.Delete(t.Context(), p, session.AnyVersion))
 		}
 		enter(t.Context(), 2, other)

@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/zkcoord/zkcoord/barrier"
-	"github.com/zkcoord/zkcoord/internal/faulttest"
+	"github.com/zkcoord/zkcoord/internal/coordtest"
 	"github.com/zkcoord/zkcoord/session"
 	"github.com/zkcoord/zkcoord/zktest"
 )
@@ -21,15 +21,14 @@ import (
 const path = "/app/b"
 
 // patience is longer than it takes to expire a session.
-const patience = 2 * faulttest.Timeout
+const patience = 2 * coordtest.Timeout
 
 var (
-	check       = faulttest.Check
-	bubble      = faulttest.Bubble
-	eachRequest = faulttest.EachRequest
+	check = coordtest.Check
+	run   = coordtest.Run
 )
 
-type ensemble = faulttest.Ensemble
+type world = coordtest.World
 
 // An entry is the end of one Enter or Leave.
 type entry struct {
@@ -39,10 +38,10 @@ type entry struct {
 }
 
 // enter begins an Enter for each session.
-func enter(ctx context.Context, size int, sessions ...*session.Session) <-chan entry {
+func enter(ctx context.Context, size int, sessions ...*coordtest.Client) <-chan entry {
 	ends := make(chan entry, len(sessions))
 	for i, s := range sessions {
-		d := barrier.NewDouble(s, path, size)
+		d := barrier.NewDouble(s.Session, path, size)
 		go func() {
 			r, err := d.Enter(ctx)
 			ends <- entry{i, r, err}
@@ -82,22 +81,22 @@ func (s sessions) rounds(t *testing.T, ends <-chan entry) []*barrier.Round {
 	return rounds
 }
 
-type sessions []*session.Session
+type sessions []*coordtest.Client
 
-func open(e *ensemble, n int) sessions {
+func open(w *world, n int) sessions {
 	var all sessions
 	for range n {
-		s, _ := e.Open()
+		s := w.Client()
 		all = append(all, s)
 	}
 	return all
 }
 
 // left fails the test if there is any member's node.
-func left(t *testing.T, s *session.Session) {
+func left(t *testing.T, w *world) {
 	t.Helper()
 	synctest.Wait()
-	for _, p := range faulttest.Znodes(t, s, path) {
+	for _, p := range w.Nodes(path) {
 		if strings.Contains(p, "-member-") {
 			t.Errorf("left behind: %s", p)
 		}
@@ -106,8 +105,8 @@ func left(t *testing.T, s *session.Session) {
 
 // Covers D1, D3, D5.
 func TestMembersEnterAndLeaveTogether(t *testing.T) {
-	bubble(t, func(t *testing.T, e *ensemble) {
-		s := open(e, 4)
+	run(t, func(t *testing.T, w *world) {
+		s := open(w, 4)
 		for number := range 3 {
 			first := enter(t.Context(), 4, s[:3]...)
 			if en, ok := within(first, patience); ok {
@@ -131,14 +130,14 @@ func TestMembersEnterAndLeaveTogether(t *testing.T) {
 				}
 			}
 		}
-		left(t, s[0])
+		left(t, w)
 	})
 }
 
 // Covers D3.
 func TestFirstMemberLeavesLast(t *testing.T) {
-	bubble(t, func(t *testing.T, e *ensemble) {
-		s := open(e, 3)
+	run(t, func(t *testing.T, w *world) {
+		s := open(w, 3)
 		rounds := s.rounds(t, enter(t.Context(), 3, s...))
 		ends := leave(t.Context(), rounds[0], rounds[1])
 		if _, ok := within(ends, patience); ok {
@@ -158,15 +157,15 @@ func TestFirstMemberLeavesLast(t *testing.T) {
 //
 // Covers D2, D6.
 func TestTimedOutMemberLetsNobodyThrough(t *testing.T) {
-	bubble(t, func(t *testing.T, e *ensemble) {
-		s := open(e, 3)
+	run(t, func(t *testing.T, w *world) {
+		s := open(w, 3)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		en, _ := within(enter(ctx, 3, s[0]), patience)
 		if !errors.Is(en.err, context.DeadlineExceeded) {
 			t.Fatalf("error %v", en.err)
 		}
-		left(t, s[1])
+		left(t, w)
 		two := enter(t.Context(), 3, s[1:]...)
 		if en, ok := within(two, patience); ok {
 			t.Fatalf("two entered a round of three: %v", en)
@@ -181,10 +180,10 @@ func TestTimedOutMemberLetsNobodyThrough(t *testing.T) {
 //
 // Covers D1, D2.
 func TestMemberThatGaveUpIsNotCountedTwice(t *testing.T) {
-	bubble(t, func(t *testing.T, e *ensemble) {
-		s := open(e, 2)
-		d := barrier.NewDouble(s[0], path, 2)
-		slow := e.Inject(zktest.Rule{Op: "multi", Session: s[0].ID(), Skip: 1, Fate: zktest.DelayReply, Delay: time.Second})
+	run(t, func(t *testing.T, w *world) {
+		s := open(w, 2)
+		d := barrier.NewDouble(s[0].Session, path, 2)
+		slow := w.Inject(zktest.Rule{Op: "multi", Session: s[0].ID(), Skip: 1, Fate: zktest.DelayReply, Delay: time.Second})
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second/2)
 		defer cancel()
 		if _, err := d.Enter(ctx); err == nil || slow.Fired() != 1 {
@@ -205,8 +204,8 @@ func TestMemberThatGaveUpIsNotCountedTwice(t *testing.T) {
 
 // Covers D1.
 func TestDeadMemberIsNotCounted(t *testing.T) {
-	bubble(t, func(t *testing.T, e *ensemble) {
-		s := open(e, 4)
+	run(t, func(t *testing.T, w *world) {
+		s := open(w, 4)
 		dead := enter(t.Context(), 3, s[0])
 		synctest.Wait()
 		s[0].Close()
@@ -228,17 +227,17 @@ func TestDeadMemberIsNotCounted(t *testing.T) {
 //
 // Covers D4.
 func TestCrashedRoundOpensNoOther(t *testing.T) {
-	bubble(t, func(t *testing.T, e *ensemble) {
-		s := open(e, 5)
+	run(t, func(t *testing.T, w *world) {
+		s := open(w, 5)
 		s[:3].rounds(t, enter(t.Context(), 3, s[:3]...))
 		for i := range 3 {
-			check(t, e.Expire(s[i].ID()))
+			check(t, w.Expire(s[i].ID()))
 		}
 		two := enter(t.Context(), 3, s[3:]...)
 		if en, ok := within(two, patience); ok {
 			t.Fatalf("two of three entered after a crashed round: %v", en)
 		}
-		late, _ := e.Open()
+		late := w.Client()
 		one := enter(t.Context(), 3, late)
 		rounds := append(s[3:].rounds(t, two), sessions{late}.rounds(t, one)...)
 		if n := rounds[0].Number(); n != 1 {
@@ -255,8 +254,8 @@ func TestCrashedRoundOpensNoOther(t *testing.T) {
 //
 // Covers D1, D5.
 func TestSurplusMembersGatherForTheNextRound(t *testing.T) {
-	bubble(t, func(t *testing.T, e *ensemble) {
-		s := open(e, 7)
+	run(t, func(t *testing.T, w *world) {
+		s := open(w, 7)
 		ends := enter(t.Context(), 3, s...)
 		count := map[int]int{}
 		for range 6 {
@@ -278,8 +277,8 @@ func TestSurplusMembersGatherForTheNextRound(t *testing.T) {
 func TestTimeoutInLeaveHoldsNobodyUp(t *testing.T) {
 	for who := range 3 {
 		t.Run(fmt.Sprint(who), func(t *testing.T) {
-			bubble(t, func(t *testing.T, e *ensemble) {
-				s := open(e, 3)
+			run(t, func(t *testing.T, w *world) {
+				s := open(w, 3)
 				rounds := s.rounds(t, enter(t.Context(), 3, s...))
 				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 				defer cancel()
@@ -296,7 +295,7 @@ func TestTimeoutInLeaveHoldsNobodyUp(t *testing.T) {
 					t.Fatalf("left %v, error %v", ok, err)
 				}
 				check(t, rounds[who].Leave(t.Context()))
-				left(t, s[0])
+				left(t, w)
 			})
 		})
 	}
@@ -307,15 +306,15 @@ func TestTimeoutInLeaveHoldsNobodyUp(t *testing.T) {
 //
 // Covers D1, D2.
 func TestRoundDoesNotOpenWithoutOneThatGaveUpMeanwhile(t *testing.T) {
-	bubble(t, func(t *testing.T, e *ensemble) {
-		s := open(e, 3)
+	run(t, func(t *testing.T, w *world) {
+		s := open(w, 3)
 		ctx, cancel := context.WithCancel(t.Context())
 		first := enter(ctx, 3, s[0])
 		synctest.Wait()
 		rest := enter(t.Context(), 3, s[1])
 		synctest.Wait()
 		// Its first multi joins, the second opens.
-		slow := e.Inject(zktest.Rule{Op: "multi", Session: s[2].ID(), Skip: 1, Fate: zktest.DelayRequest, Delay: time.Second})
+		slow := w.Inject(zktest.Rule{Op: "multi", Session: s[2].ID(), Skip: 1, Fate: zktest.DelayRequest, Delay: time.Second})
 		last := enter(t.Context(), 3, s[2])
 		synctest.Wait()
 		if slow.Fired() != 1 {
@@ -341,11 +340,11 @@ func TestRoundDoesNotOpenWithoutOneThatGaveUpMeanwhile(t *testing.T) {
 
 // Covers D2, D3, D6.
 func TestCancelledEnterAndLeaveLeaveNothing(t *testing.T) {
-	faulttest.CancelAtEach(t, func(ctx context.Context, t *testing.T, e *ensemble, s *session.Session) {
-		other, _ := e.Open()
+	coordtest.CancelledAtEveryMoment(t, func(ctx context.Context, t *testing.T, w *world, s *coordtest.Client) {
+		other := w.Client()
 		in := enter(t.Context(), 2, other)
 		synctest.Wait()
-		r, err := barrier.NewDouble(s, path, 2).Enter(ctx)
+		r, err := barrier.NewDouble(s.Session, path, 2).Enter(ctx)
 		if err == nil {
 			second := <-in
 			check(t, second.err)
@@ -360,29 +359,24 @@ func TestCancelledEnterAndLeaveLeaveNothing(t *testing.T) {
 			check(t, second.err)
 			check(t, second.round.Leave(t.Context()))
 		} else {
-			third, _ := e.Open()
+			third := w.Client()
 			check(t, (<-enter(t.Context(), 2, third)).err)
 			check(t, (<-in).err)
 			return
 		}
-		left(t, other)
+		left(t, w)
 	})
 }
 
 // Covers D3.
 func TestDepartureWakesAtMostOne(t *testing.T) {
-	bubble(t, func(t *testing.T, e *ensemble) {
+	run(t, func(t *testing.T, w *world) {
 		const n = 10
-		var all sessions
-		var asked []*faulttest.Requests
-		for range n {
-			s, r := e.Open()
-			all, asked = append(all, s), append(asked, r)
-		}
+		all := open(w, n)
 		rounds := all.rounds(t, enter(t.Context(), n, all...))
 		synctest.Wait()
-		for _, r := range asked {
-			r.Since()
+		for _, s := range all {
+			s.Count()
 		}
 		sum := 0
 		ends := make(chan error, n)
@@ -393,8 +387,8 @@ func TestDepartureWakesAtMostOne(t *testing.T) {
 		for range rounds {
 			check(t, <-ends)
 		}
-		for _, r := range asked {
-			sum += r.Since().Total()
+		for _, s := range all {
+			sum += s.Count()
 		}
 		// To leave, to watch, and to see that it was the last: three each, and a
 		// few more of the first, if the last one left before others.
@@ -406,15 +400,13 @@ func TestDepartureWakesAtMostOne(t *testing.T) {
 
 // Covers D1. Who cannot have completed a round does not look whether it is complete.
 func TestWhoCompletesARoundListsItsMembers(t *testing.T) {
-	bubble(t, func(t *testing.T, e *ensemble) {
+	run(t, func(t *testing.T, w *world) {
 		const n = 4
 		ends := make(chan entry, n)
-		var asked []*faulttest.Requests
-		for i := range n {
-			s, r := e.Open()
-			asked = append(asked, r)
+		all := open(w, n)
+		for i, s := range all {
 			go func() {
-				round, err := barrier.NewDouble(s, path, n).Enter(t.Context())
+				round, err := barrier.NewDouble(s.Session, path, n).Enter(t.Context())
 				ends <- entry{i, round, err}
 			}()
 			synctest.Wait()
@@ -428,7 +420,7 @@ func TestWhoCompletesARoundListsItsMembers(t *testing.T) {
 			if i == n-1 {
 				want = 2 // the members, and the rounds before, which it sweeps
 			}
-			if got := asked[i].Since()["children"]; got != want {
+			if got := strings.Count(all[i].Requests(), "getChildren"); got != want {
 				t.Errorf("member %d listed %d times, want %d", i, got, want)
 			}
 		}
@@ -437,8 +429,8 @@ func TestWhoCompletesARoundListsItsMembers(t *testing.T) {
 
 // Covers D1.
 func TestMembersMustAgreeOnTheSize(t *testing.T) {
-	bubble(t, func(t *testing.T, e *ensemble) {
-		s := open(e, 2)
+	run(t, func(t *testing.T, w *world) {
+		s := open(w, 2)
 		enter(t.Context(), 3, s[0])
 		synctest.Wait()
 		if en := <-enter(t.Context(), 2, s[1]); !errors.Is(en.err, barrier.ErrSize) {
@@ -453,8 +445,8 @@ func TestMembersMustAgreeOnTheSize(t *testing.T) {
 //
 // Covers D1, D2, D3, D4, D6.
 func TestDoubleAtEachLostRequest(t *testing.T) {
-	eachRequest(t, func(t *testing.T, tr *faulttest.Trial) {
-		s := open(tr.Ensemble, 2)
+	coordtest.AtEachLostRequest(t, func(t *testing.T, tr *coordtest.Trial) {
+		s := open(tr.World, 2)
 		victim, other := s[0], s[1]
 		tr.Strike(victim)
 		ends := enter(t.Context(), 2, victim)
@@ -462,7 +454,7 @@ func TestDoubleAtEachLostRequest(t *testing.T) {
 			t.Fatal("entered alone")
 		}
 		if tr.Loses() && victim.Err() != nil {
-			victim, _ = tr.Open()
+			victim = tr.Client()
 			ends = enter(t.Context(), 2, victim)
 		}
 		e2 := enter(t.Context(), 2, other)
@@ -483,21 +475,21 @@ func TestDoubleAtEachLostRequest(t *testing.T) {
 		if err, ok := within(out, patience); !ok || err != nil {
 			t.Fatalf("the other: left %v, %v", ok, err)
 		}
-		left(t, other)
+		left(t, tr.World)
 	})
 }
 
 // Covers B1, B2.
 func TestBarrier(t *testing.T) {
-	bubble(t, func(t *testing.T, e *ensemble) {
-		s := open(e, 3)
-		b := barrier.New(s[0], path)
-		check(t, barrier.New(s[1], path).Wait(t.Context()))
+	run(t, func(t *testing.T, w *world) {
+		s := open(w, 3)
+		b := barrier.New(s[0].Session, path)
+		check(t, barrier.New(s[1].Session, path).Wait(t.Context()))
 		check(t, b.Set(t.Context()))
 		check(t, b.Set(t.Context()))
 		ends := make(chan error, 2)
 		for _, s := range s[1:] {
-			go func() { ends <- barrier.New(s, path).Wait(t.Context()) }()
+			go func() { ends <- barrier.New(s.Session, path).Wait(t.Context()) }()
 		}
 		if err, ok := within(ends, patience); ok {
 			t.Fatalf("passed a barrier that is set: %v", err)
@@ -523,14 +515,14 @@ func TestBarrier(t *testing.T) {
 //
 // Covers B2.
 func TestWaitSurvivesReconnects(t *testing.T) {
-	bubble(t, func(t *testing.T, e *ensemble) {
-		s := open(e, 2)
-		b := barrier.New(s[0], path)
+	run(t, func(t *testing.T, w *world) {
+		s := open(w, 2)
+		b := barrier.New(s[0].Session, path)
 		check(t, b.Set(t.Context()))
 		end := make(chan error, 1)
-		go func() { end <- barrier.New(s[1], path).Wait(t.Context()) }()
+		go func() { end <- barrier.New(s[1].Session, path).Wait(t.Context()) }()
 		synctest.Wait()
-		cut := e.Inject(zktest.Rule{Session: s[1].ID(), Fate: zktest.CloseBeforeReply})
+		cut := w.Inject(zktest.Rule{Session: s[1].ID(), Fate: zktest.CloseBeforeReply})
 		check(t, s[1].Sync(t.Context(), "/"))
 		if cut.Fired() == 0 {
 			t.Fatal("no blip")
@@ -547,27 +539,25 @@ func TestWaitSurvivesReconnects(t *testing.T) {
 
 // Covers B2.
 func TestBarrierRemovedAndSetAgainWhileAwayLetsPass(t *testing.T) {
-	bubble(t, func(t *testing.T, e *ensemble) {
+	run(t, func(t *testing.T, w *world) {
 		var away atomic.Bool
-		s, err := session.Open(t.Context(), session.Options{
-			Servers: e.Servers(), Timeout: faulttest.Timeout,
-			Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+		s := w.Client(func(o *session.Options) {
+			dial := o.Dial
+			o.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
 				if away.Load() {
 					return nil, errors.New("network is down")
 				}
-				return e.DialContext(ctx, network, address)
-			},
+				return dial(ctx, network, address)
+			}
 		})
-		check(t, err)
-		defer s.Close()
-		admin, _ := e.Open()
-		b := barrier.New(admin, path)
+		admin := w.Client()
+		b := barrier.New(admin.Session, path)
 		check(t, b.Set(t.Context()))
 		end := make(chan error, 1)
-		go func() { end <- barrier.New(s, path).Wait(t.Context()) }()
+		go func() { end <- barrier.New(s.Session, path).Wait(t.Context()) }()
 		synctest.Wait()
 		away.Store(true)
-		e.Inject(zktest.Rule{Session: s.ID(), Fate: zktest.CloseBeforeReply})
+		w.Inject(zktest.Rule{Session: s.ID(), Fate: zktest.CloseBeforeReply})
 		go s.Sync(t.Context(), "/")
 		synctest.Wait()
 		check(t, b.Remove(t.Context()))
@@ -581,9 +571,9 @@ func TestBarrierRemovedAndSetAgainWhileAwayLetsPass(t *testing.T) {
 
 // Covers B1, B2.
 func TestBarrierAtEachLostRequest(t *testing.T) {
-	eachRequest(t, func(t *testing.T, tr *faulttest.Trial) {
-		s := open(tr.Ensemble, 2)
-		victim, other := barrier.New(s[0], path), barrier.New(s[1], path)
+	coordtest.AtEachLostRequest(t, func(t *testing.T, tr *coordtest.Trial) {
+		s := open(tr.World, 2)
+		victim, other := barrier.New(s[0].Session, path), barrier.New(s[1].Session, path)
 		tr.Strike(s[0])
 		if err := victim.Set(t.Context()); err != nil {
 			check(t, other.Set(t.Context()))
@@ -612,17 +602,17 @@ func TestBarrierAtEachLostRequest(t *testing.T) {
 
 // Covers D6.
 func TestCancelledWaitLeavesNothing(t *testing.T) {
-	bubble(t, func(t *testing.T, e *ensemble) {
-		s, _ := e.Open()
-		b := barrier.New(s, path)
+	run(t, func(t *testing.T, w *world) {
+		s := w.Client()
+		b := barrier.New(s.Session, path)
 		check(t, b.Set(t.Context()))
-		before := faulttest.Znodes(t, s, "/")
+		before := w.Nodes("/")
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		if err := b.Wait(ctx); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("error %v", err)
 		}
-		if after := faulttest.Znodes(t, s, "/"); !slices.Equal(before, after) {
+		if after := w.Nodes("/"); !slices.Equal(before, after) {
 			t.Errorf("before %v, after %v", before, after)
 		}
 	})
@@ -633,29 +623,27 @@ func TestCancelledWaitLeavesNothing(t *testing.T) {
 // look for a member whose creation was lost failed before it was sent, and
 // Enter said that it had failed.
 func TestAMemberThatGaveUpMayHaveCounted(t *testing.T) {
-	bubble(t, func(t *testing.T, e *ensemble) {
+	run(t, func(t *testing.T, w *world) {
 		dials := 0
-		s, err := session.Open(t.Context(), session.Options{
-			Servers: e.Servers()[:1], Timeout: faulttest.Timeout,
-			Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+		s := w.Client(w.On(0), func(o *session.Options) {
+			dial := o.Dial
+			o.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
 				if dials++; dials > 1 {
 					return nil, errors.New("refused")
 				}
-				return e.DialContext(ctx, network, address)
-			},
+				return dial(ctx, network, address)
+			}
 		})
-		check(t, err)
-		defer s.Close()
 		// The reply to the transaction that joins is lost, and its connection the last.
-		e.Inject(zktest.Rule{Op: "multi", Skip: 2, Fate: zktest.CloseBeforeReply})
+		w.Inject(zktest.Rule{Op: "multi", Skip: 2, Fate: zktest.CloseBeforeReply})
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if _, err := barrier.NewDouble(s, path, 2).Enter(ctx); session.Outcome(err) != session.Indeterminate || !errors.Is(err, context.DeadlineExceeded) {
+		if _, err := barrier.NewDouble(s.Session, path, 2).Enter(ctx); session.Outcome(err) != session.Indeterminate || !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("gave up when its node was there: %v, %v", session.Outcome(err), err)
 		}
 		gone, end := context.WithCancel(t.Context())
 		end()
-		if _, err := barrier.NewDouble(s, path, 2).Enter(gone); session.Outcome(err) != session.Failed {
+		if _, err := barrier.NewDouble(s.Session, path, 2).Enter(gone); session.Outcome(err) != session.Failed {
 			t.Errorf("never came: %v, %v", session.Outcome(err), err)
 		}
 	})

@@ -113,8 +113,8 @@ func TestDeposedLeaderIsToldFirst(t *testing.T) {
 	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
 		ctx := t.Context()
 		follower := (w.Leader() + 1) % 3
-		a := w.Client(func(o *session.Options) { o.Servers = w.Servers()[follower : follower+1] })
-		b := w.Client(func(o *session.Options) { o.Servers = w.Servers()[w.Leader() : w.Leader()+1] })
+		a := w.Client(w.On(follower))
+		b := w.Client(w.On(w.Leader()))
 		old := now(t, campaign(a, ctx, "a"))
 		tells := make(chan time.Time, 1)
 		context.AfterFunc(old.Context(), func() { tells <- time.Now() })

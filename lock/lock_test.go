@@ -23,19 +23,14 @@ func mutexAt(path string) func(c *coordtest.Client) *lock.Mutex {
 	return func(c *coordtest.Client) *lock.Mutex { return lock.NewMutex(c.Session, path, lock.Options{}) }
 }
 
-// pin makes a session connect to one server only.
-func pin(w *coordtest.World, server int) func(*session.Options) {
-	return func(o *session.Options) { o.Servers = w.Servers()[server : server+1] }
-}
-
 // Covers L1. samuel/go-zookeeper#20, #190: the holder is never told that it
 // lost the lock. On a follower that is cut off, pings and reads go on.
 func TestHolderIsToldBeforeAnotherIsGranted(t *testing.T) {
 	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
 		mutex := mutexAt("/lock")
 		follower := (w.Leader() + 1) % 3
-		a := w.Client(pin(w, follower))
-		b := w.Client(pin(w, w.Leader()))
+		a := w.Client(w.On(follower))
+		b := w.Client(w.On(w.Leader()))
 		held := must[*lock.Grant](t)(mutex(a).Lock(t.Context()))
 		tells := make(chan time.Time, 1)
 		context.AfterFunc(held.Context(), func() { tells <- time.Now() })
@@ -433,7 +428,7 @@ func TestDirectoryIsEmptyAfterExpiry(t *testing.T) {
 func TestExpiredWaiterIsGrantedNothing(t *testing.T) {
 	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
 		follower := (w.Leader() + 1) % 3
-		a, b, c := w.Client(pin(w, w.Leader())), w.Client(pin(w, follower)), w.Client(pin(w, w.Leader()))
+		a, b, c := w.Client(w.On(w.Leader())), w.Client(w.On(follower)), w.Client(w.On(w.Leader()))
 		held := must[*lock.Grant](t)(mutexAt("/lock")(a).Lock(t.Context()))
 		second := started(func() (*lock.Grant, error) { return mutexAt("/lock")(b).Lock(t.Context()) })
 		// The follower applies the release when the session has expired, and is

@@ -8,7 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/zkcoord/zkcoord/internal/faulttest"
+	"github.com/zkcoord/zkcoord/internal/coordtest"
 	"github.com/zkcoord/zkcoord/queue"
 	"github.com/zkcoord/zkcoord/session"
 	"github.com/zkcoord/zkcoord/zktest"
@@ -22,39 +22,39 @@ func TestServerThatIsBehind(t *testing.T) {
 	type pair struct{ behind, other *queue.Queue[string] }
 	cases := map[string]func(t *testing.T, q pair){
 		"empty": func(t *testing.T, q pair) {
-			faulttest.Check(t, q.other.Put(t.Context(), "a"))
+			coordtest.Check(t, q.other.Put(t.Context(), "a"))
 			if v, err := q.behind.TryTake(t.Context()); err != nil || v != "a" {
 				t.Errorf("%q, %v", v, err)
 			}
 		},
 		"peek": func(t *testing.T, q pair) {
-			faulttest.Check(t, q.other.Put(t.Context(), "a"))
+			coordtest.Check(t, q.other.Put(t.Context(), "a"))
 			if v, err := q.behind.Peek(t.Context()); err != nil || v != "a" {
 				t.Errorf("%q, %v", v, err)
 			}
 		},
 		"peek at what was taken": func(t *testing.T, q pair) {
-			faulttest.Check(t, q.behind.Put(t.Context(), "a"))
-			faulttest.Must(q.other.Take(t.Context()))
+			coordtest.Check(t, q.behind.Put(t.Context(), "a"))
+			coordtest.Must(q.other.Take(t.Context()))
 			if v, err := q.behind.Peek(t.Context()); !errors.Is(err, queue.ErrEmpty) {
 				t.Errorf("%q, %v", v, err)
 			}
 		},
 		"length": func(t *testing.T, q pair) {
-			faulttest.Check(t, q.other.Put(t.Context(), "a"))
+			coordtest.Check(t, q.other.Put(t.Context(), "a"))
 			if n, err := q.behind.Len(t.Context()); err != nil || n != 1 {
 				t.Errorf("%d, %v", n, err)
 			}
 		},
 		"limit": func(t *testing.T, q pair) {
-			faulttest.Check(t, q.other.Put(t.Context(), "a", "b"))
+			coordtest.Check(t, q.other.Put(t.Context(), "a", "b"))
 			if err := q.behind.TryPut(t.Context(), "c"); !errors.Is(err, queue.ErrFull) {
 				t.Errorf("put in a full queue: %v", err)
 			}
 		},
 		"priority": func(t *testing.T, q pair) {
-			faulttest.Check(t, q.behind.PutPriority(t.Context(), 1, "later"))
-			faulttest.Check(t, q.other.Put(t.Context(), "first"))
+			coordtest.Check(t, q.behind.PutPriority(t.Context(), 1, "later"))
+			coordtest.Check(t, q.other.Put(t.Context(), "first"))
 			if v, err := q.behind.Take(t.Context()); err != nil || v != "first" {
 				t.Errorf("%q, %v", v, err)
 			}
@@ -62,13 +62,13 @@ func TestServerThatIsBehind(t *testing.T) {
 	}
 	for name, f := range cases {
 		t.Run(name, func(t *testing.T) {
-			faulttest.Bubble(t, func(t *testing.T, e *faulttest.Ensemble) {
-				behind, other := e.Behind()
+			coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+				behind, other := w.Behind()
 				o := queue.Options[string]{Priorities: 2}
 				if name == "limit" {
 					o.Limit = 2
 				}
-				f(t, pair{queue.New(behind, path, o), queue.New(other, path, o)})
+				f(t, pair{queue.New(behind.Session, path, o), queue.New(other.Session, path, o)})
 			})
 		})
 	}
@@ -92,24 +92,23 @@ func tryTake(t *testing.T, q *queue.Queue[string]) <-chan string {
 //
 // Covers Q5.
 func TestEmptyIsOneMoment(t *testing.T) {
-	faulttest.Bubble(t, func(t *testing.T, e *faulttest.Ensemble) {
-		s, _ := e.Open()
-		q := queue.New(s, path, queue.Options[string]{})
-		other, _ := newQueue(e, queue.Options[string]{})
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		q, s := newQueue(w, queue.Options[string]{})
+		other, _ := newQueue(w, queue.Options[string]{})
 		const inSegment = 256
 		for i := range inSegment - 1 {
-			faulttest.Check(t, other.Put(t.Context(), numbers(i, 1)...))
-			faulttest.Must(other.Take(t.Context()))
+			coordtest.Check(t, other.Put(t.Context(), numbers(i, 1)...))
+			coordtest.Must(other.Take(t.Context()))
 		}
-		faulttest.Check(t, other.Put(t.Context(), "last of the segment"))
-		slow := e.Inject(zktest.Rule{Op: "getChildren2", Path: path + "/items/0/*", Session: s.ID(), Fate: zktest.DelayRequest, Delay: time.Second})
+		coordtest.Check(t, other.Put(t.Context(), "last of the segment"))
+		slow := w.Inject(zktest.Rule{Op: "getChildren2", Path: path + "/items/0/*", Session: s.ID(), Fate: zktest.DelayRequest, Delay: time.Second})
 		got := tryTake(t, q)
 		synctest.Wait()
 		if slow.Fired() != 1 {
 			t.Fatal("nothing was listed")
 		}
-		faulttest.Check(t, other.Put(t.Context(), "first of the next"))
-		faulttest.Must(other.Take(t.Context()))
+		coordtest.Check(t, other.Put(t.Context(), "first of the next"))
+		coordtest.Must(other.Take(t.Context()))
 		if v := <-got; v != "first of the next" {
 			t.Errorf("took %q", v)
 		}
@@ -121,13 +120,12 @@ func TestEmptyIsOneMoment(t *testing.T) {
 //
 // Covers Q5.
 func TestSharedHandleIsNotEmptyForTheSecond(t *testing.T) {
-	faulttest.Bubble(t, func(t *testing.T, e *faulttest.Ensemble) {
-		s, _ := e.Open()
-		q := queue.New(s, path, queue.Options[string]{Priorities: 4})
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		q, s := newQueue(w, queue.Options[string]{Priorities: 4})
 		for p := range 4 {
-			faulttest.Check(t, q.PutPriority(t.Context(), p, numbers(p, 1)...))
+			coordtest.Check(t, q.PutPriority(t.Context(), p, numbers(p, 1)...))
 		}
-		e.Inject(zktest.Rule{Op: "multi", Session: s.ID(), Fate: zktest.DelayReply, Delay: time.Second})
+		w.Inject(zktest.Rule{Op: "multi", Session: s.ID(), Fate: zktest.DelayReply, Delay: time.Second})
 		results := make(chan error, 4)
 		for range 4 {
 			go func() {
@@ -136,7 +134,7 @@ func TestSharedHandleIsNotEmptyForTheSecond(t *testing.T) {
 			}()
 		}
 		for range 4 {
-			faulttest.Check(t, <-results)
+			coordtest.Check(t, <-results)
 		}
 	})
 }
@@ -145,18 +143,17 @@ func TestSharedHandleIsNotEmptyForTheSecond(t *testing.T) {
 //
 // Covers Q5.
 func TestRelaxedConsumerFindsTheRest(t *testing.T) {
-	faulttest.Bubble(t, func(t *testing.T, e *faulttest.Ensemble) {
-		s, _ := e.Open()
-		q := queue.New(s, path, queue.Options[string]{Relaxed: true})
-		other, _ := newQueue(e, queue.Options[string]{})
-		faulttest.Check(t, other.Put(t.Context(), numbers(0, 4)...))
-		slow := e.Inject(zktest.Rule{Op: "getData", Path: path + "/items/0/*/*", Session: s.ID(), Fate: zktest.DelayRequest, Delay: time.Second})
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		q, s := newQueue(w, queue.Options[string]{Relaxed: true})
+		other, _ := newQueue(w, queue.Options[string]{})
+		coordtest.Check(t, other.Put(t.Context(), numbers(0, 4)...))
+		slow := w.Inject(zktest.Rule{Op: "getData", Path: path + "/items/0/*/*", Session: s.ID(), Fate: zktest.DelayRequest, Delay: time.Second})
 		got := tryTake(t, q)
 		synctest.Wait()
 		if slow.Fired() != 1 {
 			t.Fatal("nothing was read")
 		}
-		faulttest.Must(other.Take(t.Context()))
+		coordtest.Must(other.Take(t.Context()))
 		if v := <-got; !slices.Contains(numbers(1, 3), v) {
 			t.Errorf("took %q", v)
 		}
@@ -167,18 +164,17 @@ func TestRelaxedConsumerFindsTheRest(t *testing.T) {
 //
 // Covers Q3.
 func TestTakeThatWaitedInVainFailed(t *testing.T) {
-	ends := map[string]func(e *faulttest.Ensemble, s *session.Session, q *queue.Queue[string], cancel func()){
-		"cancelled": func(_ *faulttest.Ensemble, _ *session.Session, _ *queue.Queue[string], cancel func()) { cancel() },
-		"lost":      func(e *faulttest.Ensemble, s *session.Session, _ *queue.Queue[string], _ func()) { e.Expire(s.ID()) },
-		"closed": func(e *faulttest.Ensemble, _ *session.Session, q *queue.Queue[string], _ func()) {
-			faulttest.Check(e.T, q.Close(e.T.Context()))
+	ends := map[string]func(t *testing.T, s *coordtest.Client, q *queue.Queue[string], cancel func()){
+		"cancelled": func(_ *testing.T, _ *coordtest.Client, _ *queue.Queue[string], cancel func()) { cancel() },
+		"lost":      func(_ *testing.T, s *coordtest.Client, _ *queue.Queue[string], _ func()) { s.Lose() },
+		"closed": func(t *testing.T, _ *coordtest.Client, q *queue.Queue[string], _ func()) {
+			coordtest.Check(t, q.Close(t.Context()))
 		},
 	}
 	for name, end := range ends {
 		t.Run(name, func(t *testing.T) {
-			faulttest.Bubble(t, func(t *testing.T, e *faulttest.Ensemble) {
-				s, _ := e.Open()
-				q := queue.New(s, path, queue.Options[string]{})
+			coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+				q, s := newQueue(w, queue.Options[string]{})
 				ctx, cancel := context.WithCancel(t.Context())
 				result := make(chan error)
 				go func() {
@@ -186,7 +182,7 @@ func TestTakeThatWaitedInVainFailed(t *testing.T) {
 					result <- err
 				}()
 				synctest.Wait()
-				end(e, s, q, cancel)
+				end(t, s, q, cancel)
 				if err := <-result; session.Outcome(err) != session.Failed {
 					t.Errorf("%v: %v", session.Outcome(err), err)
 				}

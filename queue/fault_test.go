@@ -9,7 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/zkcoord/zkcoord/internal/faulttest"
+	"github.com/zkcoord/zkcoord/internal/coordtest"
 	"github.com/zkcoord/zkcoord/queue"
 	"github.com/zkcoord/zkcoord/session"
 	"github.com/zkcoord/zkcoord/zktest"
@@ -23,15 +23,15 @@ func drain(t *testing.T, q *queue.Queue[string]) (items []string) {
 		if errors.Is(err, queue.ErrEmpty) {
 			return items
 		}
-		faulttest.Check(t, err)
+		coordtest.Check(t, err)
 		items = append(items, item)
 	}
 }
 
 // settle waits until clean-up has ended, and the lost session has expired.
-func settle(tr *faulttest.Trial) {
+func settle(tr *coordtest.Trial) {
 	if tr != nil && tr.Loses() {
-		time.Sleep(2 * faulttest.Timeout)
+		time.Sleep(2 * coordtest.Timeout)
 	}
 	synctest.Wait()
 }
@@ -41,10 +41,9 @@ func settle(tr *faulttest.Trial) {
 //
 // Covers Q1, Q2, Q3.
 func TestPutAtEachLostRequest(t *testing.T) {
-	faulttest.EachRequest(t, func(t *testing.T, tr *faulttest.Trial) {
-		s, _ := tr.Open()
-		q := queue.New(s, path, queue.Options[string]{})
-		other, _ := newQueue(tr.Ensemble, queue.Options[string]{})
+	coordtest.AtEachLostRequest(t, func(t *testing.T, tr *coordtest.Trial) {
+		q, s := newQueue(tr.World, queue.Options[string]{})
+		other, _ := newQueue(tr.World, queue.Options[string]{})
 		tr.Strike(s)
 		want := map[string]session.Effect{}
 		for _, items := range [][]string{{"a"}, numbers(0, 4)} {
@@ -76,13 +75,12 @@ func TestPutAtEachLostRequest(t *testing.T) {
 //
 // Covers Q2, Q3.
 func TestTakeAtEachLostRequest(t *testing.T) {
-	faulttest.EachRequest(t, func(t *testing.T, tr *faulttest.Trial) {
-		s, _ := tr.Open()
-		q := queue.New(s, path, queue.Options[string]{})
-		other, _ := newQueue(tr.Ensemble, queue.Options[string]{})
+	coordtest.AtEachLostRequest(t, func(t *testing.T, tr *coordtest.Trial) {
+		q, s := newQueue(tr.World, queue.Options[string]{})
+		other, _ := newQueue(tr.World, queue.Options[string]{})
 		put := numbers(0, 5)
-		faulttest.Check(t, other.Put(t.Context(), put[:3]...))
-		faulttest.Check(t, other.Put(t.Context(), put[3:]...))
+		coordtest.Check(t, other.Put(t.Context(), put[:3]...))
+		coordtest.Check(t, other.Put(t.Context(), put[3:]...))
 		tr.Strike(s)
 		var got []string
 		unknown := 0
@@ -115,10 +113,9 @@ func TestTakeAtEachLostRequest(t *testing.T) {
 //
 // Covers Q2, Q3, Q6.
 func TestWaitingTakeAtEachLostRequest(t *testing.T) {
-	faulttest.EachRequest(t, func(t *testing.T, tr *faulttest.Trial) {
-		s, _ := tr.Open()
-		q := queue.New(s, path, queue.Options[string]{Priorities: 2})
-		other, _ := newQueue(tr.Ensemble, queue.Options[string]{Priorities: 2})
+	coordtest.AtEachLostRequest(t, func(t *testing.T, tr *coordtest.Trial) {
+		q, s := newQueue(tr.World, queue.Options[string]{Priorities: 2})
+		other, _ := newQueue(tr.World, queue.Options[string]{Priorities: 2})
 		tr.Strike(s)
 		type end struct {
 			item string
@@ -130,11 +127,11 @@ func TestWaitingTakeAtEachLostRequest(t *testing.T) {
 			ends <- end{item, err}
 		}()
 		settle(tr)
-		faulttest.Check(t, other.PutPriority(t.Context(), 1, "a"))
+		coordtest.Check(t, other.PutPriority(t.Context(), 1, "a"))
 		var got end
 		select {
 		case got = <-ends:
-		case <-time.After(2 * faulttest.Timeout):
+		case <-time.After(2 * coordtest.Timeout):
 			t.Fatal("asleep")
 		}
 		if got.err != nil && !tr.Loses() {
@@ -157,15 +154,14 @@ func TestWaitingTakeAtEachLostRequest(t *testing.T) {
 
 // Covers Q2, Q3, Q5.
 func TestTryTakeAtEachLostRequest(t *testing.T) {
-	faulttest.EachRequest(t, func(t *testing.T, tr *faulttest.Trial) {
-		s, _ := tr.Open()
-		q := queue.New(s, path, queue.Options[string]{})
-		other, _ := newQueue(tr.Ensemble, queue.Options[string]{})
+	coordtest.AtEachLostRequest(t, func(t *testing.T, tr *coordtest.Trial) {
+		q, s := newQueue(tr.World, queue.Options[string]{})
+		other, _ := newQueue(tr.World, queue.Options[string]{})
 		tr.Strike(s)
 		if _, err := q.TryTake(t.Context()); !errors.Is(err, queue.ErrEmpty) && !tr.Loses() {
 			t.Errorf("take: %v", err)
 		}
-		faulttest.Check(t, other.Put(t.Context(), "a"))
+		coordtest.Check(t, other.Put(t.Context(), "a"))
 		if item, err := q.TryTake(t.Context()); item != "a" && !tr.Loses() || errors.Is(err, queue.ErrEmpty) {
 			t.Errorf("took %q, %v", item, err)
 		}
@@ -174,11 +170,10 @@ func TestTryTakeAtEachLostRequest(t *testing.T) {
 
 // Covers Q8, Q11.
 func TestRejectAtEachLostRequest(t *testing.T) {
-	faulttest.EachRequest(t, func(t *testing.T, tr *faulttest.Trial) {
-		s, _ := tr.Open()
-		q := queue.New(s, path, queue.Options[string]{})
-		other, _ := newQueue(tr.Ensemble, queue.Options[string]{})
-		faulttest.Check(t, other.Put(t.Context(), "a"))
+	coordtest.AtEachLostRequest(t, func(t *testing.T, tr *coordtest.Trial) {
+		q, s := newQueue(tr.World, queue.Options[string]{})
+		other, _ := newQueue(tr.World, queue.Options[string]{})
+		coordtest.Check(t, other.Put(t.Context(), "a"))
 		tr.Strike(s)
 		c, err := q.Claim(t.Context())
 		if err == nil {
@@ -199,14 +194,12 @@ func TestRejectAtEachLostRequest(t *testing.T) {
 //
 // Covers Q7, Q10, Q11.
 func TestClaimAtEachLostRequest(t *testing.T) {
-	faulttest.EachRequest(t, func(t *testing.T, tr *faulttest.Trial) {
-		s, _ := tr.Open()
-		q := queue.New(s, path, queue.Options[string]{})
-		other, _ := newQueue(tr.Ensemble, queue.Options[string]{})
-		admin, _ := tr.Open()
+	coordtest.AtEachLostRequest(t, func(t *testing.T, tr *coordtest.Trial) {
+		q, s := newQueue(tr.World, queue.Options[string]{})
+		other, _ := newQueue(tr.World, queue.Options[string]{})
 		put := numbers(0, 4)
-		faulttest.Check(t, other.Put(t.Context(), put[:3]...))
-		faulttest.Check(t, other.Put(t.Context(), put[3:]...))
+		coordtest.Check(t, other.Put(t.Context(), put[:3]...))
+		coordtest.Check(t, other.Put(t.Context(), put[3:]...))
 		tr.Strike(s)
 
 		effects := map[string]session.Effect{}
@@ -230,7 +223,7 @@ func TestClaimAtEachLostRequest(t *testing.T) {
 		work(ack)
 		settle(tr)
 		rest := drain(t, other)
-		done := faulttest.Znodes(t, admin, "/app")
+		done := tr.Nodes("/app")
 		for _, item := range put {
 			acked, there := slices.Contains(done, "/app/"+item), slices.Contains(rest, item)
 			if acked == there {
@@ -247,9 +240,9 @@ func TestClaimAtEachLostRequest(t *testing.T) {
 //
 // Covers Q8.
 func TestCancelledTakeLeavesNothingAndLosesNothing(t *testing.T) {
-	faulttest.CancelAtEach(t, func(ctx context.Context, t *testing.T, e *faulttest.Ensemble, s *session.Session) {
-		q := queue.New(s, path, queue.Options[string]{})
-		other, _ := newQueue(e, queue.Options[string]{})
+	coordtest.CancelledAtEveryMoment(t, func(ctx context.Context, t *testing.T, w *coordtest.World, s *coordtest.Client) {
+		q := queue.New(s.Session, path, queue.Options[string]{})
+		other, _ := newQueue(w, queue.Options[string]{})
 		done := make(chan int, 1)
 		go func() {
 			n := 0
@@ -261,14 +254,14 @@ func TestCancelledTakeLeavesNothingAndLosesNothing(t *testing.T) {
 			done <- n
 		}()
 		synctest.Wait()
-		faulttest.Check(t, other.Put(t.Context(), "a", "b"))
-		faulttest.Check(t, other.Put(t.Context(), "c"))
+		coordtest.Check(t, other.Put(t.Context(), "a", "b"))
+		coordtest.Check(t, other.Put(t.Context(), "c"))
 		n := <-done
 		settle(nil)
 		if rest := drain(t, other); n+len(rest) != 3 {
 			t.Errorf("%d taken, rest %v", n, rest)
 		}
-		for _, p := range faulttest.Znodes(t, s, path) {
+		for _, p := range w.Nodes(path) {
 			if strings.Contains(p, "-take-") && strings.Contains(p, "/waiters/") {
 				t.Errorf("left behind: %s", p)
 			}
@@ -278,15 +271,15 @@ func TestCancelledTakeLeavesNothingAndLosesNothing(t *testing.T) {
 
 // Covers Q8.
 func TestCancelledClaimLeavesNothingClaimed(t *testing.T) {
-	faulttest.CancelAtEach(t, func(ctx context.Context, t *testing.T, e *faulttest.Ensemble, s *session.Session) {
-		q := queue.New(s, path, queue.Options[string]{})
-		other, _ := newQueue(e, queue.Options[string]{})
-		faulttest.Check(t, other.Put(t.Context(), "a", "b"))
-		faulttest.Check(t, other.Put(t.Context(), "c"))
+	coordtest.CancelledAtEveryMoment(t, func(ctx context.Context, t *testing.T, w *coordtest.World, s *coordtest.Client) {
+		q := queue.New(s.Session, path, queue.Options[string]{})
+		other, _ := newQueue(w, queue.Options[string]{})
+		coordtest.Check(t, other.Put(t.Context(), "a", "b"))
+		coordtest.Check(t, other.Put(t.Context(), "c"))
 		acked := 0
 		for range 3 {
 			if c, err := q.Claim(ctx); err == nil {
-				faulttest.Check(t, c.Ack(t.Context()))
+				coordtest.Check(t, c.Ack(t.Context()))
 				acked++
 			}
 		}
@@ -311,12 +304,11 @@ func TestCallCancelledWhileUnderWayGivesBack(t *testing.T) {
 	}
 	for name, call := range calls {
 		t.Run(name, func(t *testing.T) {
-			faulttest.Bubble(t, func(t *testing.T, e *faulttest.Ensemble) {
-				s, _ := e.Open()
-				q := queue.New(s, path, queue.Options[string]{})
-				other, _ := newQueue(e, queue.Options[string]{})
-				faulttest.Check(t, other.Put(t.Context(), numbers(0, 3)...))
-				slow := e.Inject(zktest.Rule{Op: "multi", Session: s.ID(), Fate: zktest.DelayReply, Delay: time.Second})
+			coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+				q, s := newQueue(w, queue.Options[string]{})
+				other, _ := newQueue(w, queue.Options[string]{})
+				coordtest.Check(t, other.Put(t.Context(), numbers(0, 3)...))
+				slow := w.Inject(zktest.Rule{Op: "multi", Session: s.ID(), Fate: zktest.DelayReply, Delay: time.Second})
 				ctx, cancel := context.WithTimeout(t.Context(), time.Second/2)
 				defer cancel()
 				err := call(ctx, q)

@@ -5,11 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"github.com/zkcoord/zkcoord/internal/faulttest"
+	"github.com/zkcoord/zkcoord/internal/coordtest"
 	"github.com/zkcoord/zkcoord/queue"
 	"github.com/zkcoord/zkcoord/session"
 	"github.com/zkcoord/zkcoord/zktest"
@@ -17,26 +18,25 @@ import (
 
 // Covers Q4.
 func TestOrderOverManySegments(t *testing.T) {
-	faulttest.Bubble(t, func(t *testing.T, e *faulttest.Ensemble) {
-		p, _ := newQueue(e, queue.Options[string]{})
-		q, _ := newQueue(e, queue.Options[string]{})
-		s, _ := e.Open()
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		p, _ := newQueue(w, queue.Options[string]{})
+		q, _ := newQueue(w, queue.Options[string]{})
 		want := numbers(0, 900)
 		for _, item := range want {
-			faulttest.Check(t, p.Put(t.Context(), item))
+			coordtest.Check(t, p.Put(t.Context(), item))
 		}
-		if n := faulttest.Must(q.Len(t.Context())); n != len(want) {
+		if n := coordtest.Must(q.Len(t.Context())); n != len(want) {
 			t.Errorf("length %d", n)
 		}
 		var got []string
 		for len(got) < len(want) {
-			got = append(got, faulttest.Must(q.TakeBatch(t.Context(), 100))...)
+			got = append(got, coordtest.Must(q.TakeBatch(t.Context(), 100))...)
 		}
 		if !slices.Equal(got, want) {
 			t.Errorf("got %v", got)
 		}
 		drain(t, q)
-		if left := faulttest.Znodes(t, s, path+"/items"); len(left) != 2 {
+		if left := w.Nodes(path + "/items"); len(left) != 2 {
 			t.Errorf("left of drained segments: %v", left)
 		}
 	})
@@ -46,17 +46,17 @@ func TestOrderOverManySegments(t *testing.T) {
 //
 // Covers Q3, Q4.
 func TestConsumersInTurnsKeepTheOrder(t *testing.T) {
-	faulttest.Bubble(t, func(t *testing.T, e *faulttest.Ensemble) {
-		a, _ := newQueue(e, queue.Options[string]{})
-		b, _ := newQueue(e, queue.Options[string]{})
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		a, _ := newQueue(w, queue.Options[string]{})
+		b, _ := newQueue(w, queue.Options[string]{})
 		want := numbers(0, 200)
 		for part := range slices.Chunk(want, 50) {
-			faulttest.Check(t, a.Put(t.Context(), part...))
+			coordtest.Check(t, a.Put(t.Context(), part...))
 		}
 		var got []string
 		for i := 0; len(got) < len(want); i++ {
 			q := []*queue.Queue[string]{a, b}[i%2]
-			got = append(got, faulttest.Must(q.TakeBatch(t.Context(), 1+i%7))...)
+			got = append(got, coordtest.Must(q.TakeBatch(t.Context(), 1+i%7))...)
 		}
 		if !slices.Equal(got, want) {
 			t.Errorf("got %v", got)
@@ -68,31 +68,31 @@ func TestConsumersInTurnsKeepTheOrder(t *testing.T) {
 //
 // Covers Q6.
 func TestPutWakesOneOfManyWaiters(t *testing.T) {
-	faulttest.Bubble(t, func(t *testing.T, e *faulttest.Ensemble) {
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
 		const waiters = 20
-		p, _ := newQueue(e, queue.Options[string]{})
+		p, _ := newQueue(w, queue.Options[string]{})
 		got := make(chan string, waiters)
-		var requests []*faulttest.Requests
+		var waiting []*coordtest.Client
 		for range waiters {
-			q, r := newQueue(e, queue.Options[string]{})
-			requests = append(requests, r)
+			q, s := newQueue(w, queue.Options[string]{})
+			waiting = append(waiting, s)
 			go func() {
 				item, _ := q.Take(t.Context())
 				got <- item
 			}()
 		}
 		synctest.Wait()
-		faulttest.Check(t, p.Put(t.Context(), "first"))
+		coordtest.Check(t, p.Put(t.Context(), "first"))
 		<-got
 		synctest.Wait()
-		for _, r := range requests {
-			r.Since()
+		for _, s := range waiting {
+			s.Requests()
 		}
-		faulttest.Check(t, p.Put(t.Context(), "a"))
+		coordtest.Check(t, p.Put(t.Context(), "a"))
 		<-got
 		busy := 0
-		for _, r := range requests {
-			if r.Since().Total() > 0 {
+		for _, s := range waiting {
+			if s.Count() > 0 {
 				busy++
 			}
 		}
@@ -100,7 +100,7 @@ func TestPutWakesOneOfManyWaiters(t *testing.T) {
 			t.Errorf("a put made %d of %d waiters ask, want the first and its successor", busy, waiters)
 		}
 		items := numbers(0, waiters-2)
-		faulttest.Check(t, p.Put(t.Context(), items...))
+		coordtest.Check(t, p.Put(t.Context(), items...))
 		for range items {
 			<-got
 		}
@@ -111,47 +111,47 @@ func TestPutWakesOneOfManyWaiters(t *testing.T) {
 //
 // Covers Q6.
 func TestRequestsPerItem(t *testing.T) {
-	faulttest.Bubble(t, func(t *testing.T, e *faulttest.Ensemble) {
-		q, r := newQueue(e, queue.Options[string]{})
-		faulttest.Check(t, q.Put(t.Context(), numbers(0, 10)...))
-		r.Since()
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		q, s := newQueue(w, queue.Options[string]{})
+		coordtest.Check(t, q.Put(t.Context(), numbers(0, 10)...))
+		s.Count()
 		const batches = 20
 		for i := range batches {
-			faulttest.Check(t, q.Put(t.Context(), numbers(i*50, 50)...))
+			coordtest.Check(t, q.Put(t.Context(), numbers(i*50, 50)...))
 		}
-		if n := r.Since().Total(); n != batches {
+		if n := s.Count(); n != batches {
 			t.Errorf("%d requests for %d batches put", n, batches)
 		}
-		faulttest.Must(q.TakeBatch(t.Context(), 10)) // lists, and makes the mark
-		r.Since()
+		coordtest.Must(q.TakeBatch(t.Context(), 10)) // lists, and makes the mark
+		s.Count()
 		for range batches {
-			if items := faulttest.Must(q.TakeBatch(t.Context(), 50)); len(items) != 50 {
+			if items := coordtest.Must(q.TakeBatch(t.Context(), 50)); len(items) != 50 {
 				t.Errorf("took %d", len(items))
 			}
 		}
-		if n := r.Since(); n.Total() != 2*batches || n["children"] != 0 {
-			t.Errorf("%v for %d batches taken", n, batches)
+		if asked := s.Requests(); len(strings.Fields(asked)) != 2*batches || strings.Contains(asked, "getChildren") {
+			t.Errorf("%s for %d batches taken", asked, batches)
 		}
 		for i := range batches {
-			faulttest.Check(t, q.Put(t.Context(), numbers(i*50, 50)...))
+			coordtest.Check(t, q.Put(t.Context(), numbers(i*50, 50)...))
 		}
-		c := faulttest.Must(q.ClaimBatch(t.Context(), 50))
-		faulttest.Check(t, c[0].Ack(t.Context()))
-		r.Since()
-		c = faulttest.Must(q.ClaimBatch(t.Context(), 50))
-		if n := r.Since().Total(); n > 4 {
+		c := coordtest.Must(q.ClaimBatch(t.Context(), 50))
+		coordtest.Check(t, c[0].Ack(t.Context()))
+		s.Count()
+		c = coordtest.Must(q.ClaimBatch(t.Context(), 50))
+		if n := s.Count(); n > 4 {
 			t.Errorf("%d requests to claim 50 items", n)
 		}
 		// While the first is under way the others gather.
-		e.Inject(zktest.Rule{Op: "multi", Fate: zktest.DelayReply, Delay: time.Millisecond})
+		w.Inject(zktest.Rule{Op: "multi", Fate: zktest.DelayReply, Delay: time.Millisecond})
 		done := make(chan error, len(c))
 		for _, c := range c {
 			go func() { done <- c.Ack(t.Context()) }()
 		}
 		for range c {
-			faulttest.Check(t, <-done)
+			coordtest.Check(t, <-done)
 		}
-		if n := r.Since().Total(); n != 2 {
+		if n := s.Count(); n != 2 {
 			t.Errorf("%d requests to ack 50 items", n)
 		}
 	})
@@ -163,15 +163,15 @@ func TestRequestsPerItem(t *testing.T) {
 func TestManyConsumersShareEachItemOnce(t *testing.T) {
 	for _, relaxed := range []bool{false, true} {
 		t.Run(fmt.Sprintf("relaxed=%v", relaxed), func(t *testing.T) {
-			faulttest.Bubble(t, func(t *testing.T, e *faulttest.Ensemble) {
-				p, _ := newQueue(e, queue.Options[string]{})
+			coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+				p, _ := newQueue(w, queue.Options[string]{})
 				want := numbers(0, 300)
 				got := make(chan string)
 				ctx, cancel := context.WithCancel(t.Context())
 				done := make(chan struct{})
 				const consumers = 5
 				for i := range consumers {
-					q, _ := newQueue(e, queue.Options[string]{Prefetch: 1 + i*3, Relaxed: relaxed})
+					q, _ := newQueue(w, queue.Options[string]{Prefetch: 1 + i*3, Relaxed: relaxed})
 					go func() {
 						for item := range q.Items(ctx) {
 							got <- item
@@ -181,7 +181,7 @@ func TestManyConsumersShareEachItemOnce(t *testing.T) {
 				}
 				go func() {
 					for part := range slices.Chunk(want, 7) {
-						faulttest.Check(t, p.Put(t.Context(), part...))
+						coordtest.Check(t, p.Put(t.Context(), part...))
 					}
 				}()
 				var all []string
@@ -203,10 +203,10 @@ func TestManyConsumersShareEachItemOnce(t *testing.T) {
 
 // Covers Q8.
 func TestLoopGivesBackWhatItDidNotGetTo(t *testing.T) {
-	faulttest.Bubble(t, func(t *testing.T, e *faulttest.Ensemble) {
-		q, _ := newQueue(e, queue.Options[string]{Prefetch: 10})
-		other, _ := newQueue(e, queue.Options[string]{})
-		faulttest.Check(t, q.Put(t.Context(), numbers(0, 10)...))
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		q, _ := newQueue(w, queue.Options[string]{Prefetch: 10})
+		other, _ := newQueue(w, queue.Options[string]{})
+		coordtest.Check(t, q.Put(t.Context(), numbers(0, 10)...))
 		for range q.Items(t.Context()) {
 			break
 		}
@@ -214,9 +214,9 @@ func TestLoopGivesBackWhatItDidNotGetTo(t *testing.T) {
 		if rest := drain(t, other); !slices.Equal(rest, numbers(1, 9)) {
 			t.Errorf("rest %v", rest)
 		}
-		faulttest.Check(t, q.Put(t.Context(), numbers(0, 10)...))
+		coordtest.Check(t, q.Put(t.Context(), numbers(0, 10)...))
 		for c := range q.Claims(t.Context()) {
-			faulttest.Check(t, c.Ack(t.Context()))
+			coordtest.Check(t, c.Ack(t.Context()))
 			break
 		}
 		synctest.Wait()
@@ -224,9 +224,9 @@ func TestLoopGivesBackWhatItDidNotGetTo(t *testing.T) {
 			t.Errorf("rest of claims %v", rest)
 		}
 		// A body that takes long holds nothing back either.
-		faulttest.Check(t, q.Put(t.Context(), numbers(0, 10)...))
+		coordtest.Check(t, q.Put(t.Context(), numbers(0, 10)...))
 		for range q.Items(t.Context()) {
-			time.Sleep(2 * faulttest.Timeout)
+			time.Sleep(2 * coordtest.Timeout)
 			if rest := drain(t, other); !slices.Equal(rest, numbers(1, 9)) {
 				t.Errorf("rest while busy %v", rest)
 			}
@@ -237,19 +237,18 @@ func TestLoopGivesBackWhatItDidNotGetTo(t *testing.T) {
 
 // Covers Q7, Q11.
 func TestItemOfDeadClaimerIsClaimedAgain(t *testing.T) {
-	faulttest.Bubble(t, func(t *testing.T, e *faulttest.Ensemble) {
-		s, _ := e.Open()
-		a := queue.New(s, path, queue.Options[string]{})
-		b, _ := newQueue(e, queue.Options[string]{})
-		faulttest.Check(t, a.Put(t.Context(), "x"))
-		first := faulttest.Must(a.Claim(t.Context()))
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		a, s := newQueue(w, queue.Options[string]{})
+		b, _ := newQueue(w, queue.Options[string]{})
+		coordtest.Check(t, a.Put(t.Context(), "x"))
+		first := coordtest.Must(a.Claim(t.Context()))
 		if _, err := b.TryTake(t.Context()); !errors.Is(err, queue.ErrEmpty) {
 			t.Errorf("a claimed item was taken: %v", err)
 		}
 		got := make(chan *queue.Claim[string], 1)
-		go func() { got <- faulttest.Must(b.Claim(t.Context())) }()
+		go func() { got <- coordtest.Must(b.Claim(t.Context())) }()
 		synctest.Wait()
-		faulttest.Check(t, e.Expire(s.ID()))
+		coordtest.Check(t, w.Expire(s.ID()))
 		second := <-got
 		if second.Value() != "x" || second.Attempt() != 2 || second.Token() <= first.Token() {
 			t.Errorf("%q, attempt %d, tokens %d %d", second.Value(), second.Attempt(), first.Token(), second.Token())
@@ -258,24 +257,24 @@ func TestItemOfDeadClaimerIsClaimedAgain(t *testing.T) {
 		if err := first.Ack(t.Context()); session.Outcome(err) != session.Failed {
 			t.Errorf("ack of a lost claim: %v", err)
 		}
-		faulttest.Check(t, second.Ack(t.Context()))
+		coordtest.Check(t, second.Ack(t.Context()))
 	})
 }
 
 // Covers Q7, Q8.
 func TestClaimEndsWithItsTime(t *testing.T) {
-	faulttest.Bubble(t, func(t *testing.T, e *faulttest.Ensemble) {
-		q, _ := newQueue(e, queue.Options[string]{ClaimFor: time.Minute})
-		b, _ := newQueue(e, queue.Options[string]{})
-		faulttest.Check(t, q.Put(t.Context(), "x"))
-		c := faulttest.Must(q.Claim(t.Context()))
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		q, _ := newQueue(w, queue.Options[string]{ClaimFor: time.Minute})
+		b, _ := newQueue(w, queue.Options[string]{})
+		coordtest.Check(t, q.Put(t.Context(), "x"))
+		c := coordtest.Must(q.Claim(t.Context()))
 		time.Sleep(50 * time.Second)
-		faulttest.Check(t, c.Extend(time.Minute))
+		coordtest.Check(t, c.Extend(time.Minute))
 		time.Sleep(50 * time.Second)
 		if c.Context().Err() != nil {
 			t.Errorf("ended although extended: %v", context.Cause(c.Context()))
 		}
-		if item := faulttest.Must(b.Take(t.Context())); item != "x" || !errors.Is(context.Cause(c.Context()), queue.ErrClaimExpired) {
+		if item := coordtest.Must(b.Take(t.Context())); item != "x" || !errors.Is(context.Cause(c.Context()), queue.ErrClaimExpired) {
 			t.Errorf("%q, cause %v", item, context.Cause(c.Context()))
 		}
 		if err := c.Ack(t.Context()); !errors.Is(err, queue.ErrClaimExpired) {
@@ -289,21 +288,20 @@ func TestClaimEndsWithItsTime(t *testing.T) {
 
 // Covers Q10.
 func TestAckAndItsEffectAreOneTransaction(t *testing.T) {
-	faulttest.Bubble(t, func(t *testing.T, e *faulttest.Ensemble) {
-		s, _ := e.Open()
-		q := queue.New(s, path, queue.Options[string]{})
-		faulttest.Check(t, q.Put(t.Context(), "x"))
-		c := faulttest.Must(q.Claim(t.Context()))
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		q, _ := newQueue(w, queue.Options[string]{})
+		coordtest.Check(t, q.Put(t.Context(), "x"))
+		c := coordtest.Must(q.Claim(t.Context()))
 		err := c.Ack(t.Context(), session.CreateOp{Path: "/done"}, session.CreateOp{Path: "/none/y"})
 		part := (*session.MultiError)(nil)
 		if session.Outcome(err) != session.Failed || !errors.As(err, &part) || part.Index != 1 {
 			t.Errorf("ack: %v", err)
 		}
-		if c.Context().Err() != nil || slices.Contains(faulttest.Znodes(t, s, "/"), "/done") {
+		if c.Context().Err() != nil || slices.Contains(w.Nodes("/"), "/done") {
 			t.Error("a failed ack ended the claim or had an effect")
 		}
-		faulttest.Check(t, c.Ack(t.Context(), session.CreateOp{Path: "/done"}))
-		if !slices.Contains(faulttest.Znodes(t, s, "/"), "/done") {
+		coordtest.Check(t, c.Ack(t.Context(), session.CreateOp{Path: "/done"}))
+		if !slices.Contains(w.Nodes("/"), "/done") {
 			t.Error("no effect")
 		}
 	})
@@ -311,35 +309,34 @@ func TestAckAndItsEffectAreOneTransaction(t *testing.T) {
 
 // Covers Q11.
 func TestDeadLetters(t *testing.T) {
-	faulttest.Bubble(t, func(t *testing.T, e *faulttest.Ensemble) {
-		q, _ := newQueue(e, queue.Options[string]{MaxAttempts: 2})
-		s, _ := e.Open()
-		raw := queue.New(s, path, queue.Options[[]byte]{Codec: queue.Bytes()})
-		faulttest.Check(t, q.Put(t.Context(), "poison", "good"))
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		q, _ := newQueue(w, queue.Options[string]{MaxAttempts: 2})
+		raw := queue.New(w.Client().Session, path, queue.Options[[]byte]{Codec: queue.Bytes()})
+		coordtest.Check(t, q.Put(t.Context(), "poison", "good"))
 		for attempt := 1; attempt <= 2; attempt++ {
-			c := faulttest.Must(q.Claim(t.Context()))
+			c := coordtest.Must(q.Claim(t.Context()))
 			if c.Value() != "poison" || c.Attempt() != attempt {
 				t.Fatalf("%q, attempt %d", c.Value(), c.Attempt())
 			}
-			faulttest.Check(t, c.Release(t.Context()))
+			coordtest.Check(t, c.Release(t.Context()))
 			if attempt == 1 {
 				// The view goes on to what it has not seen before it comes back.
-				g := faulttest.Must(q.Claim(t.Context()))
-				faulttest.Check(t, g.Release(t.Context()))
+				g := coordtest.Must(q.Claim(t.Context()))
+				coordtest.Check(t, g.Release(t.Context()))
 			}
 		}
-		faulttest.Check(t, raw.Put(t.Context(), []byte("{not JSON")))
-		c := faulttest.Must(q.Claim(t.Context()))
+		coordtest.Check(t, raw.Put(t.Context(), []byte("{not JSON")))
+		c := coordtest.Must(q.Claim(t.Context()))
 		if c.Value() != "good" {
 			t.Errorf("%q", c.Value())
 		}
-		faulttest.Check(t, c.Ack(t.Context()))
+		coordtest.Check(t, c.Ack(t.Context()))
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		if c, err := q.Claim(ctx); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("claimed %v: %v", c, err)
 		}
-		faulttest.Check(t, raw.Put(t.Context(), []byte("{nor this")))
+		coordtest.Check(t, raw.Put(t.Context(), []byte("{nor this")))
 		if _, err := q.Take(t.Context()); !errors.As(err, new(*queue.DecodeError)) {
 			t.Errorf("take: %v", err)
 		}
@@ -357,31 +354,31 @@ func drainBytes(t *testing.T, q *queue.Queue[[]byte]) (items []string) {
 		if errors.Is(err, queue.ErrEmpty) {
 			return items
 		}
-		faulttest.Check(t, err)
+		coordtest.Check(t, err)
 		items = append(items, string(item))
 	}
 }
 
 // Covers Q12.
 func TestPriorities(t *testing.T) {
-	faulttest.Bubble(t, func(t *testing.T, e *faulttest.Ensemble) {
-		q, _ := newQueue(e, queue.Options[string]{Priorities: 3})
-		faulttest.Check(t, q.PutPriority(t.Context(), 2, "c1", "c2"))
-		faulttest.Check(t, q.PutPriority(t.Context(), 1, "b1"))
-		faulttest.Check(t, q.PutPriority(t.Context(), 0, "a1"))
-		if item := faulttest.Must(q.Peek(t.Context())); item != "a1" {
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		q, _ := newQueue(w, queue.Options[string]{Priorities: 3})
+		coordtest.Check(t, q.PutPriority(t.Context(), 2, "c1", "c2"))
+		coordtest.Check(t, q.PutPriority(t.Context(), 1, "b1"))
+		coordtest.Check(t, q.PutPriority(t.Context(), 0, "a1"))
+		if item := coordtest.Must(q.Peek(t.Context())); item != "a1" {
 			t.Errorf("peeked %q", item)
 		}
-		got := []string{faulttest.Must(q.Take(t.Context())), faulttest.Must(q.Take(t.Context())), faulttest.Must(q.Take(t.Context()))}
-		faulttest.Check(t, q.Put(t.Context(), "a2"))
+		got := []string{coordtest.Must(q.Take(t.Context())), coordtest.Must(q.Take(t.Context())), coordtest.Must(q.Take(t.Context()))}
+		coordtest.Check(t, q.Put(t.Context(), "a2"))
 		got = append(got, drain(t, q)...)
 		if !slices.Equal(got, []string{"a1", "b1", "c1", "a2", "c2"}) {
 			t.Errorf("got %v", got)
 		}
 		woken := make(chan string, 1)
-		go func() { woken <- faulttest.Must(q.Take(t.Context())) }()
+		go func() { woken <- coordtest.Must(q.Take(t.Context())) }()
 		synctest.Wait()
-		faulttest.Check(t, q.PutPriority(t.Context(), 2, "late"))
+		coordtest.Check(t, q.PutPriority(t.Context(), 2, "late"))
 		if item := <-woken; item != "late" {
 			t.Errorf("woken by %q", item)
 		}
@@ -390,11 +387,11 @@ func TestPriorities(t *testing.T) {
 
 // Covers Q9.
 func TestFullQueueRefusesOrBlocks(t *testing.T) {
-	faulttest.Bubble(t, func(t *testing.T, e *faulttest.Ensemble) {
-		p, _ := newQueue(e, queue.Options[string]{Limit: 10})
-		q, _ := newQueue(e, queue.Options[string]{})
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		p, _ := newQueue(w, queue.Options[string]{Limit: 10})
+		q, _ := newQueue(w, queue.Options[string]{})
 		for i := range 10 {
-			faulttest.Check(t, p.TryPut(t.Context(), fmt.Sprint(i)))
+			coordtest.Check(t, p.TryPut(t.Context(), fmt.Sprint(i)))
 		}
 		if err := p.TryPut(t.Context(), "more"); !errors.Is(err, queue.ErrFull) || session.Outcome(err) != session.Failed {
 			t.Errorf("put to a full queue: %v", err)
@@ -412,14 +409,14 @@ func TestFullQueueRefusesOrBlocks(t *testing.T) {
 			go func() { done <- p.Put(t.Context(), "waited") }()
 		}
 		synctest.Wait()
-		if n := faulttest.Must(q.Len(t.Context())); n != 10 {
+		if n := coordtest.Must(q.Len(t.Context())); n != 10 {
 			t.Errorf("length %d", n)
 		}
 		for range 2 {
-			faulttest.Must(q.Take(t.Context()))
-			faulttest.Check(t, <-done)
+			coordtest.Must(q.Take(t.Context()))
+			coordtest.Check(t, <-done)
 		}
-		if n := faulttest.Must(q.Len(t.Context())); n != 10 {
+		if n := coordtest.Must(q.Len(t.Context())); n != 10 {
 			t.Errorf("length %d", n)
 		}
 	})
@@ -427,19 +424,18 @@ func TestFullQueueRefusesOrBlocks(t *testing.T) {
 
 // Covers Q5, Q8.
 func TestCloseEndsWaitersAndRemovesNodes(t *testing.T) {
-	faulttest.Bubble(t, func(t *testing.T, e *faulttest.Ensemble) {
-		s, _ := e.Open()
-		q := queue.New(s, path, queue.Options[string]{})
-		faulttest.Check(t, q.Put(t.Context(), "x"))
-		faulttest.Must(q.Take(t.Context()))
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		q, _ := newQueue(w, queue.Options[string]{})
+		coordtest.Check(t, q.Put(t.Context(), "x"))
+		coordtest.Must(q.Take(t.Context()))
 		end := make(chan error, 1)
 		go func() {
 			_, err := q.Take(t.Context())
 			end <- err
 		}()
 		synctest.Wait()
-		faulttest.Check(t, q.Close(t.Context()))
-		faulttest.Check(t, q.Close(t.Context()))
+		coordtest.Check(t, q.Close(t.Context()))
+		coordtest.Check(t, q.Close(t.Context()))
 		if err := <-end; !errors.Is(err, queue.ErrClosed) {
 			t.Errorf("waiting take: %v", err)
 		}
@@ -448,7 +444,7 @@ func TestCloseEndsWaitersAndRemovesNodes(t *testing.T) {
 		}
 		synctest.Wait()
 		for _, dir := range []string{"/marks", "/waiters"} {
-			if left := faulttest.Znodes(t, s, path+dir); len(left) > 0 {
+			if left := w.Nodes(path + dir); len(left) > 0 {
 				t.Errorf("left: %v", left)
 			}
 		}
@@ -457,17 +453,17 @@ func TestCloseEndsWaitersAndRemovesNodes(t *testing.T) {
 
 // Covers Q13.
 func TestDelayedItemsComeWhenDue(t *testing.T) {
-	faulttest.Bubble(t, func(t *testing.T, e *faulttest.Ensemble) {
-		q, _ := newQueue(e, queue.Options[string]{})
-		b, _ := newQueue(e, queue.Options[string]{})
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		q, _ := newQueue(w, queue.Options[string]{})
+		b, _ := newQueue(w, queue.Options[string]{})
 		start := time.Now()
 		put := func(d time.Duration, items ...string) {
-			faulttest.Check(t, q.PutAt(t.Context(), start.Add(d), items...))
+			coordtest.Check(t, q.PutAt(t.Context(), start.Add(d), items...))
 		}
 		put(2*time.Hour, "later")
 		put(time.Hour, "soon", "and this")
 		put(-time.Hour, "now")
-		if item := faulttest.Must(q.TryTake(t.Context())); item != "now" {
+		if item := coordtest.Must(q.TryTake(t.Context())); item != "now" {
 			t.Errorf("took %q", item)
 		}
 		if _, err := q.TryTake(t.Context()); !errors.Is(err, queue.ErrEmpty) {
@@ -477,7 +473,7 @@ func TestDelayedItemsComeWhenDue(t *testing.T) {
 			item string
 			at   time.Duration
 		}{{"soon", time.Hour}, {"and this", time.Hour}, {"later", 2 * time.Hour}} {
-			item := faulttest.Must(b.Take(t.Context())) // waits
+			item := coordtest.Must(b.Take(t.Context())) // waits
 			if d := time.Since(start); item != want.item || d < want.at || d > want.at+2*time.Second {
 				t.Errorf("took %q after %v, want %q after %v", item, d, want.item, want.at)
 			}
@@ -485,14 +481,13 @@ func TestDelayedItemsComeWhenDue(t *testing.T) {
 		// Many consumers move it once, and a busy one does not forget it.
 		put(3*time.Hour, numbers(0, 100)...)
 		time.Sleep(time.Until(start.Add(3*time.Hour)) + time.Second)
-		faulttest.Check(t, q.Put(t.Context(), "busy"))
+		coordtest.Check(t, q.Put(t.Context(), "busy"))
 		got := append(drain(t, q), drain(t, b)...)
 		slices.Sort(got)
 		if !slices.Equal(got, append([]string{"busy"}, numbers(0, 100)...)) {
 			t.Errorf("got %v", got)
 		}
-		s, _ := e.Open()
-		if left := faulttest.Znodes(t, s, path+"/delayed"); len(left) > 0 {
+		if left := w.Nodes(path + "/delayed"); len(left) > 0 {
 			t.Errorf("left: %v", left)
 		}
 	})
@@ -503,15 +498,15 @@ func TestDelayedItemsComeWhenDue(t *testing.T) {
 //
 // Covers Q4.
 func TestOrderOfProducersAcrossSegments(t *testing.T) {
-	faulttest.Bubble(t, func(t *testing.T, e *faulttest.Ensemble) {
-		a, _ := newQueue(e, queue.Options[string]{})
-		b, _ := newQueue(e, queue.Options[string]{})
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		a, _ := newQueue(w, queue.Options[string]{})
+		b, _ := newQueue(w, queue.Options[string]{})
 		want := numbers(0, 302)
-		faulttest.Check(t, a.Put(t.Context(), want[0]))
+		coordtest.Check(t, a.Put(t.Context(), want[0]))
 		for _, item := range want[1:301] {
-			faulttest.Check(t, b.Put(t.Context(), item))
+			coordtest.Check(t, b.Put(t.Context(), item))
 		}
-		faulttest.Check(t, a.Put(t.Context(), want[301]))
+		coordtest.Check(t, a.Put(t.Context(), want[301]))
 		if got := drain(t, a); !slices.Equal(got, want) {
 			t.Errorf("got %v", got)
 		}

@@ -6,7 +6,7 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/zkcoord/zkcoord/internal/faulttest"
+	"github.com/zkcoord/zkcoord/internal/coordtest"
 	"github.com/zkcoord/zkcoord/queue"
 )
 
@@ -14,9 +14,9 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const path = "/app/q"
 
-func newQueue(e *faulttest.Ensemble, o queue.Options[string]) (*queue.Queue[string], *faulttest.Requests) {
-	s, r := e.Open()
-	return queue.New(s, path, o), r
+func newQueue(w *coordtest.World, o queue.Options[string]) (*queue.Queue[string], *coordtest.Client) {
+	c := w.Client()
+	return queue.New(c.Session, path, o), c
 }
 
 func numbers(from, n int) []string {

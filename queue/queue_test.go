@@ -8,25 +8,25 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/zkcoord/zkcoord/internal/faulttest"
+	"github.com/zkcoord/zkcoord/internal/coordtest"
 	"github.com/zkcoord/zkcoord/queue"
 )
 
 // Covers Q4.
 func TestItemsComeInTheOrderPut(t *testing.T) {
-	faulttest.Bubble(t, func(t *testing.T, e *faulttest.Ensemble) {
-		q, _ := newQueue(e, queue.Options[string]{})
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		q, _ := newQueue(w, queue.Options[string]{})
 		ctx := t.Context()
 		var want []string
 		for _, n := range []int{1, 3, 1, 70, 200, 1} {
 			items := numbers(len(want), n)
-			faulttest.Check(t, q.Put(ctx, items...))
+			coordtest.Check(t, q.Put(ctx, items...))
 			want = append(want, items...)
 		}
 		var got []string
 		for _, n := range []int{1, 2, 65, 1, 1, 1000, 1000} {
 			for len(got) < len(want) {
-				got = append(got, faulttest.Must(q.TakeBatch(ctx, n))...)
+				got = append(got, coordtest.Must(q.TakeBatch(ctx, n))...)
 				if n < 1000 {
 					break
 				}
@@ -43,21 +43,21 @@ func TestItemsComeInTheOrderPut(t *testing.T) {
 
 // Covers Q6.
 func TestBlockedTakeWakes(t *testing.T) {
-	faulttest.Bubble(t, func(t *testing.T, e *faulttest.Ensemble) {
-		q, _ := newQueue(e, queue.Options[string]{})
-		p, _ := newQueue(e, queue.Options[string]{})
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		q, _ := newQueue(w, queue.Options[string]{})
+		p, _ := newQueue(w, queue.Options[string]{})
 		got := make(chan string, 10)
 		for range 3 {
-			go func() { got <- faulttest.Must(q.Take(t.Context())) }()
+			go func() { got <- coordtest.Must(q.Take(t.Context())) }()
 		}
 		synctest.Wait()
 		time.Sleep(time.Minute)
 		start := time.Now()
-		faulttest.Check(t, p.Put(t.Context(), "a"))
+		coordtest.Check(t, p.Put(t.Context(), "a"))
 		if v := <-got; v != "a" {
 			t.Errorf("got %q", v)
 		}
-		faulttest.Check(t, p.Put(t.Context(), "b", "c"))
+		coordtest.Check(t, p.Put(t.Context(), "b", "c"))
 		if v, w := <-got, <-got; v == w || v > "c" || w > "c" {
 			t.Errorf("got %q and %q", v, w)
 		}
@@ -68,31 +68,31 @@ func TestBlockedTakeWakes(t *testing.T) {
 }
 
 func TestClaimAckReleaseReject(t *testing.T) {
-	faulttest.Bubble(t, func(t *testing.T, e *faulttest.Ensemble) {
-		q, _ := newQueue(e, queue.Options[string]{})
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		q, _ := newQueue(w, queue.Options[string]{})
 		ctx := t.Context()
-		faulttest.Check(t, q.Put(ctx, "a", "b", "c"))
-		a := faulttest.Must(q.Claim(ctx))
-		b := faulttest.Must(q.Claim(ctx))
+		coordtest.Check(t, q.Put(ctx, "a", "b", "c"))
+		a := coordtest.Must(q.Claim(ctx))
+		b := coordtest.Must(q.Claim(ctx))
 		if a.Value() != "a" || b.Value() != "b" || a.Attempt() != 1 || b.Token() <= a.Token() {
 			t.Errorf("%v %v %v", a.Value(), b.Value(), a.Attempt())
 		}
-		faulttest.Check(t, a.Release(ctx))
+		coordtest.Check(t, a.Release(ctx))
 		if context.Cause(a.Context()) != queue.ErrNotClaimed {
 			t.Errorf("cause %v", context.Cause(a.Context()))
 		}
-		faulttest.Check(t, b.Ack(ctx))
+		coordtest.Check(t, b.Ack(ctx))
 		if err := b.Ack(ctx); !errors.Is(err, queue.ErrNotClaimed) {
 			t.Errorf("second ack: %v", err)
 		}
-		c := faulttest.Must(q.Claim(ctx))
-		faulttest.Check(t, c.Reject(ctx))
-		a = faulttest.Must(q.Claim(ctx))
+		c := coordtest.Must(q.Claim(ctx))
+		coordtest.Check(t, c.Reject(ctx))
+		a = coordtest.Must(q.Claim(ctx))
 		if c.Value() != "c" || a.Value() != "a" || a.Attempt() != 2 {
 			t.Errorf("%v, then %v attempt %d", c.Value(), a.Value(), a.Attempt())
 		}
-		faulttest.Check(t, a.Ack(ctx))
-		if v := faulttest.Must(q.Dead().Take(ctx)); v != "c" {
+		coordtest.Check(t, a.Ack(ctx))
+		if v := coordtest.Must(q.Dead().Take(ctx)); v != "c" {
 			t.Errorf("dead letter %q", v)
 		}
 		if _, err := q.TryTake(ctx); !errors.Is(err, queue.ErrEmpty) {

@@ -6,6 +6,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"testing/synctest"
 
 	"github.com/zkcoord/zkcoord/internal/wire"
 	"github.com/zkcoord/zkcoord/session"
@@ -37,6 +38,13 @@ func (c *Client) Requests() string {
 	s := strings.Join(c.requests, " ")
 	c.requests = nil
 	return s
+}
+
+// Count is the number of requests since the last call of it or of Requests, once
+// all is at rest.
+func (c *Client) Count() int {
+	synctest.Wait()
+	return len(strings.Fields(c.Requests()))
 }
 
 // At calls hook at the n-th moment from now: a request that is sent, or a reply

@@ -10,6 +10,7 @@ import (
 
 	"github.com/zkcoord/zkcoord/harness"
 	"github.com/zkcoord/zkcoord/session"
+	"github.com/zkcoord/zkcoord/zktest"
 )
 
 // A Do makes a call in a session and returns what undoes it.
@@ -82,47 +83,63 @@ func (call Call) next(p *harness.CrashPoint) error {
 	return undo(ctx)
 }
 
-// UnblockedAtEveryMoment makes the way free at the first moment of the call, then
-// in a new world at its second and so on, until it is over before.
-func (call Call) UnblockedAtEveryMoment(t *testing.T) {
-	t.Helper()
-	const most = 100
-	for n := 1; ; n++ {
-		reached := false
-		Run(t, func(t *testing.T, w *World) {
-			c := w.Client()
-			release, err := call.Block(t.Context(), w.Client().Session)
-			if err != nil {
-				t.Fatal(err)
+// A Trial is one run of AtEachLostRequest.
+type Trial struct {
+	*World
+	fate harness.Fate
+	skip int
+	hit  bool
+}
+
+// Strike lets the fate strike among the requests that c makes from now on.
+func (tr *Trial) Strike(c *Client) {
+	rule := zktest.Rule{Session: c.ID(), Skip: tr.skip, Fate: zktest.CloseBeforeRequest}
+	if tr.fate == harness.ReplyLost || tr.fate == harness.ReplyAndSessionLost {
+		rule.Fate = zktest.CloseBeforeReply
+	}
+	in := tr.Inject(rule)
+	ctx, stop := context.WithCancel(context.Background())
+	var watch sync.WaitGroup
+	watch.Go(func() {
+		for state := range c.States(ctx) {
+			if tr.fate.Loses() && state == session.Suspended && in.Fired() > 0 {
+				c.Lose()
 			}
-			unblock := sync.OnceFunc(func() {
-				if err := release(context.Background()); err != nil {
-					t.Error(err)
-				}
+		}
+	})
+	tr.t.Cleanup(func() {
+		tr.hit = in.Fired() > 0
+		in.Remove()
+		stop()
+		watch.Wait()
+	})
+}
+
+// Loses reports whether the client that is struck loses its session.
+func (tr *Trial) Loses() bool { return tr.fate.Loses() }
+
+// AtEachLostRequest is for what several calls do together. It runs f with each
+// fate of the connection, at the first request of the client that f gives to
+// Strike, at the second, and so on until a run makes too few.
+func AtEachLostRequest(t *testing.T, f func(t *testing.T, tr *Trial)) {
+	t.Helper()
+	for _, fate := range []harness.Fate{harness.RequestLost, harness.ReplyLost, harness.RequestAndSessionLost, harness.ReplyAndSessionLost} {
+		for skip := 0; ; skip++ {
+			hit := false
+			ok := t.Run(fmt.Sprintf("%s/%d", fate, skip+1), func(t *testing.T) {
+				var tr *Trial
+				Run(t, func(t *testing.T, w *World) {
+					tr = &Trial{World: w, fate: fate, skip: skip}
+					f(t, tr)
+				})
+				hit = tr.hit
 			})
-			last := time.AfterFunc(blockedFor, unblock)
-			defer last.Stop()
-			c.At(n, func() { go unblock() })
-			w.Within(2*Timeout, "the call", func(ctx context.Context) error {
-				undo, err := call.Do(ctx, c.Session)
-				if err != nil {
-					return err
-				}
-				return undo(ctx)
-			})
-			reached = c.Reached()
-			unblock()
-			w.NothingLeft()
-		})
-		switch {
-		case t.Failed():
-			t.Fatalf("unblocked at moment %d", n)
-		case !reached && n < 3:
-			t.Fatalf("the call has %d moments only", n-1)
-		case !reached:
-			return
-		case n > most:
-			t.Fatalf("the call has more than %d moments", most)
+			if ok && !hit && skip == 0 {
+				t.Errorf("%s: no request is made", fate)
+			}
+			if !ok || !hit {
+				break
+			}
 		}
 	}
 }

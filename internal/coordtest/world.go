@@ -24,7 +24,6 @@ type World struct {
 	*zktest.Ensemble
 	t     *testing.T
 	admin *Client
-	seen  []string // what Left does not count
 }
 
 // Run runs f in a bubble with a new world.
@@ -33,7 +32,6 @@ func Run(t *testing.T, f func(t *testing.T, w *World)) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &World{Ensemble: zktest.Start(t, zktest.Options{MaxClientConns: -1}), t: t}
 		w.admin = w.Client()
-		w.seen = w.Nodes("/")
 		f(t, w)
 	})
 }
@@ -60,7 +58,22 @@ func (w *World) Client(options ...func(*session.Options)) *Client {
 	return c
 }
 
-// Nodes lists all below path, sorted.
+// On makes a session use one server only.
+func (w *World) On(server int) func(*session.Options) {
+	return func(o *session.Options) { o.Servers = w.Servers()[server : server+1] }
+}
+
+// Behind returns a client of a leader that from now on applies what is committed
+// later than its followers do, but answers sync at once, and one of a follower.
+func (w *World) Behind() (behind, other *Client) {
+	w.t.Helper()
+	leader := w.Leader()
+	behind, other = w.Client(w.On(leader)), w.Client(w.On((leader+1)%len(w.Servers())))
+	w.Lag(leader, 2*time.Second)
+	return behind, other
+}
+
+// Nodes lists all below path, sorted. Behind a leader that lags it may be late.
 func (w *World) Nodes(path string) []string {
 	w.t.Helper()
 	if err := w.admin.Sync(w.t.Context(), "/"); err != nil {
@@ -135,4 +148,20 @@ func (w *World) Within(d time.Duration, what string, f func(ctx context.Context)
 	if err := f(ctx); err != nil {
 		w.t.Errorf("%s: %v", what, err)
 	}
+}
+
+// Check fails the test if there is an error.
+func Check(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Must returns the value of a call that must not fail.
+func Must[V any](value V, err error) V {
+	if err != nil {
+		panic(err)
+	}
+	return value
 }
