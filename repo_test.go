@@ -8,14 +8,17 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
+
+	"go.uber.org/goleak"
 )
 
 // The project's own rules, as tests: what a reviewer would have to look for.
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const module = "github.com/zkcoord/zkcoord/"
 
@@ -64,104 +67,111 @@ func TestEveryPackageHasOneComment(t *testing.T) {
 	}
 }
 
-// primitives are what programs import. They stay light: the ZooKeeper client
-// and the standard library.
-func primitives() []string {
-	return []string{"session", "lock", "election", "queue", "barrier", "watch", "group", "internal/line", "internal/once", "internal/znode", "internal/wire"}
+// directions are the ways in which imports point: from a directory, and what is
+// below it, to the standard library and to what is named. The longest from
+// counts.
+var directions = []struct{ from, ours, foreign, why string }{
+	{"internal/wire", "", "", "the protocol is known without any client of it"},
+	{"internal/znode", "", "", "names of znodes are known without any client"},
+	{"session", "internal/wire internal/znode", client, "a session knows nothing of what is made of it"},
+	{"session/sessionotel", "session", "any", "who wants traces pays for them, and nobody else"},
+	{"internal/line", "session internal/znode", client, "what primitives share knows none of them"},
+	{"internal/once", "session", client, "what primitives share knows none of them"},
+	{"lock", underPrimitives, client, whyPrimitives},
+	{"election", underPrimitives, client, whyPrimitives},
+	{"group", underPrimitives, client, whyPrimitives},
+	{"queue", underPrimitives, client, whyPrimitives},
+	{"barrier", underPrimitives, client, whyPrimitives},
+	{"watch", underPrimitives, client, whyPrimitives},
+	{"zktest", "zktest internal/wire internal/znode", "", "the model of the servers shares the protocol with its clients, and no more"},
+	{"zktest/difftest", "zktest internal/wire internal/znode", "any", "it compares the model with real servers"},
+	{"harness", "harness session zktest internal docker", "any", "the harness tests clients of any kind; scenarios bring the primitives"},
+	{"harness/checker", "harness/history", "any", "a verdict is a function of the history alone"},
+	{"scenarios", "scenarios harness session lock election group queue barrier watch zktest internal", "any", "scenarios are run by the command and by benchmarks, not the other way round"},
+	{"examples", "session lock election group queue barrier watch", client + " golang.org/x/sync", "examples show what programs import"},
 }
 
+const (
+	client          = "github.com/go-zookeeper/zk"
+	underPrimitives = "session internal/line internal/once internal/znode"
+	whyPrimitives   = "who imports one primitive gets the ZooKeeper client and no more: no other primitive, no harness, no Docker"
+)
+
 func TestImportsPointOneWay(t *testing.T) {
-	allowed := []string{"github.com/go-zookeeper/zk"}
-	for name, file := range goFiles(t) {
-		dir := path.Dir(name)
+	files := goFiles(t)
+	for name, file := range files {
 		if isTest(name) {
 			continue
 		}
-		for _, spec := range file.Imports {
-			imported, err := strconv.Unquote(spec.Path.Value)
-			if err != nil {
-				t.Fatal(err)
+		dir, rule := path.Dir(name), -1
+		for i, d := range directions {
+			if within(dir, d.from) && (rule < 0 || len(d.from) > len(directions[rule].from)) {
+				rule = i
 			}
+		}
+		for _, imported := range imports(file) {
 			inside, ours := strings.CutPrefix(imported, module)
-			switch {
-			case slices.Contains(primitives(), dir) && ours && !slices.Contains(primitives(), inside):
-				t.Errorf("%s imports %s: a primitive imports no more than other primitives", name, inside)
-			case slices.Contains(primitives(), dir) && !ours && strings.Contains(strings.Split(imported, "/")[0], ".") && !slices.Contains(allowed, imported):
-				t.Errorf("%s imports %s: a primitive depends on the ZooKeeper client alone", name, imported)
-			case strings.HasPrefix(dir, "examples/") && ours && !slices.Contains(promising, inside):
-				t.Errorf("%s imports %s: examples show what programs import", name, inside)
-			case strings.HasPrefix(dir, "zktest") && ours && inside != "internal/wire" && inside != "internal/znode" && !strings.HasPrefix(inside, "zktest"):
-				t.Errorf("%s imports %s: zktest knows the protocol and no primitive", name, inside)
-			case strings.HasPrefix(dir, "harness") && ours && strings.HasPrefix(inside, "scenarios"):
-				t.Errorf("%s imports %s: scenarios import the harness", name, inside)
+			if inside == "internal/coordtest" {
+				t.Errorf("%s imports %s: it is for tests alone", name, inside)
 			}
+			if rule < 0 || !ours && !strings.Contains(strings.Split(imported, "/")[0], ".") {
+				continue
+			}
+			allowed := directions[rule].foreign
+			if ours {
+				allowed = directions[rule].ours
+			}
+			if allowed != "any" && !slices.ContainsFunc(strings.Fields(allowed), func(to string) bool { return within(inside, to) }) {
+				t.Errorf("%s imports %s: %s", name, inside, directions[rule].why)
+			}
+		}
+	}
+	for _, d := range directions {
+		if info, err := os.Stat(d.from); err != nil || !info.IsDir() {
+			t.Errorf("imports of %s have a rule, and it is not there", d.from)
 		}
 	}
 }
 
-// Tests wait for a state or an event. They sleep only in packages whose tests
-// run in virtual time.
-func TestNoTestSleepsInRealTime(t *testing.T) {
-	files := goFiles(t)
-	virtual := make(map[string]bool)
-	for name, file := range files {
-		for _, s := range file.Imports {
-			if s.Path.Value == `"testing/synctest"` || strings.Contains(s.Path.Value, module+"internal/coordtest") {
-				virtual[path.Dir(name)] = true
+// within reports whether the path is dir or below it.
+func within(path, dir string) bool { return path == dir || strings.HasPrefix(path, dir+"/") }
+
+func imports(file *ast.File) (paths []string) {
+	for _, spec := range file.Imports {
+		imported, err := strconv.Unquote(spec.Path.Value)
+		if err != nil {
+			panic(err) // the parser has read it
+		}
+		paths = append(paths, imported)
+	}
+	return paths
+}
+
+// Where goroutines live, whatever a test leaves running fails it: in packages
+// that start some, and in those whose tests open sessions or ensembles.
+func TestLeakedGoroutinesFailTests(t *testing.T) {
+	starts, looks, tested := make(map[string]string), make(map[string]bool), make(map[string]bool)
+	for name, file := range goFiles(t) {
+		dir := path.Dir(name)
+		tested[dir] = tested[dir] || isTest(name)
+		for _, imported := range imports(file) {
+			switch imported {
+			case "go.uber.org/goleak":
+				looks[dir] = true
+			case module + "session", module + "zktest", module + "harness", "golang.org/x/sync/errgroup":
+				starts[dir] = name
 			}
 		}
-	}
-	for name, file := range files {
-		if !isTest(name) || virtual[path.Dir(name)] {
-			continue
-		}
 		ast.Inspect(file, func(n ast.Node) bool {
-			if sel, ok := n.(*ast.SelectorExpr); ok && sel.Sel.Name == "Sleep" {
-				if x, ok := sel.X.(*ast.Ident); ok && x.Name == "time" {
-					t.Errorf("%s sleeps outside of virtual time", name)
-				}
+			if _, ok := n.(*ast.GoStmt); ok {
+				starts[dir] = name
 			}
 			return true
 		})
 	}
-}
-
-var link = regexp.MustCompile(`\]\(([^)#:]+)\)`)
-
-func TestLinksInDocumentsResolve(t *testing.T) {
-	documents, err := filepath.Glob("*.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, pattern := range []string{"docs/*.md", "docs/*/*.md"} {
-		more, _ := filepath.Glob(pattern)
-		documents = append(documents, more...)
-	}
-	for _, document := range documents {
-		text, err := os.ReadFile(document)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, m := range link.FindAllStringSubmatch(string(text), -1) {
-			if _, err := os.Stat(filepath.Join(filepath.Dir(document), m[1])); err != nil {
-				t.Errorf("%s links to %s, which is not there", document, m[1])
-			}
-		}
-	}
-}
-
-func TestCommandsOfTheReadmeExist(t *testing.T) {
-	text, err := os.ReadFile("README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	found := regexp.MustCompile(`(?m)^(script/\w+)`).FindAllStringSubmatch(string(text), -1)
-	if len(found) == 0 {
-		t.Fatal("the README names no command")
-	}
-	for _, m := range found {
-		if info, err := os.Stat(m[1]); err != nil || info.Mode()&0o111 == 0 {
-			t.Errorf("%s is no command: %v", m[1], err)
+	for dir, name := range starts {
+		if tested[dir] && !looks[dir] {
+			t.Errorf("%s starts goroutines, and no TestMain of %s looks with goleak for those that are left", name, dir)
 		}
 	}
 }

@@ -82,7 +82,6 @@ func eight(b *testing.B, opts zktest.Options, call func(c *rawClient) wire.Code)
 	for i := range 8 {
 		clients = append(clients, dialRaw(b, e, i%3))
 	}
-	time.Sleep(10 * time.Millisecond)
 	b.ReportAllocs()
 	b.ResetTimer()
 	user, system := cpuTime()

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/go-zookeeper/zk"
+	"go.uber.org/goleak"
 
 	"github.com/zkcoord/zkcoord/examples/owncode"
 	"github.com/zkcoord/zkcoord/harness"
@@ -147,6 +148,8 @@ func options(seed uint64) harness.Options {
 			return embedded.Start(embedded.Options{Config: config})
 		}}
 }
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestCronUnderFaults(t *testing.T) {
 	for seed := range uint64(10) {

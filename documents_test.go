@@ -1,0 +1,145 @@
+package zkcoord
+
+import (
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/zkcoord/zkcoord/scenarios"
+)
+
+// documents are all Markdown files, by path from the root, with their text.
+func documents(t *testing.T) map[string]string {
+	t.Helper()
+	texts := make(map[string]string)
+	err := filepath.WalkDir(".", func(name string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && name != "." && (strings.HasPrefix(d.Name(), ".") || d.Name() == "store"):
+			return fs.SkipDir
+		case strings.HasSuffix(name, ".md"):
+			text, err := os.ReadFile(name)
+			texts[filepath.ToSlash(name)] = string(text)
+			return err
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return texts
+}
+
+var link = regexp.MustCompile(`\]\(([^)#:]+)(#[^)]*)?\)`)
+
+func TestLinksInDocumentsResolve(t *testing.T) {
+	for document, text := range documents(t) {
+		for _, m := range link.FindAllStringSubmatch(text, -1) {
+			if _, err := os.Stat(path.Join(path.Dir(document), m[1])); err != nil {
+				t.Errorf("%s links to %s, which is not there", document, m[1])
+			}
+		}
+	}
+}
+
+// A command stands in a line of its own, or between backquotes.
+var command = regexp.MustCompile("(?m)(?:^(?:    )?|`)((?:script/|go test )[^`#\n]*)|(?:^    |`)(zkcoord [^`#\n]*)")
+
+func TestCommandsInDocumentsExist(t *testing.T) {
+	found := make(map[string]int)
+	for document, text := range documents(t) {
+		for _, m := range command.FindAllStringSubmatch(text, -1) {
+			words := strings.Fields(m[1] + m[2])
+			found[document]++
+			switch {
+			case words[0] == "go":
+				testsExist(t, document, words[2:])
+			case words[0] == "zkcoord" || words[0] == "script/zkcoord":
+				subcommandExists(t, document, words)
+			default:
+				if info, err := os.Stat(words[0]); err != nil || info.Mode()&0o111 == 0 {
+					t.Errorf("%s: %s is no command: %v", document, words[0], err)
+				}
+			}
+		}
+	}
+	if found["README.md"] < 2 || found["CONTRIBUTING.md"] < 2 {
+		t.Errorf("few commands could be read: %v", found)
+	}
+}
+
+var testFunction = regexp.MustCompile(`(?m)^func ((?:Test|Fuzz|Benchmark|Example)\w*)\(`)
+
+// testsExist looks for the packages, and for a test that each pattern selects.
+func testsExist(t *testing.T, document string, args []string) {
+	t.Helper()
+	var names []string
+	for _, arg := range args {
+		if arg != "." && !strings.HasPrefix(arg, "./") {
+			continue
+		}
+		files, _ := filepath.Glob(filepath.Join(arg, "*_test.go"))
+		if len(files) == 0 {
+			t.Errorf("%s: %s has no tests", document, arg)
+		}
+		for _, file := range files {
+			source, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, m := range testFunction.FindAllStringSubmatch(string(source), -1) {
+				names = append(names, m[1])
+			}
+		}
+	}
+	for i, arg := range args {
+		if arg != "-run" && arg != "-fuzz" {
+			continue
+		}
+		pattern, _, _ := strings.Cut(strings.Trim(args[i+1], `'"`), "/")
+		if pattern == "^$" || pattern == "xxx" {
+			continue // no tests, on purpose
+		}
+		if !slices.ContainsFunc(names, regexp.MustCompile(pattern).MatchString) {
+			t.Errorf("%s: no test is named like %s", document, args[i+1])
+		}
+	}
+}
+
+var subcommand = regexp.MustCompile(`(?:Use:\s+|znodeCommand\()"(\w+)`)
+
+// subcommandExists looks for the command and, of run, for the scenario.
+func subcommandExists(t *testing.T, document string, words []string) {
+	t.Helper()
+	files, err := filepath.Glob("cmd/zkcoord/*.go")
+	if err != nil || len(words) < 2 {
+		t.Fatal(document, words, err)
+	}
+	known := make(map[string]bool)
+	for _, file := range files {
+		source, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range subcommand.FindAllStringSubmatch(string(source), -1) {
+			known[m[1]] = true
+		}
+	}
+	if !known[words[1]] {
+		t.Errorf("%s: zkcoord has no command %s", document, words[1])
+	}
+	if words[1] == "run" && len(words) > 2 && words[2][0] != '-' && document != "docs/tutorial.md" { // which writes its own
+		for _, s := range scenarios.All() {
+			known["scenario "+s.Name] = true
+		}
+		if !known["scenario "+words[2]] {
+			t.Errorf("%s: there is no scenario %s", document, words[2])
+		}
+	}
+}

@@ -1,0 +1,112 @@
+package zkcoord
+
+import (
+	"go/ast"
+	"path"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// Tests wait for a state or an event. They sleep in virtual time only: within
+// what is given to something that starts a bubble, or in a function that is
+// called from there alone. A loop that looks for a state may pause between looks,
+// and a benchmark keep its pace.
+func TestNoTestSleepsInRealTime(t *testing.T) {
+	dirs := make(map[string][]*ast.File)
+	for name, file := range goFiles(t) {
+		if isTest(name) {
+			dirs[path.Dir(name)] = append(dirs[path.Dir(name)], file)
+		}
+	}
+	for dir, files := range dirs {
+		s := sleepers{files: files, starts: make(map[string]bool), virtual: make(map[string]bool)}
+		for s.learn() {
+		}
+		s.visit(func(in string, n ast.Node, virtual bool) {
+			if selects(n, "time", "Sleep") && !virtual && !strings.HasPrefix(in, "Benchmark") {
+				t.Errorf("%s: %s sleeps outside of virtual time", dir, in)
+			}
+		})
+	}
+}
+
+// sleepers is what is known of the functions of one package's tests.
+type sleepers struct {
+	files   []*ast.File
+	starts  map[string]bool // those that call in a bubble what they are given
+	virtual map[string]bool // those that are called in a bubble only
+}
+
+// learn looks once through all functions, and reports whether it found out more.
+func (s *sleepers) learn() (more bool) {
+	awake, called := make(map[string]bool), make(map[string]bool)
+	s.visit(func(in string, n ast.Node, virtual bool) {
+		if call, ok := n.(*ast.CallExpr); ok && s.bubble(call) && !s.starts[in] && !entry(in) {
+			s.starts[in], more = true, true
+		}
+		if id, ok := n.(*ast.Ident); ok {
+			called[id.Name] = true
+			awake[id.Name] = awake[id.Name] || !virtual
+		}
+	})
+	for name := range called {
+		if !awake[name] && !s.virtual[name] {
+			s.virtual[name], more = true, true
+		}
+	}
+	return more
+}
+
+// visit calls f for each node of each function, but for the functions' own names.
+func (s *sleepers) visit(f func(in string, n ast.Node, virtual bool)) {
+	for _, file := range s.files {
+		for _, decl := range file.Decls {
+			fn, ok := decl.(*ast.FuncDecl)
+			if !ok || fn.Body == nil {
+				continue
+			}
+			var stack []ast.Node
+			ast.Inspect(fn.Body, func(n ast.Node) bool {
+				if n == nil {
+					stack = stack[:len(stack)-1]
+					return true
+				}
+				virtual := s.virtual[fn.Name.Name] || slices.ContainsFunc(stack, func(n ast.Node) bool {
+					call, ok := n.(*ast.CallExpr)
+					loop, polls := n.(*ast.ForStmt)
+					return ok && s.bubble(call) || polls && loop.Cond != nil && loop.Post == nil
+				})
+				f(fn.Name.Name, n, virtual)
+				stack = append(stack, n)
+				return true
+			})
+		}
+	}
+}
+
+// bubble reports whether a call runs what it is given in virtual time.
+func (s *sleepers) bubble(call *ast.CallExpr) bool {
+	switch f := call.Fun.(type) {
+	case *ast.Ident:
+		return s.starts[f.Name]
+	case *ast.SelectorExpr:
+		return selects(f, "synctest", "Test") || selects(f, "coordtest", "") || s.starts[f.Sel.Name]
+	}
+	return false
+}
+
+// entry reports whether a function is called by go test.
+func entry(name string) bool {
+	return slices.ContainsFunc([]string{"Test", "Benchmark", "Example", "Fuzz"}, func(prefix string) bool { return strings.HasPrefix(name, prefix) })
+}
+
+// selects reports whether the node is pkg.name, with any name if it is "".
+func selects(n ast.Node, pkg, name string) bool {
+	sel, ok := n.(*ast.SelectorExpr)
+	if !ok || name != "" && sel.Sel.Name != name {
+		return false
+	}
+	x, ok := sel.X.(*ast.Ident)
+	return ok && x.Name == pkg
+}
