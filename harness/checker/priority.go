@@ -12,13 +12,7 @@ import (
 func Q8() Checker {
 	return New("Q8", "what is more urgent comes out first", func(h *history.History, j *Judge) {
 		s := collect(h)
-		byObject := make(map[string][]*item)
-		for _, it := range s.list {
-			if it.here() {
-				byObject[it.object] = append(byObject[it.object], it)
-			}
-		}
-		for object, list := range sorted(byObject) {
+		for object, list := range s.byQueue() {
 			urgent(j, list, s.goneAt(object))
 		}
 		j.Idle("nothing came out of a priority queue")

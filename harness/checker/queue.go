@@ -272,17 +272,22 @@ func reclaimed(h *history.History, j *Judge, it *item, ends claimEnds) {
 func Q4() Checker {
 	return New("Q4", "first in, first out, in real time", func(h *history.History, j *Judge) {
 		s := collect(h)
-		byObject := make(map[string][]*item)
-		for _, it := range s.list {
-			if it.here() {
-				byObject[it.object] = append(byObject[it.object], it)
-			}
-		}
-		for object, list := range sorted(byObject) {
+		for object, list := range s.byQueue() {
 			fifo(j, list, s.goneAt(object))
 		}
 		j.Idle("no two values came out")
 	})
+}
+
+// byQueue gives each queue with the items that are here, in the queues' order.
+func (s *items) byQueue() func(func(string, []*item) bool) {
+	byObject := make(map[string][]*item)
+	for _, it := range s.list {
+		if it.here() {
+			byObject[it.object] = append(byObject[it.object], it)
+		}
+	}
+	return sorted(byObject)
 }
 
 // goneAt returns the function that says from when on an item may be gone, or in

@@ -93,13 +93,7 @@ func W1() Checker {
 // deletion has the zxid of the deletion.
 func W2() Checker {
 	return New("W2", "states come in the order of zxids, none twice", func(h *history.History, j *Judge) {
-		last := make(map[registration]*history.Event)
-		for e := range states(h) {
-			before := last[registrationOf(e)]
-			last[registrationOf(e)] = e
-			if before == nil {
-				continue
-			}
+		for before, e := range successive(h) {
 			j.Saw(1)
 			if e.Zxid <= before.Zxid {
 				j.Violation([]history.Event{*before, *e}, "%s was given %s as of zxid 0x%x at %v, after 0x%x at %v",
@@ -110,10 +104,18 @@ func W2() Checker {
 	})
 }
 
-func states(h *history.History) func(func(*history.Event) bool) {
-	return func(yield func(*history.Event) bool) {
+// successive gives each state that a watcher is given with the one before it.
+func successive(h *history.History) func(func(before, e *history.Event) bool) {
+	return func(yield func(before, e *history.Event) bool) {
+		last := make(map[registration]*history.Event)
 		for i := range h.Events {
-			if e := &h.Events[i]; e.Kind == history.Watch && e.Op == WatchState && !yield(e) {
+			e := &h.Events[i]
+			if e.Kind != history.Watch || e.Op != WatchState {
+				continue
+			}
+			before := last[registrationOf(e)]
+			last[registrationOf(e)] = e
+			if before != nil && !yield(before, e) {
 				return
 			}
 		}
@@ -250,11 +252,8 @@ func W5() Checker {
 // a watcher, also while it had no connection, the second says so.
 func W6() Checker {
 	return New("W6", "a node deleted and recreated in between is told of", func(h *history.History, j *Judge) {
-		last := make(map[registration]*history.Event)
-		for e := range states(h) {
-			before := last[registrationOf(e)]
-			last[registrationOf(e)] = e
-			if before == nil || before.Token == 0 || e.Token == 0 || before.Token == e.Token {
+		for before, e := range successive(h) {
+			if before.Token == 0 || e.Token == 0 || before.Token == e.Token {
 				continue
 			}
 			j.Saw(1)
