@@ -17,7 +17,7 @@ func LockFaults() harness.Scenario {
 		Workload:   lockWorkload(ownProcess(openMutex(leased()))),
 		Faults:     faults("all"),
 		Checkers: append(checker.Mutex(closedFromOutside(), 30*time.Second),
-			checker.IfExercised(checker.M5()), checker.IfExercised(checker.M6()), checker.IfExercised(checker.M9(closedFromOutside())),
+			checker.IfExercised(checker.M5()), checker.IfExercised(checker.M6(closedFromOutside())), checker.IfExercised(checker.M9(closedFromOutside())),
 			checker.IfExercised(checker.M10(closedFromOutside()))),
 		Guards: []checker.Checker{checker.Grants(20), checker.Contention(10)},
 		Grace:  60 * time.Second,

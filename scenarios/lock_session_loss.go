@@ -31,7 +31,7 @@ func LockSessionLoss() harness.Scenario {
 		},
 		Faults: faults("session"),
 		Checkers: append(checker.Mutex(closedFromOutside(), 15*time.Second),
-			checker.IfExercised(checker.M5()), checker.IfExercised(checker.M6()), checker.M9(closedFromOutside())),
+			checker.IfExercised(checker.M5()), checker.IfExercised(checker.M6(closedFromOutside())), checker.M9(closedFromOutside())),
 		Guards: []checker.Checker{checker.SessionLosses(3), checker.Grants(100), checker.Contention(20)},
 		Mutants: []harness.Mutant{{
 			Name:     "deaf",

@@ -24,7 +24,7 @@ func oracles() map[string]oracle {
 		"M1": {M1, tinyGrants(OpAcquire), func(h *history.History) bool { return tokensRose(h, OpAcquire) }},
 		"M2": {M2, tinyWrites, writesWereFenced},
 		"M5": {M5, tinyReleases, lossesWereHeeded},
-		"M6": {M6, tinyLooks, looksFoundTheirOwn},
+		"M6": {func() Checker { return M6(Envelope{}) }, tinyLooks, looksFoundTheirOwn},
 		"M8": {func() Checker { return M8(OpAcquire, soon) }, tinyHeal(tinyGrants(OpAcquire)), func(h *history.History) bool { return nobodyWaited(h, OpAcquire) }},
 		"M9": {func() Checker { return M9(Envelope{}) }, tinyTerms, func(h *history.History) bool {
 			return everyPair(h, func(a, b *history.Event) bool { return a.Token >= b.Token })

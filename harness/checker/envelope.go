@@ -2,8 +2,9 @@ package checker
 
 import (
 	"cmp"
-	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/zkcoord/zkcoord/harness/history"
@@ -63,13 +64,15 @@ func (e Envelope) outside(h *history.History) windows {
 
 func (w windows) add(client int16, one window) { w[client] = append(w[client], one) }
 
-// clientNamed reads "c3"; whatever is no client concerns all of them.
+// clientNamed reads "c3"; whatever is no client concerns all of them, a znode
+// whose name begins with a GUID among it.
 func clientNamed(target string) int16 {
-	var client int16
-	if n, err := fmt.Sscanf(target, "c%d", &client); n != 1 || err != nil {
+	number, named := strings.CutPrefix(target, "c")
+	client, err := strconv.ParseInt(number, 10, 16)
+	if !named || err != nil {
 		return history.Nobody
 	}
-	return client
+	return int16(client)
 }
 
 func merge(all []window) []window {

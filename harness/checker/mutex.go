@@ -232,9 +232,11 @@ func M5() Checker {
 }
 
 // M6 judges what [OpVerify] read while a hold stood: the own node exists, is owned
-// by the own session, and is the lowest.
-func M6() Checker {
+// by the own session, and is the lowest. For how long a program goes on to hold
+// what was found otherwise outside of the envelope is exposure.
+func M6(envelope Envelope) Checker {
 	return New("M6", "at the grant the own node exists, is owned by the own session and is lowest", func(h *history.History, j *Judge) {
+		outside := envelope.outside(h)
 		type grant struct {
 			client int16
 			object string
@@ -255,10 +257,13 @@ func M6() Checker {
 			}
 			j.Saw(1)
 			switch found := o.Complete; {
+			case found.Result == hold.Begin.Node && found.Session == hold.Begin.Session:
+			case outside.covers(found.Time, found.Client):
+				j.Exposed(endTime(h, hold) - found.Time)
 			case found.Result != hold.Begin.Node:
 				j.Violation(inOrder(hold.Events(), o.Events()), "%s held %s by %s at %v, but the lowest contender was %q",
 					found.Who(), found.Object, hold.Begin.Node, found.Time, found.Result)
-			case found.Session != hold.Begin.Session:
+			default:
 				j.Violation(inOrder(hold.Events(), o.Events()), "%s held %s in session 0x%x at %v, but its node %s was owned by 0x%x",
 					found.Who(), found.Object, uint64(hold.Begin.Session), found.Time, found.Result, uint64(found.Session))
 			}

@@ -21,7 +21,7 @@ var rewrite = flag.Bool("rewrite", false, "write what the checkers say into test
 func underTest() map[string]Checker {
 	envelope := Envelope{Outside: []string{"session-close"}, After: 100 * time.Millisecond}
 	all := []Checker{
-		M1(), M2(), M3(envelope), M5(), M6(), M7("znodes", "goroutines"), M8(OpAcquire, time.Second), M9(envelope), M10(envelope),
+		M1(), M2(), M3(envelope), M5(), M6(envelope), M7("znodes", "goroutines"), M8(OpAcquire, time.Second), M9(envelope), M10(envelope),
 		RW1(envelope), RW2(), RW3(envelope), P1(2, envelope), P2(2),
 		E1(), E2(), E3(envelope), E4(), E5(), E6(), E7(time.Second), E8(), E9(),
 		Q1(), Q2(), Q3(), Q4(), Q5(), Q6(time.Second), Q7(), Q8(), Q10(),
