@@ -15,6 +15,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/zkcoord/zkcoord/internal/owner"
 )
 
 //go:embed Dockerfile entrypoint.sh zk-ready image.sh
@@ -26,7 +28,7 @@ var files embed.FS
 // If that fails the error is the script's own last words, which say what to install. If ctx ends first the build ends with
 // it, and no image of that name is left.
 func Image(ctx context.Context, progress io.Writer) (string, error) {
-	dir, err := os.MkdirTemp("", "zkcoord-image-")
+	dir, err := owner.MkdirTemp("", "image")
 	if err != nil {
 		return "", err
 	}

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/zkcoord/zkcoord/internal/owner"
 	"github.com/zkcoord/zkcoord/internal/procs"
 )
 
@@ -104,7 +105,7 @@ func (p Program) Start(ctx context.Context, aside func(line string) bool, args .
 			c.Close()
 		}
 	}()
-	if c.dir, err = os.MkdirTemp("", "zkcoord-peer-"); err != nil {
+	if c.dir, err = owner.MkdirTemp("", "peer"); err != nil {
 		return nil, err
 	}
 	var cmd *exec.Cmd
@@ -246,7 +247,7 @@ func (p Program) compiled(ctx context.Context) (string, error) {
 	if dir := compile.dirs[p.Name]; dir != "" {
 		return dir, nil
 	}
-	dir, err := os.MkdirTemp("", "zkcoord-peer-classes-")
+	dir, err := owner.MkdirTemp("", "classes")
 	if err != nil {
 		return "", err
 	}

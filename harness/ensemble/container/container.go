@@ -26,7 +26,7 @@ import (
 
 	"github.com/zkcoord/zkcoord/docker/zookeeper"
 	"github.com/zkcoord/zkcoord/harness/ensemble"
-	"github.com/zkcoord/zkcoord/harness/ensemble/internal/owner"
+	"github.com/zkcoord/zkcoord/internal/owner"
 )
 
 // Options say what ensemble to start. The zero value is three nodes of the image that docker/zookeeper makes.

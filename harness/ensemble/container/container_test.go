@@ -19,7 +19,7 @@ import (
 	"github.com/zkcoord/zkcoord/docker/zookeeper"
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 	"github.com/zkcoord/zkcoord/harness/ensemble/ensembletest"
-	"github.com/zkcoord/zkcoord/harness/ensemble/internal/owner"
+	"github.com/zkcoord/zkcoord/internal/owner"
 )
 
 func TestMain(m *testing.M) {

@@ -19,7 +19,7 @@ import (
 	tclog "github.com/testcontainers/testcontainers-go/log"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/zkcoord/zkcoord/harness/ensemble/internal/owner"
+	"github.com/zkcoord/zkcoord/internal/owner"
 )
 
 // Labels on all that an ensemble makes.

@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"github.com/zkcoord/zkcoord/harness/ensemble"
-	"github.com/zkcoord/zkcoord/harness/ensemble/internal/owner"
+	"github.com/zkcoord/zkcoord/internal/owner"
 )
 
 // Options say what ensemble to start. The zero value is three nodes of the ZooKeeper that Find finds.
@@ -26,11 +26,7 @@ type Options struct {
 	Dir string
 }
 
-const (
-	startTimeout = 60 * time.Second
-	dirPrefix    = "zkcoord-process-"
-	ownerFile    = "owner"
-)
+const startTimeout = 60 * time.Second
 
 // Ensemble is a ZooKeeper ensemble of local JVMs. Besides ensemble.Ensemble it is a Killer, a Pauser, a Partitioner, a
 // DropCounter, a Wiper, a Truncater and has Logs.
@@ -79,12 +75,7 @@ func run1(ctx context.Context, opts Options) (*Ensemble, error) {
 	if e.java, e.classpath, err = Find(); err != nil {
 		return nil, err
 	}
-	parent := opts.Dir
-	if parent == "" {
-		parent = os.TempDir()
-	}
-	sweep(parent)
-	if e.dir, err = os.MkdirTemp(parent, dirPrefix); err != nil {
+	if e.dir, err = owner.MkdirTemp(opts.Dir, "process"); err != nil {
 		return nil, err
 	}
 	if err := e.run(ctx); err != nil {
@@ -93,20 +84,7 @@ func run1(ctx context.Context, opts Options) (*Ensemble, error) {
 	return e, nil
 }
 
-// sweep removes the directories of runs that were killed. Their JVMs have ended with them.
-func sweep(parent string) {
-	dirs, _ := filepath.Glob(filepath.Join(parent, dirPrefix+"*"))
-	for _, dir := range dirs {
-		if mark, err := os.ReadFile(filepath.Join(dir, ownerFile)); err == nil && owner.Gone(string(mark)) {
-			os.RemoveAll(dir)
-		}
-	}
-}
-
 func (e *Ensemble) run(ctx context.Context) error {
-	if err := os.WriteFile(filepath.Join(e.dir, ownerFile), []byte(owner.Self()), 0o600); err != nil {
-		return err
-	}
 	for i := range e.config.Nodes {
 		e.servers = append(e.servers, fmt.Sprintf("node%d:2181", i))
 		dir := filepath.Join(e.dir, fmt.Sprintf("node%d", i))

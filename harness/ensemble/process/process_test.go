@@ -15,6 +15,7 @@ import (
 
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 	"github.com/zkcoord/zkcoord/harness/ensemble/ensembletest"
+	"github.com/zkcoord/zkcoord/internal/owner"
 )
 
 func TestMain(m *testing.M) {
@@ -120,7 +121,7 @@ func TestAKilledRunLeavesNoProcessAndItsDataAreSwept(t *testing.T) {
 	if err != nil || !strings.HasPrefix(address, "127.0.0.1:") {
 		t.Fatalf("%s, %v", address, err)
 	}
-	sweep(dir)
+	owner.Sweep(dir)
 	if left, _ := os.ReadDir(dir); len(left) != 1 {
 		t.Errorf("the sweep has taken what belongs to a run that lives")
 	}
@@ -136,6 +137,6 @@ func TestAKilledRunLeavesNoProcessAndItsDataAreSwept(t *testing.T) {
 			t.Fatal("a node outlives its parent")
 		}
 	}
-	sweep(dir)
+	owner.Sweep(dir)
 	empty(t, dir)
 }
