@@ -3,12 +3,14 @@ package container
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
 
 	mobycontainer "github.com/moby/moby/api/types/container"
+	mobynetwork "github.com/moby/moby/api/types/network"
 	"github.com/moby/moby/client"
 )
 
@@ -23,6 +25,9 @@ const (
 // Attach returns the ensemble that a docker-compose file has running on this machine: the services that have the port of
 // ZooKeeper's clients, in the order of their names. All faults of servers are possible, if the containers have what the nodes
 // of docker/zookeeper have: bash, iptables, and the right to use it.
+//
+// It first undoes what a run that was killed may have left broken: containers of the file that are paused, or ended by kill -9 and
+// not by a stop, go on, and links that were cut are whole. So one run at a time may be attached to a project.
 //
 // Close undoes the faults that stand and leaves the containers running.
 func Attach(ctx context.Context, composeFile string) (*Compose, error) {
@@ -47,6 +52,9 @@ func Attach(ctx context.Context, composeFile string) (*Compose, error) {
 type Compose struct{ *cluster }
 
 func attach(ctx context.Context, engine *engine, file string) (*cluster, error) {
+	if err := engine.heal(ctx, file); err != nil {
+		return nil, fmt.Errorf("undo what an earlier run may have left broken: %w", err)
+	}
 	list, err := engine.ContainerList(ctx, client.ContainerListOptions{Filters: labelled(composeProject, "")})
 	if err != nil {
 		return nil, err
@@ -74,12 +82,51 @@ func attach(ctx context.Context, engine *engine, file string) (*cluster, error) 
 	for i, c := range nodes {
 		e.nodes[i] = c.ID
 		e.servers[i] = fmt.Sprintf("%s:%d", c.Labels[composeService], clientPort)
-		e.paused[i] = c.State == mobycontainer.StatePaused
 		for _, n := range c.NetworkSettings.Networks {
 			e.host = engine.dialHost(n.Gateway)
 		}
 	}
 	return e, nil
+}
+
+// killed is the status of a process that ended by SIGKILL, as a shell has it.
+const killed = 128 + 9
+
+// heal undoes all that a run can have left broken of a project.
+func (e *engine) heal(ctx context.Context, file string) error {
+	list, err := e.ContainerList(ctx, client.ContainerListOptions{All: true, Filters: labelled(composeProject, "")})
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, c := range list.Items {
+		if !of(c.Labels, file) {
+			continue
+		}
+		switch c.State {
+		case mobycontainer.StatePaused:
+			_, err = e.ContainerUnpause(ctx, c.ID, client.ContainerUnpauseOptions{})
+		case mobycontainer.StateExited:
+			err = e.startKilled(ctx, c.ID)
+		}
+		// A container that knows no chains of ours, or no iptables, has none to be emptied.
+		_, _ = e.exec(ctx, c.ID, "iptables -w -F "+chainIn+"; iptables -w -F "+chainOut)
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// startKilled starts a server that was killed. Its rules went with its network.
+func (e *engine) startKilled(ctx context.Context, id string) error {
+	c, err := e.ContainerInspect(ctx, id, client.ContainerInspectOptions{})
+	if err != nil || c.Container.State.ExitCode != killed {
+		return err
+	}
+	if _, server := c.Container.HostConfig.PortBindings[mobynetwork.MustParsePort(fmt.Sprint(clientPort))]; !server {
+		return nil
+	}
+	_, err = e.ContainerStart(ctx, id, client.ContainerStartOptions{})
+	return err
 }
 
 // of reports whether labels are those of a container of a compose file. The first generation notes the file as it was given, the

@@ -1,7 +1,9 @@
 package container
 
 import (
+	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -12,6 +14,7 @@ import (
 	"time"
 
 	"github.com/zkcoord/zkcoord/docker/zookeeper"
+	"github.com/zkcoord/zkcoord/harness/ensemble"
 	"github.com/zkcoord/zkcoord/harness/ensemble/ensembletest"
 )
 
@@ -67,16 +70,59 @@ func TestARunningComposeProjectIsAnEnsemble(t *testing.T) {
 		t.Fatal(err)
 	}
 	ensembletest.Contract(t, e)
-	again, err := Attach(t.Context(), file)
+	whole(t, file) // Close has left it running
+	t.Run("a killed run leaves nothing broken that the next does not mend", func(t *testing.T) {
+		cmd := exec.Command(os.Args[0])
+		cmd.Env = append(os.Environ(), "ZKCOORD_TEST_BREAK="+file)
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		if said, _ := bufio.NewReader(out).ReadString('\n'); said != "broken\n" {
+			t.Error(said)
+		}
+		cmd.Process.Kill() // kill -9
+		cmd.Wait()
+		whole(t, file)
+	})
+}
+
+// whole attaches to the project of a file and checks that all of it works.
+func whole(t *testing.T, file string) {
+	t.Helper()
+	e, err := Attach(t.Context(), file)
 	if err != nil {
-		t.Fatalf("Close has removed what is not its own: %v", err)
+		t.Fatal(err)
 	}
-	defer again.Close(context.Background())
+	defer e.Close(context.Background())
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	if err := again.Ready(ctx); err != nil {
-		t.Error(err)
+	if err := e.Ready(ctx); err != nil || len(e.Servers()) != 3 {
+		t.Errorf("servers %v, %v", e.Servers(), err)
 	}
+	for node := range e.Servers() {
+		if rules, err := e.exec(ctx, node, "iptables -w -S"); err != nil || strings.Contains(rules, "DROP") {
+			t.Errorf("node %d has the rules %s, %v", node, rules, err)
+		}
+	}
+}
+
+// breakAndStay, in a process of its own, breaks each node of a project in another way, and says so.
+func breakAndStay(file string) {
+	ctx := context.Background()
+	e, err := Attach(ctx, file)
+	if err == nil {
+		err = errors.Join(e.Cut(ctx, ensemble.Link{From: 0, To: 1}, ensemble.Link{From: 2, To: 0}), e.Pause(ctx, 1), e.Kill(ctx, 2))
+	}
+	if err != nil {
+		fmt.Println(strings.ReplaceAll(err.Error(), "\n", " "))
+		os.Exit(1)
+	}
+	fmt.Println("broken")
+	select {}
 }
 
 func freePort(t *testing.T) int {

@@ -26,6 +26,9 @@ func TestMain(m *testing.M) {
 	if os.Getenv("ZKCOORD_TEST_ORPHANS") != "" {
 		orphans()
 	}
+	if file := os.Getenv("ZKCOORD_TEST_BREAK"); file != "" {
+		breakAndStay(file)
+	}
 	goleak.VerifyTestMain(m)
 }
 

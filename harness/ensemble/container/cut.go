@@ -191,18 +191,18 @@ func packets(list string) (dropped, lost int64) {
 
 // exec runs a shell script as root in a node and returns what it wrote.
 func (e *cluster) exec(ctx context.Context, node int, script string) (string, error) {
-	return e.execIn(ctx, e.nodes[node], script)
+	return e.engine.exec(ctx, e.nodes[node], script)
 }
 
-// execIn is exec in a container of any kind.
-func (e *cluster) execIn(ctx context.Context, id, script string) (string, error) {
-	run, err := e.engine.ExecCreate(ctx, id, client.ExecCreateOptions{
+// exec runs a shell script as root in a container and returns what it wrote.
+func (e *engine) exec(ctx context.Context, id, script string) (string, error) {
+	run, err := e.ExecCreate(ctx, id, client.ExecCreateOptions{
 		User: "root", TTY: true, AttachStdout: true, AttachStderr: true, Cmd: []string{"bash", "-c", script},
 	})
 	if err != nil {
 		return "", err
 	}
-	stream, err := e.engine.ExecAttach(ctx, run.ID, client.ExecAttachOptions{TTY: true})
+	stream, err := e.ExecAttach(ctx, run.ID, client.ExecAttachOptions{TTY: true})
 	if err != nil {
 		return "", err
 	}
@@ -212,7 +212,7 @@ func (e *cluster) execIn(ctx context.Context, id, script string) (string, error)
 	if _, err := io.Copy(&out, stream.Reader); err != nil {
 		return "", err
 	}
-	end, err := e.engine.ExecInspect(ctx, run.ID, client.ExecInspectOptions{})
+	end, err := e.ExecInspect(ctx, run.ID, client.ExecInspectOptions{})
 	if err != nil {
 		return "", err
 	}

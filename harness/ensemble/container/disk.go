@@ -63,7 +63,7 @@ func (e *Ensemble) onDisk(ctx context.Context, what string, node int, script str
 		if e.disks == "" {
 			return fmt.Errorf("a small disk: %w", ensemble.ErrUnable)
 		}
-		_, err := e.execIn(ctx, e.disks, fmt.Sprintf("disk=/disk%d\n%s", node, script))
+		_, err := e.engine.exec(ctx, e.disks, fmt.Sprintf("disk=/disk%d\n%s", node, script))
 		return err
 	})
 }
