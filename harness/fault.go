@@ -39,15 +39,18 @@ type Wound struct {
 	Target string
 	// Heal mends it and returns the evidence that the fault bit ("312 packets
 	// dropped", "session 0x1 is gone"), empty if nothing suffered from it. It is
-	// called once; if it fails the run cannot be judged for liveness.
+	// called once; if it fails the run cannot be judged for liveness. Nil is for
+	// what is over when Inject returns.
 	Heal func(ctx context.Context) (bit string, err error)
+	// Bit is the evidence where there is no Heal.
+	Bit string
 }
 
 // Step is one fault of a plan.
 type Step struct {
 	Fault  string        `json:"fault"`
 	At     time.Duration `json:"at_ns"`  // after the start of the work
-	For    time.Duration `json:"for_ns"` // until it is healed; zero is at once
+	For    time.Duration `json:"for_ns"` // until it is healed, or about how long it takes; zero is at once
 	Target string        `json:"target,omitempty"`
 	Arg    string        `json:"arg,omitempty"`
 }

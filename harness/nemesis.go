@@ -33,8 +33,9 @@ func newNemesis(env *Env, faults []Fault) *nemesis {
 
 // follow injects and heals at the times of the plan until the plan is done or
 // working ends. What still stands then is healed by healAll. A fault that is being
-// injected when working ends is not cut short, only by the end of ctx. What comes
-// after a fault that takes its time comes as much later.
+// injected when working ends is not cut short, only by the end of ctx. Where to
+// inject one takes longer than the plan has it stand, what follows comes as much
+// later.
 func (n *nemesis) follow(ctx, working context.Context, plan Plan) {
 	start := time.Now()
 	for i, s := range plan {
@@ -49,7 +50,7 @@ func (n *nemesis) follow(ctx, working context.Context, plan Plan) {
 			return
 		}
 		n.inject(ctx, i, s)
-		start = start.Add(time.Since(at))
+		start = start.Add(max(0, time.Since(at)-s.For))
 	}
 	for len(n.wounds) > 0 && sleepUntil(working, n.wounds[0].due) {
 		n.healFirst(ctx)
@@ -75,7 +76,11 @@ func (n *nemesis) inject(ctx context.Context, i int, s Step) {
 	if w.Target == "" {
 		w.Target = s.Target
 	}
-	n.wounds = append(n.wounds, standing{w, s, time.Now().Add(s.For), i})
+	due := time.Now()
+	if w.Heal != nil {
+		due = due.Add(s.For)
+	}
+	n.wounds = append(n.wounds, standing{w, s, due, i})
 	slices.SortStableFunc(n.wounds, func(a, b standing) int { return a.due.Compare(b.due) })
 }
 
@@ -84,7 +89,7 @@ func (n *nemesis) healFirst(ctx context.Context) {
 	n.wounds = n.wounds[1:]
 	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), n.env.grace)
 	defer cancel()
-	bit, err := "", error(nil)
+	bit, err := w.Bit, error(nil)
 	if w.Heal != nil {
 		bit, err = w.Heal(bounded)
 	}

@@ -448,3 +448,52 @@ func TestScenarioWithoutCheckersIsRefused(t *testing.T) {
 		t.Error("no error")
 	}
 }
+
+// slow is a fault that is over when Inject returns, which takes a while.
+type slow struct{ planned, takes time.Duration }
+
+func (slow) Name() string                 { return "slow" }
+func (slow) Able(*Env) error              { return nil }
+func (f slow) Draw(*rand.Rand, *Env) Step { return Step{For: f.planned} }
+func (f slow) Inject(context.Context, *Env, Step) (Wound, error) {
+	time.Sleep(f.takes) // on the virtual clock
+	return Wound{Bit: "over"}, nil
+}
+
+// Rolling restarts were drawn as if they took no time, of which a run then made a few.
+func TestAPlanOfSlowFaultsIsWhatIsDone(t *testing.T) {
+	ty := newToy()
+	ty.Faults, ty.options.Time = []Fault{slow{planned: 5 * time.Second, takes: 4 * time.Second}}, time.Minute
+	r := ty.run(t)
+	var starts []time.Duration
+	for _, e := range r.History.Events {
+		switch {
+		case e.Kind != history.Fault:
+		case e.Op == history.FaultStart:
+			starts = append(starts, e.Time)
+		case e.Result != "over" || e.Time != starts[len(starts)-1]+4*time.Second:
+			t.Errorf("%q at %v", e.Result, e.Time)
+		}
+	}
+	if len(r.Plan) < 2 || len(starts) != len(r.Plan) {
+		t.Fatalf("%d of %d were injected", len(starts), len(r.Plan))
+	}
+	begin := r.History.PhaseStart(history.PhaseWork).Time
+	for i, s := range r.Plan {
+		if starts[i] != begin+s.At {
+			t.Errorf("%d was to come after %v, and came after %v", i, s.At, starts[i]-begin)
+		}
+	}
+}
+
+// What takes longer than was planned puts off what follows, so that it is no shorter.
+func TestWhatFollowsASlowFaultIsPutOff(t *testing.T) {
+	ty := newToy()
+	ty.Faults = append(ty.Faults, slow{takes: 3 * time.Second})
+	ty.options.Plan = Plan{{Fault: "slow", At: time.Second, For: time.Second}, {Fault: "revoke", At: 2 * time.Second, For: time.Second}}
+	for _, e := range ty.run(t).History.Events {
+		if e.Kind == history.Fault && e.Op == history.FaultStart && e.Object == "revoke" && e.Time != 4*time.Second {
+			t.Errorf("it came after %v", e.Time)
+		}
+	}
+}

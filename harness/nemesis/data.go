@@ -106,11 +106,6 @@ func ephemerals(conn *zk.Conn, under string) (found []string, err error) {
 	return found, err
 }
 
-// instant is a wound that cannot be healed.
-func instant(target, bit string) harness.Wound {
-	return harness.Wound{Target: target, Heal: func(context.Context) (string, error) { return bit, nil }}
-}
-
 func deleteNode(ctx context.Context, env *harness.Env, s harness.Step) (w harness.Wound, err error) {
 	ctx, cancel := context.WithTimeout(ctx, adminPatience)
 	defer cancel()
@@ -119,7 +114,7 @@ func deleteNode(ctx context.Context, env *harness.Env, s harness.Step) (w harnes
 		if err != nil {
 			return err
 		}
-		w = instant(path.Base(node), node+" deleted")
+		w = harness.Wound{Target: path.Base(node), Bit: node + " deleted"}
 		return conn.Delete(node, -1)
 	})
 	return w, err
@@ -135,7 +130,7 @@ func deleteParent(ctx context.Context, env *harness.Env, s harness.Step) (w harn
 		}
 		dir := path.Dir(node)
 		n, err := deleteTree(ctx, conn, dir)
-		w = instant(path.Base(dir), count(int64(n), "znodes deleted, "+path.Base(dir)+" the last"))
+		w = harness.Wound{Target: path.Base(dir), Bit: count(int64(n), "znodes deleted, "+path.Base(dir)+" the last")}
 		return err
 	})
 	return w, err

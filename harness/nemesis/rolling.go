@@ -11,26 +11,31 @@ import (
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 )
 
+// rollingNode is about how long it takes to restart a node and to have the quorum whole again, on real servers.
+const rollingNode = 3 * time.Second
+
 // rollingRestart kills and starts one node after another, the leader last, and waits a while for the quorum in between: what an
-// operator does to change a version, with less care. It takes as long as it takes, so its steps have no length.
+// operator does to change a version, with less care. It takes as long as it takes; the length of its steps is what plans allow
+// for.
 var rollingRestart = fault{
 	name: "rolling-restart",
 	does: "every node is killed and started again, one after another, the leader last",
 	able: able[ensemble.Killer]("restart nodes", 3),
-	draw: func(*rand.Rand, *harness.Env) harness.Step { return harness.Step{Target: all} },
+	draw: func(_ *rand.Rand, env *harness.Env) harness.Step {
+		return harness.Step{Target: all, For: rollingNode * time.Duration(len(env.Servers()))}
+	},
 	inject: func(ctx context.Context, env *harness.Env, s harness.Step) (harness.Wound, error) {
 		nodes, err := resolve(ctx, env, s.Target)
 		if err != nil {
 			return harness.Wound{}, err
 		}
-		bit := ""
-		for _, n := range append(nodes[1:], nodes[0]) {
+		nodes = append(nodes[1:], nodes[0])
+		for _, n := range nodes {
 			if err := restart(ctx, env, n, nil); err != nil {
 				return harness.Wound{}, err
 			}
-			bit = fmt.Sprintf("%s restarted, one after another", label(nodes))
 		}
-		return harness.Wound{Target: label(nodes), Heal: func(context.Context) (string, error) { return bit, nil }}, nil
+		return harness.Wound{Target: label(nodes), Bit: fmt.Sprintf("%s restarted, one after another", label(nodes))}, nil
 	},
 }
 
