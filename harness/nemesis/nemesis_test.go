@@ -190,6 +190,22 @@ func TestACutBitesWhateverTheClientSends(t *testing.T) {
 	}
 }
 
+// A new leader gives every session its whole timeout once more.
+func TestASessionHeldOverAChangeOfLeadersIsLostInTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := options(startEmbedded)
+		o.Time, o.Plan = 8*time.Second, harness.Plan{
+			{Fault: "session-hold", At: time.Second, For: sessionTimeout * 3 / 2, Target: "c0"},
+			{Fault: "kill-leader", At: 2 * time.Second, For: 500 * time.Millisecond, Target: leader},
+		}
+		r, err := harness.Run(t.Context(), scenario(Every()), o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		check(t, o.Plan, r)
+	})
+}
+
 // planOf draws one step of each fault, with the numbers of nodes and clients of the tests.
 func planOf(t *testing.T, faults ...harness.Fault) (plan harness.Plan) {
 	t.Helper()
@@ -203,7 +219,8 @@ func planOf(t *testing.T, faults ...harness.Fault) (plan harness.Plan) {
 }
 
 // The same on a real ensemble takes six minutes, so it is run when asked: ZKCOORD_TEST_NEMESIS=process or container, and
-// ZKCOORD_TEST_FAULTS=kill,pause for some of them.
+// ZKCOORD_TEST_FAULTS=kill,pause for some of them. For compose the project of this repository has to run, with ticks as the
+// others have: ZOO_TICK_TIME=500 docker-compose up -d.
 func TestEachFaultBitesAndHealsReal(t *testing.T) {
 	name := os.Getenv("ZKCOORD_TEST_NEMESIS")
 	start, known := map[string]func(context.Context, ensemble.Config) (ensemble.Ensemble, error){
@@ -213,9 +230,12 @@ func TestEachFaultBitesAndHealsReal(t *testing.T) {
 		"container": func(ctx context.Context, c ensemble.Config) (ensemble.Ensemble, error) {
 			return container.Start(ctx, container.Options{Config: c})
 		},
+		"compose": func(ctx context.Context, _ ensemble.Config) (ensemble.Ensemble, error) {
+			return container.Attach(ctx, "../../docker-compose.yml")
+		},
 	}[name]
 	if !known {
-		t.Skip("set ZKCOORD_TEST_NEMESIS to process or container")
+		t.Skip("set ZKCOORD_TEST_NEMESIS to process, container or compose")
 	}
 	faults, err := Options{SessionTimeout: sessionTimeout}.Named(cmp.Or(os.Getenv("ZKCOORD_TEST_FAULTS"), "all,clock,disk,wipe,truncate,data"))
 	if err != nil {

@@ -40,7 +40,7 @@ var columns = []struct {
 	ensemble.Ensemble
 }{
 	{"embedded", anEmbedded{}}, {"process", aProcess{}}, {"container", aContainer{}},
-	{"external, compose", aCompose{}}, {"external", anAddresses{}},
+	{"compose", aCompose{}}, {"external", anAddresses{}},
 }
 
 // kind returns the ensemble of a column.
@@ -83,9 +83,10 @@ func faultTable() string {
 
 What can be broken, and on what. Generated from package nemesis by ` + "`go test ./harness/nemesis -run Table -rewrite`" + `.
 
-` + "`external`" + ` is an ensemble of somebody else's, known by its addresses; with ` + "`--compose`" + ` it is a docker-compose project on
-this machine. Each fault proves that it bit, and each is healed. To try each on a kind that can do it:
-` + "`go test ./harness/nemesis`" + ` on the embedded one; with ` + "`ZKCOORD_TEST_NEMESIS=process`" + ` or ` + "`container`" + ` on real servers.
+` + "`external`" + ` is an ensemble of somebody else's, known by its addresses; ` + "`compose`" + ` is one of a docker-compose project on this
+machine (` + "`--ensemble external --compose FILE`" + `). Each fault proves that it bit, and each is healed. To try each on a kind that
+can do it: ` + "`go test ./harness/nemesis`" + ` on the embedded one; with ` + "`ZKCOORD_TEST_NEMESIS=process`" + `, ` + "`container`" + ` or
+` + "`compose`" + ` on real servers.
 
 "Expected" is what a scenario with locks should give under that fault alone. Faults marked * go beyond what primitives
 assume. They, and those of clocks and disks, are drawn only where a scenario or a run (--faults) names them.
