@@ -3,12 +3,15 @@ package scenarios
 import (
 	"context"
 	"os"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/zkcoord/zkcoord/harness"
+	"github.com/zkcoord/zkcoord/harness/checker"
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 	"github.com/zkcoord/zkcoord/harness/ensemble/embedded"
+	"github.com/zkcoord/zkcoord/harness/history"
 	"github.com/zkcoord/zkcoord/scenarios/peers"
 )
 
@@ -112,4 +115,22 @@ func TestLockPause(t *testing.T) {
 		},
 	})
 	t.Log(result.Summary())
+}
+
+// The answer to an acquire that nobody waited for any longer was taken for that to the next one. Its process, which had yet to do
+// what it was asked for last, stood in line behind itself, and all others behind it.
+func TestAClientInAProcessOfItsOwnMayGiveUp(t *testing.T) {
+	result, err := harness.Run(t.Context(), LockFaults(), harness.Options{
+		Seed: 1, Time: 5 * time.Second, Faults: []string{}, ClientProcesses: true,
+		Ensemble: func(_ context.Context, config ensemble.Config) (ensemble.Ensemble, error) {
+			return embedded.Start(embedded.Options{Config: config})
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	gaveUp := slices.ContainsFunc(result.History.Events, func(e history.Event) bool { return e.Op == checker.OpAcquire && e.Kind == history.Info })
+	if m8, _ := result.Of("M8"); m8.Verdict != checker.Valid || !gaveUp {
+		t.Errorf("somebody gave up: %t\n%s", gaveUp, result.Summary())
+	}
 }

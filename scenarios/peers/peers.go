@@ -104,7 +104,7 @@ func (p *Peer) aboutLoss(line string) bool {
 // Acquire waits for what is wanted of the recipe ("read" or "write" of a RWLock)
 // and returns the czxid and the path of its node.
 func (p *Peer) Acquire(ctx context.Context, want string) (czxid int64, node string, err error) {
-	words, err := p.process.Ask(ctx, "acquire "+want, "acquired", 2)
+	words, err := p.ask(ctx, "acquire "+want, "acquired", 2)
 	if err != nil {
 		return 0, "", err
 	}
@@ -114,8 +114,18 @@ func (p *Peer) Acquire(ctx context.Context, want string) (czxid int64, node stri
 
 // Release gives it up.
 func (p *Peer) Release(ctx context.Context) error {
-	_, err := p.process.Ask(ctx, "release", "released", 0)
+	_, err := p.ask(ctx, "release", "released", 0)
 	return err
+}
+
+// ask sends a command and waits for its answer. A peer that is not waited for any longer is lost: it goes on with what it was
+// asked for, and its answer would be taken for that to the next command.
+func (p *Peer) ask(ctx context.Context, command, name string, n int) ([]string, error) {
+	words, err := p.process.Ask(ctx, command, name, n)
+	if err != nil && ctx.Err() != nil {
+		p.lose(fmt.Errorf("%s: not waited for any longer: %w", command, context.Cause(ctx)))
+	}
+	return words, err
 }
 
 // Process is the process that the peer runs in.
