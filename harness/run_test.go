@@ -456,7 +456,7 @@ func (slow) Name() string                 { return "slow" }
 func (slow) Able(*Env) error              { return nil }
 func (f slow) Draw(*rand.Rand, *Env) Step { return Step{For: f.planned} }
 func (f slow) Inject(context.Context, *Env, Step) (Wound, error) {
-	time.Sleep(f.takes) // on the virtual clock
+	<-time.After(f.takes)
 	return Wound{Bit: "over"}, nil
 }
 

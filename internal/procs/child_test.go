@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"go.uber.org/goleak"
 )
 
 // parentMark is set in a process of the tests that only starts a child, tells its number, and waits to be ended.
@@ -25,7 +27,7 @@ func TestMain(m *testing.M) {
 		fmt.Println(c.Pid())
 		<-c.Ended()
 	}
-	os.Exit(m.Run())
+	goleak.VerifyTestMain(m)
 }
 
 // gone waits until a process has ended. It may not have been waited for: that is for whoever inherits it.

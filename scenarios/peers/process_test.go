@@ -8,16 +8,19 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
 func TestMain(m *testing.M) {
 	Work()
-	code := m.Run()
-	if err := CleanUp(); err != nil {
-		panic(err)
-	}
-	os.Exit(code)
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		if err := CleanUp(); err != nil {
+			panic(err)
+		}
+		os.Exit(code)
+	}))
 }
 
 // A peer that waits for a lock does not see that its input has ended, and one that is stopped sees nothing: they are
