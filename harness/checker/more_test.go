@@ -53,13 +53,50 @@ func TestRefereeLooksAtTheFirstOnly(t *testing.T) {
 }
 
 func TestPictureOfAFailingSlice(t *testing.T) {
-	h := parse(t, "- c0 invoke write /x arg=a\n- c0 ok write /x\n- c1 invoke read /x\n- c1 ok read /x result=b")
-	var page bytes.Buffer
-	if err := WritePicture(t.Context(), &page, h, RegisterModel, "/x", 100); err != nil {
-		t.Fatal(err)
+	const held = "- c0 invoke acquire /l\n- c0 hold begin /l token=1\n- c0 ok acquire /l\n"
+	const twice = held + "- c1 invoke acquire /l\n- c1 hold begin /l token=2\n- c1 ok acquire /l\n"
+	proof := func(h *history.History, indexes ...int) (r Result) {
+		r.Verdict = Invalid
+		for _, i := range indexes {
+			r.Events = append(r.Events, h.Events[i])
+		}
+		return r
 	}
-	if !strings.Contains(page.String(), "read()") || !strings.Contains(page.String(), "<html") {
-		t.Errorf("a page of %d bytes", page.Len())
+	for _, c := range []struct {
+		name, text string
+		most       int
+		events     []int
+		want       bool
+	}{
+		{"two holders", twice, 10, []int{1, 4}, true},
+		{"two holders, and what came after", twice + "- c2 invoke acquire /l\n- c0 invoke release /l\n- c0 ok release /l\n- c2 ok acquire /l", 10, []int{1, 4}, true},
+		{"two holders, of whom one is told too late", twice + "- c0 hold lost /l token=1", 10, []int{1, 4, 6}, true},
+		{"one holder", held, 10, []int{1}, false},
+		{"a loss that the model does not know", held + "- c0 hold lost /l token=1\n- c1 invoke acquire /l\n- c1 hold begin /l token=2\n- c1 ok acquire /l", 10, []int{1, 5}, false},
+		{"too many operations", twice, 1, []int{1, 4}, false},
+		{"another object", twice + "- c0 invoke acquire /m\n- c0 ok acquire /m", 10, []int{7}, false},
+		{"a stale read", "- c0 invoke write /x arg=a\n- c0 ok write /x\n- c1 invoke read /x\n- c1 ok read /x result=b", 10, []int{3}, true},
+		{"items out of order", "- c0 invoke put /q arg=a\n- c0 ok put /q\n- c0 invoke put /q arg=b\n- c0 ok put /q\n- c1 invoke take /q\n- c1 ok take /q result=b", 10, []int{5}, true},
+	} {
+		h := parse(t, c.text)
+		slice, got := FailingSlice(h, proof(h, c.events...), c.most, time.Second)
+		if got != c.want {
+			t.Errorf("%s: a failing slice: %v, want %v", c.name, got, c.want)
+		}
+		if !got {
+			continue
+		}
+		var page bytes.Buffer
+		if err := slice.WritePicture(&page); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(page.String(), slice.Model.Ops[0]+"(") || !strings.Contains(page.String(), "<html") {
+			t.Errorf("%s: a page of %d bytes", c.name, page.Len())
+		}
+	}
+	h := parse(t, twice)
+	if _, ok := FailingSlice(h, Result{Verdict: Valid, Events: h.Events[:1]}, 10, time.Second); ok {
+		t.Error("a slice of what was not violated")
 	}
 }
 

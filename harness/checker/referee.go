@@ -1,9 +1,10 @@
 package checker
 
 import (
-	"context"
 	"fmt"
 	"io"
+	"math"
+	"slices"
 	"time"
 
 	"github.com/anishathalye/porcupine"
@@ -19,7 +20,7 @@ import (
 func Referee(id string, model Model, most int, within time.Duration) Checker {
 	claim := fmt.Sprintf("the first %d operations are linearizable as a %s", most, model.Name)
 	return New(id, claim, func(h *history.History, j *Judge) {
-		for object, ops := range sorted(model.slices(h, most)) {
+		for object, ops := range sorted(model.slices(h, math.MaxInt32, most)) {
 			j.Saw(len(ops))
 			switch porcupine.CheckOperationsTimeout(model.porcupine(), ops, within) {
 			case porcupine.Illegal:
@@ -32,17 +33,65 @@ func Referee(id string, model Model, most int, within time.Duration) Checker {
 	})
 }
 
-// WritePicture writes porcupine's page for the slice of one object that Referee
-// judged: what could be put in order, and where it broke off.
-func WritePicture(ctx context.Context, w io.Writer, h *history.History, model Model, object string, most int) error {
-	within := time.Minute
-	if deadline, ok := ctx.Deadline(); ok {
-		within = time.Until(deadline)
+// A Slice is what was done to one object until something was violated, few enough
+// operations for porcupine, which finds no order for them.
+type Slice struct {
+	Object string
+	Model  Model
+
+	ops []porcupine.Operation
+}
+
+// FailingSlice returns the slice of the violation that r tells of, if there is
+// one: of at most that many operations, on which porcupine comes to the same verdict
+// within the given time. A lock on which a session was lost before has none, since
+// [MutexModel] knows of no losses; nor has a queue with claims.
+func FailingSlice(h *history.History, r Result, most int, within time.Duration) (Slice, bool) {
+	if r.Verdict != Invalid || len(r.Events) == 0 {
+		return Slice{}, false
 	}
-	m, ops := model.porcupine(), model.slices(h, most)[object]
-	_, info := porcupine.CheckOperationsVerbose(m, ops, within)
+	cut := lastAnswer(h, r.Events)
+	for _, m := range []Model{MutexModel, QueueModel, RegisterModel} {
+		all := m.slices(h, cut, most+1)
+		for _, e := range r.Events {
+			ops := all[e.Object]
+			if len(ops) == 0 || len(ops) > most || m.Blind != nil && m.Blind(h, e.Object, cut) {
+				continue
+			}
+			if porcupine.CheckOperationsTimeout(m.porcupine(), ops, within) == porcupine.Illegal {
+				return Slice{e.Object, m, ops}, true
+			}
+		}
+	}
+	return Slice{}, false
+}
+
+// lastAnswer is the index of the last of the events, or of the answer of the last
+// operation that was open at one of them. The ends of holds do not count: they
+// prove how long the violation lasted.
+func lastAnswer(h *history.History, events []history.Event) (index int32) {
+	ops, _ := h.Operations()
+	for _, e := range events {
+		if e.Kind == history.Hold && e.Op != history.HoldBegin {
+			continue
+		}
+		index = max(index, e.Index)
+		for _, o := range ops {
+			if o.Invoke.Client == e.Client && o.Invoke.Object == e.Object && o.Complete != nil && o.Invoke.Index <= e.Index && e.Index < o.Complete.Index {
+				index = max(index, o.Complete.Index)
+			}
+		}
+	}
+	return index
+}
+
+// WritePicture writes porcupine's page: what could be put in order, and where it
+// broke off.
+func (s Slice) WritePicture(w io.Writer) error {
+	m := s.Model.porcupine()
+	_, info := porcupine.CheckOperationsVerbose(m, s.ops, time.Minute)
 	if err := porcupine.Visualize(m, info, w); err != nil {
-		return fmt.Errorf("checker: picture of %s: %w", object, err)
+		return fmt.Errorf("checker: picture of %s: %w", s.Object, err)
 	}
 	return nil
 }
@@ -57,6 +106,9 @@ type Model struct {
 	// what the state is then. If the completion is nil nobody knows the answer, and
 	// every one is possible.
 	Step func(state string, invoke, complete *history.Event) (next string, ok bool)
+	// Blind says whether there was something before the event with the given index
+	// that the model does not know of, so that it proves nothing. It may be nil.
+	Blind func(h *history.History, object string, until int32) bool
 }
 
 // RegisterModel is a znode that is written and read (behind a sync).
@@ -70,7 +122,13 @@ func stepRegister(state string, invoke, complete *history.Event) (string, bool) 
 }
 
 // QueueModel is a FIFO queue without claims. Values must not contain a comma.
-var QueueModel = Model{Name: "queue", Ops: []string{OpPut, OpTake}, Step: stepQueue}
+var QueueModel = Model{Name: "queue", Ops: []string{OpPut, OpTake}, Step: stepQueue, Blind: claims}
+
+func claims(h *history.History, object string, until int32) bool {
+	return slices.ContainsFunc(h.Events, func(e history.Event) bool {
+		return e.Index <= until && e.Object == object && e.Kind == history.Invoke && e.Op == OpClaim
+	})
+}
 
 func stepQueue(state string, invoke, complete *history.Event) (string, bool) {
 	if invoke.Op == OpPut {
@@ -88,7 +146,13 @@ func stepQueue(state string, invoke, complete *history.Event) (string, bool) {
 
 // MutexModel is a lock. It is free when its holder releases it, not when the
 // holder's session ends: a history with losses is illegal in it.
-var MutexModel = Model{Name: "mutex", Ops: []string{OpAcquire, OpRelease}, Step: stepMutex}
+var MutexModel = Model{Name: "mutex", Ops: []string{OpAcquire, OpRelease}, Step: stepMutex, Blind: losses}
+
+func losses(h *history.History, object string, until int32) bool {
+	return slices.ContainsFunc(h.Events, func(e history.Event) bool {
+		return e.Index <= until && (e.Kind == history.Hold && e.Op == history.HoldLost && e.Object == object || e.Kind == history.Crash)
+	})
+}
 
 func stepMutex(state string, invoke, _ *history.Event) (string, bool) {
 	if invoke.Op == OpAcquire {
@@ -106,23 +170,25 @@ func (m Model) knows(op string) bool {
 	return false
 }
 
-// slices lists the first operations of each object. Those that failed did nothing
-// and are left out; those of which nobody knows have no end.
-func (m Model) slices(h *history.History, most int) map[string][]porcupine.Operation {
+// slices lists the first operations of each object, as things stood at the event
+// with the given index. Those that failed did nothing and are left out; those of
+// which nobody knows have no end.
+func (m Model) slices(h *history.History, until int32, most int) map[string][]porcupine.Operation {
 	all := make(map[string][]porcupine.Operation)
 	ops, _ := h.Operations()
 	for _, o := range ops {
 		object := o.Invoke.Object
-		if !m.knows(o.Invoke.Op) || o.Outcome() == history.Fail || len(all[object]) == most {
+		if !m.knows(o.Invoke.Op) || o.Outcome() == history.Fail || o.Invoke.Index > until || len(all[object]) == most {
 			continue
 		}
 		var answer *history.Event
-		if o.Outcome() == history.OK {
-			answer = o.Complete
+		end := int64(math.MaxInt32)
+		if o.Outcome() == history.OK && o.Complete.Index <= until {
+			answer, end = o.Complete, int64(o.End())
 		}
 		all[object] = append(all[object], porcupine.Operation{
 			ClientId: int(o.Invoke.Process), Input: o.Invoke, Output: answer,
-			Call: int64(o.Invoke.Index), Return: int64(o.End()),
+			Call: int64(o.Invoke.Index), Return: end,
 		})
 	}
 	return all

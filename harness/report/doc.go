@@ -10,6 +10,8 @@
 //	    faults.json              the plan, to be followed again
 //	    report.html              the page: one file that needs nothing else
 //	    junit.xml                a test case for each property
+//	    test.go.txt              of a violation in virtual time: a Go test that fails the same way
+//	    porcupine.html           of a violation after few operations: where porcupine's search for an order broke off
 //	    node0.log ...            the ends of the nodes' logs, unless valid
 //	store/<scenario>/latest      link to the newest run
 //	store/latest                 link to the newest run of any scenario

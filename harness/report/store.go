@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/zkcoord/zkcoord/harness"
+	"github.com/zkcoord/zkcoord/harness/checker"
 	"github.com/zkcoord/zkcoord/harness/history"
 )
 
@@ -26,6 +27,7 @@ const (
 	FaultsFile  = "faults.json"
 	JUnitFile   = "junit.xml"
 	TestFile    = "test.go.txt" // no name of a Go file: a store may lie in a module
+	PictureFile = "porcupine.html"
 )
 
 // Store is a directory of runs. It is a [harness.Store] for one run at a time and
@@ -89,10 +91,25 @@ func (s *Store) save(r *harness.Result) error {
 		if test := violationTest(r); test != nil {
 			put(TestFile, test)
 		}
+		if slice, ok := failingSlice(r); ok {
+			put(PictureFile, slice.WritePicture)
+		}
 		put(HTMLFile, func(w io.Writer) error { return WriteHTML(w, r) })
 		put(ResultFile, asJSON(NewDocument(r, "")))
 	}
 	return errors.Join(errs...)
+}
+
+// failingSlice returns what porcupine can draw of a violation, if it is small enough.
+// A run made small is.
+func failingSlice(r *harness.Result) (checker.Slice, bool) {
+	const most, within = 50, 5 * time.Second
+	for _, one := range r.Results {
+		if slice, ok := checker.FailingSlice(r.History, one, most, within); ok {
+			return slice, true
+		}
+	}
+	return checker.Slice{}, false
 }
 
 // directory returns the run's directory, made if it is fresh. Mkdir fails if the
