@@ -24,6 +24,16 @@ func linked(env *harness.Env) error {
 	return nil
 }
 
+// claimOnline is claim of a client that has a connection, or of any if none is to be
+// had: one whose session was lost dials again only when its program notices.
+func (s *standing) claimOnline(env *harness.Env, drawn int) (*harness.Client, func(), error) {
+	c, free, err := s.claim(env, drawn, func(c *harness.Client) bool { return len(c.Link().(*link.Link).Connected()) > 0 })
+	if err != nil {
+		c, free, err = s.claim(env, drawn, anyClient)
+	}
+	return c, free, err
+}
+
 func anyClient(*harness.Client) bool { return true }
 
 // drawClient names a client.
@@ -49,7 +59,7 @@ func linkFaults(s *standing, timeout time.Duration) []harness.Fault {
 				return step
 			},
 			inject: func(_ context.Context, env *harness.Env, step harness.Step) (harness.Wound, error) {
-				c, free, err := s.claim(env, number(step.Target), anyClient)
+				c, free, err := s.claimOnline(env, number(step.Target))
 				if err != nil {
 					return harness.Wound{}, err
 				}

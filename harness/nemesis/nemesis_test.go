@@ -190,6 +190,40 @@ func TestACutBitesWhateverTheClientSends(t *testing.T) {
 	}
 }
 
+// A client whose session was lost has no connection until its program notices.
+func TestLinksOfClientsWithAConnectionAreBroken(t *testing.T) {
+	faults, err := (Options{SessionTimeout: sessionTimeout}).Named("link-reset")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := scenario(faults)
+	connects := s.Workload
+	s.Workload = func(env *harness.Env) harness.Workload {
+		w := connects(env)
+		work := w.Work
+		w.Work = func(ctx context.Context, c *harness.Client) error {
+			if c.ID == 0 {
+				for c.Next(ctx) {
+					c.Pause(ctx, 100*time.Millisecond)
+				}
+				return nil
+			}
+			return work(ctx, c)
+		}
+		return w
+	}
+	synctest.Test(t, func(t *testing.T) {
+		o := options(startEmbedded)
+		o.Plan = harness.Plan{{Fault: "link-reset", Target: "c0", At: time.Second}}
+		o.Time = 4 * time.Second
+		result, err := harness.Run(t.Context(), s, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		check(t, o.Plan, result)
+	})
+}
+
 // A new leader gives every session its whole timeout once more.
 func TestASessionHeldOverAChangeOfLeadersIsLostInTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

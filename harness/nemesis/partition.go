@@ -171,10 +171,7 @@ func partitionClients(s *standing, canCut func(*harness.Env) error) harness.Faul
 				return harness.Wound{}, err
 			}
 			server := env.Servers()[node]
-			c, free, err := s.claim(env, number(step.Arg), online)
-			if err != nil {
-				c, free, err = s.claim(env, number(step.Arg), anyClient)
-			}
+			c, free, err := s.claimOnline(env, number(step.Arg))
 			if err != nil {
 				return harness.Wound{}, err
 			}
@@ -198,10 +195,6 @@ func partitionClients(s *standing, canCut func(*harness.Env) error) harness.Faul
 		},
 	}
 }
-
-// online picks a client that has a connection: one whose session was lost dials
-// again only when its program notices.
-func online(c *harness.Client) bool { return len(c.Link().(*link.Link).Connected()) > 0 }
 
 // connected waits until a client's link has a connection to a server.
 func connected(ctx context.Context, l *link.Link, server string) error {
