@@ -280,8 +280,11 @@ func (m *Semaphore) Capacity(ctx context.Context) (int, error) {
 // SetCapacity changes how many permits there are. Permits that are out stay
 // out: if they are more than that, nobody is granted any until enough are given
 // back. A grant under way sees the old number or the new one, never a mixture.
-// It may be called again after any error.
+// With none nobody is granted any. It may be called again after any error.
 func (m *Semaphore) SetCapacity(ctx context.Context, permits int) error {
+	if permits < 0 {
+		return fmt.Errorf("lock: capacity of %s: %d permits", m.path, permits)
+	}
 	data := strconv.AppendInt(nil, int64(permits), 10)
 	_, err := m.session.Set(ctx, m.size, data, session.AnyVersion)
 	for errors.Is(err, zk.ErrNoNode) {

@@ -119,6 +119,9 @@ func TestCapacityCanBeChanged(t *testing.T) {
 				t.Errorf("acquired %d permits", n)
 			}
 		}
+		if err := s.SetCapacity(ctx, -1); err == nil {
+			t.Error("a capacity of -1")
+		}
 		ok(t, w.Admin().DeleteAll(ctx, "/sem"))
 		ok(t, s.SetCapacity(ctx, 3))
 		ok(t, must[*lock.Grant](t)(s.Acquire(ctx, 3)).Unlock(ctx))
