@@ -91,16 +91,27 @@ func (s *Session) stray(wait func()) {
 	})
 }
 
+// standstill is for how long a goroutine may stand still between its decision to
+// send a request and the client's queue, from which on requests keep their order.
+const standstill = time.Second
+
 // awaitStrays waits until no request that was given up can still go out, for
-// what has to come behind them. Each that did go out has been answered by then,
-// or lost with its connection.
+// what has to come behind them. It waits for their answers, which come before
+// that of anything sent now; but not for ever, as a server may owe one.
 func (s *Session) awaitStrays(ctx context.Context) error {
 	s.mu.Lock()
 	strays := slices.Collect(maps.Keys(s.strays))
 	s.mu.Unlock()
+	if len(strays) == 0 {
+		return nil
+	}
+	bound := time.NewTimer(standstill)
+	defer bound.Stop()
 	for _, over := range strays {
 		select {
 		case <-over:
+		case <-bound.C:
+			return nil
 		case <-ctx.Done():
 			return causeOf(ctx)
 		case <-s.life.Done():
