@@ -51,8 +51,9 @@
 //
 // Each session has the client's three, one that keeps the lease and closes the
 // client, one that calls the logger and the hooks and waits for the end, one
-// for each request and clean-up under way, and one for each hold that has
-// lasted a while. Close waits for all of them.
+// for each request and clean-up under way, one more for a request that was
+// given up and has no answer yet, and one for each hold that has lasted a
+// while. Close waits for all of them.
 //
 // A request whose context is the session's own is made on the caller's
 // goroutine, which it need not leave before the session ends.

@@ -255,8 +255,9 @@ func (s *Session) isThere(ctx context.Context, n Node) (bool, error) {
 
 // Cleanup runs f on a goroutine of the session, with a context that ends with
 // the session: for what must be undone although the caller's context has
-// ended. There is no other bound, since what f gives up would stay for as long
-// as the session lives. Close waits for f, a third of the session timeout at
+// ended. It comes behind the requests that were given up before: they are waited
+// for, a second at most. There is no other bound, since what f gives up would stay
+// for as long as the session lives. Close waits for f, a third of the session timeout at
 // most, before it closes the session. The channel gets what f returned, or why
 // the session is over if f could not be run.
 func (s *Session) Cleanup(f func(ctx context.Context) error) <-chan error {
