@@ -63,7 +63,7 @@ func memberships(h *history.History, inTime time.Duration) map[string][]*members
 			if m != nil {
 				m.left = min(m.left, o.Invoke.Index)
 				if ok && m.join.Session == o.Invoke.Session {
-					m.over = o.Complete.Index
+					m.over = min(m.over, o.Complete.Index)
 				}
 			}
 			continue
