@@ -24,17 +24,14 @@ func linked(env *harness.Env) error {
 	return nil
 }
 
-// claimOnline is claim of a client that has a connection, or of any if none is to be
-// had: one whose session was lost dials again only when its program notices.
-func (s *standing) claimOnline(env *harness.Env, drawn int) (*harness.Client, func(), error) {
-	c, free, err := s.claim(env, drawn, func(c *harness.Client) bool { return len(c.Link().(*link.Link).Connected()) > 0 })
-	if err != nil {
-		c, free, err = s.claim(env, drawn, anyClient)
-	}
-	return c, free, err
+// claimOnline claims a client that has a connection, and waits for one; or any if none is to be had for long. One whose session
+// was lost dials again only when its program notices.
+func (s *standing) claimOnline(ctx context.Context, env *harness.Env, target string) (*harness.Client, func(), error) {
+	began := time.Now()
+	return s.await(ctx, env, target, func(c *harness.Client) bool {
+		return len(c.Link().(*link.Link).Connected()) > 0 || time.Since(began) > patience
+	})
 }
-
-func anyClient(*harness.Client) bool { return true }
 
 // drawClient names a client.
 func drawClient(r *rand.Rand, env *harness.Env) string {
@@ -58,8 +55,8 @@ func linkFaults(s *standing, timeout time.Duration) []harness.Fault {
 				}
 				return step
 			},
-			inject: func(_ context.Context, env *harness.Env, step harness.Step) (harness.Wound, error) {
-				c, free, err := s.claimOnline(env, number(step.Target))
+			inject: func(ctx context.Context, env *harness.Env, step harness.Step) (harness.Wound, error) {
+				c, free, err := s.claimOnline(ctx, env, step.Target)
 				if err != nil {
 					return harness.Wound{}, err
 				}

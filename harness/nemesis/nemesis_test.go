@@ -190,37 +190,81 @@ func TestACutBitesWhateverTheClientSends(t *testing.T) {
 	}
 }
 
-// A client whose session was lost has no connection until its program notices.
-func TestLinksOfClientsWithAConnectionAreBroken(t *testing.T) {
-	faults, err := (Options{SessionTimeout: sessionTimeout}).Named("link-reset")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := scenario(faults)
-	connects := s.Workload
+// but has client 0 do something else than the others.
+func but(s harness.Scenario, zero func(context.Context, *harness.Client, func() error) error) harness.Scenario {
+	others := s.Workload
 	s.Workload = func(env *harness.Env) harness.Workload {
-		w := connects(env)
+		w := others(env)
 		work := w.Work
 		w.Work = func(ctx context.Context, c *harness.Client) error {
+			all := func() error { return work(ctx, c) }
 			if c.ID == 0 {
-				for c.Next(ctx) {
-					c.Pause(ctx, 100*time.Millisecond)
-				}
-				return nil
+				return zero(ctx, c, all)
 			}
-			return work(ctx, c)
+			return all()
 		}
 		return w
 	}
+	return s
+}
+
+// bites runs a fault that is drawn for client 0, and wants it to hurt somebody.
+func bites(t *testing.T, name string, s func([]harness.Fault) harness.Scenario) {
+	faults, err := (Options{SessionTimeout: sessionTimeout}).Named(name)
+	if err != nil {
+		t.Fatal(err)
+	}
 	synctest.Test(t, func(t *testing.T) {
 		o := options(startEmbedded)
-		o.Plan = harness.Plan{{Fault: "link-reset", Target: "c0", At: time.Second}}
+		o.Plan = harness.Plan{{Fault: name, Target: "c0", At: time.Second}}
 		o.Time = 4 * time.Second
-		result, err := harness.Run(t.Context(), s, o)
+		result, err := harness.Run(t.Context(), s(faults), o)
 		if err != nil {
 			t.Fatal(err)
 		}
 		check(t, o.Plan, result)
+	})
+}
+
+// A client whose session was lost has no connection until its program notices.
+func TestLinksOfClientsWithAConnectionAreBroken(t *testing.T) {
+	bites(t, "link-reset", func(faults []harness.Fault) harness.Scenario {
+		return but(scenario(faults), func(ctx context.Context, c *harness.Client, _ func() error) error {
+			for c.Next(ctx) {
+				c.Pause(ctx, 100*time.Millisecond)
+			}
+			return nil
+		})
+	})
+}
+
+// Where no client has a connection, one will have soon.
+func TestALinkIsBrokenOnceThereIsAConnection(t *testing.T) {
+	bites(t, "link-reset", func(faults []harness.Fault) harness.Scenario {
+		s := but(scenario(faults), func(ctx context.Context, c *harness.Client, work func() error) error {
+			c.Pause(ctx, 2*time.Second)
+			return work()
+		})
+		s.Clients = 1
+		return s
+	})
+}
+
+// A session may have ended without its client's being told yet.
+func TestASessionIsClosedThoughAnotherIsOverAlready(t *testing.T) {
+	bites(t, "session-close", func(faults []harness.Fault) harness.Scenario {
+		return but(scenario(faults), func(ctx context.Context, c *harness.Client, _ func() error) error {
+			s, err := session.Open(ctx, session.Options{Servers: c.Env().Servers(), Dial: c.Dial, Timeout: sessionTimeout})
+			if err != nil {
+				return err
+			}
+			c.Opened(harness.SessionInfo{ID: s.ID(), Password: s.Password(), Timeout: s.Timeout()})
+			s.Close() // and the harness is not told
+			for c.Next(ctx) {
+				c.Pause(ctx, 100*time.Millisecond)
+			}
+			return nil
+		})
 	})
 }
 

@@ -171,7 +171,7 @@ func partitionClients(s *standing, canCut func(*harness.Env) error) harness.Faul
 				return harness.Wound{}, err
 			}
 			server := env.Servers()[node]
-			c, free, err := s.claimOnline(env, number(step.Arg))
+			c, free, err := s.claimOnline(ctx, env, step.Arg)
 			if err != nil {
 				return harness.Wound{}, err
 			}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/zkcoord/zkcoord/harness"
@@ -73,11 +74,11 @@ func (s *standing) await(ctx context.Context, env *harness.Env, target string, p
 	}
 }
 
-// claimSession claims a client that has a session, and waits for one if none has.
-func (s *standing) claimSession(ctx context.Context, env *harness.Env, target string) (c *harness.Client, info harness.SessionInfo, free func(), err error) {
+// claimSession claims a client that has a session, and waits for one if none has. Sessions in over are none.
+func (s *standing) claimSession(ctx context.Context, env *harness.Env, target string, over ...int64) (c *harness.Client, info harness.SessionInfo, free func(), err error) {
 	c, free, err = s.await(ctx, env, target, func(c *harness.Client) (has bool) {
 		info, has = c.Session()
-		return has
+		return has && !slices.Contains(over, info.ID)
 	})
 	if err != nil {
 		err = errors.New("no client has told of a session: Client.Open and Client.Opened do")
@@ -85,25 +86,35 @@ func (s *standing) claimSession(ctx context.Context, env *harness.Env, target st
 	return c, info, free, err
 }
 
-// closeSession closes a session from outside; there is nothing to heal.
+// closeSession closes a session from outside; there is nothing to heal. Where somebody was quicker, and the client does not know
+// it yet, it takes another if one is to be had soon.
 func (s *standing) closeSession(ctx context.Context, env *harness.Env, step harness.Step) (harness.Wound, error) {
 	c, info, free, err := s.claimSession(ctx, env, step.Target)
 	if err != nil {
 		return harness.Wound{}, err
 	}
-	defer free()
-	err = anyServer(ctx, env, func(ctx context.Context, server string) error {
-		return link.CloseSession(ctx, env.Dial, server, info.ID, info.Password, info.Timeout)
-	})
-	bit := fmt.Sprintf("session %#x closed", info.ID)
-	if errors.Is(err, link.ErrNoSession) {
-		bit, err = "", nil // Somebody was quicker.
+	soon, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for over := []int64(nil); ; {
+		err = anyServer(ctx, env, func(ctx context.Context, server string) error {
+			return link.CloseSession(ctx, env.Dial, server, info.ID, info.Password, info.Timeout)
+		})
+		free()
+		quicker := errors.Is(err, link.ErrNoSession)
+		if err != nil && !quicker {
+			return harness.Wound{}, err
+		}
+		env.SessionEnded(info.ID, true)
+		wound := harness.Wound{Target: fmt.Sprintf("c%d", c.ID)}
+		if !quicker {
+			wound.Bit = fmt.Sprintf("session %#x closed", info.ID)
+			return wound, nil
+		}
+		over = append(over, info.ID)
+		if c, info, free, err = s.claimSession(soon, env, step.Target, over...); err != nil {
+			return wound, nil
+		}
 	}
-	if err != nil {
-		return harness.Wound{}, err
-	}
-	env.SessionEnded(info.ID, true)
-	return harness.Wound{Target: fmt.Sprintf("c%d", c.ID), Bit: bit}, nil
 }
 
 // holdTries is how often the heal of a held session looks for it. Each look finds it gone, or keeps it alive for its timeout.
