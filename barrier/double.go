@@ -205,7 +205,13 @@ func (m *member) join(ctx context.Context) error {
 			if err := m.find(ctx); err != nil || m.name != "" {
 				return err
 			}
-		case !errors.Is(err, zk.ErrBadVersion) && !errors.Is(err, zk.ErrNoNode):
+		case errors.Is(err, zk.ErrNoNode):
+			// The barrier is gone, or somebody deleted the directory of the round.
+			if err := m.d.regather(ctx, gathering); err != nil {
+				m.asked = false
+				return err
+			}
+		case !errors.Is(err, zk.ErrBadVersion):
 			m.asked = session.Outcome(err) != session.Failed
 			return err
 		}
@@ -265,6 +271,19 @@ func (d *Double) create(ctx context.Context) error {
 		return d.s.CreateParents(ctx, d.path)
 	case errors.Is(err, zk.ErrNodeExists), session.ConnectionLost(err):
 		return nil // it is looked for again
+	}
+	return err
+}
+
+// regather makes the directory of the round that gathers once more. What is in
+// the way of that is looked at again.
+func (d *Double) regather(ctx context.Context, round int32) error {
+	_, err := d.s.Multi(ctx,
+		session.CheckOp{Path: d.path, Version: round},
+		session.CreateOp{Path: d.roundPath(round)})
+	switch {
+	case errors.Is(err, zk.ErrNodeExists), errors.Is(err, zk.ErrBadVersion), errors.Is(err, zk.ErrNoNode), session.ConnectionLost(err):
+		return nil
 	}
 	return err
 }

@@ -271,6 +271,22 @@ func TestSurplusMembersGatherForTheNextRound(t *testing.T) {
 	})
 }
 
+// Somebody deletes the round that gathers, with who is in it.
+func TestADeletedRoundGathersAgain(t *testing.T) {
+	run(t, func(t *testing.T, w *world) {
+		s := open(w, 3)
+		first := enter(t.Context(), 2, s[0])
+		synctest.Wait()
+		check(t, s[2].DeleteAll(t.Context(), path+"/0000000000"))
+		ends := enter(t.Context(), 2, s[1])
+		for _, c := range []<-chan entry{first, ends} {
+			if e, ok := within(c, patience); !ok || e.err != nil || e.round.Number() != 0 {
+				t.Errorf("entered %v: %v", ok, e)
+			}
+		}
+	})
+}
+
 // Curator: leave returned before all have left. Here a time-out in Leave.
 //
 // Covers D3, D6.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/zkcoord/zkcoord/internal/znode"
@@ -108,7 +109,8 @@ func (q *Queue[T]) Close(ctx context.Context) error {
 // An item is put once or not at all, whichever replies are lost. After an error
 // session.Outcome tells which: Indeterminate is left only if the session, or
 // ctx while the request was under way, ended. Items that make the request
-// larger than servers accept are refused with session.ErrTooLarge.
+// larger than servers accept are refused with session.ErrTooLarge, as is one
+// that could not be moved to the dead letters.
 //
 // If the queue holds its Limit, Put waits until there is room. More items than
 // the Limit at once fail with ErrFull.
@@ -132,6 +134,9 @@ func (q *Queue[T]) put(ctx context.Context, put func(context.Context, *putJob) e
 		panic(fmt.Sprintf("queue: no priority %d of %d", priority, q.opts.Priorities))
 	}
 	data, err := q.encode(items)
+	if err == nil {
+		err = q.movable(data)
+	}
 	if err == nil && len(data) > 0 {
 		err = put(ctx, &putJob{level: priority, items: data})
 	}
@@ -150,6 +155,28 @@ func (q *Queue[T]) encode(items []T) ([][]byte, error) {
 		}
 	}
 	return data, nil
+}
+
+// movable refuses items that the queue could hold but not move to the dead
+// letters: that takes a larger request than the put.
+func (q *Queue[T]) movable(items [][]byte) error {
+	for _, data := range items {
+		if len(data) < runBytes {
+			continue // far from what servers refuse
+		}
+		if err := q.raw.s.Fits(q.rejectOps(data)...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// rejectOps are as large as those that reject an item.
+func (q *Queue[T]) rejectOps(data []byte) []session.Op {
+	const longest = 512 // the handle's mark, numbers, and dead letters of dead letters
+	mark := session.SetOp{Path: znode.Join(q.raw.marksDir(), strings.Repeat("m", longest))}
+	fullTail := tail{dir: q.dead.levelDir(0), full: true}
+	return append(q.raw.ackOps(item{}), append(fullTail.ops([][]byte{data}), mark)...)
 }
 
 // Take takes the first item, or waits for one: it is deleted, and returned to

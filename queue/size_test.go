@@ -1,6 +1,8 @@
 package queue_test
 
 import (
+	"context"
+	"errors"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -9,6 +11,13 @@ import (
 	"github.com/zkcoord/zkcoord/queue"
 	"github.com/zkcoord/zkcoord/session"
 )
+
+// small is a session that refuses requests above a limit.
+func small(ctx context.Context, w *coordtest.World, limit int) *session.Session {
+	return coordtest.Must(session.Open(ctx, session.Options{
+		Servers: w.Servers(), Dial: w.DialContext, Timeout: coordtest.Timeout, MaxRequest: limit,
+	}))
+}
 
 // Covers Q3. What was taken in one small transaction may be too much for one
 // that puts it back.
@@ -53,9 +62,7 @@ func TestMoreThanFitsInATransactionIsClaimed(t *testing.T) {
 // What fits alone is not refused because others put at the same time.
 func TestPutsThatFitAloneAreNotRefusedTogether(t *testing.T) {
 	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
-		s := coordtest.Must(session.Open(t.Context(), session.Options{
-			Servers: w.Servers(), Dial: w.DialContext, Timeout: coordtest.Timeout, MaxRequest: 10 << 10,
-		}))
+		s := small(t.Context(), w, 10<<10)
 		defer s.Close()
 		q := queue.New(s, path, queue.Options[string]{})
 		errs := make(chan error, 20)
@@ -64,6 +71,39 @@ func TestPutsThatFitAloneAreNotRefusedTogether(t *testing.T) {
 		}
 		for range 20 {
 			coordtest.Check(t, <-errs)
+		}
+	})
+}
+
+// Covers Q11. The largest item that can be put can be claimed and rejected, one
+// that does not decode too, and a dead letter as well.
+func TestWhatCanBePutCanBeMovedToTheDeadLetters(t *testing.T) {
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		const limit = 64 << 10
+		s := small(t.Context(), w, limit)
+		defer s.Close()
+		q := queue.New(s, path, queue.Options[string]{})
+		n := limit
+		for ; ; n-- {
+			err := q.TryPut(t.Context(), strings.Repeat("x", n))
+			if err == nil {
+				break
+			}
+			if !errors.Is(err, session.ErrTooLarge) || session.Outcome(err) != session.Failed {
+				t.Fatal(err)
+			}
+		}
+		if n < limit-2<<10 {
+			t.Errorf("the largest item has %d bytes", n)
+		}
+		coordtest.Check(t, coordtest.Must(q.Claim(t.Context())).Reject(t.Context()))
+		numbers := queue.New(s, path+"/dead", queue.Options[int]{})
+		if _, err := numbers.TryTake(t.Context()); !errors.As(err, new(*queue.DecodeError)) {
+			t.Error(err)
+		}
+		letter := coordtest.Must(queue.New(s, path+"/dead/dead", queue.Options[string]{}).TryTake(t.Context()))
+		if len(letter) != n {
+			t.Errorf("%d bytes of %d", len(letter), n)
 		}
 	})
 }

@@ -107,7 +107,7 @@ func (s *Session) Multi(ctx context.Context, ops ...Op) ([]OpResult, error) {
 	if len(ops) == 0 {
 		return nil, nil
 	}
-	path, size := ops[0].target(), 0
+	path := ops[0].target()
 	requests := make([]any, len(ops))
 	for i, op := range ops {
 		if err := znode.Check(op.target()); err != nil {
@@ -118,9 +118,8 @@ func (s *Session) Multi(ctx context.Context, ops ...Op) ([]OpResult, error) {
 			return nil, unsent("multi", path, &MultiError{i, op.target(), err})
 		}
 		requests[i] = request
-		size += op.size(s)
 	}
-	if err := s.check("multi", path, size); err != nil {
+	if err := s.Fits(ops...); err != nil {
 		return nil, err
 	}
 	responses, err := do(ctx, s, "multi", path, func(c *zk.Conn) ([]zk.MultiResponse, error) {
@@ -138,6 +137,19 @@ func (s *Session) Multi(ctx context.Context, ops ...Op) ([]OpResult, error) {
 		results[i] = OpResult{Path: s.outer(r.String), Stat: r.Stat}
 	}
 	return results, nil
+}
+
+// Fits returns an error with ErrTooLarge if Multi would refuse ops together, for
+// those who divide their work among transactions. No request is made.
+func (s *Session) Fits(ops ...Op) error {
+	size := 0
+	for _, op := range ops {
+		size += op.size(s)
+	}
+	if len(ops) == 0 {
+		return nil
+	}
+	return s.checkSize("multi", ops[0].target(), size)
 }
 
 // failedPart finds the part that made a multi fail. The parts before it are

@@ -148,6 +148,10 @@ func (s *Session) check(op, path string, size int) error {
 	if err := znode.Check(path); err != nil {
 		return unsent(op, path, err)
 	}
+	return s.checkSize(op, path, size)
+}
+
+func (s *Session) checkSize(op, path string, size int) error {
 	if size += len(s.opts.Chroot) + len(path) + 256; size > s.opts.MaxRequest {
 		return unsent(op, path, fmt.Errorf("%w: %d bytes, limit %d", ErrTooLarge, size, s.opts.MaxRequest))
 	}

@@ -195,8 +195,10 @@ func TestTooLargeIsRefusedUnsent(t *testing.T) {
 			many = append(many, CheckOp{"/0123", 0})
 		}
 		_, multi := s.Multi(ctx, many...)
+		fits := s.Fits(many...)
+		must(t, s.Fits(many[0]))
 		_, protected := s.CreateProtected(ctx, "/", "lock", big, EphemeralSequential)
-		for name, err := range map[string]error{"create": create, "acl": acl, "set": set, "multi": multi, "protected": protected} {
+		for name, err := range map[string]error{"create": create, "acl": acl, "set": set, "multi": multi, "fits": fits, "protected": protected} {
 			if !errors.Is(err, ErrTooLarge) || Outcome(err) != Failed {
 				t.Errorf("%s: %v", name, err)
 			}
