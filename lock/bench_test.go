@@ -4,18 +4,16 @@ import (
 	"fmt"
 	"testing"
 
-	"golang.org/x/sync/errgroup"
-
+	"github.com/zkcoord/zkcoord/internal/coordtest"
 	"github.com/zkcoord/zkcoord/lock"
 	"github.com/zkcoord/zkcoord/session"
-	"github.com/zkcoord/zkcoord/zktest"
 )
 
 // BenchmarkMutex is a lock taken and released, by clients with a session each.
 func BenchmarkMutex(b *testing.B) {
 	for _, clients := range []int{1, 8, 64, 512} {
 		b.Run(fmt.Sprint(clients), func(b *testing.B) {
-			cycles(b, clients, func(s *session.Session) func() error {
+			coordtest.Calls(b, clients, b.N, func(s *session.Session) func() error {
 				m := lock.NewMutex(s, "/lock", lock.Options{})
 				return func() error {
 					g, err := m.Lock(b.Context())
@@ -31,7 +29,7 @@ func BenchmarkMutex(b *testing.B) {
 
 // BenchmarkRWMutex is the same by readers alone, who hold it together.
 func BenchmarkRWMutex(b *testing.B) {
-	cycles(b, 8, func(s *session.Session) func() error {
+	coordtest.Calls(b, 8, b.N, func(s *session.Session) func() error {
 		m := lock.NewRWMutex(s, "/lock", lock.Options{})
 		return func() error {
 			g, err := m.RLock(b.Context())
@@ -44,7 +42,7 @@ func BenchmarkRWMutex(b *testing.B) {
 }
 
 func BenchmarkSemaphore(b *testing.B) {
-	cycles(b, 8, func(s *session.Session) func() error {
+	coordtest.Calls(b, 8, b.N, func(s *session.Session) func() error {
 		m := lock.NewSemaphore(s, "/semaphore", 3, lock.Options{})
 		return func() error {
 			g, err := m.Acquire(b.Context(), 1)
@@ -54,35 +52,4 @@ func BenchmarkSemaphore(b *testing.B) {
 			return g.Unlock(b.Context())
 		}
 	})
-}
-
-// cycles shares b.N calls out to clients.
-func cycles(b *testing.B, clients int, open func(*session.Session) func() error) {
-	e := zktest.Start(b, zktest.Options{MaxClientConns: -1})
-	var calls []func() error
-	for range clients {
-		s, err := session.Open(b.Context(), session.Options{Servers: e.Servers(), Dial: e.DialContext})
-		if err != nil {
-			b.Fatal(err)
-		}
-		defer s.Close()
-		calls = append(calls, open(s))
-	}
-	b.ReportAllocs()
-	b.ResetTimer()
-	var work errgroup.Group
-	for i, call := range calls {
-		work.Go(func() error {
-			for range b.N*(i+1)/clients - b.N*i/clients {
-				if err := call(); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-	}
-	if err := work.Wait(); err != nil {
-		b.Fatal(err)
-	}
-	b.StopTimer()
 }

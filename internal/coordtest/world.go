@@ -151,7 +151,7 @@ func (w *World) Within(d time.Duration, what string, f func(ctx context.Context)
 }
 
 // Check fails the test if there is an error.
-func Check(t *testing.T, err error) {
+func Check(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)

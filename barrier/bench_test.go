@@ -1,0 +1,28 @@
+package barrier_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/zkcoord/zkcoord/barrier"
+	"github.com/zkcoord/zkcoord/internal/coordtest"
+	"github.com/zkcoord/zkcoord/session"
+)
+
+// BenchmarkDouble is a round that all its members enter and leave.
+func BenchmarkDouble(b *testing.B) {
+	for _, members := range []int{2, 8} {
+		b.Run(fmt.Sprint(members), func(b *testing.B) {
+			coordtest.Calls(b, members, members*b.N, func(s *session.Session) func() error {
+				d := barrier.NewDouble(s, path, members)
+				return func() error {
+					round, err := d.Enter(b.Context())
+					if err != nil {
+						return err
+					}
+					return round.Leave(b.Context())
+				}
+			})
+		})
+	}
+}

@@ -1,0 +1,28 @@
+package election_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/zkcoord/zkcoord/election"
+	"github.com/zkcoord/zkcoord/internal/coordtest"
+	"github.com/zkcoord/zkcoord/session"
+)
+
+// BenchmarkCampaign is a term won and resigned, by candidates with a session each.
+func BenchmarkCampaign(b *testing.B) {
+	for _, candidates := range []int{1, 8, 64} {
+		b.Run(fmt.Sprint(candidates), func(b *testing.B) {
+			coordtest.Calls(b, candidates, b.N, func(s *session.Session) func() error {
+				c := election.NewCandidate(s, "/election")
+				return func() error {
+					term, err := c.Campaign(b.Context(), nil)
+					if err != nil {
+						return err
+					}
+					return term.Resign(b.Context())
+				}
+			})
+		})
+	}
+}
