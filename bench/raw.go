@@ -218,6 +218,9 @@ func (f *rawFleet) watch(ctx context.Context, j Job) (Sample, error) {
 		_, err := f.conns[0].Set(j.Path, []byte(strconv.Itoa(k)), -1)
 		return err
 	}, func(ctx context.Context, i int, seen func(int)) error {
+		if _, err := f.conns[i].Sync(j.Path); err != nil { // its server may not have the node yet
+			return err
+		}
 		for {
 			data, _, event, err := f.conns[i].GetW(j.Path)
 			if err != nil {
