@@ -83,7 +83,7 @@ type Result struct {
 
 	Verdict checker.Verdict  `json:"verdict"`
 	Results []checker.Result `json:"results"`
-	// CouldNot names the faults that the ensemble is not able to do, and why.
+	// CouldNot names the faults that the ensemble is not able to do, a line for each reason.
 	CouldNot []string `json:"could_not,omitempty"`
 	Command  string   `json:"command,omitempty"`
 

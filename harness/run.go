@@ -7,6 +7,7 @@ import (
 	"io"
 	"runtime/pprof"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -280,13 +281,21 @@ func (r *run) save(result *Result) error {
 }
 
 func (r *run) couldNot() []string {
-	var all []string
+	var reasons []string
+	faults := make(map[string][]string) // by reason
 	for _, f := range r.options.faults(r.scenario) {
 		if err := f.Able(r.env); err != nil {
-			all = append(all, fmt.Sprintf("%s: %v", f.Name(), err))
+			why := err.Error()
+			if faults[why] == nil {
+				reasons = append(reasons, why)
+			}
+			faults[why] = append(faults[why], f.Name())
 		}
 	}
-	return all
+	for i, why := range reasons {
+		reasons[i] = fmt.Sprintf("%s: %s", strings.Join(faults[why], ", "), why)
+	}
+	return reasons
 }
 
 // logs reads the ends of the nodes' logs, as far as that is possible.

@@ -90,7 +90,7 @@ func (r *Result) summarizeFaults(b *strings.Builder) {
 		fmt.Fprintf(b, "; %d went wrong", n)
 	}
 	if len(r.CouldNot) > 0 {
-		fmt.Fprintf(b, "; not possible here: %s", strings.Join(r.CouldNot, ", "))
+		fmt.Fprintf(b, "; not possible here: %s", strings.Join(r.CouldNot, "; "))
 	}
 	b.WriteByte('\n')
 }

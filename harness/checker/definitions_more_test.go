@@ -535,7 +535,7 @@ func tinyExpiry(r *rand.Rand, n int) *history.History {
 }
 
 // expiryHadAReason tries, for the moment at which the servers last heard of the session, each quarter of a millisecond: not before a
-// request that they answered, nor after the last that the client did in it.
+// request that they answered, nor after the last that the client did in it before it expired.
 func expiryHadAReason(h *history.History) bool {
 	const timeout, step = 3 * time.Millisecond, time.Millisecond / 4
 	first, last := -time.Second/10, time.Duration(0)
@@ -544,12 +544,18 @@ func expiryHadAReason(h *history.History) bool {
 		switch e := &h.Events[i]; {
 		case e.Op == history.SessionExpired:
 			expired = e
-		case e.Session == 7:
+		case e.Session == 7 && expired == nil:
 			last = e.Time
 		}
 	}
 	if expired == nil || expired.Arg == "closed" {
 		return true
+	}
+	ops, _ := h.Operations()
+	for _, o := range ops {
+		if o.Invoke.Session == 7 && o.Invoke.Index < expired.Index && (o.Complete == nil || o.Complete.Index > expired.Index) {
+			last = expired.Time // it may have been sent as late as that
+		}
 	}
 	completions(h, "ping", func(o history.Operation) { first = max(first, o.Invoke.Time) })
 	for heard := first; heard <= last; heard += step {
@@ -874,14 +880,14 @@ func tinyCounter(r *rand.Rand, n int) *history.History {
 // countsWereUnique compares each result with each other one, and with how many there may be.
 func countsWereUnique(h *history.History) bool {
 	ops, _ := h.Operations()
-	tried := 0
-	for _, o := range ops {
-		if o.Outcome() != history.Fail {
-			tried++
-		}
-	}
 	legal := true
 	completions(h, OpAdd, func(a history.Operation) {
+		tried := 0
+		for _, o := range ops {
+			if o.Outcome() != history.Fail && o.Invoke.Index < a.Complete.Index {
+				tried++
+			}
+		}
 		legal = legal && number(a.Complete.Result, 0) <= tried
 		completions(h, OpAdd, func(b history.Operation) {
 			if x, y := number(a.Complete.Result, 0), number(b.Complete.Result, 0); a.Invoke != b.Invoke {

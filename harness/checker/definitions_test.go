@@ -103,6 +103,27 @@ func TestCheckersAgreeWithTheirDefinitions(t *testing.T) {
 	}
 }
 
+// Runs that are watched, or interrupted, are judged before they end.
+func TestTheBeginningOfALegalHistoryIsNotInvalid(t *testing.T) {
+	for id, o := range sorted(oracles()) {
+		t.Run(id, func(t *testing.T) {
+			r := rand.New(rand.NewPCG(21, 22))
+			for range 300 {
+				h := o.draw(r, 1+r.IntN(8))
+				if !o.legal(h) {
+					continue
+				}
+				for n := range h.Events {
+					begun := history.New(h.Events[:n]...)
+					if got := Run(t.Context(), begun, o.checker())[0]; got.Verdict == Invalid {
+						t.Fatalf("%s\n%s... and goes on\n%s", got.Reason, listing(begun), listing(h)[len(listing(begun)):])
+					}
+				}
+			}
+		})
+	}
+}
+
 func FuzzCheckersAgainstDefinitions(f *testing.F) {
 	f.Add(uint64(1), uint64(2))
 	f.Fuzz(func(t *testing.T, a, b uint64) {

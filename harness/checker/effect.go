@@ -18,8 +18,8 @@ func effectsOf(h *history.History) map[[2]string][]*history.Event {
 	return effects
 }
 
-// Q10 judges acknowledgements that apply an effect: it is there, once, if the ack is
-// known to have succeeded, and only if one may have.
+// Q10 judges acknowledgements that apply an effect: in the end it is there, once, if
+// the ack is known to have succeeded, and only if one may have.
 func Q10() Checker {
 	return New("Q10", "an acknowledgement and its effect are one", func(h *history.History, j *Judge) {
 		effects := effectsOf(h)
@@ -33,7 +33,7 @@ func Q10() Checker {
 				switch left := effects[key]; {
 				case len(left) > 0:
 					effects[key] = left[1:] // this one's
-				case outcome == history.OK:
+				case outcome == history.OK && h.Complete():
 					j.Violation(o.Events(), "%s acknowledged %q of %s at %v, and its effect is not there",
 						o.Invoke.Who(), o.Invoke.Arg, o.Invoke.Object, o.Complete.Time)
 				}

@@ -1,6 +1,7 @@
 package checker
 
 import (
+	"slices"
 	"strconv"
 
 	"github.com/zkcoord/zkcoord/harness/history"
@@ -172,19 +173,18 @@ func Z3() Checker {
 }
 
 // Z4 judges a counter: each successful add has a result of its own, results rise
-// with zxids, and none is above the number of adds that may have happened.
+// with zxids, and none is above the number of adds that may have happened by then.
 func Z4() Checker {
 	return New("Z4", "a counter counts each add once", func(h *history.History, j *Judge) {
 		ops, _ := h.Operations()
-		tried := make(map[string]int)
+		tried := make(map[string][]int32) // when, in order
 		seen := make(map[string]map[string]history.Operation)
-		best := make(map[string]history.Operation)
 		for _, o := range ops {
 			if o.Invoke.Op != OpAdd || o.Outcome() == history.Fail {
 				continue
 			}
 			object := o.Invoke.Object
-			tried[object]++
+			tried[object] = append(tried[object], o.Invoke.Index)
 			if o.Outcome() != history.OK {
 				continue
 			}
@@ -196,21 +196,21 @@ func Z4() Checker {
 				j.Violation(inOrder(twin.Events(), o.Events()), "%s and %s both counted %s to %s", twin.Invoke.Who(), o.Invoke.Who(), object, o.Complete.Result)
 			}
 			seen[object][o.Complete.Result] = o
-			if top, any := best[object]; !any || counted(o) > counted(top) {
-				best[object] = o
+		}
+		for _, o := range ops {
+			if o.Invoke.Op != OpAdd || o.Outcome() != history.OK {
+				continue
+			}
+			if adds, _ := slices.BinarySearch(tried[o.Invoke.Object], o.Complete.Index); number(o.Complete.Result, 0) > adds {
+				j.Violation(o.Events(), "%s counted %s to %s, and there were %d adds", o.Invoke.Who(), o.Invoke.Object, o.Complete.Result, adds)
 			}
 		}
-		for object, top := range sorted(best) {
-			if counted(top) > tried[object] {
-				j.Violation(top.Events(), "%s counted %s to %d, and there were %d adds", top.Invoke.Who(), object, counted(top), tried[object])
-			}
-			counterOrder(j, seen[object])
+		for _, results := range sorted(seen) {
+			counterOrder(j, results)
 		}
 		j.Idle("nothing was counted")
 	})
 }
-
-func counted(o history.Operation) int { return number(o.Complete.Result, 0) }
 
 // counterOrder goes through the results in order: their zxids rise.
 func counterOrder(j *Judge, results map[string]history.Operation) {

@@ -31,7 +31,8 @@ func Sessions(lag, slack time.Duration) []Checker {
 type lives struct {
 	timeout time.Duration
 	answer  *history.Operation // the last operation that succeeded in it
-	touched *history.Event     // the last event of any operation in it
+	touched *history.Event     // the last event of any operation in it, before its end
+	asking  bool               // an operation in it was open at its end
 	ended   *history.Event     // seen at the ensemble, or closed by its client
 	expired bool
 }
@@ -50,20 +51,24 @@ func sessions(h *history.History) map[int64]*lives {
 			continue
 		}
 		l := of(e.Session)
+		if l.ended != nil {
+			continue
+		}
 		switch {
 		case e.Kind == history.Session && e.Op == history.SessionNew:
 			l.timeout, _ = time.ParseDuration(e.Arg)
 			l.touched = e
 		case e.Kind == history.Session && (e.Op == history.SessionExpired || e.Op == history.SessionClosed):
-			if l.ended == nil {
-				l.ended, l.expired = e, e.Op == history.SessionExpired
-			}
+			l.ended, l.expired = e, e.Op == history.SessionExpired
 		case e.Kind == history.Session && e.Op == history.SessionConnected, e.Kind == history.Invoke, e.Kind.Completion():
 			l.touched = e
 		}
 	}
 	ops, _ := h.Operations()
 	for i, o := range ops {
+		if l := all[o.Invoke.Session]; l != nil && l.ended != nil && o.Invoke.Index < l.ended.Index && (o.Complete == nil || o.Complete.Index > l.ended.Index) {
+			l.asking = true
+		}
 		if o.Outcome() != history.OK || o.Complete.Session == 0 {
 			continue // what failed may have been refused because the session was over
 		}
@@ -168,7 +173,8 @@ func hexID(s string) int64 {
 
 // S4 judges the time of expiry: not before the timeout after the last request that
 // succeeded, and not later than slack after the timeout since the last event of the
-// session. A session that was closed from outside is not judged.
+// session before that, unless a request of it was still open. A session that was
+// closed from outside is not judged.
 func S4(slack time.Duration) Checker {
 	return New("S4", "sessions expire after their timeout, and not long after", func(h *history.History, j *Judge) {
 		for id, l := range sorted(sessions(h)) {
@@ -180,7 +186,7 @@ func S4(slack time.Duration) Checker {
 				j.Violation(inOrder(l.answer.Events(), []history.Event{*l.ended}), "session 0x%x with a timeout of %v expired at %v, %v after a request of it that succeeded",
 					uint64(id), l.timeout, l.ended.Time, l.ended.Time-l.answer.Invoke.Time)
 			}
-			if l.touched != nil && l.ended.Time-l.touched.Time > l.timeout+slack {
+			if l.touched != nil && !l.asking && l.ended.Time-l.touched.Time > l.timeout+slack {
 				j.Violation([]history.Event{*l.touched, *l.ended}, "session 0x%x with a timeout of %v expired at %v, %v after its last sign of life",
 					uint64(id), l.timeout, l.ended.Time, l.ended.Time-l.touched.Time)
 			}

@@ -24,7 +24,7 @@ func AtLeast(id string, n int, what string, count func(*history.History) int) Ch
 }
 
 // FaultsBit (H2) asks that each fault of the plan was injected, hurt something,
-// was healed, and that an operation was open while it stood.
+// was healed, and that an operation was open, or something held, while it stood.
 func FaultsBit() Checker {
 	return New("H2", "each fault bit, while clients worked, and was healed", faultsBit)
 }
@@ -32,22 +32,32 @@ func FaultsBit() Checker {
 func faultsBit(h *history.History, j *Judge) {
 	type stand struct {
 		start *history.Event
-		open  bool // an operation was open at some time
+		open  bool // an operation was open, or something held, at some time
 	}
 	standing := make(map[int32]*stand)
-	working := 0 // operations open
+	working := 0 // operations open, and holds
+	holds := make(map[int32]int)
+	for _, hold := range h.Holds() {
+		holds[hold.Begin.Index]++
+		holds[hold.Last()]--
+	}
 	bit := make(map[string]int)
 	idle := make(map[string]*history.Event) // the last of each name that hurt nobody
 	for i := range h.Events {
 		e := &h.Events[i]
+		change := holds[e.Index]
 		switch {
 		case e.Kind == history.Invoke:
-			working++
+			change++
+		case e.Kind.Completion():
+			change--
+		}
+		if working += change; change > 0 {
 			for _, s := range standing {
 				s.open = true
 			}
-		case e.Kind.Completion():
-			working--
+		}
+		switch {
 		case e.Kind != history.Fault:
 		case e.Op == history.FaultStart:
 			standing[e.Round] = &stand{e, working > 0}

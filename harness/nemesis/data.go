@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/go-zookeeper/zk"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/zkcoord/zkcoord/harness"
 	"github.com/zkcoord/zkcoord/harness/ensemble"
@@ -91,19 +92,37 @@ func busy(ctx context.Context, env *harness.Env, conn *zk.Conn, arg string) (str
 	}
 }
 
-func ephemerals(conn *zk.Conn, under string) (found []string, err error) {
+// ephemerals lists the paths of ephemeral znodes below under, in order. Clients may have made many thousands of others: several are
+// looked at in one round trip.
+func ephemerals(conn *zk.Conn, under string) ([]string, error) {
 	children, _, err := conn.Children(under)
-	slices.Sort(children)
-	for _, name := range children {
-		child := path.Join(under, name)
-		if exists, stat, _ := conn.Exists(child); exists && stat.EphemeralOwner != 0 {
-			found = append(found, child)
-			continue
-		}
-		more, _ := ephemerals(conn, child)
-		found = append(found, more...)
+	if err != nil {
+		return nil, err
 	}
-	return found, err
+	slices.Sort(children)
+	below := make([][]string, len(children))
+	var looks errgroup.Group
+	looks.SetLimit(64)
+	for i, name := range children {
+		looks.Go(func() error {
+			child := path.Join(under, name)
+			exists, stat, err := conn.Exists(child)
+			switch {
+			case err != nil || !exists:
+				return err
+			case stat.EphemeralOwner != 0:
+				below[i] = []string{child}
+			case stat.NumChildren > 0:
+				below[i], err = ephemerals(conn, child)
+			}
+			if errors.Is(err, zk.ErrNoNode) {
+				return nil // it has gone meanwhile
+			}
+			return err
+		})
+	}
+	err = looks.Wait()
+	return slices.Concat(below...), err
 }
 
 func deleteNode(ctx context.Context, env *harness.Env, s harness.Step) (w harness.Wound, err error) {
