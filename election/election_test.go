@@ -58,20 +58,7 @@ func notYet(t *testing.T, done <-chan elected) {
 	}
 }
 
-func ok(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-func expect(t *testing.T, c *coordtest.Client, what, want string) {
-	t.Helper()
-	synctest.Wait()
-	if got := c.Requests(); got != want {
-		t.Errorf("%s: sent %q, want %q", what, got, want)
-	}
-}
+var ok = coordtest.Check
 
 // Covers E7. What an election costs, in requests: a resignation is one write,
 // and its one successor needs none.
@@ -84,24 +71,24 @@ func TestRequestsOfAnElection(t *testing.T) {
 		a.Requests()
 
 		first := now(t, campaign(a, ctx, "a"))
-		expect(t, a, "uncontended", "create getChildren2")
+		a.Expect(t, "uncontended", "create getChildren2")
 		second := campaign(b, ctx, "b")
-		expect(t, b, "candidate", "create getChildren2 getChildren2")
+		b.Expect(t, "candidate", "create getChildren2 getChildren2")
 		third := campaign(c, ctx, "c")
-		expect(t, c, "candidate", "create getChildren2 getChildren2")
+		c.Expect(t, "candidate", "create getChildren2 getChildren2")
 		ok(t, first.Proclaim(ctx, []byte("a2")))
-		expect(t, a, "proclaim", "multi")
+		a.Expect(t, "proclaim", "multi")
 		notYet(t, second)
-		expect(t, b, "told of a proclamation", "")
+		b.Expect(t, "told of a proclamation", "")
 		ok(t, first.Resign(ctx))
-		expect(t, a, "resign", "delete")
+		a.Expect(t, "resign", "delete")
 		term := now(t, second)
-		expect(t, b, "elected", "")
-		expect(t, c, "not next", "")
+		b.Expect(t, "elected", "")
+		c.Expect(t, "not next", "")
 		ok(t, term.Resign(ctx))
-		expect(t, b, "resign", "delete")
+		b.Expect(t, "resign", "delete")
 		term = now(t, third)
-		expect(t, c, "elected, when two had been ahead", "getChildren2")
+		c.Expect(t, "elected, when two had been ahead", "getChildren2")
 		ok(t, term.Resign(ctx))
 		w.NothingLeft()
 	})

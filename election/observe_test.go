@@ -64,7 +64,7 @@ func TestObserverSeesEachChange(t *testing.T) {
 		watching, stop := context.WithCancel(ctx)
 		seen := observe(watching, o)
 		given(t, seen, "-")
-		expect(t, o, "no directory", "getChildren2 getChildren2 exists")
+		o.Expect(t, "no directory", "getChildren2 getChildren2 exists")
 
 		a, b, c, d := w.Client(), w.Client(), w.Client(), w.Client()
 		first := now(t, campaign(a, ctx, "a"))
@@ -77,24 +77,24 @@ func TestObserverSeesEachChange(t *testing.T) {
 		cancel()
 		<-third
 		given(t, seen)
-		expect(t, o, "candidates come and go", "")
+		o.Expect(t, "candidates come and go", "")
 
 		ok(t, first.Proclaim(ctx, []byte("a2")))
 		given(t, seen, "a2")
-		expect(t, o, "proclamation", "getData")
+		o.Expect(t, "proclamation", "getData")
 		_, err := first.Txn(ctx, session.CreateOp{Path: "/x", Mode: session.Persistent})
 		ok(t, err)
 		given(t, seen)
-		expect(t, o, "transaction", "")
+		o.Expect(t, "transaction", "")
 
 		ok(t, first.Resign(ctx))
 		given(t, seen, "b")
 		// It had listed the leader alone.
-		expect(t, o, "succession", "getData getChildren2 getData")
+		o.Expect(t, "succession", "getData getChildren2 getData")
 		b.Lose()
 		now(t, fourth)
 		given(t, seen, "d")
-		expect(t, o, "succession, the next one known", "getData getData")
+		o.Expect(t, "succession, the next one known", "getData getData")
 		e := <-second
 		ok(t, e.err)
 
@@ -189,7 +189,7 @@ func TestObserverListsWhenItsListIsOld(t *testing.T) {
 		o.Requests()
 		ok(t, first.Resign(ctx))
 		given(t, seen, "z")
-		expect(t, o, "succession", "getData getData getChildren2 getData")
+		o.Expect(t, "succession", "getData getData getChildren2 getData")
 		stop()
 		ok(t, now(t, last).Resign(ctx))
 	})

@@ -18,12 +18,7 @@ import (
 
 const path = "/services/api"
 
-func ok(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
+var ok = coordtest.Check
 
 func join(t *testing.T, c *coordtest.Client, id, data string) *group.Membership {
 	t.Helper()
@@ -89,14 +84,6 @@ func given(t *testing.T, c <-chan string, want ...string) {
 	}
 }
 
-func expect(t *testing.T, c *coordtest.Client, what, want string) {
-	t.Helper()
-	synctest.Wait()
-	if got := c.Requests(); got != want {
-		t.Errorf("%s: sent %q, want %q", what, got, want)
-	}
-}
-
 // Covers G1, G4, G5. With what each change costs a follower, in requests.
 // kazoo#153: who watched a group that was missing was told nothing of it later.
 func TestFollowerSeesEachChange(t *testing.T) {
@@ -111,7 +98,7 @@ func TestFollowerSeesEachChange(t *testing.T) {
 		f.Requests()
 		mb := join(t, b, "b", "2")
 		given(t, changes, "[a=1 b=2] +[b=2] -[] ~[]")
-		expect(t, f, "join", "getChildren2 getData")
+		f.Expect(t, "join", "getChildren2 getData")
 		ok(t, ma.Update(t.Context(), []byte("3")))
 		given(t, changes, "[a=3 b=2] +[] -[] ~[a=3]")
 		// The new node and the going of the old one may be seen at once.
@@ -121,7 +108,7 @@ func TestFollowerSeesEachChange(t *testing.T) {
 		listed(t, w, "a=3 b=2")
 		ok(t, mb.Leave(t.Context()))
 		given(t, changes, "[a=3] +[] -[b=2] ~[]")
-		expect(t, f, "leave", "getChildren2")
+		f.Expect(t, "leave", "getChildren2")
 		ok(t, mb.Leave(t.Context()))
 		a.Lose()
 		given(t, changes, "[] +[] -[a=3] ~[]")

@@ -31,7 +31,7 @@ func TestHolderIsToldBeforeAnotherIsGranted(t *testing.T) {
 		follower := (w.Leader() + 1) % 3
 		a := w.Client(w.On(follower))
 		b := w.Client(w.On(w.Leader()))
-		held := must[*lock.Grant](t)(mutex(a).Lock(t.Context()))
+		held := coordtest.Must(mutex(a).Lock(t.Context()))
 		tells := make(chan time.Time, 1)
 		context.AfterFunc(held.Context(), func() { tells <- time.Now() })
 		next := started(func() (*lock.Grant, error) { return mutex(b).Lock(t.Context()) })
@@ -94,7 +94,7 @@ func TestOneAtATimeInOrder(t *testing.T) {
 		wg.Wait()
 		w.NothingLeft()
 		ok(t, w.Admin().DeleteAll(t.Context(), "/lock"))
-		g := must[*lock.Grant](t)(mutex(w.Admin()).Lock(t.Context()))
+		g := coordtest.Must(mutex(w.Admin()).Lock(t.Context()))
 		if g.Token() <= last {
 			t.Errorf("token %d after %d", g.Token(), last)
 		}
@@ -106,7 +106,7 @@ func TestOneAtATimeInOrder(t *testing.T) {
 func TestGrantsAreInOrder(t *testing.T) {
 	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
 		mutex := mutexAt("/lock")
-		first := must[*lock.Grant](t)(mutex(w.Client()).Lock(t.Context()))
+		first := coordtest.Must(mutex(w.Client()).Lock(t.Context()))
 		var order []int
 		var wg sync.WaitGroup
 		for i := range 6 {
@@ -186,7 +186,7 @@ func TestReadersAndWritersAllPass(t *testing.T) {
 func TestTryAndTimeoutLeaveNothing(t *testing.T) {
 	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
 		a, b := w.Client(), w.Client()
-		held := must[*lock.WriteGrant](t)(lock.NewRWMutex(a.Session, "/lock", lock.Options{}).Lock(t.Context()))
+		held := coordtest.Must(lock.NewRWMutex(a.Session, "/lock", lock.Options{}).Lock(t.Context()))
 		before := w.Nodes("/lock")
 		rw := lock.NewRWMutex(b.Session, "/lock", lock.Options{})
 		for name, try := range map[string]func(context.Context) error{
@@ -221,8 +221,8 @@ func TestTryAgainAtOnce(t *testing.T) {
 	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
 		a, b := w.Client(), w.Client()
 		for range 20 {
-			held := must[*lock.Grant](t)(mutexAt("/lock")(a).TryLock(t.Context()))
-			permits := must[*lock.Grant](t)(semaphore(a, 2).TryAcquire(t.Context(), 2))
+			held := coordtest.Must(mutexAt("/lock")(a).TryLock(t.Context()))
+			permits := coordtest.Must(semaphore(a, 2).TryAcquire(t.Context(), 2))
 			if _, err := mutexAt("/lock")(b).TryLock(t.Context()); !errors.Is(err, lock.ErrLocked) {
 				t.Errorf("%v", err)
 			}
@@ -243,7 +243,7 @@ func TestCancelledWaiterLeavesNoWatch(t *testing.T) {
 			continue // waits as a writer does
 		}
 		coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
-			must[undo](t)(block(name)(t.Context(), w.Client().Session))
+			coordtest.Must(block(name)(t.Context(), w.Client().Session))
 			time.Sleep(coordtest.Timeout) // the holders watch their own nodes by now
 			before := w.Watches()
 			c := w.Client()
@@ -269,7 +269,7 @@ func TestCancelledWaiterLeavesNoWatch(t *testing.T) {
 func TestLostHolderIsToldWhy(t *testing.T) {
 	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
 		a, b := w.Client(), w.Client()
-		held := must[*lock.Grant](t)(mutexAt("/lock")(a).Lock(t.Context()))
+		held := coordtest.Must(mutexAt("/lock")(a).Lock(t.Context()))
 		next := started(func() (*lock.Grant, error) { return mutexAt("/lock")(b).Lock(t.Context()) })
 		a.Lose()
 		<-held.Context().Done()
@@ -298,7 +298,7 @@ func TestNewSessionWaitsForTheOldOnesNode(t *testing.T) {
 				return dial(ctx, network, address)
 			}
 		})
-		held := must[*lock.Grant](t)(mutexAt("/lock")(a).Lock(t.Context()))
+		held := coordtest.Must(mutexAt("/lock")(a).Lock(t.Context()))
 		cut = true
 		w.Inject(zktest.Rule{Session: a.ID(), Fate: zktest.CloseBeforeRequest})
 		<-held.Context().Done()
@@ -314,7 +314,7 @@ func TestNewSessionWaitsForTheOldOnesNode(t *testing.T) {
 func TestUnlockInAListener(t *testing.T) {
 	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
 		a := w.Client()
-		held := must[*lock.Grant](t)(mutexAt("/lock")(a).Lock(t.Context()))
+		held := coordtest.Must(mutexAt("/lock")(a).Lock(t.Context()))
 		told := make(chan error, 1)
 		go func() {
 			for state := range a.States(t.Context()) {
@@ -347,7 +347,7 @@ func TestForeignChildrenAreIgnored(t *testing.T) {
 			_, err := w.Admin().Create(t.Context(), name, nil, session.Persistent)
 			ok(t, err)
 		}
-		g := must[*lock.Grant](t)(mutexAt("/lock")(w.Client()).TryLock(t.Context()))
+		g := coordtest.Must(mutexAt("/lock")(w.Client()).TryLock(t.Context()))
 		ok(t, g.Unlock(t.Context()))
 	})
 }
@@ -361,7 +361,7 @@ func TestOtherLibrariesContendersCount(t *testing.T) {
 			"_c_4e2b6a1a-4b0c-4f0e-8d2a-0c1d2e3f4a5b-__WRIT__", "_c_4e2b6a1a-4b0c-4f0e-8d2a-0c1d2e3f4a5b-__READ__",
 		} {
 			ok(t, w.Admin().CreateParents(t.Context(), "/lock/x"))
-			node := must[string](t)(other.Create(t.Context(), "/lock/"+prefix, nil, session.EphemeralSequential))
+			node := coordtest.Must(other.Create(t.Context(), "/lock/"+prefix, nil, session.EphemeralSequential))
 			c := w.Client()
 			next := started(func() (*lock.Grant, error) { return mutexAt("/lock")(c).Lock(t.Context()) })
 			waiting(t, next)
@@ -378,7 +378,7 @@ func TestOtherLibrariesContendersCount(t *testing.T) {
 func TestParentRemovedWhileWaiting(t *testing.T) {
 	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
 		a, b := w.Client(), w.Client()
-		held := must[*lock.Grant](t)(mutexAt("/lock")(a).Lock(t.Context()))
+		held := coordtest.Must(mutexAt("/lock")(a).Lock(t.Context()))
 		next := started(func() (*lock.Grant, error) { return mutexAt("/lock")(b).Lock(t.Context()) })
 		time.Sleep(coordtest.Timeout)
 		ok(t, w.Admin().DeleteAll(t.Context(), "/lock"))
@@ -396,7 +396,7 @@ func TestParentRemovedWhileWaiting(t *testing.T) {
 			t.Errorf("waiter: %v", r.err)
 		}
 		w.NothingLeft()
-		ok(t, must[*lock.Grant](t)(mutexAt("/lock")(a).Lock(t.Context())).Unlock(t.Context()))
+		ok(t, coordtest.Must(mutexAt("/lock")(a).Lock(t.Context())).Unlock(t.Context()))
 	})
 }
 
@@ -406,7 +406,7 @@ func TestDirectoryIsEmptyAfterExpiry(t *testing.T) {
 	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
 		rw := func(c *coordtest.Client) *lock.RWMutex { return lock.NewRWMutex(c.Session, "/lock", lock.Options{}) }
 		a, b := w.Client(), w.Client()
-		held := must[*lock.WriteGrant](t)(rw(a).Lock(t.Context()))
+		held := coordtest.Must(rw(a).Lock(t.Context()))
 		next := started(func() (*lock.Grant, error) { return rw(b).RLock(t.Context()) })
 		b.Lose()
 		a.Lose()
@@ -418,8 +418,8 @@ func TestDirectoryIsEmptyAfterExpiry(t *testing.T) {
 			t.Errorf("left: %v", nodes)
 		}
 		c := w.Client()
-		ok(t, must[*lock.Grant](t)(rw(c).RLock(t.Context())).Unlock(t.Context()))
-		ok(t, must[*lock.WriteGrant](t)(rw(c).Lock(t.Context())).Unlock(t.Context()))
+		ok(t, coordtest.Must(rw(c).RLock(t.Context())).Unlock(t.Context()))
+		ok(t, coordtest.Must(rw(c).Lock(t.Context())).Unlock(t.Context()))
 	})
 }
 
@@ -429,7 +429,7 @@ func TestExpiredWaiterIsGrantedNothing(t *testing.T) {
 	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
 		follower := (w.Leader() + 1) % 3
 		a, b, c := w.Client(w.On(w.Leader())), w.Client(w.On(follower)), w.Client(w.On(w.Leader()))
-		held := must[*lock.Grant](t)(mutexAt("/lock")(a).Lock(t.Context()))
+		held := coordtest.Must(mutexAt("/lock")(a).Lock(t.Context()))
 		second := started(func() (*lock.Grant, error) { return mutexAt("/lock")(b).Lock(t.Context()) })
 		// The follower applies the release when the session has expired, and is
 		// cut off meanwhile.
@@ -458,15 +458,15 @@ func TestWaitingForOneself(t *testing.T) {
 	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
 		c := w.Client()
 		rw := lock.NewRWMutex(c.Session, "/rw", lock.Options{})
-		reader := must[*lock.Grant](t)(rw.RLock(t.Context()))
-		inner := must[*lock.Grant](t)(mutexAt("/other")(c).Lock(reader.Context()))
+		reader := coordtest.Must(rw.RLock(t.Context()))
+		inner := coordtest.Must(mutexAt("/other")(c).Lock(reader.Context()))
 		for name, ctx := range map[string]context.Context{"upgrade": reader.Context(), "nested": inner.Context()} {
 			if _, err := rw.Lock(ctx); !errors.Is(err, lock.ErrDeadlock) {
 				t.Errorf("%s: %v", name, err)
 			}
 		}
 		several := lock.NewMulti(c.Session, []string{"/x", "/y"}, lock.Options{})
-		both := must[*lock.MultiGrant](t)(several.Lock(t.Context()))
+		both := coordtest.Must(several.Lock(t.Context()))
 		for _, path := range []string{"/x", "/y"} {
 			if _, err := mutexAt(path)(c).Lock(both.Context()); !errors.Is(err, lock.ErrDeadlock) {
 				t.Errorf("%s: %v", path, err)
@@ -484,13 +484,13 @@ func TestContendersAndWhoBlocks(t *testing.T) {
 		for _, label := range []string{"a", "b", "c", "d"} {
 			rw[label] = lock.NewRWMutex(w.Client().Session, "/rw", lock.Options{Label: label})
 		}
-		a := must[*lock.WriteGrant](t)(rw["a"].Lock(t.Context()))
+		a := coordtest.Must(rw["a"].Lock(t.Context()))
 		b := started(func() (*lock.Grant, error) { return rw["b"].RLock(t.Context()) })
 		c := started(func() (*lock.WriteGrant, error) { return rw["c"].Lock(t.Context()) })
 		d := started(func() (*lock.Grant, error) { return rw["d"].RLock(t.Context()) })
 		look := lock.NewRWMutex(w.Admin().Session, "/rw", lock.Options{})
 		show := func() (s string) {
-			for _, c := range must[[]lock.Contender](t)(look.Contenders(t.Context())) {
+			for _, c := range coordtest.Must(look.Contenders(t.Context())) {
 				s += c.Label
 				if c.Holds {
 					s += "!"
@@ -506,9 +506,9 @@ func TestContendersAndWhoBlocks(t *testing.T) {
 		if got := show(); got != "a!b!cd" {
 			t.Errorf("contenders after the downgrade %q", got)
 		}
-		list := must[[]lock.Contender](t)(look.Contenders(t.Context()))
+		list := coordtest.Must(look.Contenders(t.Context()))
 		blocks := ""
-		for _, c := range must[[]lock.Contender](t)(look.WhoBlocks(t.Context(), list[3].Path)) {
+		for _, c := range coordtest.Must(look.WhoBlocks(t.Context(), list[3].Path)) {
 			blocks += c.Label
 		}
 		if blocks != "c" {
@@ -530,13 +530,13 @@ func TestContendersAndWhoBlocks(t *testing.T) {
 func TestDowngrade(t *testing.T) {
 	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
 		rw := func() *lock.RWMutex { return lock.NewRWMutex(w.Client().Session, "/rw", lock.Options{}) }
-		g := must[*lock.WriteGrant](t)(rw().Lock(t.Context()))
+		g := coordtest.Must(rw().Lock(t.Context()))
 		if _, err := rw().TryRLock(t.Context()); !errors.Is(err, lock.ErrLocked) {
 			t.Errorf("reader beside a writer: %v", err)
 		}
 		ok(t, g.Downgrade(t.Context()))
-		early := must[*lock.Grant](t)(rw().TryRLock(t.Context()))
-		late := must[*lock.Grant](t)(rw().RLock(t.Context()))
+		early := coordtest.Must(rw().TryRLock(t.Context()))
+		late := coordtest.Must(rw().RLock(t.Context()))
 		behind := rw()
 		writer := started(func() (*lock.WriteGrant, error) { return behind.Lock(t.Context()) })
 		if _, err := g.Txn(t.Context(), session.CreateOp{Path: "/x", Mode: session.Persistent}); err != nil {
@@ -565,7 +565,7 @@ func TestDelayAfterAHolderVanished(t *testing.T) {
 				take := func() (time.Duration, *lock.Grant) {
 					_, m := mutex()
 					begun := time.Now()
-					g := must[*lock.Grant](t)(m.Lock(t.Context()))
+					g := coordtest.Must(m.Lock(t.Context()))
 					return time.Since(begun), g
 				}
 				took, g := take()
@@ -576,7 +576,7 @@ func TestDelayAfterAHolderVanished(t *testing.T) {
 					ok(t, g.Unlock(t.Context()))
 				}
 				c, m := mutex()
-				must[*lock.Grant](t)(m.Lock(t.Context()))
+				coordtest.Must(m.Lock(t.Context()))
 				_, m2 := mutex()
 				var next <-chan result[*lock.Grant]
 				if waits {
@@ -606,7 +606,7 @@ func TestDelayAfterAHolderVanished(t *testing.T) {
 func TestWriterWaitsForADowngradedOne(t *testing.T) {
 	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
 		rw := func() *lock.RWMutex { return lock.NewRWMutex(w.Client().Session, "/rw", lock.Options{}) }
-		g, next, late := must[*lock.WriteGrant](t)(rw().Lock(t.Context())), rw(), rw()
+		g, next, late := coordtest.Must(rw().Lock(t.Context())), rw(), rw()
 		writer := started(func() (*lock.WriteGrant, error) { return next.Lock(t.Context()) })
 		ok(t, g.Downgrade(t.Context()))
 		waiting(t, writer)
@@ -623,7 +623,7 @@ func TestWriterWaitsForADowngradedOne(t *testing.T) {
 func TestOwnNodeIsVerified(t *testing.T) {
 	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
 		c := w.Client()
-		ok(t, must[*lock.Grant](t)(mutexAt("/lock")(c).Lock(t.Context())).Unlock(t.Context()))
+		ok(t, coordtest.Must(mutexAt("/lock")(c).Lock(t.Context())).Unlock(t.Context()))
 		synctest.Wait()
 		// After the create was carried out, before the list is.
 		c.Before("getChildren2", func() {

@@ -8,31 +8,7 @@ import (
 	"github.com/zkcoord/zkcoord/lock"
 )
 
-// expect fails the test unless c has sent just these requests.
-func expect(t *testing.T, c *coordtest.Client, what, want string) {
-	t.Helper()
-	synctest.Wait()
-	if got := c.Requests(); got != want {
-		t.Errorf("%s: sent %q, want %q", what, got, want)
-	}
-}
-
-func must[T any](t *testing.T) func(T, error) T {
-	return func(v T, err error) T {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-		return v
-	}
-}
-
-func ok(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
+var ok = coordtest.Check
 
 // started calls f on a goroutine and returns what it gives.
 func started[T any](f func() (T, error)) <-chan result[T] {
@@ -88,26 +64,26 @@ func TestRequestsOfAMutex(t *testing.T) {
 		a, b, c := w.Client(), w.Client(), w.Client()
 		mutex := func(c *coordtest.Client) *lock.Mutex { return lock.NewMutex(c.Session, "/lock", lock.Options{}) }
 		// The first makes the directory.
-		ok(t, must[*lock.Grant](t)(mutex(a).Lock(ctx)).Unlock(ctx))
+		ok(t, coordtest.Must(mutex(a).Lock(ctx)).Unlock(ctx))
 		synctest.Wait()
 		a.Requests()
 
-		first := must[*lock.Grant](t)(mutex(a).Lock(ctx))
-		expect(t, a, "uncontended", "create getChildren2")
+		first := coordtest.Must(mutex(a).Lock(ctx))
+		a.Expect(t, "uncontended", "create getChildren2")
 		second := started(func() (*lock.Grant, error) { return mutex(b).Lock(ctx) })
-		expect(t, b, "waiting", "create getChildren2 getData")
+		b.Expect(t, "waiting", "create getChildren2 getData")
 		third := started(func() (*lock.Grant, error) { return mutex(c).Lock(ctx) })
-		expect(t, c, "waiting", "create getChildren2 getData")
+		c.Expect(t, "waiting", "create getChildren2 getData")
 
 		ok(t, first.Unlock(ctx))
-		expect(t, a, "release of who came alone", "delete")
+		a.Expect(t, "release of who came alone", "delete")
 		g := arrived(t, second)
-		expect(t, b, "handed over", "")
-		expect(t, c, "not next", "")
+		b.Expect(t, "handed over", "")
+		c.Expect(t, "not next", "")
 		ok(t, g.Unlock(ctx))
-		expect(t, b, "release", "multi")
+		b.Expect(t, "release", "multi")
 		g = arrived(t, third)
-		expect(t, c, "handed over, though two were ahead", "")
+		c.Expect(t, "handed over, though two were ahead", "")
 		ok(t, g.Unlock(ctx))
 	})
 }
@@ -118,7 +94,7 @@ func TestRequestsAfterAHolderVanished(t *testing.T) {
 		ctx := t.Context()
 		a, b, c := w.Client(), w.Client(), w.Client()
 		mutex := func(c *coordtest.Client) *lock.Mutex { return lock.NewMutex(c.Session, "/lock", lock.Options{}) }
-		first := must[*lock.Grant](t)(mutex(a).Lock(ctx))
+		first := coordtest.Must(mutex(a).Lock(ctx))
 		second := started(func() (*lock.Grant, error) { return mutex(b).Lock(ctx) })
 		third := started(func() (*lock.Grant, error) { return mutex(c).Lock(ctx) })
 		ok(t, first.Unlock(ctx))
@@ -126,7 +102,7 @@ func TestRequestsAfterAHolderVanished(t *testing.T) {
 		c.Requests()
 		b.Lose()
 		g := arrived(t, third)
-		expect(t, c, "handed over", "getChildren2")
+		c.Expect(t, "handed over", "getChildren2")
 		ok(t, g.Unlock(ctx))
 	})
 }
@@ -138,37 +114,37 @@ func TestRequestsOfAnRWMutex(t *testing.T) {
 		ctx := t.Context()
 		a, b, c, d := w.Client(), w.Client(), w.Client(), w.Client()
 		rw := func(c *coordtest.Client) *lock.RWMutex { return lock.NewRWMutex(c.Session, "/rw", lock.Options{}) }
-		ok(t, must[*lock.WriteGrant](t)(rw(a).Lock(ctx)).Unlock(ctx))
+		ok(t, coordtest.Must(rw(a).Lock(ctx)).Unlock(ctx))
 		synctest.Wait()
 		a.Requests()
 
-		writer := must[*lock.WriteGrant](t)(rw(a).Lock(ctx))
-		expect(t, a, "uncontended writer", "create getChildren2")
+		writer := coordtest.Must(rw(a).Lock(ctx))
+		a.Expect(t, "uncontended writer", "create getChildren2")
 		reader1 := started(func() (*lock.Grant, error) { return rw(b).RLock(ctx) })
-		expect(t, b, "waiting reader", "create getChildren2 getData")
+		b.Expect(t, "waiting reader", "create getChildren2 getData")
 		reader2 := started(func() (*lock.Grant, error) { return rw(c).RLock(ctx) })
-		expect(t, c, "waiting reader", "create getChildren2 getData")
+		c.Expect(t, "waiting reader", "create getChildren2 getData")
 		writer2 := started(func() (*lock.WriteGrant, error) { return rw(d).Lock(ctx) })
-		expect(t, d, "writer behind a reader", "create getChildren2 getChildren2")
+		d.Expect(t, "writer behind a reader", "create getChildren2 getChildren2")
 
 		ok(t, writer.Unlock(ctx))
-		expect(t, a, "release", "delete")
+		a.Expect(t, "release", "delete")
 		r1, r2 := arrived(t, reader1), arrived(t, reader2)
-		expect(t, b, "let in", "")
-		expect(t, c, "let in", "")
-		expect(t, d, "not next", "")
+		b.Expect(t, "let in", "")
+		c.Expect(t, "let in", "")
+		d.Expect(t, "not next", "")
 		ok(t, r1.Unlock(ctx))
-		expect(t, b, "reader's release", "delete")
-		expect(t, d, "one reader is left", "")
+		b.Expect(t, "reader's release", "delete")
+		d.Expect(t, "one reader is left", "")
 		ok(t, r2.Unlock(ctx))
 		g := arrived(t, writer2)
-		expect(t, d, "next", "getChildren2")
+		d.Expect(t, "next", "getChildren2")
 
 		writer3 := started(func() (*lock.WriteGrant, error) { return rw(a).Lock(ctx) })
-		expect(t, a, "writer behind a writer", "create getChildren2 getData getChildren2")
+		a.Expect(t, "writer behind a writer", "create getChildren2 getData getChildren2")
 		ok(t, g.Unlock(ctx))
 		g = arrived(t, writer3)
-		expect(t, a, "writer after a writer", "")
+		a.Expect(t, "writer after a writer", "")
 		ok(t, g.Unlock(ctx))
 	})
 }

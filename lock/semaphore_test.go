@@ -58,7 +58,7 @@ func TestPermitsNeverExceedTheCapacity(t *testing.T) {
 		w.NothingLeft()
 		// All permits can be had at once: none was lost. CURATOR-335, -462,
 		// -595: orphaned leases.
-		g := must[*lock.Grant](t)(semaphore(w.Admin(), 0).TryAcquire(t.Context(), capacity))
+		g := coordtest.Must(semaphore(w.Admin(), 0).TryAcquire(t.Context(), capacity))
 		ok(t, g.Unlock(t.Context()))
 	})
 }
@@ -68,21 +68,21 @@ func TestRequestsOfASemaphore(t *testing.T) {
 	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
 		ctx := t.Context()
 		a, b, c := w.Client(), w.Client(), w.Client()
-		ok(t, must[*lock.Grant](t)(semaphore(a, 2).Acquire(ctx, 1)).Unlock(ctx))
+		ok(t, coordtest.Must(semaphore(a, 2).Acquire(ctx, 1)).Unlock(ctx))
 		synctest.Wait()
 		a.Requests()
-		g := must[*lock.Grant](t)(semaphore(a, 2).Acquire(ctx, 2))
-		expect(t, a, "uncontended", "create getChildren2 getData getChildren2 multi")
+		g := coordtest.Must(semaphore(a, 2).Acquire(ctx, 2))
+		a.Expect(t, "uncontended", "create getChildren2 getData getChildren2 multi")
 		second := started(func() (*lock.Grant, error) { return semaphore(b, 2).Acquire(ctx, 1) })
-		expect(t, b, "first to wait", "create getChildren2 getData getChildren2 getData getChildren2")
+		b.Expect(t, "first to wait", "create getChildren2 getData getChildren2 getData getChildren2")
 		third := started(func() (*lock.Grant, error) { return semaphore(c, 2).Acquire(ctx, 1) })
-		expect(t, c, "second to wait", "create getChildren2 getData")
+		c.Expect(t, "second to wait", "create getChildren2 getData")
 		ok(t, g.Unlock(ctx))
-		expect(t, a, "given back", "delete")
+		a.Expect(t, "given back", "delete")
 		g2 := arrived(t, second)
-		expect(t, b, "handed over", "getData getChildren2 multi")
+		b.Expect(t, "handed over", "getData getChildren2 multi")
 		g3 := arrived(t, third)
-		expect(t, c, "next", "getData getChildren2 multi")
+		c.Expect(t, "next", "getData getChildren2 multi")
 		ok(t, g2.Unlock(ctx))
 		ok(t, g3.Unlock(ctx))
 		w.NothingLeft()
@@ -94,10 +94,10 @@ func TestCapacityCanBeChanged(t *testing.T) {
 	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
 		ctx := t.Context()
 		s := semaphore(w.Client(), 1)
-		if n := must[int](t)(s.Capacity(ctx)); n != 1 {
+		if n := coordtest.Must(s.Capacity(ctx)); n != 1 {
 			t.Errorf("capacity %d before first use", n)
 		}
-		g := must[*lock.Grant](t)(s.Acquire(ctx, 1))
+		g := coordtest.Must(s.Acquire(ctx, 1))
 		next := started(func() (*lock.Grant, error) { return s.Acquire(ctx, 1) })
 		waiting(t, next)
 		ok(t, s.SetCapacity(ctx, 2))
@@ -110,7 +110,7 @@ func TestCapacityCanBeChanged(t *testing.T) {
 		if _, err := s.Acquire(ctx, 2); !errors.Is(err, lock.ErrCapacity) {
 			t.Errorf("more than there are: %v", err)
 		}
-		if n := must[int](t)(semaphore(w.Admin(), 9).Capacity(ctx)); n != 1 {
+		if n := coordtest.Must(semaphore(w.Admin(), 9).Capacity(ctx)); n != 1 {
 			t.Errorf("capacity %d", n)
 		}
 		ok(t, g2.Unlock(ctx))
@@ -124,7 +124,7 @@ func TestCapacityCanBeChanged(t *testing.T) {
 		}
 		ok(t, w.Admin().DeleteAll(ctx, "/sem"))
 		ok(t, s.SetCapacity(ctx, 3))
-		ok(t, must[*lock.Grant](t)(s.Acquire(ctx, 3)).Unlock(ctx))
+		ok(t, coordtest.Must(s.Acquire(ctx, 3)).Unlock(ctx))
 		w.NothingLeft()
 	})
 }
@@ -134,13 +134,13 @@ func TestCuratorsLeasesCount(t *testing.T) {
 	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
 		ctx := t.Context()
 		s := semaphore(w.Client(), 2)
-		g := must[*lock.Grant](t)(s.Acquire(ctx, 1))
-		other := must[string](t)(w.Client().Create(ctx, "/sem/leases/_c_4e2b6a1a-4b0c-4f0e-8d2a-0c1d2e3f4a5b-lease-", nil, session.EphemeralSequential))
+		g := coordtest.Must(s.Acquire(ctx, 1))
+		other := coordtest.Must(w.Client().Create(ctx, "/sem/leases/_c_4e2b6a1a-4b0c-4f0e-8d2a-0c1d2e3f4a5b-lease-", nil, session.EphemeralSequential))
 		if _, err := s.TryAcquire(ctx, 1); !errors.Is(err, lock.ErrLocked) {
 			t.Errorf("with one lease of Curator's: %v", err)
 		}
 		ok(t, w.Admin().Delete(ctx, other, session.AnyVersion))
-		ok(t, must[*lock.Grant](t)(s.TryAcquire(ctx, 1)).Unlock(ctx))
+		ok(t, coordtest.Must(s.TryAcquire(ctx, 1)).Unlock(ctx))
 		ok(t, g.Unlock(ctx))
 	})
 }
@@ -150,7 +150,7 @@ func TestMultiIsAllOrNone(t *testing.T) {
 	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
 		ctx := t.Context()
 		a, b := w.Client(), w.Client()
-		held := must[*lock.Grant](t)(mutexAt("/c")(a).Lock(ctx))
+		held := coordtest.Must(mutexAt("/c")(a).Lock(ctx))
 		several := lock.NewMulti(b.Session, []string{"/c", "/a", "/b", "/a"}, lock.Options{})
 		if _, err := several.TryLock(ctx); !errors.Is(err, lock.ErrLocked) {
 			t.Errorf("one is locked: %v", err)
@@ -197,7 +197,7 @@ func TestMultiEndsBeforeItIsReleased(t *testing.T) {
 	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
 		ctx := t.Context()
 		c := w.Client()
-		g := must[*lock.MultiGrant](t)(lock.NewMulti(c.Session, []string{"/a", "/b"}, lock.Options{}).Lock(ctx))
+		g := coordtest.Must(lock.NewMulti(c.Session, []string{"/a", "/b"}, lock.Options{}).Lock(ctx))
 		ended := false
 		c.Before("multi", func() { ended = errors.Is(context.Cause(g.Context()), lock.ErrReleased) })
 		ok(t, g.Unlock(ctx))
@@ -237,7 +237,7 @@ func TestExclusiveLeavesOthersNodesAlone(t *testing.T) {
 		ctx := t.Context()
 		a, b := w.Client(), w.Client()
 		e := lock.NewExclusive(a.Session, "/node", lock.Options{Label: "a"})
-		g := must[*lock.Grant](t)(e.TryLock(ctx))
+		g := coordtest.Must(e.TryLock(ctx))
 		if holder, any, err := e.Holder(ctx); err != nil || !any || holder.Label != "a" || holder.Owner != a.ID() {
 			t.Errorf("holder %+v %v %v", holder, any, err)
 		}
@@ -246,7 +246,7 @@ func TestExclusiveLeavesOthersNodesAlone(t *testing.T) {
 			t.Errorf("twice: %v", err)
 		}
 		ok(t, w.Admin().Delete(ctx, "/node", session.AnyVersion))
-		g2 := must[*lock.Grant](t)(lock.NewExclusive(b.Session, "/node", lock.Options{}).TryLock(ctx))
+		g2 := coordtest.Must(lock.NewExclusive(b.Session, "/node", lock.Options{}).TryLock(ctx))
 		if g2.Token() <= g.Token() {
 			t.Errorf("token %d after %d", g2.Token(), g.Token())
 		}
@@ -267,7 +267,7 @@ func TestExclusiveLeavesOthersNodesAlone(t *testing.T) {
 func TestManyPermitsAreCounted(t *testing.T) {
 	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
 		const capacity, most = 2_000_000_000, 1_500_000_000
-		g := must[*lock.Grant](t)(semaphore(w.Client(), capacity).TryAcquire(t.Context(), most))
+		g := coordtest.Must(semaphore(w.Client(), capacity).TryAcquire(t.Context(), most))
 		if _, err := semaphore(w.Client(), capacity).TryAcquire(t.Context(), most); err != lock.ErrLocked {
 			t.Errorf("more permits than there are: %v", err)
 		}
@@ -279,7 +279,7 @@ func TestManyPermitsAreCounted(t *testing.T) {
 // who waits for a lock does.
 func TestWaiterForPermitsOutlivesItsLease(t *testing.T) {
 	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
-		holder := must[*lock.Grant](t)(semaphore(w.Client(), 1).Acquire(t.Context(), 1))
+		holder := coordtest.Must(semaphore(w.Client(), 1).Acquire(t.Context(), 1))
 		c := w.Client()
 		done := started(func() (*lock.Grant, error) { return semaphore(c, 1).Acquire(t.Context(), 1) })
 		synctest.Wait()
@@ -301,7 +301,7 @@ func TestWaiterForPermitsOutlivesItsLease(t *testing.T) {
 // out that it has passed.
 func TestPermitsTakenInDoubtAreKept(t *testing.T) {
 	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
-		holder := must[*lock.Grant](t)(semaphore(w.Client(), 3).Acquire(t.Context(), 3))
+		holder := coordtest.Must(semaphore(w.Client(), 3).Acquire(t.Context(), 3))
 		first, second := w.Client(), w.Client()
 		a := started(func() (*lock.Grant, error) { return semaphore(first, 3).Acquire(t.Context(), 1) })
 		synctest.Wait()

@@ -52,7 +52,7 @@ func eachGrant(t *testing.T, f func(t *testing.T, w *coordtest.World, c *coordte
 		t.Run(name, func(t *testing.T) {
 			coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
 				c := w.Client()
-				g := must[txn](t)(take(t.Context(), c))
+				g := coordtest.Must(take(t.Context(), c))
 				synctest.Wait()
 				c.Requests()
 				_, err := w.Admin().Create(t.Context(), "/log", nil, session.Persistent)
@@ -76,7 +76,7 @@ func TestTxnIsOneRequest(t *testing.T) {
 		if len(results) != 2 || results[0].Path != "/log/e-0000000000" || results[1].Stat == nil {
 			t.Errorf("results %+v", results)
 		}
-		expect(t, c, "transaction", "multi")
+		c.Expect(t, "transaction", "multi")
 		_, err = g.Txn(t.Context(), entry(), session.SetOp{Path: "/log", Version: 7})
 		part := (*session.MultiError)(nil)
 		if !errors.As(err, &part) || part.Index != 1 || !errors.Is(err, zk.ErrBadVersion) || session.Outcome(err) != session.Failed {
@@ -160,7 +160,7 @@ func TestDowngradeAfterOneInDoubt(t *testing.T) {
 			coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
 				c := w.Client()
 				m := lock.NewRWMutex(c.Session, "/lock", lock.Options{})
-				g := must[*lock.WriteGrant](t)(m.Lock(t.Context()))
+				g := coordtest.Must(m.Lock(t.Context()))
 				w.Inject(zktest.Rule{Op: "multi", Session: c.ID(), Fate: lost})
 				ctx, cancel := context.WithCancel(t.Context())
 				done := started(func() (struct{}, error) { return struct{}{}, g.Downgrade(ctx) })
@@ -175,7 +175,7 @@ func TestDowngradeAfterOneInDoubt(t *testing.T) {
 				}
 				ok(t, g.Downgrade(t.Context()))
 				ok(t, g.Downgrade(t.Context()))
-				r := must[*lock.Grant](t)(lock.NewRWMutex(w.Client().Session, "/lock", lock.Options{}).TryRLock(t.Context()))
+				r := coordtest.Must(lock.NewRWMutex(w.Client().Session, "/lock", lock.Options{}).TryRLock(t.Context()))
 				_, err := g.Txn(t.Context())
 				ok(t, err)
 				ok(t, r.Unlock(t.Context()))

@@ -6,6 +6,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"testing"
 	"testing/synctest"
 
 	"github.com/zkcoord/zkcoord/internal/wire"
@@ -38,6 +39,16 @@ func (c *Client) Requests() string {
 	s := strings.Join(c.requests, " ")
 	c.requests = nil
 	return s
+}
+
+// Expect fails the test unless the client, once all is at rest, has sent just
+// these requests since the last call of Requests, Count or Expect.
+func (c *Client) Expect(t *testing.T, what, want string) {
+	t.Helper()
+	synctest.Wait()
+	if got := c.Requests(); got != want {
+		t.Errorf("%s: sent %q, want %q", what, got, want)
+	}
 }
 
 // Count is the number of requests since the last call of it or of Requests, once
