@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/zkcoord/zkcoord/harness"
+	"github.com/zkcoord/zkcoord/harness/nemesis"
 	"github.com/zkcoord/zkcoord/scenarios"
 )
 
@@ -31,7 +32,8 @@ type listedScenario struct {
 
 type listedFault struct {
 	Name      string   `json:"name"`
-	Scenarios []string `json:"scenarios"`
+	Does      string   `json:"does,omitempty"`
+	Scenarios []string `json:"scenarios"` // that draw it by themselves
 }
 
 type listedMutant struct {
@@ -65,6 +67,11 @@ func (a *app) listCommand() *cobra.Command {
 func newListing() listing {
 	l := listing{Ensembles: ensembleKinds()}
 	at := make(map[string]int) // fault -> its place in l.Faults
+	for i, f := range nemesis.Every() {
+		does, _ := nemesis.Tells(f)
+		l.Faults = append(l.Faults, listedFault{Name: f.Name(), Does: does, Scenarios: []string{}})
+		at[f.Name()] = i
+	}
 	for _, s := range scenarios.All() {
 		one := listedScenario{Name: s.Name, Claim: s.Claim, Guarantees: s.Guarantees, Properties: properties(s)}
 		for _, f := range s.Faults {
@@ -115,28 +122,44 @@ func (l listing) only(args []string) listing {
 
 func (a *app) printListing(l listing) error {
 	w := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
+	gap := "" // above a table that is not the first
+	head := func(line string) {
+		fmt.Fprintln(w, gap+line)
+		gap = "\n"
+	}
 	if len(l.Scenarios) > 0 {
-		fmt.Fprintln(w, "SCENARIO\tJUDGED BY\tCLAIM")
+		head("SCENARIO\tJUDGED BY\tCLAIM")
 	}
 	for _, s := range l.Scenarios {
 		fmt.Fprintf(w, "%s\t%s\t%s\n", s.Name, ranges(s.Properties), s.Claim)
 	}
 	if len(l.Faults) > 0 {
-		fmt.Fprintln(w, "\nFAULT\tIN")
+		head("FAULT\tIN\tDOES")
 	}
 	for _, f := range l.Faults {
-		fmt.Fprintf(w, "%s\t%s\n", f.Name, strings.Join(f.Scenarios, ", "))
+		fmt.Fprintf(w, "%s\t%s\t%s\n", f.Name, f.in(), f.Does)
 	}
 	if len(l.Mutants) > 0 {
-		fmt.Fprintln(w, "\nMUTANT\tOF\tVIOLATES\tSTANDS FOR")
+		head("MUTANT\tOF\tVIOLATES\tSTANDS FOR")
 	}
 	for _, m := range l.Mutants {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", m.Name, m.Scenario, strings.Join(m.Violates, " "), m.Report)
 	}
 	if len(l.Ensembles) > 0 {
-		fmt.Fprintf(w, "\nENSEMBLES\t%s\n", strings.Join(l.Ensembles, ", "))
+		head("ENSEMBLES\t" + strings.Join(l.Ensembles, ", "))
 	}
 	return w.Flush()
+}
+
+// in says which scenarios draw a fault.
+func (f listedFault) in() string {
+	switch n := len(f.Scenarios); {
+	case n == 0:
+		return "none by itself"
+	case n > 2:
+		return fmt.Sprintf("%d scenarios", n)
+	}
+	return strings.Join(f.Scenarios, ", ")
 }
 
 // ranges shortens ids that follow each other: M1 M2 M3 M5 is M1-M3 M5.
