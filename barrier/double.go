@@ -1,6 +1,7 @@
 package barrier
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -92,6 +93,7 @@ func (m *member) enter(ctx context.Context) (*Round, error) {
 	if err := m.join(ctx); err != nil {
 		return nil, err
 	}
+	made := int64(0) // when the round's directory was
 	for {
 		round, w, err := m.d.s.GetW(ctx, m.d.roundPath(m.round))
 		if errors.Is(err, zk.ErrNoNode) {
@@ -99,6 +101,10 @@ func (m *member) enter(ctx context.Context) (*Round, error) {
 		}
 		if err != nil {
 			return nil, err
+		}
+		if made = cmp.Or(made, round.Stat.Czxid); made != round.Stat.Czxid {
+			w.Stop()
+			return nil, nil // somebody deleted the barrier, and it was made again
 		}
 		if len(round.Data) > 0 {
 			w.Stop()
@@ -207,7 +213,7 @@ func (m *member) join(ctx context.Context) error {
 			}
 		case errors.Is(err, zk.ErrNoNode):
 			// The barrier is gone, or somebody deleted the directory of the round.
-			if err := m.d.regather(ctx, gathering); err != nil {
+			if err := m.d.skip(ctx, gathering); err != nil {
 				m.asked = false
 				return err
 			}
@@ -275,15 +281,15 @@ func (d *Double) create(ctx context.Context) error {
 	return err
 }
 
-// regather makes the directory of the round that gathers once more. What is in
-// the way of that is looked at again.
-func (d *Double) regather(ctx context.Context, round int32) error {
+// skip has the next round gather instead of one whose directory somebody
+// deleted: those who were in it would take the same one, made again, for theirs.
+func (d *Double) skip(ctx context.Context, round int32) error {
 	_, err := d.s.Multi(ctx,
-		session.CheckOp{Path: d.path, Version: round},
-		session.CreateOp{Path: d.roundPath(round)})
+		session.SetOp{Path: d.path, Data: []byte(strconv.Itoa(d.size)), Version: round},
+		session.CreateOp{Path: d.roundPath(round + 1)})
 	switch {
-	case errors.Is(err, zk.ErrNodeExists), errors.Is(err, zk.ErrBadVersion), errors.Is(err, zk.ErrNoNode), session.ConnectionLost(err):
-		return nil
+	case errors.Is(err, zk.ErrBadVersion), errors.Is(err, zk.ErrNoNode), session.ConnectionLost(err):
+		return nil // it is looked at again
 	}
 	return err
 }

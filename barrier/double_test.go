@@ -271,20 +271,31 @@ func TestSurplusMembersGatherForTheNextRound(t *testing.T) {
 	})
 }
 
-// Somebody deletes the round that gathers, with who is in it.
+// Somebody deletes the round that gathers, or the whole barrier, with who is in it.
 func TestADeletedRoundGathersAgain(t *testing.T) {
-	run(t, func(t *testing.T, w *world) {
-		s := open(w, 3)
-		first := enter(t.Context(), 2, s[0])
-		synctest.Wait()
-		check(t, s[2].DeleteAll(t.Context(), path+"/0000000000"))
-		ends := enter(t.Context(), 2, s[1])
-		for _, c := range []<-chan entry{first, ends} {
-			if e, ok := within(c, patience); !ok || e.err != nil || e.round.Number() != 0 {
-				t.Errorf("entered %v: %v", ok, e)
+	const round = path + "/0000000000"
+	for dir, number := range map[string]int{round: 1, path: 0} {
+		run(t, func(t *testing.T, w *world) {
+			s := open(w, 3)
+			first := enter(t.Context(), 2, s[0])
+			synctest.Wait()
+			members := coordtest.Must(s[2].Children(t.Context(), round)).Names
+			deletes := []session.Op{
+				session.DeleteOp{Path: round + "/" + members[0], Version: session.AnyVersion},
+				session.DeleteOp{Path: round, Version: session.AnyVersion},
 			}
-		}
-	})
+			if dir == path {
+				deletes = append(deletes, session.DeleteOp{Path: path, Version: session.AnyVersion})
+			}
+			coordtest.Must(s[2].Multi(t.Context(), deletes...))
+			second := enter(t.Context(), 2, s[1])
+			for _, c := range []<-chan entry{first, second} {
+				if e, ok := within(c, patience); !ok || e.err != nil || e.round.Number() != number {
+					t.Errorf("%s is deleted: entered %v: %v", dir, ok, e)
+				}
+			}
+		})
+	}
 }
 
 // Curator: leave returned before all have left. Here a time-out in Leave.
