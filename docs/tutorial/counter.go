@@ -20,7 +20,7 @@ type counter struct {
 	version func(read int32) int32 // to write over
 }
 
-func (c counter) increment(ctx context.Context, s *session.Session) error {
+func (c counter) increment(ctx context.Context, client *harness.Client, s *session.Session) error {
 	v, err := s.Get(ctx, c.path)
 	if err != nil {
 		return harness.Failed(err) // nothing was written
@@ -29,6 +29,7 @@ func (c counter) increment(ctx context.Context, s *session.Session) error {
 	if err != nil {
 		return harness.Failed(err)
 	}
+	client.Pause(ctx, 10*time.Millisecond) // meanwhile others read the same
 	_, err = s.Set(ctx, c.path, []byte(strconv.Itoa(n+1)), c.version(v.Stat.Version))
 	return err
 }
@@ -42,7 +43,7 @@ func (c counter) work(ctx context.Context, client *harness.Client) error {
 	defer s.Close()
 	for client.Next(ctx) {
 		_, err := client.Do(ctx, history.Event{Op: "increment", Object: c.path}, func(ctx context.Context) (history.Event, error) {
-			return history.Event{}, c.increment(ctx, s)
+			return history.Event{}, c.increment(ctx, client, s)
 		})
 		if err != nil && s.Err() != nil {
 			return err // this session is over; the harness calls work again

@@ -268,6 +268,26 @@ func TestASessionIsClosedThoughAnotherIsOverAlready(t *testing.T) {
 	})
 }
 
+// A follower that another fault has cut off takes no client to be cut off with it: that meets nobody, and is no error.
+func TestClientsThatCannotBeCutOffAreLeftAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := options(startEmbedded)
+		o.Time, o.Plan = 20*time.Second, harness.Plan{
+			{Fault: "partition-one", At: time.Second, For: 12 * time.Second, Target: "n0"},
+			{Fault: "partition-clients", At: 5 * time.Second, For: time.Second, Target: "n0", Arg: "c0"},
+		}
+		r, err := harness.Run(t.Context(), scenario(Every()), o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range r.History.Events {
+			if e.Kind == history.Fault && e.Op == history.FaultStop && (e.Error != "" || e.Object == "partition-clients" && e.Result != "") {
+				t.Errorf("%s on %s: %q, %q", e.Object, e.Node, e.Result, e.Error)
+			}
+		}
+	})
+}
+
 // A new leader gives every session its whole timeout once more.
 func TestASessionHeldOverAChangeOfLeadersIsLostInTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -178,9 +178,10 @@ func partitionClients(s *standing, canCut func(*harness.Env) error) harness.Faul
 			l := c.Link().(*link.Link)
 			unpin := func() { l.Pin(""); free() }
 			l.Pin(server)
-			if err := connected(ctx, l, server); err != nil {
+			target := fmt.Sprintf("%s with c%d", label([]int{node}), c.ID)
+			if !connected(ctx, l, server) { // cut off already, so that it takes nobody
 				unpin()
-				return harness.Wound{}, err
+				return harness.Wound{Target: target}, nil
 			}
 			w, err := s.partition(ctx, env, around(node, nodes))
 			if err != nil {
@@ -188,7 +189,7 @@ func partitionClients(s *standing, canCut func(*harness.Env) error) harness.Faul
 				return harness.Wound{}, err
 			}
 			heal := w.Heal
-			return harness.Wound{Target: fmt.Sprintf("%s with c%d", label([]int{node}), c.ID), Heal: func(ctx context.Context) (string, error) {
+			return harness.Wound{Target: target, Heal: func(ctx context.Context) (string, error) {
 				defer unpin()
 				return heal(ctx)
 			}}, nil
@@ -196,16 +197,16 @@ func partitionClients(s *standing, canCut func(*harness.Env) error) harness.Faul
 	}
 }
 
-// connected waits until a client's link has a connection to a server.
-func connected(ctx context.Context, l *link.Link, server string) error {
+// connected waits a while until a client's link has a connection to a server, and reports whether it has.
+func connected(ctx context.Context, l *link.Link, server string) bool {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	for !slices.Contains(l.Connected(), server) {
 		select {
 		case <-time.After(10 * time.Millisecond):
 		case <-ctx.Done():
-			return fmt.Errorf("the client does not come to %s", server)
+			return false
 		}
 	}
-	return nil
+	return true
 }

@@ -249,6 +249,10 @@ func TestAMissingEngineIsSaid(t *testing.T) {
 		_, err := Start(t.Context(), Options{})
 		one(t, start, err, "no Docker engine answers")
 		_, err = zookeeper.Image(t.Context(), t.Output())
+		if _, none := exec.LookPath("docker"); none != nil {
+			one(t, start, err, "there is no docker command")
+			return
+		}
 		one(t, start, err, "no Docker engine answers")
 		return
 	}
