@@ -85,12 +85,15 @@ func TestCredentialsAreNotInLogsAndErrors(t *testing.T) {
 	opts := sc.options()
 	opts.Auth = []Auth{{"digest", secret}}
 	scripted(t, sc, func(t *testing.T) {
-		s := open(t, opts)
-		refused := cause(t, s.Context(), time.Second)
+		s, refused := Open(t.Context(), opts)
+		if refused == nil { // the answer may come later
+			refused = cause(t, s.Context(), time.Second)
+			errs = append(errs, s.Close())
+		}
 		if !errors.Is(refused, wire.AuthFailed) {
 			t.Errorf("ended by %v", refused)
 		}
-		errs = append(errs, refused, s.Close())
+		errs = append(errs, refused)
 	})
 	if log.Len() == 0 {
 		t.Error("nothing was logged")
