@@ -154,7 +154,7 @@ func (f *rawFleet) cycle(ctx context.Context, j Job) (Sample, error) {
 // ignore drops the value of a call, and one error.
 func ignore[T any](_ T, err error) func(error) error {
 	return func(what error) error {
-		if err == what {
+		if errors.Is(err, what) {
 			return nil
 		}
 		return err

@@ -147,7 +147,7 @@ func (e *Ensemble) SetClockRate(server int, rate float64) {
 // error is ErrNoLeader while there is none; without a quorum the session is
 // closing but is not gone.
 func (e *Ensemble) Expire(session int64) error {
-	err := error(ErrClosed)
+	err := ErrClosed
 	e.do(func() { err = e.cluster.Expire(session) })
 	return err
 }

@@ -1,6 +1,7 @@
 package zktest
 
 import (
+	"errors"
 	"io"
 	"net"
 	"os"
@@ -34,7 +35,7 @@ func (m *memory) Read(p []byte) (int, error) {
 			return 0, m.fail("read", os.ErrDeadlineExceeded)
 		default:
 		}
-		if n, err := m.take(p); n > 0 || err == io.EOF || len(p) == 0 {
+		if n, err := m.take(p); n > 0 || errors.Is(err, io.EOF) || len(p) == 0 {
 			return n, err
 		}
 		select {

@@ -387,13 +387,13 @@ func heirsSawTheLatest(h *history.History) bool {
 		return a.Invoke.Token < b.Invoke.Token || a.Invoke.Token == b.Invoke.Token && a.Invoke.Index < b.Invoke.Index
 	}
 	completions(h, OpInherit, func(read history.Operation) {
-		value, source, fine := read.Complete.Result, history.Operation{}, true
+		value, source := read.Complete.Result, history.Operation{}
 		for _, o := range ops {
 			if o.Invoke.Op == OpProclaim && o.Outcome() != history.Fail && o.Invoke.Arg == value && o.Invoke.Index < read.Complete.Index {
 				source = o
 			}
 		}
-		fine = value == "" || source.Invoke != nil
+		fine := value == "" || source.Invoke != nil
 		for _, o := range ops {
 			if o.Invoke.Op != OpProclaim || o.Outcome() != history.OK || o.Complete.Index > read.Invoke.Index {
 				continue

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -166,7 +167,7 @@ func ReadJSON(r io.Reader) (*History, error) {
 	intern := make(interner)
 	for number := 2; ; number++ {
 		text, err := in.ReadBytes('\n')
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return h, nil // no newline: the end, or a line cut short
 		}
 		if err != nil {

@@ -229,7 +229,7 @@ func (c *conn) lingerOn() {
 }
 
 func (c *conn) wrap(op string, err error) error {
-	if err == nil || err == io.EOF {
+	if err == nil || errors.Is(err, io.EOF) {
 		return err
 	}
 	if _, ok := errors.AsType[*net.OpError](err); ok {

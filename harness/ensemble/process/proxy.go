@@ -185,7 +185,7 @@ func (p *proxy) copy(to, from net.Conn, g *gate) {
 				return
 			}
 		}
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			if tcp, ok := to.(*net.TCPConn); ok {
 				tcp.CloseWrite()
 			}
