@@ -28,7 +28,7 @@ func MultiLock() harness.Scenario {
 		Faults:     faults("all"),
 		Checkers: append(checker.Mutex(closedFromOutside(), 30*time.Second), checker.IfExercised(checker.M5()),
 			checker.M9(closedFromOutside()), checker.IfExercised(checker.M10(closedFromOutside()))),
-		Guards: []checker.Checker{checker.Grants(40), checker.Contention(3)}, // for the first lock of each acquire alone
+		Guards: []checker.Checker{checker.Grants(40), checker.Contention(10)},
 		Grace:  60 * time.Second,
 		Mutants: []harness.Mutant{{
 			Name:     "trusting",

@@ -117,20 +117,36 @@ func KindsSucceeded() Checker {
 	})
 }
 
-// Contention (V1) asks that somebody waited for what another one held, n times.
+// Contention (V1) asks that n times somebody asked for what another one held, then
+// or before it was answered.
 func Contention(n int) Checker {
 	return AtLeast("V1", n, "a wait for what another one held", func(h *history.History) int {
 		held := make(map[string]int)
+		asking := make(map[string]map[int16]bool) // by object and client, those that nobody was in the way of so far
 		found := 0
 		for i := range h.Events {
 			e := &h.Events[i]
 			switch {
 			case e.Kind == history.Hold && e.Op == history.HoldBegin:
 				held[e.Object]++
+				for client := range asking[e.Object] {
+					if client != e.Client {
+						delete(asking[e.Object], client)
+						found++
+					}
+				}
 			case e.Kind == history.Hold:
 				held[e.Object]--
-			case e.Kind == history.Invoke && (e.Op == OpAcquire || e.Op == OpCampaign) && held[e.Object] > 0:
+			case e.Op != OpAcquire && e.Op != OpCampaign:
+			case e.Kind == history.Invoke && held[e.Object] > 0:
 				found++
+			case e.Kind == history.Invoke:
+				if asking[e.Object] == nil {
+					asking[e.Object] = make(map[int16]bool)
+				}
+				asking[e.Object][e.Client] = true
+			case e.Kind.Completion():
+				delete(asking[e.Object], e.Client)
 			}
 		}
 		return found
