@@ -69,7 +69,7 @@ func (s *standing) await(ctx context.Context, env *harness.Env, target string, p
 		select {
 		case <-time.After(20 * time.Millisecond):
 		case <-ctx.Done():
-			return nil, nil, context.Cause(ctx)
+			return nil, nil, err
 		}
 	}
 }
