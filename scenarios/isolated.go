@@ -177,8 +177,8 @@ func anyFollower(ctx context.Context, e ensemble.Ensemble) (int, error) {
 	return 0, nil
 }
 
-// isolate cuts the server of client 0 off, with that many others, for longer
-// than it takes to expire a session elsewhere.
+// isolate cuts the server of client 0 off, with that many others, for that long
+// and until the session has expired elsewhere.
 type isolate struct {
 	with   int
 	length time.Duration
@@ -209,7 +209,7 @@ func awaitHold(ctx context.Context, env *harness.Env) bool {
 	return c.Holding()
 }
 
-func (f isolate) Inject(ctx context.Context, env *harness.Env, _ harness.Step) (harness.Wound, error) {
+func (f isolate) Inject(ctx context.Context, env *harness.Env, step harness.Step) (harness.Wound, error) {
 	if !awaitHold(ctx, env) {
 		return harness.Wound{}, ctx.Err()
 	}
@@ -225,7 +225,30 @@ func (f isolate) Inject(ctx context.Context, env *harness.Env, _ harness.Step) (
 			}
 		}
 	}
-	return nemesis.Cut(ctx, env, links)
+	before := grants(env)
+	w, err := nemesis.Cut(ctx, env, links)
+	if err != nil {
+		return harness.Wound{}, err
+	}
+	awaitTakeover(ctx, env, before, step.For)
+	bit, err := w.Heal(context.WithoutCancel(ctx))
+	return harness.Wound{Target: w.Target, Bit: bit}, err
+}
+
+// grants is how often the lock was granted so far.
+func grants(env *harness.Env) int { return env.Recorder().Progress().Holds }
+
+// awaitTakeover waits that long, and until there are more grants than before: a
+// cut shows something only then, and how long servers need for an election
+// depends on the machine.
+func awaitTakeover(ctx context.Context, env *harness.Env, before int, least time.Duration) {
+	for begun := time.Now(); time.Since(begun) < least || grants(env) == before; {
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // group is the server that client 0 is connected to, and those cut off with it.
@@ -261,7 +284,7 @@ func (silence) Draw(r *rand.Rand, _ *harness.Env) harness.Step {
 	return drawIsolation(r, 9*time.Second)
 }
 
-func (silence) Inject(ctx context.Context, env *harness.Env, _ harness.Step) (harness.Wound, error) {
+func (silence) Inject(ctx context.Context, env *harness.Env, step harness.Step) (harness.Wound, error) {
 	if !awaitHold(ctx, env) {
 		return harness.Wound{}, ctx.Err()
 	}
@@ -269,11 +292,11 @@ func (silence) Inject(ctx context.Context, env *harness.Env, _ harness.Step) (ha
 	if err != nil {
 		return harness.Wound{}, err
 	}
+	before := grants(env)
 	heal, bit := nemesis.Hold(l)
-	return harness.Wound{Heal: func(context.Context) (string, error) {
-		heal()
-		return bit(), nil
-	}}, nil
+	defer heal()
+	awaitTakeover(ctx, env, before, step.For)
+	return harness.Wound{Bit: bit()}, nil
 }
 
 // linkOf is the link of client 0.

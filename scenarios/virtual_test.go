@@ -36,6 +36,20 @@ func TestScenariosInVirtualTime(t *testing.T) {
 	}
 }
 
+// A cut that is over before the session has expired elsewhere shows nothing, and
+// servers that are slow to elect a leader made it so.
+func TestCutLastsUntilTheTakeover(t *testing.T) {
+	short := isolate{with: 1, length: 100 * time.Millisecond}
+	s := IsolatedLeader()
+	s.Faults = []harness.Fault{short}
+	o := VirtualOptions(s, 1)
+	o.Time = 5 * time.Second
+	o.Plan = harness.Plan{{Fault: short.Name(), At: time.Second, For: short.length}}
+	if r := virtually(t, s, o); !r.Verdict.Passed() {
+		t.Errorf("%v", r.Summary())
+	}
+}
+
 // A soak goes on with fresh seeds after a failure. It keeps the first failures
 // only: the disk is not to be full when somebody looks.
 //
