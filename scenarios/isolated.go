@@ -128,7 +128,8 @@ type serversOf func(*harness.Client) []string
 
 // isolatedHolder is the workload: client 0 uses the server that will be cut
 // off and holds the lock for long; the others use the other servers, and
-// contend when client 0 holds the lock, so that each cut finds it holding.
+// contend from when client 0 was granted the lock until one of them is, so that
+// each cut finds it holding, and one who lost a session by the cut tries again.
 func isolatedHolder(choose chooser, program func(serversOf) lockProgram) func(*harness.Env) harness.Workload {
 	return func(env *harness.Env) harness.Workload {
 		chosen := 0
@@ -140,20 +141,21 @@ func isolatedHolder(choose chooser, program func(serversOf) lockProgram) func(*h
 			return slices.Delete(all, chosen, chosen+1)
 		})
 		p.resource = harness.NewResource("account")
+		p.verifies = 1
 		p.hold = func(c *harness.Client) time.Duration {
 			if c.ID == 0 {
 				return 20 * time.Second
 			}
 			return 200 * time.Millisecond
 		}
-		var taken atomic.Bool
+		var contend atomic.Bool
 		p.holding = func(c *harness.Client, holds bool) {
-			if c.ID == 0 {
-				taken.Store(holds)
+			if holds {
+				contend.Store(c.ID == 0)
 			}
 		}
 		p.before = func(ctx context.Context, c *harness.Client) {
-			for c.ID != 0 && !taken.Load() && c.Pause(ctx, 20*time.Millisecond) {
+			for c.ID != 0 && !contend.Load() && c.Pause(ctx, 20*time.Millisecond) {
 			}
 		}
 		w := p.workload(env)

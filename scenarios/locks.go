@@ -1,6 +1,7 @@
 package scenarios
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -47,6 +48,9 @@ type lockProgram struct {
 	patience func(c *harness.Client) time.Duration
 	// hold is for how long a client holds the lock.
 	hold func(c *harness.Client) time.Duration
+	// verifies says that one hold in so many ends with a look at who is first;
+	// zero is one in four.
+	verifies int
 	// before, if not nil, is called before each round, and holding when the lock
 	// begins and ends to be held.
 	before  func(ctx context.Context, c *harness.Client)
@@ -100,7 +104,7 @@ func (p *lockProgram) round(ctx context.Context, c *harness.Client, l locker, pa
 		defer p.holding(c, false)
 	}
 	p.use(c, h, want)
-	if h.lowest != nil && c.Rand.IntN(4) == 0 {
+	if h.lowest != nil && c.Rand.IntN(cmp.Or(p.verifies, 4)) == 0 {
 		verify(ctx, c, h, path)
 	}
 	hold.End()
