@@ -121,7 +121,8 @@ func (e *Exclusive) undo(data []byte) {
 	})
 }
 
-// await waits until the node goes.
+// await waits until the node goes. It has no children, so a watch on them fires
+// only then, and not for each transaction of the holder, which sets its data.
 func (e *Exclusive) await(ctx context.Context) error {
 	_, w, err := e.session.ChildrenW(ctx, e.path)
 	if errors.Is(err, zk.ErrNoNode) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/go-zookeeper/zk"
 
@@ -122,21 +123,27 @@ type seen struct {
 	resized, returned *session.Watch // nil unless waiting
 }
 
+// look asks for both at once: take makes sure that the capacity has not changed
+// since, so that it may be the older of the two.
 func (m *Semaphore) look(ctx context.Context, waiting bool) (*seen, error) {
 	s := &seen{}
+	var listing session.Listing
+	var listErr error
+	var listed sync.WaitGroup
+	listed.Go(func() { listing, listErr = m.list(ctx, waiting, s) })
 	value, err := m.readCapacity(ctx, waiting, s)
+	listed.Wait()
+	if err == nil && !errors.Is(listErr, zk.ErrNoNode) {
+		err = listErr
+	}
 	if err != nil {
+		s.stop()
 		return nil, err
 	}
 	s.version = value.Stat.Version
 	if s.capacity, err = strconv.Atoi(string(value.Data)); err != nil {
 		s.stop()
 		return nil, fmt.Errorf("capacity in %s: %w", m.path, err)
-	}
-	listing, err := m.list(ctx, waiting, s)
-	if err != nil && !errors.Is(err, zk.ErrNoNode) {
-		s.stop()
-		return nil, err
 	}
 	for _, name := range listing.Names {
 		s.out += weight(name)

@@ -38,8 +38,8 @@ func NewMark(s *session.Session, dir, kind string) *Mark {
 // error speaks of ops and means that nothing was applied.
 //
 // The error is Indeterminate only if ctx or the session ended on the way, or
-// somebody deleted the mark. Then the mark is given up, and the next
-// transaction makes a new one.
+// somebody deleted the mark. Then the mark is given up, which leaves its node
+// for as long as the session lives, and the next transaction makes a new one.
 func (m *Mark) Do(ctx context.Context, ops ...session.Op) ([]session.OpResult, error) {
 	unsure := false // an earlier attempt may have been applied
 	for {

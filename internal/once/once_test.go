@@ -1,0 +1,130 @@
+package once_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/go-zookeeper/zk"
+	"go.uber.org/goleak"
+
+	"github.com/zkcoord/zkcoord/harness"
+	"github.com/zkcoord/zkcoord/internal/coordtest"
+	"github.com/zkcoord/zkcoord/internal/once"
+	"github.com/zkcoord/zkcoord/session"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const dir = "/queue"
+
+// put makes a node of its own, so that what was applied can be counted.
+func put(name string) session.Op {
+	return session.CreateOp{Path: dir + "/" + name + "-", Mode: session.PersistentSequential}
+}
+
+// Two transactions, of which each request meets each fate: what was told as
+// applied is there once, what failed is not, and else once at most.
+func TestTransactionIsAppliedOnce(t *testing.T) {
+	harness.CrashPoints(t, func(p *harness.CrashPoint) error {
+		s, err := p.Open(session.Options{})
+		if err != nil {
+			return err
+		}
+		other, err := p.OpenOther(session.Options{})
+		if err != nil {
+			return err
+		}
+		if _, err := other.Create(p.Context(), dir, nil, session.Persistent); err != nil {
+			return err
+		}
+		mark := once.NewMark(s, "/marks", "put")
+		told := map[string]session.Effect{}
+		if err := p.Break(func(ctx context.Context) error {
+			for _, name := range []string{"first", "second"} {
+				_, err := mark.Do(ctx, put(name))
+				if told[name] = session.Outcome(err); err != nil && !p.Fate.Loses() && ctx.Err() == nil {
+					return fmt.Errorf("%s: %w", name, err)
+				}
+			}
+			return nil
+		}); err != nil {
+			return err
+		}
+		if err := mark.Remove(p.Context()); err != nil && !p.Fate.Loses() {
+			return fmt.Errorf("remove the mark: %w", err)
+		}
+		s.Close() // takes a mark that was given up with it
+		return counted(p.Context(), other, told)
+	})
+}
+
+// counted compares what is there with what was told.
+func counted(ctx context.Context, s *session.Session, told map[string]session.Effect) error {
+	if err := s.CatchUp(ctx, dir); err != nil {
+		return err
+	}
+	listing, err := s.Children(ctx, dir)
+	if err != nil {
+		return err
+	}
+	there := map[string]int{}
+	for _, name := range listing.Names {
+		there[name[:len(name)-len("-0000000000")]]++
+	}
+	for name, effect := range told {
+		n := there[name]
+		if n > 1 || effect == session.OK && n == 0 || effect == session.Failed && n > 0 {
+			return fmt.Errorf("%s: told %v, there %d times", name, effect, n)
+		}
+	}
+	return nil
+}
+
+// An error of one of the ops tells which, and the mark goes on.
+func TestRefusedTransaction(t *testing.T) {
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		c := w.Client()
+		mark := once.NewMark(c.Session, "/marks", "put")
+		create := session.CreateOp{Path: "/a", Mode: session.Persistent}
+		_, err := mark.Do(t.Context(), create, session.CheckOp{Path: "/none", Version: session.AnyVersion})
+		part := (*session.MultiError)(nil)
+		if !errors.As(err, &part) || part.Index != 1 || part.Path != "/none" || !errors.Is(err, zk.ErrNoNode) || session.Outcome(err) != session.Failed {
+			t.Errorf("%v", err)
+		}
+		if results, err := mark.Do(t.Context(), create); err != nil || results[0].Path != "/a" {
+			t.Errorf("%v, %v", results, err)
+		}
+		stat, err := c.Exists(t.Context(), "/a")
+		if zxid, err2 := mark.Zxid(t.Context()); err != nil || err2 != nil || zxid != stat.Czxid {
+			t.Errorf("zxid %x of %+v, %v, %v", zxid, stat, err, err2)
+		}
+	})
+}
+
+// A mark that somebody deleted or set is made anew: nothing was applied.
+func TestLostMarkIsMadeAnew(t *testing.T) {
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		c := w.Client()
+		mark := once.NewMark(c.Session, "/marks", "put")
+		for i, spoil := range []func(path string) error{
+			func(string) error { return nil },
+			func(path string) error { return c.Delete(t.Context(), path, session.AnyVersion) },
+			func(path string) error { _, err := c.Set(t.Context(), path, nil, session.AnyVersion); return err },
+		} {
+			for _, path := range w.Nodes("/marks") {
+				if err := spoil(path); err != nil {
+					t.Fatal(err)
+				}
+			}
+			path := fmt.Sprintf("/n%d", i)
+			if _, err := mark.Do(t.Context(), session.CreateOp{Path: path, Mode: session.Persistent}); err != nil {
+				t.Errorf("%s: %v", path, err)
+			}
+			if stat, err := c.Exists(t.Context(), path); stat == nil {
+				t.Errorf("%s is not there, %v", path, err)
+			}
+		}
+	})
+}
