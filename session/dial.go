@@ -101,7 +101,7 @@ func (s *Session) pause() error {
 	if rounds == 0 {
 		return nil
 	}
-	return sleep(s.life, s.jitter(backoff(rounds, firstPause, longestPause)))
+	return sleep(s.life, jitter(backoff(rounds, firstPause, longestPause), s.rand))
 }
 
 func (s *Session) secure(ctx context.Context, raw net.Conn, address string) (net.Conn, error) {

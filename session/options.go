@@ -101,10 +101,11 @@ func (a Auth) MarshalText() ([]byte, error) { return []byte(a.String()), nil }
 // LogValue hides the credential.
 func (a Auth) LogValue() slog.Value { return slog.StringValue(a.String()) }
 
-// Metrics are hooks for measurements. Each may be nil. They are called in
-// order on one goroutine of the session, which Close waits for.
+// Metrics are hooks for measurements. Each may be nil. All but Request are
+// called in order on one goroutine of the session, which Close waits for.
 type Metrics struct {
-	// Request is called when a request ends, on the caller's goroutine.
+	// Request is called when a request ends, on the caller's goroutine. It holds
+	// up that caller alone.
 	Request func(op string, took time.Duration, err error)
 	// State is called when the session's state changes.
 	State func(State)

@@ -36,8 +36,8 @@ func shuffle(list []string, source rand.Source) {
 }
 
 // jitter returns between half of d and d.
-func (s *Session) jitter(d time.Duration) time.Duration {
-	return d/2 + time.Duration(s.rand.Uint64()%uint64(d/2+1))
+func jitter(d time.Duration, source rand.Source) time.Duration {
+	return d/2 + time.Duration(source.Uint64()%uint64(d/2+1))
 }
 
 // NewID returns 128 random bits in hexadecimal, from Options.Rand: the name

@@ -59,9 +59,7 @@ func runOn(ctx context.Context, s *Session, f func(context.Context, *Session) er
 
 func pauseBefore(ctx context.Context, opts Options, attempt int) error {
 	limit := max(opts.Timeout, time.Second)
-	d := backoff(attempt, 100*time.Millisecond, limit)
-	source := opts.source()
-	return sleep(ctx, d/2+time.Duration(source.Uint64()%uint64(d/2+1)))
+	return sleep(ctx, jitter(backoff(attempt, 100*time.Millisecond, limit), opts.source()))
 }
 
 func errUnreachable(since time.Duration) error {
