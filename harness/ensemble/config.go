@@ -40,6 +40,9 @@ type Config struct {
 	LogDir string
 }
 
+// MostNodes is how many nodes an ensemble may have.
+const MostNodes = 99
+
 // smallestDisk holds the logs of a run of some minutes.
 const smallestDisk = 16 << 20
 
@@ -58,8 +61,8 @@ func (c Config) Complete() (Config, error) {
 		c.SyncLimit = 5
 	}
 	switch {
-	case c.Nodes < 0 || c.Nodes > 99:
-		return c, fmt.Errorf("ensemble: %d nodes: at least 1 and at most 99", c.Nodes)
+	case c.Nodes < 0 || c.Nodes > MostNodes:
+		return c, fmt.Errorf("ensemble: %d nodes: at least 1 and at most %d", c.Nodes, MostNodes)
 	case c.TickTime < time.Millisecond:
 		return c, fmt.Errorf("ensemble: tick of %v: at least 1 ms", c.TickTime)
 	case c.InitLimit < 1 || c.SyncLimit < 1:

@@ -211,12 +211,14 @@ func TestHistoryCutShortIsReadAndKnownToBe(t *testing.T) {
 func TestReadJSONRefuses(t *testing.T) {
 	const head = `{"format":"zkcoord-history","version":1}` + "\n"
 	for name, text := range map[string]string{
-		"nothing":         "",
-		"another format":  `{"format":"x","version":1}` + "\n",
-		"another version": `{"format":"zkcoord-history","version":2}` + "\n",
-		"unknown kind":    head + `{"i":0,"t":0,"kind":"x"}` + "\n",
-		"a gap":           head + `{"i":1,"t":0,"kind":"ok"}` + "\n",
-		"no JSON":         head + "x\n",
+		"nothing":           "",
+		"another format":    `{"format":"x","version":1}` + "\n",
+		"another version":   `{"format":"zkcoord-history","version":2}` + "\n",
+		"unknown kind":      head + `{"i":0,"t":0,"kind":"x"}` + "\n",
+		"a gap":             head + `{"i":1,"t":0,"kind":"ok"}` + "\n",
+		"no JSON":           head + "x\n",
+		"a time below 0":    head + `{"i":0,"t":-1,"kind":"ok"}` + "\n",
+		"a time that falls": head + `{"i":0,"t":2,"kind":"invoke"}` + "\n" + `{"i":1,"t":1,"kind":"ok"}` + "\n",
 	} {
 		if _, err := ReadJSON(strings.NewReader(text)); err == nil {
 			t.Errorf("%s: no error", name)

@@ -183,6 +183,9 @@ func ReadJSON(r io.Reader) (*History, error) {
 		if int(e.Index) != len(h.Events) {
 			return nil, fmt.Errorf("history: line %d: index %d where %d is due", number, e.Index, len(h.Events))
 		}
+		if e.Time < h.End() {
+			return nil, fmt.Errorf("history: line %d: %v is before %v: times rise with indexes", number, e.Time, h.End())
+		}
 		h.Events = append(h.Events, e)
 	}
 }

@@ -378,6 +378,18 @@ func TestWhatARunSaysIsNeverMarkup(t *testing.T) {
 	clean(t, p)
 }
 
+// A role of server -1 was a panic, and one of server 2147483647 took all memory.
+func TestRolesOfServersThatNoEnsembleHasAreLeftOut(t *testing.T) {
+	role := func(node int32) history.Event {
+		return history.Event{Kind: history.Fact, Op: history.FactRole, Round: node, Result: "leader", Client: history.Nobody}
+	}
+	h := history.New(role(-1), role(1), role(1<<20), role(98))
+	p := newPicture(&harness.Result{History: h})
+	if len(p.Servers) != 99 || len(p.Servers[1]) != 1 || len(p.Servers[98]) != 1 {
+		t.Errorf("%d servers: %v", len(p.Servers), p.Servers)
+	}
+}
+
 func TestUnjudgedAndEmptyRunsHaveAPageToo(t *testing.T) {
 	for name, r := range map[string]*harness.Result{
 		"empty":     {Scenario: "empty", History: history.New()},

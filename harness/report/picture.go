@@ -8,6 +8,7 @@ import (
 
 	"github.com/zkcoord/zkcoord/harness"
 	"github.com/zkcoord/zkcoord/harness/checker"
+	"github.com/zkcoord/zkcoord/harness/ensemble"
 	"github.com/zkcoord/zkcoord/harness/history"
 )
 
@@ -301,6 +302,9 @@ func hexID(id int64) string { return fmt.Sprintf("0x%x", uint64(id)) }
 // addRole begins what a server has become.
 func (p *picture) addRole(e *history.Event, at int64) {
 	node := int(e.Round)
+	if node < 0 || node >= ensemble.MostNodes {
+		return // The history may be anybody's.
+	}
 	for len(p.Servers) <= node {
 		p.Servers = append(p.Servers, nil)
 	}

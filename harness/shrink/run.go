@@ -25,7 +25,11 @@ type Small struct {
 // up to tries times before it counts as harmless. If ctx ends it returns what it has, or the context's error if that is
 // nothing yet.
 func Run(ctx context.Context, r *harness.Result, tries int, run func(context.Context, Trial) (*harness.Result, error)) (Small, error) {
-	small := Small{Trial: trialOf(r), Property: r.Failed()[0].ID}
+	failed := r.Failed()
+	if len(failed) == 0 || failed[0].Verdict != checker.Invalid {
+		return Small{}, errors.New("shrink: no property of the run is violated")
+	}
+	small := Small{Trial: trialOf(r), Property: failed[0].ID}
 	violates := func(ctx context.Context, t Trial) (bool, error) {
 		for range max(1, tries) {
 			again, err := run(ctx, t)

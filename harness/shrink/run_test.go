@@ -44,6 +44,21 @@ func TestRunIsMadeSmallByThePropertyItViolated(t *testing.T) {
 	}
 }
 
+// A result of others may say invalid of a run in which nothing is. Such a one, without any results, was a panic.
+func TestRunWithoutAViolationIsRefused(t *testing.T) {
+	none := verdict(Trial{Plan: planOf(3)}, checker.Unknown, checker.Valid)
+	none.Verdict = checker.Invalid
+	for _, r := range []*harness.Result{none, {Verdict: checker.Invalid}} {
+		_, err := Run(t.Context(), r, 1, func(_ context.Context, tr Trial) (*harness.Result, error) {
+			t.Error("it was run")
+			return r, nil
+		})
+		if err == nil || errors.Is(err, ErrNotAgain) {
+			t.Errorf("%v of a run with %v", err, r.Results)
+		}
+	}
+}
+
 func TestViolationThatDoesNotComeBackIsSaid(t *testing.T) {
 	tried := 0
 	big := verdict(Trial{Plan: planOf(3), Clients: 5, Time: time.Minute}, checker.Invalid, checker.Valid)
