@@ -83,7 +83,7 @@ func attach(ctx context.Context, engine *engine, file string) (*cluster, error) 
 		e.nodes[i] = c.ID
 		e.servers[i] = fmt.Sprintf("%s:%d", c.Labels[composeService], clientPort)
 		for _, n := range c.NetworkSettings.Networks {
-			e.host = engine.dialHost(n.Gateway)
+			e.host, _ = engine.dialHost(n.Gateway)
 		}
 	}
 	return e, nil

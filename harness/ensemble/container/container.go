@@ -58,6 +58,7 @@ type cluster struct {
 	kind    string
 	remove  client.Filters // what Close removes; nil if the containers are somebody else's
 	host    string         // where published ports are
+	publish netip.Addr     // the address that they are published on; the zero one is all
 	logDir  string
 	servers []string
 	nodes   []string // ids of containers
@@ -183,7 +184,7 @@ func (e *cluster) create(ctx context.Context, id, image string, cfg ensemble.Con
 	if err != nil {
 		return fmt.Errorf("make a network: %w", err)
 	}
-	e.host = e.engine.dialHost(e.gateway(steady, net.ID))
+	e.host, e.publish = e.engine.dialHost(e.gateway(steady, net.ID))
 	if cfg.Disk > 0 {
 		if err := e.createDisks(steady, id, labels, cfg); err != nil {
 			return fmt.Errorf("make disks of %d bytes: %w", cfg.Disk, err)
@@ -228,10 +229,7 @@ func (e *cluster) configureHost(h *mobycontainer.HostConfig, cfg ensemble.Config
 	if e.disks != "" {
 		h.Binds = append(h.Binds, diskName(id, node)+":"+logDir)
 	}
-	binding := mobynetwork.PortBinding{}
-	if e.host == "127.0.0.1" || e.host == "localhost" {
-		binding.HostIP = netip.AddrFrom4([4]byte{127, 0, 0, 1})
-	}
+	binding := mobynetwork.PortBinding{HostIP: e.publish}
 	if cfg.Port != 0 {
 		binding.HostPort = strconv.Itoa(cfg.Port + node)
 	}

@@ -162,21 +162,36 @@ func (e *engine) sweep(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// dialHost returns the host that published ports are on: the loopback interface, if the engine is on this machine. A
-// program in a container of an engine outside reaches published ports only at its own gateway. The two look alike (both
-// have /.dockerenv and a Unix socket); but where the engine is inside too, the gateway of its networks is one of our own
-// addresses.
-func (e *engine) dialHost(gateway netip.Addr) string {
-	if host := os.Getenv("TESTCONTAINERS_HOST_OVERRIDE"); host != "" {
-		return host
+var loopback = netip.AddrFrom4([4]byte{127, 0, 0, 1})
+
+// dialHost returns the host that published ports are on, and the address to publish them on: the loopback interface, if the
+// engine is on this machine. A program in a container of an engine outside reaches published ports only at its own gateway.
+// The two look alike (both have /.dockerenv and a Unix socket); but where the engine is inside too, the gateway of its
+// networks is one of our own addresses.
+func (e *engine) dialHost(network netip.Addr) (host string, publish netip.Addr) {
+	gateway := loopback
+	if _, err := os.Stat("/.dockerenv"); err == nil && !ownAddress(network) {
+		gateway = defaultGateway()
 	}
-	if u, err := url.Parse(e.DaemonHost()); err == nil && u.Scheme != "unix" && u.Scheme != "npipe" {
-		return cmp.Or(u.Hostname(), "127.0.0.1")
+	return published(os.Getenv("TESTCONTAINERS_HOST_OVERRIDE"), e.DaemonHost(), gateway)
+}
+
+// published decides for dialHost. The zero address publishes on all: of a host that somebody else has named nobody knows which
+// addresses the engine's machine has there, unless it is loopback.
+func published(override, daemon string, gateway netip.Addr) (host string, publish netip.Addr) {
+	u, err := url.Parse(daemon)
+	switch {
+	case override != "":
+		host = override
+	case err == nil && u.Scheme != "unix" && u.Scheme != "npipe":
+		host = cmp.Or(u.Hostname(), loopback.String())
+	default:
+		return gateway.String(), gateway
 	}
-	if _, err := os.Stat("/.dockerenv"); err != nil || ownAddress(gateway) {
-		return "127.0.0.1"
+	if host == loopback.String() || host == "localhost" {
+		publish = loopback
 	}
-	return defaultGateway()
+	return host, publish
 }
 
 func ownAddress(a netip.Addr) bool {
@@ -191,7 +206,7 @@ func ownAddress(a netip.Addr) bool {
 
 // defaultGateway reads the kernel's table of routes, where the default one has destination 0 and a gateway in hexadecimal,
 // lowest byte first.
-func defaultGateway() string {
+func defaultGateway() netip.Addr {
 	table, _ := os.ReadFile("/proc/net/route")
 	for line := range strings.Lines(string(table)) {
 		f := strings.Fields(line)
@@ -200,8 +215,8 @@ func defaultGateway() string {
 			continue
 		}
 		if n, _ := fmt.Sscanf(f[2], "%02x%02x%02x%02x", &d, &c, &b, &a); n == 4 {
-			return netip.AddrFrom4([4]byte{a, b, c, d}).String()
+			return netip.AddrFrom4([4]byte{a, b, c, d})
 		}
 	}
-	return "127.0.0.1"
+	return loopback
 }

@@ -1,0 +1,46 @@
+package container
+
+import (
+	"net/netip"
+	"testing"
+
+	mobycontainer "github.com/moby/moby/api/types/container"
+	mobynetwork "github.com/moby/moby/api/types/network"
+
+	"github.com/zkcoord/zkcoord/harness/ensemble"
+)
+
+// In a container with the socket of the engine outside, and there alone, ports were published for all the world to see that
+// nobody had asked for.
+func TestPortsArePublishedWhereTheyAreDialled(t *testing.T) {
+	const socket = "unix:///var/run/docker.sock"
+	outside := netip.MustParseAddr("172.17.0.1")
+	all := netip.Addr{}
+	for _, c := range []struct {
+		override, daemon string
+		gateway          netip.Addr
+		host             string
+		publish          netip.Addr
+	}{
+		{"", socket, loopback, "127.0.0.1", loopback},
+		{"", socket, outside, "172.17.0.1", outside},
+		{"", "npipe:////./pipe/docker_engine", loopback, "127.0.0.1", loopback},
+		{"", "tcp://127.0.0.1:2375", outside, "127.0.0.1", loopback},
+		{"", "tcp://localhost:2375", loopback, "localhost", loopback},
+		{"", "tcp://docker:2375", loopback, "docker", all},
+		{"localhost", socket, outside, "localhost", loopback},
+		{"10.0.0.9", socket, outside, "10.0.0.9", all},
+	} {
+		host, publish := published(c.override, c.daemon, c.gateway)
+		if host != c.host || publish != c.publish {
+			t.Errorf("%q, %s, gateway %v: dials %s and publishes on %v", c.override, c.daemon, c.gateway, host, publish)
+		}
+		e := newCluster(nil, "container", 1)
+		e.publish = publish
+		var config mobycontainer.HostConfig
+		e.configureHost(&config, ensemble.Config{}, "", 0)
+		if bindings := config.PortBindings[mobynetwork.MustParsePort("2181")]; len(bindings) != 1 || bindings[0].HostIP != c.publish {
+			t.Errorf("published on %v, want %v", bindings, c.publish)
+		}
+	}
+}
