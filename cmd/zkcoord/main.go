@@ -45,5 +45,6 @@ func run(args []string, in io.Reader, out, errs io.Writer) int {
 			<-said
 		}
 	}()
+	defer peers.CleanUp()
 	return a.end(a.root().execute(ctx, args))
 }

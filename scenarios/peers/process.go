@@ -124,10 +124,13 @@ func (p Program) Start(ctx context.Context, aside func(line string) bool, args .
 		classes, err = p.compiled(ctx)
 		cmd = exec.Command("java", append(append(p.Flags[:len(p.Flags):len(p.Flags)], "-cp", classes+":"+ClassPath(), p.Name), args...)...)
 	}
+	if err == nil {
+		err = c.launch(cmd)
+	}
 	if err != nil {
 		return nil, err
 	}
-	return c, c.launch(cmd)
+	return c, nil
 }
 
 func (c *Process) launch(cmd *exec.Cmd) error {

@@ -23,6 +23,14 @@ func TestMain(m *testing.M) {
 	}))
 }
 
+// The benchmark took one that came with an error for one that runs, and wrote to it.
+func TestProgramThatCannotBeStartedIsNone(t *testing.T) {
+	p, err := Program{Library: Zkcoord}.Start(t.Context(), nil, "no argument has a zero byte: \x00")
+	if err == nil || p != nil {
+		t.Errorf("%v, %v", p, err)
+	}
+}
+
 // A peer that waits for a lock does not see that its input has ended, and one that is stopped sees nothing: they are
 // killed. Those that are idle or hold something close their sessions.
 func TestNoProcessOfAPeerIsLeft(t *testing.T) {

@@ -1,0 +1,28 @@
+package main
+
+import (
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/zkcoord/zkcoord/scenarios/peers"
+)
+
+// What was compiled for peers stayed until another run swept it.
+func TestRunWithPeersLeavesNoFiles(t *testing.T) {
+	if err := peers.Curator.Installed(); err != nil && os.Getenv("CI") != "" {
+		t.Fatalf("CI is set: %v", err)
+	} else if err != nil {
+		t.Skip(err)
+	}
+	dir := t.TempDir()
+	t.Setenv("TMPDIR", dir)
+	var out, errs strings.Builder
+	if code := run([]string{"run", "interop-rwlock", "--time", "2s", "--store", ""}, strings.NewReader(""), &out, &errs); code > exitUnknown {
+		t.Fatalf("ended with %d: %s%s", code, &out, &errs)
+	}
+	left, err := os.ReadDir(dir)
+	if err != nil || len(left) > 0 {
+		t.Errorf("left %v, %v", left, err)
+	}
+}
