@@ -15,6 +15,9 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/zkcoord/zkcoord/internal/owner"
+	"github.com/zkcoord/zkcoord/internal/procs"
 )
 
 // ErrNone says that no Chromium is installed: apt-get install chromium.
@@ -35,7 +38,7 @@ func Find() (string, error) {
 
 // Browser is a running Chromium with a profile of its own.
 type Browser struct {
-	cmd     *exec.Cmd
+	child   *procs.Child
 	profile string
 	out     *os.File // to the browser
 	read    sync.WaitGroup
@@ -71,7 +74,7 @@ func Start() (*Browser, error) {
 	if err != nil {
 		return nil, err
 	}
-	profile, err := os.MkdirTemp("", "zkcoord-browser-")
+	profile, err := owner.MkdirTemp("", "browser")
 	if err != nil {
 		return nil, err
 	}
@@ -93,12 +96,11 @@ func (b *Browser) run(path string) error {
 		return err
 	}
 	b.out = ourOut
-	b.cmd = exec.Command(path, "--headless=new", "--remote-debugging-pipe", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
+	cmd := exec.Command(path, "--headless=new", "--remote-debugging-pipe", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
 		"--no-first-run", "--hide-scrollbars", "--force-color-profile=srgb", "--user-data-dir="+b.profile,
 		"--disable-background-networking", "--disable-component-update", "--disable-sync", "about:blank")
-	b.cmd.ExtraFiles = []*os.File{theirIn, theirOut} // descriptors 3 and 4
-	b.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	err = b.cmd.Start()
+	cmd.ExtraFiles = []*os.File{theirIn, theirOut} // descriptors 3 and 4
+	b.child, err = procs.Start(cmd)
 	theirIn.Close()
 	theirOut.Close()
 	if err != nil {
@@ -112,8 +114,8 @@ func (b *Browser) run(path string) error {
 
 // Close ends the browser with all its processes, and removes the profile.
 func (b *Browser) Close() error {
-	_ = syscall.Kill(-b.cmd.Process.Pid, syscall.SIGKILL) // its own process group; gone already is fine
-	_ = b.cmd.Wait()                                      // it was killed
+	_ = syscall.Kill(-b.child.Pid(), syscall.SIGKILL) // its own process group; gone already is fine
+	<-b.child.Ended()
 	b.out.Close()
 	b.read.Wait()
 	var err error

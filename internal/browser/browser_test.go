@@ -1,0 +1,59 @@
+package browser
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/zkcoord/zkcoord/internal/owner"
+)
+
+// parentMark is set in a process of the tests that only starts a browser, says where its profile is, and waits to be ended.
+const parentMark = "ZKCOORD_TEST_BROWSER"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(parentMark) != "" {
+		b, err := Start()
+		if err != nil {
+			panic(err)
+		}
+		fmt.Println(b.profile)
+		b.read.Wait()
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// A killed run of tests left a profile in the directory for temporary files for ever.
+func TestWhatAKilledTestLeavesIsSwept(t *testing.T) {
+	dir := t.TempDir()
+	// It keeps its files open until it ends, as a browser does.
+	if err := os.WriteFile(filepath.Join(dir, names[0]), []byte("#!/bin/sh\nexec sleep 600\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	parent := exec.CommandContext(t.Context(), os.Args[0])
+	parent.Env = append(os.Environ(), parentMark+"=1", "TMPDIR="+dir, "PATH="+dir+":"+os.Getenv("PATH"))
+	out, err := parent.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := parent.Start(); err != nil {
+		t.Fatal(err)
+	}
+	said, err := bufio.NewReader(out).ReadString('\n')
+	profile := strings.TrimSpace(said)
+	if err != nil || filepath.Dir(profile) != dir {
+		t.Fatalf("it says %q, %v", said, err)
+	}
+	_ = parent.Process.Kill() // it has not ended
+	_ = parent.Wait()         // by a signal
+	owner.Sweep(dir)
+	if _, err := os.Stat(profile); !os.IsNotExist(err) {
+		t.Errorf("the profile is still there: %v", err)
+	}
+}
