@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"slices"
 	"strings"
 	"time"
 )
@@ -78,15 +77,6 @@ func (c Config) Complete() (Config, error) {
 		}
 	}
 	return c, nil
-}
-
-// ExtraLines returns Extra as lines of zoo.cfg, in a fixed order.
-func (c Config) ExtraLines() []string {
-	var lines []string
-	for _, k := range slices.Sorted(maps.Keys(c.Extra)) {
-		lines = append(lines, k+"="+c.Extra[k])
-	}
-	return lines
 }
 
 // NodeFlags are the JVM's flags for a node that a test starts: small and quick to start. Without fsync a node still

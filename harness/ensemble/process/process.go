@@ -59,14 +59,14 @@ var (
 // If it fails or ctx ends, nothing of it remains, and the error says what is missing: Java, ZooKeeper, a port, or what the log
 // of a dead node ends with.
 func Start(ctx context.Context, opts Options) (*Ensemble, error) {
-	e, err := run1(ctx, opts)
+	e, err := start(ctx, opts)
 	if err != nil {
 		return nil, fmt.Errorf("process ensemble: %w", err)
 	}
 	return e, nil
 }
 
-func run1(ctx context.Context, opts Options) (*Ensemble, error) {
+func start(ctx context.Context, opts Options) (*Ensemble, error) {
 	cfg, err := opts.Complete()
 	if err != nil {
 		return nil, err
