@@ -85,8 +85,8 @@ func (e *cluster) counted(ctx context.Context, which *int64) (int64, error) {
 		return 0, err
 	}
 	defer release()
-	if err := e.eachNode(func(node int) error { return e.count(ctx, node, "") }); err != nil {
-		return 0, err
+	if err := e.eachNode(func(node int) error { return e.countThen(ctx, node, "") }); err != nil {
+		return 0, fmt.Errorf("count packets of %w", err)
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -105,8 +105,8 @@ func (e *cluster) applyCuts(ctx context.Context) error {
 			return nil
 		}
 		e.ruled[node] = true
-		if err := e.count(ctx, node, replace(rules)); err != nil {
-			return err
+		if err := e.countThen(ctx, node, replace(rules)); err != nil {
+			return fmt.Errorf("cut links of %w", err)
 		}
 		e.ruled[node] = len(rules) > 0
 		return nil
@@ -155,8 +155,9 @@ func replace(rules []string) string {
 		"iptables -w -C OUTPUT -j " + chainOut + " 2>/dev/null || iptables -w -I OUTPUT -j " + chainOut + "\n"
 }
 
-// count adds what the rules of a node have dropped since it was last called, and runs the commands that follow, in one call.
-func (e *cluster) count(ctx context.Context, node int, then string) error {
+// countThen adds what the rules of a node have dropped since it was last called, and runs the commands that follow, in one call
+// to the engine.
+func (e *cluster) countThen(ctx context.Context, node int, then string) error {
 	if !e.ruled[node] {
 		return nil
 	}
@@ -167,7 +168,7 @@ func (e *cluster) count(ctx context.Context, node int, then string) error {
 	e.lost += lost
 	e.mu.Unlock()
 	if err != nil {
-		return fmt.Errorf("cut links of node %d: %w", node, err)
+		return fmt.Errorf("node %d: %w", node, err)
 	}
 	return nil
 }

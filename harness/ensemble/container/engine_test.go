@@ -2,6 +2,7 @@ package container
 
 import (
 	"net/netip"
+	"strings"
 	"testing"
 
 	mobycontainer "github.com/moby/moby/api/types/container"
@@ -42,5 +43,14 @@ func TestPortsArePublishedWhereTheyAreDialled(t *testing.T) {
 		if bindings := config.PortBindings[mobynetwork.MustParsePort("2181")]; len(bindings) != 1 || bindings[0].HostIP != c.publish {
 			t.Errorf("published on %v, want %v", bindings, c.publish)
 		}
+	}
+}
+
+// Who only asked how much was dropped was told that links were not cut.
+func TestACountThatFailsIsNoCut(t *testing.T) {
+	e := newCluster(needEngine(t), "container", 1)
+	e.nodes[0], e.ruled[0] = "zkcoord-there-is-none", true
+	if _, err := e.Dropped(t.Context()); err == nil || !strings.HasPrefix(err.Error(), "count ") {
+		t.Errorf("error is %v", err)
 	}
 }
