@@ -1,9 +1,9 @@
 // Command timeline draws the picture in the README: what two locks did when the
 // follower of their holder was cut off, from histories of real runs.
 //
-//	zkcoord run isolated-follower -e container -s 7 --store zkcoord
-//	zkcoord run isolated-follower -e container -s 7 --store zk-lock --mutant zk-lock
-//	go run ./docs/timeline zk-lock/latest/history.jsonl zkcoord/latest/history.jsonl
+//	zkcoord run isolated-follower -e container -s 7
+//	zkcoord run isolated-follower -e container -s 7 --mutant zk-lock
+//	go run ./docs/timeline store/isolated-follower+zk-lock/latest/history.jsonl store/isolated-follower/latest/history.jsonl
 //
 // It keeps the part of each history that it draws beside itself. Without
 // arguments it draws those parts again.

@@ -92,8 +92,8 @@ type Partitioner interface {
 
 // DropCounter is what a Partitioner has that can say how much its cuts have eaten: the proof that a cut bit.
 type DropCounter interface {
-	// Dropped returns how many packets (or, behind a proxy, chunks of a stream) the standing cuts have kept from
-	// arriving since all links were last mended at once.
+	// Dropped returns how many packets (or, behind a proxy, chunks of a stream) cuts have kept from arriving. It rises as long
+	// as a cut stands. A Mend of all links may set it back, so that only what it rose by during a cut means something.
 	Dropped(ctx context.Context) (int64, error)
 }
 
