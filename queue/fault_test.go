@@ -324,3 +324,53 @@ func TestCallCancelledWhileUnderWayGivesBack(t *testing.T) {
 		})
 	}
 }
+
+// unmark lets a fate strike the next transaction of a kind, and somebody delete
+// the handle's mark before it is sent again.
+func unmark(t *testing.T, w *coordtest.World, s *coordtest.Client, kind string, fate zktest.Fate) {
+	t.Helper()
+	var mark string
+	for _, node := range w.Nodes(path + "/marks") {
+		if strings.Contains(node, "-"+kind+"-") {
+			mark = node
+		}
+	}
+	w.Inject(zktest.Rule{Op: "multi", Path: mark, Session: s.ID(), Fate: fate})
+	w.Inject(zktest.Rule{Op: "multi", Path: mark, Session: s.ID(), Fate: zktest.DelayRequest, Delay: 2 * time.Second})
+	time.AfterFunc(time.Second, func() { coordtest.Check(t, w.Admin().Delete(t.Context(), mark, session.AnyVersion)) })
+}
+
+// Put again under a new mark, an item was there twice.
+//
+// Covers Q2.
+func TestItemIsPutOnceWhereTheMarkWasDeletedAfterALostReply(t *testing.T) {
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		q, s := newQueue(w, queue.Options[string]{})
+		other, _ := newQueue(w, queue.Options[string]{})
+		coordtest.Check(t, q.Put(t.Context(), "first"))
+		unmark(t, w, s, "put", zktest.CloseBeforeReply)
+		if err := q.Put(t.Context(), "second"); session.Outcome(err) != session.Indeterminate {
+			t.Errorf("put: %v, %v", session.Outcome(err), err)
+		}
+		coordtest.Check(t, q.Put(t.Context(), "third"))
+		if got := drain(t, other); !slices.Equal(got, []string{"first", "second", "third"}) {
+			t.Errorf("took %q", got)
+		}
+	})
+}
+
+// An Ack that was applied said Failed, and that the claim was revoked.
+//
+// Covers Q10.
+func TestAckIsNotDeniedWhereTheMarkWasDeletedAfterALostReply(t *testing.T) {
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		q, s := newQueue(w, queue.Options[string]{})
+		coordtest.Check(t, q.Put(t.Context(), "first", "second"))
+		coordtest.Check(t, coordtest.Must(q.Claim(t.Context())).Ack(t.Context()))
+		c := coordtest.Must(q.Claim(t.Context()))
+		unmark(t, w, s, "txn", zktest.CloseBeforeReply)
+		if err := c.Ack(t.Context()); session.Outcome(err) != session.Indeterminate {
+			t.Errorf("ack: %v, %v", session.Outcome(err), err)
+		}
+	})
+}

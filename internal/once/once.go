@@ -35,7 +35,8 @@ func NewMark(s *session.Session, dir, kind string) *Mark {
 
 // Do applies ops in one transaction, once. The results are zero where the
 // transaction was applied but its reply was lost. A *session.MultiError in the
-// error speaks of ops and means that nothing was applied.
+// error speaks of ops and means that nothing was applied; an error of the mark is
+// none.
 //
 // The error is Indeterminate only if ctx or the session ended on the way, or
 // somebody deleted the mark. Then the mark is given up, which leaves its node
@@ -44,7 +45,7 @@ func (m *Mark) Do(ctx context.Context, ops ...session.Op) ([]session.OpResult, e
 	unsure := false // an earlier attempt may have been applied
 	for {
 		if err := m.make(ctx); err != nil {
-			return nil, err
+			return nil, ofMark(err)
 		}
 		set := session.SetOp{Path: m.node.Path, Version: m.count}
 		results, err := m.s.Multi(ctx, append([]session.Op{set}, ops...)...)
@@ -71,11 +72,21 @@ func (m *Mark) Do(ctx context.Context, ops ...session.Op) ([]session.OpResult, e
 // giveUp makes the last error of a transaction. Where it is not known how
 // often the mark was set, the mark is of no use any more.
 func (m *Mark) giveUp(err error, unsure bool) error {
+	err = ofMark(err)
 	if !unsure {
 		return failed(err)
 	}
 	m.node = session.Node{}
 	return &session.RequestError{Op: "txn", Path: m.dir, Effect: session.Indeterminate, Err: err}
+}
+
+// ofMark takes the number of the op out of an error of the mark: callers would
+// take it for one of theirs.
+func ofMark(err error) error {
+	if part := (*session.MultiError)(nil); errors.As(err, &part) {
+		return &session.RequestError{Op: "mark", Path: part.Path, Effect: session.Outcome(err), Err: part.Err}
+	}
+	return err
 }
 
 // make creates the mark unless there is one.

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/go-zookeeper/zk"
 	"go.uber.org/goleak"
@@ -13,6 +15,7 @@ import (
 	"github.com/zkcoord/zkcoord/internal/coordtest"
 	"github.com/zkcoord/zkcoord/internal/once"
 	"github.com/zkcoord/zkcoord/session"
+	"github.com/zkcoord/zkcoord/zktest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -127,4 +130,36 @@ func TestLostMarkIsMadeAnew(t *testing.T) {
 			}
 		}
 	})
+}
+
+// An error of the mark is none of the ops: those who look for a MultiError would
+// take the transaction for one that was not applied, because of their first op.
+func TestErrorOfTheMarkIsNoneOfTheOps(t *testing.T) {
+	spoil := map[string]func(t *testing.T, w *coordtest.World, c *coordtest.Client, mark string) session.Effect{
+		"deleted after a lost reply": func(t *testing.T, w *coordtest.World, c *coordtest.Client, mark string) session.Effect {
+			w.Inject(zktest.Rule{Op: "multi", Session: c.ID(), Fate: zktest.CloseBeforeReply})
+			w.Inject(zktest.Rule{Op: "multi", Session: c.ID(), Fate: zktest.DelayRequest, Delay: 2 * time.Second})
+			time.AfterFunc(time.Second, func() { coordtest.Check(t, w.Admin().Delete(t.Context(), mark, session.AnyVersion)) })
+			return session.Indeterminate
+		},
+		"not to be written": func(t *testing.T, _ *coordtest.World, c *coordtest.Client, mark string) session.Effect {
+			coordtest.Check(t, c.SetACL(t.Context(), mark, zk.WorldACL(zk.PermRead), session.AnyVersion))
+			return session.Failed
+		},
+	}
+	for name, spoil := range spoil {
+		t.Run(name, func(t *testing.T) {
+			coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+				c := w.Client()
+				mark := once.NewMark(c.Session, "/marks", "put")
+				coordtest.Must(mark.Do(t.Context(), session.CreateOp{Path: "/a"}))
+				want := spoil(t, w, c, w.Nodes("/marks")[0])
+				_, err := mark.Do(t.Context(), session.CreateOp{Path: "/b"})
+				synctest.Wait()
+				if errors.As(err, new(*session.MultiError)) || err == nil || session.Outcome(err) != want {
+					t.Errorf("%v: %v, want %v of the mark", session.Outcome(err), err, want)
+				}
+			})
+		})
+	}
 }
