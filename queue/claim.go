@@ -62,7 +62,7 @@ func (c *Claim[T]) Context() context.Context { return c.ctx }
 // transaction: both happen, or neither. It fails if the item is no longer
 // claimed. After a Failed error the claim goes on; a *session.MultiError in it
 // speaks of ops. Indeterminate is left only if ctx or the session ended while
-// the request was under way.
+// the request was under way; then the claim is over.
 func (c *Claim[T]) Ack(ctx context.Context, ops ...session.Op) error {
 	return c.finish(ctx, "ack", func(ctx context.Context) error {
 		return c.revoked(len(ops), c.q.raw.txn(ctx, append(ops[:len(ops):len(ops)], c.q.raw.ackOps(c.item)...)...))
@@ -72,7 +72,7 @@ func (c *Claim[T]) Ack(ctx context.Context, ops ...session.Op) error {
 // Release gives the item back, at its place in the queue.
 func (c *Claim[T]) Release(ctx context.Context) error {
 	return c.finish(ctx, "release", func(ctx context.Context) error {
-		c.end(ErrNotClaimed) // before anybody else can have the item
+		c.leave() // before anybody else can have the item
 		return c.revoked(0, c.q.raw.txn(ctx, c.q.raw.releaseOps([]item{c.item})...))
 	})
 }
@@ -108,41 +108,28 @@ func (c *Claim[T]) expire() {
 	}
 }
 
-// finish ends the claim by the transaction f. It goes on when ctx ends, and
-// the claim is not touched before its outcome is known.
+// finish ends the claim by the transaction f, which goes on when ctx ends. Where
+// the caller does not learn whether it was applied, the claim is over too.
 func (c *Claim[T]) finish(ctx context.Context, op string, f func(context.Context) error) error {
 	err := c.take(ctx)
 	if err == nil {
-		err = c.carryOut(ctx, f)
+		err = c.q.raw.carryOut(ctx, func(ctx context.Context) error {
+			defer func() { <-c.turn }()
+			err := f(ctx)
+			if err == nil {
+				c.end(ErrNotClaimed)
+				c.finished()
+			}
+			return err
+		})
+	}
+	if session.Outcome(err) == session.Indeterminate {
+		c.leave()
 	}
 	if err != nil {
 		return fmt.Errorf("queue: %s %s of %s: %w", op, c.ID(), c.q.raw.path, err)
 	}
 	return nil
-}
-
-func (c *Claim[T]) carryOut(ctx context.Context, f func(context.Context) error) error {
-	ran := false
-	done := c.q.raw.s.Cleanup(func(ctx context.Context) error {
-		ran = true
-		err := f(ctx)
-		if err == nil {
-			c.end(ErrNotClaimed)
-			c.finished()
-		}
-		<-c.turn
-		return err
-	})
-	select {
-	case err := <-done:
-		if !ran {
-			<-c.turn
-			return c.refused(err)
-		}
-		return err
-	case <-ctx.Done():
-		return &session.RequestError{Op: "txn", Path: c.q.raw.path, Effect: session.Indeterminate, Err: context.Cause(ctx)}
-	}
 }
 
 // revoked looks whether a transaction failed behind its first n ops because
@@ -156,10 +143,14 @@ func (c *Claim[T]) revoked(n int, err error) error {
 	return err
 }
 
-// take waits until the claim may be ended, and takes the turn to do so.
+// take waits until the claim may be ended, and takes the turn to do so. It is
+// not waited for where the claim is over: what took it last may not have run
+// before the session ended, and has it for ever.
 func (c *Claim[T]) take(ctx context.Context) error {
 	select {
 	case c.turn <- struct{}{}:
+	case <-c.ctx.Done():
+		return c.refused(context.Cause(c.ctx))
 	case <-ctx.Done():
 		return c.refused(context.Cause(ctx))
 	}
@@ -185,7 +176,11 @@ func (c *Claim[T]) lapsed() {
 		// The turn first: a transaction under way was sent while the claim
 		// stood, and must not meet the claim of somebody else. Nor is it told
 		// from its own deletion of the claim before it has been answered.
-		c.turn <- struct{}{}
+		select {
+		case c.turn <- struct{}{}:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
 		defer func() { <-c.turn }()
 		if c.over {
 			return nil
@@ -196,6 +191,13 @@ func (c *Claim[T]) lapsed() {
 	})
 	<-released // at the latest when the session is over
 	c.cancel(cause)
+}
+
+// leave ends the claim's context. If the call that has the turn does not end the
+// claim at the servers, lapsed does.
+func (c *Claim[T]) leave() {
+	c.cancel(ErrNotClaimed)
+	c.hold.End(ErrNotClaimed)
 }
 
 // finished notes that nothing of the claim is left, for who has the turn.

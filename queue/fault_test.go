@@ -374,3 +374,82 @@ func TestAckIsNotDeniedWhereTheMarkWasDeletedAfterALostReply(t *testing.T) {
 		}
 	})
 }
+
+// The item of a call that was given up and then failed stayed claimed for as long
+// as the session lived, though the caller had been told that the claim is over.
+//
+// Covers Q8, Q11.
+func TestClaimIsOverWhateverComesOfACallThatWasGivenUp(t *testing.T) {
+	none := session.SetOp{Path: "/app", Version: 99}
+	calls := map[string]func(*testing.T, *coordtest.World, *coordtest.Client, *queue.Claim[string]) error{
+		"ack that is refused later": func(t *testing.T, w *coordtest.World, s *coordtest.Client, c *queue.Claim[string]) error {
+			w.Inject(zktest.Rule{Op: "multi", Path: path + "/marks/*", Session: s.ID(), Fate: zktest.DelayRequest, Delay: time.Second})
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second/2)
+			defer cancel()
+			return c.Ack(ctx, none)
+		},
+		"ack that did not arrive": func(t *testing.T, w *coordtest.World, s *coordtest.Client, c *queue.Claim[string]) error {
+			unmark(t, w, s, "txn", zktest.CloseBeforeRequest)
+			return c.Ack(t.Context())
+		},
+		"release that did not arrive": func(t *testing.T, w *coordtest.World, s *coordtest.Client, c *queue.Claim[string]) error {
+			unmark(t, w, s, "txn", zktest.CloseBeforeRequest)
+			return c.Release(t.Context())
+		},
+	}
+	for name, call := range calls {
+		t.Run(name, func(t *testing.T) {
+			coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+				q, s := newQueue(w, queue.Options[string]{})
+				other, _ := newQueue(w, queue.Options[string]{})
+				coordtest.Check(t, q.Put(t.Context(), "a", "b"))
+				coordtest.Check(t, coordtest.Must(q.Claim(t.Context())).Ack(t.Context()))
+				c := coordtest.Must(q.Claim(t.Context()))
+				if err := call(t, w, s, c); session.Outcome(err) != session.Indeterminate {
+					t.Errorf("%v: %v", session.Outcome(err), err)
+				}
+				if context.Cause(c.Context()) != queue.ErrNotClaimed {
+					t.Errorf("the claim ended with %v", context.Cause(c.Context()))
+				}
+				if err := c.Release(t.Context()); session.Outcome(err) != session.Failed {
+					t.Errorf("release: %v", err)
+				}
+				time.Sleep(2 * time.Second)
+				synctest.Wait()
+				if rest := drain(t, other); !slices.Equal(rest, []string{"b"}) {
+					t.Errorf("left are %q", rest)
+				}
+			})
+		})
+	}
+}
+
+// A deferred Release hung for ever where the session had ended before what an
+// Ack that was given up had begun could run.
+//
+// Covers Q8.
+func TestReleaseBehindAnAckThatNeverRan(t *testing.T) {
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		q, s := newQueue(w, queue.Options[string]{})
+		coordtest.Check(t, q.Put(t.Context(), "a"))
+		c := coordtest.Must(q.Claim(t.Context()))
+		giveUp := func(f func(ctx context.Context) error) {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second/4)
+			defer cancel()
+			if err := f(ctx); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("not given up: %v", err)
+			}
+		}
+		w.Inject(zktest.Rule{Op: "getData", Path: "/slow", Fate: zktest.DelayRequest, Delay: time.Minute})
+		giveUp(func(ctx context.Context) error { _, err := s.Get(ctx, "/slow"); return err }) // clean-up comes behind it
+		giveUp(func(ctx context.Context) error { return c.Ack(ctx) })
+		s.Lose()
+		<-s.Lost()
+		w.Within(time.Second, "release", func(ctx context.Context) error {
+			if err := c.Release(ctx); errors.Is(err, context.DeadlineExceeded) {
+				return err
+			}
+			return nil
+		})
+	})
+}

@@ -335,6 +335,25 @@ func (q *raw) txn(ctx context.Context, ops ...session.Op) error {
 	return q.txns.do(ctx, "txn", q.path, &call[[]session.Op]{job: ops})
 }
 
+// carryOut carries out f, also when ctx ends: then the error is Indeterminate.
+// It is Failed where the session ended before f began.
+func (q *raw) carryOut(ctx context.Context, f func(context.Context) error) error {
+	ran := false
+	done := q.s.Cleanup(func(ctx context.Context) error {
+		ran = true
+		return f(ctx)
+	})
+	select {
+	case err := <-done:
+		if !ran {
+			return refused("txn", q.path, err)
+		}
+		return err
+	case <-ctx.Done():
+		return &session.RequestError{Op: "txn", Path: q.path, Effect: session.Indeterminate, Err: context.Cause(ctx)}
+	}
+}
+
 // ring is the op that wakes the first waiter, for items that come back where
 // it does not look.
 func (q *raw) ring() session.Op {
