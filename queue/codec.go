@@ -8,7 +8,8 @@ import (
 )
 
 // A Codec makes bytes of items and items of bytes. It is used by several
-// goroutines at once.
+// goroutines at once. What Encode returned must not be changed any more, not
+// even when the call that puts it has returned: it may be sent later.
 type Codec[T any] interface {
 	Encode(T) ([]byte, error)
 	Decode([]byte) (T, error)
@@ -47,7 +48,7 @@ func Bytes() Codec[[]byte] { return bytesCodec{} }
 
 type bytesCodec struct{}
 
-func (bytesCodec) Encode(v []byte) ([]byte, error)    { return v, nil }
+func (bytesCodec) Encode(v []byte) ([]byte, error)    { return bytes.Clone(v), nil }
 func (bytesCodec) Decode(data []byte) ([]byte, error) { return bytes.Clone(data), nil }
 
 // A DecodeError is an item that the codec could not decode. It has been moved

@@ -453,3 +453,26 @@ func TestReleaseBehindAnAckThatNeverRan(t *testing.T) {
 		})
 	})
 }
+
+// A put that was given up before it was sent may be sent yet. The caller has the
+// buffer back by then.
+//
+// Covers Q1.
+func TestPutThatWasGivenUpDoesNotReadTheCallersBuffer(t *testing.T) {
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		s := w.Client()
+		q := queue.New(s.Session, path, queue.Options[[]byte]{Codec: queue.Bytes()})
+		w.Inject(zktest.Rule{Op: "exists", Session: s.ID(), Fate: zktest.DelayRequest, Delay: time.Second})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second/2)
+		defer cancel()
+		buffer := []byte("put")
+		if err := q.Put(ctx, buffer); session.Outcome(err) != session.Indeterminate {
+			t.Errorf("put: %v", err)
+		}
+		copy(buffer, "new")
+		time.Sleep(time.Second)
+		if got := drainBytes(t, q); !slices.Equal(got, []string{"put"}) {
+			t.Errorf("got %q", got)
+		}
+	})
+}
