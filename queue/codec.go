@@ -52,7 +52,8 @@ func (bytesCodec) Encode(v []byte) ([]byte, error)    { return bytes.Clone(v), n
 func (bytesCodec) Decode(data []byte) ([]byte, error) { return bytes.Clone(data), nil }
 
 // A DecodeError is an item that the codec could not decode. It has been moved
-// to the dead letters.
+// to the dead letters; an error that it comes joined with says why it may not be
+// there yet.
 type DecodeError struct {
 	Data []byte
 	Err  error

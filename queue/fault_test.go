@@ -476,3 +476,44 @@ func TestPutThatWasGivenUpDoesNotReadTheCallersBuffer(t *testing.T) {
 		}
 	})
 }
+
+// A garbled codec decodes nothing, and calls a hook first.
+type garbled func()
+
+func (garbled) Encode(v string) ([]byte, error) { return []byte(v), nil }
+func (g garbled) Decode([]byte) (string, error) { g(); return "", errors.New("garbled") }
+
+// The loop left out an item that it had taken, and said nothing.
+//
+// Covers Q3, Q11.
+func TestItemThatDoesNotDecodeIsKeptThoughTheCallerHasGone(t *testing.T) {
+	calls := map[string]func(context.Context, *queue.Queue[string]) error{
+		"take": func(ctx context.Context, q *queue.Queue[string]) error {
+			_, err := q.Take(ctx)
+			return err
+		},
+		"loop": func(ctx context.Context, q *queue.Queue[string]) error {
+			for range q.Items(ctx) {
+				return nil
+			}
+			return new(queue.DecodeError)
+		},
+	}
+	for name, call := range calls {
+		t.Run(name, func(t *testing.T) {
+			coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+				ctx, cancel := context.WithCancel(t.Context())
+				q := queue.New(w.Client().Session, path, queue.Options[string]{Codec: garbled(cancel)})
+				coordtest.Check(t, q.Put(ctx, "a"))
+				if err := call(ctx, q); !errors.As(err, new(*queue.DecodeError)) {
+					t.Error(err)
+				}
+				synctest.Wait()
+				bytes := queue.New(w.Client().Session, path, queue.Options[[]byte]{Codec: queue.Bytes()})
+				if dead := drainBytes(t, bytes.Dead()); !slices.Equal(dead, []string{"a"}) {
+					t.Errorf("dead letters %q", dead)
+				}
+			})
+		})
+	}
+}

@@ -184,8 +184,8 @@ func (q *Queue[T]) rejectOps(data []byte) []session.Op {
 // the process or the session ends between the deletion and the return, the
 // item is lost: see Claim for items that must not be.
 //
-// An item that does not decode is moved to the dead letters and returned as a
-// *DecodeError.
+// An item that does not decode is moved to the dead letters, also when ctx ends
+// first, and returned as a *DecodeError.
 func (q *Queue[T]) Take(ctx context.Context) (T, error) {
 	items, err := q.take(ctx, 1, true)
 	return q.one(ctx, items, err)
@@ -233,15 +233,19 @@ func (q *Queue[T]) TakeBatch(ctx context.Context, n int) ([]T, error) {
 	return values, nil
 }
 
-// decode decodes an item that was taken.
+// decode decodes an item that was taken. If it does not decode it goes to the
+// dead letters, also when ctx ends: it is nowhere else by now.
 func (q *Queue[T]) decode(ctx context.Context, it item) (T, error) {
 	value, err := q.opts.Codec.Decode(it.data)
 	if err == nil {
 		return value, nil
 	}
 	undecoded := &DecodeError{Data: it.data, Err: err}
-	if err := q.dead.put(ctx, &putJob{items: [][]byte{it.data}}); err != nil {
-		return value, errors.Join(undecoded, fmt.Errorf("not moved to the dead letters: %w", err))
+	err = q.raw.carryOut(ctx, func(ctx context.Context) error {
+		return q.dead.put(ctx, &putJob{items: [][]byte{it.data}})
+	})
+	if err != nil {
+		return value, errors.Join(undecoded, fmt.Errorf("not known to be in the dead letters: %w", err))
 	}
 	return value, undecoded
 }
