@@ -18,7 +18,8 @@
 //
 // Q3. An item is taken by one consumer, once. When Take returns an item, it is
 // deleted; when it returns an error, the item is in its place again or will be,
-// unless the session or the process ended on the way.
+// unless the session or the process ended on the way, or somebody deleted the
+// queue.
 //
 // Q4. Items are taken in the order of the transactions that put them, so also
 // in real time and for each producer; a batch in its own order. Exceptions: an

@@ -517,3 +517,76 @@ func TestItemThatDoesNotDecodeIsKeptThoughTheCallerHasGone(t *testing.T) {
 		})
 	}
 }
+
+// What was taken for a caller who has gone goes back to a segment that others
+// have drained meanwhile, and nowhere if somebody has deleted the queue: it was
+// tried without pause then, and who used the same handle had to wait.
+//
+// Covers Q3, Q6.
+func TestItemIsGivenBackUnlessTheQueueWasDeleted(t *testing.T) {
+	const inSegment = 256
+	remake := func(t *testing.T, w *coordtest.World, other *queue.Queue[string]) {
+		coordtest.Check(t, w.Admin().DeleteAll(t.Context(), path))
+		again := queue.New(w.Client().Session, path, queue.Options[string]{})
+		coordtest.Check(t, again.Put(t.Context(), "new"))
+	}
+	cases := map[string]struct {
+		segment   int // that the item is in
+		meanwhile func(t *testing.T, w *coordtest.World, other *queue.Queue[string])
+		want      []string
+	}{
+		"drained": {0, func(t *testing.T, w *coordtest.World, other *queue.Queue[string]) {
+			for range inSegment {
+				coordtest.Check(t, other.Put(t.Context(), "x"))
+				coordtest.Must(other.Take(t.Context()))
+			}
+			if _, err := other.TryTake(t.Context()); !errors.Is(err, queue.ErrEmpty) {
+				t.Error(err)
+			}
+			if nodes := w.Nodes(path + "/items/0"); len(nodes) != 1 {
+				t.Errorf("not drained: %q", nodes)
+			}
+		}, []string{"taken"}},
+		"deleted": {0, func(t *testing.T, w *coordtest.World, _ *queue.Queue[string]) {
+			coordtest.Check(t, w.Admin().DeleteAll(t.Context(), path))
+		}, nil},
+		"made anew":                     {0, remake, []string{"new"}},
+		"made anew, with less segments": {1, remake, []string{"new"}},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+				q, s := newQueue(w, queue.Options[string]{})
+				other, _ := newQueue(w, queue.Options[string]{})
+				for range c.segment * inSegment {
+					coordtest.Check(t, other.Put(t.Context(), "x"))
+					coordtest.Must(other.Take(t.Context()))
+				}
+				coordtest.Check(t, other.Put(t.Context(), "taken"))
+				w.Inject(zktest.Rule{Op: "multi", Session: s.ID(), Fate: zktest.DelayReply, Delay: 2 * time.Second})
+				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+				defer cancel()
+				if _, err := q.Take(ctx); session.Outcome(err) != session.Indeterminate {
+					t.Errorf("take: %v", err)
+				}
+				c.meanwhile(t, w, other)
+				time.Sleep(2 * time.Second)
+				w.Within(time.Minute, "take", func(ctx context.Context) error {
+					for _, want := range c.want {
+						if got, err := q.TryTake(ctx); got != want {
+							t.Errorf("took %q, %v; want %q", got, err, want)
+						}
+					}
+					_, err := q.TryTake(ctx)
+					if errors.Is(err, queue.ErrEmpty) {
+						return nil
+					}
+					return err
+				})
+				if nodes := w.Nodes(path + "/items/0"); len(nodes) != 1 {
+					t.Errorf("left are %q", nodes)
+				}
+			})
+		})
+	}
+}

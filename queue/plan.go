@@ -167,36 +167,53 @@ func (q *raw) putBack(ctx context.Context, items []item) error {
 	if len(items) == 0 {
 		return nil
 	}
-	segments := map[string]bool{}
-	var creates, parents []session.Op
+	var creates, drained []session.Op
 	for _, it := range items {
-		dir := segmentPath(q.levelDir(it.level), it.segment)
-		if !segments[dir] {
-			segments[dir] = true
-			parents = append(parents, session.CreateOp{Path: dir})
-		}
 		creates = append(creates, session.CreateOp{Path: q.itemPath(it), Data: encodeItems([][]byte{it.data})})
 	}
-	ops := append(creates, q.ring())
 	for {
-		err := q.txn(ctx, ops...)
+		err := q.txn(ctx, slices.Concat(drained, creates, []session.Op{q.ring()})...)
 		part := (*session.MultiError)(nil)
-		switch {
-		case !errors.As(err, &part):
+		if !errors.As(err, &part) {
 			return err
-		case errors.Is(part, zk.ErrNoNode): // a segment is gone: it was drained
-			ops = append(parents, append(creates[:len(creates):len(creates)], q.ring())...)
-		case errors.Is(part, zk.ErrNodeExists) && len(parents) > 0:
-			// Not all segments are gone. Where several are involved, each is
-			// made for itself.
-			for _, op := range parents {
-				if err := q.txn(ctx, op); err != nil && !errors.Is(err, zk.ErrNodeExists) {
-					return err
-				}
-			}
-			ops = append(creates[:len(creates):len(creates)], q.ring())
-		default:
+		}
+		// The node of an item exists only if the queue was deleted and made anew.
+		remade := errors.Is(part, zk.ErrNodeExists) && part.Index < len(drained)
+		if !remade && !errors.Is(part, zk.ErrNoNode) {
+			return err
+		}
+		if drained, err = q.remakeOps(ctx, items); err != nil {
 			return err
 		}
 	}
+}
+
+// remakeOps make the segments of items again where they were drained. If somebody
+// has deleted the queue, also where one made anew has no such segment yet, that
+// fails: the items are gone with it.
+func (q *raw) remakeOps(ctx context.Context, items []item) ([]session.Op, error) {
+	var ops []session.Op
+	seen := map[string]bool{}
+	for _, it := range items {
+		level := q.levelDir(it.level)
+		dir := segmentPath(level, it.segment)
+		if seen[dir] {
+			continue
+		}
+		seen[dir] = true
+		stat, err := q.s.Exists(ctx, level)
+		if err == nil && (stat == nil || segment(stat.Version) < it.segment) {
+			err = refused("give back", dir, zk.ErrNoNode)
+		}
+		if err == nil {
+			stat, err = q.s.Exists(ctx, dir)
+		}
+		if err != nil {
+			return nil, err
+		}
+		if stat == nil {
+			ops = append(ops, session.CreateOp{Path: dir})
+		}
+	}
+	return ops, nil
 }
