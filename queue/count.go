@@ -19,7 +19,10 @@ import (
 // matter for operators; no other call does so, but for Put with a Limit. While
 // others put and take, the number is that of no particular instant.
 func (q *Queue[T]) Len(ctx context.Context) (n int, err error) {
-	if err = q.raw.s.CatchUp(ctx, q.raw.path); err == nil {
+	if err = q.raw.closed("length"); err == nil {
+		err = q.raw.s.CatchUp(ctx, q.raw.path)
+	}
+	if err == nil {
 		n, _, err = q.raw.count(ctx)
 	}
 	if err != nil {
@@ -29,10 +32,15 @@ func (q *Queue[T]) Len(ctx context.Context) (n int, err error) {
 }
 
 // Peek returns the item that Take would take now, and leaves it. It fails with
-// ErrEmpty where Take would wait. That it is so is confirmed by a majority of
-// the servers, which costs as much as a Take.
+// ErrEmpty where Take would wait. That the item has not been taken, and that
+// none of a priority before it has been put, is confirmed by a majority of the
+// servers, which costs as much as a Take. That somebody claimed it, or gave back
+// one before it, the server that is asked may not know yet.
 func (q *Queue[T]) Peek(ctx context.Context) (value T, err error) {
-	data, err := q.raw.peek(ctx)
+	var data []byte
+	if err = q.raw.closed("peek"); err == nil {
+		data, err = q.raw.peek(ctx)
+	}
 	if err == nil && data == nil {
 		return value, ErrEmpty
 	}
@@ -155,6 +163,9 @@ func (q *raw) producers(ctx context.Context) (int, error) {
 		if strings.Contains(name, "-put-") {
 			n++
 		}
+	}
+	if !q.marks[0].Made() {
+		n++
 	}
 	return max(n, 1), nil
 }

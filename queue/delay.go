@@ -39,7 +39,8 @@ func (q *raw) delayedDir() string { return znode.Join(q.path, "delayed") }
 
 // PutAt is Put for items that join the end of the queue at the given time, by
 // the clocks of the consumers: not before it, and about a second after it if
-// there are consumers then. An item whose time has passed joins it at once.
+// there are consumers then. An item whose time has passed joins it at once. The
+// others join it whatever its Limit: it can grow larger by all that fall due.
 func (q *Queue[T]) PutAt(ctx context.Context, at time.Time, items ...T) error {
 	return q.put(ctx, func(ctx context.Context, job *putJob) error {
 		if !at.After(time.Now()) {

@@ -34,6 +34,7 @@
 //
 // Q6. A consumer that waits gets an item soon after there is one. A put wakes
 // one consumer, and one more for each that has been served, however many wait.
+// If that one is dead or cut off, the others wait for its session to expire.
 //
 // Q7. An item has one claim at a time. The context of a claim ends before
 // anybody else can claim the item. (Assumptions: see package session, S2.)
@@ -44,7 +45,8 @@
 //
 // Q9. With a Limit, a producer adds nothing that makes the queue larger than
 // that, as it counted. Alone it is exact. Several that put at the same time
-// share the room that they see, and may exceed it by a share each.
+// share the room that they see, and may exceed it by a share each. Items put
+// with PutAt are not counted before they are due, nor held up then.
 //
 // Q10. Ack takes the item away and applies its ops in one transaction, while
 // the claim stands, or does neither, and tells truly which.

@@ -422,6 +422,31 @@ func TestFullQueueRefusesOrBlocks(t *testing.T) {
 	})
 }
 
+// Who puts for the first time is one of those who share the room: it took all
+// that the others had left.
+//
+// Covers Q9.
+func TestSecondProducerSharesTheRoom(t *testing.T) {
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		first, _ := newQueue(w, queue.Options[string]{Limit: 10})
+		second, _ := newQueue(w, queue.Options[string]{Limit: 10})
+		for range 2 {
+			coordtest.Check(t, first.TryPut(t.Context(), "a"))
+		}
+		coordtest.Check(t, second.TryPut(t.Context(), "b")) // sees room for eight
+		for range 8 {
+			coordtest.Check(t, first.TryPut(t.Context(), "a")) // which it saw alone
+		}
+		n := 1
+		for second.TryPut(t.Context(), "b") == nil {
+			n++
+		}
+		if n != 4 {
+			t.Errorf("put %d, want half of what there was room for", n)
+		}
+	})
+}
+
 // Covers Q5, Q8.
 func TestCloseEndsWaitersAndRemovesNodes(t *testing.T) {
 	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
@@ -439,8 +464,20 @@ func TestCloseEndsWaitersAndRemovesNodes(t *testing.T) {
 		if err := <-end; !errors.Is(err, queue.ErrClosed) {
 			t.Errorf("waiting take: %v", err)
 		}
-		if err := q.Put(t.Context(), "y"); !errors.Is(err, queue.ErrClosed) {
-			t.Errorf("put: %v", err)
+		_, errLen := q.Len(t.Context())
+		_, errPeek := q.Peek(t.Context())
+		_, errTake := q.TryTake(t.Context())
+		for name, err := range map[string]error{
+			"put":         q.Put(t.Context(), "y"),
+			"put at once": q.PutAt(t.Context(), time.Now(), "y"),
+			"put later":   q.PutAt(t.Context(), time.Now().Add(time.Hour), "y"),
+			"length":      errLen,
+			"peek":        errPeek,
+			"take":        errTake,
+		} {
+			if !errors.Is(err, queue.ErrClosed) || session.Outcome(err) != session.Failed {
+				t.Errorf("%s: %v", name, err)
+			}
 		}
 		synctest.Wait()
 		for _, dir := range []string{"/marks", "/waiters"} {

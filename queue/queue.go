@@ -133,7 +133,11 @@ func (q *Queue[T]) put(ctx context.Context, put func(context.Context, *putJob) e
 	if priority < 0 || priority >= q.opts.Priorities {
 		panic(fmt.Sprintf("queue: no priority %d of %d", priority, q.opts.Priorities))
 	}
-	data, err := q.encode(items)
+	var data [][]byte
+	err := q.raw.closed("put")
+	if err == nil {
+		data, err = q.encode(items)
+	}
 	if err == nil {
 		err = q.movable(data)
 	}

@@ -368,6 +368,15 @@ func (q *raw) end(ctx context.Context) error {
 	return errors.Join(q.puts.close(ctx, false), q.fetchs.close(ctx, false), q.txns.close(ctx, true))
 }
 
+// closed returns the error of a call made after the queue was closed, for those
+// that no group refuses.
+func (q *raw) closed(op string) error {
+	if err := context.Cause(q.open); err != nil {
+		return refused(op, q.path, err)
+	}
+	return nil
+}
+
 // unclaimed notes that n claims are over.
 func (q *raw) unclaimed(n int) {
 	if q.claimed.Add(-int64(n)) == 0 {

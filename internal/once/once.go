@@ -99,6 +99,9 @@ func (m *Mark) make(ctx context.Context) (err error) {
 	return err
 }
 
+// Made reports whether the mark has a node, as far as its owner knows.
+func (m *Mark) Made() bool { return m.node.Path != "" }
+
 // Zxid returns the zxid of the last transaction applied, which is the czxid of
 // what it made.
 func (m *Mark) Zxid(ctx context.Context) (int64, error) {
