@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -89,7 +90,8 @@ func (c *Claim[T]) Reject(ctx context.Context) error {
 func (c *Claim[T]) Extend(d time.Duration) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if err := context.Cause(c.Context()); err != nil {
+	// The hold ends first: what ends the context may have to wait.
+	if err := cmp.Or(context.Cause(c.ctx), context.Cause(c.hold.Context())); err != nil {
 		return fmt.Errorf("queue: extend claim of %s: %w", c.ID(), err)
 	}
 	if c.timer != nil {
