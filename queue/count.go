@@ -164,7 +164,7 @@ func (q *raw) producers(ctx context.Context) (int, error) {
 			n++
 		}
 	}
-	if !q.marks[0].Made() {
+	if !q.putMark.Made() {
 		n++
 	}
 	return max(n, 1), nil

@@ -87,7 +87,7 @@ func (q *raw) complete(ctx context.Context, p *plan) ([]item, error) {
 	if !p.claim {
 		return p.items, nil
 	}
-	token, err := q.marks[1].Zxid(ctx)
+	token, err := q.takeMark.Zxid(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -24,10 +24,11 @@ type raw struct {
 	open  context.Context // ends with ErrClosed
 	close context.CancelCauseFunc
 
-	marks  [3]*once.Mark
 	puts   *group[*putJob]
 	fetchs *group[*fetchJob]
 	txns   *group[[]session.Op]
+
+	putMark, takeMark, txnMark *once.Mark // of the groups above
 
 	claimed atomic.Int64 // claims that are not over
 
@@ -74,17 +75,17 @@ func newRaw(s *session.Session, path string, levels, limit int, relaxed bool) *r
 	q := &raw{s: s, path: path, limit: limit}
 	q.open, q.close = context.WithCancelCause(context.Background())
 	q.rand = rand.New(rand.NewChaCha8([32]byte([]byte(s.NewID()))))
-	for i, kind := range []string{"put", "take", "txn"} {
-		q.marks[i] = once.NewMark(s, q.marksDir(), kind)
-	}
+	q.putMark = once.NewMark(s, q.marksDir(), "put")
+	q.takeMark = once.NewMark(s, q.marksDir(), "take")
+	q.txnMark = once.NewMark(s, q.marksDir(), "txn")
 	for level := range levels {
 		q.tails = append(q.tails, &tail{s: s, dir: q.levelDir(level)})
 		q.takes = append(q.takes, &view{s: s, dir: q.levelDir(level), relaxed: relaxed, rand: q.rand})
 		q.claims = append(q.claims, &view{s: s, dir: q.levelDir(level), relaxed: true, rand: q.rand})
 	}
-	q.puts = &group[*putJob]{s: s, commit: q.commitPuts, tidy: q.marks[0].Remove}
+	q.puts = &group[*putJob]{s: s, commit: q.commitPuts, tidy: q.putMark.Remove}
 	q.fetchs = &group[*fetchJob]{s: s, commit: q.commitFetches, tidy: q.tidyFetches}
-	q.txns = &group[[]session.Op]{s: s, commit: q.commitTxns, tidy: q.marks[2].Remove}
+	q.txns = &group[[]session.Op]{s: s, commit: q.commitTxns, tidy: q.txnMark.Remove}
 	return q
 }
 
@@ -147,7 +148,7 @@ func (q *raw) putTogether(ctx context.Context, calls []*call[*putJob]) error {
 			return refused("put", q.path, err)
 		}
 	}
-	err := q.tails[level].append(ctx, q.marks[0], items, also...)
+	err := q.tails[level].append(ctx, q.putMark, items, also...)
 	if also == nil && session.Outcome(err) == session.Failed {
 		q.room += len(items)
 	}
@@ -242,7 +243,7 @@ func (q *raw) fetchFrom(ctx context.Context, v *view, level, n int, claim bool, 
 		}
 		p := v.plan(level, entries, n, claim)
 		began := time.Now()
-		_, err = q.marks[1].Do(ctx, append(p.ops, before...)...)
+		_, err = q.takeMark.Do(ctx, append(p.ops, before...)...)
 		if err == nil {
 			p.done(v)
 			return q.complete(ctx, p)
@@ -299,7 +300,7 @@ func (q *raw) commitTxns(ctx context.Context, calls []*call[[]session.Op]) {
 		for _, c := range calls {
 			ops = append(ops, c.job...)
 		}
-		_, err := q.marks[2].Do(ctx, ops...)
+		_, err := q.txnMark.Do(ctx, ops...)
 		part := (*session.MultiError)(nil)
 		switch {
 		case errors.As(err, &part):
@@ -390,7 +391,7 @@ func (q *raw) tidyFetches(ctx context.Context) error {
 	if q.claimed.Load() > 0 {
 		return nil
 	}
-	return q.marks[1].Remove(ctx)
+	return q.takeMark.Remove(ctx)
 }
 
 // whileOpen returns a context that ends with ctx, and when the queue is closed.
