@@ -3,6 +3,7 @@ package watch
 import (
 	"fmt"
 	"maps"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -239,7 +240,8 @@ func (w *watcher) read(f facet, root string) reading {
 	return reading{facet: f, stat: &stat}
 }
 
-// FuzzReplica changes a tree while a replica of it is read, and compares.
+// FuzzReplica changes a tree while a replica of it is read, also by looks that
+// end half way, and compares.
 //
 // Covers W3, W4, W5.
 func FuzzReplica(f *testing.F) {
@@ -252,10 +254,13 @@ func FuzzReplica(f *testing.F) {
 		opts := TreeOptions{Depth: r.IntN(4)}
 		rep := newReplica("/r", opts)
 		told := map[string]zk.Stat{} // from the changes alone
-		look := func(facets []facet, busy int) {
+		look := func(facets []facet, busy, steps int) (over bool) {
 			var todo agenda
 			todo.add(facets)
 			for now := todo.next(1 + r.IntN(4)); len(now) > 0; now = todo.next(1 + r.IntN(4)) {
+				if steps--; steps < 0 {
+					return false
+				}
 				readings := make([]reading, len(now))
 				for _, i := range r.Perm(len(now)) {
 					for range r.IntN(1 + busy) {
@@ -299,27 +304,36 @@ func FuzzReplica(f *testing.F) {
 					t.Fatalf("seed %d: %s has no parent", seed, path)
 				}
 			}
+			return true
 		}
-		look(rep.everything(), 3)
+		anew := true // on another session, as on the first
 		for round := range 30 {
 			for range r.IntN(10) {
 				w.change(r)
 			}
-			fired := w.fired
-			w.fired = nil
-			if round == 20 { // a new session
+			facets := rep.dirty(w.fired)
+			if anew || round == 20 {
 				clear(w.data)
 				clear(w.lists)
-				w.fired = nil
-				look(rep.everything(), 3)
-				continue
+				facets = rep.everything()
 			}
-			look(rep.dirty(fired), 3)
+			w.fired = nil
+			steps := math.MaxInt
+			if r.IntN(4) == 0 {
+				steps = r.IntN(8) // the session or ctx ends half way
+			}
+			anew = !look(facets, 3, steps)
+		}
+		if anew {
+			clear(w.data)
+			clear(w.lists)
+			w.fired = nil
+			look(rep.everything(), 0, math.MaxInt)
 		}
 		for len(w.fired) > 0 {
-			fired := w.fired
+			facets := rep.dirty(w.fired)
 			w.fired = nil
-			look(rep.dirty(fired), 0)
+			look(facets, 0, math.MaxInt)
 		}
 		want := map[string]int64{} // mzxids
 		got := map[string]int64{}

@@ -29,12 +29,11 @@ type replica struct {
 	before map[string]*known // of those that changed since the last changes(), what they were; nil: they were not
 }
 
-// A known znode is not changed once it is in a replica, but replaced; only its
-// names are taken out one by one.
+// A known znode is not changed once it is in a replica, but replaced.
 type known struct {
 	data  []byte
 	stat  *zk.Stat // newest
-	names []string // of its children, sorted; also of those not read yet
+	names []string // of its children, sorted; also of those not read yet, or gone since
 }
 
 // A facet is what one watch is on and one request reads.
@@ -116,7 +115,6 @@ func (r *replica) apply(got reading) (next []facet, keep bool) {
 		// Its data watch has fired or will: that is what removes it.
 		return nil, false
 	case got.stat == nil:
-		r.unlist(got.path)
 		r.remove(got.path)
 		return nil, got.path == r.root
 	case got.children:
@@ -150,8 +148,7 @@ func (r *replica) applyNames(got reading) (next []facet, keep bool) {
 	if old == nil {
 		return nil, false
 	}
-	d := compare(old.names, got.names)
-	for _, name := range d.removed {
+	for _, name := range compare(old.names, got.names).removed {
 		r.remove(znode.Join(got.path, name))
 	}
 	now := &known{data: old.data, stat: old.stat, names: got.names}
@@ -159,8 +156,10 @@ func (r *replica) applyNames(got reading) (next []facet, keep bool) {
 		now.stat = got.stat
 	}
 	r.put(got.path, now)
-	for _, name := range d.added {
-		if path := znode.Join(got.path, name); !r.skips(path) {
+	// Not only those that the last list did not have: a look may have ended
+	// before it read one, and one that was gone may have come back.
+	for _, name := range got.names {
+		if path := znode.Join(got.path, name); r.nodes[path] == nil && !r.skips(path) {
 			next = append(next, facet{path: path})
 		}
 	}
@@ -183,19 +182,6 @@ func (r *replica) remove(path string) {
 	for _, name := range old.names {
 		r.remove(znode.Join(path, name))
 	}
-}
-
-// unlist takes a znode that was not found out of its parent's list, so that it
-// counts as new where the next list has it. That list will come: the parent's
-// watch fires for the deletion.
-func (r *replica) unlist(path string) {
-	if path == r.root || !r.listed(path) {
-		return
-	}
-	dir, name := znode.Split(path)
-	parent := r.nodes[dir]
-	i, _ := slices.BinarySearch(parent.names, name)
-	parent.names = slices.Delete(parent.names, i, i+1)
 }
 
 func (r *replica) remember(path string) {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -230,5 +231,32 @@ func TestCopyIsKeptOverSessions(t *testing.T) {
 		cancel()
 		running.Wait()
 		synctest.Wait()
+	})
+}
+
+// A look that ended half way through a list of children had the rest of them
+// missing for good, also in a copy that said it was ready.
+//
+// Covers W1, W4, W6.
+func TestALookThatEndsHalfWayLosesNothing(t *testing.T) {
+	const all = "/a=0 /a/x=1 /a/x/y=2 /a/z=3"
+	bubble(t, func(t *testing.T, w *world) {
+		w.do("+/a 0", "+/a/x 1", "+/a/x/y 2", "+/a/z 3")
+		for skip := range strings.Count(all, "=") {
+			c := watch.NewTree("/a", watch.TreeOptions{})
+			slow := w.Inject(zktest.Rule{Session: w.s.ID(), Op: "getData", Skip: skip, Fate: zktest.DelayReply, Delay: 2 * time.Second})
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			if err := c.Keep(ctx, w.s); !errors.Is(err, context.DeadlineExceeded) || slow.Fired() != 1 {
+				t.Fatalf("after %d values: %v, %d are late", skip, err, slow.Fired())
+			}
+			cancel()
+			ctx, cancel = context.WithCancel(t.Context())
+			var running sync.WaitGroup
+			running.Go(func() { c.Keep(ctx, w.s) })
+			<-c.Ready()
+			expect(t, sayEntries(c.All()), all)
+			cancel()
+			running.Wait()
+		}
 	})
 }
