@@ -223,6 +223,80 @@ func TestWhoHasLeftStaysAway(t *testing.T) {
 	})
 }
 
+// Covers G1. The caller of Leave need not have the time to wait for it.
+func TestLeaveOfOneInAHurry(t *testing.T) {
+	over, end := context.WithCancel(context.Background())
+	end()
+	for range 10 { // either case of a select may be chosen
+		coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+			m := join(t, w.Client(), "a", "1")
+			_ = m.Leave(over)
+			time.Sleep(coordtest.Timeout)
+			listed(t, w, "")
+			if err := m.Update(t.Context(), []byte("2")); !errors.Is(err, group.ErrLeft) {
+				t.Errorf("update: %v", err)
+			}
+		})
+	}
+}
+
+// Covers G1.
+func TestLeaveDuringAnUpdate(t *testing.T) {
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		c := w.Client()
+		m := join(t, c, "a", "1")
+		slow := w.Inject(zktest.Rule{Session: c.ID(), Op: "create", Fate: zktest.DelayReply, Delay: 2 * time.Second})
+		updated := make(chan error, 1)
+		go func() { updated <- m.Update(t.Context(), []byte("2")) }()
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := m.Leave(ctx); !errors.Is(err, context.DeadlineExceeded) || slow.Fired() != 1 {
+			t.Errorf("leave: %v", err)
+		}
+		ok(t, <-updated)
+		listed(t, w, "")
+	})
+}
+
+// Covers G1. An update that was given up is made all the same, or is not: the
+// member is not seen as it was again, and leaves with all that stands for it.
+func TestAnUpdateThatWasGivenUp(t *testing.T) {
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		f, c := w.Client(), w.Client()
+		following, stop := context.WithCancel(t.Context())
+		changes := follow(following, f)
+		m := join(t, c, "a", "1")
+		given(t, changes, "[] +[] -[] ~[]", "[a=1] +[a=1] -[] ~[]")
+		w.Inject(zktest.Rule{Session: c.ID(), Op: "create", Fate: zktest.DelayReply, Delay: 2 * time.Second})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		data := []byte("2")
+		if err := m.Update(ctx, data); !errors.Is(err, context.DeadlineExceeded) || session.Outcome(err) != session.Indeterminate {
+			t.Errorf("update: %v: %v", session.Outcome(err), err)
+		}
+		data[0] = 'x' // it is the caller's
+		given(t, changes, "[a=2] +[] -[] ~[a=2]")
+		time.Sleep(2 * time.Second)
+		given(t, changes)
+		// One whose reply is lost is found late.
+		w.Inject(zktest.Rule{Session: c.ID(), Op: "create", Fate: zktest.CloseBeforeReply})
+		w.Inject(zktest.Rule{Session: c.ID(), Op: "getChildren2", Fate: zktest.DelayReply, Delay: 2 * time.Second})
+		ctx, cancel = context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := m.Update(ctx, []byte("3")); session.Outcome(err) != session.Indeterminate {
+			t.Errorf("update: %v: %v", session.Outcome(err), err)
+		}
+		given(t, changes, "[a=3] +[] -[] ~[a=3]")
+		ok(t, m.Leave(t.Context()))
+		listed(t, w, "")
+		given(t, changes, "[] +[] -[a=3] ~[]")
+		stop()
+		given(t, changes, "error: true false")
+		w.NothingLeft()
+	})
+}
+
 func TestWaitEndsWithItsContextDuringAnUpdate(t *testing.T) {
 	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
 		c := w.Client()

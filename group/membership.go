@@ -1,9 +1,11 @@
 package group
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 
 	"github.com/go-zookeeper/zk"
 
@@ -15,6 +17,7 @@ type Membership struct {
 	group *Group
 	id    string
 	turn  chan incarnation // holds the present one, except while it is replaced
+	left  atomic.Bool      // Leave was called: no other is begun
 }
 
 // An incarnation is a node that stands for the member. Of several the last
@@ -22,7 +25,6 @@ type Membership struct {
 type incarnation struct {
 	node  session.Node
 	first <-chan struct{} // closed when those before it have gone
-	left  bool            // Leave was called: no other follows
 }
 
 // ErrLeft is Update's answer after Leave. Join again to be a member again.
@@ -41,7 +43,7 @@ func (g *Group) Join(ctx context.Context, id string, data []byte) (*Membership, 
 	}
 	first := make(chan struct{})
 	close(first)
-	m.turn <- incarnation{node: node, first: first}
+	m.turn <- incarnation{node, first}
 	return m, nil
 }
 
@@ -51,23 +53,22 @@ func (m *Membership) create(ctx context.Context, data []byte) (session.Node, err
 
 // take takes the present incarnation, so that nobody else replaces it.
 func (m *Membership) take(ctx context.Context) (incarnation, error) {
+	s := m.group.session
 	select {
 	case now := <-m.turn:
 		return now, nil
 	case <-ctx.Done():
-		return incarnation{}, m.refused(context.Cause(ctx))
+		return incarnation{}, context.Cause(ctx)
+	case <-s.Lost():
+		return incarnation{}, s.Err()
 	}
 }
 
-// refused is the error of a call that was given up while it had changed nothing.
-func (m *Membership) refused(err error) error {
-	return &session.RequestError{Op: "update", Path: m.group.path, Effect: session.Failed, Err: err}
-}
-
-// Update changes the member's data. On an error it is unchanged. It fails with
-// ErrLeft after Leave.
+// Update changes the member's data. If ctx ends before the server confirmed, the
+// session goes on changing it; session.Outcome of the error tells whether that
+// may be. It fails with ErrLeft after Leave.
 func (m *Membership) Update(ctx context.Context, data []byte) error {
-	if err := m.update(ctx, data); err != nil {
+	if err := m.update(ctx, bytes.Clone(data)); err != nil {
 		return fmt.Errorf("group: update %s in %s: %w", m.id, m.group.path, err)
 	}
 	return nil
@@ -76,54 +77,78 @@ func (m *Membership) Update(ctx context.Context, data []byte) error {
 func (m *Membership) update(ctx context.Context, data []byte) error {
 	now, err := m.take(ctx)
 	if err != nil {
+		return m.ended(session.Failed, err)
+	}
+	if m.left.Load() {
+		m.turn <- now
+		return m.ended(session.Failed, ErrLeft)
+	}
+	// Not for as long as ctx only: a node given up would be deleted, and the
+	// member be seen as it was again, or still be seen when it has left.
+	updated := m.group.session.Cleanup(func(ctx context.Context) error {
+		node, err := m.create(ctx, data)
+		if err == nil {
+			now = m.replace(now, node)
+		}
+		m.turn <- now
 		return err
+	})
+	select {
+	case err := <-updated:
+		return err
+	case <-ctx.Done():
+		return m.ended(session.Indeterminate, context.Cause(ctx))
 	}
-	defer func() { m.turn <- now }()
-	if now.left {
-		return m.refused(ErrLeft)
+}
+
+// ended is the error of an Update that got no answer.
+func (m *Membership) ended(effect session.Effect, err error) error {
+	return &session.RequestError{Op: "update", Path: m.group.path, Effect: effect, Err: err}
+}
+
+// replace begins to remove the old incarnation and returns the next one.
+func (m *Membership) replace(old incarnation, node session.Node) incarnation {
+	gone := make(chan struct{})
+	m.group.session.Cleanup(func(ctx context.Context) error {
+		defer close(gone)
+		return m.remove(ctx, old)
+	})
+	return incarnation{node, gone}
+}
+
+// remove deletes the node in its turn.
+func (m *Membership) remove(ctx context.Context, i incarnation) error {
+	select {
+	case <-i.first:
+		return m.group.session.Remove(ctx, i.node)
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	}
-	next, err := m.create(ctx, data)
-	if err == nil {
-		_, gone := m.remove(now)
-		now = incarnation{node: next, first: gone}
-	}
-	return err
 }
 
 // Leave ends the membership. If ctx ends before the server confirmed, the
 // error says so, and the session goes on deleting the node. Leaving again is
 // fine.
 func (m *Membership) Leave(ctx context.Context) error {
-	now, err := m.take(ctx)
-	if err == nil {
-		now.left = true
-		m.turn <- now
-		removed, _ := m.remove(now)
-		select {
-		case err = <-removed:
-		case <-ctx.Done():
-			err = context.Cause(ctx)
+	m.left.Store(true)
+	removed := m.group.session.Cleanup(func(ctx context.Context) error {
+		now, err := m.take(ctx) // behind an update under way
+		if err != nil {
+			return err
 		}
+		m.turn <- now
+		return m.remove(ctx, now)
+	})
+	var err error
+	select {
+	case err = <-removed:
+	case <-ctx.Done():
+		err = context.Cause(ctx)
 	}
 	if err != nil {
 		return fmt.Errorf("group: leave %s: %w", m.group.path, err)
 	}
 	return nil
-}
-
-// remove deletes the node in its turn, however long the caller lives. Gone is
-// closed when that was done.
-func (m *Membership) remove(i incarnation) (removed <-chan error, gone <-chan struct{}) {
-	s, done := m.group.session, make(chan struct{})
-	return s.Cleanup(func(ctx context.Context) error {
-		select {
-		case <-i.first:
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-		defer close(done)
-		return s.Remove(ctx, i.node)
-	}), done
 }
 
 // Wait waits until the membership has ended otherwise than by ctx, and returns
@@ -143,13 +168,13 @@ func (m *Membership) Wait(ctx context.Context) error {
 		case errors.Is(err, zk.ErrNoNode):
 			now, err := m.take(ctx) // not while it is replaced
 			if err != nil {
-				return context.Cause(ctx)
+				return err
 			}
 			m.turn <- now
-			if now.node == node {
-				return session.ErrRevoked
+			if now.node != node {
+				continue // it was replaced
 			}
-			continue // it was replaced
+			return session.ErrRevoked
 		case err != nil:
 			return err
 		}
