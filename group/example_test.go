@@ -145,7 +145,7 @@ func ExampleMembership() {
 	// Output:
 	// api-1 is ready
 	// leave: <nil>
-	// ended: node deleted by somebody else
+	// ended: group: left already
 }
 
 func ExampleGroup_Changes() {

@@ -409,6 +409,32 @@ func TestStaySurvivesLostSessions(t *testing.T) {
 	})
 }
 
+// Who leaves by itself is not joined again, whether Stay hears of it before its
+// function returns or behind.
+func TestStayEndsWithLeave(t *testing.T) {
+	for _, pause := range []time.Duration{0, time.Second} {
+		coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+			opts := session.Options{Servers: w.Servers(), Timeout: coordtest.Timeout, Dial: w.DialContext}
+			joins := 0
+			err := group.Stay(t.Context(), opts, path, "a", nil, func(ctx context.Context, m *group.Membership) error {
+				if joins++; joins > 1 {
+					return nil
+				}
+				ok(t, m.Leave(ctx))
+				time.Sleep(pause)
+				if cause := context.Cause(ctx); pause > 0 && !errors.Is(cause, group.ErrLeft) {
+					t.Errorf("the membership ended with %v", cause)
+				}
+				return nil
+			})
+			if err != nil || joins != 1 {
+				t.Errorf("%v after %d joins", err, joins)
+			}
+			w.NothingLeft()
+		})
+	}
+}
+
 func TestBadIDs(t *testing.T) {
 	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
 		for _, id := range []string{"", "a/b", "a\x00", "\xff"} {

@@ -27,7 +27,8 @@ type incarnation struct {
 	first <-chan struct{} // closed when those before it have gone
 }
 
-// ErrLeft is Update's answer after Leave. Join again to be a member again.
+// ErrLeft is the answer of Update after Leave, and of Wait. Join again to be a
+// member again.
 var ErrLeft = errors.New("group: left already")
 
 // Join makes one a member. If ctx ends first, or on any other error, one is no
@@ -151,9 +152,9 @@ func (m *Membership) Leave(ctx context.Context) error {
 	return nil
 }
 
-// Wait waits until the membership has ended otherwise than by ctx, and returns
-// why: session.ErrRevoked if somebody deleted the node or Leave was called, or
-// why the session ended; or the cause of ctx.
+// Wait waits until the membership has ended, and returns why: ErrLeft after
+// Leave, session.ErrRevoked if somebody deleted the node, or why the session
+// ended; or the cause of ctx, if that ended first.
 func (m *Membership) Wait(ctx context.Context) error {
 	for {
 		now, err := m.take(ctx)
@@ -173,6 +174,9 @@ func (m *Membership) Wait(ctx context.Context) error {
 			m.turn <- now
 			if now.node != node {
 				continue // it was replaced
+			}
+			if m.left.Load() {
+				return ErrLeft
 			}
 			return session.ErrRevoked
 		case err != nil:
@@ -194,8 +198,8 @@ func (m *Membership) Wait(ctx context.Context) error {
 // Stay is a member for as long as f runs, also when sessions are lost: it opens
 // one after another with the given options, joins, and calls f. The context
 // that f gets ends with the membership and with ctx; f must return then. When
-// it returned because the membership ended, Stay joins again. Otherwise Stay
-// leaves and returns what f returned, nil included, or the cause of ctx.
+// it returned because somebody deleted the node, Stay joins again. Otherwise
+// Stay leaves and returns what f returned, nil included, or the cause of ctx.
 //
 // A nil f is one that waits for its context.
 func Stay(ctx context.Context, opts session.Options, path, id string, data []byte, f func(ctx context.Context, m *Membership) error) error {
