@@ -12,6 +12,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/go-zookeeper/zk"
+
 	"github.com/zkcoord/zkcoord/barrier"
 	"github.com/zkcoord/zkcoord/internal/coordtest"
 	"github.com/zkcoord/zkcoord/session"
@@ -294,6 +296,30 @@ func TestADeletedRoundGathersAgain(t *testing.T) {
 					t.Errorf("%s is deleted: entered %v: %v", dir, ok, e)
 				}
 			}
+		})
+	}
+}
+
+// Where the chroot is missing, which nobody here makes, Set and Enter asked for
+// their node and its parents in turn, for ever.
+func TestAMissingChrootIsAnError(t *testing.T) {
+	for what, call := range map[string]func(context.Context, *session.Session) error{
+		"set": func(ctx context.Context, s *session.Session) error { return barrier.New(s, "/b").Set(ctx) },
+		"enter": func(ctx context.Context, s *session.Session) error {
+			_, err := barrier.NewDouble(s, "/b", 1).Enter(ctx)
+			return err
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			run(t, func(t *testing.T, w *world) {
+				c := w.Client(func(o *session.Options) { o.Chroot = "/nowhere" })
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				c.At(100, cancel)
+				if err := call(ctx, c.Session); !errors.Is(err, zk.ErrNoNode) || session.Outcome(err) != session.Failed {
+					t.Errorf("%v: %v", session.Outcome(err), err)
+				}
+			})
 		})
 	}
 }

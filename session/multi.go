@@ -165,11 +165,12 @@ func failedPart(responses []zk.MultiResponse) (int, error) {
 
 // CreateParents makes those parents of path that do not exist, as containers,
 // which the server deletes again some time after their last child went. It does
-// not make the chroot.
+// not make the chroot: where that is missing it fails with zk.ErrNoNode, so that
+// who asks for a node and its parents in turn comes to an end.
 func (s *Session) CreateParents(ctx context.Context, path string) error {
 	dir, _ := znode.Split(path)
 	if dir == "/" || dir == "" {
-		return nil
+		return s.rooted(ctx)
 	}
 	for {
 		_, err := s.Create(ctx, dir, nil, Container)
@@ -177,9 +178,6 @@ func (s *Session) CreateParents(ctx context.Context, path string) error {
 		case err == nil, errors.Is(err, zk.ErrNodeExists):
 			return nil
 		case errors.Is(err, zk.ErrNoNode):
-			if parent, _ := znode.Split(dir); parent == "/" { // the chroot is missing
-				return err
-			}
 			if err := s.CreateParents(ctx, dir); err != nil {
 				return err
 			}
@@ -188,6 +186,19 @@ func (s *Session) CreateParents(ctx context.Context, path string) error {
 			return err
 		}
 	}
+}
+
+// rooted returns an error if there is no root, which is so where the chroot is
+// missing.
+func (s *Session) rooted(ctx context.Context) error {
+	if s.opts.Chroot == "" {
+		return nil
+	}
+	stat, err := s.Exists(ctx, "/")
+	if err == nil && stat == nil {
+		return unsent("create", "/", fmt.Errorf("chroot %s: %w", s.opts.Chroot, zk.ErrNoNode))
+	}
+	return err
 }
 
 // DeleteAll deletes path and all below it. It is no transaction: if it fails,

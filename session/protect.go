@@ -155,9 +155,6 @@ func (s *Session) createProtected(note *creation, dir, prefix string, data []byt
 		case s.life.Err() != nil:
 			return Node{}, err
 		case errors.Is(err, zk.ErrNoNode):
-			if dir == "/" { // the chroot is missing, which is not ours to make
-				return Node{}, err
-			}
 			if err := s.CreateParents(s.life, path); err != nil {
 				return Node{}, err
 			}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/go-zookeeper/zk"
 
+	"github.com/zkcoord/zkcoord/internal/znode"
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
@@ -229,6 +230,9 @@ func TestMissingChrootFailsCreates(t *testing.T) {
 			_, err := s.CreateProtected(t.Context(), dir, "lock", nil, EphemeralSequential)
 			if !errors.Is(err, zk.ErrNoNode) {
 				t.Errorf("create in %s: %v", dir, err)
+			}
+			if err := s.CreateParents(t.Context(), znode.Join(dir, "x")); !errors.Is(err, zk.ErrNoNode) || Outcome(err) != Failed {
+				t.Errorf("parents of a node in %s: %v", dir, err)
 			}
 		}
 	})

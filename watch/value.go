@@ -176,18 +176,15 @@ func (v *Value[T]) Update(ctx context.Context, s *session.Session, f func(T) (T,
 		if err == nil {
 			data, err = v.encode(value)
 		}
-		if err == nil && stat == nil {
-			err = s.CreateParents(ctx, v.path)
-		}
 		if err != nil {
-			return value, &session.RequestError{Op: "update", Path: v.path, Effect: session.Failed, Err: err}
+			return value, v.unsent(err)
 		}
 		// If another one was first, the refusal has passed through the quorum
 		// like a write, so that the next read sees what that one stored.
 		switch err := v.store(ctx, s, data, stat); {
 		case err == nil:
 			return value, nil
-		case errors.Is(err, zk.ErrBadVersion), errors.Is(err, zk.ErrNodeExists), isNoNode(err):
+		case errors.Is(err, zk.ErrBadVersion), errors.Is(err, zk.ErrNodeExists), stat != nil && isNoNode(err):
 		default:
 			return value, fmt.Errorf("watch: update %s: %w", v.path, err)
 		}
@@ -207,14 +204,26 @@ func (v *Value[T]) stored(ctx context.Context, s *session.Session) (T, *zk.Stat,
 	return value, stored.Stat, err
 }
 
+// unsent is the error of an Update that was not about to store anything.
+func (v *Value[T]) unsent(err error) error {
+	return &session.RequestError{Op: "update", Path: v.path, Effect: session.Failed, Err: err}
+}
+
 // store replaces what has the given stat, or makes the znode if there was none.
 func (v *Value[T]) store(ctx context.Context, s *session.Session, data []byte, stat *zk.Stat) error {
 	if stat != nil {
 		_, err := s.Set(ctx, v.path, data, stat.Version)
 		return err
 	}
-	_, err := s.Create(ctx, v.path, data, session.Persistent)
-	return err
+	for {
+		_, err := s.Create(ctx, v.path, data, session.Persistent)
+		if !isNoNode(err) {
+			return err
+		}
+		if err := s.CreateParents(ctx, v.path); err != nil {
+			return v.unsent(err)
+		}
+	}
 }
 
 func (v *Value[T]) encode(value T) ([]byte, error) {

@@ -11,6 +11,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/go-zookeeper/zk"
+
+	"github.com/zkcoord/zkcoord/internal/coordtest"
 	"github.com/zkcoord/zkcoord/session"
 	"github.com/zkcoord/zkcoord/watch"
 	"github.com/zkcoord/zkcoord/zktest"
@@ -195,6 +198,21 @@ func TestUpdateErrorsTellWhetherItWasStored(t *testing.T) {
 			if string(got.Data) != c.stored {
 				t.Errorf("%s: stored %q, want %q", name, got.Data, c.stored)
 			}
+		}
+	})
+}
+
+// Where the chroot is missing Update asked for the node for ever.
+func TestUpdateInAMissingChroot(t *testing.T) {
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		c := w.Client(func(o *session.Options) { o.Chroot = "/nowhere" })
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		c.At(100, cancel)
+		v := watch.NewValue("/limits", limitsOptions())
+		_, err := v.Update(ctx, c.Session, func(l limits) (limits, error) { return l, nil })
+		if !errors.Is(err, zk.ErrNoNode) || session.Outcome(err) != session.Failed {
+			t.Errorf("%v: %v", session.Outcome(err), err)
 		}
 	})
 }
