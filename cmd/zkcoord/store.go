@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"net/http"
 	"time"
@@ -75,10 +76,13 @@ and so does what may still be under way.`,
 		Example: "  zkcoord prune --age 720h\n  zkcoord prune --size 500",
 		Args:    cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			keep.Size = megabytes << 20
-			if keep.Age <= 0 && keep.Size <= 0 {
+			switch {
+			case keep.Age < 0 || megabytes < 0 || megabytes > math.MaxInt64>>20:
+				return errors.New("--age and --size cannot be negative, nor --size larger than any disk")
+			case keep.Age == 0 && megabytes == 0:
 				return errors.New("give --age or --size: without them everything stays")
 			}
+			keep.Size = megabytes << 20
 			removed, err := report.Open(dir).Prune(keep, time.Now())
 			freed := int64(0)
 			for _, r := range removed {

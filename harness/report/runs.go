@@ -27,14 +27,16 @@ type Run struct {
 func (r Run) Judged() bool { return r.Document.Version > 0 }
 
 // Begun is when the run began, going by its directory's name; the zero time if that does not tell.
-func (r Run) Begun() time.Time {
-	stamp, _, _ := strings.Cut(filepath.Base(r.Dir), "-")
-	begun, _ := time.Parse("20060102T150405.000Z", stamp)
-	return begun
+func (r Run) Begun() time.Time { return begun(filepath.Base(r.Dir)) }
+
+func begun(name string) time.Time {
+	stamp, _, _ := strings.Cut(name, "-")
+	t, _ := time.Parse(stampLayout, stamp)
+	return t
 }
 
 // Runs returns the runs of the store, the newest first. A store that does not exist has none. What cannot be read of one
-// run is its Problem and keeps nobody from the others.
+// run is its Problem and keeps nobody from the others. A directory whose name is no time is no run: Prune would delete it.
 func (s *Store) Runs() ([]Run, error) {
 	scenarios, err := os.ReadDir(s.dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -50,7 +52,7 @@ func (s *Store) Runs() ([]Run, error) {
 			continue
 		}
 		for _, e := range entries {
-			if e.IsDir() && !strings.HasPrefix(e.Name(), ".") {
+			if e.IsDir() && !begun(e.Name()).IsZero() {
 				runs = append(runs, readRun(s.dir, scenario.Name()+"/"+e.Name()))
 			}
 		}

@@ -126,6 +126,19 @@ func TestForeignHostNamesAreRefusedOnLoopback(t *testing.T) {
 	}
 }
 
+// A store named by mistake, as a checkout's root, loses nothing.
+func TestPruneLeavesWhatIsNoRun(t *testing.T) {
+	s := Open(t.TempDir())
+	for _, name := range []string{"docs/decisions", "docs/pictures", "docs/2026", ".git/hooks", ".git/objects"} {
+		if err := os.MkdirAll(filepath.Join(s.dir, name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if removed, err := s.Prune(Keep{Age: time.Hour, Size: 1}, time.Now()); err != nil || len(removed) != 0 {
+		t.Errorf("removed %v, %v", removed, err)
+	}
+}
+
 func TestPruneKeepsTheNewestAndWhatMayBeUnderWay(t *testing.T) {
 	s := filled(t)
 	for range 3 { // more of the same scenario, older than the last

@@ -112,6 +112,9 @@ func failingSlice(r *harness.Result) (checker.Slice, bool) {
 	return checker.Slice{}, false
 }
 
+// stampLayout is that of the times that name runs.
+const stampLayout = "20060102T150405.000Z"
+
 // directory returns the run's directory, made if it is fresh. Mkdir fails if the
 // name is taken, so two runs that start in one millisecond get two.
 func (s *Store) directory(r *harness.Result) (dir string, fresh bool, err error) {
@@ -124,7 +127,7 @@ func (s *Store) directory(r *harness.Result) (dir string, fresh bool, err error)
 	if err := os.MkdirAll(parent, 0o755); err != nil {
 		return "", false, err
 	}
-	stamp := r.Start.Format("20060102T150405.000Z")
+	stamp := r.Start.Format(stampLayout)
 	for n := 1; ; n++ {
 		dir = filepath.Join(parent, stamp)
 		if n > 1 {
