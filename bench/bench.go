@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"runtime"
 	"slices"
 	"strings"
@@ -128,7 +127,7 @@ func Run(ctx context.Context, o Options) (_ *Report, err error) {
 	if err := e.Ready(ctx); err != nil {
 		return nil, err
 	}
-	servers, err := addresses(ctx, e)
+	servers, err := ensemble.Addresses(ctx, e)
 	if err != nil {
 		return nil, err
 	}
@@ -153,25 +152,6 @@ func Run(ctx context.Context, o Options) (_ *Report, err error) {
 // that may use all of the compiler and some memory.
 func config(nodes int) ensemble.Config {
 	return ensemble.Config{Nodes: nodes, TickTime: 2 * time.Second, JVMFlags: []string{"-Xmx1g", "-XX:TieredStopAtLevel=4"}}
-}
-
-// addresses are those of the sockets that the servers listen on, which any
-// process can connect to.
-func addresses(ctx context.Context, e ensemble.Ensemble) ([]string, error) {
-	var all []string
-	for _, server := range e.Servers() {
-		conn, err := e.DialContext(ctx, "tcp", server)
-		if err != nil {
-			return nil, err
-		}
-		address := conn.RemoteAddr()
-		conn.Close()
-		if _, ok := address.(*net.TCPAddr); !ok {
-			return nil, fmt.Errorf("bench: %s is no TCP address", address)
-		}
-		all = append(all, address.String())
-	}
-	return all, nil
 }
 
 type runner struct {

@@ -76,13 +76,17 @@ func (a *app) serveEnsemble(ctx context.Context, config ensemble.Config,
 	if err := e.Ready(ctx); err != nil {
 		return interruptedOr(ctx, err)
 	}
-	servers := strings.Join(e.Servers(), ",")
-	if a.json {
-		err = a.printJSON(map[string]any{"ensemble": e.Kind(), "servers": e.Servers(), "connect": servers})
-	} else {
-		_, err = fmt.Fprintf(a.out, "%s\n", servers)
+	servers, err := ensemble.Addresses(ctx, e)
+	if err != nil {
+		return interruptedOr(ctx, err)
 	}
-	a.note("%s ensemble of %d ready at %s; interrupt to end it", e.Kind(), len(e.Servers()), servers)
+	connect := strings.Join(servers, ",")
+	if a.json {
+		err = a.printJSON(map[string]any{"ensemble": e.Kind(), "servers": servers, "connect": connect})
+	} else {
+		_, err = fmt.Fprintf(a.out, "%s\n", connect)
+	}
+	a.note("%s ensemble of %d ready at %s; interrupt to end it", e.Kind(), len(servers), connect)
 	if err == nil {
 		<-ctx.Done()
 	}

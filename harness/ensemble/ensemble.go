@@ -42,7 +42,7 @@ type Ensemble interface {
 	Kind() string
 
 	// Servers returns the client address of each node, by index. They stay the same across restarts, but mean
-	// something only to DialContext: a client must dial through it.
+	// something only to DialContext: a client must dial through it, or ask for Addresses.
 	Servers() []string
 
 	// DialContext connects to the node that address names, wherever it listens at that moment. A node that is down
