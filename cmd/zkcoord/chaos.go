@@ -46,7 +46,7 @@ Exit codes: 0 no round found a violation, 1 one did, 2 nothing can be concluded,
 			if len(args) == 0 {
 				args = []string{"lock"}
 			}
-			chosen, err := choose(args, "")
+			chosen, err := f.choose(args)
 			if err != nil {
 				return err
 			}

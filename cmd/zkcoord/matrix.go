@@ -36,7 +36,7 @@ const cannot = "the ensemble cannot"
 
 // matrix runs each scenario under each of its faults alone, on each of the kinds of ensembles, and prints a table.
 func (a *app) matrix(ctx context.Context, names []string, f runFlags) error {
-	chosen, err := choose(names, f.mutant)
+	chosen, err := f.choose(names)
 	if err != nil {
 		return err
 	}

@@ -78,7 +78,7 @@ func chooseMutants(names []string) ([]specimen, error) {
 	}
 	for _, name := range names {
 		scenario, mutant, one := strings.Cut(name, "/")
-		found, err := choose([]string{scenario}, "")
+		found, err := (&runFlags{}).choose([]string{scenario})
 		if err != nil {
 			return nil, err
 		}

@@ -56,7 +56,8 @@ func (a *app) runCommand() *cobra.Command {
 		Use:   "run SCENARIO...",
 		Short: "Run scenarios on an ensemble, and judge them",
 		Long: `Run starts an ensemble, lets the scenario's clients work while it breaks things by a plan drawn from the seed,
-heals everything, judges the history, and writes a report to the store. "all" runs every scenario.
+heals everything, judges the history, and writes a report to the store. "all" runs every scenario; with --virtual,
+every one that needs nothing but this process.
 
 The embedded ensemble is a model of ZooKeeper inside of this process. A container ensemble is the real thing and
 needs Docker; a process ensemble is the real thing in local JVMs and needs ZooKeeper's jars; an external one is
@@ -106,7 +107,7 @@ func (f *runFlags) define(c *cobra.Command) {
 	flags.StringVar(&f.plan, "plan", "", "follow the plan in this file instead of drawing one")
 	flags.IntVar(&f.operations, "operations", 0, "finish after so many have begun (0: as many as there is time for)")
 	flags.StringVar(&f.mutant, "mutant", "", "run this broken variant of the scenario")
-	flags.BoolVar(&f.virtual, "virtual", false, "run on a virtual clock (embedded only): a minute takes about a second")
+	flags.BoolVar(&f.virtual, "virtual", false, "run on a virtual clock (embedded only, nothing that needs other processes): a minute takes about a second")
 	flags.DurationVar(&f.shrink, "shrink", time.Minute, "for how long to look for a smaller run if one is invalid on the embedded ensemble (0: do not)")
 	flags.StringVar(&f.store, "store", "store", "directory of the results (empty: keep nothing)")
 }
@@ -134,7 +135,7 @@ func ensembleKinds() []string { return append(kinds.Names(), "external") }
 // runAll runs one scenario after the other. A violation outweighs that another one could not run, which outweighs that
 // nothing is known.
 func (a *app) runAll(ctx context.Context, names []string, f runFlags) error {
-	chosen, err := choose(names, f.mutant)
+	chosen, err := f.choose(names)
 	if err != nil {
 		return err
 	}
@@ -157,18 +158,21 @@ func (a *app) runAll(ctx context.Context, names []string, f runFlags) error {
 	return nil
 }
 
-// choose finds the scenarios of those names, as the mutant if there is one.
-func choose(names []string, mutant string) ([]harness.Scenario, error) {
+// choose finds the scenarios of those names, as the mutant if there is one. On the virtual clock "all" are those that can.
+func (f *runFlags) choose(names []string) ([]harness.Scenario, error) {
 	if slices.Equal(names, []string{"all"}) {
-		if mutant != "" {
+		switch {
+		case f.mutant != "":
 			return nil, errors.New("--mutant needs the one scenario that has it")
+		case f.virtual:
+			return scenarios.Virtual(), nil
 		}
 		return scenarios.All(), nil
 	}
 	var chosen []harness.Scenario
 	for _, name := range names {
-		if mutant != "" {
-			name += "+" + mutant
+		if f.mutant != "" {
+			name += "+" + f.mutant
 		}
 		s, err := named(name)
 		if err != nil {
@@ -214,7 +218,7 @@ func (a *app) runOne(ctx context.Context, s harness.Scenario, f runFlags) error 
 		dir = store.Dir(result)
 	}
 	told := a.tell(result, dir)
-	if result.Verdict == checker.Invalid && f.ensemble == "embedded" && ctx.Err() == nil {
+	if result.Verdict == checker.Invalid && f.ensemble == "embedded" && s.Needs == "" && ctx.Err() == nil {
 		a.invalid = append(a.invalid, result)
 	}
 	return a.both(told, err)

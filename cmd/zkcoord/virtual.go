@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"flag"
 	"fmt"
@@ -36,8 +37,12 @@ func (a *app) virtually(do func() error) error {
 }
 
 // runVirtual is harness.Run on the virtual clock. Nothing in a bubble may wait for what is outside of it, so an interrupt
-// is looked for once a virtual second instead.
+// is looked for once a virtual second instead. For other processes it would wait for ever: what needs them is refused.
 func (a *app) runVirtual(ctx context.Context, s harness.Scenario, o harness.Options) (result *harness.Result, err error) {
+	if s.Needs != "" || o.ClientProcesses {
+		return nil, fmt.Errorf("%s cannot run on the virtual clock, which is this process's alone: it needs %s",
+			s.Name, cmp.Or(s.Needs, "clients in processes of their own"))
+	}
 	progress := o.Progress
 	if o.Store != nil {
 		o.Store = dated{o.Store, time.Now().UTC()}
