@@ -17,7 +17,7 @@ import (
 	"github.com/zkcoord/zkcoord/scenarios"
 )
 
-// keptFailures bounds what chaos stores: it may run for days.
+// keptFailures bounds what chaos stores of each verdict: it may run for days.
 const keptFailures = 10
 
 func (a *app) chaosCommand() *cobra.Command {
@@ -28,7 +28,7 @@ func (a *app) chaosCommand() *cobra.Command {
 		Short: "Break an ensemble of yours until stopped",
 		Long: `Chaos runs scenarios (without any named: lock) in turn against an ensemble that is there already, each round with a
 fresh seed, until it is interrupted, and prints a line a round and a summary. Rounds that are not valid are stored, the
-first ten of them.
+first ten of each verdict.
 
 Give the addresses of the ensemble, in which case only the clients' own links and sessions are broken; or the
 docker-compose file of a project that runs on this machine, whose servers are killed, paused and cut off as well.
@@ -68,36 +68,34 @@ Exit codes: 0 no round found a violation, 1 one did, 2 nothing can be concluded,
 	return c
 }
 
-// chaos runs rounds until ctx ends. A round that is cut short by that counts only if it found a violation.
+// chaos runs rounds until ctx ends or one fails. A round that is cut short by that counts only if it found a violation.
 func (a *app) chaos(ctx context.Context, chosen []harness.Scenario, f runFlags) error {
 	if len(f.servers) == 0 && f.compose == "" && f.ensemble == "external" {
 		return errors.New("give --servers host:port,... or --compose FILE: what there is to break")
 	}
-	keep := &failures{left: keptFailures}
+	keep := &failures{kept: make(map[checker.Verdict]int)}
 	if f.store != "" {
 		keep.Store = report.Open(f.store)
 	}
 	a.note("breaking %s in rounds of %v, from seed %d on; interrupt to stop", f.on(), f.time, f.seed)
 	var total tally
+	var failed error
 	begun := time.Now()
-	for n := 0; ctx.Err() == nil; n++ {
-		s := chosen[n%len(chosen)]
-		r, err := a.round(ctx, s, f, keep)
-		if r == nil || err != nil && ctx.Err() == nil {
-			if n > 0 || ctx.Err() != nil {
-				err = errors.Join(err, a.sum(total, time.Since(begun)))
-			}
+	for n := 0; ctx.Err() == nil && failed == nil; n++ {
+		r, err := a.round(ctx, chosen[n%len(chosen)], f, keep)
+		switch {
+		case r == nil && n == 0:
 			return interruptedOr(ctx, err)
-		}
-		if ctx.Err() == nil || r.Verdict == checker.Invalid {
+		case r == nil && ctx.Err() != nil: // before it began: the rounds before it are whole
+		case r != nil && (ctx.Err() == nil || r.Verdict == checker.Invalid):
 			total.add(r)
-			if err := a.tellRound(r, keep); err != nil {
-				return err
-			}
+			failed = errors.Join(err, a.tellRound(r, keep))
+		default:
+			failed = err
 		}
 		f.seed++
 	}
-	return errors.Join(a.sum(total, time.Since(begun)), total.code())
+	return a.both(total.code(), errors.Join(failed, a.sum(total, time.Since(begun))))
 }
 
 // round is one run, with its progress shown.
@@ -112,17 +110,18 @@ func (a *app) round(ctx context.Context, s harness.Scenario, f runFlags, keep *f
 	return harness.Run(ctx, s, o)
 }
 
-// failures is a store of runs that are not valid, the first few.
+// failures is a store of runs that are not valid, the first few of each verdict: a violation is stored after however many runs
+// that exercised too little.
 type failures struct {
 	*report.Store // nil stores nothing
-	left          int
+	kept          map[checker.Verdict]int
 }
 
 func (f *failures) Save(r *harness.Result) error {
-	if f.Store == nil || f.left == 0 || !r.Checked || r.Verdict.Passed() {
+	if f.Store == nil || f.kept[r.Verdict] == keptFailures || !r.Checked || r.Verdict.Passed() {
 		return nil
 	}
-	f.left--
+	f.kept[r.Verdict]++
 	return f.Store.Save(r)
 }
 

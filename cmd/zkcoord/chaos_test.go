@@ -1,0 +1,79 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/zkcoord/zkcoord/harness"
+	"github.com/zkcoord/zkcoord/harness/checker"
+	"github.com/zkcoord/zkcoord/harness/history"
+	"github.com/zkcoord/zkcoord/harness/report"
+)
+
+// settingUp is a scenario of which no run begins.
+func settingUp(do func() error) harness.Scenario {
+	s := alwaysViolated()
+	s.Workload = func(*harness.Env) harness.Workload {
+		return harness.Workload{Setup: func(context.Context, *harness.Env) error { return do() }}
+	}
+	return s
+}
+
+// However chaos ends, rounds before that end are told of, and a violation is what it ends with: it was lost.
+func TestChaosEndsWithTheVerdictOfItsRounds(t *testing.T) {
+	broken := settingUp(func() error { return errors.New("broken") })
+	idle := alwaysViolated()
+	idle.Checkers = []checker.Checker{checker.New("X2", "nothing is seen", func(*history.History, *checker.Judge) {})}
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("TMPDIR", t.TempDir()) // where runs go that their store does not take
+	for name, one := range map[string]struct {
+		store       string
+		first, next harness.Scenario
+		want        error
+	}{
+		"a full store":                 {file, alwaysViolated(), alwaysViolated(), codeError(exitInvalid)},
+		"no next round":                {"", alwaysViolated(), broken, codeError(exitInvalid)},
+		"interrupted between":          {"", alwaysViolated(), harness.Scenario{}, codeError(exitInvalid)},
+		"interrupted after no verdict": {"", idle, harness.Scenario{}, codeError(exitUnknown)},
+	} {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		if one.next.Name == "" {
+			one.next = settingUp(func() error { cancel(); return ctx.Err() })
+		}
+		a, out := quietApp(), new(strings.Builder)
+		a.out = &output{Writer: out}
+		err := a.chaos(ctx, []harness.Scenario{one.first, one.next}, runFlags{ensemble: "embedded", time: time.Millisecond, intensity: 1, store: one.store})
+		if !errors.Is(err, one.want) || strings.Count(out.String(), "seed") != 1 || !strings.Contains(out.String(), "1 rounds in") {
+			t.Errorf("%s: it ended with %v, want %v\n%s", name, err, one.want, out)
+		}
+	}
+}
+
+func TestViolationIsKeptAfterManyRoundsThatExercisedNothing(t *testing.T) {
+	keep := &failures{Store: report.Open(t.TempDir()), kept: make(map[checker.Verdict]int)}
+	save := func(v checker.Verdict, n int) (dir string) {
+		r := &harness.Result{Scenario: "lock", Start: time.Unix(int64(n), 0).UTC(), Verdict: v, Checked: true, History: history.New()}
+		if err := keep.Save(r); err != nil {
+			t.Fatal(err)
+		}
+		return keep.Dir(r)
+	}
+	for n := range keptFailures {
+		save(checker.NotExercised, n)
+	}
+	if dir := save(checker.NotExercised, keptFailures); dir != "" {
+		t.Errorf("more than %d are kept: %s", keptFailures, dir)
+	}
+	if save(checker.Invalid, keptFailures+1) == "" {
+		t.Error("the violation is not kept")
+	}
+}
