@@ -4,12 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
 	"github.com/zkcoord/zkcoord/harness"
 	"github.com/zkcoord/zkcoord/harness/checker"
 	"github.com/zkcoord/zkcoord/harness/ensemble"
+	"github.com/zkcoord/zkcoord/harness/report"
+	"github.com/zkcoord/zkcoord/scenarios"
 )
 
 // cell is a run of the matrix: a scenario under one fault on one kind of ensemble.
@@ -19,6 +23,9 @@ type cell struct {
 	Ensemble string           `json:"ensemble"`
 	Verdict  *checker.Verdict `json:"verdict,omitempty"` // nil if the ensemble cannot do it, or it could not run
 	Reason   string           `json:"reason,omitempty"`
+	Seed     uint64           `json:"seed"`
+	Command  string           `json:"command,omitempty"` // does the same run again
+	Dir      string           `json:"dir,omitempty"`     // where it is stored
 }
 
 // String is what the table has.
@@ -40,19 +47,27 @@ func (a *app) matrix(ctx context.Context, names []string, f runFlags) error {
 	if err != nil {
 		return err
 	}
+	for i, s := range chosen {
+		chosen[i] = scenarios.With(s, f.faults...)
+		if _, err := f.chosenFaults(chosen[i]); err != nil {
+			return err
+		}
+	}
 	kinds := strings.Split(f.ensemble, ",")
 	var cells []cell
+	var unkept []error
 	for _, s := range chosen {
 		for _, fault := range s.Faults {
-			if f.faults != nil && !f.wants(fault.Name()) {
+			if f.faults != nil && !slices.Contains(f.faults, fault.Name()) {
 				continue
 			}
 			for _, kind := range kinds {
 				if ctx.Err() != nil {
 					return codeError(exitUnknown)
 				}
-				c := a.runCell(ctx, s, fault, kind, f)
+				c, err := a.runCell(ctx, s, fault, kind, f)
 				a.note("%s under %s on %s: %s %s", c.Scenario, c.Fault, c.Ensemble, c, c.Reason)
+				unkept = append(unkept, err)
 				if a.json {
 					if err := a.printJSON(c); err != nil {
 						return err
@@ -70,29 +85,22 @@ func (a *app) matrix(ctx context.Context, names []string, f runFlags) error {
 			return err
 		}
 	}
-	return worst(cells)
+	return a.both(worst(cells), errors.Join(unkept...))
 }
 
-// wants reports whether --faults names a fault.
-func (f *runFlags) wants(name string) bool {
-	for _, one := range f.faults {
-		if one == name || strings.HasPrefix(name, one+"-") {
-			return true
-		}
-	}
-	return false
-}
-
-// runCell runs one scenario under one fault. Nothing is started for a fault that the ensemble cannot do but the ensemble.
-func (a *app) runCell(ctx context.Context, s harness.Scenario, fault harness.Fault, kind string, f runFlags) cell {
-	c := cell{Scenario: s.Name, Fault: fault.Name(), Ensemble: kind}
+// runCell runs one scenario under one fault. Nothing is started for a fault that the ensemble cannot do but the ensemble. The
+// error is of what has a verdict all the same.
+func (a *app) runCell(ctx context.Context, s harness.Scenario, fault harness.Fault, kind string, f runFlags) (cell, error) {
+	c := cell{Scenario: s.Name, Fault: fault.Name(), Ensemble: kind, Seed: f.seed}
 	f.ensemble, f.faults, f.virtual = kind, []string{fault.Name()}, f.virtual && kind == "embedded"
+	f.time = f.timeOf(s)
 	s.Faults = []harness.Fault{fault}
 	o, err := f.options(a, s)
 	if err != nil {
 		c.Reason = paragraph(err)
-		return c
+		return c, nil
 	}
+	store := f.stored(&o)
 	start := o.Ensemble
 	o.Ensemble = func(ctx context.Context, config ensemble.Config) (ensemble.Ensemble, error) {
 		e, err := start(ctx, config)
@@ -106,19 +114,21 @@ func (a *app) runCell(ctx context.Context, s harness.Scenario, fault harness.Fau
 		return e, nil
 	}
 	result, err := a.runner(f.virtual)(ctx, s, o)
-	switch {
-	case result != nil:
-		c.Verdict = &result.Verdict
-		for _, one := range result.Failed() {
-			c.Reason = one.ID + " " + paragraph(errors.New(one.Reason+" ")) // the first says most
-			break
+	if result == nil {
+		if c.Reason == "" {
+			c.Reason = paragraph(err)
 		}
-	case c.Reason == "":
-		c.Reason = paragraph(err)
+		return c, nil
 	}
-	return c
+	c.Verdict, c.Command, c.Dir = &result.Verdict, o.Command, store(result)
+	for _, one := range result.Failed() {
+		c.Reason = one.ID + " " + paragraph(errors.New(one.Reason+" ")) // the first says most
+		break
+	}
+	return c, err
 }
 
+// printMatrix prints the table, and below it how to look at what is not valid and do it again.
 func (a *app) printMatrix(kinds []string, cells []cell) error {
 	w := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(w, "SCENARIO\tFAULT\t%s\n", strings.ToUpper(strings.Join(kinds, "\t")))
@@ -131,7 +141,19 @@ func (a *app) printMatrix(kinds []string, cells []cell) error {
 			fmt.Fprintln(w)
 		}
 	}
-	return w.Flush()
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	for _, c := range cells {
+		if c.Verdict == nil || c.Verdict.Passed() {
+			continue
+		}
+		fmt.Fprintf(a.out, "\n%s under %s on %s: %s %s\nagain: %s\n", c.Scenario, c.Fault, c.Ensemble, c, c.Reason, c.Command)
+		if c.Dir != "" {
+			fmt.Fprintf(a.out, "report: %s\n", filepath.Join(c.Dir, report.HTMLFile))
+		}
+	}
+	return nil
 }
 
 // worst is the exit code of all cells: a violation outweighs what could not run, and that what is not known.

@@ -193,19 +193,13 @@ func named(name string) (harness.Scenario, error) {
 }
 
 func (a *app) runOne(ctx context.Context, s harness.Scenario, f runFlags) error {
-	if !f.timeGiven {
-		f.time = max(f.time, s.Time)
-	}
+	f.time = f.timeOf(s)
 	s = scenarios.With(s, f.faults...)
 	o, err := f.options(a, s)
 	if err != nil {
 		return err
 	}
-	var store *report.Store
-	if f.store != "" {
-		store = report.Open(f.store)
-		o.Store = store
-	}
+	dir := f.stored(&o)
 	a.announce(s, f)
 	shown := a.showing(&o)
 	result, err := a.runner(f.virtual)(ctx, s, o)
@@ -213,15 +207,29 @@ func (a *app) runOne(ctx context.Context, s harness.Scenario, f runFlags) error 
 	if result == nil {
 		return interruptedOr(ctx, err)
 	}
-	dir := ""
-	if store != nil {
-		dir = store.Dir(result)
-	}
-	told := a.tell(result, dir)
+	told := a.tell(result, dir(result))
 	if result.Verdict == checker.Invalid && f.ensemble == "embedded" && s.Needs == "" && ctx.Err() == nil {
 		a.invalid = append(a.invalid, result)
 	}
 	return a.both(told, err)
+}
+
+// timeOf is for how long clients work in a run of s.
+func (f *runFlags) timeOf(s harness.Scenario) time.Duration {
+	if f.timeGiven {
+		return f.time
+	}
+	return max(f.time, s.Time)
+}
+
+// stored has the run with these options stored, and returns a function that tells where; empty for nowhere.
+func (f *runFlags) stored(o *harness.Options) (dir func(*harness.Result) string) {
+	if f.store == "" {
+		return func(*harness.Result) string { return "" }
+	}
+	store := report.Open(f.store)
+	o.Store = store
+	return store.Dir
 }
 
 // showing has the run with these options show its progress, until the function that it returns is called.
