@@ -109,7 +109,10 @@ func (a *app) shrink(ctx context.Context, s harness.Scenario, r *harness.Result,
 	switch {
 	case errors.Is(err, shrink.ErrNotAgain):
 		a.note("%s is not violated when the run is done again on the embedded ensemble: it may need the real one, or luck", small.Property)
-		return errors.Join(a.replay(ctx, s, r, small, f), codeError(exitUnknown))
+		if err := a.replay(ctx, s, r, small, f); err != nil {
+			return err
+		}
+		return codeError(exitUnknown)
 	case err != nil && ctx.Err() != nil:
 		a.note("interrupted before the run was done again: nothing is known of it")
 		return codeError(exitUnknown)
@@ -185,7 +188,10 @@ func (a *app) replay(ctx context.Context, s harness.Scenario, r *harness.Result,
 	for i := range f.replay {
 		a.note("following the plan on the %s ensemble, %d of %d", r.Ensemble, i+1, f.replay)
 		again, err := harness.Run(ctx, s, small.Options(harness.Options{Ensemble: start, Nodes: r.Nodes, Seed: r.Seed}))
-		if err != nil {
+		switch {
+		case ctx.Err() != nil:
+			return codeError(exitUnknown)
+		case err != nil:
 			return err
 		}
 		if one, _ := again.Of(small.Property); one.Verdict == checker.Invalid {
