@@ -242,6 +242,12 @@ func (a *app) createCommand() *cobra.Command {
 	flags.DurationVar(&ttl, "ttl", 0, "delete it when it had no child and no change for so long")
 	c.MarkFlagsMutuallyExclusive("container", "sequential")
 	c.MarkFlagsMutuallyExclusive("container", "ttl")
+	c.PreRunE = func(*cobra.Command, []string) error {
+		if flags.Changed("ttl") && ttl < time.Millisecond {
+			return fmt.Errorf("--ttl %v: it has to be at least a millisecond", ttl)
+		}
+		return nil
+	}
 	return c
 }
 
@@ -272,5 +278,6 @@ func (a *app) rmCommand() *cobra.Command {
 		})
 	c.Flags().BoolVarP(&recursive, "recursive", "r", false, "with all below")
 	c.Flags().Int32Var(&version, "version", session.AnyVersion, "delete only this version")
+	c.MarkFlagsMutuallyExclusive("recursive", "version")
 	return c
 }
