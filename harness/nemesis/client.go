@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/zkcoord/zkcoord/harness"
@@ -27,12 +28,16 @@ func clientPause(s *standing, timeout time.Duration) harness.Fault {
 		},
 		inject: func(ctx context.Context, env *harness.Env, step harness.Step) (harness.Wound, error) {
 			var p harness.Process
-			c, free, err := s.await(ctx, env, step.Target, func(c *harness.Client) bool {
+			has := func(c *harness.Client) bool {
 				p = c.Process()
 				return p != nil
-			})
+			}
+			c, free, err := s.await(ctx, env, step.Target, has)
+			if err != nil && !slices.ContainsFunc(env.Clients(), has) {
+				err = errors.New("no client has a process")
+			}
 			if err != nil {
-				return harness.Wound{}, errors.Join(errors.New("no client has a process"), err)
+				return harness.Wound{}, err
 			}
 			if err := p.Stop(ctx); err != nil {
 				free()

@@ -51,22 +51,20 @@ func dataFaults() []harness.Fault {
 func asAdmin(ctx context.Context, env *harness.Env, f func(conn *zk.Conn) error) error {
 	for {
 		conn, err := env.Admin(ctx)
-		if err != nil {
-			return err
+		if err == nil {
+			stop := context.AfterFunc(ctx, conn.Close)
+			err = f(conn)
+			stop()
+			conn.Close()
 		}
-		stop := context.AfterFunc(ctx, conn.Close)
-		err = f(conn)
-		stop()
-		conn.Close()
-		if ctx.Err() != nil || !errors.Is(err, zk.ErrConnectionClosed) && !errors.Is(err, zk.ErrSessionExpired) {
+		switch {
+		case err != nil && ctx.Err() != nil:
+			return errors.Join(errNobody, err)
+		case !errors.Is(err, zk.ErrConnectionClosed) && !errors.Is(err, zk.ErrSessionExpired):
 			return err
 		}
 	}
 }
-
-// adminPatience bounds what an administrator waits for. The nemesis does one thing at a time, and it may be another fault's heal
-// that it takes.
-const adminPatience = 5 * time.Second
 
 // busy returns the path of an ephemeral znode below the root, the n-th of those there are. It waits for one.
 func busy(ctx context.Context, env *harness.Env, conn *zk.Conn, arg string) (string, error) {
@@ -87,7 +85,7 @@ func busy(ctx context.Context, env *harness.Env, conn *zk.Conn, arg string) (str
 		select {
 		case <-time.After(20 * time.Millisecond):
 		case <-ctx.Done():
-			return "", errors.Join(errors.New("there is no ephemeral znode"), err)
+			return "", errors.Join(errNobody, errors.New("there is no ephemeral znode"), err)
 		}
 	}
 }
@@ -126,7 +124,7 @@ func ephemerals(conn *zk.Conn, under string) ([]string, error) {
 }
 
 func deleteNode(ctx context.Context, env *harness.Env, s harness.Step) (w harness.Wound, err error) {
-	ctx, cancel := context.WithTimeout(ctx, adminPatience)
+	ctx, cancel := context.WithTimeout(ctx, healPatience)
 	defer cancel()
 	err = asAdmin(ctx, env, func(conn *zk.Conn) error {
 		node, err := busy(ctx, env, conn, s.Arg)
@@ -140,7 +138,7 @@ func deleteNode(ctx context.Context, env *harness.Env, s harness.Step) (w harnes
 }
 
 func deleteParent(ctx context.Context, env *harness.Env, s harness.Step) (w harness.Wound, err error) {
-	ctx, cancel := context.WithTimeout(ctx, adminPatience)
+	ctx, cancel := context.WithTimeout(ctx, healPatience)
 	defer cancel()
 	err = asAdmin(ctx, env, func(conn *zk.Conn) error {
 		node, err := busy(ctx, env, conn, s.Arg)
@@ -186,7 +184,7 @@ var foreign = []string{"config", "0000000000", "x-0000000001", "lock-", "_c_x", 
 // foreignChildren are made beside an ephemeral znode, or at the top where clients make none. They stay, if they cannot be deleted
 // soon: they do no harm then either, and go with the root.
 func foreignChildren(ctx context.Context, env *harness.Env, s harness.Step) (w harness.Wound, err error) {
-	ctx, cancel := context.WithTimeout(ctx, adminPatience)
+	ctx, cancel := context.WithTimeout(ctx, healPatience)
 	defer cancel()
 	err = asAdmin(ctx, env, func(conn *zk.Conn) error {
 		dir := env.Root()
@@ -199,7 +197,7 @@ func foreignChildren(ctx context.Context, env *harness.Env, s harness.Step) (w h
 			}
 		}
 		w = harness.Wound{Target: path.Base(dir), Heal: func(ctx context.Context) (string, error) {
-			bounded, cancel := context.WithTimeout(ctx, adminPatience)
+			bounded, cancel := context.WithTimeout(ctx, healPatience)
 			defer cancel()
 			_ = asAdmin(bounded, env, func(conn *zk.Conn) (err error) {
 				for _, name := range foreign {
@@ -216,7 +214,7 @@ func foreignChildren(ctx context.Context, env *harness.Env, s harness.Step) (w h
 
 // useUp leaves a directory ten numbers, the last ones that there are.
 func useUp(ctx context.Context, env *harness.Env, s harness.Step) (w harness.Wound, err error) {
-	injecting, cancel := context.WithTimeout(ctx, adminPatience)
+	injecting, cancel := context.WithTimeout(ctx, healPatience)
 	defer cancel()
 	err = asAdmin(injecting, env, func(conn *zk.Conn) error {
 		node, err := busy(injecting, env, conn, s.Arg)

@@ -288,6 +288,107 @@ func TestClientsThatCannotBeCutOffAreLeftAlone(t *testing.T) {
 	})
 }
 
+// meetsNobody wants each fault of a name to be over within that long, without evidence and without an error: it met nobody.
+func meetsNobody(t *testing.T, r *harness.Result, name string, within time.Duration) {
+	t.Helper()
+	var began time.Duration
+	stopped := false
+	for _, e := range r.History.Events {
+		switch {
+		case e.Kind != history.Fault:
+		case e.Object == name && e.Op == history.FaultStart:
+			began = e.Time
+		case e.Error != "":
+			t.Errorf("%s on %s: %s", e.Object, e.Node, e.Error)
+		case e.Object == name:
+			stopped = true
+			if e.Result != "" || e.Time-began > within {
+				t.Errorf("%s on %s: %q after %v", e.Object, e.Node, e.Result, e.Time-began)
+			}
+		}
+	}
+	if !stopped {
+		t.Errorf("no %s was over", name)
+	}
+}
+
+// A step that came while a majority was down made the run unknown: whether it did hung on how fast servers start.
+func TestFaultsThatMeetNoQuorumMeetNobody(t *testing.T) {
+	for _, name := range []string{"session-close", "data-foreign-children", "data-delete-node"} {
+		synctest.Test(t, func(t *testing.T) {
+			o := options(startEmbedded)
+			o.Time, o.Plan = 10*time.Second, harness.Plan{
+				{Fault: "kill-majority", At: time.Second, For: 7 * time.Second, Target: majority},
+				{Fault: name, At: 1100 * time.Millisecond, For: time.Second, Target: "c0", Arg: "0"},
+			}
+			r, err := harness.Run(t.Context(), scenario(Every()), o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			meetsNobody(t, r, name, healPatience)
+		})
+	}
+}
+
+// Servers that were started do not serve at once.
+func TestASessionIsClosedOnceServersServe(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := options(startEmbedded)
+		o.Time, o.Plan = 8*time.Second, harness.Plan{
+			{Fault: "kill-all", At: time.Second, For: 100 * time.Millisecond, Target: all},
+			{Fault: "session-close", At: 1101 * time.Millisecond, Target: "c0"},
+		}
+		r, err := harness.Run(t.Context(), scenario(Every()), o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		check(t, o.Plan, r)
+	})
+}
+
+// The nemesis does one thing at a time: no heal can give a client back while a fault waits for one.
+func TestNoFaultWaitsLongForClientsThatOthersHave(t *testing.T) {
+	for _, name := range []string{"link-reset", "partition-clients", "session-close", "session-hold"} {
+		synctest.Test(t, func(t *testing.T) {
+			o := options(startEmbedded)
+			o.Clients, o.Time, o.Plan = 1, 15*time.Second, harness.Plan{
+				{Fault: "link-delay", At: time.Second, For: 10 * time.Second, Target: "c0", Arg: "1ms"},
+				{Fault: name, At: 2 * time.Second, Target: "n0", Arg: "c0"},
+			}
+			r, err := harness.Run(t.Context(), scenario(Every()), o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			meetsNobody(t, r, name, healPatience)
+		})
+	}
+}
+
+// After a long outage no client has a session, and it may be the heal of the outage that gives them new ones.
+func TestNoFaultWaitsLongForASession(t *testing.T) {
+	for _, name := range []string{"session-close", "session-hold"} {
+		synctest.Test(t, func(t *testing.T) {
+			s := scenario(Every())
+			s.Workload = func(*harness.Env) harness.Workload {
+				return harness.Workload{Work: func(ctx context.Context, c *harness.Client) error {
+					c.Opened(harness.SessionInfo{ID: int64(c.ID + 1)})
+					c.SessionState(int64(c.ID+1), history.SessionLost, nil)
+					for c.Pause(ctx, time.Second) {
+					}
+					return nil
+				}}
+			}
+			o := options(startEmbedded)
+			o.Time, o.Plan = 10*time.Second, harness.Plan{{Fault: name, At: time.Second, Target: "c0"}}
+			r, err := harness.Run(t.Context(), s, o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			meetsNobody(t, r, name, healPatience)
+		})
+	}
+}
+
 // A new leader gives every session its whole timeout once more.
 func TestASessionHeldOverAChangeOfLeadersIsLostInTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

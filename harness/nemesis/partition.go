@@ -199,7 +199,7 @@ func partitionClients(s *standing, canCut func(*harness.Env) error) harness.Faul
 
 // connected waits a while until a client's link has a connection to a server, and reports whether it has.
 func connected(ctx context.Context, l *link.Link, server string) bool {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, healPatience)
 	defer cancel()
 	for !slices.Contains(l.Connected(), server) {
 		select {

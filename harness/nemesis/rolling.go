@@ -39,10 +39,6 @@ var rollingRestart = fault{
 	},
 }
 
-// rollingPatience bounds the wait for a quorum between two restarts. It may not come: another fault that stands, and that
-// nobody heals before this one is done, may keep it away.
-const rollingPatience = 5 * time.Second
-
 // restart kills a node, calls whileDown if that is not nil, starts it, and waits a while for the quorum. It leaves the node running
 // also when it fails.
 func restart(ctx context.Context, env *harness.Env, node int, whileDown func() error) error {
@@ -57,7 +53,7 @@ func restart(ctx context.Context, env *harness.Env, node int, whileDown func() e
 	if err := errors.Join(err, killer.Start(context.WithoutCancel(ctx), node)); err != nil {
 		return err
 	}
-	bounded, cancel := context.WithTimeout(ctx, rollingPatience)
+	bounded, cancel := context.WithTimeout(ctx, healPatience)
 	defer cancel()
 	_ = env.Ensemble.Ready(bounded)
 	return ctx.Err()

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/zkcoord/zkcoord/harness"
+	"github.com/zkcoord/zkcoord/harness/history"
 	"github.com/zkcoord/zkcoord/harness/link"
 )
 
@@ -55,9 +56,11 @@ func drawHolder(r *rand.Rand, env *harness.Env) string {
 // patience is for how long a fault waits for somebody to hold something, before it takes anybody.
 const patience = 2 * time.Second
 
-// await claims a client that pick accepts, and waits for one. If the target is whoever holds something, it takes anybody when it
-// has waited long.
+// await claims a client that pick accepts, and waits for one, but no longer than healPatience. If the target is whoever holds
+// something, it takes anybody when it has waited long.
 func (s *standing) await(ctx context.Context, env *harness.Env, target string, pick func(*harness.Client) bool) (c *harness.Client, free func(), err error) {
+	ctx, cancel := context.WithTimeout(ctx, healPatience)
+	defer cancel()
 	began := time.Now()
 	for {
 		c, free, err = s.claim(env, number(target), func(c *harness.Client) bool {
@@ -80,14 +83,14 @@ func (s *standing) claimSession(ctx context.Context, env *harness.Env, target st
 		info, has = c.Session()
 		return has && !slices.Contains(over, info.ID)
 	})
-	if err != nil {
+	if err != nil && env.Recorder().Count(history.Session) == 0 {
 		err = errors.New("no client has told of a session: Client.Open and Client.Opened do")
 	}
 	return c, info, free, err
 }
 
 // closeSession closes a session from outside; there is nothing to heal. Where somebody was quicker, and the client does not know
-// it yet, it takes another if one is to be had soon.
+// it yet, it takes another if one is to be had soon. Where no server answers nobody knows: it may be closed later.
 func (s *standing) closeSession(ctx context.Context, env *harness.Env, step harness.Step) (harness.Wound, error) {
 	c, info, free, err := s.claimSession(ctx, env, step.Target)
 	if err != nil {
@@ -96,16 +99,16 @@ func (s *standing) closeSession(ctx context.Context, env *harness.Env, step harn
 	soon, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	for over := []int64(nil); ; {
-		err = anyServer(ctx, env, func(ctx context.Context, server string) error {
+		err = patiently(ctx, env, func(ctx context.Context, server string) error {
 			return link.CloseSession(ctx, env.Dial, server, info.ID, info.Password, info.Timeout)
 		})
 		free()
+		wound := harness.Wound{Target: fmt.Sprintf("c%d", c.ID)}
 		quicker := errors.Is(err, link.ErrNoSession)
 		if err != nil && !quicker {
-			return harness.Wound{}, err
+			return wound, err
 		}
 		env.SessionEnded(info.ID, true)
-		wound := harness.Wound{Target: fmt.Sprintf("c%d", c.ID)}
 		if !quicker {
 			wound.Bit = fmt.Sprintf("session %#x closed", info.ID)
 			return wound, nil
@@ -171,4 +174,21 @@ func anyServer(ctx context.Context, env *harness.Env, f func(ctx context.Context
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
+}
+
+// patiently does as anyServer, again and again while none has an answer: a server that was started needs a while until it serves.
+func patiently(ctx context.Context, env *harness.Env, f func(ctx context.Context, server string) error) error {
+	ctx, cancel := context.WithTimeout(ctx, healPatience)
+	defer cancel()
+	for {
+		err := anyServer(ctx, env, f)
+		if err == nil || errors.Is(err, link.ErrNoSession) {
+			return err
+		}
+		select {
+		case <-time.After(50 * time.Millisecond):
+		case <-ctx.Done():
+			return errors.Join(errNobody, err)
+		}
+	}
 }

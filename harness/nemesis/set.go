@@ -3,6 +3,7 @@ package nemesis
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -143,9 +144,23 @@ func (f fault) Configure(c *ensemble.Config) {
 }
 func (f fault) Able(env *harness.Env) error                    { return f.able(env) }
 func (f fault) Draw(r *rand.Rand, e *harness.Env) harness.Step { return f.draw(r, e) }
+
+// Inject is an error only if something is wrong with the fault or the ensemble, and so with the run. One that finds nobody to hit, for
+// all that stands already, is a wound without evidence: the next of its name may bite.
 func (f fault) Inject(ctx context.Context, e *harness.Env, s harness.Step) (harness.Wound, error) {
-	return f.inject(ctx, e, s)
+	w, err := f.inject(ctx, e, s)
+	if errors.Is(err, errNobody) {
+		return harness.Wound{Target: w.Target}, nil
+	}
+	return w, err
 }
+
+// errNobody says that there was nobody to hit, or nobody that answered, for as long as healPatience.
+var errNobody = errors.New("nobody is there to be hit")
+
+// healPatience bounds what faults wait for. The nemesis does one thing at a time, and it may be another fault's heal that they
+// wait for.
+const healPatience = 5 * time.Second
 
 // between draws a duration, in whole milliseconds so that plans are read with ease.
 func between(r *rand.Rand, low, high time.Duration) time.Duration {
@@ -185,7 +200,7 @@ func (s *standing) claim(env *harness.Env, drawn int, pick func(*harness.Client)
 			delete(s.busy, k)
 		}, nil
 	}
-	return nil, nil, fmt.Errorf("no client is free for it")
+	return nil, nil, fmt.Errorf("no client is free for it: %w", errNobody)
 }
 
 // cut counts links as cut once more.
