@@ -3,6 +3,7 @@ package harness
 import (
 	"context"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/zkcoord/zkcoord/harness/ensemble"
@@ -58,6 +59,11 @@ type Step struct {
 // Plan is a sequence of faults, in order of At. They may overlap. The plan without
 // a step is the nemesis that does nothing.
 type Plan []Step
+
+// has reports whether a step of p is of the fault with that name.
+func (p Plan) has(name string) bool {
+	return slices.ContainsFunc(p, func(s Step) bool { return s.Fault == name })
+}
 
 // Draw makes a plan of the given length: a pure function of its arguments and of
 // what env can do. Faults that env cannot do are left out. About intensity

@@ -83,7 +83,8 @@ type Result struct {
 
 	Verdict checker.Verdict  `json:"verdict"`
 	Results []checker.Result `json:"results"`
-	// CouldNot names the faults that the ensemble is not able to do, a line for each reason.
+	// CouldNot names the faults that the ensemble is not able to do, and those asked for
+	// by name or in the plan of which none began in time, a line for each reason.
 	CouldNot []string `json:"could_not,omitempty"`
 	Command  string   `json:"command,omitempty"`
 
@@ -126,7 +127,7 @@ func (r *Result) Of(id string) (checker.Result, bool) {
 func (o Options) faults(s Scenario) []Fault {
 	return slices.DeleteFunc(slices.Clone(s.Faults), func(f Fault) bool {
 		if o.Plan != nil {
-			return !slices.ContainsFunc(o.Plan, func(step Step) bool { return step.Fault == f.Name() })
+			return !o.Plan.has(f.Name())
 		}
 		return o.Faults != nil && !slices.Contains(o.Faults, f.Name())
 	})

@@ -226,9 +226,10 @@ func (r *run) judge(ctx context.Context, start time.Time, plan Plan) (*Result, e
 	result := &Result{
 		Scenario: s.Name, Claim: s.Claim, Guarantees: s.Guarantees, Seed: o.Seed,
 		Ensemble: r.env.Ensemble.Kind(), Nodes: len(r.env.Servers()), Clients: o.Clients, Time: o.Time, Operations: o.Operations,
-		Start: start.UTC(), Took: time.Since(start), Plan: plan, Command: o.Command, CouldNot: r.couldNot(),
+		Start: start.UTC(), Took: time.Since(start), Plan: plan, Command: o.Command,
 		History: r.env.rec.History(),
 	}
+	result.CouldNot = r.couldNot(result)
 	result.History.Scenario, result.History.Seed, result.History.Ensemble = s.Name, o.Seed, result.Ensemble
 	stored := r.save(result)
 	checking, cancel := context.WithTimeout(context.WithoutCancel(ctx), o.CheckTime)
@@ -280,11 +281,16 @@ func (r *run) save(result *Result) error {
 	return nil
 }
 
-func (r *run) couldNot() []string {
+func (r *run) couldNot(result *Result) []string {
 	var reasons []string
 	faults := make(map[string][]string) // by reason
+	began := result.began()
 	for _, f := range r.options.faults(r.scenario) {
-		if err := f.Able(r.env); err != nil {
+		err := f.Able(r.env)
+		if err == nil && (r.options.Faults != nil || result.Plan.has(f.Name())) && !began.has(f.Name()) {
+			err = errors.New("the run was over before one began")
+		}
+		if err != nil {
 			why := err.Error()
 			if faults[why] == nil {
 				reasons = append(reasons, why)

@@ -497,3 +497,21 @@ func TestWhatFollowsASlowFaultIsPutOff(t *testing.T) {
 		}
 	}
 }
+
+// The summary said of faults that the run never came to that they had stood.
+func TestAFaultThatNeverBeganIsSaid(t *testing.T) {
+	ty := newToy()
+	ty.Faults = append(ty.Faults, slow{takes: 12 * time.Second})
+	ty.options.Plan = Plan{{Fault: "slow", At: time.Second, For: time.Second}, {Fault: "revoke", At: 2 * time.Second, For: time.Second}}
+	const want = "faults: slow x1; not done: revoke: the run was over before one began\n"
+	if got := ty.run(t).Summary(); !strings.Contains(got, want) {
+		t.Errorf("no %q in\n%s", want, got)
+	}
+	// One that is too long for the run is not even in the plan.
+	again := newToy()
+	again.Faults = append(again.Faults, slow{planned: time.Minute})
+	again.options.Faults = []string{"slow", "revoke"}
+	if r := again.run(t); !reflect.DeepEqual(r.CouldNot, []string{"slow: the run was over before one began"}) || r.Verdict != checker.Valid {
+		t.Errorf("%q, %v", r.CouldNot, r.Verdict)
+	}
+}

@@ -78,21 +78,34 @@ func measured(one checker.Result) string {
 	return " (" + strings.Join(parts, "; ") + ")"
 }
 
-// summarizeFaults writes one line: how often each fault stood, and what the
-// ensemble could not do.
+// summarizeFaults writes one line: how often each fault began, and which did not.
 func (r *Result) summarizeFaults(b *strings.Builder) {
-	if len(r.Plan) == 0 {
+	if began := r.Began(); began == "" {
 		fmt.Fprintf(b, "no faults")
 	} else {
-		fmt.Fprintf(b, "faults: %s", r.Plan)
+		fmt.Fprintf(b, "faults: %s", began)
 	}
 	if n := countFaultErrors(r.History); n > 0 {
 		fmt.Fprintf(b, "; %d went wrong", n)
 	}
 	if len(r.CouldNot) > 0 {
-		fmt.Fprintf(b, "; not possible here: %s", strings.Join(r.CouldNot, "; "))
+		fmt.Fprintf(b, "; not done: %s", strings.Join(r.CouldNot, "; "))
 	}
 	b.WriteByte('\n')
+}
+
+// Began counts the faults that were injected, as Plan.String does. The plan may
+// have had more: what is slow to be injected puts off the rest.
+func (r *Result) Began() string { return r.began().String() }
+
+// began has a step for each fault that was injected.
+func (r *Result) began() (began Plan) {
+	for i := range r.History.Events {
+		if e := &r.History.Events[i]; e.Kind == history.Fault && e.Op == history.FaultStart {
+			began = append(began, Step{Fault: e.Object})
+		}
+	}
+	return began
 }
 
 func countFaultErrors(h *history.History) int {

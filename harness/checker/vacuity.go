@@ -23,8 +23,9 @@ func AtLeast(id string, n int, what string, count func(*history.History) int) Ch
 	})
 }
 
-// FaultsBit (H2) asks that each fault of the plan was injected, hurt something,
-// was healed, and that an operation was open, or something held, while it stood.
+// FaultsBit (H2) asks that each fault that began was injected and healed, and that one
+// of each name hurt something, with an operation open, or something held, while it
+// stood. What the plan had and never began is not in the history: the result names it.
 func FaultsBit() Checker {
 	return New("H2", "each fault bit, while clients worked, and was healed", faultsBit)
 }

@@ -17,7 +17,7 @@ type Document struct {
 	Version int `json:"version"`
 	*harness.Result
 	Results  []Row             `json:"results"`
-	Faults   string            `json:"faults,omitempty"` // how often each stood
+	Faults   string            `json:"faults,omitempty"` // how often each began
 	Versions map[string]string `json:"versions,omitempty"`
 	Dir      string            `json:"dir,omitempty"` // where the run is stored; not in the file itself
 }
@@ -30,7 +30,7 @@ type Row struct {
 
 // NewDocument makes the document of a run that is stored in dir; empty if it is not stored.
 func NewDocument(r *harness.Result, dir string) Document {
-	d := Document{Version: 1, Result: r, Results: []Row{}, Faults: r.Plan.String(), Versions: Versions(), Dir: dir}
+	d := Document{Version: 1, Result: r, Results: []Row{}, Faults: r.Began(), Versions: Versions(), Dir: dir}
 	for _, one := range r.Results {
 		row := Row{Result: one}
 		for _, e := range one.Events {

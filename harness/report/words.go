@@ -329,7 +329,7 @@ func newFacts(r *harness.Result) []fact {
 		{"seed", fmt.Sprint(r.Seed)},
 		{"ensemble", fmt.Sprintf("%s, %d nodes", r.Ensemble, r.Nodes)},
 		{"work under faults", shortLength(r.Time)},
-		{"faults", r.Plan.String()},
+		{"faults", r.Began()},
 		{"guarantees", strings.Join(r.Guarantees, " ")},
 	}
 	versions := Versions()
