@@ -33,9 +33,9 @@ func newNemesis(env *Env, faults []Fault) *nemesis {
 
 // follow injects and heals at the times of the plan until the plan is done or
 // working ends. What still stands then is healed by healAll. A fault that is being
-// injected when working ends is not cut short, only by the end of ctx. Where to
-// inject one takes longer than the plan has it stand, what follows comes as much
-// later.
+// injected when working ends is not cut short, only by the end of ctx. Where one is
+// over later than planned, since it was slow to be injected, what follows comes as
+// much later: faults that the plan keeps apart do not meet.
 func (n *nemesis) follow(ctx, working context.Context, plan Plan) {
 	start := time.Now()
 	for i, s := range plan {
@@ -49,8 +49,8 @@ func (n *nemesis) follow(ctx, working context.Context, plan Plan) {
 		if !sleepUntil(working, at) {
 			return
 		}
-		n.inject(ctx, i, s)
-		start = start.Add(max(0, time.Since(at)-s.For))
+		over := n.inject(ctx, i, s)
+		start = start.Add(max(0, over.Sub(at.Add(s.For))))
 	}
 	for len(n.wounds) > 0 && sleepUntil(working, n.wounds[0].due) {
 		n.healFirst(ctx)
@@ -58,12 +58,13 @@ func (n *nemesis) follow(ctx, working context.Context, plan Plan) {
 }
 
 // inject records the start before the fault is asked for, and healFirst the stop
-// after it was healed: between the two anything may be broken.
-func (n *nemesis) inject(ctx context.Context, i int, s Step) {
+// after it was healed: between the two anything may be broken. It returns when the
+// fault is to be over.
+func (n *nemesis) inject(ctx context.Context, i int, s Step) (over time.Time) {
 	f, known := n.faults[s.Fault]
 	if !known {
 		n.record(history.FaultStop, i, s, s.Target, "", fmt.Errorf("the scenario has no such fault"))
-		return
+		return time.Now()
 	}
 	n.record(history.FaultStart, i, s, s.Target, "", nil)
 	bounded, cancel := context.WithTimeout(ctx, n.env.grace)
@@ -71,17 +72,18 @@ func (n *nemesis) inject(ctx context.Context, i int, s Step) {
 	w, err := f.Inject(bounded, n.env, s)
 	if err != nil {
 		n.record(history.FaultStop, i, s, s.Target, "", fmt.Errorf("not injected: %w", err))
-		return
+		return time.Now()
 	}
 	if w.Target == "" {
 		w.Target = s.Target
 	}
-	due := time.Now()
+	over = time.Now()
 	if w.Heal != nil {
-		due = due.Add(s.For)
+		over = over.Add(s.For)
 	}
-	n.wounds = append(n.wounds, standing{w, s, due, i})
+	n.wounds = append(n.wounds, standing{w, s, over, i})
 	slices.SortStableFunc(n.wounds, func(a, b standing) int { return a.due.Compare(b.due) })
+	return over
 }
 
 func (n *nemesis) healFirst(ctx context.Context) {

@@ -449,14 +449,20 @@ func TestScenarioWithoutCheckersIsRefused(t *testing.T) {
 	}
 }
 
-// slow is a fault that is over when Inject returns, which takes a while.
-type slow struct{ planned, takes time.Duration }
+// slow is a fault that takes a while to be injected, and is over then unless it stands.
+type slow struct {
+	planned, takes time.Duration
+	stands         bool
+}
 
 func (slow) Name() string                 { return "slow" }
 func (slow) Able(*Env) error              { return nil }
 func (f slow) Draw(*rand.Rand, *Env) Step { return Step{For: f.planned} }
 func (f slow) Inject(context.Context, *Env, Step) (Wound, error) {
 	<-time.After(f.takes)
+	if f.stands {
+		return Wound{Heal: func(context.Context) (string, error) { return "stood", nil }}, nil
+	}
 	return Wound{Bit: "over"}, nil
 }
 
@@ -495,6 +501,23 @@ func TestWhatFollowsASlowFaultIsPutOff(t *testing.T) {
 		if e.Kind == history.Fault && e.Op == history.FaultStart && e.Object == "revoke" && e.Time != 4*time.Second {
 			t.Errorf("it came after %v", e.Time)
 		}
+	}
+}
+
+// A fault that stands was given its whole time after a slow start, and what the plan had
+// after it met it.
+func TestFaultsThatThePlanKeepsApartDoNotMeet(t *testing.T) {
+	ty := newToy()
+	ty.Faults = append(ty.Faults, slow{takes: time.Second, stands: true})
+	ty.options.Plan = Plan{{Fault: "slow", At: time.Second, For: 2 * time.Second}, {Fault: "revoke", At: 3500 * time.Millisecond, For: time.Second}}
+	var got []string
+	for _, e := range ty.run(t).History.Events {
+		if e.Kind == history.Fault {
+			got = append(got, fmt.Sprint(e.Object, " ", e.Op, " ", e.Time))
+		}
+	}
+	if want := []string{"slow start 1s", "slow stop 4s", "revoke start 4.5s", "revoke stop 5.5s"}; !slices.Equal(got, want) {
+		t.Errorf("%q", got)
 	}
 }
 
