@@ -9,8 +9,11 @@
 // # Guarantees
 //
 // What a fault draws is a function of the random source and of the numbers of nodes and clients, so that one seed gives one
-// plan. Where a step names a role, such as "leader", it is resolved when the fault is injected. Faults that stand at the same
-// time do not heal each other, if they come from one call of Named or All.
+// plan. Where a step names a role, such as "leader", it is resolved when the fault is injected.
+//
+// Faults that stand at the same time do not heal each other's cuts between servers, nor break a client that another one has, if they
+// come from one call of Named or All. Of two that kill, pause, lose packets around, or set a clock of the same node the first heal undoes
+// both, as a restart does: the other may then be without evidence. Plans drawn at the default intensity keep faults apart.
 //
 // The evidence that a fault bit is taken from what suffered: packets dropped, bytes that waited, a session that the ensemble
 // does not know any more, a node that did not answer. Without any the run counts the fault as not exercised.

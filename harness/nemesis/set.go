@@ -167,7 +167,8 @@ func between(r *rand.Rand, low, high time.Duration) time.Duration {
 	return (low + time.Duration(r.Float64()*float64(high-low))).Round(time.Millisecond)
 }
 
-// standing is what the faults of one set have broken at the moment, so that the heal of one leaves the others' work alone.
+// standing is which links and clients the faults of one set have at the moment, so that the heal of one leaves the others' work
+// alone. Nodes are not counted.
 type standing struct {
 	mu   sync.Mutex
 	cuts map[key]int  // links, by how many faults have cut them
