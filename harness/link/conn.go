@@ -27,9 +27,10 @@ type conn struct {
 
 	closing sync.Once
 	closed  chan struct{} // the inner connection is closed
-	unsent  chan struct{} // closed when nothing more is sent
+	unsent  chan struct{} // closed when nothing more is sent, unless the connection ends gently
 
 	mu       sync.Mutex
+	gentle   bool            // only the server's end and lingering close the inner connection
 	linger   *time.Timer     // not nil after Close
 	awaiting map[int32]*Trap // by xid of the request: springs at its reply
 }
@@ -60,12 +61,18 @@ func (c *conn) run() {
 }
 
 func (c *conn) pumpUp() {
-	defer close(c.unsent)
+	defer func() {
+		if !c.endsGently() {
+			close(c.unsent)
+		}
+	}()
 	scan := c.scanner(&c.requests, c.trapRequest)
 	for {
 		data, err := c.up.pop(room, nil)
 		if err != nil {
-			c.closeInner()
+			if !c.endsGently() {
+				c.closeInner()
+			}
 			return
 		}
 		for _, p := range scan(data) {
@@ -104,6 +111,9 @@ func (c *conn) pumpDown() {
 		}
 		if err != nil {
 			c.down.finish(err)
+			if c.endsGently() {
+				c.closeInner()
+			}
 			return
 		}
 	}
@@ -134,9 +144,7 @@ func (c *conn) spring(t *Trap) bool {
 	}
 	defer t.done()
 	if t.then == Reset {
-		c.down.finish(syscall.ECONNRESET)
-		c.up.kill(syscall.ECONNRESET)
-		c.endGently()
+		c.endGently(syscall.ECONNRESET)
 		return false
 	}
 	d := Up
@@ -147,9 +155,14 @@ func (c *conn) spring(t *Trap) bool {
 	return true
 }
 
-// endGently ends the connection so that the server still reads, and does, what was sent before: a TCP connection that is
-// closed with replies unread takes them with it.
-func (c *conn) endGently() {
+// endGently ends the connection with an error for the client, and so that the server still reads, and does, what was sent
+// before: a TCP connection that is closed with replies unread takes them with it.
+func (c *conn) endGently(err error) {
+	c.mu.Lock()
+	c.gentle = true // first: the other goroutine, and the client that has the error, would close at once
+	c.mu.Unlock()
+	c.down.finish(err)
+	c.up.kill(err)
 	c.link.forget(c)
 	half, ok := c.inner.(interface{ CloseWrite() error })
 	if !ok || half.CloseWrite() != nil {
@@ -157,6 +170,12 @@ func (c *conn) endGently() {
 		return
 	}
 	c.lingerOn()
+}
+
+func (c *conn) endsGently() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.gentle
 }
 
 // abort breaks the connection with an error for the client; false if it was over already.

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/zkcoord/zkcoord/internal/wire"
@@ -318,6 +319,62 @@ func eventually(t *testing.T, what string, done func() bool) {
 	for end := time.Now().Add(10 * time.Second); !done(); <-time.After(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("waited for %s", what)
+		}
+	}
+}
+
+// half is an end of a pipe that can be closed one way, as TCP can; the other end does not learn of it.
+type half struct {
+	net.Conn
+	closed chan struct{}
+}
+
+func (h half) CloseWrite() error { return nil }
+func (h half) Close() error {
+	close(h.closed)
+	return h.Conn.Close()
+}
+
+// The goroutine that sends, or the client's Close right after the error, closed what was to end gently: it hung on timing
+// whether the server got what was sent before.
+func TestAConnectionThatATrapResetsEndsGently(t *testing.T) {
+	for _, when := range []When{BeforeSending, BeforeReply} {
+		for _, ends := range []bool{false, true} { // whether the server does
+			synctest.Test(t, func(t *testing.T) {
+				near, far := net.Pipe()
+				inner := half{near, make(chan struct{})}
+				l := New(func(context.Context, string, string) (net.Conn, error) { return inner, nil })
+				var s server
+				go s.serve(far)
+				client, _ := l.DialContext(t.Context(), "tcp", "a")
+				c := &session{Conn: client}
+				c.Write(wire.AppendFrame(nil, &wire.ConnectRequest{}))
+				wire.ReadFrame(c, nil, 0)
+				trap := l.Set(Request{When: when}, Reset)
+				c.Write(c.request(OpCreate, "/a"))
+				<-trap.Sprung()
+				if _, err := c.replies(1); !errors.Is(err, syscall.ECONNRESET) {
+					t.Errorf("%v: %v", trap, err)
+				}
+				if _, err := c.Write([]byte("x")); !errors.Is(err, syscall.ECONNRESET) {
+					t.Errorf("%v: %v", trap, err)
+				}
+				c.Close()
+				synctest.Wait()
+				if isClosed(inner.closed) {
+					t.Errorf("%v: it was closed at once", trap)
+				}
+				if ends {
+					far.Close()
+				} else {
+					<-time.After(lingerTime)
+				}
+				synctest.Wait()
+				if !isClosed(inner.closed) {
+					t.Errorf("%v: it was not closed, server ended: %t", trap, ends)
+				}
+				far.Close()
+			})
 		}
 	}
 }
