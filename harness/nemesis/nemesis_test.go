@@ -389,6 +389,28 @@ func TestNoFaultWaitsLongForASession(t *testing.T) {
 	}
 }
 
+// inTurn is an ensemble that another node leads each time that somebody asks.
+type inTurn struct {
+	anEmbedded
+	asked int
+}
+
+func (e *inTurn) Leader(context.Context) (int, error) {
+	e.asked++
+	return e.asked % 3, nil
+}
+
+func TestAPartitionIsAroundOneLeader(t *testing.T) {
+	for _, target := range []string{leader, follower, "n2"} {
+		e := &inTurn{}
+		node, nodes, err := order(t.Context(), harness.NewEnv(e, 1), target)
+		want := map[string]int{leader: 1, follower: 2, "n2": 2}[target]
+		if node != want || !slices.Equal(nodes, []int{1, 2, 0}) || err != nil || e.asked != 1 {
+			t.Errorf("%s is n%d of %v, %v, and %d asked", target, node, nodes, err, e.asked)
+		}
+	}
+}
+
 // A new leader gives every session its whole timeout once more.
 func TestASessionHeldOverAChangeOfLeadersIsLostInTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -62,13 +62,13 @@ func partitionFaults(s *standing) []harness.Fault {
 	}
 }
 
-// order resolves a target, and returns all nodes with the leader first.
+// order resolves a target, and returns all nodes with the leader first. It asks for the leader once: the next answer may be another.
 func order(ctx context.Context, env *harness.Env, target string) (node int, nodes []int, err error) {
 	nodes, err = resolve(ctx, env, all)
 	if err != nil {
 		return 0, nil, err
 	}
-	hit, err := resolve(ctx, env, target)
+	hit, err := resolveAt(target, len(nodes), func() int { return nodes[0] })
 	if err != nil {
 		return 0, nil, err
 	}

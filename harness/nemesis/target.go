@@ -47,7 +47,11 @@ const leaderPatience = 2 * time.Second
 // resolve returns the nodes that a target means now. Where no node leads, as while a majority is down, node 0 is taken for
 // the leader: the fault is no worse for that, and the history names who was hit.
 func resolve(ctx context.Context, env *harness.Env, target string) ([]int, error) {
-	n := len(env.Servers())
+	return resolveAt(target, len(env.Servers()), func() int { return awaitLeader(ctx, env) })
+}
+
+// resolveAt is resolve among n nodes, for who knows the leader.
+func resolveAt(target string, n int, leads func() int) ([]int, error) {
 	if rest, ok := strings.CutPrefix(target, "n"); ok {
 		node, err := strconv.Atoi(rest)
 		if err != nil || node < 0 || node >= n {
@@ -55,10 +59,9 @@ func resolve(ctx context.Context, env *harness.Env, target string) ([]int, error
 		}
 		return []int{node}, nil
 	}
-	l := awaitLeader(ctx, env)
 	role, offset, _ := strings.Cut(target, "+")
 	k, _ := strconv.Atoi(offset)
-	return nodesOf(role, k, l, n)
+	return nodesOf(role, k, leads(), n)
 }
 
 // nodesOf is the decision of resolve: the nodes of a role among n, when node l leads.
