@@ -1,6 +1,7 @@
 package quorum
 
 import (
+	"bytes"
 	"net"
 	"time"
 
@@ -35,14 +36,19 @@ type Conn struct {
 	lastRead time.Duration
 	buf      []byte
 
-	inHold  time.Duration // frames are not processed before this time
-	outHold time.Duration // nor sent
-	out     [][]byte      // frames that are held
+	inHold time.Duration // frames are not processed before this time
+	out    []held        // what is sent later, in order
 
 	received, sent int64
 	since          int64  // when it was opened, in milliseconds since 1970
 	lastOp         string // of the last reply
 	lastXid        int32
+}
+
+// held is a frame and the time before which it is not sent; nil is the end.
+type held struct {
+	at    time.Duration
+	frame []byte
 }
 
 type connState int
@@ -51,6 +57,7 @@ const (
 	fresh       connState = iota // no ConnectRequest yet
 	handshaking                  // its answer is under way; nothing is read
 	open
+	ending // what is held is sent; nothing is read, nothing more is answered
 	closed
 )
 
@@ -97,7 +104,7 @@ func (c *Conn) Session() int64 { return c.session }
 
 // Receive takes a frame of the client, without its length, and keeps it.
 func (c *Conn) Receive(frame []byte) {
-	if c.state == closed {
+	if c.state >= ending {
 		return
 	}
 	c.in = append(c.in, frame)
@@ -117,14 +124,17 @@ func (c *Conn) Hangup() {
 	}
 }
 
-// wake lets the frames that wait be processed by the next Run.
+// wake sends what was held long enough, and lets the frames that wait be
+// processed by the next Run.
 func (c *Conn) wake() {
-	if len(c.out) > 0 && c.outHold <= c.s.now() {
-		out := c.out
-		c.out = nil
-		for _, frame := range out {
-			c.deliver(frame)
+	for len(c.out) > 0 && c.out[0].at <= c.s.now() && !c.s.paused {
+		frame := c.out[0].frame
+		c.out = c.out[1:]
+		if frame == nil {
+			c.shut()
+			return
 		}
+		c.deliver(frame)
 	}
 	if !c.queued && len(c.in) > 0 {
 		c.queued = true
@@ -137,8 +147,8 @@ func (c *Conn) release() (at time.Duration, ok bool) {
 	if len(c.in) > 0 && c.inHold > 0 {
 		at, ok = c.inHold, true
 	}
-	if len(c.out) > 0 && (!ok || c.outHold < at) {
-		at, ok = c.outHold, true
+	if len(c.out) > 0 && (!ok || c.out[0].at < at) {
+		at, ok = c.out[0].at, true
 	}
 	return at, ok
 }
@@ -146,7 +156,7 @@ func (c *Conn) release() (at time.Duration, ok bool) {
 // process handles the frames that may be handled now.
 func (c *Conn) process() {
 	c.queued = false
-	for len(c.in) > 0 && c.state != closed && c.state != handshaking &&
+	for len(c.in) > 0 && c.state < ending && c.state != handshaking &&
 		!c.s.paused && c.inHold <= c.s.now() {
 		frame := c.in[0]
 		rule, hold := c.s.c.match(c, frame)
@@ -228,15 +238,12 @@ func (c *Conn) authenticate(h wire.RequestHeader, body []byte) {
 	c.buf = wire.AppendFrame(c.buf[:0], &hdr)
 	c.transmit(c.buf)
 	if !ok {
-		c.shut()
+		c.end()
 	}
 }
 
 // Event implements tree.Watcher.
 func (c *Conn) Event(e wire.EventType, path string) {
-	if c.state == closed {
-		return
-	}
 	c.buf = wire.AppendFrame(c.buf[:0],
 		&wire.ReplyHeader{Xid: wire.XidNotification, Zxid: -1},
 		&wire.WatcherEvent{Type: e, State: wire.StateConnected, Path: path})
@@ -248,36 +255,43 @@ func (c *Conn) Auth() []wire.ID { return c.auth }
 
 // reply answers a request, unless its rule says otherwise.
 func (c *Conn) reply(r *request, h *wire.ReplyHeader, body wire.Record) {
-	if c.state == closed {
-		return
-	}
+	at := c.s.now()
 	c.lastOp, c.lastXid = r.op.String(), r.cxid
 	if r.rule != nil {
 		switch r.rule.Fate {
 		case DropReply:
 			return
 		case CloseBeforeReply:
-			c.shut()
+			c.end()
 			return
 		case DelayReply:
-			c.outHold = max(c.outHold, c.s.now()+r.rule.Delay)
+			at += r.rule.Delay
 		}
 	}
 	c.buf = wire.AppendFrame(c.buf[:0], h, body)
-	c.transmit(c.buf)
+	c.transmitAt(at, c.buf)
 }
 
 // transmit sends a frame behind those that are held.
-func (c *Conn) transmit(frame []byte) {
-	if c.state == closed {
-		return
+func (c *Conn) transmit(frame []byte) { c.transmitAt(c.s.now(), frame) }
+
+// transmitAt is transmit at a time or later.
+func (c *Conn) transmitAt(at time.Duration, frame []byte) {
+	switch {
+	case c.state >= ending:
+	case len(c.out) > 0 || at > c.s.now():
+		c.hold(at, bytes.Clone(frame))
+	default:
+		c.deliver(frame)
 	}
-	if len(c.out) > 0 || c.outHold > c.s.now() {
-		c.out = append(c.out, append([]byte(nil), frame...))
-		c.s.hold(c)
-		return
+}
+
+func (c *Conn) hold(at time.Duration, frame []byte) {
+	if n := len(c.out); n > 0 {
+		at = max(at, c.out[n-1].at)
 	}
-	c.deliver(frame)
+	c.out = append(c.out, held{at, frame})
+	c.s.hold(c)
 }
 
 func (c *Conn) deliver(frame []byte) {
@@ -286,7 +300,20 @@ func (c *Conn) deliver(frame []byte) {
 	c.sink.Send(frame)
 }
 
-// shut closes the connection from the server's side.
+// end closes the connection from the server's side, behind the frames that are
+// held.
+func (c *Conn) end() {
+	switch {
+	case c.state >= ending:
+	case len(c.out) == 0:
+		c.shut()
+	default:
+		c.state, c.in = ending, nil
+		c.hold(c.s.now(), nil)
+	}
+}
+
+// shut closes the connection from the server's side at once.
 func (c *Conn) shut() {
 	if c.state == closed {
 		return

@@ -22,7 +22,7 @@ func known(op wire.Op) bool {
 // read from the tree as it is.
 func (s *server) finish(r *request, txn *tree.Txn, res tree.Result) {
 	c := r.conn
-	if c == nil || c.state == closed {
+	if c == nil || c.state >= ending {
 		return
 	}
 	h := wire.ReplyHeader{Xid: r.cxid, Zxid: s.tree.Zxid, Err: r.err}
@@ -42,7 +42,7 @@ func (s *server) finish(r *request, txn *tree.Txn, res tree.Result) {
 		body, h.Err = s.read(r)
 	}
 	if h.Err == wire.SessionMoved {
-		c.shut()
+		c.end()
 		return
 	}
 	if r.op == wire.OpPing {
@@ -50,7 +50,7 @@ func (s *server) finish(r *request, txn *tree.Txn, res tree.Result) {
 	}
 	c.reply(r, &h, body)
 	if r.op == wire.OpCloseSession {
-		c.shut()
+		c.end()
 	}
 }
 

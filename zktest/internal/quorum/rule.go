@@ -51,15 +51,15 @@ func (c *Cluster) RemoveRule(r *Rule) {
 
 // match returns the rule that picks a frame, or holds it back for a while.
 func (c *Cluster) match(conn *Conn, frame []byte) (r *Rule, hold bool) {
+	if conn.inHold != 0 && conn.inHold <= conn.s.now() {
+		conn.inHold = 0 // this frame has been held long enough
+		return nil, false
+	}
 	if len(c.rules) == 0 || conn.state != open {
 		return nil, false
 	}
 	h, body, err := wire.CutRequest(frame)
 	if err != nil {
-		return nil, false
-	}
-	if conn.inHold != 0 && conn.inHold <= conn.s.now() {
-		conn.inHold = 0 // this frame has been held long enough
 		return nil, false
 	}
 	for _, r := range c.rules {

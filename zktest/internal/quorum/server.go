@@ -143,7 +143,7 @@ func (s *server) wakeHeld() {
 	s.held = nil
 	for _, conn := range held {
 		conn.wake()
-		if t, ok := conn.release(); ok && t > s.now() {
+		if len(conn.out) > 0 || conn.inHold > s.now() {
 			s.held = append(s.held, conn)
 		}
 	}
@@ -279,7 +279,7 @@ func (s *server) submit(r *request) {
 	}
 	if !known(r.op) {
 		r.conn.reply(r, &wire.ReplyHeader{Xid: r.cxid, Zxid: -1, Err: wire.Unimplemented}, nil)
-		r.conn.shut()
+		r.conn.end()
 		return
 	}
 	writes, follower := r.op.IsWrite(), s.term == nil

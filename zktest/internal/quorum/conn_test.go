@@ -1,0 +1,148 @@
+package quorum
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/zkcoord/zkcoord/internal/wire"
+)
+
+const ms = time.Millisecond
+
+// meet returns a cluster whose messages need no steps, and a client of its
+// leader that has a session.
+func meet(t *testing.T) (*Cluster, *client) {
+	t.Helper()
+	c := newCluster(1, nil)
+	c.cfg.Manual = false
+	cl := dial(c, c.Leader(), 0)
+	c.Run()
+	if !cl.open {
+		t.Fatal("no session")
+	}
+	return c, cl
+}
+
+// pass lets time pass in steps of one millisecond, and returns when, from now
+// on, the client got a reply and when its connection was closed.
+func pass(c *Cluster, cl *client, d time.Duration) (replies []time.Duration, closed time.Duration) {
+	start, n := c.now, len(cl.replies)
+	for c.Run(); ; c.Run() {
+		for range cl.replies[n:] {
+			replies = append(replies, c.now-start)
+		}
+		n = len(cl.replies)
+		if cl.closed && closed == 0 {
+			closed = c.now - start
+		}
+		if c.now-start >= d {
+			return replies, closed
+		}
+		c.Advance(c.now + ms)
+	}
+}
+
+var root = &wire.PathWatch{Path: "/"}
+
+// Each reply was held back until no other one was.
+func TestDelayedRepliesDoNotHoldBackEarlierOnes(t *testing.T) {
+	c, cl := meet(t)
+	c.AddRule(&Rule{Op: wire.OpGetData, Server: -1, Fate: DelayReply, Delay: 100 * ms})
+	var got []time.Duration
+	for i := range time.Duration(4) {
+		cl.request(wire.OpGetData, "", root)
+		replies, _ := pass(c, cl, 50*ms)
+		for _, at := range replies {
+			got = append(got, i*50*ms+at)
+		}
+	}
+	if want := []time.Duration{100 * ms, 150 * ms, 200 * ms}; !slices.Equal(got, want) {
+		t.Errorf("replies at %v, want %v", got, want)
+	}
+}
+
+// What is sent behind a reply that is held back was lost, and the reply too,
+// where the server hangs up behind it.
+func TestServerHangsUpBehindDelayedReplies(t *testing.T) {
+	for name, ask := range map[string]func(cl *client){
+		"close session":   func(cl *client) { cl.send(wire.OpCloseSession, "", nil) },
+		"unknown request": func(cl *client) { cl.send(wire.Op(999), "", nil) },
+		"bad auth": func(cl *client) {
+			cl.request(wire.OpGetData, "", root)
+			cl.request(wire.OpAuth, "", &wire.AuthRequest{Scheme: "none"})
+		},
+	} {
+		c, cl := meet(t)
+		c.AddRule(&Rule{Any: true, Server: -1, Fate: DelayReply, Delay: 100 * ms})
+		ask(cl)
+		cl.request(wire.OpGetData, "", root) // not read any more
+		want := int(cl.xid) - 1
+		replies, closed := pass(c, cl, 200*ms)
+		if len(replies) != want || replies[0] != 100*ms || closed != 100*ms {
+			t.Errorf("%s: replies after %v, want %d, and closed after %v", name, replies, want, closed)
+		}
+	}
+}
+
+// A kill does not wait for what is held back.
+func TestKillEndsAConnectionThatIsEnding(t *testing.T) {
+	c, cl := meet(t)
+	c.AddRule(&Rule{Any: true, Server: -1, Fate: DelayReply, Delay: 100 * ms})
+	cl.send(wire.OpCloseSession, "", nil)
+	pass(c, cl, 50*ms)
+	c.Kill(c.Leader())
+	if len(cl.replies) > 0 || !cl.closed {
+		t.Errorf("%d replies, closed %v", len(cl.replies), cl.closed)
+	}
+}
+
+// The end of a request's delay made the server forget that of a reply.
+func TestDelayedReplyBehindADelayedRequest(t *testing.T) {
+	c, cl := meet(t)
+	c.AddRule(&Rule{Op: wire.OpGetData, Server: -1, Fate: DelayReply, Delay: 50 * ms})
+	c.AddRule(&Rule{Op: wire.OpCreate, Server: -1, Fate: DelayRequest, Delay: 30 * ms})
+	c.Lag(c.Leader(), time.Second)
+	cl.request(wire.OpGetData, "", root)
+	cl.request(wire.OpCreate, "", &wire.CreateRequest{Path: "/late", ACL: world})
+	replies, _ := pass(c, cl, 2*time.Second)
+	if want := []time.Duration{50 * ms, 1030 * ms}; !slices.Equal(replies, want) {
+		t.Errorf("replies after %v, want %v", replies, want)
+	}
+}
+
+func TestPausedServerSendsNoDelayedReply(t *testing.T) {
+	c, cl := meet(t)
+	c.AddRule(&Rule{Op: wire.OpGetData, Server: -1, Fate: DelayReply, Delay: 50 * ms})
+	cl.request(wire.OpGetData, "", root)
+	c.Run()
+	leader := c.Leader()
+	c.Pause(leader)
+	c.Advance(c.now + 60*ms)
+	cl.send(wire.OpPing, "", nil)
+	if c.Run(); len(cl.replies) > 0 {
+		t.Error("a paused server has sent a reply")
+	}
+	if c.Resume(leader); len(cl.replies) != 2 {
+		t.Errorf("%d replies after it was resumed", len(cl.replies))
+	}
+}
+
+// The request behind one that was held by a rule that is gone meanwhile passed
+// all rules.
+func TestDelayOfARemovedRuleIsForgotten(t *testing.T) {
+	c, cl := meet(t)
+	rule := &Rule{Any: true, Server: -1, Fate: DelayRequest, Delay: 50 * ms}
+	c.AddRule(rule)
+	cl.request(wire.OpGetData, "", root)
+	c.Run()
+	c.RemoveRule(rule)
+	if replies, _ := pass(c, cl, 60*ms); !slices.Equal(replies, []time.Duration{50 * ms}) {
+		t.Errorf("replies after %v", replies)
+	}
+	c.AddRule(&Rule{Any: true, Server: -1, Fate: CloseBeforeRequest})
+	cl.request(wire.OpGetData, "", root)
+	if pass(c, cl, 0); !cl.closed {
+		t.Error("the next rule did not pick the next request")
+	}
+}
