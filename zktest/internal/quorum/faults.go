@@ -170,7 +170,9 @@ func (c *Cluster) Ready() bool {
 		return false
 	}
 	for i, s := range c.servers {
-		if !s.down && i != l && (s.up == nil || s.up.leader.id != l) {
+		// Not only s.up: it stays until the follower learns that it was given up.
+		follows := s.up != nil && s.up == c.servers[l].term.peers[i]
+		if !s.down && (s.paused || i != l && !follows) {
 			return false
 		}
 	}

@@ -221,6 +221,37 @@ func TestNothingAcknowledgedIsLost(t *testing.T) {
 	t.Logf("%d writes, %d epochs", writes, epochs)
 }
 
+// Who is paused serves nobody, and neither does a follower whom the leader has
+// given up and who does not know it yet.
+func TestReadyIsWhenAllServe(t *testing.T) {
+	ready := func(c *Cluster, want bool, what string) {
+		t.Helper()
+		if c.Run(); c.Ready() != want {
+			t.Errorf("%s: ready is %v", what, !want)
+		}
+	}
+	for i := range 3 {
+		c, _ := meet(t)
+		c.Pause(i)
+		ready(c, false, "paused")
+		c.Resume(i)
+		ready(c, true, "resumed")
+	}
+	c, _ := meet(t)
+	l := c.Leader()
+	f := (l + 1) % 3
+	c.Cut(l, f)
+	c.Elect(l)
+	c.Advance(c.now + 100*ms)
+	if c.Leader() != l {
+		t.Fatalf("server %d leads", c.Leader())
+	}
+	ready(c, false, "in the last term")
+	c.Mend()
+	c.Advance(c.now + time.Second)
+	ready(c, true, "mended")
+}
+
 func FuzzFramesOfAClient(f *testing.F) {
 	f.Add([]byte{}, int32(wire.OpPing), uint8(0))
 	for op, r := range map[wire.Op]wire.Record{
