@@ -12,6 +12,7 @@ import (
 
 	"github.com/go-zookeeper/zk"
 
+	"github.com/zkcoord/zkcoord/internal/wire"
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
@@ -96,6 +97,39 @@ func TestSameSeedGivesTheSameTrace(t *testing.T) {
 		t.Error("another seed gives the same trace")
 	}
 	t.Logf("%d bytes, %d messages", len(want), bytes.Count(want, []byte("\n")))
+}
+
+// stepped runs f while the messages of an ensemble are stepped.
+func stepped(t *testing.T, f func(e *zktest.Ensemble)) {
+	synctest.Test(t, func(t *testing.T) {
+		e := zktest.Start(t, zktest.Options{Step: true})
+		done := make(chan struct{})
+		var drive sync.WaitGroup
+		drive.Go(func() { e.Drive(done) })
+		f(e)
+		close(done)
+		drive.Wait()
+	})
+}
+
+// Nobody woke Drive for a packet that was under way, so it took until the next
+// timer of anybody.
+func TestStepDeliversDelayedPacketsInTime(t *testing.T) {
+	stepped(t, func(e *zktest.Ensemble) {
+		c := dialRaw(t, e, 2)
+		defer c.nc.Close()
+		for follower := range 2 {
+			e.DelayLink(zktest.Link{From: 2, To: follower}, 10*time.Millisecond)
+		}
+		for range 10 {
+			start := time.Now()
+			c.create("/x-", wire.ModePersistentSequential)
+			if d := time.Since(start); d < 10*time.Millisecond || d > 15*time.Millisecond {
+				t.Errorf("create took %v", d)
+			}
+			time.Sleep(123 * time.Millisecond)
+		}
+	})
 }
 
 func differ(a, b []byte) int {

@@ -151,7 +151,7 @@ func (c *Cluster) next() (at time.Duration, whose *server, fire timer) {
 	}
 	for _, row := range c.links {
 		for _, l := range row {
-			if t, ok := l.due(); ok && !c.cfg.Manual && t < at && t > c.now {
+			if t, ok := l.due(); ok && t < at && t > c.now {
 				at, fire = t, func(*server) {}
 			}
 		}
