@@ -68,6 +68,7 @@ func (g *gate) accept() {
 	g.in = g.in[1:]
 	if frame == nil {
 		g.c.q.Hangup()
+		g.c.end()
 		g.out = nil
 		return
 	}

@@ -132,6 +132,19 @@ func TestStepDeliversDelayedPacketsInTime(t *testing.T) {
 	})
 }
 
+// Connections that the client closed were kept for ever.
+func TestStepForgetsClosedConnections(t *testing.T) {
+	stepped(t, func(e *zktest.Ensemble) {
+		for range 20 {
+			dialRaw(t, e, 2).nc.Close()
+		}
+		time.Sleep(time.Second)
+		if n := e.Gates(); n > 0 {
+			t.Errorf("%d connections are kept", n)
+		}
+	})
+}
+
 func differ(a, b []byte) int {
 	i := 0
 	for i < min(len(a), len(b)) && a[i] == b[i] {
