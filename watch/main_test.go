@@ -125,7 +125,7 @@ func (w *world) word(server int, word string) string {
 func (w *world) serverWatches() (n int) {
 	w.t.Helper()
 	for i := range w.Servers() {
-		_, total, _ := strings.Cut(w.word(i, "wchs"), "Total watches:")
+		_, total, _ := strings.Cut(w.word(i, "mntr"), "zk_watch_count") // wchs leaves out those on children
 		var here int
 		_, err := fmt.Sscan(total, &here)
 		w.must(err)

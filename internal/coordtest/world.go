@@ -101,7 +101,7 @@ func (w *World) Ephemerals(path string) []string {
 	})
 }
 
-var totalWatches = regexp.MustCompile(`Total watches:(\d+)`)
+var watchCount = regexp.MustCompile(`zk_watch_count\t(\d+)`)
 
 // Watches counts the watches that all servers keep.
 func (w *World) Watches() int {
@@ -112,12 +112,12 @@ func (w *World) Watches() int {
 		if err != nil {
 			continue // it is down
 		}
-		io.WriteString(conn, "wchs")
+		io.WriteString(conn, "mntr") // wchs leaves out those on children
 		answer, _ := io.ReadAll(conn)
 		conn.Close()
-		m := totalWatches.FindSubmatch(answer)
+		m := watchCount.FindSubmatch(answer)
 		if m == nil {
-			w.t.Fatalf("wchs answered %q", answer)
+			w.t.Fatalf("mntr answered %q", answer)
 		}
 		var n int
 		fmt.Sscan(string(m[1]), &n)

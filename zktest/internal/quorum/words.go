@@ -61,7 +61,7 @@ var words = map[string]func(*server, *strings.Builder){
 		b.WriteString("Connection stats reset.\n")
 	},
 	"wchs": func(s *server, b *strings.Builder) {
-		watchers, paths, watches := s.tree.Watches.Count()
+		watchers, paths, watches := s.tree.Watches.OnData() // as in ZooKeeper, unlike mntr
 		fmt.Fprintf(b, "%d connections watching %d paths\nTotal watches:%d\n", watchers, paths, watches)
 	},
 	"wchp": func(s *server, b *strings.Builder) { s.watches(b, true) },
@@ -112,7 +112,6 @@ func (s *server) cons(b *strings.Builder, brief bool) {
 
 func (s *server) mntr(b *strings.Builder) {
 	n := s.tree.Counts()
-	_, _, watches := s.tree.Watches.Count()
 	line := func(key string, value any) { fmt.Fprintf(b, "zk_%s\t%v\n", key, value) }
 	line("version", version)
 	line("server_state", s.mode())
@@ -121,7 +120,7 @@ func (s *server) mntr(b *strings.Builder) {
 	line("num_alive_connections", len(s.conns))
 	line("outstanding_requests", len(s.writes))
 	line("znode_count", n.Nodes)
-	line("watch_count", watches)
+	line("watch_count", s.tree.Watches.Count())
 	line("ephemerals_count", n.Ephemerals)
 	line("approximate_data_size", n.Bytes)
 	line("global_sessions", n.Sessions)

@@ -222,8 +222,8 @@ func TestDeletionIsToldOncePerWatcher(t *testing.T) {
 	if want := []string{"2 /a", "4 /"}; !slices.Equal(w.events, want) {
 		t.Errorf("%q, want %q", w.events, want)
 	}
-	if a, b, c := l.Watches.Count(); a+b+c != 0 {
-		t.Errorf("watches are left: %d %d %d", a, b, c)
+	if n := l.Watches.Count(); n != 0 {
+		t.Errorf("%d watches are left", n)
 	}
 }
 

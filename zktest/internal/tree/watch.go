@@ -223,16 +223,26 @@ func (s *Watches) RemoveAll(w Watcher) {
 	}
 }
 
-// Count returns the numbers of watchers, of watched paths and of watches.
-func (s *Watches) Count() (watchers, paths, watches int) {
+// Count returns the number of watches of both kinds.
+func (s *Watches) Count() (n int) {
 	for k := range s.tables {
-		t := &s.tables[k]
-		watchers, paths = watchers+len(t.byWatcher), paths+len(t.byPath)
-		for _, list := range t.byPath {
-			watches += len(list)
-		}
+		n += s.tables[k].count()
 	}
-	return watchers, paths, watches
+	return n
+}
+
+// OnData returns the numbers of those who watch data, of the paths that they
+// watch, and of their watches.
+func (s *Watches) OnData() (watchers, paths, watches int) {
+	t := &s.tables[data]
+	return len(t.byWatcher), len(t.byPath), t.count()
+}
+
+func (t *table) count() (n int) {
+	for _, list := range t.byPath {
+		n += len(list)
+	}
+	return n
 }
 
 // Each calls f for every watch on data, grouped by path or by watcher; first
