@@ -389,6 +389,7 @@ func (g generator) id() wire.ID {
 	if g.percent(10) {
 		return one(g, wire.ID{}, wire.ID{Scheme: "world", ID: "someone"}, wire.ID{Scheme: "digest", ID: "u1"},
 			wire.ID{Scheme: "digest", ID: "a:b:c"}, wire.ID{Scheme: "ip", ID: "nowhere"}, wire.ID{Scheme: "ip", ID: "127.0.0.1/99"},
+			wire.ID{Scheme: "ip", ID: "::1"}, wire.ID{Scheme: "ip", ID: "127.000.0.01/8"},
 			wire.ID{Scheme: "kerberos", ID: "u1"}, wire.ID{Scheme: "super", ID: ""}, wire.ID{Scheme: "x509", ID: "CN=u1"})
 	}
 	return one(g, world, world, digest("u1"), digest("u1"), digest("u2"), wire.ID{Scheme: "auth"}, wire.ID{Scheme: "auth", ID: "any"},

@@ -3,7 +3,6 @@ package tree
 import (
 	"crypto/sha1"
 	"encoding/base64"
-	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -81,28 +80,37 @@ func matches(granted wire.ID, id string) bool {
 	case "digest":
 		return granted.ID == id
 	case "ip":
-		net, ok := parseNet(granted.ID)
-		addr, err := netip.ParseAddr(id)
-		return ok && err == nil && net.Contains(addr.Unmap())
+		net, bits, ok := parseNet(granted.ID)
+		addr, _, is4 := parseNet(id)
+		return ok && is4 && (net^addr)>>(32-bits) == 0
 	}
 	return false
 }
 
-// parseNet reads an address, with the number of bits that count behind a slash
-// or with all of them.
-func parseNet(s string) (netip.Prefix, bool) {
-	host, bits, cut := strings.Cut(s, "/")
-	addr, err := netip.ParseAddr(host)
-	if err != nil {
-		return netip.Prefix{}, false
+// parseNet reads an address of IPv4, all that ZooKeeper 3.8 knows in an ACL,
+// with the number of bits that count behind a slash or with all of them. Zeros
+// in front of a number change nothing.
+func parseNet(s string) (addr uint32, bits int, ok bool) {
+	host, mask, cut := strings.Cut(s, "/")
+	parts := strings.Split(host, ".")
+	if len(parts) != 4 {
+		return 0, 0, false
 	}
-	n := addr.BitLen()
-	if cut {
-		if n, err = strconv.Atoi(bits); err != nil || n < 0 || n > addr.BitLen() {
-			return netip.Prefix{}, false
+	for _, part := range parts {
+		n, err := strconv.Atoi(part)
+		if err != nil || n < 0 || n > 255 {
+			return 0, 0, false
 		}
+		addr = addr<<8 | uint32(n)
 	}
-	return netip.PrefixFrom(addr, n), true
+	if bits = 32; cut {
+		n, err := strconv.Atoi(mask)
+		if err != nil || n < 0 || n > 32 {
+			return 0, 0, false
+		}
+		bits = n
+	}
+	return addr, bits, true
 }
 
 // fixACL checks the ACL of a request and puts the identities of the client in
@@ -136,7 +144,7 @@ func fixACL(acl []wire.ACL, auth []wire.ID) ([]wire.ACL, wire.Code) {
 			}
 			fixed = append(fixed, a)
 		case "ip":
-			if _, ok := parseNet(a.ID.ID); !ok {
+			if _, _, ok := parseNet(a.ID.ID); !ok {
 				return nil, wire.InvalidACL
 			}
 			fixed = append(fixed, a)

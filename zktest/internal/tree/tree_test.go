@@ -188,7 +188,9 @@ func TestACLOfAddresses(t *testing.T) {
 		valid, passes bool
 	}{
 		{"127.0.0.1", "127.0.0.1", true, true}, {"127.0.0.0/8", "127.9.9.9", true, true}, {"10.0.0.0/8", "127.0.0.1", true, false},
-		{"127.0.0.1/33", "127.0.0.1", false, false}, {"localhost", "127.0.0.1", false, false}, {"::1", "::1", true, true}, {"", "", false, false},
+		{"127.0.0.1/33", "127.0.0.1", false, false}, {"localhost", "127.0.0.1", false, false}, {"", "", false, false},
+		{"::1", "::1", false, false}, {"::1/64", "::1", false, false}, {"127.0.0.1", "::1", true, false}, {"0.0.0.0/0", "10.1.2.3", true, true},
+		{"127.000.00.01", "127.0.0.1", true, true}, {"127.0.0.256", "", false, false}, {"127.0.0.1.", "", false, false}, {"127.0.0.1/", "", false, false},
 	} {
 		acl := []wire.ACL{{Perms: wire.PermRead, ID: wire.ID{Scheme: "ip", ID: c.acl}}}
 		if _, code := fixACL(acl, nil); (code == wire.OK) != c.valid {
