@@ -1,6 +1,7 @@
 package quorum
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -108,6 +109,27 @@ func TestDelayedReplyBehindADelayedRequest(t *testing.T) {
 	replies, _ := pass(c, cl, 2*time.Second)
 	if want := []time.Duration{50 * ms, 1030 * ms}; !slices.Equal(replies, want) {
 		t.Errorf("replies after %v, want %v", replies, want)
+	}
+}
+
+// The words came in the order of a map, so that a run with two watches did not
+// give the same bytes again.
+func TestWordsListWatchesInOneOrder(t *testing.T) {
+	c, a := meet(t)
+	b := dial(c, c.Leader(), 0)
+	for _, path := range []string{"/d", "/b", "/a", "/c"} {
+		a.request(wire.OpExists, "", &wire.PathWatch{Path: path, Watch: true})
+	}
+	b.request(wire.OpExists, "", &wire.PathWatch{Path: "/b", Watch: true})
+	c.Run()
+	one, two := fmt.Sprintf("\t0x%x\n", a.id), fmt.Sprintf("\t0x%x\n", b.id)
+	for word, want := range map[string]string{
+		"wchp": "/a\n" + one + "/b\n" + one + two + "/c\n" + one + "/d\n" + one + "\n",
+		"wchc": one[1:] + "\t/a\n\t/b\n\t/c\n\t/d\n" + two[1:] + "\t/b\n\n",
+	} {
+		if got, _ := c.Word(c.Leader(), word); got != want {
+			t.Errorf("%s: %q, want %q", word, got, want)
+		}
 	}
 }
 

@@ -2,6 +2,8 @@ package quorum
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -166,16 +168,19 @@ func (s *server) dump(b *strings.Builder) {
 	fmt.Fprintf(b, "Connections dump:\nConnections (%d):\n", len(s.conns))
 }
 
+// watches lists the watches on data, by path or by session. Unlike ZooKeeper's
+// the groups are sorted: a run is to give the same bytes again.
 func (s *server) watches(b *strings.Builder, byPath bool) {
-	s.tree.Watches.Each(byPath, func(path string, w tree.Watcher, first bool) {
+	groups := make(map[string][]string)
+	s.tree.Watches.Each(func(path string, w tree.Watcher) {
 		head, item := path, fmt.Sprintf("0x%x", w.(*Conn).session)
 		if !byPath {
 			head, item = item, head
 		}
-		if first {
-			fmt.Fprintln(b, head)
-		}
-		fmt.Fprintf(b, "\t%s\n", item)
+		groups[head] = append(groups[head], item)
 	})
+	for _, head := range slices.Sorted(maps.Keys(groups)) {
+		fmt.Fprintf(b, "%s\n\t%s\n", head, strings.Join(groups[head], "\n\t"))
+	}
 	b.WriteByte('\n')
 }

@@ -1,6 +1,7 @@
 package tree
 
 import (
+	"maps"
 	"slices"
 
 	"github.com/zkcoord/zkcoord/internal/wire"
@@ -245,23 +246,12 @@ func (t *table) count() (n int) {
 	return n
 }
 
-// Each calls f for every watch on data, grouped by path or by watcher; first
-// says that a group starts. The groups are in no order that means anything.
-func (s *Watches) Each(byPath bool, f func(path string, w Watcher, first bool)) {
+// Each calls f for every watch on data: by path, and in the order of asking.
+func (s *Watches) Each(f func(path string, w Watcher)) {
 	t := &s.tables[data]
-	if byPath {
-		for path, list := range t.byPath {
-			for i, x := range list {
-				f(path, x.who, i == 0)
-			}
-		}
-		return
-	}
-	for w, paths := range t.byWatcher {
-		first := true
-		for path := range paths {
-			f(path, w, first)
-			first = false
+	for _, path := range slices.Sorted(maps.Keys(t.byPath)) {
+		for _, x := range t.byPath[path] {
+			f(path, x.who)
 		}
 	}
 }
