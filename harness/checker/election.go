@@ -266,3 +266,10 @@ func observers(h *history.History, j *Judge) {
 	}
 	j.Idle("no observer saw a leader")
 }
+
+func higher(a, b *history.Event) *history.Event {
+	if a == nil || b.Token > a.Token {
+		return b
+	}
+	return a
+}

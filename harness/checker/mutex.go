@@ -156,38 +156,22 @@ func M3(envelope Envelope) Checker {
 
 func overlaps(h *history.History, j *Judge, envelope Envelope) {
 	outside := envelope.outside(h)
-	last := make(map[string]history.HoldInterval) // by object: the one that ends last
 	exposed := 0
-	for _, hold := range h.Holds() {
+	for hold, others := range begins(h) {
 		j.Saw(1)
-		before, held := last[hold.Begin.Object]
-		if held && hold.Begin.Index < before.Last() {
-			from, to := hold.Begin.Time, min(endTime(h, before), endTime(h, hold))
-			if from == to && before.Lost() {
-				// On a virtual clock: told at the very instant of the next grant.
-			} else if outside.covers(from, before.Begin.Client, hold.Begin.Client) {
-				exposed++
-				j.Exposed(to - from)
-			} else {
-				j.Violation(inOrder(before.Events(), hold.Events()), "%s and %s both held %s for %v from %v (tokens 0x%x and 0x%x)",
-					before.Begin.Who(), hold.Begin.Who(), hold.Begin.Object, to-from, from, before.Begin.Token, hold.Begin.Token)
-			}
-		}
-		if !held || hold.Last() > before.Last() {
-			last[hold.Begin.Object] = hold
+		if before := outside.unexcused(hold, others); before != nil {
+			from := hold.Begin.Time
+			j.Violation(inOrder(before.Events(), hold.Events()), "%s and %s both held %s for %v from %v (tokens 0x%x and 0x%x)",
+				before.Begin.Who(), hold.Begin.Who(), hold.Begin.Object, overlap(h, hold, *before), from, before.Begin.Token, hold.Begin.Token)
+		} else if len(others) > 0 {
+			exposed++
+			j.Exposed(overlap(h, hold, others...))
 		}
 	}
 	j.Idle("nothing was ever held")
 	if exposed > 0 {
 		j.Note("%d overlaps outside of the envelope, exposure %v", exposed, j.r.Exposure)
 	}
-}
-
-func endTime(h *history.History, hold history.HoldInterval) time.Duration {
-	if hold.End == nil {
-		return h.End()
-	}
-	return hold.End.Time
 }
 
 // inOrder merges the events of a counterexample by index.
@@ -342,22 +326,27 @@ func live(h *history.History, j *Judge, op string, inTime time.Duration) {
 func M9(envelope Envelope) Checker {
 	return New("M9", "grants are given in order", func(h *history.History, j *Judge) {
 		outside := envelope.outside(h)
-		last := make(map[string]history.HoldInterval)
+		last := make(map[string]*history.Event)
+		lines := make(map[string]inLine)
 		for _, hold := range h.Holds() {
-			before, known := last[hold.Begin.Object]
-			last[hold.Begin.Object] = hold
-			if !known {
+			e := hold.Begin
+			before, l := last[e.Object], lines[e.Object]
+			if l == nil {
+				l = make(inLine)
+				lines[e.Object] = l
+			}
+			passed := l.passed(e, e.Token, outside)
+			last[e.Object] = e
+			l.add(e, outside)
+			if before == nil {
 				continue
 			}
 			j.Saw(1)
-			if hold.Begin.Token > before.Begin.Token {
-				continue
-			}
-			if outside.covers(hold.Begin.Time, before.Begin.Client, hold.Begin.Client) || outside.covers(before.Begin.Time, before.Begin.Client, hold.Begin.Client) {
-				j.Exposed(hold.Begin.Time - before.Begin.Time)
-			} else {
-				j.Violation([]history.Event{*before.Begin, *hold.Begin}, "%s was granted %s at %v with token 0x%x, after %s with the higher token 0x%x",
-					hold.Begin.Who(), hold.Begin.Object, hold.Begin.Time, hold.Begin.Token, before.Begin.Who(), before.Begin.Token)
+			if passed != nil {
+				j.Violation([]history.Event{*passed, *e}, "%s was granted %s at %v with token 0x%x, after %s with the higher token 0x%x",
+					e.Who(), e.Object, e.Time, e.Token, passed.Who(), passed.Token)
+			} else if before.Token >= e.Token {
+				j.Exposed(e.Time - before.Time)
 			}
 		}
 		j.Idle("nothing was granted twice in a row")

@@ -20,50 +20,29 @@ func RWLock(envelope Envelope) []Checker {
 func RW1(envelope Envelope) Checker {
 	return New("RW1", "no writer holds with a writer or a reader", func(h *history.History, j *Judge) {
 		outside := envelope.outside(h)
-		one := func(history.HoldInterval) int { return 1 }
-		for object, list := range sorted(changes(h, one)) {
-			writers := make(map[int32]history.HoldInterval) // by begin
-			holders := make(map[int32]history.HoldInterval)
-			for i, c := range list {
-				id, writes := c.hold.Begin.Index, c.hold.Begin.Arg == ModeWrite
-				if c.by < 0 {
-					delete(holders, id)
-					delete(writers, id)
-					continue
-				}
-				j.Saw(1)
-				var other *history.HoldInterval
-				if writes {
-					other = firstOf(holders)
-				} else {
-					other = firstOf(writers)
-				}
-				holders[id] = c.hold
-				if writes {
-					writers[id] = c.hold
-				}
-				switch {
-				case other == nil:
-				case c.hold.Begin.Time == endTime(h, *other) && other.Lost(): // told at that very instant
-				case outside.covers(c.hold.Begin.Time, c.hold.Begin.Client, other.Begin.Client):
-					j.Exposed(untilNext(h, list, i))
-				default:
-					j.Violation(inOrder(other.Events(), c.hold.Events()), "%s held %s to %s from %v on while %s held it to %s",
-						c.hold.Begin.Who(), object, c.hold.Begin.Arg, c.hold.Begin.Time, other.Begin.Who(), other.Begin.Arg)
-				}
+		for hold, others := range begins(h) {
+			j.Saw(1)
+			if hold.Begin.Arg != ModeWrite {
+				others = writers(others)
+			}
+			if other := outside.unexcused(hold, others); other != nil {
+				j.Violation(inOrder(other.Events(), hold.Events()), "%s held %s to %s from %v on while %s held it to %s",
+					hold.Begin.Who(), hold.Begin.Object, hold.Begin.Arg, hold.Begin.Time, other.Begin.Who(), other.Begin.Arg)
+			} else if len(others) > 0 {
+				j.Exposed(overlap(h, hold, others...))
 			}
 		}
 		j.Idle("nothing was ever held")
 	})
 }
 
-// firstOf returns the hold with the earliest begin. Sets of concurrent holds are
-// as small as the number of clients.
-func firstOf(holds map[int32]history.HoldInterval) *history.HoldInterval {
-	for _, hold := range sorted(holds) {
-		return &hold
+func writers(holds []history.HoldInterval) (all []history.HoldInterval) {
+	for _, hold := range holds {
+		if hold.Begin.Arg == ModeWrite {
+			all = append(all, hold)
+		}
 	}
-	return nil
+	return all
 }
 
 // RW2 asks that two readers held at once: a lock that lets in one at a time would
@@ -92,36 +71,30 @@ func RW2() Checker {
 func RW3(envelope Envelope) Checker {
 	return New("RW3", "no reader passes an earlier writer, no writer passes anybody", func(h *history.History, j *Judge) {
 		outside := envelope.outside(h)
-		type line struct{ highest, highestWriter *history.Event }
-		lines := make(map[string]*line)
+		type line struct{ all, writers inLine }
+		lines := make(map[string]line)
 		for _, hold := range h.Holds() {
 			e := hold.Begin
-			l := lines[e.Object]
-			if l == nil {
-				l = &line{}
+			l, known := lines[e.Object]
+			if !known {
+				l = line{make(inLine), make(inLine)}
 				lines[e.Object] = l
 			}
 			j.Saw(1)
-			passed := l.highestWriter
+			ahead := l.writers
 			if e.Arg == ModeWrite {
-				passed = l.highest
+				ahead = l.all
 			}
-			if passed != nil && passed.Token > e.Token && !outside.covers(e.Time, e.Client, passed.Client) && !outside.covers(passed.Time, e.Client, passed.Client) {
+			// A writer that was downgraded goes on with its token.
+			if passed := ahead.passed(e, e.Token+1, outside); passed != nil {
 				j.Violation([]history.Event{*passed, *e}, "%s was granted %s to %s at %v with token 0x%x, before %s, who wants to %s and came earlier with 0x%x",
 					passed.Who(), e.Object, passed.Arg, passed.Time, passed.Token, e.Who(), e.Arg, e.Token)
 			}
-			l.highest = higher(l.highest, e)
+			l.all.add(e, outside)
 			if e.Arg == ModeWrite {
-				l.highestWriter = higher(l.highestWriter, e)
+				l.writers.add(e, outside)
 			}
 		}
 		j.Idle("nothing was ever held")
 	})
-}
-
-func higher(a, b *history.Event) *history.Event {
-	if a == nil || b.Token > a.Token {
-		return b
-	}
-	return a
 }

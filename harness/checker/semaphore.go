@@ -19,40 +19,36 @@ func Semaphore(permits int, envelope Envelope) []Checker {
 func P1(permits int, envelope Envelope) Checker {
 	return New("P1", "no more permits are held than there are", func(h *history.History, j *Judge) {
 		outside := envelope.outside(h)
-		weight := func(hold history.HoldInterval) int { return number(hold.Begin.Arg, 1) }
-		for object, list := range sorted(changes(h, weight)) {
-			held := 0
-			standing := make(map[int32]history.HoldInterval)
-			for i, c := range list {
-				held += c.by
-				if c.by < 0 {
-					delete(standing, c.hold.Begin.Index)
-					continue
+		for hold, others := range begins(h) {
+			j.Saw(1)
+			at, mine := hold.Begin, permitsOf(hold)
+			held, inside := mine, mine // of all, and of those whom nothing excuses
+			first := endTime(h, hold)
+			for _, other := range others {
+				n := permitsOf(other)
+				if held += n; !outside.covers(at.Time, other.Begin.Client) {
+					inside += n
 				}
-				j.Saw(1)
-				standing[c.hold.Begin.Index] = c.hold
-				if held <= permits || untilNext(h, list, i) == 0 {
-					continue // no time passed: the next in the list may have ended before
-				}
-				var holders []int16
-				for _, hold := range standing {
-					holders = append(holders, hold.Begin.Client)
-				}
-				if outside.covers(c.hold.Begin.Time, holders...) {
-					j.Exposed(untilNext(h, list, i))
-					continue
-				}
-				var proof []history.Event
-				for _, hold := range standing {
-					proof = append(proof, *hold.Begin)
+				first = min(first, endTime(h, other))
+			}
+			switch {
+			case held <= permits:
+			case inside <= permits || outside.covers(at.Time, at.Client):
+				j.Exposed(first - at.Time)
+			default:
+				proof := []history.Event{*at}
+				for _, other := range others {
+					proof = append(proof, *other.Begin)
 				}
 				j.Violation(inOrder(proof), "%d permits of %s were held at %v, when %s was granted %d: there are %d",
-					held, object, c.hold.Begin.Time, c.hold.Begin.Who(), c.by, permits)
+					held, at.Object, at.Time, at.Who(), mine, permits)
 			}
 		}
 		j.Idle("nothing was ever held")
 	})
 }
+
+func permitsOf(hold history.HoldInterval) int { return number(hold.Begin.Arg, 1) }
 
 // P2 judges conservation: at the end all permits can be had at once.
 func P2(permits int) Checker {
