@@ -177,15 +177,73 @@ func tinyModes(r *rand.Rand, n int) *history.History {
 
 // Queues.
 
-// tinyDrained takes until there is nothing, but may not get all.
+// tinyDrained puts into two queues, takes, claims, returns and acknowledges, and now and then loses something. In the end it may take
+// from both of them.
 func tinyDrained(r *rand.Rand, n int) *history.History {
-	h := tinyHistory(tinyQueue(r, n, true))
+	type claim struct{ object, value string }
+	there := make(map[string][]string)
+	var hands [3][]claim
+	var session [3]int64
+	put := 0
+	h := tinyOps(r, n+4, func(c int16) *history.Event {
+		e := &history.Event{Object: [3]string{"/a", "/a", "/b"}[r.IntN(3)], Session: 3*session[c] + int64(c) + 1}
+		switch choice := r.IntN(9); {
+		case choice == 0:
+			for _, one := range hands[c] {
+				there[one.object] = append(there[one.object], one.value)
+			}
+			hands[c] = nil
+			session[c]++
+			return &history.Event{Kind: history.Session, Op: history.SessionLost, Session: e.Session}
+		case choice < 3 && len(hands[c]) > 0:
+			e.Op, e.Object, e.Arg = [2]string{OpAck, OpReturn}[choice-1], hands[c][0].object, hands[c][0].value
+		case choice < 6:
+			put++
+			e.Op, e.Arg = OpPut, fmt.Sprint(put)
+		default:
+			e.Op = [2]string{OpTake, OpClaim}[choice%2]
+		}
+		return e
+	}, func(e *history.Event) {
+		in, mine, happened := there[e.Object], &hands[e.Client], e.Kind == history.OK || e.Kind == history.Info && r.IntN(2) == 0
+		switch {
+		case !happened:
+		case e.Op == OpPut:
+			if r.IntN(6) > 0 {
+				there[e.Object] = append(in, fmt.Sprint(put)) // perhaps not this one, but one
+			}
+		case e.Op == OpAck, e.Op == OpReturn:
+			one := (*mine)[0]
+			if *mine = (*mine)[1:]; e.Op == OpReturn && r.IntN(6) > 0 {
+				there[one.object] = append(in, one.value)
+			}
+		case len(in) > 0:
+			there[e.Object] = in[1:]
+			if e.Op == OpClaim {
+				*mine = append(*mine, claim{e.Object, in[0]})
+			}
+			if e.Kind == history.OK {
+				e.Result = in[0]
+			}
+		}
+	})
 	all := h.Events[:len(h.Events)-1]
-	if r.IntN(8) > 0 {
-		take := history.Event{Kind: history.Invoke, Op: OpTake, Object: "/q", Process: 99}
-		done := take
-		done.Kind = history.OK
-		all = append(all, take, done)
+	for _, object := range []string{"/a", "/b"} {
+		if r.IntN(8) == 0 {
+			continue
+		}
+		for {
+			take := history.Event{Kind: history.Invoke, Op: OpTake, Object: object, Client: history.Nobody, Process: 99}
+			done := take
+			done.Kind = history.OK
+			in := there[object]
+			if len(in) > 0 {
+				done.Result, there[object] = in[0], in[1:]
+			}
+			if all = append(all, take, done); len(in) == 0 {
+				break
+			}
+		}
 	}
 	for i := range all {
 		all[i].Time = 0
@@ -193,33 +251,56 @@ func tinyDrained(r *rand.Rand, n int) *history.History {
 	return history.New(append(all, end())...)
 }
 
-// everyLossHadATaker gives each value that never came out to a take of its own of which nobody knows what it got.
+// everyLossHadATaker gives each value that never came out, and that nobody has in hands, to a call of its own of which nobody knows what
+// it got.
 func everyLossHadATaker(h *history.History) bool {
-	ops, _ := h.Operations()
-	takers, lost, last := 0, 0, int32(0)
-	for _, o := range ops {
-		switch {
-		case o.Invoke.Op == OpTake && o.Outcome() == history.Info:
-			takers++
-		case o.Invoke.Op == OpPut:
-			if last = max(last, o.Invoke.Index); o.Complete != nil {
-				last = max(last, o.Complete.Index)
-			}
-			if o.Outcome() == history.OK && !takenBy(ops, o.Invoke.Arg) {
-				lost++
-			}
-		}
-	}
-	drained := slices.ContainsFunc(ops, func(o history.Operation) bool {
-		return o.Invoke.Op == OpTake && o.Outcome() == history.OK && o.Complete.Result == "" && o.Invoke.Index > last
-	})
-	return !drained || lost <= takers
+	return everyLossOf("/a", h) && everyLossOf("/b", h)
 }
 
-func takenBy(ops []history.Operation, value string) bool {
-	return slices.ContainsFunc(ops, func(o history.Operation) bool {
-		return o.Invoke.Op == OpTake && o.Outcome() == history.OK && o.Complete.Result == value
-	})
+func everyLossOf(object string, h *history.History) bool {
+	ops, _ := h.Operations()
+	ops = slices.DeleteFunc(slices.Clone(ops), func(o history.Operation) bool { return o.Invoke.Object != object })
+	last, drained := int32(-1), int32(-1)
+	for _, o := range ops {
+		if o.Invoke.Op == OpPut {
+			last = max(last, heard(h, o)) // all were heard of
+		}
+	}
+	for _, o := range ops {
+		if found := o.Invoke.Op == OpTake || o.Invoke.Op == OpClaim; found && o.Outcome() == history.OK && o.Complete.Result == "" && o.Invoke.Index > last {
+			drained = o.Invoke.Index
+		}
+	}
+	if drained < 0 {
+		return true
+	}
+	inHands := func(claim history.Operation, value string) bool {
+		since := func(e *history.Event) bool { return claim.Invoke.Index < e.Index && e.Index < drained }
+		lost := slices.ContainsFunc(h.Events, func(e history.Event) bool {
+			return e.Op == history.SessionLost && e.Session == claim.Invoke.Session && since(&e)
+		})
+		return !lost && !slices.ContainsFunc(ops, func(o history.Operation) bool {
+			return o.Invoke.Op == OpReturn && o.Invoke.Arg == value && o.Outcome() == history.OK && since(o.Complete)
+		})
+	}
+	takers, lost := 0, 0
+	for _, o := range ops {
+		switch {
+		case o.Invoke.Op == OpTake && o.Outcome() == history.Info, o.Invoke.Op == OpClaim && o.Outcome() == history.Info && inHands(o, ""):
+			takers++
+		case o.Invoke.Op == OpPut && o.Outcome() == history.OK && !slices.ContainsFunc(ops, func(out history.Operation) bool {
+			switch value := o.Invoke.Arg; {
+			case out.Invoke.Op == OpAck:
+				return out.Invoke.Arg == value && out.Outcome() != history.Fail
+			case out.Outcome() != history.OK || out.Complete.Result != value:
+				return false
+			}
+			return out.Invoke.Op == OpTake || out.Invoke.Op == OpClaim && inHands(out, o.Invoke.Arg)
+		}):
+			lost++
+		}
+	}
+	return lost <= takers
 }
 
 // tinyUrgent puts values with three priorities, and takes any of them.

@@ -63,7 +63,7 @@ type items struct {
 	byValue map[[2]string]*item
 	empties []history.Operation // takes that found nothing
 	unknown []history.Operation // takes, claims and acks of which nobody knows the outcome
-	puts    int32               // index of the last event of any put
+	puts    map[string]int32    // by queue, the index of the last event of any put
 }
 
 func (s *items) of(object, value string) *item {
@@ -78,7 +78,7 @@ func (s *items) of(object, value string) *item {
 }
 
 func collect(h *history.History) *items {
-	s := &items{byValue: make(map[[2]string]*item)}
+	s := &items{byValue: make(map[[2]string]*item), puts: make(map[string]int32)}
 	ops, _ := h.Operations()
 	for _, o := range ops {
 		ok := o.Outcome() == history.OK
@@ -87,9 +87,11 @@ func collect(h *history.History) *items {
 			if o.Outcome() != history.Fail {
 				s.of(o.Invoke.Object, o.Invoke.Arg).put = o
 			}
-			if s.puts = max(s.puts, o.Invoke.Index); o.Complete != nil {
-				s.puts = max(s.puts, o.Complete.Index)
+			last := o.Invoke
+			if o.Complete != nil {
+				last = o.Complete
 			}
+			s.puts[last.Object] = max(s.puts[last.Object], last.Index)
 		case OpTake, OpClaim, OpAck:
 			switch {
 			case o.Outcome() == history.Info:
@@ -130,25 +132,35 @@ func Q1() Checker {
 	})
 }
 
-// Q2 judges what went in: once the queue has been drained, each value whose put
-// is known to have succeeded has come out. An indeterminate take may account for one
-// value, an indeterminate ack for its own; where acks have effects, theirs tell.
+// drained gives, by queue, when the last of those began that found nothing after all puts.
+func (s *items) drained() map[string]int32 {
+	all := make(map[string]int32)
+	for _, o := range s.empties {
+		if o.Invoke.Index > s.puts[o.Invoke.Object] {
+			all[o.Invoke.Object] = o.Invoke.Index
+		}
+	}
+	return all
+}
+
+// Q2 judges what went in: once its queue has been drained, each value whose put
+// is known to have succeeded has come out, or is in the hands of a claimer. An
+// indeterminate take may account for one value, so may such a claim while it may stand, and
+// an indeterminate ack for its own; where acks have effects, theirs tell.
 func Q2() Checker {
 	return New("Q2", "nothing is lost", func(h *history.History, j *Judge) {
-		s := collect(h)
-		if !slices.ContainsFunc(s.empties, func(o history.Operation) bool { return o.Invoke.Index > s.puts }) {
-			j.Unknown("the queue was not drained after the last put")
-		}
-		maybe := make(map[string]int) // object -> takes that may account for one each
+		s, ends := collect(h), endings(h)
+		drained := s.drained()
+		maybe := make(map[string]int) // object -> takes and claims that may account for one each
 		acked := make(map[[2]string]bool)
 		effects := effectsOf(h)
 		for _, o := range s.unknown {
-			switch o.Invoke.Op {
-			case OpAck:
-				key := [2]string{o.Invoke.Object, o.Invoke.Arg}
+			switch object := o.Invoke.Object; {
+			case o.Invoke.Op == OpAck:
+				key := [2]string{object, o.Invoke.Arg}
 				acked[key] = len(effects) == 0 || len(effects[key]) > 0
-			case OpTake:
-				maybe[o.Invoke.Object]++
+			case o.Invoke.Op == OpTake || ends.stands(h, o, "", drained[object]):
+				maybe[object]++
 			}
 		}
 		lost := make(map[string][]*item)
@@ -157,16 +169,18 @@ func Q2() Checker {
 				continue
 			}
 			j.Saw(1)
-			if len(it.gone) == 0 && !acked[[2]string{it.object, it.value}] {
+			at, known := drained[it.object]
+			switch {
+			case !known:
+				j.Unknown("%s was not drained after the last put", it.object) // what has not come out may still be there
+			case len(it.gone) > 0 || acked[[2]string{it.object, it.value}]:
+			case !slices.ContainsFunc(it.claims, func(o history.Operation) bool { return ends.stands(h, o, it.value, at) }):
 				lost[it.object] = append(lost[it.object], it)
 			}
 		}
-		if j.unknown != "" {
-			return // what has not come out may still be there
-		}
 		for object, all := range sorted(lost) {
 			if n := len(all) - maybe[object]; n > 0 {
-				j.Violation(all[0].put.Events(), "%d values put into %s never came out, %d takes with an unknown outcome may account for as many; the first is %q, put by %s at %v",
+				j.Violation(all[0].put.Events(), "%d values put into %s never came out, %d calls with an unknown outcome may account for as many; the first is %q, put by %s at %v",
 					len(all), object, maybe[object], all[0].value, all[0].put.Invoke.Who(), all[0].put.Invoke.Time)
 			}
 		}
@@ -193,15 +207,17 @@ func Q3() Checker {
 	})
 }
 
-// endings lists, by the claimer and by the session, when claims of theirs ended.
+// claimEnds tells when claims ended: with a session or a client, or by queue and value.
 type claimEnds struct {
 	session  map[int64][]int32
 	client   map[int16][]int32
-	returned map[[2]string][]int32
+	returned map[[2]string][]int32 // from when on it may have been
+	over     map[[2]string][]int32 // from when on it was, as far as its claimer knows
 }
 
 func endings(h *history.History) claimEnds {
-	ends := claimEnds{make(map[int64][]int32), make(map[int16][]int32), make(map[[2]string][]int32)}
+	ends := claimEnds{make(map[int64][]int32), make(map[int16][]int32), make(map[[2]string][]int32), make(map[[2]string][]int32)}
+	returns := make(map[int32]*history.Event) // by process
 	for i := range h.Events {
 		e := &h.Events[i]
 		switch {
@@ -212,13 +228,32 @@ func endings(h *history.History) claimEnds {
 		case e.Kind == history.Invoke && e.Op == OpReturn:
 			key := [2]string{e.Object, e.Arg}
 			ends.returned[key] = append(ends.returned[key], e.Index)
+			returns[e.Process] = e
+		case e.Kind == history.OK && e.Op == OpReturn:
+			key := [2]string{e.Object, returns[e.Process].Arg}
+			ends.over[key] = append(ends.over[key], e.Index)
 		case e.Kind == history.Hold && e.Op != history.HoldBegin:
 			object, value := path.Split(e.Object)
 			key := [2]string{strings.TrimSuffix(object, "/"), value}
 			ends.returned[key] = append(ends.returned[key], e.Index)
+			if e.Op == history.HoldLost {
+				ends.over[key] = append(ends.over[key], e.Index)
+			}
 		}
 	}
 	return ends
+}
+
+// died reports whether the claimer's session ended between the claim and the index.
+func (ends claimEnds) died(claim history.Operation, at int32) bool {
+	from := claim.Invoke.Index
+	return between(ends.session[claim.Invoke.Session], from, at) || between(ends.client[claim.Invoke.Client], from, at)
+}
+
+// stands reports whether the claim of the value may stand at the index. Its claimer
+// may know of its end before the servers do: in a history that goes on it may come yet.
+func (ends claimEnds) stands(h *history.History, claim history.Operation, value string, at int32) bool {
+	return !h.Complete() || !ends.died(claim, at) && !between(ends.over[[2]string{claim.Invoke.Object, value}], claim.Invoke.Index, at)
 }
 
 // between reports whether one of the indexes lies between the two.
@@ -253,8 +288,7 @@ func reclaimed(h *history.History, j *Judge, it *item, ends claimEnds) {
 		}
 		last := claims[i-1]
 		from, to := last.Invoke.Index, lastAt(h, claim.Complete)
-		if !between(ends.session[last.Invoke.Session], from, to) && !between(ends.client[last.Invoke.Client], from, to) &&
-			!between(ends.returned[[2]string{it.object, it.value}], from, to) {
+		if !ends.died(last, to) && !between(ends.returned[[2]string{it.object, it.value}], from, to) {
 			j.Violation(inOrder(last.Events(), claim.Events()), "%s claimed %q of %s at %v while %s had it, from %v on",
 				claim.Invoke.Who(), it.value, it.object, claim.Complete.Time, last.Invoke.Who(), last.Complete.Time)
 		}
