@@ -156,7 +156,40 @@ func barred(n int) *history.History {
 	})
 }
 
+// doubled has members that know their round when they come, and others that are
+// told when they are in. Now and then two of these have no answer.
 func doubled(n int) *history.History {
+	events := numbered(n / 2).Events
+	events = events[:len(events)-1]
+	for i := range n / 16 {
+		for _, op := range []string{OpEnter, OpLeave} {
+			for _, kind := range []history.Kind{history.Invoke, history.OK} {
+				for c := range 4 {
+					e := history.Event{Kind: kind, Op: op, Object: "/u", Client: int16(c), Process: int32(c), Session: int64(c + 1)}
+					silent := i%4 == 0 && c > 1 // one of the two is needed
+					switch {
+					case silent && op == OpLeave:
+						continue
+					case silent:
+						e.Process += int32(4 * (i + 1))
+						if kind == history.OK {
+							e.Kind = history.Info
+						}
+					case kind == history.OK || op == OpLeave:
+						e.Round = int32(i + 1)
+					}
+					events = append(events, e)
+				}
+			}
+		}
+	}
+	for i := range events {
+		events[i].Time = 0 // to be told anew
+	}
+	return history.New(append(events, end())...)
+}
+
+func numbered(n int) *history.History {
 	var events []history.Event
 	for i := range n / 8 {
 		for _, op := range []string{OpEnter, OpLeave} {

@@ -35,8 +35,12 @@ func rounds(h *history.History) []*round {
 	unnumbered := make(map[string]*strays)
 	for _, o := range ops {
 		if o.Invoke.Op == OpEnter && o.Invoke.Round == 0 && o.Outcome() == history.OK && o.Complete.Round != 0 {
-			unnumbered[o.Invoke.Object] = &strays{used: make(map[int32]bool), ends: strayEnds(h, ops)}
+			unnumbered[o.Invoke.Object] = new(strays)
 		}
+	}
+	var ends func(history.Operation) int32
+	if len(unnumbered) > 0 {
+		ends = strayEnds(h, ops)
 	}
 	byUse := make(map[use]*round)
 	var all []*round
@@ -50,7 +54,9 @@ func rounds(h *history.History) []*round {
 		}
 		s := unnumbered[at.object]
 		if s != nil && at.number == 0 {
-			s.list = append(s.list, o)
+			if o.Invoke.Op == OpEnter {
+				*s = append(*s, stray{Operation: o, end: ends(o)})
+			}
 			continue
 		}
 		r := byUse[at]
@@ -65,6 +71,9 @@ func rounds(h *history.History) []*round {
 			r.leaves = append(r.leaves, o)
 		}
 	}
+	for _, s := range unnumbered {
+		slices.SortStableFunc(*s, func(a, b stray) int { return cmp.Compare(a.end, b.end) })
+	}
 	slices.SortStableFunc(all, func(a, b *round) int {
 		return cmp.Or(cmp.Compare(a.object, b.object), cmp.Compare(a.number, b.number))
 	})
@@ -72,11 +81,13 @@ func rounds(h *history.History) []*round {
 }
 
 // strays are enters of one object that may have counted in one round each, of
-// which nobody knows in which.
-type strays struct {
-	list []history.Operation
-	used map[int32]bool // by invocation
-	ends func(history.Operation) int32
+// which nobody knows in which, in order of their ends.
+type strays []stray
+
+type stray struct {
+	history.Operation
+	end  int32 // until when it may count
+	used bool
 }
 
 // strayEnds returns the function that says until when a stray may count at the
@@ -106,19 +117,19 @@ func strayEnds(h *history.History, ops []history.Operation) func(history.Operati
 		if o.Complete.Kind == history.Fail {
 			end = min(end, o.Complete.Index)
 		}
-		for _, next := range again[o.Invoke.Session] {
-			if next.Invoke.Index > o.Complete.Index {
-				return min(end, next.Complete.Index)
-			}
+		later := again[o.Invoke.Session]
+		i, _ := slices.BinarySearchFunc(later, o.Complete.Index, func(next history.Operation, at int32) int { return cmp.Compare(next.Invoke.Index, at) })
+		if i < len(later) {
+			end = min(end, later[i].Complete.Index)
 		}
 		return end
 	}
 }
 
 // borrow takes up to n strays that may have been members of r when it opened, and
-// returns how many there were.
-func (r *round) borrow(n int, opened int32) int {
-	if r.strays == nil {
+// returns how many there were: first those that no later round can have.
+func (r *round) borrow(n int, opened int32) (taken int) {
+	if r.strays == nil || n <= 0 {
 		return 0
 	}
 	last, sessions := int32(0), make(map[int64]bool)
@@ -126,18 +137,15 @@ func (r *round) borrow(n int, opened int32) int {
 		last = max(last, o.Invoke.Index)
 		sessions[o.Invoke.Session] = true
 	}
-	var fit []history.Operation
-	for _, o := range r.strays.list {
-		if o.Invoke.Op == OpEnter && !r.strays.used[o.Invoke.Index] && o.Invoke.Index < opened && r.strays.ends(o) > last && !sessions[o.Invoke.Session] {
-			fit = append(fit, o)
+	all := *r.strays
+	i, _ := slices.BinarySearchFunc(all, last+1, func(s stray, at int32) int { return cmp.Compare(s.end, at) })
+	for ; i < len(all) && taken < n; i++ {
+		if s := &all[i]; !s.used && s.Invoke.Index < opened && !sessions[s.Invoke.Session] {
+			s.used = true
+			taken++
 		}
 	}
-	slices.SortFunc(fit, func(a, b history.Operation) int { return cmp.Compare(r.strays.ends(a), r.strays.ends(b)) })
-	fit = fit[:min(n, len(fit))]
-	for _, o := range fit {
-		r.strays.used[o.Invoke.Index] = true
-	}
-	return len(fit)
+	return taken
 }
 
 // firstIn is the operation that completed first, if any did.

@@ -105,19 +105,19 @@ func edits() map[string]edit {
 		}},
 		"B2": {healed(gated), late(history.OK, OpWait)},
 		"B3": {slow(healed(gated)), late(history.OK, OpWait)},
-		"D1": {some(doubled), inRound(func(round, _ events) events {
+		"D1": {some(numbered), inRound(func(round, _ events) events {
 			return slices.DeleteFunc(round, func(e history.Event) bool { return e.Client > 1 })
 		})},
-		"D2": {some(doubled), inRound(func(round, _ events) events {
+		"D2": {some(numbered), inRound(func(round, _ events) events {
 			for _, gaveUp := range []int{4, 5} {
 				round[gaveUp].Kind = history.Fail
 				round = moved(round, gaveUp, gaveUp-2) // before the others come
 			}
 			return round
 		})},
-		"D3": {some(doubled), inRound(func(round, _ events) events { return moved(round, 12, 9) })},
-		"D4": {some(doubled), inRound(func(round, next events) events { return slices.Insert(round, 8, next[0], next[4]) })},
-		"D5": {healed(some(doubled)), func(r *rand.Rand, e events) events {
+		"D3": {some(numbered), inRound(func(round, _ events) events { return moved(round, 12, 9) })},
+		"D4": {some(numbered), inRound(func(round, next events) events { return slices.Insert(round, 8, next[0], next[4]) })},
+		"D5": {healed(some(numbered)), func(r *rand.Rand, e events) events {
 			op := [2]string{OpEnter, OpLeave}[r.IntN(2)]
 			return late(history.OK, op, func(e *history.Event) bool { return e.Client > 0 })(r, e)
 		}},
