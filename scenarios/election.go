@@ -115,11 +115,13 @@ func (p *electionProgram) stand(ctx context.Context, c *harness.Client, s *sessi
 	defer ghosts.Wait()
 	defer s.Close()
 	candidate := election.NewCandidate(s, p.path)
-	for n := 0; c.Next(ctx) && s.Err() == nil; n++ {
+	for c.Next(ctx) && s.Err() == nil {
 		term, err := p.campaign(ctx, c, &ghosts, candidate)
-		if err == nil {
-			p.lead(ctx, c, s, term)
+		if err != nil {
+			c.Pause(ctx, time.Millisecond) // see round of a lockProgram
+			continue
 		}
+		p.lead(ctx, c, s, term)
 	}
 }
 

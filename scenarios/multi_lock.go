@@ -144,6 +144,7 @@ func (p *multiProgram) round(ctx context.Context, c *harness.Client, s *session.
 	}
 	h, err := p.acquire(ctx, c, s, paths)
 	if err != nil {
+		c.Pause(ctx, time.Millisecond) // see round of a lockProgram
 		return
 	}
 	var holds []*harness.Hold

@@ -50,6 +50,23 @@ func TestCutLastsUntilTheTakeover(t *testing.T) {
 	}
 }
 
+// The report: a candidate whose directory had no numbers left tried again at
+// once, no time passed in virtual time, and the fault was never healed.
+func TestWhatFailsAtOnceLetsTimePass(t *testing.T) {
+	const endless = 60_000 // operations of 6 clients in 10 s, one a millisecond
+	for _, s := range []harness.Scenario{Election(), LockFaults(), MultiLock()} {
+		t.Run(s.Name, func(t *testing.T) {
+			s.Faults = faults("data-counter")
+			o := VirtualOptions(s, 1)
+			o.Time, o.Operations = 10*time.Second, endless
+			r := virtually(t, s, o)
+			if events := len(r.History.Events); events >= 2*endless {
+				t.Errorf("%d events in %v\n%s", events, r.Time, r.Summary())
+			}
+		})
+	}
+}
+
 // A soak goes on with fresh seeds after a failure. It keeps the first failures
 // only: the disk is not to be full when somebody looks.
 //
