@@ -225,23 +225,28 @@ func (p *electionProgram) observe(ctx context.Context, c *harness.Client, s *ses
 	watching, stop := context.WithCancel(ctx)
 	var mu sync.Mutex
 	var last election.Leader
+	settling := false // what the stream tells belongs to the operation of the end: a client has but one open
 	var stream sync.WaitGroup
 	stream.Go(func() {
 		for leader, err := range election.Observe(watching, s, p.path) {
 			if err != nil {
 				return
 			}
-			c.Do(watching, history.Event{Op: checker.OpLeader, Object: p.path}, func(context.Context) (history.Event, error) {
-				return history.Event{Token: int64(leader.Epoch)}, nil
-			})
 			mu.Lock()
-			last = leader
+			if last = leader; !settling {
+				c.Do(watching, history.Event{Op: checker.OpLeader, Object: p.path}, func(context.Context) (history.Event, error) {
+					return history.Event{Token: int64(leader.Epoch)}, nil
+				})
+			}
 			mu.Unlock()
 		}
 	})
 	for c.Next(ctx) && s.Err() == nil {
 		c.Pause(ctx, 100*time.Millisecond)
 	}
+	mu.Lock()
+	settling = true
+	mu.Unlock()
 	c.Do(ctx, history.Event{Op: checker.OpLeader, Object: p.path, Arg: checker.Settled}, func(ctx context.Context) (e history.Event, err error) {
 		for end := time.Now().Add(10 * time.Second); ; {
 			if err := s.CatchUp(ctx, p.path); err != nil {

@@ -9,6 +9,8 @@ import (
 
 	"github.com/zkcoord/zkcoord/harness"
 	"github.com/zkcoord/zkcoord/harness/checker"
+	"github.com/zkcoord/zkcoord/harness/ensemble"
+	"github.com/zkcoord/zkcoord/harness/link"
 )
 
 // idleOne run in so many may prove nothing: its one fault of a kind met nobody.
@@ -64,6 +66,27 @@ func TestWhatFailsAtOnceLetsTimePass(t *testing.T) {
 				t.Errorf("%d events in %v\n%s", events, r.Time, r.Summary())
 			}
 		})
+	}
+}
+
+// A leader that was elected while the observer compared, which takes long over a
+// slow link, made the observer begin an operation within another one.
+func TestObserverComparesWhileTheLeaderChanges(t *testing.T) {
+	s := Election()
+	for i := range uint64(3) {
+		o := VirtualOptions(s, 1+i)
+		o.Time, o.Faults = 5*time.Second, []string{}
+		o.Link = func(client int, dial ensemble.DialFunc) harness.Link {
+			l := link.New(dial)
+			if client == s.Clients-1 {
+				l.Delay(50*time.Millisecond, 50*time.Millisecond)
+			}
+			return l
+		}
+		r := virtually(t, s, o)
+		if e8, _ := r.Of("E8"); e8.Verdict != checker.Valid {
+			t.Errorf("seed %d: %s", o.Seed, r.Summary())
+		}
 	}
 }
 
