@@ -234,7 +234,9 @@ func (f *runFlags) stored(o *harness.Options) (dir func(*harness.Result) string)
 
 // showing has the run with these options show its progress, until the function that it returns is called.
 func (a *app) showing(o *harness.Options) (done func()) {
+	a.mu.Lock()
 	a.live = newLive(a.errs)
+	a.mu.Unlock()
 	o.Progress = func(status harness.Status) {
 		a.mu.Lock()
 		defer a.mu.Unlock()
