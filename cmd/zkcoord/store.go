@@ -55,7 +55,11 @@ func (a *app) serve(ctx context.Context, address, dir string) error {
 	stop := context.AfterFunc(ctx, func() {
 		closing, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 		defer cancel()
-		stopped <- s.Shutdown(closing)
+		if err := s.Shutdown(closing); !errors.Is(err, context.DeadlineExceeded) {
+			stopped <- err
+			return
+		}
+		stopped <- s.Close() // a download goes on: whoever interrupts does not want to wait for it
 	})
 	defer stop()
 	if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {

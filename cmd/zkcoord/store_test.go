@@ -1,0 +1,50 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/zkcoord/zkcoord/harness/report"
+)
+
+// A download that went on made the interrupt a failure.
+func TestInterruptEndsServingInTheMiddleOfADownload(t *testing.T) {
+	dir := t.TempDir()
+	run := filepath.Join(dir, "lock", "20260102T030405.006Z")
+	if err := os.MkdirAll(run, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	history := filepath.Join(run, report.HistoryFile)
+	if err := os.WriteFile(history, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(history, 256<<20); err != nil { // more than any socket buffers
+		t.Fatal(err)
+	}
+	ctx, interrupt := context.WithCancel(t.Context())
+	defer interrupt()
+	told, out := io.Pipe()
+	a := quietApp()
+	a.out = &output{Writer: out}
+	served := make(chan error, 1)
+	go func() { served <- a.serve(ctx, "127.0.0.1:0", dir) }()
+	url, err := bufio.NewReader(told).ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	download, err := http.Get(strings.TrimSpace(url) + "run/lock/20260102T030405.006Z/" + report.HistoryFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer download.Body.Close()
+	interrupt()
+	if err := <-served; err != nil || download.StatusCode != http.StatusOK {
+		t.Errorf("download %s; serve ended with %v", download.Status, err)
+	}
+}
