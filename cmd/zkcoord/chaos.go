@@ -188,7 +188,7 @@ func (t *tally) add(r *harness.Result) {
 
 func (t *tally) numbers() string {
 	return fmt.Sprintf("%s operations succeeded, %s did not; %d faults bit, longest recovery %v",
-		thousands(t.ok), thousands(t.failed), t.bit, t.recovery.Round(10*time.Millisecond))
+		report.Thousands(t.ok), report.Thousands(t.failed), t.bit, t.recovery.Round(10*time.Millisecond))
 }
 
 // code is the verdict on all rounds: a round that exercised too little is nothing to alarm anybody, unless all did.

@@ -3,13 +3,13 @@ package main
 import (
 	"fmt"
 	"io"
-	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
 
 	"github.com/zkcoord/zkcoord/harness"
 	"github.com/zkcoord/zkcoord/harness/history"
+	"github.com/zkcoord/zkcoord/harness/report"
 )
 
 // plainEvery is how often progress is told where there is no terminal to tell it on one line, for short runs. Of long ones,
@@ -65,7 +65,7 @@ func (l *live) line(s harness.Status) string {
 	if s.Standing > 0 {
 		parts[2] += fmt.Sprintf(" (%d standing)", s.Standing)
 	}
-	parts = append(parts, "grants "+thousands(s.Holds), fmt.Sprintf("lost %d", s.Lost), violationsText(s))
+	parts = append(parts, "grants "+report.Thousands(s.Holds), fmt.Sprintf("lost %d", s.Lost), violationsText(s))
 	return strings.Join(parts, "  ")
 }
 
@@ -98,13 +98,4 @@ func cut(line string, width int) string {
 		return line
 	}
 	return string([]rune(line)[:max(0, width)])
-}
-
-// thousands writes n with a comma between groups of three digits.
-func thousands(n int) string {
-	s := strconv.Itoa(n)
-	for i := len(s) - 3; i > 0; i -= 3 {
-		s = s[:i] + "," + s[i:]
-	}
-	return s
 }

@@ -27,7 +27,7 @@ var forRuns = template.FuncMap{
 	"class":   classOf,
 	"css":     func() template.CSS { return template.CSS(asset("report.css")) },
 	"size":    sizeText,
-	"count":   thousands,
+	"count":   Thousands,
 	"short":   shortLength,
 }
 

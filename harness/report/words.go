@@ -108,7 +108,7 @@ func newWords(r *harness.Result, p *picture) words {
 		w.Faults = append(w.Faults, newFaultRow(i, f))
 	}
 	for _, l := range newLatencies(ops) {
-		row := latencyRow{Op: l.Op, OK: thousands(l.OK), Fail: thousands(l.Fail), Info: thousands(l.Info)}
+		row := latencyRow{Op: l.Op, OK: Thousands(l.OK), Fail: Thousands(l.Fail), Info: Thousands(l.Info)}
 		for i, d := range []time.Duration{l.P50, l.P95, l.P99, l.P999, l.Max} {
 			row.Times = append(row.Times, fact{quantiles[i], latencyText(d, l.OK)})
 		}
@@ -168,15 +168,15 @@ func newFigures(r *harness.Result, ops []history.Operation, faults []fault) []fi
 	}
 	figures := []figure{
 		{"length", shortLength(r.History.End()), false},
-		{"clients", thousands(r.Clients), false},
-		{"requests", thousands(len(ops)), false},
+		{"clients", Thousands(r.Clients), false},
+		{"requests", Thousands(len(ops)), false},
 	}
 	if len(holds) > 0 {
-		figures = append(figures, figure{"grants", thousands(len(holds)), false}, figure{"lost while held", thousands(lost), false})
+		figures = append(figures, figure{"grants", Thousands(len(holds)), false}, figure{"lost while held", Thousands(lost), false})
 	}
-	figures = append(figures, figure{"faults", thousands(len(faults)), false})
+	figures = append(figures, figure{"faults", Thousands(len(faults)), false})
 	if violations > 0 {
-		figures = append(figures, figure{"violations", thousands(violations), true})
+		figures = append(figures, figure{"violations", Thousands(violations), true})
 	}
 	return figures
 }
@@ -293,11 +293,11 @@ func seen(one checker.Result) string {
 	var parts []string
 	switch {
 	case one.Violations > 1:
-		parts = append(parts, fmt.Sprintf("%s violations; the first: %s", thousands(one.Violations), one.Reason))
+		parts = append(parts, fmt.Sprintf("%s violations; the first: %s", Thousands(one.Violations), one.Reason))
 	case one.Reason != "":
 		parts = append(parts, one.Reason)
 	case one.Checked > 0:
-		parts = append(parts, thousands(one.Checked)+" checked")
+		parts = append(parts, Thousands(one.Checked)+" checked")
 	}
 	if one.Exposure > 0 {
 		parts = append(parts, "exposed for "+latencyText(one.Exposure, 1)+" outside of what is promised")
@@ -395,7 +395,8 @@ func latencyText(d time.Duration, measured int) string {
 	return fmt.Sprintf("%d µs", d.Microseconds())
 }
 
-func thousands(n int) string {
+// Thousands writes n with a comma between groups of three digits.
+func Thousands(n int) string {
 	s := fmt.Sprint(n)
 	for i := len(s) - 3; i > 0; i -= 3 {
 		s = s[:i] + "," + s[i:]
