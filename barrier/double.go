@@ -51,21 +51,20 @@ func NewDouble(s *session.Session, path string, size int) *Double {
 // when the member is gone, so that nobody is counted twice.
 func (d *Double) Enter(ctx context.Context) (*Round, error) {
 	if err := d.withdrawn(ctx); err != nil {
-		return nil, fmt.Errorf("barrier: enter %s: %w", d.path, err)
+		return nil, d.notEntered(session.Failed, err)
 	}
 	for {
 		m := &member{d: d, id: d.s.NewID()}
 		r, err := m.enter(ctx)
+		effect := session.Failed
 		if r == nil && m.asked {
 			m.withdraw()
-			if err != nil { // until it is gone it may count, whatever went wrong since
-				err = &session.RequestError{Op: "enter", Path: d.path, Effect: session.Indeterminate, Err: err}
-			}
+			effect = session.Indeterminate // until it is gone it may count, whatever went wrong since
 		}
-		if err != nil {
-			return nil, fmt.Errorf("barrier: enter %s: %w", d.path, err)
-		}
-		if r != nil {
+		switch {
+		case err != nil:
+			return nil, d.notEntered(effect, err)
+		case r != nil:
 			return r, nil
 		}
 		// The round opened without this member, which came too late for it or
@@ -73,12 +72,18 @@ func (d *Double) Enter(ctx context.Context) (*Round, error) {
 	}
 }
 
+// notEntered is the error of an Enter, which says whether the member may count.
+func (d *Double) notEntered(effect session.Effect, err error) error {
+	return fmt.Errorf("barrier: enter %s: %w", d.path,
+		&session.RequestError{Op: "enter", Path: d.path, Effect: effect, Err: err})
+}
+
 // A member is one call of Enter in one round.
 type member struct {
 	d     *Double
 	id    string
 	round int32
-	asked bool   // its node was asked for
+	asked bool   // its node was asked for, and there is no proof that it was not made
 	name  string // of its node, "" before it is known
 }
 
@@ -170,7 +175,7 @@ func (d *Double) withdrawn(ctx context.Context) error {
 			d.mu.Lock()
 			d.gone = append(d.gone, pending[i:]...)
 			d.mu.Unlock()
-			return &session.RequestError{Op: "enter", Path: d.path, Effect: session.Failed, Err: context.Cause(ctx)}
+			return context.Cause(ctx)
 		}
 	}
 	return nil
@@ -198,10 +203,11 @@ func (m *member) join(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		m.round, m.asked = gathering, true
+		m.round = gathering
 		results, err := m.d.s.Multi(ctx,
 			session.CheckOp{Path: m.d.path, Version: gathering},
 			session.CreateOp{Path: m.d.roundPath(gathering) + "/" + m.id + "-member-", Mode: session.EphemeralSequential})
+		m.asked = session.Outcome(err) != session.Failed
 		switch {
 		case err == nil:
 			_, m.name = znode.Split(results[1].Path)
@@ -211,14 +217,13 @@ func (m *member) join(ctx context.Context) error {
 			if err := m.find(ctx); err != nil || m.name != "" {
 				return err
 			}
+			m.asked = false
 		case errors.Is(err, zk.ErrNoNode):
 			// The barrier is gone, or somebody deleted the directory of the round.
 			if err := m.d.skip(ctx, gathering); err != nil {
-				m.asked = false
 				return err
 			}
 		case !errors.Is(err, zk.ErrBadVersion):
-			m.asked = session.Outcome(err) != session.Failed
 			return err
 		}
 	}

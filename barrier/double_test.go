@@ -486,8 +486,8 @@ func TestMembersMustAgreeOnTheSize(t *testing.T) {
 		s := open(w, 2)
 		enter(t.Context(), 3, s[0])
 		synctest.Wait()
-		if en := <-enter(t.Context(), 2, s[1]); !errors.Is(en.err, barrier.ErrSize) {
-			t.Errorf("error %v", en.err)
+		if en := <-enter(t.Context(), 2, s[1]); !errors.Is(en.err, barrier.ErrSize) || session.Outcome(en.err) != session.Failed {
+			t.Errorf("%v: %v", session.Outcome(en.err), en.err)
 		}
 		s[0].Close()
 	})
@@ -699,5 +699,36 @@ func TestAMemberThatGaveUpMayHaveCounted(t *testing.T) {
 		if _, err := barrier.NewDouble(s.Session, path, 2).Enter(gone); session.Outcome(err) != session.Failed {
 			t.Errorf("never came: %v, %v", session.Outcome(err), err)
 		}
+	})
+}
+
+// Who was never asked for never counted, whatever ended Enter.
+func TestAMemberThatWasNotAskedForDidNotCount(t *testing.T) {
+	run(t, func(t *testing.T, w *world) {
+		s := open(w, 2)
+		enter(t.Context(), 3, s[0]) // the barrier is there
+		synctest.Wait()
+		rules := map[string]zktest.Rule{
+			"the look at the round":     {Op: "getData", Fate: zktest.DelayReply},
+			"the look behind a refusal": {Op: "getData", Skip: 1, Fate: zktest.DelayReply},
+		}
+		for what, rule := range rules {
+			rule.Session, rule.Delay = s[1].ID(), 2*time.Second
+			slow := w.Inject(rule)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			s[1].Before("multi", func() {
+				// Another round gathers by the time that it asks to join.
+				_, err := s[0].Set(t.Context(), path, []byte("3"), session.AnyVersion)
+				check(t, err)
+			})
+			_, err := barrier.NewDouble(s[1].Session, path, 3).Enter(ctx)
+			cancel()
+			if session.Outcome(err) != session.Failed || slow.Fired() != 1 {
+				t.Errorf("%s is late: %v: %v", what, session.Outcome(err), err)
+			}
+			slow.Remove()
+			time.Sleep(patience)
+		}
+		s[0].Close()
 	})
 }
