@@ -27,6 +27,8 @@ type Double struct {
 	path string
 	size int
 
+	turn chan struct{} // full while somebody waits for those who gave up
+
 	mu   sync.Mutex
 	gone []<-chan error // of the withdrawals under way
 }
@@ -38,7 +40,7 @@ func NewDouble(s *session.Session, path string, size int) *Double {
 	if size < 1 {
 		panic(fmt.Sprintf("barrier: round of %d members", size))
 	}
-	return &Double{s: s, path: path, size: size}
+	return &Double{s: s, path: path, size: size, turn: make(chan struct{}, 1)}
 }
 
 // Enter joins the round that gathers and returns when it opens: when it has
@@ -162,8 +164,15 @@ func (m *member) entered(members []string) *Round {
 	return &Round{m.d, m.round, m.name, members}
 }
 
-// withdrawn waits until the members that gave up before are gone.
+// withdrawn waits until the members that gave up before are gone. One at a time:
+// who takes the list waits for all that are on it, and the next one for them too.
 func (d *Double) withdrawn(ctx context.Context) error {
+	select {
+	case d.turn <- struct{}{}:
+		defer func() { <-d.turn }()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 	d.mu.Lock()
 	pending := d.gone
 	d.gone = nil

@@ -204,6 +204,43 @@ func TestMemberThatGaveUpIsNotCountedTwice(t *testing.T) {
 	})
 }
 
+// Of two that begin together the second did not wait until it was gone.
+//
+// Covers D2.
+func TestNobodyBeginsBeforeWhoGaveUpIsGone(t *testing.T) {
+	run(t, func(t *testing.T, w *world) {
+		s := open(w, 2)
+		d := barrier.NewDouble(s[0].Session, path, 3)
+		stays := w.Inject(zktest.Rule{Op: "delete", Session: s[0].ID(), Count: -1, Fate: zktest.CloseBeforeRequest})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := d.Enter(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatalf("error %v", err)
+		}
+		ends := make(chan entry, 3)
+		for i := range 2 {
+			go func() {
+				r, err := d.Enter(t.Context())
+				ends <- entry{i, r, err}
+			}()
+		}
+		time.Sleep(patience)
+		go func() { ends <- <-enter(t.Context(), 3, s[1]) }()
+		if en, ok := within(ends, patience); ok {
+			t.Fatalf("entered with one that gave up: %v", en.err)
+		}
+		stays.Remove()
+		for range 3 {
+			if en, ok := within(ends, patience); !ok || en.err != nil || en.round.Number() != 0 {
+				t.Fatalf("entered %v: %v", ok, en.err)
+			}
+		}
+		if stays.Fired() == 0 {
+			t.Error("it was not held up")
+		}
+	})
+}
+
 // Covers D1.
 func TestDeadMemberIsNotCounted(t *testing.T) {
 	run(t, func(t *testing.T, w *world) {
