@@ -43,8 +43,6 @@ type Client struct {
 	env  *Env
 	link Link
 
-	listeners sync.WaitGroup // of sessions; each ends with its session
-
 	mu      sync.Mutex
 	process int32 // a new one after each operation whose outcome nobody knows
 	session SessionInfo
@@ -168,7 +166,7 @@ func (c *Client) Open(ctx context.Context, opts session.Options) (*session.Sessi
 		return nil, err
 	}
 	c.Opened(SessionInfo{ID: s.ID(), Password: s.Password(), Timeout: s.Timeout()})
-	c.listeners.Go(func() { c.follow(s) })
+	go c.follow(s) // It ends with the session. The run waits for it as for all that clients start, see leftovers.
 	return s, nil
 }
 
