@@ -104,23 +104,6 @@ func (o optional) Check(ctx context.Context, h *history.History) []Result {
 	return results
 }
 
-// All combines checkers into one that judges what each of them judges.
-func All(checkers ...Checker) Checker { return group(checkers) }
-
-type group []Checker
-
-func (g group) Properties() []Property {
-	var all []Property
-	for _, c := range g {
-		all = append(all, c.Properties()...)
-	}
-	return all
-}
-
-func (g group) Check(ctx context.Context, h *history.History) []Result {
-	return Run(ctx, h, g...)
-}
-
 // Run applies each checker and returns one result for each of their properties,
 // in order. A checker that panics, that does not end before ctx does, or that
 // leaves a property out yields Unknown for it. A history that was cut short can
@@ -128,10 +111,6 @@ func (g group) Check(ctx context.Context, h *history.History) []Result {
 func Run(ctx context.Context, h *history.History, checkers ...Checker) []Result {
 	var all []Result
 	for _, c := range checkers {
-		if g, ok := c.(group); ok {
-			all = append(all, Run(ctx, h, g...)...)
-			continue
-		}
 		all = append(all, complete(c.Properties(), guarded(ctx, h, c))...)
 	}
 	for i := range all {

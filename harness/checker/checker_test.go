@@ -94,7 +94,7 @@ func TestPropertyLeftOutIsUnknown(t *testing.T) {
 
 func TestHistoryCutShortProvesOnlyViolations(t *testing.T) {
 	bad := New("X", "", func(_ *history.History, j *Judge) { j.Violation(nil, "seen") })
-	results := Run(t.Context(), history.New(), All(valid("A"), bad))
+	results := Run(t.Context(), history.New(), valid("A"), bad)
 	if results[0].Verdict != Unknown || results[1].Verdict != Invalid {
 		t.Errorf("results %+v", results)
 	}
