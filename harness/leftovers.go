@@ -2,13 +2,14 @@ package harness
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"io"
 	"runtime/pprof"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/zkcoord/zkcoord/harness/ensemble"
 	"github.com/zkcoord/zkcoord/harness/history"
 )
 
@@ -100,7 +101,10 @@ func deepest(stack string) string {
 func (e *Env) watches(ctx context.Context) ([]string, error) {
 	var found []string
 	for _, server := range e.Servers() {
-		text, err := e.fourLetters(ctx, server, "wchp")
+		text, err := ensemble.FourLetters(ctx, e.Dial, server, "wchp")
+		if err == nil && strings.Contains(text, "not in the whitelist") {
+			err = errors.New("the command wchp is not allowed")
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -115,26 +119,4 @@ func (e *Env) watches(ctx context.Context) ([]string, error) {
 		}
 	}
 	return found, nil
-}
-
-// fourLetters sends a four-letter command to one node and returns the answer.
-func (e *Env) fourLetters(ctx context.Context, server, command string) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
-	defer cancel()
-	conn, err := e.Dial(ctx, "tcp", server)
-	if err != nil {
-		return "", err
-	}
-	defer conn.Close()
-	if deadline, ok := ctx.Deadline(); ok {
-		conn.SetDeadline(deadline)
-	}
-	if _, err := io.WriteString(conn, command); err != nil {
-		return "", err
-	}
-	text, err := io.ReadAll(conn)
-	if err == nil && strings.Contains(string(text), "not in the whitelist") {
-		err = fmt.Errorf("the command %s is not allowed", command)
-	}
-	return string(text), err
 }

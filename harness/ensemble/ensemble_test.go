@@ -109,6 +109,23 @@ func TestASilentNodeIsGivenUpAfterTwoSeconds(t *testing.T) {
 	})
 }
 
+// That to wchp is as long as there are watches.
+func TestALongAnswerIsReadWhole(t *testing.T) {
+	want := strings.Repeat("/some/path\n\t0x1\n", 10000)
+	dial := func(context.Context, string, string) (net.Conn, error) {
+		near, far := net.Pipe()
+		go func() {
+			defer far.Close()
+			io.ReadFull(far, make([]byte, len("wchp")))
+			io.WriteString(far, want)
+		}()
+		return near, nil
+	}
+	if got, err := FourLetters(t.Context(), dial, "a", "wchp"); got != want || err != nil {
+		t.Errorf("%d of %d bytes, %v", len(got), len(want), err)
+	}
+}
+
 func TestWaitingForAQuorumEndsWithTheContextAndTellsStates(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		refused := func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("nobody there") }

@@ -27,6 +27,9 @@ func (s Status) Leads() bool { return s.Mode == "leader" || s.Mode == "standalon
 
 const askTimeout = 2 * time.Second
 
+// longestAnswer is room for wchp, which lists every watch, and a bound for what is no ZooKeeper.
+const longestAnswer = 16 << 20
+
 // Ask sends srvr to the node at address. A node that runs but looks for a quorum answers, with a Mode that tells so.
 func Ask(ctx context.Context, dial DialFunc, address string) (Status, error) {
 	text, err := FourLetters(ctx, dial, address, "srvr")
@@ -53,7 +56,7 @@ func FourLetters(ctx context.Context, dial DialFunc, address, word string) (stri
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
 	var text []byte
 	if _, err = io.WriteString(conn, word); err == nil {
-		text, err = io.ReadAll(io.LimitReader(conn, 64<<10))
+		text, err = io.ReadAll(io.LimitReader(conn, longestAnswer))
 	}
 	if ctx.Err() != nil {
 		err = context.Cause(ctx)
