@@ -37,6 +37,9 @@ func TestReferee(t *testing.T) {
 		{QueueModel, "- c0 invoke put /q arg=a\n- c0 ok put /q\n- c0 invoke put /q arg=b\n- c0 ok put /q\n- c1 invoke take /q\n- c1 ok take /q result=b", Invalid},
 		{MutexModel, "- c0 invoke acquire /l\n- c0 ok acquire /l\n- c1 invoke acquire /l\n- c0 invoke release /l\n- c1 ok acquire /l\n- c0 ok release /l", Valid},
 		{MutexModel, "- c0 invoke acquire /l\n- c0 ok acquire /l\n- c1 invoke acquire /l\n- c1 ok acquire /l", Invalid},
+		{MutexModel, "- c0 invoke acquire /l\n- c0 ok acquire /l\n- c1 invoke acquire /l\n- c1 info acquire /l", Valid},
+		{MutexModel, "- c0 invoke acquire /l\n- c0 ok acquire /l\n- c1 invoke acquire /l", Valid},
+		{MutexModel, "- c0 invoke acquire /l\n- c0 ok acquire /l\n- c0 invoke release /l\n- c0 info release /l\n- c1 invoke acquire /l\n- c1 ok acquire /l", Valid},
 		{MutexModel, "- c0 invoke put /l arg=a", NotExercised},
 	} {
 		if r := verdictOf(t, Referee("X", c.model, 100, time.Second), c.text); r.Verdict != c.want {
@@ -72,6 +75,7 @@ func TestPictureOfAFailingSlice(t *testing.T) {
 		{"two holders, and what came after", twice + "- c2 invoke acquire /l\n- c0 invoke release /l\n- c0 ok release /l\n- c2 ok acquire /l", 10, []int{1, 4}, true},
 		{"two holders, of whom one is told too late", twice + "- c0 hold lost /l token=1", 10, []int{1, 4, 6}, true},
 		{"one holder", held, 10, []int{1}, false},
+		{"one holder, and one that waits for too long", held + "- c1 invoke acquire /l", 10, []int{3}, false},
 		{"a loss that the model does not know", held + "- c0 hold lost /l token=1\n- c1 invoke acquire /l\n- c1 hold begin /l token=2\n- c1 ok acquire /l", 10, []int{1, 5}, false},
 		{"too many operations", twice, 1, []int{1, 4}, false},
 		{"another object", twice + "- c0 invoke acquire /m\n- c0 ok acquire /m", 10, []int{7}, false},
