@@ -113,7 +113,7 @@ func B2(inTime time.Duration) Checker {
 		ops, _ := h.Operations()
 		absent := absences(h, ops, inTime)
 		for _, o := range ops {
-			if o.Invoke.Op == OpWait && o.End() > healed.Index {
+			if o.Invoke.Op == OpWait && !endedBefore(o, healed) {
 				passes(h, j, o, max(healed.Time, o.Invoke.Time), absent[o.Invoke.Object], inTime)
 			}
 		}

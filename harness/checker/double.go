@@ -401,7 +401,7 @@ func inTimeTogether(h *history.History, j *Judge, r *round, ops []history.Operat
 		return
 	}
 	for _, o := range ops {
-		if o.End() < healed.Index {
+		if endedBefore(o, healed) {
 			continue
 		}
 		j.Saw(1)

@@ -59,6 +59,9 @@ func Logs(logs map[int][]byte) Checker {
 				}
 			}
 			report(nil)
+			if err := lines.Err(); err != nil {
+				j.Unknown("the log of node %d was not read to its end: %v", node, err)
+			}
 		}
 		j.Idle("no node keeps a log")
 	}}

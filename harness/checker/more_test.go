@@ -125,6 +125,8 @@ func TestLogs(t *testing.T) {
 		severe + "java.net.SocketException: Socket closed\n": Valid,
 		severe + "java.lang.NullPointerException\n":          Invalid,
 		severe + severe: Invalid,
+		fine + strings.Repeat("x", 2<<20) + "\n" + severe:   Unknown,
+		severe + strings.Repeat("x", 2<<20) + "\n" + severe: Invalid,
 	} {
 		if r := verdictOf(t, Logs(map[int][]byte{0: []byte(text)}), ""); r.Verdict != want {
 			t.Errorf("%v (%s), want %v", r.Verdict, r.Reason, want)

@@ -301,7 +301,7 @@ func live(h *history.History, j *Judge, op string, inTime time.Duration) {
 		if o.Complete != nil {
 			end = o.Complete.Time
 		}
-		if o.Invoke.Op != op || o.Complete != nil && o.Complete.Index < healed.Index {
+		if o.Invoke.Op != op || endedBefore(o, healed) {
 			continue
 		}
 		waited := end - max(o.Invoke.Time, healed.Time)
@@ -319,6 +319,12 @@ func live(h *history.History, j *Judge, op string, inTime time.Duration) {
 	j.Saw(granted)
 	j.Idle("no %s succeeded after the heal", op)
 	j.Note("%d granted after the heal, the slowest in %v; %d ended with an error", granted, slowest, ended)
+}
+
+// endedBefore reports whether the client had an answer before e, if only that
+// nobody knows.
+func endedBefore(o history.Operation, e *history.Event) bool {
+	return o.Complete != nil && o.Complete.Index < e.Index
 }
 
 // M9 judges the order of grants: they are told in the order of their tokens,

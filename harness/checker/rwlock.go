@@ -50,15 +50,8 @@ func writers(holds []history.HoldInterval) (all []history.HoldInterval) {
 func RW2() Checker {
 	return AtLeast("RW2", 1, "two readers at once", func(h *history.History) int {
 		found := 0
-		readers := make(map[string]int)
-		for i := range h.Events {
-			e := &h.Events[i]
-			if e.Kind != history.Hold || e.Arg != ModeRead {
-				continue
-			}
-			if e.Op != history.HoldBegin {
-				readers[e.Object]--
-			} else if readers[e.Object]++; readers[e.Object] > 1 {
+		for hold, others := range begins(h) {
+			if hold.Begin.Arg == ModeRead && len(writers(others)) < len(others) {
 				found++
 			}
 		}

@@ -123,10 +123,17 @@ func KindsSucceeded() Checker {
 func Contention(n int) Checker {
 	return AtLeast("V1", n, "a wait for what another one held", func(h *history.History) int {
 		held := make(map[string]int)
+		ends := make(map[int32][]string) // what is not held any more, as of an index
+		for _, hold := range h.Holds() {
+			ends[hold.Last()] = append(ends[hold.Last()], hold.Begin.Object)
+		}
 		asking := make(map[string]map[int16]bool) // by object and client, those that nobody was in the way of so far
 		found := 0
 		for i := range h.Events {
 			e := &h.Events[i]
+			for _, object := range ends[e.Index] {
+				held[object]--
+			}
 			switch {
 			case e.Kind == history.Hold && e.Op == history.HoldBegin:
 				held[e.Object]++
@@ -136,8 +143,6 @@ func Contention(n int) Checker {
 						found++
 					}
 				}
-			case e.Kind == history.Hold:
-				held[e.Object]--
 			case e.Op != OpAcquire && e.Op != OpCampaign:
 			case e.Kind == history.Invoke && held[e.Object] > 0:
 				found++
