@@ -242,7 +242,7 @@ func sessioned(n int) *history.History {
 		events = append(events, history.Event{Kind: history.Session, Op: history.SessionNew, Session: id, Arg: "1ms"})
 		both(0, history.Event{Op: OpEphemeral, Object: path, Session: id}, history.Event{})
 		for range 3 {
-			both(1, history.Event{Op: OpPresent, Object: path, Arg: "sync"}, history.Event{Result: "0x1"})
+			both(1, history.Event{Op: OpPresent, Object: path, Arg: "sync"}, history.Event{Result: fmt.Sprintf("0x%x", id)})
 		}
 		both(0, history.Event{Op: "ping", Object: path, Session: id}, history.Event{})
 		events = append(events, history.Event{Kind: history.Session, Op: history.SessionExpired, Session: id})
@@ -271,7 +271,12 @@ func watched(n int) *history.History {
 	zxid := int64(1)
 	both(0, OpCreate, history.Event{Zxid: 1})
 	watch(history.Event{Op: WatchState, Zxid: 1, Token: 1, Arg: "initial"})
-	for i := range int32(n / 3) {
+	for i := range int32(n / 4) {
+		// One registers with each read, and nothing ever changes.
+		events = append(events, history.Event{Kind: history.Watch, Op: WatchSet, Object: "/y", Client: 2, Process: 2, Session: 3, Round: i + 1})
+		for _, kind := range []history.Kind{history.Invoke, history.OK} {
+			events = append(events, history.Event{Kind: kind, Op: OpRead, Object: "/y", Client: 2, Process: 2, Session: 3})
+		}
 		watch(history.Event{Op: WatchSet, Zxid: zxid, Round: i + 1})
 		both(1, OpRead, history.Event{Zxid: zxid})
 		zxid++

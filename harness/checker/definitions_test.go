@@ -578,18 +578,18 @@ func tinySession(r *rand.Rand, n int) *history.History {
 		}
 	}, func(e *history.Event) {
 		created = created || e.Op == OpEphemeral
-		if e.Op == OpPresent && r.IntN(2) == 0 {
-			e.Result = "0x7"
+		if e.Op == OpPresent {
+			e.Result = [4]string{"0x7", "0x7", "", "0x8"}[r.IntN(4)] // or that of another one
 		}
 	})
 }
 
 // What is known of the session or its ephemeral at some moment of an operation.
 func absent(o *history.Operation) bool {
-	return o.Invoke.Op == OpPresent && o.Complete.Result == ""
+	return o.Invoke.Op == OpPresent && o.Complete.Result != "0x7"
 }
 func present(o *history.Operation) bool {
-	return o.Invoke.Op == OpPresent && o.Complete.Result != ""
+	return o.Invoke.Op == OpPresent && o.Complete.Result == "0x7"
 }
 func resumed(o *history.Operation) bool { return o.Invoke.Op == OpResume }
 func alive(o *history.Operation) bool   { return o.Complete.Session == 7 }

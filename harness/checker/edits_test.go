@@ -3,6 +3,7 @@ package checker
 import (
 	"fmt"
 	"math/rand/v2"
+	"path"
 	"slices"
 	"testing"
 	"time"
@@ -128,7 +129,9 @@ func edits() map[string]edit {
 		"Z4": {some(registered), inSecondHalf(history.OK, OpAdd, func(e *history.Event) { e.Result = "1" })},
 
 		"S1": {some(sessioned), answered(OpPresent, "")},
-		"S2": {some(sessioned), alter(history.OK, OpPresent, func(e *history.Event) { e.Result = "0x1" }, func(e *history.Event) bool { return e.Result == "" })},
+		"S2": {some(sessioned), alter(history.OK, OpPresent, func(e *history.Event) {
+			e.Result = fmt.Sprintf("0x%x", number(path.Base(e.Object), 0)+1)
+		}, func(e *history.Event) bool { return e.Result == "" })},
 		"S3": {some(sessioned), alter(history.Fail, OpResume, func(e *history.Event) { e.Kind = history.OK })},
 		"S4": {some(sessioned), func(r *rand.Rand, e events) events {
 			if r.IntN(2) == 0 {

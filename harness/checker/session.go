@@ -108,9 +108,9 @@ func S1() Checker {
 				continue // the session may have ended by then
 			}
 			j.Saw(1)
-			if o.Complete.Result == "" {
-				j.Violation(inOrder(made.Events(), o.Events(), later.Events()), "%s did not see %s at %v, though its session 0x%x was still served at %v",
-					o.Invoke.Who(), o.Invoke.Object, o.Complete.Time, uint64(made.Complete.Session), later.Complete.Time)
+			if id := made.Complete.Session; hexID(o.Complete.Result) != id {
+				j.Violation(inOrder(made.Events(), o.Events(), later.Events()), "%s did not see %s of session 0x%x at %v, though that was still served at %v",
+					o.Invoke.Who(), o.Invoke.Object, uint64(id), o.Complete.Time, later.Complete.Time)
 			}
 		}
 		j.Idle("nobody looked at an ephemeral of a session that went on")
@@ -137,7 +137,7 @@ func S2(lag time.Duration) Checker {
 				continue
 			}
 			j.Saw(1)
-			if o.Complete.Result != "" {
+			if hexID(o.Complete.Result) == l.ended.Session {
 				j.Violation(inOrder([]history.Event{*l.ended}, o.Events()), "%s saw %s on server %s at %v, %v after the end of its session 0x%x",
 					o.Invoke.Who(), o.Invoke.Object, o.Complete.Node, o.Complete.Time, o.Invoke.Time-l.ended.Time, uint64(l.ended.Session))
 			}
@@ -173,8 +173,9 @@ func hexID(s string) int64 {
 
 // S4 judges the time of expiry: not before the timeout after the last request that
 // succeeded, and not later than slack after the timeout since the last event of the
-// session before that, unless a request of it was still open. A session that was
-// closed from outside is not judged.
+// session before that, unless a request of it was still open. Pings keep a session
+// alive and are no events, so a workload that is judged by S4 has to have something
+// to ask all the time. A session that was closed from outside is not judged.
 func S4(slack time.Duration) Checker {
 	return New("S4", "sessions expire after their timeout, and not long after", func(h *history.History, j *Judge) {
 		for id, l := range sorted(sessions(h)) {

@@ -2,6 +2,7 @@ package checker
 
 import (
 	"cmp"
+	"container/heap"
 	"slices"
 
 	"github.com/zkcoord/zkcoord/harness/history"
@@ -60,33 +61,65 @@ func registrationOf(e *history.Event) registration {
 func W1() Checker {
 	return New("W1", "the event comes before the new data", func(h *history.History, j *Judge) {
 		type view struct {
-			client int16
-			object string
+			client  int16
+			object  string
+			session int64
 		}
-		waiting := make(map[view]map[int32]*history.Event)
+		waiting := make(map[view]*oldest)
+		standing := make(map[registration]*history.Event)
 		for i := range h.Events {
 			e := &h.Events[i]
-			at := view{e.Client, e.Object}
+			at := view{e.Client, e.Object, e.Session}
 			switch {
 			case e.Kind == history.Watch && e.Op == WatchSet:
 				if waiting[at] == nil {
-					waiting[at] = make(map[int32]*history.Event)
+					waiting[at] = new(oldest)
 				}
-				waiting[at][e.Round] = e
+				standing[registrationOf(e)] = e
+				heap.Push(waiting[at], e)
 			case e.Kind == history.Watch && (e.Op == WatchFired || e.Op == WatchEnded):
-				delete(waiting[at], e.Round)
-			case e.Kind == history.OK && e.Op == OpRead:
-				for _, set := range sorted(waiting[at]) {
-					j.Saw(1)
-					if e.Zxid > set.Zxid && e.Session == set.Session {
-						j.Violation([]history.Event{*set, *e}, "%s read %s as of zxid 0x%x at %v, and its watch on 0x%x had not fired",
-							e.Who(), e.Object, e.Zxid, e.Time, set.Zxid)
-					}
+				delete(standing, registrationOf(e))
+			case e.Kind == history.OK && e.Op == OpRead && waiting[at] != nil:
+				set := waiting[at].among(standing)
+				if set == nil {
+					continue
+				}
+				if j.Saw(1); e.Zxid > set.Zxid {
+					j.Violation([]history.Event{*set, *e}, "%s read %s as of zxid 0x%x at %v, and its watch on 0x%x had not fired",
+						e.Who(), e.Object, e.Zxid, e.Time, set.Zxid)
 				}
 			}
 		}
 		j.Idle("nothing was read under a watch")
 	})
+}
+
+// oldest is a heap of registrations by the version of what was read with them. Those
+// that do not stand any more are removed when they come up.
+type oldest []*history.Event
+
+func (o oldest) Len() int { return len(o) }
+func (o oldest) Less(i, j int) bool {
+	return cmp.Or(cmp.Compare(o[i].Zxid, o[j].Zxid), cmp.Compare(o[i].Index, o[j].Index)) < 0
+}
+func (o oldest) Swap(i, j int) { o[i], o[j] = o[j], o[i] }
+func (o *oldest) Push(e any)   { *o = append(*o, e.(*history.Event)) }
+
+func (o *oldest) Pop() any {
+	last := (*o)[len(*o)-1]
+	*o = (*o)[:len(*o)-1]
+	return last
+}
+
+// among returns the first of those that stand, nil if none does.
+func (o *oldest) among(standing map[registration]*history.Event) *history.Event {
+	for o.Len() > 0 {
+		if first := (*o)[0]; standing[registrationOf(first)] == first {
+			return first
+		}
+		heap.Pop(o)
+	}
+	return nil
 }
 
 // W2 judges order: the states that a watcher is given have rising versions. A
