@@ -14,7 +14,7 @@ import (
 // Options describe an ensemble. The zero value is three servers in memory with
 // ZooKeeper's default settings.
 type Options struct {
-	Servers int    // 0 is 3
+	Servers int    // 0 is 3; at most 254
 	Seed    uint64 // of session ids and of all that is drawn
 
 	TickTime          time.Duration // 0 is 2 s
@@ -54,8 +54,8 @@ func (o *Options) config() (quorum.Config, error) {
 	def(&o.MaxClientConns, 60)
 	def(&o.MaxFrame, wire.DefaultMaxFrame)
 	switch {
-	case o.Servers < 1 || o.Servers > 255:
-		return quorum.Config{}, fmt.Errorf("zktest: %d servers: must be 1 to 255", o.Servers)
+	case o.Servers < 1 || o.Servers > 254: // session ids of server 255 would be those of nodes with a time to live
+		return quorum.Config{}, fmt.Errorf("zktest: %d servers: must be 1 to 254", o.Servers)
 	case len(o.Listen) > 0 && len(o.Listen) != o.Servers:
 		return quorum.Config{}, fmt.Errorf("zktest: %d addresses for %d servers", len(o.Listen), o.Servers)
 	case o.TickTime < 2*time.Millisecond:

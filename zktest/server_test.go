@@ -463,7 +463,7 @@ func TestMemoryConnKeepsDeadlines(t *testing.T) {
 
 func TestOptionsAreChecked(t *testing.T) {
 	for _, o := range []zktest.Options{
-		{Servers: -1}, {TickTime: 1}, {SyncLimit: -1}, {Listen: []string{"127.0.0.1:0"}},
+		{Servers: -1}, {Servers: 255}, {TickTime: 1}, {SyncLimit: -1}, {Listen: []string{"127.0.0.1:0"}},
 		{MinSessionTimeout: time.Hour}, {Step: true, TCP: true}, {ElectionTime: -1},
 		{Listen: []string{"256.0.0.1:0", "", ""}},
 	} {
@@ -473,6 +473,22 @@ func TestOptionsAreChecked(t *testing.T) {
 		}
 	}
 }
+
+// With one more, ephemerals of the last one's sessions had no owner.
+func TestLastOfTheMostServersHasEphemerals(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := zktest.Start(t, zktest.Options{Servers: most})
+		c := dialRaw(t, e, most-1)
+		defer c.nc.Close()
+		c.create("/e", wire.ModeEphemeral)
+		var st wire.Stat
+		if c.call(wire.OpExists, &wire.PathWatch{Path: "/e"}, &st); st.EphemeralOwner != c.session.SessionID {
+			t.Errorf("owner %x, session %x", st.EphemeralOwner, c.session.SessionID)
+		}
+	})
+}
+
+const most = 254 // servers
 
 // One server is a quorum.
 func TestEnsemblesOfAnySize(t *testing.T) {
