@@ -78,9 +78,6 @@ func CutReply(b []byte) (h ReplyHeader, body []byte, err error) {
 	return h, f.buf, f.err
 }
 
-// Decoding reports whether fields are being read.
-func (f *Fields) Decoding() bool { return f.decoding }
-
 // More reports whether bytes are left to read. While encoding it is false.
 func (f *Fields) More() bool { return f.decoding && f.err == nil && len(f.buf) > 0 }
 

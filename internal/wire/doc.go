@@ -14,8 +14,9 @@
 //
 // Decoding never panics and never allocates more than a small multiple of the
 // bytes that are there, whatever the lengths in them say. A record that was
-// encoded decodes to an equal one; nil and empty buffers stay distinct, as
-// ZooKeeper keeps them distinct.
+// encoded decodes to an equal one, but for a nil vector, which decodes as an
+// empty one; nil and empty buffers stay distinct, as ZooKeeper keeps them
+// distinct.
 //
 // # Not guaranteed
 //

@@ -62,18 +62,13 @@ func (r *MultiRequest) Fields(f *Fields) {
 // multi, or nil.
 func newMultiRecord(op Op) Record {
 	switch op {
-	case OpCreate, OpCreate2, OpCreateContainer:
-		return &CreateRequest{}
-	case OpCreateTTL:
-		return &CreateTTLRequest{}
-	case OpDelete, OpCheck:
-		return &PathVersion{}
-	case OpSetData:
-		return &SetDataRequest{}
-	case OpGetData, OpGetChildren:
-		return &PathWatch{}
+	case OpDelete, OpCheck, OpSetData, OpGetData, OpGetChildren:
+	default:
+		if !op.IsCreate() {
+			return nil
+		}
 	}
-	return nil
+	return NewRequest(op)
 }
 
 // A MultiResult is the outcome of one operation of a multi. Response is that

@@ -96,12 +96,6 @@ func (s *server) countIP(ip string) int {
 // ID numbers the connections in the order in which they were opened.
 func (c *Conn) ID() int { return c.id }
 
-// Server is the index of the server.
-func (c *Conn) Server() int { return c.s.id }
-
-// Session is the id of the connection's session, 0 before it has one.
-func (c *Conn) Session() int64 { return c.session }
-
 // Receive takes a frame of the client, without its length, and keeps it.
 func (c *Conn) Receive(frame []byte) {
 	if c.state >= ending {

@@ -177,9 +177,9 @@ func (s *server) readPath(r *request, req *wire.Path) (wire.Record, wire.Code) {
 func (s *server) multiRead(r *request, req *wire.MultiRequest) (wire.Record, wire.Code) {
 	rsp := &wire.MultiResponse{}
 	switch {
-	case len(req.Ops) > 0 && tree.PureWrites(req.Ops):
+	case len(req.Ops) > 0 && tree.Pure(req.Ops, false):
 		return rsp, wire.MarshallingError // found out late: what there is of a response follows the error
-	case !tree.PureReads(req.Ops):
+	case !tree.Pure(req.Ops, true):
 		return nil, wire.MarshallingError
 	}
 	for _, op := range req.Ops {

@@ -6,7 +6,7 @@ import "github.com/zkcoord/zkcoord/internal/wire"
 // multi then, whose parts are errors.
 func (p *Prep) multi(r Request, t *Txn) wire.Code {
 	var req wire.MultiRequest
-	if _, err := wire.Decode(r.Body, &req); err != nil || !pure(req.Ops, false) || !modesDecide(req.Ops) {
+	if _, err := wire.Decode(r.Body, &req); err != nil || !Pure(req.Ops, false) || !modesDecide(req.Ops) {
 		return wire.MarshallingError
 	}
 	mark := len(p.changes)
@@ -43,8 +43,8 @@ func (p *Prep) rollback(mark int) {
 	}
 }
 
-// pure reports whether all operations of a multi are reads, or all writes.
-func pure(ops []wire.MultiOp, reads bool) bool {
+// Pure reports whether all operations of a multi are reads, or all writes.
+func Pure(ops []wire.MultiOp, reads bool) bool {
 	for _, op := range ops {
 		if (op.Op == wire.OpGetData || op.Op == wire.OpGetChildren) != reads {
 			return false
@@ -78,12 +78,6 @@ func modesDecide(ops []wire.MultiOp) bool {
 	}
 	return true
 }
-
-// PureWrites reports whether all operations of a multi are writes.
-func PureWrites(ops []wire.MultiOp) bool { return pure(ops, false) }
-
-// PureReads reports whether all operations of a multi are reads.
-func PureReads(ops []wire.MultiOp) bool { return pure(ops, true) }
 
 func validMode(mode int32) bool {
 	return mode >= wire.ModePersistent && mode <= wire.ModeTTLSequential
