@@ -208,7 +208,8 @@ type Injection struct {
 }
 
 // Inject puts a rule to work, behind those there are; the first that picks a
-// request decides its fate. It panics where there is no such operation.
+// request decides its fate. It panics where no client asks for such an
+// operation.
 func (e *Ensemble) Inject(r Rule) *Injection {
 	q := &quorum.Rule{
 		Any: r.Op == "", Pattern: r.Path, Server: r.Server - 1, Session: r.Session,

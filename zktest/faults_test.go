@@ -158,6 +158,25 @@ func TestDelayedRequestAndReply(t *testing.T) {
 	}
 }
 
+// A rule that no request can match would be a fault that never happens.
+func TestInjectPanicsForWhatIsNoRequest(t *testing.T) {
+	panics := func(e *zktest.Ensemble, op string) (panics bool) {
+		defer func() { panics = recover() != nil }()
+		e.Inject(zktest.Rule{Op: op})
+		return false
+	}
+	bubble(t, func(t *testing.T, e *zktest.Ensemble) {
+		for op, want := range map[string]bool{
+			"getdata": true, "notification": true, "error": true, "createSession": true, "deleteContainer": true,
+			"": false, "getData": false, "ping": false, "auth": false, "closeSession": false, "setWatches2": false,
+		} {
+			if got := panics(e, op); got != want {
+				t.Errorf("%q: panics is %v", op, got)
+			}
+		}
+	})
+}
+
 // A leader that is cut off answers reads and sync, and lets clients resume
 // their sessions, while the majority has elected another and writes.
 func TestDeposedLeaderAnswersReadsAndSync(t *testing.T) {

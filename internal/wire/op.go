@@ -87,9 +87,13 @@ const (
 	XidSetWatches   int32 = -8
 )
 
-// ParseOp is the inverse of String for the operations that there are.
+// ParseOp is the inverse of String for the operations that clients ask for.
 func ParseOp(name string) (Op, bool) {
 	for op, s := range opNames {
+		switch op {
+		case OpNotification, OpError, OpCreateSession, OpDeleteContainer:
+			continue // only servers use these
+		}
 		if s == name {
 			return op, true
 		}

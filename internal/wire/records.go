@@ -143,7 +143,7 @@ func (f *Fields) acl(v *[]ACL) {
 }
 
 // Flags of a create. ZooKeeper takes them as a number of a mode, not as bits:
-// any that is not here is BadArguments.
+// any that is not here is refused.
 const (
 	ModePersistent           int32 = 0
 	ModeEphemeral            int32 = 1
