@@ -37,8 +37,9 @@ func (e *Ensemble) Wipe(server int) {
 }
 
 // SetSequence makes n the number of the next sequential child of path, as if
-// that many had been made before: after 2147483647 there is none. It reports
-// whether there is such a node. A create that is under way may come in between.
+// that many had been made before: after 2147483647 there is none. It is a write
+// by the leader, and reports whether there is one and knows such a node; without
+// a quorum nothing comes of it. A create that is under way may come in between.
 func (e *Ensemble) SetSequence(path string, n int32) (found bool) {
 	e.do(func() { found = e.cluster.SetSequence(path, n) })
 	return found

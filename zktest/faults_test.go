@@ -504,3 +504,35 @@ func TestSequenceIsSet(t *testing.T) {
 		}
 	})
 }
+
+// A server that had not applied the node's creation yet counted from 0.
+func TestSequenceIsSetAtServersThatAreBehind(t *testing.T) {
+	for name, fall := range map[string]struct{ behind, again func(e *zktest.Ensemble) }{
+		"killed": {func(e *zktest.Ensemble) { e.Kill(0) }, func(e *zktest.Ensemble) { e.Start(0) }},
+		"lags":   {func(e *zktest.Ensemble) { e.Lag(0, time.Second) }, func(*zktest.Ensemble) {}},
+		"wiped":  {func(*zktest.Ensemble) {}, func(e *zktest.Ensemble) { e.Kill(0); e.Wipe(0); e.Start(0) }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, e *zktest.Ensemble) {
+				c := dialRaw(t, e, 2)
+				fall.behind(e)
+				c.create("/q", 0)
+				if !e.SetSequence("/q", 100) {
+					t.Error("not found")
+				}
+				c.nc.Close()
+				fall.again(e)
+				time.Sleep(time.Second)
+				e.ElectLeader(0)
+				time.Sleep(5 * time.Second)
+				if !e.Ready() || e.Leader() != 0 {
+					t.Fatalf("server %d leads", e.Leader())
+				}
+				d := connect(t, e, 0, 20*time.Second)
+				if got := mustCreate(t, d, "/q/n-", zk.FlagSequence); got != "/q/n-0000000100" {
+					t.Errorf("created %s", got)
+				}
+			})
+		})
+	}
+}

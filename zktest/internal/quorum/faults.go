@@ -3,6 +3,7 @@ package quorum
 import (
 	"time"
 
+	"github.com/zkcoord/zkcoord/internal/wire"
 	"github.com/zkcoord/zkcoord/zktest/internal/tree"
 )
 
@@ -32,15 +33,22 @@ func (c *Cluster) Wipe(i int) {
 	s.tree, s.log, s.trimmed, s.epoch, s.committed = tree.New(c.config), nil, 0, 0, 0
 }
 
-// SetSequence makes n the number of the next sequential child of path.
+// SetSequence makes n the number of the next sequential child of path. It is a
+// write like others, so that servers that are behind come to it in its turn.
 func (c *Cluster) SetSequence(path string, n int32) (found bool) {
-	for _, s := range c.servers {
-		found = s.tree.SetCversion(path, n) || found
+	l := c.Leader()
+	if l < 0 {
+		return false
 	}
-	if found {
-		c.cfg.Trace("the next child of %s is number %d", path, n)
+	s := c.servers[l]
+	if _, code := s.tree.Exists(path, tree.Reader{}); code == wire.NoNode {
+		return false
 	}
-	return found
+	c.cfg.Trace("the next child of %s is number %d", path, n)
+	body := wire.Append(nil, &wire.PathVersion{Path: path, Version: n})
+	s.term.submit(&request{op: tree.OpSetSequence, body: body}, self)
+	c.Run()
+	return true
 }
 
 // Start starts a server that was killed.

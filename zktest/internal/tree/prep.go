@@ -96,6 +96,8 @@ func (p *Prep) Prepare(r Request, zxid, time int64) *Txn {
 		p.closeSession(t)
 	case wire.OpDeleteContainer:
 		code = p.reap(t, string(r.Body))
+	case OpSetSequence:
+		code = p.setSequence(r, t)
 	case wire.OpReconfig:
 		code = wire.ReconfigDisabled
 		if _, err := wire.Decode(r.Body, &wire.ReconfigRequest{}); err != nil {
@@ -314,6 +316,24 @@ func (p *Prep) setACL(r Request, req *wire.SetACLRequest, t *Txn) wire.Code {
 	}
 	t.Path, t.ACL, t.Version = req.Path, acl, n.stat.aversion+1
 	n.zxid, n.stat.aversion, n.acl = t.Zxid, t.Version, acl
+	p.record(n)
+	return wire.OK
+}
+
+func (p *Prep) setSequence(r Request, t *Txn) wire.Code {
+	var req wire.PathVersion
+	if _, err := wire.Decode(r.Body, &req); err != nil {
+		return wire.MarshallingError
+	}
+	if req.Path == "/" {
+		req.Path = "" // the name under which a create looks its parent up
+	}
+	n, code := p.lookup(req.Path)
+	if code != wire.OK {
+		return code
+	}
+	t.Path, t.Version = req.Path, req.Version
+	n.zxid, n.stat.cversion = t.Zxid, t.Version
 	p.record(n)
 	return wire.OK
 }

@@ -77,16 +77,6 @@ func (t *Tree) Clone() *Tree {
 	return c
 }
 
-// SetCversion makes n the number of the next sequential child of path, and
-// reports whether there is such a node.
-func (t *Tree) SetCversion(path string, n int32) bool {
-	node, found := t.nodes[path]
-	if found {
-		node.cversion = n
-	}
-	return found
-}
-
 // split cuts a path at its last slash. The parent of "/a" is "", which is an
 // alias of the root. Without a slash both are empty.
 func split(path string) (parent, name string) {
@@ -125,6 +115,8 @@ func (t *Tree) apply(txn *Txn) Result {
 		r.Stat, r.Err = t.setData(txn)
 	case wire.OpSetACL:
 		r.Stat, r.Err = t.setACL(txn)
+	case OpSetSequence:
+		t.nodes[txn.Path].cversion = txn.Version
 	case wire.OpCreateSession:
 		t.sessions[txn.Session] = txn.Timeout
 	case wire.OpCloseSession:

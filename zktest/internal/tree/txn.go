@@ -16,11 +16,16 @@ type Txn struct {
 	Data    []byte
 	ACL     []wire.ACL
 	Owner   owner
-	Version int32    // of the data or the ACL after the change; of a create, the parent's cversion
+	Version int32    // of the data or the ACL after the change; of a create, the parent's cversion; of OpSetSequence, the node's
 	Timeout int32    // of OpCreateSession, in milliseconds
 	Paths   []string // of OpCloseSession, the ephemerals that go
 	Subs    []Txn    // of OpMulti
 }
+
+// OpSetSequence makes a number that of the next sequential child of a node, as
+// a [wire.PathVersion] says. ZooKeeper has no such operation: it is for faults,
+// and no client can ask for it.
+const OpSetSequence wire.Op = -100
 
 // A Result is what applying a Txn gave, from which its reply is made.
 type Result struct {
