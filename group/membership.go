@@ -144,7 +144,9 @@ func (m *Membership) Leave(ctx context.Context) error {
 	select {
 	case err = <-removed:
 	case <-ctx.Done():
-		err = context.Cause(ctx)
+		if err = context.Cause(ctx); errors.Is(err, ErrLeft) {
+			err = <-removed // it was seen to be gone, for Stay ends its context then: the answer is on the way
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("group: leave %s: %w", m.group.path, err)
