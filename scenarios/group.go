@@ -197,7 +197,7 @@ func list(members []group.Member) string {
 }
 
 // watch follows the group in one session. In the end it compares what it was told
-// with what it is answered, until they agree or for long enough.
+// with what it is answered, until they agree or have stayed the same for long enough.
 func (p *groupProgram) watch(ctx context.Context, c *harness.Client, s *session.Session) error {
 	watching, stop := context.WithCancel(ctx)
 	told := &toldMembers{}
@@ -221,12 +221,16 @@ func (p *groupProgram) watch(ctx context.Context, c *harness.Client, s *session.
 		return err
 	}
 	_, err = c.Do(ctx, history.Event{Op: checker.OpMembers, Object: p.path, Arg: checker.Settled}, func(ctx context.Context) (e history.Event, err error) {
-		for end := time.Now().Add(2 * time.Second); ; wait(ctx, 20*time.Millisecond) {
+		const enough = 2 * time.Second
+		for end := time.Now().Add(enough); ; wait(ctx, 20*time.Millisecond) {
 			if err := s.CatchUp(ctx, p.path); err != nil {
 				return e, err
 			}
+			before := e
 			e.Result, err = p.members(ctx, s)
-			e.Arg = told.now()
+			if e.Arg = told.now(); e != before {
+				end = time.Now().Add(enough) // somebody left, and is told of soon
+			}
 			if err != nil || e.Arg == e.Result || time.Now().After(end) {
 				return e, err
 			}

@@ -1,6 +1,7 @@
 package scenarios
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -100,6 +101,7 @@ func watchWorkload(open func(path string) dataStream, register registrar) func(*
 		}
 		var mu sync.Mutex
 		var rounds atomic.Int32              // of watches
+		var changers atomic.Int32            // at work
 		watchers := make(map[int][]*watcher) // by client; they outlive its sessions
 		of := func(c *harness.Client) []*watcher {
 			mu.Lock()
@@ -120,16 +122,25 @@ func watchWorkload(open func(path string) dataStream, register registrar) func(*
 				defer s.Close()
 				switch last := len(env.Clients()) - 1; {
 				case c.ID < 2:
+					changers.Add(1)
+					defer changers.Add(-1)
 					return changeNodes(ctx, c, s, paths)
 				case c.ID == last:
 					return lookOut(ctx, c, s, paths, register, &rounds)
 				}
 				_, err = c.Do(ctx, history.Event{Op: watchOp, Object: env.Root()}, func(ctx context.Context) (history.Event, error) {
-					return history.Event{}, watchNodes(ctx, c, s, of(c))
+					return history.Event{}, watchNodes(ctx, c, s, of(c), &changers)
 				})
 				return err
 			},
-			Final: func(ctx context.Context, env *harness.Env) error { return finalStates(ctx, env, paths) },
+			Final: func(ctx context.Context, env *harness.Env) error {
+				for _, c := range env.Clients() {
+					for _, w := range of(c) {
+						w.end()
+					}
+				}
+				return finalStates(ctx, env, paths)
+			},
 		}
 	}
 }
@@ -207,6 +218,8 @@ type watcher struct {
 	path   string
 	stream dataStream
 
+	ended error // why it is told nothing more, unless there is another session
+
 	mu   sync.Mutex
 	last history.Event
 }
@@ -215,21 +228,25 @@ type watcher struct {
 const watchOp = "watch"
 
 // watchNodes lets watchers go on in the session s.
-func watchNodes(ctx context.Context, c *harness.Client, s *session.Session, watchers []*watcher) error {
+func watchNodes(ctx context.Context, c *harness.Client, s *session.Session, watchers []*watcher, changers *atomic.Int32) error {
 	watching, stop := context.WithCancel(ctx)
 	defer stop()
 	var streams errgroup.Group
 	for _, w := range watchers {
+		w.ended = nil
 		streams.Go(func() error { return w.follow(watching, s) })
 	}
 	for c.Next(ctx) && s.Err() == nil {
 		signOfLife(ctx, c, s)
 		c.Pause(ctx, 100*time.Millisecond)
 	}
-	settle(ctx, s, watchers)
+	settle(ctx, s, watchers, changers)
 	stop()
-	streams.Wait()
-	return s.Err()
+	err := streams.Wait()
+	for _, w := range watchers {
+		w.ended = s.Err()
+	}
+	return cmp.Or(s.Err(), err)
 }
 
 // signOfLife is what a client that watches writes: some faults wait for a write.
@@ -241,12 +258,22 @@ func signOfLife(ctx context.Context, c *harness.Client, s *session.Session) {
 
 func (w *watcher) follow(ctx context.Context, s *session.Session) error {
 	for change, err := range w.stream(ctx, s) {
-		if err != nil {
+		switch {
+		case err == nil:
+			w.record(change)
+		case ctx.Err() == nil:
 			return err
 		}
-		w.record(change)
 	}
 	return nil
+}
+
+// end records that the watcher was told nothing more since its session was lost,
+// and it got no other one.
+func (w *watcher) end() {
+	if w.ended != nil {
+		w.c.Record(history.Event{Kind: history.Watch, Op: checker.WatchEnded, Object: w.path, Round: 1, Error: w.ended.Error()})
+	}
 }
 
 // record records a state. Of a deletion only is known that it came after the
@@ -273,10 +300,14 @@ func (w *watcher) is(stat *zk.Stat) bool {
 	return w.last.Token == stat.Czxid && w.last.Zxid == stat.Mzxid
 }
 
-// settle waits until the watchers have been told what is there and that has
-// stayed so for a second; or gives up, for the checker to judge.
-func settle(ctx context.Context, s *session.Session, watchers []*watcher) {
+// settle waits until nobody changes anything any more, the watchers have been told
+// what is there, and that has stayed so for a second; or gives up, for the checker
+// to judge.
+func settle(ctx context.Context, s *session.Session, watchers []*watcher, changers *atomic.Int32) {
 	const enough, poll, most = time.Second, 50 * time.Millisecond, 10 * time.Second
+	for changers.Load() > 0 && s.Err() == nil && ctx.Err() == nil {
+		wait(ctx, poll)
+	}
 	end := time.Now().Add(most)
 	for same := time.Duration(0); same < enough && time.Now().Before(end) && s.Err() == nil; same += poll {
 		for _, w := range watchers {

@@ -1,0 +1,103 @@
+package scenarios
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/zkcoord/zkcoord/harness"
+	"github.com/zkcoord/zkcoord/harness/checker"
+	"github.com/zkcoord/zkcoord/harness/link"
+	"github.com/zkcoord/zkcoord/internal/znode"
+)
+
+// beside runs s without faults, and f beside the work of each client.
+func beside(t *testing.T, s harness.Scenario, seed uint64, f func(context.Context, *harness.Client, *link.Link)) *harness.Result {
+	t.Helper()
+	inner := s.Workload
+	s.Workload = func(env *harness.Env) harness.Workload {
+		w := inner(env)
+		work := w.Work
+		w.Work = func(ctx context.Context, c *harness.Client) error {
+			var group sync.WaitGroup
+			defer group.Wait()
+			group.Go(func() { f(ctx, c, c.Link().(*link.Link)) })
+			return work(ctx, c)
+		}
+		return w
+	}
+	o := VirtualOptions(s, seed)
+	o.Time, o.Faults = 5*time.Second, []string{}
+	return virtually(t, s, o)
+}
+
+// slowly makes what client 0 sends later and later, so that its session goes on.
+func slowly(ctx context.Context, c *harness.Client, l *link.Link) {
+	for late := time.Duration(0); c.ID == 0 && late < 1500*time.Millisecond && c.Pause(ctx, 200*time.Millisecond); late += 100 * time.Millisecond {
+		l.Delay(late, 0)
+	}
+}
+
+// cutAtEnd holds the link of client 2 once the work is over.
+func cutAtEnd(ctx context.Context, c *harness.Client, l *link.Link) {
+	for c.Pause(ctx, time.Hour) {
+	}
+	if c.ID == 2 {
+		l.Hold()
+	}
+}
+
+// A change that was begun in time and made late was one that watchers, who had
+// stopped by then, were said to have missed.
+func TestWatchersSeeTheLastChange(t *testing.T) {
+	for seed := range uint64(10) {
+		if r := beside(t, Watch(), seed, slowly); !isValid(r, "W4") {
+			t.Errorf("%s", r.Summary())
+		}
+	}
+}
+
+// A watcher whose session was lost at the end, so that it got no other one, was
+// said to have missed what was changed later.
+func TestWatcherThatLostItsSessionAtTheEnd(t *testing.T) {
+	for seed := range uint64(10) {
+		r := beside(t, Watch(), seed, func(ctx context.Context, c *harness.Client, l *link.Link) {
+			slowly(ctx, c, l)
+			cutAtEnd(ctx, c, l)
+		})
+		if !isValid(r, "W4") {
+			t.Errorf("%s", r.Summary())
+		}
+	}
+}
+
+// A permit that is given back, but not heard of, is out until the session expires:
+// it was one that had been lost.
+func TestPermitsAreCountedOnceSessionsAreOver(t *testing.T) {
+	s := Semaphore()
+	s.Workload = func(*harness.Env) harness.Workload {
+		return harness.Workload{Final: countPermits, Work: func(ctx context.Context, c *harness.Client) error {
+			m, err := openSemaphore(leased())(ctx, c, znode.Join(c.Env().Root(), "lock"))
+			if err != nil {
+				return err
+			}
+			defer m.close()
+			if c.ID != 2 {
+				return nil
+			}
+			_, err = m.lock(ctx, "1")
+			cutAtEnd(ctx, c, c.Link().(*link.Link))
+			return err
+		}}
+	}
+	r := beside(t, s, 1, func(context.Context, *harness.Client, *link.Link) {})
+	if !isValid(r, "P2") {
+		t.Errorf("%s", r.Summary())
+	}
+}
+
+func isValid(r *harness.Result, property string) bool {
+	found, _ := r.Of(property)
+	return found.Verdict == checker.Valid
+}
