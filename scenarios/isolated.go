@@ -180,7 +180,9 @@ func anyFollower(ctx context.Context, e ensemble.Ensemble) (int, error) {
 }
 
 // isolate cuts the server of client 0 off, with that many others, for that long
-// and until the session has expired elsewhere.
+// and until the session has expired elsewhere. With others it is the leader that
+// is meant: where it is none of them, as after the first cut, the cut counts for
+// nothing.
 type isolate struct {
 	with   int
 	length time.Duration
@@ -219,6 +221,11 @@ func (f isolate) Inject(ctx context.Context, env *harness.Env, step harness.Step
 	if err != nil {
 		return harness.Wound{}, err
 	}
+	meant := f.with == 0
+	if !meant {
+		leader, err := env.Ensemble.Leader(ctx)
+		meant = err == nil && slices.Contains(group, leader)
+	}
 	var links []ensemble.Link
 	for peer := range env.Servers() {
 		for _, node := range group {
@@ -234,6 +241,9 @@ func (f isolate) Inject(ctx context.Context, env *harness.Env, step harness.Step
 	}
 	awaitTakeover(ctx, env, before, step.For)
 	bit, err := w.Heal(context.WithoutCancel(ctx))
+	if !meant {
+		bit = ""
+	}
 	return harness.Wound{Target: w.Target, Bit: bit}, err
 }
 

@@ -1,6 +1,7 @@
 package scenarios
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"regexp"
@@ -48,6 +49,19 @@ func TestCutLastsUntilTheTakeover(t *testing.T) {
 	o.Time = 5 * time.Second
 	o.Plan = harness.Plan{{Fault: short.Name(), At: time.Second, For: short.length}}
 	if r := virtually(t, s, o); !r.Verdict.Passed() {
+		t.Errorf("%v", r.Summary())
+	}
+}
+
+// A cut of followers is none of the leader: once that had moved, runs were valid
+// in which it had never been cut off.
+func TestCutWithoutTheLeaderShowsNothing(t *testing.T) {
+	s := isolatedMutex(IsolatedLeader(), func(ctx context.Context, e ensemble.Ensemble) (int, error) {
+		leader, err := e.Leader(ctx)
+		return (leader + 2) % len(e.Servers()), err
+	})
+	r := virtually(t, s, VirtualOptions(s, 1))
+	if h2, _ := r.Of("H2"); h2.Verdict != checker.NotExercised {
 		t.Errorf("%v", r.Summary())
 	}
 }
