@@ -32,7 +32,8 @@ func mustPath(path string) {
 }
 
 // Set sets the barrier. That it is set already is no error. After an error
-// session.Outcome tells whether it may be set.
+// session.Outcome tells whether it may be set. After a lost reply it asks again:
+// a barrier that somebody removed meanwhile may be set a second time.
 func (b *Barrier) Set(ctx context.Context) error {
 	for {
 		_, err := b.s.Create(ctx, b.path, nil, session.Persistent)
