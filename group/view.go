@@ -29,14 +29,14 @@ func NewView(path string) *View {
 
 // Follow keeps the view up to date until ctx or the session ends, and returns
 // the cause.
-func (v *View) Follow(ctx context.Context, s *session.Session) error {
-	for change, err := range New(s, v.path).Changes(ctx) {
-		if err != nil {
-			return err
+func (v *View) Follow(ctx context.Context, s *session.Session) (err error) {
+	var change Change
+	for change, err = range New(s, v.path).Changes(ctx) {
+		if err == nil {
+			v.set(change.Members)
 		}
-		v.set(change.Members)
 	}
-	return context.Cause(ctx)
+	return err
 }
 
 func (v *View) set(members []Member) {

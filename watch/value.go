@@ -115,14 +115,14 @@ func (v *Value[T]) Changes(ctx context.Context) iter.Seq2[Setting[T], error] {
 // Keep keeps the value up to date until ctx or the session ends, and returns
 // why. It is made for session.Run, which calls it again with the next session.
 // Between two sessions the last good value stays. Only one Keep may run.
-func (v *Value[T]) Keep(ctx context.Context, s *session.Session) error {
-	for change, err := range v.data.Changes(ctx, s) {
-		if err != nil {
-			return err
+func (v *Value[T]) Keep(ctx context.Context, s *session.Session) (err error) {
+	var change DataChange
+	for change, err = range v.data.Changes(ctx, s) {
+		if err == nil {
+			v.take(change)
 		}
-		v.take(change)
 	}
-	return nil
+	return err
 }
 
 // take goes on from one version to the next.
