@@ -25,10 +25,7 @@ const path = "/app/b"
 // patience is longer than it takes to expire a session.
 const patience = 2 * coordtest.Timeout
 
-var (
-	check = coordtest.Check
-	run   = coordtest.Run
-)
+var check = coordtest.Check
 
 type world = coordtest.World
 
@@ -107,7 +104,7 @@ func left(t *testing.T, w *world) {
 
 // Covers D1, D3, D5.
 func TestMembersEnterAndLeaveTogether(t *testing.T) {
-	run(t, func(t *testing.T, w *world) {
+	coordtest.Run(t, func(t *testing.T, w *world) {
 		s := open(w, 4)
 		for number := range 3 {
 			first := enter(t.Context(), 4, s[:3]...)
@@ -138,7 +135,7 @@ func TestMembersEnterAndLeaveTogether(t *testing.T) {
 
 // Covers D3.
 func TestFirstMemberLeavesLast(t *testing.T) {
-	run(t, func(t *testing.T, w *world) {
+	coordtest.Run(t, func(t *testing.T, w *world) {
 		s := open(w, 3)
 		rounds := s.rounds(t, enter(t.Context(), 3, s...))
 		ends := leave(t.Context(), rounds[0], rounds[1])
@@ -159,7 +156,7 @@ func TestFirstMemberLeavesLast(t *testing.T) {
 //
 // Covers D2, D6.
 func TestTimedOutMemberLetsNobodyThrough(t *testing.T) {
-	run(t, func(t *testing.T, w *world) {
+	coordtest.Run(t, func(t *testing.T, w *world) {
 		s := open(w, 3)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
@@ -182,7 +179,7 @@ func TestTimedOutMemberLetsNobodyThrough(t *testing.T) {
 //
 // Covers D1, D2.
 func TestMemberThatGaveUpIsNotCountedTwice(t *testing.T) {
-	run(t, func(t *testing.T, w *world) {
+	coordtest.Run(t, func(t *testing.T, w *world) {
 		s := open(w, 2)
 		d := barrier.NewDouble(s[0].Session, path, 2)
 		slow := w.Inject(zktest.Rule{Op: "multi", Session: s[0].ID(), Skip: 1, Fate: zktest.DelayReply, Delay: time.Second})
@@ -208,7 +205,7 @@ func TestMemberThatGaveUpIsNotCountedTwice(t *testing.T) {
 //
 // Covers D2.
 func TestNobodyBeginsBeforeWhoGaveUpIsGone(t *testing.T) {
-	run(t, func(t *testing.T, w *world) {
+	coordtest.Run(t, func(t *testing.T, w *world) {
 		s := open(w, 2)
 		d := barrier.NewDouble(s[0].Session, path, 3)
 		stays := w.Inject(zktest.Rule{Op: "delete", Session: s[0].ID(), Count: -1, Fate: zktest.CloseBeforeRequest})
@@ -243,7 +240,7 @@ func TestNobodyBeginsBeforeWhoGaveUpIsGone(t *testing.T) {
 
 // Covers D1.
 func TestDeadMemberIsNotCounted(t *testing.T) {
-	run(t, func(t *testing.T, w *world) {
+	coordtest.Run(t, func(t *testing.T, w *world) {
 		s := open(w, 4)
 		dead := enter(t.Context(), 3, s[0])
 		synctest.Wait()
@@ -266,7 +263,7 @@ func TestDeadMemberIsNotCounted(t *testing.T) {
 //
 // Covers D4.
 func TestCrashedRoundOpensNoOther(t *testing.T) {
-	run(t, func(t *testing.T, w *world) {
+	coordtest.Run(t, func(t *testing.T, w *world) {
 		s := open(w, 5)
 		s[:3].rounds(t, enter(t.Context(), 3, s[:3]...))
 		for i := range 3 {
@@ -293,7 +290,7 @@ func TestCrashedRoundOpensNoOther(t *testing.T) {
 //
 // Covers D1, D5.
 func TestSurplusMembersGatherForTheNextRound(t *testing.T) {
-	run(t, func(t *testing.T, w *world) {
+	coordtest.Run(t, func(t *testing.T, w *world) {
 		s := open(w, 7)
 		ends := enter(t.Context(), 3, s...)
 		count := map[int]int{}
@@ -314,7 +311,7 @@ func TestSurplusMembersGatherForTheNextRound(t *testing.T) {
 func TestADeletedRoundGathersAgain(t *testing.T) {
 	const round = path + "/0000000000"
 	for dir, number := range map[string]int{round: 1, path: 0} {
-		run(t, func(t *testing.T, w *world) {
+		coordtest.Run(t, func(t *testing.T, w *world) {
 			s := open(w, 3)
 			first := enter(t.Context(), 2, s[0])
 			synctest.Wait()
@@ -348,7 +345,7 @@ func TestAMissingChrootIsAnError(t *testing.T) {
 		},
 	} {
 		t.Run(what, func(t *testing.T) {
-			run(t, func(t *testing.T, w *world) {
+			coordtest.Run(t, func(t *testing.T, w *world) {
 				c := w.Client(func(o *session.Options) { o.Chroot = "/nowhere" })
 				ctx, cancel := context.WithCancel(t.Context())
 				defer cancel()
@@ -367,7 +364,7 @@ func TestAMissingChrootIsAnError(t *testing.T) {
 func TestTimeoutInLeaveHoldsNobodyUp(t *testing.T) {
 	for who := range 3 {
 		t.Run(fmt.Sprint(who), func(t *testing.T) {
-			run(t, func(t *testing.T, w *world) {
+			coordtest.Run(t, func(t *testing.T, w *world) {
 				s := open(w, 3)
 				rounds := s.rounds(t, enter(t.Context(), 3, s...))
 				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
@@ -396,7 +393,7 @@ func TestTimeoutInLeaveHoldsNobodyUp(t *testing.T) {
 //
 // Covers D1, D2.
 func TestRoundDoesNotOpenWithoutOneThatGaveUpMeanwhile(t *testing.T) {
-	run(t, func(t *testing.T, w *world) {
+	coordtest.Run(t, func(t *testing.T, w *world) {
 		s := open(w, 3)
 		ctx, cancel := context.WithCancel(t.Context())
 		first := enter(ctx, 3, s[0])
@@ -460,7 +457,7 @@ func TestCancelledEnterAndLeaveLeaveNothing(t *testing.T) {
 
 // Covers D3.
 func TestDepartureWakesAtMostOne(t *testing.T) {
-	run(t, func(t *testing.T, w *world) {
+	coordtest.Run(t, func(t *testing.T, w *world) {
 		const n = 10
 		all := open(w, n)
 		rounds := all.rounds(t, enter(t.Context(), n, all...))
@@ -490,7 +487,7 @@ func TestDepartureWakesAtMostOne(t *testing.T) {
 
 // Covers D1. Who cannot have completed a round does not look whether it is complete.
 func TestWhoCompletesARoundListsItsMembers(t *testing.T) {
-	run(t, func(t *testing.T, w *world) {
+	coordtest.Run(t, func(t *testing.T, w *world) {
 		const n = 4
 		ends := make(chan entry, n)
 		all := open(w, n)
@@ -519,7 +516,7 @@ func TestWhoCompletesARoundListsItsMembers(t *testing.T) {
 
 // Covers D1.
 func TestMembersMustAgreeOnTheSize(t *testing.T) {
-	run(t, func(t *testing.T, w *world) {
+	coordtest.Run(t, func(t *testing.T, w *world) {
 		s := open(w, 2)
 		enter(t.Context(), 3, s[0])
 		synctest.Wait()
@@ -571,7 +568,7 @@ func TestDoubleAtEachLostRequest(t *testing.T) {
 
 // Covers B1, B2.
 func TestBarrier(t *testing.T) {
-	run(t, func(t *testing.T, w *world) {
+	coordtest.Run(t, func(t *testing.T, w *world) {
 		s := open(w, 3)
 		b := barrier.New(s[0].Session, path)
 		check(t, barrier.New(s[1].Session, path).Wait(t.Context()))
@@ -605,7 +602,7 @@ func TestBarrier(t *testing.T) {
 //
 // Covers B2.
 func TestWaitSurvivesReconnects(t *testing.T) {
-	run(t, func(t *testing.T, w *world) {
+	coordtest.Run(t, func(t *testing.T, w *world) {
 		s := open(w, 2)
 		b := barrier.New(s[0].Session, path)
 		check(t, b.Set(t.Context()))
@@ -629,7 +626,7 @@ func TestWaitSurvivesReconnects(t *testing.T) {
 
 // Covers B2.
 func TestBarrierRemovedAndSetAgainWhileAwayLetsPass(t *testing.T) {
-	run(t, func(t *testing.T, w *world) {
+	coordtest.Run(t, func(t *testing.T, w *world) {
 		var away atomic.Bool
 		s := w.Client(func(o *session.Options) {
 			dial := o.Dial
@@ -692,7 +689,7 @@ func TestBarrierAtEachLostRequest(t *testing.T) {
 
 // Covers D6.
 func TestCancelledWaitLeavesNothing(t *testing.T) {
-	run(t, func(t *testing.T, w *world) {
+	coordtest.Run(t, func(t *testing.T, w *world) {
 		s := w.Client()
 		b := barrier.New(s.Session, path)
 		check(t, b.Set(t.Context()))
@@ -713,7 +710,7 @@ func TestCancelledWaitLeavesNothing(t *testing.T) {
 // look for a member whose creation was lost failed before it was sent, and
 // Enter said that it had failed.
 func TestAMemberThatGaveUpMayHaveCounted(t *testing.T) {
-	run(t, func(t *testing.T, w *world) {
+	coordtest.Run(t, func(t *testing.T, w *world) {
 		dials := 0
 		s := w.Client(w.On(0), func(o *session.Options) {
 			dial := o.Dial
@@ -741,7 +738,7 @@ func TestAMemberThatGaveUpMayHaveCounted(t *testing.T) {
 
 // Who was never asked for never counted, whatever ended Enter.
 func TestAMemberThatWasNotAskedForDidNotCount(t *testing.T) {
-	run(t, func(t *testing.T, w *world) {
+	coordtest.Run(t, func(t *testing.T, w *world) {
 		s := open(w, 2)
 		enter(t.Context(), 3, s[0]) // the barrier is there
 		synctest.Wait()
