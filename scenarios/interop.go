@@ -2,12 +2,14 @@ package scenarios
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/zkcoord/zkcoord/election"
 	"github.com/zkcoord/zkcoord/harness"
 	"github.com/zkcoord/zkcoord/harness/checker"
+	"github.com/zkcoord/zkcoord/harness/history"
 	"github.com/zkcoord/zkcoord/scenarios/peers"
 	"github.com/zkcoord/zkcoord/session"
 )
@@ -76,7 +78,7 @@ func shared(s harness.Scenario, p lockProgram, ours func(session.Options) opener
 	}
 	s.Needs = strings.Join(needs, " and ")
 	s.Clients = 6
-	s.Guards = []checker.Checker{checker.Contention(20), checker.Grants(50)}
+	s.Guards = []checker.Checker{checker.Contention(20), checker.Grants(50), turns(1+len(libraries), 3)}
 	s.Workload = needing(func(env *harness.Env) harness.Workload {
 		p := p
 		open := []opener{ours(session.Options{Timeout: timeout})}
@@ -91,6 +93,23 @@ func shared(s harness.Scenario, p lockProgram, ours func(session.Options) opener
 		return p.workload(env)
 	}, libraries...)
 	return s
+}
+
+// turns asks that clients of each of so many kinds were granted n times what one of
+// another kind had been granted before: without, those of one could all have failed.
+func turns(kinds, n int) checker.Checker {
+	return checker.AtLeast("V10", n, "a turn of each library after another one's", func(h *history.History) int {
+		found := make([]int, kinds)
+		last := -1
+		for _, hold := range h.Holds() {
+			kind := int(hold.Begin.Client) % kinds
+			if last >= 0 && kind != last {
+				found[kind]++
+			}
+			last = kind
+		}
+		return slices.Min(found)
+	})
 }
 
 // candidate is election.Candidate as a locker.

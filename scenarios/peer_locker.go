@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/zkcoord/zkcoord/harness"
+	"github.com/zkcoord/zkcoord/internal/znode"
 	"github.com/zkcoord/zkcoord/scenarios/peers"
 )
 
@@ -28,16 +29,20 @@ func openPeer(l peers.Library, r peers.Recipe, timeout time.Duration, servers se
 	}
 }
 
-// needing is the workload, refused where the libraries are not installed.
+// needing is the workload, refused where the libraries are not installed. One
+// client of each is started before the work, which compiles it: that takes seconds
+// on a slow machine, and what cannot be started is said at once.
 func needing(inner func(*harness.Env) harness.Workload, libraries ...peers.Library) func(*harness.Env) harness.Workload {
 	return func(env *harness.Env) harness.Workload {
 		w := inner(env)
 		setup := w.Setup
 		w.Setup = func(ctx context.Context, env *harness.Env) error {
 			for _, l := range libraries {
-				if err := l.Installed(); err != nil {
+				p, err := peers.Start(ctx, l, env.Servers(), env.Dial, sessionTimeout, znode.Join(env.Root(), "first"), peers.Mutex)
+				if err != nil {
 					return err
 				}
+				p.Close()
 			}
 			if setup == nil {
 				return nil
