@@ -2,17 +2,21 @@ package scenarios
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
 	"time"
 
 	"github.com/zkcoord/zkcoord/harness"
 	"github.com/zkcoord/zkcoord/harness/checker"
+	"github.com/zkcoord/zkcoord/harness/history"
 	"github.com/zkcoord/zkcoord/scenarios/peers"
 )
 
 // LockPause is what no lock can help: a holder's process stands still, its session expires, somebody else is granted the lock, and
 // the holder goes on where it stood. The fenced resource protects then; for how long two believed to hold is reported.
 func LockPause() harness.Scenario {
-	outside := checker.Envelope{Outside: []string{"client-pause"}}
+	outside := checker.Envelope{Outside: []string{pauseHolder{}.Name(), "client-pause"}}
 	return harness.Scenario{
 		Name:       "lock-pause",
 		Claim:      "For however long a holder's process stands still, the fenced resource stays right, and the lock goes on.",
@@ -22,20 +26,79 @@ func LockPause() harness.Scenario {
 		ClientProcesses: true,
 		Needs:           ownProcesses,
 		Workload:        pausedHolders,
-		Faults:          faults("client"),
+		Faults:          []harness.Fault{pauseHolder{}},
 		Checkers:        checker.Mutex(outside, 30*time.Second),
-		Guards:          []checker.Checker{checker.Grants(3), checker.Contention(2)},
+		Guards:          []checker.Checker{grantsBeside(1), checker.Fenced(1), checker.Grants(3), checker.Contention(2)},
 		Grace:           60 * time.Second,
 	}
 }
 
+// pausedHolders have client 0 hold for longer than a pause of its process takes, and write then, whether or not it lost the lock.
 func pausedHolders(env *harness.Env) harness.Workload {
 	p := lockProgram{
 		resource: harness.NewResource("account"),
 		open:     ownProcess(openMutex(leased())),
-		hold:     mostlyShort(50*time.Millisecond, 4*sessionTimeout),
+		hold: func(c *harness.Client) time.Duration {
+			if c.ID == 0 {
+				return 5 * sessionTimeout
+			}
+			return upTo(50 * time.Millisecond)(c)
+		},
+		late: true,
 	}
 	return p.workload(env)
+}
+
+// grantsBeside asks that somebody was granted the lock n times while another one had not been told yet that it lost it.
+func grantsBeside(n int) checker.Checker {
+	return checker.AtLeast("V11", n, "a grant while another one went on believing", func(h *history.History) (found int) {
+		last := int32(-1)
+		for _, hold := range h.Holds() {
+			if hold.Begin.Index < last {
+				found++
+			}
+			last = max(last, hold.Last())
+		}
+		return found
+	})
+}
+
+// pauseHolder stops the process of client 0 while that holds the lock, for that long and until somebody else is granted it.
+type pauseHolder struct{}
+
+func (pauseHolder) Name() string { return "pause-holder" }
+
+func (pauseHolder) Able(env *harness.Env) error {
+	if !env.ClientProcesses {
+		return errors.New("clients have no processes of their own")
+	}
+	return nil
+}
+
+func (pauseHolder) Draw(r *rand.Rand, _ *harness.Env) harness.Step {
+	return drawIsolation(r, sessionTimeout)
+}
+
+func (pauseHolder) Inject(ctx context.Context, env *harness.Env, step harness.Step) (harness.Wound, error) {
+	if !awaitHold(ctx, env) {
+		return harness.Wound{}, ctx.Err()
+	}
+	c := env.Clients()[0]
+	p := c.Process()
+	if p == nil { // it lost the lock this moment
+		return harness.Wound{}, nil
+	}
+	before := grants(env)
+	if err := p.Stop(ctx); err != nil {
+		return harness.Wound{}, errors.Join(err, p.Continue())
+	}
+	stopped := time.Now()
+	awaitTakeover(ctx, env, before, step.For)
+	bit := ""
+	if c.Holding() && grants(env) > before {
+		bit = fmt.Sprintf("believed to hold for %v", time.Since(stopped).Round(time.Millisecond))
+	}
+	return harness.Wound{Bit: bit}, p.Continue()
 }
 
 const ownProcesses = "clients in processes of their own"

@@ -51,6 +51,9 @@ type lockProgram struct {
 	// verifies says that one hold in so many ends with a look at who is first;
 	// zero is one in four.
 	verifies int
+	// late says that a client writes even if it lost the lock meanwhile: as one does
+	// that stood still between its last look at the lock and the write.
+	late bool
 	// before, if not nil, is called before each round, and holding when the lock
 	// begins and ends to be held.
 	before  func(ctx context.Context, c *harness.Client)
@@ -145,7 +148,7 @@ func (p *lockProgram) use(c *harness.Client, h held, want string) {
 	}
 	value, err := p.resource.Read(c, h.token)
 	wait(h, p.hold(c))
-	if err == nil && h.Err() == nil && want != checker.ModeRead {
+	if err == nil && (p.late || h.Err() == nil) && want != checker.ModeRead {
 		_ = p.resource.Write(c, h.token, value+1)
 	}
 }
