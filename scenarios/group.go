@@ -55,7 +55,7 @@ func Group() harness.Scenario {
 }
 
 func changesTold(n int) checker.Checker {
-	return checker.AtLeast("V7", n, "a change that one who follows was told of", func(h *history.History) (found int) {
+	return checker.AtLeast("V9", n, "a change that one who follows was told of", func(h *history.History) (found int) {
 		for i := range h.Events {
 			if e := &h.Events[i]; e.Kind == history.Watch && e.Op == checker.WatchMembers {
 				found++

@@ -73,31 +73,28 @@ func semaphoreWorkload(open opener) func(*harness.Env) harness.Workload {
 // countPermits tries to have all permits at once, one by one, and one more. Those of
 // sessions that the servers have not expired yet are waited for.
 func countPermits(ctx context.Context, env *harness.Env) error {
-	s, err := session.Open(ctx, session.Options{Servers: env.Servers(), Dial: env.Dial, Timeout: 5 * sessionTimeout})
-	if err != nil {
-		return err
-	}
-	defer s.Close()
-	path := znode.Join(env.Root(), "lock")
-	m := lock.NewSemaphore(s, path, permits, lock.Options{})
-	const most = 10 * time.Second
-	had := 0
-	for end := time.Now().Add(most); had <= permits; {
-		_, err := m.TryAcquire(ctx, 1)
-		if err == nil {
-			had++
-			continue
+	return final(ctx, env, func(s *session.Session) error {
+		const most = 10 * time.Second
+		path := znode.Join(env.Root(), "lock")
+		m := lock.NewSemaphore(s, path, permits, lock.Options{})
+		had := 0
+		for end := time.Now().Add(most); had <= permits; {
+			_, err := m.TryAcquire(ctx, 1)
+			if err == nil {
+				had++
+				continue
+			}
+			if !errors.Is(err, lock.ErrLocked) {
+				return err
+			}
+			if had == permits || time.Now().After(end) {
+				break
+			}
+			wait(ctx, 100*time.Millisecond)
 		}
-		if !errors.Is(err, lock.ErrLocked) {
-			return err
-		}
-		if had == permits || time.Now().After(end) {
-			break
-		}
-		wait(ctx, 100*time.Millisecond)
-	}
-	env.Fact(checker.FactPermits, path, strconv.Itoa(had), "")
-	return nil
+		env.Fact(checker.FactPermits, path, strconv.Itoa(had), "")
+		return nil
+	})
 }
 
 // semaphore is lock.Semaphore as a locker.

@@ -123,7 +123,7 @@ func (t *textbook) await(ctx context.Context, me string) error {
 			}
 		}
 		if err == nil && !served {
-			err = event(ctx, w)
+			err = either(ctx, w)
 		}
 		if w != nil {
 			w.Stop()
@@ -142,15 +142,6 @@ func (t *textbook) list(ctx context.Context) (session.Listing, *session.Watch, e
 	}
 	listing, err := t.s.Children(ctx, t.path)
 	return listing, nil, err
-}
-
-func event(ctx context.Context, w *session.Watch) error {
-	select {
-	case event := <-w.C:
-		return event.Err
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }
 
 // before reports whether it is the turn of me, and else the nearest one that it

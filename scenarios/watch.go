@@ -139,7 +139,7 @@ func watchWorkload(open func(path string) dataStream, register registrar) func(*
 						w.end()
 					}
 				}
-				return finalStates(ctx, env, paths)
+				return final(ctx, env, func(s *session.Session) error { return finalStates(ctx, env, s, paths) })
 			},
 		}
 	}
@@ -323,12 +323,7 @@ func settle(ctx context.Context, s *session.Session, watchers []*watcher, change
 }
 
 // finalStates records what is there in the end.
-func finalStates(ctx context.Context, env *harness.Env, paths []string) error {
-	s, err := session.Open(ctx, session.Options{Servers: env.Servers(), Dial: env.Dial, Timeout: 5 * sessionTimeout})
-	if err != nil {
-		return err
-	}
-	defer s.Close()
+func finalStates(ctx context.Context, env *harness.Env, s *session.Session, paths []string) error {
 	for _, path := range paths {
 		if err := s.Sync(ctx, path); err != nil {
 			return err

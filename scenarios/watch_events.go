@@ -50,7 +50,7 @@ func lookOut(ctx context.Context, c *harness.Client, s *session.Session, paths [
 	defer func() {
 		s.Close()
 		for _, l := range lookouts {
-			l.awaitEnd(ctx)
+			l.awaitEnd()
 		}
 	}()
 	for c.Next(ctx) && s.Err() == nil {
@@ -145,7 +145,7 @@ func (l *lookout) read(ctx context.Context, s *session.Session) {
 
 // awaitEnd waits for what a session that has ended tells a watch: that is to come
 // at once, and two seconds are enough.
-func (l *lookout) awaitEnd(ctx context.Context) {
+func (l *lookout) awaitEnd() {
 	late := time.NewTimer(2 * time.Second)
 	defer late.Stop()
 	for l.events != nil {
