@@ -34,15 +34,21 @@ func run(args []string, in io.Reader, out, errs io.Writer) int {
 	defer stop()
 	a := &app{in: in, out: &output{Writer: out}, errs: errs}
 	// The first interrupt ends what runs, in order. The second one ends the process, whatever it leaves behind.
+	say := func() {
+		stop()
+		a.note("interrupted: cleaning up (again to stop at once)")
+	}
 	said := make(chan struct{})
 	unasked := context.AfterFunc(ctx, func() {
 		defer close(said)
-		stop()
-		a.note("interrupted: cleaning up (again to stop at once)")
+		say()
 	})
 	defer func() {
-		if !unasked() {
+		switch {
+		case !unasked():
 			<-said
+		case ctx.Err() != nil: // what ran was quicker to see it
+			say()
 		}
 	}()
 	defer peers.CleanUp()

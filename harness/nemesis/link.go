@@ -81,6 +81,9 @@ func linkFaults(s *standing, timeout time.Duration) []harness.Fault {
 			}),
 		one("link-reset", "a client's connections are reset", 0, 0, nil, func(l *link.Link, _ harness.Step) (func(), func() string) {
 			n := l.Reset()
+			for began := time.Now(); n == 0 && time.Since(began) < patience; n = l.Reset() {
+				time.Sleep(20 * time.Millisecond) // it hung up just then, and will be back
+			}
 			return func() {}, func() string { return count(int64(n), "connections reset") }
 		}),
 		one("link-cut", "a client's connection is reset as it sends a request, or before it learns of the reply", timeout, 5*timeout/2, drawCut, cutAtRequest(timeout/2)),
