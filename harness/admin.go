@@ -25,7 +25,7 @@ type admin interface {
 type zkAdmin struct {
 	conn *zk.Conn
 	root string
-	once sync.Once
+	end  func()
 }
 
 func newAdmin(ctx context.Context, env *Env) (admin, error) {
@@ -33,7 +33,7 @@ func newAdmin(ctx context.Context, env *Env) (admin, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &zkAdmin{conn: conn, root: env.root}
+	a := &zkAdmin{conn: conn, root: env.root, end: Once(conn.Close)}
 	// A request blocks for as long as no server answers; closing ends it.
 	defer context.AfterFunc(ctx, a.close)()
 	_, err = conn.Create(env.root, nil, 0, zk.WorldACL(zk.PermAll))
@@ -59,19 +59,20 @@ func (e *Env) Admin(ctx context.Context) (*zk.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	open := context.AfterFunc(ctx, conn.Close)
+	end := Once(conn.Close)
+	open := context.AfterFunc(ctx, end)
 	for {
 		if _, _, err = conn.Exists("/"); err == nil && open() {
 			return conn, nil
 		}
 		if !sleepUntil(ctx, time.Now().Add(50*time.Millisecond)) {
-			conn.Close()
+			end()
 			return nil, errors.Join(context.Cause(ctx), err)
 		}
 	}
 }
 
-func (a *zkAdmin) close() { a.once.Do(a.conn.Close) }
+func (a *zkAdmin) close() { a.end() }
 
 type silent struct{}
 

@@ -30,7 +30,7 @@ func Group() harness.Scenario {
 		Clients:    6,
 		Workload:   groupWorkload(groupProgram{join: joinGroup, follow: followGroup}),
 		Faults:     faults("all"),
-		Checkers:   append(checker.Group(10*time.Second), checker.M7("znodes", "goroutines"), checker.M8(checker.OpJoin, 20*time.Second)),
+		Checkers:   append(checker.Group(meddled(), 10*time.Second), checker.M7("znodes", "goroutines"), checker.M8(checker.OpJoin, 20*time.Second)),
 		Guards:     []checker.Checker{changesTold(50)},
 		Calm:       15 * time.Second,
 		Grace:      60 * time.Second,

@@ -16,9 +16,9 @@ func LockFaults() harness.Scenario {
 		Clients:    5,
 		Workload:   lockWorkload(ownProcess(openMutex(leased()))),
 		Faults:     faults("all"),
-		Checkers: append(checker.Mutex(closedFromOutside(), 30*time.Second),
-			checker.IfExercised(checker.M5()), checker.IfExercised(checker.M6(closedFromOutside())), checker.IfExercised(checker.M9(closedFromOutside())),
-			checker.IfExercised(checker.M10(closedFromOutside()))),
+		Checkers: append(checker.Mutex(exposed(), 30*time.Second),
+			checker.IfExercised(checker.M5()), checker.IfExercised(checker.M6(exposed())), checker.IfExercised(checker.M9(exposed())),
+			checker.IfExercised(checker.M10(exposed()))),
 		Guards: []checker.Checker{checker.Grants(20), checker.Contention(10)},
 		Grace:  60 * time.Second,
 		Mutants: []harness.Mutant{{

@@ -16,7 +16,8 @@ import (
 // LockPause is what no lock can help: a holder's process stands still, its session expires, somebody else is granted the lock, and
 // the holder goes on where it stood. The fenced resource protects then; for how long two believed to hold is reported.
 func LockPause() harness.Scenario {
-	outside := checker.Envelope{Outside: []string{pauseHolder{}.Name(), "client-pause"}}
+	outside := exposed()
+	outside.Outside = append(outside.Outside, pauseHolder{}.Name())
 	return harness.Scenario{
 		Name:       "lock-pause",
 		Claim:      "For however long a holder's process stands still, the fenced resource stays right, and the lock goes on.",

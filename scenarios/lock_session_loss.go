@@ -30,8 +30,8 @@ func LockSessionLoss() harness.Scenario {
 			return p.workload(env)
 		},
 		Faults: faults("session"),
-		Checkers: append(checker.Mutex(closedFromOutside(), 15*time.Second),
-			checker.IfExercised(checker.M5()), checker.IfExercised(checker.M6(closedFromOutside())), checker.M9(closedFromOutside())),
+		Checkers: append(checker.Mutex(exposed(), 15*time.Second),
+			checker.IfExercised(checker.M5()), checker.IfExercised(checker.M6(exposed())), checker.M9(exposed())),
 		// A plan of 20 s has three faults or more, which take half of the time.
 		Guards: []checker.Checker{checker.SessionLosses(2), checker.Grants(20), checker.Contention(10)},
 		Mutants: []harness.Mutant{{
@@ -48,11 +48,12 @@ func LockSessionLoss() harness.Scenario {
 	}
 }
 
-// closedFromOutside is the envelope where somebody else closes sessions, or
-// deletes the znodes by which they hold something.
-func closedFromOutside() checker.Envelope {
-	return checker.Envelope{Outside: []string{"session-close", "data-delete-node", "data-delete-parent"}}
-}
+// exposed is the envelope where somebody else closes sessions or deletes the znodes by which they hold something,
+// where clients' processes stand still, or servers' timers run wild.
+func exposed() checker.Envelope { return checker.Envelope{Outside: nemesis.Exposing()} }
+
+// meddled is the envelope where somebody else deletes znodes of clients.
+func meddled() checker.Envelope { return checker.Envelope{Outside: nemesis.Deleting()} }
 
 // faults are those of a list, for sessions of sessionTimeout. A list that is
 // wrong is a mistake in this package.

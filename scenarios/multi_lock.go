@@ -26,8 +26,8 @@ func MultiLock() harness.Scenario {
 		Clients:    5,
 		Workload:   multiWorkload(leased(), takeMulti),
 		Faults:     faults("all"),
-		Checkers: append(checker.Mutex(closedFromOutside(), 30*time.Second), checker.IfExercised(checker.M5()),
-			checker.M9(closedFromOutside()), checker.IfExercised(checker.M10(closedFromOutside()))),
+		Checkers: append(checker.Mutex(exposed(), 30*time.Second), checker.IfExercised(checker.M5()),
+			checker.M9(exposed()), checker.IfExercised(checker.M10(exposed()))),
 		Guards: []checker.Checker{checker.Grants(40), checker.Contention(10)},
 		Grace:  60 * time.Second,
 		Mutants: []harness.Mutant{{

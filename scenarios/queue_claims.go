@@ -28,7 +28,7 @@ func QueueClaims() harness.Scenario {
 		Workload:   claimsWorkload(claimsProgram{}),
 		Faults:     faults("all"),
 		Checkers: []checker.Checker{checker.Q1(), checker.Q2(), checker.Q3(), checker.Q6(10 * time.Second), checker.Q7(), checker.Q10(),
-			checker.M3(closedFromOutside()), checker.M7("znodes", "goroutines"), checker.IfExercised(checker.M10(closedFromOutside()))},
+			checker.M3(exposed()), checker.M7("znodes", "goroutines"), checker.IfExercised(checker.M10(exposed()))},
 		Guards: []checker.Checker{taken(100)},
 		Calm:   10 * time.Second,
 		Grace:  60 * time.Second,

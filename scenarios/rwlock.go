@@ -21,8 +21,8 @@ func RWLock() harness.Scenario {
 		Clients:    6,
 		Workload:   rwWorkload(openRWMutex(leased())),
 		Faults:     faults("all"),
-		Checkers: append(checker.RWLock(closedFromOutside()), checker.M1(), checker.M2(), checker.M7("znodes", "goroutines"),
-			checker.M8(checker.OpAcquire, 30*time.Second), checker.IfExercised(checker.M5()), checker.IfExercised(checker.M10(closedFromOutside()))),
+		Checkers: append(checker.RWLock(exposed()), checker.M1(), checker.M2(), checker.M7("znodes", "goroutines"),
+			checker.M8(checker.OpAcquire, 30*time.Second), checker.IfExercised(checker.M5()), checker.IfExercised(checker.M10(exposed()))),
 		Guards: []checker.Checker{checker.Grants(20), checker.Contention(10)},
 		Grace:  60 * time.Second,
 		Mutants: []harness.Mutant{{

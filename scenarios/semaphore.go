@@ -26,8 +26,8 @@ func Semaphore() harness.Scenario {
 		Clients:    6,
 		Workload:   semaphoreWorkload(openSemaphore(leased())),
 		Faults:     faults("all"),
-		Checkers: append(checker.Semaphore(permits, closedFromOutside()), checker.M1(), checker.M7("znodes", "goroutines"),
-			checker.M8(checker.OpAcquire, 30*time.Second), checker.IfExercised(checker.M5()), checker.IfExercised(checker.M10(closedFromOutside()))),
+		Checkers: append(checker.Semaphore(permits, exposed()), checker.M1(), checker.M7("znodes", "goroutines"),
+			checker.M8(checker.OpAcquire, 30*time.Second), checker.IfExercised(checker.M5()), checker.IfExercised(checker.M10(exposed()))),
 		Guards: []checker.Checker{checker.Grants(20), checker.Contention(10)},
 		Grace:  60 * time.Second,
 		Mutants: []harness.Mutant{{

@@ -12,6 +12,7 @@ import (
 	"github.com/zkcoord/zkcoord/harness/checker"
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 	"github.com/zkcoord/zkcoord/harness/link"
+	"github.com/zkcoord/zkcoord/harness/nemesis"
 )
 
 // idleOne run in so many may prove nothing: its one fault of a kind met nobody.
@@ -84,6 +85,24 @@ func TestWhatFailsAtOnceLetsTimePass(t *testing.T) {
 				t.Errorf("%d events in %v\n%s", events, r.Time, r.Summary())
 			}
 		})
+	}
+}
+
+// What an administrator deleted was held against the group that did not list it, and against the watch that told of it.
+func TestWhatSomebodyElseDeletesIsNoViolation(t *testing.T) {
+	for _, s := range []harness.Scenario{Group(), Watch()} {
+		for _, fault := range nemesis.Deleting() {
+			t.Run(s.Name+"/"+fault, func(t *testing.T) {
+				t.Parallel()
+				s.Faults = faults(fault)
+				o := VirtualOptions(s, 1)
+				o.Time = 20 * time.Second
+				r := virtually(t, s, o)
+				if h2, _ := r.Of("H2"); h2.Verdict != checker.Valid || r.Verdict == checker.Invalid {
+					t.Errorf("%v", r.Summary())
+				}
+			})
+		}
 	}
 }
 

@@ -33,7 +33,7 @@ func Watch() harness.Scenario {
 		Clients:    5,
 		Workload:   watchWorkload(dataChanges, existsW),
 		Faults:     faults("session,link,kill,pause,rolling-restart,partition"),
-		Checkers: []checker.Checker{checker.W1(), checker.W2(), checker.W3(), checker.W4(), checker.W5(),
+		Checkers: []checker.Checker{checker.W1(), checker.W2(), checker.W3(), checker.W4(), checker.W5(meddled()),
 			checker.IfExercised(checker.W6()), checker.W7()},
 		Guards: []checker.Checker{statesTold(100)},
 		Mutants: []harness.Mutant{{

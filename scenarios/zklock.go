@@ -23,6 +23,7 @@ import (
 // both Disconnected and Expired.
 type zkLock struct {
 	conn  *zk.Conn
+	end   func() // closes conn
 	path  string
 	ended context.Context // ends with the hold
 
@@ -67,7 +68,7 @@ func openZKLock(timeout time.Duration, servers serversOf, ends ...zk.State) open
 		if err != nil {
 			return nil, err
 		}
-		l.conn = conn
+		l.conn, l.end = conn, harness.Once(conn.Close)
 		select {
 		case <-has:
 			c.Opened(harness.SessionInfo{ID: conn.SessionID(), Timeout: timeout})
@@ -85,7 +86,7 @@ func openZKLock(timeout time.Duration, servers serversOf, ends ...zk.State) open
 func (l *zkLock) lock(ctx context.Context, _ string) (held, error) {
 	lock := zk.NewLock(l.conn, l.path, zk.WorldACL(zk.PermAll))
 	// The library's Lock has no context. Closing the connection ends it.
-	stop := context.AfterFunc(ctx, l.conn.Close)
+	stop := context.AfterFunc(ctx, l.end)
 	defer stop()
 	if err := lock.Lock(); err != nil {
 		return held{}, err
@@ -118,7 +119,7 @@ func (l *zkLock) lost() error { return context.Cause(l.ended) }
 // close closes the connections too: the library leaves the one open on which
 // it learnt that its session has expired.
 func (l *zkLock) close() {
-	l.conn.Close()
+	l.end()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, conn := range l.dialed {

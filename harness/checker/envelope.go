@@ -99,3 +99,10 @@ func (w windows) covers(t time.Duration, clients ...int16) bool {
 	}
 	return false
 }
+
+// meets reports whether a window of all begins or lasts between from and to.
+func (w windows) meets(from, to time.Duration) bool {
+	list := w[history.Nobody]
+	i, _ := slices.BinarySearchFunc(list, from, func(w window, t time.Duration) int { return cmp.Compare(w.to, t) })
+	return i < len(list) && list[i].from <= to
+}

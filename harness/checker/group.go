@@ -27,8 +27,8 @@ const (
 
 // Group returns the checkers of a group: G1 to G4. A member whose session ended is
 // gone within inTime of that, or of the heal if that came later.
-func Group(inTime time.Duration) []Checker {
-	return []Checker{G1(), G2(inTime), G3(), G4()}
+func Group(envelope Envelope, inTime time.Duration) []Checker {
+	return []Checker{G1(envelope), G2(inTime), G3(), G4()}
 }
 
 // A membership is one join and what followed, by indexes of events.
@@ -128,13 +128,16 @@ func idsIn(list string) []string {
 	return ids
 }
 
-// G1 judges answers that must not be old: who was a member all the while is listed.
-func G1() Checker {
+// G1 judges answers that must not be old: who was a member all the while is listed,
+// unless that was outside of the envelope for a time.
+func G1(envelope Envelope) Checker {
 	return New("G1", "a member is listed from its join to its leave", func(h *history.History, j *Judge) {
+		outside := envelope.outside(h)
 		listings(h, 0, func(o history.Operation, may []*membership) {
 			listed := idsIn(o.Complete.Result)
 			for _, m := range may {
-				if o.Invoke.Arg != Present || m.told > o.Invoke.Index || m.until < o.Complete.Index {
+				if o.Invoke.Arg != Present || m.told > o.Invoke.Index || m.until < o.Complete.Index ||
+					outside.meets(h.Events[m.told].Time, o.Complete.Time) {
 					continue
 				}
 				j.Saw(1)

@@ -19,16 +19,16 @@ var rewrite = flag.Bool("rewrite", false, "write what the checkers say into test
 // underTest are the checkers by the ids of their properties, as the files in
 // testdata name them.
 func underTest() map[string]Checker {
-	envelope := Envelope{Outside: []string{"session-close"}, After: 100 * time.Millisecond}
+	envelope := Envelope{Outside: []string{"session-close", "data-counter"}, After: 100 * time.Millisecond}
 	all := []Checker{
 		M1(), M2(), M3(envelope), M5(), M6(envelope), M7("znodes", "goroutines"), M8(OpAcquire, time.Second), M9(envelope), M10(envelope),
 		RW1(envelope), RW2(), RW3(envelope), P1(2, envelope), P2(2),
 		E1(), E2(), E3(envelope), E4(), E5(), E6(), E7(time.Second), E8(), E9(),
 		Q1(), Q2(), Q3(), Q4(), Q5(), Q6(time.Second), Q7(), Q8(), Q10(),
-		G1(), G2(time.Second), G3(), G4(),
+		G1(envelope), G2(time.Second), G3(), G4(),
 		B1(), B2(time.Second), B3(time.Second), D1(3), D2(3), D3(), D4(), D5(time.Second),
 		Z1(), Z2(), Z3(), Z4(), S1(), S2(time.Second), S3(), S4(time.Second),
-		W1(), W2(), W3(), W4(), W5(), W6(), W7(),
+		W1(), W2(), W3(), W4(), W5(envelope), W6(), W7(),
 		FaultsBit(), KindsSucceeded(), Contention(1), Takeover(1), Grants(1), SessionLosses(1), Fenced(1),
 	}
 	byID := make(map[string]Checker)

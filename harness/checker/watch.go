@@ -41,8 +41,8 @@ func alters(op string) bool {
 }
 
 // Watches returns the checkers of watches and watchers, W1 to W7.
-func Watches() []Checker {
-	return []Checker{W1(), W2(), W3(), W4(), W5(), W6(), W7()}
+func Watches(envelope Envelope) []Checker {
+	return []Checker{W1(), W2(), W3(), W4(), W5(envelope), W6(), W7()}
 }
 
 // registration names a watch or a watcher.
@@ -224,9 +224,11 @@ func W4() Checker {
 
 // W5 judges events: each has a cause, a change of what was watched that is newer
 // than what was read with the watch. One that only a change of unknown outcome may
-// have caused is neither.
-func W5() Checker {
+// have caused is neither, nor one of a watch that was set or stood outside of the
+// envelope.
+func W5(envelope Envelope) Checker {
 	return New("W5", "no event without a cause", func(h *history.History, j *Judge) {
+		outside := envelope.outside(h)
 		ops, _ := h.Operations()
 		first := make(map[string]int32) // object -> the first change whose zxid is not known
 		zxids := make(map[string][]history.Operation)
@@ -269,7 +271,7 @@ func W5() Checker {
 			}
 			at, _ := slices.BinarySearchFunc(zxids[e.Object], made.Zxid+1, func(o history.Operation, z int64) int { return cmp.Compare(o.Complete.Zxid, z) })
 			caused := len(earliest[e.Object]) > 0 && earliest[e.Object][at] < e.Index
-			if maybe, known := first[e.Object]; !caused && known && maybe < e.Index {
+			if maybe, known := first[e.Object]; !caused && (known && maybe < e.Index || outside.meets(made.Time, e.Time)) {
 				continue
 			}
 			if j.Saw(1); !caused {

@@ -16,7 +16,7 @@ import (
 func clientPause(s *standing, timeout time.Duration) harness.Fault {
 	return fault{
 		name: "client-pause", does: "a client's own process (`--client-processes`) is stopped for longer than its session timeout",
-		expect: exposed, beyond: true,
+		beyond: true, exposes: true,
 		able: func(env *harness.Env) error {
 			if !env.ClientProcesses {
 				return errors.New("clients have no processes of their own")

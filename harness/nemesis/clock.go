@@ -73,9 +73,9 @@ func setClock(ctx context.Context, env *harness.Env, s harness.Step) (harness.Wo
 
 // timerFaults make the timers of servers run fast or slow, and with them the sessions that they expire.
 func timerFaults() []harness.Fault {
-	one := func(name, does, expect string, beyond bool, rates ...string) harness.Fault {
+	one := func(name, does string, wild bool, rates ...string) harness.Fault {
 		return fault{
-			name: name, does: does, expect: expect, beyond: beyond,
+			name: name, does: does, beyond: wild, exposes: wild,
 			able: able[ensemble.Timers]("change the rate of nodes' timers", 1),
 			draw: func(r *rand.Rand, env *harness.Env) harness.Step {
 				return harness.Step{Target: all, For: between(r, 4*time.Second, 12*time.Second), Arg: rates[r.IntN(len(rates))]}
@@ -84,8 +84,8 @@ func timerFaults() []harness.Fault {
 		}
 	}
 	return []harness.Fault{
-		one("timers-drift", "the timers of all servers run 4 percent fast or slow", "", false, "1.04", "0.96"),
-		one("timers-double", "the timers of all servers run twice as fast", exposed, true, "2"),
+		one("timers-drift", "the timers of all servers run 4 percent fast or slow", false, "1.04", "0.96"),
+		one("timers-double", "the timers of all servers run twice as fast", true, "2"),
 	}
 }
 

@@ -25,9 +25,9 @@ func dataFaults() []harness.Fault {
 		return harness.Step{Target: "znodes", Arg: strconv.Itoa(r.IntN(1000))}
 	}
 	return []harness.Fault{
-		fault{name: "data-delete-node", does: "somebody deletes the ephemeral znode of a client", expect: exposed, beyond: true,
+		fault{name: "data-delete-node", does: "somebody deletes the ephemeral znode of a client", beyond: true, exposes: true, deletes: true,
 			able: always, draw: number, inject: deleteNode},
-		fault{name: "data-delete-parent", does: "somebody deletes a directory with all that is in it", expect: exposed, beyond: true,
+		fault{name: "data-delete-parent", does: "somebody deletes a directory with all that is in it", beyond: true, exposes: true, deletes: true,
 			able: always, draw: number, inject: deleteParent},
 		fault{name: "data-foreign-children", does: "somebody makes children of other names beside those of clients",
 			able: always, inject: foreignChildren,
@@ -37,7 +37,7 @@ func dataFaults() []harness.Fault {
 				return s
 			}},
 		fault{name: "data-counter", does: "the numbers of a directory's sequential children are nearly used up; then somebody deletes it",
-			expect: "calls fail with ErrExhausted until the heal; " + exposed + " at the heal", beyond: true,
+			expect: "calls fail with ErrExhausted until the heal; ", beyond: true, exposes: true, deletes: true,
 			able: able[ensemble.Sequencer]("set the counters of znodes", 1), inject: useUp,
 			draw: func(r *rand.Rand, env *harness.Env) harness.Step {
 				s := number(r, env)
@@ -52,10 +52,11 @@ func asAdmin(ctx context.Context, env *harness.Env, f func(conn *zk.Conn) error)
 	for {
 		conn, err := env.Admin(ctx)
 		if err == nil {
-			stop := context.AfterFunc(ctx, conn.Close)
+			end := harness.Once(conn.Close)
+			stop := context.AfterFunc(ctx, end)
 			err = f(conn)
 			stop()
-			conn.Close()
+			end()
 		}
 		switch {
 		case err != nil && ctx.Err() != nil:

@@ -26,9 +26,6 @@ type Options struct {
 	SessionTimeout time.Duration
 }
 
-// exposed is what to expect where an assumption of leases is broken.
-const exposed = "the fenced resource stays right; holds may overlap, which is reported as exposure"
-
 // All returns the faults under which primitives have to keep all their promises, and which any ensemble of their kind can do: not
 // those of clocks and disks, which a node has to be made for and which slow it down.
 func (o Options) All() []harness.Fault { return slices.DeleteFunc(o.Every(), apart) }
@@ -100,7 +97,23 @@ func Beyond(f harness.Fault) bool {
 // Tells says in words what a fault does, and what a scenario with locks has to give under it.
 func Tells(f harness.Fault) (does, expect string) {
 	one, _ := f.(fault)
+	if one.exposes {
+		one.expect += "the fenced resource stays right; holds may overlap, which is reported as exposure"
+	}
 	return one.does, cmp.Or(one.expect, "valid")
+}
+
+// Exposing names the faults that break an assumption of leases: holds may overlap under them.
+func Exposing() []string { return namesOf(func(f fault) bool { return f.exposes }) }
+
+// Deleting names the faults that delete znodes of clients.
+func Deleting() []string { return namesOf(func(f fault) bool { return f.deletes }) }
+
+func namesOf(of func(fault) bool) []string {
+	return Names(slices.DeleteFunc(Every(), func(f harness.Fault) bool {
+		one, ours := f.(fault)
+		return !ours || !of(one)
+	}))
 }
 
 // Named returns the faults of a list, for sessions of SessionTimeout: see Options.Named.
@@ -128,8 +141,10 @@ func Describe(plan harness.Plan) string {
 type fault struct {
 	name      string
 	does      string
-	expect    string // empty for "valid"
+	expect    string // empty for "valid"; what exposes adds its own
 	beyond    bool
+	exposes   bool // holds may overlap
+	deletes   bool // znodes of clients
 	able      func(*harness.Env) error
 	configure func(*ensemble.Config) // nil if any ensemble will do
 	draw      func(*rand.Rand, *harness.Env) harness.Step

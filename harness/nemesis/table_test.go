@@ -89,7 +89,8 @@ can do it: ` + "`go test ./harness/nemesis`" + ` on the embedded one; with ` + "
 ` + "`compose`" + ` on real servers.
 
 "Expected" is what a scenario with locks should give under that fault alone. Faults marked * go beyond what primitives
-assume. They, and those of clocks and disks, are drawn only where a scenario or a run (--faults) names them.
+assume. They, and those of clocks and disks, are drawn only where a scenario or a run (--faults) names them. Whoever deletes znodes
+deletes what is in a queue, a claim, or a barrier's round with them: Q2, Q3 and D3 say so.
 
 | fault | what it does |`)
 	for _, c := range columns {
