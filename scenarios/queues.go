@@ -90,7 +90,7 @@ func pace(c *harness.Client) time.Duration {
 	if c.Rand.IntN(20) == 0 {
 		return upTo(time.Second)(c)
 	}
-	return upTo(120 * time.Millisecond)(c)
+	return upTo(300 * time.Millisecond)(c)
 }
 
 // consume takes one value after another. In the end it takes what there is.

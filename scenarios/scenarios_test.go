@@ -20,23 +20,29 @@ func TestLockSessionLoss(t *testing.T) {
 	run(t, LockSessionLoss(), 20*time.Second)
 }
 
+// Isolated holders are waited for, for most of the time, and two of them at once.
+//
 // Covers L1, L2, S2.
 func TestIsolatedFollower(t *testing.T) {
+	t.Parallel()
 	run(t, IsolatedFollower(), 30*time.Second)
 }
 
 // Covers L1, L2, S2.
 func TestIsolatedLeader(t *testing.T) {
+	t.Parallel()
 	run(t, IsolatedLeader(), 40*time.Second)
 }
 
 // Covers L1, L2, S2.
 func TestIsolatedClient(t *testing.T) {
+	t.Parallel()
 	run(t, IsolatedClient(), 20*time.Second)
 }
 
 // The libraries fail where zkcoord does not, on the same servers.
 func TestIsolatedFollowerKillsTheLibraries(t *testing.T) {
+	t.Parallel()
 	killAll(t, IsolatedFollower(), 20*time.Second)
 }
 
