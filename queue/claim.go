@@ -65,8 +65,9 @@ func (c *Claim[T]) Context() context.Context { return c.ctx }
 // speaks of ops. Indeterminate is left only if ctx or the session ended while
 // the request was under way; then the claim is over.
 func (c *Claim[T]) Ack(ctx context.Context, ops ...session.Op) error {
+	own := session.CloneOps(ops)
 	return c.finish(ctx, "ack", func(ctx context.Context) error {
-		return c.revoked(len(ops), c.q.raw.txn(ctx, append(ops[:len(ops):len(ops)], c.q.raw.ackOps(c.item)...)...))
+		return c.revoked(len(own), c.q.raw.txn(ctx, append(own, c.q.raw.ackOps(c.item)...)...))
 	})
 }
 

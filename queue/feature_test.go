@@ -318,6 +318,27 @@ func TestRevokedClaimIsNotExtended(t *testing.T) {
 	})
 }
 
+// The transaction is asked for again after its caller gave up: with the data that it was given.
+func TestDataOfAnAckThatWasGivenUp(t *testing.T) {
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		q, s := newQueue(w, queue.Options[string]{})
+		coordtest.Check(t, q.Put(t.Context(), "x"))
+		c := coordtest.Must(q.Claim(t.Context()))
+		w.Inject(zktest.Rule{Op: "multi", Session: s.ID(), Count: 8, Fate: zktest.CloseBeforeRequest})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		data := []byte("before")
+		if err := c.Ack(ctx, session.CreateOp{Path: "/done", Data: data}); session.Outcome(err) != session.Indeterminate {
+			t.Fatalf("ack: %v", err)
+		}
+		copy(data, "after!")
+		coordtest.Check(t, q.Close(t.Context()))
+		if done := coordtest.Must(s.Get(t.Context(), "/done")); string(done.Data) != "before" {
+			t.Errorf("stored %q", done.Data)
+		}
+	})
+}
+
 // Covers Q10.
 func TestAckAndItsEffectAreOneTransaction(t *testing.T) {
 	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -15,6 +16,7 @@ type Op interface {
 	request(s *Session) (any, error)
 	target() string
 	size(s *Session) int
+	clone() Op
 }
 
 // CreateOp makes a znode. A Container or TTL node cannot be made in a Multi:
@@ -71,6 +73,11 @@ func (o CheckOp) request(s *Session) (any, error) {
 	return &zk.CheckVersionRequest{Path: s.inner(o.Path), Version: o.Version}, nil
 }
 
+func (o CreateOp) clone() Op { o.Data = bytes.Clone(o.Data); return o }
+func (o SetOp) clone() Op    { o.Data = bytes.Clone(o.Data); return o }
+func (o DeleteOp) clone() Op { return o }
+func (o CheckOp) clone() Op  { return o }
+
 func (o CreateOp) target() string { return o.Path }
 func (o SetOp) target() string    { return o.Path }
 func (o DeleteOp) target() string { return o.Path }
@@ -113,7 +120,7 @@ func (s *Session) Multi(ctx context.Context, ops ...Op) ([]OpResult, error) {
 		if err := znode.Check(op.target()); err != nil {
 			return nil, unsent("multi", path, &MultiError{i, op.target(), err})
 		}
-		request, err := op.request(s)
+		request, err := op.clone().request(s)
 		if err != nil {
 			return nil, unsent("multi", path, &MultiError{i, op.target(), err})
 		}
@@ -137,6 +144,16 @@ func (s *Session) Multi(ctx context.Context, ops ...Op) ([]OpResult, error) {
 		results[i] = OpResult{Path: s.outer(r.String), Stat: r.Stat}
 	}
 	return results, nil
+}
+
+// CloneOps copies ops with their data, for those who apply them when their caller
+// may have gone on.
+func CloneOps(ops []Op) []Op {
+	own := make([]Op, len(ops))
+	for i, op := range ops {
+		own[i] = op.clone()
+	}
+	return own
 }
 
 // Fits returns an error with ErrTooLarge if Multi would refuse ops together, for

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"strings"
@@ -75,6 +76,7 @@ func (s *Session) StartSuffixed(dir, suffix string, data []byte, mode Mode) *Cre
 	if err := s.check("create", path, len(data)); err != nil {
 		return c.failed(err)
 	}
+	data = bytes.Clone(data)
 	note := &creation{path: s.inner(path), written: make(chan struct{})}
 	s.mu.Lock()
 	s.creating[note.path] = note

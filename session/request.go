@@ -1,6 +1,7 @@
 package session
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -212,6 +213,7 @@ func (s *Session) CreateACL(ctx context.Context, path string, data []byte, mode 
 	if err := s.check("create", check, len(data)+aclSize(acl)); err != nil {
 		return "", err
 	}
+	data = bytes.Clone(data)
 	return do(ctx, s, "create", path, func(c *zk.Conn) (string, error) {
 		create := c.Create
 		if mode == Container {
@@ -233,6 +235,7 @@ func (s *Session) CreateTTL(ctx context.Context, path string, data []byte, ttl t
 	if sequential {
 		flag = zk.FlagPersistentSequentialWithTTL
 	}
+	data = bytes.Clone(data)
 	return do(ctx, s, "create", path, func(c *zk.Conn) (string, error) {
 		created, err := c.CreateTTL(s.inner(path), data, flag, s.opts.ACL, ttl)
 		return s.outer(created), err
@@ -332,6 +335,7 @@ func (s *Session) Set(ctx context.Context, path string, data []byte, version int
 	if err := s.check("set", path, len(data)); err != nil {
 		return nil, err
 	}
+	data = bytes.Clone(data)
 	return do(ctx, s, "set", path, func(c *zk.Conn) (*zk.Stat, error) {
 		return c.Set(s.inner(path), data, version)
 	})

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,8 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -349,6 +352,83 @@ func TestWhatWasGivenUpIsUndoneBehindIt(t *testing.T) {
 			t.Errorf("after CatchUp: %v, %v", stat, err)
 		}
 	})
+}
+
+// What was given up may go out later: with what it was given, not with what its
+// caller has put into the buffer since.
+//
+// Covers S5.
+func TestDataOfACallThatWasGivenUp(t *testing.T) {
+	writes := map[string]func(ctx context.Context, s *Session, data []byte) error{
+		"create": func(ctx context.Context, s *Session, data []byte) error {
+			_, err := s.Create(ctx, "/made", data, Persistent)
+			return err
+		},
+		"set": func(ctx context.Context, s *Session, data []byte) error {
+			_, err := s.Set(ctx, "/", data, AnyVersion)
+			return err
+		},
+		"multi": func(ctx context.Context, s *Session, data []byte) error {
+			_, err := s.Multi(ctx, SetOp{Path: "/", Data: data, Version: AnyVersion}, CreateOp{Path: "/made", Data: data})
+			return err
+		},
+		"protected": func(ctx context.Context, s *Session, data []byte) error {
+			_, err := s.CreateProtected(ctx, "/dir", "x", data, EphemeralSequential)
+			return err
+		},
+	}
+	for name, write := range writes {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
+				opts := on(e)
+				stuck := &stuckConn{}
+				opts.Dial = func(ctx context.Context, network, address string) (conn net.Conn, err error) {
+					stuck.Conn, err = e.DialContext(ctx, network, address)
+					return stuck, err
+				}
+				s := open(t, opts)
+				defer s.Close()
+
+				goOn := make(chan struct{})
+				stuck.until.Store(&goOn)
+				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+				defer cancel()
+				go s.Exists(ctx, "/") // what is sent now waits behind it, and is not encoded
+				synctest.Wait()
+				data := []byte("before")
+				if err := write(ctx, s, data); Outcome(err) != Indeterminate {
+					t.Fatal(err)
+				}
+				copy(data, "after!")
+				close(goOn)
+				must(t, s.CatchUp(t.Context(), "/"))
+				stuck.mu.Lock()
+				defer stuck.mu.Unlock()
+				if !bytes.Contains(stuck.sent, []byte("before")) || bytes.Contains(stuck.sent, []byte("after!")) {
+					t.Errorf("sent %q", stuck.sent)
+				}
+			})
+		})
+	}
+}
+
+// A stuckConn takes nothing while until is open, and keeps what it took.
+type stuckConn struct {
+	net.Conn
+	until atomic.Pointer[chan struct{}]
+
+	mu   sync.Mutex
+	sent []byte
+}
+
+func (c *stuckConn) Write(p []byte) (int, error) {
+	if until := c.until.Load(); until != nil {
+		<-*until
+	}
+	c.mu.Lock()
+	c.sent = append(c.sent, p...)
+	c.mu.Unlock()
+	return c.Conn.Write(p)
 }
 
 // giveUpACreate gives up the creation of an ephemeral znode that is not sent
