@@ -325,7 +325,7 @@ func TestFaultsThatMeetNoQuorumMeetNobody(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			meetsNobody(t, r, name, healPatience)
+			meetsNobody(t, r, name, healPatience+time.Second) // which it takes to close a connection that nobody answers
 		})
 	}
 }
