@@ -83,7 +83,7 @@ func shared(s harness.Scenario, p lockProgram, ours func(session.Options) opener
 		p := p
 		open := []opener{ours(session.Options{Timeout: timeout})}
 		for _, l := range libraries {
-			open = append(open, openPeer(l, recipe, timeout, func(*harness.Client) []string { return env.Servers() }))
+			open = append(open, openPeer(l, recipe, timeout, func(context.Context, *harness.Client) []string { return env.Servers() }))
 		}
 		p.resource = harness.NewResource("account")
 		p.open = func(ctx context.Context, c *harness.Client, path string) (locker, error) {

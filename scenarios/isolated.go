@@ -26,26 +26,57 @@ import (
 // syncLimit ticks, 10 s here; after the session timeout of 4 s the majority
 // expires the session and grants the lock to somebody else.
 func IsolatedFollower() harness.Scenario {
-	return isolated(harness.Scenario{
+	s := isolatedMutex(harness.Scenario{
 		Name:   "isolated-follower",
 		Claim:  "A client on a follower that is cut off knows that it lost the lock before anybody else is granted it.",
 		Config: ensemble.Config{Nodes: 3, TickTime: 2 * time.Second, SyncLimit: 5},
 		Faults: []harness.Fault{isolate{length: 9 * time.Second}},
 	}, anyFollower)
+	// The libraries as they are, in programs that do what their manuals say.
+	s.Mutants = []harness.Mutant{{
+		Name:     "zk-lock",
+		Report:   "go-zookeeper's zk.Lock trusts the connection's state",
+		Violates: []string{"M3"},
+		Workload: isolatedHolder(anyFollower, func(servers serversOf) lockProgram {
+			return lockProgram{open: openZKLock(isolatedTimeout, servers, zk.StateDisconnected, zk.StateExpired)}
+		}),
+	}, {
+		Name:     "curator",
+		Report:   "Curator's InterProcessMutex trusts the connection's state",
+		Violates: []string{"M3"},
+		Needs:    peers.Curator.String(),
+		Workload: needing(isolatedHolder(anyFollower, func(servers serversOf) lockProgram {
+			return lockProgram{open: openPeer(peers.Curator, peers.Mutex, isolatedTimeout, servers)}
+		}), peers.Curator),
+	}, {
+		Name:     "kazoo",
+		Report:   "kazoo's Lock trusts the connection's state",
+		Violates: []string{"M3"},
+		Needs:    peers.Kazoo.String(),
+		Workload: needing(isolatedHolder(anyFollower, func(servers serversOf) lockProgram {
+			return lockProgram{open: openPeer(peers.Kazoo, peers.Mutex, isolatedTimeout, servers)}
+		}), peers.Kazoo),
+	}}
+	return s
 }
 
 // IsolatedLeader is the same with the leader, cut off with one follower from
 // the majority, which elects another: the old one answers even sync for a
-// while.
+// while. It gives up before the majority can have expired the session, so who
+// takes a lost connection for a lost lock survives that, but nobody who waits to
+// be told of the expiry.
 func IsolatedLeader() harness.Scenario {
-	return isolated(harness.Scenario{
+	leader := func(ctx context.Context, e ensemble.Ensemble) (int, error) { return e.Leader(ctx) }
+	s := isolatedMutex(harness.Scenario{
 		Name:   "isolated-leader",
 		Claim:  "A client on a leader that is cut off from the majority knows that it lost the lock before anybody else is granted it.",
 		Config: ensemble.Config{Nodes: 5, TickTime: 2 * time.Second, SyncLimit: 5},
 		// The majority misses its leader for syncLimit ticks, 10 s; then it elects
 		// another, and that one expires the session.
 		Faults: []harness.Fault{isolate{with: 1, length: 20 * time.Second}},
-	}, func(ctx context.Context, e ensemble.Ensemble) (int, error) { return e.Leader(ctx) })
+	}, leader)
+	s.Mutants = []harness.Mutant{untilExpired(leader)}
+	return s
 }
 
 // IsolatedClient is the same with the client itself cut off from its server,
@@ -59,47 +90,19 @@ func IsolatedClient() harness.Scenario {
 		Config: ensemble.Config{Nodes: 3, TickTime: 2 * time.Second, SyncLimit: 5},
 		Faults: []harness.Fault{silence{}},
 	}, anyFollower)
-	s.Mutants = []harness.Mutant{{
-		Name:     "until-expired",
-		Report:   "programs on zk.Lock that take nothing but Expired for a loss (samuel#20)",
-		Violates: []string{"M3"},
-		Workload: isolatedHolder(anyFollower, func(servers serversOf) lockProgram {
-			return lockProgram{open: openZKLock(isolatedTimeout, servers, zk.StateExpired)}
-		}),
-	}}
+	s.Mutants = []harness.Mutant{untilExpired(anyFollower)}
 	return s
 }
 
-// isolated completes a scenario in which client 0 holds the lock through the
-// server that choose names, when that is cut off.
-func isolated(s harness.Scenario, choose chooser) harness.Scenario {
-	s = isolatedMutex(s, choose)
-	// The libraries as they are, in programs that do what their manuals say.
-	s.Mutants = []harness.Mutant{{
-		Name:     "zk-lock",
-		Report:   "go-zookeeper's zk.Lock trusts the connection's state",
+func untilExpired(choose chooser) harness.Mutant {
+	return harness.Mutant{
+		Name:     "until-expired",
+		Report:   "programs on zk.Lock that take nothing but Expired for a loss (samuel#20)",
 		Violates: []string{"M3"},
 		Workload: isolatedHolder(choose, func(servers serversOf) lockProgram {
-			return lockProgram{open: openZKLock(isolatedTimeout, servers, zk.StateDisconnected, zk.StateExpired)}
+			return lockProgram{open: openZKLock(isolatedTimeout, servers, zk.StateExpired)}
 		}),
-	}, {
-		Name:     "curator",
-		Report:   "Curator's InterProcessMutex trusts the connection's state",
-		Violates: []string{"M3"},
-		Needs:    peers.Curator.String(),
-		Workload: needing(isolatedHolder(choose, func(servers serversOf) lockProgram {
-			return lockProgram{open: openPeer(peers.Curator, peers.Mutex, isolatedTimeout, servers)}
-		}), peers.Curator),
-	}, {
-		Name:     "kazoo",
-		Report:   "kazoo's Lock trusts the connection's state",
-		Violates: []string{"M3"},
-		Needs:    peers.Kazoo.String(),
-		Workload: needing(isolatedHolder(choose, func(servers serversOf) lockProgram {
-			return lockProgram{open: openPeer(peers.Kazoo, peers.Mutex, isolatedTimeout, servers)}
-		}), peers.Kazoo),
-	}}
-	return s
+	}
 }
 
 // isolatedMutex is the part of these scenarios that is zkcoord's own.
@@ -110,7 +113,7 @@ func isolatedMutex(s harness.Scenario, choose chooser) harness.Scenario {
 	s.Grace = 60 * time.Second
 	s.Workload = isolatedHolder(choose, func(servers serversOf) lockProgram {
 		return lockProgram{open: func(ctx context.Context, c *harness.Client, path string) (locker, error) {
-			return openMutex(session.Options{Timeout: isolatedTimeout, Servers: servers(c)})(ctx, c, path)
+			return openMutex(session.Options{Timeout: isolatedTimeout, Servers: servers(ctx, c)})(ctx, c, path)
 		}}
 	})
 	s.Checkers = append(checker.Mutex(checker.Envelope{}, 30*time.Second), checker.IfExercised(checker.M10(checker.Envelope{})))
@@ -123,8 +126,8 @@ const isolatedTimeout = 4 * time.Second
 // A chooser picks the server of client 0.
 type chooser func(context.Context, ensemble.Ensemble) (int, error)
 
-// serversOf are the servers that a client is to use.
-type serversOf func(*harness.Client) []string
+// serversOf are the servers that a client is to use in its next session.
+type serversOf func(context.Context, *harness.Client) []string
 
 // isolatedHolder is the workload: client 0 uses the server that will be cut
 // off and holds the lock for long; the others use the other servers, and
@@ -132,13 +135,18 @@ type serversOf func(*harness.Client) []string
 // each cut finds it holding, and one who lost a session by the cut tries again.
 func isolatedHolder(choose chooser, program func(serversOf) lockProgram) func(*harness.Env) harness.Workload {
 	return func(env *harness.Env) harness.Workload {
-		chosen := 0
-		p := program(func(c *harness.Client) []string {
-			all := env.Servers()
-			if c.ID == 0 {
-				return all[chosen : chosen+1]
+		var chosen atomic.Int32
+		p := program(func(ctx context.Context, c *harness.Client) []string {
+			if c.ID == 0 { // its last session may have ended with a cut, after which another server leads
+				if now, err := choose(ctx, env.Ensemble); err == nil {
+					chosen.Store(int32(now))
+				}
 			}
-			return slices.Delete(all, chosen, chosen+1)
+			all, one := env.Servers(), int(chosen.Load())
+			if c.ID == 0 {
+				return all[one : one+1]
+			}
+			return slices.Delete(all, one, one+1)
 		})
 		p.resource = harness.NewResource("account")
 		p.verifies = 1
@@ -159,8 +167,9 @@ func isolatedHolder(choose chooser, program func(serversOf) lockProgram) func(*h
 			}
 		}
 		w := p.workload(env)
-		w.Setup = func(ctx context.Context, env *harness.Env) (err error) {
-			chosen, err = choose(ctx, env.Ensemble)
+		w.Setup = func(ctx context.Context, env *harness.Env) error {
+			first, err := choose(ctx, env.Ensemble)
+			chosen.Store(int32(first))
 			return err
 		}
 		return w
@@ -181,8 +190,7 @@ func anyFollower(ctx context.Context, e ensemble.Ensemble) (int, error) {
 
 // isolate cuts the server of client 0 off, with that many others, for that long
 // and until the session has expired elsewhere. With others it is the leader that
-// is meant: where it is none of them, as after the first cut, the cut counts for
-// nothing.
+// is meant: where it is none of them nothing is cut.
 type isolate struct {
 	with   int
 	length time.Duration
@@ -221,10 +229,10 @@ func (f isolate) Inject(ctx context.Context, env *harness.Env, step harness.Step
 	if err != nil {
 		return harness.Wound{}, err
 	}
-	meant := f.with == 0
-	if !meant {
-		leader, err := env.Ensemble.Leader(ctx)
-		meant = err == nil && slices.Contains(group, leader)
+	if f.with > 0 {
+		if leader, err := env.Ensemble.Leader(ctx); err != nil || !slices.Contains(group, leader) {
+			return harness.Wound{}, nil
+		}
 	}
 	var links []ensemble.Link
 	for peer := range env.Servers() {
@@ -241,9 +249,6 @@ func (f isolate) Inject(ctx context.Context, env *harness.Env, step harness.Step
 	}
 	awaitTakeover(ctx, env, before, step.For)
 	bit, err := w.Heal(context.WithoutCancel(ctx))
-	if !meant {
-		bit = ""
-	}
 	return harness.Wound{Target: w.Target, Bit: bit}, err
 }
 

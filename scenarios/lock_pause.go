@@ -110,7 +110,7 @@ func ownProcess(open opener) opener {
 		if !c.Env().ClientProcesses {
 			return open(ctx, c, path)
 		}
-		apart := openPeer(peers.Zkcoord, peers.Mutex, sessionTimeout, func(c *harness.Client) []string { return c.Env().Servers() })
+		apart := openPeer(peers.Zkcoord, peers.Mutex, sessionTimeout, func(_ context.Context, c *harness.Client) []string { return c.Env().Servers() })
 		return apart(ctx, c, path)
 	}
 }

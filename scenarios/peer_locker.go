@@ -19,7 +19,7 @@ type peerLock struct {
 // to use.
 func openPeer(l peers.Library, r peers.Recipe, timeout time.Duration, servers serversOf) opener {
 	return func(ctx context.Context, c *harness.Client, path string) (locker, error) {
-		p, err := peers.Start(ctx, l, servers(c), c.Dial, timeout, path, r)
+		p, err := peers.Start(ctx, l, servers(ctx, c), c.Dial, timeout, path, r)
 		if err != nil {
 			return nil, err
 		}

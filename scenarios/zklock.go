@@ -38,7 +38,7 @@ func openZKLock(timeout time.Duration, servers serversOf, ends ...zk.State) open
 		ended, end := context.WithCancelCause(context.Background())
 		has := make(chan struct{})
 		l := &zkLock{path: path, ended: ended}
-		conn, _, err := zk.Connect(servers(c), timeout,
+		conn, _, err := zk.Connect(servers(ctx, c), timeout,
 			zk.WithHostProvider(&inTurn{}),
 			zk.WithDialer(func(network, address string, d time.Duration) (net.Conn, error) {
 				dialing, cancel := context.WithTimeout(context.Background(), d)
