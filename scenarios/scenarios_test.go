@@ -20,7 +20,7 @@ func TestLockSessionLoss(t *testing.T) {
 	run(t, LockSessionLoss(), 20*time.Second)
 }
 
-// Isolated holders are waited for, for most of the time, and two of them at once.
+// Isolated holders, and processes that stand still, are waited for most of the time: two at once.
 //
 // Covers L1, L2, S2.
 func TestIsolatedFollower(t *testing.T) {
@@ -114,6 +114,7 @@ func needPeers(t *testing.T) {
 
 // Covers L3. On the model of ZooKeeper, since it is the clients that are real processes here.
 func TestLockPause(t *testing.T) {
+	t.Parallel()
 	result := harness.RunT(t, LockPause(), harness.Options{
 		Seed: 1, Time: 20 * time.Second,
 		Ensemble: func(_ context.Context, config ensemble.Config) (ensemble.Ensemble, error) {
@@ -126,6 +127,7 @@ func TestLockPause(t *testing.T) {
 // The answer to an acquire that nobody waited for any longer was taken for that to the next one. Its process, which had yet to do
 // what it was asked for last, stood in line behind itself, and all others behind it.
 func TestAClientInAProcessOfItsOwnMayGiveUp(t *testing.T) {
+	t.Parallel()
 	result, err := harness.Run(t.Context(), LockFaults(), harness.Options{
 		Seed: 1, Time: 5 * time.Second, Faults: []string{}, ClientProcesses: true,
 		Ensemble: func(_ context.Context, config ensemble.Config) (ensemble.Ensemble, error) {

@@ -94,6 +94,7 @@ func TestWhatSomebodyElseDeletesIsNoViolation(t *testing.T) {
 		for _, fault := range nemesis.Deleting() {
 			t.Run(s.Name+"/"+fault, func(t *testing.T) {
 				t.Parallel()
+				s := s
 				s.Faults = faults(fault)
 				o := VirtualOptions(s, 1)
 				o.Time = 20 * time.Second

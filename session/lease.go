@@ -121,9 +121,12 @@ func (l *lease) reached(sent, answered time.Time) {
 // attempt notes a quorum write that was answered, applied or not. One that was
 // sent while the lease stood and is answered when it no longer does shows a
 // lapse: whatever held it up may have held the reports up too, for longer
-// than is assumed for a session that was merely idle.
+// than is assumed for a session that was merely idle. The first write after
+// idleness was not held up if it is answered soon.
 func (l *lease) attempt(sent, answered time.Time) {
-	if sent.Before(l.deadline) && !answered.Before(l.deadline) {
+	first := sent.Sub(l.lastWrite) >= l.timeout/2
+	soon := answered.Sub(sent) < l.hidden()/2
+	if sent.Before(l.deadline) && !answered.Before(l.deadline) && !(first && soon) {
 		l.steady = false
 	}
 }

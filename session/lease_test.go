@@ -51,6 +51,11 @@ open 0 10; ping 1000 1010; sync 2000 2010; write 3000 3850; write 4350 4360 = 58
 open 0 10; ping 1000 1010; sync 2000 2010; ping 2500 2510; write 3000 3850; write 4350 4360; write 4400 4410 = 6300
 # A refused write shows a lapse too: what follows is no first write after idleness.
 open 0 10; ping 1000 1010; ping 2300 2310; refused 3000 3850; write 3900 3910 = 3800
+# Nor is one that was held up. The first one after idleness that is answered within 500 was not, though the lease ends meanwhile.
+open 0 10; ping 1300 1310; ping 2600 2610; write 3790 4290 = 3800
+open 0 10; ping 1300 1310; ping 2600 2610; write 3790 4289 = 5100
+open 0 10; ping 1300 1310; write 1790 1800; ping 2600 2610; write 3790 3810 = 5590
+open 0 10; ping 1300 1310; write 1791 1801; ping 2600 2610; write 3790 3810 = 3800
 # After idleness: 1600 take the place of j, and activity must not have paused for 2400.
 open 0 10; ping 1300 1310; ping 2600 2610; ping 3900 3910; write 5300 5310 = 6400
 open 0 10; ping 1300 1310; ping 2600 2610; ping 3900 3910; write 5510 5520 = 7700
