@@ -40,24 +40,20 @@ func IsolatedFollower() harness.Scenario {
 		Workload: isolatedHolder(anyFollower, func(servers serversOf) lockProgram {
 			return lockProgram{open: openZKLock(isolatedTimeout, servers, zk.StateDisconnected, zk.StateExpired)}
 		}),
-	}, {
-		Name:     "curator",
-		Report:   "Curator's InterProcessMutex trusts the connection's state",
-		Violates: []string{"M3"},
-		Needs:    peers.Curator.String(),
-		Workload: needing(isolatedHolder(anyFollower, func(servers serversOf) lockProgram {
-			return lockProgram{open: openPeer(peers.Curator, peers.Mutex, isolatedTimeout, servers)}
-		}), peers.Curator),
-	}, {
-		Name:     "kazoo",
-		Report:   "kazoo's Lock trusts the connection's state",
-		Violates: []string{"M3"},
-		Needs:    peers.Kazoo.String(),
-		Workload: needing(isolatedHolder(anyFollower, func(servers serversOf) lockProgram {
-			return lockProgram{open: openPeer(peers.Kazoo, peers.Mutex, isolatedTimeout, servers)}
-		}), peers.Kazoo),
-	}}
+	}, peerMutant(peers.Curator, "Curator's InterProcessMutex"), peerMutant(peers.Kazoo, "kazoo's Lock")}
 	return s
+}
+
+func peerMutant(l peers.Library, recipe string) harness.Mutant {
+	return harness.Mutant{
+		Name:     l.String(),
+		Report:   recipe + " trusts the connection's state",
+		Violates: []string{"M3"},
+		Needs:    l.String(),
+		Workload: needing(isolatedHolder(anyFollower, func(servers serversOf) lockProgram {
+			return lockProgram{open: openPeer(l, peers.Mutex, isolatedTimeout, servers)}
+		}), l),
+	}
 }
 
 // IsolatedLeader is the same with the leader, cut off with one follower from

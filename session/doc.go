@@ -24,8 +24,8 @@
 // S4. Every error of a request tells whether it happened: [Outcome].
 //
 // S5. Every request, and every wait, ends with its context. Data are copied: who
-// gave up may use the buffer again. A session that no
-// server answers for ends by itself: [Options.Abandon].
+// gave up may use the buffer again. A session that no server answers for ends
+// by itself: [Options.Abandon].
 //
 // S6. No state and no event of a watch is left out, and no listener, however
 // slow, holds anybody up. A watch that was stopped costs nothing any more,

@@ -364,6 +364,10 @@ func TestDataOfACallThatWasGivenUp(t *testing.T) {
 			_, err := s.Create(ctx, "/made", data, Persistent)
 			return err
 		},
+		"ttl": func(ctx context.Context, s *Session, data []byte) error {
+			_, err := s.CreateTTL(ctx, "/made", data, time.Hour, false)
+			return err
+		},
 		"set": func(ctx context.Context, s *Session, data []byte) error {
 			_, err := s.Set(ctx, "/", data, AnyVersion)
 			return err
