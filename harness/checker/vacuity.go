@@ -1,6 +1,7 @@
 package checker
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 
@@ -123,16 +124,14 @@ func KindsSucceeded() Checker {
 func Contention(n int) Checker {
 	return AtLeast("V1", n, "a wait for what another one held", func(h *history.History) int {
 		held := make(map[string]int)
-		ends := make(map[int32][]string) // what is not held any more, as of an index
-		for _, hold := range h.Holds() {
-			ends[hold.Last()] = append(ends[hold.Last()], hold.Begin.Object)
-		}
+		over := slices.Clone(h.Holds()) // by the index as of which they are
+		slices.SortFunc(over, func(a, b history.HoldInterval) int { return cmp.Compare(a.Last(), b.Last()) })
 		asking := make(map[string]map[int16]bool) // by object and client, those that nobody was in the way of so far
 		found := 0
 		for i := range h.Events {
 			e := &h.Events[i]
-			for _, object := range ends[e.Index] {
-				held[object]--
+			for ; len(over) > 0 && over[0].Last() <= e.Index; over = over[1:] {
+				held[over[0].Begin.Object]--
 			}
 			switch {
 			case e.Kind == history.Hold && e.Op == history.HoldBegin:
