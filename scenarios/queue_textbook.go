@@ -17,7 +17,7 @@ import (
 // entries is the recipe for queues of ZooKeeper's documentation, a znode an
 // item in one directory, as Curator's SimpleDistributedQueue and kazoo's Queue
 // have it, with one of the mistakes that are made with it. Without any it
-// withstands queue-fifo: see TestTextbookWithoutMistakes.
+// withstands queue-fifo: see TestTextbookInVirtualTime.
 type entries struct {
 	s    *session.Session
 	path string

@@ -18,7 +18,7 @@ import (
 
 // A textbook is the recipe for locks of ZooKeeper's documentation as it is
 // written again and again, with one of the mistakes that are made with it.
-// Without any it withstands every scenario: see TestTextbookWithoutMistakes.
+// Without any it withstands every scenario: see TestTextbookInVirtualTime.
 type textbook struct {
 	s      *session.Session
 	path   string

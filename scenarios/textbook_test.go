@@ -8,7 +8,7 @@ import (
 
 // What kills the mutants made of the textbook's recipe is their mistake: without
 // one it passes.
-func TestTextbookWithoutMistakes(t *testing.T) {
+func TestTextbookInVirtualTime(t *testing.T) {
 	for s, workload := range map[string]func(*harness.Env) harness.Workload{
 		"lock":       lockWorkload(openTextbook(leased(), mistakes{})),
 		"queue-fifo": queueWorkload(queueProgram{open: openEntries(queueMistakes{}), priorities: 1}),

@@ -69,7 +69,7 @@ func TestCutWithoutTheLeaderShowsNothing(t *testing.T) {
 
 // The report: a candidate whose directory had no numbers left tried again at
 // once, no time passed in virtual time, and the fault was never healed.
-func TestWhatFailsAtOnceLetsTimePass(t *testing.T) {
+func TestWhatFailsAtOnceLetsVirtualTimePass(t *testing.T) {
 	const endless = 18_000 // operations of 6 clients in 3 s, one a millisecond
 	for _, s := range []harness.Scenario{Election(), LockFaults(), MultiLock()} {
 		t.Run(s.Name, func(t *testing.T) {
