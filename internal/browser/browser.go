@@ -114,6 +114,13 @@ func (b *Browser) run(path string) error {
 
 // Close ends the browser with all its processes, and removes the profile.
 func (b *Browser) Close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	_ = b.call(ctx, "", "Browser.close", nil, nil) // it has a directory outside of its profile as well
+	select {
+	case <-b.child.Ended():
+	case <-ctx.Done():
+	}
 	_ = syscall.Kill(-b.child.Pid(), syscall.SIGKILL) // its own process group; gone already is fine
 	<-b.child.Ended()
 	b.out.Close()

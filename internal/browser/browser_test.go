@@ -2,6 +2,7 @@ package browser
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -27,6 +28,31 @@ func TestMain(m *testing.M) {
 		b.read.Wait()
 	}
 	goleak.VerifyTestMain(m)
+}
+
+func TestNothingIsLeft(t *testing.T) {
+	dir, err := os.MkdirTemp("", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	t.Setenv("TMPDIR", dir)
+	b, err := Start()
+	if errors.Is(err, ErrNone) && os.Getenv("CI") == "" {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Open(t.Context(), "about:blank", View{Width: 800, Height: 600}); err != nil {
+		t.Error(err)
+	}
+	if err := b.Close(); err != nil {
+		t.Error(err)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("left: %v, %v", left, err)
+	}
 }
 
 // A killed run of tests left a profile in the directory for temporary files for ever.
