@@ -50,7 +50,7 @@
 //	<path>                        a Barrier: set while the node exists
 //
 //	<path>                        a Double: version = number of the round that gathers, data = its size
-//	<path>/<round>                data = the members, once the round has opened
+//	<path>/<round>                data = the members, once the round has opened; or "nobody", if it was passed over
 //	<path>/<round>/<id>-member-<number>   a member
 //
 // A Barrier is the node that Curator's DistributedBarrier and kazoo's Barrier

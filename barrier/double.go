@@ -101,6 +101,7 @@ func (m *member) enter(ctx context.Context) (*Round, error) {
 		return nil, err
 	}
 	made := int64(0) // when the round's directory was
+	over := false    // another round gathers
 	for {
 		round, w, err := m.d.s.GetW(ctx, m.d.roundPath(m.round))
 		if errors.Is(err, zk.ErrNoNode) {
@@ -117,6 +118,10 @@ func (m *member) enter(ctx context.Context) (*Round, error) {
 			w.Stop()
 			return m.entered(strings.Split(string(round.Data), "\n")), nil
 		}
+		if over {
+			w.Stop()
+			return nil, nil // somebody has set the barrier: this round never opens
+		}
 		var names []string
 		if m.completes() {
 			names, err = m.d.members(ctx, m.round)
@@ -132,7 +137,7 @@ func (m *member) enter(ctx context.Context) (*Round, error) {
 			w.Stop()
 			members := names[:m.d.size]
 			opened, err := m.open(ctx, members)
-			if err != nil {
+			if over = errors.Is(err, zk.ErrBadVersion); err != nil && !over {
 				return nil, err
 			}
 			if opened {
@@ -297,7 +302,12 @@ func (d *Double) create(ctx context.Context) error {
 
 // skip has the next round gather instead of one whose directory somebody
 // deleted: those who were in it would take the same one, made again, for theirs.
+// Or it never had one, as somebody has set the barrier: then those who are in the
+// round before wait in vain, and are told.
 func (d *Double) skip(ctx context.Context, round int32) error {
+	if err := d.dismiss(ctx, round); err != nil {
+		return err
+	}
 	_, err := d.s.Multi(ctx,
 		session.SetOp{Path: d.path, Data: []byte(strconv.Itoa(d.size)), Version: round},
 		session.CreateOp{Path: d.roundPath(round + 1)})
@@ -306,6 +316,29 @@ func (d *Double) skip(ctx context.Context, round int32) error {
 		return nil // it is looked at again
 	}
 	return err
+}
+
+// dismiss opens the rounds before the one that gathers for nobody, but for those
+// that have opened.
+func (d *Double) dismiss(ctx context.Context, gathering int32) error {
+	listing, err := d.s.Children(ctx, d.path)
+	if err != nil && !errors.Is(err, zk.ErrNoNode) {
+		return err
+	}
+	for _, name := range listing.Names {
+		if n, err := strconv.ParseInt(name, 10, 32); err != nil || int32(n) >= gathering {
+			continue
+		}
+		for again := true; again; again = session.ConnectionLost(err) {
+			_, err = d.s.Multi(ctx,
+				session.CheckOp{Path: d.path, Version: gathering},
+				session.SetOp{Path: znode.Join(d.path, name), Data: []byte("nobody"), Version: 0})
+		}
+		if session.Outcome(err) == session.Indeterminate {
+			return err
+		}
+	}
+	return nil
 }
 
 // members lists the members of a round, first come first. A server that is
@@ -343,9 +376,9 @@ func sortedMembers(names []string) []string {
 	return members
 }
 
-// open opens the round with the given members, unless one of them has gone or
-// it is open already: where it does not say opened, the round is to be looked
-// at again.
+// open opens the round with the given members, unless one of them has gone:
+// where it does not say opened, the round is to be looked at again. An error
+// that is zk.ErrBadVersion says that it is open already or never will be.
 func (m *member) open(ctx context.Context, names []string) (opened bool, err error) {
 	d := m.d
 	// All of them are there, in this very transaction; nobody joins this
@@ -363,7 +396,7 @@ func (m *member) open(ctx context.Context, names []string) (opened bool, err err
 	case err == nil:
 		d.sweep(m.round)
 		return true, nil
-	case session.ConnectionLost(err), errors.Is(err, zk.ErrBadVersion), errors.Is(err, zk.ErrNoNode):
+	case session.ConnectionLost(err), errors.Is(err, zk.ErrNoNode):
 		return false, nil
 	}
 	return false, err

@@ -766,3 +766,53 @@ func TestAMemberThatWasNotAskedForDidNotCount(t *testing.T) {
 		s[0].Close()
 	})
 }
+
+// Somebody stored the size anew when a round was complete and not open yet: its
+// last member asked without pause, for ever, to open it.
+//
+// Covers D5.
+func TestRoundThatCanNoLongerOpenIsLeft(t *testing.T) {
+	coordtest.Run(t, func(t *testing.T, w *world) {
+		s := open(w, 2)
+		first := enter(t.Context(), 2, s[0])
+		synctest.Wait()
+		joined := 0
+		s[1].Before("multi", func() {
+			if joined++; joined == 1 {
+				s[1].Before("multi", func() {
+					_, err := w.Admin().Set(t.Context(), path, []byte("2"), session.AnyVersion)
+					check(t, err)
+				})
+			}
+		})
+		s[1].Requests()
+		second := enter(t.Context(), 2, s[1])
+		time.Sleep(time.Minute)
+		if n := s[1].Count(); n > 100 {
+			t.Fatalf("%d requests", n)
+		}
+		for _, ends := range []<-chan entry{first, second} {
+			if e, ok := within(ends, patience); !ok || e.err != nil {
+				t.Errorf("entered %v: %v", ok, e.err)
+			}
+		}
+	})
+}
+
+// Somebody stored the size anew while a member waited: it waited for ever, and who
+// came later for another.
+func TestMembersOfARoundThatWasPassedOverComeAgain(t *testing.T) {
+	coordtest.Run(t, func(t *testing.T, w *world) {
+		s := open(w, 2)
+		first := enter(t.Context(), 2, s[0])
+		synctest.Wait()
+		_, err := w.Admin().Set(t.Context(), path, []byte("2"), session.AnyVersion)
+		check(t, err)
+		second := enter(t.Context(), 2, s[1])
+		for _, ends := range []<-chan entry{first, second} {
+			if e, ok := within(ends, patience); !ok || e.err != nil {
+				t.Errorf("entered %v: %v", ok, e.err)
+			}
+		}
+	})
+}
