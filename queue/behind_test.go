@@ -3,6 +3,7 @@ package queue_test
 import (
 	"context"
 	"errors"
+	"math"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -189,4 +190,31 @@ func TestTakeThatWaitedInVainFailed(t *testing.T) {
 			})
 		})
 	}
+}
+
+// The numbers of items that callers ask for were added up beyond what an int
+// holds, and none was left for anybody.
+//
+// Covers Q5.
+func TestAllThereIsIsAskedForBesideOthers(t *testing.T) {
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		q, s := newQueue(w, queue.Options[string]{})
+		coordtest.Check(t, q.Put(t.Context(), "first"))
+		for range 600 {
+			coordtest.Check(t, q.Put(t.Context(), "x"))
+		}
+		w.Inject(zktest.Rule{Op: "multi", Session: s.ID(), Fate: zktest.DelayReply, Delay: time.Second})
+		first := tryTake(t, q)
+		synctest.Wait()
+		all := make(chan []string, 1)
+		go func() { all <- coordtest.Must(q.TakeBatch(t.Context(), math.MaxInt)) }()
+		synctest.Wait()
+		last := tryTake(t, q)
+		if a, b := <-first, <-last; a != "first" || b != "x" {
+			t.Errorf("took %q and %q", a, b)
+		}
+		if n := len(<-all); n < 100 {
+			t.Errorf("took %d", n)
+		}
+	})
 }

@@ -75,7 +75,7 @@ func (c *Claim[T]) Ack(ctx context.Context, ops ...session.Op) error {
 func (c *Claim[T]) Release(ctx context.Context) error {
 	return c.finish(ctx, "release", func(ctx context.Context) error {
 		c.leave() // before anybody else can have the item
-		return c.revoked(0, c.q.raw.txn(ctx, c.q.raw.releaseOps([]item{c.item})...))
+		return c.revoked(0, c.q.raw.txn(ctx, append(c.q.raw.releaseOps([]item{c.item}), c.item.stands())...))
 	})
 }
 

@@ -14,7 +14,7 @@ import (
 )
 
 // Len counts the items in the queue, claimed ones included, dead letters
-// and items that are not due yet not.
+// and items that were put with PutAt and have not joined it yet not.
 // It asks once for each segment, 256 puts or more, so on a deep queue it is a
 // matter for operators; no other call does so, but for Put with a Limit. While
 // others put and take, the number is that of no particular instant.
@@ -35,7 +35,8 @@ func (q *Queue[T]) Len(ctx context.Context) (n int, err error) {
 // ErrEmpty where Take would wait. That the item has not been taken, and that
 // none of a priority before it has been put, is confirmed by a majority of the
 // servers, which costs as much as a Take. That somebody claimed it, or gave back
-// one before it, the server that is asked may not know yet.
+// one before it, the server that is asked may not know yet. An item that is due,
+// and that no consumer has moved to the queue yet, is not seen.
 func (q *Queue[T]) Peek(ctx context.Context) (value T, err error) {
 	var data []byte
 	if err = q.raw.closed("peek"); err == nil {

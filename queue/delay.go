@@ -61,7 +61,7 @@ func (q *raw) putLater(ctx context.Context, s slot, items [][]byte) error {
 	}
 	for {
 		err := q.txn(ctx, puts...)
-		if !errors.Is(err, zk.ErrNoNode) {
+		if session.Outcome(err) != session.Failed || !errors.Is(err, zk.ErrNoNode) {
 			return err
 		}
 		if err := create(ctx, q.s, dir); err != nil {

@@ -84,6 +84,14 @@
 // servers give their items to others when they expire the session. Open a new
 // session and a new queue; see session.Run.
 //
+// # Deleting a queue
+//
+// Somebody may delete a queue while there are handles, and it may be made anew.
+// They go on with the new one: nothing that they had read of the old one is given
+// out, claims on its items end with session.ErrRevoked, and what was to be given
+// back is gone with it. They know by their nodes in marks: who deletes those alone
+// revokes the claims, and who deletes items has to delete those too.
+//
 // # Cost
 //
 // With c items a transaction: Put 1/c requests an item, Take 2/c (read the node

@@ -550,7 +550,12 @@ func TestItemIsGivenBackUnlessTheQueueWasDeleted(t *testing.T) {
 		"deleted": {0, func(t *testing.T, w *coordtest.World, _ *queue.Queue[string]) {
 			coordtest.Check(t, w.Admin().DeleteAll(t.Context(), path))
 		}, nil},
-		"made anew":                     {0, remake, []string{"new"}},
+		"made anew": {0, remake, []string{"new"}},
+		"made anew, with more to a node": {0, func(t *testing.T, w *coordtest.World, _ *queue.Queue[string]) {
+			coordtest.Check(t, w.Admin().DeleteAll(t.Context(), path))
+			again := queue.New(w.Client().Session, path, queue.Options[string]{})
+			coordtest.Check(t, again.Put(t.Context(), numbers(0, 3)...))
+		}, numbers(0, 3)},
 		"made anew, with less segments": {1, remake, []string{"new"}},
 	}
 	for name, c := range cases {
@@ -589,4 +594,81 @@ func TestItemIsGivenBackUnlessTheQueueWasDeleted(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Put again under a new mark, a delayed item was there twice.
+//
+// Covers Q2, Q13.
+func TestDelayedItemIsPutOnceWhereTheMarkWasDeletedAfterALostReply(t *testing.T) {
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		q, s := newQueue(w, queue.Options[string]{})
+		later := time.Now().Add(time.Minute)
+		coordtest.Check(t, q.PutAt(t.Context(), later, "first"))
+		unmark(t, w, s, "txn", zktest.CloseBeforeReply)
+		if err := q.PutAt(t.Context(), later, "second"); session.Outcome(err) != session.Indeterminate {
+			t.Errorf("put: %v, %v", session.Outcome(err), err)
+		}
+		time.Sleep(2 * time.Minute)
+		if got := drain(t, q); !slices.Equal(got, []string{"first", "second"}) {
+			t.Errorf("took %q", got)
+		}
+	})
+}
+
+// The call failed, and its item stayed claimed for as long as the session lived.
+//
+// Covers Q8.
+func TestClaimWhoseMarkIsDeletedBehindItLeavesNothingClaimed(t *testing.T) {
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		q, s := newQueue(w, queue.Options[string]{})
+		other, _ := newQueue(w, queue.Options[string]{})
+		coordtest.Check(t, q.Put(t.Context(), "a"))
+		slow := w.Inject(zktest.Rule{Op: "exists", Path: path + "/marks/*", Session: s.ID(), Fate: zktest.DelayRequest, Delay: 2 * time.Second})
+		time.AfterFunc(time.Second, func() {
+			for _, mark := range w.Nodes(path + "/marks") {
+				if strings.Contains(mark, "-take-") {
+					coordtest.Check(t, w.Admin().Delete(t.Context(), mark, session.AnyVersion))
+				}
+			}
+		})
+		c, err := q.Claim(t.Context())
+		if slow.Fired() != 1 {
+			t.Fatal("not asked for")
+		}
+		if err == nil {
+			coordtest.Check(t, c.Release(t.Context()))
+		}
+		time.Sleep(time.Second)
+		if rest := drain(t, other); !slices.Equal(rest, []string{"a"}) {
+			t.Errorf("claim: %v; left are %q", err, rest)
+		}
+	})
+}
+
+// One of several that were claimed for a caller who had gone was deleted, and the
+// others stayed claimed for as long as the session lived.
+//
+// Covers Q8.
+func TestOtherClaimsAreGivenBackWhereOneIsGone(t *testing.T) {
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		q, s := newQueue(w, queue.Options[string]{})
+		other, _ := newQueue(w, queue.Options[string]{})
+		coordtest.Check(t, other.Put(t.Context(), numbers(0, 5)...))
+		w.Inject(zktest.Rule{Op: "multi", Session: s.ID(), Fate: zktest.DelayReply, Delay: 2 * time.Second})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := q.ClaimBatch(ctx, 5); session.Outcome(err) != session.Indeterminate {
+			t.Errorf("claim: %v", err)
+		}
+		for _, node := range w.Nodes(path + "/items") {
+			if strings.HasSuffix(node, "/2.2-0000000000/c") {
+				coordtest.Check(t, w.Admin().Delete(t.Context(), node, session.AnyVersion))
+			}
+		}
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		if rest := drain(t, other); !slices.Equal(rest, numbers(0, 5)) {
+			t.Errorf("left are %q", rest)
+		}
+	})
 }

@@ -29,6 +29,7 @@ type group[J any] struct {
 	closing bool
 	closed  bool          // further calls are refused
 	idle    chan struct{} // if not nil, closed when nothing runs any more
+	tidied  bool          // since a call was carried out or again was called
 	untidy  error         // of tidy
 }
 
@@ -107,16 +108,17 @@ func (g *group[J]) startLocked() {
 
 // run carries out calls until there are none.
 func (g *group[J]) run(ctx context.Context) error {
-	for tidied := false; ; {
+	for {
 		g.mu.Lock()
 		switch {
 		case len(g.waiting) > 0 && ctx.Err() == nil:
-			tidied = false
-		case g.closing && !tidied:
+			g.tidied = false
+		case g.closing && !g.tidied:
+			g.tidied = true // first, as again may be called meanwhile
 			g.mu.Unlock()
 			err := g.tidy(ctx)
 			g.mu.Lock()
-			g.untidy, tidied = err, true
+			g.untidy = err
 			g.mu.Unlock()
 			continue
 		default:
@@ -171,7 +173,7 @@ func (g *group[J]) finish(ctx context.Context, calls []*call[J]) {
 // means that ctx or the session ended first.
 func (g *group[J]) close(ctx context.Context, late bool) error {
 	g.mu.Lock()
-	g.closing, g.closed = true, !late
+	g.closing, g.closed, g.tidied = true, !late, false
 	g.startLocked()
 	if g.idle == nil {
 		g.idle = make(chan struct{})
@@ -195,6 +197,7 @@ func (g *group[J]) again() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.closing {
+		g.tidied = false
 		g.startLocked()
 	}
 }

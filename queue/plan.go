@@ -34,7 +34,7 @@ func (v *view) plan(level int, entries []*entry, n int, claim bool) *plan {
 		p.served = append(p.served, e)
 		for i := range head.len() {
 			p.items = append(p.items, item{
-				level: level, segment: v.segment, run: head.item(i), data: e.items[i], shared: e.run.len() > 1,
+				level: level, segment: v.segment, born: v.born, run: head.item(i), data: e.items[i], shared: e.run.len() > 1,
 			})
 		}
 		p.ops = append(p.ops, v.opsFor(e, head, claim)...)
@@ -89,13 +89,14 @@ func (q *raw) complete(ctx context.Context, p *plan) ([]item, error) {
 	}
 	token, err := q.takeMark.Zxid(ctx)
 	if err != nil {
+		_ = q.release(ctx, p.items)
 		return nil, err
 	}
 	var work sync.WaitGroup
 	errs := make([]error, len(p.items))
 	for i := range p.items {
 		it := &p.items[i]
-		it.token = token
+		it.token, it.mark = token, q.takeMark.Path()
 		if it.shared {
 			it.attempts = 1
 			continue
@@ -115,9 +116,16 @@ func (q *raw) complete(ctx context.Context, p *plan) ([]item, error) {
 	return items, errors.Join(errs...)
 }
 
+// stands checks that the queue is the one in which an item was claimed: not one
+// made anew, with another item and another claim under the same names.
+func (it item) stands() session.Op {
+	return session.CheckOp{Path: it.mark, Version: session.AnyVersion}
+}
+
 // ackOps take a claimed item out of the queue.
 func (q *raw) ackOps(it item) []session.Op {
 	return []session.Op{
+		it.stands(),
 		session.DeleteOp{Path: q.claimPath(it), Version: session.AnyVersion},
 		session.DeleteOp{Path: q.itemPath(it), Version: session.AnyVersion},
 	}
@@ -147,18 +155,20 @@ func (q *raw) release(ctx context.Context, items []item) error {
 }
 
 // asFit calls f with all items, or with fewer at a time where that is too much
-// for one transaction.
+// for one transaction, or one of them makes it fail.
 func asFit(items []item, f func([]item) error) error {
 	err := f(items)
-	if n := len(items); n > 1 && errors.Is(err, session.ErrTooLarge) {
+	part := (*session.MultiError)(nil)
+	if n := len(items); n > 1 && (errors.Is(err, session.ErrTooLarge) || errors.As(err, &part)) {
 		return errors.Join(asFit(items[:n/2], f), asFit(items[n/2:], f))
 	}
 	return err
 }
 
-// giveBack puts items that were taken where they were. They may be taken by
-// others in the meantime's order: see Q4. To take them needed less room in a
-// transaction, and one that failed would lose them.
+// giveBack puts items that were taken, in one transaction, where they were,
+// unless somebody has deleted the queue. They may be taken by others in the
+// meantime's order: see Q4. To take them needed less room in a transaction, and
+// one that failed would lose them.
 func (q *raw) giveBack(ctx context.Context, items []item) error {
 	return asFit(items, func(part []item) error { return q.putBack(ctx, part) })
 }
@@ -166,6 +176,13 @@ func (q *raw) giveBack(ctx context.Context, items []item) error {
 func (q *raw) putBack(ctx context.Context, items []item) error {
 	if len(items) == 0 {
 		return nil
+	}
+	level, err := q.s.Exists(ctx, q.levelDir(items[0].level))
+	if err != nil {
+		return err
+	}
+	if level == nil || level.Czxid != items[0].born {
+		return refused("give back", q.path, zk.ErrNoNode) // somebody has deleted the queue
 	}
 	var creates, drained []session.Op
 	for _, it := range items {
@@ -178,7 +195,7 @@ func (q *raw) putBack(ctx context.Context, items []item) error {
 			return err
 		}
 		// The node of an item exists only if the queue was deleted and made anew.
-		remade := errors.Is(part, zk.ErrNodeExists) && part.Index < len(drained)
+		remade := part.Index < len(drained)
 		if !remade && !errors.Is(part, zk.ErrNoNode) {
 			return err
 		}
@@ -201,10 +218,11 @@ func (q *raw) remakeOps(ctx context.Context, items []item) ([]session.Op, error)
 			continue
 		}
 		seen[dir] = true
-		stat, err := q.s.Exists(ctx, level)
-		if err == nil && (stat == nil || segment(stat.Version) < it.segment) {
+		open, err := q.s.Exists(ctx, level)
+		if err == nil && (open == nil || segment(open.Version) < it.segment) {
 			err = refused("give back", dir, zk.ErrNoNode)
 		}
+		var stat *zk.Stat
 		if err == nil {
 			stat, err = q.s.Exists(ctx, dir)
 		}
@@ -212,7 +230,7 @@ func (q *raw) remakeOps(ctx context.Context, items []item) ([]session.Op, error)
 			return nil, err
 		}
 		if stat == nil {
-			ops = append(ops, session.CreateOp{Path: dir})
+			ops = append(ops, session.CheckOp{Path: level, Version: open.Version}, session.CreateOp{Path: dir})
 		}
 	}
 	return ops, nil

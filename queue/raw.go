@@ -64,11 +64,13 @@ type fetchJob struct {
 type item struct {
 	level    int
 	segment  segment
-	run      run // of this item alone
+	born     int64 // czxid of the level's directory
+	run      run   // of this item alone
 	data     []byte
-	shared   bool  // it shared its node with others before
-	attempts int   // claims of it so far, the present one included
-	token    int64 // czxid of the claim
+	shared   bool   // it shared its node with others before
+	attempts int    // claims of it so far, the present one included
+	token    int64  // czxid of the claim
+	mark     string // with which it was claimed: it stays while the claim does
 }
 
 func newRaw(s *session.Session, path string, levels, limit int, relaxed bool) *raw {
@@ -166,7 +168,7 @@ func (q *raw) commitFetches(ctx context.Context, calls []*call[*fetchJob]) {
 	n, total, sure := 0, 0, false
 	var due time.Time
 	for _, c := range calls {
-		if n > 0 && (c.job.claim != claim || total+c.job.max > fetchItems) {
+		if n > 0 && (c.job.claim != claim || total > fetchItems-c.job.max) {
 			break
 		}
 		total += c.job.max
@@ -219,7 +221,8 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
-// errOvertaken says that something was put that comes first.
+// errOvertaken says that all is to be looked at again, as something was put that
+// comes first.
 var errOvertaken = errors.New("queue: overtaken by a put")
 
 // fetchFirst fetches from the first level that has any item free, and returns
@@ -241,12 +244,22 @@ func (q *raw) fetchFrom(ctx context.Context, v *view, level, n int, claim bool, 
 		if err != nil || len(entries) == 0 {
 			return nil, err
 		}
+		if !q.takeMark.Made() {
+			return nil, q.renew(ctx)
+		}
 		p := v.plan(level, entries, n, claim)
 		began := time.Now()
-		_, err = q.takeMark.Do(ctx, append(p.ops, before...)...)
+		var items []item
+		_, err = q.takeMark.Try(ctx, append(p.ops, before...)...)
 		if err == nil {
 			p.done(v)
-			return q.complete(ctx, p)
+			items, err = q.complete(ctx, p)
+		}
+		if errors.Is(err, once.ErrGone) {
+			return nil, q.renew(ctx)
+		}
+		if err == nil {
+			return items, nil
 		}
 		if errors.Is(err, session.ErrTooLarge) && len(p.items) > 1 {
 			n = len(p.items) / 2 // what is claimed of a node is written again
@@ -260,6 +273,20 @@ func (q *raw) fetchFrom(ctx context.Context, v *view, level, n int, claim bool, 
 		}
 		q.pause(ctx, time.Since(began), conflicts)
 	}
+}
+
+// renew makes the mark, and has all looked at again: what was read before may be
+// of a queue that somebody deleted, marks and all, and that was made anew with
+// other items under the same names. What is read from now on is not, while the
+// mark stands.
+func (q *raw) renew(ctx context.Context) error {
+	if err := q.takeMark.Make(ctx); err != nil {
+		return err
+	}
+	for _, v := range slices.Concat(q.takes, q.claims) {
+		v.entries, v.passing = nil, false
+	}
+	return errOvertaken
 }
 
 // confirm reports whether checks hold at a majority of the servers.

@@ -26,6 +26,7 @@ type tail struct {
 	known bool    // open and full are
 	open  segment // the open segment, as far as known
 	full  bool    // it has all the nodes that it should
+	next  bool    // the next one is there, though nobody has opened it
 }
 
 func segmentPath(dir string, s segment) string { return znode.Join(dir, s.name()) }
@@ -49,7 +50,7 @@ func (t *tail) append(ctx context.Context, m *once.Mark, items [][]byte, also ..
 		case !errors.As(err, &part) || part.Index < len(also) || !movedOn(part):
 			return err
 		}
-		t.known = false
+		t.known, t.next = false, errors.Is(part, zk.ErrNodeExists)
 	}
 }
 
@@ -71,6 +72,9 @@ func (t *tail) ops(items [][]byte) []session.Op {
 			session.SetOp{Path: t.dir, Version: int32(t.open)},
 			session.CreateOp{Path: segmentPath(t.dir, at)},
 		}
+		if t.next {
+			ops[1] = session.SetOp{Path: segmentPath(t.dir, at), Version: session.AnyVersion}
+		}
 	}
 	for _, part := range pack(items) {
 		r := run{last: len(part) - 1}
@@ -86,7 +90,7 @@ func (t *tail) ops(items [][]byte) []session.Op {
 func (t *tail) put(results []session.OpResult) {
 	if t.full {
 		t.open++
-		t.full = false
+		t.full, t.next = false, false
 	}
 	// After a lost reply the path is not known; the next put tells.
 	if _, seq, ok := znode.ParseSeq(results[len(results)-1].Path); ok {
@@ -115,7 +119,7 @@ func (t *tail) look(ctx context.Context) error {
 			return err
 		}
 		if stat == nil { // a new level, or somebody deleted it
-			if err := create(ctx, t.s, segmentPath(t.dir, t.open)); err != nil {
+			if err := createOpen(ctx, t.s, t.dir, t.open); err != nil {
 				return err
 			}
 			continue
@@ -123,6 +127,19 @@ func (t *tail) look(ctx context.Context) error {
 		t.full, t.known = stat.Cversion >= 2*segmentNodes-stat.NumChildren, true
 	}
 	return nil
+}
+
+// createOpen makes the open segment of a level, unless another one is open by now:
+// it may be a level that was made anew, and come to that segment later. Whether it
+// was made is to be looked at again.
+func createOpen(ctx context.Context, s *session.Session, dir string, open segment) error {
+	_, err := s.Multi(ctx,
+		session.CheckOp{Path: dir, Version: int32(open)},
+		session.CreateOp{Path: segmentPath(dir, open)})
+	if movedOn(err) || session.ConnectionLost(err) {
+		return nil
+	}
+	return err
 }
 
 // create makes a directory, with its parents, unless it exists.

@@ -34,8 +34,9 @@ type view struct {
 
 	pass    []segment // to be listed still in this pass over the segments
 	passing bool
-	open    segment // the open segment when the pass began
-	puts    int32   // in the current segment when it was listed
+	born    int64   // czxid of dir when the pass began
+	open    segment // the open segment then
+	puts    int32   // in the open segment when it was listed
 	worked  bool    // something of the current segment was handed out
 	segment segment
 	entries []*entry // of the current segment, in order
@@ -119,11 +120,13 @@ func (v *view) advance(ctx context.Context) (bool, error) {
 		if len(v.entries) > 0 {
 			return true, nil
 		}
-		if len(v.pass) > 0 {
-			// A later segment exists, so nothing is put in this one any more.
-			// Whether it could be deleted, or another consumer was faster,
-			// does not matter.
-			_ = v.s.Delete(ctx, segmentPath(v.dir, v.segment), session.AnyVersion)
+		if v.segment < v.open {
+			// Nothing is put in this one any more. Whether it could be deleted,
+			// or another consumer was faster, does not matter; but the level must
+			// not be one that was made anew, where it may be the open one.
+			_, _ = v.s.Multi(ctx,
+				session.CheckOp{Path: v.dir, Version: int32(v.open)},
+				session.DeleteOp{Path: segmentPath(v.dir, v.segment), Version: session.AnyVersion})
 		}
 	}
 	v.passing = false
@@ -134,20 +137,22 @@ func (v *view) advance(ctx context.Context) (bool, error) {
 func (v *view) restart(ctx context.Context) error {
 	for {
 		listing, err := v.s.Children(ctx, v.dir)
-		switch {
-		case err == nil:
-			v.open = segment(listing.Stat.Version)
-		case errors.Is(err, zk.ErrNoNode):
-			v.open = 0
-		default:
+		if errors.Is(err, zk.ErrNoNode) {
+			err = create(ctx, v.s, v.dir)
+			if err == nil {
+				continue
+			}
+		}
+		if err != nil {
 			return err
 		}
+		v.born, v.open = listing.Stat.Czxid, segment(listing.Stat.Version)
 		v.pass = sortedSegments(listing.Names)
 		if slices.Contains(v.pass, v.open) {
 			v.entries, v.passing, v.worked = nil, true, false
 			return nil
 		}
-		if err := create(ctx, v.s, segmentPath(v.dir, v.open)); err != nil {
+		if err := createOpen(ctx, v.s, v.dir, v.open); err != nil {
 			return err
 		}
 	}
@@ -198,7 +203,7 @@ func (v *view) list(ctx context.Context) error {
 	}
 	slices.SortFunc(entries, func(a, b *entry) int { return compareRuns(a.run, b.run) })
 	v.entries, v.start = entries, 0
-	if err == nil {
+	if err == nil && v.segment == v.open {
 		v.puts = listing.Stat.Version
 	}
 	return nil

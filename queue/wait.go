@@ -93,24 +93,22 @@ func (q *raw) listen(ctx context.Context) (watches []*session.Watch, due time.Ti
 	}()
 	for level := range q.tails {
 		dir := q.levelDir(level)
-		names, err := q.listenChildren(ctx, &watches, dir)
+		level, err := q.listenChildren(ctx, &watches, dir)
+		if err == nil && level.Stat != nil {
+			_, err = q.listenChildren(ctx, &watches, segmentPath(dir, segment(level.Stat.Version)))
+		}
 		if err != nil {
 			return watches, due, err
-		}
-		if segments := sortedSegments(names); len(segments) > 0 {
-			if _, err := q.listenChildren(ctx, &watches, segmentPath(dir, segments[len(segments)-1])); err != nil {
-				return watches, due, err
-			}
 		}
 	}
 	if _, err := q.listenChildren(ctx, &watches, q.marksDir()); err != nil {
 		return watches, due, err
 	}
-	names, err := q.listenChildren(ctx, &watches, q.delayedDir())
+	delayed, err := q.listenChildren(ctx, &watches, q.delayedDir())
 	if err != nil {
 		return watches, due, err
 	}
-	if slots := sortedSlots(names); len(slots) > 0 {
+	if slots := sortedSlots(delayed.Names); len(slots) > 0 {
 		due = time.Unix(slots[0].due, 0)
 	}
 	_, w, err := q.s.ExistsW(ctx, q.itemsDir())
@@ -120,24 +118,25 @@ func (q *raw) listen(ctx context.Context) (watches []*session.Watch, due time.Ti
 	return append(watches, w), due, nil
 }
 
-// listenChildren watches the children of dir, or that dir is made.
-func (q *raw) listenChildren(ctx context.Context, watches *[]*session.Watch, dir string) ([]string, error) {
+// listenChildren watches the children of dir, or that dir is made: then there is
+// no stat.
+func (q *raw) listenChildren(ctx context.Context, watches *[]*session.Watch, dir string) (session.Listing, error) {
 	for {
 		listing, w, err := q.s.ChildrenW(ctx, dir)
 		if err == nil {
 			*watches = append(*watches, w)
-			return listing.Names, nil
+			return listing, nil
 		}
 		if !errors.Is(err, zk.ErrNoNode) {
-			return nil, err
+			return session.Listing{}, err
 		}
 		stat, w, err := q.s.ExistsW(ctx, dir)
 		if err != nil {
-			return nil, err
+			return session.Listing{}, err
 		}
 		if stat == nil {
 			*watches = append(*watches, w)
-			return nil, nil
+			return session.Listing{}, nil
 		}
 		w.Stop()
 	}

@@ -17,6 +17,9 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
+// ErrGone means that somebody deleted or set the mark. Nothing was applied.
+var ErrGone = errors.New("mark deleted by somebody else")
+
 // A Mark is an ephemeral node whose version counts the transactions of its
 // owner. It is made with the first one. It is not safe for concurrent use.
 type Mark struct {
@@ -42,11 +45,23 @@ func NewMark(s *session.Session, dir, kind string) *Mark {
 // somebody deleted the mark. Then the mark is given up, which leaves its node
 // for as long as the session lives, and the next transaction makes a new one.
 func (m *Mark) Do(ctx context.Context, ops ...session.Op) ([]session.OpResult, error) {
-	unsure := false // an earlier attempt may have been applied
 	for {
-		if err := m.make(ctx); err != nil {
+		if err := m.Make(ctx); err != nil {
 			return nil, ofMark(err)
 		}
+		results, err := m.Try(ctx, ops...)
+		if !errors.Is(err, ErrGone) {
+			return results, err
+		}
+	}
+}
+
+// Try is Do for ops that rest on what was read after the mark was made, which it
+// has to be. It fails with ErrGone where Do would make the mark anew: who deleted
+// it may have deleted what was read, and all that is there may be something else.
+func (m *Mark) Try(ctx context.Context, ops ...session.Op) ([]session.OpResult, error) {
+	unsure := false // an earlier attempt may have been applied
+	for {
 		set := session.SetOp{Path: m.node.Path, Version: m.count}
 		results, err := m.s.Multi(ctx, append([]session.Op{set}, ops...)...)
 		part := (*session.MultiError)(nil)
@@ -60,7 +75,8 @@ func (m *Mark) Do(ctx context.Context, ops ...session.Op) ([]session.OpResult, e
 			m.count++
 			return make([]session.OpResult, len(ops)), nil
 		case part != nil && !unsure && (errors.Is(part, zk.ErrNoNode) || errors.Is(part, zk.ErrBadVersion)):
-			m.node = session.Node{} // somebody deleted or set it; nothing was applied
+			m.node = session.Node{}
+			return nil, ErrGone
 		case part == nil && session.ConnectionLost(err):
 			unsure = unsure || session.Outcome(err) == session.Indeterminate
 		default:
@@ -89,8 +105,8 @@ func ofMark(err error) error {
 	return err
 }
 
-// make creates the mark unless there is one.
-func (m *Mark) make(ctx context.Context) (err error) {
+// Make creates the mark unless there is one.
+func (m *Mark) Make(ctx context.Context) (err error) {
 	if m.node.Path != "" {
 		return nil
 	}
@@ -102,15 +118,19 @@ func (m *Mark) make(ctx context.Context) (err error) {
 // Made reports whether the mark has a node, as far as its owner knows.
 func (m *Mark) Made() bool { return m.node.Path != "" }
 
+// Path is that of the mark's node, "" if it has none.
+func (m *Mark) Path() string { return m.node.Path }
+
 // Zxid returns the zxid of the last transaction applied, which is the czxid of
-// what it made.
+// what it made. It fails with ErrGone if somebody deleted the mark since.
 func (m *Mark) Zxid(ctx context.Context) (int64, error) {
 	stat, err := m.s.Exists(ctx, m.node.Path)
 	if err != nil {
 		return 0, err
 	}
 	if stat == nil {
-		return 0, zk.ErrNoNode
+		m.node = session.Node{}
+		return 0, ErrGone
 	}
 	return stat.Mzxid, nil
 }

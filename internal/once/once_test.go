@@ -163,3 +163,24 @@ func TestErrorOfTheMarkIsNoneOfTheOps(t *testing.T) {
 		})
 	}
 }
+
+// What rests on things read before is not tried again under another mark.
+func TestTryTellsThatTheMarkIsGone(t *testing.T) {
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		mark := once.NewMark(w.Client().Session, "/marks", "take")
+		coordtest.Check(t, mark.Make(t.Context()))
+		coordtest.Must(mark.Try(t.Context(), session.CreateOp{Path: "/a"}))
+		coordtest.Check(t, w.Admin().DeleteAll(t.Context(), "/marks"))
+		if _, err := mark.Zxid(t.Context()); !errors.Is(err, once.ErrGone) || mark.Made() {
+			t.Errorf("zxid: %v", err)
+		}
+		coordtest.Check(t, mark.Make(t.Context()))
+		coordtest.Check(t, w.Admin().DeleteAll(t.Context(), "/marks"))
+		if _, err := mark.Try(t.Context(), session.CreateOp{Path: "/b"}); !errors.Is(err, once.ErrGone) || mark.Made() {
+			t.Errorf("try: %v", err)
+		}
+		if stat := coordtest.Must(w.Admin().Exists(t.Context(), "/b")); stat != nil {
+			t.Error("applied")
+		}
+	})
+}

@@ -1,0 +1,219 @@
+package queue_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/zkcoord/zkcoord/internal/coordtest"
+	"github.com/zkcoord/zkcoord/queue"
+	"github.com/zkcoord/zkcoord/session"
+	"github.com/zkcoord/zkcoord/zktest"
+)
+
+// What a handle had read of a queue that somebody deleted was given out when it
+// was there again, and the new item of the same name was deleted for it.
+//
+// Covers Q1, Q3, Q8.
+func TestHandleOutlivesItsQueue(t *testing.T) {
+	take := func(ctx context.Context, q *queue.Queue[string]) (string, error) { return q.TryTake(ctx) }
+	claim := func(ctx context.Context, q *queue.Queue[string]) (string, error) {
+		c, err := q.Claim(ctx)
+		if err != nil {
+			return "", err
+		}
+		return c.Value(), c.Ack(ctx)
+	}
+	for name, get := range map[string]func(context.Context, *queue.Queue[string]) (string, error){"take": take, "claim": claim} {
+		for _, warm := range []bool{false, true} {
+			t.Run(fmt.Sprint(name, warm), func(t *testing.T) {
+				coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+					q, s := newQueue(w, queue.Options[string]{})
+					other, _ := newQueue(w, queue.Options[string]{})
+					for i := range 5 {
+						coordtest.Check(t, other.Put(t.Context(), fmt.Sprint("old", i)))
+					}
+					if warm {
+						for range 3 {
+							coordtest.Must(get(t.Context(), q))
+						}
+					} else { // it has listed, and read, before the queue goes
+						w.Inject(zktest.Rule{Op: "create", Path: path + "/marks/*", Session: s.ID(), Fate: zktest.DelayRequest, Delay: 2 * time.Second})
+						w.Inject(zktest.Rule{Op: "multi", Session: s.ID(), Fate: zktest.DelayRequest, Delay: 2 * time.Second})
+					}
+					time.AfterFunc(time.Second, func() {
+						coordtest.Check(t, w.Admin().DeleteAll(t.Context(), path))
+						for i := range 5 {
+							coordtest.Check(t, other.Put(t.Context(), fmt.Sprint("new", i)))
+						}
+					})
+					if warm {
+						time.Sleep(2 * time.Second)
+					}
+					var got []string
+					for range 5 {
+						item, err := get(t.Context(), q)
+						coordtest.Check(t, err)
+						got = append(got, item)
+					}
+					slices.Sort(got)
+					if !slices.Equal(got, []string{"new0", "new1", "new2", "new3", "new4"}) {
+						t.Errorf("got %q", got)
+					}
+				})
+			})
+		}
+	}
+}
+
+// stray makes a segment that no producer has come to yet, as a tool does that
+// restores a queue, or one who looked for it before it was deleted.
+func stray(t *testing.T, w *coordtest.World, number int) {
+	t.Helper()
+	_, err := w.Admin().Create(t.Context(), fmt.Sprintf("%s/items/0/%010d", path, number), nil, session.Persistent)
+	coordtest.Check(t, err)
+}
+
+// Covers Q5, Q6.
+func TestQueueGoesOnWhereALaterSegmentIsThere(t *testing.T) {
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		p, _ := newQueue(w, queue.Options[string]{})
+		q, s := newQueue(w, queue.Options[string]{})
+		coordtest.Check(t, p.Put(t.Context(), "first"))
+		stray(t, w, 1)
+		coordtest.Check(t, func() error { _, err := q.TryTake(t.Context()); return err }())
+		w.Within(time.Minute, "TryTake", func(ctx context.Context) error {
+			if _, err := q.TryTake(ctx); !errors.Is(err, queue.ErrEmpty) {
+				return fmt.Errorf("want empty: %w", err)
+			}
+			return nil
+		})
+		got := make(chan string, 1)
+		go func() { got <- coordtest.Must(q.Take(t.Context())) }()
+		synctest.Wait()
+		s.Requests()
+		time.Sleep(time.Minute)
+		if n := s.Count(); n > 10 {
+			t.Fatalf("%d requests while it waits", n)
+		}
+		coordtest.Check(t, p.Put(t.Context(), "second"))
+		select {
+		case item := <-got:
+			if item != "second" {
+				t.Errorf("took %q", item)
+			}
+		case <-time.After(time.Minute):
+			t.Fatal("asleep")
+		}
+		var want []string
+		w.Within(time.Minute, "Put", func(ctx context.Context) error {
+			want = numbers(0, 600)
+			for _, item := range want {
+				if err := p.Put(ctx, item); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if items := drain(t, q); !slices.Equal(items, want) {
+			t.Errorf("took %d of %d", len(items), len(want))
+		}
+	})
+}
+
+// Who finds no open segment makes it. If the queue was deleted and made anew
+// meanwhile, it must not be one that the new queue has not come to.
+//
+// Covers Q6.
+func TestSegmentOfADeletedQueueIsNotMade(t *testing.T) {
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		p, _ := newQueue(w, queue.Options[string]{})
+		for _, item := range numbers(0, 300) {
+			coordtest.Check(t, p.Put(t.Context(), item))
+		}
+		coordtest.Check(t, w.Admin().DeleteAll(t.Context(), path+"/items/0/0000000001"))
+		q, s := newQueue(w, queue.Options[string]{})
+		slow := w.Inject(zktest.Rule{Op: "multi", Path: path + "/items/0", Session: s.ID(), Fate: zktest.DelayRequest, Delay: 2 * time.Second})
+		got := tryTake(t, q)
+		synctest.Wait()
+		if slow.Fired() != 1 {
+			t.Fatal("not asked for")
+		}
+		coordtest.Check(t, w.Admin().DeleteAll(t.Context(), path))
+		coordtest.Check(t, p.Put(t.Context(), "new"))
+		if item := <-got; item != "new" {
+			t.Errorf("took %q", item)
+		}
+		if nodes := w.Nodes(path + "/items/0"); len(nodes) != 1 {
+			t.Errorf("left are %q", nodes)
+		}
+	})
+}
+
+// A claim on an item of a queue that was deleted and made anew, which its session
+// had not noticed yet, took the new item of the same name out of the hands of who
+// had claimed that.
+//
+// Covers Q7, Q10.
+func TestClaimOnADeletedQueueEndsNoOther(t *testing.T) {
+	for name, end := range map[string]func(context.Context, *queue.Claim[string]) error{
+		"ack":     func(ctx context.Context, c *queue.Claim[string]) error { return c.Ack(ctx) },
+		"reject":  func(ctx context.Context, c *queue.Claim[string]) error { return c.Reject(ctx) },
+		"release": func(ctx context.Context, c *queue.Claim[string]) error { return c.Release(ctx) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+				q, _ := newQueue(w, queue.Options[string]{})
+				other, _ := newQueue(w, queue.Options[string]{})
+				coordtest.Check(t, q.Put(t.Context(), "old"))
+				old := coordtest.Must(q.Claim(t.Context()))
+				coordtest.Check(t, w.Admin().DeleteAll(t.Context(), path))
+				coordtest.Check(t, other.Put(t.Context(), "new"))
+				c := coordtest.Must(other.Claim(t.Context()))
+				if err := end(t.Context(), old); session.Outcome(err) != session.Failed || !errors.Is(err, session.ErrRevoked) {
+					t.Errorf("the old claim ended with %v", err)
+				}
+				synctest.Wait()
+				coordtest.Check(t, c.Ack(t.Context()))
+			})
+		})
+	}
+}
+
+// A drained segment of a queue that was deleted was the open one of the queue that
+// was made anew, by the time that a consumer deleted it: then its numbers, by which
+// consumers know what they have read, begin again.
+//
+// Covers Q1.
+func TestOpenSegmentOfAQueueMadeAnewIsNotDeleted(t *testing.T) {
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		q, s := newQueue(w, queue.Options[string]{})
+		other, _ := newQueue(w, queue.Options[string]{})
+		for _, item := range numbers(0, 300) {
+			coordtest.Check(t, other.Put(t.Context(), item))
+		}
+		drained := path + "/items/0/0000000000"
+		for range 256 {
+			coordtest.Must(other.Take(t.Context()))
+		}
+		slow := w.Inject(zktest.Rule{Op: "multi", Path: path + "/items/0", Session: s.ID(), Fate: zktest.DelayRequest, Delay: time.Second})
+		got := tryTake(t, q)
+		synctest.Wait()
+		if slow.Fired() != 1 {
+			t.Fatal("not asked for")
+		}
+		coordtest.Check(t, w.Admin().DeleteAll(t.Context(), path))
+		coordtest.Check(t, other.Put(t.Context(), "new"))
+		coordtest.Must(other.Take(t.Context()))
+		made := coordtest.Must(w.Admin().Exists(t.Context(), drained))
+		<-got
+		coordtest.Check(t, other.Put(t.Context(), "newer"))
+		if now := coordtest.Must(w.Admin().Exists(t.Context(), drained)); now == nil || now.Czxid != made.Czxid {
+			t.Errorf("the open segment was deleted")
+		}
+	})
+}
