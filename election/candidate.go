@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/zkcoord/zkcoord/internal/line"
 	"github.com/zkcoord/zkcoord/session"
@@ -56,7 +57,7 @@ func (c *Candidate) Campaign(ctx context.Context, value []byte) (*Term, error) {
 	if err != nil {
 		return nil, fmt.Errorf("election: campaign at %s: %w", c.line.Dir, err)
 	}
-	return &Term{claim: claim, value: value}, nil
+	return &Term{claim: claim, value: slices.Clone(value)}, nil
 }
 
 // Run campaigns, calls f for each term, and campaigns again when a term ended

@@ -40,13 +40,16 @@ func (t *Term) Value() []byte {
 
 // Proclaim changes the value. It is a transaction like Txn, and fails like it.
 func (t *Term) Proclaim(ctx context.Context, value []byte) error {
-	_, err := t.claim.Txn(ctx, session.SetOp{Path: t.Path(), Data: value, Version: session.AnyVersion})
+	value = slices.Clone(value)
+	proclaimed := func() {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.value = value
+	}
+	_, err := t.claim.TxnThen(ctx, proclaimed, session.SetOp{Path: t.Path(), Data: value, Version: session.AnyVersion})
 	if err != nil {
 		return fmt.Errorf("election: proclaim at %s: %w", t.Path(), err)
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.value = slices.Clone(value)
 	return nil
 }
 

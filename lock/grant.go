@@ -66,22 +66,24 @@ type heldKey struct{}
 // held is a list of paths: that of a grant, and those of the context in which
 // it was waited for.
 type held struct {
-	path string
-	more *held
+	path  string
+	grant context.Context // ends with the grant
+	more  *held
 }
 
 // holding returns a grant's context which knows that path is held, and what
 // the context that it was asked for in knows.
 func holding(asked, granted context.Context, path string) context.Context {
 	more, _ := asked.Value(heldKey{}).(*held)
-	return context.WithValue(granted, heldKey{}, &held{path, more})
+	return context.WithValue(granted, heldKey{}, &held{path, granted, more})
 }
 
-// holds reports whether ctx is that of a grant on path.
+// holds reports whether ctx is that of a grant on path, which has not ended: ctx
+// may outlive it.
 func holds(ctx context.Context, path string) bool {
 	h, _ := ctx.Value(heldKey{}).(*held)
 	for ; h != nil; h = h.more {
-		if h.path == path {
+		if h.path == path && h.grant.Err() == nil {
 			return true
 		}
 	}

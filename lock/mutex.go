@@ -83,7 +83,8 @@ func (m *Mutex) Lock(ctx context.Context) (*Grant, error) {
 }
 
 // TryLock is Lock, but fails with ErrLocked where Lock would wait for others.
-// It still waits for the server's answers.
+// It still waits for the server's answers, and keeps Options.Delay where a holder
+// vanished.
 func (m *Mutex) TryLock(ctx context.Context) (*Grant, error) {
 	return join(ctx, m.line, m.request(true))
 }

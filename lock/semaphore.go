@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"sync"
@@ -60,7 +61,7 @@ func (m *Semaphore) TryAcquire(ctx context.Context, permits int) (*Grant, error)
 }
 
 func (m *Semaphore) acquire(ctx context.Context, permits int, try bool) (*Grant, error) {
-	if permits < 1 || permits >= 1<<31 {
+	if permits < 1 || permits > math.MaxInt32 {
 		return nil, fmt.Errorf("lock: acquire %s: %d permits", m.path, permits)
 	}
 	first, err := m.gate.Join(ctx, line.Request{Name: lockSuffix, Data: []byte(m.label), Try: try, Gate: true})

@@ -43,7 +43,10 @@ type conn struct {
 
 // The session's own requests carry xids that the client never uses, so that
 // it ignores their replies.
-const xidRemoveWatches = -5
+const (
+	xidRemoveWatches = -5
+	xidCatchUp       = -6
+)
 
 // maxReply bounds a reply, against a peer that is no ZooKeeper server.
 const maxReply = 1 << 28

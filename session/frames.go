@@ -69,6 +69,7 @@ func (s *Session) received(c *conn, frame []byte) error {
 	}
 	switch h.Xid {
 	case wire.XidNotification:
+		s.told = true
 		return s.notifyLocked(body)
 	case wire.XidPing:
 		s.pongLocked(now)
@@ -107,7 +108,7 @@ func (s *Session) repliedLocked(h *wire.ReplyHeader, body []byte, now time.Time)
 		return
 	}
 	delete(s.inflight, h.Xid)
-	s.lastZxid = max(s.lastZxid, h.Zxid)
+	s.lastZxid, s.told = max(s.lastZxid, h.Zxid), s.told && h.Zxid <= 0
 	if h.Err == 0 && p.op != wire.OpAuth && p.op != wire.OpSASL {
 		s.lease.activity(p.sent, now)
 	}
@@ -220,11 +221,19 @@ func (s *Session) tick() time.Duration {
 
 // greetingLocked is what a new connection starts with: credentials, then the
 // watches that the last one had.
+//
+// An event has no zxid, so a server may accept this session which does not know
+// yet what another one told of. Then a quorum write comes in between, as in
+// CatchUp: no read is older than an event that came before it.
 func (s *Session) greetingLocked() []byte {
 	var out []byte
 	for _, a := range s.opts.Auth {
 		out = wire.AppendFrame(out, &wire.RequestHeader{Xid: wire.XidAuth, Op: wire.OpAuth},
 			&wire.AuthRequest{Scheme: a.Scheme, Auth: a.Data})
+	}
+	if s.told {
+		check := wire.MultiOp{Op: wire.OpCheck, Request: &wire.PathVersion{Path: s.inner("/"), Version: AnyVersion}}
+		out = wire.AppendFrame(out, &wire.RequestHeader{Xid: xidCatchUp, Op: wire.OpMulti}, &wire.MultiRequest{Ops: []wire.MultiOp{check}})
 	}
 	return s.appendWatchesLocked(out)
 }

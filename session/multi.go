@@ -51,7 +51,7 @@ func (o CreateOp) request(s *Session) (any, error) {
 	if o.Mode < Persistent || o.Mode > EphemeralSequential {
 		return nil, fmt.Errorf("a node of mode %d cannot be created in a multi", o.Mode)
 	}
-	return &zk.CreateRequest{Path: s.inner(o.Path), Data: o.Data, Acl: o.acl(s), Flags: int32(o.Mode)}, nil
+	return &zk.CreateRequest{Path: s.innerNew(o.Path, o.Mode&zk.FlagSequence != 0), Data: o.Data, Acl: o.acl(s), Flags: int32(o.Mode)}, nil
 }
 
 func (o CreateOp) acl(s *Session) []zk.ACL {

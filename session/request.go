@@ -167,6 +167,15 @@ func (s *Session) inner(path string) string {
 	return s.opts.Chroot + path
 }
 
+// innerNew is inner for a node to be made. A number that is appended to the root
+// names a child of the chroot, not a sibling.
+func (s *Session) innerNew(path string, sequential bool) string {
+	if sequential {
+		return s.opts.Chroot + path
+	}
+	return s.inner(path)
+}
+
 func (s *Session) outer(path string) string {
 	switch path {
 	case "": // of a request that failed, or a part of a multi that has none
@@ -207,7 +216,7 @@ func (s *Session) Create(ctx context.Context, path string, data []byte, mode Mod
 // CreateACL is Create with an ACL of its own.
 func (s *Session) CreateACL(ctx context.Context, path string, data []byte, mode Mode, acl []zk.ACL) (string, error) {
 	check := strings.TrimSuffix(path, "/") // a sequential node may be named by its number alone
-	if check == path || mode&zk.FlagSequence == 0 {
+	if check == "" || mode&zk.FlagSequence == 0 {
 		check = path
 	}
 	if err := s.check("create", check, len(data)+aclSize(acl)); err != nil {
@@ -219,7 +228,7 @@ func (s *Session) CreateACL(ctx context.Context, path string, data []byte, mode 
 		if mode == Container {
 			create = c.CreateContainer
 		}
-		created, err := create(s.inner(path), data, int32(mode), acl)
+		created, err := create(s.innerNew(path, mode&zk.FlagSequence != 0), data, int32(mode), acl)
 		return s.outer(created), err
 	})
 }
@@ -237,7 +246,7 @@ func (s *Session) CreateTTL(ctx context.Context, path string, data []byte, ttl t
 	}
 	data = bytes.Clone(data)
 	return do(ctx, s, "create", path, func(c *zk.Conn) (string, error) {
-		created, err := c.CreateTTL(s.inner(path), data, flag, s.opts.ACL, ttl)
+		created, err := c.CreateTTL(s.innerNew(path, sequential), data, flag, s.opts.ACL, ttl)
 		return s.outer(created), err
 	})
 }

@@ -589,3 +589,32 @@ func mntr(t *testing.T, e *zktest.Ensemble, key string) (sum int) {
 	}
 	return sum
 }
+
+// A sequential node below the root is one below the chroot.
+func TestSequentialNodeAtTheRootStaysInTheChroot(t *testing.T) {
+	inBubble(t, zktest.Options{TTLNodes: true}, func(t *testing.T, e *zktest.Ensemble) {
+		all := open(t, on(e))
+		defer all.Close()
+		all.Create(t.Context(), "/app", nil, Persistent)
+		opts := on(e)
+		opts.Chroot = "/app"
+		s := open(t, opts)
+		defer s.Close()
+		results, err := s.Multi(t.Context(), CreateOp{Path: "/", Mode: PersistentSequential})
+		must(t, err)
+		ttl, err := s.CreateTTL(t.Context(), "/", nil, time.Hour, true)
+		must(t, err)
+		plain, err := s.Create(t.Context(), "/", nil, PersistentSequential)
+		if err != nil {
+			t.Error(err)
+		}
+		if results[0].Path != "/0000000000" || ttl != "/0000000001" || plain != "/0000000002" {
+			t.Errorf("made %q, %q, %q", results[0].Path, ttl, plain)
+		}
+		listing, err := all.Children(t.Context(), "/")
+		must(t, err)
+		if len(listing.Names) != 2 { // with /zookeeper
+			t.Errorf("outside the chroot: %v", listing.Names)
+		}
+	})
+}

@@ -42,6 +42,7 @@ type Session struct {
 	downSince time.Time
 	dialError error
 	lastZxid  int64
+	told      bool // of an event after the last reply: what it tells of may be later than lastZxid
 	inflight  map[int32]packet
 	pings     []time.Time // when the unanswered pings were sent
 	queued    []byte      // frames to be sent before the next of the client

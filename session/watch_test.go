@@ -311,3 +311,36 @@ func TestManyWatchesAreSetAgainInSeveralRequests(t *testing.T) {
 		}
 	})
 }
+
+// The server that told of a change goes before it answered anything more, and
+// the next one does not know of the change yet. Events have no zxid by which it
+// would refuse the session.
+//
+// Covers S6.
+func TestNoReadIsOlderThanAnEvent(t *testing.T) {
+	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
+		leader := e.Leader()
+		fresh, behind := (leader+1)%3, (leader+2)%3
+		s := open(t, on(e, fresh, behind))
+		defer s.Close()
+		if s.Server() != e.Servers()[fresh] {
+			fresh, behind = behind, fresh
+		}
+		other := open(t, on(e, leader))
+		defer other.Close()
+		other.Create(t.Context(), "/a", []byte("old"), Persistent)
+		time.Sleep(time.Second)
+		_, w, err := s.GetW(t.Context(), "/a")
+		must(t, err)
+		e.Lag(behind, time.Second)
+		time.Sleep(3 * time.Second)
+		other.Set(t.Context(), "/a", []byte("new"), AnyVersion)
+		<-w.C
+		e.Kill(fresh)
+		v, err := s.Get(t.Context(), "/a")
+		must(t, err)
+		if string(v.Data) != "new" {
+			t.Errorf("read %q after the event of what came later", v.Data)
+		}
+	})
+}

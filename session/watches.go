@@ -16,7 +16,7 @@ type Watches struct {
 	more chan struct{} // holds one token when something may have fired
 
 	// Guarded by the session's mu.
-	waits map[watchKey]struct{}
+	waits map[watchKey]*int // how many reads want the watch: under way, or answered
 	fired []Fired
 }
 
@@ -29,35 +29,35 @@ type Fired struct {
 
 // NewWatches returns an empty set of watches, which costs nothing. Stop it.
 func (s *Session) NewWatches() *Watches {
-	return &Watches{s: s, more: make(chan struct{}, 1), waits: make(map[watchKey]struct{})}
+	return &Watches{s: s, more: make(chan struct{}, 1), waits: make(map[watchKey]*int)}
 }
 
 // Get is [Session.Get] with a watch, as [Session.GetW].
 func (w *Watches) Get(ctx context.Context, path string) (Value, error) {
-	w.await(path, false)
+	wants := w.await(path, false)
 	value, err := w.s.Get(ctx, path)
 	if err != nil {
-		w.Drop(path, false)
+		w.unwant(path, false, wants)
 	}
 	return value, err
 }
 
 // Exists is [Session.Exists] with a watch, as [Session.ExistsW].
 func (w *Watches) Exists(ctx context.Context, path string) (*zk.Stat, error) {
-	w.await(path, false)
+	wants := w.await(path, false)
 	stat, err := w.s.Exists(ctx, path)
 	if err != nil {
-		w.Drop(path, false)
+		w.unwant(path, false, wants)
 	}
 	return stat, err
 }
 
 // Children is [Session.Children] with a watch, as [Session.ChildrenW].
 func (w *Watches) Children(ctx context.Context, path string) (Listing, error) {
-	w.await(path, true)
+	wants := w.await(path, true)
 	listing, err := w.s.Children(ctx, path)
 	if err != nil {
-		w.Drop(path, true)
+		w.unwant(path, true, wants)
 	}
 	return listing, err
 }
@@ -67,19 +67,19 @@ func (w *Watches) Children(ctx context.Context, path string) (Listing, error) {
 // or the session ended.
 func (w *Watches) Wait(ctx context.Context) ([]Fired, error) {
 	for {
-		select {
-		case <-w.more:
-		case <-ctx.Done():
-		case <-w.s.life.Done():
-		}
 		if err := w.s.Err(); err != nil {
 			return nil, err
 		}
 		if ctx.Err() != nil {
 			return nil, causeOf(ctx)
 		}
-		if fired := w.take(); len(fired) > 0 {
+		if fired := w.take(); len(fired) > 0 { // looked for first: the token may have gone to a call that ended
 			return fired, nil
+		}
+		select {
+		case <-w.more:
+		case <-ctx.Done():
+		case <-w.s.life.Done():
 		}
 	}
 }
@@ -92,15 +92,35 @@ func (w *Watches) take() []Fired {
 	return fired
 }
 
-func (w *Watches) await(path string, children bool) {
+func (w *Watches) await(path string, children bool) (wants *int) {
 	s, key := w.s, watchKey{w.s.inner(path), children}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, waits := w.waits[key]; waits || s.life.Err() != nil {
+	if s.life.Err() != nil {
+		return nil
+	}
+	if wants = w.waits[key]; wants == nil {
+		wants = new(int)
+		w.waits[key] = wants
+		s.awaitLocked(key, w)
+	}
+	*wants++
+	return wants
+}
+
+// unwant ends the watch, unless it has fired, if the read that failed is the last
+// that wants it.
+func (w *Watches) unwant(path string, children bool, wants *int) {
+	key := watchKey{w.s.inner(path), children}
+	w.s.mu.Lock()
+	defer w.s.mu.Unlock()
+	if wants == nil || w.waits[key] != wants {
 		return
 	}
-	w.waits[key] = struct{}{}
-	s.awaitLocked(key, w)
+	if *wants--; *wants == 0 {
+		delete(w.waits, key)
+		w.s.dropLocked(key, w)
+	}
 }
 
 // Drop ends the watch on a path that Children has set, or else that of Get and

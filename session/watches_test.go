@@ -101,3 +101,59 @@ func TestTenThousandStoppedWatchesLeaveNothing(t *testing.T) {
 		}
 	})
 }
+
+// A Wait that ended with its context has not lost what fired.
+//
+// Covers S6.
+func TestWaitThatEndsKeepsWhatFired(t *testing.T) {
+	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
+		s := open(t, on(e))
+		defer s.Close()
+		for range 20 { // as the choice among what is ready is by chance
+			w := s.NewWatches()
+			w.Exists(t.Context(), "/a")
+			s.Create(t.Context(), "/a", nil, Persistent)
+			synctest.Wait()
+			over, cancel := context.WithCancel(t.Context())
+			cancel()
+			w.Wait(over)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			if fired, err := w.Wait(ctx); err != nil || len(fired) != 1 {
+				t.Errorf("fired %v, %v", fired, err)
+			}
+			cancel()
+			w.Stop()
+			s.Delete(t.Context(), "/a", AnyVersion)
+		}
+	})
+}
+
+// Of two reads of one path at once, one is given up: the watch of the other stays.
+//
+// Covers S6.
+func TestReadThatFailsLeavesTheWatchOfAnother(t *testing.T) {
+	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
+		s := open(t, on(e))
+		defer s.Close()
+		s.Create(t.Context(), "/a", nil, Persistent)
+		w := s.NewWatches()
+		defer w.Stop()
+		e.Inject(zktest.Rule{Op: "getData", Fate: zktest.DelayReply, Delay: time.Second})
+		impatient, cancel := context.WithCancel(t.Context())
+		go w.Get(impatient, "/a")
+		read := make(chan error, 1)
+		go func() {
+			_, err := w.Get(t.Context(), "/a")
+			read <- err
+		}()
+		synctest.Wait()
+		cancel()
+		must(t, <-read)
+		s.Set(t.Context(), "/a", nil, AnyVersion)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if fired, err := w.Wait(ctx); err != nil {
+			t.Errorf("fired %v, %v", fired, err)
+		}
+	})
+}

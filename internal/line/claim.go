@@ -98,12 +98,28 @@ func (c *Claim) remove() <-chan error {
 	return c.session.Cleanup(func(ctx context.Context) error {
 		switch {
 		case c.fixed:
-			// Where somebody deleted the node, it may be another's by now.
-			if _, err := c.own(ctx); err != nil {
-				return unlessRevoked(err)
-			}
+			return c.removeFixed(ctx)
 		case len(c.parting) > 0 && c.part(ctx):
 			return nil
+		}
+		return c.session.Remove(ctx, c.Node())
+	})
+}
+
+// removeFixed comes behind a transaction under way, also if that is given up
+// meanwhile, and behind an earlier removal: either would do to the next one's node
+// what was meant for the own.
+func (c *Claim) removeFixed(ctx context.Context) error {
+	select {
+	case c.turn <- struct{}{}:
+		defer func() { <-c.turn }()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	return <-c.session.Cleanup(func(ctx context.Context) error {
+		// Where somebody deleted the node, it may be another's by now.
+		if _, err := c.own(ctx); err != nil {
+			return unlessRevoked(err)
 		}
 		return c.session.Remove(ctx, c.Node())
 	})

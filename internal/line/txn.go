@@ -16,12 +16,18 @@ import (
 // Indeterminate error is left only if ctx or the session ended, or somebody
 // deleted the node.
 func (c *Claim) Txn(ctx context.Context, ops ...session.Op) ([]session.OpResult, error) {
+	return c.TxnThen(ctx, nil, ops...)
+}
+
+// TxnThen is Txn, and calls then, if it is not nil, as soon as it is known that
+// ops were applied, in the order of such transactions; see apply.
+func (c *Claim) TxnThen(ctx context.Context, then func(), ops ...session.Op) ([]session.OpResult, error) {
 	done, err := c.begin(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer done()
-	return c.apply(ctx, nil, ops...)
+	return c.apply(ctx, then, ops...)
 }
 
 // A doubt is about a transaction that may have been applied.
@@ -36,6 +42,8 @@ func (c *Claim) begin(ctx context.Context) (done func(), err error) {
 	case c.turn <- struct{}{}:
 	case <-ctx.Done():
 		return nil, c.refused(context.Cause(ctx))
+	case <-c.Context().Done(): // and the turn may be the deletion's
+		return nil, c.refused(context.Cause(c.Context()))
 	}
 	done = func() { <-c.turn }
 	if _, err := c.settle(ctx); err != nil {
@@ -174,5 +182,5 @@ func (c *Claim) unguarded(err error, guards int) error {
 		c.hold.End(session.ErrRevoked)
 		return c.refused(session.ErrRevoked)
 	}
-	return c.refused(part)
+	return c.refused(&session.RequestError{Op: "guard", Path: part.Path, Effect: session.Failed, Err: part.Err})
 }

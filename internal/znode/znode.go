@@ -41,9 +41,12 @@ func forbidden(r rune) bool {
 	return r <= 0x1f || r >= 0x7f && r <= 0x9f || r >= 0xd800 && r <= 0xf8ff || r >= 0xfff0
 }
 
-// Join returns the path of the child name of dir.
+// Join returns the path of the child name of dir. Below no path it is none either.
 func Join(dir, name string) string {
-	if dir == "/" {
+	switch dir {
+	case "":
+		return name
+	case "/":
 		return "/" + name
 	}
 	return dir + "/" + name
