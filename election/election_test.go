@@ -274,3 +274,38 @@ func TestRunEndsWithItsContext(t *testing.T) {
 		w.NothingLeft()
 	})
 }
+
+// The server that told a candidate of its turn is lost before it answered anything
+// more, and the next one is behind.
+//
+// Covers E5.
+func TestElectedReadsWhatWasWrittenOnAnotherServer(t *testing.T) {
+	for range 10 { // as a heartbeat may be sent first, behind which reads are fresh
+		coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+			ctx := t.Context()
+			fresh, behind := (w.Leader()+1)%3, (w.Leader()+2)%3
+			a := w.Client(w.On(w.Leader()))
+			b := w.Client(func(o *session.Options) { o.Servers = []string{w.Servers()[fresh], w.Servers()[behind]} })
+			if b.Server() != w.Servers()[fresh] {
+				fresh, behind = behind, fresh
+			}
+			coordtest.Must(a.Create(ctx, "/state", nil, session.Persistent))
+			term := coordtest.Must(election.NewCandidate(a.Session, "/e").Campaign(ctx, nil))
+			next := make(chan *election.Term, 1)
+			go func() { next <- coordtest.Must(election.NewCandidate(b.Session, "/e").Campaign(ctx, nil)) }()
+			synctest.Wait()
+			w.Lag(behind, 300*time.Millisecond)
+			time.Sleep(390 * time.Millisecond)
+			w.Inject(zktest.Rule{Session: b.ID(), Server: fresh + 1, Fate: zktest.CloseBeforeRequest})
+			coordtest.Must(term.Txn(ctx, session.SetOp{Path: "/state", Data: []byte("a"), Version: session.AnyVersion}))
+			if err := term.Resign(ctx); err != nil {
+				t.Error(err)
+			}
+			elected := <-next
+			if v := coordtest.Must(b.Get(ctx, "/state")); string(v.Data) != "a" {
+				t.Errorf("the next leader read %q", v.Data)
+			}
+			elected.Resign(ctx)
+		})
+	}
+}

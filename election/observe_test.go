@@ -12,6 +12,7 @@ import (
 	"github.com/zkcoord/zkcoord/election"
 	"github.com/zkcoord/zkcoord/internal/coordtest"
 	"github.com/zkcoord/zkcoord/session"
+	"github.com/zkcoord/zkcoord/zktest"
 )
 
 // observe sends what an observer is given, "-" for nobody.
@@ -192,5 +193,34 @@ func TestObserverListsWhenItsListIsOld(t *testing.T) {
 		o.Expect(t, "succession", "getData getData getChildren2 getData")
 		stop()
 		ok(t, now(t, last).Resign(ctx))
+	})
+}
+
+// Value is what observers are shown, whatever became of the caller's buffer, or
+// of the answer to Proclaim.
+func TestValueIsWhatObserversAreShown(t *testing.T) {
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		ctx := t.Context()
+		c := w.Client()
+		expect := func(term *election.Term, want string) {
+			t.Helper()
+			shown := coordtest.Must(election.CurrentLeader(ctx, c.Session, "/e"))
+			if got := string(term.Value()); got != want || string(shown.Value) != want {
+				t.Errorf("value %q, observers are shown %q, want %q", got, shown.Value, want)
+			}
+		}
+		value := []byte("one")
+		term := coordtest.Must(election.NewCandidate(c.Session, "/e").Campaign(ctx, value))
+		copy(value, "xxx")
+		expect(term, "one")
+
+		given, cancel := context.WithCancel(ctx)
+		w.Inject(zktest.Rule{Session: c.ID(), Op: "multi", Path: term.Path(), Fate: zktest.CloseBeforeReply})
+		c.Before("multi", func() { go cancel() })
+		if err := term.Proclaim(given, []byte("two")); session.Outcome(err) != session.Indeterminate {
+			t.Error(err)
+		}
+		coordtest.Must(term.Txn(ctx, session.CheckOp{Path: "/e", Version: session.AnyVersion}))
+		expect(term, "two")
 	})
 }

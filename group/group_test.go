@@ -471,3 +471,13 @@ func TestViewOutlivesItsSession(t *testing.T) {
 		}
 	})
 }
+
+// No path is not the root.
+func TestNoPathIsRefused(t *testing.T) {
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		if _, err := group.New(w.Client().Session, "").Join(t.Context(), "m", nil); session.Outcome(err) != session.Failed {
+			t.Errorf("joined: %v", err)
+		}
+		w.NothingLeft()
+	})
+}

@@ -637,3 +637,90 @@ func TestOwnNodeIsVerified(t *testing.T) {
 		w.NothingLeft()
 	})
 }
+
+// Unlock is called again while the first call's deletion is under way: the next
+// holder's node is left alone.
+//
+// Covers L1, L7.
+func TestUnlockingTwiceLeavesTheNextHoldersNode(t *testing.T) {
+	for range 10 { // as requests made at once are sent in any order
+		coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+			ctx := t.Context()
+			a, b := w.Client(), w.Client()
+			held := coordtest.Must(lock.NewExclusive(a.Session, "/x", lock.Options{}).Lock(ctx))
+			next := started(func() (*lock.Grant, error) { return lock.NewExclusive(b.Session, "/x", lock.Options{}).Lock(ctx) })
+			waiting(t, next)
+			w.Inject(zktest.Rule{Session: a.ID(), Fate: zktest.CloseBeforeRequest})
+			w.Inject(zktest.Rule{Session: a.ID(), Op: "delete", Skip: 1, Fate: zktest.DelayRequest, Delay: time.Second})
+			hurried, cancel := context.WithCancel(ctx)
+			cancel()
+			held.Unlock(hurried)
+			held.Unlock(ctx)
+			g := (<-next).must(t)
+			time.Sleep(2 * time.Second)
+			if err := context.Cause(g.Context()); err != nil {
+				t.Errorf("the next holder lost the lock: %v", err)
+			}
+			g.Unlock(ctx)
+		})
+	}
+}
+
+// Who has released may lock again, in a context that outlives the grant's.
+func TestNoDeadlockOnWhatWasReleased(t *testing.T) {
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		m := mutexAt("/lock")(w.Client())
+		g := coordtest.Must(m.Lock(t.Context()))
+		ctx := context.WithoutCancel(g.Context())
+		if _, err := m.Lock(ctx); !errors.Is(err, lock.ErrDeadlock) {
+			t.Errorf("held: %v", err)
+		}
+		ok(t, g.Unlock(t.Context()))
+		g, err := m.Lock(ctx)
+		ok(t, err)
+		ok(t, g.Unlock(t.Context()))
+	})
+}
+
+// A Try call waits for nobody, but where a holder vanished it keeps the delay.
+//
+// Covers L8.
+func TestTryLockKeepsTheDelay(t *testing.T) {
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		const delay = 10 * time.Second
+		mutex := func() (*coordtest.Client, *lock.Mutex) {
+			c := w.Client()
+			return c, lock.NewMutex(c.Session, "/lock", lock.Options{Delay: delay})
+		}
+		c, m := mutex()
+		coordtest.Must(m.Lock(t.Context()))
+		c.Lose()
+		synctest.Wait()
+		begun := time.Now()
+		_, m = mutex()
+		g, err := m.TryLock(t.Context())
+		ok(t, err)
+		if took := time.Since(begun); took < delay {
+			t.Errorf("granted after %v", took)
+		}
+		ok(t, g.Unlock(t.Context()))
+	})
+}
+
+// A create whose reply is lost, in a directory that cannot be listed for a while.
+//
+// Covers L4.
+func TestNodeWhoseLookUpFailedIsDeleted(t *testing.T) {
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		ctx := t.Context()
+		c := w.Client()
+		coordtest.Must(c.CreateACL(ctx, "/lock", nil, session.Persistent, zk.WorldACL(zk.PermAll&^zk.PermRead)))
+		w.Inject(zktest.Rule{Session: c.ID(), Op: "create", Fate: zktest.CloseBeforeReply})
+		_, err := lock.NewMutex(c.Session, "/lock", lock.Options{}).Lock(ctx)
+		if err == nil {
+			t.Error("locked")
+		}
+		ok(t, c.SetACL(ctx, "/lock", zk.WorldACL(zk.PermAll), session.AnyVersion))
+		w.NothingLeft()
+	})
+}

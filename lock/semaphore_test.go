@@ -335,3 +335,44 @@ func TestPermitsTakenInDoubtAreKept(t *testing.T) {
 		w.NothingLeft()
 	})
 }
+
+// The server that told of the departure at the gate is lost before it answered
+// anything more, and the next one has not heard of the lease yet.
+//
+// Covers L1.
+func TestPermitsAreCountedAsOfTheEvent(t *testing.T) {
+	for range 10 { // as a heartbeat may be sent first, behind which reads are fresh
+		coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+			ctx := t.Context()
+			fresh, behind := (w.Leader()+1)%3, (w.Leader()+2)%3
+			a := w.Client(w.On(w.Leader()))
+			b := w.Client(func(o *session.Options) { o.Servers = []string{w.Servers()[fresh], w.Servers()[behind]} })
+			if b.Server() != w.Servers()[fresh] {
+				fresh, behind = behind, fresh
+			}
+			ok(t, coordtest.Must(semaphore(a, 1).Acquire(ctx, 1)).Unlock(ctx)) // makes the nodes
+			time.Sleep(time.Second)
+			w.Inject(zktest.Rule{Session: a.ID(), Op: "multi", Path: "/sem/locks/*", Fate: zktest.DelayRequest, Delay: 400 * time.Millisecond})
+			first := started(func() (*lock.Grant, error) { return semaphore(a, 1).Acquire(ctx, 1) })
+			second := started(func() (*lock.Grant, error) { return semaphore(b, 1).Acquire(ctx, 1) })
+			w.Lag(behind, 300*time.Millisecond)
+			time.Sleep(390 * time.Millisecond)
+			w.Inject(zktest.Rule{Session: b.ID(), Server: fresh + 1, Fate: zktest.CloseBeforeRequest})
+			g := (<-first).must(t)
+			time.Sleep(time.Second)
+			waiting(t, second)
+			ok(t, g.Unlock(ctx))
+			ok(t, (<-second).must(t).Unlock(ctx))
+		})
+	}
+}
+
+// No path is not the root.
+func TestSemaphoreWithoutAPathIsRefused(t *testing.T) {
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		if _, err := lock.NewSemaphore(w.Client().Session, "", 1, lock.Options{}).Acquire(t.Context(), 1); session.Outcome(err) != session.Failed {
+			t.Errorf("acquired: %v", err)
+		}
+		w.NothingLeft()
+	})
+}

@@ -3,8 +3,10 @@ package lock_test
 import (
 	"context"
 	"errors"
+	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/go-zookeeper/zk"
 
@@ -184,4 +186,73 @@ func TestDowngradeAfterOneInDoubt(t *testing.T) {
 			})
 		}
 	}
+}
+
+// standing is a context in which a call stands still once, when it is first looked at.
+type standing struct {
+	context.Context
+	once  sync.Once
+	still func()
+}
+
+func (s *standing) Err() error {
+	s.once.Do(s.still)
+	return s.Context.Err()
+}
+
+// The lock is released, and goes on to another, while a transaction under it
+// stands still on the way to the server.
+//
+// Covers L6.
+func TestTransactionOfAnExclusiveDoesNotOutliveIt(t *testing.T) {
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		ctx := t.Context()
+		a, b := w.Client(), w.Client()
+		coordtest.Must(a.Create(ctx, "/data", nil, session.Persistent))
+		held := coordtest.Must(lock.NewExclusive(a.Session, "/x", lock.Options{}).Lock(ctx))
+		next := started(func() (*lock.Grant, error) { return lock.NewExclusive(b.Session, "/x", lock.Options{}).Lock(ctx) })
+		released := make(chan error, 1)
+		var g *lock.Grant
+		slow := &standing{Context: ctx, still: func() {
+			go func() { released <- held.Unlock(ctx) }()
+			time.Sleep(100 * time.Millisecond)
+			select {
+			case r := <-next:
+				g = r.must(t)
+			default:
+			}
+		}}
+		_, err := held.Txn(slow, session.SetOp{Path: "/data", Data: []byte("a"), Version: session.AnyVersion})
+		if g != nil && err == nil {
+			t.Error("applied while another held the lock")
+		}
+		ok(t, <-released)
+		if g == nil {
+			g = (<-next).must(t)
+		}
+		if _, err := g.Txn(ctx, session.SetOp{Path: "/data", Data: []byte("b"), Version: session.AnyVersion}); err != nil {
+			t.Error(err)
+		}
+		ok(t, g.Unlock(ctx))
+	})
+}
+
+// The number in the error is that of an op of the caller.
+func TestErrorOfATransactionDoesNotNumberItsGuard(t *testing.T) {
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		ctx := t.Context()
+		c := w.Client()
+		coordtest.Must(c.CreateACL(ctx, "/lock", nil, session.Persistent, zk.WorldACL(zk.PermAll&^zk.PermWrite)))
+		coordtest.Must(c.CreateACL(ctx, "/other", nil, session.Persistent, zk.WorldACL(zk.PermAll)))
+		g := coordtest.Must(lock.NewMutex(c.Session, "/lock", lock.Options{}).Lock(ctx))
+		op := session.CheckOp{Path: "/other", Version: session.AnyVersion}
+		_, err := g.Txn(ctx, op, op)
+		if !errors.Is(err, zk.ErrNoAuth) || session.Outcome(err) != session.Failed {
+			t.Errorf("%v", err)
+		}
+		if part := (*session.MultiError)(nil); errors.As(err, &part) {
+			t.Errorf("says that op %d failed", part.Index)
+		}
+		ok(t, g.Unlock(ctx))
+	})
 }
