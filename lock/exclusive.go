@@ -30,7 +30,7 @@ func NewExclusive(s *session.Session, path string, o Options) *Exclusive {
 // Lock waits for the lock. If ctx ends first, or on any other error, nothing
 // is held and no znode remains.
 func (e *Exclusive) Lock(ctx context.Context) (*Grant, error) {
-	if holds(ctx, e.path) {
+	if holds(ctx, e.session, e.path) {
 		return nil, e.wrap(ErrDeadlock)
 	}
 	for {
@@ -109,15 +109,15 @@ func (e *Exclusive) find(ctx context.Context, data []byte) (session.Node, error)
 
 // undo deletes the node if a call that failed made it.
 func (e *Exclusive) undo(data []byte) {
-	e.session.Cleanup(func(ctx context.Context) error {
+	e.session.RemoveFound(func(ctx context.Context) (session.Node, error) {
 		if err := e.session.CatchUp(ctx, e.path); err != nil {
-			return err
+			return session.Node{}, err
 		}
 		node, err := e.find(ctx, data)
-		if err != nil || node.Path == "" {
-			return err
+		if errors.Is(err, ErrLocked) {
+			return session.Node{}, nil
 		}
-		return e.session.Remove(ctx, node)
+		return node, err
 	})
 }
 

@@ -21,7 +21,7 @@ type Grant struct {
 }
 
 func newGrant(ctx context.Context, claim *line.Claim, path string) *Grant {
-	return &Grant{claim: claim, ctx: holding(ctx, claim.Context(), path)}
+	return &Grant{claim: claim, ctx: holding(ctx, claim, path)}
 }
 
 // Context ends when the lock is no longer held for certain, before anybody
@@ -66,24 +66,24 @@ type heldKey struct{}
 // held is a list of paths: that of a grant, and those of the context in which
 // it was waited for.
 type held struct {
+	claim *line.Claim
 	path  string
-	grant context.Context // ends with the grant
 	more  *held
 }
 
-// holding returns a grant's context which knows that path is held, and what
+// holding returns a claim's context which knows that path is held, and what
 // the context that it was asked for in knows.
-func holding(asked, granted context.Context, path string) context.Context {
+func holding(asked context.Context, claim *line.Claim, path string) context.Context {
 	more, _ := asked.Value(heldKey{}).(*held)
-	return context.WithValue(granted, heldKey{}, &held{path, granted, more})
+	return context.WithValue(claim.Context(), heldKey{}, &held{claim, path, more})
 }
 
-// holds reports whether ctx is that of a grant on path, which has not ended: ctx
-// may outlive it.
-func holds(ctx context.Context, path string) bool {
+// holds reports whether ctx is that of a grant on path in s, which has not ended:
+// ctx may outlive it. In another session the path may be another node's.
+func holds(ctx context.Context, s *session.Session, path string) bool {
 	h, _ := ctx.Value(heldKey{}).(*held)
 	for ; h != nil; h = h.more {
-		if h.path == path && h.grant.Err() == nil {
+		if h.claim.Session() == s && h.path == path && h.claim.Context().Err() == nil {
 			return true
 		}
 	}

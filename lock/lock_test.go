@@ -472,6 +472,10 @@ func TestWaitingForOneself(t *testing.T) {
 				t.Errorf("%s: %v", path, err)
 			}
 		}
+		coordtest.Must(c.Create(t.Context(), "/app", nil, session.Persistent))
+		elsewhere := w.Client(func(o *session.Options) { o.Chroot = "/app" })
+		namesake := coordtest.Must(mutexAt("/other")(elsewhere).Lock(inner.Context()))
+		ok(t, namesake.Unlock(t.Context()))
 		ok(t, both.Unlock(t.Context()))
 		ok(t, inner.Unlock(t.Context()))
 		ok(t, reader.Unlock(t.Context()))
@@ -721,6 +725,23 @@ func TestNodeWhoseLookUpFailedIsDeleted(t *testing.T) {
 			t.Error("locked")
 		}
 		ok(t, c.SetACL(ctx, "/lock", zk.WorldACL(zk.PermAll), session.AnyVersion))
+		w.NothingLeft()
+	})
+}
+
+// The same of an Exclusive, whose node cannot be read for a while.
+//
+// Covers L4.
+func TestNodeOfAnExclusiveWhoseLookUpFailedIsDeleted(t *testing.T) {
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		ctx := t.Context()
+		c := w.Client(func(o *session.Options) { o.ACL = zk.WorldACL(zk.PermAll &^ zk.PermRead) })
+		w.Inject(zktest.Rule{Session: c.ID(), Op: "create", Fate: zktest.CloseBeforeReply})
+		if _, err := lock.NewExclusive(c.Session, "/x", lock.Options{}).Lock(ctx); err == nil {
+			t.Error("locked")
+		}
+		synctest.Wait() // it was looked for again
+		ok(t, c.SetACL(ctx, "/x", zk.WorldACL(zk.PermAll), session.AnyVersion))
 		w.NothingLeft()
 	})
 }

@@ -15,8 +15,8 @@ var (
 	// ErrLocked is the answer of the Try calls when one would have to wait.
 	ErrLocked = errors.New("lock: held by somebody else")
 	// ErrDeadlock means that the context of the call is that of a grant on
-	// the same path, so that it would wait for itself: locks are not
-	// reentrant and a reader cannot become a writer. Unlock first.
+	// the same path in the same session, so that it would wait for itself:
+	// locks are not reentrant and a reader cannot become a writer. Unlock first.
 	ErrDeadlock = errors.New("waiting for oneself")
 	// ErrReleased is the cause with which a grant's context ends on Unlock.
 	ErrReleased = line.ErrReleased
@@ -104,7 +104,7 @@ func (m *Mutex) WhoBlocks(ctx context.Context, node string) ([]Contender, error)
 }
 
 func join(ctx context.Context, l *line.Line, r line.Request) (*Grant, error) {
-	if !r.Try && holds(ctx, l.Dir) {
+	if !r.Try && holds(ctx, l.Session, l.Dir) {
 		return nil, fmt.Errorf("lock: acquire %s: %w", l.Dir, ErrDeadlock)
 	}
 	claim, err := l.Join(ctx, r)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/go-zookeeper/zk"
 
@@ -73,7 +74,11 @@ func (o CheckOp) request(s *Session) (any, error) {
 	return &zk.CheckVersionRequest{Path: s.inner(o.Path), Version: o.Version}, nil
 }
 
-func (o CreateOp) clone() Op { o.Data = bytes.Clone(o.Data); return o }
+func (o CreateOp) clone() Op {
+	o.Data, o.ACL = bytes.Clone(o.Data), slices.Clone(o.ACL)
+	return o
+}
+
 func (o SetOp) clone() Op    { o.Data = bytes.Clone(o.Data); return o }
 func (o DeleteOp) clone() Op { return o }
 func (o CheckOp) clone() Op  { return o }

@@ -163,7 +163,7 @@ func (s *Session) createProtected(note *creation, dir, prefix string, data []byt
 		case Outcome(err) == Indeterminate:
 			node, lookup := s.find(s.life, dir, prefix, mode)
 			if lookup != nil { // it may be there: the look for it failed, the creation need not have
-				s.Cleanup(func(ctx context.Context) error { return s.removeFound(ctx, dir, prefix, mode) })
+				s.RemoveFound(func(ctx context.Context) (Node, error) { return s.find(ctx, dir, prefix, mode) })
 				return Node{}, ended("create", path, lookup)
 			}
 			if node.Path != "" {
@@ -219,20 +219,23 @@ func (s *Session) find(ctx context.Context, dir, prefix string, mode Mode) (Node
 	return Node{}, nil
 }
 
-// removeFound deletes the node that find finds, if there is one. It goes on looking
-// where a server refuses to show it, one that is overloaded for instance.
-func (s *Session) removeFound(ctx context.Context, dir, prefix string, mode Mode) error {
-	for round := 0; ; round++ {
-		switch node, err := s.find(ctx, dir, prefix, mode); {
-		case err == nil && node.Path == "":
-			return nil
-		case err == nil:
-			return s.Remove(ctx, node)
+// RemoveFound deletes, as Cleanup does, the node that find finds, if there is one.
+// It goes on looking while find fails: a server that is overloaded may refuse to
+// show it, for instance.
+func (s *Session) RemoveFound(find func(ctx context.Context) (Node, error)) {
+	s.Cleanup(func(ctx context.Context) error {
+		for round := 0; ; round++ {
+			switch node, err := find(ctx); {
+			case err == nil && node.Path == "":
+				return nil
+			case err == nil:
+				return s.Remove(ctx, node)
+			}
+			if err := sleep(ctx, backoff(round, firstPause, s.Timeout()/2)); err != nil {
+				return err
+			}
 		}
-		if err := sleep(ctx, backoff(round, firstPause, s.Timeout()/2)); err != nil {
-			return err
-		}
-	}
+	})
 }
 
 // Remove deletes a node of this session for certain: it asks again when the

@@ -210,11 +210,15 @@ const (
 // which for a sequential node ends in the number that the server gave it.
 // After an Indeterminate error it may exist: see CreateProtected.
 func (s *Session) Create(ctx context.Context, path string, data []byte, mode Mode) (string, error) {
-	return s.CreateACL(ctx, path, data, mode, s.opts.ACL)
+	return s.create(ctx, path, data, mode, s.opts.ACL)
 }
 
 // CreateACL is Create with an ACL of its own.
 func (s *Session) CreateACL(ctx context.Context, path string, data []byte, mode Mode, acl []zk.ACL) (string, error) {
+	return s.create(ctx, path, data, mode, slices.Clone(acl))
+}
+
+func (s *Session) create(ctx context.Context, path string, data []byte, mode Mode, acl []zk.ACL) (string, error) {
 	check := strings.TrimSuffix(path, "/") // a sequential node may be named by its number alone
 	if check == "" || mode&zk.FlagSequence == 0 {
 		check = path
@@ -419,6 +423,7 @@ func (s *Session) SetACL(ctx context.Context, path string, acl []zk.ACL, version
 	if err := s.check("setACL", path, aclSize(acl)); err != nil {
 		return err
 	}
+	acl = slices.Clone(acl)
 	_, err := do(ctx, s, "setACL", path, func(c *zk.Conn) (*zk.Stat, error) {
 		return c.SetACL(s.inner(path), acl, version)
 	})

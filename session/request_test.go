@@ -359,24 +359,35 @@ func TestWhatWasGivenUpIsUndoneBehindIt(t *testing.T) {
 //
 // Covers S5.
 func TestDataOfACallThatWasGivenUp(t *testing.T) {
-	writes := map[string]func(ctx context.Context, s *Session, data []byte) error{
-		"create": func(ctx context.Context, s *Session, data []byte) error {
+	writes := map[string]func(ctx context.Context, s *Session, data []byte, acl []zk.ACL) error{
+		"create": func(ctx context.Context, s *Session, data []byte, acl []zk.ACL) error {
 			_, err := s.Create(ctx, "/made", data, Persistent)
 			return err
 		},
-		"ttl": func(ctx context.Context, s *Session, data []byte) error {
+		"ttl": func(ctx context.Context, s *Session, data []byte, acl []zk.ACL) error {
 			_, err := s.CreateTTL(ctx, "/made", data, time.Hour, false)
 			return err
 		},
-		"set": func(ctx context.Context, s *Session, data []byte) error {
+		"set": func(ctx context.Context, s *Session, data []byte, acl []zk.ACL) error {
 			_, err := s.Set(ctx, "/", data, AnyVersion)
 			return err
 		},
-		"multi": func(ctx context.Context, s *Session, data []byte) error {
+		"multi": func(ctx context.Context, s *Session, data []byte, acl []zk.ACL) error {
 			_, err := s.Multi(ctx, SetOp{Path: "/", Data: data, Version: AnyVersion}, CreateOp{Path: "/made", Data: data})
 			return err
 		},
-		"protected": func(ctx context.Context, s *Session, data []byte) error {
+		"acl": func(ctx context.Context, s *Session, data []byte, acl []zk.ACL) error {
+			return s.SetACL(ctx, "/", acl, AnyVersion)
+		},
+		"create with an ACL": func(ctx context.Context, s *Session, data []byte, acl []zk.ACL) error {
+			_, err := s.CreateACL(ctx, "/made", nil, Persistent, acl)
+			return err
+		},
+		"multi with an ACL": func(ctx context.Context, s *Session, data []byte, acl []zk.ACL) error {
+			_, err := s.Multi(ctx, CreateOp{Path: "/made", ACL: acl})
+			return err
+		},
+		"protected": func(ctx context.Context, s *Session, data []byte, acl []zk.ACL) error {
 			_, err := s.CreateProtected(ctx, "/dir", "x", data, EphemeralSequential)
 			return err
 		},
@@ -400,10 +411,12 @@ func TestDataOfACallThatWasGivenUp(t *testing.T) {
 				go s.Exists(ctx, "/") // what is sent now waits behind it, and is not encoded
 				synctest.Wait()
 				data := []byte("before")
-				if err := write(ctx, s, data); Outcome(err) != Indeterminate {
+				acl := []zk.ACL{{Perms: zk.PermAll, Scheme: "digest", ID: "before:"}}
+				if err := write(ctx, s, data, acl); Outcome(err) != Indeterminate {
 					t.Fatal(err)
 				}
 				copy(data, "after!")
+				acl[0].ID = "after!:"
 				close(goOn)
 				must(t, s.CatchUp(t.Context(), "/"))
 				stuck.mu.Lock()

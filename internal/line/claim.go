@@ -54,6 +54,9 @@ func (c *Claim) Context() context.Context { return c.hold.Context() }
 // Node is the own node.
 func (c *Claim) Node() session.Node { return c.hold.Node() }
 
+// Session is that of the node.
+func (c *Claim) Session() *session.Session { return c.session }
+
 // Token grows with every grant.
 func (c *Claim) Token() int64 { return c.token }
 
