@@ -196,12 +196,23 @@ func (v *Value[T]) stored(ctx context.Context, s *session.Session) (T, *zk.Stat,
 	stored, err := s.Get(ctx, v.path)
 	switch {
 	case isNoNode(err):
-		return v.opts.Default, nil, nil
+		return v.ownDefault(), nil, nil
 	case err != nil:
 		return v.opts.Default, nil, err
 	}
 	value, err := v.decode(stored.Data)
 	return value, stored.Stat, err
+}
+
+// ownDefault is the default, as a copy that may be changed unless it cannot be
+// encoded: Load shows the default to others.
+func (v *Value[T]) ownDefault() T {
+	if data, err := v.opts.Encode(v.opts.Default); err == nil {
+		if own, err := v.opts.Decode(data); err == nil {
+			return own
+		}
+	}
+	return v.opts.Default
 }
 
 // unsent is the error of an Update that was not about to store anything.

@@ -161,6 +161,23 @@ func TestUpdatesOfManyAllCount(t *testing.T) {
 	})
 }
 
+// What Update changes in place is not what Load shows to others.
+//
+// Covers W10.
+func TestUpdateOfAMapLeavesTheDefault(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		v := watch.NewValue("/limits", watch.ValueOptions[map[string]int]{Default: map[string]int{"all": 1}})
+		stored, err := v.Update(t.Context(), w.admin, func(m map[string]int) (map[string]int, error) {
+			m["some"] = 2
+			return m, nil
+		})
+		w.must(err)
+		if shown := v.Load(); len(stored) != 2 || len(shown) != 1 {
+			t.Errorf("stored %v, the default is %v", stored, shown)
+		}
+	})
+}
+
 func TestUpdateErrorsTellWhetherItWasStored(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		v := watch.NewValue("/limits", limitsOptions())
