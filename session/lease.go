@@ -216,15 +216,25 @@ func (l *lease) at(t time.Time) *mark {
 	return &l.marks[len(l.marks)-1]
 }
 
+// beat is the time from one heartbeat to the next. A deadline rests on what was
+// answered a period before the heartbeat before: where periods are long, or
+// may be, heartbeats have to be closer.
+func (l *lease) beat() time.Duration {
+	if 4*l.tick <= l.timeout {
+		return l.timeout / 4
+	}
+	return l.timeout / 6
+}
+
 // renewAt returns when the next heartbeat is due if the lease is to be kept:
-// a quarter of the timeout after the last write, or earlier where the
-// deadline is near. It may stay near for a while although writes are answered:
-// after a stall there is nothing recent for them to prove. They are spaced.
+// a beat after the last write, or earlier where the deadline is near. It may
+// stay near for a while although writes are answered: after a stall there is
+// nothing recent for them to prove. They are spaced.
 func (l *lease) renewAt(now time.Time) time.Time {
 	switch {
 	case now.Before(l.deadline) && !l.confirm:
 		near := l.deadline.Add(-max(l.timeout/8, 3*l.roundTrip))
-		return later(earlier(near, l.lastWrite.Add(l.timeout/4)), l.lastWrite.Add(l.timeout/spacing))
+		return later(earlier(near, l.lastWrite.Add(l.beat())), l.lastWrite.Add(l.timeout/spacing))
 	case l.probation.since.IsZero() || now.Before(l.deadline):
 		return now
 	}

@@ -147,9 +147,9 @@ func TestLeaseIsKeptWithFewWrites(t *testing.T) {
 		most            float64       // writes to a timeout
 		least           time.Duration // that the lease stands for at any time
 	}{
-		{6 * time.Second, time.Millisecond, 4.4, time.Second},
+		{6 * time.Second, time.Millisecond, 6.1, 3 * time.Second},
 		{2 * time.Second, time.Millisecond, 4.1, 3 * time.Second},
-		{6 * time.Second, 300 * time.Millisecond, 5, time.Second},
+		{6 * time.Second, 300 * time.Millisecond, 6.1, 3 * time.Second},
 	} {
 		const T = 12 * time.Second
 		var l lease

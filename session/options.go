@@ -141,7 +141,7 @@ func (o *Options) complete() error {
 		return fmt.Errorf("session: request limit of %d bytes is negative", o.MaxRequest)
 	}
 	if o.Chroot = strings.TrimSuffix(o.Chroot, "/"); o.Chroot != "" {
-		if err := znode.Check(znode.Join(o.Chroot, "x")); err != nil || o.Chroot == "/" {
+		if err := znode.Check(o.Chroot); err != nil || o.Chroot == "/" {
 			return fmt.Errorf("session: chroot: %w", cmp.Or(err, znode.ErrPath))
 		}
 	}

@@ -90,6 +90,10 @@ func TestOptionsAreChecked(t *testing.T) {
 			t.Errorf("chroot %q: %q, %v", root, opts.Chroot, err)
 		}
 	}
+	opts = Options{Servers: []string{"a"}, Chroot: "app"}
+	if err := opts.complete(); err == nil || !strings.Contains(err.Error(), `"app"`) {
+		t.Errorf("the error does not name the chroot: %v", err)
+	}
 }
 
 func TestEveryRequest(t *testing.T) {
