@@ -39,7 +39,9 @@ const patience = time.Minute
 const root = "/zkcoord-bench"
 
 func (o *Options) complete() error {
-	o.Nodes, o.Rounds = max(o.Nodes, 0), max(o.Rounds, 0)
+	if o.Nodes < 0 || o.Rounds < 0 || o.MaxClients < 0 {
+		return errors.New("bench: nodes, rounds and clients cannot be negative")
+	}
 	if o.Rounds == 0 {
 		o.Rounds = 5
 	}

@@ -100,7 +100,8 @@ func Draw(seed uint64, env *Env, faults []Fault, length time.Duration, intensity
 		}
 		plan = append(plan, s)
 		gap := max(s.For, shortestGap)
-		at += time.Duration(float64(gap) / intensity * (0.5 + r.Float64()))
+		// Not later than the end: of a tiny intensity the sum might overflow.
+		at += time.Duration(min(float64(gap)/intensity*(0.5+r.Float64()), float64(length)))
 	}
 	return plan
 }

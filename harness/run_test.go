@@ -441,6 +441,11 @@ func TestPlanIsAFunctionOfTheSeed(t *testing.T) {
 			t.Errorf("step %+v goes on after the work", s)
 		}
 	}
+	for _, s := range Draw(1, env, ty.Faults, time.Minute, 1e-12) {
+		if s.At < 0 || s.At > time.Minute {
+			t.Errorf("step %+v of a tiny intensity is outside of the work", s)
+		}
+	}
 }
 
 func TestScenarioWithoutCheckersIsRefused(t *testing.T) {

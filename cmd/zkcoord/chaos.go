@@ -50,6 +50,9 @@ Exit codes: 0 no round found a violation, 1 one did, 2 nothing can be concluded,
 			if err != nil {
 				return err
 			}
+			if total < 0 {
+				return fmt.Errorf("--for %v: it cannot be negative", total)
+			}
 			ctx, cancel := c.Context(), context.CancelFunc(func() {})
 			if total > 0 {
 				ctx, cancel = context.WithTimeout(ctx, total)

@@ -71,7 +71,10 @@ func judged(c *cobra.Command, path, scenario string) (*harness.Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	r.Scenario, r.Claim, r.Guarantees, r.Seed, r.Ensemble, r.Start = h.Scenario, s.Claim, s.Guarantees, h.Seed, h.Ensemble, h.Start
+	r.Scenario, r.Claim, r.Guarantees, r.Seed, r.Ensemble = h.Scenario, s.Claim, s.Guarantees, h.Seed, h.Ensemble
+	if r.Start.IsZero() {
+		r.Start = h.Start // on a virtual clock that was the year 2000
+	}
 	if r.Scenario == "" {
 		r.Scenario = s.Name
 	}

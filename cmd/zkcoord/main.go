@@ -15,6 +15,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"io"
 	"os"
 	"os/signal"
@@ -32,10 +33,18 @@ func main() {
 func run(args []string, in io.Reader, out, errs io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	a := &app{in: in, out: &output{Writer: out}, errs: errs}
+	// A pipe that nobody reads any more does not kill the process, which would leave its containers behind, but ends what
+	// runs as an interrupt does. The signal itself tells nothing: those of sockets are the same.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	ctx, unread := context.WithCancelCause(ctx)
+	defer unread(nil)
+	a := &app{in: in, out: &output{Writer: out, unread: unread}, errs: &output{Writer: errs, unread: unread}}
 	// The first interrupt ends what runs, in order. The second one ends the process, whatever it leaves behind.
 	say := func() {
 		stop()
+		if errors.Is(context.Cause(ctx), syscall.EPIPE) {
+			return
+		}
 		a.note("interrupted: cleaning up (again to stop at once)")
 	}
 	said := make(chan struct{})

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/zkcoord/zkcoord/harness"
+	"github.com/zkcoord/zkcoord/harness/ensemble"
 	"github.com/zkcoord/zkcoord/harness/ensemble/kinds"
 	"github.com/zkcoord/zkcoord/scenarios"
 )
@@ -21,6 +22,8 @@ type mutantsFlags struct {
 	seeds    int
 	time     time.Duration
 	markdown bool
+
+	start func(context.Context, ensemble.Config) (ensemble.Ensemble, error)
 }
 
 func (f *mutantsFlags) virtual() bool { return f.ensemble == "embedded" }
@@ -41,8 +44,12 @@ Exit codes: 0 all were found out, 1 one survived, 2 interrupted, 3 one could not
   zkcoord mutants --markdown > docs/mutants.md`,
 		ValidArgsFunction: mutantNames,
 		RunE: func(c *cobra.Command, args []string) error {
-			if f.seeds < 1 || f.time <= 0 {
-				return errors.New("--seeds and --time have to be more than nothing")
+			if f.seeds < 1 || f.time <= 0 || f.nodes < 0 {
+				return errors.New("--seeds and --time have to be more than nothing, and --nodes cannot be negative")
+			}
+			var err error
+			if f.start, err = kinds.Starter(f.ensemble, "", notes{a}); err != nil {
+				return err
 			}
 			chosen, err := chooseMutants(args)
 			if err != nil {
@@ -140,11 +147,7 @@ func (a *app) hunt(ctx context.Context, m specimen, f mutantsFlags) (harness.Kil
 		o := scenarios.VirtualOptions(s, seed)
 		o.Nodes, o.Time = f.nodes, f.time
 		if !f.virtual() {
-			start, err := (&runFlags{ensemble: f.ensemble}).starter(a)
-			if err != nil {
-				return nil, err
-			}
-			o.Ensemble = start
+			o.Ensemble = f.start
 		}
 		r, err := a.runner(f.virtual())(ctx, s, o)
 		return r, errors.Join(err, ctx.Err())

@@ -50,6 +50,13 @@ type runFlags struct {
 
 const standardTime = 20 * time.Second
 
+// The most that a run can be asked for. Far beyond, its plan alone takes all memory of the machine.
+const (
+	mostTime      = 7 * 24 * time.Hour
+	mostClients   = 1000
+	mostIntensity = 100
+)
+
 func (a *app) runCommand() *cobra.Command {
 	var f runFlags
 	c := &cobra.Command{
@@ -281,8 +288,10 @@ func (f *runFlags) options(a *app, s harness.Scenario) (harness.Options, error) 
 		return o, fmt.Errorf("--time %v: clients need some time to work", f.time)
 	case f.virtual && f.ensemble != "embedded":
 		return o, fmt.Errorf("--virtual is for --ensemble embedded: the servers of %s have clocks of their own", f.ensemble)
-	case f.nodes < 0 || f.clients < 0 || f.operations < 0 || f.shrink < 0 || f.intensity <= 0:
+	case f.nodes < 0 || f.clients < 0 || f.operations < 0 || f.shrink < 0 || !(f.intensity > 0): // which NaN is not, either
 		return o, errors.New("--nodes, --clients, --operations, --shrink and --intensity cannot be negative, nor --intensity zero")
+	case f.time > mostTime || f.clients > mostClients || f.intensity > mostIntensity:
+		return o, fmt.Errorf("--time can be %v at most, --clients %d, --intensity %d: plan and history are kept in memory", mostTime, mostClients, mostIntensity)
 	}
 	if f.plan != "" {
 		if o.Plan, err = report.ReadPlan(f.plan); err != nil {

@@ -40,11 +40,14 @@ smallest plan to a file, a report of the smallest run to the store, and prints a
 
 The plan of a run on real servers is then followed there a few times: how often the violation comes back is luck.
 
-Exit codes: 0 it was made as small as it gets in that time, 2 the violation did not come back or it was interrupted (what
-it had is told and kept), 3 it could not run.`,
+Exit codes: 0 it was made as small as it gets in that time, 2 the violation did not come back, there was no time to see
+whether it does, or it was interrupted (what it had is told and kept), 3 it could not run.`,
 		Example: "  zkcoord shrink store/latest\n  zkcoord shrink store/isolated-follower+zk-lock/latest --out small.json",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
+			if f.within <= 0 || f.tries < 1 {
+				return errors.New("--within and --tries have to be more than nothing")
+			}
 			s, r, err := invalidRun(args[0])
 			if err != nil {
 				return err
@@ -112,6 +115,9 @@ func (a *app) shrink(ctx context.Context, s harness.Scenario, r *harness.Result,
 		if err := a.replay(ctx, s, r, small, f); err != nil {
 			return err
 		}
+		return codeError(exitUnknown)
+	case err != nil && ctx.Err() == nil && search.Err() != nil:
+		a.note("%v is too short to do the run again even once: nothing is known of it", f.within)
 		return codeError(exitUnknown)
 	case err != nil && ctx.Err() != nil:
 		a.note("interrupted before the run was done again: nothing is known of it")

@@ -239,7 +239,7 @@ func (a *app) createCommand() *cobra.Command {
 	flags.BoolVarP(&parents, "parents", "p", false, "create missing parents, as containers")
 	flags.BoolVar(&sequential, "sequential", false, "let the server append a number")
 	flags.BoolVar(&container, "container", false, "delete it some time after its last child went")
-	flags.DurationVar(&ttl, "ttl", 0, "delete it when it had no child and no change for so long")
+	flags.DurationVar(&ttl, "ttl", 0, "delete it when it had no child and no change for so long (servers need extendedTypesEnabled)")
 	c.MarkFlagsMutuallyExclusive("container", "sequential")
 	c.MarkFlagsMutuallyExclusive("container", "ttl")
 	c.PreRunE = func(*cobra.Command, []string) error {
