@@ -18,7 +18,7 @@ const (
 	// VirtualTime is for how long clients work under faults in such a run.
 	VirtualTime = 90 * time.Second
 	// HuntSeeds is how many runs a mutant has to be found out in.
-	HuntSeeds = 10
+	HuntSeeds = 30
 )
 
 // Virtual are the scenarios that run in virtual time.
