@@ -22,7 +22,8 @@ type Term struct {
 // Context ends when the candidate no longer leads for certain, before anybody
 // else can be elected. context.Cause tells why: ErrResigned,
 // session.ErrLeaseLapsed, session.ErrRevoked, session.ErrLost or
-// session.ErrClosed. Use it for all that is done as the leader.
+// session.ErrClosed. Use it for all that is done as the leader. It has neither
+// the end nor the values of the context that Campaign was called with.
 func (t *Term) Context() context.Context { return t.claim.Context() }
 
 // Epoch is the number of the term.

@@ -27,7 +27,8 @@ func newGrant(ctx context.Context, claim *line.Claim, path string) *Grant {
 // Context ends when the lock is no longer held for certain, before anybody
 // else can be granted it. context.Cause tells why: ErrReleased,
 // session.ErrLeaseLapsed, session.ErrRevoked, session.ErrLost or
-// session.ErrClosed. Use it for all that is done under the lock.
+// session.ErrClosed. Use it for all that is done under the lock. It has neither
+// the end nor the values of the context that Lock was called with.
 func (g *Grant) Context() context.Context { return g.ctx }
 
 // Token is the grant's fencing token.
