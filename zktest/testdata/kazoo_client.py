@@ -284,12 +284,11 @@ def recipes(clients):
     assert not Barrier(b, "/barrier").wait(0.1)
     together(lambda: equal(Barrier(b, "/barrier").wait(PATIENCE), True), barrier.remove)
 
-    def both(zk):
-        d = DoubleBarrier(zk, "/double", len(clients))
-        d.enter()
-        d.leave()
-
-    together(*[lambda zk=zk: both(zk) for zk in clients])
+    # Nobody leaves before all have entered: who finds the barrier full makes the node "ready", also when another one has
+    # left and deleted it, and then all wait for ever. That is kazoo's, on any server.
+    doubles = [DoubleBarrier(zk, "/double", len(clients)) for zk in clients]
+    together(*[d.enter for d in doubles])
+    together(*[d.leave for d in doubles])
 
     def add(zk):
         c = Counter(zk, "/counter")
