@@ -19,8 +19,11 @@ const (
 // it, what was broken, and the command that runs it again.
 func (r *Result) Summary() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s: %v after %v  (%s ensemble of %d, %d clients)\n",
-		r.Scenario, r.Verdict, r.Took.Round(time.Second/10), r.Ensemble, r.Nodes, r.Clients)
+	fmt.Fprintf(&b, "%s: %v after %v  (%s ensemble", r.Scenario, r.Verdict, r.Took.Round(time.Second/10), r.Ensemble)
+	if r.Nodes > 0 { // a history alone does not tell
+		fmt.Fprintf(&b, " of %d, %d clients", r.Nodes, r.Clients)
+	}
+	b.WriteString(")\n")
 	r.summarizeResults(&b)
 	if failed := r.Failed(); len(failed) > 0 {
 		first := failed[0]

@@ -88,7 +88,7 @@ func (a *app) chaos(ctx context.Context, chosen []harness.Scenario, f runFlags) 
 		r, err := a.round(ctx, chosen[n%len(chosen)], f, keep)
 		switch {
 		case r == nil && n == 0:
-			return interruptedOr(ctx, err)
+			return a.interruptedOr(ctx, err)
 		case r == nil && ctx.Err() != nil: // before it began: the rounds before it are whole
 		case r != nil && (ctx.Err() == nil || r.Verdict == checker.Invalid):
 			total.add(r)

@@ -24,6 +24,16 @@ func settingUp(do func() error) harness.Scenario {
 	return s
 }
 
+// An interrupt before anything ran was told as a failure, as nothing could be started.
+func TestInterruptBeforeTheFirstRoundIsNoFailure(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	at := settingUp(func() error { cancel(); return ctx.Err() })
+	err := quietApp().chaos(ctx, []harness.Scenario{at}, runFlags{ensemble: "embedded", time: time.Millisecond, intensity: 1})
+	if !errors.Is(err, codeError(exitUnknown)) {
+		t.Errorf("it ended with %v", err)
+	}
+}
+
 // However chaos ends, rounds before that end are told of, and a violation is what it ends with: it was lost.
 func TestChaosEndsWithTheVerdictOfItsRounds(t *testing.T) {
 	broken := settingUp(func() error { return errors.New("broken") })

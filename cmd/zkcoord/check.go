@@ -30,7 +30,7 @@ Exit codes: 0 valid, 1 invalid, 2 unknown or not exercised, 3 it could not be re
   zkcoord check store/latest --edn history.edn`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			r, err := judged(c, args[0], scenario)
+			r, err := a.judged(c, args[0], scenario)
 			if err != nil {
 				return err
 			}
@@ -52,7 +52,7 @@ Exit codes: 0 valid, 1 invalid, 2 unknown or not exercised, 3 it could not be re
 }
 
 // judged reads the history at path and judges it.
-func judged(c *cobra.Command, path, scenario string) (*harness.Result, error) {
+func (a *app) judged(c *cobra.Command, path, scenario string) (*harness.Result, error) {
 	h, err := report.ReadHistory(path)
 	if err != nil {
 		return nil, err
@@ -67,10 +67,7 @@ func judged(c *cobra.Command, path, scenario string) (*harness.Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	r, err := storedRun(path)
-	if err != nil {
-		return nil, err
-	}
+	r := a.storedRun(path)
 	r.Scenario, r.Claim, r.Guarantees, r.Seed, r.Ensemble = h.Scenario, s.Claim, s.Guarantees, h.Seed, h.Ensemble
 	if r.Start.IsZero() {
 		r.Start = h.Start // on a virtual clock that was the year 2000
@@ -86,25 +83,25 @@ func judged(c *cobra.Command, path, scenario string) (*harness.Result, error) {
 	return r, nil
 }
 
-// storedRun is what the store knows of the run that the history is of, beside the history; nothing for a lone file.
-func storedRun(path string) (*harness.Result, error) {
+// storedRun is what the store knows of the run that the history is of, beside the history; nothing for a lone file. The
+// history can be judged without it.
+func (a *app) storedRun(path string) *harness.Result {
 	dir := path
 	if info, err := os.Stat(path); err == nil && !info.IsDir() {
 		dir = filepath.Dir(path)
 	}
-	r := &harness.Result{}
-	switch d, err := report.ReadDocument(dir); {
-	case err == nil:
-		r = d.Result
-	case !errors.Is(err, fs.ErrNotExist):
-		return nil, err
+	d, err := report.ReadDocument(dir)
+	if err != nil {
+		d.Result = &harness.Result{}
 	}
-	plan, err := report.ReadPlan(filepath.Join(dir, report.FaultsFile))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
+	plan, planless := report.ReadPlan(filepath.Join(dir, report.FaultsFile))
+	d.Result.Plan = plan
+	for _, err := range []error{err, planless} {
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			a.note("the history is judged without what cannot be read: %s", paragraph(err))
+		}
 	}
-	r.Plan = plan
-	return r, nil
+	return d.Result
 }
 
 // written makes a file of what write writes.

@@ -66,7 +66,7 @@ func (a *app) serveEnsemble(ctx context.Context, config ensemble.Config,
 	start func(context.Context, ensemble.Config) (ensemble.Ensemble, error)) (err error) {
 	e, err := start(ctx, config)
 	if err != nil {
-		return interruptedOr(ctx, err)
+		return a.interruptedOr(ctx, err)
 	}
 	defer func() {
 		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTime)
@@ -74,11 +74,11 @@ func (a *app) serveEnsemble(ctx context.Context, config ensemble.Config,
 		err = errors.Join(err, e.Close(closing))
 	}()
 	if err := e.Ready(ctx); err != nil {
-		return interruptedOr(ctx, err)
+		return a.interruptedOr(ctx, err)
 	}
 	servers, err := ensemble.Addresses(ctx, e)
 	if err != nil {
-		return interruptedOr(ctx, err)
+		return a.interruptedOr(ctx, err)
 	}
 	connect := strings.Join(servers, ",")
 	if a.json {

@@ -212,7 +212,7 @@ func (a *app) runOne(ctx context.Context, s harness.Scenario, f runFlags) error 
 	result, err := a.runner(f.virtual)(ctx, s, o)
 	shown()
 	if result == nil {
-		return interruptedOr(ctx, err)
+		return a.interruptedOr(ctx, err)
 	}
 	told := a.tell(result, dir(result))
 	if result.Verdict == checker.Invalid && f.ensemble == "embedded" && s.Needs == "" && ctx.Err() == nil {
@@ -266,9 +266,10 @@ func (a *app) runner(virtual bool) func(context.Context, harness.Scenario, harne
 }
 
 // interruptedOr says so if a run could not begin because somebody interrupted it.
-func interruptedOr(ctx context.Context, err error) error {
+func (a *app) interruptedOr(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
-		return fmt.Errorf("interrupted before the run began (%s)", paragraph(err))
+		a.note("interrupted before the run began (%s)", paragraph(err))
+		return codeError(exitUnknown)
 	}
 	return err
 }

@@ -7,6 +7,7 @@ import (
 	"math"
 	"net"
 	"net/http"
+	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -30,7 +31,18 @@ listens on the loopback interface unless told otherwise, and only reads.`,
 	return c
 }
 
+// exists fails for a store that no run was stored in: more likely its name is wrong.
+func exists(dir string) error {
+	if _, err := os.Stat(dir); err != nil {
+		return fmt.Errorf("there is no store: %w", err)
+	}
+	return nil
+}
+
 func (a *app) serve(ctx context.Context, address, dir string) error {
+	if err := exists(dir); err != nil {
+		return err
+	}
 	runs, err := report.Open(dir).Runs()
 	if err != nil {
 		return err
@@ -85,6 +97,9 @@ and so does what may still be under way.`,
 				return errors.New("--age and --size cannot be negative, nor --size larger than any disk")
 			case keep.Age == 0 && megabytes == 0:
 				return errors.New("give --age or --size: without them everything stays")
+			}
+			if err := exists(dir); err != nil {
+				return err
 			}
 			keep.Size = megabytes << 20
 			removed, err := report.Open(dir).Prune(keep, time.Now())
