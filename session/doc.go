@@ -28,7 +28,8 @@
 // by itself: [Options.Abandon].
 //
 // S6. No state and no event of a watch is left out, and no listener, however
-// slow, holds anybody up. A watch that was stopped costs nothing any more,
+// slow, holds anybody up. No read is older than an event that came before it,
+// whichever server answers. A watch that was stopped costs nothing any more,
 // here or at the server.
 //
 // S7. After Close no goroutine of the session is left.
