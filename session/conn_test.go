@@ -628,3 +628,27 @@ func TestUnreadableAnswerIsLookedUp(t *testing.T) {
 		must(t, s.Close())
 	})
 }
+
+// A node whose deletion the server had no time for stayed for as long as the session.
+//
+// Covers S3.
+func TestRemovalGoesOnWhereTheServerIsOverloaded(t *testing.T) {
+	sc := &script{}
+	sc.reply = func(n int, h wire.RequestHeader, _ []byte) (wire.Code, bool) {
+		switch {
+		case h.Op == wire.OpDelete && sc.asked("delete /n") < 3, h.Op == wire.OpExists && sc.asked("exists /n") == 1:
+			return wire.ThrottledOp, true
+		}
+		return wire.OK, true
+	}
+	scripted(t, sc, func(t *testing.T) {
+		s := open(t, sc.options())
+		if err := s.Remove(t.Context(), Node{Path: "/n"}); err != nil {
+			t.Error(err)
+		}
+		if n := sc.asked("delete /n"); n != 3 {
+			t.Errorf("asked %d times: %v", n, sc.got)
+		}
+		must(t, s.Close())
+	})
+}

@@ -2,6 +2,7 @@ package session
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"strings"
@@ -239,26 +240,33 @@ func (s *Session) RemoveFound(find func(ctx context.Context) (Node, error)) {
 }
 
 // Remove deletes a node of this session for certain: it asks again when the
-// connection goes. That the node is gone already is no error, nor is one that
-// somebody else made on its path since. It can fail only if ctx or the session
-// ends first, or the node has children.
+// connection goes, and, after a while, when the answer proves nothing, as of a
+// server that is overloaded. That the node is gone already is no error, nor is
+// one that somebody else made on its path since. It can fail only if ctx or the
+// session ends first, the node has children, or its directory's ACL forbids it.
 func (s *Session) Remove(ctx context.Context, n Node) error {
-	for {
+	for round := 0; ; round++ {
 		err := s.Delete(ctx, n.Path, AnyVersion)
 		if err == nil || errors.Is(err, zk.ErrNoNode) {
 			return nil
 		}
-		if !retryable(err) {
+		again := retryable(err)
+		if !again && Outcome(err) == Failed {
 			return err
 		}
 		// The lost attempt may have deleted it, and another session may own
 		// the path by now.
-		there, err := s.isThere(ctx, n)
-		if err != nil {
-			return ended("delete", n.Path, err)
-		}
-		if !there {
+		there, lookup := s.isThere(ctx, n)
+		switch {
+		case lookup == nil && !there:
 			return nil
+		case ctx.Err() != nil || s.Err() != nil:
+			return ended("delete", n.Path, cmp.Or(lookup, err))
+		case again && lookup == nil:
+			continue
+		}
+		if err := sleep(ctx, backoff(round, firstPause, s.Timeout()/2)); err != nil {
+			return ended("delete", n.Path, err)
 		}
 	}
 }
