@@ -88,7 +88,11 @@ func faultsBit(h *history.History, j *Judge) {
 	for _, name := range slices.Sorted(maps.Keys(bit)) {
 		if bit[name] == 0 {
 			j.r.Checked = 0
-			j.Idle("no %s ever bit: the last did nothing to %s", name, idle[name].Node)
+			if e := idle[name]; e.Result == "" {
+				j.Idle("no %s ever bit: the last did nothing to %s", name, e.Node)
+			} else {
+				j.Idle("no %s ever bit: nobody was at work when the last did: %s", name, e.Result)
+			}
 			return
 		}
 	}
