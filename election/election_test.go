@@ -283,12 +283,8 @@ func TestElectedReadsWhatWasWrittenOnAnotherServer(t *testing.T) {
 	for range 10 { // as a heartbeat may be sent first, behind which reads are fresh
 		coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
 			ctx := t.Context()
-			fresh, behind := (w.Leader()+1)%3, (w.Leader()+2)%3
 			a := w.Client(w.On(w.Leader()))
-			b := w.Client(func(o *session.Options) { o.Servers = []string{w.Servers()[fresh], w.Servers()[behind]} })
-			if b.Server() != w.Servers()[fresh] {
-				fresh, behind = behind, fresh
-			}
+			b, fresh, behind := w.OnFollower()
 			coordtest.Must(a.Create(ctx, "/state", nil, session.Persistent))
 			term := coordtest.Must(election.NewCandidate(a.Session, "/e").Campaign(ctx, nil))
 			next := make(chan *election.Term, 1)

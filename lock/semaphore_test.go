@@ -344,12 +344,8 @@ func TestPermitsAreCountedAsOfTheEvent(t *testing.T) {
 	for range 10 { // as a heartbeat may be sent first, behind which reads are fresh
 		coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
 			ctx := t.Context()
-			fresh, behind := (w.Leader()+1)%3, (w.Leader()+2)%3
 			a := w.Client(w.On(w.Leader()))
-			b := w.Client(func(o *session.Options) { o.Servers = []string{w.Servers()[fresh], w.Servers()[behind]} })
-			if b.Server() != w.Servers()[fresh] {
-				fresh, behind = behind, fresh
-			}
+			b, fresh, behind := w.OnFollower()
 			ok(t, coordtest.Must(semaphore(a, 1).Acquire(ctx, 1)).Unlock(ctx)) // makes the nodes
 			time.Sleep(time.Second)
 			w.Inject(zktest.Rule{Session: a.ID(), Op: "multi", Path: "/sem/locks/*", Fate: zktest.DelayRequest, Delay: 400 * time.Millisecond})

@@ -221,8 +221,9 @@ func (s *Session) find(ctx context.Context, dir, prefix string, mode Mode) (Node
 }
 
 // RemoveFound deletes, as Cleanup does, the node that find finds, if there is one.
-// It goes on looking while find fails: a server that is overloaded may refuse to
-// show it, for instance.
+// It goes on looking while find fails, until the session ends: a server that is
+// overloaded may refuse to show it, for instance. What Remove cannot delete stays
+// until then, too.
 func (s *Session) RemoveFound(find func(ctx context.Context) (Node, error)) {
 	s.Cleanup(func(ctx context.Context) error {
 		for round := 0; ; round++ {

@@ -157,8 +157,8 @@ func (v *Value[T]) decode(data []byte) (T, error) {
 
 // Update stores what f makes of the value that is stored now, and returns it.
 // If somebody else stores another one meanwhile, f is called again, with that.
-// Where nothing is stored f gets the default, and the znode is made, persistent,
-// and its parents as containers. A znode that was deleted and created anew
+// Where nothing is stored f gets the default, a copy if it can be encoded, and the
+// znode is made, persistent, and its parents as containers. A znode that was deleted and created anew
 // between the read and the write may pass for the one that was read, as
 // ZooKeeper compares versions, which start anew.
 //
@@ -204,8 +204,8 @@ func (v *Value[T]) stored(ctx context.Context, s *session.Session) (T, *zk.Stat,
 	return value, stored.Stat, err
 }
 
-// ownDefault is the default, as a copy that may be changed unless it cannot be
-// encoded: Load shows the default to others.
+// ownDefault is a copy of the default, which Load shows to others; or the default
+// itself, if it cannot be encoded.
 func (v *Value[T]) ownDefault() T {
 	if data, err := v.opts.Encode(v.opts.Default); err == nil {
 		if own, err := v.opts.Decode(data); err == nil {

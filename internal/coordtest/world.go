@@ -63,6 +63,17 @@ func (w *World) On(server int) func(*session.Options) {
 	return func(o *session.Options) { o.Servers = w.Servers()[server : server+1] }
 }
 
+// OnFollower returns a client of one follower that can move to the other, and
+// their indices.
+func (w *World) OnFollower() (c *Client, at, other int) {
+	at, other = (w.Leader()+1)%3, (w.Leader()+2)%3
+	c = w.Client(func(o *session.Options) { o.Servers = []string{w.Servers()[at], w.Servers()[other]} })
+	if c.Server() != w.Servers()[at] {
+		at, other = other, at
+	}
+	return c, at, other
+}
+
 // Behind returns a client of a leader that from now on applies what is committed
 // later than its followers do, but answers sync at once, and one of a follower.
 func (w *World) Behind() (behind, other *Client) {
