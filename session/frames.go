@@ -86,20 +86,25 @@ func (s *Session) received(c *conn, frame []byte) error {
 	return nil
 }
 
-// applied reports whether a reply says that a quorum write was applied. The
-// header of the reply to a multi has no error even if the multi failed, for
-// an expired session too; then each of its results is one. An empty multi
-// proves nothing.
-func applied(op wire.Op, code wire.Code, body []byte) bool {
+// answeredByQuorum reports whether a reply to a write shows that the leader
+// took the session for alive and that a majority knows of the write. An error
+// in the header shows neither, since servers also refuse locally. The header of
+// a multi has no error even if the multi failed: the first error in its body
+// says why. Preparing a part begins with a check of the session, so that an
+// answer about a node is an answer to a living session. An empty multi proves
+// nothing.
+func answeredByQuorum(op wire.Op, code wire.Code, body []byte) bool {
 	if !op.IsWrite() || code != 0 {
 		return false
 	}
-	if op == wire.OpMulti {
-		var first wire.MultiHeader
-		_, err := wire.Decode(body, &first)
-		return err == nil && !first.Done && first.Op != wire.OpError
+	if op != wire.OpMulti {
+		return true
 	}
-	return true
+	switch code, parts := wire.MultiError(body); code {
+	case 0, wire.NoNode, wire.NoAuth, wire.BadVersion, wire.NodeExists, wire.NotEmpty:
+		return parts > 0
+	}
+	return false
 }
 
 func (s *Session) repliedLocked(h *wire.ReplyHeader, body []byte, now time.Time) {
@@ -112,14 +117,10 @@ func (s *Session) repliedLocked(h *wire.ReplyHeader, body []byte, now time.Time)
 	if h.Err == 0 && p.op != wire.OpAuth && p.op != wire.OpSASL {
 		s.lease.activity(p.sent, now)
 	}
-	if p.op.IsWrite() {
-		s.lapseLocked(now) // before the deadline can move: the keeper may be late
-		s.lease.attempt(p.sent, now)
-	}
 	switch {
-	case applied(p.op, h.Err, body):
-		s.lease.reached(p.sent, now)
-		s.lease.write(p.sent, now)
+	case answeredByQuorum(p.op, h.Err, body):
+		s.lapseLocked(now) // before the deadline can move: the keeper may be late
+		s.lease.write(p.sent, now, h.Zxid>>32)
 		if s.lease.stands(now) {
 			s.renewedLocked()
 		}
@@ -193,6 +194,7 @@ func (s *Session) connected(c *conn, r *wire.ConnectResponse) error {
 	clear(s.inflight)
 	s.pings = s.pings[:0]
 	s.lease.restart(c.opened, s.timeout, s.tick(), fresh)
+	s.lease.trustIdle = s.opts.UnsafeTrustIdle
 	s.queued = s.greetingLocked()
 	s.setStateLocked(Connected)
 	s.up.set(true)

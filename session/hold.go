@@ -168,8 +168,11 @@ func (s *Session) look(now time.Time) time.Duration {
 	if s.anyGrantedLocked() && !s.opts.UnsafeHoldUntilLost {
 		next = earlier(next, s.lease.deadline)
 	}
-	if len(s.holds) > 0 && s.current != nil {
-		next = earlier(next, s.tendLocked(now))
+	if s.current != nil {
+		if len(s.holds) > 0 {
+			next = earlier(next, s.tendLocked(now))
+		}
+		next = earlier(next, s.beatLocked(now))
 	}
 	return max(next.Sub(now), 0)
 }
@@ -204,9 +207,9 @@ func (s *Session) anyGrantedLocked() bool {
 	return false
 }
 
-// tendLocked sends what the holds need now: a heartbeat, a ping, watches. It
-// returns when more may be due. Pings make the deadline later at no cost to
-// the ensemble: a heartbeat proves only what was answered well before it.
+// tendLocked sends what the holds need now: a ping, watches. It returns when
+// more may be due. Pings make the deadline later at no cost to the ensemble: a
+// heartbeat proves only what was answered well before it.
 func (s *Session) tendLocked(now time.Time) (next time.Time) {
 	interval := s.timeout / 12
 	if now.Sub(s.lastPing) >= interval {
@@ -216,17 +219,48 @@ func (s *Session) tendLocked(now time.Time) (next time.Time) {
 		}
 		s.watchHoldsLocked(now.Add(-interval))
 	}
-	next = s.lastPing.Add(interval)
-	if s.beating || s.opts.UnsafeHoldUntilLost {
-		return next
+	return s.lastPing.Add(interval)
+}
+
+// beatLocked sends a heartbeat if one is due, and returns when the next may be.
+func (s *Session) beatLocked(now time.Time) time.Time {
+	holding := len(s.holds) > 0
+	if s.beating || s.opts.UnsafeHoldUntilLost || !holding && (s.opts.NoIdleLease || s.opts.UnsafeTrustIdle) {
+		return now.Add(s.timeout)
 	}
-	due := later(s.lease.renewAt(now), s.beatAfter)
-	if now.Before(due) {
-		return earlier(next, due)
+	due, write := s.lease.renew(now, holding)
+	if due = later(due, s.beatAfter); now.Before(due) {
+		return due
 	}
 	s.beating = true
-	s.heartbeatLocked()
-	return next
+	if write {
+		s.heartbeatLocked()
+	} else {
+		s.syncLocked()
+	}
+	return now.Add(s.timeout)
+}
+
+// syncLocked sends what keeps an idle session ready: evidence of the way to
+// the leader and back, without a write.
+func (s *Session) syncLocked() {
+	s.work.Go(func() {
+		_, err := s.zk.Sync(s.inner("/"))
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.beatenLocked(err)
+	})
+}
+
+// beatenLocked notes the end of a heartbeat. One that failed is not repeated
+// at once.
+func (s *Session) beatenLocked(err error) {
+	s.beating = false
+	if err != nil {
+		s.beatAfter = time.Now().Add(s.timeout / spacing)
+		s.logLocked(slog.LevelDebug, "zookeeper heartbeat failed", "session", hexID(s.id), "error", err)
+	}
+	s.nudge()
 }
 
 // maxChecks bounds the nodes that one heartbeat checks.
@@ -248,24 +282,23 @@ func (s *Session) heartbeatLocked() {
 	for i, h := range checked {
 		ops[i] = &zk.CheckVersionRequest{Path: s.inner(h.node.Path), Version: AnyVersion}
 	}
+	if len(ops) == 0 { // an idle session proves that it lives
+		ops = append(ops, &zk.CheckVersionRequest{Path: s.inner("/"), Version: AnyVersion})
+	}
 	s.work.Go(func() {
 		start := time.Now()
 		responses, err := s.zk.Multi(ops...)
 		i, part := failedPart(responses)
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.beating = false
 		switch {
 		case errors.Is(part, zk.ErrNoNode) && i < len(checked):
 			s.endHoldLocked(checked[i], ErrRevoked)
-		case err != nil || part != nil:
-			s.beatAfter = time.Now().Add(s.timeout / spacing)
-			s.logLocked(slog.LevelWarn, "zookeeper heartbeat failed", "session", hexID(s.id), "error", cmp.Or(part, err))
-		case s.opts.Metrics.Heartbeat != nil:
+		case err == nil && s.opts.Metrics.Heartbeat != nil:
 			took, left := time.Since(start), time.Until(s.lease.deadline)
 			s.reportLocked(func() { s.opts.Metrics.Heartbeat(took, left) })
 		}
-		s.nudge()
+		s.beatenLocked(cmp.Or(part, err))
 	})
 }
 

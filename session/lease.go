@@ -9,27 +9,34 @@ import "time"
 // The rule and its proof from ZooKeeper's sources are in
 // docs/decisions/0001-lease.md; the names a, j and k are those used there. In
 // short: the leader expires a session no sooner than its timeout after the
-// last activity that it was told of. That it was told of an activity a is
-// shown by a quorum write k sent after the answer to a packet j that had made
-// the way to the leader and back on the same connection, and was itself sent
-// one reporting period after the answer to a.
+// last activity that it knows of. Two facts are kept apart.
+//
+//   - The leader of this connection does not expire the session before kept. A
+//     packet k that went to the leader and back moves it: the leader knew of
+//     an activity a, because a packet j had gone the same way after a and
+//     before k. A sync is enough, and costs the ensemble no write.
+//   - No leader expires the session before deadline. An acknowledged quorum
+//     write moves it up to kept: the leader was still the leader of a majority.
 type lease struct {
 	timeout time.Duration // T
 	tick    time.Duration // of the server, or the most that it can be
 
 	deadline time.Time // before it the lease stands
+	kept     time.Time // never before deadline
 
-	connected  bool
-	opened     time.Time // when the handshake of this connection was sent
-	lastWrite  time.Time // when the last acknowledged quorum write was sent
-	roundTrip  time.Duration
-	lastActive time.Time // when the last answered packet was sent
-	steady     bool      // since the deadline last moved, activity has not paused and no write was held up
-	confirm    bool      // the deadline rests on the assumption for idle sessions
-	probation  probation
+	connected   bool
+	opened      time.Time // when the handshake of this connection was sent
+	lastReached time.Time // when the last packet was sent that the leader answered
+	lastWrite   time.Time // when the last acknowledged quorum write was sent
+	roundTrip   time.Duration
+	epoch       int64 // of the leader of this connection; 0 before its first acknowledged write
+
+	carried   carried
+	probation probation
+	trustIdle bool // Options.UnsafeTrustIdle
 
 	// marks divide the recent past of this connection into slots; older ones
-	// are forgotten, as no lease rests on them.
+	// are forgotten, because no lease rests on them.
 	marks []mark
 }
 
@@ -43,12 +50,21 @@ type mark struct {
 // A span is when a packet was sent and when its answer was read.
 type span struct{ sent, answered time.Time }
 
-// probation is a quorum write acknowledged when no lease stood. The session
-// might have been about to be closed then; that it was not is shown by one
-// more write some time later.
+// carried is what an earlier connection knew of its leader. Of a new one it
+// says that it began after the last write that the old one led, with a whole
+// timeout for every session.
+type carried struct {
+	epoch     int64
+	kept      time.Time
+	lastWrite time.Time
+}
+
+// probation follows a lapse: the leader may already have taken the session
+// from its table to close it, and still answer. A write that is prepared a
+// whole probation later shows that it did not.
 type probation struct {
-	activity time.Time // what the write shows that the leader knew of
-	since    time.Time // when it was acknowledged; zero for none
+	since time.Time // when the write that began it was answered
+	kept  time.Time // what kept will be if the session survives
 }
 
 // slots is the number of marks for one session timeout. More would make the
@@ -62,13 +78,16 @@ const spacing = 32
 // The parts of a session timeout that the rule is made of.
 func (l *lease) margin() time.Duration  { return l.timeout / 20 }                         // clock rates, late timers
 func (l *lease) epsilon() time.Duration { return max(l.timeout/40, 20*time.Millisecond) } // a late PING of a running leader
-func (l *lease) hidden() time.Duration  { return l.timeout / 4 }                          // silence assumed for an idle session
-func (l *lease) proving() time.Duration { return max(l.timeout/8, 20*time.Millisecond) }  // how long probation lasts
+func (l *lease) proving() time.Duration { return l.timeout }                              // how long probation lasts
 func (l *lease) period() time.Duration  { return l.tick/2 + l.epsilon() }                 // between a follower's reports
 
 // restart begins a connection whose handshake was sent at the given time.
 // With fresh, it created the session, which is a quorum write.
 func (l *lease) restart(sent time.Time, timeout, tick time.Duration, fresh bool) {
+	if l.epoch != 0 {
+		l.carried = carried{l.epoch, l.kept, l.lastWrite}
+	}
+	l.kept = l.deadline // another server may have another leader
 	switch {
 	case fresh:
 		l.timeout = timeout
@@ -76,17 +95,24 @@ func (l *lease) restart(sent time.Time, timeout, tick time.Duration, fresh bool)
 		// Activity counts for as long as the timeout it came with, and a
 		// shorter one can move an expiry forward. Nothing known holds any more.
 		l.timeout = min(l.timeout, timeout)
-		l.deadline = time.Time{}
+		l.forget()
 	}
 	l.tick = tick
-	l.connected, l.opened = true, sent
-	l.lastWrite, l.roundTrip, l.lastActive = time.Time{}, 0, sent
-	l.steady, l.confirm = fresh, false
+	l.connected, l.opened, l.epoch = true, sent, 0
+	l.lastReached, l.lastWrite, l.roundTrip = time.Time{}, time.Time{}, 0
 	l.probation, l.marks = probation{}, l.marks[:0]
 	if fresh {
-		l.lastWrite = sent
-		l.extend(sent)
+		l.lastReached, l.lastWrite = sent, sent
+		l.kept = l.keptBy(sent)
+		l.deadline = l.kept
 	}
+}
+
+// forget ends the lease: no time that was measured counts any more.
+func (l *lease) forget() {
+	l.deadline, l.kept = time.Time{}, time.Time{}
+	l.carried, l.probation = carried{}, probation{}
+	l.marks = l.marks[:0]
 }
 
 // disconnect ends the evidence of the current connection. The deadline that
@@ -98,89 +124,87 @@ func (l *lease) activity(sent, answered time.Time) {
 	if !l.connected {
 		return
 	}
-	if answered.Sub(l.lastActive) >= l.timeout-l.period()-l.hidden() {
-		l.steady = false
-	}
-	l.lastActive = sent
 	if m := l.at(sent); m.activity.sent.IsZero() {
 		m.activity = span{sent, answered}
 	}
 }
 
 // reached notes a packet that was answered after a way to the leader and
-// back: a sync, or a quorum write.
+// back: a sync, or a quorum write. It moves kept if the leader cannot have
+// taken the session before the answer.
 func (l *lease) reached(sent, answered time.Time) {
 	if !l.connected {
 		return
+	}
+	l.lastReached, l.roundTrip = sent, answered.Sub(sent)
+	known := l.keptBy(l.known(sent))
+	switch {
+	case answered.Before(l.kept):
+		l.kept = later(l.kept, known)
+	case answered.Before(l.probation.kept):
+		l.probation.kept = later(l.probation.kept, known)
 	}
 	if m := l.at(sent); m.evidence.sent.IsZero() {
 		m.evidence = span{sent, answered}
 	}
 }
 
-// attempt notes a quorum write that was answered, applied or not. One that was
-// sent while the lease stood and is answered when it no longer does shows a
-// lapse: whatever held it up may have held the reports up too, for longer
-// than is assumed for a session that was merely idle. The first write after
-// idleness was not held up if it is answered soon.
-func (l *lease) attempt(sent, answered time.Time) {
-	first := sent.Sub(l.lastWrite) >= l.timeout/2
-	soon := answered.Sub(sent) < l.hidden()/2
-	if sent.Before(l.deadline) && !answered.Before(l.deadline) && !(first && soon) {
-		l.steady = false
-	}
-}
-
-// write notes an acknowledged quorum write, after activity, reached and
-// attempt were told of it too, and moves the deadline.
-func (l *lease) write(sent, answered time.Time) {
+// write notes an acknowledged quorum write by the leader of the given epoch,
+// after activity has noted it, and moves the deadline.
+func (l *lease) write(sent, answered time.Time, epoch int64) {
 	if !l.connected {
 		return
 	}
-	l.lastWrite, l.roundTrip = sent, answered.Sub(sent)
-	known := l.known(sent)
-	switch {
-	case answered.Before(l.deadline):
-		l.confirm = false
-		l.extend(known)
-	case l.steady && l.deadlineOf(l.knownIdle(sent)).After(answered):
-		l.confirm = true
-		l.extend(l.knownIdle(sent))
-	case !l.probation.since.IsZero() && l.deadlineOf(l.probation.activity).After(answered):
-		if sent.Sub(l.probation.since) >= l.proving() {
-			l.extend(l.probation.activity)
-			l.extend(known)
-			l.probation = probation{}
-		}
-	default:
-		l.probation = probation{activity: known, since: answered}
+	if by := l.keptSince(epoch); answered.Before(by) {
+		l.kept = later(l.kept, by)
 	}
+	l.carried, l.epoch, l.lastWrite = carried{}, epoch, sent
+	l.reached(sent, answered)
+	switch {
+	case answered.Before(l.kept):
+		l.probation = probation{}
+	case l.trustIdle:
+		l.kept = l.keptBy(l.activeBy(len(l.marks)-1, sent.Add(-l.period()-l.timeout/4)))
+	case !answered.Before(l.probation.kept):
+		l.probation = probation{since: answered, kept: l.keptBy(l.known(sent))}
+		return
+	case sent.Sub(l.probation.since) < l.proving():
+		return
+	default:
+		l.kept, l.probation = l.probation.kept, probation{}
+	}
+	l.deadline = l.kept
 }
 
-// known returns when the latest activity was sent that the leader had been
-// told of when it prepared a write sent at k. The handshake always is: it was
-// activity at the leader, on the link that k takes later.
+// keptSince returns until when the leader of the given epoch, met on a new
+// connection, keeps the session for certain: the zero time if nothing is known.
+func (l *lease) keptSince(epoch int64) time.Time {
+	switch l.carried.epoch {
+	case 0:
+		return time.Time{}
+	case epoch:
+		return l.carried.kept
+	}
+	return l.keptBy(l.carried.lastWrite)
+}
+
+// known returns when the latest activity was sent that the leader knew of
+// when it handled a packet sent at k. It always knows of the handshake, which
+// was activity at the leader, on the link that k takes later.
 func (l *lease) known(k time.Time) time.Time {
 	i := len(l.marks) - 1
-	for i >= 0 && !(l.marks[i].evidence.before(k)) {
+	for i >= 0 && !l.marks[i].evidence.before(k) {
 		i--
 	}
 	if i < 0 {
 		return l.opened
 	}
-	return l.activityBefore(i, l.marks[i].evidence.sent.Add(-l.period()))
+	return l.activeBy(i, l.marks[i].evidence.sent.Add(-l.period()))
 }
 
-// knownIdle is known for a session that made no request lately: in place of
-// an answer from the leader stands the assumption that reports were not held
-// back for longer than hidden.
-func (l *lease) knownIdle(k time.Time) time.Time {
-	return l.activityBefore(len(l.marks)-1, k.Add(-l.period()-l.hidden()))
-}
-
-// activityBefore returns when the latest activity up to mark i was sent that
-// was answered by t.
-func (l *lease) activityBefore(i int, t time.Time) time.Time {
+// activeBy returns when the latest activity up to mark i was sent that was
+// answered by t.
+func (l *lease) activeBy(i int, t time.Time) time.Time {
 	for ; i >= 0; i-- {
 		if a := l.marks[i].activity; a.before(t) {
 			return a.sent
@@ -191,15 +215,10 @@ func (l *lease) activityBefore(i int, t time.Time) time.Time {
 
 func (s span) before(t time.Time) bool { return !s.sent.IsZero() && !s.answered.After(t) }
 
-func (l *lease) deadlineOf(activity time.Time) time.Time {
+// keptBy is the time before which a leader that knows of the activity does not
+// expire the session.
+func (l *lease) keptBy(activity time.Time) time.Time {
 	return activity.Add(l.timeout - l.margin())
-}
-
-func (l *lease) extend(activity time.Time) {
-	if d := l.deadlineOf(activity); d.After(l.deadline) {
-		l.deadline = d
-	}
-	l.steady = true
 }
 
 // at returns the mark of the slot that t falls in. Packets are answered in
@@ -216,9 +235,9 @@ func (l *lease) at(t time.Time) *mark {
 	return &l.marks[len(l.marks)-1]
 }
 
-// beat is the time from one heartbeat to the next. A deadline rests on what was
-// answered a period before the heartbeat before: where periods are long, or
-// may be, heartbeats have to be closer.
+// beat is the time from one heartbeat to the next. What a heartbeat proves
+// rests on what was answered a period before the heartbeat before it: if
+// periods are long, or may be, heartbeats have to be closer.
 func (l *lease) beat() time.Duration {
 	if 4*l.tick <= l.timeout {
 		return l.timeout / 4
@@ -226,20 +245,39 @@ func (l *lease) beat() time.Duration {
 	return l.timeout / 6
 }
 
-// renewAt returns when the next heartbeat is due if the lease is to be kept:
-// a beat after the last write, or earlier where the deadline is near. It may
-// stay near for a while although writes are answered: after a stall there is
-// nothing recent for them to prove. They are spaced.
-func (l *lease) renewAt(now time.Time) time.Time {
+// renew returns when the next heartbeat is due, and whether it has to be a
+// quorum write. A session that holds something keeps its deadline. An idle one
+// keeps only what a sync can keep, so that the first write after idleness
+// gives it a lease.
+func (l *lease) renew(now time.Time, holding bool) (due time.Time, write bool) {
 	switch {
-	case now.Before(l.deadline) && !l.confirm:
-		near := l.deadline.Add(-max(l.timeout/8, 3*l.roundTrip))
-		return later(earlier(near, l.lastWrite.Add(l.beat())), l.lastWrite.Add(l.timeout/spacing))
-	case l.probation.since.IsZero() || now.Before(l.deadline):
-		return now
+	case holding && now.Before(l.deadline):
+		return l.before(l.deadline, l.lastWrite), true
+	case now.Before(l.kept):
+		if holding {
+			return l.spaced(now), true
+		}
+		return l.before(l.kept, l.lastReached), false
+	case now.Before(l.probation.kept):
+		proven := l.probation.since.Add(l.proving())
+		if due := l.before(l.probation.kept, l.lastReached); due.Before(proven) {
+			return due, false
+		}
+		return l.spaced(proven), true
 	}
-	return l.probation.since.Add(l.proving())
+	return l.spaced(now), true
 }
+
+// before returns when something that ends at end is renewed: a beat after the
+// last time, or earlier if the end is near.
+func (l *lease) before(end, last time.Time) time.Time {
+	near := end.Add(-max(l.timeout/8, 3*l.roundTrip))
+	return later(earlier(near, last.Add(l.beat())), last.Add(l.timeout/spacing))
+}
+
+// spaced returns t, or later if the last write was just now. After a stall
+// writes can be answered for a while and prove nothing recent.
+func (l *lease) spaced(t time.Time) time.Time { return later(t, l.lastWrite.Add(l.timeout/spacing)) }
 
 func earlier(a, b time.Time) time.Time {
 	if b.Before(a) {

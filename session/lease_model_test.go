@@ -4,15 +4,29 @@ import (
 	"container/heap"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 )
 
-// A model of what docs/decisions/0001-lease.md says of the servers: a client
-// on a follower, the follower's two threads, the leader with its ping loop,
-// its session table and its expirer, and the links between them, which keep
-// their order and nothing else. Whatever happens, the session must not be
-// closed before the time that the lease had computed.
+// A model of what docs/decisions/0001-lease.md says of the servers: leaders with
+// their ping loop, session table and expirer; followers with their two threads;
+// the links between them, which keep their order and nothing else; and a client
+// that moves between followers. Whatever happens, no leader with a majority may
+// close the session before the time that the lease computed.
+//
+// What the servers are assumed to keep to is a parameter of a run, so that a
+// test can show what happens when they do not.
+
+// assumptions bound what a run may do.
+type assumptions struct {
+	pace  float64 // of T: from taking an expired session to marking it, at most
+	late  float64 // of epsilon: how late a PING is queued, at most
+	drift float64 // difference between the clock rates of leader and client, at most
+}
+
+// The assumptions of the decision, with the margin used up.
+var assumed = assumptions{pace: 0.999, late: 1, drift: 0.04}
 
 // A world is one run. Times are since its start.
 type world struct {
@@ -21,39 +35,50 @@ type world struct {
 	events  events
 	count   int
 	T, tick time.Duration
+	assume  assumptions
 	idles   bool // nothing is held at times
-	calm    bool // the links are never held for longer than the lease assumes of an idle session
+	cold    bool // NoIdleLease
+	rest    int  // how rare faults are
 
-	up, down, out, in link // client to follower and back, follower to leader and back
+	leader    *modelLeader // of a majority
+	followers [3]*modelFollower
+	closed    time.Duration // when the session was closed; 0 if it was not
 
-	// The follower.
-	epoch    int // connections of the client and leaders so far
+	// The client.
+	at       *modelFollower
+	up, down link
+	conn     int // connections so far
+	lease    lease
+	beating  bool
+	idle     time.Duration // until when nothing is held
+	writes   int
+	stood    int // writes after which the lease stood
+	broken   string
+}
+
+type modelLeader struct {
+	epoch   int64
+	rate    float64       // of its clock
+	paused  time.Duration // until when its process stands still
+	expiry  time.Duration // the session's bucket, by its clock
+	taken   bool          // by the expirer's poll
+	closing bool
+}
+
+type modelFollower struct {
+	leader   *modelLeader
+	out, in  link // to the leader and back
 	touched  bool
 	waiting  []*modelPacket // requests in order, to be answered in order
 	mainBusy time.Duration  // until when the thread that reads from the leader stands still
-
-	// The leader.
-	term    int
-	paused  time.Duration // until when its process stands still
-	expiry  time.Duration // the session's bucket
-	taken   bool          // by the expirer's poll
-	closing bool
-	closed  time.Duration // when the session was closed; 0 if it was not
-
-	// The client.
-	lease   lease
-	beating bool
-	idle    time.Duration // until when nothing is held
-	writes  int
-	stood   int // writes after which the lease stood
-	broken  string
 }
 
 type modelPacket struct {
-	kind string // ping, sync, write
-	sent time.Duration
-	done bool
-	fail bool
+	kind  string // ping, sync, write
+	sent  time.Duration
+	epoch int64 // of the leader that answered
+	done  bool
+	fail  bool
 }
 
 // A link delivers in order.
@@ -79,7 +104,7 @@ func (e *events) Pop() any {
 	return last
 }
 
-func (w *world) at(t time.Duration, f func()) {
+func (w *world) do(t time.Duration, f func()) {
 	w.count++
 	heap.Push(&w.events, event{max(t, w.now), w.count, f})
 }
@@ -95,21 +120,28 @@ func (w *world) send(l *link, f func()) {
 		delay = w.upTo(w.T / 10)
 	}
 	l.last = max(l.last, l.held, w.now+delay)
-	w.at(l.last, f)
+	w.do(l.last, f)
 }
+
+// hold keeps back what is sent over l for d, and for as long again at most: a
+// sender repeats what was lost after a time that grows with the outage.
+func (w *world) hold(l *link, d time.Duration) { l.held = w.now + d + w.upTo(d) }
 
 func clock(t time.Duration) time.Time { return time.Unix(1000, 0).Add(t) }
 
 // run lives for some session timeouts.
 func (w *world) run(timeouts int) {
-	w.expiry = w.bucket()
+	w.lead()
+	for i := range w.followers {
+		w.followers[i] = &modelFollower{}
+		w.follow(w.followers[i])
+	}
+	w.at = w.followers[0]
 	w.lease.restart(clock(0), w.T, w.tick, true)
-	w.pingLoop()
-	w.expirer()
 	w.client()
 	w.pings()
 	w.faults()
-	for end := time.Duration(timeouts) * w.T; len(w.events) > 0 && w.now < end && w.broken == ""; {
+	for end := time.Duration(timeouts) * w.T; w.now < end && w.broken == "" && (w.closed == 0 || w.now < w.closed+2*w.T); {
 		e := heap.Pop(&w.events).(event)
 		w.now = e.at
 		e.f()
@@ -119,7 +151,7 @@ func (w *world) run(timeouts int) {
 
 // judge holds the lease against the truth.
 func (w *world) judge() {
-	if w.closed == 0 || w.closed > w.now {
+	if w.closed == 0 {
 		return
 	}
 	if d := w.lease.deadline.Add(w.lease.margin()); d.After(clock(w.closed)) {
@@ -127,112 +159,164 @@ func (w *world) judge() {
 	}
 }
 
-// The leader.
+// The leaders.
 
-func (w *world) bucket() time.Duration { return (w.now + w.T + w.tick) / w.tick * w.tick }
+// lead gives a majority to a new leader, which gives the session a fresh
+// timeout. The old one goes on and commits nothing any more.
+func (w *world) lead() {
+	l := &modelLeader{epoch: 1, rate: 1 + w.assume.drift*(2*w.rand.Float64()-1)}
+	if w.leader != nil {
+		l.epoch = w.leader.epoch + 1
+	}
+	w.leader = l
+	l.expiry = w.bucket(l)
+	w.expirer(l)
+}
 
-// running calls f when the leader's process runs.
-func (w *world) running(f func()) {
-	if w.now < w.paused {
-		w.inTerm(w.paused+w.upTo(w.T/100), func() { w.running(f) })
+// bucket is when l expires a session that is touched now, by l's clock.
+func (w *world) bucket(l *modelLeader) time.Duration {
+	return (w.of(l) + w.T + w.tick) / w.tick * w.tick
+}
+
+// of is the clock of l.
+func (w *world) of(l *modelLeader) time.Duration { return time.Duration(float64(w.now) * l.rate) }
+
+// running calls f when the process of l runs.
+func (w *world) running(l *modelLeader, f func()) {
+	if w.now < l.paused {
+		w.do(l.paused+w.upTo(w.T/100), func() { w.running(l, f) })
 		return
 	}
 	f()
 }
 
-// inTerm calls f at the given time unless the leader was deposed by then.
-func (w *world) inTerm(at time.Duration, f func()) {
-	term := w.term
-	w.at(at, func() {
-		if term == w.term {
-			f()
+func (w *world) touch(l *modelLeader) {
+	if !l.closing {
+		l.expiry = w.bucket(l)
+	}
+}
+
+// expirer takes what is due and some time later marks it as closing. It is
+// over when the leader has closed the session.
+func (w *world) expirer(l *modelLeader) {
+	w.running(l, func() {
+		if w.of(l) >= l.expiry && !l.taken {
+			l.taken = true
+			w.do(w.now+w.upTo(time.Duration(w.assume.pace*float64(w.T))), func() {
+				w.running(l, func() {
+					l.closing = true
+					if l == w.leader && w.closed == 0 {
+						w.closed = w.now
+					}
+				})
+			})
+			return
+		}
+		due := time.Duration(float64(l.expiry)/l.rate) + time.Millisecond
+		w.do(max(due, w.now+w.tick/10), func() { w.expirer(l) })
+	})
+}
+
+// request is what a leader does with what a follower forwards.
+func (w *world) request(f *modelFollower, p *modelPacket) {
+	l := f.leader
+	p.fail, p.epoch = l.closing, l.epoch
+	answer := func() { w.send(&f.in, func() { w.mainThread(f, func() { p.done = true; w.answer(f) }) }) }
+	if p.kind == "sync" {
+		answer()
+		return
+	}
+	if l == w.leader { // the majority takes the proposal, and then it is committed whatever follows
+		w.do(w.now+w.upTo(w.T/100), func() { w.running(l, answer) })
+	}
+}
+
+// The followers.
+
+// follow makes f a follower of the leader. Its clients' connections close.
+func (w *world) follow(f *modelFollower) {
+	if f.leader == w.leader {
+		return
+	}
+	*f = modelFollower{leader: w.leader}
+	w.pingLoop(f, f.leader)
+	if f == w.at {
+		w.reconnect()
+	}
+}
+
+// stillFollowing calls g at t unless f has changed its leader.
+func (w *world) stillFollowing(f *modelFollower, t time.Duration, g func()) {
+	l := f.leader
+	w.do(t, func() {
+		if f.leader == l {
+			g()
 		}
 	})
 }
 
 // pingLoop goes first after a pause: the decision's A2.
-func (w *world) pingLoop() {
-	if w.now < w.paused {
-		w.inTerm(w.paused, w.pingLoop)
+func (w *world) pingLoop(f *modelFollower, l *modelLeader) {
+	if w.now < l.paused {
+		w.stillFollowing(f, l.paused, func() { w.pingLoop(f, l) })
 		return
 	}
-	w.send(&w.in, func() { w.mainThread(w.pong) })
-	w.inTerm(w.now+w.tick/2+w.upTo(w.lease.epsilon()), w.pingLoop)
-}
-
-func (w *world) touch() {
-	if !w.closing {
-		w.expiry = w.bucket()
-	}
-}
-
-// expirer takes what is due and some time later marks it as closing.
-func (w *world) expirer() {
-	w.running(func() {
-		if w.now >= w.expiry && !w.taken {
-			w.taken = true
-			w.inTerm(w.now+w.upTo(w.lease.proving()-time.Millisecond), func() {
-				w.running(func() { w.closing, w.closed = true, w.now })
-			})
+	w.send(&f.in, func() {
+		if f.leader == l {
+			w.mainThread(f, func() { w.pong(f) })
 		}
-		w.inTerm(max(w.expiry, w.now+w.tick/10), w.expirer)
 	})
+	late := w.upTo(time.Duration(w.assume.late * float64(w.lease.epsilon())))
+	w.stillFollowing(f, w.now+w.tick/2+late, func() { w.pingLoop(f, l) })
 }
 
-// request is what the leader does with what the follower forwards.
-func (w *world) request(p *modelPacket) {
-	p.fail = w.closing
-	commit := func() { w.send(&w.in, func() { w.mainThread(func() { p.done = true; w.answer() }) }) }
-	if p.kind == "sync" {
-		commit()
+// mainThread calls g when the thread of f that reads from the leader comes to
+// it, in order.
+func (w *world) mainThread(f *modelFollower, g func()) {
+	if w.now < f.mainBusy {
+		f.in.last = max(f.in.last, f.mainBusy)
+		w.stillFollowing(f, f.mainBusy, func() { w.mainThread(f, g) })
 		return
 	}
-	w.inTerm(w.now+w.upTo(w.T/100), func() { w.running(commit) })
+	g()
 }
 
-// The follower.
-
-// mainThread calls f when the thread that reads from the leader comes to it,
-// in order.
-func (w *world) mainThread(f func()) {
-	if w.now < w.mainBusy {
-		w.in.last = max(w.in.last, w.mainBusy)
-		w.at(w.mainBusy, func() { w.mainThread(f) })
-		return
-	}
-	f()
-}
-
-func (w *world) pong() {
-	touched := w.touched
-	w.touched = false
-	w.send(&w.out, func() {
-		w.running(func() {
+func (w *world) pong(f *modelFollower) {
+	touched, l := f.touched, f.leader
+	f.touched = false
+	w.send(&f.out, func() {
+		w.running(l, func() {
 			if touched {
-				w.touch()
+				w.touch(l)
 			}
 		})
 	})
 }
 
-func (w *world) arrive(p *modelPacket) {
-	w.touched = true
-	w.waiting = append(w.waiting, p)
+func (w *world) arrive(f *modelFollower, p *modelPacket) {
+	f.touched = true
+	f.waiting = append(f.waiting, p)
 	if p.kind == "ping" {
 		p.done = true
-		w.answer()
+		w.answer(f)
 		return
 	}
-	w.send(&w.out, func() { w.running(func() { w.request(p) }) })
+	l := f.leader
+	w.send(&f.out, func() {
+		w.running(l, func() {
+			if f.leader == l {
+				w.request(f, p)
+			}
+		})
+	})
 }
 
-func (w *world) answer() {
-	for len(w.waiting) > 0 && w.waiting[0].done {
-		p := w.waiting[0]
-		w.waiting = w.waiting[1:]
-		epoch := w.epoch
+func (w *world) answer(f *modelFollower) {
+	for len(f.waiting) > 0 && f.waiting[0].done {
+		p, conn := f.waiting[0], w.conn
+		f.waiting = f.waiting[1:]
 		w.send(&w.down, func() {
-			if epoch == w.epoch {
+			if conn == w.conn {
 				w.reply(p)
 			}
 		})
@@ -245,21 +329,20 @@ func (w *world) ask(kind string) {
 	if !w.lease.connected {
 		return
 	}
-	p, epoch := &modelPacket{kind: kind, sent: w.now}, w.epoch
+	p, conn, f := &modelPacket{kind: kind, sent: w.now}, w.conn, w.at
 	w.send(&w.up, func() {
-		if epoch == w.epoch {
-			w.arrive(p)
+		if conn == w.conn {
+			w.arrive(f, p)
 		}
 	})
 }
 
 func (w *world) reply(p *modelPacket) {
 	l, sent, now := &w.lease, clock(p.sent), clock(w.now)
-	if p.kind == "write" {
+	if p.kind != "ping" {
 		w.beating = false
-		l.attempt(sent, now)
 	}
-	if p.fail && p.kind == "write" {
+	if p.fail && p.kind != "ping" {
 		return
 	}
 	l.activity(sent, now)
@@ -267,32 +350,34 @@ func (w *world) reply(p *modelPacket) {
 	case "sync":
 		l.reached(sent, now)
 	case "write":
-		l.reached(sent, now)
-		l.write(sent, now)
+		l.write(sent, now, p.epoch)
 		w.writes++
 		if l.stands(now) {
 			w.stood++
 		}
 		// The worst moment for the follower to be cut off.
-		if w.rand.IntN(10) == 0 && !w.calm {
-			w.out.held = w.now + w.upTo(3*w.T)
+		if w.rand.IntN(10*w.rest) == 0 {
+			w.hold(&w.at.out, w.upTo(2*w.T))
 		}
 	}
 }
 
-// client keeps the lease up except while it is idle.
+// client keeps the lease up, and less while it is idle.
 func (w *world) client() {
-	if w.lease.connected && !w.beating && w.now >= w.idle && !clock(w.now).Before(w.lease.renewAt(clock(w.now))) {
-		w.beating = true
-		w.ask("write")
+	holding := w.now >= w.idle
+	if w.lease.connected && !w.beating && (holding || !w.cold) {
+		if due, write := w.lease.renew(clock(w.now), holding); !clock(w.now).Before(due) {
+			w.beating = true
+			w.ask(map[bool]string{true: "write", false: "sync"}[write])
+		}
 	}
 	if kinds := []string{"sync", "ping", "write"}; w.rand.IntN(100) == 0 {
-		if w.now < w.idle {
+		if !holding {
 			kinds = kinds[:2]
 		}
 		w.ask(kinds[w.rand.IntN(len(kinds))])
 	}
-	w.at(w.now+w.T/200+w.upTo(w.T/200), w.client)
+	w.do(w.now+w.T/200+w.upTo(w.T/200), w.client)
 }
 
 func (w *world) pings() {
@@ -301,125 +386,174 @@ func (w *world) pings() {
 	if w.now < w.idle {
 		every = w.T / 3
 	}
-	w.at(w.now+every, w.pings)
+	w.do(w.now+every, w.pings)
+}
+
+// reconnect closes the client's connection and opens another, to any
+// follower: what was not read from the old one is lost, what the follower had
+// taken is not. The new one is valid once its leader has said so.
+func (w *world) reconnect() {
+	w.conn++
+	w.lease.disconnect()
+	w.at.waiting, w.beating = nil, false
+	conn, sent := w.conn, w.now+w.upTo([]time.Duration{w.T / 50, w.T / 50, w.T * 5 / 4}[w.rand.IntN(3)])
+	w.up, w.down = link{}, link{}
+	w.do(sent, func() {
+		if conn != w.conn {
+			return
+		}
+		w.at = w.followers[w.rand.IntN(len(w.followers))]
+		w.at.waiting = nil
+		f, l := w.at, w.at.leader
+		answer := func(valid bool) {
+			w.send(&w.down, func() {
+				if conn == w.conn && valid {
+					w.lease.restart(clock(sent), w.T, w.tick, false)
+				}
+			})
+		}
+		revalidate := func() {
+			valid := !l.closing
+			w.touch(l)
+			w.send(&f.in, func() {
+				if f.leader == l {
+					w.mainThread(f, func() { answer(valid) })
+				}
+			})
+		}
+		w.send(&w.up, func() { // it goes to the leader on the same link
+			w.send(&f.out, func() { w.running(l, revalidate) })
+		})
+	})
+	w.do(sent+w.T, func() { // a handshake that nobody answers is given up
+		if conn == w.conn && !w.lease.connected {
+			w.reconnect()
+		}
+	})
 }
 
 // faults come now and then.
 func (w *world) faults() {
 	long := w.upTo([]time.Duration{w.T / 4, w.T, 2 * w.T}[w.rand.IntN(3)])
-	switch w.rand.IntN(10) {
+	f := w.at
+	switch w.rand.IntN(12) {
 	case 0:
-		w.out.held = w.now + long
+		w.hold(&f.out, long)
 	case 1:
-		w.in.held = w.now + long
-	case 2:
-		w.mainBusy = max(w.mainBusy, w.now+long)
-	case 3:
-		w.paused = max(w.paused, w.now+long)
+		w.hold(&f.in, long)
+	case 2, 3: // a partition: each direction comes back by itself
+		w.hold(&f.out, long)
+		w.hold(&f.in, long)
 	case 4:
-		w.up.held = w.now + long
+		f.mainBusy = max(f.mainBusy, w.now+long)
 	case 5:
-		w.down.held = w.now + long
-	case 6, 7:
-		w.reconnect()
+		f.leader.paused = max(f.leader.paused, w.now+long)
+	case 6:
+		w.hold(&w.up, long)
+	case 7:
+		w.hold(&w.down, long)
 	case 8:
-		w.newLeader()
+		w.reconnect()
+	case 9, 10:
+		w.elect(long)
 	}
-	if w.idles {
+	if w.idles && w.now > w.idle {
 		w.idle = w.now + w.upTo(3*w.T)
 	}
-	if w.calm {
-		short := w.now + w.lease.hidden()/2
-		w.out.held, w.in.held, w.mainBusy, w.paused = min(w.out.held, short), min(w.in.held, short), w.now, w.now
-	}
-	w.at(w.now+w.upTo([]time.Duration{w.T / 20, w.T / 2, 8 * w.T}[w.rand.IntN(3)]), w.faults)
+	next := []time.Duration{w.T / 20, w.T / 2, 8 * w.T}[w.rand.IntN(3)]
+	w.do(w.now+w.upTo(next*time.Duration(w.rest)), w.faults)
 }
 
-// reconnect closes the client's connection and opens another: what was not
-// read from the old one is lost, what the follower had taken is not.
-func (w *world) reconnect() {
-	w.epoch++
-	w.lease.disconnect()
-	w.waiting, w.beating = nil, false
-	epoch, sent := w.epoch, w.now+w.upTo(w.T*5/4)
-	w.up, w.down = link{}, link{}
-	w.at(sent, func() {
-		w.send(&w.up, func() { // revalidation goes to the leader on the same link
-			w.send(&w.out, func() {
-				w.running(func() {
-					valid := !w.closing
-					w.touch()
-					w.send(&w.in, func() {
-						w.mainThread(func() {
-							w.send(&w.down, func() {
-								if epoch == w.epoch && valid {
-									w.lease.restart(clock(sent), w.T, w.tick, false)
-								}
-							})
-						})
-					})
-				})
-			})
-		})
-	})
-}
-
-// newLeader gives the session a fresh timeout. What the old leader had not
-// committed is lost; the follower follows the new one.
-func (w *world) newLeader() {
-	if w.closing {
+// elect gives two of the followers another leader, one of them not before a
+// while: the old leader goes on with it, and answers all but writes.
+func (w *world) elect(while time.Duration) {
+	if w.leader.closing {
 		return
 	}
-	w.term++
-	w.taken = false
-	w.paused, w.mainBusy = w.now, w.now
-	w.out, w.in = link{}, link{}
-	w.touched = false
-	w.expiry = w.bucket()
-	w.pingLoop()
-	w.expirer()
-	w.reconnect()
+	w.lead()
+	stays := w.rand.IntN(len(w.followers))
+	if w.idles && w.rand.IntN(2) == 0 { // the worst case: the client is idle at the old leader
+		stays = slices.Index(w.followers[:], w.at)
+		while += w.T
+		w.idle = w.now + while + w.upTo(w.T/10)
+	}
+	for i, f := range w.followers {
+		if i != stays {
+			w.follow(f)
+		}
+	}
+	f := w.followers[stays]
+	w.stillFollowing(f, w.now+while, func() { w.follow(f) })
 }
 
-func newWorld(seed uint64, idles, calm bool) *world {
+func newWorld(seed uint64, idles, cold bool, assume assumptions) *world {
 	r := rand.New(rand.NewPCG(seed, 7))
 	T := 4 * time.Second
 	ticks := []time.Duration{T / 2, T / 2, T / 4, T / 10}
-	return &world{rand: r, T: T, tick: ticks[r.IntN(len(ticks))], idles: idles, calm: calm}
+	w := &world{rand: r, T: T, tick: ticks[r.IntN(len(ticks))], idles: idles, cold: cold, assume: assume}
+	w.rest = []int{1, 3, 10}[r.IntN(3)]
+	w.lease.timeout = T
+	return w
 }
 
 // Covers S2.
 func TestSessionIsNeverClosedBeforeTheLeaseEnds(t *testing.T) {
 	for _, mode := range []struct {
 		name        string
-		idles, calm bool
-		exposed     int // one run in so many may be broken; 0 is none
+		idles, cold bool
 	}{
 		{name: "held"},
-		{name: "idle", idles: true, calm: true},
-		{name: "beyond the assumption", idles: true, exposed: 500},
+		{name: "idle", idles: true},
+		{name: "idle without syncs", idles: true, cold: true},
 	} {
 		t.Run(mode.name, func(t *testing.T) {
-			writes, stood, closed, broken := 0, 0, 0, 0
-			runs := 20 * *seeds
-			for seed := range runs {
-				w := newWorld(uint64(seed), mode.idles, mode.calm)
+			writes, stood, closed := 0, 0, 0
+			for seed := range 20 * *seeds {
+				w := newWorld(uint64(seed), mode.idles, mode.cold, assumed)
 				w.run(60)
 				if w.broken != "" {
-					broken++
-					if mode.exposed == 0 || broken > 1+runs/mode.exposed {
-						t.Fatalf("seed %d, T %v, tick %v: %s", seed, w.T, w.tick, w.broken)
-					}
+					t.Fatalf("seed %d, T %v, tick %v: %s", seed, w.T, w.tick, w.broken)
 				}
 				writes, stood = writes+w.writes, stood+w.stood
 				if w.closed > 0 {
 					closed++
 				}
 			}
-			t.Logf("%d writes, the lease stood after %d; %d sessions closed; %d of %d runs broken", writes, stood, closed, broken, runs)
-			if stood < writes/2 || closed == 0 {
+			t.Logf("%d writes, the lease stood after %d; %d sessions closed", writes, stood, closed)
+			if stood < writes/3 || closed == 0 {
 				t.Error("the model is not exercised")
 			}
+		})
+	}
+}
+
+// Each assumption is needed: without it the model finds a session that is
+// closed while its lease stands. So does it with the rule that trusts an idle
+// session.
+func TestModelNeedsEachAssumption(t *testing.T) {
+	for _, test := range []struct {
+		name      string
+		drop      func(*assumptions)
+		trustIdle bool
+	}{
+		{name: "pace of the expirer", drop: func(a *assumptions) { a.pace = 2 }},
+		{name: "PINGs in time", drop: func(a *assumptions) { a.late = 40 }},
+		{name: "clock rates", drop: func(a *assumptions) { a.drift = 0.3 }},
+		{name: "evidence after idleness", drop: func(*assumptions) {}, trustIdle: true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			assume := assumed
+			test.drop(&assume)
+			const most = 20_000
+			for seed := range most {
+				w := newWorld(uint64(seed), true, seed%2 == 0 || test.trustIdle, assume)
+				w.lease.trustIdle = test.trustIdle
+				if w.run(60); w.broken != "" {
+					t.Logf("seed %d: %s", seed, w.broken)
+					return
+				}
+			}
+			t.Errorf("no session of %d was closed while its lease stood", most)
 		})
 	}
 }

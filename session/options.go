@@ -66,6 +66,19 @@ type Options struct {
 	// somebody else may have been granted it. No heartbeats are sent.
 	UnsafeHoldUntilLost bool
 
+	// NoIdleLease saves the requests by which an idle session stays ready. By
+	// default a session that holds nothing sends a sync four to six times a
+	// session timeout, which costs the leader a message and no write; what it
+	// is granted next it has at once. With NoIdleLease it sends nothing, and
+	// its first grant after idleness comes a session timeout later. Set it
+	// if the session only watches or produces.
+	NoIdleLease bool
+
+	// UnsafeTrustIdle is for the harness: it must find two holders with it.
+	// An idle session sends nothing, and its first write after that counts as
+	// proof that the leader knew of the session's latest activity.
+	UnsafeTrustIdle bool
+
 	// MaxRequest is the size in bytes above which a request is refused
 	// unsent; zero means 1 MiB less 1 KiB, what a server accepts by default.
 	MaxRequest int

@@ -59,3 +59,35 @@ func FirstPath(op Op, body []byte) string {
 	}
 	return p.Path
 }
+
+// MultiError returns the first error in the reply to a multi, 0 for none, and
+// how many parts were read up to it. A body that cannot be read has
+// MarshallingError.
+func MultiError(body []byte) (code Code, parts int) {
+	for {
+		var h MultiHeader
+		rest, err := Decode(body, &h)
+		if err != nil {
+			return MarshallingError, parts
+		}
+		if h.Done {
+			return 0, parts
+		}
+		parts++
+		if h.Op != OpError {
+			return 0, parts // all parts of a multi that fails are errors
+		}
+		var failed errorResult
+		if body, err = Decode(rest, &failed); err != nil {
+			return MarshallingError, parts
+		}
+		if failed.code != 0 {
+			return failed.code, parts
+		}
+	}
+}
+
+// errorResult is the result of a part of a multi that failed.
+type errorResult struct{ code Code }
+
+func (r *errorResult) Fields(f *Fields) { f.Int32((*int32)(&r.code)) }
