@@ -71,6 +71,50 @@ func TestHeartbeatsOnlyWhileSomethingIsHeldOrWaitedFor(t *testing.T) {
 	})
 }
 
+// After ten idle minutes a node made and granted needs no other request than its
+// create: syncs have kept the session ready, at no write. Without them the session
+// sends nothing, and the grant comes after a probation.
+//
+// Covers S2.
+func TestFirstGrantAfterIdleness(t *testing.T) {
+	for _, test := range []struct {
+		name        string
+		cold        bool
+		tick        time.Duration
+		syncs       float64 // a session timeout
+		writes      int64   // until the grant, without the create
+		after, upTo time.Duration
+	}{
+		{name: "tick unknown", syncs: 6},
+		{name: "tick known", tick: 2 * time.Second, syncs: 4},
+		{name: "without syncs", cold: true, writes: 3, after: 10 * time.Second, upTo: 11 * time.Second},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
+				opts := on(e, follower(e))
+				opts.TickTime, opts.NoIdleLease = test.tick, test.cold
+				s := open(t, opts)
+				defer s.Close()
+				multis := e.Inject(zktest.Rule{Op: "multi", Count: -1, Fate: zktest.DelayRequest})
+				syncs := e.Inject(zktest.Rule{Op: "sync", Count: -1, Fate: zktest.DelayRequest})
+				time.Sleep(10 * time.Minute)
+				if n := float64(syncs.Fired()) / 60; n < test.syncs*0.9 || n > test.syncs*1.1 || multis.Fired() != 0 {
+					t.Errorf("%.1f syncs a session timeout and %d writes while idle, want %.0f and none", n, multis.Fired(), test.syncs)
+				}
+				start := time.Now()
+				h := holding(t, s, 1)[0]
+				must(t, h.Grant(t.Context()))
+				if took := time.Since(start); took < test.after || took > test.upTo {
+					t.Errorf("granted after %v, want between %v and %v", took, test.after, test.upTo)
+				}
+				if n := int64(multis.Fired()); n > test.writes {
+					t.Errorf("%d writes before the grant, want %d", n, test.writes)
+				}
+			})
+		})
+	}
+}
+
 // A waiter saw itself first on an isolated follower and was granted what
 // somebody else had (measured with zk.Lock: two holders for 4.3 s).
 //
