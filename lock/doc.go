@@ -37,6 +37,10 @@
 // L8. With Options.Delay nobody is granted the lock for that long after a
 // holder (of an RWMutex, a writer) vanished without releasing it.
 //
+// L11. A contender of a Mutex, RWMutex or Semaphore that is not the next one
+// sends no write and no ping of its own while it waits. Its session stays ready as
+// an idle one does: see session.Options.NoIdleLease.
+//
 // # Not guaranteed
 //
 // Locks are not reentrant, and one Mutex may be used by any number of

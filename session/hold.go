@@ -23,16 +23,17 @@ type Hold struct {
 	s    *Session
 	node Node
 
-	ctx     context.Context
-	cancel  context.CancelCauseFunc
-	granted bool
-	since   time.Time
+	ctx      context.Context
+	cancel   context.CancelCauseFunc
+	expected bool // it is to be granted soon, and then without a round trip more
+	granted  bool
+	since    time.Time
 	watched bool // the node is watched: the hold has lasted a while
 }
 
 // Hold begins a claim on node, which this session created; its Czxid tells it
-// from another on the same path. Until End is called the session sends
-// heartbeats.
+// from another on the same path. While the claim only waits, it costs no write.
+// From Expect or Grant until End the session sends heartbeats.
 func (s *Session) Hold(node Node) *Hold {
 	h := &Hold{s: s, node: node, since: time.Now()}
 	h.ctx, h.cancel = context.WithCancelCause(context.Background())
@@ -70,6 +71,17 @@ func (h *Hold) Grant(ctx context.Context) error {
 	}
 }
 
+// Expect prepares for a Grant that may come soon, because the contender is the
+// next one for example. A Grant without it can take a round trip more.
+func (h *Hold) Expect() {
+	h.s.mu.Lock()
+	defer h.s.mu.Unlock()
+	if !h.expected {
+		h.expected = true
+		h.s.nudge()
+	}
+}
+
 // grant grants h, or returns what to wait for.
 func (s *Session) grant(h *Hold) (wait <-chan struct{}, err error) {
 	s.mu.Lock()
@@ -82,6 +94,7 @@ func (s *Session) grant(h *Hold) (wait <-chan struct{}, err error) {
 		s.nudge()
 		return nil, nil
 	}
+	h.expected = true
 	if s.renewal == nil {
 		s.renewal = make(chan struct{})
 	}
@@ -169,10 +182,11 @@ func (s *Session) look(now time.Time) time.Duration {
 		next = earlier(next, s.lease.deadline)
 	}
 	if s.current != nil {
+		keeping := s.keepingLocked()
 		if len(s.holds) > 0 {
-			next = earlier(next, s.tendLocked(now))
+			next = earlier(next, s.tendLocked(now, keeping))
 		}
-		next = earlier(next, s.beatLocked(now))
+		next = earlier(next, s.beatLocked(now, keeping))
 	}
 	return max(next.Sub(now), 0)
 }
@@ -210,11 +224,11 @@ func (s *Session) anyGrantedLocked() bool {
 // tendLocked sends what the holds need now: a ping, watches. It returns when
 // more may be due. Pings make the deadline later at no cost to the ensemble: a
 // heartbeat proves only what was answered well before it.
-func (s *Session) tendLocked(now time.Time) (next time.Time) {
+func (s *Session) tendLocked(now time.Time, keeping bool) (next time.Time) {
 	interval := s.timeout / 12
 	if now.Sub(s.lastPing) >= interval {
 		s.lastPing = now
-		if !s.opts.UnsafeHoldUntilLost {
+		if keeping && !s.opts.UnsafeHoldUntilLost {
 			s.work.Go(s.current.ping)
 		}
 		s.watchHoldsLocked(now.Add(-interval))
@@ -222,13 +236,24 @@ func (s *Session) tendLocked(now time.Time) (next time.Time) {
 	return s.lastPing.Add(interval)
 }
 
-// beatLocked sends a heartbeat if one is due, and returns when the next may be.
-func (s *Session) beatLocked(now time.Time) time.Time {
-	holding := len(s.holds) > 0
-	if s.beating || s.opts.UnsafeHoldUntilLost || !holding && (s.opts.NoIdleLease || s.opts.UnsafeTrustIdle) {
+// keepingLocked reports whether anything is held, or expected to be held soon.
+func (s *Session) keepingLocked() bool {
+	for h := range s.holds {
+		if h.granted || h.expected {
+			return true
+		}
+	}
+	return false
+}
+
+// beatLocked sends a heartbeat if one is due, and returns when the next may be. A
+// contender that is not expected to be granted anything soon is as good as idle.
+func (s *Session) beatLocked(now time.Time, keeping bool) time.Time {
+	silent := s.opts.UnsafeTrustIdle || s.opts.NoIdleLease && len(s.holds) == 0
+	if s.beating || s.opts.UnsafeHoldUntilLost || silent && !keeping {
 		return now.Add(s.timeout)
 	}
-	due, write := s.lease.renew(now, holding)
+	due, write := s.lease.renew(now, keeping)
 	if due = later(due, s.beatAfter); now.Before(due) {
 		return due
 	}

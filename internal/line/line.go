@@ -102,6 +102,9 @@ func (l *Line) wait(ctx context.Context, c *Claim, r Request, children []string,
 		if r.Try {
 			return l.try(ctx, c, r, me, d.Last)
 		}
+		if d.Ahead == 1 && !r.Gate {
+			c.hold.Expect()
+		}
 		served, err := l.await(ctx, c, me, d.Last)
 		if err != nil {
 			return err

@@ -1,0 +1,50 @@
+package lock_test
+
+import (
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/zkcoord/zkcoord/internal/coordtest"
+	"github.com/zkcoord/zkcoord/zktest"
+)
+
+// Covers L11. Only the holder and the next contender write while they wait, however
+// many there are. After ten idle minutes each of the others is served in its turn.
+func TestWaitersWriteNothing(t *testing.T) {
+	for _, waiters := range []int{1, 40} {
+		coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+			mutex := mutexAt("/lock")
+			holder := coordtest.Must(mutex(w.Client()).Lock(t.Context()))
+			var wg sync.WaitGroup
+			served := 0
+			for range waiters {
+				c := w.Client()
+				wg.Go(func() {
+					g, err := mutex(c).Lock(t.Context())
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					served++ // the lock orders this
+					ok(t, g.Unlock(t.Context()))
+				})
+				synctest.Wait()
+			}
+			writes := w.Inject(zktest.Rule{Op: "multi", Count: -1, Fate: zktest.DelayRequest})
+			time.Sleep(10 * time.Minute)
+			perTimeout := float64(writes.Fired()) / float64(10*time.Minute/coordtest.Timeout)
+			t.Logf("%d waiters: %.1f writes a session timeout", waiters, perTimeout)
+			if perTimeout < 11 || perTimeout > 13 {
+				t.Errorf("%d waiters: %.1f writes a session timeout, want 12, as of two sessions", waiters, perTimeout)
+			}
+			writes.Remove()
+			ok(t, holder.Unlock(t.Context()))
+			wg.Wait()
+			if served != waiters {
+				t.Errorf("%d of %d waiters were served", served, waiters)
+			}
+		})
+	}
+}
