@@ -28,7 +28,7 @@ type Hold struct {
 	expected bool // it is to be granted soon, and then without a round trip more
 	granted  bool
 	since    time.Time
-	watched bool // the node is watched: the hold has lasted a while
+	watched  bool // the node is watched: the hold has lasted a while
 }
 
 // Hold begins a claim on node, which this session created; its Czxid tells it

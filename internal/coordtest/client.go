@@ -166,6 +166,10 @@ func requestName(frame []byte) string {
 		if isHeartbeat(body) {
 			return ""
 		}
+	case wire.OpSync:
+		if wire.FirstPath(h.Op, body) == "/" { // keeps an idle session ready
+			return ""
+		}
 	}
 	return h.Op.String()
 }
