@@ -255,3 +255,15 @@ func TestUnlockGoesOnWhereNoServerAnswers(t *testing.T) {
 		}
 	})
 }
+
+// Covers L4, L9.
+func TestBrokenDoLeavesNoNode(t *testing.T) {
+	for name, do := range dos {
+		t.Run(name, func(t *testing.T) {
+			coordtest.Call{Do: func(ctx context.Context, s *session.Session) (undo, error) {
+				err := do(ctx, s, func(context.Context, held) error { return nil })
+				return func(context.Context) error { return nil }, err
+			}}.AtEachCrashPoint(t)
+		})
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -230,6 +231,82 @@ func TestPanickingConsumerGivesBack(t *testing.T) {
 		}()
 		if items, _ := left(t, w, q); len(items) != 1 {
 			t.Errorf("items %v, want one", items)
+		}
+	})
+}
+
+// results are what the function of Do returns for each of the items put.
+var results = map[string]error{"acked": nil, "given back": errOwn, "rejected": queue.ErrReject}
+
+// doEach puts an item for each result, has Do called once for each, and looks at
+// what is left of them.
+func doEach(t *testing.T, ctx context.Context, q, other *queue.Queue[string], settle func()) (failed bool) {
+	t.Helper()
+	coordtest.Check(t, other.Put(t.Context(), slices.Sorted(maps.Keys(results))...))
+	errs := make(map[string]error)
+	for range results {
+		item := ""
+		err := q.Do(ctx, func(_ context.Context, c *queue.Claim[string]) error {
+			item = c.Value()
+			return results[item]
+		})
+		errs[item] = err
+		failed = failed || !errors.Is(err, results[item]) || results[item] == nil && err != nil
+	}
+	settle()
+	rest, dead := drain(t, other), drain(t, other.Dead())
+	for item, result := range results {
+		err, called := errs[item]
+		inRest, inDead := slices.Contains(rest, item), slices.Contains(dead, item)
+		switch {
+		case inRest && inDead:
+			t.Errorf("%s: in the queue and in the dead letters", item)
+		case !called && !inRest:
+			t.Errorf("%s: no function was called for it, and it is gone", item)
+		case result == errOwn && !inRest, result == queue.ErrReject && !inRest && !inDead:
+			t.Errorf("%s: it is lost; error %v", item, err)
+		case called && result == nil && (err == nil && inRest || inDead || session.Outcome(err) == session.Failed && !inRest):
+			t.Errorf("%s: in the queue %v, in the dead letters %v; error %v", item, inRest, inDead, err)
+		}
+	}
+	return failed
+}
+
+// Covers Q8, Q11, Q14.
+func TestDoAtEachLostRequest(t *testing.T) {
+	coordtest.AtEachLostRequest(t, func(t *testing.T, tr *coordtest.Trial) {
+		q, s := newQueue(tr.World, queue.Options[string]{})
+		other, _ := newQueue(tr.World, queue.Options[string]{})
+		tr.Strike(s)
+		if failed := doEach(t, t.Context(), q, other, func() { settle(tr) }); failed && !tr.Loses() {
+			t.Error("a call failed although its session lives")
+		}
+	})
+}
+
+// Covers Q8, Q11, Q14.
+func TestCancelledDoEndsTheClaim(t *testing.T) {
+	coordtest.CancelledAtEveryMoment(t, func(ctx context.Context, t *testing.T, w *coordtest.World, s *coordtest.Client) {
+		other, _ := newQueue(w, queue.Options[string]{})
+		doEach(t, ctx, queue.New(s.Session, path, queue.Options[string]{}), other, func() { settle(nil) })
+	})
+}
+
+// Covers Q8. Close removes the handle's nodes however its context ended.
+func TestCloseWithAnEndedContextCloses(t *testing.T) {
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		q, client := newQueue(w, queue.Options[string]{})
+		c, ended := claimed(t, q)
+		coordtest.Check(t, c.Ack(t.Context()))
+		if err := q.Close(ended); !errors.Is(err, context.Canceled) {
+			t.Errorf("close: %v, want %v", err, context.Canceled)
+		}
+		synctest.Wait()
+		if marks := w.Ephemerals(path); len(marks) > 0 {
+			t.Errorf("left behind: %v", marks)
+		}
+		if err := q.Put(t.Context(), "b"); !errors.Is(err, queue.ErrClosed) || client.Err() != nil {
+			t.Errorf("put: %v, want %v", err, queue.ErrClosed)
 		}
 	})
 }
