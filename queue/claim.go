@@ -161,7 +161,7 @@ func (c *Claim[T]) revoked(n int, err error) error {
 
 // take waits until the claim may be ended, and takes the turn to do so. It is
 // not waited for where the claim is over: what took it last may not have run
-// before the session ended, and has it for ever. Where ctx ends first, late is the
+// before the session ended, and never gives it back. Where ctx ends first, late is the
 // effect of the call.
 func (c *Claim[T]) take(ctx context.Context, late session.Effect) error {
 	if ctx.Err() == nil {

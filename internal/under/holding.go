@@ -64,21 +64,22 @@ func (h *Holding) Bind(ctx context.Context) context.Context {
 type callerKey struct{ h *Holding }
 
 // Unbind returns what ends a wait for the holding's own release: a context of
-// Bind ends with the release, and so cannot. Of a context that has ended, or was
-// not bound, it is that context; of a bound one, the one that Bind was given, with
-// the deadline that was added since.
+// Bind ends with the release, and so cannot. Of a bound context it is the one that
+// Bind was given, with the deadline that was added since; of any other, and of one
+// that has ended, that context itself.
 func (h *Holding) Unbind(ctx context.Context) (context.Context, context.CancelFunc) {
-	if ctx.Err() != nil {
+	caller, bound := ctx.Value(callerKey{h}).(context.Context)
+	if !bound || ctx.Err() != nil {
 		return ctx, func() {}
 	}
-	caller := ctx
-	for from, ok := ctx, true; ok; from, ok = caller.Value(callerKey{h}).(context.Context) {
-		caller = from
+	for next := caller; bound; next, bound = caller.Value(callerKey{h}).(context.Context) {
+		caller = next
 	}
-	if d, ok := ctx.Deadline(); ok {
-		return context.WithDeadline(caller, d)
+	added, _ := ctx.Deadline()
+	if own, _ := caller.Deadline(); added.Equal(own) {
+		return caller, func() {}
 	}
-	return caller, func() {}
+	return context.WithDeadline(caller, added)
 }
 
 func (h *Holding) addLocked(added *hook) {

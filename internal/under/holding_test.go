@@ -137,11 +137,18 @@ func TestUnboundContextOutlastsTheRelease(t *testing.T) {
 	defer stop()
 	wait, done := h.Unbind(timed)
 	defer done()
-	foreign, done := other.Unbind(caller)
+	inTime, stopInTime := context.WithTimeoutCause(caller, time.Hour, errLost)
+	defer stopInTime()
+	foreign, done := other.Unbind(inTime)
+	defer done()
+	plain, done := h.Unbind(h.Bind(inTime))
 	defer done()
 	h.End(errLost)
-	if timed.Err() == nil || wait.Err() != nil || foreign != caller {
+	if timed.Err() == nil || wait.Err() != nil {
 		t.Errorf("the bound context %v, the wait %v after the release", timed.Err(), wait.Err())
+	}
+	if foreign != inTime || plain != inTime {
+		t.Error("a context that has the deadline itself is not waited for as it is")
 	}
 	want, _ := timed.Deadline()
 	if got, _ := wait.Deadline(); got != want {
