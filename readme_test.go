@@ -15,12 +15,20 @@ import (
 
 var errSent = errors.New("sent")
 
+// sendInvoices waits for its context if there are many.
 func sendInvoices(ctx context.Context, token lock.Token) error {
 	if ctx.Err() != nil || token <= 0 {
 		return errors.New("the lock is not held")
 	}
+	if begun, many := ctx.Value(manyInvoices{}).(chan<- struct{}); many {
+		close(begun)
+		<-ctx.Done()
+		return context.Cause(ctx)
+	}
 	return errSent
 }
+
+type manyInvoices struct{}
 
 // The README has the body of this function.
 func invoicesAreSentOnce(ctx context.Context, servers []string) error {
@@ -30,15 +38,13 @@ func invoicesAreSentOnce(ctx context.Context, servers []string) error {
 	}
 	defer s.Close()
 
-	grant, err := lock.NewMutex(s, "/locks/invoices", lock.Options{}).Lock(ctx)
-	if err != nil {
-		return err // nothing is held, and no znode remains
-	}
-	defer grant.Unlock(context.WithoutCancel(ctx))
-
-	// The context ends before anybody else can be granted the lock. The token
-	// lets what is written to refuse a process that was paused meanwhile.
-	return sendInvoices(grant.Context(), grant.Token())
+	invoices := lock.NewMutex(s, "/locks/invoices", lock.Options{})
+	return invoices.Do(ctx, func(ctx context.Context, g *lock.Grant) error {
+		// This context ends with the program's, and before anybody else can be
+		// granted the lock. The token lets what is written to refuse a process
+		// that was paused meanwhile.
+		return sendInvoices(ctx, g.Token())
+	})
 }
 
 func TestReadmeCodeRuns(t *testing.T) {
@@ -47,6 +53,20 @@ func TestReadmeCodeRuns(t *testing.T) {
 	defer cancel()
 	if err := invoicesAreSentOnce(ctx, e.Servers()); !errors.Is(err, errSent) {
 		t.Error(err)
+	}
+
+	begun, ended := make(chan struct{}), make(chan error)
+	ctx = context.WithValue(ctx, manyInvoices{}, (chan<- struct{})(begun))
+	ctx, shutDown := context.WithCancel(ctx)
+	go func() { ended <- invoicesAreSentOnce(ctx, e.Servers()) }()
+	select {
+	case <-begun:
+	case err := <-ended:
+		t.Fatalf("the program has ended: %v", err)
+	}
+	shutDown()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Errorf("shut down: %v, want %v", err, context.Canceled)
 	}
 
 	source, err := os.ReadFile("readme_test.go")

@@ -73,7 +73,8 @@ func TestEveryPackageHasOneComment(t *testing.T) {
 var directions = []struct{ from, ours, foreign, why string }{
 	{"internal/wire", "", "", "the protocol is known without any client of it"},
 	{"internal/znode", "", "", "names of znodes are known without any client"},
-	{"session", "internal/wire internal/znode", client, "a session knows nothing of what is made of it"},
+	{"internal/under", "", "", "what it means to work under something held is known without any client"},
+	{"session", "internal/wire internal/znode internal/under", client, "a session knows nothing of what is made of it"},
 	{"session/sessionotel", "session", "any", "who wants traces pays for them, and nobody else"},
 	{"internal/line", "session internal/znode", client, "what primitives share knows none of them"},
 	{"internal/once", "session", client, "what primitives share knows none of them"},
@@ -93,7 +94,7 @@ var directions = []struct{ from, ours, foreign, why string }{
 
 const (
 	client          = "github.com/go-zookeeper/zk"
-	underPrimitives = "session internal/line internal/once internal/znode"
+	underPrimitives = "session internal/line internal/once internal/under internal/znode"
 	whyPrimitives   = "who imports one primitive gets the ZooKeeper client and no more: no other primitive, no harness, no Docker"
 )
 

@@ -816,3 +816,22 @@ func TestMembersOfARoundThatWasPassedOverComeAgain(t *testing.T) {
 		}
 	})
 }
+
+// defer round.Leave(ctx) is right however ctx ended: the others are not held up.
+//
+// Covers D6.
+func TestLeaveWithAnEndedContextLeaves(t *testing.T) {
+	coordtest.Run(t, func(t *testing.T, w *world) {
+		entries := enter(t.Context(), 2, w.Client(), w.Client())
+		first, second := <-entries, <-entries
+		check(t, first.err)
+		check(t, second.err)
+		ended, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := first.round.Leave(ended); !errors.Is(err, context.Canceled) {
+			t.Errorf("leave: %v, want %v", err, context.Canceled)
+		}
+		w.Within(time.Second, "the other", second.round.Leave)
+		w.NothingLeft()
+	})
+}

@@ -63,8 +63,9 @@ func (c *Candidate) Campaign(ctx context.Context, value []byte) (*Term, error) {
 // Run campaigns, calls f for each term, and campaigns again when a term ended
 // before f returned, or when f returned ErrAgain. It returns what else f
 // returned, nil included, after resigning; an error of Campaign; or the cause
-// of ctx when that ended. The context that f gets ends with the term, with the
-// cause, and with ctx; f must return then.
+// of ctx when that ended. The context that f gets is that of Term.Bind: it is
+// derived from ctx and ends too, with the cause, when the term does. f must return
+// then. The candidate resigns also if f panics.
 func (c *Candidate) Run(ctx context.Context, value []byte, f func(ctx context.Context, term *Term) error) error {
 	for {
 		term, err := c.Campaign(ctx, value)

@@ -1,10 +1,19 @@
 // Package election is the choice of one leader among processes, on ZooKeeper.
 //
 // No election can keep a process from acting after it was deposed: it may be
-// paused between looking and acting. What this package gives is a
-// [Term.Context] that ends before anybody else can be elected, an [Epoch] for
-// resources that can compare it, and [Term.Txn] for data that is in ZooKeeper
-// itself. Use one of the latter two for what only a leader may do.
+// paused between looking and acting. What this package gives is a context that
+// ends before anybody else can be elected, an [Epoch] for resources that can
+// compare it, and [Term.Txn] for data that is in ZooKeeper itself. Use one of the
+// latter two for what only a leader may do.
+//
+// # Usage
+//
+//	err := election.Run(ctx, opts, "/scheduler", []byte(address),
+//		func(ctx context.Context, term *election.Term) error {
+//			return lead(ctx, term.Epoch()) // stops when ctx ends
+//		})
+//
+// Those who lead by hand call [Candidate.Campaign], and work under [Term.Bind].
 //
 // # Guarantees
 //
@@ -32,6 +41,13 @@
 // request when candidates other than the leader come and go.
 //
 // E9. A call of Campaign that fails or is cancelled leaves no candidate.
+//
+// E10. The context of Run, and of Bind, is derived from that of the caller, and
+// ends too, with the cause, before anybody else can be elected. Run resigns when
+// its function has returned or panicked.
+//
+// E11. Resign ends the term and begins the resignation whatever the state of its
+// context, and the session finishes it.
 //
 // # Not guaranteed
 //

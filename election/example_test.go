@@ -25,7 +25,7 @@ func ExampleCandidate() {
 		fmt.Println(err)
 		return
 	}
-	// Lead under term.Context(), and give term.Epoch() to what is written to.
+	// Lead under term.Bind(ctx), and give term.Epoch() to what is written to.
 	leader, _ := election.CurrentLeader(ctx, s, "/scheduler")
 	fmt.Printf("%s leads: %v\n", leader.Value, leader.Epoch == term.Epoch())
 

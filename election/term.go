@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/zkcoord/zkcoord/internal/line"
+	"github.com/zkcoord/zkcoord/internal/under"
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -22,8 +23,8 @@ type Term struct {
 // Context ends when the candidate no longer leads for certain, before anybody
 // else can be elected. context.Cause tells why: ErrResigned,
 // session.ErrLeaseLapsed, session.ErrRevoked, session.ErrLost or
-// session.ErrClosed. Use it for all that is done as the leader. It has neither
-// the end nor the values of the context that Campaign was called with.
+// session.ErrClosed. It has neither the end nor the values of the context that
+// Campaign was called with: lead under the context of Run or Bind, which has both.
 func (t *Term) Context() context.Context { return t.claim.Context() }
 
 // Epoch is the number of the term.
@@ -68,8 +69,12 @@ func (t *Term) Txn(ctx context.Context, ops ...session.Op) ([]session.OpResult, 
 }
 
 // Resign ends the term: the context ends, then the node is deleted. If the
-// term had ended before, the error is the cause. If ctx ends before the server
-// confirmed, the error says so, and the session goes on deleting the node.
+// term had ended before, the error is the cause.
+//
+// ctx bounds the wait for the servers' answer, not the resignation. If it has
+// ended, or ends before the answer, the error is its cause, and the session goes
+// on deleting the node until it is gone: so defer term.Resign(ctx) resigns however
+// ctx ended.
 func (t *Term) Resign(ctx context.Context) error {
 	if err := t.claim.Leave(ctx); err != nil {
 		return fmt.Errorf("election: resign %s: %w", t.Path(), err)
@@ -79,27 +84,24 @@ func (t *Term) Resign(ctx context.Context) error {
 
 // run calls f for the term, and reports whether Candidate.Run is over.
 func (t *Term) run(ctx context.Context, f func(context.Context, *Term) error) (over bool, err error) {
-	leading, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	stop := context.AfterFunc(t.Context(), func() { cancel(context.Cause(t.Context())) })
-	err = f(leading, t)
-	stop()
-
-	lost := t.Context().Err() != nil
-	resigned := t.Resign(ctx)
+	ended := false
+	err = under.Do(ctx, under.Work{
+		Held:     t,
+		Name:     "election: lost " + t.Path(),
+		Released: ErrResigned,
+		Release:  func(ctx context.Context, _ error) error { return t.Resign(ctx) },
+	}, func(ctx context.Context) error {
+		err := f(ctx, t)
+		ended = t.Context().Err() != nil
+		return err
+	})
 	switch {
+	case ctx.Err() != nil && err == nil:
+		return true, context.Cause(ctx)
 	case ctx.Err() != nil:
-		return true, firstError(err, context.Cause(ctx))
-	case lost || errors.Is(err, ErrAgain):
+		return true, err
+	case ended || errors.Is(err, ErrAgain):
 		return false, nil
 	}
-	return true, firstError(err, resigned)
-}
-
-func firstError(errs ...error) error {
-	i := slices.IndexFunc(errs, func(err error) bool { return err != nil })
-	if i < 0 {
-		return nil
-	}
-	return errs[i]
+	return true, err
 }

@@ -481,3 +481,19 @@ func TestNoPathIsRefused(t *testing.T) {
 		w.NothingLeft()
 	})
 }
+
+// defer membership.Leave(ctx) is right however ctx ended.
+//
+// Covers G1.
+func TestLeaveWithAnEndedContextLeaves(t *testing.T) {
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		m := join(t, w.Client(), "a", "1")
+		ended, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := m.Leave(ended); !errors.Is(err, context.Canceled) {
+			t.Errorf("leave: %v, want %v", err, context.Canceled)
+		}
+		listed(t, w, "")
+		w.NothingLeft()
+	})
+}

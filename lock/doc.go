@@ -1,11 +1,28 @@
 // Package lock is mutual exclusion between processes, on ZooKeeper.
 //
 // No lock service can keep a process from acting after it lost a lock: it may
-// be paused between looking and acting. What this package gives is a
-// [Grant.Context] that ends before anybody else can be granted the lock, a
-// fencing [Token] for resources that can compare it, and [Grant.Txn] for data
-// that is in ZooKeeper itself. Use one of the latter two for what must not
-// happen twice.
+// be paused between looking and acting. What this package gives is a context
+// that ends before anybody else can be granted the lock, a fencing [Token] for
+// resources that can compare it, and [Grant.Txn] for data that is in ZooKeeper
+// itself. Use one of the latter two for what must not happen twice.
+//
+// # Usage
+//
+//	invoices := lock.NewMutex(s, "/locks/invoices", lock.Options{})
+//	err := invoices.Do(ctx, func(ctx context.Context, g *lock.Grant) error {
+//		return send(ctx, g.Token()) // stops when ctx ends
+//	})
+//
+// The context of the function ends with that of the caller, and when the lock is
+// lost. Those who hold a lock for longer than one call take it by hand, release it
+// with Unlock, and work under [Grant.Bind]:
+//
+//	grant, err := invoices.Lock(ctx)
+//	if err != nil {
+//		return err // nothing is held
+//	}
+//	defer grant.Unlock(ctx)
+//	ctx = grant.Bind(ctx)
 //
 // # Guarantees
 //
@@ -36,6 +53,14 @@
 //
 // L8. With Options.Delay nobody is granted the lock for that long after a
 // holder (of an RWMutex, a writer) vanished without releasing it.
+//
+// L9. The context of Do, and of Bind, is derived from that of the caller, and ends
+// too, with the cause, before anybody else can be granted what is held. Do releases
+// when its function has returned or panicked, and its error says if what was held
+// was lost before.
+//
+// L10. Unlock ends the grant and begins the release whatever the state of its
+// context, and the session finishes it.
 //
 // L11. A contender of a Mutex, RWMutex or Semaphore that is not the next one
 // sends no write and no ping of its own while it waits. Its session stays ready as

@@ -38,9 +38,9 @@ func ExampleMutex() {
 		fmt.Println(err)
 		return
 	}
-	// Do what must not be done twice under grant.Context(), and give
+	// Do what must not be done twice under grant.Bind(ctx), and give
 	// grant.Token() to the resource.
-	fmt.Println("held:", grant.Context().Err() == nil)
+	fmt.Println("held:", grant.Bind(ctx).Err() == nil)
 
 	_, err = accounts.TryLock(ctx)
 	fmt.Println("again:", err)
@@ -52,6 +52,46 @@ func ExampleMutex() {
 	// again: lock: held by somebody else
 	// unlock: <nil>
 	// ended: released
+}
+
+func ExampleMutex_Do() {
+	s, done := connect()
+	defer done()
+	ctx := context.Background()
+
+	var used context.Context
+	err := lock.NewMutex(s, "/locks/accounts", lock.Options{}).Do(ctx, func(ctx context.Context, g *lock.Grant) error {
+		used = ctx
+		fmt.Println("held:", ctx.Err() == nil, g.Token() > 0)
+		return nil
+	})
+	fmt.Println("error:", err)
+	fmt.Println("ended:", context.Cause(used))
+	// Output:
+	// held: true true
+	// error: <nil>
+	// ended: released
+}
+
+// A lock that is held by hand. The context ends with that of the program, and
+// when the lock is lost.
+func ExampleGrant_Bind() {
+	s, done := connect()
+	defer done()
+	ctx, shutDown := context.WithCancel(context.Background())
+	defer shutDown()
+
+	grant, err := lock.NewMutex(s, "/locks/accounts", lock.Options{}).Lock(ctx)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer grant.Unlock(ctx) // also if ctx has ended
+	ctx = grant.Bind(ctx)
+
+	shutDown()
+	fmt.Println(ctx.Err(), grant.Context().Err())
+	// Output: context canceled <nil>
 }
 
 func ExampleGrant_Txn() {

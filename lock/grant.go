@@ -17,18 +17,21 @@ type Token int64
 // A Grant is a lock held, or permits of a semaphore.
 type Grant struct {
 	claim *line.Claim
+	path  string          // what is held
 	ctx   context.Context // the claim's, and which paths are held
 }
 
 func newGrant(ctx context.Context, claim *line.Claim, path string) *Grant {
-	return &Grant{claim: claim, ctx: holding(ctx, claim, path)}
+	g := &Grant{claim: claim, path: path}
+	g.ctx = g.holding(claim.Context(), ctx)
+	return g
 }
 
 // Context ends when the lock is no longer held for certain, before anybody
 // else can be granted it. context.Cause tells why: ErrReleased,
 // session.ErrLeaseLapsed, session.ErrRevoked, session.ErrLost or
-// session.ErrClosed. Use it for all that is done under the lock. It has neither
-// the end nor the values of the context that Lock was called with.
+// session.ErrClosed. It has neither the end nor the values of the context that
+// Lock was called with: work under the context of Do or Bind, which has both.
 func (g *Grant) Context() context.Context { return g.ctx }
 
 // Token is the grant's fencing token.
@@ -39,8 +42,13 @@ func (g *Grant) Path() string { return g.claim.Node().Path }
 
 // Unlock gives the lock up: the context ends, then the node is deleted. If the
 // lock was no longer held, the error is the cause for which the grant ended.
-// If ctx ends before the server confirmed, the error says so, and the session
-// goes on deleting the node.
+//
+// ctx bounds the wait for the servers' answer, not the release. If it has ended,
+// or ends before the answer, the error is its cause, and the session goes on
+// deleting the node until it is gone: so defer grant.Unlock(ctx) releases the
+// lock however ctx ended. Session.Close waits for that, for a third of the
+// session timeout at most, and then ends the session, with which the servers
+// delete the node.
 func (g *Grant) Unlock(ctx context.Context) error {
 	if err := g.claim.Leave(ctx); err != nil {
 		return fmt.Errorf("lock: release %s: %w", g.Path(), err)
@@ -72,11 +80,11 @@ type held struct {
 	more  *held
 }
 
-// holding returns a claim's context which knows that path is held, and what
-// the context that it was asked for in knows.
-func holding(asked context.Context, claim *line.Claim, path string) context.Context {
-	more, _ := asked.Value(heldKey{}).(*held)
-	return context.WithValue(claim.Context(), heldKey{}, &held{claim, path, more})
+// holding returns ctx with the knowledge of what the grant holds, and of what the
+// context of its caller knows.
+func (g *Grant) holding(ctx, caller context.Context) context.Context {
+	more, _ := caller.Value(heldKey{}).(*held)
+	return context.WithValue(ctx, heldKey{}, &held{g.claim, g.path, more})
 }
 
 // holds reports whether ctx is that of a grant on path in s, which has not ended:

@@ -46,8 +46,8 @@ func (m *Multi) take(ctx context.Context, lock func(*Mutex, context.Context) (*G
 	if len(m.paths) == 0 {
 		return nil, errors.New("lock: acquire: no paths")
 	}
-	wait, end := context.WithCancelCause(ctx) // ends too if one that was taken is lost
-	defer end(nil)
+	wait, end := context.WithCancel(ctx)
+	defer end()
 	g := &MultiGrant{}
 	for _, path := range m.paths {
 		grant, err := lock(NewMutex(m.session, path, m.o), wait)
@@ -56,26 +56,15 @@ func (m *Multi) take(ctx context.Context, lock func(*Mutex, context.Context) (*G
 			return nil, err
 		}
 		g.grants = append(g.grants, grant)
-		context.AfterFunc(grant.Context(), func() { end(context.Cause(grant.Context())) })
-		wait = context.WithValue(wait, heldKey{}, grant.ctx.Value(heldKey{}))
+		wait = grant.Bind(wait) // ends too if one that was taken is lost
 	}
-	g.join()
+	own, release := context.WithCancelCause(context.WithValue(context.Background(), heldKey{}, ctx.Value(heldKey{})))
+	g.ctx, g.end = g.Bind(own), release
 	return g, nil
 }
 
-// join makes the context that ends with any of the grants'. The last of them
-// knows of all that is held.
-func (g *MultiGrant) join() {
-	g.ctx, g.end = context.WithCancelCause(context.Background())
-	for _, grant := range g.grants {
-		context.AfterFunc(grant.Context(), func() { g.end(context.Cause(grant.Context())) })
-	}
-	last := g.grants[len(g.grants)-1]
-	g.ctx = context.WithValue(g.ctx, heldKey{}, last.ctx.Value(heldKey{}))
-}
-
 // Context ends when one of the locks is no longer held for certain, with the
-// cause; see Grant.Context.
+// cause; see Grant.Context. Work under the context of Do or Bind.
 func (g *MultiGrant) Context() context.Context { return g.ctx }
 
 // Grants are the locks, in the order of their paths. Each has its own token.
@@ -84,16 +73,16 @@ func (g *MultiGrant) Grants() []*Grant { return slices.Clone(g.grants) }
 // Unlock gives all the locks up. See Grant.Unlock: the error tells of each
 // that was not held any more, or whose release was not confirmed.
 func (g *MultiGrant) Unlock(ctx context.Context) error {
-	for _, grant := range g.grants {
-		if grant.Context().Err() != nil {
-			g.end(context.Cause(grant.Context()))
-		}
-	}
 	g.end(ErrReleased) // before the first of them can be granted to others
 	return g.release(ctx)
 }
 
 func (g *MultiGrant) release(ctx context.Context) error {
+	for _, grant := range slices.Backward(g.grants) { // one that is unlocked ends the wait for no other
+		unbound, cancel := grant.claim.Unbind(ctx)
+		defer cancel()
+		ctx = unbound
+	}
 	errs := make([]error, len(g.grants))
 	var wg sync.WaitGroup
 	for i, grant := range g.grants {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/go-zookeeper/zk"
 
+	"github.com/zkcoord/zkcoord/internal/under"
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -22,8 +23,8 @@ type Claim[T any] struct {
 	item item
 	hold *session.Hold
 
-	ctx    context.Context
-	cancel context.CancelCauseFunc
+	bound under.Holding   // ends with the claim, and its contexts with it
+	ctx   context.Context // bound to it, and to nothing else
 
 	value T
 
@@ -56,32 +57,40 @@ func (c *Claim[T]) ID() string {
 // Context ends when the item may no longer be worked on, before anybody else
 // can claim it: see session.Hold. The cause is ErrNotClaimed,
 // ErrClaimExpired, session.ErrLeaseLapsed, session.ErrRevoked,
-// session.ErrLost or session.ErrClosed.
+// session.ErrLost or session.ErrClosed. It has neither the end nor the values of
+// the context that Claim was called with: work under the context of Do or Bind,
+// which has both.
 func (c *Claim[T]) Context() context.Context { return c.ctx }
 
 // Ack takes the item out of the queue for good and applies ops, in one
 // transaction: both happen, or neither. It fails if the item is no longer
-// claimed. After a Failed error the claim goes on; a *session.MultiError in it
-// speaks of ops. Indeterminate is left only if ctx or the session ended while
-// the request was under way; then the claim is over.
+// claimed. After a Failed error the claim goes on, for instance if ctx had ended
+// before; a *session.MultiError in it speaks of ops. Indeterminate is left only if
+// ctx or the session ended while the request was under way; then the claim is over.
 func (c *Claim[T]) Ack(ctx context.Context, ops ...session.Op) error {
 	own := session.CloneOps(ops)
-	return c.finish(ctx, "ack", func(ctx context.Context) error {
+	return c.finish(ctx, "ack", session.Failed, func(ctx context.Context) error {
 		return c.revoked(len(own), c.q.raw.txn(ctx, append(own, c.q.raw.ackOps(c.item)...)...))
 	})
 }
 
-// Release gives the item back, at its place in the queue.
+// Release gives the item back, at its place in the queue. It fails if the item is
+// no longer claimed.
+//
+// ctx bounds the wait for the servers' answer, not the release. If it has ended,
+// or ends before the answer, the error is Indeterminate with its cause, the claim
+// is over, and the session goes on giving the item back: so defer
+// claim.Release(ctx) gives an item back that was not acked, however ctx ended.
 func (c *Claim[T]) Release(ctx context.Context) error {
-	return c.finish(ctx, "release", func(ctx context.Context) error {
+	return c.finish(ctx, "release", session.Indeterminate, func(ctx context.Context) error {
 		c.leave() // before anybody else can have the item
 		return c.revoked(0, c.q.raw.txn(ctx, append(c.q.raw.releaseOps([]item{c.item}), c.item.stands())...))
 	})
 }
 
-// Reject moves the item to the dead letters.
+// Reject moves the item to the dead letters. It fails as Ack does.
 func (c *Claim[T]) Reject(ctx context.Context) error {
-	return c.finish(ctx, "reject", func(ctx context.Context) error {
+	return c.finish(ctx, "reject", session.Failed, func(ctx context.Context) error {
 		return c.revoked(0, c.q.dead.put(ctx, &putJob{items: [][]byte{c.item.data}, also: c.q.raw.ackOps(c.item)}))
 	})
 }
@@ -112,9 +121,13 @@ func (c *Claim[T]) expire() {
 }
 
 // finish ends the claim by the transaction f, which goes on when ctx ends. Where
-// the caller does not learn whether it was applied, the claim is over too.
-func (c *Claim[T]) finish(ctx context.Context, op string, f func(context.Context) error) error {
-	err := c.take(ctx)
+// the caller does not learn whether it was applied, the claim is over too. Where ctx
+// ends before the transaction was begun, late is the effect: Indeterminate ends
+// the claim then, and lapsed gives the item back.
+func (c *Claim[T]) finish(ctx context.Context, op string, late session.Effect, f func(context.Context) error) error {
+	ctx, cancel := c.bound.Unbind(ctx)
+	defer cancel()
+	err := c.take(ctx, late)
 	if err == nil {
 		err = c.q.raw.carryOut(ctx, func(ctx context.Context) error {
 			defer func() { <-c.turn }()
@@ -148,33 +161,43 @@ func (c *Claim[T]) revoked(n int, err error) error {
 
 // take waits until the claim may be ended, and takes the turn to do so. It is
 // not waited for where the claim is over: what took it last may not have run
-// before the session ended, and has it for ever.
-func (c *Claim[T]) take(ctx context.Context) error {
-	select {
-	case c.turn <- struct{}{}:
-	case <-c.ctx.Done():
-		return c.refused(context.Cause(c.ctx))
-	case <-ctx.Done():
-		return c.refused(context.Cause(ctx))
+// before the session ended, and never gives it back. Where ctx ends first, late is the
+// effect of the call.
+func (c *Claim[T]) take(ctx context.Context, late session.Effect) error {
+	if ctx.Err() == nil {
+		select {
+		case c.turn <- struct{}{}:
+			if c.ctx.Err() == nil {
+				return nil
+			}
+			<-c.turn
+		case <-c.ctx.Done():
+		case <-ctx.Done():
+		}
 	}
-	if cause := context.Cause(c.Context()); cause != nil {
-		<-c.turn
+	if cause := context.Cause(c.ctx); cause != nil {
 		return c.refused(cause)
 	}
-	return nil
+	return &session.RequestError{Op: "txn", Path: c.q.raw.path, Effect: late, Err: context.Cause(ctx)}
 }
 
 func (c *Claim[T]) refused(err error) error {
 	return &session.RequestError{Op: "txn", Path: c.q.raw.path, Effect: session.Failed, Err: err}
 }
 
+// lost ends the context when the hold does. It is called before the hold's end goes
+// on, and must not block. A deletion of the claim may be the claim's own: lapsed
+// finds that out.
+func (c *Claim[T]) lost(cause error) {
+	if !errors.Is(cause, session.ErrRevoked) {
+		c.bound.End(cause)
+	}
+}
+
 // lapsed runs when the hold has ended by itself. It gives the item to others,
 // if the session lives; else the servers do.
 func (c *Claim[T]) lapsed() {
 	cause := context.Cause(c.hold.Context())
-	if !errors.Is(cause, session.ErrRevoked) {
-		c.cancel(cause)
-	}
 	released := c.q.raw.s.Cleanup(func(ctx context.Context) error {
 		// The turn first: a transaction under way was sent while the claim
 		// stood, and must not meet the claim of somebody else. Nor is it told
@@ -193,13 +216,13 @@ func (c *Claim[T]) lapsed() {
 		return c.q.raw.unclaim(ctx, c.item)
 	})
 	<-released // at the latest when the session is over
-	c.cancel(cause)
+	c.bound.End(cause)
 }
 
 // leave ends the claim's context. If the call that has the turn does not end the
 // claim at the servers, lapsed does.
 func (c *Claim[T]) leave() {
-	c.cancel(ErrNotClaimed)
+	c.bound.End(ErrNotClaimed)
 	c.hold.End(ErrNotClaimed)
 }
 
@@ -211,7 +234,7 @@ func (c *Claim[T]) finished() {
 
 // end ends the claim's context, and what would end it by itself.
 func (c *Claim[T]) end(cause error) {
-	c.cancel(cause)
+	c.bound.End(cause)
 	c.unwatch()
 	c.hold.End(cause)
 	c.mu.Lock()
@@ -255,7 +278,8 @@ func (q *Queue[T]) claimed(ctx context.Context, items []item) ([]*Claim[T], erro
 	for _, it := range items {
 		c := &Claim[T]{q: q, item: it, turn: make(chan struct{}, 1)}
 		c.hold = q.raw.s.Hold(session.Node{Path: q.raw.claimPath(it), Czxid: it.token})
-		c.ctx, c.cancel = context.WithCancelCause(context.Background())
+		c.ctx = c.bound.Bind(context.Background())
+		c.hold.OnEnd(c.lost)
 		c.unwatch = context.AfterFunc(c.hold.Context(), c.lapsed)
 		claims = append(claims, c)
 	}

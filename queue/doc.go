@@ -9,6 +9,18 @@
 // ZooKeeper after it was paused for longer than that, only [Claim.Token] can
 // refuse.
 //
+// # Usage
+//
+//	jobs := queue.New(s, "/jobs", queue.Options[Job]{MaxAttempts: 3})
+//	err := jobs.Do(ctx, func(ctx context.Context, claim *queue.Claim[Job]) error {
+//		return work(ctx, claim.Value()) // stops when ctx ends
+//	})
+//
+// Do waits for an item and claims it. It acks the item if the function returns nil,
+// gives it back on an error, and moves it to the dead letters if the error is
+// [ErrReject]. The context of the function ends with that of the caller, and when
+// the claim is lost. Those who claim by hand work under [Claim.Bind].
+//
 // # Guarantees
 //
 // Q1. Every item that is given out is one that was put, as it was put.
@@ -62,6 +74,15 @@
 //
 // Q13. An item put with PutAt joins the queue once, not before its time by the
 // clock of the consumer that moves it, and is in one place at any time.
+//
+// Q14. The context of Do, and of a claim's Bind, is derived from that of the
+// caller, and ends too, with the cause, before anybody else can claim the item.
+// When its function has returned or panicked, Do ends the claim as the function
+// says, also if the caller's context has ended. Its error says if the claim was
+// lost before.
+//
+// Q15. Release ends the claim and begins to give the item back whatever the state
+// of its context, and the session finishes it.
 //
 // # Not guaranteed
 //

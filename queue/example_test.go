@@ -67,7 +67,8 @@ func ExampleClaim() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	// Work with claim.Context(): it ends before anybody else gets the item.
+	defer claim.Release(ctx) // gives the item back, unless it was acked
+	// Work under claim.Bind(ctx): it ends before anybody else gets the item.
 	result := fmt.Sprintf("%s done, attempt %d", claim.Value().Task, claim.Attempt())
 	if err := claim.Ack(ctx, session.CreateOp{Path: "/result-1", Data: []byte(result)}); err != nil {
 		log.Fatal(err)
@@ -75,6 +76,37 @@ func ExampleClaim() {
 	value, err := s.Get(ctx, "/result-1")
 	fmt.Println(string(value.Data), err)
 	// Output: resize done, attempt 1 <nil>
+}
+
+// One item goes wrong and is tried again, another one cannot be done at all.
+func ExampleQueue_Do() {
+	s, done := open()
+	defer done()
+	ctx := context.Background()
+
+	q := queue.New(s, "/jobs", queue.Options[Job]{})
+	if err := q.Put(ctx, Job{1, "resize"}, Job{2, "impossible"}); err != nil {
+		log.Fatal(err)
+	}
+	for range 3 {
+		err := q.Do(ctx, func(ctx context.Context, claim *queue.Claim[Job]) error {
+			switch job := claim.Value(); {
+			case job.Task == "impossible":
+				return fmt.Errorf("job %d: %w", job.ID, queue.ErrReject)
+			case claim.Attempt() == 1:
+				return fmt.Errorf("job %d: no network", job.ID)
+			}
+			return nil
+		})
+		fmt.Println(err)
+	}
+	dead, err := q.Dead().Take(ctx)
+	fmt.Println("dead:", dead.Task, err)
+	// Output:
+	// job 1: no network
+	// job 2: queue: item rejected
+	// <nil>
+	// dead: impossible <nil>
 }
 
 func ExampleCodec() {

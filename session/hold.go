@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/go-zookeeper/zk"
+
+	"github.com/zkcoord/zkcoord/internal/under"
 )
 
 // ErrRevoked means that somebody else deleted the node of a hold. Treat what
@@ -25,7 +27,8 @@ type Hold struct {
 
 	ctx      context.Context
 	cancel   context.CancelCauseFunc
-	expected bool // it is to be granted soon, and then without a round trip more
+	bound    under.Holding // the contexts of Bind
+	expected bool          // it is to be granted soon, and then without a round trip more
 	granted  bool
 	since    time.Time
 	watched  bool // the node is watched: the hold has lasted a while
@@ -40,7 +43,7 @@ func (s *Session) Hold(node Node) *Hold {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.Err(); err != nil {
-		h.cancel(err)
+		h.end(err)
 		return h
 	}
 	s.holds[h] = struct{}{}
@@ -128,7 +131,13 @@ func (h *Hold) End(cause error) bool {
 
 func (s *Session) endHoldLocked(h *Hold, cause error) {
 	delete(s.holds, h)
+	h.end(cause)
+}
+
+// end ends the hold's contexts.
+func (h *Hold) end(cause error) {
 	h.cancel(cause)
+	h.bound.End(cause)
 }
 
 // endHoldsLocked ends every hold.

@@ -72,16 +72,11 @@ func (c *Cron) first(me string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	number := func(name string) string { return name[len(name)-10:] }
 	if !slices.Contains(names, path.Base(me)) {
 		return false, errors.New("my own node is gone")
 	}
-	for _, name := range names {
-		if number(name) < number(me) {
-			return false, nil
-		}
-	}
-	return true, nil
+	number := func(name string) string { return name[len(name)-10:] }
+	return !slices.ContainsFunc(names, func(name string) bool { return number(name) < number(me) }), nil
 }
 
 // ErrTaken says that somebody else runs the job of a tick.

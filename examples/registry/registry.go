@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 
 	"golang.org/x/sync/errgroup"
 
@@ -44,14 +46,13 @@ func serve(ctx context.Context, opts session.Options, id string, l net.Listener)
 		fmt.Fprintf(w, "%s, %s, says %s", current.Load().Greeting, r.FormValue("name"), id)
 	})}
 	work, ctx := errgroup.WithContext(ctx)
-	work.Go(func() error { return server.Serve(l) })
+	work.Go(func() error {
+		defer context.AfterFunc(ctx, func() { server.Close() })()
+		err := server.Serve(l)
+		return cmp.Or(context.Cause(ctx), err)
+	})
 	work.Go(func() error { return session.Run(ctx, opts, current.Keep) })
 	work.Go(func() error { return group.Stay(ctx, opts, instances, id, []byte(l.Addr().String()), nil) })
-	work.Go(func() error {
-		<-ctx.Done()
-		server.Close()
-		return context.Cause(ctx)
-	})
 	return work.Wait()
 }
 
@@ -86,18 +87,9 @@ func ask(ctx context.Context, client *http.Client, members []group.Member, next 
 			return answer, nil
 		}
 		failed = err
-		members = without(members, m)
+		members = slices.DeleteFunc(members, func(other group.Member) bool { return other.ID == m.ID })
 	}
 	return "", failed
-}
-
-func without(members []group.Member, one group.Member) (rest []group.Member) {
-	for _, m := range members {
-		if m.ID != one.ID {
-			rest = append(rest, m)
-		}
-	}
-	return rest
 }
 
 func get(ctx context.Context, client *http.Client, url string) (string, error) {

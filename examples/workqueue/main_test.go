@@ -95,6 +95,27 @@ func TestEveryJobHasOneOutput(t *testing.T) {
 	})
 }
 
+// A worker stops when its program is shut down, and its job goes to another.
+func TestWorkerStopsWithItsProgram(t *testing.T) {
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		ctx, shutDown := context.WithCancel(t.Context())
+		queue := open(w.Client().Session, "/thumbnails")
+		ok(t, queue.put(ctx, []string{"7=cat.jpg"}))
+		time.AfterFunc(time.Minute, shutDown)
+		err := queue.work(ctx, func(ctx context.Context, _ string) ([]byte, error) {
+			<-ctx.Done()
+			return nil, context.Cause(ctx)
+		})
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("work: %v, want %v", err, context.Canceled)
+		}
+		synctest.Wait()
+		if job, err := queue.jobs.TryTake(t.Context()); err != nil || job.ID != "7" {
+			t.Errorf("job %q, %v", job.ID, err)
+		}
+	})
+}
+
 func TestJobsNeedAnID(t *testing.T) {
 	for _, arg := range []string{"", "cat.jpg", "=cat.jpg", "a/b=cat.jpg"} {
 		err := workqueue{}.put(t.Context(), []string{arg})

@@ -55,41 +55,31 @@ func (w workqueue) output(ctx context.Context, id string) ([]byte, error) {
 
 // work does jobs until ctx or the session ends.
 func (w workqueue) work(ctx context.Context, do func(ctx context.Context, input string) ([]byte, error)) error {
-	if err := w.prepare(ctx); err != nil {
+	err := w.s.CreateParents(ctx, w.outputs)
+	if err == nil {
+		_, err = w.s.Create(ctx, w.outputs, nil, session.Persistent) // it stays while it is empty
+	}
+	if err != nil && !errors.Is(err, zk.ErrNodeExists) {
 		return err
 	}
 	for {
-		claim, err := w.jobs.Claim(ctx)
-		if err != nil {
+		name := ""
+		err := w.jobs.Do(ctx, func(ctx context.Context, claim *queue.Claim[job]) error {
+			name = fmt.Sprintf("job %s, attempt %d", claim.Value().ID, claim.Attempt())
+			output, err := do(ctx, claim.Value().Input)
+			if err == nil {
+				err = claim.Ack(ctx, session.CreateOp{Path: w.outputs + "/" + claim.Value().ID, Data: output})
+			}
+			if errors.Is(err, zk.ErrNodeExists) {
+				return nil // the same job was put twice
+			}
 			return err
+		})
+		switch {
+		case name == "":
+			return err // there was no job to do
+		case err != nil:
+			log.Printf("%s: %v", name, err)
 		}
-		if err := w.settle(ctx, claim, do); err != nil {
-			log.Printf("job %s, attempt %d: %v", claim.Value().ID, claim.Attempt(), err)
-		}
 	}
-}
-
-// prepare makes the directory of outputs, which stays while it is empty.
-func (w workqueue) prepare(ctx context.Context) error {
-	if err := w.s.CreateParents(ctx, w.outputs); err != nil {
-		return err
-	}
-	_, err := w.s.Create(ctx, w.outputs, nil, session.Persistent)
-	if errors.Is(err, zk.ErrNodeExists) {
-		return nil
-	}
-	return err
-}
-
-// settle does the job of one claim and ends the claim.
-func (w workqueue) settle(ctx context.Context, claim *queue.Claim[job], do func(context.Context, string) ([]byte, error)) error {
-	output, err := do(claim.Context(), claim.Value().Input)
-	if err != nil {
-		return errors.Join(err, claim.Release(ctx))
-	}
-	err = claim.Ack(ctx, session.CreateOp{Path: w.outputs + "/" + claim.Value().ID, Data: output, Mode: session.Persistent})
-	if errors.Is(err, zk.ErrNodeExists) {
-		return claim.Ack(ctx) // the same job was put twice
-	}
-	return err
 }

@@ -62,7 +62,8 @@ func (c *Claim) Token() int64 { return c.token }
 
 // Leave gives the claim up. The context ends first. An error means that the
 // grant had ended before, which is its cause, or that ctx ended before the
-// deletion of the node was confirmed: then the session goes on deleting it.
+// deletion of the node was confirmed: then the session goes on deleting it. With a
+// context of Bind, it waits as long as the context that Bind was given.
 //
 // A place in a line that has been served signs, if there was somebody else when
 // it came: it deletes its node in a transaction that sets the node's data first.
@@ -70,6 +71,8 @@ func (c *Claim) Token() int64 { return c.token }
 // deletion if the session had expired, and so knows that this place had been
 // served: nobody before it is left, and the others need not be listed again.
 func (c *Claim) Leave(ctx context.Context) error {
+	ctx, cancel := c.Unbind(ctx)
+	defer cancel()
 	ended := c.hold.End(ErrReleased)
 	removed := c.remove()
 	if !ended {

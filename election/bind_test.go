@@ -1,0 +1,77 @@
+package election_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/zkcoord/zkcoord/election"
+	"github.com/zkcoord/zkcoord/internal/coordtest"
+	"github.com/zkcoord/zkcoord/session"
+)
+
+type requestID struct{}
+
+// Covers E10. The context of a leader is its program's, and ends with the term.
+func TestLeaderWorksUnderItsCallersContext(t *testing.T) {
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		errDown := errors.New("going down")
+		ctx, cancel := context.WithCancelCause(context.WithValue(t.Context(), requestID{}, 7))
+		term := now(t, campaign(w.Client(), ctx, "a"))
+		leading := term.Bind(ctx)
+		derived, stop := context.WithCancel(term.Bind(t.Context()))
+		defer stop()
+		cancel(errDown)
+		if context.Cause(leading) != errDown || leading.Value(requestID{}) != 7 || derived.Err() != nil {
+			t.Errorf("cause %v, want %v; value %v; other context %v", context.Cause(leading), errDown, leading.Value(requestID{}), derived.Err())
+		}
+		ok(t, w.Admin().Delete(t.Context(), term.Path(), session.AnyVersion))
+		<-term.Context().Done()
+		synctest.Wait()
+		if got := context.Cause(derived); !errors.Is(got, session.ErrRevoked) {
+			t.Errorf("cause after a deletion %v, want %v", got, session.ErrRevoked)
+		}
+
+		next := now(t, campaign(w.Client(), t.Context(), "b"))
+		leading = next.Bind(t.Context())
+		ok(t, next.Resign(leading)) // waits for the answer, though the term's end is that of its context
+		if got := context.Cause(leading); !errors.Is(got, election.ErrResigned) {
+			t.Errorf("cause after Resign %v, want %v", got, election.ErrResigned)
+		}
+	})
+}
+
+// Covers E10. A leader that panics resigns.
+func TestPanickingLeaderResigns(t *testing.T) {
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		c := w.Client()
+		func() {
+			defer func() {
+				if got := recover(); got != "broken" {
+					t.Errorf("recovered %v", got)
+				}
+			}()
+			_ = election.NewCandidate(c.Session, path).Run(t.Context(), nil, func(context.Context, *election.Term) error { panic("broken") })
+		}()
+		ok(t, now(t, campaign(w.Client(), t.Context(), "b")).Resign(t.Context()))
+		w.NothingLeft()
+	})
+}
+
+// Covers E11. defer term.Resign(ctx) is right however ctx ended.
+func TestResignWithAnEndedContextResigns(t *testing.T) {
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		term := now(t, campaign(w.Client(), t.Context(), "a"))
+		next := campaign(w.Client(), t.Context(), "b")
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		<-ctx.Done()
+		cancel()
+		if err := term.Resign(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("resign: %v, want %v", err, context.DeadlineExceeded)
+		}
+		ok(t, now(t, next).Resign(t.Context()))
+		w.NothingLeft()
+	})
+}

@@ -1,0 +1,269 @@
+package lock_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/zkcoord/zkcoord/internal/coordtest"
+	"github.com/zkcoord/zkcoord/lock"
+	"github.com/zkcoord/zkcoord/session"
+)
+
+type requestID struct{}
+
+// held is what grants of all kinds have.
+type held interface {
+	Bind(ctx context.Context) context.Context
+	Context() context.Context
+	Unlock(ctx context.Context) error
+}
+
+// under makes what a Do calls of what a test has to say.
+func under[G held](f func(ctx context.Context, g held) error) func(context.Context, G) error {
+	return func(ctx context.Context, g G) error { return f(ctx, g) }
+}
+
+// dos are the Do of each kind of lock, by its name in calls.
+var dos = map[string]func(ctx context.Context, s *session.Session, f func(ctx context.Context, g held) error) error{
+	"Mutex": func(ctx context.Context, s *session.Session, f func(context.Context, held) error) error {
+		return lock.NewMutex(s, "/lock", lock.Options{}).Do(ctx, under[*lock.Grant](f))
+	},
+	"writer": func(ctx context.Context, s *session.Session, f func(context.Context, held) error) error {
+		return lock.NewRWMutex(s, "/lock", lock.Options{}).Do(ctx, under[*lock.WriteGrant](f))
+	},
+	"reader": func(ctx context.Context, s *session.Session, f func(context.Context, held) error) error {
+		return lock.NewRWMutex(s, "/lock", lock.Options{}).RDo(ctx, under[*lock.Grant](f))
+	},
+	"Semaphore": func(ctx context.Context, s *session.Session, f func(context.Context, held) error) error {
+		return lock.NewSemaphore(s, "/sem", 3, lock.Options{}).Do(ctx, 2, under[*lock.Grant](f))
+	},
+	"Multi": func(ctx context.Context, s *session.Session, f func(context.Context, held) error) error {
+		return lock.NewMulti(s, []string{"/b", "/lock", "/a"}, lock.Options{}).Do(ctx, under[*lock.MultiGrant](f))
+	},
+	"Exclusive": func(ctx context.Context, s *session.Session, f func(context.Context, held) error) error {
+		return lock.NewExclusive(s, "/node", lock.Options{}).Do(ctx, under[*lock.Grant](f))
+	},
+}
+
+// eachDo runs a test for each kind of lock, in a world of its own.
+func eachDo(t *testing.T, test func(t *testing.T, w *coordtest.World, do func(context.Context, *session.Session, func(context.Context, held) error) error, name string)) {
+	for name, do := range dos {
+		t.Run(name, func(t *testing.T) {
+			coordtest.Run(t, func(t *testing.T, w *coordtest.World) { test(t, w, do, name) })
+		})
+	}
+}
+
+// free fails the test unless another client gets the lock of a name at once.
+func free(t *testing.T, w *coordtest.World, name string) {
+	t.Helper()
+	synctest.Wait()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	undo, err := calls[name](ctx, w.Client().Session)
+	if err != nil {
+		t.Errorf("not free: %v", err)
+		return
+	}
+	ok(t, undo(ctx))
+}
+
+// What a program passes down in its context does not come through the context
+// of a grant: neither its values nor its end. That is what Do and Bind are for.
+func TestContextOfAGrantIsItsOwn(t *testing.T) {
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		ctx, cancel := context.WithTimeout(context.WithValue(t.Context(), requestID{}, 7), time.Minute)
+		defer cancel()
+		g := coordtest.Must(mutexAt("/lock")(w.Client()).Lock(ctx))
+		own := g.Context()
+		cancel()
+		if _, ok := own.Deadline(); ok || own.Value(requestID{}) != nil || own.Err() != nil {
+			t.Errorf("value %v, deadline %v, err %v, want none", own.Value(requestID{}), ok, own.Err())
+		}
+		ok(t, g.Unlock(t.Context()))
+	})
+}
+
+// Covers L9. A program that works under a lock stops on its own shutdown.
+func TestWorkUnderALockIsTheCallers(t *testing.T) {
+	eachDo(t, func(t *testing.T, w *coordtest.World, do func(context.Context, *session.Session, func(context.Context, held) error) error, name string) {
+		errDown := errors.New("going down")
+		timed, stop := context.WithTimeout(context.WithValue(t.Context(), requestID{}, 7), time.Minute)
+		defer stop()
+		ctx, cancel := context.WithCancelCause(timed)
+		c := w.Client()
+		var inner context.Context
+		err := do(ctx, c.Session, func(ctx context.Context, _ held) error {
+			inner = ctx
+			want, _ := timed.Deadline()
+			if got, _ := ctx.Deadline(); got != want || ctx.Value(requestID{}) != 7 || ctx.Err() != nil {
+				t.Errorf("deadline %v, want %v; value %v; err %v", got, want, ctx.Value(requestID{}), ctx.Err())
+			}
+			time.AfterFunc(time.Second, func() { cancel(errDown) })
+			<-ctx.Done()
+			return context.Cause(ctx)
+		})
+		if err != errDown || context.Cause(inner) != errDown {
+			t.Errorf("error %v, cause of the inner context %v, want %v", err, context.Cause(inner), errDown)
+		}
+		free(t, w, name)
+		w.NothingLeft()
+	})
+}
+
+// Covers L9. Do releases, and its context ends, when the function returns.
+func TestDoReleases(t *testing.T) {
+	eachDo(t, func(t *testing.T, w *coordtest.World, do func(context.Context, *session.Session, func(context.Context, held) error) error, name string) {
+		c := w.Client()
+		errOwn := errors.New("own")
+		for _, want := range []error{nil, errOwn} {
+			var inner context.Context
+			err := do(t.Context(), c.Session, func(ctx context.Context, g held) error { inner = ctx; return want })
+			if err != want || !errors.Is(context.Cause(inner), lock.ErrReleased) {
+				t.Errorf("error %v, want %v; cause of the inner context %v", err, want, context.Cause(inner))
+			}
+			free(t, w, name)
+		}
+		ok(t, do(t.Context(), c.Session, func(ctx context.Context, g held) error { return g.Unlock(ctx) }))
+		func() {
+			defer func() {
+				if got := recover(); got != errOwn {
+					t.Errorf("recovered %v, want %v", got, errOwn)
+				}
+			}()
+			_ = do(t.Context(), c.Session, func(context.Context, held) error { panic(errOwn) })
+		}()
+		free(t, w, name)
+		w.NothingLeft()
+	})
+}
+
+// Covers L9. What is lost meanwhile is in the error, and is not taken for the
+// caller's own end.
+func TestLossDuringDoIsItsError(t *testing.T) {
+	eachDo(t, func(t *testing.T, w *coordtest.World, do func(context.Context, *session.Session, func(context.Context, held) error) error, name string) {
+		errOwn := errors.New("own")
+		for _, result := range []error{nil, errOwn, context.Canceled} {
+			c := w.Client()
+			err := do(t.Context(), c.Session, func(ctx context.Context, _ held) error {
+				time.AfterFunc(time.Second, c.Lose)
+				<-ctx.Done()
+				if !errors.Is(context.Cause(ctx), session.ErrLost) {
+					t.Errorf("cause of the inner context %v, want %v", context.Cause(ctx), session.ErrLost)
+				}
+				return result
+			})
+			if !errors.Is(err, session.ErrLost) || errors.Is(err, context.Canceled) || result == errOwn && !errors.Is(err, errOwn) {
+				t.Errorf("%v after a function that returned %v, want %v", err, result, session.ErrLost)
+			}
+		}
+		w.NothingLeft()
+	})
+}
+
+// Covers L9. A context of Bind ends, with what is derived from it, when the
+// lease lapses, and nothing has to be scheduled for that between its end and
+// that of the grant.
+func TestBoundContextEndsBeforeAnotherIsGranted(t *testing.T) {
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		mutex := mutexAt("/lock")
+		follower := (w.Leader() + 1) % 3
+		a, b := w.Client(w.On(follower)), w.Client(w.On(w.Leader()))
+		g := coordtest.Must(mutex(a).Lock(t.Context()))
+		ctx, cancel := context.WithCancel(g.Bind(context.WithValue(t.Context(), requestID{}, 7)))
+		defer cancel()
+		next := started(func() (*lock.Grant, error) { return mutex(b).Lock(t.Context()) })
+		time.Sleep(time.Second)
+		w.Isolate(follower)
+		<-g.Context().Done()
+		lapsed := time.Now()
+		other := (<-next).must(t)
+		if cause := context.Cause(ctx); !errors.Is(cause, session.ErrLeaseLapsed) || !time.Now().After(lapsed) {
+			t.Errorf("cause %v, granted %v after the end", cause, time.Since(lapsed))
+		}
+		ok(t, other.Unlock(t.Context()))
+	})
+}
+
+// A lock is waited for under another one: the deadlock is found through Bind and
+// Do, too.
+func TestDeadlockIsFoundUnderDo(t *testing.T) {
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		c := w.Client()
+		outer, inner := mutexAt("/outer")(c), mutexAt("/inner")(c)
+		ok(t, outer.Do(t.Context(), func(ctx context.Context, _ *lock.Grant) error {
+			return inner.Do(ctx, func(ctx context.Context, _ *lock.Grant) error {
+				for _, m := range []*lock.Mutex{outer, inner} {
+					if _, err := m.Lock(ctx); !errors.Is(err, lock.ErrDeadlock) {
+						t.Errorf("%v, want %v", err, lock.ErrDeadlock)
+					}
+				}
+				return nil
+			})
+		}))
+		both := lock.NewMulti(c.Session, []string{"/outer", "/inner"}, lock.Options{})
+		ok(t, both.Do(t.Context(), func(ctx context.Context, _ *lock.MultiGrant) error {
+			if err := inner.Do(ctx, nil); !errors.Is(err, lock.ErrDeadlock) {
+				t.Errorf("%v, want %v", err, lock.ErrDeadlock)
+			}
+			return nil
+		}))
+	})
+}
+
+// Covers L10. defer grant.Unlock(ctx) is right however ctx ended.
+func TestUnlockWithAnEndedContextReleases(t *testing.T) {
+	for name, call := range calls {
+		t.Run(name, func(t *testing.T) {
+			coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+				c := w.Client()
+				unlock := coordtest.Must(call(t.Context(), c.Session))
+				ctx, cancel := context.WithCancel(t.Context())
+				cancel()
+				if err := unlock(ctx); !errors.Is(err, context.Canceled) {
+					t.Errorf("unlock: %v, want %v", err, context.Canceled)
+				}
+				free(t, w, name)
+				w.NothingLeft()
+			})
+		})
+	}
+}
+
+// Covers L10. The release goes on while no server answers, and Close waits for it.
+func TestUnlockGoesOnWhereNoServerAnswers(t *testing.T) {
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		c := w.Client()
+		g := coordtest.Must(mutexAt("/lock")(c).Lock(t.Context()))
+		for i := range w.Servers() {
+			w.Pause(i)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := g.Unlock(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("unlock: %v, want %v", err, context.DeadlineExceeded)
+		}
+		for i := range w.Servers() {
+			w.Resume(i)
+		}
+		ok(t, c.Close())
+		if left := w.Ephemerals("/lock"); len(left) > 0 {
+			t.Errorf("left behind: %v", left)
+		}
+	})
+}
+
+// Covers L4, L9.
+func TestBrokenDoLeavesNoNode(t *testing.T) {
+	for name, do := range dos {
+		t.Run(name, func(t *testing.T) {
+			coordtest.Call{Do: func(ctx context.Context, s *session.Session) (undo, error) {
+				err := do(ctx, s, func(context.Context, held) error { return nil })
+				return func(context.Context) error { return nil }, err
+			}}.AtEachCrashPoint(t)
+		})
+	}
+}

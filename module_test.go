@@ -1,0 +1,84 @@
+package zkcoord
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/zkcoord/zkcoord/session"
+	"github.com/zkcoord/zkcoord/zktest"
+)
+
+// A program outside of this module works under each Do and each Bind, and stops
+// when it cancels its own context. It leaves nothing held.
+func TestProgramInAnotherModuleStops(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
+	program := buildElsewhere(ctx, t, "testdata/program")
+	e := zktest.Start(t, zktest.Options{TCP: true})
+	output, err := exec.CommandContext(ctx, program, strings.Join(e.Servers(), ",")).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, output)
+	}
+	source, err := os.ReadFile("testdata/program/main.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	holders := regexp.MustCompile(`"(\w+\.(?:R?Do|Run|Bind))":`).FindAllStringSubmatch(string(source), -1)
+	if len(holders) != 11 {
+		t.Errorf("%d kinds of holders in the program, want 11", len(holders))
+	}
+	for _, m := range holders {
+		if !strings.Contains(string(output), m[1]+": going down") {
+			t.Errorf("%s has not stopped:\n%s", m[1], output)
+		}
+	}
+
+	s, err := session.Open(ctx, session.Options{Servers: e.Servers()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	for _, dir := range []string{"/mutex", "/read", "/write", "/semaphore/locks", "/semaphore/leases", "/a", "/b", "/run", "/hand", "/term"} {
+		if left, err := s.Children(ctx, dir); err != nil || len(left.Names) > 0 {
+			t.Errorf("left in %s: %v %v", dir, left.Names, err)
+		}
+	}
+}
+
+// buildElsewhere builds a command as the main package of another module, which
+// has this one by a replace directive.
+func buildElsewhere(ctx context.Context, t *testing.T, source string) (program string) {
+	t.Helper()
+	here, err := filepath.Abs(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS(source)); err != nil {
+		t.Fatal(err)
+	}
+	sums, err := os.ReadFile("go.sum")
+	if err != nil {
+		t.Fatal(err)
+	}
+	mod := fmt.Sprintf("module elsewhere\n\ngo 1.26\n\nrequire github.com/zkcoord/zkcoord v0.0.0\n\nreplace github.com/zkcoord/zkcoord => %s\n", here)
+	for name, data := range map[string][]byte{"go.mod": []byte(mod), "go.sum": sums} {
+		if err := os.WriteFile(filepath.Join(dir, name), data, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	build := exec.CommandContext(ctx, "go", "build", "-mod=mod", "-o", "program", ".")
+	build.Dir = dir
+	build.Env = append(os.Environ(), "GOWORK=off")
+	if output, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, output)
+	}
+	return filepath.Join(dir, "program")
+}

@@ -1,0 +1,31 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/zkcoord/zkcoord/internal/coordtest"
+	"github.com/zkcoord/zkcoord/session"
+)
+
+// Covers Q7, Q14. What is bound to a claim has ended when what ends its hold has
+// returned: no goroutine has to be scheduled in between.
+func TestBoundContextEndsWithTheHold(t *testing.T) {
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		q := New(w.Client().Session, "/q", Options[int]{})
+		const claims = 100
+		for i := range claims {
+			coordtest.Check(t, q.Put(t.Context(), i))
+		}
+		for range claims {
+			c := coordtest.Must(q.Claim(t.Context()))
+			ctx, cancel := context.WithCancel(c.Bind(t.Context()))
+			c.hold.End(session.ErrLeaseLapsed)
+			if got := context.Cause(ctx); !errors.Is(got, session.ErrLeaseLapsed) || !errors.Is(context.Cause(c.Context()), session.ErrLeaseLapsed) {
+				t.Fatalf("cause %v, of the claim %v, want %v", got, context.Cause(c.Context()), session.ErrLeaseLapsed)
+			}
+			cancel()
+		}
+	})
+}

@@ -1,0 +1,55 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/zkcoord/zkcoord/zktest"
+)
+
+// Covers S2. What is bound to a hold has ended when that which ends the hold has
+// returned: no goroutine has to be scheduled in between.
+func TestBoundContextEndsWithTheHold(t *testing.T) {
+	errOver := errors.New("over")
+	for name, c := range map[string]struct {
+		end  func(s *Session, h *Hold)
+		want error
+	}{
+		"End":   {func(_ *Session, h *Hold) { h.End(errOver) }, errOver},
+		"lapse": {func(s *Session, _ *Hold) { s.mu.Lock(); s.lapseLocked(time.Now().Add(time.Hour)); s.mu.Unlock() }, ErrLeaseLapsed},
+		"loss":  {func(s *Session, _ *Hold) { s.finish(ErrLost) }, ErrLost},
+		"Close": {func(s *Session, _ *Hold) { s.Close() }, ErrClosed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
+				s := open(t, on(e, follower(e)))
+				defer s.Close()
+				h := holding(t, s, 1)[0]
+				must(t, h.Grant(t.Context()))
+				caller, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				bound, stop := context.WithCancel(h.Bind(caller))
+				defer stop()
+				var called error
+				h.OnEnd(func(cause error) { called = cause })
+				c.end(s, h)
+				if got := context.Cause(bound); !errors.Is(got, c.want) || !errors.Is(called, c.want) || caller.Err() != nil {
+					t.Errorf("cause of what is bound %v, of the call %v, want %v; caller %v", got, called, c.want, caller.Err())
+				}
+			})
+		})
+	}
+}
+
+// A hold of a session that is over binds nothing.
+func TestHoldOfAnEndedSessionBindsNothing(t *testing.T) {
+	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
+		s := open(t, on(e, follower(e)))
+		s.Close()
+		if got := context.Cause(s.Hold(Node{Path: "/h"}).Bind(t.Context())); !errors.Is(got, ErrClosed) {
+			t.Errorf("cause %v, want %v", got, ErrClosed)
+		}
+	})
+}
