@@ -62,7 +62,7 @@ func (l *Line) Join(ctx context.Context, r Request) (*Claim, error) {
 	}
 	c := NewClaim(l.Session, node, r.Data, 0)
 	if r.Kind == Exclusive {
-		c.marks = l.Dir
+		c.marks = l.marks()
 	}
 	if err := l.wait(ctx, c, r, listing.Names, listErr); err != nil {
 		c.Abandon(ctx, err)
@@ -83,7 +83,7 @@ func (l *Line) parting(c *Claim, alone bool) []session.Op {
 	if l.Delay == 0 {
 		return []session.Op{sign}
 	}
-	return []session.Op{session.SetOp{Path: l.Dir, Version: session.AnyVersion}, sign}
+	return []session.Op{session.SetOp{Path: l.marks(), Version: session.AnyVersion}, sign}
 }
 
 // wait returns nil when it is the turn of c and the lease stands.
@@ -137,8 +137,7 @@ func (l *Line) serve(ctx context.Context, c *Claim, r Request, left bool) error 
 		return err
 	}
 	if l.Delay > 0 && c.marks != "" {
-		_, err := c.Txn(ctx) // leaves the mark
-		return err
+		return l.mark(ctx, c)
 	}
 	return nil
 }

@@ -92,8 +92,8 @@ func (c *Claim) applied(then func()) {
 
 // guard are the ops that fail unless the claim is held, and leave the mark.
 //
-// The mark of an exclusive place is the directory's data, which nobody else
-// can set under the same guard while the place is held. Its own node's data
+// The mark of an exclusive place is the directory's data, or with Line.Delay that of
+// a node in it, which nobody else can set under the same guard while the place is held. Its own node's data
 // must not change: see Leave. Shared places are many, so each marks its own
 // node, by its version.
 func (c *Claim) guard() []session.Op {
