@@ -5,6 +5,8 @@ import (
 	"errors"
 	"strconv"
 
+	"github.com/go-zookeeper/zk"
+
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -175,6 +177,9 @@ func (c *Claim) refused(cause error) error {
 	return &session.RequestError{Op: "txn", Path: c.Node().Path, Effect: session.Failed, Err: cause}
 }
 
+// Revoked ends the claim, whose node is gone, or was set by somebody else.
+func (c *Claim) Revoked() { c.hold.End(session.ErrRevoked) }
+
 // unguarded makes the error of a transaction speak of the caller's ops only.
 func (c *Claim) unguarded(err error, guards int) error {
 	part := (*session.MultiError)(nil)
@@ -183,8 +188,8 @@ func (c *Claim) unguarded(err error, guards int) error {
 		return err
 	case part.Index >= guards:
 		return c.refused(&session.MultiError{Index: part.Index - guards, Path: part.Path, Err: part.Err})
-	case part.Path == c.Node().Path:
-		c.hold.End(session.ErrRevoked)
+	case part.Path == c.Node().Path && (isNoNode(part) || errors.Is(part, zk.ErrBadVersion)):
+		c.Revoked()
 		return c.refused(session.ErrRevoked)
 	}
 	return c.refused(&session.RequestError{Op: "guard", Path: part.Path, Effect: session.Failed, Err: part.Err})
