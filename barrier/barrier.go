@@ -52,6 +52,7 @@ func (b *Barrier) Set(ctx context.Context) error {
 
 // Remove removes the barrier, and everybody who waits passes. That it is not
 // set is no error. After an error session.Outcome tells whether it may be gone.
+// A barrier that somebody sets after the removal stays.
 func (b *Barrier) Remove(ctx context.Context) error {
 	stat, err := b.stat(ctx)
 	if err == nil && stat != nil {
