@@ -36,15 +36,13 @@ func mustPath(path string) {
 // a barrier that somebody removed meanwhile may be set a second time.
 func (b *Barrier) Set(ctx context.Context) error {
 	for {
-		_, err := b.s.Create(ctx, b.path, nil, session.Persistent)
+		err := b.s.WithParents(ctx, b.path, func(ctx context.Context) error {
+			_, err := b.s.Create(ctx, b.path, nil, session.Persistent)
+			return err
+		})
 		switch {
 		case err == nil, errors.Is(err, zk.ErrNodeExists):
 			return nil
-		case errors.Is(err, zk.ErrNoNode):
-			err = b.s.CreateParents(ctx, b.path)
-			if err == nil {
-				continue
-			}
 		case session.ConnectionLost(err):
 			continue // if it was set, the next attempt says so
 		}
@@ -54,6 +52,7 @@ func (b *Barrier) Set(ctx context.Context) error {
 
 // Remove removes the barrier, and everybody who waits passes. That it is not
 // set is no error. After an error session.Outcome tells whether it may be gone.
+// A barrier that somebody sets after the removal stays.
 func (b *Barrier) Remove(ctx context.Context) error {
 	stat, err := b.stat(ctx)
 	if err == nil && stat != nil {

@@ -10,6 +10,9 @@
 // B2. Everybody who waits passes once the barrier is removed, also if it is
 // set again at once, and also after their connections were lost meanwhile.
 //
+// B3. Remove removes a barrier once at most: one that is set after it was removed
+// stays, whichever replies are lost.
+//
 // D1. Nobody enters a round of a Double before it has its number of members,
 // all of them alive: that is checked in the transaction that opens it.
 //

@@ -87,6 +87,7 @@
 //	<path>/<id>-lock-<number>             a contender of a Mutex
 //	<path>/<id>-__WRIT__<number>          a writer; a reader, once its data was set
 //	<path>/<id>-__READ__<number>          a reader
+//	<path>/delay                          who was granted the lock last, with Options.Delay; persistent
 //	<path>                                the node of an Exclusive
 //	<path>/locks/<id>-lock-<number>       who waits at a Semaphore
 //	<path>/leases/<id>-lease-<permits>    who holds permits
@@ -94,7 +95,7 @@
 //
 // Directories are made when needed, as containers, which the server deletes
 // some time after their last child went. The data of a Mutex's path is used by
-// Txn and Options.Delay.
+// Txn.
 //
 // Nodes of Curator's InterProcessMutex and InterProcessReadWriteLock and of
 // kazoo's Lock, ReadLock and WriteLock on the same path count as contenders.

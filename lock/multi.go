@@ -7,6 +7,8 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/go-zookeeper/zk"
+
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -108,8 +110,14 @@ func (g *MultiGrant) Txn(ctx context.Context, ops ...session.Op) ([]session.OpRe
 		return nil, err
 	}
 	if part.Index < len(others) {
+		cause := part.Err
+		if errors.Is(cause, zk.ErrNoNode) {
+			cause = session.ErrRevoked
+			others[part.Index].claim.Revoked()
+			g.end(cause)
+		}
 		return nil, fmt.Errorf("lock: transaction under %s: %w", part.Path,
-			&session.RequestError{Op: "txn", Path: part.Path, Effect: session.Failed, Err: session.ErrRevoked})
+			&session.RequestError{Op: "txn", Path: part.Path, Effect: session.Failed, Err: cause})
 	}
 	part.Index -= len(others)
 	return nil, err

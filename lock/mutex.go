@@ -37,8 +37,9 @@ type Options struct {
 	// What it had begun then has the time to end or to fail, where the
 	// resource cannot compare tokens. It begins when the next in line sees
 	// that the holder is gone. Zero means no delay. All who use the path must
-	// set it alike. It costs a write and a read more for each grant. Exclusive
-	// and Semaphore do not have it.
+	// set it alike. It costs a write and a read more for each grant, and the
+	// znode <path>/delay, which is persistent and stays. Exclusive and Semaphore
+	// do not have it.
 	Delay time.Duration
 }
 

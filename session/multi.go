@@ -179,35 +179,10 @@ func (s *Session) Fits(ops ...Op) error {
 func failedPart(responses []zk.MultiResponse) (int, error) {
 	for i, r := range responses {
 		if r.Error != nil {
-			return i, r.Error
+			return i, named(r.Error)
 		}
 	}
 	return 0, nil
-}
-
-// CreateParents makes those parents of path that do not exist, as containers,
-// which the server deletes again some time after their last child went. It does
-// not make the chroot: where that is missing it fails with zk.ErrNoNode, so that
-// who asks for a node and its parents in turn comes to an end.
-func (s *Session) CreateParents(ctx context.Context, path string) error {
-	dir, _ := znode.Split(path)
-	if dir == "/" || dir == "" {
-		return s.rooted(ctx)
-	}
-	for {
-		_, err := s.Create(ctx, dir, nil, Container)
-		switch {
-		case err == nil, errors.Is(err, zk.ErrNodeExists):
-			return nil
-		case errors.Is(err, zk.ErrNoNode):
-			if err := s.CreateParents(ctx, dir); err != nil {
-				return err
-			}
-		case retryable(err): // if it was made, the next attempt says so
-		default:
-			return err
-		}
-	}
 }
 
 // rooted returns an error if there is no root, which is so where the chroot is

@@ -25,6 +25,8 @@ type Client struct {
 	at       int // the moment at which hook is called; 0 is none
 	hook     func()
 	before   string // the request before which hook is called
+	each     func() // called before each request
+	refusals []*Refusal
 }
 
 // World is where the client is.
@@ -73,6 +75,13 @@ func (c *Client) Before(request string, hook func()) {
 	c.before, c.at, c.hook = request, 0, hook
 }
 
+// BeforeEach calls hook just before each request is sent.
+func (c *Client) BeforeEach(hook func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.each = hook
+}
+
 // Reached reports whether the moment of the last At has come.
 func (c *Client) Reached() bool {
 	c.mu.Lock()
@@ -86,7 +95,7 @@ func (c *Client) note(request string) {
 		c.requests = append(c.requests, request)
 	}
 	c.moments++
-	hook := c.hook
+	hook, each := c.hook, c.each
 	switch {
 	case request != "" && request == c.before:
 		c.before = ""
@@ -94,6 +103,9 @@ func (c *Client) note(request string) {
 		hook = nil
 	}
 	c.mu.Unlock()
+	if each != nil && request != "" {
+		each()
+	}
 	if hook != nil {
 		hook()
 	}
@@ -112,7 +124,7 @@ func (c *Client) dial(dial func(context.Context, string, string) (net.Conn, erro
 		if err != nil {
 			return nil, err
 		}
-		return &tap{Conn: conn, c: c}, nil
+		return &tap{Conn: &refusing{Conn: conn, c: c, codes: make(map[int32]wire.Code)}, c: c}, nil
 	}
 }
 

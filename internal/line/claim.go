@@ -23,7 +23,7 @@ type Claim struct {
 	parting []session.Op
 
 	turn  chan struct{} // held by the one transaction that may run at a time
-	marks string        // the directory whose data takes the marks of transactions; "" for the own node's version
+	marks string        // the node whose data takes the marks of transactions; "" for the own node's version
 	txns  int32         // transactions applied so far
 	doubt *doubt        // the last one, if it may have been applied and is not counted
 }
@@ -124,7 +124,10 @@ func (c *Claim) removeFixed(ctx context.Context) error {
 	}
 	return <-c.session.Cleanup(func(ctx context.Context) error {
 		// Where somebody deleted the node, it may be another's by now.
-		if _, err := c.own(ctx); err != nil {
+		if err := c.session.Retry(ctx, func(ctx context.Context) error {
+			_, err := c.own(ctx)
+			return err
+		}); err != nil {
 			return unlessRevoked(err)
 		}
 		return c.session.Remove(ctx, c.Node())
@@ -152,7 +155,8 @@ func (c *Claim) part(ctx context.Context) bool {
 	ops := c.Parting()
 	for range partings {
 		_, err := c.session.Multi(ctx, ops...)
-		if err == nil || errors.Is(err, zk.ErrNoNode) {
+		part := (*session.MultiError)(nil)
+		if err == nil || errors.Is(err, zk.ErrNoNode) && errors.As(err, &part) && part.Path == c.Node().Path {
 			return true
 		}
 		if session.Outcome(err) == session.Failed {

@@ -3,27 +3,59 @@ package line
 import (
 	"bytes"
 	"context"
+	"errors"
 	"time"
 
+	"github.com/go-zookeeper/zk"
+
 	"github.com/zkcoord/zkcoord/internal/znode"
+	"github.com/zkcoord/zkcoord/session"
 )
 
-// With Line.Delay every exclusive one that is served leaves its mark in the
-// directory's data, and takes it away in the transaction in which it leaves.
-// So a mark whose node is gone says that its owner vanished: its session
+// With Line.Delay every exclusive one that is served leaves its mark, and takes it
+// away in the transaction in which it leaves. So a mark whose node is gone says that its owner vanished: its session
 // expired, or somebody deleted the node. Who is served next then waits, as its
 // deeds may still be under way. The wait begins when it is first seen, since
 // no server tells when a node went.
 //
+// The mark is the data of a persistent node in the directory. That of the directory
+// itself would not do: a container is deleted, mark and all, once it is empty.
+//
 // Chubby's lock-delay is the model; there the server keeps the time.
+
+// markName is what the mark's node is called in the directory.
+const markName = "delay"
+
+// marks is the node whose data takes the marks of transactions.
+func (l *Line) marks() string {
+	if l.Delay > 0 {
+		return znode.Join(l.Dir, markName)
+	}
+	return l.Dir
+}
+
+// mark leaves the mark of c, by a transaction of it. It makes the mark's node at the
+// first use.
+func (l *Line) mark(ctx context.Context, c *Claim) error {
+	for {
+		_, err := c.Txn(ctx)
+		if !isNoNode(err) {
+			return err
+		}
+		_, err = l.Session.Create(ctx, c.marks, nil, session.Persistent)
+		if err != nil && !errors.Is(err, zk.ErrNodeExists) && !session.ConnectionLost(err) {
+			return err
+		}
+	}
+}
 
 // outlast waits for the delay if the last exclusive one vanished.
 func (l *Line) outlast(ctx context.Context, c *Claim) error {
-	dir, err := l.Session.Get(ctx, l.Dir)
+	mark, err := l.Session.Get(ctx, l.marks())
 	if err != nil {
-		return err
+		return unlessNoNode(err)
 	}
-	name, _, _ := bytes.Cut(dir.Data, []byte(" "))
+	name, _, _ := bytes.Cut(mark.Data, []byte(" "))
 	if _, marked := l.Naming.Parse(string(name)); !marked {
 		return nil
 	}
@@ -40,7 +72,7 @@ func (l *Line) outlast(ctx context.Context, c *Claim) error {
 	case <-c.Context().Done():
 		return context.Cause(c.Context())
 	}
-	// The next one need not wait again; if this fails it waits in vain.
-	l.Session.Set(ctx, l.Dir, nil, dir.Stat.Version)
+	// The next one need not wait again; if this fails it waits once more than needed.
+	l.Session.Set(ctx, l.marks(), nil, mark.Stat.Version)
 	return context.Cause(ctx)
 }

@@ -46,7 +46,13 @@ type Request struct {
 //
 // Alone in the line it costs one round trip: the list is asked for as soon as
 // the create was sent, and the server answers the two in order.
+//
+// If ctx has ended, no request is made: a node that is deleted at once would still
+// be in the way of others meanwhile.
 func (l *Line) Join(ctx context.Context, r Request) (*Claim, error) {
+	if ctx.Err() != nil {
+		return nil, &session.RequestError{Op: "create", Path: l.Dir, Effect: session.Failed, Err: context.Cause(ctx)}
+	}
 	creation := l.Session.StartSuffixed(l.Dir, r.Name, r.Data, session.EphemeralSequential)
 	creation.Sent(ctx)
 	listing, listErr := l.Session.Children(ctx, l.Dir)
@@ -56,7 +62,7 @@ func (l *Line) Join(ctx context.Context, r Request) (*Claim, error) {
 	}
 	c := NewClaim(l.Session, node, r.Data, 0)
 	if r.Kind == Exclusive {
-		c.marks = l.Dir
+		c.marks = l.marks()
 	}
 	if err := l.wait(ctx, c, r, listing.Names, listErr); err != nil {
 		c.Abandon(ctx, err)
@@ -77,7 +83,7 @@ func (l *Line) parting(c *Claim, alone bool) []session.Op {
 	if l.Delay == 0 {
 		return []session.Op{sign}
 	}
-	return []session.Op{session.SetOp{Path: l.Dir, Version: session.AnyVersion}, sign}
+	return []session.Op{session.SetOp{Path: l.marks(), Version: session.AnyVersion}, sign}
 }
 
 // wait returns nil when it is the turn of c and the lease stands.
@@ -134,8 +140,7 @@ func (l *Line) serve(ctx context.Context, c *Claim, r Request, left bool) error 
 		return err
 	}
 	if l.Delay > 0 && c.marks != "" {
-		_, err := c.Txn(ctx) // leaves the mark
-		return err
+		return l.mark(ctx, c)
 	}
 	return nil
 }

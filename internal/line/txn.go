@@ -5,6 +5,8 @@ import (
 	"errors"
 	"strconv"
 
+	"github.com/go-zookeeper/zk"
+
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -77,6 +79,8 @@ func (c *Claim) apply(ctx context.Context, then func(), ops ...session.Op) ([]se
 			return nil, err
 		case applied:
 			return make([]session.OpResult, len(ops)), nil
+		case !session.ConnectionLost(err):
+			return nil, c.refused(err) // an answer that proved nothing, until now
 		}
 	}
 }
@@ -90,8 +94,8 @@ func (c *Claim) applied(then func()) {
 
 // guard are the ops that fail unless the claim is held, and leave the mark.
 //
-// The mark of an exclusive place is the directory's data, which nobody else
-// can set under the same guard while the place is held. Its own node's data
+// The mark of an exclusive place is the directory's data, or with Line.Delay that of
+// a node in it, which nobody else can set under the same guard while the place is held. Its own node's data
 // must not change: see Leave. Shared places are many, so each marks its own
 // node, by its version.
 func (c *Claim) guard() []session.Op {
@@ -119,10 +123,13 @@ func (c *Claim) settle(ctx context.Context) (applied bool, err error) {
 	// CatchUp, so that the answer is final: it comes behind the transaction on
 	// the same connection, and after the loss of that the leader takes
 	// nothing more from it.
-	if err := c.session.CatchUp(ctx, c.Node().Path); err != nil {
-		return false, err
-	}
-	if applied, err = c.marked(ctx); err != nil {
+	if err := c.session.Retry(ctx, func(ctx context.Context) error {
+		if err := c.session.CatchUp(ctx, c.Node().Path); err != nil {
+			return err
+		}
+		applied, err = c.marked(ctx)
+		return err
+	}); err != nil {
 		return false, err
 	}
 	then := c.doubt.then
@@ -170,6 +177,9 @@ func (c *Claim) refused(cause error) error {
 	return &session.RequestError{Op: "txn", Path: c.Node().Path, Effect: session.Failed, Err: cause}
 }
 
+// Revoked ends the claim, whose node is gone, or was set by somebody else.
+func (c *Claim) Revoked() { c.hold.End(session.ErrRevoked) }
+
 // unguarded makes the error of a transaction speak of the caller's ops only.
 func (c *Claim) unguarded(err error, guards int) error {
 	part := (*session.MultiError)(nil)
@@ -178,8 +188,8 @@ func (c *Claim) unguarded(err error, guards int) error {
 		return err
 	case part.Index >= guards:
 		return c.refused(&session.MultiError{Index: part.Index - guards, Path: part.Path, Err: part.Err})
-	case part.Path == c.Node().Path:
-		c.hold.End(session.ErrRevoked)
+	case part.Path == c.Node().Path && (isNoNode(part) || errors.Is(part, zk.ErrBadVersion)):
+		c.Revoked()
 		return c.refused(session.ErrRevoked)
 	}
 	return c.refused(&session.RequestError{Op: "guard", Path: part.Path, Effect: session.Failed, Err: part.Err})
