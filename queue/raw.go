@@ -70,6 +70,7 @@ type item struct {
 	shared   bool   // it shared its node with others before
 	attempts int    // claims of it so far, the present one included
 	token    int64  // czxid of the claim
+	version  int32  // of its node, which no other claim on it has
 	mark     string // with which it was claimed: it stays while the claim does
 }
 
