@@ -189,23 +189,27 @@ func (q *raw) abandon(items []item) {
 	})
 }
 
-// unclaim makes an item free if its claim is still there.
+// unclaim makes an item free if its claim is still there. It goes on until it
+// knows, since the item would stay claimed for as long as the session lives.
 func (q *raw) unclaim(ctx context.Context, it item) error {
-	for {
-		node, err := q.s.Exists(ctx, q.itemPath(it))
-		if err != nil || node == nil {
-			return err
+	return q.s.Retry(ctx, func(ctx context.Context) error {
+		for {
+			node, err := q.s.Exists(ctx, q.itemPath(it))
+			if err != nil || node == nil {
+				return err
+			}
+			claim, err := q.s.Exists(ctx, q.claimPath(it))
+			if err != nil || claim == nil || claim.EphemeralOwner != q.s.ID() || it.token != 0 && claim.Czxid != it.token {
+				return err
+			}
+			it.token, it.version = claim.Czxid, node.Version
+			err = q.txn(ctx, q.releaseOps(it)...)
+			changed := errors.Is(err, zk.ErrNoNode) || errors.Is(err, zk.ErrBadVersion) // or the mark was deleted
+			if !changed || ctx.Err() != nil {
+				return err
+			}
 		}
-		claim, err := q.s.Exists(ctx, q.claimPath(it))
-		if err != nil || claim == nil || claim.EphemeralOwner != q.s.ID() || it.token != 0 && claim.Czxid != it.token {
-			return err
-		}
-		it.token, it.version = claim.Czxid, node.Version
-		err = q.txn(ctx, q.releaseOps(it)...)
-		if part := (*session.MultiError)(nil); !errors.As(err, &part) {
-			return err
-		}
-	}
+	})
 }
 
 // asFit calls f with all items, or with fewer at a time where that is too much
@@ -227,19 +231,29 @@ func (q *raw) giveBack(ctx context.Context, items []item) error {
 	return asFit(items, func(part []item) error { return q.putBack(ctx, part) })
 }
 
-func (q *raw) putBack(ctx context.Context, items []item) error {
+func (q *raw) putBack(ctx context.Context, items []item) (err error) {
 	if len(items) == 0 {
 		return nil
 	}
+	tag := newTag(q.s)
+	_ = q.s.Retry(ctx, func(ctx context.Context) error {
+		if err = q.tryPutBack(ctx, items, tag); session.Outcome(err) == session.Failed {
+			return err
+		}
+		return nil // they may be there, and others may have taken them
+	})
+	return err
+}
+
+func (q *raw) tryPutBack(ctx context.Context, items []item, tag string) error {
 	level, err := q.s.Exists(ctx, q.levelDir(items[0].level))
 	if err != nil {
-		return err
+		return refused("give back", q.path, err)
 	}
 	if level == nil || level.Czxid != items[0].born {
 		return refused("give back", q.path, zk.ErrNoNode) // somebody has deleted the queue
 	}
 	var creates, drained []session.Op
-	tag := newTag(q.s)
 	for _, it := range items {
 		it.run.tag = tag
 		creates = append(creates, session.CreateOp{Path: q.itemPath(it), Data: encodeItems([][]byte{it.data})})
@@ -282,7 +296,7 @@ func (q *raw) remakeOps(ctx context.Context, items []item) ([]session.Op, error)
 			stat, err = q.s.Exists(ctx, dir)
 		}
 		if err != nil {
-			return nil, err
+			return nil, refused("give back", dir, err)
 		}
 		if stat == nil {
 			ops = append(ops, session.CheckOp{Path: level, Version: open.Version}, session.CreateOp{Path: dir})

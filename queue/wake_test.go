@@ -52,7 +52,7 @@ func TestItemGivenBackWakes(t *testing.T) {
 			coordtest.Check(t, q.Put(t.Context(), "x", "rest")) // in its stead
 			go func() {
 				for range q.Items(t.Context()) {
-					time.Sleep(time.Second)
+					<-time.After(time.Second)
 					break
 				}
 			}()
