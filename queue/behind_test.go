@@ -3,6 +3,7 @@ package queue_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"slices"
 	"testing"
@@ -16,60 +17,155 @@ import (
 )
 
 // What a leader answers is not the last word (ZOOKEEPER-1675): it may be
-// deposed, or behind its own followers.
+// deposed, or behind its own followers. A handle that is new makes its mark first,
+// which is a write that its server answers when it has caught up; one that has
+// been used does not.
 //
 // Covers Q5, Q9, Q12.
 func TestServerThatIsBehind(t *testing.T) {
 	type pair struct{ behind, other *queue.Queue[string] }
-	cases := map[string]func(t *testing.T, q pair){
-		"empty": func(t *testing.T, q pair) {
+	cases := map[string]struct {
+		before func(t *testing.T, q pair) // while no server is behind yet
+		then   func(t *testing.T, q pair, remake func(less int))
+	}{
+		"empty": {nil, func(t *testing.T, q pair, _ func(int)) {
 			coordtest.Check(t, q.other.Put(t.Context(), "a"))
 			if v, err := q.behind.TryTake(t.Context()); err != nil || v != "a" {
 				t.Errorf("%q, %v", v, err)
 			}
-		},
-		"peek": func(t *testing.T, q pair) {
+		}},
+		"empty before the queue was made again": {nil, func(t *testing.T, q pair, remake func(int)) {
+			remake(1) // what was read before has the same versions
+			coordtest.Check(t, q.other.Put(t.Context(), "a"))
+			if v, err := q.behind.TryTake(t.Context()); err != nil || v != "a" {
+				t.Errorf("%q, %v", v, err)
+			}
+		}},
+		"peek": {nil, func(t *testing.T, q pair, _ func(int)) {
 			coordtest.Check(t, q.other.Put(t.Context(), "a"))
 			if v, err := q.behind.Peek(t.Context()); err != nil || v != "a" {
 				t.Errorf("%q, %v", v, err)
 			}
-		},
-		"peek at what was taken": func(t *testing.T, q pair) {
-			coordtest.Check(t, q.behind.Put(t.Context(), "a"))
-			coordtest.Must(q.other.Take(t.Context()))
-			if v, err := q.behind.Peek(t.Context()); !errors.Is(err, queue.ErrEmpty) {
-				t.Errorf("%q, %v", v, err)
-			}
-		},
-		"length": func(t *testing.T, q pair) {
+		}},
+		"peek at what was taken": {
+			func(t *testing.T, q pair) { coordtest.Check(t, q.behind.Put(t.Context(), "a")) },
+			func(t *testing.T, q pair, _ func(int)) {
+				coordtest.Must(q.other.Take(t.Context()))
+				if v, err := q.behind.Peek(t.Context()); !errors.Is(err, queue.ErrEmpty) {
+					t.Errorf("%q, %v", v, err)
+				}
+			}},
+		"peek at what was deleted": {
+			func(t *testing.T, q pair) { coordtest.Check(t, q.behind.Put(t.Context(), "old")) },
+			func(t *testing.T, q pair, remake func(int)) {
+				remake(0) // what was read before has the same name
+				coordtest.Check(t, q.other.Put(t.Context(), "new"))
+				if v, err := q.behind.Peek(t.Context()); err != nil || v != "new" {
+					t.Errorf("%q, %v", v, err)
+				}
+			}},
+		"length": {nil, func(t *testing.T, q pair, _ func(int)) {
 			coordtest.Check(t, q.other.Put(t.Context(), "a"))
 			if n, err := q.behind.Len(t.Context()); err != nil || n != 1 {
 				t.Errorf("%d, %v", n, err)
 			}
-		},
-		"limit": func(t *testing.T, q pair) {
+		}},
+		"limit": {nil, func(t *testing.T, q pair, _ func(int)) {
 			coordtest.Check(t, q.other.Put(t.Context(), "a", "b"))
 			if err := q.behind.TryPut(t.Context(), "c"); !errors.Is(err, queue.ErrFull) {
 				t.Errorf("put in a full queue: %v", err)
 			}
-		},
-		"priority": func(t *testing.T, q pair) {
-			coordtest.Check(t, q.behind.PutPriority(t.Context(), 1, "later"))
-			coordtest.Check(t, q.other.Put(t.Context(), "first"))
-			if v, err := q.behind.Take(t.Context()); err != nil || v != "first" {
-				t.Errorf("%q, %v", v, err)
-			}
-		},
-	}
-	for name, f := range cases {
-		t.Run(name, func(t *testing.T) {
-			coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
-				behind, other := w.Behind()
-				o := queue.Options[string]{Priorities: 2}
-				if name == "limit" {
-					o.Limit = 2
+		}},
+		"priority": {
+			func(t *testing.T, q pair) { coordtest.Check(t, q.behind.PutPriority(t.Context(), 1, "later")) },
+			func(t *testing.T, q pair, _ func(int)) {
+				coordtest.Check(t, q.other.Put(t.Context(), "first"))
+				if v, err := q.behind.Take(t.Context()); err != nil || v != "first" {
+					t.Errorf("%q, %v", v, err)
 				}
-				f(t, pair{queue.New(behind.Session, path, o), queue.New(other.Session, path, o)})
+			}},
+		"priority of a claim": {
+			func(t *testing.T, q pair) { coordtest.Check(t, q.behind.PutPriority(t.Context(), 1, "later")) },
+			func(t *testing.T, q pair, _ func(int)) {
+				coordtest.Check(t, q.other.Put(t.Context(), "first"))
+				if c, err := q.behind.Claim(t.Context()); err != nil || c.Value() != "first" {
+					t.Errorf("%v, %v", c, err)
+				}
+			}},
+	}
+	for name, c := range cases {
+		for _, used := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s/used=%v", name, used), func(t *testing.T) {
+				coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+					leader := w.Leader()
+					behind, other := w.Client(w.On(leader)), w.Client(w.On((leader+1)%3))
+					o := queue.Options[string]{Priorities: 2}
+					if name == "limit" {
+						o.Limit = 2
+					}
+					q := pair{queue.New(behind.Session, path, o), queue.New(other.Session, path, o)}
+					coordtest.Check(t, q.other.Put(t.Context(), "warm"))
+					coordtest.Must(q.other.Take(t.Context()))
+					if used { // it has listed each priority, and has all of its marks
+						coordtest.Check(t, q.behind.PutPriority(t.Context(), 1, "warm"))
+						coordtest.Must(q.behind.Take(t.Context()))
+						coordtest.Check(t, q.behind.PutPriority(t.Context(), 1, "warm"))
+						coordtest.Check(t, coordtest.Must(q.behind.Claim(t.Context())).Ack(t.Context()))
+						coordtest.Check(t, q.other.Put(t.Context(), "warm"))
+						coordtest.Must(q.behind.Peek(t.Context()))
+						coordtest.Must(q.behind.Take(t.Context()))
+					}
+					if c.before != nil {
+						c.before(t, q)
+					}
+					w.Lag(leader, 2*time.Second)
+					c.then(t, q, func(less int) { // than was put before
+						coordtest.Check(t, other.DeleteAll(t.Context(), path))
+						n := 1
+						if used {
+							n++
+						}
+						for range n - less {
+							coordtest.Check(t, q.other.Put(t.Context(), "warm"))
+							coordtest.Must(q.other.Take(t.Context()))
+						}
+						for i := 1; used && i <= 2; i++ {
+							coordtest.Check(t, q.other.PutPriority(t.Context(), 1, "warm"))
+							coordtest.Must(q.other.Take(t.Context()))
+						}
+					})
+				})
+			})
+		}
+	}
+}
+
+// A put that opens the next segment changes nothing in the one that was open.
+//
+// Covers Q5, Q12.
+func TestServerThatIsBehindASegment(t *testing.T) {
+	for _, later := range []bool{false, true} {
+		t.Run(fmt.Sprintf("later=%v", later), func(t *testing.T) {
+			coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+				leader := w.Leader()
+				o := queue.Options[string]{Priorities: 2}
+				behind := queue.New(w.Client(w.On(leader)).Session, path, o)
+				other := queue.New(w.Client(w.On((leader+1)%3)).Session, path, o)
+				const inSegment = 256
+				for range inSegment {
+					coordtest.Check(t, other.Put(t.Context(), "warm"))
+					coordtest.Must(other.Take(t.Context()))
+				}
+				coordtest.Check(t, behind.PutPriority(t.Context(), 1, "warm"))
+				coordtest.Must(behind.Take(t.Context()))
+				if later {
+					coordtest.Check(t, behind.PutPriority(t.Context(), 1, "later"))
+				}
+				w.Lag(leader, 2*time.Second)
+				coordtest.Check(t, other.Put(t.Context(), "first"))
+				if v, err := behind.TryTake(t.Context()); err != nil || v != "first" {
+					t.Errorf("%q, %v", v, err)
+				}
 			})
 		})
 	}

@@ -51,7 +51,7 @@ func (c *Claim[T]) Token() int64 { return c.item.token }
 
 // ID names the item for as long as it is in the queue.
 func (c *Claim[T]) ID() string {
-	return fmt.Sprintf("%d/%s/%s", c.item.level, c.item.segment.name(), c.item.run.name())
+	return fmt.Sprintf("%d/%s/%s", c.item.level, c.item.segment.name(), c.item.run.tagged("").name())
 }
 
 // Context ends when the item may no longer be worked on, before anybody else
@@ -74,8 +74,8 @@ func (c *Claim[T]) Ack(ctx context.Context, ops ...session.Op) error {
 	})
 }
 
-// Release gives the item back, at its place in the queue. It fails if the item is
-// no longer claimed.
+// Release gives the item back, at its place in the queue. The claim ends first. It
+// fails if the item is no longer claimed.
 //
 // ctx bounds the wait for the servers' answer, not the release. If it has ended,
 // or ends before the answer, the error is Indeterminate with its cause, the claim
@@ -84,13 +84,16 @@ func (c *Claim[T]) Ack(ctx context.Context, ops ...session.Op) error {
 func (c *Claim[T]) Release(ctx context.Context) error {
 	return c.finish(ctx, "release", session.Indeterminate, func(ctx context.Context) error {
 		c.leave() // before anybody else can have the item
-		return c.revoked(0, c.q.raw.txn(ctx, append(c.q.raw.releaseOps([]item{c.item}), c.item.stands())...))
+		return c.revoked(0, c.q.raw.txn(ctx, append(c.q.raw.releaseOps(c.item), c.item.stands())...))
 	})
 }
 
-// Reject moves the item to the dead letters. It fails as Ack does.
+// Reject moves the item to the dead letters. The claim ends first. If Reject fails,
+// the claim is over all the same and the item is offered again, unless ctx had
+// ended before: then nothing was done.
 func (c *Claim[T]) Reject(ctx context.Context) error {
 	return c.finish(ctx, "reject", session.Failed, func(ctx context.Context) error {
+		c.leave() // before anybody else can have the dead letter
 		return c.revoked(0, c.q.dead.put(ctx, &putJob{items: [][]byte{c.item.data}, also: c.q.raw.ackOps(c.item)}))
 	})
 }
@@ -149,10 +152,10 @@ func (c *Claim[T]) finish(ctx context.Context, op string, late session.Effect, f
 }
 
 // revoked looks whether a transaction failed behind its first n ops because
-// somebody deleted the claim.
+// somebody deleted the claim: then another one may be in its place.
 func (c *Claim[T]) revoked(n int, err error) error {
 	part := (*session.MultiError)(nil)
-	if errors.As(err, &part) && part.Index >= n && errors.Is(part, zk.ErrNoNode) {
+	if errors.As(err, &part) && part.Index >= n && (errors.Is(part, zk.ErrNoNode) || errors.Is(part, zk.ErrBadVersion)) {
 		c.hold.End(session.ErrRevoked)
 		return c.refused(session.ErrRevoked)
 	}

@@ -37,11 +37,8 @@ func (q *Queue[T]) Len(ctx context.Context) (n int, err error) {
 // servers, which costs as much as a Take. That somebody claimed it, or gave back
 // one before it, the server that is asked may not know yet. An item that is due,
 // and that no consumer has moved to the queue yet, is not seen.
-func (q *Queue[T]) Peek(ctx context.Context) (value T, err error) {
-	var data []byte
-	if err = q.raw.closed("peek"); err == nil {
-		data, err = q.raw.peek(ctx)
-	}
+func (q *Queue[T]) Peek(ctx context.Context) (value T, _ error) {
+	data, err := q.raw.peek(ctx)
 	if err == nil && data == nil {
 		return value, ErrEmpty
 	}
@@ -55,15 +52,25 @@ func (q *Queue[T]) Peek(ctx context.Context) (value T, err error) {
 }
 
 // peek returns the first item that nobody has claimed, nil if there is none.
+// Takes and claims have their turn between two attempts.
 func (q *raw) peek(ctx context.Context) ([]byte, error) {
 	for {
-		data, proof, err := q.first(ctx)
+		var first []byte
+		look := func(ctx context.Context) (err error) {
+			var proof []session.Op
+			if first, proof, err = q.first(ctx); err != nil {
+				return err
+			}
+			return q.confirm(ctx, proof)
+		}
+		err := q.fetchs.do(ctx, "peek", q.path, &call[*fetchJob]{job: &fetchJob{alone: look}})
+		if errors.Is(err, errOvertaken) {
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}
-		if stands, err := q.confirm(ctx, proof); err != nil || stands {
-			return data, err
-		}
+		return first, nil
 	}
 }
 

@@ -50,13 +50,15 @@ func (q *Queue[T]) PutAt(ctx context.Context, at time.Time, items ...T) error {
 	}, 0, items)
 }
 
-// putLater puts items in a slot.
+// putLater puts items in a slot. The slot may have been emptied and deleted, and
+// made again by others, so its numbers alone name nothing: see run.
 func (q *raw) putLater(ctx context.Context, s slot, items [][]byte) error {
 	dir := znode.Join(q.delayedDir(), s.name())
 	var puts []session.Op
+	tag := newTag(q.s)
 	for _, part := range pack(items) {
 		puts = append(puts, session.CreateOp{
-			Path: dir + "/" + run{last: len(part) - 1}.prefix(), Data: encodeItems(part), Mode: session.PersistentSequential,
+			Path: dir + "/" + run{last: len(part) - 1, tag: tag}.prefix(), Data: encodeItems(part), Mode: session.PersistentSequential,
 		})
 	}
 	for {

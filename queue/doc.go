@@ -117,7 +117,8 @@
 //
 // With c items a transaction: Put 1/c requests an item, Take 2/c (read the node
 // that they share, delete it; reads go ahead, several at once), Claim 3/c and Ack 1/c or less, as all goroutines
-// that use one Queue share transactions. To find nothing costs a list of the
+// that use one Queue share transactions. An item that is claimed for a second time costs two requests more: one of them
+// writes it again. To find nothing costs a list of the
 // segments and of the last one, and an ErrEmpty a transaction. To wait costs a node in a line, its deletion,
 // and five watches for the first in the line. A segment is listed once for each
 // consumer, and again where another took a part of a node. A consumer looks once
@@ -131,11 +132,12 @@
 //
 //	<path>/items/<priority>                      version = number of the open segment
 //	<path>/items/<priority>/<segment>            some 256 puts, which its version counts
-//	<path>/items/<priority>/<segment>/<first>.<last>-<number>    items, never changed
+//	<path>/items/<priority>/<segment>/<first>.<last>-<number>    items, always the same ones
+//	<path>/items/<priority>/<segment>/<first>.<last>-<tag>-<number>    an item that was put back
 //	<path>/items/<priority>/<segment>/<...>/c    the claim on an item; ephemeral
 //	<path>/marks/<id>-<kind>-<number>            counts a handle's transactions; ephemeral
 //	<path>/waiters/<id>-<kind>-<number>          a consumer, or producer, that waits; ephemeral
-//	<path>/delayed/<second>-<priority>/<first>.<last>-<number>   items that are not due yet
+//	<path>/delayed/<second>-<priority>/<first>.<last>-<tag>-<number>   items that are not due yet
 //	<path>/dead                                  a queue: the dead letters
 //
 // A put checks the version of <priority>, and who finds the open segment full

@@ -1,6 +1,7 @@
 package queue_test
 
 import (
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -59,4 +60,36 @@ func TestForeignNodeAmongDelayedItemsCostsFewRequests(t *testing.T) {
 			t.Errorf("%d requests", n)
 		}
 	})
+}
+
+// A time is rounded up to the second whose directory the item lies in, not down.
+//
+// Covers Q13.
+func TestDelayedItemsAreNotEarly(t *testing.T) {
+	for _, busy := range []bool{false, true} {
+		for _, part := range []time.Duration{0, time.Nanosecond, time.Millisecond, 500 * time.Millisecond, time.Second - 1} {
+			t.Run(fmt.Sprintf("busy=%v/%v", busy, part), func(t *testing.T) {
+				coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+					q, _ := newQueue(w, queue.Options[string]{})
+					p, _ := newQueue(w, queue.Options[string]{})
+					at := time.Now().Truncate(time.Second).Add(3*time.Second + part)
+					coordtest.Check(t, p.PutAt(t.Context(), at, "x"))
+					time.Sleep(600 * time.Millisecond) // it does not look at whole seconds
+					for busy {
+						coordtest.Check(t, p.Put(t.Context(), "other"))
+						if coordtest.Must(q.Take(t.Context())) == "x" {
+							break
+						}
+						time.Sleep(50 * time.Millisecond)
+					}
+					if !busy {
+						coordtest.Must(q.Take(t.Context()))
+					}
+					if late := time.Since(at); late < 0 || late > 2*time.Second {
+						t.Errorf("taken %v after its time", late)
+					}
+				})
+			})
+		}
+	}
 }

@@ -3,8 +3,10 @@ package queue_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -669,6 +671,127 @@ func TestOtherClaimsAreGivenBackWhereOneIsGone(t *testing.T) {
 		synctest.Wait()
 		if rest := drain(t, other); !slices.Equal(rest, numbers(0, 5)) {
 			t.Errorf("left are %q", rest)
+		}
+	})
+}
+
+// Of calls that share a transaction one is refused. It does not take the others
+// with it, and the error is of that one's ops.
+//
+// Covers Q10.
+func TestRefusedAckAmongOthers(t *testing.T) {
+	const acks = 4
+	for bad := range acks {
+		t.Run(fmt.Sprint(bad), func(t *testing.T) {
+			coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+				q, s := newQueue(w, queue.Options[string]{})
+				coordtest.Check(t, q.Put(t.Context(), numbers(0, acks+1)...))
+				claims := coordtest.Must(q.ClaimBatch(t.Context(), acks+1))
+				// While the last one is under way the others gather.
+				slow := w.Inject(zktest.Rule{Op: "multi", Session: s.ID(), Fate: zktest.DelayReply, Delay: time.Second})
+				go func() { coordtest.Check(t, claims[acks].Ack(t.Context())) }()
+				synctest.Wait()
+				errs := make([]error, acks)
+				s.Requests()
+				var work sync.WaitGroup
+				for i, c := range claims[:acks] {
+					work.Go(func() {
+						ops := []session.Op{session.CreateOp{Path: "/" + c.Value()}}
+						if i == bad {
+							ops = append(ops, session.CheckOp{Path: "/app", Version: 99})
+						}
+						errs[i] = c.Ack(t.Context(), ops...)
+					})
+					synctest.Wait() // in this order
+				}
+				work.Wait()
+				if n := strings.Count(s.Requests(), "multi"); slow.Fired() != 1 || n != 2 {
+					t.Errorf("%d transactions", n)
+				}
+				for i, c := range claims[:acks] {
+					there := slices.Contains(w.Nodes("/"), "/"+c.Value())
+					if i != bad {
+						if errs[i] != nil || !there {
+							t.Errorf("ack %d: %v, its effect is there: %v", i, errs[i], there)
+						}
+						continue
+					}
+					part := (*session.MultiError)(nil)
+					if !errors.As(errs[i], &part) || part.Index != 1 || part.Path != "/app" || session.Outcome(errs[i]) != session.Failed {
+						t.Errorf("refused ack: %v", errs[i])
+					}
+					if there || c.Context().Err() != nil {
+						t.Errorf("refused, and its effect is there: %v; its claim: %v", there, context.Cause(c.Context()))
+					}
+					coordtest.Check(t, c.Ack(t.Context()))
+				}
+				if rest := drain(t, q); len(rest) > 0 {
+					t.Errorf("left are %q", rest)
+				}
+			})
+		})
+	}
+}
+
+// The reply to a request is lost, and the server that the client moves to does not
+// know yet what became of it.
+//
+// Covers Q2, Q3, Q7, Q10, Q11, Q13.
+func TestLostReplyAndAServerThatLags(t *testing.T) {
+	coordtest.AtEachLostRequest(t, func(t *testing.T, tr *coordtest.Trial) {
+		at, lags := (tr.Leader()+1)%3, (tr.Leader()+2)%3
+		s := tr.Client(func(o *session.Options) {
+			o.Servers = []string{tr.Servers()[at], tr.Servers()[lags]}
+			o.UnsafeHoldUntilLost = true // no lease stands where each answer takes that long
+		})
+		if s.Server() != tr.Servers()[at] {
+			lags = at
+		}
+		q := queue.New(s.Session, path, queue.Options[string]{})
+		other, _ := newQueue(tr.World, queue.Options[string]{})
+		tr.Lag(lags, 2*time.Second)
+		coordtest.Check(t, other.Put(t.Context(), "a", "b"))
+		time.Sleep(3 * time.Second)
+		tr.Strike(s)
+		times := map[string]int{}
+		check := func(err error) {
+			if err != nil && !tr.Loses() {
+				t.Helper()
+				t.Error(err)
+			}
+			time.Sleep(3 * time.Second) // the server that lags takes the client only if it knows what that has seen
+		}
+		claim := func(end func(*queue.Claim[string]) error) {
+			c, err := q.Claim(t.Context())
+			if err == nil {
+				err = end(c)
+			}
+			check(err)
+		}
+		check(q.Put(t.Context(), "c"))
+		check(q.PutAt(t.Context(), time.Now().Add(time.Second), "d"))
+		item, err := q.Take(t.Context())
+		if err == nil {
+			times[item]++
+		}
+		check(err)
+		claim(func(c *queue.Claim[string]) error { return c.Release(t.Context()) })
+		claim(func(c *queue.Claim[string]) error {
+			return c.Ack(t.Context(), session.CreateOp{Path: "/app/" + c.Value()})
+		})
+		claim(func(c *queue.Claim[string]) error { return c.Reject(t.Context()) })
+		settle(tr)
+		for _, item := range append(drain(t, other), drain(t, other.Dead())...) {
+			times[item]++
+		}
+		for _, item := range []string{"a", "b", "c", "d"} {
+			n := times[item]
+			if slices.Contains(tr.Nodes("/app"), "/app/"+item) {
+				n++
+			}
+			if n > 1 || n < 1 && !tr.Loses() {
+				t.Errorf("%s is there %d times", item, n)
+			}
 		}
 	})
 }

@@ -602,3 +602,33 @@ func TestOrderOfProducersAcrossSegments(t *testing.T) {
 		}
 	})
 }
+
+// A producer that knows a segment which others have filled since, and the next one
+// too, that has been drained and deleted by now. It opened that one again.
+//
+// Covers Q4.
+func TestOrderOfAProducerTwoSegmentsBehind(t *testing.T) {
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		behind, _ := newQueue(w, queue.Options[string]{})
+		other, _ := newQueue(w, queue.Options[string]{})
+		const inSegment = 256
+		for range inSegment { // it knows that the segment is full
+			coordtest.Check(t, behind.Put(t.Context(), "x"))
+		}
+		for range 2 * inSegment {
+			coordtest.Check(t, other.Put(t.Context(), "x"))
+		}
+		for range 3*inSegment - 1 {
+			coordtest.Must(other.Take(t.Context()))
+		}
+		if nodes := w.Nodes(path + "/items/0"); len(nodes) != 2 {
+			t.Fatalf("not drained: %q", nodes)
+		}
+		coordtest.Check(t, other.Put(t.Context(), "first"))
+		coordtest.Check(t, behind.Put(t.Context(), "second"))
+		coordtest.Check(t, other.Put(t.Context(), "third"))
+		if got, want := drain(t, other), []string{"x", "first", "second", "third"}; !slices.Equal(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	})
+}

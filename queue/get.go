@@ -32,8 +32,7 @@ func (q *raw) fetched(ctx context.Context, job *fetchJob) ([]item, error) {
 			return
 		}
 		if job.claim {
-			_ = q.release(ctx, job.got)
-			q.unclaimed(len(job.got))
+			q.abandon(job.got)
 		} else {
 			_ = q.giveBack(ctx, job.got)
 		}

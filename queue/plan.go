@@ -81,15 +81,16 @@ func (p *plan) done(v *view) {
 
 // complete adds to claimed items what is known only after the claim: its
 // token, and how often the item was claimed, counted by the servers where its
-// node was not made with this claim. Items that somebody deleted meanwhile are
-// left out.
+// node was not made with this claim. Items whose claim somebody deleted meanwhile
+// are left out.
 func (q *raw) complete(ctx context.Context, p *plan) ([]item, error) {
 	if !p.claim {
 		return p.items, nil
 	}
+	q.claimed.Add(int64(len(p.items)))
 	token, err := q.takeMark.Zxid(ctx)
 	if err != nil {
-		_ = q.release(ctx, p.items)
+		q.abandon(p.items)
 		return nil, err
 	}
 	var work sync.WaitGroup
@@ -101,19 +102,51 @@ func (q *raw) complete(ctx context.Context, p *plan) ([]item, error) {
 			it.attempts = 1
 			continue
 		}
-		work.Go(func() {
-			stat, err := q.s.Exists(ctx, q.itemPath(*it))
-			if stat != nil {
-				it.attempts = claimsOf(stat)
-			}
-			errs[i] = err
-		})
+		work.Go(func() { errs[i] = q.register(ctx, it) })
 	}
 	work.Wait()
-	gone := func(it item) bool { return it.attempts == 0 }
-	items := slices.DeleteFunc(p.items, gone)
-	q.claimed.Add(int64(len(items)))
-	return items, errors.Join(errs...)
+	if err := errors.Join(errs...); err != nil {
+		q.abandon(p.items)
+		return nil, err
+	}
+	items := slices.DeleteFunc(slices.Clone(p.items), func(it item) bool { return it.attempts == 0 })
+	q.unclaimed(len(p.items) - len(items))
+	return items, nil
+}
+
+// register counts the claims of an item, and sees to it that none but this one
+// has its version of the item's node. It leaves attempts at zero if the claim is
+// gone.
+//
+// All claims on an item have one name, and a transaction cannot check which of
+// them it meets there. If somebody deletes a claim, another session can claim the
+// item before the first one has noticed, and the end of the first must not be that
+// of the second. So every claim but the first on the item's node sets that node
+// before it is granted, and whatever ends a claim checks the version. A claim that
+// is gone does not set it, which would end the one in its place.
+func (q *raw) register(ctx context.Context, it *item) error {
+	for {
+		stat, err := q.s.Exists(ctx, q.itemPath(*it))
+		if err != nil || stat == nil {
+			return err
+		}
+		attempts := claimsOf(stat)
+		if attempts > 1 {
+			claim, err := q.s.Exists(ctx, q.claimPath(*it))
+			if err != nil || claim == nil || claim.Czxid != it.token {
+				return err
+			}
+			stat, err = q.s.Set(ctx, q.itemPath(*it), encodeItems([][]byte{it.data}), stat.Version)
+			if errors.Is(err, zk.ErrNoNode) || errors.Is(err, zk.ErrBadVersion) || session.ConnectionLost(err) {
+				continue
+			}
+			if err != nil {
+				return err
+			}
+		}
+		it.attempts, it.version = attempts, stat.Version
+		return nil
+	}
 }
 
 // stands checks that the queue is the one in which an item was claimed: not one
@@ -127,31 +160,56 @@ func (q *raw) ackOps(it item) []session.Op {
 	return []session.Op{
 		it.stands(),
 		session.DeleteOp{Path: q.claimPath(it), Version: session.AnyVersion},
-		session.DeleteOp{Path: q.itemPath(it), Version: session.AnyVersion},
+		session.DeleteOp{Path: q.itemPath(it), Version: it.version},
 	}
 }
 
-// releaseOps make claimed items free, and wake a waiter.
-func (q *raw) releaseOps(items []item) []session.Op {
-	ops := make([]session.Op, 0, len(items)+1)
-	for _, it := range items {
-		ops = append(ops, session.DeleteOp{Path: q.claimPath(it), Version: session.AnyVersion})
+// releaseOps make a claimed item free, and wake a waiter.
+func (q *raw) releaseOps(it item) []session.Op {
+	return []session.Op{
+		session.DeleteOp{Path: q.claimPath(it), Version: session.AnyVersion},
+		session.CheckOp{Path: q.itemPath(it), Version: it.version},
+		q.ring(),
 	}
-	return append(ops, q.ring())
 }
 
-// unclaim makes an item free if it is claimed by what its token says.
+// abandon makes claimed items free that nobody gets. It does not wait for that.
+func (q *raw) abandon(items []item) {
+	items = slices.Clone(items)
+	q.s.Cleanup(func(ctx context.Context) error {
+		var work sync.WaitGroup
+		for _, it := range items {
+			work.Go(func() {
+				defer q.unclaimed(1)
+				_ = q.unclaim(ctx, it)
+			})
+		}
+		work.Wait()
+		return nil
+	})
+}
+
+// unclaim makes an item free if its claim is still there. It goes on until it
+// knows, since the item would stay claimed for as long as the session lives.
 func (q *raw) unclaim(ctx context.Context, it item) error {
-	stat, err := q.s.Exists(ctx, q.claimPath(it))
-	if err != nil || stat == nil || stat.Czxid != it.token {
-		return err
-	}
-	return q.txn(ctx, q.releaseOps([]item{it})...)
-}
-
-// release makes claimed items free.
-func (q *raw) release(ctx context.Context, items []item) error {
-	return asFit(items, func(part []item) error { return q.txn(ctx, q.releaseOps(part)...) })
+	return q.s.Retry(ctx, func(ctx context.Context) error {
+		for {
+			node, err := q.s.Exists(ctx, q.itemPath(it))
+			if err != nil || node == nil {
+				return err
+			}
+			claim, err := q.s.Exists(ctx, q.claimPath(it))
+			if err != nil || claim == nil || claim.EphemeralOwner != q.s.ID() || it.token != 0 && claim.Czxid != it.token {
+				return err
+			}
+			it.token, it.version = claim.Czxid, node.Version
+			err = q.txn(ctx, q.releaseOps(it)...)
+			changed := errors.Is(err, zk.ErrNoNode) || errors.Is(err, zk.ErrBadVersion) // or the mark was deleted
+			if !changed || ctx.Err() != nil {
+				return err
+			}
+		}
+	})
 }
 
 // asFit calls f with all items, or with fewer at a time where that is too much
@@ -173,19 +231,31 @@ func (q *raw) giveBack(ctx context.Context, items []item) error {
 	return asFit(items, func(part []item) error { return q.putBack(ctx, part) })
 }
 
-func (q *raw) putBack(ctx context.Context, items []item) error {
+func (q *raw) putBack(ctx context.Context, items []item) (err error) {
 	if len(items) == 0 {
 		return nil
 	}
+	tag := newTag(q.s)
+	_ = q.s.Retry(ctx, func(ctx context.Context) error {
+		if err = q.tryPutBack(ctx, items, tag); session.Outcome(err) == session.Failed {
+			return err
+		}
+		return nil // they may be there, and others may have taken them
+	})
+	return err
+}
+
+func (q *raw) tryPutBack(ctx context.Context, items []item, tag string) error {
 	level, err := q.s.Exists(ctx, q.levelDir(items[0].level))
 	if err != nil {
-		return err
+		return refused("give back", q.path, err)
 	}
 	if level == nil || level.Czxid != items[0].born {
 		return refused("give back", q.path, zk.ErrNoNode) // somebody has deleted the queue
 	}
 	var creates, drained []session.Op
 	for _, it := range items {
+		it.run.tag = tag
 		creates = append(creates, session.CreateOp{Path: q.itemPath(it), Data: encodeItems([][]byte{it.data})})
 	}
 	for {
@@ -194,7 +264,6 @@ func (q *raw) putBack(ctx context.Context, items []item) error {
 		if !errors.As(err, &part) {
 			return err
 		}
-		// The node of an item exists only if the queue was deleted and made anew.
 		remade := part.Index < len(drained)
 		if !remade && !errors.Is(part, zk.ErrNoNode) {
 			return err
@@ -227,7 +296,7 @@ func (q *raw) remakeOps(ctx context.Context, items []item) ([]session.Op, error)
 			stat, err = q.s.Exists(ctx, dir)
 		}
 		if err != nil {
-			return nil, err
+			return nil, refused("give back", dir, err)
 		}
 		if stat == nil {
 			ops = append(ops, session.CheckOp{Path: level, Version: open.Version}, session.CreateOp{Path: dir})

@@ -9,8 +9,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/go-zookeeper/zk"
-
 	"github.com/zkcoord/zkcoord/internal/once"
 	"github.com/zkcoord/zkcoord/internal/znode"
 	"github.com/zkcoord/zkcoord/session"
@@ -58,6 +56,8 @@ type fetchJob struct {
 	due   time.Time // when delayed items are known to be due; may be zero
 	sure  bool      // none is an answer only if there was none at a majority of the servers
 	got   []item
+
+	alone func(ctx context.Context) error // if not nil, what to do instead of all that
 }
 
 // An item is one that was taken or claimed.
@@ -70,6 +70,7 @@ type item struct {
 	shared   bool   // it shared its node with others before
 	attempts int    // claims of it so far, the present one included
 	token    int64  // czxid of the claim
+	version  int32  // of its node, which no other claim on it has
 	mark     string // with which it was claimed: it stays while the claim does
 }
 
@@ -164,11 +165,15 @@ const fetchItems = 512
 // behind it. Who comes first is served first; those for whom nothing is left
 // come again.
 func (q *raw) commitFetches(ctx context.Context, calls []*call[*fetchJob]) {
+	if f := calls[0].job.alone; f != nil {
+		calls[0].finish(f(ctx))
+		return
+	}
 	claim := calls[0].job.claim
 	n, total, sure := 0, 0, false
 	var due time.Time
 	for _, c := range calls {
-		if n > 0 && (c.job.claim != claim || total > fetchItems-c.job.max) {
+		if n > 0 && (c.job.alone != nil || c.job.claim != claim || total > fetchItems-c.job.max) {
 			break
 		}
 		total += c.job.max
@@ -201,14 +206,11 @@ func (q *raw) fetch(ctx context.Context, n int, claim, sure bool) ([]item, error
 			views = q.claims
 		}
 		items, before, err := q.fetchFirst(ctx, views, n, claim)
-		if errors.Is(err, errOvertaken) {
-			continue
+		if err == nil && len(items) == 0 && sure {
+			err = q.confirm(ctx, before)
 		}
-		if err != nil || len(items) > 0 || !sure {
+		if !errors.Is(err, errOvertaken) {
 			return items, err
-		}
-		if none, err := q.confirm(ctx, before); err != nil || none {
-			return nil, err
 		}
 	}
 }
@@ -289,20 +291,22 @@ func (q *raw) renew(ctx context.Context) error {
 	return errOvertaken
 }
 
-// confirm reports whether checks hold at a majority of the servers.
-func (q *raw) confirm(ctx context.Context, checks []session.Op) (bool, error) {
-	for {
-		_, err := q.s.Multi(ctx, checks...)
-		failed := (*session.MultiError)(nil)
-		switch {
-		case err == nil:
-			return true, nil
-		case errors.As(err, &failed) && !errors.Is(err, zk.ErrSessionExpired):
-			return false, nil
-		case !session.ConnectionLost(err):
-			return false, err
-		}
+// confirm returns nil if checks hold at a majority of the servers, and
+// errOvertaken if all is to be looked at again. What was read has to be of the
+// queue that is checked, whose versions may be those of one that was deleted: so
+// the mark was there before.
+func (q *raw) confirm(ctx context.Context, checks []session.Op) error {
+	if !q.takeMark.Made() {
+		return q.renew(ctx)
 	}
+	_, err := q.takeMark.Try(ctx, checks...)
+	switch {
+	case errors.Is(err, once.ErrGone):
+		return q.renew(ctx)
+	case errors.As(err, new(*session.MultiError)):
+		return errOvertaken
+	}
+	return err
 }
 
 // pause lets consumers that get in each other's way spread in time: for some

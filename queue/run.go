@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/zkcoord/zkcoord/internal/znode"
+	"github.com/zkcoord/zkcoord/session"
 )
 
 // A run is some consecutive items of one put, which are stored in one znode.
@@ -16,12 +17,16 @@ import (
 // the node that was put, number is the one that the server gave to that node.
 //
 // The name says which items the node holds, and no item is ever in two nodes.
-// So nodes never change: to take a part of a run is to delete it and to make
-// one for the rest. And a consumer that deletes a name gets just what it read
-// under it, whatever others did with that name in between.
+// So what a node holds never changes: to take a part of a run is to delete it
+// and to make one for the rest. And no name is used twice, so that a consumer
+// that deletes a name gets just what it read under it. The server's number alone
+// cannot promise that for an item that is put back in its place, nor in the
+// directory of a second, whose numbers begin at 0 again whenever it is made
+// again. Such names have a tag: <first>.<last>-<tag>-<number>.
 type run struct {
 	seq         znode.Seq
 	first, last int
+	tag         string // "" where the number alone tells
 }
 
 // Bounds of what is stored together. A part of a run that stays behind is
@@ -36,7 +41,21 @@ const (
 func (r run) name() string { return r.prefix() + r.seq.String() }
 
 // prefix is the name without the number.
-func (r run) prefix() string { return fmt.Sprintf("%d.%d-", r.first, r.last) }
+func (r run) prefix() string {
+	if r.tag == "" {
+		return fmt.Sprintf("%d.%d-", r.first, r.last)
+	}
+	return fmt.Sprintf("%d.%d-%s-", r.first, r.last, r.tag)
+}
+
+// newTag returns a tag that no name had before.
+func newTag(s *session.Session) string { return s.NewID()[:16] }
+
+// tagged is r under a tag.
+func (r run) tagged(tag string) run {
+	r.tag = tag
+	return r
+}
 
 func (r run) len() int { return r.last - r.first + 1 }
 
@@ -48,19 +67,20 @@ func (r run) split(n int) (head, rest run) {
 }
 
 // item is the run of the i-th item of r alone.
-func (r run) item(i int) run { return run{r.seq, r.first + i, r.first + i} }
+func (r run) item(i int) run { return run{r.seq, r.first + i, r.first + i, r.tag} }
 
 // parseRun returns the run that a znode's name stands for, if it does.
 func parseRun(name string) (run, bool) {
 	prefix, seq, ok := znode.ParseSeq(name)
-	span, found := strings.CutSuffix(prefix, "-")
+	prefix, found := strings.CutSuffix(prefix, "-")
+	span, tag, _ := strings.Cut(prefix, "-")
 	first, last, dot := strings.Cut(span, ".")
 	if !ok || !found || !dot {
 		return run{}, false
 	}
 	i, err1 := strconv.ParseUint(first, 10, 16)
 	j, err2 := strconv.ParseUint(last, 10, 16)
-	r := run{seq, int(i), int(j)}
+	r := run{seq, int(i), int(j), tag}
 	return r, err1 == nil && err2 == nil && i <= j && r.name() == name
 }
 
@@ -68,7 +88,7 @@ func parseRun(name string) (run, bool) {
 func compareRuns(a, b run) int {
 	switch {
 	case a.seq == b.seq:
-		return cmp.Or(cmp.Compare(a.first, b.first), cmp.Compare(a.last, b.last))
+		return cmp.Or(cmp.Compare(a.first, b.first), cmp.Compare(a.last, b.last), cmp.Compare(a.tag, b.tag))
 	case a.seq.Before(b.seq):
 		return -1
 	}

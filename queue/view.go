@@ -77,7 +77,7 @@ func (v *view) next(ctx context.Context, n int) ([]*entry, error) {
 
 // readAhead is how many items to read at once: more each time, so that who takes
 // one item after the other waits for reads seldom and who takes one reads one.
-// What was read stays true, as nodes never change.
+// What was read stays true, as the items of a node never change.
 func (v *view) readAhead() int {
 	const most = 32
 	v.ahead = min(2*v.ahead+1, most)
