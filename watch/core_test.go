@@ -178,6 +178,44 @@ func TestDifferenceAcrossTheWrapOfTheCount(t *testing.T) {
 	}
 }
 
+// The servers of an ensemble that was restored from a backup repeat zxids for what
+// came after it, at other times.
+//
+// Covers W5.
+func TestKindOfWhatWasRestored(t *testing.T) {
+	value := func(czxid, ctime, mzxid, mtime int64, data string) session.Value {
+		return session.Value{Data: []byte(data), Stat: &zk.Stat{Czxid: czxid, Ctime: ctime, Mzxid: mzxid, Mtime: mtime}}
+	}
+	old := value(1, 10, 2, 20, "x")
+	for _, one := range []struct {
+		now  session.Value
+		want Kind
+	}{
+		{value(1, 10, 2, 20, "x"), Same},
+		{value(1, 10, 2, 21, "x"), Changed},
+		{value(1, 10, 2, 20, "y"), Changed},
+		{value(1, 10, 3, 20, "x"), Changed},
+		{value(1, 11, 2, 20, "x"), Recreated},
+		{value(2, 10, 2, 20, "x"), Recreated},
+		{session.Value{}, Deleted},
+	} {
+		if got := kindOf(old, one.now); got != one.want {
+			t.Errorf("from %+v to %+v: %v, want %v", old, one.now, got, one.want)
+		}
+	}
+}
+
+// The names are the same and so is the count, but the pzxid went back.
+//
+// Covers W5.
+func TestChildrenOfWhatWasRestored(t *testing.T) {
+	old := members{&zk.Stat{Czxid: 1, Cversion: 2, Pzxid: 9}, []string{"a", "b"}}
+	now := members{&zk.Stat{Czxid: 1, Cversion: 2, Pzxid: 5}, []string{"a", "b"}}
+	if d, _ := old.until(now); len(d.added) != 2 || len(d.removed) != 2 {
+		t.Errorf("got %+v, want both removed and added", d)
+	}
+}
+
 // A watcher is the server's side of a replica's watches, on a model.
 type watcher struct {
 	*model
