@@ -35,7 +35,7 @@ type Process interface {
 }
 
 // Client is the harness's side of one client: number, link, random choices and
-// recorder. Work uses it from one goroutine; Hold.lost and faults from others.
+// recorder. Work uses it from one goroutine; holds that are lost and faults from others.
 type Client struct {
 	ID   int
 	Rand *rand.Rand // choices are a function of the run's seed and the number
@@ -47,13 +47,12 @@ type Client struct {
 	process int32 // a new one after each operation whose outcome nobody knows
 	session SessionInfo
 	own     Process // nil if there is none
-	holds   map[*Hold]struct{}
 }
 
 func newClient(env *Env, id int, link Link) *Client {
 	return &Client{
 		ID: id, Rand: rand.New(rand.NewPCG(env.Seed, uint64(id)+1)),
-		env: env, link: link, process: int32(id), holds: make(map[*Hold]struct{}),
+		env: env, link: link, process: int32(id),
 	}
 }
 
@@ -116,6 +115,7 @@ func (c *Client) Do(ctx context.Context, op history.Event, f func(context.Contex
 	if err != nil {
 		done.Error = err.Error()
 	}
+	c.env.holds.catchUp()
 	done = c.Record(done)
 	if done.Kind == history.Info {
 		c.newProcess()
@@ -209,67 +209,6 @@ func (c *Client) Belief(deadline time.Time) {
 	c.Record(history.Event{Kind: history.Belief, Arg: strconv.FormatInt(int64(at), 10)})
 }
 
-// Holding reports whether a hold of the client stands.
-func (c *Client) Holding() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return len(c.holds) > 0
-}
-
-// Hold is a grant that the program was told of and has not given up.
-type Hold struct {
-	c     *Client
-	grant context.Context
-	event history.Event
-	stop  func() bool
-
-	mu    sync.Mutex
-	ended bool
-}
-
-// Hold records that a grant was given; call it right after. Object, Token, Node
-// and Arg of e tell which. When the grant's context ends before [Hold.End], the
-// loss is recorded with its cause.
-func (c *Client) Hold(grant context.Context, e history.Event) *Hold {
-	e.Kind, e.Op = history.Hold, history.HoldBegin
-	h := &Hold{c: c, grant: grant, event: c.Record(e)}
-	c.mu.Lock()
-	c.holds[h] = struct{}{}
-	c.mu.Unlock()
-	h.stop = context.AfterFunc(grant, func() { h.end(history.HoldLost, context.Cause(grant)) })
-	return h
-}
-
-// End records that the hold is being given up; call it right before. It reports
-// whether the hold still stood as far as the program was told.
-func (h *Hold) End() bool {
-	h.stop()
-	if h.grant.Err() != nil { // the program may see it before AfterFunc's goroutine runs
-		h.end(history.HoldLost, context.Cause(h.grant))
-		return false
-	}
-	return h.end(history.HoldEnd, nil)
-}
-
-func (h *Hold) end(how string, cause error) bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.ended {
-		return false
-	}
-	h.ended = true
-	h.c.mu.Lock()
-	delete(h.c.holds, h)
-	h.c.mu.Unlock()
-	e := h.event
-	e.Op = how
-	if cause != nil {
-		e.Error = cause.Error()
-	}
-	h.c.env.rec.Record(e)
-	return true
-}
-
 // run calls Work until there is nothing more to do.
 func (c *Client) run(ctx context.Context, work func(context.Context, *Client) error) {
 	for backoff := 10 * time.Millisecond; ; backoff = min(2*backoff, time.Second) {
@@ -303,21 +242,9 @@ func (c *Client) live(ctx context.Context, work func(context.Context, *Client) e
 // crash records the end of a life. Holds end with it: nobody is left to believe
 // in them.
 func (c *Client) crash(err error) {
-	c.mu.Lock()
-	left := make([]*Hold, 0, len(c.holds))
-	for h := range c.holds {
-		left = append(left, h)
-	}
-	c.mu.Unlock()
 	c.Record(history.Event{Kind: history.Crash, Error: err.Error()})
-	for _, h := range left {
-		h.stop()
-		h.mu.Lock()
-		h.ended = true
-		h.mu.Unlock()
-	}
+	c.env.holds.forget(c)
 	c.mu.Lock()
-	clear(c.holds)
 	c.session = SessionInfo{}
 	c.mu.Unlock()
 	c.newProcess()

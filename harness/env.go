@@ -30,6 +30,7 @@ type Env struct {
 	grace   time.Duration
 	clients []*Client
 	sched   *schedule
+	holds   holds
 
 	operations int // as Options
 

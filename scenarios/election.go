@@ -54,6 +54,11 @@ func Election() harness.Scenario {
 			Violates: []string{"E8"},
 			Faults:   []string{"partition-one", "partition-clients"},
 			Workload: electionWorkload(electionProgram{open: leased, past: true}),
+		}, {
+			Name:     "late",
+			Report:   "a leader that resigns deletes its node first, and its context ends when that is confirmed",
+			Violates: []string{"E3"},
+			Workload: electionWorkload(electionProgram{open: leased, late: true}),
 		}},
 	}
 }
@@ -65,6 +70,7 @@ type electionProgram struct {
 	deaf  bool // does not listen to the term's context
 	ghost bool // does not end a campaign that is given up
 	past  bool // asks its server as it is
+	late  bool // leads until its resignation is confirmed
 
 	resource *harness.Resource
 	path     string // of the election
@@ -169,8 +175,17 @@ func (p *electionProgram) wait(ctx context.Context, ghosts *sync.WaitGroup, cand
 // lead is a term, from its begin to its end.
 func (p *electionProgram) lead(ctx context.Context, c *harness.Client, s *session.Session, term *election.Term) {
 	epoch, leading := int64(term.Epoch()), term.Context()
-	if p.deaf {
+	resign := term.Resign
+	switch {
+	case p.deaf:
 		leading = context.WithoutCancel(leading)
+	case p.late:
+		var end func()
+		leading, end = outliving(leading, election.ErrResigned)
+		resign = func(ctx context.Context) error {
+			defer end()
+			return term.Resign(ctx)
+		}
 	}
 	_, name := znode.Split(term.Path())
 	hold := c.Hold(leading, history.Event{Object: p.path, Token: epoch, Node: name})
@@ -191,9 +206,11 @@ func (p *electionProgram) lead(ctx context.Context, c *harness.Client, s *sessio
 	if err == nil && leading.Err() == nil {
 		_ = p.resource.Write(c, epoch, value+1)
 	}
-	hold.End()
+	if p.deaf {
+		hold.End()
+	}
 	c.Do(ctx, history.Event{Op: checker.OpRelease, Object: p.path, Token: epoch}, func(ctx context.Context) (e history.Event, err error) {
-		return e, term.Resign(ctx)
+		return e, hold.Release(func() error { return resign(ctx) })
 	})
 }
 

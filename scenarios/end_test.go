@@ -2,14 +2,19 @@ package scenarios
 
 import (
 	"context"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/zkcoord/zkcoord/harness"
 	"github.com/zkcoord/zkcoord/harness/checker"
+	"github.com/zkcoord/zkcoord/harness/history"
 	"github.com/zkcoord/zkcoord/harness/link"
 	"github.com/zkcoord/zkcoord/internal/znode"
+	"github.com/zkcoord/zkcoord/session"
 )
 
 // beside runs s without faults, and f beside the work of each client.
@@ -100,4 +105,51 @@ func TestPermitsAreCountedOnceSessionsAreOver(t *testing.T) {
 func isValid(r *harness.Result, property string) bool {
 	found, _ := r.Of(property)
 	return found.Verdict == checker.Valid
+}
+
+// What clients leave behind in the ensemble is counted: nothing else would say so.
+func TestZnodeLeftBehindIsInvalid(t *testing.T) {
+	s := LockFaults()
+	inner := s.Workload
+	synctest.Test(t, func(t *testing.T) {
+		var left *session.Session
+		s.Workload = func(env *harness.Env) harness.Workload {
+			w := inner(env)
+			w.Setup = func(ctx context.Context, env *harness.Env) (err error) {
+				left, err = session.Open(ctx, session.Options{Servers: env.Servers(), Dial: env.Dial})
+				if err == nil {
+					_, err = left.Create(ctx, znode.Join(env.Root(), "left"), nil, session.Ephemeral)
+				}
+				return err
+			}
+			return w
+		}
+		o := VirtualOptions(s, 1)
+		o.Time, o.Faults = 5*time.Second, []string{}
+		r, err := harness.Run(t.Context(), s, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		left.Close()
+		if m7, _ := r.Of("M7"); m7.Verdict != checker.Invalid || !strings.Contains(m7.Reason, "1 znodes left behind") || !strings.Contains(m7.Reason, "/left of ") {
+			t.Errorf("%v %s, want the znode that was left", m7.Verdict, m7.Reason)
+		}
+	})
+}
+
+// A client that goes on to hold when its session has expired violates M10. Only the
+// sessions that a fault closes are excused.
+func TestLossThatComesLateIsSeenWhereTheSessionExpired(t *testing.T) {
+	s := LockFaults()
+	s = s.Mutate(s.Mutants[slices.IndexFunc(s.Mutants, func(m harness.Mutant) bool { return m.Name == "trusting" })])
+	o := VirtualOptions(s, 1)
+	r := virtually(t, s, o)
+	if m10, _ := r.Of("M10"); m10.Verdict != checker.Invalid {
+		t.Errorf("%v %s, want it invalid", m10.Verdict, m10.Reason)
+	}
+	for i := range r.History.Events {
+		if e := &r.History.Events[i]; e.Kind == history.Session && e.Op == history.SessionExpired && e.Arg != "" {
+			t.Errorf("session 0x%x is recorded as %q, and expired", e.Session, e.Arg)
+		}
+	}
 }

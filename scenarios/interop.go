@@ -129,7 +129,7 @@ func (l *candidate) lock(ctx context.Context, _ string) (held, error) {
 	if err != nil {
 		return held{}, err
 	}
-	return held{Context: term.Context(), token: int64(term.Epoch()), path: term.Path(), unlock: term.Resign}, nil
+	return held{Context: term.Context(), token: int64(term.Epoch()), path: term.Path(), unlock: term.Resign, ends: true}, nil
 }
 
 func (l *candidate) lost() error { return l.s.Err() }

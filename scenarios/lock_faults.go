@@ -43,6 +43,11 @@ func LockFaults() harness.Scenario {
 			Report:   "Shopify/zk, CURATOR-45, -79: who gives up waiting leaves its node, as it deletes it with the ended context",
 			Violates: []string{"M8"},
 			Workload: lockWorkload(openTextbook(leased(), mistakes{cancelled: true})),
+		}, {
+			Name:     "late",
+			Report:   "a release deletes the node first, and ends the holder's context when that is confirmed",
+			Violates: []string{"M3"},
+			Workload: lockWorkload(openTextbook(leased(), mistakes{late: true})),
 		}},
 	}
 }

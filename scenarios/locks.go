@@ -29,6 +29,8 @@ type held struct {
 	token  int64
 	path   string
 	unlock func(context.Context) error
+	// ends says that unlock ends the context, and not only a loss does.
+	ends bool
 	// downgrade turns a writer into a reader. Nil if it cannot.
 	downgrade func(context.Context) error
 	// lowest reads who is first among the contenders behind a write of the
@@ -110,13 +112,16 @@ func (p *lockProgram) round(ctx context.Context, c *harness.Client, l locker, pa
 	if h.lowest != nil && c.Rand.IntN(cmp.Or(p.verifies, 4)) == 0 {
 		verify(ctx, c, h, path)
 	}
-	hold.End()
-	if h.downgrade != nil && c.Rand.IntN(4) == 0 && p.downgrade(ctx, c, h, grant) {
-		want = checker.ModeRead
+	if h.downgrade != nil && c.Rand.IntN(4) == 0 {
+		hold.End()
+		hold, want = p.downgrade(ctx, c, h, hold, grant)
+	}
+	if !h.ends {
+		hold.End()
 	}
 	release := history.Event{Op: checker.OpRelease, Object: path, Token: h.token, Arg: want}
 	c.Do(ctx, release, func(ctx context.Context) (history.Event, error) {
-		return history.Event{}, h.unlock(ctx)
+		return history.Event{}, hold.Release(func() error { return h.unlock(ctx) })
 	})
 }
 
@@ -153,21 +158,34 @@ func (p *lockProgram) use(c *harness.Client, h held, want string) {
 	}
 }
 
-// downgrade goes on as a reader. The hold as a writer has been ended before:
-// whether it still is one is not known while the request is under way.
-func (p *lockProgram) downgrade(ctx context.Context, c *harness.Client, h held, grant history.Event) bool {
+// downgrade goes on as a reader, and returns the hold and the mode. The hold as a
+// writer has been ended before: whether it still is one is not known while the
+// request is under way. If it fails, that hold and the mode of grant remain.
+func (p *lockProgram) downgrade(ctx context.Context, c *harness.Client, h held, ended *harness.Hold, grant history.Event) (*harness.Hold, string) {
 	op := history.Event{Op: "downgrade", Object: grant.Object, Token: h.token}
 	_, err := c.Do(ctx, op, func(ctx context.Context) (history.Event, error) {
 		return history.Event{}, h.downgrade(ctx)
 	})
 	if err != nil {
-		return false
+		return ended, grant.Arg
 	}
 	grant.Arg = checker.ModeRead
 	hold := c.Hold(h, grant)
 	wait(h, p.hold(c))
-	hold.End()
-	return true
+	return hold, grant.Arg
+}
+
+// outliving returns a context that ends with ctx, but not for the cause released:
+// then end has to be called. It is what a program gets of a library that deletes
+// the node first and ends the context afterwards.
+func outliving(ctx context.Context, released error) (late context.Context, end func()) {
+	late, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	context.AfterFunc(ctx, func() {
+		if cause := context.Cause(ctx); !errors.Is(cause, released) {
+			cancel(cause)
+		}
+	})
+	return late, func() { cancel(released) }
 }
 
 func wait(ctx context.Context, d time.Duration) {
@@ -227,7 +245,7 @@ func trusting() session.Options {
 
 // heldBy makes what a locker grants of a grant.
 func heldBy(g *lock.Grant) held {
-	return held{Context: g.Context(), token: int64(g.Token()), path: g.Path(), unlock: g.Unlock}
+	return held{Context: g.Context(), token: int64(g.Token()), path: g.Path(), unlock: g.Unlock, ends: true}
 }
 
 // usual is for how long most programs here hold: shortly as a rule, and now and

@@ -46,6 +46,11 @@ func MultiLock() harness.Scenario {
 			Report:   "kazoo#732, #429: an acquire that failed leaves its nodes, here those taken before",
 			Violates: []string{"M8"},
 			Workload: multiWorkload(leased(), takeAndKeep),
+		}, {
+			Name:     "late",
+			Report:   "a release deletes the nodes first, and ends the holder's context when that is confirmed",
+			Violates: []string{"M3"},
+			Workload: multiWorkload(leased(), takeLate),
 		}},
 	}
 }
@@ -76,6 +81,22 @@ func takeAsGiven(ctx context.Context, s *session.Session, paths []string) (multi
 // takeAndKeep is all right in its order, and keeps what it has when it fails.
 func takeAndKeep(ctx context.Context, s *session.Session, paths []string) (multiHeld, error) {
 	return oneByOne(ctx, s, slices.Sorted(slices.Values(paths)), false)
+}
+
+// takeLate is all right until the release.
+func takeLate(ctx context.Context, s *session.Session, paths []string) (multiHeld, error) {
+	h, err := takeMulti(ctx, s, paths)
+	if err != nil {
+		return h, err
+	}
+	var end func()
+	h.Context, end = outliving(h.Context, lock.ErrReleased)
+	unlock := h.unlock
+	h.unlock = func(ctx context.Context) error {
+		defer end()
+		return unlock(ctx)
+	}
+	return h, nil
 }
 
 func oneByOne(ctx context.Context, s *session.Session, paths []string, all bool) (multiHeld, error) {
@@ -153,11 +174,15 @@ func (p *multiProgram) round(ctx context.Context, c *harness.Client, s *session.
 		holds = append(holds, c.Hold(h, history.Event{Object: dir, Token: int64(g.Token()), Node: name}))
 	}
 	p.count(c, h)
-	for _, hold := range holds {
-		hold.End()
-	}
 	release := history.Event{Op: checker.OpRelease, Object: paths[0], Token: tokenOf(h, paths[0])}
-	c.Do(ctx, release, func(ctx context.Context) (history.Event, error) { return history.Event{}, h.unlock(ctx) })
+	c.Do(ctx, release, func(ctx context.Context) (history.Event, error) {
+		unlock := func() error { return h.unlock(ctx) }
+		for _, hold := range holds {
+			inner := unlock
+			unlock = func() error { return hold.Release(inner) }
+		}
+		return history.Event{}, unlock()
+	})
 }
 
 func (p *multiProgram) acquire(ctx context.Context, c *harness.Client, s *session.Session, paths []string) (h multiHeld, err error) {

@@ -41,6 +41,11 @@ func RWLock() harness.Scenario {
 			Report:   "zk lock.go:110, Netflix/curator#30: what another program called its node is not looked at",
 			Violates: []string{"RW1"},
 			Workload: rwWorkload(openStrangers),
+		}, {
+			Name:     "late",
+			Report:   "a release deletes the node first, and ends the holder's context when that is confirmed",
+			Violates: []string{"RW1"},
+			Workload: rwWorkload(openTextbook(leased(), mistakes{late: true})),
 		}},
 	}
 }
@@ -122,7 +127,7 @@ func (l *strangers) lock(ctx context.Context, want string) (held, error) {
 	if err != nil {
 		return held{}, err
 	}
-	return held{Context: c.Context(), token: c.Token(), path: c.Node().Path, unlock: c.Leave}, nil
+	return held{Context: c.Context(), token: c.Token(), path: c.Node().Path, unlock: c.Leave, ends: true}, nil
 }
 
 func (l *strangers) lost() error { return l.s.Err() }

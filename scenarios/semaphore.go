@@ -47,6 +47,11 @@ func Semaphore() harness.Scenario {
 			Report:   "CURATOR-462: who is interrupted while it waits keeps its lease",
 			Violates: []string{"M8"},
 			Workload: semaphoreWorkload(openLeases(mistakes{cancelled: true})),
+		}, {
+			Name:     "late",
+			Report:   "a release deletes the node first, and ends the holder's context when that is confirmed",
+			Violates: []string{"P1"},
+			Workload: semaphoreWorkload(openLeases(mistakes{late: true})),
 		}},
 	}
 }

@@ -32,6 +32,7 @@ type mistakes struct {
 	later       bool // readers wait for writers that came after them too
 	unprotected bool // creates anew when the reply is lost
 	cancelled   bool // cleans up with the caller's context
+	late        bool // deletes its node, and ends its context then
 }
 
 func openTextbook(opts session.Options, does mistakes) opener {
@@ -56,7 +57,11 @@ func (t *textbook) lock(ctx context.Context, want string) (held, error) {
 		hold.End(err)
 		return held{}, errors.Join(err, t.leave(ctx, node))
 	}
-	return held{Context: hold.Context(), token: node.Czxid, path: node.Path, unlock: func(ctx context.Context) error {
+	return held{Context: hold.Context(), token: node.Czxid, path: node.Path, ends: true, unlock: func(ctx context.Context) error {
+		if t.does.late {
+			defer hold.End(lock.ErrReleased)
+			return t.leave(ctx, node)
+		}
 		if !hold.End(lock.ErrReleased) {
 			return errors.Join(context.Cause(hold.Context()), t.leave(ctx, node))
 		}

@@ -224,6 +224,44 @@ func TestRemoveSparesTheNextOwnersNode(t *testing.T) {
 	})
 }
 
+// The reply to the deletion is lost, and the next server does not know of it yet: it
+// shows the node that is gone. Meanwhile another session has made its own.
+//
+// Covers S3.
+func TestRemoveSparesTheNextOwnersNodeAtAServerThatLags(t *testing.T) {
+	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
+		a, b := open(t, on(e, (e.Leader()+1)%3, (e.Leader()+2)%3)), open(t, on(e, e.Leader()))
+		defer a.Close()
+		defer b.Close()
+		_, err := a.Create(t.Context(), "/one", nil, Ephemeral)
+		must(t, err)
+		stat, err := a.Exists(t.Context(), "/one")
+		must(t, err)
+		for i, address := range e.Servers() {
+			if address != a.Server() && i != e.Leader() { // where it goes next
+				e.Lag(i, 5*time.Second)
+			}
+		}
+		lost := e.Inject(zktest.Rule{Op: "delete", Session: a.ID(), Fate: zktest.CloseBeforeReply})
+		e.Inject(zktest.Rule{Op: "exists", Session: a.ID(), Fate: zktest.DelayReply, Delay: time.Second}) // the other comes meanwhile
+		removed := make(chan error, 1)
+		go func() { removed <- a.Remove(t.Context(), Node{Path: "/one", Czxid: stat.Czxid}) }()
+		for {
+			if _, err = b.Create(t.Context(), "/one", nil, Ephemeral); err == nil {
+				break
+			}
+			time.Sleep(time.Millisecond)
+		}
+		must(t, <-removed)
+		if stat, err := b.Exists(t.Context(), "/one"); err != nil || stat == nil || stat.EphemeralOwner != b.ID() {
+			t.Errorf("the next owner's node: %v, %v", stat, err)
+		}
+		if lost.Fired() != 1 {
+			t.Error("no reply was lost")
+		}
+	})
+}
+
 func TestMissingChrootFailsCreates(t *testing.T) {
 	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
 		opts := on(e)

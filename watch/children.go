@@ -66,6 +66,8 @@ func (c *children) look(ctx context.Context, s *session.Session, w *session.Watc
 // parentChanged reports whether a znode came, went or was created anew, all of
 // which are changes even if it has no children. Its data does not matter.
 func parentChanged(old, now *zk.Stat) bool {
-	kind := kindOf(old, now)
-	return kind != Same && kind != Changed
+	if old == nil || now == nil {
+		return old != now
+	}
+	return !sameNode(old, now)
 }

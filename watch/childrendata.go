@@ -64,7 +64,7 @@ func (c *childrenData) look(ctx context.Context, s *session.Session, w *session.
 		return ChildrenDataChange{}, false, nil
 	}
 	slices.SortFunc(out.Removed, func(a, b Entry) int { return strings.Compare(a.Path, b.Path) })
-	out.Stat = statOf(c.tree.nodes[c.tree.root])
+	out.Stat = c.tree.nodes[c.tree.root].value().Stat
 	out.Children = c.tree.children(c.tree.root)
 	return out, true, nil
 }

@@ -178,6 +178,44 @@ func TestDifferenceAcrossTheWrapOfTheCount(t *testing.T) {
 	}
 }
 
+// The servers of an ensemble that was restored from a backup repeat zxids for what
+// came after it, at other times.
+//
+// Covers W5.
+func TestKindOfWhatWasRestored(t *testing.T) {
+	value := func(czxid, ctime, mzxid, mtime int64, data string) session.Value {
+		return session.Value{Data: []byte(data), Stat: &zk.Stat{Czxid: czxid, Ctime: ctime, Mzxid: mzxid, Mtime: mtime}}
+	}
+	old := value(1, 10, 2, 20, "x")
+	for _, one := range []struct {
+		now  session.Value
+		want Kind
+	}{
+		{value(1, 10, 2, 20, "x"), Same},
+		{value(1, 10, 2, 21, "x"), Changed},
+		{value(1, 10, 2, 20, "y"), Changed},
+		{value(1, 10, 3, 20, "x"), Changed},
+		{value(1, 11, 2, 20, "x"), Recreated},
+		{value(2, 10, 2, 20, "x"), Recreated},
+		{session.Value{}, Deleted},
+	} {
+		if got := kindOf(old, one.now); got != one.want {
+			t.Errorf("from %+v to %+v: %v, want %v", old, one.now, got, one.want)
+		}
+	}
+}
+
+// The names are the same and so is the count, but the pzxid went back.
+//
+// Covers W5.
+func TestChildrenOfWhatWasRestored(t *testing.T) {
+	old := members{&zk.Stat{Czxid: 1, Cversion: 2, Pzxid: 9}, []string{"a", "b"}}
+	now := members{&zk.Stat{Czxid: 1, Cversion: 2, Pzxid: 5}, []string{"a", "b"}}
+	if d, _ := old.until(now); len(d.added) != 2 || len(d.removed) != 2 {
+		t.Errorf("got %+v, want both removed and added", d)
+	}
+}
+
 // A watcher is the server's side of a replica's watches, on a model.
 type watcher struct {
 	*model
@@ -238,6 +276,44 @@ func (w *watcher) read(f facet, root string) reading {
 	}
 	w.data[f.path] = true
 	return reading{facet: f, stat: &stat}
+}
+
+// A value that was read before its znode went is applied after the reading that
+// took it out: as one of its parent, that went too, or a list without it. If it
+// was taken, no watch would ever report that it is gone.
+//
+// Covers W4.
+func TestValueOfAZnodeThatIsNoLongerListed(t *testing.T) {
+	stat := func(zxid int64) *zk.Stat { return &zk.Stat{Czxid: zxid, Mzxid: zxid, Pzxid: zxid} }
+	value := func(path string, zxid int64) reading { return reading{facet: facet{path: path}, stat: stat(zxid)} }
+	list := func(path string, names ...string) reading {
+		return reading{facet: facet{path, true}, names: names, stat: stat(1)}
+	}
+	for name, gone := range map[string]reading{
+		"parent is gone":       {facet: facet{path: "/r/a"}},
+		"grandparent is gone":  {facet: facet{path: "/r"}},
+		"not in the list":      list("/r/a"),
+		"others in the list":   list("/r/a", "c"),
+		"parent not in a list": list("/r"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			rep := newReplica("/r", TreeOptions{})
+			for _, got := range []reading{value("/r", 1), list("/r", "a"), value("/r/a", 2), list("/r/a", "b"), value("/r/a/b", 3)} {
+				if _, keep := rep.apply(got); !keep {
+					t.Fatalf("%+v is not wanted", got)
+				}
+			}
+			rep.changes()
+			rep.apply(gone)
+			next, keep := rep.apply(value("/r/a/b", 4))
+			if keep || len(next) > 0 || rep.nodes["/r/a/b"] != nil {
+				t.Errorf("the value was taken: watch kept %v, next %v, nodes %v", keep, next, rep.nodes)
+			}
+			if all := rep.changes(); !slices.ContainsFunc(all, func(c EntryChange) bool { return c.Kind == Deleted && c.Path == "/r/a/b" }) {
+				t.Errorf("changes %v, want /r/a/b deleted", all)
+			}
+		})
+	}
 }
 
 // FuzzReplica changes a tree while a replica of it is read, also by looks that

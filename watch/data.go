@@ -1,6 +1,7 @@
 package watch
 
 import (
+	"bytes"
 	"context"
 	"iter"
 
@@ -34,7 +35,7 @@ func NewData(path string) *Watcher[DataChange] {
 type data struct {
 	path string
 	told bool
-	last *zk.Stat
+	last session.Value // its data is a copy, since the consumer may change its own
 }
 
 func (d *data) look(ctx context.Context, _ *session.Session, w *session.Watches, fired []session.Fired) (DataChange, bool, error) {
@@ -42,11 +43,11 @@ func (d *data) look(ctx context.Context, _ *session.Session, w *session.Watches,
 	if err != nil {
 		return DataChange{}, false, err
 	}
-	kind := kindOf(d.last, now.Stat)
+	kind := kindOf(d.last, now)
 	if !d.told {
 		kind = Initial
 	}
-	d.last, d.told = now.Stat, true
+	d.last, d.told = session.Value{Data: bytes.Clone(now.Data), Stat: now.Stat}, true
 	change := DataChange{Path: d.path, Kind: kind, Data: now.Data, Stat: now.Stat, Event: eventOf(fired)}
 	return change, kind != Same, nil
 }

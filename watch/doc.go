@@ -73,6 +73,15 @@
 // may be behind others, for the first state as well. On servers that have
 // localSessionsEnabled a Watcher may go back on a new session.
 //
+// An ensemble that was wiped, or restored from a backup, assigns zxids a second
+// time. So a Watcher that goes on there in a new session compares times and data
+// as well, and reports what differs, be it with smaller zxids than before. Three
+// things it cannot detect: a change with the zxid, the millisecond and the bytes
+// of an earlier one; for Children and Node, children created again with the same
+// names and in the same number where the parent itself stayed, since it was in
+// the backup or is "/"; and what was lost under a session that is in the backup
+// too and goes on. Restart the programs after a restore.
+//
 // # Session loss
 //
 // When the session is lost its streams end with the cause. A Watcher keeps what

@@ -1,9 +1,12 @@
 package watch
 
 import (
+	"bytes"
 	"fmt"
 
 	"github.com/go-zookeeper/zk"
+
+	"github.com/zkcoord/zkcoord/session"
 )
 
 // A Kind is what became of a znode between two looks at it.
@@ -16,7 +19,8 @@ const (
 	Initial
 	// Created: it did not exist before.
 	Created
-	// Changed: its data was set, be it to the same bytes.
+	// Changed: its data was set, be it to the same bytes; or the servers have lost
+	// what was told before, and have other data.
 	Changed
 	// Deleted: it no longer exists.
 	Deleted
@@ -42,22 +46,34 @@ func (k Kind) String() string {
 	return fmt.Sprintf("Kind(%d)", int(k))
 }
 
-// kindOf compares two looks at a znode; nil is that there was none.
-//
-// By czxid and mzxid, not by version: a znode that was created anew starts
-// with version 0 again, and may have got to where the old one was.
-func kindOf(old, now *zk.Stat) Kind {
+// kindOf compares two looks at a znode; without a stat there was none.
+func kindOf(old, now session.Value) Kind {
 	switch {
-	case old == nil && now == nil:
+	case old.Stat == nil && now.Stat == nil:
 		return Same
-	case old == nil:
+	case old.Stat == nil:
 		return Created
-	case now == nil:
+	case now.Stat == nil:
 		return Deleted
-	case old.Czxid != now.Czxid:
+	case !sameNode(old.Stat, now.Stat):
 		return Recreated
-	case old.Mzxid != now.Mzxid:
+	case !sameData(old, now):
 		return Changed
 	}
 	return Same
+}
+
+// sameNode reports whether two looks found one znode, and not another that was
+// created in its place.
+//
+// It compares no versions: a recreated znode starts with version 0 again, and
+// may have reached the version of the old one. The czxid is enough while the
+// ensemble keeps its data. One that was wiped, or restored from a backup,
+// assigns the same zxids again, but at other times.
+func sameNode(old, now *zk.Stat) bool { return old.Czxid == now.Czxid && old.Ctime == now.Ctime }
+
+// sameData reports whether nobody set the data of a znode between two looks.
+// For what the time and the data are compared, see sameNode.
+func sameData(old, now session.Value) bool {
+	return old.Stat.Mzxid == now.Stat.Mzxid && old.Stat.Mtime == now.Stat.Mtime && bytes.Equal(old.Data, now.Data)
 }

@@ -27,9 +27,10 @@ func (d difference) none() bool { return len(d.added) == 0 && len(d.removed) == 
 
 // until compares two looks by name. The znode's stat counts how often a child
 // was created or deleted; hidden is how many of those the names do not show: a
-// child created and deleted, or deleted and created anew.
+// child created and deleted, or deleted and created anew. If the pzxid went back,
+// the servers have lost what was told before, and no child need be what it was.
 func (m members) until(now members) (d difference, hidden int) {
-	if m.stat == nil || now.stat == nil || m.stat.Czxid != now.stat.Czxid {
+	if m.stat == nil || now.stat == nil || !sameNode(m.stat, now.stat) || now.stat.Pzxid < m.stat.Pzxid {
 		return difference{added: now.names, removed: m.names}, 0
 	}
 	d = compare(m.names, now.names)

@@ -62,7 +62,7 @@ func (n *node) look(ctx context.Context, s *session.Session, w *session.Watches,
 	if err != nil {
 		return NodeChange{}, false, err
 	}
-	kind := kindOf(n.last.data.Stat, now.data.Stat)
+	kind := kindOf(n.last.data, now.data)
 	if !n.told {
 		kind = Initial
 	}

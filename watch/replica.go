@@ -129,10 +129,10 @@ func (r *replica) applyData(got reading) (next []facet, keep bool) {
 	}
 	old := r.nodes[got.path]
 	now := &known{data: got.data, stat: got.stat}
-	fresh := old == nil || old.stat.Czxid != got.stat.Czxid
+	fresh := old == nil || !sameNode(old.stat, got.stat)
 	if old != nil {
 		now.names = old.names
-		if !fresh && old.stat.Mzxid == got.stat.Mzxid && old.stat.Pzxid > got.stat.Pzxid {
+		if !fresh && sameData(old.value(), now.value()) && old.stat.Pzxid > got.stat.Pzxid {
 			now.stat = old.stat // the children were read later
 		}
 	}
@@ -152,7 +152,7 @@ func (r *replica) applyNames(got reading) (next []facet, keep bool) {
 		r.remove(znode.Join(got.path, name))
 	}
 	now := &known{data: old.data, stat: old.stat, names: got.names}
-	if old.stat.Czxid == got.stat.Czxid && old.stat.Mzxid == got.stat.Mzxid {
+	if sameNode(old.stat, got.stat) && old.stat.Mzxid == got.stat.Mzxid && old.stat.Mtime == got.stat.Mtime {
 		now.stat = got.stat
 	}
 	r.put(got.path, now)
@@ -253,7 +253,7 @@ func (r *replica) changes() []EntryChange {
 	list := make([]EntryChange, 0, len(r.before))
 	for path, old := range r.before {
 		now := r.nodes[path]
-		if kind := kindOf(statOf(old), statOf(now)); kind != Same {
+		if kind := kindOf(old.value(), now.value()); kind != Same {
 			list = append(list, EntryChange{Kind: kind, Entry: now.entry(path), Old: old.entry(path)})
 		}
 	}
@@ -274,11 +274,11 @@ func inOrder(a, b EntryChange) int {
 	return strings.Compare(a.Path, b.Path)
 }
 
-func statOf(k *known) *zk.Stat {
+func (k *known) value() session.Value {
 	if k == nil {
-		return nil
+		return session.Value{}
 	}
-	return k.stat
+	return session.Value{Data: k.data, Stat: k.stat}
 }
 
 func (k *known) entry(path string) Entry {

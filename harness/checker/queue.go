@@ -190,7 +190,9 @@ func Q2() Checker {
 
 // Q3 judges deliveries: no value is taken or acknowledged twice; it is claimed
 // again only after its claimer returned it, its hold on it ended (of the object
-// /queue/value) or that session did, and never after an ack.
+// /queue/value) or that session did, and never after an ack. Of what was lost the
+// claimer may be notified at the very instant of the next claim, but it has given
+// up before the next claim what it gave up.
 func Q3() Checker {
 	return New("Q3", "nothing is delivered twice", func(h *history.History, j *Judge) {
 		ends := endings(h)
@@ -211,12 +213,14 @@ func Q3() Checker {
 type claimEnds struct {
 	session  map[int64][]int32
 	client   map[int16][]int32
-	returned map[[2]string][]int32 // from when on it may have been
+	returned map[[2]string][]int32 // from when on it may have been, by its claimer
+	lost     map[[2]string][]int32
 	over     map[[2]string][]int32 // from when on it was, as far as its claimer knows
 }
 
 func endings(h *history.History) claimEnds {
-	ends := claimEnds{make(map[int64][]int32), make(map[int16][]int32), make(map[[2]string][]int32), make(map[[2]string][]int32)}
+	ends := claimEnds{session: make(map[int64][]int32), client: make(map[int16][]int32),
+		returned: make(map[[2]string][]int32), lost: make(map[[2]string][]int32), over: make(map[[2]string][]int32)}
 	returns := make(map[int32]*history.Event) // by process
 	for i := range h.Events {
 		e := &h.Events[i]
@@ -235,10 +239,12 @@ func endings(h *history.History) claimEnds {
 		case e.Kind == history.Hold && e.Op != history.HoldBegin:
 			object, value := path.Split(e.Object)
 			key := [2]string{strings.TrimSuffix(object, "/"), value}
-			ends.returned[key] = append(ends.returned[key], e.Index)
-			if e.Op == history.HoldLost {
-				ends.over[key] = append(ends.over[key], e.Index)
+			if e.Op == history.HoldEnd {
+				ends.returned[key] = append(ends.returned[key], e.Index)
+				continue
 			}
+			ends.lost[key] = append(ends.lost[key], e.Index)
+			ends.over[key] = append(ends.over[key], e.Index)
 		}
 	}
 	return ends
@@ -263,7 +269,7 @@ func between(indexes []int32, from, to int32) bool {
 }
 
 // lastAt is behind the last event of the same instant: on a virtual clock a claimer
-// is told at the very instant at which another one gets the item.
+// is notified of a loss at the very instant at which another one gets the item.
 func lastAt(h *history.History, e *history.Event) int32 {
 	i := int(e.Index)
 	for i < len(h.Events) && h.Events[i].Time == e.Time {
@@ -287,8 +293,8 @@ func reclaimed(h *history.History, j *Judge, it *item, ends claimEnds) {
 			continue
 		}
 		last := claims[i-1]
-		from, to := last.Invoke.Index, lastAt(h, claim.Complete)
-		if !ends.died(last, to) && !between(ends.returned[[2]string{it.object, it.value}], from, to) {
+		key, from, to := [2]string{it.object, it.value}, last.Invoke.Index, lastAt(h, claim.Complete)
+		if !ends.died(last, to) && !between(ends.lost[key], from, to) && !between(ends.returned[key], from, claim.Complete.Index) {
 			j.Violation(inOrder(last.Events(), claim.Events()), "%s claimed %q of %s at %v while %s had it, from %v on",
 				claim.Invoke.Who(), it.value, it.object, claim.Complete.Time, last.Invoke.Who(), last.Complete.Time)
 		}

@@ -1,0 +1,130 @@
+package watch_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/zkcoord/zkcoord/session"
+	"github.com/zkcoord/zkcoord/watch"
+	"github.com/zkcoord/zkcoord/zktest"
+)
+
+// wipe puts another ensemble, without any data, in the place of the world's, and
+// makes the given changes there before the watching sessions can connect to it.
+func (w *world) wipe(after time.Duration, changes ...string) {
+	w.t.Helper()
+	w.server.Store(-1)
+	for i := range w.Servers() {
+		w.Kill(i)
+	}
+	time.Sleep(after)
+	w.Ensemble = zktest.Start(w.t)
+	other := w.Ensemble
+	opts := session.Options{Servers: other.Servers(), Dial: other.DialContext, Timeout: 30 * time.Second}
+	w.open(opts) // a session takes a zxid: there were two before
+	w.admin = w.open(opts)
+	w.do(changes...)
+	w.server.Store(int32((w.Leader() + 1) % 3))
+}
+
+// followed are streams of each kind at one directory, /a, over sessions.
+type followed struct {
+	data     *feed[watch.DataChange]
+	children *feed[watch.ChildrenChange]
+	node     *feed[watch.NodeChange]
+	tree     *feed[watch.TreeChange]
+	both     *feed[watch.ChildrenDataChange]
+}
+
+func followAll(t *testing.T, w *world) followed {
+	f := followed{
+		data:     listen(t, watch.NewData("/a/x").Follow(t.Context(), w.options())),
+		children: listen(t, watch.NewChildren("/a").Follow(t.Context(), w.options())),
+		node:     listen(t, watch.NewNode("/a").Follow(t.Context(), w.options())),
+		tree:     listen(t, watch.NewTree("/a", watch.TreeOptions{}).Follow(t.Context(), w.options())),
+		both:     listen(t, watch.NewChildrenData("/a").Follow(t.Context(), w.options())),
+	}
+	f.data.next()
+	f.children.next()
+	f.node.next()
+	f.tree.next()
+	f.both.next()
+	return f
+}
+
+func (f followed) none() {
+	f.data.none()
+	f.children.none()
+	f.node.none()
+	f.tree.none()
+	f.both.none()
+}
+
+// The report: after an ensemble was wiped and filled again by the same steps
+// (docker-compose down -v; up), czxids and mzxids were the same as before, the
+// data was not, and nothing was reported.
+//
+// Covers W5.
+func TestWipedEnsembleIsNoticed(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.do("+/a 0", "+/a/x 1", "+/a/y 1")
+		f := followAll(t, w)
+		before, err := w.admin.Get(t.Context(), "/a/x")
+		w.must(err)
+
+		w.wipe(time.Minute, "+/a 0", "+/a/x 1", "+/a/y 2")
+		after, err := w.admin.Get(t.Context(), "/a/x")
+		w.must(err)
+		if before.Stat.Czxid != after.Stat.Czxid || before.Stat.Mzxid != after.Stat.Mzxid {
+			t.Fatalf("the steps gave other zxids, which proves nothing: %+v and %+v", before.Stat, after.Stat)
+		}
+		expect(t, sayData(f.data.next()), `recreated "1" v0, none`)
+		expect(t, sayChildren(f.children.next()), "[x y] +[x y] -[x y] true, none")
+		expect(t, sayNode(f.node.next()), `recreated "0" [x y] +[x y] -[x y], none`)
+		expect(t, sayTree(f.tree.next()), "recreated /a=0, recreated /a/x=1, recreated /a/y=2")
+		expect(t, sayChildrenData(f.both.next()), "[/a/x=1 /a/y=2] +[/a/x=1 /a/y=2] -[/a/x=1 /a/y=1] *[]")
+		f.none()
+		w.do("=/a/x 3")
+		expect(t, sayData(f.data.next()), `changed "3" v1, changed`)
+		expect(t, sayTree(f.tree.next()), "changed /a/x=3")
+	})
+}
+
+// A clock that was set back can repeat the times as well. The data differs still.
+//
+// Covers W5.
+func TestDataIsComparedToo(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.do("+/a 0", "+/a/x 1", "+/a/y 1")
+		f := followAll(t, w)
+		w.wipe(0, "+/a 5", "+/a/x 2", "+/a/y 1")
+		if c := f.data.next(); string(c.Data) != "2" {
+			t.Errorf("told %s", sayData(c))
+		}
+		if c := f.node.next(); string(c.Data) != "5" {
+			t.Errorf("told %s", sayNode(c))
+		}
+		if c := sayTree(f.tree.next()); !strings.Contains(c, " /a=5") || !strings.Contains(c, " /a/x=2") {
+			t.Errorf("told %s", c)
+		}
+		if c := f.both.next(); sayEntries(c.Children) != "/a/x=2 /a/y=1" {
+			t.Errorf("told %s", sayChildrenData(c))
+		}
+	})
+}
+
+// A consumer may change the data that it gets.
+func TestChangedDataOfAConsumerIsNoChange(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.do("+/a 1")
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		f := listen(t, watch.NewData("/a").Follow(ctx, w.options()))
+		f.next().Data[0] = 'x'
+		w.expireFollowers()
+		time.Sleep(time.Minute)
+		f.none()
+	})
+}
