@@ -49,21 +49,19 @@ func (h *servers) Init([]string) error { return nil } // the client's own order 
 func (h *servers) Len() int            { return len(h.list) }
 func (h *servers) Connected()          {}
 
-// Next returns the server to try. It never reports a finished round while the
-// session lives: the client would then fail what is queued and wait a whole
-// second. dial paces itself. After the end it must report one, as only there
-// the client looks whether it should stop.
+// Next returns the server to try. It never reports a finished round: the client
+// would then fail what is queued and wait a whole second. dial paces itself.
 func (h *servers) Next() (string, bool) {
 	server := h.list[h.next%len(h.list)]
 	h.next++
-	return server, h.s.life.Err() != nil
+	return server, false
 }
 
 // dial opens a connection for the client. It runs on the client's goroutine,
-// one call at a time.
+// one call at a time. After the end of the session the client is parked.
 func (s *Session) dial(network, address string, _ time.Duration) (net.Conn, error) {
 	if err := s.pause(); err != nil {
-		return nil, err
+		return newParkedConn(s.opts.Timeout, s.park), nil
 	}
 	ctx, cancel := context.WithTimeout(s.life, s.handshakeBound())
 	defer cancel()

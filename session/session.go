@@ -19,13 +19,15 @@ type Session struct {
 	rand rand.Source
 	zk   *zk.Conn
 
-	life context.Context // ends, with the cause, when the session does
-	end  context.CancelCauseFunc
-	done chan struct{} // closed when nothing of the session runs any more
-	work sync.WaitGroup
-	wake chan struct{} // tells the keeper to look again
-	up   *gate         // open while there is a connection
-	tidy *gate         // open while no clean-up is under way
+	life   context.Context // ends, with the cause, when the session does
+	end    context.CancelCauseFunc
+	done   chan struct{} // closed when nothing of the session runs any more
+	work   sync.WaitGroup
+	wake   chan struct{} // tells the keeper to look again
+	parked chan struct{} // closed when the client has a parkedConn: the session is over
+	park   func()        // closes parked, once
+	up     *gate         // open while there is a connection
+	tidy   *gate         // open while no clean-up is under way
 
 	reporting chan struct{} // holds one token when reports may be non-empty
 
@@ -69,6 +71,7 @@ func Open(ctx context.Context, opts Options) (*Session, error) {
 		rand:      opts.source(),
 		done:      make(chan struct{}),
 		wake:      make(chan struct{}, 1),
+		parked:    make(chan struct{}),
 		reporting: make(chan struct{}, 1),
 		up:        newGate(),
 		tidy:      newGate(),
@@ -81,6 +84,7 @@ func Open(ctx context.Context, opts Options) (*Session, error) {
 		watches:   make(map[watchKey]*watched),
 		holds:     make(map[*Hold]struct{}),
 	}
+	s.park = sync.OnceFunc(func() { close(s.parked) })
 	s.life, s.end = context.WithCancelCause(context.Background())
 	s.tidy.set(true)
 
@@ -130,21 +134,25 @@ func (s *Session) supervise(events <-chan zk.Event) {
 	close(s.done)
 }
 
-// dismiss closes the client. The requests under way end at once.
+// dismiss closes the client. The requests under way end at once. A server is only
+// waited for if it serves the session: it gets a closeSession, and at most a second
+// to answer.
 func (s *Session) dismiss() {
-	s.hangUp(false)
-	s.zk.Close() // where there is a connection, sends closeSession and waits for the answer, at most a second
-	s.hangUp(true)
+	s.mu.Lock()
+	served := s.current != nil && errors.Is(s.Err(), ErrClosed)
+	s.mu.Unlock()
+	if !served {
+		s.hangUp()
+		<-s.parked
+	}
+	s.zk.Close()
+	s.hangUp()
 }
 
-// hangUp closes the connection on which the client may be waiting for a
-// server: one in its handshake, or any.
-func (s *Session) hangUp(any bool) {
+// hangUp closes the connection on which the client may be waiting for a server.
+func (s *Session) hangUp() {
 	s.mu.Lock()
 	c := s.latest
-	if !any && c == s.current {
-		c = nil
-	}
 	s.mu.Unlock()
 	if c != nil {
 		c.Close()
