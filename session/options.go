@@ -51,8 +51,10 @@ type Options struct {
 	// taken from the server's address.
 	TLS *tls.Config
 
-	// Dial opens the connections; nil means net.Dialer. It must return when
-	// its context ends, as Close waits for it.
+	// Dial opens the connections. If it is nil, a name's addresses are tried in
+	// random order, each a quarter of a second after the last one, and those
+	// that did not answer lately last. Dial must return when its context ends,
+	// as Close waits for it.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
 	// TickTime is the server's tickTime, if known. It makes the lease last
@@ -84,6 +86,8 @@ type Options struct {
 	// which servers are tried; nil means crypto/rand. Give it a seeded source
 	// to make a test repeatable. It must be safe for concurrent use.
 	Rand io.Reader
+
+	dialer *dialer // that of Dial, if Dial was nil
 }
 
 // Auth is a credential, such as {"digest", []byte("user:password")}.
@@ -150,7 +154,8 @@ func (o *Options) complete() error {
 		o.ACL = zk.WorldACL(zk.PermAll)
 	}
 	if o.Dial == nil {
-		o.Dial = dialEachAddress
+		o.dialer = newDialer(o.source())
+		o.Dial = o.dialer.DialContext
 	}
 	o.MaxRequest = cmp.Or(o.MaxRequest, 1<<20-1<<10)
 	if o.Logger == nil {

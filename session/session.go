@@ -41,7 +41,9 @@ type Session struct {
 	current   *conn // the one that serves the session; nil while there is none
 	latest    *conn // the last one that was dialled
 	attempts  int   // to connect since one lasted
+	failures  int   // of attempts to connect since there was a connection
 	downSince time.Time
+	trying    string // the server that was dialled last
 	dialError error
 	lastZxid  int64
 	told      bool // of an event after the last reply: what it tells of may be later than lastZxid
@@ -108,14 +110,17 @@ func Open(ctx context.Context, opts Options) (*Session, error) {
 
 func (s *Session) openFailed(ctx context.Context, err error) error {
 	s.mu.Lock()
-	why := s.dialError
+	why, trying := s.dialError, s.trying
 	s.mu.Unlock()
 	s.finish(ErrClosed)
 	<-s.done
-	if ctx.Err() != nil && why != nil {
-		return fmt.Errorf("session: no server answered: %w (last: %w)", err, why)
+	switch {
+	case ctx.Err() == nil:
+		return fmt.Errorf("session: %w", err)
+	case why == nil:
+		return fmt.Errorf("session: no server answered: %w (tried %s)", err, trying)
 	}
-	return fmt.Errorf("session: %w", err)
+	return fmt.Errorf("session: no server answered: %w (last: %w)", err, why)
 }
 
 // supervise reports until the session ends, and waits until it is taken apart.
