@@ -82,6 +82,7 @@ func (s *Session) received(c *conn, frame []byte) error {
 		}
 		return nil
 	}
+	s.unwelcome = s.unwelcome || h.Err == wire.SessionClosedRequireSASL
 	s.repliedLocked(&h, body, now)
 	return nil
 }
@@ -146,7 +147,7 @@ func (s *Session) authenticatedLocked(code wire.Code) error {
 	if code == 0 {
 		return nil
 	}
-	err := fmt.Errorf("%w: credentials refused: %w", ErrLost, code)
+	err := fmt.Errorf("%w: %w: %w", ErrLost, ErrCredentials, code)
 	s.finishLocked(err)
 	return err
 }
@@ -205,7 +206,10 @@ func (s *Session) connected(c *conn, r *wire.ConnectResponse) error {
 // refusedLocked ends the session at the word of a server.
 func (s *Session) refusedLocked(how string) error {
 	err := fmt.Errorf("%w: %s by the server", ErrLost, how)
-	if s.id == 0 {
+	switch {
+	case s.unwelcome:
+		err = fmt.Errorf("%w: %w: %w", ErrLost, ErrCredentials, wire.SessionClosedRequireSASL)
+	case s.id == 0:
 		err = fmt.Errorf("%w: refused by the server", ErrLost)
 	}
 	s.finishLocked(err)

@@ -42,6 +42,7 @@ type Session struct {
 	latest    *conn // the last one that was dialled
 	attempts  int   // to connect since one lasted
 	failures  int   // of attempts to connect since there was a connection
+	unwelcome bool  // a server demanded credentials that it did not get, and is closing the session
 	downSince time.Time
 	trying    string // the server that was dialled last
 	dialError error
