@@ -179,7 +179,7 @@ func (s *Session) Fits(ops ...Op) error {
 func failedPart(responses []zk.MultiResponse) (int, error) {
 	for i, r := range responses {
 		if r.Error != nil {
-			return i, r.Error
+			return i, named(r.Error)
 		}
 	}
 	return 0, nil

@@ -86,21 +86,6 @@ func Outcome(err error) Effect {
 	return Indeterminate
 }
 
-// refusals are the errors which prove that nothing was applied: the server
-// said no, or the client never sent the request.
-//
-// Not among them: zk.ErrSessionExpired and zk.ErrClosing, which the client
-// also gives to requests that were under way; zk.ErrAPIError, its answer to a
-// reply that it cannot decode; zk.ErrShortBuffer, likewise.
-func refusals() []error {
-	return []error{
-		zk.ErrNoNode, zk.ErrNodeExists, zk.ErrBadVersion, zk.ErrNotEmpty,
-		zk.ErrNoChildrenForEphemerals, zk.ErrNoAuth, zk.ErrInvalidACL, zk.ErrAuthFailed,
-		zk.ErrSessionMoved, zk.ErrBadArguments, zk.ErrReconfigDisabled,
-		zk.ErrNoServer, zk.ErrInvalidPath, zk.ErrInvalidFlags, ErrTooLarge,
-	}
-}
-
 // unsent is the error of a request that was given up before it left.
 func unsent(op, path string, cause error) error {
 	return &RequestError{Op: op, Path: path, Effect: Failed, Err: cause}

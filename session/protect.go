@@ -2,7 +2,6 @@ package session
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"errors"
 	"strings"
@@ -221,55 +220,55 @@ func (s *Session) find(ctx context.Context, dir, prefix string, mode Mode) (Node
 }
 
 // RemoveFound deletes, as Cleanup does, the node that find finds, if there is one.
-// It goes on looking while find fails, until the session ends: a server that is
-// overloaded may refuse to show it, for instance. What Remove cannot delete stays
-// until then, too.
+// It retries find until the session ends where the error is Transient: a server that
+// is overloaded may refuse to show the node, for instance. At any other error it gives
+// up after one session timeout: an administrator may be changing an ACL just then.
 func (s *Session) RemoveFound(find func(ctx context.Context) (Node, error)) {
 	s.Cleanup(func(ctx context.Context) error {
+		begun := time.Now()
 		for round := 0; ; round++ {
-			switch node, err := find(ctx); {
+			var node Node
+			err := s.Retry(ctx, func(ctx context.Context) (err error) {
+				node, err = find(ctx)
+				return err
+			})
+			switch {
 			case err == nil && node.Path == "":
 				return nil
 			case err == nil:
 				return s.Remove(ctx, node)
-			}
-			if err := sleep(ctx, backoff(round, firstPause, s.Timeout()/2)); err != nil {
+			case time.Since(begun) >= s.Timeout(), !s.pauseFor(ctx, backoff(round, firstPause, s.Timeout()/2)):
 				return err
 			}
 		}
 	})
 }
 
-// Remove deletes a node of this session for certain: it asks again when the
-// connection goes, and, after a while, when the answer proves nothing, as of a
-// server that is overloaded. That the node is gone already is no error, nor is
-// one that somebody else made on its path since. It can fail only if ctx or the
-// session ends first, the node has children, or its directory's ACL forbids it.
+// Remove deletes a node of this session for certain: it retries where the error is
+// Transient; see Retry. It succeeds if the node is already gone, and leaves a node
+// that another client has since created at the same path. It can fail only if ctx or
+// the session ends first, the node has children, or the server refuses the deletion
+// for good, because of the directory's ACL for example.
 func (s *Session) Remove(ctx context.Context, n Node) error {
-	for round := 0; ; round++ {
+	again := false  // the node may be gone, and another session may own the path by now
+	unsure := false // the last attempt may have been applied
+	err := s.Retry(ctx, func(ctx context.Context) error {
+		if again {
+			if there, err := s.isThere(ctx, n); err != nil || !there {
+				return err
+			}
+		}
 		err := s.Delete(ctx, n.Path, AnyVersion)
-		if err == nil || errors.Is(err, zk.ErrNoNode) {
+		again, unsure = true, Outcome(err) == Indeterminate
+		if errors.Is(err, zk.ErrNoNode) {
 			return nil
 		}
-		again := retryable(err)
-		if !again && Outcome(err) == Failed {
-			return err
-		}
-		// The lost attempt may have deleted it, and another session may own
-		// the path by now.
-		there, lookup := s.isThere(ctx, n)
-		switch {
-		case lookup == nil && !there:
-			return nil
-		case ctx.Err() != nil || s.Err() != nil:
-			return ended("delete", n.Path, cmp.Or(lookup, err))
-		case again && lookup == nil:
-			continue
-		}
-		if err := sleep(ctx, backoff(round, firstPause, s.Timeout()/2)); err != nil {
-			return ended("delete", n.Path, err)
-		}
+		return err
+	})
+	if err != nil && unsure && Outcome(err) == Failed {
+		return ended("delete", n.Path, err) // of the look
 	}
+	return err
 }
 
 // isThere reports whether n exists, and is not another node on its path.

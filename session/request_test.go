@@ -33,13 +33,14 @@ func TestOutcomeOfEveryError(t *testing.T) {
 		{zk.ErrAuthFailed, Failed}, {zk.ErrSessionMoved, Failed}, {zk.ErrBadArguments, Failed},
 		{zk.ErrReconfigDisabled, Failed}, {zk.ErrNoServer, Failed}, {zk.ErrInvalidPath, Failed},
 		{zk.ErrInvalidFlags, Failed}, {ErrTooLarge, Failed},
-		{&MultiError{1, "/a", errors.New("unknown error: -125")}, Failed},
+		{ErrQuota, Failed}, {ErrThrottled, Failed}, {ErrReadOnly, Failed}, {ErrUnimplemented, Failed}, {ErrAuthRequired, Failed},
+		{&MultiError{1, "/a", ErrUnknown}, Failed},
 
 		{zk.ErrConnectionClosed, Indeterminate}, {zk.ErrSessionExpired, Indeterminate}, {zk.ErrClosing, Indeterminate},
 		{zk.ErrAPIError, Indeterminate}, {zk.ErrNothing, Indeterminate}, {zk.ErrUnknown, Indeterminate},
 		{zk.ErrUnhandledFieldType, Indeterminate}, {zk.ErrPtrExpected, Indeterminate}, {zk.ErrShortBuffer, Indeterminate},
 		{connection, Indeterminate}, {io.EOF, Indeterminate}, {context.Canceled, Indeterminate},
-		{errors.New("unknown error: -127"), Indeterminate}, {ErrLost, Indeterminate}, {ErrClosed, Indeterminate}, {errBroken, Indeterminate},
+		{ErrUnknown, Indeterminate}, {ErrLost, Indeterminate}, {ErrClosed, Indeterminate}, {errBroken, Indeterminate},
 
 		{unsent("create", "/a", zk.ErrConnectionClosed), Failed},
 		{ended("create", "/a", zk.ErrNoNode), Indeterminate},

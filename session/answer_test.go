@@ -1,0 +1,170 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/go-zookeeper/zk"
+
+	"github.com/zkcoord/zkcoord/internal/wire"
+	"github.com/zkcoord/zkcoord/zktest"
+)
+
+// A refusal by a quota or a busy server came as "unknown error: -125", with an
+// outcome that was not known.
+//
+// Covers S4.
+func TestAnswersHaveNamesAndAnOutcome(t *testing.T) {
+	for _, test := range []struct {
+		code      wire.Code
+		want      error
+		effect    Effect
+		transient bool
+	}{
+		{wire.QuotaExceeded, ErrQuota, Failed, false},
+		{wire.ThrottledOp, ErrThrottled, Failed, true},
+		{wire.NotReadOnly, ErrReadOnly, Failed, true},
+		{wire.Unimplemented, ErrUnimplemented, Failed, false},
+		{wire.SessionClosedRequireSASL, ErrAuthRequired, Failed, false},
+		{wire.EphemeralOnLocalSession, wire.EphemeralOnLocalSession, Failed, false},
+		{wire.ReconfigInProgress, wire.ReconfigInProgress, Failed, false},
+		{wire.NoAuth, zk.ErrNoAuth, Failed, false},
+		{wire.RequestTimeout, ErrUnknown, Indeterminate, true},
+		{wire.MarshallingError, ErrUnknown, Indeterminate, true},
+		{wire.SystemError, ErrUnknown, Indeterminate, true},
+		{-7777, ErrUnknown, Indeterminate, true},
+	} {
+		sc := &script{part: test.code}
+		sc.reply = func(n int, h wire.RequestHeader, _ []byte) (wire.Code, bool) {
+			if h.Op == wire.OpCreate {
+				return test.code, true
+			}
+			return wire.OK, true
+		}
+		scripted(t, sc, func(t *testing.T) {
+			s := open(t, sc.options())
+			_, err := s.Create(t.Context(), "/x", nil, Persistent)
+			if !errors.Is(err, test.want) || Outcome(err) != test.effect || Transient(err) != test.transient {
+				t.Errorf("%v: create: %v, %v, transient: %v", test.code, err, Outcome(err), Transient(err))
+			}
+			_, err = s.Multi(t.Context(), CheckOp{Path: "/x"})
+			if !errors.Is(err, test.want) || Outcome(err) != Failed {
+				t.Errorf("%v: multi: %v, %v", test.code, err, Outcome(err))
+			}
+			must(t, s.Close())
+		})
+	}
+}
+
+func TestFinalErrorsAreNotTransient(t *testing.T) {
+	for _, err := range []error{
+		nil, zk.ErrNoNode, zk.ErrNoAuth, zk.ErrInvalidACL, zk.ErrNotEmpty, ErrTooLarge, ErrLost, ErrClosed,
+		context.Canceled, errors.New("of the caller"),
+	} {
+		if Transient(err) || Transient(fmt.Errorf("wrapped: %w", err)) {
+			t.Errorf("%v is transient", err)
+		}
+	}
+	for _, err := range []error{zk.ErrConnectionClosed, zk.ErrNoServer, zk.ErrAPIError, zk.ErrShortBuffer} {
+		if !Transient(fmt.Errorf("wrapped: %w", err)) {
+			t.Errorf("%v is final", err)
+		}
+	}
+}
+
+func TestRetryPausesAndComesToAnEnd(t *testing.T) {
+	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
+		s := open(t, on(e))
+		calls := 0
+		failing := func(err error) func(context.Context) error {
+			return func(context.Context) error { calls++; return err }
+		}
+		if err := s.Retry(t.Context(), failing(zk.ErrNoAuth)); !errors.Is(err, zk.ErrNoAuth) || calls != 1 {
+			t.Errorf("%d calls, then %v", calls, err)
+		}
+		for _, busy := range []error{ErrThrottled, ErrUnknown} {
+			calls = 0
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			if err := s.Retry(ctx, failing(busy)); !errors.Is(err, busy) || calls < 10 || calls > 30 {
+				t.Errorf("%d calls in a minute, then %v", calls, err)
+			}
+			cancel()
+		}
+		calls = 0
+		start := time.Now()
+		if err := s.Retry(t.Context(), func(context.Context) error {
+			if calls++; calls < 5 {
+				return zk.ErrConnectionClosed
+			}
+			return nil
+		}); err != nil || calls != 5 || time.Since(start) != 0 {
+			t.Errorf("lost connections: %d calls in %v, then %v", calls, time.Since(start), err)
+		}
+		ended := make(chan error)
+		go func() { ended <- s.Retry(context.Background(), failing(ErrThrottled)) }()
+		synctest.Wait()
+		must(t, s.Close())
+		if err := <-ended; !errors.Is(err, ErrThrottled) {
+			t.Errorf("after the session: %v", err)
+		}
+	})
+}
+
+// Each failed TryLock of a lock that may not be read left a goroutine which
+// looked for its node as long as the session lived.
+func TestRemoveFoundGivesUpAtAFinalError(t *testing.T) {
+	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
+		s := open(t, on(e))
+		calls := 0
+		s.RemoveFound(func(context.Context) (Node, error) { calls++; return Node{}, answered("get", "/n", zk.ErrNoAuth) })
+		time.Sleep(time.Minute)
+		if synctest.Wait(); calls < 2 || calls > 12 || s.cleaning != 0 {
+			t.Errorf("%d calls; %d clean-ups under way", calls, s.cleaning)
+		}
+		// The server has no time for a while, then shows the node.
+		path, err := s.Create(t.Context(), "/n", nil, Ephemeral)
+		must(t, err)
+		calls = 0
+		s.RemoveFound(func(context.Context) (Node, error) {
+			if calls++; calls < 8 {
+				return Node{}, answered("get", "/n", ErrThrottled)
+			}
+			return Node{Path: path}, nil
+		})
+		time.Sleep(time.Minute)
+		stat, err := s.Exists(t.Context(), path)
+		if must(t, err); stat != nil || calls != 8 {
+			t.Errorf("after %d calls the node is %v", calls, stat)
+		}
+		must(t, s.Close())
+	})
+}
+
+// While it pauses somebody else may delete the node, and make another on its path.
+//
+// Covers S3.
+func TestRemovalLooksAgainAfterAPause(t *testing.T) {
+	other := false
+	sc := &script{}
+	sc.reply = func(n int, h wire.RequestHeader, _ []byte) (wire.Code, bool) {
+		switch {
+		case h.Op == wire.OpDelete && other:
+			t.Error("deleted the node of somebody else")
+		case h.Op == wire.OpDelete:
+			other = true
+			return wire.ThrottledOp, true
+		}
+		return wire.OK, true
+	}
+	scripted(t, sc, func(t *testing.T) {
+		s := open(t, sc.options())
+		if err := s.Remove(t.Context(), Node{Path: "/n", Czxid: 5}); err != nil { // the script says 0
+			t.Error(err)
+		}
+		must(t, s.Close())
+	})
+}
