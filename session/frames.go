@@ -208,7 +208,7 @@ func (s *Session) refusedLocked(how string) error {
 	err := fmt.Errorf("%w: %s by the server", ErrLost, how)
 	switch {
 	case s.unwelcome:
-		err = fmt.Errorf("%w: %w: %w", ErrLost, ErrCredentials, wire.SessionClosedRequireSASL)
+		err = fmt.Errorf("%w: %w: %w", ErrLost, ErrCredentials, ErrAuthRequired)
 	case s.id == 0:
 		err = fmt.Errorf("%w: refused by the server", ErrLost)
 	}

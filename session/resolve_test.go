@@ -15,8 +15,8 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// named makes one name of the servers of e, of which those in dead take no connection.
-func named(e *zktest.Ensemble, dead map[string]bool) Options {
+// oneName makes one name of the servers of e, of which those in dead take no connection.
+func oneName(e *zktest.Ensemble, dead map[string]bool) Options {
 	d := newDialer(cryptoRand{})
 	d.lookup = func(context.Context, string) ([]string, error) {
 		hosts := make([]string, len(e.Servers()))
@@ -60,7 +60,7 @@ func TestADeadAddressOfANameCostsLittle(t *testing.T) {
 			{"10.0.0.1:2181": true, "10.0.0.3:2181": true},
 		} {
 			for range 50 {
-				opts := named(e, dead)
+				opts := oneName(e, dead)
 				start := time.Now()
 				s := open(t, opts)
 				if d := time.Since(start); d > time.Duration(len(dead))*stagger {
@@ -88,7 +88,7 @@ func TestASilentAddressIsNotDrawnAgain(t *testing.T) {
 	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
 		e.Pause(0)
 		for range 20 {
-			opts := named(e, nil)
+			opts := oneName(e, nil)
 			start := time.Now()
 			s := open(t, opts)
 			if d := time.Since(start); d > s.handshakeBound()+time.Second {
