@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
@@ -15,6 +16,12 @@ import (
 // ErrRevoked means that somebody else deleted the node of a hold. Treat what
 // was held as lost; the session goes on.
 var ErrRevoked = errors.New("node deleted by somebody else")
+
+// ErrUnreadable means that the ACL of a hold's node does not let this session
+// read it, so that the session cannot notice when somebody deletes the node. Treat
+// what was held as lost; the session goes on. Claiming it again will not help: give
+// the session the credential that Options.ACL asks for.
+var ErrUnreadable = errors.New("the node's ACL does not let this session read it")
 
 // A Hold is the claim of a session on what one of its own nodes stands for:
 // a lock, a leadership, a permit. From its start the session keeps the lease
@@ -90,8 +97,8 @@ func (s *Session) grant(h *Hold) (wait <-chan struct{}, err error) {
 }
 
 // Context ends when what was granted is no longer held for certain, with the
-// cause: ErrLeaseLapsed, ErrRevoked, an error that is ErrLost, ErrClosed, or
-// what End was given. It ends before any other client can be granted the
+// cause: ErrLeaseLapsed, ErrRevoked, an error that is ErrUnreadable or ErrLost,
+// ErrClosed, or what End was given. It ends before any other client can be granted the
 // same, within the assumptions of docs/decisions/0001-lease.md.
 func (h *Hold) Context() context.Context { return h.ctx }
 
@@ -258,6 +265,8 @@ func (s *Session) heartbeatLocked() {
 		switch {
 		case errors.Is(part, zk.ErrNoNode) && i < len(checked):
 			s.endHoldLocked(checked[i], ErrRevoked)
+		case errors.Is(part, zk.ErrNoAuth) && i < len(checked):
+			s.endHoldLocked(checked[i], fmt.Errorf("%w: %s: %w", ErrUnreadable, checked[i].node.Path, part))
 		case err != nil || part != nil:
 			s.beatAfter = time.Now().Add(s.timeout / spacing)
 			s.logLocked(slog.LevelWarn, "zookeeper heartbeat failed", "session", hexID(s.id), "error", cmp.Or(part, err))

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-zookeeper/zk"
@@ -29,6 +30,7 @@ type Session struct {
 	up     *gate         // open while there is a connection
 	tidy   *gate         // open while no clean-up is under way
 
+	rootSeen  atomic.Bool   // the chroot exists
 	reporting chan struct{} // holds one token when reports may be non-empty
 
 	mu        sync.Mutex
