@@ -84,6 +84,7 @@ func (s *Session) grant(h *Hold) (wait <-chan struct{}, err error) {
 	if err := context.Cause(h.ctx); err != nil {
 		return nil, err
 	}
+	s.suspendedLocked()
 	if s.opts.UnsafeHoldUntilLost || s.lease.stands(time.Now()) {
 		h.granted = true
 		s.nudge()
@@ -173,7 +174,7 @@ func (s *Session) look(now time.Time) time.Duration {
 	}
 	s.lapseLocked(now)
 	if s.anyGrantedLocked() && !s.opts.UnsafeHoldUntilLost {
-		next = earlier(next, s.lease.deadline)
+		next = earlier(next, earlier(s.lease.deadline, now.Add(s.timeout/12))) // the machine may be suspended
 	}
 	if len(s.holds) > 0 && s.current != nil {
 		next = earlier(next, s.tendLocked(now))
@@ -184,6 +185,7 @@ func (s *Session) look(now time.Time) time.Duration {
 // lapseLocked ends what was granted when the lease has lapsed. What is only
 // waited for goes on: it will need a new lease to be granted.
 func (s *Session) lapseLocked(now time.Time) {
+	s.suspendedLocked()
 	if now.Before(s.lease.deadline) || s.opts.UnsafeHoldUntilLost {
 		return
 	}

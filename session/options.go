@@ -87,7 +87,8 @@ type Options struct {
 	// to make a test repeatable. It must be safe for concurrent use.
 	Rand io.Reader
 
-	dialer *dialer // that of Dial, if Dial was nil
+	dialer *dialer              // that of Dial, if Dial was nil
+	slept  func() time.Duration // for how long the machine was suspended in all
 }
 
 // Auth is a credential, such as {"digest", []byte("user:password")}.
@@ -156,6 +157,9 @@ func (o *Options) complete() error {
 	if o.Dial == nil {
 		o.dialer = newDialer(o.source())
 		o.Dial = o.dialer.DialContext
+	}
+	if o.slept == nil {
+		o.slept = newSleepCounter()
 	}
 	o.MaxRequest = cmp.Or(o.MaxRequest, 1<<20-1<<10)
 	if o.Logger == nil {

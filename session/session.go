@@ -33,36 +33,37 @@ type Session struct {
 	rootSeen  atomic.Bool   // the chroot exists
 	reporting chan struct{} // holds one token when reports may be non-empty
 
-	mu        sync.Mutex
-	reports   []func() // for the logger and the metrics, to be called without mu
-	state     State
-	listeners map[*listener]struct{}
-	id        int64
-	password  []byte
-	timeout   time.Duration
-	current   *conn // the one that serves the session; nil while there is none
-	latest    *conn // the last one that was dialled
-	attempts  int   // to connect since one lasted
-	failures  int   // of attempts to connect since there was a connection
-	unwelcome bool  // a server demanded credentials that it did not get, and is closing the session
-	downSince time.Time
-	trying    string // the server that was dialled last
-	dialError error
-	lastZxid  int64
-	told      bool // of an event after the last reply: what it tells of may be later than lastZxid
-	inflight  map[int32]packet
-	pings     []time.Time // when the unanswered pings were sent
-	queued    []byte      // frames to be sent before the next of the client
-	creating  map[string]*creation
-	strays    map[chan struct{}]struct{} // requests given up that may not have gone out yet; each is closed when it has been
-	watches   map[watchKey]*watched
-	holds     map[*Hold]struct{}
-	lease     lease
-	lastPing  time.Time     // of the session's own
-	beating   bool          // a heartbeat is under way
-	beatAfter time.Time     // the last one failed: not before this
-	renewal   chan struct{} // closed when the lease stands again; nil while nobody waits
-	cleaning  int           // clean-ups under way
+	mu          sync.Mutex
+	reports     []func() // for the logger and the metrics, to be called without mu
+	state       State
+	listeners   map[*listener]struct{}
+	id          int64
+	password    []byte
+	timeout     time.Duration
+	current     *conn // the one that serves the session; nil while there is none
+	latest      *conn // the last one that was dialled
+	attempts    int   // to connect since one lasted
+	failures    int   // of attempts to connect since there was a connection
+	unwelcome   bool  // a server demanded credentials that it did not get, and is closing the session
+	downSince   time.Time
+	trying      string // the server that was dialled last
+	dialError   error
+	lastZxid    int64
+	told        bool // of an event after the last reply: what it tells of may be later than lastZxid
+	inflight    map[int32]packet
+	pings       []time.Time // when the unanswered pings were sent
+	queued      []byte      // frames to be sent before the next of the client
+	creating    map[string]*creation
+	strays      map[chan struct{}]struct{} // requests given up that may not have gone out yet; each is closed when it has been
+	watches     map[watchKey]*watched
+	holds       map[*Hold]struct{}
+	lease       lease
+	sleptBefore time.Duration // what Options.slept had counted when no lease rested on it
+	lastPing    time.Time     // of the session's own
+	beating     bool          // a heartbeat is under way
+	beatAfter   time.Time     // the last one failed: not before this
+	renewal     chan struct{} // closed when the lease stands again; nil while nobody waits
+	cleaning    int           // clean-ups under way
 }
 
 // Open connects to one of the servers and begins a session. It fails with the
@@ -89,6 +90,7 @@ func Open(ctx context.Context, opts Options) (*Session, error) {
 		watches:   make(map[watchKey]*watched),
 		holds:     make(map[*Hold]struct{}),
 	}
+	s.sleptBefore = opts.slept()
 	s.park = sync.OnceFunc(func() { close(s.parked) })
 	s.life, s.end = context.WithCancelCause(context.Background())
 	s.tidy.set(true)
