@@ -51,8 +51,8 @@
 //
 // A session is lost when a server says so, when a server answers with another
 // session, when credentials are refused (then a new session is lost too:
-// [ErrCredentials]), or when no server was reached for Options.Abandon. Its holds end first, then its context and [Session.Lost].
-// Losing the connection is not losing the session: requests wait, and those
+// [ErrCredentials]), or when no server was reached for Options.Abandon. Its holds
+// end first, then its context and [Session.Lost]. Losing the connection is not losing the session: requests wait, and those
 // that were under way and change something end as [Indeterminate].
 //
 // # Goroutines
