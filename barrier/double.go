@@ -183,13 +183,18 @@ func (d *Double) withdrawn(ctx context.Context) error {
 	d.gone = nil
 	d.mu.Unlock()
 	for i, gone := range pending {
+		var err error
 		select {
-		case <-gone:
+		case err = <-gone:
+			i++
 		case <-ctx.Done():
+			err = context.Cause(ctx)
+		}
+		if err != nil {
 			d.mu.Lock()
 			d.gone = append(d.gone, pending[i:]...)
 			d.mu.Unlock()
-			return context.Cause(ctx)
+			return err
 		}
 	}
 	return nil
@@ -197,13 +202,13 @@ func (d *Double) withdrawn(ctx context.Context) error {
 
 // withdraw deletes the member's node, however long the caller lives.
 func (m *member) withdraw() {
-	gone := m.d.s.Cleanup(func(ctx context.Context) error {
+	gone := m.d.s.RemoveFound(func(ctx context.Context) (session.Node, error) {
 		if m.name == "" {
 			if err := m.find(ctx); err != nil || m.name == "" {
-				return err
+				return session.Node{}, err
 			}
 		}
-		return m.d.s.Remove(ctx, session.Node{Path: m.path()})
+		return session.Node{Path: m.path()}, nil
 	})
 	m.d.mu.Lock()
 	defer m.d.mu.Unlock()

@@ -49,13 +49,15 @@ func (e *Exclusive) TryLock(ctx context.Context) (*Grant, error) {
 	// The id tells this call's node from that of another call in the same
 	// session.
 	data := []byte(e.session.NewID() + " " + e.label)
-	node, err := e.create(ctx, data)
-	if err != nil {
-		if !errors.Is(err, ErrLocked) {
-			e.undo(data)
-			err = e.wrap(err)
-		}
+	node, unsure, err := e.create(ctx, data)
+	if unsure {
+		e.undo(data)
+	}
+	switch {
+	case errors.Is(err, ErrLocked):
 		return nil, err
+	case err != nil:
+		return nil, e.wrap(err)
 	}
 	claim := line.NewFixedClaim(e.session, node, data)
 	if err := claim.Grant(ctx); err != nil {
@@ -65,31 +67,44 @@ func (e *Exclusive) TryLock(ctx context.Context) (*Grant, error) {
 	return newGrant(ctx, claim, e.path), nil
 }
 
-// create makes the node, or recognises it after a lost reply.
-func (e *Exclusive) create(ctx context.Context, data []byte) (session.Node, error) {
+// create makes the node, or recognises it after a lost reply. With an error, unsure
+// says that the node may have been made.
+func (e *Exclusive) create(ctx context.Context, data []byte) (node session.Node, unsure bool, err error) {
 	for {
 		_, err := e.session.Create(ctx, e.path, data, session.Ephemeral)
+		effect := session.Outcome(err)
 		switch {
 		case errors.Is(err, zk.ErrNoNode):
 			if err := e.session.CreateParents(ctx, e.path); err != nil {
-				return session.Node{}, err
+				return node, false, err
 			}
 			continue
-		case err != nil && ctx.Err() != nil:
-			return session.Node{}, err
-		case session.Outcome(err) == session.Indeterminate:
-			// What is lost with its connection is applied by now or never.
-			if err := e.session.CatchUp(ctx, e.path); err != nil {
-				return session.Node{}, err
-			}
-		case err != nil && !errors.Is(err, zk.ErrNodeExists):
-			return session.Node{}, err
+		case effect == session.Failed && !errors.Is(err, zk.ErrNodeExists):
+			return node, false, err
+		case effect == session.Indeterminate && ctx.Err() != nil:
+			return node, true, err
 		}
-		node, err := e.find(ctx, data)
-		if err != nil || node.Path != "" {
-			return node, err
+		node, look := e.look(ctx, data, effect == session.Indeterminate)
+		switch {
+		case node.Path != "" || errors.Is(look, ErrLocked):
+			return node, false, look
+		case look != nil:
+			return node, effect != session.Failed, look
+		case effect == session.Indeterminate && !session.ConnectionLost(err):
+			return node, false, err // an answer that proved nothing, until now
 		}
 	}
+}
+
+// look is find that is final also after a lost reply: what is lost with its
+// connection is applied by the end of CatchUp, or never.
+func (e *Exclusive) look(ctx context.Context, data []byte, lost bool) (session.Node, error) {
+	if lost {
+		if err := e.session.CatchUp(ctx, e.path); err != nil {
+			return session.Node{}, err
+		}
+	}
+	return e.find(ctx, data)
 }
 
 // find returns the node if it is that of the call with the given data, none
@@ -110,10 +125,7 @@ func (e *Exclusive) find(ctx context.Context, data []byte) (session.Node, error)
 // undo deletes the node if a call that failed made it.
 func (e *Exclusive) undo(data []byte) {
 	e.session.RemoveFound(func(ctx context.Context) (session.Node, error) {
-		if err := e.session.CatchUp(ctx, e.path); err != nil {
-			return session.Node{}, err
-		}
-		node, err := e.find(ctx, data)
+		node, err := e.look(ctx, data, true)
 		if errors.Is(err, ErrLocked) {
 			return session.Node{}, nil
 		}

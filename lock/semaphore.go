@@ -164,7 +164,7 @@ func (m *Semaphore) readCapacity(ctx context.Context, waiting bool, s *seen) (va
 			return value, err
 		}
 		_, err = m.session.Create(ctx, m.size, strconv.AppendInt(nil, int64(m.capacity), 10), session.Persistent)
-		if session.Outcome(err) == session.Failed && !errors.Is(err, zk.ErrNodeExists) {
+		if err != nil && !errors.Is(err, zk.ErrNodeExists) && !session.ConnectionLost(err) {
 			return value, err
 		}
 	}

@@ -222,9 +222,10 @@ func (s *Session) find(ctx context.Context, dir, prefix string, mode Mode) (Node
 // RemoveFound deletes, as Cleanup does, the node that find finds, if there is one.
 // It retries find until the session ends where the error is Transient: a server that
 // is overloaded may refuse to show the node, for instance. At any other error it gives
-// up after one session timeout: an administrator may be changing an ACL just then.
-func (s *Session) RemoveFound(find func(ctx context.Context) (Node, error)) {
-	s.Cleanup(func(ctx context.Context) error {
+// up after one session timeout: an administrator may be changing an ACL just then. The
+// channel gets nil when the node is gone, or the error.
+func (s *Session) RemoveFound(find func(ctx context.Context) (Node, error)) <-chan error {
+	return s.Cleanup(func(ctx context.Context) error {
 		begun := time.Now()
 		for round := 0; ; round++ {
 			var node Node

@@ -25,6 +25,7 @@ type Client struct {
 	at       int // the moment at which hook is called; 0 is none
 	hook     func()
 	before   string // the request before which hook is called
+	refusals []*Refusal
 }
 
 // World is where the client is.
@@ -112,7 +113,7 @@ func (c *Client) dial(dial func(context.Context, string, string) (net.Conn, erro
 		if err != nil {
 			return nil, err
 		}
-		return &tap{Conn: conn, c: c}, nil
+		return &tap{Conn: &refusing{Conn: conn, c: c, codes: make(map[int32]wire.Code)}, c: c}, nil
 	}
 }
 

@@ -121,7 +121,10 @@ func (c *Claim) removeFixed(ctx context.Context) error {
 	}
 	return <-c.session.Cleanup(func(ctx context.Context) error {
 		// Where somebody deleted the node, it may be another's by now.
-		if _, err := c.own(ctx); err != nil {
+		if err := c.session.Retry(ctx, func(ctx context.Context) error {
+			_, err := c.own(ctx)
+			return err
+		}); err != nil {
 			return unlessRevoked(err)
 		}
 		return c.session.Remove(ctx, c.Node())

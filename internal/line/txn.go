@@ -77,6 +77,8 @@ func (c *Claim) apply(ctx context.Context, then func(), ops ...session.Op) ([]se
 			return nil, err
 		case applied:
 			return make([]session.OpResult, len(ops)), nil
+		case !session.ConnectionLost(err):
+			return nil, c.refused(err) // an answer that proved nothing, until now
 		}
 	}
 }
@@ -119,10 +121,13 @@ func (c *Claim) settle(ctx context.Context) (applied bool, err error) {
 	// CatchUp, so that the answer is final: it comes behind the transaction on
 	// the same connection, and after the loss of that the leader takes
 	// nothing more from it.
-	if err := c.session.CatchUp(ctx, c.Node().Path); err != nil {
-		return false, err
-	}
-	if applied, err = c.marked(ctx); err != nil {
+	if err := c.session.Retry(ctx, func(ctx context.Context) error {
+		if err := c.session.CatchUp(ctx, c.Node().Path); err != nil {
+			return err
+		}
+		applied, err = c.marked(ctx)
+		return err
+	}); err != nil {
 		return false, err
 	}
 	then := c.doubt.then

@@ -1,0 +1,80 @@
+package barrier_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/go-zookeeper/zk"
+
+	"github.com/zkcoord/zkcoord/barrier"
+	"github.com/zkcoord/zkcoord/internal/coordtest"
+	"github.com/zkcoord/zkcoord/internal/wire"
+	"github.com/zkcoord/zkcoord/session"
+	"github.com/zkcoord/zkcoord/zktest"
+)
+
+// A member whose reply was lost gave up its place after one look that the server
+// refused. Its node stayed, and a round of two opened for one.
+//
+// Covers D1, D2, D6.
+func TestRoundOfTwoDoesNotOpenForOne(t *testing.T) {
+	for name, code := range map[string]wire.Code{"busy": wire.ThrottledOp, "unknown": wire.SystemError} {
+		t.Run(name, func(t *testing.T) {
+			coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+				gaveUp, other := w.Client(), w.Client()
+				d := barrier.NewDouble(gaveUp.Session, path, 2)
+				w.Inject(zktest.Rule{Session: gaveUp.ID(), Op: "multi", Path: path, Skip: 2, Fate: zktest.CloseBeforeReply})
+				gaveUp.Refuse(coordtest.Refusal{Op: "getChildren2", Path: path + "/*", Count: 4, Code: code})
+				_, err := d.Enter(t.Context())
+				if err == nil || session.Outcome(err) != session.Indeterminate {
+					t.Fatalf("entered: %v", err)
+				}
+				// The next Enter begins when the member is gone.
+				ctx, cancel := context.WithCancel(t.Context())
+				again := make(chan error, 1)
+				go func() {
+					_, err := d.Enter(ctx)
+					again <- err
+				}()
+				time.Sleep(coordtest.Timeout)
+				synctest.Wait()
+				if n := len(w.Ephemerals(path)); n != 1 {
+					t.Errorf("%d members, want that of the second Enter: %v", n, w.Nodes(path))
+				}
+				cancel()
+				<-again
+				synctest.Wait()
+				alone, stop := context.WithTimeout(t.Context(), patience)
+				defer stop()
+				if r, err := barrier.NewDouble(other.Session, path, 2).Enter(alone); err == nil {
+					t.Errorf("a round of two opened for one: %d", r.Number())
+				}
+				w.NothingLeft()
+			})
+		})
+	}
+}
+
+// A member that may still be there must not be counted beside the next one of its
+// Double: Enter fails.
+//
+// Covers D1.
+func TestEnterFailsWhileAnEarlierMemberMayBeThere(t *testing.T) {
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		c := w.Client()
+		d := barrier.NewDouble(c.Session, path, 2)
+		w.Inject(zktest.Rule{Session: c.ID(), Op: "multi", Path: path, Skip: 2, Fate: zktest.CloseBeforeReply})
+		forbidden := c.Refuse(coordtest.Refusal{Op: "getChildren2", Path: path + "/*", Code: wire.NoAuth})
+		for range 2 {
+			if _, err := d.Enter(t.Context()); !errors.Is(err, zk.ErrNoAuth) {
+				t.Errorf("got %v, want an error", err)
+			}
+		}
+		if n := forbidden.Fired(); n < 2 || n > 15 {
+			t.Errorf("looked %d times", n)
+		}
+	})
+}

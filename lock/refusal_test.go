@@ -1,0 +1,134 @@
+package lock_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/go-zookeeper/zk"
+
+	"github.com/zkcoord/zkcoord/internal/coordtest"
+	"github.com/zkcoord/zkcoord/internal/wire"
+	"github.com/zkcoord/zkcoord/lock"
+	"github.com/zkcoord/zkcoord/session"
+	"github.com/zkcoord/zkcoord/zktest"
+)
+
+// kazoo#721: a hard quota is used up. Exclusive and Semaphore repeated their
+// requests without a pause, and the call did not end.
+//
+// Covers L4.
+func TestRefusedCreateEndsTheCall(t *testing.T) {
+	for name, test := range map[string]struct {
+		op, path string
+		call     coordtest.Do
+	}{
+		"Exclusive.TryLock": {"create", "/l", func(ctx context.Context, s *session.Session) (func(context.Context) error, error) {
+			_, err := lock.NewExclusive(s, "/l", lock.Options{}).TryLock(ctx)
+			return nil, err
+		}},
+		"Exclusive.Lock": {"create", "/l", func(ctx context.Context, s *session.Session) (func(context.Context) error, error) {
+			_, err := lock.NewExclusive(s, "/l", lock.Options{}).Lock(ctx)
+			return nil, err
+		}},
+		"Semaphore.Acquire": {"create", "/l/capacity", func(ctx context.Context, s *session.Session) (func(context.Context) error, error) {
+			_, err := lock.NewSemaphore(s, "/l", 2, lock.Options{}).Acquire(ctx, 1)
+			return nil, err
+		}},
+		"Mutex.Lock": {"create", "/l/*", func(ctx context.Context, s *session.Session) (func(context.Context) error, error) {
+			_, err := lock.NewMutex(s, "/l", lock.Options{}).Lock(ctx)
+			return nil, err
+		}},
+	} {
+		for code, want := range map[wire.Code]error{
+			wire.QuotaExceeded: session.ErrQuota, wire.ThrottledOp: session.ErrThrottled, wire.MarshallingError: session.ErrUnknown,
+		} {
+			t.Run(name+" "+code.String(), func(t *testing.T) {
+				coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+					c := w.Client()
+					c.Refuse(coordtest.Refusal{Op: test.op, Path: test.path, Code: code})
+					w.Within(time.Second, "the call", func(ctx context.Context) error {
+						if _, err := test.call(ctx, c.Session); !errors.Is(err, want) {
+							t.Errorf("got %v, want %v", err, want)
+						}
+						return nil
+					})
+					w.NothingLeft()
+					if n := c.Count(); n > 15 {
+						t.Errorf("%d requests", n)
+					}
+				})
+			})
+		}
+	}
+}
+
+// kazoo#596, with a lock that is another user's: it may not be read. Each failed call
+// left a goroutine that looked for its node for as long as the session lived.
+//
+// Covers L4.
+func TestFailedTryLockLeavesNothingRunning(t *testing.T) {
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		admin := []session.Auth{{Scheme: "digest", Data: []byte("admin:secret")}}
+		owner := w.Client(func(o *session.Options) { o.Auth, o.ACL = admin, zk.DigestACL(zk.PermAll, "admin", "secret") })
+		coordtest.Must(lock.NewExclusive(owner.Session, "/l", lock.Options{}).Lock(t.Context()))
+		c := w.Client()
+		for range 100 {
+			if _, err := lock.NewExclusive(c.Session, "/l", lock.Options{}).TryLock(t.Context()); !errors.Is(err, zk.ErrNoAuth) {
+				t.Fatal(err)
+			}
+		}
+		synctest.Wait()
+		c.Requests()
+		time.Sleep(time.Minute)
+		c.Expect(t, "after the calls", "")
+	})
+}
+
+// A server answers the transaction, or the look for its mark, with an error that
+// proves nothing.
+//
+// Covers L6.
+func TestTxnAnsweredByAnUnknownError(t *testing.T) {
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		c := w.Client()
+		g := coordtest.Must(lock.NewMutex(c.Session, "/l", lock.Options{}).Lock(t.Context()))
+		time.Sleep(coordtest.Timeout / 10)
+		// Not applied: the mark is looked for, and is not there.
+		c.Refuse(coordtest.Refusal{Op: "multi", Path: g.Path(), Count: 1, Code: wire.MarshallingError})
+		w.Within(time.Second, "the transaction", func(ctx context.Context) error {
+			_, err := g.Txn(ctx, session.CreateOp{Path: "/a"})
+			if !errors.Is(err, session.ErrUnknown) || session.Outcome(err) != session.Failed {
+				t.Errorf("got %v, %v", err, session.Outcome(err))
+			}
+			return nil
+		})
+		// Applied, and the server is too busy to show the mark for a while.
+		w.Inject(zktest.Rule{Session: c.ID(), Op: "multi", Path: g.Path(), Fate: zktest.CloseBeforeReply})
+		busy := c.Refuse(coordtest.Refusal{Op: "getData", Path: "/l", Count: 3, Code: wire.ThrottledOp})
+		_, err := g.Txn(t.Context(), session.CreateOp{Path: "/b"})
+		ok(t, err)
+		if stat := coordtest.Must(c.Exists(t.Context(), "/b")); stat == nil || busy.Fired() != 3 {
+			t.Errorf("node %v, after %d refusals", stat, busy.Fired())
+		}
+		ok(t, g.Unlock(t.Context()))
+	})
+}
+
+// The node of a released lock stayed, and blocked everybody, where the server had
+// no time for the look that comes before its deletion.
+//
+// Covers L4.
+func TestUnlockWhileTheServerIsBusy(t *testing.T) {
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		c := w.Client()
+		g := coordtest.Must(lock.NewExclusive(c.Session, "/l", lock.Options{}).Lock(t.Context()))
+		busy := c.Refuse(coordtest.Refusal{Op: "exists", Path: "/l", Count: 3, Code: wire.ThrottledOp})
+		ok(t, g.Unlock(t.Context()))
+		if stat := coordtest.Must(c.Exists(t.Context(), "/l")); stat != nil || busy.Fired() != 3 {
+			t.Errorf("node %v, after %d refusals", stat, busy.Fired())
+		}
+	})
+}
