@@ -36,15 +36,13 @@ func mustPath(path string) {
 // a barrier that somebody removed meanwhile may be set a second time.
 func (b *Barrier) Set(ctx context.Context) error {
 	for {
-		_, err := b.s.Create(ctx, b.path, nil, session.Persistent)
+		err := b.s.WithParents(ctx, b.path, func(ctx context.Context) error {
+			_, err := b.s.Create(ctx, b.path, nil, session.Persistent)
+			return err
+		})
 		switch {
 		case err == nil, errors.Is(err, zk.ErrNodeExists):
 			return nil
-		case errors.Is(err, zk.ErrNoNode):
-			err = b.s.CreateParents(ctx, b.path)
-			if err == nil {
-				continue
-			}
 		case session.ConnectionLost(err):
 			continue // if it was set, the next attempt says so
 		}

@@ -293,12 +293,13 @@ func (d *Double) gathering(ctx context.Context) (int32, error) {
 
 // create makes the barrier, with its first round.
 func (d *Double) create(ctx context.Context) error {
-	_, err := d.s.Multi(ctx,
-		session.CreateOp{Path: d.path, Data: []byte(strconv.Itoa(d.size))},
-		session.CreateOp{Path: d.roundPath(0)})
+	err := d.s.WithParents(ctx, d.path, func(ctx context.Context) error {
+		_, err := d.s.Multi(ctx,
+			session.CreateOp{Path: d.path, Data: []byte(strconv.Itoa(d.size))},
+			session.CreateOp{Path: d.roundPath(0)})
+		return err
+	})
 	switch {
-	case errors.Is(err, zk.ErrNoNode):
-		return d.s.CreateParents(ctx, d.path)
 	case errors.Is(err, zk.ErrNodeExists), session.ConnectionLost(err):
 		return nil // it is looked for again
 	}

@@ -71,14 +71,12 @@ func (e *Exclusive) TryLock(ctx context.Context) (*Grant, error) {
 // says that the node may have been made.
 func (e *Exclusive) create(ctx context.Context, data []byte) (node session.Node, unsure bool, err error) {
 	for {
-		_, err := e.session.Create(ctx, e.path, data, session.Ephemeral)
+		err := e.session.WithParents(ctx, e.path, func(ctx context.Context) error {
+			_, err := e.session.Create(ctx, e.path, data, session.Ephemeral)
+			return err
+		})
 		effect := session.Outcome(err)
 		switch {
-		case errors.Is(err, zk.ErrNoNode):
-			if err := e.session.CreateParents(ctx, e.path); err != nil {
-				return node, false, err
-			}
-			continue
 		case effect == session.Failed && !errors.Is(err, zk.ErrNodeExists):
 			return node, false, err
 		case effect == session.Indeterminate && ctx.Err() != nil:

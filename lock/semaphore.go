@@ -95,8 +95,8 @@ func (m *Semaphore) pass(ctx context.Context, first *line.Claim, permits int, tr
 		case permits <= seen.capacity-seen.out:
 			seen.stop()
 			lease, err := m.take(ctx, first, permits, seen.version)
-			if errors.Is(err, zk.ErrBadVersion) || errors.Is(err, zk.ErrNoNode) {
-				continue // the capacity was changed, or deleted
+			if errors.Is(err, zk.ErrBadVersion) || errors.Is(err, errResized) {
+				continue
 			}
 			return lease, err
 		case try:
@@ -210,27 +210,28 @@ func (m *Semaphore) take(ctx context.Context, first *line.Claim, permits int, ve
 		session.CheckOp{Path: m.size, Version: version},
 		session.CreateOp{Path: node.Path, Data: data, Mode: session.Ephemeral},
 	}, first.Parting()...)
-	for {
+	err := m.session.WithParents(ctx, node.Path, func(ctx context.Context) error {
 		_, err := first.Txn(ctx, ops...)
 		part := (*session.MultiError)(nil)
-		switch {
-		case session.Outcome(err) != session.Failed:
-			// The token is that of the gate's node: leases are granted in its order.
-			lease := line.NewClaim(m.session, node, data, first.Token())
-			if err != nil && !m.isOut(ctx, node) {
-				lease.Abandon(ctx, err)
-				return nil, err
-			}
-			return lease, nil
-		case errors.As(err, &part) && part.Path == node.Path && errors.Is(err, zk.ErrNoNode):
-			if err := m.session.CreateParents(ctx, node.Path); err != nil {
-				return nil, err
-			}
-		default:
-			return nil, err
+		if errors.Is(err, zk.ErrNoNode) && !(errors.As(err, &part) && part.Path == node.Path) {
+			return errResized // it is the capacity's node that is missing
 		}
+		return err
+	})
+	if err != nil && session.Outcome(err) == session.Failed || errors.Is(err, errResized) {
+		return nil, err
 	}
+	// The token is that of the gate's node: leases are granted in its order.
+	lease := line.NewClaim(m.session, node, data, first.Token())
+	if err != nil && !m.isOut(ctx, node) {
+		lease.Abandon(ctx, err)
+		return nil, err
+	}
+	return lease, nil
 }
+
+// errResized means that the node that has the capacity is another one than was seen.
+var errResized = errors.New("the capacity was changed")
 
 // isOut reports whether a lease of this session is known to be out. It is asked
 // after a transaction that cannot tell by itself: it has left the gate, so the
@@ -296,10 +297,11 @@ func (m *Semaphore) SetCapacity(ctx context.Context, permits int) error {
 	data := strconv.AppendInt(nil, int64(permits), 10)
 	_, err := m.session.Set(ctx, m.size, data, session.AnyVersion)
 	for errors.Is(err, zk.ErrNoNode) {
-		if err = m.session.CreateParents(ctx, m.size); err != nil {
-			break
-		}
-		if _, err = m.session.Create(ctx, m.size, data, session.Persistent); errors.Is(err, zk.ErrNodeExists) {
+		err = m.session.WithParents(ctx, m.size, func(ctx context.Context) error {
+			_, err := m.session.Create(ctx, m.size, data, session.Persistent)
+			return err
+		})
+		if errors.Is(err, zk.ErrNodeExists) {
 			_, err = m.session.Set(ctx, m.size, data, session.AnyVersion)
 		}
 	}

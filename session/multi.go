@@ -185,36 +185,6 @@ func failedPart(responses []zk.MultiResponse) (int, error) {
 	return 0, nil
 }
 
-// CreateParents makes those parents of path that do not exist, as containers,
-// which the server deletes again some time after their last child went. Parents
-// that exist need no permission to create. It does not make the chroot: where that is missing it fails with zk.ErrNoNode, so that
-// who asks for a node and its parents in turn comes to an end.
-func (s *Session) CreateParents(ctx context.Context, path string) error {
-	dir, _ := znode.Split(path)
-	if dir == "/" || dir == "" {
-		return s.rooted(ctx)
-	}
-	for {
-		_, err := s.Create(ctx, dir, nil, Container)
-		switch {
-		case err == nil, errors.Is(err, zk.ErrNodeExists):
-			return nil
-		case errors.Is(err, zk.ErrNoNode):
-			if err := s.CreateParents(ctx, dir); err != nil {
-				return err
-			}
-		case errors.Is(err, zk.ErrNoAuth): // servers look at the permission first, and then whether dir exists
-			if stat, lookup := s.Exists(ctx, dir); lookup == nil && stat != nil {
-				return nil
-			}
-			return err
-		case retryable(err): // if it was made, the next attempt says so
-		default:
-			return err
-		}
-	}
-}
-
 // rooted returns an error if there is no root, which is so where the chroot is
 // missing.
 func (s *Session) rooted(ctx context.Context) error {

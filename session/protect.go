@@ -140,8 +140,11 @@ func (c *Creation) Abandon() {
 	})
 }
 
-// CreateProtected is StartProtected and Wait.
+// CreateProtected is StartProtected and Wait. If ctx has ended, no request is made.
 func (s *Session) CreateProtected(ctx context.Context, dir, kind string, data []byte, mode Mode) (Node, error) {
+	if ctx.Err() != nil {
+		return Node{}, unsent("create", dir, causeOf(ctx))
+	}
 	return s.StartProtected(dir, kind, data, mode).Wait(ctx)
 }
 
@@ -150,16 +153,16 @@ func (s *Session) CreateProtected(ctx context.Context, dir, kind string, data []
 func (s *Session) createProtected(note *creation, dir, prefix string, data []byte, mode Mode) (Node, error) {
 	path := znode.Join(dir, prefix)
 	for {
-		created, err := s.Create(s.life, path, data, mode)
+		created := ""
+		err := s.WithParents(s.life, path, func(ctx context.Context) (err error) {
+			created, err = s.Create(ctx, path, data, mode)
+			return err
+		})
 		switch {
 		case err == nil:
 			return s.created(note, created), nil
 		case s.life.Err() != nil:
 			return Node{}, err
-		case errors.Is(err, zk.ErrNoNode):
-			if err := s.CreateParents(s.life, path); err != nil {
-				return Node{}, err
-			}
 		case Outcome(err) == Indeterminate:
 			node, lookup := s.find(s.life, dir, prefix, mode)
 			if lookup != nil { // it may be there: the look for it failed, the creation need not have

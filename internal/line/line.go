@@ -46,7 +46,13 @@ type Request struct {
 //
 // Alone in the line it costs one round trip: the list is asked for as soon as
 // the create was sent, and the server answers the two in order.
+//
+// If ctx has ended, no request is made: a node that is deleted at once would still
+// be in the way of others meanwhile.
 func (l *Line) Join(ctx context.Context, r Request) (*Claim, error) {
+	if ctx.Err() != nil {
+		return nil, &session.RequestError{Op: "create", Path: l.Dir, Effect: session.Failed, Err: context.Cause(ctx)}
+	}
 	creation := l.Session.StartSuffixed(l.Dir, r.Name, r.Data, session.EphemeralSequential)
 	creation.Sent(ctx)
 	listing, listErr := l.Session.Children(ctx, l.Dir)

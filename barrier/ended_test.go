@@ -1,0 +1,55 @@
+package barrier_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/zkcoord/zkcoord/barrier"
+	"github.com/zkcoord/zkcoord/internal/coordtest"
+	"github.com/zkcoord/zkcoord/internal/wire"
+	"github.com/zkcoord/zkcoord/session"
+)
+
+// Covers D6.
+func TestCallWithAnEndedContextMakesNoRequest(t *testing.T) {
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		c := w.Client()
+		ended, cancel := context.WithCancel(t.Context())
+		cancel()
+		for name, call := range map[string]func() error{
+			"Set":    func() error { return barrier.New(c.Session, path).Set(ended) },
+			"Remove": func() error { return barrier.New(c.Session, path).Remove(ended) },
+			"Wait":   func() error { return barrier.New(c.Session, path).Wait(ended) },
+			"Enter":  func() error { _, err := barrier.NewDouble(c.Session, path, 2).Enter(ended); return err },
+		} {
+			if err := call(); session.Outcome(err) != session.Failed {
+				t.Errorf("%s: got %v, %v", name, err, session.Outcome(err))
+			}
+			c.Expect(t, name, "")
+		}
+	})
+}
+
+// A Set that is refused when it has made the directory left that, which servers before
+// 3.10 keep.
+func TestRefusedSetLeavesNoDirectory(t *testing.T) {
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		c := w.Client()
+		c.Refuse(coordtest.Refusal{Op: "create", Path: "/a/b/barrier", Skip: 1, Code: wire.QuotaExceeded})
+		c.Refuse(coordtest.Refusal{Op: "multi", Path: "/a/b/barrier", Skip: 1, Code: wire.QuotaExceeded})
+		if err := barrier.New(c.Session, "/a/b/barrier").Set(t.Context()); !errors.Is(err, session.ErrQuota) {
+			t.Errorf("Set: %v", err)
+		}
+		synctest.Wait()
+		if _, err := barrier.NewDouble(c.Session, "/a/b/barrier", 2).Enter(t.Context()); !errors.Is(err, session.ErrQuota) {
+			t.Errorf("Enter: %v", err)
+		}
+		time.Sleep(5 * time.Minute)
+		if stat := coordtest.Must(w.Admin().Exists(t.Context(), "/a")); stat != nil {
+			t.Errorf("left behind: /a and %v", w.Nodes("/a"))
+		}
+	})
+}

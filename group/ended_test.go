@@ -1,0 +1,23 @@
+package group_test
+
+import (
+	"context"
+	"testing"
+
+	"github.com/zkcoord/zkcoord/group"
+	"github.com/zkcoord/zkcoord/internal/coordtest"
+	"github.com/zkcoord/zkcoord/session"
+)
+
+// Covers G2.
+func TestJoinWithAnEndedContextMakesNoRequest(t *testing.T) {
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		c := w.Client()
+		ended, cancel := context.WithCancel(t.Context())
+		cancel()
+		if _, err := group.New(c.Session, "/a/b/g").Join(ended, "id", nil); session.Outcome(err) != session.Failed {
+			t.Errorf("got %v, %v", err, session.Outcome(err))
+		}
+		c.Expect(t, "Join", "")
+	})
+}
