@@ -8,12 +8,14 @@ import (
 	"sync"
 
 	"github.com/zkcoord/zkcoord/internal/line"
+	"github.com/zkcoord/zkcoord/internal/znode"
 	"github.com/zkcoord/zkcoord/session"
 )
 
 // A Term is the time for which one candidate leads.
 type Term struct {
 	claim *line.Claim
+	ctx   context.Context // the claim's, and which term it is
 
 	mu    sync.Mutex
 	value []byte
@@ -24,7 +26,7 @@ type Term struct {
 // session.ErrLeaseLapsed, session.ErrRevoked, session.ErrLost or
 // session.ErrClosed. Use it for all that is done as the leader. It has neither
 // the end nor the values of the context that Campaign was called with.
-func (t *Term) Context() context.Context { return t.claim.Context() }
+func (t *Term) Context() context.Context { return t.ctx }
 
 // Epoch is the number of the term.
 func (t *Term) Epoch() Epoch { return Epoch(t.claim.Token()) }
@@ -79,21 +81,52 @@ func (t *Term) Resign(ctx context.Context) error {
 
 // run calls f for the term, and reports whether Candidate.Run is over.
 func (t *Term) run(ctx context.Context, f func(context.Context, *Term) error) (over bool, err error) {
-	leading, cancel := context.WithCancelCause(ctx)
+	within, cancel := context.WithCancelCause(t.leading(ctx, ctx))
 	defer cancel(nil)
 	stop := context.AfterFunc(t.Context(), func() { cancel(context.Cause(t.Context())) })
-	err = f(leading, t)
+	err = f(within, t)
 	stop()
 
-	lost := t.Context().Err() != nil
+	lost, cause := t.Context().Err() != nil, context.Cause(t.Context())
 	resigned := t.Resign(ctx)
 	switch {
 	case ctx.Err() != nil:
 		return true, firstError(err, context.Cause(ctx))
+	case errors.Is(cause, session.ErrUnreadable):
+		return true, cause // the next term would end likewise
 	case lost || errors.Is(err, ErrAgain):
 		return false, nil
 	}
 	return true, firstError(err, resigned)
+}
+
+// termKey is the key under which a context has the terms that it is for.
+type termKey struct{}
+
+// terms is a list of terms: that of a context, and those of the context in which
+// it was campaigned for.
+type terms struct {
+	*Term
+	more *terms
+}
+
+// leading returns ctx with t, and with the terms that the context has that t was
+// campaigned for in.
+func (t *Term) leading(ctx, campaign context.Context) context.Context {
+	more, _ := campaign.Value(termKey{}).(*terms)
+	return context.WithValue(ctx, termKey{}, &terms{t, more})
+}
+
+// leads reports whether ctx is that of a term of the election at path in s, which
+// has not ended: ctx may outlive it.
+func leads(ctx context.Context, s *session.Session, path string) bool {
+	t, _ := ctx.Value(termKey{}).(*terms)
+	for ; t != nil; t = t.more {
+		if dir, _ := znode.Split(t.Path()); t.claim.Session() == s && dir == path && t.claim.Context().Err() == nil {
+			return true
+		}
+	}
+	return false
 }
 
 func firstError(errs ...error) error {

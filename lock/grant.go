@@ -67,16 +67,17 @@ type heldKey struct{}
 // held is a list of paths: that of a grant, and those of the context in which
 // it was waited for.
 type held struct {
-	claim *line.Claim
-	path  string
-	more  *held
+	claim   *line.Claim
+	path    string
+	permits int // of a semaphore
+	more    *held
 }
 
 // holding returns a claim's context which knows that path is held, and what
 // the context that it was asked for in knows.
 func holding(asked context.Context, claim *line.Claim, path string) context.Context {
 	more, _ := asked.Value(heldKey{}).(*held)
-	return context.WithValue(claim.Context(), heldKey{}, &held{claim, path, more})
+	return context.WithValue(claim.Context(), heldKey{}, &held{claim: claim, path: path, more: more})
 }
 
 // holds reports whether ctx is that of a grant on path in s, which has not ended:
@@ -89,4 +90,22 @@ func holds(ctx context.Context, s *session.Session, path string) bool {
 		}
 	}
 	return false
+}
+
+// holdingPermits makes g a grant of permits.
+func (g *Grant) holdingPermits(permits int) *Grant {
+	g.ctx.Value(heldKey{}).(*held).permits = permits
+	return g
+}
+
+// permitsHeld returns how many permits of path in s the grants have whose context
+// ctx is, and that have not ended.
+func permitsHeld(ctx context.Context, s *session.Session, path string) (n int) {
+	h, _ := ctx.Value(heldKey{}).(*held)
+	for ; h != nil; h = h.more {
+		if h.claim.Session() == s && h.path == path && h.claim.Context().Err() == nil {
+			n += h.permits
+		}
+	}
+	return n
 }

@@ -282,7 +282,7 @@ func TestAnswerAfterTheDeadlineSavesNoHold(t *testing.T) {
 	})
 }
 
-// kazoo#596: an administrator restricts one node, or the session has no credential for its own ACL. The hold on that node
+// An administrator restricts one node, or the session has no credential for its own ACL. The hold on that node
 // ends with the reason, and no other one does; each ended as the lease lapsed, 9.5 s later.
 //
 // Covers S2.

@@ -48,7 +48,7 @@ func count(lines []string, words ...string) (n int) {
 	return n
 }
 
-// curator#1220: an outage said nothing at the level Info. It is logged, and does not fill the log.
+// An outage said nothing at the level Info. It is logged, and does not fill the log.
 func TestAnOutageIsLogged(t *testing.T) {
 	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
 		opts := on(e)
@@ -107,7 +107,7 @@ func TestOpenWithoutADeadlineSaysWhatItWaitsFor(t *testing.T) {
 	})
 }
 
-// samuel#112, zk#40, ZOOKEEPER-3188: a server that closes the connection, a secure port and a port of something else give an error that says
+// A server that closes the connection, a secure port and a port of something else give an error that says
 // what it may be, and not "EOF".
 func TestErrorSaysWhatTheServerMayBe(t *testing.T) {
 	answer := func(bytes string) func(context.Context, string, string) (net.Conn, error) {

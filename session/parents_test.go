@@ -39,7 +39,7 @@ func TestParentsThatExistNeedNoPermission(t *testing.T) {
 	})
 }
 
-// curator#1054: a missing chroot was "node does not exist" of a path whose parents all seem to be there.
+// A missing chroot was "node does not exist" of a path whose parents all seem to be there.
 func TestAMissingChrootIsNamed(t *testing.T) {
 	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
 		owner := open(t, on(e))
@@ -78,7 +78,7 @@ func TestAMissingChrootIsNamed(t *testing.T) {
 	})
 }
 
-// kazoo#609: 10,000 children were deleted one by one, in 18 s.
+// 10,000 children were deleted one by one, in 18 s.
 func TestDeleteAllSendsFewRequests(t *testing.T) {
 	const n = 600
 	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {

@@ -10,7 +10,7 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// zk#118: without a server, the client's Close waits a whole second now and then. Open and Close do not.
+// Without a server, the client's Close waits a whole second now and then. Open and Close do not.
 //
 // Covers S5, S7.
 func TestNothingIsWaitedForWithoutAServer(t *testing.T) {

@@ -51,7 +51,7 @@ func (c at) RemoteAddr() net.Addr { return c }
 func (c at) Network() string      { return "tcp" }
 func (c at) String() string       { return c.address }
 
-// zk#107, zk#118: one dead address behind a name cost a third of the session timeout each time that it was drawn, up to
+// One dead address behind a name cost a third of the session timeout each time that it was drawn, up to
 // 10.6 s in all.
 func TestADeadAddressOfANameCostsLittle(t *testing.T) {
 	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {

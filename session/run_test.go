@@ -11,7 +11,7 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// kazoo#613, curator#435: refused credentials are refused in the next session, too. Run tried for ever, and said nothing.
+// Refused credentials are refused in the next session, too. Run tried for ever, and said nothing.
 //
 // Covers S5.
 func TestRefusedCredentialsEndRun(t *testing.T) {
