@@ -98,3 +98,16 @@ func TestHolderOfPermitsDoesNotWaitForItself(t *testing.T) {
 		}
 	})
 }
+
+// A negative delay was none for some calls and one for others.
+func TestNegativeDelayIsRefused(t *testing.T) {
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		c, o := w.Client(), lock.Options{Delay: -time.Second}
+		if _, err := lock.NewMutex(c.Session, "/m", o).Lock(t.Context()); err == nil {
+			t.Error("Mutex: granted")
+		}
+		if _, err := lock.NewRWMutex(c.Session, "/r", o).RLock(t.Context()); err == nil {
+			t.Error("RWMutex: granted")
+		}
+	})
+}

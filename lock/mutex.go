@@ -112,6 +112,9 @@ func join(ctx context.Context, l *line.Line, r line.Request) (*Grant, error) {
 	if !r.Try && holds(ctx, l.Session, l.Dir) {
 		return nil, fmt.Errorf("lock: acquire %s: %w", l.Dir, ErrDeadlock)
 	}
+	if l.Delay < 0 {
+		return nil, fmt.Errorf("lock: acquire %s: Options.Delay of %v is negative", l.Dir, l.Delay)
+	}
 	claim, err := l.Join(ctx, r)
 	if err != nil {
 		return nil, acquireError(l.Dir, err)
