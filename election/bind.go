@@ -11,4 +11,4 @@ import "context"
 // the cause, when the term does: before anybody else can be elected, and before
 // Resign deletes the node. Nothing has to be released; what Bind registers goes
 // when the term ends, or when ctx does.
-func (t *Term) Bind(ctx context.Context) context.Context { return t.claim.Bind(ctx) }
+func (t *Term) Bind(ctx context.Context) context.Context { return t.leading(t.claim.Bind(ctx), ctx) }

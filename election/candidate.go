@@ -20,6 +20,10 @@ var (
 	// ErrAgain is for functions given to Run: resign, and campaign again
 	// behind those who wait.
 	ErrAgain = errors.New("election: campaign again")
+	// ErrDeadlock means that the context of Campaign is that of a term of the
+	// same election in the same session, so that it would wait for itself.
+	// Resign first.
+	ErrDeadlock = errors.New("election: waiting for oneself")
 )
 
 // An Epoch numbers a term. Epochs grow over the whole ensemble and for ever:
@@ -51,13 +55,18 @@ func newLine(s *session.Session, path string) *line.Line {
 
 // Campaign waits to be elected. Observers are shown the value, an address, say.
 // If ctx ends first, or on any other error, nobody is elected and no candidate
-// remains. Campaigning again while leading waits for oneself: Resign first.
+// remains. Within a term of the same election it fails with ErrDeadlock.
 func (c *Candidate) Campaign(ctx context.Context, value []byte) (*Term, error) {
+	if leads(ctx, c.line.Session, c.line.Dir) {
+		return nil, fmt.Errorf("election: campaign at %s: %w", c.line.Dir, ErrDeadlock)
+	}
 	claim, err := c.line.Join(ctx, line.Request{Name: suffix, Data: value})
 	if err != nil {
 		return nil, fmt.Errorf("election: campaign at %s: %w", c.line.Dir, err)
 	}
-	return &Term{claim: claim, value: slices.Clone(value)}, nil
+	term := &Term{claim: claim, value: slices.Clone(value)}
+	term.ctx = term.leading(claim.Context(), ctx)
+	return term, nil
 }
 
 // Run campaigns, calls f for each term, and campaigns again when a term ended

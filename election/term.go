@@ -9,12 +9,14 @@ import (
 
 	"github.com/zkcoord/zkcoord/internal/line"
 	"github.com/zkcoord/zkcoord/internal/under"
+	"github.com/zkcoord/zkcoord/internal/znode"
 	"github.com/zkcoord/zkcoord/session"
 )
 
 // A Term is the time for which one candidate leads.
 type Term struct {
 	claim *line.Claim
+	ctx   context.Context // the claim's, and which term it is
 
 	mu    sync.Mutex
 	value []byte
@@ -25,7 +27,7 @@ type Term struct {
 // session.ErrLeaseLapsed, session.ErrRevoked, session.ErrLost or
 // session.ErrClosed. It has neither the end nor the values of the context that
 // Campaign was called with: lead under the context of Run or Bind, which has both.
-func (t *Term) Context() context.Context { return t.claim.Context() }
+func (t *Term) Context() context.Context { return t.ctx }
 
 // Epoch is the number of the term.
 func (t *Term) Epoch() Epoch { return Epoch(t.claim.Token()) }
@@ -100,8 +102,39 @@ func (t *Term) run(ctx context.Context, f func(context.Context, *Term) error) (o
 		return true, context.Cause(ctx)
 	case ctx.Err() != nil:
 		return true, err
+	case errors.Is(context.Cause(t.Context()), session.ErrUnreadable):
+		return true, context.Cause(t.Context()) // the next term would end likewise
 	case ended || errors.Is(err, ErrAgain):
 		return false, nil
 	}
 	return true, err
+}
+
+// termKey is the key under which a context has the terms that it is for.
+type termKey struct{}
+
+// terms is a list of terms: that of a context, and those of the context in which
+// it was campaigned for.
+type terms struct {
+	*Term
+	more *terms
+}
+
+// leading returns ctx with t, and with the terms that the context has that t was
+// campaigned for in.
+func (t *Term) leading(ctx, campaign context.Context) context.Context {
+	more, _ := campaign.Value(termKey{}).(*terms)
+	return context.WithValue(ctx, termKey{}, &terms{t, more})
+}
+
+// leads reports whether ctx is that of a term of the election at path in s, which
+// has not ended: ctx may outlive it.
+func leads(ctx context.Context, s *session.Session, path string) bool {
+	t, _ := ctx.Value(termKey{}).(*terms)
+	for ; t != nil; t = t.more {
+		if dir, _ := znode.Split(t.Path()); t.claim.Session() == s && dir == path && t.claim.Context().Err() == nil {
+			return true
+		}
+	}
+	return false
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 
 	"github.com/go-zookeeper/zk"
@@ -28,7 +29,8 @@ func NewExclusive(s *session.Session, path string, o Options) *Exclusive {
 }
 
 // Lock waits for the lock. If ctx ends first, or on any other error, nothing
-// is held and no znode remains.
+// is held and no znode remains. It fails with ErrNotALock if there is a znode at the
+// path that is not ephemeral.
 func (e *Exclusive) Lock(ctx context.Context) (*Grant, error) {
 	if holds(ctx, e.session, e.path) {
 		return nil, e.wrap(ErrDeadlock)
@@ -105,8 +107,16 @@ func (e *Exclusive) look(ctx context.Context, data []byte, lost bool) (session.N
 	return e.find(ctx, data)
 }
 
+// owned reports whether a znode is ephemeral. Of a container, and of a znode with a
+// time to live, the owner is a number that no session has.
+func owned(stat *zk.Stat) bool {
+	owner := stat.EphemeralOwner
+	return owner != 0 && owner != math.MinInt64 && uint64(owner)>>56 != 0xff
+}
+
 // find returns the node if it is that of the call with the given data, none
-// if there is none, and ErrLocked if it is somebody else's.
+// if there is none, ErrLocked if it is somebody else's, and ErrNotALock if it is
+// nobody's.
 func (e *Exclusive) find(ctx context.Context, data []byte) (session.Node, error) {
 	value, err := e.session.Get(ctx, e.path)
 	switch {
@@ -114,6 +124,8 @@ func (e *Exclusive) find(ctx context.Context, data []byte) (session.Node, error)
 		return session.Node{}, nil
 	case err != nil:
 		return session.Node{}, err
+	case !owned(value.Stat):
+		return session.Node{}, fmt.Errorf("%w: %s", ErrNotALock, e.path)
 	case value.Stat.EphemeralOwner != e.session.ID() || string(value.Data) != string(data):
 		return session.Node{}, ErrLocked
 	}
@@ -124,7 +136,7 @@ func (e *Exclusive) find(ctx context.Context, data []byte) (session.Node, error)
 func (e *Exclusive) undo(data []byte) {
 	e.session.RemoveFound(func(ctx context.Context) (session.Node, error) {
 		node, err := e.look(ctx, data, true)
-		if errors.Is(err, ErrLocked) {
+		if errors.Is(err, ErrLocked) || errors.Is(err, ErrNotALock) {
 			return session.Node{}, nil
 		}
 		return node, err
@@ -156,6 +168,9 @@ func (e *Exclusive) Holder(ctx context.Context) (Contender, bool, error) {
 	value, err := e.session.Get(ctx, e.path)
 	if errors.Is(err, zk.ErrNoNode) {
 		return Contender{}, false, nil
+	}
+	if err == nil && !owned(value.Stat) {
+		err = ErrNotALock
 	}
 	if err != nil {
 		return Contender{}, false, fmt.Errorf("lock: holder of %s: %w", e.path, err)

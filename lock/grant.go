@@ -75,16 +75,17 @@ type heldKey struct{}
 // held is a list of paths: that of a grant, and those of the context in which
 // it was waited for.
 type held struct {
-	claim *line.Claim
-	path  string
-	more  *held
+	claim   *line.Claim
+	path    string
+	permits int // of a semaphore
+	more    *held
 }
 
 // holding returns ctx with the knowledge of what the grant holds, and of what the
 // context of its caller knows.
 func (g *Grant) holding(ctx, caller context.Context) context.Context {
 	more, _ := caller.Value(heldKey{}).(*held)
-	return context.WithValue(ctx, heldKey{}, &held{g.claim, g.path, more})
+	return context.WithValue(ctx, heldKey{}, &held{claim: g.claim, path: g.path, more: more})
 }
 
 // holds reports whether ctx is that of a grant on path in s, which has not ended:
@@ -97,4 +98,22 @@ func holds(ctx context.Context, s *session.Session, path string) bool {
 		}
 	}
 	return false
+}
+
+// holdingPermits makes g a grant of permits.
+func (g *Grant) holdingPermits(permits int) *Grant {
+	g.ctx.Value(heldKey{}).(*held).permits = permits
+	return g
+}
+
+// permitsHeld returns how many permits of path in s the grants have whose context
+// ctx is, and that have not ended.
+func permitsHeld(ctx context.Context, s *session.Session, path string) (n int) {
+	h, _ := ctx.Value(heldKey{}).(*held)
+	for ; h != nil; h = h.more {
+		if h.claim.Session() == s && h.path == path && h.claim.Context().Err() == nil {
+			n += h.permits
+		}
+	}
+	return n
 }

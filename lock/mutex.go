@@ -16,8 +16,13 @@ var (
 	ErrLocked = errors.New("lock: held by somebody else")
 	// ErrDeadlock means that the context of the call is that of a grant on
 	// the same path in the same session, so that it would wait for itself:
-	// locks are not reentrant and a reader cannot become a writer. Unlock first.
+	// locks are not reentrant and a reader cannot become a writer. Of a
+	// Semaphore, the permits that are not the grant's own are too few. Unlock
+	// first.
 	ErrDeadlock = errors.New("waiting for oneself")
+	// ErrNotALock means that the znode at the path of an Exclusive is not
+	// ephemeral: nobody holds the lock, and nobody can. Delete the znode.
+	ErrNotALock = errors.New("the znode is not ephemeral, so it is no lock")
 	// ErrReleased is the cause with which a grant's context ends on Unlock.
 	ErrReleased = line.ErrReleased
 	// ErrExhausted means that the path's sequence numbers are nearly used up.
@@ -107,6 +112,9 @@ func (m *Mutex) WhoBlocks(ctx context.Context, node string) ([]Contender, error)
 func join(ctx context.Context, l *line.Line, r line.Request) (*Grant, error) {
 	if !r.Try && holds(ctx, l.Session, l.Dir) {
 		return nil, fmt.Errorf("lock: acquire %s: %w", l.Dir, ErrDeadlock)
+	}
+	if l.Delay < 0 {
+		return nil, fmt.Errorf("lock: acquire %s: Options.Delay of %v is negative", l.Dir, l.Delay)
 	}
 	claim, err := l.Join(ctx, r)
 	if err != nil {

@@ -35,7 +35,8 @@ type Semaphore struct {
 
 // NewSemaphore returns the semaphore at path. If nobody used it before, it gets
 // the given capacity at the first Acquire; else it keeps the one it has: see
-// SetCapacity. No request is made.
+// SetCapacity. No request is made. A capacity that is negative, or above
+// math.MaxInt32, is an error of each call.
 func NewSemaphore(s *session.Session, path string, capacity int, o Options) *Semaphore {
 	return &Semaphore{
 		session:  s,
@@ -50,7 +51,8 @@ func NewSemaphore(s *session.Session, path string, capacity int, o Options) *Sem
 
 // Acquire waits for so many permits. Give them back, all at once, with the
 // grant's Unlock. If ctx ends first, or on any other error, none is held and no
-// znode remains. It fails with ErrCapacity if there are fewer in all.
+// znode remains. It fails with ErrCapacity if there are fewer in all, and with
+// ErrDeadlock if there are too few beside those of the grants whose context ctx is.
 func (m *Semaphore) Acquire(ctx context.Context, permits int) (*Grant, error) {
 	return m.acquire(ctx, permits, false)
 }
@@ -63,6 +65,9 @@ func (m *Semaphore) TryAcquire(ctx context.Context, permits int) (*Grant, error)
 func (m *Semaphore) acquire(ctx context.Context, permits int, try bool) (*Grant, error) {
 	if permits < 1 || permits > math.MaxInt32 {
 		return nil, fmt.Errorf("lock: acquire %s: %d permits", m.path, permits)
+	}
+	if err := checkCapacity(m.capacity); err != nil {
+		return nil, fmt.Errorf("lock: acquire %s: %w", m.path, err)
 	}
 	first, err := m.gate.Join(ctx, line.Request{Name: lockSuffix, Data: []byte(m.label), Try: try, Gate: true})
 	if err != nil {
@@ -78,7 +83,7 @@ func (m *Semaphore) acquire(ctx context.Context, permits int, try bool) (*Grant,
 		lease.Abandon(ctx, err)
 		return nil, acquireError(m.path, err)
 	}
-	return newGrant(ctx, lease, m.path), nil
+	return newGrant(ctx, lease, m.path).holdingPermits(permits), nil
 }
 
 // pass waits, as the first at the gate, until there are permits enough, and
@@ -101,6 +106,8 @@ func (m *Semaphore) pass(ctx context.Context, first *line.Claim, permits int, tr
 			return lease, err
 		case try:
 			err = line.ErrBusy
+		case permits > seen.capacity-permitsHeld(ctx, m.session, m.path):
+			err = ErrDeadlock
 		case waiting:
 			err = seen.await(ctx, first)
 		}
@@ -272,6 +279,9 @@ const idLength = 32
 // Capacity returns how many permits there are in all. It is the one given to
 // NewSemaphore as long as nobody used the semaphore.
 func (m *Semaphore) Capacity(ctx context.Context) (int, error) {
+	if err := checkCapacity(m.capacity); err != nil {
+		return 0, fmt.Errorf("lock: capacity of %s: %w", m.path, err)
+	}
 	value, err := m.session.Get(ctx, m.size)
 	if errors.Is(err, zk.ErrNoNode) {
 		return m.capacity, nil
@@ -286,13 +296,21 @@ func (m *Semaphore) Capacity(ctx context.Context) (int, error) {
 	return n, nil
 }
 
+// checkCapacity refuses what cannot be a number of permits.
+func checkCapacity(permits int) error {
+	if permits < 0 || permits > math.MaxInt32 {
+		return fmt.Errorf("a capacity of %d permits is not between 0 and %d", permits, math.MaxInt32)
+	}
+	return nil
+}
+
 // SetCapacity changes how many permits there are. Permits that are out stay
 // out: if they are more than that, nobody is granted any until enough are given
 // back. A grant under way sees the old number or the new one, never a mixture.
 // With none nobody is granted any. It may be called again after any error.
 func (m *Semaphore) SetCapacity(ctx context.Context, permits int) error {
-	if permits < 0 {
-		return fmt.Errorf("lock: capacity of %s: %d permits", m.path, permits)
+	if err := checkCapacity(permits); err != nil {
+		return fmt.Errorf("lock: capacity of %s: %w", m.path, err)
 	}
 	data := strconv.AppendInt(nil, int64(permits), 10)
 	_, err := m.session.Set(ctx, m.size, data, session.AnyVersion)

@@ -33,8 +33,8 @@ type Options[T any] struct {
 	// Codec makes bytes of items; nil means JSON.
 	Codec Codec[T]
 
-	// Priorities is the number of priorities; zero means one. Items of
-	// priority 0 go first.
+	// Priorities is the number of priorities, at most 1000; zero means one.
+	// Items of priority 0 go first. Whoever takes looks at each of them.
 	Priorities int
 
 	// Relaxed lets Take go on from a random place in a segment where another
@@ -69,19 +69,39 @@ type Queue[T any] struct {
 }
 
 // New returns the queue at path, which is made with the first call. No request
-// is made. It panics if path is no valid path or an option is negative.
+// is made. It panics if path is no valid path, an option is negative, or there are
+// more than 1000 Priorities.
 func New[T any](s *session.Session, path string, o Options[T]) *Queue[T] {
 	if err := znode.Check(path); err != nil || path == "/" {
 		panic(fmt.Sprintf("queue: path %q: %v", path, err))
 	}
-	if min(o.Priorities, o.Limit, o.Prefetch, o.MaxAttempts, int(o.ClaimFor)) < 0 {
-		panic("queue: negative option")
+	if err := o.check(); err != nil {
+		panic(err.Error())
 	}
 	if o.Codec == nil {
 		o.Codec = JSON[T]()
 	}
 	o.Priorities, o.Prefetch = max(o.Priorities, 1), max(o.Prefetch, 1)
 	return &Queue[T]{raw: newRaw(s, path, o.Priorities, o.Limit, o.Relaxed), dead: newRaw(s, znode.Join(path, "dead"), 1, 0, false), opts: o}
+}
+
+// maxPriorities is the most that Options.Priorities may be.
+const maxPriorities = 1000
+
+// check refuses numbers that cannot be meant.
+func (o *Options[T]) check() error {
+	if o.Priorities > maxPriorities {
+		return fmt.Errorf("queue: %d priorities, at most %d", o.Priorities, maxPriorities)
+	}
+	for name, n := range map[string]int64{
+		"Priorities": int64(o.Priorities), "Limit": int64(o.Limit), "Prefetch": int64(o.Prefetch),
+		"MaxAttempts": int64(o.MaxAttempts), "ClaimFor": int64(o.ClaimFor),
+	} {
+		if n < 0 {
+			return fmt.Errorf("queue: option %s is negative: %d", name, n)
+		}
+	}
+	return nil
 }
 
 // Dead returns the queue of dead letters: items claimed too often, rejected, or

@@ -26,7 +26,10 @@ type conn struct {
 
 	handshake *time.Timer // closes a server that does not answer
 	closeOnce sync.Once
-	gone      bool // closed; guarded by s.mu
+
+	// Guarded by s.mu.
+	served bool // the session was begun or resumed on it
+	gone   bool // closed
 
 	// Only who holds sending uses these. It is a channel and no mutex, as it is
 	// held over a blocking call.
@@ -61,19 +64,24 @@ func newConn(s *Session, raw net.Conn, server string) *conn {
 		in:      bufio.NewReaderSize(raw, 32<<10),
 	}
 	c.handshake = time.AfterFunc(math.MaxInt64, func() { // started when it is set, as Close stops it
-		c.Close()
-		s.dialFailed(server, errors.New("no answer to the handshake"))
+		c.fail(errNoAnswer)
 	})
 	c.handshake.Reset(s.handshakeBound())
 	return c
 }
 
-// Close tells the session, once, and closes the connection. The session comes
+// Close closes the connection.
+func (c *conn) Close() error { return c.fail(errHungUp) }
+
+// errHungUp is why a connection ends that nothing is wrong with.
+var errHungUp = errors.New("closed by this client")
+
+// fail notifies the session, once, and closes the connection. The session comes
 // first: closing may take a while under TLS.
-func (c *conn) Close() error {
+func (c *conn) fail(why error) error {
 	c.closeOnce.Do(func() {
 		c.handshake.Stop()
-		c.s.disconnected(c)
+		c.s.disconnected(c, why)
 	})
 	return c.Conn.Close()
 }
@@ -154,7 +162,7 @@ func (c *conn) ping() {
 func (c *conn) write(frames []byte) error {
 	c.Conn.SetWriteDeadline(time.Now().Add(c.s.Timeout() / 2))
 	if _, err := c.Conn.Write(frames); err != nil {
-		c.Close()
+		c.fail(err)
 		return fmt.Errorf("%w: %w", errBroken, err)
 	}
 	return nil
@@ -165,10 +173,10 @@ func (c *conn) write(frames []byte) error {
 func (c *conn) Read(p []byte) (int, error) {
 	if len(c.unread) == 0 {
 		if err := c.nextFrame(); err != nil {
-			if !c.answered { // a refusal under TLS 1.3 is told only here
-				c.s.dialFailed(c.server, err)
+			if !c.answered { // also a certificate refused under TLS 1.3
+				err = explainNoHandshake(err, c.s.opts.TLS != nil)
 			}
-			c.Close()
+			c.fail(err)
 			return 0, err
 		}
 	}
@@ -184,7 +192,7 @@ func (c *conn) nextFrame() error {
 	}
 	size := binary.BigEndian.Uint32(head[:])
 	if size > maxReply {
-		return fmt.Errorf("session: %s sent a frame of %d bytes", c.server, size)
+		return noFrame(head)
 	}
 	if cap(c.frame) < int(size)+4 {
 		c.frame = make([]byte, size+4)
@@ -198,6 +206,17 @@ func (c *conn) nextFrame() error {
 		return c.welcome()
 	}
 	return c.s.received(c, c.frame[4:])
+}
+
+// noFrame says what a server sent that is no frame.
+func noFrame(head [4]byte) error {
+	switch {
+	case head[0] == 0x15 || head[0] == 0x16 && head[1] == 3: // an alert, or a handshake
+		return errors.New("server speaks TLS: set Options.TLS")
+	case string(head[:]) == "HTTP":
+		return errors.New("server speaks HTTP, not ZooKeeper's protocol")
+	}
+	return fmt.Errorf("server sent a frame of %d bytes", binary.BigEndian.Uint32(head[:]))
 }
 
 // welcome looks at the ConnectResponse.

@@ -6,36 +6,17 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"net"
 	"slices"
+	"syscall"
 	"time"
 )
 
 // errOver is what the client gets when it wants another connection for a
 // session that is over.
 var errOver = errors.New("session: no second session on one client")
-
-// dialEachAddress looks the host up and tries its addresses in random order,
-// so that one name can stand for many servers and none is always the first.
-func dialEachAddress(ctx context.Context, network, address string) (net.Conn, error) {
-	host, port, err := net.SplitHostPort(address)
-	if err != nil {
-		return nil, err
-	}
-	ips, err := net.DefaultResolver.LookupHost(ctx, host)
-	if err != nil {
-		return nil, err
-	}
-	shuffle(ips, cryptoRand{})
-	var dialer net.Dialer
-	for _, ip := range ips {
-		var conn net.Conn
-		if conn, err = dialer.DialContext(ctx, network, net.JoinHostPort(ip, port)); err == nil {
-			return conn, nil
-		}
-	}
-	return nil, cmp.Or(err, fmt.Errorf("%s has no address", host))
-}
 
 // servers is the order in which a session tries its servers. It implements
 // zk.HostProvider.
@@ -49,22 +30,23 @@ func (h *servers) Init([]string) error { return nil } // the client's own order 
 func (h *servers) Len() int            { return len(h.list) }
 func (h *servers) Connected()          {}
 
-// Next returns the server to try. It never reports a finished round while the
-// session lives: the client would then fail what is queued and wait a whole
-// second. dial paces itself. After the end it must report one, as only there
-// the client looks whether it should stop.
+// Next returns the server to try. It never reports a finished round: the client
+// would then fail what is queued and wait a whole second. dial paces itself.
 func (h *servers) Next() (string, bool) {
 	server := h.list[h.next%len(h.list)]
 	h.next++
-	return server, h.s.life.Err() != nil
+	return server, false
 }
 
 // dial opens a connection for the client. It runs on the client's goroutine,
-// one call at a time.
+// one call at a time. After the end of the session the client is parked.
 func (s *Session) dial(network, address string, _ time.Duration) (net.Conn, error) {
 	if err := s.pause(); err != nil {
-		return nil, err
+		return newParkedConn(s.opts.Timeout, s.park), nil
 	}
+	s.mu.Lock()
+	s.trying = address
+	s.mu.Unlock()
 	ctx, cancel := context.WithTimeout(s.life, s.handshakeBound())
 	defer cancel()
 	raw, err := s.opts.Dial(ctx, network, address)
@@ -72,7 +54,9 @@ func (s *Session) dial(network, address string, _ time.Duration) (net.Conn, erro
 		raw, err = s.secure(ctx, raw, address)
 	}
 	if err != nil {
-		s.dialFailed(address, err)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.notReachedLocked(address, err)
 		return nil, err
 	}
 	c := newConn(s, raw, address)
@@ -113,16 +97,51 @@ func (s *Session) secure(ctx context.Context, raw net.Conn, address string) (net
 	conn := tls.Client(raw, config)
 	if err := conn.HandshakeContext(ctx); err != nil {
 		raw.Close()
+		_, plain := errors.AsType[tls.RecordHeaderError](err)
+		if plain || hungUp(err) {
+			return nil, fmt.Errorf("TLS: %w: the port may not be a secure one", err)
+		}
 		return nil, fmt.Errorf("TLS: %w", err)
 	}
 	return conn, nil
 }
 
-func (s *Session) dialFailed(address string, err error) {
-	s.opts.Logger.Debug("zookeeper server not reached", "server", address, "error", err)
-	s.mu.Lock()
+// hungUp reports whether the other side has closed the connection.
+func hungUp(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET)
+}
+
+// errNoAnswer is why a connection is closed whose server is silent.
+var errNoAnswer = errors.New("no answer to the handshake")
+
+// explainNoHandshake says what it can mean that a server does not begin a session.
+func explainNoHandshake(err error, secure bool) error {
+	if !hungUp(err) {
+		return err
+	}
+	perhaps := "it may have no quorum (read-only mode) or too many connections of this client (maxClientCnxns)"
+	if !secure {
+		perhaps += ", or the port may expect TLS"
+	}
+	return fmt.Errorf("server closed the connection without an answer to the handshake: %w: %s", err, perhaps)
+}
+
+// notReachedLocked notes that no session was begun or resumed at a server. Of an
+// outage the first round of attempts is logged, and then that no server is left.
+func (s *Session) notReachedLocked(address string, err error) {
+	if s.life.Err() != nil {
+		return
+	}
 	s.dialError = fmt.Errorf("%s: %w", address, err)
-	s.mu.Unlock()
+	s.failures++
+	level := slog.LevelInfo
+	if s.failures > len(s.opts.Servers) {
+		level = slog.LevelDebug
+	}
+	s.logLocked(level, "zookeeper server not reached", "server", address, "error", err)
+	if s.failures == len(s.opts.Servers) {
+		s.logLocked(slog.LevelWarn, "no zookeeper server takes the session: trying again", "session", hexID(s.id), "last", s.dialError)
+	}
 }
 
 // handshakeBound is how long one server may take to accept a connection and

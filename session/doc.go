@@ -36,17 +36,23 @@
 //
 // # Not guaranteed
 //
-// A pause of the whole process (a stop-the-world pause, a suspended machine, a
-// debugger) can outlast the lease without the program noticing. Write with
+// A pause of the whole process (a stop-the-world pause, a stopped virtual machine,
+// a debugger) can outlast the lease without the program noticing. Write with
 // the fencing token of what is held, [Node.Czxid], or in one transaction with
 // a check of the node.
+//
+// After a machine was suspended, holds end within a twelfth of the session
+// timeout, and until then the program still counts as holding. On Linux the
+// kernel's clocks tell of it. On other systems a clock of the day that is set
+// forward by more than a tenth of a second looks the same, and ends holds too. A
+// hypervisor that stops a virtual machine with all of its clocks leaves no trace.
 //
 // # Session loss
 //
 // A session is lost when a server says so, when a server answers with another
-// session, when credentials are refused, or when no server was reached for
-// Options.Abandon. Its holds end first, then its context and [Session.Lost].
-// Losing the connection is not losing the session: requests wait, and those
+// session, when credentials are refused (then a new session is lost too:
+// [ErrCredentials]), or when no server was reached for Options.Abandon. Its holds
+// end first, then its context and [Session.Lost]. Losing the connection is not losing the session: requests wait, and those
 // that were under way and change something end as [Indeterminate].
 //
 // # Goroutines

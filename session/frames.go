@@ -82,6 +82,7 @@ func (s *Session) received(c *conn, frame []byte) error {
 		}
 		return nil
 	}
+	s.unwelcome = s.unwelcome || h.Err == wire.SessionClosedRequireSASL
 	s.repliedLocked(&h, body, now)
 	return nil
 }
@@ -147,7 +148,7 @@ func (s *Session) authenticatedLocked(code wire.Code) error {
 	if code == 0 {
 		return nil
 	}
-	err := fmt.Errorf("%w: credentials refused: %w", ErrLost, code)
+	err := fmt.Errorf("%w: %w: %w", ErrLost, ErrCredentials, code)
 	s.finishLocked(err)
 	return err
 }
@@ -190,7 +191,7 @@ func (s *Session) connected(c *conn, r *wire.ConnectResponse) error {
 	fresh := s.id == 0
 	s.id, s.password = r.SessionID, slices.Clone(r.Password)
 	s.timeout = time.Duration(r.Timeout) * time.Millisecond
-	s.current, s.dialError = c, nil
+	c.served, s.current, s.dialError, s.failures = true, c, nil, 0
 	clear(s.inflight)
 	s.pings = s.pings[:0]
 	s.lease.restart(c.opened, s.timeout, s.tick(), fresh)
@@ -207,7 +208,10 @@ func (s *Session) connected(c *conn, r *wire.ConnectResponse) error {
 // refusedLocked ends the session at the word of a server.
 func (s *Session) refusedLocked(how string) error {
 	err := fmt.Errorf("%w: %s by the server", ErrLost, how)
-	if s.id == 0 {
+	switch {
+	case s.unwelcome:
+		err = fmt.Errorf("%w: %w: %w", ErrLost, ErrCredentials, ErrAuthRequired)
+	case s.id == 0:
 		err = fmt.Errorf("%w: refused by the server", ErrLost)
 	}
 	s.finishLocked(err)
@@ -240,13 +244,20 @@ func (s *Session) greetingLocked() []byte {
 	return s.appendWatchesLocked(out)
 }
 
-// disconnected is called when c was closed, by whichever side.
-func (s *Session) disconnected(c *conn) {
+// disconnected is called when c was closed, by whichever side, and says why.
+func (s *Session) disconnected(c *conn, why error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c.gone = true
+	s.avoid(c)
+	if !c.served {
+		s.notReachedLocked(c.server, why)
+	}
 	if s.current != c {
 		return
+	}
+	if s.life.Err() == nil {
+		s.logLocked(slog.LevelInfo, "zookeeper connection lost", "session", hexID(s.id), "server", c.server, "error", why)
 	}
 	s.current, s.downSince = nil, time.Now()
 	if s.downSince.Sub(c.opened) >= longestPause {
@@ -259,6 +270,13 @@ func (s *Session) disconnected(c *conn) {
 		s.setStateLocked(Suspended)
 	}
 	s.nudge()
+}
+
+// avoid has other addresses of the server's name tried before that of c.
+func (s *Session) avoid(c *conn) {
+	if s.opts.dialer != nil {
+		s.opts.dialer.avoid(c.Conn.RemoteAddr().String())
+	}
 }
 
 // queueLocked adds a frame to be sent before the next of c.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
@@ -17,6 +18,12 @@ import (
 // ErrRevoked means that somebody else deleted the node of a hold. Treat what
 // was held as lost; the session goes on.
 var ErrRevoked = errors.New("node deleted by somebody else")
+
+// ErrUnreadable means that the ACL of a hold's node does not let this session
+// read it, so that the session cannot notice when somebody deletes the node. Treat
+// what was held as lost; the session goes on. Claiming it again will not help: give
+// the session the credential that Options.ACL asks for.
+var ErrUnreadable = errors.New("the node's ACL does not let this session read it")
 
 // A Hold is the claim of a session on what one of its own nodes stands for:
 // a lock, a leadership, a permit. From its start the session keeps the lease
@@ -92,6 +99,7 @@ func (s *Session) grant(h *Hold) (wait <-chan struct{}, err error) {
 	if err := context.Cause(h.ctx); err != nil {
 		return nil, err
 	}
+	s.suspendedLocked()
 	if s.opts.UnsafeHoldUntilLost || s.lease.stands(time.Now()) {
 		h.granted = true
 		s.nudge()
@@ -106,8 +114,8 @@ func (s *Session) grant(h *Hold) (wait <-chan struct{}, err error) {
 }
 
 // Context ends when what was granted is no longer held for certain, with the
-// cause: ErrLeaseLapsed, ErrRevoked, an error that is ErrLost, ErrClosed, or
-// what End was given. It ends before any other client can be granted the
+// cause: ErrLeaseLapsed, ErrRevoked, an error that is ErrUnreadable or ErrLost,
+// ErrClosed, or what End was given. It ends before any other client can be granted the
 // same, within the assumptions of docs/decisions/0001-lease.md.
 func (h *Hold) Context() context.Context { return h.ctx }
 
@@ -188,7 +196,7 @@ func (s *Session) look(now time.Time) time.Duration {
 	}
 	s.lapseLocked(now)
 	if s.anyGrantedLocked() && !s.opts.UnsafeHoldUntilLost {
-		next = earlier(next, s.lease.deadline)
+		next = earlier(next, earlier(s.lease.deadline, now.Add(s.timeout/12))) // the machine may be suspended
 	}
 	if s.current != nil {
 		keeping := s.keepingLocked()
@@ -203,6 +211,7 @@ func (s *Session) look(now time.Time) time.Duration {
 // lapseLocked ends what was granted when the lease has lapsed. What is only
 // waited for goes on: it will need a new lease to be granted.
 func (s *Session) lapseLocked(now time.Time) {
+	s.suspendedLocked()
 	if now.Before(s.lease.deadline) || s.opts.UnsafeHoldUntilLost {
 		return
 	}
@@ -328,6 +337,8 @@ func (s *Session) heartbeatLocked() {
 		switch {
 		case errors.Is(part, zk.ErrNoNode) && i < len(checked):
 			s.endHoldLocked(checked[i], ErrRevoked)
+		case errors.Is(part, zk.ErrNoAuth) && i < len(checked):
+			s.endHoldLocked(checked[i], fmt.Errorf("%w: %s: %w", ErrUnreadable, checked[i].node.Path, part))
 		case err == nil && s.opts.Metrics.Heartbeat != nil:
 			took, left := time.Since(start), time.Until(s.lease.deadline)
 			s.reportLocked(func() { s.opts.Metrics.Heartbeat(took, left) })

@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -238,26 +239,29 @@ func TestHeartbeatFindsDeletedNodes(t *testing.T) {
 	})
 }
 
-// A heartbeat that may not read the node is answered by the quorum all the same:
-// the hold goes on, and heartbeats keep their pauses.
-func TestUnreadableNodeIsHeld(t *testing.T) {
-	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
-		opts := on(e)
-		opts.ACL = zk.DigestACL(zk.PermDelete, "u", "p") // not readable
-		opts.Auth = []Auth{{"digest", []byte("u:p")}}
-		s := open(t, opts)
+// Heartbeats that fail are not repeated without a pause.
+func TestFailingHeartbeatsAreSpaced(t *testing.T) {
+	var multis atomic.Int32
+	sc := &script{reply: func(_ int, h wire.RequestHeader, _ []byte) (wire.Code, bool) {
+		if h.Op == wire.OpMulti {
+			multis.Add(1)
+			return wire.ThrottledOp, true
+		}
+		return wire.OK, h.Op != wire.OpExists // whose stat would be that of another node
+	}}
+	scripted(t, sc, func(t *testing.T) {
+		s := open(t, sc.options())
 		defer s.Close()
-		_, err := s.CreateACL(t.Context(), "/h", nil, Persistent, zk.WorldACL(zk.PermAll))
-		must(t, err)
 		h := holding(t, s, 1)[0]
 		must(t, h.Grant(t.Context()))
-		multis := e.Inject(zktest.Rule{Op: "multi", Count: -1, Fate: zktest.DelayRequest, Delay: 0})
-		time.Sleep(10 * s.Timeout())
-		if err := context.Cause(h.Context()); err != nil {
-			t.Errorf("ended: %v", err)
+		if err := cause(t, h.Context(), 2*s.Timeout()); err != ErrLeaseLapsed {
+			t.Error(err)
 		}
-		if n := multis.Fired(); n < 30 || n > 70 {
-			t.Errorf("%d heartbeats in 10 timeouts", n)
+		still := holding(t, s, 1)[0] // has heartbeats sent, and is not granted
+		defer still.End(nil)
+		time.Sleep(10 * s.Timeout())
+		if n := multis.Load(); n < 10 || n > 2*13*spacing {
+			t.Errorf("%d heartbeats", n)
 		}
 	})
 }
@@ -318,6 +322,38 @@ func TestAnswerAfterTheDeadlineSavesNoHold(t *testing.T) {
 		s.repliedLocked(&wire.ReplyHeader{Xid: 99, Zxid: 1}, nil, now)
 		if err := context.Cause(h.Context()); err != ErrLeaseLapsed {
 			t.Errorf("ended with %v; the deadline moved by %v", err, s.lease.deadline.Sub(now))
+		}
+	})
+}
+
+// An administrator restricts one node, or the session has no credential for its own ACL. The hold on that node
+// ends with the reason, and no other one does; each ended as the lease lapsed, 9.5 s later.
+//
+// Covers S2.
+func TestAnUnreadableNodeEndsItsHoldAlone(t *testing.T) {
+	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
+		opts := on(e)
+		opts.Auth = []Auth{admin}
+		owner, s := open(t, opts), open(t, on(e))
+		defer owner.Close()
+		defer s.Close()
+		holds := holding(t, s, 5)
+		for _, h := range holds {
+			must(t, h.Grant(t.Context()))
+		}
+		for _, i := range []int{1, 3} {
+			must(t, owner.SetACL(t.Context(), holds[i].Node().Path, adminOnly, AnyVersion))
+		}
+		for _, i := range []int{1, 3} {
+			if err := cause(t, holds[i].Context(), s.Timeout()/2); !errors.Is(err, ErrUnreadable) || !errors.Is(err, zk.ErrNoAuth) || !strings.Contains(err.Error(), holds[i].Node().Path) {
+				t.Errorf("hold %d ended with %v", i, err)
+			}
+		}
+		time.Sleep(10 * s.Timeout())
+		for _, i := range []int{0, 2, 4} {
+			if err := context.Cause(holds[i].Context()); err != nil {
+				t.Errorf("hold %d ended with %v", i, err)
+			}
 		}
 	})
 }

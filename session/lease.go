@@ -111,7 +111,7 @@ func (l *lease) restart(sent time.Time, timeout, tick time.Duration, fresh bool)
 // forget ends the lease: no time that was measured counts any more.
 func (l *lease) forget() {
 	l.deadline, l.kept = time.Time{}, time.Time{}
-	l.carried, l.probation = carried{}, probation{}
+	l.carried, l.probation, l.epoch = carried{}, probation{}, 0
 	l.marks = l.marks[:0]
 }
 

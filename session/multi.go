@@ -188,37 +188,110 @@ func failedPart(responses []zk.MultiResponse) (int, error) {
 // rooted returns an error if there is no root, which is so where the chroot is
 // missing.
 func (s *Session) rooted(ctx context.Context) error {
-	if s.opts.Chroot == "" {
+	if s.opts.Chroot == "" || s.rootSeen.Load() {
 		return nil
 	}
 	stat, err := s.Exists(ctx, "/")
 	if err == nil && stat == nil {
-		return unsent("create", "/", fmt.Errorf("chroot %s: %w", s.opts.Chroot, zk.ErrNoNode))
+		return unsent("create", "/", s.noRoot(zk.ErrNoNode))
 	}
+	s.rootSeen.Store(err == nil)
 	return err
 }
 
-// DeleteAll deletes path and all below it. It is no transaction: if it fails,
-// part of it may be gone. That path does not exist is no error.
+// noRoot says of err, a zk.ErrNoNode, that it is the chroot that is missing.
+func (s *Session) noRoot(err error) error {
+	return fmt.Errorf("chroot %s does not exist: %w", s.opts.Chroot, err)
+}
+
+// explainNoNode finds out whether a znode is missing since the chroot is. That
+// takes one more request, until the chroot has been seen.
+func (s *Session) explainNoNode(ctx context.Context, err error) error {
+	if s.opts.Chroot == "" || s.rootSeen.Load() {
+		return err
+	}
+	stat, lookup := s.Exists(ctx, "/")
+	if lookup == nil && stat == nil {
+		return s.noRoot(err)
+	}
+	s.rootSeen.Store(lookup == nil)
+	return err
+}
+
+// DeleteAll deletes path and all below it, many znodes in one transaction. It is
+// no transaction as a whole: if it fails, part of it may be gone. That path does
+// not exist is no error.
 func (s *Session) DeleteAll(ctx context.Context, path string) error {
 	for {
 		err := s.Delete(ctx, path, AnyVersion)
 		switch {
 		case err == nil, errors.Is(err, zk.ErrNoNode):
 			return nil
-		case retryable(err):
-			continue
-		case !errors.Is(err, zk.ErrNotEmpty):
-			return err
-		}
-		listing, err := s.Children(ctx, path)
-		if err != nil && !errors.Is(err, zk.ErrNoNode) {
-			return err
-		}
-		for _, name := range listing.Names {
-			if err := s.DeleteAll(ctx, znode.Join(path, name)); err != nil {
+		case errors.Is(err, zk.ErrNotEmpty):
+			if err := s.deleteChildren(ctx, path); err != nil {
 				return err
 			}
+		case !retryable(err):
+			return err
 		}
 	}
+}
+
+// deletions is how many znodes DeleteAll deletes in one transaction.
+const deletions = 500
+
+// deleteChildren deletes all below dir, as far as a list of its children knows.
+// A transaction fails as a whole at the first child that has children of its own,
+// or that is gone. That one is taken out, and as there may be more like it, the
+// next transactions are smaller.
+func (s *Session) deleteChildren(ctx context.Context, dir string) error {
+	listing, err := s.Children(ctx, dir)
+	if errors.Is(err, zk.ErrNoNode) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	names := listing.Names
+	for most := deletions; len(names) > 0; {
+		ops := s.deleteOps(dir, names[:min(most, len(names))])
+		_, err := s.Multi(ctx, ops...)
+		failed := (*MultiError)(nil)
+		switch {
+		case err == nil:
+			names, most = names[len(ops):], min(2*most, deletions)
+			continue
+		case retryable(err):
+			return s.CatchUp(ctx, dir) // if it was applied, the next list says so
+		case !errors.As(err, &failed):
+			return err
+		}
+		i := failed.Index
+		switch {
+		case errors.Is(err, zk.ErrNotEmpty):
+			if err := s.DeleteAll(ctx, znode.Join(dir, names[i])); err != nil {
+				return err
+			}
+		case !errors.Is(err, zk.ErrNoNode):
+			return err
+		}
+		names = slices.Delete(names, i, i+1)
+		most = max(most/4, 1)
+	}
+	return nil
+}
+
+// deleteOps deletes children of dir, at least one, and not more than fit into one
+// request.
+func (s *Session) deleteOps(dir string, names []string) []Op {
+	var ops []Op
+	size := 0
+	for _, name := range names {
+		op := DeleteOp{Path: znode.Join(dir, name), Version: AnyVersion}
+		if size += op.size(s); len(ops) > 0 && s.checkSize("multi", ops[0].target(), size) != nil {
+			break
+		}
+		ops = append(ops, op)
+	}
+	return ops
 }

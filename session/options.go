@@ -21,8 +21,9 @@ import (
 // Options of a session. Servers is required; the zero value of every other
 // field is its default.
 type Options struct {
-	// Servers are host:port addresses; without a port, 2181. Host names are
-	// looked up again at each attempt to connect.
+	// Servers are host:port addresses; without a port, 2181. Spaces around one
+	// are dropped. Host names are looked up again at each attempt to connect.
+	// For a whole connect string, see ParseConnectString.
 	Servers []string
 
 	// Timeout is the session timeout to ask for; zero means 10 s. The server
@@ -42,15 +43,18 @@ type Options struct {
 	// Auth is sent on every connection before anything else.
 	Auth []Auth
 
-	// ACL of the nodes that are created; nil means open to everybody.
+	// ACL of the nodes that are created; nil means open to everybody. Servers
+	// refuse an empty one.
 	ACL []zk.ACL
 
 	// TLS, if not nil, is used on every connection. An empty ServerName is
 	// taken from the server's address.
 	TLS *tls.Config
 
-	// Dial opens the connections; nil means net.Dialer. It must return when
-	// its context ends, as Close waits for it.
+	// Dial opens the connections. If it is nil, a name's addresses are tried in
+	// random order, each a quarter of a second after the last one, and those
+	// that did not answer lately last. Dial must return when its context ends,
+	// as Close waits for it.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
 	// TickTime is the server's tickTime, if known. It makes the lease last
@@ -81,6 +85,7 @@ type Options struct {
 
 	// MaxRequest is the size in bytes above which a request is refused
 	// unsent; zero means 1 MiB less 1 KiB, what a server accepts by default.
+	// The session takes that much memory once, so more than 256 MiB is an error.
 	MaxRequest int
 
 	// Logger gets what an operator wants to know; nil discards it. Close waits
@@ -94,6 +99,9 @@ type Options struct {
 	// which servers are tried; nil means crypto/rand. Give it a seeded source
 	// to make a test repeatable. It must be safe for concurrent use.
 	Rand io.Reader
+
+	dialer *dialer              // that of Dial, if Dial was nil
+	slept  func() time.Duration // for how long the machine was suspended in all
 }
 
 // Auth is a credential, such as {"digest", []byte("user:password")}.
@@ -130,19 +138,11 @@ type Metrics struct {
 }
 
 func (o *Options) complete() error {
-	if len(o.Servers) == 0 {
-		return errors.New("session: no servers given")
+	servers, err := parseServers(o.Servers)
+	if err != nil {
+		return err
 	}
-	o.Servers = zk.FormatServers(o.Servers)
-	for _, s := range o.Servers {
-		host, port, err := net.SplitHostPort(s)
-		if err != nil {
-			return fmt.Errorf("session: server %q: %w", s, err)
-		}
-		if host == "" || port == "" {
-			return fmt.Errorf("session: server %q: needs a host", s)
-		}
-	}
+	o.Servers = servers
 	o.Timeout = cmp.Or(o.Timeout, 10*time.Second)
 	if o.Timeout < 10*time.Millisecond || o.Timeout > math.MaxInt32*time.Millisecond {
 		return fmt.Errorf("session: timeout %v is not between 10 ms and 24 days", o.Timeout)
@@ -150,23 +150,61 @@ func (o *Options) complete() error {
 	if o.TickTime < 0 {
 		return fmt.Errorf("session: tick time %v is negative", o.TickTime)
 	}
-	if o.MaxRequest < 0 {
-		return fmt.Errorf("session: request limit of %d bytes is negative", o.MaxRequest)
+	if o.MaxRequest < 0 || o.MaxRequest > maxMaxRequest {
+		return fmt.Errorf("session: request limit of %d bytes is not between 0 and %d", o.MaxRequest, maxMaxRequest)
 	}
-	if o.Chroot = strings.TrimSuffix(o.Chroot, "/"); o.Chroot != "" {
-		if err := znode.Check(o.Chroot); err != nil || o.Chroot == "/" {
-			return fmt.Errorf("session: chroot: %w", cmp.Or(err, znode.ErrPath))
+	if o.Chroot, err = parseChroot(o.Chroot); err != nil {
+		return err
+	}
+	for _, a := range o.Auth {
+		if a.Scheme == "" {
+			return errors.New("session: a credential without a scheme")
 		}
+	}
+	if err := checkACL(o.ACL); err != nil {
+		return fmt.Errorf("session: %w", err)
 	}
 	if o.ACL == nil {
 		o.ACL = zk.WorldACL(zk.PermAll)
 	}
 	if o.Dial == nil {
-		o.Dial = dialEachAddress
+		o.dialer = newDialer(o.source())
+		o.Dial = o.dialer.DialContext
+	}
+	if o.slept == nil {
+		o.slept = newSleepCounter()
 	}
 	o.MaxRequest = cmp.Or(o.MaxRequest, 1<<20-1<<10)
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return nil
+}
+
+// maxMaxRequest is the most that Options.MaxRequest may be.
+const maxMaxRequest = 256 << 20
+
+// parseChroot returns a chroot without the slash at its end, "" for the root.
+func parseChroot(path string) (string, error) {
+	path = strings.TrimSuffix(path, "/")
+	if path == "" {
+		return "", nil
+	}
+	if err := znode.Check(path); err != nil || path == "/" {
+		return "", fmt.Errorf("session: chroot: %w", cmp.Or(err, znode.ErrPath))
+	}
+	return path, nil
+}
+
+// checkACL refuses what servers would refuse for its form. A nil one is the default.
+func checkACL(acl []zk.ACL) error {
+	if acl != nil && len(acl) == 0 {
+		return errors.New("an ACL without an entry")
+	}
+	for _, a := range acl {
+		if a.Scheme == "" || a.Perms&^zk.PermAll != 0 {
+			return fmt.Errorf("ACL entry %s:%s with permissions %#x", a.Scheme, a.ID, a.Perms)
+		}
 	}
 	return nil
 }

@@ -19,6 +19,10 @@ var (
 	ErrLeaseLapsed = errors.New("lease lapsed")
 	// ErrClosed means that Close was called.
 	ErrClosed = errors.New("session closed")
+	// ErrCredentials means that servers refused Options.Auth, or demand other
+	// credentials. The session is over, and an error with ErrCredentials is an
+	// ErrLost too, but a new session would end likewise: mend the options.
+	ErrCredentials = errors.New("credentials refused")
 	// ErrTooLarge means that a request is larger than servers accept. Nothing
 	// was sent. Make it smaller, or raise jute.maxbuffer and Options.MaxRequest.
 	ErrTooLarge = errors.New("request too large")

@@ -35,7 +35,8 @@ func (s *Session) WithParents(ctx context.Context, path string, create func(ctx 
 }
 
 // CreateParents makes those parents of path that do not exist, as containers,
-// which the server deletes again some time after their last child went. It does
+// which the server deletes again some time after their last child went. Parents
+// that exist need no permission to create. It does
 // not make the chroot: where that is missing it fails with zk.ErrNoNode, so that
 // who asks for a node and its parents in turn comes to an end. If it fails, it
 // deletes again what it has made. Prefer WithParents where a node follows.
@@ -67,6 +68,8 @@ func (s *Session) createParents(ctx context.Context, path string) (made []string
 				return made, err
 			}
 		case retryable(err): // if it was made, the next attempt says so
+		case errors.Is(err, zk.ErrNoAuth) && s.isVisible(ctx, dir):
+			return made, nil // servers look at the permission first, and then whether dir exists
 		default:
 			if lost {
 				made = append(made, dir)
@@ -74,6 +77,12 @@ func (s *Session) createParents(ctx context.Context, path string) (made []string
 			return made, err
 		}
 	}
+}
+
+// isVisible reports whether a znode is known to exist.
+func (s *Session) isVisible(ctx context.Context, path string) bool {
+	stat, err := s.Exists(ctx, path)
+	return err == nil && stat != nil
 }
 
 // removeParents deletes those of the containers made that are empty. One that is in

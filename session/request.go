@@ -37,7 +37,9 @@ func do[T any](ctx context.Context, s *Session, op, path string, call func(*zk.C
 	} else if r, err = apart(ctx, s, op, path, call); err != nil {
 		return value, err
 	}
-	r.err = named(r.err)
+	if r.err = named(r.err); errors.Is(r.err, zk.ErrNoNode) {
+		r.err = s.explainNoNode(ctx, r.err)
+	}
 	if r.err != nil && s.life.Err() != nil && Outcome(r.err) == Indeterminate {
 		return value, ended(op, path, s.Err())
 	}

@@ -12,41 +12,59 @@ import (
 // context that f gets ends with the session; f must return then.
 //
 // Run returns what f returned, nil included, unless the session was lost; and
-// the cause of ctx when that ended. Attempts to open a session are repeated,
-// with growing, jittered pauses of up to Options.Timeout.
+// the cause of ctx when that ended, with the reason of the last failure if there
+// was one. Attempts to open a session are repeated, with growing, jittered pauses
+// of up to Options.Timeout. What a new session cannot cure is not tried again:
+// credentials that are refused end Run with ErrCredentials.
 func Run(ctx context.Context, opts Options, f func(ctx context.Context, s *Session) error) error {
 	if err := opts.complete(); err != nil {
 		return err
 	}
 	for attempt := 0; ; attempt++ {
-		s, err := Open(ctx, opts)
-		if err != nil {
-			if ctx.Err() != nil {
-				return err
-			}
-			if err := pauseBefore(ctx, opts, attempt); err != nil {
-				return err
-			}
-			continue
-		}
 		began := time.Now()
-		err = runOn(ctx, s, f)
-		lost := errors.Is(s.Err(), ErrLost)
-		s.Close()
-		switch {
-		case ctx.Err() != nil && err == nil:
-			return causeOf(ctx)
-		case !lost:
+		again, err := runOnce(ctx, opts, f)
+		if !again {
 			return err
 		}
 		if time.Since(began) > opts.Timeout {
 			attempt = 0
 		}
-		if err := pauseBefore(ctx, opts, attempt); err != nil {
-			return err
+		if over := pauseBefore(ctx, opts, attempt); over != nil {
+			return fmt.Errorf("%w (last: %w)", over, err)
 		}
 	}
 }
+
+// runOnce calls f with one session. It reports whether Run has to open another
+// one, and why.
+func runOnce(ctx context.Context, opts Options, f func(context.Context, *Session) error) (again bool, err error) {
+	s, err := Open(ctx, opts)
+	if err != nil {
+		return ctx.Err() == nil && curable(err), err
+	}
+	err = runOn(ctx, s, f)
+	lost := s.Err()
+	s.Close()
+	switch {
+	case !errors.Is(lost, ErrLost):
+		if err == nil && ctx.Err() != nil {
+			err = causeOf(ctx)
+		}
+		return false, err
+	case !curable(lost):
+		if err == nil || errors.Is(err, context.Canceled) { // f only passes on that its context ended
+			err = lost
+		}
+		if !errors.Is(err, ErrCredentials) {
+			err = fmt.Errorf("%w (%w)", err, lost)
+		}
+		return false, err
+	}
+	return true, lost
+}
+
+// curable reports whether a new session may do what this one could not.
+func curable(err error) bool { return !errors.Is(err, ErrCredentials) }
 
 // runOn calls f with a context that ends with ctx and with the session.
 func runOn(ctx context.Context, s *Session, f func(context.Context, *Session) error) error {

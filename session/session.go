@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-zookeeper/zk"
@@ -19,43 +20,50 @@ type Session struct {
 	rand rand.Source
 	zk   *zk.Conn
 
-	life context.Context // ends, with the cause, when the session does
-	end  context.CancelCauseFunc
-	done chan struct{} // closed when nothing of the session runs any more
-	work sync.WaitGroup
-	wake chan struct{} // tells the keeper to look again
-	up   *gate         // open while there is a connection
-	tidy *gate         // open while no clean-up is under way
+	life   context.Context // ends, with the cause, when the session does
+	end    context.CancelCauseFunc
+	done   chan struct{} // closed when nothing of the session runs any more
+	work   sync.WaitGroup
+	wake   chan struct{} // tells the keeper to look again
+	parked chan struct{} // closed when the client has a parkedConn: the session is over
+	park   func()        // closes parked, once
+	up     *gate         // open while there is a connection
+	tidy   *gate         // open while no clean-up is under way
 
+	rootSeen  atomic.Bool   // the chroot exists
 	reporting chan struct{} // holds one token when reports may be non-empty
 
-	mu        sync.Mutex
-	reports   []func() // for the logger and the metrics, to be called without mu
-	state     State
-	listeners map[*listener]struct{}
-	id        int64
-	password  []byte
-	timeout   time.Duration
-	current   *conn // the one that serves the session; nil while there is none
-	latest    *conn // the last one that was dialled
-	attempts  int   // to connect since one lasted
-	downSince time.Time
-	dialError error
-	lastZxid  int64
-	told      bool // of an event after the last reply: what it tells of may be later than lastZxid
-	inflight  map[int32]packet
-	pings     []time.Time // when the unanswered pings were sent
-	queued    []byte      // frames to be sent before the next of the client
-	creating  map[string]*creation
-	strays    map[chan struct{}]struct{} // requests given up that may not have gone out yet; each is closed when it has been
-	watches   map[watchKey]*watched
-	holds     map[*Hold]struct{}
-	lease     lease
-	lastPing  time.Time     // of the session's own
-	beating   bool          // a heartbeat is under way
-	beatAfter time.Time     // the last one failed: not before this
-	renewal   chan struct{} // closed when the lease stands again; nil while nobody waits
-	cleaning  int           // clean-ups under way
+	mu          sync.Mutex
+	reports     []func() // for the logger and the metrics, to be called without mu
+	state       State
+	listeners   map[*listener]struct{}
+	id          int64
+	password    []byte
+	timeout     time.Duration
+	current     *conn // the one that serves the session; nil while there is none
+	latest      *conn // the last one that was dialled
+	attempts    int   // to connect since one lasted
+	failures    int   // of attempts to connect since there was a connection
+	unwelcome   bool  // a server demanded credentials that it did not get, and is closing the session
+	downSince   time.Time
+	trying      string // the server that was dialled last
+	dialError   error
+	lastZxid    int64
+	told        bool // of an event after the last reply: what it tells of may be later than lastZxid
+	inflight    map[int32]packet
+	pings       []time.Time // when the unanswered pings were sent
+	queued      []byte      // frames to be sent before the next of the client
+	creating    map[string]*creation
+	strays      map[chan struct{}]struct{} // requests given up that may not have gone out yet; each is closed when it has been
+	watches     map[watchKey]*watched
+	holds       map[*Hold]struct{}
+	lease       lease
+	sleptBefore time.Duration // what Options.slept had counted when no lease rested on it
+	lastPing    time.Time     // of the session's own
+	beating     bool          // a heartbeat is under way
+	beatAfter   time.Time     // the last one failed: not before this
+	renewal     chan struct{} // closed when the lease stands again; nil while nobody waits
+	cleaning    int           // clean-ups under way
 }
 
 // Open connects to one of the servers and begins a session. It fails with the
@@ -69,6 +77,7 @@ func Open(ctx context.Context, opts Options) (*Session, error) {
 		rand:      opts.source(),
 		done:      make(chan struct{}),
 		wake:      make(chan struct{}, 1),
+		parked:    make(chan struct{}),
 		reporting: make(chan struct{}, 1),
 		up:        newGate(),
 		tidy:      newGate(),
@@ -81,6 +90,8 @@ func Open(ctx context.Context, opts Options) (*Session, error) {
 		watches:   make(map[watchKey]*watched),
 		holds:     make(map[*Hold]struct{}),
 	}
+	s.sleptBefore = opts.slept()
+	s.park = sync.OnceFunc(func() { close(s.parked) })
 	s.life, s.end = context.WithCancelCause(context.Background())
 	s.tidy.set(true)
 
@@ -104,14 +115,17 @@ func Open(ctx context.Context, opts Options) (*Session, error) {
 
 func (s *Session) openFailed(ctx context.Context, err error) error {
 	s.mu.Lock()
-	why := s.dialError
+	why, trying := s.dialError, s.trying
 	s.mu.Unlock()
 	s.finish(ErrClosed)
 	<-s.done
-	if ctx.Err() != nil && why != nil {
-		return fmt.Errorf("session: no server answered: %w (last: %w)", err, why)
+	switch {
+	case ctx.Err() == nil:
+		return fmt.Errorf("session: %w", err)
+	case why == nil:
+		return fmt.Errorf("session: no server answered: %w (tried %s)", err, trying)
 	}
-	return fmt.Errorf("session: %w", err)
+	return fmt.Errorf("session: no server answered: %w (last: %w)", err, why)
 }
 
 // supervise reports until the session ends, and waits until it is taken apart.
@@ -130,21 +144,25 @@ func (s *Session) supervise(events <-chan zk.Event) {
 	close(s.done)
 }
 
-// dismiss closes the client. The requests under way end at once.
+// dismiss closes the client. The requests under way end at once. A server is only
+// waited for if it serves the session: it gets a closeSession, and at most a second
+// to answer.
 func (s *Session) dismiss() {
-	s.hangUp(false)
-	s.zk.Close() // where there is a connection, sends closeSession and waits for the answer, at most a second
-	s.hangUp(true)
+	s.mu.Lock()
+	served := s.current != nil && errors.Is(s.Err(), ErrClosed)
+	s.mu.Unlock()
+	if !served {
+		s.hangUp()
+		<-s.parked
+	}
+	s.zk.Close()
+	s.hangUp()
 }
 
-// hangUp closes the connection on which the client may be waiting for a
-// server: one in its handshake, or any.
-func (s *Session) hangUp(any bool) {
+// hangUp closes the connection on which the client may be waiting for a server.
+func (s *Session) hangUp() {
 	s.mu.Lock()
 	c := s.latest
-	if !any && c == s.current {
-		c = nil
-	}
 	s.mu.Unlock()
 	if c != nil {
 		c.Close()

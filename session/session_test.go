@@ -290,7 +290,7 @@ func TestNothingIsLeftAfterManySessions(t *testing.T) {
 	if testing.Short() {
 		rounds = 50
 	}
-	inBubble(t, zktest.Options{MaxClientConns: -1}, func(t *testing.T, e *zktest.Ensemble) {
+	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
 		for i := range rounds {
 			s := open(t, on(e))
 			_, _, err := s.ExistsW(t.Context(), "/none")

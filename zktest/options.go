@@ -3,6 +3,7 @@ package zktest
 import (
 	"fmt"
 	"io"
+	"math"
 	"math/rand/v2"
 	"time"
 
@@ -12,7 +13,7 @@ import (
 )
 
 // Options describe an ensemble. The zero value is three servers in memory with
-// ZooKeeper's default settings.
+// ZooKeeper's default settings, but for MaxClientConns.
 type Options struct {
 	Servers int    // 0 is 3; at most 254
 	Seed    uint64 // of session ids and of all that is drawn
@@ -22,7 +23,7 @@ type Options struct {
 	MinSessionTimeout time.Duration // 0 is 2 ticks
 	MaxSessionTimeout time.Duration // 0 is 20 ticks
 	ElectionTime      time.Duration // from the loss of a leader to the next one; 0 is 200 ms
-	MaxClientConns    int           // of one client address to one server; 0 is 60, negative is no limit
+	MaxClientConns    int           // of one client address to one server, ZooKeeper's maxClientCnxns, 60 there by default; 0 or less is no limit
 	MaxFrame          int           // largest request in bytes, jute.maxbuffer; 0 is 1 MiB less one byte
 	TTLNodes          bool          // zookeeper.extendedTypesEnabled: nodes with a time to live
 	Superuser         string        // "super:password", who passes all ACLs; "" is nobody
@@ -40,6 +41,9 @@ type Options struct {
 	Trace io.Writer
 }
 
+// longest is the longest session timeout that the protocol has, in milliseconds of 32 bits.
+const longest = math.MaxInt32 * time.Millisecond
+
 // config checks the options and turns them into those of the model.
 func (o *Options) config() (quorum.Config, error) {
 	if len(o.Listen) > 0 {
@@ -51,21 +55,22 @@ func (o *Options) config() (quorum.Config, error) {
 	def(&o.MinSessionTimeout, 2*o.TickTime)
 	def(&o.MaxSessionTimeout, 20*o.TickTime)
 	def(&o.ElectionTime, 200*time.Millisecond)
-	def(&o.MaxClientConns, 60)
 	def(&o.MaxFrame, wire.DefaultMaxFrame)
 	switch {
 	case o.Servers < 1 || o.Servers > 254: // session ids of server 255 would be those of nodes with a time to live
 		return quorum.Config{}, fmt.Errorf("zktest: %d servers: must be 1 to 254", o.Servers)
 	case len(o.Listen) > 0 && len(o.Listen) != o.Servers:
 		return quorum.Config{}, fmt.Errorf("zktest: %d addresses for %d servers", len(o.Listen), o.Servers)
-	case o.TickTime < 2*time.Millisecond:
-		return quorum.Config{}, fmt.Errorf("zktest: tick time %v: must be at least 2ms", o.TickTime)
-	case o.MinSessionTimeout < 0, o.MaxSessionTimeout < o.MinSessionTimeout:
-		return quorum.Config{}, fmt.Errorf("zktest: session timeouts from %v to %v", o.MinSessionTimeout, o.MaxSessionTimeout)
-	case o.SyncLimit < 1:
-		return quorum.Config{}, fmt.Errorf("zktest: sync limit %d: must be positive", o.SyncLimit)
-	case o.ElectionTime < 0:
-		return quorum.Config{}, fmt.Errorf("zktest: election time %v is negative", o.ElectionTime)
+	case o.TickTime < 2*time.Millisecond || o.TickTime > longest/20:
+		return quorum.Config{}, fmt.Errorf("zktest: tick time %v: must be 2ms to %v", o.TickTime, longest/20)
+	case o.MinSessionTimeout < 0, o.MaxSessionTimeout < o.MinSessionTimeout, o.MaxSessionTimeout > longest:
+		return quorum.Config{}, fmt.Errorf("zktest: session timeouts from %v to %v: must be 0 to %v", o.MinSessionTimeout, o.MaxSessionTimeout, longest)
+	case o.SyncLimit < 1 || o.SyncLimit > math.MaxInt16:
+		return quorum.Config{}, fmt.Errorf("zktest: sync limit %d: must be 1 to %d", o.SyncLimit, math.MaxInt16)
+	case o.ElectionTime < 0 || o.ElectionTime > longest:
+		return quorum.Config{}, fmt.Errorf("zktest: election time %v: must be 0 to %v", o.ElectionTime, longest)
+	case o.MaxFrame < 0:
+		return quorum.Config{}, fmt.Errorf("zktest: largest request of %d bytes is negative", o.MaxFrame)
 	case o.Step && o.TCP:
 		return quorum.Config{}, fmt.Errorf("zktest: Step is not possible over TCP")
 	}

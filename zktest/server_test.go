@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"math"
 	"math/rand/v2"
 	"net"
 	"strings"
@@ -359,7 +360,8 @@ func TestContainersAndTTLNodesGo(t *testing.T) {
 }
 
 func TestConnectionsOfOneAddressAreLimited(t *testing.T) {
-	bubble(t, func(t *testing.T, e *zktest.Ensemble) {
+	synctest.Test(t, func(t *testing.T) {
+		e := zktest.Start(t, zktest.Options{MaxClientConns: 60})
 		for range 60 {
 			dialPlain(t, e, 0)
 		}
@@ -465,7 +467,8 @@ func TestOptionsAreChecked(t *testing.T) {
 	for _, o := range []zktest.Options{
 		{Servers: -1}, {Servers: 255}, {TickTime: 1}, {SyncLimit: -1}, {Listen: []string{"127.0.0.1:0"}},
 		{MinSessionTimeout: time.Hour}, {Step: true, TCP: true}, {ElectionTime: -1},
-		{Listen: []string{"256.0.0.1:0", "", ""}},
+		{Listen: []string{"256.0.0.1:0", "", ""}}, {TickTime: math.MaxInt64}, {SyncLimit: math.MaxInt}, {MaxFrame: -1},
+		{MaxSessionTimeout: math.MaxInt64}, {ElectionTime: math.MaxInt64},
 	} {
 		if e, err := zktest.New(o); err == nil {
 			t.Errorf("%+v: no error", o)
@@ -506,4 +509,14 @@ func TestEnsemblesOfAnySize(t *testing.T) {
 			}
 		})
 	}
+}
+
+// With ZooKeeper's limit of 60 the 181st session of a test, all from one address, waits for ever. So there is none unless a test sets one.
+func TestConnectionsAreUnlimitedByDefault(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := zktest.Start(t, zktest.Options{})
+		for range 200 {
+			dialPlain(t, e, 0)
+		}
+	})
 }

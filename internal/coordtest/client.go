@@ -2,6 +2,7 @@ package coordtest
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"net"
 	"strings"
@@ -134,6 +135,7 @@ type tap struct {
 	c                 *Client
 	out, in           wire.Frames
 	greeted, answered bool
+	quiet             sync.Map // xids of requests that are no moments
 }
 
 func (t *tap) Write(p []byte) (int, error) {
@@ -144,6 +146,8 @@ func (t *tap) Write(p []byte) (int, error) {
 		}
 		if name := requestName(f.Head); name != "" {
 			t.c.note(name)
+		} else {
+			t.quiet.Store(binary.BigEndian.Uint32(f.Head), true)
 		}
 		return nil
 	})
@@ -155,7 +159,7 @@ func (t *tap) Read(p []byte) (int, error) {
 	t.in.Feed(p[:n], func(f wire.Frame) error {
 		var h wire.ReplyHeader
 		_, err := wire.Decode(f.Head, &h)
-		if t.answered && err == nil && h.Xid != wire.XidPing {
+		if _, quiet := t.quiet.LoadAndDelete(uint32(h.Xid)); t.answered && err == nil && h.Xid != wire.XidPing && !quiet {
 			t.c.note("")
 		}
 		t.answered = true

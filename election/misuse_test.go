@@ -1,0 +1,45 @@
+package election_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/zkcoord/zkcoord/election"
+	"github.com/zkcoord/zkcoord/internal/coordtest"
+)
+
+// etcd#9980: a leader that campaigns again within its term would wait for itself, whichever way it leads.
+func TestLeaderDoesNotWaitForItself(t *testing.T) {
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		c := election.NewCandidate(w.Client().Session, "/e")
+		other := election.NewCandidate(w.Client().Session, "/e")
+		refused := func(ctx context.Context) {
+			t.Helper()
+			ctx, cancel := context.WithTimeout(ctx, time.Minute)
+			defer cancel()
+			if _, err := c.Campaign(ctx, nil); !errors.Is(err, election.ErrDeadlock) {
+				t.Errorf("Campaign within the own term: %v", err)
+			}
+			if _, err := other.Campaign(ctx, nil); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("Campaign in another session: %v", err)
+			}
+		}
+		term, err := c.Campaign(t.Context(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		refused(term.Context())
+		if err := term.Resign(t.Context()); err != nil {
+			t.Error(err)
+		}
+		err = c.Run(t.Context(), nil, func(ctx context.Context, _ *election.Term) error {
+			refused(ctx)
+			return nil
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -1,0 +1,102 @@
+package session
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+	"unicode"
+)
+
+// defaultPort is ZooKeeper's clientPort.
+const defaultPort = "2181"
+
+// ParseConnectString splits a connect string of ZooKeeper's own clients, such as
+// "zk1:2181, zk2:2181/app", into what Options.Servers and Options.Chroot take.
+// Spaces around an address are dropped. The chroot is "" if there is none.
+//
+// It fails if an address or the chroot can never be right. No name is looked up.
+func ParseConnectString(s string) (servers []string, chroot string, err error) {
+	list, path, rooted := strings.Cut(s, "/")
+	if servers, err = parseServers(strings.Split(list, ",")); err != nil {
+		return nil, "", err
+	}
+	if strings.Contains(path, ",") {
+		return nil, "", fmt.Errorf("session: connect string %q: the chroot comes once, behind the last server", s)
+	}
+	if rooted {
+		if chroot, err = parseChroot("/" + path); err != nil {
+			return nil, "", err
+		}
+	}
+	return servers, chroot, nil
+}
+
+// parseServers returns each address as host:port.
+func parseServers(list []string) ([]string, error) {
+	if len(list) == 0 {
+		return nil, errors.New("session: no servers given")
+	}
+	servers := make([]string, len(list))
+	for i, s := range list {
+		host, port, err := parseServer(s)
+		if err != nil {
+			return nil, fmt.Errorf("session: server %q: %w", s, err)
+		}
+		servers[i] = net.JoinHostPort(host, port)
+	}
+	return servers, nil
+}
+
+func parseServer(s string) (host, port string, err error) {
+	s = strings.Trim(s, " \t")
+	switch {
+	case strings.Contains(s, "/"):
+		return "", "", errors.New("a chroot belongs into Options.Chroot: see ParseConnectString")
+	case strings.Contains(s, ","):
+		return "", "", errors.New("is several servers: see ParseConnectString")
+	}
+	if host, port, err = splitPort(s); err != nil {
+		return "", "", err
+	}
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+		return "", "", fmt.Errorf("port %q is not between 1 and 65535", port)
+	}
+	return host, port, checkHost(host)
+}
+
+// splitPort adds the default port where there is none. An IPv6 address without
+// brackets has none.
+func splitPort(s string) (host, port string, err error) {
+	bare := strings.TrimSuffix(strings.TrimPrefix(s, "["), "]")
+	if _, err := netip.ParseAddr(bare); err == nil && (bare == s || len(s) == len(bare)+2) {
+		return bare, defaultPort, nil
+	}
+	if !strings.Contains(s, ":") {
+		return s, defaultPort, nil
+	}
+	host, port, err = net.SplitHostPort(s)
+	if address, ok := errors.AsType[*net.AddrError](err); ok {
+		err = errors.New(address.Err) // the caller names the address
+	}
+	return host, port, err
+}
+
+// checkHost refuses what is neither an IP address nor a name of a host. Names
+// need not follow the rules of DNS, as not only DNS knows names.
+func checkHost(host string) error {
+	if host == "" {
+		return errors.New("needs a host")
+	}
+	if _, err := netip.ParseAddr(host); err == nil {
+		return nil
+	}
+	for _, r := range host {
+		if unicode.IsSpace(r) || !unicode.IsPrint(r) || strings.ContainsRune(`:/\?#@[]"'`, r) {
+			return fmt.Errorf("host %q: character %q not allowed", host, r)
+		}
+	}
+	return nil
+}

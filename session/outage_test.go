@@ -1,0 +1,160 @@
+package session
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/zkcoord/zkcoord/zktest"
+)
+
+// logged gives opts a logger from the level on, and returns what it was given so far, a line each.
+func logged(opts *Options, level slog.Level) func() []string {
+	var mu sync.Mutex
+	var lines []string
+	opts.Logger = slog.New(slog.NewTextHandler(writer(func(b []byte) (int, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		lines = append(lines, strings.TrimSpace(string(b)))
+		return len(b), nil
+	}), &slog.HandlerOptions{Level: level}))
+	return func() []string {
+		synctest.Wait()
+		mu.Lock()
+		defer mu.Unlock()
+		return lines
+	}
+}
+
+// count returns how many of the lines have all of the words.
+func count(lines []string, words ...string) (n int) {
+	for _, line := range lines {
+		n++
+		for _, word := range words {
+			if !strings.Contains(line, word) {
+				n--
+				break
+			}
+		}
+	}
+	return n
+}
+
+// An outage said nothing at the level Info. It is logged, and does not fill the log.
+func TestAnOutageIsLogged(t *testing.T) {
+	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
+		opts := on(e)
+		opts.Abandon = -1
+		lines := logged(&opts, slog.LevelInfo)
+		s := open(t, opts)
+		defer s.Close()
+		for i := range e.Servers() {
+			e.Kill(i)
+		}
+		time.Sleep(time.Hour)
+		out := lines()
+		if count(out, "level=INFO", "connection lost", "server="+e.Servers()[0], "error=")+
+			count(out, "level=INFO", "connection lost", "server="+e.Servers()[1], "error=")+
+			count(out, "level=INFO", "connection lost", "server="+e.Servers()[2], "error=") != 1 {
+			t.Error("not logged that the connection was lost")
+		}
+		for _, server := range e.Servers() {
+			if count(out, "level=INFO", "not reached", "server="+server, "error=") != 1 {
+				t.Errorf("not logged, or more than once, that %s was not reached", server)
+			}
+		}
+		if count(out, "level=WARN", "no zookeeper server takes the session", "last=") != 1 || len(out) > 8 {
+			t.Errorf("an hour of outage is %d lines", len(out))
+		}
+		for i := range e.Servers() {
+			e.Start(i)
+		}
+		must(t, s.Sync(t.Context(), "/"))
+		if t.Failed() {
+			t.Log(strings.Join(lines(), "\n"))
+		}
+	})
+}
+
+// Open without a deadline says once, at Warn, why no server takes it: with maxClientCnxns used up it waits in silence.
+func TestOpenWithoutADeadlineSaysWhatItWaitsFor(t *testing.T) {
+	inBubble(t, zktest.Options{MaxClientConns: 1}, func(t *testing.T, e *zktest.Ensemble) {
+		s := open(t, on(e, 0))
+		opts := on(e, 0)
+		lines := logged(&opts, slog.LevelWarn)
+		opened := make(chan *Session)
+		go func() {
+			s, err := Open(t.Context(), opts)
+			if err != nil {
+				t.Error(err)
+			}
+			opened <- s
+		}()
+		time.Sleep(time.Hour)
+		if out := lines(); len(out) != 1 || count(out, "level=WARN", e.Servers()[0], "refused") != 1 {
+			t.Errorf("an hour: %q", out)
+		}
+		must(t, s.Close())
+		must(t, (<-opened).Close())
+	})
+}
+
+// A server that closes the connection, a secure port and a port of something else give an error that says
+// what it may be, and not "EOF".
+func TestErrorSaysWhatTheServerMayBe(t *testing.T) {
+	answer := func(bytes string) func(context.Context, string, string) (net.Conn, error) {
+		return func(context.Context, string, string) (net.Conn, error) {
+			client, server := net.Pipe()
+			go func() {
+				defer server.Close()
+				server.Read(make([]byte, 1<<12))
+				if bytes != "" {
+					io.WriteString(server, bytes)
+				}
+			}()
+			return client, nil
+		}
+	}
+	for name, c := range map[string]struct {
+		answer string
+		tls    *tls.Config
+		want   string
+	}{
+		"read-only":            {"", nil, "read-only"},
+		"secure, closes":       {"", nil, "may expect TLS"},
+		"secure":               {"\x15\x03\x03\x00\x02\x02\x46", nil, "set Options.TLS"},
+		"web":                  {"HTTP/1.1 400 Bad Request\r\n\r\n", nil, "HTTP"},
+		"anything":             {"\xff\xff\xff\xff", nil, "4294967295 bytes"},
+		"not secure, closes":   {"", &tls.Config{InsecureSkipVerify: true}, "may not be a secure one"},
+		"not secure, answers":  {"\x00\x00\x00\x25\x00\x00\x00\x00", &tls.Config{InsecureSkipVerify: true}, "may not be a secure one"},
+		"secure and read-only": {"", nil, "maxClientCnxns"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+			defer cancel()
+			_, err := Open(ctx, Options{Servers: []string{"zk"}, TLS: c.tls, Dial: answer(c.answer)})
+			if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "zk:2181") {
+				t.Errorf("%s: %v; want %q", name, err, c.want)
+			}
+		})
+	}
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		defer cancel()
+		_, err := Open(ctx, Options{Servers: []string{"zk"}, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}})
+		if err == nil || !strings.Contains(err.Error(), "zk:2181") {
+			t.Errorf("silent: %v", err)
+		}
+	})
+}

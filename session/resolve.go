@@ -1,0 +1,139 @@
+package session
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"slices"
+	"sync"
+	"time"
+)
+
+// A dialer connects to a server by its name, which can have several addresses:
+// one name may stand for many servers. Addresses that were found dead come last,
+// so that a dead one delays an attempt to connect at most once in a while.
+type dialer struct {
+	lookup func(ctx context.Context, host string) ([]string, error)
+	dial   func(ctx context.Context, network, address string) (net.Conn, error)
+	rand   rand.Source
+
+	mu   sync.Mutex
+	dead map[string]time.Time // addresses, and when each was last found dead
+}
+
+func newDialer(source rand.Source) *dialer {
+	return &dialer{
+		lookup: net.DefaultResolver.LookupHost, dial: new(net.Dialer).DialContext, rand: source,
+		dead: make(map[string]time.Time),
+	}
+}
+
+// stagger is how long an address may take before the next one is tried too. RFC
+// 8305 ("Happy Eyeballs") recommends this value.
+const stagger = 250 * time.Millisecond
+
+// DialContext looks the host up and returns the first connection to one of its
+// addresses. It starts with one address, and with the next as soon as the last one
+// failed or has taken too long.
+func (d *dialer) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, err
+	}
+	hosts, err := d.lookup(ctx, host)
+	if err != nil {
+		return nil, err
+	}
+	addresses := make([]string, len(hosts))
+	for i, h := range hosts {
+		addresses[i] = net.JoinHostPort(h, port)
+	}
+	d.order(addresses)
+	conn, err := d.race(ctx, network, addresses)
+	if conn == nil {
+		return nil, cmp.Or(err, fmt.Errorf("%s has no address", host))
+	}
+	return conn, nil
+}
+
+// order shuffles the addresses, and puts those that were found dead last.
+func (d *dialer) order(addresses []string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	shuffle(addresses, d.rand)
+	slices.SortStableFunc(addresses, func(a, b string) int { return d.dead[a].Compare(d.dead[b]) })
+}
+
+// avoid notes that an address was found dead.
+func (d *dialer) avoid(address string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.dead[address] = time.Now()
+}
+
+type attempt struct {
+	address string
+	conn    net.Conn
+	err     error
+}
+
+// race returns the first connection, or the first error if there is none. No
+// attempt is left under way.
+func (d *dialer) race(ctx context.Context, network string, addresses []string) (net.Conn, error) {
+	racing, cancel := context.WithCancel(ctx)
+	ended := make(chan attempt)
+	running := 0
+	defer func() {
+		cancel()
+		for ; running > 0; running-- {
+			late := <-ended
+			d.avoid(late.address)
+			if late.conn != nil {
+				late.conn.Close()
+			}
+		}
+	}()
+	var first error
+	next := time.NewTimer(0)
+	defer next.Stop()
+	for len(addresses) > 0 || running > 0 {
+		select {
+		case <-next.C:
+			if len(addresses) == 0 {
+				continue
+			}
+			a := attempt{address: addresses[0]}
+			addresses = addresses[1:]
+			running++
+			go func() {
+				a.conn, a.err = d.dial(racing, network, a.address)
+				ended <- a
+			}()
+			next.Reset(patience(ctx, len(addresses)))
+		case a := <-ended:
+			running--
+			if a.err == nil {
+				return a.conn, nil
+			}
+			d.avoid(a.address)
+			first = cmp.Or(first, a.err)
+			if ctx.Err() != nil {
+				return nil, first
+			}
+			next.Reset(0)
+		}
+	}
+	return nil, first
+}
+
+// patience is how long to wait for an address while so many others are left: all
+// of them are to be tried before ctx ends.
+func patience(ctx context.Context, left int) time.Duration {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return stagger
+	}
+	return min(stagger, time.Until(deadline)/time.Duration(left+2))
+}

@@ -1,0 +1,177 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/zkcoord/zkcoord/zktest"
+)
+
+// oneName makes one name of the servers of e, of which those in dead take no connection.
+func oneName(e *zktest.Ensemble, dead map[string]bool) Options {
+	d := newDialer(cryptoRand{})
+	d.lookup = func(context.Context, string) ([]string, error) {
+		hosts := make([]string, len(e.Servers()))
+		for i := range hosts {
+			hosts[i] = fmt.Sprintf("10.0.0.%d", i+1)
+		}
+		return hosts, nil
+	}
+	d.dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+		if dead[address] {
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}
+		var i int
+		fmt.Sscanf(address, "10.0.0.%d:2181", &i)
+		conn, err := e.DialContext(ctx, network, e.Servers()[i-1])
+		if err != nil {
+			return nil, err
+		}
+		return at{conn, address}, nil
+	}
+	return Options{Servers: []string{"zk"}, Dial: d.DialContext, dialer: d}
+}
+
+// at is a connection to an address.
+type at struct {
+	net.Conn
+	address string
+}
+
+func (c at) RemoteAddr() net.Addr { return c }
+func (c at) Network() string      { return "tcp" }
+func (c at) String() string       { return c.address }
+
+// One dead address behind a name cost a third of the session timeout each time that it was drawn, up to
+// 10.6 s in all.
+func TestADeadAddressOfANameCostsLittle(t *testing.T) {
+	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
+		for _, dead := range []map[string]bool{
+			{"10.0.0.1:2181": true},
+			{"10.0.0.1:2181": true, "10.0.0.3:2181": true},
+		} {
+			for range 50 {
+				opts := oneName(e, dead)
+				start := time.Now()
+				s := open(t, opts)
+				if d := time.Since(start); d > time.Duration(len(dead))*stagger {
+					t.Errorf("%d dead: Open took %v", len(dead), d)
+				}
+				if d := time.Since(start); d > 0 { // a dead one was drawn: not again
+					s.mu.Lock()
+					c := s.current
+					s.mu.Unlock()
+					start := time.Now()
+					c.Close()
+					must(t, s.Sync(t.Context(), "/"))
+					if d := time.Since(start); d > time.Duration(len(dead))*stagger+longestPause {
+						t.Errorf("%d dead: a new connection took %v", len(dead), d)
+					}
+				}
+				must(t, s.Close())
+			}
+		}
+	})
+}
+
+// A server that takes connections and is silent is not chosen again before the others of its name.
+func TestASilentAddressIsNotDrawnAgain(t *testing.T) {
+	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
+		e.Pause(0)
+		for range 20 {
+			opts := oneName(e, nil)
+			start := time.Now()
+			s := open(t, opts)
+			if d := time.Since(start); d > s.handshakeBound()+time.Second {
+				t.Errorf("Open took %v", d)
+			}
+			must(t, s.Close())
+		}
+	})
+}
+
+// Whichever address answers first is taken, and nothing is left of the others.
+func TestAddressesRace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var open atomic.Int32
+		d := newDialer(cryptoRand{})
+		d.lookup = func(context.Context, string) ([]string, error) { return []string{"a", "b", "c"}, nil }
+		d.dial = func(ctx context.Context, _, address string) (net.Conn, error) {
+			if d := map[string]time.Duration{"a:1": time.Second, "b:1": 2 * time.Second}[address]; d > 0 {
+				time.Sleep(d) // also if ctx ends
+				open.Add(1)
+				client, _ := net.Pipe()
+				return counting{client, &open}, nil
+			}
+			return nil, errors.New(address)
+		}
+		for range 20 {
+			conn, err := d.DialContext(t.Context(), "tcp", "zk:1")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n := open.Load(); n != 1 {
+				t.Errorf("%d connections open", n)
+			}
+			conn.Close()
+		}
+		d.dial = func(_ context.Context, _, address string) (net.Conn, error) { return nil, errors.New(address) }
+		if conn, err := d.DialContext(t.Context(), "tcp", "zk:1"); conn != nil || err == nil {
+			t.Errorf("%v, %v", conn, err)
+		}
+		d.lookup = func(context.Context, string) ([]string, error) { return nil, nil }
+		if conn, err := d.DialContext(t.Context(), "tcp", "zk:1"); conn != nil || err == nil {
+			t.Errorf("no address: %v, %v", conn, err)
+		}
+	})
+}
+
+// All addresses are tried within the time that there is.
+func TestEachAddressIsTriedInTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, n := range []int{1, 3, 40} {
+			var mu sync.Mutex
+			var tried []string
+			d := newDialer(cryptoRand{})
+			d.lookup = func(context.Context, string) (hosts []string, err error) {
+				for i := range n {
+					hosts = append(hosts, fmt.Sprint("h", i))
+				}
+				return hosts, nil
+			}
+			d.dial = func(ctx context.Context, _, address string) (net.Conn, error) {
+				mu.Lock()
+				tried = append(tried, address)
+				mu.Unlock()
+				<-ctx.Done()
+				return nil, ctx.Err()
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), 400*time.Millisecond)
+			start := time.Now()
+			if _, err := d.DialContext(ctx, "tcp", "zk:1"); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) > 400*time.Millisecond {
+				t.Errorf("%v after %v", err, time.Since(start))
+			}
+			cancel()
+			slices.Sort(tried)
+			if got := len(slices.Compact(tried)); got != n {
+				t.Errorf("%d of %d addresses tried", got, n)
+			}
+		}
+	})
+}
+
+type counting struct {
+	net.Conn
+	open *atomic.Int32
+}
+
+func (c counting) Close() error { c.open.Add(-1); return c.Conn.Close() }

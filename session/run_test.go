@@ -1,0 +1,90 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/zkcoord/zkcoord/internal/wire"
+	"github.com/zkcoord/zkcoord/zktest"
+)
+
+// Refused credentials are refused in the next session, too. Run tried for ever, and said nothing.
+//
+// Covers S5.
+func TestRefusedCredentialsEndRun(t *testing.T) {
+	work := errors.New("work went wrong")
+	for name, f := range map[string]func(ctx context.Context, s *Session) error{
+		"waits":        func(ctx context.Context, _ *Session) error { <-ctx.Done(); return ctx.Err() },
+		"asks":         func(ctx context.Context, s *Session) error { _, err := s.Get(ctx, "/"); <-ctx.Done(); return err },
+		"says nothing": func(ctx context.Context, _ *Session) error { <-ctx.Done(); return nil },
+		"its own":      func(ctx context.Context, _ *Session) error { <-ctx.Done(); return work },
+	} {
+		inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
+			opts := on(e)
+			opts.Auth = []Auth{{"nosuch", []byte("x")}}
+			ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+			defer cancel()
+			called := false // not if the refusal comes before Open has returned
+			err := Run(ctx, opts, func(ctx context.Context, s *Session) error { called = true; return f(ctx, s) })
+			if ctx.Err() != nil || !errors.Is(err, ErrCredentials) || !errors.Is(err, ErrLost) || errors.Is(err, work) != (called && name == "its own") {
+				t.Errorf("%s: %v", name, err)
+			}
+		})
+	}
+}
+
+// A server that demands SASL answers so, and closes the session: that is no loss which another session cures.
+func TestDemandForSASLEndsRun(t *testing.T) {
+	sc := &script{
+		connect: func(_ int, r wire.ConnectRequest) *wire.ConnectResponse {
+			if r.SessionID != 0 {
+				return &wire.ConnectResponse{Password: make([]byte, 16)} // closed
+			}
+			return fresh(r)
+		},
+		reply: func(_ int, h wire.RequestHeader, _ []byte) (wire.Code, bool) {
+			if h.Op == wire.OpGetData {
+				return wire.SessionClosedRequireSASL, true
+			}
+			return wire.OK, true
+		},
+	}
+	scripted(t, sc, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		err := Run(ctx, sc.options(), func(ctx context.Context, s *Session) error {
+			s.Get(ctx, "/")
+			s.mu.Lock()
+			c := s.current
+			s.mu.Unlock()
+			c.Close() // as the server does
+			<-ctx.Done()
+			return ctx.Err()
+		})
+		if ctx.Err() != nil || !errors.Is(err, ErrCredentials) || !errors.Is(err, ErrAuthRequired) {
+			t.Error(err)
+		}
+	})
+}
+
+// The reason of the last failure is in the error when ctx ends, whatever Run is at just then.
+func TestRunSaysTheLastReasonWhenItsContextEnds(t *testing.T) {
+	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
+		why := errors.New("stop")
+		for i := range 40 {
+			ctx, cancel := context.WithTimeoutCause(t.Context(), time.Second+time.Duration(i)*37*time.Millisecond, why)
+			err := Run(ctx, on(e), func(ctx context.Context, s *Session) error {
+				must(t, e.Expire(s.ID()))
+				<-ctx.Done()
+				return fmt.Errorf("at work: %w", ctx.Err())
+			})
+			cancel()
+			if !errors.Is(err, why) || !errors.Is(err, ErrLost) {
+				t.Errorf("%v", err)
+			}
+		}
+	})
+}

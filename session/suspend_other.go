@@ -1,0 +1,22 @@
+//go:build !linux
+
+package session
+
+import (
+	"sync"
+	"time"
+)
+
+// newSleepCounter returns a function that reports for how long the machine was
+// suspended, as far as the clock of the day shows it. One that is set forward looks
+// the same.
+func newSleepCounter() func() time.Duration {
+	var mu sync.Mutex
+	var clock steppingClock
+	return func() time.Duration {
+		mu.Lock()
+		defer mu.Unlock()
+		now := time.Now()
+		return clock.at(now.Round(0), now)
+	}
+}

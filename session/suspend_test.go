@@ -1,0 +1,119 @@
+package session
+
+import (
+	"errors"
+	"log/slog"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/zkcoord/zkcoord/zktest"
+)
+
+// A machine that was suspended notices by a clock that went on. What was granted ends at once, and not when the rest of the
+// lease is over; what is waited for goes on, and is granted again by a lease that rests on nothing from before.
+//
+// Covers S2.
+func TestASuspendedMachineEndsItsHolds(t *testing.T) {
+	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
+		var slept atomic.Int64
+		opts := on(e)
+		opts.slept = func() time.Duration { return time.Duration(slept.Load()) }
+		lines := logged(&opts, slog.LevelWarn)
+		s := open(t, opts)
+		defer s.Close()
+		holds := holding(t, s, 3)
+		must(t, holds[0].Grant(t.Context()))
+		must(t, holds[1].Grant(t.Context()))
+		time.Sleep(time.Minute)
+
+		slept.Add(int64(s.Timeout() / 50)) // less than what clocks may differ by
+		time.Sleep(s.Timeout() / 2)
+		if err := holds[0].Context().Err(); err != nil {
+			t.Errorf("ended without cause: %v", err)
+		}
+
+		slept.Add(int64(time.Minute))
+		start := time.Now()
+		for _, h := range holds[:2] {
+			if err := cause(t, h.Context(), s.Timeout()/12+time.Millisecond); !errors.Is(err, ErrLeaseLapsed) || !strings.Contains(err.Error(), "suspended for 1m0") {
+				t.Errorf("ended with %v", err)
+			}
+		}
+		if n := count(lines(), "suspended"); n != 1 {
+			t.Errorf("logged %d times", n)
+		}
+		must(t, holds[2].Grant(t.Context()))
+		if d := time.Since(start); d < s.Timeout() || d > 3*s.Timeout()/2 { // a probation
+			t.Errorf("granted again after %v", d)
+		}
+		time.Sleep(10 * s.Timeout())
+		if err := holds[2].Context().Err(); err != nil {
+			t.Errorf("ended: %v", err)
+		}
+	})
+}
+
+// A grant that comes before the keeper's next look rests on no lease from before the suspension. Nor does one while there is no server.
+func TestNothingIsGrantedOnALeaseFromBeforeASuspension(t *testing.T) {
+	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
+		var slept atomic.Int64
+		opts := on(e)
+		opts.slept = func() time.Duration { return time.Duration(slept.Load()) }
+		s := open(t, opts)
+		defer s.Close()
+		h := holding(t, s, 1)[0]
+		h.Expect()
+		time.Sleep(time.Minute)
+		if wait, err := s.grant(h); wait != nil || err != nil {
+			t.Fatalf("no lease: %v", err)
+		}
+		h = holding(t, s, 1)[0]
+		slept.Add(int64(time.Minute))
+		if wait, _ := s.grant(h); wait == nil {
+			t.Error("granted on a lease from before the suspension")
+		}
+		must(t, h.Grant(t.Context()))
+		for i := range e.Servers() {
+			e.Kill(i)
+		}
+		synctest.Wait()
+		slept.Add(int64(time.Minute))
+		if err := cause(t, h.Context(), s.Timeout()/12+time.Millisecond); !errors.Is(err, ErrLeaseLapsed) {
+			t.Errorf("without a server: %v", err)
+		}
+	})
+}
+
+// A clock of the day that is adjusted, or set back, is no suspension.
+func TestSteppingClock(t *testing.T) {
+	var c steppingClock
+	wall, mono := time.Unix(1000, 0), time.Unix(5000, 0)
+	for _, step := range []struct{ wall, mono, want time.Duration }{
+		{0, 0, 0},
+		{time.Second, time.Second, 0},
+		{time.Hour + time.Second, time.Hour, 0}, // adjusted by some hundred ppm
+		{time.Minute, time.Second, 59 * time.Second},
+		{-time.Hour, time.Second, 59 * time.Second}, // set back
+		{time.Second, time.Second, 59 * time.Second},
+		{11 * time.Second, time.Second, 69 * time.Second},
+	} {
+		wall, mono = wall.Add(step.wall), mono.Add(step.mono)
+		if got := c.at(wall, mono); got != step.want {
+			t.Errorf("%+v: %v", step, got)
+		}
+	}
+}
+
+// The real source stands still while the machine is awake.
+func TestSleepCounterStandsStill(t *testing.T) {
+	slept := newSleepCounter()
+	first := slept()
+	for range 1000 {
+		if d := slept() - first; d > 10*time.Millisecond || d < -10*time.Millisecond {
+			t.Fatalf("%v", d)
+		}
+	}
+}
