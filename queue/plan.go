@@ -246,31 +246,34 @@ func (q *raw) putBack(ctx context.Context, items []item) (err error) {
 }
 
 func (q *raw) tryPutBack(ctx context.Context, items []item, tag string) error {
-	level, err := q.s.Exists(ctx, q.levelDir(items[0].level))
-	if err != nil {
-		return refused("give back", q.path, err)
-	}
-	if level == nil || level.Czxid != items[0].born {
-		return refused("give back", q.path, zk.ErrNoNode) // somebody has deleted the queue
-	}
-	var creates, drained []session.Op
+	var creates []session.Op
 	for _, it := range items {
 		it.run.tag = tag
 		creates = append(creates, session.CreateOp{Path: q.itemPath(it), Data: encodeItems([][]byte{it.data})})
 	}
+	remake := false
+	build := func(ctx context.Context) ([]session.Op, error) {
+		level, err := q.s.Exists(ctx, q.levelDir(items[0].level))
+		if err != nil {
+			return nil, refused("give back", q.path, err)
+		}
+		if level == nil || level.Czxid != items[0].born {
+			return nil, refused("give back", q.path, zk.ErrNoNode) // somebody has deleted the queue
+		}
+		var drained []session.Op
+		if remake {
+			drained, err = q.remakeOps(ctx, items)
+		}
+		return slices.Concat(drained, creates, []session.Op{q.ring()}), err
+	}
 	for {
-		err := q.txn(ctx, slices.Concat(drained, creates, []session.Op{q.ring()})...)
+		err := q.txns.do(ctx, "txn", q.path, &call[*txnJob]{job: &txnJob{build: build}})
+		// A segment was drained and deleted, or made again by others meanwhile.
 		part := (*session.MultiError)(nil)
-		if !errors.As(err, &part) {
+		if !errors.As(err, &part) || !errors.Is(part, zk.ErrNoNode) && !errors.Is(part, zk.ErrBadVersion) && !errors.Is(part, zk.ErrNodeExists) {
 			return err
 		}
-		remade := part.Index < len(drained)
-		if !remade && !errors.Is(part, zk.ErrNoNode) {
-			return err
-		}
-		if drained, err = q.remakeOps(ctx, items); err != nil {
-			return err
-		}
+		remake = true
 	}
 }
 

@@ -24,7 +24,7 @@ type raw struct {
 
 	puts   *group[*putJob]
 	fetchs *group[*fetchJob]
-	txns   *group[[]session.Op]
+	txns   *group[*txnJob]
 
 	putMark, takeMark, txnMark *once.Mark // of the groups above
 
@@ -60,6 +60,14 @@ type fetchJob struct {
 	alone func(ctx context.Context) error // if not nil, what to do instead of all that
 }
 
+// A txnJob is ops to be applied in one transaction. If build is not nil, it makes
+// them, of what it reads while the mark is there: they are not applied to a queue
+// that was made again since.
+type txnJob struct {
+	ops   []session.Op
+	build func(ctx context.Context) ([]session.Op, error)
+}
+
 // An item is one that was taken or claimed.
 type item struct {
 	level    int
@@ -88,7 +96,7 @@ func newRaw(s *session.Session, path string, levels, limit int, relaxed bool) *r
 	}
 	q.puts = &group[*putJob]{s: s, commit: q.commitPuts, tidy: q.putMark.Remove}
 	q.fetchs = &group[*fetchJob]{s: s, commit: q.commitFetches, tidy: q.tidyFetches}
-	q.txns = &group[[]session.Op]{s: s, commit: q.commitTxns, tidy: q.txnMark.Remove}
+	q.txns = &group[*txnJob]{s: s, commit: q.commitTxns, tidy: q.txnMark.Remove}
 	return q
 }
 
@@ -324,12 +332,19 @@ func (q *raw) pause(ctx context.Context, roundTrip time.Duration, conflicts int)
 
 // commitTxns applies the transactions of calls in one. One that fails does not
 // take others with it: it is left out, and the rest is applied without it.
-func (q *raw) commitTxns(ctx context.Context, calls []*call[[]session.Op]) {
+func (q *raw) commitTxns(ctx context.Context, calls []*call[*txnJob]) {
+	if build := calls[0].job.build; build != nil {
+		calls[0].finish(q.applyBuilt(ctx, build))
+		return
+	}
 	calls = slices.Clone(calls[:min(len(calls), fetchItems)])
+	if i := slices.IndexFunc(calls, func(c *call[*txnJob]) bool { return c.job.build != nil }); i >= 0 {
+		calls = calls[:i]
+	}
 	for len(calls) > 0 {
 		var ops []session.Op
 		for _, c := range calls {
-			ops = append(ops, c.job...)
+			ops = append(ops, c.job.ops...)
 		}
 		_, err := q.txnMark.Do(ctx, ops...)
 		part := (*session.MultiError)(nil)
@@ -352,19 +367,35 @@ func (q *raw) commitTxns(ctx context.Context, calls []*call[[]session.Op]) {
 }
 
 // owner finds the call that the op of an index belongs to, and the index in it.
-func owner(calls []*call[[]session.Op], index int) (i, rest int) {
+func owner(calls []*call[*txnJob], index int) (i, rest int) {
 	for i, c := range calls {
-		if index < len(c.job) {
+		if index < len(c.job.ops) {
 			return i, index
 		}
-		index -= len(c.job)
+		index -= len(c.job.ops)
 	}
 	return len(calls) - 1, index
 }
 
 // txn applies ops once, and tells truly whether they were.
 func (q *raw) txn(ctx context.Context, ops ...session.Op) error {
-	return q.txns.do(ctx, "txn", q.path, &call[[]session.Op]{job: ops})
+	return q.txns.do(ctx, "txn", q.path, &call[*txnJob]{job: &txnJob{ops: ops}})
+}
+
+// applyBuilt applies what build returns, once.
+func (q *raw) applyBuilt(ctx context.Context, build func(context.Context) ([]session.Op, error)) error {
+	for {
+		if err := q.txnMark.Make(ctx); err != nil {
+			return refused("txn", q.path, err)
+		}
+		ops, err := build(ctx)
+		if err == nil {
+			_, err = q.txnMark.Try(ctx, ops...)
+		}
+		if !errors.Is(err, once.ErrGone) {
+			return err
+		}
+	}
 }
 
 // carryOut carries out f, also when ctx ends: then the error is Indeterminate.

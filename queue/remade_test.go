@@ -217,3 +217,31 @@ func TestOpenSegmentOfAQueueMadeAnewIsNotDeleted(t *testing.T) {
 		}
 	})
 }
+
+// The transaction that puts an item back is slow, and the queue is deleted and filled
+// again before it arrives. The item of the old queue was in the new one.
+//
+// Covers Q1, Q3.
+func TestItemIsNotGivenBackToANewQueue(t *testing.T) {
+	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		q, s := newQueue(w, queue.Options[string]{})
+		other, _ := newQueue(w, queue.Options[string]{})
+		coordtest.Check(t, other.Put(t.Context(), "warm"))
+		coordtest.Check(t, coordtest.Must(q.Claim(t.Context())).Ack(t.Context())) // the handle's marks are there
+		coordtest.Check(t, other.Put(t.Context(), "old"))
+		w.Inject(zktest.Rule{Op: "multi", Session: s.ID(), Fate: zktest.DelayReply, Delay: time.Second})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second/2)
+		defer cancel()
+		if _, err := q.Take(ctx); session.Outcome(err) != session.Indeterminate {
+			t.Errorf("take: %v", err)
+		}
+		s.Before("multi", func() {
+			coordtest.Check(t, w.Admin().DeleteAll(t.Context(), path))
+			coordtest.Check(t, other.Put(t.Context(), "new"))
+		})
+		time.Sleep(5 * time.Second)
+		if got := drain(t, other); !slices.Equal(got, []string{"new"}) {
+			t.Errorf("got %q", got)
+		}
+	})
+}

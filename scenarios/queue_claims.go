@@ -23,7 +23,7 @@ func QueueClaims() harness.Scenario {
 	return harness.Scenario{
 		Name:       "queue-claims",
 		Claim:      "Under every fault an item has one claim at a time, is not lost, and has its effect once, with its acknowledgement.",
-		Guarantees: []string{"Q1", "Q2", "Q3", "Q6", "Q7", "Q8", "Q10", "Q11", "S2"},
+		Guarantees: []string{"Q1", "Q2", "Q3", "Q6", "Q7", "Q8", "Q10", "Q11", "Q13", "S2"},
 		Clients:    6,
 		Workload:   claimsWorkload(claimsProgram{}),
 		Faults:     faults("all"),
@@ -88,9 +88,15 @@ func claimsWorkload(p claimsProgram) func(*harness.Env) harness.Workload {
 				}
 				defer s.Close()
 				if c.ID < 2 {
-					q := openQueue(p.options())(s, p.path)
+					q := ours{queue.New(s, p.path, p.options())}
 					for c.Next(ctx) && s.Err() == nil {
-						putOne(ctx, c, p.path, 0, p.names, q.put)
+						put := q.put
+						if late := dueIn(c); late > 0 {
+							put = func(ctx context.Context, _ int, value string) error {
+								return q.q.PutAt(ctx, time.Now().Add(late), value)
+							}
+						}
+						putOne(ctx, c, p.path, 0, p.names, put)
 						c.Pause(ctx, upTo(400*time.Millisecond)(c))
 					}
 				} else {
@@ -106,6 +112,15 @@ func claimsWorkload(p claimsProgram) func(*harness.Env) harness.Workload {
 			},
 		}
 	}
+}
+
+// dueIn is when a client's next item is due: at once, or a little later, so that
+// several consumers find out at one time.
+func dueIn(c *harness.Client) time.Duration {
+	if c.Rand.IntN(3) > 0 {
+		return 0
+	}
+	return upTo(1500 * time.Millisecond)(c)
 }
 
 // work claims one item after another. In the end it claims what there is.
