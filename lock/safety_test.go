@@ -3,6 +3,7 @@ package lock_test
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -193,16 +194,16 @@ func TestContextEndsBeforeTheLockIsGivenUp(t *testing.T) {
 						time.AfterFunc(time.Second, func() { unlock(t, first) })
 					}
 					g := coordtest.Must(take(t.Context(), c))
-					given, late := 0, 0
+					var given, late atomic.Int32
 					c.BeforeEach(func() {
-						given++
+						given.Add(1)
 						if g.Context().Err() == nil {
-							late++
+							late.Add(1)
 						}
 					})
 					unlock(t, g)
-					if given == 0 || late > 0 {
-						t.Errorf("%d of %d requests left before the context had ended", late, given)
+					if given.Load() == 0 || late.Load() > 0 {
+						t.Errorf("%d of %d requests left before the context had ended", late.Load(), given.Load())
 					}
 				})
 			})
@@ -226,4 +227,45 @@ func unlock(t *testing.T, g txn) {
 	ok(t, g.(interface {
 		Unlock(context.Context) error
 	}).Unlock(context.Background()))
+}
+
+// A contender that goes before its turn, whichever way, lets nobody pass: the holder is
+// still there.
+//
+// Covers L1, L3.
+func TestDepartureOfAWaiterGrantsNobody(t *testing.T) {
+	type join = func(ctx context.Context, c *coordtest.Client) (txn, error)
+	write := grants["writer"]
+	read := grants["reader"]
+	for name, kinds := range map[string][3]join{ // the holder, who waits for it, who waits for that one
+		"Mutex":                  {grants["Mutex"], grants["Mutex"], grants["Mutex"]},
+		"writers":                {write, write, write},
+		"reader behind a writer": {write, write, read},
+		"writer behind a reader": {write, read, write},
+		"readers hold":           {read, write, write},
+		"Semaphore":              {grants["Semaphore"], grants["Semaphore"], grants["Semaphore"]},
+	} {
+		for how, goes := range map[string]func(c *coordtest.Client, cancel func()){
+			"expires":  func(c *coordtest.Client, _ func()) { c.Lose() },
+			"gives up": func(_ *coordtest.Client, cancel func()) { cancel() },
+		} {
+			t.Run(name+" "+how, func(t *testing.T) {
+				coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+					ctx, cancel := context.WithCancel(t.Context())
+					defer cancel()
+					held := coordtest.Must(kinds[0](t.Context(), w.Client()))
+					middle, last := w.Client(), w.Client()
+					second := started(func() (txn, error) { return kinds[1](ctx, middle) })
+					waiting(t, second)
+					third := started(func() (txn, error) { return kinds[2](t.Context(), last) })
+					waiting(t, third)
+					goes(middle, cancel)
+					time.Sleep(coordtest.Timeout)
+					waiting(t, third)
+					unlock(t, held)
+					unlock(t, arrived(t, third))
+				})
+			})
+		}
+	}
 }
