@@ -15,7 +15,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"io"
 	"os"
 	"os/signal"
@@ -42,7 +41,7 @@ func run(args []string, in io.Reader, out, errs io.Writer) int {
 	// The first interrupt ends what runs, in order. The second one ends the process, whatever it leaves behind.
 	say := func() {
 		stop()
-		if errors.Is(context.Cause(ctx), syscall.EPIPE) {
+		if nobodyReads(context.Cause(ctx)) {
 			return
 		}
 		a.note("interrupted: cleaning up (again to stop at once)")
