@@ -66,12 +66,38 @@ interrupted), 3 it could not run.`,
 	c.SetErr(a.errs)
 	c.PersistentFlags().BoolVar(&a.json, "json", false, "print results as JSON, one document a line")
 	c.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return fmt.Errorf("%w (see %s --help)", err, c.CommandPath())
+		return fmt.Errorf("%w (see %s --help%s)", err, c.CommandPath(), dashHint(c))
 	})
 	c.AddCommand(a.runCommand(), a.listCommand(), a.watchCommand(), a.checkCommand(), a.ensembleCommand(), a.serveCommand(), a.pruneCommand(), a.shrinkCommand(),
 		a.mutantsCommand(), a.chaosCommand(), a.benchCommand(), a.versionCommand())
 	c.AddCommand(a.znodeCommands()...)
+	for _, one := range c.Commands() {
+		one.Args = explained(one)
+	}
 	return command{c}
+}
+
+// explained checks the arguments of a command as its Args do. The error says how to use the command.
+func explained(c *cobra.Command) cobra.PositionalArgs {
+	check := c.Args
+	if check == nil {
+		check = cobra.ArbitraryArgs
+	}
+	return func(c *cobra.Command, args []string) error {
+		if err := check(c, args); err != nil {
+			return fmt.Errorf("%w: usage: %s", err, c.UseLine())
+		}
+		return nil
+	}
+}
+
+// dashHint says, for a command that takes a value of any form, how to write one that begins with a dash.
+func dashHint(c *cobra.Command) string {
+	name, args, _ := strings.Cut(c.Use, " ")
+	if !strings.Contains(args, "VALUE") {
+		return ""
+	}
+	return "; a value that begins with - goes behind --: zkcoord " + name + " -- PATH VALUE"
 }
 
 func (c command) execute(ctx context.Context, args []string) error {
