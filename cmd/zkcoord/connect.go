@@ -171,10 +171,30 @@ func (f *connectFlags) with(ctx context.Context, do func(context.Context, *sessi
 		return err
 	}
 	err = do(ctx, s)
-	if errors.Is(err, zk.ErrNoNode) {
+	switch {
+	case errors.Is(err, zk.ErrNoNode):
 		err = cmp.Or(f.chrootMissing(ctx, s), err)
+	case errors.Is(err, zk.ErrNoAuth): // which says "not authenticated" to those who are, too
+		err = fmt.Errorf("%w: the ACL does not allow it with %s", err, f.identity())
 	}
 	return errors.Join(err, s.Close())
+}
+
+// identity says with which credentials a session is, without their secrets.
+func (f *connectFlags) identity() string {
+	all, _ := f.credentials() // they could be read a moment ago
+	if len(all) == 0 {
+		return fmt.Sprintf("no credential (%s or --auth-file gives one)", authVar)
+	}
+	var names []string
+	for _, one := range all {
+		name := one.Scheme
+		if user, _, ok := strings.Cut(string(one.Data), ":"); ok && one.Scheme == "digest" {
+			name += ":" + user
+		}
+		names = append(names, name)
+	}
+	return "the credential of " + strings.Join(names, ", ") + ", or its password is wrong"
 }
 
 // chrootMissing is the error to report instead of "node does not exist" if it is the chroot that does not.

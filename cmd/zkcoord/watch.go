@@ -40,6 +40,7 @@ znode need not exist. It goes on over lost connections and lost sessions, until 
 			if err != nil {
 				return err
 			}
+			opts.Logger = a.logger() // what it waits for during an outage
 			if recursive {
 				return a.watchTree(c.Context(), opts, args[0], skip)
 			}

@@ -267,6 +267,9 @@ func (a *app) createCommand() *cobra.Command {
 				}
 			}
 			path, err := create(ctx, s, args[0], data, sequential, container, ttl)
+			if errors.Is(err, zk.ErrNoNode) {
+				return fmt.Errorf("%w: its parent (-p creates it)", err)
+			}
 			if err != nil {
 				return err
 			}
@@ -315,7 +318,11 @@ func (a *app) rmCommand() *cobra.Command {
 				}
 				return s.DeleteAll(ctx, args[0])
 			}
-			return s.Delete(ctx, args[0], version)
+			err := s.Delete(ctx, args[0], version)
+			if errors.Is(err, zk.ErrNotEmpty) {
+				return fmt.Errorf("%w (-r deletes them as well)", err)
+			}
+			return err
 		})
 	c.Flags().BoolVarP(&recursive, "recursive", "r", false, "with all below")
 	c.Flags().Int32Var(&version, "version", session.AnyVersion, "delete only this version")
