@@ -13,7 +13,9 @@ func (a *app) logger() *slog.Logger { return slog.New(noteHandler{a}) }
 // noteHandler writes a record as a line for people.
 type noteHandler struct{ a *app }
 
-func (h noteHandler) Enabled(_ context.Context, level slog.Level) bool { return level >= slog.LevelInfo }
+func (h noteHandler) Enabled(_ context.Context, level slog.Level) bool {
+	return level >= slog.LevelInfo
+}
 
 func (h noteHandler) Handle(_ context.Context, r slog.Record) error {
 	var parts []string

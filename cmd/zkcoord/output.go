@@ -26,11 +26,12 @@ func (o *output) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// nobodyReads reports whether err is that of a write to a closed pipe. The numbers are those of Windows: ERROR_BROKEN_PIPE and
-// ERROR_NO_DATA.
+// nobodyReads reports whether err is that of a write to a closed pipe. The numbers are those of Windows: ERROR_BROKEN_PIPE,
+// ERROR_NO_DATA and ERROR_PIPE_NOT_CONNECTED.
 func nobodyReads(err error) bool {
-	const broken, closing = syscall.Errno(109), syscall.Errno(232)
-	return errors.Is(err, syscall.EPIPE) || runtime.GOOS == "windows" && (errors.Is(err, broken) || errors.Is(err, closing))
+	var number syscall.Errno
+	windows := runtime.GOOS == "windows" && errors.As(err, &number) && (number == 109 || number == 232 || number == 233)
+	return windows || errors.Is(err, syscall.EPIPE)
 }
 
 // end tells of err and returns the code to end the program with: a result that could not be printed is no success.
