@@ -146,7 +146,9 @@ func (r *run) calm(ctx context.Context) {
 	bounded, cancel := context.WithTimeout(ctx, r.env.grace)
 	defer cancel()
 	if err := r.env.Ensemble.Ready(bounded); err != nil {
-		r.env.problem(fmt.Errorf("the ensemble did not recover after the heal: %w", err))
+		if ctx.Err() == nil { // else it had no time to
+			r.env.problem(fmt.Errorf("the ensemble did not recover after the heal: %w", err))
+		}
 		return
 	}
 	r.env.phase(history.PhaseHealed)

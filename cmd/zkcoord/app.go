@@ -51,8 +51,10 @@ being broken: sessions lost, nodes killed and paused, links cut. It records what
 a report.
 
 Exit codes: 0 valid or done, 1 a property was violated, 2 nothing can be concluded (unknown, not exercised,
-interrupted), 3 it could not run.`,
+interrupted), 3 it could not run, or its result not be stored or printed.`,
 		Example: `  zkcoord list
+  zkcoord ensemble
+  zkcoord ls /
   zkcoord run lock-session-loss --time 20s --seed 7
   zkcoord run lock-session-loss --ensemble container --nodes 5
   zkcoord serve`,

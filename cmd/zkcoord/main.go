@@ -10,7 +10,7 @@
 //	0  valid, or done
 //	1  a property was violated
 //	2  nothing can be concluded: unknown, not exercised, interrupted
-//	3  it could not run at all
+//	3  it could not run at all, or its result could not be stored or printed
 package main
 
 import (

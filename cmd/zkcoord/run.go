@@ -73,7 +73,7 @@ yours, by its addresses; of one that a docker-compose file has running on this m
 
 What is invalid on the embedded ensemble is made small at once: see zkcoord shrink.
 
-Exit codes: 0 valid, 1 invalid, 2 unknown or not exercised, 3 it could not run.`,
+Exit codes: 0 valid, 1 invalid, 2 unknown or not exercised, 3 it could not run, or not be stored.`,
 		Example: `  zkcoord run lock-session-loss
   zkcoord run lock-session-loss --ensemble container --nodes 3 --time 20s --seed 7
   zkcoord run lock-session-loss --ensemble external --servers zoo1:2181,zoo2:2181,zoo3:2181
