@@ -15,6 +15,7 @@ import (
 	"github.com/zkcoord/zkcoord/harness/checker"
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 	"github.com/zkcoord/zkcoord/harness/history"
+	"github.com/zkcoord/zkcoord/internal/procs"
 )
 
 // Run runs s once. It returns an error only if the run could not begin, or its
@@ -24,6 +25,11 @@ import (
 func Run(ctx context.Context, s Scenario, o Options) (result *Result, err error) {
 	if err := s.validate(); err != nil {
 		return nil, err
+	}
+	if s.ClientProcesses || o.ClientProcesses {
+		if err := procs.Able(); err != nil {
+			return nil, fmt.Errorf("harness: clients of %s: %w", s.Name, err)
+		}
 	}
 	o, err = o.withDefaults(s)
 	if err != nil {
@@ -140,7 +146,9 @@ func (r *run) calm(ctx context.Context) {
 	bounded, cancel := context.WithTimeout(ctx, r.env.grace)
 	defer cancel()
 	if err := r.env.Ensemble.Ready(bounded); err != nil {
-		r.env.problem(fmt.Errorf("the ensemble did not recover after the heal: %w", err))
+		if ctx.Err() == nil { // else it had no time to
+			r.env.problem(fmt.Errorf("the ensemble did not recover after the heal: %w", err))
+		}
 		return
 	}
 	r.env.phase(history.PhaseHealed)

@@ -32,7 +32,7 @@ var (
 	seed      = flag.Uint64("seed", 1, "seed of the plan and of the clients' choices; the first one, where there are several")
 	seeds     = flag.Int("seeds", 3, "seeds of each scenario on the embedded ensemble, in virtual time")
 	length    = flag.Duration("time", 0, "length of the work under faults; 0 is each scenario's own")
-	faulty    = flag.String("faults", "", "names of the faults to draw from, with commas; empty is all of the scenario's")
+	faulty    = flag.String("faults", "", "names of the faults to draw from, or of families of them, with commas; empty is all of the scenario's")
 	plan      = flag.String("plan", "", "file of a plan of faults to follow, in place of one drawn from the seed")
 	store     = flag.String("store", filepath.Join("..", "store"), "directory of the results; empty keeps none")
 	junit     = flag.String("junit", "", "file for the results as JUnit's XML, a suite a run")
@@ -104,7 +104,7 @@ func flagged(t *testing.T, s harness.Scenario, o harness.Options) harness.Option
 	t.Helper()
 	o.Nodes, o.Time = *nodes, cmp.Or(*length, o.Time)
 	if *faulty != "" {
-		o.Faults = strings.Split(*faulty, ",")
+		_, o.Faults = With(s, strings.Split(*faulty, ",")...)
 		if !slices.ContainsFunc(s.Faults, func(f harness.Fault) bool { return slices.Contains(o.Faults, f.Name()) }) {
 			t.Skipf("%s has none of the faults %s", s.Name, *faulty)
 		}

@@ -80,14 +80,28 @@ func Names() []string {
 }
 
 // With is s with faults that a run names and s does not draw from by itself, as
-// those of clocks and disks. Names of no fault are left to whoever checks them.
-func With(s harness.Scenario, names ...string) harness.Scenario {
+// those of clocks and disks; and the names of all faults that the run names. As
+// in nemesis.Named, a name stands for a fault or for a family of faults, whose
+// names begin with it and a dash. Names of no fault are left to whoever checks them.
+func With(s harness.Scenario, names ...string) (harness.Scenario, []string) {
 	s.Faults = slices.Clone(s.Faults)
-	for _, f := range (nemesis.Options{SessionTimeout: sessionTimeout}).Every() {
-		known := slices.ContainsFunc(s.Faults, func(one harness.Fault) bool { return one.Name() == f.Name() })
-		if !known && slices.Contains(names, f.Name()) {
-			s.Faults = append(s.Faults, f)
+	var meant []string
+	for _, name := range names {
+		family, err := (nemesis.Options{SessionTimeout: sessionTimeout}).Named(name)
+		if err != nil || has(s, name) {
+			meant = append(meant, name)
+			continue
+		}
+		for _, f := range family {
+			meant = append(meant, f.Name())
+			if !has(s, f.Name()) {
+				s.Faults = append(s.Faults, f)
+			}
 		}
 	}
-	return s
+	return s, meant
+}
+
+func has(s harness.Scenario, fault string) bool {
+	return slices.ContainsFunc(s.Faults, func(one harness.Fault) bool { return one.Name() == fault })
 }

@@ -8,10 +8,10 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
+	"github.com/zkcoord/zkcoord/internal/procs"
 	"github.com/zkcoord/zkcoord/session"
 	"github.com/zkcoord/zkcoord/watch"
 	"github.com/zkcoord/zkcoord/zktest"
@@ -49,9 +49,8 @@ func createAll(b *testing.B, s *session.Session, paths []string, data []byte) {
 }
 
 func cpuTime() time.Duration {
-	var u syscall.Rusage
-	syscall.Getrusage(syscall.RUSAGE_SELF, &u)
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+	user, system := procs.CPUTime()
+	return user + system
 }
 
 // BenchmarkTenThousandChildren makes 1,000 changes a second, half creations and

@@ -2,6 +2,7 @@ package watch
 
 import (
 	"context"
+	"errors"
 	"iter"
 	"slices"
 	"sync"
@@ -41,6 +42,13 @@ type TreeOptions struct {
 	// Skip says which znodes to leave out, with all that is below them. It is
 	// not asked about the root.
 	Skip func(path string) bool
+
+	// Forbidden, if not nil, is called for a znode below the root that may not be
+	// read, which is then left out with all that is below it. It is called again
+	// each time the znode is tried again, which is when its parent's children
+	// change, and from several goroutines. If Forbidden is nil, the stream ends
+	// with the error.
+	Forbidden func(path string)
 }
 
 // Tree is the stream of changes of a subtree: the data of path and of all
@@ -177,6 +185,10 @@ func (t *tree) readOne(ctx context.Context, w *session.Watches, f facet) (got re
 			value, err = w.Get(ctx, f.path)
 		}
 		got.data, got.stat = value.Data, value.Stat
+	}
+	if errors.Is(err, zk.ErrNoAuth) && t.opts.Forbidden != nil && f.path != t.root {
+		t.opts.Forbidden(f.path)
+		return reading{facet: f}, nil
 	}
 	if isNoNode(err) {
 		return reading{facet: f}, nil

@@ -8,10 +8,9 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
-	"time"
 
+	"github.com/zkcoord/zkcoord/internal/procs"
 	"github.com/zkcoord/zkcoord/internal/wire"
 	"github.com/zkcoord/zkcoord/zktest"
 )
@@ -63,13 +62,6 @@ func (c *rawClient) call(op wire.Op, req wire.Record, rsp ...wire.Record) wire.R
 
 var world = []wire.ACL{{Perms: wire.PermAll, ID: wire.ID{Scheme: "world", ID: "anyone"}}}
 
-// cpuTime is what this process has had of the processors: clients and servers together.
-func cpuTime() (user, system time.Duration) {
-	var u syscall.Rusage
-	syscall.Getrusage(syscall.RUSAGE_SELF, &u)
-	return time.Duration(u.Utime.Nano()), time.Duration(u.Stime.Nano())
-}
-
 // eight runs b.N calls on eight connections at once. Where the machine has other work, what a call takes of the processors
 // tells more than the rate.
 func eight(b *testing.B, opts zktest.Options, call func(c *rawClient) wire.Code) {
@@ -84,7 +76,7 @@ func eight(b *testing.B, opts zktest.Options, call func(c *rawClient) wire.Code)
 	}
 	b.ReportAllocs()
 	b.ResetTimer()
-	user, system := cpuTime()
+	user, system := procs.CPUTime()
 	var left atomic.Int64
 	left.Store(int64(b.N))
 	var wg sync.WaitGroup
@@ -100,7 +92,7 @@ func eight(b *testing.B, opts zktest.Options, call func(c *rawClient) wire.Code)
 	}
 	wg.Wait()
 	b.StopTimer()
-	u, s := cpuTime()
+	u, s := procs.CPUTime()
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "ops/s")
 	b.ReportMetric(float64((u-user).Nanoseconds())/float64(b.N), "user-ns/op")
 	b.ReportMetric(float64((s-system).Nanoseconds())/float64(b.N), "kernel-ns/op")

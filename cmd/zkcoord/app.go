@@ -51,8 +51,10 @@ being broken: sessions lost, nodes killed and paused, links cut. It records what
 a report.
 
 Exit codes: 0 valid or done, 1 a property was violated, 2 nothing can be concluded (unknown, not exercised,
-interrupted), 3 it could not run.`,
+interrupted), 3 it could not run, or its result not be stored or printed.`,
 		Example: `  zkcoord list
+  zkcoord ensemble
+  zkcoord ls /
   zkcoord run lock-session-loss --time 20s --seed 7
   zkcoord run lock-session-loss --ensemble container --nodes 5
   zkcoord serve`,
@@ -66,12 +68,38 @@ interrupted), 3 it could not run.`,
 	c.SetErr(a.errs)
 	c.PersistentFlags().BoolVar(&a.json, "json", false, "print results as JSON, one document a line")
 	c.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return fmt.Errorf("%w (see %s --help)", err, c.CommandPath())
+		return fmt.Errorf("%w (see %s --help%s)", err, c.CommandPath(), dashHint(c))
 	})
 	c.AddCommand(a.runCommand(), a.listCommand(), a.watchCommand(), a.checkCommand(), a.ensembleCommand(), a.serveCommand(), a.pruneCommand(), a.shrinkCommand(),
 		a.mutantsCommand(), a.chaosCommand(), a.benchCommand(), a.versionCommand())
 	c.AddCommand(a.znodeCommands()...)
+	for _, one := range c.Commands() {
+		one.Args = explained(one)
+	}
 	return command{c}
+}
+
+// explained checks the arguments of a command as its Args do. The error says how to use the command.
+func explained(c *cobra.Command) cobra.PositionalArgs {
+	check := c.Args
+	if check == nil {
+		check = cobra.ArbitraryArgs
+	}
+	return func(c *cobra.Command, args []string) error {
+		if err := check(c, args); err != nil {
+			return fmt.Errorf("%w: usage: %s", err, c.UseLine())
+		}
+		return nil
+	}
+}
+
+// dashHint says, for a command that takes a value of any form, how to write one that begins with a dash.
+func dashHint(c *cobra.Command) string {
+	name, args, _ := strings.Cut(c.Use, " ")
+	if !strings.Contains(args, "VALUE") {
+		return ""
+	}
+	return "; a value that begins with - goes behind --: zkcoord " + name + " -- PATH VALUE"
 }
 
 func (c command) execute(ctx context.Context, args []string) error {

@@ -27,6 +27,10 @@ each operation took on the wire.`,
   zkcoord bench --libraries zkcoord,zk.Lock --max-clients 8`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) (err error) {
+			// Zero stands for the default only where nothing was given.
+			if o.Nodes < 1 || o.Rounds < 1 || o.Time < 0 || o.Time == 0 && c.Flags().Changed("time") {
+				return errors.New("--nodes, --rounds and --time have to be more than nothing")
+			}
 			if o.Start, err = serving(kind, "", a); err != nil {
 				return err
 			}
@@ -45,7 +49,7 @@ each operation took on the wire.`,
 	flags.DurationVarP(&o.Time, "time", "t", 0, "time of a round (default 1s; some rows take a multiple)")
 	flags.StringSliceVar(&o.Rows, "rows", nil, "only rows whose names begin with one of these")
 	flags.StringSliceVar(&o.Libraries, "libraries", nil, "only these, and zkcoord (default: all that are installed)")
-	flags.IntVar(&o.MaxClients, "max-clients", 0, "leave out rows with more clients")
+	flags.IntVar(&o.MaxClients, "max-clients", 0, "leave out rows with more clients (0: none)")
 	flags.StringVarP(&file, "out", "o", "", "write everything that was measured to this file, as JSON")
 	_ = c.RegisterFlagCompletionFunc("ensemble", fixed(kinds.Names()...))
 	return c

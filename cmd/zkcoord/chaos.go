@@ -14,7 +14,6 @@ import (
 	"github.com/zkcoord/zkcoord/harness"
 	"github.com/zkcoord/zkcoord/harness/checker"
 	"github.com/zkcoord/zkcoord/harness/report"
-	"github.com/zkcoord/zkcoord/scenarios"
 )
 
 // keptFailures bounds what chaos stores of each verdict: it may run for days.
@@ -40,6 +39,9 @@ Exit codes: 0 no round found a violation, 1 one did, 2 nothing can be concluded,
   zkcoord chaos --ensemble container --for 8h --json > rounds.jsonl`,
 		ValidArgsFunction: scenarioNames,
 		RunE: func(c *cobra.Command, args []string) error {
+			if err := f.fromEnvironment(c); err != nil {
+				return err
+			}
 			if !c.Flags().Changed("seed") {
 				f.seed = rand.Uint64N(1e6)
 			}
@@ -103,7 +105,7 @@ func (a *app) chaos(ctx context.Context, chosen []harness.Scenario, f runFlags) 
 
 // round is one run, with its progress shown.
 func (a *app) round(ctx context.Context, s harness.Scenario, f runFlags, keep *failures) (*harness.Result, error) {
-	s = scenarios.With(s, f.faults...)
+	s = f.with(s)
 	o, err := f.options(a, s)
 	if err != nil {
 		return nil, err

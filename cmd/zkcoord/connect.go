@@ -1,53 +1,167 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"os"
 	"strings"
 	"time"
 
+	"github.com/go-zookeeper/zk"
 	"github.com/spf13/cobra"
 
+	"github.com/zkcoord/zkcoord/internal/wire"
 	"github.com/zkcoord/zkcoord/session"
 )
 
 // connectFlags are those of the commands that open a session of their own.
 type connectFlags struct {
-	servers []string
-	timeout time.Duration
-	chroot  string
+	servers  []string
+	timeout  time.Duration
+	chroot   string
+	authFile string
+	tls      tlsFlags
+
+	cmd *cobra.Command
 }
 
-// Where the flags are not given, the environment decides. Credentials are taken from there alone: a command line can be
-// seen by everybody on the machine.
-const (
-	serversVar = "ZKCOORD_SERVERS"
-	authVar    = "ZKCOORD_AUTH"
-)
+// authVar has a credential. There is no flag for one: a command line can be seen by everybody on the machine.
+const authVar = "ZKCOORD_AUTH"
+
+const connectHelp = `
+
+Each flag that says how to connect can be given by an environment variable instead: --tls-ca is ZKCOORD_TLS_CA. A credential
+is never on the command line: ZKCOORD_AUTH is one (digest:user:password), and --auth-file names a file with one on each line.`
 
 func (f *connectFlags) define(c *cobra.Command) {
-	servers := "127.0.0.1:21810"
-	if set := os.Getenv(serversVar); set != "" {
-		servers = set
-	}
-	c.Flags().StringSliceVar(&f.servers, "servers", strings.Split(servers, ","), "addresses of the ensemble, host:port,... (or "+serversVar+")")
-	c.Flags().DurationVar(&f.timeout, "timeout", 10*time.Second, "how long to wait for a server")
-	c.Flags().StringVar(&f.chroot, "chroot", "", "put this before every path")
+	c.Long = cmp.Or(c.Long, c.Short+".") + connectHelp
+	f.cmd = c
+	flags := c.Flags()
+	flags.StringSliceVar(&f.servers, "servers", []string{"127.0.0.1:21810"}, "addresses of the ensemble, host:port,...")
+	flags.DurationVar(&f.timeout, "timeout", 10*time.Second, "how long to wait for a server")
+	flags.StringVar(&f.chroot, "chroot", "", "put this before every path")
+	flags.StringVar(&f.authFile, "auth-file", "", "file of credentials, a line each: scheme:credential")
+	f.tls.define(c)
 }
 
-// options are those of a session, with the credential of the environment.
-func (f *connectFlags) options() (session.Options, error) {
-	o := session.Options{Servers: f.servers, Chroot: f.chroot}
-	if set := os.Getenv(authVar); set != "" {
-		scheme, data, ok := strings.Cut(set, ":")
-		if !ok {
-			return o, fmt.Errorf("%s is not of the form scheme:credential", authVar)
-		}
-		o.Auth = []session.Auth{{Scheme: scheme, Data: []byte(data)}}
+// tlsFlags say how to reach servers that speak TLS.
+type tlsFlags struct {
+	on                  bool
+	ca, cert, key, name string
+}
+
+func (f *tlsFlags) define(c *cobra.Command) {
+	flags := c.Flags()
+	flags.BoolVar(&f.on, "tls", false, "connect by TLS; so does any other flag of TLS")
+	flags.StringVar(&f.ca, "tls-ca", "", "file with the certificates to trust, in PEM (default: those of the system)")
+	flags.StringVar(&f.cert, "tls-cert", "", "file with the certificate to show, in PEM")
+	flags.StringVar(&f.key, "tls-key", "", "file with the key of --tls-cert, in PEM")
+	flags.StringVar(&f.name, "tls-server-name", "", "name that the servers' certificates are for (default: the host of the address)")
+}
+
+// used reports whether a connection is by TLS.
+func (f *tlsFlags) used() bool {
+	return f.on || f.ca != "" || f.cert != "" || f.key != "" || f.name != ""
+}
+
+// config is nil for no TLS.
+func (f *tlsFlags) config() (*tls.Config, error) {
+	if !f.used() {
+		return nil, nil
 	}
-	return o, nil
+	config := &tls.Config{ServerName: f.name, MinVersion: tls.VersionTLS12}
+	if f.ca != "" {
+		pem, err := os.ReadFile(f.ca)
+		if err != nil {
+			return nil, fmt.Errorf("--tls-ca: %w", err)
+		}
+		if config.RootCAs = x509.NewCertPool(); !config.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("--tls-ca: %s has no certificate in PEM", f.ca)
+		}
+	}
+	if (f.cert == "") != (f.key == "") {
+		return nil, errors.New("--tls-cert and --tls-key are given together or not at all")
+	}
+	if f.cert != "" {
+		pair, err := tls.LoadX509KeyPair(f.cert, f.key)
+		if err != nil {
+			return nil, fmt.Errorf("--tls-cert %s, --tls-key %s: %w", f.cert, f.key, err)
+		}
+		config.Certificates = []tls.Certificate{pair}
+	}
+	return config, nil
+}
+
+// fromEnvironment sets those of the named flags that were not given from the environment: --tls-ca is ZKCOORD_TLS_CA.
+func fromEnvironment(c *cobra.Command, names ...string) error {
+	for _, name := range names {
+		variable := "ZKCOORD_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
+		set := os.Getenv(variable)
+		if set == "" || c.Flags().Changed(name) {
+			continue
+		}
+		if err := c.Flags().Set(name, set); err != nil {
+			return fmt.Errorf("environment variable %s: %w", variable, err)
+		}
+	}
+	return nil
+}
+
+var tlsNames = []string{"tls", "tls-ca", "tls-cert", "tls-key", "tls-server-name"}
+
+// options are those of a session.
+func (f *connectFlags) options() (o session.Options, err error) {
+	if err := fromEnvironment(f.cmd, append([]string{"servers", "timeout", "chroot", "auth-file"}, tlsNames...)...); err != nil {
+		return o, err
+	}
+	if f.timeout <= 0 {
+		return o, fmt.Errorf("--timeout %v: it has to be more than nothing", f.timeout)
+	}
+	o = session.Options{Servers: f.servers, Chroot: f.chroot}
+	if o.TLS, err = f.tls.config(); err != nil {
+		return o, err
+	}
+	o.Auth, err = f.credentials()
+	return o, err
+}
+
+// credentials are those of the environment and of the file. No error quotes any of them.
+func (f *connectFlags) credentials() (all []session.Auth, err error) {
+	add := func(from, line string) error {
+		scheme, data, ok := strings.Cut(line, ":")
+		if !ok || scheme == "" {
+			return fmt.Errorf("%s is not of the form scheme:credential, for example digest:user:password", from)
+		}
+		all = append(all, session.Auth{Scheme: scheme, Data: []byte(data)})
+		return nil
+	}
+	if set := os.Getenv(authVar); set != "" {
+		if err := add("environment variable "+authVar, set); err != nil {
+			return nil, err
+		}
+	}
+	if f.authFile == "" {
+		return all, nil
+	}
+	text, err := os.ReadFile(f.authFile)
+	if err != nil {
+		return nil, fmt.Errorf("--auth-file: %w", err)
+	}
+	n := 0
+	for line := range strings.Lines(string(text)) {
+		n++
+		if line = strings.TrimRight(line, "\r\n"); line == "" || strings.HasPrefix(line, "#") {
+			continue
+		}
+		if err := add(fmt.Sprintf("%s: line %d", f.authFile, n), line); err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
 }
 
 // with opens a session, calls do and closes it.
@@ -56,9 +170,45 @@ func (f *connectFlags) with(ctx context.Context, do func(context.Context, *sessi
 	if err != nil {
 		return err
 	}
-	return errors.Join(do(ctx, s), s.Close())
+	err = do(ctx, s)
+	switch {
+	case errors.Is(err, zk.ErrNoNode):
+		err = cmp.Or(f.chrootMissing(ctx, s), err)
+	case errors.Is(err, zk.ErrNoAuth): // which says "not authenticated" to those who are, too
+		err = fmt.Errorf("%w: the ACL does not allow it with %s", err, f.identity())
+	}
+	return errors.Join(err, s.Close())
 }
 
+// identity says with which credentials a session is, without their secrets.
+func (f *connectFlags) identity() string {
+	all, _ := f.credentials() // they could be read a moment ago
+	if len(all) == 0 {
+		return fmt.Sprintf("no credential (%s or --auth-file gives one)", authVar)
+	}
+	var names []string
+	for _, one := range all {
+		name := one.Scheme
+		if user, _, ok := strings.Cut(string(one.Data), ":"); ok && one.Scheme == "digest" {
+			name += ":" + user
+		}
+		names = append(names, name)
+	}
+	return "the credential of " + strings.Join(names, ", ") + ", or its password is wrong"
+}
+
+// chrootMissing is the error to report instead of "node does not exist" if it is the chroot that does not.
+func (f *connectFlags) chrootMissing(ctx context.Context, s *session.Session) error {
+	if f.chroot == "" || f.chroot == "/" {
+		return nil
+	}
+	if st, err := s.Exists(ctx, "/"); err != nil || st != nil {
+		return nil
+	}
+	return fmt.Errorf("the chroot %s does not exist: create it first, without --chroot", f.chroot)
+}
+
+// open opens a session and makes sure that the servers accept its credentials, which they refuse only after it was opened.
 func (f *connectFlags) open(ctx context.Context) (*session.Session, error) {
 	opts, err := f.options()
 	if err != nil {
@@ -68,7 +218,21 @@ func (f *connectFlags) open(ctx context.Context) (*session.Session, error) {
 	defer cancel()
 	s, err := session.Open(bounded, opts)
 	if err != nil {
-		return nil, fmt.Errorf("no session at %s: %w", strings.Join(f.servers, ","), err)
+		return nil, f.noSession(err)
+	}
+	if _, err := s.Exists(bounded, "/"); err != nil && !errors.Is(err, zk.ErrNoAuth) {
+		return nil, errors.Join(f.noSession(err), s.Close())
 	}
 	return s, nil
+}
+
+func (f *connectFlags) noSession(err error) error {
+	if errors.Is(err, wire.AuthFailed) {
+		return fmt.Errorf("%s refuse a credential of %s or --auth-file: %w", strings.Join(f.servers, ","), authVar, err)
+	}
+	hint := ""
+	if !f.cmd.Flags().Changed("servers") {
+		hint = " (--servers or ZKCOORD_SERVERS says where the servers are)"
+	}
+	return fmt.Errorf("no session at %s: %w%s", strings.Join(f.servers, ","), err, hint)
 }

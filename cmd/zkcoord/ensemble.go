@@ -31,6 +31,9 @@ interrupted. The embedded one is up at once and forgets everything when it ends.
   zkcoord ls / --servers 127.0.0.1:21810`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
+			if config.Nodes < 1 || config.TickTime <= 0 {
+				return errors.New("--nodes and --tick have to be more than nothing")
+			}
 			start, err := serving(kind, logs, a)
 			if err != nil {
 				return err

@@ -22,7 +22,11 @@ func TestEveryCommandExplainsItself(t *testing.T) {
 					t.Errorf("zkcoord %s --help: code %d, %s", c.Name(), code, out.String())
 				}
 			default:
-				if want := "zkcoord: unknown flag: --frobnicate (see zkcoord " + c.Name() + " --help)\n"; code != exitFailed || errs.String() != want {
+				hint := ""
+				if strings.Contains(c.Use, "VALUE") {
+					hint = "; a value that begins with - goes behind --: zkcoord " + c.Name() + " -- PATH VALUE"
+				}
+				if want := "zkcoord: unknown flag: --frobnicate (see zkcoord " + c.Name() + " --help" + hint + ")\n"; code != exitFailed || errs.String() != want {
 					t.Errorf("zkcoord %s --frobnicate: code %d, %q", c.Name(), code, errs.String())
 				}
 			}

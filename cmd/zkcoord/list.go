@@ -52,7 +52,7 @@ func (a *app) listCommand() *cobra.Command {
 		Example: `  zkcoord list
   zkcoord list mutants
   zkcoord list --json`,
-		Args:      cobra.MatchAll(cobra.MaximumNArgs(1), cobra.OnlyValidArgs),
+		Args:      cobra.MatchAll(cobra.MaximumNArgs(1), oneOf(listed...)),
 		ValidArgs: listed,
 		RunE: func(_ *cobra.Command, args []string) error {
 			all := newListing()
@@ -192,6 +192,18 @@ func follows(a, b string) bool {
 // scenarioNames completes the names of scenarios.
 func scenarioNames(_ *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
 	return append(scenarios.Names(), "all"), cobra.ShellCompDirectiveNoFileComp
+}
+
+// oneOf refuses arguments other than these words, and says which there are.
+func oneOf(words ...string) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		for _, arg := range args {
+			if !slices.Contains(words, arg) {
+				return fmt.Errorf("there is no %q: there are %s", arg, strings.Join(words, ", "))
+			}
+		}
+		return nil
+	}
 }
 
 // fixed completes one of the words.

@@ -10,12 +10,11 @@
 //	0  valid, or done
 //	1  a property was violated
 //	2  nothing can be concluded: unknown, not exercised, interrupted
-//	3  it could not run at all
+//	3  it could not run at all, or its result could not be stored or printed
 package main
 
 import (
 	"context"
-	"errors"
 	"io"
 	"os"
 	"os/signal"
@@ -42,7 +41,7 @@ func run(args []string, in io.Reader, out, errs io.Writer) int {
 	// The first interrupt ends what runs, in order. The second one ends the process, whatever it leaves behind.
 	say := func() {
 		stop()
-		if errors.Is(context.Cause(ctx), syscall.EPIPE) {
+		if nobodyReads(context.Cause(ctx)) {
 			return
 		}
 		a.note("interrupted: cleaning up (again to stop at once)")

@@ -14,8 +14,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-zookeeper/zk"
 	"github.com/rogpeppe/go-internal/testscript"
 	"go.uber.org/goleak"
+
+	"github.com/zkcoord/zkcoord/session"
 )
 
 func TestMain(m *testing.M) {
@@ -45,7 +48,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"rc": rc, "await": await, "freeports": freePorts, "takeport": takePort,
+			"rc": rc, "await": await, "freeports": freePorts, "takeport": takePort, "tlsport": tlsPort, "forbid": forbid,
 		},
 	}
 	p.Condition = func(what string) (bool, error) {
@@ -118,6 +121,16 @@ func free(first, count int) bool {
 		l.Close()
 	}
 	return true
+}
+
+// forbid is: forbid ADDRESS PATH. It lets nobody read the znode but who has a certain password.
+func forbid(ts *testscript.TestScript, _ bool, args []string) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	s, err := session.Open(ctx, session.Options{Servers: args[:1]})
+	ts.Check(err)
+	defer s.Close()
+	ts.Check(s.SetACL(ctx, args[1], zk.DigestACL(zk.PermAll, "admin", "secret"), session.AnyVersion))
 }
 
 // takePort is: takeport NAME. It takes a port until the script ends, and sets NAME to it.

@@ -13,7 +13,6 @@ import (
 	"github.com/zkcoord/zkcoord/harness/checker"
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 	"github.com/zkcoord/zkcoord/harness/report"
-	"github.com/zkcoord/zkcoord/scenarios"
 )
 
 // cell is a run of the matrix: a scenario under one fault on one kind of ensemble.
@@ -48,19 +47,21 @@ func (a *app) matrix(ctx context.Context, names []string, f runFlags) error {
 		return err
 	}
 	for i, s := range chosen {
-		chosen[i] = scenarios.With(s, f.faults...)
-		if _, err := f.chosenFaults(chosen[i]); err != nil {
+		of := f
+		chosen[i] = of.with(s)
+		named, err := of.chosenFaults(chosen[i])
+		if err != nil {
 			return err
 		}
+		chosen[i].Faults = slices.DeleteFunc(chosen[i].Faults, func(one harness.Fault) bool {
+			return named != nil && !slices.Contains(named, one.Name())
+		})
 	}
 	kinds := strings.Split(f.ensemble, ",")
 	var cells []cell
 	var unkept []error
 	for _, s := range chosen {
 		for _, fault := range s.Faults {
-			if f.faults != nil && !slices.Contains(f.faults, fault.Name()) {
-				continue
-			}
 			for _, kind := range kinds {
 				if ctx.Err() != nil {
 					return codeError(exitUnknown)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"runtime"
 	"syscall"
 )
 
@@ -19,16 +20,24 @@ func (o *output) Write(p []byte) (int, error) {
 	if o.err == nil {
 		o.err = err
 	}
-	if errors.Is(err, syscall.EPIPE) && o.unread != nil {
+	if nobodyReads(err) && o.unread != nil {
 		o.unread(err)
 	}
 	return n, err
 }
 
+// nobodyReads reports whether err is that of a write to a closed pipe. The numbers are those of Windows: ERROR_BROKEN_PIPE,
+// ERROR_NO_DATA and ERROR_PIPE_NOT_CONNECTED.
+func nobodyReads(err error) bool {
+	var number syscall.Errno
+	windows := runtime.GOOS == "windows" && errors.As(err, &number) && (number == 109 || number == 232 || number == 233)
+	return windows || errors.Is(err, syscall.EPIPE)
+}
+
 // end tells of err and returns the code to end the program with: a result that could not be printed is no success.
 func (a *app) end(err error) int {
-	unread := errors.Is(a.out.err, syscall.EPIPE)
-	if unread && errors.Is(err, syscall.EPIPE) {
+	unread := nobodyReads(a.out.err)
+	if unread && nobodyReads(err) {
 		err = nil // whoever closed the pipe knows
 	}
 	code := a.exit(err)

@@ -30,6 +30,7 @@ type runFlags struct {
 	ensemble  string
 	servers   []string
 	compose   string
+	tls       tlsFlags
 	matrix    bool
 	processes bool
 	nodes     int
@@ -72,7 +73,7 @@ yours, by its addresses; of one that a docker-compose file has running on this m
 
 What is invalid on the embedded ensemble is made small at once: see zkcoord shrink.
 
-Exit codes: 0 valid, 1 invalid, 2 unknown or not exercised, 3 it could not run.`,
+Exit codes: 0 valid, 1 invalid, 2 unknown or not exercised, 3 it could not run, or not be stored.`,
 		Example: `  zkcoord run lock-session-loss
   zkcoord run lock-session-loss --ensemble container --nodes 3 --time 20s --seed 7
   zkcoord run lock-session-loss --ensemble external --servers zoo1:2181,zoo2:2181,zoo3:2181
@@ -83,6 +84,9 @@ Exit codes: 0 valid, 1 invalid, 2 unknown or not exercised, 3 it could not run.`
 		Args:              cobra.MinimumNArgs(1),
 		ValidArgsFunction: scenarioNames,
 		RunE: func(c *cobra.Command, args []string) error {
+			if err := f.fromEnvironment(c); err != nil {
+				return err
+			}
 			f.timeGiven = c.Flags().Changed("time")
 			if !c.Flags().Changed("seed") {
 				f.seed = rand.Uint64N(1e6)
@@ -127,12 +131,21 @@ func (f *runFlags) defineEnsemble(c *cobra.Command, kind string) {
 	flags.StringVar(&f.compose, "compose", "", "docker-compose file of an external ensemble that runs on this machine")
 	flags.IntVarP(&f.nodes, "nodes", "n", 0, "nodes of the ensemble (0: what the scenario asks for)")
 	flags.IntVarP(&f.clients, "clients", "c", 0, "clients (0: what the scenario asks for)")
+	f.tls.define(c)                                                         // for --servers
 	_ = c.RegisterFlagCompletionFunc("ensemble", fixed(ensembleKinds()...)) // fails only for a flag that there is not
+}
+
+// fromEnvironment reads from the environment how to reach an external ensemble, but not which one: what is broken is named.
+func (f *runFlags) fromEnvironment(c *cobra.Command) error {
+	if !strings.Contains(f.ensemble, "external") || f.compose != "" {
+		return nil
+	}
+	return fromEnvironment(c, tlsNames...)
 }
 
 // defineFaults defines what says what to draw a plan from.
 func (f *runFlags) defineFaults(c *cobra.Command) {
-	c.Flags().StringSliceVar(&f.faults, "faults", nil, "faults to draw from: names, or none (default: all of the scenario's)")
+	c.Flags().StringSliceVar(&f.faults, "faults", nil, "faults to draw from: names, families such as kill or partition, all, or none (default: all of the scenario's)")
 	c.Flags().Float64Var(&f.intensity, "intensity", 0.5, "about how many faults stand at any time")
 }
 
@@ -201,7 +214,7 @@ func named(name string) (harness.Scenario, error) {
 
 func (a *app) runOne(ctx context.Context, s harness.Scenario, f runFlags) error {
 	f.time = f.timeOf(s)
-	s = scenarios.With(s, f.faults...)
+	s = f.with(s)
 	o, err := f.options(a, s)
 	if err != nil {
 		return err
@@ -303,6 +316,15 @@ func (f *runFlags) options(a *app, s harness.Scenario) (harness.Options, error) 
 	return o, err
 }
 
+// with is s with the faults that are named beside its own. The names of families become those of their faults.
+func (f *runFlags) with(s harness.Scenario) harness.Scenario {
+	if f.faults == nil {
+		return s
+	}
+	s, f.faults = scenarios.With(s, f.faults...)
+	return s
+}
+
 // chosenFaults is nil for all of the scenario's.
 func (f *runFlags) chosenFaults(s harness.Scenario) ([]string, error) {
 	if f.faults == nil {
@@ -321,8 +343,8 @@ func (f *runFlags) chosenFaults(s harness.Scenario) ([]string, error) {
 
 func (f *runFlags) starter(a *app) (func(context.Context, ensemble.Config) (ensemble.Ensemble, error), error) {
 	if f.ensemble != "external" {
-		if len(f.servers) > 0 || f.compose != "" {
-			return nil, fmt.Errorf("--servers and --compose are for --ensemble external, not for %s", f.ensemble)
+		if len(f.servers) > 0 || f.compose != "" || f.tls.used() {
+			return nil, fmt.Errorf("--servers, --compose and --tls are for --ensemble external, not for %s", f.ensemble)
 		}
 		return kinds.Starter(f.ensemble, "", notes{a})
 	}
@@ -330,9 +352,16 @@ func (f *runFlags) starter(a *app) (func(context.Context, ensemble.Config) (ense
 		return nil, errors.New("an external ensemble has the nodes that it has: give --servers, not --nodes")
 	}
 	if f.compose != "" {
+		if f.tls.used() {
+			return nil, errors.New("--tls is for --servers: what --compose attaches to is reached without")
+		}
 		return attached(f.compose, f.servers)
 	}
-	external, err := external.New(f.servers...)
+	config, err := f.tls.config()
+	if err != nil {
+		return nil, err
+	}
+	external, err := external.NewTLS(config, f.servers...)
 	if err != nil {
 		return nil, fmt.Errorf("%w: give --servers host:port,... or --compose FILE", err)
 	}
@@ -391,6 +420,13 @@ func (f *runFlags) command(scenario string) string {
 	add("mutant", mutant != "", mutant)
 	add("servers", len(f.servers) > 0, strings.Join(f.servers, ","))
 	add("compose", f.compose != "", f.compose)
+	if f.tls.on {
+		parts = append(parts, "--tls")
+	}
+	add("tls-ca", f.tls.ca != "", f.tls.ca)
+	add("tls-cert", f.tls.cert != "", f.tls.cert)
+	add("tls-key", f.tls.key != "", f.tls.key)
+	add("tls-server-name", f.tls.name != "", f.tls.name)
 	if f.processes {
 		parts = append(parts, "--client-processes")
 	}

@@ -45,8 +45,8 @@ whether it does, or it was interrupted (what it had is told and kept), 3 it coul
 		Example: "  zkcoord shrink store/latest\n  zkcoord shrink store/isolated-follower+zk-lock/latest --out small.json",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			if f.within <= 0 || f.tries < 1 {
-				return errors.New("--within and --tries have to be more than nothing")
+			if f.within <= 0 || f.tries < 1 || f.replay < 0 {
+				return errors.New("--within and --tries have to be more than nothing, and --replay cannot be negative")
 			}
 			s, r, err := invalidRun(args[0])
 			if err != nil {

@@ -26,3 +26,18 @@ func count(n int, thing string) string {
 	}
 	return fmt.Sprintf("%d %ss", n, thing)
 }
+
+// mostShown is how many bytes of the data of a znode a line shows.
+const mostShown = 120
+
+// excerpt is the beginning of text, in quotes. It ends with a whole character.
+func excerpt(text string) string {
+	if len(text) <= mostShown {
+		return fmt.Sprintf("%q", text)
+	}
+	end := mostShown
+	for !utf8.RuneStart(text[end]) {
+		end--
+	}
+	return fmt.Sprintf("%q...", text[:end])
+}

@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/go-zookeeper/zk"
@@ -16,7 +18,7 @@ import (
 
 func (a *app) watchCommand() *cobra.Command {
 	var connect connectFlags
-	var recursive bool
+	var recursive, skip bool
 	c := &cobra.Command{
 		Use:   "watch PATH",
 		Short: "Print what becomes of a znode, a line a change",
@@ -28,8 +30,9 @@ znode need not exist. It goes on over lost connections and lost sessions, until 
 			if err := znode.Check(args[0]); err != nil {
 				return err
 			}
-			// A first session of its own: that no server answers is to be told at once, not waited for.
-			err := connect.with(c.Context(), func(context.Context, *session.Session) error { return nil })
+			// A first session of its own: an address that nobody answers at, a missing chroot or a refused credential is
+			// reported at once, not waited for.
+			err := connect.with(c.Context(), func(ctx context.Context, s *session.Session) error { return connect.chrootMissing(ctx, s) })
 			if err != nil {
 				return err
 			}
@@ -37,14 +40,16 @@ znode need not exist. It goes on over lost connections and lost sessions, until 
 			if err != nil {
 				return err
 			}
+			opts.Logger = a.logger() // what it waits for during an outage
 			if recursive {
-				return a.watchTree(c.Context(), opts, args[0])
+				return a.watchTree(c.Context(), opts, args[0], skip)
 			}
 			return a.watchNode(c.Context(), opts, args[0])
 		},
 	}
 	connect.define(c)
 	c.Flags().BoolVarP(&recursive, "recursive", "r", false, "with all below")
+	c.Flags().BoolVar(&skip, "skip-forbidden", false, "with -r: leave out what may not be read, and say so, instead of ending there")
 	return c
 }
 
@@ -93,8 +98,15 @@ func (a *app) watchNode(ctx context.Context, opts session.Options, path string) 
 	return nil
 }
 
-func (a *app) watchTree(ctx context.Context, opts session.Options, path string) error {
-	for t, err := range watch.NewTree(path, watch.TreeOptions{}).Follow(ctx, opts) {
+func (a *app) watchTree(ctx context.Context, opts session.Options, path string, skip bool) error {
+	var tree watch.TreeOptions
+	if skip {
+		tree.Forbidden = a.noteOnce("left out, as it may not be read: ")
+	}
+	for t, err := range watch.NewTree(path, tree).Follow(ctx, opts) {
+		if err != nil && errors.Is(err, zk.ErrNoAuth) && !skip {
+			err = fmt.Errorf("%w (--skip-forbidden leaves out what is below %s and may not be read)", err, path)
+		}
 		if err != nil {
 			return endOfWatch(ctx, err)
 		}
@@ -105,6 +117,16 @@ func (a *app) watchTree(ctx context.Context, opts session.Options, path string) 
 		}
 	}
 	return nil
+}
+
+// noteOnce returns a function that notes each path once.
+func (a *app) noteOnce(text string) func(path string) {
+	var noted sync.Map
+	return func(path string) {
+		if _, before := noted.LoadOrStore(path, true); !before {
+			a.note("%s%s", text, path)
+		}
+	}
 }
 
 // endOfWatch is nil if the watch was interrupted: that is how it ends.
@@ -122,9 +144,6 @@ func (a *app) printChange(c change) error {
 	_, err := fmt.Fprintln(a.out, c)
 	return err
 }
-
-// mostShown is how many bytes of the data a line shows.
-const mostShown = 120
 
 // String is the change on one line.
 func (c change) String() string {
@@ -148,7 +167,7 @@ func (c change) String() string {
 	case len(c.Bytes) > 0:
 		parts = append(parts, fmt.Sprintf("%x", c.Bytes[:min(len(c.Bytes), mostShown/2)]))
 	case c.Data != "":
-		parts = append(parts, fmt.Sprintf("%q", c.Data[:min(len(c.Data), mostShown)]))
+		parts = append(parts, excerpt(c.Data))
 	}
 	return strings.Join(parts, " ")
 }

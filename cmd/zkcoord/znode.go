@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/go-zookeeper/zk"
@@ -155,35 +156,47 @@ func (a *app) setCommand() *cobra.Command {
 	return c
 }
 
+// listFlags are those of zkcoord ls.
+type listFlags struct{ long, recursive, skip bool }
+
 func (a *app) lsCommand() *cobra.Command {
-	var long, recursive bool
-	c := a.znodeCommand("ls PATH", "List a znode's children", "  zkcoord ls /\n  zkcoord ls /locks -l\n  zkcoord ls /services -r", cobra.ExactArgs(1),
+	var f listFlags
+	c := a.znodeCommand("ls PATH", "List a znode's children", "  zkcoord ls /\n  zkcoord ls /locks/invoices -l\n  zkcoord ls /services -r", cobra.ExactArgs(1),
 		func(ctx context.Context, s *session.Session, args []string) error {
-			return a.list(ctx, s, args[0], "", long, recursive)
+			return a.list(ctx, s, args[0], "", f)
 		})
-	c.Flags().BoolVarP(&long, "long", "l", false, "with version, size and ids")
-	c.Flags().BoolVarP(&recursive, "recursive", "r", false, "with all below")
+	c.Long = `Ls lists the children of a znode by their names. Sequential ones come behind the others, by their numbers, in which order a
+lock, an election or a queue serves them; with -l their data, too, which are the label of a contender.` + connectHelp
+	c.Flags().BoolVarP(&f.long, "long", "l", false, "with version, size, ids and the beginning of the data")
+	c.Flags().BoolVarP(&f.recursive, "recursive", "r", false, "with all below")
+	c.Flags().BoolVar(&f.skip, "skip-forbidden", false, "with -r: leave out what may not be read, and say so, instead of ending there")
 	return c
 }
 
 // list prints the children of path, by their names below the one that was asked for. What is deleted meanwhile is left
 // out, but for the first path.
-func (a *app) list(ctx context.Context, s *session.Session, path, below string, long, recursive bool) error {
+func (a *app) list(ctx context.Context, s *session.Session, path, below string, f listFlags) error {
 	listing, err := s.Children(ctx, path)
-	if err != nil {
-		if below != "" && errors.Is(err, zk.ErrNoNode) {
-			return nil
-		}
+	switch {
+	case err == nil:
+	case below != "" && errors.Is(err, zk.ErrNoNode):
+		return nil
+	case below != "" && f.skip && errors.Is(err, zk.ErrNoAuth):
+		a.note("left out: %v", err)
+		return nil
+	case below != "" && errors.Is(err, zk.ErrNoAuth):
+		return fmt.Errorf("%w (--skip-forbidden leaves it out)", err)
+	default:
 		return err
 	}
-	slices.Sort(listing.Names)
+	slices.SortFunc(listing.Names, inOrder)
 	for _, name := range listing.Names {
 		child := znode.Join(path, name)
-		if err := a.printChild(ctx, s, child, below+name, long); err != nil {
+		if err := a.printChild(ctx, s, child, below+name, f.long); err != nil {
 			return err
 		}
-		if recursive {
-			if err := a.list(ctx, s, child, below+name+"/", long, recursive); err != nil {
+		if f.recursive {
+			if err := a.list(ctx, s, child, below+name+"/", f); err != nil {
 				return err
 			}
 		}
@@ -191,20 +204,48 @@ func (a *app) list(ctx context.Context, s *session.Session, path, below string, 
 	return nil
 }
 
+// inOrder compares names of children: those of sequential nodes come behind the others, by their numbers. What stands before
+// the number is random in protected nodes.
+func inOrder(a, b string) int {
+	_, m, seqA := znode.ParseSeq(a)
+	_, n, seqB := znode.ParseSeq(b)
+	switch {
+	case seqA != seqB && seqB:
+		return -1
+	case seqA != seqB:
+		return 1
+	case seqA && m != n && m.Before(n):
+		return -1
+	case seqA && m != n:
+		return 1
+	}
+	return strings.Compare(a, b)
+}
+
 func (a *app) printChild(ctx context.Context, s *session.Session, path, name string, long bool) error {
-	one := shown{Path: path}
+	one, data := shown{Path: path}, ""
 	if long {
-		st, err := s.Exists(ctx, path)
-		if err != nil || st == nil {
+		v, err := s.Get(ctx, path)
+		switch {
+		case errors.Is(err, zk.ErrNoNode):
+			return nil
+		case errors.Is(err, zk.ErrNoAuth):
+			data = "may not be read"
+		case err != nil:
 			return err
+		default:
+			one = newShown(path, v)
+			data = one.Stat.String()
 		}
-		one.Stat = newStat(st)
+		if one.Data != "" {
+			data += ", " + excerpt(one.Data)
+		}
 	}
 	switch {
 	case a.json:
 		return a.printJSON(one)
 	case long:
-		fmt.Fprintf(a.out, "%s\t%v\n", name, one.Stat)
+		fmt.Fprintf(a.out, "%s\t%s\n", name, data)
 	default:
 		fmt.Fprintln(a.out, name)
 	}
@@ -226,6 +267,9 @@ func (a *app) createCommand() *cobra.Command {
 				}
 			}
 			path, err := create(ctx, s, args[0], data, sequential, container, ttl)
+			if errors.Is(err, zk.ErrNoNode) {
+				return fmt.Errorf("%w: its parent (-p creates it)", err)
+			}
 			if err != nil {
 				return err
 			}
@@ -274,7 +318,11 @@ func (a *app) rmCommand() *cobra.Command {
 				}
 				return s.DeleteAll(ctx, args[0])
 			}
-			return s.Delete(ctx, args[0], version)
+			err := s.Delete(ctx, args[0], version)
+			if errors.Is(err, zk.ErrNotEmpty) {
+				return fmt.Errorf("%w (-r deletes them as well)", err)
+			}
+			return err
 		})
 	c.Flags().BoolVarP(&recursive, "recursive", "r", false, "with all below")
 	c.Flags().Int32Var(&version, "version", session.AnyVersion, "delete only this version")

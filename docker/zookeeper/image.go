@@ -6,17 +6,19 @@ import (
 	"bytes"
 	"context"
 	"embed"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/zkcoord/zkcoord/internal/owner"
+	"github.com/zkcoord/zkcoord/internal/procs"
 )
 
 //go:embed Dockerfile entrypoint.sh zk-ready image.sh
@@ -28,6 +30,9 @@ var files embed.FS
 // If that fails the error is the script's own last words, which say what to install. If ctx ends first the build ends with
 // it, and no image of that name is left.
 func Image(ctx context.Context, progress io.Writer) (string, error) {
+	if runtime.GOOS == "windows" {
+		return "", errors.New("image of a ZooKeeper node: a shell script makes it, which Windows cannot run: use WSL, or the embedded ensemble")
+	}
 	dir, err := owner.MkdirTemp("", "image")
 	if err != nil {
 		return "", err
@@ -41,8 +46,7 @@ func Image(ctx context.Context, progress io.Writer) (string, error) {
 	cmd.Stdout = &stdout
 	cmd.Stderr = io.MultiWriter(&stderr, progress)
 	// The script's children build the image: an interrupt has to reach them as well.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
+	procs.Group(cmd)
 	cmd.WaitDelay = 10 * time.Second
 	if err := cmd.Run(); err != nil {
 		if ctx.Err() != nil {

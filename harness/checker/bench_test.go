@@ -7,11 +7,11 @@ import (
 	"runtime"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/zkcoord/zkcoord/harness/history"
+	"github.com/zkcoord/zkcoord/internal/procs"
 )
 
 // What checkers cost:
@@ -332,14 +332,10 @@ func allocated(f func()) uint64 {
 	return after.TotalAlloc - before.TotalAlloc
 }
 
-// cpu is the time that this process has had of processors, which another load on
-// the machine does not make longer.
-func cpu(b *testing.B) time.Duration {
-	var used syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &used); err != nil {
-		b.Fatal(err)
-	}
-	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
+// cpu is the time that this process has had of processors.
+func cpu() time.Duration {
+	user, system := procs.CPUTime()
+	return user + system
 }
 
 // The bound is on what is allocated in all, which is more than what is in use
@@ -374,11 +370,11 @@ func BenchmarkCheckers(b *testing.B) {
 					histories[family] = prepared(b, benchHistories()[family], n)
 				}
 				var verdict Verdict
-				bytes, spent := uint64(0), cpu(b)
+				bytes, spent := uint64(0), cpu()
 				for b.Loop() {
 					bytes = allocated(func() { verdict = c.Check(b.Context(), histories[family])[0].Verdict })
 				}
-				spent = cpu(b) - spent
+				spent = cpu() - spent
 				if verdict == Invalid {
 					b.Fatal("a legal history is invalid")
 				}

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"time"
@@ -154,8 +155,11 @@ func fileName(scenario string) string {
 }
 
 // link points both links named latest to dir, unless they lead to a run that began
-// later. A link is replaced by a rename, so that it never is missing.
+// later. A link is replaced by a rename, so that it never is missing. On Windows there are none.
 func (s *Store) link(dir string) error {
+	if runtime.GOOS == "windows" {
+		return nil // which lets administrators alone make links, and does not replace them by a rename
+	}
 	for _, at := range []string{filepath.Dir(dir), s.dir} {
 		target, err := filepath.Rel(at, dir)
 		if err != nil {

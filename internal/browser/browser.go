@@ -13,7 +13,6 @@ import (
 	"os"
 	"os/exec"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/zkcoord/zkcoord/internal/owner"
@@ -121,8 +120,7 @@ func (b *Browser) Close() error {
 	case <-b.child.Ended():
 	case <-ctx.Done():
 	}
-	_ = syscall.Kill(-b.child.Pid(), syscall.SIGKILL) // its own process group; gone already is fine
-	<-b.child.Ended()
+	b.child.KillGroup()
 	b.out.Close()
 	b.read.Wait()
 	var err error

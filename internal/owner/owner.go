@@ -3,10 +3,11 @@
 //
 // The mark is the machine's boot, the namespace of the process ids, the id and the start time of the process: ids are used
 // again, start times are not. Where a part cannot be read the answer is "alive": to sweep too little costs space, to sweep
-// too much breaks somebody's run.
+// too much breaks somebody's run. So nothing is swept on systems other than Linux, which have no such /proc.
 package owner
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -38,11 +39,21 @@ func Gone(mark string) bool {
 	if _, err := fmt.Sscan(parts[2], &pid); err != nil || pid <= 0 {
 		return false
 	}
-	if err := syscall.Kill(pid, 0); err == syscall.ESRCH {
+	if ended(pid) {
 		return true
 	}
 	now := startTime(pid)
 	return now != "" && parts[3] != "" && now != parts[3]
+}
+
+// ended reports whether there certainly is no process of that id. Signal 0 is sent to nobody.
+func ended(pid int) bool {
+	p, err := os.FindProcess(pid)
+	if err != nil {
+		return false
+	}
+	defer p.Release()
+	return errors.Is(p.Signal(syscall.Signal(0)), os.ErrProcessDone)
 }
 
 // boot identifies the running kernel; empty where there is no /proc.

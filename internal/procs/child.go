@@ -4,7 +4,6 @@ import (
 	"context"
 	"os/exec"
 	"runtime"
-	"syscall"
 )
 
 // A Child is a process that this one has started, and that does not outlive it.
@@ -18,8 +17,12 @@ type Child struct {
 // package exec whose end matters: it is waited for at once.
 //
 // The child has a process group of its own: a terminal's interrupt is for this process, which then closes everything in order.
+//
+// On a system other than Linux nothing is started, and the error is ErrNeedsLinux.
 func Start(cmd *exec.Cmd) (*Child, error) {
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	if err := bind(cmd); err != nil {
+		return nil, err
+	}
 	c := &Child{cmd: cmd, ended: make(chan struct{})}
 	started := make(chan error)
 	go func() {
@@ -51,6 +54,13 @@ func (c *Child) Err() error { return c.err }
 // Kill ends the process, a stopped one too, and returns when it has ended.
 func (c *Child) Kill() {
 	_ = c.cmd.Process.Kill() // it has ended already, or will
+	<-c.ended
+}
+
+// KillGroup kills the processes that the child has started and that are still in its process group, and the child itself. It
+// returns when the child has ended.
+func (c *Child) KillGroup() {
+	killGroup(c.cmd.Process)
 	<-c.ended
 }
 

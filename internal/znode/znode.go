@@ -25,12 +25,20 @@ func Check(path string) error {
 		return fmt.Errorf("%w %q: not UTF-8", ErrPath, path)
 	}
 	for name := range strings.SplitSeq(path[1:], "/") {
-		if name == "" || name == "." || name == ".." {
-			return fmt.Errorf("%w %q: bad name %q", ErrPath, path, name)
+		switch name {
+		case "":
+			if !strings.Contains(path, "//") {
+				return fmt.Errorf("%w %q: must not end with /", ErrPath, path)
+			}
+			return fmt.Errorf("%w %q: // has no name between its slashes", ErrPath, path)
+		case ".", "..":
+			return fmt.Errorf("%w %q: paths are not relative, so no name can be %q", ErrPath, path, name)
 		}
 	}
-	if i := strings.IndexFunc(path, forbidden); i >= 0 {
-		return fmt.Errorf("%w %q: character %q not allowed", ErrPath, path, path[i:])
+	for _, r := range path {
+		if forbidden(r) {
+			return fmt.Errorf("%w %q: character %q not allowed", ErrPath, path, r)
+		}
 	}
 	return nil
 }

@@ -28,6 +28,23 @@ func TestCheckRefusesWhatServersRefuse(t *testing.T) {
 	}
 }
 
+// A trailing slash was 'bad name ""', and of a character that is not allowed the whole rest of the path was quoted.
+func TestCheckSaysWhatIsWrong(t *testing.T) {
+	for path, want := range map[string]string{
+		"a":               `"a": must start with /`,
+		"/a/":             `"/a/": must not end with /`,
+		"//":              `"//": // has no name between its slashes`,
+		"/a//b":           `"/a//b": // has no name between its slashes`,
+		"/a/../":          `"/a/../": paths are not relative, so no name can be ".."`,
+		"/a\U0001F600b/c": "\"/a\U0001F600b/c\": character '\U0001F600' not allowed",
+		"/a\x00b/c":       `"/a\x00b/c": character '\x00' not allowed`,
+	} {
+		if err := Check(path); err == nil || err.Error() != "invalid znode path "+want {
+			t.Errorf("Check(%q) = %v, want invalid znode path %s", path, err, want)
+		}
+	}
+}
+
 func TestJoinAndSplitAreInverse(t *testing.T) {
 	for _, test := range []struct{ dir, name, path string }{
 		{"/", "a", "/a"}, {"/a", "b", "/a/b"}, {"/a/b", "c", "/a/b/c"},

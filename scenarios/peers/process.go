@@ -42,6 +42,9 @@ const (
 
 // Installed returns nil if peers of the library can run here, else what to install.
 func (l Library) Installed() error {
+	if err := procs.Able(); err != nil {
+		return err
+	}
 	if l == Zkcoord {
 		return nil
 	}

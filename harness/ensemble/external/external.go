@@ -8,6 +8,7 @@ package external
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -21,6 +22,7 @@ import (
 // Ensemble is a list of addresses.
 type Ensemble struct {
 	servers []string
+	tls     *tls.Config // nil for none
 	closed  atomic.Bool
 }
 
@@ -49,6 +51,15 @@ func New(addresses ...string) (*Ensemble, error) {
 	return e, nil
 }
 
+// NewTLS is New for servers that are reached by TLS. An empty ServerName is taken from each address.
+func NewTLS(config *tls.Config, addresses ...string) (*Ensemble, error) {
+	e, err := New(addresses...)
+	if err == nil {
+		e.tls = config
+	}
+	return e, err
+}
+
 // Kind is "external".
 func (e *Ensemble) Kind() string { return "external" }
 
@@ -62,6 +73,9 @@ func (e *Ensemble) DialContext(ctx context.Context, network, address string) (ne
 	}
 	if !slices.Contains(e.servers, address) {
 		return nil, &net.OpError{Op: "dial", Net: network, Err: fmt.Errorf("%s is none of %v", address, e.servers)}
+	}
+	if e.tls != nil {
+		return (&tls.Dialer{Config: e.tls}).DialContext(ctx, network, address)
 	}
 	var d net.Dialer
 	return d.DialContext(ctx, network, address)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 	"github.com/zkcoord/zkcoord/internal/owner"
+	"github.com/zkcoord/zkcoord/internal/procs"
 )
 
 // Options say what ensemble to start. The zero value is three nodes of the ZooKeeper that Find finds.
@@ -69,6 +70,9 @@ func Start(ctx context.Context, opts Options) (*Ensemble, error) {
 func start(ctx context.Context, opts Options) (*Ensemble, error) {
 	cfg, err := opts.Complete()
 	if err != nil {
+		return nil, err
+	}
+	if err := procs.Able(); err != nil {
 		return nil, err
 	}
 	e := &Ensemble{config: cfg, gates: map[ensemble.Link]*gate{}}

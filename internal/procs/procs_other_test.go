@@ -1,0 +1,16 @@
+//go:build !linux
+
+package procs
+
+import (
+	"errors"
+	"os/exec"
+	"testing"
+)
+
+func TestStartSaysThatItNeedsLinux(t *testing.T) {
+	c, err := Start(exec.Command("go"))
+	if c != nil || !errors.Is(err, ErrNeedsLinux) {
+		t.Errorf("Start returned %v, %v; want ErrNeedsLinux", c, err)
+	}
+}

@@ -1,0 +1,87 @@
+package watch_test
+
+import (
+	"errors"
+	"slices"
+	"testing"
+
+	"github.com/go-zookeeper/zk"
+
+	"github.com/zkcoord/zkcoord/session"
+	"github.com/zkcoord/zkcoord/watch"
+	"github.com/zkcoord/zkcoord/zktest"
+)
+
+// A tree with one znode that may not be read could not be watched at all. The znode is tried again when its parent's
+// children change.
+func TestForbiddenZnodeIsLeftOut(t *testing.T) {
+	e := zktest.Start(t)
+	open := func(auth ...session.Auth) *session.Session {
+		s, err := session.Open(t.Context(), session.Options{Servers: e.Servers(), Dial: e.DialContext, Auth: auth})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { s.Close() })
+		return s
+	}
+	admin, s := open(session.Auth{Scheme: "digest", Data: []byte("admin:secret")}), open()
+	create := func(path string, acl []zk.ACL) {
+		t.Helper()
+		if _, err := admin.CreateACL(t.Context(), path, nil, session.Persistent, acl); err != nil {
+			t.Fatal(err)
+		}
+	}
+	everybody, nobody := zk.WorldACL(zk.PermAll), zk.DigestACL(zk.PermAll, "admin", "secret")
+	create("/org", everybody)
+	create("/org/a", everybody)
+	create("/org/b", nobody)
+	create("/org/b/x", everybody)
+
+	for c, err := range watch.Tree(t.Context(), s, "/org", watch.TreeOptions{}) {
+		if !errors.Is(err, zk.ErrNoAuth) {
+			t.Errorf("without Forbidden: %v, %v; want ErrNoAuth", c, err)
+		}
+		break
+	}
+
+	forbidden := make(chan string, 10)
+	var seen []string
+	for c, err := range watch.Tree(t.Context(), s, "/org", watch.TreeOptions{Forbidden: func(path string) { forbidden <- path }}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, one := range c.Changes {
+			seen = append(seen, one.Path)
+		}
+		if seen[len(seen)-1] == "/org/a" {
+			if err := admin.SetACL(t.Context(), "/org/b", everybody, session.AnyVersion); err != nil {
+				t.Fatal(err)
+			}
+			create("/org/c", everybody)
+			continue
+		}
+		break
+	}
+	if want := []string{"/org", "/org/a", "/org/b", "/org/b/x", "/org/c"}; !slices.Equal(seen, want) {
+		t.Errorf("seen are %q, want %q", seen, want)
+	}
+	if path := <-forbidden; path != "/org/b" || len(forbidden) > 0 {
+		t.Errorf("forbidden are %s and %d more, want /org/b once", path, len(forbidden))
+	}
+
+	for _, err := range watch.Tree(t.Context(), open(), "/org", watch.TreeOptions{Forbidden: func(string) {}}) {
+		if err != nil {
+			t.Error(err)
+		}
+		break
+	}
+	if err := admin.SetACL(t.Context(), "/org", nobody, session.AnyVersion); err != nil {
+		t.Fatal(err)
+	}
+	for _, err := range watch.Tree(t.Context(), open(), "/org", watch.TreeOptions{Forbidden: func(string) {}}) {
+		if !errors.Is(err, zk.ErrNoAuth) {
+			t.Errorf("of a root that may not be read: %v, want ErrNoAuth", err)
+		}
+		break
+	}
+}
