@@ -14,7 +14,6 @@ import (
 	"github.com/go-zookeeper/zk"
 	"github.com/spf13/cobra"
 
-	"github.com/zkcoord/zkcoord/internal/wire"
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -121,7 +120,14 @@ func (f *connectFlags) options() (o session.Options, err error) {
 	if f.timeout <= 0 {
 		return o, fmt.Errorf("--timeout %v: it has to be more than nothing", f.timeout)
 	}
-	o = session.Options{Servers: f.servers, Chroot: f.chroot}
+	servers, chroot, err := session.ParseConnectString(strings.Join(f.servers, ","))
+	if err != nil {
+		return o, fmt.Errorf("--servers %s: %w", strings.Join(f.servers, ","), err)
+	}
+	if chroot != "" && f.chroot != "" {
+		return o, fmt.Errorf("--chroot %s: --servers has the chroot %s already", f.chroot, chroot)
+	}
+	o = session.Options{Servers: servers, Chroot: cmp.Or(chroot, f.chroot)}
 	if o.TLS, err = f.tls.config(); err != nil {
 		return o, err
 	}
@@ -227,7 +233,7 @@ func (f *connectFlags) open(ctx context.Context) (*session.Session, error) {
 }
 
 func (f *connectFlags) noSession(err error) error {
-	if errors.Is(err, wire.AuthFailed) {
+	if errors.Is(err, session.ErrCredentials) {
 		return fmt.Errorf("%s refuse a credential of %s or --auth-file: %w", strings.Join(f.servers, ","), authVar, err)
 	}
 	hint := ""
