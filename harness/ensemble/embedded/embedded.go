@@ -7,7 +7,6 @@ package embedded
 import (
 	"context"
 	"fmt"
-	"maps"
 	"net"
 	"slices"
 	"sync"
@@ -34,7 +33,6 @@ type Ensemble struct {
 	mu     sync.Mutex
 	down   []bool
 	paused []bool
-	cuts   map[zktest.Link]bool
 	closed bool
 }
 
@@ -68,9 +66,7 @@ func Start(opts Options) (*Ensemble, error) {
 	if err != nil {
 		return nil, fmt.Errorf("embedded ensemble: %w", err)
 	}
-	return &Ensemble{
-		Model: m, down: make([]bool, cfg.Nodes), paused: make([]bool, cfg.Nodes), cuts: map[zktest.Link]bool{},
-	}, nil
+	return &Ensemble{Model: m, down: make([]bool, cfg.Nodes), paused: make([]bool, cfg.Nodes)}, nil
 }
 
 // Kind is "embedded".
@@ -156,43 +152,32 @@ func (e *Ensemble) Resume(_ context.Context, node int) error {
 
 // Cut drops what the links carry.
 func (e *Ensemble) Cut(_ context.Context, links ...ensemble.Link) error {
+	all, err := e.links("cut", links)
+	if err == nil {
+		e.Model.Cut(all...)
+	}
+	return err
+}
+
+// Mend restores the links, or all. What waits on a link arrives with its sender's next retransmission.
+func (e *Ensemble) Mend(_ context.Context, links ...ensemble.Link) error {
+	all, err := e.links("mend", links)
+	if err == nil {
+		e.Model.Mend(all...)
+	}
+	return err
+}
+
+// links returns the model's links.
+func (e *Ensemble) links(what string, links []ensemble.Link) (all []zktest.Link, err error) {
 	n := len(e.Servers())
-	var all []zktest.Link
 	for _, l := range links {
 		if l.From < 0 || l.From >= n || l.To < 0 || l.To >= n || l.From == l.To {
-			return fmt.Errorf("cut %d->%d: no such link among %d nodes", l.From, l.To, n)
+			return nil, fmt.Errorf("%s %d->%d: no such link among %d nodes", what, l.From, l.To, n)
 		}
 		all = append(all, zktest.Link(l))
 	}
-	if err := e.open(); err != nil {
-		return err
-	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	for _, l := range all {
-		e.cuts[l] = true
-	}
-	e.Model.Cut(all...)
-	return nil
-}
-
-// Mend restores the links, or all. The model mends only all, so what stays cut is open for no time, in which what waits on
-// it may pass.
-func (e *Ensemble) Mend(_ context.Context, links ...ensemble.Link) error {
-	if err := e.open(); err != nil {
-		return err
-	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	for _, l := range links {
-		delete(e.cuts, zktest.Link(l))
-	}
-	if len(links) == 0 {
-		clear(e.cuts)
-	}
-	e.Model.Mend()
-	e.Model.Cut(slices.Collect(maps.Keys(e.cuts))...)
-	return nil
+	return all, e.open()
 }
 
 // Dropped returns how many packets the cuts have held back so far. Mend does not reset it.

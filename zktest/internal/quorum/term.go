@@ -16,6 +16,8 @@ type term struct {
 	zxid     int64   // the last one given out
 	peers    []*peer // by server; nil for those that do not follow
 	sessions *tracker
+	taken    []int64       // sessions that expired and are not closing yet, in order
+	markAt   time.Duration // when the expirer is done with the last one
 	prep     *tree.Prep
 	syncs    []pendingSync
 
@@ -54,8 +56,8 @@ func newTerm(s *server, epoch int64) *term {
 // next returns the earliest of the leader's timers.
 func (t *term) next() (at time.Duration, fire timer) {
 	at, fire = t.nextPing, func(s *server) { s.term.pingAll() }
-	if t.sessions.next < at {
-		at, fire = t.sessions.next, func(s *server) { s.term.expire() }
+	if tick := t.nextExpiry(); tick < at {
+		at, fire = tick, func(s *server) { s.term.expire() }
 	}
 	if t.nextReap < at {
 		at, fire = t.nextReap, func(s *server) { s.term.reap() }
@@ -122,11 +124,32 @@ func (t *term) drop(p *peer) {
 	t.peers[p.follower.id] = nil
 }
 
-// expire is one tick of the session table.
+// nextExpiry is when the expirer goes on: with the next session that it has
+// taken, or with the next tick.
+func (t *term) nextExpiry() time.Duration {
+	if len(t.taken) > 0 {
+		return t.markAt
+	}
+	return max(t.sessions.next, t.markAt)
+}
+
+// expire is one step of the expirer. A tick takes all sessions whose time is
+// over. They are closed one by one, with a pause after each, since the expirer
+// writes to its log there. One that is taken and not closed yet answers requests,
+// and no activity saves it.
 func (t *term) expire() {
-	for _, id := range t.sessions.expired() {
+	if len(t.taken) == 0 {
+		t.taken = t.sessions.poll()
+		if t.s.pace > 0 { // the real one's set has no order
+			t.c.cfg.Rand.Shuffle(len(t.taken), func(i, j int) { t.taken[i], t.taken[j] = t.taken[j], t.taken[i] })
+		}
+	}
+	for len(t.taken) > 0 && t.markAt <= t.s.now() && t.s.term == t {
+		id := t.taken[0]
+		t.taken = t.taken[1:]
+		t.markAt = t.s.now() + t.s.pace
 		t.c.cfg.Trace("server %d expires session %x", t.s.id, id)
-		t.submit(&request{session: id, op: wire.OpCloseSession}, self)
+		t.close(id)
 	}
 }
 
