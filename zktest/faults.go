@@ -165,10 +165,11 @@ func (e *Ensemble) SetClockRate(server int, rate float64) {
 
 // SetExpirerPace models a leader whose log takes its bytes slowly, or that
 // expires tens of thousands of sessions at once. At each tick a leader takes all
-// sessions whose time is over. Then it closes one after another, in an order drawn
-// from the seed, and from now on the server pauses for d after each. A session that
-// is taken and not yet closed still answers requests, heartbeats among them, and is
-// closed all the same. 0 undoes it: all that are taken are closed at once.
+// sessions whose time is over. Then it marks and closes one after another, in an
+// order drawn from the seed. From now on the server takes d for each, between the
+// two, as it writes to its log there. A session that is taken and not yet marked
+// still answers requests, heartbeats among them, and is closed all the same. 0
+// undoes it: all that are taken are closed at once.
 //
 // It panics if d is negative.
 func (e *Ensemble) SetExpirerPace(server int, d time.Duration) {

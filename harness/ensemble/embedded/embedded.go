@@ -10,6 +10,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 	"github.com/zkcoord/zkcoord/zktest"
@@ -24,8 +25,8 @@ type Options struct {
 	Model zktest.Options
 }
 
-// Ensemble is an embedded ensemble. Besides ensemble.Ensemble it is a Killer, a Pauser, a Partitioner, a Wiper, and
-// has Timers and a Sequencer.
+// Ensemble is an embedded ensemble. Besides ensemble.Ensemble it is a Killer, a Pauser, a Partitioner, a Wiper, a
+// LogStaller, and has Timers and a Sequencer.
 type Ensemble struct {
 	// Model is what it is made of, with faults of its own: lag, lost replies, sessions that expire when told.
 	Model *zktest.Ensemble
@@ -45,6 +46,7 @@ var (
 	_ ensemble.Timers      = (*Ensemble)(nil)
 	_ ensemble.Wiper       = (*Ensemble)(nil)
 	_ ensemble.Sequencer   = (*Ensemble)(nil)
+	_ ensemble.LogStaller  = (*Ensemble)(nil)
 )
 
 // Start starts an ensemble, which serves at once. The caller closes it, in the bubble that it was started in.
@@ -188,6 +190,18 @@ func (e *Ensemble) Dropped(context.Context) (int64, error) {
 // SetTimers makes the timers of a node run at a rate.
 func (e *Ensemble) SetTimers(_ context.Context, node int, rate float64) error {
 	return e.change("set the timers of", node, func() { e.Model.SetClockRate(node, rate) })
+}
+
+// StallLog stops the thread that expires sessions when it next writes to the log: it closes none. The model has no other threads
+// that write there.
+func (e *Ensemble) StallLog(_ context.Context, node int) error {
+	const standstill = 1 << 40 * time.Millisecond // about 35 years
+	return e.change("stall the log of", node, func() { e.Model.SetExpirerPace(node, standstill) })
+}
+
+// FlowLog lets it go on.
+func (e *Ensemble) FlowLog(_ context.Context, node int) error {
+	return e.change("let flow the log of", node, func() { e.Model.SetExpirerPace(node, 0) })
 }
 
 // Wipe deletes what a killed node has stored.

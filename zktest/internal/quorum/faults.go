@@ -135,13 +135,13 @@ func (c *Cluster) Lag(i int, d time.Duration) {
 	c.Run()
 }
 
-// Pace sets how long a server takes, as a leader, from closing one expired
-// session to closing the next.
+// Pace sets how long a server takes, as a leader, to close each session that
+// expired.
 func (c *Cluster) Pace(i int, d time.Duration) {
 	s := c.servers[i]
 	s.pace = d
 	if s.term != nil {
-		s.term.markAt = min(s.term.markAt, s.now()+d)
+		s.term.endAt = min(s.term.endAt, s.now()+d)
 	}
 	c.Run()
 }

@@ -18,7 +18,7 @@ type server struct {
 	down   bool
 	paused bool
 	lag    time.Duration // from a commit's arrival until it is applied
-	pace   time.Duration // as a leader, from closing one expired session to closing the next
+	pace   time.Duration // as a leader, to close each session that expired
 
 	joining *server       // the leader that it is about to join
 	joinAt  time.Duration // when it has joined
