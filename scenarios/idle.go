@@ -267,13 +267,14 @@ func (n *nap) settle(c *harness.Client) {
 }
 
 // options are those of a client's next session. Every second pair does not know
-// the server's tick. The idle client of the last pair may move between servers.
+// the server's tick. The idle client of the second pair saves its requests while it
+// is idle, and that of the fourth may move between servers.
 func (n *nap) options(ctx context.Context, c *harness.Client) session.Options {
 	if drowsy(c) {
 		_ = n.choose(ctx, n.env) // while there is no leader the old choice is as good
 	}
 	all, at, pair := n.env.Servers(), int(n.server.Load()), c.ID/2
-	o := session.Options{Timeout: idleTimeout}
+	o := session.Options{Timeout: idleTimeout, NoIdleLease: pair == 1 && drowsy(c)}
 	if pair%2 == 0 {
 		o.TickTime = idleTick
 	}
