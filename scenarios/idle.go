@@ -13,10 +13,12 @@ import (
 	"github.com/zkcoord/zkcoord/harness"
 	"github.com/zkcoord/zkcoord/harness/checker"
 	"github.com/zkcoord/zkcoord/harness/ensemble"
+	"github.com/zkcoord/zkcoord/harness/ensemble/embedded"
 	"github.com/zkcoord/zkcoord/harness/history"
 	"github.com/zkcoord/zkcoord/harness/link"
 	"github.com/zkcoord/zkcoord/harness/nemesis"
 	"github.com/zkcoord/zkcoord/session"
+	"github.com/zkcoord/zkcoord/zktest"
 )
 
 // The idle scenarios have sessions that hold nothing for longer than their
@@ -227,6 +229,7 @@ func (n *nap) schedule(w harness.Workload) harness.Workload {
 				return err
 			}
 		}
+		giveLinksLatency(env)
 		return n.choose(ctx, env)
 	}
 	w.Final = func(ctx context.Context, env *harness.Env) error {
@@ -237,6 +240,23 @@ func (n *nap) schedule(w harness.Workload) harness.Workload {
 		return nil
 	}
 	return w
+}
+
+// giveLinksLatency makes packets between the servers of the model take a
+// millisecond. Without it a leader that was paused hears from its followers before it
+// expires their sessions, which a real one does not.
+func giveLinksLatency(env *harness.Env) {
+	e, ok := env.Ensemble.(*embedded.Ensemble)
+	if !ok {
+		return
+	}
+	for from := range env.Servers() {
+		for to := range env.Servers() {
+			if from != to {
+				e.Model.DelayLink(zktest.Link{From: from, To: to}, time.Millisecond)
+			}
+		}
+	}
 }
 
 func (n *naps) end(env *harness.Env) {
