@@ -66,6 +66,9 @@ func Election() harness.Scenario {
 // An electionProgram is what the clients do.
 type electionProgram struct {
 	open func() session.Options
+	// idle, if not nil, makes every client a candidate that sleeps before it campaigns.
+	idle *nap
+	with func(session.Options) session.Options // of idle ones
 
 	deaf  bool // does not listen to the term's context
 	ghost bool // does not end a campaign that is given up
@@ -93,18 +96,18 @@ func electionWorkload(p electionProgram) func(*harness.Env) harness.Workload {
 				return err
 			},
 			Work: func(ctx context.Context, c *harness.Client) error {
-				s, err := c.Open(ctx, p.open())
+				s, err := c.Open(ctx, p.options(ctx, c))
 				if err != nil {
 					return err
 				}
 				defer s.Close()
-				switch len(c.Env().Clients()) - c.ID {
-				case 1:
-					p.observe(ctx, c, s)
-				case 2:
-					p.ask(ctx, c, s)
-				default:
+				switch role := len(c.Env().Clients()) - c.ID; {
+				case p.idle != nil || role > 2:
 					p.stand(ctx, c, s)
+				case role == 1:
+					p.observe(ctx, c, s)
+				default:
+					p.ask(ctx, c, s)
 				}
 				if c.Next(ctx) {
 					return s.Err()
@@ -115,6 +118,31 @@ func electionWorkload(p electionProgram) func(*harness.Env) harness.Workload {
 	}
 }
 
+// options are those of a client's next session.
+func (p *electionProgram) options(ctx context.Context, c *harness.Client) session.Options {
+	if p.idle == nil {
+		return p.open()
+	}
+	p.idle.settle(c)
+	return p.with(p.idle.options(ctx, c))
+}
+
+// patience is for how long a candidate campaigns; zero is without end.
+func (p *electionProgram) patience(c *harness.Client) time.Duration {
+	if p.idle != nil {
+		return 2 * idleTimeout
+	}
+	return often(6, 300*time.Millisecond)(c)
+}
+
+// pause is for how long a leader waits before it writes again.
+func (p *electionProgram) pause(c *harness.Client) time.Duration {
+	if p.idle != nil {
+		return p.idle.hold(c)
+	}
+	return usual(c)
+}
+
 // stand is a candidate.
 func (p *electionProgram) stand(ctx context.Context, c *harness.Client, s *session.Session) {
 	var ghosts sync.WaitGroup
@@ -122,6 +150,9 @@ func (p *electionProgram) stand(ctx context.Context, c *harness.Client, s *sessi
 	defer s.Close()
 	candidate := election.NewCandidate(s, p.path)
 	for c.Next(ctx) && s.Err() == nil {
+		if p.idle != nil {
+			p.idle.sleep(ctx, c)
+		}
 		term, err := p.campaign(ctx, c, &ghosts, candidate)
 		if err != nil {
 			c.Pause(ctx, time.Millisecond) // see round of a lockProgram
@@ -132,7 +163,7 @@ func (p *electionProgram) stand(ctx context.Context, c *harness.Client, s *sessi
 }
 
 func (p *electionProgram) campaign(ctx context.Context, c *harness.Client, ghosts *sync.WaitGroup, candidate *election.Candidate) (term *election.Term, err error) {
-	if d := often(6, 300*time.Millisecond)(c); d > 0 {
+	if d := p.patience(c); d > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, d)
 		defer cancel()
@@ -201,7 +232,7 @@ func (p *electionProgram) lead(ctx context.Context, c *harness.Client, s *sessio
 			_, err = term.Txn(ctx, session.SetOp{Path: p.state, Data: []byte(news), Version: session.AnyVersion})
 			return e, err
 		})
-		wait(leading, usual(c))
+		wait(leading, p.pause(c))
 	}
 	if err == nil && leading.Err() == nil {
 		_ = p.resource.Write(c, epoch, value+1)

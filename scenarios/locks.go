@@ -41,6 +41,7 @@ type held struct {
 // lockProgram is the workload of clients that contend for one lock and use
 // it to count up a fenced resource.
 type lockProgram struct {
+	name     string // of the lock; empty is "lock"
 	resource *harness.Resource
 	open     opener
 	// want is what a client asks for; nil is nothing in particular.
@@ -70,7 +71,7 @@ func upTo(most time.Duration) func(*harness.Client) time.Duration {
 }
 
 func (p *lockProgram) workload(env *harness.Env) harness.Workload {
-	path := znode.Join(env.Root(), "lock")
+	path := znode.Join(env.Root(), cmp.Or(p.name, "lock"))
 	return harness.Workload{Work: func(ctx context.Context, c *harness.Client) error {
 		l, err := p.open(ctx, c, path)
 		if err != nil {

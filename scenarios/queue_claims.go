@@ -1,6 +1,7 @@
 package scenarios
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -59,21 +60,38 @@ type claimsProgram struct {
 	ackFirst bool // acknowledges, and then has the effect
 	saidTrue bool // does not look whether the acknowledgement succeeded
 	deaf     bool // does not listen to the claim's context
+	// idle, if not nil, makes every client a consumer that sleeps before it claims. Rivals put the items.
+	idle *nap
+	with func(session.Options) session.Options // of idle ones
 
+	name    string // of the queue; empty is "queue"
 	path    string
-	effects string // directory of a znode for each item acknowledged
-	names   *atomic.Int64
+	effects string        // directory of a znode for each item acknowledged
+	names   *atomic.Int64 // numbers of values, of all queues of a run; nil is of this one alone
 }
 
 func (p *claimsProgram) options() queue.Options[string] {
+	if p.idle != nil {
+		return queue.Options[string]{ClaimFor: idleTimeout, MaxAttempts: 20}
+	}
 	return queue.Options[string]{ClaimFor: sessionTimeout, MaxAttempts: 20}
+}
+
+// session are the options of a client's next session.
+func (p *claimsProgram) session(ctx context.Context, c *harness.Client) session.Options {
+	if p.idle == nil {
+		return leased()
+	}
+	p.idle.settle(c)
+	return p.with(p.idle.options(ctx, c))
 }
 
 func claimsWorkload(p claimsProgram) func(*harness.Env) harness.Workload {
 	return func(env *harness.Env) harness.Workload {
 		p := p
-		p.path, p.effects = znode.Join(env.Root(), "queue"), znode.Join(env.Root(), "effects")
-		p.names = new(atomic.Int64)
+		p.name = cmp.Or(p.name, "queue")
+		p.path, p.effects = znode.Join(env.Root(), p.name), znode.Join(env.Root(), p.name+"-effects")
+		p.names = cmp.Or(p.names, new(atomic.Int64))
 		return harness.Workload{
 			Setup: func(ctx context.Context, env *harness.Env) error {
 				return final(ctx, env, func(s *session.Session) error {
@@ -82,12 +100,14 @@ func claimsWorkload(p claimsProgram) func(*harness.Env) harness.Workload {
 				})
 			},
 			Work: func(ctx context.Context, c *harness.Client) error {
-				s, err := c.Open(ctx, leased())
+				s, err := c.Open(ctx, p.session(ctx, c))
 				if err != nil {
 					return err
 				}
 				defer s.Close()
-				if c.ID < 2 {
+				if p.idle != nil {
+					p.idleWork(ctx, c, s)
+				} else if c.ID < 2 {
 					q := ours{queue.New(s, p.path, p.options())}
 					for c.Next(ctx) && s.Err() == nil {
 						put := q.put
@@ -129,16 +149,35 @@ func (p *claimsProgram) work(ctx context.Context, c *harness.Client, s *session.
 	waiting, stop := lasting(ctx, c)
 	defer stop()
 	for s.Err() == nil && waiting.Err() == nil {
-		var claim *queue.Claim[string]
-		_, err := c.Do(waiting, history.Event{Op: checker.OpClaim, Object: p.path}, func(ctx context.Context) (e history.Event, err error) {
-			if claim, err = q.Claim(ctx); err == nil {
-				e.Result, e.Token = claim.Value(), claim.Token()
-			}
-			return e, err
-		})
-		if err == nil {
-			p.process(ctx, c, s, claim)
+		p.claim(waiting, ctx, c, s, q)
+	}
+}
+
+// claim waits for an item until waiting ends, and processes it.
+func (p *claimsProgram) claim(waiting, ctx context.Context, c *harness.Client, s *session.Session, q *queue.Queue[string]) {
+	var claim *queue.Claim[string]
+	_, err := c.Do(waiting, history.Event{Op: checker.OpClaim, Object: p.path}, func(ctx context.Context) (e history.Event, err error) {
+		if claim, err = q.Claim(ctx); err == nil {
+			e.Result, e.Token = claim.Value(), claim.Token()
 		}
+		return e, err
+	})
+	if err == nil {
+		p.process(ctx, c, s, claim)
+	}
+}
+
+// idleWork claims an item after each sleep. A rival sees to it that there is one.
+func (p *claimsProgram) idleWork(ctx context.Context, c *harness.Client, s *session.Session) {
+	q := queue.New(s, p.path, p.options())
+	for c.Next(ctx) && s.Err() == nil {
+		if n, err := q.Len(ctx); err == nil && n == 0 && !drowsy(c) {
+			putOne(ctx, c, p.path, 0, p.names, openQueue(p.options())(s, p.path).put)
+		}
+		p.idle.sleep(ctx, c)
+		waiting, cancel := context.WithTimeout(ctx, 2*idleTick)
+		p.claim(waiting, ctx, c, s, q)
+		cancel()
 	}
 }
 
@@ -151,7 +190,11 @@ func (p *claimsProgram) process(ctx context.Context, c *harness.Client, s *sessi
 	}
 	value := claim.Value()
 	hold := c.Hold(standing, history.Event{Object: znode.Join(p.path, value), Token: claim.Token()})
-	wait(standing, usual(c))
+	if p.idle != nil {
+		wait(standing, p.idle.hold(c))
+	} else {
+		wait(standing, usual(c))
+	}
 	stood := hold.End()
 	switch choice := c.Rand.IntN(16); {
 	case !stood && choice > 4:

@@ -46,6 +46,14 @@ func TestIsolatedFollowerKillsTheLibraries(t *testing.T) {
 	killAll(t, IsolatedFollower(), 20*time.Second)
 }
 
+// Idle clients are waited for most of the time.
+//
+// Covers L1, L2, S2.
+func TestIdleLock(t *testing.T) {
+	t.Parallel()
+	run(t, IdleLock(), 60*time.Second)
+}
+
 // Covers W2, W3, W4, W5, W6.
 func TestWatch(t *testing.T) {
 	run(t, Watch(), 20*time.Second)

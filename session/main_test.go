@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"errors"
+	"flag"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -11,6 +12,11 @@ import (
 
 	"github.com/zkcoord/zkcoord/zktest"
 )
+
+var seeds = flag.Int("seeds", 2, "runs of each attack on the lease")
+
+// Seeds is for the tests of package session_test.
+var Seeds = seeds
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 

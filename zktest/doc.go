@@ -24,8 +24,8 @@
 //
 // The methods of an Ensemble break it: [Ensemble.Kill], [Ensemble.Pause],
 // [Ensemble.Cut], [Ensemble.Lag], [Ensemble.Inject], [Ensemble.Expire],
-// [Ensemble.ElectLeader], [Ensemble.DelayLink], [Ensemble.SetClockRate]. Each
-// says what it models.
+// [Ensemble.ElectLeader], [Ensemble.DelayLink], [Ensemble.SetClockRate],
+// [Ensemble.SetExpirerPace]. Each says what it models.
 //
 // # Guarantees
 //

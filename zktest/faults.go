@@ -99,8 +99,26 @@ func (e *Ensemble) Isolate(server int) {
 	e.Cut(links...)
 }
 
-// Mend undoes all cuts.
-func (e *Ensemble) Mend() { e.do(e.cluster.Mend) }
+// Mend undoes the cuts of some links, or all cuts if none is named. A link on
+// which packets waited stays silent until its sender's retransmission timer
+// fires, and what was sent meanwhile arrives then, in order. The timer starts
+// with the first packet that waits. It fires after [Options.Retransmission], and
+// its interval doubles each time: after 0.2, 0.6, 1.4, 3.0, 6.2 s and so on. Each
+// direction has its own timer. So after a partition one direction may work
+// seconds before the other. A link on which nothing waited works at once.
+func (e *Ensemble) Mend(links ...Link) {
+	for _, l := range links {
+		e.check(l.From, l.To)
+	}
+	e.do(func() {
+		if len(links) == 0 {
+			e.cluster.MendAll()
+		}
+		for _, l := range links {
+			e.cluster.Mend(l.From, l.To)
+		}
+	})
+}
 
 // HeldBack returns how many packets had to wait for a cut link so far: a cut
 // for which it does not rise hurt nobody.
@@ -111,7 +129,8 @@ func (e *Ensemble) HeldBack() int {
 }
 
 // DelayLink models a slow network between servers: packets of a link take d
-// from now on. 0 undoes it. Their order stays. From a leader to its follower it
+// from now on. 0 undoes it. Their order stays. A server needs one round trip to
+// join its leader. From a leader to its follower it
 // also models a follower that is slow to read: it answers pings, and so reports
 // which sessions were active, as late as it learns of commits, for one thread
 // does both, while it forwards requests in time.
@@ -142,6 +161,23 @@ func (e *Ensemble) SetClockRate(server int, rate float64) {
 		panic(fmt.Sprintf("zktest: clock rate %v", rate))
 	}
 	e.do(func() { e.cluster.ClockRate(server, rate) })
+}
+
+// SetExpirerPace models a leader whose log takes its bytes slowly, or that
+// expires tens of thousands of sessions at once. At each tick a leader takes all
+// sessions whose time is over. Then it marks and closes one after another, in an
+// order drawn from the seed. From now on the server takes d for each, between the
+// two, as it writes to its log there. A session that is taken and not yet marked
+// still answers requests, heartbeats among them, and is closed all the same. 0
+// undoes it: all that are taken are closed at once.
+//
+// It panics if d is negative.
+func (e *Ensemble) SetExpirerPace(server int, d time.Duration) {
+	e.check(server)
+	if d < 0 {
+		panic(fmt.Sprintf("zktest: expirer pace %v", d))
+	}
+	e.do(func() { e.cluster.Pace(server, d) })
 }
 
 // Expire makes the leader close a session as if its timeout had passed. The
@@ -188,6 +224,12 @@ const (
 	CloseBeforeReply   = quorum.CloseBeforeReply   // it is processed; the connection is closed instead of the reply
 	DelayRequest       = quorum.DelayRequest       // it, and all behind it on the connection, is processed later
 	DelayReply         = quorum.DelayReply         // its reply, and all behind it on the connection, is sent later
+
+	// The server refuses it with THROTTLEDOP (-127), as one does whose queue is
+	// longer than zookeeper.throttled_op_wait_time. It keeps its session alive at
+	// that server all the same, and is answered in its turn. Requests that
+	// authenticate, open or close a session are never refused.
+	ThrottleRequest = quorum.ThrottleRequest
 )
 
 // A Rule picks requests of clients by their operation, path and number.

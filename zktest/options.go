@@ -23,6 +23,8 @@ type Options struct {
 	MinSessionTimeout time.Duration // 0 is 2 ticks
 	MaxSessionTimeout time.Duration // 0 is 20 ticks
 	ElectionTime      time.Duration // from the loss of a leader to the next one; 0 is 200 ms
+	Retransmission    time.Duration // first interval of TCP's retransmissions between servers, see [Ensemble.Mend]; 0 is 200 ms, negative is none
+	ExpirerPace       time.Duration // of every server, see [Ensemble.SetExpirerPace]; 0 is none
 	MaxClientConns    int           // of one client address to one server, ZooKeeper's maxClientCnxns, 60 there by default; 0 or less is no limit
 	MaxFrame          int           // largest request in bytes, jute.maxbuffer; 0 is 1 MiB less one byte
 	TTLNodes          bool          // zookeeper.extendedTypesEnabled: nodes with a time to live
@@ -55,6 +57,7 @@ func (o *Options) config() (quorum.Config, error) {
 	def(&o.MinSessionTimeout, 2*o.TickTime)
 	def(&o.MaxSessionTimeout, 20*o.TickTime)
 	def(&o.ElectionTime, 200*time.Millisecond)
+	def(&o.Retransmission, 200*time.Millisecond)
 	def(&o.MaxFrame, wire.DefaultMaxFrame)
 	switch {
 	case o.Servers < 1 || o.Servers > 254: // session ids of server 255 would be those of nodes with a time to live
@@ -71,13 +74,16 @@ func (o *Options) config() (quorum.Config, error) {
 		return quorum.Config{}, fmt.Errorf("zktest: election time %v: must be 0 to %v", o.ElectionTime, longest)
 	case o.MaxFrame < 0:
 		return quorum.Config{}, fmt.Errorf("zktest: largest request of %d bytes is negative", o.MaxFrame)
+	case o.ExpirerPace < 0 || o.ExpirerPace > longest:
+		return quorum.Config{}, fmt.Errorf("zktest: expirer pace %v: must be 0 to %v", o.ExpirerPace, longest)
 	case o.Step && o.TCP:
 		return quorum.Config{}, fmt.Errorf("zktest: Step is not possible over TCP")
 	}
 	cfg := quorum.Config{
 		Servers: o.Servers, Tick: o.TickTime, SyncLimit: o.SyncLimit,
 		MinSession: o.MinSessionTimeout, MaxSession: o.MaxSessionTimeout,
-		ElectionTime: o.ElectionTime, MaxConns: max(0, o.MaxClientConns), TTL: o.TTLNodes,
+		ElectionTime: o.ElectionTime, Retransmit: max(0, o.Retransmission), Pace: o.ExpirerPace,
+		MaxConns: max(0, o.MaxClientConns), TTL: o.TTLNodes,
 		Rand: rand.New(rand.NewPCG(o.Seed, 0)), Manual: o.Step,
 	}
 	if o.Superuser != "" {

@@ -151,6 +151,16 @@ type Sequencer interface {
 	SetSequence(ctx context.Context, path string, n int32) error
 }
 
+// LogStaller has nodes whose log can stop taking bytes, as a full pipe to a log collector or a slow disk does. Whoever writes a
+// line blocks then, the thread that expires sessions among them: it writes one for each, before it closes it.
+type LogStaller interface {
+	// StallLog makes the log of a node that runs take nothing more. Serving clients goes on as far as it writes no log.
+	StallLog(ctx context.Context, node int) error
+
+	// FlowLog lets the log take bytes again. It is no error if it did all the time.
+	FlowLog(ctx context.Context, node int) error
+}
+
 // Logs gives what a node has written to its log so far, also when it is down, since the start of the ensemble. The caller
 // closes the reader.
 type Logs interface {

@@ -7,10 +7,10 @@ package embedded
 import (
 	"context"
 	"fmt"
-	"maps"
 	"net"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 	"github.com/zkcoord/zkcoord/zktest"
@@ -25,8 +25,8 @@ type Options struct {
 	Model zktest.Options
 }
 
-// Ensemble is an embedded ensemble. Besides ensemble.Ensemble it is a Killer, a Pauser, a Partitioner, a Wiper, and
-// has Timers and a Sequencer.
+// Ensemble is an embedded ensemble. Besides ensemble.Ensemble it is a Killer, a Pauser, a Partitioner, a Wiper, a
+// LogStaller, and has Timers and a Sequencer.
 type Ensemble struct {
 	// Model is what it is made of, with faults of its own: lag, lost replies, sessions that expire when told.
 	Model *zktest.Ensemble
@@ -34,7 +34,6 @@ type Ensemble struct {
 	mu     sync.Mutex
 	down   []bool
 	paused []bool
-	cuts   map[zktest.Link]bool
 	closed bool
 }
 
@@ -47,6 +46,7 @@ var (
 	_ ensemble.Timers      = (*Ensemble)(nil)
 	_ ensemble.Wiper       = (*Ensemble)(nil)
 	_ ensemble.Sequencer   = (*Ensemble)(nil)
+	_ ensemble.LogStaller  = (*Ensemble)(nil)
 )
 
 // Start starts an ensemble, which serves at once. The caller closes it, in the bubble that it was started in.
@@ -68,9 +68,7 @@ func Start(opts Options) (*Ensemble, error) {
 	if err != nil {
 		return nil, fmt.Errorf("embedded ensemble: %w", err)
 	}
-	return &Ensemble{
-		Model: m, down: make([]bool, cfg.Nodes), paused: make([]bool, cfg.Nodes), cuts: map[zktest.Link]bool{},
-	}, nil
+	return &Ensemble{Model: m, down: make([]bool, cfg.Nodes), paused: make([]bool, cfg.Nodes)}, nil
 }
 
 // Kind is "embedded".
@@ -156,43 +154,32 @@ func (e *Ensemble) Resume(_ context.Context, node int) error {
 
 // Cut drops what the links carry.
 func (e *Ensemble) Cut(_ context.Context, links ...ensemble.Link) error {
+	all, err := e.links("cut", links)
+	if err == nil {
+		e.Model.Cut(all...)
+	}
+	return err
+}
+
+// Mend restores the links, or all. What waits on a link arrives with its sender's next retransmission.
+func (e *Ensemble) Mend(_ context.Context, links ...ensemble.Link) error {
+	all, err := e.links("mend", links)
+	if err == nil {
+		e.Model.Mend(all...)
+	}
+	return err
+}
+
+// links returns the model's links.
+func (e *Ensemble) links(what string, links []ensemble.Link) (all []zktest.Link, err error) {
 	n := len(e.Servers())
-	var all []zktest.Link
 	for _, l := range links {
 		if l.From < 0 || l.From >= n || l.To < 0 || l.To >= n || l.From == l.To {
-			return fmt.Errorf("cut %d->%d: no such link among %d nodes", l.From, l.To, n)
+			return nil, fmt.Errorf("%s %d->%d: no such link among %d nodes", what, l.From, l.To, n)
 		}
 		all = append(all, zktest.Link(l))
 	}
-	if err := e.open(); err != nil {
-		return err
-	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	for _, l := range all {
-		e.cuts[l] = true
-	}
-	e.Model.Cut(all...)
-	return nil
-}
-
-// Mend restores the links, or all. The model mends only all, so what stays cut is open for no time, in which what waits on
-// it may pass.
-func (e *Ensemble) Mend(_ context.Context, links ...ensemble.Link) error {
-	if err := e.open(); err != nil {
-		return err
-	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	for _, l := range links {
-		delete(e.cuts, zktest.Link(l))
-	}
-	if len(links) == 0 {
-		clear(e.cuts)
-	}
-	e.Model.Mend()
-	e.Model.Cut(slices.Collect(maps.Keys(e.cuts))...)
-	return nil
+	return all, e.open()
 }
 
 // Dropped returns how many packets the cuts have held back so far. Mend does not reset it.
@@ -203,6 +190,18 @@ func (e *Ensemble) Dropped(context.Context) (int64, error) {
 // SetTimers makes the timers of a node run at a rate.
 func (e *Ensemble) SetTimers(_ context.Context, node int, rate float64) error {
 	return e.change("set the timers of", node, func() { e.Model.SetClockRate(node, rate) })
+}
+
+// StallLog stops the thread that expires sessions when it next writes to the log: it closes none. The model has no other threads
+// that write there.
+func (e *Ensemble) StallLog(_ context.Context, node int) error {
+	const standstill = 1 << 40 * time.Millisecond // about 35 years
+	return e.change("stall the log of", node, func() { e.Model.SetExpirerPace(node, standstill) })
+}
+
+// FlowLog lets it go on.
+func (e *Ensemble) FlowLog(_ context.Context, node int) error {
+	return e.change("let flow the log of", node, func() { e.Model.SetExpirerPace(node, 0) })
 }
 
 // Wipe deletes what a killed node has stored.

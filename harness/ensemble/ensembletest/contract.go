@@ -43,6 +43,7 @@ var steps = []struct {
 	{"AFullDiskStopsALeader", contract.fullDisk},
 	{"TimersRunFast", contract.timers},
 	{"ASequenceIsSet", contract.sequence},
+	{"AStalledLogStallsTheExpiryOfSessions", contract.stalledLog},
 	{"FaultsAskedForTwiceAreNoErrors", contract.twice},
 	{"NodesLog", contract.logs},
 	{"CloseIsFinal", contract.closed},

@@ -175,6 +175,51 @@ func (c contract) sequence(t *testing.T) {
 	}
 }
 
+// stalledLog has three sessions expire. The leader writes to its log before it closes each, so none ends while the log stalls.
+func (c contract) stalledLog(t *testing.T) {
+	const (
+		sessions = 3
+		expired  = 7 * time.Second // their timeout, a tick, and a while
+	)
+	f := capability[ensemble.LogStaller](t, c)
+	node, err := c.Leader(t.Context())
+	must(t, err)
+	watcher := c.connect(t)
+	defer watcher.Close()
+	c.write(t, "/owners", "x")
+	for range sessions {
+		owner, cut := c.connectCut(t)
+		c.await(t, "an ephemeral", func() bool {
+			_, err := owner.Create("/owners/n-", nil, zk.FlagEphemeral|zk.FlagSequence, zk.WorldACL(zk.PermAll))
+			return err == nil
+		})
+		cut()
+		owner.Close()
+	}
+	left := func() int {
+		names, _, err := watcher.Children("/owners")
+		if err != nil {
+			return sessions
+		}
+		return len(names)
+	}
+	must(t, f.StallLog(t.Context(), node))
+	must(t, f.StallLog(t.Context(), node))
+	stalled := time.Now()
+	c.await(t, "their timeout", func() bool { return left() < sessions || time.Since(stalled) > expired })
+	if n := left(); n != sessions {
+		t.Errorf("while the log stalled %d of %d sessions were left, want all", n, sessions)
+	}
+	must(t, f.FlowLog(t.Context(), node))
+	must(t, f.FlowLog(t.Context(), node))
+	flowed := time.Now()
+	c.await(t, "the end of all sessions", func() bool { return left() == 0 })
+	if took := time.Since(flowed); took > 3*time.Second {
+		t.Errorf("the sessions ended %v after the log flowed: they had not expired before", took)
+	}
+	c.ready(t)
+}
+
 // needs skips if the ensemble was not started for it.
 func needs(t *testing.T, err error) {
 	t.Helper()

@@ -28,6 +28,16 @@ func (e *Ensemble) Resume(_ context.Context, i int) error {
 	return e.change("resume", i, func(n *node) error { return n.stop(false) })
 }
 
+// StallLog fills the pipe that the server of a node writes its log to, and reads nothing from it.
+func (e *Ensemble) StallLog(ctx context.Context, i int) error {
+	return e.change("stall the log of", i, func(n *node) error { return n.stallLog(ctx) })
+}
+
+// FlowLog reads it again.
+func (e *Ensemble) FlowLog(_ context.Context, i int) error {
+	return e.change("let flow the log of", i, (*node).flowLog)
+}
+
 // Wipe deletes the data of a killed node.
 func (e *Ensemble) Wipe(_ context.Context, i int) error {
 	return e.change("wipe", i, func(n *node) error { return n.whileDown(func() error { return os.RemoveAll(n.data()) }) })

@@ -31,6 +31,7 @@ type node struct {
 	quorum   int // ports for peers
 	election int
 	child    *procs.Child // nil while down
+	log      *logPipe     // of the child
 	paused   bool
 }
 
@@ -141,18 +142,23 @@ func (n *node) launch(java, classpath string, cfg ensemble.Config) error {
 	if err != nil {
 		return err
 	}
-	defer log.Close()
+	pipe, out, err := newLogPipe(filepath.Join(n.dir, "log.pipe"), log)
+	if err != nil {
+		return errors.Join(err, log.Close())
+	}
 	args := append(cfg.NodeFlags(), "-cp", n.dir+":"+classpath,
 		"org.apache.zookeeper.server.quorum.QuorumPeerMain", filepath.Join(n.dir, "zoo.cfg"))
 	cmd := exec.Command(java, args...)
-	cmd.Dir, cmd.Stdout, cmd.Stderr = n.dir, log, log
+	cmd.Dir, cmd.Stdout, cmd.Stderr = n.dir, out, out
 	c, err := procs.Start(cmd)
+	out.Close()
 	if err != nil {
+		pipe.end()
 		return err
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.child, n.paused = c, false
+	n.child, n.log, n.paused = c, pipe, false
 	return nil
 }
 
@@ -173,14 +179,37 @@ func (n *node) running() bool {
 // kill ends the server and waits for it. SIGKILL ends a stopped process too.
 func (n *node) kill() error {
 	n.mu.Lock()
-	c := n.child
-	n.child, n.paused = nil, false
+	c, log := n.child, n.log
+	n.child, n.log, n.paused = nil, nil, false
 	n.mu.Unlock()
 	if c == nil {
 		return nil
 	}
 	c.Kill()
+	log.end()
 	return nil
+}
+
+// stallLog makes the log of a server that runs take nothing.
+func (n *node) stallLog(ctx context.Context) error {
+	if log := n.pipe(); log != nil {
+		return log.stall(ctx)
+	}
+	return errors.New("it is down")
+}
+
+// flowLog lets it take bytes again. A server that is down has no log that stalls.
+func (n *node) flowLog() error {
+	if log := n.pipe(); log != nil {
+		return log.flow()
+	}
+	return nil
+}
+
+func (n *node) pipe() *logPipe {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.log
 }
 
 // stop sends SIGSTOP or SIGCONT.
@@ -204,13 +233,15 @@ func (n *node) stop(paused bool) error {
 // died returns an error with the end of the log if the server has ended by itself.
 func (n *node) died() error {
 	n.mu.Lock()
-	c := n.child
+	c, log := n.child, n.log
 	n.mu.Unlock()
 	if c == nil {
 		return nil
 	}
 	select {
 	case <-c.Ended():
+		_ = log.flow()
+		<-log.done
 		return fmt.Errorf("node %d died (%v); its log ends with: %s", n.index, c.Err(), n.tail())
 	default:
 		return nil

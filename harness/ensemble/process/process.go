@@ -30,7 +30,7 @@ type Options struct {
 const startTimeout = 60 * time.Second
 
 // Ensemble is a ZooKeeper ensemble of local JVMs. Besides ensemble.Ensemble it is a Killer, a Pauser, a Partitioner, a
-// DropCounter, a Wiper, a Truncater and has Logs.
+// DropCounter, a Wiper, a Truncater, a LogStaller and has Logs.
 type Ensemble struct {
 	config          ensemble.Config
 	java, classpath string
@@ -52,6 +52,7 @@ var (
 	_ ensemble.DropCounter = (*Ensemble)(nil)
 	_ ensemble.Wiper       = (*Ensemble)(nil)
 	_ ensemble.Truncater   = (*Ensemble)(nil)
+	_ ensemble.LogStaller  = (*Ensemble)(nil)
 	_ ensemble.Logs        = (*Ensemble)(nil)
 )
 

@@ -20,6 +20,8 @@ type Config struct {
 	MaxSession   time.Duration
 	MaxConns     int           // connections of one client address to one server; 0 is no limit
 	ElectionTime time.Duration // from the loss of a leader to the next one
+	Retransmit   time.Duration // first interval of TCP's retransmissions, which then doubles; 0 is none
+	Pace         time.Duration // of each leader, see [Cluster.Pace]
 	TTL          bool          // whether nodes may have a time to live
 	Super        string        // digest of the superuser; "" is none
 	Start        time.Time     // wall clock at time zero

@@ -12,8 +12,8 @@
 // # What is simplified
 //
 // An election, and the bringing up to date of a follower, happen in one
-// instant, at which the servers that take part must reach each other. Which
-// server wins, which logs are cut and what is committed follow the rules of
+// instant, at which the servers that take part must reach each other, one round
+// trip after they have met. Which server wins, which logs are cut and what is committed follow the rules of
 // ZAB. There is no disk that loses or delays anything: what a server has
 // acknowledged it has after a restart.
 package quorum

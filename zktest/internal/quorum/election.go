@@ -2,6 +2,7 @@ package quorum
 
 import (
 	"slices"
+	"time"
 )
 
 // look ends the server's role: it hangs up on its leader or followers and on
@@ -23,7 +24,7 @@ func (s *server) leaveRole() {
 			}
 		}
 	}
-	s.up, s.term = nil, nil
+	s.up, s.term, s.joining = nil, nil, nil
 	for _, conn := range s.ordered() {
 		conn.shut()
 	}
@@ -41,18 +42,50 @@ func (c *Cluster) reaches(a, b *server) bool {
 func (c *Cluster) elect() {
 	for _, s := range c.servers {
 		if s.looking() && !s.paused {
-			if l := c.leaderFor(s); l != nil {
+			if l := c.leaderFor(s); l != nil && s.met(l, c.roundTrip(l, s)) {
 				c.join(l, s)
 			}
 		}
 	}
 	if winner, voters := c.choose(); winner != nil {
-		c.lead(winner, voters)
+		var farthest time.Duration
+		for _, v := range voters {
+			farthest = max(farthest, c.roundTrip(winner, v))
+		}
+		if winner.met(winner, farthest) {
+			c.lead(winner, voters)
+		}
 	}
 	for _, s := range c.servers {
 		if s.looking() {
-			s.electAt = s.now() + max(c.cfg.ElectionTime, 1)
+			s.tryAgain()
 		}
+	}
+}
+
+// roundTrip is how long a packet from one server to another and its answer take.
+func (c *Cluster) roundTrip(a, b *server) time.Duration {
+	return c.links[a.id][b.id].delay + c.links[b.id][a.id].delay
+}
+
+// met reports whether a server has talked to the leader, or to its voters if it
+// is the winner itself, for a round trip. If not, that begins now.
+func (s *server) met(leader *server, roundTrip time.Duration) bool {
+	if roundTrip > 0 && s.joining != leader {
+		s.joining, s.joinAt = leader, s.c.now+roundTrip
+	}
+	return roundTrip <= 0 || s.joinAt <= s.c.now
+}
+
+// tryAgain sets when a server that looks for a leader does so next.
+func (s *server) tryAgain() {
+	s.electAt = s.now() + max(s.c.cfg.ElectionTime, 1)
+	switch {
+	case s.joining == nil:
+	case s.joinAt <= s.c.now: // nothing came of it
+		s.joining = nil
+	default:
+		s.electAt = min(s.electAt, max(s.clock.at(s.joinAt), s.now()+1))
 	}
 }
 
@@ -128,6 +161,7 @@ func (c *Cluster) lead(w *server, voters []*server) {
 		epoch = max(epoch, v.epoch)
 	}
 	c.prefer = -1
+	w.joining = nil
 	w.epoch = epoch + 1
 	w.catchUp(w.tail())
 	w.term = newTerm(w, w.epoch)
@@ -150,7 +184,9 @@ func (c *Cluster) join(l, f *server) {
 	p := &peer{leader: l, follower: f, term: t, acked: f.tail(), heard: l.now()}
 	p.deadline = t.tick + int64(c.cfg.SyncLimit)
 	// Packets of an older connection between the two go to nobody.
-	c.links[l.id][f.id].queue, c.links[f.id][l.id].queue = nil, nil
+	c.links[l.id][f.id].reset()
+	c.links[f.id][l.id].reset()
+	f.joining = nil
 	t.peers[f.id], f.up, f.heard = p, p, f.now()
 	f.nextIdle = f.now() + idleEvery
 	c.cfg.Trace("server %d follows server %d from zxid %x", f.id, l.id, f.tail())

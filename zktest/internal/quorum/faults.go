@@ -18,7 +18,7 @@ func (c *Cluster) Kill(i int) {
 	s.leaveRole()
 	s.down = true
 	for j := range c.servers {
-		c.links[j][i].queue = nil
+		c.links[j][i].reset()
 	}
 	c.Run()
 }
@@ -92,8 +92,9 @@ func (c *Cluster) Resume(i int) {
 func (c *Cluster) Cut(from, to int) {
 	c.cfg.Trace("link %d>%d is cut", from, to)
 	l := c.links[from][to]
-	if !l.cut {
+	if !l.cut && len(l.queue) > 0 {
 		c.heldBack += len(l.queue)
+		l.stall(c.now)
 	}
 	l.cut = true
 }
@@ -101,12 +102,20 @@ func (c *Cluster) Cut(from, to int) {
 // HeldBack is how many packets had to wait for a cut link so far.
 func (c *Cluster) HeldBack() int { return c.heldBack }
 
-// Mend lets packets pass on all links again.
-func (c *Cluster) Mend() {
+// Mend lets packets from one server to another pass again. Those that waited
+// arrive with the sender's next retransmission.
+func (c *Cluster) Mend(from, to int) {
+	c.cfg.Trace("link %d>%d is mended", from, to)
+	c.links[from][to].mend(c.now, c.cfg.Retransmit)
+	c.Run()
+}
+
+// MendAll mends all links.
+func (c *Cluster) MendAll() {
 	c.cfg.Trace("all links are mended")
 	for _, row := range c.links {
 		for _, l := range row {
-			l.cut = false
+			l.mend(c.now, c.cfg.Retransmit)
 		}
 	}
 	c.Run()
@@ -123,6 +132,17 @@ func (c *Cluster) Lag(i int, d time.Duration) {
 		s.commits[j].at = min(s.commits[j].at, s.now()+d)
 	}
 	s.applyDue()
+	c.Run()
+}
+
+// Pace sets how long a server takes, as a leader, to close each session that
+// expired.
+func (c *Cluster) Pace(i int, d time.Duration) {
+	s := c.servers[i]
+	s.pace = d
+	if s.term != nil {
+		s.term.endAt = min(s.term.endAt, s.now()+d)
+	}
 	c.Run()
 }
 

@@ -28,6 +28,8 @@ func (s *server) finish(r *request, txn *tree.Txn, res tree.Result) {
 	h := wire.ReplyHeader{Xid: r.cxid, Zxid: s.tree.Zxid, Err: r.err}
 	var body wire.Record
 	switch {
+	case r.throttled():
+		h.Err = wire.ThrottledOp
 	case h.Err != wire.OK:
 	case txn != nil && txn.Op == wire.OpError:
 		h.Err = txn.Err

@@ -8,12 +8,53 @@ import (
 )
 
 // A link is the packets from one server to another, in order. While it is cut
-// they wait, as TCP keeps sending them again until somebody gives up.
+// they wait, as TCP keeps sending them until an end closes the connection.
+//
+// A mended link stays silent until the sender's retransmission timer fires. The
+// timer starts with the first packet that waits, and its interval doubles each
+// time. So a mended link may stay silent for about as long as it was cut. Each
+// direction has its own timer. What is simplified: a sender that gets no
+// acknowledgements, because the other direction is cut, does not slow down.
 type link struct {
 	cut   bool
 	delay time.Duration
 	queue []message
+
+	stalled bool          // a packet waits for a retransmission
+	since   time.Duration // when the first of them was sent
+	quiet   time.Duration // nothing arrives before this time
 }
+
+// maxInterval bounds the time between two retransmissions, as in Linux.
+const maxInterval = 2 * time.Minute
+
+// stall notes that a packet was lost at a time.
+func (l *link) stall(now time.Duration) {
+	if !l.stalled {
+		l.stalled, l.since = true, now
+	}
+}
+
+// mend ends the cut. What waits arrives with the next retransmission; first is
+// the first interval between two, and zero means at once.
+func (l *link) mend(now, first time.Duration) {
+	if !l.cut {
+		return
+	}
+	l.cut = false
+	if !l.stalled || first <= 0 {
+		return
+	}
+	at, interval := l.since+first, first
+	for at < now {
+		interval = min(2*interval, maxInterval)
+		at += interval
+	}
+	l.quiet = at + l.delay
+}
+
+// reset makes the link that of a new connection, on which nothing waits.
+func (l *link) reset() { l.queue, l.stalled, l.quiet = nil, false, 0 }
 
 // A message is one packet of the protocol between a leader and a follower.
 type message struct {
@@ -82,6 +123,7 @@ func (c *Cluster) send(from, to *server, m message) {
 	l.queue = append(l.queue, m)
 	if l.cut {
 		c.heldBack++
+		l.stall(c.now)
 	}
 }
 
@@ -90,7 +132,7 @@ func (l *link) due() (time.Duration, bool) {
 	if l.cut || len(l.queue) == 0 {
 		return 0, false
 	}
-	return l.queue[0].at, true
+	return max(l.queue[0].at, l.quiet), true
 }
 
 // Deliverable reports whether a message can arrive now on a link.
@@ -106,6 +148,7 @@ func (c *Cluster) Deliver(from, to int) bool {
 	}
 	l := c.links[from][to]
 	m := l.queue[0]
+	l.stalled = false
 	l.queue[0] = message{}
 	if l.queue = l.queue[1:]; len(l.queue) == 0 {
 		l.queue = nil
@@ -152,5 +195,17 @@ type request struct {
 // needsCommit reports whether the request waits for the leader's word. A
 // follower's sync does, the leader's own does not.
 func (r *request) needsCommit(follower bool) bool {
-	return r.op.IsWrite() || r.op == wire.OpSync && follower
+	return !r.throttled() && (r.op.IsWrite() || r.op == wire.OpSync && follower)
+}
+
+// throttled reports whether the server refuses the request because it waited
+// for too long.
+func (r *request) throttled() bool {
+	return r.rule != nil && r.rule.Fate == ThrottleRequest && throttlable(r.op)
+}
+
+// throttlable reports whether a server may refuse such requests. It never
+// refuses those that keep, open or close a session.
+func throttlable(op wire.Op) bool {
+	return op != wire.OpPing && op != wire.OpCreateSession && op != wire.OpCloseSession
 }

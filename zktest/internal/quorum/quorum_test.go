@@ -83,7 +83,7 @@ var world = []wire.ACL{{Perms: wire.PermAll, ID: wire.ID{Scheme: "world", ID: "a
 
 // heal undoes all faults and lets the cluster come to rest.
 func heal(c *Cluster) {
-	c.Mend()
+	c.MendAll()
 	for i := range c.servers {
 		c.Resume(i)
 		c.Start(i)
@@ -172,7 +172,7 @@ func fault(c *Cluster, r *rand.Rand) {
 	case 6:
 		c.Cut(i, j)
 	case 7:
-		c.Mend()
+		c.MendAll()
 	case 8:
 		c.Lag(i, time.Duration(r.IntN(int(tick))))
 	case 9:
@@ -247,7 +247,7 @@ func TestReadyIsWhenAllServe(t *testing.T) {
 		t.Fatalf("server %d leads", c.Leader())
 	}
 	ready(c, false, "in the last term")
-	c.Mend()
+	c.MendAll()
 	c.Advance(c.now + time.Second)
 	ready(c, true, "mended")
 }

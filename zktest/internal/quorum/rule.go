@@ -18,6 +18,7 @@ const (
 	CloseBeforeReply               // it is processed; the connection is closed instead of the reply
 	DelayRequest                   // it, and all behind it on the connection, are processed later
 	DelayReply                     // its reply, and all behind it on the connection, are sent later
+	ThrottleRequest                // it keeps its session alive, and is refused with THROTTLEDOP
 )
 
 // A Rule picks requests by what they are and how often they have come.

@@ -18,6 +18,10 @@ type server struct {
 	down   bool
 	paused bool
 	lag    time.Duration // from a commit's arrival until it is applied
+	pace   time.Duration // as a leader, to close each session that expired
+
+	joining *server       // the leader that it is about to join
+	joinAt  time.Duration // when it has joined
 
 	// What outlives a crash.
 	tree      *tree.Tree
@@ -59,7 +63,7 @@ type committed struct {
 }
 
 func newServer(c *Cluster, id int, t *tree.Tree) *server {
-	s := &server{c: c, id: id, tree: t}
+	s := &server{c: c, id: id, tree: t, pace: c.cfg.Pace}
 	s.clock = clock{rate: 1, local: time.Duration(c.cfg.Rand.Int64N(int64(c.cfg.Tick)))}
 	s.nextSID = int64(id+1)<<56 | int64(c.cfg.Rand.Uint64()&(1<<40-1))<<16
 	s.reset()
@@ -282,8 +286,8 @@ func (s *server) submit(r *request) {
 		r.conn.end()
 		return
 	}
-	writes, follower := r.op.IsWrite(), s.term == nil
-	if !follower && !writes {
+	writes, follower := r.op.IsWrite() && !r.throttled(), s.term == nil
+	if !follower && !writes && !r.throttled() {
 		s.term.checkRead(r)
 	}
 	if queue := s.pending[r.session]; r.needsCommit(follower) || queue != nil {

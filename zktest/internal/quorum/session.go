@@ -86,15 +86,14 @@ func (t *tracker) setClosing(id int64) {
 	}
 }
 
-// expired takes one tick, and returns the sessions whose time is over in the
-// order of their ids. They are closing then.
-func (t *tracker) expired() []int64 {
+// poll takes one tick, and returns the sessions whose time is over in the order
+// of their ids. From then on nothing saves them, but they are not closing yet.
+func (t *tracker) poll() []int64 {
 	at := t.next
 	t.next += t.tick
 	var ids []int64
 	for id, s := range t.sessions {
 		if s.deadline <= at && !s.closing {
-			s.closing = true
 			ids = append(ids, id)
 		}
 	}

@@ -16,6 +16,9 @@ type term struct {
 	zxid     int64   // the last one given out
 	peers    []*peer // by server; nil for those that do not follow
 	sessions *tracker
+	taken    []int64 // sessions that expired and are not marked as closing yet, in order
+	ending   int64   // the session that is marked, and is closed at endAt; 0 is none
+	endAt    time.Duration
 	prep     *tree.Prep
 	syncs    []pendingSync
 
@@ -54,8 +57,8 @@ func newTerm(s *server, epoch int64) *term {
 // next returns the earliest of the leader's timers.
 func (t *term) next() (at time.Duration, fire timer) {
 	at, fire = t.nextPing, func(s *server) { s.term.pingAll() }
-	if t.sessions.next < at {
-		at, fire = t.sessions.next, func(s *server) { s.term.expire() }
+	if tick := t.nextExpiry(); tick < at {
+		at, fire = tick, func(s *server) { s.term.expire() }
 	}
 	if t.nextReap < at {
 		at, fire = t.nextReap, func(s *server) { s.term.reap() }
@@ -122,11 +125,41 @@ func (t *term) drop(p *peer) {
 	t.peers[p.follower.id] = nil
 }
 
-// expire is one tick of the session table.
+// nextExpiry is when the expirer goes on: with the session that it is closing, or
+// with the next tick.
+func (t *term) nextExpiry() time.Duration {
+	if t.ending != 0 {
+		return t.endAt
+	}
+	return t.sessions.next
+}
+
+// expire is one step of the expirer. A tick takes all sessions whose time is
+// over. Then the expirer marks one after another as closing, writes to its log,
+// which takes its pace, and closes it. One that is taken and not yet marked
+// answers requests, and no activity saves it.
 func (t *term) expire() {
-	for _, id := range t.sessions.expired() {
+	if t.ending == 0 {
+		t.taken = t.sessions.poll()
+		if t.s.pace > 0 { // the real one's set has no order
+			t.c.cfg.Rand.Shuffle(len(t.taken), func(i, j int) { t.taken[i], t.taken[j] = t.taken[j], t.taken[i] })
+		}
+		t.markNext()
+	}
+	for t.ending != 0 && t.endAt <= t.s.now() && t.s.term == t {
+		id := t.ending
+		t.markNext()
 		t.c.cfg.Trace("server %d expires session %x", t.s.id, id)
 		t.submit(&request{session: id, op: wire.OpCloseSession}, self)
+	}
+}
+
+// markNext marks the next session that the tick has taken.
+func (t *term) markNext() {
+	if t.ending = 0; len(t.taken) > 0 {
+		t.ending, t.taken = t.taken[0], t.taken[1:]
+		t.endAt = t.s.now() + t.s.pace
+		t.sessions.setClosing(t.ending)
 	}
 }
 

@@ -1,0 +1,120 @@
+package process
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"syscall"
+	"time"
+)
+
+// A logPipe carries what one run of a server writes to its log file. It is a named pipe, so that it can be made full: from then
+// on whichever thread of the server writes a line blocks, as with a log collector that does not read.
+type logPipe struct {
+	path   string
+	reader *os.File
+	gate   gate          // cut while the log stalls
+	closed chan struct{} // ends a stall for good
+	done   chan struct{} // closed when all is in the file
+}
+
+// filler is what a full pipe is full of. A log has no such bytes; they are left out of the file.
+const filler = "\x00"
+
+// newLogPipe makes a pipe at path that is copied to the file, which it closes in the end. The caller gives the writer to the
+// server, and closes it then.
+func newLogPipe(path string, file *os.File) (p *logPipe, writer *os.File, err error) {
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, nil, err
+	}
+	if err := syscall.Mkfifo(path, 0o600); err != nil {
+		return nil, nil, err
+	}
+	// Without O_NONBLOCK it would wait for a writer.
+	reader, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	writer, err = os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return nil, nil, errors.Join(err, reader.Close())
+	}
+	p = &logPipe{path: path, reader: reader, closed: make(chan struct{}), done: make(chan struct{})}
+	go p.copy(file)
+	return p, writer, nil
+}
+
+// copy ends when nobody has the pipe open for writing.
+func (p *logPipe) copy(file *os.File) {
+	defer close(p.done)
+	defer file.Close()
+	defer p.reader.Close()
+	chunk := make([]byte, 4<<10)
+	for {
+		p.gate.pass(p.closed)
+		n, err := p.reader.Read(chunk)
+		_, _ = file.Write(bytes.ReplaceAll(chunk[:n], []byte(filler), nil))
+		if err != nil {
+			return
+		}
+	}
+}
+
+// stall makes the pipe full, and keeps it so.
+func (p *logPipe) stall(ctx context.Context) error {
+	before := p.gate.stopped.Load()
+	if p.gate.standing() != nil {
+		return nil
+	}
+	p.gate.cut()
+	w, err := os.OpenFile(p.path, os.O_WRONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return errors.Join(err, p.flow())
+	}
+	defer w.Close()
+	// The copy may be reading already, and takes one chunk yet.
+	for waiting := false; !waiting; {
+		waiting = p.gate.stopped.Load() > before
+		if err := fill(w); err != nil {
+			return errors.Join(err, p.flow())
+		}
+		if err := ctx.Err(); err != nil {
+			return errors.Join(err, p.flow())
+		}
+	}
+	return nil
+}
+
+// fill writes until there is no room for another byte for a while.
+func fill(w *os.File) error {
+	const patience = 5 * time.Millisecond
+	for size := 4 << 10; size > 0; size /= 8 {
+		chunk := bytes.Repeat([]byte(filler), size)
+		for {
+			if err := w.SetWriteDeadline(time.Now().Add(patience)); err != nil {
+				return err
+			}
+			_, err := w.Write(chunk)
+			if errors.Is(err, os.ErrDeadlineExceeded) {
+				break
+			}
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// flow lets the pipe be read again.
+func (p *logPipe) flow() error {
+	p.gate.mend()
+	return nil
+}
+
+// end waits until all that the server wrote before it ended is in the file.
+func (p *logPipe) end() {
+	close(p.closed)
+	<-p.done
+}

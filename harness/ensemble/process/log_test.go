@@ -1,0 +1,60 @@
+package process
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// A line that is written while the log stalls is not accepted before the log flows, and nothing of the log is lost or added.
+func TestAStalledLogTakesNoByte(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "log")
+	file, err := os.Create(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, w, err := newLogPipe(name+".pipe", file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want strings.Builder
+	for range 3 {
+		want.WriteString("before\nduring\n")
+		if _, err := w.WriteString("before\n"); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 { // the second changes nothing
+			if err := p.stall(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		written := make(chan error, 1)
+		go func() {
+			_, err := w.WriteString("during\n")
+			written <- err
+		}()
+		select {
+		case err := <-written:
+			t.Fatalf("a stalled log took a line (%v)", err)
+		case <-time.After(100 * time.Millisecond):
+		}
+		for range 2 {
+			if err := p.flow(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := <-written; err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := p.stall(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	w.Close()
+	p.end() // a server that is killed while its log stalls
+	if got, err := os.ReadFile(name); err != nil || string(got) != want.String() {
+		t.Errorf("the file has %q, want %q (%v)", got, want.String(), err)
+	}
+}

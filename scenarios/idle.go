@@ -1,0 +1,519 @@
+package scenarios
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/zkcoord/zkcoord/harness"
+	"github.com/zkcoord/zkcoord/harness/checker"
+	"github.com/zkcoord/zkcoord/harness/ensemble"
+	"github.com/zkcoord/zkcoord/harness/ensemble/embedded"
+	"github.com/zkcoord/zkcoord/harness/history"
+	"github.com/zkcoord/zkcoord/harness/link"
+	"github.com/zkcoord/zkcoord/harness/nemesis"
+	"github.com/zkcoord/zkcoord/session"
+	"github.com/zkcoord/zkcoord/zktest"
+)
+
+// The idle scenarios have sessions that hold nothing for longer than their
+// timeout T, so that no heartbeat renews their lease. They are connected to one
+// follower. That follower, or the leader, has a fault for about T. Its clients ask
+// at about the time at which the leader expires their sessions, and rivals on other
+// servers ask right after them.
+//
+// ZooKeeper's own tick and sync limit are used: the leader gives a silent follower
+// up after 10 s, which is later than it expires a session.
+const (
+	idleTick    = 2 * time.Second
+	idleTimeout = 3 * idleTick
+)
+
+// IdleLock has pairs of clients that contend for a lock after they were idle.
+func IdleLock() harness.Scenario {
+	naps := &naps{runs: make(map[*harness.Env]*nap)}
+	return harness.Scenario{
+		Name:       "idle-lock",
+		Claim:      "A client that was idle for longer than its session timeout holds a lock alone, whatever befell its server meanwhile.",
+		Guarantees: []string{"L1", "L2", "S2"},
+		Config:     ensemble.Config{Nodes: 3, TickTime: idleTick, SyncLimit: 5},
+		Clients:    8,
+		Time:       60 * time.Second,
+		Grace:      60 * time.Second,
+		Workload:   idleLock(naps, asIs),
+		Faults:     idleFaults(naps),
+		Checkers: append(checker.Mutex(checker.Envelope{}, 30*time.Second), checker.IfExercised(checker.M6(checker.Envelope{})),
+			checker.IfExercised(checker.M10(checker.Envelope{}))),
+		Guards: []checker.Checker{checker.Grants(8), askedWhileBroken(1)},
+		Mutants: []harness.Mutant{{
+			Name:     "trusts-idle",
+			Report:   "the first write after idleness is taken for a proof that the leader knew of the session's latest activity",
+			Violates: []string{"M3"},
+			Workload: idleLock(naps, trustingIdle),
+		}},
+	}
+}
+
+// IdleElection has candidates that campaign after they were idle.
+func IdleElection() harness.Scenario {
+	naps := &naps{runs: make(map[*harness.Env]*nap)}
+	return harness.Scenario{
+		Name:       "idle-election",
+		Claim:      "A candidate that was idle for longer than its session timeout leads alone, whatever befell its server meanwhile.",
+		Guarantees: []string{"E1", "E2", "E3", "S2"},
+		Config:     ensemble.Config{Nodes: 3, TickTime: idleTick, SyncLimit: 5},
+		Clients:    4,
+		Time:       60 * time.Second,
+		Calm:       15 * time.Second,
+		Grace:      60 * time.Second,
+		Workload:   idleElection(naps, asIs),
+		Faults:     idleFaults(naps),
+		Checkers: []checker.Checker{checker.E1(), checker.E2(), checker.E3(checker.Envelope{}), checker.E4(), checker.E6(),
+			checker.M7("znodes", "goroutines"), checker.M8(checker.OpCampaign, 30*time.Second), checker.IfExercised(checker.M10(checker.Envelope{}))},
+		Guards: []checker.Checker{checker.Grants(4), askedWhileBroken(1)},
+		Mutants: []harness.Mutant{{
+			Name:     "trusts-idle",
+			Report:   "the first write after idleness is taken for a proof that the leader knew of the session's latest activity",
+			Violates: []string{"E3"},
+			Workload: idleElection(naps, trustingIdle),
+		}},
+	}
+}
+
+func idleElection(naps *naps, with func(session.Options) session.Options) func(*harness.Env) harness.Workload {
+	return func(env *harness.Env) harness.Workload {
+		n := naps.begin(env)
+		return n.schedule(electionWorkload(electionProgram{idle: n, with: with})(env))
+	}
+}
+
+// IdleQueue has consumers that claim items after they were idle.
+func IdleQueue() harness.Scenario {
+	naps := &naps{runs: make(map[*harness.Env]*nap)}
+	return harness.Scenario{
+		Name:       "idle-queue",
+		Claim:      "A consumer that was idle for longer than its session timeout claims an item alone, whatever befell its server meanwhile.",
+		Guarantees: []string{"Q1", "Q2", "Q3", "Q7", "Q10", "S2"},
+		Config:     ensemble.Config{Nodes: 3, TickTime: idleTick, SyncLimit: 5},
+		Clients:    8,
+		Time:       60 * time.Second,
+		Calm:       10 * time.Second,
+		Grace:      60 * time.Second,
+		Workload:   idleQueue(naps, asIs),
+		Faults:     idleFaults(naps),
+		Checkers: []checker.Checker{checker.Q1(), checker.Q2(), checker.Q3(), checker.Q7(), checker.Q10(), checker.M3(checker.Envelope{}),
+			checker.M7("znodes", "goroutines"), checker.IfExercised(checker.M10(checker.Envelope{}))},
+		Guards: []checker.Checker{taken(8), askedWhileBroken(1)},
+		// A claim takes two writes: it is the time between taking and closing sessions that shows the mutant.
+		Mutants: []harness.Mutant{{
+			Name:     "trusts-idle",
+			Report:   "the first write after idleness is taken for a proof that the leader knew of the session's latest activity",
+			Violates: []string{"M3"},
+			Faults:   []string{"idle-log-stall"},
+			Workload: idleQueue(naps, trustingIdle),
+		}},
+	}
+}
+
+func idleQueue(naps *naps, with func(session.Options) session.Options) func(*harness.Env) harness.Workload {
+	return func(env *harness.Env) harness.Workload {
+		n := naps.begin(env)
+		names := new(atomic.Int64)
+		var pairs []harness.Workload
+		for i := range (len(env.Clients()) + 1) / 2 {
+			p := claimsProgram{idle: n, with: with, name: fmt.Sprintf("queue-%d", i), names: names}
+			pairs = append(pairs, claimsWorkload(p)(env))
+		}
+		return n.schedule(inPairs(pairs))
+	}
+}
+
+// trustingIdle are the options of a session whose lease rests on an assumption
+// after it was idle.
+func trustingIdle(o session.Options) session.Options {
+	o.UnsafeTrustIdle = true
+	return o
+}
+
+// asIs are the options as they are.
+func asIs(o session.Options) session.Options { return o }
+
+// idleLock is the workload. Clients 0, 2, 4 ... are idle on one follower, and each
+// has a lock, and the client of the next number as its rival.
+func idleLock(naps *naps, with func(session.Options) session.Options) func(*harness.Env) harness.Workload {
+	return func(env *harness.Env) harness.Workload {
+		n := naps.begin(env)
+		var pairs []harness.Workload
+		for i := range (len(env.Clients()) + 1) / 2 {
+			p := lockProgram{
+				name:     fmt.Sprintf("lock-%d", i),
+				resource: harness.NewResource(fmt.Sprintf("account-%d", i)),
+				open: func(ctx context.Context, c *harness.Client, path string) (locker, error) {
+					n.settle(c)
+					return openMutex(with(n.options(ctx, c)))(ctx, c, path)
+				},
+				patience: func(*harness.Client) time.Duration { return 2 * idleTimeout },
+				hold:     n.hold,
+				before:   n.sleep,
+			}
+			pairs = append(pairs, p.workload(env))
+		}
+		return n.schedule(inPairs(pairs))
+	}
+}
+
+// inPairs gives each pair of clients a workload of its own.
+func inPairs(pairs []harness.Workload) harness.Workload {
+	each := func(of func(harness.Workload) func(context.Context, *harness.Env) error) func(context.Context, *harness.Env) error {
+		return func(ctx context.Context, env *harness.Env) error {
+			for _, w := range pairs {
+				if f := of(w); f != nil {
+					if err := f(ctx, env); err != nil {
+						return err
+					}
+				}
+			}
+			return nil
+		}
+	}
+	return harness.Workload{
+		Setup: each(func(w harness.Workload) func(context.Context, *harness.Env) error { return w.Setup }),
+		Work:  func(ctx context.Context, c *harness.Client) error { return pairs[c.ID/2].Work(ctx, c) },
+		Final: each(func(w harness.Workload) func(context.Context, *harness.Env) error { return w.Final }),
+	}
+}
+
+// naps are those of the runs under way. A run's faults and clients meet there.
+type naps struct {
+	mu   sync.Mutex
+	runs map[*harness.Env]*nap
+}
+
+// A nap is the schedule of one run.
+type nap struct {
+	naps   *naps
+	env    *harness.Env
+	server atomic.Int32 // the follower of the idle clients
+
+	mu     sync.Mutex
+	asleep map[int]bool // the idle clients that did nothing for longer than their session timeout
+	broken int          // faults that have begun
+	asked  map[int]int  // by pair: how often its idle client has asked
+}
+
+func (n *naps) begin(env *harness.Env) *nap {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	one := &nap{naps: n, env: env, asleep: make(map[int]bool), asked: make(map[int]int)}
+	n.runs[env] = one
+	return one
+}
+
+func (n *naps) of(env *harness.Env) *nap {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.runs[env]
+}
+
+// schedule makes a workload begin with the choice of the follower.
+func (n *nap) schedule(w harness.Workload) harness.Workload {
+	setup, final := w.Setup, w.Final
+	w.Setup = func(ctx context.Context, env *harness.Env) error {
+		if setup != nil {
+			if err := setup(ctx, env); err != nil {
+				return err
+			}
+		}
+		giveLinksLatency(env)
+		return n.choose(ctx, env)
+	}
+	w.Final = func(ctx context.Context, env *harness.Env) error {
+		n.naps.end(env)
+		if final != nil {
+			return final(ctx, env)
+		}
+		return nil
+	}
+	return w
+}
+
+// giveLinksLatency makes packets between the servers of the model take a
+// millisecond. Without it a leader that was paused hears from its followers before it
+// expires their sessions, which a real one does not.
+func giveLinksLatency(env *harness.Env) {
+	e, ok := env.Ensemble.(*embedded.Ensemble)
+	if !ok {
+		return
+	}
+	for from := range env.Servers() {
+		for to := range env.Servers() {
+			if from != to {
+				e.Model.DelayLink(zktest.Link{From: from, To: to}, time.Millisecond)
+			}
+		}
+	}
+}
+
+func (n *naps) end(env *harness.Env) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	delete(n.runs, env)
+}
+
+// drowsy reports whether a client is one of those that are idle on the follower.
+func drowsy(c *harness.Client) bool { return c.ID%2 == 0 }
+
+// choose sets the follower.
+func (n *nap) choose(ctx context.Context, env *harness.Env) error {
+	at, err := anyFollower(ctx, env.Ensemble)
+	if err == nil {
+		n.server.Store(int32(at))
+	}
+	return err
+}
+
+// settle moves an idle client away from its server: it notices late that its
+// session is over.
+func (n *nap) settle(c *harness.Client) {
+	if l, ok := c.Link().(*link.Link); ok && drowsy(c) {
+		far := upTo(40 * time.Millisecond)(c)
+		l.Delay(far, far)
+	}
+}
+
+// options are those of a client's next session. Every second pair does not know
+// the server's tick. The idle client of the second pair saves its requests while it
+// is idle, and that of the fourth may move between servers.
+func (n *nap) options(ctx context.Context, c *harness.Client) session.Options {
+	if drowsy(c) {
+		_ = n.choose(ctx, n.env) // while there is no leader the old choice is as good
+	}
+	all, at, pair := n.env.Servers(), int(n.server.Load()), c.ID/2
+	o := session.Options{Timeout: idleTimeout, NoIdleLease: pair == 1 && drowsy(c)}
+	if pair%2 == 0 {
+		o.TickTime = idleTick
+	}
+	switch {
+	case !drowsy(c):
+		o.Servers = slices.Delete(all, at, at+1)
+	case pair != 3:
+		o.Servers = all[at : at+1]
+	}
+	return o
+}
+
+// sleep waits until it is a client's turn to ask. An idle client sleeps for longer
+// than its session timeout, then until a fault begins, and then until about the time
+// at which the leader expires its session. Its rival waits until it has asked.
+func (n *nap) sleep(ctx context.Context, c *harness.Client) {
+	const look = 20 * time.Millisecond
+	pair := c.ID / 2
+	if !drowsy(c) {
+		for seen := n.askedBy(pair); n.askedBy(pair) == seen && c.Pause(ctx, look); {
+		}
+		c.Pause(ctx, upTo(300*time.Millisecond)(c))
+		return
+	}
+	if c.Pause(ctx, idleTimeout*5/4) {
+		n.note(func() { n.asleep[c.ID] = true })
+		for seen, end := n.faults(), time.Now().Add(4*idleTimeout); n.faults() == seen && time.Now().Before(end) && c.Pause(ctx, look); {
+		}
+		c.Pause(ctx, idleTimeout-idleTick/2+upTo(3*idleTick/2)(c))
+		n.note(func() { n.asleep[c.ID] = false })
+	}
+	n.note(func() { n.asked[pair]++ })
+}
+
+// hold is for how long a client holds: an idle one for long, as it may have lost
+// its session without knowing.
+func (n *nap) hold(c *harness.Client) time.Duration {
+	if drowsy(c) {
+		return idleTick/2 + upTo(2*idleTick)(c)
+	}
+	return idleTick/4 + upTo(idleTick)(c)
+}
+
+func (n *nap) note(f func()) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	f()
+}
+
+func (n *nap) faults() (count int) {
+	n.note(func() { count = n.broken })
+	return count
+}
+
+func (n *nap) askedBy(pair int) (count int) {
+	n.note(func() { count = n.asked[pair] })
+	return count
+}
+
+// await waits until all idle clients sleep, or have all woken up and asked. It
+// reports whether they do, and false when the run's work ends.
+func (n *nap) await(ctx context.Context, asleep bool) bool {
+	done := func() (all bool) {
+		n.note(func() {
+			all = !slices.ContainsFunc(n.env.Clients(), func(c *harness.Client) bool {
+				return drowsy(c) && n.asleep[c.ID] != asleep
+			})
+		})
+		return all
+	}
+	c := n.env.Clients()[0]
+	for !done() && c.Pause(ctx, 20*time.Millisecond) {
+	}
+	return done()
+}
+
+// An idleFault breaks something while clients are idle, for about as long as their
+// sessions last.
+type idleFault struct {
+	naps          *naps
+	name          string
+	able          func(ensemble.Ensemble) bool
+	least, spread time.Duration // of its length
+	inject        func(ctx context.Context, env *harness.Env, f idleHit) (bit string, err error)
+}
+
+// An idleHit is one time that an idleFault strikes.
+type idleHit struct {
+	leader, at int           // at is the follower of the idle clients
+	length     time.Duration // until it is mended
+	begun      func()        // says that it has begun
+}
+
+func idleFaults(n *naps) []harness.Fault {
+	partitions := func(e ensemble.Ensemble) bool { _, ok := e.(ensemble.Partitioner); return ok }
+	return []harness.Fault{
+		idleFault{n, "idle-hold", partitions, idleTimeout - idleTick/2, 2 * idleTick, holdFromLeader},
+		idleFault{n, "idle-partition", partitions, idleTimeout - idleTick, 2 * idleTick, partitionFollower},
+		idleFault{n, "idle-pause-leader", func(e ensemble.Ensemble) bool { _, ok := e.(ensemble.Pauser); return ok },
+			idleTimeout - idleTick, 2 * idleTick, pauseLeader},
+		idleFault{n, "idle-log-stall", func(e ensemble.Ensemble) bool {
+			_, ok := e.(ensemble.LogStaller)
+			return ok && partitions(e)
+		}, idleTimeout - idleTick/2, 2 * idleTick, stallLeadersLog},
+	}
+}
+
+func (f idleFault) Name() string { return f.name }
+
+func (f idleFault) Able(env *harness.Env) error {
+	if !f.able(env.Ensemble) {
+		return fmt.Errorf("a %s ensemble cannot do it", env.Ensemble.Kind())
+	}
+	return nil
+}
+
+func (f idleFault) Draw(r *rand.Rand, _ *harness.Env) harness.Step {
+	length := f.least + time.Duration(r.Int64N(int64(f.spread)))
+	return harness.Step{Target: "follower", For: length.Round(time.Millisecond)}
+}
+
+func (f idleFault) Inject(ctx context.Context, env *harness.Env, step harness.Step) (harness.Wound, error) {
+	n := f.naps.of(env)
+	if !n.await(ctx, true) {
+		return harness.Wound{}, ctx.Err()
+	}
+	leader, err := env.Ensemble.Leader(ctx)
+	at := int(n.server.Load())
+	if err != nil || leader == at {
+		return harness.Wound{}, nil // the idle clients open their next sessions elsewhere
+	}
+	begun := func() { n.note(func() { n.broken++ }) }
+	bit, err := f.inject(ctx, env, idleHit{leader, at, step.For, begun})
+	n.await(ctx, false) // a short fault is over sooner than clients ask
+	return harness.Wound{Target: fmt.Sprintf("n%d>n%d", leader, at), Bit: bit}, err
+}
+
+// cutFor cuts links, calls during, which is to take as long as the cut, and mends.
+func cutFor(ctx context.Context, env *harness.Env, links []ensemble.Link, during func() error) (bit string, err error) {
+	w, err := nemesis.Cut(ctx, env, links)
+	if err != nil {
+		return "", err
+	}
+	err = during()
+	bit, healed := w.Heal(context.WithoutCancel(ctx))
+	return bit, errors.Join(err, healed)
+}
+
+// holdFromLeader lets nothing pass from the leader to the follower. The other
+// direction stays open.
+func holdFromLeader(ctx context.Context, env *harness.Env, f idleHit) (string, error) {
+	return cutFor(ctx, env, []ensemble.Link{{From: f.leader, To: f.at}}, func() error {
+		f.begun()
+		wait(ctx, f.length)
+		return nil
+	})
+}
+
+// partitionFollower is an ordinary partition: nothing passes between the follower
+// and any other server, both ways.
+func partitionFollower(ctx context.Context, env *harness.Env, f idleHit) (string, error) {
+	var links []ensemble.Link
+	for other := range env.Servers() {
+		if other != f.at {
+			links = append(links, ensemble.Link{From: other, To: f.at}, ensemble.Link{From: f.at, To: other})
+		}
+	}
+	return cutFor(ctx, env, links, func() error {
+		f.begun()
+		wait(ctx, f.length)
+		return nil
+	})
+}
+
+// pauseLeader stops the leader's process. It goes on before its followers elect
+// another one, and finds sessions to expire and requests to answer.
+func pauseLeader(ctx context.Context, env *harness.Env, f idleHit) (string, error) {
+	e := env.Ensemble.(ensemble.Pauser)
+	if err := e.Pause(ctx, f.leader); err != nil {
+		return "", err
+	}
+	f.begun()
+	wait(ctx, f.length)
+	return fmt.Sprintf("n%d paused for %v", f.leader, f.length), e.Resume(context.WithoutCancel(ctx), f.leader)
+}
+
+// stallLeadersLog makes the leader's log take nothing from shortly before the
+// sessions expire until some time after the follower is reached again. Meanwhile
+// the leader has taken the sessions, and has not closed them yet.
+func stallLeadersLog(ctx context.Context, env *harness.Env, f idleHit) (bit string, err error) {
+	e := env.Ensemble.(ensemble.LogStaller)
+	early := idleTimeout - idleTick/2 - idleTick/8
+	bit, err = cutFor(ctx, env, []ensemble.Link{{From: f.leader, To: f.at}}, func() error {
+		f.begun()
+		wait(ctx, early)
+		err := e.StallLog(ctx, f.leader)
+		wait(ctx, f.length-early)
+		return err
+	})
+	wait(ctx, idleTick)
+	return bit, errors.Join(err, e.FlowLog(context.WithoutCancel(ctx), f.leader))
+}
+
+// askedWhileBroken asks that clients asked n times for something while a fault
+// stood: else none of them met a client that had been idle.
+func askedWhileBroken(n int) checker.Checker {
+	return checker.AtLeast("V12", n, "a request of a client that was idle, during a fault", func(h *history.History) (found int) {
+		broken := 0
+		for i := range h.Events {
+			e := &h.Events[i]
+			switch {
+			case e.Kind == history.Fault && e.Op == history.FaultStart:
+				broken++
+			case e.Kind == history.Fault && e.Op == history.FaultStop:
+				broken--
+			case e.Kind == history.Invoke && broken > 0 && e.Client >= 0 && e.Client%2 == 0:
+				found++
+			}
+		}
+		return found
+	})
+}
