@@ -76,8 +76,8 @@ var directions = []struct{ from, ours, foreign, why string }{
 	{"internal/under", "", "", "what it means to work under something held is known without any client"},
 	{"session", "internal/wire internal/znode internal/under", client, "a session knows nothing of what is made of it"},
 	{"session/sessionotel", "session", "any", "who wants traces pays for them, and nobody else"},
-	{"internal/line", "session internal/znode", client, "what primitives share knows none of them"},
-	{"internal/once", "session", client, "what primitives share knows none of them"},
+	{"internal/lockqueue", "session internal/znode", client, "what primitives share knows none of them"},
+	{"internal/idempotent", "session", client, "what primitives share knows none of them"},
 	{"lock", underPrimitives, client, whyPrimitives},
 	{"election", underPrimitives, client, whyPrimitives},
 	{"group", underPrimitives, client, whyPrimitives},
@@ -94,7 +94,7 @@ var directions = []struct{ from, ours, foreign, why string }{
 
 const (
 	client          = "github.com/go-zookeeper/zk"
-	underPrimitives = "session internal/line internal/once internal/under internal/znode"
+	underPrimitives = "session internal/lockqueue internal/idempotent internal/under internal/znode"
 	whyPrimitives   = "who imports one primitive gets the ZooKeeper client and no more: no other primitive, no harness, no Docker"
 )
 
@@ -112,7 +112,7 @@ func TestImportsPointOneWay(t *testing.T) {
 		}
 		for _, imported := range imports(file) {
 			inside, ours := strings.CutPrefix(imported, module)
-			if inside == "internal/coordtest" {
+			if inside == "internal/recipetest" {
 				t.Errorf("%s imports %s: it is for tests alone", name, inside)
 			}
 			if rule < 0 || !ours && !strings.Contains(strings.Split(imported, "/")[0], ".") {

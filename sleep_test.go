@@ -91,7 +91,7 @@ func (s *sleepers) bubble(call *ast.CallExpr) bool {
 	case *ast.Ident:
 		return s.starts[f.Name]
 	case *ast.SelectorExpr:
-		return selects(f, "synctest", "Test") || selects(f, "coordtest", "") || s.starts[f.Sel.Name]
+		return selects(f, "synctest", "Test") || selects(f, "recipetest", "") || s.starts[f.Sel.Name]
 	}
 	return false
 }

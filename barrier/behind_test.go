@@ -6,7 +6,7 @@ import (
 	"testing/synctest"
 
 	"github.com/zkcoord/zkcoord/barrier"
-	"github.com/zkcoord/zkcoord/internal/coordtest"
+	"github.com/zkcoord/zkcoord/internal/recipetest"
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -14,7 +14,7 @@ import (
 //
 // Covers B1.
 func TestWaitAtAServerThatIsBehind(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *world) {
+	recipetest.Run(t, func(t *testing.T, w *world) {
 		behind, other := w.Behind()
 		check(t, barrier.New(other.Session, path).Set(t.Context()))
 		end := make(chan error, 1)
@@ -29,7 +29,7 @@ func TestWaitAtAServerThatIsBehind(t *testing.T) {
 
 // Covers B2.
 func TestRemoveAtAServerThatIsBehind(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *world) {
+	recipetest.Run(t, func(t *testing.T, w *world) {
 		behind, other := w.Behind()
 		b := barrier.New(other.Session, path)
 		check(t, b.Set(t.Context()))
@@ -45,7 +45,7 @@ func TestRemoveAtAServerThatIsBehind(t *testing.T) {
 
 // Covers D1.
 func TestSizeIsReadAtAMajority(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *world) {
+	recipetest.Run(t, func(t *testing.T, w *world) {
 		s := w.Client()
 		enter(t.Context(), 3, s)
 		synctest.Wait()

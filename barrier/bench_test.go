@@ -5,7 +5,7 @@ import (
 	"testing"
 
 	"github.com/zkcoord/zkcoord/barrier"
-	"github.com/zkcoord/zkcoord/internal/coordtest"
+	"github.com/zkcoord/zkcoord/internal/recipetest"
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -13,7 +13,7 @@ import (
 func BenchmarkDouble(b *testing.B) {
 	for _, members := range []int{2, 8} {
 		b.Run(fmt.Sprint(members), func(b *testing.B) {
-			coordtest.Calls(b, members, members*b.N, func(s *session.Session) func() error {
+			recipetest.Calls(b, members, members*b.N, func(s *session.Session) func() error {
 				d := barrier.NewDouble(s, path, members)
 				return func() error {
 					round, err := d.Enter(b.Context())

@@ -15,7 +15,7 @@ import (
 	"github.com/go-zookeeper/zk"
 
 	"github.com/zkcoord/zkcoord/barrier"
-	"github.com/zkcoord/zkcoord/internal/coordtest"
+	"github.com/zkcoord/zkcoord/internal/recipetest"
 	"github.com/zkcoord/zkcoord/session"
 	"github.com/zkcoord/zkcoord/zktest"
 )
@@ -23,11 +23,11 @@ import (
 const path = "/app/b"
 
 // patience is longer than it takes to expire a session.
-const patience = 2 * coordtest.Timeout
+const patience = 2 * recipetest.Timeout
 
-var check = coordtest.Check
+var check = recipetest.Check
 
-type world = coordtest.World
+type world = recipetest.World
 
 // An entry is the end of one Enter or Leave.
 type entry struct {
@@ -37,7 +37,7 @@ type entry struct {
 }
 
 // enter begins an Enter for each session.
-func enter(ctx context.Context, size int, sessions ...*coordtest.Client) <-chan entry {
+func enter(ctx context.Context, size int, sessions ...*recipetest.Client) <-chan entry {
 	ends := make(chan entry, len(sessions))
 	for i, s := range sessions {
 		d := barrier.NewDouble(s.Session, path, size)
@@ -80,7 +80,7 @@ func (s sessions) rounds(t *testing.T, ends <-chan entry) []*barrier.Round {
 	return rounds
 }
 
-type sessions []*coordtest.Client
+type sessions []*recipetest.Client
 
 func open(w *world, n int) sessions {
 	var all sessions
@@ -104,7 +104,7 @@ func left(t *testing.T, w *world) {
 
 // Covers D1, D3, D5.
 func TestMembersEnterAndLeaveTogether(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *world) {
+	recipetest.Run(t, func(t *testing.T, w *world) {
 		s := open(w, 4)
 		for number := range 3 {
 			first := enter(t.Context(), 4, s[:3]...)
@@ -135,7 +135,7 @@ func TestMembersEnterAndLeaveTogether(t *testing.T) {
 
 // Covers D3.
 func TestFirstMemberLeavesLast(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *world) {
+	recipetest.Run(t, func(t *testing.T, w *world) {
 		s := open(w, 3)
 		rounds := s.rounds(t, enter(t.Context(), 3, s...))
 		ends := leave(t.Context(), rounds[0], rounds[1])
@@ -156,7 +156,7 @@ func TestFirstMemberLeavesLast(t *testing.T) {
 //
 // Covers D2, D6.
 func TestTimedOutMemberLetsNobodyThrough(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *world) {
+	recipetest.Run(t, func(t *testing.T, w *world) {
 		s := open(w, 3)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
@@ -179,7 +179,7 @@ func TestTimedOutMemberLetsNobodyThrough(t *testing.T) {
 //
 // Covers D1, D2.
 func TestMemberThatGaveUpIsNotCountedTwice(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *world) {
+	recipetest.Run(t, func(t *testing.T, w *world) {
 		s := open(w, 2)
 		d := barrier.NewDouble(s[0].Session, path, 2)
 		slow := w.Inject(zktest.Rule{Op: "multi", Session: s[0].ID(), Skip: 1, Fate: zktest.DelayReply, Delay: time.Second})
@@ -205,7 +205,7 @@ func TestMemberThatGaveUpIsNotCountedTwice(t *testing.T) {
 //
 // Covers D2.
 func TestNobodyBeginsBeforeWhoGaveUpIsGone(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *world) {
+	recipetest.Run(t, func(t *testing.T, w *world) {
 		s := open(w, 2)
 		d := barrier.NewDouble(s[0].Session, path, 3)
 		stays := w.Inject(zktest.Rule{Op: "delete", Session: s[0].ID(), Count: -1, Fate: zktest.CloseBeforeRequest})
@@ -240,7 +240,7 @@ func TestNobodyBeginsBeforeWhoGaveUpIsGone(t *testing.T) {
 
 // Covers D1.
 func TestDeadMemberIsNotCounted(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *world) {
+	recipetest.Run(t, func(t *testing.T, w *world) {
 		s := open(w, 4)
 		dead := enter(t.Context(), 3, s[0])
 		synctest.Wait()
@@ -263,7 +263,7 @@ func TestDeadMemberIsNotCounted(t *testing.T) {
 //
 // Covers D4.
 func TestCrashedRoundOpensNoOther(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *world) {
+	recipetest.Run(t, func(t *testing.T, w *world) {
 		s := open(w, 5)
 		s[:3].rounds(t, enter(t.Context(), 3, s[:3]...))
 		for i := range 3 {
@@ -290,7 +290,7 @@ func TestCrashedRoundOpensNoOther(t *testing.T) {
 //
 // Covers D1, D5.
 func TestSurplusMembersGatherForTheNextRound(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *world) {
+	recipetest.Run(t, func(t *testing.T, w *world) {
 		s := open(w, 7)
 		ends := enter(t.Context(), 3, s...)
 		count := map[int]int{}
@@ -311,11 +311,11 @@ func TestSurplusMembersGatherForTheNextRound(t *testing.T) {
 func TestADeletedRoundGathersAgain(t *testing.T) {
 	const round = path + "/0000000000"
 	for dir, number := range map[string]int{round: 1, path: 0} {
-		coordtest.Run(t, func(t *testing.T, w *world) {
+		recipetest.Run(t, func(t *testing.T, w *world) {
 			s := open(w, 3)
 			first := enter(t.Context(), 2, s[0])
 			synctest.Wait()
-			members := coordtest.Must(s[2].Children(t.Context(), round)).Names
+			members := recipetest.Must(s[2].Children(t.Context(), round)).Names
 			deletes := []session.Op{
 				session.DeleteOp{Path: round + "/" + members[0], Version: session.AnyVersion},
 				session.DeleteOp{Path: round, Version: session.AnyVersion},
@@ -323,7 +323,7 @@ func TestADeletedRoundGathersAgain(t *testing.T) {
 			if dir == path {
 				deletes = append(deletes, session.DeleteOp{Path: path, Version: session.AnyVersion})
 			}
-			coordtest.Must(s[2].Multi(t.Context(), deletes...))
+			recipetest.Must(s[2].Multi(t.Context(), deletes...))
 			second := enter(t.Context(), 2, s[1])
 			for _, c := range []<-chan entry{first, second} {
 				if e, ok := within(c, patience); !ok || e.err != nil || e.round.Number() != number {
@@ -345,7 +345,7 @@ func TestAMissingChrootIsAnError(t *testing.T) {
 		},
 	} {
 		t.Run(what, func(t *testing.T) {
-			coordtest.Run(t, func(t *testing.T, w *world) {
+			recipetest.Run(t, func(t *testing.T, w *world) {
 				c := w.Client(func(o *session.Options) { o.Chroot = "/nowhere" })
 				ctx, cancel := context.WithCancel(t.Context())
 				defer cancel()
@@ -364,7 +364,7 @@ func TestAMissingChrootIsAnError(t *testing.T) {
 func TestTimeoutInLeaveHoldsNobodyUp(t *testing.T) {
 	for who := range 3 {
 		t.Run(fmt.Sprint(who), func(t *testing.T) {
-			coordtest.Run(t, func(t *testing.T, w *world) {
+			recipetest.Run(t, func(t *testing.T, w *world) {
 				s := open(w, 3)
 				rounds := s.rounds(t, enter(t.Context(), 3, s...))
 				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
@@ -393,7 +393,7 @@ func TestTimeoutInLeaveHoldsNobodyUp(t *testing.T) {
 //
 // Covers D1, D2.
 func TestRoundDoesNotOpenWithoutOneThatGaveUpMeanwhile(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *world) {
+	recipetest.Run(t, func(t *testing.T, w *world) {
 		s := open(w, 3)
 		ctx, cancel := context.WithCancel(t.Context())
 		first := enter(ctx, 3, s[0])
@@ -427,7 +427,7 @@ func TestRoundDoesNotOpenWithoutOneThatGaveUpMeanwhile(t *testing.T) {
 
 // Covers D2, D3, D6.
 func TestCancelledEnterAndLeaveLeaveNothing(t *testing.T) {
-	coordtest.CancelledAtEveryMoment(t, func(ctx context.Context, t *testing.T, w *world, s *coordtest.Client) {
+	recipetest.CancelledAtEveryMoment(t, func(ctx context.Context, t *testing.T, w *world, s *recipetest.Client) {
 		other := w.Client()
 		in := enter(t.Context(), 2, other)
 		synctest.Wait()
@@ -457,7 +457,7 @@ func TestCancelledEnterAndLeaveLeaveNothing(t *testing.T) {
 
 // Covers D3.
 func TestDepartureWakesAtMostOne(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *world) {
+	recipetest.Run(t, func(t *testing.T, w *world) {
 		const n = 10
 		all := open(w, n)
 		rounds := all.rounds(t, enter(t.Context(), n, all...))
@@ -487,7 +487,7 @@ func TestDepartureWakesAtMostOne(t *testing.T) {
 
 // Covers D1. Who cannot have completed a round does not look whether it is complete.
 func TestWhoCompletesARoundListsItsMembers(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *world) {
+	recipetest.Run(t, func(t *testing.T, w *world) {
 		const n = 4
 		ends := make(chan entry, n)
 		all := open(w, n)
@@ -516,7 +516,7 @@ func TestWhoCompletesARoundListsItsMembers(t *testing.T) {
 
 // Covers D1.
 func TestMembersMustAgreeOnTheSize(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *world) {
+	recipetest.Run(t, func(t *testing.T, w *world) {
 		s := open(w, 2)
 		enter(t.Context(), 3, s[0])
 		synctest.Wait()
@@ -532,7 +532,7 @@ func TestMembersMustAgreeOnTheSize(t *testing.T) {
 //
 // Covers D1, D2, D3, D4, D6.
 func TestDoubleAtEachLostRequest(t *testing.T) {
-	coordtest.AtEachLostRequest(t, func(t *testing.T, tr *coordtest.Trial) {
+	recipetest.AtEachLostRequest(t, func(t *testing.T, tr *recipetest.Trial) {
 		s := open(tr.World, 2)
 		victim, other := s[0], s[1]
 		tr.Strike(victim)
@@ -568,7 +568,7 @@ func TestDoubleAtEachLostRequest(t *testing.T) {
 
 // Covers B1, B2.
 func TestBarrier(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *world) {
+	recipetest.Run(t, func(t *testing.T, w *world) {
 		s := open(w, 3)
 		b := barrier.New(s[0].Session, path)
 		check(t, barrier.New(s[1].Session, path).Wait(t.Context()))
@@ -602,7 +602,7 @@ func TestBarrier(t *testing.T) {
 //
 // Covers B2.
 func TestWaitSurvivesReconnects(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *world) {
+	recipetest.Run(t, func(t *testing.T, w *world) {
 		s := open(w, 2)
 		b := barrier.New(s[0].Session, path)
 		check(t, b.Set(t.Context()))
@@ -626,7 +626,7 @@ func TestWaitSurvivesReconnects(t *testing.T) {
 
 // Covers B2.
 func TestBarrierRemovedAndSetAgainWhileAwayLetsPass(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *world) {
+	recipetest.Run(t, func(t *testing.T, w *world) {
 		var away atomic.Bool
 		s := w.Client(func(o *session.Options) {
 			dial := o.Dial
@@ -658,7 +658,7 @@ func TestBarrierRemovedAndSetAgainWhileAwayLetsPass(t *testing.T) {
 
 // Covers B1, B2.
 func TestBarrierAtEachLostRequest(t *testing.T) {
-	coordtest.AtEachLostRequest(t, func(t *testing.T, tr *coordtest.Trial) {
+	recipetest.AtEachLostRequest(t, func(t *testing.T, tr *recipetest.Trial) {
 		s := open(tr.World, 2)
 		victim, other := barrier.New(s[0].Session, path), barrier.New(s[1].Session, path)
 		tr.Strike(s[0])
@@ -689,7 +689,7 @@ func TestBarrierAtEachLostRequest(t *testing.T) {
 
 // Covers D6.
 func TestCancelledWaitLeavesNothing(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *world) {
+	recipetest.Run(t, func(t *testing.T, w *world) {
 		s := w.Client()
 		b := barrier.New(s.Session, path)
 		check(t, b.Set(t.Context()))
@@ -710,7 +710,7 @@ func TestCancelledWaitLeavesNothing(t *testing.T) {
 // look for a member whose creation was lost failed before it was sent, and
 // Enter said that it had failed.
 func TestAMemberThatGaveUpMayHaveCounted(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *world) {
+	recipetest.Run(t, func(t *testing.T, w *world) {
 		dials := 0
 		s := w.Client(w.On(0), func(o *session.Options) {
 			dial := o.Dial
@@ -738,7 +738,7 @@ func TestAMemberThatGaveUpMayHaveCounted(t *testing.T) {
 
 // Who was never asked for never counted, whatever ended Enter.
 func TestAMemberThatWasNotAskedForDidNotCount(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *world) {
+	recipetest.Run(t, func(t *testing.T, w *world) {
 		s := open(w, 2)
 		enter(t.Context(), 3, s[0]) // the barrier is there
 		synctest.Wait()
@@ -772,7 +772,7 @@ func TestAMemberThatWasNotAskedForDidNotCount(t *testing.T) {
 //
 // Covers D5.
 func TestRoundThatCanNoLongerOpenIsLeft(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *world) {
+	recipetest.Run(t, func(t *testing.T, w *world) {
 		s := open(w, 2)
 		first := enter(t.Context(), 2, s[0])
 		synctest.Wait()
@@ -802,7 +802,7 @@ func TestRoundThatCanNoLongerOpenIsLeft(t *testing.T) {
 // Somebody stored the size anew while a member waited: it waited for ever, and who
 // came later for another.
 func TestMembersOfARoundThatWasPassedOverComeAgain(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *world) {
+	recipetest.Run(t, func(t *testing.T, w *world) {
 		s := open(w, 2)
 		first := enter(t.Context(), 2, s[0])
 		synctest.Wait()
@@ -821,7 +821,7 @@ func TestMembersOfARoundThatWasPassedOverComeAgain(t *testing.T) {
 //
 // Covers D6.
 func TestLeaveWithAnEndedContextLeaves(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *world) {
+	recipetest.Run(t, func(t *testing.T, w *world) {
 		entries := enter(t.Context(), 2, w.Client(), w.Client())
 		first, second := <-entries, <-entries
 		check(t, first.err)

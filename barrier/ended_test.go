@@ -8,14 +8,14 @@ import (
 	"time"
 
 	"github.com/zkcoord/zkcoord/barrier"
-	"github.com/zkcoord/zkcoord/internal/coordtest"
+	"github.com/zkcoord/zkcoord/internal/recipetest"
 	"github.com/zkcoord/zkcoord/internal/wire"
 	"github.com/zkcoord/zkcoord/session"
 )
 
 // Covers D6.
 func TestCallWithAnEndedContextMakesNoRequest(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		c := w.Client()
 		ended, cancel := context.WithCancel(t.Context())
 		cancel()
@@ -36,10 +36,10 @@ func TestCallWithAnEndedContextMakesNoRequest(t *testing.T) {
 // A Set that is refused when it has made the directory left that, which servers before
 // 3.10 keep.
 func TestRefusedSetLeavesNoDirectory(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		c := w.Client()
-		c.Refuse(coordtest.Refusal{Op: "create", Path: "/a/b/barrier", Skip: 1, Code: wire.QuotaExceeded})
-		c.Refuse(coordtest.Refusal{Op: "multi", Path: "/a/b/barrier", Skip: 1, Code: wire.QuotaExceeded})
+		c.Refuse(recipetest.Refusal{Op: "create", Path: "/a/b/barrier", Skip: 1, Code: wire.QuotaExceeded})
+		c.Refuse(recipetest.Refusal{Op: "multi", Path: "/a/b/barrier", Skip: 1, Code: wire.QuotaExceeded})
 		if err := barrier.New(c.Session, "/a/b/barrier").Set(t.Context()); !errors.Is(err, session.ErrQuota) {
 			t.Errorf("Set: %v", err)
 		}
@@ -48,7 +48,7 @@ func TestRefusedSetLeavesNoDirectory(t *testing.T) {
 			t.Errorf("Enter: %v", err)
 		}
 		time.Sleep(5 * time.Minute)
-		if stat := coordtest.Must(w.Admin().Exists(t.Context(), "/a")); stat != nil {
+		if stat := recipetest.Must(w.Admin().Exists(t.Context(), "/a")); stat != nil {
 			t.Errorf("left behind: /a and %v", w.Nodes("/a"))
 		}
 	})

@@ -10,7 +10,7 @@ import (
 	"github.com/go-zookeeper/zk"
 
 	"github.com/zkcoord/zkcoord/barrier"
-	"github.com/zkcoord/zkcoord/internal/coordtest"
+	"github.com/zkcoord/zkcoord/internal/recipetest"
 	"github.com/zkcoord/zkcoord/internal/wire"
 	"github.com/zkcoord/zkcoord/session"
 	"github.com/zkcoord/zkcoord/zktest"
@@ -23,11 +23,11 @@ import (
 func TestRoundOfTwoDoesNotOpenForOne(t *testing.T) {
 	for name, code := range map[string]wire.Code{"busy": wire.ThrottledOp, "unknown": wire.SystemError} {
 		t.Run(name, func(t *testing.T) {
-			coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+			recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 				gaveUp, other := w.Client(), w.Client()
 				d := barrier.NewDouble(gaveUp.Session, path, 2)
 				w.Inject(zktest.Rule{Session: gaveUp.ID(), Op: "multi", Path: path, Skip: 2, Fate: zktest.CloseBeforeReply})
-				gaveUp.Refuse(coordtest.Refusal{Op: "getChildren2", Path: path + "/*", Count: 4, Code: code})
+				gaveUp.Refuse(recipetest.Refusal{Op: "getChildren2", Path: path + "/*", Count: 4, Code: code})
 				_, err := d.Enter(t.Context())
 				if err == nil || session.Outcome(err) != session.Indeterminate {
 					t.Fatalf("entered: %v", err)
@@ -39,7 +39,7 @@ func TestRoundOfTwoDoesNotOpenForOne(t *testing.T) {
 					_, err := d.Enter(ctx)
 					again <- err
 				}()
-				time.Sleep(coordtest.Timeout)
+				time.Sleep(recipetest.Timeout)
 				synctest.Wait()
 				if n := len(w.Ephemerals(path)); n != 1 {
 					t.Errorf("%d members, want that of the second Enter: %v", n, w.Nodes(path))
@@ -63,11 +63,11 @@ func TestRoundOfTwoDoesNotOpenForOne(t *testing.T) {
 //
 // Covers D1.
 func TestEnterFailsWhileAnEarlierMemberMayBeThere(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		c := w.Client()
 		d := barrier.NewDouble(c.Session, path, 2)
 		w.Inject(zktest.Rule{Session: c.ID(), Op: "multi", Path: path, Skip: 2, Fate: zktest.CloseBeforeReply})
-		forbidden := c.Refuse(coordtest.Refusal{Op: "getChildren2", Path: path + "/*", Code: wire.NoAuth})
+		forbidden := c.Refuse(recipetest.Refusal{Op: "getChildren2", Path: path + "/*", Code: wire.NoAuth})
 		for range 2 {
 			if _, err := d.Enter(t.Context()); !errors.Is(err, zk.ErrNoAuth) {
 				t.Errorf("got %v, want an error", err)

@@ -7,14 +7,14 @@ import (
 	"time"
 
 	"github.com/zkcoord/zkcoord/barrier"
-	"github.com/zkcoord/zkcoord/internal/coordtest"
+	"github.com/zkcoord/zkcoord/internal/recipetest"
 	"github.com/zkcoord/zkcoord/session"
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
 // movable returns a client of a follower that can move to the other one, or to the
 // leader, which answers a sync without waiting; and the indices of the two servers.
-func movable(w *world, toLeader bool) (c *coordtest.Client, at, next int) {
+func movable(w *world, toLeader bool) (c *recipetest.Client, at, next int) {
 	if !toLeader {
 		return w.OnFollower()
 	}
@@ -32,12 +32,12 @@ func movable(w *world, toLeader bool) (c *coordtest.Client, at, next int) {
 // Covers D1.
 func TestMemberAfterALostReplyAtAServerThatIsBehind(t *testing.T) {
 	for i := range 10 { // as a heartbeat may be sent first, behind which reads are fresh
-		coordtest.Run(t, func(t *testing.T, w *world) {
+		recipetest.Run(t, func(t *testing.T, w *world) {
 			c, at, behind := movable(w, i%2 == 0)
 			other := w.Client()
 			d := barrier.NewDouble(c.Session, path, 2)
 			before := enter(t.Context(), 2, other) // a Double that has been used
-			r := coordtest.Must(d.Enter(t.Context()))
+			r := recipetest.Must(d.Enter(t.Context()))
 			gone := leave(t.Context(), r, (<-before).round)
 			check(t, <-gone)
 			check(t, <-gone)
@@ -50,7 +50,7 @@ func TestMemberAfterALostReplyAtAServerThatIsBehind(t *testing.T) {
 				_, err := d.Enter(ctx)
 				end <- err
 			}()
-			time.Sleep(coordtest.Timeout)
+			time.Sleep(recipetest.Timeout)
 			select {
 			case err := <-end:
 				t.Fatalf("a round of two opened for one: %v", err)
@@ -73,7 +73,7 @@ func TestMemberAfterALostReplyAtAServerThatIsBehind(t *testing.T) {
 func TestRemoveLeavesABarrierThatWasSetSince(t *testing.T) {
 	for _, lag := range []time.Duration{0, 300 * time.Millisecond} {
 		for i := range 10 { // as a heartbeat may be sent first, behind which reads are fresh
-			coordtest.Run(t, func(t *testing.T, w *world) {
+			recipetest.Run(t, func(t *testing.T, w *world) {
 				c, at, next := movable(w, i%2 == 0)
 				other := w.Client(w.On(at))
 				b := barrier.New(c.Session, path)
@@ -97,7 +97,7 @@ func TestRemoveLeavesABarrierThatWasSetSince(t *testing.T) {
 				w.Lag(next, 0)
 				time.Sleep(time.Second)
 				synctest.Wait()
-				if stat := coordtest.Must(other.Exists(t.Context(), path)); stat == nil {
+				if stat := recipetest.Must(other.Exists(t.Context(), path)); stat == nil {
 					t.Error("a barrier that was set after the removal is gone")
 				}
 			})

@@ -5,13 +5,13 @@ import (
 	"testing"
 
 	"github.com/zkcoord/zkcoord/barrier"
-	"github.com/zkcoord/zkcoord/internal/coordtest"
+	"github.com/zkcoord/zkcoord/internal/recipetest"
 	"github.com/zkcoord/zkcoord/session"
 )
 
 // Covers D6. A join that was given up does not go out behind what undoes it.
 func TestEnterCancelledBetweenTwoStepsLeavesNothing(t *testing.T) {
-	coordtest.CancelBetweenSteps(t, func(ctx context.Context, s *session.Session) (func(context.Context) error, error) {
+	recipetest.CancelBetweenSteps(t, func(ctx context.Context, s *session.Session) (func(context.Context) error, error) {
 		r, err := barrier.NewDouble(s, path, 1).Enter(ctx)
 		if err != nil {
 			return nil, err

@@ -5,7 +5,7 @@ import (
 	"testing"
 
 	"github.com/zkcoord/zkcoord/election"
-	"github.com/zkcoord/zkcoord/internal/coordtest"
+	"github.com/zkcoord/zkcoord/internal/recipetest"
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -13,7 +13,7 @@ import (
 func BenchmarkCampaign(b *testing.B) {
 	for _, candidates := range []int{1, 8, 64} {
 		b.Run(fmt.Sprint(candidates), func(b *testing.B) {
-			coordtest.Calls(b, candidates, b.N, func(s *session.Session) func() error {
+			recipetest.Calls(b, candidates, b.N, func(s *session.Session) func() error {
 				c := election.NewCandidate(s, "/election")
 				return func() error {
 					term, err := c.Campaign(b.Context(), nil)

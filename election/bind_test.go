@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/zkcoord/zkcoord/election"
-	"github.com/zkcoord/zkcoord/internal/coordtest"
+	"github.com/zkcoord/zkcoord/internal/recipetest"
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -16,7 +16,7 @@ type requestID struct{}
 
 // Covers E10. The context of a leader is its program's, and ends with the term.
 func TestLeaderWorksUnderItsCallersContext(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		errDown := errors.New("going down")
 		ctx, cancel := context.WithCancelCause(context.WithValue(t.Context(), requestID{}, 7))
 		term := now(t, campaign(w.Client(), ctx, "a"))
@@ -45,7 +45,7 @@ func TestLeaderWorksUnderItsCallersContext(t *testing.T) {
 
 // Covers E10. A leader that panics resigns.
 func TestPanickingLeaderResigns(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		c := w.Client()
 		func() {
 			defer func() {
@@ -62,7 +62,7 @@ func TestPanickingLeaderResigns(t *testing.T) {
 
 // Covers E11. defer term.Resign(ctx) is right however ctx ended.
 func TestResignWithAnEndedContextResigns(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		term := now(t, campaign(w.Client(), t.Context(), "a"))
 		next := campaign(w.Client(), t.Context(), "b")
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)

@@ -6,17 +6,17 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/zkcoord/zkcoord/internal/line"
+	"github.com/zkcoord/zkcoord/internal/lockqueue"
 	"github.com/zkcoord/zkcoord/session"
 )
 
 // Errors of elections.
 var (
 	// ErrResigned is the cause with which a term's context ends on Resign.
-	ErrResigned = line.ErrReleased
+	ErrResigned = lockqueue.ErrReleased
 	// ErrExhausted means that the path's sequence numbers are nearly used up.
 	// Delete the path while nobody is a candidate.
-	ErrExhausted = line.ErrExhausted
+	ErrExhausted = lockqueue.ErrExhausted
 	// ErrAgain is for functions given to Run: resign, and campaign again
 	// behind those who wait.
 	ErrAgain = errors.New("election: campaign again")
@@ -34,7 +34,7 @@ type Epoch int64
 
 // A Candidate may become the leader of an election.
 type Candidate struct {
-	line *line.Line
+	line *lockqueue.Line
 }
 
 // NewCandidate returns a candidate for the election at path. Processes that use
@@ -46,8 +46,8 @@ func NewCandidate(s *session.Session, path string) *Candidate {
 // suffix ends own nodes' names before the number.
 const suffix = "latch-"
 
-func newLine(s *session.Session, path string) *line.Line {
-	return &line.Line{Session: s, Dir: path, Naming: line.Naming{
+func newLine(s *session.Session, path string) *lockqueue.Line {
+	return &lockqueue.Line{Session: s, Dir: path, Naming: lockqueue.Naming{
 		Exclusive: []string{suffix, "lock-", "__lock__"},
 		Silent:    true, // Curator's LeaderLatch would sleep through a change, and never be told of the deletion
 	}}
@@ -60,7 +60,7 @@ func (c *Candidate) Campaign(ctx context.Context, value []byte) (*Term, error) {
 	if leads(ctx, c.line.Session, c.line.Dir) {
 		return nil, fmt.Errorf("election: campaign at %s: %w", c.line.Dir, ErrDeadlock)
 	}
-	claim, err := c.line.Join(ctx, line.Request{Name: suffix, Data: value})
+	claim, err := c.line.Join(ctx, lockqueue.Request{Name: suffix, Data: value})
 	if err != nil {
 		return nil, fmt.Errorf("election: campaign at %s: %w", c.line.Dir, err)
 	}

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/zkcoord/zkcoord/election"
-	"github.com/zkcoord/zkcoord/internal/coordtest"
+	"github.com/zkcoord/zkcoord/internal/recipetest"
 	"github.com/zkcoord/zkcoord/session"
 	"github.com/zkcoord/zkcoord/zktest"
 )
@@ -22,7 +22,7 @@ type elected struct {
 	err error
 }
 
-func campaign(c *coordtest.Client, ctx context.Context, value string) <-chan elected {
+func campaign(c *recipetest.Client, ctx context.Context, value string) <-chan elected {
 	done := make(chan elected, 1)
 	go func() {
 		term, err := election.NewCandidate(c.Session, path).Campaign(ctx, []byte(value))
@@ -58,12 +58,12 @@ func notYet(t *testing.T, done <-chan elected) {
 	}
 }
 
-var ok = coordtest.Check
+var ok = recipetest.Check
 
 // Covers E7. What an election costs, in requests: a resignation is one write,
 // and its one successor needs none.
 func TestRequestsOfAnElection(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		ctx := t.Context()
 		a, b, c := w.Client(), w.Client(), w.Client()
 		ok(t, now(t, campaign(a, ctx, "")).Resign(ctx)) // makes the directory
@@ -97,7 +97,7 @@ func TestRequestsOfAnElection(t *testing.T) {
 // Covers E1, E2, E3, E6, E7. libkv#156: the leader is not told that it was
 // deposed. CURATOR-444, -620, -644, -653, -696, druid#16411: two leaders.
 func TestDeposedLeaderIsToldFirst(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		ctx := t.Context()
 		follower := (w.Leader() + 1) % 3
 		a := w.Client(w.On(follower))
@@ -133,7 +133,7 @@ func TestDeposedLeaderIsToldFirst(t *testing.T) {
 // Covers E7. A crashed leader is succeeded within its timeout, a tick for the
 // rounding, and another.
 func TestSuccessionAfterACrash(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		unplugged := false
 		a := w.Client(func(o *session.Options) {
 			dial := o.Dial
@@ -153,7 +153,7 @@ func TestSuccessionAfterACrash(t *testing.T) {
 		begun := time.Now()
 		e := <-next
 		ok(t, e.err)
-		if took := time.Since(begun); took > coordtest.Timeout+2*2*time.Second {
+		if took := time.Since(begun); took > recipetest.Timeout+2*2*time.Second {
 			t.Errorf("succeeded after %v", took)
 		} else {
 			t.Logf("succeeded after %v", took)
@@ -165,7 +165,7 @@ func TestSuccessionAfterACrash(t *testing.T) {
 // Covers E4, E5. Each leader counts on from what the last one wrote, whatever
 // replies are lost, and no count is lost or doubled.
 func TestLeadersCountTogether(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		ctx := t.Context()
 		_, err := w.Admin().Create(ctx, "/count", nil, session.Persistent)
 		ok(t, err)
@@ -217,16 +217,16 @@ func campaignOnce(ctx context.Context, s *session.Session) (func(context.Context
 // Covers E9. A stop while waiting left a ghost that was elected later;
 // etcd#11456, #21128: Campaign returns after its own lease expired.
 func TestFailedCampaignLeavesNoCandidate(t *testing.T) {
-	t.Run("free", coordtest.Call{Do: campaignOnce}.AtEachCrashPoint)
-	t.Run("blocked", coordtest.Call{Do: campaignOnce, Block: campaignOnce}.AtEachCrashPoint)
-	t.Run("between two steps", func(t *testing.T) { coordtest.CancelBetweenSteps(t, campaignOnce) })
+	t.Run("free", recipetest.Call{Do: campaignOnce}.AtEachCrashPoint)
+	t.Run("blocked", recipetest.Call{Do: campaignOnce, Block: campaignOnce}.AtEachCrashPoint)
+	t.Run("between two steps", func(t *testing.T) { recipetest.CancelBetweenSteps(t, campaignOnce) })
 }
 
 // Covers E6, E7. Run leads again after its session was lost, is told first, and
 // ends when f does.
 func TestRunSurvivesLostSessions(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
-		opts := session.Options{Servers: w.Servers(), Timeout: coordtest.Timeout, Dial: w.DialContext}
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
+		opts := session.Options{Servers: w.Servers(), Timeout: recipetest.Timeout, Dial: w.DialContext}
 		var epochs []election.Epoch
 		again := true
 		err := election.Run(t.Context(), opts, path, []byte("v"), func(ctx context.Context, term *election.Term) error {
@@ -255,7 +255,7 @@ func TestRunSurvivesLostSessions(t *testing.T) {
 }
 
 func TestRunEndsWithItsContext(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		c := w.Client()
 		ctx, cancel := context.WithCancel(t.Context())
 		err := election.NewCandidate(c.Session, path).Run(ctx, nil, func(ctx context.Context, _ *election.Term) error {
@@ -281,24 +281,24 @@ func TestRunEndsWithItsContext(t *testing.T) {
 // Covers E5.
 func TestElectedReadsWhatWasWrittenOnAnotherServer(t *testing.T) {
 	for range 40 { // as a heartbeat may be sent first, behind which reads are fresh
-		coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 			ctx := t.Context()
 			a := w.Client(w.On(w.Leader()))
 			b, fresh, behind := w.OnFollower()
-			coordtest.Must(a.Create(ctx, "/state", nil, session.Persistent))
-			term := coordtest.Must(election.NewCandidate(a.Session, "/e").Campaign(ctx, nil))
+			recipetest.Must(a.Create(ctx, "/state", nil, session.Persistent))
+			term := recipetest.Must(election.NewCandidate(a.Session, "/e").Campaign(ctx, nil))
 			next := make(chan *election.Term, 1)
-			go func() { next <- coordtest.Must(election.NewCandidate(b.Session, "/e").Campaign(ctx, nil)) }()
+			go func() { next <- recipetest.Must(election.NewCandidate(b.Session, "/e").Campaign(ctx, nil)) }()
 			synctest.Wait()
 			w.Lag(behind, 300*time.Millisecond)
 			time.Sleep(390 * time.Millisecond)
 			w.Inject(zktest.Rule{Session: b.ID(), Server: fresh + 1, Fate: zktest.CloseBeforeRequest})
-			coordtest.Must(term.Txn(ctx, session.SetOp{Path: "/state", Data: []byte("a"), Version: session.AnyVersion}))
+			recipetest.Must(term.Txn(ctx, session.SetOp{Path: "/state", Data: []byte("a"), Version: session.AnyVersion}))
 			if err := term.Resign(ctx); err != nil {
 				t.Error(err)
 			}
 			elected := <-next
-			if v := coordtest.Must(b.Get(ctx, "/state")); string(v.Data) != "a" {
+			if v := recipetest.Must(b.Get(ctx, "/state")); string(v.Data) != "a" {
 				t.Errorf("the next leader read %q", v.Data)
 			}
 			elected.Resign(ctx)

@@ -7,12 +7,12 @@ import (
 	"time"
 
 	"github.com/zkcoord/zkcoord/election"
-	"github.com/zkcoord/zkcoord/internal/coordtest"
+	"github.com/zkcoord/zkcoord/internal/recipetest"
 )
 
 // etcd#9980: a leader that campaigns again within its term would wait for itself, whichever way it leads.
 func TestLeaderDoesNotWaitForItself(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		c := election.NewCandidate(w.Client().Session, "/e")
 		other := election.NewCandidate(w.Client().Session, "/e")
 		refused := func(ctx context.Context) {

@@ -9,7 +9,7 @@ import (
 
 	"github.com/go-zookeeper/zk"
 
-	"github.com/zkcoord/zkcoord/internal/line"
+	"github.com/zkcoord/zkcoord/internal/lockqueue"
 	"github.com/zkcoord/zkcoord/internal/znode"
 	"github.com/zkcoord/zkcoord/session"
 )
@@ -64,8 +64,8 @@ func Observe(ctx context.Context, s *session.Session, path string) iter.Seq2[Lea
 // An observer knows the candidates as they were listed last, the leader first.
 // Its watch is on the leader's node, or where nobody leads on the directory.
 type observer struct {
-	line  *line.Line
-	queue []line.Contender
+	line  *lockqueue.Line
+	queue []lockqueue.Contender
 	watch *session.Watch
 	told  bool
 	last  Leader
@@ -118,7 +118,7 @@ func (o *observer) list(ctx context.Context) (err error) {
 }
 
 // read reads the leader's node and watches it.
-func (o *observer) read(ctx context.Context, c line.Contender) (Leader, error) {
+func (o *observer) read(ctx context.Context, c lockqueue.Contender) (Leader, error) {
 	o.stop()
 	path := znode.Join(o.line.Dir, c.Name)
 	value, w, err := o.line.Session.GetW(ctx, path)

@@ -10,13 +10,13 @@ import (
 	"time"
 
 	"github.com/zkcoord/zkcoord/election"
-	"github.com/zkcoord/zkcoord/internal/coordtest"
+	"github.com/zkcoord/zkcoord/internal/recipetest"
 	"github.com/zkcoord/zkcoord/session"
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
 // observe sends what an observer is given, "-" for nobody.
-func observe(ctx context.Context, c *coordtest.Client) <-chan string {
+func observe(ctx context.Context, c *recipetest.Client) <-chan string {
 	given := make(chan string, 100)
 	go func() {
 		defer close(given)
@@ -59,7 +59,7 @@ func given(t *testing.T, c <-chan string, want ...string) {
 
 // Covers E8. With what each change costs an observer, in requests.
 func TestObserverSeesEachChange(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		ctx := t.Context()
 		o := w.Client()
 		watching, stop := context.WithCancel(ctx)
@@ -108,18 +108,18 @@ func TestObserverSeesEachChange(t *testing.T) {
 }
 
 func TestObserverEndsWithItsSession(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		o := w.Client()
 		seen := observe(t.Context(), o)
 		given(t, seen, "-")
 		o.Lose()
-		time.Sleep(coordtest.Timeout)
+		time.Sleep(recipetest.Timeout)
 		given(t, seen, "error: false true")
 	})
 }
 
 func TestCurrentLeader(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		c := w.Client()
 		leader, err := election.CurrentLeader(t.Context(), c.Session, path)
 		if err != nil || leader.Epoch != 0 {
@@ -139,7 +139,7 @@ func TestCurrentLeader(t *testing.T) {
 // about to watch a directory that is not there.
 func TestObserverMissesNoFirstCandidate(t *testing.T) {
 	for n := 1; n <= 8; n++ {
-		coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 			a, o := w.Client(), w.Client()
 			terms := make(chan *election.Term, 1)
 			var once sync.Once
@@ -173,7 +173,7 @@ func TestObserverMissesNoFirstCandidate(t *testing.T) {
 
 // What an observer does when several went at once.
 func TestObserverListsWhenItsListIsOld(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		ctx := t.Context()
 		first := now(t, campaign(w.Client(), ctx, "a"))
 		giving, cancel := context.WithCancel(ctx)
@@ -199,18 +199,18 @@ func TestObserverListsWhenItsListIsOld(t *testing.T) {
 // Value is what observers are shown, whatever became of the caller's buffer, or
 // of the answer to Proclaim.
 func TestValueIsWhatObserversAreShown(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		ctx := t.Context()
 		c := w.Client()
 		expect := func(term *election.Term, want string) {
 			t.Helper()
-			shown := coordtest.Must(election.CurrentLeader(ctx, c.Session, "/e"))
+			shown := recipetest.Must(election.CurrentLeader(ctx, c.Session, "/e"))
 			if got := string(term.Value()); got != want || string(shown.Value) != want {
 				t.Errorf("value %q, observers are shown %q, want %q", got, shown.Value, want)
 			}
 		}
 		value := []byte("one")
-		term := coordtest.Must(election.NewCandidate(c.Session, "/e").Campaign(ctx, value))
+		term := recipetest.Must(election.NewCandidate(c.Session, "/e").Campaign(ctx, value))
 		copy(value, "xxx")
 		expect(term, "one")
 
@@ -220,7 +220,7 @@ func TestValueIsWhatObserversAreShown(t *testing.T) {
 		if err := term.Proclaim(given, []byte("two")); session.Outcome(err) != session.Indeterminate {
 			t.Error(err)
 		}
-		coordtest.Must(term.Txn(ctx, session.CheckOp{Path: "/e", Version: session.AnyVersion}))
+		recipetest.Must(term.Txn(ctx, session.CheckOp{Path: "/e", Version: session.AnyVersion}))
 		expect(term, "two")
 	})
 }

@@ -7,7 +7,7 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/zkcoord/zkcoord/internal/line"
+	"github.com/zkcoord/zkcoord/internal/lockqueue"
 	"github.com/zkcoord/zkcoord/internal/under"
 	"github.com/zkcoord/zkcoord/internal/znode"
 	"github.com/zkcoord/zkcoord/session"
@@ -15,7 +15,7 @@ import (
 
 // A Term is the time for which one candidate leads.
 type Term struct {
-	claim *line.Claim
+	claim *lockqueue.Claim
 	ctx   context.Context // the claim's, and which term it is
 
 	mu    sync.Mutex

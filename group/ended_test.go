@@ -5,13 +5,13 @@ import (
 	"testing"
 
 	"github.com/zkcoord/zkcoord/group"
-	"github.com/zkcoord/zkcoord/internal/coordtest"
+	"github.com/zkcoord/zkcoord/internal/recipetest"
 	"github.com/zkcoord/zkcoord/session"
 )
 
 // Covers G2.
 func TestJoinWithAnEndedContextMakesNoRequest(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		c := w.Client()
 		ended, cancel := context.WithCancel(t.Context())
 		cancel()

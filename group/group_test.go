@@ -11,16 +11,16 @@ import (
 
 	"github.com/zkcoord/zkcoord/group"
 	"github.com/zkcoord/zkcoord/harness/link"
-	"github.com/zkcoord/zkcoord/internal/coordtest"
+	"github.com/zkcoord/zkcoord/internal/recipetest"
 	"github.com/zkcoord/zkcoord/session"
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
 const path = "/services/api"
 
-var ok = coordtest.Check
+var ok = recipetest.Check
 
-func join(t *testing.T, c *coordtest.Client, id, data string) *group.Membership {
+func join(t *testing.T, c *recipetest.Client, id, data string) *group.Membership {
 	t.Helper()
 	m, err := group.New(c.Session, path).Join(t.Context(), id, []byte(data))
 	ok(t, err)
@@ -35,7 +35,7 @@ func names(members []group.Member) string {
 	return strings.Join(s, " ")
 }
 
-func listed(t *testing.T, w *coordtest.World, want string) {
+func listed(t *testing.T, w *recipetest.World, want string) {
 	t.Helper()
 	synctest.Wait()
 	members, err := group.New(w.Admin().Session, path).Members(t.Context())
@@ -45,7 +45,7 @@ func listed(t *testing.T, w *coordtest.World, want string) {
 }
 
 // follow sends each change in words.
-func follow(ctx context.Context, c *coordtest.Client) <-chan string {
+func follow(ctx context.Context, c *recipetest.Client) <-chan string {
 	given := make(chan string, 100)
 	go func() {
 		defer close(given)
@@ -87,7 +87,7 @@ func given(t *testing.T, c <-chan string, want ...string) {
 // Covers G1, G4, G5. With what each change costs a follower, in requests.
 // kazoo#153: who watched a group that was missing was told nothing of it later.
 func TestFollowerSeesEachChange(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		f, a, b := w.Client(), w.Client(), w.Client()
 		ctx, stop := context.WithCancel(t.Context())
 		changes := follow(ctx, f)
@@ -124,7 +124,7 @@ func TestFollowerSeesEachChange(t *testing.T) {
 // Covers G4. kazoo#151, #218, #29: watches were gone once the connection was, and
 // what changed meanwhile was not told.
 func TestFollowerOutlivesItsConnection(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		var wire *link.Link
 		f := w.Client(func(o *session.Options) {
 			wire = link.New(o.Dial)
@@ -141,7 +141,7 @@ func TestFollowerOutlivesItsConnection(t *testing.T) {
 		ok(t, ma.Leave(t.Context()))
 		mb := join(t, b, "b", "2")
 		wire.Refuse(false)
-		time.Sleep(coordtest.Timeout / 2) // it connects again
+		time.Sleep(recipetest.Timeout / 2) // it connects again
 		given(t, changes, "[b=2] +[b=2] -[a=1] ~[]")
 		ok(t, mb.Leave(t.Context()))
 		given(t, changes, "[] +[] -[b=2] ~[]")
@@ -152,19 +152,19 @@ func TestFollowerOutlivesItsConnection(t *testing.T) {
 }
 
 func TestFollowerEndsWithItsSession(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		f := w.Client()
 		changes := follow(t.Context(), f)
 		given(t, changes, "[] +[] -[] ~[]")
 		f.Lose()
-		time.Sleep(coordtest.Timeout)
+		time.Sleep(recipetest.Timeout)
 		given(t, changes, "error: false true")
 	})
 }
 
 // Covers G1, G2.
 func TestFailedJoinLeavesNoMember(t *testing.T) {
-	call := coordtest.Call{Do: func(ctx context.Context, s *session.Session) (func(context.Context) error, error) {
+	call := recipetest.Call{Do: func(ctx context.Context, s *session.Session) (func(context.Context) error, error) {
 		m, err := group.New(s, path).Join(ctx, "x", nil)
 		if err != nil {
 			return nil, err
@@ -175,13 +175,13 @@ func TestFailedJoinLeavesNoMember(t *testing.T) {
 		return m.Leave, nil
 	}}
 	call.AtEachCrashPoint(t)
-	coordtest.CancelBetweenSteps(t, call.Do)
+	recipetest.CancelBetweenSteps(t, call.Do)
 }
 
 // Covers G1, G4. What a member was before it changed its data is not seen again
 // when it leaves, also if the node of that is the last to be deleted.
 func TestWhoLeavesIsNotSeenAsItWas(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		f, c := w.Client(), w.Client()
 		ctx, stop := context.WithCancel(t.Context())
 		changes := follow(ctx, f)
@@ -211,7 +211,7 @@ func TestWhoLeavesIsNotSeenAsItWas(t *testing.T) {
 // Covers G1. Who has left is not made a member again by an update that comes
 // late.
 func TestWhoHasLeftStaysAway(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		m := join(t, w.Client(), "a", "1")
 		ok(t, m.Leave(t.Context()))
 		if err := m.Update(t.Context(), []byte("2")); !errors.Is(err, group.ErrLeft) || session.Outcome(err) != session.Failed {
@@ -228,10 +228,10 @@ func TestLeaveOfOneInAHurry(t *testing.T) {
 	over, end := context.WithCancel(context.Background())
 	end()
 	for range 10 { // either case of a select may be chosen
-		coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 			m := join(t, w.Client(), "a", "1")
 			_ = m.Leave(over)
-			time.Sleep(coordtest.Timeout)
+			time.Sleep(recipetest.Timeout)
 			listed(t, w, "")
 			if err := m.Update(t.Context(), []byte("2")); !errors.Is(err, group.ErrLeft) {
 				t.Errorf("update: %v", err)
@@ -242,7 +242,7 @@ func TestLeaveOfOneInAHurry(t *testing.T) {
 
 // Covers G1.
 func TestLeaveDuringAnUpdate(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		c := w.Client()
 		m := join(t, c, "a", "1")
 		slow := w.Inject(zktest.Rule{Session: c.ID(), Op: "create", Fate: zktest.DelayReply, Delay: 2 * time.Second})
@@ -262,7 +262,7 @@ func TestLeaveDuringAnUpdate(t *testing.T) {
 // Covers G1. An update that was given up is made all the same, or is not: the
 // member is not seen as it was again, and leaves with all that stands for it.
 func TestAnUpdateThatWasGivenUp(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		f, c := w.Client(), w.Client()
 		following, stop := context.WithCancel(t.Context())
 		changes := follow(following, f)
@@ -298,7 +298,7 @@ func TestAnUpdateThatWasGivenUp(t *testing.T) {
 }
 
 func TestWaitEndsWithItsContextDuringAnUpdate(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		c := w.Client()
 		m := join(t, c, "a", "1")
 		for _, node := range w.Ephemerals(path) {
@@ -329,12 +329,12 @@ func TestWaitEndsWithItsContextDuringAnUpdate(t *testing.T) {
 // Covers G3. Members that stay are never seen to go, whatever becomes of their
 // sessions and however often they change.
 func TestStayingMemberIsNotSeenToGo(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		f := w.Client()
 		ctx, stop := context.WithCancel(t.Context())
 		changes := follow(ctx, f)
 		given(t, changes, "[] +[] -[] ~[]")
-		opts := session.Options{Servers: w.Servers(), Timeout: coordtest.Timeout, Dial: w.DialContext}
+		opts := session.Options{Servers: w.Servers(), Timeout: recipetest.Timeout, Dial: w.DialContext}
 		joined := make(chan *group.Membership, 10)
 		done := make(chan error, 1)
 		staying, leave := context.WithCancel(t.Context())
@@ -389,8 +389,8 @@ func TestStayingMemberIsNotSeenToGo(t *testing.T) {
 
 // Stay joins again in a new session, and ends when its function does.
 func TestStaySurvivesLostSessions(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
-		opts := session.Options{Servers: w.Servers(), Timeout: coordtest.Timeout, Dial: w.DialContext}
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
+		opts := session.Options{Servers: w.Servers(), Timeout: recipetest.Timeout, Dial: w.DialContext}
 		joins := 0
 		err := group.Stay(t.Context(), opts, path, "a", nil, func(ctx context.Context, m *group.Membership) error {
 			if joins++; joins == 3 {
@@ -413,8 +413,8 @@ func TestStaySurvivesLostSessions(t *testing.T) {
 // function returns or behind.
 func TestStayEndsWithLeave(t *testing.T) {
 	for _, pause := range []time.Duration{0, time.Second} {
-		coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
-			opts := session.Options{Servers: w.Servers(), Timeout: coordtest.Timeout, Dial: w.DialContext}
+		recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
+			opts := session.Options{Servers: w.Servers(), Timeout: recipetest.Timeout, Dial: w.DialContext}
 			joins := 0
 			err := group.Stay(t.Context(), opts, path, "a", nil, func(ctx context.Context, m *group.Membership) error {
 				if joins++; joins > 1 {
@@ -436,7 +436,7 @@ func TestStayEndsWithLeave(t *testing.T) {
 }
 
 func TestBadIDs(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		for _, id := range []string{"", "a/b", "a\x00", "\xff"} {
 			if _, err := group.New(w.Admin().Session, path).Join(t.Context(), id, nil); !errors.Is(err, group.ErrID) {
 				t.Errorf("%q: %v", id, err)
@@ -452,7 +452,7 @@ func TestBadIDs(t *testing.T) {
 
 // A view goes on with whom it knew while there is no session.
 func TestViewOutlivesItsSession(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		a, f := w.Client(), w.Client()
 		join(t, a, "a", "1")
 		view := group.NewView(path)
@@ -474,7 +474,7 @@ func TestViewOutlivesItsSession(t *testing.T) {
 
 // No path is not the root.
 func TestNoPathIsRefused(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		if _, err := group.New(w.Client().Session, "").Join(t.Context(), "m", nil); session.Outcome(err) != session.Failed {
 			t.Errorf("joined: %v", err)
 		}
@@ -486,7 +486,7 @@ func TestNoPathIsRefused(t *testing.T) {
 //
 // Covers G1.
 func TestLeaveWithAnEndedContextLeaves(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		m := join(t, w.Client(), "a", "1")
 		ended, cancel := context.WithCancel(t.Context())
 		cancel()

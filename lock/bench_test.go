@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"testing"
 
-	"github.com/zkcoord/zkcoord/internal/coordtest"
+	"github.com/zkcoord/zkcoord/internal/recipetest"
 	"github.com/zkcoord/zkcoord/lock"
 	"github.com/zkcoord/zkcoord/session"
 )
@@ -13,7 +13,7 @@ import (
 func BenchmarkMutex(b *testing.B) {
 	for _, clients := range []int{1, 8, 64, 512} {
 		b.Run(fmt.Sprint(clients), func(b *testing.B) {
-			coordtest.Calls(b, clients, b.N, func(s *session.Session) func() error {
+			recipetest.Calls(b, clients, b.N, func(s *session.Session) func() error {
 				m := lock.NewMutex(s, "/lock", lock.Options{})
 				return func() error {
 					g, err := m.Lock(b.Context())
@@ -29,7 +29,7 @@ func BenchmarkMutex(b *testing.B) {
 
 // BenchmarkRWMutex is the same by readers alone, who hold it together.
 func BenchmarkRWMutex(b *testing.B) {
-	coordtest.Calls(b, 8, b.N, func(s *session.Session) func() error {
+	recipetest.Calls(b, 8, b.N, func(s *session.Session) func() error {
 		m := lock.NewRWMutex(s, "/lock", lock.Options{})
 		return func() error {
 			g, err := m.RLock(b.Context())
@@ -42,7 +42,7 @@ func BenchmarkRWMutex(b *testing.B) {
 }
 
 func BenchmarkSemaphore(b *testing.B) {
-	coordtest.Calls(b, 8, b.N, func(s *session.Session) func() error {
+	recipetest.Calls(b, 8, b.N, func(s *session.Session) func() error {
 		m := lock.NewSemaphore(s, "/semaphore", 3, lock.Options{})
 		return func() error {
 			g, err := m.Acquire(b.Context(), 1)

@@ -8,7 +8,7 @@ import (
 
 	"github.com/go-zookeeper/zk"
 
-	"github.com/zkcoord/zkcoord/internal/line"
+	"github.com/zkcoord/zkcoord/internal/lockqueue"
 	"github.com/zkcoord/zkcoord/internal/znode"
 )
 
@@ -22,7 +22,7 @@ type Contender struct {
 }
 
 // contenders reads the nodes of a line, except those that went meanwhile.
-func contenders(ctx context.Context, l *line.Line) ([]Contender, error) {
+func contenders(ctx context.Context, l *lockqueue.Line) ([]Contender, error) {
 	queue, err := l.Queue(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("lock: contenders of %s: %w", l.Dir, err)
@@ -35,7 +35,7 @@ func contenders(ctx context.Context, l *line.Line) ([]Contender, error) {
 		if err != nil && !errors.Is(err, zk.ErrNoNode) {
 			return nil, fmt.Errorf("lock: contender %s: %w", path, err)
 		}
-		shared := c.Kind == line.Shared || err == nil && l.Naming.Changed(c, value.Stat.Version)
+		shared := c.Kind == lockqueue.Shared || err == nil && l.Naming.Changed(c, value.Stat.Version)
 		if !shared {
 			writers++
 		}
@@ -49,7 +49,7 @@ func contenders(ctx context.Context, l *line.Line) ([]Contender, error) {
 	return list, nil
 }
 
-func whoBlocks(ctx context.Context, l *line.Line, node string) ([]Contender, error) {
+func whoBlocks(ctx context.Context, l *lockqueue.Line, node string) ([]Contender, error) {
 	list, err := contenders(ctx, l)
 	if err != nil {
 		return nil, err

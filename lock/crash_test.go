@@ -4,7 +4,7 @@ import (
 	"context"
 	"testing"
 
-	"github.com/zkcoord/zkcoord/internal/coordtest"
+	"github.com/zkcoord/zkcoord/internal/recipetest"
 	"github.com/zkcoord/zkcoord/lock"
 	"github.com/zkcoord/zkcoord/session"
 )
@@ -16,7 +16,7 @@ func unlocker[G interface{ Unlock(context.Context) error }](g G, err error) (und
 	return g.Unlock, err
 }
 
-type do = coordtest.Do
+type do = recipetest.Do
 
 // calls are all calls of the package that may wait, by name.
 var calls = map[string]do{
@@ -24,7 +24,7 @@ var calls = map[string]do{
 		return unlocker(lock.NewMutex(s, "/lock", lock.Options{}).Lock(ctx))
 	},
 	"Mutex with delay": func(ctx context.Context, s *session.Session) (undo, error) {
-		return unlocker(lock.NewMutex(s, "/lock", lock.Options{Delay: coordtest.Timeout / 4}).Lock(ctx))
+		return unlocker(lock.NewMutex(s, "/lock", lock.Options{Delay: recipetest.Timeout / 4}).Lock(ctx))
 	},
 	"writer": func(ctx context.Context, s *session.Session) (undo, error) {
 		return unlocker(lock.NewRWMutex(s, "/lock", lock.Options{}).Lock(ctx))
@@ -74,8 +74,8 @@ func block(name string) do {
 func TestBrokenCallLeavesNoNode(t *testing.T) {
 	for name, call := range calls {
 		t.Run(name, func(t *testing.T) {
-			t.Run("free", coordtest.Call{Do: call}.AtEachCrashPoint)
-			t.Run("blocked", coordtest.Call{Do: call, Block: block(name)}.AtEachCrashPoint)
+			t.Run("free", recipetest.Call{Do: call}.AtEachCrashPoint)
+			t.Run("blocked", recipetest.Call{Do: call, Block: block(name)}.AtEachCrashPoint)
 		})
 	}
 }
@@ -84,6 +84,6 @@ func TestBrokenCallLeavesNoNode(t *testing.T) {
 // that undoes it.
 func TestCallCancelledBetweenTwoStepsLeavesNoNode(t *testing.T) {
 	for name, call := range calls {
-		t.Run(name, func(t *testing.T) { coordtest.CancelBetweenSteps(t, call) })
+		t.Run(name, func(t *testing.T) { recipetest.CancelBetweenSteps(t, call) })
 	}
 }

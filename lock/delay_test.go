@@ -4,7 +4,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/zkcoord/zkcoord/internal/coordtest"
+	"github.com/zkcoord/zkcoord/internal/recipetest"
 	"github.com/zkcoord/zkcoord/lock"
 	"github.com/zkcoord/zkcoord/session"
 )
@@ -16,17 +16,17 @@ import (
 // Covers L8.
 func TestDelayOutlivesTheContainer(t *testing.T) {
 	for _, before := range []time.Duration{0, 55 * time.Second, 5*time.Minute + 1} {
-		coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 			o := lock.Options{Delay: 30 * time.Second}
 			dies, next := w.Client(), w.Client()
 			m := lock.NewMutex(dies.Session, "/app/l", o)
-			ok(t, coordtest.Must(m.Lock(t.Context())).Unlock(t.Context()))
-			coordtest.Must(m.Lock(t.Context()))
+			ok(t, recipetest.Must(m.Lock(t.Context())).Unlock(t.Context()))
+			recipetest.Must(m.Lock(t.Context()))
 			time.Sleep(before) // the servers look for empty containers once a minute
 			dies.Lose()
 			gone := time.Now()
 			time.Sleep(2 * time.Minute)
-			coordtest.Must(lock.NewMutex(next.Session, "/app/l", o).TryLock(t.Context()))
+			recipetest.Must(lock.NewMutex(next.Session, "/app/l", o).TryLock(t.Context()))
 			if after := time.Since(gone); after < 2*time.Minute+o.Delay {
 				t.Errorf("granted %v after the holder vanished, want %v after it was seen", after, o.Delay)
 			}
@@ -39,11 +39,11 @@ func TestDelayOutlivesTheContainer(t *testing.T) {
 //
 // Covers L4, L8.
 func TestDelayWithoutItsMark(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		c := w.Client()
 		m := lock.NewMutex(c.Session, "/app/l", lock.Options{Delay: 30 * time.Second})
 		for range 2 {
-			g := coordtest.Must(m.Lock(t.Context()))
+			g := recipetest.Must(m.Lock(t.Context()))
 			ok(t, w.Admin().Delete(t.Context(), "/app/l/delay", session.AnyVersion))
 			ok(t, g.Unlock(t.Context()))
 			w.NothingLeft()

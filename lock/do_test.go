@@ -7,7 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/zkcoord/zkcoord/internal/coordtest"
+	"github.com/zkcoord/zkcoord/internal/recipetest"
 	"github.com/zkcoord/zkcoord/lock"
 	"github.com/zkcoord/zkcoord/session"
 )
@@ -49,16 +49,16 @@ var dos = map[string]func(ctx context.Context, s *session.Session, f func(ctx co
 }
 
 // eachDo runs a test for each kind of lock, in a world of its own.
-func eachDo(t *testing.T, test func(t *testing.T, w *coordtest.World, do func(context.Context, *session.Session, func(context.Context, held) error) error, name string)) {
+func eachDo(t *testing.T, test func(t *testing.T, w *recipetest.World, do func(context.Context, *session.Session, func(context.Context, held) error) error, name string)) {
 	for name, do := range dos {
 		t.Run(name, func(t *testing.T) {
-			coordtest.Run(t, func(t *testing.T, w *coordtest.World) { test(t, w, do, name) })
+			recipetest.Run(t, func(t *testing.T, w *recipetest.World) { test(t, w, do, name) })
 		})
 	}
 }
 
 // free fails the test unless another client gets the lock of a name at once.
-func free(t *testing.T, w *coordtest.World, name string) {
+func free(t *testing.T, w *recipetest.World, name string) {
 	t.Helper()
 	synctest.Wait()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
@@ -74,10 +74,10 @@ func free(t *testing.T, w *coordtest.World, name string) {
 // What a program passes down in its context does not come through the context
 // of a grant: neither its values nor its end. That is what Do and Bind are for.
 func TestContextOfAGrantIsItsOwn(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		ctx, cancel := context.WithTimeout(context.WithValue(t.Context(), requestID{}, 7), time.Minute)
 		defer cancel()
-		g := coordtest.Must(mutexAt("/lock")(w.Client()).Lock(ctx))
+		g := recipetest.Must(mutexAt("/lock")(w.Client()).Lock(ctx))
 		own := g.Context()
 		cancel()
 		if _, ok := own.Deadline(); ok || own.Value(requestID{}) != nil || own.Err() != nil {
@@ -89,7 +89,7 @@ func TestContextOfAGrantIsItsOwn(t *testing.T) {
 
 // Covers L9. A program that works under a lock stops on its own shutdown.
 func TestWorkUnderALockIsTheCallers(t *testing.T) {
-	eachDo(t, func(t *testing.T, w *coordtest.World, do func(context.Context, *session.Session, func(context.Context, held) error) error, name string) {
+	eachDo(t, func(t *testing.T, w *recipetest.World, do func(context.Context, *session.Session, func(context.Context, held) error) error, name string) {
 		errDown := errors.New("going down")
 		timed, stop := context.WithTimeout(context.WithValue(t.Context(), requestID{}, 7), time.Minute)
 		defer stop()
@@ -116,7 +116,7 @@ func TestWorkUnderALockIsTheCallers(t *testing.T) {
 
 // Covers L9. Do releases, and its context ends, when the function returns.
 func TestDoReleases(t *testing.T) {
-	eachDo(t, func(t *testing.T, w *coordtest.World, do func(context.Context, *session.Session, func(context.Context, held) error) error, name string) {
+	eachDo(t, func(t *testing.T, w *recipetest.World, do func(context.Context, *session.Session, func(context.Context, held) error) error, name string) {
 		c := w.Client()
 		errOwn := errors.New("own")
 		for _, want := range []error{nil, errOwn} {
@@ -144,7 +144,7 @@ func TestDoReleases(t *testing.T) {
 // Covers L9. What is lost meanwhile is in the error, and is not taken for the
 // caller's own end.
 func TestLossDuringDoIsItsError(t *testing.T) {
-	eachDo(t, func(t *testing.T, w *coordtest.World, do func(context.Context, *session.Session, func(context.Context, held) error) error, name string) {
+	eachDo(t, func(t *testing.T, w *recipetest.World, do func(context.Context, *session.Session, func(context.Context, held) error) error, name string) {
 		errOwn := errors.New("own")
 		for _, result := range []error{nil, errOwn, context.Canceled} {
 			c := w.Client()
@@ -168,11 +168,11 @@ func TestLossDuringDoIsItsError(t *testing.T) {
 // lease lapses, and nothing has to be scheduled for that between its end and
 // that of the grant.
 func TestBoundContextEndsBeforeAnotherIsGranted(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		mutex := mutexAt("/lock")
 		follower := (w.Leader() + 1) % 3
 		a, b := w.Client(w.On(follower)), w.Client(w.On(w.Leader()))
-		g := coordtest.Must(mutex(a).Lock(t.Context()))
+		g := recipetest.Must(mutex(a).Lock(t.Context()))
 		ctx, cancel := context.WithCancel(g.Bind(context.WithValue(t.Context(), requestID{}, 7)))
 		defer cancel()
 		next := started(func() (*lock.Grant, error) { return mutex(b).Lock(t.Context()) })
@@ -191,7 +191,7 @@ func TestBoundContextEndsBeforeAnotherIsGranted(t *testing.T) {
 // A lock is waited for under another one: the deadlock is found through Bind and
 // Do, too.
 func TestDeadlockIsFoundUnderDo(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		c := w.Client()
 		outer, inner := mutexAt("/outer")(c), mutexAt("/inner")(c)
 		ok(t, outer.Do(t.Context(), func(ctx context.Context, _ *lock.Grant) error {
@@ -218,9 +218,9 @@ func TestDeadlockIsFoundUnderDo(t *testing.T) {
 func TestUnlockWithAnEndedContextReleases(t *testing.T) {
 	for name, call := range calls {
 		t.Run(name, func(t *testing.T) {
-			coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+			recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 				c := w.Client()
-				unlock := coordtest.Must(call(t.Context(), c.Session))
+				unlock := recipetest.Must(call(t.Context(), c.Session))
 				ctx, cancel := context.WithCancel(t.Context())
 				cancel()
 				if err := unlock(ctx); !errors.Is(err, context.Canceled) {
@@ -235,9 +235,9 @@ func TestUnlockWithAnEndedContextReleases(t *testing.T) {
 
 // Covers L10. The release goes on while no server answers, and Close waits for it.
 func TestUnlockGoesOnWhereNoServerAnswers(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		c := w.Client()
-		g := coordtest.Must(mutexAt("/lock")(c).Lock(t.Context()))
+		g := recipetest.Must(mutexAt("/lock")(c).Lock(t.Context()))
 		for i := range w.Servers() {
 			w.Pause(i)
 		}
@@ -260,7 +260,7 @@ func TestUnlockGoesOnWhereNoServerAnswers(t *testing.T) {
 func TestBrokenDoLeavesNoNode(t *testing.T) {
 	for name, do := range dos {
 		t.Run(name, func(t *testing.T) {
-			coordtest.Call{Do: func(ctx context.Context, s *session.Session) (undo, error) {
+			recipetest.Call{Do: func(ctx context.Context, s *session.Session) (undo, error) {
 				err := do(ctx, s, func(context.Context, held) error { return nil })
 				return func(context.Context) error { return nil }, err
 			}}.AtEachCrashPoint(t)

@@ -7,7 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/zkcoord/zkcoord/internal/coordtest"
+	"github.com/zkcoord/zkcoord/internal/recipetest"
 	"github.com/zkcoord/zkcoord/internal/wire"
 	"github.com/zkcoord/zkcoord/lock"
 	"github.com/zkcoord/zkcoord/session"
@@ -70,7 +70,7 @@ func unlocked(g *lock.Grant, err error) error {
 //
 // Covers L4.
 func TestCallWithAnEndedContextMakesNoRequest(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		c := w.Client()
 		ended, cancel := context.WithCancelCause(t.Context())
 		reason := errors.New("shut down")
@@ -94,7 +94,7 @@ func TestCancelledCallLeavesNoDirectory(t *testing.T) {
 			continue
 		}
 		t.Run(name, func(t *testing.T) {
-			coordtest.CancelledAtEveryMoment(t, func(ctx context.Context, t *testing.T, w *coordtest.World, c *coordtest.Client) {
+			recipetest.CancelledAtEveryMoment(t, func(ctx context.Context, t *testing.T, w *recipetest.World, c *recipetest.Client) {
 				_ = call(ctx, c.Session)
 				nothingAtAll(t, w)
 			})
@@ -107,10 +107,10 @@ func TestCancelledCallLeavesNoDirectory(t *testing.T) {
 // Covers L4.
 func TestRefusedCallLeavesNoDirectory(t *testing.T) {
 	for _, name := range []string{"Mutex.Lock", "Exclusive.Lock"} {
-		coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 			c := w.Client()
-			c.Refuse(coordtest.Refusal{Op: "create", Path: "/a/b/l", Skip: 1, Code: wire.QuotaExceeded})
-			c.Refuse(coordtest.Refusal{Op: "create", Path: "/a/b/l/*", Skip: 1, Code: wire.QuotaExceeded})
+			c.Refuse(recipetest.Refusal{Op: "create", Path: "/a/b/l", Skip: 1, Code: wire.QuotaExceeded})
+			c.Refuse(recipetest.Refusal{Op: "create", Path: "/a/b/l/*", Skip: 1, Code: wire.QuotaExceeded})
 			if err := makers()[name](t.Context(), c.Session); !errors.Is(err, session.ErrQuota) {
 				t.Errorf("%s: %v", name, err)
 			}
@@ -121,14 +121,14 @@ func TestRefusedCallLeavesNoDirectory(t *testing.T) {
 
 // nothingAtAll fails the test if a node is left when the servers have deleted the
 // containers that are empty.
-func nothingAtAll(t *testing.T, w *coordtest.World) {
+func nothingAtAll(t *testing.T, w *recipetest.World) {
 	t.Helper()
 	time.Sleep(5 * time.Minute) // one level a minute
 	synctest.Wait()
 	if left := w.Nodes("/a"); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
 	}
-	if stat := coordtest.Must(w.Admin().Exists(t.Context(), "/a")); stat != nil {
+	if stat := recipetest.Must(w.Admin().Exists(t.Context(), "/a")); stat != nil {
 		t.Error("left behind: /a")
 	}
 }

@@ -9,7 +9,7 @@ import (
 
 	"github.com/go-zookeeper/zk"
 
-	"github.com/zkcoord/zkcoord/internal/line"
+	"github.com/zkcoord/zkcoord/internal/lockqueue"
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -61,7 +61,7 @@ func (e *Exclusive) TryLock(ctx context.Context) (*Grant, error) {
 	case err != nil:
 		return nil, e.wrap(err)
 	}
-	claim := line.NewFixedClaim(e.session, node, data)
+	claim := lockqueue.NewFixedClaim(e.session, node, data)
 	if err := claim.Grant(ctx); err != nil {
 		claim.Abandon(ctx, err)
 		return nil, e.wrap(err)

@@ -7,7 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/zkcoord/zkcoord/internal/coordtest"
+	"github.com/zkcoord/zkcoord/internal/recipetest"
 	"github.com/zkcoord/zkcoord/lock"
 	"github.com/zkcoord/zkcoord/session"
 	"github.com/zkcoord/zkcoord/zktest"
@@ -38,7 +38,7 @@ func (p idlePartition) run(t *testing.T) (overlap time.Duration) {
 			for _, i := range servers {
 				o.Servers = append(o.Servers, e.Servers()[i])
 			}
-			return coordtest.Must(session.Open(t.Context(), o))
+			return recipetest.Must(session.Open(t.Context(), o))
 		}
 		servers := []int{at}
 		if p.hung {
@@ -48,7 +48,7 @@ func (p idlePartition) run(t *testing.T) (overlap time.Duration) {
 		idle, other := on(p.options, servers...), on(session.Options{}, leader)
 		defer other.Close()
 		defer idle.Close()
-		coordtest.Must(other.Create(t.Context(), "/lock", nil, session.Persistent))
+		recipetest.Must(other.Create(t.Context(), "/lock", nil, session.Persistent))
 		time.Sleep(20 * time.Second)
 
 		var holds [2]struct{ from, to time.Time }

@@ -13,25 +13,25 @@ import (
 
 	"github.com/go-zookeeper/zk"
 
-	"github.com/zkcoord/zkcoord/internal/coordtest"
+	"github.com/zkcoord/zkcoord/internal/recipetest"
 	"github.com/zkcoord/zkcoord/lock"
 	"github.com/zkcoord/zkcoord/session"
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-func mutexAt(path string) func(c *coordtest.Client) *lock.Mutex {
-	return func(c *coordtest.Client) *lock.Mutex { return lock.NewMutex(c.Session, path, lock.Options{}) }
+func mutexAt(path string) func(c *recipetest.Client) *lock.Mutex {
+	return func(c *recipetest.Client) *lock.Mutex { return lock.NewMutex(c.Session, path, lock.Options{}) }
 }
 
 // Covers L1. samuel/go-zookeeper#20, #190: the holder is never told that it
 // lost the lock. On a follower that is cut off, pings and reads go on.
 func TestHolderIsToldBeforeAnotherIsGranted(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		mutex := mutexAt("/lock")
 		follower := (w.Leader() + 1) % 3
 		a := w.Client(w.On(follower))
 		b := w.Client(w.On(w.Leader()))
-		held := coordtest.Must(mutex(a).Lock(t.Context()))
+		held := recipetest.Must(mutex(a).Lock(t.Context()))
 		tells := make(chan time.Time, 1)
 		context.AfterFunc(held.Context(), func() { tells <- time.Now() })
 		next := started(func() (*lock.Grant, error) { return mutex(b).Lock(t.Context()) })
@@ -59,7 +59,7 @@ func TestHolderIsToldBeforeAnotherIsGranted(t *testing.T) {
 // Covers L1, L2, L3. Many clients on one path: one at a time, in the order in
 // which they came, with growing tokens, also after the path was deleted.
 func TestOneAtATimeInOrder(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		const clients, rounds = 5, 20
 		mutex := mutexAt("/lock")
 		var mu sync.Mutex
@@ -94,7 +94,7 @@ func TestOneAtATimeInOrder(t *testing.T) {
 		wg.Wait()
 		w.NothingLeft()
 		ok(t, w.Admin().DeleteAll(t.Context(), "/lock"))
-		g := coordtest.Must(mutex(w.Admin()).Lock(t.Context()))
+		g := recipetest.Must(mutex(w.Admin()).Lock(t.Context()))
 		if g.Token() <= last {
 			t.Errorf("token %d after %d", g.Token(), last)
 		}
@@ -104,9 +104,9 @@ func TestOneAtATimeInOrder(t *testing.T) {
 
 // Covers L3. Contenders are served as they came.
 func TestGrantsAreInOrder(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		mutex := mutexAt("/lock")
-		first := coordtest.Must(mutex(w.Client()).Lock(t.Context()))
+		first := recipetest.Must(mutex(w.Client()).Lock(t.Context()))
 		var order []int
 		var wg sync.WaitGroup
 		for i := range 6 {
@@ -134,7 +134,7 @@ func TestGrantsAreInOrder(t *testing.T) {
 // ever. Readers and writers come in every order and all are served.
 func TestReadersAndWritersAllPass(t *testing.T) {
 	for order := range 1 << 5 {
-		coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 			var mu sync.Mutex
 			readers, writers := 0, 0
 			enter := func(reading bool, d int) {
@@ -184,9 +184,9 @@ func TestReadersAndWritersAllPass(t *testing.T) {
 // Covers L4. kazoo#732, #429: a failed non-blocking acquire left its node.
 // go-zookeeper/zk#116, #138, samuel#164: no try, no timeout.
 func TestTryAndTimeoutLeaveNothing(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		a, b := w.Client(), w.Client()
-		held := coordtest.Must(lock.NewRWMutex(a.Session, "/lock", lock.Options{}).Lock(t.Context()))
+		held := recipetest.Must(lock.NewRWMutex(a.Session, "/lock", lock.Options{}).Lock(t.Context()))
 		before := w.Nodes("/lock")
 		rw := lock.NewRWMutex(b.Session, "/lock", lock.Options{})
 		for name, try := range map[string]func(context.Context) error{
@@ -218,11 +218,11 @@ func TestTryAndTimeoutLeaveNothing(t *testing.T) {
 
 // A try that failed is not in the way of the next one.
 func TestTryAgainAtOnce(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		a, b := w.Client(), w.Client()
 		for range 20 {
-			held := coordtest.Must(mutexAt("/lock")(a).TryLock(t.Context()))
-			permits := coordtest.Must(semaphore(a, 2).TryAcquire(t.Context(), 2))
+			held := recipetest.Must(mutexAt("/lock")(a).TryLock(t.Context()))
+			permits := recipetest.Must(semaphore(a, 2).TryAcquire(t.Context(), 2))
 			if _, err := mutexAt("/lock")(b).TryLock(t.Context()); !errors.Is(err, lock.ErrLocked) {
 				t.Errorf("%v", err)
 			}
@@ -242,9 +242,9 @@ func TestCancelledWaiterLeavesNoWatch(t *testing.T) {
 		if name == "downgraded" {
 			continue // waits as a writer does
 		}
-		coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
-			coordtest.Must(block(name)(t.Context(), w.Client().Session))
-			time.Sleep(coordtest.Timeout) // the holders watch their own nodes by now
+		recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
+			recipetest.Must(block(name)(t.Context(), w.Client().Session))
+			time.Sleep(recipetest.Timeout) // the holders watch their own nodes by now
 			before := w.Watches()
 			c := w.Client()
 			ctx, cancel := context.WithCancel(t.Context())
@@ -257,7 +257,7 @@ func TestCancelledWaiterLeavesNoWatch(t *testing.T) {
 			if r := <-wait; !errors.Is(r.err, context.Canceled) {
 				t.Errorf("%s: %v", name, r.err)
 			}
-			time.Sleep(coordtest.Timeout)
+			time.Sleep(recipetest.Timeout)
 			if after := w.Watches(); after != before {
 				t.Errorf("%s: %d watches, before %d", name, after, before)
 			}
@@ -267,9 +267,9 @@ func TestCancelledWaiterLeavesNoWatch(t *testing.T) {
 
 // Covers L1, L7. kazoo#2, CURATOR-206: the session expires while holding.
 func TestLostHolderIsToldWhy(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		a, b := w.Client(), w.Client()
-		held := coordtest.Must(mutexAt("/lock")(a).Lock(t.Context()))
+		held := recipetest.Must(mutexAt("/lock")(a).Lock(t.Context()))
 		next := started(func() (*lock.Grant, error) { return mutexAt("/lock")(b).Lock(t.Context()) })
 		a.Lose()
 		<-held.Context().Done()
@@ -287,7 +287,7 @@ func TestLostHolderIsToldWhy(t *testing.T) {
 // Covers L1. CURATOR-604, CURATOR-498: acquired on the dying node of the
 // previous session. A new session waits until the old one's node has gone.
 func TestNewSessionWaitsForTheOldOnesNode(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		cut := false
 		a := w.Client(func(o *session.Options) {
 			dial := o.Dial
@@ -298,7 +298,7 @@ func TestNewSessionWaitsForTheOldOnesNode(t *testing.T) {
 				return dial(ctx, network, address)
 			}
 		})
-		held := coordtest.Must(mutexAt("/lock")(a).Lock(t.Context()))
+		held := recipetest.Must(mutexAt("/lock")(a).Lock(t.Context()))
 		cut = true
 		w.Inject(zktest.Rule{Session: a.ID(), Fate: zktest.CloseBeforeRequest})
 		<-held.Context().Done()
@@ -312,9 +312,9 @@ func TestNewSessionWaitsForTheOldOnesNode(t *testing.T) {
 
 // kazoo#381: releasing in a listener of states deadlocked.
 func TestUnlockInAListener(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		a := w.Client()
-		held := coordtest.Must(mutexAt("/lock")(a).Lock(t.Context()))
+		held := recipetest.Must(mutexAt("/lock")(a).Lock(t.Context()))
 		told := make(chan error, 1)
 		go func() {
 			for state := range a.States(t.Context()) {
@@ -335,33 +335,33 @@ func TestUnlockInAListener(t *testing.T) {
 func TestPredecessorGoesAtAnyMoment(t *testing.T) {
 	for name, call := range calls {
 		t.Run(name, func(t *testing.T) {
-			coordtest.Call{Do: call, Block: block(name)}.UnblockedAtEveryMoment(t)
+			recipetest.Call{Do: call, Block: block(name)}.UnblockedAtEveryMoment(t)
 		})
 	}
 }
 
 // go-zookeeper/zk lock.go:110, Netflix/curator#30: foreign children broke it.
 func TestForeignChildrenAreIgnored(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		for _, name := range []string{"/lock", "/lock/config", "/lock/0000000000", "/lock/x-0000000001", "/lock/lock-", "/lock/_c_x"} {
 			_, err := w.Admin().Create(t.Context(), name, nil, session.Persistent)
 			ok(t, err)
 		}
-		g := coordtest.Must(mutexAt("/lock")(w.Client()).TryLock(t.Context()))
+		g := recipetest.Must(mutexAt("/lock")(w.Client()).TryLock(t.Context()))
 		ok(t, g.Unlock(t.Context()))
 	})
 }
 
 // Contenders of Curator and kazoo count.
 func TestOtherLibrariesContendersCount(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		other := w.Client()
 		for _, prefix := range []string{
 			"_c_4e2b6a1a-4b0c-4f0e-8d2a-0c1d2e3f4a5b-lock-", "9f86d081884c7d659a2feaa0c55ad015__lock__",
 			"_c_4e2b6a1a-4b0c-4f0e-8d2a-0c1d2e3f4a5b-__WRIT__", "_c_4e2b6a1a-4b0c-4f0e-8d2a-0c1d2e3f4a5b-__READ__",
 		} {
 			ok(t, w.Admin().CreateParents(t.Context(), "/lock/x"))
-			node := coordtest.Must(other.Create(t.Context(), "/lock/"+prefix, nil, session.EphemeralSequential))
+			node := recipetest.Must(other.Create(t.Context(), "/lock/"+prefix, nil, session.EphemeralSequential))
 			c := w.Client()
 			next := started(func() (*lock.Grant, error) { return mutexAt("/lock")(c).Lock(t.Context()) })
 			waiting(t, next)
@@ -376,11 +376,11 @@ func TestOtherLibrariesContendersCount(t *testing.T) {
 
 // kazoo#563: the parent was removed while somebody waited.
 func TestParentRemovedWhileWaiting(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		a, b := w.Client(), w.Client()
-		held := coordtest.Must(mutexAt("/lock")(a).Lock(t.Context()))
+		held := recipetest.Must(mutexAt("/lock")(a).Lock(t.Context()))
 		next := started(func() (*lock.Grant, error) { return mutexAt("/lock")(b).Lock(t.Context()) })
-		time.Sleep(coordtest.Timeout)
+		time.Sleep(recipetest.Timeout)
 		ok(t, w.Admin().DeleteAll(t.Context(), "/lock"))
 		<-held.Context().Done()
 		if cause := context.Cause(held.Context()); !errors.Is(cause, session.ErrRevoked) {
@@ -396,17 +396,17 @@ func TestParentRemovedWhileWaiting(t *testing.T) {
 			t.Errorf("waiter: %v", r.err)
 		}
 		w.NothingLeft()
-		ok(t, coordtest.Must(mutexAt("/lock")(a).Lock(t.Context())).Unlock(t.Context()))
+		ok(t, recipetest.Must(mutexAt("/lock")(a).Lock(t.Context())).Unlock(t.Context()))
 	})
 }
 
 // CURATOR-307: a reader that waited when its session expired found an empty
 // directory, and failed for want of its node from then on.
 func TestDirectoryIsEmptyAfterExpiry(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
-		rw := func(c *coordtest.Client) *lock.RWMutex { return lock.NewRWMutex(c.Session, "/lock", lock.Options{}) }
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
+		rw := func(c *recipetest.Client) *lock.RWMutex { return lock.NewRWMutex(c.Session, "/lock", lock.Options{}) }
 		a, b := w.Client(), w.Client()
-		held := coordtest.Must(rw(a).Lock(t.Context()))
+		held := recipetest.Must(rw(a).Lock(t.Context()))
 		next := started(func() (*lock.Grant, error) { return rw(b).RLock(t.Context()) })
 		b.Lose()
 		a.Lose()
@@ -418,18 +418,18 @@ func TestDirectoryIsEmptyAfterExpiry(t *testing.T) {
 			t.Errorf("left: %v", nodes)
 		}
 		c := w.Client()
-		ok(t, coordtest.Must(rw(c).RLock(t.Context())).Unlock(t.Context()))
-		ok(t, coordtest.Must(rw(c).Lock(t.Context())).Unlock(t.Context()))
+		ok(t, recipetest.Must(rw(c).RLock(t.Context())).Unlock(t.Context()))
+		ok(t, recipetest.Must(rw(c).Lock(t.Context())).Unlock(t.Context()))
 	})
 }
 
 // etcd#16221: two writers after the waiter's own expiry. A waiter on an
 // isolated follower sees that it is first, and is granted nothing.
 func TestExpiredWaiterIsGrantedNothing(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		follower := (w.Leader() + 1) % 3
 		a, b, c := w.Client(w.On(w.Leader())), w.Client(w.On(follower)), w.Client(w.On(w.Leader()))
-		held := coordtest.Must(mutexAt("/lock")(a).Lock(t.Context()))
+		held := recipetest.Must(mutexAt("/lock")(a).Lock(t.Context()))
 		second := started(func() (*lock.Grant, error) { return mutexAt("/lock")(b).Lock(t.Context()) })
 		// The follower applies the release when the session has expired, and is
 		// cut off meanwhile.
@@ -455,26 +455,26 @@ func TestExpiredWaiterIsGrantedNothing(t *testing.T) {
 
 // A grant's own context cannot be used to wait for the same lock.
 func TestWaitingForOneself(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		c := w.Client()
 		rw := lock.NewRWMutex(c.Session, "/rw", lock.Options{})
-		reader := coordtest.Must(rw.RLock(t.Context()))
-		inner := coordtest.Must(mutexAt("/other")(c).Lock(reader.Context()))
+		reader := recipetest.Must(rw.RLock(t.Context()))
+		inner := recipetest.Must(mutexAt("/other")(c).Lock(reader.Context()))
 		for name, ctx := range map[string]context.Context{"upgrade": reader.Context(), "nested": inner.Context()} {
 			if _, err := rw.Lock(ctx); !errors.Is(err, lock.ErrDeadlock) {
 				t.Errorf("%s: %v", name, err)
 			}
 		}
 		several := lock.NewMulti(c.Session, []string{"/x", "/y"}, lock.Options{})
-		both := coordtest.Must(several.Lock(t.Context()))
+		both := recipetest.Must(several.Lock(t.Context()))
 		for _, path := range []string{"/x", "/y"} {
 			if _, err := mutexAt(path)(c).Lock(both.Context()); !errors.Is(err, lock.ErrDeadlock) {
 				t.Errorf("%s: %v", path, err)
 			}
 		}
-		coordtest.Must(c.Create(t.Context(), "/app", nil, session.Persistent))
+		recipetest.Must(c.Create(t.Context(), "/app", nil, session.Persistent))
 		elsewhere := w.Client(func(o *session.Options) { o.Chroot = "/app" })
-		namesake := coordtest.Must(mutexAt("/other")(elsewhere).Lock(inner.Context()))
+		namesake := recipetest.Must(mutexAt("/other")(elsewhere).Lock(inner.Context()))
 		ok(t, namesake.Unlock(t.Context()))
 		ok(t, both.Unlock(t.Context()))
 		ok(t, inner.Unlock(t.Context()))
@@ -483,18 +483,18 @@ func TestWaitingForOneself(t *testing.T) {
 }
 
 func TestContendersAndWhoBlocks(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		rw := make(map[string]*lock.RWMutex)
 		for _, label := range []string{"a", "b", "c", "d"} {
 			rw[label] = lock.NewRWMutex(w.Client().Session, "/rw", lock.Options{Label: label})
 		}
-		a := coordtest.Must(rw["a"].Lock(t.Context()))
+		a := recipetest.Must(rw["a"].Lock(t.Context()))
 		b := started(func() (*lock.Grant, error) { return rw["b"].RLock(t.Context()) })
 		c := started(func() (*lock.WriteGrant, error) { return rw["c"].Lock(t.Context()) })
 		d := started(func() (*lock.Grant, error) { return rw["d"].RLock(t.Context()) })
 		look := lock.NewRWMutex(w.Admin().Session, "/rw", lock.Options{})
 		show := func() (s string) {
-			for _, c := range coordtest.Must(look.Contenders(t.Context())) {
+			for _, c := range recipetest.Must(look.Contenders(t.Context())) {
 				s += c.Label
 				if c.Holds {
 					s += "!"
@@ -510,9 +510,9 @@ func TestContendersAndWhoBlocks(t *testing.T) {
 		if got := show(); got != "a!b!cd" {
 			t.Errorf("contenders after the downgrade %q", got)
 		}
-		list := coordtest.Must(look.Contenders(t.Context()))
+		list := recipetest.Must(look.Contenders(t.Context()))
 		blocks := ""
-		for _, c := range coordtest.Must(look.WhoBlocks(t.Context(), list[3].Path)) {
+		for _, c := range recipetest.Must(look.WhoBlocks(t.Context(), list[3].Path)) {
 			blocks += c.Label
 		}
 		if blocks != "c" {
@@ -532,15 +532,15 @@ func TestContendersAndWhoBlocks(t *testing.T) {
 // Covers L3. Nobody comes between the writer and the reader that it becomes;
 // readers behind it pass, waiting or trying, and writers do not.
 func TestDowngrade(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		rw := func() *lock.RWMutex { return lock.NewRWMutex(w.Client().Session, "/rw", lock.Options{}) }
-		g := coordtest.Must(rw().Lock(t.Context()))
+		g := recipetest.Must(rw().Lock(t.Context()))
 		if _, err := rw().TryRLock(t.Context()); !errors.Is(err, lock.ErrLocked) {
 			t.Errorf("reader beside a writer: %v", err)
 		}
 		ok(t, g.Downgrade(t.Context()))
-		early := coordtest.Must(rw().TryRLock(t.Context()))
-		late := coordtest.Must(rw().RLock(t.Context()))
+		early := recipetest.Must(rw().TryRLock(t.Context()))
+		late := recipetest.Must(rw().RLock(t.Context()))
 		behind := rw()
 		writer := started(func() (*lock.WriteGrant, error) { return behind.Lock(t.Context()) })
 		if _, err := g.Txn(t.Context(), session.CreateOp{Path: "/x", Mode: session.Persistent}); err != nil {
@@ -561,15 +561,15 @@ func TestDelayAfterAHolderVanished(t *testing.T) {
 	const delay = 10 * time.Second
 	for _, waits := range []bool{true, false} {
 		t.Run(fmt.Sprint("waiting=", waits), func(t *testing.T) {
-			coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
-				mutex := func() (*coordtest.Client, *lock.Mutex) {
+			recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
+				mutex := func() (*recipetest.Client, *lock.Mutex) {
 					c := w.Client()
 					return c, lock.NewMutex(c.Session, "/lock", lock.Options{Delay: delay})
 				}
 				take := func() (time.Duration, *lock.Grant) {
 					_, m := mutex()
 					begun := time.Now()
-					g := coordtest.Must(m.Lock(t.Context()))
+					g := recipetest.Must(m.Lock(t.Context()))
 					return time.Since(begun), g
 				}
 				took, g := take()
@@ -580,7 +580,7 @@ func TestDelayAfterAHolderVanished(t *testing.T) {
 					ok(t, g.Unlock(t.Context()))
 				}
 				c, m := mutex()
-				coordtest.Must(m.Lock(t.Context()))
+				recipetest.Must(m.Lock(t.Context()))
 				_, m2 := mutex()
 				var next <-chan result[*lock.Grant]
 				if waits {
@@ -608,9 +608,9 @@ func TestDelayAfterAHolderVanished(t *testing.T) {
 
 // A writer that waits for another goes on waiting when that one is downgraded.
 func TestWriterWaitsForADowngradedOne(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		rw := func() *lock.RWMutex { return lock.NewRWMutex(w.Client().Session, "/rw", lock.Options{}) }
-		g, next, late := coordtest.Must(rw().Lock(t.Context())), rw(), rw()
+		g, next, late := recipetest.Must(rw().Lock(t.Context())), rw(), rw()
 		writer := started(func() (*lock.WriteGrant, error) { return next.Lock(t.Context()) })
 		ok(t, g.Downgrade(t.Context()))
 		waiting(t, writer)
@@ -625,9 +625,9 @@ func TestWriterWaitsForADowngradedOne(t *testing.T) {
 
 // go-zookeeper never looks for its own node and can return holding nothing.
 func TestOwnNodeIsVerified(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		c := w.Client()
-		ok(t, coordtest.Must(mutexAt("/lock")(c).Lock(t.Context())).Unlock(t.Context()))
+		ok(t, recipetest.Must(mutexAt("/lock")(c).Lock(t.Context())).Unlock(t.Context()))
 		synctest.Wait()
 		// After the create was carried out, before the list is.
 		c.Before("getChildren2", func() {
@@ -648,10 +648,10 @@ func TestOwnNodeIsVerified(t *testing.T) {
 // Covers L1, L7.
 func TestUnlockingTwiceLeavesTheNextHoldersNode(t *testing.T) {
 	for range 10 { // as requests made at once are sent in any order
-		coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 			ctx := t.Context()
 			a, b := w.Client(), w.Client()
-			held := coordtest.Must(lock.NewExclusive(a.Session, "/x", lock.Options{}).Lock(ctx))
+			held := recipetest.Must(lock.NewExclusive(a.Session, "/x", lock.Options{}).Lock(ctx))
 			next := started(func() (*lock.Grant, error) { return lock.NewExclusive(b.Session, "/x", lock.Options{}).Lock(ctx) })
 			waiting(t, next)
 			w.Inject(zktest.Rule{Session: a.ID(), Fate: zktest.CloseBeforeRequest})
@@ -672,9 +672,9 @@ func TestUnlockingTwiceLeavesTheNextHoldersNode(t *testing.T) {
 
 // Who has released may lock again, in a context that outlives the grant's.
 func TestNoDeadlockOnWhatWasReleased(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		m := mutexAt("/lock")(w.Client())
-		g := coordtest.Must(m.Lock(t.Context()))
+		g := recipetest.Must(m.Lock(t.Context()))
 		ctx := context.WithoutCancel(g.Context())
 		if _, err := m.Lock(ctx); !errors.Is(err, lock.ErrDeadlock) {
 			t.Errorf("held: %v", err)
@@ -690,14 +690,14 @@ func TestNoDeadlockOnWhatWasReleased(t *testing.T) {
 //
 // Covers L8.
 func TestTryLockKeepsTheDelay(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		const delay = 10 * time.Second
-		mutex := func() (*coordtest.Client, *lock.Mutex) {
+		mutex := func() (*recipetest.Client, *lock.Mutex) {
 			c := w.Client()
 			return c, lock.NewMutex(c.Session, "/lock", lock.Options{Delay: delay})
 		}
 		c, m := mutex()
-		coordtest.Must(m.Lock(t.Context()))
+		recipetest.Must(m.Lock(t.Context()))
 		c.Lose()
 		synctest.Wait()
 		begun := time.Now()
@@ -715,10 +715,10 @@ func TestTryLockKeepsTheDelay(t *testing.T) {
 //
 // Covers L4.
 func TestNodeWhoseLookUpFailedIsDeleted(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		ctx := t.Context()
 		c := w.Client()
-		coordtest.Must(c.CreateACL(ctx, "/lock", nil, session.Persistent, zk.WorldACL(zk.PermAll&^zk.PermRead)))
+		recipetest.Must(c.CreateACL(ctx, "/lock", nil, session.Persistent, zk.WorldACL(zk.PermAll&^zk.PermRead)))
 		w.Inject(zktest.Rule{Session: c.ID(), Op: "create", Fate: zktest.CloseBeforeReply})
 		_, err := lock.NewMutex(c.Session, "/lock", lock.Options{}).Lock(ctx)
 		if err == nil {
@@ -733,7 +733,7 @@ func TestNodeWhoseLookUpFailedIsDeleted(t *testing.T) {
 //
 // Covers L4.
 func TestNodeOfAnExclusiveWhoseLookUpFailedIsDeleted(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		ctx := t.Context()
 		c := w.Client(func(o *session.Options) { o.ACL = zk.WorldACL(zk.PermAll &^ zk.PermRead) })
 		w.Inject(zktest.Rule{Session: c.ID(), Op: "create", Fate: zktest.CloseBeforeReply})

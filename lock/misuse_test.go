@@ -7,14 +7,14 @@ import (
 	"testing"
 	"time"
 
-	"github.com/zkcoord/zkcoord/internal/coordtest"
+	"github.com/zkcoord/zkcoord/internal/recipetest"
 	"github.com/zkcoord/zkcoord/lock"
 	"github.com/zkcoord/zkcoord/session"
 )
 
 // A capacity that cannot be was stored by the first Acquire, and broke the semaphore for everybody.
 func TestCapacityThatCannotBeIsRefused(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		c := w.Client()
 		for _, capacity := range []int{-5, math.MinInt, math.MaxInt} {
 			m := lock.NewSemaphore(c.Session, "/sem", capacity, lock.Options{})
@@ -44,7 +44,7 @@ func TestCapacityThatCannotBeIsRefused(t *testing.T) {
 // Somebody made the lock's path beforehand, as for a directory. Nobody holds that lock and nobody can, so nobody may
 // wait for it.
 func TestZnodeThatIsNoLock(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		c := w.Client()
 		for path, mode := range map[string]session.Mode{"/job": session.Persistent, "/box": session.Container} {
 			if _, err := w.Admin().Create(t.Context(), path, nil, mode); err != nil {
@@ -68,7 +68,7 @@ func TestZnodeThatIsNoLock(t *testing.T) {
 
 // etcd#9980: the holder of permits asks for more than can be free while it holds them.
 func TestHolderOfPermitsDoesNotWaitForItself(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		c := w.Client()
 		m := lock.NewSemaphore(c.Session, "/s", 3, lock.Options{})
 		one, err := m.Acquire(t.Context(), 1)
@@ -101,7 +101,7 @@ func TestHolderOfPermitsDoesNotWaitForItself(t *testing.T) {
 
 // A negative delay was none for some calls and one for others.
 func TestNegativeDelayIsRefused(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		c, o := w.Client(), lock.Options{Delay: -time.Second}
 		if _, err := lock.NewMutex(c.Session, "/m", o).Lock(t.Context()); err == nil {
 			t.Error("Mutex: granted")

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/zkcoord/zkcoord/internal/line"
+	"github.com/zkcoord/zkcoord/internal/lockqueue"
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -24,10 +24,10 @@ var (
 	// ephemeral: nobody holds the lock, and nobody can. Delete the znode.
 	ErrNotALock = errors.New("the znode is not ephemeral, so it is no lock")
 	// ErrReleased is the cause with which a grant's context ends on Unlock.
-	ErrReleased = line.ErrReleased
+	ErrReleased = lockqueue.ErrReleased
 	// ErrExhausted means that the path's sequence numbers are nearly used up.
 	// Delete the path while nobody uses it.
-	ErrExhausted = line.ErrExhausted
+	ErrExhausted = lockqueue.ErrExhausted
 	// ErrCapacity means that more permits are asked for than a semaphore has.
 	ErrCapacity = errors.New("more than the capacity")
 )
@@ -51,7 +51,7 @@ type Options struct {
 // A Mutex is a lock that one contender holds at a time: the recipe "Locks" of
 // ZooKeeper's documentation, in which each contender watches the one before it.
 type Mutex struct {
-	line  *line.Line
+	line  *lockqueue.Line
 	label string
 }
 
@@ -68,14 +68,14 @@ const (
 	readSuffix  = "__READ__"
 )
 
-func newLine(s *session.Session, path string, o Options) *line.Line {
-	return &line.Line{Session: s, Dir: path, Naming: naming(), Delay: o.Delay}
+func newLine(s *session.Session, path string, o Options) *lockqueue.Line {
+	return &lockqueue.Line{Session: s, Dir: path, Naming: naming(), Delay: o.Delay}
 }
 
 // naming says which nodes are contenders, in all kinds of locks alike, so that
 // a Mutex, an RWMutex and other libraries' locks can share a path.
-func naming() line.Naming {
-	return line.Naming{
+func naming() lockqueue.Naming {
+	return lockqueue.Naming{
 		Exclusive: []string{lockSuffix, writeSuffix, "__lock__"},
 		Shared:    []string{readSuffix, "__rlock__"},
 		Changing:  []string{writeSuffix},
@@ -95,8 +95,8 @@ func (m *Mutex) TryLock(ctx context.Context) (*Grant, error) {
 	return join(ctx, m.line, m.request(true))
 }
 
-func (m *Mutex) request(try bool) line.Request {
-	return line.Request{Name: lockSuffix, Data: []byte(m.label), Try: try}
+func (m *Mutex) request(try bool) lockqueue.Request {
+	return lockqueue.Request{Name: lockSuffix, Data: []byte(m.label), Try: try}
 }
 
 // Contenders lists who holds the lock and who waits for it, in order.
@@ -109,7 +109,7 @@ func (m *Mutex) WhoBlocks(ctx context.Context, node string) ([]Contender, error)
 	return whoBlocks(ctx, m.line, node)
 }
 
-func join(ctx context.Context, l *line.Line, r line.Request) (*Grant, error) {
+func join(ctx context.Context, l *lockqueue.Line, r lockqueue.Request) (*Grant, error) {
 	if !r.Try && holds(ctx, l.Session, l.Dir) {
 		return nil, fmt.Errorf("lock: acquire %s: %w", l.Dir, ErrDeadlock)
 	}
@@ -124,7 +124,7 @@ func join(ctx context.Context, l *line.Line, r line.Request) (*Grant, error) {
 }
 
 func acquireError(path string, err error) error {
-	if errors.Is(err, line.ErrBusy) {
+	if errors.Is(err, lockqueue.ErrBusy) {
 		return ErrLocked
 	}
 	return fmt.Errorf("lock: acquire %s: %w", path, err)

@@ -9,7 +9,7 @@ import (
 
 	"github.com/go-zookeeper/zk"
 
-	"github.com/zkcoord/zkcoord/internal/coordtest"
+	"github.com/zkcoord/zkcoord/internal/recipetest"
 	"github.com/zkcoord/zkcoord/internal/wire"
 	"github.com/zkcoord/zkcoord/lock"
 	"github.com/zkcoord/zkcoord/session"
@@ -23,7 +23,7 @@ import (
 func TestRefusedCreateEndsTheCall(t *testing.T) {
 	for name, test := range map[string]struct {
 		op, path string
-		call     coordtest.Do
+		call     recipetest.Do
 	}{
 		"Exclusive.TryLock": {"create", "/l", func(ctx context.Context, s *session.Session) (func(context.Context) error, error) {
 			_, err := lock.NewExclusive(s, "/l", lock.Options{}).TryLock(ctx)
@@ -46,9 +46,9 @@ func TestRefusedCreateEndsTheCall(t *testing.T) {
 			wire.QuotaExceeded: session.ErrQuota, wire.ThrottledOp: session.ErrThrottled, wire.MarshallingError: session.ErrUnknown,
 		} {
 			t.Run(name+" "+code.String(), func(t *testing.T) {
-				coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+				recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 					c := w.Client()
-					c.Refuse(coordtest.Refusal{Op: test.op, Path: test.path, Code: code})
+					c.Refuse(recipetest.Refusal{Op: test.op, Path: test.path, Code: code})
 					w.Within(time.Second, "the call", func(ctx context.Context) error {
 						if _, err := test.call(ctx, c.Session); !errors.Is(err, want) {
 							t.Errorf("got %v, want %v", err, want)
@@ -70,10 +70,10 @@ func TestRefusedCreateEndsTheCall(t *testing.T) {
 //
 // Covers L4.
 func TestFailedTryLockLeavesNothingRunning(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		admin := []session.Auth{{Scheme: "digest", Data: []byte("admin:secret")}}
 		owner := w.Client(func(o *session.Options) { o.Auth, o.ACL = admin, zk.DigestACL(zk.PermAll, "admin", "secret") })
-		coordtest.Must(lock.NewExclusive(owner.Session, "/l", lock.Options{}).Lock(t.Context()))
+		recipetest.Must(lock.NewExclusive(owner.Session, "/l", lock.Options{}).Lock(t.Context()))
 		c := w.Client()
 		for range 100 {
 			if _, err := lock.NewExclusive(c.Session, "/l", lock.Options{}).TryLock(t.Context()); !errors.Is(err, zk.ErrNoAuth) {
@@ -92,12 +92,12 @@ func TestFailedTryLockLeavesNothingRunning(t *testing.T) {
 //
 // Covers L6.
 func TestTxnAnsweredByAnUnknownError(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		c := w.Client()
-		g := coordtest.Must(lock.NewMutex(c.Session, "/l", lock.Options{}).Lock(t.Context()))
-		time.Sleep(coordtest.Timeout / 10)
+		g := recipetest.Must(lock.NewMutex(c.Session, "/l", lock.Options{}).Lock(t.Context()))
+		time.Sleep(recipetest.Timeout / 10)
 		// Not applied: the mark is looked for, and is not there.
-		c.Refuse(coordtest.Refusal{Op: "multi", Path: g.Path(), Count: 1, Code: wire.MarshallingError})
+		c.Refuse(recipetest.Refusal{Op: "multi", Path: g.Path(), Count: 1, Code: wire.MarshallingError})
 		w.Within(time.Second, "the transaction", func(ctx context.Context) error {
 			_, err := g.Txn(ctx, session.CreateOp{Path: "/a"})
 			if !errors.Is(err, session.ErrUnknown) || session.Outcome(err) != session.Failed {
@@ -107,10 +107,10 @@ func TestTxnAnsweredByAnUnknownError(t *testing.T) {
 		})
 		// Applied, and the server is too busy to show the mark for a while.
 		w.Inject(zktest.Rule{Session: c.ID(), Op: "multi", Path: g.Path(), Fate: zktest.CloseBeforeReply})
-		busy := c.Refuse(coordtest.Refusal{Op: "getData", Path: "/l", Count: 3, Code: wire.ThrottledOp})
+		busy := c.Refuse(recipetest.Refusal{Op: "getData", Path: "/l", Count: 3, Code: wire.ThrottledOp})
 		_, err := g.Txn(t.Context(), session.CreateOp{Path: "/b"})
 		ok(t, err)
-		if stat := coordtest.Must(c.Exists(t.Context(), "/b")); stat == nil || busy.Fired() != 3 {
+		if stat := recipetest.Must(c.Exists(t.Context(), "/b")); stat == nil || busy.Fired() != 3 {
 			t.Errorf("node %v, after %d refusals", stat, busy.Fired())
 		}
 		ok(t, g.Unlock(t.Context()))
@@ -122,12 +122,12 @@ func TestTxnAnsweredByAnUnknownError(t *testing.T) {
 //
 // Covers L4.
 func TestUnlockWhileTheServerIsBusy(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		c := w.Client()
-		g := coordtest.Must(lock.NewExclusive(c.Session, "/l", lock.Options{}).Lock(t.Context()))
-		busy := c.Refuse(coordtest.Refusal{Op: "exists", Path: "/l", Count: 3, Code: wire.ThrottledOp})
+		g := recipetest.Must(lock.NewExclusive(c.Session, "/l", lock.Options{}).Lock(t.Context()))
+		busy := c.Refuse(recipetest.Refusal{Op: "exists", Path: "/l", Count: 3, Code: wire.ThrottledOp})
 		ok(t, g.Unlock(t.Context()))
-		if stat := coordtest.Must(c.Exists(t.Context(), "/l")); stat != nil || busy.Fired() != 3 {
+		if stat := recipetest.Must(c.Exists(t.Context(), "/l")); stat != nil || busy.Fired() != 3 {
 			t.Errorf("node %v, after %d refusals", stat, busy.Fired())
 		}
 	})

@@ -4,11 +4,11 @@ import (
 	"testing"
 	"testing/synctest"
 
-	"github.com/zkcoord/zkcoord/internal/coordtest"
+	"github.com/zkcoord/zkcoord/internal/recipetest"
 	"github.com/zkcoord/zkcoord/lock"
 )
 
-var ok = coordtest.Check
+var ok = recipetest.Check
 
 // started calls f on a goroutine and returns what it gives.
 func started[T any](f func() (T, error)) <-chan result[T] {
@@ -59,16 +59,16 @@ func waiting[T any](t *testing.T, c <-chan result[T]) {
 
 // Covers L5. What a lock costs, in requests.
 func TestRequestsOfAMutex(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		ctx := t.Context()
 		a, b, c := w.Client(), w.Client(), w.Client()
-		mutex := func(c *coordtest.Client) *lock.Mutex { return lock.NewMutex(c.Session, "/lock", lock.Options{}) }
+		mutex := func(c *recipetest.Client) *lock.Mutex { return lock.NewMutex(c.Session, "/lock", lock.Options{}) }
 		// The first makes the directory.
-		ok(t, coordtest.Must(mutex(a).Lock(ctx)).Unlock(ctx))
+		ok(t, recipetest.Must(mutex(a).Lock(ctx)).Unlock(ctx))
 		synctest.Wait()
 		a.Requests()
 
-		first := coordtest.Must(mutex(a).Lock(ctx))
+		first := recipetest.Must(mutex(a).Lock(ctx))
 		a.Expect(t, "uncontended", "create getChildren2")
 		second := started(func() (*lock.Grant, error) { return mutex(b).Lock(ctx) })
 		b.Expect(t, "waiting", "create getChildren2 getData")
@@ -90,11 +90,11 @@ func TestRequestsOfAMutex(t *testing.T) {
 
 // Covers L5. An expired holder costs its successor one list.
 func TestRequestsAfterAHolderVanished(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		ctx := t.Context()
 		a, b, c := w.Client(), w.Client(), w.Client()
-		mutex := func(c *coordtest.Client) *lock.Mutex { return lock.NewMutex(c.Session, "/lock", lock.Options{}) }
-		first := coordtest.Must(mutex(a).Lock(ctx))
+		mutex := func(c *recipetest.Client) *lock.Mutex { return lock.NewMutex(c.Session, "/lock", lock.Options{}) }
+		first := recipetest.Must(mutex(a).Lock(ctx))
 		second := started(func() (*lock.Grant, error) { return mutex(b).Lock(ctx) })
 		third := started(func() (*lock.Grant, error) { return mutex(c).Lock(ctx) })
 		ok(t, first.Unlock(ctx))
@@ -110,15 +110,15 @@ func TestRequestsAfterAHolderVanished(t *testing.T) {
 // Covers L5. Readers are let in by one writer's going, a writer by the last
 // reader's.
 func TestRequestsOfAnRWMutex(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		ctx := t.Context()
 		a, b, c, d := w.Client(), w.Client(), w.Client(), w.Client()
-		rw := func(c *coordtest.Client) *lock.RWMutex { return lock.NewRWMutex(c.Session, "/rw", lock.Options{}) }
-		ok(t, coordtest.Must(rw(a).Lock(ctx)).Unlock(ctx))
+		rw := func(c *recipetest.Client) *lock.RWMutex { return lock.NewRWMutex(c.Session, "/rw", lock.Options{}) }
+		ok(t, recipetest.Must(rw(a).Lock(ctx)).Unlock(ctx))
 		synctest.Wait()
 		a.Requests()
 
-		writer := coordtest.Must(rw(a).Lock(ctx))
+		writer := recipetest.Must(rw(a).Lock(ctx))
 		a.Expect(t, "uncontended writer", "create getChildren2")
 		reader1 := started(func() (*lock.Grant, error) { return rw(b).RLock(ctx) })
 		b.Expect(t, "waiting reader", "create getChildren2 getData")

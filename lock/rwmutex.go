@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/zkcoord/zkcoord/internal/line"
+	"github.com/zkcoord/zkcoord/internal/lockqueue"
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -13,7 +13,7 @@ import (
 // the nearest writer before them. Nobody overtakes: neither readers nor
 // writers starve.
 type RWMutex struct {
-	line  *line.Line
+	line  *lockqueue.Line
 	label string
 }
 
@@ -50,7 +50,7 @@ func (m *RWMutex) TryLock(ctx context.Context) (*WriteGrant, error) {
 }
 
 func (m *RWMutex) write(ctx context.Context, try bool) (*WriteGrant, error) {
-	grant, err := join(ctx, m.line, line.Request{Name: writeSuffix, Kind: line.Exclusive, Data: []byte(m.label), Try: try})
+	grant, err := join(ctx, m.line, lockqueue.Request{Name: writeSuffix, Kind: lockqueue.Exclusive, Data: []byte(m.label), Try: try})
 	if err != nil {
 		return nil, err
 	}
@@ -67,8 +67,8 @@ func (m *RWMutex) TryRLock(ctx context.Context) (*Grant, error) {
 	return join(ctx, m.line, m.reader(true))
 }
 
-func (m *RWMutex) reader(try bool) line.Request {
-	return line.Request{Name: readSuffix, Kind: line.Shared, Data: []byte(m.label), Try: try}
+func (m *RWMutex) reader(try bool) lockqueue.Request {
+	return lockqueue.Request{Name: readSuffix, Kind: lockqueue.Shared, Data: []byte(m.label), Try: try}
 }
 
 // Contenders lists who holds the lock and who waits for it, in order.

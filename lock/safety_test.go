@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/zkcoord/zkcoord/internal/coordtest"
+	"github.com/zkcoord/zkcoord/internal/recipetest"
 	"github.com/zkcoord/zkcoord/lock"
 	"github.com/zkcoord/zkcoord/session"
 	"github.com/zkcoord/zkcoord/zktest"
@@ -17,16 +17,16 @@ import (
 //
 // Covers L1.
 func TestTryingWriterIsRefusedByADowngradedOne(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		rw := func() *lock.RWMutex { return lock.NewRWMutex(w.Client().Session, "/rw", lock.Options{}) }
-		g, writer, reader := coordtest.Must(rw().Lock(t.Context())), rw(), rw()
+		g, writer, reader := recipetest.Must(rw().Lock(t.Context())), rw(), rw()
 		ok(t, g.Downgrade(t.Context()))
 		if _, err := writer.TryLock(t.Context()); !errors.Is(err, lock.ErrLocked) {
 			t.Fatalf("a writer beside a reader: %v", err)
 		}
-		ok(t, coordtest.Must(reader.TryRLock(t.Context())).Unlock(t.Context()))
+		ok(t, recipetest.Must(reader.TryRLock(t.Context())).Unlock(t.Context()))
 		ok(t, g.Unlock(t.Context()))
-		ok(t, coordtest.Must(writer.TryLock(t.Context())).Unlock(t.Context()))
+		ok(t, recipetest.Must(writer.TryLock(t.Context())).Unlock(t.Context()))
 	})
 }
 
@@ -35,9 +35,9 @@ func TestTryingWriterIsRefusedByADowngradedOne(t *testing.T) {
 //
 // Covers L1.
 func TestCapacityChangesUnderAnAcquire(t *testing.T) {
-	for name, change := range map[string]func(ctx context.Context, w *coordtest.World, s *lock.Semaphore) error{
-		"lowered": func(ctx context.Context, w *coordtest.World, s *lock.Semaphore) error { return s.SetCapacity(ctx, 2) },
-		"deleted": func(ctx context.Context, w *coordtest.World, s *lock.Semaphore) error {
+	for name, change := range map[string]func(ctx context.Context, w *recipetest.World, s *lock.Semaphore) error{
+		"lowered": func(ctx context.Context, w *recipetest.World, s *lock.Semaphore) error { return s.SetCapacity(ctx, 2) },
+		"deleted": func(ctx context.Context, w *recipetest.World, s *lock.Semaphore) error {
 			if err := w.Admin().Delete(ctx, "/sem/capacity", session.AnyVersion); err != nil {
 				return err
 			}
@@ -45,20 +45,20 @@ func TestCapacityChangesUnderAnAcquire(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+			recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 				ctx := t.Context()
 				c := w.Client()
-				ok(t, coordtest.Must(semaphore(c, 3).Acquire(ctx, 1)).Unlock(ctx)) // a handle that has been used
-				if name == "deleted" {                                             // so that the version is another one
+				ok(t, recipetest.Must(semaphore(c, 3).Acquire(ctx, 1)).Unlock(ctx)) // a handle that has been used
+				if name == "deleted" {                                              // so that the version is another one
 					ok(t, semaphore(w.Admin(), 3).SetCapacity(ctx, 3))
 				}
-				held := coordtest.Must(semaphore(w.Client(), 3).Acquire(ctx, 1))
+				held := recipetest.Must(semaphore(w.Client(), 3).Acquire(ctx, 1))
 				c.Before("multi", func() { ok(t, change(ctx, w, semaphore(w.Admin(), 3))) })
 				if _, err := semaphore(c, 3).TryAcquire(ctx, 2); !errors.Is(err, lock.ErrLocked) {
 					t.Fatalf("three permits of two are out: %v", err)
 				}
 				ok(t, held.Unlock(ctx))
-				ok(t, coordtest.Must(semaphore(c, 3).Acquire(ctx, 2)).Unlock(ctx))
+				ok(t, recipetest.Must(semaphore(c, 3).Acquire(ctx, 2)).Unlock(ctx))
 			})
 		})
 	}
@@ -66,7 +66,7 @@ func TestCapacityChangesUnderAnAcquire(t *testing.T) {
 
 // besideTheLeader returns a client of a follower that can move to the leader, and their
 // indices.
-func besideTheLeader(w *coordtest.World) (c *coordtest.Client, at, leader int) {
+func besideTheLeader(w *recipetest.World) (c *recipetest.Client, at, leader int) {
 	leader = w.Leader()
 	at = (leader + 1) % 3
 	for c = nil; c == nil || c.Server() != w.Servers()[at]; {
@@ -77,7 +77,7 @@ func besideTheLeader(w *coordtest.World) (c *coordtest.Client, at, leader int) {
 
 // behindAfterALostReply loses the reply to the next request of the operation, and lets
 // the client go on at a server that has not applied it yet.
-func behindAfterALostReply(w *coordtest.World, c *coordtest.Client, at, behind int, op string) {
+func behindAfterALostReply(w *recipetest.World, c *recipetest.Client, at, behind int, op string) {
 	time.Sleep(time.Second) // all servers have applied what was before
 	w.Inject(zktest.Rule{Session: c.ID(), Server: at + 1, Op: op, Path: "/*/*", Fate: zktest.CloseBeforeReply})
 	w.Lag(behind, 300*time.Millisecond)
@@ -91,14 +91,14 @@ func TestTxnAfterALostReplyAtAServerThatIsBehind(t *testing.T) {
 	for name, take := range grants {
 		t.Run(name, func(t *testing.T) {
 			for i := range 10 { // as a heartbeat may be sent first, behind which reads are fresh
-				coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+				recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 					c, at, behind := w.OnFollower()
 					if i%2 == 0 { // the leader answers a sync without waiting
 						c, at, behind = besideTheLeader(w)
 					}
-					coordtest.Must(w.Admin().Create(t.Context(), "/log", nil, session.Persistent))
-					g := coordtest.Must(take(t.Context(), c))
-					coordtest.Must(g.Txn(t.Context(), entry())) // a grant that has been used
+					recipetest.Must(w.Admin().Create(t.Context(), "/log", nil, session.Persistent))
+					g := recipetest.Must(take(t.Context(), c))
+					recipetest.Must(g.Txn(t.Context(), entry())) // a grant that has been used
 					time.Sleep(time.Second)
 					lost := w.Inject(zktest.Rule{Session: c.ID(), Server: at + 1, Op: "multi", Path: nodes(g)[0], Fate: zktest.CloseBeforeReply})
 					w.Lag(behind, 300*time.Millisecond)
@@ -124,13 +124,13 @@ func TestTxnAfterALostReplyAtAServerThatIsBehind(t *testing.T) {
 //
 // Covers L1, L4.
 func TestExclusiveAfterALostReplyAtAServerThatIsBehind(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		c, at, behind := w.OnFollower()
 		e := lock.NewExclusive(c.Session, "/d/node", lock.Options{})
-		coordtest.Must(w.Admin().Create(t.Context(), "/d", nil, session.Persistent))
-		ok(t, coordtest.Must(e.Lock(t.Context())).Unlock(t.Context()))
+		recipetest.Must(w.Admin().Create(t.Context(), "/d", nil, session.Persistent))
+		ok(t, recipetest.Must(e.Lock(t.Context())).Unlock(t.Context()))
 		behindAfterALostReply(w, c, at, behind, "create")
-		g := coordtest.Must(e.TryLock(t.Context()))
+		g := recipetest.Must(e.TryLock(t.Context()))
 		ok(t, g.Unlock(t.Context()))
 		w.NothingLeft()
 	})
@@ -141,14 +141,14 @@ func TestExclusiveAfterALostReplyAtAServerThatIsBehind(t *testing.T) {
 // Covers L1, L4.
 func TestPermitsAfterALostReplyAtAServerThatIsBehind(t *testing.T) {
 	for range 10 {
-		coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 			c, at, behind := w.OnFollower()
 			s := semaphore(c, 2)
-			ok(t, coordtest.Must(s.Acquire(t.Context(), 1)).Unlock(t.Context()))
+			ok(t, recipetest.Must(s.Acquire(t.Context(), 1)).Unlock(t.Context()))
 			time.Sleep(time.Second)
 			w.Inject(zktest.Rule{Session: c.ID(), Server: at + 1, Op: "multi", Path: "/sem/locks/*", Fate: zktest.CloseBeforeReply})
 			w.Lag(behind, 300*time.Millisecond)
-			g := coordtest.Must(s.Acquire(t.Context(), 2))
+			g := recipetest.Must(s.Acquire(t.Context(), 2))
 			time.Sleep(time.Second)
 			if n := len(w.Nodes("/sem/leases")); n != 1 {
 				t.Errorf("%d leases, want 1", n)
@@ -163,9 +163,9 @@ func TestPermitsAfterALostReplyAtAServerThatIsBehind(t *testing.T) {
 func TestTxnThatFindsTheNodeGoneEndsTheGrant(t *testing.T) {
 	for name, take := range grants {
 		t.Run(name, func(t *testing.T) {
-			coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+			recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 				c := w.Client()
-				g := coordtest.Must(take(t.Context(), c))
+				g := recipetest.Must(take(t.Context(), c))
 				own := nodes(g)
 				// On the way of the transaction, so that nothing else can have told of it.
 				c.Before("multi", func() { ok(t, w.Admin().Delete(t.Context(), own[len(own)-1], session.AnyVersion)) })
@@ -187,13 +187,13 @@ func TestContextEndsBeforeTheLockIsGivenUp(t *testing.T) {
 	for name, take := range grants {
 		for _, contended := range []bool{false, true} {
 			t.Run(name, func(t *testing.T) {
-				coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+				recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 					c, other := w.Client(), w.Client()
 					if contended { // else a grant of a line leaves by another request
-						first := coordtest.Must(take(t.Context(), other))
+						first := recipetest.Must(take(t.Context(), other))
 						time.AfterFunc(time.Second, func() { unlock(t, first) })
 					}
-					g := coordtest.Must(take(t.Context(), c))
+					g := recipetest.Must(take(t.Context(), c))
 					var given, late atomic.Int32
 					c.BeforeEach(func() {
 						given.Add(1)
@@ -234,7 +234,7 @@ func unlock(t *testing.T, g txn) {
 //
 // Covers L1, L3.
 func TestDepartureOfAWaiterGrantsNobody(t *testing.T) {
-	type join = func(ctx context.Context, c *coordtest.Client) (txn, error)
+	type join = func(ctx context.Context, c *recipetest.Client) (txn, error)
 	write := grants["writer"]
 	read := grants["reader"]
 	for name, kinds := range map[string][3]join{ // the holder, who waits for it, who waits for that one
@@ -245,22 +245,22 @@ func TestDepartureOfAWaiterGrantsNobody(t *testing.T) {
 		"readers hold":           {read, write, write},
 		"Semaphore":              {grants["Semaphore"], grants["Semaphore"], grants["Semaphore"]},
 	} {
-		for how, goes := range map[string]func(c *coordtest.Client, cancel func()){
-			"expires":  func(c *coordtest.Client, _ func()) { c.Lose() },
-			"gives up": func(_ *coordtest.Client, cancel func()) { cancel() },
+		for how, goes := range map[string]func(c *recipetest.Client, cancel func()){
+			"expires":  func(c *recipetest.Client, _ func()) { c.Lose() },
+			"gives up": func(_ *recipetest.Client, cancel func()) { cancel() },
 		} {
 			t.Run(name+" "+how, func(t *testing.T) {
-				coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+				recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 					ctx, cancel := context.WithCancel(t.Context())
 					defer cancel()
-					held := coordtest.Must(kinds[0](t.Context(), w.Client()))
+					held := recipetest.Must(kinds[0](t.Context(), w.Client()))
 					middle, last := w.Client(), w.Client()
 					second := started(func() (txn, error) { return kinds[1](ctx, middle) })
 					waiting(t, second)
 					third := started(func() (txn, error) { return kinds[2](t.Context(), last) })
 					waiting(t, third)
 					goes(middle, cancel)
-					time.Sleep(coordtest.Timeout)
+					time.Sleep(recipetest.Timeout)
 					waiting(t, third)
 					unlock(t, held)
 					unlock(t, arrived(t, third))

@@ -11,7 +11,7 @@ import (
 
 	"github.com/go-zookeeper/zk"
 
-	"github.com/zkcoord/zkcoord/internal/line"
+	"github.com/zkcoord/zkcoord/internal/lockqueue"
 	"github.com/zkcoord/zkcoord/internal/znode"
 	"github.com/zkcoord/zkcoord/session"
 )
@@ -25,7 +25,7 @@ import (
 // first served, however many each asks for, and a permit given back wakes one.
 type Semaphore struct {
 	session  *session.Session
-	gate     *line.Line
+	gate     *lockqueue.Line
 	path     string
 	leases   string
 	size     string // the node that has the capacity
@@ -69,7 +69,7 @@ func (m *Semaphore) acquire(ctx context.Context, permits int, try bool) (*Grant,
 	if err := checkCapacity(m.capacity); err != nil {
 		return nil, fmt.Errorf("lock: acquire %s: %w", m.path, err)
 	}
-	first, err := m.gate.Join(ctx, line.Request{Name: lockSuffix, Data: []byte(m.label), Try: try, Gate: true})
+	first, err := m.gate.Join(ctx, lockqueue.Request{Name: lockSuffix, Data: []byte(m.label), Try: try, Gate: true})
 	if err != nil {
 		return nil, acquireError(m.path, err)
 	}
@@ -88,7 +88,7 @@ func (m *Semaphore) acquire(ctx context.Context, permits int, try bool) (*Grant,
 
 // pass waits, as the first at the gate, until there are permits enough, and
 // takes them.
-func (m *Semaphore) pass(ctx context.Context, first *line.Claim, permits int, try bool) (*line.Claim, error) {
+func (m *Semaphore) pass(ctx context.Context, first *lockqueue.Claim, permits int, try bool) (*lockqueue.Claim, error) {
 	for waiting := false; ; waiting = true {
 		seen, err := m.look(ctx, waiting)
 		if err != nil {
@@ -105,7 +105,7 @@ func (m *Semaphore) pass(ctx context.Context, first *line.Claim, permits int, tr
 			}
 			return lease, err
 		case try:
-			err = line.ErrBusy
+			err = lockqueue.ErrBusy
 		case permits > seen.capacity-permitsHeld(ctx, m.session, m.path):
 			err = ErrDeadlock
 		case waiting:
@@ -195,7 +195,7 @@ func (s *seen) stop() {
 }
 
 // await waits until something may be otherwise than seen.
-func (s *seen) await(ctx context.Context, first *line.Claim) error {
+func (s *seen) await(ctx context.Context, first *lockqueue.Claim) error {
 	select {
 	case event := <-s.resized.C:
 		return event.Err
@@ -210,7 +210,7 @@ func (s *seen) await(ctx context.Context, first *line.Claim) error {
 
 // take makes the lease in the transaction in which first leaves the gate,
 // which fails with zk.ErrBadVersion if the capacity was changed.
-func (m *Semaphore) take(ctx context.Context, first *line.Claim, permits int, version int32) (*line.Claim, error) {
+func (m *Semaphore) take(ctx context.Context, first *lockqueue.Claim, permits int, version int32) (*lockqueue.Claim, error) {
 	data := []byte(m.label)
 	node := session.Node{Path: znode.Join(m.leases, m.session.NewID()+"-"+leaseName+strconv.Itoa(permits))}
 	ops := append([]session.Op{
@@ -229,7 +229,7 @@ func (m *Semaphore) take(ctx context.Context, first *line.Claim, permits int, ve
 		return nil, err
 	}
 	// The token is that of the gate's node: leases are granted in its order.
-	lease := line.NewClaim(m.session, node, data, first.Token())
+	lease := lockqueue.NewClaim(m.session, node, data, first.Token())
 	if err != nil && !m.isOut(ctx, node) {
 		lease.Abandon(ctx, err)
 		return nil, err

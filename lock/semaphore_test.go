@@ -10,19 +10,19 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/zkcoord/zkcoord/internal/coordtest"
+	"github.com/zkcoord/zkcoord/internal/recipetest"
 	"github.com/zkcoord/zkcoord/lock"
 	"github.com/zkcoord/zkcoord/session"
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-func semaphore(c *coordtest.Client, capacity int) *lock.Semaphore {
+func semaphore(c *recipetest.Client, capacity int) *lock.Semaphore {
 	return lock.NewSemaphore(c.Session, "/sem", capacity, lock.Options{})
 }
 
 // Covers L1. Never more permits than there are, whatever weights.
 func TestPermitsNeverExceedTheCapacity(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		const capacity = 5
 		var mu sync.Mutex
 		out, most := 0, 0
@@ -60,21 +60,21 @@ func TestPermitsNeverExceedTheCapacity(t *testing.T) {
 		w.NothingLeft()
 		// All permits can be had at once: none was lost. CURATOR-335, -462,
 		// -595: orphaned leases.
-		g := coordtest.Must(semaphore(w.Admin(), 0).TryAcquire(t.Context(), capacity))
+		g := recipetest.Must(semaphore(w.Admin(), 0).TryAcquire(t.Context(), capacity))
 		ok(t, g.Unlock(t.Context()))
 	})
 }
 
 // Covers L5. Only the first who waits looks at the permits.
 func TestRequestsOfASemaphore(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		ctx := t.Context()
 		a, b, c := w.Client(), w.Client(), w.Client()
-		ok(t, coordtest.Must(semaphore(a, 2).Acquire(ctx, 1)).Unlock(ctx))
+		ok(t, recipetest.Must(semaphore(a, 2).Acquire(ctx, 1)).Unlock(ctx))
 		synctest.Wait()
 		a.Requests()
 		// The permits and those that are out are asked for at once.
-		expect := func(c *coordtest.Client, what, want string) {
+		expect := func(c *recipetest.Client, what, want string) {
 			t.Helper()
 			synctest.Wait()
 			look := regexp.MustCompile("^" + strings.ReplaceAll(want, "look", "(getData getChildren2|getChildren2 getData)") + "$")
@@ -82,7 +82,7 @@ func TestRequestsOfASemaphore(t *testing.T) {
 				t.Errorf("%s: sent %q, want %q", what, got, want)
 			}
 		}
-		g := coordtest.Must(semaphore(a, 2).Acquire(ctx, 2))
+		g := recipetest.Must(semaphore(a, 2).Acquire(ctx, 2))
 		expect(a, "uncontended", "create getChildren2 look multi")
 		second := started(func() (*lock.Grant, error) { return semaphore(b, 2).Acquire(ctx, 1) })
 		expect(b, "first to wait", "create getChildren2 look look")
@@ -102,13 +102,13 @@ func TestRequestsOfASemaphore(t *testing.T) {
 
 // The capacity can be changed; who waits is told.
 func TestCapacityCanBeChanged(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		ctx := t.Context()
 		s := semaphore(w.Client(), 1)
-		if n := coordtest.Must(s.Capacity(ctx)); n != 1 {
+		if n := recipetest.Must(s.Capacity(ctx)); n != 1 {
 			t.Errorf("capacity %d before first use", n)
 		}
-		g := coordtest.Must(s.Acquire(ctx, 1))
+		g := recipetest.Must(s.Acquire(ctx, 1))
 		next := started(func() (*lock.Grant, error) { return s.Acquire(ctx, 1) })
 		waiting(t, next)
 		ok(t, s.SetCapacity(ctx, 2))
@@ -121,7 +121,7 @@ func TestCapacityCanBeChanged(t *testing.T) {
 		if _, err := s.Acquire(ctx, 2); !errors.Is(err, lock.ErrCapacity) {
 			t.Errorf("more than there are: %v", err)
 		}
-		if n := coordtest.Must(semaphore(w.Admin(), 9).Capacity(ctx)); n != 1 {
+		if n := recipetest.Must(semaphore(w.Admin(), 9).Capacity(ctx)); n != 1 {
 			t.Errorf("capacity %d", n)
 		}
 		ok(t, g2.Unlock(ctx))
@@ -135,33 +135,33 @@ func TestCapacityCanBeChanged(t *testing.T) {
 		}
 		ok(t, w.Admin().DeleteAll(ctx, "/sem"))
 		ok(t, s.SetCapacity(ctx, 3))
-		ok(t, coordtest.Must(s.Acquire(ctx, 3)).Unlock(ctx))
+		ok(t, recipetest.Must(s.Acquire(ctx, 3)).Unlock(ctx))
 		w.NothingLeft()
 	})
 }
 
 // Leases of Curator's InterProcessSemaphoreV2 count as one permit each.
 func TestCuratorsLeasesCount(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		ctx := t.Context()
 		s := semaphore(w.Client(), 2)
-		g := coordtest.Must(s.Acquire(ctx, 1))
-		other := coordtest.Must(w.Client().Create(ctx, "/sem/leases/_c_4e2b6a1a-4b0c-4f0e-8d2a-0c1d2e3f4a5b-lease-", nil, session.EphemeralSequential))
+		g := recipetest.Must(s.Acquire(ctx, 1))
+		other := recipetest.Must(w.Client().Create(ctx, "/sem/leases/_c_4e2b6a1a-4b0c-4f0e-8d2a-0c1d2e3f4a5b-lease-", nil, session.EphemeralSequential))
 		if _, err := s.TryAcquire(ctx, 1); !errors.Is(err, lock.ErrLocked) {
 			t.Errorf("with one lease of Curator's: %v", err)
 		}
 		ok(t, w.Admin().Delete(ctx, other, session.AnyVersion))
-		ok(t, coordtest.Must(s.TryAcquire(ctx, 1)).Unlock(ctx))
+		ok(t, recipetest.Must(s.TryAcquire(ctx, 1)).Unlock(ctx))
 		ok(t, g.Unlock(ctx))
 	})
 }
 
 // Covers L1, L7. All or none, and the loss of one ends all.
 func TestMultiIsAllOrNone(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		ctx := t.Context()
 		a, b := w.Client(), w.Client()
-		held := coordtest.Must(mutexAt("/c")(a).Lock(ctx))
+		held := recipetest.Must(mutexAt("/c")(a).Lock(ctx))
 		several := lock.NewMulti(b.Session, []string{"/c", "/a", "/b", "/a"}, lock.Options{})
 		if _, err := several.TryLock(ctx); !errors.Is(err, lock.ErrLocked) {
 			t.Errorf("one is locked: %v", err)
@@ -174,7 +174,7 @@ func TestMultiIsAllOrNone(t *testing.T) {
 		waiting(t, all)
 		// One that was taken is lost while the last is waited for.
 		taken := w.Nodes("/a")
-		time.Sleep(coordtest.Timeout)
+		time.Sleep(recipetest.Timeout)
 		ok(t, w.Admin().Delete(ctx, taken[0], session.AnyVersion))
 		if r := <-all; !errors.Is(r.err, session.ErrRevoked) {
 			t.Errorf("lost one while waiting: %v", r.err)
@@ -205,10 +205,10 @@ func TestMultiIsAllOrNone(t *testing.T) {
 
 // Covers L1. The context of all has ended when the first of them is given up.
 func TestMultiEndsBeforeItIsReleased(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		ctx := t.Context()
 		c := w.Client()
-		g := coordtest.Must(lock.NewMulti(c.Session, []string{"/a", "/b"}, lock.Options{}).Lock(ctx))
+		g := recipetest.Must(lock.NewMulti(c.Session, []string{"/a", "/b"}, lock.Options{}).Lock(ctx))
 		ended := false
 		c.Before("multi", func() { ended = errors.Is(context.Cause(g.Context()), lock.ErrReleased) })
 		ok(t, g.Unlock(ctx))
@@ -220,7 +220,7 @@ func TestMultiEndsBeforeItIsReleased(t *testing.T) {
 
 // Two that want the same locks, in different orders, both get them.
 func TestMultisDoNotWaitForEachOther(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		var wg sync.WaitGroup
 		for _, paths := range [][]string{{"/a", "/b", "/c"}, {"/c", "/b", "/a"}, {"/b", "/a"}} {
 			c := w.Client()
@@ -244,11 +244,11 @@ func TestMultisDoNotWaitForEachOther(t *testing.T) {
 
 // Covers L1, L7. An Exclusive does not delete a node that became another's.
 func TestExclusiveLeavesOthersNodesAlone(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		ctx := t.Context()
 		a, b := w.Client(), w.Client()
 		e := lock.NewExclusive(a.Session, "/node", lock.Options{Label: "a"})
-		g := coordtest.Must(e.TryLock(ctx))
+		g := recipetest.Must(e.TryLock(ctx))
 		if holder, any, err := e.Holder(ctx); err != nil || !any || holder.Label != "a" || holder.Owner != a.ID() {
 			t.Errorf("holder %+v %v %v", holder, any, err)
 		}
@@ -257,7 +257,7 @@ func TestExclusiveLeavesOthersNodesAlone(t *testing.T) {
 			t.Errorf("twice: %v", err)
 		}
 		ok(t, w.Admin().Delete(ctx, "/node", session.AnyVersion))
-		g2 := coordtest.Must(lock.NewExclusive(b.Session, "/node", lock.Options{}).TryLock(ctx))
+		g2 := recipetest.Must(lock.NewExclusive(b.Session, "/node", lock.Options{}).TryLock(ctx))
 		if g2.Token() <= g.Token() {
 			t.Errorf("token %d after %d", g2.Token(), g.Token())
 		}
@@ -276,9 +276,9 @@ func TestExclusiveLeavesOthersNodesAlone(t *testing.T) {
 // Covers L1. A number of permits with as many digits as a sequence number is
 // not taken for one of Curator's leases.
 func TestManyPermitsAreCounted(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		const capacity, most = 2_000_000_000, 1_500_000_000
-		g := coordtest.Must(semaphore(w.Client(), capacity).TryAcquire(t.Context(), most))
+		g := recipetest.Must(semaphore(w.Client(), capacity).TryAcquire(t.Context(), most))
 		if _, err := semaphore(w.Client(), capacity).TryAcquire(t.Context(), most); err != lock.ErrLocked {
 			t.Errorf("more permits than there are: %v", err)
 		}
@@ -289,15 +289,15 @@ func TestManyPermitsAreCounted(t *testing.T) {
 // Covers L3. Who waits for permits goes on waiting over a lapse of the lease, as
 // who waits for a lock does.
 func TestWaiterForPermitsOutlivesItsLease(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
-		holder := coordtest.Must(semaphore(w.Client(), 1).Acquire(t.Context(), 1))
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
+		holder := recipetest.Must(semaphore(w.Client(), 1).Acquire(t.Context(), 1))
 		c := w.Client()
 		done := started(func() (*lock.Grant, error) { return semaphore(c, 1).Acquire(t.Context(), 1) })
 		synctest.Wait()
 		others := w.Inject(zktest.Rule{Session: c.ID(), Op: "multi", Count: -1, Fate: zktest.CloseBeforeRequest})
-		time.Sleep(2 * coordtest.Timeout)
+		time.Sleep(2 * recipetest.Timeout)
 		others.Remove()
-		time.Sleep(coordtest.Timeout)
+		time.Sleep(recipetest.Timeout)
 		ok(t, holder.Unlock(t.Context()))
 		r := <-done
 		ok(t, r.err)
@@ -311,8 +311,8 @@ func TestWaiterForPermitsOutlivesItsLease(t *testing.T) {
 // Covers L1. The next one at the gate is quicker than the one before it finds
 // out that it has passed.
 func TestPermitsTakenInDoubtAreKept(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
-		holder := coordtest.Must(semaphore(w.Client(), 3).Acquire(t.Context(), 3))
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
+		holder := recipetest.Must(semaphore(w.Client(), 3).Acquire(t.Context(), 3))
 		first, second := w.Client(), w.Client()
 		a := started(func() (*lock.Grant, error) { return semaphore(first, 3).Acquire(t.Context(), 1) })
 		synctest.Wait()
@@ -342,11 +342,11 @@ func TestPermitsTakenInDoubtAreKept(t *testing.T) {
 // Covers L1.
 func TestPermitsAreCountedAsOfTheEvent(t *testing.T) {
 	for range 40 { // as a heartbeat may be sent first, behind which reads are fresh
-		coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 			ctx := t.Context()
 			a := w.Client(w.On(w.Leader()))
 			b, fresh, behind := w.OnFollower()
-			ok(t, coordtest.Must(semaphore(a, 1).Acquire(ctx, 1)).Unlock(ctx)) // makes the nodes
+			ok(t, recipetest.Must(semaphore(a, 1).Acquire(ctx, 1)).Unlock(ctx)) // makes the nodes
 			time.Sleep(time.Second)
 			w.Inject(zktest.Rule{Session: a.ID(), Op: "multi", Path: "/sem/locks/*", Fate: zktest.DelayRequest, Delay: 400 * time.Millisecond})
 			first := started(func() (*lock.Grant, error) { return semaphore(a, 1).Acquire(ctx, 1) })
@@ -365,7 +365,7 @@ func TestPermitsAreCountedAsOfTheEvent(t *testing.T) {
 
 // No path is not the root.
 func TestSemaphoreWithoutAPathIsRefused(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		if _, err := lock.NewSemaphore(w.Client().Session, "", 1, lock.Options{}).Acquire(t.Context(), 1); session.Outcome(err) != session.Failed {
 			t.Errorf("acquired: %v", err)
 		}

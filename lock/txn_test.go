@@ -10,7 +10,7 @@ import (
 
 	"github.com/go-zookeeper/zk"
 
-	"github.com/zkcoord/zkcoord/internal/coordtest"
+	"github.com/zkcoord/zkcoord/internal/recipetest"
 	"github.com/zkcoord/zkcoord/lock"
 	"github.com/zkcoord/zkcoord/session"
 	"github.com/zkcoord/zkcoord/zktest"
@@ -23,38 +23,38 @@ type txn interface {
 }
 
 // grants are all kinds of grants.
-var grants = map[string]func(ctx context.Context, c *coordtest.Client) (txn, error){
-	"Mutex": func(ctx context.Context, c *coordtest.Client) (txn, error) { return mutexAt("/lock")(c).Lock(ctx) },
-	"writer": func(ctx context.Context, c *coordtest.Client) (txn, error) {
+var grants = map[string]func(ctx context.Context, c *recipetest.Client) (txn, error){
+	"Mutex": func(ctx context.Context, c *recipetest.Client) (txn, error) { return mutexAt("/lock")(c).Lock(ctx) },
+	"writer": func(ctx context.Context, c *recipetest.Client) (txn, error) {
 		return lock.NewRWMutex(c.Session, "/lock", lock.Options{}).Lock(ctx)
 	},
-	"reader": func(ctx context.Context, c *coordtest.Client) (txn, error) {
+	"reader": func(ctx context.Context, c *recipetest.Client) (txn, error) {
 		return lock.NewRWMutex(c.Session, "/lock", lock.Options{}).RLock(ctx)
 	},
-	"downgraded": func(ctx context.Context, c *coordtest.Client) (txn, error) {
+	"downgraded": func(ctx context.Context, c *recipetest.Client) (txn, error) {
 		g, err := lock.NewRWMutex(c.Session, "/lock", lock.Options{}).Lock(ctx)
 		if err != nil {
 			return nil, err
 		}
 		return g, g.Downgrade(ctx)
 	},
-	"Semaphore": func(ctx context.Context, c *coordtest.Client) (txn, error) {
+	"Semaphore": func(ctx context.Context, c *recipetest.Client) (txn, error) {
 		return lock.NewSemaphore(c.Session, "/sem", 3, lock.Options{}).Acquire(ctx, 2)
 	},
-	"Multi": func(ctx context.Context, c *coordtest.Client) (txn, error) {
+	"Multi": func(ctx context.Context, c *recipetest.Client) (txn, error) {
 		return lock.NewMulti(c.Session, []string{"/a", "/b"}, lock.Options{}).Lock(ctx)
 	},
-	"Exclusive": func(ctx context.Context, c *coordtest.Client) (txn, error) {
+	"Exclusive": func(ctx context.Context, c *recipetest.Client) (txn, error) {
 		return lock.NewExclusive(c.Session, "/node", lock.Options{}).Lock(ctx)
 	},
 }
 
-func eachGrant(t *testing.T, f func(t *testing.T, w *coordtest.World, c *coordtest.Client, g txn)) {
+func eachGrant(t *testing.T, f func(t *testing.T, w *recipetest.World, c *recipetest.Client, g txn)) {
 	for name, take := range grants {
 		t.Run(name, func(t *testing.T) {
-			coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+			recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 				c := w.Client()
-				g := coordtest.Must(take(t.Context(), c))
+				g := recipetest.Must(take(t.Context(), c))
 				synctest.Wait()
 				c.Requests()
 				_, err := w.Admin().Create(t.Context(), "/log", nil, session.Persistent)
@@ -72,7 +72,7 @@ func entry() session.Op {
 
 // Covers L6.
 func TestTxnIsOneRequest(t *testing.T) {
-	eachGrant(t, func(t *testing.T, w *coordtest.World, c *coordtest.Client, g txn) {
+	eachGrant(t, func(t *testing.T, w *recipetest.World, c *recipetest.Client, g txn) {
 		results, err := g.Txn(t.Context(), entry(), session.SetOp{Path: "/log", Version: 0})
 		ok(t, err)
 		if len(results) != 2 || results[0].Path != "/log/e-0000000000" || results[1].Stat == nil {
@@ -97,7 +97,7 @@ func TestTxnIsOneRequest(t *testing.T) {
 func TestTxnAfterALostReply(t *testing.T) {
 	for _, fate := range []zktest.Fate{zktest.CloseBeforeReply, zktest.CloseBeforeRequest} {
 		for second := range 3 {
-			eachGrant(t, func(t *testing.T, w *coordtest.World, c *coordtest.Client, g txn) {
+			eachGrant(t, func(t *testing.T, w *recipetest.World, c *recipetest.Client, g txn) {
 				first := w.Inject(zktest.Rule{Op: "multi", Path: "/*/*", Session: c.ID(), Fate: fate})
 				w.Inject(zktest.Rule{Session: c.ID(), Skip: second, Fate: zktest.CloseBeforeReply})
 				const entries = 4
@@ -117,7 +117,7 @@ func TestTxnAfterALostReply(t *testing.T) {
 // the next one, nor does the next one fail because of it.
 func TestTxnAfterOneInDoubt(t *testing.T) {
 	for _, lost := range []zktest.Fate{zktest.DropRequest, zktest.DropReply} {
-		eachGrant(t, func(t *testing.T, w *coordtest.World, c *coordtest.Client, g txn) {
+		eachGrant(t, func(t *testing.T, w *recipetest.World, c *recipetest.Client, g txn) {
 			w.Inject(zktest.Rule{Op: "multi", Session: c.ID(), Fate: lost})
 			ctx, cancel := context.WithCancel(t.Context())
 			done := started(func() ([]session.OpResult, error) { return g.Txn(ctx, entry()) })
@@ -139,7 +139,7 @@ func TestTxnAfterOneInDoubt(t *testing.T) {
 
 // Covers L6, L7. When the node is gone nothing is applied, and the grant ends.
 func TestTxnWithoutTheLock(t *testing.T) {
-	eachGrant(t, func(t *testing.T, w *coordtest.World, c *coordtest.Client, g txn) {
+	eachGrant(t, func(t *testing.T, w *recipetest.World, c *recipetest.Client, g txn) {
 		for _, node := range w.Ephemerals("/") {
 			ok(t, w.Admin().Delete(t.Context(), node, session.AnyVersion))
 		}
@@ -159,10 +159,10 @@ func TestTxnWithoutTheLock(t *testing.T) {
 func TestDowngradeAfterOneInDoubt(t *testing.T) {
 	for _, lost := range []zktest.Fate{zktest.DropRequest, zktest.DropReply} {
 		for _, txnFirst := range []bool{false, true} {
-			coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+			recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 				c := w.Client()
 				m := lock.NewRWMutex(c.Session, "/lock", lock.Options{})
-				g := coordtest.Must(m.Lock(t.Context()))
+				g := recipetest.Must(m.Lock(t.Context()))
 				w.Inject(zktest.Rule{Op: "multi", Session: c.ID(), Fate: lost})
 				ctx, cancel := context.WithCancel(t.Context())
 				done := started(func() (struct{}, error) { return struct{}{}, g.Downgrade(ctx) })
@@ -177,7 +177,7 @@ func TestDowngradeAfterOneInDoubt(t *testing.T) {
 				}
 				ok(t, g.Downgrade(t.Context()))
 				ok(t, g.Downgrade(t.Context()))
-				r := coordtest.Must(lock.NewRWMutex(w.Client().Session, "/lock", lock.Options{}).TryRLock(t.Context()))
+				r := recipetest.Must(lock.NewRWMutex(w.Client().Session, "/lock", lock.Options{}).TryRLock(t.Context()))
 				_, err := g.Txn(t.Context())
 				ok(t, err)
 				ok(t, r.Unlock(t.Context()))
@@ -205,11 +205,11 @@ func (s *standing) Err() error {
 //
 // Covers L6.
 func TestTransactionOfAnExclusiveDoesNotOutliveIt(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		ctx := t.Context()
 		a, b := w.Client(), w.Client()
-		coordtest.Must(a.Create(ctx, "/data", nil, session.Persistent))
-		held := coordtest.Must(lock.NewExclusive(a.Session, "/x", lock.Options{}).Lock(ctx))
+		recipetest.Must(a.Create(ctx, "/data", nil, session.Persistent))
+		held := recipetest.Must(lock.NewExclusive(a.Session, "/x", lock.Options{}).Lock(ctx))
 		next := started(func() (*lock.Grant, error) { return lock.NewExclusive(b.Session, "/x", lock.Options{}).Lock(ctx) })
 		released := make(chan error, 1)
 		var g *lock.Grant
@@ -239,12 +239,12 @@ func TestTransactionOfAnExclusiveDoesNotOutliveIt(t *testing.T) {
 
 // The number in the error is that of an op of the caller.
 func TestErrorOfATransactionDoesNotNumberItsGuard(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		ctx := t.Context()
 		c := w.Client()
-		coordtest.Must(c.CreateACL(ctx, "/lock", nil, session.Persistent, zk.WorldACL(zk.PermAll&^zk.PermWrite)))
-		coordtest.Must(c.CreateACL(ctx, "/other", nil, session.Persistent, zk.WorldACL(zk.PermAll)))
-		g := coordtest.Must(lock.NewMutex(c.Session, "/lock", lock.Options{}).Lock(ctx))
+		recipetest.Must(c.CreateACL(ctx, "/lock", nil, session.Persistent, zk.WorldACL(zk.PermAll&^zk.PermWrite)))
+		recipetest.Must(c.CreateACL(ctx, "/other", nil, session.Persistent, zk.WorldACL(zk.PermAll)))
+		g := recipetest.Must(lock.NewMutex(c.Session, "/lock", lock.Options{}).Lock(ctx))
 		op := session.CheckOp{Path: "/other", Version: session.AnyVersion}
 		_, err := g.Txn(ctx, op, op)
 		if !errors.Is(err, zk.ErrNoAuth) || session.Outcome(err) != session.Failed {

@@ -6,7 +6,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/zkcoord/zkcoord/internal/coordtest"
+	"github.com/zkcoord/zkcoord/internal/recipetest"
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
@@ -14,9 +14,9 @@ import (
 // many there are. After ten idle minutes each of the others is served in its turn.
 func TestWaitersWriteNothing(t *testing.T) {
 	for _, waiters := range []int{1, 40} {
-		coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 			mutex := mutexAt("/lock")
-			holder := coordtest.Must(mutex(w.Client()).Lock(t.Context()))
+			holder := recipetest.Must(mutex(w.Client()).Lock(t.Context()))
 			var wg sync.WaitGroup
 			served := 0
 			for range waiters {
@@ -34,7 +34,7 @@ func TestWaitersWriteNothing(t *testing.T) {
 			}
 			writes := w.Inject(zktest.Rule{Op: "multi", Count: -1, Fate: zktest.DelayRequest})
 			time.Sleep(10 * time.Minute)
-			perTimeout := float64(writes.Fired()) / float64(10*time.Minute/coordtest.Timeout)
+			perTimeout := float64(writes.Fired()) / float64(10*time.Minute/recipetest.Timeout)
 			t.Logf("%d waiters: %.1f writes a session timeout", waiters, perTimeout)
 			if perTimeout < 11 || perTimeout > 13 {
 				t.Errorf("%d waiters: %.1f writes a session timeout, want 12, as of two sessions", waiters, perTimeout)

@@ -10,7 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/zkcoord/zkcoord/internal/coordtest"
+	"github.com/zkcoord/zkcoord/internal/recipetest"
 	"github.com/zkcoord/zkcoord/queue"
 	"github.com/zkcoord/zkcoord/session"
 	"github.com/zkcoord/zkcoord/zktest"
@@ -29,65 +29,65 @@ func TestServerThatIsBehind(t *testing.T) {
 		then   func(t *testing.T, q pair, remake func(less int))
 	}{
 		"empty": {nil, func(t *testing.T, q pair, _ func(int)) {
-			coordtest.Check(t, q.other.Put(t.Context(), "a"))
+			recipetest.Check(t, q.other.Put(t.Context(), "a"))
 			if v, err := q.behind.TryTake(t.Context()); err != nil || v != "a" {
 				t.Errorf("%q, %v", v, err)
 			}
 		}},
 		"empty before the queue was made again": {nil, func(t *testing.T, q pair, remake func(int)) {
 			remake(1) // what was read before has the same versions
-			coordtest.Check(t, q.other.Put(t.Context(), "a"))
+			recipetest.Check(t, q.other.Put(t.Context(), "a"))
 			if v, err := q.behind.TryTake(t.Context()); err != nil || v != "a" {
 				t.Errorf("%q, %v", v, err)
 			}
 		}},
 		"peek": {nil, func(t *testing.T, q pair, _ func(int)) {
-			coordtest.Check(t, q.other.Put(t.Context(), "a"))
+			recipetest.Check(t, q.other.Put(t.Context(), "a"))
 			if v, err := q.behind.Peek(t.Context()); err != nil || v != "a" {
 				t.Errorf("%q, %v", v, err)
 			}
 		}},
 		"peek at what was taken": {
-			func(t *testing.T, q pair) { coordtest.Check(t, q.behind.Put(t.Context(), "a")) },
+			func(t *testing.T, q pair) { recipetest.Check(t, q.behind.Put(t.Context(), "a")) },
 			func(t *testing.T, q pair, _ func(int)) {
-				coordtest.Must(q.other.Take(t.Context()))
+				recipetest.Must(q.other.Take(t.Context()))
 				if v, err := q.behind.Peek(t.Context()); !errors.Is(err, queue.ErrEmpty) {
 					t.Errorf("%q, %v", v, err)
 				}
 			}},
 		"peek at what was deleted": {
-			func(t *testing.T, q pair) { coordtest.Check(t, q.behind.Put(t.Context(), "old")) },
+			func(t *testing.T, q pair) { recipetest.Check(t, q.behind.Put(t.Context(), "old")) },
 			func(t *testing.T, q pair, remake func(int)) {
 				remake(0) // what was read before has the same name
-				coordtest.Check(t, q.other.Put(t.Context(), "new"))
+				recipetest.Check(t, q.other.Put(t.Context(), "new"))
 				if v, err := q.behind.Peek(t.Context()); err != nil || v != "new" {
 					t.Errorf("%q, %v", v, err)
 				}
 			}},
 		"length": {nil, func(t *testing.T, q pair, _ func(int)) {
-			coordtest.Check(t, q.other.Put(t.Context(), "a"))
+			recipetest.Check(t, q.other.Put(t.Context(), "a"))
 			if n, err := q.behind.Len(t.Context()); err != nil || n != 1 {
 				t.Errorf("%d, %v", n, err)
 			}
 		}},
 		"limit": {nil, func(t *testing.T, q pair, _ func(int)) {
-			coordtest.Check(t, q.other.Put(t.Context(), "a", "b"))
+			recipetest.Check(t, q.other.Put(t.Context(), "a", "b"))
 			if err := q.behind.TryPut(t.Context(), "c"); !errors.Is(err, queue.ErrFull) {
 				t.Errorf("put in a full queue: %v", err)
 			}
 		}},
 		"priority": {
-			func(t *testing.T, q pair) { coordtest.Check(t, q.behind.PutPriority(t.Context(), 1, "later")) },
+			func(t *testing.T, q pair) { recipetest.Check(t, q.behind.PutPriority(t.Context(), 1, "later")) },
 			func(t *testing.T, q pair, _ func(int)) {
-				coordtest.Check(t, q.other.Put(t.Context(), "first"))
+				recipetest.Check(t, q.other.Put(t.Context(), "first"))
 				if v, err := q.behind.Take(t.Context()); err != nil || v != "first" {
 					t.Errorf("%q, %v", v, err)
 				}
 			}},
 		"priority of a claim": {
-			func(t *testing.T, q pair) { coordtest.Check(t, q.behind.PutPriority(t.Context(), 1, "later")) },
+			func(t *testing.T, q pair) { recipetest.Check(t, q.behind.PutPriority(t.Context(), 1, "later")) },
 			func(t *testing.T, q pair, _ func(int)) {
-				coordtest.Check(t, q.other.Put(t.Context(), "first"))
+				recipetest.Check(t, q.other.Put(t.Context(), "first"))
 				if c, err := q.behind.Claim(t.Context()); err != nil || c.Value() != "first" {
 					t.Errorf("%v, %v", c, err)
 				}
@@ -96,7 +96,7 @@ func TestServerThatIsBehind(t *testing.T) {
 	for name, c := range cases {
 		for _, used := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s/used=%v", name, used), func(t *testing.T) {
-				coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+				recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 					leader := w.Leader()
 					behind, other := w.Client(w.On(leader)), w.Client(w.On((leader+1)%3))
 					o := queue.Options[string]{Priorities: 2}
@@ -104,34 +104,34 @@ func TestServerThatIsBehind(t *testing.T) {
 						o.Limit = 2
 					}
 					q := pair{queue.New(behind.Session, path, o), queue.New(other.Session, path, o)}
-					coordtest.Check(t, q.other.Put(t.Context(), "warm"))
-					coordtest.Must(q.other.Take(t.Context()))
+					recipetest.Check(t, q.other.Put(t.Context(), "warm"))
+					recipetest.Must(q.other.Take(t.Context()))
 					if used { // it has listed each priority, and has all of its marks
-						coordtest.Check(t, q.behind.PutPriority(t.Context(), 1, "warm"))
-						coordtest.Must(q.behind.Take(t.Context()))
-						coordtest.Check(t, q.behind.PutPriority(t.Context(), 1, "warm"))
-						coordtest.Check(t, coordtest.Must(q.behind.Claim(t.Context())).Ack(t.Context()))
-						coordtest.Check(t, q.other.Put(t.Context(), "warm"))
-						coordtest.Must(q.behind.Peek(t.Context()))
-						coordtest.Must(q.behind.Take(t.Context()))
+						recipetest.Check(t, q.behind.PutPriority(t.Context(), 1, "warm"))
+						recipetest.Must(q.behind.Take(t.Context()))
+						recipetest.Check(t, q.behind.PutPriority(t.Context(), 1, "warm"))
+						recipetest.Check(t, recipetest.Must(q.behind.Claim(t.Context())).Ack(t.Context()))
+						recipetest.Check(t, q.other.Put(t.Context(), "warm"))
+						recipetest.Must(q.behind.Peek(t.Context()))
+						recipetest.Must(q.behind.Take(t.Context()))
 					}
 					if c.before != nil {
 						c.before(t, q)
 					}
 					w.Lag(leader, 2*time.Second)
 					c.then(t, q, func(less int) { // than was put before
-						coordtest.Check(t, other.DeleteAll(t.Context(), path))
+						recipetest.Check(t, other.DeleteAll(t.Context(), path))
 						n := 1
 						if used {
 							n++
 						}
 						for range n - less {
-							coordtest.Check(t, q.other.Put(t.Context(), "warm"))
-							coordtest.Must(q.other.Take(t.Context()))
+							recipetest.Check(t, q.other.Put(t.Context(), "warm"))
+							recipetest.Must(q.other.Take(t.Context()))
 						}
 						for i := 1; used && i <= 2; i++ {
-							coordtest.Check(t, q.other.PutPriority(t.Context(), 1, "warm"))
-							coordtest.Must(q.other.Take(t.Context()))
+							recipetest.Check(t, q.other.PutPriority(t.Context(), 1, "warm"))
+							recipetest.Must(q.other.Take(t.Context()))
 						}
 					})
 				})
@@ -146,23 +146,23 @@ func TestServerThatIsBehind(t *testing.T) {
 func TestServerThatIsBehindASegment(t *testing.T) {
 	for _, later := range []bool{false, true} {
 		t.Run(fmt.Sprintf("later=%v", later), func(t *testing.T) {
-			coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+			recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 				leader := w.Leader()
 				o := queue.Options[string]{Priorities: 2}
 				behind := queue.New(w.Client(w.On(leader)).Session, path, o)
 				other := queue.New(w.Client(w.On((leader+1)%3)).Session, path, o)
 				const inSegment = 256
 				for range inSegment {
-					coordtest.Check(t, other.Put(t.Context(), "warm"))
-					coordtest.Must(other.Take(t.Context()))
+					recipetest.Check(t, other.Put(t.Context(), "warm"))
+					recipetest.Must(other.Take(t.Context()))
 				}
-				coordtest.Check(t, behind.PutPriority(t.Context(), 1, "warm"))
-				coordtest.Must(behind.Take(t.Context()))
+				recipetest.Check(t, behind.PutPriority(t.Context(), 1, "warm"))
+				recipetest.Must(behind.Take(t.Context()))
 				if later {
-					coordtest.Check(t, behind.PutPriority(t.Context(), 1, "later"))
+					recipetest.Check(t, behind.PutPriority(t.Context(), 1, "later"))
 				}
 				w.Lag(leader, 2*time.Second)
-				coordtest.Check(t, other.Put(t.Context(), "first"))
+				recipetest.Check(t, other.Put(t.Context(), "first"))
 				if v, err := behind.TryTake(t.Context()); err != nil || v != "first" {
 					t.Errorf("%q, %v", v, err)
 				}
@@ -189,23 +189,23 @@ func tryTake(t *testing.T, q *queue.Queue[string]) <-chan string {
 //
 // Covers Q5.
 func TestEmptyIsOneMoment(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		q, s := newQueue(w, queue.Options[string]{})
 		other, _ := newQueue(w, queue.Options[string]{})
 		const inSegment = 256
 		for i := range inSegment - 1 {
-			coordtest.Check(t, other.Put(t.Context(), numbers(i, 1)...))
-			coordtest.Must(other.Take(t.Context()))
+			recipetest.Check(t, other.Put(t.Context(), numbers(i, 1)...))
+			recipetest.Must(other.Take(t.Context()))
 		}
-		coordtest.Check(t, other.Put(t.Context(), "last of the segment"))
+		recipetest.Check(t, other.Put(t.Context(), "last of the segment"))
 		slow := w.Inject(zktest.Rule{Op: "getChildren2", Path: path + "/items/0/*", Session: s.ID(), Fate: zktest.DelayRequest, Delay: time.Second})
 		got := tryTake(t, q)
 		synctest.Wait()
 		if slow.Fired() != 1 {
 			t.Fatal("nothing was listed")
 		}
-		coordtest.Check(t, other.Put(t.Context(), "first of the next"))
-		coordtest.Must(other.Take(t.Context()))
+		recipetest.Check(t, other.Put(t.Context(), "first of the next"))
+		recipetest.Must(other.Take(t.Context()))
 		if v := <-got; v != "first of the next" {
 			t.Errorf("took %q", v)
 		}
@@ -217,10 +217,10 @@ func TestEmptyIsOneMoment(t *testing.T) {
 //
 // Covers Q5.
 func TestSharedHandleIsNotEmptyForTheSecond(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		q, s := newQueue(w, queue.Options[string]{Priorities: 4})
 		for p := range 4 {
-			coordtest.Check(t, q.PutPriority(t.Context(), p, numbers(p, 1)...))
+			recipetest.Check(t, q.PutPriority(t.Context(), p, numbers(p, 1)...))
 		}
 		w.Inject(zktest.Rule{Op: "multi", Session: s.ID(), Fate: zktest.DelayReply, Delay: time.Second})
 		results := make(chan error, 4)
@@ -231,7 +231,7 @@ func TestSharedHandleIsNotEmptyForTheSecond(t *testing.T) {
 			}()
 		}
 		for range 4 {
-			coordtest.Check(t, <-results)
+			recipetest.Check(t, <-results)
 		}
 	})
 }
@@ -240,17 +240,17 @@ func TestSharedHandleIsNotEmptyForTheSecond(t *testing.T) {
 //
 // Covers Q5.
 func TestRelaxedConsumerFindsTheRest(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		q, s := newQueue(w, queue.Options[string]{Relaxed: true})
 		other, _ := newQueue(w, queue.Options[string]{})
-		coordtest.Check(t, other.Put(t.Context(), numbers(0, 4)...))
+		recipetest.Check(t, other.Put(t.Context(), numbers(0, 4)...))
 		slow := w.Inject(zktest.Rule{Op: "getData", Path: path + "/items/0/*/*", Session: s.ID(), Fate: zktest.DelayRequest, Delay: time.Second})
 		got := tryTake(t, q)
 		synctest.Wait()
 		if slow.Fired() != 1 {
 			t.Fatal("nothing was read")
 		}
-		coordtest.Must(other.Take(t.Context()))
+		recipetest.Must(other.Take(t.Context()))
 		if v := <-got; !slices.Contains(numbers(1, 3), v) {
 			t.Errorf("took %q", v)
 		}
@@ -261,16 +261,16 @@ func TestRelaxedConsumerFindsTheRest(t *testing.T) {
 //
 // Covers Q3.
 func TestTakeThatWaitedInVainFailed(t *testing.T) {
-	ends := map[string]func(t *testing.T, s *coordtest.Client, q *queue.Queue[string], cancel func()){
-		"cancelled": func(_ *testing.T, _ *coordtest.Client, _ *queue.Queue[string], cancel func()) { cancel() },
-		"lost":      func(_ *testing.T, s *coordtest.Client, _ *queue.Queue[string], _ func()) { s.Lose() },
-		"closed": func(t *testing.T, _ *coordtest.Client, q *queue.Queue[string], _ func()) {
-			coordtest.Check(t, q.Close(t.Context()))
+	ends := map[string]func(t *testing.T, s *recipetest.Client, q *queue.Queue[string], cancel func()){
+		"cancelled": func(_ *testing.T, _ *recipetest.Client, _ *queue.Queue[string], cancel func()) { cancel() },
+		"lost":      func(_ *testing.T, s *recipetest.Client, _ *queue.Queue[string], _ func()) { s.Lose() },
+		"closed": func(t *testing.T, _ *recipetest.Client, q *queue.Queue[string], _ func()) {
+			recipetest.Check(t, q.Close(t.Context()))
 		},
 	}
 	for name, end := range ends {
 		t.Run(name, func(t *testing.T) {
-			coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+			recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 				q, s := newQueue(w, queue.Options[string]{})
 				ctx, cancel := context.WithCancel(t.Context())
 				result := make(chan error)
@@ -293,17 +293,17 @@ func TestTakeThatWaitedInVainFailed(t *testing.T) {
 //
 // Covers Q5.
 func TestAllThereIsIsAskedForBesideOthers(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		q, s := newQueue(w, queue.Options[string]{})
-		coordtest.Check(t, q.Put(t.Context(), "first"))
+		recipetest.Check(t, q.Put(t.Context(), "first"))
 		for range 600 {
-			coordtest.Check(t, q.Put(t.Context(), "x"))
+			recipetest.Check(t, q.Put(t.Context(), "x"))
 		}
 		w.Inject(zktest.Rule{Op: "multi", Session: s.ID(), Fate: zktest.DelayReply, Delay: time.Second})
 		first := tryTake(t, q)
 		synctest.Wait()
 		all := make(chan []string, 1)
-		go func() { all <- coordtest.Must(q.TakeBatch(t.Context(), math.MaxInt)) }()
+		go func() { all <- recipetest.Must(q.TakeBatch(t.Context(), math.MaxInt)) }()
 		synctest.Wait()
 		last := tryTake(t, q)
 		if a, b := <-first, <-last; a != "first" || b != "x" {

@@ -5,21 +5,21 @@ import (
 	"errors"
 	"testing"
 
-	"github.com/zkcoord/zkcoord/internal/coordtest"
+	"github.com/zkcoord/zkcoord/internal/recipetest"
 	"github.com/zkcoord/zkcoord/session"
 )
 
 // Covers Q7, Q14. What is bound to a claim has ended when what ends its hold has
 // returned: no goroutine has to be scheduled in between.
 func TestBoundContextEndsWithTheHold(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		q := New(w.Client().Session, "/q", Options[int]{})
 		const claims = 100
 		for i := range claims {
-			coordtest.Check(t, q.Put(t.Context(), i))
+			recipetest.Check(t, q.Put(t.Context(), i))
 		}
 		for range claims {
-			c := coordtest.Must(q.Claim(t.Context()))
+			c := recipetest.Must(q.Claim(t.Context()))
 			ctx, cancel := context.WithCancel(c.Bind(t.Context()))
 			c.hold.End(session.ErrLeaseLapsed)
 			if got := context.Cause(ctx); !errors.Is(got, session.ErrLeaseLapsed) || !errors.Is(context.Cause(c.Context()), session.ErrLeaseLapsed) {

@@ -7,25 +7,25 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/zkcoord/zkcoord/internal/coordtest"
+	"github.com/zkcoord/zkcoord/internal/recipetest"
 	"github.com/zkcoord/zkcoord/queue"
 )
 
 // Covers Q8. A queue that is closed within a loop takes nothing with it.
 func TestCloseGivesBackWhatALoopDidNotGetTo(t *testing.T) {
 	for _, claims := range []bool{false, true} {
-		coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+		recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 			q, _ := newQueue(w, queue.Options[string]{Prefetch: 8})
 			other, _ := newQueue(w, queue.Options[string]{})
-			coordtest.Check(t, q.Put(t.Context(), numbers(0, 5)...))
+			recipetest.Check(t, q.Put(t.Context(), numbers(0, 5)...))
 			if claims {
 				for c := range q.Claims(t.Context()) {
-					coordtest.Check(t, q.Close(t.Context()))
-					coordtest.Check(t, c.Ack(t.Context()))
+					recipetest.Check(t, q.Close(t.Context()))
+					recipetest.Check(t, c.Ack(t.Context()))
 				}
 			} else {
 				for range q.Items(t.Context()) {
-					coordtest.Check(t, q.Close(t.Context()))
+					recipetest.Check(t, q.Close(t.Context()))
 				}
 			}
 			synctest.Wait()
@@ -39,24 +39,24 @@ func TestCloseGivesBackWhatALoopDidNotGetTo(t *testing.T) {
 // Covers Q11. A claim outlives its queue's handle, and is given back all the
 // same when its time is up, or its session ends.
 func TestClaimOutlivesClose(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		q, _ := newQueue(w, queue.Options[string]{ClaimFor: time.Second})
 		other, _ := newQueue(w, queue.Options[string]{})
-		coordtest.Check(t, q.Put(t.Context(), numbers(0, 3)...))
-		acked := coordtest.Must(q.Claim(t.Context()))
-		coordtest.Must(q.Claim(t.Context()))
-		rejected := coordtest.Must(q.Claim(t.Context()))
-		coordtest.Check(t, q.Close(t.Context()))
-		coordtest.Check(t, acked.Ack(t.Context()))
-		coordtest.Check(t, rejected.Reject(t.Context()))
+		recipetest.Check(t, q.Put(t.Context(), numbers(0, 3)...))
+		acked := recipetest.Must(q.Claim(t.Context()))
+		recipetest.Must(q.Claim(t.Context()))
+		rejected := recipetest.Must(q.Claim(t.Context()))
+		recipetest.Check(t, q.Close(t.Context()))
+		recipetest.Check(t, acked.Ack(t.Context()))
+		recipetest.Check(t, rejected.Reject(t.Context()))
 		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 		defer cancel()
 		item, err := other.Take(ctx)
-		coordtest.Check(t, err)
+		recipetest.Check(t, err)
 		if item != "item-000001" {
 			t.Errorf("got %s", item)
 		}
-		coordtest.Check(t, other.Close(t.Context()))
+		recipetest.Check(t, other.Close(t.Context()))
 		synctest.Wait() // q removes its mark when the last claim has been given back
 		if left := w.Nodes(path + "/marks"); len(left) > 0 {
 			t.Errorf("left of closed queues without claims: %v", left)
@@ -66,17 +66,17 @@ func TestClaimOutlivesClose(t *testing.T) {
 
 // Covers Q6, Q11.
 func TestItemOfAClosedQueueIsOfferedWhenItsSessionEnds(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		s := w.Client()
 		q := queue.New(s.Session, path, queue.Options[string]{})
 		other, _ := newQueue(w, queue.Options[string]{})
-		coordtest.Check(t, q.Put(t.Context(), "a"))
-		coordtest.Must(q.Claim(t.Context()))
-		coordtest.Check(t, q.Close(t.Context()))
+		recipetest.Check(t, q.Put(t.Context(), "a"))
+		recipetest.Must(q.Claim(t.Context()))
+		recipetest.Check(t, q.Close(t.Context()))
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		defer cancel()
 		time.AfterFunc(time.Second, func() { w.Expire(s.ID()) })
 		_, err := other.Take(ctx)
-		coordtest.Check(t, err)
+		recipetest.Check(t, err)
 	})
 }

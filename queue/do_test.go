@@ -11,7 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/zkcoord/zkcoord/internal/coordtest"
+	"github.com/zkcoord/zkcoord/internal/recipetest"
 	"github.com/zkcoord/zkcoord/queue"
 	"github.com/zkcoord/zkcoord/session"
 )
@@ -19,16 +19,16 @@ import (
 // claimed claims an item that is put, and returns a context that has ended.
 func claimed(t *testing.T, q *queue.Queue[string]) (c *queue.Claim[string], ended context.Context) {
 	t.Helper()
-	coordtest.Check(t, q.Put(t.Context(), "a"))
+	recipetest.Check(t, q.Put(t.Context(), "a"))
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	return coordtest.Must(q.Claim(t.Context())), ended
+	return recipetest.Must(q.Claim(t.Context())), ended
 }
 
 // Covers Q15. defer claim.Release(ctx) is right however ctx ended. It chose by
 // chance whether the item was given back.
 func TestReleaseWithAnEndedContextReleases(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		q, _ := newQueue(w, queue.Options[string]{})
 		for range 30 {
 			c, ended := claimed(t, q)
@@ -47,7 +47,7 @@ func TestReleaseWithAnEndedContextReleases(t *testing.T) {
 // A context that has ended refuses an Ack and a Reject each time, and the claim
 // goes on.
 func TestAckWithAnEndedContextIsRefused(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		q, _ := newQueue(w, queue.Options[string]{})
 		c, ended := claimed(t, q)
 		for range 30 {
@@ -60,7 +60,7 @@ func TestAckWithAnEndedContextIsRefused(t *testing.T) {
 				}
 			}
 		}
-		coordtest.Check(t, c.Ack(t.Context()))
+		recipetest.Check(t, c.Ack(t.Context()))
 	})
 }
 
@@ -70,7 +70,7 @@ var errOwn = errors.New("own")
 
 // left is what the queue and its dead letters hold in the end. All that a claim
 // needed is gone then.
-func left(t *testing.T, w *coordtest.World, q *queue.Queue[string]) (items, dead []string) {
+func left(t *testing.T, w *recipetest.World, q *queue.Queue[string]) (items, dead []string) {
 	t.Helper()
 	synctest.Wait()
 	for _, from := range []*queue.Queue[string]{q, q.Dead()} {
@@ -80,11 +80,11 @@ func left(t *testing.T, w *coordtest.World, q *queue.Queue[string]) (items, dead
 			if errors.Is(err, queue.ErrEmpty) {
 				break
 			}
-			coordtest.Check(t, err)
+			recipetest.Check(t, err)
 			got = append(got, item)
 		}
 		items, dead = dead, got
-		coordtest.Check(t, from.Close(t.Context()))
+		recipetest.Check(t, from.Close(t.Context()))
 	}
 	w.NothingLeft()
 	return items, dead
@@ -113,9 +113,9 @@ func TestDoEndsTheClaimAsItsFunctionSays(t *testing.T) {
 				continue
 			}
 			t.Run(fmt.Sprint(name, cancelled), func(t *testing.T) {
-				coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+				recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 					q, _ := newQueue(w, queue.Options[string]{})
-					coordtest.Check(t, q.Put(t.Context(), "a"))
+					recipetest.Check(t, q.Put(t.Context(), "a"))
 					ctx, cancel := context.WithCancel(t.Context())
 					defer cancel()
 					var inner context.Context
@@ -148,9 +148,9 @@ func TestDoEndsTheClaimAsItsFunctionSays(t *testing.T) {
 
 // Covers Q14. A consumer stops on its own shutdown.
 func TestWorkOnAnItemIsTheCallers(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		q, _ := newQueue(w, queue.Options[string]{})
-		coordtest.Check(t, q.Put(t.Context(), "a"))
+		recipetest.Check(t, q.Put(t.Context(), "a"))
 		errDown := errors.New("going down")
 		timed, stop := context.WithTimeout(context.WithValue(t.Context(), requestID{}, 7), time.Minute)
 		defer stop()
@@ -183,20 +183,20 @@ func TestWorkOnAnItemIsTheCallers(t *testing.T) {
 // caller's own end.
 func TestLossDuringDoIsItsError(t *testing.T) {
 	for name, c := range map[string]struct {
-		lose func(ctx context.Context, w *coordtest.World, c *coordtest.Client)
+		lose func(ctx context.Context, w *recipetest.World, c *recipetest.Client)
 		want error
 	}{
-		"session": {func(_ context.Context, _ *coordtest.World, c *coordtest.Client) { c.Lose() }, session.ErrLost},
-		"node": {func(ctx context.Context, w *coordtest.World, _ *coordtest.Client) {
-			coordtest.Check(t, w.Admin().DeleteAll(ctx, path))
+		"session": {func(_ context.Context, _ *recipetest.World, c *recipetest.Client) { c.Lose() }, session.ErrLost},
+		"node": {func(ctx context.Context, w *recipetest.World, _ *recipetest.Client) {
+			recipetest.Check(t, w.Admin().DeleteAll(ctx, path))
 		}, session.ErrRevoked},
-		"time": {func(context.Context, *coordtest.World, *coordtest.Client) {}, queue.ErrClaimExpired},
+		"time": {func(context.Context, *recipetest.World, *recipetest.Client) {}, queue.ErrClaimExpired},
 	} {
 		for _, result := range []error{nil, errOwn, context.Canceled} {
 			t.Run(fmt.Sprint(name, result), func(t *testing.T) {
-				coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+				recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 					q, client := newQueue(w, queue.Options[string]{ClaimFor: time.Minute})
-					coordtest.Check(t, q.Put(t.Context(), "a"))
+					recipetest.Check(t, q.Put(t.Context(), "a"))
 					err := q.Do(t.Context(), func(ctx context.Context, _ *queue.Claim[string]) error {
 						time.AfterFunc(time.Second, func() { c.lose(t.Context(), w, client) })
 						<-ctx.Done()
@@ -218,9 +218,9 @@ func TestLossDuringDoIsItsError(t *testing.T) {
 
 // Covers Q14. A consumer that panics gives the item back.
 func TestPanickingConsumerGivesBack(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		q, _ := newQueue(w, queue.Options[string]{})
-		coordtest.Check(t, q.Put(t.Context(), "a"))
+		recipetest.Check(t, q.Put(t.Context(), "a"))
 		func() {
 			defer func() {
 				if got := recover(); got != errOwn {
@@ -242,7 +242,7 @@ var results = map[string]error{"acked": nil, "given back": errOwn, "rejected": q
 // what is left of them.
 func doEach(t *testing.T, ctx context.Context, q, other *queue.Queue[string], settle func()) (failed bool) {
 	t.Helper()
-	coordtest.Check(t, other.Put(t.Context(), slices.Sorted(maps.Keys(results))...))
+	recipetest.Check(t, other.Put(t.Context(), slices.Sorted(maps.Keys(results))...))
 	errs := make(map[string]error)
 	for range results {
 		item := ""
@@ -274,7 +274,7 @@ func doEach(t *testing.T, ctx context.Context, q, other *queue.Queue[string], se
 
 // Covers Q8, Q11, Q14.
 func TestDoAtEachLostRequest(t *testing.T) {
-	coordtest.AtEachLostRequest(t, func(t *testing.T, tr *coordtest.Trial) {
+	recipetest.AtEachLostRequest(t, func(t *testing.T, tr *recipetest.Trial) {
 		q, s := newQueue(tr.World, queue.Options[string]{})
 		other, _ := newQueue(tr.World, queue.Options[string]{})
 		tr.Strike(s)
@@ -286,7 +286,7 @@ func TestDoAtEachLostRequest(t *testing.T) {
 
 // Covers Q8, Q11, Q14.
 func TestCancelledDoEndsTheClaim(t *testing.T) {
-	coordtest.CancelledAtEveryMoment(t, func(ctx context.Context, t *testing.T, w *coordtest.World, s *coordtest.Client) {
+	recipetest.CancelledAtEveryMoment(t, func(ctx context.Context, t *testing.T, w *recipetest.World, s *recipetest.Client) {
 		other, _ := newQueue(w, queue.Options[string]{})
 		doEach(t, ctx, queue.New(s.Session, path, queue.Options[string]{}), other, func() { settle(nil) })
 	})
@@ -294,10 +294,10 @@ func TestCancelledDoEndsTheClaim(t *testing.T) {
 
 // Covers Q8. Close removes the handle's nodes however its context ended.
 func TestCloseWithAnEndedContextCloses(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		q, client := newQueue(w, queue.Options[string]{})
 		c, ended := claimed(t, q)
-		coordtest.Check(t, c.Ack(t.Context()))
+		recipetest.Check(t, c.Ack(t.Context()))
 		if err := q.Close(ended); !errors.Is(err, context.Canceled) {
 			t.Errorf("close: %v, want %v", err, context.Canceled)
 		}

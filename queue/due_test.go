@@ -6,7 +6,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/zkcoord/zkcoord/internal/coordtest"
+	"github.com/zkcoord/zkcoord/internal/recipetest"
 	"github.com/zkcoord/zkcoord/queue"
 	"github.com/zkcoord/zkcoord/session"
 )
@@ -14,22 +14,22 @@ import (
 // A consumer that waits for an item to be due asks for it then, and not all the
 // time before.
 func TestWaitingForADelayedItemCostsFewRequests(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		q, r := newQueue(w, queue.Options[string]{})
 		p, _ := newQueue(w, queue.Options[string]{})
-		coordtest.Check(t, p.Put(t.Context(), "first"))
+		recipetest.Check(t, p.Put(t.Context(), "first"))
 		time.Sleep(time.Until(time.Now().Truncate(time.Second).Add(1600 * time.Millisecond)))
 		got := make(chan string, 2)
 		go func() {
 			for range 2 {
-				got <- coordtest.Must(q.Take(t.Context()))
+				got <- recipetest.Must(q.Take(t.Context()))
 			}
 		}()
 		<-got
 		synctest.Wait()
 		r.Count()
 		at := time.Now().Truncate(time.Second).Add(time.Second)
-		coordtest.Check(t, p.PutAt(t.Context(), at, "later"))
+		recipetest.Check(t, p.PutAt(t.Context(), at, "later"))
 		<-got
 		if late := time.Since(at); late > time.Second {
 			t.Errorf("%v late", late)
@@ -43,19 +43,19 @@ func TestWaitingForADelayedItemCostsFewRequests(t *testing.T) {
 // Nor does it ask all the time where something that is not an item keeps a slot
 // from being removed.
 func TestForeignNodeAmongDelayedItemsCostsFewRequests(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		q, r := newQueue(w, queue.Options[string]{})
 		p, _ := newQueue(w, queue.Options[string]{})
-		coordtest.Check(t, p.PutAt(t.Context(), time.Now().Add(time.Second), "a"))
+		recipetest.Check(t, p.PutAt(t.Context(), time.Now().Add(time.Second), "a"))
 		s := w.Client()
 		slot := w.Nodes(path + "/delayed")[0]
-		coordtest.Must(s.Create(t.Context(), slot+"/foreign", nil, session.Persistent))
-		coordtest.Must(q.Take(t.Context()))
+		recipetest.Must(s.Create(t.Context(), slot+"/foreign", nil, session.Persistent))
+		recipetest.Must(q.Take(t.Context()))
 		go func() {
 			time.Sleep(5 * time.Second)
-			coordtest.Check(t, p.Put(t.Context(), "b"))
+			recipetest.Check(t, p.Put(t.Context(), "b"))
 		}()
-		coordtest.Must(q.Take(t.Context()))
+		recipetest.Must(q.Take(t.Context()))
 		if n := r.Count(); n > 200 {
 			t.Errorf("%d requests", n)
 		}
@@ -69,21 +69,21 @@ func TestDelayedItemsAreNotEarly(t *testing.T) {
 	for _, busy := range []bool{false, true} {
 		for _, part := range []time.Duration{0, time.Nanosecond, time.Millisecond, 500 * time.Millisecond, time.Second - 1} {
 			t.Run(fmt.Sprintf("busy=%v/%v", busy, part), func(t *testing.T) {
-				coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+				recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 					q, _ := newQueue(w, queue.Options[string]{})
 					p, _ := newQueue(w, queue.Options[string]{})
 					at := time.Now().Truncate(time.Second).Add(3*time.Second + part)
-					coordtest.Check(t, p.PutAt(t.Context(), at, "x"))
+					recipetest.Check(t, p.PutAt(t.Context(), at, "x"))
 					time.Sleep(600 * time.Millisecond) // it does not look at whole seconds
 					for busy {
-						coordtest.Check(t, p.Put(t.Context(), "other"))
-						if coordtest.Must(q.Take(t.Context())) == "x" {
+						recipetest.Check(t, p.Put(t.Context(), "other"))
+						if recipetest.Must(q.Take(t.Context())) == "x" {
 							break
 						}
 						time.Sleep(50 * time.Millisecond)
 					}
 					if !busy {
-						coordtest.Must(q.Take(t.Context()))
+						recipetest.Must(q.Take(t.Context()))
 					}
 					if late := time.Since(at); late < 0 || late > 2*time.Second {
 						t.Errorf("taken %v after its time", late)

@@ -11,7 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/zkcoord/zkcoord/internal/coordtest"
+	"github.com/zkcoord/zkcoord/internal/recipetest"
 	"github.com/zkcoord/zkcoord/queue"
 	"github.com/zkcoord/zkcoord/session"
 	"github.com/zkcoord/zkcoord/zktest"
@@ -25,15 +25,15 @@ func drain(t *testing.T, q *queue.Queue[string]) (items []string) {
 		if errors.Is(err, queue.ErrEmpty) {
 			return items
 		}
-		coordtest.Check(t, err)
+		recipetest.Check(t, err)
 		items = append(items, item)
 	}
 }
 
 // settle waits until clean-up has ended, and the lost session has expired.
-func settle(tr *coordtest.Trial) {
+func settle(tr *recipetest.Trial) {
 	if tr != nil && tr.Loses() {
-		time.Sleep(2 * coordtest.Timeout)
+		time.Sleep(2 * recipetest.Timeout)
 	}
 	synctest.Wait()
 }
@@ -43,7 +43,7 @@ func settle(tr *coordtest.Trial) {
 //
 // Covers Q1, Q2, Q3.
 func TestPutAtEachLostRequest(t *testing.T) {
-	coordtest.AtEachLostRequest(t, func(t *testing.T, tr *coordtest.Trial) {
+	recipetest.AtEachLostRequest(t, func(t *testing.T, tr *recipetest.Trial) {
 		q, s := newQueue(tr.World, queue.Options[string]{})
 		other, _ := newQueue(tr.World, queue.Options[string]{})
 		tr.Strike(s)
@@ -77,12 +77,12 @@ func TestPutAtEachLostRequest(t *testing.T) {
 //
 // Covers Q2, Q3.
 func TestTakeAtEachLostRequest(t *testing.T) {
-	coordtest.AtEachLostRequest(t, func(t *testing.T, tr *coordtest.Trial) {
+	recipetest.AtEachLostRequest(t, func(t *testing.T, tr *recipetest.Trial) {
 		q, s := newQueue(tr.World, queue.Options[string]{})
 		other, _ := newQueue(tr.World, queue.Options[string]{})
 		put := numbers(0, 5)
-		coordtest.Check(t, other.Put(t.Context(), put[:3]...))
-		coordtest.Check(t, other.Put(t.Context(), put[3:]...))
+		recipetest.Check(t, other.Put(t.Context(), put[:3]...))
+		recipetest.Check(t, other.Put(t.Context(), put[3:]...))
 		tr.Strike(s)
 		var got []string
 		unknown := 0
@@ -115,7 +115,7 @@ func TestTakeAtEachLostRequest(t *testing.T) {
 //
 // Covers Q2, Q3, Q6.
 func TestWaitingTakeAtEachLostRequest(t *testing.T) {
-	coordtest.AtEachLostRequest(t, func(t *testing.T, tr *coordtest.Trial) {
+	recipetest.AtEachLostRequest(t, func(t *testing.T, tr *recipetest.Trial) {
 		q, s := newQueue(tr.World, queue.Options[string]{Priorities: 2})
 		other, _ := newQueue(tr.World, queue.Options[string]{Priorities: 2})
 		tr.Strike(s)
@@ -129,11 +129,11 @@ func TestWaitingTakeAtEachLostRequest(t *testing.T) {
 			ends <- end{item, err}
 		}()
 		settle(tr)
-		coordtest.Check(t, other.PutPriority(t.Context(), 1, "a"))
+		recipetest.Check(t, other.PutPriority(t.Context(), 1, "a"))
 		var got end
 		select {
 		case got = <-ends:
-		case <-time.After(2 * coordtest.Timeout):
+		case <-time.After(2 * recipetest.Timeout):
 			t.Fatal("asleep")
 		}
 		if got.err != nil && !tr.Loses() {
@@ -156,14 +156,14 @@ func TestWaitingTakeAtEachLostRequest(t *testing.T) {
 
 // Covers Q2, Q3, Q5.
 func TestTryTakeAtEachLostRequest(t *testing.T) {
-	coordtest.AtEachLostRequest(t, func(t *testing.T, tr *coordtest.Trial) {
+	recipetest.AtEachLostRequest(t, func(t *testing.T, tr *recipetest.Trial) {
 		q, s := newQueue(tr.World, queue.Options[string]{})
 		other, _ := newQueue(tr.World, queue.Options[string]{})
 		tr.Strike(s)
 		if _, err := q.TryTake(t.Context()); !errors.Is(err, queue.ErrEmpty) && !tr.Loses() {
 			t.Errorf("take: %v", err)
 		}
-		coordtest.Check(t, other.Put(t.Context(), "a"))
+		recipetest.Check(t, other.Put(t.Context(), "a"))
 		if item, err := q.TryTake(t.Context()); item != "a" && !tr.Loses() || errors.Is(err, queue.ErrEmpty) {
 			t.Errorf("took %q, %v", item, err)
 		}
@@ -172,10 +172,10 @@ func TestTryTakeAtEachLostRequest(t *testing.T) {
 
 // Covers Q8, Q11.
 func TestRejectAtEachLostRequest(t *testing.T) {
-	coordtest.AtEachLostRequest(t, func(t *testing.T, tr *coordtest.Trial) {
+	recipetest.AtEachLostRequest(t, func(t *testing.T, tr *recipetest.Trial) {
 		q, s := newQueue(tr.World, queue.Options[string]{})
 		other, _ := newQueue(tr.World, queue.Options[string]{})
-		coordtest.Check(t, other.Put(t.Context(), "a"))
+		recipetest.Check(t, other.Put(t.Context(), "a"))
 		tr.Strike(s)
 		c, err := q.Claim(t.Context())
 		if err == nil {
@@ -196,12 +196,12 @@ func TestRejectAtEachLostRequest(t *testing.T) {
 //
 // Covers Q7, Q10, Q11.
 func TestClaimAtEachLostRequest(t *testing.T) {
-	coordtest.AtEachLostRequest(t, func(t *testing.T, tr *coordtest.Trial) {
+	recipetest.AtEachLostRequest(t, func(t *testing.T, tr *recipetest.Trial) {
 		q, s := newQueue(tr.World, queue.Options[string]{})
 		other, _ := newQueue(tr.World, queue.Options[string]{})
 		put := numbers(0, 4)
-		coordtest.Check(t, other.Put(t.Context(), put[:3]...))
-		coordtest.Check(t, other.Put(t.Context(), put[3:]...))
+		recipetest.Check(t, other.Put(t.Context(), put[:3]...))
+		recipetest.Check(t, other.Put(t.Context(), put[3:]...))
 		tr.Strike(s)
 
 		effects := map[string]session.Effect{}
@@ -242,7 +242,7 @@ func TestClaimAtEachLostRequest(t *testing.T) {
 //
 // Covers Q8.
 func TestCancelledTakeLeavesNothingAndLosesNothing(t *testing.T) {
-	coordtest.CancelledAtEveryMoment(t, func(ctx context.Context, t *testing.T, w *coordtest.World, s *coordtest.Client) {
+	recipetest.CancelledAtEveryMoment(t, func(ctx context.Context, t *testing.T, w *recipetest.World, s *recipetest.Client) {
 		q := queue.New(s.Session, path, queue.Options[string]{})
 		other, _ := newQueue(w, queue.Options[string]{})
 		done := make(chan int, 1)
@@ -256,8 +256,8 @@ func TestCancelledTakeLeavesNothingAndLosesNothing(t *testing.T) {
 			done <- n
 		}()
 		synctest.Wait()
-		coordtest.Check(t, other.Put(t.Context(), "a", "b"))
-		coordtest.Check(t, other.Put(t.Context(), "c"))
+		recipetest.Check(t, other.Put(t.Context(), "a", "b"))
+		recipetest.Check(t, other.Put(t.Context(), "c"))
 		n := <-done
 		settle(nil)
 		if rest := drain(t, other); n+len(rest) != 3 {
@@ -273,15 +273,15 @@ func TestCancelledTakeLeavesNothingAndLosesNothing(t *testing.T) {
 
 // Covers Q8.
 func TestCancelledClaimLeavesNothingClaimed(t *testing.T) {
-	coordtest.CancelledAtEveryMoment(t, func(ctx context.Context, t *testing.T, w *coordtest.World, s *coordtest.Client) {
+	recipetest.CancelledAtEveryMoment(t, func(ctx context.Context, t *testing.T, w *recipetest.World, s *recipetest.Client) {
 		q := queue.New(s.Session, path, queue.Options[string]{})
 		other, _ := newQueue(w, queue.Options[string]{})
-		coordtest.Check(t, other.Put(t.Context(), "a", "b"))
-		coordtest.Check(t, other.Put(t.Context(), "c"))
+		recipetest.Check(t, other.Put(t.Context(), "a", "b"))
+		recipetest.Check(t, other.Put(t.Context(), "c"))
 		acked := 0
 		for range 3 {
 			if c, err := q.Claim(ctx); err == nil {
-				coordtest.Check(t, c.Ack(t.Context()))
+				recipetest.Check(t, c.Ack(t.Context()))
 				acked++
 			}
 		}
@@ -306,10 +306,10 @@ func TestCallCancelledWhileUnderWayGivesBack(t *testing.T) {
 	}
 	for name, call := range calls {
 		t.Run(name, func(t *testing.T) {
-			coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+			recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 				q, s := newQueue(w, queue.Options[string]{})
 				other, _ := newQueue(w, queue.Options[string]{})
-				coordtest.Check(t, other.Put(t.Context(), numbers(0, 3)...))
+				recipetest.Check(t, other.Put(t.Context(), numbers(0, 3)...))
 				slow := w.Inject(zktest.Rule{Op: "multi", Session: s.ID(), Fate: zktest.DelayReply, Delay: time.Second})
 				ctx, cancel := context.WithTimeout(t.Context(), time.Second/2)
 				defer cancel()
@@ -329,7 +329,7 @@ func TestCallCancelledWhileUnderWayGivesBack(t *testing.T) {
 
 // unmark lets a fate strike the next transaction of a kind, and somebody delete
 // the handle's mark before it is sent again.
-func unmark(t *testing.T, w *coordtest.World, s *coordtest.Client, kind string, fate zktest.Fate) {
+func unmark(t *testing.T, w *recipetest.World, s *recipetest.Client, kind string, fate zktest.Fate) {
 	t.Helper()
 	var mark string
 	for _, node := range w.Nodes(path + "/marks") {
@@ -339,22 +339,22 @@ func unmark(t *testing.T, w *coordtest.World, s *coordtest.Client, kind string, 
 	}
 	w.Inject(zktest.Rule{Op: "multi", Path: mark, Session: s.ID(), Fate: fate})
 	w.Inject(zktest.Rule{Op: "multi", Path: mark, Session: s.ID(), Fate: zktest.DelayRequest, Delay: 2 * time.Second})
-	time.AfterFunc(time.Second, func() { coordtest.Check(t, w.Admin().Delete(t.Context(), mark, session.AnyVersion)) })
+	time.AfterFunc(time.Second, func() { recipetest.Check(t, w.Admin().Delete(t.Context(), mark, session.AnyVersion)) })
 }
 
 // Put again under a new mark, an item was there twice.
 //
 // Covers Q2.
 func TestItemIsPutOnceWhereTheMarkWasDeletedAfterALostReply(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		q, s := newQueue(w, queue.Options[string]{})
 		other, _ := newQueue(w, queue.Options[string]{})
-		coordtest.Check(t, q.Put(t.Context(), "first"))
+		recipetest.Check(t, q.Put(t.Context(), "first"))
 		unmark(t, w, s, "put", zktest.CloseBeforeReply)
 		if err := q.Put(t.Context(), "second"); session.Outcome(err) != session.Indeterminate {
 			t.Errorf("put: %v, %v", session.Outcome(err), err)
 		}
-		coordtest.Check(t, q.Put(t.Context(), "third"))
+		recipetest.Check(t, q.Put(t.Context(), "third"))
 		if got := drain(t, other); !slices.Equal(got, []string{"first", "second", "third"}) {
 			t.Errorf("took %q", got)
 		}
@@ -365,11 +365,11 @@ func TestItemIsPutOnceWhereTheMarkWasDeletedAfterALostReply(t *testing.T) {
 //
 // Covers Q10.
 func TestAckIsNotDeniedWhereTheMarkWasDeletedAfterALostReply(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		q, s := newQueue(w, queue.Options[string]{})
-		coordtest.Check(t, q.Put(t.Context(), "first", "second"))
-		coordtest.Check(t, coordtest.Must(q.Claim(t.Context())).Ack(t.Context()))
-		c := coordtest.Must(q.Claim(t.Context()))
+		recipetest.Check(t, q.Put(t.Context(), "first", "second"))
+		recipetest.Check(t, recipetest.Must(q.Claim(t.Context())).Ack(t.Context()))
+		c := recipetest.Must(q.Claim(t.Context()))
 		unmark(t, w, s, "txn", zktest.CloseBeforeReply)
 		if err := c.Ack(t.Context()); session.Outcome(err) != session.Indeterminate {
 			t.Errorf("ack: %v, %v", session.Outcome(err), err)
@@ -383,30 +383,30 @@ func TestAckIsNotDeniedWhereTheMarkWasDeletedAfterALostReply(t *testing.T) {
 // Covers Q8, Q11.
 func TestClaimIsOverWhateverComesOfACallThatWasGivenUp(t *testing.T) {
 	none := session.SetOp{Path: "/app", Version: 99}
-	calls := map[string]func(*testing.T, *coordtest.World, *coordtest.Client, *queue.Claim[string]) error{
-		"ack that is refused later": func(t *testing.T, w *coordtest.World, s *coordtest.Client, c *queue.Claim[string]) error {
+	calls := map[string]func(*testing.T, *recipetest.World, *recipetest.Client, *queue.Claim[string]) error{
+		"ack that is refused later": func(t *testing.T, w *recipetest.World, s *recipetest.Client, c *queue.Claim[string]) error {
 			w.Inject(zktest.Rule{Op: "multi", Path: path + "/marks/*", Session: s.ID(), Fate: zktest.DelayRequest, Delay: time.Second})
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second/2)
 			defer cancel()
 			return c.Ack(ctx, none)
 		},
-		"ack that did not arrive": func(t *testing.T, w *coordtest.World, s *coordtest.Client, c *queue.Claim[string]) error {
+		"ack that did not arrive": func(t *testing.T, w *recipetest.World, s *recipetest.Client, c *queue.Claim[string]) error {
 			unmark(t, w, s, "txn", zktest.CloseBeforeRequest)
 			return c.Ack(t.Context())
 		},
-		"release that did not arrive": func(t *testing.T, w *coordtest.World, s *coordtest.Client, c *queue.Claim[string]) error {
+		"release that did not arrive": func(t *testing.T, w *recipetest.World, s *recipetest.Client, c *queue.Claim[string]) error {
 			unmark(t, w, s, "txn", zktest.CloseBeforeRequest)
 			return c.Release(t.Context())
 		},
 	}
 	for name, call := range calls {
 		t.Run(name, func(t *testing.T) {
-			coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+			recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 				q, s := newQueue(w, queue.Options[string]{})
 				other, _ := newQueue(w, queue.Options[string]{})
-				coordtest.Check(t, q.Put(t.Context(), "a", "b"))
-				coordtest.Check(t, coordtest.Must(q.Claim(t.Context())).Ack(t.Context()))
-				c := coordtest.Must(q.Claim(t.Context()))
+				recipetest.Check(t, q.Put(t.Context(), "a", "b"))
+				recipetest.Check(t, recipetest.Must(q.Claim(t.Context())).Ack(t.Context()))
+				c := recipetest.Must(q.Claim(t.Context()))
 				if err := call(t, w, s, c); session.Outcome(err) != session.Indeterminate {
 					t.Errorf("%v: %v", session.Outcome(err), err)
 				}
@@ -431,10 +431,10 @@ func TestClaimIsOverWhateverComesOfACallThatWasGivenUp(t *testing.T) {
 //
 // Covers Q8.
 func TestReleaseBehindAnAckThatNeverRan(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		q, s := newQueue(w, queue.Options[string]{})
-		coordtest.Check(t, q.Put(t.Context(), "a"))
-		c := coordtest.Must(q.Claim(t.Context()))
+		recipetest.Check(t, q.Put(t.Context(), "a"))
+		c := recipetest.Must(q.Claim(t.Context()))
 		giveUp := func(f func(ctx context.Context) error) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second/4)
 			defer cancel()
@@ -461,7 +461,7 @@ func TestReleaseBehindAnAckThatNeverRan(t *testing.T) {
 //
 // Covers Q1.
 func TestPutThatWasGivenUpDoesNotReadTheCallersBuffer(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		s := w.Client()
 		q := queue.New(s.Session, path, queue.Options[[]byte]{Codec: queue.Bytes()})
 		w.Inject(zktest.Rule{Op: "exists", Session: s.ID(), Fate: zktest.DelayRequest, Delay: time.Second})
@@ -503,10 +503,10 @@ func TestItemThatDoesNotDecodeIsKeptThoughTheCallerHasGone(t *testing.T) {
 	}
 	for name, call := range calls {
 		t.Run(name, func(t *testing.T) {
-			coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+			recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 				ctx, cancel := context.WithCancel(t.Context())
 				q := queue.New(w.Client().Session, path, queue.Options[string]{Codec: garbled(cancel)})
-				coordtest.Check(t, q.Put(ctx, "a"))
+				recipetest.Check(t, q.Put(ctx, "a"))
 				if err := call(ctx, q); !errors.As(err, new(*queue.DecodeError)) {
 					t.Error(err)
 				}
@@ -527,20 +527,20 @@ func TestItemThatDoesNotDecodeIsKeptThoughTheCallerHasGone(t *testing.T) {
 // Covers Q3, Q6.
 func TestItemIsGivenBackUnlessTheQueueWasDeleted(t *testing.T) {
 	const inSegment = 256
-	remake := func(t *testing.T, w *coordtest.World, other *queue.Queue[string]) {
-		coordtest.Check(t, w.Admin().DeleteAll(t.Context(), path))
+	remake := func(t *testing.T, w *recipetest.World, other *queue.Queue[string]) {
+		recipetest.Check(t, w.Admin().DeleteAll(t.Context(), path))
 		again := queue.New(w.Client().Session, path, queue.Options[string]{})
-		coordtest.Check(t, again.Put(t.Context(), "new"))
+		recipetest.Check(t, again.Put(t.Context(), "new"))
 	}
 	cases := map[string]struct {
 		segment   int // that the item is in
-		meanwhile func(t *testing.T, w *coordtest.World, other *queue.Queue[string])
+		meanwhile func(t *testing.T, w *recipetest.World, other *queue.Queue[string])
 		want      []string
 	}{
-		"drained": {0, func(t *testing.T, w *coordtest.World, other *queue.Queue[string]) {
+		"drained": {0, func(t *testing.T, w *recipetest.World, other *queue.Queue[string]) {
 			for range inSegment {
-				coordtest.Check(t, other.Put(t.Context(), "x"))
-				coordtest.Must(other.Take(t.Context()))
+				recipetest.Check(t, other.Put(t.Context(), "x"))
+				recipetest.Must(other.Take(t.Context()))
 			}
 			if _, err := other.TryTake(t.Context()); !errors.Is(err, queue.ErrEmpty) {
 				t.Error(err)
@@ -549,27 +549,27 @@ func TestItemIsGivenBackUnlessTheQueueWasDeleted(t *testing.T) {
 				t.Errorf("not drained: %q", nodes)
 			}
 		}, []string{"taken"}},
-		"deleted": {0, func(t *testing.T, w *coordtest.World, _ *queue.Queue[string]) {
-			coordtest.Check(t, w.Admin().DeleteAll(t.Context(), path))
+		"deleted": {0, func(t *testing.T, w *recipetest.World, _ *queue.Queue[string]) {
+			recipetest.Check(t, w.Admin().DeleteAll(t.Context(), path))
 		}, nil},
 		"made anew": {0, remake, []string{"new"}},
-		"made anew, with more to a node": {0, func(t *testing.T, w *coordtest.World, _ *queue.Queue[string]) {
-			coordtest.Check(t, w.Admin().DeleteAll(t.Context(), path))
+		"made anew, with more to a node": {0, func(t *testing.T, w *recipetest.World, _ *queue.Queue[string]) {
+			recipetest.Check(t, w.Admin().DeleteAll(t.Context(), path))
 			again := queue.New(w.Client().Session, path, queue.Options[string]{})
-			coordtest.Check(t, again.Put(t.Context(), numbers(0, 3)...))
+			recipetest.Check(t, again.Put(t.Context(), numbers(0, 3)...))
 		}, numbers(0, 3)},
 		"made anew, with less segments": {1, remake, []string{"new"}},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+			recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 				q, s := newQueue(w, queue.Options[string]{})
 				other, _ := newQueue(w, queue.Options[string]{})
 				for range c.segment * inSegment {
-					coordtest.Check(t, other.Put(t.Context(), "x"))
-					coordtest.Must(other.Take(t.Context()))
+					recipetest.Check(t, other.Put(t.Context(), "x"))
+					recipetest.Must(other.Take(t.Context()))
 				}
-				coordtest.Check(t, other.Put(t.Context(), "taken"))
+				recipetest.Check(t, other.Put(t.Context(), "taken"))
 				w.Inject(zktest.Rule{Op: "multi", Session: s.ID(), Fate: zktest.DelayReply, Delay: 2 * time.Second})
 				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 				defer cancel()
@@ -602,10 +602,10 @@ func TestItemIsGivenBackUnlessTheQueueWasDeleted(t *testing.T) {
 //
 // Covers Q2, Q13.
 func TestDelayedItemIsPutOnceWhereTheMarkWasDeletedAfterALostReply(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		q, s := newQueue(w, queue.Options[string]{})
 		later := time.Now().Add(time.Minute)
-		coordtest.Check(t, q.PutAt(t.Context(), later, "first"))
+		recipetest.Check(t, q.PutAt(t.Context(), later, "first"))
 		unmark(t, w, s, "txn", zktest.CloseBeforeReply)
 		if err := q.PutAt(t.Context(), later, "second"); session.Outcome(err) != session.Indeterminate {
 			t.Errorf("put: %v, %v", session.Outcome(err), err)
@@ -621,15 +621,15 @@ func TestDelayedItemIsPutOnceWhereTheMarkWasDeletedAfterALostReply(t *testing.T)
 //
 // Covers Q8.
 func TestClaimWhoseMarkIsDeletedBehindItLeavesNothingClaimed(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		q, s := newQueue(w, queue.Options[string]{})
 		other, _ := newQueue(w, queue.Options[string]{})
-		coordtest.Check(t, q.Put(t.Context(), "a"))
+		recipetest.Check(t, q.Put(t.Context(), "a"))
 		slow := w.Inject(zktest.Rule{Op: "exists", Path: path + "/marks/*", Session: s.ID(), Fate: zktest.DelayRequest, Delay: 2 * time.Second})
 		time.AfterFunc(time.Second, func() {
 			for _, mark := range w.Nodes(path + "/marks") {
 				if strings.Contains(mark, "-take-") {
-					coordtest.Check(t, w.Admin().Delete(t.Context(), mark, session.AnyVersion))
+					recipetest.Check(t, w.Admin().Delete(t.Context(), mark, session.AnyVersion))
 				}
 			}
 		})
@@ -638,7 +638,7 @@ func TestClaimWhoseMarkIsDeletedBehindItLeavesNothingClaimed(t *testing.T) {
 			t.Fatal("not asked for")
 		}
 		if err == nil {
-			coordtest.Check(t, c.Release(t.Context()))
+			recipetest.Check(t, c.Release(t.Context()))
 		}
 		time.Sleep(time.Second)
 		if rest := drain(t, other); !slices.Equal(rest, []string{"a"}) {
@@ -652,10 +652,10 @@ func TestClaimWhoseMarkIsDeletedBehindItLeavesNothingClaimed(t *testing.T) {
 //
 // Covers Q8.
 func TestOtherClaimsAreGivenBackWhereOneIsGone(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		q, s := newQueue(w, queue.Options[string]{})
 		other, _ := newQueue(w, queue.Options[string]{})
-		coordtest.Check(t, other.Put(t.Context(), numbers(0, 5)...))
+		recipetest.Check(t, other.Put(t.Context(), numbers(0, 5)...))
 		w.Inject(zktest.Rule{Op: "multi", Session: s.ID(), Fate: zktest.DelayReply, Delay: 2 * time.Second})
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
@@ -664,7 +664,7 @@ func TestOtherClaimsAreGivenBackWhereOneIsGone(t *testing.T) {
 		}
 		for _, node := range w.Nodes(path + "/items") {
 			if strings.HasSuffix(node, "/2.2-0000000000/c") {
-				coordtest.Check(t, w.Admin().Delete(t.Context(), node, session.AnyVersion))
+				recipetest.Check(t, w.Admin().Delete(t.Context(), node, session.AnyVersion))
 			}
 		}
 		time.Sleep(2 * time.Second)
@@ -683,13 +683,13 @@ func TestRefusedAckAmongOthers(t *testing.T) {
 	const acks = 4
 	for bad := range acks {
 		t.Run(fmt.Sprint(bad), func(t *testing.T) {
-			coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+			recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 				q, s := newQueue(w, queue.Options[string]{})
-				coordtest.Check(t, q.Put(t.Context(), numbers(0, acks+1)...))
-				claims := coordtest.Must(q.ClaimBatch(t.Context(), acks+1))
+				recipetest.Check(t, q.Put(t.Context(), numbers(0, acks+1)...))
+				claims := recipetest.Must(q.ClaimBatch(t.Context(), acks+1))
 				// While the last one is under way the others gather.
 				slow := w.Inject(zktest.Rule{Op: "multi", Session: s.ID(), Fate: zktest.DelayReply, Delay: time.Second})
-				go func() { coordtest.Check(t, claims[acks].Ack(t.Context())) }()
+				go func() { recipetest.Check(t, claims[acks].Ack(t.Context())) }()
 				synctest.Wait()
 				errs := make([]error, acks)
 				s.Requests()
@@ -723,7 +723,7 @@ func TestRefusedAckAmongOthers(t *testing.T) {
 					if there || c.Context().Err() != nil {
 						t.Errorf("refused, and its effect is there: %v; its claim: %v", there, context.Cause(c.Context()))
 					}
-					coordtest.Check(t, c.Ack(t.Context()))
+					recipetest.Check(t, c.Ack(t.Context()))
 				}
 				if rest := drain(t, q); len(rest) > 0 {
 					t.Errorf("left are %q", rest)
@@ -738,7 +738,7 @@ func TestRefusedAckAmongOthers(t *testing.T) {
 //
 // Covers Q2, Q3, Q7, Q10, Q11, Q13.
 func TestLostReplyAndAServerThatLags(t *testing.T) {
-	coordtest.AtEachLostRequest(t, func(t *testing.T, tr *coordtest.Trial) {
+	recipetest.AtEachLostRequest(t, func(t *testing.T, tr *recipetest.Trial) {
 		at, lags := (tr.Leader()+1)%3, (tr.Leader()+2)%3
 		s := tr.Client(func(o *session.Options) {
 			o.Servers = []string{tr.Servers()[at], tr.Servers()[lags]}
@@ -750,7 +750,7 @@ func TestLostReplyAndAServerThatLags(t *testing.T) {
 		q := queue.New(s.Session, path, queue.Options[string]{})
 		other, _ := newQueue(tr.World, queue.Options[string]{})
 		tr.Lag(lags, 2*time.Second)
-		coordtest.Check(t, other.Put(t.Context(), "a", "b"))
+		recipetest.Check(t, other.Put(t.Context(), "a", "b"))
 		time.Sleep(3 * time.Second)
 		tr.Strike(s)
 		times := map[string]int{}

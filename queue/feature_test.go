@@ -10,7 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/zkcoord/zkcoord/internal/coordtest"
+	"github.com/zkcoord/zkcoord/internal/recipetest"
 	"github.com/zkcoord/zkcoord/queue"
 	"github.com/zkcoord/zkcoord/session"
 	"github.com/zkcoord/zkcoord/zktest"
@@ -18,19 +18,19 @@ import (
 
 // Covers Q4.
 func TestOrderOverManySegments(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		p, _ := newQueue(w, queue.Options[string]{})
 		q, _ := newQueue(w, queue.Options[string]{})
 		want := numbers(0, 900)
 		for _, item := range want {
-			coordtest.Check(t, p.Put(t.Context(), item))
+			recipetest.Check(t, p.Put(t.Context(), item))
 		}
-		if n := coordtest.Must(q.Len(t.Context())); n != len(want) {
+		if n := recipetest.Must(q.Len(t.Context())); n != len(want) {
 			t.Errorf("length %d", n)
 		}
 		var got []string
 		for len(got) < len(want) {
-			got = append(got, coordtest.Must(q.TakeBatch(t.Context(), 100))...)
+			got = append(got, recipetest.Must(q.TakeBatch(t.Context(), 100))...)
 		}
 		if !slices.Equal(got, want) {
 			t.Errorf("got %v", got)
@@ -46,17 +46,17 @@ func TestOrderOverManySegments(t *testing.T) {
 //
 // Covers Q3, Q4.
 func TestConsumersInTurnsKeepTheOrder(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		a, _ := newQueue(w, queue.Options[string]{})
 		b, _ := newQueue(w, queue.Options[string]{})
 		want := numbers(0, 200)
 		for part := range slices.Chunk(want, 50) {
-			coordtest.Check(t, a.Put(t.Context(), part...))
+			recipetest.Check(t, a.Put(t.Context(), part...))
 		}
 		var got []string
 		for i := 0; len(got) < len(want); i++ {
 			q := []*queue.Queue[string]{a, b}[i%2]
-			got = append(got, coordtest.Must(q.TakeBatch(t.Context(), 1+i%7))...)
+			got = append(got, recipetest.Must(q.TakeBatch(t.Context(), 1+i%7))...)
 		}
 		if !slices.Equal(got, want) {
 			t.Errorf("got %v", got)
@@ -68,11 +68,11 @@ func TestConsumersInTurnsKeepTheOrder(t *testing.T) {
 //
 // Covers Q6.
 func TestPutWakesOneOfManyWaiters(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		const waiters = 20
 		p, _ := newQueue(w, queue.Options[string]{})
 		got := make(chan string, waiters)
-		var waiting []*coordtest.Client
+		var waiting []*recipetest.Client
 		for range waiters {
 			q, s := newQueue(w, queue.Options[string]{})
 			waiting = append(waiting, s)
@@ -82,13 +82,13 @@ func TestPutWakesOneOfManyWaiters(t *testing.T) {
 			}()
 		}
 		synctest.Wait()
-		coordtest.Check(t, p.Put(t.Context(), "first"))
+		recipetest.Check(t, p.Put(t.Context(), "first"))
 		<-got
 		synctest.Wait()
 		for _, s := range waiting {
 			s.Requests()
 		}
-		coordtest.Check(t, p.Put(t.Context(), "a"))
+		recipetest.Check(t, p.Put(t.Context(), "a"))
 		<-got
 		busy := 0
 		for _, s := range waiting {
@@ -100,7 +100,7 @@ func TestPutWakesOneOfManyWaiters(t *testing.T) {
 			t.Errorf("a put made %d of %d waiters ask, want the first and its successor", busy, waiters)
 		}
 		items := numbers(0, waiters-2)
-		coordtest.Check(t, p.Put(t.Context(), items...))
+		recipetest.Check(t, p.Put(t.Context(), items...))
 		for range items {
 			<-got
 		}
@@ -111,21 +111,21 @@ func TestPutWakesOneOfManyWaiters(t *testing.T) {
 //
 // Covers Q6.
 func TestRequestsPerItem(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		q, s := newQueue(w, queue.Options[string]{})
-		coordtest.Check(t, q.Put(t.Context(), numbers(0, 10)...))
+		recipetest.Check(t, q.Put(t.Context(), numbers(0, 10)...))
 		s.Count()
 		const batches = 20
 		for i := range batches {
-			coordtest.Check(t, q.Put(t.Context(), numbers(i*50, 50)...))
+			recipetest.Check(t, q.Put(t.Context(), numbers(i*50, 50)...))
 		}
 		if n := s.Count(); n != batches {
 			t.Errorf("%d requests for %d batches put", n, batches)
 		}
-		coordtest.Must(q.TakeBatch(t.Context(), 10)) // lists, and makes the mark
+		recipetest.Must(q.TakeBatch(t.Context(), 10)) // lists, and makes the mark
 		s.Count()
 		for range batches {
-			if items := coordtest.Must(q.TakeBatch(t.Context(), 50)); len(items) != 50 {
+			if items := recipetest.Must(q.TakeBatch(t.Context(), 50)); len(items) != 50 {
 				t.Errorf("took %d", len(items))
 			}
 		}
@@ -133,12 +133,12 @@ func TestRequestsPerItem(t *testing.T) {
 			t.Errorf("%s for %d batches taken", asked, batches)
 		}
 		for i := range batches {
-			coordtest.Check(t, q.Put(t.Context(), numbers(i*50, 50)...))
+			recipetest.Check(t, q.Put(t.Context(), numbers(i*50, 50)...))
 		}
-		c := coordtest.Must(q.ClaimBatch(t.Context(), 50))
-		coordtest.Check(t, c[0].Ack(t.Context()))
+		c := recipetest.Must(q.ClaimBatch(t.Context(), 50))
+		recipetest.Check(t, c[0].Ack(t.Context()))
 		s.Count()
-		c = coordtest.Must(q.ClaimBatch(t.Context(), 50))
+		c = recipetest.Must(q.ClaimBatch(t.Context(), 50))
 		if n := s.Count(); n > 4 {
 			t.Errorf("%d requests to claim 50 items", n)
 		}
@@ -149,7 +149,7 @@ func TestRequestsPerItem(t *testing.T) {
 			go func() { done <- c.Ack(t.Context()) }()
 		}
 		for range c {
-			coordtest.Check(t, <-done)
+			recipetest.Check(t, <-done)
 		}
 		if n := s.Count(); n != 2 {
 			t.Errorf("%d requests to ack 50 items", n)
@@ -163,7 +163,7 @@ func TestRequestsPerItem(t *testing.T) {
 func TestManyConsumersShareEachItemOnce(t *testing.T) {
 	for _, relaxed := range []bool{false, true} {
 		t.Run(fmt.Sprintf("relaxed=%v", relaxed), func(t *testing.T) {
-			coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+			recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 				p, _ := newQueue(w, queue.Options[string]{})
 				want := numbers(0, 300)
 				got := make(chan string)
@@ -181,7 +181,7 @@ func TestManyConsumersShareEachItemOnce(t *testing.T) {
 				}
 				go func() {
 					for part := range slices.Chunk(want, 7) {
-						coordtest.Check(t, p.Put(t.Context(), part...))
+						recipetest.Check(t, p.Put(t.Context(), part...))
 					}
 				}()
 				var all []string
@@ -203,10 +203,10 @@ func TestManyConsumersShareEachItemOnce(t *testing.T) {
 
 // Covers Q8.
 func TestLoopGivesBackWhatItDidNotGetTo(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		q, _ := newQueue(w, queue.Options[string]{Prefetch: 10})
 		other, _ := newQueue(w, queue.Options[string]{})
-		coordtest.Check(t, q.Put(t.Context(), numbers(0, 10)...))
+		recipetest.Check(t, q.Put(t.Context(), numbers(0, 10)...))
 		for range q.Items(t.Context()) {
 			break
 		}
@@ -214,9 +214,9 @@ func TestLoopGivesBackWhatItDidNotGetTo(t *testing.T) {
 		if rest := drain(t, other); !slices.Equal(rest, numbers(1, 9)) {
 			t.Errorf("rest %v", rest)
 		}
-		coordtest.Check(t, q.Put(t.Context(), numbers(0, 10)...))
+		recipetest.Check(t, q.Put(t.Context(), numbers(0, 10)...))
 		for c := range q.Claims(t.Context()) {
-			coordtest.Check(t, c.Ack(t.Context()))
+			recipetest.Check(t, c.Ack(t.Context()))
 			break
 		}
 		synctest.Wait()
@@ -224,9 +224,9 @@ func TestLoopGivesBackWhatItDidNotGetTo(t *testing.T) {
 			t.Errorf("rest of claims %v", rest)
 		}
 		// A body that takes long holds nothing back either.
-		coordtest.Check(t, q.Put(t.Context(), numbers(0, 10)...))
+		recipetest.Check(t, q.Put(t.Context(), numbers(0, 10)...))
 		for range q.Items(t.Context()) {
-			time.Sleep(2 * coordtest.Timeout)
+			time.Sleep(2 * recipetest.Timeout)
 			if rest := drain(t, other); !slices.Equal(rest, numbers(1, 9)) {
 				t.Errorf("rest while busy %v", rest)
 			}
@@ -237,18 +237,18 @@ func TestLoopGivesBackWhatItDidNotGetTo(t *testing.T) {
 
 // Covers Q7, Q11.
 func TestItemOfDeadClaimerIsClaimedAgain(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		a, s := newQueue(w, queue.Options[string]{})
 		b, _ := newQueue(w, queue.Options[string]{})
-		coordtest.Check(t, a.Put(t.Context(), "x"))
-		first := coordtest.Must(a.Claim(t.Context()))
+		recipetest.Check(t, a.Put(t.Context(), "x"))
+		first := recipetest.Must(a.Claim(t.Context()))
 		if _, err := b.TryTake(t.Context()); !errors.Is(err, queue.ErrEmpty) {
 			t.Errorf("a claimed item was taken: %v", err)
 		}
 		got := make(chan *queue.Claim[string], 1)
-		go func() { got <- coordtest.Must(b.Claim(t.Context())) }()
+		go func() { got <- recipetest.Must(b.Claim(t.Context())) }()
 		synctest.Wait()
-		coordtest.Check(t, w.Expire(s.ID()))
+		recipetest.Check(t, w.Expire(s.ID()))
 		second := <-got
 		if second.Value() != "x" || second.Attempt() != 2 || second.Token() <= first.Token() {
 			t.Errorf("%q, attempt %d, tokens %d %d", second.Value(), second.Attempt(), first.Token(), second.Token())
@@ -257,24 +257,24 @@ func TestItemOfDeadClaimerIsClaimedAgain(t *testing.T) {
 		if err := first.Ack(t.Context()); session.Outcome(err) != session.Failed {
 			t.Errorf("ack of a lost claim: %v", err)
 		}
-		coordtest.Check(t, second.Ack(t.Context()))
+		recipetest.Check(t, second.Ack(t.Context()))
 	})
 }
 
 // Covers Q7, Q8.
 func TestClaimEndsWithItsTime(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		q, _ := newQueue(w, queue.Options[string]{ClaimFor: time.Minute})
 		b, _ := newQueue(w, queue.Options[string]{})
-		coordtest.Check(t, q.Put(t.Context(), "x"))
-		c := coordtest.Must(q.Claim(t.Context()))
+		recipetest.Check(t, q.Put(t.Context(), "x"))
+		c := recipetest.Must(q.Claim(t.Context()))
 		time.Sleep(50 * time.Second)
-		coordtest.Check(t, c.Extend(time.Minute))
+		recipetest.Check(t, c.Extend(time.Minute))
 		time.Sleep(50 * time.Second)
 		if c.Context().Err() != nil {
 			t.Errorf("ended although extended: %v", context.Cause(c.Context()))
 		}
-		if item := coordtest.Must(b.Take(t.Context())); item != "x" || !errors.Is(context.Cause(c.Context()), queue.ErrClaimExpired) {
+		if item := recipetest.Must(b.Take(t.Context())); item != "x" || !errors.Is(context.Cause(c.Context()), queue.ErrClaimExpired) {
 			t.Errorf("%q, cause %v", item, context.Cause(c.Context()))
 		}
 		if err := c.Ack(t.Context()); !errors.Is(err, queue.ErrClaimExpired) {
@@ -289,11 +289,11 @@ func TestClaimEndsWithItsTime(t *testing.T) {
 // A claim that somebody else deleted is over, also while an Ack is under way that
 // will say so: its context has not ended then.
 func TestRevokedClaimIsNotExtended(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		q, s := newQueue(w, queue.Options[string]{ClaimFor: time.Hour})
-		coordtest.Check(t, q.Put(t.Context(), "x"))
-		c := coordtest.Must(q.Claim(t.Context()))
-		time.Sleep(coordtest.Timeout) // the claim's node is watched now
+		recipetest.Check(t, q.Put(t.Context(), "x"))
+		c := recipetest.Must(q.Claim(t.Context()))
+		time.Sleep(recipetest.Timeout) // the claim's node is watched now
 		w.Inject(zktest.Rule{Op: "getData", Path: "/slow", Session: s.ID(), Fate: zktest.DropReply})
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
@@ -305,7 +305,7 @@ func TestRevokedClaimIsNotExtended(t *testing.T) {
 		time.Sleep(time.Second / 4)
 		for _, node := range w.Nodes(path + "/items") {
 			if strings.HasSuffix(node, "/c") {
-				coordtest.Check(t, w.Admin().Delete(t.Context(), node, session.AnyVersion))
+				recipetest.Check(t, w.Admin().Delete(t.Context(), node, session.AnyVersion))
 			}
 		}
 		synctest.Wait()
@@ -320,10 +320,10 @@ func TestRevokedClaimIsNotExtended(t *testing.T) {
 
 // The transaction is asked for again after its caller gave up: with the data that it was given.
 func TestDataOfAnAckThatWasGivenUp(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		q, s := newQueue(w, queue.Options[string]{})
-		coordtest.Check(t, q.Put(t.Context(), "x"))
-		c := coordtest.Must(q.Claim(t.Context()))
+		recipetest.Check(t, q.Put(t.Context(), "x"))
+		c := recipetest.Must(q.Claim(t.Context()))
 		w.Inject(zktest.Rule{Op: "multi", Session: s.ID(), Count: 8, Fate: zktest.CloseBeforeRequest})
 		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 		defer cancel()
@@ -332,8 +332,8 @@ func TestDataOfAnAckThatWasGivenUp(t *testing.T) {
 			t.Fatalf("ack: %v", err)
 		}
 		copy(data, "after!")
-		coordtest.Check(t, q.Close(t.Context()))
-		if done := coordtest.Must(s.Get(t.Context(), "/done")); string(done.Data) != "before" {
+		recipetest.Check(t, q.Close(t.Context()))
+		if done := recipetest.Must(s.Get(t.Context(), "/done")); string(done.Data) != "before" {
 			t.Errorf("stored %q", done.Data)
 		}
 	})
@@ -341,10 +341,10 @@ func TestDataOfAnAckThatWasGivenUp(t *testing.T) {
 
 // Covers Q10.
 func TestAckAndItsEffectAreOneTransaction(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		q, _ := newQueue(w, queue.Options[string]{})
-		coordtest.Check(t, q.Put(t.Context(), "x"))
-		c := coordtest.Must(q.Claim(t.Context()))
+		recipetest.Check(t, q.Put(t.Context(), "x"))
+		c := recipetest.Must(q.Claim(t.Context()))
 		err := c.Ack(t.Context(), session.CreateOp{Path: "/done"}, session.CreateOp{Path: "/none/y"})
 		part := (*session.MultiError)(nil)
 		if session.Outcome(err) != session.Failed || !errors.As(err, &part) || part.Index != 1 {
@@ -353,7 +353,7 @@ func TestAckAndItsEffectAreOneTransaction(t *testing.T) {
 		if c.Context().Err() != nil || slices.Contains(w.Nodes("/"), "/done") {
 			t.Error("a failed ack ended the claim or had an effect")
 		}
-		coordtest.Check(t, c.Ack(t.Context(), session.CreateOp{Path: "/done"}))
+		recipetest.Check(t, c.Ack(t.Context(), session.CreateOp{Path: "/done"}))
 		if !slices.Contains(w.Nodes("/"), "/done") {
 			t.Error("no effect")
 		}
@@ -362,34 +362,34 @@ func TestAckAndItsEffectAreOneTransaction(t *testing.T) {
 
 // Covers Q11.
 func TestDeadLetters(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		q, _ := newQueue(w, queue.Options[string]{MaxAttempts: 2})
 		raw := queue.New(w.Client().Session, path, queue.Options[[]byte]{Codec: queue.Bytes()})
-		coordtest.Check(t, q.Put(t.Context(), "poison", "good"))
+		recipetest.Check(t, q.Put(t.Context(), "poison", "good"))
 		for attempt := 1; attempt <= 2; attempt++ {
-			c := coordtest.Must(q.Claim(t.Context()))
+			c := recipetest.Must(q.Claim(t.Context()))
 			if c.Value() != "poison" || c.Attempt() != attempt {
 				t.Fatalf("%q, attempt %d", c.Value(), c.Attempt())
 			}
-			coordtest.Check(t, c.Release(t.Context()))
+			recipetest.Check(t, c.Release(t.Context()))
 			if attempt == 1 {
 				// The view goes on to what it has not seen before it comes back.
-				g := coordtest.Must(q.Claim(t.Context()))
-				coordtest.Check(t, g.Release(t.Context()))
+				g := recipetest.Must(q.Claim(t.Context()))
+				recipetest.Check(t, g.Release(t.Context()))
 			}
 		}
-		coordtest.Check(t, raw.Put(t.Context(), []byte("{not JSON")))
-		c := coordtest.Must(q.Claim(t.Context()))
+		recipetest.Check(t, raw.Put(t.Context(), []byte("{not JSON")))
+		c := recipetest.Must(q.Claim(t.Context()))
 		if c.Value() != "good" {
 			t.Errorf("%q", c.Value())
 		}
-		coordtest.Check(t, c.Ack(t.Context()))
+		recipetest.Check(t, c.Ack(t.Context()))
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		if c, err := q.Claim(ctx); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("claimed %v: %v", c, err)
 		}
-		coordtest.Check(t, raw.Put(t.Context(), []byte("{nor this")))
+		recipetest.Check(t, raw.Put(t.Context(), []byte("{nor this")))
 		if _, err := q.Take(t.Context()); !errors.As(err, new(*queue.DecodeError)) {
 			t.Errorf("take: %v", err)
 		}
@@ -407,31 +407,31 @@ func drainBytes(t *testing.T, q *queue.Queue[[]byte]) (items []string) {
 		if errors.Is(err, queue.ErrEmpty) {
 			return items
 		}
-		coordtest.Check(t, err)
+		recipetest.Check(t, err)
 		items = append(items, string(item))
 	}
 }
 
 // Covers Q12.
 func TestPriorities(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		q, _ := newQueue(w, queue.Options[string]{Priorities: 3})
-		coordtest.Check(t, q.PutPriority(t.Context(), 2, "c1", "c2"))
-		coordtest.Check(t, q.PutPriority(t.Context(), 1, "b1"))
-		coordtest.Check(t, q.PutPriority(t.Context(), 0, "a1"))
-		if item := coordtest.Must(q.Peek(t.Context())); item != "a1" {
+		recipetest.Check(t, q.PutPriority(t.Context(), 2, "c1", "c2"))
+		recipetest.Check(t, q.PutPriority(t.Context(), 1, "b1"))
+		recipetest.Check(t, q.PutPriority(t.Context(), 0, "a1"))
+		if item := recipetest.Must(q.Peek(t.Context())); item != "a1" {
 			t.Errorf("peeked %q", item)
 		}
-		got := []string{coordtest.Must(q.Take(t.Context())), coordtest.Must(q.Take(t.Context())), coordtest.Must(q.Take(t.Context()))}
-		coordtest.Check(t, q.Put(t.Context(), "a2"))
+		got := []string{recipetest.Must(q.Take(t.Context())), recipetest.Must(q.Take(t.Context())), recipetest.Must(q.Take(t.Context()))}
+		recipetest.Check(t, q.Put(t.Context(), "a2"))
 		got = append(got, drain(t, q)...)
 		if !slices.Equal(got, []string{"a1", "b1", "c1", "a2", "c2"}) {
 			t.Errorf("got %v", got)
 		}
 		woken := make(chan string, 1)
-		go func() { woken <- coordtest.Must(q.Take(t.Context())) }()
+		go func() { woken <- recipetest.Must(q.Take(t.Context())) }()
 		synctest.Wait()
-		coordtest.Check(t, q.PutPriority(t.Context(), 2, "late"))
+		recipetest.Check(t, q.PutPriority(t.Context(), 2, "late"))
 		if item := <-woken; item != "late" {
 			t.Errorf("woken by %q", item)
 		}
@@ -440,11 +440,11 @@ func TestPriorities(t *testing.T) {
 
 // Covers Q9.
 func TestFullQueueRefusesOrBlocks(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		p, _ := newQueue(w, queue.Options[string]{Limit: 10})
 		q, _ := newQueue(w, queue.Options[string]{})
 		for i := range 10 {
-			coordtest.Check(t, p.TryPut(t.Context(), fmt.Sprint(i)))
+			recipetest.Check(t, p.TryPut(t.Context(), fmt.Sprint(i)))
 		}
 		if err := p.TryPut(t.Context(), "more"); !errors.Is(err, queue.ErrFull) || session.Outcome(err) != session.Failed {
 			t.Errorf("put to a full queue: %v", err)
@@ -462,14 +462,14 @@ func TestFullQueueRefusesOrBlocks(t *testing.T) {
 			go func() { done <- p.Put(t.Context(), "waited") }()
 		}
 		synctest.Wait()
-		if n := coordtest.Must(q.Len(t.Context())); n != 10 {
+		if n := recipetest.Must(q.Len(t.Context())); n != 10 {
 			t.Errorf("length %d", n)
 		}
 		for range 2 {
-			coordtest.Must(q.Take(t.Context()))
-			coordtest.Check(t, <-done)
+			recipetest.Must(q.Take(t.Context()))
+			recipetest.Check(t, <-done)
 		}
-		if n := coordtest.Must(q.Len(t.Context())); n != 10 {
+		if n := recipetest.Must(q.Len(t.Context())); n != 10 {
 			t.Errorf("length %d", n)
 		}
 	})
@@ -480,15 +480,15 @@ func TestFullQueueRefusesOrBlocks(t *testing.T) {
 //
 // Covers Q9.
 func TestSecondProducerSharesTheRoom(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		first, _ := newQueue(w, queue.Options[string]{Limit: 10})
 		second, _ := newQueue(w, queue.Options[string]{Limit: 10})
 		for range 2 {
-			coordtest.Check(t, first.TryPut(t.Context(), "a"))
+			recipetest.Check(t, first.TryPut(t.Context(), "a"))
 		}
-		coordtest.Check(t, second.TryPut(t.Context(), "b")) // sees room for eight
+		recipetest.Check(t, second.TryPut(t.Context(), "b")) // sees room for eight
 		for range 8 {
-			coordtest.Check(t, first.TryPut(t.Context(), "a")) // which it saw alone
+			recipetest.Check(t, first.TryPut(t.Context(), "a")) // which it saw alone
 		}
 		n := 1
 		for second.TryPut(t.Context(), "b") == nil {
@@ -502,18 +502,18 @@ func TestSecondProducerSharesTheRoom(t *testing.T) {
 
 // Covers Q5, Q8.
 func TestCloseEndsWaitersAndRemovesNodes(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		q, _ := newQueue(w, queue.Options[string]{})
-		coordtest.Check(t, q.Put(t.Context(), "x"))
-		coordtest.Must(q.Take(t.Context()))
+		recipetest.Check(t, q.Put(t.Context(), "x"))
+		recipetest.Must(q.Take(t.Context()))
 		end := make(chan error, 1)
 		go func() {
 			_, err := q.Take(t.Context())
 			end <- err
 		}()
 		synctest.Wait()
-		coordtest.Check(t, q.Close(t.Context()))
-		coordtest.Check(t, q.Close(t.Context()))
+		recipetest.Check(t, q.Close(t.Context()))
+		recipetest.Check(t, q.Close(t.Context()))
 		if err := <-end; !errors.Is(err, queue.ErrClosed) {
 			t.Errorf("waiting take: %v", err)
 		}
@@ -543,17 +543,17 @@ func TestCloseEndsWaitersAndRemovesNodes(t *testing.T) {
 
 // Covers Q13.
 func TestDelayedItemsComeWhenDue(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		q, _ := newQueue(w, queue.Options[string]{})
 		b, _ := newQueue(w, queue.Options[string]{})
 		start := time.Now()
 		put := func(d time.Duration, items ...string) {
-			coordtest.Check(t, q.PutAt(t.Context(), start.Add(d), items...))
+			recipetest.Check(t, q.PutAt(t.Context(), start.Add(d), items...))
 		}
 		put(2*time.Hour, "later")
 		put(time.Hour, "soon", "and this")
 		put(-time.Hour, "now")
-		if item := coordtest.Must(q.TryTake(t.Context())); item != "now" {
+		if item := recipetest.Must(q.TryTake(t.Context())); item != "now" {
 			t.Errorf("took %q", item)
 		}
 		if _, err := q.TryTake(t.Context()); !errors.Is(err, queue.ErrEmpty) {
@@ -563,7 +563,7 @@ func TestDelayedItemsComeWhenDue(t *testing.T) {
 			item string
 			at   time.Duration
 		}{{"soon", time.Hour}, {"and this", time.Hour}, {"later", 2 * time.Hour}} {
-			item := coordtest.Must(b.Take(t.Context())) // waits
+			item := recipetest.Must(b.Take(t.Context())) // waits
 			if d := time.Since(start); item != want.item || d < want.at || d > want.at+2*time.Second {
 				t.Errorf("took %q after %v, want %q after %v", item, d, want.item, want.at)
 			}
@@ -571,7 +571,7 @@ func TestDelayedItemsComeWhenDue(t *testing.T) {
 		// Many consumers move it once, and a busy one does not forget it.
 		put(3*time.Hour, numbers(0, 100)...)
 		time.Sleep(time.Until(start.Add(3*time.Hour)) + time.Second)
-		coordtest.Check(t, q.Put(t.Context(), "busy"))
+		recipetest.Check(t, q.Put(t.Context(), "busy"))
 		got := append(drain(t, q), drain(t, b)...)
 		slices.Sort(got)
 		if !slices.Equal(got, append([]string{"busy"}, numbers(0, 100)...)) {
@@ -588,15 +588,15 @@ func TestDelayedItemsComeWhenDue(t *testing.T) {
 //
 // Covers Q4.
 func TestOrderOfProducersAcrossSegments(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		a, _ := newQueue(w, queue.Options[string]{})
 		b, _ := newQueue(w, queue.Options[string]{})
 		want := numbers(0, 302)
-		coordtest.Check(t, a.Put(t.Context(), want[0]))
+		recipetest.Check(t, a.Put(t.Context(), want[0]))
 		for _, item := range want[1:301] {
-			coordtest.Check(t, b.Put(t.Context(), item))
+			recipetest.Check(t, b.Put(t.Context(), item))
 		}
-		coordtest.Check(t, a.Put(t.Context(), want[301]))
+		recipetest.Check(t, a.Put(t.Context(), want[301]))
 		if got := drain(t, a); !slices.Equal(got, want) {
 			t.Errorf("got %v", got)
 		}
@@ -608,25 +608,25 @@ func TestOrderOfProducersAcrossSegments(t *testing.T) {
 //
 // Covers Q4.
 func TestOrderOfAProducerTwoSegmentsBehind(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		behind, _ := newQueue(w, queue.Options[string]{})
 		other, _ := newQueue(w, queue.Options[string]{})
 		const inSegment = 256
 		for range inSegment { // it knows that the segment is full
-			coordtest.Check(t, behind.Put(t.Context(), "x"))
+			recipetest.Check(t, behind.Put(t.Context(), "x"))
 		}
 		for range 2 * inSegment {
-			coordtest.Check(t, other.Put(t.Context(), "x"))
+			recipetest.Check(t, other.Put(t.Context(), "x"))
 		}
 		for range 3*inSegment - 1 {
-			coordtest.Must(other.Take(t.Context()))
+			recipetest.Must(other.Take(t.Context()))
 		}
 		if nodes := w.Nodes(path + "/items/0"); len(nodes) != 2 {
 			t.Fatalf("not drained: %q", nodes)
 		}
-		coordtest.Check(t, other.Put(t.Context(), "first"))
-		coordtest.Check(t, behind.Put(t.Context(), "second"))
-		coordtest.Check(t, other.Put(t.Context(), "third"))
+		recipetest.Check(t, other.Put(t.Context(), "first"))
+		recipetest.Check(t, behind.Put(t.Context(), "second"))
+		recipetest.Check(t, other.Put(t.Context(), "third"))
 		if got, want := drain(t, other), []string{"x", "first", "second", "third"}; !slices.Equal(got, want) {
 			t.Errorf("got %q, want %q", got, want)
 		}

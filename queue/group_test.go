@@ -4,7 +4,7 @@ import (
 	"context"
 	"testing"
 
-	"github.com/zkcoord/zkcoord/internal/coordtest"
+	"github.com/zkcoord/zkcoord/internal/recipetest"
 )
 
 // The last claim of a closed queue ended while the group looked whether it had:
@@ -12,7 +12,7 @@ import (
 //
 // Covers Q8.
 func TestTidyAgainWhileTidying(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		tidied := 0
 		g := &group[int]{s: w.Client().Session}
 		g.tidy = func(context.Context) error {
@@ -21,7 +21,7 @@ func TestTidyAgainWhileTidying(t *testing.T) {
 			}
 			return nil
 		}
-		coordtest.Check(t, g.close(t.Context(), false))
+		recipetest.Check(t, g.close(t.Context(), false))
 		if tidied != 2 {
 			t.Errorf("tidied %d times", tidied)
 		}

@@ -6,7 +6,7 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/zkcoord/zkcoord/internal/coordtest"
+	"github.com/zkcoord/zkcoord/internal/recipetest"
 	"github.com/zkcoord/zkcoord/queue"
 )
 
@@ -14,7 +14,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const path = "/app/q"
 
-func newQueue(w *coordtest.World, o queue.Options[string]) (*queue.Queue[string], *coordtest.Client) {
+func newQueue(w *recipetest.World, o queue.Options[string]) (*queue.Queue[string], *recipetest.Client) {
 	c := w.Client()
 	return queue.New(c.Session, path, o), c
 }

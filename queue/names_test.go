@@ -9,7 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/zkcoord/zkcoord/internal/coordtest"
+	"github.com/zkcoord/zkcoord/internal/recipetest"
 	"github.com/zkcoord/zkcoord/queue"
 	"github.com/zkcoord/zkcoord/session"
 	"github.com/zkcoord/zkcoord/zktest"
@@ -23,20 +23,20 @@ import (
 //
 // Covers Q1, Q2, Q13.
 func TestItemThatComesLateForItsSecondIsNotLost(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		slow, slowClient := newQueue(w, queue.Options[string]{})
 		fast, _ := newQueue(w, queue.Options[string]{})
 		producer, _ := newQueue(w, queue.Options[string]{})
 		late, lateClient := newQueue(w, queue.Options[string]{})
 		for _, q := range []*queue.Queue[string]{slow, fast, producer, late} { // the queue and the handles' marks exist
-			coordtest.Check(t, q.Put(t.Context(), "warm"))
-			coordtest.Must(q.Take(t.Context()))
-			coordtest.Check(t, q.PutAt(t.Context(), time.Now().Add(-time.Second), "warm"))
-			coordtest.Must(q.Take(t.Context()))
+			recipetest.Check(t, q.Put(t.Context(), "warm"))
+			recipetest.Must(q.Take(t.Context()))
+			recipetest.Check(t, q.PutAt(t.Context(), time.Now().Add(-time.Second), "warm"))
+			recipetest.Must(q.Take(t.Context()))
 		}
 		time.Sleep(time.Until(time.Now().Truncate(time.Second).Add(1100 * time.Millisecond)))
 		at := time.Now().Add(500 * time.Millisecond)
-		coordtest.Check(t, producer.PutAt(t.Context(), at, "A"))
+		recipetest.Check(t, producer.PutAt(t.Context(), at, "A"))
 
 		// The transaction that puts B for the same second is under way for long.
 		arrive, arrived := make(chan bool), make(chan error)
@@ -48,9 +48,9 @@ func TestItemThatComesLateForItsSecondIsNotLost(t *testing.T) {
 		// another one does, and takes it.
 		var got []string
 		slowClient.Before("multi", func() {
-			got = append(got, coordtest.Must(fast.Take(t.Context())))
+			got = append(got, recipetest.Must(fast.Take(t.Context())))
 			close(arrive)
-			coordtest.Check(t, <-arrived)
+			recipetest.Check(t, <-arrived)
 		})
 		for _, q := range []*queue.Queue[string]{slow, fast} {
 			for {
@@ -71,11 +71,11 @@ func TestItemThatComesLateForItsSecondIsNotLost(t *testing.T) {
 }
 
 // deleteClaim deletes the one claim that there is, as somebody else.
-func deleteClaim(t *testing.T, w *coordtest.World) {
+func deleteClaim(t *testing.T, w *recipetest.World) {
 	t.Helper()
 	for _, node := range w.Nodes(path + "/items") {
 		if strings.HasSuffix(node, "/c") {
-			coordtest.Check(t, w.Admin().Delete(t.Context(), node, session.AnyVersion))
+			recipetest.Check(t, w.Admin().Delete(t.Context(), node, session.AnyVersion))
 			return
 		}
 	}
@@ -95,25 +95,25 @@ var endings = map[string]func(context.Context, *queue.Claim[string]) error{
 //
 // Covers Q7, Q10.
 func TestDeletedClaimEndsNoOther(t *testing.T) {
-	meanwhile := map[string]func(t *testing.T, q, other *queue.Queue[string], w *coordtest.World){
-		"first claim": func(*testing.T, *queue.Queue[string], *queue.Queue[string], *coordtest.World) {},
-		"claimed before": func(t *testing.T, q, other *queue.Queue[string], w *coordtest.World) {
-			coordtest.Check(t, coordtest.Must(q.Claim(t.Context())).Release(t.Context()))
-			coordtest.Check(t, coordtest.Must(other.Claim(t.Context())).Release(t.Context()))
+	meanwhile := map[string]func(t *testing.T, q, other *queue.Queue[string], w *recipetest.World){
+		"first claim": func(*testing.T, *queue.Queue[string], *queue.Queue[string], *recipetest.World) {},
+		"claimed before": func(t *testing.T, q, other *queue.Queue[string], w *recipetest.World) {
+			recipetest.Check(t, recipetest.Must(q.Claim(t.Context())).Release(t.Context()))
+			recipetest.Check(t, recipetest.Must(other.Claim(t.Context())).Release(t.Context()))
 		},
 	}
 	for when, before := range meanwhile {
 		for how, end := range endings {
 			t.Run(when+"/"+how, func(t *testing.T) {
-				coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+				recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 					q, _ := newQueue(w, queue.Options[string]{})
 					other, _ := newQueue(w, queue.Options[string]{})
 					third, _ := newQueue(w, queue.Options[string]{})
-					coordtest.Check(t, q.Put(t.Context(), "x"))
+					recipetest.Check(t, q.Put(t.Context(), "x"))
 					before(t, q, other, w)
-					old := coordtest.Must(q.Claim(t.Context()))
+					old := recipetest.Must(q.Claim(t.Context()))
 					deleteClaim(t, w)
-					c := coordtest.Must(other.Claim(t.Context()))
+					c := recipetest.Must(other.Claim(t.Context()))
 					if err := end(t.Context(), old); session.Outcome(err) != session.Failed || !errors.Is(err, session.ErrRevoked) {
 						t.Errorf("the old claim ended with %v", err)
 					}
@@ -121,7 +121,7 @@ func TestDeletedClaimEndsNoOther(t *testing.T) {
 					if rest := drain(t, third); len(rest) > 0 {
 						t.Errorf("claimed, and %q was taken", rest)
 					}
-					coordtest.Check(t, c.Ack(t.Context()))
+					recipetest.Check(t, c.Ack(t.Context()))
 				})
 			})
 		}
@@ -135,11 +135,11 @@ func TestDeletedClaimEndsNoOther(t *testing.T) {
 func TestDeletedClaimEndsNoOtherOnAnItemGivenBack(t *testing.T) {
 	for how, end := range endings {
 		t.Run(how, func(t *testing.T) {
-			coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+			recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 				q, _ := newQueue(w, queue.Options[string]{})
 				other, s := newQueue(w, queue.Options[string]{})
-				coordtest.Check(t, q.Put(t.Context(), "x"))
-				old := coordtest.Must(q.Claim(t.Context()))
+				recipetest.Check(t, q.Put(t.Context(), "x"))
+				old := recipetest.Must(q.Claim(t.Context()))
 				deleteClaim(t, w)
 				w.Inject(zktest.Rule{Op: "multi", Session: s.ID(), Fate: zktest.DelayReply, Delay: 200 * time.Millisecond})
 				ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
@@ -147,14 +147,14 @@ func TestDeletedClaimEndsNoOtherOnAnItemGivenBack(t *testing.T) {
 				if _, err := other.Take(ctx); session.Outcome(err) != session.Indeterminate {
 					t.Errorf("take: %v", err)
 				}
-				c := coordtest.Must(other.Claim(t.Context()))
+				c := recipetest.Must(other.Claim(t.Context()))
 				if c.ID() != old.ID() {
 					t.Errorf("the item is named %s, and then %s", old.ID(), c.ID())
 				}
 				if err := end(t.Context(), old); session.Outcome(err) != session.Failed || !errors.Is(err, session.ErrRevoked) {
 					t.Errorf("the old claim ended with %v", err)
 				}
-				coordtest.Check(t, c.Ack(t.Context()))
+				recipetest.Check(t, c.Ack(t.Context()))
 			})
 		})
 	}
@@ -165,22 +165,22 @@ func TestDeletedClaimEndsNoOtherOnAnItemGivenBack(t *testing.T) {
 //
 // Covers Q7, Q8, Q10.
 func TestClaimDeletedWhileItIsMade(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		q, s := newQueue(w, queue.Options[string]{})
 		other, _ := newQueue(w, queue.Options[string]{})
-		coordtest.Check(t, q.Put(t.Context(), "x"))
-		coordtest.Check(t, coordtest.Must(q.Claim(t.Context())).Release(t.Context()))
+		recipetest.Check(t, q.Put(t.Context(), "x"))
+		recipetest.Check(t, recipetest.Must(q.Claim(t.Context())).Release(t.Context()))
 		var c *queue.Claim[string]
 		s.Before("setData", func() {
 			deleteClaim(t, w)
-			c = coordtest.Must(other.Claim(t.Context()))
+			c = recipetest.Must(other.Claim(t.Context()))
 		})
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		if late, err := q.Claim(ctx); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("claimed %v, %v", late, err)
 		}
-		coordtest.Check(t, c.Ack(t.Context()))
+		recipetest.Check(t, c.Ack(t.Context()))
 		if rest := drain(t, q); len(rest) > 0 {
 			t.Errorf("left are %q", rest)
 		}
@@ -197,18 +197,18 @@ func TestContextEndsBeforeTheItemIsSomebodyElses(t *testing.T) {
 			continue
 		}
 		t.Run(how, func(t *testing.T) {
-			coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+			recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 				q, s := newQueue(w, queue.Options[string]{})
-				coordtest.Check(t, q.Put(t.Context(), "warm"))
-				coordtest.Check(t, end(t.Context(), coordtest.Must(q.Claim(t.Context()))))
-				coordtest.Check(t, q.Put(t.Context(), "x"))
-				c := coordtest.Must(q.Claim(t.Context()))
+				recipetest.Check(t, q.Put(t.Context(), "warm"))
+				recipetest.Check(t, end(t.Context(), recipetest.Must(q.Claim(t.Context()))))
+				recipetest.Check(t, q.Put(t.Context(), "x"))
+				c := recipetest.Must(q.Claim(t.Context()))
 				s.Before("multi", func() {
 					if !errors.Is(context.Cause(c.Context()), queue.ErrNotClaimed) {
 						t.Errorf("%s was sent while the context stood: %v", how, context.Cause(c.Context()))
 					}
 				})
-				coordtest.Check(t, end(t.Context(), c))
+				recipetest.Check(t, end(t.Context(), c))
 			})
 		})
 	}

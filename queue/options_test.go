@@ -4,13 +4,13 @@ import (
 	"math"
 	"testing"
 
-	"github.com/zkcoord/zkcoord/internal/coordtest"
+	"github.com/zkcoord/zkcoord/internal/recipetest"
 	"github.com/zkcoord/zkcoord/queue"
 )
 
 // With 1e9 priorities no call returned: a take looks at each of them.
 func TestNumbersThatCannotBeMeantAreRefused(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		c := w.Client()
 		for name, o := range map[string]queue.Options[int]{
 			"priorities": {Priorities: 1e9}, "negative priorities": {Priorities: -1}, "limit": {Limit: math.MinInt},

@@ -8,25 +8,25 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/zkcoord/zkcoord/internal/coordtest"
+	"github.com/zkcoord/zkcoord/internal/recipetest"
 	"github.com/zkcoord/zkcoord/queue"
 )
 
 // Covers Q4.
 func TestItemsComeInTheOrderPut(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		q, _ := newQueue(w, queue.Options[string]{})
 		ctx := t.Context()
 		var want []string
 		for _, n := range []int{1, 3, 1, 70, 200, 1} {
 			items := numbers(len(want), n)
-			coordtest.Check(t, q.Put(ctx, items...))
+			recipetest.Check(t, q.Put(ctx, items...))
 			want = append(want, items...)
 		}
 		var got []string
 		for _, n := range []int{1, 2, 65, 1, 1, 1000, 1000} {
 			for len(got) < len(want) {
-				got = append(got, coordtest.Must(q.TakeBatch(ctx, n))...)
+				got = append(got, recipetest.Must(q.TakeBatch(ctx, n))...)
 				if n < 1000 {
 					break
 				}
@@ -43,21 +43,21 @@ func TestItemsComeInTheOrderPut(t *testing.T) {
 
 // Covers Q6.
 func TestBlockedTakeWakes(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		q, _ := newQueue(w, queue.Options[string]{})
 		p, _ := newQueue(w, queue.Options[string]{})
 		got := make(chan string, 10)
 		for range 3 {
-			go func() { got <- coordtest.Must(q.Take(t.Context())) }()
+			go func() { got <- recipetest.Must(q.Take(t.Context())) }()
 		}
 		synctest.Wait()
 		time.Sleep(time.Minute)
 		start := time.Now()
-		coordtest.Check(t, p.Put(t.Context(), "a"))
+		recipetest.Check(t, p.Put(t.Context(), "a"))
 		if v := <-got; v != "a" {
 			t.Errorf("got %q", v)
 		}
-		coordtest.Check(t, p.Put(t.Context(), "b", "c"))
+		recipetest.Check(t, p.Put(t.Context(), "b", "c"))
 		if v, w := <-got, <-got; v == w || v > "c" || w > "c" {
 			t.Errorf("got %q and %q", v, w)
 		}
@@ -68,31 +68,31 @@ func TestBlockedTakeWakes(t *testing.T) {
 }
 
 func TestClaimAckReleaseReject(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		q, _ := newQueue(w, queue.Options[string]{})
 		ctx := t.Context()
-		coordtest.Check(t, q.Put(ctx, "a", "b", "c"))
-		a := coordtest.Must(q.Claim(ctx))
-		b := coordtest.Must(q.Claim(ctx))
+		recipetest.Check(t, q.Put(ctx, "a", "b", "c"))
+		a := recipetest.Must(q.Claim(ctx))
+		b := recipetest.Must(q.Claim(ctx))
 		if a.Value() != "a" || b.Value() != "b" || a.Attempt() != 1 || b.Token() <= a.Token() {
 			t.Errorf("%v %v %v", a.Value(), b.Value(), a.Attempt())
 		}
-		coordtest.Check(t, a.Release(ctx))
+		recipetest.Check(t, a.Release(ctx))
 		if context.Cause(a.Context()) != queue.ErrNotClaimed {
 			t.Errorf("cause %v", context.Cause(a.Context()))
 		}
-		coordtest.Check(t, b.Ack(ctx))
+		recipetest.Check(t, b.Ack(ctx))
 		if err := b.Ack(ctx); !errors.Is(err, queue.ErrNotClaimed) {
 			t.Errorf("second ack: %v", err)
 		}
-		c := coordtest.Must(q.Claim(ctx))
-		coordtest.Check(t, c.Reject(ctx))
-		a = coordtest.Must(q.Claim(ctx))
+		c := recipetest.Must(q.Claim(ctx))
+		recipetest.Check(t, c.Reject(ctx))
+		a = recipetest.Must(q.Claim(ctx))
 		if c.Value() != "c" || a.Value() != "a" || a.Attempt() != 2 {
 			t.Errorf("%v, then %v attempt %d", c.Value(), a.Value(), a.Attempt())
 		}
-		coordtest.Check(t, a.Ack(ctx))
-		if v := coordtest.Must(q.Dead().Take(ctx)); v != "c" {
+		recipetest.Check(t, a.Ack(ctx))
+		if v := recipetest.Must(q.Dead().Take(ctx)); v != "c" {
 			t.Errorf("dead letter %q", v)
 		}
 		if _, err := q.TryTake(ctx); !errors.Is(err, queue.ErrEmpty) {

@@ -9,7 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/zkcoord/zkcoord/internal/once"
+	"github.com/zkcoord/zkcoord/internal/idempotent"
 	"github.com/zkcoord/zkcoord/internal/znode"
 	"github.com/zkcoord/zkcoord/session"
 )
@@ -26,7 +26,7 @@ type raw struct {
 	fetchs *group[*fetchJob]
 	txns   *group[*txnJob]
 
-	putMark, takeMark, txnMark *once.Mark // of the groups above
+	putMark, takeMark, txnMark *idempotent.Mark // of the groups above
 
 	claimed atomic.Int64 // claims that are not over
 
@@ -86,9 +86,9 @@ func newRaw(s *session.Session, path string, levels, limit int, relaxed bool) *r
 	q := &raw{s: s, path: path, limit: limit}
 	q.open, q.close = context.WithCancelCause(context.Background())
 	q.rand = rand.New(rand.NewChaCha8([32]byte([]byte(s.NewID()))))
-	q.putMark = once.NewMark(s, q.marksDir(), "put")
-	q.takeMark = once.NewMark(s, q.marksDir(), "take")
-	q.txnMark = once.NewMark(s, q.marksDir(), "txn")
+	q.putMark = idempotent.NewMark(s, q.marksDir(), "put")
+	q.takeMark = idempotent.NewMark(s, q.marksDir(), "take")
+	q.txnMark = idempotent.NewMark(s, q.marksDir(), "txn")
 	for level := range levels {
 		q.tails = append(q.tails, &tail{s: s, dir: q.levelDir(level)})
 		q.takes = append(q.takes, &view{s: s, dir: q.levelDir(level), relaxed: relaxed, rand: q.rand})
@@ -265,7 +265,7 @@ func (q *raw) fetchFrom(ctx context.Context, v *view, level, n int, claim bool, 
 			p.done(v)
 			items, err = q.complete(ctx, p)
 		}
-		if errors.Is(err, once.ErrGone) {
+		if errors.Is(err, idempotent.ErrGone) {
 			return nil, q.renew(ctx)
 		}
 		if err == nil {
@@ -309,7 +309,7 @@ func (q *raw) confirm(ctx context.Context, checks []session.Op) error {
 	}
 	_, err := q.takeMark.Try(ctx, checks...)
 	switch {
-	case errors.Is(err, once.ErrGone):
+	case errors.Is(err, idempotent.ErrGone):
 		return q.renew(ctx)
 	case errors.As(err, new(*session.MultiError)):
 		return errOvertaken
@@ -392,7 +392,7 @@ func (q *raw) applyBuilt(ctx context.Context, build func(context.Context) ([]ses
 		if err == nil {
 			_, err = q.txnMark.Try(ctx, ops...)
 		}
-		if !errors.Is(err, once.ErrGone) {
+		if !errors.Is(err, idempotent.ErrGone) {
 			return err
 		}
 	}

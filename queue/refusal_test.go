@@ -8,7 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/zkcoord/zkcoord/internal/coordtest"
+	"github.com/zkcoord/zkcoord/internal/recipetest"
 	"github.com/zkcoord/zkcoord/internal/wire"
 	"github.com/zkcoord/zkcoord/queue"
 	"github.com/zkcoord/zkcoord/session"
@@ -26,25 +26,25 @@ func TestRefusedLookUpKeepsNoItem(t *testing.T) {
 			t.Errorf("claimed %q", c.Value())
 		}
 	}
-	expired := func(t *testing.T, q *queue.Queue[string]) { coordtest.Must(q.Claim(t.Context())) }
+	expired := func(t *testing.T, q *queue.Queue[string]) { recipetest.Must(q.Claim(t.Context())) }
 	for name, c := range map[string]struct {
-		refusal coordtest.Refusal
+		refusal recipetest.Refusal
 		call    func(t *testing.T, q *queue.Queue[string])
 	}{
-		"token":            {coordtest.Refusal{Op: "exists", Path: path + "/marks/*"}, claimed},
-		"attempts":         {coordtest.Refusal{Op: "exists", Path: items}, claimed},
-		"another claim":    {coordtest.Refusal{Op: "setData", Path: items}, claimed},
-		"item, expired":    {coordtest.Refusal{Op: "exists", Path: items, Skip: 1}, expired},
-		"claim, expired":   {coordtest.Refusal{Op: "exists", Path: items + "/c", Skip: 1}, expired},
-		"release, expired": {coordtest.Refusal{Op: "multi", Path: path + "/marks/*", Skip: 1}, expired},
-		"taken": {coordtest.Refusal{Op: "exists", Path: path + "/items/0"}, func(t *testing.T, q *queue.Queue[string]) {
+		"token":            {recipetest.Refusal{Op: "exists", Path: path + "/marks/*"}, claimed},
+		"attempts":         {recipetest.Refusal{Op: "exists", Path: items}, claimed},
+		"another claim":    {recipetest.Refusal{Op: "setData", Path: items}, claimed},
+		"item, expired":    {recipetest.Refusal{Op: "exists", Path: items, Skip: 1}, expired},
+		"claim, expired":   {recipetest.Refusal{Op: "exists", Path: items + "/c", Skip: 1}, expired},
+		"release, expired": {recipetest.Refusal{Op: "multi", Path: path + "/marks/*", Skip: 1}, expired},
+		"taken": {recipetest.Refusal{Op: "exists", Path: path + "/items/0"}, func(t *testing.T, q *queue.Queue[string]) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second/2)
 			defer cancel()
 			if _, err := q.Take(ctx); session.Outcome(err) != session.Indeterminate {
 				t.Errorf("take: %v", err)
 			}
 		}},
-		"taken, put back": {coordtest.Refusal{Op: "multi", Path: path + "/marks/*", Skip: 1}, func(t *testing.T, q *queue.Queue[string]) {
+		"taken, put back": {recipetest.Refusal{Op: "multi", Path: path + "/marks/*", Skip: 1}, func(t *testing.T, q *queue.Queue[string]) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second/2)
 			defer cancel()
 			if _, err := q.Take(ctx); session.Outcome(err) != session.Indeterminate {
@@ -54,12 +54,12 @@ func TestRefusedLookUpKeepsNoItem(t *testing.T) {
 	} {
 		for _, code := range []wire.Code{wire.ThrottledOp, wire.SystemError} {
 			t.Run(fmt.Sprint(name, code), func(t *testing.T) {
-				coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+				recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 					q, s := newQueue(w, queue.Options[string]{ClaimFor: time.Second / 4})
 					other, _ := newQueue(w, queue.Options[string]{})
-					coordtest.Check(t, other.Put(t.Context(), "x"))
+					recipetest.Check(t, other.Put(t.Context(), "x"))
 					// The handle's marks are there, and this is not the first claim.
-					coordtest.Check(t, coordtest.Must(q.Claim(t.Context())).Release(t.Context()))
+					recipetest.Check(t, recipetest.Must(q.Claim(t.Context())).Release(t.Context()))
 					refusal := c.refusal
 					refusal.Count, refusal.Code = 3, code
 					if name[:5] == "taken" {
@@ -70,18 +70,18 @@ func TestRefusedLookUpKeepsNoItem(t *testing.T) {
 					}
 					r := s.Refuse(refusal)
 					c.call(t, q)
-					time.Sleep(coordtest.Timeout)
+					time.Sleep(recipetest.Timeout)
 					synctest.Wait()
 					if n := r.Fired(); n == 0 || n > 3 {
 						t.Errorf("%d were refused", n)
 					}
-					coordtest.Check(t, q.Close(t.Context()))
-					time.Sleep(coordtest.Timeout)
+					recipetest.Check(t, q.Close(t.Context()))
+					time.Sleep(recipetest.Timeout)
 					synctest.Wait()
 					if got := drain(t, other); !slices.Equal(got, []string{"x"}) {
 						t.Errorf("left are %q", got)
 					}
-					coordtest.Check(t, other.Close(t.Context()))
+					recipetest.Check(t, other.Close(t.Context()))
 					given := refusal.Op == "multi" && code == wire.SystemError // the mark is of no use then
 					if left := w.Nodes(path + "/marks"); len(left) > 0 && !given {
 						t.Errorf("left: %q", left)

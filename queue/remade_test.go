@@ -9,7 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/zkcoord/zkcoord/internal/coordtest"
+	"github.com/zkcoord/zkcoord/internal/recipetest"
 	"github.com/zkcoord/zkcoord/queue"
 	"github.com/zkcoord/zkcoord/session"
 	"github.com/zkcoord/zkcoord/zktest"
@@ -31,24 +31,24 @@ func TestHandleOutlivesItsQueue(t *testing.T) {
 	for name, get := range map[string]func(context.Context, *queue.Queue[string]) (string, error){"take": take, "claim": claim} {
 		for _, warm := range []bool{false, true} {
 			t.Run(fmt.Sprint(name, warm), func(t *testing.T) {
-				coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+				recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 					q, s := newQueue(w, queue.Options[string]{})
 					other, _ := newQueue(w, queue.Options[string]{})
 					for i := range 5 {
-						coordtest.Check(t, other.Put(t.Context(), fmt.Sprint("old", i)))
+						recipetest.Check(t, other.Put(t.Context(), fmt.Sprint("old", i)))
 					}
 					if warm {
 						for range 3 {
-							coordtest.Must(get(t.Context(), q))
+							recipetest.Must(get(t.Context(), q))
 						}
 					} else { // it has listed, and read, before the queue goes
 						w.Inject(zktest.Rule{Op: "create", Path: path + "/marks/*", Session: s.ID(), Fate: zktest.DelayRequest, Delay: 2 * time.Second})
 						w.Inject(zktest.Rule{Op: "multi", Session: s.ID(), Fate: zktest.DelayRequest, Delay: 2 * time.Second})
 					}
 					time.AfterFunc(time.Second, func() {
-						coordtest.Check(t, w.Admin().DeleteAll(t.Context(), path))
+						recipetest.Check(t, w.Admin().DeleteAll(t.Context(), path))
 						for i := range 5 {
-							coordtest.Check(t, other.Put(t.Context(), fmt.Sprint("new", i)))
+							recipetest.Check(t, other.Put(t.Context(), fmt.Sprint("new", i)))
 						}
 					})
 					if warm {
@@ -57,7 +57,7 @@ func TestHandleOutlivesItsQueue(t *testing.T) {
 					var got []string
 					for range 5 {
 						item, err := get(t.Context(), q)
-						coordtest.Check(t, err)
+						recipetest.Check(t, err)
 						got = append(got, item)
 					}
 					slices.Sort(got)
@@ -72,20 +72,20 @@ func TestHandleOutlivesItsQueue(t *testing.T) {
 
 // stray makes a segment that no producer has come to yet, as a tool does that
 // restores a queue, or one who looked for it before it was deleted.
-func stray(t *testing.T, w *coordtest.World, number int) {
+func stray(t *testing.T, w *recipetest.World, number int) {
 	t.Helper()
 	_, err := w.Admin().Create(t.Context(), fmt.Sprintf("%s/items/0/%010d", path, number), nil, session.Persistent)
-	coordtest.Check(t, err)
+	recipetest.Check(t, err)
 }
 
 // Covers Q5, Q6.
 func TestQueueGoesOnWhereALaterSegmentIsThere(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		p, _ := newQueue(w, queue.Options[string]{})
 		q, s := newQueue(w, queue.Options[string]{})
-		coordtest.Check(t, p.Put(t.Context(), "first"))
+		recipetest.Check(t, p.Put(t.Context(), "first"))
 		stray(t, w, 1)
-		coordtest.Check(t, func() error { _, err := q.TryTake(t.Context()); return err }())
+		recipetest.Check(t, func() error { _, err := q.TryTake(t.Context()); return err }())
 		w.Within(time.Minute, "TryTake", func(ctx context.Context) error {
 			if _, err := q.TryTake(ctx); !errors.Is(err, queue.ErrEmpty) {
 				return fmt.Errorf("want empty: %w", err)
@@ -93,14 +93,14 @@ func TestQueueGoesOnWhereALaterSegmentIsThere(t *testing.T) {
 			return nil
 		})
 		got := make(chan string, 1)
-		go func() { got <- coordtest.Must(q.Take(t.Context())) }()
+		go func() { got <- recipetest.Must(q.Take(t.Context())) }()
 		synctest.Wait()
 		s.Requests()
 		time.Sleep(time.Minute)
 		if n := s.Count(); n > 10 {
 			t.Fatalf("%d requests while it waits", n)
 		}
-		coordtest.Check(t, p.Put(t.Context(), "second"))
+		recipetest.Check(t, p.Put(t.Context(), "second"))
 		select {
 		case item := <-got:
 			if item != "second" {
@@ -130,12 +130,12 @@ func TestQueueGoesOnWhereALaterSegmentIsThere(t *testing.T) {
 //
 // Covers Q6.
 func TestSegmentOfADeletedQueueIsNotMade(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		p, _ := newQueue(w, queue.Options[string]{})
 		for _, item := range numbers(0, 300) {
-			coordtest.Check(t, p.Put(t.Context(), item))
+			recipetest.Check(t, p.Put(t.Context(), item))
 		}
-		coordtest.Check(t, w.Admin().DeleteAll(t.Context(), path+"/items/0/0000000001"))
+		recipetest.Check(t, w.Admin().DeleteAll(t.Context(), path+"/items/0/0000000001"))
 		q, s := newQueue(w, queue.Options[string]{})
 		slow := w.Inject(zktest.Rule{Op: "multi", Path: path + "/items/0", Session: s.ID(), Fate: zktest.DelayRequest, Delay: 2 * time.Second})
 		got := tryTake(t, q)
@@ -143,8 +143,8 @@ func TestSegmentOfADeletedQueueIsNotMade(t *testing.T) {
 		if slow.Fired() != 1 {
 			t.Fatal("not asked for")
 		}
-		coordtest.Check(t, w.Admin().DeleteAll(t.Context(), path))
-		coordtest.Check(t, p.Put(t.Context(), "new"))
+		recipetest.Check(t, w.Admin().DeleteAll(t.Context(), path))
+		recipetest.Check(t, p.Put(t.Context(), "new"))
 		if item := <-got; item != "new" {
 			t.Errorf("took %q", item)
 		}
@@ -166,19 +166,19 @@ func TestClaimOnADeletedQueueEndsNoOther(t *testing.T) {
 		"release": func(ctx context.Context, c *queue.Claim[string]) error { return c.Release(ctx) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+			recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 				q, _ := newQueue(w, queue.Options[string]{})
 				other, _ := newQueue(w, queue.Options[string]{})
-				coordtest.Check(t, q.Put(t.Context(), "old"))
-				old := coordtest.Must(q.Claim(t.Context()))
-				coordtest.Check(t, w.Admin().DeleteAll(t.Context(), path))
-				coordtest.Check(t, other.Put(t.Context(), "new"))
-				c := coordtest.Must(other.Claim(t.Context()))
+				recipetest.Check(t, q.Put(t.Context(), "old"))
+				old := recipetest.Must(q.Claim(t.Context()))
+				recipetest.Check(t, w.Admin().DeleteAll(t.Context(), path))
+				recipetest.Check(t, other.Put(t.Context(), "new"))
+				c := recipetest.Must(other.Claim(t.Context()))
 				if err := end(t.Context(), old); session.Outcome(err) != session.Failed || !errors.Is(err, session.ErrRevoked) {
 					t.Errorf("the old claim ended with %v", err)
 				}
 				synctest.Wait()
-				coordtest.Check(t, c.Ack(t.Context()))
+				recipetest.Check(t, c.Ack(t.Context()))
 			})
 		})
 	}
@@ -190,15 +190,15 @@ func TestClaimOnADeletedQueueEndsNoOther(t *testing.T) {
 //
 // Covers Q1.
 func TestOpenSegmentOfAQueueMadeAnewIsNotDeleted(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		q, s := newQueue(w, queue.Options[string]{})
 		other, _ := newQueue(w, queue.Options[string]{})
 		for _, item := range numbers(0, 300) {
-			coordtest.Check(t, other.Put(t.Context(), item))
+			recipetest.Check(t, other.Put(t.Context(), item))
 		}
 		drained := path + "/items/0/0000000000"
 		for range 256 {
-			coordtest.Must(other.Take(t.Context()))
+			recipetest.Must(other.Take(t.Context()))
 		}
 		slow := w.Inject(zktest.Rule{Op: "multi", Path: path + "/items/0", Session: s.ID(), Fate: zktest.DelayRequest, Delay: time.Second})
 		got := tryTake(t, q)
@@ -206,13 +206,13 @@ func TestOpenSegmentOfAQueueMadeAnewIsNotDeleted(t *testing.T) {
 		if slow.Fired() != 1 {
 			t.Fatal("not asked for")
 		}
-		coordtest.Check(t, w.Admin().DeleteAll(t.Context(), path))
-		coordtest.Check(t, other.Put(t.Context(), "new"))
-		coordtest.Must(other.Take(t.Context()))
-		made := coordtest.Must(w.Admin().Exists(t.Context(), drained))
+		recipetest.Check(t, w.Admin().DeleteAll(t.Context(), path))
+		recipetest.Check(t, other.Put(t.Context(), "new"))
+		recipetest.Must(other.Take(t.Context()))
+		made := recipetest.Must(w.Admin().Exists(t.Context(), drained))
 		<-got
-		coordtest.Check(t, other.Put(t.Context(), "newer"))
-		if now := coordtest.Must(w.Admin().Exists(t.Context(), drained)); now == nil || now.Czxid != made.Czxid {
+		recipetest.Check(t, other.Put(t.Context(), "newer"))
+		if now := recipetest.Must(w.Admin().Exists(t.Context(), drained)); now == nil || now.Czxid != made.Czxid {
 			t.Errorf("the open segment was deleted")
 		}
 	})
@@ -223,12 +223,12 @@ func TestOpenSegmentOfAQueueMadeAnewIsNotDeleted(t *testing.T) {
 //
 // Covers Q1, Q3.
 func TestItemIsNotGivenBackToANewQueue(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		q, s := newQueue(w, queue.Options[string]{})
 		other, _ := newQueue(w, queue.Options[string]{})
-		coordtest.Check(t, other.Put(t.Context(), "warm"))
-		coordtest.Check(t, coordtest.Must(q.Claim(t.Context())).Ack(t.Context())) // the handle's marks are there
-		coordtest.Check(t, other.Put(t.Context(), "old"))
+		recipetest.Check(t, other.Put(t.Context(), "warm"))
+		recipetest.Check(t, recipetest.Must(q.Claim(t.Context())).Ack(t.Context())) // the handle's marks are there
+		recipetest.Check(t, other.Put(t.Context(), "old"))
 		w.Inject(zktest.Rule{Op: "multi", Session: s.ID(), Fate: zktest.DelayReply, Delay: time.Second})
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second/2)
 		defer cancel()
@@ -236,8 +236,8 @@ func TestItemIsNotGivenBackToANewQueue(t *testing.T) {
 			t.Errorf("take: %v", err)
 		}
 		s.Before("multi", func() {
-			coordtest.Check(t, w.Admin().DeleteAll(t.Context(), path))
-			coordtest.Check(t, other.Put(t.Context(), "new"))
+			recipetest.Check(t, w.Admin().DeleteAll(t.Context(), path))
+			recipetest.Check(t, other.Put(t.Context(), "new"))
 		})
 		time.Sleep(5 * time.Second)
 		if got := drain(t, other); !slices.Equal(got, []string{"new"}) {

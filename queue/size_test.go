@@ -7,27 +7,27 @@ import (
 	"testing"
 	"testing/synctest"
 
-	"github.com/zkcoord/zkcoord/internal/coordtest"
+	"github.com/zkcoord/zkcoord/internal/recipetest"
 	"github.com/zkcoord/zkcoord/queue"
 	"github.com/zkcoord/zkcoord/session"
 )
 
 // small is a session that refuses requests above a limit.
-func small(ctx context.Context, w *coordtest.World, limit int) *session.Session {
-	return coordtest.Must(session.Open(ctx, session.Options{
-		Servers: w.Servers(), Dial: w.DialContext, Timeout: coordtest.Timeout, MaxRequest: limit,
+func small(ctx context.Context, w *recipetest.World, limit int) *session.Session {
+	return recipetest.Must(session.Open(ctx, session.Options{
+		Servers: w.Servers(), Dial: w.DialContext, Timeout: recipetest.Timeout, MaxRequest: limit,
 	}))
 }
 
 // Covers Q3. What was taken in one small transaction may be too much for one
 // that puts it back.
 func TestMoreThanFitsInATransactionIsGivenBack(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		q, _ := newQueue(w, queue.Options[string]{Prefetch: 300})
 		other, _ := newQueue(w, queue.Options[string]{})
 		big := strings.Repeat("x", 12<<10)
 		for range 200 {
-			coordtest.Check(t, q.Put(t.Context(), big))
+			recipetest.Check(t, q.Put(t.Context(), big))
 		}
 		for range q.Items(t.Context()) {
 			break
@@ -41,19 +41,19 @@ func TestMoreThanFitsInATransactionIsGivenBack(t *testing.T) {
 
 // Items that share a node are written again when they are claimed.
 func TestMoreThanFitsInATransactionIsClaimed(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		q, _ := newQueue(w, queue.Options[string]{})
 		big := strings.Repeat("x", 7<<10)
 		for range 100 {
-			coordtest.Check(t, q.Put(t.Context(), big, big))
+			recipetest.Check(t, q.Put(t.Context(), big, big))
 		}
 		n := 0
 		for n < 200 {
 			claims, err := q.ClaimBatch(t.Context(), 200)
-			coordtest.Check(t, err)
+			recipetest.Check(t, err)
 			n += len(claims)
 			for _, c := range claims {
-				coordtest.Check(t, c.Ack(t.Context()))
+				recipetest.Check(t, c.Ack(t.Context()))
 			}
 		}
 	})
@@ -61,7 +61,7 @@ func TestMoreThanFitsInATransactionIsClaimed(t *testing.T) {
 
 // What fits alone is not refused because others put at the same time.
 func TestPutsThatFitAloneAreNotRefusedTogether(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		s := small(t.Context(), w, 10<<10)
 		defer s.Close()
 		q := queue.New(s, path, queue.Options[string]{})
@@ -70,7 +70,7 @@ func TestPutsThatFitAloneAreNotRefusedTogether(t *testing.T) {
 			go func() { errs <- q.Put(t.Context(), strings.Repeat("x", 8<<10)) }()
 		}
 		for range 20 {
-			coordtest.Check(t, <-errs)
+			recipetest.Check(t, <-errs)
 		}
 	})
 }
@@ -78,7 +78,7 @@ func TestPutsThatFitAloneAreNotRefusedTogether(t *testing.T) {
 // Covers Q11. The largest item that can be put can be claimed and rejected, one
 // that does not decode too, and a dead letter as well.
 func TestWhatCanBePutCanBeMovedToTheDeadLetters(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		const limit = 64 << 10
 		s := small(t.Context(), w, limit)
 		defer s.Close()
@@ -96,12 +96,12 @@ func TestWhatCanBePutCanBeMovedToTheDeadLetters(t *testing.T) {
 		if n < limit-2<<10 {
 			t.Errorf("the largest item has %d bytes", n)
 		}
-		coordtest.Check(t, coordtest.Must(q.Claim(t.Context())).Reject(t.Context()))
+		recipetest.Check(t, recipetest.Must(q.Claim(t.Context())).Reject(t.Context()))
 		numbers := queue.New(s, path+"/dead", queue.Options[int]{})
 		if _, err := numbers.TryTake(t.Context()); !errors.As(err, new(*queue.DecodeError)) {
 			t.Error(err)
 		}
-		letter := coordtest.Must(queue.New(s, path+"/dead/dead", queue.Options[string]{}).TryTake(t.Context()))
+		letter := recipetest.Must(queue.New(s, path+"/dead/dead", queue.Options[string]{}).TryTake(t.Context()))
 		if len(letter) != n {
 			t.Errorf("%d bytes of %d", len(letter), n)
 		}

@@ -4,14 +4,14 @@ import (
 	"context"
 	"testing"
 
-	"github.com/zkcoord/zkcoord/internal/coordtest"
+	"github.com/zkcoord/zkcoord/internal/recipetest"
 	"github.com/zkcoord/zkcoord/queue"
 	"github.com/zkcoord/zkcoord/session"
 )
 
 // Covers Q8.
 func TestClaimCancelledBetweenTwoStepsLeavesNothing(t *testing.T) {
-	coordtest.CancelBetweenSteps(t, func(ctx context.Context, s *session.Session) (func(context.Context) error, error) {
+	recipetest.CancelBetweenSteps(t, func(ctx context.Context, s *session.Session) (func(context.Context) error, error) {
 		q := queue.New(s, path, queue.Options[string]{})
 		if err := q.Put(context.Background(), "a"); err != nil {
 			return nil, err

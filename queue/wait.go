@@ -8,7 +8,7 @@ import (
 
 	"github.com/go-zookeeper/zk"
 
-	"github.com/zkcoord/zkcoord/internal/line"
+	"github.com/zkcoord/zkcoord/internal/lockqueue"
 	"github.com/zkcoord/zkcoord/internal/znode"
 	"github.com/zkcoord/zkcoord/session"
 )
@@ -47,7 +47,7 @@ func (q *raw) awaitFirst(ctx context.Context, kind string) (*waiter, error) {
 
 // await returns true when w is the first, false when somebody deleted it.
 func (w *waiter) await(ctx context.Context) (first bool, err error) {
-	naming := line.Naming{Exclusive: []string{"-" + w.kind + "-"}}
+	naming := lockqueue.Naming{Exclusive: []string{"-" + w.kind + "-"}}
 	me, ok := naming.Parse(w.node.Name())
 	if !ok {
 		return false, errors.New("queue: server gave a waiter no number")

@@ -6,7 +6,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/zkcoord/zkcoord/internal/coordtest"
+	"github.com/zkcoord/zkcoord/internal/recipetest"
 	"github.com/zkcoord/zkcoord/queue"
 	"github.com/zkcoord/zkcoord/session"
 	"github.com/zkcoord/zkcoord/zktest"
@@ -18,19 +18,19 @@ import (
 // Covers Q6, Q11.
 func TestItemGivenBackWakes(t *testing.T) {
 	// Each gets the one item that is free, and gives it back a second later.
-	gives := map[string]func(t *testing.T, w *coordtest.World, q *queue.Queue[string], s *coordtest.Client){
-		"claim released": func(t *testing.T, _ *coordtest.World, q *queue.Queue[string], _ *coordtest.Client) {
-			c := coordtest.Must(q.Claim(t.Context()))
-			time.AfterFunc(time.Second/2, func() { coordtest.Check(t, c.Release(t.Context())) })
+	gives := map[string]func(t *testing.T, w *recipetest.World, q *queue.Queue[string], s *recipetest.Client){
+		"claim released": func(t *testing.T, _ *recipetest.World, q *queue.Queue[string], _ *recipetest.Client) {
+			c := recipetest.Must(q.Claim(t.Context()))
+			time.AfterFunc(time.Second/2, func() { recipetest.Check(t, c.Release(t.Context())) })
 		},
-		"claim expired": func(t *testing.T, _ *coordtest.World, q *queue.Queue[string], _ *coordtest.Client) {
-			coordtest.Must(q.Claim(t.Context()))
+		"claim expired": func(t *testing.T, _ *recipetest.World, q *queue.Queue[string], _ *recipetest.Client) {
+			recipetest.Must(q.Claim(t.Context()))
 		},
-		"claim of a session that ended": func(t *testing.T, _ *coordtest.World, q *queue.Queue[string], s *coordtest.Client) {
-			coordtest.Must(q.Claim(t.Context()))
+		"claim of a session that ended": func(t *testing.T, _ *recipetest.World, q *queue.Queue[string], s *recipetest.Client) {
+			recipetest.Must(q.Claim(t.Context()))
 			time.AfterFunc(time.Second, func() { s.Close() })
 		},
-		"claim given up": func(t *testing.T, w *coordtest.World, q *queue.Queue[string], s *coordtest.Client) {
+		"claim given up": func(t *testing.T, w *recipetest.World, q *queue.Queue[string], s *recipetest.Client) {
 			w.Inject(zktest.Rule{Op: "multi", Session: s.ID(), Fate: zktest.DelayReply, Delay: time.Second})
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second/2)
 			defer cancel()
@@ -38,7 +38,7 @@ func TestItemGivenBackWakes(t *testing.T) {
 				t.Errorf("claim: %v", err)
 			}
 		},
-		"take given up": func(t *testing.T, w *coordtest.World, q *queue.Queue[string], s *coordtest.Client) {
+		"take given up": func(t *testing.T, w *recipetest.World, q *queue.Queue[string], s *recipetest.Client) {
 			w.Inject(zktest.Rule{Op: "multi", Session: s.ID(), Fate: zktest.DelayReply, Delay: time.Second})
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second/2)
 			defer cancel()
@@ -46,10 +46,10 @@ func TestItemGivenBackWakes(t *testing.T) {
 				t.Errorf("take: %v", err)
 			}
 		},
-		"rest of a loop": func(t *testing.T, _ *coordtest.World, q *queue.Queue[string], _ *coordtest.Client) {
-			coordtest.Check(t, q.Put(t.Context(), "first"))
-			coordtest.Must(q.Take(t.Context()))                 // the item
-			coordtest.Check(t, q.Put(t.Context(), "x", "rest")) // in its stead
+		"rest of a loop": func(t *testing.T, _ *recipetest.World, q *queue.Queue[string], _ *recipetest.Client) {
+			recipetest.Check(t, q.Put(t.Context(), "first"))
+			recipetest.Must(q.Take(t.Context()))                 // the item
+			recipetest.Check(t, q.Put(t.Context(), "x", "rest")) // in its stead
 			go func() {
 				for range q.Items(t.Context()) {
 					<-time.After(time.Second)
@@ -66,26 +66,26 @@ func TestItemGivenBackWakes(t *testing.T) {
 	for how, give := range gives {
 		for who, wait := range waits {
 			t.Run(how+"/"+who, func(t *testing.T) {
-				coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+				recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 					q, s := newQueue(w, queue.Options[string]{ClaimFor: time.Second, Prefetch: 2})
 					waiter, _ := newQueue(w, queue.Options[string]{})
 					p, _ := newQueue(w, queue.Options[string]{})
-					coordtest.Check(t, q.Put(t.Context(), "warm"))
-					c := coordtest.Must(q.Claim(t.Context()))
-					coordtest.Check(t, c.Ack(t.Context())) // now all of the handle's marks are there
-					coordtest.Check(t, p.Put(t.Context(), "kept"))
-					coordtest.Must(p.Claim(t.Context())) // so that the segment stays
+					recipetest.Check(t, q.Put(t.Context(), "warm"))
+					c := recipetest.Must(q.Claim(t.Context()))
+					recipetest.Check(t, c.Ack(t.Context())) // now all of the handle's marks are there
+					recipetest.Check(t, p.Put(t.Context(), "kept"))
+					recipetest.Must(p.Claim(t.Context())) // so that the segment stays
 					give := func() { give(t, w, q, s) }
 					if how == "rest of a loop" {
 						give()
 					} else {
-						coordtest.Check(t, q.Put(t.Context(), "x"))
+						recipetest.Check(t, q.Put(t.Context(), "x"))
 						give()
 					}
 					const inSegment = 256
 					for range inSegment { // another segment is opened
-						coordtest.Check(t, p.Put(t.Context(), "y"))
-						coordtest.Must(p.Take(t.Context()))
+						recipetest.Check(t, p.Put(t.Context(), "y"))
+						recipetest.Must(p.Take(t.Context()))
 					}
 					woken := make(chan error, 1)
 					go func() { woken <- wait(t.Context(), waiter) }()
@@ -95,7 +95,7 @@ func TestItemGivenBackWakes(t *testing.T) {
 					}
 					select {
 					case err := <-woken:
-						coordtest.Check(t, err)
+						recipetest.Check(t, err)
 					case <-time.After(2 * time.Second):
 						t.Error("asleep")
 					}

@@ -6,7 +6,7 @@ import (
 
 	"github.com/zkcoord/zkcoord/harness"
 	"github.com/zkcoord/zkcoord/harness/checker"
-	"github.com/zkcoord/zkcoord/internal/line"
+	"github.com/zkcoord/zkcoord/internal/lockqueue"
 	"github.com/zkcoord/zkcoord/lock"
 	"github.com/zkcoord/zkcoord/session"
 )
@@ -107,21 +107,21 @@ func (m *rwMutex) close()      { m.s.Close() }
 func openStrangers(ctx context.Context, c *harness.Client, path string) (locker, error) {
 	return inSession(leased(), func(s *session.Session, path string) locker {
 		suffix := [...]string{"__WRIT__", "-writer-"}[c.ID%2]
-		return &strangers{s: s, write: suffix, line: line.Line{Session: s, Dir: path,
-			Naming: line.Naming{Exclusive: []string{suffix}, Shared: []string{"__READ__"}}}}
+		return &strangers{s: s, write: suffix, line: lockqueue.Line{Session: s, Dir: path,
+			Naming: lockqueue.Naming{Exclusive: []string{suffix}, Shared: []string{"__READ__"}}}}
 	})(ctx, c, path)
 }
 
 type strangers struct {
 	s     *session.Session
 	write string
-	line  line.Line
+	line  lockqueue.Line
 }
 
 func (l *strangers) lock(ctx context.Context, want string) (held, error) {
-	r := line.Request{Name: l.write}
+	r := lockqueue.Request{Name: l.write}
 	if want == checker.ModeRead {
-		r = line.Request{Name: "__READ__", Kind: line.Shared}
+		r = lockqueue.Request{Name: "__READ__", Kind: lockqueue.Shared}
 	}
 	c, err := l.line.Join(ctx, r)
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 
 	"github.com/go-zookeeper/zk"
 
-	"github.com/zkcoord/zkcoord/internal/coordtest"
+	"github.com/zkcoord/zkcoord/internal/recipetest"
 	"github.com/zkcoord/zkcoord/session"
 	"github.com/zkcoord/zkcoord/watch"
 	"github.com/zkcoord/zkcoord/zktest"
@@ -221,7 +221,7 @@ func TestUpdateErrorsTellWhetherItWasStored(t *testing.T) {
 
 // Where the chroot is missing Update asked for the node for ever.
 func TestUpdateInAMissingChroot(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		c := w.Client(func(o *session.Options) { o.Chroot = "/nowhere" })
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()

@@ -10,7 +10,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/zkcoord/zkcoord/election"
-	"github.com/zkcoord/zkcoord/internal/coordtest"
+	"github.com/zkcoord/zkcoord/internal/recipetest"
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -18,7 +18,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // Three schedulers, and every few minutes the leader's session is lost.
 func TestEachPeriodRunsOnce(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		ctx, cancel := context.WithCancel(t.Context())
 		var mu sync.Mutex
 		runs := make(map[int64]string)
@@ -33,7 +33,7 @@ func TestEachPeriodRunsOnce(t *testing.T) {
 				runs[period] = name
 			}}
 			all.Go(func() {
-				opts := session.Options{Servers: w.Servers(), Dial: w.DialContext, Timeout: coordtest.Timeout}
+				opts := session.Options{Servers: w.Servers(), Dial: w.DialContext, Timeout: recipetest.Timeout}
 				if err := session.Run(ctx, opts, s.run); ctx.Err() == nil {
 					t.Errorf("%s ended: %v", name, err)
 				}
@@ -66,7 +66,7 @@ func TestEachPeriodRunsOnce(t *testing.T) {
 }
 
 func TestRunEndsWithTheTerm(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error)
 		s := scheduler{name: "a", path: "/backup", every: time.Hour, job: func(ctx context.Context, _ int64) {

@@ -15,7 +15,7 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/zkcoord/zkcoord/internal/coordtest"
+	"github.com/zkcoord/zkcoord/internal/recipetest"
 )
 
 func TestMain(m *testing.M) {
@@ -32,7 +32,7 @@ func ok(t *testing.T, err error) {
 
 // Workers die in the middle of jobs, one job always fails, one is put twice.
 func TestEveryJobHasOneOutput(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		ctx, cancel := context.WithCancel(t.Context())
 		const jobs = 30
 		producer := open(w.Client().Session, "/thumbnails")
@@ -97,7 +97,7 @@ func TestEveryJobHasOneOutput(t *testing.T) {
 
 // A worker stops when its program is shut down, and its job goes to another.
 func TestWorkerStopsWithItsProgram(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		ctx, shutDown := context.WithCancel(t.Context())
 		queue := open(w.Client().Session, "/thumbnails")
 		ok(t, queue.put(ctx, []string{"7=cat.jpg"}))

@@ -1,4 +1,4 @@
-// Package once applies transactions of one owner exactly once, however often
+// Package idempotent applies transactions of one owner exactly once, however often
 // the connection goes.
 //
 // Looking for what a transaction made does not tell whether it was applied
@@ -6,7 +6,7 @@
 // owner has a node of its own, the mark, and every transaction sets it,
 // conditional on its version: a transaction that was sent again after it had
 // been applied fails at the mark, and nowhere else.
-package once
+package idempotent
 
 import (
 	"context"

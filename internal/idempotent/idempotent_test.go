@@ -1,4 +1,4 @@
-package once_test
+package idempotent_test
 
 import (
 	"context"
@@ -12,8 +12,8 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/zkcoord/zkcoord/harness"
-	"github.com/zkcoord/zkcoord/internal/coordtest"
-	"github.com/zkcoord/zkcoord/internal/once"
+	"github.com/zkcoord/zkcoord/internal/idempotent"
+	"github.com/zkcoord/zkcoord/internal/recipetest"
 	"github.com/zkcoord/zkcoord/session"
 	"github.com/zkcoord/zkcoord/zktest"
 )
@@ -42,7 +42,7 @@ func TestTransactionIsAppliedOnce(t *testing.T) {
 		if _, err := other.Create(p.Context(), dir, nil, session.Persistent); err != nil {
 			return err
 		}
-		mark := once.NewMark(s, "/marks", "put")
+		mark := idempotent.NewMark(s, "/marks", "put")
 		told := map[string]session.Effect{}
 		if err := p.Break(func(ctx context.Context) error {
 			for _, name := range []string{"first", "second"} {
@@ -87,9 +87,9 @@ func counted(ctx context.Context, s *session.Session, told map[string]session.Ef
 
 // An error of one of the ops tells which, and the mark goes on.
 func TestRefusedTransaction(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		c := w.Client()
-		mark := once.NewMark(c.Session, "/marks", "put")
+		mark := idempotent.NewMark(c.Session, "/marks", "put")
 		create := session.CreateOp{Path: "/a", Mode: session.Persistent}
 		_, err := mark.Do(t.Context(), create, session.CheckOp{Path: "/none", Version: session.AnyVersion})
 		part := (*session.MultiError)(nil)
@@ -108,9 +108,9 @@ func TestRefusedTransaction(t *testing.T) {
 
 // A mark that somebody deleted or set is made anew: nothing was applied.
 func TestLostMarkIsMadeAnew(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		c := w.Client()
-		mark := once.NewMark(c.Session, "/marks", "put")
+		mark := idempotent.NewMark(c.Session, "/marks", "put")
 		for i, spoil := range []func(path string) error{
 			func(string) error { return nil },
 			func(path string) error { return c.Delete(t.Context(), path, session.AnyVersion) },
@@ -135,24 +135,24 @@ func TestLostMarkIsMadeAnew(t *testing.T) {
 // An error of the mark is none of the ops: those who look for a MultiError would
 // take the transaction for one that was not applied, because of their first op.
 func TestErrorOfTheMarkIsNoneOfTheOps(t *testing.T) {
-	spoil := map[string]func(t *testing.T, w *coordtest.World, c *coordtest.Client, mark string) session.Effect{
-		"deleted after a lost reply": func(t *testing.T, w *coordtest.World, c *coordtest.Client, mark string) session.Effect {
+	spoil := map[string]func(t *testing.T, w *recipetest.World, c *recipetest.Client, mark string) session.Effect{
+		"deleted after a lost reply": func(t *testing.T, w *recipetest.World, c *recipetest.Client, mark string) session.Effect {
 			w.Inject(zktest.Rule{Op: "multi", Session: c.ID(), Fate: zktest.CloseBeforeReply})
 			w.Inject(zktest.Rule{Op: "multi", Session: c.ID(), Fate: zktest.DelayRequest, Delay: 2 * time.Second})
-			time.AfterFunc(time.Second, func() { coordtest.Check(t, w.Admin().Delete(t.Context(), mark, session.AnyVersion)) })
+			time.AfterFunc(time.Second, func() { recipetest.Check(t, w.Admin().Delete(t.Context(), mark, session.AnyVersion)) })
 			return session.Indeterminate
 		},
-		"not to be written": func(t *testing.T, _ *coordtest.World, c *coordtest.Client, mark string) session.Effect {
-			coordtest.Check(t, c.SetACL(t.Context(), mark, zk.WorldACL(zk.PermRead), session.AnyVersion))
+		"not to be written": func(t *testing.T, _ *recipetest.World, c *recipetest.Client, mark string) session.Effect {
+			recipetest.Check(t, c.SetACL(t.Context(), mark, zk.WorldACL(zk.PermRead), session.AnyVersion))
 			return session.Failed
 		},
 	}
 	for name, spoil := range spoil {
 		t.Run(name, func(t *testing.T) {
-			coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+			recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 				c := w.Client()
-				mark := once.NewMark(c.Session, "/marks", "put")
-				coordtest.Must(mark.Do(t.Context(), session.CreateOp{Path: "/a"}))
+				mark := idempotent.NewMark(c.Session, "/marks", "put")
+				recipetest.Must(mark.Do(t.Context(), session.CreateOp{Path: "/a"}))
 				want := spoil(t, w, c, w.Nodes("/marks")[0])
 				_, err := mark.Do(t.Context(), session.CreateOp{Path: "/b"})
 				synctest.Wait()
@@ -166,20 +166,20 @@ func TestErrorOfTheMarkIsNoneOfTheOps(t *testing.T) {
 
 // What rests on things read before is not tried again under another mark.
 func TestTryTellsThatTheMarkIsGone(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
-		mark := once.NewMark(w.Client().Session, "/marks", "take")
-		coordtest.Check(t, mark.Make(t.Context()))
-		coordtest.Must(mark.Try(t.Context(), session.CreateOp{Path: "/a"}))
-		coordtest.Check(t, w.Admin().DeleteAll(t.Context(), "/marks"))
-		if _, err := mark.Zxid(t.Context()); !errors.Is(err, once.ErrGone) || mark.Made() {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
+		mark := idempotent.NewMark(w.Client().Session, "/marks", "take")
+		recipetest.Check(t, mark.Make(t.Context()))
+		recipetest.Must(mark.Try(t.Context(), session.CreateOp{Path: "/a"}))
+		recipetest.Check(t, w.Admin().DeleteAll(t.Context(), "/marks"))
+		if _, err := mark.Zxid(t.Context()); !errors.Is(err, idempotent.ErrGone) || mark.Made() {
 			t.Errorf("zxid: %v", err)
 		}
-		coordtest.Check(t, mark.Make(t.Context()))
-		coordtest.Check(t, w.Admin().DeleteAll(t.Context(), "/marks"))
-		if _, err := mark.Try(t.Context(), session.CreateOp{Path: "/b"}); !errors.Is(err, once.ErrGone) || mark.Made() {
+		recipetest.Check(t, mark.Make(t.Context()))
+		recipetest.Check(t, w.Admin().DeleteAll(t.Context(), "/marks"))
+		if _, err := mark.Try(t.Context(), session.CreateOp{Path: "/b"}); !errors.Is(err, idempotent.ErrGone) || mark.Made() {
 			t.Errorf("try: %v", err)
 		}
-		if stat := coordtest.Must(w.Admin().Exists(t.Context(), "/b")); stat != nil {
+		if stat := recipetest.Must(w.Admin().Exists(t.Context(), "/b")); stat != nil {
 			t.Error("applied")
 		}
 	})

@@ -1,4 +1,4 @@
-package line
+package lockqueue
 
 import (
 	"context"
@@ -8,14 +8,14 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/zkcoord/zkcoord/internal/coordtest"
+	"github.com/zkcoord/zkcoord/internal/recipetest"
 	"github.com/zkcoord/zkcoord/internal/znode"
 	"github.com/zkcoord/zkcoord/session"
 )
 
 // A place is one contender of a test, in a session of its own.
 type place struct {
-	*coordtest.Client
+	*recipetest.Client
 	line  *Line
 	claim *Claim // once it is served
 	err   error
@@ -24,11 +24,11 @@ type place struct {
 }
 
 // joining queues a contender and waits until it is served or waits itself.
-func joining(t *testing.T, w *coordtest.World, r Request) *place {
+func joining(t *testing.T, w *recipetest.World, r Request) *place {
 	return joiningAs(t, w.Client(), r)
 }
 
-func joiningAs(t *testing.T, c *coordtest.Client, r Request) *place {
+func joiningAs(t *testing.T, c *recipetest.Client, r Request) *place {
 	ctx, end := context.WithCancelCause(t.Context())
 	t.Cleanup(func() { end(nil) })
 	p := &place{Client: c, line: &Line{Session: c.Session, Dir: "/line", Naming: testNaming}, end: end, over: make(chan struct{})}
@@ -61,13 +61,13 @@ func TestGoingFromTheMiddleServesNobody(t *testing.T) {
 		"a reader last": {writer, writer, reader}, "a reader in the middle": {writer, reader, writer},
 		"a reader first": {reader, writer, writer},
 	}
-	goings := map[string]func(t *testing.T, w *coordtest.World, p *place){
-		"its session is lost": func(_ *testing.T, _ *coordtest.World, p *place) { p.Lose() },
-		"it gives up":         func(_ *testing.T, _ *coordtest.World, p *place) { p.end(errors.New("enough")) },
-		"somebody deletes it": func(t *testing.T, w *coordtest.World, _ *place) {
+	goings := map[string]func(t *testing.T, w *recipetest.World, p *place){
+		"its session is lost": func(_ *testing.T, _ *recipetest.World, p *place) { p.Lose() },
+		"it gives up":         func(_ *testing.T, _ *recipetest.World, p *place) { p.end(errors.New("enough")) },
+		"somebody deletes it": func(t *testing.T, w *recipetest.World, _ *place) {
 			for _, path := range w.Nodes("/line") {
 				if _, name := znode.Split(path); strings.HasSuffix(name, "0000000001") {
-					coordtest.Check(t, w.Admin().Delete(t.Context(), path, session.AnyVersion))
+					recipetest.Check(t, w.Admin().Delete(t.Context(), path, session.AnyVersion))
 				}
 			}
 		},
@@ -75,7 +75,7 @@ func TestGoingFromTheMiddleServesNobody(t *testing.T) {
 	for kinds, requests := range lines {
 		for how, goes := range goings {
 			t.Run(kinds+"/"+how, func(t *testing.T) {
-				coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+				recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 					first := joining(t, w, requests[0])
 					middle := joining(t, w, requests[1])
 					last := joining(t, w, requests[2])
@@ -83,11 +83,11 @@ func TestGoingFromTheMiddleServesNobody(t *testing.T) {
 						t.Fatalf("served: %v, %v, %v", first.served(), middle.served(), last.served())
 					}
 					goes(t, w, middle)
-					time.Sleep(2 * coordtest.Timeout)
+					time.Sleep(2 * recipetest.Timeout)
 					if !first.served() || last.served() {
 						t.Fatalf("after the middle one went: first served %v, last %v", first.served(), last.served())
 					}
-					coordtest.Check(t, first.claim.Leave(t.Context()))
+					recipetest.Check(t, first.claim.Leave(t.Context()))
 					if !last.served() {
 						t.Error("the last one waits for nobody")
 					}
@@ -102,7 +102,7 @@ func TestGoingFromTheMiddleAtEachMoment(t *testing.T) {
 	for _, name := range []string{"lock-", "__WRIT__"} {
 		moment := 1
 		for reached := true; reached; moment++ {
-			coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+			recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 				first, middle := joining(t, w, Request{Name: name}), joining(t, w, Request{Name: name})
 				c := w.Client()
 				c.At(moment, middle.Lose)
@@ -110,7 +110,7 @@ func TestGoingFromTheMiddleAtEachMoment(t *testing.T) {
 				if reached = c.Reached(); reached && last.served() {
 					t.Errorf("%s: the last one is served beside the first, as the middle one went at moment %d", name, moment)
 				}
-				coordtest.Check(t, first.claim.Leave(t.Context()))
+				recipetest.Check(t, first.claim.Leave(t.Context()))
 			})
 		}
 		if moment < 8 {
@@ -122,10 +122,10 @@ func TestGoingFromTheMiddleAtEachMoment(t *testing.T) {
 // A writer that was downgraded still reads: readers behind it pass, writers do not,
 // whether they wait or try, and whether they came before or after the downgrade.
 func TestDowngradedWriterLetsNoWriterPass(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		first := joining(t, w, Request{Name: "__WRIT__"})
 		second := joining(t, w, Request{Name: "__WRIT__"})
-		coordtest.Check(t, first.claim.Downgrade(t.Context()))
+		recipetest.Check(t, first.claim.Downgrade(t.Context()))
 		third := joining(t, w, Request{Name: "__WRIT__", Try: true})
 		if !first.served() || second.served() || third.served() || !errors.Is(third.err, ErrBusy) {
 			t.Fatalf("served: %v, %v, %v (%v)", first.served(), second.served(), third.served(), third.err)
@@ -138,11 +138,11 @@ func TestDowngradedWriterLetsNoWriterPass(t *testing.T) {
 		if alone.served() || !reader.served() || after.served() {
 			t.Fatalf("served: writer that tries %v, reader %v, writer that waits %v", alone.served(), reader.served(), after.served())
 		}
-		coordtest.Check(t, reader.claim.Leave(t.Context()))
+		recipetest.Check(t, reader.claim.Leave(t.Context()))
 		if after.served() {
 			t.Fatal("a writer is served beside the downgraded one")
 		}
-		coordtest.Check(t, first.claim.Leave(t.Context()))
+		recipetest.Check(t, first.claim.Leave(t.Context()))
 		if !after.served() {
 			t.Error("the writer waits for nobody")
 		}
@@ -151,7 +151,7 @@ func TestDowngradedWriterLetsNoWriterPass(t *testing.T) {
 
 // A writer that was not downgraded lets no reader pass.
 func TestWriterLetsNoReaderTryPass(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		first := joining(t, w, Request{Name: "__WRIT__"})
 		reader := joining(t, w, Request{Name: "__READ__", Kind: Shared, Try: true})
 		if !first.served() || reader.served() || !errors.Is(reader.err, ErrBusy) {
@@ -172,12 +172,12 @@ func TestContextEndsBeforeTheNodeIsDeleted(t *testing.T) {
 			if kind == Shared && op == "multi" {
 				continue // it never signs
 			}
-			coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+			recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 				r := Request{Name: name, Kind: kind}
-				coordtest.Check(t, w.Admin().CreateParents(t.Context(), "/line/any")) // else the first may list before its node is there
-				if op == "multi" {                                                    // so does one that did not come to an empty line
+				recipetest.Check(t, w.Admin().CreateParents(t.Context(), "/line/any")) // else the first may list before its node is there
+				if op == "multi" {                                                     // so does one that did not come to an empty line
 					before := joining(t, w, r)
-					defer func() { coordtest.Check(t, before.Close()) }()
+					defer func() { recipetest.Check(t, before.Close()) }()
 					time.AfterFunc(time.Second, func() { before.claim.Leave(t.Context()) })
 				}
 				p := joining(t, w, r)
@@ -187,7 +187,7 @@ func TestContextEndsBeforeTheNodeIsDeleted(t *testing.T) {
 				}
 				var sent, stood bool
 				p.Before(op, func() { sent, stood = true, p.claim.Context().Err() == nil })
-				coordtest.Check(t, p.claim.Leave(t.Context()))
+				recipetest.Check(t, p.claim.Leave(t.Context()))
 				if !sent || stood {
 					t.Errorf("%s: %s was sent: %v, while the context stood: %v", name, op, sent, stood)
 				}

@@ -1,4 +1,4 @@
-// Package line is the queue of contenders that locks, elections and
+// Package lockqueue is the queue of contenders that locks, elections and
 // semaphores share: ephemeral sequential nodes in one directory, each waiting
 // on the nearest one that it has to wait for, so that a departure wakes one
 // contender and not all.
@@ -16,4 +16,4 @@
 // Contenders of Curator and kazoo on the same directory count where the
 // Naming lists what their names end with. Nobody else may set the data of a
 // contender's node, nor delete it.
-package line
+package lockqueue

@@ -1,4 +1,4 @@
-package line
+package lockqueue
 
 import (
 	"errors"
@@ -8,7 +8,7 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/zkcoord/zkcoord/internal/coordtest"
+	"github.com/zkcoord/zkcoord/internal/recipetest"
 	"github.com/zkcoord/zkcoord/internal/znode"
 	"github.com/zkcoord/zkcoord/session"
 )
@@ -18,7 +18,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // kazoo#606, #730: contenders past the end of the counter were in no order. They
 // are refused before it, and past it.
 func TestNumbersNearTheWrapAreRefused(t *testing.T) {
-	coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		l := &Line{Session: w.Client().Session, Dir: "/line", Naming: testNaming}
 		for n, want := range map[int32]error{
 			0: nil, 1<<31 - 1<<17: nil, 1<<31 - 2: ErrExhausted, -1 << 31: ErrExhausted, -1500000000: ErrExhausted, -1: ErrExhausted,
@@ -38,13 +38,13 @@ func TestNumbersNearTheWrapAreRefused(t *testing.T) {
 func TestHandOverStaysFlat(t *testing.T) {
 	for _, contenders := range []int{10, 10_000, 25_000} {
 		t.Run(fmt.Sprint(contenders), func(t *testing.T) {
-			coordtest.Run(t, func(t *testing.T, w *coordtest.World) {
+			recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 				ctx := t.Context()
 				a, b, crowd := w.Client(), w.Client(), w.Client()
 				if err := crowd.CreateParents(ctx, "/line/any"); err != nil { // else who comes first may list too early to see itself
 					t.Fatal(err)
 				}
-				join := func(c *coordtest.Client) <-chan *Claim {
+				join := func(c *recipetest.Client) <-chan *Claim {
 					l := &Line{Session: c.Session, Dir: "/line", Naming: testNaming}
 					granted := make(chan *Claim, 1)
 					go func() {
