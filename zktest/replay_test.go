@@ -71,7 +71,7 @@ func live(ctx context.Context, e *zktest.Ensemble, seed uint64, d *diary) {
 	time.Sleep(time.Duration(d.client) * 7 * time.Millisecond)
 	opts := session.Options{
 		NoIdleLease: true, // syncs come by the clock, beside what the program does
-		Servers: e.Servers(), Dial: e.DialContext, Timeout: 6 * time.Second,
+		Servers:     e.Servers(), Dial: e.DialContext, Timeout: 6 * time.Second,
 		Rand: &lockedReader{r: rand.NewChaCha8([32]byte{byte(seed), byte(d.client)})},
 	}
 	session.Run(ctx, opts, func(ctx context.Context, s *session.Session) error {
