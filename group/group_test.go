@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/zkcoord/zkcoord/group"
-	"github.com/zkcoord/zkcoord/harness/link"
+	"github.com/zkcoord/zkcoord/harness/netfault"
 	"github.com/zkcoord/zkcoord/internal/recipetest"
 	"github.com/zkcoord/zkcoord/session"
 	"github.com/zkcoord/zkcoord/zktest"
@@ -125,9 +125,9 @@ func TestFollowerSeesEachChange(t *testing.T) {
 // what changed meanwhile was not told.
 func TestFollowerOutlivesItsConnection(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
-		var wire *link.Link
+		var wire *netfault.Link
 		f := w.Client(func(o *session.Options) {
-			wire = link.New(o.Dial)
+			wire = netfault.New(o.Dial)
 			o.Dial = wire.DialContext
 		})
 		a, b := w.Client(), w.Client()

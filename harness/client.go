@@ -14,7 +14,7 @@ import (
 )
 
 // Link is what a client dials through. Faults find out by type assertion what
-// they can do to it; package link has the one that can be cut and held.
+// they can do to it; package netfault has the one that can be cut and held.
 type Link interface {
 	DialContext(ctx context.Context, network, address string) (net.Conn, error)
 }

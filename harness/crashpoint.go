@@ -13,7 +13,7 @@ import (
 
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 	"github.com/zkcoord/zkcoord/harness/ensemble/embedded"
-	"github.com/zkcoord/zkcoord/harness/link"
+	"github.com/zkcoord/zkcoord/harness/netfault"
 	"github.com/zkcoord/zkcoord/internal/wire"
 	"github.com/zkcoord/zkcoord/session"
 )
@@ -59,7 +59,7 @@ type CrashPoint struct {
 	Ensemble *embedded.Ensemble
 
 	ctx     context.Context
-	link    *link.Link
+	link    *netfault.Link
 	struck  bool
 	cleanup []func()
 
@@ -130,7 +130,7 @@ func (p *CrashPoint) run(ctx context.Context, trial func(*CrashPoint) error) (er
 	if p.Ensemble, err = embedded.Start(embedded.Options{}); err != nil {
 		return err
 	}
-	p.ctx, p.link = ctx, link.New(p.dial)
+	p.ctx, p.link = ctx, netfault.New(p.dial)
 	defer func() {
 		for i := range p.cleanup {
 			p.cleanup[len(p.cleanup)-1-i]()
@@ -182,12 +182,12 @@ func (p *CrashPoint) open(opts session.Options, dial ensemble.DialFunc) (*sessio
 func (p *CrashPoint) Break(call func(ctx context.Context) error) error {
 	ctx, cancel := context.WithCancel(p.ctx)
 	defer cancel()
-	when := link.BeforeReply
+	when := netfault.BeforeReply
 	switch p.Fate {
 	case RequestLost, RequestAndSessionLost, ExpiredBefore, CancelledBefore:
-		when = link.BeforeSending
+		when = netfault.BeforeSending
 	}
-	trap := p.link.Set(link.Request{N: p.Request, When: when}, link.Hold)
+	trap := p.link.Set(netfault.Request{N: p.Request, When: when}, netfault.Hold)
 	returned := make(chan struct{})
 	var striker sync.WaitGroup
 	striker.Go(func() {

@@ -11,7 +11,7 @@ import (
 
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 	"github.com/zkcoord/zkcoord/harness/history"
-	"github.com/zkcoord/zkcoord/harness/link"
+	"github.com/zkcoord/zkcoord/harness/netfault"
 )
 
 // Env is what a run offers to workloads and to faults. Its methods may be called
@@ -84,7 +84,7 @@ func (e *Env) SessionEnded(id int64, closed bool) {
 // may leak them.
 func (e *Env) hangUp() {
 	for _, c := range e.clients {
-		if l, ok := c.link.(*link.Link); ok {
+		if l, ok := c.link.(*netfault.Link); ok {
 			l.Reset()
 		}
 	}

@@ -9,7 +9,7 @@ import (
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 )
 
-// Fault is one way to break something and to mend it. Package nemesis has them.
+// Fault is one way to break something and to mend it. Package fault has them.
 //
 // Methods may be called from one goroutine at a time; several wounds of one fault
 // may stand at once.

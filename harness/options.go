@@ -9,7 +9,7 @@ import (
 	"github.com/zkcoord/zkcoord/harness/checker"
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 	"github.com/zkcoord/zkcoord/harness/history"
-	"github.com/zkcoord/zkcoord/harness/link"
+	"github.com/zkcoord/zkcoord/harness/netfault"
 )
 
 // Options are what a run can choose. Only Ensemble is required.
@@ -27,7 +27,7 @@ type Options struct {
 	// ClientProcesses asks for clients in processes of their own, which can be
 	// stopped. Workloads that know no such thing run as ever.
 	ClientProcesses bool
-	// Link makes the link of each client; nil is link.New, which faults know.
+	// Link makes the link of each client; nil is netfault.New, which faults know.
 	Link func(client int, dial ensemble.DialFunc) Link
 	// Faults are the names of the scenario's faults to draw from; nil is all, an
 	// empty slice none.
@@ -150,7 +150,7 @@ func (o Options) withDefaults(s Scenario) (Options, error) {
 	return o, nil
 }
 
-func newLink(_ int, dial ensemble.DialFunc) Link { return link.New(dial) }
+func newLink(_ int, dial ensemble.DialFunc) Link { return netfault.New(dial) }
 
 func orDefault[T comparable](v, standard T) T {
 	var zero T

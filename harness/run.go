@@ -123,7 +123,7 @@ func (r *run) work(ctx context.Context) Plan {
 		plan = Draw(r.env.Seed, r.env, r.options.faults(r.scenario), r.options.Time, r.options.Intensity)
 	}
 	r.env.phase(history.PhaseWork)
-	stopWatching := r.watch(ctx)
+	stopWatching := r.monitor(ctx)
 	defer stopWatching()
 	stopClients := r.startClients(ctx)
 

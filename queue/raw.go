@@ -22,9 +22,9 @@ type raw struct {
 	open  context.Context // ends with ErrClosed
 	close context.CancelCauseFunc
 
-	puts   *group[*putJob]
-	fetchs *group[*fetchJob]
-	txns   *group[*txnJob]
+	puts   *batcher[*putJob]
+	fetchs *batcher[*fetchJob]
+	txns   *batcher[*txnJob]
 
 	putMark, takeMark, txnMark *idempotent.Mark // of the groups above
 
@@ -94,9 +94,9 @@ func newRaw(s *session.Session, path string, levels, limit int, relaxed bool) *r
 		q.takes = append(q.takes, &view{s: s, dir: q.levelDir(level), relaxed: relaxed, rand: q.rand})
 		q.claims = append(q.claims, &view{s: s, dir: q.levelDir(level), relaxed: true, rand: q.rand})
 	}
-	q.puts = &group[*putJob]{s: s, commit: q.commitPuts, tidy: q.putMark.Remove}
-	q.fetchs = &group[*fetchJob]{s: s, commit: q.commitFetches, tidy: q.tidyFetches}
-	q.txns = &group[*txnJob]{s: s, commit: q.commitTxns, tidy: q.txnMark.Remove}
+	q.puts = &batcher[*putJob]{s: s, commit: q.commitPuts, tidy: q.putMark.Remove}
+	q.fetchs = &batcher[*fetchJob]{s: s, commit: q.commitFetches, tidy: q.tidyFetches}
+	q.txns = &batcher[*txnJob]{s: s, commit: q.commitTxns, tidy: q.txnMark.Remove}
 	return q
 }
 

@@ -13,7 +13,7 @@ import (
 	"github.com/zkcoord/zkcoord/election"
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 	"github.com/zkcoord/zkcoord/harness/ensemble/embedded"
-	"github.com/zkcoord/zkcoord/harness/link"
+	"github.com/zkcoord/zkcoord/harness/netfault"
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -54,7 +54,7 @@ func startElectorate(t *testing.T) *electorate {
 // A voter is one client: its session, its link, and what it has asked for.
 type voter struct {
 	*session.Session
-	link *link.Link
+	link *netfault.Link
 	t    *testing.T
 
 	mu    sync.Mutex
@@ -63,7 +63,7 @@ type voter struct {
 
 func (e *electorate) voter(timeout time.Duration) *voter {
 	e.t.Helper()
-	v := &voter{link: link.New(e.ens.DialContext), t: e.t}
+	v := &voter{link: netfault.New(e.ens.DialContext), t: e.t}
 	s, err := session.Open(e.t.Context(), session.Options{Servers: e.ens.Servers(), Dial: v.link.DialContext, Timeout: timeout,
 		Metrics: session.Metrics{Request: func(op string, _ time.Duration, _ error) {
 			v.mu.Lock()

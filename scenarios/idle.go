@@ -14,9 +14,9 @@ import (
 	"github.com/zkcoord/zkcoord/harness/checker"
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 	"github.com/zkcoord/zkcoord/harness/ensemble/embedded"
+	"github.com/zkcoord/zkcoord/harness/fault"
 	"github.com/zkcoord/zkcoord/harness/history"
-	"github.com/zkcoord/zkcoord/harness/link"
-	"github.com/zkcoord/zkcoord/harness/nemesis"
+	"github.com/zkcoord/zkcoord/harness/netfault"
 	"github.com/zkcoord/zkcoord/session"
 	"github.com/zkcoord/zkcoord/zktest"
 )
@@ -280,7 +280,7 @@ func (n *nap) choose(ctx context.Context, env *harness.Env) error {
 // settle moves an idle client away from its server: it notices late that its
 // session is over.
 func (n *nap) settle(c *harness.Client) {
-	if l, ok := c.Link().(*link.Link); ok && drowsy(c) {
+	if l, ok := c.Link().(*netfault.Link); ok && drowsy(c) {
 		far := upTo(40 * time.Millisecond)(c)
 		l.Delay(far, far)
 	}
@@ -434,7 +434,7 @@ func (f idleFault) Inject(ctx context.Context, env *harness.Env, step harness.St
 
 // cutFor cuts links, calls during, which is to take as long as the cut, and mends.
 func cutFor(ctx context.Context, env *harness.Env, links []ensemble.Link, during func() error) (bit string, err error) {
-	w, err := nemesis.Cut(ctx, env, links)
+	w, err := fault.Cut(ctx, env, links)
 	if err != nil {
 		return "", err
 	}

@@ -14,8 +14,8 @@ import (
 	"github.com/zkcoord/zkcoord/harness"
 	"github.com/zkcoord/zkcoord/harness/checker"
 	"github.com/zkcoord/zkcoord/harness/ensemble"
-	"github.com/zkcoord/zkcoord/harness/link"
-	"github.com/zkcoord/zkcoord/harness/nemesis"
+	"github.com/zkcoord/zkcoord/harness/fault"
+	"github.com/zkcoord/zkcoord/harness/netfault"
 	"github.com/zkcoord/zkcoord/scenarios/peers"
 	"github.com/zkcoord/zkcoord/session"
 )
@@ -239,7 +239,7 @@ func (f isolate) Inject(ctx context.Context, env *harness.Env, step harness.Step
 		}
 	}
 	before := grants(env)
-	w, err := nemesis.Cut(ctx, env, links)
+	w, err := fault.Cut(ctx, env, links)
 	if err != nil {
 		return harness.Wound{}, err
 	}
@@ -306,15 +306,15 @@ func (silence) Inject(ctx context.Context, env *harness.Env, step harness.Step) 
 		return harness.Wound{}, err
 	}
 	before := grants(env)
-	heal, bit := nemesis.Hold(l)
+	heal, bit := fault.Hold(l)
 	defer heal()
 	awaitTakeover(ctx, env, before, step.For)
 	return harness.Wound{Bit: bit()}, nil
 }
 
 // linkOf is the link of client 0.
-func linkOf(env *harness.Env) (*link.Link, error) {
-	l, ok := env.Clients()[0].Link().(*link.Link)
+func linkOf(env *harness.Env) (*netfault.Link, error) {
+	l, ok := env.Clients()[0].Link().(*netfault.Link)
 	if !ok {
 		return nil, errors.New("the clients' links can neither be held nor tell where they lead")
 	}

@@ -6,7 +6,7 @@ import (
 
 	"github.com/zkcoord/zkcoord/harness"
 	"github.com/zkcoord/zkcoord/harness/checker"
-	"github.com/zkcoord/zkcoord/harness/nemesis"
+	"github.com/zkcoord/zkcoord/harness/fault"
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -50,15 +50,15 @@ func LockSessionLoss() harness.Scenario {
 
 // exposed is the envelope where somebody else closes sessions or deletes the znodes by which they hold something,
 // where clients' processes stand still, or servers' timers run wild.
-func exposed() checker.Envelope { return checker.Envelope{Outside: nemesis.Exposing()} }
+func exposed() checker.Envelope { return checker.Envelope{Outside: fault.Exposing()} }
 
 // meddled is the envelope where somebody else deletes znodes of clients.
-func meddled() checker.Envelope { return checker.Envelope{Outside: nemesis.Deleting()} }
+func meddled() checker.Envelope { return checker.Envelope{Outside: fault.Deleting()} }
 
 // faults are those of a list, for sessions of sessionTimeout. A list that is
 // wrong is a mistake in this package.
 func faults(list string) []harness.Fault {
-	found, err := nemesis.Options{SessionTimeout: sessionTimeout}.Named(list)
+	found, err := fault.Options{SessionTimeout: sessionTimeout}.Named(list)
 	if err != nil {
 		panic(err)
 	}

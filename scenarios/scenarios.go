@@ -21,7 +21,7 @@ import (
 	"strings"
 
 	"github.com/zkcoord/zkcoord/harness"
-	"github.com/zkcoord/zkcoord/harness/nemesis"
+	"github.com/zkcoord/zkcoord/harness/fault"
 )
 
 // All returns every scenario, in order of names.
@@ -84,13 +84,13 @@ func Names() []string {
 
 // With is s with faults that a run names and s does not draw from by itself, as
 // those of clocks and disks; and the names of all faults that the run names. As
-// in nemesis.Named, a name stands for a fault or for a family of faults, whose
+// in fault.Named, a name stands for a fault or for a family of faults, whose
 // names begin with it and a dash. Names of no fault are left to whoever checks them.
 func With(s harness.Scenario, names ...string) (harness.Scenario, []string) {
 	s.Faults = slices.Clone(s.Faults)
 	var meant []string
 	for _, name := range names {
-		family, err := (nemesis.Options{SessionTimeout: sessionTimeout}).Named(name)
+		family, err := (fault.Options{SessionTimeout: sessionTimeout}).Named(name)
 		if err != nil || has(s, name) {
 			meant = append(meant, name)
 			continue
@@ -105,6 +105,6 @@ func With(s harness.Scenario, names ...string) (harness.Scenario, []string) {
 	return s, meant
 }
 
-func has(s harness.Scenario, fault string) bool {
-	return slices.ContainsFunc(s.Faults, func(one harness.Fault) bool { return one.Name() == fault })
+func has(s harness.Scenario, oneFault string) bool {
+	return slices.ContainsFunc(s.Faults, func(one harness.Fault) bool { return one.Name() == oneFault })
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/zkcoord/zkcoord/harness"
 	"github.com/zkcoord/zkcoord/harness/checker"
 	"github.com/zkcoord/zkcoord/harness/ensemble"
-	"github.com/zkcoord/zkcoord/harness/link"
-	"github.com/zkcoord/zkcoord/harness/nemesis"
+	"github.com/zkcoord/zkcoord/harness/fault"
+	"github.com/zkcoord/zkcoord/harness/netfault"
 )
 
 // idleOne run in so many may prove nothing: its one fault of a kind met nobody.
@@ -91,11 +91,11 @@ func TestWhatFailsAtOnceLetsVirtualTimePass(t *testing.T) {
 // What an administrator deleted was held against the group that did not list it, and against the watch that told of it.
 func TestWhatSomebodyElseDeletesIsNoViolation(t *testing.T) {
 	for _, s := range []harness.Scenario{Group(), Watch()} {
-		for _, fault := range nemesis.Deleting() {
-			t.Run(s.Name+"/"+fault, func(t *testing.T) {
+		for _, oneFault := range fault.Deleting() {
+			t.Run(s.Name+"/"+oneFault, func(t *testing.T) {
 				t.Parallel()
 				s := s
-				s.Faults = faults(fault)
+				s.Faults = faults(oneFault)
 				o := VirtualOptions(s, 1)
 				o.Time = 20 * time.Second
 				r := virtually(t, s, o)
@@ -115,7 +115,7 @@ func TestObserverComparesWhileTheLeaderChanges(t *testing.T) {
 		o := VirtualOptions(s, 1+i)
 		o.Time, o.Faults = 5*time.Second, []string{}
 		o.Link = func(client int, dial ensemble.DialFunc) harness.Link {
-			l := link.New(dial)
+			l := netfault.New(dial)
 			if client == s.Clients-1 {
 				l.Delay(50*time.Millisecond, 50*time.Millisecond)
 			}

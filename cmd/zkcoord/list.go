@@ -9,7 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/zkcoord/zkcoord/harness"
-	"github.com/zkcoord/zkcoord/harness/nemesis"
+	"github.com/zkcoord/zkcoord/harness/fault"
 	"github.com/zkcoord/zkcoord/scenarios"
 )
 
@@ -67,8 +67,8 @@ func (a *app) listCommand() *cobra.Command {
 func newListing() listing {
 	l := listing{Ensembles: ensembleKinds()}
 	at := make(map[string]int) // fault -> its place in l.Faults
-	for i, f := range nemesis.Every() {
-		does, _ := nemesis.Tells(f)
+	for i, f := range fault.Every() {
+		does, _ := fault.Tells(f)
 		l.Faults = append(l.Faults, listedFault{Name: f.Name(), Does: does, Scenarios: []string{}})
 		at[f.Name()] = i
 	}

@@ -8,8 +8,8 @@ import (
 
 	"github.com/zkcoord/zkcoord/harness"
 	"github.com/zkcoord/zkcoord/harness/checker"
+	"github.com/zkcoord/zkcoord/harness/fault"
 	"github.com/zkcoord/zkcoord/harness/history"
-	"github.com/zkcoord/zkcoord/harness/nemesis"
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -36,7 +36,7 @@ func (c counter) increment(ctx context.Context, client *harness.Client, s *sessi
 
 // work is one client: one increment after another, each in the history.
 func (c counter) work(ctx context.Context, client *harness.Client) error {
-	s, err := client.Open(ctx, session.Options{Timeout: nemesis.SessionTimeout})
+	s, err := client.Open(ctx, session.Options{Timeout: fault.SessionTimeout})
 	if err != nil {
 		return err
 	}
@@ -128,7 +128,7 @@ func final(h *history.History) (value string) {
 
 // Counter is the scenario: claim, program, faults, judges, and a mutant.
 func Counter() harness.Scenario {
-	faults, err := nemesis.Named("link-hold,kill,partition")
+	faults, err := fault.Named("link-hold,kill,partition")
 	if err != nil {
 		panic(err) // a name above is wrong
 	}

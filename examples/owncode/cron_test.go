@@ -16,13 +16,13 @@ import (
 	"github.com/zkcoord/zkcoord/harness/checker"
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 	"github.com/zkcoord/zkcoord/harness/ensemble/embedded"
+	"github.com/zkcoord/zkcoord/harness/fault"
 	"github.com/zkcoord/zkcoord/harness/history"
-	"github.com/zkcoord/zkcoord/harness/nemesis"
 )
 
 // cron is the scenario: what is claimed, what runs, what is broken, who judges.
 func cron(t *testing.T) harness.Scenario {
-	faults, err := nemesis.Named("kill,pause,partition")
+	faults, err := fault.Named("kill,pause,partition")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,8 +17,8 @@ import (
 	"github.com/zkcoord/zkcoord/harness/checker"
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 	"github.com/zkcoord/zkcoord/harness/ensemble/embedded"
+	"github.com/zkcoord/zkcoord/harness/fault"
 	"github.com/zkcoord/zkcoord/harness/history"
-	"github.com/zkcoord/zkcoord/harness/nemesis"
 	"github.com/zkcoord/zkcoord/harness/report"
 	"github.com/zkcoord/zkcoord/session"
 )
@@ -29,7 +29,7 @@ func TestNothingStoredHasACredential(t *testing.T) {
 	const credential = "user:3Rz-secret"
 	var mu sync.Mutex
 	secrets := [][]byte{[]byte(credential)}
-	faults, err := nemesis.Named("session-close")
+	faults, err := fault.Named("session-close")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,7 +15,7 @@ import (
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 	"github.com/zkcoord/zkcoord/harness/ensemble/embedded"
 	"github.com/zkcoord/zkcoord/harness/ensemble/process"
-	trap "github.com/zkcoord/zkcoord/harness/link"
+	trap "github.com/zkcoord/zkcoord/harness/netfault"
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 

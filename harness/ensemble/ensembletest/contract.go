@@ -14,7 +14,7 @@ import (
 	"github.com/go-zookeeper/zk"
 
 	"github.com/zkcoord/zkcoord/harness/ensemble"
-	"github.com/zkcoord/zkcoord/harness/link"
+	"github.com/zkcoord/zkcoord/harness/netfault"
 )
 
 // patience bounds each wait of the contract. Real servers elect in a second or two, and a leader that is cut off takes
@@ -410,7 +410,7 @@ func (c contract) connectCut(t *testing.T, servers ...string) (*zk.Conn, func())
 	if len(servers) == 0 {
 		servers = c.Servers()
 	}
-	l := link.New(c.DialContext)
+	l := netfault.New(c.DialContext)
 	conn, _, err := zk.Connect(servers, 5*time.Second, zk.WithHostProvider(new(literal)), zk.WithLogInfo(false),
 		zk.WithLogger(silent{}), zk.WithDialer(func(network, address string, timeout time.Duration) (net.Conn, error) {
 			ctx, cancel := context.WithTimeout(context.Background(), timeout)

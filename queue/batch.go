@@ -8,10 +8,10 @@ import (
 )
 
 // A group carries out the calls of one kind that are made on a queue, one
-// group of calls at a time: what is called while the servers are asked for
+// batcher of calls at a time: what is called while the servers are asked for
 // one group makes up the next. So any number of goroutines cost one
 // transaction at a time, and the owner of a mark has one under way at most.
-type group[J any] struct {
+type batcher[J any] struct {
 	s *session.Session
 
 	// commit carries out as many of calls as it likes, at least one, from the
@@ -53,7 +53,7 @@ type call[J any] struct {
 // do has a call carried out. If ctx ends first, the call is withdrawn, which
 // is a Failed error, unless it is being carried out already: then the error is
 // Indeterminate, and undo is run should it succeed.
-func (g *group[J]) do(ctx context.Context, op, path string, c *call[J]) error {
+func (g *batcher[J]) do(ctx context.Context, op, path string, c *call[J]) error {
 	if ctx.Err() != nil {
 		return &session.RequestError{Op: op, Path: path, Effect: session.Failed, Err: context.Cause(ctx)}
 	}
@@ -78,7 +78,7 @@ func (g *group[J]) do(ctx context.Context, op, path string, c *call[J]) error {
 	return g.withdraw(c, op, path, cause)
 }
 
-func (g *group[J]) withdraw(c *call[J], op, path string, cause error) error {
+func (g *batcher[J]) withdraw(c *call[J], op, path string, cause error) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	effect := session.Indeterminate
@@ -99,7 +99,7 @@ func (g *group[J]) withdraw(c *call[J], op, path string, cause error) error {
 	return &session.RequestError{Op: op, Path: path, Effect: effect, Err: cause}
 }
 
-func (g *group[J]) startLocked() {
+func (g *batcher[J]) startLocked() {
 	if !g.running {
 		g.running = true
 		g.s.Cleanup(g.run)
@@ -107,7 +107,7 @@ func (g *group[J]) startLocked() {
 }
 
 // run carries out calls until there are none.
-func (g *group[J]) run(ctx context.Context) error {
+func (g *batcher[J]) run(ctx context.Context) error {
 	for {
 		g.mu.Lock()
 		switch {
@@ -143,7 +143,7 @@ func (g *group[J]) run(ctx context.Context) error {
 
 // finish ends the calls that commit carried out, and puts the others first in
 // the line again.
-func (g *group[J]) finish(ctx context.Context, calls []*call[J]) {
+func (g *batcher[J]) finish(ctx context.Context, calls []*call[J]) {
 	var undo []*call[J]
 	g.mu.Lock()
 	var again []*call[J]
@@ -171,7 +171,7 @@ func (g *group[J]) finish(ctx context.Context, calls []*call[J]) {
 // close waits until the calls there are have ended, and tidies up. Further
 // calls are refused, or with late carried out and tidied up after. An error
 // means that ctx or the session ended first.
-func (g *group[J]) close(ctx context.Context, late bool) error {
+func (g *batcher[J]) close(ctx context.Context, late bool) error {
 	g.mu.Lock()
 	g.closing, g.closed, g.tidied = true, !late, false
 	g.startLocked()
@@ -193,7 +193,7 @@ func (g *group[J]) close(ctx context.Context, late bool) error {
 }
 
 // again tidies up once more, if the group is closed.
-func (g *group[J]) again() {
+func (g *batcher[J]) again() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.closing {

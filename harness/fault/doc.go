@@ -1,4 +1,4 @@
-// Package nemesis has the faults of the harness: each injects, heals, and proves that it bit.
+// Package fault has the faults of the harness: each injects, heals, and proves that it bit.
 //
 // What there is, what each kind of ensemble can do, and what to expect under it, is listed in docs/faults.md.
 //
@@ -17,4 +17,4 @@
 //
 // The evidence that a fault bit is taken from what suffered: packets dropped, bytes that waited, a session that the ensemble
 // does not know any more, a node that did not answer. Without any the run counts the fault as not exercised.
-package nemesis
+package fault

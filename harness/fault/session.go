@@ -1,4 +1,4 @@
-package nemesis
+package fault
 
 import (
 	"context"
@@ -10,7 +10,7 @@ import (
 
 	"github.com/zkcoord/zkcoord/harness"
 	"github.com/zkcoord/zkcoord/harness/history"
-	"github.com/zkcoord/zkcoord/harness/link"
+	"github.com/zkcoord/zkcoord/harness/netfault"
 )
 
 // sessionFaults take a client's session away.
@@ -100,11 +100,11 @@ func (s *standing) closeSession(ctx context.Context, env *harness.Env, step harn
 	defer cancel()
 	for over := []int64(nil); ; {
 		err = patiently(ctx, env, func(ctx context.Context, server string) error {
-			return link.CloseSession(ctx, env.Dial, server, info.ID, info.Password, info.Timeout)
+			return netfault.CloseSession(ctx, env.Dial, server, info.ID, info.Password, info.Timeout)
 		})
 		free()
 		wound := harness.Wound{Target: fmt.Sprintf("c%d", c.ID)}
-		quicker := errors.Is(err, link.ErrNoSession)
+		quicker := errors.Is(err, netfault.ErrNoSession)
 		if err != nil && !quicker {
 			return wound, err
 		}
@@ -130,7 +130,7 @@ func (s *standing) holdSession(ctx context.Context, env *harness.Env, step harne
 	if err != nil {
 		return harness.Wound{}, err
 	}
-	l := c.Link().(*link.Link)
+	l := c.Link().(*netfault.Link)
 	l.Hold()
 	long := time.NewTimer(info.Timeout * 3 / 2)
 	return harness.Wound{Target: fmt.Sprintf("c%d", c.ID), Heal: func(ctx context.Context) (bit string, err error) {
@@ -145,7 +145,7 @@ func (s *standing) holdSession(ctx context.Context, env *harness.Env, step harne
 			}
 			gone := false
 			err := anyServer(ctx, env, func(ctx context.Context, server string) (err error) {
-				gone, err = link.Gone(ctx, env.Dial, server, info.ID, info.Password, info.Timeout)
+				gone, err = netfault.Gone(ctx, env.Dial, server, info.ID, info.Password, info.Timeout)
 				return err
 			})
 			if gone {
@@ -168,7 +168,7 @@ func anyServer(ctx context.Context, env *harness.Env, f func(ctx context.Context
 		bounded, cancel := context.WithTimeout(ctx, 2*time.Second)
 		err := f(bounded, server)
 		cancel()
-		if err == nil || errors.Is(err, link.ErrNoSession) {
+		if err == nil || errors.Is(err, netfault.ErrNoSession) {
 			return err
 		}
 		errs = append(errs, err)
@@ -182,7 +182,7 @@ func patiently(ctx context.Context, env *harness.Env, f func(ctx context.Context
 	defer cancel()
 	for {
 		err := anyServer(ctx, env, f)
-		if err == nil || errors.Is(err, link.ErrNoSession) {
+		if err == nil || errors.Is(err, netfault.ErrNoSession) {
 			return err
 		}
 		select {

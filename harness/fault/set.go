@@ -1,4 +1,4 @@
-package nemesis
+package fault
 
 import (
 	"cmp"
@@ -75,7 +75,7 @@ func (o Options) Named(list string) ([]harness.Fault, error) {
 			}
 		}
 		if !found {
-			return nil, fmt.Errorf("nemesis: there is no fault %q: there are %s", name, strings.Join(Names(all), ", "))
+			return nil, fmt.Errorf("fault: there is no fault %q: there are %s", name, strings.Join(Names(all), ", "))
 		}
 	}
 	return slices.DeleteFunc(all, func(f harness.Fault) bool { return !wanted[f.Name()] }), nil

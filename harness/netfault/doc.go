@@ -1,4 +1,4 @@
-// Package link breaks the way from one client to an ensemble, at the client's end: a dialler that goes between a
+// Package netfault breaks the way from one client to an ensemble, at the client's end: a dialler that goes between a
 // session and whatever it would dial otherwise.
 //
 // A Link carries all connections of one client. It can be held (nothing arrives, nothing breaks, as when a cable is pulled),
@@ -21,4 +21,4 @@
 // # Not guaranteed
 //
 // Traps read the protocol, so they see nothing in a connection that is encrypted above the link.
-package link
+package netfault

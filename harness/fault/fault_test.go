@@ -1,4 +1,4 @@
-package nemesis
+package fault
 
 import (
 	"cmp"
@@ -22,7 +22,7 @@ import (
 	"github.com/zkcoord/zkcoord/harness/ensemble/embedded"
 	"github.com/zkcoord/zkcoord/harness/ensemble/process"
 	"github.com/zkcoord/zkcoord/harness/history"
-	"github.com/zkcoord/zkcoord/harness/link"
+	"github.com/zkcoord/zkcoord/harness/netfault"
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -87,7 +87,7 @@ func join(ctx context.Context, env *harness.Env, s *session.Session) {
 func options(start func(context.Context, ensemble.Config) (ensemble.Ensemble, error)) harness.Options {
 	return harness.Options{
 		Ensemble: start,
-		Link:     func(_ int, dial ensemble.DialFunc) harness.Link { return link.New(dial) },
+		Link:     func(_ int, dial ensemble.DialFunc) harness.Link { return netfault.New(dial) },
 	}
 }
 
@@ -439,11 +439,11 @@ func planOf(t *testing.T, faults ...harness.Fault) (plan harness.Plan) {
 	return plan
 }
 
-// The same on a real ensemble takes six minutes, so it is run when asked: ZKCOORD_TEST_NEMESIS=process or container, and
+// The same on a real ensemble takes six minutes, so it is run when asked: ZKCOORD_TEST_FAULT=process or container, and
 // ZKCOORD_TEST_FAULTS=kill,pause for some of them. For compose the project of this repository has to run, with ticks as the
 // others have: ZOO_TICK_TIME=500 docker-compose up -d.
 func TestEachFaultBitesAndHealsReal(t *testing.T) {
-	name := os.Getenv("ZKCOORD_TEST_NEMESIS")
+	name := os.Getenv("ZKCOORD_TEST_FAULT")
 	start, known := map[string]func(context.Context, ensemble.Config) (ensemble.Ensemble, error){
 		"process": func(ctx context.Context, c ensemble.Config) (ensemble.Ensemble, error) {
 			return process.Start(ctx, process.Options{Config: c})
@@ -456,7 +456,7 @@ func TestEachFaultBitesAndHealsReal(t *testing.T) {
 		},
 	}[name]
 	if !known {
-		t.Skip("set ZKCOORD_TEST_NEMESIS to process, container or compose")
+		t.Skip("set ZKCOORD_TEST_FAULT to process, container or compose")
 	}
 	faults, err := Options{SessionTimeout: sessionTimeout}.Named(cmp.Or(os.Getenv("ZKCOORD_TEST_FAULTS"), "all,clock,disk,wipe,truncate,data"))
 	if err != nil {

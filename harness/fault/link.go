@@ -1,4 +1,4 @@
-package nemesis
+package fault
 
 import (
 	"context"
@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/zkcoord/zkcoord/harness"
-	"github.com/zkcoord/zkcoord/harness/link"
+	"github.com/zkcoord/zkcoord/harness/netfault"
 )
 
 // linked says whether the clients' links can be broken.
@@ -18,7 +18,7 @@ func linked(env *harness.Env) error {
 	if len(env.Clients()) == 0 {
 		return errors.New("there are no clients")
 	}
-	if _, ok := env.Clients()[0].Link().(*link.Link); !ok {
+	if _, ok := env.Clients()[0].Link().(*netfault.Link); !ok {
 		return errors.New("the clients' links cannot be broken: run with link.New")
 	}
 	return nil
@@ -29,7 +29,7 @@ func linked(env *harness.Env) error {
 func (s *standing) claimOnline(ctx context.Context, env *harness.Env, target string) (*harness.Client, func(), error) {
 	began := time.Now()
 	return s.await(ctx, env, target, func(c *harness.Client) bool {
-		return len(c.Link().(*link.Link).Connected()) > 0 || time.Since(began) > patience
+		return len(c.Link().(*netfault.Link).Connected()) > 0 || time.Since(began) > patience
 	})
 }
 
@@ -46,7 +46,7 @@ func number(client string) int {
 
 // linkFaults break a client's link for less than the session timeout, so that the session may survive.
 func linkFaults(s *standing, timeout time.Duration) []harness.Fault {
-	one := func(name, does string, low, high time.Duration, arg func(*rand.Rand) string, breakIt func(*link.Link, harness.Step) (heal func(), bit func() string)) harness.Fault {
+	one := func(name, does string, low, high time.Duration, arg func(*rand.Rand) string, breakIt func(*netfault.Link, harness.Step) (heal func(), bit func() string)) harness.Fault {
 		return fault{name: name, does: does, able: linked,
 			draw: func(r *rand.Rand, env *harness.Env) harness.Step {
 				step := harness.Step{Target: drawClient(r, env), For: between(r, low, high)}
@@ -60,7 +60,7 @@ func linkFaults(s *standing, timeout time.Duration) []harness.Fault {
 				if err != nil {
 					return harness.Wound{}, err
 				}
-				heal, bit := breakIt(c.Link().(*link.Link), step)
+				heal, bit := breakIt(c.Link().(*netfault.Link), step)
 				return harness.Wound{Target: fmt.Sprintf("c%d", c.ID), Heal: func(context.Context) (string, error) {
 					defer free()
 					heal()
@@ -69,17 +69,17 @@ func linkFaults(s *standing, timeout time.Duration) []harness.Fault {
 			}}
 	}
 	return []harness.Fault{
-		one("link-hold", "a client's link is held for less than its session timeout, and heals on the same connection", timeout/20, timeout/2, nil, func(l *link.Link, _ harness.Step) (func(), func() string) {
+		one("link-hold", "a client's link is held for less than its session timeout, and heals on the same connection", timeout/20, timeout/2, nil, func(l *netfault.Link, _ harness.Step) (func(), func() string) {
 			return Hold(l)
 		}),
 		one("link-one-way", "the same in one direction", timeout/20, timeout/2, func(r *rand.Rand) string { return [...]string{"up", "down"}[r.IntN(2)] },
-			func(l *link.Link, step harness.Step) (func(), func() string) {
+			func(l *netfault.Link, step harness.Step) (func(), func() string) {
 				if step.Arg == "up" {
-					return Hold(l, link.Up)
+					return Hold(l, netfault.Up)
 				}
-				return Hold(l, link.Down)
+				return Hold(l, netfault.Down)
 			}),
-		one("link-reset", "a client's connections are reset", 0, 0, nil, func(l *link.Link, _ harness.Step) (func(), func() string) {
+		one("link-reset", "a client's connections are reset", 0, 0, nil, func(l *netfault.Link, _ harness.Step) (func(), func() string) {
 			n := l.Reset()
 			for began := time.Now(); n == 0 && time.Since(began) < patience; n = l.Reset() {
 				time.Sleep(20 * time.Millisecond) // it hung up just then, and will be back
@@ -88,7 +88,7 @@ func linkFaults(s *standing, timeout time.Duration) []harness.Fault {
 		}),
 		one("link-cut", "a client's connection is reset as it sends a request, or before it learns of the reply", timeout, 5*timeout/2, drawCut, cutAtRequest(timeout/2)),
 		one("link-delay", "what a client sends and gets is late", timeout/4, 2*timeout, func(r *rand.Rand) string { return between(r, timeout/100, timeout/10).String() },
-			func(l *link.Link, step harness.Step) (func(), func() string) {
+			func(l *netfault.Link, step harness.Step) (func(), func() string) {
 				before := l.Stats().Delayed
 				d, _ := time.ParseDuration(step.Arg)
 				l.Delay(d, d)
@@ -98,7 +98,7 @@ func linkFaults(s *standing, timeout time.Duration) []harness.Fault {
 }
 
 // cutOps are what a client loses the request or the reply of, by the names that steps use. Those that change something hurt most.
-var cutOps = map[string]link.Op{"any": link.OpAny, "create": link.OpCreate, "multi": link.OpMulti}
+var cutOps = map[string]netfault.Op{"any": netfault.OpAny, "create": netfault.OpCreate, "multi": netfault.OpMulti}
 
 // drawCut says at which request of which kind the connection is cut: "create 2 reply".
 func drawCut(r *rand.Rand) string {
@@ -110,16 +110,16 @@ func drawCut(r *rand.Rand) string {
 // cutAtRequest waits for the request that was drawn. A client may never make it, or be blocked and make none: so for the last part of its time
 // the first thing that the client sends is where it is cut. That part is longer than the time between two pings, a third of the
 // session's timeout.
-func cutAtRequest(last time.Duration) func(*link.Link, harness.Step) (heal func(), bit func() string) {
-	return func(l *link.Link, step harness.Step) (heal func(), bit func() string) {
+func cutAtRequest(last time.Duration) func(*netfault.Link, harness.Step) (heal func(), bit func() string) {
+	return func(l *netfault.Link, step harness.Step) (heal func(), bit func() string) {
 		var op, when string
-		request := link.Request{When: link.BeforeSending}
+		request := netfault.Request{When: netfault.BeforeSending}
 		_, _ = fmt.Sscan(step.Arg, &op, &request.N, &when)
 		request.Op = cutOps[op]
 		if when == "reply" {
-			request.When = link.BeforeReply
+			request.When = netfault.BeforeReply
 		}
-		trap := l.Set(request, link.Reset)
+		trap := l.Set(request, netfault.Reset)
 		patience := time.AfterFunc(step.For-last, func() { l.Widen(trap) })
 		sprung := false
 		heal = func() {
@@ -137,7 +137,7 @@ func cutAtRequest(last time.Duration) func(*link.Link, harness.Step) (heal func(
 }
 
 // Hold holds a link; what had to wait is the evidence.
-func Hold(l *link.Link, which ...link.Direction) (heal func(), bit func() string) {
+func Hold(l *netfault.Link, which ...netfault.Direction) (heal func(), bit func() string) {
 	before := l.Stats().Held
 	l.Hold(which...)
 	return func() { l.Release(which...) }, func() string { return count(l.Stats().Held-before, "waited") }

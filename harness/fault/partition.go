@@ -1,4 +1,4 @@
-package nemesis
+package fault
 
 import (
 	"context"
@@ -11,7 +11,7 @@ import (
 
 	"github.com/zkcoord/zkcoord/harness"
 	"github.com/zkcoord/zkcoord/harness/ensemble"
-	"github.com/zkcoord/zkcoord/harness/link"
+	"github.com/zkcoord/zkcoord/harness/netfault"
 )
 
 // partitionFaults cut links between servers. Clients still reach every node.
@@ -175,7 +175,7 @@ func partitionClients(s *standing, canCut func(*harness.Env) error) harness.Faul
 			if err != nil {
 				return harness.Wound{}, err
 			}
-			l := c.Link().(*link.Link)
+			l := c.Link().(*netfault.Link)
 			unpin := func() { l.Pin(""); free() }
 			l.Pin(server)
 			target := fmt.Sprintf("%s with c%d", label([]int{node}), c.ID)
@@ -198,7 +198,7 @@ func partitionClients(s *standing, canCut func(*harness.Env) error) harness.Faul
 }
 
 // connected waits a while until a client's link has a connection to a server, and reports whether it has.
-func connected(ctx context.Context, l *link.Link, server string) bool {
+func connected(ctx context.Context, l *netfault.Link, server string) bool {
 	ctx, cancel := context.WithTimeout(ctx, healPatience)
 	defer cancel()
 	for !slices.Contains(l.Connected(), server) {

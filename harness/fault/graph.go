@@ -1,4 +1,4 @@
-package nemesis
+package fault
 
 import "github.com/zkcoord/zkcoord/harness/ensemble"
 

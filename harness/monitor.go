@@ -18,12 +18,12 @@ const (
 	stallWorth = 100 * time.Millisecond
 )
 
-// watch records stalls of this process and reports progress, until stopped.
+// monitor records stalls of this process and reports progress, until stopped.
 //
 // A stall is a pause of all clients at once (the machine was busy, suspended, or
 // collecting garbage): guarantees whose envelope excludes a pause of the client
 // are not promised across it, so checkers have to know.
-func (r *run) watch(ctx context.Context) (stop func()) {
+func (r *run) monitor(ctx context.Context) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var group sync.WaitGroup
 	group.Go(func() { r.env.recordStalls(ctx) })

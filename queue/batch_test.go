@@ -14,7 +14,7 @@ import (
 func TestTidyAgainWhileTidying(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		tidied := 0
-		g := &group[int]{s: w.Client().Session}
+		g := &batcher[int]{s: w.Client().Session}
 		g.tidy = func(context.Context) error {
 			if tidied++; tidied == 1 {
 				g.again()

@@ -1,4 +1,4 @@
-package nemesis
+package fault
 
 import (
 	"flag"
@@ -74,7 +74,7 @@ func TestTableOfFaultsIsUpToDate(t *testing.T) {
 		}
 	}
 	if text, err := os.ReadFile(faultsFile); err != nil || string(text) != table {
-		t.Errorf("docs/faults.md is not what the faults say; write it anew with: go test ./harness/nemesis -run Table -rewrite (%v)", err)
+		t.Errorf("docs/faults.md is not what the faults say; write it anew with: go test ./harness/fault -run Table -rewrite (%v)", err)
 	}
 }
 
@@ -82,11 +82,11 @@ func faultTable() string {
 	var b strings.Builder
 	b.WriteString(`# Faults
 
-What can be broken, and on what. Generated from package nemesis by ` + "`go test ./harness/nemesis -run Table -rewrite`" + `.
+What can be broken, and on what. Generated from package fault by ` + "`go test ./harness/fault -run Table -rewrite`" + `.
 
 ` + "`external`" + ` is an ensemble of somebody else's, known by its addresses; ` + "`compose`" + ` is one of a docker-compose project on this
 machine (` + "`--ensemble external --compose FILE`" + `). Each fault proves that it bit, and each is healed. To try each on a kind that
-can do it: ` + "`go test ./harness/nemesis`" + ` on the embedded one; with ` + "`ZKCOORD_TEST_NEMESIS=process`" + `, ` + "`container`" + ` or
+can do it: ` + "`go test ./harness/fault`" + ` on the embedded one; with ` + "`ZKCOORD_TEST_FAULT=process`" + `, ` + "`container`" + ` or
 ` + "`compose`" + ` on real servers.
 
 "Expected" is what a scenario with locks should give under that fault alone. Faults marked * go beyond what primitives
