@@ -18,7 +18,7 @@ import (
 // its default.
 type Options struct {
 	// Start starts the ensemble. Its nodes have to listen on TCP.
-	Start func(context.Context, ensemble.Config) (ensemble.Ensemble, error)
+	Start ensemble.Starter
 	Nodes int // 3 if zero
 
 	Rounds int           // 5 if zero, after one that does not count

@@ -16,7 +16,7 @@ import (
 type Options struct {
 	// Ensemble starts what to run on: what the scenario asks for, with that many
 	// nodes. The run closes it.
-	Ensemble func(ctx context.Context, config ensemble.Config) (ensemble.Ensemble, error)
+	Ensemble ensemble.Starter
 	Nodes    int           // zero is what the scenario asks for
 	Seed     uint64        // of the plan and of each client's choices
 	Time     time.Duration // of the work under faults; zero is what the scenario asks for

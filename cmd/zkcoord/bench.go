@@ -9,7 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/zkcoord/zkcoord/bench"
-	"github.com/zkcoord/zkcoord/harness/ensemble/kinds"
+	"github.com/zkcoord/zkcoord/internal/kinds"
 )
 
 func (a *app) benchCommand() *cobra.Command {

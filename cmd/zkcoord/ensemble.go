@@ -11,7 +11,7 @@ import (
 
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 	"github.com/zkcoord/zkcoord/harness/ensemble/embedded"
-	"github.com/zkcoord/zkcoord/harness/ensemble/kinds"
+	"github.com/zkcoord/zkcoord/internal/kinds"
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
@@ -52,21 +52,15 @@ interrupted. The embedded one is up at once and forgets everything when it ends.
 }
 
 // serving returns what starts ensembles that listen.
-func serving(kind, logs string, a *app) (func(context.Context, ensemble.Config) (ensemble.Ensemble, error), error) {
+func serving(kind, logs string, a *app) (ensemble.Starter, error) {
 	if kind == "embedded" {
-		return func(_ context.Context, config ensemble.Config) (ensemble.Ensemble, error) {
-			e, err := embedded.Start(embedded.Options{Config: config, Model: zktest.Options{TCP: true}})
-			if err != nil {
-				return nil, err
-			}
-			return e, nil
-		}, nil
+		return embedded.Starter(embedded.Options{Model: zktest.Options{TCP: true}}), nil
 	}
 	return kinds.Starter(kind, logs, notes{a})
 }
 
 func (a *app) serveEnsemble(ctx context.Context, config ensemble.Config,
-	start func(context.Context, ensemble.Config) (ensemble.Ensemble, error)) (err error) {
+	start ensemble.Starter) (err error) {
 	e, err := start(ctx, config)
 	if err != nil {
 		return a.interruptedOr(ctx, err)

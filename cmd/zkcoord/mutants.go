@@ -11,7 +11,7 @@ import (
 
 	"github.com/zkcoord/zkcoord/harness"
 	"github.com/zkcoord/zkcoord/harness/ensemble"
-	"github.com/zkcoord/zkcoord/harness/ensemble/kinds"
+	"github.com/zkcoord/zkcoord/internal/kinds"
 	"github.com/zkcoord/zkcoord/scenarios"
 )
 
@@ -23,7 +23,7 @@ type mutantsFlags struct {
 	time     time.Duration
 	markdown bool
 
-	start func(context.Context, ensemble.Config) (ensemble.Ensemble, error)
+	start ensemble.Starter
 }
 
 func (f *mutantsFlags) virtual() bool { return f.ensemble == "embedded" }

@@ -19,9 +19,9 @@ import (
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 	"github.com/zkcoord/zkcoord/harness/ensemble/container"
 	"github.com/zkcoord/zkcoord/harness/ensemble/external"
-	"github.com/zkcoord/zkcoord/harness/ensemble/kinds"
 	"github.com/zkcoord/zkcoord/harness/netfault"
 	"github.com/zkcoord/zkcoord/harness/report"
+	"github.com/zkcoord/zkcoord/internal/kinds"
 	"github.com/zkcoord/zkcoord/scenarios"
 )
 
@@ -341,7 +341,7 @@ func (f *runFlags) chosenFaults(s harness.Scenario) ([]string, error) {
 	return f.faults, nil
 }
 
-func (f *runFlags) starter(a *app) (func(context.Context, ensemble.Config) (ensemble.Ensemble, error), error) {
+func (f *runFlags) starter(a *app) (ensemble.Starter, error) {
 	if f.ensemble != "external" {
 		if len(f.servers) > 0 || f.compose != "" || f.tls.used() {
 			return nil, fmt.Errorf("--servers, --compose and --tls are for --ensemble external, not for %s", f.ensemble)
@@ -371,7 +371,7 @@ func (f *runFlags) starter(a *app) (func(context.Context, ensemble.Config) (ense
 }
 
 // attached returns what attaches to a running docker-compose project.
-func attached(file string, servers []string) (func(context.Context, ensemble.Config) (ensemble.Ensemble, error), error) {
+func attached(file string, servers []string) (ensemble.Starter, error) {
 	if len(servers) > 0 {
 		return nil, errors.New("give --servers or --compose, not both")
 	}

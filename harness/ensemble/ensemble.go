@@ -33,6 +33,10 @@ var ErrUnable = errors.New("the ensemble was started without what this needs")
 // DialFunc has the shape of net.Dialer.DialContext.
 type DialFunc = func(ctx context.Context, network, address string) (net.Conn, error)
 
+// Starter starts an ensemble with what config asks for, and returns when it has
+// a quorum. The caller closes it. If it fails, nothing of it remains.
+type Starter func(ctx context.Context, config Config) (Ensemble, error)
+
 // Ensemble is a running ZooKeeper ensemble of one or more nodes, numbered from 0.
 //
 // All methods, also those of the capabilities, may be called from several goroutines. A fault asked for twice (killing

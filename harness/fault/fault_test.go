@@ -84,7 +84,7 @@ func join(ctx context.Context, env *harness.Env, s *session.Session) {
 	s.Create(ctx, dir+"/s-", nil, session.EphemeralSequential)
 }
 
-func options(start func(context.Context, ensemble.Config) (ensemble.Ensemble, error)) harness.Options {
+func options(start ensemble.Starter) harness.Options {
 	return harness.Options{
 		Ensemble: start,
 		Link:     func(_ int, dial ensemble.DialFunc) harness.Link { return netfault.New(dial) },
@@ -444,7 +444,7 @@ func planOf(t *testing.T, faults ...harness.Fault) (plan harness.Plan) {
 // others have: ZOO_TICK_TIME=500 docker-compose up -d.
 func TestEachFaultBitesAndHealsReal(t *testing.T) {
 	name := os.Getenv("ZKCOORD_TEST_FAULT")
-	start, known := map[string]func(context.Context, ensemble.Config) (ensemble.Ensemble, error){
+	start, known := map[string]ensemble.Starter{
 		"process": func(ctx context.Context, c ensemble.Config) (ensemble.Ensemble, error) {
 			return process.Start(ctx, process.Options{Config: c})
 		},

@@ -5,6 +5,7 @@
 package embedded
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -48,6 +49,25 @@ var (
 	_ ensemble.Sequencer   = (*Ensemble)(nil)
 	_ ensemble.LogStaller  = (*Ensemble)(nil)
 )
+
+// Starter returns what starts such ensembles for a run, with the options but for
+// their Config: the run says what it needs. LogDir of opts is kept.
+// A model without a seed gets that of the run.
+func Starter(opts Options) ensemble.Starter {
+	return func(_ context.Context, config ensemble.Config) (ensemble.Ensemble, error) {
+		opts := opts
+		config.LogDir = cmp.Or(config.LogDir, opts.LogDir)
+		opts.Config = config
+		if opts.Model.Seed == 0 {
+			opts.Model.Seed = config.Seed
+		}
+		e, err := Start(opts)
+		if err != nil {
+			return nil, err // and no *Ensemble that is nil
+		}
+		return e, nil
+	}
+}
 
 // Start starts an ensemble, which serves at once. The caller closes it, in the bubble that it was started in.
 func Start(opts Options) (*Ensemble, error) {

@@ -1,6 +1,7 @@
 package process
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -55,6 +56,21 @@ var (
 	_ ensemble.LogStaller  = (*Ensemble)(nil)
 	_ ensemble.Logs        = (*Ensemble)(nil)
 )
+
+// Starter returns what starts such ensembles for a run, with the options but for
+// their Config: the run says what it needs. LogDir of opts is kept.
+func Starter(opts Options) ensemble.Starter {
+	return func(ctx context.Context, config ensemble.Config) (ensemble.Ensemble, error) {
+		opts := opts
+		config.LogDir = cmp.Or(config.LogDir, opts.LogDir)
+		opts.Config = config
+		e, err := Start(ctx, opts)
+		if err != nil {
+			return nil, err // and no *Ensemble that is nil
+		}
+		return e, nil
+	}
+}
 
 // Start starts an ensemble and returns when it has a quorum. The caller closes it.
 //
