@@ -46,6 +46,23 @@ func (r *run) left(what string, found []string) {
 	r.env.Fact(history.FactLeft, what, strconv.Itoa(len(found)), strings.Join(found[:min(3, len(found))], "; "))
 }
 
+// LeftBehind returns the ephemeral znodes and the watches that an ensemble has:
+// "/path of 0xsession" and "/path by 0xsession". It waits for them to go, at most
+// as long as within says, and returns those that are left then.
+func LeftBehind(ctx context.Context, e ensemble.Ensemble, within time.Duration) ([]string, error) {
+	env := &Env{Ensemble: e, root: "/"}
+	admin, err := newAdmin(ctx, env)
+	if err != nil {
+		return nil, err
+	}
+	defer admin.close()
+	return settle(ctx, time.Now().Add(within), func() ([]string, error) {
+		znodes, err := admin.ephemerals("/")
+		watches, watchErr := env.watches(ctx)
+		return append(znodes, watches...), errors.Join(err, watchErr)
+	})
+}
+
 // settle asks until nothing is found any more or it is that late, and returns
 // what was found last. Nothing is asked with a context that is about to end.
 func settle(ctx context.Context, until time.Time, find func() ([]string, error)) (found []string, err error) {

@@ -1,10 +1,19 @@
 package harness
 
-import "testing"
+import "context"
+
+// TB is what RunT needs of a *testing.T. Package harness does not link package
+// testing.
+type TB interface {
+	Helper()
+	Context() context.Context
+	Fatal(args ...any)
+	Errorf(format string, args ...any)
+}
 
 // RunT runs s from a test and fails the test unless the verdict is Valid. A run
 // that could not begin fails too; skipping is the caller's decision.
-func RunT(t testing.TB, s Scenario, o Options) *Result {
+func RunT(t TB, s Scenario, o Options) *Result {
 	t.Helper()
 	result, err := Run(t.Context(), s, o)
 	if err != nil {
@@ -18,7 +27,7 @@ func RunT(t testing.TB, s Scenario, o Options) *Result {
 
 // RunMutant runs the mutant m of s and fails the test unless the run is Invalid by
 // one of the properties that m violates: killed by accident is not killed.
-func RunMutant(t testing.TB, s Scenario, m Mutant, o Options) *Result {
+func RunMutant(t TB, s Scenario, m Mutant, o Options) *Result {
 	t.Helper()
 	result, err := Run(t.Context(), s.Mutate(m), o)
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 	"github.com/go-zookeeper/zk"
 	"go.uber.org/goleak"
 
-	"github.com/zkcoord/zkcoord/harness"
+	"github.com/zkcoord/zkcoord/harness/crashpoint"
 	"github.com/zkcoord/zkcoord/internal/idempotent"
 	"github.com/zkcoord/zkcoord/internal/recipetest"
 	"github.com/zkcoord/zkcoord/session"
@@ -30,7 +30,7 @@ func put(name string) session.Op {
 // Two transactions, of which each request meets each fate: what was told as
 // applied is there once, what failed is not, and else once at most.
 func TestTransactionIsAppliedOnce(t *testing.T) {
-	harness.CrashPoints(t, func(p *harness.CrashPoint) error {
+	crashpoint.Run(t, func(p *crashpoint.Point) error {
 		s, err := p.Open(session.Options{})
 		if err != nil {
 			return err

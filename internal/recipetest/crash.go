@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/zkcoord/zkcoord/harness"
+	"github.com/zkcoord/zkcoord/harness/crashpoint"
 	"github.com/zkcoord/zkcoord/session"
 	"github.com/zkcoord/zkcoord/zktest"
 )
@@ -32,7 +32,7 @@ const blockedFor = Timeout / 2
 func (call Call) AtEachCrashPoint(t *testing.T) {
 	t.Helper()
 	opts := session.Options{Timeout: Timeout}
-	harness.CrashPoints(t, func(p *harness.CrashPoint) error {
+	crashpoint.Run(t, func(p *crashpoint.Point) error {
 		unblock := func(context.Context) error { return nil }
 		if call.Block != nil {
 			blocker, err := p.OpenOther(opts)
@@ -69,7 +69,7 @@ func (call Call) AtEachCrashPoint(t *testing.T) {
 }
 
 // next makes the call in another session.
-func (call Call) next(p *harness.CrashPoint) error {
+func (call Call) next(p *crashpoint.Point) error {
 	ctx, cancel := context.WithTimeoutCause(p.Context(), 2*Timeout, errors.New("the way is blocked for the next one"))
 	defer cancel()
 	other, err := p.OpenOther(session.Options{Timeout: Timeout})
@@ -86,7 +86,7 @@ func (call Call) next(p *harness.CrashPoint) error {
 // A Trial is one run of AtEachLostRequest.
 type Trial struct {
 	*World
-	fate harness.Fate
+	fate crashpoint.Fate
 	skip int
 	hit  bool
 }
@@ -94,7 +94,7 @@ type Trial struct {
 // Strike lets the fate strike among the requests that c makes from now on.
 func (tr *Trial) Strike(c *Client) {
 	rule := zktest.Rule{Session: c.ID(), Skip: tr.skip, Fate: zktest.CloseBeforeRequest}
-	if tr.fate == harness.ReplyLost || tr.fate == harness.ReplyAndSessionLost {
+	if tr.fate == crashpoint.ReplyLost || tr.fate == crashpoint.ReplyAndSessionLost {
 		rule.Fate = zktest.CloseBeforeReply
 	}
 	in := tr.Inject(rule)
@@ -123,7 +123,7 @@ func (tr *Trial) Loses() bool { return tr.fate.Loses() }
 // Strike, at the second, and so on until a run makes too few.
 func AtEachLostRequest(t *testing.T, f func(t *testing.T, tr *Trial)) {
 	t.Helper()
-	for _, fate := range []harness.Fate{harness.RequestLost, harness.ReplyLost, harness.RequestAndSessionLost, harness.ReplyAndSessionLost} {
+	for _, fate := range []crashpoint.Fate{crashpoint.RequestLost, crashpoint.ReplyLost, crashpoint.RequestAndSessionLost, crashpoint.ReplyAndSessionLost} {
 		for skip := 0; ; skip++ {
 			hit := false
 			ok := t.Run(fmt.Sprintf("%s/%d", fate, skip+1), func(t *testing.T) {

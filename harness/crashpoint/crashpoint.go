@@ -1,4 +1,8 @@
-package harness
+// Package crashpoint breaks a call of a client at each of its requests, in each
+// way, and looks at what is left.
+//
+// It links package testing and the ensemble of zktest, which package harness does not.
+package crashpoint
 
 import (
 	"context"
@@ -11,6 +15,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/zkcoord/zkcoord/harness"
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 	"github.com/zkcoord/zkcoord/harness/ensemble/embedded"
 	"github.com/zkcoord/zkcoord/harness/netfault"
@@ -50,8 +55,8 @@ func (f Fate) Loses() bool {
 	return true
 }
 
-// A CrashPoint is one trial of [CrashPoints].
-type CrashPoint struct {
+// A Point is one trial of [Run].
+type Point struct {
 	Fate    Fate
 	Request int // the number of the request that meets it, from 1
 
@@ -64,7 +69,7 @@ type CrashPoint struct {
 	cleanup []func()
 
 	mu      sync.Mutex
-	session SessionInfo // of the last handshake over the link
+	session harness.SessionInfo // of the last handshake over the link
 }
 
 // crashTime bounds a trial, on the virtual clock.
@@ -74,17 +79,17 @@ const crashTime = 10 * time.Minute
 // ever.
 const mostRequests = 500
 
-// CrashPoints tries a call with each fate (all, if none is named) at its first
+// Run tries a call with each fate (all, if none is named) at its first
 // request, at the second and so on, until it makes no more: enumerated, not
 // drawn. Each trial is a subtest with an ensemble of its own on a virtual clock.
 //
-// The trial opens its clients, makes the call within [CrashPoint.Break], and
+// The trial opens its clients, makes the call within [Point.Break], and
 // returns what is wrong with what the call did and left: a guarantee that does
 // not hold, another client that cannot go on. It gives up what it holds. After it
 // has returned, no ephemeral znode and no watch may be left, though its sessions
 // still stand.
 //
-//	harness.CrashPoints(t, func(p *harness.CrashPoint) error {
+//	crashpoint.Run(t, func(p *crashpoint.Point) error {
 //		s, err := p.Open(session.Options{})
 //		if err != nil {
 //			return err
@@ -94,7 +99,7 @@ const mostRequests = 500
 //
 // PausedAfter stops what a client says and hears. Its own timers go on, which
 // those of a stopped process do not.
-func CrashPoints(t *testing.T, trial func(p *CrashPoint) error, fates ...Fate) {
+func Run(t *testing.T, trial func(p *Point) error, fates ...Fate) {
 	t.Helper()
 	if len(fates) == 0 {
 		fates = Fates()
@@ -104,7 +109,7 @@ func CrashPoints(t *testing.T, trial func(p *CrashPoint) error, fates ...Fate) {
 			struck := false
 			ok := t.Run(fmt.Sprintf("%s/%d", fate, request), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					p := &CrashPoint{Fate: fate, Request: request}
+					p := &Point{Fate: fate, Request: request}
 					if err := p.run(t.Context(), trial); err != nil {
 						t.Error(err)
 					}
@@ -124,7 +129,7 @@ func CrashPoints(t *testing.T, trial func(p *CrashPoint) error, fates ...Fate) {
 	}
 }
 
-func (p *CrashPoint) run(ctx context.Context, trial func(*CrashPoint) error) (err error) {
+func (p *Point) run(ctx context.Context, trial func(*Point) error) (err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, crashTime, fmt.Errorf("the trial is not over after %v", crashTime))
 	defer cancel()
 	if p.Ensemble, err = embedded.Start(embedded.Options{}); err != nil {
@@ -141,32 +146,32 @@ func (p *CrashPoint) run(ctx context.Context, trial func(*CrashPoint) error) (er
 }
 
 // Context is that of the trial. It ends after ten minutes of virtual time.
-func (p *CrashPoint) Context() context.Context { return p.ctx }
+func (p *Point) Context() context.Context { return p.ctx }
 
 // Servers are the addresses of the ensemble.
-func (p *CrashPoint) Servers() []string { return p.Ensemble.Servers() }
+func (p *Point) Servers() []string { return p.Ensemble.Servers() }
 
 // Dial connects the client that is to be struck, of whatever kind it is.
-func (p *CrashPoint) Dial(ctx context.Context, network, address string) (net.Conn, error) {
+func (p *Point) Dial(ctx context.Context, network, address string) (net.Conn, error) {
 	return p.link.DialContext(ctx, network, address)
 }
 
 // Cleanup calls f when the trial is over and what it left has been looked at.
 // The last added is called first.
-func (p *CrashPoint) Cleanup(f func()) { p.cleanup = append(p.cleanup, f) }
+func (p *Point) Cleanup(f func()) { p.cleanup = append(p.cleanup, f) }
 
 // Open opens a session that is to be struck, and closes it at the end. Servers
 // and Dial of opts are set.
-func (p *CrashPoint) Open(opts session.Options) (*session.Session, error) {
+func (p *Point) Open(opts session.Options) (*session.Session, error) {
 	return p.open(opts, p.Dial)
 }
 
 // OpenOther opens a session that nothing happens to, and closes it at the end.
-func (p *CrashPoint) OpenOther(opts session.Options) (*session.Session, error) {
+func (p *Point) OpenOther(opts session.Options) (*session.Session, error) {
 	return p.open(opts, p.Ensemble.DialContext)
 }
 
-func (p *CrashPoint) open(opts session.Options, dial ensemble.DialFunc) (*session.Session, error) {
+func (p *Point) open(opts session.Options, dial ensemble.DialFunc) (*session.Session, error) {
 	opts.Servers, opts.Dial = p.Servers(), dial
 	s, err := session.Open(p.ctx, opts)
 	if err != nil {
@@ -179,7 +184,7 @@ func (p *CrashPoint) open(opts session.Options, dial ensemble.DialFunc) (*sessio
 // Break makes the call and returns its error. Meanwhile the fate strikes, at the
 // request whose turn it is; requests before and after Break are none of its.
 // Break returns when the call has returned and the fate is complete.
-func (p *CrashPoint) Break(call func(ctx context.Context) error) error {
+func (p *Point) Break(call func(ctx context.Context) error) error {
 	ctx, cancel := context.WithCancel(p.ctx)
 	defer cancel()
 	when := netfault.BeforeReply
@@ -207,7 +212,7 @@ func (p *CrashPoint) Break(call func(ctx context.Context) error) error {
 }
 
 // strike lets the fate happen, while the link is held at the request.
-func (p *CrashPoint) strike(cancel func()) {
+func (p *Point) strike(cancel func()) {
 	switch p.Fate {
 	case RequestAndSessionLost, ReplyAndSessionLost:
 		p.expire()
@@ -231,16 +236,16 @@ func (p *CrashPoint) strike(cancel func()) {
 }
 
 // expire fails only if the session is gone already.
-func (p *CrashPoint) expire() { _ = p.Ensemble.Model.Expire(p.last().ID) }
+func (p *Point) expire() { _ = p.Ensemble.Model.Expire(p.last().ID) }
 
-func (p *CrashPoint) last() SessionInfo {
+func (p *Point) last() harness.SessionInfo {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.session
 }
 
 // dial reads from each handshake which session the client is in.
-func (p *CrashPoint) dial(ctx context.Context, network, address string) (net.Conn, error) {
+func (p *Point) dial(ctx context.Context, network, address string) (net.Conn, error) {
 	conn, err := p.Ensemble.DialContext(ctx, network, address)
 	if err != nil {
 		return nil, err
@@ -251,7 +256,7 @@ func (p *CrashPoint) dial(ctx context.Context, network, address string) (net.Con
 // greeted is a connection whose first reply is looked at.
 type greeted struct {
 	net.Conn
-	point  *CrashPoint
+	point  *Point
 	frames wire.Frames
 	done   bool
 }
@@ -263,7 +268,7 @@ func (g *greeted) Read(b []byte) (int, error) {
 			var hello wire.ConnectResponse
 			if _, err := wire.Decode(f.Head, &hello); err == nil && !g.done {
 				g.point.mu.Lock()
-				g.point.session = SessionInfo{ID: hello.SessionID, Timeout: time.Duration(hello.Timeout) * time.Millisecond}
+				g.point.session = harness.SessionInfo{ID: hello.SessionID, Timeout: time.Duration(hello.Timeout) * time.Millisecond}
 				g.point.mu.Unlock()
 			}
 			g.done = true
@@ -278,20 +283,10 @@ func (g *greeted) Read(b []byte) (int, error) {
 const leftTime = 30 * time.Second
 
 // left returns an error that names what the trial has left behind.
-func (p *CrashPoint) left() error {
+func (p *Point) left() error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(p.ctx), 2*leftTime)
 	defer cancel()
-	env := &Env{Ensemble: p.Ensemble, root: "/"}
-	admin, err := newAdmin(ctx, env)
-	if err != nil {
-		return err
-	}
-	defer admin.close()
-	left, err := settle(ctx, time.Now().Add(leftTime), func() ([]string, error) {
-		znodes, err := admin.ephemerals("/")
-		watches, watchErr := env.watches(ctx)
-		return append(znodes, watches...), errors.Join(err, watchErr)
-	})
+	left, err := harness.LeftBehind(ctx, p.Ensemble, leftTime)
 	if err == nil && len(left) > 0 {
 		err = fmt.Errorf("left behind: %s", strings.Join(left, "; "))
 	}

@@ -1,4 +1,4 @@
-package harness
+package crashpoint
 
 import (
 	"context"
@@ -10,11 +10,14 @@ import (
 	"time"
 
 	"github.com/zkcoord/zkcoord/session"
+	"go.uber.org/goleak"
 )
 
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
 // join is a call with two requests: it makes a parent, and an ephemeral below it.
-func join(create func(ctx context.Context, s *session.Session, path string) error) func(*CrashPoint) error {
-	return func(p *CrashPoint) error {
+func join(create func(ctx context.Context, s *session.Session, path string) error) func(*Point) error {
+	return func(p *Point) error {
 		s, err := p.Open(session.Options{Timeout: 4 * time.Second})
 		if err != nil {
 			return err
@@ -54,9 +57,9 @@ func careful(ctx context.Context, s *session.Session, path string) error {
 }
 
 // crash runs one trial.
-func crash(t *testing.T, fate Fate, request int, trial func(*CrashPoint) error) (struck bool, err error) {
+func crash(t *testing.T, fate Fate, request int, trial func(*Point) error) (struck bool, err error) {
 	synctest.Test(t, func(t *testing.T) {
-		p := &CrashPoint{Fate: fate, Request: request}
+		p := &Point{Fate: fate, Request: request}
 		err = p.run(t.Context(), trial)
 		struck = p.struck
 	})
@@ -83,7 +86,7 @@ func TestCrashPointsFindTheRequestThatLeavesANode(t *testing.T) {
 }
 
 func TestCrashPointsPassWhatCleansUp(t *testing.T) {
-	CrashPoints(t, join(careful))
+	Run(t, join(careful))
 }
 
 // What each fate means, seen by the client of one request.
@@ -104,7 +107,7 @@ func TestFatesAreWhatTheySay(t *testing.T) {
 		{CancelledAfter, true, false, session.Indeterminate},
 	} {
 		t.Run(string(c.fate), func(t *testing.T) {
-			struck, err := crash(t, c.fate, 1, func(p *CrashPoint) error {
+			struck, err := crash(t, c.fate, 1, func(p *Point) error {
 				s, err := p.Open(session.Options{Timeout: 4 * time.Second})
 				if err != nil {
 					return err
@@ -139,7 +142,7 @@ func TestFatesAreWhatTheySay(t *testing.T) {
 
 func TestACrashPointTellsTheTrialsError(t *testing.T) {
 	wrong := errors.New("wrong")
-	if _, err := crash(t, ReplyLost, 1, func(*CrashPoint) error { return wrong }); !errors.Is(err, wrong) {
+	if _, err := crash(t, ReplyLost, 1, func(*Point) error { return wrong }); !errors.Is(err, wrong) {
 		t.Errorf("error is %v", err)
 	}
 }
