@@ -10,7 +10,7 @@ import (
 	"github.com/zkcoord/zkcoord/harness"
 	"github.com/zkcoord/zkcoord/harness/checker"
 	"github.com/zkcoord/zkcoord/harness/history"
-	"github.com/zkcoord/zkcoord/scenarios/peers"
+	"github.com/zkcoord/zkcoord/internal/peers"
 )
 
 // LockPause is what no lock can help: a holder's process stands still, its session expires, somebody else is granted the lock, and

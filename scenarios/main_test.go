@@ -21,9 +21,9 @@ import (
 	"github.com/zkcoord/zkcoord/harness/checker"
 	"github.com/zkcoord/zkcoord/harness/ensemble/container"
 	"github.com/zkcoord/zkcoord/harness/report"
-	"github.com/zkcoord/zkcoord/harness/shrink"
 	"github.com/zkcoord/zkcoord/internal/kinds"
-	"github.com/zkcoord/zkcoord/scenarios/peers"
+	"github.com/zkcoord/zkcoord/internal/peers"
+	"github.com/zkcoord/zkcoord/internal/shrink"
 )
 
 var (

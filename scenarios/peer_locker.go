@@ -5,8 +5,8 @@ import (
 	"time"
 
 	"github.com/zkcoord/zkcoord/harness"
+	"github.com/zkcoord/zkcoord/internal/peers"
 	"github.com/zkcoord/zkcoord/internal/znode"
-	"github.com/zkcoord/zkcoord/scenarios/peers"
 )
 
 // peerLock is a lock of another library as a locker.

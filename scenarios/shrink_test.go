@@ -12,7 +12,7 @@ import (
 
 	"github.com/zkcoord/zkcoord/harness"
 	"github.com/zkcoord/zkcoord/harness/report"
-	"github.com/zkcoord/zkcoord/harness/shrink"
+	"github.com/zkcoord/zkcoord/internal/shrink"
 )
 
 // A run of ten minutes with dozens of faults is made small, and the test that

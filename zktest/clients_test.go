@@ -16,7 +16,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/zkcoord/zkcoord/scenarios/peers"
+	"github.com/zkcoord/zkcoord/internal/peers"
 	"github.com/zkcoord/zkcoord/zktest"
 )
 

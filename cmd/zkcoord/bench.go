@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/zkcoord/zkcoord/bench"
+	"github.com/zkcoord/zkcoord/internal/bench"
 	"github.com/zkcoord/zkcoord/internal/kinds"
 )
 

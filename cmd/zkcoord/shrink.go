@@ -16,7 +16,7 @@ import (
 	"github.com/zkcoord/zkcoord/harness"
 	"github.com/zkcoord/zkcoord/harness/checker"
 	"github.com/zkcoord/zkcoord/harness/report"
-	"github.com/zkcoord/zkcoord/harness/shrink"
+	"github.com/zkcoord/zkcoord/internal/shrink"
 	"github.com/zkcoord/zkcoord/scenarios"
 )
 

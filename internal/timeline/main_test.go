@@ -15,9 +15,9 @@ func TestPictureIsThatOfTheHistories(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := os.ReadFile("../isolated-follower.svg")
+	got, err := os.ReadFile("../../docs/isolated-follower.svg")
 	if err != nil || !bytes.Equal(got, want) {
-		t.Errorf("draw it again with: go run ./docs/timeline (%v)", err)
+		t.Errorf("draw it again with: go run ./internal/timeline (%v)", err)
 	}
 	for _, says := range []string{"both hold", "before B is granted"} {
 		if !strings.Contains(string(got), says) {

@@ -64,7 +64,7 @@ func TestNoneLost(t *testing.T) {
 
 // The code in the tutorial is code of this package.
 func TestTutorialHasThisCode(t *testing.T) {
-	text, err := os.ReadFile("../tutorial.md")
+	text, err := os.ReadFile("../../docs/tutorial.md")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,7 +11,7 @@
 //
 // Whatever differs is shrunk to the steps that it takes. To compare more than the few traces of a normal run:
 //
-//	go test ./zktest/difftest -run ZooKeeper -timeout 30m -args -nodes 3 -traces 5000 -seed 100000 -workers 8
+//	go test ./zktest/internal/difftest -run ZooKeeper -timeout 30m -args -nodes 3 -traces 5000 -seed 100000 -workers 8
 //
 // # What is left to differ
 //

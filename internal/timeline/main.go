@@ -3,7 +3,7 @@
 //
 //	zkcoord run isolated-follower -e container -s 7
 //	zkcoord run isolated-follower -e container -s 7 --mutant zk-lock
-//	go run ./docs/timeline store/isolated-follower+zk-lock/latest/history.jsonl store/isolated-follower/latest/history.jsonl
+//	go run ./internal/timeline store/isolated-follower+zk-lock/latest/history.jsonl store/isolated-follower/latest/history.jsonl
 //
 // It keeps the part of each history that it draws beside itself. Without
 // arguments it draws those parts again.
@@ -20,7 +20,7 @@ import (
 )
 
 const (
-	folder = "docs/timeline"
+	folder = "internal/timeline"
 	output = "docs/isolated-follower.svg"
 )
 

@@ -12,7 +12,7 @@ import (
 
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 	"github.com/zkcoord/zkcoord/harness/ensemble/embedded"
-	"github.com/zkcoord/zkcoord/scenarios/peers"
+	"github.com/zkcoord/zkcoord/internal/peers"
 	"github.com/zkcoord/zkcoord/zktest"
 )
 

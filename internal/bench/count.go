@@ -6,8 +6,8 @@ import (
 	"net"
 	"sync"
 
+	"github.com/zkcoord/zkcoord/internal/peers"
 	"github.com/zkcoord/zkcoord/internal/wire"
-	"github.com/zkcoord/zkcoord/scenarios/peers"
 )
 
 // A counter is a proxy before each server which counts the requests that go

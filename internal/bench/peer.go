@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/zkcoord/zkcoord/scenarios/peers"
+	"github.com/zkcoord/zkcoord/internal/peers"
 )
 
 //go:embed CuratorBench.java
