@@ -1,4 +1,4 @@
-package zkcoord
+package rules
 
 import (
 	"go/ast"

@@ -1,4 +1,4 @@
-package zkcoord
+package rules
 
 import (
 	"bytes"
@@ -140,7 +140,7 @@ func TestGuaranteesDocumentIsUpToDate(t *testing.T) {
 	}
 	got, err := os.ReadFile(guaranteesFile)
 	if err != nil || !bytes.Equal(got, want) {
-		t.Errorf("%s is not what packages and tests say; write it anew with: go test . -run Guarantees -rewrite (%v)", guaranteesFile, err)
+		t.Errorf("%s is not what packages and tests say; write it anew with: go test ./internal/rules -run Guarantees -rewrite (%v)", guaranteesFile, err)
 	}
 }
 
@@ -165,7 +165,7 @@ func TestGuaranteesOfTheReadmeAreCovered(t *testing.T) {
 func guaranteesDocument(promised []promise, cited map[string][]citation) []byte {
 	var b bytes.Buffer
 	b.WriteString("# Guarantees\n\nWhat the packages' documentation promises, and who holds it to that. " +
-		"Generated from it by `go test . -run Guarantees -rewrite`.\n")
+		"Generated from it by `go test ./internal/rules -run Guarantees -rewrite`.\n")
 	dir := ""
 	for _, p := range promised {
 		if p.dir != dir {

@@ -1,4 +1,4 @@
-package zkcoord
+package rules
 
 import (
 	"context"
@@ -69,7 +69,7 @@ func TestReadmeCodeRuns(t *testing.T) {
 		t.Errorf("shut down: %v, want %v", err, context.Canceled)
 	}
 
-	source, err := os.ReadFile("readme_test.go")
+	source, err := os.ReadFile("internal/rules/readme_test.go") // by the path from the root
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package zkcoord
+package rules
 
 import (
 	"go/ast"
@@ -18,7 +18,12 @@ import (
 
 // The project's own rules, as tests: what a reviewer would have to look for.
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if err := os.Chdir("../.."); err != nil {
+		panic(err)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 const module = "github.com/zkcoord/zkcoord/"
 

@@ -1,0 +1,72 @@
+package rules
+
+import (
+	"os"
+	"path"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// Both maps name each package, and nothing that is not there.
+func TestMapsNameEachPackage(t *testing.T) {
+	root, err := os.ReadFile("doc.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	here, err := os.ReadFile("docs/whats-here.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []string
+	for name, file := range goFiles(t) {
+		if dir := path.Dir(name); dir != "." && !slices.Contains(all, dir) && !isTest(name) {
+			all = append(all, dir)
+			if !strings.Contains(string(here), "\n| `"+dir+"` |") {
+				t.Errorf("docs/whats-here.md has no row for %s", dir)
+			}
+			public := file.Name.Name != "main" && !slices.Contains(strings.Split(dir, "/"), "internal") && !within(dir, "examples")
+			if public && !strings.Contains(string(root), "["+module+dir+"]") {
+				t.Errorf("doc.go does not name %s", dir)
+			}
+		}
+	}
+	for line := range strings.Lines(string(here)) {
+		if row, ok := strings.CutPrefix(line, "| `"); ok {
+			if dir, _, _ := strings.Cut(row, "`"); !slices.Contains(all, dir) {
+				t.Errorf("docs/whats-here.md has a row for %s, which is no package", dir)
+			}
+		}
+	}
+}
+
+// A program that imports the harness links neither package testing nor zktest:
+// crash points, which need both, are a package of their own.
+func TestHarnessLinksNoTests(t *testing.T) {
+	files := goFiles(t)
+	linked, todo := make(map[string]bool), []string{"harness"}
+	for len(todo) > 0 {
+		dir := todo[0]
+		todo = todo[1:]
+		if linked[dir] {
+			continue
+		}
+		linked[dir] = true
+		for name, file := range files {
+			if path.Dir(name) != dir || isTest(name) {
+				continue
+			}
+			for _, imported := range imports(file) {
+				if ours, ok := strings.CutPrefix(imported, module); ok {
+					todo = append(todo, ours)
+				}
+				if imported == "testing" || imported == "testing/synctest" || imported == module+"zktest" {
+					t.Errorf("harness links %s, by %s", imported, name)
+				}
+			}
+		}
+	}
+	if !linked["harness/netfault"] {
+		t.Errorf("imports of harness could not be followed: %v", linked)
+	}
+}
