@@ -121,7 +121,7 @@ func countFaultErrors(h *history.History) int {
 	return n
 }
 
-// String counts the steps of p by fault: "session-close x7, link-hold x4".
+// String counts the steps of p by fault: "session-close x7, link-stall x4".
 func (p Plan) String() string {
 	var names []string
 	times := make(map[string]int)

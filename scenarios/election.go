@@ -35,13 +35,13 @@ func Election() harness.Scenario {
 			Name:     "trusting",
 			Report:   "CURATOR-444, -620, -644, -653, druid#16411: two leaders, as one believes in its connection",
 			Violates: []string{"E3", "M10"},
-			Faults:   []string{"session-hold"},
+			Faults:   []string{"session-expire"},
 			Workload: electionWorkload(electionProgram{open: trusting}),
 		}, {
 			Name:     "deaf",
 			Report:   "libkv#156: the leader is not told",
 			Violates: []string{"E3"},
-			Faults:   []string{"session-hold"},
+			Faults:   []string{"session-expire"},
 			Workload: electionWorkload(electionProgram{open: leased, deaf: true}),
 		}, {
 			Name:     "ghost",

@@ -25,7 +25,7 @@ func LockFaults() harness.Scenario {
 			Name:     "trusting",
 			Report:   "samuel#20, #190: the holder believes in its hold until it is told otherwise",
 			Violates: []string{"M3", "M10"},
-			Faults:   []string{"session-hold"},
+			Faults:   []string{"session-expire"},
 			Workload: lockWorkload(openMutex(trusting())),
 		}, {
 			Name:     "names",

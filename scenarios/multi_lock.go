@@ -34,7 +34,7 @@ func MultiLock() harness.Scenario {
 			Name:     "trusting",
 			Report:   "samuel#20, #190: the holder believes in its locks until it is told otherwise",
 			Violates: []string{"M3", "M10"},
-			Faults:   []string{"session-hold"},
+			Faults:   []string{"session-expire"},
 			Workload: multiWorkload(trusting(), takeMulti),
 		}, {
 			Name:     "as-given",

@@ -43,13 +43,13 @@ func QueueClaims() harness.Scenario {
 			Name:     "said-true",
 			Report:   "kazoo's LockingQueue: consume() says True though its transaction failed",
 			Violates: []string{"Q3", "Q10"},
-			Faults:   []string{"session-hold"},
+			Faults:   []string{"session-expire"},
 			Workload: claimsWorkload(claimsProgram{saidTrue: true}),
 		}, {
 			Name:     "deaf",
 			Report:   "CURATOR-623, samuel#20: the consumer is not told that its claim is over",
 			Violates: []string{"M3"},
-			Faults:   []string{"session-hold"},
+			Faults:   []string{"session-expire"},
 			Workload: claimsWorkload(claimsProgram{deaf: true}),
 		}},
 	}

@@ -29,7 +29,7 @@ func RWLock() harness.Scenario {
 			Name:     "trusting",
 			Report:   "samuel#20, #190: the holder believes in its hold until it is told otherwise",
 			Violates: []string{"RW1", "M10"},
-			Faults:   []string{"session-hold"},
+			Faults:   []string{"session-expire"},
 			Workload: rwWorkload(openRWMutex(trusting())),
 		}, {
 			Name:     "later-writer",

@@ -3,7 +3,7 @@
 // who judges. The same scenario runs on every kind of ensemble.
 //
 //	go test ./scenarios
-//	go test ./scenarios -ensemble embedded -run LockSessionLoss -seed 7 -faults session-hold
+//	go test ./scenarios -ensemble embedded -run LockSessionLoss -seed 7 -faults session-expire
 //	go test ./scenarios -run TestSoak -ensemble embedded -soak 2h -timeout 0
 //	zkcoord run lock-session-loss --ensemble container
 //

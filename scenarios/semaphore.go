@@ -34,7 +34,7 @@ func Semaphore() harness.Scenario {
 			Name:     "trusting",
 			Report:   "samuel#20, #190: the holder believes in its permits until it is told otherwise",
 			Violates: []string{"P1", "M10"},
-			Faults:   []string{"session-hold"},
+			Faults:   []string{"session-expire"},
 			Workload: semaphoreWorkload(openSemaphore(trusting())),
 		}, {
 			Name:     "orphan",

@@ -348,7 +348,7 @@ func TestASessionIsClosedOnceServersServe(t *testing.T) {
 
 // The nemesis does one thing at a time: no heal can give a client back while a fault waits for one.
 func TestNoFaultWaitsLongForClientsThatOthersHave(t *testing.T) {
-	for _, name := range []string{"link-reset", "partition-clients", "session-close", "session-hold"} {
+	for _, name := range []string{"link-reset", "partition-clients", "session-close", "session-expire"} {
 		synctest.Test(t, func(t *testing.T) {
 			o := options(startEmbedded)
 			o.Clients, o.Time, o.Plan = 1, 15*time.Second, harness.Plan{
@@ -366,7 +366,7 @@ func TestNoFaultWaitsLongForClientsThatOthersHave(t *testing.T) {
 
 // After a long outage no client has a session, and it may be the heal of the outage that gives them new ones.
 func TestNoFaultWaitsLongForASession(t *testing.T) {
-	for _, name := range []string{"session-close", "session-hold"} {
+	for _, name := range []string{"session-close", "session-expire"} {
 		synctest.Test(t, func(t *testing.T) {
 			s := scenario(Every())
 			s.Workload = func(*harness.Env) harness.Workload {
@@ -416,7 +416,7 @@ func TestASessionHeldOverAChangeOfLeadersIsLostInTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := options(startEmbedded)
 		o.Time, o.Plan = 8*time.Second, harness.Plan{
-			{Fault: "session-hold", At: time.Second, For: sessionTimeout * 3 / 2, Target: "c0"},
+			{Fault: "session-expire", At: time.Second, For: sessionTimeout * 3 / 2, Target: "c0"},
 			{Fault: "kill-leader", At: 2 * time.Second, For: 500 * time.Millisecond, Target: leader},
 		}
 		r, err := harness.Run(t.Context(), scenario(Every()), o)
@@ -528,12 +528,12 @@ func TestOneSeedGivesOnePlan(t *testing.T) {
 
 func TestFaultsAreComposedByName(t *testing.T) {
 	for list, want := range map[string]string{
-		"session":                       "session-close session-hold",
-		"partition-ring,kill-all":       "kill-all partition-ring",
-		"rolling":                       "rolling-restart",
-		" pause-leader , link-reset":    "link-reset pause-leader",
-		"kill,kill-leader,session-hold": "session-hold kill-leader kill-follower kill-majority kill-all",
-		"wipe,clock":                    "clock-bump clock-rate wipe",
+		"session":                         "session-close session-expire",
+		"partition-ring,kill-all":         "kill-all partition-ring",
+		"rolling":                         "rolling-restart",
+		" pause-leader , link-reset":      "link-reset pause-leader",
+		"kill,kill-leader,session-expire": "session-expire kill-leader kill-follower kill-majority kill-all",
+		"wipe,clock":                      "clock-bump clock-rate wipe",
 	} {
 		faults, err := Named(list)
 		if got := strings.Join(Names(faults), " "); err != nil || got != want {

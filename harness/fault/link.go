@@ -69,7 +69,7 @@ func linkFaults(s *standing, timeout time.Duration) []harness.Fault {
 			}}
 	}
 	return []harness.Fault{
-		one("link-hold", "a client's link is held for less than its session timeout, and heals on the same connection", timeout/20, timeout/2, nil, func(l *netfault.Link, _ harness.Step) (func(), func() string) {
+		one("link-stall", "a client's link is held for less than its session timeout, and heals on the same connection", timeout/20, timeout/2, nil, func(l *netfault.Link, _ harness.Step) (func(), func() string) {
 			return Hold(l)
 		}),
 		one("link-one-way", "the same in one direction", timeout/20, timeout/2, func(r *rand.Rand) string { return [...]string{"up", "down"}[r.IntN(2)] },

@@ -29,7 +29,7 @@ func sessionFaults(s *standing, timeout time.Duration) []harness.Fault {
 			inject: s.closeSession,
 		},
 		fault{
-			name: "session-hold", does: "a client's link is held longer than its session timeout",
+			name: "session-expire", does: "a client's link is held longer than its session timeout",
 			able: linked,
 			draw: func(r *rand.Rand, env *harness.Env) harness.Step {
 				// The ensemble rounds the timeout up to its next tick, and counts from the last thing that it heard.

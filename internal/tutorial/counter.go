@@ -128,7 +128,7 @@ func final(h *history.History) (value string) {
 
 // Counter is the scenario: claim, program, faults, judges, and a mutant.
 func Counter() harness.Scenario {
-	faults, err := fault.Named("link-hold,kill,partition")
+	faults, err := fault.Named("link-stall,kill,partition")
 	if err != nil {
 		panic(err) // a name above is wrong
 	}
