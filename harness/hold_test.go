@@ -74,7 +74,7 @@ func TestReleaseIsOverWhenTheContextIs(t *testing.T) {
 			if late {
 				want = checker.Invalid
 			}
-			if r := checker.Run(t.Context(), list, checker.M3(checker.Envelope{})); r[0].Verdict != want {
+			if r := checker.Run(t.Context(), list, checker.LockNoOverlap(checker.Envelope{})); r[0].Verdict != want {
 				t.Fatalf("late %v: %+v, want %v", late, r[0], want)
 			}
 		}

@@ -27,8 +27,8 @@ func toyHunt(t *testing.T, m Mutant, seeds int, broken uint64) Kill {
 }
 
 func TestMutantIsHuntedUntilItIsFoundOut(t *testing.T) {
-	k := toyHunt(t, Mutant{Name: "greedy", Report: "somebody's", Violates: []string{"M2", "M3"}, Workload: Noop}, 5, 2)
-	if !k.Killed() || k.Violated != "M3" || k.Seeds != 3 || k.Reason == "" || k.Scenario != "toy" || k.Report != "somebody's" {
+	k := toyHunt(t, Mutant{Name: "greedy", Report: "somebody's", Violates: []string{"lock/fenced-writes", "lock/no-overlap"}, Workload: Noop}, 5, 2)
+	if !k.Killed() || k.Violated != "lock/no-overlap" || k.Seeds != 3 || k.Reason == "" || k.Scenario != "toy" || k.Report != "somebody's" {
 		t.Errorf("%+v", k)
 	}
 	// Two whole runs of more than ten seconds, and a part of the third.
@@ -38,8 +38,8 @@ func TestMutantIsHuntedUntilItIsFoundOut(t *testing.T) {
 }
 
 func TestMutantThatViolatesOnlySomethingElseSurvives(t *testing.T) {
-	k := toyHunt(t, Mutant{Name: "greedy", Violates: []string{"M2"}, Workload: Noop}, 2, 0)
-	if k.Killed() || k.Seeds != 2 || !slices.Equal(k.Violates, []string{"M2"}) {
+	k := toyHunt(t, Mutant{Name: "greedy", Violates: []string{"lock/fenced-writes"}, Workload: Noop}, 2, 0)
+	if k.Killed() || k.Seeds != 2 || !slices.Equal(k.Violates, []string{"lock/fenced-writes"}) {
 		t.Errorf("%+v", k)
 	}
 }
@@ -56,8 +56,8 @@ func TestHuntEndsWithTheErrorOfARun(t *testing.T) {
 
 func TestKillIsByTheVerdictInvalidAlone(t *testing.T) {
 	for _, v := range []checker.Verdict{checker.Unknown, checker.NotExercised, checker.Valid} {
-		r := &Result{Results: []checker.Result{{Property: checker.Property{ID: "M3"}, Verdict: v}}}
-		if r.Killed(Mutant{Violates: []string{"M3"}}) {
+		r := &Result{Results: []checker.Result{{Property: checker.Property{ID: "lock/no-overlap"}, Verdict: v}}}
+		if r.Killed(Mutant{Violates: []string{"lock/no-overlap"}}) {
 			t.Errorf("%v counts as killed", v)
 		}
 	}

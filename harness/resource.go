@@ -14,7 +14,7 @@ var ErrStale = errors.New("stale fencing token")
 // Resource is a fenced register outside of ZooKeeper: what a lock is for. It
 // remembers the highest token presented, refuses every lower one, reads as well
 // as writes, and logs each access itself. However wrong holders may be about
-// their hold, increments of it add up: property M2.
+// their hold, increments of it add up: property lock/fenced-writes.
 type Resource struct {
 	name   string
 	fenced bool

@@ -244,7 +244,7 @@ func (r *run) judge(ctx context.Context, start time.Time, plan Plan) (*Result, e
 	defer cancel()
 	logs := r.logs(ctx)
 	result.Results = slices.Concat(r.whole(ctx), Check(checking, s, result.History),
-		checker.Run(checking, result.History, checker.IfExercised(checker.Logs(logs))))
+		checker.Run(checking, result.History, checker.IfExercised(checker.CleanLogs(logs))))
 	result.Verdict, result.Checked = checker.Overall(result.Results), true
 	result.Stats = checker.Measure(result.History)
 	if !result.Verdict.Passed() {
@@ -256,17 +256,17 @@ func (r *run) judge(ctx context.Context, start time.Time, plan Plan) (*Result, e
 // Check judges a history as a run of s does: by its checkers and guards, and those
 // that every run gets.
 func Check(ctx context.Context, s Scenario, h *history.History) []checker.Result {
-	bit := checker.FaultsBit()
+	bit := checker.FaultsHadEffect()
 	if len(s.Faults) == 0 {
 		bit = checker.IfExercised(bit)
 	}
-	return checker.Run(ctx, h, slices.Concat(s.Checkers, s.Guards, []checker.Checker{bit, checker.KindsSucceeded()})...)
+	return checker.Run(ctx, h, slices.Concat(s.Checkers, s.Guards, []checker.Checker{bit, checker.OperationsSucceeded()})...)
 }
 
-// whole is the verdict on the run itself, property H1.
+// whole is the verdict on the run itself, property run/whole.
 func (r *run) whole(ctx context.Context) []checker.Result {
 	one := checker.Result{
-		Property: checker.Property{ID: "H1", Claim: "the run was whole: healthy before and after, healed, nothing panicked"},
+		Property: checker.Property{ID: "run/whole", Claim: "the run was whole: healthy before and after, healed, nothing panicked"},
 		Verdict:  checker.Valid, Checked: 1,
 	}
 	err := r.env.problemErr()

@@ -151,10 +151,15 @@ func newToy() *toy {
 		Workload: ty.workload,
 		Faults:   []Fault{revoke{lock: &ty.lock, injects: &ty.injects, heals: &ty.heals}},
 		Checkers: []checker.Checker{
-			checker.M1(), checker.M2(), checker.M3(checker.Envelope{}), checker.M5(),
-			checker.M7("znodes", "goroutines"), checker.M8(checker.OpAcquire, time.Second), checker.M9(checker.Envelope{}),
+			checker.LockTokensRise(),
+			checker.LockFencedWrites(),
+			checker.LockNoOverlap(checker.Envelope{}),
+			checker.LockNoReleaseAfterLoss(),
+			checker.NothingLeft("znodes", "goroutines"),
+			checker.WaitersServed(checker.OpAcquire, time.Second),
+			checker.LockGrantsInOrder(checker.Envelope{}),
 		},
-		Guards: []checker.Checker{checker.Contention(1), checker.Takeover(1), checker.Grants(10)},
+		Guards: []checker.Checker{checker.Contention(1), checker.Takeovers(1), checker.Grants(10)},
 	}
 	ty.options = Options{
 		Ensemble: func(context.Context, ensemble.Config) (ensemble.Ensemble, error) { return ty.ens, nil },
@@ -242,47 +247,47 @@ func TestSoundLockIsValid(t *testing.T) {
 func TestLockThatGrantsTwiceIsInvalid(t *testing.T) {
 	ty := newToy()
 	ty.lock.broken = true
-	want(t, ty.run(t), checker.Invalid, "M3", "both held /lock")
+	want(t, ty.run(t), checker.Invalid, "lock/no-overlap", "both held /lock")
 }
 
 func TestResourceWithoutFenceIsInvalid(t *testing.T) {
 	ty := newToy()
 	ty.resource = NewUnfencedResource("account")
-	want(t, ty.run(t), checker.Invalid, "M2", "higher token")
+	want(t, ty.run(t), checker.Invalid, "lock/fenced-writes", "higher token")
 }
 
 func TestFencedResourceAddsUpEvenUnderABrokenLock(t *testing.T) {
 	ty := newToy()
 	ty.lock.broken = true
-	if m2, _ := ty.run(t).Of("M2"); m2.Verdict != checker.Valid {
-		t.Errorf("M2 %v: %s", m2.Verdict, m2.Reason)
+	if m2, _ := ty.run(t).Of("lock/fenced-writes"); m2.Verdict != checker.Valid {
+		t.Errorf("lock/fenced-writes %v: %s", m2.Verdict, m2.Reason)
 	}
 }
 
 func TestFaultThatDoesNothingIsNotExercised(t *testing.T) {
 	ty := newToy()
 	ty.Faults = []Fault{revoke{idle: true, lock: &ty.lock, injects: &ty.injects, heals: &ty.heals}}
-	want(t, ty.run(t), checker.NotExercised, "H2", "no revoke ever bit")
+	want(t, ty.run(t), checker.NotExercised, "run/faults-had-effect", "no revoke ever bit")
 }
 
 func TestEmptyPlanIsNotExercised(t *testing.T) {
 	ty := newToy()
 	ty.options.Plan = Plan{}
-	want(t, ty.run(t), checker.NotExercised, "H2", "no fault fired")
+	want(t, ty.run(t), checker.NotExercised, "run/faults-had-effect", "no fault fired")
 }
 
 func TestFaultThatDoesNotHealIsUnknown(t *testing.T) {
 	ty := newToy()
 	ty.Faults = []Fault{revoke{fails: true, lock: &ty.lock, injects: &ty.injects, heals: &ty.heals}}
-	want(t, ty.run(t), checker.Unknown, "H1", "it will not mend")
+	want(t, ty.run(t), checker.Unknown, "run/whole", "it will not mend")
 }
 
 func TestNoopWorkloadIsNotExercised(t *testing.T) {
 	ty := newToy()
 	ty.Scenario.Workload = Noop
-	want(t, ty.run(t), checker.Unknown, "M7", "nobody counted the goroutines")
-	if h3, _ := ty.run2(t).Of("H3"); h3.Verdict != checker.NotExercised {
-		t.Errorf("H3 %v", h3.Verdict)
+	want(t, ty.run(t), checker.Unknown, "client/nothing-left", "nobody counted the goroutines")
+	if h3, _ := ty.run2(t).Of("run/operations-succeeded"); h3.Verdict != checker.NotExercised {
+		t.Errorf("run/operations-succeeded %v", h3.Verdict)
 	}
 }
 
@@ -299,13 +304,13 @@ func TestClientThatLiesIsUnknown(t *testing.T) {
 		c.Record(history.Event{Kind: history.OK, Op: checker.OpAcquire, Object: "/lock", Token: 1})
 		return nil
 	}
-	want(t, ty.run(t), checker.Unknown, "M1", "malformed")
+	want(t, ty.run(t), checker.Unknown, "lock/tokens-rise", "malformed")
 }
 
 func TestClientThatPanicsIsUnknown(t *testing.T) {
 	ty := newToy()
 	ty.client = func(context.Context, *Client) error { panic("out of luck") }
-	want(t, ty.run(t), checker.Unknown, "H1", "out of luck")
+	want(t, ty.run(t), checker.Unknown, "run/whole", "out of luck")
 }
 
 func TestClientThatReturnsAnErrorLivesAgain(t *testing.T) {
@@ -336,7 +341,7 @@ func TestWaiterThatIsNeverGrantedIsInvalid(t *testing.T) {
 		}
 		return nil
 	}
-	want(t, ty.run(t), checker.Invalid, "M8", "c1 waited for its acquire of /other")
+	want(t, ty.run(t), checker.Invalid, "client/waiters-served", "c1 waited for its acquire of /other")
 }
 
 func TestGoroutineLeftBehindIsInvalid(t *testing.T) {
@@ -353,7 +358,7 @@ func TestGoroutineLeftBehindIsInvalid(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		want(t, r, checker.Invalid, "M7", "1 goroutines left behind")
+		want(t, r, checker.Invalid, "client/nothing-left", "1 goroutines left behind")
 	})
 }
 
@@ -390,8 +395,8 @@ func TestInterruptedRunIsUnknownHealsAndCloses(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		want(t, r, checker.Unknown, "H1", "interrupted")
-		want(t, r, checker.Unknown, "M1", "cut short")
+		want(t, r, checker.Unknown, "run/whole", "interrupted")
+		want(t, r, checker.Unknown, "lock/tokens-rise", "cut short")
 		if took := time.Since(begun); took > 6*time.Second {
 			t.Errorf("it took %v to stop", took-5*time.Second)
 		}

@@ -44,14 +44,17 @@ func (r *Result) Summary() string {
 // that are valid share one, and the last of the others are only counted.
 func (r *Result) summarizeResults(b *strings.Builder) {
 	var valid []string
-	rows := 0
+	rows, width := 0, 0
+	for _, one := range r.Results {
+		width = max(width, len(one.ID))
+	}
 	for _, one := range r.Results {
 		if one.Verdict == checker.Valid && len(r.Results) > summaryRows {
 			valid = append(valid, one.ID)
 			continue
 		}
 		if rows++; rows <= summaryRows {
-			fmt.Fprintf(b, "  %-4s %-14v %s%s\n", one.ID, one.Verdict, one.Claim, measured(one))
+			fmt.Fprintf(b, "  %-*s %-14v %s%s\n", width, one.ID, one.Verdict, one.Claim, measured(one))
 		}
 	}
 	if rows > summaryRows {

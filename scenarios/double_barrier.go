@@ -26,24 +26,24 @@ func DoubleBarrier() harness.Scenario {
 		Clients:    members,
 		Workload:   doubleWorkload(doubleProgram{size: members}),
 		Faults:     faults("all"),
-		Checkers:   append(checker.Double(members, 8*time.Second), checker.M7("znodes", "goroutines")),
+		Checkers:   append(checker.Double(members, 8*time.Second), checker.NothingLeft("znodes", "goroutines")),
 		Guards:     []checker.Checker{entered(20)},
 		Calm:       15 * time.Second,
 		Grace:      60 * time.Second,
 		Mutants: []harness.Mutant{{
 			Name:     "ghost",
 			Report:   "CURATOR-318: the node of a member that timed out stays, and lets the rest pass",
-			Violates: []string{"D1", "D2"},
+			Violates: []string{"double-barrier/enter-together", "double-barrier/no-quitter-counts"},
 			Workload: doubleWorkload(doubleProgram{size: members, ghost: true}),
 		}, {
 			Name:     "early",
 			Report:   "Curator GH-1290: enter returns early",
-			Violates: []string{"D1", "D2"},
+			Violates: []string{"double-barrier/enter-together", "double-barrier/no-quitter-counts"},
 			Workload: doubleWorkload(doubleProgram{size: members - 1}),
 		}, {
 			Name:     "leaves",
 			Report:   "Curator's DistributedDoubleBarrier: leave returns before all have left",
-			Violates: []string{"D3"},
+			Violates: []string{"double-barrier/leave-together"},
 			Workload: doubleWorkload(doubleProgram{size: members, leaves: true}),
 		}},
 	}
@@ -51,7 +51,7 @@ func DoubleBarrier() harness.Scenario {
 
 // entered asks that members entered n times.
 func entered(n int) checker.Checker {
-	return checker.AtLeast("V8", n, "a member that entered", func(h *history.History) (found int) {
+	return checker.AtLeast("run/entries", n, "a member that entered", func(h *history.History) (found int) {
 		ops, _ := h.Operations()
 		for _, o := range ops {
 			if o.Invoke.Op == checker.OpEnter && o.Outcome() == history.OK {

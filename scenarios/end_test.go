@@ -57,7 +57,7 @@ func cutAtEnd(ctx context.Context, c *harness.Client, l *netfault.Link) {
 // stopped by then, were said to have missed.
 func TestWatchersSeeTheLastChange(t *testing.T) {
 	for seed := range uint64(10) {
-		if r := beside(t, Watch(), seed, slowly); !isValid(r, "W4") {
+		if r := beside(t, Watch(), seed, slowly); !isValid(r, "watch/final-state-reported") {
 			t.Errorf("%s", r.Summary())
 		}
 	}
@@ -71,7 +71,7 @@ func TestWatcherThatLostItsSessionAtTheEnd(t *testing.T) {
 			slowly(ctx, c, l)
 			cutAtEnd(ctx, c, l)
 		})
-		if !isValid(r, "W4") {
+		if !isValid(r, "watch/final-state-reported") {
 			t.Errorf("%s", r.Summary())
 		}
 	}
@@ -97,7 +97,7 @@ func TestPermitsAreCountedOnceSessionsAreOver(t *testing.T) {
 		}}
 	}
 	r := beside(t, s, 1, func(context.Context, *harness.Client, *netfault.Link) {})
-	if !isValid(r, "P2") {
+	if !isValid(r, "semaphore/no-permit-lost") {
 		t.Errorf("%s", r.Summary())
 	}
 }
@@ -131,20 +131,20 @@ func TestZnodeLeftBehindIsInvalid(t *testing.T) {
 			t.Fatal(err)
 		}
 		left.Close()
-		if m7, _ := r.Of("M7"); m7.Verdict != checker.Invalid || !strings.Contains(m7.Reason, "1 znodes left behind") || !strings.Contains(m7.Reason, "/left of ") {
+		if m7, _ := r.Of("client/nothing-left"); m7.Verdict != checker.Invalid || !strings.Contains(m7.Reason, "1 znodes left behind") || !strings.Contains(m7.Reason, "/left of ") {
 			t.Errorf("%v %s, want the znode that was left", m7.Verdict, m7.Reason)
 		}
 	})
 }
 
-// A client that goes on to hold when its session has expired violates M10. Only the
+// A client that goes on to hold when its session has expired violates lock/loss-before-expiry. Only the
 // sessions that a fault closes are excused.
 func TestLossThatComesLateIsSeenWhereTheSessionExpired(t *testing.T) {
 	s := LockFaults()
 	s = s.Mutate(s.Mutants[slices.IndexFunc(s.Mutants, func(m harness.Mutant) bool { return m.Name == "trusting" })])
 	o := VirtualOptions(s, 1)
 	r := virtually(t, s, o)
-	if m10, _ := r.Of("M10"); m10.Verdict != checker.Invalid {
+	if m10, _ := r.Of("lock/loss-before-expiry"); m10.Verdict != checker.Invalid {
 		t.Errorf("%v %s, want it invalid", m10.Verdict, m10.Reason)
 	}
 	for i := range r.History.Events {

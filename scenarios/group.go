@@ -30,32 +30,34 @@ func Group() harness.Scenario {
 		Clients:    6,
 		Workload:   groupWorkload(groupProgram{join: joinGroup, follow: followGroup}),
 		Faults:     faults("all"),
-		Checkers:   append(checker.Group(meddled(), 10*time.Second), checker.M7("znodes", "goroutines"), checker.M8(checker.OpJoin, 20*time.Second)),
-		Guards:     []checker.Checker{changesTold(50)},
-		Calm:       15 * time.Second,
-		Grace:      60 * time.Second,
+		Checkers: append(checker.Group(meddled(), 10*time.Second),
+			checker.NothingLeft("znodes", "goroutines"),
+			checker.WaitersServed(checker.OpJoin, 20*time.Second)),
+		Guards: []checker.Checker{changesTold(50)},
+		Calm:   15 * time.Second,
+		Grace:  60 * time.Second,
 		Mutants: []harness.Mutant{{
 			Name:     "unprotected",
 			Report:   "samuel#229: the reply to the create is lost, and the node that nobody knows of stays",
-			Violates: []string{"G2"},
+			Violates: []string{"group/no-stranger-listed"},
 			Faults:   []string{"link-cut"},
 			Workload: groupWorkload(groupProgram{join: joinUnprotected, follow: followGroup}),
 		}, {
 			Name:     "unwatched",
 			Report:   "kazoo#151, #218, #29: watches are gone once the connection was",
-			Violates: []string{"G4"},
+			Violates: []string{"group/followers-converge"},
 			Workload: groupWorkload(groupProgram{join: joinGroup, follow: followUnwatched}),
 		}, {
 			Name:     "missing",
 			Report:   "kazoo#153: a children watch stops silently where the node is missing",
-			Violates: []string{"G4"},
+			Violates: []string{"group/followers-converge"},
 			Workload: groupWorkload(groupProgram{join: joinGroup, follow: followExisting}),
 		}},
 	}
 }
 
 func changesTold(n int) checker.Checker {
-	return checker.AtLeast("V9", n, "a change that one who follows was told of", func(h *history.History) (found int) {
+	return checker.AtLeast("run/changes-reported", n, "a change that one who follows was told of", func(h *history.History) (found int) {
 		for i := range h.Events {
 			if e := &h.Events[i]; e.Kind == history.Watch && e.Op == checker.WatchMembers {
 				found++

@@ -47,13 +47,14 @@ func IdleLock() harness.Scenario {
 		Grace:      60 * time.Second,
 		Workload:   idleLock(naps, asIs),
 		Faults:     idleFaults(naps),
-		Checkers: append(checker.Mutex(checker.Envelope{}, 30*time.Second), checker.IfExercised(checker.M6(checker.Envelope{})),
-			checker.IfExercised(checker.M10(checker.Envelope{}))),
+		Checkers: append(checker.Mutex(checker.Envelope{}, 30*time.Second),
+			checker.IfExercised(checker.LockOwnNodeIsFirst(checker.Envelope{})),
+			checker.IfExercised(checker.LockLossBeforeExpiry(checker.Envelope{}))),
 		Guards: []checker.Checker{checker.Grants(8), askedWhileBroken(1)},
 		Mutants: []harness.Mutant{{
 			Name:     "trusts-idle",
 			Report:   "the first write after idleness is taken for a proof that the leader knew of the session's latest activity",
-			Violates: []string{"M3"},
+			Violates: []string{"lock/no-overlap"},
 			Workload: idleLock(naps, trustingIdle),
 		}},
 	}
@@ -73,13 +74,19 @@ func IdleElection() harness.Scenario {
 		Grace:      60 * time.Second,
 		Workload:   idleElection(naps, asIs),
 		Faults:     idleFaults(naps),
-		Checkers: []checker.Checker{checker.E1(), checker.E2(), checker.E3(checker.Envelope{}), checker.E4(), checker.E6(),
-			checker.M7("znodes", "goroutines"), checker.M8(checker.OpCampaign, 30*time.Second), checker.IfExercised(checker.M10(checker.Envelope{}))},
+		Checkers: []checker.Checker{checker.ElectionEpochsRise(),
+			checker.ElectionOneLeaderAnEpoch(),
+			checker.ElectionNoOverlap(checker.Envelope{}),
+			checker.ElectionFencedWrites(),
+			checker.ElectionLossBeforeReelection(),
+			checker.NothingLeft("znodes", "goroutines"),
+			checker.WaitersServed(checker.OpCampaign, 30*time.Second),
+			checker.IfExercised(checker.LockLossBeforeExpiry(checker.Envelope{}))},
 		Guards: []checker.Checker{checker.Grants(4), askedWhileBroken(1)},
 		Mutants: []harness.Mutant{{
 			Name:     "trusts-idle",
 			Report:   "the first write after idleness is taken for a proof that the leader knew of the session's latest activity",
-			Violates: []string{"E3"},
+			Violates: []string{"election/no-overlap"},
 			Workload: idleElection(naps, trustingIdle),
 		}},
 	}
@@ -106,14 +113,19 @@ func IdleQueue() harness.Scenario {
 		Grace:      60 * time.Second,
 		Workload:   idleQueue(naps, asIs),
 		Faults:     idleFaults(naps),
-		Checkers: []checker.Checker{checker.Q1(), checker.Q2(), checker.Q3(), checker.Q7(), checker.Q10(), checker.M3(checker.Envelope{}),
-			checker.M7("znodes", "goroutines"), checker.IfExercised(checker.M10(checker.Envelope{}))},
+		Checkers: []checker.Checker{checker.QueueNothingInvented(),
+			checker.QueueNothingLost(),
+			checker.QueueNothingTwice(),
+			checker.QueueDrainedIsEmpty(),
+			checker.QueueAckWithEffect(),
+			checker.LockNoOverlap(checker.Envelope{}),
+			checker.NothingLeft("znodes", "goroutines"), checker.IfExercised(checker.LockLossBeforeExpiry(checker.Envelope{}))},
 		Guards: []checker.Checker{taken(8), askedWhileBroken(1)},
 		// A claim takes two writes: it is the time between taking and closing sessions that shows the mutant.
 		Mutants: []harness.Mutant{{
 			Name:     "trusts-idle",
 			Report:   "the first write after idleness is taken for a proof that the leader knew of the session's latest activity",
-			Violates: []string{"M3"},
+			Violates: []string{"lock/no-overlap"},
 			Faults:   []string{"idle-log-stall"},
 			Workload: idleQueue(naps, trustingIdle),
 		}},
@@ -501,7 +513,7 @@ func stallLeadersLog(ctx context.Context, env *harness.Env, f idleHit) (bit stri
 // askedWhileBroken asks that clients asked n times for something while a fault
 // stood: else none of them met a client that had been idle.
 func askedWhileBroken(n int) checker.Checker {
-	return checker.AtLeast("V12", n, "a request of a client that was idle, during a fault", func(h *history.History) (found int) {
+	return checker.AtLeast("run/requests-of-idle", n, "a request of a client that was idle, during a fault", func(h *history.History) (found int) {
 		broken := 0
 		for i := range h.Events {
 			e := &h.Events[i]

@@ -22,7 +22,7 @@ func Interop() harness.Scenario {
 		Name:       "interop",
 		Claim:      "Contenders of Go, Java and Python on one path exclude each other and take turns.",
 		Guarantees: []string{"L1", "L2", "L3"},
-		Checkers:   append(checker.Mutex(checker.Envelope{}, 20*time.Second), checker.M9(checker.Envelope{})),
+		Checkers:   append(checker.Mutex(checker.Envelope{}, 20*time.Second), checker.LockGrantsInOrder(checker.Envelope{})),
 	}, lockProgram{}, openMutex, peers.Mutex, peers.Curator, peers.Kazoo)
 }
 
@@ -33,7 +33,7 @@ func InteropElection() harness.Scenario {
 		Name:       "interop-election",
 		Claim:      "Candidates of Go, Java and Python on one path lead one at a time and take turns.",
 		Guarantees: []string{"E1", "E3"},
-		Checkers:   append(checker.Mutex(checker.Envelope{}, 20*time.Second), checker.M9(checker.Envelope{})),
+		Checkers:   append(checker.Mutex(checker.Envelope{}, 20*time.Second), checker.LockGrantsInOrder(checker.Envelope{})),
 	}, lockProgram{}, openCandidate, peers.Leader, peers.Curator, peers.Kazoo)
 }
 
@@ -44,8 +44,11 @@ func InteropRWLock() harness.Scenario {
 		Name:       "interop-rwlock",
 		Claim:      "Readers and writers of Go and Java on one path exclude each other, and nobody overtakes.",
 		Guarantees: []string{"L1", "L2", "L3"},
-		Checkers: append(checker.RWLock(checker.Envelope{}), checker.M1(), checker.M2(), checker.M7("znodes", "goroutines"),
-			checker.M8(checker.OpAcquire, 20*time.Second)),
+		Checkers: append(checker.RWLock(checker.Envelope{}),
+			checker.LockTokensRise(),
+			checker.LockFencedWrites(),
+			checker.NothingLeft("znodes", "goroutines"),
+			checker.WaitersServed(checker.OpAcquire, 20*time.Second)),
 	}, lockProgram{want: readOrWrite}, openRWMutex, peers.RWLock, peers.Curator)
 }
 
@@ -56,8 +59,11 @@ func InteropSemaphore() harness.Scenario {
 		Name:       "interop-semaphore",
 		Claim:      "Holders of permits of Go and Java on one path are no more than there are permits.",
 		Guarantees: []string{"L1"},
-		Checkers: append(checker.Semaphore(permits, checker.Envelope{}), checker.M1(), checker.M7("znodes", "goroutines"),
-			checker.M8(checker.OpAcquire, 20*time.Second)),
+		Checkers: append(checker.Semaphore(permits,
+			checker.Envelope{}),
+			checker.LockTokensRise(),
+			checker.NothingLeft("znodes", "goroutines"),
+			checker.WaitersServed(checker.OpAcquire, 20*time.Second)),
 	}, lockProgram{want: func(*harness.Client) string { return "1" }}, openSemaphore, peers.Semaphore(permits), peers.Curator)
 	inner := s.Workload
 	s.Workload = func(env *harness.Env) harness.Workload {
@@ -98,7 +104,7 @@ func shared(s harness.Scenario, p lockProgram, ours func(session.Options) opener
 // turns asks that clients of each of so many kinds were granted n times what one of
 // another kind had been granted before: without, those of one could all have failed.
 func turns(kinds, n int) checker.Checker {
-	return checker.AtLeast("V10", n, "a turn of each library after another one's", func(h *history.History) int {
+	return checker.AtLeast("run/turns-of-libraries", n, "a turn of each library after another one's", func(h *history.History) int {
 		found := make([]int, kinds)
 		last := -1
 		for _, hold := range h.Holds() {

@@ -36,7 +36,7 @@ func IsolatedFollower() harness.Scenario {
 	s.Mutants = []harness.Mutant{{
 		Name:     "zk-lock",
 		Report:   "go-zookeeper's zk.Lock trusts the connection's state",
-		Violates: []string{"M3"},
+		Violates: []string{"lock/no-overlap"},
 		Workload: isolatedHolder(anyFollower, func(servers serversOf) lockProgram {
 			return lockProgram{open: openZKLock(isolatedTimeout, servers, zk.StateDisconnected, zk.StateExpired)}
 		}),
@@ -48,7 +48,7 @@ func peerMutant(l peers.Library, recipe string) harness.Mutant {
 	return harness.Mutant{
 		Name:     l.String(),
 		Report:   recipe + " trusts the connection's state",
-		Violates: []string{"M3"},
+		Violates: []string{"lock/no-overlap"},
 		Needs:    l.String(),
 		Workload: needing(isolatedHolder(anyFollower, func(servers serversOf) lockProgram {
 			return lockProgram{open: openPeer(l, peers.Mutex, isolatedTimeout, servers)}
@@ -94,7 +94,7 @@ func untilExpired(choose chooser) harness.Mutant {
 	return harness.Mutant{
 		Name:     "until-expired",
 		Report:   "programs on zk.Lock that take nothing but Expired for a loss (samuel#20)",
-		Violates: []string{"M3"},
+		Violates: []string{"lock/no-overlap"},
 		Workload: isolatedHolder(choose, func(servers serversOf) lockProgram {
 			return lockProgram{open: openZKLock(isolatedTimeout, servers, zk.StateExpired)}
 		}),
@@ -112,8 +112,9 @@ func isolatedMutex(s harness.Scenario, choose chooser) harness.Scenario {
 			return openMutex(session.Options{Timeout: isolatedTimeout, Servers: servers(ctx, c)})(ctx, c, path)
 		}}
 	})
-	s.Checkers = append(checker.Mutex(checker.Envelope{}, 30*time.Second), checker.IfExercised(checker.M10(checker.Envelope{})))
-	s.Guards = []checker.Checker{checker.Takeover(1), checker.Contention(1), checker.Grants(3)}
+	s.Checkers = append(checker.Mutex(checker.Envelope{}, 30*time.Second),
+		checker.IfExercised(checker.LockLossBeforeExpiry(checker.Envelope{})))
+	s.Guards = []checker.Checker{checker.Takeovers(1), checker.Contention(1), checker.Grants(3)}
 	return s
 }
 

@@ -31,18 +31,20 @@ func LockSessionLoss() harness.Scenario {
 		},
 		Faults: faults("session"),
 		Checkers: append(checker.Mutex(exposed(), 15*time.Second),
-			checker.IfExercised(checker.M5()), checker.IfExercised(checker.M6(exposed())), checker.M9(exposed())),
+			checker.IfExercised(checker.LockNoReleaseAfterLoss()),
+			checker.IfExercised(checker.LockOwnNodeIsFirst(exposed())),
+			checker.LockGrantsInOrder(exposed())),
 		// A plan of 20 s has three faults or more, which take half of the time.
 		Guards: []checker.Checker{checker.SessionLosses(2), checker.Grants(20), checker.Contention(10)},
 		Mutants: []harness.Mutant{{
 			Name:     "deaf",
 			Report:   "samuel#20, #190: the holder is never told that it lost the lock",
-			Violates: []string{"M3"},
+			Violates: []string{"lock/no-overlap"},
 			Workload: deaf(harness.NewResource),
 		}, {
 			Name:     "deaf-unfenced",
 			Report:   "the same, writing to a resource that does not look at tokens",
-			Violates: []string{"M2"},
+			Violates: []string{"lock/fenced-writes"},
 			Workload: deaf(harness.NewUnfencedResource),
 		}},
 	}

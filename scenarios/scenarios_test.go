@@ -146,7 +146,7 @@ func TestAClientInAProcessOfItsOwnMayGiveUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	gaveUp := slices.ContainsFunc(result.History.Events, func(e history.Event) bool { return e.Op == checker.OpAcquire && e.Kind == history.Info })
-	if m8, _ := result.Of("M8"); m8.Verdict != checker.Valid || !gaveUp {
+	if m8, _ := result.Of("client/waiters-served"); m8.Verdict != checker.Valid || !gaveUp {
 		t.Errorf("somebody gave up: %t\n%s", gaveUp, result.Summary())
 	}
 }

@@ -25,8 +25,8 @@ func TestPastedTestOfASmallRunFailsTheSameWay(t *testing.T) {
 	o := VirtualOptions(s, 1)
 	o.Time, o.Intensity = 10*time.Minute, 0.7
 	big := virtually(t, s, o)
-	if id := big.Failed()[0].ID; id != "M3" || len(big.Plan) < 30 {
-		t.Fatalf("%s is violated by a plan of %d faults, want M3 and 30", id, len(big.Plan))
+	if id := big.Failed()[0].ID; id != "lock/no-overlap" || len(big.Plan) < 30 {
+		t.Fatalf("%s is violated by a plan of %d faults, want lock/no-overlap and 30", id, len(big.Plan))
 	}
 	begun := time.Now()
 	small, err := shrink.Run(t.Context(), big, 2, func(_ context.Context, tr shrink.Trial) (*harness.Result, error) {
@@ -41,7 +41,7 @@ func TestPastedTestOfASmallRunFailsTheSameWay(t *testing.T) {
 		t.Errorf("%d faults are left", len(small.Plan))
 	}
 	out := paste(t, report.GoTest(small.Result, small.Property))
-	for _, want := range []string{"--- FAIL: TestIsolatedFollowerZkLockM3", "M3   INVALID", "both held"} {
+	for _, want := range []string{"--- FAIL: TestIsolatedFollowerZkLockLockNoOverlap", "lock/no-overlap", "INVALID", "both held"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("the pasted test does not say %q:\n%s", want, out)
 		}
@@ -67,7 +67,7 @@ func paste(t *testing.T, source string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	test := exec.CommandContext(t.Context(), "go", "test", "-vet=off", "-count=1", "-overlay", write("overlay.json", overlay), "-run", "M3$", ".")
+	test := exec.CommandContext(t.Context(), "go", "test", "-vet=off", "-count=1", "-overlay", write("overlay.json", overlay), "-run", "LockNoOverlap$", ".")
 	out, err := test.CombinedOutput()
 	if _, failed := err.(*exec.ExitError); !failed {
 		t.Fatalf("go test: %v\n%s", err, out)

@@ -62,7 +62,7 @@ func TestCutWithoutTheLeaderShowsNothing(t *testing.T) {
 		return (leader + 2) % len(e.Servers()), err
 	})
 	r := virtually(t, s, VirtualOptions(s, 1))
-	if h2, _ := r.Of("H2"); h2.Verdict != checker.NotExercised {
+	if h2, _ := r.Of("run/faults-had-effect"); h2.Verdict != checker.NotExercised {
 		t.Errorf("%v", r.Summary())
 	}
 }
@@ -99,7 +99,7 @@ func TestWhatSomebodyElseDeletesIsNoViolation(t *testing.T) {
 				o := VirtualOptions(s, 1)
 				o.Time = 20 * time.Second
 				r := virtually(t, s, o)
-				if h2, _ := r.Of("H2"); h2.Verdict != checker.Valid || r.Verdict == checker.Invalid {
+				if h2, _ := r.Of("run/faults-had-effect"); h2.Verdict != checker.Valid || r.Verdict == checker.Invalid {
 					t.Errorf("%v", r.Summary())
 				}
 			})
@@ -122,7 +122,7 @@ func TestObserverComparesWhileTheLeaderChanges(t *testing.T) {
 			return l
 		}
 		r := virtually(t, s, o)
-		if e8, _ := r.Of("E8"); e8.Verdict != checker.Valid {
+		if e8, _ := r.Of("election/observers-see-leaders"); e8.Verdict != checker.Valid {
 			t.Errorf("seed %d: %s", o.Seed, r.Summary())
 		}
 	}
@@ -197,7 +197,7 @@ func TestEveryMutantIsInTheTableOfKills(t *testing.T) {
 	}
 	for _, s := range All() {
 		for _, m := range s.Mutants {
-			fate := `killed by \w+`
+			fate := `killed by [\w/-]+`
 			if m.Needs != "" {
 				fate = "needs " + regexp.QuoteMeta(m.Needs)
 			}

@@ -33,41 +33,45 @@ func Watch() harness.Scenario {
 		Clients:    5,
 		Workload:   watchWorkload(dataChanges, existsW),
 		Faults:     faults("session,link,kill,pause,rolling-restart,partition"),
-		Checkers: []checker.Checker{checker.W1(), checker.W2(), checker.W3(), checker.W4(), checker.W5(meddled()),
-			checker.IfExercised(checker.W6()), checker.W7()},
+		Checkers: []checker.Checker{checker.WatchEventBeforeData(),
+			checker.WatchStatesInOrder(),
+			checker.WatchOneEventEach(),
+			checker.WatchFinalStateReported(),
+			checker.WatchNoEventWithoutCause(meddled()),
+			checker.IfExercised(checker.WatchRecreationReported()), checker.WatchOneEndEach()},
 		Guards: []checker.Checker{statesTold(100)},
 		Mutants: []harness.Mutant{{
 			Name:     "version-only",
 			Report:   "CURATOR-391: only the version is compared, so that a node which was deleted and created anew is the same",
-			Violates: []string{"W4", "W6"},
+			Violates: []string{"watch/final-state-reported", "watch/recreation-reported"},
 			Workload: watchWorkload(versionOnly, existsW),
 		}, {
 			Name:     "unwatched",
 			Report:   "kazoo#151, #218: watches are gone once the connection was",
-			Violates: []string{"W4"},
+			Violates: []string{"watch/final-state-reported"},
 			Faults:   []string{"link-reset"},
 			Workload: watchWorkload(unwatched, existsW),
 		}, {
 			Name:     "late-events",
 			Report:   "fdb-zk#3: events and answers come on two paths, so that a read shows a change before its event does",
-			Violates: []string{"W1"},
+			Violates: []string{"watch/event-before-data"},
 			Workload: watchWorkload(dataChanges, through(lateEvents)),
 		}, {
 			Name:     "doubled-events",
 			Report:   "kazoo#63: each reconnect registers what watches once more",
-			Violates: []string{"W3"},
+			Violates: []string{"watch/one-event-each"},
 			Faults:   []string{"link-reset"},
 			Workload: watchWorkload(dataChanges, through(doubledEvents)),
 		}, {
 			Name:     "connection-events",
 			Report:   "node-zkplus#20, avout#10: an event of the connection is taken for one of the node",
-			Violates: []string{"W5"},
+			Violates: []string{"watch/no-event-without-cause"},
 			Faults:   []string{"link-reset"},
 			Workload: watchWorkload(dataChanges, through(connectionEvents)),
 		}, {
 			Name:     "silent-end",
 			Report:   "CURATOR-377: watches of a session that is over never fire, not even to say so",
-			Violates: []string{"W7"},
+			Violates: []string{"watch/one-end-each"},
 			Faults:   []string{"session-close"},
 			Workload: watchWorkload(dataChanges, through(silentEnd)),
 		}},
@@ -76,7 +80,7 @@ func Watch() harness.Scenario {
 
 // statesTold asks that watchers were told n states.
 func statesTold(n int) checker.Checker {
-	return checker.AtLeast("V6", n, "a state that a watcher was told", func(h *history.History) (found int) {
+	return checker.AtLeast("run/states-reported", n, "a state that a watcher was told", func(h *history.History) (found int) {
 		for i := range h.Events {
 			if e := &h.Events[i]; e.Kind == history.Watch && e.Op == checker.WatchState {
 				found++

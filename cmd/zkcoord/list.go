@@ -128,10 +128,10 @@ func (a *app) printListing(l listing) error {
 		gap = "\n"
 	}
 	if len(l.Scenarios) > 0 {
-		head("SCENARIO\tJUDGED BY\tCLAIM")
+		head("SCENARIO\tCLAIM\tJUDGED BY")
 	}
 	for _, s := range l.Scenarios {
-		fmt.Fprintf(w, "%s\t%s\t%s\n", s.Name, ranges(s.Properties), s.Claim)
+		fmt.Fprintf(w, "%s\t%s\t%s\n", s.Name, s.Claim, grouped(s.Properties))
 	}
 	if len(l.Faults) > 0 {
 		head("FAULT\tIN\tDOES")
@@ -162,31 +162,21 @@ func (f listedFault) in() string {
 	return strings.Join(f.Scenarios, ", ")
 }
 
-// ranges shortens ids that follow each other: M1 M2 M3 M5 is M1-M3 M5.
-func ranges(ids []string) string {
-	var parts []string
-	for i := 0; i < len(ids); {
-		j := i
-		for j+1 < len(ids) && follows(ids[j], ids[j+1]) {
-			j++
+// grouped shortens names of properties: lock/a lock/b run/c is lock: a b; run: c.
+func grouped(names []string) string {
+	var order []string
+	of := make(map[string][]string)
+	for _, name := range names {
+		family, rest, _ := strings.Cut(name, "/")
+		if of[family] == nil {
+			order = append(order, family)
 		}
-		switch {
-		case j > i+1:
-			parts = append(parts, ids[i]+"-"+ids[j])
-		default:
-			parts = append(parts, ids[i:j+1]...)
-		}
-		i = j + 1
+		of[family] = append(of[family], rest)
 	}
-	return strings.Join(parts, " ")
-}
-
-func follows(a, b string) bool {
-	var x, y string
-	var m, n int
-	_, err1 := fmt.Sscanf(a, "%1s%d", &x, &m)
-	_, err2 := fmt.Sscanf(b, "%1s%d", &y, &n)
-	return err1 == nil && err2 == nil && x == y && n == m+1
+	for i, family := range order {
+		order[i] = family + ": " + strings.Join(of[family], " ")
+	}
+	return strings.Join(order, "; ")
 }
 
 // scenarioNames completes the names of scenarios.

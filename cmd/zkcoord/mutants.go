@@ -225,7 +225,7 @@ func (t killTable) row(k harness.Kill) error {
 }
 
 func (t killTable) line(mutant, scenario, runs, seconds, fate, report string) error {
-	_, err := fmt.Fprintf(t.a.out, "%-*s  %-*s  %4s  %7s  %-14s  %s\n", t.mutant, mutant, t.scenario, scenario, runs, seconds, fate, report)
+	_, err := fmt.Fprintf(t.a.out, "%-*s  %-*s  %4s  %7s  %-40s  %s\n", t.mutant, mutant, t.scenario, scenario, runs, seconds, fate, report)
 	return err
 }
 

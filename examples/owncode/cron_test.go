@@ -35,7 +35,7 @@ func cron(t *testing.T) harness.Scenario {
 		Checkers: []checker.Checker{atMostOnce(), again()},
 		Calm:     10 * time.Second,
 		Mutants: []harness.Mutant{{
-			Name: "trusting", Report: "the leader believes its connection", Violates: []string{"CRON1"}, Faults: []string{"partition-clients"},
+			Name: "trusting", Report: "the leader believes its connection", Violates: []string{"cron/at-most-once"}, Faults: []string{"partition-clients"},
 			Workload: workload(owncode.Trusting),
 		}},
 	}
@@ -109,7 +109,7 @@ type silent struct{}
 func (silent) Printf(string, ...any) {}
 
 func atMostOnce() checker.Checker {
-	return checker.New("CRON1", "a tick's job runs at most once", func(h *history.History, j *checker.Judge) {
+	return checker.New("cron/at-most-once", "a tick's job runs at most once", func(h *history.History, j *checker.Judge) {
 		first := map[string]history.Event{}
 		for _, e := range h.Events {
 			if e.Op != "job" || e.Kind != history.OK {
@@ -125,7 +125,7 @@ func atMostOnce() checker.Checker {
 }
 
 func again() checker.Checker {
-	return checker.New("CRON2", "after the heal jobs run again", func(h *history.History, j *checker.Judge) {
+	return checker.New("cron/runs-again", "after the heal jobs run again", func(h *history.History, j *checker.Judge) {
 		healed := h.PhaseStart(history.PhaseHealed)
 		if healed == nil {
 			j.Idle("the ensemble was not healed")

@@ -18,10 +18,10 @@ const (
 	OpLeave  = "leave"
 )
 
-// B1 judges barriers: a wait ends only if at some moment of it the barrier may
+// BarrierNoEarlyPass judges barriers: a wait ends only if at some moment of it the barrier may
 // have been gone.
-func B1() Checker {
-	return New("B1", "nobody passes a barrier that stands", func(h *history.History, j *Judge) {
+func BarrierNoEarlyPass() Checker {
+	return New("barrier/no-early-pass", "nobody passes a barrier that stands", func(h *history.History, j *Judge) {
 		ops, _ := h.Operations()
 		standing := stands(ops)
 		for _, o := range ops {
@@ -101,10 +101,10 @@ func standsAround(list []stand, o history.Operation) (stand, bool) {
 	return stand{}, false
 }
 
-// B2 judges liveness: after the heal nobody waits for more than inTime while the
+// BarrierOpensInTime judges liveness: after the heal nobody waits for more than inTime while the
 // barrier is surely gone.
-func B2(inTime time.Duration) Checker {
-	return New("B2", "everybody passes in time once the barrier is gone", func(h *history.History, j *Judge) {
+func BarrierOpensInTime(inTime time.Duration) Checker {
+	return New("barrier/opens-in-time", "everybody passes in time once the barrier is gone", func(h *history.History, j *Judge) {
 		healed := h.PhaseStart(history.PhaseHealed)
 		if healed == nil {
 			j.Unknown("the ensemble was never healthy again")
@@ -191,10 +191,10 @@ func passes(h *history.History, j *Judge, o history.Operation, since time.Durati
 	}
 }
 
-// B3 judges liveness more strictly: after the heal a wait that had inTime to look
+// BarrierNoMissedRemoval judges liveness more strictly: after the heal a wait that had inTime to look
 // at the barrier ends within inTime of its removal, though it is set again at once.
-func B3(inTime time.Duration) Checker {
-	return New("B3", "who waits passes, though the barrier is set again at once", func(h *history.History, j *Judge) {
+func BarrierNoMissedRemoval(inTime time.Duration) Checker {
+	return New("barrier/no-missed-removal", "who waits passes, though the barrier is set again at once", func(h *history.History, j *Judge) {
 		healed := h.PhaseStart(history.PhaseHealed)
 		if healed == nil {
 			j.Unknown("the ensemble was never healthy again")

@@ -76,8 +76,11 @@ func ok(e history.Event) []history.Event {
 	return []history.Event{e}
 }
 
-// familyOf is the letter of a property's id.
-func familyOf(id string) string { return strings.TrimRight(id, "0123456789") }
+// familyOf is what a property is of: "lock" of lock/no-overlap.
+func familyOf(id string) string {
+	family, _, _ := strings.Cut(id, "/")
+	return family
+}
 
 // benchHistories make a history of n operations for each family of checkers.
 func benchHistories() map[string]func(n int) *history.History {
@@ -85,8 +88,8 @@ func benchHistories() map[string]func(n int) *history.History {
 		return history.New(append(lockHistory(rand.New(rand.NewPCG(1, 1)), n/2), end())...)
 	}
 	return map[string]func(int) *history.History{
-		"M": locks, "RW": locks, "P": locks, "H": locks, "V": locks,
-		"Q": queued, "Z": registered, "B": barred, "D": doubled, "E": elected, "S": sessioned, "W": watched, "G": grouped,
+		"lock": locks, "rwlock": locks, "semaphore": locks, "run": locks, "client": locks,
+		"queue": queued, "register": registered, "barrier": barred, "double-barrier": doubled, "election": elected, "session": sessioned, "watch": watched, "group": grouped,
 	}
 }
 
@@ -406,7 +409,7 @@ func BenchmarkPorcupine(b *testing.B) {
 	for _, m := range []struct {
 		model Model
 		draw  func(int) *history.History
-	}{{RegisterModel, registered}, {QueueModel, queued}, {MutexModel, benchHistories()["M"]}} {
+	}{{RegisterModel, registered}, {QueueModel, queued}, {MutexModel, benchHistories()["lock"]}} {
 		for _, n := range []int{100, 1_000, 10_000, 100_000, 1_000_000} {
 			b.Run(fmt.Sprintf("%s/%d", m.model.Name, n), func(b *testing.B) {
 				h := prepared(b, m.draw, n)

@@ -113,16 +113,16 @@ func TestHoldCheckersAgreeWithTheOracle(t *testing.T) {
 		mode    func(*rand.Rand) string
 		allowed func([]history.Event) bool
 	}{
-		{E3(paused), none, func(set []history.Event) bool { return len(set) <= 1 }},
-		{M3(paused), none, func(set []history.Event) bool { return len(set) <= 1 }},
-		{P1(2, paused), func(r *rand.Rand) string { return fmt.Sprint(1 + r.IntN(2)) }, func(set []history.Event) bool {
+		{ElectionNoOverlap(paused), none, func(set []history.Event) bool { return len(set) <= 1 }},
+		{LockNoOverlap(paused), none, func(set []history.Event) bool { return len(set) <= 1 }},
+		{semaphoreWithinPermits(2, paused), func(r *rand.Rand) string { return fmt.Sprint(1 + r.IntN(2)) }, func(set []history.Event) bool {
 			sum := 0
 			for _, e := range set {
 				sum += number(e.Arg, 1)
 			}
 			return sum <= 2
 		}},
-		{RW1(paused), func(r *rand.Rand) string { return [3]string{ModeRead, ModeRead, ModeWrite}[r.IntN(3)] }, func(set []history.Event) bool {
+		{rwLockWriterAlone(paused), func(r *rand.Rand) string { return [3]string{ModeRead, ModeRead, ModeWrite}[r.IntN(3)] }, func(set []history.Event) bool {
 			for _, e := range set {
 				if e.Arg == ModeWrite && len(set) > 1 {
 					return false
@@ -162,10 +162,10 @@ func TestHoldCheckersAgreeWithTheOracle(t *testing.T) {
 // TestOrderCheckersAgreeWithTheOracleUnderFaults compares each two grants. What is missed is documented with inLine.
 func TestOrderCheckersAgreeWithTheOracleUnderFaults(t *testing.T) {
 	for id, wrong := range sorted(map[string]func(a, b *history.Event) bool{
-		"M9":  func(a, b *history.Event) bool { return a.Token >= b.Token },
-		"RW3": func(a, b *history.Event) bool { return a.Token > b.Token && (a.Arg == ModeWrite || b.Arg == ModeWrite) },
+		"lock/grants-in-order": func(a, b *history.Event) bool { return a.Token >= b.Token },
+		"rwlock/no-overtaking": func(a, b *history.Event) bool { return a.Token > b.Token && (a.Arg == ModeWrite || b.Arg == ModeWrite) },
 	}) {
-		checker := map[string]Checker{"M9": M9(paused), "RW3": RW3(paused)}[id]
+		checker := map[string]Checker{"lock/grants-in-order": LockGrantsInOrder(paused), "rwlock/no-overtaking": rwLockNoOvertaking(paused)}[id]
 		r := rand.New(rand.NewPCG(13, 14))
 		legal, illegal, missed := 0, 0, 0
 		for range 5000 {
@@ -254,14 +254,14 @@ func is(kind history.Kind, op string) func(*history.Event) bool {
 	return func(e *history.Event) bool { return e.Kind == kind && e.Op == op }
 }
 
-// TestRegisterCheckersAgainstPorcupine: what Z1 to Z3 find valid, with zxids for
+// TestRegisterCheckersAgainstPorcupine: what register/writes-linearizable, register/reads-after-sync, register/reads-sequential find valid, with zxids for
 // witnesses, is linearizable; and a history whose zxids tell the truth is valid.
 func TestRegisterCheckersAgainstPorcupine(t *testing.T) {
 	r := rand.New(rand.NewPCG(9, 10))
 	valid, invalid := 0, 0
 	for range 5000 {
 		ops, h := randomRegister(r, 2+r.IntN(6))
-		verdict := Overall(Run(t.Context(), h, Z1(), IfExercised(Z2()), IfExercised(Z3())))
+		verdict := Overall(Run(t.Context(), h, registerWritesLinearizable(), IfExercised(registerReadsAfterSync()), IfExercised(registerReadsSequential())))
 		linearizable := porcupine.CheckOperations(registerModel, ops)
 		switch {
 		case verdict == Invalid:

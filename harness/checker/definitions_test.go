@@ -21,58 +21,58 @@ type oracle struct {
 
 func oracles() map[string]oracle {
 	return map[string]oracle{
-		"M1": {M1, tinyGrants(OpAcquire), func(h *history.History) bool { return tokensRose(h, OpAcquire) }},
-		"M2": {M2, tinyWrites, writesWereFenced},
-		"M5": {M5, tinyReleases, lossesWereHeeded},
-		"M6": {func() Checker { return M6(Envelope{}) }, tinyLooks, looksFoundTheirOwn},
-		"M8": {func() Checker { return M8(OpAcquire, soon) }, tinyHeal(tinyGrants(OpAcquire)), func(h *history.History) bool { return nobodyWaited(h, OpAcquire) }},
-		"M9": {func() Checker { return M9(Envelope{}) }, tinyTerms, func(h *history.History) bool {
+		"lock/tokens-rise":           {LockTokensRise, tinyGrants(OpAcquire), func(h *history.History) bool { return tokensRose(h, OpAcquire) }},
+		"lock/fenced-writes":         {LockFencedWrites, tinyWrites, writesWereFenced},
+		"lock/no-release-after-loss": {LockNoReleaseAfterLoss, tinyReleases, lossesWereHeeded},
+		"lock/own-node-is-first":     {func() Checker { return LockOwnNodeIsFirst(Envelope{}) }, tinyLooks, looksFoundTheirOwn},
+		"client/waiters-served":      {func() Checker { return WaitersServed(OpAcquire, soon) }, tinyHeal(tinyGrants(OpAcquire)), func(h *history.History) bool { return nobodyWaited(h, OpAcquire) }},
+		"lock/grants-in-order": {func() Checker { return LockGrantsInOrder(Envelope{}) }, tinyTerms, func(h *history.History) bool {
 			return everyPair(h, func(a, b *history.Event) bool { return a.Token >= b.Token })
 		}},
-		"M10": {func() Checker { return M10(Envelope{}) }, tinyExpiries, nothingHeldBeyondItsSession},
-		"RW3": {func() Checker { return RW3(Envelope{}) }, tinyModes, func(h *history.History) bool {
+		"lock/loss-before-expiry": {func() Checker { return LockLossBeforeExpiry(Envelope{}) }, tinyExpiries, nothingHeldBeyondItsSession},
+		"rwlock/no-overtaking": {func() Checker { return rwLockNoOvertaking(Envelope{}) }, tinyModes, func(h *history.History) bool {
 			return everyPair(h, func(a, b *history.Event) bool {
 				return a.Token > b.Token && (a.Arg == ModeWrite || b.Arg == ModeWrite)
 			})
 		}},
-		"Q2":  {Q2, tinyDrained, everyLossHadATaker},
-		"G1":  {func() Checker { return G1(Envelope{}) }, tinyGroup, membersWereListed},
-		"G2":  {func() Checker { return G2(soon) }, tinyGroup, listedWereMembers},
-		"Q6":  {func() Checker { return Q6(soon) }, tinyHeal(tinyUrgent), noTakeSlept},
-		"Q8":  {Q8, tinyUrgent, nothingUrgentWasLeft},
-		"Q10": {Q10, tinyAcks, effectsWereCounted},
-		"E5":  {E5, tinyProclaims, heirsSawTheLatest},
-		"E8":  {E8, tinyObservers, observersWereRight},
-		"B3":  {func() Checker { return B3(soon) }, func(r *rand.Rand, n int) *history.History { return tinyBarrier(r, n+8) }, removalsWereSeen},
-		"D5":  {func() Checker { return D5(soon) }, tinyHeal(tinyDouble), roundsWentOn},
-		"S4":  {func() Checker { return S4(soon) }, tinyExpiry, expiryHadAReason},
-		"W1":  {W1, tinyWatches, eventsCameFirst},
-		"W2":  {W2, tinyWatches, statesRose},
-		"W3":  {W3, tinyWatches, firedOnce},
-		"W4":  {W4, tinyWatches, endedAtTheLast},
-		"W5":  {func() Checker { return W5(Envelope{}) }, tinyCauses, eventsHadACause},
-		"W6":  {W6, tinyWatches, recreationsWereTold},
-		"W7":  {W7, tinyWatches, endedWithTheSession},
-		"Z4":  {Z4, tinyCounter, countsWereUnique},
-		"B1":  {B1, tinyBarrier, waitsWereLegal},
-		"B2":  {func() Checker { return B2(soon) }, tinyBarrier, waitsWereInTime},
-		"D1":  {func() Checker { return D1(2) }, tinyDouble, entriesHadCompany},
-		"D2":  {func() Checker { return D2(2) }, tinyDouble, nobodyCountedThatGaveUp},
-		"D3":  {D3, tinyDouble, func(h *history.History) bool { return nobodyInside(h, OpLeave, 0) }},
-		"D4":  {D4, tinyDouble, func(h *history.History) bool { return nobodyInside(h, OpEnter, 1) }},
-		"E1":  {E1, tinyGrants(OpCampaign), func(h *history.History) bool { return tokensRose(h, OpCampaign) }},
-		"E2": {E2, tinyTerms, func(h *history.History) bool {
+		"queue/nothing-lost":               {QueueNothingLost, tinyDrained, everyLossHadATaker},
+		"group/members-listed":             {func() Checker { return groupMembersListed(Envelope{}) }, tinyGroup, membersWereListed},
+		"group/no-stranger-listed":         {func() Checker { return groupNoStrangerListed(soon) }, tinyGroup, listedWereMembers},
+		"queue/takers-wake":                {func() Checker { return QueueTakersWake(soon) }, tinyHeal(tinyUrgent), noTakeSlept},
+		"queue/priority-order":             {QueuePriorityOrder, tinyUrgent, nothingUrgentWasLeft},
+		"queue/ack-with-effect":            {QueueAckWithEffect, tinyAcks, effectsWereCounted},
+		"election/heir-sees-all":           {ElectionHeirSeesAll, tinyProclaims, heirsSawTheLatest},
+		"election/observers-see-leaders":   {ElectionObserversSeeLeaders, tinyObservers, observersWereRight},
+		"barrier/no-missed-removal":        {func() Checker { return BarrierNoMissedRemoval(soon) }, func(r *rand.Rand, n int) *history.History { return tinyBarrier(r, n+8) }, removalsWereSeen},
+		"double-barrier/rounds-go-on":      {func() Checker { return doubleBarrierRoundsGoOn(soon) }, tinyHeal(tinyDouble), roundsWentOn},
+		"session/expiry-in-time":           {func() Checker { return sessionExpiryInTime(soon) }, tinyExpiry, expiryHadAReason},
+		"watch/event-before-data":          {WatchEventBeforeData, tinyWatches, eventsCameFirst},
+		"watch/states-in-order":            {WatchStatesInOrder, tinyWatches, statesRose},
+		"watch/one-event-each":             {WatchOneEventEach, tinyWatches, firedOnce},
+		"watch/final-state-reported":       {WatchFinalStateReported, tinyWatches, endedAtTheLast},
+		"watch/no-event-without-cause":     {func() Checker { return WatchNoEventWithoutCause(Envelope{}) }, tinyCauses, eventsHadACause},
+		"watch/recreation-reported":        {WatchRecreationReported, tinyWatches, recreationsWereTold},
+		"watch/one-end-each":               {WatchOneEndEach, tinyWatches, endedWithTheSession},
+		"register/adds-count-once":         {registerAddsCountOnce, tinyCounter, countsWereUnique},
+		"barrier/no-early-pass":            {BarrierNoEarlyPass, tinyBarrier, waitsWereLegal},
+		"barrier/opens-in-time":            {func() Checker { return BarrierOpensInTime(soon) }, tinyBarrier, waitsWereInTime},
+		"double-barrier/enter-together":    {func() Checker { return doubleBarrierEnterTogether(2) }, tinyDouble, entriesHadCompany},
+		"double-barrier/no-quitter-counts": {func() Checker { return doubleBarrierNoQuitterCounts(2) }, tinyDouble, nobodyCountedThatGaveUp},
+		"double-barrier/leave-together":    {doubleBarrierLeaveTogether, tinyDouble, func(h *history.History) bool { return nobodyInside(h, OpLeave, 0) }},
+		"double-barrier/rounds-in-order":   {doubleBarrierRoundsInOrder, tinyDouble, func(h *history.History) bool { return nobodyInside(h, OpEnter, 1) }},
+		"election/epochs-rise":             {ElectionEpochsRise, tinyGrants(OpCampaign), func(h *history.History) bool { return tokensRose(h, OpCampaign) }},
+		"election/one-leader-an-epoch": {ElectionOneLeaderAnEpoch, tinyTerms, func(h *history.History) bool {
 			return everyPair(h, func(a, b *history.Event) bool { return a.Client != b.Client && a.Token == b.Token })
 		}},
-		"E9": {E9, tinyTerms, func(h *history.History) bool {
+		"election/no-epoch-twice": {electionNoEpochTwice, tinyTerms, func(h *history.History) bool {
 			return everyPair(h, func(a, b *history.Event) bool { return a.Client == b.Client && a.Token == b.Token })
 		}},
-		"E4": {E4, tinyWrites, writesWereFenced},
-		"E6": {E6, tinyTerms, termsOfOneTookTurns},
-		"E7": {func() Checker { return E7(soon) }, tinyCalm, calmHadALeader},
-		"S1": {S1, tinySession, func(h *history.History) bool { return sessionCouldBe(h, absent, alive) }},
-		"S2": {func() Checker { return S2(0) }, tinySession, func(h *history.History) bool { return sessionCouldBe(h, present, over) }},
-		"S3": {S3, tinySession, func(h *history.History) bool { return sessionCouldBe(h, resumed, over) }},
+		"election/fenced-writes":          {ElectionFencedWrites, tinyWrites, writesWereFenced},
+		"election/loss-before-reelection": {ElectionLossBeforeReelection, tinyTerms, termsOfOneTookTurns},
+		"election/leader-after-heal":      {func() Checker { return electionLeaderAfterHeal(soon) }, tinyCalm, calmHadALeader},
+		"session/ephemerals-stay":         {sessionEphemeralsStay, tinySession, func(h *history.History) bool { return sessionCouldBe(h, absent, alive) }},
+		"session/ephemerals-go":           {func() Checker { return sessionEphemeralsGo(0) }, tinySession, func(h *history.History) bool { return sessionCouldBe(h, present, over) }},
+		"session/expired-for-good":        {sessionExpiredForGood, tinySession, func(h *history.History) bool { return sessionCouldBe(h, resumed, over) }},
 	}
 }
 
@@ -320,7 +320,7 @@ func entriesHadCompany(h *history.History) bool {
 }
 
 // nobodyCountedThatGaveUp counts, at each moment, who is in and has not been
-// told of a failure. Where too few came at all it is D1 that is broken.
+// told of a failure. Where too few came at all it is double-barrier/enter-together that is broken.
 func nobodyCountedThatGaveUp(h *history.History) bool {
 	legal := true
 	ops, _ := h.Operations()

@@ -9,9 +9,9 @@ import (
 	"github.com/zkcoord/zkcoord/harness/history"
 )
 
-// Double returns the checkers of a double barrier of n members: D1 to D5.
+// Double returns the checkers of a double barrier of n members: double-barrier/enter-together, double-barrier/no-quitter-counts, double-barrier/leave-together, double-barrier/rounds-in-order, double-barrier/rounds-go-on.
 func Double(n int, inTime time.Duration) []Checker {
-	return []Checker{D1(n), D2(n), D3(), D4(), D5(inTime)}
+	return []Checker{doubleBarrierEnterTogether(n), doubleBarrierNoQuitterCounts(n), doubleBarrierLeaveTogether(), doubleBarrierRoundsInOrder(), doubleBarrierRoundsGoOn(inTime)}
 }
 
 // round is one use of a double barrier.
@@ -158,9 +158,9 @@ func firstIn(ops []history.Operation) (first history.Operation, done bool) {
 	return first, done
 }
 
-// D1 judges entries: none completes before n members have begun to enter.
-func D1(n int) Checker {
-	return New("D1", "nobody enters before the last member has come", func(h *history.History, j *Judge) {
+// doubleBarrierEnterTogether judges entries: none completes before n members have begun to enter.
+func doubleBarrierEnterTogether(n int) Checker {
+	return New("double-barrier/enter-together", "nobody enters before the last member has come", func(h *history.History, j *Judge) {
 		for _, r := range rounds(h) {
 			first, entered := firstIn(r.enters)
 			if !entered {
@@ -182,10 +182,10 @@ func D1(n int) Checker {
 	})
 }
 
-// D2 judges entries: at some moment before the first completes, n members are in
+// doubleBarrierNoQuitterCounts judges entries: at some moment before the first completes, n members are in
 // without having given up. A member whose enter failed counts until that was told.
-func D2(n int) Checker {
-	return New("D2", "a member that gave up lets nobody through", func(h *history.History, j *Judge) {
+func doubleBarrierNoQuitterCounts(n int) Checker {
+	return New("double-barrier/no-quitter-counts", "a member that gave up lets nobody through", func(h *history.History, j *Judge) {
 		for _, r := range rounds(h) {
 			first, entered := firstIn(r.enters)
 			if !entered {
@@ -228,9 +228,9 @@ func together(enters []history.Operation, before int32) int {
 	return most
 }
 
-// D3 judges departures: none completes while somebody is surely inside.
-func D3() Checker {
-	return New("D3", "nobody leaves before all have finished", func(h *history.History, j *Judge) {
+// doubleBarrierLeaveTogether judges departures: none completes while somebody is surely inside.
+func doubleBarrierLeaveTogether() Checker {
+	return New("double-barrier/leave-together", "nobody leaves before all have finished", func(h *history.History, j *Judge) {
 		dropped := dropsOf(h)
 		for _, r := range rounds(h) {
 			inside := r.stays(dropped)
@@ -335,10 +335,10 @@ func (d drops) after(o history.Operation) int32 {
 	return end
 }
 
-// D4 judges rounds: nobody is told to be in the next one while somebody is surely
+// doubleBarrierRoundsInOrder judges rounds: nobody is told to be in the next one while somebody is surely
 // in the last.
-func D4() Checker {
-	return New("D4", "the next round begins after the last", func(h *history.History, j *Judge) {
+func doubleBarrierRoundsInOrder() Checker {
+	return New("double-barrier/rounds-in-order", "the next round begins after the last", func(h *history.History, j *Judge) {
 		dropped := dropsOf(h)
 		var last *round
 		for _, r := range rounds(h) {
@@ -363,10 +363,10 @@ func D4() Checker {
 	})
 }
 
-// D5 judges liveness: after the heal everybody enters and leaves within inTime of
+// doubleBarrierRoundsGoOn judges liveness: after the heal everybody enters and leaves within inTime of
 // the last member's coming.
-func D5(inTime time.Duration) Checker {
-	return New("D5", "after the heal rounds go on in time", func(h *history.History, j *Judge) {
+func doubleBarrierRoundsGoOn(inTime time.Duration) Checker {
+	return New("double-barrier/rounds-go-on", "after the heal rounds go on in time", func(h *history.History, j *Judge) {
 		healed := h.PhaseStart(history.PhaseHealed)
 		if healed == nil {
 			j.Unknown("the ensemble was never healthy again")

@@ -55,92 +55,92 @@ func edits() map[string]edit {
 	}
 	watches := func(r *rand.Rand) events { return watchHistory(r, 400) }
 	return map[string]edit{
-		"M1":  {locks, tokenOfLater(OpAcquire)},
-		"M2":  {locks, resourceForgets},
-		"M3":  {locks, holdGoesOn},
-		"M5":  {locks, alter(history.Fail, OpRelease, func(e *history.Event) { e.Kind = history.OK })},
-		"M6":  {locks, alter(history.OK, OpVerify, func(e *history.Event) { e.Result = "lock-0000000000" })},
-		"M7":  {facts(locks, history.FactLeft, "0", "znodes", "goroutines"), alter(history.Fact, history.FactLeft, func(e *history.Event) { e.Result = "1" })},
-		"M8":  {healed(locks), late(history.OK, OpAcquire)},
-		"M9":  {locks, inSecondHalf(history.Hold, history.HoldBegin, func(e *history.Event) { e.Token = 0 })},
-		"M10": {locks, expiresBeforeItIsTold},
-		"RW1": {greedy(ModeWrite), holdGoesOn},
-		"RW3": {greedy(ModeWrite), inSecondHalf(history.Hold, history.HoldBegin, func(e *history.Event) { e.Token = 0 })},
-		"P1":  {greedy("2"), holdGoesOn},
-		"P2":  {facts(locks, FactPermits, "2", "/lock"), alter(history.Fact, FactPermits, func(e *history.Event) { e.Result = "1" })},
+		"lock/tokens-rise":           {locks, tokenOfLater(OpAcquire)},
+		"lock/fenced-writes":         {locks, resourceForgets},
+		"lock/no-overlap":            {locks, holdGoesOn},
+		"lock/no-release-after-loss": {locks, alter(history.Fail, OpRelease, func(e *history.Event) { e.Kind = history.OK })},
+		"lock/own-node-is-first":     {locks, alter(history.OK, OpVerify, func(e *history.Event) { e.Result = "lock-0000000000" })},
+		"client/nothing-left":        {facts(locks, history.FactLeft, "0", "znodes", "goroutines"), alter(history.Fact, history.FactLeft, func(e *history.Event) { e.Result = "1" })},
+		"client/waiters-served":      {healed(locks), late(history.OK, OpAcquire)},
+		"lock/grants-in-order":       {locks, inSecondHalf(history.Hold, history.HoldBegin, func(e *history.Event) { e.Token = 0 })},
+		"lock/loss-before-expiry":    {locks, expiresBeforeItIsTold},
+		"rwlock/writer-alone":        {greedy(ModeWrite), holdGoesOn},
+		"rwlock/no-overtaking":       {greedy(ModeWrite), inSecondHalf(history.Hold, history.HoldBegin, func(e *history.Event) { e.Token = 0 })},
+		"semaphore/within-permits":   {greedy("2"), holdGoesOn},
+		"semaphore/no-permit-lost":   {facts(locks, FactPermits, "2", "/lock"), alter(history.Fact, FactPermits, func(e *history.Event) { e.Result = "1" })},
 
-		"E1": {some(elected), tokenOfLater(OpCampaign)},
-		"E2": {some(elected), termOfEarlier(1)},
-		"E3": {some(elected), holdGoesOn},
-		"E4": {some(elected), resourceForgets},
-		"E5": {some(elected), inSecondHalf(history.OK, OpInherit, func(e *history.Event) { e.Result = fmt.Sprint(number(e.Result, 0) - 1) })},
-		"E6": {some(elected), func(r *rand.Rand, e events) events {
+		"election/epochs-rise":         {some(elected), tokenOfLater(OpCampaign)},
+		"election/one-leader-an-epoch": {some(elected), termOfEarlier(1)},
+		"election/no-overlap":          {some(elected), holdGoesOn},
+		"election/fenced-writes":       {some(elected), resourceForgets},
+		"election/heir-sees-all":       {some(elected), inSecondHalf(history.OK, OpInherit, func(e *history.Event) { e.Result = fmt.Sprint(number(e.Result, 0) - 1) })},
+		"election/loss-before-reelection": {some(elected), func(r *rand.Rand, e events) events {
 			i := pick(r, e[:len(e)/2], is(history.Hold, history.HoldEnd))
 			return slices.Delete(e, i, i+1)
 		}},
-		"E7": {calm, inSecondHalf(history.Hold, history.HoldEnd, func(e *history.Event) { e.Op = history.HoldLost })},
-		"E8": {some(elected), inSecondHalf(history.OK, OpLeader, func(e *history.Event) { e.Token-- })},
-		"E9": {some(elected), termOfEarlier(8)},
+		"election/leader-after-heal":     {calm, inSecondHalf(history.Hold, history.HoldEnd, func(e *history.Event) { e.Op = history.HoldLost })},
+		"election/observers-see-leaders": {some(elected), inSecondHalf(history.OK, OpLeader, func(e *history.Event) { e.Token-- })},
+		"election/no-epoch-twice":        {some(elected), termOfEarlier(8)},
 
-		"G1": {some(grouped), answered(OpMembers, "")},
-		"G2": {some(grouped), answered(OpMembers, "nobody")},
-		"G3": {some(followed), alter(history.Watch, WatchMembers, func(e *history.Event) { e.Arg += "1" })},
-		"G4": {some(followed), func(r *rand.Rand, e events) events {
+		"group/members-listed":     {some(grouped), answered(OpMembers, "")},
+		"group/no-stranger-listed": {some(grouped), answered(OpMembers, "nobody")},
+		"group/changes-add-up":     {some(followed), alter(history.Watch, WatchMembers, func(e *history.Event) { e.Arg += "1" })},
+		"group/followers-converge": {some(followed), func(r *rand.Rand, e events) events {
 			e[len(e)-1].Result = "somebody"
 			return e
 		}},
 
-		"Q1":  {line, answered(OpTake, "nothing")},
-		"Q2":  {line, alter(history.OK, OpTake, func(e *history.Event) { e.Kind = history.Fail }, delivers)},
-		"Q3":  {line, again},
-		"Q4":  {line, lastTwoSwapped},
-		"Q5":  {line, answered(OpTake, "")},
-		"Q6":  {healed(line), func(_ *rand.Rand, e events) events { return lateFrom(e, len(e)-5) }}, // with one left beside what it delivers
-		"Q7":  {facts(line, history.FactLeft, "0", "items"), alter(history.Fact, history.FactLeft, func(e *history.Event) { e.Result = "1" })},
-		"Q8":  {urgentLine, lastTwoSwapped},
-		"Q10": {acknowledged, alter(history.Fact, FactEffect, func(e *history.Event) { e.Op = "nothing" })},
+		"queue/nothing-invented": {line, answered(OpTake, "nothing")},
+		"queue/nothing-lost":     {line, alter(history.OK, OpTake, func(e *history.Event) { e.Kind = history.Fail }, delivers)},
+		"queue/nothing-twice":    {line, again},
+		"queue/fifo-order":       {line, lastTwoSwapped},
+		"queue/empty-is-true":    {line, answered(OpTake, "")},
+		"queue/takers-wake":      {healed(line), func(_ *rand.Rand, e events) events { return lateFrom(e, len(e)-5) }}, // with one left beside what it delivers
+		"queue/drained-is-empty": {facts(line, history.FactLeft, "0", "items"), alter(history.Fact, history.FactLeft, func(e *history.Event) { e.Result = "1" })},
+		"queue/priority-order":   {urgentLine, lastTwoSwapped},
+		"queue/ack-with-effect":  {acknowledged, alter(history.Fact, FactEffect, func(e *history.Event) { e.Op = "nothing" })},
 
-		"B1": {gated, func(r *rand.Rand, e events) events {
+		"barrier/no-early-pass": {gated, func(r *rand.Rand, e events) events {
 			i := pick(r, e, is(history.OK, OpWait))
 			return moved(e, i, i-2) // before the remove
 		}},
-		"B2": {healed(gated), late(history.OK, OpWait)},
-		"B3": {slow(healed(gated)), late(history.OK, OpWait)},
-		"D1": {some(numbered), inRound(func(round, _ events) events {
+		"barrier/opens-in-time":     {healed(gated), late(history.OK, OpWait)},
+		"barrier/no-missed-removal": {slow(healed(gated)), late(history.OK, OpWait)},
+		"double-barrier/enter-together": {some(numbered), inRound(func(round, _ events) events {
 			return slices.DeleteFunc(round, func(e history.Event) bool { return e.Client > 1 })
 		})},
-		"D2": {some(numbered), inRound(func(round, _ events) events {
+		"double-barrier/no-quitter-counts": {some(numbered), inRound(func(round, _ events) events {
 			for _, gaveUp := range []int{4, 5} {
 				round[gaveUp].Kind = history.Fail
 				round = moved(round, gaveUp, gaveUp-2) // before the others come
 			}
 			return round
 		})},
-		"D3": {some(numbered), inRound(func(round, _ events) events { return moved(round, 12, 9) })},
-		"D4": {some(numbered), inRound(func(round, next events) events { return slices.Insert(round, 8, next[0], next[4]) })},
-		"D5": {healed(some(numbered)), func(r *rand.Rand, e events) events {
+		"double-barrier/leave-together":  {some(numbered), inRound(func(round, _ events) events { return moved(round, 12, 9) })},
+		"double-barrier/rounds-in-order": {some(numbered), inRound(func(round, next events) events { return slices.Insert(round, 8, next[0], next[4]) })},
+		"double-barrier/rounds-go-on": {healed(some(numbered)), func(r *rand.Rand, e events) events {
 			op := [2]string{OpEnter, OpLeave}[r.IntN(2)]
 			return late(history.OK, op, func(e *history.Event) bool { return e.Client > 0 })(r, e)
 		}},
 
-		"Z1": {some(registered), inSecondHalf(history.OK, OpSetValue, func(e *history.Event) { e.Zxid = 0 })},
-		"Z2": {some(registered), inSecondHalf(history.OK, OpRead, func(e *history.Event) { e.Zxid, e.Result = 0, "" })},
-		"Z3": {some(registered), answered(OpRead, "nothing")},
-		"Z4": {some(registered), inSecondHalf(history.OK, OpAdd, func(e *history.Event) { e.Result = "1" })},
+		"register/writes-linearizable": {some(registered), inSecondHalf(history.OK, OpSetValue, func(e *history.Event) { e.Zxid = 0 })},
+		"register/reads-after-sync":    {some(registered), inSecondHalf(history.OK, OpRead, func(e *history.Event) { e.Zxid, e.Result = 0, "" })},
+		"register/reads-sequential":    {some(registered), answered(OpRead, "nothing")},
+		"register/adds-count-once":     {some(registered), inSecondHalf(history.OK, OpAdd, func(e *history.Event) { e.Result = "1" })},
 
-		"S1": {some(sessioned), answered(OpPresent, "")},
-		"S2": {some(sessioned), alter(history.OK, OpPresent, func(e *history.Event) {
+		"session/ephemerals-stay": {some(sessioned), answered(OpPresent, "")},
+		"session/ephemerals-go": {some(sessioned), alter(history.OK, OpPresent, func(e *history.Event) {
 			e.Result = fmt.Sprintf("0x%x", number(path.Base(e.Object), 0)+1)
 		}, func(e *history.Event) bool { return e.Result == "" })},
-		"S3": {some(sessioned), alter(history.Fail, OpResume, func(e *history.Event) { e.Kind = history.OK })},
-		"S4": {some(sessioned), func(r *rand.Rand, e events) events {
+		"session/expired-for-good": {some(sessioned), alter(history.Fail, OpResume, func(e *history.Event) { e.Kind = history.OK })},
+		"session/expiry-in-time": {some(sessioned), func(r *rand.Rand, e events) events {
 			if r.IntN(2) == 0 {
 				return late(history.Session, history.SessionExpired)(r, e)
 			}
 			return alter(history.Session, history.SessionNew, func(e *history.Event) { e.Arg = "1h" })(r, e)
 		}},
 
-		"W1": {watches, func(r *rand.Rand, events []history.Event) []history.Event {
+		"watch/event-before-data": {watches, func(r *rand.Rand, events []history.Event) []history.Event {
 			// The new data is read just before the event.
 			i := pick(r, events, is(history.Watch, WatchFired))
 			read := events[i]
@@ -149,32 +149,32 @@ func edits() map[string]edit {
 			invoked.Kind = history.Invoke
 			return slices.Insert(events, i, invoked, read)
 		}},
-		"W2": {watches, func(r *rand.Rand, events []history.Event) []history.Event {
+		"watch/states-in-order": {watches, func(r *rand.Rand, events []history.Event) []history.Event {
 			i := pick(r, events, func(e *history.Event) bool { return e.Op == WatchState && e.Arg != "initial" })
 			return slices.Insert(events, i+1, events[i])
 		}},
-		"W3": {watches, func(r *rand.Rand, events []history.Event) []history.Event {
+		"watch/one-event-each": {watches, func(r *rand.Rand, events []history.Event) []history.Event {
 			i := pick(r, events, is(history.Watch, WatchFired))
 			return slices.Insert(events, i+1, events[i])
 		}},
-		"W4": {watches, func(r *rand.Rand, events []history.Event) []history.Event {
+		"watch/final-state-reported": {watches, func(r *rand.Rand, events []history.Event) []history.Event {
 			final := events[pick(r, events, is(history.Fact, FactFinal))]
 			return slices.DeleteFunc(events, func(e history.Event) bool {
 				return e.Op == WatchState && e.Object == final.Object && e.Zxid == final.Zxid
 			})
 		}},
-		"W5": {watches, func(r *rand.Rand, events []history.Event) []history.Event {
+		"watch/no-event-without-cause": {watches, func(r *rand.Rand, events []history.Event) []history.Event {
 			i := pick(r, events, is(history.Watch, WatchSet))
 			fired := events[i]
 			fired.Op = WatchFired
 			return slices.Insert(events, i+1, fired)
 		}},
-		"W6": {watches, func(r *rand.Rand, events []history.Event) []history.Event {
+		"watch/recreation-reported": {watches, func(r *rand.Rand, events []history.Event) []history.Event {
 			i := pick(r, events, func(e *history.Event) bool { return e.Arg == "recreated" })
 			events[i].Arg = "changed"
 			return events
 		}},
-		"W7": {watches, func(r *rand.Rand, events []history.Event) []history.Event {
+		"watch/one-end-each": {watches, func(r *rand.Rand, events []history.Event) []history.Event {
 			i := pick(r, events, is(history.Watch, WatchEnded))
 			return slices.Delete(events, i, i+1)
 		}},

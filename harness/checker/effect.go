@@ -18,10 +18,10 @@ func effectsOf(h *history.History) map[[2]string][]*history.Event {
 	return effects
 }
 
-// Q10 judges acknowledgements that apply an effect: in the end it is there, once, if
+// QueueAckWithEffect judges acknowledgements that apply an effect: in the end it is there, once, if
 // the ack is known to have succeeded, and only if one may have.
-func Q10() Checker {
-	return New("Q10", "an acknowledgement and its effect are one", func(h *history.History, j *Judge) {
+func QueueAckWithEffect() Checker {
+	return New("queue/ack-with-effect", "an acknowledgement and its effect are one", func(h *history.History, j *Judge) {
 		effects := effectsOf(h)
 		ops, _ := h.Operations()
 		for _, outcome := range []history.Kind{history.OK, history.Info} {

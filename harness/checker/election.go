@@ -27,27 +27,27 @@ const (
 	Settled = "settled"
 )
 
-// Election returns the checkers of an election that every run can exercise: E1,
-// E2, E3, E4, E6, E7 and E9.
+// Election returns the checkers of an election that every run can exercise: election/epochs-rise,
+// election/one-leader-an-epoch, election/no-overlap, election/fenced-writes, election/loss-before-reelection, election/leader-after-heal and election/no-epoch-twice.
 func Election(envelope Envelope, inTime time.Duration) []Checker {
-	return []Checker{E1(), E2(), E3(envelope), E4(), E6(), E7(inTime), E9()}
+	return []Checker{ElectionEpochsRise(), ElectionOneLeaderAnEpoch(), ElectionNoOverlap(envelope), ElectionFencedWrites(), ElectionLossBeforeReelection(), electionLeaderAfterHeal(inTime), electionNoEpochTwice()}
 }
 
-// E1 judges epochs: unique, and rising in real time.
-func E1() Checker {
-	return New("E1", "epochs rise", func(h *history.History, j *Judge) { tokens(h, j, OpCampaign) })
+// ElectionEpochsRise judges epochs: unique, and rising in real time.
+func ElectionEpochsRise() Checker {
+	return New("election/epochs-rise", "epochs rise", func(h *history.History, j *Judge) { tokens(h, j, OpCampaign) })
 }
 
-// E2 judges terms: no epoch has two leaders.
-func E2() Checker {
-	return New("E2", "one leader an epoch", func(h *history.History, j *Judge) {
+// ElectionOneLeaderAnEpoch judges terms: no epoch has two leaders.
+func ElectionOneLeaderAnEpoch() Checker {
+	return New("election/one-leader-an-epoch", "one leader an epoch", func(h *history.History, j *Judge) {
 		sameEpoch(h, j, func(*history.Event) int16 { return history.Nobody }, func(a, b *history.Event) bool { return a.Client != b.Client })
 	})
 }
 
-// E9 judges terms: nobody is told twice to lead one epoch.
-func E9() Checker {
-	return New("E9", "nobody is elected twice for one epoch", func(h *history.History, j *Judge) {
+// electionNoEpochTwice judges terms: nobody is told twice to lead one epoch.
+func electionNoEpochTwice() Checker {
+	return New("election/no-epoch-twice", "nobody is elected twice for one epoch", func(h *history.History, j *Judge) {
 		sameEpoch(h, j, func(e *history.Event) int16 { return e.Client }, func(*history.Event, *history.Event) bool { return true })
 	})
 }
@@ -73,20 +73,20 @@ func sameEpoch(h *history.History, j *Judge, whom func(*history.Event) int16, wr
 	j.Idle("nobody was ever elected")
 }
 
-// E3 judges definite leaderships: they do not overlap, inside the envelope.
-func E3(envelope Envelope) Checker {
-	return New("E3", "leaderships do not overlap", func(h *history.History, j *Judge) { overlaps(h, j, envelope) })
+// ElectionNoOverlap judges definite leaderships: they do not overlap, inside the envelope.
+func ElectionNoOverlap(envelope Envelope) Checker {
+	return New("election/no-overlap", "leaderships do not overlap", func(h *history.History, j *Judge) { overlaps(h, j, envelope) })
 }
 
-// E4 judges the resource that is fenced by epochs, under every fault.
-func E4() Checker {
-	return New("E4", "epoch-fenced writes: accepted epochs never fall, increments add up", fenced)
+// ElectionFencedWrites judges the resource that is fenced by epochs, under every fault.
+func ElectionFencedWrites() Checker {
+	return New("election/fenced-writes", "epoch-fenced writes: accepted epochs never fall, increments add up", fenced)
 }
 
-// E5 judges what a new leader inherits: the last value proclaimed in the epochs
+// ElectionHeirSeesAll judges what a new leader inherits: the last value proclaimed in the epochs
 // before its own, or one whose outcome nobody knows and that came later.
-func E5() Checker {
-	return New("E5", "a new leader sees what earlier epochs wrote", func(h *history.History, j *Judge) {
+func ElectionHeirSeesAll() Checker {
+	return New("election/heir-sees-all", "a new leader sees what earlier epochs wrote", func(h *history.History, j *Judge) {
 		ops, _ := h.Operations()
 		wrote := make(map[string]*history.Operation) // value -> its write
 		for i, o := range ops {
@@ -144,10 +144,10 @@ func inherited(j *Judge, read history.Operation, last *history.Operation, wrote 
 	}
 }
 
-// E6 judges one candidate's terms: one has ended, as far as the program was told,
+// ElectionLossBeforeReelection judges one candidate's terms: one has ended, as far as the program was told,
 // before the next begins.
-func E6() Checker {
-	return New("E6", "a leader is told of its end before it is elected again", func(h *history.History, j *Judge) {
+func ElectionLossBeforeReelection() Checker {
+	return New("election/loss-before-reelection", "a leader is told of its end before it is elected again", func(h *history.History, j *Judge) {
 		type candidate struct {
 			object string
 			client int16
@@ -170,10 +170,10 @@ func E6() Checker {
 	})
 }
 
-// E7 judges liveness: within inTime after the heal there is a leader, and from
+// electionLeaderAfterHeal judges liveness: within inTime after the heal there is a leader, and from
 // then on none loses its leadership.
-func E7(inTime time.Duration) Checker {
-	return New("E7", "after the heal there is a leader in time, and it stays", func(h *history.History, j *Judge) {
+func electionLeaderAfterHeal(inTime time.Duration) Checker {
+	return New("election/leader-after-heal", "after the heal there is a leader in time, and it stays", func(h *history.History, j *Judge) {
 		healed, quiesce := h.PhaseStart(history.PhaseHealed), h.PhaseStart(history.PhaseQuiesce)
 		if healed == nil || quiesce == nil {
 			j.Unknown("the ensemble was never healthy again")
@@ -200,12 +200,12 @@ func E7(inTime time.Duration) Checker {
 	})
 }
 
-// E8 judges observers: the epoch seen is one that somebody campaigned for before
+// ElectionObserversSeeLeaders judges observers: the epoch seen is one that somebody campaigned for before
 // the answer; what one observer sees never goes back; with Present it is no older
 // than the latest term told before the question; and in the end it is the present
 // one.
-func E8() Checker {
-	return New("E8", "observers see a leader of their time, never a future one", observers)
+func ElectionObserversSeeLeaders() Checker {
+	return New("election/observers-see-leaders", "observers see a leader of their time, never a future one", observers)
 }
 
 func observers(h *history.History, j *Judge) {

@@ -40,7 +40,7 @@ func TestZeroEnvelopeExcusesNoMore(t *testing.T) {
 		events := append([]history.Event{hold(0, ms, history.HoldBegin)}, one.events...)
 		events = append(events, hold(1, one.from, history.HoldBegin), hold(0, one.from+ms, history.HoldEnd),
 			hold(1, one.from+2*ms, history.HoldEnd), history.Event{Time: 4 * time.Second, Kind: history.Phase, Op: history.PhaseEnd})
-		r := Run(t.Context(), history.New(events...), M3(Envelope{Outside: []string{"pause"}}))[0]
+		r := Run(t.Context(), history.New(events...), LockNoOverlap(Envelope{Outside: []string{"pause"}}))[0]
 		if r.Verdict != one.want || (r.Exposure > 0) != (one.want == Valid) {
 			t.Errorf("%s: %v with an exposure of %v, want %v", one.what, r.Verdict, r.Exposure, one.want)
 		}

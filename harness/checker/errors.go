@@ -10,11 +10,11 @@ import (
 	"github.com/zkcoord/zkcoord/harness/history"
 )
 
-// UnhandledErrors (H4) judges what clients were told: each error of an operation or
+// noUnexpectedError judges what clients were told: each error of an operation or
 // of a client's life is of a kind that the scenario expects. Others may be bugs of
 // what is tested, so they are violations.
-func UnhandledErrors(expected ...*regexp.Regexp) Checker {
-	return New("H4", "no error but those that are expected", func(h *history.History, j *Judge) {
+func noUnexpectedError(expected ...*regexp.Regexp) Checker {
+	return New("run/no-unexpected-error", "no error but those that are expected", func(h *history.History, j *Judge) {
 		for i := range h.Events {
 			e := &h.Events[i]
 			if e.Kind.Completion() || e.Kind == history.Crash {
@@ -37,10 +37,10 @@ var serverTrouble = regexp.MustCompile(`java\.lang\.(AssertionError|OutOfMemoryE
 // just then may find its socket gone already (ZOOKEEPER-4409), to the same effect.
 var lostPeer = regexp.MustCompile(`^java\.(io|net)\.\w*Exception|^java\.lang\.NullPointerException: .*"this\.learner\.sock" is null`)
 
-// Logs (H5) judges the nodes' logs, by index: nothing in them says that ZooKeeper
+// CleanLogs judges the nodes' logs, by index: nothing in them says that ZooKeeper
 // itself went wrong.
-func Logs(logs map[int][]byte) Checker {
-	return single{Property{"H5", "no node reports that it went wrong"}, func(_ context.Context, _ *history.History, j *Judge) {
+func CleanLogs(logs map[int][]byte) Checker {
+	return single{Property{"run/clean-logs", "no node reports that it went wrong"}, func(_ context.Context, _ *history.History, j *Judge) {
 		for node, log := range sorted(logs) {
 			lines := bufio.NewScanner(bytes.NewReader(log))
 			lines.Buffer(nil, 1<<20)

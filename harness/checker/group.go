@@ -25,10 +25,10 @@ const (
 	WatchMembers = "members"
 )
 
-// Group returns the checkers of a group: G1 to G4. A member whose session ended is
+// Group returns the checkers of a group: group/members-listed, group/no-stranger-listed, group/changes-add-up, group/followers-converge. A member whose session ended is
 // gone within inTime of that, or of the heal if that came later.
 func Group(envelope Envelope, inTime time.Duration) []Checker {
-	return []Checker{G1(envelope), G2(inTime), G3(), G4()}
+	return []Checker{groupMembersListed(envelope), groupNoStrangerListed(inTime), groupChangesAddUp(), groupFollowersConverge()}
 }
 
 // A membership is one join and what followed, by indexes of events.
@@ -128,10 +128,10 @@ func idsIn(list string) []string {
 	return ids
 }
 
-// G1 judges answers that must not be old: who was a member all the while is listed,
+// groupMembersListed judges answers that must not be old: who was a member all the while is listed,
 // unless that was outside of the envelope for a time.
-func G1(envelope Envelope) Checker {
-	return New("G1", "a member is listed from its join to its leave", func(h *history.History, j *Judge) {
+func groupMembersListed(envelope Envelope) Checker {
+	return New("group/members-listed", "a member is listed from its join to its leave", func(h *history.History, j *Judge) {
 		outside := envelope.outside(h)
 		listings(h, 0, func(o history.Operation, may []*membership) {
 			listed := idsIn(o.Complete.Result)
@@ -151,10 +151,10 @@ func G1(envelope Envelope) Checker {
 	})
 }
 
-// G2 judges all answers: who is listed had asked to join; and where they must not
+// groupNoStrangerListed judges all answers: who is listed had asked to join; and where they must not
 // be old, had not left, nor lost its session for longer than inTime.
-func G2(inTime time.Duration) Checker {
-	return New("G2", "nobody is listed who did not join, or has left, or is long dead", func(h *history.History, j *Judge) {
+func groupNoStrangerListed(inTime time.Duration) Checker {
+	return New("group/no-stranger-listed", "nobody is listed who did not join, or has left, or is long dead", func(h *history.History, j *Judge) {
 		asked := make(map[string]bool) // group and id
 		for i := range h.Events {
 			switch e := &h.Events[i]; {
@@ -181,9 +181,9 @@ func G2(inTime time.Duration) Checker {
 	})
 }
 
-// G3 judges what those who follow were told: the changes add up.
-func G3() Checker {
-	return New("G3", "changes add up", func(h *history.History, j *Judge) {
+// groupChangesAddUp judges what those who follow were told: the changes add up.
+func groupChangesAddUp() Checker {
+	return New("group/changes-add-up", "changes add up", func(h *history.History, j *Judge) {
 		for i := range h.Events {
 			e := &h.Events[i]
 			if e.Kind != history.Watch || e.Op != WatchMembers {
@@ -198,9 +198,9 @@ func G3() Checker {
 	})
 }
 
-// G4 judges those who follow: what they were told last is what is there in the end.
-func G4() Checker {
-	return New("G4", "who follows ends at those who are there", func(h *history.History, j *Judge) {
+// groupFollowersConverge judges those who follow: what they were told last is what is there in the end.
+func groupFollowersConverge() Checker {
+	return New("group/followers-converge", "who follows ends at those who are there", func(h *history.History, j *Judge) {
 		ops, _ := h.Operations()
 		for _, o := range ops {
 			if o.Invoke.Op != OpMembers || o.Invoke.Arg != Settled || o.Outcome() != history.OK {

@@ -105,7 +105,7 @@ func TestPictureOfAFailingSlice(t *testing.T) {
 }
 
 func TestUnhandledErrors(t *testing.T) {
-	c := UnhandledErrors(regexp.MustCompile("session lost"))
+	c := noUnexpectedError(regexp.MustCompile("session lost"))
 	if r := verdictOf(t, c, "- c0 invoke a\n- c0 fail a error=\"a: session lost\"\n- c0 crash error=\"session lost\""); r.Verdict != Valid {
 		t.Errorf("%v: %s", r.Verdict, r.Reason)
 	}
@@ -128,11 +128,11 @@ func TestLogs(t *testing.T) {
 		fine + strings.Repeat("x", 2<<20) + "\n" + severe:   Unknown,
 		severe + strings.Repeat("x", 2<<20) + "\n" + severe: Invalid,
 	} {
-		if r := verdictOf(t, Logs(map[int][]byte{0: []byte(text)}), ""); r.Verdict != want {
+		if r := verdictOf(t, CleanLogs(map[int][]byte{0: []byte(text)}), ""); r.Verdict != want {
 			t.Errorf("%v (%s), want %v", r.Verdict, r.Reason, want)
 		}
 	}
-	if r := verdictOf(t, Logs(nil), ""); r.Verdict != NotExercised {
+	if r := verdictOf(t, CleanLogs(nil), ""); r.Verdict != NotExercised {
 		t.Errorf("without logs: %v", r.Verdict)
 	}
 }

@@ -22,15 +22,15 @@ const (
 )
 
 // Mutex returns the checkers of a mutual exclusion lock that every run can
-// exercise: M1, M2, M3, M7 and M8.
+// exercise: lock/tokens-rise, lock/fenced-writes, lock/no-overlap, client/nothing-left and client/waiters-served.
 func Mutex(envelope Envelope, inTime time.Duration) []Checker {
-	return []Checker{M1(), M2(), M3(envelope), M7("znodes", "goroutines"), M8(OpAcquire, inTime)}
+	return []Checker{LockTokensRise(), LockFencedWrites(), LockNoOverlap(envelope), NothingLeft("znodes", "goroutines"), WaitersServed(OpAcquire, inTime)}
 }
 
-// M1 judges the tokens of grants: unique, and rising in real time. A grant whose
+// LockTokensRise judges the tokens of grants: unique, and rising in real time. A grant whose
 // acquire was invoked after another grant had been told has a higher token.
-func M1() Checker {
-	return New("M1", "tokens are unique, and rise in real time", func(h *history.History, j *Judge) {
+func LockTokensRise() Checker {
+	return New("lock/tokens-rise", "tokens are unique, and rise in real time", func(h *history.History, j *Judge) {
 		tokens(h, j, OpAcquire)
 	})
 }
@@ -86,11 +86,11 @@ func tokens(h *history.History, j *Judge, op string) {
 	}
 }
 
-// M2 judges the log of fenced resources, under every fault: the tokens of
+// LockFencedWrites judges the log of fenced resources, under every fault: the tokens of
 // accepted accesses never fall, and each accepted write is one more than the
 // value before it.
-func M2() Checker {
-	return New("M2", "the fenced resource: accepted tokens never fall, increments add up", func(h *history.History, j *Judge) {
+func LockFencedWrites() Checker {
+	return New("lock/fenced-writes", "the fenced resource: accepted tokens never fall, increments add up", func(h *history.History, j *Judge) {
 		fenced(h, j)
 	})
 }
@@ -146,10 +146,10 @@ func increment(j *Judge, last, e *history.Event) {
 	j.Violation(events, "%s wrote %s to %s at %v over %d: an increment was lost", e.Who(), e.Result, e.Object, e.Time, was)
 }
 
-// M3 judges definite holds: no two of one object overlap, as far as the programs
+// LockNoOverlap judges definite holds: no two of one object overlap, as far as the programs
 // were told, inside the envelope. Overlaps that begin outside of it are exposure.
-func M3(envelope Envelope) Checker {
-	return New("M3", "definite holds do not overlap", func(h *history.History, j *Judge) {
+func LockNoOverlap(envelope Envelope) Checker {
+	return New("lock/no-overlap", "definite holds do not overlap", func(h *history.History, j *Judge) {
 		overlaps(h, j, envelope)
 	})
 }
@@ -181,10 +181,10 @@ func inOrder(parts ...[]history.Event) []history.Event {
 	return slices.CompactFunc(all, func(a, b history.Event) bool { return a.Index == b.Index })
 }
 
-// M5 judges releases: one that was invoked after the program had been told of the
+// LockNoReleaseAfterLoss judges releases: one that was invoked after the program had been told of the
 // loss is an error, and no token is held twice.
-func M5() Checker {
-	return New("M5", "a release after the loss is an error, and no grant is held twice", func(h *history.History, j *Judge) {
+func LockNoReleaseAfterLoss() Checker {
+	return New("lock/no-release-after-loss", "a release after the loss is an error, and no grant is held twice", func(h *history.History, j *Judge) {
 		type grant struct {
 			object string
 			token  int64
@@ -215,11 +215,11 @@ func M5() Checker {
 	})
 }
 
-// M6 judges what [OpVerify] read while a hold stood: the own node exists, is owned
+// LockOwnNodeIsFirst judges what [OpVerify] read while a hold stood: the own node exists, is owned
 // by the own session, and is the lowest. For how long a program goes on to hold
 // what was found otherwise outside of the envelope is exposure.
-func M6(envelope Envelope) Checker {
-	return New("M6", "at the grant the own node exists, is owned by the own session and is lowest", func(h *history.History, j *Judge) {
+func LockOwnNodeIsFirst(envelope Envelope) Checker {
+	return New("lock/own-node-is-first", "at the grant the own node exists, is owned by the own session and is lowest", func(h *history.History, j *Judge) {
 		outside := envelope.outside(h)
 		type grant struct {
 			client int16
@@ -256,10 +256,10 @@ func M6(envelope Envelope) Checker {
 	})
 }
 
-// M7 judges what clients left behind, for each kind in what ("znodes", "watches",
+// NothingLeft judges what clients left behind, for each kind in what ("znodes", "watches",
 // "goroutines"): nothing.
-func M7(what ...string) Checker {
-	return New("M7", "nothing is left behind", func(h *history.History, j *Judge) {
+func NothingLeft(what ...string) Checker {
+	return New("client/nothing-left", "nothing is left behind", func(h *history.History, j *Judge) {
 		found := make(map[string]bool)
 		for i := range h.Events {
 			e := &h.Events[i]
@@ -280,10 +280,10 @@ func M7(what ...string) Checker {
 	})
 }
 
-// M8 judges liveness: each operation named op that was waiting when the ensemble
+// WaitersServed judges liveness: each operation named op that was waiting when the ensemble
 // was healed, or was invoked later, completes within inTime, and some succeed.
-func M8(op string, inTime time.Duration) Checker {
-	return New("M8", fmt.Sprintf("after the heal every live waiter is granted within %v", inTime), func(h *history.History, j *Judge) {
+func WaitersServed(op string, inTime time.Duration) Checker {
+	return New("client/waiters-served", fmt.Sprintf("after the heal every live waiter is granted within %v", inTime), func(h *history.History, j *Judge) {
 		live(h, j, op, inTime)
 	})
 }
@@ -327,10 +327,10 @@ func endedBefore(o history.Operation, e *history.Event) bool {
 	return o.Complete != nil && o.Complete.Index < e.Index
 }
 
-// M9 judges the order of grants: they are told in the order of their tokens,
+// LockGrantsInOrder judges the order of grants: they are told in the order of their tokens,
 // inside the envelope.
-func M9(envelope Envelope) Checker {
-	return New("M9", "grants are given in order", func(h *history.History, j *Judge) {
+func LockGrantsInOrder(envelope Envelope) Checker {
+	return New("lock/grants-in-order", "grants are given in order", func(h *history.History, j *Judge) {
 		outside := envelope.outside(h)
 		last := make(map[string]*history.Event)
 		lines := make(map[string]inLine)
@@ -359,11 +359,11 @@ func M9(envelope Envelope) Checker {
 	})
 }
 
-// M10 judges how early a loss is told: each hold has ended before the servers were
+// LockLossBeforeExpiry judges how early a loss is told: each hold has ended before the servers were
 // seen to have ended its session, inside the envelope. No client can know before it
 // happens that somebody else closes its session: that is exposure.
-func M10(envelope Envelope) Checker {
-	return New("M10", "a loss is told before the server could expire the session", func(h *history.History, j *Judge) {
+func LockLossBeforeExpiry(envelope Envelope) Checker {
+	return New("lock/loss-before-expiry", "a loss is told before the server could expire the session", func(h *history.History, j *Judge) {
 		outside := envelope.outside(h)
 		bySession := make(map[int64][]history.HoldInterval)
 		for _, hold := range h.Holds() {

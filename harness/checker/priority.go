@@ -7,10 +7,10 @@ import (
 	"github.com/zkcoord/zkcoord/harness/history"
 )
 
-// Q8 judges a priority queue: a value is delivered only if none of a higher
+// QueuePriorityOrder judges a priority queue: a value is delivered only if none of a higher
 // priority (a smaller Round of its put) surely was in the queue all the while.
-func Q8() Checker {
-	return New("Q8", "what is more urgent comes out first", func(h *history.History, j *Judge) {
+func QueuePriorityOrder() Checker {
+	return New("queue/priority-order", "what is more urgent comes out first", func(h *history.History, j *Judge) {
 		s := collect(h)
 		for object, list := range s.byQueue() {
 			urgent(j, list, s.goneAt(object))

@@ -20,9 +20,9 @@ const (
 	OpReturn = "return" // of the value in Arg
 )
 
-// Queue returns the checkers of a queue with takes: Q1 to Q5 and Q7.
+// Queue returns the checkers of a queue with takes: queue/nothing-invented, queue/nothing-lost, queue/nothing-twice, queue/fifo-order, queue/empty-is-true and queue/drained-is-empty.
 func Queue() []Checker {
-	return []Checker{Q1(), Q2(), Q3(), Q4(), Q5(), Q7()}
+	return []Checker{QueueNothingInvented(), QueueNothingLost(), QueueNothingTwice(), queueFIFOOrder(), QueueEmptyIsTrue(), QueueDrainedIsEmpty()}
 }
 
 // item is what a history knows of one value. Each interval is of indexes.
@@ -114,9 +114,9 @@ func collect(h *history.History) *items {
 	return s
 }
 
-// Q1 judges deliveries: each value was put, by a put that had begun.
-func Q1() Checker {
-	return New("Q1", "nothing comes out that was not put in", func(h *history.History, j *Judge) {
+// QueueNothingInvented judges deliveries: each value was put, by a put that had begun.
+func QueueNothingInvented() Checker {
+	return New("queue/nothing-invented", "nothing comes out that was not put in", func(h *history.History, j *Judge) {
 		for _, it := range collect(h).list {
 			for _, o := range slices.Concat(it.gone, it.claims) {
 				j.Saw(1)
@@ -143,12 +143,12 @@ func (s *items) drained() map[string]int32 {
 	return all
 }
 
-// Q2 judges what went in: once its queue has been drained, each value whose put
+// QueueNothingLost judges what went in: once its queue has been drained, each value whose put
 // is known to have succeeded has come out, or is in the hands of a claimer. An
 // indeterminate take may account for one value, so may such a claim while it may stand, and
 // an indeterminate ack for its own; where acks have effects, theirs tell.
-func Q2() Checker {
-	return New("Q2", "nothing is lost", func(h *history.History, j *Judge) {
+func QueueNothingLost() Checker {
+	return New("queue/nothing-lost", "nothing is lost", func(h *history.History, j *Judge) {
 		s, ends := collect(h), endings(h)
 		drained := s.drained()
 		maybe := make(map[string]int) // object -> takes and claims that may account for one each
@@ -188,13 +188,13 @@ func Q2() Checker {
 	})
 }
 
-// Q3 judges deliveries: no value is taken or acknowledged twice; it is claimed
+// QueueNothingTwice judges deliveries: no value is taken or acknowledged twice; it is claimed
 // again only after its claimer returned it, its hold on it ended (of the object
 // /queue/value) or that session did, and never after an ack. Of what was lost the
 // claimer may be notified at the very instant of the next claim, but it has given
 // up before the next claim what it gave up.
-func Q3() Checker {
-	return New("Q3", "nothing is delivered twice", func(h *history.History, j *Judge) {
+func QueueNothingTwice() Checker {
+	return New("queue/nothing-twice", "nothing is delivered twice", func(h *history.History, j *Judge) {
 		ends := endings(h)
 		for _, it := range collect(h).list {
 			j.Saw(len(it.gone) + len(it.claims))
@@ -301,16 +301,16 @@ func reclaimed(h *history.History, j *Judge, it *item, ends claimEnds) {
 	}
 }
 
-// Q4 judges order: if a was put before b in real time, b does not come out before
-// a. With Q1, Q3 and Q5 it is linearizability of a FIFO queue of distinct values
+// queueFIFOOrder judges order: if a was put before b in real time, b does not come out before
+// a. With queue/nothing-invented, queue/nothing-twice and queue/empty-is-true it is linearizability of a FIFO queue of distinct values
 // (Henzinger, Sezgin, Vafeiadis: Aspect-Oriented Linearizability Proofs, 2013), for
 // which this one test of pairs is made in O(n log n) by one sweep.
 //
 // A value that never came out may have been taken by a take whose outcome nobody
 // knows: it then counts as taken from the first such invocation on, so the checker
 // may miss a violation there but raises no false alarm.
-func Q4() Checker {
-	return New("Q4", "first in, first out, in real time", func(h *history.History, j *Judge) {
+func queueFIFOOrder() Checker {
+	return New("queue/fifo-order", "first in, first out, in real time", func(h *history.History, j *Judge) {
 		s := collect(h)
 		for object, list := range s.byQueue() {
 			fifo(j, list, s.goneAt(object))
@@ -442,9 +442,9 @@ func around(spans []span, from, to int32) (span, bool) {
 	return span{}, false
 }
 
-// Q5 judges takes that found nothing: at some moment of theirs there was nothing.
-func Q5() Checker {
-	return New("Q5", "empty is answered only if it was", func(h *history.History, j *Judge) {
+// QueueEmptyIsTrue judges takes that found nothing: at some moment of theirs there was nothing.
+func QueueEmptyIsTrue() Checker {
+	return New("queue/empty-is-true", "empty is answered only if it was", func(h *history.History, j *Judge) {
 		s := collect(h)
 		spans := s.occupied()
 		for _, o := range s.empties {
@@ -484,10 +484,10 @@ func (s *items) occupied() map[string][]span {
 	return all
 }
 
-// Q6 judges liveness: after the heal, no take waits for longer than inTime while
+// QueueTakersWake judges liveness: after the heal, no take waits for longer than inTime while
 // there surely is something in the queue.
-func Q6(inTime time.Duration) Checker {
-	return New("Q6", "a blocked take wakes", func(h *history.History, j *Judge) {
+func QueueTakersWake(inTime time.Duration) Checker {
+	return New("queue/takers-wake", "a blocked take wakes", func(h *history.History, j *Judge) {
 		healed := h.PhaseStart(history.PhaseHealed)
 		if healed == nil {
 			j.Unknown("the ensemble was never healthy again")
@@ -540,9 +540,9 @@ func during(spans []span, from, to int32) []span {
 	return spans[i:n]
 }
 
-// Q7 judges the end: what was counted as "items" left is none.
-func Q7() Checker {
-	return New("Q7", "a drained queue is empty", func(h *history.History, j *Judge) {
+// QueueDrainedIsEmpty judges the end: what was counted as "items" left is none.
+func QueueDrainedIsEmpty() Checker {
+	return New("queue/drained-is-empty", "a drained queue is empty", func(h *history.History, j *Judge) {
 		for i := range h.Events {
 			e := &h.Events[i]
 			if e.Kind != history.Fact || e.Op != history.FactLeft || e.Object != "items" {

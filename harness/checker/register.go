@@ -17,16 +17,18 @@ const (
 	OpAdd  = "add" // one to a counter, guarded by its version; completes with the new value in Result
 )
 
-// Register returns the checkers of a znode used as a register: Z1 to Z3.
-func Register() []Checker { return []Checker{Z1(), Z2(), Z3()} }
+// Register returns the checkers of a znode used as a register: register/writes-linearizable, register/reads-after-sync, register/reads-sequential.
+func Register() []Checker {
+	return []Checker{registerWritesLinearizable(), registerReadsAfterSync(), registerReadsSequential()}
+}
 
 func mutates(op string) bool { return op == OpSetValue || op == OpAdd }
 
-// Z1 judges writes: their zxids are unique, and above all that anybody had seen,
-// as the writer or as a reader, before they began. With Z2 and Z3 that is
+// registerWritesLinearizable judges writes: their zxids are unique, and above all that anybody had seen,
+// as the writer or as a reader, before they began. With register/reads-after-sync and register/reads-sequential that is
 // linearizability, with the zxid for the order, so nothing has to be searched.
-func Z1() Checker {
-	return New("Z1", "writes are linearizable: zxids rise in real time", func(h *history.History, j *Judge) {
+func registerWritesLinearizable() Checker {
+	return New("register/writes-linearizable", "writes are linearizable: zxids rise in real time", func(h *history.History, j *Judge) {
 		ops, _ := h.Operations()
 		completed := okByEnd(h, ops, func(op string) bool { return mutates(op) || op == OpRead })
 		floor := make(map[int32]*history.Event)
@@ -86,10 +88,10 @@ func newer(a, b *history.Event) *history.Event {
 	return a
 }
 
-// Z2 judges reads behind a sync: they see every write that had ended before they
+// registerReadsAfterSync judges reads behind a sync: they see every write that had ended before they
 // began, and what an earlier such read saw.
-func Z2() Checker {
-	return New("Z2", "a read after sync sees all that was done before it", func(h *history.History, j *Judge) {
+func registerReadsAfterSync() Checker {
+	return New("register/reads-after-sync", "a read after sync sees all that was done before it", func(h *history.History, j *Judge) {
 		ops, _ := h.Operations()
 		completed := okByEnd(h, ops, func(op string) bool { return mutates(op) || op == OpRead })
 		floor := make(map[int32]*history.Event)
@@ -117,10 +119,10 @@ func Z2() Checker {
 	})
 }
 
-// Z3 judges all reads: the value is the one that was written with that zxid, by a
+// registerReadsSequential judges all reads: the value is the one that was written with that zxid, by a
 // write that had begun, and one session never sees time run backwards.
-func Z3() Checker {
-	return New("Z3", "reads are sequential and never invent a value", func(h *history.History, j *Judge) {
+func registerReadsSequential() Checker {
+	return New("register/reads-sequential", "reads are sequential and never invent a value", func(h *history.History, j *Judge) {
 		ops, _ := h.Operations()
 		byZxid := make(map[int64]history.Operation)
 		byValue := make(map[[2]string]*history.Event)
@@ -172,10 +174,10 @@ func Z3() Checker {
 	})
 }
 
-// Z4 judges a counter: each successful add has a result of its own, results rise
+// registerAddsCountOnce judges a counter: each successful add has a result of its own, results rise
 // with zxids, and none is above the number of adds that may have happened by then.
-func Z4() Checker {
-	return New("Z4", "a counter counts each add once", func(h *history.History, j *Judge) {
+func registerAddsCountOnce() Checker {
+	return New("register/adds-count-once", "a counter counts each add once", func(h *history.History, j *Judge) {
 		ops, _ := h.Operations()
 		tried := make(map[string][]int32) // when, in order
 		seen := make(map[string]map[string]history.Operation)

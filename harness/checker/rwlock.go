@@ -11,14 +11,14 @@ const (
 )
 
 // RWLock returns the checkers of a read-write lock beside those of tokens, fence
-// and leftovers, which are a mutex's: RW1, RW2 and RW3.
+// and leftovers, which are a mutex's: rwlock/writer-alone, rwlock/readers-together and rwlock/no-overtaking.
 func RWLock(envelope Envelope) []Checker {
-	return []Checker{RW1(envelope), RW2(), RW3(envelope)}
+	return []Checker{rwLockWriterAlone(envelope), rwLockReadersTogether(), rwLockNoOvertaking(envelope)}
 }
 
-// RW1 judges definite holds: a writer holds alone, inside the envelope.
-func RW1(envelope Envelope) Checker {
-	return New("RW1", "no writer holds with a writer or a reader", func(h *history.History, j *Judge) {
+// rwLockWriterAlone judges definite holds: a writer holds alone, inside the envelope.
+func rwLockWriterAlone(envelope Envelope) Checker {
+	return New("rwlock/writer-alone", "no writer holds with a writer or a reader", func(h *history.History, j *Judge) {
 		outside := envelope.outside(h)
 		for hold, others := range begins(h) {
 			j.Saw(1)
@@ -45,10 +45,10 @@ func writers(holds []history.HoldInterval) (all []history.HoldInterval) {
 	return all
 }
 
-// RW2 asks that two readers held at once: a lock that lets in one at a time would
+// rwLockReadersTogether asks that two readers held at once: a lock that lets in one at a time would
 // be safe, and no read-write lock.
-func RW2() Checker {
-	return AtLeast("RW2", 1, "two readers at once", func(h *history.History) int {
+func rwLockReadersTogether() Checker {
+	return AtLeast("rwlock/readers-together", 1, "two readers at once", func(h *history.History) int {
 		found := 0
 		for hold, others := range begins(h) {
 			if hold.Begin.Arg == ModeRead && len(writers(others)) < len(others) {
@@ -59,10 +59,10 @@ func RW2() Checker {
 	})
 }
 
-// RW3 judges the order of grants by their tokens, inside the envelope: no reader
+// rwLockNoOvertaking judges the order of grants by their tokens, inside the envelope: no reader
 // passes an earlier writer, and no writer passes anybody.
-func RW3(envelope Envelope) Checker {
-	return New("RW3", "no reader passes an earlier writer, no writer passes anybody", func(h *history.History, j *Judge) {
+func rwLockNoOvertaking(envelope Envelope) Checker {
+	return New("rwlock/no-overtaking", "no reader passes an earlier writer, no writer passes anybody", func(h *history.History, j *Judge) {
 		outside := envelope.outside(h)
 		type line struct{ all, writers inLine }
 		lines := make(map[string]line)

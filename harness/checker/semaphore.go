@@ -8,16 +8,16 @@ import (
 // the run: Result.
 const FactPermits = "permits"
 
-// Semaphore returns the checkers of a semaphore of that many permits: P1 and P2.
+// Semaphore returns the checkers of a semaphore of that many permits: semaphore/within-permits and semaphore/no-permit-lost.
 // Arg of a hold's events is its number of permits, none is 1.
 func Semaphore(permits int, envelope Envelope) []Checker {
-	return []Checker{P1(permits, envelope), P2(permits)}
+	return []Checker{semaphoreWithinPermits(permits, envelope), semaphoreNoPermitLost(permits)}
 }
 
-// P1 judges definite holds: their permits never sum up to more than there are,
+// semaphoreWithinPermits judges definite holds: their permits never sum up to more than there are,
 // inside the envelope.
-func P1(permits int, envelope Envelope) Checker {
-	return New("P1", "no more permits are held than there are", func(h *history.History, j *Judge) {
+func semaphoreWithinPermits(permits int, envelope Envelope) Checker {
+	return New("semaphore/within-permits", "no more permits are held than there are", func(h *history.History, j *Judge) {
 		outside := envelope.outside(h)
 		for hold, others := range begins(h) {
 			j.Saw(1)
@@ -50,9 +50,9 @@ func P1(permits int, envelope Envelope) Checker {
 
 func permitsOf(hold history.HoldInterval) int { return number(hold.Begin.Arg, 1) }
 
-// P2 judges conservation: at the end all permits can be had at once.
-func P2(permits int) Checker {
-	return New("P2", "at the end all permits can be had at once", func(h *history.History, j *Judge) {
+// semaphoreNoPermitLost judges conservation: at the end all permits can be had at once.
+func semaphoreNoPermitLost(permits int) Checker {
+	return New("semaphore/no-permit-lost", "at the end all permits can be had at once", func(h *history.History, j *Judge) {
 		for i := range h.Events {
 			e := &h.Events[i]
 			if e.Kind != history.Fact || e.Op != FactPermits {

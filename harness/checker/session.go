@@ -20,11 +20,11 @@ const (
 	OpResume = "resume"
 )
 
-// Sessions returns the checkers of ZooKeeper's sessions, S1 to S4. A server may
+// Sessions returns the checkers of ZooKeeper's sessions, session/ephemerals-stay, session/ephemerals-go, session/expired-for-good, session/expiry-in-time. A server may
 // show an ephemeral of an ended session for lag, unless asked behind a sync; expiry
 // may take slack more than the timeout.
 func Sessions(lag, slack time.Duration) []Checker {
-	return []Checker{S1(), S2(lag), S3(), S4(slack)}
+	return []Checker{sessionEphemeralsStay(), sessionEphemeralsGo(lag), sessionExpiredForGood(), sessionExpiryInTime(slack)}
 }
 
 // lives is what a history tells of one session.
@@ -80,11 +80,11 @@ func sessions(h *history.History) map[int64]*lives {
 	return all
 }
 
-// S1 judges absence: an ephemeral that was created, and that nobody deleted, is
+// sessionEphemeralsStay judges absence: an ephemeral that was created, and that nobody deleted, is
 // there for as long as its session is known to live. It is known by an operation of
 // the session that was invoked after the look and succeeded.
-func S1() Checker {
-	return New("S1", "an ephemeral of a live session stays", func(h *history.History, j *Judge) {
+func sessionEphemeralsStay() Checker {
+	return New("session/ephemerals-stay", "an ephemeral of a live session stays", func(h *history.History, j *Judge) {
 		all := sessions(h)
 		ops, _ := h.Operations()
 		created := make(map[string]history.Operation)
@@ -117,10 +117,10 @@ func S1() Checker {
 	})
 }
 
-// S2 judges presence: no server shows an ephemeral of a session that has ended, for
+// sessionEphemeralsGo judges presence: no server shows an ephemeral of a session that has ended, for
 // longer than lag, and none at all behind a sync.
-func S2(lag time.Duration) Checker {
-	return New("S2", "the ephemerals of an ended session go, on every server", func(h *history.History, j *Judge) {
+func sessionEphemeralsGo(lag time.Duration) Checker {
+	return New("session/ephemerals-go", "the ephemerals of an ended session go, on every server", func(h *history.History, j *Judge) {
 		all := sessions(h)
 		ops, _ := h.Operations()
 		owner := make(map[string]int64)
@@ -146,9 +146,9 @@ func S2(lag time.Duration) Checker {
 	})
 }
 
-// S3 judges resumption: no server accepts an id after the session has ended.
-func S3() Checker {
-	return New("S3", "an expired session is not accepted again", func(h *history.History, j *Judge) {
+// sessionExpiredForGood judges resumption: no server accepts an id after the session has ended.
+func sessionExpiredForGood() Checker {
+	return New("session/expired-for-good", "an expired session is not accepted again", func(h *history.History, j *Judge) {
 		all := sessions(h)
 		ops, _ := h.Operations()
 		for _, o := range ops {
@@ -171,13 +171,13 @@ func hexID(s string) int64 {
 	return id
 }
 
-// S4 judges the time of expiry: not before the timeout after the last request that
+// sessionExpiryInTime judges the time of expiry: not before the timeout after the last request that
 // succeeded, and not later than slack after the timeout since the last event of the
 // session before that, unless a request of it was still open. Pings keep a session
-// alive and are no events, so a workload that is judged by S4 has to have something
+// alive and are no events, so a workload that is judged by session/expiry-in-time has to have something
 // to ask all the time. A session that was closed from outside is not judged.
-func S4(slack time.Duration) Checker {
-	return New("S4", "sessions expire after their timeout, and not long after", func(h *history.History, j *Judge) {
+func sessionExpiryInTime(slack time.Duration) Checker {
+	return New("session/expiry-in-time", "sessions expire after their timeout, and not long after", func(h *history.History, j *Judge) {
 		for id, l := range sorted(sessions(h)) {
 			if l.ended == nil || !l.expired || l.timeout == 0 || l.ended.Arg == "closed" {
 				continue

@@ -24,14 +24,14 @@ func AtLeast(id string, n int, what string, count func(*history.History) int) Ch
 	})
 }
 
-// FaultsBit (H2) asks that each fault that began was injected and healed, and that one
+// FaultsHadEffect asks that each fault that began was injected and healed, and that one
 // of each name hurt something, with an operation open, or something held, while it
 // stood. What the plan had and never began is not in the history: the result names it.
-func FaultsBit() Checker {
-	return New("H2", "each fault bit, while clients worked, and was healed", faultsBit)
+func FaultsHadEffect() Checker {
+	return New("run/faults-had-effect", "each fault bit, while clients worked, and was healed", faultsTookEffect)
 }
 
-func faultsBit(h *history.History, j *Judge) {
+func faultsTookEffect(h *history.History, j *Judge) {
 	type stand struct {
 		start *history.Event
 		open  bool // an operation was open, or something held, at some time
@@ -98,10 +98,10 @@ func faultsBit(h *history.History, j *Judge) {
 	}
 }
 
-// KindsSucceeded (H3) asks that there were operations, and that each kind of them
+// OperationsSucceeded asks that there were operations, and that each kind of them
 // succeeded at least once.
-func KindsSucceeded() Checker {
-	return New("H3", "each kind of operation succeeded", func(h *history.History, j *Judge) {
+func OperationsSucceeded() Checker {
+	return New("run/operations-succeeded", "each kind of operation succeeded", func(h *history.History, j *Judge) {
 		kinds := make(map[string]int)
 		ops, _ := h.Operations()
 		for _, o := range ops {
@@ -123,10 +123,10 @@ func KindsSucceeded() Checker {
 	})
 }
 
-// Contention (V1) asks that n times somebody asked for what another one held, then
+// Contention asks that n times somebody asked for what another one held, then
 // or before it was answered.
 func Contention(n int) Checker {
-	return AtLeast("V1", n, "a wait for what another one held", func(h *history.History) int {
+	return AtLeast("run/contention", n, "a wait for what another one held", func(h *history.History) int {
 		held := make(map[string]int)
 		over := slices.Clone(h.Holds()) // by the index as of which they are
 		slices.SortFunc(over, func(a, b history.HoldInterval) int { return cmp.Compare(a.Last(), b.Last()) })
@@ -162,9 +162,9 @@ func Contention(n int) Checker {
 	})
 }
 
-// Takeover (V2) asks that n times somebody was granted what another one had lost.
-func Takeover(n int) Checker {
-	return AtLeast("V2", n, "a grant of what another one had lost", func(h *history.History) int {
+// Takeovers asks that n times somebody was granted what another one had lost.
+func Takeovers(n int) Checker {
+	return AtLeast("run/takeovers", n, "a grant of what another one had lost", func(h *history.History) int {
 		lost := make(map[string]int16)
 		found := 0
 		for i := range h.Events {
@@ -186,14 +186,14 @@ func Takeover(n int) Checker {
 	})
 }
 
-// Grants (V3) asks for n grants.
+// Grants asks for n grants.
 func Grants(n int) Checker {
-	return AtLeast("V3", n, "a grant", func(h *history.History) int { return len(h.Holds()) })
+	return AtLeast("run/grants", n, "a grant", func(h *history.History) int { return len(h.Holds()) })
 }
 
-// SessionLosses (V4) asks that clients were told n times that their session is lost.
+// SessionLosses asks that clients were told n times that their session is lost.
 func SessionLosses(n int) Checker {
-	return AtLeast("V4", n, "a lost session", func(h *history.History) int {
+	return AtLeast("run/session-losses", n, "a lost session", func(h *history.History) int {
 		found := 0
 		for i := range h.Events {
 			if e := &h.Events[i]; e.Kind == history.Session && e.Op == history.SessionLost {
@@ -204,9 +204,9 @@ func SessionLosses(n int) Checker {
 	})
 }
 
-// Fenced (V5) asks that the resource refused n accesses: fencing was needed.
+// Fenced asks that the resource refused n accesses: fencing was needed.
 func Fenced(n int) Checker {
-	return AtLeast("V5", n, "an access refused by the fence", func(h *history.History) int {
+	return AtLeast("run/fenced", n, "an access refused by the fence", func(h *history.History) int {
 		found := 0
 		for i := range h.Events {
 			if e := &h.Events[i]; e.Kind == history.Write && e.Op == history.WriteRejected {

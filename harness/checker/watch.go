@@ -12,7 +12,7 @@ import (
 // one only; Zxid is the version of what was read with it.
 //
 // The client library delivers an event before the reply that shows the change. For
-// W1 the workload has to record them in that order: whoever records a read first
+// WatchEventBeforeData the workload has to record them in that order: whoever records a read first
 // takes and records what its watches have delivered.
 const (
 	WatchSet   = "set"   // registered behind a read of version Zxid
@@ -40,9 +40,9 @@ func alters(op string) bool {
 	return op == OpSetValue || op == OpCreate || op == OpDelete || op == OpRecreate
 }
 
-// Watches returns the checkers of watches and watchers, W1 to W7.
+// Watches returns the checkers of watches and watchers, watch/event-before-data, watch/states-in-order, watch/one-event-each, watch/final-state-reported, watch/no-event-without-cause, watch/recreation-reported, watch/one-end-each.
 func Watches(envelope Envelope) []Checker {
-	return []Checker{W1(), W2(), W3(), W4(), W5(envelope), W6(), W7()}
+	return []Checker{WatchEventBeforeData(), WatchStatesInOrder(), WatchOneEventEach(), WatchFinalStateReported(), WatchNoEventWithoutCause(envelope), WatchRecreationReported(), WatchOneEndEach()}
 }
 
 // registration names a watch or a watcher.
@@ -56,10 +56,10 @@ func registrationOf(e *history.Event) registration {
 	return registration{e.Client, e.Object, e.Round}
 }
 
-// W1 judges reads: while a watch is registered and has not fired, its client sees
+// WatchEventBeforeData judges reads: while a watch is registered and has not fired, its client sees
 // no newer version of what it watches.
-func W1() Checker {
-	return New("W1", "the event comes before the new data", func(h *history.History, j *Judge) {
+func WatchEventBeforeData() Checker {
+	return New("watch/event-before-data", "the event comes before the new data", func(h *history.History, j *Judge) {
 		type view struct {
 			client  int16
 			object  string
@@ -122,10 +122,10 @@ func (o *oldest) among(standing map[registration]*history.Event) *history.Event 
 	return nil
 }
 
-// W2 judges order: the states that a watcher is given have rising versions. A
+// WatchStatesInOrder judges order: the states that a watcher is given have rising versions. A
 // deletion has the zxid of the deletion.
-func W2() Checker {
-	return New("W2", "states come in the order of zxids, none twice", func(h *history.History, j *Judge) {
+func WatchStatesInOrder() Checker {
+	return New("watch/states-in-order", "states come in the order of zxids, none twice", func(h *history.History, j *Judge) {
 		for before, e := range successive(h) {
 			j.Saw(1)
 			if e.Zxid <= before.Zxid {
@@ -155,9 +155,9 @@ func successive(h *history.History) func(func(before, e *history.Event) bool) {
 	}
 }
 
-// W3 judges events: a registration fires once, and only after it was made.
-func W3() Checker {
-	return New("W3", "one event for one registration", func(h *history.History, j *Judge) {
+// WatchOneEventEach judges events: a registration fires once, and only after it was made.
+func WatchOneEventEach() Checker {
+	return New("watch/one-event-each", "one event for one registration", func(h *history.History, j *Judge) {
 		over := make(map[registration]*history.Event)
 		made := make(map[registration]bool)
 		for i := range h.Events {
@@ -185,9 +185,9 @@ func W3() Checker {
 	})
 }
 
-// W4 judges the end: a watcher that was not ended has been given the final state.
-func W4() Checker {
-	return New("W4", "a watcher ends at the final state", func(h *history.History, j *Judge) {
+// WatchFinalStateReported judges the end: a watcher that was not ended has been given the final state.
+func WatchFinalStateReported() Checker {
+	return New("watch/final-state-reported", "a watcher ends at the final state", func(h *history.History, j *Judge) {
 		last := make(map[registration]*history.Event)
 		final := make(map[string]*history.Event)
 		for i := range h.Events {
@@ -222,12 +222,12 @@ func W4() Checker {
 	})
 }
 
-// W5 judges events: each has a cause, a change of what was watched that is newer
+// WatchNoEventWithoutCause judges events: each has a cause, a change of what was watched that is newer
 // than what was read with the watch. One that only a change of unknown outcome may
 // have caused is neither, nor one of a watch that was set or stood outside of the
 // envelope.
-func W5(envelope Envelope) Checker {
-	return New("W5", "no event without a cause", func(h *history.History, j *Judge) {
+func WatchNoEventWithoutCause(envelope Envelope) Checker {
+	return New("watch/no-event-without-cause", "no event without a cause", func(h *history.History, j *Judge) {
 		outside := envelope.outside(h)
 		ops, _ := h.Operations()
 		first := make(map[string]int32) // object -> the first change whose zxid is not known
@@ -283,10 +283,10 @@ func W5(envelope Envelope) Checker {
 	})
 }
 
-// W6 judges gaps: where a node was deleted and created again between two states of
+// WatchRecreationReported judges gaps: where a node was deleted and created again between two states of
 // a watcher, also while it had no connection, the second says so.
-func W6() Checker {
-	return New("W6", "a node deleted and recreated in between is told of", func(h *history.History, j *Judge) {
+func WatchRecreationReported() Checker {
+	return New("watch/recreation-reported", "a node deleted and recreated in between is told of", func(h *history.History, j *Judge) {
 		for before, e := range successive(h) {
 			if before.Token == 0 || e.Token == 0 || before.Token == e.Token {
 				continue
@@ -301,10 +301,10 @@ func W6() Checker {
 	})
 }
 
-// W7 judges the end of a session: each of its registrations that has not fired is
+// WatchOneEndEach judges the end of a session: each of its registrations that has not fired is
 // ended once, and none is heard of after that.
-func W7() Checker {
-	return New("W7", "the end of a session ends each watch once", func(h *history.History, j *Judge) {
+func WatchOneEndEach() Checker {
+	return New("watch/one-end-each", "the end of a session ends each watch once", func(h *history.History, j *Judge) {
 		open := make(map[registration]*history.Event)
 		ended := make(map[registration]*history.Event)
 		bySession := make(map[int64]*history.Event)

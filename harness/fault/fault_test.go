@@ -35,7 +35,7 @@ const sessionTimeout = 1500 * time.Millisecond
 func scenario(faults []harness.Fault) harness.Scenario {
 	return harness.Scenario{
 		Name: "faults-bite", Clients: 3, Faults: faults, Calm: 100 * time.Millisecond,
-		Checkers: []checker.Checker{checker.KindsSucceeded()},
+		Checkers: []checker.Checker{checker.OperationsSucceeded()},
 		Workload: func(env *harness.Env) harness.Workload {
 			return harness.Workload{Work: func(ctx context.Context, c *harness.Client) error {
 				s, err := c.Open(ctx, session.Options{Timeout: sessionTimeout})

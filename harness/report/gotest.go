@@ -47,7 +47,7 @@ func Test%[1]s(t *testing.T) {
 // with that id. It runs on the embedded ensemble, in virtual time.
 func GoTest(r *harness.Result, id string) string {
 	one, _ := r.Of(id)
-	return fmt.Sprintf(goTest, camel(r.Scenario)+id, strings.Join(strings.Fields(one.Reason), " "), r.Scenario, r.Seed,
+	return fmt.Sprintf(goTest, camel(r.Scenario)+camel(id), strings.Join(strings.Fields(one.Reason), " "), r.Scenario, r.Seed,
 		r.Nodes, r.Clients, r.Operations, r.Time.Milliseconds(), strings.ReplaceAll(literal(r.Plan), "\n", "\n\t"), id)
 }
 
@@ -63,7 +63,7 @@ func violationTest(r *harness.Result) func(io.Writer) error {
 // camel makes a name for a Go function.
 func camel(s string) string {
 	var b strings.Builder
-	for _, part := range strings.FieldsFunc(s, func(r rune) bool { return r == '-' || r == '+' || r == '_' }) {
+	for _, part := range strings.FieldsFunc(s, func(r rune) bool { return strings.ContainsRune("-+_/", r) }) {
 		b.WriteString(capital(part))
 	}
 	return b.String()

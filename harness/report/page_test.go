@@ -154,7 +154,10 @@ func sampleResult(rounds int, broken bool) *harness.Result {
 	at += 50 * time.Millisecond
 	nobody(history.Event{Kind: history.Phase, Op: history.PhaseEnd})
 	h := history.New(events...)
-	checkers := []checker.Checker{checker.M1(), checker.M3(checker.Envelope{}), checker.M5(), checker.FaultsBit()}
+	checkers := []checker.Checker{checker.LockTokensRise(),
+		checker.LockNoOverlap(checker.Envelope{}),
+		checker.LockNoReleaseAfterLoss(),
+		checker.FaultsHadEffect()}
 	r := &harness.Result{
 		Scenario: "lock-sample", Claim: "However sessions are lost, one client at a time holds the lock.", Seed: 7, Ensemble: "embedded",
 		Nodes: 3, Clients: 4, Time: 20 * time.Second, Start: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), History: h, Checked: true,
@@ -239,12 +242,12 @@ func TestViolationIsOneClickAway(t *testing.T) {
 // that another was granted the lock is drawn below what client 0 believes.
 func TestViolationIsMarkedWhereItWas(t *testing.T) {
 	r := sampleResult(400, true)
-	m3, _ := r.Of("M3")
+	m3, _ := r.Of("lock/no-overlap")
 	if m3.Verdict != checker.Invalid {
 		t.Fatal(m3)
 	}
 	p := newPicture(r)
-	v := p.Violations[slices.IndexFunc(p.Violations, func(v violation) bool { return v.ID == "M3" })]
+	v := p.Violations[slices.IndexFunc(p.Violations, func(v violation) bool { return v.ID == "lock/no-overlap" })]
 	second, released := int64(-1), int64(-1)
 	for _, e := range m3.Events {
 		switch {
@@ -282,7 +285,10 @@ func TestGravestVerdictComesFirst(t *testing.T) {
 		return checker.Result{Property: checker.Property{ID: id}, Verdict: v, Optional: optional}
 	}
 	var got []string
-	for _, r := range gravestFirst([]checker.Result{row("o", checker.NotExercised, true), row("a", checker.Valid, false), row("n", checker.NotExercised, false),
+	for _, r := range gravestFirst([]checker.Result{row("o",
+		checker.NotExercised, true), row("a",
+		checker.Valid, false), row("n",
+		checker.NotExercised, false),
 		row("b", checker.Valid, false), row("u", checker.Unknown, false), row("i", checker.Invalid, false)}) {
 		got = append(got, r.ID)
 	}
@@ -394,7 +400,7 @@ func TestUnjudgedAndEmptyRunsHaveAPageToo(t *testing.T) {
 	for name, r := range map[string]*harness.Result{
 		"empty":     {Scenario: "empty", History: history.New()},
 		"malformed": {Scenario: "malformed", History: history.New(history.Event{Kind: history.OK, Op: "get"})},
-		"unknown":   {Scenario: "unknown", History: history.New(), Results: []checker.Result{{Property: checker.Property{ID: "H1"}, Reason: "interrupted"}}},
+		"unknown":   {Scenario: "unknown", History: history.New(), Results: []checker.Result{{Property: checker.Property{ID: "run/whole"}, Reason: "interrupted"}}},
 	} {
 		var page bytes.Buffer
 		if err := WriteHTML(&page, r); err != nil {

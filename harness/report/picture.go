@@ -186,7 +186,7 @@ func (p *picture) addOperations(h *history.History, ops []history.Operation) {
 
 // exclusive reports whether what is held has one holder at a time: the checkers of such things say so.
 func exclusive(r *harness.Result) bool {
-	return slices.ContainsFunc(r.Results, func(one checker.Result) bool { return one.ID == "M3" || one.ID == "E3" })
+	return slices.ContainsFunc(r.Results, func(one checker.Result) bool { return one.ID == "lock/no-overlap" || one.ID == "election/no-overlap" })
 }
 
 // addHolds adds the holds, in order of their begins.

@@ -34,7 +34,7 @@ func TestNothingStoredHasACredential(t *testing.T) {
 		t.Fatal(err)
 	}
 	scenario := harness.Scenario{
-		Name: "secrets", Clients: 2, Faults: faults, Checkers: []checker.Checker{checker.KindsSucceeded()},
+		Name: "secrets", Clients: 2, Faults: faults, Checkers: []checker.Checker{checker.OperationsSucceeded()},
 		Workload: func(env *harness.Env) harness.Workload {
 			return harness.Workload{Work: func(ctx context.Context, c *harness.Client) error {
 				s, err := c.Open(ctx, session.Options{Timeout: 4 * time.Second, Auth: []session.Auth{{Scheme: "digest", Data: []byte(credential)}}})

@@ -65,7 +65,7 @@ func TestListIsNewestFirstAndFilters(t *testing.T) {
 	if at[0] < 0 || at[0] > at[1] || at[1] > at[2] {
 		t.Errorf("runs at %v", at)
 	}
-	for _, part := range []string{"M3: both held", "not judged", "3 of 3"} {
+	for _, part := range []string{"lock/no-overlap: both held", "not judged", "3 of 3"} {
 		if !strings.Contains(page, part) {
 			t.Errorf("no %q", part)
 		}
@@ -78,7 +78,7 @@ func TestListIsNewestFirstAndFilters(t *testing.T) {
 func TestTwoRunsSideBySide(t *testing.T) {
 	h := filled(t).Handler(true)
 	code, page, _ := get(t, h, "/compare?run="+validID+"&run="+invalidID)
-	if code != http.StatusOK || strings.Count(page, `class="differ"`) != 3 { // M3, M5 and H1, which only one of them has
+	if code != http.StatusOK || strings.Count(page, `class="differ"`) != 3 { // lock/no-overlap, lock/no-release-after-loss and run/whole, which only one of them has
 		t.Errorf("%d, %d rows differ", code, strings.Count(page, `class="differ"`))
 	}
 	for query, want := range map[string]int{"": 400, "?run=" + validID: 400, "?run=" + validID + "&run=lock/never": 404} {

@@ -27,10 +27,10 @@ func result() *harness.Result {
 		Plan: harness.Plan{{Fault: "kill", At: time.Second, For: 2 * time.Second, Target: "n0"}},
 		Logs: map[int][]byte{1: []byte("log")}, Verdict: checker.Invalid,
 		Results: []checker.Result{
-			{Property: checker.Property{ID: "M1"}, Verdict: checker.Valid, Checked: 1},
-			{Property: checker.Property{ID: "M3", Claim: "a < b"}, Verdict: checker.Invalid, Reason: "both held", Events: h.Events[:1]},
-			{Property: checker.Property{ID: "M5"}, Verdict: checker.NotExercised, Optional: true},
-			{Property: checker.Property{ID: "H1"}, Verdict: checker.Unknown, Reason: "interrupted"},
+			{Property: checker.Property{ID: "lock/tokens-rise"}, Verdict: checker.Valid, Checked: 1},
+			{Property: checker.Property{ID: "lock/no-overlap", Claim: "a < b"}, Verdict: checker.Invalid, Reason: "both held", Events: h.Events[:1]},
+			{Property: checker.Property{ID: "lock/no-release-after-loss"}, Verdict: checker.NotExercised, Optional: true},
+			{Property: checker.Property{ID: "run/whole"}, Verdict: checker.Unknown, Reason: "interrupted"},
 		},
 	}
 }
@@ -176,7 +176,7 @@ func TestSummaryIsShortAndSaysWhatToDo(t *testing.T) {
 	if lines := strings.Count(text, "\n"); lines > 25 {
 		t.Errorf("%d lines", lines)
 	}
-	for _, part := range []string{"INVALID", "M3: both held", "hold begin /lock", "kill x1", "seed 7", r.Command} {
+	for _, part := range []string{"INVALID", "lock/no-overlap: both held", "hold begin /lock", "kill x1", "seed 7", r.Command} {
 		if !strings.Contains(text, part) {
 			t.Errorf("no %q in\n%s", part, text)
 		}

@@ -11,10 +11,10 @@ import (
 	"github.com/zkcoord/zkcoord/harness/checker"
 )
 
-// verdict is a result in which M3 and M8 have these verdicts.
+// verdict is a result in which lock/no-overlap and client/waiters-served have these verdicts.
 func verdict(t Trial, m3, m8 checker.Verdict) *harness.Result {
 	return &harness.Result{Plan: t.Plan, Clients: t.Clients, Time: t.Time, Operations: t.Operations, Results: []checker.Result{
-		{Property: checker.Property{ID: "M3"}, Verdict: m3}, {Property: checker.Property{ID: "M8"}, Verdict: m8},
+		{Property: checker.Property{ID: "lock/no-overlap"}, Verdict: m3}, {Property: checker.Property{ID: "client/waiters-served"}, Verdict: m8},
 	}}
 }
 
@@ -33,10 +33,10 @@ func TestRunIsMadeSmallByThePropertyItViolated(t *testing.T) {
 		}
 		return verdict(tr, checker.Unknown, checker.Invalid), nil
 	})
-	if err != nil || small.Property != "M3" || small.Operations != 32 || small.Clients != 2 {
+	if err != nil || small.Property != "lock/no-overlap" || small.Operations != 32 || small.Clients != 2 {
 		t.Fatalf("%+v, %v", small.Trial, err)
 	}
-	if one, _ := small.Result.Of("M3"); one.Verdict != checker.Invalid || !equal(trialOf(small.Result), small.Trial) {
+	if one, _ := small.Result.Of("lock/no-overlap"); one.Verdict != checker.Invalid || !equal(trialOf(small.Result), small.Trial) {
 		t.Errorf("the result %+v is not of the trial %+v", small.Result, small.Trial)
 	}
 	if big.Plan[7].For == big.Plan[7].For.Round(time.Millisecond) {

@@ -91,7 +91,7 @@ func with(ctx context.Context, env *harness.Env, do func(*session.Session) error
 
 // noneLost compares what was acknowledged with what is there in the end.
 func noneLost() checker.Checker {
-	return checker.New("T1", "no increment that was acknowledged is lost, none is counted twice", func(h *history.History, j *checker.Judge) {
+	return checker.New("counter/no-increment-lost", "no increment that was acknowledged is lost, none is counted twice", func(h *history.History, j *checker.Judge) {
 		ops, _ := h.Operations()
 		done, maybe := 0, 0
 		for _, op := range ops {
@@ -139,11 +139,11 @@ func Counter() harness.Scenario {
 		Workload: workload(func(read int32) int32 { return read }),
 		Faults:   faults,
 		Checkers: []checker.Checker{noneLost()},
-		Guards:   []checker.Checker{checker.AtLeast("V6", 100, "increments", increments)},
+		Guards:   []checker.Checker{checker.AtLeast("run/increments", 100, "increments", increments)},
 		Mutants: []harness.Mutant{{
 			Name:     "unconditional",
 			Report:   "read, add, write, and whoever was in between is overwritten",
-			Violates: []string{"T1"},
+			Violates: []string{"counter/no-increment-lost"},
 			Workload: workload(func(int32) int32 { return session.AnyVersion }),
 		}},
 	}
