@@ -34,20 +34,20 @@ type Epoch int64
 
 // A Candidate may become the leader of an election.
 type Candidate struct {
-	line *lockqueue.Line
+	queue *lockqueue.Queue
 }
 
 // NewCandidate returns a candidate for the election at path. Processes that use
 // the same path are candidates of the same election. No request is made.
 func NewCandidate(s *session.Session, path string) *Candidate {
-	return &Candidate{newLine(s, path)}
+	return &Candidate{newQueue(s, path)}
 }
 
 // suffix ends own nodes' names before the number.
 const suffix = "latch-"
 
-func newLine(s *session.Session, path string) *lockqueue.Line {
-	return &lockqueue.Line{Session: s, Dir: path, Naming: lockqueue.Naming{
+func newQueue(s *session.Session, path string) *lockqueue.Queue {
+	return &lockqueue.Queue{Session: s, Dir: path, Naming: lockqueue.Naming{
 		Exclusive: []string{suffix, "lock-", "__lock__"},
 		Silent:    true, // Curator's LeaderLatch would sleep through a change, and never be told of the deletion
 	}}
@@ -57,12 +57,12 @@ func newLine(s *session.Session, path string) *lockqueue.Line {
 // If ctx ends first, or on any other error, nobody is elected and no candidate
 // remains. Within a term of the same election it fails with ErrDeadlock.
 func (c *Candidate) Campaign(ctx context.Context, value []byte) (*Term, error) {
-	if leads(ctx, c.line.Session, c.line.Dir) {
-		return nil, fmt.Errorf("election: campaign at %s: %w", c.line.Dir, ErrDeadlock)
+	if leads(ctx, c.queue.Session, c.queue.Dir) {
+		return nil, fmt.Errorf("election: campaign at %s: %w", c.queue.Dir, ErrDeadlock)
 	}
-	claim, err := c.line.Join(ctx, lockqueue.Request{Name: suffix, Data: value})
+	claim, err := c.queue.Join(ctx, lockqueue.Request{Name: suffix, Data: value})
 	if err != nil {
-		return nil, fmt.Errorf("election: campaign at %s: %w", c.line.Dir, err)
+		return nil, fmt.Errorf("election: campaign at %s: %w", c.queue.Dir, err)
 	}
 	term := &Term{claim: claim, value: slices.Clone(value)}
 	term.ctx = term.leading(claim.Context(), ctx)

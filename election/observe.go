@@ -25,7 +25,7 @@ type Leader struct {
 // CurrentLeader returns who leads the election at path, as far as the server
 // asked knows: Sync first to be sure of what was before.
 func CurrentLeader(ctx context.Context, s *session.Session, path string) (Leader, error) {
-	o := &observer{line: newLine(s, path)}
+	o := &observer{lockQueue: newQueue(s, path)}
 	defer o.stop()
 	leader, err := o.look(ctx)
 	if err != nil {
@@ -42,7 +42,7 @@ func CurrentLeader(ctx context.Context, s *session.Session, path string) (Leader
 // that is gone.
 func Observe(ctx context.Context, s *session.Session, path string) iter.Seq2[Leader, error] {
 	return func(yield func(Leader, error) bool) {
-		o := &observer{line: newLine(s, path)}
+		o := &observer{lockQueue: newQueue(s, path)}
 		defer o.stop()
 		for {
 			leader, err := o.look(ctx)
@@ -64,11 +64,11 @@ func Observe(ctx context.Context, s *session.Session, path string) iter.Seq2[Lea
 // An observer knows the candidates as they were listed last, the leader first.
 // Its watch is on the leader's node, or where nobody leads on the directory.
 type observer struct {
-	line  *lockqueue.Line
-	queue []lockqueue.Contender
-	watch *session.Watch
-	told  bool
-	last  Leader
+	lockQueue *lockqueue.Queue
+	queue     []lockqueue.Contender
+	watch     *session.Watch
+	told      bool
+	last      Leader
 }
 
 // look finds the leader and watches it.
@@ -94,18 +94,18 @@ func (o *observer) look(ctx context.Context) (Leader, error) {
 
 // list lists the candidates. If there are none the directory is watched.
 func (o *observer) list(ctx context.Context) (err error) {
-	if o.queue, err = o.line.Queue(ctx); err != nil || len(o.queue) > 0 {
+	if o.queue, err = o.lockQueue.Contenders(ctx); err != nil || len(o.queue) > 0 {
 		return err
 	}
 	for {
-		listing, w, err := o.line.Session.ChildrenW(ctx, o.line.Dir)
+		listing, w, err := o.lockQueue.Session.ChildrenW(ctx, o.lockQueue.Dir)
 		if err == nil {
-			o.watch, o.queue = w, o.line.Naming.Queue(listing.Names)
+			o.watch, o.queue = w, o.lockQueue.Naming.Queue(listing.Names)
 		}
 		if !errors.Is(err, zk.ErrNoNode) {
 			return err
 		}
-		stat, w, err := o.line.Session.ExistsW(ctx, o.line.Dir)
+		stat, w, err := o.lockQueue.Session.ExistsW(ctx, o.lockQueue.Dir)
 		if err != nil {
 			return err
 		}
@@ -120,8 +120,8 @@ func (o *observer) list(ctx context.Context) (err error) {
 // read reads the leader's node and watches it.
 func (o *observer) read(ctx context.Context, c lockqueue.Contender) (Leader, error) {
 	o.stop()
-	path := znode.Join(o.line.Dir, c.Name)
-	value, w, err := o.line.Session.GetW(ctx, path)
+	path := znode.Join(o.lockQueue.Dir, c.Name)
+	value, w, err := o.lockQueue.Session.GetW(ctx, path)
 	if err != nil {
 		return Leader{}, err
 	}

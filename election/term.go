@@ -15,7 +15,7 @@ import (
 
 // A Term is the time for which one candidate leads.
 type Term struct {
-	claim *lockqueue.Claim
+	claim *lockqueue.Place
 	ctx   context.Context // the claim's, and which term it is
 
 	mu    sync.Mutex

@@ -125,7 +125,7 @@ func TestFollowerSeesEachChange(t *testing.T) {
 // what changed meanwhile was not told.
 func TestFollowerOutlivesItsConnection(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
-		var wire *netfault.Link
+		var wire *netfault.Proxy
 		f := w.Client(func(o *session.Options) {
 			wire = netfault.New(o.Dial)
 			o.Dial = wire.DialContext

@@ -13,9 +13,9 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// Link is what a client dials through. Faults find out by type assertion what
+// Proxy is what a client dials through. Faults find out by type assertion what
 // they can do to it; package netfault has the one that can be cut and held.
-type Link interface {
+type Proxy interface {
 	DialContext(ctx context.Context, network, address string) (net.Conn, error)
 }
 
@@ -40,8 +40,8 @@ type Client struct {
 	ID   int
 	Rand *rand.Rand // choices are a function of the run's seed and the number
 
-	env  *Env
-	link Link
+	env   *Env
+	proxy Proxy
 
 	mu      sync.Mutex
 	process int32 // a new one after each operation whose outcome nobody knows
@@ -49,22 +49,22 @@ type Client struct {
 	own     Process // nil if there is none
 }
 
-func newClient(env *Env, id int, link Link) *Client {
+func newClient(env *Env, id int, proxy Proxy) *Client {
 	return &Client{
 		ID: id, Rand: rand.New(rand.NewPCG(env.Seed, uint64(id)+1)),
-		env: env, link: link, process: int32(id),
+		env: env, proxy: proxy, process: int32(id),
 	}
 }
 
 // Env is the run that the client belongs to.
 func (c *Client) Env() *Env { return c.env }
 
-// Link is the client's own link, for faults.
-func (c *Client) Link() Link { return c.link }
+// Proxy is the client's own proxy, for faults.
+func (c *Client) Proxy() Proxy { return c.proxy }
 
-// Dial connects through the client's own link: session.Options.Dial.
+// Dial connects through the client's own proxy: session.Options.Dial.
 func (c *Client) Dial(ctx context.Context, network, address string) (net.Conn, error) {
-	return c.link.DialContext(ctx, network, address)
+	return c.proxy.DialContext(ctx, network, address)
 }
 
 // Next reports whether to begin another round of work. It is false once the run
@@ -154,7 +154,7 @@ func (c *Client) SessionState(id int64, state string, cause error) {
 	}
 }
 
-// Open opens a session of package session through the client's own link, and
+// Open opens a session of package session through the client's own proxy, and
 // records what becomes of it. Dial of opts is set, and Servers if there are none;
 // the caller closes the session.
 func (c *Client) Open(ctx context.Context, opts session.Options) (*session.Session, error) {

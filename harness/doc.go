@@ -15,7 +15,7 @@
 // # Clients
 //
 // A workload is ordinary Go code. Each client is a goroutine that gets a
-// [Client]: its own link to the ensemble (for session.Options.Dial), its own
+// [Client]: its own proxy to the ensemble (for session.Options.Dial), its own
 // random source, and the recorder behind Do, Hold and Opened, which keep the
 // rules of a history by construction. Any client type can be tested so, also
 // from outside of this module.

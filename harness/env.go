@@ -41,7 +41,7 @@ type Env struct {
 // NewEnv returns an Env on an ensemble without a run, for faults that are drawn or
 // looked at by themselves.
 func NewEnv(e ensemble.Ensemble, clients int) *Env {
-	return newEnv(Scenario{}, Options{Clients: clients, Link: newLink}, e)
+	return newEnv(Scenario{}, Options{Clients: clients, Proxy: newProxy}, e)
 }
 
 // Root is the path under which the run keeps its znodes: its own on each run. It
@@ -51,7 +51,7 @@ func (e *Env) Root() string { return e.root }
 // Servers are the addresses of the ensemble, for DialContext or a client's Dial.
 func (e *Env) Servers() []string { return e.Ensemble.Servers() }
 
-// Dial connects without any link in between: for set-up, final reads and faults.
+// Dial connects without any proxy in between: for set-up, final reads and faults.
 func (e *Env) Dial(ctx context.Context, network, address string) (net.Conn, error) {
 	return e.Ensemble.DialContext(ctx, network, address)
 }
@@ -84,7 +84,7 @@ func (e *Env) SessionEnded(id int64, closed bool) {
 // may leak them.
 func (e *Env) hangUp() {
 	for _, c := range e.clients {
-		if l, ok := c.link.(*netfault.Link); ok {
+		if l, ok := c.proxy.(*netfault.Proxy); ok {
 			l.Reset()
 		}
 	}

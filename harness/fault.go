@@ -23,7 +23,7 @@ type Fault interface {
 	// env can do, so that one seed gives one plan. It sets Target, Arg and For.
 	Draw(r *rand.Rand, env *Env) Step
 	// Inject breaks what s names. With an error nothing may be left broken.
-	Inject(ctx context.Context, env *Env, s Step) (Wound, error)
+	Inject(ctx context.Context, env *Env, s Step) (Injected, error)
 }
 
 // Configurer is a Fault that needs something of the ensemble from its start, such
@@ -33,18 +33,18 @@ type Configurer interface {
 	Configure(c *ensemble.Config)
 }
 
-// Wound is a fault that stands.
-type Wound struct {
+// Injected is a fault that stands.
+type Injected struct {
 	// Target is what was really hit, where Step.Target says "leader"; empty is
 	// Step.Target.
 	Target string
-	// Heal mends it and returns the evidence that the fault bit ("312 packets
+	// Heal mends it and returns the evidence that the fault had an effect ("312 packets
 	// dropped", "session 0x1 is gone"), empty if nothing suffered from it. It is
 	// called once; if it fails the run cannot be judged for liveness. Nil is for
 	// what is over when Inject returns.
-	Heal func(ctx context.Context) (bit string, err error)
-	// Bit is the evidence where there is no Heal.
-	Bit string
+	Heal func(ctx context.Context) (evidence string, err error)
+	// Evidence is the evidence where there is no Heal.
+	Evidence string
 }
 
 // Step is one fault of a plan.

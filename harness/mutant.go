@@ -46,7 +46,7 @@ func Hunt(s Scenario, m Mutant, seeds int, run func(s Scenario, seed uint64) (*R
 		k.Seeds++
 		if one, found := r.killedBy(m); found {
 			k.Violated, k.Reason = one.ID, one.Reason
-			k.Within += seenAt(one, r)
+			k.Within += violatedAt(one, r)
 			return k, nil
 		}
 		k.Within += r.History.End()
@@ -54,8 +54,8 @@ func Hunt(s Scenario, m Mutant, seeds int, run func(s Scenario, seed uint64) (*R
 	return k, nil
 }
 
-// seenAt is when the violation was complete, on the clock of the history.
-func seenAt(one checker.Result, r *Result) time.Duration {
+// violatedAt is when the violation was complete, on the clock of the history.
+func violatedAt(one checker.Result, r *Result) time.Duration {
 	if n := len(one.Events); n > 0 {
 		return one.Events[n-1].Time
 	}

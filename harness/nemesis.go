@@ -11,13 +11,13 @@ import (
 
 // nemesis follows a plan. It runs in one goroutine: what it does is in one order.
 type nemesis struct {
-	env    *Env
-	faults map[string]Fault
-	wounds []standing // by due time
+	env      *Env
+	faults   map[string]Fault
+	injected []standing // by due time
 }
 
 type standing struct {
-	Wound
+	Injected
 	step  Step
 	due   time.Time
 	index int // of its step in the plan, to tell stop events apart
@@ -40,8 +40,8 @@ func (n *nemesis) follow(ctx, working context.Context, plan Plan) {
 	start := time.Now()
 	for i, s := range plan {
 		at := start.Add(s.At)
-		for len(n.wounds) > 0 && !n.wounds[0].due.After(at) {
-			if !sleepUntil(working, n.wounds[0].due) {
+		for len(n.injected) > 0 && !n.injected[0].due.After(at) {
+			if !sleepUntil(working, n.injected[0].due) {
 				return
 			}
 			n.healFirst(ctx)
@@ -52,7 +52,7 @@ func (n *nemesis) follow(ctx, working context.Context, plan Plan) {
 		over := n.inject(ctx, i, s)
 		start = start.Add(max(0, over.Sub(at.Add(s.For))))
 	}
-	for len(n.wounds) > 0 && sleepUntil(working, n.wounds[0].due) {
+	for len(n.injected) > 0 && sleepUntil(working, n.injected[0].due) {
 		n.healFirst(ctx)
 	}
 }
@@ -81,21 +81,21 @@ func (n *nemesis) inject(ctx context.Context, i int, s Step) (over time.Time) {
 	if w.Heal != nil {
 		over = over.Add(s.For)
 	}
-	n.wounds = append(n.wounds, standing{w, s, over, i})
-	slices.SortStableFunc(n.wounds, func(a, b standing) int { return a.due.Compare(b.due) })
+	n.injected = append(n.injected, standing{w, s, over, i})
+	slices.SortStableFunc(n.injected, func(a, b standing) int { return a.due.Compare(b.due) })
 	return over
 }
 
 func (n *nemesis) healFirst(ctx context.Context) {
-	w := n.wounds[0]
-	n.wounds = n.wounds[1:]
+	w := n.injected[0]
+	n.injected = n.injected[1:]
 	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), n.env.grace)
 	defer cancel()
-	bit, err := w.Bit, error(nil)
+	evidence, err := w.Evidence, error(nil)
 	if w.Heal != nil {
-		bit, err = w.Heal(bounded)
+		evidence, err = w.Heal(bounded)
 	}
-	n.record(history.FaultStop, w.index, w.step, w.Target, bit, err)
+	n.record(history.FaultStop, w.index, w.step, w.Target, evidence, err)
 	if err != nil {
 		n.env.problem(fmt.Errorf("fault %s on %s was not healed: %w", w.step.Fault, w.Target, err))
 	}
@@ -103,15 +103,15 @@ func (n *nemesis) healFirst(ctx context.Context) {
 
 // healAll heals whatever still stands, also when ctx has ended.
 func (n *nemesis) healAll(ctx context.Context) {
-	for len(n.wounds) > 0 {
+	for len(n.injected) > 0 {
 		n.healFirst(ctx)
 	}
 }
 
 // record writes a fault event. Round is the number of the step, from 1.
-func (n *nemesis) record(op string, i int, s Step, target, bit string, err error) {
+func (n *nemesis) record(op string, i int, s Step, target, evidence string, err error) {
 	e := history.Event{Kind: history.Fault, Op: op, Object: s.Fault, Node: target, Arg: s.Arg,
-		Result: bit, Round: int32(i + 1), Client: history.Nobody, Process: history.Nobody}
+		Result: evidence, Round: int32(i + 1), Client: history.Nobody, Process: history.Nobody}
 	if err != nil {
 		e.Error = err.Error()
 	}

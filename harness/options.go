@@ -27,8 +27,8 @@ type Options struct {
 	// ClientProcesses asks for clients in processes of their own, which can be
 	// stopped. Workloads that know no such thing run as ever.
 	ClientProcesses bool
-	// Link makes the link of each client; nil is netfault.New, which faults know.
-	Link func(client int, dial ensemble.DialFunc) Link
+	// Proxy makes the proxy of each client; nil is netfault.New, which faults know.
+	Proxy func(client int, dial ensemble.DialFunc) Proxy
 	// Faults are the names of the scenario's faults to draw from; nil is all, an
 	// empty slice none.
 	Faults []string
@@ -144,13 +144,13 @@ func (o Options) withDefaults(s Scenario) (Options, error) {
 	if o.admin == nil {
 		o.admin = newAdmin
 	}
-	if o.Link == nil {
-		o.Link = newLink
+	if o.Proxy == nil {
+		o.Proxy = newProxy
 	}
 	return o, nil
 }
 
-func newLink(_ int, dial ensemble.DialFunc) Link { return netfault.New(dial) }
+func newProxy(_ int, dial ensemble.DialFunc) Proxy { return netfault.New(dial) }
 
 func orDefault[T comparable](v, standard T) T {
 	var zero T

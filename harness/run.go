@@ -83,7 +83,7 @@ func newEnv(s Scenario, o Options, ens ensemble.Ensemble) *Env {
 		env.outcome = Outcome
 	}
 	for id := range o.Clients {
-		env.clients = append(env.clients, newClient(env, id, o.Link(id, ens.DialContext)))
+		env.clients = append(env.clients, newClient(env, id, o.Proxy(id, ens.DialContext)))
 	}
 	return env
 }
@@ -256,11 +256,11 @@ func (r *run) judge(ctx context.Context, start time.Time, plan Plan) (*Result, e
 // Check judges a history as a run of s does: by its checkers and guards, and those
 // that every run gets.
 func Check(ctx context.Context, s Scenario, h *history.History) []checker.Result {
-	bit := checker.FaultsHadEffect()
+	evidence := checker.FaultsHadEffect()
 	if len(s.Faults) == 0 {
-		bit = checker.IfExercised(bit)
+		evidence = checker.IfExercised(evidence)
 	}
-	return checker.Run(ctx, h, slices.Concat(s.Checkers, s.Guards, []checker.Checker{bit, checker.OperationsSucceeded()})...)
+	return checker.Run(ctx, h, slices.Concat(s.Checkers, s.Guards, []checker.Checker{evidence, checker.OperationsSucceeded()})...)
 }
 
 // whole is the verdict on the run itself, property run/whole.

@@ -109,9 +109,9 @@ func (revoke) Draw(r *rand.Rand, env *Env) Step {
 	return Step{Target: fmt.Sprintf("c%d", r.IntN(len(env.Clients()))), For: time.Second}
 }
 
-func (f revoke) Inject(context.Context, *Env, Step) (Wound, error) {
+func (f revoke) Inject(context.Context, *Env, Step) (Injected, error) {
 	*f.injects++
-	bit := ""
+	evidence := ""
 	if l := *f.lock; !f.idle {
 		l.mu.Lock()
 		g := l.holder
@@ -120,16 +120,16 @@ func (f revoke) Inject(context.Context, *Env, Step) (Wound, error) {
 			g.cancel(errRevoked)
 			synctest.Wait() // the holder has been told
 			if l.release(g, errRevoked) == nil {
-				bit = fmt.Sprintf("token %d taken", g.token)
+				evidence = fmt.Sprintf("token %d taken", g.token)
 			}
 		}
 	}
-	return Wound{Heal: func(context.Context) (string, error) {
+	return Injected{Heal: func(context.Context) (string, error) {
 		*f.heals++
 		if f.fails {
 			return "", errors.New("it will not mend")
 		}
-		return bit, nil
+		return evidence, nil
 	}}, nil
 }
 
@@ -267,7 +267,7 @@ func TestFencedResourceAddsUpEvenUnderABrokenLock(t *testing.T) {
 func TestFaultThatDoesNothingIsNotExercised(t *testing.T) {
 	ty := newToy()
 	ty.Faults = []Fault{revoke{idle: true, lock: &ty.lock, injects: &ty.injects, heals: &ty.heals}}
-	want(t, ty.run(t), checker.NotExercised, "run/faults-had-effect", "no revoke ever bit")
+	want(t, ty.run(t), checker.NotExercised, "run/faults-had-effect", "no revoke ever had an effect")
 }
 
 func TestEmptyPlanIsNotExercised(t *testing.T) {
@@ -433,7 +433,7 @@ func TestUnknownOutcomeBeginsANewProcess(t *testing.T) {
 
 func TestPlanIsAFunctionOfTheSeed(t *testing.T) {
 	ty := newToy()
-	env := newEnv(ty.Scenario, Options{Clients: 3, Link: func(int, ensemble.DialFunc) Link { return nil }}, ty.ens)
+	env := newEnv(ty.Scenario, Options{Clients: 3, Proxy: func(int, ensemble.DialFunc) Proxy { return nil }}, ty.ens)
 	plan := func(seed uint64) Plan { return Draw(seed, env, ty.Faults, time.Minute, 0) }
 	if !reflect.DeepEqual(plan(1), plan(1)) {
 		t.Error("the same seed gave two plans")
@@ -468,12 +468,12 @@ type slow struct {
 func (slow) Name() string                 { return "slow" }
 func (slow) Able(*Env) error              { return nil }
 func (f slow) Draw(*rand.Rand, *Env) Step { return Step{For: f.planned} }
-func (f slow) Inject(context.Context, *Env, Step) (Wound, error) {
+func (f slow) Inject(context.Context, *Env, Step) (Injected, error) {
 	<-time.After(f.takes)
 	if f.stands {
-		return Wound{Heal: func(context.Context) (string, error) { return "stood", nil }}, nil
+		return Injected{Heal: func(context.Context) (string, error) { return "stood", nil }}, nil
 	}
-	return Wound{Bit: "over"}, nil
+	return Injected{Evidence: "over"}, nil
 }
 
 // Rolling restarts were drawn as if they took no time, of which a run then made a few.

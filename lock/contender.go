@@ -22,8 +22,8 @@ type Contender struct {
 }
 
 // contenders reads the nodes of a line, except those that went meanwhile.
-func contenders(ctx context.Context, l *lockqueue.Line) ([]Contender, error) {
-	queue, err := l.Queue(ctx)
+func contenders(ctx context.Context, l *lockqueue.Queue) ([]Contender, error) {
+	queue, err := l.Contenders(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("lock: contenders of %s: %w", l.Dir, err)
 	}
@@ -49,7 +49,7 @@ func contenders(ctx context.Context, l *lockqueue.Line) ([]Contender, error) {
 	return list, nil
 }
 
-func whoBlocks(ctx context.Context, l *lockqueue.Line, node string) ([]Contender, error) {
+func whoBlocks(ctx context.Context, l *lockqueue.Queue, node string) ([]Contender, error) {
 	list, err := contenders(ctx, l)
 	if err != nil {
 		return nil, err

@@ -27,17 +27,17 @@ import (
 // servers to confirm the release, Do returns what f returned, and the session
 // goes on: see Grant.Unlock. f may call Unlock itself, to release early.
 func (m *Mutex) Do(ctx context.Context, f func(ctx context.Context, g *Grant) error) error {
-	return do(ctx, m.Lock, f, m.line.Dir)
+	return do(ctx, m.Lock, f, m.queue.Dir)
 }
 
 // Do is Mutex.Do as the writer.
 func (m *RWMutex) Do(ctx context.Context, f func(ctx context.Context, g *WriteGrant) error) error {
-	return do(ctx, m.Lock, f, m.line.Dir)
+	return do(ctx, m.Lock, f, m.queue.Dir)
 }
 
 // RDo is Mutex.Do as a reader.
 func (m *RWMutex) RDo(ctx context.Context, f func(ctx context.Context, g *Grant) error) error {
-	return do(ctx, m.RLock, f, m.line.Dir)
+	return do(ctx, m.RLock, f, m.queue.Dir)
 }
 
 // Do is Mutex.Do with so many permits. The error of Acquire is returned as it is.

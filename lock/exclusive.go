@@ -61,7 +61,7 @@ func (e *Exclusive) TryLock(ctx context.Context) (*Grant, error) {
 	case err != nil:
 		return nil, e.wrap(err)
 	}
-	claim := lockqueue.NewFixedClaim(e.session, node, data)
+	claim := lockqueue.NewFixedPlace(e.session, node, data)
 	if err := claim.Grant(ctx); err != nil {
 		claim.Abandon(ctx, err)
 		return nil, e.wrap(err)

@@ -16,12 +16,12 @@ type Token int64
 
 // A Grant is a lock held, or permits of a semaphore.
 type Grant struct {
-	claim *lockqueue.Claim
+	claim *lockqueue.Place
 	path  string          // what is held
 	ctx   context.Context // the claim's, and which paths are held
 }
 
-func newGrant(ctx context.Context, claim *lockqueue.Claim, path string) *Grant {
+func newGrant(ctx context.Context, claim *lockqueue.Place, path string) *Grant {
 	g := &Grant{claim: claim, path: path}
 	g.ctx = g.holding(claim.Context(), ctx)
 	return g
@@ -75,7 +75,7 @@ type heldKey struct{}
 // held is a list of paths: that of a grant, and those of the context in which
 // it was waited for.
 type held struct {
-	claim   *lockqueue.Claim
+	claim   *lockqueue.Place
 	path    string
 	permits int // of a semaphore
 	more    *held

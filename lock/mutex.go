@@ -51,14 +51,14 @@ type Options struct {
 // A Mutex is a lock that one contender holds at a time: the recipe "Locks" of
 // ZooKeeper's documentation, in which each contender watches the one before it.
 type Mutex struct {
-	line  *lockqueue.Line
+	queue *lockqueue.Queue
 	label string
 }
 
 // NewMutex returns the lock at path. Processes that use the same path contend
 // for the same lock. No request is made.
 func NewMutex(s *session.Session, path string, o Options) *Mutex {
-	return &Mutex{line: newLine(s, path, o), label: o.Label}
+	return &Mutex{queue: newQueue(s, path, o), label: o.Label}
 }
 
 // The ends of own nodes' names before the number.
@@ -68,8 +68,8 @@ const (
 	readSuffix  = "__READ__"
 )
 
-func newLine(s *session.Session, path string, o Options) *lockqueue.Line {
-	return &lockqueue.Line{Session: s, Dir: path, Naming: naming(), Delay: o.Delay}
+func newQueue(s *session.Session, path string, o Options) *lockqueue.Queue {
+	return &lockqueue.Queue{Session: s, Dir: path, Naming: naming(), Delay: o.Delay}
 }
 
 // naming says which nodes are contenders, in all kinds of locks alike, so that
@@ -85,14 +85,14 @@ func naming() lockqueue.Naming {
 // Lock waits for the lock. If ctx ends first, or on any other error, nothing
 // is held and no znode remains.
 func (m *Mutex) Lock(ctx context.Context) (*Grant, error) {
-	return join(ctx, m.line, m.request(false))
+	return join(ctx, m.queue, m.request(false))
 }
 
 // TryLock is Lock, but fails with ErrLocked where Lock would wait for others.
 // It still waits for the server's answers, and keeps Options.Delay where a holder
 // vanished.
 func (m *Mutex) TryLock(ctx context.Context) (*Grant, error) {
-	return join(ctx, m.line, m.request(true))
+	return join(ctx, m.queue, m.request(true))
 }
 
 func (m *Mutex) request(try bool) lockqueue.Request {
@@ -101,15 +101,15 @@ func (m *Mutex) request(try bool) lockqueue.Request {
 
 // Contenders lists who holds the lock and who waits for it, in order.
 func (m *Mutex) Contenders(ctx context.Context) ([]Contender, error) {
-	return contenders(ctx, m.line)
+	return contenders(ctx, m.queue)
 }
 
 // WhoBlocks lists those whom the contender with the given node waits for.
 func (m *Mutex) WhoBlocks(ctx context.Context, node string) ([]Contender, error) {
-	return whoBlocks(ctx, m.line, node)
+	return whoBlocks(ctx, m.queue, node)
 }
 
-func join(ctx context.Context, l *lockqueue.Line, r lockqueue.Request) (*Grant, error) {
+func join(ctx context.Context, l *lockqueue.Queue, r lockqueue.Request) (*Grant, error) {
 	if !r.Try && holds(ctx, l.Session, l.Dir) {
 		return nil, fmt.Errorf("lock: acquire %s: %w", l.Dir, ErrDeadlock)
 	}

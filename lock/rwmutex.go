@@ -13,13 +13,13 @@ import (
 // the nearest writer before them. Nobody overtakes: neither readers nor
 // writers starve.
 type RWMutex struct {
-	line  *lockqueue.Line
+	queue *lockqueue.Queue
 	label string
 }
 
 // NewRWMutex returns the lock at path. No request is made.
 func NewRWMutex(s *session.Session, path string, o Options) *RWMutex {
-	return &RWMutex{line: newLine(s, path, o), label: o.Label}
+	return &RWMutex{queue: newQueue(s, path, o), label: o.Label}
 }
 
 // A WriteGrant is an RWMutex held by a writer.
@@ -50,7 +50,7 @@ func (m *RWMutex) TryLock(ctx context.Context) (*WriteGrant, error) {
 }
 
 func (m *RWMutex) write(ctx context.Context, try bool) (*WriteGrant, error) {
-	grant, err := join(ctx, m.line, lockqueue.Request{Name: writeSuffix, Kind: lockqueue.Exclusive, Data: []byte(m.label), Try: try})
+	grant, err := join(ctx, m.queue, lockqueue.Request{Name: writeSuffix, Kind: lockqueue.Exclusive, Data: []byte(m.label), Try: try})
 	if err != nil {
 		return nil, err
 	}
@@ -59,12 +59,12 @@ func (m *RWMutex) write(ctx context.Context, try bool) (*WriteGrant, error) {
 
 // RLock waits for the lock as a reader.
 func (m *RWMutex) RLock(ctx context.Context) (*Grant, error) {
-	return join(ctx, m.line, m.reader(false))
+	return join(ctx, m.queue, m.reader(false))
 }
 
 // TryRLock is RLock, but fails with ErrLocked where RLock would wait for others.
 func (m *RWMutex) TryRLock(ctx context.Context) (*Grant, error) {
-	return join(ctx, m.line, m.reader(true))
+	return join(ctx, m.queue, m.reader(true))
 }
 
 func (m *RWMutex) reader(try bool) lockqueue.Request {
@@ -73,10 +73,10 @@ func (m *RWMutex) reader(try bool) lockqueue.Request {
 
 // Contenders lists who holds the lock and who waits for it, in order.
 func (m *RWMutex) Contenders(ctx context.Context) ([]Contender, error) {
-	return contenders(ctx, m.line)
+	return contenders(ctx, m.queue)
 }
 
 // WhoBlocks lists those whom the contender with the given node waits for.
 func (m *RWMutex) WhoBlocks(ctx context.Context, node string) ([]Contender, error) {
-	return whoBlocks(ctx, m.line, node)
+	return whoBlocks(ctx, m.queue, node)
 }

@@ -25,7 +25,7 @@ import (
 // first served, however many each asks for, and a permit given back wakes one.
 type Semaphore struct {
 	session  *session.Session
-	gate     *lockqueue.Line
+	gate     *lockqueue.Queue
 	path     string
 	leases   string
 	size     string // the node that has the capacity
@@ -40,7 +40,7 @@ type Semaphore struct {
 func NewSemaphore(s *session.Session, path string, capacity int, o Options) *Semaphore {
 	return &Semaphore{
 		session:  s,
-		gate:     newLine(s, znode.Join(path, "locks"), Options{}),
+		gate:     newQueue(s, znode.Join(path, "locks"), Options{}),
 		path:     path,
 		leases:   znode.Join(path, "leases"),
 		size:     znode.Join(path, "capacity"),
@@ -88,7 +88,7 @@ func (m *Semaphore) acquire(ctx context.Context, permits int, try bool) (*Grant,
 
 // pass waits, as the first at the gate, until there are permits enough, and
 // takes them.
-func (m *Semaphore) pass(ctx context.Context, first *lockqueue.Claim, permits int, try bool) (*lockqueue.Claim, error) {
+func (m *Semaphore) pass(ctx context.Context, first *lockqueue.Place, permits int, try bool) (*lockqueue.Place, error) {
 	for waiting := false; ; waiting = true {
 		seen, err := m.look(ctx, waiting)
 		if err != nil {
@@ -195,7 +195,7 @@ func (s *seen) stop() {
 }
 
 // await waits until something may be otherwise than seen.
-func (s *seen) await(ctx context.Context, first *lockqueue.Claim) error {
+func (s *seen) await(ctx context.Context, first *lockqueue.Place) error {
 	select {
 	case event := <-s.resized.C:
 		return event.Err
@@ -210,13 +210,13 @@ func (s *seen) await(ctx context.Context, first *lockqueue.Claim) error {
 
 // take makes the lease in the transaction in which first leaves the gate,
 // which fails with zk.ErrBadVersion if the capacity was changed.
-func (m *Semaphore) take(ctx context.Context, first *lockqueue.Claim, permits int, version int32) (*lockqueue.Claim, error) {
+func (m *Semaphore) take(ctx context.Context, first *lockqueue.Place, permits int, version int32) (*lockqueue.Place, error) {
 	data := []byte(m.label)
 	node := session.Node{Path: znode.Join(m.leases, m.session.NewID()+"-"+leaseName+strconv.Itoa(permits))}
 	ops := append([]session.Op{
 		session.CheckOp{Path: m.size, Version: version},
 		session.CreateOp{Path: node.Path, Data: data, Mode: session.Ephemeral},
-	}, first.Parting()...)
+	}, first.LeaveOps()...)
 	err := m.session.WithParents(ctx, node.Path, func(ctx context.Context) error {
 		_, err := first.Txn(ctx, ops...)
 		part := (*session.MultiError)(nil)
@@ -229,7 +229,7 @@ func (m *Semaphore) take(ctx context.Context, first *lockqueue.Claim, permits in
 		return nil, err
 	}
 	// The token is that of the gate's node: leases are granted in its order.
-	lease := lockqueue.NewClaim(m.session, node, data, first.Token())
+	lease := lockqueue.NewPlace(m.session, node, data, first.Token())
 	if err != nil && !m.isOut(ctx, node) {
 		lease.Abandon(ctx, err)
 		return nil, err

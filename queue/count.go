@@ -162,7 +162,7 @@ func (q *raw) admit(ctx context.Context, n int) error {
 
 // producers counts the handles that put, this one included.
 func (q *raw) producers(ctx context.Context) (int, error) {
-	listing, err := q.s.Children(ctx, q.marksDir())
+	listing, err := q.s.Children(ctx, q.ledgersDir())
 	if err != nil && !errors.Is(err, zk.ErrNoNode) {
 		return 0, err
 	}
@@ -172,7 +172,7 @@ func (q *raw) producers(ctx context.Context) (int, error) {
 			n++
 		}
 	}
-	if !q.putMark.Made() {
+	if !q.putLedger.Made() {
 		n++
 	}
 	return max(n, 1), nil

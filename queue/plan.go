@@ -88,7 +88,7 @@ func (q *raw) complete(ctx context.Context, p *plan) ([]item, error) {
 		return p.items, nil
 	}
 	q.claimed.Add(int64(len(p.items)))
-	token, err := q.takeMark.Zxid(ctx)
+	token, err := q.takeLedger.Zxid(ctx)
 	if err != nil {
 		q.abandon(p.items)
 		return nil, err
@@ -97,7 +97,7 @@ func (q *raw) complete(ctx context.Context, p *plan) ([]item, error) {
 	errs := make([]error, len(p.items))
 	for i := range p.items {
 		it := &p.items[i]
-		it.token, it.mark = token, q.takeMark.Path()
+		it.token, it.ledger = token, q.takeLedger.Path()
 		if it.shared {
 			it.attempts = 1
 			continue
@@ -152,7 +152,7 @@ func (q *raw) register(ctx context.Context, it *item) error {
 // stands checks that the queue is the one in which an item was claimed: not one
 // made anew, with another item and another claim under the same names.
 func (it item) stands() session.Op {
-	return session.CheckOp{Path: it.mark, Version: session.AnyVersion}
+	return session.CheckOp{Path: it.ledger, Version: session.AnyVersion}
 }
 
 // ackOps take a claimed item out of the queue.

@@ -198,8 +198,8 @@ func (q *Queue[T]) movable(items [][]byte) error {
 // rejectOps are as large as those that reject an item.
 func (q *Queue[T]) rejectOps(data []byte) []session.Op {
 	const longest = 512 // the handle's mark, numbers, and dead letters of dead letters
-	mark := session.SetOp{Path: znode.Join(q.raw.marksDir(), strings.Repeat("m", longest))}
-	claimed := item{mark: znode.Join(q.raw.marksDir(), strings.Repeat("m", 64))}
+	mark := session.SetOp{Path: znode.Join(q.raw.ledgersDir(), strings.Repeat("m", longest))}
+	claimed := item{ledger: znode.Join(q.raw.ledgersDir(), strings.Repeat("m", 64))}
 	fullTail := tail{dir: q.dead.levelDir(0), full: true}
 	return append(q.raw.ackOps(claimed), append(fullTail.ops([][]byte{data}), mark)...)
 }

@@ -26,7 +26,7 @@ type raw struct {
 	fetchs *batcher[*fetchJob]
 	txns   *batcher[*txnJob]
 
-	putMark, takeMark, txnMark *idempotent.Mark // of the groups above
+	putLedger, takeLedger, txnLedger *idempotent.Ledger // of the groups above
 
 	claimed atomic.Int64 // claims that are not over
 
@@ -79,28 +79,28 @@ type item struct {
 	attempts int    // claims of it so far, the present one included
 	token    int64  // czxid of the claim
 	version  int32  // of its node, which no other claim on it has
-	mark     string // with which it was claimed: it stays while the claim does
+	ledger   string // with which it was claimed: it stays while the claim does
 }
 
 func newRaw(s *session.Session, path string, levels, limit int, relaxed bool) *raw {
 	q := &raw{s: s, path: path, limit: limit}
 	q.open, q.close = context.WithCancelCause(context.Background())
 	q.rand = rand.New(rand.NewChaCha8([32]byte([]byte(s.NewID()))))
-	q.putMark = idempotent.NewMark(s, q.marksDir(), "put")
-	q.takeMark = idempotent.NewMark(s, q.marksDir(), "take")
-	q.txnMark = idempotent.NewMark(s, q.marksDir(), "txn")
+	q.putLedger = idempotent.NewLedger(s, q.ledgersDir(), "put")
+	q.takeLedger = idempotent.NewLedger(s, q.ledgersDir(), "take")
+	q.txnLedger = idempotent.NewLedger(s, q.ledgersDir(), "txn")
 	for level := range levels {
 		q.tails = append(q.tails, &tail{s: s, dir: q.levelDir(level)})
 		q.takes = append(q.takes, &view{s: s, dir: q.levelDir(level), relaxed: relaxed, rand: q.rand})
 		q.claims = append(q.claims, &view{s: s, dir: q.levelDir(level), relaxed: true, rand: q.rand})
 	}
-	q.puts = &batcher[*putJob]{s: s, commit: q.commitPuts, tidy: q.putMark.Remove}
+	q.puts = &batcher[*putJob]{s: s, commit: q.commitPuts, tidy: q.putLedger.Remove}
 	q.fetchs = &batcher[*fetchJob]{s: s, commit: q.commitFetches, tidy: q.tidyFetches}
-	q.txns = &batcher[*txnJob]{s: s, commit: q.commitTxns, tidy: q.txnMark.Remove}
+	q.txns = &batcher[*txnJob]{s: s, commit: q.commitTxns, tidy: q.txnLedger.Remove}
 	return q
 }
 
-func (q *raw) marksDir() string   { return znode.Join(q.path, "marks") }
+func (q *raw) ledgersDir() string { return znode.Join(q.path, "marks") }
 func (q *raw) itemsDir() string   { return znode.Join(q.path, "items") }
 func (q *raw) waitersDir() string { return znode.Join(q.path, "waiters") }
 func (q *raw) levelDir(level int) string {
@@ -159,7 +159,7 @@ func (q *raw) putTogether(ctx context.Context, calls []*call[*putJob]) error {
 			return refused("put", q.path, err)
 		}
 	}
-	err := q.tails[level].append(ctx, q.putMark, items, also...)
+	err := q.tails[level].append(ctx, q.putLedger, items, also...)
 	if also == nil && session.Outcome(err) == session.Failed {
 		q.room += len(items)
 	}
@@ -254,13 +254,13 @@ func (q *raw) fetchFrom(ctx context.Context, v *view, level, n int, claim bool, 
 		if err != nil || len(entries) == 0 {
 			return nil, err
 		}
-		if !q.takeMark.Made() {
+		if !q.takeLedger.Made() {
 			return nil, q.renew(ctx)
 		}
 		p := v.plan(level, entries, n, claim)
 		began := time.Now()
 		var items []item
-		_, err = q.takeMark.Try(ctx, append(p.ops, before...)...)
+		_, err = q.takeLedger.Try(ctx, append(p.ops, before...)...)
 		if err == nil {
 			p.done(v)
 			items, err = q.complete(ctx, p)
@@ -288,9 +288,9 @@ func (q *raw) fetchFrom(ctx context.Context, v *view, level, n int, claim bool, 
 // renew makes the mark, and has all looked at again: what was read before may be
 // of a queue that somebody deleted, marks and all, and that was made anew with
 // other items under the same names. What is read from now on is not, while the
-// mark stands.
+// ledger stands.
 func (q *raw) renew(ctx context.Context) error {
-	if err := q.takeMark.Make(ctx); err != nil {
+	if err := q.takeLedger.Make(ctx); err != nil {
 		return err
 	}
 	for _, v := range slices.Concat(q.takes, q.claims) {
@@ -304,10 +304,10 @@ func (q *raw) renew(ctx context.Context) error {
 // queue that is checked, whose versions may be those of one that was deleted: so
 // the mark was there before.
 func (q *raw) confirm(ctx context.Context, checks []session.Op) error {
-	if !q.takeMark.Made() {
+	if !q.takeLedger.Made() {
 		return q.renew(ctx)
 	}
-	_, err := q.takeMark.Try(ctx, checks...)
+	_, err := q.takeLedger.Try(ctx, checks...)
 	switch {
 	case errors.Is(err, idempotent.ErrGone):
 		return q.renew(ctx)
@@ -346,7 +346,7 @@ func (q *raw) commitTxns(ctx context.Context, calls []*call[*txnJob]) {
 		for _, c := range calls {
 			ops = append(ops, c.job.ops...)
 		}
-		_, err := q.txnMark.Do(ctx, ops...)
+		_, err := q.txnLedger.Do(ctx, ops...)
 		part := (*session.MultiError)(nil)
 		switch {
 		case errors.As(err, &part):
@@ -385,12 +385,12 @@ func (q *raw) txn(ctx context.Context, ops ...session.Op) error {
 // applyBuilt applies what build returns, once.
 func (q *raw) applyBuilt(ctx context.Context, build func(context.Context) ([]session.Op, error)) error {
 	for {
-		if err := q.txnMark.Make(ctx); err != nil {
+		if err := q.txnLedger.Make(ctx); err != nil {
 			return refused("txn", q.path, err)
 		}
 		ops, err := build(ctx)
 		if err == nil {
-			_, err = q.txnMark.Try(ctx, ops...)
+			_, err = q.txnLedger.Try(ctx, ops...)
 		}
 		if !errors.Is(err, idempotent.ErrGone) {
 			return err
@@ -453,7 +453,7 @@ func (q *raw) tidyFetches(ctx context.Context) error {
 	if q.claimed.Load() > 0 {
 		return nil
 	}
-	return q.takeMark.Remove(ctx)
+	return q.takeLedger.Remove(ctx)
 }
 
 // whileOpen returns a context that ends with ctx, and when the queue is closed.

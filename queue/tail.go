@@ -35,7 +35,7 @@ func runPath(dir string, s segment, r run) string { return segmentPath(dir, s) +
 
 // append puts items at the end, once, in one transaction with also. An error
 // in also is returned as a *session.MultiError.
-func (t *tail) append(ctx context.Context, m *idempotent.Mark, items [][]byte, also ...session.Op) error {
+func (t *tail) append(ctx context.Context, m *idempotent.Ledger, items [][]byte, also ...session.Op) error {
 	for {
 		if err := t.look(ctx); err != nil {
 			return err

@@ -101,7 +101,7 @@ func (q *raw) listen(ctx context.Context) (watches []*session.Watch, due time.Ti
 			return watches, due, err
 		}
 	}
-	if _, err := q.listenChildren(ctx, &watches, q.marksDir()); err != nil {
+	if _, err := q.listenChildren(ctx, &watches, q.ledgersDir()); err != nil {
 		return watches, due, err
 	}
 	delayed, err := q.listenChildren(ctx, &watches, q.delayedDir())

@@ -18,7 +18,7 @@ import (
 )
 
 // beside runs s without faults, and f beside the work of each client.
-func beside(t *testing.T, s harness.Scenario, seed uint64, f func(context.Context, *harness.Client, *netfault.Link)) *harness.Result {
+func beside(t *testing.T, s harness.Scenario, seed uint64, f func(context.Context, *harness.Client, *netfault.Proxy)) *harness.Result {
 	t.Helper()
 	inner := s.Workload
 	s.Workload = func(env *harness.Env) harness.Workload {
@@ -27,7 +27,7 @@ func beside(t *testing.T, s harness.Scenario, seed uint64, f func(context.Contex
 		w.Work = func(ctx context.Context, c *harness.Client) error {
 			var group sync.WaitGroup
 			defer group.Wait()
-			group.Go(func() { f(ctx, c, c.Link().(*netfault.Link)) })
+			group.Go(func() { f(ctx, c, c.Proxy().(*netfault.Proxy)) })
 			return work(ctx, c)
 		}
 		return w
@@ -38,18 +38,18 @@ func beside(t *testing.T, s harness.Scenario, seed uint64, f func(context.Contex
 }
 
 // slowly makes what client 0 sends later and later, so that its session goes on.
-func slowly(ctx context.Context, c *harness.Client, l *netfault.Link) {
+func slowly(ctx context.Context, c *harness.Client, l *netfault.Proxy) {
 	for late := time.Duration(0); c.ID == 0 && late < 1500*time.Millisecond && c.Pause(ctx, 200*time.Millisecond); late += 100 * time.Millisecond {
 		l.Delay(late, 0)
 	}
 }
 
 // cutAtEnd holds the link of client 2 once the work is over.
-func cutAtEnd(ctx context.Context, c *harness.Client, l *netfault.Link) {
+func cutAtEnd(ctx context.Context, c *harness.Client, l *netfault.Proxy) {
 	for c.Pause(ctx, time.Hour) {
 	}
 	if c.ID == 2 {
-		l.Hold()
+		l.Stall()
 	}
 }
 
@@ -67,7 +67,7 @@ func TestWatchersSeeTheLastChange(t *testing.T) {
 // said to have missed what was changed later.
 func TestWatcherThatLostItsSessionAtTheEnd(t *testing.T) {
 	for seed := range uint64(10) {
-		r := beside(t, Watch(), seed, func(ctx context.Context, c *harness.Client, l *netfault.Link) {
+		r := beside(t, Watch(), seed, func(ctx context.Context, c *harness.Client, l *netfault.Proxy) {
 			slowly(ctx, c, l)
 			cutAtEnd(ctx, c, l)
 		})
@@ -92,11 +92,11 @@ func TestPermitsAreCountedOnceSessionsAreOver(t *testing.T) {
 				return nil
 			}
 			_, err = m.lock(ctx, "1")
-			cutAtEnd(ctx, c, c.Link().(*netfault.Link))
+			cutAtEnd(ctx, c, c.Proxy().(*netfault.Proxy))
 			return err
 		}}
 	}
-	r := beside(t, s, 1, func(context.Context, *harness.Client, *netfault.Link) {})
+	r := beside(t, s, 1, func(context.Context, *harness.Client, *netfault.Proxy) {})
 	if !isValid(r, "semaphore/no-permit-lost") {
 		t.Errorf("%s", r.Summary())
 	}

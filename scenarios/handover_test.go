@@ -54,7 +54,7 @@ func startElectorate(t *testing.T) *electorate {
 // A voter is one client: its session, its link, and what it has asked for.
 type voter struct {
 	*session.Session
-	link *netfault.Link
+	link *netfault.Proxy
 	t    *testing.T
 
 	mu    sync.Mutex
@@ -205,7 +205,7 @@ func crashes(t *testing.T, e *electorate) {
 		next := b.campaign(path)
 		c.queued(path, 2, b)
 		begun := time.Now()
-		a.link.Hold()
+		a.link.Stall()
 		bound := sessionTimeout + tick
 		if server {
 			bound += e.killLeader(c)

@@ -292,7 +292,7 @@ func (n *nap) choose(ctx context.Context, env *harness.Env) error {
 // settle moves an idle client away from its server: it notices late that its
 // session is over.
 func (n *nap) settle(c *harness.Client) {
-	if l, ok := c.Link().(*netfault.Link); ok && drowsy(c) {
+	if l, ok := c.Proxy().(*netfault.Proxy); ok && drowsy(c) {
 		far := upTo(40 * time.Millisecond)(c)
 		l.Delay(far, far)
 	}
@@ -390,7 +390,7 @@ type idleFault struct {
 	name          string
 	able          func(ensemble.Ensemble) bool
 	least, spread time.Duration // of its length
-	inject        func(ctx context.Context, env *harness.Env, f idleHit) (bit string, err error)
+	inject        func(ctx context.Context, env *harness.Env, f idleHit) (evidence string, err error)
 }
 
 // An idleHit is one time that an idleFault strikes.
@@ -428,37 +428,37 @@ func (f idleFault) Draw(r *rand.Rand, _ *harness.Env) harness.Step {
 	return harness.Step{Target: "follower", For: length.Round(time.Millisecond)}
 }
 
-func (f idleFault) Inject(ctx context.Context, env *harness.Env, step harness.Step) (harness.Wound, error) {
+func (f idleFault) Inject(ctx context.Context, env *harness.Env, step harness.Step) (harness.Injected, error) {
 	n := f.naps.of(env)
 	if !n.await(ctx, true) {
-		return harness.Wound{}, ctx.Err()
+		return harness.Injected{}, ctx.Err()
 	}
 	leader, err := env.Ensemble.Leader(ctx)
 	at := int(n.server.Load())
 	if err != nil || leader == at {
-		return harness.Wound{}, nil // the idle clients open their next sessions elsewhere
+		return harness.Injected{}, nil // the idle clients open their next sessions elsewhere
 	}
 	begun := func() { n.note(func() { n.broken++ }) }
-	bit, err := f.inject(ctx, env, idleHit{leader, at, step.For, begun})
+	evidence, err := f.inject(ctx, env, idleHit{leader, at, step.For, begun})
 	n.await(ctx, false) // a short fault is over sooner than clients ask
-	return harness.Wound{Target: fmt.Sprintf("n%d>n%d", leader, at), Bit: bit}, err
+	return harness.Injected{Target: fmt.Sprintf("n%d>n%d", leader, at), Evidence: evidence}, err
 }
 
 // cutFor cuts links, calls during, which is to take as long as the cut, and mends.
-func cutFor(ctx context.Context, env *harness.Env, links []ensemble.Link, during func() error) (bit string, err error) {
+func cutFor(ctx context.Context, env *harness.Env, links []ensemble.Edge, during func() error) (evidence string, err error) {
 	w, err := fault.Cut(ctx, env, links)
 	if err != nil {
 		return "", err
 	}
 	err = during()
-	bit, healed := w.Heal(context.WithoutCancel(ctx))
-	return bit, errors.Join(err, healed)
+	evidence, healed := w.Heal(context.WithoutCancel(ctx))
+	return evidence, errors.Join(err, healed)
 }
 
 // holdFromLeader lets nothing pass from the leader to the follower. The other
 // direction stays open.
 func holdFromLeader(ctx context.Context, env *harness.Env, f idleHit) (string, error) {
-	return cutFor(ctx, env, []ensemble.Link{{From: f.leader, To: f.at}}, func() error {
+	return cutFor(ctx, env, []ensemble.Edge{{From: f.leader, To: f.at}}, func() error {
 		f.begun()
 		wait(ctx, f.length)
 		return nil
@@ -468,10 +468,10 @@ func holdFromLeader(ctx context.Context, env *harness.Env, f idleHit) (string, e
 // partitionFollower is an ordinary partition: nothing passes between the follower
 // and any other server, both ways.
 func partitionFollower(ctx context.Context, env *harness.Env, f idleHit) (string, error) {
-	var links []ensemble.Link
+	var links []ensemble.Edge
 	for other := range env.Servers() {
 		if other != f.at {
-			links = append(links, ensemble.Link{From: other, To: f.at}, ensemble.Link{From: f.at, To: other})
+			links = append(links, ensemble.Edge{From: other, To: f.at}, ensemble.Edge{From: f.at, To: other})
 		}
 	}
 	return cutFor(ctx, env, links, func() error {
@@ -496,10 +496,10 @@ func pauseLeader(ctx context.Context, env *harness.Env, f idleHit) (string, erro
 // stallLeadersLog makes the leader's log take nothing from shortly before the
 // sessions expire until some time after the follower is reached again. Meanwhile
 // the leader has taken the sessions, and has not closed them yet.
-func stallLeadersLog(ctx context.Context, env *harness.Env, f idleHit) (bit string, err error) {
+func stallLeadersLog(ctx context.Context, env *harness.Env, f idleHit) (evidence string, err error) {
 	e := env.Ensemble.(ensemble.LogStaller)
 	early := idleTimeout - idleTick/2 - idleTick/8
-	bit, err = cutFor(ctx, env, []ensemble.Link{{From: f.leader, To: f.at}}, func() error {
+	evidence, err = cutFor(ctx, env, []ensemble.Edge{{From: f.leader, To: f.at}}, func() error {
 		f.begun()
 		wait(ctx, early)
 		err := e.StallLog(ctx, f.leader)
@@ -507,7 +507,7 @@ func stallLeadersLog(ctx context.Context, env *harness.Env, f idleHit) (bit stri
 		return err
 	})
 	wait(ctx, idleTick)
-	return bit, errors.Join(err, e.FlowLog(context.WithoutCancel(ctx), f.leader))
+	return evidence, errors.Join(err, e.FlowLog(context.WithoutCancel(ctx), f.leader))
 }
 
 // askedWhileBroken asks that clients asked n times for something while a fault

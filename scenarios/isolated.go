@@ -218,35 +218,35 @@ func awaitHold(ctx context.Context, env *harness.Env) bool {
 	return c.Holding()
 }
 
-func (f isolate) Inject(ctx context.Context, env *harness.Env, step harness.Step) (harness.Wound, error) {
+func (f isolate) Inject(ctx context.Context, env *harness.Env, step harness.Step) (harness.Injected, error) {
 	if !awaitHold(ctx, env) {
-		return harness.Wound{}, ctx.Err()
+		return harness.Injected{}, ctx.Err()
 	}
 	group, err := f.group(env)
 	if err != nil {
-		return harness.Wound{}, err
+		return harness.Injected{}, err
 	}
 	if f.with > 0 {
 		if leader, err := env.Ensemble.Leader(ctx); err != nil || !slices.Contains(group, leader) {
-			return harness.Wound{}, nil
+			return harness.Injected{}, nil
 		}
 	}
-	var links []ensemble.Link
+	var links []ensemble.Edge
 	for peer := range env.Servers() {
 		for _, node := range group {
 			if !slices.Contains(group, peer) {
-				links = append(links, ensemble.Link{From: node, To: peer}, ensemble.Link{From: peer, To: node})
+				links = append(links, ensemble.Edge{From: node, To: peer}, ensemble.Edge{From: peer, To: node})
 			}
 		}
 	}
 	before := grants(env)
 	w, err := fault.Cut(ctx, env, links)
 	if err != nil {
-		return harness.Wound{}, err
+		return harness.Injected{}, err
 	}
 	awaitTakeover(ctx, env, before, step.For)
-	bit, err := w.Heal(context.WithoutCancel(ctx))
-	return harness.Wound{Target: w.Target, Bit: bit}, err
+	evidence, err := w.Heal(context.WithoutCancel(ctx))
+	return harness.Injected{Target: w.Target, Evidence: evidence}, err
 }
 
 // grants is how often the lock was granted so far.
@@ -298,24 +298,24 @@ func (silence) Draw(r *rand.Rand, _ *harness.Env) harness.Step {
 	return drawIsolation(r, 9*time.Second)
 }
 
-func (silence) Inject(ctx context.Context, env *harness.Env, step harness.Step) (harness.Wound, error) {
+func (silence) Inject(ctx context.Context, env *harness.Env, step harness.Step) (harness.Injected, error) {
 	if !awaitHold(ctx, env) {
-		return harness.Wound{}, ctx.Err()
+		return harness.Injected{}, ctx.Err()
 	}
 	l, err := linkOf(env)
 	if err != nil {
-		return harness.Wound{}, err
+		return harness.Injected{}, err
 	}
 	before := grants(env)
-	heal, bit := fault.Hold(l)
+	heal, evidence := fault.Stall(l)
 	defer heal()
 	awaitTakeover(ctx, env, before, step.For)
-	return harness.Wound{Bit: bit()}, nil
+	return harness.Injected{Evidence: evidence()}, nil
 }
 
 // linkOf is the link of client 0.
-func linkOf(env *harness.Env) (*netfault.Link, error) {
-	l, ok := env.Clients()[0].Link().(*netfault.Link)
+func linkOf(env *harness.Env) (*netfault.Proxy, error) {
+	l, ok := env.Clients()[0].Proxy().(*netfault.Proxy)
 	if !ok {
 		return nil, errors.New("the clients' links can neither be held nor tell where they lead")
 	}

@@ -80,26 +80,26 @@ func (pauseHolder) Draw(r *rand.Rand, _ *harness.Env) harness.Step {
 	return drawIsolation(r, sessionTimeout)
 }
 
-func (pauseHolder) Inject(ctx context.Context, env *harness.Env, step harness.Step) (harness.Wound, error) {
+func (pauseHolder) Inject(ctx context.Context, env *harness.Env, step harness.Step) (harness.Injected, error) {
 	if !awaitHold(ctx, env) {
-		return harness.Wound{}, ctx.Err()
+		return harness.Injected{}, ctx.Err()
 	}
 	c := env.Clients()[0]
 	p := c.Process()
 	if p == nil { // it lost the lock this moment
-		return harness.Wound{}, nil
+		return harness.Injected{}, nil
 	}
 	before := grants(env)
 	if err := p.Stop(ctx); err != nil {
-		return harness.Wound{}, errors.Join(err, p.Continue())
+		return harness.Injected{}, errors.Join(err, p.Continue())
 	}
 	stopped := time.Now()
 	awaitTakeover(ctx, env, before, step.For)
-	bit := ""
+	evidence := ""
 	if c.Holding() && grants(env) > before {
-		bit = fmt.Sprintf("believed to hold for %v", time.Since(stopped).Round(time.Millisecond))
+		evidence = fmt.Sprintf("believed to hold for %v", time.Since(stopped).Round(time.Millisecond))
 	}
-	return harness.Wound{Bit: bit}, p.Continue()
+	return harness.Injected{Evidence: evidence}, p.Continue()
 }
 
 const ownProcesses = "clients in processes of their own"

@@ -112,7 +112,7 @@ func (m *rwMutex) close()      { m.s.Close() }
 func openStrangers(ctx context.Context, c *harness.Client, path string) (locker, error) {
 	return inSession(leased(), func(s *session.Session, path string) locker {
 		suffix := [...]string{"__WRIT__", "-writer-"}[c.ID%2]
-		return &strangers{s: s, write: suffix, line: lockqueue.Line{Session: s, Dir: path,
+		return &strangers{s: s, write: suffix, line: lockqueue.Queue{Session: s, Dir: path,
 			Naming: lockqueue.Naming{Exclusive: []string{suffix}, Shared: []string{"__READ__"}}}}
 	})(ctx, c, path)
 }
@@ -120,7 +120,7 @@ func openStrangers(ctx context.Context, c *harness.Client, path string) (locker,
 type strangers struct {
 	s     *session.Session
 	write string
-	line  lockqueue.Line
+	line  lockqueue.Queue
 }
 
 func (l *strangers) lock(ctx context.Context, want string) (held, error) {

@@ -114,7 +114,7 @@ func TestObserverComparesWhileTheLeaderChanges(t *testing.T) {
 	for i := range uint64(3) {
 		o := VirtualOptions(s, 1+i)
 		o.Time, o.Faults = 5*time.Second, []string{}
-		o.Link = func(client int, dial ensemble.DialFunc) harness.Link {
+		o.Proxy = func(client int, dial ensemble.DialFunc) harness.Proxy {
 			l := netfault.New(dial)
 			if client == s.Clients-1 {
 				l.Delay(50*time.Millisecond, 50*time.Millisecond)

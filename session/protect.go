@@ -296,7 +296,7 @@ func (s *Session) Cleanup(f func(ctx context.Context) error) <-chan error {
 	s.cleaningUp(1)
 	if !s.spawn(func() {
 		defer s.cleaningUp(-1)
-		err := s.awaitStrays(s.life) // what is undone may be one of them
+		err := s.awaitAbandoned(s.life) // what is undone may be one of them
 		if err == nil {
 			err = f(s.life)
 		}

@@ -75,21 +75,21 @@ func apart[T any](ctx context.Context, s *Session, op, path string, call func(*z
 	if begun.CompareAndSwap(false, true) {
 		return r, unsent(op, path, err)
 	}
-	s.stray(func() { <-answer })
+	s.abandon(func() { <-answer })
 	return r, ended(op, path, err)
 }
 
-// stray notes that a request was given up, which is over when wait returns. It
-// may not have gone out yet: see awaitStrays.
-func (s *Session) stray(wait func()) {
+// abandon notes that a request was given up, which is over when wait returns. It
+// may not have gone out yet: see awaitAbandoned.
+func (s *Session) abandon(wait func()) {
 	over := make(chan struct{})
 	s.mu.Lock()
-	s.strays[over] = struct{}{}
+	s.abandoned[over] = struct{}{}
 	s.mu.Unlock()
 	s.spawn(func() {
 		wait()
 		s.mu.Lock()
-		delete(s.strays, over)
+		delete(s.abandoned, over)
 		s.mu.Unlock()
 		close(over)
 	})
@@ -99,12 +99,12 @@ func (s *Session) stray(wait func()) {
 // send a request and the client's queue, from which on requests keep their order.
 const standstill = time.Second
 
-// awaitStrays waits until no request that was given up can still go out, for
+// awaitAbandoned waits until no request that was given up can still go out, for
 // what has to come behind them. It waits for their answers, which come before
 // that of anything sent now; but not for ever, as a server may owe one.
-func (s *Session) awaitStrays(ctx context.Context) error {
+func (s *Session) awaitAbandoned(ctx context.Context) error {
 	s.mu.Lock()
-	strays := slices.Collect(maps.Keys(s.strays))
+	strays := slices.Collect(maps.Keys(s.abandoned))
 	s.mu.Unlock()
 	if len(strays) == 0 {
 		return nil
@@ -393,7 +393,7 @@ func (s *Session) CatchUp(ctx context.Context, path string) error {
 	if err := s.check("multi", path, 0); err != nil {
 		return err
 	}
-	if err := s.awaitStrays(ctx); err != nil {
+	if err := s.awaitAbandoned(ctx); err != nil {
 		return unsent("multi", path, err)
 	}
 	for {

@@ -54,7 +54,7 @@ type Session struct {
 	pings       []time.Time // when the unanswered pings were sent
 	queued      []byte      // frames to be sent before the next of the client
 	creating    map[string]*creation
-	strays      map[chan struct{}]struct{} // requests given up that may not have gone out yet; each is closed when it has been
+	abandoned   map[chan struct{}]struct{} // requests given up that may not have gone out yet; each is closed when it has been
 	watches     map[watchKey]*watched
 	holds       map[*Hold]struct{}
 	lease       lease
@@ -86,7 +86,7 @@ func Open(ctx context.Context, opts Options) (*Session, error) {
 		listeners: make(map[*listener]struct{}),
 		inflight:  make(map[int32]packet),
 		creating:  make(map[string]*creation),
-		strays:    make(map[chan struct{}]struct{}),
+		abandoned: make(map[chan struct{}]struct{}),
 		watches:   make(map[watchKey]*watched),
 		holds:     make(map[*Hold]struct{}),
 	}

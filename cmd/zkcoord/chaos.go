@@ -184,7 +184,7 @@ func (t *tally) add(r *harness.Result) {
 		t.failed += op.Fail + op.Info
 	}
 	for _, fault := range r.Stats.Faults {
-		if fault.Bit != "" {
+		if fault.Evidence != "" {
 			t.bit++
 		}
 		t.recovery = max(t.recovery, fault.Recovery)
@@ -192,7 +192,7 @@ func (t *tally) add(r *harness.Result) {
 }
 
 func (t *tally) numbers() string {
-	return fmt.Sprintf("%s operations succeeded, %s did not; %d faults bit, longest recovery %v",
+	return fmt.Sprintf("%s operations succeeded, %s did not; %d faults had an effect, longest recovery %v",
 		report.Thousands(t.ok), report.Thousands(t.failed), t.bit, t.recovery.Round(10*time.Millisecond))
 }
 

@@ -68,7 +68,7 @@ func newListing() listing {
 	l := listing{Ensembles: ensembleKinds()}
 	at := make(map[string]int) // fault -> its place in l.Faults
 	for i, f := range fault.Every() {
-		does, _ := fault.Tells(f)
+		does, _ := fault.About(f)
 		l.Faults = append(l.Faults, listedFault{Name: f.Name(), Does: does, Scenarios: []string{}})
 		at[f.Name()] = i
 	}

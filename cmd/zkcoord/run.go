@@ -295,7 +295,7 @@ func (f *runFlags) options(a *app, s harness.Scenario) (harness.Options, error) 
 	o := harness.Options{
 		Ensemble: start, Nodes: f.nodes, Clients: f.clients, Time: f.time, Seed: f.seed, Intensity: f.intensity, ClientProcesses: f.processes,
 		Operations: f.operations, Command: f.command(s.Name),
-		Link: func(_ int, dial ensemble.DialFunc) harness.Link { return netfault.New(dial) },
+		Proxy: func(_ int, dial ensemble.DialFunc) harness.Proxy { return netfault.New(dial) },
 	}
 	switch {
 	case f.time <= 0:

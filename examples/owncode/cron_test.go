@@ -115,7 +115,7 @@ func atMostOnce() checker.Checker {
 			if e.Op != "job" || e.Kind != history.OK {
 				continue
 			}
-			j.Saw(1)
+			j.Checked(1)
 			if earlier, twice := first[e.Object]; twice {
 				j.Violation([]history.Event{earlier, e}, "the job of tick %s was run by %s, and by %s", e.Object, earlier.Who(), e.Who())
 			}
@@ -128,12 +128,12 @@ func again() checker.Checker {
 	return checker.New("cron/runs-again", "after the heal jobs run again", func(h *history.History, j *checker.Judge) {
 		healed := h.PhaseStart(history.PhaseHealed)
 		if healed == nil {
-			j.Idle("the ensemble was not healed")
+			j.NotExercised("the ensemble was not healed")
 			return
 		}
 		for _, e := range h.Events[healed.Index:] {
 			if e.Op == "job" && e.Kind == history.OK {
-				j.Saw(1)
+				j.Checked(1)
 				return
 			}
 		}

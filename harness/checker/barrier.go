@@ -28,13 +28,13 @@ func BarrierNoEarlyPass() Checker {
 			if o.Invoke.Op != OpWait || o.Outcome() != history.OK {
 				continue
 			}
-			j.Saw(1)
+			j.Checked(1)
 			if s, wrong := standsAround(standing[o.Invoke.Object], o); wrong {
 				j.Violation(inOrder(s.set.Events(), o.Events(), s.removeEvents()), "%s waited at %s from %v and passed at %v, though it stood from %v on",
 					o.Invoke.Who(), o.Invoke.Object, o.Invoke.Time, o.Complete.Time, s.set.Complete.Time)
 			}
 		}
-		j.Idle("nobody passed a barrier")
+		j.NotExercised("nobody passed a barrier")
 	})
 }
 
@@ -117,7 +117,7 @@ func BarrierOpensInTime(inTime time.Duration) Checker {
 				passes(h, j, o, max(healed.Time, o.Invoke.Time), absent[o.Invoke.Object], inTime)
 			}
 		}
-		j.Idle("nobody waited after the heal")
+		j.NotExercised("nobody waited after the heal")
 	})
 }
 
@@ -175,7 +175,7 @@ func absences(h *history.History, ops []history.Operation, least time.Duration) 
 
 // passes judges one wait, of which the time since counts.
 func passes(h *history.History, j *Judge, o history.Operation, since time.Duration, absent []absence, inTime time.Duration) {
-	j.Saw(1)
+	j.Checked(1)
 	until := h.End()
 	if o.Complete != nil {
 		until = o.Complete.Time
@@ -215,7 +215,7 @@ func BarrierNoMissedRemoval(inTime time.Duration) Checker {
 			if o.Invoke.Op != OpWait || until < healed.Time {
 				continue
 			}
-			j.Saw(1)
+			j.Checked(1)
 			looked := max(o.Invoke.Time, healed.Time) + inTime
 			all := removed[o.Invoke.Object] // in order of their invocations
 			i, _ := slices.BinarySearchFunc(all, looked, func(r history.Operation, t time.Duration) int { return cmp.Compare(r.Invoke.Time, t) })
@@ -227,6 +227,6 @@ func BarrierNoMissedRemoval(inTime time.Duration) Checker {
 				}
 			}
 		}
-		j.Idle("nobody waited after the heal")
+		j.NotExercised("nobody waited after the heal")
 	})
 }

@@ -38,13 +38,13 @@ func (s single) Check(ctx context.Context, h *history.History) []Result {
 
 // Judge collects what a checking function sees of one property.
 type Judge struct {
-	r       Result
-	idle    string
-	unknown string
+	r            Result
+	notExercised string
+	unknown      string
 }
 
-// Saw counts n things that could have violated the property.
-func (j *Judge) Saw(n int) { j.r.Checked += n }
+// Checked counts n things that could have violated the property.
+func (j *Judge) Checked(n int) { j.r.Checked += n }
 
 // Violation tells of a violation. The first is kept with its events; a checker
 // that goes through a history in order thereby reports the earliest.
@@ -59,8 +59,10 @@ func (j *Judge) Violation(events []history.Event, format string, args ...any) {
 // Exposed counts a time for which the property did not hold outside the envelope.
 func (j *Judge) Exposed(d time.Duration) { j.r.Exposure += d }
 
-// Idle says why nothing was seen, for the verdict NotExercised.
-func (j *Judge) Idle(format string, args ...any) { j.idle = fmt.Sprintf(format, args...) }
+// NotExercised says why nothing was seen, for the verdict NotExercised.
+func (j *Judge) NotExercised(format string, args ...any) {
+	j.notExercised = fmt.Sprintf(format, args...)
+}
 
 // Unknown says why nothing can be concluded unless a violation was seen.
 func (j *Judge) Unknown(format string, args ...any) { j.unknown = fmt.Sprintf(format, args...) }
@@ -80,7 +82,7 @@ func (j *Judge) result() Result {
 	case j.unknown != "":
 		r.Verdict, r.Reason = Unknown, j.unknown
 	case r.Checked == 0:
-		r.Verdict, r.Reason = NotExercised, j.idle
+		r.Verdict, r.Reason = NotExercised, j.notExercised
 		if r.Reason == "" {
 			r.Reason = "nothing happened that could have violated it"
 		}

@@ -14,7 +14,7 @@ func end() history.Event {
 }
 
 func valid(id string) Checker {
-	return New(id, "", func(_ *history.History, j *Judge) { j.Saw(1) })
+	return New(id, "", func(_ *history.History, j *Judge) { j.Checked(1) })
 }
 
 func TestZeroVerdictIsUnknownAndOnlyValidPasses(t *testing.T) {

@@ -89,7 +89,7 @@
 //	register/adds-count-once          a counter counts each add once
 //
 //	run/whole                         the run was whole: healthy before and after, healed, nothing panicked
-//	run/faults-had-effect             each fault bit, while clients worked, and was healed
+//	run/faults-had-effect             each fault had an effect while clients worked, and was healed
 //	run/operations-succeeded          each kind of operation succeeded
 //	run/no-unexpected-error           no error but those that are expected
 //	run/clean-logs                    no node reports that it went wrong

@@ -166,7 +166,7 @@ func doubleBarrierEnterTogether(n int) Checker {
 			if !entered {
 				continue
 			}
-			j.Saw(1)
+			j.Checked(1)
 			came := 0
 			for _, o := range r.enters {
 				if o.Invoke.Index < first.Complete.Index {
@@ -178,7 +178,7 @@ func doubleBarrierEnterTogether(n int) Checker {
 					first.Invoke.Who(), r.object, r.number, first.Complete.Time, came, n)
 			}
 		}
-		j.Idle("nobody entered")
+		j.NotExercised("nobody entered")
 	})
 }
 
@@ -191,14 +191,14 @@ func doubleBarrierNoQuitterCounts(n int) Checker {
 			if !entered {
 				continue
 			}
-			j.Saw(1)
+			j.Checked(1)
 			most := together(r.enters, first.Complete.Index)
 			if most += r.borrow(n-most, first.Complete.Index); most < n && len(r.enters) >= n {
 				j.Violation(first.Events(), "%s entered %s in round %d at %v, when no more than %d of %d had been there at once: the others had given up",
 					first.Invoke.Who(), r.object, r.number, first.Complete.Time, most, n)
 			}
 		}
-		j.Idle("nobody entered")
+		j.NotExercised("nobody entered")
 	})
 }
 
@@ -238,14 +238,14 @@ func doubleBarrierLeaveTogether() Checker {
 				if o.Outcome() != history.OK {
 					continue
 				}
-				j.Saw(1)
+				j.Checked(1)
 				if in, any := inside.at(o.Complete.Index); any {
 					j.Violation(inOrder(in.enter.Events(), o.Events()), "%s left %s in round %d at %v, when %s, in since %v, had not begun to",
 						o.Invoke.Who(), r.object, r.number, o.Complete.Time, in.enter.Invoke.Who(), in.enter.Complete.Time)
 				}
 			}
 		}
-		j.Idle("nobody left")
+		j.NotExercised("nobody left")
 	})
 }
 
@@ -352,14 +352,14 @@ func doubleBarrierRoundsInOrder() Checker {
 				if o.Outcome() != history.OK {
 					continue
 				}
-				j.Saw(1)
+				j.Checked(1)
 				if in, any := inside.at(o.Complete.Index); any {
 					j.Violation(inOrder(in.enter.Events(), o.Events()), "%s entered %s in round %d at %v, when %s, in round %d since %v, had not begun to leave",
 						o.Invoke.Who(), r.object, r.number, o.Complete.Time, in.enter.Invoke.Who(), before.number, in.enter.Complete.Time)
 				}
 			}
 		}
-		j.Idle("there was no second round")
+		j.NotExercised("there was no second round")
 	})
 }
 
@@ -389,7 +389,7 @@ func doubleBarrierRoundsGoOn(inTime time.Duration) Checker {
 				j.Violation([]history.Event{*healed, *quiesce}, "no round of %s opened in the %v after the heal", object, quiesce.Time-healed.Time)
 			}
 		}
-		j.Idle("nobody entered after the heal")
+		j.NotExercised("nobody entered after the heal")
 	})
 }
 
@@ -404,7 +404,7 @@ func inTimeTogether(h *history.History, j *Judge, r *round, ops []history.Operat
 		if endedBefore(o, healed) {
 			continue
 		}
-		j.Saw(1)
+		j.Checked(1)
 		until := h.End()
 		if o.Complete != nil {
 			until = o.Complete.Time

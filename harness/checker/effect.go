@@ -37,7 +37,7 @@ func QueueAckWithEffect() Checker {
 					j.Violation(o.Events(), "%s acknowledged %q of %s at %v, and its effect is not there",
 						o.Invoke.Who(), o.Invoke.Arg, o.Invoke.Object, o.Complete.Time)
 				}
-				j.Saw(1)
+				j.Checked(1)
 			}
 		}
 		for i := range h.Events {
@@ -46,6 +46,6 @@ func QueueAckWithEffect() Checker {
 				j.Violation([]history.Event{*e}, "the effect of %q of %s is there without an acknowledgement", e.Arg, e.Object)
 			}
 		}
-		j.Idle("nothing was acknowledged")
+		j.NotExercised("nothing was acknowledged")
 	})
 }

@@ -62,7 +62,7 @@ func sameEpoch(h *history.History, j *Judge, whom func(*history.Event) int16, wr
 	}
 	seen := make(map[epoch]*history.Event)
 	for _, term := range h.Holds() {
-		j.Saw(1)
+		j.Checked(1)
 		at := epoch{term.Begin.Object, term.Begin.Token, whom(term.Begin)}
 		if first := seen[at]; first != nil && wrong(first, term.Begin) {
 			j.Violation([]history.Event{*first, *term.Begin}, "%s at %v and %s at %v were both told to lead %s in epoch 0x%x",
@@ -70,7 +70,7 @@ func sameEpoch(h *history.History, j *Judge, whom func(*history.Event) int16, wr
 		}
 		seen[at] = term.Begin
 	}
-	j.Idle("nobody was ever elected")
+	j.NotExercised("nobody was ever elected")
 }
 
 // ElectionNoOverlap judges definite leaderships: they do not overlap, inside the envelope.
@@ -117,7 +117,7 @@ func ElectionHeirSeesAll() Checker {
 				last[e.Object] = o.op
 			}
 		}
-		j.Idle("no new leader read what earlier ones had written")
+		j.NotExercised("no new leader read what earlier ones had written")
 	})
 }
 
@@ -131,7 +131,7 @@ func inherited(j *Judge, read history.Operation, last *history.Operation, wrote 
 	if last != nil && last.Invoke.Token >= epoch {
 		return // it leads no more
 	}
-	j.Saw(1)
+	j.Checked(1)
 	write, known := wrote[found.Result]
 	switch {
 	case found.Result == "" && last == nil:
@@ -160,13 +160,13 @@ func ElectionLossBeforeReelection() Checker {
 			if !again {
 				continue
 			}
-			j.Saw(1)
+			j.Checked(1)
 			if before.Last() > term.Begin.Index {
 				j.Violation(inOrder(before.Events(), term.Events()), "%s was elected again for %s at %v, in epoch 0x%x, and not told of the end of epoch 0x%x",
 					term.Begin.Who(), at.object, term.Begin.Time, term.Begin.Token, before.Begin.Token)
 			}
 		}
-		j.Idle("nobody was elected a second time")
+		j.NotExercised("nobody was elected a second time")
 	})
 }
 
@@ -193,7 +193,7 @@ func electionLeaderAfterHeal(inTime time.Duration) Checker {
 					term.Begin.Who(), term.Begin.Object, term.End.Time, term.End.Time-healed.Time)
 			}
 		}
-		j.Saw(1)
+		j.Checked(1)
 		if !led {
 			j.Violation([]history.Event{*healed}, "nobody led within %v after the heal at %v", inTime, healed.Time)
 		}
@@ -246,7 +246,7 @@ func observers(h *history.History, j *Judge) {
 		if !answered || e.Token == 0 {
 			continue
 		}
-		j.Saw(1)
+		j.Checked(1)
 		who := observer{e.Client, e.Session, e.Object}
 		campaign, last, least := asked[e.Token], seen[who], floor[o.Invoke.Index]
 		switch {
@@ -264,7 +264,7 @@ func observers(h *history.History, j *Judge) {
 		}
 		seen[who] = e
 	}
-	j.Idle("no observer saw a leader")
+	j.NotExercised("no observer saw a leader")
 }
 
 func higher(a, b *history.Event) *history.Event {

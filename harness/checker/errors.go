@@ -18,7 +18,7 @@ func noUnexpectedError(expected ...*regexp.Regexp) Checker {
 		for i := range h.Events {
 			e := &h.Events[i]
 			if e.Kind.Completion() || e.Kind == history.Crash {
-				j.Saw(1)
+				j.Checked(1)
 				if e.Error != "" && !slices.ContainsFunc(expected, func(p *regexp.Regexp) bool { return p.MatchString(e.Error) }) {
 					j.Violation([]history.Event{*e}, "%s got an error that nobody expects at %v, from %s: %s", e.Who(), e.Time, e.Op, e.Error)
 				}
@@ -52,7 +52,7 @@ func CleanLogs(logs map[int][]byte) Checker {
 				severe = ""
 			}
 			for lines.Scan() {
-				j.Saw(1)
+				j.Checked(1)
 				report(lines.Bytes())
 				if serverTrouble.Match(lines.Bytes()) {
 					severe = lines.Text()
@@ -63,6 +63,6 @@ func CleanLogs(logs map[int][]byte) Checker {
 				j.Unknown("the log of node %d was not read to its end: %v", node, err)
 			}
 		}
-		j.Idle("no node keeps a log")
+		j.NotExercised("no node keeps a log")
 	}}
 }

@@ -140,14 +140,14 @@ func groupMembersListed(envelope Envelope) Checker {
 					outside.meets(h.Events[m.told].Time, o.Complete.Time) {
 					continue
 				}
-				j.Saw(1)
+				j.Checked(1)
 				if !slices.Contains(listed, m.join.Arg) {
 					j.Violation(inOrder([]history.Event{*m.join, h.Events[m.told]}, o.Events()), "%s had joined %s as %s at %v and was no longer listed when %s asked at %v",
 						m.join.Who(), m.join.Object, m.join.Arg, h.Events[m.told].Time, o.Invoke.Who(), o.Invoke.Time)
 				}
 			}
 		})
-		j.Idle("nobody asked who was there while there was a member")
+		j.NotExercised("nobody asked who was there while there was a member")
 	})
 }
 
@@ -162,7 +162,7 @@ func groupNoStrangerListed(inTime time.Duration) Checker {
 				asked[e.Object+" "+e.Arg] = true
 			case e.Kind == history.OK && e.Op == OpMembers, e.Kind == history.Watch && e.Op == WatchMembers:
 				for _, id := range idsIn(e.Result) {
-					j.Saw(1)
+					j.Checked(1)
 					if !asked[e.Object+" "+id] {
 						j.Violation([]history.Event{*e}, "%s was told at %v that %s is in %s, who had not joined", e.Who(), e.Time, id, e.Object)
 					}
@@ -177,7 +177,7 @@ func groupNoStrangerListed(inTime time.Duration) Checker {
 				}
 			}
 		})
-		j.Idle("nobody was ever listed")
+		j.NotExercised("nobody was ever listed")
 	})
 }
 
@@ -189,12 +189,12 @@ func groupChangesAddUp() Checker {
 			if e.Kind != history.Watch || e.Op != WatchMembers {
 				continue
 			}
-			j.Saw(1)
+			j.Checked(1)
 			if e.Arg != e.Result {
 				j.Violation([]history.Event{*e}, "%s was told at %v that in %s are %q, and the changes add up to %q", e.Who(), e.Time, e.Object, e.Result, e.Arg)
 			}
 		}
-		j.Idle("nobody was told of a change")
+		j.NotExercised("nobody was told of a change")
 	})
 }
 
@@ -206,12 +206,12 @@ func groupFollowersConverge() Checker {
 			if o.Invoke.Op != OpMembers || o.Invoke.Arg != Settled || o.Outcome() != history.OK {
 				continue
 			}
-			j.Saw(1)
+			j.Checked(1)
 			if told := o.Complete; told.Arg != told.Result {
 				j.Violation(o.Events(), "%s had been told last that in %s are %q, and at %v there were still %q",
 					told.Who(), told.Object, told.Arg, told.Time, told.Result)
 			}
 		}
-		j.Idle("nobody who follows came to the end")
+		j.NotExercised("nobody who follows came to the end")
 	})
 }

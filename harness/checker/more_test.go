@@ -158,7 +158,7 @@ func TestMeasure(t *testing.T) {
 		t.Errorf("operations %+v", s.Operations)
 	}
 	f := s.Faults[0]
-	if len(s.Faults) != 2 || f.Target != "leader" || f.Bit != "killed" || f.Stop-f.Start != 2*time.Second || f.Recovery != 300*time.Millisecond {
+	if len(s.Faults) != 2 || f.Target != "leader" || f.Evidence != "killed" || f.Stop-f.Start != 2*time.Second || f.Recovery != 300*time.Millisecond {
 		t.Errorf("faults %+v", s.Faults)
 	}
 	if s.Faults[1].Recovery >= 0 {

@@ -64,7 +64,7 @@ func tokens(h *history.History, j *Judge, op string) {
 			floor[e.Index] = l.highest
 			continue
 		}
-		j.Saw(1)
+		j.Checked(1)
 		before := floor[completed[e.Index]]
 		delete(floor, completed[e.Index])
 		switch twin := l.seen[e.Token]; {
@@ -126,8 +126,8 @@ func fenced(h *history.History, j *Judge) {
 			s.wrote = e
 		}
 	}
-	j.Saw(writes)
-	j.Idle("no write reached the resource")
+	j.Checked(writes)
+	j.NotExercised("no write reached the resource")
 	j.Note("%d writes accepted, %d accesses refused", writes, refused)
 }
 
@@ -158,7 +158,7 @@ func overlaps(h *history.History, j *Judge, envelope Envelope) {
 	outside := envelope.outside(h)
 	exposed := 0
 	for hold, others := range begins(h) {
-		j.Saw(1)
+		j.Checked(1)
 		if before := outside.unexcused(hold, others); before != nil {
 			from := hold.Begin.Time
 			j.Violation(inOrder(before.Events(), hold.Events()), "%s and %s both held %s for %v from %v (tokens 0x%x and 0x%x)",
@@ -168,7 +168,7 @@ func overlaps(h *history.History, j *Judge, envelope Envelope) {
 			j.Exposed(overlap(h, hold, others...))
 		}
 	}
-	j.Idle("nothing was ever held")
+	j.NotExercised("nothing was ever held")
 	if exposed > 0 {
 		j.Note("%d overlaps outside of the envelope, exposure %v", exposed, j.r.Exposure)
 	}
@@ -205,13 +205,13 @@ func LockNoReleaseAfterLoss() Checker {
 			if o.Invoke.Op != OpRelease || !known || !hold.Lost() || hold.Last() > o.Invoke.Index {
 				continue
 			}
-			j.Saw(1)
+			j.Checked(1)
 			if o.Outcome() == history.OK {
 				j.Violation(inOrder(hold.Events(), o.Events()), "%s lost %s at %v, and its release at %v returned no error",
 					o.Invoke.Who(), o.Invoke.Object, hold.End.Time, o.Invoke.Time)
 			}
 		}
-		j.Idle("nothing was released after its loss")
+		j.NotExercised("nothing was released after its loss")
 	})
 }
 
@@ -239,7 +239,7 @@ func LockOwnNodeIsFirst(envelope Envelope) Checker {
 			if !known || o.Invoke.Index < hold.Begin.Index || o.Complete.Index > hold.Last() {
 				continue // the hold may have ended before the read
 			}
-			j.Saw(1)
+			j.Checked(1)
 			switch found := o.Complete; {
 			case found.Result == hold.Begin.Node && found.Session == hold.Begin.Session:
 			case outside.covers(found.Time, found.Client):
@@ -252,7 +252,7 @@ func LockOwnNodeIsFirst(envelope Envelope) Checker {
 					found.Who(), found.Object, uint64(hold.Begin.Session), found.Time, found.Result, uint64(found.Session))
 			}
 		}
-		j.Idle("no hold was verified while it stood")
+		j.NotExercised("no hold was verified while it stood")
 	})
 }
 
@@ -267,7 +267,7 @@ func NothingLeft(what ...string) Checker {
 				continue
 			}
 			found[e.Object] = true
-			j.Saw(1)
+			j.Checked(1)
 			if e.Result != "0" {
 				j.Violation([]history.Event{*e}, "%s %s left behind: %s", e.Result, e.Object, e.Arg)
 			}
@@ -316,8 +316,8 @@ func live(h *history.History, j *Judge, op string, inTime time.Duration) {
 			ended++
 		}
 	}
-	j.Saw(granted)
-	j.Idle("no %s succeeded after the heal", op)
+	j.Checked(granted)
+	j.NotExercised("no %s succeeded after the heal", op)
 	j.Note("%d granted after the heal, the slowest in %v; %d ended with an error", granted, slowest, ended)
 }
 
@@ -347,7 +347,7 @@ func LockGrantsInOrder(envelope Envelope) Checker {
 			if before == nil {
 				continue
 			}
-			j.Saw(1)
+			j.Checked(1)
 			if passed != nil {
 				j.Violation([]history.Event{*passed, *e}, "%s was granted %s at %v with token 0x%x, after %s with the higher token 0x%x",
 					e.Who(), e.Object, e.Time, e.Token, passed.Who(), passed.Token)
@@ -355,7 +355,7 @@ func LockGrantsInOrder(envelope Envelope) Checker {
 				j.Exposed(e.Time - before.Time)
 			}
 		}
-		j.Idle("nothing was granted twice in a row")
+		j.NotExercised("nothing was granted twice in a row")
 	})
 }
 
@@ -381,7 +381,7 @@ func LockLossBeforeExpiry(envelope Envelope) Checker {
 					continue
 				}
 				if hold.Lost() || hold.Last() > e.Index {
-					j.Saw(1)
+					j.Checked(1)
 				}
 				if hold.Last() < e.Index {
 					continue
@@ -395,6 +395,6 @@ func LockLossBeforeExpiry(envelope Envelope) Checker {
 				}
 			}
 		}
-		j.Idle("no session ended under a hold")
+		j.NotExercised("no session ended under a hold")
 	})
 }

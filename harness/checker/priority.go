@@ -15,7 +15,7 @@ func QueuePriorityOrder() Checker {
 		for object, list := range s.byQueue() {
 			urgent(j, list, s.goneAt(object))
 		}
-		j.Idle("nothing came out of a priority queue")
+		j.NotExercised("nothing came out of a priority queue")
 	})
 }
 
@@ -43,7 +43,7 @@ func urgent(j *Judge, list []*item, goneAt func(*item) int32) {
 		for ; next < len(byEnd) && byEnd[next].putEnd() < begin(b); next++ {
 			there.add(byEnd[next])
 		}
-		j.Saw(1)
+		j.Checked(1)
 		got, _ := b.out()
 		if a := there.below(b.put.Invoke.Round); a != nil && goneAt(a) > got.Complete.Index {
 			j.Violation(inOrder(a.put.Events(), b.put.Events(), got.Events(), a.outEvents()),

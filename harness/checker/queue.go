@@ -119,7 +119,7 @@ func QueueNothingInvented() Checker {
 	return New("queue/nothing-invented", "nothing comes out that was not put in", func(h *history.History, j *Judge) {
 		for _, it := range collect(h).list {
 			for _, o := range slices.Concat(it.gone, it.claims) {
-				j.Saw(1)
+				j.Checked(1)
 				if it.put.Invoke == nil {
 					j.Violation(o.Events(), "%s got %q from %s at %v, which nobody had put", o.Invoke.Who(), it.value, it.object, o.Complete.Time)
 				} else if it.put.Invoke.Index > o.Complete.Index {
@@ -128,7 +128,7 @@ func QueueNothingInvented() Checker {
 				}
 			}
 		}
-		j.Idle("nothing came out")
+		j.NotExercised("nothing came out")
 	})
 }
 
@@ -168,7 +168,7 @@ func QueueNothingLost() Checker {
 			if it.put.Invoke == nil || it.put.Outcome() != history.OK {
 				continue
 			}
-			j.Saw(1)
+			j.Checked(1)
 			at, known := drained[it.object]
 			switch {
 			case !known:
@@ -184,7 +184,7 @@ func QueueNothingLost() Checker {
 					len(all), object, maybe[object], all[0].value, all[0].put.Invoke.Who(), all[0].put.Invoke.Time)
 			}
 		}
-		j.Idle("nothing was put")
+		j.NotExercised("nothing was put")
 	})
 }
 
@@ -197,7 +197,7 @@ func QueueNothingTwice() Checker {
 	return New("queue/nothing-twice", "nothing is delivered twice", func(h *history.History, j *Judge) {
 		ends := endings(h)
 		for _, it := range collect(h).list {
-			j.Saw(len(it.gone) + len(it.claims))
+			j.Checked(len(it.gone) + len(it.claims))
 			if len(it.gone) > 1 {
 				a, b := it.gone[0], it.gone[1]
 				j.Violation(inOrder(a.Events(), b.Events()), "%q of %s came out twice: to %s at %v and to %s at %v",
@@ -205,7 +205,7 @@ func QueueNothingTwice() Checker {
 			}
 			reclaimed(h, j, it, ends)
 		}
-		j.Idle("nothing came out")
+		j.NotExercised("nothing came out")
 	})
 }
 
@@ -315,7 +315,7 @@ func queueFIFOOrder() Checker {
 		for object, list := range s.byQueue() {
 			fifo(j, list, s.goneAt(object))
 		}
-		j.Idle("no two values came out")
+		j.NotExercised("no two values came out")
 	})
 }
 
@@ -382,7 +382,7 @@ func fifo(j *Judge, list []*item, goneAt func(*item) int32) {
 		if !delivered {
 			continue
 		}
-		j.Saw(1)
+		j.Checked(1)
 		if last == nil || goneAt(last) <= got.Complete.Index {
 			continue
 		}
@@ -451,7 +451,7 @@ func QueueEmptyIsTrue() Checker {
 			if o.Invoke.Op != OpTake {
 				continue // claimed items are there, and nobody else's
 			}
-			j.Saw(1)
+			j.Checked(1)
 			full, wrong := around(spans[o.Invoke.Object], o.Invoke.Index, o.Complete.Index)
 			if !wrong {
 				continue
@@ -465,7 +465,7 @@ func QueueEmptyIsTrue() Checker {
 			j.Violation(inOrder(witness.put.Events(), o.Events(), witness.outEvents()), "%s found %s empty at %v, and it never was while it asked: %q, for one, had been put",
 				o.Invoke.Who(), o.Invoke.Object, o.Complete.Time, witness.value)
 		}
-		j.Idle("no take found the queue empty")
+		j.NotExercised("no take found the queue empty")
 	})
 }
 
@@ -510,7 +510,7 @@ func QueueTakersWake(inTime time.Duration) Checker {
 			if end < healed.Index {
 				continue
 			}
-			j.Saw(1)
+			j.Checked(1)
 			from := max(o.Invoke.Index, healed.Index)
 			for _, full := range during(spans[o.Invoke.Object], from, end) {
 				begin := h.Events[max(full.from, from)].Time
@@ -526,7 +526,7 @@ func QueueTakersWake(inTime time.Duration) Checker {
 				}
 			}
 		}
-		j.Idle("nobody took anything after the heal")
+		j.NotExercised("nobody took anything after the heal")
 	})
 }
 
@@ -548,11 +548,11 @@ func QueueDrainedIsEmpty() Checker {
 			if e.Kind != history.Fact || e.Op != history.FactLeft || e.Object != "items" {
 				continue
 			}
-			j.Saw(1)
+			j.Checked(1)
 			if e.Result != "0" {
 				j.Violation([]history.Event{*e}, "%s items left in a queue that was drained: %s", e.Result, e.Arg)
 			}
 		}
-		j.Idle("nobody counted what was left in the queue")
+		j.NotExercised("nobody counted what was left in the queue")
 	})
 }

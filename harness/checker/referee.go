@@ -21,7 +21,7 @@ func Referee(id string, model Model, most int, within time.Duration) Checker {
 	claim := fmt.Sprintf("the first %d operations are linearizable as a %s", most, model.Name)
 	return New(id, claim, func(h *history.History, j *Judge) {
 		for object, ops := range sorted(model.slices(h, math.MaxInt32, most)) {
-			j.Saw(len(ops))
+			j.Checked(len(ops))
 			switch porcupine.CheckOperationsTimeout(model.porcupine(), ops, within) {
 			case porcupine.Illegal:
 				j.Violation(nil, "no order of the first %d operations on %s explains what was answered", len(ops), object)
@@ -29,7 +29,7 @@ func Referee(id string, model Model, most int, within time.Duration) Checker {
 				j.Unknown("the search over %d operations on %s did not end within %v", len(ops), object, within)
 			}
 		}
-		j.Idle("there was no operation of a %s", model.Name)
+		j.NotExercised("there was no operation of a %s", model.Name)
 	})
 }
 

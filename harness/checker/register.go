@@ -47,7 +47,7 @@ func registerWritesLinearizable() Checker {
 			if o.Invoke.Op == OpRead {
 				continue
 			}
-			j.Saw(1)
+			j.Checked(1)
 			if twin := seen[e.Zxid]; twin != nil {
 				j.Violation([]history.Event{*twin, *e}, "two writes have the zxid 0x%x: of %s at %v and of %s at %v",
 					e.Zxid, twin.Who(), twin.Time, e.Who(), e.Time)
@@ -60,7 +60,7 @@ func registerWritesLinearizable() Checker {
 			}
 			seen[e.Zxid] = e
 		}
-		j.Idle("nothing was written")
+		j.NotExercised("nothing was written")
 	})
 }
 
@@ -107,7 +107,7 @@ func registerReadsAfterSync() Checker {
 				continue
 			}
 			if o.Invoke.Op == OpRead {
-				j.Saw(1)
+				j.Checked(1)
 				if least := floor[o.Invoke.Index]; least != nil && least.Zxid > e.Zxid {
 					j.Violation(inOrder([]history.Event{*least}, o.Events()), "%s read %s behind a sync at %v as of zxid 0x%x, though %s knew of 0x%x before, at %v",
 						e.Who(), e.Object, e.Time, e.Zxid, least.Who(), least.Zxid, least.Time)
@@ -115,7 +115,7 @@ func registerReadsAfterSync() Checker {
 			}
 			newest[e.Object] = newer(newest[e.Object], e)
 		}
-		j.Idle("nothing was read behind a sync")
+		j.NotExercised("nothing was read behind a sync")
 	})
 }
 
@@ -159,7 +159,7 @@ func registerReadsSequential() Checker {
 			if o.Invoke.Op != OpRead {
 				continue
 			}
-			j.Saw(1)
+			j.Checked(1)
 			write, known := byZxid[e.Zxid]
 			begun := byValue[[2]string{e.Object, e.Result}]
 			switch {
@@ -170,7 +170,7 @@ func registerReadsSequential() Checker {
 				j.Violation(o.Events(), "%s read %q from %s at %v, which nobody had written", e.Who(), e.Result, e.Object, e.Time)
 			}
 		}
-		j.Idle("nothing was read")
+		j.NotExercised("nothing was read")
 	})
 }
 
@@ -190,7 +190,7 @@ func registerAddsCountOnce() Checker {
 			if o.Outcome() != history.OK {
 				continue
 			}
-			j.Saw(1)
+			j.Checked(1)
 			if seen[object] == nil {
 				seen[object] = make(map[string]history.Operation)
 			}
@@ -210,7 +210,7 @@ func registerAddsCountOnce() Checker {
 		for _, results := range sorted(seen) {
 			counterOrder(j, results)
 		}
-		j.Idle("nothing was counted")
+		j.NotExercised("nothing was counted")
 	})
 }
 

@@ -21,7 +21,7 @@ func rwLockWriterAlone(envelope Envelope) Checker {
 	return New("rwlock/writer-alone", "no writer holds with a writer or a reader", func(h *history.History, j *Judge) {
 		outside := envelope.outside(h)
 		for hold, others := range begins(h) {
-			j.Saw(1)
+			j.Checked(1)
 			if hold.Begin.Arg != ModeWrite {
 				others = writers(others)
 			}
@@ -32,7 +32,7 @@ func rwLockWriterAlone(envelope Envelope) Checker {
 				j.Exposed(overlap(h, hold, others...))
 			}
 		}
-		j.Idle("nothing was ever held")
+		j.NotExercised("nothing was ever held")
 	})
 }
 
@@ -73,7 +73,7 @@ func rwLockNoOvertaking(envelope Envelope) Checker {
 				l = line{make(inLine), make(inLine)}
 				lines[e.Object] = l
 			}
-			j.Saw(1)
+			j.Checked(1)
 			ahead := l.writers
 			if e.Arg == ModeWrite {
 				ahead = l.all
@@ -88,6 +88,6 @@ func rwLockNoOvertaking(envelope Envelope) Checker {
 				l.writers.add(e, outside)
 			}
 		}
-		j.Idle("nothing was ever held")
+		j.NotExercised("nothing was ever held")
 	})
 }

@@ -20,7 +20,7 @@ func semaphoreWithinPermits(permits int, envelope Envelope) Checker {
 	return New("semaphore/within-permits", "no more permits are held than there are", func(h *history.History, j *Judge) {
 		outside := envelope.outside(h)
 		for hold, others := range begins(h) {
-			j.Saw(1)
+			j.Checked(1)
 			at, mine := hold.Begin, permitsOf(hold)
 			held, inside := mine, mine // of all, and of those whom nothing excuses
 			first := endTime(h, hold)
@@ -44,7 +44,7 @@ func semaphoreWithinPermits(permits int, envelope Envelope) Checker {
 					held, at.Object, at.Time, at.Who(), mine, permits)
 			}
 		}
-		j.Idle("nothing was ever held")
+		j.NotExercised("nothing was ever held")
 	})
 }
 
@@ -58,11 +58,11 @@ func semaphoreNoPermitLost(permits int) Checker {
 			if e.Kind != history.Fact || e.Op != FactPermits {
 				continue
 			}
-			j.Saw(1)
+			j.Checked(1)
 			if n := number(e.Result, -1); n != permits {
 				j.Violation([]history.Event{*e}, "at the end %s permits of %s could be had at once, and there are %d", e.Result, e.Object, permits)
 			}
 		}
-		j.Idle("nobody tried to have all permits at the end")
+		j.NotExercised("nobody tried to have all permits at the end")
 	})
 }

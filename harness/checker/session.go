@@ -107,13 +107,13 @@ func sessionEphemeralsStay() Checker {
 			if later == nil || later.Invoke.Index < o.Complete.Index {
 				continue // the session may have ended by then
 			}
-			j.Saw(1)
+			j.Checked(1)
 			if id := made.Complete.Session; hexID(o.Complete.Result) != id {
 				j.Violation(inOrder(made.Events(), o.Events(), later.Events()), "%s did not see %s of session 0x%x at %v, though that was still served at %v",
 					o.Invoke.Who(), o.Invoke.Object, uint64(id), o.Complete.Time, later.Complete.Time)
 			}
 		}
-		j.Idle("nobody looked at an ephemeral of a session that went on")
+		j.NotExercised("nobody looked at an ephemeral of a session that went on")
 	})
 }
 
@@ -136,13 +136,13 @@ func sessionEphemeralsGo(lag time.Duration) Checker {
 				o.Invoke.Arg != "sync" && o.Invoke.Time-l.ended.Time < lag {
 				continue
 			}
-			j.Saw(1)
+			j.Checked(1)
 			if hexID(o.Complete.Result) == l.ended.Session {
 				j.Violation(inOrder([]history.Event{*l.ended}, o.Events()), "%s saw %s on server %s at %v, %v after the end of its session 0x%x",
 					o.Invoke.Who(), o.Invoke.Object, o.Complete.Node, o.Complete.Time, o.Invoke.Time-l.ended.Time, uint64(l.ended.Session))
 			}
 		}
-		j.Idle("nobody looked for ephemerals of a session that had ended")
+		j.NotExercised("nobody looked for ephemerals of a session that had ended")
 	})
 }
 
@@ -156,13 +156,13 @@ func sessionExpiredForGood() Checker {
 			if o.Invoke.Op != OpResume || l == nil || l.ended == nil || l.ended.Index > o.Invoke.Index || o.Outcome() == history.Info {
 				continue
 			}
-			j.Saw(1)
+			j.Checked(1)
 			if o.Outcome() == history.OK {
 				j.Violation(inOrder([]history.Event{*l.ended}, o.Events()), "%s went on with session %s at %v, which had ended at %v",
 					o.Invoke.Who(), o.Invoke.Arg, o.Complete.Time, l.ended.Time)
 			}
 		}
-		j.Idle("nobody tried to go on with a session that had ended")
+		j.NotExercised("nobody tried to go on with a session that had ended")
 	})
 }
 
@@ -182,7 +182,7 @@ func sessionExpiryInTime(slack time.Duration) Checker {
 			if l.ended == nil || !l.expired || l.timeout == 0 || l.ended.Arg == "closed" {
 				continue
 			}
-			j.Saw(1)
+			j.Checked(1)
 			if l.answer != nil && l.ended.Time-l.answer.Invoke.Time < l.timeout {
 				j.Violation(inOrder(l.answer.Events(), []history.Event{*l.ended}), "session 0x%x with a timeout of %v expired at %v, %v after a request of it that succeeded",
 					uint64(id), l.timeout, l.ended.Time, l.ended.Time-l.answer.Invoke.Time)
@@ -192,6 +192,6 @@ func sessionExpiryInTime(slack time.Duration) Checker {
 					uint64(id), l.timeout, l.ended.Time, l.ended.Time-l.touched.Time)
 			}
 		}
-		j.Idle("no session expired")
+		j.NotExercised("no session expired")
 	})
 }

@@ -31,12 +31,12 @@ type OpStats struct {
 
 // FaultStats tells of one fault of a plan.
 type FaultStats struct {
-	Step   int32         `json:"step"` // from 1
-	Fault  string        `json:"fault"`
-	Target string        `json:"target,omitempty"`
-	Start  time.Duration `json:"start_ns"`
-	Stop   time.Duration `json:"stop_ns"`
-	Bit    string        `json:"bit,omitempty"` // the evidence that it bit
+	Step     int32         `json:"step"` // from 1
+	Fault    string        `json:"fault"`
+	Target   string        `json:"target,omitempty"`
+	Start    time.Duration `json:"start_ns"`
+	Stop     time.Duration `json:"stop_ns"`
+	Evidence string        `json:"evidence,omitempty"` // what shows that it had an effect
 	// Recovery is from the heal to the next operation that was begun after it and
 	// succeeded; negative if there was none.
 	Recovery time.Duration `json:"recovery_ns"`
@@ -103,7 +103,7 @@ func measureFaults(h *history.History, ops []history.Operation) []FaultStats {
 			all = append(all, FaultStats{Step: e.Round, Fault: e.Object, Target: e.Node, Start: e.Time, Stop: h.End(), Recovery: -1})
 		} else if at, ok := open[e.Round]; ok {
 			f := &all[at]
-			f.Stop, f.Bit, f.Target = e.Time, e.Result, e.Node
+			f.Stop, f.Evidence, f.Target = e.Time, e.Result, e.Node
 			f.Recovery = recovery(ops, e)
 			delete(open, e.Round)
 		}

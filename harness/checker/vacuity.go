@@ -16,10 +16,10 @@ func AtLeast(id string, n int, what string, count func(*history.History) int) Ch
 	return New(id, what+" happened", func(h *history.History, j *Judge) {
 		found := count(h)
 		if found < n {
-			j.Idle("%s: %d, and at least %d are needed", what, found, n)
+			j.NotExercised("%s: %d, and at least %d are needed", what, found, n)
 			return
 		}
-		j.Saw(found)
+		j.Checked(found)
 		j.Note("%d", found)
 	})
 }
@@ -28,7 +28,7 @@ func AtLeast(id string, n int, what string, count func(*history.History) int) Ch
 // of each name hurt something, with an operation open, or something held, while it
 // stood. What the plan had and never began is not in the history: the result names it.
 func FaultsHadEffect() Checker {
-	return New("run/faults-had-effect", "each fault bit, while clients worked, and was healed", faultsTookEffect)
+	return New("run/faults-had-effect", "each fault had an effect while clients worked, and was healed", faultsTookEffect)
 }
 
 func faultsTookEffect(h *history.History, j *Judge) {
@@ -43,7 +43,7 @@ func faultsTookEffect(h *history.History, j *Judge) {
 		holds[hold.Begin.Index]++
 		holds[hold.Last()]--
 	}
-	bit := make(map[string]int)
+	effects := make(map[string]int)
 	idle := make(map[string]*history.Event) // the last of each name that hurt nobody
 	for i := range h.Events {
 		e := &h.Events[i]
@@ -70,28 +70,28 @@ func faultsTookEffect(h *history.History, j *Judge) {
 			s := standing[e.Round]
 			delete(standing, e.Round)
 			if s != nil && s.open && e.Result != "" {
-				bit[e.Object]++
-				j.Saw(1)
+				effects[e.Object]++
+				j.Checked(1)
 			} else {
 				idle[e.Object] = e
 			}
-			if _, known := bit[e.Object]; !known {
-				bit[e.Object] = 0
+			if _, known := effects[e.Object]; !known {
+				effects[e.Object] = 0
 			}
 		}
 	}
 	for _, s := range standing {
 		j.Unknown("fault %d, %s on %s, was never healed", s.start.Round, s.start.Object, s.start.Node)
 	}
-	j.Idle("no fault fired")
-	j.Note("%d faults bit", j.r.Checked)
-	for _, name := range slices.Sorted(maps.Keys(bit)) {
-		if bit[name] == 0 {
+	j.NotExercised("no fault fired")
+	j.Note("%d faults had an effect", j.r.Checked)
+	for _, name := range slices.Sorted(maps.Keys(effects)) {
+		if effects[name] == 0 {
 			j.r.Checked = 0
 			if e := idle[name]; e.Result == "" {
-				j.Idle("no %s ever bit: the last did nothing to %s", name, e.Node)
+				j.NotExercised("no %s ever had an effect: the last did nothing to %s", name, e.Node)
 			} else {
-				j.Idle("no %s ever bit: nobody was at work when the last did: %s", name, e.Result)
+				j.NotExercised("no %s ever had an effect: nobody was at work when the last did: %s", name, e.Result)
 			}
 			return
 		}
@@ -110,14 +110,14 @@ func OperationsSucceeded() Checker {
 			}
 			if o.Outcome() == history.OK {
 				kinds[o.Invoke.Op]++
-				j.Saw(1)
+				j.Checked(1)
 			}
 		}
-		j.Idle("no operation succeeded")
+		j.NotExercised("no operation succeeded")
 		for _, kind := range slices.Sorted(maps.Keys(kinds)) {
 			if kinds[kind] == 0 && j.r.Checked > 0 {
 				j.r.Checked = 0
-				j.Idle("no %s succeeded", kind)
+				j.NotExercised("no %s succeeded", kind)
 			}
 		}
 	})

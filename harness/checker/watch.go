@@ -84,13 +84,13 @@ func WatchEventBeforeData() Checker {
 				if set == nil {
 					continue
 				}
-				if j.Saw(1); e.Zxid > set.Zxid {
+				if j.Checked(1); e.Zxid > set.Zxid {
 					j.Violation([]history.Event{*set, *e}, "%s read %s as of zxid 0x%x at %v, and its watch on 0x%x had not fired",
 						e.Who(), e.Object, e.Zxid, e.Time, set.Zxid)
 				}
 			}
 		}
-		j.Idle("nothing was read under a watch")
+		j.NotExercised("nothing was read under a watch")
 	})
 }
 
@@ -127,13 +127,13 @@ func (o *oldest) among(standing map[registration]*history.Event) *history.Event 
 func WatchStatesInOrder() Checker {
 	return New("watch/states-in-order", "states come in the order of zxids, none twice", func(h *history.History, j *Judge) {
 		for before, e := range successive(h) {
-			j.Saw(1)
+			j.Checked(1)
 			if e.Zxid <= before.Zxid {
 				j.Violation([]history.Event{*before, *e}, "%s was given %s as of zxid 0x%x at %v, after 0x%x at %v",
 					e.Who(), e.Object, e.Zxid, e.Time, before.Zxid, before.Time)
 			}
 		}
-		j.Idle("no watcher was given two states")
+		j.NotExercised("no watcher was given two states")
 	})
 }
 
@@ -170,7 +170,7 @@ func WatchOneEventEach() Checker {
 			case WatchSet:
 				made[at] = true
 			case WatchFired:
-				j.Saw(1)
+				j.Checked(1)
 				if first := over[at]; first != nil {
 					j.Violation([]history.Event{*first, *e}, "watch %d of %s on %s fired at %v, and it had %s at %v", e.Round, e.Who(), e.Object, e.Time, first.Op, first.Time)
 				} else if !made[at] {
@@ -181,7 +181,7 @@ func WatchOneEventEach() Checker {
 				over[at] = e
 			}
 		}
-		j.Idle("no watch fired")
+		j.NotExercised("no watch fired")
 	})
 }
 
@@ -211,14 +211,14 @@ func WatchFinalStateReported() Checker {
 			if truth == nil || !h.Complete() { // it may be given more yet
 				continue
 			}
-			j.Saw(1)
+			j.Checked(1)
 			gone := truth.Token == 0 && e.Token == 0 // what is gone has no version to compare
 			if !gone && (e.Zxid != truth.Zxid || e.Token != truth.Token) {
 				j.Violation([]history.Event{*e, *truth}, "%s was last given %s as of zxid 0x%x, at %v, and in the end it was as of 0x%x",
 					e.Who(), e.Object, e.Zxid, e.Time, truth.Zxid)
 			}
 		}
-		j.Idle("no watcher lived to the end, or nobody read the final state")
+		j.NotExercised("no watcher lived to the end, or nobody read the final state")
 	})
 }
 
@@ -274,12 +274,12 @@ func WatchNoEventWithoutCause(envelope Envelope) Checker {
 			if maybe, known := first[e.Object]; !caused && (known && maybe < e.Index || outside.meets(made.Time, e.Time)) {
 				continue
 			}
-			if j.Saw(1); !caused {
+			if j.Checked(1); !caused {
 				j.Violation([]history.Event{*made, *e}, "the watch of %s on %s as of zxid 0x%x fired with %s at %v, and nothing had changed",
 					e.Who(), e.Object, made.Zxid, e.Arg, e.Time)
 			}
 		}
-		j.Idle("no watch fired that had to be caused by a known change")
+		j.NotExercised("no watch fired that had to be caused by a known change")
 	})
 }
 
@@ -291,13 +291,13 @@ func WatchRecreationReported() Checker {
 			if before.Token == 0 || e.Token == 0 || before.Token == e.Token {
 				continue
 			}
-			j.Saw(1)
+			j.Checked(1)
 			if e.Arg != "recreated" {
 				j.Violation([]history.Event{*before, *e}, "%s was given %s as %q at %v, a node of 0x%x where the last had been of 0x%x",
 					e.Who(), e.Object, e.Arg, e.Time, e.Token, before.Token)
 			}
 		}
-		j.Idle("nothing was deleted and recreated between two states")
+		j.NotExercised("nothing was deleted and recreated between two states")
 	})
 }
 
@@ -326,7 +326,7 @@ func WatchOneEndEach() Checker {
 			case WatchFired:
 				delete(open, at)
 			case WatchEnded:
-				j.Saw(1)
+				j.Checked(1)
 				delete(open, at)
 				ended[at] = e
 			}
@@ -342,6 +342,6 @@ func WatchOneEndEach() Checker {
 					e.Round, e.Who(), e.Object, uint64(e.Session), over.Time)
 			}
 		}
-		j.Idle("no watch was ended")
+		j.NotExercised("no watch was ended")
 	})
 }

@@ -64,12 +64,12 @@ type Point struct {
 	Ensemble *embedded.Ensemble
 
 	ctx     context.Context
-	link    *netfault.Link
+	proxy   *netfault.Proxy
 	struck  bool
 	cleanup []func()
 
 	mu      sync.Mutex
-	session harness.SessionInfo // of the last handshake over the link
+	session harness.SessionInfo // of the last handshake over the proxy
 }
 
 // crashTime bounds a trial, on the virtual clock.
@@ -135,7 +135,7 @@ func (p *Point) run(ctx context.Context, trial func(*Point) error) (err error) {
 	if p.Ensemble, err = embedded.Start(embedded.Options{}); err != nil {
 		return err
 	}
-	p.ctx, p.link = ctx, netfault.New(p.dial)
+	p.ctx, p.proxy = ctx, netfault.New(p.dial)
 	defer func() {
 		for i := range p.cleanup {
 			p.cleanup[len(p.cleanup)-1-i]()
@@ -153,7 +153,7 @@ func (p *Point) Servers() []string { return p.Ensemble.Servers() }
 
 // Dial connects the client that is to be struck, of whatever kind it is.
 func (p *Point) Dial(ctx context.Context, network, address string) (net.Conn, error) {
-	return p.link.DialContext(ctx, network, address)
+	return p.proxy.DialContext(ctx, network, address)
 }
 
 // Cleanup calls f when the trial is over and what it left has been looked at.
@@ -192,7 +192,7 @@ func (p *Point) Break(call func(ctx context.Context) error) error {
 	case RequestLost, RequestAndSessionLost, ExpiredBefore, CancelledBefore:
 		when = netfault.BeforeSending
 	}
-	trap := p.link.Set(netfault.Request{N: p.Request, When: when}, netfault.Hold)
+	trap := p.proxy.Set(netfault.Request{N: p.Request, When: when}, netfault.Stall)
 	returned := make(chan struct{})
 	var striker sync.WaitGroup
 	striker.Go(func() {
@@ -204,35 +204,35 @@ func (p *Point) Break(call func(ctx context.Context) error) error {
 		}
 	})
 	err := call(ctx)
-	if p.link.Remove(trap) {
+	if p.proxy.Remove(trap) {
 		close(returned)
 	}
 	striker.Wait()
 	return err
 }
 
-// strike lets the fate happen, while the link is held at the request.
+// strike lets the fate happen, while the proxy is held at the request.
 func (p *Point) strike(cancel func()) {
 	switch p.Fate {
 	case RequestAndSessionLost, ReplyAndSessionLost:
 		p.expire()
-		p.link.Reset()
+		p.proxy.Reset()
 	case RequestLost, ReplyLost:
-		p.link.Reset()
+		p.proxy.Reset()
 	case ExpiredBefore:
 		p.expire()
 	case ExpiredAfter:
-		p.link.Release()
+		p.proxy.Resume()
 		time.Sleep(time.Nanosecond) // until all is at rest
 		p.expire()
 	case PausedAfter:
-		p.link.Hold()
+		p.proxy.Stall()
 		time.Sleep(2 * p.last().Timeout)
 	case CancelledBefore, CancelledAfter:
 		cancel()
 		time.Sleep(time.Nanosecond)
 	}
-	p.link.Release()
+	p.proxy.Resume()
 }
 
 // expire fails only if the session is gone already.

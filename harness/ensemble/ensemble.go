@@ -80,18 +80,18 @@ type Pauser interface {
 	Resume(ctx context.Context, node int) error
 }
 
-// Link stands for what one node sends to another one's process: the packets of both their quorum and election
+// Edge stands for what one node sends to another one's process: the packets of both their quorum and election
 // connections that travel from From to To. Clients' connections are never part of it.
-type Link struct{ From, To int }
+type Edge struct{ From, To int }
 
 // Partitioner loses what travels on links between nodes. Clients still reach each node.
 type Partitioner interface {
 	// Cut adds to the links that are cut. What is already on the way may still arrive. Since TCP needs both directions,
 	// a cut of one direction stalls connections rather than breaks them.
-	Cut(ctx context.Context, links ...Link) error
+	Cut(ctx context.Context, links ...Edge) error
 
 	// Mend restores the links, all if none is named. What is whole already is no error.
-	Mend(ctx context.Context, links ...Link) error
+	Mend(ctx context.Context, links ...Edge) error
 }
 
 // DropCounter is what a Partitioner has that can say how much its cuts have eaten: the proof that a cut bit.
@@ -104,7 +104,7 @@ type DropCounter interface {
 // Lossy loses some of the packets between nodes, as a bad cable does. Loss stands beside cuts.
 type Lossy interface {
 	// Lose makes links lose that share of their packets from now on: 0 is none, 1 all.
-	Lose(ctx context.Context, share float64, links ...Link) error
+	Lose(ctx context.Context, share float64, links ...Edge) error
 
 	// Lost returns how many packets were lost so, since the ensemble was started.
 	Lost(ctx context.Context) (int64, error)

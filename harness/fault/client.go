@@ -26,7 +26,7 @@ func clientPause(s *standing, timeout time.Duration) harness.Fault {
 		draw: func(r *rand.Rand, env *harness.Env) harness.Step {
 			return harness.Step{Target: drawHolder(r, env), For: between(r, timeout*3/2, timeout*3)}
 		},
-		inject: func(ctx context.Context, env *harness.Env, step harness.Step) (harness.Wound, error) {
+		inject: func(ctx context.Context, env *harness.Env, step harness.Step) (harness.Injected, error) {
 			var p harness.Process
 			has := func(c *harness.Client) bool {
 				p = c.Process()
@@ -37,19 +37,19 @@ func clientPause(s *standing, timeout time.Duration) harness.Fault {
 				err = errors.New("no client has a process")
 			}
 			if err != nil {
-				return harness.Wound{}, err
+				return harness.Injected{}, err
 			}
 			if err := p.Stop(ctx); err != nil {
 				free()
-				return harness.Wound{}, errors.Join(err, p.Continue())
+				return harness.Injected{}, errors.Join(err, p.Continue())
 			}
 			stopped := time.Now()
-			return harness.Wound{Target: fmt.Sprintf("c%d", c.ID), Heal: func(context.Context) (bit string, err error) {
+			return harness.Injected{Target: fmt.Sprintf("c%d", c.ID), Heal: func(context.Context) (evidence string, err error) {
 				defer free()
 				if c.Process() == p {
-					bit = fmt.Sprintf("stood still for %v", time.Since(stopped).Round(time.Millisecond))
+					evidence = fmt.Sprintf("stood still for %v", time.Since(stopped).Round(time.Millisecond))
 				}
-				return bit, p.Continue()
+				return evidence, p.Continue()
 			}}, nil
 		},
 	}

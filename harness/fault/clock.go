@@ -47,27 +47,27 @@ func clockArg(arg string) (offset time.Duration, rate float64, err error) {
 	return offset, 1, err
 }
 
-func setClock(ctx context.Context, env *harness.Env, s harness.Step) (harness.Wound, error) {
+func setClock(ctx context.Context, env *harness.Env, s harness.Step) (harness.Injected, error) {
 	offset, rate, err := clockArg(s.Arg)
 	if err != nil {
-		return harness.Wound{}, err
+		return harness.Injected{}, err
 	}
 	nodes, err := resolve(ctx, env, s.Target)
 	if err != nil {
-		return harness.Wound{}, err
+		return harness.Injected{}, err
 	}
 	node, clock := nodes[0], env.Ensemble.(ensemble.Clock)
 	if err := clock.SetClock(ctx, node, offset, rate); err != nil {
-		return harness.Wound{}, errors.Join(err, clock.SetClock(context.WithoutCancel(ctx), node, 0, 1))
+		return harness.Injected{}, errors.Join(err, clock.SetClock(context.WithoutCancel(ctx), node, 0, 1))
 	}
-	return harness.Wound{Target: label(nodes), Heal: func(ctx context.Context) (bit string, err error) {
+	return harness.Injected{Target: label(nodes), Heal: func(ctx context.Context) (evidence string, err error) {
 		// Who is down or paused cannot tell the time; then there is no evidence.
 		if now, err := clock.Time(ctx, node); err == nil {
 			if ahead := time.Until(now); ahead.Abs() > 500*time.Millisecond {
-				bit = fmt.Sprintf("%s was %+.1f s ahead", label(nodes), ahead.Seconds())
+				evidence = fmt.Sprintf("%s was %+.1f s ahead", label(nodes), ahead.Seconds())
 			}
 		}
-		return bit, clock.SetClock(ctx, node, 0, 1)
+		return evidence, clock.SetClock(ctx, node, 0, 1)
 	}}, nil
 }
 
@@ -89,24 +89,24 @@ func timerFaults() []harness.Fault {
 	}
 }
 
-func setTimers(ctx context.Context, env *harness.Env, s harness.Step) (harness.Wound, error) {
+func setTimers(ctx context.Context, env *harness.Env, s harness.Step) (harness.Injected, error) {
 	rate, err := strconv.ParseFloat(s.Arg, 64)
 	if err != nil {
-		return harness.Wound{}, err
+		return harness.Injected{}, err
 	}
 	nodes, err := resolve(ctx, env, s.Target)
 	if err != nil {
-		return harness.Wound{}, err
+		return harness.Injected{}, err
 	}
 	timers := env.Ensemble.(ensemble.Timers)
 	set := func(ctx context.Context, rate float64) error {
 		return each(nodes, func(n int) error { return timers.SetTimers(ctx, n, rate) })
 	}
 	if err := set(ctx, rate); err != nil {
-		return harness.Wound{}, errors.Join(err, set(context.WithoutCancel(ctx), 1))
+		return harness.Injected{}, errors.Join(err, set(context.WithoutCancel(ctx), 1))
 	}
 	began := time.Now()
-	return harness.Wound{Target: label(nodes), Heal: func(ctx context.Context) (string, error) {
+	return harness.Injected{Target: label(nodes), Heal: func(ctx context.Context) (string, error) {
 		off := time.Duration(float64(time.Since(began)) * (rate - 1))
 		return fmt.Sprintf("timers were off by %v in the end", off.Round(time.Millisecond)), set(ctx, 1)
 	}}, nil

@@ -124,7 +124,7 @@ func ephemerals(conn *zk.Conn, under string) ([]string, error) {
 	return slices.Concat(below...), err
 }
 
-func deleteNode(ctx context.Context, env *harness.Env, s harness.Step) (w harness.Wound, err error) {
+func deleteNode(ctx context.Context, env *harness.Env, s harness.Step) (w harness.Injected, err error) {
 	ctx, cancel := context.WithTimeout(ctx, healPatience)
 	defer cancel()
 	err = asAdmin(ctx, env, func(conn *zk.Conn) error {
@@ -132,13 +132,13 @@ func deleteNode(ctx context.Context, env *harness.Env, s harness.Step) (w harnes
 		if err != nil {
 			return err
 		}
-		w = harness.Wound{Target: path.Base(node), Bit: node + " deleted"}
+		w = harness.Injected{Target: path.Base(node), Evidence: node + " deleted"}
 		return conn.Delete(node, -1)
 	})
 	return w, err
 }
 
-func deleteParent(ctx context.Context, env *harness.Env, s harness.Step) (w harness.Wound, err error) {
+func deleteParent(ctx context.Context, env *harness.Env, s harness.Step) (w harness.Injected, err error) {
 	ctx, cancel := context.WithTimeout(ctx, healPatience)
 	defer cancel()
 	err = asAdmin(ctx, env, func(conn *zk.Conn) error {
@@ -148,7 +148,7 @@ func deleteParent(ctx context.Context, env *harness.Env, s harness.Step) (w harn
 		}
 		dir := path.Dir(node)
 		n, err := deleteTree(ctx, conn, dir)
-		w = harness.Wound{Target: path.Base(dir), Bit: count(int64(n), "znodes deleted, "+path.Base(dir)+" the last")}
+		w = harness.Injected{Target: path.Base(dir), Evidence: count(int64(n), "znodes deleted, "+path.Base(dir)+" the last")}
 		return err
 	})
 	return w, err
@@ -184,7 +184,7 @@ var foreign = []string{"config", "0000000000", "x-0000000001", "lock-", "_c_x", 
 
 // foreignChildren are made beside an ephemeral znode, or at the top where clients make none. They stay, if they cannot be deleted
 // soon: they do no harm then either, and go with the root.
-func foreignChildren(ctx context.Context, env *harness.Env, s harness.Step) (w harness.Wound, err error) {
+func foreignChildren(ctx context.Context, env *harness.Env, s harness.Step) (w harness.Injected, err error) {
 	ctx, cancel := context.WithTimeout(ctx, healPatience)
 	defer cancel()
 	err = asAdmin(ctx, env, func(conn *zk.Conn) error {
@@ -197,7 +197,7 @@ func foreignChildren(ctx context.Context, env *harness.Env, s harness.Step) (w h
 				return err
 			}
 		}
-		w = harness.Wound{Target: path.Base(dir), Heal: func(ctx context.Context) (string, error) {
+		w = harness.Injected{Target: path.Base(dir), Heal: func(ctx context.Context) (string, error) {
 			bounded, cancel := context.WithTimeout(ctx, healPatience)
 			defer cancel()
 			_ = asAdmin(bounded, env, func(conn *zk.Conn) (err error) {
@@ -214,7 +214,7 @@ func foreignChildren(ctx context.Context, env *harness.Env, s harness.Step) (w h
 }
 
 // useUp leaves a directory ten numbers, the last ones that there are.
-func useUp(ctx context.Context, env *harness.Env, s harness.Step) (w harness.Wound, err error) {
+func useUp(ctx context.Context, env *harness.Env, s harness.Step) (w harness.Injected, err error) {
 	injecting, cancel := context.WithTimeout(ctx, healPatience)
 	defer cancel()
 	err = asAdmin(injecting, env, func(conn *zk.Conn) error {
@@ -223,7 +223,7 @@ func useUp(ctx context.Context, env *harness.Env, s harness.Step) (w harness.Wou
 			return err
 		}
 		dir := path.Dir(node)
-		w = harness.Wound{Target: path.Base(dir), Heal: func(ctx context.Context) (bit string, err error) {
+		w = harness.Injected{Target: path.Base(dir), Heal: func(ctx context.Context) (evidence string, err error) {
 			err = asAdmin(ctx, env, func(conn *zk.Conn) error {
 				_, stat, err := conn.Exists(dir)
 				if err != nil {
@@ -231,12 +231,12 @@ func useUp(ctx context.Context, env *harness.Env, s harness.Step) (w harness.Wou
 				}
 				// Cversion counts each create twice, less the children that there are.
 				if next := (int64(uint32(stat.Cversion)) + int64(stat.NumChildren)) / 2; next > 1<<30 {
-					bit = fmt.Sprintf("%s came to number %d", path.Base(dir), next)
+					evidence = fmt.Sprintf("%s came to number %d", path.Base(dir), next)
 				}
 				_, err = deleteTree(ctx, conn, dir)
 				return err
 			})
-			return bit, err
+			return evidence, err
 		}}
 		return env.Ensemble.(ensemble.Sequencer).SetSequence(injecting, dir, 1<<31-11)
 	})

@@ -34,23 +34,23 @@ func diskFaults() (faults []harness.Fault) {
 	return faults
 }
 
-func fill(ctx context.Context, env *harness.Env, s harness.Step) (harness.Wound, error) {
+func fill(ctx context.Context, env *harness.Env, s harness.Step) (harness.Injected, error) {
 	nodes, err := resolve(ctx, env, s.Target)
 	if err != nil {
-		return harness.Wound{}, err
+		return harness.Injected{}, err
 	}
 	node, disk := nodes[0], env.Ensemble.(ensemble.Disk)
 	if err := disk.Fill(ctx, node); err != nil {
-		return harness.Wound{}, errors.Join(err, disk.Free(context.WithoutCancel(ctx), node))
+		return harness.Injected{}, errors.Join(err, disk.Free(context.WithoutCancel(ctx), node))
 	}
 	before := noSpace(ctx, env, node)
-	return harness.Wound{Target: label(nodes), Heal: func(ctx context.Context) (bit string, err error) {
+	return harness.Injected{Target: label(nodes), Heal: func(ctx context.Context) (evidence string, err error) {
 		if s, err := ensemble.Ask(ctx, env.Dial, env.Servers()[node]); err != nil || !s.Serves() {
-			bit = fmt.Sprintf("%s served no more", label(nodes))
+			evidence = fmt.Sprintf("%s served no more", label(nodes))
 		} else if n := noSpace(ctx, env, node) - before; n > 0 {
-			bit = fmt.Sprintf("%s failed to write %d times", label(nodes), n)
+			evidence = fmt.Sprintf("%s failed to write %d times", label(nodes), n)
 		}
-		return bit, errors.Join(disk.Free(ctx, node), restart(ctx, env, node, nil))
+		return evidence, errors.Join(disk.Free(ctx, node), restart(ctx, env, node, nil))
 	}}, nil
 }
 

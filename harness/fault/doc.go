@@ -1,4 +1,4 @@
-// Package fault has the faults of the harness: each injects, heals, and proves that it bit.
+// Package fault has the faults of the harness: each injects, heals, and proves that it had an effect.
 //
 // What there is, what each kind of ensemble can do, and what to expect under it, is listed in docs/faults.md.
 //
@@ -15,6 +15,6 @@
 // come from one call of Named or All. Of two that kill, pause, lose packets around, or set a clock of the same node the first heal undoes
 // both, as a restart does: the other may then be without evidence. Plans drawn at the default intensity keep faults apart.
 //
-// The evidence that a fault bit is taken from what suffered: packets dropped, bytes that waited, a session that the ensemble
+// The evidence that a fault had an effect is taken from what suffered: packets dropped, bytes that waited, a session that the ensemble
 // does not know any more, a node that did not answer. Without any the run counts the fault as not exercised.
 package fault

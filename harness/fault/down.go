@@ -54,23 +54,23 @@ func (o outage) of(roles ...string) (faults []harness.Fault) {
 	return faults
 }
 
-func (o outage) inject(ctx context.Context, env *harness.Env, s harness.Step) (harness.Wound, error) {
+func (o outage) inject(ctx context.Context, env *harness.Env, s harness.Step) (harness.Injected, error) {
 	nodes, err := resolve(ctx, env, s.Target)
 	if err != nil {
-		return harness.Wound{}, err
+		return harness.Injected{}, err
 	}
 	start := func(ctx context.Context) error {
 		return each(nodes, func(n int) error { return o.start(ctx, env.Ensemble, n) })
 	}
 	if err := each(nodes, func(n int) error { return o.stop(ctx, env.Ensemble, n) }); err != nil {
-		return harness.Wound{}, errors.Join(err, start(context.WithoutCancel(ctx)))
+		return harness.Injected{}, errors.Join(err, start(context.WithoutCancel(ctx)))
 	}
 	stopped := time.Now()
-	return harness.Wound{Target: label(nodes), Heal: func(ctx context.Context) (bit string, err error) {
+	return harness.Injected{Target: label(nodes), Heal: func(ctx context.Context) (evidence string, err error) {
 		if quiet := silent(ctx, env, nodes); len(quiet) > 0 {
-			bit = fmt.Sprintf("%s silent for %v", label(quiet), time.Since(stopped).Round(time.Millisecond))
+			evidence = fmt.Sprintf("%s silent for %v", label(quiet), time.Since(stopped).Round(time.Millisecond))
 		}
-		return bit, start(ctx)
+		return evidence, start(ctx)
 	}}, nil
 }
 

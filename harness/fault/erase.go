@@ -22,16 +22,16 @@ func eraseFaults() []harness.Fault {
 			draw: func(r *rand.Rand, env *harness.Env) harness.Step {
 				return harness.Step{Target: drawFollowerOrLeader(r, env), For: between(r, 500*time.Millisecond, 2*time.Second)}
 			},
-			inject: func(ctx context.Context, env *harness.Env, s harness.Step) (harness.Wound, error) {
+			inject: func(ctx context.Context, env *harness.Env, s harness.Step) (harness.Injected, error) {
 				nodes, err := resolve(ctx, env, s.Target)
 				if err != nil {
-					return harness.Wound{}, err
+					return harness.Injected{}, err
 				}
 				killer := env.Ensemble.(ensemble.Killer)
 				if err := killer.Kill(ctx, nodes[0]); err != nil {
-					return harness.Wound{}, errors.Join(err, killer.Start(context.WithoutCancel(ctx), nodes[0]))
+					return harness.Injected{}, errors.Join(err, killer.Start(context.WithoutCancel(ctx), nodes[0]))
 				}
-				return harness.Wound{Target: label(nodes), Heal: func(ctx context.Context) (string, error) {
+				return harness.Injected{Target: label(nodes), Heal: func(ctx context.Context) (string, error) {
 					// It may have been started meanwhile, by another fault's heal.
 					err := restart(ctx, env, nodes[0], func() error { return erase(ctx, env.Ensemble, nodes[0]) })
 					if err != nil {

@@ -87,7 +87,7 @@ func join(ctx context.Context, env *harness.Env, s *session.Session) {
 func options(start ensemble.Starter) harness.Options {
 	return harness.Options{
 		Ensemble: start,
-		Link:     func(_ int, dial ensemble.DialFunc) harness.Link { return netfault.New(dial) },
+		Proxy:    func(_ int, dial ensemble.DialFunc) harness.Proxy { return netfault.New(dial) },
 	}
 }
 

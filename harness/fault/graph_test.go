@@ -8,11 +8,11 @@ import (
 )
 
 // hears returns for each node the nodes that it hears, itself among them.
-func hears(n int, cut []ensemble.Link) [][]int {
+func hears(n int, cut []ensemble.Edge) [][]int {
 	all := make([][]int, n)
 	for to := range n {
 		for from := range n {
-			if !slices.Contains(cut, ensemble.Link{From: from, To: to}) {
+			if !slices.Contains(cut, ensemble.Edge{From: from, To: to}) {
 				all[to] = append(all[to], from)
 			}
 		}

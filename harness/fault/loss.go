@@ -23,24 +23,24 @@ var packetLoss = fault{
 			Arg: strconv.FormatFloat(float64(10+r.IntN(31))/100, 'f', 2, 64),
 		}
 	},
-	inject: func(ctx context.Context, env *harness.Env, s harness.Step) (harness.Wound, error) {
+	inject: func(ctx context.Context, env *harness.Env, s harness.Step) (harness.Injected, error) {
 		share, err := strconv.ParseFloat(s.Arg, 64)
 		if err != nil || share <= 0 || share > 1 {
-			return harness.Wound{}, errors.New("the share to lose is no number between 0 and 1: " + s.Arg)
+			return harness.Injected{}, errors.New("the share to lose is no number between 0 and 1: " + s.Arg)
 		}
 		lossy := env.Ensemble.(ensemble.Lossy)
 		node, nodes, err := order(ctx, env, s.Target)
 		if err != nil {
-			return harness.Wound{}, err
+			return harness.Injected{}, err
 		}
-		links := around(node, nodes)
+		edges := around(node, nodes)
 		before, _ := lossy.Lost(ctx)
-		if err := lossy.Lose(ctx, share, links...); err != nil {
-			return harness.Wound{}, errors.Join(err, lossy.Lose(context.WithoutCancel(ctx), 0, links...))
+		if err := lossy.Lose(ctx, share, edges...); err != nil {
+			return harness.Injected{}, errors.Join(err, lossy.Lose(context.WithoutCancel(ctx), 0, edges...))
 		}
-		return harness.Wound{Target: label([]int{node}), Heal: func(ctx context.Context) (string, error) {
+		return harness.Injected{Target: label([]int{node}), Heal: func(ctx context.Context) (string, error) {
 			now, err := lossy.Lost(ctx)
-			return count(now-before, "packets lost"), errors.Join(err, lossy.Lose(ctx, 0, links...))
+			return count(now-before, "packets lost"), errors.Join(err, lossy.Lose(ctx, 0, edges...))
 		}}, nil
 	},
 }

@@ -14,22 +14,22 @@ import (
 	"github.com/zkcoord/zkcoord/harness/netfault"
 )
 
-// partitionFaults cut links between servers. Clients still reach every node.
+// partitionFaults cut edges between servers. Clients still reach every node.
 func partitionFaults(s *standing) []harness.Fault {
 	canCut := able[ensemble.Partitioner]("cut links between nodes", 3)
-	one := func(name, does string, draw func(*rand.Rand, *harness.Env) harness.Step, links func(target int, nodes []int, arg string) []ensemble.Link) harness.Fault {
+	one := func(name, does string, draw func(*rand.Rand, *harness.Env) harness.Step, edges func(target int, nodes []int, arg string) []ensemble.Edge) harness.Fault {
 		return fault{name: name, does: does, able: canCut,
 			draw: func(r *rand.Rand, env *harness.Env) harness.Step {
 				step := draw(r, env)
 				step.For = between(r, time.Second, 8*time.Second)
 				return step
 			},
-			inject: func(ctx context.Context, env *harness.Env, step harness.Step) (harness.Wound, error) {
+			inject: func(ctx context.Context, env *harness.Env, step harness.Step) (harness.Injected, error) {
 				target, nodes, err := order(ctx, env, step.Target)
 				if err != nil {
-					return harness.Wound{}, err
+					return harness.Injected{}, err
 				}
-				return s.partition(ctx, env, links(target, nodes, step.Arg))
+				return s.partition(ctx, env, edges(target, nodes, step.Arg))
 			}}
 	}
 	at := func(role string) func(*rand.Rand, *harness.Env) harness.Step {
@@ -38,11 +38,11 @@ func partitionFaults(s *standing) []harness.Fault {
 		}
 	}
 	return []harness.Fault{
-		one("partition-one", "one follower is cut off from all others", at(follower), func(t int, nodes []int, _ string) []ensemble.Link { return around(t, nodes) }),
-		one("partition-leader", "the leader is cut off from all others", at(leader), func(t int, nodes []int, _ string) []ensemble.Link { return around(t, nodes) }),
-		one("partition-halves", "two groups are cut off from each other; the leader is in the smaller one, if it can be", at(leader), func(_ int, nodes []int, _ string) []ensemble.Link { return halves(nodes) }),
-		one("partition-bridge", "two halves see each other only through one node", at(leader), func(_ int, nodes []int, _ string) []ensemble.Link { return bridge(nodes) }),
-		one("partition-ring", "every node sees a majority, no two the same one", at(leader), func(_ int, nodes []int, _ string) []ensemble.Link { return ring(nodes) }),
+		one("partition-one", "one follower is cut off from all others", at(follower), func(t int, nodes []int, _ string) []ensemble.Edge { return around(t, nodes) }),
+		one("partition-leader", "the leader is cut off from all others", at(leader), func(t int, nodes []int, _ string) []ensemble.Edge { return around(t, nodes) }),
+		one("partition-halves", "two groups are cut off from each other; the leader is in the smaller one, if it can be", at(leader), func(_ int, nodes []int, _ string) []ensemble.Edge { return halves(nodes) }),
+		one("partition-bridge", "two halves see each other only through one node", at(leader), func(_ int, nodes []int, _ string) []ensemble.Edge { return bridge(nodes) }),
+		one("partition-ring", "every node sees a majority, no two the same one", at(leader), func(_ int, nodes []int, _ string) []ensemble.Edge { return ring(nodes) }),
 		one("partition-one-way", "one node hears the others, which do not hear it, or the other way round", func(r *rand.Rand, env *harness.Env) harness.Step {
 			step := harness.Step{Target: leader, Arg: "mute"}
 			if r.IntN(2) == 0 {
@@ -52,7 +52,7 @@ func partitionFaults(s *standing) []harness.Fault {
 				step.Arg = "deaf"
 			}
 			return step
-		}, func(t int, nodes []int, arg string) []ensemble.Link {
+		}, func(t int, nodes []int, arg string) []ensemble.Edge {
 			if arg == "deaf" {
 				return deafen(t, nodes)
 			}
@@ -75,37 +75,37 @@ func order(ctx context.Context, env *harness.Env, target string) (node int, node
 	return hit[0], nodes, nil
 }
 
-// Cut cuts links between nodes of an ensemble that is a Partitioner, for faults made elsewhere. The heal mends them, and tells
+// Cut cuts edges between nodes of an ensemble that is a Partitioner, for faults made elsewhere. The heal mends them, and tells
 // what they kept from arriving.
-func Cut(ctx context.Context, env *harness.Env, links []ensemble.Link) (harness.Wound, error) {
-	return (&standing{cuts: map[key]int{}}).partition(ctx, env, links)
+func Cut(ctx context.Context, env *harness.Env, edges []ensemble.Edge) (harness.Injected, error) {
+	return (&standing{cuts: map[key]int{}}).partition(ctx, env, edges)
 }
 
-// partition cuts links, and mends those that no other fault has cut.
-func (s *standing) partition(ctx context.Context, env *harness.Env, links []ensemble.Link) (harness.Wound, error) {
+// partition cuts edges, and mends those that no other fault has cut.
+func (s *standing) partition(ctx context.Context, env *harness.Env, edges []ensemble.Edge) (harness.Injected, error) {
 	p := env.Ensemble.(ensemble.Partitioner)
-	s.cut(env, links)
+	s.cut(env, edges)
 	mend := func(ctx context.Context) error {
-		if free := s.mend(env, links); len(free) > 0 {
+		if free := s.mend(env, edges); len(free) > 0 {
 			return p.Mend(ctx, free...)
 		}
 		return nil
 	}
 	before, _ := dropped(ctx, env)
-	if err := p.Cut(ctx, links...); err != nil {
-		return harness.Wound{}, errors.Join(err, mend(context.WithoutCancel(ctx)))
+	if err := p.Cut(ctx, edges...); err != nil {
+		return harness.Injected{}, errors.Join(err, mend(context.WithoutCancel(ctx)))
 	}
-	return harness.Wound{Target: cutLabel(links), Heal: func(ctx context.Context) (string, error) {
-		bit, err := cutEvidence(ctx, env, links, before)
-		return bit, errors.Join(err, mend(ctx))
+	return harness.Injected{Target: cutLabel(edges), Heal: func(ctx context.Context) (string, error) {
+		evidence, err := cutEvidence(ctx, env, edges, before)
+		return evidence, errors.Join(err, mend(ctx))
 	}}, nil
 }
 
 // cutLabel names the links that are cut: n0|n1 both ways, n0>n1 one way.
-func cutLabel(links []ensemble.Link) string {
+func cutLabel(edges []ensemble.Edge) string {
 	var names []string
-	for _, l := range links {
-		back := slices.Contains(links, ensemble.Link{From: l.To, To: l.From})
+	for _, l := range edges {
+		back := slices.Contains(edges, ensemble.Edge{From: l.To, To: l.From})
 		switch {
 		case !back:
 			names = append(names, fmt.Sprintf("n%d>n%d", l.From, l.To))
@@ -125,7 +125,7 @@ func dropped(ctx context.Context, env *harness.Env) (int64, error) {
 
 // cutEvidence says how much the cuts have dropped since they stood. Where nobody counts, it is what the nodes say: one that does
 // not serve, or has fallen behind another.
-func cutEvidence(ctx context.Context, env *harness.Env, links []ensemble.Link, before int64) (string, error) {
+func cutEvidence(ctx context.Context, env *harness.Env, edges []ensemble.Edge, before int64) (string, error) {
 	if _, ok := env.Ensemble.(ensemble.DropCounter); ok {
 		now, err := dropped(ctx, env)
 		if now > before {
@@ -134,7 +134,7 @@ func cutEvidence(ctx context.Context, env *harness.Env, links []ensemble.Link, b
 		return "", err
 	}
 	hit := map[int]bool{}
-	for _, l := range links {
+	for _, l := range edges {
 		hit[l.From], hit[l.To] = true, true
 	}
 	states := ensemble.Survey(ctx, env.Dial, env.Servers(), func(int) bool { return true })
@@ -158,38 +158,38 @@ func cutEvidence(ctx context.Context, env *harness.Env, links []ensemble.Link, b
 func partitionClients(s *standing, canCut func(*harness.Env) error) harness.Fault {
 	return fault{
 		name: "partition-clients", does: "a follower is cut off from its peers together with clients that reach only it",
-		able: func(env *harness.Env) error { return errors.Join(canCut(env), linked(env)) },
+		able: func(env *harness.Env) error { return errors.Join(canCut(env), proxied(env)) },
 		draw: func(r *rand.Rand, env *harness.Env) harness.Step {
 			return harness.Step{
 				Target: drawFollower(r, env), For: between(r, 2*time.Second, 12*time.Second),
 				Arg: fmt.Sprintf("c%d", r.IntN(len(env.Clients()))),
 			}
 		},
-		inject: func(ctx context.Context, env *harness.Env, step harness.Step) (harness.Wound, error) {
+		inject: func(ctx context.Context, env *harness.Env, step harness.Step) (harness.Injected, error) {
 			node, nodes, err := order(ctx, env, step.Target)
 			if err != nil {
-				return harness.Wound{}, err
+				return harness.Injected{}, err
 			}
 			server := env.Servers()[node]
 			c, free, err := s.claimOnline(ctx, env, step.Arg)
 			if err != nil {
-				return harness.Wound{}, err
+				return harness.Injected{}, err
 			}
-			l := c.Link().(*netfault.Link)
+			l := c.Proxy().(*netfault.Proxy)
 			unpin := func() { l.Pin(""); free() }
 			l.Pin(server)
 			target := fmt.Sprintf("%s with c%d", label([]int{node}), c.ID)
 			if !connected(ctx, l, server) { // cut off already, so that it takes nobody
 				unpin()
-				return harness.Wound{Target: target}, nil
+				return harness.Injected{Target: target}, nil
 			}
 			w, err := s.partition(ctx, env, around(node, nodes))
 			if err != nil {
 				unpin()
-				return harness.Wound{}, err
+				return harness.Injected{}, err
 			}
 			heal := w.Heal
-			return harness.Wound{Target: target, Heal: func(ctx context.Context) (string, error) {
+			return harness.Injected{Target: target, Heal: func(ctx context.Context) (string, error) {
 				defer unpin()
 				return heal(ctx)
 			}}, nil
@@ -197,8 +197,8 @@ func partitionClients(s *standing, canCut func(*harness.Env) error) harness.Faul
 	}
 }
 
-// connected waits a while until a client's link has a connection to a server, and reports whether it has.
-func connected(ctx context.Context, l *netfault.Link, server string) bool {
+// connected waits a while until a client's proxy has a connection to a server, and reports whether it has.
+func connected(ctx context.Context, l *netfault.Proxy, server string) bool {
 	ctx, cancel := context.WithTimeout(ctx, healPatience)
 	defer cancel()
 	for !slices.Contains(l.Connected(), server) {

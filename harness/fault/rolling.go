@@ -24,18 +24,18 @@ var rollingRestart = fault{
 	draw: func(_ *rand.Rand, env *harness.Env) harness.Step {
 		return harness.Step{Target: all, For: rollingNode * time.Duration(len(env.Servers()))}
 	},
-	inject: func(ctx context.Context, env *harness.Env, s harness.Step) (harness.Wound, error) {
+	inject: func(ctx context.Context, env *harness.Env, s harness.Step) (harness.Injected, error) {
 		nodes, err := resolve(ctx, env, s.Target)
 		if err != nil {
-			return harness.Wound{}, err
+			return harness.Injected{}, err
 		}
 		nodes = append(nodes[1:], nodes[0])
 		for _, n := range nodes {
 			if err := restart(ctx, env, n, nil); err != nil {
-				return harness.Wound{}, err
+				return harness.Injected{}, err
 			}
 		}
-		return harness.Wound{Target: label(nodes), Bit: fmt.Sprintf("%s restarted, one after another", label(nodes))}, nil
+		return harness.Injected{Target: label(nodes), Evidence: fmt.Sprintf("%s restarted, one after another", label(nodes))}, nil
 	},
 }
 

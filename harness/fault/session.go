@@ -29,13 +29,13 @@ func sessionFaults(s *standing, timeout time.Duration) []harness.Fault {
 			inject: s.closeSession,
 		},
 		fault{
-			name: "session-expire", does: "a client's link is held longer than its session timeout",
-			able: linked,
+			name: "session-expire", does: "a client's proxy stalls for longer than its session timeout",
+			able: proxied,
 			draw: func(r *rand.Rand, env *harness.Env) harness.Step {
 				// The ensemble rounds the timeout up to its next tick, and counts from the last thing that it heard.
 				return harness.Step{Target: drawHolder(r, env), For: between(r, timeout*3/2, timeout*2)}
 			},
-			inject: s.holdSession,
+			inject: s.expireSession,
 		},
 	}
 }
@@ -91,10 +91,10 @@ func (s *standing) claimSession(ctx context.Context, env *harness.Env, target st
 
 // closeSession closes a session from outside; there is nothing to heal. Where somebody was quicker, and the client does not know
 // it yet, it takes another if one is to be had soon. Where no server answers nobody knows: it may be closed later.
-func (s *standing) closeSession(ctx context.Context, env *harness.Env, step harness.Step) (harness.Wound, error) {
+func (s *standing) closeSession(ctx context.Context, env *harness.Env, step harness.Step) (harness.Injected, error) {
 	c, info, free, err := s.claimSession(ctx, env, step.Target)
 	if err != nil {
-		return harness.Wound{}, err
+		return harness.Injected{}, err
 	}
 	soon, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -103,19 +103,19 @@ func (s *standing) closeSession(ctx context.Context, env *harness.Env, step harn
 			return netfault.CloseSession(ctx, env.Dial, server, info.ID, info.Password, info.Timeout)
 		})
 		free()
-		wound := harness.Wound{Target: fmt.Sprintf("c%d", c.ID)}
+		injected := harness.Injected{Target: fmt.Sprintf("c%d", c.ID)}
 		quicker := errors.Is(err, netfault.ErrNoSession)
 		if err != nil && !quicker {
-			return wound, err
+			return injected, err
 		}
 		env.SessionEnded(info.ID, true)
 		if !quicker {
-			wound.Bit = fmt.Sprintf("session %#x closed", info.ID)
-			return wound, nil
+			injected.Evidence = fmt.Sprintf("session %#x closed", info.ID)
+			return injected, nil
 		}
 		over = append(over, info.ID)
 		if c, info, free, err = s.claimSession(soon, env, step.Target, over...); err != nil {
-			return wound, nil
+			return injected, nil
 		}
 	}
 }
@@ -123,19 +123,19 @@ func (s *standing) closeSession(ctx context.Context, env *harness.Env, step harn
 // holdTries is how often the heal of a held session looks for it. Each look finds it gone, or keeps it alive for its timeout.
 const holdTries = 3
 
-// holdSession holds a client's link until its session is gone. The heal waits if that has not been long enough: a server that is
+// expireSession holds a client's proxy until its session is gone. The heal waits if that has not been long enough: a server that is
 // behind with its work hears of what the client sent before late, and counts from there.
-func (s *standing) holdSession(ctx context.Context, env *harness.Env, step harness.Step) (harness.Wound, error) {
+func (s *standing) expireSession(ctx context.Context, env *harness.Env, step harness.Step) (harness.Injected, error) {
 	c, info, free, err := s.claimSession(ctx, env, step.Target)
 	if err != nil {
-		return harness.Wound{}, err
+		return harness.Injected{}, err
 	}
-	l := c.Link().(*netfault.Link)
-	l.Hold()
+	l := c.Proxy().(*netfault.Proxy)
+	l.Stall()
 	long := time.NewTimer(info.Timeout * 3 / 2)
-	return harness.Wound{Target: fmt.Sprintf("c%d", c.ID), Heal: func(ctx context.Context) (bit string, err error) {
+	return harness.Injected{Target: fmt.Sprintf("c%d", c.ID), Heal: func(ctx context.Context) (evidence string, err error) {
 		defer free()
-		defer l.Release()
+		defer l.Resume()
 		defer long.Stop()
 		for range holdTries {
 			select {

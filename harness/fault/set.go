@@ -21,7 +21,7 @@ const SessionTimeout = 4 * time.Second
 
 // Options say what faults have to know of a scenario to be of use in it.
 type Options struct {
-	// SessionTimeout is the timeout of the clients' sessions; zero is SessionTimeout. A link is held for longer than it to
+	// SessionTimeout is the timeout of the clients' sessions; zero is SessionTimeout. A proxy is held for longer than it to
 	// lose a session, and for less to keep it.
 	SessionTimeout time.Duration
 }
@@ -45,7 +45,7 @@ func (o Options) Every() []harness.Fault {
 	s := &standing{cuts: map[key]int{}, busy: map[key]bool{}}
 	var all []harness.Fault
 	all = append(all, sessionFaults(s, t)...)
-	all = append(all, linkFaults(s, t)...)
+	all = append(all, proxyFaults(s, t)...)
 	all = append(all, clientPause(s, t))
 	all = append(all, killing.of(leader, follower, majority, "all")...)
 	all = append(all, pausing.of(leader, follower, majority)...)
@@ -94,8 +94,8 @@ func Beyond(f harness.Fault) bool {
 	return ours && one.beyond
 }
 
-// Tells says in words what a fault does, and what a scenario with locks has to give under it.
-func Tells(f harness.Fault) (does, expect string) {
+// About says in words what a fault does, and what a scenario with locks has to give under it.
+func About(f harness.Fault) (does, expect string) {
 	one, _ := f.(fault)
 	if one.exposes {
 		one.expect += "the fenced resource stays right; holds may overlap, which is reported as exposure"
@@ -148,7 +148,7 @@ type fault struct {
 	able      func(*harness.Env) error
 	configure func(*ensemble.Config) // nil if any ensemble will do
 	draw      func(*rand.Rand, *harness.Env) harness.Step
-	inject    func(context.Context, *harness.Env, harness.Step) (harness.Wound, error)
+	inject    func(context.Context, *harness.Env, harness.Step) (harness.Injected, error)
 }
 
 func (f fault) Name() string { return f.name }
@@ -162,10 +162,10 @@ func (f fault) Draw(r *rand.Rand, e *harness.Env) harness.Step { return f.draw(r
 
 // Inject is an error only if something is wrong with the fault or the ensemble, and so with the run. One that finds nobody to hit, for
 // all that stands already, is a wound without evidence: the next of its name may bite.
-func (f fault) Inject(ctx context.Context, e *harness.Env, s harness.Step) (harness.Wound, error) {
+func (f fault) Inject(ctx context.Context, e *harness.Env, s harness.Step) (harness.Injected, error) {
 	w, err := f.inject(ctx, e, s)
 	if errors.Is(err, errNobody) {
-		return harness.Wound{Target: w.Target}, nil
+		return harness.Injected{Target: w.Target}, nil
 	}
 	return w, err
 }
@@ -187,13 +187,13 @@ func between(r *rand.Rand, low, high time.Duration) time.Duration {
 type standing struct {
 	mu   sync.Mutex
 	cuts map[key]int  // links, by how many faults have cut them
-	busy map[key]bool // clients' links that a fault has
+	busy map[key]bool // clients' proxies that a fault has
 }
 
-// key is a link between nodes, or a client, of one run.
+// key is a proxy between nodes, or a client, of one run.
 type key struct {
 	env    *harness.Env
-	link   ensemble.Link
+	link   ensemble.Edge
 	client int
 }
 
@@ -220,19 +220,19 @@ func (s *standing) claim(env *harness.Env, drawn int, pick func(*harness.Client)
 }
 
 // cut counts links as cut once more.
-func (s *standing) cut(env *harness.Env, links []ensemble.Link) {
+func (s *standing) cut(env *harness.Env, edges []ensemble.Edge) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, l := range links {
+	for _, l := range edges {
 		s.cuts[key{env: env, link: l}]++
 	}
 }
 
 // mend counts links as cut once less, and returns those that no fault wants cut any more.
-func (s *standing) mend(env *harness.Env, links []ensemble.Link) (free []ensemble.Link) {
+func (s *standing) mend(env *harness.Env, edges []ensemble.Edge) (free []ensemble.Edge) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, l := range links {
+	for _, l := range edges {
 		k := key{env: env, link: l}
 		if s.cuts[k]--; s.cuts[k] <= 0 {
 			delete(s.cuts, k)

@@ -85,7 +85,7 @@ func faultTable() string {
 What can be broken, and on what. Generated from package fault by ` + "`go test ./harness/fault -run Table -rewrite`" + `.
 
 ` + "`external`" + ` is an ensemble of somebody else's, known by its addresses; ` + "`compose`" + ` is one of a docker-compose project on this
-machine (` + "`--ensemble external --compose FILE`" + `). Each fault proves that it bit, and each is healed. To try each on a kind that
+machine (` + "`--ensemble external --compose FILE`" + `). Each fault proves that it had an effect, and each is healed. To try each on a kind that
 can do it: ` + "`go test ./harness/fault`" + ` on the embedded one; with ` + "`ZKCOORD_TEST_FAULT=process`" + `, ` + "`container`" + ` or
 ` + "`compose`" + ` on real servers.
 
@@ -99,7 +99,7 @@ deletes what is in a queue, a claim, or a barrier's round with them: Q2, Q3 and 
 	}
 	b.WriteString(" expected |\n| --- | --- |" + strings.Repeat(" :-: |", len(columns)) + " --- |\n")
 	for _, f := range Every() {
-		does, expect := Tells(f)
+		does, expect := About(f)
 		name := f.Name()
 		if Beyond(f) {
 			name += " *"
@@ -119,7 +119,7 @@ deletes what is in a queue, a claim, or a barrier's round with them: Q2, Q3 and 
 
 func TestEveryFaultIsDescribedAndSomebodyCanDoIt(t *testing.T) {
 	for _, f := range Every() {
-		if does, _ := Tells(f); does == "" {
+		if does, _ := About(f); does == "" {
 			t.Errorf("%s has no description", f.Name())
 		}
 		able := 0

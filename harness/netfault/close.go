@@ -15,7 +15,7 @@ import (
 var ErrNoSession = errors.New("no such session")
 
 // CloseSession ends somebody's session from outside: it connects to server as a second client with the session's id and
-// password, and closes it. What the session's owner has held is gone when CloseSession returns nil; the owner learns it only
+// password, and closes it. What the session's owner has stalled is gone when CloseSession returns nil; the owner learns it only
 // from its own connection. timeout is the session timeout to ask for; the server gives the session the one that results.
 //
 // If ctx ends first the session may be closed or not, and its timeout may have changed.

@@ -12,9 +12,9 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// conn is one connection of a link: the client's end of it.
+// conn is one connection of a proxy: the client's end of it.
 type conn struct {
-	link    *Link
+	proxy   *Proxy
 	inner   net.Conn
 	address string
 	up      *stream // from Write to the inner connection
@@ -37,9 +37,9 @@ type conn struct {
 
 var _ net.Conn = (*conn)(nil)
 
-func newConn(l *Link, inner net.Conn, address string) *conn {
+func newConn(l *Proxy, inner net.Conn, address string) *conn {
 	c := &conn{
-		link: l, inner: inner, address: address,
+		proxy: l, inner: inner, address: address,
 		up: newStream(l, Up), down: newStream(l, Down),
 		closed: make(chan struct{}), unsent: make(chan struct{}), awaiting: map[int32]*Trap{},
 	}
@@ -125,11 +125,11 @@ func (c *conn) drain() {
 	c.closeInner()
 }
 
-// pass waits until a direction is not held; false if the connection is closed first.
+// pass waits until a direction is not stalled; false if the connection is closed first.
 func (c *conn) pass(d Direction) bool {
-	for held := c.link.heldIn(d); held != nil; held = c.link.heldIn(d) {
+	for stalled := c.proxy.stalledIn(d); stalled != nil; stalled = c.proxy.stalledIn(d) {
 		select {
-		case <-held:
+		case <-stalled:
 		case <-c.closed:
 			return false
 		}
@@ -139,7 +139,7 @@ func (c *conn) pass(d Direction) bool {
 
 // spring does what a trap is for; false if the connection is over.
 func (c *conn) spring(t *Trap) bool {
-	if !c.link.springs(t) {
+	if !c.proxy.springs(t) {
 		return true
 	}
 	defer t.done()
@@ -151,7 +151,7 @@ func (c *conn) spring(t *Trap) bool {
 	if t.When == BeforeReply {
 		d = Down
 	}
-	c.link.Hold(d)
+	c.proxy.Stall(d)
 	return true
 }
 
@@ -163,7 +163,7 @@ func (c *conn) endGently(err error) {
 	c.mu.Unlock()
 	c.down.finish(err)
 	c.up.kill(err)
-	c.link.forget(c)
+	c.proxy.forget(c)
 	half, ok := c.inner.(interface{ CloseWrite() error })
 	if !ok || half.CloseWrite() != nil {
 		c.closeInner()
@@ -190,8 +190,8 @@ func (c *conn) closeInner() (first bool) {
 		first = true
 		close(c.closed)
 		c.inner.Close()
-		c.up.kill(net.ErrClosed) // Held or not, nobody gets it any more.
-		c.link.forget(c)
+		c.up.kill(net.ErrClosed) // Stalled or not, nobody gets it any more.
+		c.proxy.forget(c)
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		if c.linger != nil {
@@ -223,7 +223,7 @@ func (c *conn) Write(b []byte) (n int, err error) {
 	return n, c.wrap("write", err)
 }
 
-// lingerTime is how long after Close bytes may take to arrive, delayed or held.
+// lingerTime is how long after Close bytes may take to arrive, delayed or stalled.
 const lingerTime = time.Second
 
 // Close implements net.Conn. It does not wait: bytes that were written arrive before the end, if they can within a second.

@@ -11,7 +11,7 @@ import (
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 )
 
-// Direction is one of the two ways of a link.
+// Direction is one of the two ways of a proxy.
 type Direction int
 
 // The directions.
@@ -21,46 +21,46 @@ const (
 	directions
 )
 
-// Link is one client's link to an ensemble. Its zero value cannot be used: see New. Its methods may be called from several
+// Proxy is one client's proxy to an ensemble. Its zero value cannot be used: see New. Its methods may be called from several
 // goroutines, and take effect on all connections, those to come too.
-type Link struct {
+type Proxy struct {
 	dial ensemble.DialFunc
 
-	mu     sync.Mutex
-	held   [directions]chan struct{} // not nil while held; closed on release
-	delay  [directions]time.Duration
-	refuse bool
-	pin    string // empty if not pinned
-	conns  map[*conn]struct{}
-	traps  []*Trap
-	stats  Stats
+	mu      sync.Mutex
+	stalled [directions]chan struct{} // not nil while stalled; closed on resume
+	delay   [directions]time.Duration
+	refuse  bool
+	pin     string // empty if not pinned
+	conns   map[*conn]struct{}
+	traps   []*Trap
+	stats   Stats
 }
 
-// Stats count what a link has done to its client: the proof that a fault bit.
+// Stats count what a proxy has done to its client: the proof that a fault had an effect.
 type Stats struct {
 	Dials   int64 // connections made
-	Held    int64 // chunks of bytes, ends of connections and dials that had to wait for a release
+	Stalled int64 // chunks of bytes, ends of connections and dials that had to wait for a resume
 	Delayed int64 // chunks of bytes that were delayed
 	Reset   int64 // connections reset
 	Refused int64 // dials refused
 	Sprung  int64 // traps that have sprung
 }
 
-// New returns a link over dial, with nothing broken.
-func New(dial ensemble.DialFunc) *Link {
-	return &Link{dial: dial, conns: map[*conn]struct{}{}}
+// New returns a proxy over dial, with nothing broken.
+func New(dial ensemble.DialFunc) *Proxy {
+	return &Proxy{dial: dial, conns: map[*conn]struct{}{}}
 }
 
 // Stats returns the counts so far.
-func (l *Link) Stats() Stats {
+func (l *Proxy) Stats() Stats {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.stats
 }
 
-// DialContext connects to address over the link. A dial over a held link waits for the release, and ends with ctx before that.
+// DialContext connects to address over the proxy. A dial over a stalled proxy waits for the resume, and ends with ctx before that.
 // One that is refused is an error that matches syscall.ECONNREFUSED.
-func (l *Link) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
+func (l *Proxy) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
 	if err := l.admit(ctx, address); err != nil {
 		return nil, &net.OpError{Op: "dial", Net: network, Err: err}
 	}
@@ -72,7 +72,7 @@ func (l *Link) DialContext(ctx context.Context, network, address string) (net.Co
 }
 
 // admit waits until nothing keeps a dial from being made.
-func (l *Link) admit(ctx context.Context, address string) error {
+func (l *Proxy) admit(ctx context.Context, address string) error {
 	for waited := false; ; waited = true {
 		l.mu.Lock()
 		if l.refuse || l.pin != "" && l.pin != address {
@@ -80,27 +80,27 @@ func (l *Link) admit(ctx context.Context, address string) error {
 			l.mu.Unlock()
 			return syscall.ECONNREFUSED
 		}
-		held := l.held[Up]
-		if held == nil {
-			held = l.held[Down] // The answer to a dial gets lost as well as the dial.
+		stalled := l.stalled[Up]
+		if stalled == nil {
+			stalled = l.stalled[Down] // The answer to a dial gets lost as well as the dial.
 		}
-		if held != nil && !waited {
-			l.stats.Held++
+		if stalled != nil && !waited {
+			l.stats.Stalled++
 		}
 		l.mu.Unlock()
-		if held == nil {
+		if stalled == nil {
 			return nil
 		}
 		select {
-		case <-held:
+		case <-stalled:
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 	}
 }
 
-// adopt makes a connection one of the link's, unless it was refused or pinned elsewhere meanwhile.
-func (l *Link) adopt(inner net.Conn, address string) (net.Conn, error) {
+// adopt makes a connection one of the proxy's, unless it was refused or pinned elsewhere meanwhile.
+func (l *Proxy) adopt(inner net.Conn, address string) (net.Conn, error) {
 	c := newConn(l, inner, address)
 	l.mu.Lock()
 	if l.refuse || l.pin != "" && l.pin != address {
@@ -116,49 +116,49 @@ func (l *Link) adopt(inner net.Conn, address string) (net.Conn, error) {
 	return c, nil
 }
 
-func (l *Link) forget(c *conn) {
+func (l *Proxy) forget(c *conn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.conns, c)
 }
 
-// Hold stops the given directions, both if none is given: bytes wait, connections stay, dials hang. To hold a direction
-// that is held changes nothing.
-func (l *Link) Hold(which ...Direction) {
+// Stall stops the given directions, both if none is given: bytes wait, connections stay, dials hang. To stall a direction
+// that is stalled changes nothing.
+func (l *Proxy) Stall(which ...Direction) {
 	if len(which) == 0 {
 		which = []Direction{Up, Down}
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, d := range which {
-		if l.held[d] == nil {
-			l.held[d] = make(chan struct{})
+		if l.stalled[d] == nil {
+			l.stalled[d] = make(chan struct{})
 		}
 	}
 }
 
-// Release lets the given directions go on, both if none is given. What was held arrives, in order.
-func (l *Link) Release(which ...Direction) {
+// Resume lets the given directions go on, both if none is given. What was stalled arrives, in order.
+func (l *Proxy) Resume(which ...Direction) {
 	if len(which) == 0 {
 		which = []Direction{Up, Down}
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, d := range which {
-		if held := l.held[d]; held != nil {
-			close(held)
-			l.held[d] = nil
+		if stalled := l.stalled[d]; stalled != nil {
+			close(stalled)
+			l.stalled[d] = nil
 		}
 	}
 }
 
 // Reset breaks all connections and returns how many there were. The client's calls on them fail at once with
-// syscall.ECONNRESET, also over a held link; bytes that were on the way are lost.
-func (l *Link) Reset() int {
+// syscall.ECONNRESET, also over a stalled proxy; bytes that were on the way are lost.
+func (l *Proxy) Reset() int {
 	return l.reset(func(*conn) bool { return true })
 }
 
-func (l *Link) reset(which func(*conn) bool) (n int) {
+func (l *Proxy) reset(which func(*conn) bool) (n int) {
 	l.mu.Lock()
 	var all []*conn
 	for c := range l.conns {
@@ -179,14 +179,14 @@ func (l *Link) reset(which func(*conn) bool) (n int) {
 }
 
 // Refuse makes dials fail, or no longer. Connections stay: Reset breaks them.
-func (l *Link) Refuse(refuse bool) {
+func (l *Proxy) Refuse(refuse bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.refuse = refuse
 }
 
 // Delay makes what goes up and what goes down from now on arrive that much later, in order. Zero is no delay.
-func (l *Link) Delay(up, down time.Duration) {
+func (l *Proxy) Delay(up, down time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.delay = [directions]time.Duration{Up: max(up, 0), Down: max(down, 0)}
@@ -194,7 +194,7 @@ func (l *Link) Delay(up, down time.Duration) {
 
 // Pin lets the client reach one server only: dials of others are refused, connections to others reset. The empty address
 // unpins.
-func (l *Link) Pin(address string) {
+func (l *Proxy) Pin(address string) {
 	l.mu.Lock()
 	l.pin = address
 	l.mu.Unlock()
@@ -204,18 +204,18 @@ func (l *Link) Pin(address string) {
 }
 
 // Heal undoes everything but delays that have begun: releases, accepts, unpins, and takes away traps.
-func (l *Link) Heal() {
+func (l *Proxy) Heal() {
 	l.Delay(0, 0)
 	l.Refuse(false)
 	l.Pin("")
 	l.mu.Lock()
 	l.traps = nil
 	l.mu.Unlock()
-	l.Release()
+	l.Resume()
 }
 
 // Connected returns the addresses of the servers that the client has connections to.
-func (l *Link) Connected() []string {
+func (l *Proxy) Connected() []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var all []string
@@ -225,18 +225,18 @@ func (l *Link) Connected() []string {
 	return all
 }
 
-// heldIn returns what ends the hold of a direction, or nil.
-func (l *Link) heldIn(d Direction) <-chan struct{} {
+// stalledIn returns what ends the stall of a direction, or nil.
+func (l *Proxy) stalledIn(d Direction) <-chan struct{} {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.held[d] == nil {
+	if l.stalled[d] == nil {
 		return nil
 	}
-	return l.held[d]
+	return l.stalled[d]
 }
 
 // due returns when a chunk that enters a direction now may leave it.
-func (l *Link) due(d Direction) time.Time {
+func (l *Proxy) due(d Direction) time.Time {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.delay[d] == 0 {
@@ -246,16 +246,16 @@ func (l *Link) due(d Direction) time.Time {
 	return time.Now().Add(l.delay[d])
 }
 
-func (l *Link) countHeld() {
+func (l *Proxy) countStalled() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.stats.Held++
+	l.stats.Stalled++
 }
 
 // String says what is broken.
-func (l *Link) String() string {
+func (l *Proxy) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return fmt.Sprintf("link(held up %t down %t, delay %v %v, refuse %t, pin %q, %d connections)",
-		l.held[Up] != nil, l.held[Down] != nil, l.delay[Up], l.delay[Down], l.refuse, l.pin, len(l.conns))
+	return fmt.Sprintf("proxy(stalled up %t down %t, delay %v %v, refuse %t, pin %q, %d connections)",
+		l.stalled[Up] != nil, l.stalled[Down] != nil, l.delay[Up], l.delay[Down], l.refuse, l.pin, len(l.conns))
 }

@@ -18,16 +18,16 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// world is a link whose every connection ends at the test.
+// world is a proxy whose every connection ends at the test.
 type world struct {
-	*Link
+	*Proxy
 	accepted chan net.Conn
 }
 
-// inMemory returns a link over net.Pipe.
+// inMemory returns a proxy over net.Pipe.
 func inMemory() *world {
 	w := &world{accepted: make(chan net.Conn, 100)}
-	w.Link = New(func(context.Context, string, string) (net.Conn, error) {
+	w.Proxy = New(func(context.Context, string, string) (net.Conn, error) {
 		client, server := net.Pipe()
 		w.accepted <- server
 		return client, nil
@@ -35,7 +35,7 @@ func inMemory() *world {
 	return w
 }
 
-// overTCP returns a link over TCP on the loopback interface.
+// overTCP returns a proxy over TCP on the loopback interface.
 func overTCP(t *testing.T) *world {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -44,7 +44,7 @@ func overTCP(t *testing.T) *world {
 	}
 	t.Cleanup(func() { l.Close() })
 	w := &world{accepted: make(chan net.Conn, 100)}
-	w.Link = New(func(ctx context.Context, network, _ string) (net.Conn, error) {
+	w.Proxy = New(func(ctx context.Context, network, _ string) (net.Conn, error) {
 		var d net.Dialer
 		conn, err := d.DialContext(ctx, network, l.Addr().String())
 		if err != nil {
@@ -71,7 +71,7 @@ func (w *world) connect(t *testing.T, address string) (client, server net.Conn) 
 	t.Cleanup(func() {
 		client.Close()
 		server.Close()
-		w.Heal() // What is held lingers.
+		w.Heal() // What is stalled lingers.
 	})
 	return client, server
 }
@@ -145,21 +145,21 @@ func TestCloseSendsWhatWasWritten(t *testing.T) {
 func TestHeldLinkHealsOnTheSameConnection(t *testing.T) {
 	everywhere(t, func(t *testing.T, w *world) {
 		client, server := w.connect(t, "a")
-		w.Hold()
+		w.Stall()
 		if err := <-send(client, "up"); err != nil {
 			t.Fatalf("a client notices a held link at its first write: %v", err)
 		}
 		sent := send(server, "down")
 		nothing(t, server)
 		nothing(t, client)
-		w.Release()
+		w.Resume()
 		expect(t, server, "up")
 		expect(t, client, "down")
 		if err := <-sent; err != nil {
 			t.Error(err)
 		}
-		if s := w.Stats(); s.Held != 2 {
-			t.Errorf("held %d", s.Held)
+		if s := w.Stats(); s.Stalled != 2 {
+			t.Errorf("held %d", s.Stalled)
 		}
 	})
 }
@@ -167,19 +167,19 @@ func TestHeldLinkHealsOnTheSameConnection(t *testing.T) {
 func TestOneWayHoldIsOneWay(t *testing.T) {
 	everywhere(t, func(t *testing.T, w *world) {
 		client, server := w.connect(t, "a")
-		w.Hold(Down)
+		w.Stall(Down)
 		send(client, "up")
 		expect(t, server, "up")
 		send(server, "down")
 		nothing(t, client)
-		w.Release()
+		w.Resume()
 		expect(t, client, "down")
-		w.Hold(Up)
+		w.Stall(Up)
 		send(server, "more")
 		expect(t, client, "more")
 		send(client, "up")
 		nothing(t, server)
-		w.Release()
+		w.Resume()
 		expect(t, server, "up")
 	})
 }
@@ -187,13 +187,13 @@ func TestOneWayHoldIsOneWay(t *testing.T) {
 func TestHeldLinkHidesTheServersEnd(t *testing.T) {
 	everywhere(t, func(t *testing.T, w *world) {
 		client, server := w.connect(t, "a")
-		w.Hold()
+		w.Stall()
 		if err := <-send(server, "bye"); err != nil {
 			t.Fatal(err)
 		}
 		server.Close()
 		nothing(t, client)
-		w.Release()
+		w.Resume()
 		got, err := io.ReadAll(client)
 		if string(got) != "bye" || err != nil {
 			t.Errorf("read %q, %v", got, err)
@@ -204,13 +204,13 @@ func TestHeldLinkHidesTheServersEnd(t *testing.T) {
 func TestHeldLinkPushesBack(t *testing.T) {
 	everywhere(t, func(t *testing.T, w *world) {
 		client, server := w.connect(t, "a")
-		w.Hold()
+		w.Stall()
 		client.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
 		n, err := client.Write(make([]byte, 2*room))
 		if n < room || n > room+64<<10 || !errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Errorf("wrote %d, %v", n, err)
 		}
-		w.Release()
+		w.Resume()
 		if _, err := io.CopyN(io.Discard, server, int64(n)); err != nil {
 			t.Error(err)
 		}
@@ -219,13 +219,13 @@ func TestHeldLinkPushesBack(t *testing.T) {
 
 func TestDialOverAHeldLinkWaits(t *testing.T) {
 	everywhere(t, func(t *testing.T, w *world) {
-		w.Hold(Down)
+		w.Stall(Down)
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		defer cancel()
 		if _, err := w.DialContext(ctx, "tcp", "a"); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("dial: %v", err)
 		}
-		time.AfterFunc(50*time.Millisecond, func() { w.Release() })
+		time.AfterFunc(50*time.Millisecond, func() { w.Resume() })
 		client, server := w.connect(t, "a")
 		send(client, "x")
 		expect(t, server, "x")
@@ -235,7 +235,7 @@ func TestDialOverAHeldLinkWaits(t *testing.T) {
 func TestResetReachesTheClientOverAHeldLink(t *testing.T) {
 	everywhere(t, func(t *testing.T, w *world) {
 		client, _ := w.connect(t, "a")
-		w.Hold()
+		w.Stall()
 		read := make(chan error, 1)
 		go func() {
 			_, err := client.Read(make([]byte, 1))
@@ -318,7 +318,7 @@ func TestDelayIsExactAndKeepsTheRate(t *testing.T) {
 func TestHealUndoesEverything(t *testing.T) {
 	everywhere(t, func(t *testing.T, w *world) {
 		client, server := w.connect(t, "a")
-		w.Hold()
+		w.Stall()
 		w.Delay(time.Hour, time.Hour)
 		w.Refuse(true)
 		w.Pin("a")
@@ -334,7 +334,7 @@ func TestClosedConnectionLingersOneSecondAtMost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := inMemory()
 		client, server := w.connect(t, "a")
-		w.Hold()
+		w.Stall()
 		send(client, "x")
 		synctest.Wait()
 		start := time.Now()
@@ -348,7 +348,7 @@ func TestClosedConnectionLingersOneSecondAtMost(t *testing.T) {
 	})
 }
 
-// Bytes keep their order and number however the link is treated, and -race looks on.
+// Bytes keep their order and number however the proxy is treated, and -race looks on.
 func TestBytesKeepTheirOrderUnderFaults(t *testing.T) {
 	everywhere(t, func(t *testing.T, w *world) {
 		client, server := w.connect(t, "a")
@@ -378,11 +378,11 @@ func TestBytesKeepTheirOrderUnderFaults(t *testing.T) {
 		for i := 0; ; i++ {
 			switch i % 4 {
 			case 0:
-				w.Hold(Direction(i / 4 % 2))
+				w.Stall(Direction(i / 4 % 2))
 			case 1:
 				w.Delay(time.Millisecond, 0)
 			case 2:
-				w.Release()
+				w.Resume()
 			case 3:
 				w.Delay(0, 0)
 			}
@@ -390,7 +390,7 @@ func TestBytesKeepTheirOrderUnderFaults(t *testing.T) {
 			case <-done:
 				return
 			case <-time.After(time.Millisecond):
-				w.Release()
+				w.Resume()
 			}
 		}
 	})

@@ -12,7 +12,7 @@ const room = 256 << 10
 
 // stream is one direction of one connection: chunks on their way, and then perhaps an end.
 type stream struct {
-	link      *Link
+	link      *Proxy
 	direction Direction
 
 	mu      sync.Mutex
@@ -28,7 +28,7 @@ type chunk struct {
 	due  time.Time // zero is now
 }
 
-func newStream(l *Link, d Direction) *stream {
+func newStream(l *Proxy, d Direction) *stream {
 	return &stream{link: l, direction: d, changed: make(chan struct{})}
 }
 
@@ -82,7 +82,7 @@ func (s *stream) finish(err error) {
 	}
 }
 
-// kill ends the stream at once, also if the link is held.
+// kill ends the stream at once, also if the proxy is stalled.
 func (s *stream) kill(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -93,7 +93,7 @@ func (s *stream) kill(err error) {
 	}
 }
 
-// pop takes at most limit bytes of the first chunk, when it is due and the direction is not held. A hold keeps back the end too.
+// pop takes at most limit bytes of the first chunk, when it is due and the direction is not stalled. A hold keeps back the end too.
 func (s *stream) pop(limit int, expired <-chan struct{}) ([]byte, error) {
 	for counted := false; ; {
 		if isClosed(expired) {
@@ -111,16 +111,16 @@ func (s *stream) pop(limit int, expired <-chan struct{}) ([]byte, error) {
 		}
 		s.mu.Unlock()
 
-		held := s.link.heldIn(s.direction)
+		stalled := s.link.stalledIn(s.direction)
 		switch {
 		case !there:
 			await(changed, nil, expired, 0)
-		case held != nil:
+		case stalled != nil:
 			if !counted {
 				counted = true
-				s.link.countHeld()
+				s.link.countStalled()
 			}
-			await(changed, held, expired, 0)
+			await(changed, stalled, expired, 0)
 		case due > 0:
 			await(changed, nil, expired, due)
 		default:
@@ -154,7 +154,7 @@ func (s *stream) take(limit int) (data []byte, err error, ok bool) {
 }
 
 // await waits for any of its channels, or for d if that is positive.
-func await(changed, held, expired <-chan struct{}, d time.Duration) {
+func await(changed, stalled, expired <-chan struct{}, d time.Duration) {
 	var timeout <-chan time.Time
 	if d > 0 {
 		t := time.NewTimer(d)
@@ -163,7 +163,7 @@ func await(changed, held, expired <-chan struct{}, d time.Duration) {
 	}
 	select {
 	case <-changed:
-	case <-held:
+	case <-stalled:
 	case <-expired:
 	case <-timeout:
 	}

@@ -41,7 +41,7 @@ type Action int
 // The actions.
 const (
 	Reset Action = iota // breaks the connection there
-	Hold                // holds the link there, in the direction of what it caught
+	Stall               // stalls the proxy there, in the direction of what it caught
 )
 
 // Request says which request a trap waits for.
@@ -52,12 +52,12 @@ type Request struct {
 	When When
 }
 
-// Trap waits for one request on any connection of a link, and springs once.
+// Trap waits for one request on any connection of a proxy, and springs once.
 type Trap struct {
 	Request
 	then    Action
 	once    sync.Once
-	left    int // this and the following are guarded by the link's mu, and so is the Request of one that is wide
+	left    int // this and the following are guarded by the proxy's mu, and so is the Request of one that is wide
 	wide    bool
 	removed bool
 	springs bool
@@ -65,7 +65,7 @@ type Trap struct {
 }
 
 // Set sets a trap. The requests that a server was connected with, and pings, are never caught by OpAny.
-func (l *Link) Set(r Request, then Action) *Trap {
+func (l *Proxy) Set(r Request, then Action) *Trap {
 	t := &Trap{Request: r, then: then, left: max(r.N, 1), sprung: make(chan struct{})}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -75,7 +75,7 @@ func (l *Link) Set(r Request, then Action) *Trap {
 
 // Remove takes a trap away, also one that has its request and waits for the reply. It reports whether the trap did not spring,
 // and never will; otherwise Sprung is closed, or is about to be.
-func (l *Link) Remove(t *Trap) bool {
+func (l *Proxy) Remove(t *Trap) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.removeLocked(t)
@@ -85,7 +85,7 @@ func (l *Link) Remove(t *Trap) bool {
 
 // Widen has a trap that has not sprung take whatever is sent next, a ping too; its Request is then what it caught. One that waits for a
 // reply, which a connection that broke will never bring, takes that beside it.
-func (l *Link) Widen(t *Trap) {
+func (l *Proxy) Widen(t *Trap) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if t.removed || t.springs {
@@ -97,7 +97,7 @@ func (l *Link) Widen(t *Trap) {
 }
 
 // springs reports whether a trap that meets its moment is to spring.
-func (l *Link) springs(t *Trap) bool {
+func (l *Proxy) springs(t *Trap) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if t.removed || t.springs {
@@ -109,7 +109,7 @@ func (l *Link) springs(t *Trap) bool {
 	return true
 }
 
-func (l *Link) removeLocked(t *Trap) {
+func (l *Proxy) removeLocked(t *Trap) {
 	for i, other := range l.traps {
 		if other == t {
 			l.traps = append(l.traps[:i:i], l.traps[i+1:]...)
@@ -144,7 +144,7 @@ func (r Request) matches(op Op, path string) bool {
 }
 
 // caught counts a request for all traps and returns the one that it springs, if any. Of two it is the older.
-func (l *Link) caught(op Op, path string) *Trap {
+func (l *Proxy) caught(op Op, path string) *Trap {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var first *Trap
@@ -172,7 +172,7 @@ func (c *conn) trapRequest(head []byte) *Trap {
 	if err != nil {
 		return nil
 	}
-	t := c.link.caught(h.Op, wire.FirstPath(h.Op, body))
+	t := c.proxy.caught(h.Op, wire.FirstPath(h.Op, body))
 	if t != nil && t.When == BeforeReply {
 		c.mu.Lock()
 		c.awaiting[h.Xid] = t

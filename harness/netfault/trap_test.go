@@ -149,14 +149,14 @@ func TestTrapCanHoldInsteadOfReset(t *testing.T) {
 		for _, when := range []When{BeforeSending, BeforeReply} {
 			var s server
 			c := open(t, w, &s)
-			trap := w.Set(Request{Op: OpCreate, When: when}, Hold)
+			trap := w.Set(Request{Op: OpCreate, When: when}, Stall)
 			c.Write(c.request(OpCreate, "/a"))
 			<-trap.Sprung()
 			nothing(t, c)
 			if got := s.log(); (got == "") != (when == BeforeSending) {
 				t.Errorf("%v: the server has seen %q", trap, got)
 			}
-			w.Release()
+			w.Resume()
 			if xids, err := c.replies(1); err != nil || !slices.Equal(xids, []int32{1}) {
 				t.Errorf("%v: replies %v, %v", trap, xids, err)
 			}
@@ -259,7 +259,7 @@ func TestATrapThatIsRemovedBeforeTheReplyNeverSprings(t *testing.T) {
 		wire.ReadFrame(end, nil, 0)
 		go end.Write(wire.AppendFrame(nil, &wire.ConnectResponse{Password: []byte("pw")}))
 		wire.ReadFrame(client, nil, 0)
-		trap := w.Set(Request{When: BeforeReply}, Hold)
+		trap := w.Set(Request{When: BeforeReply}, Stall)
 		c := &session{Conn: client}
 		go client.Write(c.request(OpCreate, "/x"))
 		wire.ReadFrame(end, nil, 0)

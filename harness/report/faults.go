@@ -10,7 +10,7 @@ import (
 // fault is one as it stood, and what came of it.
 type fault struct {
 	Name, Target, Arg string
-	Bit, Error        string
+	Evidence, Error   string
 	From, To          time.Duration
 	Healed            bool
 	// Silence is the longest time without any operation that succeeded, begun while it stood.
@@ -20,7 +20,7 @@ type fault struct {
 }
 
 func (f fault) span() faultSpan {
-	return faultSpan{micro(f.From), micro(f.To), f.Name, f.Target, f.Arg, f.Bit, f.Error}
+	return faultSpan{micro(f.From), micro(f.To), f.Name, f.Target, f.Arg, f.Evidence, f.Error}
 }
 
 // newFaults returns the faults of a history in order of their starts.
@@ -42,7 +42,7 @@ func newFaults(h *history.History) []fault {
 				continue
 			}
 			f := &all[at]
-			f.To, f.Healed, f.Bit, f.Error = e.Time, true, e.Result, e.Error
+			f.To, f.Healed, f.Evidence, f.Error = e.Time, true, e.Result, e.Error
 			if e.Node != "" {
 				f.Target = e.Node // what was really hit
 			}

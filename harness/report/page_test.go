@@ -431,7 +431,7 @@ func TestRecoveryIsCountedFromTheHeal(t *testing.T) {
 		t.Fatal(faults)
 	}
 	got := faults[0]
-	want := fault{Name: "kill", Target: "node 1", Bit: "it was down", From: ms(100), To: ms(400), Healed: true, Silence: ms(330), Recovery: ms(50)}
+	want := fault{Name: "kill", Target: "node 1", Evidence: "it was down", From: ms(100), To: ms(400), Healed: true, Silence: ms(330), Recovery: ms(50)}
 	if got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}

@@ -83,13 +83,13 @@ type session struct {
 
 // faultSpan is a fault as it stood. Node is the server that it names, -1 for none.
 type faultSpan struct {
-	From   int64  `json:"f"`
-	To     int64  `json:"t"`
-	Name   string `json:"n"`
-	Target string `json:"x"`
-	Arg    string `json:"a"`
-	Bit    string `json:"b"`
-	Error  string `json:"e"`
+	From     int64  `json:"f"`
+	To       int64  `json:"t"`
+	Name     string `json:"n"`
+	Target   string `json:"x"`
+	Arg      string `json:"a"`
+	Evidence string `json:"b"`
+	Error    string `json:"e"`
 }
 
 // violation is where on the timeline to look for one: when it was, and when the events were that prove it.

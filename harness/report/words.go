@@ -308,7 +308,7 @@ func seen(one checker.Result) string {
 func newFaultRow(i int, f fault) faultRow {
 	row := faultRow{
 		Name: f.Name, Target: targetWords(f.Target), At: shortTime(f.From), For: latencyText(f.To-f.From, 1), Silence: latencyText(f.Silence, 1),
-		Recovery: "none", Did: f.Bit, Link: fmt.Sprintf("#fault-%d", i),
+		Recovery: "none", Did: f.Evidence, Link: fmt.Sprintf("#fault-%d", i),
 	}
 	if f.Recovery >= 0 {
 		row.Recovery = latencyText(f.Recovery, 1)
@@ -318,7 +318,7 @@ func newFaultRow(i int, f fault) faultRow {
 		row.Did = f.Error
 	case !f.Healed:
 		row.Did = "never healed"
-	case f.Bit == "":
+	case f.Evidence == "":
 		row.Did = "nothing: it did not bite"
 	}
 	return row

@@ -3,9 +3,9 @@
 //
 // Looking for what a transaction made does not tell whether it was applied
 // where others take away what was made, as consumers of a queue do. So the
-// owner has a node of its own, the mark, and every transaction sets it,
+// owner has a node of its own, the ledger, and every transaction sets it,
 // conditional on its version: a transaction that was sent again after it had
-// been applied fails at the mark, and nowhere else.
+// been applied fails at the ledger, and nowhere else.
 package idempotent
 
 import (
@@ -17,12 +17,12 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// ErrGone means that somebody deleted or set the mark. Nothing was applied.
-var ErrGone = errors.New("mark deleted by somebody else")
+// ErrGone means that somebody deleted or set the ledger. Nothing was applied.
+var ErrGone = errors.New("ledger node deleted by another client")
 
 // A Mark is an ephemeral node whose version counts the transactions of its
 // owner. It is made with the first one. It is not safe for concurrent use.
-type Mark struct {
+type Ledger struct {
 	s    *session.Session
 	dir  string
 	kind string
@@ -31,23 +31,23 @@ type Mark struct {
 	count int32        // transactions applied so far
 }
 
-// NewMark returns a mark that will be made in dir. No request is made.
-func NewMark(s *session.Session, dir, kind string) *Mark {
-	return &Mark{s: s, dir: dir, kind: kind}
+// NewLedger returns a ledger that will be made in dir. No request is made.
+func NewLedger(s *session.Session, dir, kind string) *Ledger {
+	return &Ledger{s: s, dir: dir, kind: kind}
 }
 
 // Do applies ops in one transaction, once. The results are zero where the
 // transaction was applied but its reply was lost. A *session.MultiError in the
-// error speaks of ops and means that nothing was applied; an error of the mark is
+// error speaks of ops and means that nothing was applied; an error of the ledger is
 // none.
 //
 // The error is Indeterminate only if ctx or the session ended on the way, or
-// somebody deleted the mark. Then the mark is given up, which leaves its node
+// somebody deleted the ledger. Then the ledger is given up, which leaves its node
 // for as long as the session lives, and the next transaction makes a new one.
-func (m *Mark) Do(ctx context.Context, ops ...session.Op) ([]session.OpResult, error) {
+func (m *Ledger) Do(ctx context.Context, ops ...session.Op) ([]session.OpResult, error) {
 	for {
 		if err := m.Make(ctx); err != nil {
-			return nil, ofMark(err)
+			return nil, ofLedger(err)
 		}
 		results, err := m.Try(ctx, ops...)
 		if !errors.Is(err, ErrGone) {
@@ -56,10 +56,10 @@ func (m *Mark) Do(ctx context.Context, ops ...session.Op) ([]session.OpResult, e
 	}
 }
 
-// Try is Do for ops that rest on what was read after the mark was made, which it
-// has to be. It fails with ErrGone where Do would make the mark anew: who deleted
+// Try is Do for ops that rest on what was read after the ledger was made, which it
+// has to be. It fails with ErrGone where Do would make the ledger anew: who deleted
 // it may have deleted what was read, and all that is there may be something else.
-func (m *Mark) Try(ctx context.Context, ops ...session.Op) ([]session.OpResult, error) {
+func (m *Ledger) Try(ctx context.Context, ops ...session.Op) ([]session.OpResult, error) {
 	unsure := false // an earlier attempt may have been applied
 	for {
 		set := session.SetOp{Path: m.node.Path, Version: m.count}
@@ -86,9 +86,9 @@ func (m *Mark) Try(ctx context.Context, ops ...session.Op) ([]session.OpResult, 
 }
 
 // giveUp makes the last error of a transaction. Where it is not known how
-// often the mark was set, the mark is of no use any more.
-func (m *Mark) giveUp(err error, unsure bool) error {
-	err = ofMark(err)
+// often the ledger was set, the ledger is of no use any more.
+func (m *Ledger) giveUp(err error, unsure bool) error {
+	err = ofLedger(err)
 	if !unsure {
 		return failed(err)
 	}
@@ -96,17 +96,17 @@ func (m *Mark) giveUp(err error, unsure bool) error {
 	return &session.RequestError{Op: "txn", Path: m.dir, Effect: session.Indeterminate, Err: err}
 }
 
-// ofMark takes the number of the op out of an error of the mark: callers would
+// ofLedger takes the number of the op out of an error of the ledger: callers would
 // take it for one of theirs.
-func ofMark(err error) error {
+func ofLedger(err error) error {
 	if part := (*session.MultiError)(nil); errors.As(err, &part) {
 		return &session.RequestError{Op: "mark", Path: part.Path, Effect: session.Outcome(err), Err: part.Err}
 	}
 	return err
 }
 
-// Make creates the mark unless there is one.
-func (m *Mark) Make(ctx context.Context) (err error) {
+// Make creates the ledger unless there is one.
+func (m *Ledger) Make(ctx context.Context) (err error) {
 	if m.node.Path != "" {
 		return nil
 	}
@@ -115,15 +115,15 @@ func (m *Mark) Make(ctx context.Context) (err error) {
 	return err
 }
 
-// Made reports whether the mark has a node, as far as its owner knows.
-func (m *Mark) Made() bool { return m.node.Path != "" }
+// Made reports whether the ledger has a node, as far as its owner knows.
+func (m *Ledger) Made() bool { return m.node.Path != "" }
 
-// Path is that of the mark's node, "" if it has none.
-func (m *Mark) Path() string { return m.node.Path }
+// Path is that of the ledger's node, "" if it has none.
+func (m *Ledger) Path() string { return m.node.Path }
 
 // Zxid returns the zxid of the last transaction applied, which is the czxid of
-// what it made. It fails with ErrGone if somebody deleted the mark since.
-func (m *Mark) Zxid(ctx context.Context) (int64, error) {
+// what it made. It fails with ErrGone if somebody deleted the ledger since.
+func (m *Ledger) Zxid(ctx context.Context) (int64, error) {
 	stat, err := m.s.Exists(ctx, m.node.Path)
 	if err != nil {
 		return 0, err
@@ -135,8 +135,8 @@ func (m *Mark) Zxid(ctx context.Context) (int64, error) {
 	return stat.Mzxid, nil
 }
 
-// Remove deletes the mark.
-func (m *Mark) Remove(ctx context.Context) error {
+// Remove deletes the ledger.
+func (m *Ledger) Remove(ctx context.Context) error {
 	if m.node.Path == "" {
 		return nil
 	}

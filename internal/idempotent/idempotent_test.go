@@ -42,7 +42,7 @@ func TestTransactionIsAppliedOnce(t *testing.T) {
 		if _, err := other.Create(p.Context(), dir, nil, session.Persistent); err != nil {
 			return err
 		}
-		mark := idempotent.NewMark(s, "/marks", "put")
+		mark := idempotent.NewLedger(s, "/marks", "put")
 		told := map[string]session.Effect{}
 		if err := p.Break(func(ctx context.Context) error {
 			for _, name := range []string{"first", "second"} {
@@ -58,7 +58,7 @@ func TestTransactionIsAppliedOnce(t *testing.T) {
 		if err := mark.Remove(p.Context()); err != nil && !p.Fate.Loses() {
 			return fmt.Errorf("remove the mark: %w", err)
 		}
-		s.Close() // takes a mark that was given up with it
+		s.Close() // takes a ledger that was given up with it
 		return counted(p.Context(), other, told)
 	})
 }
@@ -85,11 +85,11 @@ func counted(ctx context.Context, s *session.Session, told map[string]session.Ef
 	return nil
 }
 
-// An error of one of the ops tells which, and the mark goes on.
+// An error of one of the ops tells which, and the ledger goes on.
 func TestRefusedTransaction(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		c := w.Client()
-		mark := idempotent.NewMark(c.Session, "/marks", "put")
+		mark := idempotent.NewLedger(c.Session, "/marks", "put")
 		create := session.CreateOp{Path: "/a", Mode: session.Persistent}
 		_, err := mark.Do(t.Context(), create, session.CheckOp{Path: "/none", Version: session.AnyVersion})
 		part := (*session.MultiError)(nil)
@@ -106,11 +106,11 @@ func TestRefusedTransaction(t *testing.T) {
 	})
 }
 
-// A mark that somebody deleted or set is made anew: nothing was applied.
+// A ledger that somebody deleted or set is made anew: nothing was applied.
 func TestLostMarkIsMadeAnew(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		c := w.Client()
-		mark := idempotent.NewMark(c.Session, "/marks", "put")
+		mark := idempotent.NewLedger(c.Session, "/marks", "put")
 		for i, spoil := range []func(path string) error{
 			func(string) error { return nil },
 			func(path string) error { return c.Delete(t.Context(), path, session.AnyVersion) },
@@ -132,7 +132,7 @@ func TestLostMarkIsMadeAnew(t *testing.T) {
 	})
 }
 
-// An error of the mark is none of the ops: those who look for a MultiError would
+// An error of the ledger is none of the ops: those who look for a MultiError would
 // take the transaction for one that was not applied, because of their first op.
 func TestErrorOfTheMarkIsNoneOfTheOps(t *testing.T) {
 	spoil := map[string]func(t *testing.T, w *recipetest.World, c *recipetest.Client, mark string) session.Effect{
@@ -151,7 +151,7 @@ func TestErrorOfTheMarkIsNoneOfTheOps(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 				c := w.Client()
-				mark := idempotent.NewMark(c.Session, "/marks", "put")
+				mark := idempotent.NewLedger(c.Session, "/marks", "put")
 				recipetest.Must(mark.Do(t.Context(), session.CreateOp{Path: "/a"}))
 				want := spoil(t, w, c, w.Nodes("/marks")[0])
 				_, err := mark.Do(t.Context(), session.CreateOp{Path: "/b"})
@@ -167,7 +167,7 @@ func TestErrorOfTheMarkIsNoneOfTheOps(t *testing.T) {
 // What rests on things read before is not tried again under another mark.
 func TestTryTellsThatTheMarkIsGone(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
-		mark := idempotent.NewMark(w.Client().Session, "/marks", "take")
+		mark := idempotent.NewLedger(w.Client().Session, "/marks", "take")
 		recipetest.Check(t, mark.Make(t.Context()))
 		recipetest.Must(mark.Try(t.Context(), session.CreateOp{Path: "/a"}))
 		recipetest.Check(t, w.Admin().DeleteAll(t.Context(), "/marks"))

@@ -25,7 +25,7 @@ import (
 // only. Reads that fail where the node is gone, not exists, set the watches:
 // then none remains.
 type waiting struct {
-	line   *Line
+	queue  *Queue
 	me     Contender
 	other  Contender
 	path   string // of the other
@@ -37,8 +37,8 @@ type waiting struct {
 
 // await waits until other no longer stands before me, and reports whether it
 // is known to have been served, so that nobody before it is left either.
-func (l *Line) await(ctx context.Context, c *Claim, me, other Contender) (served bool, err error) {
-	w := &waiting{line: l, me: me, other: other, path: znode.Join(l.Dir, other.Name)}
+func (l *Queue) await(ctx context.Context, c *Place, me, other Contender) (served bool, err error) {
+	w := &waiting{queue: l, me: me, other: other, path: znode.Join(l.Dir, other.Name)}
 	defer w.stop()
 	for over := false; ; {
 		if over, err = w.look(ctx); over || err != nil {
@@ -63,22 +63,22 @@ func (l *Line) await(ctx context.Context, c *Claim, me, other Contender) (served
 // look sets the watches that are needed and missing, and reports whether there
 // is nothing to wait for.
 func (w *waiting) look(ctx context.Context) (over bool, err error) {
-	signs, changes := w.line.Naming.signs(w.other), w.line.Naming.changes(w.other)
+	signs, changes := w.queue.Naming.leavesMark(w.other), w.queue.Naming.changes(w.other)
 	if signs && w.data == nil && !w.served {
-		value, watch, err := w.line.Session.GetW(ctx, w.path)
+		value, watch, err := w.queue.Session.GetW(ctx, w.path)
 		if err != nil {
 			return isNoNode(err), unlessNoNode(err)
 		}
 		w.data, w.watches = watch.C, append(w.watches, watch)
-		w.served = w.line.Naming.Changed(w.other, value.Stat.Version)
+		w.served = w.queue.Naming.Changed(w.other, value.Stat.Version)
 		if w.served && w.me.Kind == Shared {
 			return true, nil
 		}
 	}
 	if (!signs || changes && w.me.Kind == Exclusive) && w.gone == nil {
-		_, watch, err := w.line.Session.ChildrenW(ctx, w.path)
+		_, watch, err := w.queue.Session.ChildrenW(ctx, w.path)
 		if err != nil {
-			w.farewell()
+			w.readReleaseMark()
 			return isNoNode(err), unlessNoNode(err)
 		}
 		w.gone, w.watches = watch.C, append(w.watches, watch)
@@ -103,14 +103,14 @@ func (w *waiting) changed(event zk.Event) (over bool, err error) {
 func (w *waiting) left(event zk.Event) (over bool, err error) {
 	w.gone = nil
 	if event.Type == zk.EventNodeDeleted {
-		w.farewell()
+		w.readReleaseMark()
 		return true, nil
 	}
 	return false, event.Err
 }
 
-// farewell looks whether the other signed: the event of that comes first.
-func (w *waiting) farewell() {
+// readReleaseMark looks whether the other signed: the event of that comes first.
+func (w *waiting) readReleaseMark() {
 	select {
 	case event := <-w.data:
 		w.served = w.served || event.Type == zk.EventNodeDataChanged
@@ -126,7 +126,7 @@ func (w *waiting) stop() {
 
 // try answers a contender that does not wait: it passes a writer that was
 // downgraded.
-func (l *Line) try(ctx context.Context, c *Claim, r Request, me, other Contender) error {
+func (l *Queue) try(ctx context.Context, c *Place, r Request, me, other Contender) error {
 	if me.Kind == Exclusive || !l.Naming.changes(other) {
 		return ErrBusy
 	}

@@ -18,7 +18,7 @@ const (
 	Shared
 )
 
-// A Contender is one child of a line's directory that stands in the line.
+// A Contender is one child of a lock queue's directory that stands in the lock queue.
 type Contender struct {
 	Name string
 	Kind Kind
@@ -27,7 +27,7 @@ type Contender struct {
 	suffix string // that says what kind it is
 }
 
-// Naming says which children stand in a line, by what their names hold before
+// Naming says which children stand in a lock queue, by what their names hold before
 // the number. Other children are ignored.
 type Naming struct {
 	Exclusive []string
@@ -41,18 +41,18 @@ type Naming struct {
 	Silent bool
 }
 
-// signs reports whether the contender, when it leaves after having been
+// leavesMark reports whether the contender, when it leaves after having been
 // served, sets its node's data in the transaction that deletes it: those of
 // this package that are exclusive do. They have 32 hexadecimal digits and a
 // dash before what kind they are.
-func (n Naming) signs(c Contender) bool {
+func (n Naming) leavesMark(c Contender) bool {
 	id, rest, ok := strings.Cut(c.Name, "-")
 	return ok && !n.Silent && c.Kind == Exclusive && len(id) == 32 && strings.Trim(id, "0123456789abcdef") == "" && rest != ""
 }
 
 // changes reports whether the contender's data may change while it is served.
 func (n Naming) changes(c Contender) bool {
-	return n.signs(c) && slices.Contains(n.Changing, c.suffix)
+	return n.leavesMark(c) && slices.Contains(n.Changing, c.suffix)
 }
 
 // Changed reports whether the data of c's node, which has the given version,
@@ -98,7 +98,7 @@ func parseNumber(s string) (znode.Seq, bool) {
 	return znode.Seq(v), err == nil
 }
 
-// Queue returns the contenders among the children, first come first.
+// Contenders returns the contenders among the children, first come first.
 func (n Naming) Queue(children []string) []Contender {
 	queue := make([]Contender, 0, len(children))
 	for _, name := range children {

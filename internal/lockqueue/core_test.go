@@ -131,7 +131,7 @@ func TestSigns(t *testing.T) {
 	} {
 		c, _ := testNaming.Parse(name)
 		var got []string
-		if testNaming.signs(c) {
+		if testNaming.leavesMark(c) {
 			got = append(got, "signs")
 		}
 		if testNaming.changes(c) {

@@ -27,7 +27,7 @@ import (
 const markName = "delay"
 
 // marks is the node whose data takes the marks of transactions.
-func (l *Line) marks() string {
+func (l *Queue) marks() string {
 	if l.Delay > 0 {
 		return znode.Join(l.Dir, markName)
 	}
@@ -36,7 +36,7 @@ func (l *Line) marks() string {
 
 // mark leaves the mark of c, by a transaction of it. It makes the mark's node at the
 // first use.
-func (l *Line) mark(ctx context.Context, c *Claim) error {
+func (l *Queue) mark(ctx context.Context, c *Place) error {
 	for {
 		_, err := c.Txn(ctx)
 		if !isNoNode(err) {
@@ -50,7 +50,7 @@ func (l *Line) mark(ctx context.Context, c *Claim) error {
 }
 
 // outlast waits for the delay if the last exclusive one vanished.
-func (l *Line) outlast(ctx context.Context, c *Claim) error {
+func (l *Queue) outlast(ctx context.Context, c *Place) error {
 	mark, err := l.Session.Get(ctx, l.marks())
 	if err != nil {
 		return unlessNoNode(err)

@@ -4,14 +4,14 @@
 // contender and not all.
 //
 // The decision, who is served and who waits on whom, is a function of names
-// alone: [Naming.Decide]. [Line.Join] makes the requests. The recipe is the
+// alone: [Naming.Decide]. [Queue.Join] makes the requests. The recipe is the
 // one in ZooKeeper's own documentation ("Locks"), with what it leaves open
 // closed: the create is protected, the own node is verified, numbers are
 // compared across the wrap of their 32 bits, and a turn is given out only
 // while the session's lease stands.
 //
-// What is granted is a [Claim]: the hold on one own node, its transactions and
-// its departure. A claim that needs no line has them too.
+// What is granted is a [Place]: the hold on one own node, its transactions and
+// its departure. A place that needs no line has them too.
 //
 // Contenders of Curator and kazoo on the same directory count where the
 // Naming lists what their names end with. Nobody else may set the data of a

@@ -11,19 +11,19 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// ErrExhausted means that the numbers of a line's directory are nearly used
+// ErrExhausted means that the numbers of a lock queue's directory are nearly used
 // up: ZooKeeper counts in 32 bits. Delete the directory while nobody waits.
 var ErrExhausted = errors.New("sequence numbers of the directory are used up")
 
 // ErrBusy is Join's answer to a Try when somebody is before one.
 var ErrBusy = errors.New("held by somebody else")
 
-// ErrReleased is the cause with which a claim's context ends on Leave.
+// ErrReleased is the cause with which a place's context ends on Leave.
 var ErrReleased = errors.New("released")
 
 // A Line is a directory of ephemeral sequential nodes that are served in the
 // order of their numbers.
-type Line struct {
+type Queue struct {
 	Session *session.Session
 	Dir     string
 	Naming  Naming
@@ -32,7 +32,7 @@ type Line struct {
 	Delay time.Duration
 }
 
-// A Request is how to join a line.
+// A Request is how to join a lock queue.
 type Request struct {
 	Name string // of own nodes: <id>-<Name><number>
 	Kind Kind
@@ -44,12 +44,12 @@ type Request struct {
 // Join queues and waits for its turn. On an error, whichever, no node of the
 // call remains, or the session removes it before it closes.
 //
-// Alone in the line it costs one round trip: the list is asked for as soon as
+// Alone in the lock queue it costs one round trip: the list is asked for as soon as
 // the create was sent, and the server answers the two in order.
 //
 // If ctx has ended, no request is made: a node that is deleted at once would still
 // be in the way of others meanwhile.
-func (l *Line) Join(ctx context.Context, r Request) (*Claim, error) {
+func (l *Queue) Join(ctx context.Context, r Request) (*Place, error) {
 	if ctx.Err() != nil {
 		return nil, &session.RequestError{Op: "create", Path: l.Dir, Effect: session.Failed, Err: context.Cause(ctx)}
 	}
@@ -60,7 +60,7 @@ func (l *Line) Join(ctx context.Context, r Request) (*Claim, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := NewClaim(l.Session, node, r.Data, 0)
+	c := NewPlace(l.Session, node, r.Data, 0)
 	if r.Kind == Exclusive {
 		c.marks = l.marks()
 	}
@@ -68,14 +68,14 @@ func (l *Line) Join(ctx context.Context, r Request) (*Claim, error) {
 		c.Abandon(ctx, err)
 		return nil, err
 	}
-	c.parting = l.parting(c, len(listing.Names) == 1)
+	c.leaveOps = l.leaveOps(c, len(listing.Names) == 1)
 	return c, nil
 }
 
-// parting is what goes with the deletion of a served node; see Claim.Leave. Who
+// leaveOps is what goes with the deletion of a served node; see Claim.Leave. Who
 // came to an empty line does without: whoever is next has nobody else before it,
 // and needs no sign.
-func (l *Line) parting(c *Claim, alone bool) []session.Op {
+func (l *Queue) leaveOps(c *Place, alone bool) []session.Op {
 	if c.marks == "" || l.Naming.Silent || alone && l.Delay == 0 {
 		return nil
 	}
@@ -87,7 +87,7 @@ func (l *Line) parting(c *Claim, alone bool) []session.Op {
 }
 
 // wait returns nil when it is the turn of c and the lease stands.
-func (l *Line) wait(ctx context.Context, c *Claim, r Request, children []string, listErr error) error {
+func (l *Queue) wait(ctx context.Context, c *Place, r Request, children []string, listErr error) error {
 	me, err := l.contender(c)
 	if err != nil {
 		return err
@@ -127,7 +127,7 @@ func (l *Line) wait(ctx context.Context, c *Claim, r Request, children []string,
 
 // serve is called when it is the turn of c. Left says that the last exclusive
 // one is known not to have vanished.
-func (l *Line) serve(ctx context.Context, c *Claim, r Request, left bool) error {
+func (l *Queue) serve(ctx context.Context, c *Place, r Request, left bool) error {
 	if l.Delay > 0 && !left {
 		if err := l.outlast(ctx, c); err != nil {
 			return err
@@ -146,7 +146,7 @@ func (l *Line) serve(ctx context.Context, c *Claim, r Request, left bool) error 
 }
 
 // contender is c as the others see it.
-func (l *Line) contender(c *Claim) (Contender, error) {
+func (l *Queue) contender(c *Place) (Contender, error) {
 	me, ok := l.Naming.Parse(c.Node().Name())
 	if !ok {
 		return me, fmt.Errorf("server named a sequential node %q", c.Node().Name())
@@ -159,7 +159,7 @@ func (l *Line) contender(c *Claim) (Contender, error) {
 
 // again decides by a list that was asked for after the node was made: if it
 // does not show the node, somebody deleted it.
-func (l *Line) again(ctx context.Context, me Contender) (Decision, error) {
+func (l *Queue) again(ctx context.Context, me Contender) (Decision, error) {
 	children, err := l.list(ctx)
 	if err != nil && !errors.Is(err, zk.ErrNoNode) {
 		return Decision{}, err
@@ -171,13 +171,13 @@ func (l *Line) again(ctx context.Context, me Contender) (Decision, error) {
 	return d, nil
 }
 
-func (l *Line) list(ctx context.Context) ([]string, error) {
+func (l *Queue) list(ctx context.Context) ([]string, error) {
 	listing, err := l.Session.Children(ctx, l.Dir)
 	return listing.Names, err
 }
 
-// Queue lists the contenders, first come first, without joining them.
-func (l *Line) Queue(ctx context.Context) ([]Contender, error) {
+// Contenders lists the contenders, first come first, without joining them.
+func (l *Queue) Contenders(ctx context.Context) ([]Contender, error) {
 	children, err := l.list(ctx)
 	if errors.Is(err, zk.ErrNoNode) {
 		return nil, nil

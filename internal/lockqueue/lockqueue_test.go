@@ -19,12 +19,12 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // are refused before it, and past it.
 func TestNumbersNearTheWrapAreRefused(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
-		l := &Line{Session: w.Client().Session, Dir: "/line", Naming: testNaming}
+		l := &Queue{Session: w.Client().Session, Dir: "/line", Naming: testNaming}
 		for n, want := range map[int32]error{
 			0: nil, 1<<31 - 1<<17: nil, 1<<31 - 2: ErrExhausted, -1 << 31: ErrExhausted, -1500000000: ErrExhausted, -1: ErrExhausted,
 		} {
 			name := id + "lock-" + znode.Seq(n).String()
-			c := NewClaim(l.Session, session.Node{Path: "/line/" + name}, nil, 0)
+			c := NewPlace(l.Session, session.Node{Path: "/line/" + name}, nil, 0)
 			if _, err := l.contender(c); !errors.Is(err, want) {
 				t.Errorf("%d: %v", n, err)
 			}
@@ -44,9 +44,9 @@ func TestHandOverStaysFlat(t *testing.T) {
 				if err := crowd.CreateParents(ctx, "/line/any"); err != nil { // else who comes first may list too early to see itself
 					t.Fatal(err)
 				}
-				join := func(c *recipetest.Client) <-chan *Claim {
-					l := &Line{Session: c.Session, Dir: "/line", Naming: testNaming}
-					granted := make(chan *Claim, 1)
+				join := func(c *recipetest.Client) <-chan *Place {
+					l := &Queue{Session: c.Session, Dir: "/line", Naming: testNaming}
+					granted := make(chan *Place, 1)
 					go func() {
 						claim, err := l.Join(ctx, Request{Name: "lock-"})
 						if err != nil {

@@ -16,8 +16,8 @@ import (
 // A place is one contender of a test, in a session of its own.
 type place struct {
 	*recipetest.Client
-	line  *Line
-	claim *Claim // once it is served
+	line  *Queue
+	claim *Place // once it is served
 	err   error
 	end   context.CancelCauseFunc
 	over  chan struct{}
@@ -31,7 +31,7 @@ func joining(t *testing.T, w *recipetest.World, r Request) *place {
 func joiningAs(t *testing.T, c *recipetest.Client, r Request) *place {
 	ctx, end := context.WithCancelCause(t.Context())
 	t.Cleanup(func() { end(nil) })
-	p := &place{Client: c, line: &Line{Session: c.Session, Dir: "/line", Naming: testNaming}, end: end, over: make(chan struct{})}
+	p := &place{Client: c, line: &Queue{Session: c.Session, Dir: "/line", Naming: testNaming}, end: end, over: make(chan struct{})}
 	go func() {
 		defer close(p.over)
 		p.claim, p.err = p.line.Join(ctx, r)
@@ -50,7 +50,7 @@ func (p *place) served() bool {
 	}
 }
 
-// Whoever goes from the middle of a line, and however, lets nobody pass the one that
+// Whoever goes from the middle of a lock queue, and however, lets nobody pass the one that
 // is served. These are no counts of requests: a contender that did not list again
 // would be served beside the first.
 func TestGoingFromTheMiddleServesNobody(t *testing.T) {

@@ -10,20 +10,20 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// Txn applies ops in one transaction that fails unless the claim is still
+// Txn applies ops in one transaction that fails unless the place is still
 // held, and answers truly whether they were applied: the transaction leaves a
 // mark that tells after a lost reply.
 //
 // The results of ops that were applied but whose reply was lost are zero. An
 // Indeterminate error is left only if ctx or the session ended, or somebody
 // deleted the node.
-func (c *Claim) Txn(ctx context.Context, ops ...session.Op) ([]session.OpResult, error) {
+func (c *Place) Txn(ctx context.Context, ops ...session.Op) ([]session.OpResult, error) {
 	return c.TxnThen(ctx, nil, ops...)
 }
 
 // TxnThen is Txn, and calls then, if it is not nil, as soon as it is known that
 // ops were applied, in the order of such transactions; see apply.
-func (c *Claim) TxnThen(ctx context.Context, then func(), ops ...session.Op) ([]session.OpResult, error) {
+func (c *Place) TxnThen(ctx context.Context, then func(), ops ...session.Op) ([]session.OpResult, error) {
 	done, err := c.begin(ctx)
 	if err != nil {
 		return nil, err
@@ -39,7 +39,7 @@ type doubt struct {
 
 // begin waits for the turn to apply a transaction, until done is called. By
 // then it is known what became of the ones before.
-func (c *Claim) begin(ctx context.Context) (done func(), err error) {
+func (c *Place) begin(ctx context.Context) (done func(), err error) {
 	select {
 	case c.turn <- struct{}{}:
 	case <-ctx.Done():
@@ -57,7 +57,7 @@ func (c *Claim) begin(ctx context.Context) (done func(), err error) {
 
 // apply applies ops, and calls then, if it is not nil, as soon as it is known
 // that they were applied: it may be a later transaction that finds out.
-func (c *Claim) apply(ctx context.Context, then func(), ops ...session.Op) ([]session.OpResult, error) {
+func (c *Place) apply(ctx context.Context, then func(), ops ...session.Op) ([]session.OpResult, error) {
 	guard := c.guard()
 	all := append(guard[:len(guard):len(guard)], ops...)
 	for {
@@ -85,20 +85,20 @@ func (c *Claim) apply(ctx context.Context, then func(), ops ...session.Op) ([]se
 	}
 }
 
-func (c *Claim) applied(then func()) {
+func (c *Place) applied(then func()) {
 	c.txns++
 	if then != nil {
 		then()
 	}
 }
 
-// guard are the ops that fail unless the claim is held, and leave the mark.
+// guard are the ops that fail unless the place is held, and leave the mark.
 //
 // The mark of an exclusive place is the directory's data, or with Line.Delay that of
 // a node in it, which nobody else can set under the same guard while the place is held. Its own node's data
 // must not change: see Leave. Shared places are many, so each marks its own
 // node, by its version.
-func (c *Claim) guard() []session.Op {
+func (c *Place) guard() []session.Op {
 	path := c.Node().Path
 	if c.marks == "" {
 		return []session.Op{session.SetOp{Path: path, Data: c.data, Version: c.txns}}
@@ -110,13 +110,13 @@ func (c *Claim) guard() []session.Op {
 }
 
 // mark is another one for each transaction that is applied.
-func (c *Claim) mark() []byte {
+func (c *Place) mark() []byte {
 	return strconv.AppendInt([]byte(c.Node().Name()+" "), int64(c.txns), 10)
 }
 
 // settle finds out whether a transaction in doubt was applied, and counts it.
 // An error says that this cannot be known.
-func (c *Claim) settle(ctx context.Context) (applied bool, err error) {
+func (c *Place) settle(ctx context.Context) (applied bool, err error) {
 	if c.doubt == nil {
 		return false, nil
 	}
@@ -141,7 +141,7 @@ func (c *Claim) settle(ctx context.Context) (applied bool, err error) {
 }
 
 // marked reports whether the mark of the next transaction has been left.
-func (c *Claim) marked(ctx context.Context) (bool, error) {
+func (c *Place) marked(ctx context.Context) (bool, error) {
 	if c.marks == "" {
 		own, err := c.own(ctx)
 		return err == nil && own > c.txns, err
@@ -160,7 +160,7 @@ func (c *Claim) marked(ctx context.Context) (bool, error) {
 }
 
 // own returns the version of the own node, or ErrRevoked if it is gone.
-func (c *Claim) own(ctx context.Context) (version int32, err error) {
+func (c *Place) own(ctx context.Context) (version int32, err error) {
 	node := c.Node()
 	stat, err := c.session.Exists(ctx, node.Path)
 	if err != nil {
@@ -173,15 +173,15 @@ func (c *Claim) own(ctx context.Context) (version int32, err error) {
 }
 
 // refused is the error of a transaction that was not applied.
-func (c *Claim) refused(cause error) error {
+func (c *Place) refused(cause error) error {
 	return &session.RequestError{Op: "txn", Path: c.Node().Path, Effect: session.Failed, Err: cause}
 }
 
-// Revoked ends the claim, whose node is gone, or was set by somebody else.
-func (c *Claim) Revoked() { c.hold.End(session.ErrRevoked) }
+// Revoked ends the place, whose node is gone, or was set by somebody else.
+func (c *Place) Revoked() { c.hold.End(session.ErrRevoked) }
 
 // unguarded makes the error of a transaction speak of the caller's ops only.
-func (c *Claim) unguarded(err error, guards int) error {
+func (c *Place) unguarded(err error, guards int) error {
 	part := (*session.MultiError)(nil)
 	switch {
 	case !errors.As(err, &part):

@@ -115,7 +115,7 @@ func breakAndStay(file string) {
 	ctx := context.Background()
 	e, err := Attach(ctx, file)
 	if err == nil {
-		err = errors.Join(e.Cut(ctx, ensemble.Link{From: 0, To: 1}, ensemble.Link{From: 2, To: 0}), e.Pause(ctx, 1), e.Kill(ctx, 2))
+		err = errors.Join(e.Cut(ctx, ensemble.Edge{From: 0, To: 1}, ensemble.Edge{From: 2, To: 0}), e.Pause(ctx, 1), e.Kill(ctx, 2))
 	}
 	if err != nil {
 		fmt.Println(strings.ReplaceAll(err.Error(), "\n", " "))

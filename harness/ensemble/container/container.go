@@ -70,8 +70,8 @@ type cluster struct {
 	// turn is taken by whoever changes what is broken, and by Close: one at a time, giving up with its context.
 	turn chan struct{}
 	// It guards the fields that follow.
-	cuts  map[ensemble.Link]bool
-	loss  map[ensemble.Link]float64
+	cuts  map[ensemble.Edge]bool
+	loss  map[ensemble.Edge]float64
 	ruled []bool   // the node has rules of ours
 	wall  []string // what the node's clock is to be, as libfaketime has it; empty if nobody set it
 
@@ -179,7 +179,7 @@ func newCluster(engine *engine, kind string, nodes int) *cluster {
 	return &cluster{
 		engine: engine, kind: kind, host: "127.0.0.1",
 		servers: make([]string, nodes), nodes: make([]string, nodes),
-		turn: make(chan struct{}, 1), cuts: map[ensemble.Link]bool{}, loss: map[ensemble.Link]float64{}, ruled: make([]bool, nodes), wall: make([]string, nodes),
+		turn: make(chan struct{}, 1), cuts: map[ensemble.Edge]bool{}, loss: map[ensemble.Edge]float64{}, ruled: make([]bool, nodes), wall: make([]string, nodes),
 		down: make([]bool, nodes), paused: make([]bool, nodes), ports: make([]string, nodes),
 	}
 }

@@ -18,13 +18,13 @@ import (
 
 // Cut drops the packets of the links with iptables inside the containers: by address, at the sender and at the receiver, so
 // that one of the two may be paused. Clients come from other addresses and notice nothing.
-func (e *cluster) Cut(ctx context.Context, links ...ensemble.Link) error {
-	return e.rule(ctx, links, func(l ensemble.Link) { e.cuts[l] = true })
+func (e *cluster) Cut(ctx context.Context, edges ...ensemble.Edge) error {
+	return e.rule(ctx, edges, func(l ensemble.Edge) { e.cuts[l] = true })
 }
 
 // Lose drops a share of the packets of the links, at the receiver.
-func (e *cluster) Lose(ctx context.Context, share float64, links ...ensemble.Link) error {
-	return e.rule(ctx, links, func(l ensemble.Link) {
+func (e *cluster) Lose(ctx context.Context, share float64, edges ...ensemble.Edge) error {
+	return e.rule(ctx, edges, func(l ensemble.Edge) {
 		if share <= 0 {
 			delete(e.loss, l)
 		} else {
@@ -34,8 +34,8 @@ func (e *cluster) Lose(ctx context.Context, share float64, links ...ensemble.Lin
 }
 
 // rule notes what is to become of the packets of links, and makes it so.
-func (e *cluster) rule(ctx context.Context, links []ensemble.Link, note func(ensemble.Link)) error {
-	for _, l := range links {
+func (e *cluster) rule(ctx context.Context, edges []ensemble.Edge, note func(ensemble.Edge)) error {
+	for _, l := range edges {
 		if l.From < 0 || l.From >= len(e.nodes) || l.To < 0 || l.To >= len(e.nodes) || l.From == l.To {
 			return fmt.Errorf("link %d->%d: no such link among %d nodes", l.From, l.To, len(e.nodes))
 		}
@@ -45,23 +45,23 @@ func (e *cluster) rule(ctx context.Context, links []ensemble.Link, note func(ens
 		return err
 	}
 	defer release()
-	for _, l := range links {
+	for _, l := range edges {
 		note(l)
 	}
 	return e.applyCuts(ctx)
 }
 
 // Mend takes cuts away: those of the links, or all.
-func (e *cluster) Mend(ctx context.Context, links ...ensemble.Link) error {
+func (e *cluster) Mend(ctx context.Context, edges ...ensemble.Edge) error {
 	release, err := e.take(ctx)
 	if err != nil {
 		return err
 	}
 	defer release()
-	for _, l := range links {
+	for _, l := range edges {
 		delete(e.cuts, l)
 	}
-	if len(links) > 0 {
+	if len(edges) > 0 {
 		return e.applyCuts(ctx)
 	}
 	clear(e.cuts)
@@ -129,7 +129,7 @@ const (
 )
 
 // rulesFor returns the rules of one node. A node without an address is down and sends nothing.
-func rulesFor(node int, cuts map[ensemble.Link]bool, loss map[ensemble.Link]float64, addresses []netip.Addr) []string {
+func rulesFor(node int, cuts map[ensemble.Edge]bool, loss map[ensemble.Edge]float64, addresses []netip.Addr) []string {
 	var rules []string
 	for l := range cuts {
 		if l.To == node && addresses[l.From].IsValid() {

@@ -173,8 +173,8 @@ func (e *Ensemble) Resume(_ context.Context, node int) error {
 }
 
 // Cut drops what the links carry.
-func (e *Ensemble) Cut(_ context.Context, links ...ensemble.Link) error {
-	all, err := e.links("cut", links)
+func (e *Ensemble) Cut(_ context.Context, edges ...ensemble.Edge) error {
+	all, err := e.links("cut", edges)
 	if err == nil {
 		e.Model.Cut(all...)
 	}
@@ -182,8 +182,8 @@ func (e *Ensemble) Cut(_ context.Context, links ...ensemble.Link) error {
 }
 
 // Mend restores the links, or all. What waits on a link arrives with its sender's next retransmission.
-func (e *Ensemble) Mend(_ context.Context, links ...ensemble.Link) error {
-	all, err := e.links("mend", links)
+func (e *Ensemble) Mend(_ context.Context, edges ...ensemble.Edge) error {
+	all, err := e.links("mend", edges)
 	if err == nil {
 		e.Model.Mend(all...)
 	}
@@ -191,9 +191,9 @@ func (e *Ensemble) Mend(_ context.Context, links ...ensemble.Link) error {
 }
 
 // links returns the model's links.
-func (e *Ensemble) links(what string, links []ensemble.Link) (all []zktest.Link, err error) {
+func (e *Ensemble) links(what string, edges []ensemble.Edge) (all []zktest.Link, err error) {
 	n := len(e.Servers())
-	for _, l := range links {
+	for _, l := range edges {
 		if l.From < 0 || l.From >= n || l.To < 0 || l.To >= n || l.From == l.To {
 			return nil, fmt.Errorf("%s %d->%d: no such link among %d nodes", what, l.From, l.To, n)
 		}

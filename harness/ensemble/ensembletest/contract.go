@@ -205,7 +205,7 @@ func (c contract) cutOverRestart(t *testing.T) {
 func (c contract) oneWay(t *testing.T) {
 	p := capability[ensemble.Partitioner](t, c)
 	leader, follower := c.leader(t), c.follower(t)
-	must(t, p.Cut(t.Context(), ensemble.Link{From: leader, To: follower}))
+	must(t, p.Cut(t.Context(), ensemble.Edge{From: leader, To: follower}))
 	c.await(t, "the follower to leave", func() bool {
 		s, err := c.ask(c.Servers()[follower])
 		return err == nil && !s.Serves()
@@ -225,7 +225,7 @@ func (c contract) partialMend(t *testing.T) {
 		return err != nil || s.Serves()
 	}
 	must(t, p.Cut(t.Context(), c.around(other)...))
-	must(t, p.Cut(t.Context(), ensemble.Link{From: one, To: leader}, ensemble.Link{From: leader, To: one}))
+	must(t, p.Cut(t.Context(), ensemble.Edge{From: one, To: leader}, ensemble.Edge{From: leader, To: one}))
 	c.await(t, "all to be alone", func() bool { return !serves(leader) && !serves(one) && !serves(other) })
 	c.bit(t)
 	must(t, p.Mend(t.Context(), c.around(other)...))
@@ -264,7 +264,7 @@ func (c contract) twice(t *testing.T) {
 	if p, ok := c.Ensemble.(ensemble.Partitioner); ok {
 		must(t, p.Mend(t.Context()))
 		must(t, p.Mend(t.Context()))
-		if err := p.Cut(t.Context(), ensemble.Link{From: 0, To: len(c.Servers())}); err == nil {
+		if err := p.Cut(t.Context(), ensemble.Edge{From: 0, To: len(c.Servers())}); err == nil {
 			t.Error("cut a link that does not exist")
 		}
 	}
@@ -344,11 +344,11 @@ func (c contract) ask(address string) (ensemble.Status, error) {
 }
 
 // around lists the links of a node, in both directions.
-func (c contract) around(node int) []ensemble.Link {
-	var links []ensemble.Link
+func (c contract) around(node int) []ensemble.Edge {
+	var links []ensemble.Edge
 	for other := range c.Servers() {
 		if other != node {
-			links = append(links, ensemble.Link{From: node, To: other}, ensemble.Link{From: other, To: node})
+			links = append(links, ensemble.Edge{From: node, To: other}, ensemble.Edge{From: other, To: node})
 		}
 	}
 	return links

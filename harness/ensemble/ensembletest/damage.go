@@ -31,7 +31,7 @@ func (c contract) loss(t *testing.T) {
 	if after, err := l.Lost(t.Context()); err != nil || after != before {
 		t.Errorf("lost %d, then %d after the heal (%v)", before, after, err)
 	}
-	if err := l.Lose(t.Context(), 0.5, ensemble.Link{From: 0, To: 0}); err == nil {
+	if err := l.Lose(t.Context(), 0.5, ensemble.Edge{From: 0, To: 0}); err == nil {
 		t.Error("a node loses packets to itself")
 	}
 }

@@ -65,32 +65,32 @@ func (e *Ensemble) change(what string, i int, f func(*node) error) error {
 }
 
 // Cut stops the streams of the links in the proxies, and resets the connections that are opened over them.
-func (e *Ensemble) Cut(_ context.Context, links ...ensemble.Link) error {
+func (e *Ensemble) Cut(_ context.Context, edges ...ensemble.Edge) error {
 	if err := e.open(); err != nil {
 		return err
 	}
-	for _, l := range links {
+	for _, l := range edges {
 		if e.gates[l] == nil {
 			return fmt.Errorf("cut %d->%d: no such link among %d nodes", l.From, l.To, len(e.nodes))
 		}
 	}
-	for _, l := range links {
+	for _, l := range edges {
 		e.gates[l].cut()
 	}
 	return nil
 }
 
 // Mend lets the streams of the links, or of all, go on where they were stopped.
-func (e *Ensemble) Mend(_ context.Context, links ...ensemble.Link) error {
+func (e *Ensemble) Mend(_ context.Context, edges ...ensemble.Edge) error {
 	if err := e.open(); err != nil {
 		return err
 	}
-	for _, l := range links {
+	for _, l := range edges {
 		if g := e.gates[l]; g != nil {
 			g.mend()
 		}
 	}
-	if len(links) == 0 {
+	if len(edges) == 0 {
 		for _, g := range e.gates {
 			g.mend()
 			g.stopped.Store(0)

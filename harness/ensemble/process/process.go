@@ -39,7 +39,7 @@ type Ensemble struct {
 	servers         []string
 	nodes           []*node
 	proxies         []*proxy
-	gates           map[ensemble.Link]*gate
+	gates           map[ensemble.Edge]*gate
 
 	mu     sync.Mutex // held while nodes are started and ended, so that Close leaves none behind
 	closed bool
@@ -92,7 +92,7 @@ func start(ctx context.Context, opts Options) (*Ensemble, error) {
 	if err := procs.Able(); err != nil {
 		return nil, err
 	}
-	e := &Ensemble{config: cfg, gates: map[ensemble.Link]*gate{}}
+	e := &Ensemble{config: cfg, gates: map[ensemble.Edge]*gate{}}
 	if e.java, e.classpath, err = Find(); err != nil {
 		return nil, err
 	}
@@ -132,13 +132,13 @@ func (e *Ensemble) connect() error {
 	for from := range e.nodes {
 		for to := range e.nodes {
 			if from != to {
-				e.gates[ensemble.Link{From: from, To: to}] = new(gate)
+				e.gates[ensemble.Edge{From: from, To: to}] = new(gate)
 			}
 		}
 	}
 	for link, there := range e.gates {
 		from, to := e.nodes[link.From], e.nodes[link.To]
-		back := e.gates[ensemble.Link{From: link.To, To: link.From}]
+		back := e.gates[ensemble.Edge{From: link.To, To: link.From}]
 		quorum := &proxy{there: there, back: back, target: to.quorumAddress}
 		// What from calls its election address is, for to, the proxy between to and from.
 		election := &proxy{there: there, back: back, target: to.electionAddress,

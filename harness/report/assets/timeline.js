@@ -283,7 +283,7 @@ function Timeline(data, style) {
     if (!r || px < gutter) return null;
     if (r.kind === "faults") {
       const row = Math.floor((py - r.y - 5) / 15), f = data.faults.find(f => f.row === row && f.f - near <= t && t <= f.t + near);
-      return f && [f.n + (f.x ? " on " + f.x : ""), [seconds(f.f) + ", for " + seconds(f.t - f.f), f.a, f.b && "it bit: " + f.b, f.e && "went wrong: " + f.e]];
+      return f && [f.n + (f.x ? " on " + f.x : ""), [seconds(f.f) + ", for " + seconds(f.t - f.f), f.a, f.b && "evidence: " + f.b, f.e && "went wrong: " + f.e]];
     }
     if (r.kind === "server") {
       const s = data.servers[r.of].find(s => s.f <= t && t < s.t);

@@ -73,7 +73,7 @@ a: is hung up on`,
 	name: "lagging follower",
 	play: func(s *stage) {
 		a, b := s.client("a", s.follower), s.client("b", s.leader)
-		s.cut(ensemble.Link{From: s.leader, To: s.follower})
+		s.cut(ensemble.Edge{From: s.leader, To: s.follower})
 		b.create("/x", wire.ModePersistent)
 		a.exists("/x")
 		a.send(wire.OpSync, &wire.Path{Path: "/x"})
@@ -223,14 +223,14 @@ func (s *stage) must(err error) {
 
 func (s *stage) pause() { <-time.After(50 * time.Millisecond) }
 
-func (s *stage) cut(links ...ensemble.Link) { s.must(s.e.Cut(s.ctx, links...)) }
+func (s *stage) cut(links ...ensemble.Edge) { s.must(s.e.Cut(s.ctx, links...)) }
 func (s *stage) mend()                      { s.must(s.e.Mend(s.ctx)) }
 
 // around are the links of a node, in both directions.
-func (s *stage) around(node int) (links []ensemble.Link) {
+func (s *stage) around(node int) (links []ensemble.Edge) {
 	for other := range s.e.Servers() {
 		if other != node {
-			links = append(links, ensemble.Link{From: node, To: other}, ensemble.Link{From: other, To: node})
+			links = append(links, ensemble.Edge{From: node, To: other}, ensemble.Edge{From: other, To: node})
 		}
 	}
 	return links

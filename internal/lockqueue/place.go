@@ -9,18 +9,18 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// A Claim is what a session claims by one node of its own: a place in a line,
+// A Claim is what a session claims by one node of its own: a place in a lock queue,
 // a permit, a lock. Once granted it is what a program holds.
-type Claim struct {
+type Place struct {
 	session *session.Session
 	hold    *session.Hold
 	data    []byte // of the own node
 	token   int64
 	fixed   bool // others use the node's name too
 
-	// parting is what goes with the deletion of the node, in one transaction.
-	// It is set before the claim is given out.
-	parting []session.Op
+	// leaveOps is what goes with the deletion of the node, in one transaction.
+	// It is set before the place is given out.
+	leaveOps []session.Op
 
 	turn  chan struct{} // held by the one transaction that may run at a time
 	marks string        // the node whose data takes the marks of transactions; "" for the own node's version
@@ -28,49 +28,49 @@ type Claim struct {
 	doubt *doubt        // the last one, if it may have been applied and is not counted
 }
 
-// NewClaim begins a claim on a node that the session made with data, under a
+// NewPlace begins a place on a node that the session made with data, under a
 // name that is never used again, or with its czxid known. It is to be granted
 // by Grant. The token is the czxid unless it is given.
-func NewClaim(s *session.Session, node session.Node, data []byte, token int64) *Claim {
+func NewPlace(s *session.Session, node session.Node, data []byte, token int64) *Place {
 	if token == 0 {
 		token = node.Czxid
 	}
-	return &Claim{session: s, hold: s.Hold(node), data: data, token: token, turn: make(chan struct{}, 1)}
+	return &Place{session: s, hold: s.Hold(node), data: data, token: token, turn: make(chan struct{}, 1)}
 }
 
-// NewFixedClaim is NewClaim for a node under a name that others use too.
-func NewFixedClaim(s *session.Session, node session.Node, data []byte) *Claim {
-	c := NewClaim(s, node, data, 0)
+// NewFixedPlace is NewPlace for a node under a name that others use too.
+func NewFixedPlace(s *session.Session, node session.Node, data []byte) *Place {
+	c := NewPlace(s, node, data, 0)
 	c.fixed = true
 	return c
 }
 
 // Grant waits until the lease stands; see session.Hold.Grant.
-func (c *Claim) Grant(ctx context.Context) error { return c.hold.Grant(ctx) }
+func (c *Place) Grant(ctx context.Context) error { return c.hold.Grant(ctx) }
 
 // Context ends when the grant does; see session.Hold.Context.
-func (c *Claim) Context() context.Context { return c.hold.Context() }
+func (c *Place) Context() context.Context { return c.hold.Context() }
 
 // Node is the own node.
-func (c *Claim) Node() session.Node { return c.hold.Node() }
+func (c *Place) Node() session.Node { return c.hold.Node() }
 
 // Session is that of the node.
-func (c *Claim) Session() *session.Session { return c.session }
+func (c *Place) Session() *session.Session { return c.session }
 
 // Token grows with every grant.
-func (c *Claim) Token() int64 { return c.token }
+func (c *Place) Token() int64 { return c.token }
 
-// Leave gives the claim up. The context ends first. An error means that the
+// Leave gives the place up. The context ends first. An error means that the
 // grant had ended before, which is its cause, or that ctx ended before the
 // deletion of the node was confirmed: then the session goes on deleting it. With a
 // context of Bind, it waits as long as the context that Bind was given.
 //
-// A place in a line that has been served signs, if there was somebody else when
+// A place in a lock queue that has been served signs, if there was somebody else when
 // it came: it deletes its node in a transaction that sets the node's data first.
 // Whoever watches the data is told of a change where it would be told of a
 // deletion if the session had expired, and so knows that this place had been
 // served: nobody before it is left, and the others need not be listed again.
-func (c *Claim) Leave(ctx context.Context) error {
+func (c *Place) Leave(ctx context.Context) error {
 	ctx, cancel := c.Unbind(ctx)
 	defer cancel()
 	ended := c.hold.End(ErrReleased)
@@ -88,7 +88,7 @@ func (c *Claim) Leave(ctx context.Context) error {
 
 // Abandon gives up what was not granted, for the given reason. It waits for the
 // node to be deleted while ctx lasts: else one's next try could find it there.
-func (c *Claim) Abandon(ctx context.Context, cause error) {
+func (c *Place) Abandon(ctx context.Context, cause error) {
 	c.hold.End(cause)
 	select {
 	case <-c.remove():
@@ -96,16 +96,16 @@ func (c *Claim) Abandon(ctx context.Context, cause error) {
 	}
 }
 
-// Close ends the claim without deleting its node, which is gone already.
-func (c *Claim) Close() { c.hold.End(ErrReleased) }
+// Close ends the place without deleting its node, which is gone already.
+func (c *Place) Close() { c.hold.End(ErrReleased) }
 
 // remove deletes the own node, however long the caller lives.
-func (c *Claim) remove() <-chan error {
+func (c *Place) remove() <-chan error {
 	return c.session.Cleanup(func(ctx context.Context) error {
 		switch {
 		case c.fixed:
 			return c.removeFixed(ctx)
-		case len(c.parting) > 0 && c.part(ctx):
+		case len(c.leaveOps) > 0 && c.part(ctx):
 			return nil
 		}
 		return c.session.Remove(ctx, c.Node())
@@ -115,7 +115,7 @@ func (c *Claim) remove() <-chan error {
 // removeFixed comes behind a transaction under way, also if that is given up
 // meanwhile, and behind an earlier removal: either would do to the next one's node
 // what was meant for the own.
-func (c *Claim) removeFixed(ctx context.Context) error {
+func (c *Place) removeFixed(ctx context.Context) error {
 	select {
 	case c.turn <- struct{}{}:
 		defer func() { <-c.turn }()
@@ -141,19 +141,19 @@ func unlessRevoked(err error) error {
 	return err
 }
 
-// partings is how often the parting transaction is tried before the node is
+// leaveTries is how often the parting transaction is tried before the node is
 // just deleted, which says less to others and is as safe.
-const partings = 3
+const leaveTries = 3
 
-// Parting are the ops by which the claim leaves, for a transaction that does
+// LeaveOps are the ops by which the place leaves, for a transaction that does
 // more. After it, call Close.
-func (c *Claim) Parting() []session.Op {
-	return append(c.parting[:len(c.parting):len(c.parting)], session.DeleteOp{Path: c.Node().Path, Version: session.AnyVersion})
+func (c *Place) LeaveOps() []session.Op {
+	return append(c.leaveOps[:len(c.leaveOps):len(c.leaveOps)], session.DeleteOp{Path: c.Node().Path, Version: session.AnyVersion})
 }
 
-func (c *Claim) part(ctx context.Context) bool {
-	ops := c.Parting()
-	for range partings {
+func (c *Place) part(ctx context.Context) bool {
+	ops := c.LeaveOps()
+	for range leaveTries {
 		_, err := c.session.Multi(ctx, ops...)
 		part := (*session.MultiError)(nil)
 		if err == nil || errors.Is(err, zk.ErrNoNode) && errors.As(err, &part) && part.Path == c.Node().Path {
@@ -169,7 +169,7 @@ func (c *Claim) part(ctx context.Context) bool {
 // Downgrade turns an exclusive place into a shared one: its node's data is set
 // for the first time, which lets shared ones behind it pass. It is for places
 // of Naming.Changing. It fails as a transaction does, and may be called again.
-func (c *Claim) Downgrade(ctx context.Context) error {
+func (c *Place) Downgrade(ctx context.Context) error {
 	done, err := c.begin(ctx)
 	if err != nil {
 		return err

@@ -13,12 +13,12 @@ import (
 	"github.com/zkcoord/zkcoord/harness/netfault"
 )
 
-// linked says whether the clients' links can be broken.
-func linked(env *harness.Env) error {
+// proxied says whether the clients' proxies can be broken.
+func proxied(env *harness.Env) error {
 	if len(env.Clients()) == 0 {
 		return errors.New("there are no clients")
 	}
-	if _, ok := env.Clients()[0].Link().(*netfault.Link); !ok {
+	if _, ok := env.Clients()[0].Proxy().(*netfault.Proxy); !ok {
 		return errors.New("the clients' links cannot be broken: run with link.New")
 	}
 	return nil
@@ -29,7 +29,7 @@ func linked(env *harness.Env) error {
 func (s *standing) claimOnline(ctx context.Context, env *harness.Env, target string) (*harness.Client, func(), error) {
 	began := time.Now()
 	return s.await(ctx, env, target, func(c *harness.Client) bool {
-		return len(c.Link().(*netfault.Link).Connected()) > 0 || time.Since(began) > patience
+		return len(c.Proxy().(*netfault.Proxy).Connected()) > 0 || time.Since(began) > patience
 	})
 }
 
@@ -44,10 +44,10 @@ func number(client string) int {
 	return max(n, 0)
 }
 
-// linkFaults break a client's link for less than the session timeout, so that the session may survive.
-func linkFaults(s *standing, timeout time.Duration) []harness.Fault {
-	one := func(name, does string, low, high time.Duration, arg func(*rand.Rand) string, breakIt func(*netfault.Link, harness.Step) (heal func(), bit func() string)) harness.Fault {
-		return fault{name: name, does: does, able: linked,
+// proxyFaults break a client's proxy for less than the session timeout, so that the session may survive.
+func proxyFaults(s *standing, timeout time.Duration) []harness.Fault {
+	one := func(name, does string, low, high time.Duration, arg func(*rand.Rand) string, breakIt func(*netfault.Proxy, harness.Step) (heal func(), evidence func() string)) harness.Fault {
+		return fault{name: name, does: does, able: proxied,
 			draw: func(r *rand.Rand, env *harness.Env) harness.Step {
 				step := harness.Step{Target: drawClient(r, env), For: between(r, low, high)}
 				if arg != nil {
@@ -55,31 +55,31 @@ func linkFaults(s *standing, timeout time.Duration) []harness.Fault {
 				}
 				return step
 			},
-			inject: func(ctx context.Context, env *harness.Env, step harness.Step) (harness.Wound, error) {
+			inject: func(ctx context.Context, env *harness.Env, step harness.Step) (harness.Injected, error) {
 				c, free, err := s.claimOnline(ctx, env, step.Target)
 				if err != nil {
-					return harness.Wound{}, err
+					return harness.Injected{}, err
 				}
-				heal, bit := breakIt(c.Link().(*netfault.Link), step)
-				return harness.Wound{Target: fmt.Sprintf("c%d", c.ID), Heal: func(context.Context) (string, error) {
+				heal, evidence := breakIt(c.Proxy().(*netfault.Proxy), step)
+				return harness.Injected{Target: fmt.Sprintf("c%d", c.ID), Heal: func(context.Context) (string, error) {
 					defer free()
 					heal()
-					return bit(), nil
+					return evidence(), nil
 				}}, nil
 			}}
 	}
 	return []harness.Fault{
-		one("link-stall", "a client's link is held for less than its session timeout, and heals on the same connection", timeout/20, timeout/2, nil, func(l *netfault.Link, _ harness.Step) (func(), func() string) {
-			return Hold(l)
+		one("link-stall", "a client's proxy stalls for less than its session timeout, and heals on the same connection", timeout/20, timeout/2, nil, func(l *netfault.Proxy, _ harness.Step) (func(), func() string) {
+			return Stall(l)
 		}),
 		one("link-one-way", "the same in one direction", timeout/20, timeout/2, func(r *rand.Rand) string { return [...]string{"up", "down"}[r.IntN(2)] },
-			func(l *netfault.Link, step harness.Step) (func(), func() string) {
+			func(l *netfault.Proxy, step harness.Step) (func(), func() string) {
 				if step.Arg == "up" {
-					return Hold(l, netfault.Up)
+					return Stall(l, netfault.Up)
 				}
-				return Hold(l, netfault.Down)
+				return Stall(l, netfault.Down)
 			}),
-		one("link-reset", "a client's connections are reset", 0, 0, nil, func(l *netfault.Link, _ harness.Step) (func(), func() string) {
+		one("link-reset", "a client's connections are reset", 0, 0, nil, func(l *netfault.Proxy, _ harness.Step) (func(), func() string) {
 			n := l.Reset()
 			for began := time.Now(); n == 0 && time.Since(began) < patience; n = l.Reset() {
 				time.Sleep(20 * time.Millisecond) // it hung up just then, and will be back
@@ -88,7 +88,7 @@ func linkFaults(s *standing, timeout time.Duration) []harness.Fault {
 		}),
 		one("link-cut", "a client's connection is reset as it sends a request, or before it learns of the reply", timeout, 5*timeout/2, drawCut, cutAtRequest(timeout/2)),
 		one("link-delay", "what a client sends and gets is late", timeout/4, 2*timeout, func(r *rand.Rand) string { return between(r, timeout/100, timeout/10).String() },
-			func(l *netfault.Link, step harness.Step) (func(), func() string) {
+			func(l *netfault.Proxy, step harness.Step) (func(), func() string) {
 				before := l.Stats().Delayed
 				d, _ := time.ParseDuration(step.Arg)
 				l.Delay(d, d)
@@ -110,8 +110,8 @@ func drawCut(r *rand.Rand) string {
 // cutAtRequest waits for the request that was drawn. A client may never make it, or be blocked and make none: so for the last part of its time
 // the first thing that the client sends is where it is cut. That part is longer than the time between two pings, a third of the
 // session's timeout.
-func cutAtRequest(last time.Duration) func(*netfault.Link, harness.Step) (heal func(), bit func() string) {
-	return func(l *netfault.Link, step harness.Step) (heal func(), bit func() string) {
+func cutAtRequest(last time.Duration) func(*netfault.Proxy, harness.Step) (heal func(), evidence func() string) {
+	return func(l *netfault.Proxy, step harness.Step) (heal func(), evidence func() string) {
 		var op, when string
 		request := netfault.Request{When: netfault.BeforeSending}
 		_, _ = fmt.Sscan(step.Arg, &op, &request.N, &when)
@@ -136,11 +136,11 @@ func cutAtRequest(last time.Duration) func(*netfault.Link, harness.Step) (heal f
 	}
 }
 
-// Hold holds a link; what had to wait is the evidence.
-func Hold(l *netfault.Link, which ...netfault.Direction) (heal func(), bit func() string) {
-	before := l.Stats().Held
-	l.Hold(which...)
-	return func() { l.Release(which...) }, func() string { return count(l.Stats().Held-before, "waited") }
+// Stall stalls a proxy; what had to wait is the evidence.
+func Stall(l *netfault.Proxy, which ...netfault.Direction) (heal func(), evidence func() string) {
+	before := l.Stats().Stalled
+	l.Stall(which...)
+	return func() { l.Resume(which...) }, func() string { return count(l.Stats().Stalled-before, "waited") }
 }
 
 // count is evidence, unless there is nothing to count.
