@@ -32,7 +32,7 @@ func mustPath(path string) {
 }
 
 // Set sets the barrier. That it is set already is no error. After an error
-// session.Outcome tells whether it may be set. After a lost reply it asks again:
+// session.OutcomeOf tells whether it may be set. After a lost reply it asks again:
 // a barrier that somebody removed meanwhile may be set a second time.
 func (b *Barrier) Set(ctx context.Context) error {
 	for {
@@ -51,7 +51,7 @@ func (b *Barrier) Set(ctx context.Context) error {
 }
 
 // Remove removes the barrier, and everybody who waits passes. That it is not
-// set is no error. After an error session.Outcome tells whether it may be gone.
+// set is no error. After an error session.OutcomeOf tells whether it may be gone.
 // A barrier that somebody sets after the removal stays.
 func (b *Barrier) Remove(ctx context.Context) error {
 	stat, err := b.stat(ctx)
@@ -89,7 +89,7 @@ func (b *Barrier) remove(ctx context.Context, czxid int64) error {
 // stat returns the stat of the barrier as a majority knows it, nil if it is
 // not set.
 func (b *Barrier) stat(ctx context.Context) (*zk.Stat, error) {
-	if err := b.s.CatchUp(ctx, b.path); err != nil {
+	if err := b.s.ReadBarrier(ctx, b.path); err != nil {
 		return nil, err
 	}
 	return b.s.Exists(ctx, b.path)
@@ -110,7 +110,7 @@ func (b *Barrier) wait(ctx context.Context) error {
 		return err
 	}
 	for {
-		stat, w, err := b.s.ExistsW(ctx, b.path)
+		stat, w, err := b.s.ExistsWatch(ctx, b.path)
 		if err != nil {
 			return err
 		}

@@ -48,7 +48,7 @@ func NewDouble(s *session.Session, path string, size int) *Double {
 //
 // If ctx ends first, or on any other error, the member has gone, and the round
 // waits for another in its place; unless it opened just then, and then the
-// member counts as having entered and left. session.Outcome tells whether that
+// member counts as having entered and left. session.OutcomeOf tells whether that
 // may be: Failed is that it never counted. A later Enter of this Double begins
 // when the member is gone, so that nobody is counted twice.
 func (d *Double) Enter(ctx context.Context) (*Round, error) {
@@ -75,9 +75,9 @@ func (d *Double) Enter(ctx context.Context) (*Round, error) {
 }
 
 // notEntered is the error of an Enter, which says whether the member may count.
-func (d *Double) notEntered(effect session.Effect, err error) error {
+func (d *Double) notEntered(effect session.Outcome, err error) error {
 	return fmt.Errorf("barrier: enter %s: %w", d.path,
-		&session.RequestError{Op: "enter", Path: d.path, Effect: effect, Err: err})
+		&session.RequestError{Op: "enter", Path: d.path, Outcome: effect, Err: err})
 }
 
 // A member is one call of Enter in one round.
@@ -103,7 +103,7 @@ func (m *member) enter(ctx context.Context) (*Round, error) {
 	made := int64(0) // when the round's directory was
 	over := false    // another round gathers
 	for {
-		round, w, err := m.d.s.GetW(ctx, m.d.roundPath(m.round))
+		round, w, err := m.d.s.GetWatch(ctx, m.d.roundPath(m.round))
 		if errors.Is(err, zk.ErrNoNode) {
 			return nil, nil // opened and left by the others
 		}
@@ -226,7 +226,7 @@ func (m *member) join(ctx context.Context) error {
 		results, err := m.d.s.Multi(ctx,
 			session.CheckOp{Path: m.d.path, Version: gathering},
 			session.CreateOp{Path: m.d.roundPath(gathering) + "/" + m.id + "-member-", Mode: session.EphemeralSequential})
-		m.asked = session.Outcome(err) != session.Failed
+		m.asked = session.OutcomeOf(err) != session.Failed
 		switch {
 		case err == nil:
 			_, m.name = znode.Split(results[1].Path)
@@ -248,11 +248,11 @@ func (m *member) join(ctx context.Context) error {
 	}
 }
 
-// find looks for the member's node. CatchUp comes first: after it the answer
+// find looks for the member's node. ReadBarrier comes first: after it the answer
 // is final, which it would not be after the leader's own sync.
 func (m *member) find(ctx context.Context) error {
 	path := m.d.roundPath(m.round)
-	if err := m.d.s.CatchUp(ctx, path); err != nil {
+	if err := m.d.s.ReadBarrier(ctx, path); err != nil {
 		return err
 	}
 	names, err := m.d.members(ctx, m.round)
@@ -276,7 +276,7 @@ func (d *Double) gathering(ctx context.Context) (int32, error) {
 		case err == nil && caughtUp:
 			return 0, fmt.Errorf("%w: %d and %q", ErrSize, d.size, size)
 		case err == nil:
-			if err := d.s.CatchUp(ctx, d.path); err != nil {
+			if err := d.s.ReadBarrier(ctx, d.path); err != nil {
 				return 0, err
 			}
 			caughtUp = true
@@ -340,7 +340,7 @@ func (d *Double) dismiss(ctx context.Context, gathering int32) error {
 				session.CheckOp{Path: d.path, Version: gathering},
 				session.SetOp{Path: znode.Join(d.path, name), Data: []byte("nobody"), Version: 0})
 		}
-		if session.Outcome(err) == session.Indeterminate {
+		if session.OutcomeOf(err) == session.Indeterminate {
 			return err
 		}
 	}
@@ -410,7 +410,7 @@ func (m *member) open(ctx context.Context, names []string) (opened bool, err err
 
 // sweep deletes what crashed rounds before the given one have left.
 func (d *Double) sweep(before int32) {
-	d.s.Cleanup(func(ctx context.Context) error {
+	d.s.Detach(func(ctx context.Context) error {
 		listing, err := d.s.Children(ctx, d.path)
 		for _, name := range listing.Names {
 			if n, err := strconv.ParseInt(name, 10, 32); err == nil && int32(n) < before {
@@ -442,7 +442,7 @@ func (r *Round) Number() int { return int(r.number) }
 func (r *Round) Leave(ctx context.Context) error {
 	err := r.leave(ctx)
 	if err != nil {
-		r.d.s.Cleanup(r.remove)
+		r.d.s.Detach(r.remove)
 		return fmt.Errorf("barrier: leave round %d of %s: %w", r.number, r.d.path, err)
 	}
 	return nil
@@ -481,7 +481,7 @@ func (r *Round) end(ctx context.Context) error {
 	_, err := r.d.s.Multi(ctx,
 		session.DeleteOp{Path: znode.Join(dir, r.name), Version: session.AnyVersion},
 		session.DeleteOp{Path: dir, Version: session.AnyVersion})
-	if err != nil && session.Outcome(err) == session.Failed {
+	if err != nil && session.OutcomeOf(err) == session.Failed {
 		return r.remove(ctx) // there is something else in the directory
 	}
 	if session.ConnectionLost(err) {
@@ -494,10 +494,10 @@ func (r *Round) remove(ctx context.Context) error {
 	return r.d.s.Remove(ctx, session.Node{Path: znode.Join(r.d.roundPath(r.number), r.name)})
 }
 
-// awaitGone waits until a member's node is gone. GetW, not ExistsW: where it is
+// awaitGone waits until a member's node is gone. GetWatch, not ExistsWatch: where it is
 // gone already, no watch remains.
 func (r *Round) awaitGone(ctx context.Context, name string) error {
-	_, w, err := r.d.s.GetW(ctx, znode.Join(r.d.roundPath(r.number), name))
+	_, w, err := r.d.s.GetWatch(ctx, znode.Join(r.d.roundPath(r.number), name))
 	if errors.Is(err, zk.ErrNoNode) {
 		return nil
 	}

@@ -350,8 +350,8 @@ func TestAMissingChrootIsAnError(t *testing.T) {
 				ctx, cancel := context.WithCancel(t.Context())
 				defer cancel()
 				c.At(100, cancel)
-				if err := call(ctx, c.Session); !errors.Is(err, zk.ErrNoNode) || session.Outcome(err) != session.Failed {
-					t.Errorf("%v: %v", session.Outcome(err), err)
+				if err := call(ctx, c.Session); !errors.Is(err, zk.ErrNoNode) || session.OutcomeOf(err) != session.Failed {
+					t.Errorf("%v: %v", session.OutcomeOf(err), err)
 				}
 			})
 		})
@@ -520,8 +520,8 @@ func TestMembersMustAgreeOnTheSize(t *testing.T) {
 		s := open(w, 2)
 		enter(t.Context(), 3, s[0])
 		synctest.Wait()
-		if en := <-enter(t.Context(), 2, s[1]); !errors.Is(en.err, barrier.ErrSize) || session.Outcome(en.err) != session.Failed {
-			t.Errorf("%v: %v", session.Outcome(en.err), en.err)
+		if en := <-enter(t.Context(), 2, s[1]); !errors.Is(en.err, barrier.ErrSize) || session.OutcomeOf(en.err) != session.Failed {
+			t.Errorf("%v: %v", session.OutcomeOf(en.err), en.err)
 		}
 		s[0].Close()
 	})
@@ -725,13 +725,13 @@ func TestAMemberThatGaveUpMayHaveCounted(t *testing.T) {
 		w.Inject(zktest.Rule{Op: "multi", Skip: 2, Fate: zktest.CloseBeforeReply})
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if _, err := barrier.NewDouble(s.Session, path, 2).Enter(ctx); session.Outcome(err) != session.Indeterminate || !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("gave up when its node was there: %v, %v", session.Outcome(err), err)
+		if _, err := barrier.NewDouble(s.Session, path, 2).Enter(ctx); session.OutcomeOf(err) != session.Indeterminate || !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("gave up when its node was there: %v, %v", session.OutcomeOf(err), err)
 		}
 		gone, end := context.WithCancel(t.Context())
 		end()
-		if _, err := barrier.NewDouble(s.Session, path, 2).Enter(gone); session.Outcome(err) != session.Failed {
-			t.Errorf("never came: %v, %v", session.Outcome(err), err)
+		if _, err := barrier.NewDouble(s.Session, path, 2).Enter(gone); session.OutcomeOf(err) != session.Failed {
+			t.Errorf("never came: %v, %v", session.OutcomeOf(err), err)
 		}
 	})
 }
@@ -757,8 +757,8 @@ func TestAMemberThatWasNotAskedForDidNotCount(t *testing.T) {
 			})
 			_, err := barrier.NewDouble(s[1].Session, path, 3).Enter(ctx)
 			cancel()
-			if session.Outcome(err) != session.Failed || slow.Fired() != 1 {
-				t.Errorf("%s is late: %v: %v", what, session.Outcome(err), err)
+			if session.OutcomeOf(err) != session.Failed || slow.Fired() != 1 {
+				t.Errorf("%s is late: %v: %v", what, session.OutcomeOf(err), err)
 			}
 			slow.Remove()
 			time.Sleep(patience)

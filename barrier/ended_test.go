@@ -25,8 +25,8 @@ func TestCallWithAnEndedContextMakesNoRequest(t *testing.T) {
 			"Wait":   func() error { return barrier.New(c.Session, path).Wait(ended) },
 			"Enter":  func() error { _, err := barrier.NewDouble(c.Session, path, 2).Enter(ended); return err },
 		} {
-			if err := call(); session.Outcome(err) != session.Failed {
-				t.Errorf("%s: got %v, %v", name, err, session.Outcome(err))
+			if err := call(); session.OutcomeOf(err) != session.Failed {
+				t.Errorf("%s: got %v, %v", name, err, session.OutcomeOf(err))
 			}
 			c.Expect(t, name, "")
 		}

@@ -29,7 +29,7 @@ func TestRoundOfTwoDoesNotOpenForOne(t *testing.T) {
 				w.Inject(zktest.Rule{Session: gaveUp.ID(), Op: "multi", Path: path, Skip: 2, Fate: zktest.CloseBeforeReply})
 				gaveUp.Refuse(recipetest.Refusal{Op: "getChildren2", Path: path + "/*", Count: 4, Code: code})
 				_, err := d.Enter(t.Context())
-				if err == nil || session.Outcome(err) != session.Indeterminate {
+				if err == nil || session.OutcomeOf(err) != session.Indeterminate {
 					t.Fatalf("entered: %v", err)
 				}
 				// The next Enter begins when the member is gone.

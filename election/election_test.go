@@ -123,7 +123,7 @@ func TestDeposedLeaderIsToldFirst(t *testing.T) {
 		if err := old.Resign(ctx); !errors.Is(err, session.ErrLeaseLapsed) {
 			t.Errorf("resignation of a deposed leader: %v", err)
 		}
-		if _, err := old.Txn(ctx, session.CreateOp{Path: "/x", Mode: session.Persistent}); session.Outcome(err) != session.Failed {
+		if _, err := old.Txn(ctx, session.CreateOp{Path: "/x", Mode: session.Persistent}); session.OutcomeOf(err) != session.Failed {
 			t.Errorf("transaction of a deposed leader: %v", err)
 		}
 		ok(t, e.Resign(ctx))

@@ -128,7 +128,7 @@ func ExampleTerm_Txn() {
 	fmt.Println("while leading:", err)
 	term.Resign(ctx)
 	_, err = term.Txn(ctx, session.SetOp{Path: "/plan", Version: session.AnyVersion})
-	fmt.Println("afterwards:", session.Outcome(err))
+	fmt.Println("afterwards:", session.OutcomeOf(err))
 	// Output:
 	// while leading: <nil>
 	// afterwards: fail

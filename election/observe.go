@@ -98,14 +98,14 @@ func (o *observer) list(ctx context.Context) (err error) {
 		return err
 	}
 	for {
-		listing, w, err := o.lockQueue.Session.ChildrenW(ctx, o.lockQueue.Dir)
+		listing, w, err := o.lockQueue.Session.ChildrenWatch(ctx, o.lockQueue.Dir)
 		if err == nil {
 			o.watch, o.queue = w, o.lockQueue.Naming.Queue(listing.Names)
 		}
 		if !errors.Is(err, zk.ErrNoNode) {
 			return err
 		}
-		stat, w, err := o.lockQueue.Session.ExistsW(ctx, o.lockQueue.Dir)
+		stat, w, err := o.lockQueue.Session.ExistsWatch(ctx, o.lockQueue.Dir)
 		if err != nil {
 			return err
 		}
@@ -121,7 +121,7 @@ func (o *observer) list(ctx context.Context) (err error) {
 func (o *observer) read(ctx context.Context, c lockqueue.Contender) (Leader, error) {
 	o.stop()
 	path := znode.Join(o.lockQueue.Dir, c.Name)
-	value, w, err := o.lockQueue.Session.GetW(ctx, path)
+	value, w, err := o.lockQueue.Session.GetWatch(ctx, path)
 	if err != nil {
 		return Leader{}, err
 	}

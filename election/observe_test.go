@@ -217,7 +217,7 @@ func TestValueIsWhatObserversAreShown(t *testing.T) {
 		given, cancel := context.WithCancel(ctx)
 		w.Inject(zktest.Rule{Session: c.ID(), Op: "multi", Path: term.Path(), Fate: zktest.CloseBeforeReply})
 		c.Before("multi", func() { go cancel() })
-		if err := term.Proclaim(given, []byte("two")); session.Outcome(err) != session.Indeterminate {
+		if err := term.Proclaim(given, []byte("two")); session.OutcomeOf(err) != session.Indeterminate {
 			t.Error(err)
 		}
 		recipetest.Must(term.Txn(ctx, session.CheckOp{Path: "/e", Version: session.AnyVersion}))

@@ -60,7 +60,7 @@ func (t *Term) Proclaim(ctx context.Context, value []byte) error {
 // Txn applies ops in one transaction, which fails unless the term still stands
 // when the servers carry it out: no other leader can have written before it.
 // The answer is true also after a lost reply; then the results of the ops are
-// zero. After an error, session.Outcome tells whether it was applied; it is
+// zero. After an error, session.OutcomeOf tells whether it was applied; it is
 // Indeterminate only if ctx or the session ended on the way.
 func (t *Term) Txn(ctx context.Context, ops ...session.Op) ([]session.OpResult, error) {
 	results, err := t.claim.Txn(ctx, ops...)

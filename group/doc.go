@@ -30,7 +30,7 @@
 //
 // # Session loss
 //
-// A membership ends with its session, and so does following. [Stay] joins again
+// A membership ends with its session, and so does following. [Run] joins again
 // in each new session; a [View] goes on with the members that it knew last, in
 // session.Run.
 //

@@ -15,8 +15,8 @@ func TestJoinWithAnEndedContextMakesNoRequest(t *testing.T) {
 		c := w.Client()
 		ended, cancel := context.WithCancel(t.Context())
 		cancel()
-		if _, err := group.New(c.Session, "/a/b/g").Join(ended, "id", nil); session.Outcome(err) != session.Failed {
-			t.Errorf("got %v, %v", err, session.Outcome(err))
+		if _, err := group.New(c.Session, "/a/b/g").Join(ended, "id", nil); session.OutcomeOf(err) != session.Failed {
+			t.Errorf("got %v, %v", err, session.OutcomeOf(err))
 		}
 		c.Expect(t, "Join", "")
 	})

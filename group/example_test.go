@@ -68,7 +68,7 @@ func ExampleView() {
 	stayed := make(chan error)
 	for _, id := range []string{"a", "b"} {
 		go func() {
-			stayed <- group.Stay(ctx, opts, "/services/api", id, nil, func(ctx context.Context, _ *group.Membership) error {
+			stayed <- group.Run(ctx, opts, "/services/api", id, nil, func(ctx context.Context, _ *group.Membership) error {
 				joined <- struct{}{}
 				<-ctx.Done()
 				return nil
@@ -78,7 +78,7 @@ func ExampleView() {
 	}
 	view := group.NewView("/services/api")
 	followed := make(chan error)
-	go func() { followed <- session.Run(ctx, opts, view.Follow) }()
+	go func() { followed <- session.Run(ctx, opts, view.Keep) }()
 	<-view.Ready()
 	next := group.RoundRobin()
 	for range 3 {

@@ -92,7 +92,7 @@ func (f *follower) list(ctx context.Context) (names []string, err error) {
 	for {
 		var listing session.Listing
 		if f.following {
-			listing, f.watch, err = s.ChildrenW(ctx, path)
+			listing, f.watch, err = s.ChildrenWatch(ctx, path)
 		} else {
 			listing, err = s.Children(ctx, path)
 		}
@@ -102,7 +102,7 @@ func (f *follower) list(ctx context.Context) (names []string, err error) {
 		if !f.following {
 			return nil, nil
 		}
-		stat, w, err := s.ExistsW(ctx, path)
+		stat, w, err := s.ExistsWatch(ctx, path)
 		if err != nil {
 			return nil, err
 		}

@@ -214,7 +214,7 @@ func TestWhoHasLeftStaysAway(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		m := join(t, w.Client(), "a", "1")
 		ok(t, m.Leave(t.Context()))
-		if err := m.Update(t.Context(), []byte("2")); !errors.Is(err, group.ErrLeft) || session.Outcome(err) != session.Failed {
+		if err := m.Update(t.Context(), []byte("2")); !errors.Is(err, group.ErrLeft) || session.OutcomeOf(err) != session.Failed {
 			t.Errorf("update: %v", err)
 		}
 		ok(t, m.Leave(t.Context()))
@@ -272,8 +272,8 @@ func TestAnUpdateThatWasGivenUp(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		data := []byte("2")
-		if err := m.Update(ctx, data); !errors.Is(err, context.DeadlineExceeded) || session.Outcome(err) != session.Indeterminate {
-			t.Errorf("update: %v: %v", session.Outcome(err), err)
+		if err := m.Update(ctx, data); !errors.Is(err, context.DeadlineExceeded) || session.OutcomeOf(err) != session.Indeterminate {
+			t.Errorf("update: %v: %v", session.OutcomeOf(err), err)
 		}
 		data[0] = 'x' // it is the caller's
 		given(t, changes, "[a=2] +[] -[] ~[a=2]")
@@ -284,8 +284,8 @@ func TestAnUpdateThatWasGivenUp(t *testing.T) {
 		w.Inject(zktest.Rule{Session: c.ID(), Op: "getChildren2", Fate: zktest.DelayReply, Delay: 2 * time.Second})
 		ctx, cancel = context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if err := m.Update(ctx, []byte("3")); session.Outcome(err) != session.Indeterminate {
-			t.Errorf("update: %v: %v", session.Outcome(err), err)
+		if err := m.Update(ctx, []byte("3")); session.OutcomeOf(err) != session.Indeterminate {
+			t.Errorf("update: %v: %v", session.OutcomeOf(err), err)
 		}
 		given(t, changes, "[a=3] +[] -[] ~[a=3]")
 		ok(t, m.Leave(t.Context()))
@@ -339,7 +339,7 @@ func TestStayingMemberIsNotSeenToGo(t *testing.T) {
 		done := make(chan error, 1)
 		staying, leave := context.WithCancel(t.Context())
 		go func() {
-			done <- group.Stay(staying, opts, path, "a", []byte("1"), func(ctx context.Context, m *group.Membership) error {
+			done <- group.Run(staying, opts, path, "a", []byte("1"), func(ctx context.Context, m *group.Membership) error {
 				joined <- m
 				<-ctx.Done()
 				return nil
@@ -387,12 +387,12 @@ func TestStayingMemberIsNotSeenToGo(t *testing.T) {
 	})
 }
 
-// Stay joins again in a new session, and ends when its function does.
+// Run joins again in a new session, and ends when its function does.
 func TestStaySurvivesLostSessions(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		opts := session.Options{Servers: w.Servers(), Timeout: recipetest.Timeout, Dial: w.DialContext}
 		joins := 0
-		err := group.Stay(t.Context(), opts, path, "a", nil, func(ctx context.Context, m *group.Membership) error {
+		err := group.Run(t.Context(), opts, path, "a", nil, func(ctx context.Context, m *group.Membership) error {
 			if joins++; joins == 3 {
 				return nil
 			}
@@ -416,7 +416,7 @@ func TestStayEndsWithLeave(t *testing.T) {
 		recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 			opts := session.Options{Servers: w.Servers(), Timeout: recipetest.Timeout, Dial: w.DialContext}
 			joins := 0
-			err := group.Stay(t.Context(), opts, path, "a", nil, func(ctx context.Context, m *group.Membership) error {
+			err := group.Run(t.Context(), opts, path, "a", nil, func(ctx context.Context, m *group.Membership) error {
 				if joins++; joins > 1 {
 					return nil
 				}
@@ -460,7 +460,7 @@ func TestViewOutlivesItsSession(t *testing.T) {
 			t.Error("picked from nobody")
 		}
 		done := make(chan error, 1)
-		go func() { done <- view.Follow(t.Context(), f.Session) }()
+		go func() { done <- view.Keep(t.Context(), f.Session) }()
 		<-view.Ready()
 		f.Lose()
 		if err := <-done; !errors.Is(err, session.ErrLost) {
@@ -475,7 +475,7 @@ func TestViewOutlivesItsSession(t *testing.T) {
 // No path is not the root.
 func TestNoPathIsRefused(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
-		if _, err := group.New(w.Client().Session, "").Join(t.Context(), "m", nil); session.Outcome(err) != session.Failed {
+		if _, err := group.New(w.Client().Session, "").Join(t.Context(), "m", nil); session.OutcomeOf(err) != session.Failed {
 			t.Errorf("joined: %v", err)
 		}
 		w.NothingLeft()

@@ -60,13 +60,13 @@ func (m *Membership) take(ctx context.Context) (incarnation, error) {
 		return now, nil
 	case <-ctx.Done():
 		return incarnation{}, context.Cause(ctx)
-	case <-s.Lost():
+	case <-s.Done():
 		return incarnation{}, s.Err()
 	}
 }
 
 // Update changes the member's data. If ctx ends before the server confirmed, the
-// session goes on changing it; session.Outcome of the error tells whether that
+// session goes on changing it; session.OutcomeOf of the error tells whether that
 // may be. It fails with ErrLeft after Leave.
 func (m *Membership) Update(ctx context.Context, data []byte) error {
 	if err := m.update(ctx, bytes.Clone(data)); err != nil {
@@ -86,7 +86,7 @@ func (m *Membership) update(ctx context.Context, data []byte) error {
 	}
 	// Not for as long as ctx only: a node given up would be deleted, and the
 	// member be seen as it was again, or still be seen when it has left.
-	updated := m.group.session.Cleanup(func(ctx context.Context) error {
+	updated := m.group.session.Detach(func(ctx context.Context) error {
 		node, err := m.create(ctx, data)
 		if err == nil {
 			now = m.replace(now, node)
@@ -103,14 +103,14 @@ func (m *Membership) update(ctx context.Context, data []byte) error {
 }
 
 // ended is the error of an Update that got no answer.
-func (m *Membership) ended(effect session.Effect, err error) error {
-	return &session.RequestError{Op: "update", Path: m.group.path, Effect: effect, Err: err}
+func (m *Membership) ended(effect session.Outcome, err error) error {
+	return &session.RequestError{Op: "update", Path: m.group.path, Outcome: effect, Err: err}
 }
 
 // replace begins to remove the old incarnation and returns the next one.
 func (m *Membership) replace(old incarnation, node session.Node) incarnation {
 	gone := make(chan struct{})
-	m.group.session.Cleanup(func(ctx context.Context) error {
+	m.group.session.Detach(func(ctx context.Context) error {
 		defer close(gone)
 		return m.remove(ctx, old)
 	})
@@ -132,7 +132,7 @@ func (m *Membership) remove(ctx context.Context, i incarnation) error {
 // fine.
 func (m *Membership) Leave(ctx context.Context) error {
 	m.left.Store(true)
-	removed := m.group.session.Cleanup(func(ctx context.Context) error {
+	removed := m.group.session.Detach(func(ctx context.Context) error {
 		now, err := m.take(ctx) // behind an update under way
 		if err != nil {
 			return err
@@ -166,7 +166,7 @@ func (m *Membership) Wait(ctx context.Context) error {
 		m.turn <- now
 		node := now.node
 		// On children, so that it fires on deletion only.
-		_, w, err := m.group.session.ChildrenW(ctx, node.Path)
+		_, w, err := m.group.session.ChildrenWatch(ctx, node.Path)
 		switch {
 		case errors.Is(err, zk.ErrNoNode):
 			now, err := m.take(ctx) // not while it is replaced
@@ -197,14 +197,14 @@ func (m *Membership) Wait(ctx context.Context) error {
 	}
 }
 
-// Stay is a member for as long as f runs, also when sessions are lost: it opens
+// Run is a member for as long as f runs, also when sessions are lost: it opens
 // one after another with the given options, joins, and calls f. The context
 // that f gets ends with the membership and with ctx; f must return then. When
 // it returned because somebody deleted the node, Stay joins again. Otherwise
-// Stay leaves and returns what f returned, nil included, or the cause of ctx.
+// Run leaves and returns what f returned, nil included, or the cause of ctx.
 //
 // A nil f is one that waits for its context.
-func Stay(ctx context.Context, opts session.Options, path, id string, data []byte, f func(ctx context.Context, m *Membership) error) error {
+func Run(ctx context.Context, opts session.Options, path, id string, data []byte, f func(ctx context.Context, m *Membership) error) error {
 	if f == nil {
 		f = func(ctx context.Context, _ *Membership) error {
 			<-ctx.Done()

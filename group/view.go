@@ -12,7 +12,7 @@ import (
 // and must not wait for ZooKeeper. It keeps what it knew while there is no
 // session. Feed it with
 //
-//	session.Run(ctx, opts, view.Follow)
+//	session.Run(ctx, opts, view.Keep)
 type View struct {
 	path  string
 	ready chan struct{} // closed when the members are known
@@ -27,9 +27,9 @@ func NewView(path string) *View {
 	return &View{path: path, ready: make(chan struct{})}
 }
 
-// Follow keeps the view up to date until ctx or the session ends, and returns
+// Keep keeps the view up to date until ctx or the session ends, and returns
 // the cause.
-func (v *View) Follow(ctx context.Context, s *session.Session) (err error) {
+func (v *View) Keep(ctx context.Context, s *session.Session) (err error) {
 	var change Change
 	for change, err = range New(s, v.path).Changes(ctx) {
 		if err == nil {

@@ -118,7 +118,7 @@ func Outcome(err error) history.Kind {
 	switch {
 	case err == nil:
 		return history.OK
-	case errors.As(err, &failed), session.Outcome(err) == session.Failed:
+	case errors.As(err, &failed), session.OutcomeOf(err) == session.Failed:
 		return history.Fail
 	}
 	return history.Info

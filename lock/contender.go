@@ -14,11 +14,11 @@ import (
 
 // A Contender is one who holds a lock or waits for it.
 type Contender struct {
-	Path   string // of its node
-	Label  string
-	Owner  int64 // the session
-	Shared bool  // it is a reader
-	Holds  bool  // it is its turn, as far as the server asked knows
+	Path    string // of its node
+	Label   string
+	Session int64 // the session
+	Shared  bool  // it is a reader
+	Holds   bool  // it is its turn, as far as the server asked knows
 }
 
 // contenders reads the nodes of a line, except those that went meanwhile.
@@ -41,7 +41,7 @@ func contenders(ctx context.Context, l *lockqueue.Queue) ([]Contender, error) {
 		}
 		if err == nil {
 			list = append(list, Contender{
-				Path: path, Label: string(value.Data), Owner: value.Stat.EphemeralOwner,
+				Path: path, Label: string(value.Data), Session: value.Stat.EphemeralOwner,
 				Shared: shared, Holds: i == 0 || shared && writers == 0,
 			})
 		}

@@ -76,8 +76,8 @@ func TestCallWithAnEndedContextMakesNoRequest(t *testing.T) {
 		reason := errors.New("shut down")
 		cancel(reason)
 		for name, call := range makers() {
-			if err := call(ended, c.Session); !errors.Is(err, reason) || session.Outcome(err) != session.Failed {
-				t.Errorf("%s: got %v, %v", name, err, session.Outcome(err))
+			if err := call(ended, c.Session); !errors.Is(err, reason) || session.OutcomeOf(err) != session.Failed {
+				t.Errorf("%s: got %v, %v", name, err, session.OutcomeOf(err))
 			}
 			c.Expect(t, name, "")
 		}

@@ -108,7 +108,7 @@ func ExampleGrant_Txn() {
 	fmt.Println("while held:", err)
 	grant.Unlock(ctx)
 	_, err = grant.Txn(ctx, session.SetOp{Path: "/config", Data: []byte("off"), Version: session.AnyVersion})
-	fmt.Println("afterwards:", session.Outcome(err), errors.Is(err, lock.ErrReleased))
+	fmt.Println("afterwards:", session.OutcomeOf(err), errors.Is(err, lock.ErrReleased))
 	// Output:
 	// while held: <nil>
 	// afterwards: fail true

@@ -77,7 +77,7 @@ func (e *Exclusive) create(ctx context.Context, data []byte) (node session.Node,
 			_, err := e.session.Create(ctx, e.path, data, session.Ephemeral)
 			return err
 		})
-		effect := session.Outcome(err)
+		effect := session.OutcomeOf(err)
 		switch {
 		case effect == session.Failed && !errors.Is(err, zk.ErrNodeExists):
 			return node, false, err
@@ -97,10 +97,10 @@ func (e *Exclusive) create(ctx context.Context, data []byte) (node session.Node,
 }
 
 // look is find that is final also after a lost reply: what is lost with its
-// connection is applied by the end of CatchUp, or never.
+// connection is applied by the end of ReadBarrier, or never.
 func (e *Exclusive) look(ctx context.Context, data []byte, lost bool) (session.Node, error) {
 	if lost {
-		if err := e.session.CatchUp(ctx, e.path); err != nil {
+		if err := e.session.ReadBarrier(ctx, e.path); err != nil {
 			return session.Node{}, err
 		}
 	}
@@ -146,7 +146,7 @@ func (e *Exclusive) undo(data []byte) {
 // await waits until the node goes. It has no children, so a watch on them fires
 // only then, and not for each transaction of the holder, which sets its data.
 func (e *Exclusive) await(ctx context.Context) error {
-	_, w, err := e.session.ChildrenW(ctx, e.path)
+	_, w, err := e.session.ChildrenWatch(ctx, e.path)
 	if errors.Is(err, zk.ErrNoNode) {
 		return nil
 	}
@@ -176,7 +176,7 @@ func (e *Exclusive) Holder(ctx context.Context) (Contender, bool, error) {
 		return Contender{}, false, fmt.Errorf("lock: holder of %s: %w", e.path, err)
 	}
 	_, label, _ := strings.Cut(string(value.Data), " ")
-	return Contender{Path: e.path, Label: label, Owner: value.Stat.EphemeralOwner, Holds: true}, true, nil
+	return Contender{Path: e.path, Label: label, Session: value.Stat.EphemeralOwner, Holds: true}, true, nil
 }
 
 func (e *Exclusive) wrap(err error) error {

@@ -59,7 +59,7 @@ func (g *Grant) Unlock(ctx context.Context) error {
 // Txn applies ops in one transaction, which fails unless the lock is still
 // held when the servers carry it out: no other holder can have written before
 // it. The answer is true also after a lost reply; then the results of the ops
-// are zero. After an error, session.Outcome tells whether it was applied; it
+// are zero. After an error, session.OutcomeOf tells whether it was applied; it
 // is Indeterminate only if ctx or the session ended on the way.
 func (g *Grant) Txn(ctx context.Context, ops ...session.Op) ([]session.OpResult, error) {
 	results, err := g.claim.Txn(ctx, ops...)

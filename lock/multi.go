@@ -117,7 +117,7 @@ func (g *MultiGrant) Txn(ctx context.Context, ops ...session.Op) ([]session.OpRe
 			g.end(cause)
 		}
 		return nil, fmt.Errorf("lock: transaction under %s: %w", part.Path,
-			&session.RequestError{Op: "txn", Path: part.Path, Effect: session.Failed, Err: cause})
+			&session.RequestError{Op: "txn", Path: part.Path, Outcome: session.Failed, Err: cause})
 	}
 	part.Index -= len(others)
 	return nil, err

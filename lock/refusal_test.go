@@ -100,8 +100,8 @@ func TestTxnAnsweredByAnUnknownError(t *testing.T) {
 		c.Refuse(recipetest.Refusal{Op: "multi", Path: g.Path(), Count: 1, Code: wire.MarshallingError})
 		w.Within(time.Second, "the transaction", func(ctx context.Context) error {
 			_, err := g.Txn(ctx, session.CreateOp{Path: "/a"})
-			if !errors.Is(err, session.ErrUnknown) || session.Outcome(err) != session.Failed {
-				t.Errorf("got %v, %v", err, session.Outcome(err))
+			if !errors.Is(err, session.ErrUnknown) || session.OutcomeOf(err) != session.Failed {
+				t.Errorf("got %v, %v", err, session.OutcomeOf(err))
 			}
 			return nil
 		})

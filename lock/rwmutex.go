@@ -27,7 +27,7 @@ type WriteGrant struct{ Grant }
 
 // Downgrade makes the writer a reader, with the same node, token and context:
 // no other writer comes in between, and readers that wait behind it are let
-// in. If it fails, session.Outcome tells whether it was applied; if that is
+// in. If it fails, session.OutcomeOf tells whether it was applied; if that is
 // Indeterminate, count as a reader.
 func (g *WriteGrant) Downgrade(ctx context.Context) error {
 	if err := g.claim.Downgrade(ctx); err != nil {

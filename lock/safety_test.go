@@ -169,7 +169,7 @@ func TestTxnThatFindsTheNodeGoneEndsTheGrant(t *testing.T) {
 				own := nodes(g)
 				// On the way of the transaction, so that nothing else can have told of it.
 				c.Before("multi", func() { ok(t, w.Admin().Delete(t.Context(), own[len(own)-1], session.AnyVersion)) })
-				if _, err := g.Txn(t.Context()); !errors.Is(err, session.ErrRevoked) || session.Outcome(err) != session.Failed {
+				if _, err := g.Txn(t.Context()); !errors.Is(err, session.ErrRevoked) || session.OutcomeOf(err) != session.Failed {
 					t.Errorf("transaction without the node: %v", err)
 				}
 				if cause := context.Cause(g.Context()); !errors.Is(cause, session.ErrRevoked) {

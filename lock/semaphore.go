@@ -163,7 +163,7 @@ func (m *Semaphore) look(ctx context.Context, waiting bool) (*seen, error) {
 func (m *Semaphore) readCapacity(ctx context.Context, waiting bool, s *seen) (value session.Value, err error) {
 	for {
 		if waiting {
-			value, s.resized, err = m.session.GetW(ctx, m.size)
+			value, s.resized, err = m.session.GetWatch(ctx, m.size)
 		} else {
 			value, err = m.session.Get(ctx, m.size)
 		}
@@ -181,7 +181,7 @@ func (m *Semaphore) list(ctx context.Context, waiting bool, s *seen) (listing se
 	if !waiting {
 		return m.session.Children(ctx, m.leases)
 	}
-	listing, s.returned, err = m.session.ChildrenW(ctx, m.leases)
+	listing, s.returned, err = m.session.ChildrenWatch(ctx, m.leases)
 	return listing, err
 }
 
@@ -225,7 +225,7 @@ func (m *Semaphore) take(ctx context.Context, first *lockqueue.Place, permits in
 		}
 		return err
 	})
-	if err != nil && session.Outcome(err) == session.Failed || errors.Is(err, errResized) {
+	if err != nil && session.OutcomeOf(err) == session.Failed || errors.Is(err, errResized) {
 		return nil, err
 	}
 	// The token is that of the gate's node: leases are granted in its order.
@@ -244,7 +244,7 @@ var errResized = errors.New("the capacity was changed")
 // after a transaction that cannot tell by itself: it has left the gate, so the
 // next one may have left its mark over this one's. No other lease has its name.
 func (m *Semaphore) isOut(ctx context.Context, lease session.Node) bool {
-	if err := m.session.CatchUp(ctx, lease.Path); err != nil {
+	if err := m.session.ReadBarrier(ctx, lease.Path); err != nil {
 		return false
 	}
 	stat, err := m.session.Exists(ctx, lease.Path)

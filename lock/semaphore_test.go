@@ -249,7 +249,7 @@ func TestExclusiveLeavesOthersNodesAlone(t *testing.T) {
 		a, b := w.Client(), w.Client()
 		e := lock.NewExclusive(a.Session, "/node", lock.Options{Label: "a"})
 		g := recipetest.Must(e.TryLock(ctx))
-		if holder, any, err := e.Holder(ctx); err != nil || !any || holder.Label != "a" || holder.Owner != a.ID() {
+		if holder, any, err := e.Holder(ctx); err != nil || !any || holder.Label != "a" || holder.Session != a.ID() {
 			t.Errorf("holder %+v %v %v", holder, any, err)
 		}
 		// Another call in the same session is somebody else.
@@ -366,7 +366,7 @@ func TestPermitsAreCountedAsOfTheEvent(t *testing.T) {
 // No path is not the root.
 func TestSemaphoreWithoutAPathIsRefused(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
-		if _, err := lock.NewSemaphore(w.Client().Session, "", 1, lock.Options{}).Acquire(t.Context(), 1); session.Outcome(err) != session.Failed {
+		if _, err := lock.NewSemaphore(w.Client().Session, "", 1, lock.Options{}).Acquire(t.Context(), 1); session.OutcomeOf(err) != session.Failed {
 			t.Errorf("acquired: %v", err)
 		}
 		w.NothingLeft()

@@ -81,7 +81,7 @@ func TestTxnIsOneRequest(t *testing.T) {
 		c.Expect(t, "transaction", "multi")
 		_, err = g.Txn(t.Context(), entry(), session.SetOp{Path: "/log", Version: 7})
 		part := (*session.MultiError)(nil)
-		if !errors.As(err, &part) || part.Index != 1 || !errors.Is(err, zk.ErrBadVersion) || session.Outcome(err) != session.Failed {
+		if !errors.As(err, &part) || part.Index != 1 || !errors.Is(err, zk.ErrBadVersion) || session.OutcomeOf(err) != session.Failed {
 			t.Errorf("an op of the caller's fails: %v", err)
 		}
 		_, err = g.Txn(t.Context(), entry())
@@ -122,7 +122,7 @@ func TestTxnAfterOneInDoubt(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			done := started(func() ([]session.OpResult, error) { return g.Txn(ctx, entry()) })
 			cancel()
-			if r := <-done; session.Outcome(r.err) != session.Indeterminate {
+			if r := <-done; session.OutcomeOf(r.err) != session.Indeterminate {
 				t.Fatalf("given up: %v", r.err)
 			}
 			before := len(w.Nodes("/log"))
@@ -144,7 +144,7 @@ func TestTxnWithoutTheLock(t *testing.T) {
 			ok(t, w.Admin().Delete(t.Context(), node, session.AnyVersion))
 		}
 		_, err := g.Txn(t.Context(), entry())
-		if session.Outcome(err) != session.Failed || !errors.Is(err, session.ErrRevoked) {
+		if session.OutcomeOf(err) != session.Failed || !errors.Is(err, session.ErrRevoked) {
 			t.Errorf("transaction: %v", err)
 		}
 		if n := len(w.Nodes("/log")); n != 0 {
@@ -168,7 +168,7 @@ func TestDowngradeAfterOneInDoubt(t *testing.T) {
 				done := started(func() (struct{}, error) { return struct{}{}, g.Downgrade(ctx) })
 				synctest.Wait()
 				cancel()
-				if r := <-done; session.Outcome(r.err) != session.Indeterminate {
+				if r := <-done; session.OutcomeOf(r.err) != session.Indeterminate {
 					t.Fatalf("given up: %v", r.err)
 				}
 				if txnFirst {
@@ -247,7 +247,7 @@ func TestErrorOfATransactionDoesNotNumberItsGuard(t *testing.T) {
 		g := recipetest.Must(lock.NewMutex(c.Session, "/lock", lock.Options{}).Lock(ctx))
 		op := session.CheckOp{Path: "/other", Version: session.AnyVersion}
 		_, err := g.Txn(ctx, op, op)
-		if !errors.Is(err, zk.ErrNoAuth) || session.Outcome(err) != session.Failed {
+		if !errors.Is(err, zk.ErrNoAuth) || session.OutcomeOf(err) != session.Failed {
 			t.Errorf("%v", err)
 		}
 		if part := (*session.MultiError)(nil); errors.As(err, &part) {

@@ -55,13 +55,13 @@ type call[J any] struct {
 // Indeterminate, and undo is run should it succeed.
 func (g *batcher[J]) do(ctx context.Context, op, path string, c *call[J]) error {
 	if ctx.Err() != nil {
-		return &session.RequestError{Op: op, Path: path, Effect: session.Failed, Err: context.Cause(ctx)}
+		return &session.RequestError{Op: op, Path: path, Outcome: session.Failed, Err: context.Cause(ctx)}
 	}
 	c.done = make(chan struct{})
 	g.mu.Lock()
 	if g.closed {
 		g.mu.Unlock()
-		return &session.RequestError{Op: op, Path: path, Effect: session.Failed, Err: ErrClosed}
+		return &session.RequestError{Op: op, Path: path, Outcome: session.Failed, Err: ErrClosed}
 	}
 	g.waiting = append(g.waiting, c)
 	g.startLocked()
@@ -72,7 +72,7 @@ func (g *batcher[J]) do(ctx context.Context, op, path string, c *call[J]) error 
 		return c.err
 	case <-ctx.Done():
 		cause = context.Cause(ctx)
-	case <-g.s.Lost():
+	case <-g.s.Done():
 		cause = g.s.Err()
 	}
 	return g.withdraw(c, op, path, cause)
@@ -96,13 +96,13 @@ func (g *batcher[J]) withdraw(c *call[J], op, path string, cause error) error {
 			}
 		}
 	}
-	return &session.RequestError{Op: op, Path: path, Effect: effect, Err: cause}
+	return &session.RequestError{Op: op, Path: path, Outcome: effect, Err: cause}
 }
 
 func (g *batcher[J]) startLocked() {
 	if !g.running {
 		g.running = true
-		g.s.Cleanup(g.run)
+		g.s.Detach(g.run)
 	}
 }
 
@@ -187,7 +187,7 @@ func (g *batcher[J]) close(ctx context.Context, late bool) error {
 		return g.untidy
 	case <-ctx.Done():
 		return context.Cause(ctx)
-	case <-g.s.Lost():
+	case <-g.s.Done():
 		return g.s.Err()
 	}
 }

@@ -280,8 +280,8 @@ func TestTakeThatWaitedInVainFailed(t *testing.T) {
 				}()
 				synctest.Wait()
 				end(t, s, q, cancel)
-				if err := <-result; session.Outcome(err) != session.Failed {
-					t.Errorf("%v: %v", session.Outcome(err), err)
+				if err := <-result; session.OutcomeOf(err) != session.Failed {
+					t.Errorf("%v: %v", session.OutcomeOf(err), err)
 				}
 			})
 		})

@@ -127,7 +127,7 @@ func (c *Claim[T]) expire() {
 // the caller does not learn whether it was applied, the claim is over too. Where ctx
 // ends before the transaction was begun, late is the effect: Indeterminate ends
 // the claim then, and lapsed gives the item back.
-func (c *Claim[T]) finish(ctx context.Context, op string, late session.Effect, f func(context.Context) error) error {
+func (c *Claim[T]) finish(ctx context.Context, op string, late session.Outcome, f func(context.Context) error) error {
 	ctx, cancel := c.bound.Unbind(ctx)
 	defer cancel()
 	err := c.take(ctx, late)
@@ -142,7 +142,7 @@ func (c *Claim[T]) finish(ctx context.Context, op string, late session.Effect, f
 			return err
 		})
 	}
-	if session.Outcome(err) == session.Indeterminate {
+	if session.OutcomeOf(err) == session.Indeterminate {
 		c.leave()
 	}
 	if err != nil {
@@ -166,7 +166,7 @@ func (c *Claim[T]) revoked(n int, err error) error {
 // not waited for where the claim is over: what took it last may not have run
 // before the session ended, and never gives it back. Where ctx ends first, late is the
 // effect of the call.
-func (c *Claim[T]) take(ctx context.Context, late session.Effect) error {
+func (c *Claim[T]) take(ctx context.Context, late session.Outcome) error {
 	if ctx.Err() == nil {
 		select {
 		case c.turn <- struct{}{}:
@@ -181,11 +181,11 @@ func (c *Claim[T]) take(ctx context.Context, late session.Effect) error {
 	if cause := context.Cause(c.ctx); cause != nil {
 		return c.refused(cause)
 	}
-	return &session.RequestError{Op: "txn", Path: c.q.raw.path, Effect: late, Err: context.Cause(ctx)}
+	return &session.RequestError{Op: "txn", Path: c.q.raw.path, Outcome: late, Err: context.Cause(ctx)}
 }
 
 func (c *Claim[T]) refused(err error) error {
-	return &session.RequestError{Op: "txn", Path: c.q.raw.path, Effect: session.Failed, Err: err}
+	return &session.RequestError{Op: "txn", Path: c.q.raw.path, Outcome: session.Failed, Err: err}
 }
 
 // lost ends the context when the hold does. It is called before the hold's end goes
@@ -201,7 +201,7 @@ func (c *Claim[T]) lost(cause error) {
 // if the session lives; else the servers do.
 func (c *Claim[T]) lapsed() {
 	cause := context.Cause(c.hold.Context())
-	released := c.q.raw.s.Cleanup(func(ctx context.Context) error {
+	released := c.q.raw.s.Detach(func(ctx context.Context) error {
 		// The turn first: a transaction under way was sent while the claim
 		// stood, and must not meet the claim of somebody else. Nor is it told
 		// from its own deletion of the claim before it has been answered.

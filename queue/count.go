@@ -20,7 +20,7 @@ import (
 // others put and take, the number is that of no particular instant.
 func (q *Queue[T]) Len(ctx context.Context) (n int, err error) {
 	if err = q.raw.closed("length"); err == nil {
-		err = q.raw.s.CatchUp(ctx, q.raw.path)
+		err = q.raw.s.ReadBarrier(ctx, q.raw.path)
 	}
 	if err == nil {
 		n, _, err = q.raw.count(ctx)
@@ -140,7 +140,7 @@ func (q *raw) admit(ctx context.Context, n int) error {
 		return nil
 	}
 	if q.room < n {
-		if err := q.s.CatchUp(ctx, q.path); err != nil {
+		if err := q.s.ReadBarrier(ctx, q.path); err != nil {
 			return err
 		}
 		held, _, err := q.count(ctx)

@@ -63,7 +63,7 @@ func (q *raw) putLater(ctx context.Context, s slot, items [][]byte) error {
 	}
 	for {
 		err := q.txn(ctx, puts...)
-		if session.Outcome(err) != session.Failed || !errors.Is(err, zk.ErrNoNode) {
+		if session.OutcomeOf(err) != session.Failed || !errors.Is(err, zk.ErrNoNode) {
 			return err
 		}
 		if err := create(ctx, q.s, dir); err != nil {

@@ -31,7 +31,7 @@ var ErrReject = errors.New("queue: item rejected")
 //
 // The claim is ended also if ctx has ended, and released if f panics. If ctx ends
 // while Do waits for the servers to confirm that, the session goes on, and Do
-// returns what f returned; or the cause, and session.Outcome is Indeterminate, if
+// returns what f returned; or the cause, and session.OutcomeOf is Indeterminate, if
 // f returned nil: then the item may be acked, or will be, unless the session ends
 // before.
 func (q *Queue[T]) Do(ctx context.Context, f func(ctx context.Context, claim *Claim[T]) error) error {
@@ -63,7 +63,7 @@ func (c *Claim[T]) settle(ctx context.Context, result error) error {
 	}
 	err := c.q.raw.carryOut(ctx, func(ctx context.Context) error {
 		err := end(ctx)
-		if session.Outcome(err) == session.Failed && c.ctx.Err() == nil {
+		if session.OutcomeOf(err) == session.Failed && c.ctx.Err() == nil {
 			_ = c.Release(ctx) // nobody else does
 		}
 		return err

@@ -33,8 +33,8 @@ func TestReleaseWithAnEndedContextReleases(t *testing.T) {
 		for range 30 {
 			c, ended := claimed(t, q)
 			err := c.Release(ended)
-			if !errors.Is(err, context.Canceled) || session.Outcome(err) != session.Indeterminate || c.Context().Err() == nil {
-				t.Fatalf("release: %v, outcome %v; claim %v", err, session.Outcome(err), c.Context().Err())
+			if !errors.Is(err, context.Canceled) || session.OutcomeOf(err) != session.Indeterminate || c.Context().Err() == nil {
+				t.Fatalf("release: %v, outcome %v; claim %v", err, session.OutcomeOf(err), c.Context().Err())
 			}
 			synctest.Wait()
 			if _, err := q.TryTake(t.Context()); err != nil {
@@ -55,8 +55,8 @@ func TestAckWithAnEndedContextIsRefused(t *testing.T) {
 				"ack":    func(ctx context.Context) error { return c.Ack(ctx) },
 				"reject": c.Reject,
 			} {
-				if err := end(ended); session.Outcome(err) != session.Failed || c.Context().Err() != nil {
-					t.Fatalf("%s: %v, outcome %v; claim %v", name, err, session.Outcome(err), c.Context().Err())
+				if err := end(ended); session.OutcomeOf(err) != session.Failed || c.Context().Err() != nil {
+					t.Fatalf("%s: %v, outcome %v; claim %v", name, err, session.OutcomeOf(err), c.Context().Err())
 				}
 			}
 		}
@@ -73,7 +73,7 @@ var errOwn = errors.New("own")
 func left(t *testing.T, w *recipetest.World, q *queue.Queue[string]) (items, dead []string) {
 	t.Helper()
 	synctest.Wait()
-	for _, from := range []*queue.Queue[string]{q, q.Dead()} {
+	for _, from := range []*queue.Queue[string]{q, q.DeadLetters()} {
 		var got []string
 		for {
 			item, err := from.TryTake(t.Context())
@@ -129,8 +129,8 @@ func TestDoEndsTheClaimAsItsFunctionSays(t *testing.T) {
 					want := c.want
 					if cancelled && want == nil {
 						want = context.Canceled // it is not known to be acked yet
-						if session.Outcome(err) != session.Indeterminate {
-							t.Errorf("outcome %v, want %v", session.Outcome(err), session.Indeterminate)
+						if session.OutcomeOf(err) != session.Indeterminate {
+							t.Errorf("outcome %v, want %v", session.OutcomeOf(err), session.Indeterminate)
 						}
 					}
 					if !errors.Is(err, want) || cancelled && c.want != nil && errors.Is(err, context.Canceled) || inner.Err() == nil {
@@ -254,7 +254,7 @@ func doEach(t *testing.T, ctx context.Context, q, other *queue.Queue[string], se
 		failed = failed || !errors.Is(err, results[item]) || results[item] == nil && err != nil
 	}
 	settle()
-	rest, dead := drain(t, other), drain(t, other.Dead())
+	rest, dead := drain(t, other), drain(t, other.DeadLetters())
 	for item, result := range results {
 		err, called := errs[item]
 		inRest, inDead := slices.Contains(rest, item), slices.Contains(dead, item)
@@ -265,7 +265,7 @@ func doEach(t *testing.T, ctx context.Context, q, other *queue.Queue[string], se
 			t.Errorf("%s: no function was called for it, and it is gone", item)
 		case result == errOwn && !inRest, result == queue.ErrReject && !inRest && !inDead:
 			t.Errorf("%s: it is lost; error %v", item, err)
-		case called && result == nil && (err == nil && inRest || inDead || session.Outcome(err) == session.Failed && !inRest):
+		case called && result == nil && (err == nil && inRest || inDead || session.OutcomeOf(err) == session.Failed && !inRest):
 			t.Errorf("%s: in the queue %v, in the dead letters %v; error %v", item, inRest, inDead, err)
 		}
 	}

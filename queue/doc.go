@@ -95,7 +95,7 @@
 // version, and is sent again until it is answered; so its outcome is known
 // while the session lives. If the session ends first, or ctx does while the
 // transaction is under way, or if somebody deletes that node after a reply was
-// lost, session.Outcome is Indeterminate: Put may have put; Take may have lost
+// lost, session.OutcomeOf is Indeterminate: Put may have put; Take may have lost
 // an item, unless it is only ctx that ended: then it is put back; Ack, Release
 // and Reject may have happened, and the claim is over in any case.
 //

@@ -100,7 +100,7 @@ func ExampleQueue_Do() {
 		})
 		fmt.Println(err)
 	}
-	dead, err := q.Dead().Take(ctx)
+	dead, err := q.DeadLetters().Take(ctx)
 	fmt.Println("dead:", dead.Task, err)
 	// Output:
 	// job 1: no network
@@ -135,7 +135,7 @@ func ExampleDecodeError() {
 	jobs := queue.New(s, "/jobs", queue.Options[Job]{})
 	_, err := jobs.Take(ctx)
 	fmt.Println(err)
-	letter, err := raw.Dead().Take(ctx)
+	letter, err := raw.DeadLetters().Take(ctx)
 	fmt.Printf("%s %v\n", letter, err)
 	// Output:
 	// queue: take from /jobs: queue: item does not decode: invalid character 'o' in literal null (expecting 'u')
@@ -164,7 +164,7 @@ func ExampleOptions() {
 		}
 		claim.Release(ctx)
 	}
-	dead, err := q.Dead().Take(ctx)
+	dead, err := q.DeadLetters().Take(ctx)
 	fmt.Println("dead:", dead.Task, err)
 	// Output:
 	// impossible 1

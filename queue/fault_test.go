@@ -47,14 +47,14 @@ func TestPutAtEachLostRequest(t *testing.T) {
 		q, s := newQueue(tr.World, queue.Options[string]{})
 		other, _ := newQueue(tr.World, queue.Options[string]{})
 		tr.Strike(s)
-		want := map[string]session.Effect{}
+		want := map[string]session.Outcome{}
 		for _, items := range [][]string{{"a"}, numbers(0, 4)} {
 			err := q.Put(t.Context(), items...)
 			if err != nil && !tr.Loses() {
 				t.Errorf("put: %v", err)
 			}
 			for _, item := range items {
-				want[item] = session.Outcome(err)
+				want[item] = session.OutcomeOf(err)
 			}
 		}
 		settle(tr)
@@ -88,7 +88,7 @@ func TestTakeAtEachLostRequest(t *testing.T) {
 		unknown := 0
 		for range 4 {
 			item, err := q.Take(t.Context())
-			switch session.Outcome(err) {
+			switch session.OutcomeOf(err) {
 			case session.OK:
 				got = append(got, item)
 			case session.Indeterminate:
@@ -141,7 +141,7 @@ func TestWaitingTakeAtEachLostRequest(t *testing.T) {
 		}
 		settle(tr)
 		rest := drain(t, other)
-		switch session.Outcome(got.err) {
+		switch session.OutcomeOf(got.err) {
 		case session.OK:
 			if len(rest) > 0 {
 				t.Errorf("taken, and %v left", rest)
@@ -185,7 +185,7 @@ func TestRejectAtEachLostRequest(t *testing.T) {
 			t.Errorf("reject: %v", err)
 		}
 		settle(tr)
-		rest, dead := drain(t, other), drain(t, other.Dead())
+		rest, dead := drain(t, other), drain(t, other.DeadLetters())
 		if len(rest)+len(dead) != 1 || err == nil && len(dead) != 1 {
 			t.Errorf("left %v, dead %v, error %v", rest, dead, err)
 		}
@@ -204,7 +204,7 @@ func TestClaimAtEachLostRequest(t *testing.T) {
 		recipetest.Check(t, other.Put(t.Context(), put[3:]...))
 		tr.Strike(s)
 
-		effects := map[string]session.Effect{}
+		effects := map[string]session.Outcome{}
 		work := func(act func(*queue.Claim[string]) error) {
 			c, err := q.Claim(t.Context())
 			if err == nil {
@@ -216,7 +216,7 @@ func TestClaimAtEachLostRequest(t *testing.T) {
 		}
 		ack := func(c *queue.Claim[string]) error {
 			err := c.Ack(t.Context(), session.CreateOp{Path: "/app/" + c.Value()})
-			effects[c.Value()] = session.Outcome(err)
+			effects[c.Value()] = session.OutcomeOf(err)
 			return err
 		}
 		work(ack)
@@ -314,7 +314,7 @@ func TestCallCancelledWhileUnderWayGivesBack(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), time.Second/2)
 				defer cancel()
 				err := call(ctx, q)
-				if slow.Fired() != 1 || session.Outcome(err) != session.Indeterminate {
+				if slow.Fired() != 1 || session.OutcomeOf(err) != session.Indeterminate {
 					t.Fatalf("fired %d, error %v", slow.Fired(), err)
 				}
 				time.Sleep(time.Second)
@@ -351,8 +351,8 @@ func TestItemIsPutOnceWhereTheMarkWasDeletedAfterALostReply(t *testing.T) {
 		other, _ := newQueue(w, queue.Options[string]{})
 		recipetest.Check(t, q.Put(t.Context(), "first"))
 		unmark(t, w, s, "put", zktest.CloseBeforeReply)
-		if err := q.Put(t.Context(), "second"); session.Outcome(err) != session.Indeterminate {
-			t.Errorf("put: %v, %v", session.Outcome(err), err)
+		if err := q.Put(t.Context(), "second"); session.OutcomeOf(err) != session.Indeterminate {
+			t.Errorf("put: %v, %v", session.OutcomeOf(err), err)
 		}
 		recipetest.Check(t, q.Put(t.Context(), "third"))
 		if got := drain(t, other); !slices.Equal(got, []string{"first", "second", "third"}) {
@@ -371,8 +371,8 @@ func TestAckIsNotDeniedWhereTheMarkWasDeletedAfterALostReply(t *testing.T) {
 		recipetest.Check(t, recipetest.Must(q.Claim(t.Context())).Ack(t.Context()))
 		c := recipetest.Must(q.Claim(t.Context()))
 		unmark(t, w, s, "txn", zktest.CloseBeforeReply)
-		if err := c.Ack(t.Context()); session.Outcome(err) != session.Indeterminate {
-			t.Errorf("ack: %v, %v", session.Outcome(err), err)
+		if err := c.Ack(t.Context()); session.OutcomeOf(err) != session.Indeterminate {
+			t.Errorf("ack: %v, %v", session.OutcomeOf(err), err)
 		}
 	})
 }
@@ -407,13 +407,13 @@ func TestClaimIsOverWhateverComesOfACallThatWasGivenUp(t *testing.T) {
 				recipetest.Check(t, q.Put(t.Context(), "a", "b"))
 				recipetest.Check(t, recipetest.Must(q.Claim(t.Context())).Ack(t.Context()))
 				c := recipetest.Must(q.Claim(t.Context()))
-				if err := call(t, w, s, c); session.Outcome(err) != session.Indeterminate {
-					t.Errorf("%v: %v", session.Outcome(err), err)
+				if err := call(t, w, s, c); session.OutcomeOf(err) != session.Indeterminate {
+					t.Errorf("%v: %v", session.OutcomeOf(err), err)
 				}
 				if context.Cause(c.Context()) != queue.ErrNotClaimed {
 					t.Errorf("the claim ended with %v", context.Cause(c.Context()))
 				}
-				if err := c.Release(t.Context()); session.Outcome(err) != session.Failed {
+				if err := c.Release(t.Context()); session.OutcomeOf(err) != session.Failed {
 					t.Errorf("release: %v", err)
 				}
 				time.Sleep(2 * time.Second)
@@ -446,7 +446,7 @@ func TestReleaseBehindAnAckThatNeverRan(t *testing.T) {
 		giveUp(func(ctx context.Context) error { _, err := s.Get(ctx, "/slow"); return err }) // clean-up comes behind it
 		giveUp(func(ctx context.Context) error { return c.Ack(ctx) })
 		s.Lose()
-		<-s.Lost()
+		<-s.Done()
 		w.Within(time.Second, "release", func(ctx context.Context) error {
 			if err := c.Release(ctx); errors.Is(err, context.DeadlineExceeded) {
 				return err
@@ -468,7 +468,7 @@ func TestPutThatWasGivenUpDoesNotReadTheCallersBuffer(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second/2)
 		defer cancel()
 		buffer := []byte("put")
-		if err := q.Put(ctx, buffer); session.Outcome(err) != session.Indeterminate {
+		if err := q.Put(ctx, buffer); session.OutcomeOf(err) != session.Indeterminate {
 			t.Errorf("put: %v", err)
 		}
 		copy(buffer, "new")
@@ -512,7 +512,7 @@ func TestItemThatDoesNotDecodeIsKeptThoughTheCallerHasGone(t *testing.T) {
 				}
 				synctest.Wait()
 				bytes := queue.New(w.Client().Session, path, queue.Options[[]byte]{Codec: queue.Bytes()})
-				if dead := drainBytes(t, bytes.Dead()); !slices.Equal(dead, []string{"a"}) {
+				if dead := drainBytes(t, bytes.DeadLetters()); !slices.Equal(dead, []string{"a"}) {
 					t.Errorf("dead letters %q", dead)
 				}
 			})
@@ -573,7 +573,7 @@ func TestItemIsGivenBackUnlessTheQueueWasDeleted(t *testing.T) {
 				w.Inject(zktest.Rule{Op: "multi", Session: s.ID(), Fate: zktest.DelayReply, Delay: 2 * time.Second})
 				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 				defer cancel()
-				if _, err := q.Take(ctx); session.Outcome(err) != session.Indeterminate {
+				if _, err := q.Take(ctx); session.OutcomeOf(err) != session.Indeterminate {
 					t.Errorf("take: %v", err)
 				}
 				c.meanwhile(t, w, other)
@@ -607,8 +607,8 @@ func TestDelayedItemIsPutOnceWhereTheMarkWasDeletedAfterALostReply(t *testing.T)
 		later := time.Now().Add(time.Minute)
 		recipetest.Check(t, q.PutAt(t.Context(), later, "first"))
 		unmark(t, w, s, "txn", zktest.CloseBeforeReply)
-		if err := q.PutAt(t.Context(), later, "second"); session.Outcome(err) != session.Indeterminate {
-			t.Errorf("put: %v, %v", session.Outcome(err), err)
+		if err := q.PutAt(t.Context(), later, "second"); session.OutcomeOf(err) != session.Indeterminate {
+			t.Errorf("put: %v, %v", session.OutcomeOf(err), err)
 		}
 		time.Sleep(2 * time.Minute)
 		if got := drain(t, q); !slices.Equal(got, []string{"first", "second"}) {
@@ -659,7 +659,7 @@ func TestOtherClaimsAreGivenBackWhereOneIsGone(t *testing.T) {
 		w.Inject(zktest.Rule{Op: "multi", Session: s.ID(), Fate: zktest.DelayReply, Delay: 2 * time.Second})
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if _, err := q.ClaimBatch(ctx, 5); session.Outcome(err) != session.Indeterminate {
+		if _, err := q.ClaimBatch(ctx, 5); session.OutcomeOf(err) != session.Indeterminate {
 			t.Errorf("claim: %v", err)
 		}
 		for _, node := range w.Nodes(path + "/items") {
@@ -717,7 +717,7 @@ func TestRefusedAckAmongOthers(t *testing.T) {
 						continue
 					}
 					part := (*session.MultiError)(nil)
-					if !errors.As(errs[i], &part) || part.Index != 1 || part.Path != "/app" || session.Outcome(errs[i]) != session.Failed {
+					if !errors.As(errs[i], &part) || part.Index != 1 || part.Path != "/app" || session.OutcomeOf(errs[i]) != session.Failed {
 						t.Errorf("refused ack: %v", errs[i])
 					}
 					if there || c.Context().Err() != nil {
@@ -781,7 +781,7 @@ func TestLostReplyAndAServerThatLags(t *testing.T) {
 		})
 		claim(func(c *queue.Claim[string]) error { return c.Reject(t.Context()) })
 		settle(tr)
-		for _, item := range append(drain(t, other), drain(t, other.Dead())...) {
+		for _, item := range append(drain(t, other), drain(t, other.DeadLetters())...) {
 			times[item]++
 		}
 		for _, item := range []string{"a", "b", "c", "d"} {

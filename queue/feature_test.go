@@ -254,7 +254,7 @@ func TestItemOfDeadClaimerIsClaimedAgain(t *testing.T) {
 			t.Errorf("%q, attempt %d, tokens %d %d", second.Value(), second.Attempt(), first.Token(), second.Token())
 		}
 		<-first.Context().Done()
-		if err := first.Ack(t.Context()); session.Outcome(err) != session.Failed {
+		if err := first.Ack(t.Context()); session.OutcomeOf(err) != session.Failed {
 			t.Errorf("ack of a lost claim: %v", err)
 		}
 		recipetest.Check(t, second.Ack(t.Context()))
@@ -328,7 +328,7 @@ func TestDataOfAnAckThatWasGivenUp(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 		defer cancel()
 		data := []byte("before")
-		if err := c.Ack(ctx, session.CreateOp{Path: "/done", Data: data}); session.Outcome(err) != session.Indeterminate {
+		if err := c.Ack(ctx, session.CreateOp{Path: "/done", Data: data}); session.OutcomeOf(err) != session.Indeterminate {
 			t.Fatalf("ack: %v", err)
 		}
 		copy(data, "after!")
@@ -347,7 +347,7 @@ func TestAckAndItsEffectAreOneTransaction(t *testing.T) {
 		c := recipetest.Must(q.Claim(t.Context()))
 		err := c.Ack(t.Context(), session.CreateOp{Path: "/done"}, session.CreateOp{Path: "/none/y"})
 		part := (*session.MultiError)(nil)
-		if session.Outcome(err) != session.Failed || !errors.As(err, &part) || part.Index != 1 {
+		if session.OutcomeOf(err) != session.Failed || !errors.As(err, &part) || part.Index != 1 {
 			t.Errorf("ack: %v", err)
 		}
 		if c.Context().Err() != nil || slices.Contains(w.Nodes("/"), "/done") {
@@ -393,7 +393,7 @@ func TestDeadLetters(t *testing.T) {
 		if _, err := q.Take(t.Context()); !errors.As(err, new(*queue.DecodeError)) {
 			t.Errorf("take: %v", err)
 		}
-		dead := drainBytes(t, raw.Dead())
+		dead := drainBytes(t, raw.DeadLetters())
 		slices.Sort(dead)
 		if !slices.Equal(dead, []string{`"poison"`, "{nor this", "{not JSON"}) {
 			t.Errorf("dead letters %q", dead)
@@ -446,7 +446,7 @@ func TestFullQueueRefusesOrBlocks(t *testing.T) {
 		for i := range 10 {
 			recipetest.Check(t, p.TryPut(t.Context(), fmt.Sprint(i)))
 		}
-		if err := p.TryPut(t.Context(), "more"); !errors.Is(err, queue.ErrFull) || session.Outcome(err) != session.Failed {
+		if err := p.TryPut(t.Context(), "more"); !errors.Is(err, queue.ErrFull) || session.OutcomeOf(err) != session.Failed {
 			t.Errorf("put to a full queue: %v", err)
 		}
 		if err := p.Put(t.Context(), numbers(0, 11)...); !errors.Is(err, queue.ErrFull) {
@@ -454,7 +454,7 @@ func TestFullQueueRefusesOrBlocks(t *testing.T) {
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		if err := p.Put(ctx, "late"); !errors.Is(err, context.DeadlineExceeded) || session.Outcome(err) != session.Failed {
+		if err := p.Put(ctx, "late"); !errors.Is(err, context.DeadlineExceeded) || session.OutcomeOf(err) != session.Failed {
 			t.Errorf("put that timed out: %v", err)
 		}
 		done := make(chan error, 2)
@@ -528,7 +528,7 @@ func TestCloseEndsWaitersAndRemovesNodes(t *testing.T) {
 			"peek":        errPeek,
 			"take":        errTake,
 		} {
-			if !errors.Is(err, queue.ErrClosed) || session.Outcome(err) != session.Failed {
+			if !errors.Is(err, queue.ErrClosed) || session.OutcomeOf(err) != session.Failed {
 				t.Errorf("%s: %v", name, err)
 			}
 		}

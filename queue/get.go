@@ -78,5 +78,5 @@ func (q *raw) get(ctx context.Context, n int, claim bool) ([]item, error) {
 // refused is the error of a call that was given up while it had changed
 // nothing.
 func refused(op, path string, err error) error {
-	return &session.RequestError{Op: op, Path: path, Effect: session.Failed, Err: err}
+	return &session.RequestError{Op: op, Path: path, Outcome: session.Failed, Err: err}
 }

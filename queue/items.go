@@ -18,7 +18,7 @@ import (
 // for items that nobody works on.
 func (q *Queue[T]) Items(ctx context.Context) iter.Seq[T] {
 	back := func(rest []item) {
-		q.raw.s.Cleanup(func(ctx context.Context) error { return q.raw.giveBack(ctx, rest) })
+		q.raw.s.Detach(func(ctx context.Context) error { return q.raw.giveBack(ctx, rest) })
 	}
 	return func(yield func(T) bool) {
 		for {

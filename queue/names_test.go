@@ -114,7 +114,7 @@ func TestDeletedClaimEndsNoOther(t *testing.T) {
 					old := recipetest.Must(q.Claim(t.Context()))
 					deleteClaim(t, w)
 					c := recipetest.Must(other.Claim(t.Context()))
-					if err := end(t.Context(), old); session.Outcome(err) != session.Failed || !errors.Is(err, session.ErrRevoked) {
+					if err := end(t.Context(), old); session.OutcomeOf(err) != session.Failed || !errors.Is(err, session.ErrRevoked) {
 						t.Errorf("the old claim ended with %v", err)
 					}
 					synctest.Wait()
@@ -144,14 +144,14 @@ func TestDeletedClaimEndsNoOtherOnAnItemGivenBack(t *testing.T) {
 				w.Inject(zktest.Rule{Op: "multi", Session: s.ID(), Fate: zktest.DelayReply, Delay: 200 * time.Millisecond})
 				ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 				defer cancel()
-				if _, err := other.Take(ctx); session.Outcome(err) != session.Indeterminate {
+				if _, err := other.Take(ctx); session.OutcomeOf(err) != session.Indeterminate {
 					t.Errorf("take: %v", err)
 				}
 				c := recipetest.Must(other.Claim(t.Context()))
 				if c.ID() != old.ID() {
 					t.Errorf("the item is named %s, and then %s", old.ID(), c.ID())
 				}
-				if err := end(t.Context(), old); session.Outcome(err) != session.Failed || !errors.Is(err, session.ErrRevoked) {
+				if err := end(t.Context(), old); session.OutcomeOf(err) != session.Failed || !errors.Is(err, session.ErrRevoked) {
 					t.Errorf("the old claim ended with %v", err)
 				}
 				recipetest.Check(t, c.Ack(t.Context()))

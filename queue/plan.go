@@ -176,7 +176,7 @@ func (q *raw) releaseOps(it item) []session.Op {
 // abandon makes claimed items free that nobody gets. It does not wait for that.
 func (q *raw) abandon(items []item) {
 	items = slices.Clone(items)
-	q.s.Cleanup(func(ctx context.Context) error {
+	q.s.Detach(func(ctx context.Context) error {
 		var work sync.WaitGroup
 		for _, it := range items {
 			work.Go(func() {
@@ -237,7 +237,7 @@ func (q *raw) putBack(ctx context.Context, items []item) (err error) {
 	}
 	tag := newTag(q.s)
 	_ = q.s.Retry(ctx, func(ctx context.Context) error {
-		if err = q.tryPutBack(ctx, items, tag); session.Outcome(err) == session.Failed {
+		if err = q.tryPutBack(ctx, items, tag); session.OutcomeOf(err) == session.Failed {
 			return err
 		}
 		return nil // they may be there, and others may have taken them

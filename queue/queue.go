@@ -11,7 +11,7 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// Errors of queues. Of any other, session.Outcome tells whether the call had
+// Errors of queues. Of any other, session.OutcomeOf tells whether the call had
 // its effect.
 var (
 	// ErrEmpty is TryTake's answer when there is nothing to take.
@@ -104,9 +104,9 @@ func (o *Options[T]) check() error {
 	return nil
 }
 
-// Dead returns the queue of dead letters: items claimed too often, rejected, or
+// DeadLetters returns the queue of dead letters: items claimed too often, rejected, or
 // that did not decode. It is a queue like any other, below this one's path.
-func (q *Queue[T]) Dead() *Queue[T] {
+func (q *Queue[T]) DeadLetters() *Queue[T] {
 	return New(q.raw.s, q.dead.path, Options[T]{Codec: q.opts.Codec, Prefetch: q.opts.Prefetch})
 }
 
@@ -127,7 +127,7 @@ func (q *Queue[T]) Close(ctx context.Context) error {
 // of the servers has them.
 //
 // An item is put once or not at all, whichever replies are lost. After an error
-// session.Outcome tells which: Indeterminate is left only if the session, or
+// session.OutcomeOf tells which: Indeterminate is left only if the session, or
 // ctx while the request was under way, ended. Items that make the request
 // larger than servers accept are refused with session.ErrTooLarge, as is one
 // that could not be moved to the dead letters.
@@ -175,7 +175,7 @@ func (q *Queue[T]) encode(items []T) ([][]byte, error) {
 	for i, item := range items {
 		var err error
 		if data[i], err = q.opts.Codec.Encode(item); err != nil {
-			return nil, &session.RequestError{Op: "encode", Path: q.raw.path, Effect: session.Failed, Err: err}
+			return nil, &session.RequestError{Op: "encode", Path: q.raw.path, Outcome: session.Failed, Err: err}
 		}
 	}
 	return data, nil

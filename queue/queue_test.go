@@ -92,7 +92,7 @@ func TestClaimAckReleaseReject(t *testing.T) {
 			t.Errorf("%v, then %v attempt %d", c.Value(), a.Value(), a.Attempt())
 		}
 		recipetest.Check(t, a.Ack(ctx))
-		if v := recipetest.Must(q.Dead().Take(ctx)); v != "c" {
+		if v := recipetest.Must(q.DeadLetters().Take(ctx)); v != "c" {
 			t.Errorf("dead letter %q", v)
 		}
 		if _, err := q.TryTake(ctx); !errors.Is(err, queue.ErrEmpty) {

@@ -160,7 +160,7 @@ func (q *raw) putTogether(ctx context.Context, calls []*call[*putJob]) error {
 		}
 	}
 	err := q.tails[level].append(ctx, q.putLedger, items, also...)
-	if also == nil && session.Outcome(err) == session.Failed {
+	if also == nil && session.OutcomeOf(err) == session.Failed {
 		q.room += len(items)
 	}
 	return err
@@ -351,7 +351,7 @@ func (q *raw) commitTxns(ctx context.Context, calls []*call[*txnJob]) {
 		switch {
 		case errors.As(err, &part):
 			i, index := owner(calls, part.Index)
-			calls[i].finish(&session.RequestError{Op: "txn", Path: q.path, Effect: session.Failed,
+			calls[i].finish(&session.RequestError{Op: "txn", Path: q.path, Outcome: session.Failed,
 				Err: &session.MultiError{Index: index, Path: part.Path, Err: part.Err}})
 			calls = slices.Delete(calls, i, i+1)
 			continue
@@ -402,7 +402,7 @@ func (q *raw) applyBuilt(ctx context.Context, build func(context.Context) ([]ses
 // It is Failed where the session ended before f began.
 func (q *raw) carryOut(ctx context.Context, f func(context.Context) error) error {
 	ran := false
-	done := q.s.Cleanup(func(ctx context.Context) error {
+	done := q.s.Detach(func(ctx context.Context) error {
 		ran = true
 		return f(ctx)
 	})
@@ -413,7 +413,7 @@ func (q *raw) carryOut(ctx context.Context, f func(context.Context) error) error
 		}
 		return err
 	case <-ctx.Done():
-		return &session.RequestError{Op: "txn", Path: q.path, Effect: session.Indeterminate, Err: context.Cause(ctx)}
+		return &session.RequestError{Op: "txn", Path: q.path, Outcome: session.Indeterminate, Err: context.Cause(ctx)}
 	}
 }
 

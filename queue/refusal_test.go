@@ -40,14 +40,14 @@ func TestRefusedLookUpKeepsNoItem(t *testing.T) {
 		"taken": {recipetest.Refusal{Op: "exists", Path: path + "/items/0"}, func(t *testing.T, q *queue.Queue[string]) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second/2)
 			defer cancel()
-			if _, err := q.Take(ctx); session.Outcome(err) != session.Indeterminate {
+			if _, err := q.Take(ctx); session.OutcomeOf(err) != session.Indeterminate {
 				t.Errorf("take: %v", err)
 			}
 		}},
 		"taken, put back": {recipetest.Refusal{Op: "multi", Path: path + "/marks/*", Skip: 1}, func(t *testing.T, q *queue.Queue[string]) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second/2)
 			defer cancel()
-			if _, err := q.Take(ctx); session.Outcome(err) != session.Indeterminate {
+			if _, err := q.Take(ctx); session.OutcomeOf(err) != session.Indeterminate {
 				t.Errorf("take: %v", err)
 			}
 		}},

@@ -174,7 +174,7 @@ func TestClaimOnADeletedQueueEndsNoOther(t *testing.T) {
 				recipetest.Check(t, w.Admin().DeleteAll(t.Context(), path))
 				recipetest.Check(t, other.Put(t.Context(), "new"))
 				c := recipetest.Must(other.Claim(t.Context()))
-				if err := end(t.Context(), old); session.Outcome(err) != session.Failed || !errors.Is(err, session.ErrRevoked) {
+				if err := end(t.Context(), old); session.OutcomeOf(err) != session.Failed || !errors.Is(err, session.ErrRevoked) {
 					t.Errorf("the old claim ended with %v", err)
 				}
 				synctest.Wait()
@@ -232,7 +232,7 @@ func TestItemIsNotGivenBackToANewQueue(t *testing.T) {
 		w.Inject(zktest.Rule{Op: "multi", Session: s.ID(), Fate: zktest.DelayReply, Delay: time.Second})
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second/2)
 		defer cancel()
-		if _, err := q.Take(ctx); session.Outcome(err) != session.Indeterminate {
+		if _, err := q.Take(ctx); session.OutcomeOf(err) != session.Indeterminate {
 			t.Errorf("take: %v", err)
 		}
 		s.Before("multi", func() {

@@ -89,7 +89,7 @@ func TestWhatCanBePutCanBeMovedToTheDeadLetters(t *testing.T) {
 			if err == nil {
 				break
 			}
-			if !errors.Is(err, session.ErrTooLarge) || session.Outcome(err) != session.Failed {
+			if !errors.Is(err, session.ErrTooLarge) || session.OutcomeOf(err) != session.Failed {
 				t.Fatal(err)
 			}
 		}

@@ -61,8 +61,8 @@ func (w *waiter) await(ctx context.Context) (first bool, err error) {
 		if !d.Present || d.Served() {
 			return d.Present, nil
 		}
-		// GetW, not ExistsW: where it is gone already, no watch remains.
-		_, watch, err := w.q.s.GetW(ctx, znode.Join(w.q.waitersDir(), d.Last.Name))
+		// GetWatch, not ExistsWatch: where it is gone already, no watch remains.
+		_, watch, err := w.q.s.GetWatch(ctx, znode.Join(w.q.waitersDir(), d.Last.Name))
 		if errors.Is(err, zk.ErrNoNode) {
 			continue
 		}
@@ -77,7 +77,7 @@ func (w *waiter) await(ctx context.Context) (first bool, err error) {
 
 // leave gives the place up, for the next to be woken.
 func (w *waiter) leave() {
-	w.q.s.Cleanup(func(ctx context.Context) error { return w.q.s.Remove(ctx, w.node) })
+	w.q.s.Detach(func(ctx context.Context) error { return w.q.s.Remove(ctx, w.node) })
 }
 
 // listen sets watches by which a consumer that finds nothing afterwards learns
@@ -111,7 +111,7 @@ func (q *raw) listen(ctx context.Context) (watches []*session.Watch, due time.Ti
 	if slots := sortedSlots(delayed.Names); len(slots) > 0 {
 		due = time.Unix(slots[0].due, 0)
 	}
-	_, w, err := q.s.ExistsW(ctx, q.itemsDir())
+	_, w, err := q.s.ExistsWatch(ctx, q.itemsDir())
 	if err != nil {
 		return watches, due, err
 	}
@@ -122,7 +122,7 @@ func (q *raw) listen(ctx context.Context) (watches []*session.Watch, due time.Ti
 // no stat.
 func (q *raw) listenChildren(ctx context.Context, watches *[]*session.Watch, dir string) (session.Listing, error) {
 	for {
-		listing, w, err := q.s.ChildrenW(ctx, dir)
+		listing, w, err := q.s.ChildrenWatch(ctx, dir)
 		if err == nil {
 			*watches = append(*watches, w)
 			return listing, nil
@@ -130,7 +130,7 @@ func (q *raw) listenChildren(ctx context.Context, watches *[]*session.Watch, dir
 		if !errors.Is(err, zk.ErrNoNode) {
 			return session.Listing{}, err
 		}
-		stat, w, err := q.s.ExistsW(ctx, dir)
+		stat, w, err := q.s.ExistsWatch(ctx, dir)
 		if err != nil {
 			return session.Listing{}, err
 		}

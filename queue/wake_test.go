@@ -34,7 +34,7 @@ func TestItemGivenBackWakes(t *testing.T) {
 			w.Inject(zktest.Rule{Op: "multi", Session: s.ID(), Fate: zktest.DelayReply, Delay: time.Second})
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second/2)
 			defer cancel()
-			if _, err := q.Claim(ctx); session.Outcome(err) != session.Indeterminate {
+			if _, err := q.Claim(ctx); session.OutcomeOf(err) != session.Indeterminate {
 				t.Errorf("claim: %v", err)
 			}
 		},
@@ -42,7 +42,7 @@ func TestItemGivenBackWakes(t *testing.T) {
 			w.Inject(zktest.Rule{Op: "multi", Session: s.ID(), Fate: zktest.DelayReply, Delay: time.Second})
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second/2)
 			defer cancel()
-			if _, err := q.Take(ctx); session.Outcome(err) != session.Indeterminate {
+			if _, err := q.Take(ctx); session.OutcomeOf(err) != session.Indeterminate {
 				t.Errorf("take: %v", err)
 			}
 		},

@@ -116,10 +116,10 @@ func waitAgain(ctx context.Context, c *harness.Client, s *session.Session, path 
 // anyEvent waits for anything to happen.
 func anyEvent(s *session.Session, path string) waiter {
 	return func(ctx context.Context) error {
-		if err := s.CatchUp(ctx, path); err != nil {
+		if err := s.ReadBarrier(ctx, path); err != nil {
 			return err
 		}
-		stat, w, err := s.ExistsW(ctx, path)
+		stat, w, err := s.ExistsWatch(ctx, path)
 		if err != nil || stat == nil {
 			if w != nil {
 				w.Stop()
@@ -166,7 +166,7 @@ func hangsAfterBlip(s *session.Session, path string) waiter {
 			select {
 			case <-ctx.Done():
 				return context.Cause(ctx)
-			case <-s.Lost():
+			case <-s.Done():
 				return s.Err()
 			}
 		default:
@@ -179,7 +179,7 @@ func hangsAfterBlip(s *session.Session, path string) waiter {
 func ownServer(s *session.Session, path string) waiter {
 	return func(ctx context.Context) error {
 		for {
-			stat, w, err := s.ExistsW(ctx, path)
+			stat, w, err := s.ExistsWatch(ctx, path)
 			if errors.Is(err, zk.ErrNoNode) || err == nil && stat == nil {
 				if w != nil {
 					w.Stop()

@@ -259,7 +259,7 @@ func (p *electionProgram) ask(ctx context.Context, c *harness.Client, s *session
 		}
 		c.Do(ctx, op, func(ctx context.Context) (e history.Event, err error) {
 			if op.Arg == checker.Present && !p.past {
-				err = s.CatchUp(ctx, p.path)
+				err = s.ReadBarrier(ctx, p.path)
 			}
 			if err == nil {
 				var leader election.Leader
@@ -302,7 +302,7 @@ func (p *electionProgram) observe(ctx context.Context, c *harness.Client, s *ses
 	mu.Unlock()
 	c.Do(ctx, history.Event{Op: checker.OpLeader, Object: p.path, Arg: checker.Settled}, func(ctx context.Context) (e history.Event, err error) {
 		for end := time.Now().Add(10 * time.Second); ; {
-			if err := s.CatchUp(ctx, p.path); err != nil {
+			if err := s.ReadBarrier(ctx, p.path); err != nil {
 				return e, err
 			}
 			leader, err := election.CurrentLeader(ctx, s, p.path)

@@ -175,7 +175,7 @@ func (p *groupProgram) list(ctx context.Context, c *harness.Client, s *session.S
 	}
 	c.Do(ctx, op, func(ctx context.Context) (e history.Event, err error) {
 		if op.Arg == checker.Present {
-			err = s.CatchUp(ctx, p.path)
+			err = s.ReadBarrier(ctx, p.path)
 		}
 		if err == nil {
 			e.Result, err = p.members(ctx, s)
@@ -225,7 +225,7 @@ func (p *groupProgram) watch(ctx context.Context, c *harness.Client, s *session.
 	_, err = c.Do(ctx, history.Event{Op: checker.OpMembers, Object: p.path, Arg: checker.Settled}, func(ctx context.Context) (e history.Event, err error) {
 		const enough = 2 * time.Second
 		for end := time.Now().Add(enough); ; wait(ctx, 20*time.Millisecond) {
-			if err := s.CatchUp(ctx, p.path); err != nil {
+			if err := s.ReadBarrier(ctx, p.path); err != nil {
 				return e, err
 			}
 			before := e

@@ -170,7 +170,7 @@ func resignations(t *testing.T, e *electorate) {
 	leader := <-a.campaign(path)
 	for range rounds {
 		begun := time.Now()
-		if err := a.CatchUp(t.Context(), path); err != nil {
+		if err := a.ReadBarrier(t.Context(), path); err != nil {
 			t.Fatal(err)
 		}
 		writes = append(writes, time.Since(begun))
@@ -236,7 +236,7 @@ func (e *electorate) killLeader(v *voter) time.Duration {
 	if err := killer.Kill(e.t.Context(), leader); err != nil {
 		e.t.Fatal(err)
 	}
-	for v.CatchUp(e.t.Context(), "/") != nil {
+	for v.ReadBarrier(e.t.Context(), "/") != nil {
 		if v.Err() != nil {
 			e.t.Fatal(v.Err())
 		}

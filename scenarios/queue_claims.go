@@ -244,7 +244,7 @@ func (p *claimsProgram) final(ctx context.Context, env *harness.Env, s *session.
 	if err := drain(ctx, env, p.path, ours{q}); err != nil {
 		return err
 	}
-	if err := drain(ctx, env, p.path, ours{q.Dead()}); err != nil {
+	if err := drain(ctx, env, p.path, ours{q.DeadLetters()}); err != nil {
 		return err
 	}
 	listing, err := s.Children(ctx, p.effects)

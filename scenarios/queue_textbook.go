@@ -60,7 +60,7 @@ func (q *entries) take(ctx context.Context) (string, error) {
 		if value != "" || err != nil {
 			return value, err
 		}
-		listing, w, err := q.s.ChildrenW(ctx, q.path)
+		listing, w, err := q.s.ChildrenWatch(ctx, q.path)
 		if errors.Is(err, zk.ErrNoNode) {
 			err = q.s.CreateParents(ctx, znode.Join(q.path, "any"))
 		}
@@ -88,14 +88,14 @@ func refused(err error) error {
 	if err == nil {
 		return nil
 	}
-	return &session.RequestError{Op: "take", Effect: session.Failed, Err: err}
+	return &session.RequestError{Op: "take", Outcome: session.Failed, Err: err}
 }
 
 func (q *entries) tryTake(ctx context.Context) (string, error) {
 	for {
 		first, err := q.first(ctx)
 		if err == nil && first == "" && !q.does.own {
-			if err = q.s.CatchUp(ctx, q.path); err == nil {
+			if err = q.s.ReadBarrier(ctx, q.path); err == nil {
 				first, err = q.first(ctx)
 			}
 		}

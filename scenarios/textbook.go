@@ -87,7 +87,7 @@ func (t *textbook) enter(ctx context.Context, mode string) (session.Node, error)
 		if ctx.Err() != nil || t.s.Err() != nil {
 			return session.Node{}, err
 		}
-		if session.Outcome(err) == session.Failed {
+		if session.OutcomeOf(err) == session.Failed {
 			if err := t.s.CreateParents(ctx, prefix); err != nil {
 				return session.Node{}, err
 			}
@@ -100,7 +100,7 @@ func (t *textbook) leave(ctx context.Context, node session.Node) error {
 	if t.does.cancelled {
 		return t.s.Remove(ctx, node)
 	}
-	removed := t.s.Cleanup(func(ctx context.Context) error { return t.s.Remove(ctx, node) })
+	removed := t.s.Detach(func(ctx context.Context) error { return t.s.Remove(ctx, node) })
 	select {
 	case err := <-removed:
 		return err
@@ -123,7 +123,7 @@ func (t *textbook) await(ctx context.Context, me string) error {
 		case served:
 		case w == nil:
 			// On children, so that it fires on deletion only.
-			if _, w, err = t.s.ChildrenW(ctx, znode.Join(t.path, next)); errors.Is(err, zk.ErrNoNode) {
+			if _, w, err = t.s.ChildrenWatch(ctx, znode.Join(t.path, next)); errors.Is(err, zk.ErrNoNode) {
 				continue
 			}
 		}
@@ -143,7 +143,7 @@ func (t *textbook) await(ctx context.Context, me string) error {
 // makes a place.
 func (t *textbook) list(ctx context.Context) (session.Listing, *session.Watch, error) {
 	if t.places > 0 {
-		return t.s.ChildrenW(ctx, t.path)
+		return t.s.ChildrenWatch(ctx, t.path)
 	}
 	listing, err := t.s.Children(ctx, t.path)
 	return listing, nil, err

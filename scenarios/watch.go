@@ -196,7 +196,7 @@ func (l *ledger) apply(ctx context.Context, ops []session.Op) (int64, error) {
 	if err == nil {
 		return results[len(ops)].Stat.Mzxid, nil
 	}
-	for session.Outcome(err) == session.Indeterminate && l.s.Err() == nil && ctx.Err() == nil {
+	for session.OutcomeOf(err) == session.Indeterminate && l.s.Err() == nil && ctx.Err() == nil {
 		// A write first: what it is answered behind includes all that this
 		// session had asked for, or it never will be made.
 		if _, undone := l.s.Multi(ctx, session.CheckOp{Path: l.path, Version: session.AnyVersion}); undone != nil {

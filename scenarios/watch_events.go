@@ -18,7 +18,7 @@ type registrar func(ctx context.Context, s *session.Session, path string) (*zk.S
 
 // existsW is the session's own watch.
 func existsW(ctx context.Context, s *session.Session, path string) (*zk.Stat, <-chan zk.Event, error) {
-	stat, w, err := s.ExistsW(ctx, path)
+	stat, w, err := s.ExistsWatch(ctx, path)
 	if err != nil {
 		return nil, nil, err
 	}

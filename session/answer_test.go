@@ -22,7 +22,7 @@ func TestAnswersHaveNamesAndAnOutcome(t *testing.T) {
 	for _, test := range []struct {
 		code      wire.Code
 		want      error
-		effect    Effect
+		effect    Outcome
 		transient bool
 	}{
 		{wire.QuotaExceeded, ErrQuota, Failed, false},
@@ -48,12 +48,12 @@ func TestAnswersHaveNamesAndAnOutcome(t *testing.T) {
 		scripted(t, sc, func(t *testing.T) {
 			s := open(t, sc.options())
 			_, err := s.Create(t.Context(), "/x", nil, Persistent)
-			if !errors.Is(err, test.want) || Outcome(err) != test.effect || Transient(err) != test.transient {
-				t.Errorf("%v: create: %v, %v, transient: %v", test.code, err, Outcome(err), Transient(err))
+			if !errors.Is(err, test.want) || OutcomeOf(err) != test.effect || Transient(err) != test.transient {
+				t.Errorf("%v: create: %v, %v, transient: %v", test.code, err, OutcomeOf(err), Transient(err))
 			}
 			_, err = s.Multi(t.Context(), CheckOp{Path: "/x"})
-			if !errors.Is(err, test.want) || Outcome(err) != Failed {
-				t.Errorf("%v: multi: %v, %v", test.code, err, Outcome(err))
+			if !errors.Is(err, test.want) || OutcomeOf(err) != Failed {
+				t.Errorf("%v: multi: %v, %v", test.code, err, OutcomeOf(err))
 			}
 			must(t, s.Close())
 		})

@@ -207,7 +207,7 @@ func TestNoRequestOfALostSessionRunsInALaterOne(t *testing.T) {
 				c := s.current
 				s.mu.Unlock()
 				c.Close()
-				<-s.Lost()
+				<-s.Done()
 				if !errors.Is(s.Err(), ErrLost) {
 					t.Errorf("lost with %v", s.Err())
 				}
@@ -486,7 +486,7 @@ func TestWatchesThatCannotBeSetAgainCloseTheConnection(t *testing.T) {
 	}
 	scripted(t, sc, func(t *testing.T) {
 		s := open(t, sc.options())
-		_, w, err := s.ExistsW(t.Context(), "/w")
+		_, w, err := s.ExistsWatch(t.Context(), "/w")
 		must(t, err)
 		s.mu.Lock()
 		c := s.current
@@ -624,7 +624,7 @@ func TestUnknownAnswerIsLookedUp(t *testing.T) {
 	scripted(t, sc, func(t *testing.T) {
 		s := open(t, sc.options())
 		node, err := s.CreateProtected(t.Context(), "/d", "lock", nil, EphemeralSequential)
-		if !errors.Is(err, ErrUnknown) || Outcome(err) != Failed || node.Path != "" {
+		if !errors.Is(err, ErrUnknown) || OutcomeOf(err) != Failed || node.Path != "" {
 			t.Errorf("%v, %v", node, err)
 		}
 		if sc.asked("multi /d") != 1 || sc.asked("getChildren2 /d") != 1 {

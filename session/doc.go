@@ -21,7 +21,7 @@
 // are lost; a node that is given up is deleted; a node of another session is
 // never taken for one's own.
 //
-// S4. Every error of a request tells whether it happened: [Outcome].
+// S4. Every error of a request tells whether it happened: [OutcomeOf].
 //
 // S5. Every request, and every wait, ends with its context. Data are copied: who
 // gave up may use the buffer again. A session that no server answers for ends
@@ -52,7 +52,7 @@
 // A session is lost when a server says so, when a server answers with another
 // session, when credentials are refused (then a new session is lost too:
 // [ErrCredentials]), or when no server was reached for Options.Abandon. Its holds
-// end first, then its context and [Session.Lost]. Losing the connection is not losing the session: requests wait, and those
+// end first, then its context and [Session.Done]. Losing the connection is not losing the session: requests wait, and those
 // that were under way and change something end as [Indeterminate].
 //
 // # Goroutines

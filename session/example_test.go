@@ -85,7 +85,7 @@ func ExampleSession() {
 	stat, _ := s.Exists(ctx, "/a")
 	fmt.Println("mine:", stat.EphemeralOwner == s.ID())
 	s.Close()
-	<-s.Lost()
+	<-s.Done()
 	fmt.Println(s.Err(), errors.Is(s.Err(), session.ErrClosed))
 	// Output:
 	// mine: true
@@ -163,7 +163,7 @@ func ExampleMetrics() {
 	ctx := context.Background()
 	opts := session.Options{Servers: e.Servers(), Dial: e.DialContext}
 	opts.Metrics.State = func(s session.State) { fmt.Println(s) }
-	opts.Metrics.Request = func(op string, took time.Duration, err error) { fmt.Println(op, session.Outcome(err)) }
+	opts.Metrics.Request = func(op string, took time.Duration, err error) { fmt.Println(op, session.OutcomeOf(err)) }
 	s, err := session.Open(ctx, opts)
 	if err != nil {
 		panic(err)
@@ -210,7 +210,7 @@ func ExampleOp() {
 	_, err := s.Multi(ctx, ops...)
 	fmt.Println(err)
 	_, err = s.Multi(ctx, ops...)
-	fmt.Println(err, session.Outcome(err))
+	fmt.Println(err, session.OutcomeOf(err))
 	// Output:
 	// <nil>
 	// multi /todo/1: op 0 on /todo/1: zk: node does not exist fail
@@ -249,7 +249,7 @@ func ExampleCheckOp() {
 	s.Create(ctx, "/state", nil, session.Persistent)
 	mine := session.CheckOp{Path: "/lock", Version: session.AnyVersion}
 	_, err := s.Multi(ctx, mine, session.SetOp{Path: "/state", Data: []byte("x"), Version: session.AnyVersion})
-	fmt.Println(errors.Is(err, zk.ErrNoNode), session.Outcome(err))
+	fmt.Println(errors.Is(err, zk.ErrNoNode), session.OutcomeOf(err))
 	// Output: true fail
 }
 
@@ -278,17 +278,17 @@ func ExampleRequestError() {
 	_, err := s.Set(ctx, "/none", nil, session.AnyVersion)
 	var request *session.RequestError
 	if errors.As(err, &request) {
-		fmt.Println(request.Op, request.Path, request.Effect)
+		fmt.Println(request.Op, request.Path, request.Outcome)
 	}
 	// Output: set /none fail
 }
 
 // What to do after an error depends on whether the request happened.
-func ExampleEffect() {
+func ExampleOutcome() {
 	ctx, s, done := example()
 	defer done()
 	_, err := s.Create(ctx, "/a", nil, session.Persistent)
-	switch session.Outcome(err) {
+	switch session.OutcomeOf(err) {
 	case session.OK:
 		fmt.Println("created")
 	case session.Failed:
@@ -302,7 +302,7 @@ func ExampleEffect() {
 func ExampleWatch() {
 	ctx, s, done := example()
 	defer done()
-	_, w, err := s.ExistsW(ctx, "/config")
+	_, w, err := s.ExistsWatch(ctx, "/config")
 	if err != nil {
 		panic(err)
 	}

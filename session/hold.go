@@ -364,7 +364,7 @@ func (s *Session) watchHold(h *Hold) {
 	ctx, cancel := context.WithCancel(h.ctx)
 	defer cancel()
 	for {
-		stat, w, err := s.ExistsW(ctx, h.node.Path)
+		stat, w, err := s.ExistsWatch(ctx, h.node.Path)
 		if err != nil {
 			return
 		}

@@ -28,12 +28,12 @@ var (
 	ErrTooLarge = errors.New("request too large")
 )
 
-// An Effect tells whether a request that changes something did so.
-type Effect int
+// An Outcome tells whether a request that changes something did so.
+type Outcome int
 
 const (
 	// Indeterminate: the request may have been applied, or may yet be.
-	Indeterminate Effect = iota
+	Indeterminate Outcome = iota
 	// OK: it was applied.
 	OK
 	// Failed: it was not applied and will not be.
@@ -41,7 +41,7 @@ const (
 )
 
 // String returns ok, fail or info, as a history names them.
-func (e Effect) String() string {
+func (e Outcome) String() string {
 	switch e {
 	case OK:
 		return "ok"
@@ -53,10 +53,10 @@ func (e Effect) String() string {
 
 // A RequestError is the error of one request.
 type RequestError struct {
-	Op     string // create, get, multi, ...
-	Path   string
-	Effect Effect // never OK
-	Err    error
+	Op      string // create, get, multi, ...
+	Path    string
+	Outcome Outcome // never OK
+	Err     error
 }
 
 func (e *RequestError) Error() string {
@@ -65,15 +65,15 @@ func (e *RequestError) Error() string {
 
 func (e *RequestError) Unwrap() error { return e.Err }
 
-// Outcome answers "did it happen?" for the error of a request that changes
+// OutcomeOf answers "did it happen?" for the error of a request that changes
 // something, of this package or of go-zookeeper itself. A nil error is OK. An
 // error that proves nothing, and any error unknown to it, is Indeterminate.
-func Outcome(err error) Effect {
+func OutcomeOf(err error) Outcome {
 	if err == nil {
 		return OK
 	}
 	if req := (*RequestError)(nil); errors.As(err, &req) {
-		return req.Effect
+		return req.Outcome
 	}
 	if multi := (*MultiError)(nil); errors.As(err, &multi) {
 		return Failed
@@ -88,12 +88,12 @@ func Outcome(err error) Effect {
 
 // unsent is the error of a request that was given up before it left.
 func unsent(op, path string, cause error) error {
-	return &RequestError{Op: op, Path: path, Effect: Failed, Err: cause}
+	return &RequestError{Op: op, Path: path, Outcome: Failed, Err: cause}
 }
 
 // ended is the error of a request whose caller stopped waiting for the reply.
 func ended(op, path string, cause error) error {
-	return &RequestError{Op: op, Path: path, Effect: Indeterminate, Err: cause}
+	return &RequestError{Op: op, Path: path, Outcome: Indeterminate, Err: cause}
 }
 
 // answered wraps what go-zookeeper returned.
@@ -101,7 +101,7 @@ func answered(op, path string, err error) error {
 	if err == nil {
 		return nil
 	}
-	return &RequestError{Op: op, Path: path, Effect: Outcome(err), Err: err}
+	return &RequestError{Op: op, Path: path, Outcome: OutcomeOf(err), Err: err}
 }
 
 // ConnectionLost reports whether err is that of a request whose connection

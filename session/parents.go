@@ -56,7 +56,7 @@ func (s *Session) createParents(ctx context.Context, path string) (made []string
 	}
 	for lost := false; ; {
 		_, err := s.Create(ctx, dir, nil, Container)
-		lost = lost || Outcome(err) == Indeterminate
+		lost = lost || OutcomeOf(err) == Indeterminate
 		switch {
 		case err == nil, errors.Is(err, zk.ErrNodeExists) && lost:
 			return append(made, dir), nil
@@ -91,7 +91,7 @@ func (s *Session) removeParents(made []string) {
 	if len(made) == 0 {
 		return
 	}
-	s.Cleanup(func(ctx context.Context) error {
+	s.Detach(func(ctx context.Context) error {
 		for _, dir := range slices.Backward(made) {
 			if err := s.Retry(ctx, func(ctx context.Context) error { return s.Delete(ctx, dir, 0) }); err != nil && !errors.Is(err, zk.ErrNoNode) {
 				return err

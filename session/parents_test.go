@@ -59,7 +59,7 @@ func TestAMissingChrootIsNamed(t *testing.T) {
 			},
 		}
 		for name, call := range calls {
-			if err := call(); !errors.Is(err, zk.ErrNoNode) || !strings.Contains(err.Error(), "chroot /app does not exist") || Outcome(err) != Failed {
+			if err := call(); !errors.Is(err, zk.ErrNoNode) || !strings.Contains(err.Error(), "chroot /app does not exist") || OutcomeOf(err) != Failed {
 				t.Errorf("%s: %v", name, err)
 			}
 		}

@@ -131,7 +131,7 @@ func (c *Creation) Wait(ctx context.Context) (Node, error) {
 
 // Abandon gives the creation up: if the node was or will be made, it is deleted.
 func (c *Creation) Abandon() {
-	c.s.Cleanup(func(ctx context.Context) error {
+	c.s.Detach(func(ctx context.Context) error {
 		<-c.done // ends with the session at the latest
 		if c.err != nil {
 			return nil
@@ -163,7 +163,7 @@ func (s *Session) createProtected(note *creation, dir, prefix string, data []byt
 			return s.created(note, created), nil
 		case s.life.Err() != nil:
 			return Node{}, err
-		case Outcome(err) == Indeterminate:
+		case OutcomeOf(err) == Indeterminate:
 			node, lookup := s.find(s.life, dir, prefix, mode)
 			if lookup != nil { // it may be there: the look for it failed, the creation need not have
 				s.RemoveFound(func(ctx context.Context) (Node, error) { return s.find(ctx, dir, prefix, mode) })
@@ -190,12 +190,12 @@ func (s *Session) created(note *creation, path string) Node {
 }
 
 // find looks for a node of this session by its prefix after the reply to its
-// creation was lost. CatchUp comes first: the new server may be behind. After
+// creation was lost. ReadBarrier comes first: the new server may be behind. After
 // it the answer is final, as the leader takes no request of this session from
 // the last server any more. An ephemeral node counts only if this session owns
 // it.
 func (s *Session) find(ctx context.Context, dir, prefix string, mode Mode) (Node, error) {
-	if err := s.CatchUp(ctx, dir); err != nil {
+	if err := s.ReadBarrier(ctx, dir); err != nil {
 		return Node{}, err
 	}
 	listing, err := s.Children(ctx, dir)
@@ -228,7 +228,7 @@ func (s *Session) find(ctx context.Context, dir, prefix string, mode Mode) (Node
 // up after one session timeout: an administrator may be changing an ACL just then. The
 // channel gets nil when the node is gone, or the error.
 func (s *Session) RemoveFound(find func(ctx context.Context) (Node, error)) <-chan error {
-	return s.Cleanup(func(ctx context.Context) error {
+	return s.Detach(func(ctx context.Context) error {
 		begun := time.Now()
 		for round := 0; ; round++ {
 			var node Node
@@ -263,13 +263,13 @@ func (s *Session) Remove(ctx context.Context, n Node) error {
 			}
 		}
 		err := s.Delete(ctx, n.Path, AnyVersion)
-		again, unsure = true, Outcome(err) == Indeterminate
+		again, unsure = true, OutcomeOf(err) == Indeterminate
 		if errors.Is(err, zk.ErrNoNode) {
 			return nil
 		}
 		return err
 	})
-	if err != nil && unsure && Outcome(err) == Failed {
+	if err != nil && unsure && OutcomeOf(err) == Failed {
 		return ended("delete", n.Path, err) // of the look
 	}
 	return err
@@ -277,21 +277,21 @@ func (s *Session) Remove(ctx context.Context, n Node) error {
 
 // isThere reports whether n exists, and is not another node on its path.
 func (s *Session) isThere(ctx context.Context, n Node) (bool, error) {
-	if err := s.CatchUp(ctx, n.Path); err != nil {
+	if err := s.ReadBarrier(ctx, n.Path); err != nil {
 		return false, err
 	}
 	stat, err := s.Exists(ctx, n.Path)
 	return n.is(stat), err
 }
 
-// Cleanup runs f on a goroutine of the session, with a context that ends with
+// Detach runs f on a goroutine of the session, with a context that ends with
 // the session: for what must be undone although the caller's context has
 // ended. It comes behind the requests that were given up before: they are waited
 // for, a second at most. There is no other bound, since what f gives up would stay
 // for as long as the session lives. Close waits for f, a third of the session timeout at
 // most, before it closes the session. The channel gets what f returned, or why
 // the session is over if f could not be run.
-func (s *Session) Cleanup(f func(ctx context.Context) error) <-chan error {
+func (s *Session) Detach(f func(ctx context.Context) error) <-chan error {
 	done := make(chan error, 1)
 	s.cleaningUp(1)
 	if !s.spawn(func() {

@@ -22,7 +22,7 @@ func children(t *testing.T, e *zktest.Ensemble, dir string) []string {
 	t.Helper()
 	s := open(t, on(e))
 	defer s.Close()
-	must(t, s.CatchUp(t.Context(), "/"))
+	must(t, s.ReadBarrier(t.Context(), "/"))
 	listing, err := s.Children(t.Context(), dir)
 	if err != nil && !errors.Is(err, zk.ErrNoNode) {
 		t.Fatal(err)
@@ -59,7 +59,7 @@ func TestProtectedCreateMakesOneNodeWhateverIsLost(t *testing.T) {
 						injection := e.Inject(zktest.Rule{Op: "create", Count: count, Fate: fate, Delay: 3 * time.Second})
 						node, err := s.CreateProtected(t.Context(), "/q", "lock", nil, EphemeralSequential)
 						must(t, err)
-						must(t, s.CatchUp(t.Context(), "/"))
+						must(t, s.ReadBarrier(t.Context(), "/"))
 						listing, err := s.Children(t.Context(), "/q")
 						must(t, err)
 						if len(listing.Names) != 1 || listing.Names[0] != node.Name() {
@@ -137,7 +137,7 @@ func TestCancelledCreateLeavesNoNode(t *testing.T) {
 					}
 					if err == nil { // in time
 						must(t, s.Remove(t.Context(), node))
-					} else if !errors.Is(err, context.DeadlineExceeded) || Outcome(err) != want {
+					} else if !errors.Is(err, context.DeadlineExceeded) || OutcomeOf(err) != want {
 						t.Errorf("create: %v", err)
 					}
 					must(t, s.Close()) // waits for the clean-up
@@ -273,7 +273,7 @@ func TestMissingChrootFailsCreates(t *testing.T) {
 			if !errors.Is(err, zk.ErrNoNode) {
 				t.Errorf("create in %s: %v", dir, err)
 			}
-			if err := s.CreateParents(t.Context(), znode.Join(dir, "x")); !errors.Is(err, zk.ErrNoNode) || Outcome(err) != Failed {
+			if err := s.CreateParents(t.Context(), znode.Join(dir, "x")); !errors.Is(err, zk.ErrNoNode) || OutcomeOf(err) != Failed {
 				t.Errorf("parents of a node in %s: %v", dir, err)
 			}
 		}
@@ -300,7 +300,7 @@ func TestCleanupOnAnEndedSessionIsNotRun(t *testing.T) {
 	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
 		s := open(t, on(e))
 		must(t, s.Close())
-		s.Cleanup(func(context.Context) error { t.Error("run"); return nil })
+		s.Detach(func(context.Context) error { t.Error("run"); return nil })
 		synctest.Wait()
 	})
 }
@@ -312,7 +312,7 @@ func TestCloseWaitsForCleanUpWithABound(t *testing.T) {
 			s := open(t, on(e))
 			bound := s.Timeout() / 3
 			finished := false
-			s.Cleanup(func(ctx context.Context) error {
+			s.Detach(func(ctx context.Context) error {
 				err := sleep(ctx, took)
 				finished = err == nil
 				return err

@@ -40,7 +40,7 @@ func do[T any](ctx context.Context, s *Session, op, path string, call func(*zk.C
 	if r.err = named(r.err); errors.Is(r.err, zk.ErrNoNode) {
 		r.err = s.explainNoNode(ctx, r.err)
 	}
-	if r.err != nil && s.life.Err() != nil && Outcome(r.err) == Indeterminate {
+	if r.err != nil && s.life.Err() != nil && OutcomeOf(r.err) == Indeterminate {
 		return value, ended(op, path, s.Err())
 	}
 	return r.value, answered(op, path, r.err)
@@ -272,9 +272,9 @@ func (s *Session) Exists(ctx context.Context, path string) (*zk.Stat, error) {
 	})
 }
 
-// ExistsW is Exists with a watch, which fires when the znode is created,
+// ExistsWatch is Exists with a watch, which fires when the znode is created,
 // deleted, or its data set. Stop the watch if it is not waited for.
-func (s *Session) ExistsW(ctx context.Context, path string) (*zk.Stat, *Watch, error) {
+func (s *Session) ExistsWatch(ctx context.Context, path string) (*zk.Stat, *Watch, error) {
 	w := s.watch(s.inner(path), false)
 	stat, err := s.Exists(ctx, path)
 	if err != nil {
@@ -302,9 +302,9 @@ func (s *Session) Get(ctx context.Context, path string) (Value, error) {
 	})
 }
 
-// GetW is Get with a watch, which fires when the znode is deleted or its data
-// set. If there is no such znode there is no watch either: use ExistsW.
-func (s *Session) GetW(ctx context.Context, path string) (Value, *Watch, error) {
+// GetWatch is Get with a watch, which fires when the znode is deleted or its data
+// set. If there is no such znode there is no watch either: use ExistsWatch.
+func (s *Session) GetWatch(ctx context.Context, path string) (Value, *Watch, error) {
 	w := s.watch(s.inner(path), false)
 	value, err := s.Get(ctx, path)
 	if err != nil {
@@ -331,9 +331,9 @@ func (s *Session) Children(ctx context.Context, path string) (Listing, error) {
 	})
 }
 
-// ChildrenW is Children with a watch, which fires when a child comes or goes
+// ChildrenWatch is Children with a watch, which fires when a child comes or goes
 // and when the znode is deleted.
-func (s *Session) ChildrenW(ctx context.Context, path string) (Listing, *Watch, error) {
+func (s *Session) ChildrenWatch(ctx context.Context, path string) (Listing, *Watch, error) {
 	w := s.watch(s.inner(path), true)
 	listing, err := s.Children(ctx, path)
 	if err != nil {
@@ -370,7 +370,7 @@ func (s *Session) Delete(ctx context.Context, path string, version int32) error 
 
 // Sync makes the next read of this session see what the leader had committed.
 // On the leader itself that is only what it has applied, which can be less
-// than another server showed before: see CatchUp. Nor is it a proof that the
+// than another server showed before: see ReadBarrier. Nor is it a proof that the
 // session lives: an isolated leader answers it too.
 func (s *Session) Sync(ctx context.Context, path string) error {
 	if err := s.check("sync", path, 0); err != nil {
@@ -382,14 +382,14 @@ func (s *Session) Sync(ctx context.Context, path string) error {
 	return err
 }
 
-// CatchUp makes the next reads of this session see all that was committed on
+// ReadBarrier makes the next reads of this session see all that was committed on
 // any server before it was called, and each request of this session whose
 // reply was lost, if it is ever to be applied. It is a quorum write that
 // changes nothing. The path is any; it need not exist.
 //
 // Not Sync: the leader answers that of its own clients without waiting for
 // what it has committed and not applied yet.
-func (s *Session) CatchUp(ctx context.Context, path string) error {
+func (s *Session) ReadBarrier(ctx context.Context, path string) error {
 	if err := s.check("multi", path, 0); err != nil {
 		return err
 	}

@@ -25,7 +25,7 @@ func TestOutcomeOfEveryError(t *testing.T) {
 	connection := &net.OpError{Op: "write", Net: "tcp", Err: errors.New("broken pipe")}
 	for _, test := range []struct {
 		err  error
-		want Effect
+		want Outcome
 	}{
 		{nil, OK},
 		{zk.ErrNoNode, Failed}, {zk.ErrNodeExists, Failed}, {zk.ErrBadVersion, Failed}, {zk.ErrNotEmpty, Failed},
@@ -48,7 +48,7 @@ func TestOutcomeOfEveryError(t *testing.T) {
 		{fmt.Errorf("lock: %w", answered("create", "/a", zk.ErrConnectionClosed)), Indeterminate},
 		{fmt.Errorf("wrapped: %w", zk.ErrNodeExists), Failed},
 	} {
-		if got := Outcome(test.err); got != test.want {
+		if got := OutcomeOf(test.err); got != test.want {
 			t.Errorf("Outcome(%v) = %v, want %v", test.err, got, test.want)
 		}
 	}
@@ -114,7 +114,7 @@ func TestEveryRequest(t *testing.T) {
 		if stat.Version != 1 || stat.DataLength != 2 {
 			t.Errorf("set to %+v", stat)
 		}
-		if _, err := s.Set(ctx, path, nil, 0); !errors.Is(err, zk.ErrBadVersion) || Outcome(err) != Failed {
+		if _, err := s.Set(ctx, path, nil, 0); !errors.Is(err, zk.ErrBadVersion) || OutcomeOf(err) != Failed {
 			t.Errorf("set of an old version: %v", err)
 		}
 		for mode, prefix := range map[Mode]string{
@@ -145,7 +145,7 @@ func TestEveryRequest(t *testing.T) {
 			t.Errorf("exists: %v, %v", stat, err)
 		}
 		must(t, s.Sync(ctx, "/"))
-		if path, err := s.Create(ctx, "/x/y", nil, Persistent); path != "" || Outcome(err) != Failed {
+		if path, err := s.Create(ctx, "/x/y", nil, Persistent); path != "" || OutcomeOf(err) != Failed {
 			t.Errorf("create without a parent: %q, %v", path, err)
 		}
 	})
@@ -164,7 +164,7 @@ func TestMultiAppliesAllOrNothing(t *testing.T) {
 		}
 		_, err = s.Multi(ctx, SetOp{"/m", nil, AnyVersion}, CheckOp{"/m", 7}, DeleteOp{"/none", 0})
 		if failed := (*MultiError)(nil); !errors.As(err, &failed) || failed.Index != 1 || failed.Path != "/m" ||
-			!errors.Is(err, zk.ErrBadVersion) || Outcome(err) != Failed {
+			!errors.Is(err, zk.ErrBadVersion) || OutcomeOf(err) != Failed {
 			t.Errorf("failed with %v", err)
 		}
 		if value, err := s.Get(ctx, "/m"); err != nil || string(value.Data) != "x" {
@@ -174,7 +174,7 @@ func TestMultiAppliesAllOrNothing(t *testing.T) {
 			t.Errorf("empty: %v", err)
 		}
 		for _, op := range []Op{CreateOp{Path: "/c", Mode: Container}, CreateOp{Path: "/c", Mode: 5}, CreateOp{Path: "c"}, CheckOp{}} {
-			if _, err := s.Multi(ctx, CheckOp{"/m", AnyVersion}, op); Outcome(err) != Failed {
+			if _, err := s.Multi(ctx, CheckOp{"/m", AnyVersion}, op); OutcomeOf(err) != Failed {
 				t.Errorf("%+v: %v", op, err)
 			}
 		}
@@ -207,7 +207,7 @@ func TestTooLargeIsRefusedUnsent(t *testing.T) {
 		must(t, s.Fits(many[0]))
 		_, protected := s.CreateProtected(ctx, "/", "lock", big, EphemeralSequential)
 		for name, err := range map[string]error{"create": create, "acl": acl, "set": set, "multi": multi, "fits": fits, "protected": protected} {
-			if !errors.Is(err, ErrTooLarge) || Outcome(err) != Failed {
+			if !errors.Is(err, ErrTooLarge) || OutcomeOf(err) != Failed {
 				t.Errorf("%s: %v", name, err)
 			}
 		}
@@ -230,11 +230,11 @@ func TestRequestsEndWithTheirContext(t *testing.T) {
 		requests := map[string]func(context.Context) error{
 			"create":    func(ctx context.Context) error { _, err := s.Create(ctx, "/a/x", nil, Persistent); return err },
 			"exists":    func(ctx context.Context) error { _, err := s.Exists(ctx, "/a"); return err },
-			"existsW":   func(ctx context.Context) error { _, _, err := s.ExistsW(ctx, "/a"); return err },
+			"existsW":   func(ctx context.Context) error { _, _, err := s.ExistsWatch(ctx, "/a"); return err },
 			"get":       func(ctx context.Context) error { _, err := s.Get(ctx, "/a"); return err },
-			"getW":      func(ctx context.Context) error { _, _, err := s.GetW(ctx, "/a"); return err },
+			"getW":      func(ctx context.Context) error { _, _, err := s.GetWatch(ctx, "/a"); return err },
 			"children":  func(ctx context.Context) error { _, err := s.Children(ctx, "/a"); return err },
-			"childrenW": func(ctx context.Context) error { _, _, err := s.ChildrenW(ctx, "/a"); return err },
+			"childrenW": func(ctx context.Context) error { _, _, err := s.ChildrenWatch(ctx, "/a"); return err },
 			"set":       func(ctx context.Context) error { _, err := s.Set(ctx, "/a", nil, 0); return err },
 			"delete":    func(ctx context.Context) error { return s.Delete(ctx, "/a", 0) },
 			"deleteAll": func(ctx context.Context) error { return s.DeleteAll(ctx, "/a") },
@@ -260,15 +260,15 @@ func TestRequestsEndWithTheirContext(t *testing.T) {
 				if d := time.Since(start); d > time.Second || !errors.Is(err, why) && !(sent && errors.Is(err, zk.ErrConnectionClosed)) {
 					t.Errorf("%s: %s took %v: %v", when, name, d, err)
 				}
-				if want := map[bool]Effect{false: Failed, true: Indeterminate}[sent]; Outcome(err) != want {
-					t.Errorf("%s: %s is %v", when, name, Outcome(err))
+				if want := map[bool]Outcome{false: Failed, true: Indeterminate}[sent]; OutcomeOf(err) != want {
+					t.Errorf("%s: %s is %v", when, name, OutcomeOf(err))
 				}
 			}
 		}
 		ended, cancel := context.WithCancel(t.Context())
 		cancel()
 		for name, request := range requests {
-			if err := request(ended); !errors.Is(err, context.Canceled) || Outcome(err) != Failed {
+			if err := request(ended); !errors.Is(err, context.Canceled) || OutcomeOf(err) != Failed {
 				t.Errorf("%s with an ended context: %v", name, err)
 			}
 		}
@@ -307,16 +307,16 @@ func TestCatchUpSeesWhatAnotherServerShowed(t *testing.T) {
 			e.Lag(i, 2*time.Second)
 			path, err := first.Create(t.Context(), "/a-", nil, PersistentSequential)
 			must(t, err)
-			must(t, behind.CatchUp(t.Context(), "/none"))
+			must(t, behind.ReadBarrier(t.Context(), "/none"))
 			if stat, err := behind.Exists(t.Context(), path); err != nil || stat == nil {
 				t.Errorf("server %d of leader %d does not show it: %v", i, e.Leader(), err)
 			}
-			if err := behind.CatchUp(t.Context(), "bad"); err == nil {
+			if err := behind.ReadBarrier(t.Context(), "bad"); err == nil {
 				t.Error("a bad path was accepted")
 			}
 			e.Lag(i, 0)
 			must(t, behind.Close())
-			if err := behind.CatchUp(t.Context(), "/"); !errors.Is(err, ErrClosed) {
+			if err := behind.ReadBarrier(t.Context(), "/"); !errors.Is(err, ErrClosed) {
 				t.Errorf("after Close: %v", err)
 			}
 		}
@@ -334,7 +334,7 @@ func TestWhatWasGivenUpIsUndoneBehindIt(t *testing.T) {
 		defer s.Close()
 
 		goOn := giveUpACreate(t, s, "/undone")
-		removed := s.Cleanup(func(ctx context.Context) error { return s.Delete(ctx, "/undone", AnyVersion) })
+		removed := s.Detach(func(ctx context.Context) error { return s.Delete(ctx, "/undone", AnyVersion) })
 		synctest.Wait()
 		close(goOn)
 		if err := <-removed; err != nil {
@@ -343,7 +343,7 @@ func TestWhatWasGivenUpIsUndoneBehindIt(t *testing.T) {
 
 		goOn = giveUpACreate(t, s, "/late")
 		caughtUp := make(chan error, 1)
-		go func() { caughtUp <- s.CatchUp(t.Context(), "/late") }()
+		go func() { caughtUp <- s.ReadBarrier(t.Context(), "/late") }()
 		synctest.Wait()
 		select {
 		case err := <-caughtUp:
@@ -417,13 +417,13 @@ func TestDataOfACallThatWasGivenUp(t *testing.T) {
 				synctest.Wait()
 				data := []byte("before")
 				acl := []zk.ACL{{Perms: zk.PermAll, Scheme: "digest", ID: "before:"}}
-				if err := write(ctx, s, data, acl); Outcome(err) != Indeterminate {
+				if err := write(ctx, s, data, acl); OutcomeOf(err) != Indeterminate {
 					t.Fatal(err)
 				}
 				copy(data, "after!")
 				acl[0].ID = "after!:"
 				close(goOn)
-				must(t, s.CatchUp(t.Context(), "/"))
+				must(t, s.ReadBarrier(t.Context(), "/"))
 				stuck.mu.Lock()
 				defer stuck.mu.Unlock()
 				if !bytes.Contains(stuck.sent, []byte("before")) || bytes.Contains(stuck.sent, []byte("after!")) {
@@ -464,7 +464,7 @@ func giveUpACreate(t *testing.T, s *Session, path string) (goOn chan struct{}) {
 		<-goOn
 		return c.Create(path, nil, zk.FlagEphemeral, zk.WorldACL(zk.PermAll))
 	})
-	if Outcome(err) != Indeterminate {
+	if OutcomeOf(err) != Indeterminate {
 		t.Fatal(err)
 	}
 	return goOn
@@ -477,7 +477,7 @@ func TestWriteWhoseReplyIsLostIsIndeterminate(t *testing.T) {
 		ctx := t.Context()
 		for fate, applied := range map[zktest.Fate]bool{zktest.CloseBeforeReply: true, zktest.CloseBeforeRequest: false} {
 			e.Inject(zktest.Rule{Op: "create", Fate: fate})
-			if _, err := s.Create(ctx, "/a", nil, Persistent); Outcome(err) != Indeterminate {
+			if _, err := s.Create(ctx, "/a", nil, Persistent); OutcomeOf(err) != Indeterminate {
 				t.Errorf("create: %v", err)
 			}
 			must(t, s.Sync(ctx, "/"))
@@ -519,7 +519,7 @@ func TestChroot(t *testing.T) {
 		if stat, err := whole.Exists(ctx, "/app/application"); err != nil || stat == nil {
 			t.Errorf("outside: %v, %v", stat, err)
 		}
-		listing, w, err := s.ChildrenW(ctx, "/")
+		listing, w, err := s.ChildrenWatch(ctx, "/")
 		if err != nil || !slices.Equal(listing.Names, []string{"application"}) {
 			t.Errorf("children of the root: %v, %v", listing.Names, err)
 		}
@@ -556,7 +556,7 @@ func TestACLAndDigest(t *testing.T) {
 		defer stranger.Close()
 		_, err := s.Create(ctx, "/p", []byte("x"), Persistent)
 		must(t, err)
-		if _, err := stranger.Get(ctx, "/p"); !errors.Is(err, zk.ErrNoAuth) || Outcome(err) != Failed {
+		if _, err := stranger.Get(ctx, "/p"); !errors.Is(err, zk.ErrNoAuth) || OutcomeOf(err) != Failed {
 			t.Errorf("a stranger read: %v", err)
 		}
 		for i := range e.Servers() { // credentials go to each new connection, before anything else

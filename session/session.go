@@ -275,8 +275,8 @@ func (s *Session) Server() string {
 	return s.current.server
 }
 
-// Lost is closed when the session is over, whether lost or closed.
-func (s *Session) Lost() <-chan struct{} { return s.life.Done() }
+// Done is closed when the session is over, whether lost or closed.
+func (s *Session) Done() <-chan struct{} { return s.life.Done() }
 
 // Context ends when the session does, with the cause that Err returns.
 //

@@ -20,7 +20,7 @@ import (
 func lose(t *testing.T, e *zktest.Ensemble, s *Session) {
 	t.Helper()
 	must(t, e.Expire(s.ID()))
-	<-s.Lost()
+	<-s.Done()
 }
 
 // Covers S6.
@@ -141,8 +141,8 @@ func TestASlowHookHoldsNoRequestUpAtTheEnd(t *testing.T) {
 		if _, err := creation.Wait(t.Context()); !errors.Is(err, ErrClosed) {
 			t.Errorf("creation: %v", err)
 		}
-		if err := <-deletion; !errors.Is(err, ErrClosed) || Outcome(err) != Indeterminate {
-			t.Errorf("deletion: %v, %v", Outcome(err), err)
+		if err := <-deletion; !errors.Is(err, ErrClosed) || OutcomeOf(err) != Indeterminate {
+			t.Errorf("deletion: %v, %v", OutcomeOf(err), err)
 		}
 		if d := time.Since(start); d > 0 {
 			t.Errorf("held up for %v", d)
@@ -201,7 +201,7 @@ func TestUnreachableSessionEndsWithinABound(t *testing.T) {
 					go func() { waiting <- s.Sync(t.Context(), "/") }()
 					start := time.Now()
 					select {
-					case <-s.Lost():
+					case <-s.Done():
 					case <-time.After(10 * time.Minute):
 					}
 					d := time.Since(start)
@@ -231,7 +231,7 @@ func TestCloseIsIdempotentWaitsAndDeletes(t *testing.T) {
 		must(t, err)
 		h := holding(t, s, 1)[0]
 		must(t, h.Grant(t.Context()))
-		_, w, err := s.ExistsW(t.Context(), "/w")
+		_, w, err := s.ExistsWatch(t.Context(), "/w")
 		must(t, err)
 		start := time.Now()
 		var closers sync.WaitGroup
@@ -254,10 +254,10 @@ func TestCloseIsIdempotentWaitsAndDeletes(t *testing.T) {
 		}
 		for name, err := range map[string]error{
 			"get":     func() error { _, err := s.Get(t.Context(), "/"); return err }(),
-			"existsW": func() error { _, _, err := s.ExistsW(t.Context(), "/"); return err }(),
+			"existsW": func() error { _, _, err := s.ExistsWatch(t.Context(), "/"); return err }(),
 			"create":  func() error { _, err := s.CreateProtected(t.Context(), "/a", "b", nil, Ephemeral); return err }(),
 		} {
-			if !errors.Is(err, ErrClosed) || Outcome(err) != Failed {
+			if !errors.Is(err, ErrClosed) || OutcomeOf(err) != Failed {
 				t.Errorf("%s after Close: %v", name, err)
 			}
 		}
@@ -293,7 +293,7 @@ func TestNothingIsLeftAfterManySessions(t *testing.T) {
 	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
 		for i := range rounds {
 			s := open(t, on(e))
-			_, _, err := s.ExistsW(t.Context(), "/none")
+			_, _, err := s.ExistsWatch(t.Context(), "/none")
 			must(t, err)
 			h := holding(t, s, 1)[0]
 			must(t, h.Grant(t.Context()))

@@ -59,26 +59,26 @@ func TestWatchesFireOnWhatTheyWatch(t *testing.T) {
 		set := func() error { _, err := s.Set(ctx, "/w", nil, AnyVersion); return err }
 		remove := func() error { return s.Delete(ctx, "/w", AnyVersion) }
 
-		_, w, err := s.ExistsW(ctx, "/w")
+		_, w, err := s.ExistsWatch(ctx, "/w")
 		expect(w, err, create("/w"), zk.EventNodeCreated)
-		_, w, err = s.ExistsW(ctx, "/w")
+		_, w, err = s.ExistsWatch(ctx, "/w")
 		expect(w, err, set, zk.EventNodeDataChanged)
-		_, w, err = s.GetW(ctx, "/w")
+		_, w, err = s.GetWatch(ctx, "/w")
 		expect(w, err, set, zk.EventNodeDataChanged)
-		_, w, err = s.ChildrenW(ctx, "/w")
+		_, w, err = s.ChildrenWatch(ctx, "/w")
 		expect(w, err, create("/w/c"), zk.EventNodeChildrenChanged)
-		_, w, err = s.ChildrenW(ctx, "/w")
+		_, w, err = s.ChildrenWatch(ctx, "/w")
 		expect(w, err, func() error { return s.Delete(ctx, "/w/c", AnyVersion) }, zk.EventNodeChildrenChanged)
-		_, data, err := s.GetW(ctx, "/w")
+		_, data, err := s.GetWatch(ctx, "/w")
 		must(t, err)
-		_, w, err = s.ChildrenW(ctx, "/w")
+		_, w, err = s.ChildrenWatch(ctx, "/w")
 		expect(w, err, remove, zk.EventNodeDeleted)
 		if ev := fired(t, data); ev.Type != zk.EventNodeDeleted {
 			t.Errorf("data watch: %+v", ev)
 		}
 		for name, err := range map[string]error{
-			"getW":      func() error { _, _, err := s.GetW(ctx, "/w"); return err }(),
-			"childrenW": func() error { _, _, err := s.ChildrenW(ctx, "/w"); return err }(),
+			"getW":      func() error { _, _, err := s.GetWatch(ctx, "/w"); return err }(),
+			"childrenW": func() error { _, _, err := s.ChildrenWatch(ctx, "/w"); return err }(),
 		} {
 			if !errors.Is(err, zk.ErrNoNode) {
 				t.Errorf("%s of a missing node: %v", name, err)
@@ -99,7 +99,7 @@ func TestStoppedWatchesLeaveNothing(t *testing.T) {
 		defer s.Close()
 		for i := range 10_000 {
 			path := fmt.Sprintf("/w%d", i%100)
-			_, w, err := s.ExistsW(t.Context(), path)
+			_, w, err := s.ExistsWatch(t.Context(), path)
 			must(t, err)
 			w.Stop()
 			w.Stop()
@@ -107,7 +107,7 @@ func TestStoppedWatchesLeaveNothing(t *testing.T) {
 		for i := range 1000 { // and with a context that ended
 			ctx, cancel := context.WithCancel(t.Context())
 			go cancel()
-			if _, w, err := s.ExistsW(ctx, fmt.Sprintf("/c%d", i)); err == nil {
+			if _, w, err := s.ExistsWatch(ctx, fmt.Sprintf("/c%d", i)); err == nil {
 				w.Stop()
 			}
 		}
@@ -125,7 +125,7 @@ func TestWatchesOnOnePathShareTheServers(t *testing.T) {
 		defer s.Close()
 		ws := make([]*Watch, 100)
 		for i := range ws {
-			_, w, err := s.ExistsW(t.Context(), "/w")
+			_, w, err := s.ExistsWatch(t.Context(), "/w")
 			must(t, err)
 			ws[i] = w
 		}
@@ -160,11 +160,11 @@ func TestRemovalDoesNotTakeTheNextWatch(t *testing.T) {
 		defer s.Close()
 		for i := range 500 {
 			path := fmt.Sprintf("/w%d", i)
-			_, old, err := s.ExistsW(t.Context(), path)
+			_, old, err := s.ExistsWatch(t.Context(), path)
 			must(t, err)
 			next := make(chan *Watch)
 			go func() {
-				_, w, err := s.ExistsW(t.Context(), path)
+				_, w, err := s.ExistsWatch(t.Context(), path)
 				must(t, err)
 				next <- w
 			}()
@@ -200,13 +200,13 @@ func TestWatchesSurviveReconnectsWithoutAGap(t *testing.T) {
 			}
 			must(t, s.Sync(ctx, "/"))
 			exists := func(path string) *Watch {
-				_, w, err := s.ExistsW(ctx, path)
+				_, w, err := s.ExistsWatch(ctx, path)
 				must(t, err)
 				return w
 			}
-			_, parent, err := s.ChildrenW(ctx, "/parent")
+			_, parent, err := s.ChildrenWatch(ctx, "/parent")
 			must(t, err)
-			_, same, err := s.GetW(ctx, "/same")
+			_, same, err := s.GetWatch(ctx, "/same")
 			must(t, err)
 			changed, deleted, created, missing, recreated := exists("/changed"), exists("/deleted"), exists("/created"), exists("/missing"), exists("/recreated")
 			stopped := exists("/stopped")
@@ -270,9 +270,9 @@ func TestWatchesEndWithTheSession(t *testing.T) {
 		}())
 		s := open(t, opts)
 		defer s.Close()
-		_, a, err := s.ExistsW(t.Context(), "/a")
+		_, a, err := s.ExistsWatch(t.Context(), "/a")
 		must(t, err)
-		_, b, err := s.ChildrenW(t.Context(), "/")
+		_, b, err := s.ChildrenWatch(t.Context(), "/")
 		must(t, err)
 		lose(t, e, s)
 		for w, path := range map[*Watch]string{a: "/a", b: "/", s.watch("/app/late", false): "/late"} {
@@ -293,7 +293,7 @@ func TestManyWatchesAreSetAgainInSeveralRequests(t *testing.T) {
 		ws := make([]*Watch, n)
 		path := func(i int) string { return fmt.Sprintf("/w%0200d", i) }
 		for i := range ws {
-			_, w, err := s.ExistsW(t.Context(), path(i))
+			_, w, err := s.ExistsWatch(t.Context(), path(i))
 			must(t, err)
 			ws[i] = w
 		}
@@ -330,7 +330,7 @@ func TestNoReadIsOlderThanAnEvent(t *testing.T) {
 		defer other.Close()
 		other.Create(t.Context(), "/a", []byte("old"), Persistent)
 		time.Sleep(time.Second)
-		_, w, err := s.GetW(t.Context(), "/a")
+		_, w, err := s.GetWatch(t.Context(), "/a")
 		must(t, err)
 		e.Lag(behind, time.Second)
 		time.Sleep(3 * time.Second)

@@ -32,7 +32,7 @@ func (s *Session) NewWatches() *Watches {
 	return &Watches{s: s, more: make(chan struct{}, 1), waits: make(map[watchKey]*int)}
 }
 
-// Get is [Session.Get] with a watch, as [Session.GetW].
+// Get is [Session.Get] with a watch, as [Session.GetWatch].
 func (w *Watches) Get(ctx context.Context, path string) (Value, error) {
 	wants := w.await(path, false)
 	value, err := w.s.Get(ctx, path)
@@ -42,7 +42,7 @@ func (w *Watches) Get(ctx context.Context, path string) (Value, error) {
 	return value, err
 }
 
-// Exists is [Session.Exists] with a watch, as [Session.ExistsW].
+// Exists is [Session.Exists] with a watch, as [Session.ExistsWatch].
 func (w *Watches) Exists(ctx context.Context, path string) (*zk.Stat, error) {
 	wants := w.await(path, false)
 	stat, err := w.s.Exists(ctx, path)
@@ -52,7 +52,7 @@ func (w *Watches) Exists(ctx context.Context, path string) (*zk.Stat, error) {
 	return stat, err
 }
 
-// Children is [Session.Children] with a watch, as [Session.ChildrenW].
+// Children is [Session.Children] with a watch, as [Session.ChildrenWatch].
 func (w *Watches) Children(ctx context.Context, path string) (Listing, error) {
 	wants := w.await(path, true)
 	listing, err := w.s.Children(ctx, path)

@@ -86,7 +86,7 @@
 //
 // When the session is lost its streams end with the cause. A Watcher keeps what
 // it told last and goes on from there on the next session: see
-// [Watcher.Follow], and [Value.Keep] and [Copy.Keep] with session.Run.
+// [Watcher.Run], and [Value.Keep] and [Copy.Keep] with session.Run.
 //
 // # Goroutines
 //

@@ -249,14 +249,14 @@ func ExampleTree() {
 }
 
 // A Watcher goes on where it was when its session is lost.
-func ExampleWatcher_Follow() {
+func ExampleWatcher_Run() {
 	ctx := context.Background()
 	programs, opts, end := open(1)
 	defer end()
 	admin := programs[0]
 
 	turn := 0
-	for c, err := range watch.NewData("/motd").Follow(ctx, opts) {
+	for c, err := range watch.NewData("/motd").Run(ctx, opts) {
 		check(err)
 		fmt.Printf("%v %q\n", c.Kind, c.Data)
 		if turn++; turn == 2 {

@@ -116,9 +116,9 @@ func underFaults(t *testing.T, w *world, seed uint64) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var streams sync.WaitGroup
 	var names, node, tree state
-	streams.Go(func() { followChildren(t, watch.NewChildren("/d").Follow(ctx, opts), &names) })
-	streams.Go(func() { followNode(t, l, watch.NewNode("/d").Follow(ctx, opts), &node) })
-	streams.Go(func() { followTree(t, watch.NewTree("/d", watch.TreeOptions{}).Follow(ctx, opts), &tree) })
+	streams.Go(func() { followChildren(t, watch.NewChildren("/d").Run(ctx, opts), &names) })
+	streams.Go(func() { followNode(t, l, watch.NewNode("/d").Run(ctx, opts), &node) })
+	streams.Go(func() { followTree(t, watch.NewTree("/d", watch.TreeOptions{}).Run(ctx, opts), &tree) })
 
 	for i := range 60 {
 		breakSomething(t, w, r)

@@ -163,7 +163,7 @@ func (v *Value[T]) decode(data []byte) (T, error) {
 // ZooKeeper compares versions, which start anew.
 //
 // It fails with f's own error; with ErrInvalid if what is stored is not valid,
-// or what f returned; and with what the session gives. Only if session.Outcome
+// or what f returned; and with what the session gives. Only if session.OutcomeOf
 // of the error is Indeterminate may the new value have been stored. Load shows
 // it once Keep was told of it.
 func (v *Value[T]) Update(ctx context.Context, s *session.Session, f func(T) (T, error)) (T, error) {
@@ -217,7 +217,7 @@ func (v *Value[T]) ownDefault() T {
 
 // unsent is the error of an Update that was not about to store anything.
 func (v *Value[T]) unsent(err error) error {
-	return &session.RequestError{Op: "update", Path: v.path, Effect: session.Failed, Err: err}
+	return &session.RequestError{Op: "update", Path: v.path, Outcome: session.Failed, Err: err}
 }
 
 // store replaces what has the given stat, or makes the znode if there was none.

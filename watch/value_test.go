@@ -187,7 +187,7 @@ func TestUpdateErrorsTellWhetherItWasStored(t *testing.T) {
 			f       func(limits) (limits, error)
 			rule    *zktest.Rule
 			want    error
-			outcome session.Effect
+			outcome session.Outcome
 			stored  string
 		}{
 			"f fails": {f: func(l limits) (limits, error) { return l, mine }, want: mine, outcome: session.Failed},
@@ -208,8 +208,8 @@ func TestUpdateErrorsTellWhetherItWasStored(t *testing.T) {
 				w.Inject(*c.rule)
 			}
 			_, err := v.Update(t.Context(), w.s, c.f)
-			if err == nil || c.want != nil && !errors.Is(err, c.want) || session.Outcome(err) != c.outcome {
-				t.Errorf("%s: error %v, which is %v", name, err, session.Outcome(err))
+			if err == nil || c.want != nil && !errors.Is(err, c.want) || session.OutcomeOf(err) != c.outcome {
+				t.Errorf("%s: error %v, which is %v", name, err, session.OutcomeOf(err))
 			}
 			got, _ := w.admin.Get(t.Context(), "/limits")
 			if string(got.Data) != c.stored {
@@ -228,8 +228,8 @@ func TestUpdateInAMissingChroot(t *testing.T) {
 		c.At(100, cancel)
 		v := watch.NewValue("/limits", limitsOptions())
 		_, err := v.Update(ctx, c.Session, func(l limits) (limits, error) { return l, nil })
-		if !errors.Is(err, zk.ErrNoNode) || session.Outcome(err) != session.Failed {
-			t.Errorf("%v: %v", session.Outcome(err), err)
+		if !errors.Is(err, zk.ErrNoNode) || session.OutcomeOf(err) != session.Failed {
+			t.Errorf("%v: %v", session.OutcomeOf(err), err)
 		}
 	})
 }

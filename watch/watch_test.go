@@ -437,8 +437,8 @@ func TestFollowGoesOnWhereItWas(t *testing.T) {
 			lagging = (lagging + 1) % 3
 		}
 		tree := watch.NewTree("/a", watch.TreeOptions{})
-		f := listen(t, watch.NewChildren("/a").Follow(t.Context(), w.options()))
-		g := listen(t, tree.Follow(t.Context(), w.options()))
+		f := listen(t, watch.NewChildren("/a").Run(t.Context(), w.options()))
+		g := listen(t, tree.Run(t.Context(), w.options()))
 		f.next()
 		g.next()
 		w.do("+/a/z 1")
@@ -471,7 +471,7 @@ func TestFollowGoesOnWhereItWas(t *testing.T) {
 func TestFollowCanBeLeft(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		w.do("+/a 0")
-		for c, err := range watch.NewData("/a").Follow(t.Context(), w.options()) {
+		for c, err := range watch.NewData("/a").Run(t.Context(), w.options()) {
 			w.must(err)
 			w.expireFollowers() // so that it is lost while the loop is left
 			time.Sleep(time.Second)
@@ -479,7 +479,7 @@ func TestFollowCanBeLeft(t *testing.T) {
 			break
 		}
 		ctx, cancel := context.WithCancelCause(t.Context())
-		f := listen(t, watch.NewData("/a").Follow(ctx, w.options()))
+		f := listen(t, watch.NewData("/a").Run(ctx, w.options()))
 		f.next()
 		why := errors.New("enough")
 		cancel(why)

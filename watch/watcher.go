@@ -62,10 +62,10 @@ func (w *Watcher[C]) run(ctx context.Context, s *session.Session, yield func(C) 
 	}
 }
 
-// Follow is the stream of changes over any number of sessions, a new one each
+// Run is the stream of changes over any number of sessions, a new one each
 // time that one is lost, as session.Run opens them. It ends with ctx, or with
 // an error that is not the loss of a session.
-func (w *Watcher[C]) Follow(ctx context.Context, opts session.Options) iter.Seq2[C, error] {
+func (w *Watcher[C]) Run(ctx context.Context, opts session.Options) iter.Seq2[C, error] {
 	return func(yield func(C, error) bool) {
 		left := false
 		ctx, cancel := context.WithCancel(ctx)

@@ -40,11 +40,11 @@ type followed struct {
 
 func followAll(t *testing.T, w *world) followed {
 	f := followed{
-		data:     listen(t, watch.NewData("/a/x").Follow(t.Context(), w.options())),
-		children: listen(t, watch.NewChildren("/a").Follow(t.Context(), w.options())),
-		node:     listen(t, watch.NewNode("/a").Follow(t.Context(), w.options())),
-		tree:     listen(t, watch.NewTree("/a", watch.TreeOptions{}).Follow(t.Context(), w.options())),
-		both:     listen(t, watch.NewChildrenData("/a").Follow(t.Context(), w.options())),
+		data:     listen(t, watch.NewData("/a/x").Run(t.Context(), w.options())),
+		children: listen(t, watch.NewChildren("/a").Run(t.Context(), w.options())),
+		node:     listen(t, watch.NewNode("/a").Run(t.Context(), w.options())),
+		tree:     listen(t, watch.NewTree("/a", watch.TreeOptions{}).Run(t.Context(), w.options())),
+		both:     listen(t, watch.NewChildrenData("/a").Run(t.Context(), w.options())),
 	}
 	f.data.next()
 	f.children.next()
@@ -121,7 +121,7 @@ func TestChangedDataOfAConsumerIsNoChange(t *testing.T) {
 		w.do("+/a 1")
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
-		f := listen(t, watch.NewData("/a").Follow(ctx, w.options()))
+		f := listen(t, watch.NewData("/a").Run(ctx, w.options()))
 		f.next().Data[0] = 'x'
 		w.expireFollowers()
 		time.Sleep(time.Minute)

@@ -109,7 +109,7 @@ func look(ctx context.Context, s *session.Session, path string, w *session.Watch
 			return w
 		}
 	}
-	stat, w, err := s.ExistsW(ctx, path)
+	stat, w, err := s.ExistsWatch(ctx, path)
 	if err != nil {
 		d.write("%s: %v", path, err)
 		return nil

@@ -82,7 +82,7 @@ func newChange(path string, kind watch.Kind, data []byte, st *zk.Stat) change {
 }
 
 func (a *app) watchNode(ctx context.Context, opts session.Options, path string) error {
-	for n, err := range watch.NewNode(path).Follow(ctx, opts) {
+	for n, err := range watch.NewNode(path).Run(ctx, opts) {
 		if err != nil {
 			return endOfWatch(ctx, err)
 		}
@@ -103,7 +103,7 @@ func (a *app) watchTree(ctx context.Context, opts session.Options, path string, 
 	if skip {
 		tree.Forbidden = a.noteOnce("left out, as it may not be read: ")
 	}
-	for t, err := range watch.NewTree(path, tree).Follow(ctx, opts) {
+	for t, err := range watch.NewTree(path, tree).Run(ctx, opts) {
 		if err != nil && errors.Is(err, zk.ErrNoAuth) && !skip {
 			err = fmt.Errorf("%w (--skip-forbidden leaves out what is below %s and may not be read)", err, path)
 		}

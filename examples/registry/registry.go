@@ -52,7 +52,7 @@ func serve(ctx context.Context, opts session.Options, id string, l net.Listener)
 		return cmp.Or(context.Cause(ctx), err)
 	})
 	work.Go(func() error { return session.Run(ctx, opts, current.Keep) })
-	work.Go(func() error { return group.Stay(ctx, opts, instances, id, []byte(l.Addr().String()), nil) })
+	work.Go(func() error { return group.Run(ctx, opts, instances, id, []byte(l.Addr().String()), nil) })
 	return work.Wait()
 }
 

@@ -86,7 +86,7 @@ func TestEveryJobHasOneOutput(t *testing.T) {
 		if err != nil || n != 0 {
 			t.Errorf("%d jobs left, %v", n, err)
 		}
-		dead, err := producer.jobs.Dead().TryTake(ctx)
+		dead, err := producer.jobs.DeadLetters().TryTake(ctx)
 		if err != nil || dead.ID != "poison" || begun["poison"] != attempts {
 			t.Errorf("dead letter %+v after %d attempts, %v", dead, begun["poison"], err)
 		}

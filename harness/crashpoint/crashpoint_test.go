@@ -94,7 +94,7 @@ func TestFatesAreWhatTheySay(t *testing.T) {
 	for _, c := range []struct {
 		fate       Fate
 		made, lost bool
-		outcome    session.Effect
+		outcome    session.Outcome
 	}{
 		{RequestLost, false, false, session.Indeterminate},
 		{ReplyLost, true, false, session.Indeterminate},
@@ -116,7 +116,7 @@ func TestFatesAreWhatTheySay(t *testing.T) {
 					_, err := s.Create(ctx, "/a", nil, session.Persistent)
 					return err
 				})
-				if got := session.Outcome(err); got != c.outcome {
+				if got := session.OutcomeOf(err); got != c.outcome {
 					t.Errorf("the call ended %v (%v), want %v", got, err, c.outcome)
 				}
 				other, err := p.OpenOther(session.Options{})

@@ -78,9 +78,9 @@ func (m *Ledger) Try(ctx context.Context, ops ...session.Op) ([]session.OpResult
 			m.node = session.Node{}
 			return nil, ErrGone
 		case part == nil && session.ConnectionLost(err):
-			unsure = unsure || session.Outcome(err) == session.Indeterminate
+			unsure = unsure || session.OutcomeOf(err) == session.Indeterminate
 		default:
-			return nil, m.giveUp(err, unsure || part == nil && session.Outcome(err) == session.Indeterminate)
+			return nil, m.giveUp(err, unsure || part == nil && session.OutcomeOf(err) == session.Indeterminate)
 		}
 	}
 }
@@ -93,14 +93,14 @@ func (m *Ledger) giveUp(err error, unsure bool) error {
 		return failed(err)
 	}
 	m.node = session.Node{}
-	return &session.RequestError{Op: "txn", Path: m.dir, Effect: session.Indeterminate, Err: err}
+	return &session.RequestError{Op: "txn", Path: m.dir, Outcome: session.Indeterminate, Err: err}
 }
 
 // ofLedger takes the number of the op out of an error of the ledger: callers would
 // take it for one of theirs.
 func ofLedger(err error) error {
 	if part := (*session.MultiError)(nil); errors.As(err, &part) {
-		return &session.RequestError{Op: "mark", Path: part.Path, Effect: session.Outcome(err), Err: part.Err}
+		return &session.RequestError{Op: "mark", Path: part.Path, Outcome: session.OutcomeOf(err), Err: part.Err}
 	}
 	return err
 }
@@ -146,5 +146,5 @@ func (m *Ledger) Remove(ctx context.Context) error {
 }
 
 func failed(err error) error {
-	return &session.RequestError{Op: "txn", Effect: session.Failed, Err: err}
+	return &session.RequestError{Op: "txn", Outcome: session.Failed, Err: err}
 }

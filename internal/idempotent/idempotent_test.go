@@ -43,11 +43,11 @@ func TestTransactionIsAppliedOnce(t *testing.T) {
 			return err
 		}
 		mark := idempotent.NewLedger(s, "/marks", "put")
-		told := map[string]session.Effect{}
+		told := map[string]session.Outcome{}
 		if err := p.Break(func(ctx context.Context) error {
 			for _, name := range []string{"first", "second"} {
 				_, err := mark.Do(ctx, put(name))
-				if told[name] = session.Outcome(err); err != nil && !p.Fate.Loses() && ctx.Err() == nil {
+				if told[name] = session.OutcomeOf(err); err != nil && !p.Fate.Loses() && ctx.Err() == nil {
 					return fmt.Errorf("%s: %w", name, err)
 				}
 			}
@@ -64,8 +64,8 @@ func TestTransactionIsAppliedOnce(t *testing.T) {
 }
 
 // counted compares what is there with what was told.
-func counted(ctx context.Context, s *session.Session, told map[string]session.Effect) error {
-	if err := s.CatchUp(ctx, dir); err != nil {
+func counted(ctx context.Context, s *session.Session, told map[string]session.Outcome) error {
+	if err := s.ReadBarrier(ctx, dir); err != nil {
 		return err
 	}
 	listing, err := s.Children(ctx, dir)
@@ -93,7 +93,7 @@ func TestRefusedTransaction(t *testing.T) {
 		create := session.CreateOp{Path: "/a", Mode: session.Persistent}
 		_, err := mark.Do(t.Context(), create, session.CheckOp{Path: "/none", Version: session.AnyVersion})
 		part := (*session.MultiError)(nil)
-		if !errors.As(err, &part) || part.Index != 1 || part.Path != "/none" || !errors.Is(err, zk.ErrNoNode) || session.Outcome(err) != session.Failed {
+		if !errors.As(err, &part) || part.Index != 1 || part.Path != "/none" || !errors.Is(err, zk.ErrNoNode) || session.OutcomeOf(err) != session.Failed {
 			t.Errorf("%v", err)
 		}
 		if results, err := mark.Do(t.Context(), create); err != nil || results[0].Path != "/a" {
@@ -135,14 +135,14 @@ func TestLostMarkIsMadeAnew(t *testing.T) {
 // An error of the ledger is none of the ops: those who look for a MultiError would
 // take the transaction for one that was not applied, because of their first op.
 func TestErrorOfTheMarkIsNoneOfTheOps(t *testing.T) {
-	spoil := map[string]func(t *testing.T, w *recipetest.World, c *recipetest.Client, mark string) session.Effect{
-		"deleted after a lost reply": func(t *testing.T, w *recipetest.World, c *recipetest.Client, mark string) session.Effect {
+	spoil := map[string]func(t *testing.T, w *recipetest.World, c *recipetest.Client, mark string) session.Outcome{
+		"deleted after a lost reply": func(t *testing.T, w *recipetest.World, c *recipetest.Client, mark string) session.Outcome {
 			w.Inject(zktest.Rule{Op: "multi", Session: c.ID(), Fate: zktest.CloseBeforeReply})
 			w.Inject(zktest.Rule{Op: "multi", Session: c.ID(), Fate: zktest.DelayRequest, Delay: 2 * time.Second})
 			time.AfterFunc(time.Second, func() { recipetest.Check(t, w.Admin().Delete(t.Context(), mark, session.AnyVersion)) })
 			return session.Indeterminate
 		},
-		"not to be written": func(t *testing.T, _ *recipetest.World, c *recipetest.Client, mark string) session.Effect {
+		"not to be written": func(t *testing.T, _ *recipetest.World, c *recipetest.Client, mark string) session.Outcome {
 			recipetest.Check(t, c.SetACL(t.Context(), mark, zk.WorldACL(zk.PermRead), session.AnyVersion))
 			return session.Failed
 		},
@@ -156,8 +156,8 @@ func TestErrorOfTheMarkIsNoneOfTheOps(t *testing.T) {
 				want := spoil(t, w, c, w.Nodes("/marks")[0])
 				_, err := mark.Do(t.Context(), session.CreateOp{Path: "/b"})
 				synctest.Wait()
-				if errors.As(err, new(*session.MultiError)) || err == nil || session.Outcome(err) != want {
-					t.Errorf("%v: %v, want %v of the mark", session.Outcome(err), err, want)
+				if errors.As(err, new(*session.MultiError)) || err == nil || session.OutcomeOf(err) != want {
+					t.Errorf("%v: %v, want %v of the mark", session.OutcomeOf(err), err, want)
 				}
 			})
 		})

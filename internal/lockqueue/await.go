@@ -65,7 +65,7 @@ func (l *Queue) await(ctx context.Context, c *Place, me, other Contender) (serve
 func (w *waiting) look(ctx context.Context) (over bool, err error) {
 	signs, changes := w.queue.Naming.leavesMark(w.other), w.queue.Naming.changes(w.other)
 	if signs && w.data == nil && !w.served {
-		value, watch, err := w.queue.Session.GetW(ctx, w.path)
+		value, watch, err := w.queue.Session.GetWatch(ctx, w.path)
 		if err != nil {
 			return isNoNode(err), unlessNoNode(err)
 		}
@@ -76,7 +76,7 @@ func (w *waiting) look(ctx context.Context) (over bool, err error) {
 		}
 	}
 	if (!signs || changes && w.me.Kind == Exclusive) && w.gone == nil {
-		_, watch, err := w.queue.Session.ChildrenW(ctx, w.path)
+		_, watch, err := w.queue.Session.ChildrenWatch(ctx, w.path)
 		if err != nil {
 			w.readReleaseMark()
 			return isNoNode(err), unlessNoNode(err)

@@ -51,7 +51,7 @@ type Request struct {
 // be in the way of others meanwhile.
 func (l *Queue) Join(ctx context.Context, r Request) (*Place, error) {
 	if ctx.Err() != nil {
-		return nil, &session.RequestError{Op: "create", Path: l.Dir, Effect: session.Failed, Err: context.Cause(ctx)}
+		return nil, &session.RequestError{Op: "create", Path: l.Dir, Outcome: session.Failed, Err: context.Cause(ctx)}
 	}
 	creation := l.Session.StartSuffixed(l.Dir, r.Name, r.Data, session.EphemeralSequential)
 	creation.Sent(ctx)

@@ -101,7 +101,7 @@ func (c *Place) Close() { c.hold.End(ErrReleased) }
 
 // remove deletes the own node, however long the caller lives.
 func (c *Place) remove() <-chan error {
-	return c.session.Cleanup(func(ctx context.Context) error {
+	return c.session.Detach(func(ctx context.Context) error {
 		switch {
 		case c.fixed:
 			return c.removeFixed(ctx)
@@ -122,7 +122,7 @@ func (c *Place) removeFixed(ctx context.Context) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-	return <-c.session.Cleanup(func(ctx context.Context) error {
+	return <-c.session.Detach(func(ctx context.Context) error {
 		// Where somebody deleted the node, it may be another's by now.
 		if err := c.session.Retry(ctx, func(ctx context.Context) error {
 			_, err := c.own(ctx)
@@ -159,7 +159,7 @@ func (c *Place) part(ctx context.Context) bool {
 		if err == nil || errors.Is(err, zk.ErrNoNode) && errors.As(err, &part) && part.Path == c.Node().Path {
 			return true
 		}
-		if session.Outcome(err) == session.Failed {
+		if session.OutcomeOf(err) == session.Failed {
 			return false
 		}
 	}

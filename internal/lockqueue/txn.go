@@ -65,7 +65,7 @@ func (c *Place) apply(ctx context.Context, then func(), ops ...session.Op) ([]se
 			return nil, c.refused(err)
 		}
 		results, err := c.session.Multi(ctx, all...)
-		switch session.Outcome(err) {
+		switch session.OutcomeOf(err) {
 		case session.OK:
 			c.applied(then)
 			return results[len(guard):], nil
@@ -120,11 +120,11 @@ func (c *Place) settle(ctx context.Context) (applied bool, err error) {
 	if c.doubt == nil {
 		return false, nil
 	}
-	// CatchUp, so that the answer is final: it comes behind the transaction on
+	// ReadBarrier, so that the answer is final: it comes behind the transaction on
 	// the same connection, and after the loss of that the leader takes
 	// nothing more from it.
 	if err := c.session.Retry(ctx, func(ctx context.Context) error {
-		if err := c.session.CatchUp(ctx, c.Node().Path); err != nil {
+		if err := c.session.ReadBarrier(ctx, c.Node().Path); err != nil {
 			return err
 		}
 		applied, err = c.marked(ctx)
@@ -174,7 +174,7 @@ func (c *Place) own(ctx context.Context) (version int32, err error) {
 
 // refused is the error of a transaction that was not applied.
 func (c *Place) refused(cause error) error {
-	return &session.RequestError{Op: "txn", Path: c.Node().Path, Effect: session.Failed, Err: cause}
+	return &session.RequestError{Op: "txn", Path: c.Node().Path, Outcome: session.Failed, Err: cause}
 }
 
 // Revoked ends the place, whose node is gone, or was set by somebody else.
@@ -192,5 +192,5 @@ func (c *Place) unguarded(err error, guards int) error {
 		c.Revoked()
 		return c.refused(session.ErrRevoked)
 	}
-	return c.refused(&session.RequestError{Op: "guard", Path: part.Path, Effect: session.Failed, Err: part.Err})
+	return c.refused(&session.RequestError{Op: "guard", Path: part.Path, Outcome: session.Failed, Err: part.Err})
 }

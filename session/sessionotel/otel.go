@@ -44,7 +44,7 @@ func Metrics(meter metric.Meter, attrs ...attribute.KeyValue) (session.Metrics, 
 	return session.Metrics{
 		Request: func(op string, took time.Duration, err error) {
 			request.Record(ctx, took.Seconds(), with(
-				attribute.String("operation", op), attribute.Stringer("outcome", session.Outcome(err))))
+				attribute.String("operation", op), attribute.Stringer("outcome", session.OutcomeOf(err))))
 		},
 		State: func(s session.State) { state.Add(ctx, 1, with(attribute.Stringer("state", s))) },
 		Heartbeat: func(roundTrip, left time.Duration) {
