@@ -387,6 +387,7 @@ func TestCredentialsAreSentFirstOnEachConnection(t *testing.T) {
 	sc.reply = func(n int, h wire.RequestHeader, _ []byte) (wire.Code, bool) { return wire.OK, h.Op != wire.OpExists }
 	opts := sc.options()
 	opts.Auth = []Auth{{"digest", []byte("a:b")}, {"digest", []byte("c:d")}}
+	opts.NoIdleLease = true
 	scripted(t, sc, func(t *testing.T) {
 		s := open(t, opts)
 		for range 20 {
