@@ -11,6 +11,7 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 	"github.com/zkcoord/zkcoord/lock"
 	"github.com/zkcoord/zkcoord/session"
+	"github.com/zkcoord/zkcoord/zktest"
 )
 
 // makers are the calls that make a node, at a path whose parents are missing.
@@ -131,4 +132,22 @@ func nothingAtAll(t *testing.T, w *recipetest.World) {
 	if stat := recipetest.Must(w.Admin().Exists(t.Context(), "/a")); stat != nil {
 		t.Error("left behind: /a")
 	}
+}
+
+// The request that makes the contender can be lost for good, so that its answer never
+// comes. The directory is deleted all the same when the session closes.
+//
+// Covers L4.
+func TestUnansweredCreateLeavesNoDirectory(t *testing.T) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
+		c := w.Client()
+		lost := w.Inject(zktest.Rule{Session: c.ID(), Op: "create", Path: "/a/*", Skip: 1, Fate: zktest.DropRequest})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := lock.NewMutex(c.Session, "/a", lock.Options{}).Lock(ctx); err == nil || lost.Fired() != 1 {
+			t.Fatalf("got %v, with %d requests lost", err, lost.Fired())
+		}
+		ok(t, c.Close())
+		nothingAtAll(t, w)
+	})
 }

@@ -49,6 +49,7 @@ type conn struct {
 const (
 	xidRemoveWatches = -5
 	xidCatchUp       = -6
+	xidIdle          = -7
 )
 
 // maxReply bounds a reply, against a peer that is no ZooKeeper server.
@@ -143,15 +144,26 @@ func (c *conn) greet(frame []byte) (int, error) {
 }
 
 // ping sends a ping of the session's own. The client ignores the answer, as
-// it does for its own pings.
+// it does for its own pings. It sends nothing if something else is being sent,
+// which is as good.
 func (c *conn) ping() {
 	select {
 	case c.sending <- struct{}{}:
+		defer func() { <-c.sending }()
+		c.own(wire.AppendFrame(nil, &wire.RequestHeader{Xid: wire.XidPing, Op: wire.OpPing}))
 	default:
-		return // something else is being sent, which is as good
 	}
+}
+
+// sync sends a sync of the session's own.
+func (c *conn) sync() {
+	c.sending <- struct{}{}
 	defer func() { <-c.sending }()
-	frame := wire.AppendFrame(nil, &wire.RequestHeader{Xid: wire.XidPing, Op: wire.OpPing})
+	c.own(wire.AppendFrame(nil, &wire.RequestHeader{Xid: xidIdle, Op: wire.OpSync}, &wire.Path{Path: c.s.inner("/")}))
+}
+
+// own sends a frame of the session's own for the holder of sending.
+func (c *conn) own(frame []byte) {
 	if first, _, err := c.s.sending(c, frame[4:]); err == nil {
 		c.write(append(first, frame...))
 	}

@@ -114,6 +114,13 @@ func (s *Session) repliedLocked(h *wire.ReplyHeader, body []byte, now time.Time)
 		return
 	}
 	delete(s.inflight, h.Xid)
+	if h.Xid == xidIdle {
+		s.syncing = false
+		if h.Err != 0 {
+			s.beatAfter = now.Add(s.timeout / spacing)
+		}
+		s.nudge()
+	}
 	s.lastZxid, s.told = max(s.lastZxid, h.Zxid), s.told && h.Zxid <= 0
 	if h.Err == 0 && p.op != wire.OpAuth && p.op != wire.OpSASL {
 		s.lease.activity(p.sent, now)
@@ -194,6 +201,7 @@ func (s *Session) connected(c *conn, r *wire.ConnectResponse) error {
 	c.served, s.current, s.dialError, s.failures = true, c, nil, 0
 	clear(s.inflight)
 	s.pings = s.pings[:0]
+	s.syncing = false
 	s.lease.restart(c.opened, s.timeout, s.tick(), fresh)
 	s.lease.trustIdle = s.opts.UnsafeTrustIdle
 	s.queued = s.greetingLocked()

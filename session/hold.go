@@ -275,10 +275,11 @@ func (s *Session) beatLocked(now time.Time, keeping bool) time.Time {
 	if due = later(due, s.beatAfter); now.Before(due) {
 		return due
 	}
-	s.beating = true
-	if write {
+	switch {
+	case write:
+		s.beating = true
 		s.heartbeatLocked()
-	} else {
+	case !s.syncing:
 		s.syncLocked()
 	}
 	return now.Add(s.timeout)
@@ -287,12 +288,8 @@ func (s *Session) beatLocked(now time.Time, keeping bool) time.Time {
 // syncLocked sends what keeps an idle session ready: evidence of the way to
 // the leader and back, without a write.
 func (s *Session) syncLocked() {
-	s.work.Go(func() {
-		_, err := s.zk.Sync(s.inner("/"))
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.beatenLocked(err)
-	})
+	s.syncing = true // one at a time: they share an xid, so nothing tells their answers apart
+	s.work.Go(s.current.sync)
 }
 
 // beatenLocked notes the end of a heartbeat. One that failed is not repeated

@@ -17,13 +17,20 @@ import (
 //
 // An error of create that is zk.ErrNoNode has to mean that a parent of path is missing.
 func (s *Session) WithParents(ctx context.Context, path string, create func(ctx context.Context) error) error {
+	return s.withParents(ctx, path, func([]string) {}, create)
+}
+
+// withParents is WithParents that notes which parents it has made so far.
+func (s *Session) withParents(ctx context.Context, path string, note func(made []string), create func(ctx context.Context) error) error {
 	var made []string
 	for {
 		err := create(ctx)
 		if errors.Is(err, zk.ErrNoNode) {
 			var more []string
 			more, err = s.createParents(ctx, path)
-			if made = append(made, more...); err == nil {
+			made = append(made, more...)
+			note(made)
+			if err == nil {
 				continue
 			}
 		}
@@ -36,10 +43,10 @@ func (s *Session) WithParents(ctx context.Context, path string, create func(ctx 
 
 // CreateParents makes those parents of path that do not exist, as containers,
 // which the server deletes again some time after their last child went. Parents
-// that exist need no permission to create. It does
-// not make the chroot: where that is missing it fails with zk.ErrNoNode, so that
-// who asks for a node and its parents in turn comes to an end. If it fails, it
-// deletes again what it has made. Prefer WithParents where a node follows.
+// that exist need no permission to create. It does not make the chroot: if that is
+// missing, it fails with zk.ErrNoNode, so that a caller that creates a node and its
+// parents in turn comes to an end. If it fails, it deletes again what it has made.
+// Prefer WithParents if a node follows.
 func (s *Session) CreateParents(ctx context.Context, path string) error {
 	made, err := s.createParents(ctx, path)
 	if err != nil {

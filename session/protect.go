@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -32,6 +33,7 @@ func (n Node) Name() string {
 // A Creation is a protected create under way.
 type Creation struct {
 	s      *Session
+	note   *creation     // nil if nothing was sent
 	prefix string        // of the node's name: identifier and kind
 	sent   chan struct{} // closed when the request was sent; nil if it never will be
 	done   chan struct{} // closed when node and err are set
@@ -44,7 +46,8 @@ type creation struct {
 	path    string
 	written chan struct{} // closed when the first request was written
 	begun   bool
-	zxid    int64 // of the reply, set before the client sees it
+	zxid    int64    // of the reply, set before the client sees it
+	parents []string // that were made for it
 }
 
 // begin returns the channel to close when the request was written, nil if an
@@ -55,6 +58,15 @@ func (c *creation) begin() chan struct{} {
 	}
 	c.begun = true
 	return c.written
+}
+
+// made notes the parents that were made for the node.
+func (c *creation) made(s *Session) func([]string) {
+	return func(parents []string) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		c.parents = slices.Clone(parents)
+	}
 }
 
 // StartProtected begins to create a sequential node in dir, named
@@ -78,6 +90,7 @@ func (s *Session) StartSuffixed(dir, suffix string, data []byte, mode Mode) *Cre
 	}
 	data = bytes.Clone(data)
 	note := &creation{path: s.inner(path), written: make(chan struct{})}
+	c.note = note
 	s.mu.Lock()
 	s.creating[note.path] = note
 	s.mu.Unlock()
@@ -132,12 +145,23 @@ func (c *Creation) Wait(ctx context.Context) (Node, error) {
 // Abandon gives the creation up: if the node was or will be made, it is deleted.
 func (c *Creation) Abandon() {
 	c.s.Detach(func(ctx context.Context) error {
-		<-c.done // ends with the session at the latest
+		select {
+		case <-c.done:
+		case <-time.After(standstill): // the answer may never come; parents that are in use stay
+			c.s.removeParents(c.parents())
+			<-c.done // ends with the session at the latest
+		}
 		if c.err != nil {
 			return nil
 		}
 		return c.s.Remove(ctx, c.node)
 	})
+}
+
+func (c *Creation) parents() []string {
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	return c.note.parents
 }
 
 // CreateProtected is StartProtected and Wait. If ctx has ended, no request is made.
@@ -154,7 +178,7 @@ func (s *Session) createProtected(note *creation, dir, prefix string, data []byt
 	path := znode.Join(dir, prefix)
 	for {
 		created := ""
-		err := s.WithParents(s.life, path, func(ctx context.Context) (err error) {
+		err := s.withParents(s.life, path, note.made(s), func(ctx context.Context) (err error) {
 			created, err = s.Create(ctx, path, data, mode)
 			return err
 		})

@@ -61,6 +61,7 @@ type Session struct {
 	sleptBefore time.Duration // what Options.slept had counted when no lease rested on it
 	lastPing    time.Time     // of the session's own
 	beating     bool          // a heartbeat is under way
+	syncing     bool          // a sync of an idle session is
 	beatAfter   time.Time     // the last one failed: not before this
 	renewal     chan struct{} // closed when the lease stands again; nil while nobody waits
 	cleaning    int           // clean-ups under way

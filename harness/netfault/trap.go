@@ -172,6 +172,9 @@ func (c *conn) trapRequest(head []byte) *Trap {
 	if err != nil {
 		return nil
 	}
+	if h.Xid < 0 && h.Op != wire.OpPing { // the client's own housekeeping
+		return nil
+	}
 	t := c.proxy.caught(h.Op, wire.FirstPath(h.Op, body))
 	if t != nil && t.When == BeforeReply {
 		c.mu.Lock()

@@ -64,7 +64,7 @@ func (c *Cluster) match(conn *Conn, frame []byte) (r *Rule, hold bool) {
 		return nil, false
 	}
 	for _, r := range c.rules {
-		if !r.matches(conn, h.Op, body) {
+		if r.Any && h.Xid < 0 || !r.matches(conn, h.Op, body) { // a negative xid: the client's own housekeeping
 			continue
 		}
 		if r.Seen++; r.Seen <= r.Skip || r.Count > 0 && r.Fired >= r.Count {
