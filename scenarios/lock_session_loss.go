@@ -98,7 +98,7 @@ func (l deafLock) lock(ctx context.Context, want string) (held, error) {
 	h, err := l.locker.lock(ctx, want)
 	if err == nil {
 		h.Context = context.WithoutCancel(h.Context)
-		h.lowest = nil
+		h.ends, h.lowest = false, nil
 	}
 	return h, err
 }

@@ -152,7 +152,7 @@ func TestTLSWithClientCertificates(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 
-	opts := session.Options{Servers: []string{server}, Timeout: 2 * time.Second, TLS: ca.client(ca)}
+	opts := session.Options{Servers: []string{server}, Timeout: 6 * time.Second, TLS: ca.client(ca)}
 	s, err := session.Open(ctx, opts)
 	check(t, err)
 	defer s.Close()
@@ -174,7 +174,7 @@ func TestTLSWithClientCertificates(t *testing.T) {
 	select { // longer than the session would live without heartbeats
 	case <-h.Context().Done():
 		t.Errorf("ended: %v", context.Cause(h.Context()))
-	case <-time.After(4 * time.Second):
+	case <-time.After(10 * time.Second):
 	}
 
 	for name, config := range map[string]*tls.Config{
