@@ -61,11 +61,16 @@ open 0 10; ping 1300 1310; ping 2600 2610; ping 3900 3910; write 5510 5520; writ
 open 0 10; ping 4500 4510; sync 5500 5510; write 5600 5610; sync 6600 6610; sync 7600 7610; sync 8600 8610; write 9609 9620 = 3800
 open 0 10; ping 4500 4510; sync 5500 5510; write 5600 5610; sync 6600 6610; sync 7600 7610; sync 8600 8610; write 9610 9620 = 11400
 open 0 10; ping 4500 4510; sync 5500 5510; write 5600 5610; sync 6600 8310; sync 8600 8610; write 9610 9620 = 3800
+open 0 10; ping 4500 4510; sync 5500 5510; write 5600 5610; sync 6600 6610; sync 7600 8310; sync 8600 8610; write 9610 9620 = 3800
+open 0 10; ping 4500 4510; sync 5500 5510; write 5600 5610; sync 6600 6610; sync 7600 7610; sync 8600 8610; write 9610 10399 = 11400
+open 0 10; ping 4500 4510; sync 5500 5510; write 5600 5610; sync 6600 6610; sync 7600 7610; sync 8600 8610; write 9610 10400 = 3800
 # On a new connection nothing of the last one counts but the deadline.
 open 0 10; ping 300 310; sync 1000 1010; down; again 1100 1110; write 1200 1210 = 4900
 open 0 10; ping 300 310; down; again 1100 1110 = 3800
 open 0 10; sync 1000 1010; sync 2000 2010; sync 3000 3010; down; again 3100 3110 = 3800
 open 0 10; ping 300 310; sync 1000 1010; down; write 1200 1210 = 3800
+open 0 10; ping 300 310; sync 1000 1010; down; sync 1200 1210 = 3800
+open 0 10; sync 1000 1010; sync 2000 2010; sync 3000 3010; down; write 3100 3110 = 3800/4800
 # A write by the same leader brings back what the last connection knew.
 open 0 10; write 1000 1010; sync 2000 2010; sync 3000 3010; down; again 3900 3910; sync 4000 4010 = 3800
 open 0 10; write 1000 1010; sync 2000 2010; sync 3000 3010; down; again 3900 3910; write 4000 4010 = 7700
@@ -76,7 +81,7 @@ open 0 10; write 100 110; sync 2000 2010; sync 3000 3010; down; again 3850 3860;
 # Connections without a write do not change what is carried.
 open 0 10; write 1000 1010; sync 2000 2010; sync 3000 3010; down; again 3100 3110; down; again 3900 3910; write 4000 4010 = 7700
 # It is carried once: the first write on the new connection ends it.
-open 0 10; write 100 110; sync 2000 2010; sync 3000 3010; down; again 3900 3910; write2 4000 4010; write 4020 4030 = 3800
+open 0 10; write 100 110; sync 2000 2010; sync 3000 3010; sync 3700 3710; down; again 3900 3910; write2 4000 4010; write 4020 4030 = 3800
 # Nor does it count where no write had named the leader.
 open 0 10; sync 1000 1010; sync 2000 2010; sync 3000 3010; down; again 3900 3910; write 4000 4010 = 3800
 # After a lapse on a new connection: the handshake, and a write a probation later.
@@ -87,10 +92,14 @@ open 0 10; down; again 5000 5010; write 5020 5030; sync 6000 6010; sync 7000 701
 # Another timeout ends the lease, and the smallest is the one that counts.
 open 0 10; down; again 100 110 2000 = 0
 open 0 10; down; again 100 110 8000 = 0
+open 0 10; write 100 110; down; again 200 210 2000; write 300 310 = 0
 open 0 10; down; again 100 110 8000; write 120 130; sync 1000 1010; sync 2000 2010; sync 3000 3010; write 4130 4140 = 5800
 # Nothing that was measured before the machine slept counts, not even on another connection.
 open 0 10; write 1000 1010; sync 2000 2010; suspended; write 2100 2110 = 0
+open 0 10; suspended; write 20 30; sync 1000 1010; sync 2000 2010; sync 3000 3010; write 4040 4050 = 0
 open 0 10; write 1000 1010; sync 2000 2010; suspended; down; again 2100 2110; write 2200 2210 = 0
+open 0 10; write 1000 1010; sync 2000 2010; down; again 2100 2110; suspended; down; again 2300 2310; write 2400 2410 = 0
+open 0 10; write 1000 1010; suspended; down; again 2100 2110; write2 2200 2210 = 0
 `
 
 // Covers S2.
@@ -148,7 +157,7 @@ func (l *lease) do(kind string, sent, answered time.Time, timeout time.Duration)
 		l.activity(sent, answered)
 		l.reached(sent, answered)
 	case "suspended":
-		l.forget()
+		l.suspended()
 	case "write", "write2":
 		l.activity(sent, answered)
 		l.write(sent, answered, int64(len(kind))) // any number of its own
