@@ -201,7 +201,7 @@ func (f sessions) watch(ctx context.Context, j Job) (Sample, error) {
 		_, err := f[0].Set(ctx, j.Path, []byte(strconv.Itoa(k)), session.AnyVersion)
 		return err
 	}, func(ctx context.Context, i int, seen func(int)) error {
-		for change, err := range watch.Data(ctx, f[i], j.Path) {
+		for change, err := range watch.NewData(j.Path).Changes(ctx, f[i]) {
 			if err != nil {
 				return err
 			}
