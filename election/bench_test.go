@@ -14,9 +14,9 @@ func BenchmarkCampaign(b *testing.B) {
 	for _, candidates := range []int{1, 8, 64} {
 		b.Run(fmt.Sprint(candidates), func(b *testing.B) {
 			recipetest.Calls(b, candidates, b.N, func(s *session.Session) func() error {
-				c := election.NewCandidate(s, "/election")
+				c := election.New(s, "/election", election.Options{})
 				return func() error {
-					term, err := c.Campaign(b.Context(), nil)
+					term, err := c.Campaign(b.Context())
 					if err != nil {
 						return err
 					}

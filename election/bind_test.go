@@ -53,7 +53,7 @@ func TestPanickingLeaderResigns(t *testing.T) {
 					t.Errorf("recovered %v", got)
 				}
 			}()
-			_ = election.NewCandidate(c.Session, path).Run(t.Context(), nil, func(context.Context, *election.Term) error { panic("broken") })
+			_ = election.New(c.Session, path, election.Options{}).Run(t.Context(), func(context.Context, *election.Term) error { panic("broken") })
 		}()
 		ok(t, now(t, campaign(w.Client(), t.Context(), "b")).Resign(t.Context()))
 		w.NothingLeft()

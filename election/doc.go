@@ -8,12 +8,12 @@
 //
 // # Usage
 //
-//	err := election.Run(ctx, opts, "/scheduler", []byte(address),
+//	err := election.Run(ctx, opts, "/scheduler", election.Options{Label: address},
 //		func(ctx context.Context, term *election.Term) error {
 //			return lead(ctx, term.Epoch()) // stops when ctx ends
 //		})
 //
-// Those who lead by hand call [Candidate.Campaign], and work under [Term.Bind].
+// Those who lead by hand call [Election.Campaign], and work under [Term.Bind].
 //
 // # Guarantees
 //
@@ -66,7 +66,7 @@
 //
 // # Znodes
 //
-//	<path>/<id>-latch-<number>   a candidate; its data is the value
+//	<path>/<id>-latch-<number>   a candidate; its data is its label, or what Proclaim set
 //
 // Path itself is made when needed, as a container, which the server deletes
 // some time after its last child went. Its data is used by Txn. Candidates of

@@ -25,7 +25,7 @@ type elected struct {
 func campaign(c *recipetest.Client, ctx context.Context, value string) <-chan elected {
 	done := make(chan elected, 1)
 	go func() {
-		term, err := election.NewCandidate(c.Session, path).Campaign(ctx, []byte(value))
+		term, err := election.New(c.Session, path, election.Options{Label: value}).Campaign(ctx)
 		done <- elected{term, err}
 	}()
 	synctest.Wait()
@@ -178,7 +178,7 @@ func TestLeadersCountTogether(t *testing.T) {
 			w.Inject(zktest.Rule{Op: "multi", Session: c.ID(), Skip: 8, Count: 2, Fate: fate})
 			wg.Go(func() {
 				for range rounds {
-					term, err := election.NewCandidate(c.Session, path).Campaign(ctx, nil)
+					term, err := election.New(c.Session, path, election.Options{}).Campaign(ctx)
 					if err != nil {
 						t.Error(err)
 						return
@@ -207,7 +207,7 @@ func TestLeadersCountTogether(t *testing.T) {
 }
 
 func campaignOnce(ctx context.Context, s *session.Session) (func(context.Context) error, error) {
-	term, err := election.NewCandidate(s, path).Campaign(ctx, nil)
+	term, err := election.New(s, path, election.Options{}).Campaign(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -229,14 +229,14 @@ func TestRunSurvivesLostSessions(t *testing.T) {
 		opts := session.Options{Servers: w.Servers(), Timeout: recipetest.Timeout, Dial: w.DialContext}
 		var epochs []election.Epoch
 		again := true
-		err := election.Run(t.Context(), opts, path, []byte("v"), func(ctx context.Context, term *election.Term) error {
+		err := election.Run(t.Context(), opts, path, election.Options{Label: "v"}, func(ctx context.Context, term *election.Term) error {
 			if len(epochs) > 0 && term.Epoch() <= epochs[len(epochs)-1] {
 				t.Errorf("epoch %d after %v", term.Epoch(), epochs)
 			}
 			epochs = append(epochs, term.Epoch())
 			switch {
 			case len(epochs) < 4:
-				leader, err := election.CurrentLeader(ctx, w.Admin().Session, path)
+				leader, err := election.New(w.Admin().Session, path, election.Options{}).Leader(ctx)
 				ok(t, err)
 				ok(t, w.Expire(leader.Session))
 				<-ctx.Done()
@@ -258,7 +258,7 @@ func TestRunEndsWithItsContext(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		c := w.Client()
 		ctx, cancel := context.WithCancel(t.Context())
-		err := election.NewCandidate(c.Session, path).Run(ctx, nil, func(ctx context.Context, _ *election.Term) error {
+		err := election.New(c.Session, path, election.Options{}).Run(ctx, func(ctx context.Context, _ *election.Term) error {
 			cancel()
 			<-ctx.Done()
 			return nil
@@ -267,7 +267,7 @@ func TestRunEndsWithItsContext(t *testing.T) {
 			t.Errorf("%v", err)
 		}
 		broken := errors.New("broken")
-		err = election.NewCandidate(c.Session, path).Run(t.Context(), nil, func(context.Context, *election.Term) error { return broken })
+		err = election.New(c.Session, path, election.Options{}).Run(t.Context(), func(context.Context, *election.Term) error { return broken })
 		if !errors.Is(err, broken) {
 			t.Errorf("%v", err)
 		}
@@ -286,9 +286,9 @@ func TestElectedReadsWhatWasWrittenOnAnotherServer(t *testing.T) {
 			a := w.Client(w.On(w.Leader()))
 			b, fresh, behind := w.OnFollower()
 			recipetest.Must(a.Create(ctx, "/state", nil, session.Persistent))
-			term := recipetest.Must(election.NewCandidate(a.Session, "/e").Campaign(ctx, nil))
+			term := recipetest.Must(election.New(a.Session, "/e", election.Options{}).Campaign(ctx))
 			next := make(chan *election.Term, 1)
-			go func() { next <- recipetest.Must(election.NewCandidate(b.Session, "/e").Campaign(ctx, nil)) }()
+			go func() { next <- recipetest.Must(election.New(b.Session, "/e", election.Options{}).Campaign(ctx)) }()
 			synctest.Wait()
 			w.Lag(behind, 300*time.Millisecond)
 			time.Sleep(390 * time.Millisecond)

@@ -15,7 +15,7 @@ func TestCampaignWithAnEndedContextMakesNoRequest(t *testing.T) {
 		c := w.Client()
 		ended, cancel := context.WithCancel(t.Context())
 		cancel()
-		if _, err := election.NewCandidate(c.Session, "/a/b/e").Campaign(ended, nil); session.OutcomeOf(err) != session.Failed {
+		if _, err := election.New(c.Session, "/a/b/e", election.Options{}).Campaign(ended); session.OutcomeOf(err) != session.Failed {
 			t.Errorf("got %v, %v", err, session.OutcomeOf(err))
 		}
 		c.Expect(t, "Campaign", "")

@@ -9,7 +9,7 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-func ExampleCandidate() {
+func ExampleElection() {
 	e, _ := zktest.New(zktest.Options{})
 	defer e.Close()
 	ctx := context.Background()
@@ -20,13 +20,14 @@ func ExampleCandidate() {
 	}
 	defer s.Close()
 
-	term, err := election.NewCandidate(s, "/scheduler").Campaign(ctx, []byte("10.0.0.7:80"))
+	scheduler := election.New(s, "/scheduler", election.Options{Label: "10.0.0.7:80"})
+	term, err := scheduler.Campaign(ctx)
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
 	// Lead under term.Bind(ctx), and give term.Epoch() to what is written to.
-	leader, _ := election.CurrentLeader(ctx, s, "/scheduler")
+	leader, _ := scheduler.Leader(ctx)
 	fmt.Printf("%s leads: %v\n", leader.Value, leader.Epoch == term.Epoch())
 
 	fmt.Println("resign:", term.Resign(ctx))
@@ -37,7 +38,7 @@ func ExampleCandidate() {
 	// ended: released
 }
 
-func ExampleObserve() {
+func ExampleElection_Observe() {
 	e, _ := zktest.New(zktest.Options{})
 	defer e.Close()
 	ctx := context.Background()
@@ -48,8 +49,9 @@ func ExampleObserve() {
 	}
 	defer s.Close()
 
-	term, _ := election.NewCandidate(s, "/scheduler").Campaign(ctx, []byte("starting"))
-	for leader, err := range election.Observe(ctx, s, "/scheduler") {
+	scheduler := election.New(s, "/scheduler", election.Options{Label: "starting"})
+	term, _ := scheduler.Campaign(ctx)
+	for leader, err := range scheduler.Observe(ctx) {
 		switch {
 		case err != nil:
 			fmt.Println(err)
@@ -76,7 +78,7 @@ func ExampleRun() {
 	opts := session.Options{Servers: e.Servers(), Dial: e.DialContext}
 
 	terms := 0
-	err := election.Run(context.Background(), opts, "/scheduler", nil,
+	err := election.Run(context.Background(), opts, "/scheduler", election.Options{},
 		func(ctx context.Context, term *election.Term) error {
 			if terms++; terms < 3 {
 				return election.ErrAgain // let others have a turn
@@ -100,10 +102,10 @@ func ExampleEpoch() {
 	}
 	defer s.Close()
 
-	candidate := election.NewCandidate(s, "/scheduler")
-	first, _ := candidate.Campaign(ctx, nil)
+	scheduler := election.New(s, "/scheduler", election.Options{})
+	first, _ := scheduler.Campaign(ctx)
 	first.Resign(ctx)
-	second, _ := candidate.Campaign(ctx, nil)
+	second, _ := scheduler.Campaign(ctx)
 	fmt.Println("grows:", second.Epoch() > first.Epoch())
 	second.Resign(ctx)
 	// Output:
@@ -122,7 +124,7 @@ func ExampleTerm_Txn() {
 	}
 	defer s.Close()
 
-	term, _ := election.NewCandidate(s, "/scheduler").Campaign(ctx, []byte("10.0.0.7:80"))
+	term, _ := election.New(s, "/scheduler", election.Options{Label: "10.0.0.7:80"}).Campaign(ctx)
 	plan := session.CreateOp{Path: "/plan", Data: []byte("a, b, c"), Mode: session.Persistent}
 	_, err = term.Txn(ctx, plan)
 	fmt.Println("while leading:", err)

@@ -19,42 +19,42 @@ type Leader struct {
 	Epoch   Epoch
 	Path    string // of its node
 	Session int64
-	Value   []byte
+	Value   []byte // Options.Label, or what Term.Proclaim was given last
 }
 
-// CurrentLeader returns who leads the election at path, as far as the server
-// asked knows: Sync first to be sure of what was before.
-func CurrentLeader(ctx context.Context, s *session.Session, path string) (Leader, error) {
-	o := &observer{lockQueue: newQueue(s, path)}
+// Leader returns who leads the election, as far as the server asked knows: Sync
+// first to be sure of what was before.
+func (e *Election) Leader(ctx context.Context) (Leader, error) {
+	o := &observer{lockQueue: e.queue}
 	defer o.stop()
 	leader, err := o.look(ctx)
 	if err != nil {
-		return Leader{}, fmt.Errorf("election: leader of %s: %w", path, err)
+		return Leader{}, fmt.Errorf("election: leader of %s: %w", e.queue.Dir, err)
 	}
 	return leader, nil
 }
 
-// Observe gives who leads the election at path and then each change: another
-// leader, another value, or that nobody leads. It ends with ctx or with the
-// session, and then gives the cause as the error.
+// Observe gives who leads the election and then each change: another leader,
+// another value, or that nobody leads. It ends with ctx or with the session, and
+// then gives the cause as the error.
 //
 // An observer watches the leader's node and lists the candidates only when
 // that is gone.
-func Observe(ctx context.Context, s *session.Session, path string) iter.Seq2[Leader, error] {
+func (e *Election) Observe(ctx context.Context) iter.Seq2[Leader, error] {
 	return func(yield func(Leader, error) bool) {
-		o := &observer{lockQueue: newQueue(s, path)}
+		o := &observer{lockQueue: e.queue}
 		defer o.stop()
 		for {
 			leader, err := o.look(ctx)
 			if err != nil {
-				yield(Leader{}, fmt.Errorf("election: observe %s: %w", path, err))
+				yield(Leader{}, fmt.Errorf("election: observe %s: %w", e.queue.Dir, err))
 				return
 			}
 			if o.isNews(leader) && !yield(leader, nil) {
 				return
 			}
 			if err := o.await(ctx); err != nil {
-				yield(Leader{}, fmt.Errorf("election: observe %s: %w", path, err))
+				yield(Leader{}, fmt.Errorf("election: observe %s: %w", e.queue.Dir, err))
 				return
 			}
 		}

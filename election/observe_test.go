@@ -20,7 +20,7 @@ func observe(ctx context.Context, c *recipetest.Client) <-chan string {
 	given := make(chan string, 100)
 	go func() {
 		defer close(given)
-		for leader, err := range election.Observe(ctx, c.Session, path) {
+		for leader, err := range election.New(c.Session, path, election.Options{}).Observe(ctx) {
 			switch {
 			case err != nil:
 				given <- fmt.Sprint("error: ", errors.Is(err, context.Canceled), errors.Is(err, session.ErrLost))
@@ -118,15 +118,16 @@ func TestObserverEndsWithItsSession(t *testing.T) {
 	})
 }
 
-func TestCurrentLeader(t *testing.T) {
+func TestLeader(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		c := w.Client()
-		leader, err := election.CurrentLeader(t.Context(), c.Session, path)
+		e := election.New(c.Session, path, election.Options{})
+		leader, err := e.Leader(t.Context())
 		if err != nil || leader.Epoch != 0 {
 			t.Errorf("of nobody: %+v %v", leader, err)
 		}
 		term := now(t, campaign(c, t.Context(), "me"))
-		leader, err = election.CurrentLeader(t.Context(), c.Session, path)
+		leader, err = e.Leader(t.Context())
 		if err != nil || leader.Epoch != term.Epoch() || leader.Session != c.ID() || string(leader.Value) != "me" {
 			t.Errorf("%+v %v", leader, err)
 		}
@@ -145,7 +146,7 @@ func TestObserverMissesNoFirstCandidate(t *testing.T) {
 			var once sync.Once
 			come := func() {
 				once.Do(func() {
-					term, err := election.NewCandidate(a.Session, path).Campaign(t.Context(), []byte("a"))
+					term, err := election.New(a.Session, path, election.Options{Label: "a"}).Campaign(t.Context())
 					if err != nil {
 						t.Error(err)
 					}
@@ -202,25 +203,28 @@ func TestValueIsWhatObserversAreShown(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		ctx := t.Context()
 		c := w.Client()
+		e := election.New(c.Session, "/e", election.Options{Label: "one"})
 		expect := func(term *election.Term, want string) {
 			t.Helper()
-			shown := recipetest.Must(election.CurrentLeader(ctx, c.Session, "/e"))
+			shown := recipetest.Must(e.Leader(ctx))
 			if got := string(term.Value()); got != want || string(shown.Value) != want {
 				t.Errorf("value %q, observers are shown %q, want %q", got, shown.Value, want)
 			}
 		}
-		value := []byte("one")
-		term := recipetest.Must(election.NewCandidate(c.Session, "/e").Campaign(ctx, value))
-		copy(value, "xxx")
+		term := recipetest.Must(e.Campaign(ctx))
 		expect(term, "one")
+		value := []byte("two")
+		ok(t, term.Proclaim(ctx, value))
+		copy(value, "xxx")
+		expect(term, "two")
 
 		given, cancel := context.WithCancel(ctx)
 		w.Inject(zktest.Rule{Session: c.ID(), Op: "multi", Path: term.Path(), Fate: zktest.CloseBeforeReply})
 		c.Before("multi", func() { go cancel() })
-		if err := term.Proclaim(given, []byte("two")); session.OutcomeOf(err) != session.Indeterminate {
+		if err := term.Proclaim(given, []byte("three")); session.OutcomeOf(err) != session.Indeterminate {
 			t.Error(err)
 		}
 		recipetest.Must(term.Txn(ctx, session.CheckOp{Path: "/e", Version: session.AnyVersion}))
-		expect(term, "two")
+		expect(term, "three")
 	})
 }

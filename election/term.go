@@ -35,7 +35,7 @@ func (t *Term) Epoch() Epoch { return Epoch(t.claim.Token()) }
 // Path is the path of the leader's own node.
 func (t *Term) Path() string { return t.claim.Node().Path }
 
-// Value is what observers are shown: what Campaign was given, or Proclaim last.
+// Value is what observers are shown: Options.Label, or what Proclaim was given last.
 func (t *Term) Value() []byte {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -84,7 +84,7 @@ func (t *Term) Resign(ctx context.Context) error {
 	return nil
 }
 
-// run calls f for the term, and reports whether Candidate.Run is over.
+// run calls f for the term, and reports whether Election.Run is over.
 func (t *Term) run(ctx context.Context, f func(context.Context, *Term) error) (over bool, err error) {
 	ended := false
 	err = under.Do(ctx, under.Work{

@@ -36,7 +36,8 @@
 //
 // # Goroutines
 //
-// None, beyond those of the requests under way.
+// One for each membership whose end is awaited, by Wait or Done, until it ends or
+// its session does; and those of the requests under way.
 //
 // # Znodes
 //

@@ -141,7 +141,8 @@ func ExampleMembership() {
 	members, _ := registry.Members(ctx)
 	fmt.Printf("%s is %s\n", members[0].ID, members[0].Data)
 	fmt.Println("leave:", api.Leave(ctx))
-	fmt.Println("ended:", api.Wait(ctx))
+	<-api.Done()
+	fmt.Println("ended:", api.Err())
 	// Output:
 	// api-1 is ready
 	// leave: <nil>

@@ -297,6 +297,78 @@ func TestAnUpdateThatWasGivenUp(t *testing.T) {
 	})
 }
 
+// Done and Err are those of a context: they agree with each other and with Wait,
+// whatever ends the membership. All who wait share one watch.
+func TestDoneSaysWhyTheMembershipEnded(t *testing.T) {
+	ends := map[string]struct {
+		end  func(t *testing.T, w *recipetest.World, c *recipetest.Client, m *group.Membership)
+		want error
+	}{
+		"left": {func(t *testing.T, _ *recipetest.World, _ *recipetest.Client, m *group.Membership) {
+			ok(t, m.Leave(t.Context()))
+		}, group.ErrLeft},
+		"deleted": {func(t *testing.T, w *recipetest.World, _ *recipetest.Client, _ *group.Membership) {
+			for _, node := range w.Ephemerals(path) {
+				ok(t, w.Admin().Delete(t.Context(), node, session.AnyVersion))
+			}
+		}, session.ErrRevoked},
+		"lost": {func(_ *testing.T, _ *recipetest.World, c *recipetest.Client, _ *group.Membership) { c.Lose() }, session.ErrLost},
+	}
+	for name, of := range ends {
+		for _, asked := range []bool{true, false} { // before the end
+			t.Run(fmt.Sprintf("%s, asked before %v", name, asked), func(t *testing.T) {
+				recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
+					c := w.Client()
+					m := join(t, c, "a", "1")
+					c.Requests()
+					if asked {
+						m.Done()
+						if err := m.Err(); err != nil {
+							t.Errorf("of a member: got %v, want nil", err)
+						}
+						ctx, stop := context.WithTimeout(t.Context(), time.Second)
+						defer stop()
+						if err := m.Wait(ctx); !errors.Is(err, context.DeadlineExceeded) {
+							t.Errorf("a wait with an end: got %v, want %v", err, context.DeadlineExceeded)
+						}
+						c.Expect(t, "watching", "getChildren2")
+						ok(t, m.Update(t.Context(), []byte("2"))) // it stays a member
+						synctest.Wait()
+						if err := m.Err(); err != nil {
+							t.Errorf("after an update: got %v, want nil", err)
+						}
+					}
+					of.end(t, w, c, m)
+					select {
+					case <-m.Done():
+					case <-time.After(2 * recipetest.Timeout):
+						t.Fatal("Done is not closed")
+					}
+					if err := m.Err(); !errors.Is(err, of.want) || m.Wait(t.Context()) != err {
+						t.Errorf("got %v, Wait %v, want %v", err, m.Wait(t.Context()), of.want)
+					}
+				})
+			})
+		}
+	}
+}
+
+// After Leave, Done is closed at once and costs nothing.
+func TestLeaveClosesDone(t *testing.T) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
+		c := w.Client()
+		m := join(t, c, "a", "1")
+		ok(t, m.Leave(t.Context()))
+		c.Requests()
+		select {
+		case <-m.Done():
+		default:
+			t.Error("Done is open after Leave")
+		}
+		c.Expect(t, "Done after Leave", "")
+	})
+}
+
 func TestWaitEndsWithItsContextDuringAnUpdate(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		c := w.Client()

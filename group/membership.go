@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 
 	"github.com/go-zookeeper/zk"
@@ -18,6 +19,10 @@ type Membership struct {
 	id    string
 	turn  chan incarnation // holds the present one, except while it is replaced
 	left  atomic.Bool      // Leave was called: no other is begun
+
+	watching sync.Once
+	ctx      context.Context // ends with the membership, once that is watched or left
+	end      context.CancelCauseFunc
 }
 
 // An incarnation is a node that stands for the member. Of several the last
@@ -27,7 +32,7 @@ type incarnation struct {
 	first <-chan struct{} // closed when those before it have gone
 }
 
-// ErrLeft is the answer of Update after Leave, and of Wait. Join again to be a
+// ErrLeft is the answer of Update after Leave, and of Wait and Err. Join again to be a
 // member again.
 var ErrLeft = errors.New("group: left already")
 
@@ -42,6 +47,7 @@ func (g *Group) Join(ctx context.Context, id string, data []byte) (*Membership, 
 	if err != nil {
 		return nil, fmt.Errorf("group: join %s: %w", g.path, err)
 	}
+	m.ctx, m.end = context.WithCancelCause(context.Background())
 	first := make(chan struct{})
 	close(first)
 	m.turn <- incarnation{node, first}
@@ -138,14 +144,18 @@ func (m *Membership) Leave(ctx context.Context) error {
 			return err
 		}
 		m.turn <- now
-		return m.remove(ctx, now)
+		if err := m.remove(ctx, now); err != nil {
+			return err
+		}
+		m.end(ErrLeft)
+		return nil
 	})
 	var err error
 	select {
 	case err = <-removed:
 	case <-ctx.Done():
 		if err = context.Cause(ctx); errors.Is(err, ErrLeft) {
-			err = <-removed // it was seen to be gone, for Stay ends its context then: the answer is on the way
+			err = <-removed // it was seen to be gone, for Run ends its context then: the answer is on the way
 		}
 	}
 	if err != nil {
@@ -158,6 +168,35 @@ func (m *Membership) Leave(ctx context.Context) error {
 // Leave, session.ErrRevoked if somebody deleted the node, or why the session
 // ended; or the cause of ctx, if that ended first.
 func (m *Membership) Wait(ctx context.Context) error {
+	select {
+	case <-m.Done():
+		return m.Err()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// Done returns a channel that is closed when the membership has ended, like that of
+// a context. The first call of Done, Err or Wait costs a request, and the session then
+// watches the member's node until the membership has ended.
+func (m *Membership) Done() <-chan struct{} {
+	m.watching.Do(func() {
+		if m.ctx.Err() == nil {
+			go func() { m.end(m.watch(m.ctx)) }()
+		}
+	})
+	return m.ctx.Done()
+}
+
+// Err is nil until Done is closed. Then it is why the membership has ended, as Wait
+// returns it.
+func (m *Membership) Err() error {
+	m.Done()
+	return context.Cause(m.ctx)
+}
+
+// watch returns why the membership has ended, when it has, or the cause of ctx.
+func (m *Membership) watch(ctx context.Context) error {
 	for {
 		now, err := m.take(ctx)
 		if err != nil {
@@ -200,7 +239,7 @@ func (m *Membership) Wait(ctx context.Context) error {
 // Run is a member for as long as f runs, also when sessions are lost: it opens
 // one after another with the given options, joins, and calls f. The context
 // that f gets ends with the membership and with ctx; f must return then. When
-// it returned because somebody deleted the node, Stay joins again. Otherwise
+// it returned because somebody deleted the node, Run joins again. Otherwise
 // Run leaves and returns what f returned, nil included, or the cause of ctx.
 //
 // A nil f is one that waits for its context.
@@ -224,18 +263,14 @@ func Run(ctx context.Context, opts session.Options, path, id string, data []byte
 	})
 }
 
-// stay calls f, and reports whether the membership ended meanwhile.
+// stay calls f and leaves, and reports whether the membership ended meanwhile.
 func (m *Membership) stay(ctx context.Context, f func(context.Context, *Membership) error) (ended bool, err error) {
 	within, cancel := context.WithCancelCause(ctx)
-	waited := make(chan error, 1)
-	go func() {
-		err := m.Wait(within)
-		cancel(err)
-		waited <- err
-	}()
+	m.Done()
+	defer context.AfterFunc(m.ctx, func() { cancel(m.Err()) })()
 	err = f(within, m)
 	cancel(nil)
-	ended = errors.Is(<-waited, session.ErrRevoked)
+	ended = errors.Is(m.Err(), session.ErrRevoked)
 	left := m.Leave(ctx)
 	switch {
 	case ctx.Err() != nil:

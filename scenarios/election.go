@@ -153,7 +153,7 @@ func (p *electionProgram) stand(ctx context.Context, c *harness.Client, s *sessi
 	var ghosts sync.WaitGroup
 	defer ghosts.Wait()
 	defer s.Close()
-	candidate := election.NewCandidate(s, p.path)
+	candidate := election.New(s, p.path, election.Options{})
 	for c.Next(ctx) && s.Err() == nil {
 		if p.idle != nil {
 			p.idle.sleep(ctx, c)
@@ -167,7 +167,7 @@ func (p *electionProgram) stand(ctx context.Context, c *harness.Client, s *sessi
 	}
 }
 
-func (p *electionProgram) campaign(ctx context.Context, c *harness.Client, ghosts *sync.WaitGroup, candidate *election.Candidate) (term *election.Term, err error) {
+func (p *electionProgram) campaign(ctx context.Context, c *harness.Client, ghosts *sync.WaitGroup, candidate *election.Election) (term *election.Term, err error) {
 	if d := p.patience(c); d > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, d)
@@ -184,14 +184,14 @@ func (p *electionProgram) campaign(ctx context.Context, c *harness.Client, ghost
 }
 
 // wait is Campaign, which a ghost goes on with when ctx ends.
-func (p *electionProgram) wait(ctx context.Context, ghosts *sync.WaitGroup, candidate *election.Candidate) (*election.Term, error) {
+func (p *electionProgram) wait(ctx context.Context, ghosts *sync.WaitGroup, candidate *election.Election) (*election.Term, error) {
 	if !p.ghost {
-		return candidate.Campaign(ctx, nil)
+		return candidate.Campaign(ctx)
 	}
 	elected := make(chan *election.Term, 1)
 	failed := make(chan error, 1)
 	ghosts.Go(func() {
-		term, err := candidate.Campaign(context.WithoutCancel(ctx), nil)
+		term, err := candidate.Campaign(context.WithoutCancel(ctx))
 		if err != nil {
 			failed <- err
 			return
@@ -263,7 +263,7 @@ func (p *electionProgram) ask(ctx context.Context, c *harness.Client, s *session
 			}
 			if err == nil {
 				var leader election.Leader
-				leader, err = election.CurrentLeader(ctx, s, p.path)
+				leader, err = election.New(s, p.path, election.Options{}).Leader(ctx)
 				e.Token = int64(leader.Epoch)
 			}
 			return e, err
@@ -281,7 +281,7 @@ func (p *electionProgram) observe(ctx context.Context, c *harness.Client, s *ses
 	settling := false // what the stream tells belongs to the operation of the end: a client has but one open
 	var stream sync.WaitGroup
 	stream.Go(func() {
-		for leader, err := range election.Observe(watching, s, p.path) {
+		for leader, err := range election.New(s, p.path, election.Options{}).Observe(watching) {
 			if err != nil {
 				return
 			}
@@ -305,7 +305,7 @@ func (p *electionProgram) observe(ctx context.Context, c *harness.Client, s *ses
 			if err := s.ReadBarrier(ctx, p.path); err != nil {
 				return e, err
 			}
-			leader, err := election.CurrentLeader(ctx, s, p.path)
+			leader, err := election.New(s, p.path, election.Options{}).Leader(ctx)
 			mu.Lock()
 			e.Token, e.Result = int64(last.Epoch), strconv.FormatInt(int64(leader.Epoch), 10)
 			same := leader.Epoch == last.Epoch

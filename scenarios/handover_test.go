@@ -104,7 +104,7 @@ type vote struct {
 func (v *voter) campaign(path string) <-chan vote {
 	elected := make(chan vote, 1)
 	go func() {
-		term, err := election.NewCandidate(v.Session, path).Campaign(v.t.Context(), nil)
+		term, err := election.New(v.Session, path, election.Options{}).Campaign(v.t.Context())
 		if err != nil {
 			v.t.Error(err)
 		}

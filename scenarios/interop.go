@@ -118,20 +118,20 @@ func turns(kinds, n int) checker.Checker {
 	})
 }
 
-// candidate is election.Candidate as a locker.
+// candidate is election.Election as a locker.
 type candidate struct {
 	s *session.Session
-	c *election.Candidate
+	c *election.Election
 }
 
 func openCandidate(opts session.Options) opener {
 	return inSession(opts, func(s *session.Session, path string) locker {
-		return &candidate{s, election.NewCandidate(s, path)}
+		return &candidate{s, election.New(s, path, election.Options{})}
 	})
 }
 
 func (l *candidate) lock(ctx context.Context, _ string) (held, error) {
-	term, err := l.c.Campaign(ctx, nil)
+	term, err := l.c.Campaign(ctx)
 	if err != nil {
 		return held{}, err
 	}

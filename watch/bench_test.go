@@ -61,7 +61,7 @@ func BenchmarkTenThousandChildren(b *testing.B) {
 	streams := map[string]func(ctx context.Context, s *session.Session, told func(names []string)){
 		"none": func(context.Context, *session.Session, func([]string)) {},
 		"Children": func(ctx context.Context, s *session.Session, told func([]string)) {
-			for c, err := range watch.Children(ctx, s, "/d") {
+			for c, err := range watch.NewChildren("/d").Changes(ctx, s) {
 				if err != nil {
 					return
 				}
@@ -69,7 +69,7 @@ func BenchmarkTenThousandChildren(b *testing.B) {
 			}
 		},
 		"ChildrenData": func(ctx context.Context, s *session.Session, told func([]string)) {
-			for c, err := range watch.ChildrenData(ctx, s, "/d") {
+			for c, err := range watch.NewChildrenData("/d").Changes(ctx, s) {
 				if err != nil {
 					return
 				}
@@ -193,7 +193,7 @@ func BenchmarkTreeOf100000(b *testing.B) {
 	})
 	b.Run("change", func(b *testing.B) {
 		i := 0
-		for _, err := range watch.Tree(b.Context(), s, "/t", watch.TreeOptions{}) {
+		for _, err := range watch.NewTree("/t", watch.TreeOptions{}).Changes(b.Context(), s) {
 			if err != nil {
 				b.Fatal(err)
 			}

@@ -2,7 +2,6 @@ package watch
 
 import (
 	"context"
-	"iter"
 
 	"github.com/go-zookeeper/zk"
 
@@ -25,17 +24,13 @@ type ChildrenChange struct {
 	Event zk.EventType
 }
 
-// Children is the stream of the names of a znode's children. It need not
-// exist. A change costs one request, and if a child was created and deleted
-// between two looks, or the other way round, one more for each child. Among
-// thousands of children of which many come and go at any time, ChildrenData
-// costs less, as it is told which one it was.
-func Children(ctx context.Context, s *session.Session, path string) iter.Seq2[ChildrenChange, error] {
-	return stream(ctx, s, func() *Watcher[ChildrenChange] { return NewChildren(path) })
-}
-
-// NewChildren returns a Watcher of the names of a znode's children. No request
-// is made.
+// NewChildren returns a Watcher of the names of a znode's children. The znode need
+// not exist. No request is made.
+//
+// A change costs one request. If a child was created and deleted between two
+// looks, or the other way round, it costs one more for each child. Among thousands
+// of children of which many come and go at any time, NewChildrenData costs less,
+// since its watches say which child changed.
 func NewChildren(path string) *Watcher[ChildrenChange] {
 	return &Watcher[ChildrenChange]{what: "children of " + path, thing: &children{path: path}}
 }

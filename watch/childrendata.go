@@ -2,7 +2,6 @@ package watch
 
 import (
 	"context"
-	"iter"
 	"slices"
 	"strings"
 
@@ -28,15 +27,11 @@ type ChildrenDataChange struct {
 	Event zk.EventType
 }
 
-// ChildrenData is the stream of a znode's children with their data. It need not
-// exist. It costs one request a child at first, and then one for each child
-// that came or changed, beside one for the list if that changed.
-func ChildrenData(ctx context.Context, s *session.Session, path string) iter.Seq2[ChildrenDataChange, error] {
-	return stream(ctx, s, func() *Watcher[ChildrenDataChange] { return NewChildrenData(path) })
-}
-
-// NewChildrenData returns a Watcher of a znode's children with their data. No
-// request is made.
+// NewChildrenData returns a Watcher of a znode's children with their data. The
+// znode need not exist. No request is made.
+//
+// The first look costs one request for each child. A later one costs one request
+// for each child that came or changed, and one for the list if that changed.
 func NewChildrenData(path string) *Watcher[ChildrenDataChange] {
 	return &Watcher[ChildrenDataChange]{
 		what:  "children of " + path,

@@ -3,7 +3,6 @@ package watch
 import (
 	"bytes"
 	"context"
-	"iter"
 
 	"github.com/go-zookeeper/zk"
 
@@ -22,12 +21,8 @@ type DataChange struct {
 	Event zk.EventType
 }
 
-// Data is the stream of the data of one znode. It need not exist.
-func Data(ctx context.Context, s *session.Session, path string) iter.Seq2[DataChange, error] {
-	return stream(ctx, s, func() *Watcher[DataChange] { return NewData(path) })
-}
-
-// NewData returns a Watcher of the data of one znode. No request is made.
+// NewData returns a Watcher of the data of one znode, which need not exist. No
+// request is made.
 func NewData(path string) *Watcher[DataChange] {
 	return &Watcher[DataChange]{what: "data of " + path, thing: &data{path: path}}
 }

@@ -6,18 +6,19 @@
 // watch has to be set again, and says nothing of what happened in between. A
 // stream of this package is the state, and then one change after another:
 //
-//	for c, err := range watch.Children(ctx, s, "/workers") {
+//	for c, err := range watch.NewChildren("/workers").Changes(ctx, s) {
 //		if err != nil {
 //			return err // ctx ended, or the session did
 //		}
 //		fmt.Println(c.Names, c.Added, c.Removed)
 //	}
 //
-// [Children], [ChildrenData], [Data], [Node] and [Tree] have this one form,
-// iter.Seq2 of a change and an error. The error is nil but for the last pair,
-// which has no change and says why there are no more. [NewChildren] and its
-// like make the same stream as a [Watcher], which goes on over lost sessions.
-// [Value] keeps decoded configuration, and [Copy] a subtree.
+// [NewChildren], [NewChildrenData], [NewData], [NewNode] and [NewTree] each
+// return a [Watcher]. Its streams all have this one form, iter.Seq2 of a change
+// and an error. The error is nil but for the last pair, which has no change and
+// says why there are no more. [Watcher.Changes] is the stream on one session, and
+// [Watcher.Run] goes on over lost sessions. [Value] keeps decoded configuration,
+// and [Tree] a subtree.
 //
 // # Why iterators and not channels
 //
@@ -58,35 +59,35 @@
 // W8. A consumer, however slow, holds up nobody: not the session, not other
 // streams.
 //
-// W9. The data and the children that Node shows together were there together:
-// each change is a state that the znode was in.
+// W9. The data and the children of a NodeChange were there together: each change
+// is a state that the znode was in.
 //
 // W10. A Value is one that was stored and is valid; what is stored and is not
 // leaves the last good one, and is reported.
 //
 // # Not guaranteed
 //
-// Not every state between two is seen: a counter set from 1 to 2 to 3 may be
-// told as 3. The nodes of a Tree, and the children of ChildrenData, are read
-// one by one, so the whole need not have been so at any one time; when changes
-// cease it is right. What is told is what the session's server knows, which
-// may be behind others, for the first state as well. On servers that have
-// localSessionsEnabled a Watcher may go back on a new session.
+// Not every state between two is seen: a counter set from 1 to 2 to 3 may be told
+// as 3. The nodes of a Tree, and the children of NewChildrenData, are read one by
+// one, so the whole need not have been so at any one time; when changes cease it
+// is right. What is told is what the session's server knows, which may be behind
+// others, for the first state as well. On servers that have localSessionsEnabled
+// a Watcher may go back on a new session.
 //
 // An ensemble that was wiped, or restored from a backup, assigns zxids a second
 // time. So a Watcher that goes on there in a new session compares times and data
 // as well, and reports what differs, be it with smaller zxids than before. Three
 // things it cannot detect: a change with the zxid, the millisecond and the bytes
-// of an earlier one; for Children and Node, children created again with the same
-// names and in the same number where the parent itself stayed, since it was in
-// the backup or is "/"; and what was lost under a session that is in the backup
-// too and goes on. Restart the programs after a restore.
+// of an earlier one; for NewChildren and NewNode, children created again with the
+// same names and in the same number where the parent itself stayed, since it was
+// in the backup or is "/"; and what was lost under a session that is in the
+// backup too and goes on. Restart the programs after a restore.
 //
 // # Session loss
 //
 // When the session is lost its streams end with the cause. A Watcher keeps what
 // it told last and goes on from there on the next session: see
-// [Watcher.Run], and [Value.Keep] and [Copy.Keep] with session.Run.
+// [Watcher.Run], and [Value.Keep] and [Tree.Keep] with session.Run.
 //
 // # Goroutines
 //
@@ -97,8 +98,8 @@
 //
 // None are made, but that of a Value by its Update. A server keeps for each
 // session one watch for each path whose data is watched, and one for each whose
-// children are, however many streams there are: one for Children, one for Data,
-// two for Node, and for Tree two a node. ZooKeeper's recursive watches need
-// one a tree, but after each lost connection the whole tree would have to be
-// read again, since servers do not tell what such a watch missed.
+// children are, however many streams there are: one for NewChildren, one for
+// NewData, two for NewNode, and for a Tree two a node. ZooKeeper's recursive
+// watches need one a tree, but after each lost connection the whole tree would
+// have to be read again, since servers do not tell what such a watch missed.
 package watch

@@ -38,7 +38,7 @@ func check(err error) {
 
 // Servers that come and go: each has an ephemeral node with its address, and a
 // client keeps the list of those that are up.
-func ExampleChildrenData() {
+func ExampleNewChildrenData() {
 	ctx := context.Background()
 	programs, _, end := open(3)
 	defer end()
@@ -49,7 +49,7 @@ func ExampleChildrenData() {
 	_, err = one.Create(ctx, "/servers/one", []byte("10.0.0.1:80"), session.Ephemeral)
 	check(err)
 
-	for c, err := range watch.ChildrenData(ctx, client, "/servers") {
+	for c, err := range watch.NewChildrenData("/servers").Changes(ctx, client) {
 		check(err)
 		for _, e := range c.Added {
 			fmt.Printf("up: %s at %s\n", e.Path, e.Data)
@@ -78,7 +78,7 @@ func ExampleChildrenData() {
 
 // A backup waits until the master is gone, and takes its place. (Package
 // election does that for any number, with an epoch that fences the old one.)
-func ExampleData() {
+func ExampleNewData() {
 	ctx := context.Background()
 	programs, _, end := open(2)
 	defer end()
@@ -87,7 +87,7 @@ func ExampleData() {
 	_, err := master.Create(ctx, "/master", []byte("host-1"), session.Ephemeral)
 	check(err)
 
-	for c, err := range watch.Data(ctx, backup, "/master") {
+	for c, err := range watch.NewData("/master").Changes(ctx, backup) {
 		check(err)
 		switch {
 		case c.Stat == nil:
@@ -155,7 +155,7 @@ func ExampleValue() {
 
 // What the program that watches a path prints: which child appeared, which
 // went, what the data became, and the event.
-func ExampleNode() {
+func ExampleNewNode() {
 	ctx := context.Background()
 	programs, _, end := open(2)
 	defer end()
@@ -168,7 +168,7 @@ func ExampleNode() {
 		func() error { return admin.Delete(ctx, "/app/a", session.AnyVersion) },
 		func() error { return admin.Delete(ctx, "/app", session.AnyVersion) },
 	}
-	for c, err := range watch.Node(ctx, s, "/app") {
+	for c, err := range watch.NewNode("/app").Changes(ctx, s) {
 		check(err)
 		if c.Stat == nil {
 			fmt.Println(c.Kind, "no such znode", c.Event)
@@ -191,7 +191,7 @@ func ExampleNode() {
 	// deleted no such znode EventNodeDeleted
 }
 
-func ExampleChildren() {
+func ExampleNewChildren() {
 	ctx := context.Background()
 	programs, _, end := open(2)
 	defer end()
@@ -199,7 +199,7 @@ func ExampleChildren() {
 
 	_, err := admin.Create(ctx, "/jobs", nil, session.Persistent)
 	check(err)
-	for c, err := range watch.Children(ctx, s, "/jobs") {
+	for c, err := range watch.NewChildren("/jobs").Changes(ctx, s) {
 		check(err)
 		fmt.Println(c.Names, "came", c.Added, "went", c.Removed)
 		if len(c.Names) == 2 {
@@ -214,7 +214,7 @@ func ExampleChildren() {
 	// [j0000000000 j0000000001] came [j0000000001] went []
 }
 
-func ExampleTree() {
+func ExampleNewTree() {
 	ctx := context.Background()
 	programs, _, end := open(2)
 	defer end()
@@ -227,7 +227,7 @@ func ExampleTree() {
 	create("/app", "")
 	create("/app/eu", "on")
 	turn := 0
-	for c, err := range watch.Tree(ctx, s, "/app", watch.TreeOptions{}) {
+	for c, err := range watch.NewTree("/app", watch.TreeOptions{}).Changes(ctx, s) {
 		check(err)
 		for _, e := range c.Changes {
 			fmt.Printf("%v %s %q\n", e.Kind, e.Path, e.Data)
@@ -270,7 +270,7 @@ func ExampleWatcher_Run() {
 	// created "hello"
 }
 
-func ExampleCopy() {
+func ExampleTree() {
 	programs, opts, end := open(1)
 	defer end()
 	_, err := programs[0].Create(context.Background(), "/app", []byte("1"), session.Persistent)

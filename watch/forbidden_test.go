@@ -37,7 +37,7 @@ func TestForbiddenZnodeIsLeftOut(t *testing.T) {
 	create("/org/b", nobody)
 	create("/org/b/x", everybody)
 
-	for c, err := range watch.Tree(t.Context(), s, "/org", watch.TreeOptions{}) {
+	for c, err := range watch.NewTree("/org", watch.TreeOptions{}).Changes(t.Context(), s) {
 		if !errors.Is(err, zk.ErrNoAuth) {
 			t.Errorf("without Forbidden: %v, %v; want ErrNoAuth", c, err)
 		}
@@ -46,7 +46,7 @@ func TestForbiddenZnodeIsLeftOut(t *testing.T) {
 
 	forbidden := make(chan string, 10)
 	var seen []string
-	for c, err := range watch.Tree(t.Context(), s, "/org", watch.TreeOptions{Forbidden: func(path string) { forbidden <- path }}) {
+	for c, err := range watch.NewTree("/org", watch.TreeOptions{Forbidden: func(path string) { forbidden <- path }}).Changes(t.Context(), s) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -69,7 +69,7 @@ func TestForbiddenZnodeIsLeftOut(t *testing.T) {
 		t.Errorf("forbidden are %s and %d more, want /org/b once", path, len(forbidden))
 	}
 
-	for _, err := range watch.Tree(t.Context(), open(), "/org", watch.TreeOptions{Forbidden: func(string) {}}) {
+	for _, err := range watch.NewTree("/org", watch.TreeOptions{Forbidden: func(string) {}}).Changes(t.Context(), open()) {
 		if err != nil {
 			t.Error(err)
 		}
@@ -78,7 +78,7 @@ func TestForbiddenZnodeIsLeftOut(t *testing.T) {
 	if err := admin.SetACL(t.Context(), "/org", nobody, session.AnyVersion); err != nil {
 		t.Fatal(err)
 	}
-	for _, err := range watch.Tree(t.Context(), open(), "/org", watch.TreeOptions{Forbidden: func(string) {}}) {
+	for _, err := range watch.NewTree("/org", watch.TreeOptions{Forbidden: func(string) {}}).Changes(t.Context(), open()) {
 		if !errors.Is(err, zk.ErrNoAuth) {
 			t.Errorf("of a root that may not be read: %v, want ErrNoAuth", err)
 		}

@@ -21,10 +21,10 @@ func TestTenThousandStreamsLeaveNothing(t *testing.T) {
 		w.do("+/a 0", "+/a/x 1")
 		round := func(n int, path func(i int) string) {
 			for i := range n {
-				takeOne(t, watch.Data(t.Context(), w.s, path(i)))
-				takeOne(t, watch.Children(t.Context(), w.s, path(i)))
-				takeOne(t, watch.Node(t.Context(), w.s, path(i)))
-				takeOne(t, watch.Tree(t.Context(), w.s, path(i), watch.TreeOptions{}))
+				takeOne(t, watch.NewData(path(i)).Changes(t.Context(), w.s))
+				takeOne(t, watch.NewChildren(path(i)).Changes(t.Context(), w.s))
+				takeOne(t, watch.NewNode(path(i)).Changes(t.Context(), w.s))
+				takeOne(t, watch.NewTree(path(i), watch.TreeOptions{}).Changes(t.Context(), w.s))
 			}
 			time.Sleep(10 * time.Second)
 			synctest.Wait()
@@ -63,7 +63,7 @@ func TestManyStreamsOnOnePathShareOneWatch(t *testing.T) {
 		defer cancel()
 		feeds := make([]*feed[watch.NodeChange], 500)
 		for i := range feeds {
-			feeds[i] = listen(t, watch.Node(ctx, w.s, "/a"))
+			feeds[i] = listen(t, watch.NewNode("/a").Changes(ctx, w.s))
 			feeds[i].next()
 		}
 		if n := w.serverWatches(); n != 2 {

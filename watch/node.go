@@ -2,7 +2,6 @@ package watch
 
 import (
 	"context"
-	"iter"
 	"slices"
 
 	"github.com/go-zookeeper/zk"
@@ -26,14 +25,8 @@ type NodeChange struct {
 	Event zk.EventType
 }
 
-// Node is the stream of one znode's data and children together. It need not
-// exist. A change of either costs one request.
-func Node(ctx context.Context, s *session.Session, path string) iter.Seq2[NodeChange, error] {
-	return stream(ctx, s, func() *Watcher[NodeChange] { return NewNode(path) })
-}
-
-// NewNode returns a Watcher of one znode's data and children. No request is
-// made.
+// NewNode returns a Watcher of one znode's data and children together. The znode
+// need not exist. No request is made. A change of either costs one request.
 func NewNode(path string) *Watcher[NodeChange] {
 	return &Watcher[NodeChange]{what: "node " + path, thing: &node{path: path}}
 }

@@ -3,7 +3,6 @@ package watch
 import (
 	"context"
 	"errors"
-	"iter"
 	"slices"
 	"sync"
 
@@ -51,38 +50,34 @@ type TreeOptions struct {
 	Forbidden func(path string)
 }
 
-// Tree is the stream of changes of a subtree: the data of path and of all
-// znodes below it. It need not exist. A stream of Tree keeps a Copy of all that.
-func Tree(ctx context.Context, s *session.Session, path string, opts TreeOptions) iter.Seq2[TreeChange, error] {
-	return stream(ctx, s, func() *Watcher[TreeChange] { return &NewTree(path, opts).Watcher })
-}
-
-// A Copy is a local copy of a subtree, as new as the last look of its Watcher,
-// which something has to range over, or Keep. Its own methods may be called
-// from any goroutine at any time.
-type Copy struct {
+// A Tree is a local copy of a subtree: the data of its root and of all znodes
+// below. It is as new as the last look of its Watcher. A program has to range over
+// Changes, or call Keep. The other methods may be called from any goroutine at any
+// time.
+type Tree struct {
 	Watcher[TreeChange]
 	tree *tree
 }
 
-// NewTree returns an empty copy of the subtree of path. No request is made.
-func NewTree(path string, opts TreeOptions) *Copy {
+// NewTree returns an empty copy of the subtree of path, which need not exist. No
+// request is made.
+func NewTree(path string, opts TreeOptions) *Tree {
 	t := newTree(path, opts)
-	return &Copy{Watcher[TreeChange]{what: "tree " + path, thing: t}, t}
+	return &Tree{Watcher[TreeChange]{what: "tree " + path, thing: t}, t}
 }
 
 // Keep keeps the copy up to date until ctx or the session ends. It is made for
 // session.Run, which calls it again with the next session.
-func (c *Copy) Keep(ctx context.Context, s *session.Session) error { return c.keep(ctx, s) }
+func (t *Tree) Keep(ctx context.Context, s *session.Session) error { return t.keep(ctx, s) }
 
 // Ready is closed when all has been read once.
-func (c *Copy) Ready() <-chan struct{} { return c.tree.ready }
+func (t *Tree) Ready() <-chan struct{} { return t.tree.ready }
 
 // Get returns a znode of the copy.
-func (c *Copy) Get(path string) (e Entry, ok bool) {
-	c.tree.mu.RLock()
-	defer c.tree.mu.RUnlock()
-	k, ok := c.tree.nodes[path]
+func (t *Tree) Get(path string) (e Entry, ok bool) {
+	t.tree.mu.RLock()
+	defer t.tree.mu.RUnlock()
+	k, ok := t.tree.nodes[path]
 	if !ok {
 		return Entry{}, false
 	}
@@ -91,24 +86,24 @@ func (c *Copy) Get(path string) (e Entry, ok bool) {
 
 // Children returns the children of a znode in the copy, sorted by name. Those that
 // are skipped, too deep, or not read yet are not among them.
-func (c *Copy) Children(path string) []Entry {
-	c.tree.mu.RLock()
-	defer c.tree.mu.RUnlock()
-	return c.tree.children(path)
+func (t *Tree) Children(path string) []Entry {
+	t.tree.mu.RLock()
+	defer t.tree.mu.RUnlock()
+	return t.tree.children(path)
 }
 
 // Len is the number of znodes in the copy.
-func (c *Copy) Len() int {
-	c.tree.mu.RLock()
-	defer c.tree.mu.RUnlock()
-	return len(c.tree.nodes)
+func (t *Tree) Len() int {
+	t.tree.mu.RLock()
+	defer t.tree.mu.RUnlock()
+	return len(t.tree.nodes)
 }
 
 // All returns all znodes in the copy, sorted by path.
-func (c *Copy) All() []Entry {
-	c.tree.mu.RLock()
-	defer c.tree.mu.RUnlock()
-	return c.tree.all()
+func (t *Tree) All() []Entry {
+	t.tree.mu.RLock()
+	defer t.tree.mu.RUnlock()
+	return t.tree.all()
 }
 
 // A tree keeps a replica up to date.

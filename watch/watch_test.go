@@ -89,7 +89,7 @@ func expect(t *testing.T, got, want string) {
 // Covers W1, W3, W5.
 func TestData(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
-		f := listen(t, watch.Data(t.Context(), w.s, "/a"))
+		f := listen(t, watch.NewData("/a").Changes(t.Context(), w.s))
 		expect(t, sayData(f.next()), "initial, none")
 		w.do("+/a 1")
 		expect(t, sayData(f.next()), `created "1" v0, created`)
@@ -111,7 +111,7 @@ func TestData(t *testing.T) {
 func TestChildren(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		w.do("+/a", "+/a/x", "+/a/y")
-		f := listen(t, watch.Children(t.Context(), w.s, "/a"))
+		f := listen(t, watch.NewChildren("/a").Changes(t.Context(), w.s))
 		expect(t, sayChildren(f.next()), "[x y] +[x y] -[] true, none")
 		w.do("+/a/b")
 		expect(t, sayChildren(f.next()), "[b x y] +[b] -[] true, children")
@@ -134,10 +134,10 @@ func TestChildren(t *testing.T) {
 // Covers W1, W6.
 func TestMissingNodeDoesNotEndAStream(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
-		children := listen(t, watch.Children(t.Context(), w.s, "/a"))
-		node := listen(t, watch.Node(t.Context(), w.s, "/a"))
-		tree := listen(t, watch.Tree(t.Context(), w.s, "/a", watch.TreeOptions{}))
-		both := listen(t, watch.ChildrenData(t.Context(), w.s, "/a"))
+		children := listen(t, watch.NewChildren("/a").Changes(t.Context(), w.s))
+		node := listen(t, watch.NewNode("/a").Changes(t.Context(), w.s))
+		tree := listen(t, watch.NewTree("/a", watch.TreeOptions{}).Changes(t.Context(), w.s))
+		both := listen(t, watch.NewChildrenData("/a").Changes(t.Context(), w.s))
 		expect(t, sayChildren(children.next()), "[] +[] -[] false, none")
 		expect(t, sayNode(node.next()), `initial "" [] +[] -[], none`)
 		expect(t, sayTree(tree.next()), "")
@@ -175,7 +175,7 @@ func TestMissingNodeDoesNotEndAStream(t *testing.T) {
 func TestNode(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		w.do("+/a 1", "+/a/x")
-		f := listen(t, watch.Node(t.Context(), w.s, "/a"))
+		f := listen(t, watch.NewNode("/a").Changes(t.Context(), w.s))
 		expect(t, sayNode(f.next()), `initial "1" [x] +[x] -[], none`)
 		w.do("=/a 2")
 		c := f.next()
@@ -219,7 +219,7 @@ func TestNodeIsOneState(t *testing.T) {
 		}()
 		const enough = 50
 		told, last := 0, int64(0)
-		for c, err := range watch.Node(ctx, w.s, "/a") {
+		for c, err := range watch.NewNode("/a").Changes(ctx, w.s) {
 			if err != nil || told == enough {
 				break
 			}
@@ -243,7 +243,7 @@ func TestTree(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		w.do("+/a 0", "+/a/x 1", "+/a/x/y 2", "+/a/x/y/z 3", "+/a/skip", "+/a/skip/b")
 		opts := watch.TreeOptions{Depth: 2, Skip: func(path string) bool { return path == "/a/skip" }}
-		f := listen(t, watch.Tree(t.Context(), w.s, "/a", opts))
+		f := listen(t, watch.NewTree("/a", opts).Changes(t.Context(), w.s))
 		expect(t, sayTree(f.next()), "initial /a=0, initial /a/x=1, initial /a/x/y=2")
 		w.do("=/a/x/y/z 4", "+/a/x/y/z2", "=/a/skip 1", "+/a/skip/c")
 		f.none()
@@ -264,12 +264,12 @@ func TestRecreationIsSeen(t *testing.T) {
 		t.Run(when, func(t *testing.T) {
 			bubble(t, func(t *testing.T, w *world) {
 				w.do("+/a 0", "+/a/x 1", "+/a/y 1")
-				parent := listen(t, watch.Data(t.Context(), w.s, "/a"))
-				data := listen(t, watch.Data(t.Context(), w.s, "/a/x"))
-				children := listen(t, watch.Children(t.Context(), w.s, "/a"))
-				node := listen(t, watch.Node(t.Context(), w.s, "/a"))
-				tree := listen(t, watch.Tree(t.Context(), w.s, "/a", watch.TreeOptions{}))
-				both := listen(t, watch.ChildrenData(t.Context(), w.s, "/a"))
+				parent := listen(t, watch.NewData("/a").Changes(t.Context(), w.s))
+				data := listen(t, watch.NewData("/a/x").Changes(t.Context(), w.s))
+				children := listen(t, watch.NewChildren("/a").Changes(t.Context(), w.s))
+				node := listen(t, watch.NewNode("/a").Changes(t.Context(), w.s))
+				tree := listen(t, watch.NewTree("/a", watch.TreeOptions{}).Changes(t.Context(), w.s))
+				both := listen(t, watch.NewChildrenData("/a").Changes(t.Context(), w.s))
 				parent.next()
 				data.next()
 				children.next()
@@ -320,8 +320,8 @@ func TestRecreationIsSeen(t *testing.T) {
 func TestSlowConsumerGetsTheNewest(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		w.do("+/a 0")
-		slow := listen(t, watch.Node(t.Context(), w.s, "/a"))
-		quick := listen(t, watch.Data(t.Context(), w.s, "/a"))
+		slow := listen(t, watch.NewNode("/a").Changes(t.Context(), w.s))
+		quick := listen(t, watch.NewData("/a").Changes(t.Context(), w.s))
 		expect(t, sayNode(slow.next()), `initial "0" [] +[] -[], none`)
 		quick.next()
 		w.do("=/a first") // what slow is busy with
@@ -348,9 +348,9 @@ func TestSlowConsumerGetsTheNewest(t *testing.T) {
 func TestReconnectLeavesNoGap(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		w.do("+/a 0", "+/a/x 1")
-		tree := listen(t, watch.Tree(t.Context(), w.s, "/a", watch.TreeOptions{}))
-		node := listen(t, watch.Node(t.Context(), w.s, "/a"))
-		later := listen(t, watch.Data(t.Context(), w.s, "/b"))
+		tree := listen(t, watch.NewTree("/a", watch.TreeOptions{}).Changes(t.Context(), w.s))
+		node := listen(t, watch.NewNode("/a").Changes(t.Context(), w.s))
+		later := listen(t, watch.NewData("/b").Changes(t.Context(), w.s))
 		tree.next()
 		node.next()
 		later.next()
@@ -392,10 +392,10 @@ func TestStreamsEndOnceWithTheCause(t *testing.T) {
 				w.do("+/a 0", "+/a/x 1")
 				ctx, cancel := context.WithCancelCause(t.Context())
 				defer cancel(nil)
-				data := listen(t, watch.Data(ctx, w.s, "/a"))
-				missing := listen(t, watch.Children(ctx, w.s, "/missing"))
-				node := listen(t, watch.Node(ctx, w.s, "/a"))
-				tree := listen(t, watch.Tree(ctx, w.s, "/a", watch.TreeOptions{}))
+				data := listen(t, watch.NewData("/a").Changes(ctx, w.s))
+				missing := listen(t, watch.NewChildren("/missing").Changes(ctx, w.s))
+				node := listen(t, watch.NewNode("/a").Changes(ctx, w.s))
+				tree := listen(t, watch.NewTree("/a", watch.TreeOptions{}).Changes(ctx, w.s))
 				data.next()
 				missing.next()
 				node.next()
@@ -421,7 +421,7 @@ func TestStreamsEndOnceWithTheCause(t *testing.T) {
 // Covers W7.
 func TestErrorOfTheServerEndsAStream(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
-		err := listen(t, watch.Data(t.Context(), w.s, "not a path")).end()
+		err := listen(t, watch.NewData("not a path").Changes(t.Context(), w.s)).end()
 		if !strings.HasPrefix(err.Error(), "watch: data of not a path: ") {
 			t.Errorf("error %q", err)
 		}

@@ -95,11 +95,6 @@ func (w *Watcher[C]) keep(ctx context.Context, s *session.Session) error {
 	return w.run(ctx, s, func(C) bool { return true })
 }
 
-// stream is a Watcher's stream on one session, from the start each time.
-func stream[C any](ctx context.Context, s *session.Session, fresh func() *Watcher[C]) iter.Seq2[C, error] {
-	return func(yield func(C, error) bool) { fresh().Changes(ctx, s)(yield) }
-}
-
 // eventOf is the event that made a look necessary, none for a first look.
 func eventOf(fired []session.Fired) zk.EventType {
 	if len(fired) == 0 {

@@ -42,7 +42,7 @@ func TestEachPeriodRunsOnce(t *testing.T) {
 		const losses, minutes = 5, 4
 		for range losses {
 			time.Sleep(minutes * time.Minute)
-			leader, err := election.CurrentLeader(ctx, w.Admin().Session, "/backup")
+			leader, err := election.New(w.Admin().Session, "/backup", election.Options{}).Leader(ctx)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -77,7 +77,7 @@ func TestRunEndsWithTheTerm(t *testing.T) {
 		c := w.Client()
 		go func() { done <- s.run(ctx, c.Session) }()
 		synctest.Wait()
-		leader, err := election.CurrentLeader(ctx, w.Admin().Session, "/backup")
+		leader, err := election.New(w.Admin().Session, "/backup", election.Options{}).Leader(ctx)
 		if err != nil || string(leader.Value) != "a" {
 			t.Fatalf("leader %q, %v", leader.Value, err)
 		}

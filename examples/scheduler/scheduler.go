@@ -21,7 +21,7 @@ type scheduler struct {
 
 // run takes part in the election for as long as the session lasts.
 func (c scheduler) run(ctx context.Context, s *session.Session) error {
-	return election.NewCandidate(s, c.path).Run(ctx, []byte(c.name), func(ctx context.Context, term *election.Term) error {
+	return election.New(s, c.path, election.Options{Label: c.name}).Run(ctx, func(ctx context.Context, term *election.Term) error {
 		return c.lead(ctx, s, term)
 	})
 }

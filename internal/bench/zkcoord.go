@@ -133,13 +133,13 @@ func (f sessions) semaphore(ctx context.Context, j Job) (Sample, error) {
 }
 
 func (f sessions) elect(ctx context.Context, j Job) (Sample, error) {
-	candidates := make([]*election.Candidate, j.Clients)
+	candidates := make([]*election.Election, j.Clients)
 	for i := range candidates {
-		candidates[i] = election.NewCandidate(f[i], j.Path)
+		candidates[i] = election.New(f[i], j.Path, election.Options{})
 	}
 	var handOver stopwatch
 	sample, err := j.repeat(ctx, func(ctx context.Context, i, _ int) error {
-		term, err := candidates[i].Campaign(ctx, nil)
+		term, err := candidates[i].Campaign(ctx)
 		if err != nil {
 			return err
 		}
@@ -201,7 +201,7 @@ func (f sessions) watch(ctx context.Context, j Job) (Sample, error) {
 		_, err := f[0].Set(ctx, j.Path, []byte(strconv.Itoa(k)), session.AnyVersion)
 		return err
 	}, func(ctx context.Context, i int, seen func(int)) error {
-		for change, err := range watch.Data(ctx, f[i], j.Path) {
+		for change, err := range watch.NewData(j.Path).Changes(ctx, f[i]) {
 			if err != nil {
 				return err
 			}

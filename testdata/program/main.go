@@ -98,8 +98,8 @@ func holders(s *session.Session, jobs *queue.Queue[string]) map[string]func(cont
 		"Queue.Do": func(ctx context.Context, w work) error {
 			return jobs.Do(ctx, func(ctx context.Context, _ *queue.Claim[string]) error { return w(ctx) })
 		},
-		"Candidate.Run": func(ctx context.Context, w work) error {
-			return election.NewCandidate(s, "/run").Run(ctx, nil, func(ctx context.Context, _ *election.Term) error { return w(ctx) })
+		"Election.Run": func(ctx context.Context, w work) error {
+			return election.New(s, "/run", election.Options{}).Run(ctx, func(ctx context.Context, _ *election.Term) error { return w(ctx) })
 		},
 		"Grant.Bind": func(ctx context.Context, w work) error {
 			grant, err := lock.NewMutex(s, "/hand", lock.Options{}).Lock(ctx)
@@ -110,7 +110,7 @@ func holders(s *session.Session, jobs *queue.Queue[string]) map[string]func(cont
 			return w(grant.Bind(ctx))
 		},
 		"Term.Bind": func(ctx context.Context, w work) error {
-			term, err := election.NewCandidate(s, "/term").Campaign(ctx, nil)
+			term, err := election.New(s, "/term", election.Options{}).Campaign(ctx)
 			if err != nil {
 				return err
 			}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/zkcoord/zkcoord/internal/lockqueue"
 	"github.com/zkcoord/zkcoord/session"
@@ -32,15 +31,23 @@ var (
 // below the largest that it has seen.
 type Epoch int64
 
-// A Candidate may become the leader of an election.
-type Candidate struct {
-	queue *lockqueue.Queue
+// Options are what a candidate may choose. The zero value shows nothing.
+type Options struct {
+	// Label is what observers are shown when the candidate leads, an address for
+	// example. Term.Proclaim changes it.
+	Label string
 }
 
-// NewCandidate returns a candidate for the election at path. Processes that use
-// the same path are candidates of the same election. No request is made.
-func NewCandidate(s *session.Session, path string) *Candidate {
-	return &Candidate{newQueue(s, path)}
+// An Election chooses one leader among the processes that use the same path.
+type Election struct {
+	queue *lockqueue.Queue
+	label string
+}
+
+// New returns the election at path. No request is made. If the path is invalid,
+// the first call that makes a request fails.
+func New(s *session.Session, path string, o Options) *Election {
+	return &Election{queue: newQueue(s, path), label: o.Label}
 }
 
 // suffix ends own nodes' names before the number.
@@ -53,18 +60,19 @@ func newQueue(s *session.Session, path string) *lockqueue.Queue {
 	}}
 }
 
-// Campaign waits to be elected. Observers are shown the value, an address, say.
-// If ctx ends first, or on any other error, nobody is elected and no candidate
-// remains. Within a term of the same election it fails with ErrDeadlock.
-func (c *Candidate) Campaign(ctx context.Context, value []byte) (*Term, error) {
-	if leads(ctx, c.queue.Session, c.queue.Dir) {
-		return nil, fmt.Errorf("election: campaign at %s: %w", c.queue.Dir, ErrDeadlock)
+// Campaign waits to be elected. Observers are shown Options.Label. If ctx ends
+// first, or on any other error, nobody is elected and no candidate remains. Within
+// a term of the same election it fails with ErrDeadlock.
+func (e *Election) Campaign(ctx context.Context) (*Term, error) {
+	if leads(ctx, e.queue.Session, e.queue.Dir) {
+		return nil, fmt.Errorf("election: campaign at %s: %w", e.queue.Dir, ErrDeadlock)
 	}
-	claim, err := c.queue.Join(ctx, lockqueue.Request{Name: suffix, Data: value})
+	value := []byte(e.label)
+	claim, err := e.queue.Join(ctx, lockqueue.Request{Name: suffix, Data: value})
 	if err != nil {
-		return nil, fmt.Errorf("election: campaign at %s: %w", c.queue.Dir, err)
+		return nil, fmt.Errorf("election: campaign at %s: %w", e.queue.Dir, err)
 	}
-	term := &Term{claim: claim, value: slices.Clone(value)}
+	term := &Term{claim: claim, value: value}
 	term.ctx = term.leading(claim.Context(), ctx)
 	return term, nil
 }
@@ -75,9 +83,9 @@ func (c *Candidate) Campaign(ctx context.Context, value []byte) (*Term, error) {
 // of ctx when that ended. The context that f gets is that of Term.Bind: it is
 // derived from ctx and ends too, with the cause, when the term does. f must return
 // then. The candidate resigns also if f panics.
-func (c *Candidate) Run(ctx context.Context, value []byte, f func(ctx context.Context, term *Term) error) error {
+func (e *Election) Run(ctx context.Context, f func(ctx context.Context, term *Term) error) error {
 	for {
-		term, err := c.Campaign(ctx, value)
+		term, err := e.Campaign(ctx)
 		if err != nil {
 			return err
 		}
@@ -88,10 +96,10 @@ func (c *Candidate) Run(ctx context.Context, value []byte, f func(ctx context.Co
 	}
 }
 
-// Run is Candidate.Run that also survives lost sessions: it opens one after
+// Run is Election.Run that also survives lost sessions: it opens one after
 // another with the given options. See session.Run for the pauses in between.
-func Run(ctx context.Context, opts session.Options, path string, value []byte, f func(ctx context.Context, term *Term) error) error {
+func Run(ctx context.Context, opts session.Options, path string, o Options, f func(ctx context.Context, term *Term) error) error {
 	return session.Run(ctx, opts, func(ctx context.Context, s *session.Session) error {
-		return NewCandidate(s, path).Run(ctx, value, f)
+		return New(s, path, o).Run(ctx, f)
 	})
 }
