@@ -34,7 +34,7 @@ func ExampleCandidate() {
 	// Output:
 	// 10.0.0.7:80 leads: true
 	// resign: <nil>
-	// ended: released
+	// ended: election: resigned
 }
 
 func ExampleObserve() {

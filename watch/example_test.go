@@ -148,9 +148,9 @@ func ExampleValue() {
 	cancel()
 	<-done
 	// Output:
-	// {10} no such znode
+	// {10} watch: no such znode
 	// {20} <nil>
-	// {20} invalid value: rate 0 is below 1
+	// {20} watch: invalid value: rate 0 is below 1
 }
 
 // What the program that watches a path prints: which child appeared, which

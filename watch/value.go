@@ -16,10 +16,10 @@ import (
 // Errors of a Setting.
 var (
 	// ErrMissing means that there is no such znode (any more).
-	ErrMissing = errors.New("no such znode")
+	ErrMissing = errors.New("watch: no such znode")
 	// ErrInvalid means that what is stored cannot be decoded or is not valid.
 	// Somebody has to store something better, or this program is too old.
-	ErrInvalid = errors.New("invalid value")
+	ErrInvalid = errors.New("watch: invalid value")
 )
 
 // ValueOptions say how a Value is stored. The zero value is JSON, all valid.
