@@ -9,8 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/go-zookeeper/zk"
-
 	"github.com/zkcoord/zkcoord/internal/under"
 	"github.com/zkcoord/zkcoord/session"
 )
@@ -155,7 +153,7 @@ func (c *Claim[T]) finish(ctx context.Context, op string, late session.Outcome, 
 // somebody deleted the claim: then another one may be in its place.
 func (c *Claim[T]) revoked(n int, err error) error {
 	part := (*session.MultiError)(nil)
-	if errors.As(err, &part) && part.Index >= n && (errors.Is(part, zk.ErrNoNode) || errors.Is(part, zk.ErrBadVersion)) {
+	if errors.As(err, &part) && part.Index >= n && (errors.Is(part, session.ErrNoNode) || errors.Is(part, session.ErrBadVersion)) {
 		c.hold.End(session.ErrRevoked)
 		return c.refused(session.ErrRevoked)
 	}

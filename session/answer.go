@@ -100,7 +100,7 @@ var unreadable = []error{zk.ErrAPIError, zk.ErrShortBuffer, zk.ErrUnhandledField
 
 // Transient reports whether the request that failed with err may succeed later
 // although nobody does anything about it: its connection was lost, the server was
-// too busy, or the answer proves nothing. Any other error is final, zk.ErrNoAuth or
+// too busy, or the answer proves nothing. Any other error is final, ErrNoAuth or
 // ErrQuota for example. A write with an Indeterminate Outcome may have been applied:
 // look first.
 func Transient(err error) bool {

@@ -8,7 +8,7 @@ import (
 	"github.com/go-zookeeper/zk"
 )
 
-// Errors of a session. The server's own answers (zk.ErrNoNode, zk.ErrBadVersion
+// Errors of a session. The server's own answers (ErrNoNode, ErrBadVersion
 // and so on) come wrapped and are found with errors.Is.
 var (
 	// ErrLost means that the session is over: its ephemeral nodes are gone or

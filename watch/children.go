@@ -4,8 +4,6 @@ import (
 	"context"
 	"iter"
 
-	"github.com/go-zookeeper/zk"
-
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -13,8 +11,8 @@ import (
 // since the change before it. The slices must not be changed.
 type ChildrenChange struct {
 	Path  string
-	Stat  *zk.Stat // nil if there is no such znode
-	Names []string // all, sorted
+	Stat  *session.Stat // nil if there is no such znode
+	Names []string      // all, sorted
 
 	// A child that was deleted and created anew is in both. On the first
 	// change all are Added.
@@ -22,7 +20,7 @@ type ChildrenChange struct {
 
 	// Event is what the server told, the first of them if there were more;
 	// 0 where nothing was told, as for the first state.
-	Event zk.EventType
+	Event session.EventType
 }
 
 // Children is the stream of the names of a znode's children. It need not
@@ -65,7 +63,7 @@ func (c *children) look(ctx context.Context, s *session.Session, w *session.Watc
 
 // parentChanged reports whether a znode came, went or was created anew, all of
 // which are changes even if it has no children. Its data does not matter.
-func parentChanged(old, now *zk.Stat) bool {
+func parentChanged(old, now *session.Stat) bool {
 	if old == nil || now == nil {
 		return old != now
 	}

@@ -5,8 +5,6 @@ import (
 	"context"
 	"iter"
 
-	"github.com/go-zookeeper/zk"
-
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -15,11 +13,11 @@ type DataChange struct {
 	Path string
 	Kind Kind // never Same
 	Data []byte
-	Stat *zk.Stat // nil if there is no such znode
+	Stat *session.Stat // nil if there is no such znode
 
 	// Event is what the server told, the first of them if there were more;
 	// 0 where nothing was told, as for the first state.
-	Event zk.EventType
+	Event session.EventType
 }
 
 // Data is the stream of the data of one znode. It need not exist.

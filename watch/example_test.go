@@ -93,7 +93,7 @@ func ExampleData() {
 		case c.Stat == nil:
 			fmt.Println("no master: I try to become it")
 			_, err := backup.Create(ctx, "/master", []byte("host-2"), session.Ephemeral)
-			check(err) // in earnest zk.ErrNodeExists, if another was quicker: go on
+			check(err) // in earnest session.ErrNodeExists, if another was quicker: go on
 		case c.Stat.EphemeralOwner == backup.ID():
 			fmt.Printf("%v: I am the master, %s\n", c.Kind, c.Data)
 			return

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"iter"
 
-	"github.com/go-zookeeper/zk"
-
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -101,11 +99,11 @@ func stream[C any](ctx context.Context, s *session.Session, fresh func() *Watche
 }
 
 // eventOf is the event that made a look necessary, none for a first look.
-func eventOf(fired []session.Fired) zk.EventType {
+func eventOf(fired []session.Fired) session.EventType {
 	if len(fired) == 0 {
 		return 0
 	}
 	return fired[0].Type
 }
 
-func isNoNode(err error) bool { return errors.Is(err, zk.ErrNoNode) }
+func isNoNode(err error) bool { return errors.Is(err, session.ErrNoNode) }
