@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/go-zookeeper/zk"
-
 	"github.com/zkcoord/zkcoord/internal/znode"
 	"github.com/zkcoord/zkcoord/session"
 )
@@ -41,7 +39,7 @@ func (b *Barrier) Set(ctx context.Context) error {
 			return err
 		})
 		switch {
-		case err == nil, errors.Is(err, zk.ErrNodeExists):
+		case err == nil, errors.Is(err, session.ErrNodeExists):
 			return nil
 		case session.ConnectionLost(err):
 			continue // if it was set, the next attempt says so
@@ -71,7 +69,7 @@ func (b *Barrier) remove(ctx context.Context, czxid int64) error {
 	for {
 		err := b.s.Delete(ctx, b.path, session.AnyVersion)
 		switch {
-		case err == nil, errors.Is(err, zk.ErrNoNode):
+		case err == nil, errors.Is(err, session.ErrNoNode):
 			return nil
 		case !session.ConnectionLost(err):
 			return err
@@ -88,7 +86,7 @@ func (b *Barrier) remove(ctx context.Context, czxid int64) error {
 
 // stat returns the stat of the barrier as a majority knows it, nil if it is
 // not set.
-func (b *Barrier) stat(ctx context.Context) (*zk.Stat, error) {
+func (b *Barrier) stat(ctx context.Context) (*session.Stat, error) {
 	if err := b.s.ReadBarrier(ctx, b.path); err != nil {
 		return nil, err
 	}
@@ -121,19 +119,19 @@ func (b *Barrier) wait(ctx context.Context) error {
 			return nil
 		}
 		event, err := await(ctx, w)
-		if err != nil || event.Type == zk.EventNodeDeleted {
+		if err != nil || event.Type == session.EventNodeDeleted {
 			return err
 		}
 	}
 }
 
 // await waits for the event of a watch.
-func await(ctx context.Context, w *session.Watch) (zk.Event, error) {
+func await(ctx context.Context, w *session.Watch) (session.Event, error) {
 	select {
 	case event := <-w.C:
 		return event, event.Err
 	case <-ctx.Done():
 		w.Stop()
-		return zk.Event{}, context.Cause(ctx)
+		return session.Event{}, context.Cause(ctx)
 	}
 }

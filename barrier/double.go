@@ -10,8 +10,6 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/go-zookeeper/zk"
-
 	"github.com/zkcoord/zkcoord/internal/znode"
 	"github.com/zkcoord/zkcoord/session"
 )
@@ -104,7 +102,7 @@ func (m *member) enter(ctx context.Context) (*Round, error) {
 	over := false    // another round gathers
 	for {
 		round, w, err := m.d.s.GetWatch(ctx, m.d.roundPath(m.round))
-		if errors.Is(err, zk.ErrNoNode) {
+		if errors.Is(err, session.ErrNoNode) {
 			return nil, nil // opened and left by the others
 		}
 		if err != nil {
@@ -137,7 +135,7 @@ func (m *member) enter(ctx context.Context) (*Round, error) {
 			w.Stop()
 			members := names[:m.d.size]
 			opened, err := m.open(ctx, members)
-			if over = errors.Is(err, zk.ErrBadVersion); err != nil && !over {
+			if over = errors.Is(err, session.ErrBadVersion); err != nil && !over {
 				return nil, err
 			}
 			if opened {
@@ -237,12 +235,12 @@ func (m *member) join(ctx context.Context) error {
 				return err
 			}
 			m.asked = false
-		case errors.Is(err, zk.ErrNoNode):
+		case errors.Is(err, session.ErrNoNode):
 			// The barrier is gone, or somebody deleted the directory of the round.
 			if err := m.d.skip(ctx, gathering); err != nil {
 				return err
 			}
-		case !errors.Is(err, zk.ErrBadVersion):
+		case !errors.Is(err, session.ErrBadVersion):
 			return err
 		}
 	}
@@ -282,7 +280,7 @@ func (d *Double) gathering(ctx context.Context) (int32, error) {
 			caughtUp = true
 			continue
 		}
-		if !errors.Is(err, zk.ErrNoNode) {
+		if !errors.Is(err, session.ErrNoNode) {
 			return 0, err
 		}
 		if err := d.create(ctx); err != nil {
@@ -300,7 +298,7 @@ func (d *Double) create(ctx context.Context) error {
 		return err
 	})
 	switch {
-	case errors.Is(err, zk.ErrNodeExists), session.ConnectionLost(err):
+	case errors.Is(err, session.ErrNodeExists), session.ConnectionLost(err):
 		return nil // it is looked for again
 	}
 	return err
@@ -318,7 +316,7 @@ func (d *Double) skip(ctx context.Context, round int32) error {
 		session.SetOp{Path: d.path, Data: []byte(strconv.Itoa(d.size)), Version: round},
 		session.CreateOp{Path: d.roundPath(round + 1)})
 	switch {
-	case errors.Is(err, zk.ErrBadVersion), errors.Is(err, zk.ErrNoNode), session.ConnectionLost(err):
+	case errors.Is(err, session.ErrBadVersion), errors.Is(err, session.ErrNoNode), session.ConnectionLost(err):
 		return nil // it is looked at again
 	}
 	return err
@@ -328,7 +326,7 @@ func (d *Double) skip(ctx context.Context, round int32) error {
 // that have opened.
 func (d *Double) dismiss(ctx context.Context, gathering int32) error {
 	listing, err := d.s.Children(ctx, d.path)
-	if err != nil && !errors.Is(err, zk.ErrNoNode) {
+	if err != nil && !errors.Is(err, session.ErrNoNode) {
 		return err
 	}
 	for _, name := range listing.Names {
@@ -352,7 +350,7 @@ func (d *Double) dismiss(ctx context.Context, gathering int32) error {
 // session knows to be older than what it asked for before.
 func (d *Double) members(ctx context.Context, round int32) ([]string, error) {
 	listing, err := d.s.Children(ctx, d.roundPath(round))
-	if err != nil && !errors.Is(err, zk.ErrNoNode) {
+	if err != nil && !errors.Is(err, session.ErrNoNode) {
 		return nil, err
 	}
 	return sortedMembers(listing.Names), nil
@@ -384,7 +382,7 @@ func sortedMembers(names []string) []string {
 
 // open opens the round with the given members, unless one of them has gone:
 // where it does not say opened, the round is to be looked at again. An error
-// that is zk.ErrBadVersion says that it is open already or never will be.
+// that is session.ErrBadVersion says that it is open already or never will be.
 func (m *member) open(ctx context.Context, names []string) (opened bool, err error) {
 	d := m.d
 	// All of them are there, in this very transaction; nobody joins this
@@ -402,7 +400,7 @@ func (m *member) open(ctx context.Context, names []string) (opened bool, err err
 	case err == nil:
 		d.sweep(m.round)
 		return true, nil
-	case session.ConnectionLost(err), errors.Is(err, zk.ErrNoNode):
+	case session.ConnectionLost(err), errors.Is(err, session.ErrNoNode):
 		return false, nil
 	}
 	return false, err
@@ -498,7 +496,7 @@ func (r *Round) remove(ctx context.Context) error {
 // gone already, no watch remains.
 func (r *Round) awaitGone(ctx context.Context, name string) error {
 	_, w, err := r.d.s.GetWatch(ctx, znode.Join(r.d.roundPath(r.number), name))
-	if errors.Is(err, zk.ErrNoNode) {
+	if errors.Is(err, session.ErrNoNode) {
 		return nil
 	}
 	if err == nil {

@@ -12,10 +12,10 @@ import (
 // Errors of elections.
 var (
 	// ErrResigned is the cause with which a term's context ends on Resign.
-	ErrResigned = lockqueue.ErrReleased
+	ErrResigned = errors.New("election: resigned")
 	// ErrExhausted means that the path's sequence numbers are nearly used up.
 	// Delete the path while nobody is a candidate.
-	ErrExhausted = lockqueue.ErrExhausted
+	ErrExhausted = errors.New("election: sequence numbers of the directory are used up")
 	// ErrAgain is for functions given to Run: resign, and campaign again
 	// behind those who wait.
 	ErrAgain = errors.New("election: campaign again")
@@ -69,6 +69,9 @@ func (e *Election) Campaign(ctx context.Context) (*Term, error) {
 	}
 	value := []byte(e.label)
 	claim, err := e.queue.Join(ctx, lockqueue.Request{Name: suffix, Data: value})
+	if errors.Is(err, lockqueue.ErrExhausted) {
+		err = ErrExhausted
+	}
 	if err != nil {
 		return nil, fmt.Errorf("election: campaign at %s: %w", e.queue.Dir, err)
 	}

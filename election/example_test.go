@@ -35,7 +35,7 @@ func ExampleElection() {
 	// Output:
 	// 10.0.0.7:80 leads: true
 	// resign: <nil>
-	// ended: released
+	// ended: election: resigned
 }
 
 func ExampleElection_Observe() {

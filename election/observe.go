@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"iter"
 
-	"github.com/go-zookeeper/zk"
-
 	"github.com/zkcoord/zkcoord/internal/lockqueue"
 	"github.com/zkcoord/zkcoord/internal/znode"
 	"github.com/zkcoord/zkcoord/session"
@@ -85,7 +83,7 @@ func (o *observer) look(ctx context.Context) (Leader, error) {
 			}
 		}
 		leader, err := o.read(ctx, o.queue[0])
-		if !errors.Is(err, zk.ErrNoNode) {
+		if !errors.Is(err, session.ErrNoNode) {
 			return leader, err
 		}
 		o.queue = o.queue[1:]
@@ -102,7 +100,7 @@ func (o *observer) list(ctx context.Context) (err error) {
 		if err == nil {
 			o.watch, o.queue = w, o.lockQueue.Naming.Queue(listing.Names)
 		}
-		if !errors.Is(err, zk.ErrNoNode) {
+		if !errors.Is(err, session.ErrNoNode) {
 			return err
 		}
 		stat, w, err := o.lockQueue.Session.ExistsWatch(ctx, o.lockQueue.Dir)

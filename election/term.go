@@ -78,7 +78,7 @@ func (t *Term) Txn(ctx context.Context, ops ...session.Op) ([]session.OpResult, 
 // on deleting the node until it is gone: so defer term.Resign(ctx) resigns however
 // ctx ended.
 func (t *Term) Resign(ctx context.Context) error {
-	if err := t.claim.Leave(ctx); err != nil {
+	if err := t.claim.Leave(ctx, ErrResigned); err != nil {
 		return fmt.Errorf("election: resign %s: %w", t.Path(), err)
 	}
 	return nil

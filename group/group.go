@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"iter"
 
-	"github.com/go-zookeeper/zk"
-
 	"github.com/zkcoord/zkcoord/internal/znode"
 	"github.com/zkcoord/zkcoord/session"
 )
@@ -96,7 +94,7 @@ func (f *follower) list(ctx context.Context) (names []string, err error) {
 		} else {
 			listing, err = s.Children(ctx, path)
 		}
-		if !errors.Is(err, zk.ErrNoNode) {
+		if !errors.Is(err, session.ErrNoNode) {
 			return listing.Names, err
 		}
 		if !f.following {
@@ -127,7 +125,7 @@ func (f *follower) read(ctx context.Context, names []string) (complete bool, err
 		m, read := f.known[name]
 		if !read {
 			value, err := f.group.session.Get(ctx, znode.Join(f.group.path, name))
-			if errors.Is(err, zk.ErrNoNode) {
+			if errors.Is(err, session.ErrNoNode) {
 				complete = false
 				continue
 			}

@@ -8,8 +8,6 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/go-zookeeper/zk"
-
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -207,7 +205,7 @@ func (m *Membership) watch(ctx context.Context) error {
 		// On children, so that it fires on deletion only.
 		_, w, err := m.group.session.ChildrenWatch(ctx, node.Path)
 		switch {
-		case errors.Is(err, zk.ErrNoNode):
+		case errors.Is(err, session.ErrNoNode):
 			now, err := m.take(ctx) // not while it is replaced
 			if err != nil {
 				return err

@@ -9,7 +9,7 @@ import (
 )
 
 // ErrStale is what a fenced resource answers to a token below one it has seen.
-var ErrStale = errors.New("stale fencing token")
+var ErrStale = errors.New("harness: stale fencing token")
 
 // Resource is a fenced register outside of ZooKeeper: what a lock is for. It
 // remembers the highest token presented, refuses every lower one, reads as well

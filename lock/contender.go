@@ -6,10 +6,9 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/go-zookeeper/zk"
-
 	"github.com/zkcoord/zkcoord/internal/lockqueue"
 	"github.com/zkcoord/zkcoord/internal/znode"
+	"github.com/zkcoord/zkcoord/session"
 )
 
 // A Contender is one who holds a lock or waits for it.
@@ -32,7 +31,7 @@ func contenders(ctx context.Context, l *lockqueue.Queue) ([]Contender, error) {
 	for i, c := range queue {
 		path := znode.Join(l.Dir, c.Name)
 		value, err := l.Session.Get(ctx, path)
-		if err != nil && !errors.Is(err, zk.ErrNoNode) {
+		if err != nil && !errors.Is(err, session.ErrNoNode) {
 			return nil, fmt.Errorf("lock: contender %s: %w", path, err)
 		}
 		shared := c.Kind == lockqueue.Shared || err == nil && l.Naming.Changed(c, value.Stat.Version)
@@ -56,7 +55,7 @@ func whoBlocks(ctx context.Context, l *lockqueue.Queue, node string) ([]Contende
 	}
 	me := slices.IndexFunc(list, func(c Contender) bool { return c.Path == node })
 	if me < 0 {
-		return nil, fmt.Errorf("lock: who blocks %s: %w", node, zk.ErrNoNode)
+		return nil, fmt.Errorf("lock: who blocks %s: %w", node, session.ErrNoNode)
 	}
 	return slices.DeleteFunc(list[:me:me], func(c Contender) bool { return c.Shared && list[me].Shared }), nil
 }

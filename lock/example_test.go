@@ -51,7 +51,7 @@ func ExampleMutex() {
 	// held: true
 	// again: lock: held by somebody else
 	// unlock: <nil>
-	// ended: released
+	// ended: lock: released
 }
 
 func ExampleMutex_Do() {
@@ -70,7 +70,7 @@ func ExampleMutex_Do() {
 	// Output:
 	// held: true true
 	// error: <nil>
-	// ended: released
+	// ended: lock: released
 }
 
 // A lock that is held by hand. The context ends with that of the program, and
@@ -276,7 +276,7 @@ func ExampleMultiGrant() {
 	// Output:
 	// transfer: <nil>
 	// unlock: <nil>
-	// ended: released
+	// ended: lock: released
 }
 
 func ExampleWriteGrant() {

@@ -7,8 +7,6 @@ import (
 	"math"
 	"strings"
 
-	"github.com/go-zookeeper/zk"
-
 	"github.com/zkcoord/zkcoord/internal/lockqueue"
 	"github.com/zkcoord/zkcoord/session"
 )
@@ -79,7 +77,7 @@ func (e *Exclusive) create(ctx context.Context, data []byte) (node session.Node,
 		})
 		effect := session.OutcomeOf(err)
 		switch {
-		case effect == session.Failed && !errors.Is(err, zk.ErrNodeExists):
+		case effect == session.Failed && !errors.Is(err, session.ErrNodeExists):
 			return node, false, err
 		case effect == session.Indeterminate && ctx.Err() != nil:
 			return node, true, err
@@ -109,7 +107,7 @@ func (e *Exclusive) look(ctx context.Context, data []byte, lost bool) (session.N
 
 // owned reports whether a znode is ephemeral. Of a container, and of a znode with a
 // time to live, the owner is a number that no session has.
-func owned(stat *zk.Stat) bool {
+func owned(stat *session.Stat) bool {
 	owner := stat.EphemeralOwner
 	return owner != 0 && owner != math.MinInt64 && uint64(owner)>>56 != 0xff
 }
@@ -120,7 +118,7 @@ func owned(stat *zk.Stat) bool {
 func (e *Exclusive) find(ctx context.Context, data []byte) (session.Node, error) {
 	value, err := e.session.Get(ctx, e.path)
 	switch {
-	case errors.Is(err, zk.ErrNoNode):
+	case errors.Is(err, session.ErrNoNode):
 		return session.Node{}, nil
 	case err != nil:
 		return session.Node{}, err
@@ -147,7 +145,7 @@ func (e *Exclusive) undo(data []byte) {
 // only then, and not for each transaction of the holder, which sets its data.
 func (e *Exclusive) await(ctx context.Context) error {
 	_, w, err := e.session.ChildrenWatch(ctx, e.path)
-	if errors.Is(err, zk.ErrNoNode) {
+	if errors.Is(err, session.ErrNoNode) {
 		return nil
 	}
 	if err != nil {
@@ -166,7 +164,7 @@ func (e *Exclusive) await(ctx context.Context) error {
 // nobody does.
 func (e *Exclusive) Holder(ctx context.Context) (Contender, bool, error) {
 	value, err := e.session.Get(ctx, e.path)
-	if errors.Is(err, zk.ErrNoNode) {
+	if errors.Is(err, session.ErrNoNode) {
 		return Contender{}, false, nil
 	}
 	if err == nil && !owned(value.Stat) {

@@ -50,7 +50,7 @@ func (g *Grant) Path() string { return g.claim.Node().Path }
 // session timeout at most, and then ends the session, with which the servers
 // delete the node.
 func (g *Grant) Unlock(ctx context.Context) error {
-	if err := g.claim.Leave(ctx); err != nil {
+	if err := g.claim.Leave(ctx, ErrReleased); err != nil {
 		return fmt.Errorf("lock: release %s: %w", g.Path(), err)
 	}
 	return nil

@@ -7,8 +7,6 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/go-zookeeper/zk"
-
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -111,7 +109,7 @@ func (g *MultiGrant) Txn(ctx context.Context, ops ...session.Op) ([]session.OpRe
 	}
 	if part.Index < len(others) {
 		cause := part.Err
-		if errors.Is(cause, zk.ErrNoNode) {
+		if errors.Is(cause, session.ErrNoNode) {
 			cause = session.ErrRevoked
 			others[part.Index].claim.Revoked()
 			g.end(cause)

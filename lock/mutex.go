@@ -19,17 +19,17 @@ var (
 	// locks are not reentrant and a reader cannot become a writer. Of a
 	// Semaphore, the permits that are not the grant's own are too few. Unlock
 	// first.
-	ErrDeadlock = errors.New("waiting for oneself")
+	ErrDeadlock = errors.New("lock: waiting for oneself")
 	// ErrNotALock means that the znode at the path of an Exclusive is not
 	// ephemeral: nobody holds the lock, and nobody can. Delete the znode.
-	ErrNotALock = errors.New("the znode is not ephemeral, so it is no lock")
+	ErrNotALock = errors.New("lock: the znode is not ephemeral, so it is no lock")
 	// ErrReleased is the cause with which a grant's context ends on Unlock.
-	ErrReleased = lockqueue.ErrReleased
+	ErrReleased = errors.New("lock: released")
 	// ErrExhausted means that the path's sequence numbers are nearly used up.
 	// Delete the path while nobody uses it.
-	ErrExhausted = lockqueue.ErrExhausted
+	ErrExhausted = errors.New("lock: sequence numbers of the directory are used up")
 	// ErrCapacity means that more permits are asked for than a semaphore has.
-	ErrCapacity = errors.New("more than the capacity")
+	ErrCapacity = errors.New("lock: more than the capacity")
 )
 
 // Options of a lock. The zero value is the default.
@@ -124,8 +124,11 @@ func join(ctx context.Context, l *lockqueue.Queue, r lockqueue.Request) (*Grant,
 }
 
 func acquireError(path string, err error) error {
-	if errors.Is(err, lockqueue.ErrBusy) {
+	switch {
+	case errors.Is(err, lockqueue.ErrBusy):
 		return ErrLocked
+	case errors.Is(err, lockqueue.ErrExhausted):
+		err = ErrExhausted
 	}
 	return fmt.Errorf("lock: acquire %s: %w", path, err)
 }

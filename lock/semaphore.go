@@ -9,8 +9,6 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/go-zookeeper/zk"
-
 	"github.com/zkcoord/zkcoord/internal/lockqueue"
 	"github.com/zkcoord/zkcoord/internal/znode"
 	"github.com/zkcoord/zkcoord/session"
@@ -100,7 +98,7 @@ func (m *Semaphore) pass(ctx context.Context, first *lockqueue.Place, permits in
 		case permits <= seen.capacity-seen.out:
 			seen.stop()
 			lease, err := m.take(ctx, first, permits, seen.version)
-			if errors.Is(err, zk.ErrBadVersion) || errors.Is(err, errResized) {
+			if errors.Is(err, session.ErrBadVersion) || errors.Is(err, errResized) {
 				continue
 			}
 			return lease, err
@@ -141,7 +139,7 @@ func (m *Semaphore) look(ctx context.Context, waiting bool) (*seen, error) {
 	listed.Go(func() { listing, listErr = m.list(ctx, waiting, s) })
 	value, err := m.readCapacity(ctx, waiting, s)
 	listed.Wait()
-	if err == nil && !errors.Is(listErr, zk.ErrNoNode) {
+	if err == nil && !errors.Is(listErr, session.ErrNoNode) {
 		err = listErr
 	}
 	if err != nil {
@@ -167,11 +165,11 @@ func (m *Semaphore) readCapacity(ctx context.Context, waiting bool, s *seen) (va
 		} else {
 			value, err = m.session.Get(ctx, m.size)
 		}
-		if !errors.Is(err, zk.ErrNoNode) {
+		if !errors.Is(err, session.ErrNoNode) {
 			return value, err
 		}
 		_, err = m.session.Create(ctx, m.size, strconv.AppendInt(nil, int64(m.capacity), 10), session.Persistent)
-		if err != nil && !errors.Is(err, zk.ErrNodeExists) && !session.ConnectionLost(err) {
+		if err != nil && !errors.Is(err, session.ErrNodeExists) && !session.ConnectionLost(err) {
 			return value, err
 		}
 	}
@@ -209,7 +207,7 @@ func (s *seen) await(ctx context.Context, first *lockqueue.Place) error {
 }
 
 // take makes the lease in the transaction in which first leaves the gate,
-// which fails with zk.ErrBadVersion if the capacity was changed.
+// which fails with session.ErrBadVersion if the capacity was changed.
 func (m *Semaphore) take(ctx context.Context, first *lockqueue.Place, permits int, version int32) (*lockqueue.Place, error) {
 	data := []byte(m.label)
 	node := session.Node{Path: znode.Join(m.leases, m.session.NewID()+"-"+leaseName+strconv.Itoa(permits))}
@@ -220,7 +218,7 @@ func (m *Semaphore) take(ctx context.Context, first *lockqueue.Place, permits in
 	err := m.session.WithParents(ctx, node.Path, func(ctx context.Context) error {
 		_, err := first.Txn(ctx, ops...)
 		part := (*session.MultiError)(nil)
-		if errors.Is(err, zk.ErrNoNode) && !(errors.As(err, &part) && part.Path == node.Path) {
+		if errors.Is(err, session.ErrNoNode) && !(errors.As(err, &part) && part.Path == node.Path) {
 			return errResized // it is the capacity's node that is missing
 		}
 		return err
@@ -283,7 +281,7 @@ func (m *Semaphore) Capacity(ctx context.Context) (int, error) {
 		return 0, fmt.Errorf("lock: capacity of %s: %w", m.path, err)
 	}
 	value, err := m.session.Get(ctx, m.size)
-	if errors.Is(err, zk.ErrNoNode) {
+	if errors.Is(err, session.ErrNoNode) {
 		return m.capacity, nil
 	}
 	n := 0
@@ -314,12 +312,12 @@ func (m *Semaphore) SetCapacity(ctx context.Context, permits int) error {
 	}
 	data := strconv.AppendInt(nil, int64(permits), 10)
 	_, err := m.session.Set(ctx, m.size, data, session.AnyVersion)
-	for errors.Is(err, zk.ErrNoNode) {
+	for errors.Is(err, session.ErrNoNode) {
 		err = m.session.WithParents(ctx, m.size, func(ctx context.Context) error {
 			_, err := m.session.Create(ctx, m.size, data, session.Persistent)
 			return err
 		})
-		if errors.Is(err, zk.ErrNodeExists) {
+		if errors.Is(err, session.ErrNodeExists) {
 			_, err = m.session.Set(ctx, m.size, data, session.AnyVersion)
 		}
 	}

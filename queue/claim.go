@@ -9,8 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/go-zookeeper/zk"
-
 	"github.com/zkcoord/zkcoord/internal/under"
 	"github.com/zkcoord/zkcoord/session"
 )
@@ -155,7 +153,7 @@ func (c *Claim[T]) finish(ctx context.Context, op string, late session.Outcome, 
 // somebody deleted the claim: then another one may be in its place.
 func (c *Claim[T]) revoked(n int, err error) error {
 	part := (*session.MultiError)(nil)
-	if errors.As(err, &part) && part.Index >= n && (errors.Is(part, zk.ErrNoNode) || errors.Is(part, zk.ErrBadVersion)) {
+	if errors.As(err, &part) && part.Index >= n && (errors.Is(part, session.ErrNoNode) || errors.Is(part, session.ErrBadVersion)) {
 		c.hold.End(session.ErrRevoked)
 		return c.refused(session.ErrRevoked)
 	}
@@ -260,13 +258,15 @@ func (q *Queue[T]) Claim(ctx context.Context) (*Claim[T], error) {
 // ClaimBatch claims at least one item and up to n, in one transaction.
 func (q *Queue[T]) ClaimBatch(ctx context.Context, n int) ([]*Claim[T], error) {
 	for {
-		items, err := q.raw.get(ctx, max(n, 1), true)
-		var claims []*Claim[T]
-		if err == nil {
-			claims, err = q.claimed(ctx, items)
-		}
+		got, err := q.claimSome(ctx, n)
 		if err != nil {
 			return nil, fmt.Errorf("queue: claim from %s: %w", q.raw.path, err)
+		}
+		claims := make([]*Claim[T], 0, len(got))
+		for _, a := range got {
+			if a.err == nil {
+				claims = append(claims, a.claim)
+			}
 		}
 		if len(claims) > 0 {
 			return claims, nil
@@ -274,9 +274,24 @@ func (q *Queue[T]) ClaimBatch(ctx context.Context, n int) ([]*Claim[T], error) {
 	}
 }
 
+// An admission is a claim, or the *DecodeError of an item in the dead letters.
+type admission[T any] struct {
+	claim *Claim[T]
+	err   error
+}
+
+// claimSome waits for items and claims up to n. The result may be empty.
+func (q *Queue[T]) claimSome(ctx context.Context, n int) ([]admission[T], error) {
+	items, err := q.raw.get(ctx, max(n, 1), true)
+	if err != nil {
+		return nil, err
+	}
+	return q.claimed(ctx, items)
+}
+
 // claimed makes claims of items. Those that were claimed too often, or do not
 // decode, go to the dead letters instead. On an error nothing stays claimed.
-func (q *Queue[T]) claimed(ctx context.Context, items []item) ([]*Claim[T], error) {
+func (q *Queue[T]) claimed(ctx context.Context, items []item) ([]admission[T], error) {
 	claims := make([]*Claim[T], 0, len(items))
 	for _, it := range items {
 		c := &Claim[T]{q: q, item: it, turn: make(chan struct{}, 1)}
@@ -286,25 +301,27 @@ func (q *Queue[T]) claimed(ctx context.Context, items []item) ([]*Claim[T], erro
 		c.unwatch = context.AfterFunc(c.hold.Context(), c.lapsed)
 		claims = append(claims, c)
 	}
-	granted := make([]*Claim[T], 0, len(claims))
+	admitted := make([]admission[T], 0, len(claims))
 	for _, c := range claims {
-		ok, err := c.admit(ctx)
-		if err != nil {
+		value, undecoded := q.opts.Codec.Decode(c.item.data)
+		granted, err := c.admit(ctx, value, undecoded)
+		switch {
+		case err != nil:
 			drop(claims, err)
 			return nil, err
-		}
-		if ok {
-			granted = append(granted, c)
+		case granted:
+			admitted = append(admitted, admission[T]{claim: c})
+		case undecoded != nil:
+			admitted = append(admitted, admission[T]{err: &DecodeError{Data: c.item.data, Err: undecoded}})
 		}
 	}
-	return granted, nil
+	return admitted, nil
 }
 
 // admit waits for the lease, or moves the item to the dead letters and returns
 // false.
-func (c *Claim[T]) admit(ctx context.Context) (bool, error) {
-	value, err := c.q.opts.Codec.Decode(c.item.data)
-	if limit := c.q.opts.MaxAttempts; err != nil || limit > 0 && c.item.attempts > limit {
+func (c *Claim[T]) admit(ctx context.Context, value T, undecoded error) (bool, error) {
+	if limit := c.q.opts.MaxAttempts; undecoded != nil || limit > 0 && c.item.attempts > limit {
 		return false, c.Reject(ctx)
 	}
 	if err := c.hold.Grant(ctx); err != nil {
@@ -327,17 +344,35 @@ func drop[T any](claims []*Claim[T], cause error) {
 	}
 }
 
-// Claims claims items, one after the other. It ends as Items does. Up to
-// Options.Prefetch items are claimed in one transaction; those that the loop
+// Claims claims items, one after the other. The loop ends as that over
+// [Queue.Items] does, with the reason as the error of its last round, and an
+// item that does not decode comes as a [*DecodeError] in the same way. With an
+// error the claim is nil. Up to Options.Prefetch items are claimed in one transaction; those that the loop
 // has not got to are given back when it ends, and when one round of its body
 // takes longer than the session timeout. The loop's body, or whoever it gives
 // the claim to, has to Ack, Release or Reject it.
-func (q *Queue[T]) Claims(ctx context.Context) iter.Seq[*Claim[T]] {
-	back := func(rest []*Claim[T]) { drop(rest, ErrNotClaimed) }
-	return func(yield func(*Claim[T]) bool) {
+func (q *Queue[T]) Claims(ctx context.Context) iter.Seq2[*Claim[T], error] {
+	back := func(rest []admission[T]) {
+		for _, a := range rest {
+			if a.err == nil {
+				a.claim.hold.End(ErrNotClaimed)
+			}
+		}
+	}
+	return func(yield func(*Claim[T], error) bool) {
 		for {
-			claims, err := q.ClaimBatch(ctx, q.opts.Prefetch)
-			if err != nil || !deliver(ctx, q.raw, &stock[*Claim[T]]{rest: claims, back: back}, yield) {
+			got, err := q.claimSome(ctx, q.opts.Prefetch)
+			if err == nil {
+				goOn := deliver(ctx, q.raw, &stock[admission[T]]{rest: got, back: back}, func(a admission[T]) bool {
+					return yield(a.claim, a.err)
+				})
+				if !goOn {
+					return
+				}
+				err = q.raw.ended(ctx, "claim")
+			}
+			if err != nil {
+				yield(nil, fmt.Errorf("queue: claim from %s: %w", q.raw.path, err))
 				return
 			}
 		}

@@ -2,6 +2,7 @@ package queue_test
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -19,12 +20,20 @@ func TestCloseGivesBackWhatALoopDidNotGetTo(t *testing.T) {
 			other, _ := newQueue(w, queue.Options[string]{})
 			recipetest.Check(t, q.Put(t.Context(), numbers(0, 5)...))
 			if claims {
-				for c := range q.Claims(t.Context()) {
+				for c, err := range q.Claims(t.Context()) {
+					if errors.Is(err, queue.ErrClosed) {
+						break
+					}
+					recipetest.Check(t, err)
 					recipetest.Check(t, q.Close(t.Context()))
 					recipetest.Check(t, c.Ack(t.Context()))
 				}
 			} else {
-				for range q.Items(t.Context()) {
+				for _, err := range q.Items(t.Context()) {
+					if errors.Is(err, queue.ErrClosed) {
+						break
+					}
+					recipetest.Check(t, err)
 					recipetest.Check(t, q.Close(t.Context()))
 				}
 			}

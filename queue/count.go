@@ -8,8 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/go-zookeeper/zk"
-
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -97,7 +95,7 @@ func (q *raw) first(ctx context.Context) (data []byte, proof []session.Op, err e
 func (q *raw) count(ctx context.Context) (n int, dirs []string, err error) {
 	for level := range q.tails {
 		listing, err := q.s.Children(ctx, q.levelDir(level))
-		if err != nil && !errors.Is(err, zk.ErrNoNode) {
+		if err != nil && !errors.Is(err, session.ErrNoNode) {
 			return 0, nil, err
 		}
 		for _, s := range sortedSegments(listing.Names) {
@@ -121,7 +119,7 @@ func (q *raw) count(ctx context.Context) (n int, dirs []string, err error) {
 
 func (q *raw) countIn(ctx context.Context, dir string) (n int, err error) {
 	listing, err := q.s.Children(ctx, dir)
-	if errors.Is(err, zk.ErrNoNode) {
+	if errors.Is(err, session.ErrNoNode) {
 		return 0, nil
 	}
 	for _, name := range listing.Names {
@@ -163,7 +161,7 @@ func (q *raw) admit(ctx context.Context, n int) error {
 // producers counts the handles that put, this one included.
 func (q *raw) producers(ctx context.Context) (int, error) {
 	listing, err := q.s.Children(ctx, q.ledgersDir())
-	if err != nil && !errors.Is(err, zk.ErrNoNode) {
+	if err != nil && !errors.Is(err, session.ErrNoNode) {
 		return 0, err
 	}
 	n := 0

@@ -9,8 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/go-zookeeper/zk"
-
 	"github.com/zkcoord/zkcoord/internal/znode"
 	"github.com/zkcoord/zkcoord/session"
 )
@@ -63,7 +61,7 @@ func (q *raw) putLater(ctx context.Context, s slot, items [][]byte) error {
 	}
 	for {
 		err := q.txn(ctx, puts...)
-		if session.OutcomeOf(err) != session.Failed || !errors.Is(err, zk.ErrNoNode) {
+		if session.OutcomeOf(err) != session.Failed || !errors.Is(err, session.ErrNoNode) {
 			return err
 		}
 		if err := create(ctx, q.s, dir); err != nil {
@@ -102,7 +100,7 @@ func (q *raw) promoteSometimes(ctx context.Context) error {
 // slots lists the slots, the next due first.
 func (q *raw) slots(ctx context.Context) ([]slot, error) {
 	listing, err := q.s.Children(ctx, q.delayedDir())
-	if err != nil && !errors.Is(err, zk.ErrNoNode) {
+	if err != nil && !errors.Is(err, session.ErrNoNode) {
 		return nil, err
 	}
 	return sortedSlots(listing.Names), nil
@@ -124,7 +122,7 @@ func sortedSlots(names []string) []slot {
 func (q *raw) promote(ctx context.Context, s slot) error {
 	dir := znode.Join(q.delayedDir(), s.name())
 	listing, err := q.s.Children(ctx, dir)
-	if err != nil && !errors.Is(err, zk.ErrNoNode) {
+	if err != nil && !errors.Is(err, session.ErrNoNode) {
 		return err
 	}
 	runs := make([]run, 0, len(listing.Names))
@@ -144,7 +142,7 @@ func (q *raw) promote(ctx context.Context, s slot) error {
 				err = q.put(ctx, &putJob{level: s.level % len(q.tails), items: items, also: also})
 			}
 		}
-		if err != nil && !errors.Is(err, zk.ErrNoNode) && !errors.Is(err, errCorrupt) {
+		if err != nil && !errors.Is(err, session.ErrNoNode) && !errors.Is(err, errCorrupt) {
 			return err
 		}
 	}

@@ -101,9 +101,9 @@
 //
 // # Session loss
 //
-// Calls under way and loops end. Claims end at the latest with it, and the
-// servers give their items to others when they expire the session. Open a new
-// session and a new queue; see session.Run.
+// Calls under way and loops end, with an error that says why. Claims end at the
+// latest with the session, and the servers give their items to others when they
+// expire it. Open a new session and a new queue; see session.Run.
 //
 // # Deleting a queue
 //

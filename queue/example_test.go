@@ -41,7 +41,10 @@ func ExampleQueue() {
 	if err := q.Put(ctx, Job{1, "resize"}, Job{2, "publish"}); err != nil {
 		log.Fatal(err)
 	}
-	for job := range q.Items(ctx) {
+	for job, err := range q.Items(ctx) {
+		if err != nil {
+			log.Fatal(err)
+		}
 		fmt.Println(job.ID, job.Task)
 		if job.ID == 2 {
 			break
@@ -155,7 +158,10 @@ func ExampleOptions() {
 	if err := q.Put(ctx, Job{2, "impossible"}); err != nil {
 		log.Fatal(err)
 	}
-	for claim := range q.Claims(ctx) {
+	for claim, err := range q.Claims(ctx) {
+		if err != nil {
+			log.Fatal(err)
+		}
 		job := claim.Value()
 		fmt.Println(job.Task, claim.Attempt())
 		if job.Task == "resize" {

@@ -173,8 +173,10 @@ func TestManyConsumersShareEachItemOnce(t *testing.T) {
 				for i := range consumers {
 					q, _ := newQueue(w, queue.Options[string]{Prefetch: 1 + i*3, Relaxed: relaxed})
 					go func() {
-						for item := range q.Items(ctx) {
-							got <- item
+						for item, err := range q.Items(ctx) {
+							if err == nil {
+								got <- item
+							}
 						}
 						done <- struct{}{}
 					}()
@@ -207,7 +209,8 @@ func TestLoopGivesBackWhatItDidNotGetTo(t *testing.T) {
 		q, _ := newQueue(w, queue.Options[string]{Prefetch: 10})
 		other, _ := newQueue(w, queue.Options[string]{})
 		recipetest.Check(t, q.Put(t.Context(), numbers(0, 10)...))
-		for range q.Items(t.Context()) {
+		for _, err := range q.Items(t.Context()) {
+			recipetest.Check(t, err)
 			break
 		}
 		synctest.Wait()
@@ -215,7 +218,8 @@ func TestLoopGivesBackWhatItDidNotGetTo(t *testing.T) {
 			t.Errorf("rest %v", rest)
 		}
 		recipetest.Check(t, q.Put(t.Context(), numbers(0, 10)...))
-		for c := range q.Claims(t.Context()) {
+		for c, err := range q.Claims(t.Context()) {
+			recipetest.Check(t, err)
 			recipetest.Check(t, c.Ack(t.Context()))
 			break
 		}
@@ -225,7 +229,8 @@ func TestLoopGivesBackWhatItDidNotGetTo(t *testing.T) {
 		}
 		// A body that takes long holds nothing back either.
 		recipetest.Check(t, q.Put(t.Context(), numbers(0, 10)...))
-		for range q.Items(t.Context()) {
+		for _, err := range q.Items(t.Context()) {
+			recipetest.Check(t, err)
 			time.Sleep(2 * recipetest.Timeout)
 			if rest := drain(t, other); !slices.Equal(rest, numbers(1, 9)) {
 				t.Errorf("rest while busy %v", rest)

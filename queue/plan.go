@@ -6,8 +6,6 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/go-zookeeper/zk"
-
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -137,7 +135,7 @@ func (q *raw) register(ctx context.Context, it *item) error {
 				return err
 			}
 			stat, err = q.s.Set(ctx, q.itemPath(*it), encodeItems([][]byte{it.data}), stat.Version)
-			if errors.Is(err, zk.ErrNoNode) || errors.Is(err, zk.ErrBadVersion) || session.ConnectionLost(err) {
+			if errors.Is(err, session.ErrNoNode) || errors.Is(err, session.ErrBadVersion) || session.ConnectionLost(err) {
 				continue
 			}
 			if err != nil {
@@ -204,7 +202,7 @@ func (q *raw) unclaim(ctx context.Context, it item) error {
 			}
 			it.token, it.version = claim.Czxid, node.Version
 			err = q.txn(ctx, q.releaseOps(it)...)
-			changed := errors.Is(err, zk.ErrNoNode) || errors.Is(err, zk.ErrBadVersion) // or the mark was deleted
+			changed := errors.Is(err, session.ErrNoNode) || errors.Is(err, session.ErrBadVersion) // or the mark was deleted
 			if !changed || ctx.Err() != nil {
 				return err
 			}
@@ -258,7 +256,7 @@ func (q *raw) tryPutBack(ctx context.Context, items []item, tag string) error {
 			return nil, refused("give back", q.path, err)
 		}
 		if level == nil || level.Czxid != items[0].born {
-			return nil, refused("give back", q.path, zk.ErrNoNode) // somebody has deleted the queue
+			return nil, refused("give back", q.path, session.ErrNoNode) // somebody has deleted the queue
 		}
 		var drained []session.Op
 		if remake {
@@ -270,7 +268,7 @@ func (q *raw) tryPutBack(ctx context.Context, items []item, tag string) error {
 		err := q.txns.do(ctx, "txn", q.path, &call[*txnJob]{job: &txnJob{build: build}})
 		// A segment was drained and deleted, or made again by others meanwhile.
 		part := (*session.MultiError)(nil)
-		if !errors.As(err, &part) || !errors.Is(part, zk.ErrNoNode) && !errors.Is(part, zk.ErrBadVersion) && !errors.Is(part, zk.ErrNodeExists) {
+		if !errors.As(err, &part) || !errors.Is(part, session.ErrNoNode) && !errors.Is(part, session.ErrBadVersion) && !errors.Is(part, session.ErrNodeExists) {
 			return err
 		}
 		remake = true
@@ -292,9 +290,9 @@ func (q *raw) remakeOps(ctx context.Context, items []item) ([]session.Op, error)
 		seen[dir] = true
 		open, err := q.s.Exists(ctx, level)
 		if err == nil && (open == nil || segment(open.Version) < it.segment) {
-			err = refused("give back", dir, zk.ErrNoNode)
+			err = refused("give back", dir, session.ErrNoNode)
 		}
-		var stat *zk.Stat
+		var stat *session.Stat
 		if err == nil {
 			stat, err = q.s.Exists(ctx, dir)
 		}

@@ -265,14 +265,15 @@ func (q *Queue[T]) decode(ctx context.Context, it item) (T, error) {
 	if err == nil {
 		return value, nil
 	}
+	var none T
 	undecoded := &DecodeError{Data: it.data, Err: err}
 	err = q.raw.carryOut(ctx, func(ctx context.Context) error {
 		return q.dead.put(ctx, &putJob{items: [][]byte{it.data}})
 	})
 	if err != nil {
-		return value, errors.Join(undecoded, fmt.Errorf("not known to be in the dead letters: %w", err))
+		return none, errors.Join(undecoded, fmt.Errorf("not known to be in the dead letters: %w", err))
 	}
-	return value, undecoded
+	return none, undecoded
 }
 
 func (q *Queue[T]) take(ctx context.Context, n int, wait bool) ([]item, error) {

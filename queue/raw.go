@@ -440,6 +440,14 @@ func (q *raw) closed(op string) error {
 	return nil
 }
 
+// ended returns why a loop is over: ctx ended, or the queue was closed. It is nil if the loop goes on.
+func (q *raw) ended(ctx context.Context, op string) error {
+	if ctx.Err() != nil {
+		return refused(op, q.path, context.Cause(ctx))
+	}
+	return q.closed(op)
+}
+
 // unclaimed notes that n claims are over.
 func (q *raw) unclaimed(n int) {
 	if q.claimed.Add(-int64(n)) == 0 {

@@ -29,7 +29,8 @@ func TestMoreThanFitsInATransactionIsGivenBack(t *testing.T) {
 		for range 200 {
 			recipetest.Check(t, q.Put(t.Context(), big))
 		}
-		for range q.Items(t.Context()) {
+		for _, err := range q.Items(t.Context()) {
+			recipetest.Check(t, err)
 			break
 		}
 		synctest.Wait()

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 
-	"github.com/go-zookeeper/zk"
-
 	"github.com/zkcoord/zkcoord/internal/idempotent"
 	"github.com/zkcoord/zkcoord/internal/znode"
 	"github.com/zkcoord/zkcoord/session"
@@ -50,13 +48,13 @@ func (t *tail) append(ctx context.Context, m *idempotent.Ledger, items [][]byte,
 		case !errors.As(err, &part) || part.Index < len(also) || !movedOn(part):
 			return err
 		}
-		t.known, t.next = false, errors.Is(part, zk.ErrNodeExists)
+		t.known, t.next = false, errors.Is(part, session.ErrNodeExists)
 	}
 }
 
 // movedOn reports whether a put failed because the tail is elsewhere by now.
 func movedOn(err error) bool {
-	return errors.Is(err, zk.ErrBadVersion) || errors.Is(err, zk.ErrNoNode) || errors.Is(err, zk.ErrNodeExists)
+	return errors.Is(err, session.ErrBadVersion) || errors.Is(err, session.ErrNoNode) || errors.Is(err, session.ErrNodeExists)
 }
 
 // ops put items in the open segment, or in the next one if that is full.
@@ -147,9 +145,9 @@ func create(ctx context.Context, s *session.Session, path string) error {
 	for {
 		_, err := s.Create(ctx, path, nil, session.Persistent)
 		switch {
-		case err == nil, errors.Is(err, zk.ErrNodeExists):
+		case err == nil, errors.Is(err, session.ErrNodeExists):
 			return nil
-		case errors.Is(err, zk.ErrNoNode):
+		case errors.Is(err, session.ErrNoNode):
 			if err := s.CreateParents(ctx, path); err != nil {
 				return err
 			}

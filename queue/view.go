@@ -7,8 +7,6 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/go-zookeeper/zk"
-
 	"github.com/zkcoord/zkcoord/internal/znode"
 	"github.com/zkcoord/zkcoord/session"
 )
@@ -137,7 +135,7 @@ func (v *view) advance(ctx context.Context) (bool, error) {
 func (v *view) restart(ctx context.Context) error {
 	for {
 		listing, err := v.s.Children(ctx, v.dir)
-		if errors.Is(err, zk.ErrNoNode) {
+		if errors.Is(err, session.ErrNoNode) {
 			err = create(ctx, v.s, v.dir)
 			if err == nil {
 				continue
@@ -182,7 +180,7 @@ func sortedSegments(names []string) []segment {
 // list lists the current segment. What is known of its nodes is kept.
 func (v *view) list(ctx context.Context) error {
 	listing, err := v.s.Children(ctx, segmentPath(v.dir, v.segment))
-	if err != nil && !errors.Is(err, zk.ErrNoNode) {
+	if err != nil && !errors.Is(err, session.ErrNoNode) {
 		return err
 	}
 	known := make(map[run]*entry, len(v.entries))
@@ -223,7 +221,7 @@ func (v *view) load(ctx context.Context, entries []*entry) error {
 	for i, err := range errs {
 		e := entries[i]
 		switch {
-		case errors.Is(err, zk.ErrNoNode):
+		case errors.Is(err, session.ErrNoNode):
 			gone = append(gone, e)
 		case errors.Is(err, errCorrupt):
 			e.claimed = true // none of ours: leave it alone
@@ -248,7 +246,7 @@ func (v *view) read(ctx context.Context, e *entry) error {
 
 // claimsOf is how often the node of an item was claimed: a claim is a child,
 // and cversion is twice the number of children ever made less those there are.
-func claimsOf(stat *zk.Stat) int { return int(stat.Cversion+stat.NumChildren) / 2 }
+func claimsOf(stat *session.Stat) int { return int(stat.Cversion+stat.NumChildren) / 2 }
 
 // lost takes note that the nodes of entries are gone. Of those that held several
 // items some may be left under another name.
@@ -298,9 +296,9 @@ func (v *view) conflict(ctx context.Context, err error) (bool, error) {
 	switch {
 	case e == nil:
 		return false, err
-	case errors.Is(part, zk.ErrNoNode):
+	case errors.Is(part, session.ErrNoNode):
 		return true, v.lost(ctx, e)
-	case errors.Is(part, zk.ErrNotEmpty), errors.Is(part, zk.ErrNodeExists):
+	case errors.Is(part, session.ErrNotEmpty), errors.Is(part, session.ErrNodeExists):
 		e.claimed = true
 		return true, nil
 	}

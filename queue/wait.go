@@ -6,8 +6,6 @@ import (
 	"reflect"
 	"time"
 
-	"github.com/go-zookeeper/zk"
-
 	"github.com/zkcoord/zkcoord/internal/lockqueue"
 	"github.com/zkcoord/zkcoord/internal/znode"
 	"github.com/zkcoord/zkcoord/session"
@@ -54,7 +52,7 @@ func (w *waiter) await(ctx context.Context) (first bool, err error) {
 	}
 	for {
 		listing, err := w.q.s.Children(ctx, w.q.waitersDir())
-		if err != nil && !errors.Is(err, zk.ErrNoNode) {
+		if err != nil && !errors.Is(err, session.ErrNoNode) {
 			return false, err
 		}
 		d := naming.Decide(me, listing.Names)
@@ -63,7 +61,7 @@ func (w *waiter) await(ctx context.Context) (first bool, err error) {
 		}
 		// GetWatch, not ExistsWatch: where it is gone already, no watch remains.
 		_, watch, err := w.q.s.GetWatch(ctx, znode.Join(w.q.waitersDir(), d.Last.Name))
-		if errors.Is(err, zk.ErrNoNode) {
+		if errors.Is(err, session.ErrNoNode) {
 			continue
 		}
 		if err != nil {
@@ -127,7 +125,7 @@ func (q *raw) listenChildren(ctx context.Context, watches *[]*session.Watch, dir
 			*watches = append(*watches, w)
 			return listing, nil
 		}
-		if !errors.Is(err, zk.ErrNoNode) {
+		if !errors.Is(err, session.ErrNoNode) {
 			return session.Listing{}, err
 		}
 		stat, w, err := q.s.ExistsWatch(ctx, dir)
@@ -170,6 +168,6 @@ func waitAny(ctx context.Context, due time.Time, watches ...*session.Watch) erro
 	case 1:
 		return nil
 	default:
-		return value.Interface().(zk.Event).Err
+		return value.Interface().(session.Event).Err
 	}
 }

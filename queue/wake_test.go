@@ -51,7 +51,8 @@ func TestItemGivenBackWakes(t *testing.T) {
 			recipetest.Must(q.Take(t.Context()))                 // the item
 			recipetest.Check(t, q.Put(t.Context(), "x", "rest")) // in its stead
 			go func() {
-				for range q.Items(t.Context()) {
+				for _, err := range q.Items(t.Context()) {
+					recipetest.Check(t, err)
 					<-time.After(time.Second)
 					break
 				}

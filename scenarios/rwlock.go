@@ -132,7 +132,7 @@ func (l *strangers) lock(ctx context.Context, want string) (held, error) {
 	if err != nil {
 		return held{}, err
 	}
-	return held{Context: c.Context(), token: c.Token(), path: c.Node().Path, unlock: c.Leave, ends: true}, nil
+	return held{Context: c.Context(), token: c.Token(), path: c.Node().Path, unlock: func(ctx context.Context) error { return c.Leave(ctx, lock.ErrReleased) }, ends: true}, nil
 }
 
 func (l *strangers) lost() error { return l.s.Err() }

@@ -15,25 +15,25 @@ import (
 var (
 	// ErrQuota means that a hard quota on the path or above it is used up.
 	// Nothing was applied. Delete something, or raise the quota.
-	ErrQuota = errors.New("quota exceeded")
+	ErrQuota = errors.New("session: quota exceeded")
 	// ErrThrottled means that the server was too busy and did not execute the
 	// request. Nothing was applied. Try again later.
-	ErrThrottled = errors.New("throttled: the server is too busy")
+	ErrThrottled = errors.New("session: throttled: the server is too busy")
 	// ErrReadOnly means that the server has no quorum and serves reads only.
 	// Nothing was applied. Try again later.
-	ErrReadOnly = errors.New("the server is read-only")
+	ErrReadOnly = errors.New("session: the server is read-only")
 	// ErrUnimplemented means that the server does not know the request, or
 	// that it is switched off, as nodes with a time to live are by default.
 	// Nothing was applied.
-	ErrUnimplemented = errors.New("unimplemented by the server")
+	ErrUnimplemented = errors.New("session: unimplemented by the server")
 	// ErrAuthRequired means that the server closed the session since it serves
 	// authenticated clients only (enforce.auth, SASL). Nothing was applied. Open
 	// a session with Options.Auth.
-	ErrAuthRequired = errors.New("session closed: the server requires authentication (enforce.auth, SASL)")
+	ErrAuthRequired = errors.New("session: the server requires authentication (enforce.auth, SASL)")
 	// ErrUnknown means that the answer proves nothing: an error of the server that
 	// this package does not know, or that says too little. The request may have been
 	// applied.
-	ErrUnknown = errors.New("unknown answer of the server")
+	ErrUnknown = errors.New("session: unknown answer of the server")
 )
 
 // A refusal is what an error code says that proves that nothing was applied.
@@ -100,7 +100,7 @@ var unreadable = []error{zk.ErrAPIError, zk.ErrShortBuffer, zk.ErrUnhandledField
 
 // Transient reports whether the request that failed with err may succeed later
 // although nobody does anything about it: its connection was lost, the server was
-// too busy, or the answer proves nothing. Any other error is final, zk.ErrNoAuth or
+// too busy, or the answer proves nothing. Any other error is final, ErrNoAuth or
 // ErrQuota for example. A write with an Indeterminate Outcome may have been applied:
 // look first.
 func Transient(err error) bool {

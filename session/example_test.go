@@ -89,7 +89,7 @@ func ExampleSession() {
 	fmt.Println(s.Err(), errors.Is(s.Err(), session.ErrClosed))
 	// Output:
 	// mine: true
-	// session closed true
+	// session: closed true
 }
 
 // What a lock is made of: a node of one's own, the knowledge that it is the

@@ -17,13 +17,13 @@ import (
 
 // ErrRevoked means that somebody else deleted the node of a hold. Treat what
 // was held as lost; the session goes on.
-var ErrRevoked = errors.New("node deleted by somebody else")
+var ErrRevoked = errors.New("session: node deleted by somebody else")
 
 // ErrUnreadable means that the ACL of a hold's node does not let this session
 // read it, so that the session cannot notice when somebody deletes the node. Treat
 // what was held as lost; the session goes on. Claiming it again will not help: give
 // the session the credential that Options.ACL asks for.
-var ErrUnreadable = errors.New("the node's ACL does not let this session read it")
+var ErrUnreadable = errors.New("session: the node's ACL does not let this session read it")
 
 // A Hold is the claim of a session on what one of its own nodes stands for:
 // a lock, a leadership, a permit. From its start the session keeps the lease

@@ -26,7 +26,7 @@ type CreateOp struct {
 	Path string
 	Data []byte
 	Mode Mode
-	ACL  []zk.ACL // nil means that of the options
+	ACL  []ACL // nil means that of the options
 }
 
 // SetOp replaces the data of a znode of the given version.
@@ -99,8 +99,8 @@ func (s *Session) sizeOf(path string) int { return len(s.opts.Chroot) + len(path
 
 // An OpResult is what one part of a Multi gave.
 type OpResult struct {
-	Path string   // of a CreateOp
-	Stat *zk.Stat // of a SetOp
+	Path string // of a CreateOp
+	Stat *Stat  // of a SetOp
 }
 
 // A MultiError says which part made a Multi fail. None was applied.
@@ -199,7 +199,7 @@ func (s *Session) rooted(ctx context.Context) error {
 	return err
 }
 
-// noRoot says of err, a zk.ErrNoNode, that it is the chroot that is missing.
+// noRoot says of err, an ErrNoNode, that it is the chroot that is missing.
 func (s *Session) noRoot(err error) error {
 	return fmt.Errorf("chroot %s does not exist: %w", s.opts.Chroot, err)
 }

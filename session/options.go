@@ -45,7 +45,7 @@ type Options struct {
 
 	// ACL of the nodes that are created; nil means open to everybody. Servers
 	// refuse an empty one.
-	ACL []zk.ACL
+	ACL []ACL
 
 	// TLS, if not nil, is used on every connection. An empty ServerName is
 	// taken from the server's address.

@@ -8,24 +8,24 @@ import (
 	"github.com/go-zookeeper/zk"
 )
 
-// Errors of a session. The server's own answers (zk.ErrNoNode, zk.ErrBadVersion
+// Errors of a session. The server's own answers (ErrNoNode, ErrBadVersion
 // and so on) come wrapped and are found with errors.Is.
 var (
 	// ErrLost means that the session is over: its ephemeral nodes are gone or
 	// will be. Open a new one, or live in Run.
-	ErrLost = errors.New("session lost")
+	ErrLost = errors.New("session: lost")
 	// ErrLeaseLapsed means that the session could no longer be proven to live.
 	// Whatever was held has to be treated as lost; the session itself may go on.
-	ErrLeaseLapsed = errors.New("lease lapsed")
+	ErrLeaseLapsed = errors.New("session: lease lapsed")
 	// ErrClosed means that Close was called.
-	ErrClosed = errors.New("session closed")
+	ErrClosed = errors.New("session: closed")
 	// ErrCredentials means that servers refused Options.Auth, or demand other
 	// credentials. The session is over, and an error with ErrCredentials is an
 	// ErrLost too, but a new session would end likewise: mend the options.
-	ErrCredentials = errors.New("credentials refused")
+	ErrCredentials = errors.New("session: credentials refused")
 	// ErrTooLarge means that a request is larger than servers accept. Nothing
 	// was sent. Make it smaller, or raise jute.maxbuffer and Options.MaxRequest.
-	ErrTooLarge = errors.New("request too large")
+	ErrTooLarge = errors.New("session: request too large")
 )
 
 // An Outcome tells whether a request that changes something did so.

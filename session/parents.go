@@ -15,7 +15,7 @@ import (
 // end, or is given up, the parents that were made are deleted again unless they are in
 // use: before 3.10, servers keep a container that never had a child.
 //
-// An error of create that is zk.ErrNoNode has to mean that a parent of path is missing.
+// An error of create that is ErrNoNode has to mean that a parent of path is missing.
 func (s *Session) WithParents(ctx context.Context, path string, create func(ctx context.Context) error) error {
 	return s.withParents(ctx, path, func([]string) {}, create)
 }
@@ -44,7 +44,7 @@ func (s *Session) withParents(ctx context.Context, path string, note func(made [
 // CreateParents makes those parents of path that do not exist, as containers,
 // which the server deletes again some time after their last child went. Parents
 // that exist need no permission to create. It does not make the chroot: if that is
-// missing, it fails with zk.ErrNoNode, so that a caller that creates a node and its
+// missing, it fails with ErrNoNode, so that a caller that creates a node and its
 // parents in turn comes to an end. If it fails, it deletes again what it has made.
 // Prefer WithParents if a node follows.
 func (s *Session) CreateParents(ctx context.Context, path string) error {

@@ -217,7 +217,7 @@ func (s *Session) Create(ctx context.Context, path string, data []byte, mode Mod
 }
 
 // CreateACL is Create with an ACL of its own.
-func (s *Session) CreateACL(ctx context.Context, path string, data []byte, mode Mode, acl []zk.ACL) (string, error) {
+func (s *Session) CreateACL(ctx context.Context, path string, data []byte, mode Mode, acl []ACL) (string, error) {
 	return s.create(ctx, path, data, mode, slices.Clone(acl))
 }
 
@@ -259,7 +259,7 @@ func (s *Session) CreateTTL(ctx context.Context, path string, data []byte, ttl t
 }
 
 // Exists returns the stat of a znode, nil if there is none.
-func (s *Session) Exists(ctx context.Context, path string) (*zk.Stat, error) {
+func (s *Session) Exists(ctx context.Context, path string) (*Stat, error) {
 	if err := s.check("exists", path, 0); err != nil {
 		return nil, err
 	}
@@ -274,7 +274,7 @@ func (s *Session) Exists(ctx context.Context, path string) (*zk.Stat, error) {
 
 // ExistsWatch is Exists with a watch, which fires when the znode is created,
 // deleted, or its data set. Stop the watch if it is not waited for.
-func (s *Session) ExistsWatch(ctx context.Context, path string) (*zk.Stat, *Watch, error) {
+func (s *Session) ExistsWatch(ctx context.Context, path string) (*Stat, *Watch, error) {
 	w := s.watch(s.inner(path), false)
 	stat, err := s.Exists(ctx, path)
 	if err != nil {
@@ -287,7 +287,7 @@ func (s *Session) ExistsWatch(ctx context.Context, path string) (*zk.Stat, *Watc
 // A Value is the data of a znode, with its stat.
 type Value struct {
 	Data []byte
-	Stat *zk.Stat
+	Stat *Stat
 }
 
 // Get returns the data of a znode, as the server that the session is connected
@@ -317,7 +317,7 @@ func (s *Session) GetWatch(ctx context.Context, path string) (Value, *Watch, err
 // Listing are the names of a znode's children, in no order, with its stat.
 type Listing struct {
 	Names []string
-	Stat  *zk.Stat
+	Stat  *Stat
 }
 
 // Children lists a znode's children.
@@ -347,7 +347,7 @@ func (s *Session) ChildrenWatch(ctx context.Context, path string) (Listing, *Wat
 const AnyVersion int32 = -1
 
 // Set replaces the data of a znode if its version is the given one.
-func (s *Session) Set(ctx context.Context, path string, data []byte, version int32) (*zk.Stat, error) {
+func (s *Session) Set(ctx context.Context, path string, data []byte, version int32) (*Stat, error) {
 	if err := s.check("set", path, len(data)); err != nil {
 		return nil, err
 	}
@@ -411,7 +411,7 @@ func (s *Session) ReadBarrier(ctx context.Context, path string) error {
 }
 
 // GetACL returns the ACL of a znode.
-func (s *Session) GetACL(ctx context.Context, path string) ([]zk.ACL, error) {
+func (s *Session) GetACL(ctx context.Context, path string) ([]ACL, error) {
 	if err := s.check("getACL", path, 0); err != nil {
 		return nil, err
 	}
@@ -422,7 +422,7 @@ func (s *Session) GetACL(ctx context.Context, path string) ([]zk.ACL, error) {
 }
 
 // SetACL replaces the ACL of a znode if its ACL's version is the given one.
-func (s *Session) SetACL(ctx context.Context, path string, acl []zk.ACL, version int32) error {
+func (s *Session) SetACL(ctx context.Context, path string, acl []ACL, version int32) error {
 	if err := s.check("setACL", path, aclSize(acl)); err != nil {
 		return err
 	}

@@ -20,10 +20,10 @@ import (
 // A Watch waits for one event of a znode, as ZooKeeper's watches do.
 type Watch struct {
 	// C gives one event and is then closed. When the session ends first the
-	// event is zk.EventNotWatching with the cause. A watch can fire without
+	// event is EventNotWatching with the cause. A watch can fire without
 	// a change that its own read did not show already, since watches on one
 	// path share what the server keeps; it never misses one.
-	C <-chan zk.Event
+	C <-chan Event
 
 	ch  chan zk.Event
 	s   *Session

@@ -24,7 +24,7 @@ type Watches struct {
 type Fired struct {
 	Path     string
 	Children bool // that of Children; else that of Get and Exists
-	Type     zk.EventType
+	Type     EventType
 }
 
 // NewWatches returns an empty set of watches, which costs nothing. Stop it.
@@ -43,7 +43,7 @@ func (w *Watches) Get(ctx context.Context, path string) (Value, error) {
 }
 
 // Exists is [Session.Exists] with a watch, as [Session.ExistsWatch].
-func (w *Watches) Exists(ctx context.Context, path string) (*zk.Stat, error) {
+func (w *Watches) Exists(ctx context.Context, path string) (*Stat, error) {
 	wants := w.await(path, false)
 	stat, err := w.s.Exists(ctx, path)
 	if err != nil {

@@ -3,8 +3,6 @@ package watch
 import (
 	"context"
 
-	"github.com/go-zookeeper/zk"
-
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -12,8 +10,8 @@ import (
 // since the change before it. The slices must not be changed.
 type ChildrenChange struct {
 	Path  string
-	Stat  *zk.Stat // nil if there is no such znode
-	Names []string // all, sorted
+	Stat  *session.Stat // nil if there is no such znode
+	Names []string      // all, sorted
 
 	// A child that was deleted and created anew is in both. On the first
 	// change all are Added.
@@ -21,7 +19,7 @@ type ChildrenChange struct {
 
 	// Event is what the server told, the first of them if there were more;
 	// 0 where nothing was told, as for the first state.
-	Event zk.EventType
+	Event session.EventType
 }
 
 // NewChildren returns a Watcher of the names of a znode's children. The znode need
@@ -60,7 +58,7 @@ func (c *children) look(ctx context.Context, s *session.Session, w *session.Watc
 
 // parentChanged reports whether a znode came, went or was created anew, all of
 // which are changes even if it has no children. Its data does not matter.
-func parentChanged(old, now *zk.Stat) bool {
+func parentChanged(old, now *session.Stat) bool {
 	if old == nil || now == nil {
 		return old != now
 	}

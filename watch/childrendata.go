@@ -5,8 +5,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/go-zookeeper/zk"
-
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -14,8 +12,8 @@ import (
 // became of them since the change before it. The slices must not be changed.
 type ChildrenDataChange struct {
 	Path     string
-	Stat     *zk.Stat // nil if there is no such znode
-	Children []Entry  // all, sorted by name
+	Stat     *session.Stat // nil if there is no such znode
+	Children []Entry       // all, sorted by name
 
 	// Those that came, went (as they were last) and whose data was set, sorted
 	// by name. A child that was deleted and created anew is Removed and Added.
@@ -24,7 +22,7 @@ type ChildrenDataChange struct {
 
 	// Event is what the server told, the first of them if there were more;
 	// 0 where nothing was told, as for the first state.
-	Event zk.EventType
+	Event session.EventType
 }
 
 // NewChildrenData returns a Watcher of a znode's children with their data. The

@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"context"
 
-	"github.com/go-zookeeper/zk"
-
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -14,11 +12,11 @@ type DataChange struct {
 	Path string
 	Kind Kind // never Same
 	Data []byte
-	Stat *zk.Stat // nil if there is no such znode
+	Stat *session.Stat // nil if there is no such znode
 
 	// Event is what the server told, the first of them if there were more;
 	// 0 where nothing was told, as for the first state.
-	Event zk.EventType
+	Event session.EventType
 }
 
 // NewData returns a Watcher of the data of one znode, which need not exist. No

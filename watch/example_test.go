@@ -93,7 +93,7 @@ func ExampleNewData() {
 		case c.Stat == nil:
 			fmt.Println("no master: I try to become it")
 			_, err := backup.Create(ctx, "/master", []byte("host-2"), session.Ephemeral)
-			check(err) // in earnest zk.ErrNodeExists, if another was quicker: go on
+			check(err) // in earnest session.ErrNodeExists, if another was quicker: go on
 		case c.Stat.EphemeralOwner == backup.ID():
 			fmt.Printf("%v: I am the master, %s\n", c.Kind, c.Data)
 			return
@@ -148,9 +148,9 @@ func ExampleValue() {
 	cancel()
 	<-done
 	// Output:
-	// {10} no such znode
+	// {10} watch: no such znode
 	// {20} <nil>
-	// {20} invalid value: rate 0 is below 1
+	// {20} watch: invalid value: rate 0 is below 1
 }
 
 // What the program that watches a path prints: which child appeared, which

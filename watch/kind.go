@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"fmt"
 
-	"github.com/go-zookeeper/zk"
-
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -70,7 +68,7 @@ func kindOf(old, now session.Value) Kind {
 // may have reached the version of the old one. The czxid is enough while the
 // ensemble keeps its data. One that was wiped, or restored from a backup,
 // assigns the same zxids again, but at other times.
-func sameNode(old, now *zk.Stat) bool { return old.Czxid == now.Czxid && old.Ctime == now.Ctime }
+func sameNode(old, now *session.Stat) bool { return old.Czxid == now.Czxid && old.Ctime == now.Ctime }
 
 // sameData reports whether nobody set the data of a znode between two looks.
 // For what the time and the data are compared, see sameNode.

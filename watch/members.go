@@ -5,16 +5,14 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/go-zookeeper/zk"
-
 	"github.com/zkcoord/zkcoord/internal/znode"
 	"github.com/zkcoord/zkcoord/session"
 )
 
 // members are the children of a znode at one time.
 type members struct {
-	stat  *zk.Stat // of the znode; nil if there is none
-	names []string // sorted
+	stat  *session.Stat // of the znode; nil if there is none
+	names []string      // sorted
 }
 
 // A difference is what became of the children of a znode between two looks. A

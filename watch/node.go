@@ -4,8 +4,6 @@ import (
 	"context"
 	"slices"
 
-	"github.com/go-zookeeper/zk"
-
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -15,14 +13,14 @@ type NodeChange struct {
 	Path string
 	Kind Kind // of the data; Same where only children changed
 	Data []byte
-	Stat *zk.Stat // nil if there is no such znode
+	Stat *session.Stat // nil if there is no such znode
 
 	Names          []string // of all children, sorted
 	Added, Removed []string // as in ChildrenChange
 
 	// Event is what the server told, the first of them if there were more;
 	// 0 where nothing was told, as for the first state.
-	Event zk.EventType
+	Event session.EventType
 }
 
 // NewNode returns a Watcher of one znode's data and children together. The znode
@@ -43,7 +41,7 @@ type node struct {
 type nodeState struct {
 	data session.Value
 	list members
-	stat *zk.Stat // of the part that was read later
+	stat *session.Stat // of the part that was read later
 }
 
 func (n *node) look(ctx context.Context, s *session.Session, w *session.Watches, fired []session.Fired) (NodeChange, bool, error) {

@@ -4,8 +4,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/go-zookeeper/zk"
-
 	"github.com/zkcoord/zkcoord/internal/znode"
 	"github.com/zkcoord/zkcoord/session"
 )
@@ -32,8 +30,8 @@ type replica struct {
 // A known znode is not changed once it is in a replica, but replaced.
 type known struct {
 	data  []byte
-	stat  *zk.Stat // newest
-	names []string // of its children, sorted; also of those not read yet, or gone since
+	stat  *session.Stat // newest
+	names []string      // of its children, sorted; also of those not read yet, or gone since
 }
 
 // A facet is what one watch is on and one request reads.
@@ -48,7 +46,7 @@ type reading struct {
 	facet
 	data  []byte
 	names []string // sorted
-	stat  *zk.Stat
+	stat  *session.Stat
 }
 
 func newReplica(root string, opts TreeOptions) replica {

@@ -6,8 +6,6 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/go-zookeeper/zk"
-
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -15,7 +13,7 @@ import (
 type Entry struct {
 	Path string
 	Data []byte
-	Stat *zk.Stat // nil if there is no such znode
+	Stat *session.Stat // nil if there is no such znode
 }
 
 // An EntryChange is what became of a znode.
@@ -181,7 +179,7 @@ func (t *tree) readOne(ctx context.Context, w *session.Watches, f facet) (got re
 		}
 		got.data, got.stat = value.Data, value.Stat
 	}
-	if errors.Is(err, zk.ErrNoAuth) && t.opts.Forbidden != nil && f.path != t.root {
+	if errors.Is(err, session.ErrNoAuth) && t.opts.Forbidden != nil && f.path != t.root {
 		t.opts.Forbidden(f.path)
 		return reading{facet: f}, nil
 	}

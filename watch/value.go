@@ -8,18 +8,16 @@ import (
 	"iter"
 	"sync/atomic"
 
-	"github.com/go-zookeeper/zk"
-
 	"github.com/zkcoord/zkcoord/session"
 )
 
 // Errors of a Setting.
 var (
 	// ErrMissing means that there is no such znode (any more).
-	ErrMissing = errors.New("no such znode")
+	ErrMissing = errors.New("watch: no such znode")
 	// ErrInvalid means that what is stored cannot be decoded or is not valid.
 	// Somebody has to store something better, or this program is too old.
-	ErrInvalid = errors.New("invalid value")
+	ErrInvalid = errors.New("watch: invalid value")
 )
 
 // ValueOptions say how a Value is stored. The zero value is JSON, all valid.
@@ -57,8 +55,8 @@ type version[T any] struct {
 
 // A Setting is what is known of a Value.
 type Setting[T any] struct {
-	Value T        // the last good one, or the default
-	Stat  *zk.Stat // of the znode when that was stored; nil if it is the default
+	Value T             // the last good one, or the default
+	Stat  *session.Stat // of the znode when that was stored; nil if it is the default
 
 	// Err is nil if Value is what is stored, else why it is not: ErrMissing or
 	// ErrInvalid, and then with the reason.
@@ -184,7 +182,7 @@ func (v *Value[T]) Update(ctx context.Context, s *session.Session, f func(T) (T,
 		switch err := v.store(ctx, s, data, stat); {
 		case err == nil:
 			return value, nil
-		case errors.Is(err, zk.ErrBadVersion), errors.Is(err, zk.ErrNodeExists), stat != nil && isNoNode(err):
+		case errors.Is(err, session.ErrBadVersion), errors.Is(err, session.ErrNodeExists), stat != nil && isNoNode(err):
 		default:
 			return value, fmt.Errorf("watch: update %s: %w", v.path, err)
 		}
@@ -192,7 +190,7 @@ func (v *Value[T]) Update(ctx context.Context, s *session.Session, f func(T) (T,
 }
 
 // stored reads the value; without a znode it is the default and has no stat.
-func (v *Value[T]) stored(ctx context.Context, s *session.Session) (T, *zk.Stat, error) {
+func (v *Value[T]) stored(ctx context.Context, s *session.Session) (T, *session.Stat, error) {
 	stored, err := s.Get(ctx, v.path)
 	switch {
 	case isNoNode(err):
@@ -221,7 +219,7 @@ func (v *Value[T]) unsent(err error) error {
 }
 
 // store replaces what has the given stat, or makes the znode if there was none.
-func (v *Value[T]) store(ctx context.Context, s *session.Session, data []byte, stat *zk.Stat) error {
+func (v *Value[T]) store(ctx context.Context, s *session.Session, data []byte, stat *session.Stat) error {
 	if stat != nil {
 		_, err := s.Set(ctx, v.path, data, stat.Version)
 		return err

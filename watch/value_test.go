@@ -49,12 +49,12 @@ func TestValueKeepsTheLastGoodOne(t *testing.T) {
 		f := listen(t, v.Changes(t.Context()))
 		f.none()
 		keep := listen(t, keeping(t.Context(), w.s, v.Keep))
-		expect(t, saySetting(f.next()), "{Rate:1 Burst:0} false no such znode")
+		expect(t, saySetting(f.next()), "{Rate:1 Burst:0} false watch: no such znode")
 		w.do(`+/limits {"Rate":5}`)
 		expect(t, saySetting(f.next()), "{Rate:5 Burst:0} true <nil>")
 		w.do(`=/limits {"Rate":`)
 		c := f.next()
-		expect(t, saySetting(c), "{Rate:5 Burst:0} true invalid value: unexpected end of JSON input")
+		expect(t, saySetting(c), "{Rate:5 Burst:0} true watch: invalid value: unexpected end of JSON input")
 		if broken := (*json.SyntaxError)(nil); !errors.Is(c.Err, watch.ErrInvalid) || !errors.As(c.Err, &broken) {
 			t.Errorf("error %v", c.Err)
 		}
@@ -65,7 +65,7 @@ func TestValueKeepsTheLastGoodOne(t *testing.T) {
 		w.do(`=/limits {"Rate":6}`)
 		expect(t, saySetting(f.next()), "{Rate:6 Burst:0} true <nil>")
 		w.do(`-/limits`)
-		expect(t, saySetting(f.next()), "{Rate:6 Burst:0} true no such znode")
+		expect(t, saySetting(f.next()), "{Rate:6 Burst:0} true watch: no such znode")
 
 		w.must(w.Expire(w.s.ID()))
 		if err := keep.end(); !errors.Is(err, session.ErrLost) {
@@ -121,7 +121,7 @@ func TestSlowListenerOfAValueGetsTheNewest(t *testing.T) {
 				t.Fatalf("Load gave %d, want %d", got, i+2)
 			}
 		}
-		expect(t, saySetting(slow.next()), "{Rate:1 Burst:0} false no such znode") // busy with it
+		expect(t, saySetting(slow.next()), "{Rate:1 Burst:0} false watch: no such znode") // busy with it
 		expect(t, saySetting(slow.next()), "{Rate:101 Burst:0} true <nil>")
 		slow.none()
 		cancel()

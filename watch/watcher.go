@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"iter"
 
-	"github.com/go-zookeeper/zk"
-
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -96,11 +94,11 @@ func (w *Watcher[C]) keep(ctx context.Context, s *session.Session) error {
 }
 
 // eventOf is the event that made a look necessary, none for a first look.
-func eventOf(fired []session.Fired) zk.EventType {
+func eventOf(fired []session.Fired) session.EventType {
 	if len(fired) == 0 {
 		return 0
 	}
 	return fired[0].Type
 }
 
-func isNoNode(err error) bool { return errors.Is(err, zk.ErrNoNode) }
+func isNoNode(err error) bool { return errors.Is(err, session.ErrNoNode) }

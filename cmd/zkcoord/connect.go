@@ -11,7 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/go-zookeeper/zk"
 	"github.com/spf13/cobra"
 
 	"github.com/zkcoord/zkcoord/session"
@@ -178,9 +177,9 @@ func (f *connectFlags) with(ctx context.Context, do func(context.Context, *sessi
 	}
 	err = do(ctx, s)
 	switch {
-	case errors.Is(err, zk.ErrNoNode):
+	case errors.Is(err, session.ErrNoNode):
 		err = cmp.Or(f.chrootMissing(ctx, s), err)
-	case errors.Is(err, zk.ErrNoAuth): // which says "not authenticated" to those who are, too
+	case errors.Is(err, session.ErrNoAuth): // which says "not authenticated" to those who are, too
 		err = fmt.Errorf("%w: the ACL does not allow it with %s", err, f.identity())
 	}
 	return errors.Join(err, s.Close())
@@ -226,7 +225,7 @@ func (f *connectFlags) open(ctx context.Context) (*session.Session, error) {
 	if err != nil {
 		return nil, f.noSession(err)
 	}
-	if _, err := s.Exists(bounded, "/"); err != nil && !errors.Is(err, zk.ErrNoAuth) {
+	if _, err := s.Exists(bounded, "/"); err != nil && !errors.Is(err, session.ErrNoAuth) {
 		return nil, errors.Join(f.noSession(err), s.Close())
 	}
 	return s, nil

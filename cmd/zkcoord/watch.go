@@ -8,7 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/go-zookeeper/zk"
 	"github.com/spf13/cobra"
 
 	"github.com/zkcoord/zkcoord/internal/znode"
@@ -67,7 +66,7 @@ type change struct {
 	Removed []string  `json:"removed,omitempty"`
 }
 
-func newChange(path string, kind watch.Kind, data []byte, st *zk.Stat) change {
+func newChange(path string, kind watch.Kind, data []byte, st *session.Stat) change {
 	c := change{Time: time.Now().UTC(), Path: path, Kind: kind.String(), Exists: st != nil}
 	if st == nil {
 		return c
@@ -104,7 +103,7 @@ func (a *app) watchTree(ctx context.Context, opts session.Options, path string, 
 		tree.Forbidden = a.noteOnce("left out, as it may not be read: ")
 	}
 	for t, err := range watch.NewTree(path, tree).Run(ctx, opts) {
-		if err != nil && errors.Is(err, zk.ErrNoAuth) && !skip {
+		if err != nil && errors.Is(err, session.ErrNoAuth) && !skip {
 			err = fmt.Errorf("%w (--skip-forbidden leaves out what is below %s and may not be read)", err, path)
 		}
 		if err != nil {

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/go-zookeeper/zk"
 	"github.com/spf13/cobra"
 
 	"github.com/zkcoord/zkcoord/internal/znode"
@@ -61,7 +60,7 @@ type stat struct {
 	Children int32     `json:"children"`
 }
 
-func newStat(s *zk.Stat) *stat {
+func newStat(s *session.Stat) *stat {
 	st := &stat{
 		Czxid: hex(s.Czxid), Mzxid: hex(s.Mzxid), Pzxid: hex(s.Pzxid),
 		Created: time.UnixMilli(s.Ctime).UTC(), Modified: time.UnixMilli(s.Mtime).UTC(),
@@ -179,12 +178,12 @@ func (a *app) list(ctx context.Context, s *session.Session, path, below string, 
 	listing, err := s.Children(ctx, path)
 	switch {
 	case err == nil:
-	case below != "" && errors.Is(err, zk.ErrNoNode):
+	case below != "" && errors.Is(err, session.ErrNoNode):
 		return nil
-	case below != "" && f.skip && errors.Is(err, zk.ErrNoAuth):
+	case below != "" && f.skip && errors.Is(err, session.ErrNoAuth):
 		a.note("left out: %v", err)
 		return nil
-	case below != "" && errors.Is(err, zk.ErrNoAuth):
+	case below != "" && errors.Is(err, session.ErrNoAuth):
 		return fmt.Errorf("%w (--skip-forbidden leaves it out)", err)
 	default:
 		return err
@@ -227,9 +226,9 @@ func (a *app) printChild(ctx context.Context, s *session.Session, path, name str
 	if long {
 		v, err := s.Get(ctx, path)
 		switch {
-		case errors.Is(err, zk.ErrNoNode):
+		case errors.Is(err, session.ErrNoNode):
 			return nil
-		case errors.Is(err, zk.ErrNoAuth):
+		case errors.Is(err, session.ErrNoAuth):
 			data = "may not be read"
 		case err != nil:
 			return err
@@ -267,7 +266,7 @@ func (a *app) createCommand() *cobra.Command {
 				}
 			}
 			path, err := create(ctx, s, args[0], data, sequential, container, ttl)
-			if errors.Is(err, zk.ErrNoNode) {
+			if errors.Is(err, session.ErrNoNode) {
 				return fmt.Errorf("%w: its parent (-p creates it)", err)
 			}
 			if err != nil {
@@ -319,7 +318,7 @@ func (a *app) rmCommand() *cobra.Command {
 				return s.DeleteAll(ctx, args[0])
 			}
 			err := s.Delete(ctx, args[0], version)
-			if errors.Is(err, zk.ErrNotEmpty) {
+			if errors.Is(err, session.ErrNotEmpty) {
 				return fmt.Errorf("%w (-r deletes them as well)", err)
 			}
 			return err

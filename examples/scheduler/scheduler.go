@@ -6,8 +6,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/go-zookeeper/zk"
-
 	"github.com/zkcoord/zkcoord/election"
 	"github.com/zkcoord/zkcoord/session"
 )
@@ -30,7 +28,7 @@ func (c scheduler) run(ctx context.Context, s *session.Session) error {
 func (c scheduler) lead(ctx context.Context, s *session.Session, term *election.Term) error {
 	note := c.path + "/last"
 	_, err := term.Txn(ctx, session.CreateOp{Path: note, Data: []byte("0")})
-	if err != nil && !errors.Is(err, zk.ErrNodeExists) {
+	if err != nil && !errors.Is(err, session.ErrNodeExists) {
 		return err
 	}
 	for {

@@ -7,8 +7,6 @@ import (
 	"log"
 	"strings"
 
-	"github.com/go-zookeeper/zk"
-
 	"github.com/zkcoord/zkcoord/queue"
 	"github.com/zkcoord/zkcoord/session"
 )
@@ -59,7 +57,7 @@ func (w workqueue) work(ctx context.Context, do func(ctx context.Context, input 
 	if err == nil {
 		_, err = w.s.Create(ctx, w.outputs, nil, session.Persistent) // it stays while it is empty
 	}
-	if err != nil && !errors.Is(err, zk.ErrNodeExists) {
+	if err != nil && !errors.Is(err, session.ErrNodeExists) {
 		return err
 	}
 	for {
@@ -70,7 +68,7 @@ func (w workqueue) work(ctx context.Context, do func(ctx context.Context, input 
 			if err == nil {
 				err = claim.Ack(ctx, session.CreateOp{Path: w.outputs + "/" + claim.Value().ID, Data: output})
 			}
-			if errors.Is(err, zk.ErrNodeExists) {
+			if errors.Is(err, session.ErrNodeExists) {
 				return nil // the same job was put twice
 			}
 			return err

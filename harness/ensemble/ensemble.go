@@ -22,13 +22,13 @@ import (
 )
 
 // ErrNoLeader says that no node serves as leader at the moment: an election is under way, or there is no quorum. Ask again.
-var ErrNoLeader = errors.New("no node serves as leader")
+var ErrNoLeader = errors.New("ensemble: no node serves as leader")
 
 // ErrClosed is what every method but Close returns after Close.
-var ErrClosed = errors.New("ensemble is closed")
+var ErrClosed = errors.New("ensemble: closed")
 
 // ErrUnable is what a capability returns that this ensemble was not started for: see Config.
-var ErrUnable = errors.New("the ensemble was started without what this needs")
+var ErrUnable = errors.New("ensemble: started without what this needs")
 
 // DialFunc has the shape of net.Dialer.DialContext.
 type DialFunc = func(ctx context.Context, network, address string) (net.Conn, error)

@@ -13,7 +13,7 @@ const Version = 1
 // ErrMalformed says that a history breaks a rule that every client keeps: a
 // completion without an invocation, a second operation of a process that is
 // still busy. Nothing can be concluded from it.
-var ErrMalformed = errors.New("malformed history")
+var ErrMalformed = errors.New("history: malformed")
 
 // Header says what run a history belongs to.
 type Header struct {

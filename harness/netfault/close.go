@@ -12,7 +12,7 @@ import (
 )
 
 // ErrNoSession says that the ensemble knows no such session, or not with that password: it has ended already.
-var ErrNoSession = errors.New("no such session")
+var ErrNoSession = errors.New("netfault: no such session")
 
 // CloseSession ends somebody's session from outside: it connects to server as a second client with the session's id and
 // password, and closes it. What the session's owner has stalled is gone when CloseSession returns nil; the owner learns it only

@@ -12,14 +12,15 @@ import (
 )
 
 // ErrExhausted means that the numbers of a lock queue's directory are nearly used
-// up: ZooKeeper counts in 32 bits. Delete the directory while nobody waits.
+// up: ZooKeeper counts in 32 bits. Packages lock and election return errors of
+// their own for it.
 var ErrExhausted = errors.New("sequence numbers of the directory are used up")
 
 // ErrBusy is Join's answer to a Try when somebody is before one.
 var ErrBusy = errors.New("held by somebody else")
 
-// ErrReleased is the cause with which a place's context ends on Leave.
-var ErrReleased = errors.New("released")
+// errClosed is the cause with which a place's context ends on Close.
+var errClosed = errors.New("closed")
 
 // A Line is a directory of ephemeral sequential nodes that are served in the
 // order of their numbers.

@@ -13,6 +13,8 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
+var errReleased = errors.New("released")
+
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // kazoo#606, #730: contenders past the end of the counter were in no order. They
@@ -76,10 +78,10 @@ func TestHandOverStaysFlat(t *testing.T) {
 				if got, want := last.Requests(), "create getChildren2 getData"; got != want {
 					t.Errorf("last of %d sent %q, want %q", contenders, got, want)
 				}
-				if err := first.Leave(ctx); err != nil {
+				if err := first.Leave(ctx, errReleased); err != nil {
 					t.Error(err)
 				}
-				if err := (<-second).Leave(ctx); err != nil {
+				if err := (<-second).Leave(ctx, errReleased); err != nil {
 					t.Error(err)
 				}
 				synctest.Wait()
@@ -87,7 +89,7 @@ func TestHandOverStaysFlat(t *testing.T) {
 					t.Errorf("holders sent %q and %q", a, b)
 				}
 				crowd.Lose()
-				if err := (<-granted).Leave(ctx); err != nil {
+				if err := (<-granted).Leave(ctx, errReleased); err != nil {
 					t.Error(err)
 				}
 				if got := last.Requests(); got != "getChildren2 multi" {

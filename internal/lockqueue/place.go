@@ -60,7 +60,7 @@ func (c *Place) Session() *session.Session { return c.session }
 // Token grows with every grant.
 func (c *Place) Token() int64 { return c.token }
 
-// Leave gives the place up. The context ends first. An error means that the
+// Leave gives the place up. The context ends first, with the given cause. An error means that the
 // grant had ended before, which is its cause, or that ctx ended before the
 // deletion of the node was confirmed: then the session goes on deleting it. With a
 // context of Bind, it waits as long as the context that Bind was given.
@@ -70,10 +70,10 @@ func (c *Place) Token() int64 { return c.token }
 // Whoever watches the data is told of a change where it would be told of a
 // deletion if the session had expired, and so knows that this place had been
 // served: nobody before it is left, and the others need not be listed again.
-func (c *Place) Leave(ctx context.Context) error {
+func (c *Place) Leave(ctx context.Context, cause error) error {
 	ctx, cancel := c.Unbind(ctx)
 	defer cancel()
-	ended := c.hold.End(ErrReleased)
+	ended := c.hold.End(cause)
 	removed := c.remove()
 	if !ended {
 		return context.Cause(c.Context())
@@ -97,7 +97,7 @@ func (c *Place) Abandon(ctx context.Context, cause error) {
 }
 
 // Close ends the place without deleting its node, which is gone already.
-func (c *Place) Close() { c.hold.End(ErrReleased) }
+func (c *Place) Close() { c.hold.End(errClosed) }
 
 // remove deletes the own node, however long the caller lives.
 func (c *Place) remove() <-chan error {

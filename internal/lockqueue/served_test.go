@@ -87,7 +87,7 @@ func TestGoingFromTheMiddleServesNobody(t *testing.T) {
 					if !first.served() || last.served() {
 						t.Fatalf("after the middle one went: first served %v, last %v", first.served(), last.served())
 					}
-					recipetest.Check(t, first.claim.Leave(t.Context()))
+					recipetest.Check(t, first.claim.Leave(t.Context(), errReleased))
 					if !last.served() {
 						t.Error("the last one waits for nobody")
 					}
@@ -110,7 +110,7 @@ func TestGoingFromTheMiddleAtEachMoment(t *testing.T) {
 				if reached = c.Reached(); reached && last.served() {
 					t.Errorf("%s: the last one is served beside the first, as the middle one went at moment %d", name, moment)
 				}
-				recipetest.Check(t, first.claim.Leave(t.Context()))
+				recipetest.Check(t, first.claim.Leave(t.Context(), errReleased))
 			})
 		}
 		if moment < 8 {
@@ -138,11 +138,11 @@ func TestDowngradedWriterLetsNoWriterPass(t *testing.T) {
 		if alone.served() || !reader.served() || after.served() {
 			t.Fatalf("served: writer that tries %v, reader %v, writer that waits %v", alone.served(), reader.served(), after.served())
 		}
-		recipetest.Check(t, reader.claim.Leave(t.Context()))
+		recipetest.Check(t, reader.claim.Leave(t.Context(), errReleased))
 		if after.served() {
 			t.Fatal("a writer is served beside the downgraded one")
 		}
-		recipetest.Check(t, first.claim.Leave(t.Context()))
+		recipetest.Check(t, first.claim.Leave(t.Context(), errReleased))
 		if !after.served() {
 			t.Error("the writer waits for nobody")
 		}
@@ -178,7 +178,7 @@ func TestContextEndsBeforeTheNodeIsDeleted(t *testing.T) {
 				if op == "multi" {                                                     // so does one that did not come to an empty line
 					before := joining(t, w, r)
 					defer func() { recipetest.Check(t, before.Close()) }()
-					time.AfterFunc(time.Second, func() { before.claim.Leave(t.Context()) })
+					time.AfterFunc(time.Second, func() { before.claim.Leave(t.Context(), errReleased) })
 				}
 				p := joining(t, w, r)
 				time.Sleep(2 * time.Second)
@@ -187,7 +187,7 @@ func TestContextEndsBeforeTheNodeIsDeleted(t *testing.T) {
 				}
 				var sent, stood bool
 				p.Before(op, func() { sent, stood = true, p.claim.Context().Err() == nil })
-				recipetest.Check(t, p.claim.Leave(t.Context()))
+				recipetest.Check(t, p.claim.Leave(t.Context(), errReleased))
 				if !sent || stood {
 					t.Errorf("%s: %s was sent: %v, while the context stood: %v", name, op, sent, stood)
 				}

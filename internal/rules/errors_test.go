@@ -1,10 +1,14 @@
 package rules
 
 import (
+	"cmp"
+	"fmt"
 	"go/ast"
 	"go/token"
+	"maps"
 	"os"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -41,9 +45,93 @@ func TestEveryErrorIsOnThePageOfErrors(t *testing.T) {
 	}
 }
 
+// An error says which package it comes from, and errors.Is finds the error of one package only. A variable whose value is
+// an error of an internal package is followed there. Package session has other names for errors of go-zookeeper, which are
+// not this module's.
+func TestSentinelsHaveAPrefixAndTheirOwnValue(t *testing.T) {
+	files := goFiles(t)
+	texts, public := make(map[string]string), make(map[string]string) // of all packages, and the values of the public ones
+	for name, file := range files {
+		dir := path.Dir(name)
+		if isTest(name) || within(dir, "examples") {
+			continue
+		}
+		for sentinel, value := range sentinelValues(file) {
+			if name == "session/zk.go" && strings.HasPrefix(valueName(value), "zk.") {
+				continue
+			}
+			full := file.Name.Name + "." + sentinel
+			texts[full] = textOf(value)
+			if slices.Contains(exporting(t), dir) {
+				public[full] = cmp.Or(valueName(value), full)
+			}
+		}
+	}
+	for _, problem := range sentinelProblems(public, texts) {
+		t.Error(problem)
+	}
+	if len(public) < 35 {
+		t.Errorf("only %d errors were found", len(public))
+	}
+}
+
+// valueName is the name of a variable of another package, with its package; empty for anything else.
+func valueName(value ast.Expr) string {
+	selector, ok := value.(*ast.SelectorExpr)
+	if !ok {
+		return ""
+	}
+	if pkg, ok := selector.X.(*ast.Ident); ok {
+		return pkg.Name + "." + selector.Sel.Name
+	}
+	return ""
+}
+
+// sentinelProblems are the violations among public errors, whose values are names in texts.
+func sentinelProblems(public, texts map[string]string) (problems []string) {
+	names := make(map[string]string) // by value, and by text
+	for _, full := range slices.Sorted(maps.Keys(public)) {
+		value := public[full]
+		pkg, _, _ := strings.Cut(full, ".")
+		if text := texts[value]; !strings.HasPrefix(text, pkg+": ") {
+			problems = append(problems, fmt.Sprintf("the text of %s is %q, want the prefix %q", full, text, pkg+": "))
+		}
+		for _, key := range []string{value, texts[value]} {
+			if other := names[key]; other != "" {
+				problems = append(problems, fmt.Sprintf("%s and %s are the same: %s", other, full, key))
+			}
+			names[key] = full
+		}
+	}
+	return problems
+}
+
+func TestBadSentinelsAreFound(t *testing.T) {
+	got := sentinelProblems(
+		map[string]string{"a.ErrX": "low.Err", "b.ErrX": "low.Err", "b.ErrY": "b.ErrY"},
+		map[string]string{"low.Err": "a: x", "b.ErrY": "y"})
+	want := []string{
+		`the text of b.ErrX is "a: x", want the prefix "b: "`,
+		"a.ErrX and b.ErrX are the same: low.Err", "a.ErrX and b.ErrX are the same: a: x",
+		`the text of b.ErrY is "y", want the prefix "b: "`,
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("problems %q, want %q", got, want)
+	}
+}
+
 // sentinels are the exported variables of a file that are errors, by their names, with their texts where they are given there.
 func sentinels(file *ast.File) map[string]string {
 	texts := make(map[string]string)
+	for name, value := range sentinelValues(file) {
+		texts[name] = textOf(value)
+	}
+	return texts
+}
+
+// sentinelValues are the exported variables of a file that are errors, with their values, which may be nil.
+func sentinelValues(file *ast.File) map[string]ast.Expr {
+	values := make(map[string]ast.Expr)
 	for _, decl := range file.Decls {
 		vars, ok := decl.(*ast.GenDecl)
 		if !ok || vars.Tok != token.VAR {
@@ -55,14 +143,14 @@ func sentinels(file *ast.File) map[string]string {
 				if !strings.HasPrefix(name.Name, "Err") || !name.IsExported() {
 					continue
 				}
-				texts[name.Name] = ""
+				values[name.Name] = nil
 				if i < len(v.Values) {
-					texts[name.Name] = textOf(v.Values[i])
+					values[name.Name] = v.Values[i]
 				}
 			}
 		}
 	}
-	return texts
+	return values
 }
 
 // textOf is the text of errors.New with a literal; empty for anything else.

@@ -94,6 +94,47 @@ func eachHasDoc(d *ast.GenDecl) bool {
 	return true
 }
 
+// A program that uses a public package need not import go-zookeeper: session has names for its types.
+func TestNoExportedSignatureNamesGoZookeeper(t *testing.T) {
+	for _, dir := range promising {
+		p := documentation(t, dir)
+		for _, name := range clientNames(p) {
+			t.Errorf("%s: an exported signature has %s, want the name of package session", dir, name)
+		}
+	}
+}
+
+// clientNames are the names of go-zookeeper in what a package exports, but for aliases. Values of constants and variables
+// are no part of it, and go doc has left out what is unexported.
+func clientNames(p *doc.Package) (names []string) {
+	inspect := func(n ast.Node) {
+		ast.Inspect(n, func(n ast.Node) bool {
+			if expr, ok := n.(ast.Expr); ok && strings.HasPrefix(valueName(expr), "zk.") {
+				names = append(names, valueName(expr))
+			}
+			return true
+		})
+	}
+	for _, f := range functions(p) {
+		inspect(f.Decl.Type)
+	}
+	for _, of := range p.Types {
+		for _, spec := range of.Decl.Specs {
+			if !spec.(*ast.TypeSpec).Assign.IsValid() {
+				inspect(spec)
+			}
+		}
+	}
+	for _, v := range slices.Concat(p.Consts, p.Vars) {
+		for _, spec := range v.Decl.Specs {
+			if of := spec.(*ast.ValueSpec).Type; of != nil {
+				inspect(of)
+			}
+		}
+	}
+	return names
+}
+
 // Every exported type of what programs import is seen in an example: one of its
 // own, one of a function that has it in its signature, or as a part of such a
 // type.

@@ -1,0 +1,135 @@
+package queue_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"testing"
+	"testing/synctest"
+
+	"github.com/zkcoord/zkcoord/internal/recipetest"
+	"github.com/zkcoord/zkcoord/queue"
+	"github.com/zkcoord/zkcoord/session"
+)
+
+// loops are Items, and Claims whose claims are acked.
+var loops = map[string]func(context.Context, *queue.Queue[string]) iter.Seq2[string, error]{
+	"items": func(ctx context.Context, q *queue.Queue[string]) iter.Seq2[string, error] { return q.Items(ctx) },
+	"claims": func(ctx context.Context, q *queue.Queue[string]) iter.Seq2[string, error] {
+		return func(yield func(string, error) bool) {
+			for c, err := range q.Claims(ctx) {
+				value := ""
+				if err == nil {
+					value, err = c.Value(), c.Ack(context.WithoutCancel(ctx))
+				}
+				if !yield(value, err) {
+					return
+				}
+			}
+		}
+	},
+}
+
+// The loop ended without a word of why.
+func TestLoopEndsWithTheReasonOnce(t *testing.T) {
+	errOwn := errors.New("the program stops")
+	type world struct {
+		cancel context.CancelCauseFunc
+		q      *queue.Queue[string]
+		s      *session.Session
+	}
+	ends := map[string]struct {
+		end  func(world)
+		want error
+	}{
+		"ctx":     {func(w world) { w.cancel(errOwn) }, errOwn},
+		"close":   {func(w world) { _ = w.q.Close(context.Background()) }, queue.ErrClosed},
+		"session": {func(w world) { _ = w.s.Close() }, session.ErrClosed},
+	}
+	for kind, loop := range loops {
+		for how, end := range ends {
+			for _, inBody := range []bool{false, true} { // else while the loop waits for an item
+				t.Run(fmt.Sprintf("%s/%s/body=%v", kind, how, inBody), func(t *testing.T) {
+					recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
+						q, c := newQueue(w, queue.Options[string]{Prefetch: 2})
+						recipetest.Check(t, q.Put(t.Context(), "first"))
+						ctx, cancel := context.WithCancelCause(t.Context())
+						defer cancel(nil)
+						all := world{cancel, q, c.Session}
+						if !inBody {
+							go func() { synctest.Wait(); end.end(all) }()
+						}
+						var values []string
+						var errs []error
+						for value, err := range loop(ctx, q) {
+							if err != nil {
+								errs = append(errs, err)
+								if value != "" {
+									t.Errorf("value %q with an error, want none", value)
+								}
+								continue
+							}
+							values = append(values, value)
+							if inBody {
+								end.end(all)
+							}
+						}
+						if !slices.Equal(values, []string{"first"}) || len(errs) != 1 || !errors.Is(errs[0], end.want) {
+							t.Errorf("values %q, errors %v; want the first item, and %v once", values, errs, end.want)
+						}
+					})
+				})
+			}
+		}
+	}
+}
+
+// picky decodes everything but "bad".
+type picky struct{}
+
+func (picky) Encode(v string) ([]byte, error) { return []byte(v), nil }
+func (picky) Decode(data []byte) (string, error) {
+	if string(data) == "bad" {
+		return "half", errors.New("bad item")
+	}
+	return string(data), nil
+}
+
+// Covers Q11. Items that did not decode were left out without a word.
+func TestLoopGoesOnAfterAnItemThatDoesNotDecode(t *testing.T) {
+	for kind, loop := range loops {
+		for _, prefetch := range []int{1, 3} {
+			t.Run(fmt.Sprintf("%s/%d", kind, prefetch), func(t *testing.T) {
+				recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
+					q, _ := newQueue(w, queue.Options[string]{Codec: picky{}, Prefetch: prefetch})
+					recipetest.Check(t, q.Put(t.Context(), "a", "bad", "b"))
+					var got []string
+					for value, err := range loop(t.Context(), q) {
+						var undecoded *queue.DecodeError
+						switch {
+						case errors.As(err, &undecoded):
+							got = append(got, fmt.Sprintf("%q undecoded: %s", value, undecoded.Data))
+						case err != nil:
+							t.Fatal(err)
+						default:
+							got = append(got, value)
+						}
+						if value == "b" {
+							break
+						}
+					}
+					if want := []string{"a", `"" undecoded: bad`, "b"}; !slices.Equal(got, want) {
+						t.Errorf("got %q, want %q", got, want)
+					}
+					bytes := w.Client()
+					dead := drainBytes(t, queue.New(bytes.Session, path, queue.Options[[]byte]{Codec: queue.Bytes()}).DeadLetters())
+					if !slices.Equal(dead, []string{"bad"}) {
+						t.Errorf("dead letters %q, want the bad item", dead)
+					}
+				})
+			})
+		}
+	}
+}
