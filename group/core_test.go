@@ -74,7 +74,7 @@ func TestChangesAddUp(t *testing.T) {
 		}
 		for range rng.IntN(3) {
 			id := fmt.Sprint(rng.IntN(6))
-			after[id] = Member{ID: id, Incarnation: i + 1}
+			after[id] = Member{ID: id, Incarnation: Incarnation(i + 1)}
 		}
 		c, any := compare(before, after)
 		sum := make(map[string]Member)

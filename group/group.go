@@ -132,7 +132,7 @@ func (f *follower) read(ctx context.Context, names []string) (complete bool, err
 			if err != nil {
 				return false, err
 			}
-			m = Member{ID: id, Data: value.Data, Incarnation: value.Stat.Czxid}
+			m = Member{ID: id, Data: value.Data, Incarnation: Incarnation(value.Stat.Czxid)}
 		}
 		listed[name] = m
 	}

@@ -18,8 +18,13 @@ type Member struct {
 	ID   string
 	Data []byte
 	// Incarnation grows when the member joins again or changes its data.
-	Incarnation int64
+	Incarnation Incarnation
 }
+
+// An Incarnation separates the members that have one id one after the other, and
+// the data that a member has. It is the transaction (czxid) that made the
+// member's znode, so the last one is the largest.
+type Incarnation int64
 
 // A Change is what is otherwise than in the change before.
 type Change struct {

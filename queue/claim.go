@@ -13,6 +13,12 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
+// A Token grows with every claim, over the whole ensemble: it is the transaction
+// (czxid) that made the claim. Give it to the resource that the work changes, and
+// let the resource refuse any token below the largest that it has seen. Items
+// claimed in one transaction share one.
+type Token int64
+
 // A Claim is an item that this session works on and nobody else gets. It ends
 // with Ack, Release or Reject; when the session's lease lapses or its time is
 // up, and then the item goes to somebody else.
@@ -42,10 +48,8 @@ func (c *Claim[T]) Value() T { return c.value }
 // Attempt counts the claims of the item, from 1, this one included.
 func (c *Claim[T]) Attempt() int { return c.item.attempts }
 
-// Token grows with every claim, over the whole ensemble and for ever. Give it
-// to resources that refuse any token below the largest that they have seen.
-// Items claimed in one transaction share one.
-func (c *Claim[T]) Token() int64 { return c.item.token }
+// Token is the claim's fencing token.
+func (c *Claim[T]) Token() Token { return Token(c.item.token) }
 
 // ID names the item for as long as it is in the queue.
 func (c *Claim[T]) ID() string {

@@ -81,6 +81,40 @@ func ExampleClaim() {
 	// Output: resize done, attempt 1 <nil>
 }
 
+// A resource refuses a worker whose claim was followed by another one.
+func ExampleToken() {
+	s, done := open()
+	defer done()
+	ctx := context.Background()
+
+	var largest queue.Token // kept by the resource
+	write := func(token queue.Token) bool {
+		largest = max(largest, token)
+		return token == largest
+	}
+	q := queue.New(s, "/jobs", queue.Options[Job]{})
+	if err := q.Put(ctx, Job{1, "resize"}); err != nil {
+		log.Fatal(err)
+	}
+	first, err := q.Claim(ctx)
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := first.Release(ctx); err != nil {
+		log.Fatal(err)
+	}
+	second, err := q.Claim(ctx)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer second.Release(ctx)
+	fmt.Println("second:", write(second.Token()))
+	fmt.Println("first, late:", write(first.Token()))
+	// Output:
+	// second: true
+	// first, late: false
+}
+
 // One item goes wrong and is tried again, another one cannot be done at all.
 func ExampleQueue_Do() {
 	s, done := open()

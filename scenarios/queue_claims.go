@@ -165,7 +165,7 @@ func (p *claimsProgram) claim(waiting, ctx context.Context, c *harness.Client, s
 	var claim *queue.Claim[string]
 	_, err := c.Do(waiting, history.Event{Op: checker.OpClaim, Object: p.path}, func(ctx context.Context) (e history.Event, err error) {
 		if claim, err = q.Claim(ctx); err == nil {
-			e.Result, e.Token = claim.Value(), claim.Token()
+			e.Result, e.Token = claim.Value(), int64(claim.Token())
 		}
 		return e, err
 	})
@@ -196,7 +196,7 @@ func (p *claimsProgram) process(ctx context.Context, c *harness.Client, s *sessi
 		standing = context.WithoutCancel(standing)
 	}
 	value := claim.Value()
-	hold := c.Hold(standing, history.Event{Object: znode.Join(p.path, value), Token: claim.Token()})
+	hold := c.Hold(standing, history.Event{Object: znode.Join(p.path, value), Token: int64(claim.Token())})
 	if p.idle != nil {
 		wait(standing, p.idle.hold(c))
 	} else {
@@ -214,7 +214,7 @@ func (p *claimsProgram) process(ctx context.Context, c *harness.Client, s *sessi
 			return e, claim.Reject(ctx)
 		})
 	default:
-		c.Do(ctx, history.Event{Op: checker.OpAck, Object: p.path, Arg: value, Token: claim.Token()}, func(ctx context.Context) (e history.Event, err error) {
+		c.Do(ctx, history.Event{Op: checker.OpAck, Object: p.path, Arg: value, Token: int64(claim.Token())}, func(ctx context.Context) (e history.Event, err error) {
 			return e, p.ack(ctx, c, s, claim)
 		})
 	}
