@@ -95,11 +95,13 @@ func (s *Session) received(c *conn, frame []byte) error {
 // answer about a node is an answer to a living session. An empty multi proves
 // nothing.
 func answeredByQuorum(op wire.Op, code wire.Code, body []byte) bool {
-	if !op.IsWrite() || code != 0 {
+	switch {
+	case code != 0:
 		return false
-	}
-	if op != wire.OpMulti {
+	case op.IsCreate(), op == wire.OpDelete, op == wire.OpSetData, op == wire.OpSetACL:
 		return true
+	case op != wire.OpMulti:
+		return false
 	}
 	switch code, parts := wire.MultiError(body); code {
 	case 0, wire.NoNode, wire.NoAuth, wire.BadVersion, wire.NodeExists, wire.NotEmpty:
