@@ -58,7 +58,7 @@ func TestRoundOfTwoDoesNotOpenForOne(t *testing.T) {
 	}
 }
 
-// A member that may still be there must not be counted beside the next one of its
+// A member that may still be there must not be counted together with the next one of its
 // Double: Enter fails.
 //
 // Covers D1.

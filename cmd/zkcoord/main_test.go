@@ -123,7 +123,7 @@ func free(first, count int) bool {
 	return true
 }
 
-// forbid is: forbid ADDRESS PATH. It lets nobody read the znode but who has a certain password.
+// forbid is: forbid ADDRESS PATH. Only a client with a certain password can read the znode then.
 func forbid(ts *testscript.TestScript, _ bool, args []string) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()

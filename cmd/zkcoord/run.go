@@ -316,7 +316,7 @@ func (f *runFlags) options(a *app, s harness.Scenario) (harness.Options, error) 
 	return o, err
 }
 
-// with is s with the faults that are named beside its own. The names of families become those of their faults.
+// with is s with the named faults added to its own. The name of a family stands for all of its faults.
 func (f *runFlags) with(s harness.Scenario) harness.Scenario {
 	if f.faults == nil {
 		return s
