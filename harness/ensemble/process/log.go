@@ -28,11 +28,7 @@ func newLogPipe(path string, file *os.File) (p *logPipe, writer *os.File, err er
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, nil, err
 	}
-	if err := syscall.Mkfifo(path, 0o600); err != nil {
-		return nil, nil, err
-	}
-	// Without O_NONBLOCK it would wait for a writer.
-	reader, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	reader, err := openFIFO(path)
 	if err != nil {
 		return nil, nil, err
 	}
