@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -103,14 +104,18 @@ func await(ts *testscript.TestScript, neg bool, args []string) {
 func freePorts(ts *testscript.TestScript, _ bool, args []string) {
 	count, err := strconv.Atoi(args[1])
 	ts.Check(err)
-	for first := 20000 + os.Getpid()%20000; first < 60000; first += count {
+	for {
+		first := 20000 + (os.Getpid()%100*100+int(portsGiven.Add(int64(count)))-count)%12000 // below the ports that the kernel gives out
 		if free(first, count) {
 			ts.Setenv(args[0], strconv.Itoa(first))
 			return
 		}
 	}
-	ts.Fatalf("no %d free ports in a row", count)
 }
+
+// portsGiven counts the ports given to scripts: they run side by side, and none
+// gets a port that another one has not taken yet.
+var portsGiven atomic.Int64
 
 func free(first, count int) bool {
 	for port := first; port < first+count; port++ {
