@@ -73,6 +73,11 @@ func (g *MultiGrant) Grants() []*Grant { return slices.Clone(g.grants) }
 // Unlock gives all the locks up. See Grant.Unlock: the error tells of each
 // that was not held any more, or whose release was not confirmed.
 func (g *MultiGrant) Unlock(ctx context.Context) error {
+	for _, grant := range g.grants { // a loss that ends the grants just now is no release
+		if cause := context.Cause(grant.claim.Context()); cause != nil {
+			g.end(cause)
+		}
+	}
 	g.end(ErrReleased) // before the first of them can be granted to others
 	return g.release(ctx)
 }
