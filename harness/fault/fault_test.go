@@ -4,11 +4,14 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"io"
 	"math/rand/v2"
+	"net"
 	"os"
 	"reflect"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -23,6 +26,7 @@ import (
 	"github.com/zkcoord/zkcoord/harness/ensemble/process"
 	"github.com/zkcoord/zkcoord/harness/history"
 	"github.com/zkcoord/zkcoord/harness/netfault"
+	"github.com/zkcoord/zkcoord/internal/wire"
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -265,6 +269,61 @@ func TestASessionIsClosedThoughAnotherIsOverAlready(t *testing.T) {
 			}
 			return nil
 		})
+	})
+}
+
+// lossy is an ensemble that answers no close of a session: the connection ends instead.
+type lossy struct{ ensemble.Ensemble }
+
+func (e lossy) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
+	conn, err := e.Ensemble.DialContext(ctx, network, address)
+	return &lossyConn{Conn: conn}, err
+}
+
+type lossyConn struct {
+	net.Conn
+	closed atomic.Bool
+}
+
+func (c *lossyConn) Write(b []byte) (int, error) {
+	if h, _, err := wire.CutRequest(b[min(4, len(b)):]); err == nil && h.Op == wire.OpCloseSession {
+		c.closed.Store(true)
+	}
+	return c.Conn.Write(b)
+}
+
+func (c *lossyConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if c.closed.Load() {
+		return 0, io.EOF
+	}
+	return n, err
+}
+
+// The next server says that there is no such session, which is what the close before has done. The step named another client
+// then, and its victim's holds were judged as if nothing had happened to it.
+func TestACloseThatIsNotAnsweredNamesItsVictim(t *testing.T) {
+	faults, err := (Options{SessionTimeout: sessionTimeout}).Named("session-close")
+	if err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		o := options(func(ctx context.Context, config ensemble.Config) (ensemble.Ensemble, error) {
+			e, err := startEmbedded(ctx, config)
+			return lossy{e}, err
+		})
+		o.Plan = harness.Plan{{Fault: "session-close", Target: "c0", At: time.Second}}
+		o.Time = 4 * time.Second
+		r, err := harness.Run(t.Context(), scenario(faults), o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		check(t, o.Plan, r)
+		for _, e := range r.History.Events {
+			if e.Kind == history.Fault && e.Op == history.FaultStop && e.Node != "c0" {
+				t.Errorf("the stop names %s: %s", e.Node, e.Result)
+			}
+		}
 	})
 }
 

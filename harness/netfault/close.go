@@ -14,11 +14,16 @@ import (
 // ErrNoSession says that the ensemble knows no such session, or not with that password: it has ended already.
 var ErrNoSession = errors.New("netfault: no such session")
 
+// ErrUnanswered says that a session was asked to be closed and that the connection ended before the answer came: the session is
+// closed, or it is not.
+var ErrUnanswered = errors.New("netfault: the close of the session was not answered")
+
 // CloseSession ends somebody's session from outside: it connects to server as a second client with the session's id and
 // password, and closes it. What the session's owner has stalled is gone when CloseSession returns nil; the owner learns it only
 // from its own connection. timeout is the session timeout to ask for; the server gives the session the one that results.
 //
-// If ctx ends first the session may be closed or not, and its timeout may have changed.
+// If ctx ends first the session may be closed or not, and its timeout may have changed. If the request to close was sent and not
+// answered, the error is [ErrUnanswered].
 func CloseSession(ctx context.Context, dial ensemble.DialFunc, server string, id int64, password []byte, timeout time.Duration) error {
 	return withSession(ctx, dial, server, wire.ConnectRequest{
 		Timeout: int32(timeout.Milliseconds()), SessionID: id, Password: password,
@@ -51,7 +56,11 @@ func withSession(ctx context.Context, dial ensemble.DialFunc, server string, req
 		err = f(conn)
 	}
 	if err != nil && ctx.Err() != nil {
+		unanswered := errors.Is(err, ErrUnanswered)
 		err = context.Cause(ctx)
+		if unanswered {
+			err = fmt.Errorf("%w: %w", ErrUnanswered, err)
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("session %#x at %s: %w", request.SessionID, server, err)
@@ -84,11 +93,11 @@ func closeSession(conn net.Conn) error {
 	for {
 		frame, err := wire.ReadFrame(conn, nil, 0)
 		if err != nil {
-			return err
+			return fmt.Errorf("%w: %w", ErrUnanswered, err)
 		}
 		var reply wire.ReplyHeader
 		if _, err := wire.Decode(frame, &reply); err != nil {
-			return err
+			return fmt.Errorf("%w: %w", ErrUnanswered, err)
 		}
 		if reply.Xid != 1 {
 			continue // An event of a watch, if the session moved here with some.
