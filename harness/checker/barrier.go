@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/zkcoord/zkcoord/harness/history"
+	"github.com/zkcoord/zkcoord/session"
 )
 
 // Operations of barriers, and of double barriers, whose Round tells one use from
@@ -25,7 +26,7 @@ func BarrierNoEarlyPass() Checker {
 		ops, _ := h.Operations()
 		standing := stands(ops)
 		for _, o := range ops {
-			if o.Invoke.Op != OpWait || o.Outcome() != history.OK {
+			if o.Invoke.Op != OpWait || o.Outcome() != session.OK {
 				continue
 			}
 			j.Checked(1)
@@ -59,7 +60,7 @@ func stands(ops []history.Operation) map[string][]stand {
 	removes := make(map[string][]history.Operation)
 	latest := make(map[string][]int32) // beside removes: the end of each and of all before
 	for _, o := range ops {
-		if o.Invoke.Op != OpRemove || o.Outcome() == history.Fail {
+		if o.Invoke.Op != OpRemove || o.Outcome() == session.Failed {
 			continue
 		}
 		end := o.End()
@@ -71,7 +72,7 @@ func stands(ops []history.Operation) map[string][]stand {
 	}
 	all := make(map[string][]stand)
 	for _, o := range ops {
-		if o.Invoke.Op != OpSet || o.Outcome() != history.OK {
+		if o.Invoke.Op != OpSet || o.Outcome() != session.OK {
 			continue
 		}
 		list := removes[o.Invoke.Object]
@@ -138,7 +139,7 @@ func absences(h *history.History, ops []history.Operation, least time.Duration) 
 	}
 	sets := make(map[string][]setting)
 	for _, o := range ops {
-		if o.Invoke.Op != OpSet || o.Outcome() == history.Fail {
+		if o.Invoke.Op != OpSet || o.Outcome() == session.Failed {
 			continue
 		}
 		list, end := sets[o.Invoke.Object], o.End()
@@ -149,7 +150,7 @@ func absences(h *history.History, ops []history.Operation, least time.Duration) 
 	}
 	all := make(map[string][]absence)
 	for _, o := range ops {
-		if o.Invoke.Op != OpRemove || o.Outcome() != history.OK {
+		if o.Invoke.Op != OpRemove || o.Outcome() != session.OK {
 			continue
 		}
 		list := sets[o.Invoke.Object]
@@ -203,7 +204,7 @@ func BarrierNoMissedRemoval(inTime time.Duration) Checker {
 		ops, _ := h.Operations()
 		removed := make(map[string][]history.Operation)
 		for _, o := range ops {
-			if o.Invoke.Op == OpRemove && o.Outcome() == history.OK {
+			if o.Invoke.Op == OpRemove && o.Outcome() == session.OK {
 				removed[o.Invoke.Object] = append(removed[o.Invoke.Object], o)
 			}
 		}

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/zkcoord/zkcoord/harness/history"
+	"github.com/zkcoord/zkcoord/session"
 )
 
 // The checks for vacuity: a run that did not do what it was made for proves
@@ -108,7 +109,7 @@ func OperationsSucceeded() Checker {
 			if _, known := kinds[o.Invoke.Op]; !known {
 				kinds[o.Invoke.Op] = 0
 			}
-			if o.Outcome() == history.OK {
+			if o.Outcome() == session.OK {
 				kinds[o.Invoke.Op]++
 				j.Checked(1)
 			}

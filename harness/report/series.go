@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/zkcoord/zkcoord/harness/history"
+	"github.com/zkcoord/zkcoord/session"
 )
 
 // series are measurements over time, a value a window. Latencies are in milliseconds, of operations that succeeded,
@@ -36,10 +37,10 @@ func newSeries(h *history.History, ops []history.Operation) series {
 		}
 		at := int(end / window)
 		switch o.Outcome() {
-		case history.OK:
+		case session.OK:
 			s.OK[at]++
 			took[at] = append(took[at], end-o.Invoke.Time)
-		case history.Fail:
+		case session.Failed:
 			s.Fail[at]++
 		default:
 			s.Info[at]++
@@ -89,10 +90,10 @@ func newLatencies(ops []history.Operation) []latency {
 			rows[o.Invoke.Op] = row
 		}
 		switch o.Outcome() {
-		case history.OK:
+		case session.OK:
 			row.OK++
 			took[o.Invoke.Op] = append(took[o.Invoke.Op], o.Complete.Time-o.Invoke.Time)
-		case history.Fail:
+		case session.Failed:
 			row.Fail++
 		default:
 			row.Info++
