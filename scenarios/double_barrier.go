@@ -52,7 +52,7 @@ func DoubleBarrier() harness.Scenario {
 
 // entered asks that members entered n times.
 func entered(n int) checker.Checker {
-	return checker.AtLeast("run/entries", n, "a member that entered", func(h *history.History) (found int) {
+	return checker.AtLeast("run/entries", n, "members that entered", func(h *history.History) (found int) {
 		ops, _ := h.Operations()
 		for _, o := range ops {
 			if o.Invoke.Op == checker.OpEnter && o.Outcome() == session.OK {
