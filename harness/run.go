@@ -80,7 +80,7 @@ func newEnv(s Scenario, o Options, ens ensemble.Ensemble) *Env {
 		outcome: s.Outcome, grace: orDefault(s.Grace, 30*time.Second), sched: newSchedule(), operations: o.Operations,
 	}
 	if env.outcome == nil {
-		env.outcome = Outcome
+		env.outcome = OutcomeOf
 	}
 	for id := range o.Clients {
 		env.clients = append(env.clients, newClient(env, id, o.Proxy(id, ens.DialContext)))

@@ -204,7 +204,7 @@ func taken(n int) checker.Checker {
 	return checker.AtLeast("run/values-taken", n, "values taken", func(h *history.History) (found int) {
 		ops, _ := h.Operations()
 		for _, o := range ops {
-			if op := o.Invoke.Op; (op == checker.OpTake || op == checker.OpClaim) && o.Outcome() == history.OK && o.Complete.Result != "" {
+			if op := o.Invoke.Op; (op == checker.OpTake || op == checker.OpClaim) && o.Outcome() == session.OK && o.Complete.Result != "" {
 				found++
 			}
 		}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/zkcoord/zkcoord/harness/history"
+	"github.com/zkcoord/zkcoord/session"
 )
 
 // Operations of locks, as workloads record them. Acquire completes with Token and Node (the own
@@ -46,7 +47,7 @@ func tokens(h *history.History, j *Judge, op string) {
 	floor := make(map[int32]*history.Event) // invocation -> the highest grant before it
 	completed := make(map[int32]int32)      // completion -> invocation
 	for _, o := range ops {
-		if o.Invoke.Op == op && o.Outcome() == history.OK {
+		if o.Invoke.Op == op && o.Outcome() == session.OK {
 			completed[o.Complete.Index] = o.Invoke.Index
 		}
 	}
@@ -205,7 +206,7 @@ func LockNoReleaseAfterLoss() Checker {
 				continue
 			}
 			j.Checked(1)
-			if o.Outcome() == history.OK {
+			if o.Outcome() == session.OK {
 				j.Violation(inOrder(hold.Events(), o.Events()), "%s lost %s at %v, but its release at %v returned no error",
 					o.Invoke.Who(), o.Invoke.Object, hold.End.Time, o.Invoke.Time)
 			}
@@ -231,7 +232,7 @@ func LockOwnNodeIsFirst(envelope Envelope) Checker {
 		}
 		ops, _ := h.Operations()
 		for _, o := range ops {
-			if o.Invoke.Op != OpVerify || o.Outcome() != history.OK {
+			if o.Invoke.Op != OpVerify || o.Outcome() != session.OK {
 				continue
 			}
 			hold, known := holds[grant{o.Invoke.Client, o.Invoke.Object, o.Invoke.Token}]
@@ -308,7 +309,7 @@ func live(h *history.History, j *Judge, op string, inTime time.Duration) {
 		case waited > inTime:
 			j.Violation(inOrder([]history.Event{*healed}, o.Events()), "%s waited for its %s of %s from %v on and had no result %v after the heal",
 				o.Invoke.Who(), op, o.Invoke.Object, o.Invoke.Time, end-healed.Time)
-		case o.Outcome() == history.OK:
+		case o.Outcome() == session.OK:
 			granted++
 			slowest = max(slowest, waited)
 		case o.Complete != nil:

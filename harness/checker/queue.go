@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/zkcoord/zkcoord/harness/history"
+	"github.com/zkcoord/zkcoord/session"
 )
 
 // Operations of queues. Each value is put once.
@@ -82,10 +83,10 @@ func collect(h *history.History) *items {
 	s := &items{byValue: make(map[[2]string]*item), puts: make(map[string]int32)}
 	ops, _ := h.Operations()
 	for _, o := range ops {
-		ok := o.Outcome() == history.OK
+		ok := o.Outcome() == session.OK
 		switch o.Invoke.Op {
 		case OpPut:
-			if o.Outcome() != history.Fail {
+			if o.Outcome() != session.Failed {
 				s.of(o.Invoke.Object, o.Invoke.Arg).put = o
 			}
 			last := o.Invoke
@@ -95,7 +96,7 @@ func collect(h *history.History) *items {
 			s.puts[last.Object] = max(s.puts[last.Object], last.Index)
 		case OpTake, OpClaim, OpAck:
 			switch {
-			case o.Outcome() == history.Info:
+			case o.Outcome() == session.Indeterminate:
 				s.unknown = append(s.unknown, o)
 			case !ok:
 			case o.Invoke.Op == OpAck:
@@ -166,7 +167,7 @@ func QueueNothingLost() Checker {
 		}
 		lost := make(map[string][]*item)
 		for _, it := range s.list {
-			if it.put.Invoke == nil || it.put.Outcome() != history.OK {
+			if it.put.Invoke == nil || it.put.Outcome() != session.OK {
 				continue
 			}
 			j.Checked(1)

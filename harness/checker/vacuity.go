@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/zkcoord/zkcoord/harness/history"
+	"github.com/zkcoord/zkcoord/session"
 )
 
 // The checks for vacuity. A run that did not exercise what it is for proves nothing. These checks
@@ -110,7 +111,7 @@ func OperationsSucceeded() Checker {
 			if _, known := kinds[o.Invoke.Op]; !known {
 				kinds[o.Invoke.Op] = 0
 			}
-			if o.Outcome() == history.OK {
+			if o.Outcome() == session.OK {
 				kinds[o.Invoke.Op]++
 				j.Checked(1)
 			}

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/zkcoord/zkcoord/harness/history"
+	"github.com/zkcoord/zkcoord/session"
 )
 
 // Events of watches. Round names a registration; its client uses each Round once. Zxid is the
@@ -239,9 +240,9 @@ func WatchNoEventWithoutCause(envelope Envelope) Checker {
 			}
 			object := o.Invoke.Object
 			switch o.Outcome() {
-			case history.OK:
+			case session.OK:
 				zxids[object] = append(zxids[object], o)
-			case history.Info:
+			case session.Indeterminate:
 				if at, known := first[object]; !known || o.Invoke.Index < at {
 					first[object] = o.Invoke.Index
 				}

@@ -3,6 +3,8 @@ package history
 import (
 	"fmt"
 	"time"
+
+	"github.com/zkcoord/zkcoord/session"
 )
 
 // Kind says what an event is. The zero value is not a kind, and readers refuse it.
@@ -94,6 +96,17 @@ func (k Kind) String() string {
 		return fmt.Sprintf("Kind(%d)", uint8(k))
 	}
 	return kindNames[k]
+}
+
+// KindOf is the kind of the event that completes an operation with that outcome.
+func KindOf(o session.Outcome) Kind {
+	switch o {
+	case session.OK:
+		return OK
+	case session.Failed:
+		return Fail
+	}
+	return Info
 }
 
 // Completion reports whether an event of kind k ends an operation.

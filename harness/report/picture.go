@@ -10,6 +10,7 @@ import (
 	"github.com/zkcoord/zkcoord/harness/checker"
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 	"github.com/zkcoord/zkcoord/harness/history"
+	"github.com/zkcoord/zkcoord/session"
 )
 
 // picture is what the page draws: the history in columns, with times in microseconds. Columns of
@@ -22,8 +23,8 @@ type picture struct {
 	Names      []string         `json:"names"` // all strings
 	Operations operations       `json:"ops"`
 	Holds      holds            `json:"holds"`
-	Sessions   []session        `json:"sessions"`
-	Suspended  []session        `json:"suspended"`
+	Sessions   []sessionSpan    `json:"sessions"`
+	Suspended  []sessionSpan    `json:"suspended"`
 	Servers    [][]span         `json:"servers"`
 	Faults     []faultSpan      `json:"faults"`
 	Writes     writes           `json:"writes"`
@@ -74,8 +75,8 @@ type writes struct {
 	Accepted []int   `json:"o"`
 }
 
-// session is a time in which a session of a client lived, or had no server.
-type session struct {
+// sessionSpan is a time in which a session of a client lived, or had no server.
+type sessionSpan struct {
 	From   int64  `json:"f"`
 	To     int64  `json:"t"`
 	Client int    `json:"c"`
@@ -166,7 +167,7 @@ func (p *picture) addOperations(h *history.History, ops []history.Operation) {
 	every := 1 + len(ops)/mostOperations
 	o, last := &p.Operations, int64(0)
 	for i, op := range ops {
-		if every > 1 && i%every != 0 && op.Outcome() == history.OK {
+		if every > 1 && i%every != 0 && op.Outcome() == session.OK {
 			p.Left++
 			continue
 		}
@@ -265,7 +266,9 @@ func (p *picture) addEvents(h *history.History) {
 	for id, t := range p.sessions {
 		p.endSession(id, t, p.End, "")
 	}
-	order := func(a, b session) int { return cmp.Or(cmp.Compare(a.Client, b.Client), cmp.Compare(a.From, b.From)) }
+	order := func(a, b sessionSpan) int {
+		return cmp.Or(cmp.Compare(a.Client, b.Client), cmp.Compare(a.From, b.From))
+	}
 	slices.SortFunc(p.Sessions, order)
 	slices.SortFunc(p.Suspended, order)
 }
@@ -290,14 +293,14 @@ func (p *picture) addSession(e *history.Event, at int64) {
 
 func (p *picture) resume(id int64, t *track, at int64) {
 	if t.suspended >= 0 {
-		p.Suspended = append(p.Suspended, session{t.suspended, at, t.client, hexID(id), history.SessionSuspended})
+		p.Suspended = append(p.Suspended, sessionSpan{t.suspended, at, t.client, hexID(id), history.SessionSuspended})
 		t.suspended = -1
 	}
 }
 
 func (p *picture) endSession(id int64, t *track, at int64, how string) {
 	p.resume(id, t, at)
-	p.Sessions = append(p.Sessions, session{t.from, at, t.client, hexID(id), how})
+	p.Sessions = append(p.Sessions, sessionSpan{t.from, at, t.client, hexID(id), how})
 }
 
 func hexID(id int64) string { return fmt.Sprintf("0x%x", uint64(id)) }

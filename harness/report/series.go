@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/zkcoord/zkcoord/harness/history"
+	"github.com/zkcoord/zkcoord/session"
 )
 
 // series are measurements over time, with a value for each window. Latencies are those of successful
@@ -36,10 +37,10 @@ func newSeries(h *history.History, ops []history.Operation) series {
 		}
 		at := int(end / window)
 		switch o.Outcome() {
-		case history.OK:
+		case session.OK:
 			s.OK[at]++
 			took[at] = append(took[at], end-o.Invoke.Time)
-		case history.Fail:
+		case session.Failed:
 			s.Fail[at]++
 		default:
 			s.Info[at]++
@@ -90,10 +91,10 @@ func newLatencies(ops []history.Operation) []latency {
 			rows[o.Invoke.Op] = row
 		}
 		switch o.Outcome() {
-		case history.OK:
+		case session.OK:
 			row.OK++
 			took[o.Invoke.Op] = append(took[o.Invoke.Op], o.Complete.Time-o.Invoke.Time)
-		case history.Fail:
+		case session.Failed:
 			row.Fail++
 		default:
 			row.Info++
