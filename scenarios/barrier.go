@@ -12,6 +12,7 @@ import (
 	"github.com/zkcoord/zkcoord/harness/checker"
 	"github.com/zkcoord/zkcoord/harness/history"
 	"github.com/zkcoord/zkcoord/internal/znode"
+	"github.com/zkcoord/zkcoord/recipe"
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -116,7 +117,7 @@ func waitAgain(ctx context.Context, c *harness.Client, s *session.Session, path 
 // anyEvent waits for anything to happen.
 func anyEvent(s *session.Session, path string) waiter {
 	return func(ctx context.Context) error {
-		if err := s.ReadBarrier(ctx, path); err != nil {
+		if err := recipe.ReadBarrier(ctx, s, path); err != nil {
 			return err
 		}
 		stat, w, err := s.ExistsWatch(ctx, path)

@@ -12,6 +12,7 @@ import (
 	"github.com/zkcoord/zkcoord/harness/checker"
 	"github.com/zkcoord/zkcoord/harness/history"
 	"github.com/zkcoord/zkcoord/internal/znode"
+	"github.com/zkcoord/zkcoord/recipe"
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -259,7 +260,7 @@ func (p *electionProgram) ask(ctx context.Context, c *harness.Client, s *session
 		}
 		c.Do(ctx, op, func(ctx context.Context) (e history.Event, err error) {
 			if op.Arg == checker.Present && !p.past {
-				err = s.ReadBarrier(ctx, p.path)
+				err = recipe.ReadBarrier(ctx, s, p.path)
 			}
 			if err == nil {
 				var leader election.Leader
@@ -302,7 +303,7 @@ func (p *electionProgram) observe(ctx context.Context, c *harness.Client, s *ses
 	mu.Unlock()
 	c.Do(ctx, history.Event{Op: checker.OpLeader, Object: p.path, Arg: checker.Settled}, func(ctx context.Context) (e history.Event, err error) {
 		for end := time.Now().Add(10 * time.Second); ; {
-			if err := s.ReadBarrier(ctx, p.path); err != nil {
+			if err := recipe.ReadBarrier(ctx, s, p.path); err != nil {
 				return e, err
 			}
 			leader, err := election.New(s, p.path, election.Options{}).Leader(ctx)

@@ -257,7 +257,7 @@ func (s *Session) tick() time.Duration {
 //
 // An event has no zxid, so a server may accept this session which does not know
 // yet what another one told of. Then a quorum write comes in between, as in
-// ReadBarrier: no read is older than an event that came before it.
+// readBarrier: no read is older than an event that came before it.
 func (s *Session) greetingLocked() []byte {
 	var out []byte
 	for _, a := range s.opts.Auth {

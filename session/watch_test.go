@@ -266,7 +266,7 @@ func TestWatchesEndWithTheSession(t *testing.T) {
 		must(t, func() error {
 			s := open(t, on(e))
 			defer s.Close()
-			return s.CreateParents(t.Context(), "/app/x")
+			return s.createParents(t.Context(), "/app/x")
 		}())
 		s := open(t, opts)
 		defer s.Close()
