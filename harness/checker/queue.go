@@ -13,7 +13,7 @@ import (
 
 // Operations of queues. Each value is put once.
 const (
-	OpPut  = "put"  // of the value in Arg; Round is its priority, where there is one
+	OpPut  = "put"  // of the value in Arg; Priority is its priority, where there is one
 	OpTake = "take" // completes with the value in Result; OK without a value means that the queue was empty
 	// OpClaim delivers an item to a claimer until the claimer acks or returns it.
 	OpClaim  = "claim"
