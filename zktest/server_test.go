@@ -115,7 +115,7 @@ func TestFourLetterWords(t *testing.T) {
 		c.ChildrenW("/")
 		for w, want := range map[string]string{
 			"ruok": "imok", "isro": "rw", "srvr": "Mode: follower", "stat": "Node count: 6", "mntr": "zk_znode_count\t6\nzk_watch_count\t2",
-			"conf": "tickTime=2000", "cons": fmt.Sprintf("sid=0x%x", c.SessionID()), "dump": "\t/e", "envi": "zookeeper.version=3.8",
+			"conf": "tickTime=2000", "cons": fmt.Sprintf("sid=0x%x", c.SessionID()), "dump": "\t/e", "envi": "zookeeper.version=3.9.6",
 			"wchs": "1 connections watching 1 paths\nTotal watches:1\n", "wchp": "/e\n\t0x", "wchc": "\n\t/e", "dirs": "datadir_size",
 			"srst": "Server stats reset.", "crst": "Connection stats reset.",
 		} {

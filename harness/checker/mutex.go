@@ -364,9 +364,18 @@ func LockGrantsInOrder(envelope Envelope) Checker {
 func LockLossBeforeExpiry(envelope Envelope) Checker {
 	return New("lock/loss-before-expiry", "a hold ends before the servers expire its session", func(h *history.History, j *Judge) {
 		outside := envelope.outside(h)
+		type grant struct {
+			object string
+			token  int64
+		}
+		granted := make(map[grant]int32) // a writer that is downgraded holds again by the same grant
 		bySession := make(map[int64][]history.HoldInterval)
 		for _, hold := range h.Holds() {
 			bySession[hold.Begin.Session] = append(bySession[hold.Begin.Session], hold)
+			g := grant{hold.Begin.Object, hold.Begin.Token}
+			if _, again := granted[g]; !again {
+				granted[g] = hold.Begin.Index
+			}
 		}
 		for i := range h.Events {
 			e := &h.Events[i]
@@ -374,7 +383,7 @@ func LockLossBeforeExpiry(envelope Envelope) Checker {
 				continue
 			}
 			for _, hold := range bySession[e.Session] {
-				if hold.Begin.Index > e.Index {
+				if granted[grant{hold.Begin.Object, hold.Begin.Token}] > e.Index {
 					j.Violation(inOrder(hold.Events(), []history.Event{*e}), "%s was granted %s at %v in session 0x%x, which the servers had ended at %v",
 						hold.Begin.Who(), hold.Begin.Object, hold.Begin.Time, uint64(e.Session), e.Time)
 					continue
