@@ -86,21 +86,29 @@ func (a *app) chaos(ctx context.Context, chosen []harness.Scenario, f runFlags) 
 	var total tally
 	var failed error
 	begun := time.Now()
-	for n := 0; ctx.Err() == nil && failed == nil; n++ {
-		r, err := a.round(ctx, chosen[n%len(chosen)], f, keep)
-		switch {
-		case r == nil && n == 0:
-			return a.interruptedOr(ctx, err)
-		case r == nil && ctx.Err() != nil: // before it began: the rounds before it are whole
-		case r != nil && (ctx.Err() == nil || r.Verdict == checker.Invalid):
-			total.add(r)
-			failed = errors.Join(err, a.tellRound(r, keep))
-		default:
-			failed = err
+	code := a.campaign(func(yield func(job) bool) {
+		for n := 0; ctx.Err() == nil && failed == nil; n++ {
+			yield(func() error {
+				r, err := a.round(ctx, chosen[n%len(chosen)], f, keep)
+				f.seed++
+				switch {
+				case r == nil && ctx.Err() != nil && n > 0: // before it began: the rounds before it are whole
+				case r == nil:
+					failed = a.interruptedOr(ctx, err)
+				case ctx.Err() == nil || r.Verdict == checker.Invalid:
+					total.add(r)
+					failed = errors.Join(err, a.tellRound(r, keep))
+				default:
+					failed = err
+				}
+				return failed
+			})
 		}
-		f.seed++
+	})
+	if total.rounds == 0 && code != nil {
+		return code
 	}
-	return a.both(total.code(), errors.Join(failed, a.sum(total, time.Since(begun))))
+	return a.worst(total.code(), code, a.sum(total, time.Since(begun)))
 }
 
 // round is one run, with its progress shown.

@@ -151,30 +151,13 @@ func (f *runFlags) defineFaults(c *cobra.Command) {
 // ensembleKinds are all that can be run on.
 func ensembleKinds() []string { return append(kinds.Names(), "external") }
 
-// runAll runs one scenario after the other. A violation outweighs that another one could not run, which outweighs that
-// nothing is known.
+// runAll runs one scenario after the other.
 func (a *app) runAll(ctx context.Context, names []string, f runFlags) error {
 	chosen, err := f.choose(names)
 	if err != nil {
 		return err
 	}
-	var codes []int
-	for _, s := range chosen {
-		err := a.runOne(ctx, s, f)
-		if len(chosen) == 1 {
-			return err
-		}
-		codes = append(codes, a.exit(err))
-		if ctx.Err() != nil {
-			break
-		}
-	}
-	for _, code := range []int{exitInvalid, exitFailed, exitUnknown} {
-		if slices.Contains(codes, code) {
-			return codeError(code)
-		}
-	}
-	return nil
+	return a.campaign(each(ctx, chosen, func(s harness.Scenario) error { return a.runOne(ctx, s, f) }))
 }
 
 // choose finds the scenarios of those names, as the mutant if there is one. On the virtual clock "all" are those that can.
@@ -230,7 +213,7 @@ func (a *app) runOne(ctx context.Context, s harness.Scenario, f runFlags) error 
 	if result.Verdict == checker.Invalid && f.ensemble == "embedded" && s.Needs == "" && ctx.Err() == nil {
 		a.invalid = append(a.invalid, result)
 	}
-	return a.both(told, err)
+	return a.worst(told, err)
 }
 
 // timeOf is for how long clients work in a run of s.
