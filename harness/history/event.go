@@ -69,6 +69,9 @@ const (
 	// FactStall is a pause of the process that clients run in; Result is how long
 	// it was, up to the time of the event.
 	FactStall = "stall"
+	// FactLag is the most by which a timer of that process was late; Result is how much, in the LagTime up to the
+	// time of the event.
+	FactLag = "lag"
 	// FactLeft is what clients left behind: Object says what ("znodes",
 	// "watches", "goroutines"), Result how many, Arg which.
 	FactLeft = "left"
@@ -108,6 +111,9 @@ func parseKind(s string) (Kind, bool) {
 	}
 	return 0, false
 }
+
+// LagTime is the time that one FactLag speaks of.
+const LagTime = time.Second
 
 // Nobody is the Client and Process of events that belong to no client: faults,
 // phases, facts of the run.
