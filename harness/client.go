@@ -111,7 +111,7 @@ func (c *Client) Do(ctx context.Context, op history.Event, f func(context.Contex
 	c.Record(op)
 	done, err := f(ctx)
 	done.Op, done.Object, done.Round = op.Op, op.Object, max(op.Round, done.Round)
-	done.Kind = c.env.outcome(err)
+	done.Kind = history.KindOf(c.env.outcome(err))
 	if err != nil {
 		done.Error = err.Error()
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 	"github.com/zkcoord/zkcoord/harness/history"
 	"github.com/zkcoord/zkcoord/harness/netfault"
+	"github.com/zkcoord/zkcoord/session"
 )
 
 // Env is what a run offers to workloads and to faults. Its methods may be called
@@ -26,7 +27,7 @@ type Env struct {
 
 	rec     *history.Recorder
 	root    string
-	outcome func(error) history.Kind
+	outcome func(error) session.Outcome
 	grace   time.Duration
 	clients []*Client
 	sched   *schedule

@@ -267,13 +267,13 @@ func TestFencedResourceAddsUpEvenUnderABrokenLock(t *testing.T) {
 func TestFaultThatDoesNothingIsNotExercised(t *testing.T) {
 	ty := newToy()
 	ty.Faults = []Fault{revoke{idle: true, lock: &ty.lock, injects: &ty.injects, heals: &ty.heals}}
-	want(t, ty.run(t), checker.NotExercised, "run/faults-had-effect", "no revoke ever had an effect")
+	want(t, ty.run(t), checker.NotExercised, "run/faults-had-effect", "no revoke had an effect")
 }
 
 func TestEmptyPlanIsNotExercised(t *testing.T) {
 	ty := newToy()
 	ty.options.Plan = Plan{}
-	want(t, ty.run(t), checker.NotExercised, "run/faults-had-effect", "no fault fired")
+	want(t, ty.run(t), checker.NotExercised, "run/faults-had-effect", "no fault was injected")
 }
 
 func TestFaultThatDoesNotHealIsUnknown(t *testing.T) {
@@ -285,7 +285,7 @@ func TestFaultThatDoesNotHealIsUnknown(t *testing.T) {
 func TestNoopWorkloadIsNotExercised(t *testing.T) {
 	ty := newToy()
 	ty.Scenario.Workload = Noop
-	want(t, ty.run(t), checker.Unknown, "client/nothing-left", "nobody counted the goroutines")
+	want(t, ty.run(t), checker.Unknown, "client/nothing-left", "the goroutines left behind were not counted")
 	if h3, _ := ty.run2(t).Of("run/operations-succeeded"); h3.Verdict != checker.NotExercised {
 		t.Errorf("run/operations-succeeded %v", h3.Verdict)
 	}

@@ -513,7 +513,7 @@ func stallLeadersLog(ctx context.Context, env *harness.Env, f idleHit) (evidence
 // askedWhileBroken asks that clients asked n times for something while a fault
 // stood: else none of them met a client that had been idle.
 func askedWhileBroken(n int) checker.Checker {
-	return checker.AtLeast("run/requests-of-idle", n, "a request of a client that was idle, during a fault", func(h *history.History) (found int) {
+	return checker.AtLeast("run/requests-of-idle", n, "requests of idle clients during a fault", func(h *history.History) (found int) {
 		broken := 0
 		for i := range h.Events {
 			e := &h.Events[i]

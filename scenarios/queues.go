@@ -201,10 +201,10 @@ func (o ours) tryTake(ctx context.Context) (string, error) {
 
 // taken asks that n values came out.
 func taken(n int) checker.Checker {
-	return checker.AtLeast("run/values-taken", n, "a value that came out", func(h *history.History) (found int) {
+	return checker.AtLeast("run/values-taken", n, "values taken", func(h *history.History) (found int) {
 		ops, _ := h.Operations()
 		for _, o := range ops {
-			if op := o.Invoke.Op; (op == checker.OpTake || op == checker.OpClaim) && o.Outcome() == history.OK && o.Complete.Result != "" {
+			if op := o.Invoke.Op; (op == checker.OpTake || op == checker.OpClaim) && o.Outcome() == session.OK && o.Complete.Result != "" {
 				found++
 			}
 		}

@@ -26,7 +26,9 @@ func Virtual() []harness.Scenario {
 	return slices.DeleteFunc(All(), func(s harness.Scenario) bool { return s.Needs != "" })
 }
 
-// VirtualOptions are those of a run of s on the embedded ensemble in virtual time.
+// VirtualOptions are those of a run of s on the embedded ensemble in virtual
+// time. They decide what a seed means there: tests and the command take the time
+// and the faults that a plan is drawn from from here, so a seed has one plan.
 func VirtualOptions(s harness.Scenario, seed uint64) harness.Options {
 	return harness.Options{
 		Seed: seed, Time: VirtualTime, Faults: some(s.Faults, seed),

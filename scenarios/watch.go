@@ -80,7 +80,7 @@ func Watch() harness.Scenario {
 
 // statesTold asks that watchers were told n states.
 func statesTold(n int) checker.Checker {
-	return checker.AtLeast("run/states-reported", n, "a state that a watcher was told", func(h *history.History) (found int) {
+	return checker.AtLeast("run/states-reported", n, "states reported to watchers", func(h *history.History) (found int) {
 		for i := range h.Events {
 			if e := &h.Events[i]; e.Kind == history.Watch && e.Op == checker.WatchState {
 				found++

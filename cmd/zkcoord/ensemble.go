@@ -28,7 +28,7 @@ func (a *app) ensembleCommand() *cobra.Command {
 interrupted. The embedded one is up at once and forgets everything when it ends.`,
 		Example: `  zkcoord ensemble
   zkcoord ensemble --ensemble container --nodes 5 --port 2181
-  zkcoord ls / --servers 127.0.0.1:21810`,
+  zkcoord znode ls / --servers 127.0.0.1:21810`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if config.Nodes < 1 || config.TickTime <= 0 {

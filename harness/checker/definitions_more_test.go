@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/zkcoord/zkcoord/harness/history"
+	"github.com/zkcoord/zkcoord/session"
 )
 
 // Locks.
@@ -267,7 +268,7 @@ func everyLossOf(object string, h *history.History) bool {
 		}
 	}
 	for _, o := range ops {
-		if found := o.Invoke.Op == OpTake || o.Invoke.Op == OpClaim; found && o.Outcome() == history.OK && o.Complete.Result == "" && o.Invoke.Index > last {
+		if found := o.Invoke.Op == OpTake || o.Invoke.Op == OpClaim; found && o.Outcome() == session.OK && o.Complete.Result == "" && o.Invoke.Index > last {
 			drained = o.Invoke.Index
 		}
 	}
@@ -280,19 +281,19 @@ func everyLossOf(object string, h *history.History) bool {
 			return e.Op == history.SessionLost && e.Session == claim.Invoke.Session && since(&e)
 		})
 		return !lost && !slices.ContainsFunc(ops, func(o history.Operation) bool {
-			return o.Invoke.Op == OpReturn && o.Invoke.Arg == value && o.Outcome() == history.OK && since(o.Complete)
+			return o.Invoke.Op == OpReturn && o.Invoke.Arg == value && o.Outcome() == session.OK && since(o.Complete)
 		})
 	}
 	takers, lost := 0, 0
 	for _, o := range ops {
 		switch {
-		case o.Invoke.Op == OpTake && o.Outcome() == history.Info, o.Invoke.Op == OpClaim && o.Outcome() == history.Info && inHands(o, ""):
+		case o.Invoke.Op == OpTake && o.Outcome() == session.Indeterminate, o.Invoke.Op == OpClaim && o.Outcome() == session.Indeterminate && inHands(o, ""):
 			takers++
-		case o.Invoke.Op == OpPut && o.Outcome() == history.OK && !slices.ContainsFunc(ops, func(out history.Operation) bool {
+		case o.Invoke.Op == OpPut && o.Outcome() == session.OK && !slices.ContainsFunc(ops, func(out history.Operation) bool {
 			switch value := o.Invoke.Arg; {
 			case out.Invoke.Op == OpAck:
-				return out.Invoke.Arg == value && out.Outcome() != history.Fail
-			case out.Outcome() != history.OK || out.Complete.Result != value:
+				return out.Invoke.Arg == value && out.Outcome() != session.Failed
+			case out.Outcome() != session.OK || out.Complete.Result != value:
 				return false
 			}
 			return out.Invoke.Op == OpTake || out.Invoke.Op == OpClaim && inHands(out, o.Invoke.Arg)
@@ -330,18 +331,18 @@ func nothingUrgentWasLeft(h *history.History) bool {
 	maybe := int32(forever)
 	for _, o := range ops {
 		switch {
-		case o.Invoke.Op == OpPut && o.Outcome() != history.Fail:
+		case o.Invoke.Op == OpPut && o.Outcome() != session.Failed:
 			in[o.Invoke.Arg] = o
-		case o.Invoke.Op == OpTake && o.Outcome() == history.OK && o.Complete.Result != "":
+		case o.Invoke.Op == OpTake && o.Outcome() == session.OK && o.Complete.Result != "":
 			out[o.Complete.Result] = o
-		case o.Invoke.Op == OpTake && o.Outcome() == history.Info:
+		case o.Invoke.Op == OpTake && o.Outcome() == session.Indeterminate:
 			maybe = min(maybe, o.Invoke.Index)
 		}
 	}
 	for b, got := range out {
 		for a, put := range in {
 			taken, any := out[a]
-			there := put.Outcome() == history.OK || any // if it was taken it was put
+			there := put.Outcome() == session.OK || any // if it was taken it was put
 			if !there || in[b].Invoke == nil || put.Invoke.Round >= in[b].Invoke.Round {
 				continue
 			}
@@ -383,13 +384,13 @@ func somethingWasThere(ops []history.Operation, at int32) bool {
 		for _, o := range ops {
 			switch {
 			case o.Invoke.Op != OpTake || o.Complete == nil:
-			case o.Outcome() == history.OK && o.Complete.Result == put.Invoke.Arg:
+			case o.Outcome() == session.OK && o.Complete.Result == put.Invoke.Arg:
 				in, out, taken = min(in, o.Complete.Index), o.Invoke.Index, true
-			case o.Outcome() == history.Info && !taken:
+			case o.Outcome() == session.Indeterminate && !taken:
 				out = min(out, o.Invoke.Index)
 			}
 		}
-		return put.Invoke.Op == OpPut && put.Outcome() != history.Fail && in <= at && at < out
+		return put.Invoke.Op == OpPut && put.Outcome() != session.Failed && in <= at && at < out
 	})
 }
 
@@ -417,9 +418,9 @@ func effectsWereCounted(h *history.History) bool {
 		for _, o := range ops {
 			switch {
 			case o.Invoke.Arg != fmt.Sprint(value):
-			case o.Outcome() == history.OK:
+			case o.Outcome() == session.OK:
 				surely++
-			case o.Outcome() == history.Info:
+			case o.Outcome() == session.Indeterminate:
 				maybe++
 			}
 		}
@@ -470,13 +471,13 @@ func heirsSawTheLatest(h *history.History) bool {
 	completions(h, OpInherit, func(read history.Operation) {
 		value, source := read.Complete.Result, history.Operation{}
 		for _, o := range ops {
-			if o.Invoke.Op == OpProclaim && o.Outcome() != history.Fail && o.Invoke.Arg == value && o.Invoke.Index < read.Complete.Index {
+			if o.Invoke.Op == OpProclaim && o.Outcome() != session.Failed && o.Invoke.Arg == value && o.Invoke.Index < read.Complete.Index {
 				source = o
 			}
 		}
 		fine := value == "" || source.Invoke != nil
 		for _, o := range ops {
-			if o.Invoke.Op != OpProclaim || o.Outcome() != history.OK || o.Complete.Index > read.Invoke.Index {
+			if o.Invoke.Op != OpProclaim || o.Outcome() != session.OK || o.Complete.Index > read.Invoke.Index {
 				continue
 			}
 			if o.Invoke.Token >= read.Invoke.Token {
@@ -531,9 +532,9 @@ func observersWereRight(h *history.History) bool {
 		for _, c := range ops {
 			switch {
 			case c.Invoke.Op != OpCampaign:
-			case c.Outcome() == history.OK && c.Complete.Token == told.Token:
+			case c.Outcome() == session.OK && c.Complete.Token == told.Token:
 				known, future = true, c.Invoke.Index > told.Index
-			case c.Outcome() != history.OK:
+			case c.Outcome() != session.OK:
 				unnamed = unnamed || c.Invoke.Index < told.Index
 			}
 		}
@@ -826,7 +827,7 @@ func eventsHadACause(h *history.History) bool {
 				continue
 			}
 			if !slices.ContainsFunc(ops, func(o history.Operation) bool {
-				newer := o.Outcome() == history.Info || o.Outcome() == history.OK && o.Complete.Zxid > set.Zxid
+				newer := o.Outcome() == session.Indeterminate || o.Outcome() == session.OK && o.Complete.Zxid > set.Zxid
 				return newer && o.Invoke.Index < fired.Index
 			}) {
 				return false
@@ -874,7 +875,7 @@ func tinyGroup(r *rand.Rand, n int) *history.History {
 // joins calls f for each join that may have happened, with what its client did as that member.
 func joins(h *history.History, f func(join history.Operation, then []history.Operation)) {
 	ops, _ := h.Operations()
-	isJoin := func(o history.Operation) bool { return o.Invoke.Op == OpJoin && o.Outcome() != history.Fail }
+	isJoin := func(o history.Operation) bool { return o.Invoke.Op == OpJoin && o.Outcome() != session.Failed }
 	for i, o := range ops {
 		if !isJoin(o) {
 			continue
@@ -900,7 +901,7 @@ func membersWereListed(h *history.History) bool {
 	completions(h, OpMembers, func(answer history.Operation) {
 		joins(h, func(join history.Operation, then []history.Operation) {
 			listed := slices.Contains(idsIn(answer.Complete.Result), join.Invoke.Arg)
-			if answer.Invoke.Arg != Present || listed || join.Outcome() != history.OK || join.Complete.Index > answer.Invoke.Index {
+			if answer.Invoke.Arg != Present || listed || join.Outcome() != session.OK || join.Complete.Index > answer.Invoke.Index {
 				return
 			}
 			for _, o := range then {
@@ -908,7 +909,7 @@ func membersWereListed(h *history.History) bool {
 					return
 				}
 				old := o.Invoke.Op == OpMembers && o.Invoke.Arg != Present
-				if o.Outcome() == history.OK && !old && o.Invoke.Index > answer.Complete.Index {
+				if o.Outcome() == session.OK && !old && o.Invoke.Index > answer.Complete.Index {
 					legal = false
 				}
 			}
@@ -929,7 +930,7 @@ func listedWereMembers(h *history.History) bool {
 			there := answer.Invoke.Arg != Present
 			joins(h, func(join history.Operation, then []history.Operation) {
 				gone := slices.ContainsFunc(then, func(o history.Operation) bool {
-					return o.Invoke.Op == OpLeave && o.Outcome() == history.OK && o.Complete.Index < answer.Invoke.Index
+					return o.Invoke.Op == OpLeave && o.Outcome() == session.OK && o.Complete.Index < answer.Invoke.Index
 				})
 				there = there || join.Invoke.Arg == id && !gone
 			})
@@ -965,7 +966,7 @@ func countsWereUnique(h *history.History) bool {
 	completions(h, OpAdd, func(a history.Operation) {
 		tried := 0
 		for _, o := range ops {
-			if o.Outcome() != history.Fail && o.Invoke.Index < a.Complete.Index {
+			if o.Outcome() != session.Failed && o.Invoke.Index < a.Complete.Index {
 				tried++
 			}
 		}

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"testing"
 	"unsafe"
+
+	"github.com/zkcoord/zkcoord/session"
 )
 
 func TestEventStaysSmall(t *testing.T) {
@@ -78,11 +80,11 @@ func TestPairing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var got []Kind
+	var got []session.Outcome
 	for _, o := range ops {
 		got = append(got, o.Outcome())
 	}
-	if want := []Kind{Info, OK, Info}; !slices.Equal(got, want) {
+	if want := []session.Outcome{session.Indeterminate, session.OK, session.Indeterminate}; !slices.Equal(got, want) {
 		t.Errorf("outcomes %v, want %v", got, want)
 	}
 	if ops[2].Complete != nil || ops[2].End() != 1<<31-1 || ops[1].End() != 2 {

@@ -12,7 +12,7 @@ import (
 	"unicode/utf8"
 )
 
-// format is the value that tells a history from any other JSON.
+// format distinguishes a history from any other JSON.
 const format = "zkcoord-history"
 
 type headerLine struct {
@@ -79,8 +79,8 @@ func (h *History) WriteJSON(w io.Writer) error {
 	return nil
 }
 
-// appendJSON writes by hand what encoding/json would: a history of millions of
-// events is written while somebody waits for the verdict.
+// appendJSON writes by hand what encoding/json would write. It is faster, and a user
+// waits for the verdict while a history of millions of events is written.
 func appendJSON(b []byte, e *Event) []byte {
 	b = append(b, `{"i":`...)
 	b = strconv.AppendInt(b, int64(e.Index), 10)
@@ -134,7 +134,7 @@ func appendField(b []byte, name, v string) []byte {
 	return appendString(b, v)
 }
 
-// appendString quotes s; what is not plain is left to encoding/json.
+// appendString quotes s. It leaves strings with special characters to encoding/json.
 func appendString(b []byte, s string) []byte {
 	for i := range len(s) {
 		if c := s[i]; c < ' ' || c == '"' || c == '\\' || c >= utf8.RuneSelf {
@@ -147,9 +147,9 @@ func appendString(b []byte, s string) []byte {
 	return append(b, '"')
 }
 
-// ReadJSON reads what WriteJSON wrote. A history that breaks off in the middle
-// of a line, as a crash leaves it, is read up to that line: [History.Complete]
-// then says no. Any other fault is an error with its line number.
+// ReadJSON reads what WriteJSON wrote. A crash can cut a history off in the middle of
+// a line. Such a history is read up to that line, and [History.Complete] reports
+// false. Any other mistake is an error with its line number.
 func ReadJSON(r io.Reader) (*History, error) {
 	in := bufio.NewReaderSize(r, 1<<16)
 	first, err := in.ReadBytes('\n')
@@ -158,7 +158,7 @@ func ReadJSON(r io.Reader) (*History, error) {
 	}
 	var head headerLine
 	if json.Unmarshal(first, &head) != nil || head.Format != format {
-		return nil, fmt.Errorf("history: line 1 is no header of a history")
+		return nil, fmt.Errorf("history: line 1 is not the header of a history")
 	}
 	if head.Version != Version {
 		return nil, fmt.Errorf("history: schema version %d, this program reads %d", head.Version, Version)
@@ -181,10 +181,10 @@ func ReadJSON(r io.Reader) (*History, error) {
 			return nil, fmt.Errorf("history: line %d: %w", number, err)
 		}
 		if int(e.Index) != len(h.Events) {
-			return nil, fmt.Errorf("history: line %d: index %d where %d is due", number, e.Index, len(h.Events))
+			return nil, fmt.Errorf("history: line %d: index %d, want %d", number, e.Index, len(h.Events))
 		}
 		if e.Time < h.End() {
-			return nil, fmt.Errorf("history: line %d: %v is before %v: times rise with indexes", number, e.Time, h.End())
+			return nil, fmt.Errorf("history: line %d: time %v is before the previous one, %v", number, e.Time, h.End())
 		}
 		h.Events = append(h.Events, e)
 	}

@@ -13,9 +13,9 @@ import (
 //
 //	12.5ms c1 ok acquire /lock token=0x7 node=lock-0000000003
 //
-// that is time, client, kind, op, object where it is a path, and the other
-// fields by name. Values with spaces or quotes are quoted as in Go. A process
-// that is not the client's first is written c1/p7.
+// The fields are time, client, kind, op, object if it is a path, and the other
+// fields by name. Values with spaces or quotes are quoted as in Go. A process that
+// is not the client's first is written c1/p7.
 func (h *History) WriteText(w io.Writer) error {
 	out := bufio.NewWriter(w)
 	for i := range h.Events {
@@ -58,7 +58,7 @@ func (e Event) String() string {
 	return b.String()
 }
 
-// bare reports whether an object is told from a field by its first character.
+// bare reports whether the first character of an object distinguishes it from a field.
 func bare(object string) bool {
 	return strings.HasPrefix(object, "/") && quote(object) == object
 }
@@ -82,9 +82,9 @@ func quote(s string) string {
 	return s
 }
 
-// ParseText reads the form of [History.WriteText]. Empty lines and what follows
-// a "#" at the start of a line are skipped. A time may be "-": it is then the index in
-// milliseconds. Errors name the line.
+// ParseText reads the form of [History.WriteText]. It skips empty lines and lines that
+// begin with "#". A time may be "-", which means the index in milliseconds. Errors
+// name the line.
 func ParseText(r io.Reader) (*History, error) {
 	var events []Event
 	in := bufio.NewScanner(r)

@@ -136,7 +136,7 @@ func TestUnwritableStoreIsAnError(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Setenv("TMPDIR", file)
-	if err := Open(file).Save(result()); err == nil || !strings.Contains(err.Error(), "nor can it be stored elsewhere") {
+	if err := Open(file).Save(result()); err == nil || !strings.Contains(err.Error(), "it cannot be stored elsewhere either") {
 		t.Error(err)
 	}
 }
