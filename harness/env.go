@@ -77,6 +77,7 @@ func (e *Env) SessionEnded(id int64, closed bool) {
 	if closed {
 		event.Arg = "closed"
 	}
+	e.holds.catchUp()
 	e.rec.Record(event)
 }
 
