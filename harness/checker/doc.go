@@ -10,6 +10,12 @@
 // [Run] is the one way to apply checkers: it turns whatever goes wrong in them
 // into Unknown. [New] makes a checker of a function.
 //
+// A busy machine decides no verdict. Each run measures by how much its own timers
+// are late, see [history.FactLag]. An overlap with a hold that was lost is exposure
+// if it is shorter than that: the end of the hold, or the record of it, was held up.
+// A hold that the program gives up has to end before the next one begins, however
+// busy the machine is.
+//
 // # Properties
 //
 // One file a subject, with legal and illegal histories under testdata. Functions are
