@@ -14,7 +14,7 @@ import (
 func holders(t *testing.T) (a, b *Client, recorded func() *history.History) {
 	t.Helper()
 	env := &Env{rec: history.NewRecorder()}
-	env.clients = []*Client{newClient(env, 0, nil), newClient(env, 1, nil)}
+	env.clients = []*Client{newClient(env, 0), newClient(env, 1)}
 	return env.clients[0], env.clients[1], env.rec.History
 }
 

@@ -2,6 +2,7 @@ package harness
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"sync"
 	"time"
@@ -108,7 +109,7 @@ func (e *Env) recordRoles(ctx context.Context) {
 			if role := roleOf(s); ctx.Err() == nil && role != roles[node] {
 				roles[node] = role
 				e.rec.Record(history.Event{Kind: history.Fact, Op: history.FactRole, Object: e.Servers()[node],
-					Round: int32(node), Result: role, Client: history.Nobody, Process: history.Nobody})
+					Node: fmt.Sprintf("n%d", node), Result: role, Client: history.Nobody, Process: history.Nobody})
 			}
 		}
 		select {

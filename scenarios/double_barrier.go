@@ -10,6 +10,7 @@ import (
 	"github.com/zkcoord/zkcoord/harness/checker"
 	"github.com/zkcoord/zkcoord/harness/history"
 	"github.com/zkcoord/zkcoord/internal/znode"
+	"github.com/zkcoord/zkcoord/session"
 )
 
 // members is how many a round of the scenario DoubleBarrier has: all clients,
@@ -56,10 +57,10 @@ func DoubleBarrier() harness.Scenario {
 
 // entered asks that members entered n times.
 func entered(n int) checker.Checker {
-	return checker.AtLeast("run/entries", n, "a member that entered", func(h *history.History) (found int) {
+	return checker.AtLeast("run/entries", n, "members that entered", func(h *history.History) (found int) {
 		ops, _ := h.Operations()
 		for _, o := range ops {
-			if o.Invoke.Op == checker.OpEnter && o.Outcome() == history.OK {
+			if o.Invoke.Op == checker.OpEnter && o.Outcome() == session.OK {
 				found++
 			}
 		}

@@ -58,11 +58,11 @@ func (e Envelope) outside(h *history.History) windows {
 			}
 		case ev.Kind != history.Fault || !slices.Contains(e.Outside, ev.Object):
 		case ev.Op == history.FaultStart:
-			started[ev.Round] = ev
-		case started[ev.Round] != nil:
+			started[ev.Step] = ev
+		case started[ev.Step] != nil:
 			// The stop names what was really hit.
-			all.add(clientNamed(ev.Node), window{started[ev.Round].Time, ev.Time + after})
-			delete(started, ev.Round)
+			all.add(clientNamed(ev.Node), window{started[ev.Step].Time, ev.Time + after})
+			delete(started, ev.Step)
 		}
 	}
 	for _, start := range started { // never healed

@@ -14,7 +14,7 @@ import (
 func TestZeroEnvelopeExcusesNoMore(t *testing.T) {
 	const ms = time.Millisecond
 	fault := func(at time.Duration, op string) history.Event {
-		return history.Event{Time: at, Kind: history.Fault, Op: op, Object: "pause", Node: "c0", Round: 1}
+		return history.Event{Time: at, Kind: history.Fault, Op: op, Object: "pause", Node: "c0", Step: 1}
 	}
 	stall := func(length string) []history.Event {
 		return []history.Event{{Time: 1500 * ms, Kind: history.Fact, Op: history.FactStall, Result: length}}
@@ -32,8 +32,8 @@ func TestZeroEnvelopeExcusesNoMore(t *testing.T) {
 		{"later than 1 s after a stall of 250 ms", stall("250ms"), 2510 * ms, Invalid},
 		{"after a stall of less than 250 ms", stall("249ms"), 2000 * ms, Invalid},
 		{"after a fault that is not named", []history.Event{
-			{Time: 500 * ms, Kind: history.Fault, Op: history.FaultStart, Object: "kill", Round: 1},
-			{Time: 1500 * ms, Kind: history.Fault, Op: history.FaultStop, Object: "kill", Round: 1},
+			{Time: 500 * ms, Kind: history.Fault, Op: history.FaultStart, Object: "kill", Step: 1},
+			{Time: 1500 * ms, Kind: history.Fault, Op: history.FaultStop, Object: "kill", Step: 1},
 		}, 2000 * ms, Invalid},
 	} {
 		hold := func(client int16, at time.Duration, op string) history.Event {
