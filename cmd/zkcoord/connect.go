@@ -138,7 +138,8 @@ func (f *connectFlags) options() (o session.Options, err error) {
 	if chroot != "" && f.chroot != "" {
 		return o, fmt.Errorf("--chroot %s: --servers has the chroot %s already", f.chroot, chroot)
 	}
-	o = session.Options{Servers: servers, Chroot: cmp.Or(chroot, f.chroot)}
+	f.chroot = cmp.Or(chroot, f.chroot)
+	o = session.Options{Servers: servers, Chroot: f.chroot}
 	if o.TLS, err = f.tls.config(); err != nil {
 		return o, err
 	}
@@ -230,7 +231,7 @@ func (f *connectFlags) chrootMissing(ctx context.Context, s *session.Session) er
 	if st, err := s.Exists(ctx, "/"); err != nil || st != nil {
 		return nil
 	}
-	return fmt.Errorf("the chroot %s does not exist: create it first, without --chroot", f.chroot)
+	return fmt.Errorf("the chroot %s does not exist: create it first, by zkcoord create without a chroot", f.chroot)
 }
 
 // open opens a session and makes sure that the servers accept its credentials, which they refuse only after it was opened.
