@@ -209,7 +209,9 @@ func (s *Session) finishLocked(cause error) {
 		w.fire(key, zk.Event{Type: zk.EventNotWatching, State: zk.StateDisconnected, Path: s.outer(key.path), Err: cause})
 	}
 	clear(s.watches)
-	s.logLocked(slog.LevelInfo, "zookeeper session ended", "session", hexID(s.id), "cause", cause)
+	if s.id != 0 { // else it never began, and Open says why
+		s.logLocked(slog.LevelInfo, "zookeeper session ended", "session", hexID(s.id), "cause", cause)
+	}
 }
 
 func stateAtEnd(cause error) State {
