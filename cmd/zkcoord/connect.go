@@ -231,7 +231,7 @@ func (f *connectFlags) chrootMissing(ctx context.Context, s *session.Session) er
 	if st, err := s.Exists(ctx, "/"); err != nil || st != nil {
 		return nil
 	}
-	return fmt.Errorf("the chroot %s does not exist: create it first, by zkcoord create without a chroot", f.chroot)
+	return fmt.Errorf("the chroot %s does not exist: create it first, by zkcoord znode create without a chroot", f.chroot)
 }
 
 // open opens a session and makes sure that the servers accept its credentials, which they refuse only after it was opened.
