@@ -21,12 +21,14 @@ import (
 	"github.com/zkcoord/zkcoord/harness/ensemble/external"
 	"github.com/zkcoord/zkcoord/harness/report"
 	"github.com/zkcoord/zkcoord/internal/kinds"
+	"github.com/zkcoord/zkcoord/internal/zkversion"
 	"github.com/zkcoord/zkcoord/scenarios"
 )
 
 // runFlags are those of zkcoord run.
 type runFlags struct {
 	ensemble  string
+	zookeeper string
 	servers   []string
 	compose   string
 	tls       tlsFlags
@@ -126,12 +128,20 @@ func (f *runFlags) define(c *cobra.Command) {
 func (f *runFlags) defineEnsemble(c *cobra.Command, kind string) {
 	flags := c.Flags()
 	flags.StringVarP(&f.ensemble, "ensemble", "e", kind, "kind of ensemble: "+strings.Join(ensembleKinds(), ", "))
+	defineZooKeeper(c, &f.zookeeper)
 	flags.StringSliceVar(&f.servers, "servers", nil, "addresses of an external ensemble, host:port,...")
 	flags.StringVar(&f.compose, "compose", "", "docker-compose file of an external ensemble that runs on this machine")
 	flags.IntVarP(&f.nodes, "nodes", "n", 0, "nodes of the ensemble (0: what the scenario asks for)")
 	flags.IntVarP(&f.clients, "clients", "c", 0, "clients (0: what the scenario asks for)")
 	f.tls.define(c)                                                         // for --servers
 	_ = c.RegisterFlagCompletionFunc("ensemble", fixed(ensembleKinds()...)) // fails only for a flag that there is not
+}
+
+// defineZooKeeper defines the flag that says which version to run.
+func defineZooKeeper(c *cobra.Command, version *string) {
+	c.Flags().StringVar(version, "zookeeper", "", "version of ZooKeeper in containers and local JVMs: "+strings.Join(zkversion.Known(), ", ")+
+		`, or several joined by + for nodes in turn (default "`+zkversion.Default+`")`)
+	_ = c.RegisterFlagCompletionFunc("zookeeper", fixed(zkversion.Known()...)) // fails only for a flag that there is not
 }
 
 // fromEnvironment reads from the environment how to reach an external ensemble, but not which one: what is broken is named.
@@ -351,7 +361,10 @@ func (f *runFlags) starter(a *app) (ensemble.Starter, error) {
 		if len(f.servers) > 0 || f.compose != "" || f.tls.used() {
 			return nil, fmt.Errorf("--servers, --compose and --tls are for --ensemble external, not for %s", f.ensemble)
 		}
-		return kinds.Starter(f.ensemble, "", notes{a})
+		return kinds.Starter(f.ensemble, f.zookeeper, "", notes{a})
+	}
+	if f.zookeeper != "" {
+		return nil, errors.New("an external ensemble is of the version that it is: --zookeeper is for containers and local JVMs")
 	}
 	if f.nodes > 0 {
 		return nil, errors.New("an external ensemble has the nodes that it has: give --servers, not --nodes")
@@ -423,6 +436,7 @@ func (f *runFlags) command(scenario string) string {
 		}
 	}
 	add("mutant", mutant != "", mutant)
+	add("zookeeper", f.zookeeper != "", f.zookeeper)
 	add("servers", len(f.servers) > 0, strings.Join(f.servers, ","))
 	add("compose", f.compose != "", f.compose)
 	if f.tls.on {

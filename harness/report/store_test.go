@@ -19,7 +19,7 @@ import (
 func result() *harness.Result {
 	h := history.New(
 		history.Event{Kind: history.Hold, Op: history.HoldBegin, Object: "/lock", Token: 1},
-		history.Event{Kind: history.Fault, Op: history.FaultStart, Object: "kill", Node: "n0", Round: 1, Client: history.Nobody, Process: history.Nobody},
+		history.Event{Kind: history.Fault, Op: history.FaultStart, Object: "kill", Node: "n0", Step: 1, Client: history.Nobody, Process: history.Nobody},
 		history.Event{Kind: history.Phase, Op: history.PhaseEnd, Client: history.Nobody, Process: history.Nobody},
 	)
 	return &harness.Result{
