@@ -218,6 +218,7 @@ func (s *Session) connected(c *conn, r *wire.ConnectResponse) error {
 	}
 	fresh := s.id == 0
 	s.id, s.password = r.SessionID, slices.Clone(r.Password)
+	s.foreign = !slices.ContainsFunc(r.Password, func(b byte) bool { return b != 0 })
 	s.timeout = time.Duration(r.Timeout) * time.Millisecond
 	c.served, s.current, s.dialError, s.failures = true, c, nil, 0
 	clear(s.inflight)

@@ -41,6 +41,7 @@ type Session struct {
 	listeners   map[*listener]struct{}
 	id          int64
 	password    []byte
+	foreign     bool // the servers are not ZooKeeper
 	timeout     time.Duration
 	current     *conn // the one that serves the session; nil while there is none
 	latest      *conn // the last one that was dialled
