@@ -83,7 +83,7 @@ func newEnv(s Scenario, o Options, ens ensemble.Ensemble) *Env {
 		env.outcome = OutcomeOf
 	}
 	for id := range o.Clients {
-		env.clients = append(env.clients, newClient(env, id, o.Proxy(id, ens.DialContext)))
+		env.clients = append(env.clients, newClient(env, id))
 	}
 	return env
 }

@@ -18,7 +18,9 @@ type Hold struct {
 
 // NewHold begins a claim on node, which s created; its Czxid tells it from another on the
 // same path. While the claim only waits, it costs no write. From Expect or Grant until End
-// the session sends heartbeats. End the hold: the session keeps it until then.
+// the session sends heartbeats. End the hold: the session keeps it until then. On a
+// session that has ended, or whose server is not ZooKeeper, the hold has ended when
+// NewHold returns.
 func NewHold(s *session.Session, node Node) *Hold {
 	return &Hold{engine.Of(s).Hold(engine.Node(node)), node}
 }
@@ -38,7 +40,7 @@ func (h *Hold) Grant(ctx context.Context) error { return h.inside.Grant(ctx) }
 
 // Context ends when what was granted is no longer held for certain, with the cause:
 // session.ErrLeaseLapsed, ErrRevoked, an error that is ErrUnreadable or ErrLost,
-// ErrClosed, or what End was given. It ends before any other client can be granted the
+// ErrClosed, ErrNotZooKeeper, or what End was given. It ends before any other client can be granted the
 // same, within the assumptions of docs/decisions/0001-lease.md.
 func (h *Hold) Context() context.Context { return h.inside.Context() }
 

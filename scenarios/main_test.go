@@ -28,6 +28,7 @@ import (
 
 var (
 	kind      = flag.String("ensemble", "container", "kind of ensemble to run on; embedded is in virtual time")
+	zookeeper = flag.String("zookeeper", "", "version of ZooKeeper, or several joined by +, which nodes get in turn; empty is the default")
 	nodes     = flag.Int("nodes", 0, "nodes of the ensemble; 0 is what the scenario asks for")
 	seed      = flag.Uint64("seed", 1, "seed of the plan and of the clients' choices; the first one, where there are several")
 	seeds     = flag.Int("seeds", 3, "seeds of each scenario on the embedded ensemble, in virtual time")
@@ -87,7 +88,7 @@ func options(t *testing.T, standard time.Duration) harness.Options {
 			t.Skip(err)
 		}
 	}
-	start, err := kinds.Starter(*kind, "", os.Stderr)
+	start, err := kinds.Starter(*kind, *zookeeper, "", os.Stderr)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -80,7 +80,7 @@ func (p *queueProgram) produce(ctx context.Context, c *harness.Client, s *sessio
 // putOne puts a value that nobody has put before.
 func putOne(ctx context.Context, c *harness.Client, path string, priority int, names *atomic.Int64, put func(context.Context, int, string) error) {
 	value := fmt.Sprintf("v%d", names.Add(1))
-	op := history.Event{Op: checker.OpPut, Object: path, Arg: value, Round: int32(priority)}
+	op := history.Event{Op: checker.OpPut, Object: path, Arg: value, Priority: int32(priority)}
 	c.Do(ctx, op, func(ctx context.Context) (e history.Event, err error) { return e, put(ctx, priority, value) })
 }
 

@@ -26,6 +26,12 @@ var ErrRevoked = errors.New("session: node deleted by somebody else")
 // the session the credential that Options.ACL asks for.
 var ErrUnreadable = errors.New("session: the node's ACL does not let this session read it")
 
+// ErrNotZooKeeper means that the server gave this session no password, so that
+// it cannot be resumed on another connection. ZooKeeper gives each session one;
+// ClickHouse Keeper gives none. The lease is proved from ZooKeeper's sources alone,
+// so nothing is granted. Connect to ZooKeeper, or set [Options.UnsafeAnyServer].
+var ErrNotZooKeeper = errors.New("session: the server is not ZooKeeper: its sessions have no password")
+
 // A hold is the claim of a session on what one of its own nodes stands for:
 // a lock, a leadership, a permit. From its start the session keeps the lease
 // up; from Grant on, its context is the proof of holding.
@@ -44,13 +50,18 @@ type hold struct {
 
 // hold begins a claim on the node n, which this session created; its Czxid tells it
 // from another on the same path. While the claim only waits, it costs no write.
-// From Expect or Grant until End the session sends heartbeats.
+// From Expect or Grant until End the session sends heartbeats. On a session that
+// has ended, or whose server is not ZooKeeper, the hold has ended when hold returns.
 func (s *Session) hold(n engine.Node) *hold {
 	h := &hold{s: s, node: n, since: time.Now()}
 	h.ctx, h.cancel = context.WithCancelCause(context.Background())
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.Err(); err != nil {
+	err := s.Err()
+	if err == nil && s.foreign && !s.opts.UnsafeAnyServer {
+		err = ErrNotZooKeeper
+	}
+	if err != nil {
 		h.end(err)
 		return h
 	}
@@ -113,8 +124,8 @@ func (s *Session) grant(h *hold) (wait <-chan struct{}, err error) {
 
 // Context ends when what was granted is no longer held for certain, with the
 // cause: ErrLeaseLapsed, ErrRevoked, an error that is ErrUnreadable or ErrLost,
-// ErrClosed, or what End was given. It ends before any other client can be granted the
-// same, within the assumptions of docs/decisions/0001-lease.md.
+// ErrClosed, ErrNotZooKeeper, or what End was given. It ends before any other client
+// can be granted the same, within the assumptions of docs/decisions/0001-lease.md.
 func (h *hold) Context() context.Context { return h.ctx }
 
 // Deadline is the instant at which the hold ends if no server is heard from.

@@ -44,6 +44,7 @@ type Session struct {
 	listeners   map[*listener]struct{}
 	id          int64
 	password    []byte
+	foreign     bool // the servers are not ZooKeeper
 	timeout     time.Duration
 	current     *conn // the one that serves the session; nil while there is none
 	latest      *conn // the last one that was dialled
@@ -53,8 +54,9 @@ type Session struct {
 	downSince   time.Time
 	trying      string // the server that was dialled last
 	dialError   error
-	lastZxid    int64
-	told        bool // of an event after the last reply: what it tells of may be later than lastZxid
+	lastZxid    int64 // of a reply: all events up to it came before it
+	seenZxid    int64 // of a reply or an event: a server that is behind it must not answer
+	told        bool  // of an event without a zxid, after the last reply: it may be later than seenZxid
 	inflight    map[int32]packet
 	pings       []time.Time // when the unanswered pings were sent
 	queued      []byte      // frames to be sent before the next of the client
@@ -212,7 +214,9 @@ func (s *Session) finishLocked(cause error) {
 		w.fire(key, zk.Event{Type: zk.EventNotWatching, State: zk.StateDisconnected, Path: s.outer(key.path), Err: cause})
 	}
 	clear(s.watches)
-	s.logLocked(slog.LevelInfo, "zookeeper session ended", "session", hexID(s.id), "cause", cause)
+	if s.id != 0 { // else it never began, and Open says why
+		s.logLocked(slog.LevelInfo, "zookeeper session ended", "session", hexID(s.id), "cause", cause)
+	}
 }
 
 func stateAtEnd(cause error) State {

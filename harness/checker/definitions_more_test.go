@@ -312,11 +312,11 @@ func tinyUrgent(r *rand.Rand, n int) *history.History {
 		if r.IntN(2) == 0 {
 			put++
 			values = append(values, fmt.Sprint(put))
-			return &history.Event{Object: "/q", Op: OpPut, Arg: fmt.Sprint(put), Round: int32(r.IntN(3))}
+			return &history.Event{Object: "/q", Op: OpPut, Arg: fmt.Sprint(put), Priority: int32(r.IntN(3))}
 		}
 		return &history.Event{Object: "/q", Op: OpTake}
 	}, func(e *history.Event) {
-		if e.Round = 0; e.Op == OpTake && e.Kind == history.OK && len(values) > 0 {
+		if e.Priority = 0; e.Op == OpTake && e.Kind == history.OK && len(values) > 0 {
 			i := r.IntN(len(values))
 			e.Result = values[i]
 			values = slices.Delete(values, i, i+1)
@@ -343,7 +343,7 @@ func nothingUrgentWasLeft(h *history.History) bool {
 		for a, put := range in {
 			taken, any := out[a]
 			there := put.Outcome() == session.OK || any // if it was taken it was put
-			if !there || in[b].Invoke == nil || put.Invoke.Round >= in[b].Invoke.Round {
+			if !there || in[b].Invoke == nil || put.Invoke.Priority >= in[b].Invoke.Priority {
 				continue
 			}
 			from, to := put.End(), maybe
@@ -656,7 +656,7 @@ func tinyWatches(r *rand.Rand, n int) *history.History {
 	zxid, node := int64(1), int64(1)
 	for range n + 4 {
 		c := int16(r.IntN(2))
-		e := history.Event{Kind: history.Watch, Object: "/x", Client: c, Process: int32(c), Session: int64(c + 1), Round: int32(1 + r.IntN(2)), Zxid: zxid}
+		e := history.Event{Kind: history.Watch, Object: "/x", Client: c, Process: int32(c), Session: int64(c + 1), Watch: int32(1 + r.IntN(2)), Zxid: zxid}
 		switch r.IntN(10) {
 		case 0, 1:
 			e.Op = WatchSet
@@ -688,7 +688,7 @@ func tinyWatches(r *rand.Rand, n int) *history.History {
 }
 
 // one is the registration that a watch's event is about.
-func one(a, b history.Event) bool { return a.Client == b.Client && a.Round == b.Round }
+func one(a, b history.Event) bool { return a.Client == b.Client && a.Watch == b.Watch }
 
 // standing reports whether the watch set by event i has neither fired nor ended by event at, nor been set anew.
 func standing(h *history.History, i, at int) bool {
@@ -802,13 +802,13 @@ func endedWithTheSession(h *history.History) bool {
 func tinyCauses(r *rand.Rand, n int) *history.History {
 	zxid, round := int64(1), int32(0)
 	return tinyOps(r, n+2, func(c int16) *history.Event {
-		e := &history.Event{Kind: history.Watch, Object: "/x", Zxid: zxid, Round: round, Op: WatchFired}
+		e := &history.Event{Kind: history.Watch, Object: "/x", Zxid: zxid, Watch: round, Op: WatchFired}
 		switch {
 		case c > 0:
 			return &history.Event{Object: "/x", Op: OpSetValue}
 		case r.IntN(2) == 0:
 			round++
-			e.Op, e.Round = WatchSet, round
+			e.Op, e.Watch = WatchSet, round
 		}
 		return e
 	}, func(e *history.Event) {

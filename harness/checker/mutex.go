@@ -242,7 +242,7 @@ func LockOwnNodeIsFirst(envelope Envelope) Checker {
 			j.Checked(1)
 			switch found := o.Complete; {
 			case found.Result == hold.Begin.Node && found.Session == hold.Begin.Session:
-			case outside.covers(found.Time, found.Client):
+			case outside.excuses(hold, found.Time):
 				j.Exposed(endTime(h, hold) - found.Time)
 			case found.Result != hold.Begin.Node:
 				j.Violation(inOrder(hold.Events(), o.Events()), "%s held %s by %s at %v, but the lowest contender was %q",
@@ -395,7 +395,7 @@ func LockLossBeforeExpiry(envelope Envelope) Checker {
 					continue
 				}
 				late := endTime(h, hold) - e.Time
-				if e.Arg == "closed" || outside.covers(e.Time, hold.Begin.Client) {
+				if e.Arg == "closed" || outside.excuses(hold, e.Time) {
 					j.Exposed(late)
 				} else {
 					j.Violation(inOrder(hold.Events(), []history.Event{*e}), "%s believed that it held %s for %v after the servers had ended its session 0x%x at %v",

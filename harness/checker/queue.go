@@ -2,6 +2,7 @@ package checker
 
 import (
 	"cmp"
+	"math"
 	"path"
 	"slices"
 	"strings"
@@ -13,7 +14,7 @@ import (
 
 // Operations of queues. Each value is put once.
 const (
-	OpPut  = "put"  // of the value in Arg; Round is its priority, where there is one
+	OpPut  = "put"  // of the value in Arg; Priority is its priority, where there is one
 	OpTake = "take" // completes with the value in Result; OK without a value means that the queue was empty
 	// OpClaim delivers an item to a claimer until the claimer acks or returns it.
 	OpClaim  = "claim"
@@ -196,7 +197,7 @@ func QueueNothingLost() Checker {
 // the next claim. But if it gave the item up itself, it did so before the next claim.
 func QueueNothingTwice() Checker {
 	return New("queue/nothing-twice", "no item is delivered twice", func(h *history.History, j *Judge) {
-		ends := endings(h)
+		ends, outside := endings(h), Envelope{}.outside(h)
 		for _, it := range collect(h).list {
 			j.Checked(len(it.gone) + len(it.claims))
 			if len(it.gone) > 1 {
@@ -204,7 +205,7 @@ func QueueNothingTwice() Checker {
 				j.Violation(inOrder(a.Events(), b.Events()), "%q of %s was delivered twice: to %s at %v and to %s at %v",
 					it.value, it.object, a.Invoke.Who(), a.Complete.Time, b.Invoke.Who(), b.Complete.Time)
 			}
-			reclaimed(h, j, it, ends)
+			reclaimed(h, j, it, ends, outside)
 		}
 		j.NotExercised("no item was delivered")
 	})
@@ -270,6 +271,14 @@ func between(indexes []int32, from, to int32) bool {
 	return i < len(indexes) && indexes[i] < to
 }
 
+// next returns the time of the first of the indexes that is not before from.
+func next(h *history.History, indexes []int32, from int32) time.Duration {
+	if i, _ := slices.BinarySearch(indexes, from); i < len(indexes) {
+		return h.Events[indexes[i]].Time
+	}
+	return math.MaxInt64
+}
+
 // lastAt returns the index after the last event of the same instant. On a virtual clock a claimer
 // can be notified of a loss at the very instant at which another one gets the item.
 func lastAt(h *history.History, e *history.Event) int32 {
@@ -280,7 +289,7 @@ func lastAt(h *history.History, e *history.Event) int32 {
 	return int32(i)
 }
 
-func reclaimed(h *history.History, j *Judge, it *item, ends claimEnds) {
+func reclaimed(h *history.History, j *Judge, it *item, ends claimEnds, outside windows) {
 	// Tokens give the order of claims, even if a claim was recorded late.
 	claims := slices.Clone(it.claims)
 	slices.SortStableFunc(claims, func(a, b history.Operation) int { return cmp.Compare(a.Complete.Token, b.Complete.Token) })
@@ -296,10 +305,18 @@ func reclaimed(h *history.History, j *Judge, it *item, ends claimEnds) {
 		}
 		last := claims[i-1]
 		key, from, to := [2]string{it.object, it.value}, last.Invoke.Index, lastAt(h, claim.Complete)
-		if !ends.died(last, to) && !between(ends.lost[key], from, to) && !between(ends.returned[key], from, claim.Complete.Index) {
-			j.Violation(inOrder(last.Events(), claim.Events()), "%s claimed %q of %s at %v while %s held its claim, from %v on",
-				claim.Invoke.Who(), it.value, it.object, claim.Complete.Time, last.Invoke.Who(), last.Complete.Time)
+		if ends.died(last, to) || between(ends.lost[key], from, to) || between(ends.returned[key], from, claim.Complete.Index) {
+			continue
 		}
+		at := claim.Complete.Time
+		lost, both := next(h, ends.lost[key], to)-at, h.End()-at
+		if lost < outside.lag(at, at+lost) {
+			j.Exposed(lost)
+			continue
+		}
+		both = min(both, lost, next(h, ends.returned[key], claim.Complete.Index)-at)
+		j.Violation(inOrder(last.Events(), claim.Events()), "%s claimed %q of %s at %v while %s held its claim, from %v on, and both held it for %v",
+			claim.Invoke.Who(), it.value, it.object, claim.Complete.Time, last.Invoke.Who(), last.Complete.Time, both)
 	}
 }
 

@@ -100,13 +100,13 @@ func measureFaults(h *history.History, ops []history.Operation) []FaultStats {
 			continue
 		}
 		if e.Op == history.FaultStart {
-			open[e.Round] = len(all)
-			all = append(all, FaultStats{Step: e.Round, Fault: e.Object, Target: e.Node, Start: e.Time, Stop: h.End(), Recovery: -1})
-		} else if at, ok := open[e.Round]; ok {
+			open[e.Step] = len(all)
+			all = append(all, FaultStats{Step: e.Step, Fault: e.Object, Target: e.Node, Start: e.Time, Stop: h.End(), Recovery: -1})
+		} else if at, ok := open[e.Step]; ok {
 			f := &all[at]
 			f.Stop, f.Evidence, f.Target = e.Time, e.Result, e.Node
 			f.Recovery = recovery(ops, e)
-			delete(open, e.Round)
+			delete(open, e.Step)
 		}
 	}
 	return all

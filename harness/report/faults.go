@@ -34,10 +34,10 @@ func newFaults(h *history.History) []fault {
 		case e.Kind == history.OK:
 			succeeded = append(succeeded, e.Time)
 		case e.Kind == history.Fault && e.Op == history.FaultStart:
-			open[e.Round] = len(all)
+			open[e.Step] = len(all)
 			all = append(all, fault{Name: e.Object, Target: e.Node, Arg: e.Arg, From: e.Time, To: h.End()})
 		case e.Kind == history.Fault:
-			at, known := open[e.Round]
+			at, known := open[e.Step]
 			if !known {
 				continue
 			}

@@ -307,8 +307,8 @@ func hexID(id int64) string { return fmt.Sprintf("0x%x", uint64(id)) }
 
 // addRole begins the new role of a server.
 func (p *picture) addRole(e *history.Event, at int64) {
-	node := int(e.Round)
-	if node < 0 || node >= ensemble.MostNodes {
+	var node int
+	if _, err := fmt.Sscanf(e.Node, "n%d", &node); err != nil || node < 0 || node >= ensemble.MostNodes {
 		return // the history may come from another program
 	}
 	for len(p.Servers) <= node {

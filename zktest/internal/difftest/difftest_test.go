@@ -52,13 +52,13 @@ const enough = 60
 // startReal starts ZooKeeper, and says which release it is. Nodes are reaped so rarely that no trace sees it.
 func startReal(t *testing.T, n int) (s *servers, release zktest.Version) {
 	t.Helper()
-	if _, _, err := process.Find(); err != nil {
+	if _, _, err := process.Find(t.Context(), "3.8"); err != nil {
 		if os.Getenv("CI") != "" {
 			t.Fatalf("CI is set: %v", err)
 		}
 		t.Skip(err)
 	}
-	e, err := process.Start(t.Context(), process.Options{Config: ensemble.Config{Nodes: n, TickTime: tick, LogDir: *logs, JVMFlags: []string{
+	e, err := process.Start(t.Context(), process.Options{Config: ensemble.Config{Version: "3.8", Nodes: n, TickTime: tick, LogDir: *logs, JVMFlags: []string{
 		fmt.Sprintf("-Dzookeeper.extendedTypesEnabled=%v", ttlNodes(n)), "-Dznode.container.checkIntervalMs=1000000000",
 		"-Dzookeeper.DigestAuthenticationProvider.superDigest=" + digest("super").ID,
 	}}})
