@@ -24,6 +24,8 @@ type connectFlags struct {
 	authFile string
 	tls      tlsFlags
 
+	sessionTimeout time.Duration // to ask for; 0 means the default
+
 	cmd *cobra.Command
 }
 
@@ -126,7 +128,7 @@ func (f *connectFlags) options() (o session.Options, err error) {
 	if chroot != "" && f.chroot != "" {
 		return o, fmt.Errorf("--chroot %s: --servers has the chroot %s already", f.chroot, chroot)
 	}
-	o = session.Options{Servers: servers, Chroot: cmp.Or(chroot, f.chroot)}
+	o = session.Options{Servers: servers, Chroot: cmp.Or(chroot, f.chroot), Timeout: f.sessionTimeout}
 	if o.TLS, err = f.tls.config(); err != nil {
 		return o, err
 	}
