@@ -28,6 +28,7 @@ import (
 
 var (
 	kind      = flag.String("ensemble", "container", "kind of ensemble to run on; embedded is in virtual time")
+	zookeeper = flag.String("zookeeper", "", "version of ZooKeeper, or several joined by +, which nodes get in turn; empty is the default")
 	nodes     = flag.Int("nodes", 0, "nodes of the ensemble; 0 is what the scenario asks for")
 	seed      = flag.Uint64("seed", 1, "seed of the plan and of the clients' choices; the first one, where there are several")
 	seeds     = flag.Int("seeds", 3, "seeds of each scenario on the embedded ensemble, in virtual time")
@@ -87,7 +88,7 @@ func options(t *testing.T, standard time.Duration) harness.Options {
 			t.Skip(err)
 		}
 	}
-	start, err := kinds.Starter(*kind, "", os.Stderr)
+	start, err := kinds.Starter(*kind, *zookeeper, "", os.Stderr)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -148,11 +149,11 @@ func virtualCommand(s harness.Scenario, o harness.Options) string {
 // run runs s on the ensemble of the flags and fails unless it is valid.
 func run(t *testing.T, s harness.Scenario, standard time.Duration) {
 	t.Helper()
-	o := flagged(t, s, options(t, standard))
 	if *kind == "embedded" && s.Needs == "" {
-		tell(t, s, virtually(t, s, o), o.Store)
+		tell(t, s, virtually(t, s, flagged(t, s, VirtualOptions(s, *seed))), nil)
 		return
 	}
+	o := flagged(t, s, options(t, standard))
 	result, err := harness.Run(t.Context(), s, o)
 	if err != nil {
 		t.Fatal(err)

@@ -253,7 +253,7 @@ type commandSpan struct {
 func commandSpans(h *history.History) (all []commandSpan) {
 	ops, _ := h.Operations()
 	for _, o := range ops {
-		if o.Invoke.Op != opCommand || o.Outcome() != history.OK {
+		if o.Invoke.Op != opCommand || o.Outcome() != session.OK {
 			continue
 		}
 		var s commandSpan

@@ -98,15 +98,13 @@ func check(t *testing.T, err error) {
 // certificate of ca. It returns its address.
 func secureServer(t *testing.T, ca *authority) string {
 	t.Helper()
-	java, classpath, err := process.Find()
+	java, classpath, err := process.Find(t.Context(), "")
 	if err != nil {
 		if os.Getenv("CI") != "" {
 			t.Fatalf("CI is set: %v", err)
 		}
 		t.Skip(err)
 	}
-	netty, _ := filepath.Glob("/usr/share/java/netty-*.jar") // of which Debian's netty-all is a part only
-	classpath += ":" + strings.Join(netty, ":")
 	dir := t.TempDir()
 	write := func(name string, content []byte) string {
 		path := filepath.Join(dir, name)

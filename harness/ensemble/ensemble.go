@@ -74,6 +74,15 @@ type Killer interface {
 	Start(ctx context.Context, node int) error
 }
 
+// Upgrader has nodes that can become another version of ZooKeeper: one that the ensemble's Config names.
+type Upgrader interface {
+	// Version returns the version of a node: what it is as long as it runs, or will be at its next start.
+	Version(node int) string
+
+	// SetVersion makes a killed node one of that version, newer or older, from its next start on. Its data stay.
+	SetVersion(ctx context.Context, node int, version string) error
+}
+
 // Pauser stops nodes so that they keep their connections and say nothing, and lets them go on.
 type Pauser interface {
 	Pause(ctx context.Context, node int) error

@@ -29,7 +29,7 @@ type breakable interface {
 }
 
 // Servers give each other up after twenty seconds: a scene is over by then, also on a machine that has other work.
-var sceneConfig = ensemble.Config{TickTime: 500 * time.Millisecond, SyncLimit: 40}
+var sceneConfig = ensemble.Config{Version: "3.8", TickTime: 500 * time.Millisecond, SyncLimit: 40}
 
 const sceneTimeout = 2 * time.Second // of sessions
 
@@ -161,7 +161,7 @@ func TestZktestFailsAsZooKeeper(t *testing.T) {
 			})
 		})
 	}
-	if _, _, err := process.Find(); err != nil {
+	if _, _, err := process.Find(t.Context(), "3.8"); err != nil {
 		if os.Getenv("CI") != "" {
 			t.Fatalf("CI is set: %v", err)
 		}
