@@ -79,19 +79,9 @@ func (a *app) lock(ctx context.Context, s *session.Session, r runner, f lockFlag
 		return fmt.Errorf("the lock %s was not had: %w", r.path, err)
 	}
 	result, err := a.runUnder(ctx, r, under{Held: grant, what: "the lock", token: int64(grant.Token()), node: grant.Path()})
-	// The session closes next, which deletes the node in any case. What is lost is not waited for.
-	wait := f.connect.timeout
-	if result.Lost {
-		wait = 0
-	}
-	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), wait)
-	defer cancel()
-	released := grant.Unlock(bounded)
-	switch {
-	case err != nil:
+	a.giveUp(ctx, r.flags, result.Lost, grant.Unlock)
+	if err != nil {
 		return err
-	case released != nil && context.Cause(grant.Context()) == lock.ErrReleased:
-		a.note("%v; the servers release it when the session expires", released)
 	}
 	return ended(result)
 }

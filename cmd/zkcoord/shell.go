@@ -15,7 +15,7 @@ import (
 
 // shellCommands are the primitives for shells and for languages that have no library.
 func (a *app) shellCommands() []*cobra.Command {
-	return []*cobra.Command{a.lockCommand()}
+	return []*cobra.Command{a.lockCommand(), a.electCommand(), a.joinCommand(), a.barrierCommand(), a.queueCommand()}
 }
 
 // Exit codes of the commands that run another one.
@@ -100,6 +100,7 @@ type runner struct {
 	command []string
 	margin  time.Duration
 	stdin   []byte
+	env     []string // besides what each command has
 }
 
 // under says what a command runs under.
@@ -116,9 +117,7 @@ func (a *app) runUnder(ctx context.Context, r runner, u under) (guard.Result, er
 	result, err := guard.Run(ctx, u.Held, guard.Command{
 		Args:  r.command,
 		Stdin: r.stdin,
-		Env: []string{
-			"ZKCOORD_PATH=" + r.path, "ZKCOORD_NODE=" + u.node, fmt.Sprintf("ZKCOORD_TOKEN=%d", u.token),
-		},
+		Env:   append([]string{"ZKCOORD_PATH=" + r.path, "ZKCOORD_NODE=" + u.node, fmt.Sprintf("ZKCOORD_TOKEN=%d", u.token)}, r.env...),
 		Grace: r.flags.grace, Margin: r.margin,
 		Passing: func() { a.passing.Store(true) },
 		Warn:    a.note,
