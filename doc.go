@@ -13,6 +13,7 @@
 //   - [github.com/zkcoord/zkcoord/barrier]: a barrier that is set and removed, and a double barrier
 //   - [github.com/zkcoord/zkcoord/watch]: changes of znodes as a stream
 //   - [github.com/zkcoord/zkcoord/group]: members of a group, and who follows them
+//   - [github.com/zkcoord/zkcoord/fence]: resources that refuse a stale fencing token: SQL, HTTP, files; the standard library only
 //   - [github.com/zkcoord/zkcoord/session/sessionotel]: traces and metrics of sessions, with OpenTelemetry
 //
 // # For tests

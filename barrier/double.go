@@ -5,11 +5,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
 
+	"github.com/zkcoord/zkcoord/internal/invalid"
 	"github.com/zkcoord/zkcoord/internal/znode"
 	"github.com/zkcoord/zkcoord/session"
 )
@@ -25,6 +27,8 @@ type Double struct {
 	path string
 	size int
 
+	invalid error // of the constructor's arguments
+
 	turn chan struct{} // full while somebody waits for those who gave up
 
 	mu   sync.Mutex
@@ -32,14 +36,39 @@ type Double struct {
 }
 
 // NewDouble returns the double barrier at path for rounds of size members. No
-// request is made. It panics if path is no valid path, or size is not positive.
+// request is made. An invalid path is an error of each Enter, session.ErrInvalid, and
+// so is a size below 1 or above what fits: one transaction opens a round and names all
+// its members, each of which takes about 150 bytes and the path. With the default
+// session.Options.MaxRequest and a path of 50 bytes those are some 5000 members.
 func NewDouble(s *session.Session, path string, size int) *Double {
-	mustPath(path)
-	if size < 1 {
-		panic(fmt.Sprintf("barrier: round of %d members", size))
-	}
-	return &Double{s: s, path: path, size: size, turn: make(chan struct{}, 1)}
+	d := &Double{s: s, path: path, size: size, turn: make(chan struct{}, 1)}
+	d.invalid = d.check()
+	return d
 }
+
+// maxSize is more than fits a request of any size that a session allows.
+const maxSize = 2_000_000
+
+func (d *Double) check() error {
+	if err := session.CheckPath(d.path); err != nil {
+		return err
+	}
+	if d.size < 1 || d.size > maxSize {
+		return invalid.New("a round of %d members", d.size)
+	}
+	longest := strings.Repeat("0", idLength) + memberSuffix + znode.Seq(math.MinInt32).String()
+	if err := d.s.Fits(d.openOps(math.MaxInt32-1, slices.Repeat([]string{longest}, d.size))...); err != nil {
+		return invalid.New("a round of %d members: %w", d.size, err)
+	}
+	return nil
+}
+
+// idLength is that of session.NewID, and memberSuffix what follows it in the name of
+// a member's node.
+const (
+	idLength     = 32
+	memberSuffix = "-member-"
+)
 
 // Enter joins the round that gathers and returns when it opens: when it has
 // size members, the first ones to come; further ones gather for the next round.
@@ -50,6 +79,9 @@ func NewDouble(s *session.Session, path string, size int) *Double {
 // may be: Failed is that it never counted. A later Enter of this Double begins
 // when the member is gone, so that nobody is counted twice.
 func (d *Double) Enter(ctx context.Context) (*Round, error) {
+	if d.invalid != nil {
+		return nil, d.notEntered(session.Failed, d.invalid)
+	}
 	if err := d.withdrawn(ctx); err != nil {
 		return nil, d.notEntered(session.Failed, err)
 	}
@@ -223,7 +255,7 @@ func (m *member) join(ctx context.Context) error {
 		m.round = gathering
 		results, err := m.d.s.Multi(ctx,
 			session.CheckOp{Path: m.d.path, Version: gathering},
-			session.CreateOp{Path: m.d.roundPath(gathering) + "/" + m.id + "-member-", Mode: session.EphemeralSequential})
+			session.CreateOp{Path: m.d.roundPath(gathering) + "/" + m.id + memberSuffix, Mode: session.EphemeralSequential})
 		m.asked = session.OutcomeOf(err) != session.Failed
 		switch {
 		case err == nil:
@@ -361,7 +393,7 @@ func (d *Double) members(ctx context.Context, round int32) ([]string, error) {
 func sortedMembers(names []string) []string {
 	number := func(name string) (znode.Seq, bool) {
 		prefix, seq, ok := znode.ParseSeq(name)
-		return seq, ok && strings.HasSuffix(prefix, "-member-")
+		return seq, ok && strings.HasSuffix(prefix, memberSuffix)
 	}
 	members := make([]string, 0, len(names))
 	for _, name := range names {
@@ -384,26 +416,29 @@ func sortedMembers(names []string) []string {
 // where it does not say opened, the round is to be looked at again. An error
 // that is session.ErrBadVersion says that it is open already or never will be.
 func (m *member) open(ctx context.Context, names []string) (opened bool, err error) {
-	d := m.d
-	// All of them are there, in this very transaction; nobody joins this
-	// round after it; and by the versions it is done once.
-	ops := []session.Op{
-		session.SetOp{Path: d.path, Data: []byte(strconv.Itoa(d.size)), Version: m.round},
-		session.SetOp{Path: d.roundPath(m.round), Data: []byte(strings.Join(names, "\n")), Version: 0},
-		session.CreateOp{Path: d.roundPath(m.round + 1)},
-	}
-	for _, name := range names {
-		ops = append(ops, session.CheckOp{Path: znode.Join(d.roundPath(m.round), name), Version: session.AnyVersion})
-	}
-	_, err = d.s.Multi(ctx, ops...)
+	_, err = m.d.s.Multi(ctx, m.d.openOps(m.round, names)...)
 	switch {
 	case err == nil:
-		d.sweep(m.round)
+		m.d.sweep(m.round)
 		return true, nil
 	case session.ConnectionLost(err), errors.Is(err, session.ErrNoNode):
 		return false, nil
 	}
 	return false, err
+}
+
+// openOps open a round with the given members. All of them are there, in this very
+// transaction; nobody joins this round after it; and by the versions it is done once.
+func (d *Double) openOps(round int32, names []string) []session.Op {
+	ops := make([]session.Op, 0, 3+len(names))
+	ops = append(ops,
+		session.SetOp{Path: d.path, Data: []byte(strconv.Itoa(d.size)), Version: round},
+		session.SetOp{Path: d.roundPath(round), Data: []byte(strings.Join(names, "\n")), Version: 0},
+		session.CreateOp{Path: d.roundPath(round + 1)})
+	for _, name := range names {
+		ops = append(ops, session.CheckOp{Path: znode.Join(d.roundPath(round), name), Version: session.AnyVersion})
+	}
+	return ops
 }
 
 // sweep deletes what crashed rounds before the given one have left.

@@ -8,8 +8,6 @@ import (
 
 	"github.com/zkcoord/zkcoord/election"
 	"github.com/zkcoord/zkcoord/internal/recipetest"
-	"github.com/zkcoord/zkcoord/internal/znode"
-	"github.com/zkcoord/zkcoord/session"
 )
 
 // etcd#9980: a leader that campaigns again within its term would wait for itself, whichever way it leads.
@@ -43,33 +41,5 @@ func TestLeaderDoesNotWaitForItself(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
-	})
-}
-
-// New accepts any path. The first call with an invalid one fails, and sends nothing.
-func TestInvalidPathFailsTheFirstCall(t *testing.T) {
-	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
-		c := w.Client()
-		for _, path := range []string{"", "e", "/e/", "/a//e", "/a/../e"} {
-			e := election.New(c.Session, path, election.Options{})
-			calls := map[string]func(context.Context) error{
-				"Campaign": func(ctx context.Context) error { _, err := e.Campaign(ctx); return err },
-				"Leader":   func(ctx context.Context) error { _, err := e.Leader(ctx); return err },
-				"Run":      func(ctx context.Context) error { return e.Run(ctx, nil) },
-				"Observe": func(ctx context.Context) (err error) {
-					for _, err = range e.Observe(ctx) {
-					}
-					return err
-				},
-			}
-			for name, call := range calls {
-				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-				if err := call(ctx); !errors.Is(err, znode.ErrPath) || session.OutcomeOf(err) != session.Failed {
-					t.Errorf("%s at %q: got %v (%v), want %v (%v)", name, path, err, session.OutcomeOf(err), znode.ErrPath, session.Failed)
-				}
-				cancel()
-			}
-		}
-		c.Expect(t, "calls with an invalid path", "")
 	})
 }

@@ -2,6 +2,7 @@ package group
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -37,8 +38,8 @@ var ErrLeft = errors.New("group: left already")
 // Join makes one a member. If ctx ends first, or on any other error, one is no
 // member. The error is ErrID if the id cannot be part of a znode's name.
 func (g *Group) Join(ctx context.Context, id string, data []byte) (*Membership, error) {
-	if err := checkID(id); err != nil {
-		return nil, err
+	if err := cmp.Or(g.invalid, checkID(id)); err != nil {
+		return nil, fmt.Errorf("group: join %s: %w", g.path, err)
 	}
 	m := &Membership{group: g, id: id, turn: make(chan incarnation, 1)}
 	node, err := m.create(ctx, data)

@@ -80,10 +80,10 @@ func newEnv(s Scenario, o Options, ens ensemble.Ensemble) *Env {
 		outcome: s.Outcome, grace: orDefault(s.Grace, 30*time.Second), sched: newSchedule(), operations: o.Operations,
 	}
 	if env.outcome == nil {
-		env.outcome = Outcome
+		env.outcome = OutcomeOf
 	}
 	for id := range o.Clients {
-		env.clients = append(env.clients, newClient(env, id, o.Proxy(id, ens.DialContext)))
+		env.clients = append(env.clients, newClient(env, id))
 	}
 	return env
 }
@@ -266,7 +266,7 @@ func Check(ctx context.Context, s Scenario, h *history.History) []checker.Result
 // whole is the verdict on the run itself, property run/whole.
 func (r *run) whole(ctx context.Context) []checker.Result {
 	one := checker.Result{
-		Property: checker.Property{ID: "run/whole", Claim: "the run was whole: healthy before and after, healed, nothing panicked"},
+		Property: checker.Property{ID: "run/whole", Claim: "the run was whole: the ensemble was healthy before and after, each fault was healed, nothing panicked"},
 		Verdict:  checker.Valid, Checked: 1,
 	}
 	err := r.env.problemErr()

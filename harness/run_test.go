@@ -267,13 +267,13 @@ func TestFencedResourceAddsUpEvenUnderABrokenLock(t *testing.T) {
 func TestFaultThatDoesNothingIsNotExercised(t *testing.T) {
 	ty := newToy()
 	ty.Faults = []Fault{revoke{idle: true, lock: &ty.lock, injects: &ty.injects, heals: &ty.heals}}
-	want(t, ty.run(t), checker.NotExercised, "run/faults-had-effect", "no revoke ever had an effect")
+	want(t, ty.run(t), checker.NotExercised, "run/faults-had-effect", "no revoke had an effect")
 }
 
 func TestEmptyPlanIsNotExercised(t *testing.T) {
 	ty := newToy()
 	ty.options.Plan = Plan{}
-	want(t, ty.run(t), checker.NotExercised, "run/faults-had-effect", "no fault fired")
+	want(t, ty.run(t), checker.NotExercised, "run/faults-had-effect", "no fault was injected")
 }
 
 func TestFaultThatDoesNotHealIsUnknown(t *testing.T) {
@@ -285,7 +285,7 @@ func TestFaultThatDoesNotHealIsUnknown(t *testing.T) {
 func TestNoopWorkloadIsNotExercised(t *testing.T) {
 	ty := newToy()
 	ty.Scenario.Workload = Noop
-	want(t, ty.run(t), checker.Unknown, "client/nothing-left", "nobody counted the goroutines")
+	want(t, ty.run(t), checker.Unknown, "client/nothing-left", "the goroutines left behind were not counted")
 	if h3, _ := ty.run2(t).Of("run/operations-succeeded"); h3.Verdict != checker.NotExercised {
 		t.Errorf("run/operations-succeeded %v", h3.Verdict)
 	}
@@ -433,7 +433,7 @@ func TestUnknownOutcomeBeginsANewProcess(t *testing.T) {
 
 func TestPlanIsAFunctionOfTheSeed(t *testing.T) {
 	ty := newToy()
-	env := newEnv(ty.Scenario, Options{Clients: 3, Proxy: func(int, ensemble.DialFunc) Proxy { return nil }}, ty.ens)
+	env := newEnv(ty.Scenario, Options{Clients: 3}, ty.ens)
 	plan := func(seed uint64) Plan { return Draw(seed, env, ty.Faults, time.Minute, 0) }
 	if !reflect.DeepEqual(plan(1), plan(1)) {
 		t.Error("the same seed gave two plans")

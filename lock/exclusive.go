@@ -19,11 +19,13 @@ type Exclusive struct {
 	session *session.Session
 	path    string
 	label   string
+	invalid error // of the constructor's arguments
 }
 
-// NewExclusive returns the lock that is the node at path. No request is made.
+// NewExclusive returns the lock that is the node at path. No request is made. An
+// invalid path or option is an error of each call, session.ErrInvalid.
 func NewExclusive(s *session.Session, path string, o Options) *Exclusive {
-	return &Exclusive{session: s, path: path, label: o.Label}
+	return &Exclusive{session: s, path: path, label: o.Label, invalid: o.checkPlain("an Exclusive", path)}
 }
 
 // Lock waits for the lock. If ctx ends first, or on any other error, nothing
@@ -46,6 +48,9 @@ func (e *Exclusive) Lock(ctx context.Context) (*Grant, error) {
 
 // TryLock is Lock, but fails with ErrLocked if somebody holds the lock.
 func (e *Exclusive) TryLock(ctx context.Context) (*Grant, error) {
+	if e.invalid != nil {
+		return nil, e.wrap(e.invalid)
+	}
 	// The id tells this call's node from that of another call in the same
 	// session.
 	data := []byte(e.session.NewID() + " " + e.label)
@@ -163,6 +168,9 @@ func (e *Exclusive) await(ctx context.Context) error {
 // Holder is who holds the lock, as far as the server asked knows; false if
 // nobody does.
 func (e *Exclusive) Holder(ctx context.Context) (Contender, bool, error) {
+	if e.invalid != nil {
+		return Contender{}, false, fmt.Errorf("lock: holder of %s: %w", e.path, e.invalid)
+	}
 	value, err := e.session.Get(ctx, e.path)
 	if errors.Is(err, session.ErrNoNode) {
 		return Contender{}, false, nil

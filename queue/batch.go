@@ -27,7 +27,7 @@ type batcher[J any] struct {
 	waiting []*call[J]
 	running bool
 	closing bool
-	closed  bool          // further calls are refused
+	refused error         // why further calls fail; nil if they do not
 	idle    chan struct{} // if not nil, closed when nothing runs any more
 	tidied  bool          // since a call was carried out or again was called
 	untidy  error         // of tidy
@@ -59,9 +59,9 @@ func (g *batcher[J]) do(ctx context.Context, op, path string, c *call[J]) error 
 	}
 	c.done = make(chan struct{})
 	g.mu.Lock()
-	if g.closed {
+	if err := g.refused; err != nil {
 		g.mu.Unlock()
-		return &session.RequestError{Op: op, Path: path, Outcome: session.Failed, Err: ErrClosed}
+		return &session.RequestError{Op: op, Path: path, Outcome: session.Failed, Err: err}
 	}
 	g.waiting = append(g.waiting, c)
 	g.startLocked()
@@ -173,7 +173,10 @@ func (g *batcher[J]) finish(ctx context.Context, calls []*call[J]) {
 // means that ctx or the session ended first.
 func (g *batcher[J]) close(ctx context.Context, late bool) error {
 	g.mu.Lock()
-	g.closing, g.closed, g.tidied = true, !late, false
+	g.closing, g.tidied = true, false
+	if !late {
+		g.refused = ErrClosed
+	}
 	g.startLocked()
 	if g.idle == nil {
 		g.idle = make(chan struct{})

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/zkcoord/zkcoord/internal/invalid"
 	"github.com/zkcoord/zkcoord/internal/under"
 	"github.com/zkcoord/zkcoord/session"
 )
@@ -101,8 +102,12 @@ func (c *Claim[T]) Reject(ctx context.Context) error {
 }
 
 // Extend makes the claim last for d from now on. No request is made. It fails
-// if the claim has ended, and does nothing if claims last with the session.
+// if the claim has ended, and with session.ErrInvalid if d is not positive. It does
+// nothing if claims last with the session.
 func (c *Claim[T]) Extend(d time.Duration) error {
+	if d <= 0 {
+		return fmt.Errorf("queue: extend claim of %s: %w", c.ID(), invalid.New("by %v, which is not positive", d))
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	// The hold ends first: what ends the context may have to wait.
@@ -259,7 +264,8 @@ func (q *Queue[T]) Claim(ctx context.Context) (*Claim[T], error) {
 	return claims[0], nil
 }
 
-// ClaimBatch claims at least one item and up to n, in one transaction.
+// ClaimBatch claims at least one item and up to n, in one transaction. It fails with
+// session.ErrInvalid if n is below 1.
 func (q *Queue[T]) ClaimBatch(ctx context.Context, n int) ([]*Claim[T], error) {
 	for {
 		got, err := q.claimSome(ctx, n)
@@ -286,7 +292,7 @@ type admission[T any] struct {
 
 // claimSome waits for items and claims up to n. The result may be empty.
 func (q *Queue[T]) claimSome(ctx context.Context, n int) ([]admission[T], error) {
-	items, err := q.raw.get(ctx, max(n, 1), true)
+	items, err := q.raw.get(ctx, n, true)
 	if err != nil {
 		return nil, err
 	}

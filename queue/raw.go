@@ -19,7 +19,7 @@ type raw struct {
 	s    *session.Session
 	path string
 
-	open  context.Context // ends with ErrClosed
+	open  context.Context // ends with ErrClosed, or is over with the reason if the queue is invalid
 	close context.CancelCauseFunc
 
 	puts   *batcher[*putJob]
@@ -431,6 +431,12 @@ func (q *raw) end(ctx context.Context) error {
 	return errors.Join(q.puts.close(ctx, false), q.fetchs.close(ctx, false), q.txns.close(ctx, true))
 }
 
+// refuse makes all calls fail with reason. It comes before the first of them.
+func (q *raw) refuse(reason error) {
+	q.close(reason)
+	q.puts.refused, q.fetchs.refused, q.txns.refused = reason, reason, reason
+}
+
 // closed returns the error of a call made after the queue was closed, for those
 // that no group refuses.
 func (q *raw) closed(op string) error {
@@ -467,6 +473,6 @@ func (q *raw) tidyFetches(ctx context.Context) error {
 // whileOpen returns a context that ends with ctx, and when the queue is closed.
 func (q *raw) whileOpen(ctx context.Context) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	stop := context.AfterFunc(q.open, func() { cancel(ErrClosed) })
+	stop := context.AfterFunc(q.open, func() { cancel(context.Cause(q.open)) })
 	return ctx, func() { stop(); cancel(nil) }
 }

@@ -57,7 +57,7 @@ func Group() harness.Scenario {
 }
 
 func changesTold(n int) checker.Checker {
-	return checker.AtLeast("run/changes-reported", n, "a change that one who follows was told of", func(h *history.History) (found int) {
+	return checker.AtLeast("run/changes-reported", n, "changes reported to followers", func(h *history.History) (found int) {
 		for i := range h.Events {
 			if e := &h.Events[i]; e.Kind == history.Watch && e.Op == checker.WatchMembers {
 				found++

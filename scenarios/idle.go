@@ -16,7 +16,6 @@ import (
 	"github.com/zkcoord/zkcoord/harness/ensemble/embedded"
 	"github.com/zkcoord/zkcoord/harness/fault"
 	"github.com/zkcoord/zkcoord/harness/history"
-	"github.com/zkcoord/zkcoord/harness/netfault"
 	"github.com/zkcoord/zkcoord/session"
 	"github.com/zkcoord/zkcoord/zktest"
 )
@@ -292,9 +291,9 @@ func (n *nap) choose(ctx context.Context, env *harness.Env) error {
 // settle moves an idle client away from its server: it notices late that its
 // session is over.
 func (n *nap) settle(c *harness.Client) {
-	if l, ok := c.Proxy().(*netfault.Proxy); ok && drowsy(c) {
+	if drowsy(c) {
 		far := upTo(40 * time.Millisecond)(c)
-		l.Delay(far, far)
+		c.Proxy().Delay(far, far)
 	}
 }
 
@@ -513,7 +512,7 @@ func stallLeadersLog(ctx context.Context, env *harness.Env, f idleHit) (evidence
 // askedWhileBroken asks that clients asked n times for something while a fault
 // stood: else none of them met a client that had been idle.
 func askedWhileBroken(n int) checker.Checker {
-	return checker.AtLeast("run/requests-of-idle", n, "a request of a client that was idle, during a fault", func(h *history.History) (found int) {
+	return checker.AtLeast("run/requests-of-idle", n, "requests of idle clients during a fault", func(h *history.History) (found int) {
 		broken := 0
 		for i := range h.Events {
 			e := &h.Events[i]

@@ -104,7 +104,7 @@ func shared(s harness.Scenario, p lockProgram, ours func(session.Options) opener
 // turns asks that clients of each of so many kinds were granted n times what one of
 // another kind had been granted before: without, those of one could all have failed.
 func turns(kinds, n int) checker.Checker {
-	return checker.AtLeast("run/turns-of-libraries", n, "a turn of each library after another one's", func(h *history.History) int {
+	return checker.AtLeast("run/turns-of-libraries", n, "grants to each library after another one", func(h *history.History) int {
 		found := make([]int, kinds)
 		last := -1
 		for _, hold := range h.Holds() {

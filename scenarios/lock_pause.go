@@ -52,7 +52,7 @@ func pausedHolders(env *harness.Env) harness.Workload {
 
 // grantsBeside asks that somebody was granted the lock n times while another one had not been told yet that it lost it.
 func grantsBeside(n int) checker.Checker {
-	return checker.AtLeast("run/false-beliefs", n, "a grant while another one went on believing", func(h *history.History) (found int) {
+	return checker.AtLeast("run/false-beliefs", n, "grants while a paused client still believed that it held the lock", func(h *history.History) (found int) {
 		last := int32(-1)
 		for _, hold := range h.Holds() {
 			if hold.Begin.Index < last {

@@ -149,11 +149,11 @@ func virtualCommand(s harness.Scenario, o harness.Options) string {
 // run runs s on the ensemble of the flags and fails unless it is valid.
 func run(t *testing.T, s harness.Scenario, standard time.Duration) {
 	t.Helper()
-	o := flagged(t, s, options(t, standard))
 	if *kind == "embedded" && s.Needs == "" {
-		tell(t, s, virtually(t, s, o), o.Store)
+		tell(t, s, virtually(t, s, flagged(t, s, VirtualOptions(s, *seed))), nil)
 		return
 	}
+	o := flagged(t, s, options(t, standard))
 	result, err := harness.Run(t.Context(), s, o)
 	if err != nil {
 		t.Fatal(err)

@@ -12,7 +12,6 @@ import (
 	"github.com/zkcoord/zkcoord/harness/checker"
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 	"github.com/zkcoord/zkcoord/harness/fault"
-	"github.com/zkcoord/zkcoord/harness/netfault"
 )
 
 // idleOne run in so many may prove nothing: its one fault of a kind met nobody.
@@ -111,16 +110,14 @@ func TestWhatSomebodyElseDeletesIsNoViolation(t *testing.T) {
 // slow link, made the observer begin an operation within another one.
 func TestObserverComparesWhileTheLeaderChanges(t *testing.T) {
 	s := Election()
+	workload := s.Workload
+	s.Workload = func(env *harness.Env) harness.Workload {
+		env.Clients()[s.Clients-1].Proxy().Delay(50*time.Millisecond, 50*time.Millisecond)
+		return workload(env)
+	}
 	for i := range uint64(3) {
 		o := VirtualOptions(s, 1+i)
 		o.Time, o.Faults = 5*time.Second, []string{}
-		o.Proxy = func(client int, dial ensemble.DialFunc) harness.Proxy {
-			l := netfault.New(dial)
-			if client == s.Clients-1 {
-				l.Delay(50*time.Millisecond, 50*time.Millisecond)
-			}
-			return l
-		}
 		r := virtually(t, s, o)
 		if e8, _ := r.Of("election/observers-see-leaders"); e8.Verdict != checker.Valid {
 			t.Errorf("seed %d: %s", o.Seed, r.Summary())

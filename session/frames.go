@@ -69,7 +69,7 @@ func (s *Session) received(c *conn, frame []byte) error {
 	}
 	switch h.Xid {
 	case wire.XidNotification:
-		s.told = true
+		s.seenZxid, s.told = max(s.seenZxid, h.Zxid), s.told || h.Zxid <= 0
 		return s.notifyLocked(body)
 	case wire.XidPing:
 		s.pongLocked(now)
@@ -123,7 +123,7 @@ func (s *Session) repliedLocked(h *wire.ReplyHeader, body []byte, now time.Time)
 		}
 		s.nudge()
 	}
-	s.lastZxid, s.told = max(s.lastZxid, h.Zxid), s.told && h.Zxid <= 0
+	s.lastZxid, s.seenZxid, s.told = max(s.lastZxid, h.Zxid), max(s.seenZxid, h.Zxid), s.told && h.Zxid <= 0
 	if h.Err == 0 && p.op != wire.OpAuth && p.op != wire.OpSASL {
 		s.lease.activity(p.sent, now)
 	}
@@ -163,16 +163,18 @@ func (s *Session) authenticatedLocked(code wire.Code) error {
 }
 
 // resume sees to it that a handshake asks for this session, where there is one
-// already. The client asks for a new one if the connection broke just when the
-// session had seen the answer to its first handshake, and the client had not.
+// already, and for a server that has applied all that the session has seen. The
+// client asks for a new one if the connection broke just when the session had
+// seen the answer to its first handshake, and the client had not.
 func (s *Session) resume(r *wire.ConnectRequest) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch r.SessionID {
 	case s.id:
+		r.LastZxidSeen = s.seenZxid
 		return nil
 	case 0:
-		r.SessionID, r.Password, r.LastZxidSeen = s.id, s.password, s.lastZxid
+		r.SessionID, r.Password, r.LastZxidSeen = s.id, s.password, s.seenZxid
 		r.Timeout = int32(s.timeout / time.Millisecond)
 		return nil
 	}
@@ -238,9 +240,11 @@ func (s *Session) tick() time.Duration {
 // greetingLocked is what a new connection starts with: credentials, then the
 // watches that the last one had.
 //
-// An event has no zxid, so a server may accept this session which does not know
-// yet what another one told of. Then a quorum write comes in between, as in
-// ReadBarrier: no read is older than an event that came before it.
+// No read may be older than an event that came before it. Since ZooKeeper 3.9 an
+// event carries its zxid, and a server that is behind it refuses the session. The
+// next server may not know yet of an event without a zxid, as 3.8 sends them, and
+// as any version answers setWatches. Then a quorum write comes in between, as in
+// ReadBarrier.
 func (s *Session) greetingLocked() []byte {
 	var out []byte
 	for _, a := range s.opts.Auth {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/go-zookeeper/zk"
 
+	"github.com/zkcoord/zkcoord/internal/invalid"
 	"github.com/zkcoord/zkcoord/internal/znode"
 )
 
@@ -241,11 +242,14 @@ func (s *Session) create(ctx context.Context, path string, data []byte, mode Mod
 }
 
 // CreateTTL makes a persistent znode which the server deletes when it has had
-// no children and no change for ttl. Servers refuse it unless they have
-// zookeeper.extendedTypesEnabled set.
+// no children and no change for ttl, which is at least a millisecond and at most 34
+// years. Servers refuse it unless they have zookeeper.extendedTypesEnabled set.
 func (s *Session) CreateTTL(ctx context.Context, path string, data []byte, ttl time.Duration, sequential bool) (string, error) {
 	if err := s.check("create", path, len(data)+aclSize(s.opts.ACL)); err != nil {
 		return "", err
+	}
+	if ttl < time.Millisecond || ttl > maxTTL {
+		return "", unsent("create", path, invalid.New("a time to live of %v is not between 1 ms and %v", ttl, maxTTL))
 	}
 	flag := int32(zk.FlagTTL)
 	if sequential {
@@ -257,6 +261,9 @@ func (s *Session) CreateTTL(ctx context.Context, path string, data []byte, ttl t
 		return s.outer(created), err
 	})
 }
+
+// maxTTL is the most that servers take, which keep it in 40 bits.
+const maxTTL = (1<<40 - 1) * time.Millisecond
 
 // Exists returns the stat of a znode, nil if there is none.
 func (s *Session) Exists(ctx context.Context, path string) (*Stat, error) {

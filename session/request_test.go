@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"slices"
 	"strings"
@@ -72,11 +73,10 @@ func TestOptionsAreChecked(t *testing.T) {
 		"tick":             {Servers: []string{"a"}, TickTime: -1},
 		"request":          {Servers: []string{"a"}, MaxRequest: -1},
 	} {
-		if s, err := Open(t.Context(), opts); err == nil {
-			s.Close()
-			t.Errorf("%s: accepted", name)
+		if _, err := Open(t.Context(), opts); !errors.Is(err, ErrInvalid) {
+			t.Errorf("%s: Open: got %v, want %v", name, err, ErrInvalid)
 		}
-		if err := Run(t.Context(), opts, nil); err == nil || !strings.HasPrefix(err.Error(), "session: ") {
+		if err := Run(t.Context(), opts, nil); !errors.Is(err, ErrInvalid) || !strings.HasPrefix(err.Error(), "session: ") {
 			t.Errorf("%s: Run: %v", name, err)
 		}
 	}
@@ -126,6 +126,11 @@ func TestEveryRequest(t *testing.T) {
 			}
 		}
 		for _, sequential := range []bool{false, true} {
+			for _, ttl := range []time.Duration{-time.Second, 0, time.Microsecond, math.MaxInt64} {
+				if _, err := s.CreateTTL(ctx, "/a/t", nil, ttl, sequential); !errors.Is(err, ErrInvalid) || OutcomeOf(err) != Failed {
+					t.Errorf("CreateTTL for %v: got %v (%v), want %v (%v)", ttl, err, OutcomeOf(err), ErrInvalid, Failed)
+				}
+			}
 			if made, err := s.CreateTTL(ctx, "/a/t", nil, time.Minute, sequential); err != nil || (made == "/a/t") == sequential {
 				t.Errorf("TTL node %q: %v", made, err)
 			}

@@ -48,8 +48,9 @@ type Session struct {
 	downSince   time.Time
 	trying      string // the server that was dialled last
 	dialError   error
-	lastZxid    int64
-	told        bool // of an event after the last reply: what it tells of may be later than lastZxid
+	lastZxid    int64 // of a reply: all events up to it came before it
+	seenZxid    int64 // of a reply or an event: a server that is behind it must not answer
+	told        bool  // of an event without a zxid, after the last reply: it may be later than seenZxid
 	inflight    map[int32]packet
 	pings       []time.Time // when the unanswered pings were sent
 	queued      []byte      // frames to be sent before the next of the client

@@ -206,8 +206,9 @@ func (s *Session) disarmLocked() {
 const setWatchesSize = 128 << 10
 
 // appendWatchesLocked appends the requests that set the watches again. The
-// server fires at once those whose znode changed after the last zxid that
-// this session has seen. They are in the order of their paths: what a session
+// server fires at once those whose znode changed after the last reply to this
+// session. The zxid of an event will not do: the same transaction may have had
+// other events, which the connection lost. They are in the order of their paths: what a session
 // sends is a function of what it was told, not of a map.
 func (s *Session) appendWatchesLocked(out []byte) []byte {
 	r := &wire.SetWatchesRequest{RelativeZxid: s.lastZxid}

@@ -30,7 +30,7 @@ type ChildrenChange struct {
 // of children of which many come and go at any time, NewChildrenData costs less,
 // since its watches say which child changed.
 func NewChildren(path string) *Watcher[ChildrenChange] {
-	return &Watcher[ChildrenChange]{what: "children of " + path, thing: &children{path: path}}
+	return newWatcher[ChildrenChange]("children of", path, &children{path: path})
 }
 
 type children struct {

@@ -31,10 +31,7 @@ type ChildrenDataChange struct {
 // The first look costs one request for each child. A later one costs one request
 // for each child that came or changed, and one for the list if that changed.
 func NewChildrenData(path string) *Watcher[ChildrenDataChange] {
-	return &Watcher[ChildrenDataChange]{
-		what:  "children of " + path,
-		thing: &childrenData{tree: newTree(path, TreeOptions{Depth: 1})},
-	}
+	return newWatcher[ChildrenDataChange]("children of", path, &childrenData{tree: newTree(path, TreeOptions{Depth: 1})})
 }
 
 // childrenData is a tree of depth 1, told in other words.

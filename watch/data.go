@@ -22,7 +22,7 @@ type DataChange struct {
 // NewData returns a Watcher of the data of one znode, which need not exist. No
 // request is made.
 func NewData(path string) *Watcher[DataChange] {
-	return &Watcher[DataChange]{what: "data of " + path, thing: &data{path: path}}
+	return newWatcher[DataChange]("data of", path, &data{path: path})
 }
 
 type data struct {

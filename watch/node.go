@@ -26,7 +26,7 @@ type NodeChange struct {
 // NewNode returns a Watcher of one znode's data and children together. The znode
 // need not exist. No request is made. A change of either costs one request.
 func NewNode(path string) *Watcher[NodeChange] {
-	return &Watcher[NodeChange]{what: "node " + path, thing: &node{path: path}}
+	return newWatcher[NodeChange]("node", path, &node{path: path})
 }
 
 type node struct {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/zkcoord/zkcoord/internal/invalid"
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -58,10 +59,14 @@ type Tree struct {
 }
 
 // NewTree returns an empty copy of the subtree of path, which need not exist. No
-// request is made.
+// request is made. A negative Depth is an error as an invalid path is.
 func NewTree(path string, opts TreeOptions) *Tree {
 	t := newTree(path, opts)
-	return &Tree{Watcher[TreeChange]{what: "tree " + path, thing: t}, t}
+	w := newWatcher[TreeChange]("tree", path, t)
+	if opts.Depth < 0 {
+		w.invalid = invalid.New("TreeOptions.Depth of %d is negative", opts.Depth)
+	}
+	return &Tree{*w, t}
 }
 
 // Keep keeps the copy up to date until ctx or the session ends. It is made for

@@ -29,7 +29,7 @@ interrupted. The embedded one is up at once and forgets everything when it ends.
 		Example: `  zkcoord ensemble
   zkcoord ensemble --ensemble container --nodes 5 --port 2181
   zkcoord ensemble --ensemble process --zookeeper 3.8
-  zkcoord ls / --servers 127.0.0.1:21810`,
+  zkcoord znode ls / --servers 127.0.0.1:21810`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if config.Nodes < 1 || config.TickTime <= 0 {

@@ -1,5 +1,5 @@
 // Command zkcoord runs scenarios against ZooKeeper ensembles while they are being broken, judges what happened, and shows
-// it. It also serves ensembles for trying things out, and has the few znode commands that one wants beside.
+// it. It also serves ensembles for trying things out, and reads, changes and watches znodes.
 //
 //	zkcoord list
 //	zkcoord run lock-session-loss --ensemble container --time 20s --seed 7

@@ -19,7 +19,6 @@ import (
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 	"github.com/zkcoord/zkcoord/harness/ensemble/container"
 	"github.com/zkcoord/zkcoord/harness/ensemble/external"
-	"github.com/zkcoord/zkcoord/harness/netfault"
 	"github.com/zkcoord/zkcoord/harness/report"
 	"github.com/zkcoord/zkcoord/internal/kinds"
 	"github.com/zkcoord/zkcoord/internal/zkversion"
@@ -79,7 +78,7 @@ Exit codes: 0 valid, 1 invalid, 2 unknown or not exercised, 3 it could not run, 
 		Example: `  zkcoord run lock-session-loss
   zkcoord run lock-session-loss --ensemble container --nodes 3 --time 20s --seed 7
   zkcoord run lock-session-loss --ensemble external --servers zoo1:2181,zoo2:2181,zoo3:2181
-  zkcoord run isolated-follower --virtual --time 90s
+  zkcoord run isolated-follower --virtual --seed 7
   zkcoord run all --matrix --ensemble embedded,container --time 10s
   zkcoord run all --time 10s --json
   zkcoord run lock-session-loss --plan store/latest/faults.json --seed 7`,
@@ -113,7 +112,7 @@ func (f *runFlags) define(c *cobra.Command) {
 	f.defineEnsemble(c, "embedded")
 	f.defineFaults(c)
 	flags := c.Flags()
-	flags.DurationVarP(&f.time, "time", "t", standardTime, "for how long clients work under faults, unless the scenario asks for longer")
+	flags.DurationVarP(&f.time, "time", "t", standardTime, fmt.Sprintf("for how long clients work under faults, unless the scenario asks for longer (with --virtual %v)", scenarios.VirtualTime))
 	flags.BoolVar(&f.processes, "client-processes", false, "run clients in processes of their own, which can be stopped, where the scenario is able to")
 	flags.BoolVar(&f.matrix, "matrix", false, "run each scenario under each of its faults alone, on each of --ensemble KIND,KIND...; print a table")
 	flags.Uint64VarP(&f.seed, "seed", "s", 0, "seed of the plan and of each client's choices (default: drawn)")
@@ -155,7 +154,7 @@ func (f *runFlags) fromEnvironment(c *cobra.Command) error {
 
 // defineFaults defines what says what to draw a plan from.
 func (f *runFlags) defineFaults(c *cobra.Command) {
-	c.Flags().StringSliceVar(&f.faults, "faults", nil, "faults to draw from: names, families such as kill or partition, all, or none (default: all of the scenario's)")
+	c.Flags().StringSliceVar(&f.faults, "faults", nil, "faults to draw from: names, families such as kill or partition, all, or none (default: all of the scenario's; with --virtual a few of them, which the seed chooses)")
 	c.Flags().Float64Var(&f.intensity, "intensity", 0.5, "about how many faults stand at any time")
 }
 
@@ -246,8 +245,11 @@ func (a *app) runOne(ctx context.Context, s harness.Scenario, f runFlags) error 
 
 // timeOf is for how long clients work in a run of s.
 func (f *runFlags) timeOf(s harness.Scenario) time.Duration {
-	if f.timeGiven {
+	switch {
+	case f.timeGiven:
 		return f.time
+	case f.virtual:
+		return scenarios.VirtualOptions(s, f.seed).Time
 	}
 	return max(f.time, s.Time)
 }
@@ -305,7 +307,6 @@ func (f *runFlags) options(a *app, s harness.Scenario) (harness.Options, error) 
 	o := harness.Options{
 		Ensemble: start, Nodes: f.nodes, Clients: f.clients, Time: f.time, Seed: f.seed, Intensity: f.intensity, ClientProcesses: f.processes,
 		Operations: f.operations, Command: f.command(s.Name),
-		Proxy: func(_ int, dial ensemble.DialFunc) harness.Proxy { return netfault.New(dial) },
 	}
 	switch {
 	case f.time <= 0:
@@ -321,6 +322,10 @@ func (f *runFlags) options(a *app, s harness.Scenario) (harness.Options, error) 
 		if o.Plan, err = report.ReadPlan(f.plan); err != nil {
 			return o, err
 		}
+	}
+	if f.virtual && f.faults == nil {
+		o.Faults = scenarios.VirtualOptions(s, f.seed).Faults
+		return o, nil
 	}
 	o.Faults, err = f.chosenFaults(s)
 	return o, err

@@ -6,40 +6,40 @@ import (
 	"time"
 
 	"github.com/zkcoord/zkcoord/harness/history"
+	"github.com/zkcoord/zkcoord/session"
 )
 
-// Operations of barriers, and of double barriers, whose Round tells one use from
-// the next.
+// Operations of barriers and of double barriers. Round distinguishes the uses of a double barrier.
 const (
-	OpSet    = "set"    // the barrier stands when it completes
-	OpRemove = "remove" // it may be gone as soon as this is invoked
+	OpSet    = "set"    // the barrier is set when it completes
+	OpRemove = "remove" // the barrier may be absent from its invocation on
 	OpWait   = "wait"
 	OpEnter  = "enter"
 	OpLeave  = "leave"
 )
 
-// BarrierNoEarlyPass judges barriers: a wait ends only if at some moment of it the barrier may
-// have been gone.
+// BarrierNoEarlyPass judges waits: at some moment during a wait that returned, the barrier may have
+// been absent.
 func BarrierNoEarlyPass() Checker {
-	return New("barrier/no-early-pass", "nobody passes a barrier that stands", func(h *history.History, j *Judge) {
+	return New("barrier/no-early-pass", "no client passes while the barrier is set", func(h *history.History, j *Judge) {
 		ops, _ := h.Operations()
 		standing := stands(ops)
 		for _, o := range ops {
-			if o.Invoke.Op != OpWait || o.Outcome() != history.OK {
+			if o.Invoke.Op != OpWait || o.Outcome() != session.OK {
 				continue
 			}
 			j.Checked(1)
 			if s, wrong := standsAround(standing[o.Invoke.Object], o); wrong {
-				j.Violation(inOrder(s.set.Events(), o.Events(), s.removeEvents()), "%s waited at %s from %v and passed at %v, though it stood from %v on",
+				j.Violation(inOrder(s.set.Events(), o.Events(), s.removeEvents()), "%s waited at %s from %v and passed at %v, but the barrier was set from %v on",
 					o.Invoke.Who(), o.Invoke.Object, o.Invoke.Time, o.Complete.Time, s.set.Complete.Time)
 			}
 		}
-		j.NotExercised("nobody passed a barrier")
+		j.NotExercised("no client passed a barrier")
 	})
 }
 
-// stand is a time in which a barrier surely stood: from the completion of a set to
-// the next invocation of a remove.
+// stand is a time in which a barrier was surely set: from the completion of a set to the next
+// invocation of a remove.
 type stand struct {
 	set    history.Operation
 	remove *history.Event
@@ -53,13 +53,13 @@ func (s stand) removeEvents() []history.Event {
 	return []history.Event{*s.remove}
 }
 
-// stands lists them by object, in order. A remove that overlaps the set may have
-// come after it, so such a set proves nothing.
+// stands lists the stands of each object, in order. A remove that overlaps a set may have come
+// after it, so such a set proves nothing.
 func stands(ops []history.Operation) map[string][]stand {
 	removes := make(map[string][]history.Operation)
-	latest := make(map[string][]int32) // beside removes: the end of each and of all before
+	latest := make(map[string][]int32) // for each remove, the latest end of it and of all before it
 	for _, o := range ops {
-		if o.Invoke.Op != OpRemove || o.Outcome() == history.Fail {
+		if o.Invoke.Op != OpRemove || o.Outcome() == session.Failed {
 			continue
 		}
 		end := o.End()
@@ -71,11 +71,11 @@ func stands(ops []history.Operation) map[string][]stand {
 	}
 	all := make(map[string][]stand)
 	for _, o := range ops {
-		if o.Invoke.Op != OpSet || o.Outcome() != history.OK {
+		if o.Invoke.Op != OpSet || o.Outcome() != session.OK {
 			continue
 		}
 		list := removes[o.Invoke.Object]
-		// Removes are in order of their invocations; one invoked before the set
+		// Removes are in order of their invocations. A remove that was invoked before the set
 		// completed matters only if it had not ended before the set began.
 		i, _ := slices.BinarySearchFunc(list, o.Complete.Index, func(r history.Operation, at int32) int { return cmp.Compare(r.Invoke.Index, at) })
 		if i > 0 && latest[o.Invoke.Object][i-1] > o.Invoke.Index {
@@ -101,13 +101,13 @@ func standsAround(list []stand, o history.Operation) (stand, bool) {
 	return stand{}, false
 }
 
-// BarrierOpensInTime judges liveness: after the heal nobody waits for more than inTime while the
-// barrier is surely gone.
+// BarrierOpensInTime judges liveness: after the heal no client waits for more than inTime while the
+// barrier is surely absent.
 func BarrierOpensInTime(inTime time.Duration) Checker {
-	return New("barrier/opens-in-time", "everybody passes in time once the barrier is gone", func(h *history.History, j *Judge) {
+	return New("barrier/opens-in-time", "every waiter passes in time after the barrier is removed", func(h *history.History, j *Judge) {
 		healed := h.PhaseStart(history.PhaseHealed)
 		if healed == nil {
-			j.Unknown("the ensemble was never healthy again")
+			j.Unknown("the ensemble did not recover")
 			return
 		}
 		ops, _ := h.Operations()
@@ -117,28 +117,27 @@ func BarrierOpensInTime(inTime time.Duration) Checker {
 				passes(h, j, o, max(healed.Time, o.Invoke.Time), absent[o.Invoke.Object], inTime)
 			}
 		}
-		j.NotExercised("nobody waited after the heal")
+		j.NotExercised("no client waited after the heal")
 	})
 }
 
-// absence is a time in which a barrier was surely gone: from the completion of a
-// remove to the next invocation of a set.
+// absence is a time in which a barrier was surely absent: from the completion of a remove to the
+// next invocation of a set.
 type absence struct {
 	gone *history.Event
 	to   time.Duration
 }
 
-// absences lists those longer than least, by object, in order; they are
-// disjoint. A set that overlaps the remove may have come after it, so such a
-// remove proves nothing.
+// absences lists the absences of each object that are longer than least, in order. They are
+// disjoint. A set that overlaps a remove may have come after it, so such a remove proves nothing.
 func absences(h *history.History, ops []history.Operation, least time.Duration) map[string][]absence {
 	type setting struct {
 		invoke *history.Event
-		end    int32 // of this one and all that began before
+		end    int32 // the latest of this set and of all that began before it
 	}
 	sets := make(map[string][]setting)
 	for _, o := range ops {
-		if o.Invoke.Op != OpSet || o.Outcome() == history.Fail {
+		if o.Invoke.Op != OpSet || o.Outcome() == session.Failed {
 			continue
 		}
 		list, end := sets[o.Invoke.Object], o.End()
@@ -149,7 +148,7 @@ func absences(h *history.History, ops []history.Operation, least time.Duration) 
 	}
 	all := make(map[string][]absence)
 	for _, o := range ops {
-		if o.Invoke.Op != OpRemove || o.Outcome() != history.OK {
+		if o.Invoke.Op != OpRemove || o.Outcome() != session.OK {
 			continue
 		}
 		list := sets[o.Invoke.Object]
@@ -167,13 +166,13 @@ func absences(h *history.History, ops []history.Operation, least time.Duration) 
 	}
 	for object, list := range all {
 		slices.SortFunc(list, func(a, b absence) int { return cmp.Compare(a.gone.Index, b.gone.Index) })
-		// Removes without a set in between end alike, and the first says it all.
+		// Removes without a set in between have the same end. The first of them is enough.
 		all[object] = slices.CompactFunc(list, func(a, b absence) bool { return a.to == b.to })
 	}
 	return all
 }
 
-// passes judges one wait, of which the time since counts.
+// passes judges the part of one wait after since.
 func passes(h *history.History, j *Judge, o history.Operation, since time.Duration, absent []absence, inTime time.Duration) {
 	j.Checked(1)
 	until := h.End()
@@ -184,26 +183,26 @@ func passes(h *history.History, j *Judge, o history.Operation, since time.Durati
 	for ; i < len(absent) && absent[i].gone.Time < until; i++ {
 		gone := absent[i].gone
 		if waited := min(absent[i].to, until) - max(gone.Time, since); waited > inTime {
-			j.Violation(inOrder([]history.Event{*gone}, o.Events()), "%s waited at %s from %v on and had not passed %v after its removal at %v",
+			j.Violation(inOrder([]history.Event{*gone}, o.Events()), "%s has waited at %s since %v and had not passed %v after the removal at %v",
 				o.Invoke.Who(), o.Invoke.Object, o.Invoke.Time, waited, gone.Time)
 			return
 		}
 	}
 }
 
-// BarrierNoMissedRemoval judges liveness more strictly: after the heal a wait that had inTime to look
-// at the barrier ends within inTime of its removal, though it is set again at once.
+// BarrierNoMissedRemoval is a stricter liveness property. After the heal a client that has waited
+// for inTime passes within inTime of the next removal, even if the barrier is set again at once.
 func BarrierNoMissedRemoval(inTime time.Duration) Checker {
-	return New("barrier/no-missed-removal", "who waits passes, though the barrier is set again at once", func(h *history.History, j *Judge) {
+	return New("barrier/no-missed-removal", "a waiter passes even if the barrier is set again at once", func(h *history.History, j *Judge) {
 		healed := h.PhaseStart(history.PhaseHealed)
 		if healed == nil {
-			j.Unknown("the ensemble was never healthy again")
+			j.Unknown("the ensemble did not recover")
 			return
 		}
 		ops, _ := h.Operations()
 		removed := make(map[string][]history.Operation)
 		for _, o := range ops {
-			if o.Invoke.Op == OpRemove && o.Outcome() == history.OK {
+			if o.Invoke.Op == OpRemove && o.Outcome() == session.OK {
 				removed[o.Invoke.Object] = append(removed[o.Invoke.Object], o)
 			}
 		}
@@ -221,12 +220,12 @@ func BarrierNoMissedRemoval(inTime time.Duration) Checker {
 			i, _ := slices.BinarySearchFunc(all, looked, func(r history.Operation, t time.Duration) int { return cmp.Compare(r.Invoke.Time, t) })
 			for ; i < len(all) && until-all[i].Invoke.Time > inTime; i++ {
 				if r := all[i]; until-r.Complete.Time > inTime {
-					j.Violation(inOrder(o.Events(), r.Events()), "%s waited at %s from %v on and had not passed %v after its removal at %v",
+					j.Violation(inOrder(o.Events(), r.Events()), "%s has waited at %s since %v and had not passed %v after the removal at %v",
 						o.Invoke.Who(), o.Invoke.Object, o.Invoke.Time, until-r.Complete.Time, r.Complete.Time)
 					break
 				}
 			}
 		}
-		j.NotExercised("nobody waited after the heal")
+		j.NotExercised("no client waited after the heal")
 	})
 }

@@ -10,15 +10,15 @@ import (
 	"github.com/zkcoord/zkcoord/harness/history"
 )
 
-// Checker judges the properties it names. Check must not change h and returns one
-// result for each property; it should end soon after ctx does.
+// Checker judges the properties that it names. Check returns one result for each property and must
+// not change h. It should end soon after ctx ends.
 type Checker interface {
 	Properties() []Property
 	Check(ctx context.Context, h *history.History) []Result
 }
 
-// New makes a Checker of one property from a function that tells a [Judge] what
-// it sees. If the function says nothing at all the verdict is NotExercised.
+// New makes a Checker of one property from a function that reports to a [Judge]. If the function
+// reports nothing, the verdict is NotExercised.
 func New(id, claim string, check func(h *history.History, j *Judge)) Checker {
 	return single{Property{id, claim}, func(_ context.Context, h *history.History, j *Judge) { check(h, j) }}
 }
@@ -36,7 +36,7 @@ func (s single) Check(ctx context.Context, h *history.History) []Result {
 	return []Result{j.result()}
 }
 
-// Judge collects what a checking function sees of one property.
+// Judge collects what a checking function reports about one property.
 type Judge struct {
 	r            Result
 	notExercised string
@@ -46,8 +46,8 @@ type Judge struct {
 // Checked counts n things that could have violated the property.
 func (j *Judge) Checked(n int) { j.r.Checked += n }
 
-// Violation tells of a violation. The first is kept with its events; a checker
-// that goes through a history in order thereby reports the earliest.
+// Violation reports a violation. The Judge keeps the first one with its events, so a checker that
+// goes through a history in order reports the earliest violation.
 func (j *Judge) Violation(events []history.Event, format string, args ...any) {
 	j.r.Violations++
 	if j.r.Violations == 1 {
@@ -56,18 +56,18 @@ func (j *Judge) Violation(events []history.Event, format string, args ...any) {
 	}
 }
 
-// Exposed counts a time for which the property did not hold outside the envelope.
+// Exposed adds a time for which the property did not hold outside the envelope.
 func (j *Judge) Exposed(d time.Duration) { j.r.Exposure += d }
 
-// NotExercised says why nothing was seen, for the verdict NotExercised.
+// NotExercised sets the reason that is shown if the verdict is NotExercised.
 func (j *Judge) NotExercised(format string, args ...any) {
 	j.notExercised = fmt.Sprintf(format, args...)
 }
 
-// Unknown says why nothing can be concluded unless a violation was seen.
+// Unknown says why nothing can be concluded. A violation outweighs it.
 func (j *Judge) Unknown(format string, args ...any) { j.unknown = fmt.Sprintf(format, args...) }
 
-// Note is the reason shown with a Valid verdict: what was measured.
+// Note sets the reason that is shown with a Valid verdict: what was measured.
 func (j *Judge) Note(format string, args ...any) {
 	if j.r.Violations == 0 {
 		j.r.Reason = fmt.Sprintf(format, args...)
@@ -92,8 +92,8 @@ func (j *Judge) result() Result {
 	return r
 }
 
-// IfExercised marks the properties of c as optional: when a run gives them no
-// occasion they are reported as not exercised, and the run can still pass.
+// IfExercised marks the properties of c as optional. If a run gives them no occasion, they are
+// reported as not exercised and the run can still pass.
 func IfExercised(c Checker) Checker { return optional{c} }
 
 type optional struct{ Checker }
@@ -106,10 +106,10 @@ func (o optional) Check(ctx context.Context, h *history.History) []Result {
 	return results
 }
 
-// Run applies each checker and returns one result for each of their properties,
-// in order. A checker that panics, that does not end before ctx does, or that
-// leaves a property out yields Unknown for it. A history that was cut short can
-// prove a violation but nothing else: what is not Invalid becomes Unknown.
+// Run applies each checker and returns one result for each of their properties, in order. A
+// property is Unknown if its checker panics, does not end before ctx, or leaves the property out. A
+// history that was cut short can prove a violation but nothing else, so every other verdict becomes
+// Unknown.
 func Run(ctx context.Context, h *history.History, checkers ...Checker) []Result {
 	var all []Result
 	for _, c := range checkers {
@@ -123,8 +123,8 @@ func Run(ctx context.Context, h *history.History, checkers ...Checker) []Result 
 	return all
 }
 
-// guarded runs one checker. If ctx ends first the checker's goroutine is left
-// behind until the checker returns: there is no way to stop it.
+// guarded runs one checker. If ctx ends first, the checker's goroutine goes on until the checker
+// returns, because nothing can stop it.
 func guarded(ctx context.Context, h *history.History, c Checker) []Result {
 	done := make(chan []Result, 1)
 	go func() {
@@ -147,8 +147,7 @@ func guarded(ctx context.Context, h *history.History, c Checker) []Result {
 	}
 }
 
-// site is the place of the panic in a stack trace: the line below the frame of
-// panic itself.
+// site finds the place of the panic in a stack trace: the line below the frame of panic itself.
 func site(stack []byte) string {
 	_, below, found := strings.Cut(string(stack), "panic(")
 	if !found {
@@ -170,7 +169,8 @@ func allUnknown(c Checker, reason string) []Result {
 	return all
 }
 
-// complete returns one result for each property, Unknown where there is none.
+// complete returns one result for each property. It is Unknown if results does not have the
+// property.
 func complete(properties []Property, results []Result) []Result {
 	all := make([]Result, 0, len(properties))
 	for _, p := range properties {

@@ -1,107 +1,111 @@
 // Package checker judges histories.
 //
-// A [Checker] judges one or more properties, each with a name, such as lock/no-overlap,
-// that code, tests and reports share. The verdict on a property is Invalid with
-// the few events that prove it, Valid, or Unknown: a checker that panicked or
-// ran out of time, a history that is malformed or was cut short. NotExercised is
-// an Unknown with a known reason: nothing happened that could have violated the
-// property. Only Valid passes.
+// A [Checker] judges one or more properties. Each property has a name, such as lock/no-overlap,
+// which code, tests and reports share. The verdict on a property is one of these:
 //
-// [Run] is the one way to apply checkers: it turns whatever goes wrong in them
-// into Unknown. [New] makes a checker of a function.
+//   - Invalid: the history violates the property, and a few events prove it.
+//   - Valid: the property could have been violated and was not.
+//   - NotExercised: nothing happened that could have violated the property.
+//   - Unknown: nothing can be concluded. The checker panicked or ran out of time, or the history is
+//     malformed or was cut short.
+//
+// Only Valid passes.
+//
+// [Run] applies checkers, and turns whatever goes wrong in them into Unknown. [New] makes a checker
+// from a function.
 //
 // # Properties
 //
-// One file a subject, with legal and illegal histories under testdata. Functions are
-// named likewise; those that have no exported function come with their group, such
-// as [Election].
+// Each file has the properties of one subject. Legal and illegal histories for them are under
+// testdata. A checker's function is named after its property. A checker without an exported
+// function comes with its group, for example [Election].
 //
-//	lock/tokens-rise                  tokens are unique, and rise in real time
-//	lock/fenced-writes                the fenced resource: accepted tokens never fall, increments add up
-//	lock/no-overlap                   definite holds do not overlap
-//	lock/no-release-after-loss        a release after the loss is an error, and no grant is held twice
-//	lock/own-node-is-first            at the grant the own node exists, is owned by the own session and is lowest
+//	lock/tokens-rise                  tokens are unique and rise in real time
+//	lock/fenced-writes                the fenced resource never accepts a smaller token, and no increment is lost
+//	lock/no-overlap                   no two clients hold the lock at the same time
+//	lock/no-release-after-loss        a release after a loss returns an error, and no grant is held twice
+//	lock/own-node-is-first            a holder's znode exists, belongs to its session and is first in the lock queue
 //
-//	client/nothing-left               nothing is left behind
-//	client/waiters-served             after the heal every live waiter is granted within a given time
+//	client/nothing-left               no client leaves anything behind
+//	client/waiters-served             after the heal every waiting client is granted within a given time
 //
-//	lock/grants-in-order              grants are given in order
-//	lock/loss-before-expiry           a loss is told before the server could expire the session
+//	lock/grants-in-order              grants are given in the order of their tokens
+//	lock/loss-before-expiry           a hold ends before the servers expire its session
 //
-//	rwlock/writer-alone               no writer holds with a writer or a reader
-//	rwlock/readers-together           two readers at once happened
-//	rwlock/no-overtaking              no reader passes an earlier writer, no writer passes anybody
+//	rwlock/writer-alone               no writer holds together with a writer or a reader
+//	rwlock/readers-together           at least n grants to a reader while another reader held the lock
+//	rwlock/no-overtaking              no reader overtakes an earlier writer, and no writer overtakes anybody
 //
-//	semaphore/within-permits          no more permits are held than there are
-//	semaphore/no-permit-lost          at the end all permits can be had at once
+//	semaphore/within-permits          no more permits are held than exist
+//	semaphore/no-permit-lost          after the run all permits can be acquired at once
 //
-//	election/epochs-rise              epochs rise
-//	election/one-leader-an-epoch      one leader an epoch
-//	election/no-overlap               leaderships do not overlap
-//	election/fenced-writes            epoch-fenced writes: accepted epochs never fall, increments add up
-//	election/heir-sees-all            a new leader sees what earlier epochs wrote
-//	election/loss-before-reelection   a leader is told of its end before it is elected again
-//	election/leader-after-heal        after the heal there is a leader in time, and it stays
-//	election/observers-see-leaders    observers see a leader of their time, never a future one
-//	election/no-epoch-twice           nobody is elected twice for one epoch
+//	election/epochs-rise              epochs are unique and rise in real time
+//	election/one-leader-an-epoch      no epoch has two leaders
+//	election/no-overlap               no two terms overlap
+//	election/fenced-writes            the fenced resource never accepts a smaller epoch, and no increment is lost
+//	election/heir-sees-all            a new leader sees what the leaders of earlier epochs wrote
+//	election/loss-before-reelection   a leader's term ends before the same client is elected again
+//	election/leader-after-heal        after the heal a leader is elected in time, and its term lasts
+//	election/observers-see-leaders    an observer never sees a future leader, and never goes back to an earlier one
+//	election/no-epoch-twice           no client leads the same epoch twice
 //
 //	group/members-listed              a member is listed from its join to its leave
-//	group/no-stranger-listed          nobody is listed who did not join, or has left, or is long dead
-//	group/changes-add-up              changes add up
-//	group/followers-converge          who follows ends at those who are there
+//	group/no-stranger-listed          a list contains only members that have joined, have not left and are alive
+//	group/changes-add-up              the reported changes add up to the reported list
+//	group/followers-converge          each follower ends with the list of the present members
 //
-//	queue/nothing-invented            nothing comes out that was not put in
-//	queue/nothing-lost                nothing is lost
-//	queue/nothing-twice               nothing is delivered twice
-//	queue/fifo-order                  first in, first out, in real time
-//	queue/empty-is-true               empty is answered only if it was
-//	queue/takers-wake                 a blocked take wakes
+//	queue/nothing-invented            only items that were put are delivered
+//	queue/nothing-lost                no item is lost
+//	queue/nothing-twice               no item is delivered twice
+//	queue/fifo-order                  items are delivered in the order of their puts, in real time
+//	queue/empty-is-true               a take reports an empty queue only if the queue was empty
+//	queue/takers-wake                 a blocked take returns in time once there is an item
 //	queue/drained-is-empty            a drained queue is empty
-//	queue/priority-order              what is more urgent comes out first
-//	queue/ack-with-effect             an acknowledgement and its effect are one
+//	queue/priority-order              a more urgent item is delivered first
+//	queue/ack-with-effect             an ack and its effect happen together or not at all
 //
-//	barrier/no-early-pass             nobody passes a barrier that stands
-//	barrier/opens-in-time             everybody passes in time once the barrier is gone
-//	barrier/no-missed-removal         who waits passes, though the barrier is set again at once
+//	barrier/no-early-pass             no client passes while the barrier is set
+//	barrier/opens-in-time             every waiter passes in time after the barrier is removed
+//	barrier/no-missed-removal         a waiter passes even if the barrier is set again at once
 //
-//	double-barrier/enter-together     nobody enters before the last member has come
-//	double-barrier/no-quitter-counts  a member that gave up lets nobody through
-//	double-barrier/leave-together     nobody leaves before all have finished
-//	double-barrier/rounds-in-order    the next round begins after the last
-//	double-barrier/rounds-go-on       after the heal rounds go on in time
+//	double-barrier/enter-together     no member enters before the last one has come
+//	double-barrier/no-quitter-counts  a member that gave up does not count
+//	double-barrier/leave-together     no member leaves before all have finished
+//	double-barrier/rounds-in-order    a round begins only after the previous one has ended
+//	double-barrier/rounds-go-on       after the heal rounds complete in time
 //
-//	watch/event-before-data           the event comes before the new data
-//	watch/states-in-order             states come in the order of zxids, none twice
-//	watch/one-event-each              one event for one registration
-//	watch/final-state-reported        a watcher ends at the final state
-//	watch/no-event-without-cause      no event without a cause
-//	watch/recreation-reported         a node deleted and recreated in between is told of
-//	watch/one-end-each                the end of a session ends each watch once
+//	watch/event-before-data           a client receives the event before it reads the new data
+//	watch/states-in-order             states are reported in the order of their zxids, none of them twice
+//	watch/one-event-each              a registration fires at most once
+//	watch/final-state-reported        a watcher ends with the final state
+//	watch/no-event-without-cause      every event has a cause
+//	watch/recreation-reported         a watcher reports that a znode was deleted and created again
+//	watch/one-end-each                the end of a session ends each of its watches once
 //
-//	session/ephemerals-stay           an ephemeral of a live session stays
-//	session/ephemerals-go             the ephemerals of an ended session go, on every server
-//	session/expired-for-good          an expired session is not accepted again
-//	session/expiry-in-time            sessions expire after their timeout, and not long after
+//	session/ephemerals-stay           an ephemeral znode exists while its session is alive
+//	session/ephemerals-go             the ephemeral znodes of an ended session disappear on every server
+//	session/expired-for-good          no server accepts an expired session again
+//	session/expiry-in-time            a session expires after its timeout, and not much later
 //
-//	register/writes-linearizable      writes are linearizable: zxids rise in real time
-//	register/reads-after-sync         a read after sync sees all that was done before it
-//	register/reads-sequential         reads are sequential and never invent a value
+//	register/writes-linearizable      writes are linearizable: their zxids rise in real time
+//	register/reads-after-sync         a read after a sync sees every write that completed before it
+//	register/reads-sequential         reads are sequentially consistent and return only values that were written
 //	register/adds-count-once          a counter counts each add once
 //
-//	run/whole                         the run was whole: healthy before and after, healed, nothing panicked
+//	run/whole                         the run was whole: the ensemble was healthy before and after, each fault was healed, nothing panicked
 //	run/faults-had-effect             each fault had an effect while clients worked, and was healed
-//	run/operations-succeeded          each kind of operation succeeded
-//	run/no-unexpected-error           no error but those that are expected
-//	run/clean-logs                    no node reports that it went wrong
-//	run/contention                    a wait for what another one held happened
-//	run/takeovers                     a grant of what another one had lost happened
-//	run/grants                        a grant happened
-//	run/session-losses                a lost session happened
-//	run/fenced                        an access refused by the fence happened
+//	run/operations-succeeded          each kind of operation succeeded at least once
+//	run/no-unexpected-error           clients get only expected errors
+//	run/clean-logs                    no server logs an internal error
+//	run/contention                    at least n waits for something that another client held
+//	run/takeovers                     at least n grants of something that another client had lost
+//	run/grants                        at least n grants
+//	run/session-losses                at least n lost sessions
+//	run/fenced                        at least n accesses refused by the fence
 //
-// The property run/whole is judged by package harness.
+// Package harness judges the property run/whole.
 //
-// Checkers are pure functions of the history, O(n log n) in its length, and
-// compare indexes, not times (see package history). [Referee] is the general search
-// by porcupine that they are compared with, for small slices only.
+// Checkers are pure functions of the history and run in O(n log n) of its length. They compare
+// indexes of events, not times (see package history). [Referee] is a general search with porcupine.
+// Tests compare the checkers with it, and it is for small slices only.
 package checker

@@ -7,9 +7,12 @@ import (
 	"time"
 
 	"github.com/zkcoord/zkcoord/harness/history"
+	"github.com/zkcoord/zkcoord/session"
 )
 
-// Double returns the checkers of a double barrier of n members: double-barrier/enter-together, double-barrier/no-quitter-counts, double-barrier/leave-together, double-barrier/rounds-in-order, double-barrier/rounds-go-on.
+// Double returns the checkers of a double barrier of n members: double-barrier/enter-together,
+// double-barrier/no-quitter-counts, double-barrier/leave-together, double-barrier/rounds-in-order
+// and double-barrier/rounds-go-on.
 func Double(n int, inTime time.Duration) []Checker {
 	return []Checker{doubleBarrierEnterTogether(n), doubleBarrierNoQuitterCounts(n), doubleBarrierLeaveTogether(), doubleBarrierRoundsInOrder(), doubleBarrierRoundsGoOn(inTime)}
 }
@@ -19,13 +22,13 @@ type round struct {
 	object         string
 	number         int32
 	enters, leaves []history.Operation
-	// strays are enters that tell no round, as they had none to tell when they
-	// were invoked and did not succeed. Those of all rounds of the object are one list.
+	// strays are the enters whose round is not known, because they did not know it when they were
+	// invoked and did not succeed. All rounds of an object share one list.
 	strays *strays
 }
 
-// rounds lists the rounds in order. An operation that does not know its round when
-// it is invoked, which is round 0 then, tells it when it completes.
+// rounds lists the rounds in order. An operation that does not know its round when it is invoked
+// has round 0 then, and has its round when it completes.
 func rounds(h *history.History) []*round {
 	type use struct {
 		object string
@@ -34,7 +37,7 @@ func rounds(h *history.History) []*round {
 	ops, _ := h.Operations()
 	unnumbered := make(map[string]*strays)
 	for _, o := range ops {
-		if o.Invoke.Op == OpEnter && o.Invoke.Round == 0 && o.Outcome() == history.OK && o.Complete.Round != 0 {
+		if o.Invoke.Op == OpEnter && o.Invoke.Round == 0 && o.Outcome() == session.OK && o.Complete.Round != 0 {
 			unnumbered[o.Invoke.Object] = new(strays)
 		}
 	}
@@ -49,7 +52,7 @@ func rounds(h *history.History) []*round {
 			continue
 		}
 		at := use{o.Invoke.Object, o.Invoke.Round}
-		if o.Outcome() == history.OK {
+		if o.Outcome() == session.OK {
 			at.number = max(at.number, o.Complete.Round)
 		}
 		s := unnumbered[at.object]
@@ -80,19 +83,19 @@ func rounds(h *history.History) []*round {
 	return all
 }
 
-// strays are enters of one object that may have counted in one round each, of
-// which nobody knows in which, in order of their ends.
+// strays are the enters of one object of which each may have counted in one unknown round, in order
+// of their ends.
 type strays []stray
 
 type stray struct {
 	history.Operation
-	end  int32 // until when it may count
+	end  int32 // the index until which it may count
 	used bool
 }
 
-// strayEnds returns the function that says until when a stray may count at the
-// latest: the servers have ended its session, or the same session entered again,
-// for which the earlier attempt has to be gone.
+// strayEnds returns a function that gives the index until which a stray may count. A stray counts
+// no more once the servers have ended its session, or once the same session has entered again,
+// because then the earlier attempt must be gone.
 func strayEnds(h *history.History, ops []history.Operation) func(history.Operation) int32 {
 	expired := make(map[int64]int32)
 	for i := range h.Events {
@@ -102,7 +105,7 @@ func strayEnds(h *history.History, ops []history.Operation) func(history.Operati
 	}
 	again := make(map[int64][]history.Operation)
 	for _, o := range ops {
-		if o.Invoke.Op == OpEnter && o.Outcome() == history.OK && o.Invoke.Session != 0 {
+		if o.Invoke.Op == OpEnter && o.Outcome() == session.OK && o.Invoke.Session != 0 {
 			again[o.Invoke.Session] = append(again[o.Invoke.Session], o)
 		}
 	}
@@ -126,8 +129,8 @@ func strayEnds(h *history.History, ops []history.Operation) func(history.Operati
 	}
 }
 
-// borrow takes up to n strays that may have been members of r when it opened, and
-// returns how many there were: first those that no later round can have.
+// borrow takes up to n strays that may have been members of r when it opened, and returns how many
+// there were. It first takes those that cannot belong to a later round.
 func (r *round) borrow(n int, opened int32) (taken int) {
 	if r.strays == nil || n <= 0 {
 		return 0
@@ -148,10 +151,10 @@ func (r *round) borrow(n int, opened int32) (taken int) {
 	return taken
 }
 
-// firstIn is the operation that completed first, if any did.
+// firstIn returns the operation that completed first, if any completed.
 func firstIn(ops []history.Operation) (first history.Operation, done bool) {
 	for _, o := range ops {
-		if o.Outcome() == history.OK && (!done || o.Complete.Index < first.Complete.Index) {
+		if o.Outcome() == session.OK && (!done || o.Complete.Index < first.Complete.Index) {
 			first, done = o, true
 		}
 	}
@@ -160,7 +163,7 @@ func firstIn(ops []history.Operation) (first history.Operation, done bool) {
 
 // doubleBarrierEnterTogether judges entries: none completes before n members have begun to enter.
 func doubleBarrierEnterTogether(n int) Checker {
-	return New("double-barrier/enter-together", "nobody enters before the last member has come", func(h *history.History, j *Judge) {
+	return New("double-barrier/enter-together", "no member enters before the last one has come", func(h *history.History, j *Judge) {
 		for _, r := range rounds(h) {
 			first, entered := firstIn(r.enters)
 			if !entered {
@@ -174,18 +177,19 @@ func doubleBarrierEnterTogether(n int) Checker {
 				}
 			}
 			if came += r.borrow(n-came, first.Complete.Index); came < n {
-				j.Violation(first.Events(), "%s entered %s in round %d at %v, when %d of %d had come",
+				j.Violation(first.Events(), "%s entered %s in round %d at %v, when only %d of %d members had come",
 					first.Invoke.Who(), r.object, r.number, first.Complete.Time, came, n)
 			}
 		}
-		j.NotExercised("nobody entered")
+		j.NotExercised("no member entered")
 	})
 }
 
-// doubleBarrierNoQuitterCounts judges entries: at some moment before the first completes, n members are in
-// without having given up. A member whose enter failed counts until that was told.
+// doubleBarrierNoQuitterCounts judges entries: at some moment before the first entry completes, n
+// members are inside and have not given up. A member whose enter failed counts until the failure
+// was reported.
 func doubleBarrierNoQuitterCounts(n int) Checker {
-	return New("double-barrier/no-quitter-counts", "a member that gave up lets nobody through", func(h *history.History, j *Judge) {
+	return New("double-barrier/no-quitter-counts", "a member that gave up does not count", func(h *history.History, j *Judge) {
 		for _, r := range rounds(h) {
 			first, entered := firstIn(r.enters)
 			if !entered {
@@ -194,16 +198,16 @@ func doubleBarrierNoQuitterCounts(n int) Checker {
 			j.Checked(1)
 			most := together(r.enters, first.Complete.Index)
 			if most += r.borrow(n-most, first.Complete.Index); most < n && len(r.enters) >= n {
-				j.Violation(first.Events(), "%s entered %s in round %d at %v, when no more than %d of %d had been there at once: the others had given up",
+				j.Violation(first.Events(), "%s entered %s in round %d at %v, when at most %d of %d members had been inside at once: the others had given up",
 					first.Invoke.Who(), r.object, r.number, first.Complete.Time, most, n)
 			}
 		}
-		j.NotExercised("nobody entered")
+		j.NotExercised("no member entered")
 	})
 }
 
-// together is the largest number of members that may have been in at once before
-// the index.
+// together returns the largest number of members that may have been inside at once before the
+// index.
 func together(enters []history.Operation, before int32) int {
 	type step struct {
 		at int32
@@ -212,7 +216,7 @@ func together(enters []history.Operation, before int32) int {
 	var steps []step
 	for _, o := range enters {
 		steps = append(steps, step{o.Invoke.Index, 1})
-		if o.Outcome() == history.Fail {
+		if o.Outcome() == session.Failed {
 			steps = append(steps, step{o.Complete.Index, -1})
 		}
 	}
@@ -228,38 +232,38 @@ func together(enters []history.Operation, before int32) int {
 	return most
 }
 
-// doubleBarrierLeaveTogether judges departures: none completes while somebody is surely inside.
+// doubleBarrierLeaveTogether judges departures: none completes while a member is surely inside.
 func doubleBarrierLeaveTogether() Checker {
-	return New("double-barrier/leave-together", "nobody leaves before all have finished", func(h *history.History, j *Judge) {
+	return New("double-barrier/leave-together", "no member leaves before all have finished", func(h *history.History, j *Judge) {
 		dropped := dropsOf(h)
 		for _, r := range rounds(h) {
 			inside := r.stays(dropped)
 			for _, o := range r.leaves {
-				if o.Outcome() != history.OK {
+				if o.Outcome() != session.OK {
 					continue
 				}
 				j.Checked(1)
 				if in, any := inside.at(o.Complete.Index); any {
-					j.Violation(inOrder(in.enter.Events(), o.Events()), "%s left %s in round %d at %v, when %s, in since %v, had not begun to",
+					j.Violation(inOrder(in.enter.Events(), o.Events()), "%s left %s in round %d at %v, but %s was inside since %v and had not begun to leave",
 						o.Invoke.Who(), r.object, r.number, o.Complete.Time, in.enter.Invoke.Who(), in.enter.Complete.Time)
 				}
 			}
 		}
-		j.NotExercised("nobody left")
+		j.NotExercised("no member left")
 	})
 }
 
-// stay is a time that a member surely spent inside: from being told so until it
-// began to leave, or, since it had asked, lost its session or crashed. That the
-// servers had not ended its session is sure until it began the last thing in which
-// it succeeded.
+// stay is a time that a member surely spent inside. It begins when the enter returns. It ends when
+// the member begins to leave, loses its session or crashes. The servers may end the session before
+// the member notices, so the stay is sure only until the invocation of the last operation that
+// succeeded in the session.
 type stay struct {
 	enter history.Operation
 	to    int32
 }
 
-// stays are those of a round in order of their beginnings, each replaced by an
-// earlier one that lasts longer.
+// stays are the stays of a round in order of their beginnings. A stay is replaced by an earlier one
+// that lasts longer.
 type stays []stay
 
 func (r *round) stays(dropped drops) stays {
@@ -269,7 +273,7 @@ func (r *round) stays(dropped drops) stays {
 	}
 	var all stays
 	for _, o := range r.enters {
-		if o.Outcome() == history.OK {
+		if o.Outcome() == session.OK {
 			from := o.Invoke.Index
 			all = append(all, stay{o, min(firstAfter(leaves[o.Invoke.Client], from), dropped.after(o))})
 		}
@@ -283,7 +287,7 @@ func (r *round) stays(dropped drops) stays {
 	return all
 }
 
-// firstAfter is the first of the indexes, which are in order, after from.
+// firstAfter returns the first of the sorted indexes that is greater than from.
 func firstAfter(indexes []int32, from int32) int32 {
 	i, _ := slices.BinarySearch(indexes, from+1)
 	if i == len(indexes) {
@@ -292,20 +296,20 @@ func firstAfter(indexes []int32, from int32) int32 {
 	return indexes[i]
 }
 
-// at returns a stay that goes on at the index, if there is one.
+// at returns a stay that includes the index, if there is one.
 func (all stays) at(index int32) (stay, bool) {
 	i, _ := slices.BinarySearchFunc(all, index, func(s stay, at int32) int { return cmp.Compare(s.enter.Complete.Index, at) })
-	// A replaced one may be counted that began later, but then what replaced it
-	// is the longest of those before as well.
+	// A stay that began later may have been replaced. Its replacement is then also the longest of
+	// the stays before the index.
 	if i > 0 && all[i-1].to > index {
 		return all[i-1], true
 	}
 	return stay{}, false
 }
 
-// drops tell when clients lost their sessions or crashed.
+// drops are the times at which clients lost their sessions or crashed.
 type drops struct {
-	told   map[int16][]int32 // by client
+	told   map[int16][]int32 // by client, when it noticed
 	proven map[int64]int32   // by session: the last invocation that succeeded in it
 }
 
@@ -319,14 +323,14 @@ func dropsOf(h *history.History) drops {
 	}
 	ops, _ := h.Operations()
 	for _, o := range ops {
-		if o.Outcome() == history.OK && o.Invoke.Session != 0 {
+		if o.Outcome() == session.OK && o.Invoke.Session != 0 {
 			all.proven[o.Invoke.Session] = o.Invoke.Index
 		}
 	}
 	return all
 }
 
-// after is until when the session of o surely lived.
+// after returns the index until which the session of o surely lived.
 func (d drops) after(o history.Operation) int32 {
 	end := firstAfter(d.told[o.Invoke.Client], o.Invoke.Index)
 	if proven, known := d.proven[o.Invoke.Session]; known {
@@ -335,10 +339,10 @@ func (d drops) after(o history.Operation) int32 {
 	return end
 }
 
-// doubleBarrierRoundsInOrder judges rounds: nobody is told to be in the next one while somebody is surely
-// in the last.
+// doubleBarrierRoundsInOrder judges rounds: no member enters a round while another member is surely
+// inside the previous one.
 func doubleBarrierRoundsInOrder() Checker {
-	return New("double-barrier/rounds-in-order", "the next round begins after the last", func(h *history.History, j *Judge) {
+	return New("double-barrier/rounds-in-order", "a round begins only after the previous one has ended", func(h *history.History, j *Judge) {
 		dropped := dropsOf(h)
 		var last *round
 		for _, r := range rounds(h) {
@@ -349,12 +353,12 @@ func doubleBarrierRoundsInOrder() Checker {
 			}
 			inside := before.stays(dropped)
 			for _, o := range r.enters {
-				if o.Outcome() != history.OK {
+				if o.Outcome() != session.OK {
 					continue
 				}
 				j.Checked(1)
 				if in, any := inside.at(o.Complete.Index); any {
-					j.Violation(inOrder(in.enter.Events(), o.Events()), "%s entered %s in round %d at %v, when %s, in round %d since %v, had not begun to leave",
+					j.Violation(inOrder(in.enter.Events(), o.Events()), "%s entered %s in round %d at %v, but %s was in round %d since %v and had not begun to leave",
 						o.Invoke.Who(), r.object, r.number, o.Complete.Time, in.enter.Invoke.Who(), before.number, in.enter.Complete.Time)
 				}
 			}
@@ -363,13 +367,13 @@ func doubleBarrierRoundsInOrder() Checker {
 	})
 }
 
-// doubleBarrierRoundsGoOn judges liveness: after the heal everybody enters and leaves within inTime of
-// the last member's coming.
+// doubleBarrierRoundsGoOn judges liveness: after the heal every member enters and leaves within
+// inTime after the last member came.
 func doubleBarrierRoundsGoOn(inTime time.Duration) Checker {
-	return New("double-barrier/rounds-go-on", "after the heal rounds go on in time", func(h *history.History, j *Judge) {
+	return New("double-barrier/rounds-go-on", "after the heal rounds complete in time", func(h *history.History, j *Judge) {
 		healed := h.PhaseStart(history.PhaseHealed)
 		if healed == nil {
-			j.Unknown("the ensemble was never healthy again")
+			j.Unknown("the ensemble did not recover")
 			return
 		}
 		opened := make(map[string]bool) // after the heal
@@ -389,12 +393,12 @@ func doubleBarrierRoundsGoOn(inTime time.Duration) Checker {
 				j.Violation([]history.Event{*healed, *quiesce}, "no round of %s opened in the %v after the heal", object, quiesce.Time-healed.Time)
 			}
 		}
-		j.NotExercised("nobody entered after the heal")
+		j.NotExercised("no member entered after the heal")
 	})
 }
 
-// inTimeTogether judges one half of a round, once one member got through: then the
-// condition was met for all.
+// inTimeTogether judges one half of a round once one member got through, because then the condition
+// was met for all members.
 func inTimeTogether(h *history.History, j *Judge, r *round, ops []history.Operation, healed *history.Event, inTime time.Duration) {
 	first, done := firstIn(ops)
 	if !done {
@@ -410,7 +414,7 @@ func inTimeTogether(h *history.History, j *Judge, r *round, ops []history.Operat
 			until = o.Complete.Time
 		}
 		if since := max(healed.Time, first.Complete.Time, o.Invoke.Time); until-since > inTime {
-			j.Violation(inOrder(first.Events(), o.Events()), "%s was not through its %s of %s in round %d %v after %s was, at %v",
+			j.Violation(inOrder(first.Events(), o.Events()), "%s had not completed its %s of %s in round %d %v after %s had, at %v",
 				o.Invoke.Who(), o.Invoke.Op, r.object, r.number, until-since, first.Invoke.Who(), first.Complete.Time)
 		}
 	}

@@ -1,9 +1,12 @@
 package checker
 
-import "github.com/zkcoord/zkcoord/harness/history"
+import (
+	"github.com/zkcoord/zkcoord/harness/history"
+	"github.com/zkcoord/zkcoord/session"
+)
 
-// FactEffect is the effect of one acknowledgement of the value in Arg, read from
-// the resource in the end.
+// FactEffect is the effect of one ack of the value in Arg, read from the resource at the end of the
+// run.
 const FactEffect = "effect"
 
 // effectsOf lists the effects by queue and value.
@@ -18,13 +21,13 @@ func effectsOf(h *history.History) map[[2]string][]*history.Event {
 	return effects
 }
 
-// QueueAckWithEffect judges acknowledgements that apply an effect: in the end it is there, once, if
-// the ack is known to have succeeded, and only if one may have.
+// QueueAckWithEffect judges acks that apply an effect. If the ack is known to have succeeded, its
+// effect is there exactly once at the end. If no ack may have succeeded, the effect is not there.
 func QueueAckWithEffect() Checker {
-	return New("queue/ack-with-effect", "an acknowledgement and its effect are one", func(h *history.History, j *Judge) {
+	return New("queue/ack-with-effect", "an ack and its effect happen together or not at all", func(h *history.History, j *Judge) {
 		effects := effectsOf(h)
 		ops, _ := h.Operations()
-		for _, outcome := range []history.Kind{history.OK, history.Info} {
+		for _, outcome := range []session.Outcome{session.OK, session.Indeterminate} {
 			for _, o := range ops {
 				if o.Invoke.Op != OpAck || o.Outcome() != outcome {
 					continue
@@ -33,8 +36,8 @@ func QueueAckWithEffect() Checker {
 				switch left := effects[key]; {
 				case len(left) > 0:
 					effects[key] = left[1:] // this one's
-				case outcome == history.OK && h.Complete():
-					j.Violation(o.Events(), "%s acknowledged %q of %s at %v, and its effect is not there",
+				case outcome == session.OK && h.Complete():
+					j.Violation(o.Events(), "%s acked %q of %s at %v, but the effect is missing",
 						o.Invoke.Who(), o.Invoke.Arg, o.Invoke.Object, o.Complete.Time)
 				}
 				j.Checked(1)
@@ -43,9 +46,9 @@ func QueueAckWithEffect() Checker {
 		for i := range h.Events {
 			e := &h.Events[i]
 			if left := effects[[2]string{e.Object, e.Arg}]; len(left) > 0 && left[0] == e {
-				j.Violation([]history.Event{*e}, "the effect of %q of %s is there without an acknowledgement", e.Arg, e.Object)
+				j.Violation([]history.Event{*e}, "the effect of %q of %s exists, but no ack can have caused it", e.Arg, e.Object)
 			}
 		}
-		j.NotExercised("nothing was acknowledged")
+		j.NotExercised("no item was acked")
 	})
 }

@@ -5,22 +5,23 @@ import (
 	"time"
 
 	"github.com/zkcoord/zkcoord/harness/history"
+	"github.com/zkcoord/zkcoord/session"
 )
 
-// Operations of elections. A term is a hold whose Token is its epoch.
+// Operations of elections. A term is a hold, and its Token is its epoch.
 const (
 	// OpCampaign completes with the epoch in Token.
 	OpCampaign = "campaign"
-	// OpProclaim writes Arg, a value that is written once, as the leader of the
-	// epoch in Token of its invocation.
+	// OpProclaim writes Arg, a value that is written once, as the leader of the epoch in Token of
+	// its invocation.
 	OpProclaim = "proclaim"
-	// OpInherit reads what was proclaimed last, as the new leader of the epoch in
-	// Token of its invocation: Result, empty if nothing was.
+	// OpInherit reads the last proclaimed value, as the new leader of the epoch in Token of its
+	// invocation. Result is empty if nothing was proclaimed.
 	OpInherit = "inherit"
-	// OpLeader asks who leads; it completes with the epoch in Token, zero for
-	// nobody. Arg of its invocation is Present if it must not be answered with an
-	// old state. It is Settled if an observer that was told of leaders compares
-	// the last of them with the one that it is answered now, in Result.
+	// OpLeader reads who leads. It completes with the epoch in Token, or zero if there is no
+	// leader. If Arg of its invocation is Present, an old state is not allowed as the answer. If
+	// Arg is Settled, an observer compares the last leader that it was notified of with the leader
+	// that it reads now, in Result.
 	OpLeader = "leader"
 
 	Present = "sync"
@@ -28,32 +29,33 @@ const (
 )
 
 // Election returns the checkers of an election that every run can exercise: election/epochs-rise,
-// election/one-leader-an-epoch, election/no-overlap, election/fenced-writes, election/loss-before-reelection, election/leader-after-heal and election/no-epoch-twice.
+// election/one-leader-an-epoch, election/no-overlap, election/fenced-writes,
+// election/loss-before-reelection, election/leader-after-heal and election/no-epoch-twice.
 func Election(envelope Envelope, inTime time.Duration) []Checker {
 	return []Checker{ElectionEpochsRise(), ElectionOneLeaderAnEpoch(), ElectionNoOverlap(envelope), ElectionFencedWrites(), ElectionLossBeforeReelection(), electionLeaderAfterHeal(inTime), electionNoEpochTwice()}
 }
 
-// ElectionEpochsRise judges epochs: unique, and rising in real time.
+// ElectionEpochsRise judges epochs: they are unique and rise in real time.
 func ElectionEpochsRise() Checker {
-	return New("election/epochs-rise", "epochs rise", func(h *history.History, j *Judge) { tokens(h, j, OpCampaign) })
+	return New("election/epochs-rise", "epochs are unique and rise in real time", func(h *history.History, j *Judge) { tokens(h, j, OpCampaign) })
 }
 
 // ElectionOneLeaderAnEpoch judges terms: no epoch has two leaders.
 func ElectionOneLeaderAnEpoch() Checker {
-	return New("election/one-leader-an-epoch", "one leader an epoch", func(h *history.History, j *Judge) {
+	return New("election/one-leader-an-epoch", "no epoch has two leaders", func(h *history.History, j *Judge) {
 		sameEpoch(h, j, func(*history.Event) int16 { return history.Nobody }, func(a, b *history.Event) bool { return a.Client != b.Client })
 	})
 }
 
-// electionNoEpochTwice judges terms: nobody is told twice to lead one epoch.
+// electionNoEpochTwice judges terms: no client leads the same epoch twice.
 func electionNoEpochTwice() Checker {
-	return New("election/no-epoch-twice", "nobody is elected twice for one epoch", func(h *history.History, j *Judge) {
+	return New("election/no-epoch-twice", "no client leads the same epoch twice", func(h *history.History, j *Judge) {
 		sameEpoch(h, j, func(e *history.Event) int16 { return e.Client }, func(*history.Event, *history.Event) bool { return true })
 	})
 }
 
-// sameEpoch compares the terms of one epoch, among those of whom one client or
-// all, each with the one before.
+// sameEpoch compares each term of an epoch with the one before it, among the terms of one client or
+// of all clients.
 func sameEpoch(h *history.History, j *Judge, whom func(*history.Event) int16, wrong func(a, b *history.Event) bool) {
 	type epoch struct {
 		object string
@@ -65,32 +67,32 @@ func sameEpoch(h *history.History, j *Judge, whom func(*history.Event) int16, wr
 		j.Checked(1)
 		at := epoch{term.Begin.Object, term.Begin.Token, whom(term.Begin)}
 		if first := seen[at]; first != nil && wrong(first, term.Begin) {
-			j.Violation([]history.Event{*first, *term.Begin}, "%s at %v and %s at %v were both told to lead %s in epoch 0x%x",
+			j.Violation([]history.Event{*first, *term.Begin}, "%s at %v and %s at %v both led %s in epoch 0x%x",
 				first.Who(), first.Time, term.Begin.Who(), term.Begin.Time, at.object, at.token)
 		}
 		seen[at] = term.Begin
 	}
-	j.NotExercised("nobody was ever elected")
+	j.NotExercised("no candidate was elected")
 }
 
-// ElectionNoOverlap judges definite leaderships: they do not overlap, inside the envelope.
+// ElectionNoOverlap judges terms: inside the envelope no two of them overlap.
 func ElectionNoOverlap(envelope Envelope) Checker {
-	return New("election/no-overlap", "leaderships do not overlap", func(h *history.History, j *Judge) { overlaps(h, j, envelope) })
+	return New("election/no-overlap", "no two terms overlap", func(h *history.History, j *Judge) { overlaps(h, j, envelope) })
 }
 
 // ElectionFencedWrites judges the resource that is fenced by epochs, under every fault.
 func ElectionFencedWrites() Checker {
-	return New("election/fenced-writes", "epoch-fenced writes: accepted epochs never fall, increments add up", fenced)
+	return New("election/fenced-writes", "the fenced resource never accepts a smaller epoch, and no increment is lost", fenced)
 }
 
-// ElectionHeirSeesAll judges what a new leader inherits: the last value proclaimed in the epochs
-// before its own, or one whose outcome nobody knows and that came later.
+// ElectionHeirSeesAll judges what a new leader reads: the last value proclaimed in the epochs
+// before its own, or a later value whose write was indeterminate.
 func ElectionHeirSeesAll() Checker {
-	return New("election/heir-sees-all", "a new leader sees what earlier epochs wrote", func(h *history.History, j *Judge) {
+	return New("election/heir-sees-all", "a new leader sees what the leaders of earlier epochs wrote", func(h *history.History, j *Judge) {
 		ops, _ := h.Operations()
 		wrote := make(map[string]*history.Operation) // value -> its write
 		for i, o := range ops {
-			if o.Invoke.Op == OpProclaim && o.Outcome() != history.Fail {
+			if o.Invoke.Op == OpProclaim && o.Outcome() != session.Failed {
 				wrote[o.Invoke.Arg] = &ops[i]
 			}
 		}
@@ -100,7 +102,7 @@ func ElectionHeirSeesAll() Checker {
 		for i := range h.Events {
 			e := &h.Events[i]
 			if len(ops) > 0 && ops[0].Invoke == e {
-				if o := &ops[0]; (e.Op == OpProclaim || e.Op == OpInherit) && o.Outcome() == history.OK {
+				if o := &ops[0]; (e.Op == OpProclaim || e.Op == OpInherit) && o.Outcome() == session.OK {
 					open[o.Complete.Index] = begun{o, last[e.Object]}
 				}
 				ops = ops[1:]
@@ -117,7 +119,7 @@ func ElectionHeirSeesAll() Checker {
 				last[e.Object] = o.op
 			}
 		}
-		j.NotExercised("no new leader read what earlier ones had written")
+		j.NotExercised("no new leader read what earlier leaders had written")
 	})
 }
 
@@ -129,25 +131,25 @@ func earlier(a, b history.Operation) bool {
 func inherited(j *Judge, read history.Operation, last *history.Operation, wrote map[string]*history.Operation) {
 	epoch, found := read.Invoke.Token, read.Complete
 	if last != nil && last.Invoke.Token >= epoch {
-		return // it leads no more
+		return // a later epoch has begun
 	}
 	j.Checked(1)
 	write, known := wrote[found.Result]
 	switch {
 	case found.Result == "" && last == nil:
 	case found.Result != "" && (!known || write.Invoke.Index > found.Index):
-		j.Violation(read.Events(), "%s, new leader of epoch 0x%x, read %q at %v, which nobody had written",
+		j.Violation(read.Events(), "%s, the new leader of epoch 0x%x, read %q at %v, but no leader had written it",
 			found.Who(), epoch, found.Result, found.Time)
 	case last != nil && (found.Result == "" || earlier(*write, *last)):
-		j.Violation(inOrder(last.Events(), read.Events()), "%s, new leader of epoch 0x%x, read %q at %v, older than %q of epoch 0x%x",
+		j.Violation(inOrder(last.Events(), read.Events()), "%s, the new leader of epoch 0x%x, read %q at %v, which is older than %q of epoch 0x%x",
 			found.Who(), epoch, found.Result, found.Time, last.Invoke.Arg, last.Invoke.Token)
 	}
 }
 
-// ElectionLossBeforeReelection judges one candidate's terms: one has ended, as far as the program was told,
+// ElectionLossBeforeReelection judges the terms of one candidate: each has ended for the program
 // before the next begins.
 func ElectionLossBeforeReelection() Checker {
-	return New("election/loss-before-reelection", "a leader is told of its end before it is elected again", func(h *history.History, j *Judge) {
+	return New("election/loss-before-reelection", "a leader's term ends before the same client is elected again", func(h *history.History, j *Judge) {
 		type candidate struct {
 			object string
 			client int16
@@ -162,26 +164,26 @@ func ElectionLossBeforeReelection() Checker {
 			}
 			j.Checked(1)
 			if before.Last() > term.Begin.Index {
-				j.Violation(inOrder(before.Events(), term.Events()), "%s was elected again for %s at %v, in epoch 0x%x, and not told of the end of epoch 0x%x",
+				j.Violation(inOrder(before.Events(), term.Events()), "%s was elected again for %s at %v, in epoch 0x%x, before its term of epoch 0x%x had ended for it",
 					term.Begin.Who(), at.object, term.Begin.Time, term.Begin.Token, before.Begin.Token)
 			}
 		}
-		j.NotExercised("nobody was elected a second time")
+		j.NotExercised("no candidate was elected a second time")
 	})
 }
 
 // electionLeaderAfterHeal judges liveness: within inTime after the heal there is a leader, and from
-// then on none loses its leadership.
+// then on no leader loses its term.
 func electionLeaderAfterHeal(inTime time.Duration) Checker {
-	return New("election/leader-after-heal", "after the heal there is a leader in time, and it stays", func(h *history.History, j *Judge) {
+	return New("election/leader-after-heal", "after the heal a leader is elected in time, and its term lasts", func(h *history.History, j *Judge) {
 		healed, quiesce := h.PhaseStart(history.PhaseHealed), h.PhaseStart(history.PhaseQuiesce)
 		if healed == nil || quiesce == nil {
-			j.Unknown("the ensemble was never healthy again")
+			j.Unknown("the ensemble did not recover")
 			return
 		}
 		due, led := healed.Time+inTime, false
 		if quiesce.Time < due {
-			j.Unknown("the calm after the heal was shorter than the bound of %v", inTime)
+			j.Unknown("the time without faults after the heal was shorter than the bound of %v", inTime)
 			return
 		}
 		for _, term := range h.Holds() {
@@ -189,23 +191,23 @@ func electionLeaderAfterHeal(inTime time.Duration) Checker {
 				led = true
 			}
 			if term.End != nil && term.Lost() && term.End.Time > due && term.End.Index < quiesce.Index {
-				j.Violation(inOrder([]history.Event{*healed}, term.Events()), "%s lost its leadership of %s at %v, %v after the heal, in the calm",
+				j.Violation(inOrder([]history.Event{*healed}, term.Events()), "%s lost its term of %s at %v, %v after the heal, without any fault",
 					term.Begin.Who(), term.Begin.Object, term.End.Time, term.End.Time-healed.Time)
 			}
 		}
 		j.Checked(1)
 		if !led {
-			j.Violation([]history.Event{*healed}, "nobody led within %v after the heal at %v", inTime, healed.Time)
+			j.Violation([]history.Event{*healed}, "there was no leader within %v after the heal at %v", inTime, healed.Time)
 		}
 	})
 }
 
-// ElectionObserversSeeLeaders judges observers: the epoch seen is one that somebody campaigned for before
-// the answer; what one observer sees never goes back; with Present it is no older
-// than the latest term told before the question; and in the end it is the present
-// one.
+// ElectionObserversSeeLeaders judges observers. A candidate campaigned for the observed epoch
+// before the answer. An observer never goes back to a lower epoch. With Present, the epoch is at
+// least that of the latest term that had begun before the question. At the end an observer has the
+// present epoch.
 func ElectionObserversSeeLeaders() Checker {
-	return New("election/observers-see-leaders", "observers see a leader of their time, never a future one", observers)
+	return New("election/observers-see-leaders", "an observer never sees a future leader, and never goes back to an earlier one", observers)
 }
 
 func observers(h *history.History, j *Judge) {
@@ -215,11 +217,11 @@ func observers(h *history.History, j *Judge) {
 	answers := make(map[int32]history.Operation)
 	for _, o := range ops {
 		switch {
-		case o.Invoke.Op == OpCampaign && o.Outcome() == history.OK:
+		case o.Invoke.Op == OpCampaign && o.Outcome() == session.OK:
 			asked[o.Complete.Token] = o.Invoke
 		case o.Invoke.Op == OpCampaign:
 			anonymous = min(anonymous, o.Invoke.Index)
-		case o.Invoke.Op == OpLeader && o.Outcome() == history.OK:
+		case o.Invoke.Op == OpLeader && o.Outcome() == session.OK:
 			answers[o.Complete.Index] = o
 		}
 	}
@@ -229,8 +231,8 @@ func observers(h *history.History, j *Judge) {
 		object  string
 	}
 	seen := make(map[observer]*history.Event)
-	begun := make(map[string]*history.Event) // object -> the highest term told
-	floor := make(map[int32]*history.Event)  // question -> the highest term told before it
+	begun := make(map[string]*history.Event) // object -> the highest term begun
+	floor := make(map[int32]*history.Event)  // question -> the highest term begun before it
 	for i := range h.Events {
 		e := &h.Events[i]
 		switch {
@@ -241,7 +243,7 @@ func observers(h *history.History, j *Judge) {
 		}
 		o, answered := answers[e.Index]
 		if answered && o.Invoke.Arg == Settled && number(e.Result, 0) != int(e.Token) {
-			j.Violation(o.Events(), "%s had been told of epoch 0x%x last, and at %v still not of 0x%x, which led %s", e.Who(), e.Token, e.Time, number(e.Result, 0), e.Object)
+			j.Violation(o.Events(), "%s had last been notified of epoch 0x%x, and at %v not yet of 0x%x, which led %s", e.Who(), e.Token, e.Time, number(e.Result, 0), e.Object)
 		}
 		if !answered || e.Token == 0 {
 			continue
@@ -251,7 +253,7 @@ func observers(h *history.History, j *Judge) {
 		campaign, last, least := asked[e.Token], seen[who], floor[o.Invoke.Index]
 		switch {
 		case campaign == nil && anonymous > e.Index:
-			j.Violation(o.Events(), "%s saw epoch 0x%x lead %s at %v, which nobody had campaigned for", e.Who(), e.Token, e.Object, e.Time)
+			j.Violation(o.Events(), "%s saw epoch 0x%x lead %s at %v, but no candidate had campaigned for it", e.Who(), e.Token, e.Object, e.Time)
 		case campaign != nil && campaign.Index > e.Index:
 			j.Violation(inOrder(o.Events(), []history.Event{*campaign}), "%s saw epoch 0x%x lead %s at %v, before its campaign at %v",
 				e.Who(), e.Token, e.Object, e.Time, campaign.Time)
@@ -259,7 +261,7 @@ func observers(h *history.History, j *Judge) {
 			j.Violation(inOrder([]history.Event{*last}, o.Events()), "%s saw epoch 0x%x lead %s at %v, after it had seen the higher 0x%x",
 				e.Who(), e.Token, e.Object, e.Time, last.Token)
 		case least != nil && e.Token < least.Token:
-			j.Violation(inOrder([]history.Event{*least}, o.Events()), "%s saw epoch 0x%x lead %s at %v, though %s had been told of 0x%x before it asked",
+			j.Violation(inOrder([]history.Event{*least}, o.Events()), "%s saw epoch 0x%x lead %s at %v, but %s had already led in 0x%x before the question",
 				e.Who(), e.Token, e.Object, e.Time, least.Who(), least.Token)
 		}
 		seen[who] = e

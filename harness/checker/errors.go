@@ -10,37 +10,35 @@ import (
 	"github.com/zkcoord/zkcoord/harness/history"
 )
 
-// noUnexpectedError judges what clients were told: each error of an operation or
-// of a client's life is of a kind that the scenario expects. Others may be bugs of
-// what is tested, so they are violations.
+// noUnexpectedError judges errors: each error of an operation or of a client is of a kind that the
+// scenario expects. Any other error may be a bug of what is tested, so it is a violation.
 func noUnexpectedError(expected ...*regexp.Regexp) Checker {
-	return New("run/no-unexpected-error", "no error but those that are expected", func(h *history.History, j *Judge) {
+	return New("run/no-unexpected-error", "clients get only expected errors", func(h *history.History, j *Judge) {
 		for i := range h.Events {
 			e := &h.Events[i]
 			if e.Kind.Completion() || e.Kind == history.Crash {
 				j.Checked(1)
 				if e.Error != "" && !slices.ContainsFunc(expected, func(p *regexp.Regexp) bool { return p.MatchString(e.Error) }) {
-					j.Violation([]history.Event{*e}, "%s got an error that nobody expects at %v, from %s: %s", e.Who(), e.Time, e.Op, e.Error)
+					j.Violation([]history.Event{*e}, "%s got an unexpected error at %v, from %s: %s", e.Who(), e.Time, e.Op, e.Error)
 				}
 			}
 		}
 	})
 }
 
-// serverTrouble is what the log of a node does not say unless ZooKeeper itself
-// went wrong: its invariants, not the consequences of faults.
+// serverTrouble matches log lines that a node writes only if ZooKeeper itself went wrong: a broken
+// invariant, not the consequence of a fault.
 var serverTrouble = regexp.MustCompile(`java\.lang\.(AssertionError|OutOfMemoryError|StackOverflowError)|Severe unrecoverable error|digests are not matching|Epoch of (leader|follower) .* is ahead`)
 
-// lostPeer is the cause that a node gives below "Severe unrecoverable error" if
-// its connection to the leader broke while it forwarded a request: a follower
-// calls that severe, and looks for a leader again. One that acknowledges a proposal
-// just then may find its socket gone already (ZOOKEEPER-4409), to the same effect.
+// lostPeer matches the cause that a node logs below "Severe unrecoverable error" if its connection
+// to the leader broke while it forwarded a request. A follower calls that severe, and then looks
+// for a leader again. A follower that acknowledges a proposal at that moment may find its socket
+// gone (ZOOKEEPER-4409), with the same effect.
 var lostPeer = regexp.MustCompile(`^java\.(io|net)\.\w*Exception|^java\.lang\.NullPointerException: .*"this\.learner\.sock" is null`)
 
-// CleanLogs judges the nodes' logs, by index: nothing in them says that ZooKeeper
-// itself went wrong.
+// CleanLogs judges the nodes' logs, by index: no line says that ZooKeeper itself went wrong.
 func CleanLogs(logs map[int][]byte) Checker {
-	return single{Property{"run/clean-logs", "no node reports that it went wrong"}, func(_ context.Context, _ *history.History, j *Judge) {
+	return single{Property{"run/clean-logs", "no server logs an internal error"}, func(_ context.Context, _ *history.History, j *Judge) {
 		for node, log := range sorted(logs) {
 			lines := bufio.NewScanner(bytes.NewReader(log))
 			lines.Buffer(nil, 1<<20)
@@ -60,7 +58,7 @@ func CleanLogs(logs map[int][]byte) Checker {
 			}
 			report(nil)
 			if err := lines.Err(); err != nil {
-				j.Unknown("the log of node %d was not read to its end: %v", node, err)
+				j.Unknown("the log of node %d could not be read to its end: %v", node, err)
 			}
 		}
 		j.NotExercised("no node keeps a log")

@@ -7,26 +7,28 @@ import (
 	"time"
 
 	"github.com/zkcoord/zkcoord/harness/history"
+	"github.com/zkcoord/zkcoord/session"
 )
 
-// Operations of groups. Object is the group; lists of members are ids in order,
-// with spaces in between, each with an @ and what tells one incarnation from the
-// other if need be. A client is one member at a time. OpLeave is its end.
+// Operations of groups. Object is the group. A list of members has ids in order, separated by
+// spaces. An id may be followed by an @ and a mark of the incarnation. A client is one member at a
+// time. OpLeave ends its membership.
 const (
 	OpJoin   = "join"   // Arg is the member's id
 	OpUpdate = "update" // of the data of the member Arg
-	// OpMembers asks who is there; it completes with the list in Result. Arg of
-	// its invocation is Present if it must not be answered with an old state. It
-	// is Settled if one who follows compares what it was told last, in Arg of the
-	// completion, with what it is answered now.
+	// OpMembers reads the members and completes with the list in Result. If Arg of its invocation
+	// is Present, an old state is not allowed as the answer. If Arg is Settled, a follower compares
+	// the last list that was reported to it, in Arg of the completion, with the list that it reads
+	// now.
 	OpMembers = "members"
-	// WatchMembers is the Op of a Watch event: one who follows was told the list in
-	// Result, and what came and went since the first adds up to the one in Arg.
+	// WatchMembers is the Op of a Watch event: a follower was notified of the list in Result. The
+	// changes that were reported to it since the first list add up to the list in Arg.
 	WatchMembers = "members"
 )
 
-// Group returns the checkers of a group: group/members-listed, group/no-stranger-listed, group/changes-add-up, group/followers-converge. A member whose session ended is
-// gone within inTime of that, or of the heal if that came later.
+// Group returns the checkers of a group: group/members-listed, group/no-stranger-listed,
+// group/changes-add-up and group/followers-converge. A member whose session ended disappears within
+// inTime of that, or of the heal if that came later.
 func Group(envelope Envelope, inTime time.Duration) []Checker {
 	return []Checker{groupMembersListed(envelope), groupNoStrangerListed(inTime), groupChangesAddUp(), groupFollowersConverge()}
 }
@@ -34,22 +36,22 @@ func Group(envelope Envelope, inTime time.Duration) []Checker {
 // A membership is one join and what followed, by indexes of events.
 type membership struct {
 	join  *history.Event
-	told  int32 // from here on it is there, as far as is known
-	until int32 // to here it is: nobody was going to end it, and its session is known to have lived
-	left  int32 // from here on its end was under way
-	over  int32 // from here on it is not
+	told  int32 // from here on it is surely present
+	until int32 // up to here it is surely present: its end had not begun, and its session was alive
+	left  int32 // from here on its end had begun
+	over  int32 // from here on it is surely absent
 }
 
-// memberships are those of each group, in order of their joins.
+// memberships lists the memberships of each group, in order of their joins.
 func memberships(h *history.History, inTime time.Duration) map[string][]*membership {
 	all := make(map[string][]*membership)
 	present := make(map[int16]*membership) // by client
 	ops, _ := h.Operations()
 	for _, o := range ops {
-		m, ok := present[o.Invoke.Client], o.Outcome() == history.OK
+		m, ok := present[o.Invoke.Client], o.Outcome() == session.OK
 		switch o.Invoke.Op {
 		case OpJoin:
-			if o.Outcome() == history.Fail {
+			if o.Outcome() == session.Failed {
 				continue
 			}
 			m = &membership{join: o.Invoke, told: forever, left: forever, over: forever}
@@ -68,7 +70,7 @@ func memberships(h *history.History, inTime time.Duration) map[string][]*members
 			}
 			continue
 		case OpMembers:
-			ok = ok && o.Invoke.Arg == Present // any other answer may be that of a server cut off
+			ok = ok && o.Invoke.Arg == Present // any other answer may come from an isolated server
 		}
 		if ok && m != nil && m.join.Session == o.Invoke.Session && m.left == forever {
 			m.until = o.Invoke.Index
@@ -85,7 +87,7 @@ func memberships(h *history.History, inTime time.Duration) map[string][]*members
 	return all
 }
 
-// ends tells from when on nothing of a session may be left.
+// ends gives the index from which on nothing of a session may remain.
 func ends(h *history.History, inTime time.Duration) map[int64]int32 {
 	healed := h.PhaseStart(history.PhaseHealed)
 	ended := make(map[int64]int32)
@@ -100,14 +102,14 @@ func ends(h *history.History, inTime time.Duration) map[int64]int32 {
 	return ended
 }
 
-// listings calls judge for each answer, with those who may have been there since
-// it was asked for. Few are there at a time.
+// listings calls judge for each answer, with the members that may have been present since its
+// invocation. Few are present at a time.
 func listings(h *history.History, inTime time.Duration, judge func(o history.Operation, may []*membership)) {
 	joins := memberships(h, inTime)
 	may := make(map[string][]*membership)
 	ops, _ := h.Operations()
 	for _, o := range ops {
-		if o.Invoke.Op != OpMembers || o.Outcome() != history.OK {
+		if o.Invoke.Op != OpMembers || o.Outcome() != session.OK {
 			continue
 		}
 		group := o.Invoke.Object
@@ -119,7 +121,7 @@ func listings(h *history.History, inTime time.Duration, judge func(o history.Ope
 	}
 }
 
-// idsIn are the ids of a list.
+// idsIn returns the ids of a list.
 func idsIn(list string) []string {
 	ids := strings.Fields(list)
 	for i, id := range ids {
@@ -128,8 +130,8 @@ func idsIn(list string) []string {
 	return ids
 }
 
-// groupMembersListed judges answers that must not be old: who was a member all the while is listed,
-// unless that was outside of the envelope for a time.
+// groupMembersListed judges answers that must not be old: they list every client that was a member
+// during the whole call, unless something outside the envelope happened meanwhile.
 func groupMembersListed(envelope Envelope) Checker {
 	return New("group/members-listed", "a member is listed from its join to its leave", func(h *history.History, j *Judge) {
 		outside := envelope.outside(h)
@@ -142,19 +144,19 @@ func groupMembersListed(envelope Envelope) Checker {
 				}
 				j.Checked(1)
 				if !slices.Contains(listed, m.join.Arg) {
-					j.Violation(inOrder([]history.Event{*m.join, h.Events[m.told]}, o.Events()), "%s had joined %s as %s at %v and was no longer listed when %s asked at %v",
+					j.Violation(inOrder([]history.Event{*m.join, h.Events[m.told]}, o.Events()), "%s had joined %s as %s at %v, but was not in the list that %s requested at %v",
 						m.join.Who(), m.join.Object, m.join.Arg, h.Events[m.told].Time, o.Invoke.Who(), o.Invoke.Time)
 				}
 			}
 		})
-		j.NotExercised("nobody asked who was there while there was a member")
+		j.NotExercised("no client listed the group while it had a member")
 	})
 }
 
-// groupNoStrangerListed judges all answers: who is listed had asked to join; and where they must not
-// be old, had not left, nor lost its session for longer than inTime.
+// groupNoStrangerListed judges all answers: a listed member had invoked a join. An answer that must
+// not be old also lists no member that had left or had lost its session more than inTime before.
 func groupNoStrangerListed(inTime time.Duration) Checker {
-	return New("group/no-stranger-listed", "nobody is listed who did not join, or has left, or is long dead", func(h *history.History, j *Judge) {
+	return New("group/no-stranger-listed", "a list contains only members that have joined, have not left and are alive", func(h *history.History, j *Judge) {
 		asked := make(map[string]bool) // group and id
 		for i := range h.Events {
 			switch e := &h.Events[i]; {
@@ -164,7 +166,7 @@ func groupNoStrangerListed(inTime time.Duration) Checker {
 				for _, id := range idsIn(e.Result) {
 					j.Checked(1)
 					if !asked[e.Object+" "+id] {
-						j.Violation([]history.Event{*e}, "%s was told at %v that %s is in %s, who had not joined", e.Who(), e.Time, id, e.Object)
+						j.Violation([]history.Event{*e}, "%s was notified at %v that %s is in %s, but it had not joined", e.Who(), e.Time, id, e.Object)
 					}
 				}
 			}
@@ -173,17 +175,18 @@ func groupNoStrangerListed(inTime time.Duration) Checker {
 			for _, id := range idsIn(o.Complete.Result) {
 				is := func(m *membership) bool { return m.join.Arg == id }
 				if o.Invoke.Arg == Present && asked[o.Invoke.Object+" "+id] && !slices.ContainsFunc(may, is) {
-					j.Violation(o.Events(), "%s was listed in %s at %v, and had left, or lost its session more than %v ago", id, o.Invoke.Object, o.Complete.Time, inTime)
+					j.Violation(o.Events(), "%s was listed in %s at %v, but it had left, or had lost its session more than %v before", id, o.Invoke.Object, o.Complete.Time, inTime)
 				}
 			}
 		})
-		j.NotExercised("nobody was ever listed")
+		j.NotExercised("no member was ever listed")
 	})
 }
 
-// groupChangesAddUp judges what those who follow were told: the changes add up.
+// groupChangesAddUp judges followers: the changes that were reported to them add up to the list
+// that was reported.
 func groupChangesAddUp() Checker {
-	return New("group/changes-add-up", "changes add up", func(h *history.History, j *Judge) {
+	return New("group/changes-add-up", "the reported changes add up to the reported list", func(h *history.History, j *Judge) {
 		for i := range h.Events {
 			e := &h.Events[i]
 			if e.Kind != history.Watch || e.Op != WatchMembers {
@@ -191,27 +194,28 @@ func groupChangesAddUp() Checker {
 			}
 			j.Checked(1)
 			if e.Arg != e.Result {
-				j.Violation([]history.Event{*e}, "%s was told at %v that in %s are %q, and the changes add up to %q", e.Who(), e.Time, e.Object, e.Result, e.Arg)
+				j.Violation([]history.Event{*e}, "%s was notified at %v that the members of %s are %q, but the changes add up to %q", e.Who(), e.Time, e.Object, e.Result, e.Arg)
 			}
 		}
-		j.NotExercised("nobody was told of a change")
+		j.NotExercised("no follower was notified of a change")
 	})
 }
 
-// groupFollowersConverge judges those who follow: what they were told last is what is there in the end.
+// groupFollowersConverge judges followers: the last list that was reported to them is the list at
+// the end.
 func groupFollowersConverge() Checker {
-	return New("group/followers-converge", "who follows ends at those who are there", func(h *history.History, j *Judge) {
+	return New("group/followers-converge", "each follower ends with the list of the present members", func(h *history.History, j *Judge) {
 		ops, _ := h.Operations()
 		for _, o := range ops {
-			if o.Invoke.Op != OpMembers || o.Invoke.Arg != Settled || o.Outcome() != history.OK {
+			if o.Invoke.Op != OpMembers || o.Invoke.Arg != Settled || o.Outcome() != session.OK {
 				continue
 			}
 			j.Checked(1)
 			if told := o.Complete; told.Arg != told.Result {
-				j.Violation(o.Events(), "%s had been told last that in %s are %q, and at %v there were still %q",
+				j.Violation(o.Events(), "%s was last notified that the members of %s are %q, but at %v they were %q",
 					told.Who(), told.Object, told.Arg, told.Time, told.Result)
 			}
 		}
-		j.NotExercised("nobody who follows came to the end")
+		j.NotExercised("no follower lived until the end")
 	})
 }

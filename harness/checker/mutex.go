@@ -7,30 +7,31 @@ import (
 	"time"
 
 	"github.com/zkcoord/zkcoord/harness/history"
+	"github.com/zkcoord/zkcoord/session"
 )
 
-// Operations of locks, as workloads record them. Acquire completes with Token and
-// Node (the own znode); Release carries the Token of the hold in its invocation.
+// Operations of locks, as workloads record them. Acquire completes with Token and Node (the own
+// znode). Release has the Token of the hold in its invocation.
 const (
 	OpAcquire = "acquire"
 	OpRelease = "release"
-	// OpVerify reads the contenders behind a write of the same session, so that the
-	// answer is no older than its invocation. Its invocation carries the Token and
-	// the own Node; it completes with the lowest contender's name in Result and
-	// that one's ephemeralOwner in Zxid's neighbour Session.
+	// OpVerify reads the contenders after a write of the same session, so that the answer is no
+	// older than its invocation. Its invocation has the Token and the own Node. It completes with
+	// the name of the lowest contender in Result and with the owner of that znode in Session.
 	OpVerify = "verify"
 )
 
-// Mutex returns the checkers of a mutual exclusion lock that every run can
-// exercise: lock/tokens-rise, lock/fenced-writes, lock/no-overlap, client/nothing-left and client/waiters-served.
+// Mutex returns the checkers of a mutual exclusion lock that every run can exercise:
+// lock/tokens-rise, lock/fenced-writes, lock/no-overlap, client/nothing-left and
+// client/waiters-served.
 func Mutex(envelope Envelope, inTime time.Duration) []Checker {
 	return []Checker{LockTokensRise(), LockFencedWrites(), LockNoOverlap(envelope), NothingLeft("znodes", "goroutines"), WaitersServed(OpAcquire, inTime)}
 }
 
-// LockTokensRise judges the tokens of grants: unique, and rising in real time. A grant whose
-// acquire was invoked after another grant had been told has a higher token.
+// LockTokensRise judges the tokens of grants: they are unique and rise in real time. If an acquire
+// was invoked after another grant had completed, its token is higher.
 func LockTokensRise() Checker {
-	return New("lock/tokens-rise", "tokens are unique, and rise in real time", func(h *history.History, j *Judge) {
+	return New("lock/tokens-rise", "tokens are unique and rise in real time", func(h *history.History, j *Judge) {
 		tokens(h, j, OpAcquire)
 	})
 }
@@ -46,7 +47,7 @@ func tokens(h *history.History, j *Judge, op string) {
 	floor := make(map[int32]*history.Event) // invocation -> the highest grant before it
 	completed := make(map[int32]int32)      // completion -> invocation
 	for _, o := range ops {
-		if o.Invoke.Op == op && o.Outcome() == history.OK {
+		if o.Invoke.Op == op && o.Outcome() == session.OK {
 			completed[o.Complete.Index] = o.Invoke.Index
 		}
 	}
@@ -76,7 +77,7 @@ func tokens(h *history.History, j *Judge, op string) {
 		case before != nil && before.Token > e.Token:
 			asked := h.Events[completed[e.Index]]
 			j.Violation([]history.Event{*before, asked, *e},
-				"%s asked for %s at %v, after %s had been granted token 0x%x, and got the lower token 0x%x",
+				"%s requested %s at %v, after %s had been granted token 0x%x, but got the lower token 0x%x",
 				e.Who(), e.Object, asked.Time, before.Who(), before.Token, e.Token)
 		}
 		l.seen[e.Token] = e
@@ -86,11 +87,10 @@ func tokens(h *history.History, j *Judge, op string) {
 	}
 }
 
-// LockFencedWrites judges the log of fenced resources, under every fault: the tokens of
-// accepted accesses never fall, and each accepted write is one more than the
-// value before it.
+// LockFencedWrites judges the log of fenced resources, under every fault: the tokens of accepted
+// accesses never fall, and each accepted write is one more than the value before it.
 func LockFencedWrites() Checker {
-	return New("lock/fenced-writes", "the fenced resource: accepted tokens never fall, increments add up", func(h *history.History, j *Judge) {
+	return New("lock/fenced-writes", "the fenced resource never accepts a smaller token, and no increment is lost", func(h *history.History, j *Judge) {
 		fenced(h, j)
 	})
 }
@@ -146,10 +146,10 @@ func increment(j *Judge, last, e *history.Event) {
 	j.Violation(events, "%s wrote %s to %s at %v over %d: an increment was lost", e.Who(), e.Result, e.Object, e.Time, was)
 }
 
-// LockNoOverlap judges definite holds: no two of one object overlap, as far as the programs
-// were told, inside the envelope. Overlaps that begin outside of it are exposure.
+// LockNoOverlap judges holds, as far as the programs knew them: inside the envelope no two holds of
+// one object overlap. Overlaps that begin outside the envelope are exposure.
 func LockNoOverlap(envelope Envelope) Checker {
-	return New("lock/no-overlap", "definite holds do not overlap", func(h *history.History, j *Judge) {
+	return New("lock/no-overlap", "no two clients hold the lock at the same time", func(h *history.History, j *Judge) {
 		overlaps(h, j, envelope)
 	})
 }
@@ -168,9 +168,9 @@ func overlaps(h *history.History, j *Judge, envelope Envelope) {
 			j.Exposed(overlap(h, hold, others...))
 		}
 	}
-	j.NotExercised("nothing was ever held")
+	j.NotExercised("nothing was held")
 	if exposed > 0 {
-		j.Note("%d overlaps outside of the envelope, exposure %v", exposed, j.r.Exposure)
+		j.Note("%d overlaps outside the envelope, exposure %v", exposed, j.r.Exposure)
 	}
 }
 
@@ -181,14 +181,14 @@ func inOrder(parts ...[]history.Event) []history.Event {
 	return slices.CompactFunc(all, func(a, b history.Event) bool { return a.Index == b.Index })
 }
 
-// LockNoReleaseAfterLoss judges releases: one that was invoked after the program had been told of the
-// loss is an error, and no token is held twice.
+// LockNoReleaseAfterLoss judges releases: a release that was invoked after the program had noticed
+// the loss returns an error, and no token is held twice.
 func LockNoReleaseAfterLoss() Checker {
-	return New("lock/no-release-after-loss", "a release after the loss is an error, and no grant is held twice", func(h *history.History, j *Judge) {
+	return New("lock/no-release-after-loss", "a release after a loss returns an error, and no grant is held twice", func(h *history.History, j *Judge) {
 		type grant struct {
 			object string
 			token  int64
-			mode   string // a writer that was downgraded holds once more, as a reader
+			mode   string // a downgraded writer holds again, as a reader
 		}
 		holds := make(map[grant]history.HoldInterval)
 		for _, hold := range h.Holds() {
@@ -206,8 +206,8 @@ func LockNoReleaseAfterLoss() Checker {
 				continue
 			}
 			j.Checked(1)
-			if o.Outcome() == history.OK {
-				j.Violation(inOrder(hold.Events(), o.Events()), "%s lost %s at %v, and its release at %v returned no error",
+			if o.Outcome() == session.OK {
+				j.Violation(inOrder(hold.Events(), o.Events()), "%s lost %s at %v, but its release at %v returned no error",
 					o.Invoke.Who(), o.Invoke.Object, hold.End.Time, o.Invoke.Time)
 			}
 		}
@@ -215,11 +215,11 @@ func LockNoReleaseAfterLoss() Checker {
 	})
 }
 
-// LockOwnNodeIsFirst judges what [OpVerify] read while a hold stood: the own node exists, is owned
-// by the own session, and is the lowest. For how long a program goes on to hold
-// what was found otherwise outside of the envelope is exposure.
+// LockOwnNodeIsFirst judges what [OpVerify] read during a hold: the own znode exists, is owned by
+// the own session, and is the lowest. Outside the envelope a hold without such a znode is exposure,
+// for the time that the program goes on to hold.
 func LockOwnNodeIsFirst(envelope Envelope) Checker {
-	return New("lock/own-node-is-first", "at the grant the own node exists, is owned by the own session and is lowest", func(h *history.History, j *Judge) {
+	return New("lock/own-node-is-first", "a holder's znode exists, belongs to its session and is first in the lock queue", func(h *history.History, j *Judge) {
 		outside := envelope.outside(h)
 		type grant struct {
 			client int16
@@ -232,7 +232,7 @@ func LockOwnNodeIsFirst(envelope Envelope) Checker {
 		}
 		ops, _ := h.Operations()
 		for _, o := range ops {
-			if o.Invoke.Op != OpVerify || o.Outcome() != history.OK {
+			if o.Invoke.Op != OpVerify || o.Outcome() != session.OK {
 				continue
 			}
 			hold, known := holds[grant{o.Invoke.Client, o.Invoke.Object, o.Invoke.Token}]
@@ -242,7 +242,7 @@ func LockOwnNodeIsFirst(envelope Envelope) Checker {
 			j.Checked(1)
 			switch found := o.Complete; {
 			case found.Result == hold.Begin.Node && found.Session == hold.Begin.Session:
-			case outside.covers(found.Time, found.Client):
+			case outside.excuses(hold, found.Time):
 				j.Exposed(endTime(h, hold) - found.Time)
 			case found.Result != hold.Begin.Node:
 				j.Violation(inOrder(hold.Events(), o.Events()), "%s held %s by %s at %v, but the lowest contender was %q",
@@ -252,14 +252,14 @@ func LockOwnNodeIsFirst(envelope Envelope) Checker {
 					found.Who(), found.Object, uint64(hold.Begin.Session), found.Time, found.Result, uint64(found.Session))
 			}
 		}
-		j.NotExercised("no hold was verified while it stood")
+		j.NotExercised("no hold was verified")
 	})
 }
 
 // NothingLeft judges what clients left behind, for each kind in what ("znodes", "watches",
 // "goroutines"): nothing.
 func NothingLeft(what ...string) Checker {
-	return New("client/nothing-left", "nothing is left behind", func(h *history.History, j *Judge) {
+	return New("client/nothing-left", "no client leaves anything behind", func(h *history.History, j *Judge) {
 		found := make(map[string]bool)
 		for i := range h.Events {
 			e := &h.Events[i]
@@ -274,16 +274,16 @@ func NothingLeft(what ...string) Checker {
 		}
 		for _, w := range what {
 			if !found[w] {
-				j.Unknown("nobody counted the %s left behind", w)
+				j.Unknown("the %s left behind were not counted", w)
 			}
 		}
 	})
 }
 
-// WaitersServed judges liveness: each operation named op that was waiting when the ensemble
-// was healed, or was invoked later, completes within inTime, and some succeed.
+// WaitersServed judges liveness: each operation named op that was waiting at the heal, or was
+// invoked later, completes within inTime, and some succeed.
 func WaitersServed(op string, inTime time.Duration) Checker {
-	return New("client/waiters-served", fmt.Sprintf("after the heal every live waiter is granted within %v", inTime), func(h *history.History, j *Judge) {
+	return New("client/waiters-served", fmt.Sprintf("after the heal every waiting client is granted within %v", inTime), func(h *history.History, j *Judge) {
 		live(h, j, op, inTime)
 	})
 }
@@ -291,7 +291,7 @@ func WaitersServed(op string, inTime time.Duration) Checker {
 func live(h *history.History, j *Judge, op string, inTime time.Duration) {
 	healed := h.PhaseStart(history.PhaseHealed)
 	if healed == nil {
-		j.Unknown("the ensemble was never healthy again")
+		j.Unknown("the ensemble did not recover")
 		return
 	}
 	ops, _ := h.Operations()
@@ -307,9 +307,9 @@ func live(h *history.History, j *Judge, op string, inTime time.Duration) {
 		waited := end - max(o.Invoke.Time, healed.Time)
 		switch {
 		case waited > inTime:
-			j.Violation(inOrder([]history.Event{*healed}, o.Events()), "%s waited for its %s of %s from %v on and had no answer %v after the heal",
+			j.Violation(inOrder([]history.Event{*healed}, o.Events()), "%s waited for its %s of %s from %v on and had no result %v after the heal",
 				o.Invoke.Who(), op, o.Invoke.Object, o.Invoke.Time, end-healed.Time)
-		case o.Outcome() == history.OK:
+		case o.Outcome() == session.OK:
 			granted++
 			slowest = max(slowest, waited)
 		case o.Complete != nil:
@@ -321,16 +321,15 @@ func live(h *history.History, j *Judge, op string, inTime time.Duration) {
 	j.Note("%d granted after the heal, the slowest in %v; %d ended with an error", granted, slowest, ended)
 }
 
-// endedBefore reports whether the client had an answer before e, if only that
-// nobody knows.
+// endedBefore reports whether the operation had completed before e, with any outcome.
 func endedBefore(o history.Operation, e *history.Event) bool {
 	return o.Complete != nil && o.Complete.Index < e.Index
 }
 
-// LockGrantsInOrder judges the order of grants: they are told in the order of their tokens,
-// inside the envelope.
+// LockGrantsInOrder judges the order of grants: inside the envelope they begin in the order of
+// their tokens.
 func LockGrantsInOrder(envelope Envelope) Checker {
-	return New("lock/grants-in-order", "grants are given in order", func(h *history.History, j *Judge) {
+	return New("lock/grants-in-order", "grants are given in the order of their tokens", func(h *history.History, j *Judge) {
 		outside := envelope.outside(h)
 		last := make(map[string]*history.Event)
 		lines := make(map[string]inLine)
@@ -359,15 +358,24 @@ func LockGrantsInOrder(envelope Envelope) Checker {
 	})
 }
 
-// LockLossBeforeExpiry judges how early a loss is told: each hold has ended before the servers were
-// seen to have ended its session, inside the envelope. No client can know before it
-// happens that somebody else closes its session: that is exposure.
+// LockLossBeforeExpiry judges the time of losses: inside the envelope each hold has ended before
+// the servers were seen to end its session. No client can know in advance that somebody else closes
+// its session, so that is exposure.
 func LockLossBeforeExpiry(envelope Envelope) Checker {
-	return New("lock/loss-before-expiry", "a loss is told before the server could expire the session", func(h *history.History, j *Judge) {
+	return New("lock/loss-before-expiry", "a hold ends before the servers expire its session", func(h *history.History, j *Judge) {
 		outside := envelope.outside(h)
+		type grant struct {
+			object string
+			token  int64
+		}
+		granted := make(map[grant]int32) // a writer that is downgraded holds again by the same grant
 		bySession := make(map[int64][]history.HoldInterval)
 		for _, hold := range h.Holds() {
 			bySession[hold.Begin.Session] = append(bySession[hold.Begin.Session], hold)
+			g := grant{hold.Begin.Object, hold.Begin.Token}
+			if _, again := granted[g]; !again {
+				granted[g] = hold.Begin.Index
+			}
 		}
 		for i := range h.Events {
 			e := &h.Events[i]
@@ -375,7 +383,7 @@ func LockLossBeforeExpiry(envelope Envelope) Checker {
 				continue
 			}
 			for _, hold := range bySession[e.Session] {
-				if hold.Begin.Index > e.Index {
+				if granted[grant{hold.Begin.Object, hold.Begin.Token}] > e.Index {
 					j.Violation(inOrder(hold.Events(), []history.Event{*e}), "%s was granted %s at %v in session 0x%x, which the servers had ended at %v",
 						hold.Begin.Who(), hold.Begin.Object, hold.Begin.Time, uint64(e.Session), e.Time)
 					continue
@@ -387,14 +395,14 @@ func LockLossBeforeExpiry(envelope Envelope) Checker {
 					continue
 				}
 				late := endTime(h, hold) - e.Time
-				if e.Arg == "closed" || outside.covers(e.Time, hold.Begin.Client) {
+				if e.Arg == "closed" || outside.excuses(hold, e.Time) {
 					j.Exposed(late)
 				} else {
-					j.Violation(inOrder(hold.Events(), []history.Event{*e}), "%s believed to hold %s for %v after the servers had ended its session 0x%x at %v",
+					j.Violation(inOrder(hold.Events(), []history.Event{*e}), "%s believed that it held %s for %v after the servers had ended its session 0x%x at %v",
 						hold.Begin.Who(), hold.Begin.Object, late, uint64(e.Session), e.Time)
 				}
 			}
 		}
-		j.NotExercised("no session ended under a hold")
+		j.NotExercised("no session ended during a hold")
 	})
 }

@@ -2,38 +2,41 @@ package checker
 
 import (
 	"cmp"
+	"math"
 	"path"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/zkcoord/zkcoord/harness/history"
+	"github.com/zkcoord/zkcoord/session"
 )
 
 // Operations of queues. Each value is put once.
 const (
-	OpPut  = "put"  // of the value in Arg; Round is its priority, where there is one
-	OpTake = "take" // completes with the value in Result; OK and empty says that there was none
-	// OpClaim hands out an item until its claimer acknowledges or returns it.
+	OpPut  = "put"  // of the value in Arg; Priority is its priority, where there is one
+	OpTake = "take" // completes with the value in Result; OK without a value means that the queue was empty
+	// OpClaim delivers an item to a claimer until the claimer acks or returns it.
 	OpClaim  = "claim"
 	OpAck    = "ack"    // of the value in Arg
 	OpReturn = "return" // of the value in Arg
 )
 
-// Queue returns the checkers of a queue with takes: queue/nothing-invented, queue/nothing-lost, queue/nothing-twice, queue/fifo-order, queue/empty-is-true and queue/drained-is-empty.
+// Queue returns the checkers of a queue with takes: queue/nothing-invented, queue/nothing-lost,
+// queue/nothing-twice, queue/fifo-order, queue/empty-is-true and queue/drained-is-empty.
 func Queue() []Checker {
 	return []Checker{QueueNothingInvented(), QueueNothingLost(), QueueNothingTwice(), queueFIFOOrder(), QueueEmptyIsTrue(), QueueDrainedIsEmpty()}
 }
 
-// item is what a history knows of one value. Each interval is of indexes.
+// item is what a history knows about one value. Each interval is of indexes.
 type item struct {
 	object, value string
-	put           history.Operation   // zero if nobody put it
+	put           history.Operation   // zero if it was never put
 	gone          []history.Operation // takes that delivered it, or acks
 	claims        []history.Operation
 }
 
-// out is the first delivery: a claim, or else a take.
+// out returns the first delivery: a claim, or else a take.
 func (it *item) out() (o history.Operation, delivered bool) {
 	if len(it.claims) > 0 {
 		return it.claims[0], true
@@ -44,8 +47,8 @@ func (it *item) out() (o history.Operation, delivered bool) {
 	return o, false
 }
 
-// putEnd is when the value is in the queue at the latest. If nobody knows the
-// outcome of the put, the delivery proves it.
+// putEnd returns the index at which the value is in the queue at the latest. If the put is
+// indeterminate, the delivery proves it.
 func (it *item) putEnd() int32 {
 	end := it.put.End()
 	if o, delivered := it.out(); end == forever && delivered {
@@ -62,7 +65,7 @@ type items struct {
 	list    []*item
 	byValue map[[2]string]*item
 	empties []history.Operation // takes that found nothing
-	unknown []history.Operation // takes, claims and acks of which nobody knows the outcome
+	unknown []history.Operation // indeterminate takes, claims and acks
 	puts    map[string]int32    // by queue, the index of the last event of any put
 }
 
@@ -81,10 +84,10 @@ func collect(h *history.History) *items {
 	s := &items{byValue: make(map[[2]string]*item), puts: make(map[string]int32)}
 	ops, _ := h.Operations()
 	for _, o := range ops {
-		ok := o.Outcome() == history.OK
+		ok := o.Outcome() == session.OK
 		switch o.Invoke.Op {
 		case OpPut:
-			if o.Outcome() != history.Fail {
+			if o.Outcome() != session.Failed {
 				s.of(o.Invoke.Object, o.Invoke.Arg).put = o
 			}
 			last := o.Invoke
@@ -94,7 +97,7 @@ func collect(h *history.History) *items {
 			s.puts[last.Object] = max(s.puts[last.Object], last.Index)
 		case OpTake, OpClaim, OpAck:
 			switch {
-			case o.Outcome() == history.Info:
+			case o.Outcome() == session.Indeterminate:
 				s.unknown = append(s.unknown, o)
 			case !ok:
 			case o.Invoke.Op == OpAck:
@@ -116,23 +119,23 @@ func collect(h *history.History) *items {
 
 // QueueNothingInvented judges deliveries: each value was put, by a put that had begun.
 func QueueNothingInvented() Checker {
-	return New("queue/nothing-invented", "nothing comes out that was not put in", func(h *history.History, j *Judge) {
+	return New("queue/nothing-invented", "only items that were put are delivered", func(h *history.History, j *Judge) {
 		for _, it := range collect(h).list {
 			for _, o := range slices.Concat(it.gone, it.claims) {
 				j.Checked(1)
 				if it.put.Invoke == nil {
-					j.Violation(o.Events(), "%s got %q from %s at %v, which nobody had put", o.Invoke.Who(), it.value, it.object, o.Complete.Time)
+					j.Violation(o.Events(), "%s got %q from %s at %v, but no client had put it", o.Invoke.Who(), it.value, it.object, o.Complete.Time)
 				} else if it.put.Invoke.Index > o.Complete.Index {
 					j.Violation(inOrder(o.Events(), it.put.Events()), "%s got %q from %s at %v, before it was put at %v",
 						o.Invoke.Who(), it.value, it.object, o.Complete.Time, it.put.Invoke.Time)
 				}
 			}
 		}
-		j.NotExercised("nothing came out")
+		j.NotExercised("no item was delivered")
 	})
 }
 
-// drained gives, by queue, when the last of those began that found nothing after all puts.
+// drained returns, by queue, the invocation of the last take that found nothing after all puts.
 func (s *items) drained() map[string]int32 {
 	all := make(map[string]int32)
 	for _, o := range s.empties {
@@ -143,12 +146,12 @@ func (s *items) drained() map[string]int32 {
 	return all
 }
 
-// QueueNothingLost judges what went in: once its queue has been drained, each value whose put
-// is known to have succeeded has come out, or is in the hands of a claimer. An
-// indeterminate take may account for one value, so may such a claim while it may stand, and
-// an indeterminate ack for its own; where acks have effects, theirs tell.
+// QueueNothingLost judges puts. Once its queue has been drained, each value whose put is known to
+// have succeeded has been delivered, or a claimer still holds it. An indeterminate take may account
+// for one value. So may an indeterminate claim while it may be held. An indeterminate ack may
+// account for its own value; if acks have effects, the effects decide.
 func QueueNothingLost() Checker {
-	return New("queue/nothing-lost", "nothing is lost", func(h *history.History, j *Judge) {
+	return New("queue/nothing-lost", "no item is lost", func(h *history.History, j *Judge) {
 		s, ends := collect(h), endings(h)
 		drained := s.drained()
 		maybe := make(map[string]int) // object -> takes and claims that may account for one each
@@ -165,14 +168,14 @@ func QueueNothingLost() Checker {
 		}
 		lost := make(map[string][]*item)
 		for _, it := range s.list {
-			if it.put.Invoke == nil || it.put.Outcome() != history.OK {
+			if it.put.Invoke == nil || it.put.Outcome() != session.OK {
 				continue
 			}
 			j.Checked(1)
 			at, known := drained[it.object]
 			switch {
 			case !known:
-				j.Unknown("%s was not drained after the last put", it.object) // what has not come out may still be there
+				j.Unknown("%s was not drained after the last put", it.object) // what was not delivered may still be there
 			case len(it.gone) > 0 || acked[[2]string{it.object, it.value}]:
 			case !slices.ContainsFunc(it.claims, func(o history.Operation) bool { return ends.stands(h, o, it.value, at) }):
 				lost[it.object] = append(lost[it.object], it)
@@ -180,7 +183,7 @@ func QueueNothingLost() Checker {
 		}
 		for object, all := range sorted(lost) {
 			if n := len(all) - maybe[object]; n > 0 {
-				j.Violation(all[0].put.Events(), "%d values put into %s never came out, %d calls with an unknown outcome may account for as many; the first is %q, put by %s at %v",
+				j.Violation(all[0].put.Events(), "%d values put into %s were never delivered, and %d indeterminate calls may account for as many; the first value is %q, put by %s at %v",
 					len(all), object, maybe[object], all[0].value, all[0].put.Invoke.Who(), all[0].put.Invoke.Time)
 			}
 		}
@@ -188,34 +191,34 @@ func QueueNothingLost() Checker {
 	})
 }
 
-// QueueNothingTwice judges deliveries: no value is taken or acknowledged twice; it is claimed
-// again only after its claimer returned it, its hold on it ended (of the object
-// /queue/value) or that session did, and never after an ack. Of what was lost the
-// claimer may be notified at the very instant of the next claim, but it has given
-// up before the next claim what it gave up.
+// QueueNothingTwice judges deliveries. No value is taken or acked twice. A value is claimed again
+// only after its claimer returned it, or after the claimer's hold (of the object /queue/value) or
+// session ended, and never after an ack. A claimer may be notified of a loss at the very instant of
+// the next claim. But if it gave the item up itself, it did so before the next claim.
 func QueueNothingTwice() Checker {
-	return New("queue/nothing-twice", "nothing is delivered twice", func(h *history.History, j *Judge) {
-		ends := endings(h)
+	return New("queue/nothing-twice", "no item is delivered twice", func(h *history.History, j *Judge) {
+		ends, outside := endings(h), Envelope{}.outside(h)
 		for _, it := range collect(h).list {
 			j.Checked(len(it.gone) + len(it.claims))
 			if len(it.gone) > 1 {
 				a, b := it.gone[0], it.gone[1]
-				j.Violation(inOrder(a.Events(), b.Events()), "%q of %s came out twice: to %s at %v and to %s at %v",
+				j.Violation(inOrder(a.Events(), b.Events()), "%q of %s was delivered twice: to %s at %v and to %s at %v",
 					it.value, it.object, a.Invoke.Who(), a.Complete.Time, b.Invoke.Who(), b.Complete.Time)
 			}
-			reclaimed(h, j, it, ends)
+			reclaimed(h, j, it, ends, outside)
 		}
-		j.NotExercised("nothing came out")
+		j.NotExercised("no item was delivered")
 	})
 }
 
-// claimEnds tells when claims ended: with a session or a client, or by queue and value.
+// claimEnds are the indexes at which claims ended: with a session or a client, or by queue and
+// value.
 type claimEnds struct {
 	session  map[int64][]int32
 	client   map[int16][]int32
-	returned map[[2]string][]int32 // from when on it may have been, by its claimer
+	returned map[[2]string][]int32 // when its claimer began to return it
 	lost     map[[2]string][]int32
-	over     map[[2]string][]int32 // from when on it was, as far as its claimer knows
+	over     map[[2]string][]int32 // when it was over for its claimer
 }
 
 func endings(h *history.History) claimEnds {
@@ -256,8 +259,8 @@ func (ends claimEnds) died(claim history.Operation, at int32) bool {
 	return between(ends.session[claim.Invoke.Session], from, at) || between(ends.client[claim.Invoke.Client], from, at)
 }
 
-// stands reports whether the claim of the value may stand at the index. Its claimer
-// may know of its end before the servers do: in a history that goes on it may come yet.
+// stands reports whether the claim of the value may still be held at the index. A claimer may
+// notice its end before the servers do, so in a history that was cut short the end may still come.
 func (ends claimEnds) stands(h *history.History, claim history.Operation, value string, at int32) bool {
 	return !h.Complete() || !ends.died(claim, at) && !between(ends.over[[2]string{claim.Invoke.Object, value}], claim.Invoke.Index, at)
 }
@@ -268,8 +271,16 @@ func between(indexes []int32, from, to int32) bool {
 	return i < len(indexes) && indexes[i] < to
 }
 
-// lastAt is behind the last event of the same instant: on a virtual clock a claimer
-// is notified of a loss at the very instant at which another one gets the item.
+// next returns the time of the first of the indexes that is not before from.
+func next(h *history.History, indexes []int32, from int32) time.Duration {
+	if i, _ := slices.BinarySearch(indexes, from); i < len(indexes) {
+		return h.Events[indexes[i]].Time
+	}
+	return math.MaxInt64
+}
+
+// lastAt returns the index after the last event of the same instant. On a virtual clock a claimer
+// can be notified of a loss at the very instant at which another one gets the item.
 func lastAt(h *history.History, e *history.Event) int32 {
 	i := int(e.Index)
 	for i < len(h.Events) && h.Events[i].Time == e.Time {
@@ -278,14 +289,14 @@ func lastAt(h *history.History, e *history.Event) int32 {
 	return int32(i)
 }
 
-func reclaimed(h *history.History, j *Judge, it *item, ends claimEnds) {
-	// Tokens tell in which order claims were given, also where one was told late.
+func reclaimed(h *history.History, j *Judge, it *item, ends claimEnds, outside windows) {
+	// Tokens give the order of claims, even if a claim was recorded late.
 	claims := slices.Clone(it.claims)
 	slices.SortStableFunc(claims, func(a, b history.Operation) int { return cmp.Compare(a.Complete.Token, b.Complete.Token) })
 	for i, claim := range claims {
 		for _, gone := range it.gone {
 			if gone.Complete.Index < claim.Invoke.Index {
-				j.Violation(inOrder(gone.Events(), claim.Events()), "%s claimed %q of %s at %v, after it had been acknowledged at %v",
+				j.Violation(inOrder(gone.Events(), claim.Events()), "%s claimed %q of %s at %v, after it had been acked at %v",
 					claim.Invoke.Who(), it.value, it.object, claim.Complete.Time, gone.Complete.Time)
 			}
 		}
@@ -294,32 +305,40 @@ func reclaimed(h *history.History, j *Judge, it *item, ends claimEnds) {
 		}
 		last := claims[i-1]
 		key, from, to := [2]string{it.object, it.value}, last.Invoke.Index, lastAt(h, claim.Complete)
-		if !ends.died(last, to) && !between(ends.lost[key], from, to) && !between(ends.returned[key], from, claim.Complete.Index) {
-			j.Violation(inOrder(last.Events(), claim.Events()), "%s claimed %q of %s at %v while %s had it, from %v on",
-				claim.Invoke.Who(), it.value, it.object, claim.Complete.Time, last.Invoke.Who(), last.Complete.Time)
+		if ends.died(last, to) || between(ends.lost[key], from, to) || between(ends.returned[key], from, claim.Complete.Index) {
+			continue
 		}
+		at := claim.Complete.Time
+		lost, both := next(h, ends.lost[key], to)-at, h.End()-at
+		if lost < outside.lag(at, at+lost) {
+			j.Exposed(lost)
+			continue
+		}
+		both = min(both, lost, next(h, ends.returned[key], claim.Complete.Index)-at)
+		j.Violation(inOrder(last.Events(), claim.Events()), "%s claimed %q of %s at %v while %s held its claim, from %v on, and both held it for %v",
+			claim.Invoke.Who(), it.value, it.object, claim.Complete.Time, last.Invoke.Who(), last.Complete.Time, both)
 	}
 }
 
-// queueFIFOOrder judges order: if a was put before b in real time, b does not come out before
-// a. With queue/nothing-invented, queue/nothing-twice and queue/empty-is-true it is linearizability of a FIFO queue of distinct values
-// (Henzinger, Sezgin, Vafeiadis: Aspect-Oriented Linearizability Proofs, 2013), for
-// which this one test of pairs is made in O(n log n) by one sweep.
+// queueFIFOOrder judges order: if a was put before b in real time, b is not delivered before a.
+// Together with queue/nothing-invented, queue/nothing-twice and queue/empty-is-true this is
+// linearizability of a FIFO queue of distinct values (Henzinger, Sezgin, Vafeiadis: Aspect-Oriented
+// Linearizability Proofs, 2013). One sweep makes this test of pairs in O(n log n).
 //
-// A value that never came out may have been taken by a take whose outcome nobody
-// knows: it then counts as taken from the first such invocation on, so the checker
-// may miss a violation there but raises no false alarm.
+// A value that was never delivered may have been taken by an indeterminate take. It then counts as
+// taken from the first such invocation on. So the checker may miss a violation there, but it raises
+// no false alarm.
 func queueFIFOOrder() Checker {
-	return New("queue/fifo-order", "first in, first out, in real time", func(h *history.History, j *Judge) {
+	return New("queue/fifo-order", "items are delivered in the order of their puts, in real time", func(h *history.History, j *Judge) {
 		s := collect(h)
 		for object, list := range s.byQueue() {
 			fifo(j, list, s.goneAt(object))
 		}
-		j.NotExercised("no two values came out")
+		j.NotExercised("no two values were delivered")
 	})
 }
 
-// byQueue gives each queue with the items that are here, in the queues' order.
+// byQueue yields each queue with the items that surely were in it, in the order of the queues.
 func (s *items) byQueue() func(func(string, []*item) bool) {
 	byObject := make(map[string][]*item)
 	for _, it := range s.list {
@@ -330,10 +349,9 @@ func (s *items) byQueue() func(func(string, []*item) bool) {
 	return sorted(byObject)
 }
 
-// goneAt returns the function that says from when on an item may be gone, or in
-// somebody's hands.
+// goneAt returns a function that gives the index from which on an item may have been delivered.
 func (s *items) goneAt(object string) func(*item) int32 {
-	first := int32(forever) // of the takes and claims that may have had any item
+	first := int32(forever) // of the takes and claims that may have taken any item
 	acked := make(map[string]int32)
 	for _, o := range s.unknown {
 		switch {
@@ -348,7 +366,7 @@ func (s *items) goneAt(object string) func(*item) int32 {
 		if o, delivered := it.out(); delivered && o.Invoke.Op == OpTake {
 			return o.Invoke.Index
 		} else if delivered {
-			// A claim that nobody knows of may have come before the first known one.
+			// An indeterminate claim may have come before the first known one.
 			return min(o.Invoke.Index, first)
 		}
 		at := first
@@ -362,9 +380,9 @@ func (s *items) goneAt(object string) func(*item) int32 {
 	}
 }
 
-// fifo sweeps over the puts in order of their beginnings, with the values whose put
-// had ended by then: if the one of them that began to leave last did so after b had
-// left, it is the proof.
+// fifo sweeps over the puts in order of their beginnings, with the values whose put had ended by
+// then. It takes the value whose delivery began last. If that was after b had been delivered, it
+// proves a violation.
 func fifo(j *Judge, list []*item, goneAt func(*item) int32) {
 	byEnd := slices.Clone(list)
 	slices.SortFunc(byEnd, func(a, b *item) int { return cmp.Compare(a.putEnd(), b.putEnd()) })
@@ -387,7 +405,7 @@ func fifo(j *Judge, list []*item, goneAt func(*item) int32) {
 			continue
 		}
 		j.Violation(inOrder(last.put.Events(), b.put.Events(), got.Events(), last.outEvents()),
-			"%q was put into %s before %q, which %s got at %v, and %s", last.value, b.object, b.value,
+			"%q was put into %s before %q, which %s got at %v, but %s", last.value, b.object, b.value,
 			got.Invoke.Who(), got.Complete.Time, later(last))
 	}
 }
@@ -402,20 +420,20 @@ func (it *item) outEvents() []history.Event {
 func later(it *item) string {
 	o, delivered := it.out()
 	if !delivered {
-		return "it never came out"
+		return "it was never delivered"
 	}
-	return o.Invoke.Who() + " asked for it only at " + o.Invoke.Time.String()
+	return o.Invoke.Who() + " requested it only at " + o.Invoke.Time.String()
 }
 
-// span is an interval of indexes, open at both ends, in which a queue was not empty,
-// and the values that prove it.
+// span is an interval of indexes, open at both ends, in which a queue was not empty, and the values
+// that prove it.
 type span struct {
 	from, to int32
 	proof    []*item
 }
 
-// occupied merges the intervals in which values were surely there into disjoint
-// ones, in order. Where two touch, there was always one of the two.
+// occupied merges the intervals in which values were surely in the queue into disjoint ones, in
+// order. If two intervals touch, the queue was never empty in between.
 func occupied(list []*item, goneAt func(*item) int32) []span {
 	list = slices.DeleteFunc(list, func(it *item) bool { return it.putEnd() >= goneAt(it) })
 	slices.SortFunc(list, func(a, b *item) int { return cmp.Compare(a.putEnd(), b.putEnd()) })
@@ -433,7 +451,7 @@ func occupied(list []*item, goneAt func(*item) int32) []span {
 	return merged
 }
 
-// around returns the span that contains all from one index to the other.
+// around returns the span that contains everything from one index to the other.
 func around(spans []span, from, to int32) (span, bool) {
 	i, _ := slices.BinarySearchFunc(spans, from, func(s span, at int32) int { return cmp.Compare(s.from, at) })
 	if i > 0 && spans[i-1].from < from && spans[i-1].to > to {
@@ -442,14 +460,15 @@ func around(spans []span, from, to int32) (span, bool) {
 	return span{}, false
 }
 
-// QueueEmptyIsTrue judges takes that found nothing: at some moment of theirs there was nothing.
+// QueueEmptyIsTrue judges takes that found nothing: at some moment during the call the queue was
+// empty.
 func QueueEmptyIsTrue() Checker {
-	return New("queue/empty-is-true", "empty is answered only if it was", func(h *history.History, j *Judge) {
+	return New("queue/empty-is-true", "a take reports an empty queue only if the queue was empty", func(h *history.History, j *Judge) {
 		s := collect(h)
 		spans := s.occupied()
 		for _, o := range s.empties {
 			if o.Invoke.Op != OpTake {
-				continue // claimed items are there, and nobody else's
+				continue // claimed items are still in the queue
 			}
 			j.Checked(1)
 			full, wrong := around(spans[o.Invoke.Object], o.Invoke.Index, o.Complete.Index)
@@ -459,10 +478,10 @@ func QueueEmptyIsTrue() Checker {
 			witness := full.proof[0]
 			for _, it := range full.proof {
 				if it.putEnd() < o.Invoke.Index {
-					witness = it // the last that was put before
+					witness = it // the last value that was put before
 				}
 			}
-			j.Violation(inOrder(witness.put.Events(), o.Events(), witness.outEvents()), "%s found %s empty at %v, and it never was while it asked: %q, for one, had been put",
+			j.Violation(inOrder(witness.put.Events(), o.Events(), witness.outEvents()), "%s found %s empty at %v, but it was never empty during the call: it had %q, for example",
 				o.Invoke.Who(), o.Invoke.Object, o.Complete.Time, witness.value)
 		}
 		j.NotExercised("no take found the queue empty")
@@ -484,18 +503,18 @@ func (s *items) occupied() map[string][]span {
 	return all
 }
 
-// QueueTakersWake judges liveness: after the heal, no take waits for longer than inTime while
-// there surely is something in the queue.
+// QueueTakersWake judges liveness: after the heal no take waits for longer than inTime while the
+// queue surely has an item.
 func QueueTakersWake(inTime time.Duration) Checker {
-	return New("queue/takers-wake", "a blocked take wakes", func(h *history.History, j *Judge) {
+	return New("queue/takers-wake", "a blocked take returns in time once there is an item", func(h *history.History, j *Judge) {
 		healed := h.PhaseStart(history.PhaseHealed)
 		if healed == nil {
-			j.Unknown("the ensemble was never healthy again")
+			j.Unknown("the ensemble did not recover")
 			return
 		}
 		s := collect(h)
-		// A take that never returned may have taken something: that is no excuse here,
-		// unless it may return yet.
+		// A take that never returned may have taken an item. That is no excuse here, unless it may
+		// still return.
 		s.unknown = slices.DeleteFunc(s.unknown, func(o history.Operation) bool { return o.Complete == nil && h.Complete() })
 		spans := s.occupied()
 		ops, _ := h.Operations()
@@ -520,17 +539,17 @@ func QueueTakersWake(inTime time.Duration) Checker {
 				}
 				if stop-begin > inTime {
 					first := full.proof[0]
-					j.Violation(inOrder(first.put.Events(), o.Events()), "%s waited for %s from %v on, and for %v of that there was something in it, %q to begin with",
+					j.Violation(inOrder(first.put.Events(), o.Events()), "%s waited for %s from %v on, although the queue had items for %v of that time, %q first",
 						o.Invoke.Who(), o.Invoke.Object, o.Invoke.Time, stop-begin, first.value)
 					break
 				}
 			}
 		}
-		j.NotExercised("nobody took anything after the heal")
+		j.NotExercised("no client took an item after the heal")
 	})
 }
 
-// during returns the spans that meet the interval.
+// during returns the spans that overlap the interval.
 func during(spans []span, from, to int32) []span {
 	i, _ := slices.BinarySearchFunc(spans, from, func(s span, at int32) int { return cmp.Compare(s.to, at) })
 	n := i
@@ -540,7 +559,7 @@ func during(spans []span, from, to int32) []span {
 	return spans[i:n]
 }
 
-// QueueDrainedIsEmpty judges the end: what was counted as "items" left is none.
+// QueueDrainedIsEmpty judges the end: the count of "items" left in the queue is zero.
 func QueueDrainedIsEmpty() Checker {
 	return New("queue/drained-is-empty", "a drained queue is empty", func(h *history.History, j *Judge) {
 		for i := range h.Events {
@@ -550,9 +569,9 @@ func QueueDrainedIsEmpty() Checker {
 			}
 			j.Checked(1)
 			if e.Result != "0" {
-				j.Violation([]history.Event{*e}, "%s items left in a queue that was drained: %s", e.Result, e.Arg)
+				j.Violation([]history.Event{*e}, "%s items are left in a drained queue: %s", e.Result, e.Arg)
 			}
 		}
-		j.NotExercised("nobody counted what was left in the queue")
+		j.NotExercised("the items left in the queue were not counted")
 	})
 }

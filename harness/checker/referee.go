@@ -10,13 +10,14 @@ import (
 	"github.com/anishathalye/porcupine"
 
 	"github.com/zkcoord/zkcoord/harness/history"
+	"github.com/zkcoord/zkcoord/session"
 )
 
-// Referee makes a checker that searches for a linearization with porcupine. It is
-// the second opinion on what the checkers of this package find by other means, and
-// only for small slices: the search is exponential, and a few lost sessions together
-// with a violation keep it from ending. It judges the first operations named in
-// the model, at most that many for each object, and is Unknown if within does not suffice.
+// Referee returns a checker that searches for a linearization with porcupine. It is a second
+// opinion on what the other checkers of this package find by other means, and only for small
+// slices: the search is exponential, and a few lost sessions together with a violation keep it from
+// ending. It judges the first operations of the model, at most that many for each object. It is
+// Unknown if the search takes longer than within.
 func Referee(id string, model Model, most int, within time.Duration) Checker {
 	claim := fmt.Sprintf("the first %d operations are linearizable as a %s", most, model.Name)
 	return New(id, claim, func(h *history.History, j *Judge) {
@@ -24,7 +25,7 @@ func Referee(id string, model Model, most int, within time.Duration) Checker {
 			j.Checked(len(ops))
 			switch porcupine.CheckOperationsTimeout(model.porcupine(), ops, within) {
 			case porcupine.Illegal:
-				j.Violation(nil, "no order of the first %d operations on %s explains what was answered", len(ops), object)
+				j.Violation(nil, "no order of the first %d operations on %s explains their answers", len(ops), object)
 			case porcupine.Unknown:
 				j.Unknown("the search over %d operations on %s did not end within %v", len(ops), object, within)
 			}
@@ -33,8 +34,8 @@ func Referee(id string, model Model, most int, within time.Duration) Checker {
 	})
 }
 
-// A Slice is what was done to one object until something was violated, few enough
-// operations for porcupine, which finds no order for them.
+// A Slice has the operations on one object up to a violation. They are few enough for porcupine,
+// which finds no order that explains them.
 type Slice struct {
 	Object string
 	Model  Model
@@ -42,10 +43,10 @@ type Slice struct {
 	ops []porcupine.Operation
 }
 
-// FailingSlice returns the slice of the violation that r tells of, if there is
-// one: of at most that many operations, on which porcupine comes to the same verdict
-// within the given time. A lock on which a session was lost before has none, since
-// [MutexModel] knows of no losses; nor has a queue with claims.
+// FailingSlice returns the slice of the violation in r. It reports false if there is none: if the
+// slice has more than most operations, or if porcupine does not confirm the violation within the
+// given time. A lock on which a session was lost before has no slice, because [MutexModel] does not
+// know losses. A queue with claims has none either.
 func FailingSlice(h *history.History, r Result, most int, within time.Duration) (Slice, bool) {
 	if r.Verdict != Invalid || len(r.Events) == 0 {
 		return Slice{}, false
@@ -66,9 +67,9 @@ func FailingSlice(h *history.History, r Result, most int, within time.Duration) 
 	return Slice{}, false
 }
 
-// lastAnswer is the index of the last of the events, or of the answer of the last
-// operation that was open at one of them. The ends of holds do not count: they
-// prove how long the violation lasted.
+// lastAnswer returns the index of the last of the events, or of the completion of the last
+// operation that was open at one of them. The ends of holds do not count, because they only prove
+// how long the violation lasted.
 func lastAnswer(h *history.History, events []history.Event) (index int32) {
 	ops, _ := h.Operations()
 	for _, e := range events {
@@ -85,8 +86,8 @@ func lastAnswer(h *history.History, events []history.Event) (index int32) {
 	return index
 }
 
-// WritePicture writes porcupine's page: what could be put in order, and where it
-// broke off.
+// WritePicture writes porcupine's page. It shows which operations could be put in order, and where
+// the search stopped.
 func (s Slice) WritePicture(w io.Writer) error {
 	m := s.Model.porcupine()
 	_, info := porcupine.CheckOperationsVerbose(m, s.ops, time.Minute)
@@ -96,22 +97,21 @@ func (s Slice) WritePicture(w io.Writer) error {
 	return nil
 }
 
-// Model is a sequential object: what its operations do one after another. States
-// are strings, empty at the start.
+// Model is a sequential object: what its operations do one after another. States are strings, empty
+// at the start.
 type Model struct {
 	Name string
-	// Ops are the operations it knows; others are left out.
+	// Ops are the operations that the model knows. Others are left out.
 	Ops []string
-	// Step says whether, in the state, op can be answered by the completion, and
-	// what the state is then. If the completion is nil nobody knows the answer, and
-	// every one is possible.
+	// Step reports whether op can be answered by the completion in the given state, and returns the
+	// next state. If complete is nil, the answer is not known, and every answer is possible.
 	Step func(state string, invoke, complete *history.Event) (next string, ok bool)
-	// Blind says whether there was something before the event with the given index
-	// that the model does not know of, so that it proves nothing. It may be nil.
+	// Blind reports whether the history contains something before the event with the given index
+	// that the model does not know, so that the model proves nothing. It may be nil.
 	Blind func(h *history.History, object string, until int32) bool
 }
 
-// RegisterModel is a znode that is written and read (behind a sync).
+// RegisterModel is a znode that is written, and read after a sync.
 var RegisterModel = Model{Name: "register", Ops: []string{OpSetValue, OpRead}, Step: stepRegister}
 
 func stepRegister(state string, invoke, complete *history.Event) (string, bool) {
@@ -144,8 +144,8 @@ func stepQueue(state string, invoke, complete *history.Event) (string, bool) {
 	return rest, complete == nil || complete.Result == head
 }
 
-// MutexModel is a lock. It is free when its holder releases it, not when the
-// holder's session ends: a history with losses is illegal in it.
+// MutexModel is a lock. It becomes free when its holder releases it, not when the holder's session
+// ends. A history with losses is illegal in it.
 var MutexModel = Model{Name: "mutex", Ops: []string{OpAcquire, OpRelease}, Step: stepMutex, Blind: losses}
 
 func losses(h *history.History, object string, until int32) bool {
@@ -154,7 +154,7 @@ func losses(h *history.History, object string, until int32) bool {
 	})
 }
 
-// What nobody knows the outcome of may have changed nothing: it fits everywhere.
+// stepMutex allows an indeterminate operation in every state, because it may have changed nothing.
 func stepMutex(state string, invoke, complete *history.Event) (string, bool) {
 	if invoke.Op == OpAcquire {
 		return "held", state == "" || complete == nil
@@ -171,20 +171,19 @@ func (m Model) knows(op string) bool {
 	return false
 }
 
-// slices lists the first operations of each object, as things stood at the event
-// with the given index. Those that failed did nothing and are left out; those of
-// which nobody knows have no end.
+// slices lists the first operations of each object, as they were at the event with the given index.
+// Failed operations did nothing and are left out. Indeterminate operations have no end.
 func (m Model) slices(h *history.History, until int32, most int) map[string][]porcupine.Operation {
 	all := make(map[string][]porcupine.Operation)
 	ops, _ := h.Operations()
 	for _, o := range ops {
 		object := o.Invoke.Object
-		if !m.knows(o.Invoke.Op) || o.Outcome() == history.Fail || o.Invoke.Index > until || len(all[object]) == most {
+		if !m.knows(o.Invoke.Op) || o.Outcome() == session.Failed || o.Invoke.Index > until || len(all[object]) == most {
 			continue
 		}
 		var answer *history.Event
 		end := int64(math.MaxInt32)
-		if o.Outcome() == history.OK && o.Complete.Index <= until {
+		if o.Outcome() == session.OK && o.Complete.Index <= until {
 			answer, end = o.Complete, int64(o.End())
 		}
 		all[object] = append(all[object], porcupine.Operation{

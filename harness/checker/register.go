@@ -5,30 +5,32 @@ import (
 	"strconv"
 
 	"github.com/zkcoord/zkcoord/harness/history"
+	"github.com/zkcoord/zkcoord/session"
 )
 
-// Operations on a znode used as a register or as a counter. Completions carry the
-// zxid that proves them: of the write itself, or the mzxid of what was read.
+// Operations on a znode used as a register or as a counter. A completion carries a zxid: of the
+// write itself, or the mzxid of what was read.
 const (
 	OpSetValue = "write" // of Arg, which is written once
-	// OpRead completes with Result. Arg of its invocation is "sync" if it came
-	// behind a sync.
+	// OpRead completes with Result. Arg of its invocation is "sync" if the read came after a sync.
 	OpRead = "read"
 	OpAdd  = "add" // one to a counter, guarded by its version; completes with the new value in Result
 )
 
-// Register returns the checkers of a znode used as a register: register/writes-linearizable, register/reads-after-sync, register/reads-sequential.
+// Register returns the checkers of a znode used as a register: register/writes-linearizable,
+// register/reads-after-sync and register/reads-sequential.
 func Register() []Checker {
 	return []Checker{registerWritesLinearizable(), registerReadsAfterSync(), registerReadsSequential()}
 }
 
 func mutates(op string) bool { return op == OpSetValue || op == OpAdd }
 
-// registerWritesLinearizable judges writes: their zxids are unique, and above all that anybody had seen,
-// as the writer or as a reader, before they began. With register/reads-after-sync and register/reads-sequential that is
-// linearizability, with the zxid for the order, so nothing has to be searched.
+// registerWritesLinearizable judges writes: their zxids are unique, and higher than every zxid that
+// any client had seen before the write began. Together with register/reads-after-sync and
+// register/reads-sequential this is linearizability, with the zxid as the order, so no search is
+// needed.
 func registerWritesLinearizable() Checker {
-	return New("register/writes-linearizable", "writes are linearizable: zxids rise in real time", func(h *history.History, j *Judge) {
+	return New("register/writes-linearizable", "writes are linearizable: their zxids rise in real time", func(h *history.History, j *Judge) {
 		ops, _ := h.Operations()
 		completed := okByEnd(h, ops, func(op string) bool { return mutates(op) || op == OpRead })
 		floor := make(map[int32]*history.Event)
@@ -55,7 +57,7 @@ func registerWritesLinearizable() Checker {
 			before := floor[o.Invoke.Index]
 			delete(floor, o.Invoke.Index)
 			if before != nil && before.Zxid > e.Zxid {
-				j.Violation(inOrder([]history.Event{*before}, o.Events()), "%s wrote %s at %v with zxid 0x%x, after %s had seen the higher 0x%x at %v",
+				j.Violation(inOrder([]history.Event{*before}, o.Events()), "%s wrote %s at %v with zxid 0x%x, but %s had seen the higher zxid 0x%x at %v",
 					e.Who(), e.Object, e.Time, e.Zxid, before.Who(), before.Zxid, before.Time)
 			}
 			seen[e.Zxid] = e
@@ -64,12 +66,12 @@ func registerWritesLinearizable() Checker {
 	})
 }
 
-// okByEnd finds the operation that succeeded with the event of an index, among
-// those wanted.
+// okByEnd returns a function that finds, among the wanted operations, the one that succeeded with
+// the event of an index.
 func okByEnd(h *history.History, ops []history.Operation, wanted func(op string) bool) func(index int32) (history.Operation, bool) {
 	at := make([]int32, len(h.Events)) // place in ops, from 1
 	for i, o := range ops {
-		if wanted(o.Invoke.Op) && o.Outcome() == history.OK {
+		if wanted(o.Invoke.Op) && o.Outcome() == session.OK {
 			at[o.Complete.Index] = int32(i + 1)
 		}
 	}
@@ -88,10 +90,10 @@ func newer(a, b *history.Event) *history.Event {
 	return a
 }
 
-// registerReadsAfterSync judges reads behind a sync: they see every write that had ended before they
+// registerReadsAfterSync judges reads after a sync: they see every write that had ended before they
 // began, and what an earlier such read saw.
 func registerReadsAfterSync() Checker {
-	return New("register/reads-after-sync", "a read after sync sees all that was done before it", func(h *history.History, j *Judge) {
+	return New("register/reads-after-sync", "a read after a sync sees every write that completed before it", func(h *history.History, j *Judge) {
 		ops, _ := h.Operations()
 		completed := okByEnd(h, ops, func(op string) bool { return mutates(op) || op == OpRead })
 		floor := make(map[int32]*history.Event)
@@ -109,28 +111,28 @@ func registerReadsAfterSync() Checker {
 			if o.Invoke.Op == OpRead {
 				j.Checked(1)
 				if least := floor[o.Invoke.Index]; least != nil && least.Zxid > e.Zxid {
-					j.Violation(inOrder([]history.Event{*least}, o.Events()), "%s read %s behind a sync at %v as of zxid 0x%x, though %s knew of 0x%x before, at %v",
+					j.Violation(inOrder([]history.Event{*least}, o.Events()), "%s read %s after a sync at %v as of zxid 0x%x, but %s had seen 0x%x before, at %v",
 						e.Who(), e.Object, e.Time, e.Zxid, least.Who(), least.Zxid, least.Time)
 				}
 			}
 			newest[e.Object] = newer(newest[e.Object], e)
 		}
-		j.NotExercised("nothing was read behind a sync")
+		j.NotExercised("nothing was read after a sync")
 	})
 }
 
-// registerReadsSequential judges all reads: the value is the one that was written with that zxid, by a
-// write that had begun, and one session never sees time run backwards.
+// registerReadsSequential judges all reads: the value is the one that was written with that zxid,
+// by a write that had begun, and one session never goes back to an older zxid.
 func registerReadsSequential() Checker {
-	return New("register/reads-sequential", "reads are sequential and never invent a value", func(h *history.History, j *Judge) {
+	return New("register/reads-sequential", "reads are sequentially consistent and return only values that were written", func(h *history.History, j *Judge) {
 		ops, _ := h.Operations()
 		byZxid := make(map[int64]history.Operation)
 		byValue := make(map[[2]string]*history.Event)
 		for _, o := range ops {
-			if o.Invoke.Op == OpSetValue && o.Outcome() != history.Fail {
+			if o.Invoke.Op == OpSetValue && o.Outcome() != session.Failed {
 				byValue[[2]string{o.Invoke.Object, o.Invoke.Arg}] = o.Invoke
 			}
-			if o.Invoke.Op == OpSetValue && o.Outcome() == history.OK {
+			if o.Invoke.Op == OpSetValue && o.Outcome() == session.OK {
 				byZxid[o.Complete.Zxid] = o
 			}
 		}
@@ -164,30 +166,30 @@ func registerReadsSequential() Checker {
 			begun := byValue[[2]string{e.Object, e.Result}]
 			switch {
 			case known && write.Invoke.Arg != e.Result:
-				j.Violation(inOrder(write.Events(), o.Events()), "%s read %q from %s at %v as of zxid 0x%x, which wrote %q",
+				j.Violation(inOrder(write.Events(), o.Events()), "%s read %q from %s at %v as of zxid 0x%x, but that write wrote %q",
 					e.Who(), e.Result, e.Object, e.Time, e.Zxid, write.Invoke.Arg)
 			case e.Result != "" && (begun == nil || begun.Index > e.Index):
-				j.Violation(o.Events(), "%s read %q from %s at %v, which nobody had written", e.Who(), e.Result, e.Object, e.Time)
+				j.Violation(o.Events(), "%s read %q from %s at %v, but no client had written it", e.Who(), e.Result, e.Object, e.Time)
 			}
 		}
 		j.NotExercised("nothing was read")
 	})
 }
 
-// registerAddsCountOnce judges a counter: each successful add has a result of its own, results rise
-// with zxids, and none is above the number of adds that may have happened by then.
+// registerAddsCountOnce judges a counter: each successful add has its own result, results rise with
+// zxids, and no result is above the number of adds that may have happened by then.
 func registerAddsCountOnce() Checker {
 	return New("register/adds-count-once", "a counter counts each add once", func(h *history.History, j *Judge) {
 		ops, _ := h.Operations()
-		tried := make(map[string][]int32) // when, in order
+		tried := make(map[string][]int32) // invocations, in order
 		seen := make(map[string]map[string]history.Operation)
 		for _, o := range ops {
-			if o.Invoke.Op != OpAdd || o.Outcome() == history.Fail {
+			if o.Invoke.Op != OpAdd || o.Outcome() == session.Failed {
 				continue
 			}
 			object := o.Invoke.Object
 			tried[object] = append(tried[object], o.Invoke.Index)
-			if o.Outcome() != history.OK {
+			if o.Outcome() != session.OK {
 				continue
 			}
 			j.Checked(1)
@@ -200,11 +202,11 @@ func registerAddsCountOnce() Checker {
 			seen[object][o.Complete.Result] = o
 		}
 		for _, o := range ops {
-			if o.Invoke.Op != OpAdd || o.Outcome() != history.OK {
+			if o.Invoke.Op != OpAdd || o.Outcome() != session.OK {
 				continue
 			}
 			if adds, _ := slices.BinarySearch(tried[o.Invoke.Object], o.Complete.Index); number(o.Complete.Result, 0) > adds {
-				j.Violation(o.Events(), "%s counted %s to %s, and there were %d adds", o.Invoke.Who(), o.Invoke.Object, o.Complete.Result, adds)
+				j.Violation(o.Events(), "%s counted %s to %s, but there were only %d adds", o.Invoke.Who(), o.Invoke.Object, o.Complete.Result, adds)
 			}
 		}
 		for _, results := range sorted(seen) {
@@ -225,7 +227,7 @@ func counterOrder(j *Judge, results map[string]history.Operation) {
 	var last *history.Operation
 	for n, o := range sorted(byCount) {
 		if last != nil && last.Complete.Zxid > o.Complete.Zxid {
-			j.Violation(inOrder(last.Events(), o.Events()), "%s was counted to %d with zxid 0x%x, below that of a smaller result", o.Invoke.Object, n, o.Complete.Zxid)
+			j.Violation(inOrder(last.Events(), o.Events()), "%s was counted to %d with zxid 0x%x, which is below the zxid of a smaller result", o.Invoke.Object, n, o.Complete.Zxid)
 		}
 		last = &o
 	}

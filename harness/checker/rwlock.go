@@ -10,15 +10,15 @@ const (
 	ModeWrite = "write"
 )
 
-// RWLock returns the checkers of a read-write lock beside those of tokens, fence
-// and leftovers, which are a mutex's: rwlock/writer-alone, rwlock/readers-together and rwlock/no-overtaking.
+// RWLock returns the checkers of a read-write lock: rwlock/writer-alone, rwlock/readers-together
+// and rwlock/no-overtaking. Those of [Mutex] for tokens, fence and leftovers apply too.
 func RWLock(envelope Envelope) []Checker {
 	return []Checker{rwLockWriterAlone(envelope), rwLockReadersTogether(), rwLockNoOvertaking(envelope)}
 }
 
-// rwLockWriterAlone judges definite holds: a writer holds alone, inside the envelope.
+// rwLockWriterAlone judges holds: inside the envelope a writer holds alone.
 func rwLockWriterAlone(envelope Envelope) Checker {
-	return New("rwlock/writer-alone", "no writer holds with a writer or a reader", func(h *history.History, j *Judge) {
+	return New("rwlock/writer-alone", "no writer holds together with a writer or a reader", func(h *history.History, j *Judge) {
 		outside := envelope.outside(h)
 		for hold, others := range begins(h) {
 			j.Checked(1)
@@ -26,13 +26,13 @@ func rwLockWriterAlone(envelope Envelope) Checker {
 				others = writers(others)
 			}
 			if other := outside.unexcused(hold, others); other != nil {
-				j.Violation(inOrder(other.Events(), hold.Events()), "%s held %s to %s from %v on while %s held it to %s",
-					hold.Begin.Who(), hold.Begin.Object, hold.Begin.Arg, hold.Begin.Time, other.Begin.Who(), other.Begin.Arg)
+				j.Violation(inOrder(other.Events(), hold.Events()), "%s held %s to %s from %v on while %s held it to %s, for %v",
+					hold.Begin.Who(), hold.Begin.Object, hold.Begin.Arg, hold.Begin.Time, other.Begin.Who(), other.Begin.Arg, overlap(h, hold, *other))
 			} else if len(others) > 0 {
 				j.Exposed(overlap(h, hold, others...))
 			}
 		}
-		j.NotExercised("nothing was ever held")
+		j.NotExercised("nothing was held")
 	})
 }
 
@@ -45,10 +45,10 @@ func writers(holds []history.HoldInterval) (all []history.HoldInterval) {
 	return all
 }
 
-// rwLockReadersTogether asks that two readers held at once: a lock that lets in one at a time would
-// be safe, and no read-write lock.
+// rwLockReadersTogether requires that two readers held at the same time. A lock that admits one
+// client at a time would be safe, but it would not be a read-write lock.
 func rwLockReadersTogether() Checker {
-	return AtLeast("rwlock/readers-together", 1, "two readers at once", func(h *history.History) int {
+	return AtLeast("rwlock/readers-together", 1, "grants to a reader while another reader held the lock", func(h *history.History) int {
 		found := 0
 		for hold, others := range begins(h) {
 			if hold.Begin.Arg == ModeRead && len(writers(others)) < len(others) {
@@ -59,10 +59,10 @@ func rwLockReadersTogether() Checker {
 	})
 }
 
-// rwLockNoOvertaking judges the order of grants by their tokens, inside the envelope: no reader
-// passes an earlier writer, and no writer passes anybody.
+// rwLockNoOvertaking judges the order of grants by their tokens. Inside the envelope no reader
+// overtakes an earlier writer, and no writer overtakes any client.
 func rwLockNoOvertaking(envelope Envelope) Checker {
-	return New("rwlock/no-overtaking", "no reader passes an earlier writer, no writer passes anybody", func(h *history.History, j *Judge) {
+	return New("rwlock/no-overtaking", "no reader overtakes an earlier writer, and no writer overtakes anybody", func(h *history.History, j *Judge) {
 		outside := envelope.outside(h)
 		type line struct{ all, writers inLine }
 		lines := make(map[string]line)
@@ -78,9 +78,9 @@ func rwLockNoOvertaking(envelope Envelope) Checker {
 			if e.Arg == ModeWrite {
 				ahead = l.all
 			}
-			// A writer that was downgraded goes on with its token.
+			// A downgraded writer keeps its token.
 			if passed := ahead.passed(e, e.Token+1, outside); passed != nil {
-				j.Violation([]history.Event{*passed, *e}, "%s was granted %s to %s at %v with token 0x%x, before %s, who wants to %s and came earlier with 0x%x",
+				j.Violation([]history.Event{*passed, *e}, "%s was granted %s to %s at %v with token 0x%x, before %s, which wants to %s and came earlier with 0x%x",
 					passed.Who(), e.Object, passed.Arg, passed.Time, passed.Token, e.Who(), e.Arg, e.Token)
 			}
 			l.all.add(e, outside)
@@ -88,6 +88,6 @@ func rwLockNoOvertaking(envelope Envelope) Checker {
 				l.writers.add(e, outside)
 			}
 		}
-		j.NotExercised("nothing was ever held")
+		j.NotExercised("nothing was held")
 	})
 }

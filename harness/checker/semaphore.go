@@ -4,29 +4,29 @@ import (
 	"github.com/zkcoord/zkcoord/harness/history"
 )
 
-// FactPermits tells how many permits of Object could be had at once at the end of
-// the run: Result.
+// FactPermits is the number of permits of Object that could be acquired at once at the end of the
+// run, in Result.
 const FactPermits = "permits"
 
-// Semaphore returns the checkers of a semaphore of that many permits: semaphore/within-permits and semaphore/no-permit-lost.
-// Arg of a hold's events is its number of permits, none is 1.
+// Semaphore returns the checkers of a semaphore with that many permits: semaphore/within-permits
+// and semaphore/no-permit-lost. Arg of a hold's events is its number of permits; empty means 1.
 func Semaphore(permits int, envelope Envelope) []Checker {
 	return []Checker{semaphoreWithinPermits(permits, envelope), semaphoreNoPermitLost(permits)}
 }
 
-// semaphoreWithinPermits judges definite holds: their permits never sum up to more than there are,
-// inside the envelope.
+// semaphoreWithinPermits judges holds: inside the envelope their permits never add up to more than
+// exist.
 func semaphoreWithinPermits(permits int, envelope Envelope) Checker {
-	return New("semaphore/within-permits", "no more permits are held than there are", func(h *history.History, j *Judge) {
+	return New("semaphore/within-permits", "no more permits are held than exist", func(h *history.History, j *Judge) {
 		outside := envelope.outside(h)
 		for hold, others := range begins(h) {
 			j.Checked(1)
 			at, mine := hold.Begin, permitsOf(hold)
-			held, inside := mine, mine // of all, and of those whom nothing excuses
+			held, inside := mine, mine // of all holds, and of those inside the envelope
 			first := endTime(h, hold)
 			for _, other := range others {
 				n := permitsOf(other)
-				if held += n; !outside.covers(at.Time, other.Begin.Client) {
+				if held += n; !outside.excuses(other, at.Time) {
 					inside += n
 				}
 				first = min(first, endTime(h, other))
@@ -40,19 +40,19 @@ func semaphoreWithinPermits(permits int, envelope Envelope) Checker {
 				for _, other := range others {
 					proof = append(proof, *other.Begin)
 				}
-				j.Violation(inOrder(proof), "%d permits of %s were held at %v, when %s was granted %d: there are %d",
-					held, at.Object, at.Time, at.Who(), mine, permits)
+				j.Violation(inOrder(proof), "%d permits of %s were held for %v from %v on, when %s was granted %d, but only %d exist",
+					held, at.Object, first-at.Time, at.Time, at.Who(), mine, permits)
 			}
 		}
-		j.NotExercised("nothing was ever held")
+		j.NotExercised("nothing was held")
 	})
 }
 
 func permitsOf(hold history.HoldInterval) int { return number(hold.Begin.Arg, 1) }
 
-// semaphoreNoPermitLost judges conservation: at the end all permits can be had at once.
+// semaphoreNoPermitLost judges conservation: at the end all permits can be acquired at once.
 func semaphoreNoPermitLost(permits int) Checker {
-	return New("semaphore/no-permit-lost", "at the end all permits can be had at once", func(h *history.History, j *Judge) {
+	return New("semaphore/no-permit-lost", "after the run all permits can be acquired at once", func(h *history.History, j *Judge) {
 		for i := range h.Events {
 			e := &h.Events[i]
 			if e.Kind != history.Fact || e.Op != FactPermits {
@@ -60,9 +60,9 @@ func semaphoreNoPermitLost(permits int) Checker {
 			}
 			j.Checked(1)
 			if n := number(e.Result, -1); n != permits {
-				j.Violation([]history.Event{*e}, "at the end %s permits of %s could be had at once, and there are %d", e.Result, e.Object, permits)
+				j.Violation([]history.Event{*e}, "at the end %s permits of %s could be acquired at once, but %d exist", e.Result, e.Object, permits)
 			}
 		}
-		j.NotExercised("nobody tried to have all permits at the end")
+		j.NotExercised("no client tried to acquire all permits at the end")
 	})
 }

@@ -4,35 +4,36 @@ import (
 	"time"
 
 	"github.com/zkcoord/zkcoord/harness/history"
+	"github.com/zkcoord/zkcoord/session"
 )
 
 // Operations on ephemeral znodes. Events carry the session they were done in.
 const (
 	OpEphemeral = "ephemeral" // creates Object, owned by the session of the completion
-	// OpPresent asks whether Object exists; it completes with the owner in Result
-	// as 0x..., empty if it does not exist. Node is the server asked. Arg "sync" of its
-	// invocation says that it came behind a sync.
+	// OpPresent reads whether Object exists. It completes with the owner in Result as 0x..., empty
+	// if the znode does not exist. Node is the server. Arg of its invocation is "sync" if the read
+	// came after a sync.
 	OpPresent = "present"
 	// OpDelete deletes Object.
 	OpDelete = "delete"
-	// OpResume tries to go on with the session in Arg, as 0x..., and succeeds if a
-	// server accepts it.
+	// OpResume tries to resume the session in Arg, as 0x..., and succeeds if a server accepts it.
 	OpResume = "resume"
 )
 
-// Sessions returns the checkers of ZooKeeper's sessions, session/ephemerals-stay, session/ephemerals-go, session/expired-for-good, session/expiry-in-time. A server may
-// show an ephemeral of an ended session for lag, unless asked behind a sync; expiry
-// may take slack more than the timeout.
+// Sessions returns the checkers of ZooKeeper's sessions: session/ephemerals-stay,
+// session/ephemerals-go, session/expired-for-good and session/expiry-in-time. A server may show an
+// ephemeral of an ended session for lag, except after a sync. Expiry may take slack longer than the
+// timeout.
 func Sessions(lag, slack time.Duration) []Checker {
 	return []Checker{sessionEphemeralsStay(), sessionEphemeralsGo(lag), sessionExpiredForGood(), sessionExpiryInTime(slack)}
 }
 
-// lives is what a history tells of one session.
+// lives is what a history says about one session.
 type lives struct {
 	timeout time.Duration
 	answer  *history.Operation // the last operation that succeeded in it
 	touched *history.Event     // the last event of any operation in it, before its end
-	asking  bool               // an operation in it was open at its end
+	asking  bool               // an operation was open at its end
 	ended   *history.Event     // seen at the ensemble, or closed by its client
 	expired bool
 }
@@ -69,8 +70,8 @@ func sessions(h *history.History) map[int64]*lives {
 		if l := all[o.Invoke.Session]; l != nil && l.ended != nil && o.Invoke.Index < l.ended.Index && (o.Complete == nil || o.Complete.Index > l.ended.Index) {
 			l.asking = true
 		}
-		if o.Outcome() != history.OK || o.Complete.Session == 0 {
-			continue // what failed may have been refused because the session was over
+		if o.Outcome() != session.OK || o.Complete.Session == 0 {
+			continue // it may have failed because the session was over
 		}
 		l := of(o.Complete.Session)
 		if l.answer == nil || l.answer.Invoke.Index < o.Invoke.Index {
@@ -80,26 +81,26 @@ func sessions(h *history.History) map[int64]*lives {
 	return all
 }
 
-// sessionEphemeralsStay judges absence: an ephemeral that was created, and that nobody deleted, is
-// there for as long as its session is known to live. It is known by an operation of
-// the session that was invoked after the look and succeeded.
+// sessionEphemeralsStay judges absence: an ephemeral that was created and not deleted exists while
+// its session is known to live. An operation of the session proves that it lived, if it was invoked
+// after the read and succeeded.
 func sessionEphemeralsStay() Checker {
-	return New("session/ephemerals-stay", "an ephemeral of a live session stays", func(h *history.History, j *Judge) {
+	return New("session/ephemerals-stay", "an ephemeral znode exists while its session is alive", func(h *history.History, j *Judge) {
 		all := sessions(h)
 		ops, _ := h.Operations()
 		created := make(map[string]history.Operation)
 		deleted := make(map[string]bool)
 		for _, o := range ops {
 			switch {
-			case o.Invoke.Op == OpEphemeral && o.Outcome() == history.OK:
+			case o.Invoke.Op == OpEphemeral && o.Outcome() == session.OK:
 				created[o.Invoke.Object] = o
-			case o.Invoke.Op == OpDelete && o.Outcome() != history.Fail:
+			case o.Invoke.Op == OpDelete && o.Outcome() != session.Failed:
 				deleted[o.Invoke.Object] = true
 			}
 		}
 		for _, o := range ops {
 			made, known := created[o.Invoke.Object]
-			if o.Invoke.Op != OpPresent || o.Outcome() != history.OK || o.Invoke.Arg != "sync" || !known ||
+			if o.Invoke.Op != OpPresent || o.Outcome() != session.OK || o.Invoke.Arg != "sync" || !known ||
 				deleted[o.Invoke.Object] || made.Complete.Index > o.Invoke.Index {
 				continue
 			}
@@ -109,26 +110,26 @@ func sessionEphemeralsStay() Checker {
 			}
 			j.Checked(1)
 			if id := made.Complete.Session; hexID(o.Complete.Result) != id {
-				j.Violation(inOrder(made.Events(), o.Events(), later.Events()), "%s did not see %s of session 0x%x at %v, though that was still served at %v",
+				j.Violation(inOrder(made.Events(), o.Events(), later.Events()), "%s did not see %s of session 0x%x at %v, but that session was still served at %v",
 					o.Invoke.Who(), o.Invoke.Object, uint64(id), o.Complete.Time, later.Complete.Time)
 			}
 		}
-		j.NotExercised("nobody looked at an ephemeral of a session that went on")
+		j.NotExercised("no client read an ephemeral of a session that lived on")
 	})
 }
 
-// sessionEphemeralsGo judges presence: no server shows an ephemeral of a session that has ended, for
-// longer than lag, and none at all behind a sync.
+// sessionEphemeralsGo judges presence: no server shows an ephemeral of an ended session for longer
+// than lag, and none shows it after a sync.
 func sessionEphemeralsGo(lag time.Duration) Checker {
-	return New("session/ephemerals-go", "the ephemerals of an ended session go, on every server", func(h *history.History, j *Judge) {
+	return New("session/ephemerals-go", "the ephemeral znodes of an ended session disappear on every server", func(h *history.History, j *Judge) {
 		all := sessions(h)
 		ops, _ := h.Operations()
 		owner := make(map[string]int64)
 		for _, o := range ops {
-			if o.Invoke.Op == OpEphemeral && o.Outcome() == history.OK {
+			if o.Invoke.Op == OpEphemeral && o.Outcome() == session.OK {
 				owner[o.Invoke.Object] = o.Complete.Session
 			}
-			if o.Invoke.Op != OpPresent || o.Outcome() != history.OK {
+			if o.Invoke.Op != OpPresent || o.Outcome() != session.OK {
 				continue
 			}
 			l := all[owner[o.Invoke.Object]]
@@ -142,27 +143,27 @@ func sessionEphemeralsGo(lag time.Duration) Checker {
 					o.Invoke.Who(), o.Invoke.Object, o.Complete.Node, o.Complete.Time, o.Invoke.Time-l.ended.Time, uint64(l.ended.Session))
 			}
 		}
-		j.NotExercised("nobody looked for ephemerals of a session that had ended")
+		j.NotExercised("no client read an ephemeral of an ended session")
 	})
 }
 
-// sessionExpiredForGood judges resumption: no server accepts an id after the session has ended.
+// sessionExpiredForGood judges resumption: no server accepts a session after it has ended.
 func sessionExpiredForGood() Checker {
-	return New("session/expired-for-good", "an expired session is not accepted again", func(h *history.History, j *Judge) {
+	return New("session/expired-for-good", "no server accepts an expired session again", func(h *history.History, j *Judge) {
 		all := sessions(h)
 		ops, _ := h.Operations()
 		for _, o := range ops {
 			l := all[hexID(o.Invoke.Arg)]
-			if o.Invoke.Op != OpResume || l == nil || l.ended == nil || l.ended.Index > o.Invoke.Index || o.Outcome() == history.Info {
+			if o.Invoke.Op != OpResume || l == nil || l.ended == nil || l.ended.Index > o.Invoke.Index || o.Outcome() == session.Indeterminate {
 				continue
 			}
 			j.Checked(1)
-			if o.Outcome() == history.OK {
-				j.Violation(inOrder([]history.Event{*l.ended}, o.Events()), "%s went on with session %s at %v, which had ended at %v",
+			if o.Outcome() == session.OK {
+				j.Violation(inOrder([]history.Event{*l.ended}, o.Events()), "%s resumed session %s at %v, which had ended at %v",
 					o.Invoke.Who(), o.Invoke.Arg, o.Complete.Time, l.ended.Time)
 			}
 		}
-		j.NotExercised("nobody tried to go on with a session that had ended")
+		j.NotExercised("no client tried to resume an ended session")
 	})
 }
 
@@ -171,13 +172,13 @@ func hexID(s string) int64 {
 	return id
 }
 
-// sessionExpiryInTime judges the time of expiry: not before the timeout after the last request that
-// succeeded, and not later than slack after the timeout since the last event of the
-// session before that, unless a request of it was still open. Pings keep a session
-// alive and are no events, so a workload that is judged by session/expiry-in-time has to have something
-// to ask all the time. A session that was closed from outside is not judged.
+// sessionExpiryInTime judges the time of expiry. A session expires no earlier than its timeout
+// after the last request that succeeded. It expires no later than timeout plus slack after the last
+// event of the session before that, unless a request of it was still open. Pings keep a session
+// alive and are no events, so a workload for session/expiry-in-time must send requests all the
+// time. A session that was closed from outside is not judged.
 func sessionExpiryInTime(slack time.Duration) Checker {
-	return New("session/expiry-in-time", "sessions expire after their timeout, and not long after", func(h *history.History, j *Judge) {
+	return New("session/expiry-in-time", "a session expires after its timeout, and not much later", func(h *history.History, j *Judge) {
 		for id, l := range sorted(sessions(h)) {
 			if l.ended == nil || !l.expired || l.timeout == 0 || l.ended.Arg == "closed" {
 				continue
@@ -188,7 +189,7 @@ func sessionExpiryInTime(slack time.Duration) Checker {
 					uint64(id), l.timeout, l.ended.Time, l.ended.Time-l.answer.Invoke.Time)
 			}
 			if l.touched != nil && !l.asking && l.ended.Time-l.touched.Time > l.timeout+slack {
-				j.Violation([]history.Event{*l.touched, *l.ended}, "session 0x%x with a timeout of %v expired at %v, %v after its last sign of life",
+				j.Violation([]history.Event{*l.touched, *l.ended}, "session 0x%x with a timeout of %v expired at %v, %v after its last event",
 					uint64(id), l.timeout, l.ended.Time, l.ended.Time-l.touched.Time)
 			}
 		}

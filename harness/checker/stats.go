@@ -5,22 +5,23 @@ import (
 	"time"
 
 	"github.com/zkcoord/zkcoord/harness/history"
+	"github.com/zkcoord/zkcoord/session"
 )
 
-// Stats are the numbers of a run: for each operation, and for each fault.
+// Stats are the numbers of a run, for each operation and for each fault.
 type Stats struct {
 	Took       time.Duration `json:"took_ns"`
 	Operations []OpStats     `json:"operations"`
 	Faults     []FaultStats  `json:"faults,omitempty"`
 }
 
-// OpStats are the numbers of the operations of one name. Latencies are of those
-// that succeeded.
+// OpStats are the numbers of the operations of one name. Latencies are those of successful
+// operations.
 type OpStats struct {
 	Op     string         `json:"op"`
 	OK     int            `json:"ok"`
 	Fail   int            `json:"fail"`
-	Info   int            `json:"info"`    // nobody knows, or never answered
+	Info   int            `json:"info"`    // indeterminate, or never answered
 	Rate   float64        `json:"per_sec"` // successes a second, over the whole history
 	P50    time.Duration  `json:"p50_ns"`
 	P95    time.Duration  `json:"p95_ns"`
@@ -29,7 +30,7 @@ type OpStats struct {
 	Errors map[string]int `json:"errors,omitempty"` // by text
 }
 
-// FaultStats tells of one fault of a plan.
+// FaultStats are the numbers of one fault of a plan.
 type FaultStats struct {
 	Step     int32         `json:"step"` // from 1
 	Fault    string        `json:"fault"`
@@ -37,12 +38,12 @@ type FaultStats struct {
 	Start    time.Duration `json:"start_ns"`
 	Stop     time.Duration `json:"stop_ns"`
 	Evidence string        `json:"evidence,omitempty"` // what shows that it had an effect
-	// Recovery is from the heal to the next operation that was begun after it and
-	// succeeded; negative if there was none.
+	// Recovery is the time from the heal to the completion of the first successful operation that
+	// began after it. It is negative if there was none.
 	Recovery time.Duration `json:"recovery_ns"`
 }
 
-// Measure computes the numbers of h. A history that is malformed has none.
+// Measure computes the numbers of h. A malformed history has no operations.
 func Measure(h *history.History) Stats {
 	ops, err := h.Operations()
 	if err != nil {
@@ -61,10 +62,10 @@ func Measure(h *history.History) Stats {
 			one.Errors[o.Complete.Error]++
 		}
 		switch o.Outcome() {
-		case history.OK:
+		case session.OK:
 			one.OK++
 			latencies[one.Op] = append(latencies[one.Op], o.Complete.Time-o.Invoke.Time)
-		case history.Fail:
+		case session.Failed:
 			one.Fail++
 		default:
 			one.Info++
@@ -99,19 +100,19 @@ func measureFaults(h *history.History, ops []history.Operation) []FaultStats {
 			continue
 		}
 		if e.Op == history.FaultStart {
-			open[e.Round] = len(all)
-			all = append(all, FaultStats{Step: e.Round, Fault: e.Object, Target: e.Node, Start: e.Time, Stop: h.End(), Recovery: -1})
-		} else if at, ok := open[e.Round]; ok {
+			open[e.Step] = len(all)
+			all = append(all, FaultStats{Step: e.Step, Fault: e.Object, Target: e.Node, Start: e.Time, Stop: h.End(), Recovery: -1})
+		} else if at, ok := open[e.Step]; ok {
 			f := &all[at]
 			f.Stop, f.Evidence, f.Target = e.Time, e.Result, e.Node
 			f.Recovery = recovery(ops, e)
-			delete(open, e.Round)
+			delete(open, e.Step)
 		}
 	}
 	return all
 }
 
-// recovery is the time from the heal to the first success of what began after it.
+// recovery is the time from the heal to the first success of an operation that began after it.
 // Operations are in order of their invocations.
 func recovery(ops []history.Operation, heal *history.Event) time.Duration {
 	i, _ := slices.BinarySearchFunc(ops, heal.Index, func(o history.Operation, at int32) int { return int(o.Invoke.Index - at) })
@@ -120,7 +121,7 @@ func recovery(ops []history.Operation, heal *history.Event) time.Duration {
 		if best >= 0 && o.Invoke.Time-heal.Time > best {
 			break // it cannot end earlier
 		}
-		if d := time.Duration(0); o.Outcome() == history.OK {
+		if d := time.Duration(0); o.Outcome() == session.OK {
 			if d = o.Complete.Time - heal.Time; best < 0 || d < best {
 				best = d
 			}

@@ -2,21 +2,24 @@ package checker
 
 import (
 	"cmp"
+	"fmt"
 	"maps"
 	"slices"
 
 	"github.com/zkcoord/zkcoord/harness/history"
+	"github.com/zkcoord/zkcoord/session"
 )
 
-// The checks for vacuity: a run that did not do what it was made for proves
-// nothing. None of them is ever Invalid; they are Valid, Unknown or NotExercised.
+// The checks for vacuity. A run that did not exercise what it is for proves nothing. These checks
+// are never Invalid; they are Valid, Unknown or NotExercised.
 
-// AtLeast is NotExercised unless count finds n of what it counts.
+// AtLeast returns a checker that is NotExercised unless count finds at least n. what is a plural,
+// such as "grants".
 func AtLeast(id string, n int, what string, count func(*history.History) int) Checker {
-	return New(id, what+" happened", func(h *history.History, j *Judge) {
+	return New(id, fmt.Sprintf("at least %d %s", n, what), func(h *history.History, j *Judge) {
 		found := count(h)
 		if found < n {
-			j.NotExercised("%s: %d, and at least %d are needed", what, found, n)
+			j.NotExercised("%d %s: at least %d are needed", found, what, n)
 			return
 		}
 		j.Checked(found)
@@ -24,9 +27,9 @@ func AtLeast(id string, n int, what string, count func(*history.History) int) Ch
 	})
 }
 
-// FaultsHadEffect asks that each fault that began was injected and healed, and that one
-// of each name hurt something, with an operation open, or something held, while it
-// stood. What the plan had and never began is not in the history: the result names it.
+// FaultsHadEffect requires that each fault that began was injected and healed. It also requires
+// that one fault of each name had an effect while an operation was open or something was held. A
+// fault of the plan that never began is not in the history; the result names it.
 func FaultsHadEffect() Checker {
 	return New("run/faults-had-effect", "each fault had an effect while clients worked, and was healed", faultsTookEffect)
 }
@@ -34,7 +37,7 @@ func FaultsHadEffect() Checker {
 func faultsTookEffect(h *history.History, j *Judge) {
 	type stand struct {
 		start *history.Event
-		open  bool // an operation was open, or something held, at some time
+		open  bool // at some time an operation was open or something was held
 	}
 	standing := make(map[int32]*stand)
 	working := 0 // operations open, and holds
@@ -44,7 +47,7 @@ func faultsTookEffect(h *history.History, j *Judge) {
 		holds[hold.Last()]--
 	}
 	effects := make(map[string]int)
-	idle := make(map[string]*history.Event) // the last of each name that hurt nobody
+	idle := make(map[string]*history.Event) // the last fault of each name without an effect
 	for i := range h.Events {
 		e := &h.Events[i]
 		change := holds[e.Index]
@@ -62,13 +65,13 @@ func faultsTookEffect(h *history.History, j *Judge) {
 		switch {
 		case e.Kind != history.Fault:
 		case e.Op == history.FaultStart:
-			standing[e.Round] = &stand{e, working > 0}
+			standing[e.Step] = &stand{e, working > 0}
 		case e.Error != "":
-			j.Unknown("fault %d, %s on %s: %s", e.Round, e.Object, e.Node, e.Error)
-			delete(standing, e.Round)
+			j.Unknown("fault %d, %s on %s: %s", e.Step, e.Object, e.Node, e.Error)
+			delete(standing, e.Step)
 		default:
-			s := standing[e.Round]
-			delete(standing, e.Round)
+			s := standing[e.Step]
+			delete(standing, e.Step)
 			if s != nil && s.open && e.Result != "" {
 				effects[e.Object]++
 				j.Checked(1)
@@ -81,34 +84,34 @@ func faultsTookEffect(h *history.History, j *Judge) {
 		}
 	}
 	for _, s := range standing {
-		j.Unknown("fault %d, %s on %s, was never healed", s.start.Round, s.start.Object, s.start.Node)
+		j.Unknown("fault %d, %s on %s, was never healed", s.start.Step, s.start.Object, s.start.Node)
 	}
-	j.NotExercised("no fault fired")
+	j.NotExercised("no fault was injected")
 	j.Note("%d faults had an effect", j.r.Checked)
 	for _, name := range slices.Sorted(maps.Keys(effects)) {
 		if effects[name] == 0 {
 			j.r.Checked = 0
 			if e := idle[name]; e.Result == "" {
-				j.NotExercised("no %s ever had an effect: the last did nothing to %s", name, e.Node)
+				j.NotExercised("no %s had an effect: the last one did not affect %s", name, e.Node)
 			} else {
-				j.NotExercised("no %s ever had an effect: nobody was at work when the last did: %s", name, e.Result)
+				j.NotExercised("no %s had an effect while a client worked: the last one was %s", name, e.Result)
 			}
 			return
 		}
 	}
 }
 
-// OperationsSucceeded asks that there were operations, and that each kind of them
-// succeeded at least once.
+// OperationsSucceeded requires that there were operations, and that each kind of them succeeded at
+// least once.
 func OperationsSucceeded() Checker {
-	return New("run/operations-succeeded", "each kind of operation succeeded", func(h *history.History, j *Judge) {
+	return New("run/operations-succeeded", "each kind of operation succeeded at least once", func(h *history.History, j *Judge) {
 		kinds := make(map[string]int)
 		ops, _ := h.Operations()
 		for _, o := range ops {
 			if _, known := kinds[o.Invoke.Op]; !known {
 				kinds[o.Invoke.Op] = 0
 			}
-			if o.Outcome() == history.OK {
+			if o.Outcome() == session.OK {
 				kinds[o.Invoke.Op]++
 				j.Checked(1)
 			}
@@ -123,14 +126,14 @@ func OperationsSucceeded() Checker {
 	})
 }
 
-// Contention asks that n times somebody asked for what another one held, then
-// or before it was answered.
+// Contention requires that a client waited n times for something that another client held, at the
+// invocation or before the completion.
 func Contention(n int) Checker {
-	return AtLeast("run/contention", n, "a wait for what another one held", func(h *history.History) int {
+	return AtLeast("run/contention", n, "waits for something that another client held", func(h *history.History) int {
 		held := make(map[string]int)
-		over := slices.Clone(h.Holds()) // by the index as of which they are
+		over := slices.Clone(h.Holds()) // by the index of their ends
 		slices.SortFunc(over, func(a, b history.HoldInterval) int { return cmp.Compare(a.Last(), b.Last()) })
-		asking := make(map[string]map[int16]bool) // by object and client, those that nobody was in the way of so far
+		asking := make(map[string]map[int16]bool) // by object and client, the requests that did not have to wait so far
 		found := 0
 		for i := range h.Events {
 			e := &h.Events[i]
@@ -162,9 +165,9 @@ func Contention(n int) Checker {
 	})
 }
 
-// Takeovers asks that n times somebody was granted what another one had lost.
+// Takeovers requires that a client was granted n times what another client had lost.
 func Takeovers(n int) Checker {
-	return AtLeast("run/takeovers", n, "a grant of what another one had lost", func(h *history.History) int {
+	return AtLeast("run/takeovers", n, "grants of something that another client had lost", func(h *history.History) int {
 		lost := make(map[string]int16)
 		found := 0
 		for i := range h.Events {
@@ -186,14 +189,14 @@ func Takeovers(n int) Checker {
 	})
 }
 
-// Grants asks for n grants.
+// Grants requires n grants.
 func Grants(n int) Checker {
-	return AtLeast("run/grants", n, "a grant", func(h *history.History) int { return len(h.Holds()) })
+	return AtLeast("run/grants", n, "grants", func(h *history.History) int { return len(h.Holds()) })
 }
 
-// SessionLosses asks that clients were told n times that their session is lost.
+// SessionLosses requires that clients lost n sessions.
 func SessionLosses(n int) Checker {
-	return AtLeast("run/session-losses", n, "a lost session", func(h *history.History) int {
+	return AtLeast("run/session-losses", n, "lost sessions", func(h *history.History) int {
 		found := 0
 		for i := range h.Events {
 			if e := &h.Events[i]; e.Kind == history.Session && e.Op == history.SessionLost {
@@ -204,9 +207,9 @@ func SessionLosses(n int) Checker {
 	})
 }
 
-// Fenced asks that the resource refused n accesses: fencing was needed.
+// Fenced requires that the resource refused n accesses, so that fencing was needed.
 func Fenced(n int) Checker {
-	return AtLeast("run/fenced", n, "an access refused by the fence", func(h *history.History) int {
+	return AtLeast("run/fenced", n, "accesses refused by the fence", func(h *history.History) int {
 		found := 0
 		for i := range h.Events {
 			if e := &h.Events[i]; e.Kind == history.Write && e.Op == history.WriteRejected {

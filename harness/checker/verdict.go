@@ -7,9 +7,9 @@ import (
 	"github.com/zkcoord/zkcoord/harness/history"
 )
 
-// Verdict is what a history says about a property. The zero value is Unknown.
-// Combined, Invalid outweighs Unknown, Unknown outweighs NotExercised, and that
-// outweighs Valid.
+// Verdict is what a history says about a property. The zero value is Unknown. When verdicts are
+// combined, Invalid outweighs Unknown, Unknown outweighs NotExercised, and NotExercised outweighs
+// Valid.
 type Verdict uint8
 
 const (
@@ -76,24 +76,24 @@ type Property struct {
 type Result struct {
 	Property
 	Verdict Verdict `json:"verdict"`
-	// Reason says in one sentence, with names and times, why the verdict is not
-	// Valid. For Valid it may say what was measured.
+	// Reason says in one sentence, with names and times, why the verdict is not Valid. For Valid it
+	// may say what was measured.
 	Reason string `json:"reason,omitempty"`
-	// Events are the few that prove a violation, in order.
+	// Events are the few events that prove a violation, in order.
 	Events []history.Event `json:"-"`
-	// Checked counts the things judged, Violations those found wanting; Reason and
-	// Events tell of the first of them.
+	// Checked counts the things that were judged. Violations counts those that violated the
+	// property. Reason and Events describe the first violation.
 	Checked    int `json:"checked"`
 	Violations int `json:"violations,omitempty"`
-	// Exposure is for how long, in all, the property did not hold where it is
-	// not promised to: outside the scenario's envelope.
+	// Exposure is the total time for which the property did not hold outside the scenario's
+	// envelope, where it is not promised.
 	Exposure time.Duration `json:"exposure_ns,omitempty"`
-	// Optional marks a property that need not be exercised, see IfExercised.
+	// Optional marks a property that need not be exercised, see [IfExercised].
 	Optional bool `json:"optional,omitempty"`
 }
 
-// Overall is the verdict on a run: the worst of its results. NotExercised counts
-// for nothing where it is optional, and no result that counts is Unknown.
+// Overall returns the verdict on a run: the worst of its results. An optional result that is
+// NotExercised does not count. If no result counts, the verdict is Unknown.
 func Overall(results []Result) Verdict {
 	var counted []Verdict
 	for _, r := range results {

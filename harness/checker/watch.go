@@ -6,27 +6,27 @@ import (
 	"slices"
 
 	"github.com/zkcoord/zkcoord/harness/history"
+	"github.com/zkcoord/zkcoord/session"
 )
 
-// Events of watches. A registration is named by Round, which its client gives to
-// one only; Zxid is the version of what was read with it.
+// Events of watches. Watch numbers a registration; its client uses each number once. Zxid is the
+// version that was read with the registration.
 //
 // The client library delivers an event before the reply that shows the change. For
-// WatchEventBeforeData the workload has to record them in that order: whoever records a read first
+// WatchEventBeforeData the workload must record them in that order: before it records a read, it
 // takes and records what its watches have delivered.
 const (
-	WatchSet   = "set"   // registered behind a read of version Zxid
-	WatchFired = "fired" // its event came; Arg is the type
+	WatchSet   = "set"   // registered with a read of version Zxid
+	WatchFired = "fired" // its event arrived; Arg is the type
 	WatchEnded = "ended" // it will never fire; Error says why
 
-	// WatchState is a state that a watcher (package watch) was given: Zxid is its
-	// version, Token the czxid of the node, zero if there is none; Arg is
-	// "initial", "changed", "created", "deleted" or "recreated". Round names the watcher.
+	// WatchState is a state that a watcher (package watch) reported. Zxid is its version. Token is
+	// the czxid of the znode, zero if it does not exist. Arg is "initial", "changed", "created",
+	// "deleted" or "recreated". Watch numbers the watcher.
 	WatchState = "state"
 )
 
-// FactFinal is the state of Object after everything, read behind a sync: Zxid and
-// Token as for a state.
+// FactFinal is the final state of Object, read after a sync. Zxid and Token are those of a state.
 const FactFinal = "final"
 
 // OpCreate creates Object; it completes with its zxid, as OpDelete does. OpRecreate
@@ -40,7 +40,9 @@ func alters(op string) bool {
 	return op == OpSetValue || op == OpCreate || op == OpDelete || op == OpRecreate
 }
 
-// Watches returns the checkers of watches and watchers, watch/event-before-data, watch/states-in-order, watch/one-event-each, watch/final-state-reported, watch/no-event-without-cause, watch/recreation-reported, watch/one-end-each.
+// Watches returns the checkers of watches and watchers: watch/event-before-data,
+// watch/states-in-order, watch/one-event-each, watch/final-state-reported,
+// watch/no-event-without-cause, watch/recreation-reported and watch/one-end-each.
 func Watches(envelope Envelope) []Checker {
 	return []Checker{WatchEventBeforeData(), WatchStatesInOrder(), WatchOneEventEach(), WatchFinalStateReported(), WatchNoEventWithoutCause(envelope), WatchRecreationReported(), WatchOneEndEach()}
 }
@@ -53,13 +55,13 @@ type registration struct {
 }
 
 func registrationOf(e *history.Event) registration {
-	return registration{e.Client, e.Object, e.Round}
+	return registration{e.Client, e.Object, e.Watch}
 }
 
-// WatchEventBeforeData judges reads: while a watch is registered and has not fired, its client sees
-// no newer version of what it watches.
+// WatchEventBeforeData judges reads: while a watch is registered and has not fired, its client
+// reads no newer version of what it watches.
 func WatchEventBeforeData() Checker {
-	return New("watch/event-before-data", "the event comes before the new data", func(h *history.History, j *Judge) {
+	return New("watch/event-before-data", "a client receives the event before it reads the new data", func(h *history.History, j *Judge) {
 		type view struct {
 			client  int16
 			object  string
@@ -85,17 +87,17 @@ func WatchEventBeforeData() Checker {
 					continue
 				}
 				if j.Checked(1); e.Zxid > set.Zxid {
-					j.Violation([]history.Event{*set, *e}, "%s read %s as of zxid 0x%x at %v, and its watch on 0x%x had not fired",
+					j.Violation([]history.Event{*set, *e}, "%s read %s as of zxid 0x%x at %v, but its watch on 0x%x had not fired",
 						e.Who(), e.Object, e.Zxid, e.Time, set.Zxid)
 				}
 			}
 		}
-		j.NotExercised("nothing was read under a watch")
+		j.NotExercised("nothing was read while a watch was registered")
 	})
 }
 
-// oldest is a heap of registrations by the version of what was read with them. Those
-// that do not stand any more are removed when they come up.
+// oldest is a heap of registrations by the version that was read with them. A registration that is
+// over is removed when it reaches the top.
 type oldest []*history.Event
 
 func (o oldest) Len() int { return len(o) }
@@ -111,7 +113,7 @@ func (o *oldest) Pop() any {
 	return last
 }
 
-// among returns the first of those that stand, nil if none does.
+// among returns the oldest registration that is not over, or nil.
 func (o *oldest) among(standing map[registration]*history.Event) *history.Event {
 	for o.Len() > 0 {
 		if first := (*o)[0]; standing[registrationOf(first)] == first {
@@ -122,22 +124,22 @@ func (o *oldest) among(standing map[registration]*history.Event) *history.Event 
 	return nil
 }
 
-// WatchStatesInOrder judges order: the states that a watcher is given have rising versions. A
+// WatchStatesInOrder judges order: the versions of the states that a watcher reports rise. A
 // deletion has the zxid of the deletion.
 func WatchStatesInOrder() Checker {
-	return New("watch/states-in-order", "states come in the order of zxids, none twice", func(h *history.History, j *Judge) {
+	return New("watch/states-in-order", "states are reported in the order of their zxids, none of them twice", func(h *history.History, j *Judge) {
 		for before, e := range successive(h) {
 			j.Checked(1)
 			if e.Zxid <= before.Zxid {
-				j.Violation([]history.Event{*before, *e}, "%s was given %s as of zxid 0x%x at %v, after 0x%x at %v",
+				j.Violation([]history.Event{*before, *e}, "%s reported %s as of zxid 0x%x at %v, after 0x%x at %v",
 					e.Who(), e.Object, e.Zxid, e.Time, before.Zxid, before.Time)
 			}
 		}
-		j.NotExercised("no watcher was given two states")
+		j.NotExercised("no watcher reported two states")
 	})
 }
 
-// successive gives each state that a watcher is given with the one before it.
+// successive yields each state that a watcher reported with the state before it.
 func successive(h *history.History) func(func(before, e *history.Event) bool) {
 	return func(yield func(before, e *history.Event) bool) {
 		last := make(map[registration]*history.Event)
@@ -155,9 +157,9 @@ func successive(h *history.History) func(func(before, e *history.Event) bool) {
 	}
 }
 
-// WatchOneEventEach judges events: a registration fires once, and only after it was made.
+// WatchOneEventEach judges events: a registration fires at most once, and only after it was made.
 func WatchOneEventEach() Checker {
-	return New("watch/one-event-each", "one event for one registration", func(h *history.History, j *Judge) {
+	return New("watch/one-event-each", "a registration fires at most once", func(h *history.History, j *Judge) {
 		over := make(map[registration]*history.Event)
 		made := make(map[registration]bool)
 		for i := range h.Events {
@@ -172,9 +174,9 @@ func WatchOneEventEach() Checker {
 			case WatchFired:
 				j.Checked(1)
 				if first := over[at]; first != nil {
-					j.Violation([]history.Event{*first, *e}, "watch %d of %s on %s fired at %v, and it had %s at %v", e.Round, e.Who(), e.Object, e.Time, first.Op, first.Time)
+					j.Violation([]history.Event{*first, *e}, "watch %d of %s on %s fired at %v, but it had already %s at %v", e.Watch, e.Who(), e.Object, e.Time, first.Op, first.Time)
 				} else if !made[at] {
-					j.Violation([]history.Event{*e}, "watch %d of %s on %s fired at %v, and was never set", e.Round, e.Who(), e.Object, e.Time)
+					j.Violation([]history.Event{*e}, "watch %d of %s on %s fired at %v, but was never set", e.Watch, e.Who(), e.Object, e.Time)
 				}
 				over[at] = e
 			case WatchEnded:
@@ -185,9 +187,10 @@ func WatchOneEventEach() Checker {
 	})
 }
 
-// WatchFinalStateReported judges the end: a watcher that was not ended has been given the final state.
+// WatchFinalStateReported judges the end: a watcher that was not ended has reported the final
+// state.
 func WatchFinalStateReported() Checker {
-	return New("watch/final-state-reported", "a watcher ends at the final state", func(h *history.History, j *Judge) {
+	return New("watch/final-state-reported", "a watcher ends with the final state", func(h *history.History, j *Judge) {
 		last := make(map[registration]*history.Event)
 		final := make(map[string]*history.Event)
 		for i := range h.Events {
@@ -208,26 +211,25 @@ func WatchFinalStateReported() Checker {
 		slices.SortFunc(given, func(a, b *history.Event) int { return cmp.Compare(a.Index, b.Index) })
 		for _, e := range given {
 			truth := final[e.Object]
-			if truth == nil || !h.Complete() { // it may be given more yet
+			if truth == nil || !h.Complete() { // it may report more later
 				continue
 			}
 			j.Checked(1)
-			gone := truth.Token == 0 && e.Token == 0 // what is gone has no version to compare
+			gone := truth.Token == 0 && e.Token == 0 // a deleted znode has no version to compare
 			if !gone && (e.Zxid != truth.Zxid || e.Token != truth.Token) {
-				j.Violation([]history.Event{*e, *truth}, "%s was last given %s as of zxid 0x%x, at %v, and in the end it was as of 0x%x",
+				j.Violation([]history.Event{*e, *truth}, "%s last reported %s as of zxid 0x%x, at %v, but the final state is of 0x%x",
 					e.Who(), e.Object, e.Zxid, e.Time, truth.Zxid)
 			}
 		}
-		j.NotExercised("no watcher lived to the end, or nobody read the final state")
+		j.NotExercised("no watcher lived until the end, or no client read the final state")
 	})
 }
 
-// WatchNoEventWithoutCause judges events: each has a cause, a change of what was watched that is newer
-// than what was read with the watch. One that only a change of unknown outcome may
-// have caused is neither, nor one of a watch that was set or stood outside of the
-// envelope.
+// WatchNoEventWithoutCause judges events: each has a cause, a change of the watched znode that is
+// newer than what was read with the watch. An event is not judged if only an indeterminate change
+// can have caused it, or if part of its watch's life was outside the envelope.
 func WatchNoEventWithoutCause(envelope Envelope) Checker {
-	return New("watch/no-event-without-cause", "no event without a cause", func(h *history.History, j *Judge) {
+	return New("watch/no-event-without-cause", "every event has a cause", func(h *history.History, j *Judge) {
 		outside := envelope.outside(h)
 		ops, _ := h.Operations()
 		first := make(map[string]int32) // object -> the first change whose zxid is not known
@@ -238,9 +240,9 @@ func WatchNoEventWithoutCause(envelope Envelope) Checker {
 			}
 			object := o.Invoke.Object
 			switch o.Outcome() {
-			case history.OK:
+			case session.OK:
 				zxids[object] = append(zxids[object], o)
-			case history.Info:
+			case session.Indeterminate:
 				if at, known := first[object]; !known || o.Invoke.Index < at {
 					first[object] = o.Invoke.Index
 				}
@@ -275,25 +277,25 @@ func WatchNoEventWithoutCause(envelope Envelope) Checker {
 				continue
 			}
 			if j.Checked(1); !caused {
-				j.Violation([]history.Event{*made, *e}, "the watch of %s on %s as of zxid 0x%x fired with %s at %v, and nothing had changed",
+				j.Violation([]history.Event{*made, *e}, "the watch of %s on %s as of zxid 0x%x fired with %s at %v, but nothing had changed",
 					e.Who(), e.Object, made.Zxid, e.Arg, e.Time)
 			}
 		}
-		j.NotExercised("no watch fired that had to be caused by a known change")
+		j.NotExercised("no watch fired that only a known change can have caused")
 	})
 }
 
-// WatchRecreationReported judges gaps: where a node was deleted and created again between two states of
-// a watcher, also while it had no connection, the second says so.
+// WatchRecreationReported judges gaps: if a znode was deleted and created again between two states
+// of a watcher, the second state says so. The watcher may have had no connection meanwhile.
 func WatchRecreationReported() Checker {
-	return New("watch/recreation-reported", "a node deleted and recreated in between is told of", func(h *history.History, j *Judge) {
+	return New("watch/recreation-reported", "a watcher reports that a znode was deleted and created again", func(h *history.History, j *Judge) {
 		for before, e := range successive(h) {
 			if before.Token == 0 || e.Token == 0 || before.Token == e.Token {
 				continue
 			}
 			j.Checked(1)
 			if e.Arg != "recreated" {
-				j.Violation([]history.Event{*before, *e}, "%s was given %s as %q at %v, a node of 0x%x where the last had been of 0x%x",
+				j.Violation([]history.Event{*before, *e}, "%s reported %s as %q at %v, but this znode was created by 0x%x and the previous one by 0x%x",
 					e.Who(), e.Object, e.Arg, e.Time, e.Token, before.Token)
 			}
 		}
@@ -301,10 +303,10 @@ func WatchRecreationReported() Checker {
 	})
 }
 
-// WatchOneEndEach judges the end of a session: each of its registrations that has not fired is
-// ended once, and none is heard of after that.
+// WatchOneEndEach judges the end of a session: each of its registrations that has not fired ends
+// once, and reports nothing afterwards.
 func WatchOneEndEach() Checker {
-	return New("watch/one-end-each", "the end of a session ends each watch once", func(h *history.History, j *Judge) {
+	return New("watch/one-end-each", "the end of a session ends each of its watches once", func(h *history.History, j *Judge) {
 		open := make(map[registration]*history.Event)
 		ended := make(map[registration]*history.Event)
 		bySession := make(map[int64]*history.Event)
@@ -318,7 +320,7 @@ func WatchOneEndEach() Checker {
 			}
 			at := registrationOf(e)
 			if over := ended[at]; over != nil && e.Op != WatchSet {
-				j.Violation([]history.Event{*over, *e}, "watch %d of %s on %s was ended at %v, and %s at %v", e.Round, e.Who(), e.Object, over.Time, e.Op, e.Time)
+				j.Violation([]history.Event{*over, *e}, "watch %d of %s on %s ended at %v, but then %s at %v", e.Watch, e.Who(), e.Object, over.Time, e.Op, e.Time)
 			}
 			switch e.Op {
 			case WatchSet:
@@ -338,10 +340,10 @@ func WatchOneEndEach() Checker {
 		slices.SortFunc(left, func(a, b *history.Event) int { return cmp.Compare(a.Index, b.Index) })
 		for _, e := range left {
 			if over := bySession[e.Session]; over != nil && h.Complete() {
-				j.Violation([]history.Event{*e, *over}, "watch %d of %s on %s was never ended, though its session 0x%x was over at %v",
-					e.Round, e.Who(), e.Object, uint64(e.Session), over.Time)
+				j.Violation([]history.Event{*e, *over}, "watch %d of %s on %s never ended, although its session 0x%x was over at %v",
+					e.Watch, e.Who(), e.Object, uint64(e.Session), over.Time)
 			}
 		}
-		j.NotExercised("no watch was ended")
+		j.NotExercised("no watch ended")
 	})
 }

@@ -20,17 +20,16 @@ import (
 // dataFaults are what an administrator, or another program, does to znodes below the root of a run. They need nothing of the
 // ensemble but that it answers.
 func dataFaults() []harness.Fault {
-	always := func(*harness.Env) error { return nil }
 	number := func(r *rand.Rand, _ *harness.Env) harness.Step {
 		return harness.Step{Target: "znodes", Arg: strconv.Itoa(r.IntN(1000))}
 	}
 	return []harness.Fault{
 		fault{name: "data-delete-node", does: "somebody deletes the ephemeral znode of a client", beyond: true, exposes: true, deletes: true,
-			able: always, draw: number, inject: deleteNode},
+			draw: number, inject: deleteNode},
 		fault{name: "data-delete-parent", does: "somebody deletes a directory with all that is in it", beyond: true, exposes: true, deletes: true,
-			able: always, draw: number, inject: deleteParent},
+			draw: number, inject: deleteParent},
 		fault{name: "data-foreign-children", does: "somebody makes children of other names beside those of clients",
-			able: always, inject: foreignChildren,
+			inject: foreignChildren,
 			draw: func(r *rand.Rand, env *harness.Env) harness.Step {
 				s := number(r, env)
 				s.For = between(r, time.Second, 6*time.Second)

@@ -3,10 +3,11 @@ package history
 import (
 	"fmt"
 	"time"
+
+	"github.com/zkcoord/zkcoord/session"
 )
 
-// Kind says what an event is. The zero value is no kind and is refused by the
-// readers.
+// Kind says what an event is. The zero value is not a kind, and readers refuse it.
 type Kind uint8
 
 const (
@@ -19,10 +20,10 @@ const (
 	// Info completes it: it may have taken effect, or may do so later.
 	Info
 
-	// Session is what a client was told about its session: see SessionNew and
-	// its neighbours for Op.
+	// Session is a change of a client's session as the client saw it. Op is
+	// SessionNew or another of the Session constants.
 	Session
-	// Hold is what the API told the program about a grant on Object: HoldBegin,
+	// Hold is a change of a grant on Object as the program saw it: HoldBegin,
 	// HoldEnd (given up) or HoldLost (taken away). Token identifies it.
 	Hold
 	// Belief is a lease deadline as the client computed it: Arg is the
@@ -36,11 +37,11 @@ const (
 	Fault
 	// Watch is an event delivered to a watcher: Op is its type, Object the path.
 	Watch
-	// Crash says that Client stopped without a goodbye.
+	// Crash says that Client stopped without closing anything.
 	Crash
 	// Fact is something the run measured: Op names it, Result is the value.
 	Fact
-	// Phase marks where the run has got to: PhaseWork and its neighbours.
+	// Phase marks the progress of the run: PhaseWork and the others.
 	Phase
 
 	kinds
@@ -51,7 +52,7 @@ const (
 const (
 	SessionNew       = "new"       // a session with a fresh id
 	SessionConnected = "connected" // the known session is served again
-	SessionSuspended = "suspended" // no server answers; the session may live
+	SessionSuspended = "suspended" // no server answers; the session may still live
 	SessionLost      = "lost"      // the client gave the session up
 	SessionClosed    = "closed"    // the client closed it
 	SessionExpired   = "expired"   // truth, seen at the ensemble: the servers ended it
@@ -66,18 +67,21 @@ const (
 	FaultStart = "start"
 	FaultStop  = "stop"
 
-	// FactStall is a pause of the process that clients run in; Result is how long
-	// it was, up to the time of the event.
+	// FactStall is a pause of the process that clients run in. Result is its length. The pause
+	// ended at the time of the event.
 	FactStall = "stall"
+	// FactLag is the largest delay of a timer of that process in the LagTime before the event. Result
+	// is the delay.
+	FactLag = "lag"
 	// FactLeft is what clients left behind: Object says what ("znodes",
 	// "watches", "goroutines"), Result how many, Arg which.
 	FactLeft = "left"
-	// FactRole is what the server with the number in Round does from then on: Result
-	// is "leader", "follower", "down" or what it said of itself.
+	// FactRole is the role of the server that Node names (n0) from then on. Result is "leader",
+	// "follower", "down" or what the server reported.
 	FactRole = "role"
 
 	PhaseWork    = "work"    // clients work, the nemesis follows its plan
-	PhaseHeal    = "heal"    // the nemesis stops; everything is being mended
+	PhaseHeal    = "heal"    // the nemesis has stopped; everything is being healed
 	PhaseHealed  = "healed"  // the ensemble is healthy: liveness counts from here
 	PhaseQuiesce = "quiesce" // clients finish what they have begun
 	PhaseFinal   = "final"   // final reads and counts of leftovers
@@ -97,6 +101,17 @@ func (k Kind) String() string {
 	return kindNames[k]
 }
 
+// KindOf is the kind of the event that completes an operation with that outcome.
+func KindOf(o session.Outcome) Kind {
+	switch o {
+	case session.OK:
+		return OK
+	case session.Failed:
+		return Fail
+	}
+	return Info
+}
+
 // Completion reports whether an event of kind k ends an operation.
 func (k Kind) Completion() bool { return k == OK || k == Fail || k == Info }
 
@@ -109,32 +124,47 @@ func parseKind(s string) (Kind, bool) {
 	return 0, false
 }
 
-// Nobody is the Client and Process of events that belong to no client: faults,
-// phases, facts of the run.
+// LagTime is the time that one FactLag covers.
+const LagTime = time.Second
+
+// Nobody is the Client and Process of events that belong to no client: faults, phases and facts of
+// the run.
 const Nobody = -1
 
-// Event is one line of a history. Unused fields are zero and are not written.
-// It is laid out to stay at 144 bytes: a million operations are two million of
-// them.
+// Event is one line of a history. Unused fields are zero and are not written. Its size is kept at
+// 160 bytes, because a million operations have two million events.
 type Event struct {
-	Time    time.Duration // since the start of the history; set by Record
-	Session int64         // the ZooKeeper session it was done in
-	Zxid    int64         // the zxid that proves it
-	Token   int64         // the fencing token (czxid) of a grant or write
-	Op      string        // operation, or what happened
-	Object  string        // what it was done to: usually a path
-	Arg     string        // what was asked for
-	Result  string        // what was answered
-	Error   string        // why not; for Info, why nobody knows
-	Node    string        // the own znode of a contender, or the server concerned
-	Index   int32         // position in the history; set by Record
-	Process int32         // a logical thread: at most one operation open at a time
-	Round   int32         // round of a barrier, generation of a queue, ...
-	Client  int16         // the client behind the process; it outlives processes
-	Kind    Kind
+	Time     time.Duration // since the start of the history; set by Record
+	Session  int64         // the ZooKeeper session it was done in
+	Zxid     int64         // the zxid that proves it
+	Token    int64         // the fencing token (czxid) of a grant or write
+	Op       string        // operation, or what happened
+	Object   string        // what it was done to: usually a path
+	Arg      string        // the argument
+	Result   string        // the result
+	Error    string        // why it failed, or why it is indeterminate
+	Node     string        // the own znode of a contender, or the server concerned
+	Index    int32         // position in the history; set by Record
+	Process  int32         // a logical thread: at most one operation open at a time
+	Round    int32         // of a double barrier, from 1
+	Step     int32         // of the plan, from 1: what a Fault event is about
+	Priority int32         // of an item that is put into a queue
+	Watch    int32         // number of a watch of the client: its events have the same
+	Client   int16         // the client behind the process; it outlives processes
+	Kind     Kind
 }
 
-// Who names the client for people: "c3", or "-" for nobody.
+// number is a field of an event that is a plain number, with its name in files.
+type number struct {
+	name string
+	at   *int32
+}
+
+func (e *Event) numbers() [4]number {
+	return [...]number{{"round", &e.Round}, {"step", &e.Step}, {"priority", &e.Priority}, {"watch", &e.Watch}}
+}
+
+// Who names the client for people: "c3", or "-" for an event without a client.
 func (e *Event) Who() string {
 	if e.Client == Nobody {
 		return "-"

@@ -5,17 +5,19 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/zkcoord/zkcoord/session"
 )
 
 // Version is the version of the schema that this package writes.
 const Version = 1
 
-// ErrMalformed says that a history breaks a rule that every client keeps: a
-// completion without an invocation, a second operation of a process that is
-// still busy. Nothing can be concluded from it.
+// ErrMalformed says that a history breaks a rule that every client keeps. For
+// example, it has a completion without an invocation, or a process begins a second
+// operation before it has completed the first. Nothing can be concluded from it.
 var ErrMalformed = errors.New("history: malformed")
 
-// Header says what run a history belongs to.
+// Header identifies the run of a history.
 type Header struct {
 	Scenario string    `json:"scenario,omitempty"`
 	Seed     uint64    `json:"seed,omitempty"`
@@ -53,8 +55,8 @@ func New(events ...Event) *History {
 	return &History{Events: events}
 }
 
-// Complete reports whether the run that made h got to its end. Silence in a
-// history that was cut short proves nothing.
+// Complete reports whether h is whole: its run came to its end. Missing events in a
+// history that was cut short prove nothing.
 func (h *History) Complete() bool {
 	n := len(h.Events)
 	return n > 0 && h.Events[n-1].Kind == Phase && h.Events[n-1].Op == PhaseEnd
@@ -84,12 +86,19 @@ type Operation struct {
 	Invoke, Complete *Event
 }
 
-// Outcome is OK, Fail or Info; an operation without completion is Info.
-func (o Operation) Outcome() Kind {
+// Outcome says whether the operation took effect. Of one without completion that is
+// not known.
+func (o Operation) Outcome() session.Outcome {
 	if o.Complete == nil {
-		return Info
+		return session.Indeterminate
 	}
-	return o.Complete.Kind
+	switch o.Complete.Kind {
+	case OK:
+		return session.OK
+	case Fail:
+		return session.Failed
+	}
+	return session.Indeterminate
 }
 
 // End is the index of the completion, or the largest index there is: an
@@ -154,7 +163,7 @@ type HoldInterval struct {
 	Begin, End *Event
 }
 
-// Lost reports whether the hold was taken away rather than given up.
+// Lost reports whether the hold was taken away, and not given up.
 func (i HoldInterval) Lost() bool {
 	return i.End != nil && !(i.End.Kind == Hold && i.End.Op == HoldEnd)
 }
@@ -175,9 +184,9 @@ func (i HoldInterval) Events() []Event {
 	return []Event{*i.Begin, *i.End}
 }
 
-// Holds returns the hold intervals in order of their begins. A hold ends with
-// the first of: given up, lost, crash of its client. The slice is shared and
-// must not be changed.
+// Holds returns the hold intervals in order of their begins. A hold ends when it is
+// given up, when it is lost or when its client crashes, whichever is first. The
+// slice is shared and must not be changed.
 func (h *History) Holds() []HoldInterval {
 	h.holding.Do(func() { h.holds = holds(h.Events) })
 	return h.holds

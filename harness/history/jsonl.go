@@ -12,7 +12,7 @@ import (
 	"unicode/utf8"
 )
 
-// format is the value that tells a history from any other JSON.
+// format distinguishes a history from any other JSON.
 const format = "zkcoord-history"
 
 type headerLine struct {
@@ -24,21 +24,24 @@ type headerLine struct {
 // line is the schema of one event. Session, zxid and token are written as hex
 // strings: readers that keep numbers in doubles would round them.
 type line struct {
-	Index   int32  `json:"i"`
-	Time    int64  `json:"t"`
-	Kind    string `json:"kind"`
-	Process *int32 `json:"process"`
-	Client  *int16 `json:"client"`
-	Session hex64  `json:"session"`
-	Op      string `json:"op"`
-	Object  string `json:"object"`
-	Arg     string `json:"arg"`
-	Result  string `json:"result"`
-	Error   string `json:"error"`
-	Zxid    hex64  `json:"zxid"`
-	Token   hex64  `json:"token"`
-	Node    string `json:"node"`
-	Round   int32  `json:"round"`
+	Index    int32  `json:"i"`
+	Time     int64  `json:"t"`
+	Kind     string `json:"kind"`
+	Process  *int32 `json:"process"`
+	Client   *int16 `json:"client"`
+	Session  hex64  `json:"session"`
+	Op       string `json:"op"`
+	Object   string `json:"object"`
+	Arg      string `json:"arg"`
+	Result   string `json:"result"`
+	Error    string `json:"error"`
+	Zxid     hex64  `json:"zxid"`
+	Token    hex64  `json:"token"`
+	Node     string `json:"node"`
+	Round    int32  `json:"round"`
+	Step     int32  `json:"step"`
+	Priority int32  `json:"priority"`
+	Watch    int32  `json:"watch"`
 }
 
 type hex64 int64
@@ -79,8 +82,8 @@ func (h *History) WriteJSON(w io.Writer) error {
 	return nil
 }
 
-// appendJSON writes by hand what encoding/json would: a history of millions of
-// events is written while somebody waits for the verdict.
+// appendJSON writes by hand what encoding/json would write. It is faster, and a user
+// waits for the verdict while a history of millions of events is written.
 func appendJSON(b []byte, e *Event) []byte {
 	b = append(b, `{"i":`...)
 	b = strconv.AppendInt(b, int64(e.Index), 10)
@@ -106,9 +109,13 @@ func appendJSON(b []byte, e *Event) []byte {
 	b = appendHex(b, "zxid", e.Zxid)
 	b = appendHex(b, "token", e.Token)
 	b = appendField(b, "node", e.Node)
-	if e.Round != 0 {
-		b = append(b, `,"round":`...)
-		b = strconv.AppendInt(b, int64(e.Round), 10)
+	for _, n := range e.numbers() {
+		if *n.at != 0 {
+			b = append(b, ',', '"')
+			b = append(b, n.name...)
+			b = append(b, '"', ':')
+			b = strconv.AppendInt(b, int64(*n.at), 10)
+		}
 	}
 	return append(b, '}', '\n')
 }
@@ -134,7 +141,7 @@ func appendField(b []byte, name, v string) []byte {
 	return appendString(b, v)
 }
 
-// appendString quotes s; what is not plain is left to encoding/json.
+// appendString quotes s. It leaves strings with special characters to encoding/json.
 func appendString(b []byte, s string) []byte {
 	for i := range len(s) {
 		if c := s[i]; c < ' ' || c == '"' || c == '\\' || c >= utf8.RuneSelf {
@@ -147,9 +154,9 @@ func appendString(b []byte, s string) []byte {
 	return append(b, '"')
 }
 
-// ReadJSON reads what WriteJSON wrote. A history that breaks off in the middle
-// of a line, as a crash leaves it, is read up to that line: [History.Complete]
-// then says no. Any other fault is an error with its line number.
+// ReadJSON reads what WriteJSON wrote. A crash can cut a history off in the middle of
+// a line. Such a history is read up to that line, and [History.Complete] reports
+// false. Any other mistake is an error with its line number.
 func ReadJSON(r io.Reader) (*History, error) {
 	in := bufio.NewReaderSize(r, 1<<16)
 	first, err := in.ReadBytes('\n')
@@ -158,7 +165,7 @@ func ReadJSON(r io.Reader) (*History, error) {
 	}
 	var head headerLine
 	if json.Unmarshal(first, &head) != nil || head.Format != format {
-		return nil, fmt.Errorf("history: line 1 is no header of a history")
+		return nil, fmt.Errorf("history: line 1 is not the header of a history")
 	}
 	if head.Version != Version {
 		return nil, fmt.Errorf("history: schema version %d, this program reads %d", head.Version, Version)
@@ -181,10 +188,10 @@ func ReadJSON(r io.Reader) (*History, error) {
 			return nil, fmt.Errorf("history: line %d: %w", number, err)
 		}
 		if int(e.Index) != len(h.Events) {
-			return nil, fmt.Errorf("history: line %d: index %d where %d is due", number, e.Index, len(h.Events))
+			return nil, fmt.Errorf("history: line %d: index %d, want %d", number, e.Index, len(h.Events))
 		}
 		if e.Time < h.End() {
-			return nil, fmt.Errorf("history: line %d: %v is before %v: times rise with indexes", number, e.Time, h.End())
+			return nil, fmt.Errorf("history: line %d: time %v is before the previous one, %v", number, e.Time, h.End())
 		}
 		h.Events = append(h.Events, e)
 	}
@@ -201,7 +208,8 @@ func parseJSON(text []byte, intern interner) (Event, error) {
 	}
 	e := Event{
 		Index: l.Index, Time: time.Duration(l.Time), Kind: kind, Process: Nobody, Client: Nobody,
-		Session: int64(l.Session), Zxid: int64(l.Zxid), Token: int64(l.Token), Round: l.Round,
+		Session: int64(l.Session), Zxid: int64(l.Zxid), Token: int64(l.Token),
+		Round: l.Round, Step: l.Step, Priority: l.Priority, Watch: l.Watch,
 		Op: intern.of(l.Op), Object: intern.of(l.Object), Node: intern.of(l.Node),
 		Arg: l.Arg, Result: l.Result, Error: intern.of(l.Error),
 	}

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// chunk bounds what an append can cost while the lock is held: growing one
-// large slice would stop every client for as long as the copy takes.
+// chunk bounds the cost of an append while the lock is held. To grow one large slice
+// would stop every client for the duration of the copy.
 const chunk = 4096
 
 // Recorder collects the events of a run. Its methods may be called from any
@@ -27,9 +27,9 @@ func NewRecorder() *Recorder {
 	return &Recorder{start: time.Now()}
 }
 
-// Record stamps e with the next index and the present time, keeps it and
-// returns the stamped event. After [Recorder.Seal] it keeps nothing and returns
-// e with Index -1: a straggler must not change a history that is being judged.
+// Record gives e the next index and the present time, keeps it and returns it. After
+// [Recorder.Seal] it keeps nothing and returns e with Index -1, because a late event
+// must not change a history that is being judged.
 func (r *Recorder) Record(e Event) Event {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -66,11 +66,11 @@ func (r *Recorder) countLocked(e *Event) {
 	}
 }
 
-// Progress is how far a recording has got.
+// Progress is the state of a recording.
 type Progress struct {
-	Phase            string // that was entered last
+	Phase            string // the latest phase
 	Started, Stopped int    // faults
-	Holds, Lost      int    // grants told of, and how many of them were lost
+	Holds, Lost      int    // grants, and how many of them were lost
 }
 
 // Start is the instant that times count from.
@@ -86,7 +86,7 @@ func (r *Recorder) Count(k Kind) int {
 	return r.counts[k]
 }
 
-// Progress returns how far the recording has got.
+// Progress returns the state of the recording.
 func (r *Recorder) Progress() Progress {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -13,9 +13,9 @@ import (
 //
 //	12.5ms c1 ok acquire /lock token=0x7 node=lock-0000000003
 //
-// that is time, client, kind, op, object where it is a path, and the other
-// fields by name. Values with spaces or quotes are quoted as in Go. A process
-// that is not the client's first is written c1/p7.
+// The fields are time, client, kind, op, object if it is a path, and the other
+// fields by name. Values with spaces or quotes are quoted as in Go. A process that
+// is not the client's first is written c1/p7.
 func (h *History) WriteText(w io.Writer) error {
 	out := bufio.NewWriter(w)
 	for i := range h.Events {
@@ -52,13 +52,15 @@ func (e Event) String() string {
 	id(&b, "zxid", e.Zxid)
 	id(&b, "session", e.Session)
 	field(&b, "node", e.Node)
-	if e.Round != 0 {
-		fmt.Fprintf(&b, " round=%d", e.Round)
+	for _, n := range e.numbers() {
+		if *n.at != 0 {
+			fmt.Fprintf(&b, " %s=%d", n.name, *n.at)
+		}
 	}
 	return b.String()
 }
 
-// bare reports whether an object is told from a field by its first character.
+// bare reports whether the first character of an object distinguishes it from a field.
 func bare(object string) bool {
 	return strings.HasPrefix(object, "/") && quote(object) == object
 }
@@ -82,9 +84,9 @@ func quote(s string) string {
 	return s
 }
 
-// ParseText reads the form of [History.WriteText]. Empty lines and what follows
-// a "#" at the start of a line are skipped. A time may be "-": it is then the index in
-// milliseconds. Errors name the line.
+// ParseText reads the form of [History.WriteText]. It skips empty lines and lines that
+// begin with "#". A time may be "-", which means the index in milliseconds. Errors
+// name the line.
 func ParseText(r io.Reader) (*History, error) {
 	var events []Event
 	in := bufio.NewScanner(r)
@@ -188,11 +190,14 @@ func (e *Event) set(word string) error {
 		e.Zxid, err = ParseID(value)
 	case "session":
 		e.Session, err = ParseID(value)
-	case "round":
-		var round int64
-		round, err = strconv.ParseInt(value, 10, 32)
-		e.Round = int32(round)
 	default:
+		for _, n := range e.numbers() {
+			if n.name == name {
+				v, err := strconv.ParseInt(value, 10, 32)
+				*n.at = int32(v)
+				return err
+			}
+		}
 		err = fmt.Errorf("unknown field %q", name)
 	}
 	return err

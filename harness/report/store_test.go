@@ -19,7 +19,7 @@ import (
 func result() *harness.Result {
 	h := history.New(
 		history.Event{Kind: history.Hold, Op: history.HoldBegin, Object: "/lock", Token: 1},
-		history.Event{Kind: history.Fault, Op: history.FaultStart, Object: "kill", Node: "n0", Round: 1, Client: history.Nobody, Process: history.Nobody},
+		history.Event{Kind: history.Fault, Op: history.FaultStart, Object: "kill", Node: "n0", Step: 1, Client: history.Nobody, Process: history.Nobody},
 		history.Event{Kind: history.Phase, Op: history.PhaseEnd, Client: history.Nobody, Process: history.Nobody},
 	)
 	return &harness.Result{
@@ -136,7 +136,7 @@ func TestUnwritableStoreIsAnError(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Setenv("TMPDIR", file)
-	if err := Open(file).Save(result()); err == nil || !strings.Contains(err.Error(), "nor can it be stored elsewhere") {
+	if err := Open(file).Save(result()); err == nil || !strings.Contains(err.Error(), "it cannot be stored elsewhere either") {
 		t.Error(err)
 	}
 }

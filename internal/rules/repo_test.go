@@ -77,9 +77,10 @@ func TestEveryPackageHasOneComment(t *testing.T) {
 // counts.
 var directions = []struct{ from, ours, foreign, why string }{
 	{"internal/wire", "", "", "the protocol is known without any client of it"},
-	{"internal/znode", "", "", "names of znodes are known without any client"},
+	{"internal/invalid", "", "", "what cannot be meant is known without any client"},
+	{"internal/znode", "internal/invalid", "", "names of znodes are known without any client"},
 	{"internal/under", "", "", "what it means to work under something held is known without any client"},
-	{"session", "internal/wire internal/znode internal/under", client, "a session knows nothing of what is made of it"},
+	{"session", "internal/wire internal/invalid internal/znode internal/under", client, "a session knows nothing of what is made of it"},
 	{"session/sessionotel", "session", "any", "who wants traces pays for them, and nobody else"},
 	{"internal/lockqueue", "session internal/znode", client, "what primitives share knows none of them"},
 	{"internal/idempotent", "session", client, "what primitives share knows none of them"},
@@ -89,17 +90,18 @@ var directions = []struct{ from, ours, foreign, why string }{
 	{"queue", underPrimitives, client, whyPrimitives},
 	{"barrier", underPrimitives, client, whyPrimitives},
 	{"watch", underPrimitives, client, whyPrimitives},
+	{"fence", "", "", "a resource that is fenced imports no lock, and no driver"},
 	{"zktest", "zktest internal/wire internal/znode", "", "the model of the servers shares the protocol with its clients, and no more"},
 	{"zktest/internal/difftest", "zktest internal/wire internal/znode", "any", "it compares the model with real servers"},
 	{"harness", "harness session zktest internal docker", "any", "the harness tests clients of any kind; scenarios bring the primitives"},
-	{"harness/checker", "harness/history", "any", "a verdict is a function of the history alone"},
+	{"harness/checker", "harness/history session", "any", "a verdict is a function of the history alone; session has the type of outcomes"},
 	{"scenarios", "scenarios harness session lock election group queue barrier watch zktest internal", "any", "scenarios are run by the command and by benchmarks, not the other way round"},
 	{"examples", "session lock election group queue barrier watch", client + " golang.org/x/sync", "examples show what programs import"},
 }
 
 const (
 	client          = "github.com/go-zookeeper/zk"
-	underPrimitives = "session internal/lockqueue internal/idempotent internal/under internal/znode"
+	underPrimitives = "session internal/lockqueue internal/idempotent internal/invalid internal/under internal/znode"
 	whyPrimitives   = "who imports one primitive gets the ZooKeeper client and no more: no other primitive, no harness, no Docker"
 )
 

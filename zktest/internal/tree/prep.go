@@ -168,7 +168,7 @@ func (p *Prep) create(r Request, req *wire.CreateRequest, ttl int64, t *Txn) wir
 	if strings.IndexByte(path, '/') < 0 || strings.IndexByte(path, 0) >= 0 {
 		return wire.BadArguments
 	}
-	acl, code := fixACL(req.ACL, r.Auth)
+	acl, code := fixACL(req.ACL, r.Auth, p.tree.Rules)
 	if code != wire.OK {
 		return code
 	}
@@ -300,7 +300,7 @@ func (p *Prep) setACL(r Request, req *wire.SetACLRequest, t *Txn) wire.Code {
 	if !validPath(req.Path) {
 		return wire.BadArguments
 	}
-	acl, code := fixACL(req.ACL, r.Auth)
+	acl, code := fixACL(req.ACL, r.Auth, p.tree.Rules)
 	if code != wire.OK {
 		return code
 	}

@@ -1,0 +1,128 @@
+package fence
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// WriteFile replaces the content of a file, unless a larger token was accepted for it before. It is for
+// processes on one host that all write with WriteFile: the lock is flock(2), which network file systems do
+// not all have. Readers of the file need nothing; they see the old content or the new one.
+//
+// The file name + ".fence" has the largest token, in decimal, and is the lock. It is made when needed.
+// Deleting it forgets the token. WriteFile locks it, compares and stores the token, writes the data to a
+// temporary file in the same directory, and renames that. Each step is on the disk before the next begins.
+// perm, before the umask, is for the new file.
+//
+// If ctx ends while another process has the lock, nothing was changed. After any other error but a
+// *[StaleError] the token may have been stored, and the content is the old or the new one. Call it again
+// with the same token. On systems without flock, the error is errors.ErrUnsupported.
+func WriteFile(ctx context.Context, name string, token Token, data []byte, perm os.FileMode) error {
+	if err := writeFile(ctx, name, token, data, perm); err != nil {
+		if errors.Is(err, ErrStale) || errors.Is(err, ErrNoToken) {
+			return err
+		}
+		return fmt.Errorf("fence: write %s: %w", name, err)
+	}
+	return nil
+}
+
+func writeFile(ctx context.Context, name string, token Token, data []byte, perm os.FileMode) error {
+	if err := valid(name, token); err != nil {
+		return err
+	}
+	guard, err := os.OpenFile(name+".fence", os.O_RDWR|os.O_CREATE, perm|0o600)
+	if err != nil {
+		return err
+	}
+	defer guard.Close() // and with it the lock
+	if err := lockFile(ctx, guard); err != nil {
+		return err
+	}
+	largest, err := readToken(guard)
+	if err != nil {
+		return err
+	}
+	if err := check(name, token, largest); err != nil {
+		return err
+	}
+	if token > largest {
+		if err := storeToken(guard, token); err != nil {
+			return err
+		}
+	}
+	return replace(name, data, perm)
+}
+
+// readToken reads the token of a guard file. An empty one is new. One that cannot be read is not taken
+// for a new one, because that would forget its token.
+func readToken(guard *os.File) (Token, error) {
+	text, err := io.ReadAll(guard)
+	if err != nil || len(text) == 0 {
+		return 0, err
+	}
+	largest, err := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64)
+	if err != nil || len(text) != width {
+		return 0, fmt.Errorf("%s has no token: %q", guard.Name(), text)
+	}
+	return Token(largest), nil
+}
+
+// width is the length of a guard file, which is the same for each token: writing one is writing over
+// another, in one sector of the disk.
+const width = 20
+
+func storeToken(guard *os.File, token Token) error {
+	if _, err := guard.WriteAt(fmt.Appendf(nil, "%0*d\n", width-1, token), 0); err != nil {
+		return err
+	}
+	if err := guard.Sync(); err != nil {
+		return err
+	}
+	return syncDir(guard.Name())
+}
+
+// replace writes a temporary file and renames it.
+func replace(name string, data []byte, perm os.FileMode) (err error) {
+	temporary, err := create(name, perm)
+	if err != nil {
+		return err
+	}
+	_, err = temporary.Write(data)
+	if err == nil {
+		err = temporary.Sync()
+	}
+	err = errors.Join(err, temporary.Close())
+	if err == nil {
+		err = os.Rename(temporary.Name(), name)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(temporary.Name()))
+	}
+	return syncDir(name)
+}
+
+// create makes the temporary file, of which there is one for each name: the lock is held, so one that
+// is there was left by a process that was interrupted.
+func create(name string, perm os.FileMode) (*os.File, error) {
+	temporary := name + ".fence-new"
+	if err := os.Remove(temporary); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	return os.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL, perm)
+}
+
+// syncDir puts the entry of a file in its directory on the disk.
+func syncDir(name string) error {
+	dir, err := os.Open(filepath.Dir(name))
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}

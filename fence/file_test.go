@@ -1,0 +1,160 @@
+package fence_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/zkcoord/zkcoord/fence"
+)
+
+func content(t *testing.T, name string) string {
+	t.Helper()
+	data, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
+// writerMark is the variable of the environment of a process that writes a file until it is killed.
+const writerMark = "ZKCOORD_FENCE_WRITER"
+
+// writeForever writes the file with each token in turn. Its content is the token on each of many lines.
+func writeForever(name string) {
+	var first fence.Token
+	fmt.Sscan(os.Getenv(writerMark+"_FIRST"), &first)
+	for token := first; ; token++ {
+		if err := fence.WriteFile(context.Background(), name, token, lines(token), 0o600); err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+		fmt.Println(token)
+	}
+}
+
+func lines(token fence.Token) []byte {
+	return bytes.Repeat(fmt.Appendln(nil, token), 4000)
+}
+
+// Covers F5.
+func TestFileOfAKilledWriterIsWhole(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("it kills processes on Linux")
+	}
+	name := filepath.Join(t.TempDir(), "account")
+	last := fence.Token(1)
+	for round := range 15 {
+		cmd := exec.Command(os.Args[0])
+		cmd.Env = append(os.Environ(), writerMark+"="+name, fmt.Sprintf("%s_FIRST=%d", writerMark, last+1))
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		confirmed := last
+		for range 1 + round%4 {
+			if _, err := fmt.Fscan(out, &confirmed); err != nil {
+				t.Fatalf("the writer has ended: %v", err)
+			}
+		}
+		seen := content(t, name) // while it writes
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		for when, text := range map[string]string{"before": seen, "after": content(t, name)} {
+			first, _, _ := strings.Cut(text, "\n")
+			var token fence.Token
+			if _, err := fmt.Sscan(first, &token); err != nil || text != string(lines(token)) {
+				t.Fatalf("the content %s the kill is a part: %d bytes of %q", when, len(text), first)
+			}
+			if token < confirmed {
+				t.Errorf("the content %s the kill is of %d, want %d or later", when, token, confirmed)
+			}
+			last = max(last, token)
+		}
+		err = fence.WriteFile(t.Context(), name, last-1, nil, 0o600)
+		var stale *fence.StaleError
+		if !errors.As(err, &stale) || stale.Largest < last || stale.Largest > last+1 {
+			t.Fatalf("%d after the content of %d: %v, want it refused", last-1, last, err)
+		}
+		last = stale.Largest
+	}
+	if err := fence.WriteFile(t.Context(), name, last, []byte("end"), 0o600); err != nil || content(t, name) != "end" {
+		t.Errorf("the next write: %v, content of %d bytes", err, len(content(t, name)))
+	}
+	if left, _ := filepath.Glob(name + "*"); len(left) != 2 {
+		t.Errorf("files %q, want the file and its guard", left)
+	}
+}
+
+// The content is replaced by a rename, so a reader that has the file open is not disturbed.
+//
+// Covers F5.
+func TestOpenFileKeepsItsContent(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "account")
+	if err := fence.WriteFile(t.Context(), name, 5, []byte("old"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := fence.WriteFile(t.Context(), name, 5, []byte("new"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if data, err := io.ReadAll(f); err != nil || string(data) != "old" {
+		t.Errorf("the open file has %q, %v, want the old content", data, err)
+	}
+}
+
+// A guard file that was damaged is not taken for that of a new file: its token would be forgotten.
+//
+// Covers F1.
+func TestDamagedGuardFileRefusesAll(t *testing.T) {
+	for _, text := range []string{"x", "000000000000000007", "000000000000000000x\n", strings.Repeat("0", 40)} {
+		name := filepath.Join(t.TempDir(), "account")
+		if err := os.WriteFile(name+".fence", []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := fence.WriteFile(t.Context(), name, 5, nil, 0o600); err == nil || errors.Is(err, fence.ErrStale) {
+			t.Errorf("guard %q: %v, want an error that says that it is damaged", text, err)
+		}
+		if _, err := os.Stat(name); err == nil {
+			t.Errorf("guard %q: the file was written", text)
+		}
+	}
+}
+
+func TestWriteFileWaitsNoLongerThanItsContext(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "account")
+	write := func(ctx context.Context, token fence.Token) error {
+		return fence.WriteFile(ctx, name, token, []byte("x"), 0o600)
+	}
+	if err := write(t.Context(), 5); err != nil {
+		t.Fatal(err)
+	}
+	other := holdLock(t, name+".fence")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(errHere)
+	if err := write(ctx, 6); !errors.Is(err, errHere) {
+		t.Errorf("while another one has the lock: %v, want %v", err, errHere)
+	}
+	if got := content(t, name+".fence"); got != "0000000000000000005\n" {
+		t.Errorf("guard %q, want token 5", got)
+	}
+	other.Close()
+	if err := write(t.Context(), 6); err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,28 @@
+//go:build unix && !solaris && !aix && !illumos
+
+package fence
+
+import (
+	"context"
+	"errors"
+	"os"
+	"syscall"
+	"time"
+)
+
+// lockFile locks f until it is closed, also by the end of the process. flock cannot wait for a context,
+// so this tries again.
+func lockFile(ctx context.Context, f *os.File) error {
+	for {
+		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if err == nil {
+			return nil
+		}
+		if !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR) {
+			return &os.PathError{Op: "flock", Path: f.Name(), Err: err}
+		}
+		if !sleep(ctx, 5*time.Millisecond) {
+			return context.Cause(ctx)
+		}
+	}
+}

@@ -1,0 +1,22 @@
+//go:build unix && !solaris && !aix && !illumos
+
+package fence_test
+
+import (
+	"os"
+	"syscall"
+	"testing"
+)
+
+// holdLock locks a file as another process does, until it is closed.
+func holdLock(t *testing.T, name string) *os.File {
+	t.Helper()
+	f, err := os.Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	return f
+}

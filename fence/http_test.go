@@ -1,0 +1,132 @@
+package fence_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/zkcoord/zkcoord/fence"
+)
+
+// post sends a request with the token, and returns the status, the error of the response and the body.
+func post(t *testing.T, s *httptest.Server, token fence.Token) (status int, err error, body string) {
+	t.Helper()
+	transport := &fence.Transport{Base: s.Client().Transport}
+	r, err := http.NewRequestWithContext(fence.WithToken(t.Context(), token), http.MethodPost, s.URL, strings.NewReader("data"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	response, err := (&http.Client{Transport: transport}).Do(r)
+	if r.Header.Get(fence.Header) != "" {
+		t.Error("the transport has changed the caller's request")
+	}
+	if err != nil {
+		return 0, err, ""
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return response.StatusCode, fence.ResponseError(response), string(text)
+}
+
+// Covers F1, F2, F3.
+func TestHTTPRefusesSmallerTokens(t *testing.T) {
+	gate, served := &fence.Gate{Name: "account"}, 0
+	s := httptest.NewServer(gate.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		served++
+		if token, ok := fence.FromContext(r.Context()); !ok || token != gate.Largest() {
+			t.Errorf("the handler has token %d, %t, want %d", token, ok, gate.Largest())
+		}
+	})))
+	defer s.Close()
+	for _, token := range []fence.Token{5, 5, 7} {
+		if status, err, _ := post(t, s, token); status != http.StatusOK || err != nil {
+			t.Fatalf("token %d: status %d, %v", token, status, err)
+		}
+	}
+	status, err, body := post(t, s, 6)
+	var stale *fence.StaleError
+	if !errors.As(err, &stale) || stale.Token != 6 || stale.Largest != 7 || status != http.StatusPreconditionFailed {
+		t.Errorf("token 6 after 7: status %d, %v, want 412 and both tokens", status, err)
+	}
+	if !strings.Contains(body, "account: token 6 is stale: the largest token accepted is 7") {
+		t.Errorf("the body is %q, want both tokens", body)
+	}
+	if served != 3 {
+		t.Errorf("%d requests were served, want 3", served)
+	}
+}
+
+// Covers F6.
+func TestHTTPRefusesRequestsWithoutAToken(t *testing.T) {
+	s := httptest.NewServer(fence.Handler(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		t.Error("a request was served")
+	})))
+	defer s.Close()
+	for _, c := range []struct {
+		headers []string
+		status  int
+	}{
+		{nil, 428}, {[]string{""}, 400}, {[]string{"0"}, 400}, {[]string{"-5"}, 400}, {[]string{"5x"}, 400},
+		{[]string{"0x5"}, 400}, {[]string{"9223372036854775808"}, 400}, {[]string{"5", "6"}, 400}, {[]string{"5, 6"}, 400},
+	} {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.URL, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header[fence.Header] = c.headers
+		response, err := s.Client().Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		response.Body.Close()
+		if response.StatusCode != c.status {
+			t.Errorf("headers %q: status %d, want %d", c.headers, response.StatusCode, c.status)
+		}
+		if err := fence.ResponseError(response); (c.status == 428) != errors.Is(err, fence.ErrNoToken) {
+			t.Errorf("headers %q: error %v", c.headers, err)
+		}
+	}
+	if _, err, _ := post(t, s, 0); !errors.Is(err, fence.ErrNoToken) {
+		t.Errorf("a request with token 0: %v, want %v", err, fence.ErrNoToken)
+	}
+	if _, err := (&http.Client{Transport: &fence.Transport{}}).Post(s.URL, "", strings.NewReader("data")); !errors.Is(err, fence.ErrNoToken) {
+		t.Errorf("a request whose context has no token: %v, want %v", err, fence.ErrNoToken)
+	}
+}
+
+// A proxy in between may answer 412 or 428 for reasons of its own.
+func TestOtherResponsesAreNoErrors(t *testing.T) {
+	for _, status := range []int{200, 400, 412, 500} {
+		if err := fence.ResponseError(&http.Response{StatusCode: status, Header: http.Header{}}); err != nil {
+			t.Errorf("status %d: %v, want no error", status, err)
+		}
+	}
+	w := httptest.NewRecorder()
+	if fence.WriteError(w, errHere) || w.Body.Len() > 0 {
+		t.Errorf("another error was written: %q", w.Body)
+	}
+}
+
+func TestRequestOfAClientThatHasGoneIsNotServed(t *testing.T) {
+	var gate fence.Gate
+	h := gate.Handler(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("a request was served") }))
+	_ = gate.Do(t.Context(), 5, func(ctx context.Context) error {
+		ctx, cancel := context.WithCancel(ctx)
+		cancel()
+		r := httptest.NewRequestWithContext(ctx, http.MethodPost, "/", nil)
+		r.Header.Set(fence.Header, "6")
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		if w.Code != http.StatusServiceUnavailable {
+			t.Errorf("status %d, want 503", w.Code)
+		}
+		return nil
+	})
+}

@@ -1,0 +1,225 @@
+package fence
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+	"time"
+)
+
+// A Table fences resources in a SQL database. It has a guard row for each resource, in the same
+// database as the data: token is the largest that was accepted. A call raises it in the
+// transaction that writes the data. The zero value needs a DB; the rest has defaults.
+type Table struct {
+	DB *sql.DB
+	// Name of the table, with its schema if need be; empty is "fence".
+	Name string
+	// Dialect of the database; the zero value is PostgreSQL's.
+	Dialect Dialect
+	// TxOptions of the transactions; nil is the database's default. Any isolation level is safe. From
+	// repeatable read on, PostgreSQL fails some transactions that would wait at a lower one.
+	TxOptions *sql.TxOptions
+}
+
+// A Dialect is the SQL of a kind of database.
+type Dialect int
+
+const (
+	PostgreSQL Dialect = iota // 9.5 and newer
+	SQLite                    // 3.35 and newer
+)
+
+// lookTime bounds the look at the guard row after a commit whose reply was lost.
+const lookTime = 5 * time.Second
+
+// Create creates the table, unless it exists:
+//
+//	CREATE TABLE fence (
+//		resource text PRIMARY KEY,
+//		token    bigint NOT NULL, -- the largest accepted
+//		writes   bigint NOT NULL, -- how many transactions were committed
+//		mark     text NOT NULL    -- names the last one of them
+//	)
+func (t *Table) Create(ctx context.Context) error {
+	create, err := t.statement(`CREATE TABLE IF NOT EXISTS %s (
+	resource text PRIMARY KEY,
+	token    bigint NOT NULL,
+	writes   bigint NOT NULL,
+	mark     text NOT NULL
+)`)
+	if err == nil {
+		_, err = t.DB.ExecContext(ctx, create)
+	}
+	if err != nil {
+		return fmt.Errorf("fence: create table %s: %w", t.name(), err)
+	}
+	return nil
+}
+
+// Do calls f in a transaction that has accepted the token for the resource, and commits it if f
+// returns nil. What f writes with tx is committed together with the token, or not at all. The guard row
+// stays locked from before f to the end of the transaction: nobody else can be between the check and the
+// write. A resource without a guard row gets one.
+//
+// The error is a *[StaleError] if a larger token was accepted before, and then f was not called. If f
+// fails or panics, the transaction is rolled back, and the error is that of f, as it is. Do what cannot
+// be rolled back elsewhere. f must not commit tx.
+//
+// If COMMIT fails for whatever reason, Do finds out at the guard row whether it has happened. That needs a
+// new connection, and waits until the server has ended the lost transaction. It takes up to 5 s, also if
+// ctx has ended meanwhile. Do returns nil if the transaction is committed, and an error that is [ErrUnknown]
+// if the database did not answer, or if another transaction on the resource has followed.
+// After any other error nothing was changed.
+func (t *Table) Do(ctx context.Context, resource string, token Token, f func(ctx context.Context, tx *sql.Tx) error) error {
+	tx, err := t.DB.BeginTx(ctx, t.TxOptions)
+	if err != nil {
+		return fmt.Errorf("fence: %s: begin: %w", resource, err)
+	}
+	defer tx.Rollback()
+	own, err := t.accept(ctx, tx, resource, token)
+	if err != nil {
+		return err
+	}
+	if err := f(ctx, tx); err != nil {
+		return err
+	}
+	if err := tx.Commit(); err != nil {
+		return t.resolve(ctx, resource, own, err)
+	}
+	return nil
+}
+
+// Check accepts the token for the resource in a transaction of the caller's, for those who cannot use
+// Do. Call it before anything is read or written in tx. The guard row is locked until tx ends. The error
+// is a *[StaleError] if a larger token was accepted before; roll tx back then.
+//
+// What an error of COMMIT means is for the caller to find out.
+func (t *Table) Check(ctx context.Context, tx *sql.Tx, resource string, token Token) error {
+	_, err := t.accept(ctx, tx, resource, token)
+	return err
+}
+
+// Largest returns the largest token that was accepted for the resource, zero if none. It does not wait
+// for transactions that are under way.
+func (t *Table) Largest(ctx context.Context, resource string) (Token, error) {
+	return t.largest(ctx, t.DB, resource)
+}
+
+// write is one transaction, and how many the resource has had with it.
+type write struct {
+	mark   string
+	number int64
+}
+
+// accept checks and raises the token in one statement. If two clients run it at once, the second one
+// waits for the end of the first one's transaction, and then tests the row as that has left it.
+func (t *Table) accept(ctx context.Context, tx *sql.Tx, resource string, token Token) (own write, err error) {
+	if err := valid(resource, token); err != nil {
+		return own, err
+	}
+	own.mark = rand.Text()
+	raise, err := t.statement(`INSERT INTO %s AS guard (resource, token, writes, mark) VALUES ($1, $2, 1, $3)
+ON CONFLICT (resource) DO UPDATE SET token = excluded.token, writes = guard.writes + 1, mark = excluded.mark
+WHERE guard.token <= excluded.token
+RETURNING writes`)
+	if err == nil {
+		err = tx.QueryRowContext(ctx, raise, resource, int64(token), own.mark).Scan(&own.number)
+	}
+	if errors.Is(err, sql.ErrNoRows) { // the row stays locked
+		var largest Token
+		if largest, err = t.largest(ctx, tx, resource); err == nil {
+			return own, &StaleError{Resource: resource, Token: token, Largest: largest}
+		}
+	}
+	if err != nil {
+		return own, fmt.Errorf("fence: %s: check token %d: %w", resource, token, err)
+	}
+	return own, nil
+}
+
+type queryer interface {
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}
+
+func (t *Table) largest(ctx context.Context, from queryer, resource string) (largest Token, err error) {
+	read, err := t.statement(`SELECT token FROM %s WHERE resource = $1`)
+	if err == nil {
+		err = from.QueryRowContext(ctx, read, resource).Scan((*int64)(&largest))
+	}
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return 0, fmt.Errorf("fence: %s: read the guard row: %w", resource, err)
+	}
+	return largest, nil
+}
+
+// resolve returns what the error of Do is after COMMIT returned failed.
+func (t *Table) resolve(ctx context.Context, resource string, own write, failed error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookTime)
+	defer cancel()
+	last, err := t.look(ctx, resource)
+	for pause := 20 * time.Millisecond; err != nil && sleep(ctx, pause); pause *= 2 {
+		last, err = t.look(ctx, resource)
+	}
+	switch {
+	case err != nil:
+		return fmt.Errorf("%w: %s: commit: %w; look: %w", ErrUnknown, resource, failed, err)
+	case last.mark == own.mark:
+		return nil
+	case last.number > own.number:
+		return fmt.Errorf("%w: %s: commit: %w; another transaction has followed", ErrUnknown, resource, failed)
+	}
+	return fmt.Errorf("fence: %s: not committed: %w", resource, failed)
+}
+
+// look returns the last transaction of a resource that was committed. It locks the guard row, or makes
+// one, so that it waits for a transaction that has lost its client and whose COMMIT may be on its way:
+// a plain read would come too early, and a row that the lost transaction has just made is not to be seen.
+func (t *Table) look(ctx context.Context, resource string) (last write, err error) {
+	look, err := t.statement(`INSERT INTO %s AS guard (resource, token, writes, mark) VALUES ($1, 0, 0, '')
+ON CONFLICT (resource) DO UPDATE SET token = guard.token
+RETURNING writes, mark`)
+	if err == nil {
+		err = t.DB.QueryRowContext(ctx, look, resource).Scan(&last.number, &last.mark)
+	}
+	return last, err
+}
+
+// sleep waits for d, and reports false if ctx ends first.
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+func (t *Table) name() string {
+	if t.Name == "" {
+		return "fence"
+	}
+	return t.Name
+}
+
+var identifier = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)?$`)
+
+// statement is the form with the table's name and the dialect's parameters.
+func (t *Table) statement(form string) (string, error) {
+	if !identifier.MatchString(t.name()) {
+		return "", fmt.Errorf("%q is no name of a table", t.Name)
+	}
+	text := fmt.Sprintf(form, t.name())
+	switch t.Dialect {
+	case PostgreSQL:
+		return text, nil
+	case SQLite:
+		return strings.ReplaceAll(text, "$", "?"), nil
+	}
+	return "", fmt.Errorf("there is no dialect %d", t.Dialect)
+}
