@@ -40,7 +40,7 @@ func TestBusyMachineMakesNoVerdict(t *testing.T) {
 			t.Parallel()
 			verdicts := make(map[checker.Verdict]int)
 			for i := range uint64(runs) {
-				start, err := kinds.Starter("embedded", "", nil)
+				start, err := kinds.Starter("embedded", "", "", nil)
 				if err != nil {
 					t.Fatal(err)
 				}

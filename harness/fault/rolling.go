@@ -34,7 +34,7 @@ var rollingRestart = fault{
 		}
 		nodes = append(nodes[1:], nodes[0])
 		for _, n := range nodes {
-			if err := restart(ctx, env, n, nil); err != nil {
+			if err := restart(ctx, env, n, healPatience, nil); err != nil {
 				return harness.Injected{}, err
 			}
 		}
@@ -68,7 +68,7 @@ func upgrading(name, from, to string) fault {
 				return harness.Injected{}, errNobody
 			}
 			for _, n := range nodes {
-				if err := restart(ctx, env, n, func() error { return u.SetVersion(ctx, n, to) }); err != nil {
+				if err := restart(ctx, env, n, upgradePatience, func() error { return u.SetVersion(ctx, n, to) }); err != nil {
 					return harness.Injected{}, err
 				}
 			}
@@ -77,6 +77,9 @@ func upgrading(name, from, to string) fault {
 		},
 	}
 }
+
+// upgradePatience is how long the quorum is waited for before the next node: an operator looks before going on.
+const upgradePatience = 30 * time.Second
 
 // saysVersion makes the evidence of what nodes say themselves, those that serve.
 func saysVersion(ctx context.Context, env *harness.Env, nodes []int, version string) (evidence string, err error) {
@@ -97,9 +100,9 @@ func saysVersion(ctx context.Context, env *harness.Env, nodes []int, version str
 	return fmt.Sprintf("%s became ZooKeeper %s, one after another", label(changed), version), nil
 }
 
-// restart kills a node, calls whileDown if that is not nil, starts it, and waits a while for the quorum. It leaves the node running
+// restart kills a node, calls whileDown if that is not nil, starts it, and waits for the quorum as long as patience says. It leaves the node running
 // also when it fails.
-func restart(ctx context.Context, env *harness.Env, node int, whileDown func() error) error {
+func restart(ctx context.Context, env *harness.Env, node int, patience time.Duration, whileDown func() error) error {
 	killer := env.Ensemble.(ensemble.Killer)
 	err := killer.Kill(ctx, node)
 	if quiet := silent(ctx, env, []int{node}); err == nil && len(quiet) == 0 {
@@ -111,7 +114,7 @@ func restart(ctx context.Context, env *harness.Env, node int, whileDown func() e
 	if err := errors.Join(err, killer.Start(context.WithoutCancel(ctx), node)); err != nil {
 		return err
 	}
-	bounded, cancel := context.WithTimeout(ctx, healPatience)
+	bounded, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	_ = env.Ensemble.Ready(bounded)
 	return ctx.Err()
