@@ -27,7 +27,7 @@ func upgraded() []harness.Scenario {
 	return []harness.Scenario{LockFaults(), Election(), QueueClaims(), Watch()}
 }
 
-// On real servers: go test ./scenarios -run TestElection -faults rolling-upgrade.
+// On real servers: go test ./scenarios -run TestWatch -faults rolling-upgrade.
 func TestScenariosRunThroughAnUpgradeVirtualTime(t *testing.T) {
 	for _, s := range upgraded() {
 		t.Run(s.Name, func(t *testing.T) {
