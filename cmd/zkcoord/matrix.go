@@ -16,7 +16,7 @@ import (
 	"github.com/zkcoord/zkcoord/harness/report"
 )
 
-// cell is a run of the matrix: a scenario under one fault, or under all of its faults, in one column.
+// cell is a run of the matrix: a scenario under one fault, or under all of its own, in one column.
 type cell struct {
 	Scenario string           `json:"scenario"`
 	Fault    string           `json:"fault"`
@@ -27,6 +27,8 @@ type cell struct {
 	Seed     uint64           `json:"seed"`
 	Command  string           `json:"command,omitempty"` // does the same run again
 	Dir      string           `json:"dir,omitempty"`     // where it is stored
+
+	scenario harness.Scenario
 }
 
 // String is what the table has.
@@ -82,35 +84,36 @@ func (a *app) matrix(ctx context.Context, names []string, f runFlags) error {
 		})
 	}
 	on := columns(f.ensemble, f.zookeeper)
-	var cells []cell
-	var unkept []error
+	var planned []cell
 	for _, s := range chosen {
 		for _, faults := range f.rows(s) {
 			for _, where := range on {
-				if ctx.Err() != nil {
-					return codeError(exitUnknown)
+				c := cell{Scenario: s.Name, Fault: "all", Ensemble: where.kind, Version: where.version, Seed: f.seed, scenario: s}
+				c.scenario.Faults = faults
+				if !f.together {
+					c.Fault = faults[0].Name()
 				}
-				c, err := a.runCell(ctx, s, faults, where, f)
-				a.note("%s: %s %s", c.run(), c, c.Reason)
-				unkept = append(unkept, err)
-				if a.json {
-					if err := a.printJSON(c); err != nil {
-						return err
-					}
-				}
-				cells = append(cells, c)
+				planned = append(planned, c)
 			}
 		}
 	}
-	if len(cells) == 0 {
+	if len(planned) == 0 {
 		return errors.New("there is nothing to run: no scenario with such a fault")
 	}
-	if !a.json {
-		if err := a.printMatrix(on, cells); err != nil {
-			return err
+	var cells []cell
+	code := a.campaign(each(ctx, planned, func(c cell) error {
+		unkept := a.runCell(ctx, &c, f)
+		a.note("%s: %s %s", c.run(), c, c.Reason)
+		if a.json {
+			unkept = errors.Join(unkept, a.printJSON(c))
 		}
+		cells = append(cells, c)
+		return a.worst(c.code(), unkept)
+	}))
+	if a.json || len(cells) < len(planned) {
+		return code
 	}
-	return a.both(worst(cells), errors.Join(unkept...))
+	return a.worst(code, a.printMatrix(on, cells))
 }
 
 // rows are the faults of each row of a scenario: one alone, or with --together all.
@@ -129,23 +132,19 @@ func (c cell) run() string {
 	return fmt.Sprintf("%s under %s on %s", c.Scenario, c.Fault, column{c.Ensemble, c.Version})
 }
 
-// runCell runs one scenario under some faults. Nothing is started for faults of which the ensemble can do none but the ensemble.
-// The error is of what has a verdict all the same.
-func (a *app) runCell(ctx context.Context, s harness.Scenario, faults []harness.Fault, on column, f runFlags) (cell, error) {
-	c := cell{Scenario: s.Name, Fault: "all", Ensemble: on.kind, Version: on.version, Seed: f.seed}
-	f.ensemble, f.zookeeper, f.virtual = on.kind, on.version, f.virtual && on.kind == "embedded"
+// runCell runs the scenario of a cell under its faults, and fills the cell in. Nothing is started for faults of which the ensemble
+// can do none but the ensemble. The error is of what has a verdict all the same.
+func (a *app) runCell(ctx context.Context, c *cell, f runFlags) error {
+	s := c.scenario
+	f.ensemble, f.zookeeper, f.virtual = c.Ensemble, c.Version, f.virtual && c.Ensemble == "embedded"
 	f.time = f.timeOf(s)
-	s.Faults = faults
-	if !f.together {
-		c.Fault = faults[0].Name()
-	}
 	if !f.together || f.faults != nil {
-		f.faults = fault.Names(faults)
+		f.faults = fault.Names(s.Faults)
 	}
 	o, err := f.options(a, s)
 	if err != nil {
 		c.Reason = paragraph(err)
-		return c, nil
+		return nil
 	}
 	store := f.stored(&o)
 	start := o.Ensemble
@@ -154,31 +153,35 @@ func (a *app) runCell(ctx context.Context, s harness.Scenario, faults []harness.
 		if err != nil {
 			return nil, err
 		}
-		var unable error
-		for _, one := range faults {
-			if unable = one.Able(harness.NewEnv(e, o.Clients+1)); unable == nil {
-				return e, nil
-			}
+		if unable := unableToAll(s.Faults, harness.NewEnv(e, o.Clients+1)); unable != nil {
+			c.Reason = fmt.Sprintf("%s: %s", cannot, paragraph(unable))
+			return nil, errors.Join(unable, e.Close(context.WithoutCancel(ctx)))
 		}
-		if unable == nil {
-			return e, nil // a scenario without faults
-		}
-		c.Reason = fmt.Sprintf("%s: %s", cannot, paragraph(unable))
-		return nil, errors.Join(unable, e.Close(context.WithoutCancel(ctx)))
+		return e, nil
 	}
 	result, err := a.runner(f.virtual)(ctx, s, o)
 	if result == nil {
 		if c.Reason == "" {
 			c.Reason = paragraph(err)
 		}
-		return c, nil
+		return nil
 	}
 	c.Verdict, c.Command, c.Dir = &result.Verdict, o.Command, store(result)
 	for _, one := range result.Failed() {
 		c.Reason = one.ID + " " + paragraph(errors.New(one.Reason+" ")) // the first says most
 		break
 	}
-	return c, err
+	return err
+}
+
+// unableToAll says why none of some faults can be done, nil if one can or there are none.
+func unableToAll(faults []harness.Fault, env *harness.Env) (err error) {
+	for _, one := range faults {
+		if err = one.Able(env); err == nil {
+			return nil
+		}
+	}
+	return err
 }
 
 // printMatrix prints the table, and below it how to look at what is not valid and do it again.
@@ -213,25 +216,13 @@ func (a *app) printMatrix(on []column, cells []cell) error {
 	return nil
 }
 
-// worst is the exit code of all cells: a violation outweighs what could not run, and that what is not known.
-func worst(cells []cell) error {
-	code := exitValid
-	rank := map[int]int{exitValid: 0, exitUnknown: 1, exitFailed: 2, exitInvalid: 3}
-	for _, c := range cells {
-		one := exitValid
-		var told codeError
-		switch {
-		case c.Verdict != nil && errors.As(codeOf(*c.Verdict), &told):
-			one = int(told)
-		case c.String() == "failed":
-			one = exitFailed
-		}
-		if rank[one] > rank[code] {
-			code = one
-		}
+// code is the exit code of the cell as an error.
+func (c cell) code() error {
+	switch {
+	case c.Verdict != nil:
+		return codeOf(*c.Verdict)
+	case c.String() == "failed":
+		return codeError(exitFailed)
 	}
-	if code == exitValid {
-		return nil
-	}
-	return codeError(code)
+	return nil
 }
