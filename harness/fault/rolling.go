@@ -67,8 +67,8 @@ func upgrading(name, from, to string) fault {
 			if len(nodes) == 0 {
 				return harness.Injected{}, errNobody
 			}
-			for _, n := range nodes {
-				if err := restart(ctx, env, n, upgradePatience, func() error { return u.SetVersion(ctx, n, to) }); err != nil {
+			for i, n := range nodes {
+				if err := restart(ctx, env, n, share(ctx, len(nodes)-i), func() error { return u.SetVersion(ctx, n, to) }); err != nil {
 					return harness.Injected{}, err
 				}
 			}
@@ -78,8 +78,17 @@ func upgrading(name, from, to string) fault {
 	}
 }
 
-// upgradePatience is how long the quorum is waited for before the next node: an operator looks before going on.
+// upgradePatience is the longest that the quorum is waited for before the next node: an operator looks before going on.
 const upgradePatience = 30 * time.Second
+
+// share is how long one of the n nodes that are still to be changed may take, so that all are before ctx ends.
+func share(ctx context.Context, n int) time.Duration {
+	deadline, bounded := ctx.Deadline()
+	if !bounded {
+		return upgradePatience
+	}
+	return min(upgradePatience, time.Until(deadline)/time.Duration(n+1))
+}
 
 // saysVersion makes the evidence of what nodes say themselves, those that serve.
 func saysVersion(ctx context.Context, env *harness.Env, nodes []int, version string) (evidence string, err error) {
