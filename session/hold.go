@@ -338,6 +338,9 @@ func (s *Session) heartbeatLocked() {
 	}
 	s.work.Go(func() {
 		start := time.Now()
+		t := s.tickets.issue()
+		defer s.tickets.void(t)
+		t.markMulti(ops)
 		responses, err := s.zk.Multi(ops...)
 		i, part := failedPart(responses)
 		s.mu.Lock()

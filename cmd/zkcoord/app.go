@@ -200,19 +200,6 @@ func (a *app) printJSON(v any) error {
 	return out.Encode(v)
 }
 
-// both is the error to end with after a verdict was told and err happened beside it: a violation outweighs what could not
-// be stored.
-func (a *app) both(told, err error) error {
-	switch {
-	case err == nil:
-		return told
-	case errors.Is(told, codeError(exitInvalid)):
-		a.note("%s", paragraph(err))
-		return told
-	}
-	return err
-}
-
 // codeOf is the exit code for a verdict.
 func codeOf(v checker.Verdict) error {
 	switch v {

@@ -25,6 +25,9 @@ type cell struct {
 	Seed     uint64           `json:"seed"`
 	Command  string           `json:"command,omitempty"` // does the same run again
 	Dir      string           `json:"dir,omitempty"`     // where it is stored
+
+	scenario harness.Scenario
+	fault    harness.Fault
 }
 
 // String is what the table has.
@@ -58,48 +61,44 @@ func (a *app) matrix(ctx context.Context, names []string, f runFlags) error {
 		})
 	}
 	kinds := strings.Split(f.ensemble, ",")
-	var cells []cell
-	var unkept []error
+	var planned []cell
 	for _, s := range chosen {
 		for _, fault := range s.Faults {
 			for _, kind := range kinds {
-				if ctx.Err() != nil {
-					return codeError(exitUnknown)
-				}
-				c, err := a.runCell(ctx, s, fault, kind, f)
-				a.note("%s under %s on %s: %s %s", c.Scenario, c.Fault, c.Ensemble, c, c.Reason)
-				unkept = append(unkept, err)
-				if a.json {
-					if err := a.printJSON(c); err != nil {
-						return err
-					}
-				}
-				cells = append(cells, c)
+				planned = append(planned, cell{Scenario: s.Name, Fault: fault.Name(), Ensemble: kind, Seed: f.seed, scenario: s, fault: fault})
 			}
 		}
 	}
-	if len(cells) == 0 {
+	if len(planned) == 0 {
 		return errors.New("there is nothing to run: no scenario with such a fault")
 	}
-	if !a.json {
-		if err := a.printMatrix(kinds, cells); err != nil {
-			return err
+	var cells []cell
+	code := a.campaign(each(ctx, planned, func(c cell) error {
+		unkept := a.runCell(ctx, &c, f)
+		a.note("%s under %s on %s: %s %s", c.Scenario, c.Fault, c.Ensemble, c, c.Reason)
+		if a.json {
+			unkept = errors.Join(unkept, a.printJSON(c))
 		}
+		cells = append(cells, c)
+		return a.worst(c.code(), unkept)
+	}))
+	if a.json || len(cells) < len(planned) {
+		return code
 	}
-	return a.both(worst(cells), errors.Join(unkept...))
+	return a.worst(code, a.printMatrix(kinds, cells))
 }
 
-// runCell runs one scenario under one fault. Nothing is started for a fault that the ensemble cannot do but the ensemble. The
-// error is of what has a verdict all the same.
-func (a *app) runCell(ctx context.Context, s harness.Scenario, fault harness.Fault, kind string, f runFlags) (cell, error) {
-	c := cell{Scenario: s.Name, Fault: fault.Name(), Ensemble: kind, Seed: f.seed}
-	f.ensemble, f.faults, f.virtual = kind, []string{fault.Name()}, f.virtual && kind == "embedded"
+// runCell runs the scenario of a cell under its fault, and fills the cell in. Nothing is started for a fault that the ensemble
+// cannot do but the ensemble. The error is of what has a verdict all the same.
+func (a *app) runCell(ctx context.Context, c *cell, f runFlags) error {
+	s := c.scenario
+	f.ensemble, f.faults, f.virtual = c.Ensemble, []string{c.Fault}, f.virtual && c.Ensemble == "embedded"
 	f.time = f.timeOf(s)
-	s.Faults = []harness.Fault{fault}
+	s.Faults = []harness.Fault{c.fault}
 	o, err := f.options(a, s)
 	if err != nil {
 		c.Reason = paragraph(err)
-		return c, nil
+		return nil
 	}
 	store := f.stored(&o)
 	start := o.Ensemble
@@ -108,7 +107,7 @@ func (a *app) runCell(ctx context.Context, s harness.Scenario, fault harness.Fau
 		if err != nil {
 			return nil, err
 		}
-		if unable := fault.Able(harness.NewEnv(e, o.Clients+1)); unable != nil {
+		if unable := c.fault.Able(harness.NewEnv(e, o.Clients+1)); unable != nil {
 			c.Reason = fmt.Sprintf("%s: %s", cannot, paragraph(unable))
 			return nil, errors.Join(unable, e.Close(context.WithoutCancel(ctx)))
 		}
@@ -119,14 +118,14 @@ func (a *app) runCell(ctx context.Context, s harness.Scenario, fault harness.Fau
 		if c.Reason == "" {
 			c.Reason = paragraph(err)
 		}
-		return c, nil
+		return nil
 	}
 	c.Verdict, c.Command, c.Dir = &result.Verdict, o.Command, store(result)
 	for _, one := range result.Failed() {
 		c.Reason = one.ID + " " + paragraph(errors.New(one.Reason+" ")) // the first says most
 		break
 	}
-	return c, err
+	return err
 }
 
 // printMatrix prints the table, and below it how to look at what is not valid and do it again.
@@ -157,25 +156,13 @@ func (a *app) printMatrix(kinds []string, cells []cell) error {
 	return nil
 }
 
-// worst is the exit code of all cells: a violation outweighs what could not run, and that what is not known.
-func worst(cells []cell) error {
-	code := exitValid
-	rank := map[int]int{exitValid: 0, exitUnknown: 1, exitFailed: 2, exitInvalid: 3}
-	for _, c := range cells {
-		one := exitValid
-		var told codeError
-		switch {
-		case c.Verdict != nil && errors.As(codeOf(*c.Verdict), &told):
-			one = int(told)
-		case c.String() == "failed":
-			one = exitFailed
-		}
-		if rank[one] > rank[code] {
-			code = one
-		}
+// code is the exit code of the cell as an error.
+func (c cell) code() error {
+	switch {
+	case c.Verdict != nil:
+		return codeOf(*c.Verdict)
+	case c.String() == "failed":
+		return codeError(exitFailed)
 	}
-	if code == exitValid {
-		return nil
-	}
-	return codeError(code)
+	return nil
 }
