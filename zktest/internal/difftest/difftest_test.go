@@ -49,7 +49,7 @@ func ttlNodes(n int) bool { return n > 1 }
 const tick = 2 * time.Second
 
 // enough is a number of traces, from the first seed on, in which everything has happened at least once.
-const enough = 120
+const enough = 100
 
 // onEachVersion runs f for each version of real servers. One that is not to be had is skipped, unless CI is set.
 func onEachVersion(t *testing.T, f func(t *testing.T, version string)) {
@@ -341,6 +341,7 @@ func TestZktestAnswersAsZooKeeper(t *testing.T) {
 	})
 }
 
+// compareWith plays traces on n real servers of a version and on zktest.
 func compareWith(t *testing.T, version string, n int) {
 	real, release := startReal(t, version, n)
 	c := comparison{
