@@ -17,8 +17,8 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// Options say what ensemble to start. Of Config, Nodes, TickTime, SyncLimit and Port mean something to it, and win over
-// Model; there is no zoo.cfg, no JVM and no log.
+// Options say what ensemble to start. Of Config, Nodes, TickTime, SyncLimit, Port and Version mean something to it, and win
+// over Model; there is no zoo.cfg, no JVM and no log.
 type Options struct {
 	ensemble.Config
 
@@ -78,6 +78,7 @@ func Start(opts Options) (*Ensemble, error) {
 	model := opts.Model
 	model.Servers, model.TickTime, model.SyncLimit = cfg.Nodes, cfg.TickTime, cfg.SyncLimit
 	model.MaxClientConns = -1
+	model.Version = cmp.Or(zktest.Version(cfg.Version), model.Version)
 	if cfg.Port != 0 {
 		model.Listen = nil
 		for i := range cfg.Nodes {
