@@ -70,6 +70,8 @@ func measured(one checker.Result) string {
 	switch {
 	case one.Verdict == checker.Invalid && one.Violations > 1:
 		parts = append(parts, fmt.Sprintf("%d violations", one.Violations))
+	case one.Verdict == checker.NotExercised && one.Optional:
+		parts = append(parts, "optional")
 	case one.Verdict == checker.Valid && one.Reason != "":
 		parts = append(parts, one.Reason)
 	case one.Verdict == checker.Valid:

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -56,7 +57,7 @@ func (sc *script) serve(n int, c net.Conn) {
 		sc.t.Error(err)
 		return
 	}
-	response := &wire.ConnectResponse{Timeout: request.Timeout, SessionID: 77, Password: make([]byte, 16)}
+	response := &wire.ConnectResponse{Timeout: request.Timeout, SessionID: 77, Password: bytes.Repeat([]byte{7}, 16)}
 	if sc.connect != nil {
 		response = sc.connect(n, request)
 	}
@@ -148,7 +149,7 @@ func scripted(t *testing.T, sc *script, f func(t *testing.T)) {
 }
 
 func fresh(r wire.ConnectRequest) *wire.ConnectResponse {
-	return &wire.ConnectResponse{Timeout: r.Timeout, SessionID: max(r.SessionID, 77), Password: make([]byte, 16)}
+	return &wire.ConnectResponse{Timeout: r.Timeout, SessionID: max(r.SessionID, 77), Password: bytes.Repeat([]byte{7}, 16)}
 }
 
 // A request that waits while the session is lost must not be carried out in
@@ -162,7 +163,7 @@ func requestsAcrossSessions(silent bool) *script {
 			case n == 2 && !silent:
 				return &wire.ConnectResponse{Password: make([]byte, 16)} // expired
 			}
-			return &wire.ConnectResponse{Timeout: r.Timeout, SessionID: 1000 + int64(n), Password: make([]byte, 16)}
+			return &wire.ConnectResponse{Timeout: r.Timeout, SessionID: 1000 + int64(n), Password: bytes.Repeat([]byte{7}, 16)}
 		},
 		reply: func(n int, h wire.RequestHeader, _ []byte) (wire.Code, bool) {
 			return wire.OK, n > 1 || h.Op != wire.OpSync

@@ -25,6 +25,12 @@ var ErrRevoked = errors.New("session: node deleted by somebody else")
 // the session the credential that Options.ACL asks for.
 var ErrUnreadable = errors.New("session: the node's ACL does not let this session read it")
 
+// ErrNotZooKeeper means that the server gave this session no password, so that
+// it cannot be resumed on another connection. ZooKeeper gives each session one;
+// ClickHouse Keeper gives none. The lease is proved from ZooKeeper's sources alone,
+// so nothing is granted. Connect to ZooKeeper, or set [Options.UnsafeAnyServer].
+var ErrNotZooKeeper = errors.New("session: the server is not ZooKeeper: its sessions have no password")
+
 // A Hold is the claim of a session on what one of its own nodes stands for:
 // a lock, a leadership, a permit. From its start the session keeps the lease
 // up; from Grant on, its context is the proof of holding.
@@ -43,13 +49,18 @@ type Hold struct {
 
 // Hold begins a claim on node, which this session created; its Czxid tells it
 // from another on the same path. While the claim only waits, it costs no write.
-// From Expect or Grant until End the session sends heartbeats.
+// From Expect or Grant until End the session sends heartbeats. On a session that
+// has ended, or whose server is not ZooKeeper, the hold has ended when Hold returns.
 func (s *Session) Hold(node Node) *Hold {
 	h := &Hold{s: s, node: node, since: time.Now()}
 	h.ctx, h.cancel = context.WithCancelCause(context.Background())
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.Err(); err != nil {
+	err := s.Err()
+	if err == nil && s.foreign && !s.opts.UnsafeAnyServer {
+		err = ErrNotZooKeeper
+	}
+	if err != nil {
 		h.end(err)
 		return h
 	}
@@ -115,7 +126,7 @@ func (s *Session) grant(h *Hold) (wait <-chan struct{}, err error) {
 
 // Context ends when what was granted is no longer held for certain, with the
 // cause: ErrLeaseLapsed, ErrRevoked, an error that is ErrUnreadable or ErrLost,
-// ErrClosed, or what End was given. It ends before any other client can be granted the
+// ErrClosed, ErrNotZooKeeper, or what End was given. It ends before any other client can be granted the
 // same, within the assumptions of docs/decisions/0001-lease.md.
 func (h *Hold) Context() context.Context { return h.ctx }
 
@@ -327,6 +338,9 @@ func (s *Session) heartbeatLocked() {
 	}
 	s.work.Go(func() {
 		start := time.Now()
+		t := s.tickets.issue()
+		defer s.tickets.void(t)
+		t.markMulti(ops)
 		responses, err := s.zk.Multi(ops...)
 		i, part := failedPart(responses)
 		s.mu.Lock()

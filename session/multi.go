@@ -134,7 +134,8 @@ func (s *Session) Multi(ctx context.Context, ops ...Op) ([]OpResult, error) {
 	if err := s.Fits(ops...); err != nil {
 		return nil, err
 	}
-	responses, err := do(ctx, s, "multi", path, func(c *zk.Conn) ([]zk.MultiResponse, error) {
+	responses, err := do(ctx, s, "multi", path, func(c *zk.Conn, t *ticket) ([]zk.MultiResponse, error) {
+		t.markMulti(requests)
 		responses, err := c.Multi(requests...)
 		if i, part := failedPart(responses); part != nil && i < len(ops) {
 			err = &MultiError{i, ops[i].target(), part}

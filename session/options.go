@@ -69,6 +69,10 @@ type Options struct {
 	// somebody else may have been granted it. No heartbeats are sent.
 	UnsafeHoldUntilLost bool
 
+	// UnsafeAnyServer grants holds on servers that are not ZooKeeper, too: see
+	// ErrNotZooKeeper.
+	UnsafeAnyServer bool
+
 	// NoIdleLease saves the requests by which an idle session stays ready. By
 	// default a session that holds nothing sends a sync four to six times a
 	// session timeout, which costs the leader a message and no write; what it

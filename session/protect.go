@@ -33,40 +33,21 @@ func (n Node) Name() string {
 // A Creation is a protected create under way.
 type Creation struct {
 	s      *Session
-	note   *creation     // nil if nothing was sent
+	note   *note         // nil if nothing was sent
 	prefix string        // of the node's name: identifier and kind
 	sent   chan struct{} // closed when the request was sent; nil if it never will be
 	done   chan struct{} // closed when node and err are set
 	node   Node
 	err    error
-}
 
-// creation is what the connection's goroutines note of a Creation's requests.
-type creation struct {
-	path    string
-	written chan struct{} // closed when the first request was written
-	begun   bool
-	zxid    int64    // of the reply, set before the client sees it
-	parents []string // that were made for it
-}
-
-// begin returns the channel to close when the request was written, nil if an
-// earlier one was.
-func (c *creation) begin() chan struct{} {
-	if c.begun {
-		return nil
-	}
-	c.begun = true
-	return c.written
+	parents []string // that were made for it; guarded by the session's mu
 }
 
 // made notes the parents that were made for the node.
-func (c *creation) made(s *Session) func([]string) {
-	return func(parents []string) {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		c.parents = slices.Clone(parents)
-	}
+func (c *Creation) made(parents []string) {
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	c.parents = slices.Clone(parents)
 }
 
 // StartProtected begins to create a sequential node in dir, named
@@ -89,25 +70,14 @@ func (s *Session) StartSuffixed(dir, suffix string, data []byte, mode Mode) *Cre
 		return c.failed(err)
 	}
 	data = bytes.Clone(data)
-	note := &creation{path: s.inner(path), written: make(chan struct{})}
-	c.note = note
-	s.mu.Lock()
-	s.creating[note.path] = note
-	s.mu.Unlock()
-	ok := s.spawn(func() {
-		c.node, c.err = s.createProtected(note, dir, prefix, data, mode)
-		s.mu.Lock()
-		delete(s.creating, note.path)
-		s.mu.Unlock()
+	c.note = newNote()
+	if !s.spawn(func() {
+		c.node, c.err = c.create(dir, data, mode)
 		close(c.done)
-	})
-	if !ok {
-		s.mu.Lock()
-		delete(s.creating, note.path)
-		s.mu.Unlock()
+	}) {
 		return c.failed(unsent("create", dir, s.Err()))
 	}
-	c.sent = note.written
+	c.sent = c.note.written
 	return c
 }
 
@@ -142,13 +112,17 @@ func (c *Creation) Wait(ctx context.Context) (Node, error) {
 	return Node{}, ended("create", c.prefix, causeOf(ctx))
 }
 
-// Abandon gives the creation up: if the node was or will be made, it is deleted.
+// Abandon gives the creation up. If its request was not written yet, it never will
+// be; if the node was made, it is deleted.
 func (c *Creation) Abandon() {
+	if c.note != nil {
+		c.note.abandoned.Store(true)
+	}
 	c.s.Detach(func(ctx context.Context) error {
 		select {
 		case <-c.done:
-		case <-time.After(standstill): // the answer may never come; parents that are in use stay
-			c.s.removeParents(c.parents())
+		case <-time.After(c.s.Timeout() / 4): // less than Close waits; the answer may never come
+			c.removeParents()
 			<-c.done // ends with the session at the latest
 		}
 		if c.err != nil {
@@ -158,10 +132,12 @@ func (c *Creation) Abandon() {
 	})
 }
 
-func (c *Creation) parents() []string {
+// removeParents deletes the parents that were made for the node, except those in use.
+func (c *Creation) removeParents() {
 	c.s.mu.Lock()
-	defer c.s.mu.Unlock()
-	return c.note.parents
+	parents := c.parents
+	c.s.mu.Unlock()
+	c.s.removeParents(parents)
 }
 
 // CreateProtected is StartProtected and Wait. If ctx has ended, no request is made.
@@ -172,19 +148,20 @@ func (s *Session) CreateProtected(ctx context.Context, dir, kind string, data []
 	return s.StartProtected(dir, kind, data, mode).Wait(ctx)
 }
 
-// createProtected creates the node, however often the connection goes. It
-// ends with the session at the latest.
-func (s *Session) createProtected(note *creation, dir, prefix string, data []byte, mode Mode) (Node, error) {
+// create creates the node, however often the connection goes. It ends with the
+// session at the latest, or if the creation is abandoned.
+func (c *Creation) create(dir string, data []byte, mode Mode) (Node, error) {
+	s, prefix := c.s, c.prefix
 	path := znode.Join(dir, prefix)
 	for {
 		created := ""
-		err := s.withParents(s.life, path, note.made(s), func(ctx context.Context) (err error) {
-			created, err = s.Create(ctx, path, data, mode)
+		err := s.withParents(s.life, path, c.made, func(ctx context.Context) (err error) {
+			created, err = s.create(ctx, path, data, mode, s.opts.ACL, c.note)
 			return err
 		})
 		switch {
 		case err == nil:
-			return s.created(note, created), nil
+			return c.created(created), nil
 		case s.life.Err() != nil:
 			return Node{}, err
 		case OutcomeOf(err) == Indeterminate:
@@ -196,9 +173,16 @@ func (s *Session) createProtected(note *creation, dir, prefix string, data []byt
 			if node.Path != "" {
 				return node, nil
 			}
+			if c.note.abandoned.Load() {
+				c.removeParents()
+				return Node{}, unsent("create", path, err)
+			}
 			if !retryable(err) { // an answer that proved nothing, until now
 				return Node{}, unsent("create", path, err)
 			}
+		case c.note.abandoned.Load() && retryable(err):
+			c.removeParents()
+			return Node{}, err
 		case !retryable(err):
 			return Node{}, err
 		}
@@ -207,10 +191,10 @@ func (s *Session) createProtected(note *creation, dir, prefix string, data []byt
 
 // created adds the czxid, which is the zxid of the reply: servers apply and
 // answer one transaction after the other (docs/decisions/0001-lease.md).
-func (s *Session) created(note *creation, path string) Node {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return Node{Path: path, Czxid: note.zxid}
+func (c *Creation) created(path string) Node {
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	return Node{Path: path, Czxid: c.note.zxid}
 }
 
 // find looks for a node of this session by its prefix after the reply to its
@@ -246,7 +230,7 @@ func (s *Session) find(ctx context.Context, dir, prefix string, mode Mode) (Node
 	return Node{}, nil
 }
 
-// RemoveFound deletes, as Cleanup does, the node that find finds, if there is one.
+// RemoveFound deletes, as Detach does, the node that find finds, if there is one.
 // It retries find until the session ends where the error is Transient: a server that
 // is overloaded may refuse to show the node, for instance. At any other error it gives
 // up after one session timeout: an administrator may be changing an ACL just then. The
@@ -310,21 +294,16 @@ func (s *Session) isThere(ctx context.Context, n Node) (bool, error) {
 
 // Detach runs f on a goroutine of the session, with a context that ends with
 // the session: for what must be undone although the caller's context has
-// ended. It comes behind the requests that were given up before: they are waited
-// for, a second at most. There is no other bound, since what f gives up would stay
-// for as long as the session lives. Close waits for f, a third of the session timeout at
-// most, before it closes the session. The channel gets what f returned, or why
-// the session is over if f could not be run.
+// ended. What f requests comes behind the requests that were abandoned before. There
+// is no bound, since what f gives up would stay for as long as the session lives. Close
+// waits for f, a third of the session timeout at most, before it closes the session.
+// The channel gets what f returned, or why the session is over if f could not be run.
 func (s *Session) Detach(f func(ctx context.Context) error) <-chan error {
 	done := make(chan error, 1)
 	s.cleaningUp(1)
 	if !s.spawn(func() {
 		defer s.cleaningUp(-1)
-		err := s.awaitAbandoned(s.life) // what is undone may be one of them
-		if err == nil {
-			err = f(s.life)
-		}
-		done <- err
+		done <- f(s.life)
 	}) {
 		s.cleaningUp(-1)
 		done <- s.Err()

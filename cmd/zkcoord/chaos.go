@@ -31,7 +31,7 @@ first ten of each verdict.
 
 Give the addresses of the ensemble, in which case only the clients' own links and sessions are broken; or the
 docker-compose file of a project that runs on this machine, whose servers are killed, paused and cut off as well.
-Point it only at an ensemble that is there to be tried out.
+Point it only at an ensemble that is there to be tried out. ` + authHelp + `
 
 Exit codes: 0 no round found a violation, 1 one did, 2 nothing can be concluded, 3 it could not run.`,
 		Example: `  zkcoord chaos --servers zoo1:2181,zoo2:2181,zoo3:2181
@@ -120,7 +120,8 @@ func (a *app) round(ctx context.Context, s harness.Scenario, f runFlags, keep *f
 	}
 	o.Store = keep
 	defer a.showing(&o)()
-	return harness.Run(ctx, s, o)
+	result, err := harness.Run(ctx, s, o)
+	return result, f.auth.explain(err)
 }
 
 // failures is a store of runs that are not valid, the first few of each verdict: a violation is stored after however many runs

@@ -23,6 +23,7 @@ import (
 	"github.com/zkcoord/zkcoord/internal/kinds"
 	"github.com/zkcoord/zkcoord/internal/zkversion"
 	"github.com/zkcoord/zkcoord/scenarios"
+	"github.com/zkcoord/zkcoord/session"
 )
 
 // runFlags are those of zkcoord run.
@@ -31,6 +32,7 @@ type runFlags struct {
 	zookeeper string
 	servers   []string
 	compose   string
+	auth      authFlags
 	tls       tlsFlags
 	matrix    bool
 	processes bool
@@ -71,6 +73,8 @@ every one that needs nothing but this process.
 The embedded ensemble is a model of ZooKeeper inside of this process. A container ensemble is the real thing and
 needs Docker; a process ensemble is the real thing in local JVMs and needs ZooKeeper's jars; an external one is
 yours, by its addresses; of one that a docker-compose file has running on this machine the servers are broken too.
+
+An external ensemble may want credentials, which every connection of the run then gives. ` + authHelp + `
 
 What is invalid on the embedded ensemble is made small at once: see zkcoord shrink.
 
@@ -133,7 +137,8 @@ func (f *runFlags) defineEnsemble(c *cobra.Command, kind string) {
 	flags.StringVar(&f.compose, "compose", "", "docker-compose file of an external ensemble that runs on this machine")
 	flags.IntVarP(&f.nodes, "nodes", "n", 0, "nodes of the ensemble (0: what the scenario asks for)")
 	flags.IntVarP(&f.clients, "clients", "c", 0, "clients (0: what the scenario asks for)")
-	f.tls.define(c)                                                         // for --servers
+	f.auth.define(c) // for --servers, as TLS
+	f.tls.define(c)
 	_ = c.RegisterFlagCompletionFunc("ensemble", fixed(ensembleKinds()...)) // fails only for a flag that there is not
 }
 
@@ -149,7 +154,7 @@ func (f *runFlags) fromEnvironment(c *cobra.Command) error {
 	if !strings.Contains(f.ensemble, "external") || f.compose != "" {
 		return nil
 	}
-	return fromEnvironment(c, tlsNames...)
+	return fromEnvironment(c, append([]string{authName}, tlsNames...)...)
 }
 
 // defineFaults defines what says what to draw a plan from.
@@ -215,6 +220,7 @@ func (a *app) runOne(ctx context.Context, s harness.Scenario, f runFlags) error 
 	a.announce(s, f)
 	shown := a.showing(&o)
 	result, err := a.runner(f.virtual)(ctx, s, o)
+	err = f.auth.explain(err)
 	shown()
 	if result == nil {
 		return a.interruptedOr(ctx, err)
@@ -341,8 +347,8 @@ func (f *runFlags) chosenFaults(s harness.Scenario) ([]string, error) {
 
 func (f *runFlags) starter(a *app) (ensemble.Starter, error) {
 	if f.ensemble != "external" {
-		if len(f.servers) > 0 || f.compose != "" || f.tls.used() {
-			return nil, fmt.Errorf("--servers, --compose and --tls are for --ensemble external, not for %s", f.ensemble)
+		if len(f.servers) > 0 || f.compose != "" || f.tls.used() || f.auth.file != "" {
+			return nil, fmt.Errorf("--servers, --compose, --auth-file and --tls are for --ensemble external, not for %s", f.ensemble)
 		}
 		return kinds.Starter(f.ensemble, f.zookeeper, "", notes{a})
 	}
@@ -353,8 +359,8 @@ func (f *runFlags) starter(a *app) (ensemble.Starter, error) {
 		return nil, errors.New("an external ensemble has the nodes that it has: give --servers, not --nodes")
 	}
 	if f.compose != "" {
-		if f.tls.used() {
-			return nil, errors.New("--tls is for --servers: what --compose attaches to is reached without")
+		if f.tls.used() || f.auth.file != "" {
+			return nil, errors.New("--tls and --auth-file are for --servers: what --compose attaches to is reached without")
 		}
 		return attached(f.compose, f.servers)
 	}
@@ -362,12 +368,17 @@ func (f *runFlags) starter(a *app) (ensemble.Starter, error) {
 	if err != nil {
 		return nil, err
 	}
-	external, err := external.NewTLS(config, f.servers...)
+	credentials, err := f.auth.credentials()
+	if err != nil {
+		return nil, err
+	}
+	external, err := external.New(external.Options{Servers: f.servers, TLS: config, Auth: credentials})
 	if err != nil {
 		return nil, fmt.Errorf("%w: give --servers host:port,... or --compose FILE", err)
 	}
 	return func(ctx context.Context, _ ensemble.Config) (ensemble.Ensemble, error) {
-		return external, answers(ctx, external)
+		o := session.Options{Servers: external.Servers(), TLS: config, Auth: credentials}
+		return external, f.answers(ctx, external, o)
 	}, nil
 }
 
@@ -385,9 +396,19 @@ func attached(file string, servers []string) (ensemble.Starter, error) {
 	}, nil
 }
 
-// answers waits a little for an ensemble that should be there already.
-func answers(ctx context.Context, e ensemble.Ensemble) error {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+// answers waits a little for an ensemble that should be there already, and accept a session. What keeps a session from
+// being opened says more than what keeps servers from being asked.
+func (f *runFlags) answers(ctx context.Context, e ensemble.Ensemble, o session.Options) error {
+	const patience = 5 * time.Second
+	connect := connectFlags{servers: f.servers, timeout: patience, auth: f.auth}
+	s, err := connect.openWith(ctx, o)
+	if err != nil {
+		return err
+	}
+	if err := s.Close(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	if err := e.Ready(ctx); err != nil {
 		return fmt.Errorf("%w (give the addresses of all servers of one ensemble)", err)
@@ -425,6 +446,7 @@ func (f *runFlags) command(scenario string) string {
 	if f.tls.on {
 		parts = append(parts, "--tls")
 	}
+	add(authName, f.auth.file != "", f.auth.file)
 	add("tls-ca", f.tls.ca != "", f.tls.ca)
 	add("tls-cert", f.tls.cert != "", f.tls.cert)
 	add("tls-key", f.tls.key != "", f.tls.key)

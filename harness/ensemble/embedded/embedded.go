@@ -207,8 +207,8 @@ func (e *Ensemble) SetTimers(_ context.Context, node int, rate float64) error {
 // StallLog stops the thread that expires sessions when it next writes to the log: it closes none. The model has no other threads
 // that write there.
 func (e *Ensemble) StallLog(_ context.Context, node int) error {
-	const standstill = 1 << 40 * time.Millisecond // about 35 years
-	return e.change("stall the log of", node, func() { e.Model.SetExpirerPace(node, standstill) })
+	const noExpiry = 1 << 40 * time.Millisecond // about 35 years
+	return e.change("stall the log of", node, func() { e.Model.SetExpirerPace(node, noExpiry) })
 }
 
 // FlowLog lets it go on.
