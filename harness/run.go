@@ -78,7 +78,7 @@ func newEnv(s Scenario, o Options, ens ensemble.Ensemble) *Env {
 	env := &Env{
 		Scenario: s.Name, Seed: o.Seed, Ensemble: ens, ClientProcesses: o.ClientProcesses || s.ClientProcesses,
 		rec: history.NewRecorder(), root: rootFor(s.Name, o.Seed, time.Now()),
-		outcome: s.Outcome, grace: orDefault(s.Grace, 30*time.Second), sched: newSchedule(), operations: o.Operations,
+		outcome: s.Outcome, grace: orDefault(s.Grace, time.Minute), sched: newSchedule(), operations: o.Operations,
 	}
 	if env.outcome == nil {
 		env.outcome = OutcomeOf
