@@ -127,17 +127,8 @@ func anyEvent(s *session.Session, path string) waiter {
 			}
 			return err
 		}
-		return either(ctx, w)
-	}
-}
-
-func either(ctx context.Context, w *session.Watch) error {
-	select {
-	case e := <-w.C:
-		return e.Err
-	case <-ctx.Done():
-		w.Stop()
-		return context.Cause(ctx)
+		_, err = w.Wait(ctx)
+		return err
 	}
 }
 
@@ -188,7 +179,7 @@ func ownServer(s *session.Session, path string) waiter {
 				return nil
 			}
 			if err == nil {
-				err = either(ctx, w)
+				_, err = w.Wait(ctx)
 			}
 			if err != nil {
 				return err
