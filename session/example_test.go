@@ -270,6 +270,11 @@ func ExampleWatch() {
 	// Output: EventNodeCreated /config <nil>
 }
 
+func ExampleEventType() {
+	fmt.Println(session.EventNodeDeleted)
+	// Output: EventNodeDeleted
+}
+
 func ExampleValue() {
 	ctx, s, done := example()
 	defer done()
