@@ -118,20 +118,9 @@ func (b *Barrier) wait(ctx context.Context) error {
 			w.Stop()
 			return nil
 		}
-		event, err := await(ctx, w)
+		event, err := w.Wait(ctx)
 		if err != nil || event.Type == session.EventNodeDeleted {
 			return err
 		}
-	}
-}
-
-// await waits for the event of a watch.
-func await(ctx context.Context, w *session.Watch) (session.Event, error) {
-	select {
-	case event := <-w.C:
-		return event, event.Err
-	case <-ctx.Done():
-		w.Stop()
-		return session.Event{}, context.Cause(ctx)
 	}
 }

@@ -175,7 +175,7 @@ func (m *member) enter(ctx context.Context) (*Round, error) {
 				return m.entered(members), nil
 			}
 		default:
-			if _, err := await(ctx, w); err != nil {
+			if _, err := w.Wait(ctx); err != nil {
 				return nil, err
 			}
 		}
@@ -536,7 +536,7 @@ func (r *Round) awaitGone(ctx context.Context, name string) error {
 		return nil
 	}
 	if err == nil {
-		_, err = await(ctx, w)
+		_, err = w.Wait(ctx)
 	}
 	return err
 }

@@ -136,12 +136,8 @@ func (o *observer) isNews(leader Leader) bool {
 
 // await waits for the event of what is watched.
 func (o *observer) await(ctx context.Context) error {
-	select {
-	case event := <-o.watch.C:
-		return event.Err
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
+	_, err := o.watch.Wait(ctx)
+	return err
 }
 
 func (o *observer) stop() {

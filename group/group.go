@@ -146,12 +146,8 @@ func (f *follower) read(ctx context.Context, names []string) (complete bool, err
 }
 
 func (f *follower) await(ctx context.Context) error {
-	select {
-	case event := <-f.watch.C:
-		return event.Err
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
+	_, err := f.watch.Wait(ctx)
+	return err
 }
 
 func (f *follower) stop() {

@@ -223,14 +223,7 @@ func (m *Membership) watch(ctx context.Context) error {
 		case err != nil:
 			return err
 		}
-		select {
-		case event := <-w.C:
-			err = event.Err
-		case <-ctx.Done():
-			w.Stop()
-			err = context.Cause(ctx)
-		}
-		if err != nil {
+		if _, err := w.Wait(ctx); err != nil {
 			return err
 		}
 	}

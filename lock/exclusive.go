@@ -157,13 +157,8 @@ func (e *Exclusive) await(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer w.Stop()
-	select {
-	case event := <-w.C:
-		return event.Err
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
+	_, err = w.Wait(ctx)
+	return err
 }
 
 // Holder is who holds the lock, as far as the server asked knows; false if

@@ -126,17 +126,8 @@ func anyEvent(s *session.Session, path string) waiter {
 			}
 			return err
 		}
-		return either(ctx, w)
-	}
-}
-
-func either(ctx context.Context, w *session.Watch) error {
-	select {
-	case e := <-w.C:
-		return e.Err
-	case <-ctx.Done():
-		w.Stop()
-		return context.Cause(ctx)
+		_, err = w.Wait(ctx)
+		return err
 	}
 }
 
@@ -187,7 +178,7 @@ func ownServer(s *session.Session, path string) waiter {
 				return nil
 			}
 			if err == nil {
-				err = either(ctx, w)
+				_, err = w.Wait(ctx)
 			}
 			if err != nil {
 				return err

@@ -75,10 +75,7 @@ func (q *entries) take(ctx context.Context) (string, error) {
 			w.Stop()
 			continue
 		}
-		select {
-		case <-w.C:
-		case <-ctx.Done():
-			w.Stop()
+		if _, err := w.Wait(ctx); err != nil && ctx.Err() != nil {
 			return "", refused(ctx.Err())
 		}
 	}

@@ -129,7 +129,7 @@ func (t *textbook) await(ctx context.Context, me string) error {
 			}
 		}
 		if err == nil && !served {
-			err = either(ctx, w)
+			_, err = w.Wait(ctx)
 		}
 		if w != nil {
 			w.Stop()

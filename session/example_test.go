@@ -265,9 +265,14 @@ func ExampleWatch() {
 	}
 	defer w.Stop()
 	s.Create(ctx, "/config", nil, session.Persistent)
-	event := <-w.C
-	fmt.Println(event.Type, event.Path)
-	// Output: EventNodeCreated /config
+	event, err := w.Wait(ctx)
+	fmt.Println(event.Type, event.Path, err)
+	// Output: EventNodeCreated /config <nil>
+}
+
+func ExampleEventType() {
+	fmt.Println(session.EventNodeDeleted)
+	// Output: EventNodeDeleted
 }
 
 func ExampleValue() {

@@ -382,10 +382,7 @@ func (s *Session) watchHold(h *hold) {
 			h.End(ErrRevoked)
 			return
 		}
-		select {
-		case <-w.C:
-		case <-ctx.Done():
-			w.Stop()
+		if _, err := w.Wait(ctx); err != nil {
 			return
 		}
 	}

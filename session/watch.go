@@ -1,6 +1,7 @@
 package session
 
 import (
+	"context"
 	"maps"
 	"slices"
 	"strings"
@@ -72,6 +73,19 @@ func (s *Session) watch(path string, children bool) *Watch {
 func (w *Watch) fire(_ watchKey, ev zk.Event) {
 	w.ch <- ev
 	close(w.ch)
+}
+
+// Wait waits for the event. If ctx ends first, the watch is stopped, and the error is
+// the cause of ctx. If the session ends first, the event is EventNotWatching, and the
+// error is the cause.
+func (w *Watch) Wait(ctx context.Context) (Event, error) {
+	select {
+	case event := <-w.C:
+		return event, event.Err
+	case <-ctx.Done():
+		w.Stop()
+		return Event{}, causeOf(ctx)
+	}
 }
 
 // Stop ends the watch. With the last one on a path, the server is told to

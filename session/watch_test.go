@@ -33,6 +33,39 @@ func fired(t *testing.T, w *Watch) zk.Event {
 	}
 }
 
+// Covers S5, S6.
+func TestWaitEndsWithEventContextOrSession(t *testing.T) {
+	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
+		s := open(t, on(e))
+		defer s.Close()
+		watch := func() *Watch {
+			_, w, err := s.ExistsWatch(t.Context(), "/a")
+			must(t, err)
+			return w
+		}
+		w := watch()
+		_, err := s.Create(t.Context(), "/a", nil, Persistent)
+		must(t, err)
+		if ev, err := w.Wait(t.Context()); err != nil || ev.Type != EventNodeCreated || ev.Path != "/a" {
+			t.Errorf("event: %+v, %v", ev, err)
+		}
+		enough := errors.New("enough")
+		ctx, cancel := context.WithTimeoutCause(t.Context(), time.Second, enough)
+		defer cancel()
+		if _, err := watch().Wait(ctx); err != enough {
+			t.Errorf("ended context: %v, want %v", err, enough)
+		}
+		if n := len(s.watches); n != 0 {
+			t.Errorf("%d watches are left after the context ended", n)
+		}
+		w = watch()
+		must(t, s.Close())
+		if ev, err := w.Wait(t.Context()); !errors.Is(err, ErrClosed) || ev.Type != EventNotWatching {
+			t.Errorf("ended session: %+v, %v", ev, err)
+		}
+	})
+}
+
 // silent fails if w has fired.
 func silent(t *testing.T, w *Watch) {
 	t.Helper()
