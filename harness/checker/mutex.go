@@ -305,7 +305,10 @@ func live(h *history.History, j *Judge, op string, inTime time.Duration) {
 			continue
 		}
 		waited := end - max(o.Invoke.Time, healed.Time)
-		switch {
+		switch why := busySince(h, healed, end); {
+		case waited > inTime && why != nil:
+			j.Unknown("%s waited for its %s of %s for %v after the heal, when this machine was busy (at %v: %s %s, %s)", o.Invoke.Who(), op, o.Invoke.Object,
+				waited, why.Time, why.Object, why.Op, why.Result)
 		case waited > inTime:
 			j.Violation(inOrder([]history.Event{*healed}, o.Events()), "%s waited for its %s of %s from %v on and had no result %v after the heal",
 				o.Invoke.Who(), op, o.Invoke.Object, o.Invoke.Time, end-healed.Time)
@@ -319,6 +322,18 @@ func live(h *history.History, j *Judge, op string, inTime time.Duration) {
 	j.Checked(granted)
 	j.NotExercised("no %s succeeded after the heal", op)
 	j.Note("%d granted after the heal, the slowest in %v; %d ended with an error", granted, slowest, ended)
+}
+
+// busySince returns what shows that this machine was too busy after the heal for anything to be done in time: this
+// process stood still, or a server did not answer.
+func busySince(h *history.History, healed *history.Event, until time.Duration) *history.Event {
+	for i := int(healed.Index) + 1; i < len(h.Events) && h.Events[i].Time <= until; i++ {
+		e := &h.Events[i]
+		if e.Kind == history.Fact && (e.Op == history.FactStall || e.Op == history.FactRole && e.Result == history.RoleSilent) {
+			return e
+		}
+	}
+	return nil
 }
 
 // endedBefore reports whether the operation had completed before e, with any outcome.
