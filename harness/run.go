@@ -52,6 +52,9 @@ func Run(ctx context.Context, s Scenario, o Options) (result *Result, err error)
 		ending, cancel := r.ending(ctx)
 		defer cancel()
 		r.env.hangUp()
+		if r.workload.Close != nil {
+			err = errors.Join(err, r.workload.Close())
+		}
 		err = errors.Join(err, ens.Close(ending))
 	}()
 	if err := r.prepare(ctx); err != nil {

@@ -67,6 +67,8 @@ type Workload struct {
 	Work func(ctx context.Context, c *Client) error
 	// Final makes the last reads, after all clients have returned.
 	Final func(ctx context.Context, env *Env) error
+	// Close ends what Setup started. It is called at the end of a run whose Setup was called, whatever came of it.
+	Close func() error
 }
 
 // Mutant is a broken variant of what a scenario tests. It is there to be killed.

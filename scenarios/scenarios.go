@@ -43,6 +43,7 @@ func All() []harness.Scenario {
 		IsolatedLeader(),
 		LockFaults(),
 		LockPause(),
+		LockPauseSQL(),
 		LockSessionLoss(),
 		MultiLock(),
 		QueueClaims(),

@@ -131,6 +131,42 @@ func fenced(h *history.History, j *Judge) {
 	j.Note("%d writes accepted, %d accesses refused", writes, refused)
 }
 
+// LockNoFalseRefusal judges the refusals of fenced resources: a refused token is smaller than one that
+// was accepted before. Where the refusal itself names the largest token, in Result, it is compared with that.
+func LockNoFalseRefusal() Checker {
+	return New("lock/no-false-refusal", "the fenced resource refuses no token that is the largest", func(h *history.History, j *Judge) {
+		highest := make(map[string]*history.Event)
+		for i := range h.Events {
+			e := &h.Events[i]
+			before := highest[e.Object]
+			switch {
+			case e.Kind == history.Write && e.Op == history.WriteAccepted:
+				if before == nil || e.Token > before.Token {
+					highest[e.Object] = e
+				}
+			case e.Kind == history.Write && e.Op == history.WriteRejected:
+				j.Checked(1)
+				refused(j, before, e)
+			}
+		}
+		j.NotExercised("the resource refused nothing")
+	})
+}
+
+func refused(j *Judge, before, e *history.Event) {
+	events, largest := []history.Event{*e}, int64(0)
+	if before != nil {
+		events, largest = []history.Event{*before, *e}, before.Token
+	}
+	if named, err := strconv.ParseInt(e.Result, 10, 64); err == nil {
+		events, largest = []history.Event{*e}, named
+	}
+	if e.Token >= largest {
+		j.Violation(events, "%s refused a %s of %s with token 0x%x at %v, when the largest token was 0x%x",
+			e.Object, e.Arg, e.Who(), e.Token, e.Time, largest)
+	}
+}
+
 func increment(j *Judge, last, e *history.Event) {
 	was := int64(0)
 	if last != nil {
