@@ -80,11 +80,7 @@ func run(args []string, in io.Reader, out, errs io.Writer) int {
 func (a *app) untilSignal(ctx context.Context) (_ context.Context, stop func()) {
 	ctx, interrupt := context.WithCancel(ctx)
 	signals := make(chan os.Signal, 1)
-	for _, s := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
-		if !signal.Ignored(s) { // it is for a job in the background of a script
-			signal.Notify(signals, s)
-		}
-	}
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	stopped, waited := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(waited)
