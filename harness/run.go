@@ -52,6 +52,9 @@ func Run(ctx context.Context, s Scenario, o Options) (result *Result, err error)
 		ending, cancel := r.ending(ctx)
 		defer cancel()
 		r.env.hangUp()
+		if r.workload.Close != nil {
+			err = errors.Join(err, r.workload.Close())
+		}
 		err = errors.Join(err, ens.Close(ending))
 	}()
 	if err := r.prepare(ctx); err != nil {
@@ -78,7 +81,7 @@ func newEnv(s Scenario, o Options, ens ensemble.Ensemble) *Env {
 	env := &Env{
 		Scenario: s.Name, Seed: o.Seed, Ensemble: ens, ClientProcesses: o.ClientProcesses || s.ClientProcesses,
 		rec: history.NewRecorder(), root: rootFor(s.Name, o.Seed, time.Now()),
-		outcome: s.Outcome, grace: orDefault(s.Grace, 30*time.Second), sched: newSchedule(), operations: o.Operations,
+		outcome: s.Outcome, grace: orDefault(s.Grace, time.Minute), sched: newSchedule(), operations: o.Operations,
 	}
 	if env.outcome == nil {
 		env.outcome = OutcomeOf

@@ -15,6 +15,7 @@ import (
 
 	"github.com/go-zookeeper/zk"
 
+	"github.com/zkcoord/zkcoord/internal/engine"
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
@@ -599,7 +600,7 @@ func TestChangedTimeoutEndsTheLease(t *testing.T) {
 		}
 		scripted(t, sc, func(t *testing.T) {
 			s := open(t, sc.options())
-			h := s.Hold(Node{Path: "/n", Czxid: 0})
+			h := s.hold(engine.Node{Path: "/n", Czxid: 0})
 			must(t, h.Grant(t.Context()))
 			s.mu.Lock()
 			c := s.current
@@ -625,7 +626,7 @@ func TestUnknownAnswerIsLookedUp(t *testing.T) {
 	}}
 	scripted(t, sc, func(t *testing.T) {
 		s := open(t, sc.options())
-		node, err := s.CreateProtected(t.Context(), "/d", "lock", nil, EphemeralSequential)
+		node, err := s.createProtected(t.Context(), "/d", "lock", nil, EphemeralSequential)
 		if !errors.Is(err, ErrUnknown) || OutcomeOf(err) != Failed || node.Path != "" {
 			t.Errorf("%v, %v", node, err)
 		}
@@ -650,7 +651,7 @@ func TestRemovalGoesOnWhereTheServerIsOverloaded(t *testing.T) {
 	}
 	scripted(t, sc, func(t *testing.T) {
 		s := open(t, sc.options())
-		if err := s.Remove(t.Context(), Node{Path: "/n"}); err != nil {
+		if err := s.remove(t.Context(), engine.Node{Path: "/n"}); err != nil {
 			t.Error(err)
 		}
 		if n := sc.asked("delete /n"); n != 3 {

@@ -11,7 +11,7 @@
 //
 // S1. No request of a lost session is executed in a later one.
 //
-// S2. The context of a granted [Hold] ends before any other client can be
+// S2. The context of a granted recipe.Hold ends before any other client can be
 // granted the same, however servers and networks fail, under the assumptions
 // of docs/decisions/0001-lease.md: clock rates within a twentieth, no pause of
 // this process, nobody else closes the session or deletes its nodes, no
@@ -39,7 +39,7 @@
 //
 // A pause of the whole process (a stop-the-world pause, a stopped virtual machine,
 // a debugger) can outlast the lease without the program noticing. Write with
-// the fencing token of what is held, [Node.Czxid], or in one transaction with
+// the fencing token of what is held, recipe.Node.Czxid, or in one transaction with
 // a check of the node.
 //
 // After a machine was suspended, holds end within a twelfth of the session

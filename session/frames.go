@@ -262,7 +262,7 @@ func (s *Session) tick() time.Duration {
 // event carries its zxid, and a server that is behind it refuses the session. The
 // next server may not know yet of an event without a zxid, as 3.8 sends them, and
 // as any version answers setWatches. Then a quorum write comes in between, as in
-// ReadBarrier.
+// readBarrier.
 func (s *Session) greetingLocked() []byte {
 	var out []byte
 	for _, a := range s.opts.Auth {

@@ -167,7 +167,7 @@ const (
 
 // Create makes a znode, with the ACL of the options, and returns its path,
 // which for a sequential node ends in the number that the server gave it.
-// After an Indeterminate error it may exist: see CreateProtected.
+// After an Indeterminate error it may exist: see createProtected.
 func (s *Session) Create(ctx context.Context, path string, data []byte, mode Mode) (string, error) {
 	return s.create(ctx, path, data, mode, s.opts.ACL, nil)
 }
@@ -333,7 +333,7 @@ func (s *Session) Delete(ctx context.Context, path string, version int32) error 
 
 // Sync makes the next read of this session see what the leader had committed.
 // On the leader itself that is only what it has applied, which can be less
-// than another server showed before: see ReadBarrier. Nor is it a proof that the
+// than another server showed before: see readBarrier. Nor is it a proof that the
 // session lives: an isolated leader answers it too.
 func (s *Session) Sync(ctx context.Context, path string) error {
 	if err := s.check("sync", path, 0); err != nil {
@@ -345,14 +345,14 @@ func (s *Session) Sync(ctx context.Context, path string) error {
 	return err
 }
 
-// ReadBarrier makes the next reads of this session see all that was committed on
+// readBarrier makes the next reads of this session see all that was committed on
 // any server before it was called, and each request of this session whose
 // reply was lost, if it is ever to be applied. It is a quorum write that
 // changes nothing. The path is any; it need not exist.
 //
 // Not Sync: the leader answers that of its own clients without waiting for
 // what it has committed and not applied yet.
-func (s *Session) ReadBarrier(ctx context.Context, path string) error {
+func (s *Session) readBarrier(ctx context.Context, path string) error {
 	if err := s.check("multi", path, 0); err != nil {
 		return err
 	}

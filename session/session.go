@@ -12,10 +12,13 @@ import (
 	"time"
 
 	"github.com/go-zookeeper/zk"
+
+	"github.com/zkcoord/zkcoord/internal/engine"
 )
 
 // A Session is one ZooKeeper session. It is safe for concurrent use.
 type Session struct {
+	ref
 	opts Options
 	rand rand.Source
 	zk   *zk.Conn
@@ -58,7 +61,7 @@ type Session struct {
 	pings       []time.Time // when the unanswered pings were sent
 	queued      []byte      // frames to be sent before the next of the client
 	watches     map[watchKey]*watched
-	holds       map[*Hold]struct{}
+	holds       map[*hold]struct{}
 	lease       lease
 	sleptBefore time.Duration // what Options.slept had counted when no lease rested on it
 	lastPing    time.Time     // of the session's own
@@ -90,8 +93,9 @@ func Open(ctx context.Context, opts Options) (*Session, error) {
 		listeners: make(map[*listener]struct{}),
 		inflight:  make(map[int32]packet),
 		watches:   make(map[watchKey]*watched),
-		holds:     make(map[*Hold]struct{}),
+		holds:     make(map[*hold]struct{}),
 	}
+	s.ref = engine.NewRef(inside{s})
 	s.sleptBefore = opts.slept()
 	s.park = sync.OnceFunc(func() { close(s.parked) })
 	s.life, s.end = context.WithCancelCause(context.Background())

@@ -133,7 +133,7 @@ func TestASlowHookHoldsNoRequestUpAtTheEnd(t *testing.T) {
 		opts.Metrics.State = func(State) { <-release }
 		s := open(t, opts)
 		e.Inject(zktest.Rule{Count: -1, Fate: zktest.DelayReply, Delay: time.Hour})
-		creation := s.StartProtected("/", "n", nil, Ephemeral)
+		creation := s.startSuffixed("/", "n-", nil, Ephemeral)
 		deletion := make(chan error, 1)
 		go func() { deletion <- s.Delete(s.Context(), "/n", AnyVersion) }()
 		synctest.Wait()
@@ -257,7 +257,7 @@ func TestCloseIsIdempotentWaitsAndDeletes(t *testing.T) {
 		for name, err := range map[string]error{
 			"get":     func() error { _, err := s.Get(t.Context(), "/"); return err }(),
 			"existsW": func() error { _, _, err := s.ExistsWatch(t.Context(), "/"); return err }(),
-			"create":  func() error { _, err := s.CreateProtected(t.Context(), "/a", "b", nil, Ephemeral); return err }(),
+			"create":  func() error { _, err := s.createProtected(t.Context(), "/a", "b", nil, Ephemeral); return err }(),
 		} {
 			if !errors.Is(err, ErrClosed) || OutcomeOf(err) != Failed {
 				t.Errorf("%s after Close: %v", name, err)
