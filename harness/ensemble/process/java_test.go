@@ -1,0 +1,43 @@
+package process
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// The manifest of Debian's ZooKeeper names jars in /usr/share/java: behind it, those of a release were taken from there, of another
+// version, and the server did not start.
+func TestAReleaseIsTakenWithItsOwnJarsFirst(t *testing.T) {
+	home := t.TempDir()
+	for _, jar := range []string{"netty-all.jar", "zookeeper-3.9.6.jar", "zookeeper-jute-3.9.6.jar", "zzz.jar"} {
+		path := filepath.Join(home, "lib", jar)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Setenv("ZOOKEEPER_HOME", home)
+	for _, version := range []string{"", "3.9.6", "3.9"} {
+		_, classpath, err := Find(t.Context(), version)
+		if err != nil {
+			t.Skip(err) // there is no Java
+		}
+		var names []string
+		for _, path := range strings.Split(classpath, ":") {
+			names = append(names, filepath.Base(path))
+		}
+		want := []string{"netty-all.jar", "zookeeper-jute-3.9.6.jar", "zzz.jar", "zookeeper-3.9.6.jar"}
+		if !slices.Equal(names, want) {
+			t.Errorf("version %q: the class path is %q, want %q", version, names, want)
+		}
+	}
+	t.Setenv("ZOOKEEPER_HOME", t.TempDir())
+	if _, _, err := Find(t.Context(), ""); err == nil || !strings.Contains(err.Error(), "ZOOKEEPER_HOME=") {
+		t.Errorf("a home without ZooKeeper gives %v", err)
+	}
+}
