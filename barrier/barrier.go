@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/zkcoord/zkcoord/recipe"
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -30,7 +31,7 @@ func (b *Barrier) Set(ctx context.Context) error {
 		return fmt.Errorf("barrier: set %s: %w", b.path, b.invalid)
 	}
 	for {
-		err := b.s.WithParents(ctx, b.path, func(ctx context.Context) error {
+		err := recipe.WithParents(ctx, b.s, b.path, func(ctx context.Context) error {
 			_, err := b.s.Create(ctx, b.path, nil, session.Persistent)
 			return err
 		})
@@ -86,7 +87,7 @@ func (b *Barrier) stat(ctx context.Context) (*session.Stat, error) {
 	if b.invalid != nil {
 		return nil, b.invalid
 	}
-	if err := b.s.ReadBarrier(ctx, b.path); err != nil {
+	if err := recipe.ReadBarrier(ctx, b.s, b.path); err != nil {
 		return nil, err
 	}
 	return b.s.Exists(ctx, b.path)

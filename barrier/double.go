@@ -13,6 +13,7 @@ import (
 
 	"github.com/zkcoord/zkcoord/internal/invalid"
 	"github.com/zkcoord/zkcoord/internal/znode"
+	"github.com/zkcoord/zkcoord/recipe"
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -57,13 +58,13 @@ func (d *Double) check() error {
 		return invalid.New("a round of %d members", d.size)
 	}
 	longest := strings.Repeat("0", idLength) + memberSuffix + znode.Seq(math.MinInt32).String()
-	if err := d.s.Fits(d.openOps(math.MaxInt32-1, slices.Repeat([]string{longest}, d.size))...); err != nil {
+	if err := recipe.Fits(d.s, d.openOps(math.MaxInt32-1, slices.Repeat([]string{longest}, d.size))...); err != nil {
 		return invalid.New("a round of %d members: %w", d.size, err)
 	}
 	return nil
 }
 
-// idLength is that of session.NewID, and memberSuffix what follows it in the name of
+// idLength is that of recipe.NewID, and memberSuffix what follows it in the name of
 // a member's node.
 const (
 	idLength     = 32
@@ -86,7 +87,7 @@ func (d *Double) Enter(ctx context.Context) (*Round, error) {
 		return nil, d.notEntered(session.Failed, err)
 	}
 	for {
-		m := &member{d: d, id: d.s.NewID()}
+		m := &member{d: d, id: recipe.NewID(d.s)}
 		r, err := m.enter(ctx)
 		effect := session.Failed
 		if r == nil && m.asked {
@@ -232,13 +233,13 @@ func (d *Double) withdrawn(ctx context.Context) error {
 
 // withdraw deletes the member's node, however long the caller lives.
 func (m *member) withdraw() {
-	gone := m.d.s.RemoveFound(func(ctx context.Context) (session.Node, error) {
+	gone := recipe.RemoveFound(m.d.s, func(ctx context.Context) (recipe.Node, error) {
 		if m.name == "" {
 			if err := m.find(ctx); err != nil || m.name == "" {
-				return session.Node{}, err
+				return recipe.Node{}, err
 			}
 		}
-		return session.Node{Path: m.path()}, nil
+		return recipe.Node{Path: m.path()}, nil
 	})
 	m.d.mu.Lock()
 	defer m.d.mu.Unlock()
@@ -282,7 +283,7 @@ func (m *member) join(ctx context.Context) error {
 // is final, which it would not be after the leader's own sync.
 func (m *member) find(ctx context.Context) error {
 	path := m.d.roundPath(m.round)
-	if err := m.d.s.ReadBarrier(ctx, path); err != nil {
+	if err := recipe.ReadBarrier(ctx, m.d.s, path); err != nil {
 		return err
 	}
 	names, err := m.d.members(ctx, m.round)
@@ -306,7 +307,7 @@ func (d *Double) gathering(ctx context.Context) (int32, error) {
 		case err == nil && caughtUp:
 			return 0, fmt.Errorf("%w: %d and %q", ErrSize, d.size, size)
 		case err == nil:
-			if err := d.s.ReadBarrier(ctx, d.path); err != nil {
+			if err := recipe.ReadBarrier(ctx, d.s, d.path); err != nil {
 				return 0, err
 			}
 			caughtUp = true
@@ -323,7 +324,7 @@ func (d *Double) gathering(ctx context.Context) (int32, error) {
 
 // create makes the barrier, with its first round.
 func (d *Double) create(ctx context.Context) error {
-	err := d.s.WithParents(ctx, d.path, func(ctx context.Context) error {
+	err := recipe.WithParents(ctx, d.s, d.path, func(ctx context.Context) error {
 		_, err := d.s.Multi(ctx,
 			session.CreateOp{Path: d.path, Data: []byte(strconv.Itoa(d.size))},
 			session.CreateOp{Path: d.roundPath(0)})
@@ -443,7 +444,7 @@ func (d *Double) openOps(round int32, names []string) []session.Op {
 
 // sweep deletes what crashed rounds before the given one have left.
 func (d *Double) sweep(before int32) {
-	d.s.Detach(func(ctx context.Context) error {
+	recipe.Detach(d.s, func(ctx context.Context) error {
 		listing, err := d.s.Children(ctx, d.path)
 		for _, name := range listing.Names {
 			if n, err := strconv.ParseInt(name, 10, 32); err == nil && int32(n) < before {
@@ -475,7 +476,7 @@ func (r *Round) Number() int { return int(r.number) }
 func (r *Round) Leave(ctx context.Context) error {
 	err := r.leave(ctx)
 	if err != nil {
-		r.d.s.Detach(r.remove)
+		recipe.Detach(r.d.s, r.remove)
 		return fmt.Errorf("barrier: leave round %d of %s: %w", r.number, r.d.path, err)
 	}
 	return nil
@@ -524,7 +525,7 @@ func (r *Round) end(ctx context.Context) error {
 }
 
 func (r *Round) remove(ctx context.Context) error {
-	return r.d.s.Remove(ctx, session.Node{Path: znode.Join(r.d.roundPath(r.number), r.name)})
+	return recipe.Remove(ctx, r.d.s, recipe.Node{Path: znode.Join(r.d.roundPath(r.number), r.name)})
 }
 
 // awaitGone waits until a member's node is gone. GetWatch, not ExistsWatch: where it is

@@ -4,12 +4,37 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/zkcoord/zkcoord/election"
 	"github.com/zkcoord/zkcoord/internal/recipetest"
 	"github.com/zkcoord/zkcoord/session"
+	"github.com/zkcoord/zkcoord/zktest"
 )
+
+// ClickHouse Keeper resumes no session, and the lease has no proof there. A
+// candidate does not try again and again.
+func TestNoLeaderOnAServerThatIsNotZooKeeper(t *testing.T) {
+	recipetest.RunOn(t, zktest.Options{NoResume: true}, func(t *testing.T, w *recipetest.World) {
+		c := w.Client()
+		w.Within(time.Minute, "Run", func(ctx context.Context) error {
+			err := election.New(c.Session, "/e", election.Options{}).Run(ctx, func(context.Context, *election.Term) error {
+				t.Error("it leads")
+				return nil
+			})
+			if !errors.Is(err, session.ErrNotZooKeeper) {
+				t.Errorf("got %v, want %v", err, session.ErrNotZooKeeper)
+			}
+			return nil
+		})
+		synctest.Wait()
+		w.NothingLeft()
+		if n := c.Count(); n > 15 {
+			t.Errorf("%d requests", n)
+		}
+	})
+}
 
 // etcd#9980: a leader that campaigns again within its term would wait for itself, whichever way it leads.
 func TestLeaderDoesNotWaitForItself(t *testing.T) {

@@ -18,7 +18,7 @@ type grant struct{ token int64 }
 
 func (g grant) Token() int64 { return g.token }
 
-func Example() {
+func ExampleGate() {
 	a, b := grant{5}, grant{7} // a was paused, and the lock went to b
 	account := fence.Gate{Name: "account"}
 	write := func(by grant) error {
@@ -108,4 +108,10 @@ func ExampleTable_Do() {
 		})
 	}
 	_ = pay
+}
+
+func ExampleTokener() {
+	type claim struct{ grant }
+	fmt.Println(fence.TokenOf(grant{5}), fence.TokenOf(claim{grant{7}}))
+	// Output: 5 7
 }

@@ -11,5 +11,16 @@ func TestMain(m *testing.M) {
 	if name := os.Getenv(writerMark); name != "" {
 		writeForever(name)
 	}
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(withServer{m})
+}
+
+// withServer stops the database server before goleak looks.
+type withServer struct{ *testing.M }
+
+func (m withServer) Run() int {
+	code := m.M.Run()
+	if server.Server != nil {
+		_ = server.Close()
+	}
+	return code
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/zkcoord/zkcoord/internal/lockqueue"
+	"github.com/zkcoord/zkcoord/recipe"
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -53,7 +54,7 @@ func (e *Exclusive) TryLock(ctx context.Context) (*Grant, error) {
 	}
 	// The id tells this call's node from that of another call in the same
 	// session.
-	data := []byte(e.session.NewID() + " " + e.label)
+	data := []byte(recipe.NewID(e.session) + " " + e.label)
 	node, unsure, err := e.create(ctx, data)
 	if unsure {
 		e.undo(data)
@@ -74,9 +75,9 @@ func (e *Exclusive) TryLock(ctx context.Context) (*Grant, error) {
 
 // create makes the node, or recognises it after a lost reply. With an error, unsure
 // says that the node may have been made.
-func (e *Exclusive) create(ctx context.Context, data []byte) (node session.Node, unsure bool, err error) {
+func (e *Exclusive) create(ctx context.Context, data []byte) (node recipe.Node, unsure bool, err error) {
 	for {
-		err := e.session.WithParents(ctx, e.path, func(ctx context.Context) error {
+		err := recipe.WithParents(ctx, e.session, e.path, func(ctx context.Context) error {
 			_, err := e.session.Create(ctx, e.path, data, session.Ephemeral)
 			return err
 		})
@@ -101,10 +102,10 @@ func (e *Exclusive) create(ctx context.Context, data []byte) (node session.Node,
 
 // look is find that is final also after a lost reply: what is lost with its
 // connection is applied by the end of ReadBarrier, or never.
-func (e *Exclusive) look(ctx context.Context, data []byte, lost bool) (session.Node, error) {
+func (e *Exclusive) look(ctx context.Context, data []byte, lost bool) (recipe.Node, error) {
 	if lost {
-		if err := e.session.ReadBarrier(ctx, e.path); err != nil {
-			return session.Node{}, err
+		if err := recipe.ReadBarrier(ctx, e.session, e.path); err != nil {
+			return recipe.Node{}, err
 		}
 	}
 	return e.find(ctx, data)
@@ -120,27 +121,27 @@ func owned(stat *session.Stat) bool {
 // find returns the node if it is that of the call with the given data, none
 // if there is none, ErrLocked if it is somebody else's, and ErrNotALock if it is
 // nobody's.
-func (e *Exclusive) find(ctx context.Context, data []byte) (session.Node, error) {
+func (e *Exclusive) find(ctx context.Context, data []byte) (recipe.Node, error) {
 	value, err := e.session.Get(ctx, e.path)
 	switch {
 	case errors.Is(err, session.ErrNoNode):
-		return session.Node{}, nil
+		return recipe.Node{}, nil
 	case err != nil:
-		return session.Node{}, err
+		return recipe.Node{}, err
 	case !owned(value.Stat):
-		return session.Node{}, fmt.Errorf("%w: %s", ErrNotALock, e.path)
+		return recipe.Node{}, fmt.Errorf("%w: %s", ErrNotALock, e.path)
 	case value.Stat.EphemeralOwner != e.session.ID() || string(value.Data) != string(data):
-		return session.Node{}, ErrLocked
+		return recipe.Node{}, ErrLocked
 	}
-	return session.Node{Path: e.path, Czxid: value.Stat.Czxid}, nil
+	return recipe.Node{Path: e.path, Czxid: value.Stat.Czxid}, nil
 }
 
 // undo deletes the node if a call that failed made it.
 func (e *Exclusive) undo(data []byte) {
-	e.session.RemoveFound(func(ctx context.Context) (session.Node, error) {
+	recipe.RemoveFound(e.session, func(ctx context.Context) (recipe.Node, error) {
 		node, err := e.look(ctx, data, true)
 		if errors.Is(err, ErrLocked) || errors.Is(err, ErrNotALock) {
-			return session.Node{}, nil
+			return recipe.Node{}, nil
 		}
 		return node, err
 	})

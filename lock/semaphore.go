@@ -13,6 +13,7 @@ import (
 	"github.com/zkcoord/zkcoord/internal/invalid"
 	"github.com/zkcoord/zkcoord/internal/lockqueue"
 	"github.com/zkcoord/zkcoord/internal/znode"
+	"github.com/zkcoord/zkcoord/recipe"
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -211,12 +212,12 @@ func (s *seen) await(ctx context.Context, first *lockqueue.Place) error {
 // which fails with session.ErrBadVersion if the capacity was changed.
 func (m *Semaphore) take(ctx context.Context, first *lockqueue.Place, permits int, version int32) (*lockqueue.Place, error) {
 	data := []byte(m.label)
-	node := session.Node{Path: znode.Join(m.leases, m.session.NewID()+"-"+leaseName+strconv.Itoa(permits))}
+	node := recipe.Node{Path: znode.Join(m.leases, recipe.NewID(m.session)+"-"+leaseName+strconv.Itoa(permits))}
 	ops := append([]session.Op{
 		session.CheckOp{Path: m.size, Version: version},
 		session.CreateOp{Path: node.Path, Data: data, Mode: session.Ephemeral},
 	}, first.LeaveOps()...)
-	err := m.session.WithParents(ctx, node.Path, func(ctx context.Context) error {
+	err := recipe.WithParents(ctx, m.session, node.Path, func(ctx context.Context) error {
 		_, err := first.Txn(ctx, ops...)
 		part := (*session.MultiError)(nil)
 		if errors.Is(err, session.ErrNoNode) && !(errors.As(err, &part) && part.Path == node.Path) {
@@ -242,8 +243,8 @@ var errResized = errors.New("the capacity was changed")
 // isOut reports whether a lease of this session is known to be out. It is asked
 // after a transaction that cannot tell by itself: it has left the gate, so the
 // next one may have left its mark over this one's. No other lease has its name.
-func (m *Semaphore) isOut(ctx context.Context, lease session.Node) bool {
-	if err := m.session.ReadBarrier(ctx, lease.Path); err != nil {
+func (m *Semaphore) isOut(ctx context.Context, lease recipe.Node) bool {
+	if err := recipe.ReadBarrier(ctx, m.session, lease.Path); err != nil {
 		return false
 	}
 	stat, err := m.session.Exists(ctx, lease.Path)
@@ -272,7 +273,7 @@ func weight(name string) int {
 	return 0
 }
 
-// idLength is that of session.NewID.
+// idLength is that of recipe.NewID.
 const idLength = 32
 
 // Capacity returns how many permits there are in all. It is the one given to
@@ -314,7 +315,7 @@ func (m *Semaphore) SetCapacity(ctx context.Context, permits int) error {
 	data := strconv.AppendInt(nil, int64(permits), 10)
 	_, err := m.session.Set(ctx, m.size, data, session.AnyVersion)
 	for errors.Is(err, session.ErrNoNode) {
-		err = m.session.WithParents(ctx, m.size, func(ctx context.Context) error {
+		err = recipe.WithParents(ctx, m.session, m.size, func(ctx context.Context) error {
 			_, err := m.session.Create(ctx, m.size, data, session.Persistent)
 			return err
 		})

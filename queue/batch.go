@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 
+	"github.com/zkcoord/zkcoord/recipe"
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -102,7 +103,7 @@ func (g *batcher[J]) withdraw(c *call[J], op, path string, cause error) error {
 func (g *batcher[J]) startLocked() {
 	if !g.running {
 		g.running = true
-		g.s.Detach(g.run)
+		recipe.Detach(g.s, g.run)
 	}
 }
 

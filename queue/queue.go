@@ -10,6 +10,7 @@ import (
 
 	"github.com/zkcoord/zkcoord/internal/invalid"
 	"github.com/zkcoord/zkcoord/internal/znode"
+	"github.com/zkcoord/zkcoord/recipe"
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -202,7 +203,7 @@ func (q *Queue[T]) movable(items [][]byte) error {
 		if len(data) < runBytes {
 			continue // far from what servers refuse
 		}
-		if err := q.raw.s.Fits(q.rejectOps(data)...); err != nil {
+		if err := recipe.Fits(q.raw.s, q.rejectOps(data)...); err != nil {
 			return err
 		}
 	}

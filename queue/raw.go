@@ -9,8 +9,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/zkcoord/zkcoord/internal/idempotent"
 	"github.com/zkcoord/zkcoord/internal/znode"
+	"github.com/zkcoord/zkcoord/recipe"
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -26,7 +26,7 @@ type raw struct {
 	fetchs *batcher[*fetchJob]
 	txns   *batcher[*txnJob]
 
-	putLedger, takeLedger, txnLedger *idempotent.Ledger // of the groups above
+	putLedger, takeLedger, txnLedger *recipe.Ledger // of the groups above
 
 	claimed atomic.Int64 // claims that are not over
 
@@ -85,10 +85,10 @@ type item struct {
 func newRaw(s *session.Session, path string, levels, limit int, relaxed bool) *raw {
 	q := &raw{s: s, path: path, limit: limit}
 	q.open, q.close = context.WithCancelCause(context.Background())
-	q.rand = rand.New(rand.NewChaCha8([32]byte([]byte(s.NewID()))))
-	q.putLedger = idempotent.NewLedger(s, q.ledgersDir(), "put")
-	q.takeLedger = idempotent.NewLedger(s, q.ledgersDir(), "take")
-	q.txnLedger = idempotent.NewLedger(s, q.ledgersDir(), "txn")
+	q.rand = rand.New(rand.NewChaCha8([32]byte([]byte(recipe.NewID(s)))))
+	q.putLedger = recipe.NewLedger(s, q.ledgersDir(), "put")
+	q.takeLedger = recipe.NewLedger(s, q.ledgersDir(), "take")
+	q.txnLedger = recipe.NewLedger(s, q.ledgersDir(), "txn")
 	for level := range levels {
 		q.tails = append(q.tails, &tail{s: s, dir: q.levelDir(level)})
 		q.takes = append(q.takes, &view{s: s, dir: q.levelDir(level), relaxed: relaxed, rand: q.rand})
@@ -265,7 +265,7 @@ func (q *raw) fetchFrom(ctx context.Context, v *view, level, n int, claim bool, 
 			p.done(v)
 			items, err = q.complete(ctx, p)
 		}
-		if errors.Is(err, idempotent.ErrGone) {
+		if errors.Is(err, recipe.ErrGone) {
 			return nil, q.renew(ctx)
 		}
 		if err == nil {
@@ -309,7 +309,7 @@ func (q *raw) confirm(ctx context.Context, checks []session.Op) error {
 	}
 	_, err := q.takeLedger.Try(ctx, checks...)
 	switch {
-	case errors.Is(err, idempotent.ErrGone):
+	case errors.Is(err, recipe.ErrGone):
 		return q.renew(ctx)
 	case errors.As(err, new(*session.MultiError)):
 		return errOvertaken
@@ -392,7 +392,7 @@ func (q *raw) applyBuilt(ctx context.Context, build func(context.Context) ([]ses
 		if err == nil {
 			_, err = q.txnLedger.Try(ctx, ops...)
 		}
-		if !errors.Is(err, idempotent.ErrGone) {
+		if !errors.Is(err, recipe.ErrGone) {
 			return err
 		}
 	}
@@ -402,7 +402,7 @@ func (q *raw) applyBuilt(ctx context.Context, build func(context.Context) ([]ses
 // It is Failed where the session ended before f began.
 func (q *raw) carryOut(ctx context.Context, f func(context.Context) error) error {
 	ran := false
-	done := q.s.Detach(func(ctx context.Context) error {
+	done := recipe.Detach(q.s, func(ctx context.Context) error {
 		ran = true
 		return f(ctx)
 	})

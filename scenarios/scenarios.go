@@ -50,6 +50,7 @@ func All() []harness.Scenario {
 		QueuePriority(),
 		RWLock(),
 		Semaphore(),
+		ShellLock(),
 		Watch(),
 	}
 }

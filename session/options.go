@@ -64,10 +64,14 @@ type Options struct {
 	TickTime time.Duration
 
 	// UnsafeHoldUntilLost switches the lease off: what is held then counts as
-	// held until the loss of the session is told, as in other clients. On a
+	// held until the loss of the session is told, as with zk.Lock, Curator and kazoo. On a
 	// follower that is cut off from its leader that is seconds after
 	// somebody else may have been granted it. No heartbeats are sent.
 	UnsafeHoldUntilLost bool
+
+	// UnsafeAnyServer grants holds on servers that are not ZooKeeper, too: see
+	// ErrNotZooKeeper.
+	UnsafeAnyServer bool
 
 	// NoIdleLease saves the requests by which an idle session stays ready. By
 	// default a session that holds nothing sends a sync four to six times a

@@ -271,7 +271,7 @@ func TestWatchesEndWithTheSession(t *testing.T) {
 		must(t, func() error {
 			s := open(t, on(e))
 			defer s.Close()
-			return s.CreateParents(t.Context(), "/app/x")
+			return s.createParents(t.Context(), "/app/x")
 		}())
 		s := open(t, opts)
 		defer s.Close()
@@ -377,7 +377,7 @@ func TestAnEventHidesNoOtherOfItsTransaction(t *testing.T) {
 				_, err := other.Create(ctx, path, nil, Persistent)
 				must(t, err)
 			}
-			must(t, s.ReadBarrier(ctx, "/"))
+			must(t, s.readBarrier(ctx, "/"))
 			_, parent, err := s.ChildrenWatch(ctx, "/p")
 			must(t, err)
 			_, child, err := s.ExistsWatch(ctx, "/p/c")

@@ -3,6 +3,7 @@ package watch
 import (
 	"context"
 
+	"github.com/zkcoord/zkcoord/recipe"
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -39,7 +40,7 @@ type children struct {
 	last members
 }
 
-func (c *children) look(ctx context.Context, s *session.Session, w *session.Watches, fired []session.Fired) (ChildrenChange, bool, error) {
+func (c *children) look(ctx context.Context, s *session.Session, w *recipe.Watches, fired []recipe.Fired) (ChildrenChange, bool, error) {
 	now, err := readMembers(ctx, w, c.path)
 	if err != nil {
 		return ChildrenChange{}, false, err

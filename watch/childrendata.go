@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/zkcoord/zkcoord/recipe"
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -39,7 +40,7 @@ type childrenData struct {
 	tree *tree
 }
 
-func (c *childrenData) look(ctx context.Context, s *session.Session, w *session.Watches, fired []session.Fired) (ChildrenDataChange, bool, error) {
+func (c *childrenData) look(ctx context.Context, s *session.Session, w *recipe.Watches, fired []recipe.Fired) (ChildrenDataChange, bool, error) {
 	first := !c.tree.told
 	change, changed, err := c.tree.look(ctx, s, w, fired)
 	if err != nil || !changed {

@@ -8,6 +8,7 @@ import (
 	"iter"
 	"sync/atomic"
 
+	"github.com/zkcoord/zkcoord/recipe"
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -234,7 +235,7 @@ func (v *Value[T]) store(ctx context.Context, s *session.Session, data []byte, s
 		if !isNoNode(err) {
 			return err
 		}
-		if err := s.CreateParents(ctx, v.path); err != nil {
+		if err := recipe.CreateParents(ctx, s, v.path); err != nil {
 			return v.unsent(err)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"iter"
 
 	"github.com/zkcoord/zkcoord/internal/znode"
+	"github.com/zkcoord/zkcoord/recipe"
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -37,7 +38,7 @@ type thing[C any] interface {
 	// look reads anew what the watches that fired were on, or everything if
 	// fired is nil, sets the watches again, and returns the difference to what
 	// it returned last, and whether there is any.
-	look(ctx context.Context, s *session.Session, w *session.Watches, fired []session.Fired) (C, bool, error)
+	look(ctx context.Context, s *session.Session, w *recipe.Watches, fired []recipe.Fired) (C, bool, error)
 }
 
 // Changes is the stream of changes on one session. It ends as W7 says.
@@ -60,9 +61,9 @@ func (w *Watcher[C]) run(ctx context.Context, s *session.Session, yield func(C) 
 	if w.invalid != nil {
 		return w.invalid
 	}
-	watches := s.NewWatches()
+	watches := recipe.NewWatches(s)
 	defer watches.Stop()
-	var fired []session.Fired
+	var fired []recipe.Fired
 	for {
 		change, changed, err := w.look(ctx, s, watches, fired)
 		if err != nil {
@@ -111,7 +112,7 @@ func (w *Watcher[C]) keep(ctx context.Context, s *session.Session) error {
 }
 
 // eventOf is the event that made a look necessary, none for a first look.
-func eventOf(fired []session.Fired) session.EventType {
+func eventOf(fired []recipe.Fired) session.EventType {
 	if len(fired) == 0 {
 		return 0
 	}

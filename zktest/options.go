@@ -32,6 +32,7 @@ type Options struct {
 	MaxClientConns    int           // of one client address to one server, ZooKeeper's maxClientCnxns, 60 there by default; 0 or less is no limit
 	MaxFrame          int           // largest request in bytes, jute.maxbuffer; 0 is 1 MiB less one byte
 	TTLNodes          bool          // zookeeper.extendedTypesEnabled: nodes with a time to live
+	NoResume          bool          // servers like ClickHouse Keeper: each connection gets a new session, numbered from 1 and without a password
 	Superuser         string        // "super:password", who passes all ACLs; "" is nobody
 
 	// TCP makes the servers listen on loopback, each on a free port, or on
@@ -107,7 +108,7 @@ func (o *Options) config() (quorum.Config, error) {
 		return quorum.Config{}, fmt.Errorf("zktest: version: %w", err)
 	}
 	cfg := quorum.Config{
-		Release: o.Version.release(), Rules: rules,
+		NoResume: o.NoResume, Release: o.Version.release(), Rules: rules,
 		Servers: o.Servers, Tick: o.TickTime, SyncLimit: o.SyncLimit,
 		MinSession: o.MinSessionTimeout, MaxSession: o.MaxSessionTimeout,
 		ElectionTime: o.ElectionTime, Retransmit: max(0, o.Retransmission), Pace: o.ExpirerPace,

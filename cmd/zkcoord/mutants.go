@@ -113,35 +113,28 @@ func (a *app) mutants(ctx context.Context, all []specimen, f mutantsFlags) error
 	if err := t.head(); err != nil {
 		return err
 	}
-	survived, failed := 0, false
-	for _, m := range all {
+	survived := 0
+	err := a.campaign(each(ctx, all, func(m specimen) error {
 		k := harness.NewKill(m.of, m.mutant)
-		if m.mutant.Needs == "" || !f.virtual() {
-			var err error
-			k, err = a.hunt(ctx, m, f)
-			switch {
-			case ctx.Err() != nil:
-				return codeError(exitUnknown)
-			case err != nil:
-				failed = true
-				a.exit(err)
-				continue
-			case !k.Killed():
-				survived++
-			}
+		if m.mutant.Needs != "" && f.virtual() {
+			return t.row(k)
 		}
-		if err := t.row(k); err != nil {
+		k, err := a.hunt(ctx, m, f)
+		switch {
+		case ctx.Err() != nil:
+			return codeError(exitUnknown)
+		case err != nil:
 			return err
+		case !k.Killed():
+			survived++
+			return a.worst(codeError(exitInvalid), t.row(k))
 		}
-	}
-	switch {
-	case survived > 0:
+		return t.row(k)
+	}))
+	if survived > 0 {
 		a.note("%d survived", survived)
-		return codeError(exitInvalid)
-	case failed:
-		return codeError(exitFailed)
 	}
-	return nil
+	return err
 }
 
 func (a *app) hunt(ctx context.Context, m specimen, f mutantsFlags) (harness.Kill, error) {

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/zkcoord/zkcoord/internal/znode"
+	"github.com/zkcoord/zkcoord/recipe"
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -269,7 +270,7 @@ func (a *app) createCommand() *cobra.Command {
 				return err
 			}
 			if parents {
-				if err := s.CreateParents(ctx, args[0]); err != nil {
+				if err := recipe.CreateParents(ctx, s, args[0]); err != nil {
 					return err
 				}
 			}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/go-zookeeper/zk"
 
+	"github.com/zkcoord/zkcoord/recipe"
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -60,7 +61,7 @@ func (l *Queue) Join(ctx context.Context, r Request) (*Place, error) {
 	if ctx.Err() != nil {
 		return nil, &session.RequestError{Op: "create", Path: l.Dir, Outcome: session.Failed, Err: context.Cause(ctx)}
 	}
-	creation := l.Session.StartSuffixed(l.Dir, r.Name, r.Data, session.EphemeralSequential)
+	creation := recipe.StartSuffixed(l.Session, l.Dir, r.Name, r.Data, session.EphemeralSequential)
 	creation.Sent(ctx)
 	listing, listErr := l.Session.Children(ctx, l.Dir)
 	node, err := creation.Wait(ctx)

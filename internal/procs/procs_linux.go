@@ -14,8 +14,12 @@ import (
 )
 
 // bind has the kernel kill the process of cmd when the thread ends that starts it, and gives it a process group of its own.
+// Other attributes of cmd stay.
 func bind(cmd *exec.Cmd) error {
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{}
+	}
+	cmd.SysProcAttr.Setpgid, cmd.SysProcAttr.Pdeathsig = true, syscall.SIGKILL
 	return nil
 }
 

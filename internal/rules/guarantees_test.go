@@ -23,7 +23,7 @@ const guaranteesFile = "docs/guarantees.md"
 
 // promising are the packages whose documentation numbers guarantees, in the
 // order in which the document has them.
-var promising = []string{"session", "lock", "election", "group", "queue", "barrier", "watch"}
+var promising = []string{"session", "lock", "election", "group", "queue", "barrier", "watch", "fence"}
 
 // A promise is a numbered guarantee of a package.
 type promise struct{ number, dir, text string }

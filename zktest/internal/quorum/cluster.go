@@ -23,6 +23,7 @@ type Config struct {
 	Retransmit   time.Duration // first interval of TCP's retransmissions, which then doubles; 0 is none
 	Pace         time.Duration // of each leader, see [Cluster.Pace]
 	TTL          bool          // whether nodes may have a time to live
+	NoResume     bool          // each connection gets a new session, which has no password
 	Release      string        // of ZooKeeper, for the four-letter words
 	Rules        tree.Rules    // of that release
 	Super        string        // digest of the superuser; "" is none
@@ -44,7 +45,8 @@ type Cluster struct {
 	rules   []*Rule
 	prefer  int // who should win the next election; -1 is nobody
 	running bool
-	conns   int // ids given out
+	conns   int   // ids given out
+	issued  int64 // sessions, with Config.NoResume
 
 	heldBack int // packets that had to wait for a cut
 }

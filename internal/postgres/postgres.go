@@ -1,0 +1,148 @@
+// Package postgres starts a PostgreSQL server for tests and scenarios: Debian's packages, a directory of
+// its own, a Unix socket and no port. Its data is not synced to the disk.
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+
+	"github.com/zkcoord/zkcoord/internal/owner"
+	"github.com/zkcoord/zkcoord/internal/procs"
+)
+
+// A Server is a PostgreSQL server that runs. It dies with this process.
+type Server struct {
+	dir   string
+	child *procs.Child
+	log   string
+}
+
+// Installed returns nil if a server can be started here, else what to install.
+func Installed() error {
+	if err := procs.Able(); err != nil {
+		return err
+	}
+	_, err := program("initdb")
+	return err
+}
+
+// program is the path of one of the server's programs. Debian keeps them apart for each version; of
+// several versions, the last one in the order of names is taken.
+func program(name string) (string, error) {
+	if found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/" + name); len(found) > 0 {
+		return found[len(found)-1], nil
+	}
+	if path, err := exec.LookPath(name); err == nil {
+		return path, nil
+	}
+	return "", errors.New("PostgreSQL is not installed (on Debian: apt-get install postgresql)")
+}
+
+// Start makes a database cluster and starts its server. It returns when the server accepts connections.
+// The caller closes it. If this process is root's, which PostgreSQL refuses to run as, the server runs as
+// the user postgres or nobody.
+func Start(ctx context.Context) (_ *Server, err error) {
+	if err := Installed(); err != nil {
+		return nil, err
+	}
+	s := &Server{}
+	// The path of a socket has 107 bytes at most.
+	if s.dir, err = owner.MkdirTemp("/tmp", "pg"); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			s.Close()
+		}
+	}()
+	data := filepath.Join(s.dir, "data")
+	s.log = filepath.Join(s.dir, "log")
+	if err := giveAway(s.dir); err != nil {
+		return nil, err
+	}
+	if err := s.run(ctx, "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-N", "-E", "UTF8", "--locale=C"); err != nil {
+		return nil, err
+	}
+	cmd, err := s.command("postgres", "-D", data, "-k", s.dir, "-p", port, "-c", "listen_addresses=", "-c", "fsync=off",
+		"-c", "max_connections=50", "-c", "shared_buffers=8MB", "-c", "autovacuum=off")
+	if err != nil {
+		return nil, err
+	}
+	log, err := os.OpenFile(s.log, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close()
+	cmd.Stdout, cmd.Stderr = log, log
+	if s.child, err = procs.Start(cmd); err != nil {
+		return nil, err
+	}
+	return s, s.await(ctx)
+}
+
+// port is a part of the socket's name.
+const port = "1"
+
+// await waits until the server answers.
+func (s *Server) await(ctx context.Context) error {
+	for {
+		if s.run(ctx, "pg_isready", "-q", "-h", s.dir, "-p", port) == nil {
+			return nil
+		}
+		select {
+		case <-s.child.Ended():
+			return fmt.Errorf("postgres: the server has ended: %s", s.Log())
+		case <-ctx.Done():
+			return fmt.Errorf("postgres: the server does not answer: %w: %s", context.Cause(ctx), s.Log())
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// run runs one of the programs to its end.
+func (s *Server) run(ctx context.Context, name string, args ...string) error {
+	cmd, err := s.command(name, args...)
+	if err != nil {
+		return err
+	}
+	bounded := exec.CommandContext(ctx, cmd.Path, args...)
+	bounded.SysProcAttr, bounded.Dir, bounded.Env = cmd.SysProcAttr, cmd.Dir, cmd.Env
+	if out, err := bounded.CombinedOutput(); err != nil {
+		return fmt.Errorf("postgres: %s: %w: %s", name, err, out)
+	}
+	return nil
+}
+
+func (s *Server) command(name string, args ...string) (*exec.Cmd, error) {
+	path, err := program(name)
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.Command(path, args...)
+	cmd.Dir, cmd.Env = s.dir, []string{"LC_ALL=C", "PATH=" + os.Getenv("PATH")}
+	return cmd, unprivileged(cmd)
+}
+
+// DSN is the data source name of the database.
+func (s *Server) DSN() string {
+	return fmt.Sprintf("host=%s port=%s user=postgres dbname=postgres sslmode=disable", s.dir, port)
+}
+
+// Log returns the end of the server's log.
+func (s *Server) Log() string {
+	text, _ := os.ReadFile(s.log)
+	return string(text[max(0, len(text)-1000):])
+}
+
+// Close ends the server at once and removes everything of it.
+func (s *Server) Close() error {
+	if s.child != nil {
+		s.child.KillGroup()
+	}
+	return os.RemoveAll(s.dir)
+}

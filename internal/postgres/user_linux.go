@@ -1,0 +1,47 @@
+package postgres
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"os/user"
+	"strconv"
+	"syscall"
+)
+
+// credential is that of the user that programs run as; nil if this process is not root's.
+func credential() (*syscall.Credential, error) {
+	if os.Geteuid() != 0 {
+		return nil, nil
+	}
+	for _, name := range []string{"postgres", "nobody"} {
+		u, err := user.Lookup(name)
+		if err != nil {
+			continue
+		}
+		uid, err := strconv.ParseUint(u.Uid, 10, 32)
+		if err != nil {
+			return nil, err
+		}
+		gid, err := strconv.ParseUint(u.Gid, 10, 32)
+		return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, err
+	}
+	return nil, fmt.Errorf("postgres: there is neither a user postgres nor nobody")
+}
+
+func unprivileged(cmd *exec.Cmd) error {
+	who, err := credential()
+	if who != nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: who}
+	}
+	return err
+}
+
+// giveAway makes the directory that user's.
+func giveAway(dir string) error {
+	who, err := credential()
+	if who == nil || err != nil {
+		return err
+	}
+	return os.Chown(dir, int(who.Uid), int(who.Gid))
+}
