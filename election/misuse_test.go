@@ -91,3 +91,35 @@ func TestTermThatIsOverIsNoDeadlock(t *testing.T) {
 		}
 	})
 }
+
+// Somebody deletes the node of a leader, which has not noticed yet. What it writes then is not applied.
+//
+// Covers E4.
+func TestLeaderWhoseNodeIsGoneWritesNothing(t *testing.T) {
+	for what, write := range map[string]func(context.Context, *election.Term) error{
+		"proclaim": func(ctx context.Context, term *election.Term) error { return term.Proclaim(ctx, []byte("new")) },
+		"txn": func(ctx context.Context, term *election.Term) error {
+			_, err := term.Txn(ctx, session.CreateOp{Path: "/written", Mode: session.Persistent})
+			return err
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
+				term := now(t, campaign(w.Client(), t.Context(), "old"))
+				recipetest.Check(t, w.Admin().Delete(t.Context(), term.Path(), session.AnyVersion))
+				if term.Context().Err() != nil {
+					t.Fatal("the leader has noticed already")
+				}
+				if err := write(t.Context(), term); !errors.Is(err, session.ErrRevoked) || session.OutcomeOf(err) != session.Failed {
+					t.Errorf("%v: %v, want %v: %v", session.OutcomeOf(err), err, session.Failed, session.ErrRevoked)
+				}
+				if stat := recipetest.Must(w.Admin().Exists(t.Context(), "/written")); stat != nil {
+					t.Error("it was applied")
+				}
+				if got := string(term.Value()); got != "old" {
+					t.Errorf("the value is %q, want %q", got, "old")
+				}
+			})
+		})
+	}
+}
