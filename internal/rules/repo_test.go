@@ -95,7 +95,7 @@ var directions = []struct{ from, ours, foreign, why string }{
 	{"harness", "harness session zktest internal docker", "any", "the harness tests clients of any kind; scenarios bring the primitives"},
 	{"harness/checker", "harness/history", "any", "a verdict is a function of the history alone"},
 	{"scenarios", "scenarios harness session lock election group queue barrier watch fence zktest internal", "any", "scenarios are run by the command and by benchmarks, not the other way round"},
-	{"examples", "session lock election group queue barrier watch", client + " golang.org/x/sync", "examples show what programs import"},
+	{"examples", "session lock election group queue barrier watch fence", client + " golang.org/x/sync github.com/lib/pq", "examples show what programs import"},
 }
 
 const (
