@@ -7,6 +7,7 @@
 // OpenTelemetry.
 //
 //   - [github.com/zkcoord/zkcoord/session]: a ZooKeeper session, its requests, and its lease
+//   - [github.com/zkcoord/zkcoord/recipe]: what the author of a recipe needs: protected nodes, holds, idempotent transactions
 //   - [github.com/zkcoord/zkcoord/lock]: mutex, read-write lock, semaphore, several locks at once
 //   - [github.com/zkcoord/zkcoord/election]: one leader among processes
 //   - [github.com/zkcoord/zkcoord/queue]: a first-in first-out queue with claims, priorities and delays

@@ -5,36 +5,33 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/zkcoord/zkcoord/internal/znode"
+	"github.com/zkcoord/zkcoord/recipe"
 	"github.com/zkcoord/zkcoord/session"
 )
 
 // A Barrier holds everybody up who waits while it is set: the recipe
 // "Barriers" of ZooKeeper's documentation. It is safe for concurrent use.
 type Barrier struct {
-	s    *session.Session
-	path string
+	s       *session.Session
+	path    string
+	invalid error // of the path
 }
 
-// New returns the barrier at path. No request is made. It panics if path is no
-// valid path.
+// New returns the barrier at path. No request is made. An invalid path is an error of
+// each call, session.ErrInvalid.
 func New(s *session.Session, path string) *Barrier {
-	mustPath(path)
-	return &Barrier{s, path}
-}
-
-func mustPath(path string) {
-	if err := znode.Check(path); err != nil || path == "/" {
-		panic(fmt.Sprintf("barrier: path %q: %v", path, err))
-	}
+	return &Barrier{s, path, session.CheckPath(path)}
 }
 
 // Set sets the barrier. That it is set already is no error. After an error
 // session.OutcomeOf tells whether it may be set. After a lost reply it asks again:
 // a barrier that somebody removed meanwhile may be set a second time.
 func (b *Barrier) Set(ctx context.Context) error {
+	if b.invalid != nil {
+		return fmt.Errorf("barrier: set %s: %w", b.path, b.invalid)
+	}
 	for {
-		err := b.s.WithParents(ctx, b.path, func(ctx context.Context) error {
+		err := recipe.WithParents(ctx, b.s, b.path, func(ctx context.Context) error {
 			_, err := b.s.Create(ctx, b.path, nil, session.Persistent)
 			return err
 		})
@@ -87,7 +84,10 @@ func (b *Barrier) remove(ctx context.Context, czxid int64) error {
 // stat returns the stat of the barrier as a majority knows it, nil if it is
 // not set.
 func (b *Barrier) stat(ctx context.Context) (*session.Stat, error) {
-	if err := b.s.ReadBarrier(ctx, b.path); err != nil {
+	if b.invalid != nil {
+		return nil, b.invalid
+	}
+	if err := recipe.ReadBarrier(ctx, b.s, b.path); err != nil {
 		return nil, err
 	}
 	return b.s.Exists(ctx, b.path)

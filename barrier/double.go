@@ -5,12 +5,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
 
+	"github.com/zkcoord/zkcoord/internal/invalid"
 	"github.com/zkcoord/zkcoord/internal/znode"
+	"github.com/zkcoord/zkcoord/recipe"
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -25,6 +28,8 @@ type Double struct {
 	path string
 	size int
 
+	invalid error // of the constructor's arguments
+
 	turn chan struct{} // full while somebody waits for those who gave up
 
 	mu   sync.Mutex
@@ -32,14 +37,39 @@ type Double struct {
 }
 
 // NewDouble returns the double barrier at path for rounds of size members. No
-// request is made. It panics if path is no valid path, or size is not positive.
+// request is made. An invalid path is an error of each Enter, session.ErrInvalid, and
+// so is a size below 1 or above what fits: one transaction opens a round and names all
+// its members, each of which takes about 150 bytes and the path. With the default
+// session.Options.MaxRequest and a path of 50 bytes those are some 5000 members.
 func NewDouble(s *session.Session, path string, size int) *Double {
-	mustPath(path)
-	if size < 1 {
-		panic(fmt.Sprintf("barrier: round of %d members", size))
-	}
-	return &Double{s: s, path: path, size: size, turn: make(chan struct{}, 1)}
+	d := &Double{s: s, path: path, size: size, turn: make(chan struct{}, 1)}
+	d.invalid = d.check()
+	return d
 }
+
+// maxSize is more than fits a request of any size that a session allows.
+const maxSize = 2_000_000
+
+func (d *Double) check() error {
+	if err := session.CheckPath(d.path); err != nil {
+		return err
+	}
+	if d.size < 1 || d.size > maxSize {
+		return invalid.New("a round of %d members", d.size)
+	}
+	longest := strings.Repeat("0", idLength) + memberSuffix + znode.Seq(math.MinInt32).String()
+	if err := recipe.Fits(d.s, d.openOps(math.MaxInt32-1, slices.Repeat([]string{longest}, d.size))...); err != nil {
+		return invalid.New("a round of %d members: %w", d.size, err)
+	}
+	return nil
+}
+
+// idLength is that of recipe.NewID, and memberSuffix what follows it in the name of
+// a member's node.
+const (
+	idLength     = 32
+	memberSuffix = "-member-"
+)
 
 // Enter joins the round that gathers and returns when it opens: when it has
 // size members, the first ones to come; further ones gather for the next round.
@@ -50,11 +80,14 @@ func NewDouble(s *session.Session, path string, size int) *Double {
 // may be: Failed is that it never counted. A later Enter of this Double begins
 // when the member is gone, so that nobody is counted twice.
 func (d *Double) Enter(ctx context.Context) (*Round, error) {
+	if d.invalid != nil {
+		return nil, d.notEntered(session.Failed, d.invalid)
+	}
 	if err := d.withdrawn(ctx); err != nil {
 		return nil, d.notEntered(session.Failed, err)
 	}
 	for {
-		m := &member{d: d, id: d.s.NewID()}
+		m := &member{d: d, id: recipe.NewID(d.s)}
 		r, err := m.enter(ctx)
 		effect := session.Failed
 		if r == nil && m.asked {
@@ -200,13 +233,13 @@ func (d *Double) withdrawn(ctx context.Context) error {
 
 // withdraw deletes the member's node, however long the caller lives.
 func (m *member) withdraw() {
-	gone := m.d.s.RemoveFound(func(ctx context.Context) (session.Node, error) {
+	gone := recipe.RemoveFound(m.d.s, func(ctx context.Context) (recipe.Node, error) {
 		if m.name == "" {
 			if err := m.find(ctx); err != nil || m.name == "" {
-				return session.Node{}, err
+				return recipe.Node{}, err
 			}
 		}
-		return session.Node{Path: m.path()}, nil
+		return recipe.Node{Path: m.path()}, nil
 	})
 	m.d.mu.Lock()
 	defer m.d.mu.Unlock()
@@ -223,7 +256,7 @@ func (m *member) join(ctx context.Context) error {
 		m.round = gathering
 		results, err := m.d.s.Multi(ctx,
 			session.CheckOp{Path: m.d.path, Version: gathering},
-			session.CreateOp{Path: m.d.roundPath(gathering) + "/" + m.id + "-member-", Mode: session.EphemeralSequential})
+			session.CreateOp{Path: m.d.roundPath(gathering) + "/" + m.id + memberSuffix, Mode: session.EphemeralSequential})
 		m.asked = session.OutcomeOf(err) != session.Failed
 		switch {
 		case err == nil:
@@ -250,7 +283,7 @@ func (m *member) join(ctx context.Context) error {
 // is final, which it would not be after the leader's own sync.
 func (m *member) find(ctx context.Context) error {
 	path := m.d.roundPath(m.round)
-	if err := m.d.s.ReadBarrier(ctx, path); err != nil {
+	if err := recipe.ReadBarrier(ctx, m.d.s, path); err != nil {
 		return err
 	}
 	names, err := m.d.members(ctx, m.round)
@@ -274,7 +307,7 @@ func (d *Double) gathering(ctx context.Context) (int32, error) {
 		case err == nil && caughtUp:
 			return 0, fmt.Errorf("%w: %d and %q", ErrSize, d.size, size)
 		case err == nil:
-			if err := d.s.ReadBarrier(ctx, d.path); err != nil {
+			if err := recipe.ReadBarrier(ctx, d.s, d.path); err != nil {
 				return 0, err
 			}
 			caughtUp = true
@@ -291,7 +324,7 @@ func (d *Double) gathering(ctx context.Context) (int32, error) {
 
 // create makes the barrier, with its first round.
 func (d *Double) create(ctx context.Context) error {
-	err := d.s.WithParents(ctx, d.path, func(ctx context.Context) error {
+	err := recipe.WithParents(ctx, d.s, d.path, func(ctx context.Context) error {
 		_, err := d.s.Multi(ctx,
 			session.CreateOp{Path: d.path, Data: []byte(strconv.Itoa(d.size))},
 			session.CreateOp{Path: d.roundPath(0)})
@@ -361,7 +394,7 @@ func (d *Double) members(ctx context.Context, round int32) ([]string, error) {
 func sortedMembers(names []string) []string {
 	number := func(name string) (znode.Seq, bool) {
 		prefix, seq, ok := znode.ParseSeq(name)
-		return seq, ok && strings.HasSuffix(prefix, "-member-")
+		return seq, ok && strings.HasSuffix(prefix, memberSuffix)
 	}
 	members := make([]string, 0, len(names))
 	for _, name := range names {
@@ -384,21 +417,10 @@ func sortedMembers(names []string) []string {
 // where it does not say opened, the round is to be looked at again. An error
 // that is session.ErrBadVersion says that it is open already or never will be.
 func (m *member) open(ctx context.Context, names []string) (opened bool, err error) {
-	d := m.d
-	// All of them are there, in this very transaction; nobody joins this
-	// round after it; and by the versions it is done once.
-	ops := []session.Op{
-		session.SetOp{Path: d.path, Data: []byte(strconv.Itoa(d.size)), Version: m.round},
-		session.SetOp{Path: d.roundPath(m.round), Data: []byte(strings.Join(names, "\n")), Version: 0},
-		session.CreateOp{Path: d.roundPath(m.round + 1)},
-	}
-	for _, name := range names {
-		ops = append(ops, session.CheckOp{Path: znode.Join(d.roundPath(m.round), name), Version: session.AnyVersion})
-	}
-	_, err = d.s.Multi(ctx, ops...)
+	_, err = m.d.s.Multi(ctx, m.d.openOps(m.round, names)...)
 	switch {
 	case err == nil:
-		d.sweep(m.round)
+		m.d.sweep(m.round)
 		return true, nil
 	case session.ConnectionLost(err), errors.Is(err, session.ErrNoNode):
 		return false, nil
@@ -406,9 +428,23 @@ func (m *member) open(ctx context.Context, names []string) (opened bool, err err
 	return false, err
 }
 
+// openOps open a round with the given members. All of them are there, in this very
+// transaction; nobody joins this round after it; and by the versions it is done once.
+func (d *Double) openOps(round int32, names []string) []session.Op {
+	ops := make([]session.Op, 0, 3+len(names))
+	ops = append(ops,
+		session.SetOp{Path: d.path, Data: []byte(strconv.Itoa(d.size)), Version: round},
+		session.SetOp{Path: d.roundPath(round), Data: []byte(strings.Join(names, "\n")), Version: 0},
+		session.CreateOp{Path: d.roundPath(round + 1)})
+	for _, name := range names {
+		ops = append(ops, session.CheckOp{Path: znode.Join(d.roundPath(round), name), Version: session.AnyVersion})
+	}
+	return ops
+}
+
 // sweep deletes what crashed rounds before the given one have left.
 func (d *Double) sweep(before int32) {
-	d.s.Detach(func(ctx context.Context) error {
+	recipe.Detach(d.s, func(ctx context.Context) error {
 		listing, err := d.s.Children(ctx, d.path)
 		for _, name := range listing.Names {
 			if n, err := strconv.ParseInt(name, 10, 32); err == nil && int32(n) < before {
@@ -440,7 +476,7 @@ func (r *Round) Number() int { return int(r.number) }
 func (r *Round) Leave(ctx context.Context) error {
 	err := r.leave(ctx)
 	if err != nil {
-		r.d.s.Detach(r.remove)
+		recipe.Detach(r.d.s, r.remove)
 		return fmt.Errorf("barrier: leave round %d of %s: %w", r.number, r.d.path, err)
 	}
 	return nil
@@ -489,7 +525,7 @@ func (r *Round) end(ctx context.Context) error {
 }
 
 func (r *Round) remove(ctx context.Context) error {
-	return r.d.s.Remove(ctx, session.Node{Path: znode.Join(r.d.roundPath(r.number), r.name)})
+	return recipe.Remove(ctx, r.d.s, recipe.Node{Path: znode.Join(r.d.roundPath(r.number), r.name)})
 }
 
 // awaitGone waits until a member's node is gone. GetWatch, not ExistsWatch: where it is

@@ -13,6 +13,8 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
+// etcd#10111: a call whose context has ended sends nothing.
+//
 // Covers D6.
 func TestCallWithAnEndedContextMakesNoRequest(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {

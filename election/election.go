@@ -44,8 +44,8 @@ type Election struct {
 	label string
 }
 
-// New returns the election at path. No request is made. If the path is invalid,
-// the first call that makes a request fails.
+// New returns the election at path. No request is made. An invalid path is an error
+// of each call, session.ErrInvalid.
 func New(s *session.Session, path string, o Options) *Election {
 	return &Election{queue: newQueue(s, path), label: o.Label}
 }
@@ -54,7 +54,7 @@ func New(s *session.Session, path string, o Options) *Election {
 const suffix = "latch-"
 
 func newQueue(s *session.Session, path string) *lockqueue.Queue {
-	return &lockqueue.Queue{Session: s, Dir: path, Naming: lockqueue.Naming{
+	return &lockqueue.Queue{Session: s, Dir: path, Invalid: session.CheckPath(path), Naming: lockqueue.Naming{
 		Exclusive: []string{suffix, "lock-", "__lock__"},
 		Silent:    true, // Curator's LeaderLatch would sleep through a change, and never be told of the deletion
 	}}

@@ -4,13 +4,37 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/zkcoord/zkcoord/election"
 	"github.com/zkcoord/zkcoord/internal/recipetest"
-	"github.com/zkcoord/zkcoord/internal/znode"
 	"github.com/zkcoord/zkcoord/session"
+	"github.com/zkcoord/zkcoord/zktest"
 )
+
+// ClickHouse Keeper resumes no session, and the lease has no proof there. A
+// candidate does not try again and again.
+func TestNoLeaderOnAServerThatIsNotZooKeeper(t *testing.T) {
+	recipetest.RunOn(t, zktest.Options{NoResume: true}, func(t *testing.T, w *recipetest.World) {
+		c := w.Client()
+		w.Within(time.Minute, "Run", func(ctx context.Context) error {
+			err := election.New(c.Session, "/e", election.Options{}).Run(ctx, func(context.Context, *election.Term) error {
+				t.Error("it leads")
+				return nil
+			})
+			if !errors.Is(err, session.ErrNotZooKeeper) {
+				t.Errorf("got %v, want %v", err, session.ErrNotZooKeeper)
+			}
+			return nil
+		})
+		synctest.Wait()
+		w.NothingLeft()
+		if n := c.Count(); n > 15 {
+			t.Errorf("%d requests", n)
+		}
+	})
+}
 
 // etcd#9980: a leader that campaigns again within its term would wait for itself, whichever way it leads.
 func TestLeaderDoesNotWaitForItself(t *testing.T) {
@@ -46,30 +70,24 @@ func TestLeaderDoesNotWaitForItself(t *testing.T) {
 	})
 }
 
-// New accepts any path. The first call with an invalid one fails, and sends nothing.
-func TestInvalidPathFailsTheFirstCall(t *testing.T) {
+// A context outlives its term where the program keeps it. It is then no reason to refuse.
+func TestTermThatIsOverIsNoDeadlock(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
-		c := w.Client()
-		for _, path := range []string{"", "e", "/e/", "/a//e", "/a/../e"} {
-			e := election.New(c.Session, path, election.Options{})
-			calls := map[string]func(context.Context) error{
-				"Campaign": func(ctx context.Context) error { _, err := e.Campaign(ctx); return err },
-				"Leader":   func(ctx context.Context) error { _, err := e.Leader(ctx); return err },
-				"Run":      func(ctx context.Context) error { return e.Run(ctx, nil) },
-				"Observe": func(ctx context.Context) (err error) {
-					for _, err = range e.Observe(ctx) {
-					}
-					return err
-				},
-			}
-			for name, call := range calls {
-				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-				if err := call(ctx); !errors.Is(err, znode.ErrPath) || session.OutcomeOf(err) != session.Failed {
-					t.Errorf("%s at %q: got %v (%v), want %v (%v)", name, path, err, session.OutcomeOf(err), znode.ErrPath, session.Failed)
-				}
-				cancel()
-			}
+		c := election.New(w.Client().Session, "/e", election.Options{})
+		var kept context.Context
+		err := c.Run(t.Context(), func(ctx context.Context, _ *election.Term) error {
+			kept = context.WithoutCancel(ctx)
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
 		}
-		c.Expect(t, "calls with an invalid path", "")
+		term, err := c.Campaign(kept)
+		if err != nil {
+			t.Fatalf("Campaign after the term: %v", err)
+		}
+		if err := term.Resign(t.Context()); err != nil {
+			t.Error(err)
+		}
 	})
 }

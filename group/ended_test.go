@@ -9,6 +9,8 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
+// etcd#10111: a call whose context has ended sends nothing.
+//
 // Covers G2.
 func TestJoinWithAnEndedContextMakesNoRequest(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {

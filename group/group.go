@@ -14,11 +14,13 @@ import (
 type Group struct {
 	session *session.Session
 	path    string
+	invalid error // of the path
 }
 
-// New returns the group at path. No request is made.
+// New returns the group at path. No request is made. An invalid path is an error of
+// each call, session.ErrInvalid.
 func New(s *session.Session, path string) *Group {
-	return &Group{session: s, path: path}
+	return &Group{session: s, path: path, invalid: session.CheckPath(path)}
 }
 
 // Members lists those that are there, by id, as far as the server asked knows.
@@ -67,6 +69,9 @@ type follower struct {
 
 // look brings what is known up to date.
 func (f *follower) look(ctx context.Context) (map[string]Member, error) {
+	if f.group.invalid != nil {
+		return nil, f.group.invalid
+	}
 	for {
 		f.stop()
 		names, err := f.list(ctx)

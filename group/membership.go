@@ -2,12 +2,14 @@ package group
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
 
+	"github.com/zkcoord/zkcoord/recipe"
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -26,7 +28,7 @@ type Membership struct {
 // An incarnation is a node that stands for the member. Of several the last
 // counts, so each goes when those before it have gone.
 type incarnation struct {
-	node  session.Node
+	node  recipe.Node
 	first <-chan struct{} // closed when those before it have gone
 }
 
@@ -37,8 +39,8 @@ var ErrLeft = errors.New("group: left already")
 // Join makes one a member. If ctx ends first, or on any other error, one is no
 // member. The error is ErrID if the id cannot be part of a znode's name.
 func (g *Group) Join(ctx context.Context, id string, data []byte) (*Membership, error) {
-	if err := checkID(id); err != nil {
-		return nil, err
+	if err := cmp.Or(g.invalid, checkID(id)); err != nil {
+		return nil, fmt.Errorf("group: join %s: %w", g.path, err)
 	}
 	m := &Membership{group: g, id: id, turn: make(chan incarnation, 1)}
 	node, err := m.create(ctx, data)
@@ -52,8 +54,8 @@ func (g *Group) Join(ctx context.Context, id string, data []byte) (*Membership, 
 	return m, nil
 }
 
-func (m *Membership) create(ctx context.Context, data []byte) (session.Node, error) {
-	return m.group.session.CreateProtected(ctx, m.group.path, m.id, data, session.EphemeralSequential)
+func (m *Membership) create(ctx context.Context, data []byte) (recipe.Node, error) {
+	return recipe.CreateProtected(ctx, m.group.session, m.group.path, m.id, data, session.EphemeralSequential)
 }
 
 // take takes the present incarnation, so that nobody else replaces it.
@@ -90,7 +92,7 @@ func (m *Membership) update(ctx context.Context, data []byte) error {
 	}
 	// Not for as long as ctx only: a node given up would be deleted, and the
 	// member be seen as it was again, or still be seen when it has left.
-	updated := m.group.session.Detach(func(ctx context.Context) error {
+	updated := recipe.Detach(m.group.session, func(ctx context.Context) error {
 		node, err := m.create(ctx, data)
 		if err == nil {
 			now = m.replace(now, node)
@@ -112,9 +114,9 @@ func (m *Membership) ended(effect session.Outcome, err error) error {
 }
 
 // replace begins to remove the old incarnation and returns the next one.
-func (m *Membership) replace(old incarnation, node session.Node) incarnation {
+func (m *Membership) replace(old incarnation, node recipe.Node) incarnation {
 	gone := make(chan struct{})
-	m.group.session.Detach(func(ctx context.Context) error {
+	recipe.Detach(m.group.session, func(ctx context.Context) error {
 		defer close(gone)
 		return m.remove(ctx, old)
 	})
@@ -125,7 +127,7 @@ func (m *Membership) replace(old incarnation, node session.Node) incarnation {
 func (m *Membership) remove(ctx context.Context, i incarnation) error {
 	select {
 	case <-i.first:
-		return m.group.session.Remove(ctx, i.node)
+		return recipe.Remove(ctx, m.group.session, i.node)
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
@@ -136,7 +138,7 @@ func (m *Membership) remove(ctx context.Context, i incarnation) error {
 // fine.
 func (m *Membership) Leave(ctx context.Context) error {
 	m.left.Store(true)
-	removed := m.group.session.Detach(func(ctx context.Context) error {
+	removed := recipe.Detach(m.group.session, func(ctx context.Context) error {
 		now, err := m.take(ctx) // behind an update under way
 		if err != nil {
 			return err

@@ -3,11 +3,11 @@ package group
 import (
 	"cmp"
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
 
+	"github.com/zkcoord/zkcoord/internal/invalid"
 	"github.com/zkcoord/zkcoord/internal/znode"
 )
 
@@ -39,7 +39,7 @@ var ErrID = errors.New("group: bad member id")
 
 func checkID(id string) error {
 	if id == "" || strings.Contains(id, "/") || znode.Check("/"+id+"-") != nil {
-		return fmt.Errorf("%w %q", ErrID, id)
+		return invalid.New("%w %q", ErrID, id)
 	}
 	return nil
 }

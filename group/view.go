@@ -22,7 +22,8 @@ type View struct {
 	members []Member
 }
 
-// NewView returns a view of the group at path, which knows of nobody yet.
+// NewView returns a view of the group at path, which knows of nobody yet. An invalid
+// path is an error of Keep, session.ErrInvalid.
 func NewView(path string) *View {
 	return &View{path: path, ready: make(chan struct{})}
 }

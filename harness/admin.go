@@ -62,7 +62,11 @@ func (e *Env) Admin(ctx context.Context) (*zk.Conn, error) {
 	end := Once(conn.Close)
 	open := context.AfterFunc(ctx, end)
 	for {
-		if _, _, err = conn.Exists("/"); err == nil && open() {
+		_, _, err = conn.Exists("/")
+		if errors.Is(err, zk.ErrNoAuth) {
+			err = nil // it is an answer
+		}
+		if err == nil && open() {
 			return conn, nil
 		}
 		if !sleepUntil(ctx, time.Now().Add(50*time.Millisecond)) {

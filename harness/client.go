@@ -10,14 +10,9 @@ import (
 	"time"
 
 	"github.com/zkcoord/zkcoord/harness/history"
+	"github.com/zkcoord/zkcoord/harness/netfault"
 	"github.com/zkcoord/zkcoord/session"
 )
-
-// Proxy is what a client dials through. Faults find out by type assertion what
-// they can do to it; package netfault has the one that can be cut and held.
-type Proxy interface {
-	DialContext(ctx context.Context, network, address string) (net.Conn, error)
-}
 
 // SessionInfo is what faults need to know of a client's ZooKeeper session.
 type SessionInfo struct {
@@ -41,7 +36,7 @@ type Client struct {
 	Rand *rand.Rand // choices are a function of the run's seed and the number
 
 	env   *Env
-	proxy Proxy
+	proxy *netfault.Proxy
 
 	mu      sync.Mutex
 	process int32 // a new one after each operation whose outcome nobody knows
@@ -49,10 +44,10 @@ type Client struct {
 	own     Process // nil if there is none
 }
 
-func newClient(env *Env, id int, proxy Proxy) *Client {
+func newClient(env *Env, id int) *Client {
 	return &Client{
 		ID: id, Rand: rand.New(rand.NewPCG(env.Seed, uint64(id)+1)),
-		env: env, proxy: proxy, process: int32(id),
+		env: env, proxy: netfault.New(env.Dial), process: int32(id),
 	}
 }
 
@@ -60,7 +55,7 @@ func newClient(env *Env, id int, proxy Proxy) *Client {
 func (c *Client) Env() *Env { return c.env }
 
 // Proxy is the client's own proxy, for faults.
-func (c *Client) Proxy() Proxy { return c.proxy }
+func (c *Client) Proxy() *netfault.Proxy { return c.proxy }
 
 // Dial connects through the client's own proxy: session.Options.Dial.
 func (c *Client) Dial(ctx context.Context, network, address string) (net.Conn, error) {
@@ -111,7 +106,7 @@ func (c *Client) Do(ctx context.Context, op history.Event, f func(context.Contex
 	c.Record(op)
 	done, err := f(ctx)
 	done.Op, done.Object, done.Round = op.Op, op.Object, max(op.Round, done.Round)
-	done.Kind = c.env.outcome(err)
+	done.Kind = history.KindOf(c.env.outcome(err))
 	if err != nil {
 		done.Error = err.Error()
 	}

@@ -11,7 +11,7 @@ import (
 
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 	"github.com/zkcoord/zkcoord/harness/history"
-	"github.com/zkcoord/zkcoord/harness/netfault"
+	"github.com/zkcoord/zkcoord/session"
 )
 
 // Env is what a run offers to workloads and to faults. Its methods may be called
@@ -26,7 +26,7 @@ type Env struct {
 
 	rec     *history.Recorder
 	root    string
-	outcome func(error) history.Kind
+	outcome func(error) session.Outcome
 	grace   time.Duration
 	clients []*Client
 	sched   *schedule
@@ -41,7 +41,7 @@ type Env struct {
 // NewEnv returns an Env on an ensemble without a run, for faults that are drawn or
 // looked at by themselves.
 func NewEnv(e ensemble.Ensemble, clients int) *Env {
-	return newEnv(Scenario{}, Options{Clients: clients, Proxy: newProxy}, e)
+	return newEnv(Scenario{}, Options{Clients: clients}, e)
 }
 
 // Root is the path under which the run keeps its znodes: its own on each run. It
@@ -77,6 +77,7 @@ func (e *Env) SessionEnded(id int64, closed bool) {
 	if closed {
 		event.Arg = "closed"
 	}
+	e.holds.catchUp()
 	e.rec.Record(event)
 }
 
@@ -84,9 +85,7 @@ func (e *Env) SessionEnded(id int64, closed bool) {
 // may leak them.
 func (e *Env) hangUp() {
 	for _, c := range e.clients {
-		if l, ok := c.proxy.(*netfault.Proxy); ok {
-			l.Reset()
-		}
+		c.proxy.Reset()
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/zkcoord/zkcoord/harness/checker"
 	"github.com/zkcoord/zkcoord/harness/history"
@@ -13,7 +14,7 @@ import (
 func holders(t *testing.T) (a, b *Client, recorded func() *history.History) {
 	t.Helper()
 	env := &Env{rec: history.NewRecorder()}
-	env.clients = []*Client{newClient(env, 0, nil), newClient(env, 1, nil)}
+	env.clients = []*Client{newClient(env, 0), newClient(env, 1)}
 	return env.clients[0], env.clients[1], env.rec.History
 }
 
@@ -96,5 +97,54 @@ func TestCrashEndsHolds(t *testing.T) {
 	}
 	if all := recorded().Holds(); len(all) != 1 || all[0].End == nil || all[0].End.Kind != history.Crash {
 		t.Errorf("recorded %+v, want one hold that ends with the crash", all)
+	}
+}
+
+// The end of a hold comes before the end of its session if the context had ended by then, however late the
+// goroutine is that records the loss.
+func TestHoldThatEndedInTimeIsRecordedBeforeItsSessionsEnd(t *testing.T) {
+	for range 1000 {
+		a, _, recorded := holders(t)
+		ctx, end := grant()
+		a.Opened(SessionInfo{ID: 7})
+		a.Hold(ctx, lockEvent)
+		end(errors.New("lost"))
+		a.env.SessionEnded(7, false)
+		a.env.phase(history.PhaseEnd)
+		if r := checker.Run(t.Context(), recorded(), checker.LockLossBeforeExpiry(checker.Envelope{})); r[0].Verdict != checker.Valid {
+			t.Fatalf("%+v, want %v", r[0], checker.Valid)
+		}
+	}
+}
+
+// Ticks are due every 10 ms.
+func TestLagIsTheMostOfASecond(t *testing.T) {
+	const ms = time.Millisecond
+	begun := time.Now()
+	m := lagMeter{last: begun, begun: begun}
+	at := begun
+	for i, after := range []time.Duration{10 * ms, 13 * ms, 7 * ms, 120 * ms} {
+		at = at.Add(after)
+		want := time.Duration(0)
+		if i == 3 {
+			want = 110 * ms
+		}
+		if got := m.tick(at); got != want {
+			t.Errorf("tick %d after %v: a stall of %v, want %v", i, after, got, want)
+		}
+		if i == 2 {
+			if got := m.lag(at); got != 3*ms {
+				t.Errorf("lag %v, want 3ms", got)
+			}
+		}
+	}
+	if got := m.lag(at); got != 110*ms {
+		t.Errorf("lag %v, want 110ms", got)
+	}
+	if got := m.lag(at.Add(10 * ms)); got != 0 {
+		t.Errorf("lag %v, want none", got)
+	}
+	if got := m.lag(at.Add(30 * ms)); got != 20*ms {
+		t.Errorf("lag %v of a tick that has not come, want 20ms", got)
 	}
 }

@@ -2,6 +2,7 @@ package harness
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"sync"
 	"time"
@@ -16,6 +17,7 @@ const (
 	// stallWorth is how late a timer has to be to be recorded: what a busy
 	// machine does all the time is no pause.
 	stallWorth = 100 * time.Millisecond
+	lagWorth   = time.Millisecond
 )
 
 // monitor records stalls of this process and reports progress, until stopped.
@@ -39,21 +41,56 @@ func (r *run) monitor(ctx context.Context) (stop func()) {
 	}
 }
 
+// A lag is what a busy machine makes of every timer and goroutine, the program's
+// own and those that record its history.
 func (e *Env) recordStalls(ctx context.Context) {
 	ticker := time.NewTicker(stallTick)
 	defer ticker.Stop()
-	for last := time.Now(); ; {
+	meter := lagMeter{last: time.Now(), begun: time.Now()}
+	fact := func(op string, late time.Duration) {
+		if late > 0 {
+			e.Fact(op, "process", late.String(), "")
+		}
+	}
+	for {
 		select {
 		case <-ctx.Done():
+			fact(history.FactLag, meter.lag(time.Now()))
 			return
 		case <-ticker.C:
 			now := time.Now()
-			if late := now.Sub(last) - stallTick; late >= stallWorth {
-				e.Fact(history.FactStall, "process", late.String(), "")
+			fact(history.FactStall, meter.tick(now))
+			if now.Sub(meter.begun) >= history.LagTime {
+				fact(history.FactLag, meter.lag(now))
 			}
-			last = now
 		}
 	}
+}
+
+// A lagMeter measures by how much the ticks of a timer are late.
+type lagMeter struct {
+	last, begun time.Time     // the last tick; the begin of the time that lag returns the most of
+	most        time.Duration // since begun
+}
+
+// tick notes a tick, and returns by how much it was late if that is worth a record of its own.
+func (m *lagMeter) tick(now time.Time) (stall time.Duration) {
+	late := now.Sub(m.last) - stallTick
+	m.last, m.most = now, max(m.most, late)
+	if late < stallWorth {
+		return 0
+	}
+	return late
+}
+
+// lag returns the most since the last call, or zero if it is not worth a record. A tick that is due counts as late.
+func (m *lagMeter) lag(now time.Time) (most time.Duration) {
+	most = max(m.most, now.Sub(m.last)-stallTick)
+	m.begun, m.most = now, 0
+	if most < lagWorth {
+		return 0
+	}
+	return most
 }
 
 // roleTick is how often servers are asked what they do.
@@ -72,7 +109,7 @@ func (e *Env) recordRoles(ctx context.Context) {
 			if role := roleOf(s); ctx.Err() == nil && role != roles[node] {
 				roles[node] = role
 				e.rec.Record(history.Event{Kind: history.Fact, Op: history.FactRole, Object: e.Servers()[node],
-					Round: int32(node), Result: role, Client: history.Nobody, Process: history.Nobody})
+					Node: fmt.Sprintf("n%d", node), Result: role, Client: history.Nobody, Process: history.Nobody})
 			}
 		}
 		select {
@@ -92,7 +129,7 @@ func roleOf(s ensemble.Status) string {
 	case strings.Contains(s.Mode, "not currently serving"):
 		return "looking"
 	case strings.Contains(s.Mode, context.DeadlineExceeded.Error()):
-		return "silent"
+		return history.RoleSilent
 	}
 	return "down"
 }

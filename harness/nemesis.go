@@ -111,7 +111,7 @@ func (n *nemesis) healAll(ctx context.Context) {
 // record writes a fault event. Round is the number of the step, from 1.
 func (n *nemesis) record(op string, i int, s Step, target, evidence string, err error) {
 	e := history.Event{Kind: history.Fault, Op: op, Object: s.Fault, Node: target, Arg: s.Arg,
-		Result: evidence, Round: int32(i + 1), Client: history.Nobody, Process: history.Nobody}
+		Result: evidence, Step: int32(i + 1), Client: history.Nobody, Process: history.Nobody}
 	if err != nil {
 		e.Error = err.Error()
 	}

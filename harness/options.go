@@ -9,7 +9,6 @@ import (
 	"github.com/zkcoord/zkcoord/harness/checker"
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 	"github.com/zkcoord/zkcoord/harness/history"
-	"github.com/zkcoord/zkcoord/harness/netfault"
 )
 
 // Options are what a run can choose. Only Ensemble is required.
@@ -27,8 +26,6 @@ type Options struct {
 	// ClientProcesses asks for clients in processes of their own, which can be
 	// stopped. Workloads that know no such thing run as ever.
 	ClientProcesses bool
-	// Proxy makes the proxy of each client; nil is netfault.New, which faults know.
-	Proxy func(client int, dial ensemble.DialFunc) Proxy
 	// Faults are the names of the scenario's faults to draw from; nil is all, an
 	// empty slice none.
 	Faults []string
@@ -69,12 +66,16 @@ type Status struct {
 
 // Result is all that is known of a run.
 type Result struct {
-	Scenario   string        `json:"scenario"`
-	Claim      string        `json:"claim"`
-	Guarantees []string      `json:"guarantees,omitempty"`
-	Seed       uint64        `json:"seed"`
-	Ensemble   string        `json:"ensemble"`
-	Nodes      int           `json:"nodes"`
+	Scenario   string   `json:"scenario"`
+	Claim      string   `json:"claim"`
+	Guarantees []string `json:"guarantees,omitempty"`
+	Seed       uint64   `json:"seed"`
+	Ensemble   string   `json:"ensemble"`
+	Nodes      int      `json:"nodes"`
+	// ZooKeeper is the version that the servers said they are of at the start, such
+	// as "3.9.6", or "3.8.0+3.9.6" if they differ. It is empty for the embedded
+	// ensemble, and where no server said so.
+	ZooKeeper  string        `json:"zookeeper,omitempty"`
 	Clients    int           `json:"clients"`
 	Time       time.Duration `json:"time_ns"`
 	Operations int           `json:"operations,omitempty"` // the most to be begun, see Options
@@ -144,13 +145,8 @@ func (o Options) withDefaults(s Scenario) (Options, error) {
 	if o.admin == nil {
 		o.admin = newAdmin
 	}
-	if o.Proxy == nil {
-		o.Proxy = newProxy
-	}
 	return o, nil
 }
-
-func newProxy(_ int, dial ensemble.DialFunc) Proxy { return netfault.New(dial) }
 
 func orDefault[T comparable](v, standard T) T {
 	var zero T

@@ -433,7 +433,7 @@ func TestUnknownOutcomeBeginsANewProcess(t *testing.T) {
 
 func TestPlanIsAFunctionOfTheSeed(t *testing.T) {
 	ty := newToy()
-	env := newEnv(ty.Scenario, Options{Clients: 3, Proxy: func(int, ensemble.DialFunc) Proxy { return nil }}, ty.ens)
+	env := newEnv(ty.Scenario, Options{Clients: 3}, ty.ens)
 	plan := func(seed uint64) Plan { return Draw(seed, env, ty.Faults, time.Minute, 0) }
 	if !reflect.DeepEqual(plan(1), plan(1)) {
 		t.Error("the same seed gave two plans")

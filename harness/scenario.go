@@ -9,7 +9,6 @@ import (
 
 	"github.com/zkcoord/zkcoord/harness/checker"
 	"github.com/zkcoord/zkcoord/harness/ensemble"
-	"github.com/zkcoord/zkcoord/harness/history"
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -28,9 +27,9 @@ type Scenario struct {
 	Workload func(*Env) Workload
 	// Faults are drawn from; none means that nothing is broken.
 	Faults []Fault
-	// Outcome tells what an error means for the operation that returned it:
-	// history.Fail or history.Info. Nil is [Outcome].
-	Outcome func(error) history.Kind
+	// Outcome tells what an error means for the operation that returned it. Nil is
+	// [OutcomeOf].
+	Outcome func(error) session.Outcome
 	// Checkers decide. What they judge has to be exercised by each run, unless
 	// they are wrapped in checker.IfExercised.
 	Checkers []checker.Checker
@@ -43,7 +42,7 @@ type Scenario struct {
 	// Calm is for how long clients go on after the heal; zero is 3 s.
 	Calm time.Duration
 	// Grace is for how long clients may take to finish after that, and the bound
-	// of waiting for anything else; zero is 30 s.
+	// of waiting for anything else; zero is one minute.
 	Grace time.Duration
 	// Needs names what a run needs beside an ensemble and this process, programs
 	// of other libraries say. Such a run cannot be in virtual time.
@@ -113,17 +112,13 @@ func Failed(err error) error {
 	return errFailed{err}
 }
 
-// Outcome is the default of Scenario.Outcome: OK for nil, Fail for errors marked by
-// [Failed] and those of package session that say so, else Info, since nobody knows.
-func Outcome(err error) history.Kind {
-	var failed errFailed
-	switch {
-	case err == nil:
-		return history.OK
-	case errors.As(err, &failed), session.OutcomeOf(err) == session.Failed:
-		return history.Fail
+// OutcomeOf is the default of Scenario.Outcome: session.Failed for errors marked by
+// [Failed], and what session.OutcomeOf says of others.
+func OutcomeOf(err error) session.Outcome {
+	if errors.As(err, new(errFailed)) {
+		return session.Failed
 	}
-	return history.Info
+	return session.OutcomeOf(err)
 }
 
 func (s *Scenario) validate() error {

@@ -23,6 +23,9 @@ func (r *Result) Summary() string {
 	if r.Nodes > 0 { // a history alone does not tell
 		fmt.Fprintf(&b, " of %d, %d clients", r.Nodes, r.Clients)
 	}
+	if r.ZooKeeper != "" {
+		fmt.Fprintf(&b, ", ZooKeeper %s", r.ZooKeeper)
+	}
 	b.WriteString(")\n")
 	r.summarizeResults(&b)
 	if failed := r.Failed(); len(failed) > 0 {
@@ -70,6 +73,8 @@ func measured(one checker.Result) string {
 	switch {
 	case one.Verdict == checker.Invalid && one.Violations > 1:
 		parts = append(parts, fmt.Sprintf("%d violations", one.Violations))
+	case one.Verdict == checker.NotExercised && one.Optional:
+		parts = append(parts, "optional")
 	case one.Verdict == checker.Valid && one.Reason != "":
 		parts = append(parts, one.Reason)
 	case one.Verdict == checker.Valid:

@@ -66,7 +66,7 @@ func unlocked(g *lock.Grant, err error) error {
 	return g.Unlock(context.Background())
 }
 
-// A call whose context had ended made a contender, which was deleted at once: another
+// etcd#10111: a call whose context had ended made a contender, which was deleted at once: another
 // client got ErrLocked meanwhile, though nobody held the lock.
 //
 // Covers L4.
@@ -85,7 +85,7 @@ func TestCallWithAnEndedContextMakesNoRequest(t *testing.T) {
 	})
 }
 
-// A call that was given up between the directory and its node left the directory, a
+// Netflix/curator#307, curator#1258, ZOOKEEPER-3546: a call that was given up between the directory and its node left the directory, a
 // container that never had a child, which servers before 3.10 keep.
 //
 // Covers L4.

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/zkcoord/zkcoord/internal/lockqueue"
+	"github.com/zkcoord/zkcoord/recipe"
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -19,11 +20,13 @@ type Exclusive struct {
 	session *session.Session
 	path    string
 	label   string
+	invalid error // of the constructor's arguments
 }
 
-// NewExclusive returns the lock that is the node at path. No request is made.
+// NewExclusive returns the lock that is the node at path. No request is made. An
+// invalid path or option is an error of each call, session.ErrInvalid.
 func NewExclusive(s *session.Session, path string, o Options) *Exclusive {
-	return &Exclusive{session: s, path: path, label: o.Label}
+	return &Exclusive{session: s, path: path, label: o.Label, invalid: o.checkPlain("an Exclusive", path)}
 }
 
 // Lock waits for the lock. If ctx ends first, or on any other error, nothing
@@ -46,9 +49,12 @@ func (e *Exclusive) Lock(ctx context.Context) (*Grant, error) {
 
 // TryLock is Lock, but fails with ErrLocked if somebody holds the lock.
 func (e *Exclusive) TryLock(ctx context.Context) (*Grant, error) {
+	if e.invalid != nil {
+		return nil, e.wrap(e.invalid)
+	}
 	// The id tells this call's node from that of another call in the same
 	// session.
-	data := []byte(e.session.NewID() + " " + e.label)
+	data := []byte(recipe.NewID(e.session) + " " + e.label)
 	node, unsure, err := e.create(ctx, data)
 	if unsure {
 		e.undo(data)
@@ -69,9 +75,9 @@ func (e *Exclusive) TryLock(ctx context.Context) (*Grant, error) {
 
 // create makes the node, or recognises it after a lost reply. With an error, unsure
 // says that the node may have been made.
-func (e *Exclusive) create(ctx context.Context, data []byte) (node session.Node, unsure bool, err error) {
+func (e *Exclusive) create(ctx context.Context, data []byte) (node recipe.Node, unsure bool, err error) {
 	for {
-		err := e.session.WithParents(ctx, e.path, func(ctx context.Context) error {
+		err := recipe.WithParents(ctx, e.session, e.path, func(ctx context.Context) error {
 			_, err := e.session.Create(ctx, e.path, data, session.Ephemeral)
 			return err
 		})
@@ -96,10 +102,10 @@ func (e *Exclusive) create(ctx context.Context, data []byte) (node session.Node,
 
 // look is find that is final also after a lost reply: what is lost with its
 // connection is applied by the end of ReadBarrier, or never.
-func (e *Exclusive) look(ctx context.Context, data []byte, lost bool) (session.Node, error) {
+func (e *Exclusive) look(ctx context.Context, data []byte, lost bool) (recipe.Node, error) {
 	if lost {
-		if err := e.session.ReadBarrier(ctx, e.path); err != nil {
-			return session.Node{}, err
+		if err := recipe.ReadBarrier(ctx, e.session, e.path); err != nil {
+			return recipe.Node{}, err
 		}
 	}
 	return e.find(ctx, data)
@@ -115,27 +121,27 @@ func owned(stat *session.Stat) bool {
 // find returns the node if it is that of the call with the given data, none
 // if there is none, ErrLocked if it is somebody else's, and ErrNotALock if it is
 // nobody's.
-func (e *Exclusive) find(ctx context.Context, data []byte) (session.Node, error) {
+func (e *Exclusive) find(ctx context.Context, data []byte) (recipe.Node, error) {
 	value, err := e.session.Get(ctx, e.path)
 	switch {
 	case errors.Is(err, session.ErrNoNode):
-		return session.Node{}, nil
+		return recipe.Node{}, nil
 	case err != nil:
-		return session.Node{}, err
+		return recipe.Node{}, err
 	case !owned(value.Stat):
-		return session.Node{}, fmt.Errorf("%w: %s", ErrNotALock, e.path)
+		return recipe.Node{}, fmt.Errorf("%w: %s", ErrNotALock, e.path)
 	case value.Stat.EphemeralOwner != e.session.ID() || string(value.Data) != string(data):
-		return session.Node{}, ErrLocked
+		return recipe.Node{}, ErrLocked
 	}
-	return session.Node{Path: e.path, Czxid: value.Stat.Czxid}, nil
+	return recipe.Node{Path: e.path, Czxid: value.Stat.Czxid}, nil
 }
 
 // undo deletes the node if a call that failed made it.
 func (e *Exclusive) undo(data []byte) {
-	e.session.RemoveFound(func(ctx context.Context) (session.Node, error) {
+	recipe.RemoveFound(e.session, func(ctx context.Context) (recipe.Node, error) {
 		node, err := e.look(ctx, data, true)
 		if errors.Is(err, ErrLocked) || errors.Is(err, ErrNotALock) {
-			return session.Node{}, nil
+			return recipe.Node{}, nil
 		}
 		return node, err
 	})
@@ -163,6 +169,9 @@ func (e *Exclusive) await(ctx context.Context) error {
 // Holder is who holds the lock, as far as the server asked knows; false if
 // nobody does.
 func (e *Exclusive) Holder(ctx context.Context) (Contender, bool, error) {
+	if e.invalid != nil {
+		return Contender{}, false, fmt.Errorf("lock: holder of %s: %w", e.path, e.invalid)
+	}
 	value, err := e.session.Get(ctx, e.path)
 	if errors.Is(err, session.ErrNoNode) {
 		return Contender{}, false, nil

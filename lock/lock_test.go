@@ -15,6 +15,7 @@ import (
 
 	"github.com/zkcoord/zkcoord/internal/recipetest"
 	"github.com/zkcoord/zkcoord/lock"
+	"github.com/zkcoord/zkcoord/recipe"
 	"github.com/zkcoord/zkcoord/session"
 	"github.com/zkcoord/zkcoord/zktest"
 )
@@ -360,7 +361,7 @@ func TestOtherLibrariesContendersCount(t *testing.T) {
 			"_c_4e2b6a1a-4b0c-4f0e-8d2a-0c1d2e3f4a5b-lock-", "9f86d081884c7d659a2feaa0c55ad015__lock__",
 			"_c_4e2b6a1a-4b0c-4f0e-8d2a-0c1d2e3f4a5b-__WRIT__", "_c_4e2b6a1a-4b0c-4f0e-8d2a-0c1d2e3f4a5b-__READ__",
 		} {
-			ok(t, w.Admin().CreateParents(t.Context(), "/lock/x"))
+			ok(t, recipe.CreateParents(t.Context(), w.Admin().Session, "/lock/x"))
 			node := recipetest.Must(other.Create(t.Context(), "/lock/"+prefix, nil, session.EphemeralSequential))
 			c := w.Client()
 			next := started(func() (*lock.Grant, error) { return mutexAt("/lock")(c).Lock(t.Context()) })

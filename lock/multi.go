@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
+	"github.com/zkcoord/zkcoord/internal/invalid"
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -17,11 +19,22 @@ type Multi struct {
 	session *session.Session
 	paths   []string
 	o       Options
+	invalid error // of the constructor's arguments
 }
 
-// NewMulti returns the locks at paths, each counted once. No request is made.
+// NewMulti returns the locks at paths, each counted once. No request is made. No path
+// at all, or an invalid path or option, is an error of each call, session.ErrInvalid.
 func NewMulti(s *session.Session, paths []string, o Options) *Multi {
-	return &Multi{session: s, paths: slices.Compact(slices.Sorted(slices.Values(paths))), o: o}
+	m := &Multi{session: s, paths: slices.Compact(slices.Sorted(slices.Values(paths))), o: o}
+	if len(paths) == 0 {
+		m.invalid = invalid.New("lock: acquire: no paths")
+	}
+	for _, path := range m.paths {
+		if err := o.check(path); err != nil && m.invalid == nil {
+			m.invalid = acquireError(path, err)
+		}
+	}
+	return m
 }
 
 // A MultiGrant is all the locks of a Multi held.
@@ -43,8 +56,8 @@ func (m *Multi) TryLock(ctx context.Context) (*MultiGrant, error) {
 }
 
 func (m *Multi) take(ctx context.Context, lock func(*Mutex, context.Context) (*Grant, error)) (*MultiGrant, error) {
-	if len(m.paths) == 0 {
-		return nil, errors.New("lock: acquire: no paths")
+	if m.invalid != nil {
+		return nil, m.invalid
 	}
 	wait, end := context.WithCancel(ctx)
 	defer end()
@@ -66,6 +79,9 @@ func (m *Multi) take(ctx context.Context, lock func(*Mutex, context.Context) (*G
 // Context ends when one of the locks is no longer held for certain, with the
 // cause; see Grant.Context. Work under the context of Do or Bind.
 func (g *MultiGrant) Context() context.Context { return g.ctx }
+
+// Deadline is Grant.Deadline: all of the locks rest on one lease.
+func (g *MultiGrant) Deadline() time.Time { return g.grants[0].Deadline() }
 
 // Grants are the locks, in the order of their paths. Each has its own token.
 func (g *MultiGrant) Grants() []*Grant { return slices.Clone(g.grants) }

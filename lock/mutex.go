@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/zkcoord/zkcoord/internal/invalid"
 	"github.com/zkcoord/zkcoord/internal/lockqueue"
 	"github.com/zkcoord/zkcoord/session"
 )
@@ -42,9 +43,9 @@ type Options struct {
 	// What it had begun then has the time to end or to fail, where the
 	// resource cannot compare tokens. It begins when the next in line sees
 	// that the holder is gone. Zero means no delay. All who use the path must
-	// set it alike. It costs a write and a read more for each grant, and the
-	// znode <path>/delay, which is persistent and stays. Exclusive and Semaphore
-	// do not have it.
+	// set it alike, between 0 and a day. It costs a write and a read more for each
+	// grant, and the znode <path>/delay, which is persistent and stays. Exclusive
+	// and Semaphore do not have it, and refuse it.
 	Delay time.Duration
 }
 
@@ -56,7 +57,8 @@ type Mutex struct {
 }
 
 // NewMutex returns the lock at path. Processes that use the same path contend
-// for the same lock. No request is made.
+// for the same lock. No request is made. An invalid path or option is an error of
+// each call, session.ErrInvalid.
 func NewMutex(s *session.Session, path string, o Options) *Mutex {
 	return &Mutex{queue: newQueue(s, path, o), label: o.Label}
 }
@@ -69,7 +71,26 @@ const (
 )
 
 func newQueue(s *session.Session, path string, o Options) *lockqueue.Queue {
-	return &lockqueue.Queue{Session: s, Dir: path, Naming: naming(), Delay: o.Delay}
+	return &lockqueue.Queue{Session: s, Dir: path, Naming: naming(), Delay: o.Delay, Invalid: o.check(path)}
+}
+
+// maxDelay is the most that Options.Delay may be.
+const maxDelay = 24 * time.Hour
+
+// check returns why there can be no lock at path with these options, nil if there can.
+func (o Options) check(path string) error {
+	if o.Delay < 0 || o.Delay > maxDelay {
+		return invalid.New("Options.Delay of %v is not between 0 and %v", o.Delay, maxDelay)
+	}
+	return session.CheckPath(path)
+}
+
+// checkPlain is check for locks that have no Delay.
+func (o Options) checkPlain(kind, path string) error {
+	if o.Delay != 0 {
+		return invalid.New("%s has no Options.Delay", kind)
+	}
+	return o.check(path)
 }
 
 // naming says which nodes are contenders, in all kinds of locks alike, so that
@@ -112,9 +133,6 @@ func (m *Mutex) WhoBlocks(ctx context.Context, node string) ([]Contender, error)
 func join(ctx context.Context, l *lockqueue.Queue, r lockqueue.Request) (*Grant, error) {
 	if !r.Try && holds(ctx, l.Session, l.Dir) {
 		return nil, fmt.Errorf("lock: acquire %s: %w", l.Dir, ErrDeadlock)
-	}
-	if l.Delay < 0 {
-		return nil, fmt.Errorf("lock: acquire %s: Options.Delay of %v is negative", l.Dir, l.Delay)
 	}
 	claim, err := l.Join(ctx, r)
 	if err != nil {

@@ -65,6 +65,47 @@ func TestRefusedCreateEndsTheCall(t *testing.T) {
 	}
 }
 
+// ClickHouse Keeper resumes no session, and the lease has no proof there.
+//
+// Covers L4.
+func TestNoLockOnAServerThatIsNotZooKeeper(t *testing.T) {
+	for name, acquire := range map[string]func(ctx context.Context, s *session.Session) error{
+		"Mutex": func(ctx context.Context, s *session.Session) error {
+			_, err := lock.NewMutex(s, "/l", lock.Options{}).Lock(ctx)
+			return err
+		},
+		"RWMutex": func(ctx context.Context, s *session.Session) error {
+			_, err := lock.NewRWMutex(s, "/l", lock.Options{}).RLock(ctx)
+			return err
+		},
+		"Semaphore": func(ctx context.Context, s *session.Session) error {
+			_, err := lock.NewSemaphore(s, "/l", 2, lock.Options{}).Acquire(ctx, 1)
+			return err
+		},
+		"Exclusive": func(ctx context.Context, s *session.Session) error {
+			_, err := lock.NewExclusive(s, "/l", lock.Options{}).Lock(ctx)
+			return err
+		},
+	} {
+		recipetest.RunOn(t, zktest.Options{NoResume: true}, func(t *testing.T, w *recipetest.World) {
+			c := w.Client()
+			w.Within(time.Minute, name, func(ctx context.Context) error {
+				if err := acquire(ctx, c.Session); !errors.Is(err, session.ErrNotZooKeeper) {
+					t.Errorf("%s: got %v, want %v", name, err, session.ErrNotZooKeeper)
+				}
+				return nil
+			})
+			synctest.Wait()
+			w.NothingLeft()
+			if n := c.Count(); n > 15 {
+				t.Errorf("%s: %d requests", name, n)
+			}
+			unsafe := w.Client(func(o *session.Options) { o.UnsafeAnyServer = true })
+			w.Within(time.Minute, name, func(ctx context.Context) error { return acquire(ctx, unsafe.Session) })
+		})
+	}
+}
+
 // kazoo#596, with a lock that is another user's: it may not be read. Each failed call
 // left a goroutine that looked for its node for as long as the session lived.
 //

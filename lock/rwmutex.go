@@ -17,7 +17,8 @@ type RWMutex struct {
 	label string
 }
 
-// NewRWMutex returns the lock at path. No request is made.
+// NewRWMutex returns the lock at path. No request is made. An invalid path or option
+// is an error of each call, session.ErrInvalid.
 func NewRWMutex(s *session.Session, path string, o Options) *RWMutex {
 	return &RWMutex{queue: newQueue(s, path, o), label: o.Label}
 }

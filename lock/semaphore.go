@@ -1,6 +1,7 @@
 package lock
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,8 +10,10 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/zkcoord/zkcoord/internal/invalid"
 	"github.com/zkcoord/zkcoord/internal/lockqueue"
 	"github.com/zkcoord/zkcoord/internal/znode"
+	"github.com/zkcoord/zkcoord/recipe"
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -33,12 +36,14 @@ type Semaphore struct {
 
 // NewSemaphore returns the semaphore at path. If nobody used it before, it gets
 // the given capacity at the first Acquire; else it keeps the one it has: see
-// SetCapacity. No request is made. A capacity that is negative, or above
-// math.MaxInt32, is an error of each call.
+// SetCapacity. No request is made. An invalid path or option, or a capacity that is
+// negative or above math.MaxInt32, is an error of each call, session.ErrInvalid.
 func NewSemaphore(s *session.Session, path string, capacity int, o Options) *Semaphore {
+	gate := newQueue(s, znode.Join(path, "locks"), Options{})
+	gate.Invalid = cmp.Or(o.checkPlain("a Semaphore", path), checkCapacity(capacity))
 	return &Semaphore{
 		session:  s,
-		gate:     newQueue(s, znode.Join(path, "locks"), Options{}),
+		gate:     gate,
 		path:     path,
 		leases:   znode.Join(path, "leases"),
 		size:     znode.Join(path, "capacity"),
@@ -62,10 +67,7 @@ func (m *Semaphore) TryAcquire(ctx context.Context, permits int) (*Grant, error)
 
 func (m *Semaphore) acquire(ctx context.Context, permits int, try bool) (*Grant, error) {
 	if permits < 1 || permits > math.MaxInt32 {
-		return nil, fmt.Errorf("lock: acquire %s: %d permits", m.path, permits)
-	}
-	if err := checkCapacity(m.capacity); err != nil {
-		return nil, fmt.Errorf("lock: acquire %s: %w", m.path, err)
+		return nil, acquireError(m.path, invalid.New("%d permits: not between 1 and %d", permits, math.MaxInt32))
 	}
 	first, err := m.gate.Join(ctx, lockqueue.Request{Name: lockSuffix, Data: []byte(m.label), Try: try, Gate: true})
 	if err != nil {
@@ -210,12 +212,12 @@ func (s *seen) await(ctx context.Context, first *lockqueue.Place) error {
 // which fails with session.ErrBadVersion if the capacity was changed.
 func (m *Semaphore) take(ctx context.Context, first *lockqueue.Place, permits int, version int32) (*lockqueue.Place, error) {
 	data := []byte(m.label)
-	node := session.Node{Path: znode.Join(m.leases, m.session.NewID()+"-"+leaseName+strconv.Itoa(permits))}
+	node := recipe.Node{Path: znode.Join(m.leases, recipe.NewID(m.session)+"-"+leaseName+strconv.Itoa(permits))}
 	ops := append([]session.Op{
 		session.CheckOp{Path: m.size, Version: version},
 		session.CreateOp{Path: node.Path, Data: data, Mode: session.Ephemeral},
 	}, first.LeaveOps()...)
-	err := m.session.WithParents(ctx, node.Path, func(ctx context.Context) error {
+	err := recipe.WithParents(ctx, m.session, node.Path, func(ctx context.Context) error {
 		_, err := first.Txn(ctx, ops...)
 		part := (*session.MultiError)(nil)
 		if errors.Is(err, session.ErrNoNode) && !(errors.As(err, &part) && part.Path == node.Path) {
@@ -241,8 +243,8 @@ var errResized = errors.New("the capacity was changed")
 // isOut reports whether a lease of this session is known to be out. It is asked
 // after a transaction that cannot tell by itself: it has left the gate, so the
 // next one may have left its mark over this one's. No other lease has its name.
-func (m *Semaphore) isOut(ctx context.Context, lease session.Node) bool {
-	if err := m.session.ReadBarrier(ctx, lease.Path); err != nil {
+func (m *Semaphore) isOut(ctx context.Context, lease recipe.Node) bool {
+	if err := recipe.ReadBarrier(ctx, m.session, lease.Path); err != nil {
 		return false
 	}
 	stat, err := m.session.Exists(ctx, lease.Path)
@@ -271,14 +273,14 @@ func weight(name string) int {
 	return 0
 }
 
-// idLength is that of session.NewID.
+// idLength is that of recipe.NewID.
 const idLength = 32
 
 // Capacity returns how many permits there are in all. It is the one given to
 // NewSemaphore as long as nobody used the semaphore.
 func (m *Semaphore) Capacity(ctx context.Context) (int, error) {
-	if err := checkCapacity(m.capacity); err != nil {
-		return 0, fmt.Errorf("lock: capacity of %s: %w", m.path, err)
+	if m.gate.Invalid != nil {
+		return 0, fmt.Errorf("lock: capacity of %s: %w", m.path, m.gate.Invalid)
 	}
 	value, err := m.session.Get(ctx, m.size)
 	if errors.Is(err, session.ErrNoNode) {
@@ -297,7 +299,7 @@ func (m *Semaphore) Capacity(ctx context.Context) (int, error) {
 // checkCapacity refuses what cannot be a number of permits.
 func checkCapacity(permits int) error {
 	if permits < 0 || permits > math.MaxInt32 {
-		return fmt.Errorf("a capacity of %d permits is not between 0 and %d", permits, math.MaxInt32)
+		return invalid.New("a capacity of %d permits is not between 0 and %d", permits, math.MaxInt32)
 	}
 	return nil
 }
@@ -307,13 +309,13 @@ func checkCapacity(permits int) error {
 // back. A grant under way sees the old number or the new one, never a mixture.
 // With none nobody is granted any. It may be called again after any error.
 func (m *Semaphore) SetCapacity(ctx context.Context, permits int) error {
-	if err := checkCapacity(permits); err != nil {
+	if err := cmp.Or(m.gate.Invalid, checkCapacity(permits)); err != nil {
 		return fmt.Errorf("lock: capacity of %s: %w", m.path, err)
 	}
 	data := strconv.AppendInt(nil, int64(permits), 10)
 	_, err := m.session.Set(ctx, m.size, data, session.AnyVersion)
 	for errors.Is(err, session.ErrNoNode) {
-		err = m.session.WithParents(ctx, m.size, func(ctx context.Context) error {
+		err = recipe.WithParents(ctx, m.session, m.size, func(ctx context.Context) error {
 			_, err := m.session.Create(ctx, m.size, data, session.Persistent)
 			return err
 		})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 
+	"github.com/zkcoord/zkcoord/recipe"
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -27,7 +28,7 @@ type batcher[J any] struct {
 	waiting []*call[J]
 	running bool
 	closing bool
-	closed  bool          // further calls are refused
+	refused error         // why further calls fail; nil if they do not
 	idle    chan struct{} // if not nil, closed when nothing runs any more
 	tidied  bool          // since a call was carried out or again was called
 	untidy  error         // of tidy
@@ -59,9 +60,9 @@ func (g *batcher[J]) do(ctx context.Context, op, path string, c *call[J]) error 
 	}
 	c.done = make(chan struct{})
 	g.mu.Lock()
-	if g.closed {
+	if err := g.refused; err != nil {
 		g.mu.Unlock()
-		return &session.RequestError{Op: op, Path: path, Outcome: session.Failed, Err: ErrClosed}
+		return &session.RequestError{Op: op, Path: path, Outcome: session.Failed, Err: err}
 	}
 	g.waiting = append(g.waiting, c)
 	g.startLocked()
@@ -102,7 +103,7 @@ func (g *batcher[J]) withdraw(c *call[J], op, path string, cause error) error {
 func (g *batcher[J]) startLocked() {
 	if !g.running {
 		g.running = true
-		g.s.Detach(g.run)
+		recipe.Detach(g.s, g.run)
 	}
 }
 
@@ -173,7 +174,10 @@ func (g *batcher[J]) finish(ctx context.Context, calls []*call[J]) {
 // means that ctx or the session ended first.
 func (g *batcher[J]) close(ctx context.Context, late bool) error {
 	g.mu.Lock()
-	g.closing, g.closed, g.tidied = true, !late, false
+	g.closing, g.tidied = true, false
+	if !late {
+		g.refused = ErrClosed
+	}
 	g.startLocked()
 	if g.idle == nil {
 		g.idle = make(chan struct{})

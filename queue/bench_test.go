@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/zkcoord/zkcoord/queue"
+	"github.com/zkcoord/zkcoord/recipe"
 	"github.com/zkcoord/zkcoord/session"
 	"github.com/zkcoord/zkcoord/zktest"
 )
@@ -64,7 +65,7 @@ func BenchmarkThroughput(b *testing.B) {
 			r := &counter{}
 			servers := benchServers(b)
 			admin := benchSession(b, servers, r)
-			path := "/zkcoord-bench/" + admin.NewID()
+			path := "/zkcoord-bench/" + recipe.NewID(admin)
 			b.Cleanup(func() { admin.DeleteAll(context.Background(), "/zkcoord-bench") })
 			queues := make([]*queue.Queue[[]byte], c.clients)
 			for i := range queues {
@@ -170,7 +171,7 @@ func TestMillionItems(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	path := "/zkcoord-bench/" + s.NewID()
+	path := "/zkcoord-bench/" + recipe.NewID(s)
 	defer s.DeleteAll(context.Background(), "/zkcoord-bench")
 	q := queue.New(s, path, queue.Options[[]byte]{Codec: queue.Bytes()})
 	const n, batch = 1_000_000, 1000

@@ -9,7 +9,9 @@ import (
 	"sync"
 	"time"
 
+	"github.com/zkcoord/zkcoord/internal/invalid"
 	"github.com/zkcoord/zkcoord/internal/under"
+	"github.com/zkcoord/zkcoord/recipe"
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -25,7 +27,7 @@ type Token int64
 type Claim[T any] struct {
 	q    *Queue[T]
 	item item
-	hold *session.Hold
+	hold *recipe.Hold
 
 	bound under.Holding   // ends with the claim, and its contexts with it
 	ctx   context.Context // bound to it, and to nothing else
@@ -57,12 +59,25 @@ func (c *Claim[T]) ID() string {
 }
 
 // Context ends when the item may no longer be worked on, before anybody else
-// can claim it: see session.Hold. The cause is ErrNotClaimed,
+// can claim it: see recipe.Hold. The cause is ErrNotClaimed,
 // ErrClaimExpired, session.ErrLeaseLapsed, session.ErrRevoked,
 // session.ErrLost or session.ErrClosed. It has neither the end nor the values of
 // the context that Claim was called with: work under the context of Do or Bind,
 // which has both.
 func (c *Claim[T]) Context() context.Context { return c.ctx }
+
+// Deadline is when Context ends if no server is heard from, or earlier, when the
+// time of the claim is up. The session makes the former later several times in each
+// session timeout, and Extend the latter. Once Context has ended it says nothing.
+func (c *Claim[T]) Deadline() time.Time {
+	deadline := c.hold.Deadline()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.timer != nil && c.until.Before(deadline) {
+		return c.until
+	}
+	return deadline
+}
 
 // Ack takes the item out of the queue for good and applies ops, in one
 // transaction: both happen, or neither. It fails if the item is no longer
@@ -70,7 +85,7 @@ func (c *Claim[T]) Context() context.Context { return c.ctx }
 // before; a *session.MultiError in it speaks of ops. Indeterminate is left only if
 // ctx or the session ended while the request was under way; then the claim is over.
 func (c *Claim[T]) Ack(ctx context.Context, ops ...session.Op) error {
-	own := session.CloneOps(ops)
+	own := recipe.CloneOps(ops)
 	return c.finish(ctx, "ack", session.Failed, func(ctx context.Context) error {
 		return c.revoked(len(own), c.q.raw.txn(ctx, append(own, c.q.raw.ackOps(c.item)...)...))
 	})
@@ -101,8 +116,12 @@ func (c *Claim[T]) Reject(ctx context.Context) error {
 }
 
 // Extend makes the claim last for d from now on. No request is made. It fails
-// if the claim has ended, and does nothing if claims last with the session.
+// if the claim has ended, and with session.ErrInvalid if d is not positive. It does
+// nothing if claims last with the session.
 func (c *Claim[T]) Extend(d time.Duration) error {
+	if d <= 0 {
+		return fmt.Errorf("queue: extend claim of %s: %w", c.ID(), invalid.New("by %v, which is not positive", d))
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	// The hold ends first: what ends the context may have to wait.
@@ -203,7 +222,7 @@ func (c *Claim[T]) lost(cause error) {
 // if the session lives; else the servers do.
 func (c *Claim[T]) lapsed() {
 	cause := context.Cause(c.hold.Context())
-	released := c.q.raw.s.Detach(func(ctx context.Context) error {
+	released := recipe.Detach(c.q.raw.s, func(ctx context.Context) error {
 		// The turn first: a transaction under way was sent while the claim
 		// stood, and must not meet the claim of somebody else. Nor is it told
 		// from its own deletion of the claim before it has been answered.
@@ -259,7 +278,8 @@ func (q *Queue[T]) Claim(ctx context.Context) (*Claim[T], error) {
 	return claims[0], nil
 }
 
-// ClaimBatch claims at least one item and up to n, in one transaction.
+// ClaimBatch claims at least one item and up to n, in one transaction. It fails with
+// session.ErrInvalid if n is below 1.
 func (q *Queue[T]) ClaimBatch(ctx context.Context, n int) ([]*Claim[T], error) {
 	for {
 		got, err := q.claimSome(ctx, n)
@@ -286,7 +306,7 @@ type admission[T any] struct {
 
 // claimSome waits for items and claims up to n. The result may be empty.
 func (q *Queue[T]) claimSome(ctx context.Context, n int) ([]admission[T], error) {
-	items, err := q.raw.get(ctx, max(n, 1), true)
+	items, err := q.raw.get(ctx, n, true)
 	if err != nil {
 		return nil, err
 	}
@@ -299,7 +319,7 @@ func (q *Queue[T]) claimed(ctx context.Context, items []item) ([]admission[T], e
 	claims := make([]*Claim[T], 0, len(items))
 	for _, it := range items {
 		c := &Claim[T]{q: q, item: it, turn: make(chan struct{}, 1)}
-		c.hold = q.raw.s.Hold(session.Node{Path: q.raw.claimPath(it), Czxid: it.token})
+		c.hold = recipe.NewHold(q.raw.s, recipe.Node{Path: q.raw.claimPath(it), Czxid: it.token})
 		c.ctx = c.bound.Bind(context.Background())
 		c.hold.OnEnd(c.lost)
 		c.unwatch = context.AfterFunc(c.hold.Context(), c.lapsed)

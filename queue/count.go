@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/zkcoord/zkcoord/recipe"
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -18,7 +19,7 @@ import (
 // others put and take, the number is that of no particular instant.
 func (q *Queue[T]) Len(ctx context.Context) (n int, err error) {
 	if err = q.raw.closed("length"); err == nil {
-		err = q.raw.s.ReadBarrier(ctx, q.raw.path)
+		err = recipe.ReadBarrier(ctx, q.raw.s, q.raw.path)
 	}
 	if err == nil {
 		n, _, err = q.raw.count(ctx)
@@ -138,7 +139,7 @@ func (q *raw) admit(ctx context.Context, n int) error {
 		return nil
 	}
 	if q.room < n {
-		if err := q.s.ReadBarrier(ctx, q.path); err != nil {
+		if err := recipe.ReadBarrier(ctx, q.s, q.path); err != nil {
 			return err
 		}
 		held, _, err := q.count(ctx)

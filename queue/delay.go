@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/zkcoord/zkcoord/internal/invalid"
 	"github.com/zkcoord/zkcoord/internal/znode"
 	"github.com/zkcoord/zkcoord/session"
 )
@@ -38,15 +39,22 @@ func (q *raw) delayedDir() string { return znode.Join(q.path, "delayed") }
 // PutAt is Put for items that join the end of the queue at the given time, by
 // the clocks of the consumers: not before it, and about a second after it if
 // there are consumers then. An item whose time has passed joins it at once. The
-// others join it whatever its Limit: it can grow larger by all that fall due.
+// others join it whatever its Limit: it can grow larger by all that fall due. It fails
+// with session.ErrInvalid if the time is after the year 5000.
 func (q *Queue[T]) PutAt(ctx context.Context, at time.Time, items ...T) error {
 	return q.put(ctx, func(ctx context.Context, job *putJob) error {
 		if !at.After(time.Now()) {
 			return q.raw.putWaiting(ctx, job)
 		}
+		if at.Year() > maxYear {
+			return invalid.New("put at %v, after the year %d", at, maxYear)
+		}
 		return q.raw.putLater(ctx, slot{at.Add(time.Second - 1).Unix(), job.level}, job.items)
 	}, 0, items)
 }
+
+// maxYear is the last one whose seconds take no more digits than a slot's name has.
+const maxYear = 5000
 
 // putLater puts items in a slot. The slot may have been emptied and deleted, and
 // made again by others, so its numbers alone name nothing: see run.

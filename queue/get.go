@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/zkcoord/zkcoord/internal/invalid"
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -45,6 +46,9 @@ func (q *raw) fetched(ctx context.Context, job *fetchJob) ([]item, error) {
 
 // get is look, but waits until there is an item.
 func (q *raw) get(ctx context.Context, n int, claim bool) ([]item, error) {
+	if n < 1 {
+		return nil, invalid.New("up to %d items", n)
+	}
 	items, err := q.look(ctx, n, claim, time.Time{})
 	if err != nil || len(items) > 0 {
 		return items, err

@@ -6,6 +6,8 @@ import (
 	"iter"
 	"sync"
 	"time"
+
+	"github.com/zkcoord/zkcoord/recipe"
 )
 
 // Items takes items, one after the other, as Take does:
@@ -29,7 +31,7 @@ import (
 // for items that nobody works on.
 func (q *Queue[T]) Items(ctx context.Context) iter.Seq2[T, error] {
 	back := func(rest []item) {
-		q.raw.s.Detach(func(ctx context.Context) error { return q.raw.giveBack(ctx, rest) })
+		recipe.Detach(q.raw.s, func(ctx context.Context) error { return q.raw.giveBack(ctx, rest) })
 	}
 	return func(yield func(T, error) bool) {
 		for {

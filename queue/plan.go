@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/zkcoord/zkcoord/recipe"
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -174,7 +175,7 @@ func (q *raw) releaseOps(it item) []session.Op {
 // abandon makes claimed items free that nobody gets. It does not wait for that.
 func (q *raw) abandon(items []item) {
 	items = slices.Clone(items)
-	q.s.Detach(func(ctx context.Context) error {
+	recipe.Detach(q.s, func(ctx context.Context) error {
 		var work sync.WaitGroup
 		for _, it := range items {
 			work.Go(func() {

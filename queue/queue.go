@@ -1,13 +1,16 @@
 package queue
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"strings"
 	"time"
 
+	"github.com/zkcoord/zkcoord/internal/invalid"
 	"github.com/zkcoord/zkcoord/internal/znode"
+	"github.com/zkcoord/zkcoord/recipe"
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -66,23 +69,31 @@ type Queue[T any] struct {
 	raw  *raw
 	dead *raw
 	opts Options[T]
+
+	invalid error // of the constructor's arguments
 }
 
 // New returns the queue at path, which is made with the first call. No request
-// is made. It panics if path is no valid path, an option is negative, or there are
-// more than 1000 Priorities.
+// is made. An invalid path, a negative option, or more than 1000 Priorities are an
+// error of each call, session.ErrInvalid.
 func New[T any](s *session.Session, path string, o Options[T]) *Queue[T] {
-	if err := znode.Check(path); err != nil || path == "/" {
-		panic(fmt.Sprintf("queue: path %q: %v", path, err))
-	}
-	if err := o.check(); err != nil {
-		panic(err.Error())
-	}
+	return newQueue(s, path, o, cmp.Or(session.CheckPath(path), o.check()))
+}
+
+// newQueue is New of what is invalid for that reason, if it is not nil.
+func newQueue[T any](s *session.Session, path string, o Options[T], reason error) *Queue[T] {
 	if o.Codec == nil {
 		o.Codec = JSON[T]()
 	}
 	o.Priorities, o.Prefetch = max(o.Priorities, 1), max(o.Prefetch, 1)
-	return &Queue[T]{raw: newRaw(s, path, o.Priorities, o.Limit, o.Relaxed), dead: newRaw(s, znode.Join(path, "dead"), 1, 0, false), opts: o}
+	if reason != nil {
+		o.Priorities = 1
+	}
+	q := &Queue[T]{raw: newRaw(s, path, o.Priorities, o.Limit, o.Relaxed), dead: newRaw(s, znode.Join(path, "dead"), 1, 0, false), opts: o}
+	if q.invalid = reason; reason != nil {
+		q.raw.refuse(reason)
+	}
+	return q
 }
 
 // maxPriorities is the most that Options.Priorities may be.
@@ -91,14 +102,14 @@ const maxPriorities = 1000
 // check refuses numbers that cannot be meant.
 func (o *Options[T]) check() error {
 	if o.Priorities > maxPriorities {
-		return fmt.Errorf("queue: %d priorities, at most %d", o.Priorities, maxPriorities)
+		return invalid.New("%d priorities, at most %d", o.Priorities, maxPriorities)
 	}
 	for name, n := range map[string]int64{
 		"Priorities": int64(o.Priorities), "Limit": int64(o.Limit), "Prefetch": int64(o.Prefetch),
 		"MaxAttempts": int64(o.MaxAttempts), "ClaimFor": int64(o.ClaimFor),
 	} {
 		if n < 0 {
-			return fmt.Errorf("queue: option %s is negative: %d", name, n)
+			return invalid.New("Options.%s of %d is negative", name, n)
 		}
 	}
 	return nil
@@ -107,7 +118,7 @@ func (o *Options[T]) check() error {
 // DeadLetters returns the queue of dead letters: items claimed too often, rejected, or
 // that did not decode. It is a queue like any other, below this one's path.
 func (q *Queue[T]) DeadLetters() *Queue[T] {
-	return New(q.raw.s, q.dead.path, Options[T]{Codec: q.opts.Codec, Prefetch: q.opts.Prefetch})
+	return newQueue(q.raw.s, q.dead.path, Options[T]{Codec: q.opts.Codec, Prefetch: q.opts.Prefetch}, q.invalid)
 }
 
 // Close waits for the calls under way and removes the handle's own nodes, which
@@ -116,7 +127,11 @@ func (q *Queue[T]) DeadLetters() *Queue[T] {
 // Claims go on: they can be ended in every way, and one of the nodes stays until
 // they have. Calling it again is fine.
 func (q *Queue[T]) Close(ctx context.Context) error {
-	if err := errors.Join(q.raw.end(ctx), q.dead.puts.close(ctx, true)); err != nil {
+	err := q.invalid
+	if err == nil {
+		err = errors.Join(q.raw.end(ctx), q.dead.puts.close(ctx, true))
+	}
+	if err != nil {
 		return fmt.Errorf("queue: close %s: %w", q.raw.path, err)
 	}
 	return nil
@@ -138,8 +153,8 @@ func (q *Queue[T]) Put(ctx context.Context, items ...T) error {
 	return q.PutPriority(ctx, 0, items...)
 }
 
-// PutPriority is Put with a priority, of 0 to Options.Priorities-1. It panics
-// if there is no such priority.
+// PutPriority is Put with a priority, of 0 to Options.Priorities-1. It fails with
+// session.ErrInvalid if there is no such priority.
 func (q *Queue[T]) PutPriority(ctx context.Context, priority int, items ...T) error {
 	return q.put(ctx, q.raw.putWaiting, priority, items)
 }
@@ -150,11 +165,11 @@ func (q *Queue[T]) TryPut(ctx context.Context, items ...T) error {
 }
 
 func (q *Queue[T]) put(ctx context.Context, put func(context.Context, *putJob) error, priority int, items []T) error {
-	if priority < 0 || priority >= q.opts.Priorities {
-		panic(fmt.Sprintf("queue: no priority %d of %d", priority, q.opts.Priorities))
-	}
 	var data [][]byte
 	err := q.raw.closed("put")
+	if err == nil && (priority < 0 || priority >= q.opts.Priorities) {
+		err = invalid.New("priority %d is not between 0 and %d", priority, q.opts.Priorities-1)
+	}
 	if err == nil {
 		data, err = q.encode(items)
 	}
@@ -188,7 +203,7 @@ func (q *Queue[T]) movable(items [][]byte) error {
 		if len(data) < runBytes {
 			continue // far from what servers refuse
 		}
-		if err := q.raw.s.Fits(q.rejectOps(data)...); err != nil {
+		if err := recipe.Fits(q.raw.s, q.rejectOps(data)...); err != nil {
 			return err
 		}
 	}
@@ -240,9 +255,10 @@ func (q *Queue[T]) one(ctx context.Context, items []item, err error) (value T, _
 
 // TakeBatch takes at least one item and up to n, in one transaction, as Take
 // does. Items that do not decode are moved to the dead letters; then the others
-// are returned with a *DecodeError for the first of those.
+// are returned with a *DecodeError for the first of those. It fails with
+// session.ErrInvalid if n is below 1.
 func (q *Queue[T]) TakeBatch(ctx context.Context, n int) ([]T, error) {
-	items, err := q.take(ctx, max(n, 1), true)
+	items, err := q.take(ctx, n, true)
 	values := make([]T, 0, len(items))
 	for _, it := range items {
 		value, decodeErr := q.decode(ctx, it)

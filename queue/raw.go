@@ -9,8 +9,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/zkcoord/zkcoord/internal/idempotent"
 	"github.com/zkcoord/zkcoord/internal/znode"
+	"github.com/zkcoord/zkcoord/recipe"
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -19,14 +19,14 @@ type raw struct {
 	s    *session.Session
 	path string
 
-	open  context.Context // ends with ErrClosed
+	open  context.Context // ends with ErrClosed, or is over with the reason if the queue is invalid
 	close context.CancelCauseFunc
 
 	puts   *batcher[*putJob]
 	fetchs *batcher[*fetchJob]
 	txns   *batcher[*txnJob]
 
-	putLedger, takeLedger, txnLedger *idempotent.Ledger // of the groups above
+	putLedger, takeLedger, txnLedger *recipe.Ledger // of the groups above
 
 	claimed atomic.Int64 // claims that are not over
 
@@ -85,10 +85,10 @@ type item struct {
 func newRaw(s *session.Session, path string, levels, limit int, relaxed bool) *raw {
 	q := &raw{s: s, path: path, limit: limit}
 	q.open, q.close = context.WithCancelCause(context.Background())
-	q.rand = rand.New(rand.NewChaCha8([32]byte([]byte(s.NewID()))))
-	q.putLedger = idempotent.NewLedger(s, q.ledgersDir(), "put")
-	q.takeLedger = idempotent.NewLedger(s, q.ledgersDir(), "take")
-	q.txnLedger = idempotent.NewLedger(s, q.ledgersDir(), "txn")
+	q.rand = rand.New(rand.NewChaCha8([32]byte([]byte(recipe.NewID(s)))))
+	q.putLedger = recipe.NewLedger(s, q.ledgersDir(), "put")
+	q.takeLedger = recipe.NewLedger(s, q.ledgersDir(), "take")
+	q.txnLedger = recipe.NewLedger(s, q.ledgersDir(), "txn")
 	for level := range levels {
 		q.tails = append(q.tails, &tail{s: s, dir: q.levelDir(level)})
 		q.takes = append(q.takes, &view{s: s, dir: q.levelDir(level), relaxed: relaxed, rand: q.rand})
@@ -265,7 +265,7 @@ func (q *raw) fetchFrom(ctx context.Context, v *view, level, n int, claim bool, 
 			p.done(v)
 			items, err = q.complete(ctx, p)
 		}
-		if errors.Is(err, idempotent.ErrGone) {
+		if errors.Is(err, recipe.ErrGone) {
 			return nil, q.renew(ctx)
 		}
 		if err == nil {
@@ -309,7 +309,7 @@ func (q *raw) confirm(ctx context.Context, checks []session.Op) error {
 	}
 	_, err := q.takeLedger.Try(ctx, checks...)
 	switch {
-	case errors.Is(err, idempotent.ErrGone):
+	case errors.Is(err, recipe.ErrGone):
 		return q.renew(ctx)
 	case errors.As(err, new(*session.MultiError)):
 		return errOvertaken
@@ -392,7 +392,7 @@ func (q *raw) applyBuilt(ctx context.Context, build func(context.Context) ([]ses
 		if err == nil {
 			_, err = q.txnLedger.Try(ctx, ops...)
 		}
-		if !errors.Is(err, idempotent.ErrGone) {
+		if !errors.Is(err, recipe.ErrGone) {
 			return err
 		}
 	}
@@ -402,7 +402,7 @@ func (q *raw) applyBuilt(ctx context.Context, build func(context.Context) ([]ses
 // It is Failed where the session ended before f began.
 func (q *raw) carryOut(ctx context.Context, f func(context.Context) error) error {
 	ran := false
-	done := q.s.Detach(func(ctx context.Context) error {
+	done := recipe.Detach(q.s, func(ctx context.Context) error {
 		ran = true
 		return f(ctx)
 	})
@@ -429,6 +429,12 @@ func (q *raw) ring() session.Op {
 func (q *raw) end(ctx context.Context) error {
 	q.close(ErrClosed)
 	return errors.Join(q.puts.close(ctx, false), q.fetchs.close(ctx, false), q.txns.close(ctx, true))
+}
+
+// refuse makes all calls fail with reason. It comes before the first of them.
+func (q *raw) refuse(reason error) {
+	q.close(reason)
+	q.puts.refused, q.fetchs.refused, q.txns.refused = reason, reason, reason
 }
 
 // closed returns the error of a call made after the queue was closed, for those
@@ -467,6 +473,6 @@ func (q *raw) tidyFetches(ctx context.Context) error {
 // whileOpen returns a context that ends with ctx, and when the queue is closed.
 func (q *raw) whileOpen(ctx context.Context) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	stop := context.AfterFunc(q.open, func() { cancel(ErrClosed) })
+	stop := context.AfterFunc(q.open, func() { cancel(context.Cause(q.open)) })
 	return ctx, func() { stop(); cancel(nil) }
 }

@@ -2,6 +2,7 @@ package queue_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -90,4 +91,27 @@ func TestRefusedLookUpKeepsNoItem(t *testing.T) {
 			})
 		}
 	}
+}
+
+// ClickHouse Keeper resumes no session, and the lease has no proof there. Items
+// stay unclaimed, and can be taken.
+//
+// Covers Q3.
+func TestNoClaimOnAServerThatIsNotZooKeeper(t *testing.T) {
+	recipetest.RunOn(t, zktest.Options{NoResume: true}, func(t *testing.T, w *recipetest.World) {
+		q, c := newQueue(w, queue.Options[string]{})
+		w.Within(time.Minute, "the queue", func(ctx context.Context) error {
+			recipetest.Check(t, q.Put(ctx, "a"))
+			if claim, err := q.Claim(ctx); !errors.Is(err, session.ErrNotZooKeeper) {
+				t.Errorf("Claim: %v, %v, want %v", claim, err, session.ErrNotZooKeeper)
+			}
+			if got, err := q.Take(ctx); got != "a" || err != nil {
+				t.Errorf("Take: %q, %v", got, err)
+			}
+			return nil
+		})
+		if n := c.Count(); n > 60 {
+			t.Errorf("%d requests", n)
+		}
+	})
 }

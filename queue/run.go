@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/zkcoord/zkcoord/internal/znode"
+	"github.com/zkcoord/zkcoord/recipe"
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -49,7 +50,7 @@ func (r run) prefix() string {
 }
 
 // newTag returns a tag that no name had before.
-func newTag(s *session.Session) string { return s.NewID()[:16] }
+func newTag(s *session.Session) string { return recipe.NewID(s)[:16] }
 
 // tagged is r under a tag.
 func (r run) tagged(tag string) run {

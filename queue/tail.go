@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 
-	"github.com/zkcoord/zkcoord/internal/idempotent"
 	"github.com/zkcoord/zkcoord/internal/znode"
+	"github.com/zkcoord/zkcoord/recipe"
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -33,7 +33,7 @@ func runPath(dir string, s segment, r run) string { return segmentPath(dir, s) +
 
 // append puts items at the end, once, in one transaction with also. An error
 // in also is returned as a *session.MultiError.
-func (t *tail) append(ctx context.Context, m *idempotent.Ledger, items [][]byte, also ...session.Op) error {
+func (t *tail) append(ctx context.Context, m *recipe.Ledger, items [][]byte, also ...session.Op) error {
 	for {
 		if err := t.look(ctx); err != nil {
 			return err
@@ -148,7 +148,7 @@ func create(ctx context.Context, s *session.Session, path string) error {
 		case err == nil, errors.Is(err, session.ErrNodeExists):
 			return nil
 		case errors.Is(err, session.ErrNoNode):
-			if err := s.CreateParents(ctx, path); err != nil {
+			if err := recipe.CreateParents(ctx, s, path); err != nil {
 				return err
 			}
 		case !session.ConnectionLost(err):

@@ -8,6 +8,7 @@ import (
 
 	"github.com/zkcoord/zkcoord/internal/lockqueue"
 	"github.com/zkcoord/zkcoord/internal/znode"
+	"github.com/zkcoord/zkcoord/recipe"
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -20,14 +21,14 @@ import (
 type waiter struct {
 	q    *raw
 	kind string
-	node session.Node
+	node recipe.Node
 }
 
 // awaitFirst joins the line of a kind and waits until all who came before have left. On
 // an error no node remains.
 func (q *raw) awaitFirst(ctx context.Context, kind string) (*waiter, error) {
 	for {
-		node, err := q.s.CreateProtected(ctx, q.waitersDir(), kind, nil, session.EphemeralSequential)
+		node, err := recipe.CreateProtected(ctx, q.s, q.waitersDir(), kind, nil, session.EphemeralSequential)
 		if err != nil {
 			return nil, err
 		}
@@ -75,7 +76,7 @@ func (w *waiter) await(ctx context.Context) (first bool, err error) {
 
 // leave gives the place up, for the next to be woken.
 func (w *waiter) leave() {
-	w.q.s.Detach(func(ctx context.Context) error { return w.q.s.Remove(ctx, w.node) })
+	recipe.Detach(w.q.s, func(ctx context.Context) error { return recipe.Remove(ctx, w.q.s, w.node) })
 }
 
 // listen sets watches by which a consumer that finds nothing afterwards learns

@@ -12,6 +12,7 @@ import (
 	"github.com/zkcoord/zkcoord/harness/checker"
 	"github.com/zkcoord/zkcoord/harness/history"
 	"github.com/zkcoord/zkcoord/internal/znode"
+	"github.com/zkcoord/zkcoord/recipe"
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -29,8 +30,7 @@ func Barrier() harness.Scenario {
 			checker.IfExercised(checker.BarrierOpensInTime(4 * time.Second)),
 			checker.BarrierNoMissedRemoval(4 * time.Second),
 			checker.NothingLeft("znodes", "goroutines")},
-		Calm:  15 * time.Second,
-		Grace: 60 * time.Second,
+		Calm: 15 * time.Second,
 		Mutants: []harness.Mutant{{
 			Name:     "any-event",
 			Report:   "a waiter that is woken does not look what it was woken by, here by a write to the barrier's znode",
@@ -116,7 +116,7 @@ func waitAgain(ctx context.Context, c *harness.Client, s *session.Session, path 
 // anyEvent waits for anything to happen.
 func anyEvent(s *session.Session, path string) waiter {
 	return func(ctx context.Context) error {
-		if err := s.ReadBarrier(ctx, path); err != nil {
+		if err := recipe.ReadBarrier(ctx, s, path); err != nil {
 			return err
 		}
 		stat, w, err := s.ExistsWatch(ctx, path)

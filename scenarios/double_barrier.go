@@ -10,6 +10,7 @@ import (
 	"github.com/zkcoord/zkcoord/harness/checker"
 	"github.com/zkcoord/zkcoord/harness/history"
 	"github.com/zkcoord/zkcoord/internal/znode"
+	"github.com/zkcoord/zkcoord/session"
 )
 
 // members is how many a round of the scenario DoubleBarrier has: all clients,
@@ -29,7 +30,6 @@ func DoubleBarrier() harness.Scenario {
 		Checkers:   append(checker.Double(members, 8*time.Second), checker.NothingLeft("znodes", "goroutines")),
 		Guards:     []checker.Checker{entered(20)},
 		Calm:       15 * time.Second,
-		Grace:      60 * time.Second,
 		Mutants: []harness.Mutant{{
 			Name:     "ghost",
 			Report:   "CURATOR-318: the node of a member that timed out stays, and lets the rest pass",
@@ -45,6 +45,11 @@ func DoubleBarrier() harness.Scenario {
 			Report:   "Curator's DistributedDoubleBarrier: leave returns before all have left",
 			Violates: []string{"double-barrier/leave-together"},
 			Workload: doubleWorkload(doubleProgram{size: members, leaves: true}),
+		}, {
+			Name:     "late",
+			Report:   "a member takes its node away first, and ends its work then",
+			Violates: []string{"double-barrier/leave-together"},
+			Workload: doubleWorkload(doubleProgram{size: members, late: true}),
 		}},
 	}
 }
@@ -54,7 +59,7 @@ func entered(n int) checker.Checker {
 	return checker.AtLeast("run/entries", n, "members that entered", func(h *history.History) (found int) {
 		ops, _ := h.Operations()
 		for _, o := range ops {
-			if o.Invoke.Op == checker.OpEnter && o.Outcome() == history.OK {
+			if o.Invoke.Op == checker.OpEnter && o.Outcome() == session.OK {
 				found++
 			}
 		}
@@ -67,6 +72,7 @@ type doubleProgram struct {
 	size   int
 	ghost  bool // does not take back what is given up
 	leaves bool // does not wait for the others
+	late   bool // leaves while it still works
 
 	path string
 }
@@ -115,10 +121,16 @@ func (p *doubleProgram) round(ctx context.Context, c *harness.Client, d *barrier
 	if err != nil {
 		return
 	}
+	leave := r.Leave
+	if p.late {
+		left := make(chan error, 1)
+		ghosts.Go(func() { left <- r.Leave(ctx) })
+		leave = func(context.Context) error { return <-left }
+	}
 	wait(ctx, usual(c)/4)
 	c.Do(ctx, history.Event{Op: checker.OpLeave, Object: p.path, Round: int32(r.Number()) + 1}, func(ctx context.Context) (e history.Event, err error) {
 		if !p.leaves {
-			return e, r.Leave(ctx)
+			return e, leave(ctx)
 		}
 		ctx, cancel := context.WithCancel(ctx)
 		cancel()

@@ -12,6 +12,7 @@ import (
 	"github.com/zkcoord/zkcoord/harness/checker"
 	"github.com/zkcoord/zkcoord/harness/history"
 	"github.com/zkcoord/zkcoord/internal/znode"
+	"github.com/zkcoord/zkcoord/recipe"
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -35,7 +36,6 @@ func Election() harness.Scenario {
 			checker.IfExercised(checker.LockLossBeforeExpiry(exposed()))),
 		Guards: []checker.Checker{checker.Grants(20), checker.Contention(10)},
 		Calm:   15 * time.Second,
-		Grace:  60 * time.Second,
 		Mutants: []harness.Mutant{{
 			Name:     "trusting",
 			Report:   "CURATOR-444, -620, -644, -653, druid#16411: two leaders, as one believes in its connection",
@@ -259,7 +259,7 @@ func (p *electionProgram) ask(ctx context.Context, c *harness.Client, s *session
 		}
 		c.Do(ctx, op, func(ctx context.Context) (e history.Event, err error) {
 			if op.Arg == checker.Present && !p.past {
-				err = s.ReadBarrier(ctx, p.path)
+				err = recipe.ReadBarrier(ctx, s, p.path)
 			}
 			if err == nil {
 				var leader election.Leader
@@ -302,7 +302,7 @@ func (p *electionProgram) observe(ctx context.Context, c *harness.Client, s *ses
 	mu.Unlock()
 	c.Do(ctx, history.Event{Op: checker.OpLeader, Object: p.path, Arg: checker.Settled}, func(ctx context.Context) (e history.Event, err error) {
 		for end := time.Now().Add(10 * time.Second); ; {
-			if err := s.ReadBarrier(ctx, p.path); err != nil {
+			if err := recipe.ReadBarrier(ctx, s, p.path); err != nil {
 				return e, err
 			}
 			leader, err := election.New(s, p.path, election.Options{}).Leader(ctx)

@@ -27,7 +27,7 @@ func beside(t *testing.T, s harness.Scenario, seed uint64, f func(context.Contex
 		w.Work = func(ctx context.Context, c *harness.Client) error {
 			var group sync.WaitGroup
 			defer group.Wait()
-			group.Go(func() { f(ctx, c, c.Proxy().(*netfault.Proxy)) })
+			group.Go(func() { f(ctx, c, c.Proxy()) })
 			return work(ctx, c)
 		}
 		return w
@@ -92,7 +92,7 @@ func TestPermitsAreCountedOnceSessionsAreOver(t *testing.T) {
 				return nil
 			}
 			_, err = m.lock(ctx, "1")
-			cutAtEnd(ctx, c, c.Proxy().(*netfault.Proxy))
+			cutAtEnd(ctx, c, c.Proxy())
 			return err
 		}}
 	}

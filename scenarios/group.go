@@ -16,6 +16,7 @@ import (
 	"github.com/zkcoord/zkcoord/harness/checker"
 	"github.com/zkcoord/zkcoord/harness/history"
 	"github.com/zkcoord/zkcoord/internal/znode"
+	"github.com/zkcoord/zkcoord/recipe"
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -35,7 +36,6 @@ func Group() harness.Scenario {
 			checker.WaitersServed(checker.OpJoin, 20*time.Second)),
 		Guards: []checker.Checker{changesTold(50)},
 		Calm:   15 * time.Second,
-		Grace:  60 * time.Second,
 		Mutants: []harness.Mutant{{
 			Name:     "unprotected",
 			Report:   "samuel#229: the reply to the create is lost, and the node that nobody knows of stays",
@@ -130,7 +130,7 @@ func (p *groupProgram) belong(ctx context.Context, c *harness.Client, s *session
 		c.Pause(ctx, usual(c))
 		if c.Rand.IntN(2) == 0 {
 			c.Do(ctx, history.Event{Op: checker.OpUpdate, Object: p.path, Arg: id}, func(ctx context.Context) (e history.Event, err error) {
-				return e, m.Update(ctx, []byte(s.NewID()))
+				return e, m.Update(ctx, []byte(recipe.NewID(s)))
 			})
 		}
 		p.list(ctx, c, s)
@@ -175,7 +175,7 @@ func (p *groupProgram) list(ctx context.Context, c *harness.Client, s *session.S
 	}
 	c.Do(ctx, op, func(ctx context.Context) (e history.Event, err error) {
 		if op.Arg == checker.Present {
-			err = s.ReadBarrier(ctx, p.path)
+			err = recipe.ReadBarrier(ctx, s, p.path)
 		}
 		if err == nil {
 			e.Result, err = p.members(ctx, s)
@@ -225,7 +225,7 @@ func (p *groupProgram) watch(ctx context.Context, c *harness.Client, s *session.
 	_, err = c.Do(ctx, history.Event{Op: checker.OpMembers, Object: p.path, Arg: checker.Settled}, func(ctx context.Context) (e history.Event, err error) {
 		const enough = 2 * time.Second
 		for end := time.Now().Add(enough); ; wait(ctx, 20*time.Millisecond) {
-			if err := s.ReadBarrier(ctx, p.path); err != nil {
+			if err := recipe.ReadBarrier(ctx, s, p.path); err != nil {
 				return e, err
 			}
 			before := e
@@ -276,7 +276,7 @@ func (t *toldMembers) listLocked() string {
 type unprotected struct {
 	book textbook
 	id   string
-	node session.Node
+	node recipe.Node
 }
 
 func joinUnprotected(ctx context.Context, s *session.Session, path, id string) (member, error) {

@@ -14,6 +14,7 @@ import (
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 	"github.com/zkcoord/zkcoord/harness/ensemble/embedded"
 	"github.com/zkcoord/zkcoord/harness/netfault"
+	"github.com/zkcoord/zkcoord/recipe"
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -170,7 +171,7 @@ func resignations(t *testing.T, e *electorate) {
 	leader := <-a.campaign(path)
 	for range rounds {
 		begun := time.Now()
-		if err := a.ReadBarrier(t.Context(), path); err != nil {
+		if err := recipe.ReadBarrier(t.Context(), a.Session, path); err != nil {
 			t.Fatal(err)
 		}
 		writes = append(writes, time.Since(begun))
@@ -236,7 +237,7 @@ func (e *electorate) killLeader(v *voter) time.Duration {
 	if err := killer.Kill(e.t.Context(), leader); err != nil {
 		e.t.Fatal(err)
 	}
-	for v.ReadBarrier(e.t.Context(), "/") != nil {
+	for recipe.ReadBarrier(e.t.Context(), v.Session, "/") != nil {
 		if v.Err() != nil {
 			e.t.Fatal(v.Err())
 		}
@@ -296,7 +297,7 @@ func (v *voter) gather(path string, n int) {
 	for made := 0; made < n; {
 		var ops []session.Op
 		for ; len(ops) < 1000 && made < n; made++ {
-			ops = append(ops, session.CreateOp{Path: path + "/" + v.NewID() + "-latch-", Mode: session.PersistentSequential})
+			ops = append(ops, session.CreateOp{Path: path + "/" + recipe.NewID(v.Session) + "-latch-", Mode: session.PersistentSequential})
 		}
 		if _, err := v.Multi(v.t.Context(), ops...); err != nil {
 			v.t.Fatal(err)

@@ -267,11 +267,7 @@ func awaitTakeover(ctx context.Context, env *harness.Env, before int, least time
 
 // group is the server that client 0 is connected to, and those cut off with it.
 func (f isolate) group(env *harness.Env) ([]int, error) {
-	l, err := linkOf(env)
-	if err != nil {
-		return nil, err
-	}
-	connected := l.Connected()
+	connected := holderProxy(env).Connected()
 	if len(connected) == 0 {
 		return nil, errors.New("client 0 is not connected")
 	}
@@ -289,10 +285,7 @@ type silence struct{}
 
 func (silence) Name() string { return "silence-holder" }
 
-func (silence) Able(env *harness.Env) error {
-	_, err := linkOf(env)
-	return err
-}
+func (silence) Able(*harness.Env) error { return nil }
 
 func (silence) Draw(r *rand.Rand, _ *harness.Env) harness.Step {
 	return drawIsolation(r, 9*time.Second)
@@ -302,22 +295,12 @@ func (silence) Inject(ctx context.Context, env *harness.Env, step harness.Step) 
 	if !awaitHold(ctx, env) {
 		return harness.Injected{}, ctx.Err()
 	}
-	l, err := linkOf(env)
-	if err != nil {
-		return harness.Injected{}, err
-	}
 	before := grants(env)
-	heal, evidence := fault.Stall(l)
+	heal, evidence := fault.Stall(holderProxy(env))
 	defer heal()
 	awaitTakeover(ctx, env, before, step.For)
 	return harness.Injected{Evidence: evidence()}, nil
 }
 
-// linkOf is the link of client 0.
-func linkOf(env *harness.Env) (*netfault.Proxy, error) {
-	l, ok := env.Clients()[0].Proxy().(*netfault.Proxy)
-	if !ok {
-		return nil, errors.New("the clients' links can neither be held nor tell where they lead")
-	}
-	return l, nil
-}
+// holderProxy is the proxy of client 0.
+func holderProxy(env *harness.Env) *netfault.Proxy { return env.Clients()[0].Proxy() }

@@ -30,7 +30,6 @@ func LockPause() harness.Scenario {
 		Faults:          []harness.Fault{pauseHolder{}},
 		Checkers:        checker.Mutex(outside, 30*time.Second),
 		Guards:          []checker.Checker{grantsBeside(1), checker.Fenced(1), checker.Grants(3), checker.Contention(2)},
-		Grace:           60 * time.Second,
 	}
 }
 

@@ -121,7 +121,7 @@ func (p *lockProgram) round(ctx context.Context, c *harness.Client, l locker, pa
 	}
 	if h.downgrade != nil && c.Rand.IntN(4) == 0 {
 		hold.End()
-		hold, want = p.downgrade(ctx, c, h, hold, grant)
+		hold, want = p.downgrade(ctx, c, h, grant), checker.ModeRead
 	}
 	if !h.ends {
 		hold.End()
@@ -165,21 +165,19 @@ func (p *lockProgram) use(c *harness.Client, h held, want string) {
 	}
 }
 
-// downgrade goes on as a reader, and returns the hold and the mode. The hold as a
-// writer has been ended before: whether it still is one is not known while the
-// request is under way. If it fails, that hold and the mode of grant remain.
-func (p *lockProgram) downgrade(ctx context.Context, c *harness.Client, h held, ended *harness.Hold, grant history.Event) (*harness.Hold, string) {
+// downgrade goes on as a reader, and returns that hold. The hold as a writer has been ended before. Whether it
+// still is one is not known while the request is under way, and after an error, but it reads all the time.
+func (p *lockProgram) downgrade(ctx context.Context, c *harness.Client, h held, grant history.Event) *harness.Hold {
+	grant.Arg = checker.ModeRead
+	hold := c.Hold(h, grant)
 	op := history.Event{Op: "downgrade", Object: grant.Object, Token: h.token}
 	_, err := c.Do(ctx, op, func(ctx context.Context) (history.Event, error) {
 		return history.Event{}, h.downgrade(ctx)
 	})
-	if err != nil {
-		return ended, grant.Arg
+	if err == nil {
+		wait(h, p.hold(c))
 	}
-	grant.Arg = checker.ModeRead
-	hold := c.Hold(h, grant)
-	wait(h, p.hold(c))
-	return hold, grant.Arg
+	return hold
 }
 
 // outliving returns a context that ends with ctx, but not for the cause released:

@@ -28,6 +28,7 @@ import (
 
 var (
 	kind      = flag.String("ensemble", "container", "kind of ensemble to run on; embedded is in virtual time")
+	zookeeper = flag.String("zookeeper", "", "version of ZooKeeper, or several joined by +, which nodes get in turn; empty is the default")
 	nodes     = flag.Int("nodes", 0, "nodes of the ensemble; 0 is what the scenario asks for")
 	seed      = flag.Uint64("seed", 1, "seed of the plan and of the clients' choices; the first one, where there are several")
 	seeds     = flag.Int("seeds", 3, "seeds of each scenario on the embedded ensemble, in virtual time")
@@ -87,7 +88,7 @@ func options(t *testing.T, standard time.Duration) harness.Options {
 			t.Skip(err)
 		}
 	}
-	start, err := kinds.Starter(*kind, "", os.Stderr)
+	start, err := kinds.Starter(*kind, *zookeeper, "", os.Stderr)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,13 +99,13 @@ func options(t *testing.T, standard time.Duration) harness.Options {
 	return o
 }
 
-// flagged is o with what the flags ask for. It skips a scenario that has none of
-// the faults.
-func flagged(t *testing.T, s harness.Scenario, o harness.Options) harness.Options {
+// flagged is s and o with what the flags ask for: also a fault that s does not
+// draw from by itself. It skips a scenario where there is no fault of those names.
+func flagged(t *testing.T, s harness.Scenario, o harness.Options) (harness.Scenario, harness.Options) {
 	t.Helper()
 	o.Nodes, o.Time = *nodes, cmp.Or(*length, o.Time)
 	if *faulty != "" {
-		_, o.Faults = With(s, strings.Split(*faulty, ",")...)
+		s, o.Faults = With(s, strings.Split(*faulty, ",")...)
 		if !slices.ContainsFunc(s.Faults, func(f harness.Fault) bool { return slices.Contains(o.Faults, f.Name()) }) {
 			t.Skipf("%s has none of the faults %s", s.Name, *faulty)
 		}
@@ -115,7 +116,7 @@ func flagged(t *testing.T, s harness.Scenario, o harness.Options) harness.Option
 			t.Fatal(err)
 		}
 	}
-	return o
+	return s, o
 }
 
 // command is the command line that runs the test again.
@@ -148,11 +149,12 @@ func virtualCommand(s harness.Scenario, o harness.Options) string {
 // run runs s on the ensemble of the flags and fails unless it is valid.
 func run(t *testing.T, s harness.Scenario, standard time.Duration) {
 	t.Helper()
-	o := flagged(t, s, options(t, standard))
 	if *kind == "embedded" && s.Needs == "" {
-		tell(t, s, virtually(t, s, o), o.Store)
+		s, o := flagged(t, s, VirtualOptions(s, *seed))
+		tell(t, s, virtually(t, s, o), nil)
 		return
 	}
+	s, o := flagged(t, s, options(t, standard))
 	result, err := harness.Run(t.Context(), s, o)
 	if err != nil {
 		t.Fatal(err)

@@ -39,7 +39,6 @@ func QueueClaims() harness.Scenario {
 			checker.IfExercised(checker.LockLossBeforeExpiry(exposed()))},
 		Guards: []checker.Checker{taken(100)},
 		Calm:   10 * time.Second,
-		Grace:  60 * time.Second,
 		Mutants: []harness.Mutant{{
 			Name:     "ack-first",
 			Report:   "Curator's DistributedQueue without a lock path: the item is deleted before it is processed, and gone if that fails",
@@ -58,6 +57,11 @@ func QueueClaims() harness.Scenario {
 			Violates: []string{"lock/no-overlap"},
 			Faults:   []string{"session-expire"},
 			Workload: claimsWorkload(claimsProgram{deaf: true}),
+		}, {
+			Name:     "late",
+			Report:   "a release gives the item back first, and ends the claim's context when that is confirmed",
+			Violates: []string{"lock/no-overlap"},
+			Workload: claimsWorkload(claimsProgram{late: true}),
 		}},
 	}
 }
@@ -67,6 +71,7 @@ type claimsProgram struct {
 	ackFirst bool // acknowledges, and then has the effect
 	saidTrue bool // does not look whether the acknowledgement succeeded
 	deaf     bool // does not listen to the claim's context
+	late     bool // works until its release is confirmed
 	// idle, if not nil, makes every client a consumer that sleeps before it claims. Rivals put the items.
 	idle *nap
 	with func(session.Options) session.Options // of idle ones
@@ -191,9 +196,12 @@ func (p *claimsProgram) idleWork(ctx context.Context, c *harness.Client, s *sess
 // process works on an item for as long as the claim lasts, and now and then a
 // little longer, to see that it is told.
 func (p *claimsProgram) process(ctx context.Context, c *harness.Client, s *session.Session, claim *queue.Claim[string]) {
-	standing := claim.Context()
-	if p.deaf {
+	standing, released := claim.Context(), func() {}
+	switch {
+	case p.deaf:
 		standing = context.WithoutCancel(standing)
+	case p.late:
+		standing, released = outliving(standing, queue.ErrNotClaimed)
 	}
 	value := claim.Value()
 	hold := c.Hold(standing, history.Event{Object: znode.Join(p.path, value), Token: int64(claim.Token())})
@@ -202,21 +210,23 @@ func (p *claimsProgram) process(ctx context.Context, c *harness.Client, s *sessi
 	} else {
 		wait(standing, usual(c))
 	}
-	stood := hold.End()
+	stands := standing.Err() == nil
+	if p.deaf {
+		stands = hold.End()
+	}
+	end := func(op string, token queue.Token, f func(context.Context) error) {
+		c.Do(ctx, history.Event{Op: op, Object: p.path, Arg: value, Token: int64(token)}, func(ctx context.Context) (e history.Event, err error) {
+			return e, hold.Release(func() error { defer released(); return f(ctx) })
+		})
+	}
 	switch choice := c.Rand.IntN(16); {
-	case !stood && choice > 4:
+	case !stands && choice > 4:
 	case choice < 2:
-		c.Do(ctx, history.Event{Op: checker.OpReturn, Object: p.path, Arg: value}, func(ctx context.Context) (e history.Event, err error) {
-			return e, claim.Release(ctx)
-		})
+		end(checker.OpReturn, 0, claim.Release)
 	case choice == 2:
-		c.Do(ctx, history.Event{Op: "reject", Object: p.path, Arg: value}, func(ctx context.Context) (e history.Event, err error) {
-			return e, claim.Reject(ctx)
-		})
+		end("reject", 0, claim.Reject)
 	default:
-		c.Do(ctx, history.Event{Op: checker.OpAck, Object: p.path, Arg: value, Token: int64(claim.Token())}, func(ctx context.Context) (e history.Event, err error) {
-			return e, p.ack(ctx, c, s, claim)
-		})
+		end(checker.OpAck, claim.Token(), func(ctx context.Context) error { return p.ack(ctx, c, s, claim) })
 	}
 }
 

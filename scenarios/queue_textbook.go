@@ -11,6 +11,7 @@ import (
 	"github.com/go-zookeeper/zk"
 
 	"github.com/zkcoord/zkcoord/internal/znode"
+	"github.com/zkcoord/zkcoord/recipe"
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -38,12 +39,12 @@ func openEntries(does queueMistakes) pipeOf {
 }
 
 func (q *entries) put(ctx context.Context, priority int, value string) error {
-	path := znode.Join(q.path, q.s.NewID()+"-p"+strconv.Itoa(priority)+"-")
+	path := znode.Join(q.path, recipe.NewID(q.s)+"-p"+strconv.Itoa(priority)+"-")
 	for {
 		_, err := q.s.Create(ctx, path, []byte(value), session.PersistentSequential)
 		switch {
 		case errors.Is(err, zk.ErrNoNode):
-			if err := q.s.CreateParents(ctx, path); err != nil {
+			if err := recipe.CreateParents(ctx, q.s, path); err != nil {
 				return refused(err)
 			}
 		case q.does.twice && session.ConnectionLost(err):
@@ -62,7 +63,7 @@ func (q *entries) take(ctx context.Context) (string, error) {
 		}
 		listing, w, err := q.s.ChildrenWatch(ctx, q.path)
 		if errors.Is(err, zk.ErrNoNode) {
-			err = q.s.CreateParents(ctx, znode.Join(q.path, "any"))
+			err = recipe.CreateParents(ctx, q.s, znode.Join(q.path, "any"))
 		}
 		if err != nil {
 			return "", refused(err)
@@ -95,7 +96,7 @@ func (q *entries) tryTake(ctx context.Context) (string, error) {
 	for {
 		first, err := q.first(ctx)
 		if err == nil && first == "" && !q.does.own {
-			if err = q.s.ReadBarrier(ctx, q.path); err == nil {
+			if err = recipe.ReadBarrier(ctx, q.s, q.path); err == nil {
 				first, err = q.first(ctx)
 			}
 		}

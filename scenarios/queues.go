@@ -80,7 +80,7 @@ func (p *queueProgram) produce(ctx context.Context, c *harness.Client, s *sessio
 // putOne puts a value that nobody has put before.
 func putOne(ctx context.Context, c *harness.Client, path string, priority int, names *atomic.Int64, put func(context.Context, int, string) error) {
 	value := fmt.Sprintf("v%d", names.Add(1))
-	op := history.Event{Op: checker.OpPut, Object: path, Arg: value, Round: int32(priority)}
+	op := history.Event{Op: checker.OpPut, Object: path, Arg: value, Priority: int32(priority)}
 	c.Do(ctx, op, func(ctx context.Context) (e history.Event, err error) { return e, put(ctx, priority, value) })
 }
 
@@ -204,7 +204,7 @@ func taken(n int) checker.Checker {
 	return checker.AtLeast("run/values-taken", n, "values taken", func(h *history.History) (found int) {
 		ops, _ := h.Operations()
 		for _, o := range ops {
-			if op := o.Invoke.Op; (op == checker.OpTake || op == checker.OpClaim) && o.Outcome() == history.OK && o.Complete.Result != "" {
+			if op := o.Invoke.Op; (op == checker.OpTake || op == checker.OpClaim) && o.Outcome() == session.OK && o.Complete.Result != "" {
 				found++
 			}
 		}

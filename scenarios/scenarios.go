@@ -51,6 +51,7 @@ func All() []harness.Scenario {
 		QueuePriority(),
 		RWLock(),
 		Semaphore(),
+		ShellLock(),
 		Watch(),
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/zkcoord/zkcoord/harness/history"
 	"github.com/zkcoord/zkcoord/internal/peers"
 	"github.com/zkcoord/zkcoord/internal/postgres"
+	"github.com/zkcoord/zkcoord/internal/procs"
 )
 
 // Covers L1, L2, L4, L7, S2.
@@ -47,6 +48,13 @@ func TestIsolatedFollowerKillsTheLibraries(t *testing.T) {
 	killAll(t, IsolatedFollower(), 20*time.Second)
 }
 
+// The report is consul#9788. The commands' own logs are judged.
+func TestShellLock(t *testing.T) {
+	t.Parallel()
+	needProcesses(t)
+	run(t, ShellLock(), 60*time.Second)
+}
+
 // Idle clients are waited for most of the time.
 //
 // Covers L1, L2, S2.
@@ -58,6 +66,13 @@ func TestIdleLock(t *testing.T) {
 // Covers W2, W3, W4, W5, W6.
 func TestWatch(t *testing.T) {
 	run(t, Watch(), 20*time.Second)
+}
+
+func needProcesses(t *testing.T) {
+	t.Helper()
+	if err := procs.Able(); err != nil {
+		t.Skip(err)
+	}
 }
 
 // killAll runs every mutant of s that can run here; each has to be found out.

@@ -13,6 +13,7 @@ import (
 	"github.com/zkcoord/zkcoord/harness/checker"
 	"github.com/zkcoord/zkcoord/internal/znode"
 	"github.com/zkcoord/zkcoord/lock"
+	"github.com/zkcoord/zkcoord/recipe"
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -49,7 +50,7 @@ func (t *textbook) lock(ctx context.Context, want string) (held, error) {
 	if err != nil {
 		return held{}, err
 	}
-	hold := t.s.Hold(node)
+	hold := recipe.NewHold(t.s, node)
 	if err = t.await(ctx, node.Name()); err == nil {
 		err = hold.Grant(ctx)
 	}
@@ -70,37 +71,37 @@ func (t *textbook) lock(ctx context.Context, want string) (held, error) {
 }
 
 // enter makes the own node.
-func (t *textbook) enter(ctx context.Context, mode string) (session.Node, error) {
+func (t *textbook) enter(ctx context.Context, mode string) (recipe.Node, error) {
 	if !t.does.unprotected {
-		return t.s.CreateProtected(ctx, t.path, mode, nil, session.EphemeralSequential)
+		return recipe.CreateProtected(ctx, t.s, t.path, mode, nil, session.EphemeralSequential)
 	}
-	prefix := znode.Join(t.path, t.s.NewID()+"-"+mode+"-")
+	prefix := znode.Join(t.path, recipe.NewID(t.s)+"-"+mode+"-")
 	for {
 		path, err := t.s.Create(ctx, prefix, nil, session.EphemeralSequential)
 		if err == nil {
 			stat, err := t.s.Exists(ctx, path)
 			if err != nil || stat == nil {
-				return session.Node{}, errors.Join(err, session.ErrRevoked)
+				return recipe.Node{}, errors.Join(err, session.ErrRevoked)
 			}
-			return session.Node{Path: path, Czxid: stat.Czxid}, nil
+			return recipe.Node{Path: path, Czxid: stat.Czxid}, nil
 		}
 		if ctx.Err() != nil || t.s.Err() != nil {
-			return session.Node{}, err
+			return recipe.Node{}, err
 		}
 		if session.OutcomeOf(err) == session.Failed {
-			if err := t.s.CreateParents(ctx, prefix); err != nil {
-				return session.Node{}, err
+			if err := recipe.CreateParents(ctx, t.s, prefix); err != nil {
+				return recipe.Node{}, err
 			}
 		}
 	}
 }
 
 // leave deletes the own node.
-func (t *textbook) leave(ctx context.Context, node session.Node) error {
+func (t *textbook) leave(ctx context.Context, node recipe.Node) error {
 	if t.does.cancelled {
-		return t.s.Remove(ctx, node)
+		return recipe.Remove(ctx, t.s, node)
 	}
-	removed := t.s.Detach(func(ctx context.Context) error { return t.s.Remove(ctx, node) })
+	removed := recipe.Detach(t.s, func(ctx context.Context) error { return recipe.Remove(ctx, t.s, node) })
 	select {
 	case err := <-removed:
 		return err

@@ -1,12 +1,10 @@
 package scenarios
 
 import (
-	"context"
 	"slices"
 	"time"
 
 	"github.com/zkcoord/zkcoord/harness"
-	"github.com/zkcoord/zkcoord/harness/ensemble"
 	"github.com/zkcoord/zkcoord/harness/ensemble/embedded"
 	"github.com/zkcoord/zkcoord/zktest"
 )
@@ -26,14 +24,23 @@ func Virtual() []harness.Scenario {
 	return slices.DeleteFunc(All(), func(s harness.Scenario) bool { return s.Needs != "" })
 }
 
-// VirtualOptions are those of a run of s on the embedded ensemble in virtual time.
+// VirtualOptions are those of a run of s on the embedded ensemble in virtual
+// time. They decide what a seed means there: tests and the command take the time
+// and the faults that a plan is drawn from from here, so a seed has one plan.
 func VirtualOptions(s harness.Scenario, seed uint64) harness.Options {
 	return harness.Options{
 		Seed: seed, Time: VirtualTime, Faults: some(s.Faults, seed),
-		Ensemble: func(_ context.Context, config ensemble.Config) (ensemble.Ensemble, error) {
-			return embedded.Start(embedded.Options{Config: config, Model: zktest.Options{Seed: seed}})
-		},
+		Ensemble: embedded.Starter(embedded.Options{Model: zktest.Options{Version: versionOf(seed)}}), // with the seed of the run
 	}
+}
+
+// versionOf is the line of releases that the servers of a seed are of: each line has
+// every other seed.
+func versionOf(seed uint64) zktest.Version {
+	if seed%2 == 0 {
+		return zktest.V38
+	}
+	return zktest.V39
 }
 
 // some are a few of the faults, others for each seed, so that each of them is

@@ -12,7 +12,6 @@ import (
 	"github.com/zkcoord/zkcoord/harness/checker"
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 	"github.com/zkcoord/zkcoord/harness/fault"
-	"github.com/zkcoord/zkcoord/harness/netfault"
 )
 
 // idleOne run in so many may prove nothing: its one fault of a kind met nobody.
@@ -24,7 +23,8 @@ func TestScenariosInVirtualTime(t *testing.T) {
 			t.Parallel() // a bubble keeps but one core busy
 			idle := 0
 			for i := range uint64(*seeds) {
-				r := virtually(t, s, flagged(t, s, VirtualOptions(s, *seed+i)))
+				s, o := flagged(t, s, VirtualOptions(s, *seed+i))
+				r := virtually(t, s, o)
 				if r.Verdict == checker.NotExercised && idle < *seeds/idleOne {
 					idle++
 					t.Logf("seed %d proves nothing:\n%s", r.Seed, r.Summary())
@@ -111,16 +111,14 @@ func TestWhatSomebodyElseDeletesIsNoViolation(t *testing.T) {
 // slow link, made the observer begin an operation within another one.
 func TestObserverComparesWhileTheLeaderChanges(t *testing.T) {
 	s := Election()
+	workload := s.Workload
+	s.Workload = func(env *harness.Env) harness.Workload {
+		env.Clients()[s.Clients-1].Proxy().Delay(50*time.Millisecond, 50*time.Millisecond)
+		return workload(env)
+	}
 	for i := range uint64(3) {
 		o := VirtualOptions(s, 1+i)
 		o.Time, o.Faults = 5*time.Second, []string{}
-		o.Proxy = func(client int, dial ensemble.DialFunc) harness.Proxy {
-			l := netfault.New(dial)
-			if client == s.Clients-1 {
-				l.Delay(50*time.Millisecond, 50*time.Millisecond)
-			}
-			return l
-		}
 		r := virtually(t, s, o)
 		if e8, _ := r.Of("election/observers-see-leaders"); e8.Verdict != checker.Valid {
 			t.Errorf("seed %d: %s", o.Seed, r.Summary())
@@ -158,9 +156,10 @@ func TestSoak(t *testing.T) {
 // soaked is one run of s, on the ensemble of the flags, that stores nothing.
 func soaked(t *testing.T, s harness.Scenario, seed uint64) *harness.Result {
 	if *kind == "embedded" {
-		return virtually(t, s, flagged(t, s, VirtualOptions(s, seed)))
+		s, o := flagged(t, s, VirtualOptions(s, seed))
+		return virtually(t, s, o)
 	}
-	o := flagged(t, s, options(t, time.Minute))
+	s, o := flagged(t, s, options(t, time.Minute))
 	o.Seed, o.Store = seed, nil
 	r, err := harness.Run(t.Context(), s, o)
 	if err != nil {

@@ -276,7 +276,7 @@ func (w *watcher) follow(ctx context.Context, s *session.Session) error {
 // and it got no other one.
 func (w *watcher) end() {
 	if w.ended != nil {
-		w.c.Record(history.Event{Kind: history.Watch, Op: checker.WatchEnded, Object: w.path, Round: 1, Error: w.ended.Error()})
+		w.c.Record(history.Event{Kind: history.Watch, Op: checker.WatchEnded, Object: w.path, Watch: 1, Error: w.ended.Error()})
 	}
 }
 
@@ -285,7 +285,7 @@ func (w *watcher) end() {
 func (w *watcher) record(change watch.DataChange) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	e := history.Event{Kind: history.Watch, Op: checker.WatchState, Object: w.path, Arg: change.Kind.String(), Round: 1}
+	e := history.Event{Kind: history.Watch, Op: checker.WatchState, Object: w.path, Arg: change.Kind.String(), Watch: 1}
 	switch {
 	case change.Stat != nil:
 		e.Zxid, e.Token = change.Stat.Mzxid, change.Stat.Czxid

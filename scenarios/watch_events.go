@@ -86,7 +86,7 @@ func (l *lookout) saw(stat *zk.Stat) int64 {
 }
 
 func (l *lookout) record(op string, e history.Event) {
-	e.Kind, e.Op, e.Object, e.Round = history.Watch, op, l.path, l.round
+	e.Kind, e.Op, e.Object, e.Watch = history.Watch, op, l.path, l.round
 	l.c.Record(e)
 }
 

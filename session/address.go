@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode"
+
+	"github.com/zkcoord/zkcoord/internal/invalid"
 )
 
 // defaultPort is ZooKeeper's clientPort.
@@ -24,7 +26,7 @@ func ParseConnectString(s string) (servers []string, chroot string, err error) {
 		return nil, "", err
 	}
 	if strings.Contains(path, ",") {
-		return nil, "", fmt.Errorf("session: connect string %q: the chroot comes once, behind the last server", s)
+		return nil, "", invalid.New("session: connect string %q: the chroot comes once, behind the last server", s)
 	}
 	if rooted {
 		if chroot, err = parseChroot("/" + path); err != nil {
@@ -37,13 +39,13 @@ func ParseConnectString(s string) (servers []string, chroot string, err error) {
 // parseServers returns each address as host:port.
 func parseServers(list []string) ([]string, error) {
 	if len(list) == 0 {
-		return nil, errors.New("session: no servers given")
+		return nil, invalid.New("session: no servers given")
 	}
 	servers := make([]string, len(list))
 	for i, s := range list {
 		host, port, err := parseServer(s)
 		if err != nil {
-			return nil, fmt.Errorf("session: server %q: %w", s, err)
+			return nil, invalid.New("session: server %q: %w", s, err)
 		}
 		servers[i] = net.JoinHostPort(host, port)
 	}

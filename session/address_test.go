@@ -49,7 +49,7 @@ func TestAddressThatCannotBeIsRefusedAtOnce(t *testing.T) {
 			t.Errorf("%q: dialled", server)
 			return nil, errors.New("dialled")
 		}})
-		if err == nil || !strings.Contains(err.Error(), "session: server ") {
+		if !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), "session: server ") {
 			t.Errorf("%q: %v", server, err)
 		}
 	}
@@ -76,7 +76,7 @@ func TestConnectString(t *testing.T) {
 		}
 	}
 	for _, s := range []string{"", "/app", "zk1,,zk2", "zk1/app,zk2/app", "zk1//app", "zk1:0/app", "zk1/a/../b"} {
-		if servers, chroot, err := ParseConnectString(s); err == nil {
+		if servers, chroot, err := ParseConnectString(s); !errors.Is(err, ErrInvalid) {
 			t.Errorf("%q: %q, %q", s, servers, chroot)
 		}
 	}
@@ -95,8 +95,8 @@ func TestOptionsThatCannotBe(t *testing.T) {
 	} {
 		o := Options{Servers: []string{"zk1"}}
 		change(&o)
-		if err := o.complete(); err == nil {
-			t.Errorf("%s: accepted", name)
+		if err := o.complete(); !errors.Is(err, ErrInvalid) {
+			t.Errorf("%s: got %v, want %v", name, err, ErrInvalid)
 		}
 	}
 	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {

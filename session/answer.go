@@ -87,7 +87,7 @@ func refusals() []error {
 		zk.ErrNoNode, zk.ErrNodeExists, zk.ErrBadVersion, zk.ErrNotEmpty,
 		zk.ErrNoChildrenForEphemerals, zk.ErrNoAuth, zk.ErrInvalidACL, zk.ErrAuthFailed,
 		zk.ErrSessionMoved, zk.ErrBadArguments, zk.ErrReconfigDisabled,
-		zk.ErrNoServer, zk.ErrInvalidPath, zk.ErrInvalidFlags, ErrTooLarge,
+		zk.ErrNoServer, zk.ErrInvalidPath, zk.ErrInvalidFlags, ErrTooLarge, ErrInvalid,
 	}
 	for _, refused := range refusalCodes {
 		all = append(all, refused.err)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/go-zookeeper/zk"
 
+	"github.com/zkcoord/zkcoord/internal/engine"
 	"github.com/zkcoord/zkcoord/internal/wire"
 	"github.com/zkcoord/zkcoord/zktest"
 )
@@ -120,7 +121,10 @@ func TestRemoveFoundGivesUpAtAFinalError(t *testing.T) {
 	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
 		s := open(t, on(e))
 		calls := 0
-		s.RemoveFound(func(context.Context) (Node, error) { calls++; return Node{}, answered("get", "/n", zk.ErrNoAuth) })
+		s.removeFound(func(context.Context) (engine.Node, error) {
+			calls++
+			return engine.Node{}, answered("get", "/n", zk.ErrNoAuth)
+		})
 		time.Sleep(time.Minute)
 		if synctest.Wait(); calls < 2 || calls > 12 || s.cleaning != 0 {
 			t.Errorf("%d calls; %d clean-ups under way", calls, s.cleaning)
@@ -129,11 +133,11 @@ func TestRemoveFoundGivesUpAtAFinalError(t *testing.T) {
 		path, err := s.Create(t.Context(), "/n", nil, Ephemeral)
 		must(t, err)
 		calls = 0
-		s.RemoveFound(func(context.Context) (Node, error) {
+		s.removeFound(func(context.Context) (engine.Node, error) {
 			if calls++; calls < 8 {
-				return Node{}, answered("get", "/n", ErrThrottled)
+				return engine.Node{}, answered("get", "/n", ErrThrottled)
 			}
-			return Node{Path: path}, nil
+			return engine.Node{Path: path}, nil
 		})
 		time.Sleep(time.Minute)
 		stat, err := s.Exists(t.Context(), path)
@@ -162,7 +166,7 @@ func TestRemovalLooksAgainAfterAPause(t *testing.T) {
 	}
 	scripted(t, sc, func(t *testing.T) {
 		s := open(t, sc.options())
-		if err := s.Remove(t.Context(), Node{Path: "/n", Czxid: 5}); err != nil { // the script says 0
+		if err := s.remove(t.Context(), engine.Node{Path: "/n", Czxid: 5}); err != nil { // the script says 0
 			t.Error(err)
 		}
 		must(t, s.Close())

@@ -8,6 +8,7 @@ import (
 
 	"github.com/go-zookeeper/zk"
 
+	"github.com/zkcoord/zkcoord/recipe"
 	"github.com/zkcoord/zkcoord/session"
 	"github.com/zkcoord/zkcoord/zktest"
 )
@@ -66,7 +67,7 @@ func BenchmarkCreateProtected(b *testing.B) {
 	defer s.Close()
 	b.ReportAllocs()
 	for b.Loop() {
-		node, err := s.CreateProtected(b.Context(), "/", "n", nil, session.EphemeralSequential)
+		node, err := recipe.CreateProtected(b.Context(), s, "/", "n", nil, session.EphemeralSequential)
 		if err != nil {
 			b.Fatal(err)
 		}

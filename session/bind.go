@@ -11,13 +11,13 @@ import "context"
 //
 // Nothing has to be released: what Bind registers goes when the hold ends, or
 // when ctx does.
-func (h *Hold) Bind(ctx context.Context) context.Context { return h.bound.Bind(ctx) }
+func (h *hold) Bind(ctx context.Context) context.Context { return h.bound.Bind(ctx) }
 
 // Unbind returns what ends a wait for the release of the hold. A context of Bind
 // ends with the release, so it cannot: Unbind returns the one that Bind was given,
 // with the deadline that ctx has. A context that has ended, or that is not of Bind,
 // is returned as it is. Call the function when the wait is over.
-func (h *Hold) Unbind(ctx context.Context) (context.Context, context.CancelFunc) {
+func (h *hold) Unbind(ctx context.Context) (context.Context, context.CancelFunc) {
 	return h.bound.Unbind(ctx)
 }
 
@@ -25,4 +25,4 @@ func (h *Hold) Unbind(ctx context.Context) (context.Context, context.CancelFunc)
 // ends it, before it goes on; or at once if the hold has ended. f must not block
 // and must not use the session or the hold: the session's lock is held. It is for
 // recipes with contexts of their own; everybody else uses Bind.
-func (h *Hold) OnEnd(f func(cause error)) { h.bound.OnEnd(f) }
+func (h *hold) OnEnd(f func(cause error)) { h.bound.OnEnd(f) }

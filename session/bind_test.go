@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/zkcoord/zkcoord/internal/engine"
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
@@ -14,13 +15,13 @@ import (
 func TestBoundContextEndsWithTheHold(t *testing.T) {
 	errOver := errors.New("over")
 	for name, c := range map[string]struct {
-		end  func(s *Session, h *Hold)
+		end  func(s *Session, h *hold)
 		want error
 	}{
-		"End":   {func(_ *Session, h *Hold) { h.End(errOver) }, errOver},
-		"lapse": {func(s *Session, _ *Hold) { s.mu.Lock(); s.lapseLocked(time.Now().Add(time.Hour)); s.mu.Unlock() }, ErrLeaseLapsed},
-		"loss":  {func(s *Session, _ *Hold) { s.finish(ErrLost) }, ErrLost},
-		"Close": {func(s *Session, _ *Hold) { s.Close() }, ErrClosed},
+		"End":   {func(_ *Session, h *hold) { h.End(errOver) }, errOver},
+		"lapse": {func(s *Session, _ *hold) { s.mu.Lock(); s.lapseLocked(time.Now().Add(time.Hour)); s.mu.Unlock() }, ErrLeaseLapsed},
+		"loss":  {func(s *Session, _ *hold) { s.finish(ErrLost) }, ErrLost},
+		"Close": {func(s *Session, _ *hold) { s.Close() }, ErrClosed},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
@@ -48,7 +49,7 @@ func TestHoldOfAnEndedSessionBindsNothing(t *testing.T) {
 	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
 		s := open(t, on(e, follower(e)))
 		s.Close()
-		if got := context.Cause(s.Hold(Node{Path: "/h"}).Bind(t.Context())); !errors.Is(got, ErrClosed) {
+		if got := context.Cause(s.hold(engine.Node{Path: "/h"}).Bind(t.Context())); !errors.Is(got, ErrClosed) {
 			t.Errorf("cause %v, want %v", got, ErrClosed)
 		}
 	})

@@ -28,8 +28,9 @@ type conn struct {
 	closeOnce sync.Once
 
 	// Guarded by s.mu.
-	served bool // the session was begun or resumed on it
-	gone   bool // closed
+	served bool   // the session was begun or resumed on it
+	gone   bool   // closed
+	drops  []byte // replies, not read by the client yet, to requests that were not written
 
 	// Only who holds sending uses these. It is a channel and no mutex, as it is
 	// held over a blocking call.
@@ -111,9 +112,18 @@ func (c *conn) Write(frame []byte) (int, error) {
 	if !c.greeted {
 		return c.greet(frame)
 	}
-	c.out = append(c.out[:0], frame...) // a copy, as it may be changed
-	first, sent, err := c.s.sending(c, c.out[4:])
+	out, id, err := unmark(append(c.out[:0], frame...)) // a copy, since it is changed
 	if err != nil {
+		c.fail(err)
+		return len(frame), nil
+	}
+	c.out = out
+	first, sent, err := c.s.sending(c, out[4:], id)
+	switch {
+	case err == errAbandoned: // the answer to a ping brings the reply that the client waits for
+		c.own(pingFrame())
+		return len(frame), nil
+	case err != nil:
 		c.Close()
 		return len(frame), nil
 	}
@@ -150,9 +160,13 @@ func (c *conn) ping() {
 	select {
 	case c.sending <- struct{}{}:
 		defer func() { <-c.sending }()
-		c.own(wire.AppendFrame(nil, &wire.RequestHeader{Xid: wire.XidPing, Op: wire.OpPing}))
+		c.own(pingFrame())
 	default:
 	}
+}
+
+func pingFrame() []byte {
+	return wire.AppendFrame(nil, &wire.RequestHeader{Xid: wire.XidPing, Op: wire.OpPing})
 }
 
 // sync sends a sync of the session's own.
@@ -164,7 +178,7 @@ func (c *conn) sync() {
 
 // own sends a frame of the session's own for the holder of sending.
 func (c *conn) own(frame []byte) {
-	if first, _, err := c.s.sending(c, frame[4:]); err == nil {
+	if first, _, err := c.s.sending(c, frame[4:], 0); err == nil {
 		c.write(append(first, frame...))
 	}
 }
@@ -217,7 +231,10 @@ func (c *conn) nextFrame() error {
 	if !c.answered {
 		return c.welcome()
 	}
-	return c.s.received(c, c.frame[4:])
+	own, err := c.s.received(c, c.frame[4:])
+	c.frame = append(c.frame, own...)
+	c.unread = c.frame
+	return err
 }
 
 // noFrame says what a server sent that is no frame.

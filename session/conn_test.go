@@ -1,6 +1,7 @@
 package session
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/go-zookeeper/zk"
 
+	"github.com/zkcoord/zkcoord/internal/engine"
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
@@ -56,7 +58,7 @@ func (sc *script) serve(n int, c net.Conn) {
 		sc.t.Error(err)
 		return
 	}
-	response := &wire.ConnectResponse{Timeout: request.Timeout, SessionID: 77, Password: make([]byte, 16)}
+	response := &wire.ConnectResponse{Timeout: request.Timeout, SessionID: 77, Password: bytes.Repeat([]byte{7}, 16)}
 	if sc.connect != nil {
 		response = sc.connect(n, request)
 	}
@@ -148,7 +150,7 @@ func scripted(t *testing.T, sc *script, f func(t *testing.T)) {
 }
 
 func fresh(r wire.ConnectRequest) *wire.ConnectResponse {
-	return &wire.ConnectResponse{Timeout: r.Timeout, SessionID: max(r.SessionID, 77), Password: make([]byte, 16)}
+	return &wire.ConnectResponse{Timeout: r.Timeout, SessionID: max(r.SessionID, 77), Password: bytes.Repeat([]byte{7}, 16)}
 }
 
 // A request that waits while the session is lost must not be carried out in
@@ -162,7 +164,7 @@ func requestsAcrossSessions(silent bool) *script {
 			case n == 2 && !silent:
 				return &wire.ConnectResponse{Password: make([]byte, 16)} // expired
 			}
-			return &wire.ConnectResponse{Timeout: r.Timeout, SessionID: 1000 + int64(n), Password: make([]byte, 16)}
+			return &wire.ConnectResponse{Timeout: r.Timeout, SessionID: 1000 + int64(n), Password: bytes.Repeat([]byte{7}, 16)}
 		},
 		reply: func(n int, h wire.RequestHeader, _ []byte) (wire.Code, bool) {
 			return wire.OK, n > 1 || h.Op != wire.OpSync
@@ -598,7 +600,7 @@ func TestChangedTimeoutEndsTheLease(t *testing.T) {
 		}
 		scripted(t, sc, func(t *testing.T) {
 			s := open(t, sc.options())
-			h := s.Hold(Node{Path: "/n", Czxid: 0})
+			h := s.hold(engine.Node{Path: "/n", Czxid: 0})
 			must(t, h.Grant(t.Context()))
 			s.mu.Lock()
 			c := s.current
@@ -624,7 +626,7 @@ func TestUnknownAnswerIsLookedUp(t *testing.T) {
 	}}
 	scripted(t, sc, func(t *testing.T) {
 		s := open(t, sc.options())
-		node, err := s.CreateProtected(t.Context(), "/d", "lock", nil, EphemeralSequential)
+		node, err := s.createProtected(t.Context(), "/d", "lock", nil, EphemeralSequential)
 		if !errors.Is(err, ErrUnknown) || OutcomeOf(err) != Failed || node.Path != "" {
 			t.Errorf("%v, %v", node, err)
 		}
@@ -649,7 +651,7 @@ func TestRemovalGoesOnWhereTheServerIsOverloaded(t *testing.T) {
 	}
 	scripted(t, sc, func(t *testing.T) {
 		s := open(t, sc.options())
-		if err := s.Remove(t.Context(), Node{Path: "/n"}); err != nil {
+		if err := s.remove(t.Context(), engine.Node{Path: "/n"}); err != nil {
 			t.Error(err)
 		}
 		if n := sc.asked("delete /n"); n != 3 {

@@ -140,7 +140,11 @@ func (s *Session) notReachedLocked(address string, err error) {
 	}
 	s.logLocked(level, "zookeeper server not reached", "server", address, "error", err)
 	if s.failures == len(s.opts.Servers) {
-		s.logLocked(slog.LevelWarn, "no zookeeper server takes the session: trying again", "session", hexID(s.id), "last", s.dialError)
+		args := []any{"last", s.dialError}
+		if s.id != 0 { // else it has not begun
+			args = append(args, "session", hexID(s.id))
+		}
+		s.logLocked(slog.LevelWarn, "no zookeeper server takes the session: trying again", args...)
 	}
 }
 

@@ -11,7 +11,7 @@
 //
 // S1. No request of a lost session is executed in a later one.
 //
-// S2. The context of a granted [Hold] ends before any other client can be
+// S2. The context of a granted recipe.Hold ends before any other client can be
 // granted the same, however servers and networks fail, under the assumptions
 // of docs/decisions/0001-lease.md: clock rates within a twentieth, no pause of
 // this process, nobody else closes the session or deletes its nodes, no
@@ -21,7 +21,8 @@
 // are lost; a node that is given up is deleted; a node of another session is
 // never taken for one's own.
 //
-// S4. Every error of a request tells whether it happened: [OutcomeOf].
+// S4. Every error of a request tells whether it happened: [OutcomeOf]. A request that
+// is given up before it was written is never written, and its outcome is Failed.
 //
 // S5. Every request, and every wait, ends with its context. Data are copied: who
 // gave up may use the buffer again. A session that no server answers for ends
@@ -38,7 +39,7 @@
 //
 // A pause of the whole process (a stop-the-world pause, a stopped virtual machine,
 // a debugger) can outlast the lease without the program noticing. Write with
-// the fencing token of what is held, [Node.Czxid], or in one transaction with
+// the fencing token of what is held, recipe.Node.Czxid, or in one transaction with
 // a check of the node.
 //
 // After a machine was suspended, holds end within a twelfth of the session
@@ -59,9 +60,9 @@
 //
 // Each session has the client's three, one that keeps the lease and closes the
 // client, one that calls the logger and the hooks and waits for the end, one
-// for each request and clean-up under way, one more for a request that was
-// given up and has no answer yet, and one for each hold that has lasted a
-// while. Close waits for all of them.
+// for each request and clean-up under way, which for a request that was given up is
+// until the next reply of the server, and one for each hold that has lasted a while.
+// Close waits for all of them.
 //
 // A request whose context is the session's own is made on the caller's
 // goroutine, which it need not leave before the session ends.
@@ -73,4 +74,6 @@
 // times at which it sent what was answered, on which the lease rests, cannot
 // be had from outside. To migrate, call Open where zk.Connect was called; the
 // requests have the same names and take a context first.
+//
+// What the session assumes of go-zookeeper is listed in client.go.
 package session

@@ -92,49 +92,6 @@ func ExampleSession() {
 	// session: closed true
 }
 
-// What a lock is made of: a node of one's own, the knowledge that it is the
-// one to be served, and a lease that stands.
-func ExampleHold() {
-	ctx, s, done := example()
-	defer done()
-	node, err := s.CreateProtected(ctx, "/lock", "lock", nil, session.EphemeralSequential)
-	if err != nil {
-		panic(err)
-	}
-	h := s.Hold(node)
-	// ... wait until node is the first of the directory ...
-	if err := h.Grant(ctx); err != nil {
-		panic(err)
-	}
-	fmt.Println("held, token is set:", h.Node().Czxid != 0)
-	// Work with h.Context(): it ends before anybody else can be granted the lock.
-	h.End(errors.New("released"))
-	s.Remove(ctx, node)
-	fmt.Println(context.Cause(h.Context()))
-	// Output:
-	// held, token is set: true
-	// released
-}
-
-// Two requests in one round trip: the listing is sent behind the create.
-func ExampleCreation() {
-	ctx, s, done := example()
-	defer done()
-	s.CreateParents(ctx, "/queue/x")
-	creation := s.StartProtected("/queue", "lock", nil, session.EphemeralSequential)
-	creation.Sent(ctx)
-	listing, _ := s.Children(ctx, "/queue")
-	node, err := creation.Wait(ctx)
-	fmt.Println(len(listing.Names), listing.Names[0] == node.Name(), err)
-	// Output: 1 true <nil>
-}
-
-func ExampleNode() {
-	n := session.Node{Path: "/locks/9f-lock-0000000007", Czxid: 0x100000002}
-	fmt.Println(n.Name(), n.Czxid)
-	// Output: 9f-lock-0000000007 4294967298
-}
-
 func ExampleOptions() {
 	opts := session.Options{
 		Servers: []string{"zk1.example.com", "zk2.example.com:2281"},
@@ -326,31 +283,9 @@ func ExampleValue() {
 func ExampleListing() {
 	ctx, s, done := example()
 	defer done()
-	s.CreateParents(ctx, "/a/b/c")
+	s.Create(ctx, "/a", nil, session.Persistent)
+	s.Create(ctx, "/a/b", nil, session.Persistent)
 	listing, _ := s.Children(ctx, "/a")
 	fmt.Println(listing.Names, listing.Stat.NumChildren)
 	// Output: [b] 1
-}
-
-// Many watches for one goroutine to wait for.
-func ExampleWatches() {
-	ctx, s, done := example()
-	defer done()
-	w := s.NewWatches()
-	defer w.Stop()
-	for _, path := range []string{"/a", "/b", "/c"} {
-		if _, err := w.Exists(ctx, path); err != nil {
-			panic(err)
-		}
-	}
-	s.Create(ctx, "/b", nil, session.Persistent)
-	fired, err := w.Wait(ctx)
-	fmt.Println(len(fired), fired[0].Path, err)
-	// Output: 1 /b <nil>
-}
-
-func ExampleFired() {
-	f := session.Fired{Path: "/a", Children: true, Type: zk.EventNodeChildrenChanged}
-	fmt.Println(f.Type, f.Path, f.Children)
-	// Output: EventNodeChildrenChanged /a true
 }

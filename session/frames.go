@@ -2,6 +2,7 @@ package session
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -16,18 +17,24 @@ import (
 // A packet is a request that was sent and not answered yet.
 type packet struct {
 	op       wire.Op
-	path     string // of a read that sets a watch, and of a protected create
+	path     string // of a read that sets a watch
 	watching bool   // the read sets a watch
+	note     *note  // of the call, if it wants one
 	sent     time.Time
 }
 
+// errAbandoned says that a request is not to be written because its caller has gone.
+var errAbandoned = errors.New("abandoned request")
+
 // sending is called with each frame of c just before it is written, and may
-// change it. It returns the frames that have to go before it, and a channel,
-// if any, to be closed when it was written.
+// change it. The id is that of its ticket, 0 if it has none. It returns the frames
+// that have to go before it, and a channel, if any, to be closed when it was written.
+// With errAbandoned, the frame must not be written, and the client gets an error as
+// its reply together with the next frame that the server sends.
 //
 // The queued frames are taken in the same step that marks a read as watching:
 // one that removes a watch must not follow the read that sets it anew.
-func (s *Session) sending(c *conn, frame []byte) (first []byte, written chan struct{}, err error) {
+func (s *Session) sending(c *conn, frame []byte, id uint64) (first []byte, written chan struct{}, err error) {
 	h, body, err := wire.CutRequest(frame)
 	if err != nil {
 		return nil, nil, err
@@ -37,16 +44,22 @@ func (s *Session) sending(c *conn, frame []byte) (first []byte, written chan str
 	if s.current != c {
 		return nil, nil, errBroken
 	}
-	first, s.queued = s.queued, nil
 	p := packet{op: h.Op, sent: time.Now()}
+	if id != 0 {
+		t := s.tickets.pass(id)
+		if t == nil {
+			c.drops = wire.AppendFrame(c.drops, &wire.ReplyHeader{Xid: h.Xid, Err: wire.ConnectionLoss})
+			return nil, nil, errAbandoned
+		}
+		if p.note = t.note; p.note != nil {
+			written = p.note.begin()
+		}
+	}
+	first, s.queued = s.queued, nil
 	switch {
 	case h.Xid == wire.XidPing:
 		s.pings = append(s.pings, p.sent)
 		return first, nil, nil
-	case h.Op == wire.OpCreate && len(s.creating) > 0:
-		if creation := s.creating[wire.FirstPath(h.Op, body)]; creation != nil {
-			p.path, written = creation.path, creation.begin()
-		}
 	case watchable(h.Op) && len(s.watches) > 0:
 		s.armLocked(&p, wire.FirstPath(h.Op, body), body)
 	}
@@ -55,21 +68,27 @@ func (s *Session) sending(c *conn, frame []byte) (first []byte, written chan str
 }
 
 // received is called with each frame that c has read, before the client sees
-// it. An error closes the connection.
-func (s *Session) received(c *conn, frame []byte) error {
+// it. It returns frames that the client has to see after it. An error closes the
+// connection.
+func (s *Session) received(c *conn, frame []byte) (more []byte, err error) {
 	now := time.Now()
 	h, body, err := wire.CutReply(frame)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.current != c {
-		return errBroken
+		return nil, errBroken
 	}
+	more, c.drops = c.drops, nil
+	return more, s.receivedLocked(&h, body, now)
+}
+
+func (s *Session) receivedLocked(h *wire.ReplyHeader, body []byte, now time.Time) error {
 	switch h.Xid {
 	case wire.XidNotification:
-		s.told = true
+		s.seenZxid, s.told = max(s.seenZxid, h.Zxid), s.told || h.Zxid <= 0
 		return s.notifyLocked(body)
 	case wire.XidPing:
 		s.pongLocked(now)
@@ -83,7 +102,7 @@ func (s *Session) received(c *conn, frame []byte) error {
 		return nil
 	}
 	s.unwelcome = s.unwelcome || h.Err == wire.SessionClosedRequireSASL
-	s.repliedLocked(&h, body, now)
+	s.repliedLocked(h, body, now)
 	return nil
 }
 
@@ -123,7 +142,7 @@ func (s *Session) repliedLocked(h *wire.ReplyHeader, body []byte, now time.Time)
 		}
 		s.nudge()
 	}
-	s.lastZxid, s.told = max(s.lastZxid, h.Zxid), s.told && h.Zxid <= 0
+	s.lastZxid, s.seenZxid, s.told = max(s.lastZxid, h.Zxid), max(s.seenZxid, h.Zxid), s.told && h.Zxid <= 0
 	if h.Err == 0 && p.op != wire.OpAuth && p.op != wire.OpSASL {
 		s.lease.activity(p.sent, now)
 	}
@@ -139,10 +158,8 @@ func (s *Session) repliedLocked(h *wire.ReplyHeader, body []byte, now time.Time)
 	}
 	if p.watching {
 		s.armedLocked(p.path, p.op, h.Err)
-	} else if p.path != "" && h.Err == 0 {
-		if creation := s.creating[p.path]; creation != nil {
-			creation.zxid = h.Zxid
-		}
+	} else if p.note != nil && h.Err == 0 {
+		p.note.zxid = h.Zxid
 	}
 }
 
@@ -163,16 +180,18 @@ func (s *Session) authenticatedLocked(code wire.Code) error {
 }
 
 // resume sees to it that a handshake asks for this session, where there is one
-// already. The client asks for a new one if the connection broke just when the
-// session had seen the answer to its first handshake, and the client had not.
+// already, and for a server that has applied all that the session has seen. The
+// client asks for a new one if the connection broke just when the session had
+// seen the answer to its first handshake, and the client had not.
 func (s *Session) resume(r *wire.ConnectRequest) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch r.SessionID {
 	case s.id:
+		r.LastZxidSeen = s.seenZxid
 		return nil
 	case 0:
-		r.SessionID, r.Password, r.LastZxidSeen = s.id, s.password, s.lastZxid
+		r.SessionID, r.Password, r.LastZxidSeen = s.id, s.password, s.seenZxid
 		r.Timeout = int32(s.timeout / time.Millisecond)
 		return nil
 	}
@@ -199,6 +218,7 @@ func (s *Session) connected(c *conn, r *wire.ConnectResponse) error {
 	}
 	fresh := s.id == 0
 	s.id, s.password = r.SessionID, slices.Clone(r.Password)
+	s.foreign = !slices.ContainsFunc(r.Password, func(b byte) bool { return b != 0 })
 	s.timeout = time.Duration(r.Timeout) * time.Millisecond
 	c.served, s.current, s.dialError, s.failures = true, c, nil, 0
 	clear(s.inflight)
@@ -238,9 +258,11 @@ func (s *Session) tick() time.Duration {
 // greetingLocked is what a new connection starts with: credentials, then the
 // watches that the last one had.
 //
-// An event has no zxid, so a server may accept this session which does not know
-// yet what another one told of. Then a quorum write comes in between, as in
-// ReadBarrier: no read is older than an event that came before it.
+// No read may be older than an event that came before it. Since ZooKeeper 3.9 an
+// event carries its zxid, and a server that is behind it refuses the session. The
+// next server may not know yet of an event without a zxid, as 3.8 sends them, and
+// as any version answers setWatches. Then a quorum write comes in between, as in
+// readBarrier.
 func (s *Session) greetingLocked() []byte {
 	var out []byte
 	for _, a := range s.opts.Auth {

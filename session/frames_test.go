@@ -127,7 +127,7 @@ func TestConnectionsAreKeptApart(t *testing.T) {
 	for _, xid := range []int32{wire.XidPing, 3} {
 		s.pings, s.inflight[3] = []time.Time{time.Now()}, packet{op: wire.OpSetData, sent: time.Now()}
 		frame := wire.AppendFrame(nil, &wire.ReplyHeader{Xid: xid, Zxid: 1<<32 | 5})
-		if err := s.received(before, frame[4:]); err == nil {
+		if _, err := s.received(before, frame[4:]); err == nil {
 			t.Errorf("a reply %d of the earlier connection was taken", xid)
 		}
 		if len(s.lease.marks) > 0 || s.lease.epoch != 0 || len(s.pings) != 1 || len(s.inflight) != 1 {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/go-zookeeper/zk"
 
+	"github.com/zkcoord/zkcoord/internal/engine"
 	"github.com/zkcoord/zkcoord/internal/under"
 )
 
@@ -25,12 +26,18 @@ var ErrRevoked = errors.New("session: node deleted by somebody else")
 // the session the credential that Options.ACL asks for.
 var ErrUnreadable = errors.New("session: the node's ACL does not let this session read it")
 
-// A Hold is the claim of a session on what one of its own nodes stands for:
+// ErrNotZooKeeper means that the server gave this session no password, so that
+// it cannot be resumed on another connection. ZooKeeper gives each session one;
+// ClickHouse Keeper gives none. The lease is proved from ZooKeeper's sources alone,
+// so nothing is granted. Connect to ZooKeeper, or set [Options.UnsafeAnyServer].
+var ErrNotZooKeeper = errors.New("session: the server is not ZooKeeper: its sessions have no password")
+
+// A hold is the claim of a session on what one of its own nodes stands for:
 // a lock, a leadership, a permit. From its start the session keeps the lease
 // up; from Grant on, its context is the proof of holding.
-type Hold struct {
+type hold struct {
 	s    *Session
-	node Node
+	node engine.Node
 
 	ctx      context.Context
 	cancel   context.CancelCauseFunc
@@ -41,15 +48,20 @@ type Hold struct {
 	watched  bool // the node is watched: the hold has lasted a while
 }
 
-// Hold begins a claim on node, which this session created; its Czxid tells it
+// hold begins a claim on the node n, which this session created; its Czxid tells it
 // from another on the same path. While the claim only waits, it costs no write.
-// From Expect or Grant until End the session sends heartbeats.
-func (s *Session) Hold(node Node) *Hold {
-	h := &Hold{s: s, node: node, since: time.Now()}
+// From Expect or Grant until End the session sends heartbeats. On a session that
+// has ended, or whose server is not ZooKeeper, the hold has ended when hold returns.
+func (s *Session) hold(n engine.Node) *hold {
+	h := &hold{s: s, node: n, since: time.Now()}
 	h.ctx, h.cancel = context.WithCancelCause(context.Background())
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.Err(); err != nil {
+	err := s.Err()
+	if err == nil && s.foreign && !s.opts.UnsafeAnyServer {
+		err = ErrNotZooKeeper
+	}
+	if err != nil {
 		h.end(err)
 		return h
 	}
@@ -58,14 +70,11 @@ func (s *Session) Hold(node Node) *Hold {
 	return h
 }
 
-// Node is the node that the hold stands on.
-func (h *Hold) Node() Node { return h.node }
-
 // Grant waits until the lease stands, so that nobody else can be granted the
 // same while the context of the hold has not ended. Call it when the node is
 // known to be the one to be served. It returns the cause for which ctx or the
 // hold ended first, and then nothing is held.
-func (h *Hold) Grant(ctx context.Context) error {
+func (h *hold) Grant(ctx context.Context) error {
 	for {
 		wait, err := h.s.grant(h)
 		if wait == nil {
@@ -83,7 +92,7 @@ func (h *Hold) Grant(ctx context.Context) error {
 
 // Expect prepares for a Grant that may come soon, because the contender is the
 // next one for example. A Grant without it can take a round trip more.
-func (h *Hold) Expect() {
+func (h *hold) Expect() {
 	h.s.mu.Lock()
 	defer h.s.mu.Unlock()
 	if !h.expected {
@@ -93,7 +102,7 @@ func (h *Hold) Expect() {
 }
 
 // grant grants h, or returns what to wait for.
-func (s *Session) grant(h *Hold) (wait <-chan struct{}, err error) {
+func (s *Session) grant(h *hold) (wait <-chan struct{}, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := context.Cause(h.ctx); err != nil {
@@ -115,12 +124,12 @@ func (s *Session) grant(h *Hold) (wait <-chan struct{}, err error) {
 
 // Context ends when what was granted is no longer held for certain, with the
 // cause: ErrLeaseLapsed, ErrRevoked, an error that is ErrUnreadable or ErrLost,
-// ErrClosed, or what End was given. It ends before any other client can be granted the
-// same, within the assumptions of docs/decisions/0001-lease.md.
-func (h *Hold) Context() context.Context { return h.ctx }
+// ErrClosed, ErrNotZooKeeper, or what End was given. It ends before any other client
+// can be granted the same, within the assumptions of docs/decisions/0001-lease.md.
+func (h *hold) Context() context.Context { return h.ctx }
 
 // Deadline is the instant at which the hold ends if no server is heard from.
-func (h *Hold) Deadline() time.Time {
+func (h *hold) Deadline() time.Time {
 	h.s.mu.Lock()
 	defer h.s.mu.Unlock()
 	return h.s.lease.deadline
@@ -129,7 +138,7 @@ func (h *Hold) Deadline() time.Time {
 // End ends the hold with the given cause, and reports whether it had not
 // ended before. It does not delete the node: end the hold first, so that the
 // program knows before anybody else can have it.
-func (h *Hold) End(cause error) bool {
+func (h *hold) End(cause error) bool {
 	h.s.mu.Lock()
 	defer h.s.mu.Unlock()
 	going := h.ctx.Err() == nil
@@ -137,13 +146,13 @@ func (h *Hold) End(cause error) bool {
 	return going
 }
 
-func (s *Session) endHoldLocked(h *Hold, cause error) {
+func (s *Session) endHoldLocked(h *hold, cause error) {
 	delete(s.holds, h)
 	h.end(cause)
 }
 
 // end ends the hold's contexts.
-func (h *Hold) end(cause error) {
+func (h *hold) end(cause error) {
 	h.cancel(cause)
 	h.bound.End(cause)
 }
@@ -310,14 +319,14 @@ const maxChecks = 64
 // write that changes nothing, fires no watch, and fails if a node is gone, or
 // if its ACL does not let this session read it.
 func (s *Session) heartbeatLocked() {
-	checked := make([]*Hold, 0, 1)
+	checked := make([]*hold, 0, 1)
 	for h := range s.holds {
 		if len(checked) == maxChecks {
 			break
 		}
 		checked = append(checked, h)
 	}
-	slices.SortFunc(checked, func(a, b *Hold) int { return strings.Compare(a.node.Path, b.node.Path) })
+	slices.SortFunc(checked, func(a, b *hold) int { return strings.Compare(a.node.Path, b.node.Path) })
 	ops := make([]any, len(checked))
 	for i, h := range checked {
 		ops[i] = &zk.CheckVersionRequest{Path: s.inner(h.node.Path), Version: AnyVersion}
@@ -327,6 +336,9 @@ func (s *Session) heartbeatLocked() {
 	}
 	s.work.Go(func() {
 		start := time.Now()
+		t := s.tickets.issue()
+		defer s.tickets.void(t)
+		t.markMulti(ops)
 		responses, err := s.zk.Multi(ops...)
 		i, part := failedPart(responses)
 		s.mu.Lock()
@@ -357,7 +369,7 @@ func (s *Session) watchHoldsLocked(since time.Time) {
 	}
 }
 
-func (s *Session) watchHold(h *Hold) {
+func (s *Session) watchHold(h *hold) {
 	ctx, cancel := context.WithCancel(h.ctx)
 	defer cancel()
 	for {
@@ -365,7 +377,7 @@ func (s *Session) watchHold(h *Hold) {
 		if err != nil {
 			return
 		}
-		if !h.node.is(stat) {
+		if !h.node.Is(stat) {
 			w.Stop()
 			h.End(ErrRevoked)
 			return

@@ -16,13 +16,13 @@ import (
 )
 
 // holding makes n nodes and begins a hold on each.
-func holding(t *testing.T, s *Session, n int) []*Hold {
+func holding(t *testing.T, s *Session, n int) []*hold {
 	t.Helper()
-	holds := make([]*Hold, n)
+	holds := make([]*hold, n)
 	for i := range holds {
-		node, err := s.CreateProtected(t.Context(), "/h", "lock", nil, EphemeralSequential)
+		node, err := s.createProtected(t.Context(), "/h", "lock", nil, EphemeralSequential)
 		must(t, err)
-		holds[i] = s.Hold(node)
+		holds[i] = s.hold(node)
 	}
 	return holds
 }
@@ -60,7 +60,7 @@ func TestHeartbeatsOnlyWhileSomethingIsHeldOrWaitedFor(t *testing.T) {
 					t.Errorf("ended: %v", context.Cause(h.Context()))
 				}
 				h.End(errReleased)
-				must(t, s.Remove(t.Context(), h.Node()))
+				must(t, s.remove(t.Context(), h.node))
 			}
 			time.Sleep(s.Timeout())
 			before = beats.Load()
@@ -127,14 +127,14 @@ func TestWaiterOnAnIsolatedFollowerIsNotGrantedAfterItsSessionExpired(t *testing
 		opts.Timeout, opts.Abandon, opts.NoIdleLease = 4*time.Second, -1, true
 		s := open(t, opts)
 		defer s.Close()
-		node, err := s.CreateProtected(t.Context(), "/h", "lock", nil, EphemeralSequential)
+		node, err := s.createProtected(t.Context(), "/h", "lock", nil, EphemeralSequential)
 		must(t, err)
 		e.Isolate(f)
 		time.Sleep(20 * time.Second) // the leader has closed the session
 		if stat, err := s.Exists(t.Context(), node.Path); err != nil || stat == nil || s.State() != Connected {
 			t.Fatalf("the follower does not lie: %v, %v, %v", stat, err, s.State())
 		}
-		h := s.Hold(node)
+		h := s.hold(node)
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
 		if err := h.Grant(ctx); !errors.Is(err, context.DeadlineExceeded) {
@@ -200,16 +200,16 @@ func TestDeletedNodeRevokesAtOnce(t *testing.T) {
 						must(t, h.Grant(t.Context()))
 					}
 					time.Sleep(s.Timeout())
-					must(t, admin.Delete(t.Context(), holds[1].Node().Path, AnyVersion))
+					must(t, admin.Delete(t.Context(), holds[1].node.Path, AnyVersion))
 					if recreate {
-						_, err := admin.Create(t.Context(), holds[1].Node().Path, nil, Persistent)
+						_, err := admin.Create(t.Context(), holds[1].node.Path, nil, Persistent)
 						must(t, err)
 					}
 					if err := cause(t, holds[1].Context(), time.Millisecond); err != ErrRevoked {
 						t.Error(err)
 					}
 					time.Sleep(2 * s.Timeout())
-					for _, h := range []*Hold{holds[0], holds[2]} {
+					for _, h := range []*hold{holds[0], holds[2]} {
 						if err := context.Cause(h.Context()); err != nil {
 							t.Errorf("another hold ended: %v", err)
 						}
@@ -228,7 +228,7 @@ func TestHeartbeatFindsDeletedNodes(t *testing.T) {
 		defer admin.Close()
 		holds := holding(t, s, 5)
 		for _, h := range holds[:4] { // not granted, so not watched
-			must(t, admin.Delete(t.Context(), h.Node().Path, AnyVersion))
+			must(t, admin.Delete(t.Context(), h.node.Path, AnyVersion))
 		}
 		for _, h := range holds[:4] {
 			if err := cause(t, h.Context(), s.Timeout()); err != ErrRevoked {
@@ -296,7 +296,7 @@ func TestEndedHoldsAreNotGranted(t *testing.T) {
 			t.Error(err)
 		}
 		must(t, s.Close())
-		for _, h := range []*Hold{holds[1], s.Hold(holds[0].Node())} {
+		for _, h := range []*hold{holds[1], s.hold(holds[0].node)} {
 			if err := h.Grant(t.Context()); !errors.Is(err, ErrClosed) {
 				t.Error(err)
 			}
@@ -342,10 +342,10 @@ func TestAnUnreadableNodeEndsItsHoldAlone(t *testing.T) {
 			must(t, h.Grant(t.Context()))
 		}
 		for _, i := range []int{1, 3} {
-			must(t, owner.SetACL(t.Context(), holds[i].Node().Path, adminOnly, AnyVersion))
+			must(t, owner.SetACL(t.Context(), holds[i].node.Path, adminOnly, AnyVersion))
 		}
 		for _, i := range []int{1, 3} {
-			if err := cause(t, holds[i].Context(), s.Timeout()/2); !errors.Is(err, ErrUnreadable) || !errors.Is(err, zk.ErrNoAuth) || !strings.Contains(err.Error(), holds[i].Node().Path) {
+			if err := cause(t, holds[i].Context(), s.Timeout()/2); !errors.Is(err, ErrUnreadable) || !errors.Is(err, zk.ErrNoAuth) || !strings.Contains(err.Error(), holds[i].node.Path) {
 				t.Errorf("hold %d ended with %v", i, err)
 			}
 		}

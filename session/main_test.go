@@ -10,6 +10,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/zkcoord/zkcoord/internal/engine"
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
@@ -80,3 +81,11 @@ var errReleased = errors.New("released")
 
 // follower returns the index of a server that does not lead.
 func follower(e *zktest.Ensemble) int { return (e.Leader() + 1) % len(e.Servers()) }
+
+// createProtected does what recipe.CreateProtected does.
+func (s *Session) createProtected(ctx context.Context, dir, kind string, data []byte, mode Mode) (engine.Node, error) {
+	if ctx.Err() != nil {
+		return engine.Node{}, unsent("create", dir, causeOf(ctx))
+	}
+	return s.startSuffixed(dir, kind+"-", data, mode).Wait(ctx)
+}

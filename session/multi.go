@@ -131,10 +131,11 @@ func (s *Session) Multi(ctx context.Context, ops ...Op) ([]OpResult, error) {
 		}
 		requests[i] = request
 	}
-	if err := s.Fits(ops...); err != nil {
+	if err := s.fits(ops...); err != nil {
 		return nil, err
 	}
-	responses, err := do(ctx, s, "multi", path, func(c *zk.Conn) ([]zk.MultiResponse, error) {
+	responses, err := do(ctx, s, "multi", path, func(c *zk.Conn, t *ticket) ([]zk.MultiResponse, error) {
+		t.markMulti(requests)
 		responses, err := c.Multi(requests...)
 		if i, part := failedPart(responses); part != nil && i < len(ops) {
 			err = &MultiError{i, ops[i].target(), part}
@@ -151,19 +152,9 @@ func (s *Session) Multi(ctx context.Context, ops ...Op) ([]OpResult, error) {
 	return results, nil
 }
 
-// CloneOps copies ops with their data, for those who apply them when their caller
-// may have gone on.
-func CloneOps(ops []Op) []Op {
-	own := make([]Op, len(ops))
-	for i, op := range ops {
-		own[i] = op.clone()
-	}
-	return own
-}
-
-// Fits returns an error with ErrTooLarge if Multi would refuse ops together, for
+// fits returns an error with ErrTooLarge if Multi would refuse ops together, for
 // those who divide their work among transactions. No request is made.
-func (s *Session) Fits(ops ...Op) error {
+func (s *Session) fits(ops ...Op) error {
 	size := 0
 	for _, op := range ops {
 		size += op.size(s)
@@ -262,7 +253,7 @@ func (s *Session) deleteChildren(ctx context.Context, dir string) error {
 			names, most = names[len(ops):], min(2*most, deletions)
 			continue
 		case retryable(err):
-			return s.ReadBarrier(ctx, dir) // if it was applied, the next list says so
+			return s.readBarrier(ctx, dir) // if it was applied, the next list says so
 		case !errors.As(err, &failed):
 			return err
 		}

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -15,7 +14,7 @@ import (
 
 	"github.com/go-zookeeper/zk"
 
-	"github.com/zkcoord/zkcoord/internal/znode"
+	"github.com/zkcoord/zkcoord/internal/invalid"
 )
 
 // Options of a session. Servers is required; the zero value of every other
@@ -65,10 +64,14 @@ type Options struct {
 	TickTime time.Duration
 
 	// UnsafeHoldUntilLost switches the lease off: what is held then counts as
-	// held until the loss of the session is told, as in other clients. On a
+	// held until the loss of the session is told, as with zk.Lock, Curator and kazoo. On a
 	// follower that is cut off from its leader that is seconds after
 	// somebody else may have been granted it. No heartbeats are sent.
 	UnsafeHoldUntilLost bool
+
+	// UnsafeAnyServer grants holds on servers that are not ZooKeeper, too: see
+	// ErrNotZooKeeper.
+	UnsafeAnyServer bool
 
 	// NoIdleLease saves the requests by which an idle session stays ready. By
 	// default a session that holds nothing sends a sync four to six times a
@@ -97,7 +100,8 @@ type Options struct {
 
 	// Rand is the source of protected nodes' identifiers and of the order in
 	// which servers are tried; nil means crypto/rand. Give it a seeded source
-	// to make a test repeatable. It must be safe for concurrent use.
+	// to make a test repeatable. It must be safe for concurrent use, and must not
+	// fail: the session panics then.
 	Rand io.Reader
 
 	dialer *dialer              // that of Dial, if Dial was nil
@@ -145,20 +149,20 @@ func (o *Options) complete() error {
 	o.Servers = servers
 	o.Timeout = cmp.Or(o.Timeout, 10*time.Second)
 	if o.Timeout < 10*time.Millisecond || o.Timeout > math.MaxInt32*time.Millisecond {
-		return fmt.Errorf("session: timeout %v is not between 10 ms and 24 days", o.Timeout)
+		return invalid.New("session: timeout %v is not between 10 ms and 24 days", o.Timeout)
 	}
 	if o.TickTime < 0 {
-		return fmt.Errorf("session: tick time %v is negative", o.TickTime)
+		return invalid.New("session: tick time %v is negative", o.TickTime)
 	}
 	if o.MaxRequest < 0 || o.MaxRequest > maxMaxRequest {
-		return fmt.Errorf("session: request limit of %d bytes is not between 0 and %d", o.MaxRequest, maxMaxRequest)
+		return invalid.New("session: request limit of %d bytes is not between 0 and %d", o.MaxRequest, maxMaxRequest)
 	}
 	if o.Chroot, err = parseChroot(o.Chroot); err != nil {
 		return err
 	}
 	for _, a := range o.Auth {
 		if a.Scheme == "" {
-			return errors.New("session: a credential without a scheme")
+			return invalid.New("session: a credential without a scheme")
 		}
 	}
 	if err := checkACL(o.ACL); err != nil {
@@ -190,8 +194,8 @@ func parseChroot(path string) (string, error) {
 	if path == "" {
 		return "", nil
 	}
-	if err := znode.Check(path); err != nil || path == "/" {
-		return "", fmt.Errorf("session: chroot: %w", cmp.Or(err, znode.ErrPath))
+	if err := CheckPath(path); err != nil {
+		return "", fmt.Errorf("session: chroot: %w", err)
 	}
 	return path, nil
 }
@@ -199,11 +203,11 @@ func parseChroot(path string) (string, error) {
 // checkACL refuses what servers would refuse for its form. A nil one is the default.
 func checkACL(acl []zk.ACL) error {
 	if acl != nil && len(acl) == 0 {
-		return errors.New("an ACL without an entry")
+		return invalid.New("an ACL without an entry")
 	}
 	for _, a := range acl {
 		if a.Scheme == "" || a.Perms&^zk.PermAll != 0 {
-			return fmt.Errorf("ACL entry %s:%s with permissions %#x", a.Scheme, a.ID, a.Perms)
+			return invalid.New("ACL entry %s:%s with permissions %#x", a.Scheme, a.ID, a.Perms)
 		}
 	}
 	return nil

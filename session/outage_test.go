@@ -99,7 +99,7 @@ func TestOpenWithoutADeadlineSaysWhatItWaitsFor(t *testing.T) {
 			opened <- s
 		}()
 		time.Sleep(time.Hour)
-		if out := lines(); len(out) != 1 || count(out, "level=WARN", e.Servers()[0], "refused") != 1 {
+		if out := lines(); len(out) != 1 || count(out, "level=WARN", e.Servers()[0], "refused") != 1 || strings.Contains(out[0], "session=") {
 			t.Errorf("an hour: %q", out)
 		}
 		must(t, s.Close())

@@ -10,24 +10,20 @@ import (
 	"github.com/zkcoord/zkcoord/internal/znode"
 )
 
-// WithParents calls create, which makes a node at path, and calls it again after it
-// has made the parents that are missing, as CreateParents does. If create fails in the
-// end, or is given up, the parents that were made are deleted again unless they are in
-// use: before 3.10, servers keep a container that never had a child.
+// withParents calls create, which makes a node at path, and calls it again after it
+// has made the parents that are missing, as createParents does. It notes which parents
+// it has made so far. If create fails in the end, or is given up, the parents that were
+// made are deleted again unless they are in use: before 3.10, servers keep a container
+// that never had a child.
 //
 // An error of create that is ErrNoNode has to mean that a parent of path is missing.
-func (s *Session) WithParents(ctx context.Context, path string, create func(ctx context.Context) error) error {
-	return s.withParents(ctx, path, func([]string) {}, create)
-}
-
-// withParents is WithParents that notes which parents it has made so far.
 func (s *Session) withParents(ctx context.Context, path string, note func(made []string), create func(ctx context.Context) error) error {
 	var made []string
 	for {
 		err := create(ctx)
 		if errors.Is(err, zk.ErrNoNode) {
 			var more []string
-			more, err = s.createParents(ctx, path)
+			more, err = s.makeParents(ctx, path)
 			made = append(made, more...)
 			note(made)
 			if err == nil {
@@ -41,14 +37,14 @@ func (s *Session) withParents(ctx context.Context, path string, note func(made [
 	}
 }
 
-// CreateParents makes those parents of path that do not exist, as containers,
+// createParents makes those parents of path that do not exist, as containers,
 // which the server deletes again some time after their last child went. Parents
 // that exist need no permission to create. It does not make the chroot: if that is
 // missing, it fails with ErrNoNode, so that a caller that creates a node and its
 // parents in turn comes to an end. If it fails, it deletes again what it has made.
 // Prefer WithParents if a node follows.
-func (s *Session) CreateParents(ctx context.Context, path string) error {
-	made, err := s.createParents(ctx, path)
+func (s *Session) createParents(ctx context.Context, path string) error {
+	made, err := s.makeParents(ctx, path)
 	if err != nil {
 		s.removeParents(made)
 	}
@@ -56,7 +52,7 @@ func (s *Session) CreateParents(ctx context.Context, path string) error {
 }
 
 // createParents returns what it has made, or may have made, the topmost first.
-func (s *Session) createParents(ctx context.Context, path string) (made []string, err error) {
+func (s *Session) makeParents(ctx context.Context, path string) (made []string, err error) {
 	dir, _ := znode.Split(path)
 	if dir == "/" || dir == "" {
 		return nil, s.rooted(ctx)
@@ -70,7 +66,7 @@ func (s *Session) createParents(ctx context.Context, path string) (made []string
 		case errors.Is(err, zk.ErrNodeExists):
 			return made, nil
 		case errors.Is(err, zk.ErrNoNode):
-			above, err := s.createParents(ctx, dir)
+			above, err := s.makeParents(ctx, dir)
 			if made = append(made, above...); err != nil {
 				return made, err
 			}
@@ -98,7 +94,7 @@ func (s *Session) removeParents(made []string) {
 	if len(made) == 0 {
 		return
 	}
-	s.Detach(func(ctx context.Context) error {
+	s.detach(func(ctx context.Context) error {
 		for _, dir := range slices.Backward(made) {
 			if err := s.Retry(ctx, func(ctx context.Context) error { return s.Delete(ctx, dir, 0) }); err != nil && !errors.Is(err, zk.ErrNoNode) {
 				return err

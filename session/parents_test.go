@@ -31,9 +31,9 @@ func TestParentsThatExistNeedNoPermission(t *testing.T) {
 		must(t, err)
 		_, err = owner.CreateACL(t.Context(), "/org/app", nil, Persistent, zk.WorldACL(zk.PermAll))
 		must(t, err)
-		must(t, s.CreateParents(t.Context(), "/org/app/x"))
-		must(t, s.CreateParents(t.Context(), "/org/app/a/b/c"))
-		if err := s.CreateParents(t.Context(), "/org/other/x"); !errors.Is(err, zk.ErrNoAuth) {
+		must(t, s.createParents(t.Context(), "/org/app/x"))
+		must(t, s.createParents(t.Context(), "/org/app/a/b/c"))
+		if err := s.createParents(t.Context(), "/org/other/x"); !errors.Is(err, zk.ErrNoAuth) {
 			t.Errorf("a parent that may not be made: %v", err)
 		}
 	})
@@ -137,7 +137,7 @@ func TestDeleteAllSendsFewRequests(t *testing.T) {
 		defer s.Close()
 		for i := range 50 {
 			path := fmt.Sprintf("/d/%s-%04d", strings.Repeat("n", 500), i)
-			must(t, s.CreateParents(t.Context(), path))
+			must(t, s.createParents(t.Context(), path))
 			_, err := s.Create(t.Context(), path, nil, Persistent)
 			must(t, err)
 		}

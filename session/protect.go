@@ -10,108 +10,53 @@ import (
 
 	"github.com/go-zookeeper/zk"
 
+	"github.com/zkcoord/zkcoord/internal/engine"
 	"github.com/zkcoord/zkcoord/internal/znode"
 )
 
-// A Node is a znode that this session created.
-type Node struct {
-	Path  string
-	Czxid int64 // the transaction that created it: grows over the whole ensemble for ever; 0 if not known and the path is never used again
-}
-
-// is reports whether the node on n's path that has the stat is n.
-func (n Node) is(stat *zk.Stat) bool {
-	return stat != nil && (n.Czxid == 0 || stat.Czxid == n.Czxid)
-}
-
-// Name is the last part of the node's path.
-func (n Node) Name() string {
-	_, name := znode.Split(n.Path)
-	return name
-}
-
-// A Creation is a protected create under way.
-type Creation struct {
+// A creation is a protected create under way.
+type creation struct {
 	s      *Session
-	note   *creation     // nil if nothing was sent
+	note   *note         // nil if nothing was sent
 	prefix string        // of the node's name: identifier and kind
 	sent   chan struct{} // closed when the request was sent; nil if it never will be
 	done   chan struct{} // closed when node and err are set
-	node   Node
+	node   engine.Node
 	err    error
-}
 
-// creation is what the connection's goroutines note of a Creation's requests.
-type creation struct {
-	path    string
-	written chan struct{} // closed when the first request was written
-	begun   bool
-	zxid    int64    // of the reply, set before the client sees it
-	parents []string // that were made for it
-}
-
-// begin returns the channel to close when the request was written, nil if an
-// earlier one was.
-func (c *creation) begin() chan struct{} {
-	if c.begun {
-		return nil
-	}
-	c.begun = true
-	return c.written
+	parents []string // that were made for it; guarded by the session's mu
 }
 
 // made notes the parents that were made for the node.
-func (c *creation) made(s *Session) func([]string) {
-	return func(parents []string) {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		c.parents = slices.Clone(parents)
-	}
+func (c *creation) made(parents []string) {
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	c.parents = slices.Clone(parents)
 }
 
-// StartProtected begins to create a sequential node in dir, named
-// <id>-<kind>-<number> with an id of its own by which it is found again when
-// a reply is lost: so it is made once, or not at all. It returns at once. The
-// parents of the node are made if need be.
-//
-// It is Wait that binds the creation to a context.
-func (s *Session) StartProtected(dir, kind string, data []byte, mode Mode) *Creation {
-	return s.StartSuffixed(dir, kind+"-", data, mode)
-}
-
-// StartSuffixed is StartProtected for names that end, before the number, as
-// those of another library do: <id>-<suffix><number>.
-func (s *Session) StartSuffixed(dir, suffix string, data []byte, mode Mode) *Creation {
-	prefix := s.NewID() + "-" + suffix
+// startSuffixed begins to create a sequential node in dir, named <id>-<suffix><number>
+// with an id of its own by which it is found again when a reply is lost: so it is made
+// once, or not at all. It returns at once. The parents of the node are made if need be.
+func (s *Session) startSuffixed(dir, suffix string, data []byte, mode Mode) *creation {
+	prefix := s.newID() + "-" + suffix
 	path := znode.Join(dir, prefix)
-	c := &Creation{s: s, prefix: prefix, done: make(chan struct{})}
+	c := &creation{s: s, prefix: prefix, done: make(chan struct{})}
 	if err := s.check("create", path, len(data)); err != nil {
 		return c.failed(err)
 	}
 	data = bytes.Clone(data)
-	note := &creation{path: s.inner(path), written: make(chan struct{})}
-	c.note = note
-	s.mu.Lock()
-	s.creating[note.path] = note
-	s.mu.Unlock()
-	ok := s.spawn(func() {
-		c.node, c.err = s.createProtected(note, dir, prefix, data, mode)
-		s.mu.Lock()
-		delete(s.creating, note.path)
-		s.mu.Unlock()
+	c.note = newNote()
+	if !s.spawn(func() {
+		c.node, c.err = c.create(dir, data, mode)
 		close(c.done)
-	})
-	if !ok {
-		s.mu.Lock()
-		delete(s.creating, note.path)
-		s.mu.Unlock()
+	}) {
 		return c.failed(unsent("create", dir, s.Err()))
 	}
-	c.sent = note.written
+	c.sent = c.note.written
 	return c
 }
 
-func (c *Creation) failed(err error) *Creation {
+func (c *creation) failed(err error) *creation {
 	c.err = err
 	close(c.done)
 	return c
@@ -120,7 +65,7 @@ func (c *Creation) failed(err error) *Creation {
 // Sent waits until the request was written to the server, the creation ended,
 // or ctx did. A request that is made afterwards is answered with the node in
 // view, if it is made at all.
-func (c *Creation) Sent(ctx context.Context) {
+func (c *creation) Sent(ctx context.Context) {
 	select {
 	case <-c.sent:
 	case <-c.done:
@@ -132,102 +77,108 @@ func (c *Creation) Sent(ctx context.Context) {
 // the session deletes the node as soon as it is known; Close waits for that.
 // So no node remains, unless the session ends before it was deleted and the
 // node is not ephemeral.
-func (c *Creation) Wait(ctx context.Context) (Node, error) {
+func (c *creation) Wait(ctx context.Context) (engine.Node, error) {
 	select {
 	case <-c.done:
 		return c.node, c.err
 	case <-ctx.Done():
 	}
 	c.Abandon()
-	return Node{}, ended("create", c.prefix, causeOf(ctx))
+	return engine.Node{}, ended("create", c.prefix, causeOf(ctx))
 }
 
-// Abandon gives the creation up: if the node was or will be made, it is deleted.
-func (c *Creation) Abandon() {
-	c.s.Detach(func(ctx context.Context) error {
+// Abandon gives the creation up. If its request was not written yet, it never will
+// be; if the node was made, it is deleted.
+func (c *creation) Abandon() {
+	if c.note != nil {
+		c.note.abandoned.Store(true)
+	}
+	c.s.detach(func(ctx context.Context) error {
 		select {
 		case <-c.done:
-		case <-time.After(standstill): // the answer may never come; parents that are in use stay
-			c.s.removeParents(c.parents())
+		case <-time.After(c.s.Timeout() / 4): // less than Close waits; the answer may never come
+			c.removeParents()
 			<-c.done // ends with the session at the latest
 		}
 		if c.err != nil {
 			return nil
 		}
-		return c.s.Remove(ctx, c.node)
+		return c.s.remove(ctx, c.node)
 	})
 }
 
-func (c *Creation) parents() []string {
+// removeParents deletes the parents that were made for the node, except those in use.
+func (c *creation) removeParents() {
 	c.s.mu.Lock()
-	defer c.s.mu.Unlock()
-	return c.note.parents
+	parents := c.parents
+	c.s.mu.Unlock()
+	c.s.removeParents(parents)
 }
 
-// CreateProtected is StartProtected and Wait. If ctx has ended, no request is made.
-func (s *Session) CreateProtected(ctx context.Context, dir, kind string, data []byte, mode Mode) (Node, error) {
-	if ctx.Err() != nil {
-		return Node{}, unsent("create", dir, causeOf(ctx))
-	}
-	return s.StartProtected(dir, kind, data, mode).Wait(ctx)
-}
-
-// createProtected creates the node, however often the connection goes. It
-// ends with the session at the latest.
-func (s *Session) createProtected(note *creation, dir, prefix string, data []byte, mode Mode) (Node, error) {
+// create creates the node, however often the connection goes. It ends with the
+// session at the latest, or if the creation is abandoned.
+func (c *creation) create(dir string, data []byte, mode Mode) (engine.Node, error) {
+	s, prefix := c.s, c.prefix
 	path := znode.Join(dir, prefix)
 	for {
 		created := ""
-		err := s.withParents(s.life, path, note.made(s), func(ctx context.Context) (err error) {
-			created, err = s.Create(ctx, path, data, mode)
+		err := s.withParents(s.life, path, c.made, func(ctx context.Context) (err error) {
+			created, err = s.create(ctx, path, data, mode, s.opts.ACL, c.note)
 			return err
 		})
 		switch {
 		case err == nil:
-			return s.created(note, created), nil
+			return c.created(created), nil
 		case s.life.Err() != nil:
-			return Node{}, err
+			return engine.Node{}, err
 		case OutcomeOf(err) == Indeterminate:
 			node, lookup := s.find(s.life, dir, prefix, mode)
 			if lookup != nil { // it may be there: the look for it failed, the creation need not have
-				s.RemoveFound(func(ctx context.Context) (Node, error) { return s.find(ctx, dir, prefix, mode) })
-				return Node{}, ended("create", path, lookup)
+				s.removeFound(func(ctx context.Context) (engine.Node, error) { return s.find(ctx, dir, prefix, mode) })
+				return engine.Node{}, ended("create", path, lookup)
 			}
 			if node.Path != "" {
 				return node, nil
 			}
-			if !retryable(err) { // an answer that proved nothing, until now
-				return Node{}, unsent("create", path, err)
+			if c.note.abandoned.Load() {
+				c.removeParents()
+				return engine.Node{}, unsent("create", path, err)
 			}
+			if !retryable(err) { // an answer that proved nothing, until now
+				return engine.Node{}, unsent("create", path, err)
+			}
+		case c.note.abandoned.Load() && retryable(err):
+			c.removeParents()
+			return engine.Node{}, err
 		case !retryable(err):
-			return Node{}, err
+			return engine.Node{}, err
 		}
 	}
 }
 
 // created adds the czxid, which is the zxid of the reply: servers apply and
 // answer one transaction after the other (docs/decisions/0001-lease.md).
-func (s *Session) created(note *creation, path string) Node {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return Node{Path: path, Czxid: note.zxid}
+func (c *creation) created(path string) engine.Node {
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	return engine.Node{Path: path, Czxid: c.note.zxid}
 }
 
 // find looks for a node of this session by its prefix after the reply to its
-// creation was lost. ReadBarrier comes first: the new server may be behind. After
+// creation was lost. readBarrier comes first: the new server may be behind. After
 // it the answer is final, as the leader takes no request of this session from
 // the last server any more. An ephemeral node counts only if this session owns
 // it.
-func (s *Session) find(ctx context.Context, dir, prefix string, mode Mode) (Node, error) {
-	if err := s.ReadBarrier(ctx, dir); err != nil {
-		return Node{}, err
+func (s *Session) find(ctx context.Context, dir, prefix string, mode Mode) (engine.Node, error) {
+	if err := s.readBarrier(ctx, dir); err != nil {
+		return engine.Node{}, err
 	}
 	listing, err := s.Children(ctx, dir)
 	if errors.Is(err, zk.ErrNoNode) {
-		return Node{}, nil
+		return engine.Node{}, nil
 	}
 	if err != nil {
-		return Node{}, err
+		return engine.Node{}, err
 	}
 	for _, name := range listing.Names {
 		if !strings.HasPrefix(name, prefix) {
@@ -236,26 +187,26 @@ func (s *Session) find(ctx context.Context, dir, prefix string, mode Mode) (Node
 		path := znode.Join(dir, name)
 		stat, err := s.Exists(ctx, path)
 		if err != nil {
-			return Node{}, err
+			return engine.Node{}, err
 		}
 		if stat == nil || mode&zk.FlagEphemeral != 0 && stat.EphemeralOwner != s.ID() {
 			continue
 		}
-		return Node{Path: path, Czxid: stat.Czxid}, nil
+		return engine.Node{Path: path, Czxid: stat.Czxid}, nil
 	}
-	return Node{}, nil
+	return engine.Node{}, nil
 }
 
-// RemoveFound deletes, as Cleanup does, the node that find finds, if there is one.
+// removeFound deletes, as detach does, the node that find finds, if there is one.
 // It retries find until the session ends where the error is Transient: a server that
 // is overloaded may refuse to show the node, for instance. At any other error it gives
 // up after one session timeout: an administrator may be changing an ACL just then. The
 // channel gets nil when the node is gone, or the error.
-func (s *Session) RemoveFound(find func(ctx context.Context) (Node, error)) <-chan error {
-	return s.Detach(func(ctx context.Context) error {
+func (s *Session) removeFound(find func(ctx context.Context) (engine.Node, error)) <-chan error {
+	return s.detach(func(ctx context.Context) error {
 		begun := time.Now()
 		for round := 0; ; round++ {
-			var node Node
+			var node engine.Node
 			err := s.Retry(ctx, func(ctx context.Context) (err error) {
 				node, err = find(ctx)
 				return err
@@ -264,7 +215,7 @@ func (s *Session) RemoveFound(find func(ctx context.Context) (Node, error)) <-ch
 			case err == nil && node.Path == "":
 				return nil
 			case err == nil:
-				return s.Remove(ctx, node)
+				return s.remove(ctx, node)
 			case time.Since(begun) >= s.Timeout(), !s.pauseFor(ctx, backoff(round, firstPause, s.Timeout()/2)):
 				return err
 			}
@@ -272,12 +223,12 @@ func (s *Session) RemoveFound(find func(ctx context.Context) (Node, error)) <-ch
 	})
 }
 
-// Remove deletes a node of this session for certain: it retries where the error is
+// remove deletes a node of this session for certain: it retries where the error is
 // Transient; see Retry. It succeeds if the node is already gone, and leaves a node
 // that another client has since created at the same path. It can fail only if ctx or
 // the session ends first, the node has children, or the server refuses the deletion
 // for good, because of the directory's ACL for example.
-func (s *Session) Remove(ctx context.Context, n Node) error {
+func (s *Session) remove(ctx context.Context, n engine.Node) error {
 	again := false  // the node may be gone, and another session may own the path by now
 	unsure := false // the last attempt may have been applied
 	err := s.Retry(ctx, func(ctx context.Context) error {
@@ -300,31 +251,26 @@ func (s *Session) Remove(ctx context.Context, n Node) error {
 }
 
 // isThere reports whether n exists, and is not another node on its path.
-func (s *Session) isThere(ctx context.Context, n Node) (bool, error) {
-	if err := s.ReadBarrier(ctx, n.Path); err != nil {
+func (s *Session) isThere(ctx context.Context, n engine.Node) (bool, error) {
+	if err := s.readBarrier(ctx, n.Path); err != nil {
 		return false, err
 	}
 	stat, err := s.Exists(ctx, n.Path)
-	return n.is(stat), err
+	return n.Is(stat), err
 }
 
-// Detach runs f on a goroutine of the session, with a context that ends with
+// detach runs f on a goroutine of the session, with a context that ends with
 // the session: for what must be undone although the caller's context has
-// ended. It comes behind the requests that were given up before: they are waited
-// for, a second at most. There is no other bound, since what f gives up would stay
-// for as long as the session lives. Close waits for f, a third of the session timeout at
-// most, before it closes the session. The channel gets what f returned, or why
-// the session is over if f could not be run.
-func (s *Session) Detach(f func(ctx context.Context) error) <-chan error {
+// ended. What f requests comes behind the requests that were abandoned before. There
+// is no bound, since what f gives up would stay for as long as the session lives. Close
+// waits for f, a third of the session timeout at most, before it closes the session.
+// The channel gets what f returned, or why the session is over if f could not be run.
+func (s *Session) detach(f func(ctx context.Context) error) <-chan error {
 	done := make(chan error, 1)
 	s.cleaningUp(1)
 	if !s.spawn(func() {
 		defer s.cleaningUp(-1)
-		err := s.awaitAbandoned(s.life) // what is undone may be one of them
-		if err == nil {
-			err = f(s.life)
-		}
-		done <- err
+		done <- f(s.life)
 	}) {
 		s.cleaningUp(-1)
 		done <- s.Err()

@@ -13,6 +13,7 @@ import (
 
 	"github.com/go-zookeeper/zk"
 
+	"github.com/zkcoord/zkcoord/internal/engine"
 	"github.com/zkcoord/zkcoord/internal/znode"
 	"github.com/zkcoord/zkcoord/zktest"
 )
@@ -22,7 +23,7 @@ func children(t *testing.T, e *zktest.Ensemble, dir string) []string {
 	t.Helper()
 	s := open(t, on(e))
 	defer s.Close()
-	must(t, s.ReadBarrier(t.Context(), "/"))
+	must(t, s.readBarrier(t.Context(), "/"))
 	listing, err := s.Children(t.Context(), dir)
 	if err != nil && !errors.Is(err, zk.ErrNoNode) {
 		t.Fatal(err)
@@ -48,7 +49,7 @@ func TestProtectedCreateMakesOneNodeWhateverIsLost(t *testing.T) {
 						}
 						s := open(t, opts)
 						defer s.Close()
-						must(t, s.CreateParents(t.Context(), "/q/x"))
+						must(t, s.createParents(t.Context(), "/q/x"))
 						if servers == "lagging" {
 							for i, address := range e.Servers() {
 								if address != s.Server() { // where it goes next
@@ -57,9 +58,9 @@ func TestProtectedCreateMakesOneNodeWhateverIsLost(t *testing.T) {
 							}
 						}
 						injection := e.Inject(zktest.Rule{Op: "create", Count: count, Fate: fate, Delay: 3 * time.Second})
-						node, err := s.CreateProtected(t.Context(), "/q", "lock", nil, EphemeralSequential)
+						node, err := s.createProtected(t.Context(), "/q", "lock", nil, EphemeralSequential)
 						must(t, err)
-						must(t, s.ReadBarrier(t.Context(), "/"))
+						must(t, s.readBarrier(t.Context(), "/"))
 						listing, err := s.Children(t.Context(), "/q")
 						must(t, err)
 						if len(listing.Names) != 1 || listing.Names[0] != node.Name() {
@@ -96,10 +97,10 @@ func TestProtectedCreateAdoptsNoNodeOfALostSession(t *testing.T) {
 		}
 		s := open(t, opts)
 		defer s.Close()
-		must(t, s.CreateParents(t.Context(), "/q/x"))
+		must(t, s.createParents(t.Context(), "/q/x"))
 		e.Inject(zktest.Rule{Op: "create", Fate: zktest.CloseBeforeReply})
 		down.Store(true)
-		create := s.StartProtected("/q", "lock", nil, EphemeralSequential)
+		create := s.startSuffixed("/q", "lock-", nil, EphemeralSequential)
 		synctest.Wait()
 		must(t, e.Expire(s.ID()))
 		down.Store(false)
@@ -126,17 +127,17 @@ func TestCancelledCreateLeavesNoNode(t *testing.T) {
 			for _, after := range []time.Duration{0, time.Millisecond, time.Second} {
 				inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
 					s := open(t, on(e))
-					must(t, s.CreateParents(t.Context(), "/q/x"))
+					must(t, s.createParents(t.Context(), "/q/x"))
 					e.Inject(zktest.Rule{Op: "create", Fate: fate, Delay: 2 * time.Second})
 					ctx, cancel := context.WithTimeout(t.Context(), after)
 					defer cancel()
-					node, err := s.CreateProtected(ctx, "/q", "lock", nil, mode)
+					node, err := s.createProtected(ctx, "/q", "lock", nil, mode)
 					want := Indeterminate
 					if after == 0 { // no request was made
 						want = Failed
 					}
 					if err == nil { // in time
-						must(t, s.Remove(t.Context(), node))
+						must(t, s.remove(t.Context(), node))
 					} else if !errors.Is(err, context.DeadlineExceeded) || OutcomeOf(err) != want {
 						t.Errorf("create: %v", err)
 					}
@@ -160,10 +161,10 @@ func TestCleanUpOutlastsALongOutage(t *testing.T) {
 		opts.Abandon = -1
 		s := open(t, opts)
 		defer s.Close()
-		must(t, s.CreateParents(t.Context(), "/q/x"))
+		must(t, s.createParents(t.Context(), "/q/x"))
 		ctx, cancel := context.WithCancel(t.Context())
 		e.Inject(zktest.Rule{Op: "create", Fate: zktest.DelayRequest, Delay: time.Second})
-		create := s.StartProtected("/q", "lock", nil, EphemeralSequential)
+		create := s.startSuffixed("/q", "lock-", nil, EphemeralSequential)
 		synctest.Wait()
 		outage := e.Inject(zktest.Rule{Op: "delete", Count: -1, Fate: zktest.CloseBeforeRequest})
 		cancel()
@@ -185,7 +186,7 @@ func TestLookUpTakesNoNodeOfAnotherSession(t *testing.T) {
 		s, other := open(t, on(e)), open(t, on(e))
 		defer s.Close()
 		defer other.Close()
-		must(t, s.CreateParents(t.Context(), "/q/x"))
+		must(t, s.createParents(t.Context(), "/q/x"))
 		path, err := other.Create(t.Context(), "/q/same-lock-", nil, EphemeralSequential)
 		must(t, err)
 		node, err := s.find(t.Context(), "/q", "same-lock-", EphemeralSequential)
@@ -208,12 +209,12 @@ func TestRemoveSparesTheNextOwnersNode(t *testing.T) {
 		must(t, err)
 		stat, err := a.Exists(t.Context(), "/one")
 		must(t, err)
-		node := Node{Path: "/one", Czxid: stat.Czxid}
+		node := engine.Node{Path: "/one", Czxid: stat.Czxid}
 
 		e.Inject(zktest.Rule{Op: "delete", Fate: zktest.CloseBeforeReply})
 		e.Inject(zktest.Rule{Op: "multi", Session: a.ID(), Fate: zktest.DelayRequest, Delay: time.Second})
 		removed := make(chan error, 1)
-		go func() { removed <- a.Remove(t.Context(), node) }()
+		go func() { removed <- a.remove(t.Context(), node) }()
 		synctest.Wait()
 		_, err = b.Create(t.Context(), "/one", nil, Ephemeral)
 		must(t, err)
@@ -245,7 +246,7 @@ func TestRemoveSparesTheNextOwnersNodeAtAServerThatLags(t *testing.T) {
 		lost := e.Inject(zktest.Rule{Op: "delete", Session: a.ID(), Fate: zktest.CloseBeforeReply})
 		e.Inject(zktest.Rule{Op: "exists", Session: a.ID(), Fate: zktest.DelayReply, Delay: time.Second}) // the other comes meanwhile
 		removed := make(chan error, 1)
-		go func() { removed <- a.Remove(t.Context(), Node{Path: "/one", Czxid: stat.Czxid}) }()
+		go func() { removed <- a.remove(t.Context(), engine.Node{Path: "/one", Czxid: stat.Czxid}) }()
 		for {
 			if _, err = b.Create(t.Context(), "/one", nil, Ephemeral); err == nil {
 				break
@@ -269,11 +270,11 @@ func TestMissingChrootFailsCreates(t *testing.T) {
 		s := open(t, opts)
 		defer s.Close()
 		for _, dir := range []string{"/", "/a", "/a/b"} {
-			_, err := s.CreateProtected(t.Context(), dir, "lock", nil, EphemeralSequential)
+			_, err := s.createProtected(t.Context(), dir, "lock", nil, EphemeralSequential)
 			if !errors.Is(err, zk.ErrNoNode) {
 				t.Errorf("create in %s: %v", dir, err)
 			}
-			if err := s.CreateParents(t.Context(), znode.Join(dir, "x")); !errors.Is(err, zk.ErrNoNode) || OutcomeOf(err) != Failed {
+			if err := s.createParents(t.Context(), znode.Join(dir, "x")); !errors.Is(err, zk.ErrNoNode) || OutcomeOf(err) != Failed {
 				t.Errorf("parents of a node in %s: %v", dir, err)
 			}
 		}
@@ -287,7 +288,7 @@ func TestProtectedNamesAreRepeatableFromASeed(t *testing.T) {
 			opts := on(e)
 			opts.Rand = strings.NewReader(strings.Repeat("0123456789abcdef", 64))
 			s := open(t, opts)
-			names[i] = s.NewID()
+			names[i] = s.newID()
 			must(t, s.Close())
 		}
 		if names[0] != names[1] || len(names[0]) != 32 {
@@ -300,7 +301,7 @@ func TestCleanupOnAnEndedSessionIsNotRun(t *testing.T) {
 	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
 		s := open(t, on(e))
 		must(t, s.Close())
-		s.Detach(func(context.Context) error { t.Error("run"); return nil })
+		s.detach(func(context.Context) error { t.Error("run"); return nil })
 		synctest.Wait()
 	})
 }
@@ -312,7 +313,7 @@ func TestCloseWaitsForCleanUpWithABound(t *testing.T) {
 			s := open(t, on(e))
 			bound := s.Timeout() / 3
 			finished := false
-			s.Detach(func(ctx context.Context) error {
+			s.detach(func(ctx context.Context) error {
 				err := sleep(ctx, took)
 				finished = err == nil
 				return err

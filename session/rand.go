@@ -40,9 +40,9 @@ func jitter(d time.Duration, source rand.Source) time.Duration {
 	return d/2 + time.Duration(source.Uint64()%uint64(d/2+1))
 }
 
-// NewID returns 128 random bits in hexadecimal, from Options.Rand: the name
+// newID returns 128 random bits in hexadecimal, from Options.Rand: the name
 // by which a client recognises a node of its own.
-func (s *Session) NewID() string {
+func (s *Session) newID() string {
 	var b [16]byte
 	binary.BigEndian.PutUint64(b[:8], s.rand.Uint64())
 	binary.BigEndian.PutUint64(b[8:], s.rand.Uint64())

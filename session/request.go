@@ -2,17 +2,17 @@ package session
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/go-zookeeper/zk"
 
+	"github.com/zkcoord/zkcoord/internal/invalid"
 	"github.com/zkcoord/zkcoord/internal/znode"
 )
 
@@ -23,7 +23,7 @@ import (
 //
 // What ends with the session alone needs no goroutine: the keeper closes the
 // client then, which ends every call.
-func do[T any](ctx context.Context, s *Session, op, path string, call func(*zk.Conn) (T, error)) (value T, err error) {
+func do[T any](ctx context.Context, s *Session, op, path string, call func(*zk.Conn, *ticket) (T, error)) (value T, err error) {
 	if told := s.opts.Metrics.Request; told != nil {
 		start := time.Now()
 		defer func() { told(op, time.Since(start), err) }()
@@ -31,17 +31,27 @@ func do[T any](ctx context.Context, s *Session, op, path string, call func(*zk.C
 	if err := s.up.wait(ctx, s.life); err != nil {
 		return value, unsent(op, path, err)
 	}
+	t := s.tickets.issue()
 	var r result[T]
 	if ctx == s.life {
-		r.value, r.err = call(s.zk)
-	} else if r, err = apart(ctx, s, op, path, call); err != nil {
-		return value, err
+		r.value, r.err = call(s.zk, t)
+	} else {
+		r, err = apart(ctx, s, t, call)
+	}
+	if r.err == nil && err == nil {
+		return r.value, nil
 	}
 	if r.err = named(r.err); errors.Is(r.err, zk.ErrNoNode) {
 		r.err = s.explainNoNode(ctx, r.err)
 	}
-	if r.err != nil && s.life.Err() != nil && OutcomeOf(r.err) == Indeterminate {
-		return value, ended(op, path, s.Err())
+	if err == nil && s.life.Err() != nil && OutcomeOf(r.err) == Indeterminate {
+		err = s.Err()
+	}
+	switch {
+	case s.tickets.void(t):
+		return value, unsent(op, path, cmp.Or(err, r.err))
+	case err != nil:
+		return value, ended(op, path, err)
 	}
 	return r.value, answered(op, path, r.err)
 }
@@ -52,82 +62,28 @@ type result[T any] struct {
 }
 
 // apart makes the call on a goroutine of its own, so that it can be given up.
-// The error says that it was.
-func apart[T any](ctx context.Context, s *Session, op, path string, call func(*zk.Conn) (T, error)) (r result[T], err error) {
+// The error says why it was.
+func apart[T any](ctx context.Context, s *Session, t *ticket, call func(*zk.Conn, *ticket) (T, error)) (r result[T], err error) {
 	answer := make(chan result[T], 1)
-	var begun atomic.Bool // or given up before, and then never
 	if !s.spawn(func() {
-		if begun.CompareAndSwap(false, true) {
-			v, err := call(s.zk)
-			answer <- result[T]{v, err}
-		}
+		v, err := call(s.zk, t)
+		answer <- result[T]{v, err}
 	}) {
-		return r, unsent(op, path, s.Err())
+		return r, s.Err()
 	}
 	select {
 	case r = <-answer:
 		return r, nil
 	case <-ctx.Done():
-		err = causeOf(ctx)
+		return r, causeOf(ctx)
 	case <-s.life.Done():
-		err = s.Err()
+		return r, s.Err()
 	}
-	if begun.CompareAndSwap(false, true) {
-		return r, unsent(op, path, err)
-	}
-	s.abandon(func() { <-answer })
-	return r, ended(op, path, err)
-}
-
-// abandon notes that a request was given up, which is over when wait returns. It
-// may not have gone out yet: see awaitAbandoned.
-func (s *Session) abandon(wait func()) {
-	over := make(chan struct{})
-	s.mu.Lock()
-	s.abandoned[over] = struct{}{}
-	s.mu.Unlock()
-	s.spawn(func() {
-		wait()
-		s.mu.Lock()
-		delete(s.abandoned, over)
-		s.mu.Unlock()
-		close(over)
-	})
-}
-
-// standstill is for how long a goroutine may stand still between its decision to
-// send a request and the client's queue, from which on requests keep their order.
-const standstill = time.Second
-
-// awaitAbandoned waits until no request that was given up can still go out, for
-// what has to come behind them. It waits for their answers, which come before
-// that of anything sent now; but not for ever, as a server may owe one.
-func (s *Session) awaitAbandoned(ctx context.Context) error {
-	s.mu.Lock()
-	strays := slices.Collect(maps.Keys(s.abandoned))
-	s.mu.Unlock()
-	if len(strays) == 0 {
-		return nil
-	}
-	bound := time.NewTimer(standstill)
-	defer bound.Stop()
-	for _, over := range strays {
-		select {
-		case <-over:
-		case <-bound.C:
-			return nil
-		case <-ctx.Done():
-			return causeOf(ctx)
-		case <-s.life.Done():
-			return s.Err()
-		}
-	}
-	return nil
 }
 
 // read is do for a request that changes nothing: it asks again when the
 // connection went.
-func read[T any](ctx context.Context, s *Session, op, path string, call func(*zk.Conn) (T, error)) (T, error) {
+func read[T any](ctx context.Context, s *Session, op, path string, call func(*zk.Conn, *ticket) (T, error)) (T, error) {
 	for {
 		value, err := do(ctx, s, op, path, call)
 		if err == nil || !retryable(err) {
@@ -211,17 +167,17 @@ const (
 
 // Create makes a znode, with the ACL of the options, and returns its path,
 // which for a sequential node ends in the number that the server gave it.
-// After an Indeterminate error it may exist: see CreateProtected.
+// After an Indeterminate error it may exist: see createProtected.
 func (s *Session) Create(ctx context.Context, path string, data []byte, mode Mode) (string, error) {
-	return s.create(ctx, path, data, mode, s.opts.ACL)
+	return s.create(ctx, path, data, mode, s.opts.ACL, nil)
 }
 
 // CreateACL is Create with an ACL of its own.
 func (s *Session) CreateACL(ctx context.Context, path string, data []byte, mode Mode, acl []ACL) (string, error) {
-	return s.create(ctx, path, data, mode, slices.Clone(acl))
+	return s.create(ctx, path, data, mode, slices.Clone(acl), nil)
 }
 
-func (s *Session) create(ctx context.Context, path string, data []byte, mode Mode, acl []zk.ACL) (string, error) {
+func (s *Session) create(ctx context.Context, path string, data []byte, mode Mode, acl []zk.ACL, n *note) (string, error) {
 	check := strings.TrimSuffix(path, "/") // a sequential node may be named by its number alone
 	if check == "" || mode&zk.FlagSequence == 0 {
 		check = path
@@ -230,41 +186,48 @@ func (s *Session) create(ctx context.Context, path string, data []byte, mode Mod
 		return "", err
 	}
 	data = bytes.Clone(data)
-	return do(ctx, s, "create", path, func(c *zk.Conn) (string, error) {
+	return do(ctx, s, "create", path, func(c *zk.Conn, t *ticket) (string, error) {
+		t.note = n
 		create := c.Create
 		if mode == Container {
 			create = c.CreateContainer
 		}
-		created, err := create(s.innerNew(path, mode&zk.FlagSequence != 0), data, int32(mode), acl)
+		created, err := create(t.mark(s.innerNew(path, mode&zk.FlagSequence != 0)), data, int32(mode), acl)
 		return s.outer(created), err
 	})
 }
 
 // CreateTTL makes a persistent znode which the server deletes when it has had
-// no children and no change for ttl. Servers refuse it unless they have
-// zookeeper.extendedTypesEnabled set.
+// no children and no change for ttl, which is at least a millisecond and at most 34
+// years. Servers refuse it unless they have zookeeper.extendedTypesEnabled set.
 func (s *Session) CreateTTL(ctx context.Context, path string, data []byte, ttl time.Duration, sequential bool) (string, error) {
 	if err := s.check("create", path, len(data)+aclSize(s.opts.ACL)); err != nil {
 		return "", err
+	}
+	if ttl < time.Millisecond || ttl > maxTTL {
+		return "", unsent("create", path, invalid.New("a time to live of %v is not between 1 ms and %v", ttl, maxTTL))
 	}
 	flag := int32(zk.FlagTTL)
 	if sequential {
 		flag = zk.FlagPersistentSequentialWithTTL
 	}
 	data = bytes.Clone(data)
-	return do(ctx, s, "create", path, func(c *zk.Conn) (string, error) {
-		created, err := c.CreateTTL(s.innerNew(path, sequential), data, flag, s.opts.ACL, ttl)
+	return do(ctx, s, "create", path, func(c *zk.Conn, t *ticket) (string, error) {
+		created, err := c.CreateTTL(t.mark(s.innerNew(path, sequential)), data, flag, s.opts.ACL, ttl)
 		return s.outer(created), err
 	})
 }
+
+// maxTTL is the most that servers take, which keep it in 40 bits.
+const maxTTL = (1<<40 - 1) * time.Millisecond
 
 // Exists returns the stat of a znode, nil if there is none.
 func (s *Session) Exists(ctx context.Context, path string) (*Stat, error) {
 	if err := s.check("exists", path, 0); err != nil {
 		return nil, err
 	}
-	return read(ctx, s, "exists", path, func(c *zk.Conn) (*zk.Stat, error) {
-		exists, stat, err := c.Exists(s.inner(path))
+	return read(ctx, s, "exists", path, func(c *zk.Conn, t *ticket) (*zk.Stat, error) {
+		exists, stat, err := c.Exists(t.mark(s.inner(path)))
 		if err != nil || !exists {
 			return nil, err
 		}
@@ -296,8 +259,8 @@ func (s *Session) Get(ctx context.Context, path string) (Value, error) {
 	if err := s.check("get", path, 0); err != nil {
 		return Value{}, err
 	}
-	return read(ctx, s, "get", path, func(c *zk.Conn) (Value, error) {
-		data, stat, err := c.Get(s.inner(path))
+	return read(ctx, s, "get", path, func(c *zk.Conn, t *ticket) (Value, error) {
+		data, stat, err := c.Get(t.mark(s.inner(path)))
 		return Value{data, stat}, err
 	})
 }
@@ -325,8 +288,8 @@ func (s *Session) Children(ctx context.Context, path string) (Listing, error) {
 	if err := s.check("children", path, 0); err != nil {
 		return Listing{}, err
 	}
-	return read(ctx, s, "children", path, func(c *zk.Conn) (Listing, error) {
-		names, stat, err := c.Children(s.inner(path))
+	return read(ctx, s, "children", path, func(c *zk.Conn, t *ticket) (Listing, error) {
+		names, stat, err := c.Children(t.mark(s.inner(path)))
 		return Listing{names, stat}, err
 	})
 }
@@ -352,8 +315,8 @@ func (s *Session) Set(ctx context.Context, path string, data []byte, version int
 		return nil, err
 	}
 	data = bytes.Clone(data)
-	return do(ctx, s, "set", path, func(c *zk.Conn) (*zk.Stat, error) {
-		return c.Set(s.inner(path), data, version)
+	return do(ctx, s, "set", path, func(c *zk.Conn, t *ticket) (*zk.Stat, error) {
+		return c.Set(t.mark(s.inner(path)), data, version)
 	})
 }
 
@@ -362,39 +325,36 @@ func (s *Session) Delete(ctx context.Context, path string, version int32) error 
 	if err := s.check("delete", path, 0); err != nil {
 		return err
 	}
-	_, err := do(ctx, s, "delete", path, func(c *zk.Conn) (struct{}, error) {
-		return struct{}{}, c.Delete(s.inner(path), version)
+	_, err := do(ctx, s, "delete", path, func(c *zk.Conn, t *ticket) (struct{}, error) {
+		return struct{}{}, c.Delete(t.mark(s.inner(path)), version)
 	})
 	return err
 }
 
 // Sync makes the next read of this session see what the leader had committed.
 // On the leader itself that is only what it has applied, which can be less
-// than another server showed before: see ReadBarrier. Nor is it a proof that the
+// than another server showed before: see readBarrier. Nor is it a proof that the
 // session lives: an isolated leader answers it too.
 func (s *Session) Sync(ctx context.Context, path string) error {
 	if err := s.check("sync", path, 0); err != nil {
 		return err
 	}
-	_, err := read(ctx, s, "sync", path, func(c *zk.Conn) (string, error) {
-		return c.Sync(s.inner(path))
+	_, err := read(ctx, s, "sync", path, func(c *zk.Conn, t *ticket) (string, error) {
+		return c.Sync(t.mark(s.inner(path)))
 	})
 	return err
 }
 
-// ReadBarrier makes the next reads of this session see all that was committed on
+// readBarrier makes the next reads of this session see all that was committed on
 // any server before it was called, and each request of this session whose
 // reply was lost, if it is ever to be applied. It is a quorum write that
 // changes nothing. The path is any; it need not exist.
 //
 // Not Sync: the leader answers that of its own clients without waiting for
 // what it has committed and not applied yet.
-func (s *Session) ReadBarrier(ctx context.Context, path string) error {
+func (s *Session) readBarrier(ctx context.Context, path string) error {
 	if err := s.check("multi", path, 0); err != nil {
 		return err
-	}
-	if err := s.awaitAbandoned(ctx); err != nil {
-		return unsent("multi", path, err)
 	}
 	for {
 		_, err := s.Multi(ctx, CheckOp{Path: path, Version: AnyVersion})
@@ -415,8 +375,8 @@ func (s *Session) GetACL(ctx context.Context, path string) ([]ACL, error) {
 	if err := s.check("getACL", path, 0); err != nil {
 		return nil, err
 	}
-	return read(ctx, s, "getACL", path, func(c *zk.Conn) ([]zk.ACL, error) {
-		acl, _, err := c.GetACL(s.inner(path))
+	return read(ctx, s, "getACL", path, func(c *zk.Conn, t *ticket) ([]zk.ACL, error) {
+		acl, _, err := c.GetACL(t.mark(s.inner(path)))
 		return acl, err
 	})
 }
@@ -427,8 +387,8 @@ func (s *Session) SetACL(ctx context.Context, path string, acl []ACL, version in
 		return err
 	}
 	acl = slices.Clone(acl)
-	_, err := do(ctx, s, "setACL", path, func(c *zk.Conn) (*zk.Stat, error) {
-		return c.SetACL(s.inner(path), acl, version)
+	_, err := do(ctx, s, "setACL", path, func(c *zk.Conn, t *ticket) (*zk.Stat, error) {
+		return c.SetACL(t.mark(s.inner(path)), acl, version)
 	})
 	return err
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"slices"
 	"strings"
@@ -72,11 +73,10 @@ func TestOptionsAreChecked(t *testing.T) {
 		"tick":             {Servers: []string{"a"}, TickTime: -1},
 		"request":          {Servers: []string{"a"}, MaxRequest: -1},
 	} {
-		if s, err := Open(t.Context(), opts); err == nil {
-			s.Close()
-			t.Errorf("%s: accepted", name)
+		if _, err := Open(t.Context(), opts); !errors.Is(err, ErrInvalid) {
+			t.Errorf("%s: Open: got %v, want %v", name, err, ErrInvalid)
 		}
-		if err := Run(t.Context(), opts, nil); err == nil || !strings.HasPrefix(err.Error(), "session: ") {
+		if err := Run(t.Context(), opts, nil); !errors.Is(err, ErrInvalid) || !strings.HasPrefix(err.Error(), "session: ") {
 			t.Errorf("%s: Run: %v", name, err)
 		}
 	}
@@ -126,6 +126,11 @@ func TestEveryRequest(t *testing.T) {
 			}
 		}
 		for _, sequential := range []bool{false, true} {
+			for _, ttl := range []time.Duration{-time.Second, 0, time.Microsecond, math.MaxInt64} {
+				if _, err := s.CreateTTL(ctx, "/a/t", nil, ttl, sequential); !errors.Is(err, ErrInvalid) || OutcomeOf(err) != Failed {
+					t.Errorf("CreateTTL for %v: got %v (%v), want %v (%v)", ttl, err, OutcomeOf(err), ErrInvalid, Failed)
+				}
+			}
 			if made, err := s.CreateTTL(ctx, "/a/t", nil, time.Minute, sequential); err != nil || (made == "/a/t") == sequential {
 				t.Errorf("TTL node %q: %v", made, err)
 			}
@@ -138,7 +143,7 @@ func TestEveryRequest(t *testing.T) {
 		if err := s.Delete(ctx, "/a", AnyVersion); !errors.Is(err, zk.ErrNotEmpty) {
 			t.Errorf("delete of a parent: %v", err)
 		}
-		must(t, s.CreateParents(ctx, "/a/c/d/e/f"))
+		must(t, s.createParents(ctx, "/a/c/d/e/f"))
 		must(t, s.DeleteAll(ctx, "/a"))
 		must(t, s.DeleteAll(ctx, "/a"))
 		if stat, err := s.Exists(ctx, "/a"); stat != nil || err != nil {
@@ -203,9 +208,9 @@ func TestTooLargeIsRefusedUnsent(t *testing.T) {
 			many = append(many, CheckOp{"/0123", 0})
 		}
 		_, multi := s.Multi(ctx, many...)
-		fits := s.Fits(many...)
-		must(t, s.Fits(many[0]))
-		_, protected := s.CreateProtected(ctx, "/", "lock", big, EphemeralSequential)
+		fits := s.fits(many...)
+		must(t, s.fits(many[0]))
+		_, protected := s.createProtected(ctx, "/", "lock", big, EphemeralSequential)
 		for name, err := range map[string]error{"create": create, "acl": acl, "set": set, "multi": multi, "fits": fits, "protected": protected} {
 			if !errors.Is(err, ErrTooLarge) || OutcomeOf(err) != Failed {
 				t.Errorf("%s: %v", name, err)
@@ -226,7 +231,7 @@ func TestRequestsEndWithTheirContext(t *testing.T) {
 		opts.Abandon = time.Hour
 		s := open(t, opts)
 		defer s.Close()
-		must(t, s.CreateParents(t.Context(), "/a/b"))
+		must(t, s.createParents(t.Context(), "/a/b"))
 		requests := map[string]func(context.Context) error{
 			"create":    func(ctx context.Context) error { _, err := s.Create(ctx, "/a/x", nil, Persistent); return err },
 			"exists":    func(ctx context.Context) error { _, err := s.Exists(ctx, "/a"); return err },
@@ -238,7 +243,7 @@ func TestRequestsEndWithTheirContext(t *testing.T) {
 			"set":       func(ctx context.Context) error { _, err := s.Set(ctx, "/a", nil, 0); return err },
 			"delete":    func(ctx context.Context) error { return s.Delete(ctx, "/a", 0) },
 			"deleteAll": func(ctx context.Context) error { return s.DeleteAll(ctx, "/a") },
-			"parents":   func(ctx context.Context) error { return s.CreateParents(ctx, "/p/q/r") },
+			"parents":   func(ctx context.Context) error { return s.createParents(ctx, "/p/q/r") },
 			"multi":     func(ctx context.Context) error { _, err := s.Multi(ctx, CheckOp{"/a", 0}); return err },
 			"sync":      func(ctx context.Context) error { return s.Sync(ctx, "/a") },
 			"getACL":    func(ctx context.Context) error { _, err := s.GetACL(ctx, "/a"); return err },
@@ -307,60 +312,24 @@ func TestCatchUpSeesWhatAnotherServerShowed(t *testing.T) {
 			e.Lag(i, 2*time.Second)
 			path, err := first.Create(t.Context(), "/a-", nil, PersistentSequential)
 			must(t, err)
-			must(t, behind.ReadBarrier(t.Context(), "/none"))
+			must(t, behind.readBarrier(t.Context(), "/none"))
 			if stat, err := behind.Exists(t.Context(), path); err != nil || stat == nil {
 				t.Errorf("server %d of leader %d does not show it: %v", i, e.Leader(), err)
 			}
-			if err := behind.ReadBarrier(t.Context(), "bad"); err == nil {
+			if err := behind.readBarrier(t.Context(), "bad"); err == nil {
 				t.Error("a bad path was accepted")
 			}
 			e.Lag(i, 0)
 			must(t, behind.Close())
-			if err := behind.ReadBarrier(t.Context(), "/"); !errors.Is(err, ErrClosed) {
+			if err := behind.readBarrier(t.Context(), "/"); !errors.Is(err, ErrClosed) {
 				t.Errorf("after Close: %v", err)
 			}
 		}
 	})
 }
 
-// Covers S4.
-// A request that was given up as its goroutine stood still may go out at any
-// time: what undoes it has to wait.
-//
-// Covers S4.
-func TestWhatWasGivenUpIsUndoneBehindIt(t *testing.T) {
-	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
-		s := open(t, on(e))
-		defer s.Close()
-
-		goOn := giveUpACreate(t, s, "/undone")
-		removed := s.Detach(func(ctx context.Context) error { return s.Delete(ctx, "/undone", AnyVersion) })
-		synctest.Wait()
-		close(goOn)
-		if err := <-removed; err != nil {
-			t.Errorf("the clean-up came before what it undoes: %v", err)
-		}
-
-		goOn = giveUpACreate(t, s, "/late")
-		caughtUp := make(chan error, 1)
-		go func() { caughtUp <- s.ReadBarrier(t.Context(), "/late") }()
-		synctest.Wait()
-		select {
-		case err := <-caughtUp:
-			t.Errorf("CatchUp did not wait: %v", err)
-			close(goOn)
-		default:
-			close(goOn)
-			must(t, <-caughtUp)
-		}
-		if stat, err := s.Exists(t.Context(), "/late"); err != nil || stat == nil {
-			t.Errorf("after CatchUp: %v, %v", stat, err)
-		}
-	})
-}
-
-// What was given up may go out later: with what it was given, not with what its
-// caller has put into the buffer since.
+// The client may encode a request after it was given up. It reads a copy of the data
+// then: the caller may have put something else into the buffer since.
 //
 // Covers S5.
 func TestDataOfACallThatWasGivenUp(t *testing.T) {
@@ -393,7 +362,7 @@ func TestDataOfACallThatWasGivenUp(t *testing.T) {
 			return err
 		},
 		"protected": func(ctx context.Context, s *Session, data []byte, acl []zk.ACL) error {
-			_, err := s.CreateProtected(ctx, "/dir", "x", data, EphemeralSequential)
+			_, err := s.createProtected(ctx, "/dir", "x", data, EphemeralSequential)
 			return err
 		},
 	}
@@ -417,16 +386,16 @@ func TestDataOfACallThatWasGivenUp(t *testing.T) {
 				synctest.Wait()
 				data := []byte("before")
 				acl := []zk.ACL{{Perms: zk.PermAll, Scheme: "digest", ID: "before:"}}
-				if err := write(ctx, s, data, acl); OutcomeOf(err) != Indeterminate {
-					t.Fatal(err)
+				if err := write(ctx, s, data, acl); err == nil {
+					t.Fatal("the write was not held up")
 				}
 				copy(data, "after!")
 				acl[0].ID = "after!:"
 				close(goOn)
-				must(t, s.ReadBarrier(t.Context(), "/"))
+				must(t, s.readBarrier(t.Context(), "/"))
 				stuck.mu.Lock()
 				defer stuck.mu.Unlock()
-				if !bytes.Contains(stuck.sent, []byte("before")) || bytes.Contains(stuck.sent, []byte("after!")) {
+				if bytes.Contains(stuck.sent, []byte("before")) || bytes.Contains(stuck.sent, []byte("after!")) {
 					t.Errorf("sent %q", stuck.sent)
 				}
 			})
@@ -451,23 +420,6 @@ func (c *stuckConn) Write(p []byte) (int, error) {
 	c.sent = append(c.sent, p...)
 	c.mu.Unlock()
 	return c.Conn.Write(p)
-}
-
-// giveUpACreate gives up the creation of an ephemeral znode that is not sent
-// before goOn is closed.
-func giveUpACreate(t *testing.T, s *Session, path string) (goOn chan struct{}) {
-	t.Helper()
-	goOn = make(chan struct{})
-	ctx, cancel := context.WithCancel(t.Context())
-	time.AfterFunc(time.Second, cancel)
-	_, err := do(ctx, s, "create", path, func(c *zk.Conn) (string, error) {
-		<-goOn
-		return c.Create(path, nil, zk.FlagEphemeral, zk.WorldACL(zk.PermAll))
-	})
-	if OutcomeOf(err) != Indeterminate {
-		t.Fatal(err)
-	}
-	return goOn
 }
 
 func TestWriteWhoseReplyIsLostIsIndeterminate(t *testing.T) {
@@ -523,14 +475,14 @@ func TestChroot(t *testing.T) {
 		if err != nil || !slices.Equal(listing.Names, []string{"application"}) {
 			t.Errorf("children of the root: %v, %v", listing.Names, err)
 		}
-		node, err := s.CreateProtected(ctx, "/l", "lock", nil, EphemeralSequential)
+		node, err := s.createProtected(ctx, "/l", "lock", nil, EphemeralSequential)
 		if err != nil || !strings.HasPrefix(node.Path, "/l/") || node.Czxid == 0 {
 			t.Errorf("protected: %+v, %v", node, err)
 		}
 		if ev := <-w.C; ev.Path != "/" || ev.Type != zk.EventNodeChildrenChanged {
 			t.Errorf("event %+v", ev)
 		}
-		h := s.Hold(node)
+		h := s.hold(node)
 		must(t, h.Grant(ctx))
 		time.Sleep(2 * s.Timeout())
 		if err := h.Context().Err(); err != nil {
@@ -569,9 +521,9 @@ func TestACLAndDigest(t *testing.T) {
 				t.Errorf("after a reconnect: %v", err)
 			}
 		}
-		node, err := s.CreateProtected(ctx, "/p", "lock", nil, EphemeralSequential)
+		node, err := s.createProtected(ctx, "/p", "lock", nil, EphemeralSequential)
 		must(t, err)
-		h := s.Hold(node)
+		h := s.hold(node)
 		defer h.End(nil)
 		must(t, h.Grant(ctx))
 		acl, err := s.GetACL(ctx, "/p")

@@ -12,10 +12,13 @@ import (
 	"time"
 
 	"github.com/go-zookeeper/zk"
+
+	"github.com/zkcoord/zkcoord/internal/engine"
 )
 
 // A Session is one ZooKeeper session. It is safe for concurrent use.
 type Session struct {
+	ref
 	opts Options
 	rand rand.Source
 	zk   *zk.Conn
@@ -30,6 +33,8 @@ type Session struct {
 	up     *gate         // open while there is a connection
 	tidy   *gate         // open while no clean-up is under way
 
+	tickets *tickets // of the requests
+
 	rootSeen  atomic.Bool   // the chroot exists
 	reporting chan struct{} // holds one token when reports may be non-empty
 
@@ -39,6 +44,7 @@ type Session struct {
 	listeners   map[*listener]struct{}
 	id          int64
 	password    []byte
+	foreign     bool // the servers are not ZooKeeper
 	timeout     time.Duration
 	current     *conn // the one that serves the session; nil while there is none
 	latest      *conn // the last one that was dialled
@@ -48,15 +54,14 @@ type Session struct {
 	downSince   time.Time
 	trying      string // the server that was dialled last
 	dialError   error
-	lastZxid    int64
-	told        bool // of an event after the last reply: what it tells of may be later than lastZxid
+	lastZxid    int64 // of a reply: all events up to it came before it
+	seenZxid    int64 // of a reply or an event: a server that is behind it must not answer
+	told        bool  // of an event without a zxid, after the last reply: it may be later than seenZxid
 	inflight    map[int32]packet
 	pings       []time.Time // when the unanswered pings were sent
 	queued      []byte      // frames to be sent before the next of the client
-	creating    map[string]*creation
-	abandoned   map[chan struct{}]struct{} // requests given up that may not have gone out yet; each is closed when it has been
 	watches     map[watchKey]*watched
-	holds       map[*Hold]struct{}
+	holds       map[*hold]struct{}
 	lease       lease
 	sleptBefore time.Duration // what Options.slept had counted when no lease rested on it
 	lastPing    time.Time     // of the session's own
@@ -82,25 +87,21 @@ func Open(ctx context.Context, opts Options) (*Session, error) {
 		reporting: make(chan struct{}, 1),
 		up:        newGate(),
 		tidy:      newGate(),
+		tickets:   newTickets(),
 		state:     Suspended,
 		downSince: time.Now(),
 		listeners: make(map[*listener]struct{}),
 		inflight:  make(map[int32]packet),
-		creating:  make(map[string]*creation),
-		abandoned: make(map[chan struct{}]struct{}),
 		watches:   make(map[watchKey]*watched),
-		holds:     make(map[*Hold]struct{}),
+		holds:     make(map[*hold]struct{}),
 	}
+	s.ref = engine.NewRef(inside{s})
 	s.sleptBefore = opts.slept()
 	s.park = sync.OnceFunc(func() { close(s.parked) })
 	s.life, s.end = context.WithCancelCause(context.Background())
 	s.tidy.set(true)
 
-	client, events, err := zk.Connect(opts.Servers, opts.Timeout,
-		zk.WithHostProvider(&servers{s: s, list: s.shuffledServers()}),
-		zk.WithDialer(s.dial),
-		zk.WithMaxConnBufferSize(opts.MaxRequest+1<<12),
-		zk.WithLogger(debugLog{s.opts.Logger}), zk.WithLogInfo(false))
+	client, events, err := connect(s)
 	if err != nil {
 		return nil, fmt.Errorf("session: %w", err)
 	}
@@ -213,7 +214,9 @@ func (s *Session) finishLocked(cause error) {
 		w.fire(key, zk.Event{Type: zk.EventNotWatching, State: zk.StateDisconnected, Path: s.outer(key.path), Err: cause})
 	}
 	clear(s.watches)
-	s.logLocked(slog.LevelInfo, "zookeeper session ended", "session", hexID(s.id), "cause", cause)
+	if s.id != 0 { // else it never began, and Open says why
+		s.logLocked(slog.LevelInfo, "zookeeper session ended", "session", hexID(s.id), "cause", cause)
+	}
 }
 
 func stateAtEnd(cause error) State {
@@ -296,11 +299,4 @@ func (s *Session) abandonAfter() time.Duration {
 		return s.opts.Abandon
 	}
 	return 3 * s.timeout
-}
-
-// debugLog passes the client's remarks on.
-type debugLog struct{ log *slog.Logger }
-
-func (l debugLog) Printf(format string, args ...any) {
-	l.log.Debug("zookeeper client: " + fmt.Sprintf(format, args...))
 }

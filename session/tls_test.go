@@ -23,6 +23,7 @@ import (
 	"github.com/go-zookeeper/zk"
 
 	"github.com/zkcoord/zkcoord/harness/ensemble/process"
+	"github.com/zkcoord/zkcoord/recipe"
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -98,15 +99,13 @@ func check(t *testing.T, err error) {
 // certificate of ca. It returns its address.
 func secureServer(t *testing.T, ca *authority) string {
 	t.Helper()
-	java, classpath, err := process.Find()
+	java, classpath, err := process.Find(t.Context(), "")
 	if err != nil {
 		if os.Getenv("CI") != "" {
 			t.Fatalf("CI is set: %v", err)
 		}
 		t.Skip(err)
 	}
-	netty, _ := filepath.Glob("/usr/share/java/netty-*.jar") // of which Debian's netty-all is a part only
-	classpath += ":" + strings.Join(netty, ":")
 	dir := t.TempDir()
 	write := func(name string, content []byte) string {
 		path := filepath.Join(dir, name)
@@ -159,9 +158,9 @@ func TestTLSWithClientCertificates(t *testing.T) {
 	if opts.TLS.ServerName != "" {
 		t.Error("the caller's configuration was changed")
 	}
-	node, err := s.CreateProtected(ctx, "/tls", "lock", make([]byte, 1<<19), session.EphemeralSequential)
+	node, err := recipe.CreateProtected(ctx, s, "/tls", "lock", make([]byte, 1<<19), session.EphemeralSequential)
 	check(t, err)
-	h := s.Hold(node)
+	h := recipe.NewHold(s, node)
 	check(t, h.Grant(ctx))
 	_, err = s.CreateACL(ctx, "/mine", []byte("x"), session.Persistent, []zk.ACL{{Perms: zk.PermAll, Scheme: "x509", ID: "CN=client"}})
 	check(t, err)

@@ -45,7 +45,7 @@ type watched struct {
 	missing bool     // it was set on a znode that did not exist
 }
 
-// A waiter is told of one event of a key: a Watch or Watches. It is called
+// A waiter is told of one event of a key: a Watch or a watchSet. It is called
 // with mu held.
 type waiter interface {
 	fire(key watchKey, ev zk.Event)
@@ -206,8 +206,9 @@ func (s *Session) disarmLocked() {
 const setWatchesSize = 128 << 10
 
 // appendWatchesLocked appends the requests that set the watches again. The
-// server fires at once those whose znode changed after the last zxid that
-// this session has seen. They are in the order of their paths: what a session
+// server fires at once those whose znode changed after the last reply to this
+// session. The zxid of an event will not do: the same transaction may have had
+// other events, which the connection lost. They are in the order of their paths: what a session
 // sends is a function of what it was told, not of a map.
 func (s *Session) appendWatchesLocked(out []byte) []byte {
 	r := &wire.SetWatchesRequest{RelativeZxid: s.lastZxid}

@@ -2,14 +2,19 @@ package session
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
+	"net"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/go-zookeeper/zk"
 
+	"github.com/zkcoord/zkcoord/internal/wire"
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
@@ -266,7 +271,7 @@ func TestWatchesEndWithTheSession(t *testing.T) {
 		must(t, func() error {
 			s := open(t, on(e))
 			defer s.Close()
-			return s.CreateParents(t.Context(), "/app/x")
+			return s.createParents(t.Context(), "/app/x")
 		}())
 		s := open(t, opts)
 		defer s.Close()
@@ -313,34 +318,133 @@ func TestManyWatchesAreSetAgainInSeveralRequests(t *testing.T) {
 }
 
 // The server that told of a change goes before it answered anything more, and
-// the next one does not know of the change yet. Events have no zxid by which it
-// would refuse the session.
+// the next one does not know of the change yet. An event of ZooKeeper 3.9 has a
+// zxid by which that one refuses the session until it does. One of 3.8 has none,
+// and a quorum write comes before the read.
 //
 // Covers S6.
 func TestNoReadIsOlderThanAnEvent(t *testing.T) {
-	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
-		leader := e.Leader()
-		fresh, behind := (leader+1)%3, (leader+2)%3
-		s := open(t, on(e, fresh, behind))
-		defer s.Close()
-		if s.Server() != e.Servers()[fresh] {
-			fresh, behind = behind, fresh
+	for version, writes := range map[zktest.Version]int64{zktest.V38: 1, zktest.V39: 0} {
+		inBubble(t, zktest.Options{Version: version}, func(t *testing.T, e *zktest.Ensemble) {
+			leader := e.Leader()
+			fresh, behind := (leader+1)%3, (leader+2)%3
+			network := &tapped{dial: e.DialContext}
+			opts := on(e, fresh, behind)
+			opts.Dial = network.DialContext
+			s := open(t, opts)
+			defer s.Close()
+			if s.Server() != e.Servers()[fresh] {
+				fresh, behind = behind, fresh
+			}
+			other := open(t, on(e, leader))
+			defer other.Close()
+			other.Create(t.Context(), "/a", []byte("old"), Persistent)
+			time.Sleep(time.Second)
+			_, w, err := s.GetWatch(t.Context(), "/a")
+			must(t, err)
+			e.Lag(behind, 5*time.Second)
+			time.Sleep(15 * time.Second)
+			other.Set(t.Context(), "/a", []byte("new"), AnyVersion)
+			<-w.C
+			e.Kill(fresh)
+			v, err := s.Get(t.Context(), "/a")
+			must(t, err)
+			if string(v.Data) != "new" {
+				t.Errorf("%s: read %q after the event of what came later", version, v.Data)
+			}
+			if got := network.catchUps.Load(); got != writes {
+				t.Errorf("%s: %d quorum writes after the reconnect, want %d", version, got, writes)
+			}
+		})
+	}
+}
+
+// One transaction fires two watches, and the connection is lost after the first
+// event, which carries the zxid of both.
+//
+// Covers S6.
+func TestAnEventHidesNoOtherOfItsTransaction(t *testing.T) {
+	for _, version := range []zktest.Version{zktest.V38, zktest.V39} {
+		inBubble(t, zktest.Options{Version: version}, func(t *testing.T, e *zktest.Ensemble) {
+			network := &tapped{dial: e.DialContext}
+			opts := on(e)
+			opts.Dial = network.DialContext
+			s, other := open(t, opts), open(t, on(e))
+			defer s.Close()
+			defer other.Close()
+			ctx := t.Context()
+			for _, path := range []string{"/p", "/p/c"} {
+				_, err := other.Create(ctx, path, nil, Persistent)
+				must(t, err)
+			}
+			must(t, s.readBarrier(ctx, "/"))
+			_, parent, err := s.ChildrenWatch(ctx, "/p")
+			must(t, err)
+			_, child, err := s.ExistsWatch(ctx, "/p/c")
+			must(t, err)
+			network.cutAfterEvent.Store(true)
+			must(t, other.Delete(ctx, "/p/c", AnyVersion))
+			if a, b := fired(t, child), fired(t, parent); a.Type != zk.EventNodeDeleted || b.Type != zk.EventNodeChildrenChanged {
+				t.Errorf("%s: %+v and %+v, want a deletion and a change of children", version, a, b)
+			}
+			if network.cutAfterEvent.Load() {
+				t.Errorf("%s: no event was cut off", version)
+			}
+		})
+	}
+}
+
+// tapped is a network on which a test counts what a session sends, and cuts a
+// connection off behind an event.
+type tapped struct {
+	dial          func(ctx context.Context, network, address string) (net.Conn, error)
+	catchUps      atomic.Int64 // quorum writes that a connection begins with
+	cutAfterEvent atomic.Bool
+}
+
+func (n *tapped) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
+	c, err := n.dial(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	return &tap{Conn: c, on: n}, nil
+}
+
+// tap is a connection of tapped.
+type tap struct {
+	net.Conn
+	on     *tapped
+	unread []byte
+	cut    bool
+}
+
+func (c *tap) Write(frames []byte) (int, error) {
+	for rest := frames; len(rest) >= 8; rest = rest[4+binary.BigEndian.Uint32(rest):] {
+		if int32(binary.BigEndian.Uint32(rest[4:])) == xidCatchUp {
+			c.on.catchUps.Add(1)
 		}
-		other := open(t, on(e, leader))
-		defer other.Close()
-		other.Create(t.Context(), "/a", []byte("old"), Persistent)
-		time.Sleep(time.Second)
-		_, w, err := s.GetWatch(t.Context(), "/a")
-		must(t, err)
-		e.Lag(behind, time.Second)
-		time.Sleep(3 * time.Second)
-		other.Set(t.Context(), "/a", []byte("new"), AnyVersion)
-		<-w.C
-		e.Kill(fresh)
-		v, err := s.Get(t.Context(), "/a")
-		must(t, err)
-		if string(v.Data) != "new" {
-			t.Errorf("read %q after the event of what came later", v.Data)
+	}
+	return c.Conn.Write(frames)
+}
+
+func (c *tap) Read(p []byte) (int, error) {
+	if len(c.unread) == 0 {
+		if c.cut {
+			c.Close()
+			return 0, io.EOF
 		}
-	})
+		c.unread = make([]byte, 4)
+		if _, err := io.ReadFull(c.Conn, c.unread); err != nil {
+			return 0, err
+		}
+		c.unread = append(c.unread, make([]byte, binary.BigEndian.Uint32(c.unread))...)
+		if _, err := io.ReadFull(c.Conn, c.unread[4:]); err != nil {
+			return 0, err
+		}
+		event := int32(binary.BigEndian.Uint32(c.unread[4:])) == wire.XidNotification
+		c.cut = event && c.on.cutAfterEvent.CompareAndSwap(true, false)
+	}
+	n := copy(p, c.unread)
+	c.unread = c.unread[n:]
+	return n, nil
 }

@@ -4,46 +4,41 @@ import (
 	"context"
 
 	"github.com/go-zookeeper/zk"
+
+	"github.com/zkcoord/zkcoord/internal/engine"
 )
 
-// Watches are watches on any number of znodes that one goroutine waits for
+// A watchSet has watches on any number of znodes that one goroutine waits for
 // together. What fired is kept until it is asked for, at most once for each
 // read, so that a slow program holds nobody up and fills no memory.
 //
 // Reads may be made from any number of goroutines; Wait is for one.
-type Watches struct {
+type watchSet struct {
 	s    *Session
 	more chan struct{} // holds one token when something may have fired
 
 	// Guarded by the session's mu.
 	waits map[watchKey]*int // how many reads want the watch: under way, or answered
-	fired []Fired
+	fired []engine.Fired
 }
 
-// Fired is a watch of [Watches] that fired and is gone.
-type Fired struct {
-	Path     string
-	Children bool // that of Children; else that of Get and Exists
-	Type     EventType
-}
-
-// NewWatches returns an empty set of watches, which costs nothing. Stop it.
-func (s *Session) NewWatches() *Watches {
-	return &Watches{s: s, more: make(chan struct{}, 1), waits: make(map[watchKey]*int)}
+// newWatches returns an empty set of watches, which costs nothing. Stop it.
+func (s *Session) newWatches() *watchSet {
+	return &watchSet{s: s, more: make(chan struct{}, 1), waits: make(map[watchKey]*int)}
 }
 
 // Get is [Session.Get] with a watch, as [Session.GetWatch].
-func (w *Watches) Get(ctx context.Context, path string) (Value, error) {
+func (w *watchSet) Get(ctx context.Context, path string) ([]byte, *Stat, error) {
 	wants := w.await(path, false)
 	value, err := w.s.Get(ctx, path)
 	if err != nil {
 		w.unwant(path, false, wants)
 	}
-	return value, err
+	return value.Data, value.Stat, err
 }
 
 // Exists is [Session.Exists] with a watch, as [Session.ExistsWatch].
-func (w *Watches) Exists(ctx context.Context, path string) (*Stat, error) {
+func (w *watchSet) Exists(ctx context.Context, path string) (*Stat, error) {
 	wants := w.await(path, false)
 	stat, err := w.s.Exists(ctx, path)
 	if err != nil {
@@ -53,19 +48,19 @@ func (w *Watches) Exists(ctx context.Context, path string) (*Stat, error) {
 }
 
 // Children is [Session.Children] with a watch, as [Session.ChildrenWatch].
-func (w *Watches) Children(ctx context.Context, path string) (Listing, error) {
+func (w *watchSet) Children(ctx context.Context, path string) ([]string, *Stat, error) {
 	wants := w.await(path, true)
 	listing, err := w.s.Children(ctx, path)
 	if err != nil {
 		w.unwant(path, true, wants)
 	}
-	return listing, err
+	return listing.Names, listing.Stat, err
 }
 
 // Wait returns what fired since it was last called, in the order of the
 // events, as soon as there is anything. It fails with the cause for which ctx
 // or the session ended.
-func (w *Watches) Wait(ctx context.Context) ([]Fired, error) {
+func (w *watchSet) Wait(ctx context.Context) ([]engine.Fired, error) {
 	for {
 		if err := w.s.Err(); err != nil {
 			return nil, err
@@ -84,7 +79,7 @@ func (w *Watches) Wait(ctx context.Context) ([]Fired, error) {
 	}
 }
 
-func (w *Watches) take() []Fired {
+func (w *watchSet) take() []engine.Fired {
 	w.s.mu.Lock()
 	defer w.s.mu.Unlock()
 	fired := w.fired
@@ -92,7 +87,7 @@ func (w *Watches) take() []Fired {
 	return fired
 }
 
-func (w *Watches) await(path string, children bool) (wants *int) {
+func (w *watchSet) await(path string, children bool) (wants *int) {
 	s, key := w.s, watchKey{w.s.inner(path), children}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -110,7 +105,7 @@ func (w *Watches) await(path string, children bool) (wants *int) {
 
 // unwant ends the watch, unless it has fired, if the read that failed is the last
 // that wants it.
-func (w *Watches) unwant(path string, children bool, wants *int) {
+func (w *watchSet) unwant(path string, children bool, wants *int) {
 	key := watchKey{w.s.inner(path), children}
 	w.s.mu.Lock()
 	defer w.s.mu.Unlock()
@@ -125,7 +120,7 @@ func (w *Watches) unwant(path string, children bool, wants *int) {
 
 // Drop ends the watch on a path that Children has set, or else that of Get and
 // Exists, unless it has fired.
-func (w *Watches) Drop(path string, children bool) {
+func (w *watchSet) Drop(path string, children bool) {
 	key := watchKey{w.s.inner(path), children}
 	w.s.mu.Lock()
 	defer w.s.mu.Unlock()
@@ -134,7 +129,7 @@ func (w *Watches) Drop(path string, children bool) {
 }
 
 // Stop ends all watches. No read may be under way.
-func (w *Watches) Stop() {
+func (w *watchSet) Stop() {
 	w.s.mu.Lock()
 	defer w.s.mu.Unlock()
 	for key := range w.waits {
@@ -144,10 +139,10 @@ func (w *Watches) Stop() {
 	w.fired = nil
 }
 
-func (w *Watches) fire(key watchKey, ev zk.Event) {
+func (w *watchSet) fire(key watchKey, ev zk.Event) {
 	delete(w.waits, key)
 	if ev.Type != zk.EventNotWatching {
-		w.fired = append(w.fired, Fired{Path: ev.Path, Children: key.children, Type: ev.Type})
+		w.fired = append(w.fired, engine.Fired{Path: ev.Path, Children: key.children, Type: ev.Type})
 	}
 	select {
 	case w.more <- struct{}{}:

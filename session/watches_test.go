@@ -28,9 +28,9 @@ func openInBubble(t *testing.T) *Session {
 func TestWatchesTellOnceForEachRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := openInBubble(t)
-		w := s.NewWatches()
+		w := s.newWatches()
 		defer w.Stop()
-		if _, err := w.Get(t.Context(), "/a"); !errors.Is(err, zk.ErrNoNode) {
+		if _, _, err := w.Get(t.Context(), "/a"); !errors.Is(err, zk.ErrNoNode) {
 			t.Fatal(err)
 		}
 		if len(w.waits) != 0 || len(s.watches) != 0 {
@@ -71,7 +71,7 @@ func TestWatchesTellOnceForEachRead(t *testing.T) {
 	})
 }
 
-func expectFired(t *testing.T, w *Watches, want string) {
+func expectFired(t *testing.T, w *watchSet, want string) {
 	t.Helper()
 	fired, err := w.Wait(t.Context())
 	if got := fmt.Sprint(fired); got != want || err != nil {
@@ -86,7 +86,7 @@ func TestTenThousandStoppedWatchesLeaveNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := openInBubble(t)
 		for i := range 5000 {
-			w := s.NewWatches()
+			w := s.newWatches()
 			w.Exists(t.Context(), fmt.Sprintf("/%d", i))
 			w.Children(t.Context(), "/")
 			w.Stop()
@@ -110,7 +110,7 @@ func TestWaitThatEndsKeepsWhatFired(t *testing.T) {
 		s := open(t, on(e))
 		defer s.Close()
 		for range 20 { // as the choice among what is ready is by chance
-			w := s.NewWatches()
+			w := s.newWatches()
 			w.Exists(t.Context(), "/a")
 			s.Create(t.Context(), "/a", nil, Persistent)
 			synctest.Wait()
@@ -136,14 +136,14 @@ func TestReadThatFailsLeavesTheWatchOfAnother(t *testing.T) {
 		s := open(t, on(e))
 		defer s.Close()
 		s.Create(t.Context(), "/a", nil, Persistent)
-		w := s.NewWatches()
+		w := s.newWatches()
 		defer w.Stop()
 		e.Inject(zktest.Rule{Op: "getData", Fate: zktest.DelayReply, Delay: time.Second})
 		impatient, cancel := context.WithCancel(t.Context())
 		go w.Get(impatient, "/a")
 		read := make(chan error, 1)
 		go func() {
-			_, err := w.Get(t.Context(), "/a")
+			_, _, err := w.Get(t.Context(), "/a")
 			read <- err
 		}()
 		synctest.Wait()

@@ -3,6 +3,7 @@ package watch
 import (
 	"context"
 
+	"github.com/zkcoord/zkcoord/recipe"
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -30,7 +31,7 @@ type ChildrenChange struct {
 // of children of which many come and go at any time, NewChildrenData costs less,
 // since its watches say which child changed.
 func NewChildren(path string) *Watcher[ChildrenChange] {
-	return &Watcher[ChildrenChange]{what: "children of " + path, thing: &children{path: path}}
+	return newWatcher[ChildrenChange]("children of", path, &children{path: path})
 }
 
 type children struct {
@@ -39,7 +40,7 @@ type children struct {
 	last members
 }
 
-func (c *children) look(ctx context.Context, s *session.Session, w *session.Watches, fired []session.Fired) (ChildrenChange, bool, error) {
+func (c *children) look(ctx context.Context, s *session.Session, w *recipe.Watches, fired []recipe.Fired) (ChildrenChange, bool, error) {
 	now, err := readMembers(ctx, w, c.path)
 	if err != nil {
 		return ChildrenChange{}, false, err

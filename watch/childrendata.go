@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/zkcoord/zkcoord/recipe"
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -31,10 +32,7 @@ type ChildrenDataChange struct {
 // The first look costs one request for each child. A later one costs one request
 // for each child that came or changed, and one for the list if that changed.
 func NewChildrenData(path string) *Watcher[ChildrenDataChange] {
-	return &Watcher[ChildrenDataChange]{
-		what:  "children of " + path,
-		thing: &childrenData{tree: newTree(path, TreeOptions{Depth: 1})},
-	}
+	return newWatcher[ChildrenDataChange]("children of", path, &childrenData{tree: newTree(path, TreeOptions{Depth: 1})})
 }
 
 // childrenData is a tree of depth 1, told in other words.
@@ -42,7 +40,7 @@ type childrenData struct {
 	tree *tree
 }
 
-func (c *childrenData) look(ctx context.Context, s *session.Session, w *session.Watches, fired []session.Fired) (ChildrenDataChange, bool, error) {
+func (c *childrenData) look(ctx context.Context, s *session.Session, w *recipe.Watches, fired []recipe.Fired) (ChildrenDataChange, bool, error) {
 	first := !c.tree.told
 	change, changed, err := c.tree.look(ctx, s, w, fired)
 	if err != nil || !changed {

@@ -11,6 +11,7 @@ import (
 	"github.com/go-zookeeper/zk"
 
 	"github.com/zkcoord/zkcoord/internal/znode"
+	"github.com/zkcoord/zkcoord/recipe"
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -220,7 +221,7 @@ func TestChildrenOfWhatWasRestored(t *testing.T) {
 type watcher struct {
 	*model
 	data, lists map[string]bool
-	fired       []session.Fired
+	fired       []recipe.Fired
 }
 
 func (w *watcher) fire(path string, children bool, e zk.EventType) {
@@ -230,7 +231,7 @@ func (w *watcher) fire(path string, children bool, e zk.EventType) {
 	}
 	if table[path] {
 		delete(table, path)
-		w.fired = append(w.fired, session.Fired{Path: path, Children: children, Type: e})
+		w.fired = append(w.fired, recipe.Fired{Path: path, Children: children, Type: e})
 	}
 }
 

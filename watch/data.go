@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 
+	"github.com/zkcoord/zkcoord/recipe"
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -22,7 +23,7 @@ type DataChange struct {
 // NewData returns a Watcher of the data of one znode, which need not exist. No
 // request is made.
 func NewData(path string) *Watcher[DataChange] {
-	return &Watcher[DataChange]{what: "data of " + path, thing: &data{path: path}}
+	return newWatcher[DataChange]("data of", path, &data{path: path})
 }
 
 type data struct {
@@ -31,7 +32,7 @@ type data struct {
 	last session.Value // its data is a copy, since the consumer may change its own
 }
 
-func (d *data) look(ctx context.Context, _ *session.Session, w *session.Watches, fired []session.Fired) (DataChange, bool, error) {
+func (d *data) look(ctx context.Context, _ *session.Session, w *recipe.Watches, fired []recipe.Fired) (DataChange, bool, error) {
 	now, err := readData(ctx, w, d.path)
 	if err != nil {
 		return DataChange{}, false, err
@@ -47,7 +48,7 @@ func (d *data) look(ctx context.Context, _ *session.Session, w *session.Watches,
 
 // readData reads the data of a znode and leaves a watch. Without such a znode
 // the stat is nil, and the watch waits for it.
-func readData(ctx context.Context, w *session.Watches, path string) (session.Value, error) {
+func readData(ctx context.Context, w *recipe.Watches, path string) (session.Value, error) {
 	for {
 		value, err := w.Get(ctx, path)
 		if !isNoNode(err) {

@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/zkcoord/zkcoord/internal/znode"
+	"github.com/zkcoord/zkcoord/recipe"
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -86,7 +87,7 @@ func merge(list, names []string) []string {
 
 // readMembers lists the children of a znode and leaves a watch. Without such a
 // znode the watch waits for it.
-func readMembers(ctx context.Context, w *session.Watches, path string) (members, error) {
+func readMembers(ctx context.Context, w *recipe.Watches, path string) (members, error) {
 	for {
 		listing, err := w.Children(ctx, path)
 		if err == nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 
+	"github.com/zkcoord/zkcoord/recipe"
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -26,7 +27,7 @@ type NodeChange struct {
 // NewNode returns a Watcher of one znode's data and children together. The znode
 // need not exist. No request is made. A change of either costs one request.
 func NewNode(path string) *Watcher[NodeChange] {
-	return &Watcher[NodeChange]{what: "node " + path, thing: &node{path: path}}
+	return newWatcher[NodeChange]("node", path, &node{path: path})
 }
 
 type node struct {
@@ -44,7 +45,7 @@ type nodeState struct {
 	stat *session.Stat // of the part that was read later
 }
 
-func (n *node) look(ctx context.Context, s *session.Session, w *session.Watches, fired []session.Fired) (NodeChange, bool, error) {
+func (n *node) look(ctx context.Context, s *session.Session, w *recipe.Watches, fired []recipe.Fired) (NodeChange, bool, error) {
 	if err := n.readBoth(ctx, w, fired); err != nil {
 		return NodeChange{}, false, err
 	}
@@ -66,9 +67,9 @@ func (n *node) look(ctx context.Context, s *session.Session, w *session.Watches,
 
 // readBoth reads what fired, and again whichever part the other one shows to
 // have changed meanwhile, until the two are one state.
-func (n *node) readBoth(ctx context.Context, w *session.Watches, fired []session.Fired) (err error) {
-	data := fired == nil || slices.ContainsFunc(fired, func(f session.Fired) bool { return !f.Children })
-	list := fired == nil || slices.ContainsFunc(fired, func(f session.Fired) bool { return f.Children })
+func (n *node) readBoth(ctx context.Context, w *recipe.Watches, fired []recipe.Fired) (err error) {
+	data := fired == nil || slices.ContainsFunc(fired, func(f recipe.Fired) bool { return !f.Children })
+	list := fired == nil || slices.ContainsFunc(fired, func(f recipe.Fired) bool { return f.Children })
 	for data || list {
 		if data {
 			if n.read.data, err = readData(ctx, w, n.path); err != nil {

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/zkcoord/zkcoord/internal/znode"
+	"github.com/zkcoord/zkcoord/recipe"
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -67,7 +68,7 @@ func (r *replica) everything() []facet {
 }
 
 // dirty is what to read after watches fired.
-func (r *replica) dirty(fired []session.Fired) []facet {
+func (r *replica) dirty(fired []recipe.Fired) []facet {
 	facets := make([]facet, 0, len(fired))
 	for _, f := range fired {
 		if f.Path == r.root || r.nodes[f.Path] != nil {

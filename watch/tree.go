@@ -6,6 +6,8 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/zkcoord/zkcoord/internal/invalid"
+	"github.com/zkcoord/zkcoord/recipe"
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -58,10 +60,14 @@ type Tree struct {
 }
 
 // NewTree returns an empty copy of the subtree of path, which need not exist. No
-// request is made.
+// request is made. A negative Depth is an error as an invalid path is.
 func NewTree(path string, opts TreeOptions) *Tree {
 	t := newTree(path, opts)
-	return &Tree{Watcher[TreeChange]{what: "tree " + path, thing: t}, t}
+	w := newWatcher[TreeChange]("tree", path, t)
+	if opts.Depth < 0 {
+		w.invalid = invalid.New("TreeOptions.Depth of %d is negative", opts.Depth)
+	}
+	return &Tree{*w, t}
 }
 
 // Keep keeps the copy up to date until ctx or the session ends. It is made for
@@ -117,7 +123,7 @@ func newTree(path string, opts TreeOptions) *tree {
 	return &tree{replica: newReplica(path, opts), ready: make(chan struct{})}
 }
 
-func (t *tree) look(ctx context.Context, _ *session.Session, w *session.Watches, fired []session.Fired) (TreeChange, bool, error) {
+func (t *tree) look(ctx context.Context, _ *session.Session, w *recipe.Watches, fired []recipe.Fired) (TreeChange, bool, error) {
 	facets := t.dirty(fired)
 	if fired == nil {
 		facets = t.everything()
@@ -143,7 +149,7 @@ func (t *tree) look(ctx context.Context, _ *session.Session, w *session.Watches,
 const batch = 4096
 
 // read reads facets, and those that they lead to, until there are none left.
-func (t *tree) read(ctx context.Context, w *session.Watches, facets []facet) error {
+func (t *tree) read(ctx context.Context, w *recipe.Watches, facets []facet) error {
 	var todo agenda
 	todo.add(facets)
 	for {
@@ -163,7 +169,7 @@ func (t *tree) read(ctx context.Context, w *session.Watches, facets []facet) err
 	}
 }
 
-func (t *tree) readOne(ctx context.Context, w *session.Watches, f facet) (got reading, err error) {
+func (t *tree) readOne(ctx context.Context, w *recipe.Watches, f facet) (got reading, err error) {
 	got.facet = f
 	if f.children {
 		var listing session.Listing
@@ -189,7 +195,7 @@ func (t *tree) readOne(ctx context.Context, w *session.Watches, f facet) (got re
 	return got, err
 }
 
-func (t *tree) take(w *session.Watches, readings []reading) (next []facet) {
+func (t *tree) take(w *recipe.Watches, readings []reading) (next []facet) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, got := range readings {

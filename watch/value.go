@@ -8,6 +8,7 @@ import (
 	"iter"
 	"sync/atomic"
 
+	"github.com/zkcoord/zkcoord/recipe"
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -63,7 +64,8 @@ type Setting[T any] struct {
 	Err error
 }
 
-// NewValue returns the Value stored at path. No request is made.
+// NewValue returns the Value stored at path. No request is made. An invalid path is an
+// error of Keep, Changes and Update, session.ErrInvalid.
 func NewValue[T any](path string, o ValueOptions[T]) *Value[T] {
 	if o.Decode == nil {
 		o.Decode = func(data []byte) (v T, err error) { return v, json.Unmarshal(data, &v) }
@@ -95,6 +97,10 @@ func (v *Value[T]) Current() (Setting[T], bool) {
 // request, so any number of goroutines can wait.
 func (v *Value[T]) Changes(ctx context.Context) iter.Seq2[Setting[T], error] {
 	return func(yield func(Setting[T], error) bool) {
+		if err := v.data.invalid; err != nil {
+			yield(Setting[T]{}, fmt.Errorf("watch: value of %s: %w", v.path, err))
+			return
+		}
 		for {
 			now := v.current.Load()
 			if now.known && ctx.Err() == nil && !yield(now.setting, nil) {
@@ -175,7 +181,7 @@ func (v *Value[T]) Update(ctx context.Context, s *session.Session, f func(T) (T,
 			data, err = v.encode(value)
 		}
 		if err != nil {
-			return value, v.unsent(err)
+			return value, fmt.Errorf("watch: update %s: %w", v.path, v.unsent(err))
 		}
 		// If another one was first, the refusal has passed through the quorum
 		// like a write, so that the next read sees what that one stored.
@@ -229,7 +235,7 @@ func (v *Value[T]) store(ctx context.Context, s *session.Session, data []byte, s
 		if !isNoNode(err) {
 			return err
 		}
-		if err := s.CreateParents(ctx, v.path); err != nil {
+		if err := recipe.CreateParents(ctx, s, v.path); err != nil {
 			return v.unsent(err)
 		}
 	}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"iter"
 
+	"github.com/zkcoord/zkcoord/internal/znode"
+	"github.com/zkcoord/zkcoord/recipe"
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -17,9 +19,18 @@ import (
 // A later session is one that was opened after the last one was done with. No
 // sync is needed to see there all that was seen before: opening a session is a
 // write, which the server that answers has applied, with all before it.
+//
+// No constructor fails. An invalid path is the error with which the first stream
+// ends, and each one after that: session.ErrInvalid.
 type Watcher[C any] struct {
-	what string // for errors: "children of /a"
+	what    string // for errors: "children of /a"
+	invalid error  // of the constructor's arguments
 	thing[C]
+}
+
+// newWatcher returns the Watcher of what is at path, which may be the root.
+func newWatcher[C any](what, path string, thing thing[C]) *Watcher[C] {
+	return &Watcher[C]{what: what + " " + path, invalid: znode.Check(path), thing: thing}
 }
 
 // A thing is what a Watcher watches.
@@ -27,25 +38,32 @@ type thing[C any] interface {
 	// look reads anew what the watches that fired were on, or everything if
 	// fired is nil, sets the watches again, and returns the difference to what
 	// it returned last, and whether there is any.
-	look(ctx context.Context, s *session.Session, w *session.Watches, fired []session.Fired) (C, bool, error)
+	look(ctx context.Context, s *session.Session, w *recipe.Watches, fired []recipe.Fired) (C, bool, error)
 }
 
 // Changes is the stream of changes on one session. It ends as W7 says.
 func (w *Watcher[C]) Changes(ctx context.Context, s *session.Session) iter.Seq2[C, error] {
 	return func(yield func(C, error) bool) {
-		err := w.run(ctx, s, func(c C) bool { return yield(c, nil) })
-		if err != nil {
+		if err := w.run(ctx, s, func(c C) bool { return yield(c, nil) }); err != nil {
 			var none C
-			yield(none, fmt.Errorf("watch: %s: %w", w.what, err))
+			yield(none, err)
 		}
 	}
 }
 
 // run returns nil when yield said that it is enough.
-func (w *Watcher[C]) run(ctx context.Context, s *session.Session, yield func(C) bool) error {
-	watches := s.NewWatches()
+func (w *Watcher[C]) run(ctx context.Context, s *session.Session, yield func(C) bool) (err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("watch: %s: %w", w.what, err)
+		}
+	}()
+	if w.invalid != nil {
+		return w.invalid
+	}
+	watches := recipe.NewWatches(s)
 	defer watches.Stop()
-	var fired []session.Fired
+	var fired []recipe.Fired
 	for {
 		change, changed, err := w.look(ctx, s, watches, fired)
 		if err != nil {
@@ -94,7 +112,7 @@ func (w *Watcher[C]) keep(ctx context.Context, s *session.Session) error {
 }
 
 // eventOf is the event that made a look necessary, none for a first look.
-func eventOf(fired []session.Fired) session.EventType {
+func eventOf(fired []recipe.Fired) session.EventType {
 	if len(fired) == 0 {
 		return 0
 	}

@@ -4,13 +4,34 @@
 //	e := zktest.Start(t)
 //	conn, _, err := zk.Connect(e.Servers(), 10*time.Second, zk.WithDialer(e.Dialer))
 //
-// An [Ensemble] speaks the client protocol of ZooKeeper 3.8, so that an
+// An [Ensemble] speaks the client protocol of ZooKeeper 3.9, or of 3.8 with
+// [Options.Version], so that an
 // unmodified client cannot tell it from the real thing: all operations, kinds
 // of nodes, watches, ACLs, sessions, error codes. Behind it is a model of the
 // servers, message by message: a leader with the log and the sessions,
 // followers that forward writes, answer reads from what they have applied and
 // report which sessions were active, and elections. Where the real one answers
 // with stale data, or too late, this one does too.
+//
+// # Versions
+//
+// Releases of ZooKeeper differ in what a client can see. These differences are
+// modelled:
+//
+//	since            what
+//	3.8.4, 3.9.2     exists needs the permission READ (ZOOKEEPER-2590)
+//	3.8.5, 3.9.3     check is refused outside of a multi (ZOOKEEPER-2623)
+//	3.9.0            an event carries the zxid of its transaction (ZOOKEEPER-4655); the
+//	                 events by which a server answers setWatches still carry -1
+//	3.9.0            watches of different modes on one path are separate, and each can be
+//	                 removed alone (ZOOKEEPER-4466, -4471, -4472)
+//	3.9.4            addresses of IPv6 in ACLs (ZOOKEEPER-4240)
+//	3.9.6            setWatches tells only a client that may read the node
+//	3.9.6            deleteContainer of a client closes its connection
+//
+// The rest is the same in all releases. In particular, 3.8 and 3.9 never delete
+// a container that never had a child. A newer release of 3.8 may have what is
+// listed for 3.9 only.
 //
 // # Clocks
 //

@@ -18,6 +18,10 @@ type Options struct {
 	Servers int    // 0 is 3; at most 254
 	Seed    uint64 // of session ids and of all that is drawn
 
+	// Version is the release of ZooKeeper that the servers behave like: V38, V39,
+	// or one release such as "3.8.0". "" is V39.
+	Version Version
+
 	TickTime          time.Duration // 0 is 2 s
 	SyncLimit         int           // ticks after which a silent peer is given up; 0 is 5
 	MinSessionTimeout time.Duration // 0 is 2 ticks
@@ -28,6 +32,7 @@ type Options struct {
 	MaxClientConns    int           // of one client address to one server, ZooKeeper's maxClientCnxns, 60 there by default; 0 or less is no limit
 	MaxFrame          int           // largest request in bytes, jute.maxbuffer; 0 is 1 MiB less one byte
 	TTLNodes          bool          // zookeeper.extendedTypesEnabled: nodes with a time to live
+	NoResume          bool          // servers like ClickHouse Keeper: each connection gets a new session, numbered from 1 and without a password
 	Superuser         string        // "super:password", who passes all ACLs; "" is nobody
 
 	// TCP makes the servers listen on loopback, each on a free port, or on
@@ -43,6 +48,24 @@ type Options struct {
 	Trace io.Writer
 }
 
+// A Version names a line of ZooKeeper's releases, which stands for its newest
+// release, or one release, "3.9.3". The package comment lists what differs.
+type Version string
+
+// The lines that zktest knows.
+const (
+	V38 Version = "3.8" // as in 3.8.6
+	V39 Version = "3.9" // as in 3.9.6
+)
+
+// release returns the release that a version stands for.
+func (v Version) release() string {
+	if newest, ok := tree.Newest[string(v)]; ok {
+		return newest
+	}
+	return string(v)
+}
+
 // longest is the longest session timeout that the protocol has, in milliseconds of 32 bits.
 const longest = math.MaxInt32 * time.Millisecond
 
@@ -52,6 +75,7 @@ func (o *Options) config() (quorum.Config, error) {
 		o.TCP = true
 	}
 	def(&o.Servers, 3)
+	def(&o.Version, V39)
 	def(&o.TickTime, 2*time.Second)
 	def(&o.SyncLimit, 5)
 	def(&o.MinSessionTimeout, 2*o.TickTime)
@@ -79,7 +103,12 @@ func (o *Options) config() (quorum.Config, error) {
 	case o.Step && o.TCP:
 		return quorum.Config{}, fmt.Errorf("zktest: Step is not possible over TCP")
 	}
+	rules, err := tree.RulesOf(o.Version.release())
+	if err != nil {
+		return quorum.Config{}, fmt.Errorf("zktest: version: %w", err)
+	}
 	cfg := quorum.Config{
+		NoResume: o.NoResume, Release: o.Version.release(), Rules: rules,
 		Servers: o.Servers, Tick: o.TickTime, SyncLimit: o.SyncLimit,
 		MinSession: o.MinSessionTimeout, MaxSession: o.MaxSessionTimeout,
 		ElectionTime: o.ElectionTime, Retransmit: max(0, o.Retransmission), Pace: o.ExpirerPace,

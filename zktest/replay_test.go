@@ -14,6 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/zkcoord/zkcoord/recipe"
 	"github.com/zkcoord/zkcoord/session"
 	"github.com/zkcoord/zkcoord/zktest"
 )
@@ -85,7 +86,7 @@ func live(ctx context.Context, e *zktest.Ensemble, seed uint64, d *diary) {
 			path := fmt.Sprintf("/n%d", r.IntN(len(watches)))
 			switch r.IntN(4) {
 			case 0:
-				name, err := s.CreateProtected(ctx, "/", "own", nil, session.EphemeralSequential)
+				name, err := recipe.CreateProtected(ctx, s, "/", "own", nil, session.EphemeralSequential)
 				d.write("own node %v: %v", name, err)
 			case 1:
 				d.write("delete %s: %v", path, s.Delete(ctx, path, session.AnyVersion))

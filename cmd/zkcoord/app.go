@@ -6,9 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"os"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -35,6 +38,8 @@ type app struct {
 	bubble  func(f func())    // calls f on the virtual clock, within virtually
 	invalid []*harness.Result // on the embedded ensemble, to be made small
 
+	passing atomic.Bool // a command runs that gets the signals
+
 	mu   sync.Mutex // of errs: progress, notes and errors come from several goroutines
 	live *live      // the line to be cleared before anything else is written; nil for none
 }
@@ -54,36 +59,85 @@ Exit codes: 0 valid or done, 1 a property was violated, 2 nothing can be conclud
 interrupted), 3 it could not run, or its result not be stored or printed.`,
 		Example: `  zkcoord list
   zkcoord ensemble
-  zkcoord ls /
+  zkcoord znode ls /
   zkcoord run lock-session-loss --time 20s --seed 7
   zkcoord run lock-session-loss --ensemble container --nodes 5
   zkcoord serve`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		Args:          cobra.NoArgs,
-		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
+		Args:          known,
+		RunE:          help,
 	}
 	c.SetIn(a.in)
 	c.SetOut(a.out)
 	c.SetErr(a.errs)
 	c.PersistentFlags().BoolVar(&a.json, "json", false, "print results as JSON, one document a line")
 	c.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		if unknown := known(c, c.Flags().Args()); c.HasSubCommands() && unknown != nil {
+			return unknown // the flag is one of a command that there is not
+		}
 		return fmt.Errorf("%w (see %s --help%s)", err, c.CommandPath(), dashHint(c))
 	})
-	c.AddCommand(a.runCommand(), a.listCommand(), a.watchCommand(), a.checkCommand(), a.ensembleCommand(), a.serveCommand(), a.pruneCommand(), a.shrinkCommand(),
-		a.mutantsCommand(), a.chaosCommand(), a.benchCommand(), a.versionCommand())
-	c.AddCommand(a.znodeCommands()...)
-	for _, one := range c.Commands() {
+	c.AddCommand(a.runCommand(), a.listCommand(), a.checkCommand(), a.ensembleCommand(), a.serveCommand(), a.pruneCommand(), a.shrinkCommand(),
+		a.mutantsCommand(), a.chaosCommand(), a.benchCommand(), a.versionCommand(), a.znodeCommand())
+	c.AddCommand(a.shellCommands()...)
+	for one := range below(c) {
 		one.Args = explained(one)
 	}
 	return command{c}
 }
 
+// help is the work of a command that only has commands below it.
+func help(c *cobra.Command, _ []string) error { return c.Help() }
+
+// below yields the commands below c, and those below each of them.
+func below(c *cobra.Command) iter.Seq[*cobra.Command] {
+	return func(yield func(*cobra.Command) bool) {
+		for _, one := range c.Commands() {
+			if !yield(one) {
+				return
+			}
+			for deeper := range below(one) {
+				if !yield(deeper) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// known refuses a word that is no command of c, and names the commands that it can have meant.
+func known(c *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	err := fmt.Errorf("unknown command %q for %q", args[0], c.CommandPath())
+	var meant []string
+	for one := range below(c) {
+		if one.Name() == args[0] || slices.Contains(one.SuggestFor, args[0]) {
+			meant = append(meant, "`"+one.CommandPath()+"`")
+		}
+	}
+	if len(meant) == 0 {
+		c.SuggestionsMinimumDistance = 2
+		for _, name := range c.SuggestionsFor(args[0]) {
+			meant = append(meant, "`"+c.CommandPath()+" "+name+"`")
+		}
+	}
+	if len(meant) == 0 {
+		return fmt.Errorf("%w (see %s --help)", err, c.CommandPath())
+	}
+	return fmt.Errorf("%w: did you mean %s?", err, strings.Join(meant, " or "))
+}
+
 // explained checks the arguments of a command as its Args do. The error says how to use the command.
 func explained(c *cobra.Command) cobra.PositionalArgs {
 	check := c.Args
-	if check == nil {
+	switch {
+	case check == nil:
 		check = cobra.ArbitraryArgs
+	case c.HasSubCommands():
+		return check
 	}
 	return func(c *cobra.Command, args []string) error {
 		if err := check(c, args); err != nil {
@@ -95,11 +149,10 @@ func explained(c *cobra.Command) cobra.PositionalArgs {
 
 // dashHint says, for a command that takes a value of any form, how to write one that begins with a dash.
 func dashHint(c *cobra.Command) string {
-	name, args, _ := strings.Cut(c.Use, " ")
-	if !strings.Contains(args, "VALUE") {
+	if !strings.Contains(c.Use, "VALUE") {
 		return ""
 	}
-	return "; a value that begins with - goes behind --: zkcoord " + name + " -- PATH VALUE"
+	return "; a value that begins with - goes behind --: " + c.CommandPath() + " -- PATH VALUE"
 }
 
 func (c command) execute(ctx context.Context, args []string) error {
@@ -122,8 +175,20 @@ func (a *app) exit(err error) int {
 		return int(code)
 	}
 	a.note("%s", paragraph(err))
+	if end := (*endError)(nil); errors.As(err, &end) {
+		return end.code
+	}
 	return exitFailed
 }
+
+// endError is an error with the code to end with.
+type endError struct {
+	code int
+	err  error
+}
+
+func (e *endError) Error() string { return e.err.Error() }
+func (e *endError) Unwrap() error { return e.err }
 
 // paragraph is the text of err on one line: joined errors have one each.
 func paragraph(err error) string {
@@ -149,19 +214,6 @@ func (a *app) printJSON(v any) error {
 	out := json.NewEncoder(a.out)
 	out.SetEscapeHTML(false)
 	return out.Encode(v)
-}
-
-// both is the error to end with after a verdict was told and err happened beside it: a violation outweighs what could not
-// be stored.
-func (a *app) both(told, err error) error {
-	switch {
-	case err == nil:
-		return told
-	case errors.Is(told, codeError(exitInvalid)):
-		a.note("%s", paragraph(err))
-		return told
-	}
-	return err
 }
 
 // codeOf is the exit code for a verdict.

@@ -13,7 +13,7 @@ import (
 )
 
 func (a *app) benchCommand() *cobra.Command {
-	var kind, file string
+	var kind, version, file string
 	var o bench.Options
 	c := &cobra.Command{
 		Use:   "bench",
@@ -31,7 +31,7 @@ each operation took on the wire.`,
 			if o.Nodes < 1 || o.Rounds < 1 || o.Time < 0 || o.Time == 0 && c.Flags().Changed("time") {
 				return errors.New("--nodes, --rounds and --time have to be more than nothing")
 			}
-			if o.Start, err = serving(kind, "", a); err != nil {
+			if o.Start, err = serving(kind, version, "", a); err != nil {
 				return err
 			}
 			o.Progress = a.note
@@ -44,6 +44,7 @@ each operation took on the wire.`,
 	}
 	flags := c.Flags()
 	flags.StringVarP(&kind, "ensemble", "e", "embedded", "kind of ensemble: "+strings.Join(kinds.Names(), ", "))
+	defineZooKeeper(c, &version)
 	flags.IntVarP(&o.Nodes, "nodes", "n", 3, "nodes of the ensemble")
 	flags.IntVar(&o.Rounds, "rounds", 5, "rounds that count")
 	flags.DurationVarP(&o.Time, "time", "t", 0, "time of a round (default 1s; some rows take a multiple)")

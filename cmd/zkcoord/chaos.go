@@ -31,7 +31,7 @@ first ten of each verdict.
 
 Give the addresses of the ensemble, in which case only the clients' own links and sessions are broken; or the
 docker-compose file of a project that runs on this machine, whose servers are killed, paused and cut off as well.
-Point it only at an ensemble that is there to be tried out.
+Point it only at an ensemble that is there to be tried out. ` + authHelp + `
 
 Exit codes: 0 no round found a violation, 1 one did, 2 nothing can be concluded, 3 it could not run.`,
 		Example: `  zkcoord chaos --servers zoo1:2181,zoo2:2181,zoo3:2181
@@ -86,21 +86,29 @@ func (a *app) chaos(ctx context.Context, chosen []harness.Scenario, f runFlags) 
 	var total tally
 	var failed error
 	begun := time.Now()
-	for n := 0; ctx.Err() == nil && failed == nil; n++ {
-		r, err := a.round(ctx, chosen[n%len(chosen)], f, keep)
-		switch {
-		case r == nil && n == 0:
-			return a.interruptedOr(ctx, err)
-		case r == nil && ctx.Err() != nil: // before it began: the rounds before it are whole
-		case r != nil && (ctx.Err() == nil || r.Verdict == checker.Invalid):
-			total.add(r)
-			failed = errors.Join(err, a.tellRound(r, keep))
-		default:
-			failed = err
+	code := a.campaign(func(yield func(job) bool) {
+		for n := 0; ctx.Err() == nil && failed == nil; n++ {
+			yield(func() error {
+				r, err := a.round(ctx, chosen[n%len(chosen)], f, keep)
+				f.seed++
+				switch {
+				case r == nil && ctx.Err() != nil && n > 0: // before it began: the rounds before it are whole
+				case r == nil:
+					failed = a.interruptedOr(ctx, err)
+				case ctx.Err() == nil || r.Verdict == checker.Invalid:
+					total.add(r)
+					failed = errors.Join(err, a.tellRound(r, keep))
+				default:
+					failed = err
+				}
+				return failed
+			})
 		}
-		f.seed++
+	})
+	if total.rounds == 0 && code != nil {
+		return code
 	}
-	return a.both(total.code(), errors.Join(failed, a.sum(total, time.Since(begun))))
+	return a.worst(total.code(), code, a.sum(total, time.Since(begun)))
 }
 
 // round is one run, with its progress shown.
@@ -112,7 +120,8 @@ func (a *app) round(ctx context.Context, s harness.Scenario, f runFlags, keep *f
 	}
 	o.Store = keep
 	defer a.showing(&o)()
-	return harness.Run(ctx, s, o)
+	result, err := harness.Run(ctx, s, o)
+	return result, f.auth.explain(err)
 }
 
 // failures is a store of runs that are not valid, the first few of each verdict: a violation is stored after however many runs

@@ -36,10 +36,10 @@ Exit codes: 0 valid, 1 invalid, 2 unknown or not exercised, 3 it could not be re
 			}
 			told := a.tell(r, "")
 			if page != "" {
-				told = a.both(told, written(page, func(f io.Writer) error { return report.WriteHTML(f, r) }))
+				told = a.worst(told, written(page, func(f io.Writer) error { return report.WriteHTML(f, r) }))
 			}
 			if edn != "" {
-				told = a.both(told, written(edn, r.History.WriteEDN))
+				told = a.worst(told, written(edn, r.History.WriteEDN))
 			}
 			return told
 		},

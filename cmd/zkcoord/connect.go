@@ -18,11 +18,13 @@ import (
 
 // connectFlags are those of the commands that open a session of their own.
 type connectFlags struct {
-	servers  []string
-	timeout  time.Duration
-	chroot   string
-	authFile string
-	tls      tlsFlags
+	servers []string
+	timeout time.Duration
+	chroot  string
+	auth    authFlags
+	tls     tlsFlags
+
+	sessionTimeout time.Duration // to ask for; 0 means the default
 
 	cmd *cobra.Command
 }
@@ -32,7 +34,9 @@ const authVar = "ZKCOORD_AUTH"
 
 const connectHelp = `
 
-Each flag that says how to connect can be given by an environment variable instead: --tls-ca is ZKCOORD_TLS_CA. A credential
+Each flag that says how to connect can be given by an environment variable instead: --tls-ca is ZKCOORD_TLS_CA. ` + authHelp
+
+const authHelp = `A credential
 is never on the command line: ZKCOORD_AUTH is one (digest:user:password), and --auth-file names a file with one on each line.`
 
 func (f *connectFlags) define(c *cobra.Command) {
@@ -42,8 +46,15 @@ func (f *connectFlags) define(c *cobra.Command) {
 	flags.StringSliceVar(&f.servers, "servers", []string{"127.0.0.1:21810"}, "addresses of the ensemble, host:port,...")
 	flags.DurationVar(&f.timeout, "timeout", 10*time.Second, "how long to wait for a server")
 	flags.StringVar(&f.chroot, "chroot", "", "put this before every path")
-	flags.StringVar(&f.authFile, "auth-file", "", "file of credentials, a line each: scheme:credential")
+	f.auth.define(c)
 	f.tls.define(c)
+}
+
+// authFlags say which credentials to give.
+type authFlags struct{ file string }
+
+func (f *authFlags) define(c *cobra.Command) {
+	c.Flags().StringVar(&f.file, "auth-file", "", "file of credentials, a line each: scheme:credential")
 }
 
 // tlsFlags say how to reach servers that speak TLS.
@@ -109,11 +120,14 @@ func fromEnvironment(c *cobra.Command, names ...string) error {
 	return nil
 }
 
+// Names of flags that the environment can have instead.
+const authName = "auth-file"
+
 var tlsNames = []string{"tls", "tls-ca", "tls-cert", "tls-key", "tls-server-name"}
 
 // options are those of a session.
 func (f *connectFlags) options() (o session.Options, err error) {
-	if err := fromEnvironment(f.cmd, append([]string{"servers", "timeout", "chroot", "auth-file"}, tlsNames...)...); err != nil {
+	if err := fromEnvironment(f.cmd, append([]string{"servers", "timeout", "chroot", authName}, tlsNames...)...); err != nil {
 		return o, err
 	}
 	if f.timeout <= 0 {
@@ -123,19 +137,20 @@ func (f *connectFlags) options() (o session.Options, err error) {
 	if err != nil {
 		return o, fmt.Errorf("--servers %s: %w", strings.Join(f.servers, ","), err)
 	}
-	if chroot != "" && f.chroot != "" {
+	if chroot != "" && f.chroot != "" && f.chroot != chroot { // a second call finds what the first one has set
 		return o, fmt.Errorf("--chroot %s: --servers has the chroot %s already", f.chroot, chroot)
 	}
-	o = session.Options{Servers: servers, Chroot: cmp.Or(chroot, f.chroot)}
+	f.chroot = cmp.Or(chroot, f.chroot)
+	o = session.Options{Servers: servers, Chroot: f.chroot, Timeout: f.sessionTimeout}
 	if o.TLS, err = f.tls.config(); err != nil {
 		return o, err
 	}
-	o.Auth, err = f.credentials()
+	o.Auth, err = f.auth.credentials()
 	return o, err
 }
 
 // credentials are those of the environment and of the file. No error quotes any of them.
-func (f *connectFlags) credentials() (all []session.Auth, err error) {
+func (f *authFlags) credentials() (all []session.Auth, err error) {
 	add := func(from, line string) error {
 		scheme, data, ok := strings.Cut(line, ":")
 		if !ok || scheme == "" {
@@ -149,10 +164,10 @@ func (f *connectFlags) credentials() (all []session.Auth, err error) {
 			return nil, err
 		}
 	}
-	if f.authFile == "" {
+	if f.file == "" {
 		return all, nil
 	}
-	text, err := os.ReadFile(f.authFile)
+	text, err := os.ReadFile(f.file)
 	if err != nil {
 		return nil, fmt.Errorf("--auth-file: %w", err)
 	}
@@ -162,7 +177,7 @@ func (f *connectFlags) credentials() (all []session.Auth, err error) {
 		if line = strings.TrimRight(line, "\r\n"); line == "" || strings.HasPrefix(line, "#") {
 			continue
 		}
-		if err := add(fmt.Sprintf("%s: line %d", f.authFile, n), line); err != nil {
+		if err := add(fmt.Sprintf("%s: line %d", f.file, n), line); err != nil {
 			return nil, err
 		}
 	}
@@ -179,14 +194,22 @@ func (f *connectFlags) with(ctx context.Context, do func(context.Context, *sessi
 	switch {
 	case errors.Is(err, session.ErrNoNode):
 		err = cmp.Or(f.chrootMissing(ctx, s), err)
-	case errors.Is(err, session.ErrNoAuth): // which says "not authenticated" to those who are, too
-		err = fmt.Errorf("%w: the ACL does not allow it with %s", err, f.identity())
+	default:
+		err = f.auth.explain(err)
 	}
 	return errors.Join(err, s.Close())
 }
 
+// explain adds to an ErrNoAuth, which says "not authenticated" to those who are, too, with which credentials that was.
+func (f *authFlags) explain(err error) error {
+	if errors.Is(err, session.ErrNoAuth) {
+		return fmt.Errorf("%w: the ACL does not allow it with %s", err, f.identity())
+	}
+	return err
+}
+
 // identity says with which credentials a session is, without their secrets.
-func (f *connectFlags) identity() string {
+func (f *authFlags) identity() string {
 	all, _ := f.credentials() // they could be read a moment ago
 	if len(all) == 0 {
 		return fmt.Sprintf("no credential (%s or --auth-file gives one)", authVar)
@@ -210,7 +233,7 @@ func (f *connectFlags) chrootMissing(ctx context.Context, s *session.Session) er
 	if st, err := s.Exists(ctx, "/"); err != nil || st != nil {
 		return nil
 	}
-	return fmt.Errorf("the chroot %s does not exist: create it first, without --chroot", f.chroot)
+	return fmt.Errorf("the chroot %s does not exist: create it first, by zkcoord znode create without a chroot", f.chroot)
 }
 
 // open opens a session and makes sure that the servers accept its credentials, which they refuse only after it was opened.
@@ -219,6 +242,10 @@ func (f *connectFlags) open(ctx context.Context) (*session.Session, error) {
 	if err != nil {
 		return nil, err
 	}
+	return f.openWith(ctx, opts)
+}
+
+func (f *connectFlags) openWith(ctx context.Context, opts session.Options) (*session.Session, error) {
 	bounded, cancel := context.WithTimeoutCause(ctx, f.timeout, fmt.Errorf("no answer in %v", f.timeout))
 	defer cancel()
 	s, err := session.Open(bounded, opts)
@@ -236,7 +263,7 @@ func (f *connectFlags) noSession(err error) error {
 		return fmt.Errorf("%s refuse a credential of %s or --auth-file: %w", strings.Join(f.servers, ","), authVar, err)
 	}
 	hint := ""
-	if !f.cmd.Flags().Changed("servers") {
+	if f.cmd != nil && !f.cmd.Flags().Changed("servers") {
 		hint = " (--servers or ZKCOORD_SERVERS says where the servers are)"
 	}
 	return fmt.Errorf("no session at %s: %w%s", strings.Join(f.servers, ","), err, hint)

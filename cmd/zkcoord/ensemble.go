@@ -19,7 +19,7 @@ import (
 const closeTime = time.Minute
 
 func (a *app) ensembleCommand() *cobra.Command {
-	var kind, logs string
+	var kind, version, logs string
 	var config ensemble.Config
 	c := &cobra.Command{
 		Use:   "ensemble",
@@ -28,13 +28,14 @@ func (a *app) ensembleCommand() *cobra.Command {
 interrupted. The embedded one is up at once and forgets everything when it ends.`,
 		Example: `  zkcoord ensemble
   zkcoord ensemble --ensemble container --nodes 5 --port 2181
-  zkcoord ls / --servers 127.0.0.1:21810`,
+  zkcoord ensemble --ensemble process --zookeeper 3.8
+  zkcoord znode ls / --servers 127.0.0.1:21810`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if config.Nodes < 1 || config.TickTime <= 0 {
 				return errors.New("--nodes and --tick have to be more than nothing")
 			}
-			start, err := serving(kind, logs, a)
+			start, err := serving(kind, version, logs, a)
 			if err != nil {
 				return err
 			}
@@ -43,6 +44,7 @@ interrupted. The embedded one is up at once and forgets everything when it ends.
 	}
 	flags := c.Flags()
 	flags.StringVarP(&kind, "ensemble", "e", "embedded", "kind of ensemble: "+strings.Join(kinds.Names(), ", "))
+	defineZooKeeper(c, &version)
 	flags.IntVarP(&config.Nodes, "nodes", "n", 3, "nodes of the ensemble")
 	flags.IntVarP(&config.Port, "port", "p", 21810, "port of node 0, the others follow (0: any that are free)")
 	flags.DurationVar(&config.TickTime, "tick", 2*time.Second, "ZooKeeper's tickTime; session timeouts are 2 to 20 of it")
@@ -52,11 +54,11 @@ interrupted. The embedded one is up at once and forgets everything when it ends.
 }
 
 // serving returns what starts ensembles that listen.
-func serving(kind, logs string, a *app) (ensemble.Starter, error) {
-	if kind == "embedded" {
+func serving(kind, version, logs string, a *app) (ensemble.Starter, error) {
+	if kind == "embedded" && version == "" {
 		return embedded.Starter(embedded.Options{Model: zktest.Options{TCP: true}}), nil
 	}
-	return kinds.Starter(kind, logs, notes{a})
+	return kinds.Starter(kind, version, logs, notes{a})
 }
 
 func (a *app) serveEnsemble(ctx context.Context, config ensemble.Config,

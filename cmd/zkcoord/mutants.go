@@ -17,11 +17,12 @@ import (
 
 // mutantsFlags are those of zkcoord mutants.
 type mutantsFlags struct {
-	ensemble string
-	nodes    int
-	seeds    int
-	time     time.Duration
-	markdown bool
+	ensemble  string
+	zookeeper string
+	nodes     int
+	seeds     int
+	time      time.Duration
+	markdown  bool
 
 	start ensemble.Starter
 }
@@ -48,7 +49,7 @@ Exit codes: 0 all were found out, 1 one survived, 2 interrupted, 3 one could not
 				return errors.New("--seeds and --time have to be more than nothing, and --nodes cannot be negative")
 			}
 			var err error
-			if f.start, err = kinds.Starter(f.ensemble, "", notes{a}); err != nil {
+			if f.start, err = kinds.Starter(f.ensemble, f.zookeeper, "", notes{a}); err != nil {
 				return err
 			}
 			chosen, err := chooseMutants(args)
@@ -63,6 +64,7 @@ Exit codes: 0 all were found out, 1 one survived, 2 interrupted, 3 one could not
 	}
 	flags := c.Flags()
 	flags.StringVarP(&f.ensemble, "ensemble", "e", "embedded", "kind of ensemble: "+strings.Join(kinds.Names(), ", "))
+	defineZooKeeper(c, &f.zookeeper)
 	flags.IntVarP(&f.nodes, "nodes", "n", 0, "nodes of the ensemble (0: what the scenario asks for)")
 	flags.IntVar(&f.seeds, "seeds", scenarios.HuntSeeds, "how many runs a mutant may survive")
 	flags.DurationVarP(&f.time, "time", "t", scenarios.VirtualTime, "for how long clients work under faults in each run")
@@ -111,35 +113,28 @@ func (a *app) mutants(ctx context.Context, all []specimen, f mutantsFlags) error
 	if err := t.head(); err != nil {
 		return err
 	}
-	survived, failed := 0, false
-	for _, m := range all {
+	survived := 0
+	err := a.campaign(each(ctx, all, func(m specimen) error {
 		k := harness.NewKill(m.of, m.mutant)
-		if m.mutant.Needs == "" || !f.virtual() {
-			var err error
-			k, err = a.hunt(ctx, m, f)
-			switch {
-			case ctx.Err() != nil:
-				return codeError(exitUnknown)
-			case err != nil:
-				failed = true
-				a.exit(err)
-				continue
-			case !k.Killed():
-				survived++
-			}
+		if m.mutant.Needs != "" && f.virtual() {
+			return t.row(k)
 		}
-		if err := t.row(k); err != nil {
+		k, err := a.hunt(ctx, m, f)
+		switch {
+		case ctx.Err() != nil:
+			return codeError(exitUnknown)
+		case err != nil:
 			return err
+		case !k.Killed():
+			survived++
+			return a.worst(codeError(exitInvalid), t.row(k))
 		}
-	}
-	switch {
-	case survived > 0:
+		return t.row(k)
+	}))
+	if survived > 0 {
 		a.note("%d survived", survived)
-		return codeError(exitInvalid)
-	case failed:
-		return codeError(exitFailed)
 	}
-	return nil
+	return err
 }
 
 func (a *app) hunt(ctx context.Context, m specimen, f mutantsFlags) (harness.Kill, error) {

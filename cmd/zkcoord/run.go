@@ -19,19 +19,23 @@ import (
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 	"github.com/zkcoord/zkcoord/harness/ensemble/container"
 	"github.com/zkcoord/zkcoord/harness/ensemble/external"
-	"github.com/zkcoord/zkcoord/harness/netfault"
 	"github.com/zkcoord/zkcoord/harness/report"
 	"github.com/zkcoord/zkcoord/internal/kinds"
+	"github.com/zkcoord/zkcoord/internal/zkversion"
 	"github.com/zkcoord/zkcoord/scenarios"
+	"github.com/zkcoord/zkcoord/session"
 )
 
 // runFlags are those of zkcoord run.
 type runFlags struct {
 	ensemble  string
+	zookeeper string
 	servers   []string
 	compose   string
+	auth      authFlags
 	tls       tlsFlags
 	matrix    bool
+	together  bool
 	processes bool
 	nodes     int
 	clients   int
@@ -71,14 +75,20 @@ The embedded ensemble is a model of ZooKeeper inside of this process. A containe
 needs Docker; a process ensemble is the real thing in local JVMs and needs ZooKeeper's jars; an external one is
 yours, by its addresses; of one that a docker-compose file has running on this machine the servers are broken too.
 
+ZKCOORD_CURATOR (5.4.0, 5.7.1) and ZKCOORD_KAZOO (2.8.0, 2.9.0, 2.11.0) name the versions of the libraries that scenarios
+run beside zkcoord; without them the installed ones run.
+
+An external ensemble may want credentials, which every connection of the run then gives. ` + authHelp + `
+
 What is invalid on the embedded ensemble is made small at once: see zkcoord shrink.
 
 Exit codes: 0 valid, 1 invalid, 2 unknown or not exercised, 3 it could not run, or not be stored.`,
 		Example: `  zkcoord run lock-session-loss
   zkcoord run lock-session-loss --ensemble container --nodes 3 --time 20s --seed 7
   zkcoord run lock-session-loss --ensemble external --servers zoo1:2181,zoo2:2181,zoo3:2181
-  zkcoord run isolated-follower --virtual --time 90s
+  zkcoord run isolated-follower --virtual --seed 7
   zkcoord run all --matrix --ensemble embedded,container --time 10s
+  zkcoord run all --matrix --together --ensemble container --zookeeper 3.8,3.9.3,3.9.6
   zkcoord run all --time 10s --json
   zkcoord run lock-session-loss --plan store/latest/faults.json --seed 7`,
 		Args:              cobra.MinimumNArgs(1),
@@ -90,6 +100,9 @@ Exit codes: 0 valid, 1 invalid, 2 unknown or not exercised, 3 it could not run, 
 			f.timeGiven = c.Flags().Changed("time")
 			if !c.Flags().Changed("seed") {
 				f.seed = rand.Uint64N(1e6)
+			}
+			if f.together && !f.matrix {
+				return errors.New("--together is for --matrix: otherwise all faults are drawn from anyway")
 			}
 			all := func() error {
 				if f.matrix {
@@ -111,9 +124,10 @@ func (f *runFlags) define(c *cobra.Command) {
 	f.defineEnsemble(c, "embedded")
 	f.defineFaults(c)
 	flags := c.Flags()
-	flags.DurationVarP(&f.time, "time", "t", standardTime, "for how long clients work under faults, unless the scenario asks for longer")
+	flags.DurationVarP(&f.time, "time", "t", standardTime, fmt.Sprintf("for how long clients work under faults, unless the scenario asks for longer (with --virtual %v)", scenarios.VirtualTime))
 	flags.BoolVar(&f.processes, "client-processes", false, "run clients in processes of their own, which can be stopped, where the scenario is able to")
-	flags.BoolVar(&f.matrix, "matrix", false, "run each scenario under each of its faults alone, on each of --ensemble KIND,KIND...; print a table")
+	flags.BoolVar(&f.matrix, "matrix", false, "run each scenario under each of its faults alone, on each of --ensemble KIND,... and --zookeeper VERSION,...; print a table")
+	flags.BoolVar(&f.together, "together", false, "with --matrix: run each scenario once under all of its faults, not under each alone")
 	flags.Uint64VarP(&f.seed, "seed", "s", 0, "seed of the plan and of each client's choices (default: drawn)")
 	flags.StringVar(&f.plan, "plan", "", "follow the plan in this file instead of drawing one")
 	flags.IntVar(&f.operations, "operations", 0, "finish after so many have begun (0: as many as there is time for)")
@@ -127,12 +141,21 @@ func (f *runFlags) define(c *cobra.Command) {
 func (f *runFlags) defineEnsemble(c *cobra.Command, kind string) {
 	flags := c.Flags()
 	flags.StringVarP(&f.ensemble, "ensemble", "e", kind, "kind of ensemble: "+strings.Join(ensembleKinds(), ", "))
+	defineZooKeeper(c, &f.zookeeper)
 	flags.StringSliceVar(&f.servers, "servers", nil, "addresses of an external ensemble, host:port,...")
 	flags.StringVar(&f.compose, "compose", "", "docker-compose file of an external ensemble that runs on this machine")
 	flags.IntVarP(&f.nodes, "nodes", "n", 0, "nodes of the ensemble (0: what the scenario asks for)")
 	flags.IntVarP(&f.clients, "clients", "c", 0, "clients (0: what the scenario asks for)")
-	f.tls.define(c)                                                         // for --servers
+	f.auth.define(c) // for --servers, as TLS
+	f.tls.define(c)
 	_ = c.RegisterFlagCompletionFunc("ensemble", fixed(ensembleKinds()...)) // fails only for a flag that there is not
+}
+
+// defineZooKeeper defines the flag that says which version to run.
+func defineZooKeeper(c *cobra.Command, version *string) {
+	c.Flags().StringVar(version, "zookeeper", "", "version of ZooKeeper in containers and local JVMs: "+strings.Join(zkversion.Known(), ", ")+
+		`, or several joined by + for nodes in turn (default "`+zkversion.Default+`")`)
+	_ = c.RegisterFlagCompletionFunc("zookeeper", fixed(zkversion.Known()...)) // fails only for a flag that there is not
 }
 
 // fromEnvironment reads from the environment how to reach an external ensemble, but not which one: what is broken is named.
@@ -140,42 +163,25 @@ func (f *runFlags) fromEnvironment(c *cobra.Command) error {
 	if !strings.Contains(f.ensemble, "external") || f.compose != "" {
 		return nil
 	}
-	return fromEnvironment(c, tlsNames...)
+	return fromEnvironment(c, append([]string{authName}, tlsNames...)...)
 }
 
 // defineFaults defines what says what to draw a plan from.
 func (f *runFlags) defineFaults(c *cobra.Command) {
-	c.Flags().StringSliceVar(&f.faults, "faults", nil, "faults to draw from: names, families such as kill or partition, all, or none (default: all of the scenario's)")
+	c.Flags().StringSliceVar(&f.faults, "faults", nil, "faults to draw from: names, families such as kill or partition, all, or none (default: all of the scenario's; with --virtual a few of them, which the seed chooses)")
 	c.Flags().Float64Var(&f.intensity, "intensity", 0.5, "about how many faults stand at any time")
 }
 
 // ensembleKinds are all that can be run on.
 func ensembleKinds() []string { return append(kinds.Names(), "external") }
 
-// runAll runs one scenario after the other. A violation outweighs that another one could not run, which outweighs that
-// nothing is known.
+// runAll runs one scenario after the other.
 func (a *app) runAll(ctx context.Context, names []string, f runFlags) error {
 	chosen, err := f.choose(names)
 	if err != nil {
 		return err
 	}
-	var codes []int
-	for _, s := range chosen {
-		err := a.runOne(ctx, s, f)
-		if len(chosen) == 1 {
-			return err
-		}
-		codes = append(codes, a.exit(err))
-		if ctx.Err() != nil {
-			break
-		}
-	}
-	for _, code := range []int{exitInvalid, exitFailed, exitUnknown} {
-		if slices.Contains(codes, code) {
-			return codeError(code)
-		}
-	}
-	return nil
+	return a.campaign(each(ctx, chosen, func(s harness.Scenario) error { return a.runOne(ctx, s, f) }))
 }
 
 // choose finds the scenarios of those names, as the mutant if there is one. On the virtual clock "all" are those that can.
@@ -223,6 +229,7 @@ func (a *app) runOne(ctx context.Context, s harness.Scenario, f runFlags) error 
 	a.announce(s, f)
 	shown := a.showing(&o)
 	result, err := a.runner(f.virtual)(ctx, s, o)
+	err = f.auth.explain(err)
 	shown()
 	if result == nil {
 		return a.interruptedOr(ctx, err)
@@ -231,13 +238,16 @@ func (a *app) runOne(ctx context.Context, s harness.Scenario, f runFlags) error 
 	if result.Verdict == checker.Invalid && f.ensemble == "embedded" && s.Needs == "" && ctx.Err() == nil {
 		a.invalid = append(a.invalid, result)
 	}
-	return a.both(told, err)
+	return a.worst(told, err)
 }
 
 // timeOf is for how long clients work in a run of s.
 func (f *runFlags) timeOf(s harness.Scenario) time.Duration {
-	if f.timeGiven {
+	switch {
+	case f.timeGiven:
 		return f.time
+	case f.virtual:
+		return scenarios.VirtualOptions(s, f.seed).Time
 	}
 	return max(f.time, s.Time)
 }
@@ -295,7 +305,6 @@ func (f *runFlags) options(a *app, s harness.Scenario) (harness.Options, error) 
 	o := harness.Options{
 		Ensemble: start, Nodes: f.nodes, Clients: f.clients, Time: f.time, Seed: f.seed, Intensity: f.intensity, ClientProcesses: f.processes,
 		Operations: f.operations, Command: f.command(s.Name),
-		Proxy: func(_ int, dial ensemble.DialFunc) harness.Proxy { return netfault.New(dial) },
 	}
 	switch {
 	case f.time <= 0:
@@ -311,6 +320,10 @@ func (f *runFlags) options(a *app, s harness.Scenario) (harness.Options, error) 
 		if o.Plan, err = report.ReadPlan(f.plan); err != nil {
 			return o, err
 		}
+	}
+	if f.virtual && f.faults == nil {
+		o.Faults = scenarios.VirtualOptions(s, f.seed).Faults
+		return o, nil
 	}
 	o.Faults, err = f.chosenFaults(s)
 	return o, err
@@ -343,17 +356,20 @@ func (f *runFlags) chosenFaults(s harness.Scenario) ([]string, error) {
 
 func (f *runFlags) starter(a *app) (ensemble.Starter, error) {
 	if f.ensemble != "external" {
-		if len(f.servers) > 0 || f.compose != "" || f.tls.used() {
-			return nil, fmt.Errorf("--servers, --compose and --tls are for --ensemble external, not for %s", f.ensemble)
+		if len(f.servers) > 0 || f.compose != "" || f.tls.used() || f.auth.file != "" {
+			return nil, fmt.Errorf("--servers, --compose, --auth-file and --tls are for --ensemble external, not for %s", f.ensemble)
 		}
-		return kinds.Starter(f.ensemble, "", notes{a})
+		return kinds.Starter(f.ensemble, f.zookeeper, "", notes{a})
+	}
+	if f.zookeeper != "" {
+		return nil, errors.New("an external ensemble is of the version that it is: --zookeeper is for containers and local JVMs")
 	}
 	if f.nodes > 0 {
 		return nil, errors.New("an external ensemble has the nodes that it has: give --servers, not --nodes")
 	}
 	if f.compose != "" {
-		if f.tls.used() {
-			return nil, errors.New("--tls is for --servers: what --compose attaches to is reached without")
+		if f.tls.used() || f.auth.file != "" {
+			return nil, errors.New("--tls and --auth-file are for --servers: what --compose attaches to is reached without")
 		}
 		return attached(f.compose, f.servers)
 	}
@@ -361,12 +377,17 @@ func (f *runFlags) starter(a *app) (ensemble.Starter, error) {
 	if err != nil {
 		return nil, err
 	}
-	external, err := external.NewTLS(config, f.servers...)
+	credentials, err := f.auth.credentials()
+	if err != nil {
+		return nil, err
+	}
+	external, err := external.New(external.Options{Servers: f.servers, TLS: config, Auth: credentials})
 	if err != nil {
 		return nil, fmt.Errorf("%w: give --servers host:port,... or --compose FILE", err)
 	}
 	return func(ctx context.Context, _ ensemble.Config) (ensemble.Ensemble, error) {
-		return external, answers(ctx, external)
+		o := session.Options{Servers: external.Servers(), TLS: config, Auth: credentials}
+		return external, f.answers(ctx, external, o)
 	}, nil
 }
 
@@ -384,9 +405,19 @@ func attached(file string, servers []string) (ensemble.Starter, error) {
 	}, nil
 }
 
-// answers waits a little for an ensemble that should be there already.
-func answers(ctx context.Context, e ensemble.Ensemble) error {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+// answers waits a little for an ensemble that should be there already, and accept a session. What keeps a session from
+// being opened says more than what keeps servers from being asked.
+func (f *runFlags) answers(ctx context.Context, e ensemble.Ensemble, o session.Options) error {
+	const patience = 5 * time.Second
+	connect := connectFlags{servers: f.servers, timeout: patience, auth: f.auth}
+	s, err := connect.openWith(ctx, o)
+	if err != nil {
+		return err
+	}
+	if err := s.Close(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	if err := e.Ready(ctx); err != nil {
 		return fmt.Errorf("%w (give the addresses of all servers of one ensemble)", err)
@@ -418,11 +449,13 @@ func (f *runFlags) command(scenario string) string {
 		}
 	}
 	add("mutant", mutant != "", mutant)
+	add("zookeeper", f.zookeeper != "", f.zookeeper)
 	add("servers", len(f.servers) > 0, strings.Join(f.servers, ","))
 	add("compose", f.compose != "", f.compose)
 	if f.tls.on {
 		parts = append(parts, "--tls")
 	}
+	add(authName, f.auth.file != "", f.auth.file)
 	add("tls-ca", f.tls.ca != "", f.tls.ca)
 	add("tls-cert", f.tls.cert != "", f.tls.cert)
 	add("tls-key", f.tls.key != "", f.tls.key)

@@ -86,13 +86,14 @@ func (a *app) shrinking(ctx context.Context, f runFlags, err error) error {
 		return err
 	}
 	return a.virtually(func() error {
-		for _, r := range a.invalid {
-			s, unknown := named(r.Scenario)
-			if unknown != nil {
-				return unknown
+		// What becomes of the small runs does not change what is known of the large ones.
+		_ = a.campaign(each(ctx, a.invalid, func(r *harness.Result) error {
+			s, err := named(r.Scenario)
+			if err != nil {
+				return err
 			}
-			a.exit(a.shrink(ctx, s, r, shrinkFlags{within: f.shrink, tries: 2, store: f.store}))
-		}
+			return a.shrink(ctx, s, r, shrinkFlags{within: f.shrink, tries: 2, store: f.store})
+		}))
 		return err
 	})
 }
@@ -190,19 +191,24 @@ func (a *app) replay(ctx context.Context, s harness.Scenario, r *harness.Result,
 	if err != nil {
 		return err
 	}
-	hits := 0
-	for i := range f.replay {
-		a.note("following the plan on the %s ensemble, %d of %d", r.Ensemble, i+1, f.replay)
-		again, err := harness.Run(ctx, s, small.Options(harness.Options{Ensemble: start, Nodes: r.Nodes, Seed: r.Seed}))
+	begun, hits, o := 0, 0, small.Options(harness.Options{Ensemble: start, Nodes: r.Nodes, Seed: r.Seed})
+	err = a.campaign(each(ctx, make([]int, f.replay), func(int) error {
+		begun++
+		a.note("following the plan on the %s ensemble, %d of %d", r.Ensemble, begun, f.replay)
+		again, err := harness.Run(ctx, s, o)
 		switch {
 		case ctx.Err() != nil:
 			return codeError(exitUnknown)
-		case err != nil:
+		case again == nil:
 			return err
 		}
 		if one, _ := again.Of(small.Property); one.Verdict == checker.Invalid {
 			hits++
 		}
+		return err
+	}))
+	if err != nil {
+		return err
 	}
 	if a.json {
 		return a.printJSON(map[string]any{"ensemble": r.Ensemble, "violates": small.Property, "hits": hits, "runs": f.replay})

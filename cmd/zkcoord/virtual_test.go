@@ -1,14 +1,20 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"io"
+	"path/filepath"
+	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/zkcoord/zkcoord/harness"
 	"github.com/zkcoord/zkcoord/harness/checker"
 	"github.com/zkcoord/zkcoord/harness/history"
+	"github.com/zkcoord/zkcoord/harness/report"
+	"github.com/zkcoord/zkcoord/scenarios"
 )
 
 // alwaysViolated is a scenario that does nothing, and is found invalid.
@@ -32,5 +38,33 @@ func TestWhatNeedsProcessesIsNotMadeSmall(t *testing.T) {
 		if !errors.Is(err, codeError(exitInvalid)) || len(a.invalid) != want {
 			t.Errorf("of a scenario that needs %q: %v, and %d runs are to be made small, want %d", needs, err, len(a.invalid), want)
 		}
+	}
+}
+
+// Seed 7 of the tests of the scenarios and seed 7 of the command were two plans:
+// other faults were drawn from, for another time.
+func TestSeedIsOnePlanInTestsAndInTheCommand(t *testing.T) {
+	for _, s := range []harness.Scenario{scenarios.LockFaults(), scenarios.Election(), scenarios.QueueFIFO(), scenarios.IsolatedFollower()} {
+		t.Run(s.Name, func(t *testing.T) {
+			store := t.TempDir()
+			a := quietApp()
+			a.bubble = func(f func()) { synctest.Test(t, func(*testing.T) { f() }) }
+			args := []string{"run", s.Name, "--virtual", "--seed", "7", "--store", store}
+			if err := a.root().execute(t.Context(), args); err != nil {
+				t.Fatal(err)
+			}
+			got, err := report.ReadPlan(filepath.Join(store, "latest", report.FaultsFile))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var want *harness.Result
+			a.bubble(func() { want, err = harness.Run(context.Background(), s, scenarios.VirtualOptions(s, 7)) })
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(got) == 0 || !slices.Equal(got, want.Plan) {
+				t.Errorf("the plan of the command is\n%+v, want that of the tests\n%+v", got, want.Plan)
+			}
+		})
 	}
 }

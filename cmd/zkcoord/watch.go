@@ -23,7 +23,7 @@ func (a *app) watchCommand() *cobra.Command {
 		Short: "Print what becomes of a znode, a line a change",
 		Long: `Watch prints what a znode is and then each change of it: which child appeared, which went, what the data became. The
 znode need not exist. It goes on over lost connections and lost sessions, until it is interrupted.`,
-		Example: "  zkcoord watch /services\n  zkcoord watch /config -r --json",
+		Example: "  zkcoord znode watch /services\n  zkcoord znode watch /config -r --json",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			if err := znode.Check(args[0]); err != nil {

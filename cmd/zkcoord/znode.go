@@ -12,16 +12,25 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/zkcoord/zkcoord/internal/znode"
+	"github.com/zkcoord/zkcoord/recipe"
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// znodeCommands are the small commands on znodes.
-func (a *app) znodeCommands() []*cobra.Command {
-	return []*cobra.Command{a.getCommand(), a.setCommand(), a.lsCommand(), a.createCommand(), a.rmCommand()}
+// znodeCommand has the small commands on znodes below it.
+func (a *app) znodeCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:     "znode",
+		Short:   "Read, change and watch znodes",
+		Example: "  zkcoord znode ls / -r\n  zkcoord znode get /config --stat\n  zkcoord znode watch /services",
+		Args:    known,
+		RunE:    help,
+	}
+	c.AddCommand(a.getCommand(), a.setCommand(), a.lsCommand(), a.createCommand(), a.deleteCommand(), a.watchCommand())
+	return c
 }
 
-// znodeCommand makes a command that does its work in a session of its own.
-func (a *app) znodeCommand(use, short, example string, args cobra.PositionalArgs,
+// inSession makes a command that does its work in a session of its own.
+func (a *app) inSession(use, short, example string, args cobra.PositionalArgs,
 	do func(ctx context.Context, s *session.Session, args []string) error) *cobra.Command {
 	var connect connectFlags
 	c := &cobra.Command{
@@ -95,7 +104,7 @@ func newShown(path string, v session.Value) shown {
 
 func (a *app) getCommand() *cobra.Command {
 	var withStat bool
-	c := a.znodeCommand("get PATH", "Print a znode's data", "  zkcoord get /config\n  zkcoord get /config --stat", cobra.ExactArgs(1),
+	c := a.inSession("get PATH", "Print a znode's data", "  zkcoord znode get /config\n  zkcoord znode get /config --stat", cobra.ExactArgs(1),
 		func(ctx context.Context, s *session.Session, args []string) error {
 			v, err := s.Get(ctx, args[0])
 			if err != nil {
@@ -135,7 +144,7 @@ func (a *app) data(args []string) ([]byte, error) {
 
 func (a *app) setCommand() *cobra.Command {
 	var version int32
-	c := a.znodeCommand("set PATH VALUE|-", "Change a znode's data", "  zkcoord set /config '{\"limit\":10}'\n  zkcoord set /config - <config.json\n  zkcoord set /config x --version 3",
+	c := a.inSession("set PATH VALUE|-", "Change a znode's data", "  zkcoord znode set /config '{\"limit\":10}'\n  zkcoord znode set /config - <config.json\n  zkcoord znode set /config x --version 3",
 		cobra.ExactArgs(2), func(ctx context.Context, s *session.Session, args []string) error {
 			data, err := a.data(args)
 			if err != nil {
@@ -155,12 +164,12 @@ func (a *app) setCommand() *cobra.Command {
 	return c
 }
 
-// listFlags are those of zkcoord ls.
+// listFlags are those of zkcoord znode ls.
 type listFlags struct{ long, recursive, skip bool }
 
 func (a *app) lsCommand() *cobra.Command {
 	var f listFlags
-	c := a.znodeCommand("ls PATH", "List a znode's children", "  zkcoord ls /\n  zkcoord ls /locks/invoices -l\n  zkcoord ls /services -r", cobra.ExactArgs(1),
+	c := a.inSession("ls PATH", "List a znode's children", "  zkcoord znode ls /\n  zkcoord znode ls /locks/invoices -l\n  zkcoord znode ls /services -r", cobra.ExactArgs(1),
 		func(ctx context.Context, s *session.Session, args []string) error {
 			return a.list(ctx, s, args[0], "", f)
 		})
@@ -254,14 +263,14 @@ func (a *app) printChild(ctx context.Context, s *session.Session, path, name str
 func (a *app) createCommand() *cobra.Command {
 	var parents, sequential, container bool
 	var ttl time.Duration
-	c := a.znodeCommand("create PATH [VALUE|-]", "Create a znode, and print its path", "  zkcoord create /config '{}'\n  zkcoord create -p /a/b/c\n  zkcoord create /queue/item- x --sequential",
+	c := a.inSession("create PATH [VALUE|-]", "Create a znode, and print its path", "  zkcoord znode create /config '{}'\n  zkcoord znode create -p /a/b/c\n  zkcoord znode create /queue/item- x --sequential",
 		cobra.RangeArgs(1, 2), func(ctx context.Context, s *session.Session, args []string) error {
 			data, err := a.data(args)
 			if err != nil {
 				return err
 			}
 			if parents {
-				if err := s.CreateParents(ctx, args[0]); err != nil {
+				if err := recipe.CreateParents(ctx, s, args[0]); err != nil {
 					return err
 				}
 			}
@@ -306,10 +315,10 @@ func create(ctx context.Context, s *session.Session, path string, data []byte, s
 	return s.Create(ctx, path, data, session.Persistent)
 }
 
-func (a *app) rmCommand() *cobra.Command {
+func (a *app) deleteCommand() *cobra.Command {
 	var recursive bool
 	var version int32
-	c := a.znodeCommand("rm PATH", "Delete a znode", "  zkcoord rm /config\n  zkcoord rm -r /locks", cobra.ExactArgs(1),
+	c := a.inSession("delete PATH", "Delete a znode", "  zkcoord znode delete /config\n  zkcoord znode delete -r /locks", cobra.ExactArgs(1),
 		func(ctx context.Context, s *session.Session, args []string) error {
 			if recursive {
 				if args[0] == "/" {
@@ -323,6 +332,7 @@ func (a *app) rmCommand() *cobra.Command {
 			}
 			return err
 		})
+	c.SuggestFor = []string{"rm"}
 	c.Flags().BoolVarP(&recursive, "recursive", "r", false, "with all below")
 	c.Flags().Int32Var(&version, "version", session.AnyVersion, "delete only this version")
 	c.MarkFlagsMutuallyExclusive("recursive", "version")

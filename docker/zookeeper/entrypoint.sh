@@ -32,7 +32,7 @@ mkdir -p "$conf" "$data" "$log"
 
 echo "${ZOO_MY_ID:-1}" > "$data/myid"
 
-# 3.8 of Debian logs through log4j 1.2, the official image through logback. Each ignores the other's file.
+# Debian's ZooKeeper logs through log4j 1.2, the official image through logback. Each ignores the other's file.
 cat > "$conf/log4j.properties" <<'LOG4J'
 log4j.rootLogger=INFO, out
 log4j.appender.out=org.apache.log4j.ConsoleAppender
@@ -51,9 +51,13 @@ LOGBACK
 if home=$(command -v zkServer.sh) && [[ -d $(dirname "$home")/../lib ]]; then
   classpath="$(dirname "$home")/../lib/*"
 else
-  jars=/usr/share/java
-  classpath=$jars/zookeeper.jar:$jars/zookeeper-jute.jar:$jars/slf4j-api.jar:$jars/slf4j-log4j12.jar:$jars/log4j-1.2.jar
-  classpath+=:$jars/netty-all.jar:$jars/metrics-core.jar:$jars/snappy-java.jar:$jars/commons-cli.jar
+  # zookeeper.jar is the last one: its manifest names jars of /usr/share/java, which would come before all that follow it.
+  classpath=
+  for jar in zookeeper-jute slf4j-api slf4j-log4j12 log4j-1.2 netty-all netty-common netty-buffer netty-codec netty-handler \
+    netty-resolver netty-transport netty-transport-native-unix-common netty-transport-native-epoll metrics-core snappy-java \
+    commons-cli commons-io jackson-core jackson-annotations jackson-databind zookeeper; do
+    classpath+=/usr/share/java/$jar.jar:
+  done
 fi
 
 # The server needs no root; iptables does, and is run beside it with docker exec. A node that comes back may have a new

@@ -1,20 +1,25 @@
 #!/bin/bash
-# Gets the image of a node and prints its name, the last and only line of the standard output:
-#   1. the image that ZKCOORD_IMAGE names, pulled if it is not there;
+# Gets the image of a node and prints its name, the only line of the standard output; with several versions, a line each:
+#
+#   image.sh [--zookeeper VERSION]...     the version is 3.9.6 if none is given
+#
+#   1. the image that ZKCOORD_IMAGE names, if no version is given, pulled if it is not there;
 #   2. the image that an earlier run made of just these files;
-#   3. one built on the official zookeeper:3.9, if that is there or can be pulled;
-#   4. one made of Debian's packages with mmdebstrap, which is installed first where that is possible (root, apt-get);
+#   3. one built on the official image zookeeper:VERSION, if that is there or can be pulled;
+#   4. one of Debian's packages: the system is made once for all versions with mmdebstrap, which is installed first where that is
+#      possible (root, apt-get), and unpack.sh gets what differs;
 #   5. else an error that says what to install.
-# It is also tagged zkcoord/zookeeper:latest for docker-compose.yml. Runs at the same time wait for each other.
+# It is also tagged zkcoord/zookeeper:VERSION for docker-compose.yml, and the default version zkcoord/zookeeper:latest. Several
+# versions are made at the same time. Runs at the same time wait for each other.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
+source ./lib.bash
 
-base=zookeeper:3.9
+standard=3.9.6
 debian=bookworm
-packages=zookeeper,openjdk-17-jre-headless,iptables,iproute2,libfaketime
+packages=openjdk-17-jre-headless,iptables,iproute2,libfaketime
+system=zkcoord/system:$debian-$(cksum <<< "$packages" | cut -d " " -f 1)
 
-say() { echo "image.sh: $*" >&2; }
-die() { say "$@"; exit 1; }
 there() { docker image inspect "$1" > /dev/null 2>&1; }
 
 # pull gives a registry ten seconds to say anything, and then all the time that the image takes.
@@ -35,10 +40,10 @@ pull() {
 }
 
 from_official() {
-  there "$base" || pull "$base" || return 1
-  say "building $image on $base"
-  # --chmod in the Dockerfile is BuildKit's; an engine of 20.10 has it, but does not use it by itself.
-  DOCKER_BUILDKIT=1 docker build --label "zkcoord.image=$base" --tag "$image" . >&2
+  local official=zookeeper:$version
+  there "$official" || pull "$official" || return 1
+  say "building $image on $official"
+  docker build --build-arg "BASE=$official" --label "zkcoord.image=$official" --tag "$image" . >&2
 }
 
 # with_mmdebstrap succeeds if there is an mmdebstrap, installing it if it may.
@@ -48,67 +53,100 @@ with_mmdebstrap() {
   say "installing mmdebstrap"
   export DEBIAN_FRONTEND=noninteractive
   local install=(apt-get install -qq -y --no-install-recommends -o DPkg::Lock::Timeout=120 mmdebstrap debian-archive-keyring)
-  "${install[@]}" >&2 2> /dev/null || { apt-get update -qq >&2 && "${install[@]}" >&2; }
+  "${install[@]}" > /dev/null 2>&1 || { apt-get update -qq >&2 && "${install[@]}" > /dev/null 2>&1; }
 }
 
-# mirror prints the Debian mirror that this machine uses already, which may be the only one that it reaches.
-mirror() {
-  local found=
-  ! command -v apt-get > /dev/null || found=$(apt-get indextargets --format '$(REPO_URI)' \
-    'Created-By: Packages' 'Origin: Debian' 'Label: Debian' 2> /dev/null | head -n 1 || true)
-  echo "${found:-http://deb.debian.org/debian}"
-}
-
-from_debian() {
-  with_mmdebstrap || return 1
+# system makes the image that the nodes of all versions share.
+make_system() {
   local proxy id log options=()
+  alone system
+  ! there "$system" || return 0
+  with_mmdebstrap || return 1
   log=$(mktemp)
   proxy=$(apt-config dump 2> /dev/null | grep -E '^Acquire::https?::Proxy ' || true)
   while read -r line; do [[ -z $line ]] || options+=("--aptopt=$line"); done <<< "$proxy"
-  say "making $image of Debian's packages: about a minute"
+  say "making the system of a node of Debian's packages: about a minute"
   # Imported without a name: if mmdebstrap fails half-way, what came out of it is no image of ours.
   if ! id=$(mmdebstrap --variant=minbase --include="$packages" "${options[@]}" \
       --dpkgopt='path-exclude=/usr/share/locale/*' --dpkgopt='path-exclude=/usr/share/doc/*' \
-      --customize-hook='upload entrypoint.sh /usr/local/bin/entrypoint.sh' \
-      --customize-hook='upload zk-ready /usr/local/bin/zk-ready' \
-      --customize-hook='chroot "$1" chmod 755 /usr/local/bin/entrypoint.sh /usr/local/bin/zk-ready' \
-      "$debian" - "deb $(mirror) $debian main" 2> "$log" \
-    | docker import \
-      --change 'ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/usr/share/zookeeper/bin' \
-      --change 'HEALTHCHECK --interval=2s --timeout=2s --start-period=60s --retries=3 CMD ["zk-ready"]' \
-      --change 'VOLUME ["/data", "/datalog"]' --change 'EXPOSE 2181 2888 3888' \
-      --change "LABEL zkcoord.image=debian-$debian" \
-      --change 'ENTRYPOINT ["/usr/local/bin/entrypoint.sh"]' -); then
+      "$debian" - "deb $(mirror) $debian main" 2> "$log" | docker import -); then
     tail -n 20 "$log" >&2
     rm -f "$log"
     [[ -z ${id:-} ]] || docker rmi "$id" > /dev/null 2>&1 || true
     return 1
   fi
   rm -f "$log"
-  docker tag "$id" "$image"
+  docker tag "$id" "$system"
 }
+
+from_debian() {
+  grep -q "^zookeeper-$version " packages || { say "Debian's packages have no ZooKeeper $version"; return 1; }
+  local jars context
+  (make_system) || return 1
+  jars=$(./unpack.sh "zookeeper-$version") || return 1
+  context=$(mktemp -d)
+  cat > "$context/Dockerfile" << EOF
+FROM $system
+COPY usr/share/java /usr/share/java
+COPY entrypoint.sh zk-ready /usr/local/bin/
+ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+HEALTHCHECK --interval=2s --timeout=2s --start-period=60s --retries=3 CMD ["zk-ready"]
+VOLUME ["/data", "/datalog"]
+EXPOSE 2181 2888 3888
+LABEL zkcoord.image=debian-$version
+ENTRYPOINT ["/usr/local/bin/entrypoint.sh"]
+EOF
+  local status=0
+  tar -c -C "$jars" usr/share/java -C "$context" Dockerfile -C "$PWD" entrypoint.sh zk-ready |
+    docker build --quiet --tag "$image" - > "$context/log" 2>&1 || status=1
+  [[ $status == 0 ]] || cat "$context/log" >&2
+  rm -rf "$context"
+  return "$status"
+}
+
+# node makes the image of one version, if it is not there, and prints its name.
+node() {
+  local version=$1 image
+  # The name says which files it was made of, so an image of an older checkout is never taken for this one.
+  image=zkcoord/zookeeper:$version-$(cat Dockerfile entrypoint.sh zk-ready image.sh unpack.sh lib.bash packages | sha256sum | cut -c 1-12)
+  if ! there "$image"; then
+    alone "image-$version"
+    there "$image" || from_official || from_debian || die "cannot make the image of a node of ZooKeeper $version. One of these" \
+      "helps: access to a registry that has zookeeper:$version; mmdebstrap and access to a Debian mirror (run as root on" \
+      "Debian, this is installed by itself), which has$(sed -n 's/^zookeeper-\([^ ]*\).*/ \1/p' packages | tr -d '\n'); or" \
+      "ZKCOORD_IMAGE set to an image built elsewhere from docker/zookeeper."
+  fi
+  docker tag "$image" "zkcoord/zookeeper:$version"
+  [[ $version != "$standard" ]] || docker tag "$image" zkcoord/zookeeper:latest
+  echo "$image"
+}
+
+versions=()
+while [[ $# -gt 0 ]]; do
+  case $1 in
+    --zookeeper) [[ -n ${2:-} ]] || die "--zookeeper needs a version"; versions+=("$2"); shift 2 ;;
+    --zookeeper=*) versions+=("${1#*=}"); shift ;;
+    *) die "usage: image.sh [--zookeeper VERSION]..." ;;
+  esac
+done
 
 command -v docker > /dev/null || die "there is no docker command. Install Docker Engine (on Debian: apt-get install docker.io)."
 docker version --format '{{.Server.Version}}' > /dev/null 2>&1 ||
   die "no Docker engine answers: $(docker version 2>&1 > /dev/null | tail -n 1)"
 
-if [[ -n ${ZKCOORD_IMAGE:-} ]]; then
+if [[ -n ${ZKCOORD_IMAGE:-} && ${#versions[@]} == 0 ]]; then
   there "$ZKCOORD_IMAGE" || pull "$ZKCOORD_IMAGE" ||
     die "the image $ZKCOORD_IMAGE, which ZKCOORD_IMAGE names, is neither here nor can it be pulled."
   echo "$ZKCOORD_IMAGE"
   exit
 fi
 
-# The name says which files it was made of, so an image of an older checkout is never taken for this one.
-image=zkcoord/zookeeper:$(cat Dockerfile entrypoint.sh zk-ready image.sh | sha256sum | cut -c 1-12)
-if ! there "$image"; then
-  if command -v flock > /dev/null; then
-    exec 9> "${XDG_RUNTIME_DIR:-/tmp}/zkcoord-image-$(id -u).lock"
-    flock 9
-  fi
-  there "$image" || from_official || from_debian || die "cannot make the image of a node. One of these helps:" \
-    "access to a registry that has $base; the package mmdebstrap and access to a Debian mirror (run as root on Debian, this is" \
-    "installed by itself); or ZKCOORD_IMAGE set to an image built elsewhere from docker/zookeeper."
-fi
-docker tag "$image" zkcoord/zookeeper:latest
-echo "$image"
+jobs=()
+for version in "${versions[@]:-$standard}"; do
+  [[ $version =~ ^[a-zA-Z0-9][a-zA-Z0-9._-]*$ ]] || die "\"$version\" is no version"
+  node "$version" &
+  jobs+=($!)
+done
+status=0
+for job in "${jobs[@]}"; do wait "$job" || status=1; done
+exit "$status"

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/zkcoord/zkcoord/queue"
+	"github.com/zkcoord/zkcoord/recipe"
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -53,7 +54,7 @@ func (w workqueue) output(ctx context.Context, id string) ([]byte, error) {
 
 // work does jobs until ctx or the session ends.
 func (w workqueue) work(ctx context.Context, do func(ctx context.Context, input string) ([]byte, error)) error {
-	err := w.s.CreateParents(ctx, w.outputs)
+	err := recipe.CreateParents(ctx, w.s, w.outputs)
 	if err == nil {
 		_, err = w.s.Create(ctx, w.outputs, nil, session.Persistent) // it stays while it is empty
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/zkcoord/zkcoord/harness/history"
+	"github.com/zkcoord/zkcoord/session"
 )
 
 // Operations of barriers and of double barriers. Round distinguishes the uses of a double barrier.
@@ -24,7 +25,7 @@ func BarrierNoEarlyPass() Checker {
 		ops, _ := h.Operations()
 		standing := stands(ops)
 		for _, o := range ops {
-			if o.Invoke.Op != OpWait || o.Outcome() != history.OK {
+			if o.Invoke.Op != OpWait || o.Outcome() != session.OK {
 				continue
 			}
 			j.Checked(1)
@@ -58,7 +59,7 @@ func stands(ops []history.Operation) map[string][]stand {
 	removes := make(map[string][]history.Operation)
 	latest := make(map[string][]int32) // for each remove, the latest end of it and of all before it
 	for _, o := range ops {
-		if o.Invoke.Op != OpRemove || o.Outcome() == history.Fail {
+		if o.Invoke.Op != OpRemove || o.Outcome() == session.Failed {
 			continue
 		}
 		end := o.End()
@@ -70,7 +71,7 @@ func stands(ops []history.Operation) map[string][]stand {
 	}
 	all := make(map[string][]stand)
 	for _, o := range ops {
-		if o.Invoke.Op != OpSet || o.Outcome() != history.OK {
+		if o.Invoke.Op != OpSet || o.Outcome() != session.OK {
 			continue
 		}
 		list := removes[o.Invoke.Object]
@@ -136,7 +137,7 @@ func absences(h *history.History, ops []history.Operation, least time.Duration) 
 	}
 	sets := make(map[string][]setting)
 	for _, o := range ops {
-		if o.Invoke.Op != OpSet || o.Outcome() == history.Fail {
+		if o.Invoke.Op != OpSet || o.Outcome() == session.Failed {
 			continue
 		}
 		list, end := sets[o.Invoke.Object], o.End()
@@ -147,7 +148,7 @@ func absences(h *history.History, ops []history.Operation, least time.Duration) 
 	}
 	all := make(map[string][]absence)
 	for _, o := range ops {
-		if o.Invoke.Op != OpRemove || o.Outcome() != history.OK {
+		if o.Invoke.Op != OpRemove || o.Outcome() != session.OK {
 			continue
 		}
 		list := sets[o.Invoke.Object]
@@ -201,7 +202,7 @@ func BarrierNoMissedRemoval(inTime time.Duration) Checker {
 		ops, _ := h.Operations()
 		removed := make(map[string][]history.Operation)
 		for _, o := range ops {
-			if o.Invoke.Op == OpRemove && o.Outcome() == history.OK {
+			if o.Invoke.Op == OpRemove && o.Outcome() == session.OK {
 				removed[o.Invoke.Object] = append(removed[o.Invoke.Object], o)
 			}
 		}

@@ -276,15 +276,15 @@ func watched(n int) *history.History {
 	watch(history.Event{Op: WatchState, Zxid: 1, Token: 1, Arg: "initial"})
 	for i := range int32(n / 4) {
 		// One registers with each read, and nothing ever changes.
-		events = append(events, history.Event{Kind: history.Watch, Op: WatchSet, Object: "/y", Client: 2, Process: 2, Session: 3, Round: i + 1})
+		events = append(events, history.Event{Kind: history.Watch, Op: WatchSet, Object: "/y", Client: 2, Process: 2, Session: 3, Watch: i + 1})
 		for _, kind := range []history.Kind{history.Invoke, history.OK} {
 			events = append(events, history.Event{Kind: kind, Op: OpRead, Object: "/y", Client: 2, Process: 2, Session: 3})
 		}
-		watch(history.Event{Op: WatchSet, Zxid: zxid, Round: i + 1})
+		watch(history.Event{Op: WatchSet, Zxid: zxid, Watch: i + 1})
 		both(1, OpRead, history.Event{Zxid: zxid})
 		zxid++
 		both(0, OpSetValue, history.Event{Zxid: zxid})
-		watch(history.Event{Op: WatchFired, Round: i + 1, Arg: "NodeDataChanged"})
+		watch(history.Event{Op: WatchFired, Watch: i + 1, Arg: "NodeDataChanged"})
 		both(1, OpRead, history.Event{Zxid: zxid})
 		watch(history.Event{Op: WatchState, Zxid: zxid, Token: 1, Arg: "changed"})
 	}

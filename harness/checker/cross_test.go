@@ -44,7 +44,7 @@ func faulty(r *rand.Rand, h *history.History) *history.History {
 	all := slices.Clone(h.Events)
 	for round := range int32(1 + r.IntN(2)) {
 		client := r.IntN(4)
-		fault := history.Event{Kind: history.Fault, Op: history.FaultStart, Object: "pause", Node: fmt.Sprintf("c%d", client), Round: round}
+		fault := history.Event{Kind: history.Fault, Op: history.FaultStart, Object: "pause", Node: fmt.Sprintf("c%d", client), Step: round}
 		if client == 3 {
 			fault.Node = "n1" // which concerns all
 		}
@@ -53,7 +53,7 @@ func faulty(r *rand.Rand, h *history.History) *history.History {
 		}
 		stop := 0
 		for i := range all {
-			if all[i].Kind == history.Fault && all[i].Round == round {
+			if all[i].Kind == history.Fault && all[i].Step == round {
 				stop = i
 			}
 		}
@@ -73,7 +73,7 @@ var paused = Envelope{Outside: []string{"pause"}, After: time.Millisecond}
 func excused(h *history.History, at time.Duration, clients ...int16) bool {
 	for _, stop := range h.Events {
 		for _, start := range h.Events {
-			stood := stop.Op == history.FaultStop && start.Op == history.FaultStart && start.Round == stop.Round && start.Time <= at && at <= stop.Time+paused.After
+			stood := stop.Op == history.FaultStop && start.Op == history.FaultStart && start.Step == stop.Step && start.Time <= at && at <= stop.Time+paused.After
 			if stood && (stop.Node == "n1" || slices.ContainsFunc(clients, func(c int16) bool { return stop.Node == fmt.Sprintf("c%d", c) })) {
 				return true
 			}

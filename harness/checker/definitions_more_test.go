@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/zkcoord/zkcoord/harness/history"
+	"github.com/zkcoord/zkcoord/session"
 )
 
 // Locks.
@@ -267,7 +268,7 @@ func everyLossOf(object string, h *history.History) bool {
 		}
 	}
 	for _, o := range ops {
-		if found := o.Invoke.Op == OpTake || o.Invoke.Op == OpClaim; found && o.Outcome() == history.OK && o.Complete.Result == "" && o.Invoke.Index > last {
+		if found := o.Invoke.Op == OpTake || o.Invoke.Op == OpClaim; found && o.Outcome() == session.OK && o.Complete.Result == "" && o.Invoke.Index > last {
 			drained = o.Invoke.Index
 		}
 	}
@@ -280,19 +281,19 @@ func everyLossOf(object string, h *history.History) bool {
 			return e.Op == history.SessionLost && e.Session == claim.Invoke.Session && since(&e)
 		})
 		return !lost && !slices.ContainsFunc(ops, func(o history.Operation) bool {
-			return o.Invoke.Op == OpReturn && o.Invoke.Arg == value && o.Outcome() == history.OK && since(o.Complete)
+			return o.Invoke.Op == OpReturn && o.Invoke.Arg == value && o.Outcome() == session.OK && since(o.Complete)
 		})
 	}
 	takers, lost := 0, 0
 	for _, o := range ops {
 		switch {
-		case o.Invoke.Op == OpTake && o.Outcome() == history.Info, o.Invoke.Op == OpClaim && o.Outcome() == history.Info && inHands(o, ""):
+		case o.Invoke.Op == OpTake && o.Outcome() == session.Indeterminate, o.Invoke.Op == OpClaim && o.Outcome() == session.Indeterminate && inHands(o, ""):
 			takers++
-		case o.Invoke.Op == OpPut && o.Outcome() == history.OK && !slices.ContainsFunc(ops, func(out history.Operation) bool {
+		case o.Invoke.Op == OpPut && o.Outcome() == session.OK && !slices.ContainsFunc(ops, func(out history.Operation) bool {
 			switch value := o.Invoke.Arg; {
 			case out.Invoke.Op == OpAck:
-				return out.Invoke.Arg == value && out.Outcome() != history.Fail
-			case out.Outcome() != history.OK || out.Complete.Result != value:
+				return out.Invoke.Arg == value && out.Outcome() != session.Failed
+			case out.Outcome() != session.OK || out.Complete.Result != value:
 				return false
 			}
 			return out.Invoke.Op == OpTake || out.Invoke.Op == OpClaim && inHands(out, o.Invoke.Arg)
@@ -311,11 +312,11 @@ func tinyUrgent(r *rand.Rand, n int) *history.History {
 		if r.IntN(2) == 0 {
 			put++
 			values = append(values, fmt.Sprint(put))
-			return &history.Event{Object: "/q", Op: OpPut, Arg: fmt.Sprint(put), Round: int32(r.IntN(3))}
+			return &history.Event{Object: "/q", Op: OpPut, Arg: fmt.Sprint(put), Priority: int32(r.IntN(3))}
 		}
 		return &history.Event{Object: "/q", Op: OpTake}
 	}, func(e *history.Event) {
-		if e.Round = 0; e.Op == OpTake && e.Kind == history.OK && len(values) > 0 {
+		if e.Priority = 0; e.Op == OpTake && e.Kind == history.OK && len(values) > 0 {
 			i := r.IntN(len(values))
 			e.Result = values[i]
 			values = slices.Delete(values, i, i+1)
@@ -330,19 +331,19 @@ func nothingUrgentWasLeft(h *history.History) bool {
 	maybe := int32(forever)
 	for _, o := range ops {
 		switch {
-		case o.Invoke.Op == OpPut && o.Outcome() != history.Fail:
+		case o.Invoke.Op == OpPut && o.Outcome() != session.Failed:
 			in[o.Invoke.Arg] = o
-		case o.Invoke.Op == OpTake && o.Outcome() == history.OK && o.Complete.Result != "":
+		case o.Invoke.Op == OpTake && o.Outcome() == session.OK && o.Complete.Result != "":
 			out[o.Complete.Result] = o
-		case o.Invoke.Op == OpTake && o.Outcome() == history.Info:
+		case o.Invoke.Op == OpTake && o.Outcome() == session.Indeterminate:
 			maybe = min(maybe, o.Invoke.Index)
 		}
 	}
 	for b, got := range out {
 		for a, put := range in {
 			taken, any := out[a]
-			there := put.Outcome() == history.OK || any // if it was taken it was put
-			if !there || in[b].Invoke == nil || put.Invoke.Round >= in[b].Invoke.Round {
+			there := put.Outcome() == session.OK || any // if it was taken it was put
+			if !there || in[b].Invoke == nil || put.Invoke.Priority >= in[b].Invoke.Priority {
 				continue
 			}
 			from, to := put.End(), maybe
@@ -383,13 +384,13 @@ func somethingWasThere(ops []history.Operation, at int32) bool {
 		for _, o := range ops {
 			switch {
 			case o.Invoke.Op != OpTake || o.Complete == nil:
-			case o.Outcome() == history.OK && o.Complete.Result == put.Invoke.Arg:
+			case o.Outcome() == session.OK && o.Complete.Result == put.Invoke.Arg:
 				in, out, taken = min(in, o.Complete.Index), o.Invoke.Index, true
-			case o.Outcome() == history.Info && !taken:
+			case o.Outcome() == session.Indeterminate && !taken:
 				out = min(out, o.Invoke.Index)
 			}
 		}
-		return put.Invoke.Op == OpPut && put.Outcome() != history.Fail && in <= at && at < out
+		return put.Invoke.Op == OpPut && put.Outcome() != session.Failed && in <= at && at < out
 	})
 }
 
@@ -417,9 +418,9 @@ func effectsWereCounted(h *history.History) bool {
 		for _, o := range ops {
 			switch {
 			case o.Invoke.Arg != fmt.Sprint(value):
-			case o.Outcome() == history.OK:
+			case o.Outcome() == session.OK:
 				surely++
-			case o.Outcome() == history.Info:
+			case o.Outcome() == session.Indeterminate:
 				maybe++
 			}
 		}
@@ -470,13 +471,13 @@ func heirsSawTheLatest(h *history.History) bool {
 	completions(h, OpInherit, func(read history.Operation) {
 		value, source := read.Complete.Result, history.Operation{}
 		for _, o := range ops {
-			if o.Invoke.Op == OpProclaim && o.Outcome() != history.Fail && o.Invoke.Arg == value && o.Invoke.Index < read.Complete.Index {
+			if o.Invoke.Op == OpProclaim && o.Outcome() != session.Failed && o.Invoke.Arg == value && o.Invoke.Index < read.Complete.Index {
 				source = o
 			}
 		}
 		fine := value == "" || source.Invoke != nil
 		for _, o := range ops {
-			if o.Invoke.Op != OpProclaim || o.Outcome() != history.OK || o.Complete.Index > read.Invoke.Index {
+			if o.Invoke.Op != OpProclaim || o.Outcome() != session.OK || o.Complete.Index > read.Invoke.Index {
 				continue
 			}
 			if o.Invoke.Token >= read.Invoke.Token {
@@ -531,9 +532,9 @@ func observersWereRight(h *history.History) bool {
 		for _, c := range ops {
 			switch {
 			case c.Invoke.Op != OpCampaign:
-			case c.Outcome() == history.OK && c.Complete.Token == told.Token:
+			case c.Outcome() == session.OK && c.Complete.Token == told.Token:
 				known, future = true, c.Invoke.Index > told.Index
-			case c.Outcome() != history.OK:
+			case c.Outcome() != session.OK:
 				unnamed = unnamed || c.Invoke.Index < told.Index
 			}
 		}
@@ -655,7 +656,7 @@ func tinyWatches(r *rand.Rand, n int) *history.History {
 	zxid, node := int64(1), int64(1)
 	for range n + 4 {
 		c := int16(r.IntN(2))
-		e := history.Event{Kind: history.Watch, Object: "/x", Client: c, Process: int32(c), Session: int64(c + 1), Round: int32(1 + r.IntN(2)), Zxid: zxid}
+		e := history.Event{Kind: history.Watch, Object: "/x", Client: c, Process: int32(c), Session: int64(c + 1), Watch: int32(1 + r.IntN(2)), Zxid: zxid}
 		switch r.IntN(10) {
 		case 0, 1:
 			e.Op = WatchSet
@@ -687,7 +688,7 @@ func tinyWatches(r *rand.Rand, n int) *history.History {
 }
 
 // one is the registration that a watch's event is about.
-func one(a, b history.Event) bool { return a.Client == b.Client && a.Round == b.Round }
+func one(a, b history.Event) bool { return a.Client == b.Client && a.Watch == b.Watch }
 
 // standing reports whether the watch set by event i has neither fired nor ended by event at, nor been set anew.
 func standing(h *history.History, i, at int) bool {
@@ -801,13 +802,13 @@ func endedWithTheSession(h *history.History) bool {
 func tinyCauses(r *rand.Rand, n int) *history.History {
 	zxid, round := int64(1), int32(0)
 	return tinyOps(r, n+2, func(c int16) *history.Event {
-		e := &history.Event{Kind: history.Watch, Object: "/x", Zxid: zxid, Round: round, Op: WatchFired}
+		e := &history.Event{Kind: history.Watch, Object: "/x", Zxid: zxid, Watch: round, Op: WatchFired}
 		switch {
 		case c > 0:
 			return &history.Event{Object: "/x", Op: OpSetValue}
 		case r.IntN(2) == 0:
 			round++
-			e.Op, e.Round = WatchSet, round
+			e.Op, e.Watch = WatchSet, round
 		}
 		return e
 	}, func(e *history.Event) {
@@ -826,7 +827,7 @@ func eventsHadACause(h *history.History) bool {
 				continue
 			}
 			if !slices.ContainsFunc(ops, func(o history.Operation) bool {
-				newer := o.Outcome() == history.Info || o.Outcome() == history.OK && o.Complete.Zxid > set.Zxid
+				newer := o.Outcome() == session.Indeterminate || o.Outcome() == session.OK && o.Complete.Zxid > set.Zxid
 				return newer && o.Invoke.Index < fired.Index
 			}) {
 				return false
@@ -874,7 +875,7 @@ func tinyGroup(r *rand.Rand, n int) *history.History {
 // joins calls f for each join that may have happened, with what its client did as that member.
 func joins(h *history.History, f func(join history.Operation, then []history.Operation)) {
 	ops, _ := h.Operations()
-	isJoin := func(o history.Operation) bool { return o.Invoke.Op == OpJoin && o.Outcome() != history.Fail }
+	isJoin := func(o history.Operation) bool { return o.Invoke.Op == OpJoin && o.Outcome() != session.Failed }
 	for i, o := range ops {
 		if !isJoin(o) {
 			continue
@@ -900,7 +901,7 @@ func membersWereListed(h *history.History) bool {
 	completions(h, OpMembers, func(answer history.Operation) {
 		joins(h, func(join history.Operation, then []history.Operation) {
 			listed := slices.Contains(idsIn(answer.Complete.Result), join.Invoke.Arg)
-			if answer.Invoke.Arg != Present || listed || join.Outcome() != history.OK || join.Complete.Index > answer.Invoke.Index {
+			if answer.Invoke.Arg != Present || listed || join.Outcome() != session.OK || join.Complete.Index > answer.Invoke.Index {
 				return
 			}
 			for _, o := range then {
@@ -908,7 +909,7 @@ func membersWereListed(h *history.History) bool {
 					return
 				}
 				old := o.Invoke.Op == OpMembers && o.Invoke.Arg != Present
-				if o.Outcome() == history.OK && !old && o.Invoke.Index > answer.Complete.Index {
+				if o.Outcome() == session.OK && !old && o.Invoke.Index > answer.Complete.Index {
 					legal = false
 				}
 			}
@@ -929,7 +930,7 @@ func listedWereMembers(h *history.History) bool {
 			there := answer.Invoke.Arg != Present
 			joins(h, func(join history.Operation, then []history.Operation) {
 				gone := slices.ContainsFunc(then, func(o history.Operation) bool {
-					return o.Invoke.Op == OpLeave && o.Outcome() == history.OK && o.Complete.Index < answer.Invoke.Index
+					return o.Invoke.Op == OpLeave && o.Outcome() == session.OK && o.Complete.Index < answer.Invoke.Index
 				})
 				there = there || join.Invoke.Arg == id && !gone
 			})
@@ -965,7 +966,7 @@ func countsWereUnique(h *history.History) bool {
 	completions(h, OpAdd, func(a history.Operation) {
 		tried := 0
 		for _, o := range ops {
-			if o.Outcome() != history.Fail && o.Invoke.Index < a.Complete.Index {
+			if o.Outcome() != session.Failed && o.Invoke.Index < a.Complete.Index {
 				tried++
 			}
 		}

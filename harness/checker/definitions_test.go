@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/zkcoord/zkcoord/harness/history"
+	"github.com/zkcoord/zkcoord/session"
 )
 
 // An oracle judges small histories by the definition of a property, however
@@ -202,12 +203,12 @@ func waitsWereLegal(h *history.History) bool {
 	ops, _ := h.Operations()
 	var changes []history.Operation
 	for _, o := range ops {
-		if o.Invoke.Op != OpWait && o.Outcome() != history.Fail {
+		if o.Invoke.Op != OpWait && o.Outcome() != session.Failed {
 			changes = append(changes, o)
 		}
 	}
 	for _, o := range ops {
-		if o.Invoke.Op == OpWait && o.Outcome() == history.OK && !passable(append(slices.Clone(changes), o), false) {
+		if o.Invoke.Op == OpWait && o.Outcome() == session.OK && !passable(append(slices.Clone(changes), o), false) {
 			return false
 		}
 	}
@@ -219,7 +220,7 @@ func waitsWereLegal(h *history.History) bool {
 func passable(left []history.Operation, stands bool) bool {
 	first := int32(forever)
 	for _, o := range left {
-		if o.Outcome() == history.OK {
+		if o.Outcome() == session.OK {
 			first = min(first, o.Complete.Index)
 		}
 	}
@@ -268,9 +269,9 @@ func waitsWereInTime(h *history.History) bool {
 // before the remove began or began after to.
 func surelyGone(ops []history.Operation, from, to int32) bool {
 	return slices.ContainsFunc(ops, func(remove history.Operation) bool {
-		return remove.Invoke.Op == OpRemove && remove.Outcome() == history.OK && remove.Complete.Index <= from &&
+		return remove.Invoke.Op == OpRemove && remove.Outcome() == session.OK && remove.Complete.Index <= from &&
 			allOf(ops, func(set history.Operation) bool {
-				return set.Invoke.Op != OpSet || set.Outcome() == history.Fail ||
+				return set.Invoke.Op != OpSet || set.Outcome() == session.Failed ||
 					set.End() < remove.Invoke.Index || set.Invoke.Index >= to
 			})
 	})
@@ -300,7 +301,7 @@ func tinyDouble(r *rand.Rand, n int) *history.History {
 func completions(h *history.History, op string, f func(history.Operation)) {
 	ops, _ := h.Operations()
 	for _, o := range ops {
-		if o.Invoke.Op == op && o.Outcome() == history.OK {
+		if o.Invoke.Op == op && o.Outcome() == session.OK {
 			f(o)
 		}
 	}
@@ -331,7 +332,7 @@ func nobodyCountedThatGaveUp(h *history.History) bool {
 			in := 0
 			for _, o := range ops {
 				if o.Invoke.Op == OpEnter && o.Invoke.Round == entered.Invoke.Round && o.Invoke.Index <= at {
-					if o.Outcome() != history.Fail || o.Complete.Index > at {
+					if o.Outcome() != session.Failed || o.Complete.Index > at {
 						in++
 					}
 				}
@@ -638,7 +639,7 @@ func sessionCouldBe(h *history.History, kinds ...func(*history.Operation) bool) 
 	var judged []history.Operation
 	var create *history.Operation
 	for i, o := range ops {
-		if o.Outcome() != history.OK {
+		if o.Outcome() != session.OK {
 			continue
 		}
 		if o.Invoke.Op == OpEphemeral {

@@ -14,6 +14,12 @@
 // [Run] applies checkers, and turns whatever goes wrong in them into Unknown. [New] makes a checker
 // from a function.
 //
+// A busy machine decides no verdict. Each run measures by how much its own timers
+// are late, see [history.FactLag]. An overlap with a hold that was lost is exposure
+// if it is shorter than that: the end of the hold, or the record of it, was held up.
+// A hold that the program gives up has to end before the next one begins, however
+// busy the machine is.
+//
 // # Properties
 //
 // Each file has the properties of one subject. Legal and illegal histories for them are under

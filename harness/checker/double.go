@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/zkcoord/zkcoord/harness/history"
+	"github.com/zkcoord/zkcoord/session"
 )
 
 // Double returns the checkers of a double barrier of n members: double-barrier/enter-together,
@@ -36,7 +37,7 @@ func rounds(h *history.History) []*round {
 	ops, _ := h.Operations()
 	unnumbered := make(map[string]*strays)
 	for _, o := range ops {
-		if o.Invoke.Op == OpEnter && o.Invoke.Round == 0 && o.Outcome() == history.OK && o.Complete.Round != 0 {
+		if o.Invoke.Op == OpEnter && o.Invoke.Round == 0 && o.Outcome() == session.OK && o.Complete.Round != 0 {
 			unnumbered[o.Invoke.Object] = new(strays)
 		}
 	}
@@ -51,7 +52,7 @@ func rounds(h *history.History) []*round {
 			continue
 		}
 		at := use{o.Invoke.Object, o.Invoke.Round}
-		if o.Outcome() == history.OK {
+		if o.Outcome() == session.OK {
 			at.number = max(at.number, o.Complete.Round)
 		}
 		s := unnumbered[at.object]
@@ -104,7 +105,7 @@ func strayEnds(h *history.History, ops []history.Operation) func(history.Operati
 	}
 	again := make(map[int64][]history.Operation)
 	for _, o := range ops {
-		if o.Invoke.Op == OpEnter && o.Outcome() == history.OK && o.Invoke.Session != 0 {
+		if o.Invoke.Op == OpEnter && o.Outcome() == session.OK && o.Invoke.Session != 0 {
 			again[o.Invoke.Session] = append(again[o.Invoke.Session], o)
 		}
 	}
@@ -153,7 +154,7 @@ func (r *round) borrow(n int, opened int32) (taken int) {
 // firstIn returns the operation that completed first, if any completed.
 func firstIn(ops []history.Operation) (first history.Operation, done bool) {
 	for _, o := range ops {
-		if o.Outcome() == history.OK && (!done || o.Complete.Index < first.Complete.Index) {
+		if o.Outcome() == session.OK && (!done || o.Complete.Index < first.Complete.Index) {
 			first, done = o, true
 		}
 	}
@@ -215,7 +216,7 @@ func together(enters []history.Operation, before int32) int {
 	var steps []step
 	for _, o := range enters {
 		steps = append(steps, step{o.Invoke.Index, 1})
-		if o.Outcome() == history.Fail {
+		if o.Outcome() == session.Failed {
 			steps = append(steps, step{o.Complete.Index, -1})
 		}
 	}
@@ -238,7 +239,7 @@ func doubleBarrierLeaveTogether() Checker {
 		for _, r := range rounds(h) {
 			inside := r.stays(dropped)
 			for _, o := range r.leaves {
-				if o.Outcome() != history.OK {
+				if o.Outcome() != session.OK {
 					continue
 				}
 				j.Checked(1)
@@ -272,7 +273,7 @@ func (r *round) stays(dropped drops) stays {
 	}
 	var all stays
 	for _, o := range r.enters {
-		if o.Outcome() == history.OK {
+		if o.Outcome() == session.OK {
 			from := o.Invoke.Index
 			all = append(all, stay{o, min(firstAfter(leaves[o.Invoke.Client], from), dropped.after(o))})
 		}
@@ -322,7 +323,7 @@ func dropsOf(h *history.History) drops {
 	}
 	ops, _ := h.Operations()
 	for _, o := range ops {
-		if o.Outcome() == history.OK && o.Invoke.Session != 0 {
+		if o.Outcome() == session.OK && o.Invoke.Session != 0 {
 			all.proven[o.Invoke.Session] = o.Invoke.Index
 		}
 	}
@@ -352,7 +353,7 @@ func doubleBarrierRoundsInOrder() Checker {
 			}
 			inside := before.stays(dropped)
 			for _, o := range r.enters {
-				if o.Outcome() != history.OK {
+				if o.Outcome() != session.OK {
 					continue
 				}
 				j.Checked(1)

@@ -297,9 +297,9 @@ func lined(r *rand.Rand, first func(priorities []int32) int) events {
 	var values []string
 	do := func(op, arg, result string, priority int32) {
 		c := int16(r.IntN(3))
-		invoke := history.Event{Kind: history.Invoke, Op: op, Object: "/q", Arg: arg, Round: priority, Client: c, Process: int32(c)}
+		invoke := history.Event{Kind: history.Invoke, Op: op, Object: "/q", Arg: arg, Priority: priority, Client: c, Process: int32(c)}
 		done := invoke
-		done.Kind, done.Arg, done.Round, done.Result = history.OK, "", 0, result
+		done.Kind, done.Arg, done.Priority, done.Result = history.OK, "", 0, result
 		e = append(e, invoke, done)
 	}
 	put := func(priority int32) {

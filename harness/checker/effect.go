@@ -1,6 +1,9 @@
 package checker
 
-import "github.com/zkcoord/zkcoord/harness/history"
+import (
+	"github.com/zkcoord/zkcoord/harness/history"
+	"github.com/zkcoord/zkcoord/session"
+)
 
 // FactEffect is the effect of one ack of the value in Arg, read from the resource at the end of the
 // run.
@@ -24,7 +27,7 @@ func QueueAckWithEffect() Checker {
 	return New("queue/ack-with-effect", "an ack and its effect happen together or not at all", func(h *history.History, j *Judge) {
 		effects := effectsOf(h)
 		ops, _ := h.Operations()
-		for _, outcome := range []history.Kind{history.OK, history.Info} {
+		for _, outcome := range []session.Outcome{session.OK, session.Indeterminate} {
 			for _, o := range ops {
 				if o.Invoke.Op != OpAck || o.Outcome() != outcome {
 					continue
@@ -33,7 +36,7 @@ func QueueAckWithEffect() Checker {
 				switch left := effects[key]; {
 				case len(left) > 0:
 					effects[key] = left[1:] // this one's
-				case outcome == history.OK && h.Complete():
+				case outcome == session.OK && h.Complete():
 					j.Violation(o.Events(), "%s acked %q of %s at %v, but the effect is missing",
 						o.Invoke.Who(), o.Invoke.Arg, o.Invoke.Object, o.Complete.Time)
 				}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/zkcoord/zkcoord/harness/history"
+	"github.com/zkcoord/zkcoord/session"
 )
 
 // Operations of elections. A term is a hold, and its Token is its epoch.
@@ -91,7 +92,7 @@ func ElectionHeirSeesAll() Checker {
 		ops, _ := h.Operations()
 		wrote := make(map[string]*history.Operation) // value -> its write
 		for i, o := range ops {
-			if o.Invoke.Op == OpProclaim && o.Outcome() != history.Fail {
+			if o.Invoke.Op == OpProclaim && o.Outcome() != session.Failed {
 				wrote[o.Invoke.Arg] = &ops[i]
 			}
 		}
@@ -101,7 +102,7 @@ func ElectionHeirSeesAll() Checker {
 		for i := range h.Events {
 			e := &h.Events[i]
 			if len(ops) > 0 && ops[0].Invoke == e {
-				if o := &ops[0]; (e.Op == OpProclaim || e.Op == OpInherit) && o.Outcome() == history.OK {
+				if o := &ops[0]; (e.Op == OpProclaim || e.Op == OpInherit) && o.Outcome() == session.OK {
 					open[o.Complete.Index] = begun{o, last[e.Object]}
 				}
 				ops = ops[1:]
@@ -216,11 +217,11 @@ func observers(h *history.History, j *Judge) {
 	answers := make(map[int32]history.Operation)
 	for _, o := range ops {
 		switch {
-		case o.Invoke.Op == OpCampaign && o.Outcome() == history.OK:
+		case o.Invoke.Op == OpCampaign && o.Outcome() == session.OK:
 			asked[o.Complete.Token] = o.Invoke
 		case o.Invoke.Op == OpCampaign:
 			anonymous = min(anonymous, o.Invoke.Index)
-		case o.Invoke.Op == OpLeader && o.Outcome() == history.OK:
+		case o.Invoke.Op == OpLeader && o.Outcome() == session.OK:
 			answers[o.Complete.Index] = o
 		}
 	}

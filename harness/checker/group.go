@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/zkcoord/zkcoord/harness/history"
+	"github.com/zkcoord/zkcoord/session"
 )
 
 // Operations of groups. Object is the group. A list of members has ids in order, separated by
@@ -47,10 +48,10 @@ func memberships(h *history.History, inTime time.Duration) map[string][]*members
 	present := make(map[int16]*membership) // by client
 	ops, _ := h.Operations()
 	for _, o := range ops {
-		m, ok := present[o.Invoke.Client], o.Outcome() == history.OK
+		m, ok := present[o.Invoke.Client], o.Outcome() == session.OK
 		switch o.Invoke.Op {
 		case OpJoin:
-			if o.Outcome() == history.Fail {
+			if o.Outcome() == session.Failed {
 				continue
 			}
 			m = &membership{join: o.Invoke, told: forever, left: forever, over: forever}
@@ -108,7 +109,7 @@ func listings(h *history.History, inTime time.Duration, judge func(o history.Ope
 	may := make(map[string][]*membership)
 	ops, _ := h.Operations()
 	for _, o := range ops {
-		if o.Invoke.Op != OpMembers || o.Outcome() != history.OK {
+		if o.Invoke.Op != OpMembers || o.Outcome() != session.OK {
 			continue
 		}
 		group := o.Invoke.Object
@@ -206,7 +207,7 @@ func groupFollowersConverge() Checker {
 	return New("group/followers-converge", "each follower ends with the list of the present members", func(h *history.History, j *Judge) {
 		ops, _ := h.Operations()
 		for _, o := range ops {
-			if o.Invoke.Op != OpMembers || o.Invoke.Arg != Settled || o.Outcome() != history.OK {
+			if o.Invoke.Op != OpMembers || o.Invoke.Arg != Settled || o.Outcome() != session.OK {
 				continue
 			}
 			j.Checked(1)

@@ -36,7 +36,7 @@ func begins(h *history.History) func(func(hold history.HoldInterval, others []hi
 // overlaps inside of the envelope.
 func (w windows) unexcused(hold history.HoldInterval, others []history.HoldInterval) *history.HoldInterval {
 	for i := range others {
-		if !w.covers(hold.Begin.Time, hold.Begin.Client, others[i].Begin.Client) {
+		if !w.excuses(others[i], hold.Begin.Time, hold.Begin.Client) {
 			return &others[i]
 		}
 	}

@@ -143,15 +143,15 @@ func TestMeasure(t *testing.T) {
 		100ms c0 ok a
 		200ms c0 invoke a
 		500ms c0 ok a
-		1s - fault start object=kill node=n0 round=1
+		1s - fault start object=kill node=n0 step=1
 		1s c0 invoke a
 		2s c0 fail a error=down
-		3s - fault stop object=kill node=leader round=1 result=killed
+		3s - fault stop object=kill node=leader step=1 result=killed
 		3s c1 invoke b
 		3100ms c0 invoke a
 		3300ms c0 ok a
 		4s c1 info b error=cut
-		5s - fault start object=cut round=2
+		5s - fault start object=cut step=2
 	`))
 	a := s.Operations[0]
 	if len(s.Operations) != 2 || a.OK != 3 || a.Fail != 1 || a.P50 != 200*time.Millisecond || a.Max != 300*time.Millisecond || a.Errors["down"] != 1 {

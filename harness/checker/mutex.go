@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/zkcoord/zkcoord/harness/history"
+	"github.com/zkcoord/zkcoord/session"
 )
 
 // Operations of locks, as workloads record them. Acquire completes with Token and Node (the own
@@ -46,7 +47,7 @@ func tokens(h *history.History, j *Judge, op string) {
 	floor := make(map[int32]*history.Event) // invocation -> the highest grant before it
 	completed := make(map[int32]int32)      // completion -> invocation
 	for _, o := range ops {
-		if o.Invoke.Op == op && o.Outcome() == history.OK {
+		if o.Invoke.Op == op && o.Outcome() == session.OK {
 			completed[o.Complete.Index] = o.Invoke.Index
 		}
 	}
@@ -241,7 +242,7 @@ func LockNoReleaseAfterLoss() Checker {
 				continue
 			}
 			j.Checked(1)
-			if o.Outcome() == history.OK {
+			if o.Outcome() == session.OK {
 				j.Violation(inOrder(hold.Events(), o.Events()), "%s lost %s at %v, but its release at %v returned no error",
 					o.Invoke.Who(), o.Invoke.Object, hold.End.Time, o.Invoke.Time)
 			}
@@ -267,7 +268,7 @@ func LockOwnNodeIsFirst(envelope Envelope) Checker {
 		}
 		ops, _ := h.Operations()
 		for _, o := range ops {
-			if o.Invoke.Op != OpVerify || o.Outcome() != history.OK {
+			if o.Invoke.Op != OpVerify || o.Outcome() != session.OK {
 				continue
 			}
 			hold, known := holds[grant{o.Invoke.Client, o.Invoke.Object, o.Invoke.Token}]
@@ -277,7 +278,7 @@ func LockOwnNodeIsFirst(envelope Envelope) Checker {
 			j.Checked(1)
 			switch found := o.Complete; {
 			case found.Result == hold.Begin.Node && found.Session == hold.Begin.Session:
-			case outside.covers(found.Time, found.Client):
+			case outside.excuses(hold, found.Time):
 				j.Exposed(endTime(h, hold) - found.Time)
 			case found.Result != hold.Begin.Node:
 				j.Violation(inOrder(hold.Events(), o.Events()), "%s held %s by %s at %v, but the lowest contender was %q",
@@ -340,11 +341,14 @@ func live(h *history.History, j *Judge, op string, inTime time.Duration) {
 			continue
 		}
 		waited := end - max(o.Invoke.Time, healed.Time)
-		switch {
+		switch why := busySince(h, healed, end); {
+		case waited > inTime && why != nil:
+			j.Unknown("%s waited for its %s of %s for %v after the heal, when this machine was busy (at %v: %s %s, %s)", o.Invoke.Who(), op, o.Invoke.Object,
+				waited, why.Time, why.Object, why.Op, why.Result)
 		case waited > inTime:
 			j.Violation(inOrder([]history.Event{*healed}, o.Events()), "%s waited for its %s of %s from %v on and had no result %v after the heal",
 				o.Invoke.Who(), op, o.Invoke.Object, o.Invoke.Time, end-healed.Time)
-		case o.Outcome() == history.OK:
+		case o.Outcome() == session.OK:
 			granted++
 			slowest = max(slowest, waited)
 		case o.Complete != nil:
@@ -354,6 +358,18 @@ func live(h *history.History, j *Judge, op string, inTime time.Duration) {
 	j.Checked(granted)
 	j.NotExercised("no %s succeeded after the heal", op)
 	j.Note("%d granted after the heal, the slowest in %v; %d ended with an error", granted, slowest, ended)
+}
+
+// busySince returns what shows that this machine was too busy after the heal for anything to be done in time: this
+// process stood still, or a server did not answer.
+func busySince(h *history.History, healed *history.Event, until time.Duration) *history.Event {
+	for i := int(healed.Index) + 1; i < len(h.Events) && h.Events[i].Time <= until; i++ {
+		e := &h.Events[i]
+		if e.Kind == history.Fact && (e.Op == history.FactStall || e.Op == history.FactRole && e.Result == history.RoleSilent) {
+			return e
+		}
+	}
+	return nil
 }
 
 // endedBefore reports whether the operation had completed before e, with any outcome.
@@ -399,9 +415,18 @@ func LockGrantsInOrder(envelope Envelope) Checker {
 func LockLossBeforeExpiry(envelope Envelope) Checker {
 	return New("lock/loss-before-expiry", "a hold ends before the servers expire its session", func(h *history.History, j *Judge) {
 		outside := envelope.outside(h)
+		type grant struct {
+			object string
+			token  int64
+		}
+		granted := make(map[grant]int32) // a writer that is downgraded holds again by the same grant
 		bySession := make(map[int64][]history.HoldInterval)
 		for _, hold := range h.Holds() {
 			bySession[hold.Begin.Session] = append(bySession[hold.Begin.Session], hold)
+			g := grant{hold.Begin.Object, hold.Begin.Token}
+			if _, again := granted[g]; !again {
+				granted[g] = hold.Begin.Index
+			}
 		}
 		for i := range h.Events {
 			e := &h.Events[i]
@@ -409,7 +434,7 @@ func LockLossBeforeExpiry(envelope Envelope) Checker {
 				continue
 			}
 			for _, hold := range bySession[e.Session] {
-				if hold.Begin.Index > e.Index {
+				if granted[grant{hold.Begin.Object, hold.Begin.Token}] > e.Index {
 					j.Violation(inOrder(hold.Events(), []history.Event{*e}), "%s was granted %s at %v in session 0x%x, which the servers had ended at %v",
 						hold.Begin.Who(), hold.Begin.Object, hold.Begin.Time, uint64(e.Session), e.Time)
 					continue
@@ -421,7 +446,7 @@ func LockLossBeforeExpiry(envelope Envelope) Checker {
 					continue
 				}
 				late := endTime(h, hold) - e.Time
-				if e.Arg == "closed" || outside.covers(e.Time, hold.Begin.Client) {
+				if e.Arg == "closed" || outside.excuses(hold, e.Time) {
 					j.Exposed(late)
 				} else {
 					j.Violation(inOrder(hold.Events(), []history.Event{*e}), "%s believed that it held %s for %v after the servers had ended its session 0x%x at %v",

@@ -8,7 +8,7 @@ import (
 )
 
 // QueuePriorityOrder judges a priority queue: an item is delivered only if no item of a higher
-// priority (a smaller Round of its put) was surely in the queue during the whole call.
+// priority (a smaller Priority of its put) was surely in the queue during the whole call.
 func QueuePriorityOrder() Checker {
 	return New("queue/priority-order", "a more urgent item is delivered first", func(h *history.History, j *Judge) {
 		s := collect(h)
@@ -24,7 +24,7 @@ func QueuePriorityOrder() Checker {
 func urgent(j *Judge, list []*item, goneAt func(*item) int32) {
 	priorities := make([]int32, 0, len(list))
 	for _, it := range list {
-		priorities = append(priorities, it.put.Invoke.Round)
+		priorities = append(priorities, it.put.Invoke.Priority)
 	}
 	slices.Sort(priorities)
 	there := newPrefixMax(slices.Compact(priorities), goneAt)
@@ -45,10 +45,10 @@ func urgent(j *Judge, list []*item, goneAt func(*item) int32) {
 		}
 		j.Checked(1)
 		got, _ := b.out()
-		if a := there.below(b.put.Invoke.Round); a != nil && goneAt(a) > got.Complete.Index {
+		if a := there.below(b.put.Invoke.Priority); a != nil && goneAt(a) > got.Complete.Index {
 			j.Violation(inOrder(a.put.Events(), b.put.Events(), got.Events(), a.outEvents()),
 				"%s got %q of priority %d from %s at %v, although %q of priority %d was in the queue during the whole call",
-				got.Invoke.Who(), b.value, b.put.Invoke.Round, b.object, got.Complete.Time, a.value, a.put.Invoke.Round)
+				got.Invoke.Who(), b.value, b.put.Invoke.Priority, b.object, got.Complete.Time, a.value, a.put.Invoke.Priority)
 		}
 	}
 }
@@ -73,7 +73,7 @@ func (p *prefixMax) later(a, b *item) *item {
 }
 
 func (p *prefixMax) add(it *item) {
-	i, _ := slices.BinarySearch(p.priorities, it.put.Invoke.Round)
+	i, _ := slices.BinarySearch(p.priorities, it.put.Invoke.Priority)
 	for i++; i < len(p.tree); i += i & -i {
 		p.tree[i] = p.later(p.tree[i], it)
 	}

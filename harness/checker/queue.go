@@ -2,17 +2,19 @@ package checker
 
 import (
 	"cmp"
+	"math"
 	"path"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/zkcoord/zkcoord/harness/history"
+	"github.com/zkcoord/zkcoord/session"
 )
 
 // Operations of queues. Each value is put once.
 const (
-	OpPut  = "put"  // of the value in Arg; Round is its priority, where there is one
+	OpPut  = "put"  // of the value in Arg; Priority is its priority, where there is one
 	OpTake = "take" // completes with the value in Result; OK without a value means that the queue was empty
 	// OpClaim delivers an item to a claimer until the claimer acks or returns it.
 	OpClaim  = "claim"
@@ -82,10 +84,10 @@ func collect(h *history.History) *items {
 	s := &items{byValue: make(map[[2]string]*item), puts: make(map[string]int32)}
 	ops, _ := h.Operations()
 	for _, o := range ops {
-		ok := o.Outcome() == history.OK
+		ok := o.Outcome() == session.OK
 		switch o.Invoke.Op {
 		case OpPut:
-			if o.Outcome() != history.Fail {
+			if o.Outcome() != session.Failed {
 				s.of(o.Invoke.Object, o.Invoke.Arg).put = o
 			}
 			last := o.Invoke
@@ -95,7 +97,7 @@ func collect(h *history.History) *items {
 			s.puts[last.Object] = max(s.puts[last.Object], last.Index)
 		case OpTake, OpClaim, OpAck:
 			switch {
-			case o.Outcome() == history.Info:
+			case o.Outcome() == session.Indeterminate:
 				s.unknown = append(s.unknown, o)
 			case !ok:
 			case o.Invoke.Op == OpAck:
@@ -166,7 +168,7 @@ func QueueNothingLost() Checker {
 		}
 		lost := make(map[string][]*item)
 		for _, it := range s.list {
-			if it.put.Invoke == nil || it.put.Outcome() != history.OK {
+			if it.put.Invoke == nil || it.put.Outcome() != session.OK {
 				continue
 			}
 			j.Checked(1)
@@ -195,7 +197,7 @@ func QueueNothingLost() Checker {
 // the next claim. But if it gave the item up itself, it did so before the next claim.
 func QueueNothingTwice() Checker {
 	return New("queue/nothing-twice", "no item is delivered twice", func(h *history.History, j *Judge) {
-		ends := endings(h)
+		ends, outside := endings(h), Envelope{}.outside(h)
 		for _, it := range collect(h).list {
 			j.Checked(len(it.gone) + len(it.claims))
 			if len(it.gone) > 1 {
@@ -203,7 +205,7 @@ func QueueNothingTwice() Checker {
 				j.Violation(inOrder(a.Events(), b.Events()), "%q of %s was delivered twice: to %s at %v and to %s at %v",
 					it.value, it.object, a.Invoke.Who(), a.Complete.Time, b.Invoke.Who(), b.Complete.Time)
 			}
-			reclaimed(h, j, it, ends)
+			reclaimed(h, j, it, ends, outside)
 		}
 		j.NotExercised("no item was delivered")
 	})
@@ -269,6 +271,14 @@ func between(indexes []int32, from, to int32) bool {
 	return i < len(indexes) && indexes[i] < to
 }
 
+// next returns the time of the first of the indexes that is not before from.
+func next(h *history.History, indexes []int32, from int32) time.Duration {
+	if i, _ := slices.BinarySearch(indexes, from); i < len(indexes) {
+		return h.Events[indexes[i]].Time
+	}
+	return math.MaxInt64
+}
+
 // lastAt returns the index after the last event of the same instant. On a virtual clock a claimer
 // can be notified of a loss at the very instant at which another one gets the item.
 func lastAt(h *history.History, e *history.Event) int32 {
@@ -279,7 +289,7 @@ func lastAt(h *history.History, e *history.Event) int32 {
 	return int32(i)
 }
 
-func reclaimed(h *history.History, j *Judge, it *item, ends claimEnds) {
+func reclaimed(h *history.History, j *Judge, it *item, ends claimEnds, outside windows) {
 	// Tokens give the order of claims, even if a claim was recorded late.
 	claims := slices.Clone(it.claims)
 	slices.SortStableFunc(claims, func(a, b history.Operation) int { return cmp.Compare(a.Complete.Token, b.Complete.Token) })
@@ -295,10 +305,18 @@ func reclaimed(h *history.History, j *Judge, it *item, ends claimEnds) {
 		}
 		last := claims[i-1]
 		key, from, to := [2]string{it.object, it.value}, last.Invoke.Index, lastAt(h, claim.Complete)
-		if !ends.died(last, to) && !between(ends.lost[key], from, to) && !between(ends.returned[key], from, claim.Complete.Index) {
-			j.Violation(inOrder(last.Events(), claim.Events()), "%s claimed %q of %s at %v while %s held its claim, from %v on",
-				claim.Invoke.Who(), it.value, it.object, claim.Complete.Time, last.Invoke.Who(), last.Complete.Time)
+		if ends.died(last, to) || between(ends.lost[key], from, to) || between(ends.returned[key], from, claim.Complete.Index) {
+			continue
 		}
+		at := claim.Complete.Time
+		lost, both := next(h, ends.lost[key], to)-at, h.End()-at
+		if lost < outside.lag(at, at+lost) {
+			j.Exposed(lost)
+			continue
+		}
+		both = min(both, lost, next(h, ends.returned[key], claim.Complete.Index)-at)
+		j.Violation(inOrder(last.Events(), claim.Events()), "%s claimed %q of %s at %v while %s held its claim, from %v on, and both held it for %v",
+			claim.Invoke.Who(), it.value, it.object, claim.Complete.Time, last.Invoke.Who(), last.Complete.Time, both)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/anishathalye/porcupine"
 
 	"github.com/zkcoord/zkcoord/harness/history"
+	"github.com/zkcoord/zkcoord/session"
 )
 
 // Referee returns a checker that searches for a linearization with porcupine. It is a second
@@ -177,12 +178,12 @@ func (m Model) slices(h *history.History, until int32, most int) map[string][]po
 	ops, _ := h.Operations()
 	for _, o := range ops {
 		object := o.Invoke.Object
-		if !m.knows(o.Invoke.Op) || o.Outcome() == history.Fail || o.Invoke.Index > until || len(all[object]) == most {
+		if !m.knows(o.Invoke.Op) || o.Outcome() == session.Failed || o.Invoke.Index > until || len(all[object]) == most {
 			continue
 		}
 		var answer *history.Event
 		end := int64(math.MaxInt32)
-		if o.Outcome() == history.OK && o.Complete.Index <= until {
+		if o.Outcome() == session.OK && o.Complete.Index <= until {
 			answer, end = o.Complete, int64(o.End())
 		}
 		all[object] = append(all[object], porcupine.Operation{

@@ -5,6 +5,7 @@ import (
 	"strconv"
 
 	"github.com/zkcoord/zkcoord/harness/history"
+	"github.com/zkcoord/zkcoord/session"
 )
 
 // Operations on a znode used as a register or as a counter. A completion carries a zxid: of the
@@ -70,7 +71,7 @@ func registerWritesLinearizable() Checker {
 func okByEnd(h *history.History, ops []history.Operation, wanted func(op string) bool) func(index int32) (history.Operation, bool) {
 	at := make([]int32, len(h.Events)) // place in ops, from 1
 	for i, o := range ops {
-		if wanted(o.Invoke.Op) && o.Outcome() == history.OK {
+		if wanted(o.Invoke.Op) && o.Outcome() == session.OK {
 			at[o.Complete.Index] = int32(i + 1)
 		}
 	}
@@ -128,10 +129,10 @@ func registerReadsSequential() Checker {
 		byZxid := make(map[int64]history.Operation)
 		byValue := make(map[[2]string]*history.Event)
 		for _, o := range ops {
-			if o.Invoke.Op == OpSetValue && o.Outcome() != history.Fail {
+			if o.Invoke.Op == OpSetValue && o.Outcome() != session.Failed {
 				byValue[[2]string{o.Invoke.Object, o.Invoke.Arg}] = o.Invoke
 			}
-			if o.Invoke.Op == OpSetValue && o.Outcome() == history.OK {
+			if o.Invoke.Op == OpSetValue && o.Outcome() == session.OK {
 				byZxid[o.Complete.Zxid] = o
 			}
 		}
@@ -183,12 +184,12 @@ func registerAddsCountOnce() Checker {
 		tried := make(map[string][]int32) // invocations, in order
 		seen := make(map[string]map[string]history.Operation)
 		for _, o := range ops {
-			if o.Invoke.Op != OpAdd || o.Outcome() == history.Fail {
+			if o.Invoke.Op != OpAdd || o.Outcome() == session.Failed {
 				continue
 			}
 			object := o.Invoke.Object
 			tried[object] = append(tried[object], o.Invoke.Index)
-			if o.Outcome() != history.OK {
+			if o.Outcome() != session.OK {
 				continue
 			}
 			j.Checked(1)
@@ -201,7 +202,7 @@ func registerAddsCountOnce() Checker {
 			seen[object][o.Complete.Result] = o
 		}
 		for _, o := range ops {
-			if o.Invoke.Op != OpAdd || o.Outcome() != history.OK {
+			if o.Invoke.Op != OpAdd || o.Outcome() != session.OK {
 				continue
 			}
 			if adds, _ := slices.BinarySearch(tried[o.Invoke.Object], o.Complete.Index); number(o.Complete.Result, 0) > adds {

@@ -26,8 +26,8 @@ func rwLockWriterAlone(envelope Envelope) Checker {
 				others = writers(others)
 			}
 			if other := outside.unexcused(hold, others); other != nil {
-				j.Violation(inOrder(other.Events(), hold.Events()), "%s held %s to %s from %v on while %s held it to %s",
-					hold.Begin.Who(), hold.Begin.Object, hold.Begin.Arg, hold.Begin.Time, other.Begin.Who(), other.Begin.Arg)
+				j.Violation(inOrder(other.Events(), hold.Events()), "%s held %s to %s from %v on while %s held it to %s, for %v",
+					hold.Begin.Who(), hold.Begin.Object, hold.Begin.Arg, hold.Begin.Time, other.Begin.Who(), other.Begin.Arg, overlap(h, hold, *other))
 			} else if len(others) > 0 {
 				j.Exposed(overlap(h, hold, others...))
 			}

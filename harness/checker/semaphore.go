@@ -26,7 +26,7 @@ func semaphoreWithinPermits(permits int, envelope Envelope) Checker {
 			first := endTime(h, hold)
 			for _, other := range others {
 				n := permitsOf(other)
-				if held += n; !outside.covers(at.Time, other.Begin.Client) {
+				if held += n; !outside.excuses(other, at.Time) {
 					inside += n
 				}
 				first = min(first, endTime(h, other))
@@ -40,8 +40,8 @@ func semaphoreWithinPermits(permits int, envelope Envelope) Checker {
 				for _, other := range others {
 					proof = append(proof, *other.Begin)
 				}
-				j.Violation(inOrder(proof), "%d permits of %s were held at %v when %s was granted %d, but only %d exist",
-					held, at.Object, at.Time, at.Who(), mine, permits)
+				j.Violation(inOrder(proof), "%d permits of %s were held for %v from %v on, when %s was granted %d, but only %d exist",
+					held, at.Object, first-at.Time, at.Time, at.Who(), mine, permits)
 			}
 		}
 		j.NotExercised("nothing was held")

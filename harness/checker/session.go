@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/zkcoord/zkcoord/harness/history"
+	"github.com/zkcoord/zkcoord/session"
 )
 
 // Operations on ephemeral znodes. Events carry the session they were done in.
@@ -69,7 +70,7 @@ func sessions(h *history.History) map[int64]*lives {
 		if l := all[o.Invoke.Session]; l != nil && l.ended != nil && o.Invoke.Index < l.ended.Index && (o.Complete == nil || o.Complete.Index > l.ended.Index) {
 			l.asking = true
 		}
-		if o.Outcome() != history.OK || o.Complete.Session == 0 {
+		if o.Outcome() != session.OK || o.Complete.Session == 0 {
 			continue // it may have failed because the session was over
 		}
 		l := of(o.Complete.Session)
@@ -91,15 +92,15 @@ func sessionEphemeralsStay() Checker {
 		deleted := make(map[string]bool)
 		for _, o := range ops {
 			switch {
-			case o.Invoke.Op == OpEphemeral && o.Outcome() == history.OK:
+			case o.Invoke.Op == OpEphemeral && o.Outcome() == session.OK:
 				created[o.Invoke.Object] = o
-			case o.Invoke.Op == OpDelete && o.Outcome() != history.Fail:
+			case o.Invoke.Op == OpDelete && o.Outcome() != session.Failed:
 				deleted[o.Invoke.Object] = true
 			}
 		}
 		for _, o := range ops {
 			made, known := created[o.Invoke.Object]
-			if o.Invoke.Op != OpPresent || o.Outcome() != history.OK || o.Invoke.Arg != "sync" || !known ||
+			if o.Invoke.Op != OpPresent || o.Outcome() != session.OK || o.Invoke.Arg != "sync" || !known ||
 				deleted[o.Invoke.Object] || made.Complete.Index > o.Invoke.Index {
 				continue
 			}
@@ -125,10 +126,10 @@ func sessionEphemeralsGo(lag time.Duration) Checker {
 		ops, _ := h.Operations()
 		owner := make(map[string]int64)
 		for _, o := range ops {
-			if o.Invoke.Op == OpEphemeral && o.Outcome() == history.OK {
+			if o.Invoke.Op == OpEphemeral && o.Outcome() == session.OK {
 				owner[o.Invoke.Object] = o.Complete.Session
 			}
-			if o.Invoke.Op != OpPresent || o.Outcome() != history.OK {
+			if o.Invoke.Op != OpPresent || o.Outcome() != session.OK {
 				continue
 			}
 			l := all[owner[o.Invoke.Object]]
@@ -153,11 +154,11 @@ func sessionExpiredForGood() Checker {
 		ops, _ := h.Operations()
 		for _, o := range ops {
 			l := all[hexID(o.Invoke.Arg)]
-			if o.Invoke.Op != OpResume || l == nil || l.ended == nil || l.ended.Index > o.Invoke.Index || o.Outcome() == history.Info {
+			if o.Invoke.Op != OpResume || l == nil || l.ended == nil || l.ended.Index > o.Invoke.Index || o.Outcome() == session.Indeterminate {
 				continue
 			}
 			j.Checked(1)
-			if o.Outcome() == history.OK {
+			if o.Outcome() == session.OK {
 				j.Violation(inOrder([]history.Event{*l.ended}, o.Events()), "%s resumed session %s at %v, which had ended at %v",
 					o.Invoke.Who(), o.Invoke.Arg, o.Complete.Time, l.ended.Time)
 			}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/zkcoord/zkcoord/harness/history"
+	"github.com/zkcoord/zkcoord/session"
 )
 
 // Stats are the numbers of a run, for each operation and for each fault.
@@ -61,10 +62,10 @@ func Measure(h *history.History) Stats {
 			one.Errors[o.Complete.Error]++
 		}
 		switch o.Outcome() {
-		case history.OK:
+		case session.OK:
 			one.OK++
 			latencies[one.Op] = append(latencies[one.Op], o.Complete.Time-o.Invoke.Time)
-		case history.Fail:
+		case session.Failed:
 			one.Fail++
 		default:
 			one.Info++
@@ -99,13 +100,13 @@ func measureFaults(h *history.History, ops []history.Operation) []FaultStats {
 			continue
 		}
 		if e.Op == history.FaultStart {
-			open[e.Round] = len(all)
-			all = append(all, FaultStats{Step: e.Round, Fault: e.Object, Target: e.Node, Start: e.Time, Stop: h.End(), Recovery: -1})
-		} else if at, ok := open[e.Round]; ok {
+			open[e.Step] = len(all)
+			all = append(all, FaultStats{Step: e.Step, Fault: e.Object, Target: e.Node, Start: e.Time, Stop: h.End(), Recovery: -1})
+		} else if at, ok := open[e.Step]; ok {
 			f := &all[at]
 			f.Stop, f.Evidence, f.Target = e.Time, e.Result, e.Node
 			f.Recovery = recovery(ops, e)
-			delete(open, e.Round)
+			delete(open, e.Step)
 		}
 	}
 	return all
@@ -120,7 +121,7 @@ func recovery(ops []history.Operation, heal *history.Event) time.Duration {
 		if best >= 0 && o.Invoke.Time-heal.Time > best {
 			break // it cannot end earlier
 		}
-		if d := time.Duration(0); o.Outcome() == history.OK {
+		if d := time.Duration(0); o.Outcome() == session.OK {
 			if d = o.Complete.Time - heal.Time; best < 0 || d < best {
 				best = d
 			}

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/zkcoord/zkcoord/harness/history"
+	"github.com/zkcoord/zkcoord/session"
 )
 
 // The checks for vacuity. A run that did not exercise what it is for proves nothing. These checks
@@ -64,13 +65,13 @@ func faultsTookEffect(h *history.History, j *Judge) {
 		switch {
 		case e.Kind != history.Fault:
 		case e.Op == history.FaultStart:
-			standing[e.Round] = &stand{e, working > 0}
+			standing[e.Step] = &stand{e, working > 0}
 		case e.Error != "":
-			j.Unknown("fault %d, %s on %s: %s", e.Round, e.Object, e.Node, e.Error)
-			delete(standing, e.Round)
+			j.Unknown("fault %d, %s on %s: %s", e.Step, e.Object, e.Node, e.Error)
+			delete(standing, e.Step)
 		default:
-			s := standing[e.Round]
-			delete(standing, e.Round)
+			s := standing[e.Step]
+			delete(standing, e.Step)
 			if s != nil && s.open && e.Result != "" {
 				effects[e.Object]++
 				j.Checked(1)
@@ -83,7 +84,7 @@ func faultsTookEffect(h *history.History, j *Judge) {
 		}
 	}
 	for _, s := range standing {
-		j.Unknown("fault %d, %s on %s, was never healed", s.start.Round, s.start.Object, s.start.Node)
+		j.Unknown("fault %d, %s on %s, was never healed", s.start.Step, s.start.Object, s.start.Node)
 	}
 	j.NotExercised("no fault was injected")
 	j.Note("%d faults had an effect", j.r.Checked)
@@ -110,7 +111,7 @@ func OperationsSucceeded() Checker {
 			if _, known := kinds[o.Invoke.Op]; !known {
 				kinds[o.Invoke.Op] = 0
 			}
-			if o.Outcome() == history.OK {
+			if o.Outcome() == session.OK {
 				kinds[o.Invoke.Op]++
 				j.Checked(1)
 			}

@@ -6,9 +6,10 @@ import (
 	"slices"
 
 	"github.com/zkcoord/zkcoord/harness/history"
+	"github.com/zkcoord/zkcoord/session"
 )
 
-// Events of watches. Round names a registration; its client uses each Round once. Zxid is the
+// Events of watches. Watch numbers a registration; its client uses each number once. Zxid is the
 // version that was read with the registration.
 //
 // The client library delivers an event before the reply that shows the change. For
@@ -21,7 +22,7 @@ const (
 
 	// WatchState is a state that a watcher (package watch) reported. Zxid is its version. Token is
 	// the czxid of the znode, zero if it does not exist. Arg is "initial", "changed", "created",
-	// "deleted" or "recreated". Round names the watcher.
+	// "deleted" or "recreated". Watch numbers the watcher.
 	WatchState = "state"
 )
 
@@ -54,7 +55,7 @@ type registration struct {
 }
 
 func registrationOf(e *history.Event) registration {
-	return registration{e.Client, e.Object, e.Round}
+	return registration{e.Client, e.Object, e.Watch}
 }
 
 // WatchEventBeforeData judges reads: while a watch is registered and has not fired, its client
@@ -173,9 +174,9 @@ func WatchOneEventEach() Checker {
 			case WatchFired:
 				j.Checked(1)
 				if first := over[at]; first != nil {
-					j.Violation([]history.Event{*first, *e}, "watch %d of %s on %s fired at %v, but it had already %s at %v", e.Round, e.Who(), e.Object, e.Time, first.Op, first.Time)
+					j.Violation([]history.Event{*first, *e}, "watch %d of %s on %s fired at %v, but it had already %s at %v", e.Watch, e.Who(), e.Object, e.Time, first.Op, first.Time)
 				} else if !made[at] {
-					j.Violation([]history.Event{*e}, "watch %d of %s on %s fired at %v, but was never set", e.Round, e.Who(), e.Object, e.Time)
+					j.Violation([]history.Event{*e}, "watch %d of %s on %s fired at %v, but was never set", e.Watch, e.Who(), e.Object, e.Time)
 				}
 				over[at] = e
 			case WatchEnded:
@@ -239,9 +240,9 @@ func WatchNoEventWithoutCause(envelope Envelope) Checker {
 			}
 			object := o.Invoke.Object
 			switch o.Outcome() {
-			case history.OK:
+			case session.OK:
 				zxids[object] = append(zxids[object], o)
-			case history.Info:
+			case session.Indeterminate:
 				if at, known := first[object]; !known || o.Invoke.Index < at {
 					first[object] = o.Invoke.Index
 				}
@@ -319,7 +320,7 @@ func WatchOneEndEach() Checker {
 			}
 			at := registrationOf(e)
 			if over := ended[at]; over != nil && e.Op != WatchSet {
-				j.Violation([]history.Event{*over, *e}, "watch %d of %s on %s ended at %v, but then %s at %v", e.Round, e.Who(), e.Object, over.Time, e.Op, e.Time)
+				j.Violation([]history.Event{*over, *e}, "watch %d of %s on %s ended at %v, but then %s at %v", e.Watch, e.Who(), e.Object, over.Time, e.Op, e.Time)
 			}
 			switch e.Op {
 			case WatchSet:
@@ -340,7 +341,7 @@ func WatchOneEndEach() Checker {
 		for _, e := range left {
 			if over := bySession[e.Session]; over != nil && h.Complete() {
 				j.Violation([]history.Event{*e, *over}, "watch %d of %s on %s never ended, although its session 0x%x was over at %v",
-					e.Round, e.Who(), e.Object, uint64(e.Session), over.Time)
+					e.Watch, e.Who(), e.Object, uint64(e.Session), over.Time)
 			}
 		}
 		j.NotExercised("no watch ended")

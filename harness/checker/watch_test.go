@@ -31,7 +31,7 @@ func watchHistory(r *rand.Rand, n int) []history.Event {
 	}
 	tell := func(x *watchedNode, kind string) {
 		x.told, x.toldOf = x.czxid, x.mzxid
-		event(2, x.path, history.Event{Kind: history.Watch, Op: WatchState, Arg: kind, Round: 1, Zxid: x.mzxid, Token: x.czxid})
+		event(2, x.path, history.Event{Kind: history.Watch, Op: WatchState, Arg: kind, Watch: 1, Zxid: x.mzxid, Token: x.czxid})
 	}
 	for i := range nodes {
 		nodes[i] = &watchedNode{path: fmt.Sprintf("/n%d", i)}
@@ -51,7 +51,7 @@ func watchHistory(r *rand.Rand, n int) []history.Event {
 			x.czxid = 0
 		}
 		if x.set != 0 {
-			event(1, x.path, history.Event{Kind: history.Watch, Op: WatchFired, Round: x.set})
+			event(1, x.path, history.Event{Kind: history.Watch, Op: WatchFired, Watch: x.set})
 			x.set = 0
 		}
 		event(0, x.path, history.Event{Kind: history.OK, Op: op, Zxid: zxid})
@@ -79,7 +79,7 @@ func watchHistory(r *rand.Rand, n int) []history.Event {
 			if x.set == 0 {
 				round++
 				x.set = round
-				event(1, x.path, history.Event{Kind: history.Watch, Op: WatchSet, Round: round, Zxid: x.mzxid})
+				event(1, x.path, history.Event{Kind: history.Watch, Op: WatchSet, Watch: round, Zxid: x.mzxid})
 			}
 		case 3:
 			if r.IntN(10) > 0 {
@@ -88,7 +88,7 @@ func watchHistory(r *rand.Rand, n int) []history.Event {
 			event(1, "", history.Event{Kind: history.Session, Op: history.SessionLost})
 			for _, x := range nodes {
 				if x.set != 0 {
-					event(1, x.path, history.Event{Kind: history.Watch, Op: WatchEnded, Round: x.set, Error: "lost"})
+					event(1, x.path, history.Event{Kind: history.Watch, Op: WatchEnded, Watch: x.set, Error: "lost"})
 					x.set = 0
 				}
 			}

@@ -4,8 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"time"
+
+	"github.com/zkcoord/zkcoord/internal/zkversion"
 )
 
 // Config says what the nodes of an ensemble are like. The zero value is three nodes that tick every 500 ms: faster than
@@ -15,6 +18,13 @@ type Config struct {
 	TickTime  time.Duration // 500 ms if zero; session timeouts are held to [2, 20] ticks
 	InitLimit int           // ticks that a follower may take to join; 10 if zero
 	SyncLimit int           // ticks that a follower may lag before it is given up; 5 if zero
+
+	// Version is what the nodes are: a version of ZooKeeper such as "3.9.6", or several joined by "+", of which nodes get one
+	// each in turn. If empty it is the newest that zkcoord is tested on, or what the environment names: see the ensemble.
+	Version string
+
+	// Later are further versions that nodes may be changed to: see Upgrader. They are got before the ensemble starts.
+	Later []string
 
 	// Extra are further lines of zoo.cfg, by key. They win over what the ensemble sets itself.
 	Extra map[string]string
@@ -71,12 +81,28 @@ func (c Config) Complete() (Config, error) {
 	case c.Port < 0 || c.Port+c.Nodes > 1<<16:
 		return c, fmt.Errorf("ensemble: %d ports from %d on: there is no such port", c.Nodes, c.Port)
 	}
+	if _, err := zkversion.Split(c.Version); err != nil {
+		return c, fmt.Errorf("ensemble: %w", err)
+	}
 	for k, v := range c.Extra {
 		if strings.ContainsAny(k, " =\t\n") || strings.ContainsAny(v, " \t\n") {
 			return c, fmt.Errorf("ensemble: setting %q=%q holds a space", k, v)
 		}
 	}
 	return c, nil
+}
+
+// VersionOf returns the version of a node, empty for the default.
+func (c Config) VersionOf(node int) string {
+	versions := strings.Split(c.Version, zkversion.Mixed)
+	return versions[node%len(versions)]
+}
+
+// Versions returns all versions that nodes are or may become, each once.
+func (c Config) Versions() []string {
+	all := append(strings.Split(c.Version, zkversion.Mixed), c.Later...)
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 // NodeFlags are the JVM's flags for a node that a test starts: small and quick to start. Without fsync a node still

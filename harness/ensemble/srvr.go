@@ -15,6 +15,8 @@ type Status struct {
 	Mode string // "leader", "follower", "observer", "standalone", or what it said instead of a mode
 	Zxid int64  // the last transaction that it applied
 
+	Version string // such as "3.9.6", empty if it does not say
+
 	// Answered is false if Mode is an error that came in place of an answer, or if nobody asked.
 	Answered bool
 }
@@ -73,6 +75,10 @@ func parseSrvr(text string) (s Status, ok bool) {
 		line = strings.TrimSpace(line)
 		if mode, found := strings.CutPrefix(line, "Mode: "); found {
 			s.Mode = mode
+		}
+		if version, found := strings.CutPrefix(line, "Zookeeper version: "); found {
+			s.Version, _, _ = strings.Cut(version, ",")
+			s.Version, _, _ = strings.Cut(s.Version, "-")
 		}
 		if zxid, found := strings.CutPrefix(line, "Zxid: "); found {
 			s.Zxid, _ = strconv.ParseInt(strings.TrimPrefix(zxid, "0x"), 16, 64)

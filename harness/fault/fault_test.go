@@ -25,7 +25,6 @@ import (
 	"github.com/zkcoord/zkcoord/harness/ensemble/embedded"
 	"github.com/zkcoord/zkcoord/harness/ensemble/process"
 	"github.com/zkcoord/zkcoord/harness/history"
-	"github.com/zkcoord/zkcoord/harness/netfault"
 	"github.com/zkcoord/zkcoord/internal/wire"
 	"github.com/zkcoord/zkcoord/session"
 )
@@ -89,10 +88,7 @@ func join(ctx context.Context, env *harness.Env, s *session.Session) {
 }
 
 func options(start ensemble.Starter) harness.Options {
-	return harness.Options{
-		Ensemble: start,
-		Proxy:    func(_ int, dial ensemble.DialFunc) harness.Proxy { return netfault.New(dial) },
-	}
+	return harness.Options{Ensemble: start}
 }
 
 func startEmbedded(_ context.Context, config ensemble.Config) (ensemble.Ensemble, error) {
@@ -589,7 +585,7 @@ func TestFaultsAreComposedByName(t *testing.T) {
 	for list, want := range map[string]string{
 		"session":                         "session-close session-expire",
 		"partition-ring,kill-all":         "kill-all partition-ring",
-		"rolling":                         "rolling-restart",
+		"rolling":                         "rolling-restart rolling-upgrade rolling-downgrade",
 		" pause-leader , link-reset":      "link-reset pause-leader",
 		"kill,kill-leader,session-expire": "session-expire kill-leader kill-follower kill-majority kill-all",
 		"wipe,clock":                      "clock-bump clock-rate wipe",

@@ -158,7 +158,7 @@ func cutEvidence(ctx context.Context, env *harness.Env, edges []ensemble.Edge, b
 func partitionClients(s *standing, canCut func(*harness.Env) error) harness.Fault {
 	return fault{
 		name: "partition-clients", does: "a follower is cut off from its peers together with clients that reach only it",
-		able: func(env *harness.Env) error { return errors.Join(canCut(env), proxied(env)) },
+		able: canCut,
 		draw: func(r *rand.Rand, env *harness.Env) harness.Step {
 			return harness.Step{
 				Target: drawFollower(r, env), For: between(r, 2*time.Second, 12*time.Second),
@@ -175,7 +175,7 @@ func partitionClients(s *standing, canCut func(*harness.Env) error) harness.Faul
 			if err != nil {
 				return harness.Injected{}, err
 			}
-			l := c.Proxy().(*netfault.Proxy)
+			l := c.Proxy()
 			unpin := func() { l.Pin(""); free() }
 			l.Pin(server)
 			target := fmt.Sprintf("%s with c%d", label([]int{node}), c.ID)

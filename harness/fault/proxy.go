@@ -2,7 +2,6 @@ package fault
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"strconv"
@@ -13,23 +12,12 @@ import (
 	"github.com/zkcoord/zkcoord/harness/netfault"
 )
 
-// proxied says whether the clients' proxies can be broken.
-func proxied(env *harness.Env) error {
-	if len(env.Clients()) == 0 {
-		return errors.New("there are no clients")
-	}
-	if _, ok := env.Clients()[0].Proxy().(*netfault.Proxy); !ok {
-		return errors.New("the clients' links cannot be broken: run with link.New")
-	}
-	return nil
-}
-
 // claimOnline claims a client that has a connection, and waits for one; or any if none is to be had for long. One whose session
 // was lost dials again only when its program notices.
 func (s *standing) claimOnline(ctx context.Context, env *harness.Env, target string) (*harness.Client, func(), error) {
 	began := time.Now()
 	return s.await(ctx, env, target, func(c *harness.Client) bool {
-		return len(c.Proxy().(*netfault.Proxy).Connected()) > 0 || time.Since(began) > patience
+		return len(c.Proxy().Connected()) > 0 || time.Since(began) > patience
 	})
 }
 
@@ -47,7 +35,7 @@ func number(client string) int {
 // proxyFaults break a client's proxy for less than the session timeout, so that the session may survive.
 func proxyFaults(s *standing, timeout time.Duration) []harness.Fault {
 	one := func(name, does string, low, high time.Duration, arg func(*rand.Rand) string, breakIt func(*netfault.Proxy, harness.Step) (heal func(), evidence func() string)) harness.Fault {
-		return fault{name: name, does: does, able: proxied,
+		return fault{name: name, does: does,
 			draw: func(r *rand.Rand, env *harness.Env) harness.Step {
 				step := harness.Step{Target: drawClient(r, env), For: between(r, low, high)}
 				if arg != nil {
@@ -60,7 +48,7 @@ func proxyFaults(s *standing, timeout time.Duration) []harness.Fault {
 				if err != nil {
 					return harness.Injected{}, err
 				}
-				heal, evidence := breakIt(c.Proxy().(*netfault.Proxy), step)
+				heal, evidence := breakIt(c.Proxy(), step)
 				return harness.Injected{Target: fmt.Sprintf("c%d", c.ID), Heal: func(context.Context) (string, error) {
 					defer free()
 					heal()

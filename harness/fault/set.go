@@ -13,6 +13,7 @@ import (
 
 	"github.com/zkcoord/zkcoord/harness"
 	"github.com/zkcoord/zkcoord/harness/ensemble"
+	"github.com/zkcoord/zkcoord/internal/zkversion"
 )
 
 // SessionTimeout is what the faults of sessions expect of clients' sessions when they draw how long they last, unless
@@ -49,7 +50,8 @@ func (o Options) Every() []harness.Fault {
 	all = append(all, clientPause(s, t))
 	all = append(all, killing.of(leader, follower, majority, "all")...)
 	all = append(all, pausing.of(leader, follower, majority)...)
-	all = append(all, rollingRestart)
+	all = append(all, rollingRestart, upgrading("rolling-upgrade", zkversion.Oldest, zkversion.Default),
+		upgrading("rolling-downgrade", zkversion.Default, zkversion.Oldest))
 	all = append(all, partitionFaults(s)...)
 	all = append(all, packetLoss)
 	all = append(all, clockFaults()...)
@@ -143,10 +145,10 @@ type fault struct {
 	does      string
 	expect    string // empty for "valid"; what exposes adds its own
 	beyond    bool
-	exposes   bool // holds may overlap
-	deletes   bool // znodes of clients
-	able      func(*harness.Env) error
-	configure func(*ensemble.Config) // nil if any ensemble will do
+	exposes   bool                     // holds may overlap
+	deletes   bool                     // znodes of clients
+	able      func(*harness.Env) error // nil if every ensemble will do
+	configure func(*ensemble.Config)   // nil if any ensemble will do
 	draw      func(*rand.Rand, *harness.Env) harness.Step
 	inject    func(context.Context, *harness.Env, harness.Step) (harness.Injected, error)
 }
@@ -157,7 +159,12 @@ func (f fault) Configure(c *ensemble.Config) {
 		f.configure(c)
 	}
 }
-func (f fault) Able(env *harness.Env) error                    { return f.able(env) }
+func (f fault) Able(env *harness.Env) error {
+	if f.able == nil {
+		return nil
+	}
+	return f.able(env)
+}
 func (f fault) Draw(r *rand.Rand, e *harness.Env) harness.Step { return f.draw(r, e) }
 
 // Inject is an error only if something is wrong with the fault or the ensemble, and so with the run. One that finds nobody to hit, for

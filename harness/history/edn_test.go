@@ -8,7 +8,7 @@ import (
 func TestEDN(t *testing.T) {
 	h := parse(t, `
 		1ms c0 invoke put /q arg=7
-		2ms - fault start object=link-stall node=c0 round=1
+		2ms - fault start object=link-stall node=c0 step=1
 		3ms c0 info put /q error="cut \"here\""
 		4ms c1 hold begin /q token=1
 		5ms c1/p4 invoke take /q

@@ -3,6 +3,8 @@ package history
 import (
 	"fmt"
 	"time"
+
+	"github.com/zkcoord/zkcoord/session"
 )
 
 // Kind says what an event is. The zero value is not a kind, and readers refuse it.
@@ -68,12 +70,17 @@ const (
 	// FactStall is a pause of the process that clients run in. Result is its length. The pause
 	// ended at the time of the event.
 	FactStall = "stall"
+	// FactLag is the largest delay of a timer of that process in the LagTime before the event. Result
+	// is the delay.
+	FactLag = "lag"
 	// FactLeft is what clients left behind: Object says what ("znodes",
 	// "watches", "goroutines"), Result how many, Arg which.
 	FactLeft = "left"
-	// FactRole is the role of the server with the number in Round from then on. Result is "leader",
+	// FactRole is the role of the server that Node names (n0) from then on. Result is "leader",
 	// "follower", "down" or what the server reported.
 	FactRole = "role"
+	// RoleSilent is the role of a server that does not answer in time.
+	RoleSilent = "silent"
 
 	PhaseWork    = "work"    // clients work, the nemesis follows its plan
 	PhaseHeal    = "heal"    // the nemesis has stopped; everything is being healed
@@ -96,6 +103,17 @@ func (k Kind) String() string {
 	return kindNames[k]
 }
 
+// KindOf is the kind of the event that completes an operation with that outcome.
+func KindOf(o session.Outcome) Kind {
+	switch o {
+	case session.OK:
+		return OK
+	case session.Failed:
+		return Fail
+	}
+	return Info
+}
+
 // Completion reports whether an event of kind k ends an operation.
 func (k Kind) Completion() bool { return k == OK || k == Fail || k == Info }
 
@@ -108,28 +126,44 @@ func parseKind(s string) (Kind, bool) {
 	return 0, false
 }
 
+// LagTime is the time that one FactLag covers.
+const LagTime = time.Second
+
 // Nobody is the Client and Process of events that belong to no client: faults, phases and facts of
 // the run.
 const Nobody = -1
 
 // Event is one line of a history. Unused fields are zero and are not written. Its size is kept at
-// 144 bytes, because a million operations have two million events.
+// 160 bytes, because a million operations have two million events.
 type Event struct {
-	Time    time.Duration // since the start of the history; set by Record
-	Session int64         // the ZooKeeper session it was done in
-	Zxid    int64         // the zxid that proves it
-	Token   int64         // the fencing token (czxid) of a grant or write
-	Op      string        // operation, or what happened
-	Object  string        // what it was done to: usually a path
-	Arg     string        // the argument
-	Result  string        // the result
-	Error   string        // why it failed, or why it is indeterminate
-	Node    string        // the own znode of a contender, or the server concerned
-	Index   int32         // position in the history; set by Record
-	Process int32         // a logical thread: at most one operation open at a time
-	Round   int32         // round of a barrier, generation of a queue, ...
-	Client  int16         // the client behind the process; it outlives processes
-	Kind    Kind
+	Time     time.Duration // since the start of the history; set by Record
+	Session  int64         // the ZooKeeper session it was done in
+	Zxid     int64         // the zxid that proves it
+	Token    int64         // the fencing token (czxid) of a grant or write
+	Op       string        // operation, or what happened
+	Object   string        // what it was done to: usually a path
+	Arg      string        // the argument
+	Result   string        // the result
+	Error    string        // why it failed, or why it is indeterminate
+	Node     string        // the own znode of a contender, or the server concerned
+	Index    int32         // position in the history; set by Record
+	Process  int32         // a logical thread: at most one operation open at a time
+	Round    int32         // of a double barrier, from 1
+	Step     int32         // of the plan, from 1: what a Fault event is about
+	Priority int32         // of an item that is put into a queue
+	Watch    int32         // number of a watch of the client: its events have the same
+	Client   int16         // the client behind the process; it outlives processes
+	Kind     Kind
+}
+
+// number is a field of an event that is a plain number, with its name in files.
+type number struct {
+	name string
+	at   *int32
+}
+
+func (e *Event) numbers() [4]number {
+	return [...]number{{"round", &e.Round}, {"step", &e.Step}, {"priority", &e.Priority}, {"watch", &e.Watch}}
 }
 
 // Who names the client for people: "c3", or "-" for an event without a client.

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/zkcoord/zkcoord/session"
 )
 
 // Version is the version of the schema that this package writes.
@@ -84,12 +86,19 @@ type Operation struct {
 	Invoke, Complete *Event
 }
 
-// Outcome is OK, Fail or Info; an operation without completion is Info.
-func (o Operation) Outcome() Kind {
+// Outcome says whether the operation took effect. Of one without completion that is
+// not known.
+func (o Operation) Outcome() session.Outcome {
 	if o.Complete == nil {
-		return Info
+		return session.Indeterminate
 	}
-	return o.Complete.Kind
+	switch o.Complete.Kind {
+	case OK:
+		return session.OK
+	case Fail:
+		return session.Failed
+	}
+	return session.Indeterminate
 }
 
 // End is the index of the completion, or the largest index there is: an

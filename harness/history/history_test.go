@@ -9,11 +9,13 @@ import (
 	"sync"
 	"testing"
 	"unsafe"
+
+	"github.com/zkcoord/zkcoord/session"
 )
 
 func TestEventStaysSmall(t *testing.T) {
-	if size := unsafe.Sizeof(Event{}); size > 144 {
-		t.Errorf("an event takes %d bytes, an operation would take more than 300", size)
+	if size := unsafe.Sizeof(Event{}); size > 160 {
+		t.Errorf("an event takes %d bytes, an operation would take more than 320", size)
 	}
 }
 
@@ -78,11 +80,11 @@ func TestPairing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var got []Kind
+	var got []session.Outcome
 	for _, o := range ops {
 		got = append(got, o.Outcome())
 	}
-	if want := []Kind{Info, OK, Info}; !slices.Equal(got, want) {
+	if want := []session.Outcome{session.Indeterminate, session.OK, session.Indeterminate}; !slices.Equal(got, want) {
 		t.Errorf("outcomes %v, want %v", got, want)
 	}
 	if ops[2].Complete != nil || ops[2].End() != 1<<31-1 || ops[1].End() != 2 {
@@ -134,7 +136,7 @@ func TestHoldsEndWithTheFirstOfEndLostAndCrash(t *testing.T) {
 func full() *History {
 	h := New(
 		Event{Kind: Phase, Op: PhaseWork, Client: Nobody, Process: Nobody},
-		Event{Kind: Invoke, Op: "put", Object: "/q", Arg: `a "b" = c\`, Client: 3, Process: 17, Session: -2, Zxid: 1 << 62, Token: 9, Node: "/q/n-1", Round: 4},
+		Event{Kind: Invoke, Op: "put", Object: "/q", Arg: `a "b" = c\`, Client: 3, Process: 17, Session: -2, Zxid: 1 << 62, Token: 9, Node: "/q/n-1", Round: 4, Step: 5, Priority: -6, Watch: 7},
 		Event{Kind: Info, Op: "put", Object: "no path", Error: "tab\tnew\nline é \x00", Client: 3, Process: 17, Result: "r"},
 		Event{Kind: Fault, Op: FaultStart, Object: "/a=b", Node: "c1", Client: Nobody, Process: 0},
 		Event{Kind: Phase, Op: PhaseEnd, Client: Nobody, Process: Nobody},

@@ -24,21 +24,24 @@ type headerLine struct {
 // line is the schema of one event. Session, zxid and token are written as hex
 // strings: readers that keep numbers in doubles would round them.
 type line struct {
-	Index   int32  `json:"i"`
-	Time    int64  `json:"t"`
-	Kind    string `json:"kind"`
-	Process *int32 `json:"process"`
-	Client  *int16 `json:"client"`
-	Session hex64  `json:"session"`
-	Op      string `json:"op"`
-	Object  string `json:"object"`
-	Arg     string `json:"arg"`
-	Result  string `json:"result"`
-	Error   string `json:"error"`
-	Zxid    hex64  `json:"zxid"`
-	Token   hex64  `json:"token"`
-	Node    string `json:"node"`
-	Round   int32  `json:"round"`
+	Index    int32  `json:"i"`
+	Time     int64  `json:"t"`
+	Kind     string `json:"kind"`
+	Process  *int32 `json:"process"`
+	Client   *int16 `json:"client"`
+	Session  hex64  `json:"session"`
+	Op       string `json:"op"`
+	Object   string `json:"object"`
+	Arg      string `json:"arg"`
+	Result   string `json:"result"`
+	Error    string `json:"error"`
+	Zxid     hex64  `json:"zxid"`
+	Token    hex64  `json:"token"`
+	Node     string `json:"node"`
+	Round    int32  `json:"round"`
+	Step     int32  `json:"step"`
+	Priority int32  `json:"priority"`
+	Watch    int32  `json:"watch"`
 }
 
 type hex64 int64
@@ -106,9 +109,13 @@ func appendJSON(b []byte, e *Event) []byte {
 	b = appendHex(b, "zxid", e.Zxid)
 	b = appendHex(b, "token", e.Token)
 	b = appendField(b, "node", e.Node)
-	if e.Round != 0 {
-		b = append(b, `,"round":`...)
-		b = strconv.AppendInt(b, int64(e.Round), 10)
+	for _, n := range e.numbers() {
+		if *n.at != 0 {
+			b = append(b, ',', '"')
+			b = append(b, n.name...)
+			b = append(b, '"', ':')
+			b = strconv.AppendInt(b, int64(*n.at), 10)
+		}
 	}
 	return append(b, '}', '\n')
 }
@@ -201,7 +208,8 @@ func parseJSON(text []byte, intern interner) (Event, error) {
 	}
 	e := Event{
 		Index: l.Index, Time: time.Duration(l.Time), Kind: kind, Process: Nobody, Client: Nobody,
-		Session: int64(l.Session), Zxid: int64(l.Zxid), Token: int64(l.Token), Round: l.Round,
+		Session: int64(l.Session), Zxid: int64(l.Zxid), Token: int64(l.Token),
+		Round: l.Round, Step: l.Step, Priority: l.Priority, Watch: l.Watch,
 		Op: intern.of(l.Op), Object: intern.of(l.Object), Node: intern.of(l.Node),
 		Arg: l.Arg, Result: l.Result, Error: intern.of(l.Error),
 	}

@@ -52,8 +52,10 @@ func (e Event) String() string {
 	id(&b, "zxid", e.Zxid)
 	id(&b, "session", e.Session)
 	field(&b, "node", e.Node)
-	if e.Round != 0 {
-		fmt.Fprintf(&b, " round=%d", e.Round)
+	for _, n := range e.numbers() {
+		if *n.at != 0 {
+			fmt.Fprintf(&b, " %s=%d", n.name, *n.at)
+		}
 	}
 	return b.String()
 }
@@ -188,11 +190,14 @@ func (e *Event) set(word string) error {
 		e.Zxid, err = ParseID(value)
 	case "session":
 		e.Session, err = ParseID(value)
-	case "round":
-		var round int64
-		round, err = strconv.ParseInt(value, 10, 32)
-		e.Round = int32(round)
 	default:
+		for _, n := range e.numbers() {
+			if n.name == name {
+				v, err := strconv.ParseInt(value, 10, 32)
+				*n.at = int32(v)
+				return err
+			}
+		}
 		err = fmt.Errorf("unknown field %q", name)
 	}
 	return err

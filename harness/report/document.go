@@ -17,7 +17,7 @@ type Document struct {
 	Version int `json:"version"`
 	*harness.Result
 	Results  []Row             `json:"results"`
-	Faults   string            `json:"faults,omitempty"` // how often each began
+	Faults   string            `json:"faults,omitempty"` // how often each was injected
 	Versions map[string]string `json:"versions,omitempty"`
 	Dir      string            `json:"dir,omitempty"` // where the run is stored; not in the file itself
 }
@@ -28,7 +28,7 @@ type Row struct {
 	Proof []string `json:"proof,omitempty"`
 }
 
-// NewDocument makes the document of a run that is stored in dir; empty if it is not stored.
+// NewDocument returns the document of a run. dir is where the run is stored, or empty.
 func NewDocument(r *harness.Result, dir string) Document {
 	d := Document{Version: 1, Result: r, Results: []Row{}, Faults: r.Began(), Versions: Versions(), Dir: dir}
 	for _, one := range r.Results {
@@ -41,8 +41,8 @@ func NewDocument(r *harness.Result, dir string) Document {
 	return d
 }
 
-// ReadDocument reads the result of a run from its directory. A run that was ended before it was judged has none: the
-// error then matches fs.ErrNotExist.
+// ReadDocument reads the result of a run from its directory. If the run ended before it was judged,
+// the error matches fs.ErrNotExist.
 func ReadDocument(dir string) (Document, error) {
 	d := Document{Result: &harness.Result{}}
 	data, err := os.ReadFile(filepath.Join(dir, ResultFile))
@@ -59,7 +59,8 @@ func ReadDocument(dir string) (Document, error) {
 	return d, nil
 }
 
-// Versions are those of the program, of Go and of the ZooKeeper client, as far as the build tells.
+// Versions returns the versions of the program, of Go and of the ZooKeeper client, if the build has
+// them.
 func Versions() map[string]string {
 	v := map[string]string{"go": runtime.Version(), "platform": runtime.GOOS + "/" + runtime.GOARCH}
 	info, ok := debug.ReadBuildInfo()

@@ -7,15 +7,15 @@ import (
 	"github.com/zkcoord/zkcoord/harness/history"
 )
 
-// fault is one as it stood, and what came of it.
+// fault is one injected fault and its consequences.
 type fault struct {
 	Name, Target, Arg string
 	Evidence, Error   string
 	From, To          time.Duration
 	Healed            bool
-	// Silence is the longest time without any operation that succeeded, begun while it stood.
+	// Silence is the longest time without a successful operation, if it began during the fault.
 	Silence time.Duration
-	// Recovery is from its heal to the next operation that succeeded; negative if none did.
+	// Recovery is the time from the heal to the next successful operation; negative if there was none.
 	Recovery time.Duration
 }
 
@@ -34,17 +34,17 @@ func newFaults(h *history.History) []fault {
 		case e.Kind == history.OK:
 			succeeded = append(succeeded, e.Time)
 		case e.Kind == history.Fault && e.Op == history.FaultStart:
-			open[e.Round] = len(all)
+			open[e.Step] = len(all)
 			all = append(all, fault{Name: e.Object, Target: e.Node, Arg: e.Arg, From: e.Time, To: h.End()})
 		case e.Kind == history.Fault:
-			at, known := open[e.Round]
+			at, known := open[e.Step]
 			if !known {
 				continue
 			}
 			f := &all[at]
 			f.To, f.Healed, f.Evidence, f.Error = e.Time, true, e.Result, e.Error
 			if e.Node != "" {
-				f.Target = e.Node // what was really hit
+				f.Target = e.Node // the actual target
 			}
 		}
 	}
@@ -54,7 +54,7 @@ func newFaults(h *history.History) []fault {
 	return all
 }
 
-// measure finds how long nothing succeeded. The times of what succeeded are in order.
+// measure computes Silence and Recovery. The times of successful operations are in order.
 func (f *fault) measure(succeeded []time.Duration, end time.Duration) {
 	i, _ := slices.BinarySearch(succeeded, f.From)
 	last := f.From

@@ -43,15 +43,16 @@ func Test%[1]s(t *testing.T) {
 }
 `
 
-// GoTest is the source of a test, to be put beside the scenarios, that fails for as long as r's plan violates the property
-// with that id. It runs on the embedded ensemble, in virtual time.
+// GoTest returns the source of a test for package scenarios. It fails as long as r's plan violates
+// the property with that id. It runs on the embedded ensemble, in virtual time.
 func GoTest(r *harness.Result, id string) string {
 	one, _ := r.Of(id)
 	return fmt.Sprintf(goTest, camel(r.Scenario)+camel(id), strings.Join(strings.Fields(one.Reason), " "), r.Scenario, r.Seed,
 		r.Nodes, r.Clients, r.Operations, r.Time.Milliseconds(), strings.ReplaceAll(literal(r.Plan), "\n", "\n\t"), id)
 }
 
-// violationTest is the GoTest of the first violation, or nothing if there is none or it was seen on other servers.
+// violationTest writes the GoTest of the first violation. It is nil if there is none, or if the
+// ensemble was not the embedded one.
 func violationTest(r *harness.Result) func(io.Writer) error {
 	first := r.Failed()
 	if r.Ensemble != "embedded" || len(first) == 0 || first[0].Verdict != checker.Invalid {

@@ -17,15 +17,16 @@ import (
 // HTMLFile is the name of the page of a run.
 const HTMLFile = "report.html"
 
-// The page is one file. Charts are drawn by uPlot, which is made for many points and small; assets/uPlot.LICENSE.txt is its
-// licence. The timeline is drawn by our own script, since lanes to scale are no chart that a library has.
+// The page is one file. uPlot draws the charts: it is small and made for many points. Its licence is
+// assets/uPlot.LICENSE.txt. Our own script draws the timeline, because no chart library has lanes to
+// scale.
 //
 //go:embed assets
 var assets embed.FS
 
 var pageTemplate = template.Must(template.New("report.tmpl.html").ParseFS(assets, "assets/report.tmpl.html"))
 
-// asset returns the text of an embedded file; that there is none is a bug.
+// asset returns the text of an embedded file. It panics if there is none.
 func asset(name string) string {
 	text, err := assets.ReadFile("assets/" + name)
 	if err != nil {
@@ -34,7 +35,7 @@ func asset(name string) string {
 	return string(text)
 }
 
-// WriteHTML writes the page of a run that has been judged: one file that needs nothing else.
+// WriteHTML writes the page of a judged run: one file without references to others.
 func WriteHTML(w io.Writer, r *harness.Result) error {
 	p := newPicture(r)
 	data, err := packed(p)
@@ -57,13 +58,13 @@ func WriteHTML(w io.Writer, r *harness.Result) error {
 	if err := pageTemplate.Execute(&out, page); err != nil {
 		return fmt.Errorf("report: %w", err)
 	}
-	// html/template takes comments out of a page, and the licence is one.
+	// html/template removes comments from a page, and the licence is one.
 	text := strings.Replace(out.String(), "</body>", "<!--\n"+asset("uPlot.LICENSE.txt")+"-->\n</body>", 1)
 	_, err = io.WriteString(w, text)
 	return err
 }
 
-// packed is v as JSON, compressed, in base64: what a script element may hold, whatever v says.
+// packed returns v as compressed JSON in base64, which is safe inside a script element.
 func packed(v any) (string, error) {
 	var b strings.Builder
 	encoded := base64.NewEncoder(base64.StdEncoding, &b)

@@ -36,13 +36,13 @@ type junitMessage struct {
 	Text    string `xml:",chardata"`
 }
 
-// JUnit is a JUnit file of several runs, a suite each. The zero value has none.
+// JUnit is a JUnit file with a suite for each run. The zero value has no run.
 type JUnit struct {
 	XMLName xml.Name     `xml:"testsuites"`
 	Suites  []junitSuite `xml:"testsuite"`
 }
 
-// Add adds a run. It keeps nothing of its history.
+// Add adds a run. It does not keep its history.
 func (j *JUnit) Add(r *harness.Result) { j.Suites = append(j.Suites, newSuite(r)) }
 
 // Write writes the file.
@@ -53,8 +53,8 @@ func junit(r *harness.Result) func(io.Writer) error {
 	return func(w io.Writer) error { return writeXML(w, newSuite(r)) }
 }
 
-// newSuite has a test case for each property: a violation is a failure, anything
-// unknown an error, and only what need not be exercised may be skipped.
+// newSuite returns a suite with a test case for each property. A violation is a failure, an unknown
+// verdict is an error, and an optional property that was not exercised is skipped.
 func newSuite(r *harness.Result) junitSuite {
 	suite := junitSuite{
 		Name: r.Scenario, Tests: len(r.Results), Time: fmt.Sprintf("%.3f", r.Took.Seconds()),

@@ -108,7 +108,7 @@ func sampleResult(rounds int, broken bool) *harness.Result {
 	nobody := func(e history.Event) { e.Client = history.Nobody; add(e) }
 	nobody(history.Event{Kind: history.Phase, Op: history.PhaseWork})
 	for node, role := range []string{"follower", "leader", "follower"} {
-		nobody(history.Event{Kind: history.Fact, Op: history.FactRole, Round: int32(node), Result: role})
+		nobody(history.Event{Kind: history.Fact, Op: history.FactRole, Node: fmt.Sprintf("n%d", node), Result: role})
 	}
 	for c := range int16(4) {
 		add(history.Event{Kind: history.Session, Op: history.SessionNew, Client: c, Session: int64(c) + 1})
@@ -135,8 +135,8 @@ func sampleResult(rounds int, broken bool) *harness.Result {
 			continue
 		}
 		if i == rounds/2-1 {
-			nobody(history.Event{Kind: history.Fault, Op: history.FaultStart, Object: "isolate-follower", Node: "node 0", Round: 1})
-			nobody(history.Event{Kind: history.Fact, Op: history.FactRole, Round: 0, Result: "looking"})
+			nobody(history.Event{Kind: history.Fault, Op: history.FaultStart, Object: "isolate-follower", Node: "node 0", Step: 1})
+			nobody(history.Event{Kind: history.Fact, Op: history.FactRole, Node: "n0", Result: "looking"})
 		}
 		add(history.Event{Kind: history.Hold, Op: history.HoldBegin, Object: root, Client: c, Token: token, Session: int64(c) + 1})
 		if broken && c == 0 && i == rounds/2 {
@@ -149,7 +149,7 @@ func sampleResult(rounds int, broken bool) *harness.Result {
 		at += step(i) / 2
 		add(history.Event{Kind: history.OK, Op: checker.OpRelease, Object: root, Client: c, Token: token})
 	}
-	nobody(history.Event{Kind: history.Fault, Op: history.FaultStop, Object: "isolate-follower", Node: "node 0", Round: 1, Result: "312 packets dropped"})
+	nobody(history.Event{Kind: history.Fault, Op: history.FaultStop, Object: "isolate-follower", Node: "node 0", Step: 1, Result: "312 packets dropped"})
 	nobody(history.Event{Kind: history.Phase, Op: history.PhaseHealed})
 	at += 50 * time.Millisecond
 	nobody(history.Event{Kind: history.Phase, Op: history.PhaseEnd})
@@ -386,10 +386,10 @@ func TestWhatARunSaysIsNeverMarkup(t *testing.T) {
 
 // A role of server -1 was a panic, and one of server 2147483647 took all memory.
 func TestRolesOfServersThatNoEnsembleHasAreLeftOut(t *testing.T) {
-	role := func(node int32) history.Event {
-		return history.Event{Kind: history.Fact, Op: history.FactRole, Round: node, Result: "leader", Client: history.Nobody}
+	role := func(node string) history.Event {
+		return history.Event{Kind: history.Fact, Op: history.FactRole, Node: node, Result: "leader", Client: history.Nobody}
 	}
-	h := history.New(role(-1), role(1), role(1<<20), role(98))
+	h := history.New(role("n-1"), role(""), role("n1"), role("n1048576"), role("n98"))
 	p := newPicture(&harness.Result{History: h})
 	if len(p.Servers) != 99 || len(p.Servers[1]) != 1 || len(p.Servers[98]) != 1 {
 		t.Errorf("%d servers: %v", len(p.Servers), p.Servers)
@@ -415,7 +415,7 @@ func TestUnjudgedAndEmptyRunsHaveAPageToo(t *testing.T) {
 func TestRecoveryIsCountedFromTheHeal(t *testing.T) {
 	ms := func(n int) time.Duration { return time.Duration(n) * time.Millisecond }
 	event := func(at int, kind history.Kind, op string) history.Event {
-		return history.Event{Time: ms(at), Kind: kind, Op: op, Object: "kill", Node: "leader", Round: 1, Client: history.Nobody, Process: history.Nobody}
+		return history.Event{Time: ms(at), Kind: kind, Op: op, Object: "kill", Node: "leader", Step: 1, Client: history.Nobody, Process: history.Nobody}
 	}
 	op := func(at int) []history.Event {
 		return []history.Event{{Time: ms(at), Kind: history.Invoke, Op: "get"}, {Time: ms(at), Kind: history.OK, Op: "get"}}

@@ -10,10 +10,12 @@ import (
 	"github.com/zkcoord/zkcoord/harness/checker"
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 	"github.com/zkcoord/zkcoord/harness/history"
+	"github.com/zkcoord/zkcoord/session"
 )
 
-// picture is what the page draws: the history in columns, times in microseconds. Columns of starts hold differences to the
-// one before, which compress well. Strings are kept once, in tables.
+// picture is what the page draws: the history in columns, with times in microseconds. Columns of
+// starts hold differences to the previous start, which compress well. Each string is kept once, in a
+// table.
 type picture struct {
 	End        int64            `json:"end"`
 	Phases     []span           `json:"phases"`
@@ -21,8 +23,8 @@ type picture struct {
 	Names      []string         `json:"names"` // all strings
 	Operations operations       `json:"ops"`
 	Holds      holds            `json:"holds"`
-	Sessions   []session        `json:"sessions"`
-	Suspended  []session        `json:"suspended"`
+	Sessions   []sessionSpan    `json:"sessions"`
+	Suspended  []sessionSpan    `json:"suspended"`
 	Servers    [][]span         `json:"servers"`
 	Faults     []faultSpan      `json:"faults"`
 	Writes     writes           `json:"writes"`
@@ -52,8 +54,9 @@ type operations struct {
 	Error   []int   `json:"e"`
 }
 
-// holds: ended is 0 given up, 1 lost, 2 never ended. Gone is how long after its start another client was granted the same thing,
-// which shows that the own node is gone; -1 if nobody was before it ended.
+// holds: ended is 0 released, 1 lost, 2 never ended. Gone is the time from the start of the hold until
+// another client was granted the same thing, which shows that the own znode is gone; -1 if no other
+// client was granted it before the hold ended.
 type holds struct {
 	Start  []int64  `json:"s"`
 	Took   []int64  `json:"d"`
@@ -62,7 +65,7 @@ type holds struct {
 	Ended  []int    `json:"o"`
 	Cause  []int    `json:"e"`
 	Token  []string `json:"k"`
-	Gone   []int64  `json:"g,omitempty"` // nothing if there is none
+	Gone   []int64  `json:"g,omitempty"` // empty if all are -1
 }
 
 // writes are accesses to the fenced resource.
@@ -72,8 +75,8 @@ type writes struct {
 	Accepted []int   `json:"o"`
 }
 
-// session is how long a session of a client lived, or was without a server.
-type session struct {
+// sessionSpan is a time in which a session of a client lived, or had no server.
+type sessionSpan struct {
 	From   int64  `json:"f"`
 	To     int64  `json:"t"`
 	Client int    `json:"c"`
@@ -81,7 +84,7 @@ type session struct {
 	Ended  string `json:"w"`
 }
 
-// faultSpan is a fault as it stood. Node is the server that it names, -1 for none.
+// faultSpan is the time of a fault. Node is the server that it names, -1 for none.
 type faultSpan struct {
 	From     int64  `json:"f"`
 	To       int64  `json:"t"`
@@ -92,7 +95,7 @@ type faultSpan struct {
 	Error    string `json:"e"`
 }
 
-// violation is where on the timeline to look for one: when it was, and when the events were that prove it.
+// violation is the place of a violation on the timeline: its own time, and the time of its proof.
 type violation struct {
 	ID        string `json:"i"`
 	Reason    string `json:"r"`
@@ -110,18 +113,18 @@ type track struct {
 	suspended int64 // since when; -1 while it is connected
 }
 
-// mostOperations bounds the size of the page: of more, those that succeeded are thinned out.
+// mostOperations bounds the size of the page. If there are more, some successful ones are left out.
 const mostOperations = 120_000
 
 func micro(d time.Duration) int64 { return d.Microseconds() }
 
-// newPicture takes from the result what the page draws.
+// newPicture returns what the page draws of a result.
 func newPicture(r *harness.Result) *picture {
 	h := r.History
 	p := &picture{End: micro(h.End()), index: make(map[string]int), at: make(map[int16]int), sessions: make(map[int64]*track)}
 	p.name("")
 	p.addClients(h)
-	ops, _ := h.Operations() // of a malformed history the rest can be shown
+	ops, _ := h.Operations() // the rest of a malformed history can still be shown
 	p.addOperations(h, ops)
 	p.addHolds(h, exclusive(r))
 	p.addEvents(h)
@@ -135,7 +138,7 @@ func newPicture(r *harness.Result) *picture {
 	return p
 }
 
-// name is the place of s in the table of strings.
+// name returns the index of s in the table of strings.
 func (p *picture) name(s string) int {
 	i, known := p.index[s]
 	if !known {
@@ -164,7 +167,7 @@ func (p *picture) addOperations(h *history.History, ops []history.Operation) {
 	every := 1 + len(ops)/mostOperations
 	o, last := &p.Operations, int64(0)
 	for i, op := range ops {
-		if every > 1 && i%every != 0 && op.Outcome() == history.OK {
+		if every > 1 && i%every != 0 && op.Outcome() == session.OK {
 			p.Left++
 			continue
 		}
@@ -184,7 +187,7 @@ func (p *picture) addOperations(h *history.History, ops []history.Operation) {
 	}
 }
 
-// exclusive reports whether what is held has one holder at a time: the checkers of such things say so.
+// exclusive reports whether at most one client may hold the object, which the checkers of the run say.
 func exclusive(r *harness.Result) bool {
 	return slices.ContainsFunc(r.Results, func(one checker.Result) bool { return one.ID == "lock/no-overlap" || one.ID == "election/no-overlap" })
 }
@@ -192,7 +195,7 @@ func exclusive(r *harness.Result) bool {
 // addHolds adds the holds, in order of their begins.
 func (p *picture) addHolds(h *history.History, exclusive bool) {
 	o, last := &p.Holds, int64(0)
-	open := make(map[string][]int) // object -> holds that may stand still
+	open := make(map[string][]int) // object -> holds that may not have ended
 	var ends []int64
 	for i, hold := range h.Holds() {
 		start, end, ended, cause := micro(hold.Begin.Time), micro(h.End()), 2, ""
@@ -229,7 +232,7 @@ func (p *picture) addHolds(h *history.History, exclusive bool) {
 	}
 }
 
-// addEvents adds what single events tell.
+// addEvents adds what single events show.
 func (p *picture) addEvents(h *history.History) {
 	last := int64(0)
 	for i := range h.Events {
@@ -263,12 +266,15 @@ func (p *picture) addEvents(h *history.History) {
 	for id, t := range p.sessions {
 		p.endSession(id, t, p.End, "")
 	}
-	order := func(a, b session) int { return cmp.Or(cmp.Compare(a.Client, b.Client), cmp.Compare(a.From, b.From)) }
+	order := func(a, b sessionSpan) int {
+		return cmp.Or(cmp.Compare(a.Client, b.Client), cmp.Compare(a.From, b.From))
+	}
 	slices.SortFunc(p.Sessions, order)
 	slices.SortFunc(p.Suspended, order)
 }
 
-// addSession follows a session. It lives on after its client gave it up, until the servers are known to have ended it.
+// addSession follows a session. After its client has given it up, the session lives on until the
+// servers are known to have ended it.
 func (p *picture) addSession(e *history.Event, at int64) {
 	t := p.sessions[e.Session]
 	switch {
@@ -287,23 +293,23 @@ func (p *picture) addSession(e *history.Event, at int64) {
 
 func (p *picture) resume(id int64, t *track, at int64) {
 	if t.suspended >= 0 {
-		p.Suspended = append(p.Suspended, session{t.suspended, at, t.client, hexID(id), history.SessionSuspended})
+		p.Suspended = append(p.Suspended, sessionSpan{t.suspended, at, t.client, hexID(id), history.SessionSuspended})
 		t.suspended = -1
 	}
 }
 
 func (p *picture) endSession(id int64, t *track, at int64, how string) {
 	p.resume(id, t, at)
-	p.Sessions = append(p.Sessions, session{t.from, at, t.client, hexID(id), how})
+	p.Sessions = append(p.Sessions, sessionSpan{t.from, at, t.client, hexID(id), how})
 }
 
 func hexID(id int64) string { return fmt.Sprintf("0x%x", uint64(id)) }
 
-// addRole begins what a server has become.
+// addRole begins the new role of a server.
 func (p *picture) addRole(e *history.Event, at int64) {
-	node := int(e.Round)
-	if node < 0 || node >= ensemble.MostNodes {
-		return // The history may be anybody's.
+	var node int
+	if _, err := fmt.Sscanf(e.Node, "n%d", &node); err != nil || node < 0 || node >= ensemble.MostNodes {
+		return // the history may come from another program
 	}
 	for len(p.Servers) <= node {
 		p.Servers = append(p.Servers, nil)
@@ -315,13 +321,13 @@ func (p *picture) addRole(e *history.Event, at int64) {
 	p.Servers[node] = append(spans, span{at, p.End, e.Result})
 }
 
-// addViolation marks the time and the clients of the events that prove one.
+// addViolation marks the time and the clients of the events that prove a violation.
 func (p *picture) addViolation(one checker.Result) {
 	if one.Verdict != checker.Invalid {
 		return
 	}
 	v := violation{ID: one.ID, Reason: one.Reason, ProofFrom: p.End, Clients: []int{}}
-	from, to, begun := int64(0), p.End, 0 // of what all holds have in common
+	from, to, begun := int64(0), p.End, 0 // the time that all holds share
 	for _, e := range one.Events {
 		at := micro(e.Time)
 		v.ProofFrom, v.ProofTo = min(v.ProofFrom, at), max(v.ProofTo, at)

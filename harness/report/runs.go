@@ -12,12 +12,13 @@ import (
 	"time"
 )
 
-// Run is one that a store has.
+// Run is a run in a store.
 type Run struct {
 	ID   string // scenario/time, its place in the store
 	Dir  string
 	Size int64 // of its files, in bytes
-	// Document is its result. Of a run that was ended before it was judged, or is under way, it has no version.
+	// Document is its result. It has no version if the run ended before it was judged, or is still
+	// in progress.
 	Document Document
 	// Problem says why the result could not be read, although there is one.
 	Problem string
@@ -26,7 +27,7 @@ type Run struct {
 // Judged reports whether the run has a result that could be read.
 func (r Run) Judged() bool { return r.Document.Version > 0 }
 
-// Begun is when the run began, going by its directory's name; the zero time if that does not tell.
+// Begun is the start of the run according to the name of its directory, or the zero time.
 func (r Run) Begun() time.Time { return begun(filepath.Base(r.Dir)) }
 
 func begun(name string) time.Time {
@@ -35,8 +36,9 @@ func begun(name string) time.Time {
 	return t
 }
 
-// Runs returns the runs of the store, the newest first. A store that does not exist has none. What cannot be read of one
-// run is its Problem and keeps nobody from the others. A directory whose name is no time is no run: Prune would delete it.
+// Runs returns the runs of the store, the newest first. A store that does not exist has none. If a run
+// cannot be read, its Problem says why, and the others are still returned. A directory whose name is
+// not a time is not a run, so that Prune does not delete it.
 func (s *Store) Runs() ([]Run, error) {
 	scenarios, err := os.ReadDir(s.dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -72,7 +74,7 @@ func readRun(store, id string) Run {
 	case !errors.Is(err, fs.ErrNotExist):
 		r.Problem = err.Error()
 	}
-	entries, _ := os.ReadDir(r.Dir) // gone meanwhile: no size
+	entries, _ := os.ReadDir(r.Dir) // if it was deleted meanwhile, it has no size
 	for _, e := range entries {
 		if info, err := e.Info(); err == nil {
 			r.Size += info.Size()
@@ -93,18 +95,19 @@ func (s *Store) Run(id string) (Run, error) {
 	return readRun(s.dir, id), nil
 }
 
-// Keep says what Prune leaves. The zero value leaves everything.
+// Keep says what Prune keeps. The zero value keeps everything.
 type Keep struct {
 	Age  time.Duration // runs younger than that; zero is any age
 	Size int64         // the newest of those, up to so many bytes in all; zero is any size
 }
 
-// underWay is how old a run without a result must be to be taken for one that was killed.
+// underWay is the age from which a run without a result counts as killed.
 const underWay = time.Hour
 
-// Prune removes the runs that keep does not name, and returns them. The newest run of each scenario stays, and so do those to
-// which links named latest lead and those that may be under way. A run is gone at once or not at all: of one that an earlier
-// Prune was about to delete when it was killed, it deletes the rest.
+// Prune removes the runs that keep does not cover, and returns them. It keeps the newest run of each
+// scenario, the targets of the links named latest, and runs that may still be in progress. It removes
+// a run completely or not at all. If an earlier Prune was killed while it deleted a run, Prune deletes
+// the rest.
 func (s *Store) Prune(keep Keep, now time.Time) (removed []Run, err error) {
 	runs, err := s.Runs()
 	if err != nil {
@@ -146,7 +149,7 @@ func (s *Store) Prune(keep Keep, now time.Time) (removed []Run, err error) {
 // goneMark begins the name of a run that is being deleted.
 const goneMark = ".gone-"
 
-// remove takes a run out of the store by a rename, and only then deletes its files.
+// remove first renames a run, so that it is no longer in the store, and then deletes its files.
 func (s *Store) remove(r Run) error {
 	gone := filepath.Join(filepath.Dir(r.Dir), goneMark+filepath.Base(r.Dir))
 	if err := os.Rename(r.Dir, gone); err != nil {

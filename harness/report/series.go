@@ -6,22 +6,23 @@ import (
 	"time"
 
 	"github.com/zkcoord/zkcoord/harness/history"
+	"github.com/zkcoord/zkcoord/session"
 )
 
-// series are measurements over time, a value a window. Latencies are in milliseconds, of operations that succeeded,
-// counted where they ended; -1 where there was none.
+// series are measurements over time, with a value for each window. Latencies are those of successful
+// operations, in milliseconds, in the window in which they ended; -1 if there was none.
 type series struct {
 	Window int64     `json:"w"` // microseconds
 	OK     []float64 `json:"ok"`
 	Fail   []float64 `json:"fail"`
-	Info   []float64 `json:"info"` // with those never answered
+	Info   []float64 `json:"info"` // includes those never answered
 	P50    []float64 `json:"p50"`
 	P95    []float64 `json:"p95"`
 	P99    []float64 `json:"p99"`
 	Max    []float64 `json:"max"`
 }
 
-// mostWindows bounds the number of windows, which are a quarter of a second or more.
+// mostWindows bounds the number of windows. A window is at least a quarter of a second.
 const mostWindows = 240
 
 func newSeries(h *history.History, ops []history.Operation) series {
@@ -36,10 +37,10 @@ func newSeries(h *history.History, ops []history.Operation) series {
 		}
 		at := int(end / window)
 		switch o.Outcome() {
-		case history.OK:
+		case session.OK:
 			s.OK[at]++
 			took[at] = append(took[at], end-o.Invoke.Time)
-		case history.Fail:
+		case session.Failed:
 			s.Fail[at]++
 		default:
 			s.Info[at]++
@@ -65,7 +66,8 @@ func milliseconds(sorted []time.Duration, q float64) float64 {
 	return float64(quantile(sorted, q).Microseconds()) / 1000
 }
 
-// quantile is the smallest value that at least a part q of the values do not exceed. There is at least one value.
+// quantile returns the smallest value that is not exceeded by at least the fraction q of the values.
+// There must be at least one value.
 func quantile(sorted []time.Duration, q float64) time.Duration {
 	i := int(q*float64(len(sorted))+0.999999) - 1
 	return sorted[min(max(i, 0), len(sorted)-1)]
@@ -89,10 +91,10 @@ func newLatencies(ops []history.Operation) []latency {
 			rows[o.Invoke.Op] = row
 		}
 		switch o.Outcome() {
-		case history.OK:
+		case session.OK:
 			row.OK++
 			took[o.Invoke.Op] = append(took[o.Invoke.Op], o.Complete.Time-o.Invoke.Time)
-		case history.Fail:
+		case session.Failed:
 			row.Fail++
 		default:
 			row.Info++

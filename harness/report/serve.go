@@ -33,8 +33,8 @@ var forRuns = template.FuncMap{
 
 // Handler serves the runs of a store: the list, each run's files, and two runs side by side. It only reads.
 //
-// If local is set, requests that name another host than a loopback address are refused: a page from elsewhere could
-// otherwise read the store through the user's browser, by a name that it makes lead here.
+// If local is set, requests whose Host is not a loopback address are refused. Otherwise a foreign page
+// could read the store through the user's browser, with a host name that resolves to this address.
 func (s *Store) Handler(local bool) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", s.serveRuns)
@@ -59,7 +59,7 @@ func loopback(host string) bool {
 	return host == "localhost" || err == nil && ip.IsLoopback()
 }
 
-// shownFiles are what serveFile gives, with node logs.
+// shownFiles are the files that serveFile serves, besides node logs.
 var shownFiles = []string{HTMLFile, HistoryFile, TextFile, SummaryFile, ResultFile, FaultsFile, JUnitFile, TestFile}
 
 func (s *Store) serveFile(w http.ResponseWriter, r *http.Request) {
@@ -86,7 +86,7 @@ type listedRun struct {
 	Page                     bool // there is a report
 }
 
-// runsPage is the list, as its template wants it.
+// runsPage is the data of the list's template.
 type runsPage struct {
 	Dir                 string
 	Runs                []listedRun
@@ -172,7 +172,7 @@ func (s *Store) serveComparison(w http.ResponseWriter, r *http.Request) {
 	render(w, compareTemplate, comparison{newListedRun(a), newListedRun(b), compare(a.Document, b.Document)})
 }
 
-// compare puts the properties of two runs beside each other, in the order of the first, then those of the second alone.
+// compare pairs the properties of two runs: first those of a in order, then those that only b has.
 func compare(a, b Document) []comparedRow {
 	var rows []comparedRow
 	at := make(map[string]int)
@@ -202,7 +202,7 @@ func render(w http.ResponseWriter, t *template.Template, page any) {
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'")
-	_, _ = w.Write([]byte(text.String())) // who does not want the answer any more does not get it
+	_, _ = w.Write([]byte(text.String())) // the client may have closed the connection
 }
 
 // Link is the address of a file of the run below the root of the server.

@@ -27,12 +27,11 @@ const (
 	ResultFile  = "result.json"
 	FaultsFile  = "faults.json"
 	JUnitFile   = "junit.xml"
-	TestFile    = "test.go.txt" // no name of a Go file: a store may lie in a module
+	TestFile    = "test.go.txt" // not the name of a Go file, because a store may be inside a module
 	PictureFile = "porcupine.html"
 )
 
-// Store is a directory of runs. It is a [harness.Store] for one run at a time and
-// may be shared by several.
+// Store is a directory of runs. It is a [harness.Store]. Several runs may share it.
 type Store struct {
 	dir string
 
@@ -43,7 +42,7 @@ type Store struct {
 // Open returns the store in dir, which need not exist yet.
 func Open(dir string) *Store { return &Store{dir: dir, dirs: make(map[string]string)} }
 
-// Dir is the directory of the run that r tells of; empty before its first Save.
+// Dir returns the directory of the run of r, or an empty string before its first Save.
 func (s *Store) Dir(r *harness.Result) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -52,10 +51,9 @@ func (s *Store) Dir(r *harness.Result) string {
 
 func key(r *harness.Result) string { return r.Scenario + "/" + r.Start.Format(time.RFC3339Nano) }
 
-// Save writes what is known of the run. It writes the history at the first call and
-// what depends on the verdict once there is one. As much as possible is written
-// when something fails, and then the run is stored once more, in a directory for
-// temporary files, which Dir is from then on; the errors are joined.
+// Save writes what is known about the run: the history at the first call, and the rest once there is
+// a verdict. If a write fails, Save writes as much as possible. Then it stores the run again in a
+// directory for temporary files, which Dir returns from then on, and joins the errors.
 func (s *Store) Save(r *harness.Result) error {
 	err := s.save(r)
 	if err != nil {
@@ -101,8 +99,8 @@ func (s *Store) save(r *harness.Result) error {
 	return errors.Join(errs...)
 }
 
-// failingSlice returns what porcupine can draw of a violation, if it is small enough.
-// A run made small is.
+// failingSlice returns the operations of a violation that porcupine can draw, if they are few enough.
+// Those of a minimized run are.
 func failingSlice(r *harness.Result) (checker.Slice, bool) {
 	const most, within = 50, 5 * time.Second
 	for _, one := range r.Results {
@@ -113,11 +111,11 @@ func failingSlice(r *harness.Result) (checker.Slice, bool) {
 	return checker.Slice{}, false
 }
 
-// stampLayout is that of the times that name runs.
+// stampLayout is the format of the times that name runs.
 const stampLayout = "20060102T150405.000Z"
 
-// directory returns the run's directory, made if it is fresh. Mkdir fails if the
-// name is taken, so two runs that start in one millisecond get two.
+// directory returns the run's directory and creates it if needed. Mkdir fails if the name is taken, so
+// two runs that start in the same millisecond get two directories.
 func (s *Store) directory(r *harness.Result) (dir string, fresh bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -144,7 +142,7 @@ func (s *Store) directory(r *harness.Result) (dir string, fresh bool, err error)
 	return dir, true, err
 }
 
-// fileName keeps a scenario's name from leaving the store.
+// fileName returns a name for a scenario that cannot lead out of the store.
 func fileName(scenario string) string {
 	return strings.Map(func(r rune) rune {
 		if r == '/' || r == '\\' || r == 0 {
@@ -154,11 +152,11 @@ func fileName(scenario string) string {
 	}, strings.TrimLeft(scenario, "."))
 }
 
-// link points both links named latest to dir, unless they lead to a run that began
-// later. A link is replaced by a rename, so that it never is missing. On Windows there are none.
+// link points both links named latest to dir, unless they point to a run that began later. It replaces
+// a link by a rename, so that the link is never missing. On Windows there are no links.
 func (s *Store) link(dir string) error {
 	if runtime.GOOS == "windows" {
-		return nil // which lets administrators alone make links, and does not replace them by a rename
+		return nil // only administrators can create links there, and a rename does not replace one
 	}
 	for _, at := range []string{filepath.Dir(dir), s.dir} {
 		target, err := filepath.Rel(at, dir)
@@ -169,7 +167,7 @@ func (s *Store) link(dir string) error {
 		if newest, err := filepath.EvalSymlinks(link); err == nil && filepath.Base(newest) > filepath.Base(dir) {
 			continue
 		}
-		fresh := filepath.Join(at, ".latest-"+filepath.Base(filepath.Dir(dir))+"-"+filepath.Base(dir)) // nobody else's
+		fresh := filepath.Join(at, ".latest-"+filepath.Base(filepath.Dir(dir))+"-"+filepath.Base(dir)) // no other run has this name
 		if err := os.Symlink(target, fresh); err != nil {
 			return fmt.Errorf("report: %w", err)
 		}
@@ -181,7 +179,7 @@ func (s *Store) link(dir string) error {
 	return nil
 }
 
-// writeWhole writes a file so that it is there whole or not at all.
+// writeWhole writes a file completely or not at all.
 func writeWhole(path string, write func(io.Writer) error) error {
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
 	if err != nil {
@@ -211,7 +209,7 @@ func asJSON(v any) func(io.Writer) error {
 	}
 }
 
-// ReadHistory reads the history of a run: of the directory of one, or a file.
+// ReadHistory reads a history from a file, or from the directory of a run.
 func ReadHistory(path string) (*history.History, error) {
 	if info, err := os.Stat(path); err == nil && info.IsDir() {
 		path = filepath.Join(path, HistoryFile)

@@ -19,7 +19,7 @@ import (
 func result() *harness.Result {
 	h := history.New(
 		history.Event{Kind: history.Hold, Op: history.HoldBegin, Object: "/lock", Token: 1},
-		history.Event{Kind: history.Fault, Op: history.FaultStart, Object: "kill", Node: "n0", Round: 1, Client: history.Nobody, Process: history.Nobody},
+		history.Event{Kind: history.Fault, Op: history.FaultStart, Object: "kill", Node: "n0", Step: 1, Client: history.Nobody, Process: history.Nobody},
 		history.Event{Kind: history.Phase, Op: history.PhaseEnd, Client: history.Nobody, Process: history.Nobody},
 	)
 	return &harness.Result{
@@ -136,7 +136,7 @@ func TestUnwritableStoreIsAnError(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Setenv("TMPDIR", file)
-	if err := Open(file).Save(result()); err == nil || !strings.Contains(err.Error(), "nor can it be stored elsewhere") {
+	if err := Open(file).Save(result()); err == nil || !strings.Contains(err.Error(), "it cannot be stored elsewhere either") {
 		t.Error(err)
 	}
 }
@@ -169,6 +169,7 @@ func TestRunThatItsStoreDoesNotTakeIsStoredElsewhere(t *testing.T) {
 func TestSummaryIsShortAndSaysWhatToDo(t *testing.T) {
 	r := result()
 	r.Command = "zkcoord run lock --seed 7"
+	r.Results = append(r.Results, checker.Result{Property: checker.Property{ID: "run/rare", Claim: "something rare happened"}, Verdict: checker.NotExercised, Optional: true})
 	for n := range 40 {
 		r.Results = append(r.Results, checker.Result{Property: checker.Property{ID: "X" + string(rune('0'+n))}, Verdict: checker.Valid})
 	}
@@ -176,7 +177,7 @@ func TestSummaryIsShortAndSaysWhatToDo(t *testing.T) {
 	if lines := strings.Count(text, "\n"); lines > 25 {
 		t.Errorf("%d lines", lines)
 	}
-	for _, part := range []string{"INVALID", "lock/no-overlap: both held", "hold begin /lock", "kill x1", "seed 7", r.Command} {
+	for _, part := range []string{"INVALID", "lock/no-overlap: both held", "hold begin /lock", "kill x1", "seed 7", r.Command, "rare happened (optional)\n"} {
 		if !strings.Contains(text, part) {
 			t.Errorf("no %q in\n%s", part, text)
 		}

@@ -15,7 +15,7 @@ import (
 	"github.com/zkcoord/zkcoord/harness/history"
 )
 
-// words are what the page says, as far as it does not draw it.
+// words are the texts of the page.
 type words struct {
 	*harness.Result
 	Name, Mutant                         string // of the scenario
@@ -28,7 +28,7 @@ type words struct {
 	Faults                               []faultRow
 	Latencies                            []latencyRow
 	Quantiles                            []string
-	Gone, Servers                        bool // whether the timeline shows such
+	Gone, Servers                        bool // whether the timeline shows them
 	Facts                                []fact
 	Window                               string
 	Left                                 int
@@ -42,7 +42,7 @@ type figure struct {
 
 type fact struct{ Name, Value string }
 
-// story is what the run comes to in a sentence: the first violation, what is not known, or that all is well.
+// story sums the run up: the first violation, what is not known, or that no property was violated.
 type story struct {
 	ID, Verdict, Words, Link string
 	Class                    string
@@ -205,7 +205,7 @@ func newStory(one checker.Result, faults []fault, links map[string]string) *stor
 	return st
 }
 
-// allWell is the story of a run in which nothing went wrong.
+// allWell is the story of a run without a violation.
 func allWell(r *harness.Result, faults int) *story {
 	held, idle := 0, []string(nil)
 	for _, one := range r.Results {
@@ -215,14 +215,14 @@ func allWell(r *harness.Result, faults int) *story {
 			idle = append(idle, one.ID)
 		}
 	}
-	words := fmt.Sprintf("All %d properties that were judged hold, under %d faults.", held, faults)
+	words := fmt.Sprintf("All %d judged properties hold under %d faults.", held, faults)
 	if len(idle) > 0 {
-		words += " There was no occasion for " + listed(idle) + "."
+		words += " Not exercised: " + listed(idle) + "."
 	}
 	return &story{Verdict: "nothing was violated", Words: words, Class: classOf(r.Verdict)}
 }
 
-// gravestFirst puts what was violated on top, and what a run need not exercise last.
+// gravestFirst sorts violated properties to the top, and optional properties that were not exercised to the end.
 func gravestFirst(results []checker.Result) []checker.Result {
 	grave := func(r checker.Result) int {
 		switch {
@@ -245,7 +245,7 @@ var runRoot = regexp.MustCompile(`/zkcoord-[a-z0-9-]*-\d+-[0-9a-f]+/`)
 
 var longDuration = regexp.MustCompile(`\b(?:\d+h)?(?:\d+m)?\d+\.\d+(?:s|ms|µs)`)
 
-// plainly takes out of a text for people what they need not read: the run's root, and digits of durations.
+// plainly shortens a text for people: it removes the run's root from paths, and digits from durations.
 func plainly(text string) string {
 	text = runRoot.ReplaceAllString(text, "/")
 	return longDuration.ReplaceAllStringFunc(text, func(d string) string {
@@ -256,7 +256,7 @@ func plainly(text string) string {
 	})
 }
 
-// eventText is what an event tells, in words where there are some.
+// eventText describes an event in words, where there are some for its kind.
 func eventText(e history.Event) string {
 	object := plainly(e.Object)
 	token := ""
@@ -266,11 +266,11 @@ func eventText(e history.Event) string {
 	text := ""
 	switch {
 	case e.Kind == history.Hold && e.Op == history.HoldBegin:
-		text = "is told that it holds " + object + token
+		text = "holds " + object + token
 	case e.Kind == history.Hold && e.Op == history.HoldEnd:
-		text = "gives up " + object + token
+		text = "releases " + object + token
 	case e.Kind == history.Hold:
-		text = "is told that it lost " + object + token
+		text = "loses " + object + token
 	case e.Kind == history.Write:
 		text = fmt.Sprintf("%s of the resource is %s%s, value %s", e.Arg, e.Op, token, e.Result)
 	case e.Kind == history.Session:
@@ -288,7 +288,7 @@ func eventText(e history.Event) string {
 	return text
 }
 
-// seen says what a verdict rests on.
+// seen says what a verdict is based on.
 func seen(one checker.Result) string {
 	var parts []string
 	switch {
@@ -300,7 +300,7 @@ func seen(one checker.Result) string {
 		parts = append(parts, Thousands(one.Checked)+" checked")
 	}
 	if one.Exposure > 0 {
-		parts = append(parts, "exposed for "+latencyText(one.Exposure, 1)+" outside of what is promised")
+		parts = append(parts, "exposed for "+latencyText(one.Exposure, 1)+" outside the promise")
 	}
 	return strings.Join(parts, "; ")
 }
@@ -319,7 +319,7 @@ func newFaultRow(i int, f fault) faultRow {
 	case !f.Healed:
 		row.Did = "never healed"
 	case f.Evidence == "":
-		row.Did = "nothing: it did not bite"
+		row.Did = "none"
 	}
 	return row
 }
@@ -327,7 +327,7 @@ func newFaultRow(i int, f fault) faultRow {
 func newFacts(r *harness.Result) []fact {
 	facts := []fact{
 		{"seed", fmt.Sprint(r.Seed)},
-		{"ensemble", fmt.Sprintf("%s, %d nodes", r.Ensemble, r.Nodes)},
+		{"ensemble", fmt.Sprintf("%s, %d nodes%s", r.Ensemble, r.Nodes, version(r))},
 		{"work under faults", shortLength(r.Time)},
 		{"faults", r.Began()},
 		{"guarantees", strings.Join(r.Guarantees, " ")},
@@ -366,7 +366,7 @@ func literal(p harness.Plan) string {
 // shortTime is a time since the start.
 func shortTime(d time.Duration) string { return fmt.Sprintf("%.3f s", d.Seconds()) }
 
-// shortLength is how long something lasted that takes seconds or more.
+// shortLength formats a duration of a second or more.
 func shortLength(d time.Duration) string {
 	if d >= 2*time.Minute {
 		text := d.Round(time.Second).String()
@@ -378,7 +378,7 @@ func shortLength(d time.Duration) string {
 	return strconv.FormatFloat(d.Round(time.Second/10).Seconds(), 'f', -1, 64) + " s"
 }
 
-// latencyText is a duration with three digits that count; a dash if there is nothing to measure.
+// latencyText formats a duration with three significant digits, or a dash if nothing was measured.
 func latencyText(d time.Duration, measured int) string {
 	switch {
 	case measured == 0:
@@ -402,4 +402,12 @@ func Thousands(n int) string {
 		s = s[:i] + "," + s[i:]
 	}
 	return s
+}
+
+// version says in words which ZooKeeper the nodes were, empty if nobody knows.
+func version(r *harness.Result) string {
+	if r.ZooKeeper == "" {
+		return ""
+	}
+	return ", ZooKeeper " + r.ZooKeeper
 }

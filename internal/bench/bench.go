@@ -11,6 +11,7 @@ import (
 
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 	"github.com/zkcoord/zkcoord/internal/peers"
+	"github.com/zkcoord/zkcoord/recipe"
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -264,8 +265,8 @@ func (r *runner) count(ctx context.Context, row Row, l library, result *LibraryR
 // job lets a fleet do a job on a fresh path, which is deleted again. What it
 // takes is put there first. Then begin is called, unless it is nil.
 func (r *runner) job(ctx context.Context, f fleet, of func(path string) Job, begin func(context.Context, Job) error) (sample Sample, err error) {
-	path := root + "/" + r.admin.NewID()
-	if err := r.admin.CreateParents(ctx, path+"/x"); err != nil {
+	path := root + "/" + recipe.NewID(r.admin)
+	if err := recipe.CreateParents(ctx, r.admin, path+"/x"); err != nil {
 		return sample, err
 	}
 	defer func() {

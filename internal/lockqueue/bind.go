@@ -2,10 +2,10 @@ package lockqueue
 
 import "context"
 
-// Bind returns the context for work under the place; see session.Hold.Bind.
+// Bind returns the context for work under the place; see recipe.Hold.Bind.
 func (c *Place) Bind(ctx context.Context) context.Context { return c.hold.Bind(ctx) }
 
-// Unbind returns what ends a wait for Leave; see session.Hold.Unbind.
+// Unbind returns what ends a wait for Leave; see recipe.Hold.Unbind.
 func (c *Place) Unbind(ctx context.Context) (context.Context, context.CancelFunc) {
 	return c.hold.Unbind(ctx)
 }

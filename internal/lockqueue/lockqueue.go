@@ -8,6 +8,7 @@ import (
 
 	"github.com/go-zookeeper/zk"
 
+	"github.com/zkcoord/zkcoord/recipe"
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -22,7 +23,7 @@ var ErrBusy = errors.New("held by somebody else")
 // errClosed is the cause with which a place's context ends on Close.
 var errClosed = errors.New("closed")
 
-// A Line is a directory of ephemeral sequential nodes that are served in the
+// A Queue is a directory of ephemeral sequential nodes that are served in the
 // order of their numbers.
 type Queue struct {
 	Session *session.Session
@@ -31,6 +32,9 @@ type Queue struct {
 	// Delay is for how long nobody is served after an exclusive one vanished
 	// without leaving; see delay.go. All who use the directory should agree.
 	Delay time.Duration
+	// Invalid is why the recipe's constructor found the queue to be of no use. Join
+	// and Contenders return it, and send nothing.
+	Invalid error
 }
 
 // A Request is how to join a lock queue.
@@ -51,10 +55,13 @@ type Request struct {
 // If ctx has ended, no request is made: a node that is deleted at once would still
 // be in the way of others meanwhile.
 func (l *Queue) Join(ctx context.Context, r Request) (*Place, error) {
+	if l.Invalid != nil {
+		return nil, l.Invalid
+	}
 	if ctx.Err() != nil {
 		return nil, &session.RequestError{Op: "create", Path: l.Dir, Outcome: session.Failed, Err: context.Cause(ctx)}
 	}
-	creation := l.Session.StartSuffixed(l.Dir, r.Name, r.Data, session.EphemeralSequential)
+	creation := recipe.StartSuffixed(l.Session, l.Dir, r.Name, r.Data, session.EphemeralSequential)
 	creation.Sent(ctx)
 	listing, listErr := l.Session.Children(ctx, l.Dir)
 	node, err := creation.Wait(ctx)
@@ -179,6 +186,9 @@ func (l *Queue) list(ctx context.Context) ([]string, error) {
 
 // Contenders lists the contenders, first come first, without joining them.
 func (l *Queue) Contenders(ctx context.Context) ([]Contender, error) {
+	if l.Invalid != nil {
+		return nil, l.Invalid
+	}
 	children, err := l.list(ctx)
 	if errors.Is(err, zk.ErrNoNode) {
 		return nil, nil

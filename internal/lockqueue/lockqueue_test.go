@@ -10,6 +10,7 @@ import (
 
 	"github.com/zkcoord/zkcoord/internal/recipetest"
 	"github.com/zkcoord/zkcoord/internal/znode"
+	"github.com/zkcoord/zkcoord/recipe"
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -26,7 +27,7 @@ func TestNumbersNearTheWrapAreRefused(t *testing.T) {
 			0: nil, 1<<31 - 1<<17: nil, 1<<31 - 2: ErrExhausted, -1 << 31: ErrExhausted, -1500000000: ErrExhausted, -1: ErrExhausted,
 		} {
 			name := id + "lock-" + znode.Seq(n).String()
-			c := NewPlace(l.Session, session.Node{Path: "/line/" + name}, nil, 0)
+			c := NewPlace(l.Session, recipe.Node{Path: "/line/" + name}, nil, 0)
 			if _, err := l.contender(c); !errors.Is(err, want) {
 				t.Errorf("%d: %v", n, err)
 			}
@@ -43,7 +44,7 @@ func TestHandOverStaysFlat(t *testing.T) {
 			recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 				ctx := t.Context()
 				a, b, crowd := w.Client(), w.Client(), w.Client()
-				if err := crowd.CreateParents(ctx, "/line/any"); err != nil { // else who comes first may list too early to see itself
+				if err := recipe.CreateParents(ctx, crowd.Session, "/line/any"); err != nil { // else who comes first may list too early to see itself
 					t.Fatal(err)
 				}
 				join := func(c *recipetest.Client) <-chan *Place {
@@ -64,7 +65,7 @@ func TestHandOverStaysFlat(t *testing.T) {
 				for made := 0; made < contenders; {
 					var ops []session.Op
 					for range min(1000, contenders-made) {
-						ops = append(ops, session.CreateOp{Path: "/line/" + crowd.NewID() + "-lock-", Mode: session.EphemeralSequential})
+						ops = append(ops, session.CreateOp{Path: "/line/" + recipe.NewID(crowd.Session) + "-lock-", Mode: session.EphemeralSequential})
 						made++
 					}
 					if _, err := crowd.Multi(ctx, ops...); err != nil {

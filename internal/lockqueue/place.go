@@ -3,9 +3,11 @@ package lockqueue
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/go-zookeeper/zk"
 
+	"github.com/zkcoord/zkcoord/recipe"
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -13,7 +15,7 @@ import (
 // a permit, a lock. Once granted it is what a program holds.
 type Place struct {
 	session *session.Session
-	hold    *session.Hold
+	hold    *recipe.Hold
 	data    []byte // of the own node
 	token   int64
 	fixed   bool // others use the node's name too
@@ -31,28 +33,32 @@ type Place struct {
 // NewPlace begins a place on a node that the session made with data, under a
 // name that is never used again, or with its czxid known. It is to be granted
 // by Grant. The token is the czxid unless it is given.
-func NewPlace(s *session.Session, node session.Node, data []byte, token int64) *Place {
+func NewPlace(s *session.Session, node recipe.Node, data []byte, token int64) *Place {
 	if token == 0 {
 		token = node.Czxid
 	}
-	return &Place{session: s, hold: s.Hold(node), data: data, token: token, turn: make(chan struct{}, 1)}
+	return &Place{session: s, hold: recipe.NewHold(s, node), data: data, token: token, turn: make(chan struct{}, 1)}
 }
 
 // NewFixedPlace is NewPlace for a node under a name that others use too.
-func NewFixedPlace(s *session.Session, node session.Node, data []byte) *Place {
+func NewFixedPlace(s *session.Session, node recipe.Node, data []byte) *Place {
 	c := NewPlace(s, node, data, 0)
 	c.fixed = true
 	return c
 }
 
-// Grant waits until the lease stands; see session.Hold.Grant.
+// Grant waits until the lease stands; see recipe.Hold.Grant.
 func (c *Place) Grant(ctx context.Context) error { return c.hold.Grant(ctx) }
 
-// Context ends when the grant does; see session.Hold.Context.
+// Context ends when the grant does; see recipe.Hold.Context.
 func (c *Place) Context() context.Context { return c.hold.Context() }
 
+// Deadline is when the context ends if no server is heard from; see
+// session.Hold.Deadline.
+func (c *Place) Deadline() time.Time { return c.hold.Deadline() }
+
 // Node is the own node.
-func (c *Place) Node() session.Node { return c.hold.Node() }
+func (c *Place) Node() recipe.Node { return c.hold.Node() }
 
 // Session is that of the node.
 func (c *Place) Session() *session.Session { return c.session }
@@ -101,14 +107,14 @@ func (c *Place) Close() { c.hold.End(errClosed) }
 
 // remove deletes the own node, however long the caller lives.
 func (c *Place) remove() <-chan error {
-	return c.session.Detach(func(ctx context.Context) error {
+	return recipe.Detach(c.session, func(ctx context.Context) error {
 		switch {
 		case c.fixed:
 			return c.removeFixed(ctx)
 		case len(c.leaveOps) > 0 && c.part(ctx):
 			return nil
 		}
-		return c.session.Remove(ctx, c.Node())
+		return recipe.Remove(ctx, c.session, c.Node())
 	})
 }
 
@@ -122,7 +128,7 @@ func (c *Place) removeFixed(ctx context.Context) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-	return <-c.session.Detach(func(ctx context.Context) error {
+	return <-recipe.Detach(c.session, func(ctx context.Context) error {
 		// Where somebody deleted the node, it may be another's by now.
 		if err := c.session.Retry(ctx, func(ctx context.Context) error {
 			_, err := c.own(ctx)
@@ -130,7 +136,7 @@ func (c *Place) removeFixed(ctx context.Context) error {
 		}); err != nil {
 			return unlessRevoked(err)
 		}
-		return c.session.Remove(ctx, c.Node())
+		return recipe.Remove(ctx, c.session, c.Node())
 	})
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/zkcoord/zkcoord/internal/recipetest"
 	"github.com/zkcoord/zkcoord/internal/znode"
+	"github.com/zkcoord/zkcoord/recipe"
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -174,8 +175,8 @@ func TestContextEndsBeforeTheNodeIsDeleted(t *testing.T) {
 			}
 			recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 				r := Request{Name: name, Kind: kind}
-				recipetest.Check(t, w.Admin().CreateParents(t.Context(), "/line/any")) // else the first may list before its node is there
-				if op == "multi" {                                                     // so does one that did not come to an empty line
+				recipetest.Check(t, recipe.CreateParents(t.Context(), w.Admin().Session, "/line/any")) // else the first may list before its node is there
+				if op == "multi" {                                                                     // so does one that did not come to an empty line
 					before := joining(t, w, r)
 					defer func() { recipetest.Check(t, before.Close()) }()
 					time.AfterFunc(time.Second, func() { before.claim.Leave(t.Context(), errReleased) })

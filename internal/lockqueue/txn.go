@@ -7,6 +7,7 @@ import (
 
 	"github.com/go-zookeeper/zk"
 
+	"github.com/zkcoord/zkcoord/recipe"
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -124,7 +125,7 @@ func (c *Place) settle(ctx context.Context) (applied bool, err error) {
 	// the same connection, and after the loss of that the leader takes
 	// nothing more from it.
 	if err := c.session.Retry(ctx, func(ctx context.Context) error {
-		if err := c.session.ReadBarrier(ctx, c.Node().Path); err != nil {
+		if err := recipe.ReadBarrier(ctx, c.session, c.Node().Path); err != nil {
 			return err
 		}
 		applied, err = c.marked(ctx)

@@ -26,11 +26,18 @@ type World struct {
 	admin *Client
 }
 
-// Run runs f in a bubble with a new world.
+// Run runs f in a bubble with a new world. Its servers are those of ZooKeeper 3.8,
+// where a client can move to a server that is behind an event that it has seen.
 func Run(t *testing.T, f func(t *testing.T, w *World)) {
 	t.Helper()
+	RunOn(t, zktest.Options{Version: zktest.V38, MaxClientConns: -1}, f)
+}
+
+// RunOn is Run with options of the ensemble.
+func RunOn(t *testing.T, opts zktest.Options, f func(t *testing.T, w *World)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		w := &World{Ensemble: zktest.Start(t, zktest.Options{MaxClientConns: -1}), t: t}
+		w := &World{Ensemble: zktest.Start(t, opts), t: t}
 		w.admin = w.Client()
 		f(t, w)
 	})

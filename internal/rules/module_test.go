@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -20,7 +21,7 @@ import (
 func TestProgramInAnotherModuleStops(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
-	program := buildElsewhere(ctx, t, "testdata/program")
+	program := filepath.Join(goElsewhere(ctx, t, "testdata/program", "build", "-o", "program"), "program")
 	e := zktest.Start(t, zktest.Options{TCP: true})
 	output, err := exec.CommandContext(ctx, program, strings.Join(e.Servers(), ",")).CombinedOutput()
 	if err != nil {
@@ -52,15 +53,31 @@ func TestProgramInAnotherModuleStops(t *testing.T) {
 	}
 }
 
-// buildElsewhere builds a command as the main package of another module, which
-// has this one by a replace directive.
-func buildElsewhere(ctx context.Context, t *testing.T, source string) (program string) {
+// Another module has a scenario of its own: with its own workload, checker and
+// mutant, in less than 60 lines.
+func TestScenarioInAnotherModuleRuns(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
+	const dir = "testdata/scenario"
+	goElsewhere(ctx, t, dir, "test")
+	source, err := os.ReadFile(dir + "/names_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if lines := strings.Count(string(source), "\n"); lines >= 60 {
+		t.Errorf("the scenario has %d lines, want less than 60", lines)
+	}
+}
+
+// goElsewhere runs a go command in the folder that it returns, where source is a
+// module that has this one by a replace directive.
+func goElsewhere(ctx context.Context, t *testing.T, source, command string, args ...string) (dir string) {
 	t.Helper()
 	here, err := filepath.Abs(".")
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir := t.TempDir()
+	dir = t.TempDir()
 	if err := os.CopyFS(dir, os.DirFS(source)); err != nil {
 		t.Fatal(err)
 	}
@@ -74,11 +91,11 @@ func buildElsewhere(ctx context.Context, t *testing.T, source string) (program s
 			t.Fatal(err)
 		}
 	}
-	build := exec.CommandContext(ctx, "go", "build", "-mod=mod", "-o", "program", ".")
-	build.Dir = dir
-	build.Env = append(os.Environ(), "GOWORK=off")
-	if output, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, output)
+	run := exec.CommandContext(ctx, "go", slices.Concat([]string{command, "-mod=mod"}, args, []string{"."})...)
+	run.Dir = dir
+	run.Env = append(os.Environ(), "GOWORK=off")
+	if output, err := run.CombinedOutput(); err != nil {
+		t.Fatalf("go %s: %v\n%s", command, err, output)
 	}
-	return filepath.Join(dir, "program")
+	return dir
 }

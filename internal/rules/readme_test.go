@@ -1,85 +1,80 @@
 package rules
 
 import (
+	"bufio"
 	"context"
-	"errors"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/zkcoord/zkcoord/lock"
-	"github.com/zkcoord/zkcoord/session"
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-var errSent = errors.New("sent")
-
-// sendInvoices waits for its context if there are many.
-func sendInvoices(ctx context.Context, token lock.Token) error {
-	if ctx.Err() != nil || token <= 0 {
-		return errors.New("the lock is not held")
+// The program of the README runs, ends when it is interrupted, and says soon why it waits where no server answers: a
+// newcomer with a wrong address saw nothing.
+func TestReadmeProgramRuns(t *testing.T) {
+	program := filepath.Join(t.TempDir(), "program")
+	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, "./testdata/readme").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
 	}
-	if begun, many := ctx.Value(manyInvoices{}).(chan<- struct{}); many {
-		close(begun)
-		<-ctx.Done()
-		return context.Cause(ctx)
+	start := func(servers ...string) (lines *bufio.Scanner, interrupt func()) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		t.Cleanup(cancel)
+		c := exec.CommandContext(ctx, program, servers...)
+		out, err := c.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Stderr = c.Stdout
+		if err := c.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = c.Wait() }) // it was interrupted
+		return bufio.NewScanner(out), func() {
+			if err := c.Process.Signal(os.Interrupt); err != nil {
+				t.Error(err)
+			}
+		}
 	}
-	return errSent
-}
-
-type manyInvoices struct{}
-
-// The README has the body of this function.
-func invoicesAreSentOnce(ctx context.Context, servers []string) error {
-	s, err := session.Open(ctx, session.Options{Servers: servers})
-	if err != nil {
-		return err
+	await := func(lines *bufio.Scanner, what string) {
+		t.Helper()
+		var seen []string
+		for lines.Scan() {
+			if seen = append(seen, lines.Text()); strings.Contains(lines.Text(), what) {
+				return
+			}
+		}
+		t.Errorf("the program does not say %q:\n%s", what, strings.Join(seen, "\n"))
 	}
-	defer s.Close()
 
-	invoices := lock.NewMutex(s, "/locks/invoices", lock.Options{})
-	return invoices.Do(ctx, func(ctx context.Context, g *lock.Grant) error {
-		// This context ends with the program's, and before anybody else can be
-		// granted the lock. The token lets what is written to refuse a process
-		// that was paused meanwhile.
-		return sendInvoices(ctx, g.Token())
-	})
-}
-
-func TestReadmeCodeRuns(t *testing.T) {
 	e := zktest.Start(t, zktest.Options{TCP: true})
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	if err := invoicesAreSentOnce(ctx, e.Servers()); !errors.Is(err, errSent) {
-		t.Error(err)
-	}
+	lines, interrupt := start(e.Servers()...)
+	await(lines, "sending invoices, token ")
+	interrupt()
+	await(lines, "interrupt signal received")
 
-	begun, ended := make(chan struct{}), make(chan error)
-	ctx = context.WithValue(ctx, manyInvoices{}, (chan<- struct{})(begun))
-	ctx, shutDown := context.WithCancel(ctx)
-	go func() { ended <- invoicesAreSentOnce(ctx, e.Servers()) }()
-	select {
-	case <-begun:
-	case err := <-ended:
-		t.Fatalf("the program has ended: %v", err)
-	}
-	shutDown()
-	if err := <-ended; !errors.Is(err, context.Canceled) {
-		t.Errorf("shut down: %v, want %v", err, context.Canceled)
-	}
+	lines, interrupt = start("127.0.0.1:1")
+	await(lines, "no zookeeper server takes the session: trying again")
+	interrupt()
+	await(lines, "127.0.0.1:1: dial tcp 127.0.0.1:1: connect")
+}
 
-	source, err := os.ReadFile("internal/rules/readme_test.go") // by the path from the root
+// What the README shows is that program.
+func TestReadmeShowsTheProgram(t *testing.T) {
+	source, err := os.ReadFile("testdata/readme/main.go")
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, body, _ := strings.Cut(string(source), "servers []string) error {\n")
-	body, _, _ = strings.Cut(body, "\n}\n")
+	_, code, _ := strings.Cut(string(source), "\n)\n")
+	code, _, _ = strings.Cut(code, "\nfunc sendInvoices")
 	readme, err := os.ReadFile("README.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := strings.ReplaceAll("\n"+body+"\n", "\n\t", "\n"); !strings.Contains(string(readme), "```go"+want+"```") {
-		t.Errorf("the README does not have this code:%s", want)
+	if want := "```go\n" + strings.TrimLeft(code, "\n") + "```"; !strings.Contains(string(readme), want) {
+		t.Errorf("the README does not have this code:\n%s", want)
 	}
 }

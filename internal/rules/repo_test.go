@@ -77,12 +77,14 @@ func TestEveryPackageHasOneComment(t *testing.T) {
 // counts.
 var directions = []struct{ from, ours, foreign, why string }{
 	{"internal/wire", "", "", "the protocol is known without any client of it"},
-	{"internal/znode", "", "", "names of znodes are known without any client"},
+	{"internal/invalid", "", "", "what cannot be meant is known without any client"},
+	{"internal/znode", "internal/invalid", "", "names of znodes are known without any client"},
 	{"internal/under", "", "", "what it means to work under something held is known without any client"},
-	{"session", "internal/wire internal/znode internal/under", client, "a session knows nothing of what is made of it"},
+	{"session", "internal/wire internal/invalid internal/znode internal/under internal/engine", client, "a session knows nothing of what is made of it"},
 	{"session/sessionotel", "session", "any", "who wants traces pays for them, and nobody else"},
-	{"internal/lockqueue", "session internal/znode", client, "what primitives share knows none of them"},
-	{"internal/idempotent", "session", client, "what primitives share knows none of them"},
+	{"internal/engine", "internal/znode", client, "the inside of a session has the types of the client alone"},
+	{"recipe", "session internal/engine", client, "what authors of recipes need knows no recipe"},
+	{"internal/lockqueue", "recipe session internal/znode", client, "what primitives share knows none of them"},
 	{"lock", underPrimitives, client, whyPrimitives},
 	{"election", underPrimitives, client, whyPrimitives},
 	{"group", underPrimitives, client, whyPrimitives},
@@ -93,14 +95,14 @@ var directions = []struct{ from, ours, foreign, why string }{
 	{"zktest", "zktest internal/wire internal/znode", "", "the model of the servers shares the protocol with its clients, and no more"},
 	{"zktest/internal/difftest", "zktest internal/wire internal/znode", "any", "it compares the model with real servers"},
 	{"harness", "harness session zktest internal docker", "any", "the harness tests clients of any kind; scenarios bring the primitives"},
-	{"harness/checker", "harness/history", "any", "a verdict is a function of the history alone"},
-	{"scenarios", "scenarios harness session lock election group queue barrier watch fence zktest internal", "any", "scenarios are run by the command and by benchmarks, not the other way round"},
-	{"examples", "session lock election group queue barrier watch fence", client + " golang.org/x/sync github.com/lib/pq", "examples show what programs import"},
+	{"harness/checker", "harness/history session", "any", "a verdict is a function of the history alone; session has the type of outcomes"},
+	{"scenarios", "scenarios harness recipe session lock election group queue barrier watch fence zktest internal", "any", "scenarios are run by the command and by benchmarks, not the other way round"},
+	{"examples", "recipe session lock election group queue barrier watch fence", client + " golang.org/x/sync github.com/lib/pq", "examples show what programs import"},
 }
 
 const (
 	client          = "github.com/go-zookeeper/zk"
-	underPrimitives = "session internal/lockqueue internal/idempotent internal/under internal/znode"
+	underPrimitives = "recipe session internal/lockqueue internal/invalid internal/under internal/znode"
 	whyPrimitives   = "who imports one primitive gets the ZooKeeper client and no more: no other primitive, no harness, no Docker"
 )
 

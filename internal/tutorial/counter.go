@@ -96,9 +96,9 @@ func noneLost() checker.Checker {
 		done, maybe := 0, 0
 		for _, op := range ops {
 			switch op.Outcome() {
-			case history.OK:
+			case session.OK:
 				done++
-			case history.Info:
+			case session.Indeterminate:
 				maybe++
 			}
 		}

@@ -321,6 +321,9 @@ const (
 	WatcherChildren int32 = 1
 	WatcherData     int32 = 2
 	WatcherAny      int32 = 3
+
+	WatcherPersistent          int32 = 4 // since ZooKeeper 3.9
+	WatcherPersistentRecursive int32 = 5 // since ZooKeeper 3.9
 )
 
 // WatchesRequest is the request of OpCheckWatches and OpRemoveWatches.

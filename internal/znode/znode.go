@@ -3,41 +3,40 @@
 package znode
 
 import (
-	"errors"
 	"fmt"
 	"math"
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/zkcoord/zkcoord/internal/invalid"
 )
 
-// ErrPath says that a path is none that ZooKeeper accepts.
-var ErrPath = errors.New("invalid znode path")
-
-// Check returns an error unless ZooKeeper would accept path.
+// Check returns an error, which is session.ErrInvalid, unless ZooKeeper would
+// accept path.
 func Check(path string) error {
 	switch {
 	case !strings.HasPrefix(path, "/"):
-		return fmt.Errorf("%w %q: must start with /", ErrPath, path)
+		return invalid.New("invalid znode path %q: must start with /", path)
 	case path == "/":
 		return nil
 	case !utf8.ValidString(path):
-		return fmt.Errorf("%w %q: not UTF-8", ErrPath, path)
+		return invalid.New("invalid znode path %q: not UTF-8", path)
 	}
 	for name := range strings.SplitSeq(path[1:], "/") {
 		switch name {
 		case "":
 			if !strings.Contains(path, "//") {
-				return fmt.Errorf("%w %q: must not end with /", ErrPath, path)
+				return invalid.New("invalid znode path %q: must not end with /", path)
 			}
-			return fmt.Errorf("%w %q: // has no name between its slashes", ErrPath, path)
+			return invalid.New("invalid znode path %q: // has no name between its slashes", path)
 		case ".", "..":
-			return fmt.Errorf("%w %q: paths are not relative, so no name can be %q", ErrPath, path, name)
+			return invalid.New("invalid znode path %q: paths are not relative, so no name can be %q", path, name)
 		}
 	}
 	for _, r := range path {
 		if forbidden(r) {
-			return fmt.Errorf("%w %q: character %q not allowed", ErrPath, path, r)
+			return invalid.New("invalid znode path %q: character %q not allowed", path, r)
 		}
 	}
 	return nil

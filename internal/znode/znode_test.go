@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"unicode/utf8"
+
+	"github.com/zkcoord/zkcoord/internal/invalid"
 )
 
 func TestCheckRefusesWhatServersRefuse(t *testing.T) {
@@ -22,8 +24,8 @@ func TestCheckRefusesWhatServersRefuse(t *testing.T) {
 		"", "a", "a/b", "//", "/a/", "/a//b", "/.", "/..", "/a/./b", "/a/..", "/a\x00", "/a\x1f", "/\x7f", "/a\u009f",
 		"/\ue000", "/\uf8ff", "/\ufff0", "/\ufffd", "/\U0001F600", "/\xff", "/a\xc3",
 	} {
-		if err := Check(path); !errors.Is(err, ErrPath) {
-			t.Errorf("Check(%q) = %v, want ErrPath", path, err)
+		if err := Check(path); !errors.Is(err, invalid.Err) {
+			t.Errorf("Check(%q) = %v, want an invalid.Err", path, err)
 		}
 	}
 }

@@ -2,11 +2,22 @@
 //
 // The instruments are:
 //
-//	zookeeper.session.request    histogram of seconds, by operation and outcome (ok, fail, info)
-//	zookeeper.session.state      counter of changes, by the state that was entered
-//	zookeeper.session.heartbeat  histogram of seconds, the round trips of heartbeats
-//	zookeeper.session.lease      gauge of seconds that the lease stood for after the last heartbeat
-//	zookeeper.session.lapsed     counter of holds that ended because the lease did
+//	db.client.operation.duration  histogram of seconds, each request of a program
+//	zookeeper.session.state       counter of changes, by the state that was entered
+//	zookeeper.session.heartbeat   histogram of seconds, the round trips of heartbeats
+//	zookeeper.session.lease       gauge of seconds that the lease stood for after the last heartbeat
+//	zookeeper.session.lapsed      counter of holds that ended because the lease did
+//
+// Requests follow OpenTelemetry's semantic conventions for database clients:
+// name, unit, limits of buckets, and the attributes db.system.name ("zookeeper"),
+// db.operation.name ("create") and, if the request failed, error.type ("no_node").
+// An error that has no name here is "_OTHER", as there. The attribute
+// zookeeper.outcome is added: ok, fail or info, see [session.OutcomeOf]. A
+// znode's path is no attribute: there are too many. The time of a request
+// includes the wait for a connection.
+//
+// The limits of the buckets of heartbeats are powers of two, from 1 ms to 16 s.
+// So a p99 is told from one twice as long, at each session timeout.
 //
 // Alert on lapsed: each is a lock or a leadership that a program lost although
 // its session may have lived.
@@ -23,14 +34,22 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
+// requestLimits are those of the semantic conventions, in seconds.
+var requestLimits = []float64{0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10}
+
+// heartbeatLimits are in seconds, each twice the one before.
+var heartbeatLimits = []float64{0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1.024, 2.048, 4.096, 8.192, 16.384}
+
 // Metrics returns hooks for session.Options that record to meter. The
 // attributes, if any, are added to all that is recorded: name the session's
 // purpose there, not its id. It fails where the meter does.
 func Metrics(meter metric.Meter, attrs ...attribute.KeyValue) (session.Metrics, error) {
 	seconds := metric.WithUnit("s")
-	request, err1 := meter.Float64Histogram("zookeeper.session.request", seconds)
+	request, err1 := meter.Float64Histogram("db.client.operation.duration", seconds,
+		metric.WithDescription("Duration of database client operations."), metric.WithExplicitBucketBoundaries(requestLimits...))
 	state, err2 := meter.Int64Counter("zookeeper.session.state")
-	heartbeat, err3 := meter.Float64Histogram("zookeeper.session.heartbeat", seconds)
+	heartbeat, err3 := meter.Float64Histogram("zookeeper.session.heartbeat", seconds,
+		metric.WithExplicitBucketBoundaries(heartbeatLimits...))
 	lease, err4 := meter.Float64Gauge("zookeeper.session.lease", seconds)
 	lapsed, err5 := meter.Int64Counter("zookeeper.session.lapsed")
 	if err := errors.Join(err1, err2, err3, err4, err5); err != nil {
@@ -43,8 +62,14 @@ func Metrics(meter metric.Meter, attrs ...attribute.KeyValue) (session.Metrics, 
 	common := with()
 	return session.Metrics{
 		Request: func(op string, took time.Duration, err error) {
-			request.Record(ctx, took.Seconds(), with(
-				attribute.String("operation", op), attribute.Stringer("outcome", session.OutcomeOf(err))))
+			of := []attribute.KeyValue{
+				attribute.String("db.system.name", "zookeeper"), attribute.String("db.operation.name", op),
+				attribute.Stringer("zookeeper.outcome", session.OutcomeOf(err)),
+			}
+			if err != nil {
+				of = append(of, attribute.String("error.type", errorType(err)))
+			}
+			request.Record(ctx, took.Seconds(), with(of...))
 		},
 		State: func(s session.State) { state.Add(ctx, 1, with(attribute.Stringer("state", s))) },
 		Heartbeat: func(roundTrip, left time.Duration) {
@@ -53,4 +78,40 @@ func Metrics(meter metric.Meter, attrs ...attribute.KeyValue) (session.Metrics, 
 		},
 		Lapsed: func(holds int) { lapsed.Add(ctx, int64(holds), common) },
 	}, nil
+}
+
+// errorTypes are the names of errors. The first that fits counts.
+var errorTypes = []struct {
+	err  error
+	name string
+}{
+	{session.ErrNoNode, "no_node"},
+	{session.ErrNodeExists, "node_exists"},
+	{session.ErrBadVersion, "bad_version"},
+	{session.ErrNotEmpty, "not_empty"},
+	{session.ErrNoChildrenForEphemerals, "no_children_for_ephemerals"},
+	{session.ErrNoAuth, "no_auth"},
+	{session.ErrInvalidACL, "invalid_acl"},
+	{session.ErrBadArguments, "bad_arguments"},
+	{session.ErrQuota, "quota"},
+	{session.ErrThrottled, "throttled"},
+	{session.ErrReadOnly, "read_only"},
+	{session.ErrUnimplemented, "unimplemented"},
+	{session.ErrTooLarge, "too_large"},
+	{session.ErrLost, "session_lost"},
+	{session.ErrClosed, "session_closed"},
+	{context.DeadlineExceeded, "timeout"},
+	{context.Canceled, "canceled"},
+}
+
+func errorType(err error) string {
+	for _, t := range errorTypes {
+		if errors.Is(err, t.err) {
+			return t.name
+		}
+	}
+	if session.OutcomeOf(err) == session.Indeterminate && session.Transient(err) {
+		return "connection_lost"
+	}
+	return "_OTHER"
 }

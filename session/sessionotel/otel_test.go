@@ -28,6 +28,9 @@ type recorder struct {
 	mu    sync.Mutex
 	lines []string
 	fail  string // the instrument that cannot be made
+
+	limits map[string][]float64 // of the buckets of histograms
+	values map[string][]float64
 }
 
 func (r *recorder) add(name string, attrs attribute.Set) {
@@ -43,7 +46,15 @@ func (r *recorder) made(name string) error {
 	return nil
 }
 
-func (r *recorder) Float64Histogram(name string, _ ...metric.Float64HistogramOption) (metric.Float64Histogram, error) {
+func (r *recorder) Float64Histogram(name string, opts ...metric.Float64HistogramOption) (metric.Float64Histogram, error) {
+	config := metric.NewFloat64HistogramConfig(opts...)
+	if config.Unit() != "s" {
+		return nil, errors.New("unit " + config.Unit())
+	}
+	if r.limits == nil {
+		r.limits, r.values = map[string][]float64{}, map[string][]float64{}
+	}
+	r.limits[name] = config.ExplicitBucketBoundaries()
 	return float{Float64Histogram: noop.Float64Histogram{}, r: r, name: name}, r.made(name)
 }
 
@@ -61,7 +72,10 @@ type float struct {
 	name string
 }
 
-func (f float) Record(_ context.Context, _ float64, opts ...metric.RecordOption) {
+func (f float) Record(_ context.Context, value float64, opts ...metric.RecordOption) {
+	f.r.mu.Lock()
+	f.r.values[f.name] = append(f.r.values[f.name], value)
+	f.r.mu.Unlock()
 	f.r.add(f.name, metric.NewRecordConfig(opts).Attributes())
 }
 
@@ -93,12 +107,16 @@ func TestWhatIsRecorded(t *testing.T) {
 	}
 	hooks.Request("create", time.Second, nil)
 	hooks.Request("set", time.Second, context.Canceled)
+	hooks.Request("get", time.Second, fmt.Errorf("session: get /a: %w", session.ErrNoNode))
+	hooks.Request("set", time.Second, errors.New("something else"))
 	hooks.State(session.Lost)
 	hooks.Heartbeat(time.Millisecond, time.Second)
 	hooks.Lapsed(3)
 	want := []string{
-		"zookeeper.session.request app=a,operation=create,outcome=ok",
-		"zookeeper.session.request app=a,operation=set,outcome=info",
+		"db.client.operation.duration app=a,db.operation.name=create,db.system.name=zookeeper,zookeeper.outcome=ok",
+		"db.client.operation.duration app=a,db.operation.name=set,db.system.name=zookeeper,error.type=canceled,zookeeper.outcome=info",
+		"db.client.operation.duration app=a,db.operation.name=get,db.system.name=zookeeper,error.type=no_node,zookeeper.outcome=fail",
+		"db.client.operation.duration app=a,db.operation.name=set,db.system.name=zookeeper,error.type=_OTHER,zookeeper.outcome=info",
 		"zookeeper.session.state app=a,state=lost",
 		"zookeeper.session.heartbeat app=a",
 		"zookeeper.session.lease app=a",
@@ -107,9 +125,51 @@ func TestWhatIsRecorded(t *testing.T) {
 	if !slices.Equal(r.lines, want) {
 		t.Errorf("recorded %q", r.lines)
 	}
-	for _, name := range []string{"request", "state", "heartbeat", "lease", "lapsed"} {
-		if _, err := sessionotel.Metrics(&recorder{fail: "zookeeper.session." + name}); err == nil {
+	for _, name := range []string{"db.client.operation.duration", "zookeeper.session.state", "zookeeper.session.heartbeat",
+		"zookeeper.session.lease", "zookeeper.session.lapsed"} {
+		if _, err := sessionotel.Metrics(&recorder{fail: name}); err == nil {
 			t.Errorf("%s could not be made, and no error", name)
+		}
+	}
+}
+
+// quantile is the q-quantile that is computed from the buckets of a histogram,
+// by interpolation, as Prometheus does.
+func (r *recorder) quantile(q float64, name string) float64 {
+	limits, values := r.limits[name], r.values[name]
+	counts := make([]float64, len(limits)+1)
+	for _, v := range values {
+		i, _ := slices.BinarySearch(limits, v) // a limit is in the bucket below it
+		counts[i]++
+	}
+	rank, lower := q*float64(len(values)), 0.0
+	for i, limit := range limits {
+		if rank <= counts[i] {
+			return lower + (limit-lower)*rank/counts[i]
+		}
+		rank, lower = rank-counts[i], limit
+	}
+	return lower
+}
+
+// docs/operations.md has operators alert when the p99 of heartbeats passes a
+// tenth of the session timeout. With the limits of the SDK, 0 and 5 s, it could
+// not be computed.
+func TestAlertOnHeartbeatsCanBeComputed(t *testing.T) {
+	const name = "zookeeper.session.heartbeat"
+	for timeout := time.Second; timeout <= 2*time.Minute; timeout += 700 * time.Millisecond {
+		for took, want := range map[time.Duration]bool{timeout / 1000: false, timeout / 20: false, timeout / 5: true, timeout / 2: true} {
+			r := &recorder{}
+			hooks, err := sessionotel.Metrics(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for range 100 {
+				hooks.Heartbeat(took, timeout)
+			}
+			if got := r.quantile(0.99, name) > (timeout / 10).Seconds(); got != want {
+				t.Errorf("heartbeats of %v, session timeout %v: alert %v, want %v (p99 %v s)", took, timeout, got, want, r.quantile(0.99, name))
+			}
 		}
 	}
 }
@@ -139,7 +199,7 @@ func ExampleMetrics() {
 		fmt.Println(line)
 	}
 	// Output:
-	// zookeeper.session.request operation=sync,outcome=ok
+	// db.client.operation.duration db.operation.name=sync,db.system.name=zookeeper,zookeeper.outcome=ok
 	// zookeeper.session.state state=closed
 	// zookeeper.session.state state=connected
 }

@@ -116,7 +116,7 @@ def operations(zk):
     raises(exceptions.NoNodeError, zk.delete, "/op/a")
     equal(zk.sync("/op"), "/op")
     equal(zk.command(b"ruok"), "imok")
-    equal(zk.server_version()[:2], (3, 8))
+    equal(zk.server_version()[:2], (3, 9))
 
 
 def transactions(zk):

@@ -34,7 +34,7 @@ func compose(t *testing.T) []string {
 func TestARunningComposeProjectIsAnEnsemble(t *testing.T) {
 	needEngine(t)
 	command := compose(t)
-	image, err := zookeeper.Image(t.Context(), t.Output())
+	image, err := zookeeper.Image(t.Context(), "", t.Output())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,7 +2,6 @@ package container
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -34,8 +33,8 @@ import (
 type Options struct {
 	ensemble.Config
 
-	// Image is the image of a node, which the engine must have. If empty, docker/zookeeper gets one: that may take
-	// minutes the first time on a machine.
+	// Image is the image of a node, which the engine must have, where no version is named. If empty, docker/zookeeper
+	// gets one, as for each version that is named: that may take minutes the first time on a machine.
 	Image string
 
 	// Progress gets a line for each thing that takes long. Nil keeps quiet.
@@ -49,9 +48,17 @@ const (
 )
 
 // Ensemble is a ZooKeeper ensemble of containers. Besides ensemble.Ensemble it is a Killer, a Pauser, a Partitioner, a
-// DropCounter, Lossy, a Wiper, a Truncater, and has Clock, Disk and Logs. Clock works if the Config asked for Clocks, Disk if it
-// asked for a Disk.
-type Ensemble struct{ *cluster }
+// DropCounter, Lossy, an Upgrader, a Wiper, a Truncater, and has Clock, Disk and Logs. Clock works if the Config asked for
+// Clocks, Disk if it asked for a Disk.
+type Ensemble struct {
+	*cluster
+	id       string
+	config   ensemble.Config
+	labels   map[string]string
+	network  *testcontainers.DockerNetwork
+	images   map[string]string // by version
+	versions []string          // of the nodes; guarded by turn and mu
+}
 
 // cluster is what ensembles of our own containers and of somebody else's have in common.
 type cluster struct {
@@ -62,7 +69,7 @@ type cluster struct {
 	publish netip.Addr     // the address that they are published on; the zero one is all
 	logDir  string
 	servers []string
-	nodes   []string // ids of containers
+	nodes   []string // ids of containers; mu and turn guard them where there is an Upgrader
 	image   string   // that of the nodes
 	clocks  bool     // the nodes' wall clocks can be set
 	disks   string   // id of the container that keeps the nodes' small disks; empty if there are none
@@ -79,6 +86,7 @@ type cluster struct {
 	down    []bool
 	paused  []bool
 	ports   []string // published ports; empty where not known
+	before  [][]byte // logs of containers that the nodes had before
 	dropped int64    // packets, counted so far since the last Mend
 	lost    int64    // packets
 	closed  bool
@@ -94,23 +102,18 @@ var (
 	_ ensemble.Wiper       = (*cluster)(nil)
 	_ ensemble.Truncater   = (*cluster)(nil)
 	_ ensemble.Logs        = (*cluster)(nil)
+	_ ensemble.Upgrader    = (*Ensemble)(nil)
 	_ ensemble.Clock       = (*Ensemble)(nil)
 	_ ensemble.Disk        = (*Ensemble)(nil)
 )
 
-// Starter returns what starts such ensembles for a run, with the options but for
-// their Config: the run says what it needs. LogDir of opts is kept.
+// Starter returns what starts such ensembles for a run; see ensemble.StarterOf.
 func Starter(opts Options) ensemble.Starter {
-	return func(ctx context.Context, config ensemble.Config) (ensemble.Ensemble, error) {
+	return ensemble.StarterOf(opts.Config, func(ctx context.Context, config ensemble.Config) (*Ensemble, error) {
 		opts := opts
-		config.LogDir = cmp.Or(config.LogDir, opts.LogDir)
 		opts.Config = config
-		e, err := Start(ctx, opts)
-		if err != nil {
-			return nil, err // and no *Ensemble that is nil
-		}
-		return e, nil
-	}
+		return Start(ctx, opts)
+	})
 }
 
 // Start starts an ensemble and returns when it has a quorum. The caller closes it.
@@ -141,16 +144,20 @@ func start(ctx context.Context, opts Options) (_ *Ensemble, err error) {
 	if err := engine.sweep(ctx); err != nil {
 		fmt.Fprintf(progress, "leftovers of earlier runs stay: %v\n", err)
 	}
-	image := opts.Image
-	if image == "" {
-		if image, err = zookeeper.Image(ctx, progress); err != nil {
-			engine.Close()
-			return nil, err
-		}
+	images, err := imagesOf(ctx, cfg.Versions(), opts.Image, progress)
+	if err != nil {
+		engine.Close()
+		return nil, err
 	}
 	id := strings.ToLower(rand.Text()[:8])
-	e := &Ensemble{newCluster(engine, "container", cfg.Nodes)}
-	e.image, e.clocks = image, cfg.Clocks
+	e := &Ensemble{
+		cluster: newCluster(engine, "container", cfg.Nodes), id: id, config: cfg, images: images,
+		labels: map[string]string{labelEnsemble: id, labelOwner: owner.Self()},
+	}
+	for i := range cfg.Nodes {
+		e.versions = append(e.versions, cfg.VersionOf(i))
+	}
+	e.image, e.clocks = images[cfg.VersionOf(0)], cfg.Clocks
 	e.remove = labelled(labelEnsemble, id)
 	e.logDir = cfg.LogDir
 	for i := range cfg.Nodes {
@@ -164,7 +171,7 @@ func start(ctx context.Context, opts Options) (_ *Ensemble, err error) {
 			err = errors.Join(err, e.Close(clean))
 		}
 	}()
-	if err := e.create(ctx, id, image, cfg); err != nil {
+	if err := e.create(ctx); err != nil {
 		return nil, err
 	}
 	ready, cancel := context.WithTimeoutCause(ctx, startTimeout, fmt.Errorf("after %v", startTimeout))
@@ -175,34 +182,60 @@ func start(ctx context.Context, opts Options) (_ *Ensemble, err error) {
 	return e, nil
 }
 
+// imagesOf gets the images of versions, several at the same time.
+func imagesOf(ctx context.Context, versions []string, given string, progress io.Writer) (map[string]string, error) {
+	found := make([]string, len(versions))
+	var g errgroup.Group
+	for i, version := range versions {
+		if version == "" && given != "" {
+			found[i] = given
+			continue
+		}
+		g.Go(func() (err error) {
+			found[i], err = zookeeper.Image(ctx, version, progress)
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	images := map[string]string{}
+	for i, version := range versions {
+		images[version] = found[i]
+	}
+	return images, nil
+}
+
 func newCluster(engine *engine, kind string, nodes int) *cluster {
 	return &cluster{
 		engine: engine, kind: kind, host: "127.0.0.1",
 		servers: make([]string, nodes), nodes: make([]string, nodes),
 		turn: make(chan struct{}, 1), cuts: map[ensemble.Edge]bool{}, loss: map[ensemble.Edge]float64{}, ruled: make([]bool, nodes), wall: make([]string, nodes),
 		down: make([]bool, nodes), paused: make([]bool, nodes), ports: make([]string, nodes),
+		before: make([][]byte, nodes),
 	}
 }
 
 // create makes the network and starts all nodes at once: a node alone waits a minute for the names of peers that do not
 // exist yet.
-func (e *cluster) create(ctx context.Context, id, image string, cfg ensemble.Config) error {
+func (e *Ensemble) create(ctx context.Context) error {
+	cfg := e.config
 	for i := range cfg.Nodes {
 		if err := portFree(cfg, i); err != nil {
 			return err
 		}
 	}
-	labels := map[string]string{labelEnsemble: id, labelOwner: owner.Self()}
 	// Requests to the engine are let finish: one that is given up half-way may yet make something, after the clean-up.
 	steady, cancel := context.WithTimeout(context.WithoutCancel(ctx), startTimeout)
 	defer cancel()
-	net, err := network.New(steady, network.WithLabels(labels))
+	net, err := network.New(steady, network.WithLabels(e.labels))
 	if err != nil {
 		return fmt.Errorf("make a network: %w", err)
 	}
+	e.network = net
 	e.host, e.publish = e.engine.dialHost(e.gateway(steady, net.ID))
 	if cfg.Disk > 0 {
-		if err := e.createDisks(steady, id, labels, cfg); err != nil {
+		if err := e.createDisks(steady, e.id, e.labels, cfg); err != nil {
 			return fmt.Errorf("make disks of %d bytes: %w", cfg.Disk, err)
 		}
 	}
@@ -212,19 +245,8 @@ func (e *cluster) create(ctx context.Context, id, image string, cfg ensemble.Con
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
-			c, err := testcontainers.Run(steady, image,
-				testcontainers.WithLogger(tclog.NewNoopLogger()),
-				testcontainers.WithName(fmt.Sprintf("zkcoord-%s-node%d", id, i)),
-				network.WithNetwork([]string{fmt.Sprintf("node%d", i)}, net),
-				testcontainers.WithLabels(labels),
-				testcontainers.WithEnv(environment(cfg, i)),
-				testcontainers.WithExposedPorts(fmt.Sprint(clientPort)),
-				testcontainers.WithConfigModifier(withoutHealthCheck),
-				testcontainers.WithHostConfigModifier(func(h *mobycontainer.HostConfig) { e.configureHost(h, cfg, id, i) }),
-			)
-			if c != nil {
-				e.nodes[i] = c.GetContainerID()
-			}
+			id, err := e.run(steady, i, e.versions[i], func(h *mobycontainer.HostConfig) { e.bindDisk(h, i) })
+			e.nodes[i] = id
 			if err != nil {
 				return e.whyNotStarted(steady, i, err)
 			}
@@ -234,20 +256,46 @@ func (e *cluster) create(ctx context.Context, id, image string, cfg ensemble.Con
 	return g.Wait()
 }
 
+// run makes a container for a node and starts it, unless an option says otherwise. The id is empty if there is none.
+func (e *Ensemble) run(ctx context.Context, node int, version string, volumes func(*mobycontainer.HostConfig),
+	opts ...testcontainers.ContainerCustomizer) (id string, err error) {
+	c, err := testcontainers.Run(ctx, e.images[version], append([]testcontainers.ContainerCustomizer{
+		testcontainers.WithLogger(tclog.NewNoopLogger()),
+		testcontainers.WithName(fmt.Sprintf("zkcoord-%s-node%d", e.id, node)),
+		network.WithNetwork([]string{fmt.Sprintf("node%d", node)}, e.network),
+		testcontainers.WithLabels(e.labels),
+		testcontainers.WithEnv(environment(e.config, node)),
+		testcontainers.WithExposedPorts(fmt.Sprint(clientPort)),
+		testcontainers.WithConfigModifier(withoutHealthCheck),
+		testcontainers.WithHostConfigModifier(func(h *mobycontainer.HostConfig) {
+			e.configureHost(h, node)
+			volumes(h)
+		}),
+	}, opts...)...)
+	if c != nil {
+		id = c.GetContainerID()
+	}
+	return id, err
+}
+
+// bindDisk gives a node its small disk, if it has one.
+func (e *Ensemble) bindDisk(h *mobycontainer.HostConfig, node int) {
+	if e.disks != "" {
+		h.Binds = append(h.Binds, diskName(e.id, node)+":"+logDir)
+	}
+}
+
 // withoutHealthCheck spares the engine a command in each node every two seconds: Ready asks the servers themselves.
 func withoutHealthCheck(c *mobycontainer.Config) { c.Healthcheck = noHealthCheck }
 
 var noHealthCheck = &mobycontainer.HealthConfig{Test: []string{"NONE"}}
 
-// configureHost gives a node the right to cut its own links, its port, and its disk.
-func (e *cluster) configureHost(h *mobycontainer.HostConfig, cfg ensemble.Config, id string, node int) {
+// configureHost gives a node the right to cut its own links, and its port.
+func (e *Ensemble) configureHost(h *mobycontainer.HostConfig, node int) {
 	h.CapAdd = append(h.CapAdd, "NET_ADMIN")
-	if e.disks != "" {
-		h.Binds = append(h.Binds, diskName(id, node)+":"+logDir)
-	}
 	binding := mobynetwork.PortBinding{HostIP: e.publish}
-	if cfg.Port != 0 {
-		binding.HostPort = strconv.Itoa(cfg.Port + node)
+	if e.config.Port != 0 {
+		binding.HostPort = strconv.Itoa(e.config.Port + node)
 	}
 	h.PortBindings = mobynetwork.PortMap{mobynetwork.MustParsePort(fmt.Sprint(clientPort)): {binding}}
 }
@@ -349,7 +397,7 @@ func (e *cluster) port(ctx context.Context, node int) (string, error) {
 	if port != "" {
 		return port, nil
 	}
-	state, err := e.engine.ContainerInspect(ctx, e.nodes[node], client.ContainerInspectOptions{})
+	state, err := e.engine.ContainerInspect(ctx, e.container(node), client.ContainerInspectOptions{})
 	if err != nil {
 		return "", fmt.Errorf("look up its port: %w", err)
 	}
@@ -369,6 +417,13 @@ func (e *cluster) port(ctx context.Context, node int) (string, error) {
 		e.ports[node] = port
 	}
 	return port, nil
+}
+
+// container returns the id of the container of a node.
+func (e *cluster) container(node int) string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.nodes[node]
 }
 
 // forget makes the next dial look the port up again.
@@ -404,11 +459,11 @@ func (e *cluster) Ready(ctx context.Context) error {
 }
 
 func (e *cluster) died(ctx context.Context) error {
-	for node, id := range e.nodes {
+	for node := range e.nodes {
 		if !e.running(node) {
 			continue
 		}
-		c, err := e.engine.ContainerInspect(ctx, id, client.ContainerInspectOptions{})
+		c, err := e.engine.ContainerInspect(ctx, e.container(node), client.ContainerInspectOptions{})
 		if err != nil {
 			return fmt.Errorf("node %d: %w", node, err)
 		}
@@ -469,7 +524,7 @@ func (e *cluster) take(ctx context.Context) (release func(), err error) {
 
 // tail is the end of a node's log in one line, for errors.
 func (e *cluster) tail(ctx context.Context, node int) string {
-	if e.nodes[node] == "" {
+	if e.container(node) == "" {
 		return ""
 	}
 	var text bytes.Buffer

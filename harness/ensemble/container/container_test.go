@@ -20,6 +20,7 @@ import (
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 	"github.com/zkcoord/zkcoord/harness/ensemble/ensembletest"
 	"github.com/zkcoord/zkcoord/internal/owner"
+	"github.com/zkcoord/zkcoord/internal/zkversion"
 )
 
 func TestMain(m *testing.M) {
@@ -98,7 +99,7 @@ func needEngine(t *testing.T) *engine {
 func TestContract(t *testing.T) {
 	docker := needEngine(t)
 	logs := t.TempDir()
-	config := ensemble.Config{LogDir: logs}
+	config := ensemble.Config{LogDir: logs, Later: []string{zkversion.Oldest}}
 	if os.Getenv("ZKCOORD_TEST_NEMESIS") == "container" {
 		config.Clocks, config.Disk = true, 64<<20
 	}
@@ -248,7 +249,7 @@ func TestAMissingEngineIsSaid(t *testing.T) {
 		start := time.Now()
 		_, err := Start(t.Context(), Options{})
 		one(t, start, err, "no Docker engine answers")
-		_, err = zookeeper.Image(t.Context(), t.Output())
+		_, err = zookeeper.Image(t.Context(), "", t.Output())
 		if _, none := exec.LookPath("docker"); none != nil {
 			one(t, start, err, "there is no docker command")
 			return

@@ -7,8 +7,6 @@ import (
 
 	mobycontainer "github.com/moby/moby/api/types/container"
 	mobynetwork "github.com/moby/moby/api/types/network"
-
-	"github.com/zkcoord/zkcoord/harness/ensemble"
 )
 
 // In a container with the socket of the engine outside, and there alone, ports were published for all the world to see that
@@ -36,10 +34,10 @@ func TestPortsArePublishedWhereTheyAreDialled(t *testing.T) {
 		if host != c.host || publish != c.publish {
 			t.Errorf("%q, %s, gateway %v: dials %s and publishes on %v", c.override, c.daemon, c.gateway, host, publish)
 		}
-		e := newCluster(nil, "container", 1)
+		e := &Ensemble{cluster: newCluster(nil, "container", 1)}
 		e.publish = publish
 		var config mobycontainer.HostConfig
-		e.configureHost(&config, ensemble.Config{}, "", 0)
+		e.configureHost(&config, 0)
 		if bindings := config.PortBindings[mobynetwork.MustParsePort("2181")]; len(bindings) != 1 || bindings[0].HostIP != c.publish {
 			t.Errorf("published on %v, want %v", bindings, c.publish)
 		}

@@ -18,13 +18,24 @@ func (e *cluster) Logs(ctx context.Context, node int) (io.ReadCloser, error) {
 		return nil, err
 	}
 	r, w := io.Pipe()
-	go func() { w.CloseWithError(e.copyLog(ctx, node, w, "all")) }() // Ends with the log, or when the reader is closed.
+	go func() { w.CloseWithError(e.copyLog(ctx, node, w, allLines)) }() // Ends with the log, or when the reader is closed.
 	return r, nil
 }
 
+// allLines is what the engine takes for a number of lines that is all of them.
+const allLines = "all"
+
 // copyLog writes the last lines of a node's log, without the frames that the engine puts around them.
 func (e *cluster) copyLog(ctx context.Context, node int, w io.Writer, lines string) error {
-	if err := e.copyOut(ctx, e.nodes[node], w, lines); err != nil {
+	if lines == allLines {
+		e.mu.Lock()
+		before := e.before[node]
+		e.mu.Unlock()
+		if _, err := w.Write(before); err != nil {
+			return err
+		}
+	}
+	if err := e.copyOut(ctx, e.container(node), w, lines); err != nil {
 		return fmt.Errorf("log of node %d: %w", node, err)
 	}
 	return nil
@@ -61,7 +72,7 @@ func (e *cluster) keepLogs(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			if err := e.copyLog(ctx, node, f, "all"); err != nil {
+			if err := e.copyLog(ctx, node, f, allLines); err != nil {
 				f.Close()
 				return err
 			}

@@ -44,6 +44,7 @@ var steps = []struct {
 	{"TimersRunFast", contract.timers},
 	{"ASequenceIsSet", contract.sequence},
 	{"AStalledLogStallsTheExpiryOfSessions", contract.stalledLog},
+	{"AKilledNodeComesBackAsAnotherVersion", contract.versions},
 	{"FaultsAskedForTwiceAreNoErrors", contract.twice},
 	{"NodesLog", contract.logs},
 	{"CloseIsFinal", contract.closed},

@@ -1,6 +1,7 @@
 package ensembletest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"github.com/go-zookeeper/zk"
 
 	"github.com/zkcoord/zkcoord/harness/ensemble"
+	"github.com/zkcoord/zkcoord/internal/zkversion"
 )
 
 // The steps of the contract about what is damaged rather than down: packets, clocks, disks, data.
@@ -236,4 +238,41 @@ func (c contract) tryWrite(t *testing.T, path string) {
 	defer stop.Stop()
 	defer conn.Close()
 	conn.Create(path, []byte(strings.Repeat("x", 100_000)), 0, zk.WorldACL(zk.PermAll))
+}
+
+func (c contract) versions(t *testing.T) {
+	u, k := capability[ensemble.Upgrader](t, c), capability[ensemble.Killer](t, c)
+	node := c.follower(t)
+	first := u.Version(node)
+	err := u.SetVersion(t.Context(), node, zkversion.Oldest)
+	if errors.Is(err, ensemble.ErrUnable) {
+		t.Skip(err)
+	}
+	if err == nil {
+		t.Error("the version of a node that runs was set")
+	}
+	if err := u.SetVersion(t.Context(), node, "0.1"); !errors.Is(err, ensemble.ErrUnable) {
+		t.Errorf("a version that the ensemble was not started for gives %v", err)
+	}
+	for i, version := range []string{zkversion.Oldest, first, zkversion.Oldest, first} {
+		path := fmt.Sprintf("/kept-by-version-%d", i)
+		c.write(t, path, "x")
+		must(t, k.Kill(t.Context(), node))
+		must(t, u.SetVersion(t.Context(), node, version))
+		if now := u.Version(node); now != version {
+			t.Errorf("version is %q, want %q", now, version)
+		}
+		must(t, k.Start(t.Context(), node))
+		c.ready(t)
+		want := cmp.Or(version, zkversion.Default)
+		if s, err := c.ask(c.Servers()[node]); err != nil || !zkversion.Is(s.Version, want) {
+			t.Errorf("the server says that it is %q (%v), want %s", s.Version, err, want)
+		}
+		conn := c.connect(t, c.Servers()[node])
+		c.await(t, "a read of "+path, func() bool {
+			_, _, err := conn.Get(path)
+			return err == nil
+		})
+		conn.Close()
+	}
 }

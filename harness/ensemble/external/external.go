@@ -9,7 +9,6 @@ package external
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"net"
 	"slices"
@@ -17,65 +16,73 @@ import (
 	"sync/atomic"
 
 	"github.com/zkcoord/zkcoord/harness/ensemble"
+	"github.com/zkcoord/zkcoord/session"
 )
 
 // Ensemble is a list of addresses.
 type Ensemble struct {
-	servers []string
-	tls     *tls.Config // nil for none
+	options Options
 	closed  atomic.Bool
+}
+
+// Options say how to reach the servers. Every connection of a run is made in this way, whoever makes it: the programs
+// under test, also those of other libraries and in processes of their own, the harness itself, and faults. Only Servers is
+// required.
+type Options struct {
+	// Servers are addresses as session.Options.Servers takes them.
+	Servers []string
+	// TLS, if not nil, is used on every connection. An empty ServerName is taken from each address.
+	TLS *tls.Config
+	// Auth is sent on every connection. What the run creates is open to everybody, below a znode of its own at the root; so a
+	// credential is of use where the ACL of the root names it, or where servers serve authenticated clients only.
+	Auth []session.Auth
 }
 
 var _ ensemble.Ensemble = (*Ensemble)(nil)
 
-// New returns the ensemble at these addresses, each a host with the port 2181 or its own. It does not connect.
-func New(addresses ...string) (*Ensemble, error) {
-	e := new(Ensemble)
-	for _, address := range addresses {
-		address = strings.TrimSpace(address)
-		if _, _, err := net.SplitHostPort(address); err != nil {
-			address = net.JoinHostPort(strings.Trim(address, "[]"), "2181")
-		}
-		host, _, err := net.SplitHostPort(address)
-		if err != nil || host == "" {
-			return nil, fmt.Errorf("external ensemble: %q is no address of a server", address)
-		}
-		if slices.Contains(e.servers, address) {
+// New returns the ensemble at these addresses. It does not connect. It is an error if an address cannot be right, or is there
+// twice.
+func New(o Options) (*Ensemble, error) {
+	servers, chroot, err := session.ParseConnectString(strings.Join(o.Servers, ","))
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("external ensemble: %w", err)
+	case chroot != "":
+		return nil, fmt.Errorf("external ensemble: the chroot %s: a run makes a znode of its own at the root", chroot)
+	}
+	for i, address := range servers {
+		if slices.Contains(servers[:i], address) {
 			return nil, fmt.Errorf("external ensemble: %s is there twice", address)
 		}
-		e.servers = append(e.servers, address)
 	}
-	if len(e.servers) == 0 {
-		return nil, errors.New("external ensemble: no addresses of servers")
-	}
-	return e, nil
-}
-
-// NewTLS is New for servers that are reached by TLS. An empty ServerName is taken from each address.
-func NewTLS(config *tls.Config, addresses ...string) (*Ensemble, error) {
-	e, err := New(addresses...)
-	if err == nil {
-		e.tls = config
-	}
-	return e, err
+	o.Servers = servers
+	return &Ensemble{options: o}, nil
 }
 
 // Kind is "external".
 func (e *Ensemble) Kind() string { return "external" }
 
 // Servers returns the addresses in the order given.
-func (e *Ensemble) Servers() []string { return slices.Clone(e.servers) }
+func (e *Ensemble) Servers() []string { return slices.Clone(e.options.Servers) }
 
 // DialContext connects to one of the addresses, and to no other.
 func (e *Ensemble) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
 	if e.closed.Load() {
 		return nil, ensemble.ErrClosed
 	}
-	if !slices.Contains(e.servers, address) {
-		return nil, &net.OpError{Op: "dial", Net: network, Err: fmt.Errorf("%s is none of %v", address, e.servers)}
+	if !slices.Contains(e.options.Servers, address) {
+		return nil, &net.OpError{Op: "dial", Net: network, Err: fmt.Errorf("%s is none of %v", address, e.options.Servers)}
 	}
-	if e.tls != nil {
-		return (&tls.Dialer{Config: e.tls}).DialContext(ctx, network, address)
+	conn, err := e.dial(ctx, network, address)
+	if err != nil || len(e.options.Auth) == 0 {
+		return conn, err
+	}
+	return &authConn{Conn: conn, auth: e.options.Auth}, nil
+}
+
+func (e *Ensemble) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	if e.options.TLS != nil {
+		return (&tls.Dialer{Config: e.options.TLS}).DialContext(ctx, network, address)
 	}
 	var d net.Dialer
 	return d.DialContext(ctx, network, address)
@@ -87,7 +94,7 @@ func (e *Ensemble) Ready(ctx context.Context) error {
 	if e.closed.Load() {
 		return ensemble.ErrClosed
 	}
-	return ensemble.AwaitQuorum(ctx, e.DialContext, e.servers, all, nil)
+	return ensemble.AwaitQuorum(ctx, e.DialContext, e.options.Servers, all, nil)
 }
 
 // Leader asks all servers.
@@ -95,7 +102,7 @@ func (e *Ensemble) Leader(ctx context.Context) (int, error) {
 	if e.closed.Load() {
 		return 0, ensemble.ErrClosed
 	}
-	return ensemble.Newest(ensemble.Survey(ctx, e.DialContext, e.servers, all))
+	return ensemble.Newest(ensemble.Survey(ctx, e.DialContext, e.options.Servers, all))
 }
 
 func all(int) bool { return true }

@@ -19,7 +19,7 @@ func TestContract(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer servers.Close(t.Context())
-	e, err := New(servers.Servers()...)
+	e, err := New(Options{Servers: servers.Servers()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -30,15 +30,15 @@ func TestContract(t *testing.T) {
 }
 
 func TestAddressesAreChecked(t *testing.T) {
-	e, err := New("zoo1", "zoo2:2182", " [::1]")
+	e, err := New(Options{Servers: []string{"zoo1", "zoo2:2182", " [::1]"}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if want := []string{"zoo1:2181", "zoo2:2182", "[::1]:2181"}; !slices.Equal(e.Servers(), want) {
 		t.Errorf("servers are %v, want %v", e.Servers(), want)
 	}
-	for _, wrong := range [][]string{nil, {""}, {":2181"}, {"a", "a:2181"}} {
-		if _, err := New(wrong...); err == nil {
+	for _, wrong := range [][]string{nil, {""}, {":2181"}, {"a", "a:2181"}, {"a:99999"}, {"a", "b/app"}} {
+		if _, err := New(Options{Servers: wrong}); err == nil {
 			t.Errorf("%q is taken", wrong)
 		}
 	}

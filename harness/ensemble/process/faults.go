@@ -15,7 +15,28 @@ func (e *Ensemble) Kill(_ context.Context, i int) error {
 
 // Start starts a killed node on its data, and on other ports than before.
 func (e *Ensemble) Start(_ context.Context, i int) error {
-	return e.change("start", i, func(n *node) error { return n.launch(e.java, e.classpath, e.config) })
+	return e.change("start", i, func(n *node) error { return n.launch(e.config) })
+}
+
+// Version returns the version of a node: of its jars, where it was started with no version named.
+func (e *Ensemble) Version(i int) string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.nodes[i].install.version
+}
+
+// SetVersion gives a killed node the jars of another version.
+func (e *Ensemble) SetVersion(_ context.Context, i int, version string) error {
+	return e.change("set the version of", i, func(n *node) error {
+		found, ok := e.found[version]
+		if !ok {
+			return fmt.Errorf("the ensemble was not started for version %s: %w", version, ensemble.ErrUnable)
+		}
+		return n.whileDown(func() error {
+			n.install = found
+			return nil
+		})
+	})
 }
 
 // Pause stops the process of a node. Its kernel goes on: connections are accepted and never answered.

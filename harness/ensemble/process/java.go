@@ -1,48 +1,122 @@
 package process
 
 import (
-	"errors"
+	"cmp"
+	"context"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
+
+	"github.com/zkcoord/zkcoord/docker/zookeeper"
+	"github.com/zkcoord/zkcoord/internal/zkversion"
 )
 
-// debianJars are what a server needs of Debian's packages, beside each other in /usr/share/java.
+// debianJars are what a server needs of Debian's packages. Not each version needs, or has, all of them.
+//
+// ZooKeeper's own is the last: its manifest names the others in /usr/share/java, which would come before all that follow it
+// here, and those may be of another version.
 var debianJars = []string{
-	"zookeeper.jar", "zookeeper-jute.jar", "slf4j-api.jar", "slf4j-log4j12.jar", "log4j-1.2.jar", "netty-all.jar",
-	"metrics-core.jar", "snappy-java.jar", "commons-cli.jar",
+	"zookeeper-jute.jar", "slf4j-api.jar", "slf4j-log4j12.jar", "log4j-1.2.jar", "netty-all.jar", "netty-common.jar",
+	"netty-buffer.jar", "netty-codec.jar", "netty-handler.jar", "netty-resolver.jar", "netty-transport.jar",
+	"netty-transport-native-unix-common.jar", "netty-transport-native-epoll.jar", "metrics-core.jar", "snappy-java.jar",
+	"commons-cli.jar", "commons-io.jar", "jackson-core.jar", "jackson-annotations.jar", "jackson-databind.jar", "zookeeper.jar",
 }
 
-const hint = "install ZooKeeper (on Debian: apt-get install zookeeper openjdk-17-jre-headless), or set ZOOKEEPER_HOME to an" +
+// installed is where Debian's packages put jars.
+const installed = "/usr/share/java"
+
+const hint = "on Debian: apt-get install openjdk-17-jre-headless, and ZooKeeper comes by itself; else set ZOOKEEPER_HOME to an" +
 	" unpacked release and JAVA_HOME to a Java runtime"
 
-// Find returns the java command and the class path of a server: of ZOOKEEPER_HOME if that is set, else of Debian's
-// packages. If either is missing the error says what to install.
-func Find() (java, classpath string, err error) {
-	java = "java"
+// install is a ZooKeeper on this machine.
+type install struct {
+	version         string // such as "3.9.6", as far as it is known
+	java, classpath string
+}
+
+// Find returns the java command and the class path of a server of that version. It is that of ZOOKEEPER_HOME, if that is set
+// and of the version, or no version is named; else of Debian's packages, the installed ones if they are of the version, or
+// those that docker/zookeeper unpacks into the cache directory of the user, without root. No version is the default one.
+//
+// If anything is missing the error says what to install, and of a version that there is not, which there are.
+func Find(ctx context.Context, version string) (java, classpath string, err error) {
+	found, err := find(ctx, version, nil)
+	return found.java, found.classpath, err
+}
+
+func find(ctx context.Context, version string, progress io.Writer) (found install, err error) {
+	found.java = "java"
 	if home := os.Getenv("JAVA_HOME"); home != "" {
-		java = filepath.Join(home, "bin", "java")
+		found.java = filepath.Join(home, "bin", "java")
 	}
-	if java, err = exec.LookPath(java); err != nil {
-		return "", "", fmt.Errorf("there is no java: %s", hint)
+	if found.java, err = exec.LookPath(found.java); err != nil {
+		return install{}, fmt.Errorf("there is no java: %s", hint)
 	}
 	if home := os.Getenv("ZOOKEEPER_HOME"); home != "" {
-		jars, _ := filepath.Glob(filepath.Join(home, "lib", "zookeeper-*.jar"))
+		jars, have := release(home)
 		if len(jars) == 0 {
-			return "", "", fmt.Errorf("ZOOKEEPER_HOME=%s has no lib/zookeeper-*.jar: %s", home, hint)
+			return install{}, fmt.Errorf("ZOOKEEPER_HOME=%s has no lib/zookeeper-*.jar: %s", home, hint)
 		}
-		return java, filepath.Join(home, "lib", "*"), nil
+		if version == "" || zkversion.Is(have, version) {
+			found.version, found.classpath = cmp.Or(version, have), strings.Join(jars, ":")
+			return found, nil
+		}
+	}
+	found.version = cmp.Or(version, zkversion.Default)
+	dir := installed
+	if !zkversion.Is(versionIn(installed), found.version) {
+		root, err := zookeeper.Unpack(ctx, "zookeeper-"+found.version, progress)
+		if err != nil {
+			return install{}, fmt.Errorf("ZooKeeper %s: %w (%s)", found.version, err, hint)
+		}
+		dir = filepath.Join(root, installed)
 	}
 	var paths []string
 	for _, jar := range debianJars {
-		path := filepath.Join("/usr/share/java", jar)
-		if _, err := os.Stat(path); err == nil {
+		if path := filepath.Join(dir, jar); exists(path) {
 			paths = append(paths, path)
-		} else if errors.Is(err, os.ErrNotExist) && strings.HasPrefix(jar, "zookeeper") {
-			return "", "", fmt.Errorf("there is no %s: %s", path, hint)
 		}
 	}
-	return java, strings.Join(paths, ":"), nil
+	found.classpath = strings.Join(paths, ":")
+	return found, nil
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// release returns the jars of an unpacked release in the order of a class path, and its version.
+func release(home string) (jars []string, version string) {
+	lib := filepath.Join(home, "lib")
+	if found, _ := filepath.Glob(filepath.Join(lib, "zookeeper-*.jar")); len(found) == 0 {
+		return nil, ""
+	}
+	jars, _ = filepath.Glob(filepath.Join(lib, "*.jar"))
+	// ZooKeeper's own is the last, see debianJars.
+	slices.SortStableFunc(jars, func(a, b string) int { return rank(a) - rank(b) })
+	return jars, versionIn(lib)
+}
+
+func rank(path string) int {
+	if server.MatchString(filepath.Base(path)) {
+		return 1
+	}
+	return 0
+}
+
+var server = regexp.MustCompile(`^zookeeper-([0-9].*)\.jar$`)
+
+// versionIn returns the version of the server whose jar is in a directory, empty for none.
+func versionIn(dir string) string {
+	jars, _ := filepath.Glob(filepath.Join(dir, "zookeeper-[0-9]*.jar"))
+	for _, jar := range jars {
+		return server.FindStringSubmatch(filepath.Base(jar))[1]
+	}
+	return ""
 }

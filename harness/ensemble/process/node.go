@@ -26,6 +26,8 @@ type node struct {
 	dir   string
 	peers []peer // by index; its own entry is empty
 
+	install install // changed only while it is down
+
 	mu       sync.Mutex
 	client   int // port for clients
 	quorum   int // ports for peers
@@ -128,7 +130,7 @@ const logback = `<configuration>
 func (n *node) logFile() string { return filepath.Join(n.dir, "log") }
 
 // launch starts the server if it is down.
-func (n *node) launch(java, classpath string, cfg ensemble.Config) error {
+func (n *node) launch(cfg ensemble.Config) error {
 	if n.alive() {
 		return nil
 	}
@@ -146,9 +148,9 @@ func (n *node) launch(java, classpath string, cfg ensemble.Config) error {
 	if err != nil {
 		return errors.Join(err, log.Close())
 	}
-	args := append(cfg.NodeFlags(), "-cp", n.dir+":"+classpath,
+	args := append(cfg.NodeFlags(), "-cp", n.dir+":"+n.install.classpath,
 		"org.apache.zookeeper.server.quorum.QuorumPeerMain", filepath.Join(n.dir, "zoo.cfg"))
-	cmd := exec.Command(java, args...)
+	cmd := exec.Command(n.install.java, args...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = n.dir, out, out
 	c, err := procs.Start(cmd)
 	out.Close()

@@ -1,7 +1,6 @@
 package process
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,9 +18,13 @@ import (
 	"github.com/zkcoord/zkcoord/internal/procs"
 )
 
-// Options say what ensemble to start. The zero value is three nodes of the ZooKeeper that Find finds.
+// Options say what ensemble to start. The zero value is three nodes of the ZooKeeper that Find finds. Each version is found as
+// Find does.
 type Options struct {
 	ensemble.Config
+
+	// Progress gets a line for each thing that takes long. Nil keeps quiet.
+	Progress io.Writer
 
 	// Dir is where data and logs are kept while the ensemble runs, in a directory of their own; the system's temporary
 	// directory if empty.
@@ -30,16 +33,16 @@ type Options struct {
 
 const startTimeout = 60 * time.Second
 
-// Ensemble is a ZooKeeper ensemble of local JVMs. Besides ensemble.Ensemble it is a Killer, a Pauser, a Partitioner, a
+// Ensemble is a ZooKeeper ensemble of local JVMs. Besides ensemble.Ensemble it is a Killer, an Upgrader, a Pauser, a Partitioner, a
 // DropCounter, a Wiper, a Truncater, a LogStaller and has Logs.
 type Ensemble struct {
-	config          ensemble.Config
-	java, classpath string
-	dir             string
-	servers         []string
-	nodes           []*node
-	proxies         []*proxy
-	gates           map[ensemble.Edge]*gate
+	config  ensemble.Config
+	found   map[string]install // by version
+	dir     string
+	servers []string
+	nodes   []*node
+	proxies []*proxy
+	gates   map[ensemble.Edge]*gate
 
 	mu     sync.Mutex // held while nodes are started and ended, so that Close leaves none behind
 	closed bool
@@ -48,6 +51,7 @@ type Ensemble struct {
 var (
 	_ ensemble.Ensemble    = (*Ensemble)(nil)
 	_ ensemble.Killer      = (*Ensemble)(nil)
+	_ ensemble.Upgrader    = (*Ensemble)(nil)
 	_ ensemble.Pauser      = (*Ensemble)(nil)
 	_ ensemble.Partitioner = (*Ensemble)(nil)
 	_ ensemble.DropCounter = (*Ensemble)(nil)
@@ -57,19 +61,13 @@ var (
 	_ ensemble.Logs        = (*Ensemble)(nil)
 )
 
-// Starter returns what starts such ensembles for a run, with the options but for
-// their Config: the run says what it needs. LogDir of opts is kept.
+// Starter returns what starts such ensembles for a run; see ensemble.StarterOf.
 func Starter(opts Options) ensemble.Starter {
-	return func(ctx context.Context, config ensemble.Config) (ensemble.Ensemble, error) {
+	return ensemble.StarterOf(opts.Config, func(ctx context.Context, config ensemble.Config) (*Ensemble, error) {
 		opts := opts
-		config.LogDir = cmp.Or(config.LogDir, opts.LogDir)
 		opts.Config = config
-		e, err := Start(ctx, opts)
-		if err != nil {
-			return nil, err // and no *Ensemble that is nil
-		}
-		return e, nil
-	}
+		return Start(ctx, opts)
+	})
 }
 
 // Start starts an ensemble and returns when it has a quorum. The caller closes it.
@@ -92,9 +90,13 @@ func start(ctx context.Context, opts Options) (*Ensemble, error) {
 	if err := procs.Able(); err != nil {
 		return nil, err
 	}
-	e := &Ensemble{config: cfg, gates: map[ensemble.Edge]*gate{}}
-	if e.java, e.classpath, err = Find(); err != nil {
-		return nil, err
+	e := &Ensemble{config: cfg, gates: map[ensemble.Edge]*gate{}, found: map[string]install{}}
+	for _, version := range cfg.Versions() {
+		found, err := find(ctx, version, opts.Progress)
+		if err != nil {
+			return nil, err
+		}
+		e.found[version], e.found[found.version] = found, found
 	}
 	if e.dir, err = owner.MkdirTemp(opts.Dir, "process"); err != nil {
 		return nil, err
@@ -112,13 +114,13 @@ func (e *Ensemble) run(ctx context.Context) error {
 		if err := os.Mkdir(dir, 0o700); err != nil {
 			return err
 		}
-		e.nodes = append(e.nodes, &node{index: i, dir: dir, peers: make([]peer, e.config.Nodes)})
+		e.nodes = append(e.nodes, &node{index: i, dir: dir, peers: make([]peer, e.config.Nodes), install: e.found[e.config.VersionOf(i)]})
 	}
 	if err := e.connect(); err != nil {
 		return err
 	}
 	for _, n := range e.nodes {
-		if err := n.launch(e.java, e.classpath, e.config); err != nil {
+		if err := n.launch(e.config); err != nil {
 			return fmt.Errorf("start node %d: %w", n.index, err)
 		}
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 	"github.com/zkcoord/zkcoord/harness/ensemble/ensembletest"
 	"github.com/zkcoord/zkcoord/internal/owner"
+	"github.com/zkcoord/zkcoord/internal/zkversion"
 )
 
 func TestMain(m *testing.M) {
@@ -28,7 +29,7 @@ func TestMain(m *testing.M) {
 // needJava skips where there is no ZooKeeper, and fails there if this is CI, which has to have one.
 func needJava(t *testing.T) {
 	t.Helper()
-	if _, _, err := Find(); err != nil {
+	if _, _, err := Find(t.Context(), ""); err != nil {
 		if os.Getenv("CI") != "" {
 			t.Fatalf("CI is set: %v", err)
 		}
@@ -39,7 +40,7 @@ func needJava(t *testing.T) {
 func TestContract(t *testing.T) {
 	needJava(t)
 	dir, logs := t.TempDir(), t.TempDir()
-	e, err := Start(t.Context(), Options{Config: ensemble.Config{LogDir: logs}, Dir: dir})
+	e, err := Start(t.Context(), Options{Config: ensemble.Config{LogDir: logs, Later: []string{zkversion.Oldest}}, Dir: dir})
 	if err != nil {
 		t.Fatal(err)
 	}

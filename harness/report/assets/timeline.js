@@ -299,8 +299,8 @@ function Timeline(data, style) {
     if (dy < 19) {
       const h = data.holds;
       for (const i of visible(data.holdsOf[c], h)) if (h.s[i] - near <= t && t <= h.s[i] + h.d[i] + near)
-        return ["client c" + data.clients[c] + " was told it holds " + data.names[h.b[i]],
-          ["from " + seconds(h.s[i], 1) + ", for " + duration(h.d[i]) + ", token 0x" + h.k[i], h.g && h.g[i] >= 0 && "somebody else held it from " + seconds(h.s[i] + h.g[i], 1) + " on", ["given up", "lost: " + data.names[h.e[i]], "never ended"][h.o[i]]]];
+        return ["client c" + data.clients[c] + " holds " + data.names[h.b[i]],
+          ["from " + seconds(h.s[i], 1) + ", for " + duration(h.d[i]) + ", token 0x" + h.k[i], h.g && h.g[i] >= 0 && "another client held it from " + seconds(h.s[i] + h.g[i], 1) + " on", ["given up", "lost: " + data.names[h.e[i]], "never ended"][h.o[i]]]];
     } else if (dy < 27) {
       const find = list => list.find(s => s.f - near <= t && t <= s.t + near), gap = find(data.suspendedOf[c]), s = find(data.sessionsOf[c]);
       if (gap) return ["no server answered client c" + data.clients[c], ["session " + gap.i, seconds(gap.f, 1) + ", for " + duration(gap.t - gap.f)]];
@@ -309,7 +309,7 @@ function Timeline(data, style) {
       const o = data.ops;
       for (const i of visible(data.opsOf[c], o)) if (o.s[i] - near <= t && t <= o.s[i] + o.d[i] + near)
         return [data.names[o.k[i]] + " " + data.names[o.b[i]], ["client c" + data.clients[c] + ", at " + seconds(o.s[i], 1) + ", " + duration(o.d[i]),
-          ["ok", "failed: ", "nobody knows: ", "no answer"][o.o[i]] + data.names[o.e[i]]]];
+          ["ok", "failed: ", "indeterminate: ", "no answer"][o.o[i]] + data.names[o.e[i]]]];
     }
     return null;
   }

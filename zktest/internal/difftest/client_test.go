@@ -24,9 +24,15 @@ type link struct {
 	conn net.Conn
 	r    *bufio.Reader
 	xid  int32
-	told []wire.WatcherEvent // since it was last asked
-	over bool                // the server has hung up
-	left bool                // the session has another connection: the server may answer a ping while it hangs up
+	told []event // since it was last asked
+	over bool    // the server has hung up
+	left bool    // the session has another connection: the server may answer a ping while it hangs up
+}
+
+// An event is what a server tells a client, and the zxid that it gives with it.
+type event struct {
+	wire.WatcherEvent
+	zxid int64
 }
 
 func dial(ctx context.Context, s *servers, role int) (*link, error) {
@@ -70,8 +76,8 @@ func (l *link) read() ([]byte, error) {
 		if err != nil || h.Xid != wire.XidNotification {
 			return frame, nil
 		}
-		var e wire.WatcherEvent
-		if rest, err := wire.Decode(body, &e); err != nil || len(rest) > 0 || h.Err != wire.OK || h.Zxid != -1 {
+		e := event{zxid: h.Zxid}
+		if rest, err := wire.Decode(body, &e.WatcherEvent); err != nil || len(rest) > 0 || h.Err != wire.OK {
 			return nil, fmt.Errorf("event %x: %+v, %v", frame, h, err)
 		}
 		l.told = append(l.told, e)
@@ -79,7 +85,7 @@ func (l *link) read() ([]byte, error) {
 }
 
 // events returns what the link was told of since the last call.
-func (l *link) events() []wire.WatcherEvent {
+func (l *link) events() []event {
 	told := l.told
 	l.told = nil
 	return told

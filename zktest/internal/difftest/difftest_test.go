@@ -20,7 +20,9 @@ import (
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 	"github.com/zkcoord/zkcoord/harness/ensemble/process"
 	"github.com/zkcoord/zkcoord/internal/wire"
+	"github.com/zkcoord/zkcoord/internal/zkversion"
 	"github.com/zkcoord/zkcoord/zktest"
+	"github.com/zkcoord/zkcoord/zktest/internal/tree"
 )
 
 var (
@@ -29,6 +31,7 @@ var (
 	workers = flag.Int("workers", 4, "traces that are played at the same time")
 	nodes   = flag.Int("nodes", 0, "number of servers; 0 is one ensemble of 1 and one of 3")
 	logs    = flag.String("logs", "", "directory to keep the logs of the servers in; empty keeps none")
+	against = flag.String("zookeeper", strings.Join(zkversion.Known(), ","), "versions of the real servers")
 	shrunk  = flag.Int("differences", 5, "number of differences after which to stop")
 )
 
@@ -37,26 +40,37 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 const superuser = "super:pw"
 
 // options of zktest that are those of the real ensemble. One server has no nodes with a time to live, as by default.
-func options(n int) zktest.Options {
-	return zktest.Options{Servers: n, TickTime: tick, TTLNodes: n > 1, Superuser: superuser, MaxClientConns: -1}
+func options(n int, v zktest.Version) zktest.Options {
+	return zktest.Options{Version: v, Servers: n, TickTime: tick, TTLNodes: ttlNodes(n), Superuser: superuser, MaxClientConns: -1}
 }
+
+func ttlNodes(n int) bool { return n > 1 }
 
 const tick = 2 * time.Second
 
 // enough is a number of traces, from the first seed on, in which everything has happened at least once.
-const enough = 60
+const enough = 100
 
-// startReal starts ZooKeeper, and says whether it is one before 3.8.4. Nodes are reaped so rarely that no trace sees it.
-func startReal(t *testing.T, n int) (s *servers, early bool) {
-	t.Helper()
-	if _, _, err := process.Find(); err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatalf("CI is set: %v", err)
-		}
-		t.Skip(err)
+// onEachVersion runs f for each version of real servers. One that is not to be had is skipped, unless CI is set.
+func onEachVersion(t *testing.T, f func(t *testing.T, version string)) {
+	for version := range strings.SplitSeq(*against, ",") {
+		t.Run(version, func(t *testing.T) {
+			if _, _, err := process.Find(t.Context(), version); err != nil {
+				if os.Getenv("CI") != "" {
+					t.Fatalf("CI is set: %v", err)
+				}
+				t.Skip(err)
+			}
+			f(t, version)
+		})
 	}
-	e, err := process.Start(t.Context(), process.Options{Config: ensemble.Config{Nodes: n, TickTime: tick, LogDir: *logs, JVMFlags: []string{
-		fmt.Sprintf("-Dzookeeper.extendedTypesEnabled=%v", options(n).TTLNodes), "-Dznode.container.checkIntervalMs=1000000000",
+}
+
+// startReal starts ZooKeeper, and says which release it is. Nodes are reaped so rarely that no trace sees it.
+func startReal(t *testing.T, version string, n int) (s *servers, release zktest.Version) {
+	t.Helper()
+	e, err := process.Start(t.Context(), process.Options{Config: ensemble.Config{Version: version, Nodes: n, TickTime: tick, LogDir: *logs, JVMFlags: []string{
+		fmt.Sprintf("-Dzookeeper.extendedTypesEnabled=%v", ttlNodes(n)), "-Dznode.container.checkIntervalMs=1000000000",
 		"-Dzookeeper.DigestAuthenticationProvider.superDigest=" + digest("super").ID,
 	}}})
 	if err != nil {
@@ -77,12 +91,38 @@ func startReal(t *testing.T, n int) (s *servers, early bool) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var patch int
-	if _, err := fmt.Sscanf(said, "Zookeeper version: 3.8.%d", &patch); err != nil {
-		t.Logf("zktest follows ZooKeeper 3.8, this is another: %s", said)
-		patch = 4
+	return from(e.Servers(), leader, e.DialContext), releaseOf(t, said)
+}
+
+// releaseOf returns the release in the words of srvr, or the newest that zktest knows.
+func releaseOf(t *testing.T, said string) zktest.Version {
+	t.Helper()
+	var minor, patch int
+	fmt.Sscanf(said, "Zookeeper version: 3.%d.%d", &minor, &patch)
+	release := fmt.Sprintf("3.%d.%d", minor, patch)
+	if _, err := tree.RulesOf(release); err != nil {
+		release = tree.Newest[string(zktest.V39)]
+		t.Logf("%v: compared with %s", err, release)
 	}
-	return from(e.Servers(), leader, e.DialContext), patch < 4
+	return zktest.Version(release)
+}
+
+func rulesOf(t *testing.T, release zktest.Version) tree.Rules {
+	t.Helper()
+	rules, err := tree.RulesOf(string(release))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rules
+}
+
+// avoiding is what no trace on n servers of these releases may have.
+func avoiding(n int, releases ...zktest.Version) (a avoid) {
+	for _, r := range releases {
+		a.modes = a.modes || r == "3.8.0" || r == "3.8.1"
+		a.cutWrites = a.cutWrites || n > 1 && !strings.HasPrefix(string(r), "3.8")
+	}
+	return a
 }
 
 // from puts the leader first.
@@ -144,14 +184,14 @@ func indent(by, text string) string {
 // A comparison plays traces on two ensembles.
 type comparison struct {
 	want, got func(ctx context.Context, root string, steps []step, t tally) (transcript, error)
-	early     bool
+	avoid     avoid
 	roots     atomic.Int64 // each trace gets a root of its own
 }
 
 // once plays some steps of a seed's trace on both.
 func (c *comparison) once(ctx context.Context, seed uint64, part func([]step) []step, t tally) (d difference, differs bool) {
 	root := fmt.Sprintf("/trace%x-%d", seed, c.roots.Add(1))
-	d = difference{seed: seed, steps: part(generate(seed, root, c.early))}
+	d = difference{seed: seed, steps: part(generate(seed, root, c.avoid))}
 	var wantErr, gotErr error
 	d.want, wantErr = c.want(ctx, root, d.steps, nil)
 	d.got, gotErr = c.got(ctx, root, d.steps, t)
@@ -235,7 +275,7 @@ func (t tally) merge(other tally) {
 }
 
 // missing returns what a set of traces has not seen: an operation that succeeds, an event, a turn of a connection.
-func (t tally) missing(ttl bool) []string {
+func (t tally) missing(ttl bool, rules tree.Rules) []string {
 	var none []string
 	want := func(what, outcome string) {
 		if t[what][outcome] == 0 {
@@ -247,6 +287,9 @@ func (t tally) missing(ttl bool) []string {
 		switch {
 		case op == wire.OpCheck: // it may not succeed, see the package's comment
 			want("part of a multi", "check ok")
+			if !rules.CheckAlone {
+				want(op.String(), wire.Unimplemented.String())
+			}
 		case op == wire.OpReconfig:
 			want(op.String(), wire.ReconfigDisabled.String())
 		case op == wire.OpCreateTTL && !ttl, op == unknown:
@@ -291,35 +334,40 @@ func TestZktestAnswersAsZooKeeper(t *testing.T) {
 	if *nodes > 0 {
 		sizes = []int{*nodes}
 	}
-	for _, n := range sizes {
-		t.Run(fmt.Sprintf("nodes=%d", n), func(t *testing.T) {
-			real, early := startReal(t, n)
-			c := comparison{
-				early: early,
-				want: func(ctx context.Context, root string, steps []step, t tally) (transcript, error) {
-					return play(ctx, real, root, steps, t)
-				},
-				got: func(ctx context.Context, root string, steps []step, t tally) (transcript, error) {
-					return playZktest(ctx, options(n), root, steps, t)
-				},
-			}
-			start := time.Now()
-			found, tried := c.all(t.Context(), *seed, *traces, *workers, *shrunk)
-			for _, d := range found {
-				t.Errorf("%v", d)
-			}
-			t.Logf("%d traces in %v\n%v", *traces, time.Since(start).Round(time.Second), tried)
-			if missing := tried.missing(options(n).TTLNodes); *seed == 1 && *traces >= enough && len(found) == 0 && len(missing) > 0 {
-				t.Errorf("never once: %q", missing)
-			}
-		})
+	onEachVersion(t, func(t *testing.T, version string) {
+		for _, n := range sizes {
+			t.Run(fmt.Sprintf("nodes=%d", n), func(t *testing.T) { compareWith(t, version, n) })
+		}
+	})
+}
+
+// compareWith plays traces on n real servers of a version and on zktest.
+func compareWith(t *testing.T, version string, n int) {
+	real, release := startReal(t, version, n)
+	c := comparison{
+		avoid: avoiding(n, release),
+		want: func(ctx context.Context, root string, steps []step, t tally) (transcript, error) {
+			return play(ctx, real, root, steps, t)
+		},
+		got: func(ctx context.Context, root string, steps []step, t tally) (transcript, error) {
+			return playZktest(ctx, options(n, release), root, steps, t)
+		},
+	}
+	start := time.Now()
+	found, tried := c.all(t.Context(), *seed, *traces, *workers, *shrunk)
+	for _, d := range found {
+		t.Errorf("%v", d)
+	}
+	t.Logf("%d traces in %v\n%v", *traces, time.Since(start).Round(time.Second), tried)
+	if missing := tried.missing(ttlNodes(n), rulesOf(t, release)); *seed == 1 && *traces >= enough && len(found) == 0 && len(missing) > 0 {
+		t.Errorf("never once: %q", missing)
 	}
 }
 
 // Without this the test above could be one that never fails: two settings that answer differently are told apart, and the
 // trace is shrunk to what it takes.
 func TestADifferenceIsFoundAndShrunk(t *testing.T) {
-	with, without := options(3), options(3)
+	with, without := options(3, ""), options(3, "")
 	without.TTLNodes = false
 	on := func(opts zktest.Options) func(context.Context, string, []step, tally) (transcript, error) {
 		return func(ctx context.Context, root string, steps []step, t tally) (transcript, error) {

@@ -17,10 +17,12 @@
 //
 // These requests no trace holds, and zktest answers them in its own way:
 //
-//	request                                    ZooKeeper 3.8                                   zktest, and why
-//	check that holds, outside of a multi       one server never answers; followers leave       never answers: no client sends it, and an
-//	                                           their leader over a transaction unknown to      ensemble that falls over would test nobody
+//	request                                    ZooKeeper                                       zktest, and why
+//	check that holds, outside of a multi,      one server never answers; followers leave       never answers: no client sends it, and an
+//	before 3.8.5 and 3.9.3                     their leader over a transaction unknown to      ensemble that falls over would test nobody
 //	                                           them
+//	write that is cut short, except a multi,   the followers end their processes: see          marshalling error, as from one server
+//	at several servers since 3.9.0             Releases
 //	createTTL of a mode without TTL, TTL -1    the server ends its process                     bad arguments, as for any other TTL
 //	reconfig that is cut short                 the leader answers nothing ever after           marshalling error, as for any other request
 //	checkWatches of a path without a slash     marshalling error, while anybody on the server  no watcher
@@ -34,10 +36,17 @@
 //
 // Nor does a trace hold what only servers send each other, deleteContainer and createSession.
 //
-// ZooKeeper before 3.8.4 is asked less, as zktest follows 3.8.4: no create2 in a multi and no create whose mode is not its
-// operation's (3.8.2, ZOOKEEPER-4026), and no exists in traces that have nodes which not everybody may read (3.8.4,
-// ZOOKEEPER-2590). That events are kept from who may not read the node (3.8.4, ZOOKEEPER-4799) is compared also with
-// Debian's 3.8.0, which has it.
+// # Releases
+//
+// zktest behaves as the release of the servers that it is compared with, by the table of rules in zktest/internal/tree. Compared
+// as another release it differs in what the table lists between the two, and in nothing else; that is a test. Release 3.8.0 is
+// asked less: no create2 in a multi and no create whose mode is not its operation's (3.8.2, ZOOKEEPER-4026). Zktest keeps
+// events from a client that may not read the node as any release (3.8.4 and 3.9.2, ZOOKEEPER-4799): Debian's 3.8.0 has it.
+//
+// Since 3.9.0 the leader gives a write that it cannot read the zxid of the transaction before it (ZOOKEEPER-4575), where 3.8
+// takes a new one. The zxid in the answer to such a write is compared as that of a read. With followers the leader proposes the
+// failure under the old zxid. On three servers of 3.9.6 both followers then ended with "Committing zxid 0x10000018a but next
+// pending txn 0x100000189" (exit code 12).
 //
 // What clients see of faults is compared in four scenes: a follower that is cut off and lies about a session that has expired, one
 // that lags until it syncs, a reply that is lost after the commit, and a deposed leader that still answers reads and sync. How long

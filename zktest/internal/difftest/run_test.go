@@ -149,7 +149,7 @@ func (r *run) settle(s step) error {
 		}
 		var lines []string
 		for _, e := range c.link.events() {
-			lines = append(lines, fmt.Sprintf("client %d: event %d %d %q", i, e.Type, e.State, e.Path))
+			lines = append(lines, fmt.Sprintf("client %d: event %d %d %q, zxid %s", i, e.Type, e.State, e.Path, r.zxid(e.zxid)))
 		}
 		if s.kind == closeAfar || s.op == wire.OpCloseSession {
 			slices.Sort(lines)
@@ -355,8 +355,9 @@ const clockError = 20
 // header names the zxid of a reply: a new one after the step, if the step is a write. That of a read is no more than a
 // lower bound while other traces go on.
 func (r *run) header(name string, s step, h wire.ReplyHeader) string {
-	if h.Zxid <= r.last() || !s.op.IsWrite() {
-		if !s.op.IsWrite() && h.Zxid >= r.last() && h.Zxid > 0 {
+	writes := s.op.IsWrite() && (h.Err != wire.MarshallingError || s.op == wire.OpMulti) // see the package's comment
+	if h.Zxid <= r.last() || !writes {
+		if !writes && h.Zxid >= r.last() && h.Zxid > 0 {
 			return "now"
 		}
 		return r.zxid(h.Zxid)

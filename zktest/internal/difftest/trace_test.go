@@ -92,12 +92,9 @@ func text(b []byte) string {
 }
 
 // generate returns the trace of a seed. The root only stands before the paths: the same seed gives the same trace on
-// any root. Early avoids what ZooKeeper before 3.8.4 does in another way, see the package's comment.
-func generate(seed uint64, root string, early bool) []step {
-	g := generator{Rand: rand.New(rand.NewPCG(seed, 1)), root: root, early: early, secrets: true}
-	if early && seed%2 == 0 {
-		g.secrets = false
-	}
+// any root. It avoids what is asked in vain of a release, see the package's comment.
+func generate(seed uint64, root string, avoid avoid) []step {
+	g := generator{Rand: rand.New(rand.NewPCG(seed, 1)), root: root, avoid: avoid}
 	steps := make([]step, 30+g.IntN(31))
 	for i := range steps {
 		steps[i] = g.step()
@@ -113,9 +110,14 @@ func generate(seed uint64, root string, early bool) []step {
 
 type generator struct {
 	*rand.Rand
-	root    string
-	early   bool
-	secrets bool // whether there are nodes that not everyone may read; before 3.8.4 exists does not care
+	root string
+	avoid
+}
+
+// avoid is what no trace may have on the servers of a comparison.
+type avoid struct {
+	modes     bool // create2 in a multi, and a create whose mode is not its operation's: before 3.8.2
+	cutWrites bool // a write that is cut short: several servers of 3.9
 }
 
 // one returns any of the choices.
@@ -126,9 +128,6 @@ func (g generator) percent(p int) bool { return g.IntN(100) < p }
 
 func (g generator) step() step {
 	s := step{client: g.IntN(clients), role: g.IntN(3), op: g.op(), since: g.IntN(6)}
-	if s.op == wire.OpExists && g.early && g.secrets {
-		s.op = wire.OpGetData
-	}
 	switch {
 	case g.percent(4):
 		s.kind, s.old = 1+kind(g.IntN(int(kindsCount)-1)), g.percent(10)
@@ -137,10 +136,15 @@ func (g generator) step() step {
 		s.stale = true
 	}
 	s.req = g.request(s.op)
-	if s.req != nil && s.op != wire.OpReconfig && g.percent(2) { // that one, cut short, stalls a leader for ever
+	if s.req != nil && g.mayCut(s.op) && g.percent(2) {
 		s.cut = 1 + g.IntN(12)
 	}
 	return s
+}
+
+// mayCut is false for what stalls a leader for ever if it is cut short.
+func (g generator) mayCut(op wire.Op) bool {
+	return op != wire.OpReconfig && (!g.cutWrites || !op.IsWrite() || op == wire.OpMulti)
 }
 
 // unknown is no operation.
@@ -193,6 +197,9 @@ func (g generator) request(op wire.Op) wire.Record {
 	case wire.OpSetACL:
 		return &wire.SetACLRequest{Path: g.path(), ACL: g.acl(), Version: g.version()}
 	case wire.OpMulti:
+		if g.percent(25) { // as a heartbeat
+			return g.multi(wire.OpCheck)
+		}
 		return g.multi(wire.OpCreate, wire.OpCreate, wire.OpCreate2, wire.OpCreateContainer, wire.OpCreateTTL,
 			wire.OpDelete, wire.OpDelete, wire.OpSetData, wire.OpSetData, wire.OpCheck, wire.OpCheck)
 	case wire.OpMultiRead:
@@ -267,7 +274,7 @@ func (g generator) multi(ops ...wire.Op) wire.Record {
 	m := &wire.MultiRequest{}
 	for range g.IntN(5) {
 		op := one(g, ops...)
-		if g.early && op == wire.OpCreate2 {
+		if g.modes && op == wire.OpCreate2 {
 			op = wire.OpCreate
 		}
 		if g.percent(2) {
@@ -278,7 +285,7 @@ func (g generator) multi(ops ...wire.Op) wire.Record {
 			check.Version = g.version()
 		}
 		m.Ops = append(m.Ops, wire.MultiOp{Op: op, Request: req})
-		if g.early {
+		if g.modes {
 			matchMode(m.Ops[len(m.Ops)-1])
 		}
 	}
@@ -379,9 +386,6 @@ func (g generator) acl() []wire.ACL {
 	for i := range acl {
 		acl[i] = wire.ACL{Perms: one(g, wire.PermAll, wire.PermAll, int32(g.IntN(32)), wire.PermAll&^wire.PermAdmin), ID: g.id()}
 	}
-	if !g.secrets {
-		acl = append(acl, wire.ACL{Perms: wire.PermRead, ID: world})
-	}
 	return acl
 }
 
@@ -389,7 +393,7 @@ func (g generator) id() wire.ID {
 	if g.percent(10) {
 		return one(g, wire.ID{}, wire.ID{Scheme: "world", ID: "someone"}, wire.ID{Scheme: "digest", ID: "u1"},
 			wire.ID{Scheme: "digest", ID: "a:b:c"}, wire.ID{Scheme: "ip", ID: "nowhere"}, wire.ID{Scheme: "ip", ID: "127.0.0.1/99"},
-			wire.ID{Scheme: "ip", ID: "::1"}, wire.ID{Scheme: "ip", ID: "127.000.0.01/8"},
+			wire.ID{Scheme: "ip", ID: "::1"}, wire.ID{Scheme: "ip", ID: "fe80::/10"}, wire.ID{Scheme: "ip", ID: "1::2::3"}, wire.ID{Scheme: "ip", ID: "127.000.0.01/8"},
 			wire.ID{Scheme: "kerberos", ID: "u1"}, wire.ID{Scheme: "super", ID: ""}, wire.ID{Scheme: "x509", ID: "CN=u1"})
 	}
 	return one(g, world, world, digest("u1"), digest("u1"), digest("u2"), wire.ID{Scheme: "auth"}, wire.ID{Scheme: "auth", ID: "any"},

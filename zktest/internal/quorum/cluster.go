@@ -23,6 +23,9 @@ type Config struct {
 	Retransmit   time.Duration // first interval of TCP's retransmissions, which then doubles; 0 is none
 	Pace         time.Duration // of each leader, see [Cluster.Pace]
 	TTL          bool          // whether nodes may have a time to live
+	NoResume     bool          // each connection gets a new session, which has no password
+	Release      string        // of ZooKeeper, for the four-letter words
+	Rules        tree.Rules    // of that release
 	Super        string        // digest of the superuser; "" is none
 	Start        time.Time     // wall clock at time zero
 	Addrs        []string      // client address of each server, for /zookeeper/config
@@ -42,7 +45,8 @@ type Cluster struct {
 	rules   []*Rule
 	prefer  int // who should win the next election; -1 is nobody
 	running bool
-	conns   int // ids given out
+	conns   int   // ids given out
+	issued  int64 // sessions, with Config.NoResume
 
 	heldBack int // packets that had to wait for a cut
 }
@@ -66,7 +70,7 @@ func New(cfg Config) *Cluster {
 	}
 	c.config = config.String()
 	for i := range cfg.Servers {
-		c.servers = append(c.servers, newServer(c, i, tree.New(c.config)))
+		c.servers = append(c.servers, newServer(c, i, tree.New(c.config, cfg.Rules)))
 		c.links = append(c.links, nil)
 		for range cfg.Servers {
 			c.links[i] = append(c.links[i], &link{})

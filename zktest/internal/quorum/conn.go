@@ -200,6 +200,11 @@ func (c *Conn) handle(frame []byte, rule *Rule) {
 		}
 	}
 	switch h.Op {
+	case wire.OpDeleteContainer: // the leader's own, which clients could send once
+		if !c.s.c.cfg.Rules.ClientsDelete {
+			c.end()
+			return
+		}
 	case wire.OpAuth:
 		c.authenticate(h, body)
 		return
@@ -237,10 +242,10 @@ func (c *Conn) authenticate(h wire.RequestHeader, body []byte) {
 }
 
 // Event implements tree.Watcher.
-func (c *Conn) Event(e wire.EventType, path string) {
+func (c *Conn) Event(e tree.Event) {
 	c.buf = wire.AppendFrame(c.buf[:0],
-		&wire.ReplyHeader{Xid: wire.XidNotification, Zxid: -1},
-		&wire.WatcherEvent{Type: e, State: wire.StateConnected, Path: path})
+		&wire.ReplyHeader{Xid: wire.XidNotification, Zxid: e.Zxid},
+		&wire.WatcherEvent{Type: e.Type, State: wire.StateConnected, Path: e.Path})
 	c.transmit(c.buf)
 }
 

@@ -30,7 +30,7 @@ func (c *Cluster) Wipe(i int) {
 		return
 	}
 	c.cfg.Trace("server %d is wiped", i)
-	s.tree, s.log, s.trimmed, s.epoch, s.committed = tree.New(c.config), nil, 0, 0, 0
+	s.tree, s.log, s.trimmed, s.epoch, s.committed = tree.New(c.config, c.cfg.Rules), nil, 0, 0, 0
 }
 
 // SetSequence makes n the number of the next sequential child of path. It is a

@@ -8,8 +8,10 @@ import (
 )
 
 // known reports whether a client may send the operation.
-func known(op wire.Op) bool {
+func (s *server) known(op wire.Op) bool {
 	switch op {
+	case wire.OpCheck:
+		return s.c.cfg.Rules.CheckAlone
 	case wire.OpPing, wire.OpCloseSession, wire.OpCreateSession, wire.OpWhoAmI, wire.OpDeleteContainer:
 		return true
 	case wire.OpAuth:
@@ -128,13 +130,13 @@ func (s *server) read(r *request) (wire.Record, wire.Code) {
 		if req.Mode != wire.WatchPersistent && req.Mode != wire.WatchPersistentRecursive {
 			return nil, wire.MarshallingError
 		}
-		s.tree.Watches.AddPersistent(req.Path, r.conn, req.Mode == wire.WatchPersistentRecursive)
+		s.tree.AddPersistent(req.Path, r.conn, req.Mode == wire.WatchPersistentRecursive)
 		return &wire.Int32{}, wire.OK
 	case *wire.WatchesRequest:
 		if r.op == wire.OpCheckWatches {
-			return nil, s.tree.Watches.Contains(req.Path, req.Type, r.conn)
+			return nil, s.tree.HasWatch(req.Path, req.Type, r.conn)
 		}
-		return nil, s.tree.Watches.Remove(req.Path, req.Type, r.conn)
+		return nil, s.tree.RemoveWatch(req.Path, req.Type, r.conn)
 	}
 	return nil, wire.OK
 }

@@ -23,9 +23,8 @@ func (c *Conn) handshake(frame []byte) {
 	c.timeout = max(req.Timeout, int32(cfg.MinSession/time.Millisecond))
 	c.timeout = min(c.timeout, int32(cfg.MaxSession/time.Millisecond))
 	c.state = handshaking
-	if req.SessionID == 0 {
-		c.own(s.nextSID)
-		s.nextSID++
+	if req.SessionID == 0 || cfg.NoResume {
+		c.own(s.newSession())
 		if s.term != nil {
 			s.term.sessions.track(c.session, c.timeout, s.now())
 		}
@@ -47,6 +46,16 @@ func (c *Conn) handshake(frame []byte) {
 		s.validating[c.session] = c
 		s.c.send(s, s.up.leader, message{kind: revalidate, peer: s.up, session: c.session, timeout: c.timeout})
 	}
+}
+
+// newSession returns the id of a new session.
+func (s *server) newSession() int64 {
+	if s.c.cfg.NoResume {
+		s.c.issued++
+		return s.c.issued
+	}
+	s.nextSID++
+	return s.nextSID - 1
 }
 
 func (c *Conn) own(session int64) {
@@ -76,7 +85,10 @@ func (c *Conn) established(valid bool) {
 	}
 	r := wire.ConnectResponse{Password: make([]byte, 16), NoReadOnly: c.old}
 	if valid {
-		r.Timeout, r.SessionID, r.Password = c.timeout, c.session, password(c.session)
+		r.Timeout, r.SessionID = c.timeout, c.session
+		if !c.s.c.cfg.NoResume {
+			r.Password = password(c.session)
+		}
 	}
 	c.state = open
 	c.buf = wire.AppendFrame(c.buf[:0], &r)

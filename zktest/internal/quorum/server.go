@@ -281,7 +281,7 @@ func (s *server) submit(r *request) {
 	if !s.touch(r.session, r.conn.timeout) {
 		return // ZooKeeper drops it: the session is closing, and its connection will be
 	}
-	if !known(r.op) {
+	if !s.known(r.op) {
 		r.conn.reply(r, &wire.ReplyHeader{Xid: r.cxid, Zxid: -1, Err: wire.Unimplemented}, nil)
 		r.conn.end()
 		return

@@ -11,7 +11,7 @@ import (
 )
 
 // version is what the four-letter words say of the server's version.
-const version = "3.8.4-zkcoord, built on 2024-02-12 00:00 UTC"
+func (s *server) version() string { return s.c.cfg.Release + "-zkcoord, built on 2024-02-12 00:00 UTC" }
 
 const notServing = "This ZooKeeper instance is not currently serving requests\n"
 
@@ -46,8 +46,8 @@ var words = map[string]func(*server, *strings.Builder){
 	"conf": (*server).conf,
 	"cons": func(s *server, b *strings.Builder) { s.cons(b, false); b.WriteByte('\n') },
 	"dump": (*server).dump,
-	"envi": func(_ *server, b *strings.Builder) {
-		fmt.Fprintf(b, "Environment:\nzookeeper.version=%s\nhost.name=localhost\n", version)
+	"envi": func(s *server, b *strings.Builder) {
+		fmt.Fprintf(b, "Environment:\nzookeeper.version=%s\nhost.name=localhost\n", s.version())
 	},
 	"dirs": func(s *server, b *strings.Builder) {
 		fmt.Fprintf(b, "datadir_size: %d\nlogdir_size: 0\n", s.tree.Counts().Bytes)
@@ -82,7 +82,7 @@ func (s *server) mode() string {
 }
 
 func (s *server) srvr(b *strings.Builder) {
-	fmt.Fprintf(b, "Zookeeper version: %s\n", version)
+	fmt.Fprintf(b, "Zookeeper version: %s\n", s.version())
 	s.stats(b)
 }
 
@@ -95,7 +95,7 @@ func (s *server) stats(b *strings.Builder) {
 }
 
 func (s *server) stat(b *strings.Builder) {
-	fmt.Fprintf(b, "Zookeeper version: %s\nClients:\n", version)
+	fmt.Fprintf(b, "Zookeeper version: %s\nClients:\n", s.version())
 	s.cons(b, true)
 	b.WriteByte('\n')
 	s.stats(b)
@@ -115,7 +115,7 @@ func (s *server) cons(b *strings.Builder, brief bool) {
 func (s *server) mntr(b *strings.Builder) {
 	n := s.tree.Counts()
 	line := func(key string, value any) { fmt.Fprintf(b, "zk_%s\t%v\n", key, value) }
-	line("version", version)
+	line("version", s.version())
 	line("server_state", s.mode())
 	line("packets_received", s.received)
 	line("packets_sent", s.sent)

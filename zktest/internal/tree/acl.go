@@ -80,42 +80,108 @@ func matches(granted wire.ID, id string) bool {
 	case "digest":
 		return granted.ID == id
 	case "ip":
-		net, bits, ok := parseNet(granted.ID)
-		addr, _, is4 := parseNet(id)
-		return ok && is4 && (net^addr)>>(32-bits) == 0
+		return matchesNet(granted.ID, id)
 	}
 	return false
 }
 
-// parseNet reads an address of IPv4, all that ZooKeeper 3.8 knows in an ACL,
-// with the number of bits that count behind a slash or with all of them. Zeros
-// in front of a number change nothing.
-func parseNet(s string) (addr uint32, bits int, ok bool) {
+// validNet reports whether an ACL may have such an address or network.
+func validNet(s string, rules Rules) bool {
+	if rules.NoIPv6 && strings.Contains(s, ":") {
+		return false
+	}
+	_, _, ok := parseNet(s)
+	return ok
+}
+
+// matchesNet reports whether an address is in a network.
+func matchesNet(network, address string) bool {
+	net, bits, ok := parseNet(network)
+	addr, _, isAddr := parseNet(address)
+	if !ok || !isAddr || len(net) != len(addr) {
+		return false
+	}
+	for i := range net {
+		mask := byte(0xff)
+		if rest := bits - 8*i; rest < 8 {
+			mask = ^byte(0xff >> max(0, rest))
+		}
+		if (net[i]^addr[i])&mask != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// parseNet reads an address as ZooKeeper does, with the number of bits that
+// count behind a slash or with all of them.
+func parseNet(s string) (addr []byte, bits int, ok bool) {
 	host, mask, cut := strings.Cut(s, "/")
-	parts := strings.Split(host, ".")
+	if strings.Contains(host, ":") {
+		addr, ok = parseIPv6(host)
+	} else {
+		addr, ok = parseIPv4(host)
+	}
+	if bits = 8 * len(addr); cut {
+		n, err := strconv.Atoi(mask)
+		if err != nil || n < 0 || n > bits {
+			return nil, 0, false
+		}
+		bits = n
+	}
+	return addr, bits, ok
+}
+
+// parseIPv4 reads an address of IPv4. Zeros in front of a number change nothing.
+func parseIPv4(s string) (addr []byte, ok bool) {
+	parts := strings.Split(s, ".")
 	if len(parts) != 4 {
-		return 0, 0, false
+		return nil, false
 	}
 	for _, part := range parts {
 		n, err := strconv.Atoi(part)
 		if err != nil || n < 0 || n > 255 {
-			return 0, 0, false
+			return nil, false
 		}
-		addr = addr<<8 | uint32(n)
+		addr = append(addr, byte(n))
 	}
-	if bits = 32; cut {
-		n, err := strconv.Atoi(mask)
-		if err != nil || n < 0 || n > 32 {
-			return 0, 0, false
+	return addr, true
+}
+
+// parseIPv6 reads an address of IPv6. None ends in one of IPv4.
+func parseIPv6(s string) (addr []byte, ok bool) {
+	const size = 16
+	halves := strings.Split(s, "::")
+	if len(halves) > 2 {
+		return nil, false
+	}
+	addr = make([]byte, 0, size)
+	for i, half := range halves {
+		var segments []string
+		if half != "" || len(halves) == 1 {
+			segments = strings.Split(half, ":")
 		}
-		bits = n
+		if i == 1 { // the zeros between
+			gap := size - len(addr) - 2*len(segments)
+			if gap <= 0 {
+				return nil, false
+			}
+			addr = append(addr, make([]byte, gap)...)
+		}
+		for _, segment := range segments {
+			n, err := strconv.ParseInt(segment, 16, 32)
+			if err != nil || len(segment) > 4 {
+				return nil, false
+			}
+			addr = append(addr, byte(n>>8), byte(n))
+		}
 	}
-	return addr, bits, true
+	return addr, len(addr) == size
 }
 
 // fixACL checks the ACL of a request and puts the identities of the client in
 // place of the scheme auth.
-func fixACL(acl []wire.ACL, auth []wire.ID) ([]wire.ACL, wire.Code) {
+func fixACL(acl []wire.ACL, auth []wire.ID, rules Rules) ([]wire.ACL, wire.Code) {
 	var fixed []wire.ACL
 	for i, a := range acl {
 		if slices.Contains(acl[:i], a) {
@@ -144,7 +210,7 @@ func fixACL(acl []wire.ACL, auth []wire.ID) ([]wire.ACL, wire.Code) {
 			}
 			fixed = append(fixed, a)
 		case "ip":
-			if _, _, ok := parseNet(a.ID.ID); !ok {
+			if !validNet(a.ID.ID, rules) {
 				return nil, wire.InvalidACL
 			}
 			fixed = append(fixed, a)

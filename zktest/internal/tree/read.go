@@ -29,10 +29,10 @@ func (t *Tree) Exists(path string, r Reader) (wire.Stat, wire.Code) {
 		return wire.Stat{}, wire.BadArguments
 	}
 	n, code := t.readable(path, r)
-	if code == wire.NoAuth {
+	if code == wire.NoAuth && !t.Rules.OpenExists {
 		return wire.Stat{}, code
 	}
-	t.Watches.add(data, path, r.Watcher, once)
+	t.watch(data, path, r.Watcher)
 	if n == nil {
 		return wire.Stat{}, wire.NoNode
 	}
@@ -45,7 +45,7 @@ func (t *Tree) Get(path string, r Reader) ([]byte, wire.Stat, wire.Code) {
 	if code != wire.OK {
 		return nil, wire.Stat{}, code
 	}
-	t.Watches.add(data, path, r.Watcher, once)
+	t.watch(data, path, r.Watcher)
 	return n.data, n.wireStat(), wire.OK
 }
 
@@ -56,7 +56,7 @@ func (t *Tree) Children(path string, r Reader) ([]string, wire.Stat, wire.Code) 
 	if code != wire.OK {
 		return nil, wire.Stat{}, code
 	}
-	t.Watches.add(children, path, r.Watcher, once)
+	t.watch(children, path, r.Watcher)
 	return n.children.items, n.wireStat(), wire.OK
 }
 
@@ -163,14 +163,18 @@ func (t *Tree) Counts() Counts {
 }
 
 // SetWatches leaves the watches that a client had on another connection. What
-// has changed since the zxid in the request is told at once instead.
+// has changed since the zxid in the request is told at once instead. A client
+// that may not read the node is not told, and has no watch.
 func (t *Tree) SetWatches(r *wire.SetWatches2Request, w Watcher) {
 	renew := func(k kind, paths []string, stale func(*node) wire.EventType) {
 		for _, path := range paths {
-			if e := stale(t.nodes[path]); e != 0 {
-				w.Event(e, path)
-			} else {
-				t.Watches.add(k, path, w, once)
+			n := t.nodes[path]
+			e := stale(n)
+			switch {
+			case e == 0:
+				t.watch(k, path, w)
+			case n == nil || t.Rules.OpenCatchUp || allowed(n.acl, wire.PermRead, w.Auth()) == wire.OK:
+				w.Event(Event{Type: e, Path: path, Zxid: NoZxid})
 			}
 		}
 	}
@@ -194,9 +198,9 @@ func (t *Tree) SetWatches(r *wire.SetWatches2Request, w Watcher) {
 	})
 	renew(children, r.Child, since(wire.EventChildrenChanged, func(n *node) int64 { return n.pzxid }))
 	for _, path := range r.Persistent {
-		t.Watches.AddPersistent(path, w, false)
+		t.AddPersistent(path, w, false)
 	}
 	for _, path := range r.PersistentRecursive {
-		t.Watches.AddPersistent(path, w, true)
+		t.AddPersistent(path, w, true)
 	}
 }

@@ -22,6 +22,7 @@ func special(path string) bool {
 type Tree struct {
 	Zxid    int64
 	Watches Watches
+	Rules   Rules
 
 	nodes      map[string]*node // the root is in it twice, as "" and as "/"
 	sessions   map[int64]int32  // timeouts, in milliseconds
@@ -32,8 +33,9 @@ type Tree struct {
 
 // New returns the tree of an ensemble that was never written to. Config is the
 // content of /zookeeper/config, "" for a server that stands alone.
-func New(config string) *Tree {
+func New(config string, rules Rules) *Tree {
 	t := &Tree{
+		Rules:      rules,
 		nodes:      make(map[string]*node),
 		sessions:   make(map[int64]int32),
 		ephemerals: make(map[int64]*set),
@@ -56,7 +58,7 @@ func New(config string) *Tree {
 // Clone returns a copy that shares no mutable state and has no watches.
 func (t *Tree) Clone() *Tree {
 	c := &Tree{
-		Zxid: t.Zxid, bytes: t.bytes, reaped: t.reaped.clone(),
+		Rules: t.Rules, Zxid: t.Zxid, bytes: t.bytes, reaped: t.reaped.clone(),
 		nodes:      make(map[string]*node, len(t.nodes)),
 		sessions:   maps.Clone(t.sessions),
 		ephemerals: make(map[int64]*set, len(t.ephemerals)),
@@ -137,6 +139,14 @@ func (t *Tree) apply(txn *Txn) Result {
 	return r
 }
 
+// trigger is Watches.trigger of a transaction.
+func (t *Tree) trigger(k kind, path string, e wire.EventType, zxid int64, acl []wire.ACL, told []Watcher) []Watcher {
+	if t.Rules.NoEventZxid {
+		zxid = NoZxid
+	}
+	return t.Watches.trigger(k, Event{Type: e, Path: path, Zxid: zxid}, acl, told)
+}
+
 func (t *Tree) create(txn *Txn) (wire.Stat, wire.Code) {
 	parentPath, name := split(txn.Path)
 	parent := t.nodes[parentPath]
@@ -167,8 +177,8 @@ func (t *Tree) create(txn *Txn) (wire.Stat, wire.Code) {
 		t.reaped.add(txn.Path)
 	}
 	st := n.wireStat()
-	t.Watches.trigger(data, txn.Path, wire.EventCreated, n.acl, nil)
-	t.Watches.trigger(children, watchPath(parentPath), wire.EventChildrenChanged, parent.acl, nil)
+	t.trigger(data, txn.Path, wire.EventCreated, txn.Zxid, n.acl, nil)
+	t.trigger(children, watchPath(parentPath), wire.EventChildrenChanged, txn.Zxid, parent.acl, nil)
 	return st, wire.OK
 }
 
@@ -186,9 +196,9 @@ func (t *Tree) remove(path string, zxid int64) wire.Code {
 		own.remove(path)
 	}
 	t.reaped.remove(path)
-	told := t.Watches.trigger(data, path, wire.EventDeleted, n.acl, nil)
-	t.Watches.trigger(children, path, wire.EventDeleted, n.acl, told)
-	t.Watches.trigger(children, watchPath(parentPath), wire.EventChildrenChanged, parent.acl, nil)
+	told := t.trigger(data, path, wire.EventDeleted, zxid, n.acl, nil)
+	t.trigger(children, path, wire.EventDeleted, zxid, n.acl, told)
+	t.trigger(children, watchPath(parentPath), wire.EventChildrenChanged, zxid, parent.acl, nil)
 	return wire.OK
 }
 
@@ -200,7 +210,7 @@ func (t *Tree) setData(txn *Txn) (wire.Stat, wire.Code) {
 	t.bytes += int64(len(txn.Data) - len(n.data))
 	n.data, n.mtime, n.mzxid, n.version = txn.Data, txn.Time, txn.Zxid, txn.Version
 	st := n.wireStat()
-	t.Watches.trigger(data, txn.Path, wire.EventDataChanged, n.acl, nil)
+	t.trigger(data, txn.Path, wire.EventDataChanged, txn.Zxid, n.acl, nil)
 	return st, wire.OK
 }
 

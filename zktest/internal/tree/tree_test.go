@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/zkcoord/zkcoord/internal/wire"
@@ -24,7 +25,7 @@ type leader struct {
 }
 
 func newLeader() *leader {
-	t := New("")
+	t := New("", Rules{})
 	return &leader{Tree: t, Prep: NewPrep(t, true)}
 }
 
@@ -119,7 +120,7 @@ func TestWhatIsPreparedApplies(t *testing.T) {
 	for seed := range uint64(200) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		l := newLeader()
-		replica := New("")
+		replica := New("", Rules{})
 		path := func() string {
 			p := fmt.Sprintf("/%c", 'a'+r.IntN(3))
 			if r.IntN(2) == 0 {
@@ -189,12 +190,20 @@ func TestACLOfAddresses(t *testing.T) {
 	}{
 		{"127.0.0.1", "127.0.0.1", true, true}, {"127.0.0.0/8", "127.9.9.9", true, true}, {"10.0.0.0/8", "127.0.0.1", true, false},
 		{"127.0.0.1/33", "127.0.0.1", false, false}, {"localhost", "127.0.0.1", false, false}, {"", "", false, false},
-		{"::1", "::1", false, false}, {"::1/64", "::1", false, false}, {"127.0.0.1", "::1", true, false}, {"0.0.0.0/0", "10.1.2.3", true, true},
+		{"::1", "::1", true, true}, {"::1/64", "::2", true, true},
+		{"::1/127", "::2", true, false}, {"fe80::/10", "febf:0:0:0:1:2:3:4", true, true}, {"fe80::/10", "fec0::", true, false},
+		{"1:2:3:4:5:6:7:8", "1:2:3:4:5:6:7:8", true, true}, {"1:2:3:4:5:6:7::", "1:2:3:4:5:6:7:0", true, true}, {"::/0", "::", true, true},
+		{"::1", "127.0.0.1", true, false}, {"::/0", "127.0.0.1", true, false}, {"0.0.0.0/0", "::1", true, false}, {"::1/129", "::1", false, false},
+		{"1::2::3", "1::2", false, false}, {":::", "::", false, false}, {":1", ":1", false, false}, {"1:2:3:4:5:6:7", "", false, false},
+		{"1:2:3:4:5:6:7:8::", "", false, false}, {"12345::", "::", false, false}, {"::ffff:127.0.0.1", "127.0.0.1", false, false}, {"g::", "", false, false}, {"127.0.0.1", "::1", true, false}, {"0.0.0.0/0", "10.1.2.3", true, true},
 		{"127.000.00.01", "127.0.0.1", true, true}, {"127.0.0.256", "", false, false}, {"127.0.0.1.", "", false, false}, {"127.0.0.1/", "", false, false},
 	} {
 		acl := []wire.ACL{{Perms: wire.PermRead, ID: wire.ID{Scheme: "ip", ID: c.acl}}}
-		if _, code := fixACL(acl, nil); (code == wire.OK) != c.valid {
+		if _, code := fixACL(acl, nil, Rules{}); (code == wire.OK) != c.valid {
 			t.Errorf("%q: %v", c.acl, code)
+		}
+		if _, code := fixACL(acl, nil, Rules{NoIPv6: true}); (code == wire.OK) != (c.valid && !strings.Contains(c.acl, ":")) {
+			t.Errorf("%q before 3.9.4: %v", c.acl, code)
 		}
 		if code := allowed(acl, wire.PermRead, []wire.ID{{Scheme: "ip", ID: c.addr}}); (code == wire.OK) != c.passes {
 			t.Errorf("%q for %q: %v", c.acl, c.addr, code)
@@ -204,8 +213,8 @@ func TestACLOfAddresses(t *testing.T) {
 
 type recorder struct{ events []string }
 
-func (r *recorder) Event(e wire.EventType, path string) {
-	r.events = append(r.events, fmt.Sprintf("%d %s", e, path))
+func (r *recorder) Event(e Event) {
+	r.events = append(r.events, fmt.Sprintf("%d %s", e.Type, e.Path))
 }
 
 func (r *recorder) Auth() []wire.ID { return nil }
@@ -237,7 +246,7 @@ func (r *stranger) Auth() []wire.ID { return []wire.ID{{Scheme: "ip", ID: "127.0
 func TestEventsAreKeptFromWhoMayNotRead(t *testing.T) {
 	l := newLeader()
 	w := &stranger{}
-	l.Watches.AddPersistent("/", w, true)
+	l.AddPersistent("/", w, true)
 	secret := create("/secret", 0)
 	secret.ACL = []wire.ACL{{Perms: wire.PermAll, ID: wire.ID{Scheme: "digest", ID: "u:p"}}}
 	l.prepare(wire.OpCreate, 1, secret)

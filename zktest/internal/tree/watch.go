@@ -9,9 +9,19 @@ import (
 
 // A Watcher is told of events: a client's connection. It must be comparable.
 type Watcher interface {
-	Event(e wire.EventType, path string)
+	Event(e Event)
 	Auth() []wire.ID // its identities, which decide what it may know
 }
+
+// An Event is what a watcher is told.
+type Event struct {
+	Type wire.EventType
+	Path string
+	Zxid int64 // of the transaction, or NoZxid
+}
+
+// NoZxid is in an event that does not say which transaction it is of.
+const NoZxid = -1
 
 // A kind is one of the two sets of watches that a server keeps.
 type kind int
@@ -22,13 +32,14 @@ const (
 	kinds
 )
 
-// A mode says how long a watch stays.
+// A mode says how long a watch stays. Modes are bits: one watch may have many.
 type mode int
 
 const (
-	once mode = iota
-	persistent
-	recursive // persistent, and for all nodes below
+	once       mode = 1 << iota
+	persistent      // it stays after an event
+	recursive       // persistent, and for all nodes below
+	allModes   = once | persistent | recursive
 )
 
 // Watches are the watches of one server. The zero value has none.
@@ -37,7 +48,7 @@ type Watches struct {
 }
 
 // A table holds the watches of one kind: for each path, who watches it in
-// which mode, in the order of asking.
+// which modes, in the order of asking.
 type table struct {
 	byPath    map[string][]watch
 	byWatcher map[Watcher]map[string]bool
@@ -45,8 +56,8 @@ type table struct {
 }
 
 type watch struct {
-	who  Watcher
-	mode mode
+	who   Watcher
+	modes mode
 }
 
 func (t *table) find(path string, w Watcher) int {
@@ -58,46 +69,37 @@ func (t *table) find(path string, w Watcher) int {
 	return -1
 }
 
-// add leaves a watch; one that the watcher had on the same path takes the new
-// mode, also where that is the lesser one, as in ZooKeeper 3.8.
-func (s *Watches) add(k kind, path string, w Watcher, m mode) {
-	if w == nil {
+// modes are those of a watcher's own watch on a path, 0 without one.
+func (t *table) modes(path string, w Watcher) mode {
+	if i := t.find(path, w); i >= 0 {
+		return t.byPath[path][i].modes
+	}
+	return 0
+}
+
+// set gives a watcher's watch on a path its modes. One without a mode goes.
+func (t *table) set(path string, w Watcher, modes mode) {
+	i := t.find(path, w)
+	if i < 0 && modes == 0 {
 		return
 	}
-	t := &s.tables[k]
 	if t.byPath == nil {
 		t.byPath, t.byWatcher = make(map[string][]watch), make(map[Watcher]map[string]bool)
 	}
-	if m == recursive {
-		t.recursive++
-	}
-	if t.byWatcher[w][path] {
-		x := &t.byPath[path][t.find(path, w)]
-		if x.mode == recursive {
-			t.recursive--
-		}
-		x.mode = m
-		return
-	}
-	t.byPath[path] = append(t.byPath[path], watch{w, m})
-	if t.byWatcher[w] == nil {
-		t.byWatcher[w] = make(map[string]bool)
-	}
-	t.byWatcher[w][path] = true
-}
-
-func (t *table) drop(path string, w Watcher) bool {
-	i := t.find(path, w)
 	if i < 0 {
-		return false
+		i = len(t.byPath[path])
+		t.byPath[path] = append(t.byPath[path], watch{who: w})
+		if t.byWatcher[w] == nil {
+			t.byWatcher[w] = make(map[string]bool)
+		}
+		t.byWatcher[w][path] = true
 	}
 	list := t.byPath[path]
-	if list[i].mode == recursive {
-		t.recursive--
+	t.recursive += int(modes&recursive)/int(recursive) - int(list[i].modes&recursive)/int(recursive)
+	if list[i].modes = modes; modes == 0 {
+		t.keep(path, slices.Delete(list, i, i+1))
+		t.forget(path, w)
 	}
-	t.keep(path, slices.Delete(list, i, i+1))
-	t.forget(path, w)
-	return true
 }
 
 // keep replaces the watches on a path.
@@ -114,10 +116,41 @@ func (t *table) forget(path string, w Watcher) {
 	}
 }
 
-// trigger tells the watchers of path of an event, except those in told, and
+// watch leaves a watch that one event spends.
+func (t *Tree) watch(k kind, path string, w Watcher) {
+	if w != nil {
+		t.add(k, path, w, once)
+	}
+}
+
+// AddPersistent leaves a watch that stays after an event.
+func (t *Tree) AddPersistent(path string, w Watcher, below bool) {
+	if !below {
+		t.add(data, path, w, persistent)
+		t.add(children, path, w, persistent)
+		return
+	}
+	t.add(data, path, w, recursive)
+	if t.Rules.OneWatchMode {
+		t.add(children, path, w, recursive)
+	}
+}
+
+// add leaves a watch. If the watcher has one on the same path, that one gets
+// the mode in addition or, by the older rule, in place of its own, also if it
+// is the lesser one.
+func (t *Tree) add(k kind, path string, w Watcher, m mode) {
+	table := &t.Watches.tables[k]
+	if !t.Rules.OneWatchMode {
+		m |= table.modes(path, w)
+	}
+	table.set(path, w, m)
+}
+
+// trigger tells the watchers of e.Path of an event, except those in told, and
 // returns whom it told. A watcher that may not read what has the ACL is not
 // told, and its watch is spent all the same.
-func (s *Watches) trigger(k kind, path string, e wire.EventType, acl []wire.ACL, told []Watcher) []Watcher {
+func (s *Watches) trigger(k kind, e Event, acl []wire.ACL, told []Watcher) []Watcher {
 	t := &s.tables[k]
 	if len(t.byPath) == 0 {
 		return nil
@@ -129,24 +162,28 @@ func (s *Watches) trigger(k kind, path string, e wire.EventType, acl []wire.ACL,
 			now = append(now, w)
 		}
 	}
-	for at := path; ; {
+	above := t.recursive > 0
+	for at := e.Path; ; {
 		list := t.byPath[at]
 		kept := make([]watch, 0, len(list))
 		for _, x := range list {
 			switch {
-			case x.mode == recursive && e != wire.EventChildrenChanged, x.mode == persistent && at == path:
+			case x.modes&recursive != 0 && e.Type != wire.EventChildrenChanged, x.modes&^recursive != 0 && at == e.Path:
 				note(x.who)
-			case x.mode == once && at == path:
-				note(x.who)
+			}
+			if at == e.Path {
+				x.modes &^= once
+			}
+			if x.modes == 0 {
 				t.forget(at, x.who)
 				continue
 			}
 			kept = append(kept, x)
 		}
-		if len(kept) < len(list) {
+		if len(list) > 0 {
 			t.keep(at, kept)
 		}
-		if t.recursive == 0 || at == "/" {
+		if !above || at == "/" {
 			break
 		}
 		parent, _ := split(at)
@@ -154,60 +191,71 @@ func (s *Watches) trigger(k kind, path string, e wire.EventType, acl []wire.ACL,
 	}
 	for _, w := range now {
 		if !slices.Contains(told, w) && allowed(acl, wire.PermRead, w.Auth()) == wire.OK {
-			w.Event(e, path)
+			w.Event(e)
 		}
 	}
 	return now
 }
 
-// AddPersistent leaves a watch that stays after an event.
-func (s *Watches) AddPersistent(path string, w Watcher, below bool) {
-	m := persistent
-	if below {
-		m = recursive
-	}
-	s.add(data, path, w, m)
-	s.add(children, path, w, m)
+// A part is what a type of watcher in a request stands for: a mode in a table.
+type part struct {
+	k     kind
+	modes mode
 }
 
-// kindsOf are the kinds that a type of watcher in a request stands for, none
-// for an unknown type.
-func kindsOf(typ int32) []kind {
+// parts are what a type of watcher stands for, none for an unknown type.
+func (t *Tree) parts(typ int32) []part {
+	standard := once
+	if t.Rules.OneWatchMode {
+		standard = allModes // the older rule has no types for the other modes
+	}
 	switch typ {
 	case wire.WatcherChildren:
-		return []kind{children}
+		return []part{{children, standard}}
 	case wire.WatcherData:
-		return []kind{data}
+		return []part{{data, standard}}
 	case wire.WatcherAny:
-		return []kind{children, data}
+		return []part{{children, allModes}, {data, allModes}}
+	}
+	if t.Rules.OneWatchMode {
+		return nil
+	}
+	switch typ {
+	case wire.WatcherPersistent:
+		return []part{{data, persistent}, {children, persistent}}
+	case wire.WatcherPersistentRecursive:
+		return []part{{data, recursive}}
 	}
 	return nil
 }
 
-// Contains reports whether there is such a watch. As in ZooKeeper 3.8 that of
-// anyone on the very path will do.
-func (s *Watches) Contains(path string, typ int32, w Watcher) wire.Code {
-	if kindsOf(typ) == nil {
+// HasWatch reports whether the watcher has such a watch. By the older rule that
+// of anyone on the very path will do.
+func (t *Tree) HasWatch(path string, typ int32, w Watcher) wire.Code {
+	parts := t.parts(typ)
+	if parts == nil {
 		return wire.MarshallingError
 	}
-	for _, k := range kindsOf(typ) {
-		t := &s.tables[k]
-		i := t.find(path, w)
-		if len(t.byPath[path]) > 0 || i >= 0 && t.byPath[path][i].mode == recursive {
+	for _, p := range parts {
+		table := &t.Watches.tables[p.k]
+		if table.modes(path, w)&p.modes != 0 || t.Rules.OneWatchMode && len(table.byPath[path]) > 0 {
 			return wire.OK
 		}
 	}
 	return wire.NoWatcher
 }
 
-// Remove takes the watcher's own watches on a path away.
-func (s *Watches) Remove(path string, typ int32, w Watcher) wire.Code {
-	if kindsOf(typ) == nil {
+// RemoveWatch takes the watcher's own watches on a path away.
+func (t *Tree) RemoveWatch(path string, typ int32, w Watcher) wire.Code {
+	parts := t.parts(typ)
+	if parts == nil {
 		return wire.MarshallingError
 	}
 	code := wire.NoWatcher
-	for _, k := range kindsOf(typ) {
-		if s.tables[k].drop(path, w) {
+	for _, p := range parts {
+		table := &t.Watches.tables[p.k]
+		if has := table.modes(path, w); has&p.modes != 0 {
+			table.set(path, w, has&^p.modes)
 			code = wire.OK
 		}
 	}
@@ -219,7 +267,7 @@ func (s *Watches) RemoveAll(w Watcher) {
 	for k := range s.tables {
 		t := &s.tables[k]
 		for path := range t.byWatcher[w] { // any order: nobody is told
-			t.drop(path, w)
+			t.set(path, w, 0)
 		}
 	}
 }

@@ -1,12 +1,4 @@
-// Package idempotent applies transactions of one owner exactly once, however often
-// the connection goes.
-//
-// Looking for what a transaction made does not tell whether it was applied
-// where others take away what was made, as consumers of a queue do. So the
-// owner has a node of its own, the ledger, and every transaction sets it,
-// conditional on its version: a transaction that was sent again after it had
-// been applied fails at the ledger, and nowhere else.
-package idempotent
+package recipe
 
 import (
 	"context"
@@ -18,17 +10,23 @@ import (
 )
 
 // ErrGone means that somebody deleted or set the ledger. Nothing was applied.
-var ErrGone = errors.New("ledger node deleted by another client")
+var ErrGone = errors.New("recipe: ledger node deleted by another client")
 
-// A Mark is an ephemeral node whose version counts the transactions of its
-// owner. It is made with the first one. It is not safe for concurrent use.
+// A Ledger applies transactions of one owner at most once, however often the connection
+// goes. It is an ephemeral node whose version counts the transactions. The node is made
+// with the first one. A Ledger is not safe for concurrent use.
+//
+// A look at what a transaction made does not tell whether it was applied where other
+// clients delete what was made, like the consumers of a queue. So every transaction also
+// sets the ledger, conditional on its version: a transaction that was sent again after it
+// had been applied fails at the ledger, and nowhere else.
 type Ledger struct {
 	s    *session.Session
 	dir  string
 	kind string
 
-	node  session.Node // Path is "" before it is made
-	count int32        // transactions applied so far
+	node  Node  // Path is "" before it is made
+	count int32 // transactions applied so far
 }
 
 // NewLedger returns a ledger that will be made in dir. No request is made.
@@ -75,7 +73,7 @@ func (m *Ledger) Try(ctx context.Context, ops ...session.Op) ([]session.OpResult
 			m.count++
 			return make([]session.OpResult, len(ops)), nil
 		case part != nil && !unsure && (errors.Is(part, zk.ErrNoNode) || errors.Is(part, zk.ErrBadVersion)):
-			m.node = session.Node{}
+			m.node = Node{}
 			return nil, ErrGone
 		case part == nil && session.ConnectionLost(err):
 			unsure = unsure || session.OutcomeOf(err) == session.Indeterminate
@@ -92,7 +90,7 @@ func (m *Ledger) giveUp(err error, unsure bool) error {
 	if !unsure {
 		return failed(err)
 	}
-	m.node = session.Node{}
+	m.node = Node{}
 	return &session.RequestError{Op: "txn", Path: m.dir, Outcome: session.Indeterminate, Err: err}
 }
 
@@ -110,7 +108,7 @@ func (m *Ledger) Make(ctx context.Context) (err error) {
 	if m.node.Path != "" {
 		return nil
 	}
-	m.node, err = m.s.CreateProtected(ctx, m.dir, m.kind, nil, session.EphemeralSequential)
+	m.node, err = CreateProtected(ctx, m.s, m.dir, m.kind, nil, session.EphemeralSequential)
 	m.count = 0
 	return err
 }
@@ -129,7 +127,7 @@ func (m *Ledger) Zxid(ctx context.Context) (int64, error) {
 		return 0, err
 	}
 	if stat == nil {
-		m.node = session.Node{}
+		m.node = Node{}
 		return 0, ErrGone
 	}
 	return stat.Mzxid, nil
@@ -140,8 +138,8 @@ func (m *Ledger) Remove(ctx context.Context) error {
 	if m.node.Path == "" {
 		return nil
 	}
-	err := m.s.Remove(ctx, m.node)
-	m.node = session.Node{}
+	err := Remove(ctx, m.s, m.node)
+	m.node = Node{}
 	return err
 }
 

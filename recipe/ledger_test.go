@@ -1,4 +1,4 @@
-package idempotent_test
+package recipe_test
 
 import (
 	"context"
@@ -12,8 +12,8 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/zkcoord/zkcoord/harness/crashpoint"
-	"github.com/zkcoord/zkcoord/internal/idempotent"
 	"github.com/zkcoord/zkcoord/internal/recipetest"
+	"github.com/zkcoord/zkcoord/recipe"
 	"github.com/zkcoord/zkcoord/session"
 	"github.com/zkcoord/zkcoord/zktest"
 )
@@ -42,7 +42,7 @@ func TestTransactionIsAppliedOnce(t *testing.T) {
 		if _, err := other.Create(p.Context(), dir, nil, session.Persistent); err != nil {
 			return err
 		}
-		mark := idempotent.NewLedger(s, "/marks", "put")
+		mark := recipe.NewLedger(s, "/marks", "put")
 		told := map[string]session.Outcome{}
 		if err := p.Break(func(ctx context.Context) error {
 			for _, name := range []string{"first", "second"} {
@@ -65,7 +65,7 @@ func TestTransactionIsAppliedOnce(t *testing.T) {
 
 // counted compares what is there with what was told.
 func counted(ctx context.Context, s *session.Session, told map[string]session.Outcome) error {
-	if err := s.ReadBarrier(ctx, dir); err != nil {
+	if err := recipe.ReadBarrier(ctx, s, dir); err != nil {
 		return err
 	}
 	listing, err := s.Children(ctx, dir)
@@ -89,7 +89,7 @@ func counted(ctx context.Context, s *session.Session, told map[string]session.Ou
 func TestRefusedTransaction(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		c := w.Client()
-		mark := idempotent.NewLedger(c.Session, "/marks", "put")
+		mark := recipe.NewLedger(c.Session, "/marks", "put")
 		create := session.CreateOp{Path: "/a", Mode: session.Persistent}
 		_, err := mark.Do(t.Context(), create, session.CheckOp{Path: "/none", Version: session.AnyVersion})
 		part := (*session.MultiError)(nil)
@@ -110,7 +110,7 @@ func TestRefusedTransaction(t *testing.T) {
 func TestLostMarkIsMadeAnew(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		c := w.Client()
-		mark := idempotent.NewLedger(c.Session, "/marks", "put")
+		mark := recipe.NewLedger(c.Session, "/marks", "put")
 		for i, spoil := range []func(path string) error{
 			func(string) error { return nil },
 			func(path string) error { return c.Delete(t.Context(), path, session.AnyVersion) },
@@ -151,7 +151,7 @@ func TestErrorOfTheMarkIsNoneOfTheOps(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 				c := w.Client()
-				mark := idempotent.NewLedger(c.Session, "/marks", "put")
+				mark := recipe.NewLedger(c.Session, "/marks", "put")
 				recipetest.Must(mark.Do(t.Context(), session.CreateOp{Path: "/a"}))
 				want := spoil(t, w, c, w.Nodes("/marks")[0])
 				_, err := mark.Do(t.Context(), session.CreateOp{Path: "/b"})
@@ -167,16 +167,16 @@ func TestErrorOfTheMarkIsNoneOfTheOps(t *testing.T) {
 // What rests on things read before is not tried again under another mark.
 func TestTryTellsThatTheMarkIsGone(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
-		mark := idempotent.NewLedger(w.Client().Session, "/marks", "take")
+		mark := recipe.NewLedger(w.Client().Session, "/marks", "take")
 		recipetest.Check(t, mark.Make(t.Context()))
 		recipetest.Must(mark.Try(t.Context(), session.CreateOp{Path: "/a"}))
 		recipetest.Check(t, w.Admin().DeleteAll(t.Context(), "/marks"))
-		if _, err := mark.Zxid(t.Context()); !errors.Is(err, idempotent.ErrGone) || mark.Made() {
+		if _, err := mark.Zxid(t.Context()); !errors.Is(err, recipe.ErrGone) || mark.Made() {
 			t.Errorf("zxid: %v", err)
 		}
 		recipetest.Check(t, mark.Make(t.Context()))
 		recipetest.Check(t, w.Admin().DeleteAll(t.Context(), "/marks"))
-		if _, err := mark.Try(t.Context(), session.CreateOp{Path: "/b"}); !errors.Is(err, idempotent.ErrGone) || mark.Made() {
+		if _, err := mark.Try(t.Context(), session.CreateOp{Path: "/b"}); !errors.Is(err, recipe.ErrGone) || mark.Made() {
 			t.Errorf("try: %v", err)
 		}
 		if stat := recipetest.Must(w.Admin().Exists(t.Context(), "/b")); stat != nil {

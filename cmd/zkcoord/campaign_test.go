@@ -1,0 +1,38 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"testing"
+)
+
+// A violation outweighs a run that failed, which outweighs one that proves nothing; and the rest of a campaign that is
+// interrupted proves nothing.
+func TestCampaignEndsWithTheWorst(t *testing.T) {
+	broken := errors.New("no servers")
+	for _, c := range []struct {
+		jobs        []error
+		interrupted bool
+		want        error
+	}{
+		{nil, false, nil},
+		{[]error{nil, nil}, false, nil},
+		{[]error{nil, codeError(exitUnknown), nil}, false, codeError(exitUnknown)},
+		{[]error{codeError(exitUnknown), broken, nil}, false, codeError(exitFailed)},
+		{[]error{codeError(exitInvalid), broken, codeError(exitUnknown)}, false, codeError(exitInvalid)},
+		{[]error{nil, codeError(exitInvalid)}, true, codeError(exitUnknown)},
+		{[]error{codeError(exitInvalid), nil}, true, codeError(exitInvalid)},
+	} {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		got := quietApp().campaign(each(ctx, c.jobs, func(err error) error {
+			if c.interrupted {
+				cancel() // during the first job
+			}
+			return err
+		}))
+		if got != c.want {
+			t.Errorf("%v, interrupted %v: %v, want %v", c.jobs, c.interrupted, got, c.want)
+		}
+	}
+}

@@ -1,0 +1,59 @@
+package zookeeper
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/zkcoord/zkcoord/internal/zkversion"
+)
+
+func TestScriptsKnowTheVersions(t *testing.T) {
+	text, err := files.ReadFile("packages")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for line := range strings.Lines(string(text)) {
+		if version, ok := strings.CutPrefix(line, "zookeeper-"); ok {
+			names = append(names, strings.Fields(version)[0])
+		}
+	}
+	if !slices.Equal(names, zkversion.Known()) {
+		t.Errorf("the file packages has ZooKeeper %q, want %q", names, zkversion.Known())
+	}
+	for name, want := range map[string]string{"image.sh": "standard=" + zkversion.Default + "\n", "Dockerfile": "BASE=zookeeper:" + zkversion.Default + "\n"} {
+		if text, err := files.ReadFile(name); err != nil || !strings.Contains(string(text), want) {
+			t.Errorf("%s does not say %q (%v)", name, want, err)
+		}
+	}
+}
+
+func TestAnUnknownNameListsThoseThereAre(t *testing.T) {
+	for _, name := range []string{"zookeeper-3.7", "zookeeper-3.8 bookworm", "", "zookeeper-.*"} {
+		_, err := Unpack(t.Context(), name, t.Output())
+		if err == nil || !strings.Contains(err.Error(), "zookeeper-3.9.6") || strings.Contains(err.Error(), "#") {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
+}
+
+// Whatever is between this machine and Debian, nothing that Debian did not sign is unpacked, and no half of it is left.
+func TestNothingUnpacksWithoutANetwork(t *testing.T) {
+	if _, err := os.Stat("/usr/share/keyrings/debian-archive-keyring.gpg"); err != nil {
+		t.Skip(err)
+	}
+	cache := t.TempDir()
+	t.Setenv("XDG_CACHE_HOME", cache)
+	t.Setenv("http_proxy", "http://127.0.0.1:1") // where nobody listens
+	t.Setenv("https_proxy", "http://127.0.0.1:1")
+	_, err := Unpack(t.Context(), "zookeeper-3.9.3", t.Output())
+	if err == nil || !strings.Contains(err.Error(), "network") || !strings.Contains(err.Error(), "trixie") {
+		t.Errorf("error is %v", err)
+	}
+	if left, _ := filepath.Glob(filepath.Join(cache, "zkcoord", "*-*")); len(left) > 0 {
+		t.Errorf("left %v", left)
+	}
+}

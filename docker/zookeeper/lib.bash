@@ -1,0 +1,18 @@
+# What the scripts of this directory share.
+say() { echo "${0##*/}: $*" >&2; }
+die() { say "$@"; exit 1; }
+
+# mirror prints the Debian mirror that this machine uses already, which may be the only one that it reaches.
+mirror() {
+  local found=
+  ! command -v apt-get > /dev/null || found=$(apt-get indextargets --format '$(REPO_URI)' \
+    'Created-By: Packages' 'Origin: Debian' 'Label: Debian' 2> /dev/null | head -n 1 || true)
+  echo "${found:-http://deb.debian.org/debian}"
+}
+
+# alone NAME waits until no other run of these scripts holds that name, and holds it until this shell ends.
+alone() {
+  command -v flock > /dev/null || return 0
+  exec {lock}> "${XDG_RUNTIME_DIR:-/tmp}/zkcoord-$1-$(id -u).lock"
+  flock "$lock"
+}

@@ -1,0 +1,61 @@
+package container
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+
+	mobycontainer "github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/client"
+	"github.com/testcontainers/testcontainers-go"
+
+	"github.com/zkcoord/zkcoord/harness/ensemble"
+)
+
+// Version returns the version of a node, empty for the default one.
+func (e *Ensemble) Version(node int) string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.versions[node]
+}
+
+// SetVersion puts a container of the other version's image in the place of a killed node's. It takes the volumes over.
+func (e *Ensemble) SetVersion(ctx context.Context, node int, version string) error {
+	return e.change(ctx, "set the version of", node, func() error {
+		if _, ok := e.images[version]; !ok {
+			return fmt.Errorf("the ensemble was not started for version %s: %w", version, ensemble.ErrUnable)
+		}
+		if !e.is(e.down, node) {
+			return errors.New("it runs")
+		}
+		if e.Version(node) == version {
+			return nil
+		}
+		return e.replace(ctx, node, version)
+	})
+}
+
+// replace makes the new container before the old one goes, so that the volumes have an owner all the time.
+func (e *Ensemble) replace(ctx context.Context, node int, version string) error {
+	old := e.nodes[node]
+	var log bytes.Buffer
+	if err := e.copyLog(ctx, node, &log, allLines); err != nil {
+		return err
+	}
+	// A name is free for another container only when the old one has given it up.
+	name := fmt.Sprintf("zkcoord-%s-node%d-before", e.id, node)
+	if _, err := e.engine.ContainerRename(ctx, old, client.ContainerRenameOptions{NewName: name}); err != nil {
+		return err
+	}
+	made, err := e.run(ctx, node, version, func(h *mobycontainer.HostConfig) { h.VolumesFrom = []string{old} },
+		testcontainers.WithNoStart())
+	if err != nil {
+		return err
+	}
+	e.mu.Lock()
+	e.nodes[node], e.versions[node], e.before[node] = made, version, log.Bytes()
+	e.mu.Unlock()
+	_, err = e.engine.ContainerRemove(ctx, old, client.ContainerRemoveOptions{})
+	return err
+}

@@ -1,0 +1,29 @@
+package rules
+
+import (
+	"go/ast"
+	"path"
+	"slices"
+	"testing"
+)
+
+// What a program gives to a constructor or a call is an error if it cannot be right: see docs/decisions/0005. The one
+// panic says that a source of random numbers, which is given by tests, has failed.
+func TestWhatProgramsImportDoesNotPanic(t *testing.T) {
+	packages := []string{"session", "recipe", "lock", "election", "queue", "barrier", "watch", "group", "internal/lockqueue", "internal/under"}
+	for name, file := range goFiles(t) {
+		if isTest(name) || !slices.Contains(packages, path.Dir(name)) || name == "session/rand.go" {
+			continue
+		}
+		ast.Inspect(file, func(n ast.Node) bool {
+			call, ok := n.(*ast.CallExpr)
+			if !ok {
+				return true
+			}
+			if f, ok := call.Fun.(*ast.Ident); ok && f.Name == "panic" {
+				t.Errorf("%s panics", name)
+			}
+			return true
+		})
+	}
+}

@@ -1,0 +1,105 @@
+package recipe_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/zkcoord/zkcoord/recipe"
+	"github.com/zkcoord/zkcoord/session"
+	"github.com/zkcoord/zkcoord/zktest"
+)
+
+// example opens a session on an ensemble of its own.
+func example() (context.Context, *session.Session, func()) {
+	e, err := zktest.New(zktest.Options{})
+	if err != nil {
+		panic(err)
+	}
+	ctx := context.Background()
+	s, err := session.Open(ctx, session.Options{Servers: e.Servers(), Dial: e.DialContext})
+	if err != nil {
+		panic(err)
+	}
+	return ctx, s, func() { s.Close(); e.Close() }
+}
+
+// What a lock is made of: a node of one's own, the knowledge that it is the
+// one to be served, and a lease that stands.
+func ExampleHold() {
+	ctx, s, done := example()
+	defer done()
+	node, err := recipe.CreateProtected(ctx, s, "/lock", "lock", nil, session.EphemeralSequential)
+	if err != nil {
+		panic(err)
+	}
+	h := recipe.NewHold(s, node)
+	// ... wait until node is the first of the directory ...
+	if err := h.Grant(ctx); err != nil {
+		panic(err)
+	}
+	fmt.Println("held, token is set:", h.Node().Czxid != 0)
+	// Work with h.Context(): it ends before anybody else can be granted the lock.
+	h.End(errors.New("released"))
+	recipe.Remove(ctx, s, node)
+	fmt.Println(context.Cause(h.Context()))
+	// Output:
+	// held, token is set: true
+	// released
+}
+
+// Two requests in one round trip: the listing is sent behind the create.
+func ExampleCreation() {
+	ctx, s, done := example()
+	defer done()
+	recipe.CreateParents(ctx, s, "/queue/x")
+	creation := recipe.StartProtected(s, "/queue", "lock", nil, session.EphemeralSequential)
+	creation.Sent(ctx)
+	listing, _ := s.Children(ctx, "/queue")
+	node, err := creation.Wait(ctx)
+	fmt.Println(len(listing.Names), listing.Names[0] == node.Name(), err)
+	// Output: 1 true <nil>
+}
+
+func ExampleNode() {
+	n := recipe.Node{Path: "/locks/9f-lock-0000000007", Czxid: 0x100000002}
+	fmt.Println(n.Name(), n.Czxid)
+	// Output: 9f-lock-0000000007 4294967298
+}
+
+// Many watches for one goroutine to wait for.
+func ExampleWatches() {
+	ctx, s, done := example()
+	defer done()
+	w := recipe.NewWatches(s)
+	defer w.Stop()
+	for _, path := range []string{"/a", "/b", "/c"} {
+		if _, err := w.Exists(ctx, path); err != nil {
+			panic(err)
+		}
+	}
+	s.Create(ctx, "/b", nil, session.Persistent)
+	fired, err := w.Wait(ctx)
+	fmt.Println(len(fired), fired[0].Path, err)
+	// Output: 1 /b <nil>
+}
+
+func ExampleFired() {
+	f := recipe.Fired{Path: "/a", Children: true, Type: session.EventNodeChildrenChanged}
+	fmt.Println(f.Type, f.Path, f.Children)
+	// Output: EventNodeChildrenChanged /a true
+}
+
+func ExampleLedger() {
+	ctx, s, done := example()
+	defer done()
+	ledger := recipe.NewLedger(s, "/ledgers", "put")
+	defer ledger.Remove(ctx)
+	for range 2 { // each is applied once, whichever replies are lost
+		_, err := ledger.Do(ctx, session.CreateOp{Path: "/item-", Mode: session.PersistentSequential})
+		fmt.Println(err)
+	}
+	// Output:
+	// <nil>
+	// <nil>
+}

@@ -1,0 +1,58 @@
+package scenarios
+
+import (
+	"flag"
+	"runtime"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/zkcoord/zkcoord/harness"
+	"github.com/zkcoord/zkcoord/harness/checker"
+	"github.com/zkcoord/zkcoord/internal/kinds"
+)
+
+var busyRuns = flag.Int("busy", 0, "runs of each scenario in real time by TestBusyMachineMakesNoVerdict, with all processors loaded; 0 is one of queue-claims")
+
+// burn keeps all processors busy with goroutines of this process, until the test ends.
+func burn(t *testing.T) {
+	var ended atomic.Bool
+	for range runtime.GOMAXPROCS(0) {
+		go func() {
+			for x := uint32(1); !ended.Load(); x *= 16777619 {
+				_ = x
+			}
+		}()
+	}
+	t.Cleanup(func() { ended.Store(true) })
+}
+
+// The report: queue-claims with this seed was invalid on a machine with other work, because a loss was recorded
+// 14 us after the next claim.
+func TestBusyMachineMakesNoVerdict(t *testing.T) {
+	all, runs, first := Virtual(), *busyRuns, *seed
+	if runs == 0 {
+		all, runs, first = []harness.Scenario{QueueClaims()}, 1, 108349
+	}
+	burn(t)
+	for _, s := range all {
+		t.Run(s.Name, func(t *testing.T) {
+			t.Parallel()
+			verdicts := make(map[checker.Verdict]int)
+			for i := range uint64(runs) {
+				start, err := kinds.Starter("embedded", "", "", nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				r, err := harness.Run(t.Context(), s, harness.Options{Ensemble: start, Seed: first + i, Time: 5 * time.Second})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if verdicts[r.Verdict]++; r.Verdict == checker.Invalid {
+					t.Errorf("seed %d is invalid\n%s%s", r.Seed, r.Summary(), where(t, r, nil))
+				}
+			}
+			t.Log(verdicts)
+		})
+	}
+}

@@ -1,0 +1,398 @@
+package scenarios
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/zkcoord/zkcoord/harness/ensemble"
+	"github.com/zkcoord/zkcoord/harness/netfault"
+	"github.com/zkcoord/zkcoord/lock"
+	"github.com/zkcoord/zkcoord/session"
+)
+
+var (
+	cuts      = flag.Int("cuts", 0, "cuts of TestCutsSharedByIdleClients; 0 skips it")
+	ensembles = flag.Int("ensembles", 2, "ensembles that TestCutsSharedByIdleClients breaks at once")
+	pauses    = flag.Bool("pauses", false, "TestCutsSharedByIdleClients pauses the leader in place of a cut")
+	trustIdle = flag.Bool("trust-idle", false, "TestCutsSharedByIdleClients uses the old rule of the lease, which must share locks")
+)
+
+// idlePaths is how many locks are contended for during each cut. A leader that was paused takes idleCrowd further
+// sessions to close, so that it has requests to answer before it has closed all.
+const (
+	idlePaths = 16
+	idleCrowd = 240
+)
+
+// The attack knows the server's clock, which the scenario idle-lock does not. A follower is cut off for 4 to 8 s.
+// Clients of it that have been idle ask for locks shortly before the leader expires their sessions, and rivals
+// on other servers ask right after them. With -pauses the leader is paused for as long in place of a cut.
+//
+//	go test ./scenarios -run CutsSharedByIdle -cuts 200 -ensembles 3 -timeout 0 -v
+//
+// Covers L1, S2.
+func TestCutsSharedByIdleClients(t *testing.T) {
+	if *cuts == 0 {
+		t.Skip("see the flag -cuts")
+	}
+	if *kind == "embedded" {
+		t.Skip("the model's clock is its own: see TestIdleSessionInAPartitionSharesNoLock of package lock")
+	}
+	start := options(t, 0).Ensemble
+	var total idleCount
+	var work errgroup.Group
+	for i := range *ensembles {
+		work.Go(func() error {
+			e, err := start(t.Context(), ensemble.Config{Nodes: 3, TickTime: idleTick, SyncLimit: 5})
+			if err != nil {
+				return err
+			}
+			defer e.Close(context.WithoutCancel(t.Context()))
+			a := idleAttack{t: t, ensemble: e, name: fmt.Sprintf("%d-%d", *seed, i), random: rand.New(rand.NewPCG(*seed, uint64(i))), total: &total}
+			for n := i; n < *cuts; n += *ensembles {
+				if err := a.cut(t.Context(), n); err != nil {
+					return fmt.Errorf("cut %d: %w", n, err)
+				}
+			}
+			return nil
+		})
+	}
+	err := work.Wait()
+	t.Log(&total)
+	if err != nil {
+		t.Error(err)
+	}
+	if shared := total.shared > 0; shared != *trustIdle {
+		t.Errorf("locks were shared: got %t, want %t", shared, *trustIdle)
+	}
+}
+
+// An idleCount counts what idleAttacks have seen.
+type idleCount struct {
+	mu                   sync.Mutex
+	breaks               [3]int // by idleBreak
+	locks, grants, ended int    // ended are the grants that ended before they were released
+	shared               int
+	longest              time.Duration
+}
+
+func (c *idleCount) add(f func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	f()
+}
+
+func (c *idleCount) String() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return fmt.Sprintf("%d cuts one way, %d both ways, %d pauses, %d locks, %d grants, %d of them lost, %d locks held by two (for %v at most)",
+		c.breaks[oneWay], c.breaks[bothWays], c.breaks[paused], c.locks, c.grants, c.ended, c.shared, c.longest)
+}
+
+// An idleBreak is what is done to the way between the leader and the follower.
+type idleBreak int
+
+const (
+	oneWay   idleBreak = iota // nothing passes from the leader to the follower
+	bothWays                  // nothing passes between the follower and any other server
+	paused                    // the leader's process stands still
+)
+
+func (b idleBreak) String() string { return [...]string{"cut one way", "cut both ways", "paused"}[b] }
+
+// An idleAttack cuts off followers of one ensemble.
+type idleAttack struct {
+	t        *testing.T
+	ensemble ensemble.Ensemble
+	name     string
+	random   *rand.Rand
+	total    *idleCount
+}
+
+func (a *idleAttack) between(least, most time.Duration) time.Duration {
+	return least + time.Duration(a.random.Int64N(int64(max(most-least, 1))))
+}
+
+// plan draws an attack. The leader expires sessions when its clock is a multiple of the tick: at the first one
+// that is later than the last PING that it sent, plus T. It sends one every half a tick. All times are after the
+// break, which begins at phase into a tick.
+func (a *idleAttack) plan() (how idleBreak, phase, expiry, mend time.Duration) {
+	phase = a.between(idleTick*11/20, idleTick*39/40) // the last PING was sent in this tick
+	expiry = idleTick - phase + idleTimeout
+	how = idleBreak(a.random.IntN(2))
+	if *pauses {
+		how = paused
+	}
+	switch {
+	case how == paused: // its followers wait for it for five ticks
+		mend = a.between(expiry, expiry+idleTick/2)
+	case how == bothWays && a.random.IntN(4) > 0: // the clients ask after the mend, and the leader's packets wait for TCP
+		mend = a.between(idleTimeout*2/3, expiry-100*time.Millisecond)
+	default:
+		mend = a.between(expiry-300*time.Millisecond, min(expiry+time.Second, 4*idleTick))
+	}
+	return how, phase, expiry, mend
+}
+
+// begin breaks, and returns what mends it again.
+func (a *idleAttack) begin(ctx context.Context, how idleBreak, leader, at int) (mend func() error, err error) {
+	if how == paused {
+		p := a.ensemble.(ensemble.Pauser)
+		return func() error { return p.Resume(ctx, leader) }, p.Pause(ctx, leader)
+	}
+	edges := []ensemble.Edge{{From: leader, To: at}}
+	if how == bothWays {
+		other := 3 - leader - at
+		edges = append(edges, ensemble.Edge{From: at, To: leader}, ensemble.Edge{From: other, To: at}, ensemble.Edge{From: at, To: other})
+	}
+	p := a.ensemble.(ensemble.Partitioner)
+	return func() error { return p.Mend(ctx) }, p.Cut(ctx, edges...)
+}
+
+func (a *idleAttack) cut(ctx context.Context, n int) (err error) {
+	e := a.ensemble
+	if err := e.Ready(ctx); err != nil {
+		return err
+	}
+	leader, err := e.Leader(ctx)
+	if err != nil {
+		return err
+	}
+	at := (leader + 1 + a.random.IntN(2)) % 3
+	how, phase, expiry, mend := a.plan()
+
+	silence := a.random.IntN(3) // a sync that waits for the leader can hold up what others send
+	var sessions idleSessions
+	defer sessions.close()
+	var pairs [idlePaths]*idlePair
+	var opening errgroup.Group
+	for i := range pairs {
+		silent := silence == 0 || silence == 1 && i%2 == 1
+		opening.Go(func() (err error) {
+			pairs[i], err = a.pair(ctx, &sessions, fmt.Sprintf("/idle-%s-%d-%d", a.name, n, i), i, leader, at, silent)
+			return err
+		})
+	}
+	if how == paused {
+		opening.Go(func() error { return a.crowd(ctx, &sessions, at) })
+	}
+	if err = opening.Wait(); err != nil {
+		return err
+	}
+	wait(ctx, idleTimeout*5/4)
+	wait(ctx, (phase-monotonic()%idleTick+idleTick)%idleTick)
+	begun := time.Now()
+	heal, err := a.begin(ctx, how, leader, at)
+	if err != nil {
+		return err
+	}
+	// All ask before TCP first retransmits: after that the follower's requests wait as well.
+	const burst = 200 * time.Millisecond
+	first := a.between(max(min(mend, expiry)-burst/2, expiry-3*burst), expiry-burst/2)
+	if how == paused {
+		first = mend - 2*burst
+	}
+	var work sync.WaitGroup
+	for _, p := range pairs {
+		ask := first + a.between(0, burst)
+		second := ask + a.between(0, burst)
+		p.proxy.Pin("")
+		if p.deaf = how == paused; p.deaf {
+			second = mend // no session lives on but a new one
+		}
+		work.Go(func() { p.take(ctx, 0, begun.Add(ask)) })
+		work.Go(func() { p.take(ctx, 1, begun.Add(second)) })
+	}
+	wait(ctx, time.Until(begun.Add(mend)))
+	if err := heal(); err != nil {
+		return err
+	}
+	mended := time.Since(begun)
+	work.Wait()
+	a.total.add(func() { a.total.breaks[how]++ })
+	shared := 0
+	for _, p := range pairs {
+		shared += p.judge(a.t, a.total)
+	}
+	a.t.Logf("%d: n%d from n%d %v for %v, expiry after %v: %d of %d shared; %v", n, at, leader, how,
+		mended.Round(time.Millisecond), expiry.Round(time.Millisecond), shared, len(pairs), a.total)
+	return ctx.Err()
+}
+
+// idleSessions are those of one attack.
+type idleSessions struct {
+	mu  sync.Mutex
+	all []*session.Session
+}
+
+func (all *idleSessions) open(ctx context.Context, o session.Options) (*session.Session, error) {
+	s, err := session.Open(ctx, o)
+	if err == nil {
+		all.mu.Lock()
+		defer all.mu.Unlock()
+		all.all = append(all.all, s)
+	}
+	return s, err
+}
+
+func (all *idleSessions) close() {
+	var closing sync.WaitGroup
+	for _, s := range all.all {
+		closing.Go(func() { s.Close() })
+	}
+	closing.Wait()
+}
+
+// crowd opens sessions on the follower that do nothing.
+func (a *idleAttack) crowd(ctx context.Context, all *idleSessions, at int) error {
+	var opening errgroup.Group
+	opening.SetLimit(16)
+	for range idleCrowd {
+		opening.Go(func() error {
+			_, err := all.open(ctx, session.Options{Timeout: idleTimeout, Servers: a.ensemble.Servers()[at : at+1],
+				Dial: a.ensemble.DialContext, NoIdleLease: true})
+			return err
+		})
+	}
+	return opening.Wait()
+}
+
+// An idlePair is an idle session on the follower and its rival elsewhere, which ask for one lock.
+type idlePair struct {
+	path     string
+	proxy    *netfault.Proxy // of the idle session
+	sessions [2]*session.Session
+	again    func() (*session.Session, error) // another session of the rival
+	deaf     bool                             // the idle session is cut off from its server as soon as it holds the lock
+
+	mu     sync.Mutex
+	held   [2]*idleHold
+	shared bool
+}
+
+type idleHold struct {
+	from, to time.Time
+	lost     bool
+	ctx      context.Context // nil after the release
+}
+
+// pair opens the sessions. Every second idle one does not know the tick, and every fourth may move to another
+// server. A silent one sends no syncs while it is idle.
+func (a *idleAttack) pair(ctx context.Context, all *idleSessions, path string, i, leader, at int, silent bool) (*idlePair, error) {
+	servers := a.ensemble.Servers()
+	p := &idlePair{path: path, proxy: netfault.New(a.ensemble.DialContext)}
+	o := session.Options{Timeout: idleTimeout, Servers: servers[at : at+1], Dial: p.proxy.DialContext,
+		NoIdleLease: silent, UnsafeTrustIdle: *trustIdle}
+	if i%4 < 2 {
+		o.TickTime = idleTick
+	}
+	if i%4 == 3 {
+		p.proxy.Pin(servers[at])
+		o.Servers = servers
+	}
+	rival := session.Options{Timeout: idleTimeout, Servers: servers[leader : leader+1], Dial: a.ensemble.DialContext, UnsafeTrustIdle: *trustIdle}
+	if i%3 == 0 {
+		other := 3 - leader - at
+		rival.Servers = servers[other : other+1]
+	}
+	for j, o := range []session.Options{o, rival} {
+		s, err := all.open(ctx, o)
+		if err != nil {
+			return nil, err
+		}
+		p.sessions[j] = s
+	}
+	p.again = func() (*session.Session, error) { return all.open(ctx, rival) }
+	_, err := p.sessions[1].Create(ctx, path, nil, session.Persistent)
+	return p, err
+}
+
+// take asks for the lock at a time, and holds it for some seconds.
+func (p *idlePair) take(ctx context.Context, who int, at time.Time) {
+	wait(ctx, time.Until(at))
+	ctx, cancel := context.WithTimeout(ctx, 2*idleTimeout)
+	defer cancel()
+	s := p.sessions[who]
+	if who == 1 && p.deaf {
+		var err error
+		if s, err = p.again(); err != nil {
+			return
+		}
+	}
+	g, err := lock.NewMutex(s, p.path, lock.Options{}).Lock(ctx)
+	if err != nil {
+		return
+	}
+	if who == 0 && p.deaf {
+		p.proxy.Stall()
+	}
+	h := &idleHold{from: time.Now(), ctx: g.Context()}
+	p.note(func() {
+		// The other one's context is looked at after this one was granted: it has to have ended by then.
+		if other := p.held[1-who]; other != nil && other.ctx != nil && other.ctx.Err() == nil {
+			p.shared = true
+		}
+		p.held[who] = h
+	})
+	select {
+	case <-g.Context().Done():
+	case <-time.After(2 * idleTick):
+	}
+	p.note(func() { h.to, h.lost, h.ctx = time.Now(), g.Context().Err() != nil, nil })
+	p.proxy.Resume()
+	release, cancel := context.WithTimeout(context.WithoutCancel(ctx), idleTimeout)
+	defer cancel()
+	_ = g.Unlock(release)
+}
+
+func (p *idlePair) note(f func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	f()
+}
+
+// judge adds what the pair has seen to total.
+func (p *idlePair) judge(t *testing.T, total *idleCount) (shared int) {
+	total.add(func() {
+		total.locks++
+		for _, h := range p.held {
+			if h != nil {
+				total.grants++
+			}
+			if h != nil && h.lost {
+				total.ended++
+			}
+		}
+		if p.shared {
+			a, b := p.held[0], p.held[1]
+			from, to := a.from, a.to
+			if b.from.After(from) {
+				from = b.from
+			}
+			if b.to.Before(to) {
+				to = b.to
+			}
+			shared = 1
+			total.shared++
+			total.longest = max(total.longest, to.Sub(from))
+			t.Logf("%s: both held, for %v", p.path, to.Sub(from))
+		}
+	})
+	return shared
+}
+
+// monotonic is the time since the machine's boot, which servers on this machine count sessions by.
+func monotonic() time.Duration {
+	text, _ := os.ReadFile("/proc/uptime")
+	var seconds float64
+	_, _ = fmt.Sscan(string(text), &seconds)
+	return time.Duration(seconds * float64(time.Second))
+}

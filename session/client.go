@@ -1,0 +1,48 @@
+package session
+
+import (
+	"fmt"
+	"log/slog"
+
+	"github.com/go-zookeeper/zk"
+)
+
+// A session uses go-zookeeper as the part that encodes requests, decodes replies and
+// gives them to their callers. It does the rest itself, between the client and the
+// socket (conn.go). For that it assumes the following of the client, beyond what
+// go-zookeeper documents. TestClientDoesWhatIsAssumed has one test for each line, with these words
+// as its name, and fails if the client changes.
+//
+//   - each request is one Write of one whole frame
+//   - nothing is written before the handshake is answered
+//   - a path goes into the frame unchanged, as its first field
+//   - the last byte of a read is its watch flag
+//   - xids are above zero, and -2 for a ping
+//   - replies with other xids below zero are ignored
+//   - replies may come in any order
+//   - a reply with an error is not decoded
+//   - an unknown error names its code
+//   - a multi that fails gives the error of each part
+//   - a request that was written fails when its connection ends
+//   - a request that was not written is written on the next connection
+//   - a request may be dropped although Write succeeds
+//   - a new connection resumes the session
+//   - no watches are set again if none was set by the client
+//   - a connection is closed before the next is dialed
+//   - Close ends with the answer of the server
+
+// connect returns a client that serves s.
+func connect(s *Session) (*zk.Conn, <-chan zk.Event, error) {
+	return zk.Connect(s.opts.Servers, s.opts.Timeout,
+		zk.WithHostProvider(&servers{s: s, list: s.shuffledServers()}),
+		zk.WithDialer(s.dial),
+		zk.WithMaxConnBufferSize(s.opts.MaxRequest+1<<12),
+		zk.WithLogger(debugLog{s.opts.Logger}), zk.WithLogInfo(false))
+}
+
+// debugLog passes the client's remarks on.
+type debugLog struct{ log *slog.Logger }
+
+func (l debugLog) Printf(format string, args ...any) {
+	l.log.Debug("zookeeper client: " + fmt.Sprintf(format, args...))
+}

@@ -1,0 +1,66 @@
+package session
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/zkcoord/zkcoord/zktest"
+)
+
+// ClickHouse Keeper gives each connection a new session and says nothing of the
+// old one (ClickHouse#116690), which lives on for its timeout. What was held on
+// a session that has no password cannot be held over a reconnect, and the proof of
+// the lease is about another server.
+func TestNothingIsHeldOnAServerThatIsNotZooKeeper(t *testing.T) {
+	for _, c := range []struct {
+		noResume, anyServer bool
+		want                error
+	}{{false, false, nil}, {true, false, ErrNotZooKeeper}, {true, true, nil}} {
+		inBubble(t, zktest.Options{NoResume: c.noResume}, func(t *testing.T, e *zktest.Ensemble) {
+			opts := on(e)
+			opts.UnsafeAnyServer = c.anyServer
+			s := open(t, opts)
+			defer s.Close()
+			node, err := s.createProtected(t.Context(), "/", "n-", nil, EphemeralSequential)
+			must(t, err)
+			h := s.hold(node)
+			defer h.End(errReleased)
+			if got := h.Grant(t.Context()); !errors.Is(got, c.want) {
+				t.Errorf("no resume %v, any server %v: Grant: %v, want %v", c.noResume, c.anyServer, got, c.want)
+			}
+			if ended := h.Context().Err() != nil; ended != (c.want != nil) {
+				t.Errorf("no resume %v, any server %v: the hold has ended: %v", c.noResume, c.anyServer, ended)
+			}
+		})
+	}
+}
+
+// A session whose connection is lost there is lost, although nobody says so. One
+// that is opened instead works for all but holds.
+func TestASessionThatIsNotResumedIsLost(t *testing.T) {
+	inBubble(t, zktest.Options{NoResume: true}, func(t *testing.T, e *zktest.Ensemble) {
+		server := follower(e)
+		s := open(t, on(e, server))
+		_, err := s.Create(t.Context(), "/e", nil, Ephemeral)
+		must(t, err)
+		e.Kill(server)
+		e.Start(server)
+		select {
+		case <-s.Done():
+		case <-time.After(time.Minute):
+			t.Fatal("the session goes on as another one")
+		}
+		if !errors.Is(s.Err(), ErrLost) {
+			t.Errorf("the session ended with %v, want %v", s.Err(), ErrLost)
+		}
+		s.Close()
+		again := open(t, on(e, server))
+		defer again.Close()
+		stat, err := again.Exists(t.Context(), "/e")
+		must(t, err)
+		if stat == nil || stat.EphemeralOwner == again.ID() {
+			t.Errorf("the old session's node: %+v, want it to be there until the timeout", stat)
+		}
+	})
+}

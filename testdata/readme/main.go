@@ -1,0 +1,45 @@
+// Command readme is the program of the README, with something to do under the lock.
+package main
+
+import (
+	"context"
+	"fmt"
+	"log"
+	"log/slog"
+	"os"
+	"os/signal"
+
+	"github.com/zkcoord/zkcoord/lock"
+	"github.com/zkcoord/zkcoord/session"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := run(ctx, os.Args[1:]); err != nil {
+		log.Fatal(err)
+	}
+}
+
+func run(ctx context.Context, servers []string) error {
+	// Without a logger, Open waits for a server in silence until ctx ends.
+	s, err := session.Open(ctx, session.Options{Servers: servers, Logger: slog.Default()})
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+
+	invoices := lock.NewMutex(s, "/locks/invoices", lock.Options{})
+	return invoices.Do(ctx, func(ctx context.Context, g *lock.Grant) error {
+		// This context ends with the program's, and before anybody else can be
+		// granted the lock. The token lets what is written to refuse a process
+		// that was paused meanwhile.
+		return sendInvoices(ctx, g.Token())
+	})
+}
+
+func sendInvoices(ctx context.Context, token lock.Token) error {
+	fmt.Println("sending invoices, token", token)
+	<-ctx.Done()
+	return context.Cause(ctx)
+}
