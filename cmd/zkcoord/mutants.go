@@ -188,6 +188,7 @@ would not find the bug either. This table is what this command printed:
 Runs are on the embedded ensemble, in virtual time, of %v under faults each; a mutant may survive %d of them, and has to be
 found out by the property that it was made to violate. Seconds are those of the ensemble, over all runs, until the
 violation. What needs a library in another language runs on real servers: see [track-record.md](track-record.md).
+Those of ` + "`lock-pause-sql`" + ` need real processes and PostgreSQL: ` + "`go test ./scenarios -run LockPauseSQLMutantsDie`" + `.
 
 | mutant | scenario | fate | runs | seconds | stands for |
 | --- | --- | --- | --- | --- | --- |

@@ -97,7 +97,7 @@ var directions = []struct{ from, ours, foreign, why string }{
 	{"harness", "harness session zktest internal docker", "any", "the harness tests clients of any kind; scenarios bring the primitives"},
 	{"harness/checker", "harness/history session", "any", "a verdict is a function of the history alone; session has the type of outcomes"},
 	{"scenarios", "scenarios harness recipe session lock election group queue barrier watch fence zktest internal", "any", "scenarios are run by the command and by benchmarks, not the other way round"},
-	{"examples", "recipe session lock election group queue barrier watch", client + " golang.org/x/sync", "examples show what programs import"},
+	{"examples", "recipe session lock election group queue barrier watch fence", client + " golang.org/x/sync github.com/lib/pq", "examples show what programs import"},
 }
 
 const (

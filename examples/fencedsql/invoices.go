@@ -1,0 +1,82 @@
+package main
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+
+	"github.com/zkcoord/zkcoord/fence"
+	"github.com/zkcoord/zkcoord/lock"
+	"github.com/zkcoord/zkcoord/session"
+)
+
+// invoices are rows of a table, each of which is sent once.
+type invoices struct {
+	db    *sql.DB
+	guard fence.Table
+	send  func(ctx context.Context, id int64) error
+}
+
+func newInvoices(db *sql.DB, send func(ctx context.Context, id int64) error) *invoices {
+	return &invoices{db: db, guard: fence.Table{DB: db}, send: send}
+}
+
+func (i *invoices) create(ctx context.Context) error {
+	_, err := i.db.ExecContext(ctx, `CREATE TABLE IF NOT EXISTS invoices (
+	id    bigint PRIMARY KEY,
+	state text NOT NULL DEFAULT 'new' -- then 'sending', then 'sent'
+)`)
+	return errors.Join(err, i.guard.Create(ctx))
+}
+
+// run sends the invoices that are there, under the lock.
+func (i *invoices) run(ctx context.Context, s *session.Session) error {
+	m := lock.NewMutex(s, "/locks/invoices", lock.Options{})
+	return m.Do(ctx, func(ctx context.Context, g *lock.Grant) error {
+		for {
+			if more, err := i.sendOne(ctx, fence.TokenOf(g)); err != nil || !more {
+				return err
+			}
+		}
+	})
+}
+
+// sendOne sends one invoice, and reports whether there was one. It is marked before it is sent. If the process
+// is paused in between, it may send late, but nobody else sends the same invoice. If it dies, the mark stays.
+func (i *invoices) sendOne(ctx context.Context, token fence.Token) (bool, error) {
+	var id int64
+	err := i.guard.Do(ctx, "invoices", token, func(ctx context.Context, tx *sql.Tx) error {
+		return tx.QueryRowContext(ctx, `UPDATE invoices SET state = 'sending'
+WHERE id = (SELECT min(id) FROM invoices WHERE state = 'new') RETURNING id`).Scan(&id)
+	})
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return false, nil
+	case err != nil:
+		return false, err // fence.ErrStale: another process has the lock
+	}
+	if err := i.send(ctx, id); err != nil {
+		return false, fmt.Errorf("send invoice %d: %w", id, err)
+	}
+	// Without the fence: the mail has been sent, whoever has the lock now.
+	_, err = i.db.ExecContext(context.WithoutCancel(ctx), "UPDATE invoices SET state = 'sent' WHERE id = $1", id)
+	return true, err
+}
+
+// doubtful calls f for each invoice that was marked and not confirmed. It may have been sent.
+func (i *invoices) doubtful(ctx context.Context, f func(id int64)) error {
+	rows, err := i.db.QueryContext(ctx, "SELECT id FROM invoices WHERE state = 'sending' ORDER BY id")
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var id int64
+		if err := rows.Scan(&id); err != nil {
+			return err
+		}
+		f(id)
+	}
+	return rows.Err()
+}
