@@ -104,3 +104,83 @@ func TestRemoveLeavesABarrierThatWasSetSince(t *testing.T) {
 		}
 	}
 }
+
+// The transaction that opens a round does not arrive, and one of its members has gone when the connection is back.
+// Whoever takes the lost reply for a success is alone in the round.
+//
+// Covers D1.
+func TestOpeningThatWasLostOpensNothing(t *testing.T) {
+	recipetest.Run(t, func(t *testing.T, w *world) {
+		s := open(w, 2)
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		first := enter(ctx, 2, s[0])
+		synctest.Wait()
+		// Its first multi joins, the second opens.
+		lost := w.Inject(zktest.Rule{Op: "multi", Session: s[1].ID(), Skip: 1, Fate: zktest.CloseBeforeRequest})
+		w.Inject(zktest.Rule{Op: "multi", Session: s[1].ID(), Skip: 1, Count: -1, Fate: zktest.DelayRequest, Delay: time.Second})
+		last := enter(t.Context(), 2, s[1])
+		synctest.Wait()
+		if lost.Fired() != 1 {
+			t.Fatal("the last member did not try to open the round")
+		}
+		cancel()
+		if en := <-first; en.err == nil {
+			t.Fatal("cancelled, and entered")
+		}
+		if en, ok := within(last, patience); ok {
+			t.Fatalf("entered alone: %+v", en)
+		}
+		again := enter(t.Context(), 2, s[0])
+		for _, ends := range []<-chan entry{last, again} {
+			if en, ok := within(ends, patience); !ok || en.err != nil {
+				t.Errorf("entered %v: %v", ok, en.err)
+			}
+		}
+	})
+}
+
+// A member that came too late for a round, and is slow to notice, holds nobody up who leaves it.
+//
+// Covers D3.
+func TestLateMemberHoldsNobodyUp(t *testing.T) {
+	recipetest.Run(t, func(t *testing.T, w *world) {
+		s := open(w, 2)
+		rounds := s.rounds(t, enter(t.Context(), 2, s...))
+		recipetest.Must(w.Admin().Create(t.Context(), path+"/0000000000/late-member-", nil, session.PersistentSequential))
+		out := leave(t.Context(), rounds...)
+		for range s {
+			if err, ok := within(out, patience); !ok || err != nil {
+				t.Errorf("left %v: %v", ok, err)
+			}
+		}
+	})
+}
+
+// Members that find a round deleted have the next one gather, and only one of them does.
+//
+// Covers D4, D5.
+func TestDeletedRoundIsPassedOverByAllAtOnce(t *testing.T) {
+	recipetest.Run(t, func(t *testing.T, w *world) {
+		s := open(w, 4)
+		recipetest.Must(w.Admin().Create(t.Context(), "/app", nil, session.Persistent))
+		recipetest.Must(w.Admin().Create(t.Context(), path, []byte("4"), session.Persistent))
+		// Its first multi finds no round, the second would make the next one, and comes when the others have joined that.
+		late := w.Inject(zktest.Rule{Op: "multi", Session: s[0].ID(), Skip: 1, Fate: zktest.DelayRequest, Delay: time.Second})
+		first := enter(t.Context(), 4, s[0])
+		synctest.Wait()
+		if late.Fired() != 1 {
+			t.Fatal("nobody is late")
+		}
+		rest := enter(t.Context(), 4, s[1:]...)
+		for i := range s {
+			ends := rest
+			if i == 0 {
+				ends = first
+			}
+			if en, ok := within(ends, patience); !ok || en.err != nil || en.round.Number() != 1 {
+				t.Errorf("entered %v: %+v", ok, en)
+			}
+		}
+	})
+}

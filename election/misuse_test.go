@@ -69,3 +69,25 @@ func TestLeaderDoesNotWaitForItself(t *testing.T) {
 		}
 	})
 }
+
+// A context outlives its term where the program keeps it. It is then no reason to refuse.
+func TestTermThatIsOverIsNoDeadlock(t *testing.T) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
+		c := election.New(w.Client().Session, "/e", election.Options{})
+		var kept context.Context
+		err := c.Run(t.Context(), func(ctx context.Context, _ *election.Term) error {
+			kept = context.WithoutCancel(ctx)
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		term, err := c.Campaign(kept)
+		if err != nil {
+			t.Fatalf("Campaign after the term: %v", err)
+		}
+		if err := term.Resign(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -228,3 +228,37 @@ func TestValueIsWhatObserversAreShown(t *testing.T) {
 		expect(term, "three")
 	})
 }
+
+// Leaders need no labels to be told apart.
+//
+// Covers E7.
+func TestObserverSeesASuccessorWithTheSameLabel(t *testing.T) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
+		watching, stop := context.WithCancel(t.Context())
+		defer stop()
+		epochs := make(chan election.Epoch, 10)
+		o := w.Client()
+		go func() {
+			for leader, err := range election.New(o.Session, path, election.Options{}).Observe(watching) {
+				if err != nil {
+					return
+				}
+				epochs <- leader.Epoch
+			}
+		}()
+		a, b := w.Client(), w.Client()
+		first := now(t, campaign(a, t.Context(), "same"))
+		second := campaign(b, t.Context(), "same")
+		ok(t, first.Resign(t.Context()))
+		term := now(t, second)
+		synctest.Wait()
+		var last election.Epoch
+		for len(epochs) > 0 {
+			last = <-epochs
+		}
+		if last != term.Epoch() {
+			t.Errorf("told of epoch %#x last, want %#x", last, term.Epoch())
+		}
+		ok(t, term.Resign(t.Context()))
+	})
+}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/zkcoord/zkcoord/internal/lockqueue"
 	"github.com/zkcoord/zkcoord/internal/under"
@@ -28,6 +29,11 @@ type Term struct {
 // session.ErrClosed. It has neither the end nor the values of the context that
 // Campaign was called with: lead under the context of Run or Bind, which has both.
 func (t *Term) Context() context.Context { return t.ctx }
+
+// Deadline is when Context ends if no server is heard from. The session makes it
+// later several times in each session timeout. Once Context has ended it says
+// nothing: the session may renew its lease for others.
+func (t *Term) Deadline() time.Time { return t.claim.Deadline() }
 
 // Epoch is the number of the term.
 func (t *Term) Epoch() Epoch { return Epoch(t.claim.Token()) }

@@ -129,7 +129,7 @@ func roleOf(s ensemble.Status) string {
 	case strings.Contains(s.Mode, "not currently serving"):
 		return "looking"
 	case strings.Contains(s.Mode, context.DeadlineExceeded.Error()):
-		return "silent"
+		return history.RoleSilent
 	}
 	return "down"
 }

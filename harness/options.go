@@ -66,12 +66,16 @@ type Status struct {
 
 // Result is all that is known of a run.
 type Result struct {
-	Scenario   string        `json:"scenario"`
-	Claim      string        `json:"claim"`
-	Guarantees []string      `json:"guarantees,omitempty"`
-	Seed       uint64        `json:"seed"`
-	Ensemble   string        `json:"ensemble"`
-	Nodes      int           `json:"nodes"`
+	Scenario   string   `json:"scenario"`
+	Claim      string   `json:"claim"`
+	Guarantees []string `json:"guarantees,omitempty"`
+	Seed       uint64   `json:"seed"`
+	Ensemble   string   `json:"ensemble"`
+	Nodes      int      `json:"nodes"`
+	// ZooKeeper is the version that the servers said they are of at the start, such
+	// as "3.9.6", or "3.8.0+3.9.6" if they differ. It is empty for the embedded
+	// ensemble, and where no server said so.
+	ZooKeeper  string        `json:"zookeeper,omitempty"`
 	Clients    int           `json:"clients"`
 	Time       time.Duration `json:"time_ns"`
 	Operations int           `json:"operations,omitempty"` // the most to be begun, see Options

@@ -52,6 +52,9 @@ func Run(ctx context.Context, s Scenario, o Options) (result *Result, err error)
 		ending, cancel := r.ending(ctx)
 		defer cancel()
 		r.env.hangUp()
+		if r.workload.Close != nil {
+			err = errors.Join(err, r.workload.Close())
+		}
 		err = errors.Join(err, ens.Close(ending))
 	}()
 	if err := r.prepare(ctx); err != nil {
@@ -71,13 +74,14 @@ type run struct {
 	workload Workload
 	admin    admin
 	label    string // marks the goroutines of clients
+	version  string // of the servers
 }
 
 func newEnv(s Scenario, o Options, ens ensemble.Ensemble) *Env {
 	env := &Env{
 		Scenario: s.Name, Seed: o.Seed, Ensemble: ens, ClientProcesses: o.ClientProcesses || s.ClientProcesses,
 		rec: history.NewRecorder(), root: rootFor(s.Name, o.Seed, time.Now()),
-		outcome: s.Outcome, grace: orDefault(s.Grace, 30*time.Second), sched: newSchedule(), operations: o.Operations,
+		outcome: s.Outcome, grace: orDefault(s.Grace, time.Minute), sched: newSchedule(), operations: o.Operations,
 	}
 	if env.outcome == nil {
 		env.outcome = OutcomeOf
@@ -86,6 +90,21 @@ func newEnv(s Scenario, o Options, ens ensemble.Ensemble) *Env {
 		env.clients = append(env.clients, newClient(env, id))
 	}
 	return env
+}
+
+// version asks the servers what version they are of.
+func (e *Env) version(ctx context.Context) string {
+	if e.Ensemble.Kind() == "embedded" {
+		return "" // a model
+	}
+	var found []string
+	for _, s := range ensemble.Survey(ctx, e.Dial, e.Servers(), func(int) bool { return true }) {
+		if s.Version != "" && !slices.Contains(found, s.Version) {
+			found = append(found, s.Version)
+		}
+	}
+	slices.Sort(found)
+	return strings.Join(found, "+")
 }
 
 // ending is the context for what has to be done also when ctx has ended.
@@ -100,6 +119,7 @@ func (r *run) prepare(ctx context.Context) error {
 	if err := r.env.Ensemble.Ready(bounded); err != nil {
 		return fmt.Errorf("harness: the ensemble is not ready: %w", err)
 	}
+	r.version = r.env.version(bounded)
 	admin, err := r.options.admin(bounded, r.env)
 	if err != nil {
 		return fmt.Errorf("harness: prepare %s: %w", r.env.root, err)
@@ -235,7 +255,7 @@ func (r *run) judge(ctx context.Context, start time.Time, plan Plan) (*Result, e
 		Scenario: s.Name, Claim: s.Claim, Guarantees: s.Guarantees, Seed: o.Seed,
 		Ensemble: r.env.Ensemble.Kind(), Nodes: len(r.env.Servers()), Clients: o.Clients, Time: o.Time, Operations: o.Operations,
 		Start: start.UTC(), Took: time.Since(start), Plan: plan, Command: o.Command,
-		History: r.env.rec.History(),
+		History: r.env.rec.History(), ZooKeeper: r.version,
 	}
 	result.CouldNot = r.couldNot(result)
 	result.History.Scenario, result.History.Seed, result.History.Ensemble = s.Name, o.Seed, result.Ensemble

@@ -42,7 +42,7 @@ type Scenario struct {
 	// Calm is for how long clients go on after the heal; zero is 3 s.
 	Calm time.Duration
 	// Grace is for how long clients may take to finish after that, and the bound
-	// of waiting for anything else; zero is 30 s.
+	// of waiting for anything else; zero is one minute.
 	Grace time.Duration
 	// Needs names what a run needs beside an ensemble and this process, programs
 	// of other libraries say. Such a run cannot be in virtual time.
@@ -67,6 +67,8 @@ type Workload struct {
 	Work func(ctx context.Context, c *Client) error
 	// Final makes the last reads, after all clients have returned.
 	Final func(ctx context.Context, env *Env) error
+	// Close ends what Setup started. It is called at the end of a run whose Setup was called, whatever came of it.
+	Close func() error
 }
 
 // Mutant is a broken variant of what a scenario tests. It is there to be killed.

@@ -23,6 +23,9 @@ func (r *Result) Summary() string {
 	if r.Nodes > 0 { // a history alone does not tell
 		fmt.Fprintf(&b, " of %d, %d clients", r.Nodes, r.Clients)
 	}
+	if r.ZooKeeper != "" {
+		fmt.Fprintf(&b, ", ZooKeeper %s", r.ZooKeeper)
+	}
 	b.WriteString(")\n")
 	r.summarizeResults(&b)
 	if failed := r.Failed(); len(failed) > 0 {

@@ -18,6 +18,7 @@ type requestID struct{}
 type held interface {
 	Bind(ctx context.Context) context.Context
 	Context() context.Context
+	Deadline() time.Time
 	Unlock(ctx context.Context) error
 }
 

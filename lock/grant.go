@@ -3,6 +3,7 @@ package lock
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/zkcoord/zkcoord/internal/lockqueue"
 	"github.com/zkcoord/zkcoord/session"
@@ -33,6 +34,12 @@ func newGrant(ctx context.Context, claim *lockqueue.Place, path string) *Grant {
 // session.ErrClosed. It has neither the end nor the values of the context that
 // Lock was called with: work under the context of Do or Bind, which has both.
 func (g *Grant) Context() context.Context { return g.ctx }
+
+// Deadline is when Context ends if no server is heard from. The session makes it
+// later several times in each session timeout, so a program that needs a while to
+// stop reads it again and again, and begins to stop when too little is left. Once
+// Context has ended it says nothing: the session may renew its lease for others.
+func (g *Grant) Deadline() time.Time { return g.claim.Deadline() }
 
 // Token is the grant's fencing token.
 func (g *Grant) Token() Token { return Token(g.claim.Token()) }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/zkcoord/zkcoord/internal/invalid"
 	"github.com/zkcoord/zkcoord/session"
@@ -78,6 +79,9 @@ func (m *Multi) take(ctx context.Context, lock func(*Mutex, context.Context) (*G
 // Context ends when one of the locks is no longer held for certain, with the
 // cause; see Grant.Context. Work under the context of Do or Bind.
 func (g *MultiGrant) Context() context.Context { return g.ctx }
+
+// Deadline is Grant.Deadline: all of the locks rest on one lease.
+func (g *MultiGrant) Deadline() time.Time { return g.grants[0].Deadline() }
 
 // Grants are the locks, in the order of their paths. Each has its own token.
 func (g *MultiGrant) Grants() []*Grant { return slices.Clone(g.grants) }

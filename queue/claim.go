@@ -66,6 +66,19 @@ func (c *Claim[T]) ID() string {
 // which has both.
 func (c *Claim[T]) Context() context.Context { return c.ctx }
 
+// Deadline is when Context ends if no server is heard from, or earlier, when the
+// time of the claim is up. The session makes the former later several times in each
+// session timeout, and Extend the latter. Once Context has ended it says nothing.
+func (c *Claim[T]) Deadline() time.Time {
+	deadline := c.hold.Deadline()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.timer != nil && c.until.Before(deadline) {
+		return c.until
+	}
+	return deadline
+}
+
 // Ack takes the item out of the queue for good and applies ops, in one
 // transaction: both happen, or neither. It fails if the item is no longer
 // claimed. After a Failed error the claim goes on, for instance if ctx had ended

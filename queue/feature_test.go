@@ -291,6 +291,30 @@ func TestClaimEndsWithItsTime(t *testing.T) {
 	})
 }
 
+// An extension that comes at the very instant at which the time is up fails, or the claim goes on.
+func TestExtensionAtTheLastMomentHolds(t *testing.T) {
+	const claimFor = 3 * time.Second
+	extended := 0
+	for range 50 {
+		recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
+			q, _ := newQueue(w, queue.Options[string]{ClaimFor: claimFor})
+			recipetest.Check(t, q.Put(t.Context(), "x"))
+			c := recipetest.Must(q.Claim(t.Context()))
+			err := make(chan error, 1)
+			time.AfterFunc(claimFor, func() { err <- c.Extend(time.Minute) })
+			if <-err != nil {
+				return
+			}
+			extended++
+			synctest.Wait()
+			if cause := context.Cause(c.Context()); cause != nil {
+				t.Errorf("extended, and then over: %v", cause)
+			}
+		})
+	}
+	t.Logf("extended %d times", extended)
+}
+
 // A claim that somebody else deleted is over: it is neither extended nor acked.
 func TestRevokedClaimIsNotExtended(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {

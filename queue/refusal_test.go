@@ -110,7 +110,7 @@ func TestNoClaimOnAServerThatIsNotZooKeeper(t *testing.T) {
 			}
 			return nil
 		})
-		if n := c.Count(); n > 60 {
+		if n := c.Count(); n > 80 {
 			t.Errorf("%d requests", n)
 		}
 	})

@@ -30,8 +30,7 @@ func Barrier() harness.Scenario {
 			checker.IfExercised(checker.BarrierOpensInTime(4 * time.Second)),
 			checker.BarrierNoMissedRemoval(4 * time.Second),
 			checker.NothingLeft("znodes", "goroutines")},
-		Calm:  15 * time.Second,
-		Grace: 60 * time.Second,
+		Calm: 15 * time.Second,
 		Mutants: []harness.Mutant{{
 			Name:     "any-event",
 			Report:   "a waiter that is woken does not look what it was woken by, here by a write to the barrier's znode",

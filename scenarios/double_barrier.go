@@ -30,7 +30,6 @@ func DoubleBarrier() harness.Scenario {
 		Checkers:   append(checker.Double(members, 8*time.Second), checker.NothingLeft("znodes", "goroutines")),
 		Guards:     []checker.Checker{entered(20)},
 		Calm:       15 * time.Second,
-		Grace:      60 * time.Second,
 		Mutants: []harness.Mutant{{
 			Name:     "ghost",
 			Report:   "CURATOR-318: the node of a member that timed out stays, and lets the rest pass",

@@ -36,7 +36,6 @@ func Election() harness.Scenario {
 			checker.IfExercised(checker.LockLossBeforeExpiry(exposed()))),
 		Guards: []checker.Checker{checker.Grants(20), checker.Contention(10)},
 		Calm:   15 * time.Second,
-		Grace:  60 * time.Second,
 		Mutants: []harness.Mutant{{
 			Name:     "trusting",
 			Report:   "CURATOR-444, -620, -644, -653, druid#16411: two leaders, as one believes in its connection",

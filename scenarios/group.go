@@ -36,7 +36,6 @@ func Group() harness.Scenario {
 			checker.WaitersServed(checker.OpJoin, 20*time.Second)),
 		Guards: []checker.Checker{changesTold(50)},
 		Calm:   15 * time.Second,
-		Grace:  60 * time.Second,
 		Mutants: []harness.Mutant{{
 			Name:     "unprotected",
 			Report:   "samuel#229: the reply to the create is lost, and the node that nobody knows of stays",

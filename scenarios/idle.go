@@ -33,46 +33,43 @@ const (
 	idleTimeout = 3 * idleTick
 )
 
+// idle completes a scenario of clients that were idle. Its mutant violates the property.
+func idle(s harness.Scenario, property string, workload func(*naps, func(session.Options) session.Options) func(*harness.Env) harness.Workload) harness.Scenario {
+	naps := &naps{runs: make(map[*harness.Env]*nap)}
+	s.Config = ensemble.Config{Nodes: 3, TickTime: idleTick, SyncLimit: 5}
+	s.Time = 60 * time.Second
+	s.Workload, s.Faults = workload(naps, asIs), idleFaults(naps)
+	s.Mutants = []harness.Mutant{{
+		Name:     "trusts-idle",
+		Report:   "the first write after idleness is taken for a proof that the leader knew of the session's latest activity",
+		Violates: []string{property},
+		Workload: workload(naps, trustingIdle),
+	}}
+	return s
+}
+
 // IdleLock has pairs of clients that contend for a lock after they were idle.
 func IdleLock() harness.Scenario {
-	naps := &naps{runs: make(map[*harness.Env]*nap)}
-	return harness.Scenario{
+	return idle(harness.Scenario{
 		Name:       "idle-lock",
 		Claim:      "A client that was idle for longer than its session timeout holds a lock alone, whatever befell its server meanwhile.",
 		Guarantees: []string{"L1", "L2", "S2"},
-		Config:     ensemble.Config{Nodes: 3, TickTime: idleTick, SyncLimit: 5},
 		Clients:    8,
-		Time:       60 * time.Second,
-		Grace:      60 * time.Second,
-		Workload:   idleLock(naps, asIs),
-		Faults:     idleFaults(naps),
 		Checkers: append(checker.Mutex(checker.Envelope{}, 30*time.Second),
 			checker.IfExercised(checker.LockOwnNodeIsFirst(checker.Envelope{})),
 			checker.IfExercised(checker.LockLossBeforeExpiry(checker.Envelope{}))),
 		Guards: []checker.Checker{checker.Grants(8), askedWhileBroken(1)},
-		Mutants: []harness.Mutant{{
-			Name:     "trusts-idle",
-			Report:   "the first write after idleness is taken for a proof that the leader knew of the session's latest activity",
-			Violates: []string{"lock/no-overlap"},
-			Workload: idleLock(naps, trustingIdle),
-		}},
-	}
+	}, "lock/no-overlap", idleLock)
 }
 
 // IdleElection has candidates that campaign after they were idle.
 func IdleElection() harness.Scenario {
-	naps := &naps{runs: make(map[*harness.Env]*nap)}
-	return harness.Scenario{
+	return idle(harness.Scenario{
 		Name:       "idle-election",
 		Claim:      "A candidate that was idle for longer than its session timeout leads alone, whatever befell its server meanwhile.",
 		Guarantees: []string{"E1", "E2", "E3", "S2"},
-		Config:     ensemble.Config{Nodes: 3, TickTime: idleTick, SyncLimit: 5},
 		Clients:    4,
-		Time:       60 * time.Second,
 		Calm:       15 * time.Second,
-		Grace:      60 * time.Second,
-		Workload:   idleElection(naps, asIs),
-		Faults:     idleFaults(naps),
 		Checkers: []checker.Checker{checker.ElectionEpochsRise(),
 			checker.ElectionOneLeaderAnEpoch(),
 			checker.ElectionNoOverlap(checker.Envelope{}),
@@ -82,13 +79,7 @@ func IdleElection() harness.Scenario {
 			checker.WaitersServed(checker.OpCampaign, 30*time.Second),
 			checker.IfExercised(checker.LockLossBeforeExpiry(checker.Envelope{}))},
 		Guards: []checker.Checker{checker.Grants(4), askedWhileBroken(1)},
-		Mutants: []harness.Mutant{{
-			Name:     "trusts-idle",
-			Report:   "the first write after idleness is taken for a proof that the leader knew of the session's latest activity",
-			Violates: []string{"election/no-overlap"},
-			Workload: idleElection(naps, trustingIdle),
-		}},
-	}
+	}, "election/no-overlap", idleElection)
 }
 
 func idleElection(naps *naps, with func(session.Options) session.Options) func(*harness.Env) harness.Workload {
@@ -100,18 +91,12 @@ func idleElection(naps *naps, with func(session.Options) session.Options) func(*
 
 // IdleQueue has consumers that claim items after they were idle.
 func IdleQueue() harness.Scenario {
-	naps := &naps{runs: make(map[*harness.Env]*nap)}
-	return harness.Scenario{
+	s := idle(harness.Scenario{
 		Name:       "idle-queue",
 		Claim:      "A consumer that was idle for longer than its session timeout claims an item alone, whatever befell its server meanwhile.",
 		Guarantees: []string{"Q1", "Q2", "Q3", "Q7", "Q10", "S2"},
-		Config:     ensemble.Config{Nodes: 3, TickTime: idleTick, SyncLimit: 5},
 		Clients:    8,
-		Time:       60 * time.Second,
 		Calm:       10 * time.Second,
-		Grace:      60 * time.Second,
-		Workload:   idleQueue(naps, asIs),
-		Faults:     idleFaults(naps),
 		Checkers: []checker.Checker{checker.QueueNothingInvented(),
 			checker.QueueNothingLost(),
 			checker.QueueNothingTwice(),
@@ -120,15 +105,10 @@ func IdleQueue() harness.Scenario {
 			checker.LockNoOverlap(checker.Envelope{}),
 			checker.NothingLeft("znodes", "goroutines"), checker.IfExercised(checker.LockLossBeforeExpiry(checker.Envelope{}))},
 		Guards: []checker.Checker{taken(8), askedWhileBroken(1)},
-		// A claim takes two writes: it is the time between taking and closing sessions that shows the mutant.
-		Mutants: []harness.Mutant{{
-			Name:     "trusts-idle",
-			Report:   "the first write after idleness is taken for a proof that the leader knew of the session's latest activity",
-			Violates: []string{"lock/no-overlap"},
-			Faults:   []string{"idle-log-stall"},
-			Workload: idleQueue(naps, trustingIdle),
-		}},
-	}
+	}, "lock/no-overlap", idleQueue)
+	// A claim takes two writes: it is the time between taking and closing sessions that shows the mutant.
+	s.Mutants[0].Faults = []string{"idle-log-stall"}
+	return s
 }
 
 func idleQueue(naps *naps, with func(session.Options) session.Options) func(*harness.Env) harness.Workload {

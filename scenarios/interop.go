@@ -16,7 +16,8 @@ import (
 
 // Interop lets processes of three languages share one lock: zkcoord's Mutex,
 // Curator's InterProcessMutex and kazoo's Lock. It needs the two libraries:
-// peers.Library.Installed tells whether they are there.
+// peers.Library.Installed tells whether they are there. ZKCOORD_CURATOR and
+// ZKCOORD_KAZOO name other versions of them than the installed ones.
 func Interop() harness.Scenario {
 	return shared(harness.Scenario{
 		Name:       "interop",

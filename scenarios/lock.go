@@ -22,14 +22,7 @@ func LockFaults() harness.Scenario {
 			checker.IfExercised(checker.LockGrantsInOrder(exposed())),
 			checker.IfExercised(checker.LockLossBeforeExpiry(exposed()))),
 		Guards: []checker.Checker{checker.Grants(20), checker.Contention(10)},
-		Grace:  60 * time.Second,
-		Mutants: []harness.Mutant{{
-			Name:     "trusting",
-			Report:   "samuel#20, #190: the holder believes in its hold until it is told otherwise",
-			Violates: []string{"lock/no-overlap", "lock/loss-before-expiry"},
-			Faults:   []string{"session-expire"},
-			Workload: lockWorkload(openMutex(trusting())),
-		}, {
+		Mutants: []harness.Mutant{trustingMutant("lock/no-overlap", lockWorkload(openMutex(trusting()))), {
 			Name:     "names",
 			Report:   "kazoo#606, #730: not the numbers say who is first",
 			Violates: []string{"lock/no-overlap"},
@@ -45,12 +38,28 @@ func LockFaults() harness.Scenario {
 			Report:   "Shopify/zk, CURATOR-45, -79: who gives up waiting leaves its node, as it deletes it with the ended context",
 			Violates: []string{"client/waiters-served"},
 			Workload: lockWorkload(openTextbook(leased(), mistakes{cancelled: true})),
-		}, {
-			Name:     "late",
-			Report:   "a release deletes the node first, and ends the holder's context when that is confirmed",
-			Violates: []string{"lock/no-overlap"},
-			Workload: lockWorkload(openTextbook(leased(), mistakes{late: true})),
-		}},
+		}, lateMutant("lock/no-overlap", lockWorkload(openTextbook(leased(), mistakes{late: true})))},
+	}
+}
+
+// trustingMutant trusts its session, and violates the property.
+func trustingMutant(property string, workload func(*harness.Env) harness.Workload) harness.Mutant {
+	return harness.Mutant{
+		Name:     "trusting",
+		Report:   "samuel#20, #190: the holder believes in its hold until it is told otherwise",
+		Violates: []string{property, "lock/loss-before-expiry"},
+		Faults:   []string{"session-expire"},
+		Workload: workload,
+	}
+}
+
+// lateMutant tells its program of a release too late, and violates the property.
+func lateMutant(property string, workload func(*harness.Env) harness.Workload) harness.Mutant {
+	return harness.Mutant{
+		Name:     "late",
+		Report:   "a release deletes the node first, and ends the holder's context when that is confirmed",
+		Violates: []string{property},
+		Workload: workload,
 	}
 }
 

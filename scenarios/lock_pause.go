@@ -30,7 +30,6 @@ func LockPause() harness.Scenario {
 		Faults:          []harness.Fault{pauseHolder{}},
 		Checkers:        checker.Mutex(outside, 30*time.Second),
 		Guards:          []checker.Checker{grantsBeside(1), checker.Fenced(1), checker.Grants(3), checker.Contention(2)},
-		Grace:           60 * time.Second,
 	}
 }
 
@@ -65,7 +64,9 @@ func grantsBeside(n int) checker.Checker {
 }
 
 // pauseHolder stops the process of client 0 while that holds the lock, for that long and until somebody else is granted it.
-type pauseHolder struct{}
+type pauseHolder struct {
+	settle time.Duration // from the begin of the hold until it stops
+}
 
 func (pauseHolder) Name() string { return "pause-holder" }
 
@@ -80,11 +81,12 @@ func (pauseHolder) Draw(r *rand.Rand, _ *harness.Env) harness.Step {
 	return drawIsolation(r, sessionTimeout)
 }
 
-func (pauseHolder) Inject(ctx context.Context, env *harness.Env, step harness.Step) (harness.Injected, error) {
+func (f pauseHolder) Inject(ctx context.Context, env *harness.Env, step harness.Step) (harness.Injected, error) {
 	if !awaitHold(ctx, env) {
 		return harness.Injected{}, ctx.Err()
 	}
 	c := env.Clients()[0]
+	c.Pause(ctx, f.settle)
 	p := c.Process()
 	if p == nil { // it lost the lock this moment
 		return harness.Injected{}, nil

@@ -57,6 +57,8 @@ type lockProgram struct {
 	// late says that a client writes even if it lost the lock meanwhile: as one does
 	// that stood still between its last look at the lock and the write.
 	late bool
+	// using, if not nil, is what a client does while it holds the lock, in place of using the resource.
+	using func(ctx context.Context, c *harness.Client, l locker, h held)
 	// before, if not nil, is called before each round, and holding when the lock
 	// begins and ends to be held.
 	before  func(ctx context.Context, c *harness.Client)
@@ -109,7 +111,11 @@ func (p *lockProgram) round(ctx context.Context, c *harness.Client, l locker, pa
 		p.holding(c, true)
 		defer p.holding(c, false)
 	}
-	p.use(c, h, want)
+	if p.using != nil {
+		p.using(ctx, c, l, h)
+	} else {
+		p.use(c, h, want)
+	}
 	if h.lowest != nil && c.Rand.IntN(cmp.Or(p.verifies, 4)) == 0 {
 		verify(ctx, c, h, path)
 	}

@@ -99,13 +99,13 @@ func options(t *testing.T, standard time.Duration) harness.Options {
 	return o
 }
 
-// flagged is o with what the flags ask for. It skips a scenario that has none of
-// the faults.
-func flagged(t *testing.T, s harness.Scenario, o harness.Options) harness.Options {
+// flagged is s and o with what the flags ask for: also a fault that s does not
+// draw from by itself. It skips a scenario where there is no fault of those names.
+func flagged(t *testing.T, s harness.Scenario, o harness.Options) (harness.Scenario, harness.Options) {
 	t.Helper()
 	o.Nodes, o.Time = *nodes, cmp.Or(*length, o.Time)
 	if *faulty != "" {
-		_, o.Faults = With(s, strings.Split(*faulty, ",")...)
+		s, o.Faults = With(s, strings.Split(*faulty, ",")...)
 		if !slices.ContainsFunc(s.Faults, func(f harness.Fault) bool { return slices.Contains(o.Faults, f.Name()) }) {
 			t.Skipf("%s has none of the faults %s", s.Name, *faulty)
 		}
@@ -116,7 +116,7 @@ func flagged(t *testing.T, s harness.Scenario, o harness.Options) harness.Option
 			t.Fatal(err)
 		}
 	}
-	return o
+	return s, o
 }
 
 // command is the command line that runs the test again.
@@ -150,10 +150,11 @@ func virtualCommand(s harness.Scenario, o harness.Options) string {
 func run(t *testing.T, s harness.Scenario, standard time.Duration) {
 	t.Helper()
 	if *kind == "embedded" && s.Needs == "" {
-		tell(t, s, virtually(t, s, flagged(t, s, VirtualOptions(s, *seed))), nil)
+		s, o := flagged(t, s, VirtualOptions(s, *seed))
+		tell(t, s, virtually(t, s, o), nil)
 		return
 	}
-	o := flagged(t, s, options(t, standard))
+	s, o := flagged(t, s, options(t, standard))
 	result, err := harness.Run(t.Context(), s, o)
 	if err != nil {
 		t.Fatal(err)

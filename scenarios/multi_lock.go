@@ -29,14 +29,7 @@ func MultiLock() harness.Scenario {
 		Checkers: append(checker.Mutex(exposed(), 30*time.Second), checker.IfExercised(checker.LockNoReleaseAfterLoss()),
 			checker.LockGrantsInOrder(exposed()), checker.IfExercised(checker.LockLossBeforeExpiry(exposed()))),
 		Guards: []checker.Checker{checker.Grants(40), checker.Contention(10)},
-		Grace:  60 * time.Second,
-		Mutants: []harness.Mutant{{
-			Name:     "trusting",
-			Report:   "samuel#20, #190: the holder believes in its locks until it is told otherwise",
-			Violates: []string{"lock/no-overlap", "lock/loss-before-expiry"},
-			Faults:   []string{"session-expire"},
-			Workload: multiWorkload(trusting(), takeMulti),
-		}, {
+		Mutants: []harness.Mutant{trustingMutant("lock/no-overlap", multiWorkload(trusting(), takeMulti)), {
 			Name:     "as-given",
 			Report:   "Curator's InterProcessMultiLock takes the locks in the order in which they are given",
 			Violates: []string{"client/waiters-served"},
@@ -46,12 +39,7 @@ func MultiLock() harness.Scenario {
 			Report:   "kazoo#732, #429: an acquire that failed leaves its nodes, here those taken before",
 			Violates: []string{"client/waiters-served"},
 			Workload: multiWorkload(leased(), takeAndKeep),
-		}, {
-			Name:     "late",
-			Report:   "a release deletes the nodes first, and ends the holder's context when that is confirmed",
-			Violates: []string{"lock/no-overlap"},
-			Workload: multiWorkload(leased(), takeLate),
-		}},
+		}, lateMutant("lock/no-overlap", multiWorkload(leased(), takeLate))},
 	}
 }
 

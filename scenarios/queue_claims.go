@@ -39,7 +39,6 @@ func QueueClaims() harness.Scenario {
 			checker.IfExercised(checker.LockLossBeforeExpiry(exposed()))},
 		Guards: []checker.Checker{taken(100)},
 		Calm:   10 * time.Second,
-		Grace:  60 * time.Second,
 		Mutants: []harness.Mutant{{
 			Name:     "ack-first",
 			Report:   "Curator's DistributedQueue without a lock path: the item is deleted before it is processed, and gone if that fails",

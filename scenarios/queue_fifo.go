@@ -20,7 +20,6 @@ func QueueFIFO() harness.Scenario {
 		Checkers:   append(checker.Queue(), checker.QueueTakersWake(10*time.Second), checker.NothingLeft("znodes", "goroutines")),
 		Guards:     []checker.Checker{taken(100)},
 		Calm:       10 * time.Second,
-		Grace:      60 * time.Second,
 		Mutants: []harness.Mutant{{
 			Name:     "skips",
 			Report:   "kazoo's Queue.get: the reply to the delete is lost, and the item with it, as it goes on to the next",

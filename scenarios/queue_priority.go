@@ -32,7 +32,6 @@ func QueuePriority() harness.Scenario {
 			checker.NothingLeft("znodes", "goroutines")},
 		Guards: []checker.Checker{taken(100)},
 		Calm:   10 * time.Second,
-		Grace:  60 * time.Second,
 		Mutants: []harness.Mutant{{
 			Name:     "stocks",
 			Report:   "Curator's DistributedPriorityQueue: minItemsBeforeRefresh items are handed out before it looks for more urgent ones",

@@ -29,14 +29,7 @@ func RWLock() harness.Scenario {
 			checker.IfExercised(checker.LockNoReleaseAfterLoss()),
 			checker.IfExercised(checker.LockLossBeforeExpiry(exposed()))),
 		Guards: []checker.Checker{checker.Grants(20), checker.Contention(10)},
-		Grace:  60 * time.Second,
-		Mutants: []harness.Mutant{{
-			Name:     "trusting",
-			Report:   "samuel#20, #190: the holder believes in its hold until it is told otherwise",
-			Violates: []string{"rwlock/writer-alone", "lock/loss-before-expiry"},
-			Faults:   []string{"session-expire"},
-			Workload: rwWorkload(openRWMutex(trusting())),
-		}, {
+		Mutants: []harness.Mutant{trustingMutant("rwlock/writer-alone", rwWorkload(openRWMutex(trusting()))), {
 			Name:     "later-writer",
 			Report:   "kazoo#649: a reader waits for a writer that came later, which waits for the reader",
 			Violates: []string{"client/waiters-served"},
@@ -46,12 +39,7 @@ func RWLock() harness.Scenario {
 			Report:   "zk lock.go:110, Netflix/curator#30: what another program called its node is not looked at",
 			Violates: []string{"rwlock/writer-alone"},
 			Workload: rwWorkload(openStrangers),
-		}, {
-			Name:     "late",
-			Report:   "a release deletes the node first, and ends the holder's context when that is confirmed",
-			Violates: []string{"rwlock/writer-alone"},
-			Workload: rwWorkload(openTextbook(leased(), mistakes{late: true})),
-		}},
+		}, lateMutant("rwlock/writer-alone", rwWorkload(openTextbook(leased(), mistakes{late: true})))},
 	}
 }
 

@@ -43,6 +43,7 @@ func All() []harness.Scenario {
 		IsolatedLeader(),
 		LockFaults(),
 		LockPause(),
+		LockPauseSQL(),
 		LockSessionLoss(),
 		MultiLock(),
 		QueueClaims(),
@@ -50,6 +51,7 @@ func All() []harness.Scenario {
 		QueuePriority(),
 		RWLock(),
 		Semaphore(),
+		ShellLock(),
 		Watch(),
 	}
 }

@@ -13,6 +13,8 @@ import (
 	"github.com/zkcoord/zkcoord/harness/ensemble/embedded"
 	"github.com/zkcoord/zkcoord/harness/history"
 	"github.com/zkcoord/zkcoord/internal/peers"
+	"github.com/zkcoord/zkcoord/internal/postgres"
+	"github.com/zkcoord/zkcoord/internal/procs"
 )
 
 // Covers L1, L2, L4, L7, S2.
@@ -46,6 +48,13 @@ func TestIsolatedFollowerKillsTheLibraries(t *testing.T) {
 	killAll(t, IsolatedFollower(), 20*time.Second)
 }
 
+// The report is consul#9788. The commands' own logs are judged.
+func TestShellLock(t *testing.T) {
+	t.Parallel()
+	needProcesses(t)
+	run(t, ShellLock(), 60*time.Second)
+}
+
 // Idle clients are waited for most of the time.
 //
 // Covers L1, L2, S2.
@@ -57,6 +66,13 @@ func TestIdleLock(t *testing.T) {
 // Covers W2, W3, W4, W5, W6.
 func TestWatch(t *testing.T) {
 	run(t, Watch(), 20*time.Second)
+}
+
+func needProcesses(t *testing.T) {
+	t.Helper()
+	if err := procs.Able(); err != nil {
+		t.Skip(err)
+	}
 }
 
 // killAll runs every mutant of s that can run here; each has to be found out.
@@ -130,6 +146,35 @@ func TestLockPause(t *testing.T) {
 		},
 	})
 	t.Log(result.Summary())
+}
+
+// Covers F1, F2, F3. On real servers, and on the model of ZooKeeper where the flag says so.
+func TestLockPauseSQL(t *testing.T) {
+	t.Parallel()
+	needPostgres(t)
+	run(t, LockPauseSQL(), 20*time.Second)
+}
+
+func TestLockPauseSQLMutantsDie(t *testing.T) {
+	t.Parallel()
+	needPostgres(t)
+	s := LockPauseSQL()
+	for _, m := range s.Mutants {
+		t.Run(m.Name, func(t *testing.T) {
+			t.Parallel()
+			t.Log(harness.RunMutant(t, s, m, options(t, 20*time.Second)).Summary())
+		})
+	}
+}
+
+// needPostgres skips where there is no PostgreSQL, and fails if CI is set.
+func needPostgres(t *testing.T) {
+	t.Helper()
+	if err := postgres.Installed(); err != nil && os.Getenv("CI") != "" {
+		t.Fatal(err)
+	} else if err != nil {
+		t.Skip(err)
+	}
 }
 
 // The answer to an acquire that nobody waited for any longer was taken for that to the next one. Its process, which had yet to do

@@ -31,14 +31,7 @@ func Semaphore() harness.Scenario {
 			checker.IfExercised(checker.LockNoReleaseAfterLoss()),
 			checker.IfExercised(checker.LockLossBeforeExpiry(exposed()))),
 		Guards: []checker.Checker{checker.Grants(20), checker.Contention(10)},
-		Grace:  60 * time.Second,
-		Mutants: []harness.Mutant{{
-			Name:     "trusting",
-			Report:   "samuel#20, #190: the holder believes in its permits until it is told otherwise",
-			Violates: []string{"semaphore/within-permits", "lock/loss-before-expiry"},
-			Faults:   []string{"session-expire"},
-			Workload: semaphoreWorkload(openSemaphore(trusting())),
-		}, {
+		Mutants: []harness.Mutant{trustingMutant("semaphore/within-permits", semaphoreWorkload(openSemaphore(trusting()))), {
 			Name:     "orphan",
 			Report:   "CURATOR-335, -595: the reply to the create is lost, and the lease that nobody knows of stays out",
 			Violates: []string{"client/waiters-served"},
@@ -49,12 +42,7 @@ func Semaphore() harness.Scenario {
 			Report:   "CURATOR-462: who is interrupted while it waits keeps its lease",
 			Violates: []string{"client/waiters-served"},
 			Workload: semaphoreWorkload(openLeases(mistakes{cancelled: true})),
-		}, {
-			Name:     "late",
-			Report:   "a release deletes the node first, and ends the holder's context when that is confirmed",
-			Violates: []string{"semaphore/within-permits"},
-			Workload: semaphoreWorkload(openLeases(mistakes{late: true})),
-		}},
+		}, lateMutant("semaphore/within-permits", semaphoreWorkload(openLeases(mistakes{late: true})))},
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 
 	"github.com/zkcoord/zkcoord/harness"
 	"github.com/zkcoord/zkcoord/harness/ensemble/embedded"
+	"github.com/zkcoord/zkcoord/zktest"
 )
 
 // On the embedded ensemble in virtual time minutes of faults take a fraction of
@@ -29,8 +30,17 @@ func Virtual() []harness.Scenario {
 func VirtualOptions(s harness.Scenario, seed uint64) harness.Options {
 	return harness.Options{
 		Seed: seed, Time: VirtualTime, Faults: some(s.Faults, seed),
-		Ensemble: embedded.Starter(embedded.Options{}), // with the seed of the run
+		Ensemble: embedded.Starter(embedded.Options{Model: zktest.Options{Version: versionOf(seed)}}), // with the seed of the run
 	}
+}
+
+// versionOf is the line of releases that the servers of a seed are of: each line has
+// every other seed.
+func versionOf(seed uint64) zktest.Version {
+	if seed%2 == 0 {
+		return zktest.V38
+	}
+	return zktest.V39
 }
 
 // some are a few of the faults, others for each seed, so that each of them is

@@ -23,7 +23,8 @@ func TestScenariosInVirtualTime(t *testing.T) {
 			t.Parallel() // a bubble keeps but one core busy
 			idle := 0
 			for i := range uint64(*seeds) {
-				r := virtually(t, s, flagged(t, s, VirtualOptions(s, *seed+i)))
+				s, o := flagged(t, s, VirtualOptions(s, *seed+i))
+				r := virtually(t, s, o)
 				if r.Verdict == checker.NotExercised && idle < *seeds/idleOne {
 					idle++
 					t.Logf("seed %d proves nothing:\n%s", r.Seed, r.Summary())
@@ -155,9 +156,10 @@ func TestSoak(t *testing.T) {
 // soaked is one run of s, on the ensemble of the flags, that stores nothing.
 func soaked(t *testing.T, s harness.Scenario, seed uint64) *harness.Result {
 	if *kind == "embedded" {
-		return virtually(t, s, flagged(t, s, VirtualOptions(s, seed)))
+		s, o := flagged(t, s, VirtualOptions(s, seed))
+		return virtually(t, s, o)
 	}
-	o := flagged(t, s, options(t, time.Minute))
+	s, o := flagged(t, s, options(t, time.Minute))
 	o.Seed, o.Store = seed, nil
 	r, err := harness.Run(t.Context(), s, o)
 	if err != nil {

@@ -64,7 +64,7 @@ type Options struct {
 	TickTime time.Duration
 
 	// UnsafeHoldUntilLost switches the lease off: what is held then counts as
-	// held until the loss of the session is told, as in other clients. On a
+	// held until the loss of the session is told, as with zk.Lock, Curator and kazoo. On a
 	// follower that is cut off from its leader that is seconds after
 	// somebody else may have been granted it. No heartbeats are sent.
 	UnsafeHoldUntilLost bool

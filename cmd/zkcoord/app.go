@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -36,6 +37,8 @@ type app struct {
 
 	bubble  func(f func())    // calls f on the virtual clock, within virtually
 	invalid []*harness.Result // on the embedded ensemble, to be made small
+
+	passing atomic.Bool // a command runs that gets the signals
 
 	mu   sync.Mutex // of errs: progress, notes and errors come from several goroutines
 	live *live      // the line to be cleared before anything else is written; nil for none
@@ -77,6 +80,7 @@ interrupted), 3 it could not run, or its result not be stored or printed.`,
 	})
 	c.AddCommand(a.runCommand(), a.listCommand(), a.checkCommand(), a.ensembleCommand(), a.serveCommand(), a.pruneCommand(), a.shrinkCommand(),
 		a.mutantsCommand(), a.chaosCommand(), a.benchCommand(), a.versionCommand(), a.znodeCommand())
+	c.AddCommand(a.shellCommands()...)
 	for one := range below(c) {
 		one.Args = explained(one)
 	}
@@ -171,8 +175,20 @@ func (a *app) exit(err error) int {
 		return int(code)
 	}
 	a.note("%s", paragraph(err))
+	if end := (*endError)(nil); errors.As(err, &end) {
+		return end.code
+	}
 	return exitFailed
 }
+
+// endError is an error with the code to end with.
+type endError struct {
+	code int
+	err  error
+}
+
+func (e *endError) Error() string { return e.err.Error() }
+func (e *endError) Unwrap() error { return e.err }
 
 // paragraph is the text of err on one line: joined errors have one each.
 func paragraph(err error) string {

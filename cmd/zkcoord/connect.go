@@ -24,6 +24,8 @@ type connectFlags struct {
 	auth    authFlags
 	tls     tlsFlags
 
+	sessionTimeout time.Duration // to ask for; 0 means the default
+
 	cmd *cobra.Command
 }
 
@@ -135,11 +137,11 @@ func (f *connectFlags) options() (o session.Options, err error) {
 	if err != nil {
 		return o, fmt.Errorf("--servers %s: %w", strings.Join(f.servers, ","), err)
 	}
-	if chroot != "" && f.chroot != "" {
+	if chroot != "" && f.chroot != "" && f.chroot != chroot { // a second call finds what the first one has set
 		return o, fmt.Errorf("--chroot %s: --servers has the chroot %s already", f.chroot, chroot)
 	}
 	f.chroot = cmp.Or(chroot, f.chroot)
-	o = session.Options{Servers: servers, Chroot: f.chroot}
+	o = session.Options{Servers: servers, Chroot: f.chroot, Timeout: f.sessionTimeout}
 	if o.TLS, err = f.tls.config(); err != nil {
 		return o, err
 	}

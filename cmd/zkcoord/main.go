@@ -11,6 +11,13 @@
 //	1  a property was violated
 //	2  nothing can be concluded: unknown, not exercised, interrupted
 //	3  it could not run at all, or its result could not be stored or printed
+//
+// The commands that run another one (lock, elect, join, queue work) end with its exit code:
+//
+//	75   what it was to run under was not had
+//	76   it was lost, and the command was stopped
+//	126  the command could not be started
+//	127  there is no such command
 package main
 
 import (
@@ -18,26 +25,30 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 
+	"github.com/zkcoord/zkcoord/internal/guard"
 	"github.com/zkcoord/zkcoord/internal/peers"
 )
 
 func main() {
 	peers.Work() // and no more, if this is a client's own process
+	guard.Work() // or a guard
 	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
 
 // run is the program without the process around it.
 func run(args []string, in io.Reader, out, errs io.Writer) int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	a := &app{in: in}
+	ctx, stop := a.untilSignal(context.Background())
 	defer stop()
 	// A pipe that nobody reads any more does not kill the process, which would leave its containers behind, but ends what
 	// runs as an interrupt does. The signal itself tells nothing: those of sockets are the same.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	ctx, unread := context.WithCancelCause(ctx)
 	defer unread(nil)
-	a := &app{in: in, out: &output{Writer: out, unread: unread}, errs: &output{Writer: errs, unread: unread}}
+	a.out, a.errs = &output{Writer: out, unread: unread}, &output{Writer: errs, unread: unread}
 	// The first interrupt ends what runs, in order. The second one ends the process, whatever it leaves behind.
 	say := func() {
 		stop()
@@ -61,4 +72,37 @@ func run(args []string, in io.Reader, out, errs io.Writer) int {
 	}()
 	defer peers.CleanUp()
 	return a.end(a.root().execute(ctx, args))
+}
+
+// untilSignal returns a context that the first interrupt ends. After stop, signals
+// have their default effect. While a command runs that gets the signals itself, none
+// ends the context.
+func (a *app) untilSignal(ctx context.Context) (_ context.Context, stop func()) {
+	ctx, interrupt := context.WithCancel(ctx)
+	signals := make(chan os.Signal, 1)
+	for _, s := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
+		if !signal.Ignored(s) { // it is for a job in the background of a script
+			signal.Notify(signals, s)
+		}
+	}
+	stopped, waited := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(waited)
+		for {
+			select {
+			case <-signals:
+				if !a.passing.Load() {
+					interrupt()
+				}
+			case <-stopped:
+				return
+			}
+		}
+	}()
+	return ctx, sync.OnceFunc(func() {
+		signal.Stop(signals)
+		close(stopped)
+		<-waited
+		interrupt()
+	})
 }

@@ -12,22 +12,23 @@ import (
 	"github.com/zkcoord/zkcoord/harness"
 	"github.com/zkcoord/zkcoord/harness/checker"
 	"github.com/zkcoord/zkcoord/harness/ensemble"
+	"github.com/zkcoord/zkcoord/harness/fault"
 	"github.com/zkcoord/zkcoord/harness/report"
 )
 
-// cell is a run of the matrix: a scenario under one fault on one kind of ensemble.
+// cell is a run of the matrix: a scenario under one fault, or under all of its own, in one column.
 type cell struct {
 	Scenario string           `json:"scenario"`
 	Fault    string           `json:"fault"`
 	Ensemble string           `json:"ensemble"`
-	Verdict  *checker.Verdict `json:"verdict,omitempty"` // nil if the ensemble cannot do it, or it could not run
+	Version  string           `json:"zookeeper,omitempty"` // as --zookeeper names it
+	Verdict  *checker.Verdict `json:"verdict,omitempty"`   // nil if the ensemble cannot do it, or it could not run
 	Reason   string           `json:"reason,omitempty"`
 	Seed     uint64           `json:"seed"`
 	Command  string           `json:"command,omitempty"` // does the same run again
 	Dir      string           `json:"dir,omitempty"`     // where it is stored
 
 	scenario harness.Scenario
-	fault    harness.Fault
 }
 
 // String is what the table has.
@@ -43,7 +44,29 @@ func (c cell) String() string {
 
 const cannot = "the ensemble cannot"
 
-// matrix runs each scenario under each of its faults alone, on each of the kinds of ensembles, and prints a table.
+// column is what a run of the matrix is on: a kind of ensemble, of a version of ZooKeeper if there are servers.
+type column struct{ kind, version string }
+
+// String heads the column.
+func (c column) String() string { return strings.TrimSpace(strings.ToUpper(c.kind) + " " + c.version) }
+
+// columns are all kinds with all versions. A model is of no version.
+func columns(kinds, versions string) (all []column) {
+	for kind := range strings.SplitSeq(kinds, ",") {
+		for version := range strings.SplitSeq(versions, ",") {
+			if kind == "embedded" {
+				version = ""
+			}
+			if c := (column{kind, version}); !slices.Contains(all, c) {
+				all = append(all, c)
+			}
+		}
+	}
+	return all
+}
+
+// matrix runs each scenario under each of its faults alone, or under all of them, on each kind of ensemble and version, and
+// prints a table.
 func (a *app) matrix(ctx context.Context, names []string, f runFlags) error {
 	chosen, err := f.choose(names)
 	if err != nil {
@@ -60,12 +83,17 @@ func (a *app) matrix(ctx context.Context, names []string, f runFlags) error {
 			return named != nil && !slices.Contains(named, one.Name())
 		})
 	}
-	kinds := strings.Split(f.ensemble, ",")
+	on := columns(f.ensemble, f.zookeeper)
 	var planned []cell
 	for _, s := range chosen {
-		for _, fault := range s.Faults {
-			for _, kind := range kinds {
-				planned = append(planned, cell{Scenario: s.Name, Fault: fault.Name(), Ensemble: kind, Seed: f.seed, scenario: s, fault: fault})
+		for _, faults := range f.rows(s) {
+			for _, where := range on {
+				c := cell{Scenario: s.Name, Fault: "all", Ensemble: where.kind, Version: where.version, Seed: f.seed, scenario: s}
+				c.scenario.Faults = faults
+				if !f.together {
+					c.Fault = faults[0].Name()
+				}
+				planned = append(planned, c)
 			}
 		}
 	}
@@ -75,7 +103,7 @@ func (a *app) matrix(ctx context.Context, names []string, f runFlags) error {
 	var cells []cell
 	code := a.campaign(each(ctx, planned, func(c cell) error {
 		unkept := a.runCell(ctx, &c, f)
-		a.note("%s under %s on %s: %s %s", c.Scenario, c.Fault, c.Ensemble, c, c.Reason)
+		a.note("%s: %s %s", c.run(), c, c.Reason)
 		if a.json {
 			unkept = errors.Join(unkept, a.printJSON(c))
 		}
@@ -85,16 +113,34 @@ func (a *app) matrix(ctx context.Context, names []string, f runFlags) error {
 	if a.json || len(cells) < len(planned) {
 		return code
 	}
-	return a.worst(code, a.printMatrix(kinds, cells))
+	return a.worst(code, a.printMatrix(on, cells))
 }
 
-// runCell runs the scenario of a cell under its fault, and fills the cell in. Nothing is started for a fault that the ensemble
-// cannot do but the ensemble. The error is of what has a verdict all the same.
+// rows are the faults of each row of a scenario: one alone, or with --together all.
+func (f *runFlags) rows(s harness.Scenario) (rows [][]harness.Fault) {
+	if f.together {
+		return [][]harness.Fault{s.Faults}
+	}
+	for _, one := range s.Faults {
+		rows = append(rows, []harness.Fault{one})
+	}
+	return rows
+}
+
+// run says in words what was run.
+func (c cell) run() string {
+	return fmt.Sprintf("%s under %s on %s", c.Scenario, c.Fault, column{c.Ensemble, c.Version})
+}
+
+// runCell runs the scenario of a cell under its faults, and fills the cell in. Nothing is started for faults of which the ensemble
+// can do none but the ensemble. The error is of what has a verdict all the same.
 func (a *app) runCell(ctx context.Context, c *cell, f runFlags) error {
 	s := c.scenario
-	f.ensemble, f.faults, f.virtual = c.Ensemble, []string{c.Fault}, f.virtual && c.Ensemble == "embedded"
+	f.ensemble, f.zookeeper, f.virtual = c.Ensemble, c.Version, f.virtual && c.Ensemble == "embedded"
 	f.time = f.timeOf(s)
-	s.Faults = []harness.Fault{c.fault}
+	if !f.together || f.faults != nil {
+		f.faults = fault.Names(s.Faults)
+	}
 	o, err := f.options(a, s)
 	if err != nil {
 		c.Reason = paragraph(err)
@@ -107,7 +153,7 @@ func (a *app) runCell(ctx context.Context, c *cell, f runFlags) error {
 		if err != nil {
 			return nil, err
 		}
-		if unable := c.fault.Able(harness.NewEnv(e, o.Clients+1)); unable != nil {
+		if unable := unableToAll(s.Faults, harness.NewEnv(e, o.Clients+1)); unable != nil {
 			c.Reason = fmt.Sprintf("%s: %s", cannot, paragraph(unable))
 			return nil, errors.Join(unable, e.Close(context.WithoutCancel(ctx)))
 		}
@@ -128,16 +174,30 @@ func (a *app) runCell(ctx context.Context, c *cell, f runFlags) error {
 	return err
 }
 
+// unableToAll says why none of some faults can be done, nil if one can or there are none.
+func unableToAll(faults []harness.Fault, env *harness.Env) (err error) {
+	for _, one := range faults {
+		if err = one.Able(env); err == nil {
+			return nil
+		}
+	}
+	return err
+}
+
 // printMatrix prints the table, and below it how to look at what is not valid and do it again.
-func (a *app) printMatrix(kinds []string, cells []cell) error {
+func (a *app) printMatrix(on []column, cells []cell) error {
 	w := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(w, "SCENARIO\tFAULT\t%s\n", strings.ToUpper(strings.Join(kinds, "\t")))
+	fmt.Fprint(w, "SCENARIO\tFAULT")
+	for _, c := range on {
+		fmt.Fprintf(w, "\t%s", c)
+	}
+	fmt.Fprintln(w)
 	for i, c := range cells {
-		if i%len(kinds) == 0 {
+		if i%len(on) == 0 {
 			fmt.Fprintf(w, "%s\t%s", c.Scenario, c.Fault)
 		}
 		fmt.Fprintf(w, "\t%s", c)
-		if i%len(kinds) == len(kinds)-1 {
+		if i%len(on) == len(on)-1 {
 			fmt.Fprintln(w)
 		}
 	}
@@ -148,7 +208,7 @@ func (a *app) printMatrix(kinds []string, cells []cell) error {
 		if c.Verdict == nil || c.Verdict.Passed() {
 			continue
 		}
-		fmt.Fprintf(a.out, "\n%s under %s on %s: %s %s\nagain: %s\n", c.Scenario, c.Fault, c.Ensemble, c, c.Reason, c.Command)
+		fmt.Fprintf(a.out, "\n%s: %s %s\nagain: %s\n", c.run(), c, c.Reason, c.Command)
 		if c.Dir != "" {
 			fmt.Fprintf(a.out, "report: %s\n", filepath.Join(c.Dir, report.HTMLFile))
 		}

@@ -35,6 +35,7 @@ type runFlags struct {
 	auth      authFlags
 	tls       tlsFlags
 	matrix    bool
+	together  bool
 	processes bool
 	nodes     int
 	clients   int
@@ -74,6 +75,9 @@ The embedded ensemble is a model of ZooKeeper inside of this process. A containe
 needs Docker; a process ensemble is the real thing in local JVMs and needs ZooKeeper's jars; an external one is
 yours, by its addresses; of one that a docker-compose file has running on this machine the servers are broken too.
 
+ZKCOORD_CURATOR (5.4.0, 5.7.1) and ZKCOORD_KAZOO (2.8.0, 2.9.0, 2.11.0) name the versions of the libraries that scenarios
+run beside zkcoord; without them the installed ones run.
+
 An external ensemble may want credentials, which every connection of the run then gives. ` + authHelp + `
 
 What is invalid on the embedded ensemble is made small at once: see zkcoord shrink.
@@ -84,6 +88,7 @@ Exit codes: 0 valid, 1 invalid, 2 unknown or not exercised, 3 it could not run, 
   zkcoord run lock-session-loss --ensemble external --servers zoo1:2181,zoo2:2181,zoo3:2181
   zkcoord run isolated-follower --virtual --seed 7
   zkcoord run all --matrix --ensemble embedded,container --time 10s
+  zkcoord run all --matrix --together --ensemble container --zookeeper 3.8,3.9.3,3.9.6
   zkcoord run all --time 10s --json
   zkcoord run lock-session-loss --plan store/latest/faults.json --seed 7`,
 		Args:              cobra.MinimumNArgs(1),
@@ -95,6 +100,9 @@ Exit codes: 0 valid, 1 invalid, 2 unknown or not exercised, 3 it could not run, 
 			f.timeGiven = c.Flags().Changed("time")
 			if !c.Flags().Changed("seed") {
 				f.seed = rand.Uint64N(1e6)
+			}
+			if f.together && !f.matrix {
+				return errors.New("--together is for --matrix: otherwise all faults are drawn from anyway")
 			}
 			all := func() error {
 				if f.matrix {
@@ -118,7 +126,8 @@ func (f *runFlags) define(c *cobra.Command) {
 	flags := c.Flags()
 	flags.DurationVarP(&f.time, "time", "t", standardTime, fmt.Sprintf("for how long clients work under faults, unless the scenario asks for longer (with --virtual %v)", scenarios.VirtualTime))
 	flags.BoolVar(&f.processes, "client-processes", false, "run clients in processes of their own, which can be stopped, where the scenario is able to")
-	flags.BoolVar(&f.matrix, "matrix", false, "run each scenario under each of its faults alone, on each of --ensemble KIND,KIND...; print a table")
+	flags.BoolVar(&f.matrix, "matrix", false, "run each scenario under each of its faults alone, on each of --ensemble KIND,... and --zookeeper VERSION,...; print a table")
+	flags.BoolVar(&f.together, "together", false, "with --matrix: run each scenario once under all of its faults, not under each alone")
 	flags.Uint64VarP(&f.seed, "seed", "s", 0, "seed of the plan and of each client's choices (default: drawn)")
 	flags.StringVar(&f.plan, "plan", "", "follow the plan in this file instead of drawing one")
 	flags.IntVar(&f.operations, "operations", 0, "finish after so many have begun (0: as many as there is time for)")

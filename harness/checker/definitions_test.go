@@ -24,6 +24,7 @@ func oracles() map[string]oracle {
 	return map[string]oracle{
 		"lock/tokens-rise":           {LockTokensRise, tinyGrants(OpAcquire), func(h *history.History) bool { return tokensRose(h, OpAcquire) }},
 		"lock/fenced-writes":         {LockFencedWrites, tinyWrites, writesWereFenced},
+		"lock/no-false-refusal":      {LockNoFalseRefusal, tinyRefusals, refusalsHadACause},
 		"lock/no-release-after-loss": {LockNoReleaseAfterLoss, tinyReleases, lossesWereHeeded},
 		"lock/own-node-is-first":     {func() Checker { return LockOwnNodeIsFirst(Envelope{}) }, tinyLooks, looksFoundTheirOwn},
 		"client/waiters-served":      {func() Checker { return WaitersServed(OpAcquire, soon) }, tinyHeal(tinyGrants(OpAcquire)), func(h *history.History) bool { return nobodyWaited(h, OpAcquire) }},
@@ -525,6 +526,40 @@ func tinyWrites(r *rand.Rand, n int) *history.History {
 		events = append(events, e)
 	}
 	return history.New(append(events, end())...)
+}
+
+// tinyRefusals is the log of a resource that may refuse what it should not.
+func tinyRefusals(r *rand.Rand, n int) *history.History {
+	var events []history.Event
+	for range n {
+		e := history.Event{Kind: history.Write, Op: history.WriteAccepted, Object: "/x", Arg: "write", Token: 1 + r.Int64N(6), Client: 1}
+		if r.IntN(4) == 0 {
+			e.Op = history.WriteRejected
+			if r.IntN(3) == 0 {
+				e.Result = fmt.Sprint(e.Token + r.Int64N(6))
+			}
+		}
+		events = append(events, e)
+	}
+	return history.New(append(events, end())...)
+}
+
+func refusalsHadACause(h *history.History) bool {
+	for i, e := range h.Events {
+		if e.Kind != history.Write || e.Op != history.WriteRejected {
+			continue
+		}
+		excused := slices.ContainsFunc(h.Events[:i], func(before history.Event) bool {
+			return before.Kind == history.Write && before.Op == history.WriteAccepted && before.Token > e.Token
+		})
+		if e.Result != "" {
+			excused = e.Result > fmt.Sprint(e.Token) && len(e.Result) == 1 || len(e.Result) > 1
+		}
+		if !excused {
+			return false
+		}
+	}
+	return true
 }
 
 func writesWereFenced(h *history.History) bool {

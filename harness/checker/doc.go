@@ -28,6 +28,7 @@
 //
 //	lock/tokens-rise                  tokens are unique and rise in real time
 //	lock/fenced-writes                the fenced resource never accepts a smaller token, and no increment is lost
+//	lock/no-false-refusal             the fenced resource refuses no token that is the largest
 //	lock/no-overlap                   no two clients hold the lock at the same time
 //	lock/no-release-after-loss        a release after a loss returns an error, and no grant is held twice
 //	lock/own-node-is-first            a holder's znode exists, belongs to its session and is first in the lock queue

@@ -57,6 +57,7 @@ func edits() map[string]edit {
 	return map[string]edit{
 		"lock/tokens-rise":           {locks, tokenOfLater(OpAcquire)},
 		"lock/fenced-writes":         {locks, resourceForgets},
+		"lock/no-false-refusal":      {refusing(locks), alter(history.Write, history.WriteRejected, func(e *history.Event) { e.Token += 100000 })},
 		"lock/no-overlap":            {locks, holdGoesOn},
 		"lock/no-release-after-loss": {locks, alter(history.Fail, OpRelease, func(e *history.Event) { e.Kind = history.OK })},
 		"lock/own-node-is-first":     {locks, alter(history.OK, OpVerify, func(e *history.Event) { e.Result = "lock-0000000000" })},
@@ -206,6 +207,21 @@ func set(e events, kind history.Kind, arg string) events {
 func healed(draw func(*rand.Rand) events) func(*rand.Rand) events {
 	return func(r *rand.Rand) events {
 		return slices.Insert(draw(r), 0, history.Event{Kind: history.Phase, Op: history.PhaseHealed, Client: history.Nobody, Process: history.Nobody})
+	}
+}
+
+// refusing has a resource refuse an older token after each write.
+func refusing(draw func(*rand.Rand) events) func(*rand.Rand) events {
+	return func(r *rand.Rand) events {
+		var all events
+		for _, e := range draw(r) {
+			all = append(all, e)
+			if is(history.Write, history.WriteAccepted)(&e) {
+				e.Op, e.Token, e.Result = history.WriteRejected, e.Token-1, ""
+				all = append(all, e)
+			}
+		}
+		return all
 	}
 }
 

@@ -131,6 +131,42 @@ func fenced(h *history.History, j *Judge) {
 	j.Note("%d writes accepted, %d accesses refused", writes, refused)
 }
 
+// LockNoFalseRefusal judges the refusals of fenced resources: a refused token is smaller than one that
+// was accepted before. Where the refusal itself names the largest token, in Result, it is compared with that.
+func LockNoFalseRefusal() Checker {
+	return New("lock/no-false-refusal", "the fenced resource refuses no token that is the largest", func(h *history.History, j *Judge) {
+		highest := make(map[string]*history.Event)
+		for i := range h.Events {
+			e := &h.Events[i]
+			before := highest[e.Object]
+			switch {
+			case e.Kind == history.Write && e.Op == history.WriteAccepted:
+				if before == nil || e.Token > before.Token {
+					highest[e.Object] = e
+				}
+			case e.Kind == history.Write && e.Op == history.WriteRejected:
+				j.Checked(1)
+				refused(j, before, e)
+			}
+		}
+		j.NotExercised("the resource refused nothing")
+	})
+}
+
+func refused(j *Judge, before, e *history.Event) {
+	events, largest := []history.Event{*e}, int64(0)
+	if before != nil {
+		events, largest = []history.Event{*before, *e}, before.Token
+	}
+	if named, err := strconv.ParseInt(e.Result, 10, 64); err == nil {
+		events, largest = []history.Event{*e}, named
+	}
+	if e.Token >= largest {
+		j.Violation(events, "%s refused a %s of %s with token 0x%x at %v, when the largest token was 0x%x",
+			e.Object, e.Arg, e.Who(), e.Token, e.Time, largest)
+	}
+}
+
 func increment(j *Judge, last, e *history.Event) {
 	was := int64(0)
 	if last != nil {
@@ -305,7 +341,10 @@ func live(h *history.History, j *Judge, op string, inTime time.Duration) {
 			continue
 		}
 		waited := end - max(o.Invoke.Time, healed.Time)
-		switch {
+		switch why := busySince(h, healed, end); {
+		case waited > inTime && why != nil:
+			j.Unknown("%s waited for its %s of %s for %v after the heal, when this machine was busy (at %v: %s %s, %s)", o.Invoke.Who(), op, o.Invoke.Object,
+				waited, why.Time, why.Object, why.Op, why.Result)
 		case waited > inTime:
 			j.Violation(inOrder([]history.Event{*healed}, o.Events()), "%s waited for its %s of %s from %v on and had no result %v after the heal",
 				o.Invoke.Who(), op, o.Invoke.Object, o.Invoke.Time, end-healed.Time)
@@ -319,6 +358,18 @@ func live(h *history.History, j *Judge, op string, inTime time.Duration) {
 	j.Checked(granted)
 	j.NotExercised("no %s succeeded after the heal", op)
 	j.Note("%d granted after the heal, the slowest in %v; %d ended with an error", granted, slowest, ended)
+}
+
+// busySince returns what shows that this machine was too busy after the heal for anything to be done in time: this
+// process stood still, or a server did not answer.
+func busySince(h *history.History, healed *history.Event, until time.Duration) *history.Event {
+	for i := int(healed.Index) + 1; i < len(h.Events) && h.Events[i].Time <= until; i++ {
+		e := &h.Events[i]
+		if e.Kind == history.Fact && (e.Op == history.FactStall || e.Op == history.FactRole && e.Result == history.RoleSilent) {
+			return e
+		}
+	}
+	return nil
 }
 
 // endedBefore reports whether the operation had completed before e, with any outcome.

@@ -21,7 +21,7 @@ var rewrite = flag.Bool("rewrite", false, "write what the checkers say into test
 func underTest() map[string]Checker {
 	envelope := Envelope{Outside: []string{"session-close", "data-counter"}, After: 100 * time.Millisecond}
 	all := []Checker{
-		LockTokensRise(), LockFencedWrites(), LockNoOverlap(envelope), LockNoReleaseAfterLoss(), LockOwnNodeIsFirst(envelope), NothingLeft("znodes", "goroutines"), WaitersServed(OpAcquire, time.Second), LockGrantsInOrder(envelope), LockLossBeforeExpiry(envelope),
+		LockTokensRise(), LockFencedWrites(), LockNoFalseRefusal(), LockNoOverlap(envelope), LockNoReleaseAfterLoss(), LockOwnNodeIsFirst(envelope), NothingLeft("znodes", "goroutines"), WaitersServed(OpAcquire, time.Second), LockGrantsInOrder(envelope), LockLossBeforeExpiry(envelope),
 		rwLockWriterAlone(envelope), rwLockReadersTogether(), rwLockNoOvertaking(envelope), semaphoreWithinPermits(2, envelope), semaphoreNoPermitLost(2),
 		ElectionEpochsRise(), ElectionOneLeaderAnEpoch(), ElectionNoOverlap(envelope), ElectionFencedWrites(), ElectionHeirSeesAll(), ElectionLossBeforeReelection(), electionLeaderAfterHeal(time.Second), ElectionObserversSeeLeaders(), electionNoEpochTwice(),
 		QueueNothingInvented(), QueueNothingLost(), QueueNothingTwice(), queueFIFOOrder(), QueueEmptyIsTrue(), QueueTakersWake(time.Second), QueueDrainedIsEmpty(), QueuePriorityOrder(), QueueAckWithEffect(),

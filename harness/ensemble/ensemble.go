@@ -14,6 +14,7 @@
 package ensemble
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -36,6 +37,20 @@ type DialFunc = func(ctx context.Context, network, address string) (net.Conn, er
 // Starter starts an ensemble with what config asks for, and returns when it has
 // a quorum. The caller closes it. If it fails, nothing of it remains.
 type Starter func(ctx context.Context, config Config) (Ensemble, error)
+
+// StarterOf makes a Starter of a function that starts one kind of ensembles. The run says
+// what it needs in its Config: of own, LogDir and Version count where the run names none.
+func StarterOf[E Ensemble](own Config, start func(context.Context, Config) (E, error)) Starter {
+	return func(ctx context.Context, config Config) (Ensemble, error) {
+		config.LogDir = cmp.Or(config.LogDir, own.LogDir)
+		config.Version = cmp.Or(config.Version, own.Version)
+		e, err := start(ctx, config)
+		if err != nil {
+			return nil, err // and no E that is nil
+		}
+		return e, nil
+	}
+}
 
 // Ensemble is a running ZooKeeper ensemble of one or more nodes, numbered from 0.
 //

@@ -45,7 +45,7 @@ func TestImpossibleConfigIsRefused(t *testing.T) {
 
 func TestAnswersAreRead(t *testing.T) {
 	for text, want := range map[string]Status{
-		"Zookeeper version: 3.8.0\nZxid: 0x300000004\nMode: follower\nNode count: 5\n": {Mode: "follower", Zxid: 0x300000004, Answered: true},
+		"Zookeeper version: 3.8.0\nZxid: 0x300000004\nMode: follower\nNode count: 5\n": {Mode: "follower", Zxid: 0x300000004, Version: "3.8.0", Answered: true},
 		"Mode: leader\nProposal sizes last/min/max: 48/48/48\n":                        {Mode: "leader", Answered: true},
 		"This ZooKeeper instance is not currently serving requests\n":                  {Mode: "This ZooKeeper instance is not currently serving requests", Answered: true},
 		"": {},

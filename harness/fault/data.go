@@ -23,26 +23,37 @@ func dataFaults() []harness.Fault {
 	number := func(r *rand.Rand, _ *harness.Env) harness.Step {
 		return harness.Step{Target: "znodes", Arg: strconv.Itoa(r.IntN(1000))}
 	}
+	lasting := func(r *rand.Rand, env *harness.Env) harness.Step {
+		s := number(r, env)
+		s.For = between(r, time.Second, 6*time.Second)
+		return s
+	}
 	return []harness.Fault{
 		fault{name: "data-delete-node", does: "somebody deletes the ephemeral znode of a client", beyond: true, exposes: true, deletes: true,
-			draw: number, inject: deleteNode},
+			draw: number, inject: onBusy(deleteNode)},
 		fault{name: "data-delete-parent", does: "somebody deletes a directory with all that is in it", beyond: true, exposes: true, deletes: true,
-			draw: number, inject: deleteParent},
+			draw: number, inject: onBusy(deleteParent)},
 		fault{name: "data-foreign-children", does: "somebody makes children of other names beside those of clients",
-			inject: foreignChildren,
-			draw: func(r *rand.Rand, env *harness.Env) harness.Step {
-				s := number(r, env)
-				s.For = between(r, time.Second, 6*time.Second)
-				return s
-			}},
+			draw: lasting, inject: foreignChildren},
 		fault{name: "data-counter", does: "the numbers of a directory's sequential children are nearly used up; then somebody deletes it",
 			expect: "calls fail with ErrExhausted until the heal; ", beyond: true, exposes: true, deletes: true,
-			able: able[ensemble.Sequencer]("set the counters of znodes", 1), inject: useUp,
-			draw: func(r *rand.Rand, env *harness.Env) harness.Step {
-				s := number(r, env)
-				s.For = between(r, time.Second, 6*time.Second)
-				return s
-			}},
+			able: able[ensemble.Sequencer]("set the counters of znodes", 1), draw: lasting, inject: onBusy(useUp)},
+	}
+}
+
+// onBusy injects a fault of an ephemeral znode below the root, which the step chooses.
+func onBusy(inject func(ctx context.Context, env *harness.Env, conn *zk.Conn, node string) (harness.Injected, error)) func(context.Context, *harness.Env, harness.Step) (harness.Injected, error) {
+	return func(ctx context.Context, env *harness.Env, s harness.Step) (w harness.Injected, err error) {
+		ctx, cancel := context.WithTimeout(ctx, healPatience)
+		defer cancel()
+		err = asAdmin(ctx, env, func(conn *zk.Conn) error {
+			node, err := busy(ctx, env, conn, s.Arg)
+			if err == nil {
+				w, err = inject(ctx, env, conn, node)
+			}
+			return err
+		})
+		return w, err
 	}
 }
 
@@ -123,34 +134,14 @@ func ephemerals(conn *zk.Conn, under string) ([]string, error) {
 	return slices.Concat(below...), err
 }
 
-func deleteNode(ctx context.Context, env *harness.Env, s harness.Step) (w harness.Injected, err error) {
-	ctx, cancel := context.WithTimeout(ctx, healPatience)
-	defer cancel()
-	err = asAdmin(ctx, env, func(conn *zk.Conn) error {
-		node, err := busy(ctx, env, conn, s.Arg)
-		if err != nil {
-			return err
-		}
-		w = harness.Injected{Target: path.Base(node), Evidence: node + " deleted"}
-		return conn.Delete(node, -1)
-	})
-	return w, err
+func deleteNode(_ context.Context, _ *harness.Env, conn *zk.Conn, node string) (harness.Injected, error) {
+	return harness.Injected{Target: path.Base(node), Evidence: node + " deleted"}, conn.Delete(node, -1)
 }
 
-func deleteParent(ctx context.Context, env *harness.Env, s harness.Step) (w harness.Injected, err error) {
-	ctx, cancel := context.WithTimeout(ctx, healPatience)
-	defer cancel()
-	err = asAdmin(ctx, env, func(conn *zk.Conn) error {
-		node, err := busy(ctx, env, conn, s.Arg)
-		if err != nil {
-			return err
-		}
-		dir := path.Dir(node)
-		n, err := deleteTree(ctx, conn, dir)
-		w = harness.Injected{Target: path.Base(dir), Evidence: count(int64(n), "znodes deleted, "+path.Base(dir)+" the last")}
-		return err
-	})
-	return w, err
+func deleteParent(ctx context.Context, _ *harness.Env, conn *zk.Conn, node string) (harness.Injected, error) {
+	dir := path.Dir(node)
+	n, err := deleteTree(ctx, conn, dir)
+	return harness.Injected{Target: path.Base(dir), Evidence: count(int64(n), "znodes deleted, "+path.Base(dir)+" the last")}, err
 }
 
 // deleteTree deletes a znode and all below it, as often as clients make new ones.
@@ -213,31 +204,22 @@ func foreignChildren(ctx context.Context, env *harness.Env, s harness.Step) (w h
 }
 
 // useUp leaves a directory ten numbers, the last ones that there are.
-func useUp(ctx context.Context, env *harness.Env, s harness.Step) (w harness.Injected, err error) {
-	injecting, cancel := context.WithTimeout(ctx, healPatience)
-	defer cancel()
-	err = asAdmin(injecting, env, func(conn *zk.Conn) error {
-		node, err := busy(injecting, env, conn, s.Arg)
-		if err != nil {
-			return err
-		}
-		dir := path.Dir(node)
-		w = harness.Injected{Target: path.Base(dir), Heal: func(ctx context.Context) (evidence string, err error) {
-			err = asAdmin(ctx, env, func(conn *zk.Conn) error {
-				_, stat, err := conn.Exists(dir)
-				if err != nil {
-					return err
-				}
-				// Cversion counts each create twice, less the children that there are.
-				if next := (int64(uint32(stat.Cversion)) + int64(stat.NumChildren)) / 2; next > 1<<30 {
-					evidence = fmt.Sprintf("%s came to number %d", path.Base(dir), next)
-				}
-				_, err = deleteTree(ctx, conn, dir)
+func useUp(ctx context.Context, env *harness.Env, _ *zk.Conn, node string) (harness.Injected, error) {
+	dir := path.Dir(node)
+	heal := func(ctx context.Context) (evidence string, err error) {
+		err = asAdmin(ctx, env, func(conn *zk.Conn) error {
+			_, stat, err := conn.Exists(dir)
+			if err != nil {
 				return err
-			})
-			return evidence, err
-		}}
-		return env.Ensemble.(ensemble.Sequencer).SetSequence(injecting, dir, 1<<31-11)
-	})
-	return w, err
+			}
+			// Cversion counts each create twice, less the children that there are.
+			if next := (int64(uint32(stat.Cversion)) + int64(stat.NumChildren)) / 2; next > 1<<30 {
+				evidence = fmt.Sprintf("%s came to number %d", path.Base(dir), next)
+			}
+			_, err = deleteTree(ctx, conn, dir)
+			return err
+		})
+		return evidence, err
+	}
+	return harness.Injected{Target: path.Base(dir), Heal: heal}, env.Ensemble.(ensemble.Sequencer).SetSequence(ctx, dir, 1<<31-11)
 }

@@ -50,7 +50,7 @@ func fill(ctx context.Context, env *harness.Env, s harness.Step) (harness.Inject
 		} else if n := noSpace(ctx, env, node) - before; n > 0 {
 			evidence = fmt.Sprintf("%s failed to write %d times", label(nodes), n)
 		}
-		return evidence, errors.Join(disk.Free(ctx, node), restart(ctx, env, node, nil))
+		return evidence, errors.Join(disk.Free(ctx, node), restart(ctx, env, node, healPatience, nil))
 	}}, nil
 }
 

@@ -33,7 +33,7 @@ func eraseFaults() []harness.Fault {
 				}
 				return harness.Injected{Target: label(nodes), Heal: func(ctx context.Context) (string, error) {
 					// It may have been started meanwhile, by another fault's heal.
-					err := restart(ctx, env, nodes[0], func() error { return erase(ctx, env.Ensemble, nodes[0]) })
+					err := restart(ctx, env, nodes[0], healPatience, func() error { return erase(ctx, env.Ensemble, nodes[0]) })
 					if err != nil {
 						return "", err
 					}

@@ -585,7 +585,7 @@ func TestFaultsAreComposedByName(t *testing.T) {
 	for list, want := range map[string]string{
 		"session":                         "session-close session-expire",
 		"partition-ring,kill-all":         "kill-all partition-ring",
-		"rolling":                         "rolling-restart",
+		"rolling":                         "rolling-restart rolling-upgrade rolling-downgrade",
 		" pause-leader , link-reset":      "link-reset pause-leader",
 		"kill,kill-leader,session-expire": "session-expire kill-leader kill-follower kill-majority kill-all",
 		"wipe,clock":                      "clock-bump clock-rate wipe",

@@ -13,6 +13,7 @@ import (
 
 	"github.com/zkcoord/zkcoord/harness"
 	"github.com/zkcoord/zkcoord/harness/ensemble"
+	"github.com/zkcoord/zkcoord/internal/zkversion"
 )
 
 // SessionTimeout is what the faults of sessions expect of clients' sessions when they draw how long they last, unless
@@ -49,7 +50,8 @@ func (o Options) Every() []harness.Fault {
 	all = append(all, clientPause(s, t))
 	all = append(all, killing.of(leader, follower, majority, "all")...)
 	all = append(all, pausing.of(leader, follower, majority)...)
-	all = append(all, rollingRestart)
+	all = append(all, rollingRestart, upgrading("rolling-upgrade", zkversion.Oldest, zkversion.Default),
+		upgrading("rolling-downgrade", zkversion.Default, zkversion.Oldest))
 	all = append(all, partitionFaults(s)...)
 	all = append(all, packetLoss)
 	all = append(all, clockFaults()...)

@@ -79,6 +79,8 @@ const (
 	// FactRole is the role of the server that Node names (n0) from then on. Result is "leader",
 	// "follower", "down" or what the server reported.
 	FactRole = "role"
+	// RoleSilent is the role of a server that does not answer in time.
+	RoleSilent = "silent"
 
 	PhaseWork    = "work"    // clients work, the nemesis follows its plan
 	PhaseHeal    = "heal"    // the nemesis has stopped; everything is being healed

@@ -327,7 +327,7 @@ func newFaultRow(i int, f fault) faultRow {
 func newFacts(r *harness.Result) []fact {
 	facts := []fact{
 		{"seed", fmt.Sprint(r.Seed)},
-		{"ensemble", fmt.Sprintf("%s, %d nodes", r.Ensemble, r.Nodes)},
+		{"ensemble", fmt.Sprintf("%s, %d nodes%s", r.Ensemble, r.Nodes, version(r))},
 		{"work under faults", shortLength(r.Time)},
 		{"faults", r.Began()},
 		{"guarantees", strings.Join(r.Guarantees, " ")},
@@ -402,4 +402,12 @@ func Thousands(n int) string {
 		s = s[:i] + "," + s[i:]
 	}
 	return s
+}
+
+// version says in words which ZooKeeper the nodes were, empty if nobody knows.
+func version(r *harness.Result) string {
+	if r.ZooKeeper == "" {
+		return ""
+	}
+	return ", ZooKeeper " + r.ZooKeeper
 }

@@ -85,12 +85,20 @@ func (f sessions) lock(ctx context.Context, j Job) (Sample, error) {
 	for i := range locks {
 		locks[i] = lock.NewMutex(f[i], pathOf(j, i), lock.Options{})
 	}
-	return j.repeat(ctx, func(ctx context.Context, i, _ int) error {
-		grant, err := locks[i].Lock(ctx)
+	return j.held(ctx, func(ctx context.Context, i, _ int) (grant, error) { return locks[i].Lock(ctx) })
+}
+
+// grant is what all kinds of locks give.
+type grant interface{ Unlock(context.Context) error }
+
+// held acquires and releases, again and again.
+func (j Job) held(ctx context.Context, acquire func(ctx context.Context, i, k int) (grant, error)) (Sample, error) {
+	return j.repeat(ctx, func(ctx context.Context, i, k int) error {
+		g, err := acquire(ctx, i, k)
 		if err != nil {
 			return err
 		}
-		return grant.Unlock(ctx)
+		return g.Unlock(ctx)
 	})
 }
 
@@ -99,19 +107,11 @@ func (f sessions) readWrite(ctx context.Context, j Job) (Sample, error) {
 	for i := range locks {
 		locks[i] = lock.NewRWMutex(f[i], j.Path, lock.Options{})
 	}
-	return j.repeat(ctx, func(ctx context.Context, i, k int) error {
+	return j.held(ctx, func(ctx context.Context, i, k int) (grant, error) {
 		if writes(i, k) {
-			grant, err := locks[i].Lock(ctx)
-			if err != nil {
-				return err
-			}
-			return grant.Unlock(ctx)
+			return locks[i].Lock(ctx)
 		}
-		grant, err := locks[i].RLock(ctx)
-		if err != nil {
-			return err
-		}
-		return grant.Unlock(ctx)
+		return locks[i].RLock(ctx)
 	})
 }
 
@@ -123,13 +123,7 @@ func (f sessions) semaphore(ctx context.Context, j Job) (Sample, error) {
 	for i := range all {
 		all[i] = lock.NewSemaphore(f[i], j.Path, j.Width, lock.Options{})
 	}
-	return j.repeat(ctx, func(ctx context.Context, i, _ int) error {
-		grant, err := all[i].Acquire(ctx, 1)
-		if err != nil {
-			return err
-		}
-		return grant.Unlock(ctx)
-	})
+	return j.held(ctx, func(ctx context.Context, i, _ int) (grant, error) { return all[i].Acquire(ctx, 1) })
 }
 
 func (f sessions) elect(ctx context.Context, j Job) (Sample, error) {

@@ -3,6 +3,7 @@ package lockqueue
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/go-zookeeper/zk"
 
@@ -51,6 +52,10 @@ func (c *Place) Grant(ctx context.Context) error { return c.hold.Grant(ctx) }
 
 // Context ends when the grant does; see recipe.Hold.Context.
 func (c *Place) Context() context.Context { return c.hold.Context() }
+
+// Deadline is when the context ends if no server is heard from; see
+// recipe.Hold.Deadline.
+func (c *Place) Deadline() time.Time { return c.hold.Deadline() }
 
 // Node is the own node.
 func (c *Place) Node() recipe.Node { return c.hold.Node() }

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/zkcoord/zkcoord/docker/zookeeper"
 	"github.com/zkcoord/zkcoord/internal/owner"
 	"github.com/zkcoord/zkcoord/internal/procs"
 )
@@ -36,9 +37,32 @@ func (l Library) String() string {
 const Python = "/usr/bin/python3"
 
 const (
-	jars  = "/usr/share/java"
-	kazoo = "/usr/lib/python3/dist-packages/kazoo"
+	jars    = "/usr/share/java"
+	modules = "/usr/lib/python3/dist-packages"
 )
+
+// VersionVariable is the variable of the environment that names the version of
+// the library to run, such as "5.7.1": it is unpacked from Debian's packages into
+// the cache directory of the user. Without it, the library that is installed runs.
+func (l Library) VersionVariable() string { return "ZKCOORD_" + strings.ToUpper(l.String()) }
+
+// root is the directory below which Debian's packages of the library are: "/" or
+// one in the cache.
+func (l Library) root() (string, error) {
+	version := os.Getenv(l.VersionVariable())
+	if version == "" {
+		return "/", nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), unpackTimeout)
+	defer cancel()
+	dir, err := zookeeper.Unpack(ctx, l.String()+"-"+version, nil)
+	if err != nil {
+		return "", fmt.Errorf("%s=%s: %w", l.VersionVariable(), version, err)
+	}
+	return dir, nil
+}
+
+const unpackTimeout = 2 * time.Minute
 
 // Installed returns nil if peers of the library can run here, else what to install.
 func (l Library) Installed() error {
@@ -48,8 +72,12 @@ func (l Library) Installed() error {
 	if l == Zkcoord {
 		return nil
 	}
+	root, err := l.root()
+	if err != nil {
+		return err
+	}
 	if l == Kazoo {
-		if _, err := os.Stat(kazoo); err != nil {
+		if _, err := os.Stat(filepath.Join(root, modules, "kazoo")); err != nil {
 			return errors.New("kazoo is not installed (on Debian: apt-get install python3-kazoo)")
 		}
 		return nil
@@ -57,18 +85,27 @@ func (l Library) Installed() error {
 	if _, err := exec.LookPath("javac"); err != nil {
 		return errors.New("there is no Java compiler (on Debian: apt-get install openjdk-17-jdk-headless)")
 	}
-	if _, err := os.Stat(filepath.Join(jars, "curator-recipes.jar")); err != nil {
+	if _, err := os.Stat(filepath.Join(root, jars, "curator-recipes.jar")); err != nil {
 		return errors.New("no Curator is installed (on Debian: apt-get install libcurator-recipes-java zookeeper)")
 	}
 	return nil
 }
 
-// ClassPath is that of Curator and what it needs, ZooKeeper's own client among it.
+// ClassPath is that of Curator and what it needs, ZooKeeper's own client among
+// it. It is empty where Installed says that there is none.
+//
+// Who needs another jar comes behind it: the manifests of Debian's jars name
+// others in /usr/share/java, which would come first, and may be of another version.
 func ClassPath() string {
+	root, err := Curator.root()
+	if err != nil {
+		return ""
+	}
 	var list []string
-	for _, pattern := range []string{"curator-*.jar", "zookeeper*.jar", "netty-*.jar", "guava*.jar", "failureaccess.jar", "slf4j-api.jar",
-		"slf4j-nop.jar", "snappy-java.jar", "metrics-core.jar", "jackson-*.jar"} {
-		found, _ := filepath.Glob(filepath.Join(jars, pattern))
+	for _, pattern := range []string{"slf4j-api.jar", "slf4j-nop.jar", "failureaccess.jar", "guava.jar", "snappy-java.jar", "metrics-core.jar",
+		"jackson-core.jar", "jackson-annotations.jar", "jackson-databind.jar", "netty-*.jar", "zookeeper-jute.jar", "zookeeper.jar",
+		"curator-client.jar", "curator-framework.jar", "curator-recipes.jar"} {
+		found, _ := filepath.Glob(filepath.Join(root, jars, pattern))
 		list = append(list, found...)
 	}
 	return strings.Join(list, ":")
@@ -122,6 +159,10 @@ func (p Program) Start(ctx context.Context, aside func(line string) bool, args .
 		script := filepath.Join(c.dir, p.Name+".py")
 		err = os.WriteFile(script, p.Source, 0o600)
 		cmd = exec.Command(Python, append([]string{script}, args...)...)
+		if root, unpackErr := p.Library.root(); root != "/" {
+			err = errors.Join(err, unpackErr)
+			cmd.Env = append(os.Environ(), "PYTHONPATH="+filepath.Join(root, modules))
+		}
 	default:
 		var classes string
 		classes, err = p.compiled(ctx)

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/zkcoord/zkcoord/fence"
 	"github.com/zkcoord/zkcoord/lock"
 	"github.com/zkcoord/zkcoord/session"
 )
@@ -35,8 +36,12 @@ func Work() {
 // work takes a command a line, as the programs of other libraries do: see peers.go. Arguments are the servers, the session timeout in
 // milliseconds, the path of the lock, and the recipe, of which it has one.
 func work(args []string, in io.Reader, out io.Writer) error {
-	if len(args) != 4 || args[3] != string(Mutex) {
-		return errors.New("a peer has four arguments, the last of which is mutex")
+	if len(args) != 4 {
+		return errors.New("a peer has four arguments")
+	}
+	a, err := openAccount(Recipe(args[3]))
+	if err != nil || a == nil && args[3] != string(Mutex) {
+		return errors.Join(fmt.Errorf("recipe %s", args[3]), err)
 	}
 	ms, err := strconv.Atoi(args[1])
 	if err != nil {
@@ -80,6 +85,8 @@ func work(args []string, in io.Reader, out io.Writer) error {
 				continue
 			}
 			say("released")
+		case a != nil && grant != nil && (strings.HasPrefix(command, "read ") || strings.HasPrefix(command, "write ")):
+			say(a.command(ctx, fence.TokenOf(grant), strings.Fields(command)))
 		default:
 			say("error unknown command")
 		}

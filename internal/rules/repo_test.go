@@ -96,7 +96,7 @@ var directions = []struct{ from, ours, foreign, why string }{
 	{"zktest/internal/difftest", "zktest internal/wire internal/znode", "any", "it compares the model with real servers"},
 	{"harness", "harness session zktest internal docker", "any", "the harness tests clients of any kind; scenarios bring the primitives"},
 	{"harness/checker", "harness/history session", "any", "a verdict is a function of the history alone; session has the type of outcomes"},
-	{"scenarios", "scenarios harness recipe session lock election group queue barrier watch zktest internal", "any", "scenarios are run by the command and by benchmarks, not the other way round"},
+	{"scenarios", "scenarios harness recipe session lock election group queue barrier watch fence zktest internal", "any", "scenarios are run by the command and by benchmarks, not the other way round"},
 	{"examples", "recipe session lock election group queue barrier watch", client + " golang.org/x/sync", "examples show what programs import"},
 }
 

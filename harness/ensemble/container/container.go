@@ -2,7 +2,6 @@ package container
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -108,21 +107,13 @@ var (
 	_ ensemble.Disk        = (*Ensemble)(nil)
 )
 
-// Starter returns what starts such ensembles for a run, with the options but for
-// their Config: the run says what it needs. LogDir of opts is kept, and Version
-// where the run names none.
+// Starter returns what starts such ensembles for a run; see ensemble.StarterOf.
 func Starter(opts Options) ensemble.Starter {
-	return func(ctx context.Context, config ensemble.Config) (ensemble.Ensemble, error) {
+	return ensemble.StarterOf(opts.Config, func(ctx context.Context, config ensemble.Config) (*Ensemble, error) {
 		opts := opts
-		config.LogDir = cmp.Or(config.LogDir, opts.LogDir)
-		config.Version = cmp.Or(config.Version, opts.Version)
 		opts.Config = config
-		e, err := Start(ctx, opts)
-		if err != nil {
-			return nil, err // and no *Ensemble that is nil
-		}
-		return e, nil
-	}
+		return Start(ctx, opts)
+	})
 }
 
 // Start starts an ensemble and returns when it has a quorum. The caller closes it.

@@ -17,8 +17,8 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// Options say what ensemble to start. Of Config, Nodes, TickTime, SyncLimit and Port mean something to it, and win over
-// Model; there is no zoo.cfg, no JVM and no log.
+// Options say what ensemble to start. Of Config, Nodes, TickTime, SyncLimit, Port and Version mean something to it, and win
+// over Model; there is no zoo.cfg, no JVM and no log.
 type Options struct {
 	ensemble.Config
 
@@ -50,23 +50,15 @@ var (
 	_ ensemble.LogStaller  = (*Ensemble)(nil)
 )
 
-// Starter returns what starts such ensembles for a run, with the options but for
-// their Config: the run says what it needs. LogDir of opts is kept.
+// Starter returns what starts such ensembles for a run; see ensemble.StarterOf.
 // A model without a seed gets that of the run.
 func Starter(opts Options) ensemble.Starter {
-	return func(_ context.Context, config ensemble.Config) (ensemble.Ensemble, error) {
+	return ensemble.StarterOf(opts.Config, func(_ context.Context, config ensemble.Config) (*Ensemble, error) {
 		opts := opts
-		config.LogDir = cmp.Or(config.LogDir, opts.LogDir)
 		opts.Config = config
-		if opts.Model.Seed == 0 {
-			opts.Model.Seed = config.Seed
-		}
-		e, err := Start(opts)
-		if err != nil {
-			return nil, err // and no *Ensemble that is nil
-		}
-		return e, nil
-	}
+		opts.Model.Seed = cmp.Or(opts.Model.Seed, config.Seed)
+		return Start(opts)
+	})
 }
 
 // Start starts an ensemble, which serves at once. The caller closes it, in the bubble that it was started in.
@@ -78,6 +70,7 @@ func Start(opts Options) (*Ensemble, error) {
 	model := opts.Model
 	model.Servers, model.TickTime, model.SyncLimit = cfg.Nodes, cfg.TickTime, cfg.SyncLimit
 	model.MaxClientConns = -1
+	model.Version = cmp.Or(zktest.Version(cfg.Version), model.Version)
 	if cfg.Port != 0 {
 		model.Listen = nil
 		for i := range cfg.Nodes {

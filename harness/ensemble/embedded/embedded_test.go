@@ -48,3 +48,23 @@ func TestATakenPortIsSaid(t *testing.T) {
 		t.Errorf("error is %v", err)
 	}
 }
+
+func TestVersionIsThatOfTheModel(t *testing.T) {
+	for version, want := range map[string]string{"": "3.9.6", "3.8": "3.8.6", "3.9.3": "3.9.3"} {
+		synctest.Test(t, func(t *testing.T) {
+			e, err := Start(Options{Config: ensemble.Config{Version: version}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer e.Close(t.Context())
+			said, err := ensemble.FourLetters(t.Context(), e.DialContext, e.Servers()[0], "srvr")
+			if err != nil || !strings.HasPrefix(said, "Zookeeper version: "+want+"-") {
+				t.Errorf("version %q: srvr says %q, %v, want %s", version, said, err, want)
+			}
+		})
+	}
+	if e, err := Start(Options{Config: ensemble.Config{Version: "3.8+3.9.6"}}); err == nil {
+		e.Close(t.Context())
+		t.Error("servers of two versions have one model")
+	}
+}

@@ -1,7 +1,6 @@
 package process
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -62,21 +61,13 @@ var (
 	_ ensemble.Logs        = (*Ensemble)(nil)
 )
 
-// Starter returns what starts such ensembles for a run, with the options but for
-// their Config: the run says what it needs. LogDir of opts is kept, and Version
-// where the run names none.
+// Starter returns what starts such ensembles for a run; see ensemble.StarterOf.
 func Starter(opts Options) ensemble.Starter {
-	return func(ctx context.Context, config ensemble.Config) (ensemble.Ensemble, error) {
+	return ensemble.StarterOf(opts.Config, func(ctx context.Context, config ensemble.Config) (*Ensemble, error) {
 		opts := opts
-		config.LogDir = cmp.Or(config.LogDir, opts.LogDir)
-		config.Version = cmp.Or(config.Version, opts.Version)
 		opts.Config = config
-		e, err := Start(ctx, opts)
-		if err != nil {
-			return nil, err // and no *Ensemble that is nil
-		}
-		return e, nil
-	}
+		return Start(ctx, opts)
+	})
 }
 
 // Start starts an ensemble and returns when it has a quorum. The caller closes it.

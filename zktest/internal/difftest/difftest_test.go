@@ -20,6 +20,7 @@ import (
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 	"github.com/zkcoord/zkcoord/harness/ensemble/process"
 	"github.com/zkcoord/zkcoord/internal/wire"
+	"github.com/zkcoord/zkcoord/internal/zkversion"
 	"github.com/zkcoord/zkcoord/zktest"
 	"github.com/zkcoord/zkcoord/zktest/internal/tree"
 )
@@ -30,6 +31,7 @@ var (
 	workers = flag.Int("workers", 4, "traces that are played at the same time")
 	nodes   = flag.Int("nodes", 0, "number of servers; 0 is one ensemble of 1 and one of 3")
 	logs    = flag.String("logs", "", "directory to keep the logs of the servers in; empty keeps none")
+	against = flag.String("zookeeper", strings.Join(zkversion.Known(), ","), "versions of the real servers")
 	shrunk  = flag.Int("differences", 5, "number of differences after which to stop")
 )
 
@@ -47,18 +49,27 @@ func ttlNodes(n int) bool { return n > 1 }
 const tick = 2 * time.Second
 
 // enough is a number of traces, from the first seed on, in which everything has happened at least once.
-const enough = 60
+const enough = 100
+
+// onEachVersion runs f for each version of real servers. One that is not to be had is skipped, unless CI is set.
+func onEachVersion(t *testing.T, f func(t *testing.T, version string)) {
+	for version := range strings.SplitSeq(*against, ",") {
+		t.Run(version, func(t *testing.T) {
+			if _, _, err := process.Find(t.Context(), version); err != nil {
+				if os.Getenv("CI") != "" {
+					t.Fatalf("CI is set: %v", err)
+				}
+				t.Skip(err)
+			}
+			f(t, version)
+		})
+	}
+}
 
 // startReal starts ZooKeeper, and says which release it is. Nodes are reaped so rarely that no trace sees it.
-func startReal(t *testing.T, n int) (s *servers, release zktest.Version) {
+func startReal(t *testing.T, version string, n int) (s *servers, release zktest.Version) {
 	t.Helper()
-	if _, _, err := process.Find(t.Context(), "3.8"); err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatalf("CI is set: %v", err)
-		}
-		t.Skip(err)
-	}
-	e, err := process.Start(t.Context(), process.Options{Config: ensemble.Config{Version: "3.8", Nodes: n, TickTime: tick, LogDir: *logs, JVMFlags: []string{
+	e, err := process.Start(t.Context(), process.Options{Config: ensemble.Config{Version: version, Nodes: n, TickTime: tick, LogDir: *logs, JVMFlags: []string{
 		fmt.Sprintf("-Dzookeeper.extendedTypesEnabled=%v", ttlNodes(n)), "-Dznode.container.checkIntervalMs=1000000000",
 		"-Dzookeeper.DigestAuthenticationProvider.superDigest=" + digest("super").ID,
 	}}})
@@ -323,28 +334,33 @@ func TestZktestAnswersAsZooKeeper(t *testing.T) {
 	if *nodes > 0 {
 		sizes = []int{*nodes}
 	}
-	for _, n := range sizes {
-		t.Run(fmt.Sprintf("nodes=%d", n), func(t *testing.T) {
-			real, release := startReal(t, n)
-			c := comparison{
-				avoid: avoiding(n, release),
-				want: func(ctx context.Context, root string, steps []step, t tally) (transcript, error) {
-					return play(ctx, real, root, steps, t)
-				},
-				got: func(ctx context.Context, root string, steps []step, t tally) (transcript, error) {
-					return playZktest(ctx, options(n, release), root, steps, t)
-				},
-			}
-			start := time.Now()
-			found, tried := c.all(t.Context(), *seed, *traces, *workers, *shrunk)
-			for _, d := range found {
-				t.Errorf("%v", d)
-			}
-			t.Logf("%d traces in %v\n%v", *traces, time.Since(start).Round(time.Second), tried)
-			if missing := tried.missing(ttlNodes(n), rulesOf(t, release)); *seed == 1 && *traces >= enough && len(found) == 0 && len(missing) > 0 {
-				t.Errorf("never once: %q", missing)
-			}
-		})
+	onEachVersion(t, func(t *testing.T, version string) {
+		for _, n := range sizes {
+			t.Run(fmt.Sprintf("nodes=%d", n), func(t *testing.T) { compareWith(t, version, n) })
+		}
+	})
+}
+
+// compareWith plays traces on n real servers of a version and on zktest.
+func compareWith(t *testing.T, version string, n int) {
+	real, release := startReal(t, version, n)
+	c := comparison{
+		avoid: avoiding(n, release),
+		want: func(ctx context.Context, root string, steps []step, t tally) (transcript, error) {
+			return play(ctx, real, root, steps, t)
+		},
+		got: func(ctx context.Context, root string, steps []step, t tally) (transcript, error) {
+			return playZktest(ctx, options(n, release), root, steps, t)
+		},
+	}
+	start := time.Now()
+	found, tried := c.all(t.Context(), *seed, *traces, *workers, *shrunk)
+	for _, d := range found {
+		t.Errorf("%v", d)
+	}
+	t.Logf("%d traces in %v\n%v", *traces, time.Since(start).Round(time.Second), tried)
+	if missing := tried.missing(ttlNodes(n), rulesOf(t, release)); *seed == 1 && *traces >= enough && len(found) == 0 && len(missing) > 0 {
+		t.Errorf("never once: %q", missing)
 	}
 }
 

@@ -21,8 +21,8 @@
 //	check that holds, outside of a multi,      one server never answers; followers leave       never answers: no client sends it, and an
 //	before 3.8.5 and 3.9.3                     their leader over a transaction unknown to      ensemble that falls over would test nobody
 //	                                           them
-//	write that is cut short, except a multi,   the followers end their processes: see          marshalling error, as from one server
-//	at several servers since 3.9.0             Releases
+//	write that is cut short, except a multi,   several servers do not stand it                 marshalling error, as from one server
+//	at several servers since 3.9.0
 //	createTTL of a mode without TTL, TTL -1    the server ends its process                     bad arguments, as for any other TTL
 //	reconfig that is cut short                 the leader answers nothing ever after           marshalling error, as for any other request
 //	checkWatches of a path without a slash     marshalling error, while anybody on the server  no watcher
@@ -44,9 +44,8 @@
 // events from a client that may not read the node as any release (3.8.4 and 3.9.2, ZOOKEEPER-4799): Debian's 3.8.0 has it.
 //
 // Since 3.9.0 the leader gives a write that it cannot read the zxid of the transaction before it (ZOOKEEPER-4575), where 3.8
-// takes a new one. The zxid in the answer to such a write is compared as that of a read. With followers the leader proposes the
-// failure under the old zxid. On three servers of 3.9.6 both followers then ended with "Committing zxid 0x10000018a but next
-// pending txn 0x100000189" (exit code 12).
+// takes a new one. The zxid in the answer to such a write is compared as that of a read. Several servers do not stand such a
+// write, so only traces for one server have it.
 //
 // What clients see of faults is compared in four scenes: a follower that is cut off and lies about a session that has expired, one
 // that lags until it syncs, a reply that is lost after the commit, and a deposed leader that still answers reads and sync. How long

@@ -197,6 +197,9 @@ func (g generator) request(op wire.Op) wire.Record {
 	case wire.OpSetACL:
 		return &wire.SetACLRequest{Path: g.path(), ACL: g.acl(), Version: g.version()}
 	case wire.OpMulti:
+		if g.percent(25) { // as a heartbeat
+			return g.multi(wire.OpCheck)
+		}
 		return g.multi(wire.OpCreate, wire.OpCreate, wire.OpCreate2, wire.OpCreateContainer, wire.OpCreateTTL,
 			wire.OpDelete, wire.OpDelete, wire.OpSetData, wire.OpSetData, wire.OpCheck, wire.OpCheck)
 	case wire.OpMultiRead:

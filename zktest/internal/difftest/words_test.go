@@ -13,12 +13,14 @@ import (
 
 // What the four-letter words tell of the watches of one client: all but mntr know only those on data.
 func TestWordsCountTheSameWatches(t *testing.T) {
-	real, release := startReal(t, 1)
-	e := zktest.Start(t, options(1, release))
-	model := from(e.Servers(), 0, e.DialContext)
-	if want, got := watchWords(t, real), watchWords(t, model); want != got {
-		t.Errorf("ZooKeeper:\n%s\nzktest:\n%s", want, got)
-	}
+	onEachVersion(t, func(t *testing.T, version string) {
+		real, release := startReal(t, version, 1)
+		e := zktest.Start(t, options(1, release))
+		model := from(e.Servers(), 0, e.DialContext)
+		if want, got := watchWords(t, real), watchWords(t, model); want != got {
+			t.Errorf("ZooKeeper:\n%s\nzktest:\n%s", want, got)
+		}
+	})
 }
 
 func watchWords(t *testing.T, s *servers) string {

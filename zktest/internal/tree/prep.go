@@ -270,18 +270,24 @@ func (p *Prep) reap(t *Txn, path string) wire.Code {
 	return wire.OK
 }
 
-func (p *Prep) setData(r Request, req *wire.SetDataRequest, t *Txn) wire.Code {
+// permitted looks a znode up on which a request needs a permission.
+func (p *Prep) permitted(r Request, path string, permission int32) (change, wire.Code) {
 	if code := r.Live(); code != wire.OK {
-		return code
+		return change{}, code
 	}
-	if !validPath(req.Path) {
-		return wire.BadArguments
+	if !validPath(path) {
+		return change{}, wire.BadArguments
 	}
-	n, code := p.lookup(req.Path)
+	n, code := p.lookup(path)
 	if code != wire.OK {
-		return code
+		return change{}, code
 	}
-	if code := allowed(n.acl, wire.PermWrite, r.Auth); code != wire.OK {
+	return n, allowed(n.acl, permission, r.Auth)
+}
+
+func (p *Prep) setData(r Request, req *wire.SetDataRequest, t *Txn) wire.Code {
+	n, code := p.permitted(r, req.Path, wire.PermWrite)
+	if code != wire.OK {
 		return code
 	}
 	if req.Version != -1 && req.Version != n.stat.version {
@@ -339,17 +345,8 @@ func (p *Prep) setSequence(r Request, t *Txn) wire.Code {
 }
 
 func (p *Prep) check(r Request, req *wire.PathVersion, t *Txn) wire.Code {
-	if code := r.Live(); code != wire.OK {
-		return code
-	}
-	if !validPath(req.Path) {
-		return wire.BadArguments
-	}
-	n, code := p.lookup(req.Path)
+	n, code := p.permitted(r, req.Path, wire.PermRead)
 	if code != wire.OK {
-		return code
-	}
-	if code := allowed(n.acl, wire.PermRead, r.Auth); code != wire.OK {
 		return code
 	}
 	if req.Version != -1 && req.Version != n.stat.version {

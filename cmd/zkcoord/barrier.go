@@ -1,0 +1,195 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/zkcoord/zkcoord/barrier"
+	"github.com/zkcoord/zkcoord/internal/guard"
+	"github.com/zkcoord/zkcoord/queue"
+	"github.com/zkcoord/zkcoord/session"
+)
+
+func (a *app) barrierCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:     "barrier",
+		Short:   "Let processes wait for each other",
+		Example: "  zkcoord barrier set /maintenance\n  zkcoord barrier wait /maintenance && start\n  zkcoord barrier enter --size 3 /round -- step.sh",
+		Args:    known,
+		RunE:    help,
+	}
+	one := func(use, short, example string, do func(context.Context, *barrier.Barrier) error) *cobra.Command {
+		return a.inSession(use, short, example, cobra.ExactArgs(1), func(ctx context.Context, s *session.Session, args []string) error {
+			return do(ctx, barrier.New(s, args[0]))
+		})
+	}
+	c.AddCommand(
+		one("set PATH", "Set a barrier: whoever waits is held up", "  zkcoord barrier set /maintenance",
+			func(ctx context.Context, b *barrier.Barrier) error { return b.Set(ctx) }),
+		one("remove PATH", "Remove a barrier: all who wait go on", "  zkcoord barrier remove /maintenance",
+			func(ctx context.Context, b *barrier.Barrier) error { return b.Remove(ctx) }),
+		one("wait PATH", "Wait until a barrier is not set", "  zkcoord barrier wait /maintenance && start",
+			func(ctx context.Context, b *barrier.Barrier) error { return b.Wait(ctx) }),
+		a.barrierEnterCommand())
+	return c
+}
+
+// barrierEnterCommand enters a round, runs a command, and leaves the round.
+func (a *app) barrierEnterCommand() *cobra.Command {
+	var f runnerFlags
+	var size int
+	c := &cobra.Command{
+		Use:     "enter PATH --size N -- CMD [ARG...]",
+		Short:   "Run a command when N do so, and end when the commands of all have ended",
+		Example: "  zkcoord barrier enter --size 3 /round -- step.sh",
+		RunE: func(c *cobra.Command, args []string) error {
+			if size < 1 {
+				return fmt.Errorf("--size %d: how many commands run together", size)
+			}
+			return f.with(c.Context(), args, func(ctx context.Context, s *session.Session, r runner) error {
+				return a.enter(ctx, s, r, size)
+			})
+		},
+	}
+	f.define(c)
+	c.Long += `
+
+The members enter a round of a double barrier together and leave it together: enter, CMD and leave are one process, because a member is one
+for as long as its session lasts. ZKCOORD_ROUND is the number of the round; ZKCOORD_TOKEN is 0, and
+ZKCOORD_NODE is empty. A member whose session is lost counts as having left, so its CMD is stopped.`
+	c.Flags().IntVar(&size, "size", 0, "members of a round")
+	_ = c.MarkFlagRequired("size") // there is such a flag
+	return c
+}
+
+func (a *app) enter(ctx context.Context, s *session.Session, r runner, size int) error {
+	round, err := barrier.NewDouble(s, r.path, size).Enter(ctx)
+	if err != nil {
+		return err
+	}
+	r.env = []string{fmt.Sprintf("ZKCOORD_ROUND=%d", round.Number())}
+	result, err := a.runUnder(ctx, r, under{Held: membership{s.Context(), s.Timeout()}, what: "the place in a round of"})
+	start := (*guard.StartError)(nil)
+	if err != nil && !errors.As(err, &start) {
+		return err
+	}
+	if left := round.Leave(ctx); left != nil {
+		return errors.Join(err, &endError{exitLost, left})
+	}
+	if err != nil {
+		return err
+	}
+	return ended(result)
+}
+
+func (a *app) queueCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:     "queue",
+		Short:   "Put items into a queue, take them, and work on them",
+		Example: "  zkcoord queue put /jobs 17\n  zkcoord queue work /jobs -- job.sh\n  zkcoord queue len /jobs",
+		Args:    known,
+		RunE:    help,
+	}
+	var dead bool
+	q := func(s *session.Session, path string) *queue.Queue[[]byte] {
+		q := queue.New(s, path, queue.Options[[]byte]{Codec: queue.Bytes()})
+		if dead {
+			q = q.DeadLetters()
+		}
+		return q
+	}
+	put := a.inSession("put PATH [VALUE|-]", "Put an item into a queue", "  zkcoord queue put /jobs 17\n  convert a.png - | zkcoord queue put /jobs -",
+		cobra.RangeArgs(1, 2), func(ctx context.Context, s *session.Session, args []string) error {
+			data, err := a.data(args)
+			if err != nil {
+				return err
+			}
+			return q(s, args[0]).Put(ctx, data)
+		})
+	var try bool
+	take := a.inSession("take PATH", "Take an item out of a queue, and print it",
+		"  zkcoord queue take /jobs\n  zkcoord queue take --try /jobs || echo nothing to do",
+		cobra.ExactArgs(1), func(ctx context.Context, s *session.Session, args []string) error {
+			take := q(s, args[0]).Take
+			if try {
+				take = q(s, args[0]).TryTake
+			}
+			item, err := take(ctx)
+			if errors.Is(err, queue.ErrEmpty) {
+				return &endError{exitNotHad, err}
+			}
+			if err != nil {
+				return err
+			}
+			return a.printItem(args[0], item)
+		})
+	take.Long = `Take takes an item out of the queue and prints it. An item whose reader dies is lost: use zkcoord queue work for what must not be.
+With --try the exit code is 75 if the queue is empty.` + connectHelp
+	take.Flags().BoolVar(&try, "try", false, "do not wait for an item")
+	take.Flags().BoolVar(&dead, "dead", false, "of the dead letters")
+	count := a.inSession("len PATH", "Print how many items are in a queue", "  zkcoord queue len /jobs\n  zkcoord queue len --dead /jobs",
+		cobra.ExactArgs(1), func(ctx context.Context, s *session.Session, args []string) error {
+			n, err := q(s, args[0]).Len(ctx)
+			if err != nil {
+				return err
+			}
+			if a.json {
+				return a.printJSON(map[string]int{"items": n})
+			}
+			_, err = fmt.Fprintln(a.out, n)
+			return err
+		})
+	count.Flags().BoolVar(&dead, "dead", false, "in the dead letters")
+	letters := a.inSession("dead PATH", "Print how many dead letters a queue has, and the first one", "  zkcoord queue dead /jobs\n  zkcoord queue take --dead --try /jobs",
+		cobra.ExactArgs(1), func(ctx context.Context, s *session.Session, args []string) error {
+			return a.deadLetters(ctx, q(s, args[0]).DeadLetters(), args[0])
+		})
+	c.AddCommand(put, take, count, letters, a.queueWorkCommand())
+	return c
+}
+
+// printItem prints an item as it is; in JSON as data of a znode.
+func (a *app) printItem(path string, item []byte) error {
+	if !a.json {
+		return a.printData(item)
+	}
+	one := shown{Path: path}
+	if text, ok := asText(item); ok {
+		one.Data = text
+	} else {
+		one.Bytes = item
+	}
+	return a.printJSON(one)
+}
+
+func (a *app) deadLetters(ctx context.Context, dead *queue.Queue[[]byte], path string) error {
+	n, err := dead.Len(ctx)
+	if err != nil {
+		return err
+	}
+	var first []byte
+	if n > 0 {
+		if first, err = dead.Peek(ctx); err != nil && !errors.Is(err, queue.ErrEmpty) {
+			return err
+		}
+	}
+	text, readable := asText(first)
+	switch {
+	case a.json:
+		return a.printJSON(struct {
+			Items int    `json:"items"`
+			First []byte `json:"first,omitempty"`
+		}{n, first})
+	case n == 0:
+		_, err = fmt.Fprintf(a.out, "%s: no dead letters\n", path)
+	case readable:
+		_, err = fmt.Fprintf(a.out, "%s: %s, the first is %s\n", path, count(n, "dead letter"), excerpt(strings.TrimSuffix(text, "\n")))
+	default:
+		_, err = fmt.Fprintf(a.out, "%s: %s, the first has %d bytes\n", path, count(n, "dead letter"), len(first))
+	}
+	return err
+}

@@ -1,0 +1,104 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/zkcoord/zkcoord/lock"
+	"github.com/zkcoord/zkcoord/session"
+)
+
+// lockFlags are those of zkcoord lock.
+type lockFlags struct {
+	runnerFlags
+	try, shared bool
+	wait        time.Duration
+	permits, of int
+	options     lock.Options
+}
+
+func (a *app) lockCommand() *cobra.Command {
+	var f lockFlags
+	c := &cobra.Command{
+		Use:   "lock PATH -- CMD [ARG...]",
+		Short: "Run a command under a lock, and stop it before anybody else has the lock",
+		Example: `  zkcoord lock /locks/backup -- backup.sh
+  zkcoord lock --try /locks/report -- report.sh          # not at all if another machine does it
+  zkcoord lock --wait 1m --grace 5s /locks/db -- migrate
+  zkcoord lock --shared /locks/db -- dump
+  zkcoord lock --permits 1 --of 3 /locks/download -- fetch`,
+		RunE: func(c *cobra.Command, args []string) error {
+			if err := f.check(c); err != nil {
+				return err
+			}
+			return f.with(c.Context(), args, func(ctx context.Context, s *session.Session, r runner) error {
+				return a.lock(ctx, s, r, f)
+			})
+		},
+	}
+	f.define(c)
+	flags := c.Flags()
+	flags.BoolVar(&f.try, "try", false, "do not wait for others")
+	flags.DurationVar(&f.wait, "wait", 0, "how long to wait for others (default: without end)")
+	flags.BoolVar(&f.shared, "shared", false, "share the lock with others that do so")
+	flags.IntVar(&f.permits, "permits", 1, "permits to take of a semaphore, with --of")
+	flags.IntVar(&f.of, "of", 0, "permits that the semaphore at PATH has")
+	flags.StringVar(&f.options.Label, "label", "", "text that others see in the znode")
+	flags.DurationVar(&f.options.Delay, "delay", 0, "how long nobody has the lock after a holder vanished; all who use PATH set it alike")
+	c.MarkFlagsMutuallyExclusive("try", "wait")
+	c.MarkFlagsMutuallyExclusive("shared", "of")
+	c.MarkFlagsMutuallyExclusive("delay", "of")
+	return c
+}
+
+func (f *lockFlags) check(c *cobra.Command) error {
+	switch {
+	case f.wait < 0 || f.options.Delay < 0:
+		return errors.New("--wait and --delay are not negative")
+	case c.Flags().Changed("permits") && !c.Flags().Changed("of"):
+		return errors.New("--permits needs --of: how many permits there are")
+	case c.Flags().Changed("of") && (f.permits < 1 || f.permits > f.of):
+		return fmt.Errorf("--permits %d of %d", f.permits, f.of)
+	}
+	return nil
+}
+
+func (a *app) lock(ctx context.Context, s *session.Session, r runner, f lockFlags) error {
+	waiting := ctx
+	if f.wait > 0 {
+		bounded, cancel := context.WithTimeoutCause(ctx, f.wait, fmt.Errorf("%w after %v", lock.ErrLocked, f.wait))
+		defer cancel()
+		waiting = bounded
+	}
+	grant, err := f.acquire(waiting, s, r.path)
+	if err != nil {
+		return fmt.Errorf("the lock %s was not had: %w", r.path, err)
+	}
+	result, err := a.runUnder(ctx, r, under{Held: grant, what: "the lock", token: int64(grant.Token()), node: grant.Path()})
+	a.giveUp(ctx, r.flags, result.Lost, grant.Unlock)
+	if err != nil {
+		return err
+	}
+	return ended(result)
+}
+
+// acquire acquires what the flags say.
+func (f *lockFlags) acquire(ctx context.Context, s *session.Session, path string) (*lock.Grant, error) {
+	switch {
+	case f.of > 0 && f.try:
+		return lock.NewSemaphore(s, path, f.of, f.options).TryAcquire(ctx, f.permits)
+	case f.of > 0:
+		return lock.NewSemaphore(s, path, f.of, f.options).Acquire(ctx, f.permits)
+	case f.shared && f.try:
+		return lock.NewRWMutex(s, path, f.options).TryRLock(ctx)
+	case f.shared:
+		return lock.NewRWMutex(s, path, f.options).RLock(ctx)
+	case f.try:
+		return lock.NewMutex(s, path, f.options).TryLock(ctx)
+	}
+	return lock.NewMutex(s, path, f.options).Lock(ctx)
+}

@@ -1,0 +1,268 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/zkcoord/zkcoord/election"
+	"github.com/zkcoord/zkcoord/group"
+	"github.com/zkcoord/zkcoord/internal/guard"
+	"github.com/zkcoord/zkcoord/queue"
+	"github.com/zkcoord/zkcoord/session"
+)
+
+func (a *app) electCommand() *cobra.Command {
+	var f runnerFlags
+	var o election.Options
+	c := &cobra.Command{
+		Use:   "elect PATH -- CMD [ARG...]",
+		Short: "Run a command while leading, and again after each election",
+		Example: `  zkcoord elect /scheduler -- scheduler --leader
+  zkcoord elect --label $(hostname) /scheduler -- sh -c 'exec scheduler --epoch $ZKCOORD_TOKEN'`,
+		RunE: func(c *cobra.Command, args []string) error {
+			return a.overSessions(c.Context(), &f, args, func(ctx context.Context, s *session.Session, r runner) (bool, error) {
+				return a.elect(ctx, s, r, o)
+			})
+		},
+	}
+	f.define(c)
+	c.Long += `
+
+When CMD exits, the candidate resigns and campaigns again behind those who wait. It also campaigns again when the term is lost, in a new session
+if need be. It ends when it is interrupted, with the exit code of CMD, or when CMD cannot be started.`
+	c.Flags().StringVar(&o.Label, "label", "", "text that observers see")
+	return c
+}
+
+// overSessions calls do in one session after the other until it says that it is over. If the first
+// session cannot be opened, that is the error.
+func (a *app) overSessions(ctx context.Context, f *runnerFlags, args []string, do func(context.Context, *session.Session, runner) (again bool, err error)) error {
+	for opened := false; ; {
+		again := opened // where no session can be opened
+		err := f.with(ctx, args, func(ctx context.Context, s *session.Session, r runner) (err error) {
+			opened = true
+			again, err = do(ctx, s, r)
+			return err
+		})
+		if !again || ctx.Err() != nil {
+			return err
+		}
+		if err != nil {
+			a.note("%s; trying again", paragraph(err))
+		}
+		select {
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+			return err
+		}
+	}
+}
+
+// goesOn reports whether a command that is run again and again is to be so after it ended like this.
+func goesOn(ctx context.Context, r guard.Result, err error) bool {
+	end := (*endError)(nil)
+	lost := errors.As(err, &end) && end.code == exitLost
+	return ctx.Err() == nil && !r.Interrupted && (err == nil || lost)
+}
+
+// elect leads again and again. It reports whether to go on in another session.
+func (a *app) elect(ctx context.Context, s *session.Session, r runner, o election.Options) (again bool, _ error) {
+	e := election.New(s, r.path, o)
+	for {
+		term, err := e.Campaign(ctx)
+		if err != nil {
+			return s.Err() != nil, fmt.Errorf("not elected at %s: %w", r.path, err)
+		}
+		result, err := a.runUnder(ctx, r, under{Held: term, what: "the term", token: int64(term.Epoch()), node: term.Path()})
+		a.giveUp(ctx, r.flags, result.Lost, term.Resign)
+		switch {
+		case !goesOn(ctx, result, err) && err != nil:
+			return false, err
+		case !goesOn(ctx, result, err):
+			return false, ended(result)
+		case s.Err() != nil:
+			return true, err
+		case err != nil:
+			a.note("%v; campaigning again", err)
+		case result.Code != 0:
+			a.note("%s ended with %d; campaigning again", r.command[0], result.Code)
+		}
+		select { // a command that fails at once is not run all the time
+		case <-time.After(r.margin):
+		case <-ctx.Done():
+			return false, ended(result)
+		}
+	}
+}
+
+// giveUp releases something. The session closes later, which does the same in any case.
+func (a *app) giveUp(ctx context.Context, f *runnerFlags, lost bool, release func(context.Context) error) {
+	wait := f.connect.timeout
+	if lost {
+		wait = 0
+	}
+	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), wait)
+	defer cancel()
+	if err := release(bounded); err != nil && !lost {
+		a.note("%v", err)
+	}
+}
+
+func (a *app) joinCommand() *cobra.Command {
+	var f runnerFlags
+	var id, data string
+	c := &cobra.Command{
+		Use:     "join GROUP --id ID -- CMD [ARG...]",
+		Short:   "Be a member of a group while a command runs",
+		Example: "  zkcoord join /services/web --id $(hostname) --data 10.0.0.7:8080 -- httpd -X",
+		RunE: func(c *cobra.Command, args []string) error {
+			return f.with(c.Context(), args, func(ctx context.Context, s *session.Session, r runner) error {
+				return a.join(ctx, s, r, id, []byte(data))
+			})
+		},
+	}
+	f.define(c)
+	c.Long += `
+
+The membership is what CMD runs under: if the session is lost, CMD is stopped, so that a service which nobody finds any more does not go on.
+ZKCOORD_NODE is empty and ZKCOORD_TOKEN is 0: a member excludes nobody.`
+	c.Flags().StringVar(&id, "id", "", "id of the member in the group; of two with the same, the last one counts")
+	c.Flags().StringVar(&data, "data", "", "data of the member, which others read, for example its address")
+	_ = c.MarkFlagRequired("id") // there is such a flag
+	return c
+}
+
+// membership is a membership as something that a command runs under. Nothing depends on the
+// time at which it ends, so it has no deadline but the end of its session.
+type membership struct {
+	ctx     context.Context
+	timeout time.Duration
+}
+
+func (m membership) Context() context.Context { return m.ctx }
+func (m membership) Deadline() time.Time      { return time.Now().Add(m.timeout) }
+
+func (a *app) join(ctx context.Context, s *session.Session, r runner, id string, data []byte) error {
+	m, err := group.New(s, r.path).Join(ctx, id, data)
+	if err != nil {
+		return err
+	}
+	member, end := context.WithCancelCause(context.Background())
+	defer end(nil)
+	stop := context.AfterFunc(watching(m.Done()), func() { end(m.Err()) })
+	defer stop()
+	result, err := a.runUnder(ctx, r, under{Held: membership{member, s.Timeout()}, what: "the membership in"})
+	a.giveUp(ctx, r.flags, result.Lost, m.Leave)
+	if err != nil {
+		return err
+	}
+	return ended(result)
+}
+
+// watching is a context that ends when done is closed.
+func watching(done <-chan struct{}) context.Context { return doneContext{context.Background(), done} }
+
+type doneContext struct {
+	context.Context
+	done <-chan struct{}
+}
+
+func (c doneContext) Done() <-chan struct{} { return c.done }
+
+func (c doneContext) Err() error {
+	select {
+	case <-c.done:
+		return context.Canceled
+	default:
+		return nil
+	}
+}
+
+// exitReject is the exit code by which a command says that an item can never be done: EX_DATAERR of sysexits.h.
+const exitReject = 65
+
+func (a *app) queueWorkCommand() *cobra.Command {
+	var f runnerFlags
+	var attempts int
+	var once bool
+	c := &cobra.Command{
+		Use:   "work PATH -- CMD [ARG...]",
+		Short: "Run a command for each item, with the item on its standard input",
+		Example: `  zkcoord queue work /jobs -- resize.sh
+  zkcoord queue work --max-attempts 3 --once /jobs -- sh -c 'read id; exec convert "$id"'`,
+		RunE: func(c *cobra.Command, args []string) error {
+			if attempts < 0 {
+				return fmt.Errorf("--max-attempts %d is negative", attempts)
+			}
+			return a.overSessions(c.Context(), &f, args, func(ctx context.Context, s *session.Session, r runner) (bool, error) {
+				q := queue.New(s, r.path, queue.Options[[]byte]{Codec: queue.Bytes(), MaxAttempts: attempts})
+				return a.queueWork(ctx, s, q, r, once)
+			})
+		},
+	}
+	f.define(c)
+	c.Long += `
+
+Exit code 0 of CMD acks the item, which is gone then. 65 rejects it: it goes to the dead letters. Any other gives it back, and it is
+offered again. If the claim is lost, CMD is stopped before anybody else gets the item. ZKCOORD_ITEM names the item, and ZKCOORD_ATTEMPT counts its claims
+from 1. It ends when it is interrupted or when CMD cannot be started, and gives the item back then. A lost session is replaced by a new one.`
+	c.Flags().IntVar(&attempts, "max-attempts", 0, "claims of an item before it goes to the dead letters (default: without end)")
+	c.Flags().BoolVar(&once, "once", false, "end after one item, with the exit code of CMD")
+	return c
+}
+
+// queueWork works on one item after the other. It reports whether to go on in another session.
+func (a *app) queueWork(ctx context.Context, s *session.Session, q *queue.Queue[[]byte], r runner, once bool) (again bool, _ error) {
+	for {
+		claim, err := q.Claim(ctx)
+		if err != nil {
+			return s.Err() != nil, fmt.Errorf("no item of %s: %w", r.path, err)
+		}
+		r.stdin = append([]byte{}, claim.Value()...)
+		r.env = []string{"ZKCOORD_ITEM=" + claim.ID(), fmt.Sprintf("ZKCOORD_ATTEMPT=%d", claim.Attempt())}
+		result, err := a.runUnder(ctx, r, under{Held: claim, what: "the claim on an item of", token: int64(claim.Token())})
+		code := verdictOf(result, err)
+		a.giveUp(ctx, r.flags, result.Lost, func(ctx context.Context) error {
+			switch code {
+			case exitValid:
+				return claim.Ack(ctx)
+			case exitReject:
+				return claim.Reject(ctx)
+			}
+			return claim.Release(ctx)
+		})
+		on := goesOn(ctx, result, err) && !once
+		switch {
+		case !on && err != nil:
+			return false, err
+		case !on:
+			return false, ended(result)
+		case s.Err() != nil:
+			return true, err
+		case err != nil:
+			a.note("%v", err)
+		case code != exitValid:
+			a.note("%s ended with %d for item %s", r.command[0], code, claim.ID())
+		}
+		if code == exitValid || code == exitReject {
+			continue
+		}
+		select { // the item may be offered here again at once
+		case <-time.After(r.margin):
+		case <-ctx.Done():
+		}
+	}
+}
+
+// verdictOf is the exit code that decides what becomes of an item: that of the command, or one that
+// gives the item back if the command was not started or was stopped.
+func verdictOf(r guard.Result, err error) int {
+	if err != nil || r.Lost {
+		return exitFailed
+	}
+	return r.Code
+}

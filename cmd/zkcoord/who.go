@@ -1,0 +1,355 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/zkcoord/zkcoord/harness/ensemble"
+	"github.com/zkcoord/zkcoord/internal/waits"
+	"github.com/zkcoord/zkcoord/internal/znode"
+	"github.com/zkcoord/zkcoord/session"
+)
+
+func (a *app) whoCommand() *cobra.Command {
+	var connect connectFlags
+	var under string
+	var watch bool
+	c := &cobra.Command{
+		Use:   "who PATH",
+		Short: "Show who holds a lock or leads an election, and who waits for whom",
+		Example: `  zkcoord who /locks/backup
+  zkcoord who --under /            # all locks, elections, groups and queues, and deadlocks
+  zkcoord who --under /locks --watch`,
+		Args: func(c *cobra.Command, args []string) error {
+			if c.Flags().Changed("under") == (len(args) > 0) || len(args) > 1 {
+				return errors.New("it takes a path, or --under")
+			}
+			return nil
+		},
+		RunE: func(c *cobra.Command, args []string) error {
+			w := who{app: a, connect: &connect, path: under, deep: true}
+			if len(args) > 0 {
+				w.path, w.deep = args[0], false
+			}
+			if err := znode.Check(w.path); err != nil {
+				return err
+			}
+			return connect.with(c.Context(), func(ctx context.Context, s *session.Session) error {
+				if !watch {
+					return w.print(ctx, s)
+				}
+				return w.watch(ctx, s)
+			})
+		},
+	}
+	c.Long = `Who lists the contenders of a lock or an election in the order in which they are served, also those of Curator and kazoo: who holds,
+and who waits for whom, with label, session, age and token. The address of a client is shown if the servers answer "cons", and
+sessions that are dead are named if the leader answers "dump" (4lw.commands.whitelist).
+
+With --under, it lists all locks, elections, groups and queues below a path. Sessions that wait for each other in a circle are named as a
+deadlock: one that has other threads may still get out of it.`
+	connect.define(c)
+	c.Flags().StringVar(&under, "under", "", "all below this path, and deadlocks")
+	c.Flags().BoolVar(&watch, "watch", false, "show it again every two seconds, until interrupted")
+	return c
+}
+
+// who is one call of the command.
+type who struct {
+	app     *app
+	connect *connectFlags
+	path    string
+	deep    bool
+
+	all    []waits.Contender
+	places []place
+	known  sessions
+}
+
+// A place is a lock, an election, a group or a queue.
+type place struct {
+	path, kind string
+	contenders []waits.Contender
+	members    []waits.Node // of a group
+}
+
+// sessions is what the servers say of sessions.
+type sessions struct {
+	address map[int64]string // of the client
+	living  map[int64]bool   // nil if no leader says so
+}
+
+// JSON of the command: one document for each place, and one for each deadlock.
+type (
+	shownPlace struct {
+		Path       string           `json:"path"`
+		Kind       string           `json:"kind"`
+		Contenders []shownContender `json:"contenders,omitempty"`
+		Members    []shownContender `json:"members,omitempty"`
+	}
+	shownContender struct {
+		Node    string    `json:"node"`
+		Label   string    `json:"label,omitempty"`
+		Session string    `json:"session"`
+		Dead    bool      `json:"dead,omitempty"`
+		Client  string    `json:"client,omitempty"`
+		Since   time.Time `json:"since"`
+		Token   int64     `json:"token"`
+		Shared  bool      `json:"shared,omitempty"`
+		Holds   bool      `json:"holds,omitempty"`
+		Waits   []string  `json:"waits_for,omitempty"`
+	}
+	shownWait struct {
+		Session string `json:"session"`
+		Label   string `json:"label,omitempty"`
+		At      string `json:"waits_at"`
+		For     string `json:"for_session"`
+	}
+	shownDeadlock struct {
+		Deadlock []shownWait `json:"deadlock"`
+	}
+)
+
+// watch prints it again and again.
+func (w *who) watch(ctx context.Context, s *session.Session) error {
+	for {
+		if _, onTerminal := terminal(w.app.out); onTerminal && !w.app.json {
+			fmt.Fprint(w.app.out, "\x1b[H\x1b[2J")
+		}
+		if err := w.print(ctx, s); err != nil {
+			return err
+		}
+		select {
+		case <-time.After(2 * time.Second):
+		case <-ctx.Done():
+			return nil
+		case <-s.Done():
+			return s.Err()
+		}
+	}
+}
+
+func (w *who) print(ctx context.Context, s *session.Session) error {
+	w.all, w.places = nil, nil
+	if err := w.read(ctx, s, w.path, true); err != nil {
+		return err
+	}
+	w.known = w.ask(ctx)
+	deadlocks := waits.Deadlocks(w.all)
+	if !w.deep {
+		deadlocks = nil
+	}
+	if w.app.json {
+		return w.printJSON(deadlocks)
+	}
+	for _, p := range w.places {
+		w.printPlace(p)
+	}
+	if len(w.places) == 0 {
+		fmt.Fprintf(w.app.out, "%s: nobody holds or waits\n", w.path)
+	}
+	for _, circle := range deadlocks {
+		fmt.Fprintf(w.app.out, "DEADLOCK of %s:\n", count(len(circle), "session"))
+		for _, wait := range circle {
+			fmt.Fprintf(w.app.out, "  %s waits at %s for %s\n", w.name(wait.Contender.Node), wait.Contender.Dir, w.name(wait.For.Node))
+		}
+	}
+	return nil
+}
+
+// read reads a directory, and those below it. What is deleted meanwhile is left out, but for the first.
+func (w *who) read(ctx context.Context, s *session.Session, dir string, first bool) error {
+	listing, err := s.Children(ctx, dir)
+	switch {
+	case errors.Is(err, session.ErrNoNode) && !first:
+		return nil
+	case errors.Is(err, session.ErrNoAuth) && !first:
+		w.app.note("left out: %v", err)
+		return nil
+	case err != nil:
+		return err
+	}
+	p := place{path: dir, kind: "lock"}
+	names := listing.Names
+	if slices.Contains(names, "items") && slices.Contains(names, "marks") {
+		p.kind, names = "queue", nil
+	}
+	var children []waits.Node
+	for _, name := range names {
+		if _, _, sequential := znode.ParseSeq(name); !sequential {
+			continue
+		}
+		v, err := s.Get(ctx, znode.Join(dir, name))
+		if errors.Is(err, session.ErrNoNode) || errors.Is(err, session.ErrNoAuth) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		label, _ := asText(v.Data)
+		children = append(children, waits.Node{Name: name, Label: label, Session: v.Stat.EphemeralOwner, Czxid: v.Stat.Czxid, Created: v.Stat.Ctime})
+	}
+	p.contenders = waits.Queue(dir, children)
+	for _, c := range p.contenders {
+		if strings.Contains(c.Node.Name, "-latch-") {
+			p.kind = "election"
+		}
+	}
+	if len(p.contenders) == 0 && p.kind == "lock" {
+		p.kind = "group"
+		for _, child := range children {
+			if child.Session != 0 && ownID.MatchString(child.Name) {
+				p.members = append(p.members, child)
+			}
+		}
+	}
+	if len(p.contenders)+len(p.members) > 0 || p.kind == "queue" {
+		w.places = append(w.places, p)
+		w.all = append(w.all, p.contenders...)
+	}
+	if !w.deep {
+		return nil
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		if _, _, sequential := znode.ParseSeq(name); sequential || dir == "/" && name == "zookeeper" {
+			continue
+		}
+		if err := w.read(ctx, s, znode.Join(dir, name), false); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ownID is the beginning of the name of a protected node of this module.
+var ownID = regexp.MustCompile(`^[0-9a-f]{32}-.`)
+
+// ask asks each server for the sessions that it serves, and the leader for all. Where they do not answer,
+// less is shown.
+func (w *who) ask(ctx context.Context) sessions {
+	known := sessions{address: make(map[int64]string)}
+	if w.connect.tls.used() {
+		return known
+	}
+	servers, _, err := session.ParseConnectString(strings.Join(w.connect.servers, ","))
+	if err != nil {
+		return known
+	}
+	for _, server := range servers {
+		text, _ := ensemble.FourLetters(ctx, new(net.Dialer).DialContext, server, "cons")
+		for _, m := range consLine.FindAllStringSubmatch(text, -1) {
+			known.address[sessionID(m[2])] = m[1]
+		}
+		text, _ = ensemble.FourLetters(ctx, new(net.Dialer).DialContext, server, "dump")
+		_, sets, leads := strings.Cut(text, "Session Sets")
+		if !leads {
+			continue
+		}
+		sets, _, _ = strings.Cut(sets, "ephemeral nodes dump")
+		known.living = make(map[int64]bool)
+		for _, id := range dumpID.FindAllString(sets, -1) {
+			known.living[sessionID(id)] = true
+		}
+	}
+	return known
+}
+
+var (
+	consLine = regexp.MustCompile(`(?m)^ ?/(\S+)\[\d+\]\(.*?\bsid=(0x[0-9a-f]+)`)
+	dumpID   = regexp.MustCompile(`0x[0-9a-f]+`)
+)
+
+func sessionID(hex string) int64 {
+	id, _ := strconv.ParseUint(strings.TrimPrefix(hex, "0x"), 16, 64)
+	return int64(id)
+}
+
+func (k sessions) dead(id int64) bool { return k.living != nil && id != 0 && !k.living[id] }
+
+// name is who a node belongs to, in one phrase.
+func (w *who) name(n waits.Node) string {
+	name := "session " + hex(n.Session)
+	if n.Session == 0 {
+		name = "no session"
+	}
+	if n.Label != "" {
+		name = excerpt(n.Label) + ", " + name
+	}
+	if address := w.known.address[n.Session]; address != "" {
+		name += " of " + address
+	}
+	if w.known.dead(n.Session) {
+		name += ", which is dead"
+	}
+	return name
+}
+
+func (w *who) printPlace(p place) {
+	fmt.Fprintf(w.app.out, "%s: %s\n", p.path, p.kind)
+	number := make(map[string]int)
+	for i, c := range p.contenders {
+		number[c.Path()] = i + 1
+		does := "holds"
+		if !c.Holds() {
+			before := make([]string, len(c.Waits))
+			for j, path := range c.Waits {
+				before[j] = strconv.Itoa(number[path])
+			}
+			does = "waits for " + strings.Join(before, ", ")
+		}
+		if c.Shared {
+			does += ", shared"
+		}
+		fmt.Fprintf(w.app.out, "  %d. %s: %s, %s\n", i+1, does, w.name(c.Node), aged(c.Node))
+	}
+	for _, m := range p.members {
+		fmt.Fprintf(w.app.out, "  %s: %s, %s\n", m.Name, w.name(m), aged(m))
+	}
+}
+
+func aged(n waits.Node) string {
+	return fmt.Sprintf("for %v, token %d", time.Since(time.UnixMilli(n.Created)).Round(time.Second), n.Czxid)
+}
+
+func (w *who) printJSON(deadlocks [][]waits.Wait) error {
+	for _, p := range w.places {
+		one := shownPlace{Path: p.path, Kind: p.kind}
+		for _, c := range p.contenders {
+			s := w.shown(c.Node)
+			s.Shared, s.Holds, s.Waits = c.Shared, c.Holds(), c.Waits
+			one.Contenders = append(one.Contenders, s)
+		}
+		for _, m := range p.members {
+			one.Members = append(one.Members, w.shown(m))
+		}
+		if err := w.app.printJSON(one); err != nil {
+			return err
+		}
+	}
+	for _, circle := range deadlocks {
+		var one shownDeadlock
+		for _, wait := range circle {
+			one.Deadlock = append(one.Deadlock, shownWait{
+				Session: hex(wait.Contender.Node.Session), Label: wait.Contender.Node.Label, At: wait.Contender.Dir, For: hex(wait.For.Node.Session)})
+		}
+		if err := w.app.printJSON(one); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *who) shown(n waits.Node) shownContender {
+	return shownContender{Node: n.Name, Label: n.Label, Session: hex(n.Session), Dead: w.known.dead(n.Session),
+		Client: w.known.address[n.Session], Since: time.UnixMilli(n.Created).UTC(), Token: n.Czxid}
+}

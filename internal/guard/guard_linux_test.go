@@ -1,0 +1,462 @@
+package guard
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
+)
+
+// holderMark makes a process of the tests a holder. Its value is how many
+// milliseconds the lease lasts; with a + behind it is renewed for ever.
+const holderMark = "ZKCOORD_TEST_HOLDER"
+
+func TestMain(m *testing.M) {
+	Work()
+	if lease := os.Getenv(holderMark); lease != "" {
+		os.Unsetenv(holderMark)
+		os.Exit(hold(lease))
+	}
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("os/signal.loop"))
+}
+
+const (
+	grace  = 400 * time.Millisecond
+	margin = 400 * time.Millisecond
+)
+
+// lease is something held.
+type lease struct {
+	ctx     context.Context
+	end     context.CancelCauseFunc
+	renewed bool
+	at      time.Time
+}
+
+func newLease(d time.Duration) *lease {
+	l := &lease{at: time.Now().Add(d)}
+	l.ctx, l.end = context.WithCancelCause(context.Background())
+	return l
+}
+
+func (l *lease) Context() context.Context { return l.ctx }
+
+func (l *lease) Deadline() time.Time {
+	if l.renewed {
+		return time.Now().Add(3 * time.Second)
+	}
+	return l.at
+}
+
+// hold is a program that runs its arguments under a lease, and prints the result.
+func hold(text string) int {
+	ms, renewed := strings.CutSuffix(text, "+")
+	n, _ := strconv.Atoi(ms)
+	l := newLease(time.Duration(n) * time.Millisecond)
+	l.renewed = renewed
+	fmt.Println("ends", l.at.UnixNano())
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGINT, syscall.SIGTERM) // as the command does
+	r, err := Run(context.Background(), l, Command{Args: os.Args[1:], Grace: grace, Margin: margin})
+	fmt.Println("result", r.Code, r.Lost, r.Interrupted, err)
+	return r.Code
+}
+
+// A holding is a process of the tests that is a holder.
+type holding struct {
+	*exec.Cmd
+	mark  string // in the environment of all that it starts
+	lines *bufio.Scanner
+	in    io.WriteCloser
+	begun time.Time
+}
+
+func holdFor(t *testing.T, lease string, args ...string) *holding {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &holding{Cmd: exec.Command(self, args...), mark: "GUARD_TEST=" + t.Name(), begun: time.Now()}
+	h.Env = append(os.Environ(), holderMark+"="+lease, h.mark)
+	h.Stderr = os.Stderr
+	h.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // no terminal
+	out, err := h.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if h.in, err = h.StdinPipe(); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = h.Process.Kill()
+		_ = h.Wait()
+		for _, pid := range h.alive(false) {
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+		}
+	})
+	h.lines = bufio.NewScanner(out)
+	return h
+}
+
+// until reads lines up to one that begins so.
+func (h *holding) until(t *testing.T, prefix string) string {
+	t.Helper()
+	for h.lines.Scan() {
+		if line := strings.TrimLeft(h.lines.Text(), "^CZx"); strings.HasPrefix(line, prefix) { // a terminal shows the key
+			return line
+		}
+	}
+	t.Fatalf("no line %q", prefix)
+	return ""
+}
+
+// ends reads when the lease ends.
+func (h *holding) ends(t *testing.T) time.Time {
+	t.Helper()
+	n, err := strconv.ParseInt(strings.TrimPrefix(h.until(t, "ends"), "ends "), 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return time.Unix(0, n)
+}
+
+// alive lists the processes that the command has started and that have not ended, with
+// those of the holder's own program, which is the guard, if ours.
+func (h *holding) alive(ours bool) (pids []int) {
+	environs, _ := filepath.Glob("/proc/[0-9]*/environ")
+	for _, name := range environs {
+		text, err := os.ReadFile(name)
+		if err != nil || !bytes.Contains(text, []byte(h.mark+"\x00")) {
+			continue // a zombie has no environment
+		}
+		program, _ := os.Readlink(filepath.Join(filepath.Dir(name), "exe"))
+		pid, _ := strconv.Atoi(strings.Split(name, "/")[2])
+		if (program == h.Path) == ours && pid != h.Process.Pid {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+// guardOf is the process of the guard.
+func (h *holding) guardOf(t *testing.T) int {
+	t.Helper()
+	for _, pid := range h.alive(true) {
+		if parent, _ := parentOf(strconv.Itoa(pid)); parent == h.Process.Pid {
+			return pid
+		}
+	}
+	t.Fatal("no guard")
+	return 0
+}
+
+// allGone waits until no process is left.
+func (h *holding) allGone(t *testing.T) {
+	t.Helper()
+	for {
+		left := h.alive(false)
+		if len(left) == 0 {
+			return
+		}
+		if time.Since(h.begun) > time.Minute {
+			t.Fatalf("%d processes are left", len(left))
+		}
+		<-time.After(poll)
+	}
+}
+
+// family is a command whose processes ignore SIGTERM: a child, a grandchild that is
+// an orphan, and one in a session of its own.
+const family = `trap "" TERM
+sleep 1000 &
+(sleep 1000 &)
+setsid sh -c 'sleep 1000 & sleep 1000' &
+echo ready
+sleep 1000`
+
+// The report is consul#9788: the child of a lock that was lost was killed 90 s late.
+func TestNoProcessOutlivesTheLease(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		hurt func(t *testing.T, h *holding)
+		says string // the result
+	}{
+		{name: "not renewed", says: "result 137 true false <nil>"},
+		{name: "the holder is killed", hurt: func(t *testing.T, h *holding) { signalTo(t, h.Process.Pid, syscall.SIGKILL) }},
+		{name: "the holder is stopped", hurt: func(t *testing.T, h *holding) { signalTo(t, h.Process.Pid, syscall.SIGSTOP) }},
+		{name: "the guard is killed", says: "result 137 false false <nil>",
+			hurt: func(t *testing.T, h *holding) { signalTo(t, h.guardOf(t), syscall.SIGKILL) }},
+		{name: "the guard is stopped", says: "result 137 true false <nil>",
+			hurt: func(t *testing.T, h *holding) { signalTo(t, h.guardOf(t), syscall.SIGSTOP) }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			h := holdFor(t, "2500", "sh", "-c", family)
+			ends := h.ends(t)
+			h.until(t, "ready")
+			if c.hurt != nil {
+				c.hurt(t, h)
+			}
+			h.allGone(t)
+			if late := time.Since(ends); late > 0 {
+				t.Errorf("the last process was gone %v after the lease ended", late)
+			}
+			if c.says == "" {
+				return
+			}
+			if got := h.until(t, "result"); got != c.says {
+				t.Errorf("got %q, want %q", got, c.says)
+			}
+		})
+	}
+}
+
+func signalTo(t *testing.T, pid int, s syscall.Signal) {
+	t.Helper()
+	if err := syscall.Kill(pid, s); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// What the kernel itself does if nobody is left.
+func TestFirstProcessEndsWithBoth(t *testing.T) {
+	h := holdFor(t, "0+", "sh", "-c", "echo ready; exec sleep 1000")
+	h.until(t, "ready")
+	guard := h.guardOf(t)
+	signalTo(t, h.Process.Pid, syscall.SIGSTOP) // so that it does not see the guard end
+	signalTo(t, guard, syscall.SIGKILL)
+	signalTo(t, h.Process.Pid, syscall.SIGKILL)
+	h.allGone(t)
+}
+
+func TestTermComesBeforeKill(t *testing.T) {
+	h := holdFor(t, "2000", "sh", "-c", `trap 'echo term; exit 3' TERM; echo ready; while :; do sleep 0.01; done`)
+	ends := h.ends(t)
+	h.until(t, "ready")
+	h.until(t, "term")
+	if left := time.Until(ends); left < grace {
+		t.Errorf("SIGTERM came when %v were left, want at least %v", left, grace)
+	}
+	if got, want := h.until(t, "result"), "result 3 true false <nil>"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestWhatTheCommandLeavesBehindIsStopped(t *testing.T) {
+	h := holdFor(t, "0+", "sh", "-c", "trap '' TERM; sleep 1000 & setsid sleep 1000 & exit 5")
+	if got, want := h.until(t, "result"), "result 5 false false <nil>"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if left := h.alive(false); len(left) > 0 {
+		t.Errorf("%d processes are left", len(left))
+	}
+}
+
+func TestSignalsArePassedOn(t *testing.T) {
+	for _, s := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGUSR1} {
+		h := holdFor(t, "0+", "sh", "-c", `trap 'exit 42' TERM INT HUP USR1; echo ready; while :; do sleep 0.01; done`)
+		h.until(t, "ready")
+		signalTo(t, h.Process.Pid, s)
+		want := fmt.Sprintf("result 42 false %v <nil>", s != syscall.SIGUSR1)
+		if got := h.until(t, "result"); got != want {
+			t.Errorf("%v: got %q, want %q", s, got, want)
+		}
+	}
+}
+
+func run(t *testing.T, l *lease, c Command) (Result, error) {
+	t.Helper()
+	c.Grace, c.Margin = grace, margin
+	return Run(t.Context(), l, c)
+}
+
+func TestExitCodes(t *testing.T) {
+	for _, c := range []struct {
+		script string
+		want   int
+	}{{"exit 0", 0}, {"exit 7", 7}, {"kill -TERM $$", 143}, {"kill -KILL $$", 137}} {
+		l := newLease(time.Minute)
+		if r, err := run(t, l, Command{Args: []string{"sh", "-c", c.script}}); r != (Result{Code: c.want}) || err != nil {
+			t.Errorf("%s: got %+v, %v, want the code %d", c.script, r, err, c.want)
+		}
+	}
+	script := filepath.Join(t.TempDir(), "script")
+	if err := os.WriteFile(script, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]int{"no-such-program": 127, "/no/such/program": 127, script: 126} {
+		_, err := run(t, newLease(time.Minute), Command{Args: []string{name}})
+		if start := (*StartError)(nil); !errors.As(err, &start) || start.Code() != want {
+			t.Errorf("%s: got %v, want the code %d", name, err, want)
+		}
+	}
+}
+
+func TestLossEndsTheCommandAtOnce(t *testing.T) {
+	l := newLease(time.Minute)
+	time.AfterFunc(300*time.Millisecond, func() { l.end(errors.New("revoked")) })
+	begun := time.Now()
+	r, err := run(t, l, Command{Args: []string{"sh", "-c", "trap '' TERM; sleep 1000 & sleep 1000"}})
+	if !r.Lost || err != nil || time.Since(begun) > 10*time.Second {
+		t.Errorf("got %+v, %v after %v", r, err, time.Since(begun))
+	}
+	if _, err := run(t, l, Command{Args: []string{"true"}}); !errors.Is(err, ErrLost) {
+		t.Errorf("under what is lost: got %v, want %v", err, ErrLost)
+	}
+}
+
+// A lease that has just been granted may have little left.
+func TestCommandWaitsForEnoughOfTheLease(t *testing.T) {
+	l := newLease(grace + margin)
+	time.AfterFunc(200*time.Millisecond, func() { l.end(errors.New("lapsed")) })
+	if _, err := run(t, l, Command{Args: []string{"true"}}); !errors.Is(err, ErrLost) {
+		t.Errorf("got %v, want %v", err, ErrLost)
+	}
+}
+
+func TestInputAndEnvironment(t *testing.T) {
+	t.Setenv("ZKCOORD_TOKEN", "1") // of an outer command
+	out := filepath.Join(t.TempDir(), "out")
+	item := strings.Repeat("0123456789", 30000) // more than a pipe holds
+	r, err := run(t, newLease(time.Minute), Command{
+		Args: []string{"sh", "-c", `cat > "$0"; env | grep ZKCOORD_ >> "$0"`, out}, Env: []string{"ZKCOORD_TOKEN=2"}, Stdin: []byte(item)})
+	if err != nil || r.Code != 0 {
+		t.Fatal(r, err)
+	}
+	if text, err := os.ReadFile(out); err != nil || string(text) != item+"ZKCOORD_TOKEN=2\n" {
+		t.Errorf("got %d bytes, which end with %q, %v", len(text), text[max(0, len(text)-60):], err)
+	}
+	// One that reads nothing is no error.
+	if r, err := run(t, newLease(time.Minute), Command{Args: []string{"true"}, Stdin: []byte(item)}); err != nil || r.Code != 0 {
+		t.Errorf("got %+v, %v", r, err)
+	}
+}
+
+// On a terminal the command has the keys, and can read.
+func TestTerminal(t *testing.T) {
+	for _, c := range []struct{ name, script, keys, want string }{
+		{"reads", `echo ready; read x; echo "got $x"; exit 9`, "hello\n", "result 9 false false <nil>"},
+		{"interrupt", `trap 'echo int; exit 42' INT; echo ready; while :; do sleep 0.01; done`, "\x03", "result 42 false true <nil>"},
+		{"interrupt that kills", `echo ready; exec sleep 1000`, "\x03", "result 130 false true <nil>"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p := openTerminal(t, "0+", "sh", "-c", c.script)
+			p.until(t, "ready")
+			if _, err := io.WriteString(p.terminal, c.keys); err != nil {
+				t.Fatal(err)
+			}
+			if got := p.until(t, "result"); got != c.want {
+				t.Errorf("got %q, want %q", got, c.want)
+			}
+		})
+	}
+}
+
+// Ctrl-Z stops the command and the holder, so the lease is not renewed. Whoever
+// continues them in time loses nothing.
+func TestSuspend(t *testing.T) {
+	for _, resumed := range []bool{true, false} {
+		t.Run(fmt.Sprint("resumed ", resumed), func(t *testing.T) {
+			p := openTerminal(t, "0+", "sh", "-c", `echo ready; read x; exit 9`)
+			p.until(t, "ready")
+			if _, err := io.WriteString(p.terminal, "\x1a"); err != nil {
+				t.Fatal(err)
+			}
+			p.stopped(t)
+			want := "result 143 true false <nil>"
+			if resumed {
+				want = "result 9 false false <nil>"
+			} else {
+				p.allGone(t)
+			}
+			signalTo(t, -p.Process.Pid, syscall.SIGCONT)
+			if _, err := io.WriteString(p.terminal, "x\n"); err != nil {
+				t.Fatal(err)
+			}
+			if got := p.until(t, "result"); !strings.HasSuffix(got, want) {
+				t.Errorf("got %q, want %q", got, want)
+			}
+		})
+	}
+}
+
+// A terminal is that of a holder.
+type terminal struct {
+	*holding
+	terminal *os.File
+}
+
+// openTerminal starts a holder that has a terminal, and is what a shell would run there in the foreground.
+func openTerminal(t *testing.T, lease string, args ...string) *terminal {
+	t.Helper()
+	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
+	if err != nil {
+		t.Skip("no terminals here: ", err)
+	}
+	t.Cleanup(func() { master.Close() })
+	fd := int(master.Fd())
+	if err := unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0); err != nil {
+		t.Fatal(err)
+	}
+	n, err := unix.IoctlGetInt(fd, unix.TIOCGPTN)
+	if err != nil {
+		t.Fatal(err)
+	}
+	slave, err := os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|syscall.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer slave.Close()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &holding{Cmd: exec.Command(self, args...), mark: "GUARD_TEST=" + t.Name(), begun: time.Now()}
+	h.Env = append(os.Environ(), holderMark+"="+lease, h.mark)
+	h.Stdin, h.Stdout, h.Stderr = slave, slave, slave
+	h.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+	if err := h.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = h.Process.Kill()
+		_ = h.Wait()
+		h.allGone(t)
+	})
+	h.lines = bufio.NewScanner(master)
+	return &terminal{h, master}
+}
+
+// stopped waits until the holder is stopped.
+func (p *terminal) stopped(t *testing.T) {
+	t.Helper()
+	for {
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.Process.Pid))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(string(text), ") T ") {
+			return
+		}
+		if time.Since(p.begun) > time.Minute {
+			t.Fatalf("not stopped: %s", text)
+		}
+		<-time.After(poll)
+	}
+}

@@ -1,0 +1,82 @@
+package waits
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+)
+
+// node is a child with a session; the czxid is the session's number, too.
+func node(name string, session int64) Node { return Node{Name: name, Session: session, Czxid: session} }
+
+func text(all []Contender) string {
+	var parts []string
+	for _, c := range all {
+		parts = append(parts, fmt.Sprintf("%d:%d", c.Node.Session, len(c.Waits)))
+	}
+	return strings.Join(parts, " ")
+}
+
+// Names of this module, of Curator and of kazoo, and others that are no contenders. The numbers wrap.
+func TestQueue(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		children []Node
+		want     string
+	}{
+		{"nobody", []Node{node("config", 1), node("x-0000000001", 2)}, ""},
+		{"three libraries", []Node{
+			node("_c_1f-lock-0000000002", 2), node("abc__lock__0000000001", 1), node(strings.Repeat("0", 32)+"-lock-0000000003", 3)}, "1:0 2:1 3:2"},
+		{"readers and writers", []Node{
+			node("a__READ__0000000000", 1), node("b__READ__0000000001", 2), node("c__WRIT__0000000002", 3), node("d__READ__0000000003", 4)},
+			"1:0 2:0 3:2 4:1"},
+		{"the numbers wrap", []Node{node("a-lock--2147483648", 2), node("b-lock-2147483647", 1)}, "1:0 2:1"},
+		{"an election", []Node{node("b-latch-0000000001", 2), node("a-latch-0000000000", 1)}, "1:0 2:1"},
+	} {
+		if got := text(Queue("/l", c.children)); got != c.want {
+			t.Errorf("%s: got %q, want %q", c.name, got, c.want)
+		}
+	}
+}
+
+// locks makes contenders of lines such as "/a: 1 2", in order.
+func locks(lines ...string) (all []Contender) {
+	for _, line := range lines {
+		dir, sessions, _ := strings.Cut(line, ": ")
+		var children []Node
+		for i, s := range strings.Fields(sessions) {
+			var session int64
+			fmt.Sscan(s, &session)
+			children = append(children, node(fmt.Sprintf("%s-lock-%010d", s, i), session))
+		}
+		all = append(all, Queue(dir, children)...)
+	}
+	return all
+}
+
+func TestDeadlocks(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		lines []string
+		want  string
+	}{
+		{"none", []string{"/a: 1 2", "/b: 2 3", "/c: 3"}, ""},
+		{"three over three", []string{"/a: 1 2", "/b: 2 3", "/c: 3 1"}, "2>1 1>3 3>2"},
+		{"two over two, and one who waits for them", []string{"/a: 1 2 3", "/b: 2 1"}, "2>1 1>2"},
+		{"oneself", []string{"/a: 1 1"}, "1>1"},
+		{"two circles", []string{"/a: 1 2", "/b: 2 1", "/c: 3 4", "/d: 4 3"}, "2>1 1>2; 4>3 3>4"},
+		{"a lock that nobody's session holds", []string{"/a: 0 2", "/b: 2 0"}, ""},
+	} {
+		var circles []string
+		for _, circle := range Deadlocks(locks(c.lines...)) {
+			var parts []string
+			for _, w := range circle {
+				parts = append(parts, fmt.Sprintf("%d>%d", w.Contender.Node.Session, w.For.Node.Session))
+			}
+			circles = append(circles, strings.Join(parts, " "))
+		}
+		if got := strings.Join(circles, "; "); got != c.want {
+			t.Errorf("%s: got %q, want %q", c.name, got, c.want)
+		}
+	}
+}

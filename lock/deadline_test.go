@@ -1,0 +1,39 @@
+package lock_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/zkcoord/zkcoord/internal/recipetest"
+	"github.com/zkcoord/zkcoord/session"
+)
+
+// A program that stops its children in time rests on both: while the session is well
+// enough of the lease is always left, and once it is cut off the deadline stays and is
+// when the context ends.
+func TestDeadlineIsRenewedAndThenKept(t *testing.T) {
+	eachDo(t, func(t *testing.T, w *recipetest.World, do func(context.Context, *session.Session, func(context.Context, held) error) error, name string) {
+		at := (w.Leader() + 1) % 3
+		c := w.Client(w.On(at))
+		_ = do(t.Context(), c.Session, func(_ context.Context, g held) error {
+			<-time.After(recipetest.Timeout)
+			least := time.Hour
+			for range 1000 {
+				<-time.After(recipetest.Timeout / 100)
+				least = min(least, time.Until(g.Deadline()))
+			}
+			if want := recipetest.Timeout / 8; least < want {
+				t.Errorf("%s: %v are left of the lease, want at least %v", name, least, want)
+			}
+			w.Isolate(at)
+			<-time.After(recipetest.Timeout / 10)
+			last := g.Deadline()
+			<-g.Context().Done()
+			if late := time.Since(last); g.Deadline().After(last) || late < 0 || late > time.Millisecond {
+				t.Errorf("%s: the context ended %v after the deadline, which was %v later in the end", name, late, g.Deadline().Sub(last))
+			}
+			return nil
+		})
+	})
+}

@@ -1,0 +1,148 @@
+package scenarios
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	_ "github.com/lib/pq" // the driver
+
+	"github.com/zkcoord/zkcoord/fence"
+	"github.com/zkcoord/zkcoord/harness"
+	"github.com/zkcoord/zkcoord/harness/checker"
+	"github.com/zkcoord/zkcoord/harness/history"
+	"github.com/zkcoord/zkcoord/internal/peers"
+	"github.com/zkcoord/zkcoord/internal/postgres"
+)
+
+// LockPauseSQL is LockPause with an account in a PostgreSQL database. The processes that stand still do so before,
+// within and after their transactions. The database's own log of accesses is judged.
+func LockPauseSQL() harness.Scenario {
+	s := LockPause()
+	s.Name = "lock-pause-sql"
+	s.Claim = "For however long a holder's process stands still, before or within a transaction, no stale write is in the database."
+	s.Guarantees = []string{"F1", "F2", "F3", "L3", "L7"}
+	s.Needs = ownProcesses + " and PostgreSQL"
+	s.Workload = accountHolders(peers.Guarded)
+	s.Faults = []harness.Fault{pauseHolder{settle: 100 * time.Millisecond}}
+	s.Checkers = append(s.Checkers, checker.IfExercised(checker.LockNoFalseRefusal()))
+	// Whether anything is refused depends on where the process stood still.
+	s.Guards = []checker.Checker{grantsBeside(1), checker.Grants(3), checker.Contention(2)}
+	mutant := func(name, report string, g peers.Guard, violates ...string) harness.Mutant {
+		return harness.Mutant{Name: name, Report: report, Violates: violates, Needs: s.Needs, Workload: accountHolders(g)}
+	}
+	s.Mutants = []harness.Mutant{
+		mutant("no-guard", "a token that nothing checks", peers.NoGuard, "lock/fenced-writes"),
+		mutant("two-steps", "the token is checked in one transaction, and the data written in another", peers.TwoSteps, "lock/fenced-writes"),
+		mutant("unlocked-guard", "the guard row is read without FOR UPDATE, so two transactions pass side by side", peers.Unlocked, "lock/fenced-writes"),
+		mutant("less-only", "a token is refused unless it is larger than the last one: a holder can write once", peers.LessOnly, "lock/no-false-refusal"),
+	}
+	return s
+}
+
+// accountHolders have each client add to the account under the lock. Client 0 takes its time, now before a
+// transaction and now within one.
+func accountHolders(g peers.Guard) func(*harness.Env) harness.Workload {
+	return func(env *harness.Env) harness.Workload {
+		a := &sqlAccount{guard: g}
+		p := lockProgram{
+			open: func(ctx context.Context, c *harness.Client, path string) (locker, error) {
+				servers := func(_ context.Context, c *harness.Client) []string { return c.Env().Servers() }
+				return openPeer(peers.Zkcoord, peers.SQLMutex(a.guard, a.server.DSN()), sessionTimeout, servers)(ctx, c, path)
+			},
+			using: a.add,
+		}
+		w := p.workload(env)
+		w.Setup, w.Final, w.Close = a.setUp, a.log, a.close
+		return w
+	}
+}
+
+// sqlAccount is the account of one run.
+type sqlAccount struct {
+	guard  peers.Guard
+	server *postgres.Server
+}
+
+func (a *sqlAccount) setUp(ctx context.Context, _ *harness.Env) (err error) {
+	if a.server, err = postgres.Start(ctx); err != nil {
+		return err
+	}
+	return a.do(func(db *sql.DB) error {
+		table := fence.Table{DB: db}
+		if err := table.Create(ctx); err != nil {
+			return err
+		}
+		_, err := db.ExecContext(ctx, peers.Schema)
+		return err
+	})
+}
+
+func (a *sqlAccount) do(f func(db *sql.DB) error) error {
+	db, err := sql.Open("postgres", a.server.DSN())
+	if err != nil {
+		return err
+	}
+	return errors.Join(f(db), db.Close())
+}
+
+func (a *sqlAccount) close() error {
+	if a.server == nil {
+		return nil
+	}
+	return a.server.Close()
+}
+
+// add reads the account and writes one more, whether or not the lock was lost meanwhile.
+func (a *sqlAccount) add(ctx context.Context, c *harness.Client, l locker, h held) {
+	p := l.(peerLock)
+	before, within := upTo(50*time.Millisecond)(c), time.Duration(0)
+	if c.ID == 0 {
+		before, within = 2*sessionTimeout, upTo(200*time.Millisecond)(c)
+	}
+	value, err := p.Read(ctx, c.ID, within)
+	refusal(c, h, "read", err)
+	if err != nil {
+		return
+	}
+	if c.ID == 0 && (a.guard != peers.Guarded || c.Rand.IntN(2) == 0) { // mutants are paused where it matters
+		before, within = 0, before
+	}
+	wait(ctx, before)
+	refusal(c, h, "write", p.Write(ctx, c.ID, within, value+1))
+}
+
+// refusal records that an access was refused. Those that were accepted are in the database's log.
+func refusal(c *harness.Client, h held, what string, err error) {
+	var stale *fence.StaleError
+	if errors.As(err, &stale) {
+		c.Record(history.Event{Kind: history.Write, Op: history.WriteRejected, Object: "account", Arg: what, Token: h.token,
+			Result: strconv.FormatInt(int64(stale.Largest), 10), Error: fence.ErrStale.Error()})
+	}
+}
+
+// log records what the database has accepted, in its order.
+func (a *sqlAccount) log(ctx context.Context, env *harness.Env) error {
+	return a.do(func(db *sql.DB) error {
+		rows, err := db.QueryContext(ctx, "SELECT client, token, op, value FROM log ORDER BY id")
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			e := history.Event{Kind: history.Write, Op: history.WriteAccepted, Object: "account"}
+			var client int
+			if err := rows.Scan(&client, &e.Token, &e.Arg, &e.Result); err != nil {
+				return err
+			}
+			if client < 0 || client >= len(env.Clients()) {
+				return fmt.Errorf("the log has a client %d", client)
+			}
+			env.Clients()[client].Record(e)
+		}
+		return rows.Err()
+	})
+}

@@ -1,0 +1,399 @@
+package scenarios
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/zkcoord/zkcoord/harness"
+	"github.com/zkcoord/zkcoord/harness/checker"
+	"github.com/zkcoord/zkcoord/harness/ensemble"
+	"github.com/zkcoord/zkcoord/harness/history"
+	"github.com/zkcoord/zkcoord/internal/owner"
+	"github.com/zkcoord/zkcoord/internal/peers"
+	"github.com/zkcoord/zkcoord/internal/procs"
+	"github.com/zkcoord/zkcoord/lock"
+	"github.com/zkcoord/zkcoord/session"
+)
+
+// ShellLock is isolated-follower for "zkcoord lock PATH -- CMD": client 0 runs a command
+// whose processes ignore SIGTERM, and the others wait to run theirs. The follower
+// of client 0 is cut off, or its zkcoord is killed. Each process of a command writes the time
+// into a log of the command, again and again. The judge reads these logs and
+// nothing else: the last line of one command is before the first of the next.
+func ShellLock() harness.Scenario {
+	s := harness.Scenario{
+		Name:     "shell-lock",
+		Claim:    "All processes of a command under a lock are dead before the command of the next holder starts.",
+		Config:   ensemble.Config{Nodes: 3, TickTime: 2 * time.Second, SyncLimit: 5},
+		Clients:  3,
+		Time:     60 * time.Second,
+		Grace:    60 * time.Second,
+		Needs:    "Linux, and the command zkcoord",
+		Workload: shellHolder(runZkcoord),
+		Faults:   []harness.Fault{isolate{length: 9 * time.Second}, killHolder{}},
+		Checkers: []checker.Checker{stoppedInTime()},
+		Guards:   []checker.Checker{checker.Grants(3), commandsLost(1)},
+		Mutants: []harness.Mutant{{
+			Name:     "first-process-only",
+			Report:   "consul#985, flock: the processes that the command has started are not stopped",
+			Violates: []string{stoppedInTimeName},
+			Needs:    "Linux",
+			Workload: shellHolder(runFirstOnly),
+		}},
+	}
+	return s
+}
+
+// shellScript is a command: three processes that ignore SIGTERM and write the time until the
+// file $2 exists. The second one is in the background, the third in a session of its own.
+const shellScript = `trap "" TERM
+echo "start $(date +%s%N) $ZKCOORD_TOKEN" >>"$1"
+beat='while [ ! -e "$2" ]; do echo "$0 $(date +%s%N)" >>"$1"; sleep 0.02; done'
+sh -c "$beat" child "$1" "$2" &
+setsid sh -c "$beat" apart "$1" "$2" &
+exec sh -c "$beat" first "$1" "$2"`
+
+// A running command is one that was started and may still wait for the lock.
+type running interface {
+	harness.Process
+	Kill()
+	Ended() <-chan struct{}
+}
+
+// A shellRunner starts the command with the arguments under the lock at path.
+type shellRunner func(ctx context.Context, c *harness.Client, servers []string, path string, args []string) (running, error)
+
+// shellHolder is the workload. Client 0 uses the server that will be cut off, and its command runs for
+// long. The others contend from when it runs until one of theirs does.
+func shellHolder(start shellRunner) func(*harness.Env) harness.Workload {
+	return func(env *harness.Env) harness.Workload {
+		var contend atomic.Bool
+		w := &shellWork{env: env, start: start, contend: &contend}
+		return harness.Workload{Work: w.work, Setup: func(context.Context, *harness.Env) error {
+			_, err := zkcoordProgram()
+			return err
+		}}
+	}
+}
+
+type shellWork struct {
+	env     *harness.Env
+	start   shellRunner
+	contend *atomic.Bool
+}
+
+func (w *shellWork) work(ctx context.Context, c *harness.Client) error {
+	dir, err := owner.MkdirTemp("", "shell")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	for i := 0; c.Next(ctx); i++ {
+		for c.ID != 0 && !w.contend.Load() && c.Pause(ctx, 20*time.Millisecond) {
+		}
+		servers, err := w.servers(ctx, c)
+		if err != nil {
+			return err
+		}
+		log := filepath.Join(dir, strconv.Itoa(i))
+		_, _ = c.Do(ctx, history.Event{Op: opCommand, Object: "/lock"}, func(ctx context.Context) (history.Event, error) {
+			return w.command(ctx, c, servers, log)
+		})
+	}
+	return nil
+}
+
+// servers are those for the next command: an address of the client's own proxy for each.
+func (w *shellWork) servers(ctx context.Context, c *harness.Client) ([]string, error) {
+	chosen, err := anyFollower(ctx, w.env.Ensemble)
+	if err != nil {
+		return nil, err
+	}
+	all := w.env.Servers()
+	if c.ID == 0 {
+		return all[chosen : chosen+1], nil
+	}
+	return slices.Delete(all, chosen, chosen+1), nil
+}
+
+const opCommand = "command"
+
+// command runs one command to its end. The result is when its processes wrote the first and the last time
+// into its log, and whether its zkcoord ended before the command was told to end.
+func (w *shellWork) command(ctx context.Context, c *harness.Client, servers []string, log string) (history.Event, error) {
+	end := log + ".end"
+	defer func() { _ = os.WriteFile(end, nil, 0o600) }() // whatever is left ends
+	var near []string
+	for _, server := range servers {
+		way, err := peers.NewWay(server, c.Dial)
+		if err != nil {
+			return history.Event{}, harness.Failed(err)
+		}
+		defer way.Close()
+		near = append(near, way.Address())
+	}
+	path := w.env.Root() + "/lock"
+	p, err := w.start(ctx, c, near, path, []string{"sh", "-c", shellScript, "sh", log, end})
+	if err != nil {
+		return history.Event{}, harness.Failed(err)
+	}
+	defer p.Kill()
+	c.RunsIn(p)
+	defer c.RunsIn(nil)
+	var l commandLog
+	for l.first == 0 {
+		select {
+		case <-p.Ended():
+			return history.Event{}, harness.Failed(errors.New("no lock"))
+		case <-time.After(10 * time.Millisecond):
+		}
+		if !c.Next(ctx) && l.first == 0 { // the run quiesces
+			p.Kill()
+		}
+		l = readLog(log)
+	}
+	w.contend.Store(c.ID == 0)
+	lost := w.hold(ctx, c, p, l.token)
+	if !lost {
+		if err := os.WriteFile(end, nil, 0o600); err != nil {
+			return history.Event{}, err
+		}
+		<-p.Ended()
+	}
+	l = settled(log)
+	return history.Event{Result: fmt.Sprintf("%d %d %v", l.first, l.last, lost), Token: l.token}, nil
+}
+
+// hold records that the command runs, for its time. It reports whether the command was stopped before that.
+func (w *shellWork) hold(ctx context.Context, c *harness.Client, p running, token int64) (lost bool) {
+	held, lose := context.WithCancelCause(context.Background())
+	defer lose(nil)
+	h := c.Hold(held, history.Event{Object: "/lock", Token: token})
+	length := 200 * time.Millisecond
+	if c.ID == 0 {
+		length = 20 * time.Second
+	}
+	for begun := time.Now(); time.Since(begun) < length; {
+		select {
+		case <-p.Ended():
+			lose(errors.New("zkcoord ended"))
+			h.End()
+			return true
+		case <-time.After(10 * time.Millisecond):
+		}
+		if !c.Next(ctx) {
+			break
+		}
+	}
+	h.End()
+	return false
+}
+
+// A commandLog is what the log of a command says, in nanoseconds of the machine's clock.
+type commandLog struct {
+	first, last int64
+	token       int64
+	lines       int
+}
+
+func readLog(name string) (l commandLog) {
+	text, _ := os.ReadFile(name) // there is none before the command has the lock
+	for line := range bytes.Lines(text) {
+		words := strings.Fields(string(line))
+		if len(words) < 2 || line[len(line)-1] != '\n' {
+			continue
+		}
+		at, err := strconv.ParseInt(words[1], 10, 64)
+		if err != nil {
+			continue // date was killed
+		}
+		if words[0] == "start" && len(words) == 3 {
+			l.first = at
+			l.token, _ = strconv.ParseInt(words[2], 10, 64)
+		}
+		l.last, l.lines = max(l.last, at), l.lines+1
+	}
+	return l
+}
+
+// settled reads the log when nobody has written into it for a second, or after ten.
+func settled(name string) commandLog {
+	l := readLog(name)
+	for range 10 {
+		<-time.After(time.Second)
+		next := readLog(name)
+		if next.lines == l.lines {
+			break
+		}
+		l = next
+	}
+	return l
+}
+
+// A commandSpan is one command in a history.
+type commandSpan struct {
+	first, last time.Duration
+	lost        bool
+	op          history.Operation
+}
+
+func commandSpans(h *history.History) (all []commandSpan) {
+	ops, _ := h.Operations()
+	for _, o := range ops {
+		if o.Invoke.Op != opCommand || o.Outcome() != session.OK {
+			continue
+		}
+		var s commandSpan
+		if _, err := fmt.Sscan(o.Complete.Result, &s.first, &s.last, &s.lost); err == nil {
+			s.op = o
+			all = append(all, s)
+		}
+	}
+	slices.SortFunc(all, func(a, b commandSpan) int { return cmp.Compare(a.first, b.first) })
+	return all
+}
+
+const stoppedInTimeName = "lock/stopped-in-time"
+
+// stoppedInTime judges the commands' own logs.
+func stoppedInTime() checker.Checker {
+	return checker.New(stoppedInTimeName, "all processes of a command are dead before the next command starts", func(h *history.History, j *checker.Judge) {
+		all := commandSpans(h)
+		taken, closest := 0, time.Hour
+		for i := 1; i < len(all); i++ {
+			before, next := all[i-1], all[i]
+			j.Checked(1)
+			left := next.first - before.last
+			switch {
+			case left <= 0:
+				j.Violation(append(before.op.Events(), next.op.Events()...),
+					"a process of the command under token %d wrote its last line %v after the command under token %d had started",
+					before.op.Complete.Token, -left, next.op.Complete.Token)
+			case before.op.Complete.Token >= next.op.Complete.Token:
+				j.Violation(append(before.op.Events(), next.op.Events()...), "token %d came after %d", next.op.Complete.Token, before.op.Complete.Token)
+			case before.lost:
+				taken++
+				closest = min(closest, left)
+			}
+		}
+		j.Note("%d commands; %d of %d that lost the lock were dead before the next one started, at least %v before", len(all), taken, taken, closest)
+	})
+}
+
+// commandsLost asks that n times a command was stopped, and another one had the lock next.
+func commandsLost(n int) checker.Checker {
+	return checker.AtLeast("run/commands-lost", n, "a command under a lock that another one had lost", func(h *history.History) (found int) {
+		all := commandSpans(h)
+		for i := 1; i < len(all); i++ {
+			if all[i-1].lost && all[i-1].op.Invoke.Client != all[i].op.Invoke.Client {
+				found++
+			}
+		}
+		return found
+	})
+}
+
+// killHolder kills the zkcoord of client 0.
+type killHolder struct{}
+
+func (killHolder) Name() string { return "kill-holder" }
+
+func (killHolder) Able(*harness.Env) error { return procs.Able() }
+
+func (killHolder) Draw(r *rand.Rand, _ *harness.Env) harness.Step {
+	return drawIsolation(r, time.Second)
+}
+
+func (killHolder) Inject(ctx context.Context, env *harness.Env, step harness.Step) (harness.Injected, error) {
+	if !awaitHold(ctx, env) {
+		return harness.Injected{}, ctx.Err()
+	}
+	p, ok := env.Clients()[0].Process().(running)
+	if !ok {
+		return harness.Injected{}, nil
+	}
+	before := grants(env)
+	p.Kill()
+	awaitTakeover(ctx, env, before, step.For)
+	return harness.Injected{Evidence: "its zkcoord was killed"}, nil
+}
+
+// runZkcoord runs the command by zkcoord lock.
+func runZkcoord(_ context.Context, _ *harness.Client, servers []string, path string, args []string) (running, error) {
+	program, err := zkcoordProgram()
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.Command(program, append([]string{
+		"lock", "--servers", strings.Join(servers, ","), "--session-timeout", isolatedTimeout.String(), "--grace", "300ms", path, "--"}, args...)...)
+	return procs.Start(cmd)
+}
+
+// zkcoordProgram is the command zkcoord: this program, or one that is built in its place in a test.
+var zkcoordProgram = sync.OnceValues(func() (string, error) {
+	self, err := os.Executable()
+	if err != nil || strings.TrimSuffix(filepath.Base(self), ".exe") == "zkcoord" {
+		return self, err
+	}
+	dir, err := owner.MkdirTemp("", "zkcoord")
+	if err != nil {
+		return "", err
+	}
+	program := filepath.Join(dir, "zkcoord")
+	if out, err := exec.Command("go", "build", "-o", program, "github.com/zkcoord/zkcoord/cmd/zkcoord").CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build the command zkcoord: %w: %s", err, out)
+	}
+	return program, nil
+})
+
+// firstOnly is a command of the mutant.
+type firstOnly struct {
+	*procs.Child
+	ended chan struct{}
+}
+
+func (f firstOnly) Ended() <-chan struct{} { return f.ended }
+
+// runFirstOnly runs the command in this process's own way: when the lock is lost the
+// command's first process is killed, and no other.
+func runFirstOnly(ctx context.Context, c *harness.Client, servers []string, path string, args []string) (running, error) {
+	s, err := session.Open(ctx, session.Options{Servers: servers, Timeout: isolatedTimeout})
+	if err != nil {
+		return nil, err
+	}
+	grant, err := lock.NewMutex(s, path, lock.Options{}).Lock(ctx)
+	if err != nil {
+		s.Close()
+		return nil, err
+	}
+	cmd := exec.Command(args[0], args[1:]...)
+	cmd.Env = append(os.Environ(), fmt.Sprintf("ZKCOORD_TOKEN=%d", grant.Token()))
+	child, err := procs.Start(cmd)
+	if err != nil {
+		s.Close()
+		return nil, err
+	}
+	f := firstOnly{child, make(chan struct{})}
+	stop := context.AfterFunc(grant.Context(), child.Kill)
+	go func() { // it ends with the command
+		<-child.Ended()
+		stop()
+		_ = grant.Unlock(ctx)
+		s.Close()
+		close(f.ended)
+	}()
+	return f, nil
+}

@@ -1,0 +1,216 @@
+package scenarios
+
+import (
+	"cmp"
+	"context"
+	"io"
+	"net"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/zkcoord/zkcoord/harness"
+	"github.com/zkcoord/zkcoord/harness/checker"
+	"github.com/zkcoord/zkcoord/harness/ensemble"
+	"github.com/zkcoord/zkcoord/harness/ensemble/embedded"
+	"github.com/zkcoord/zkcoord/harness/history"
+	"github.com/zkcoord/zkcoord/internal/wire"
+	"github.com/zkcoord/zkcoord/internal/zkversion"
+)
+
+// Scenarios that run through a rolling upgrade.
+func upgraded() []harness.Scenario {
+	return []harness.Scenario{LockFaults(), Election(), QueueClaims(), Watch()}
+}
+
+// On real servers: go test ./scenarios -run TestWatch -faults rolling-upgrade.
+func TestScenariosRunThroughAnUpgradeVirtualTime(t *testing.T) {
+	for _, s := range upgraded() {
+		t.Run(s.Name, func(t *testing.T) {
+			r := upgrade(t, s, 1, false)
+			if r.Verdict != checker.Valid {
+				t.Errorf("%s", r.Summary())
+			}
+		})
+	}
+}
+
+// A version whose nodes forget an ephemeral that they had before the upgrade. No client is to blame, and yet two hold the lock.
+func TestAForgottenEphemeralIsFoundVirtualTime(t *testing.T) {
+	for seed := range uint64(5) {
+		r := upgrade(t, LockFaults(), seed, true)
+		one, _ := r.Of("lock/no-overlap")
+		if r.Verdict == checker.Invalid && one.Verdict == checker.Invalid {
+			t.Logf("seed %d: %s", seed, one.Reason)
+			return
+		}
+		t.Logf("seed %d: %v, lock/no-overlap %v", seed, r.Verdict, one.Verdict)
+	}
+	t.Error("nodes that forget an ephemeral were not found out")
+}
+
+// upgrade runs s on a model of an ensemble that is upgraded, and downgraded again.
+func upgrade(t *testing.T, s harness.Scenario, seed uint64, forgets bool) (r *harness.Result) {
+	t.Helper()
+	s, names := With(s, "rolling-upgrade", "rolling-downgrade")
+	o := VirtualOptions(s, seed)
+	o.Faults, o.Time = names, time.Minute
+	o.Plan = harness.Plan{
+		{Fault: "rolling-upgrade", Target: "all", At: 5 * time.Second, For: 9 * time.Second},
+		{Fault: "rolling-downgrade", Target: "all", At: 35 * time.Second, For: 9 * time.Second},
+	}
+	start := o.Ensemble
+	o.Ensemble = func(ctx context.Context, config ensemble.Config) (ensemble.Ensemble, error) {
+		if config.Version != zkversion.Oldest {
+			t.Errorf("the ensemble is to start as %q", config.Version)
+		}
+		e, err := start(ctx, config)
+		if err != nil {
+			return nil, err
+		}
+		u := &upgradable{Ensemble: e.(*embedded.Ensemble), forgets: forgets}
+		for i := range e.Servers() {
+			u.versions = append(u.versions, config.VersionOf(i))
+		}
+		return u, nil
+	}
+	synctest.Test(t, func(t *testing.T) {
+		var err error
+		if r, err = harness.Run(t.Context(), s, o); err != nil {
+			t.Fatal(err)
+		}
+	})
+	for _, e := range r.History.Events {
+		if e.Kind == history.Fault && e.Op == history.FaultStop && (e.Error != "" || !strings.Contains(e.Result, "became ZooKeeper")) {
+			t.Errorf("%s on %s: %q, error %q", e.Object, e.Node, e.Result, e.Error)
+		}
+	}
+	return r
+}
+
+// upgradable is an embedded ensemble whose nodes say that they are of a version.
+type upgradable struct {
+	*embedded.Ensemble
+	forgets bool // nodes of the default version show no client the oldest sequential child of a znode
+
+	mu       sync.Mutex
+	versions []string
+}
+
+func (u *upgradable) Version(node int) string {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.versions[node]
+}
+
+func (u *upgradable) SetVersion(_ context.Context, node int, version string) error {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.versions[node] = version
+	return nil
+}
+
+func (u *upgradable) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
+	conn, err := u.Ensemble.DialContext(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	version := u.Version(slices.Index(u.Servers(), address))
+	return &versionedConn{Conn: conn, version: version, forgets: u.forgets && version == zkversion.Default}, nil
+}
+
+// versionedConn rewrites what a server says: of its version, and lists of children.
+type versionedConn struct {
+	net.Conn
+	version string
+	forgets bool
+
+	mu    sync.Mutex
+	word  bool // a four-letter word was asked, not a session
+	lists map[int32]wire.Op
+
+	rest []byte // still to be read
+}
+
+func (c *versionedConn) Write(b []byte) (int, error) {
+	c.mu.Lock()
+	if string(b) == "srvr" {
+		c.word = true
+	} else if h, _, err := wire.CutRequest(b[min(4, len(b)):]); err == nil && (h.Op == wire.OpGetChildren || h.Op == wire.OpGetChildren2) {
+		if c.lists == nil {
+			c.lists = map[int32]wire.Op{}
+		}
+		c.lists[h.Xid] = h.Op
+	}
+	c.mu.Unlock()
+	return c.Conn.Write(b)
+}
+
+var versionLine = regexp.MustCompile(`Zookeeper version: [^\n,]*`)
+
+func (c *versionedConn) Read(b []byte) (n int, err error) {
+	c.mu.Lock()
+	word := c.word
+	c.mu.Unlock()
+	switch {
+	case len(c.rest) > 0:
+	case word:
+		var text []byte
+		if text, err = io.ReadAll(c.Conn); len(text) == 0 {
+			return 0, cmp.Or(err, io.EOF)
+		}
+		c.rest = versionLine.ReplaceAll(text, []byte("Zookeeper version: "+c.version))
+	case !c.forgets:
+		return c.Conn.Read(b)
+	default:
+		frame, err := wire.ReadFrame(c.Conn, nil, 0)
+		if err != nil {
+			return 0, err
+		}
+		c.rest = c.forget(frame)
+	}
+	n = copy(b, c.rest)
+	c.rest = c.rest[n:]
+	return n, nil
+}
+
+// forget returns the frame, with its length, without the oldest child of a list.
+func (c *versionedConn) forget(frame []byte) []byte {
+	whole := append(frameLength(len(frame)), frame...)
+	h, body, err := wire.CutReply(frame)
+	c.mu.Lock()
+	op := c.lists[h.Xid]
+	delete(c.lists, h.Xid)
+	c.mu.Unlock()
+	if err != nil || op == 0 || h.Err != 0 {
+		return whole
+	}
+	var list wire.GetChildren2Response
+	var reply wire.Record = &list
+	plain := wire.Strings{}
+	if op == wire.OpGetChildren {
+		reply = &plain
+	}
+	if _, err := wire.Decode(body, reply); err != nil {
+		return whole
+	}
+	list.Children, plain.Strings = withoutOldest(list.Children), withoutOldest(plain.Strings)
+	return wire.AppendFrame(nil, &h, reply)
+}
+
+func frameLength(n int) []byte { return []byte{byte(n >> 24), byte(n >> 16), byte(n >> 8), byte(n)} }
+
+func withoutOldest(names []string) []string {
+	oldest := ""
+	number := func(name string) string { return name[max(0, len(name)-10):] }
+	for _, name := range names {
+		if strings.Contains(name, "-lock-") && (oldest == "" || number(name) < number(oldest)) {
+			oldest = name
+		}
+	}
+	return slices.DeleteFunc(names, func(name string) bool { return name == oldest })
+}
