@@ -54,7 +54,7 @@ func (c *Place) Grant(ctx context.Context) error { return c.hold.Grant(ctx) }
 func (c *Place) Context() context.Context { return c.hold.Context() }
 
 // Deadline is when the context ends if no server is heard from; see
-// session.Hold.Deadline.
+// recipe.Hold.Deadline.
 func (c *Place) Deadline() time.Time { return c.hold.Deadline() }
 
 // Node is the own node.
