@@ -31,9 +31,9 @@ func run(ctx context.Context, servers []string) error {
 
 	invoices := lock.NewMutex(s, "/locks/invoices", lock.Options{})
 	return invoices.Do(ctx, func(ctx context.Context, g *lock.Grant) error {
-		// This context ends with the program's, and before anybody else can be
-		// granted the lock. The token lets what is written to refuse a process
-		// that was paused meanwhile.
+		// This ctx ends with the program's, and before another client can be
+		// granted the lock. With the token, a database can refuse the late write
+		// of a process that was paused.
 		return sendInvoices(ctx, g.Token())
 	})
 }
