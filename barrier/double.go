@@ -515,11 +515,11 @@ func (r *Round) end(ctx context.Context) error {
 	_, err := r.d.s.Multi(ctx,
 		session.DeleteOp{Path: znode.Join(dir, r.name), Version: session.AnyVersion},
 		session.DeleteOp{Path: dir, Version: session.AnyVersion})
-	if err != nil && session.OutcomeOf(err) == session.Failed {
-		return r.remove(ctx) // there is something else in the directory
-	}
 	if session.ConnectionLost(err) {
 		return nil // it is looked at again
+	}
+	if err != nil && session.OutcomeOf(err) == session.Failed {
+		return r.remove(ctx) // there is something else in the directory
 	}
 	return err
 }

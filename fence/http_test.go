@@ -12,8 +12,8 @@ import (
 	"github.com/zkcoord/zkcoord/fence"
 )
 
-// post sends a request with the token, and returns the status, the error of the response and the body.
-func post(t *testing.T, s *httptest.Server, token fence.Token) (status int, err error, body string) {
+// post sends a request with the token, and returns the status, the body and the error of the response.
+func post(t *testing.T, s *httptest.Server, token fence.Token) (status int, body string, err error) {
 	t.Helper()
 	transport := &fence.Transport{Base: s.Client().Transport}
 	r, err := http.NewRequestWithContext(fence.WithToken(t.Context(), token), http.MethodPost, s.URL, strings.NewReader("data"))
@@ -25,14 +25,14 @@ func post(t *testing.T, s *httptest.Server, token fence.Token) (status int, err 
 		t.Error("the transport has changed the caller's request")
 	}
 	if err != nil {
-		return 0, err, ""
+		return 0, "", err
 	}
 	defer response.Body.Close()
 	text, err := io.ReadAll(response.Body)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return response.StatusCode, fence.ResponseError(response), string(text)
+	return response.StatusCode, string(text), fence.ResponseError(response)
 }
 
 // Covers F1, F2, F3.
@@ -46,11 +46,11 @@ func TestHTTPRefusesSmallerTokens(t *testing.T) {
 	})))
 	defer s.Close()
 	for _, token := range []fence.Token{5, 5, 7} {
-		if status, err, _ := post(t, s, token); status != http.StatusOK || err != nil {
+		if status, _, err := post(t, s, token); status != http.StatusOK || err != nil {
 			t.Fatalf("token %d: status %d, %v", token, status, err)
 		}
 	}
-	status, err, body := post(t, s, 6)
+	status, body, err := post(t, s, 6)
 	var stale *fence.StaleError
 	if !errors.As(err, &stale) || stale.Token != 6 || stale.Largest != 7 || status != http.StatusPreconditionFailed {
 		t.Errorf("token 6 after 7: status %d, %v, want 412 and both tokens", status, err)
@@ -93,10 +93,14 @@ func TestHTTPRefusesRequestsWithoutAToken(t *testing.T) {
 			t.Errorf("headers %q: error %v", c.headers, err)
 		}
 	}
-	if _, err, _ := post(t, s, 0); !errors.Is(err, fence.ErrNoToken) {
+	if _, _, err := post(t, s, 0); !errors.Is(err, fence.ErrNoToken) {
 		t.Errorf("a request with token 0: %v, want %v", err, fence.ErrNoToken)
 	}
-	if _, err := (&http.Client{Transport: &fence.Transport{}}).Post(s.URL, "", strings.NewReader("data")); !errors.Is(err, fence.ErrNoToken) {
+	response, err := (&http.Client{Transport: &fence.Transport{}}).Post(s.URL, "", strings.NewReader("data"))
+	if err == nil {
+		response.Body.Close()
+	}
+	if !errors.Is(err, fence.ErrNoToken) {
 		t.Errorf("a request whose context has no token: %v, want %v", err, fence.ErrNoToken)
 	}
 }

@@ -83,6 +83,8 @@ func (e *Exclusive) create(ctx context.Context, data []byte) (node recipe.Node, 
 		})
 		effect := session.OutcomeOf(err)
 		switch {
+		case effect == session.Failed && session.ConnectionLost(err) && ctx.Err() == nil:
+			continue // It was not sent before its connection was lost.
 		case effect == session.Failed && !errors.Is(err, session.ErrNodeExists):
 			return node, false, err
 		case effect == session.Indeterminate && ctx.Err() != nil:

@@ -120,7 +120,7 @@ func (c *conn) Write(frame []byte) (int, error) {
 	c.out = out
 	first, sent, err := c.s.sending(c, out[4:], id)
 	switch {
-	case err == errAbandoned: // the answer to a ping brings the reply that the client waits for
+	case errors.Is(err, errAbandoned): // the answer to a ping brings the reply that the client waits for
 		c.own(pingFrame())
 		return len(frame), nil
 	case err != nil:

@@ -129,7 +129,7 @@ func (f *runFlags) rows(s harness.Scenario) (rows [][]harness.Fault) {
 
 // run says in words what was run.
 func (c cell) run() string {
-	return fmt.Sprintf("%s under %s on %s", c.Scenario, c.Fault, column{c.Ensemble, c.Version})
+	return fmt.Sprintf("%s under %s on %s", c.Scenario, c.Fault, strings.TrimSpace(c.Ensemble+" "+c.Version))
 }
 
 // runCell runs the scenario of a cell under its faults, and fills the cell in. Nothing is started for faults of which the ensemble

@@ -15,7 +15,7 @@ func TestErrorIsFoundAndSaysWhatIsWrong(t *testing.T) {
 	if !errors.Is(err, Err) || !errors.Is(err, io.EOF) {
 		t.Errorf("%v is Err: %v, is what it wraps: %v", err, errors.Is(err, Err), errors.Is(err, io.EOF))
 	}
-	if errors.Is(io.EOF, Err) {
+	if other := fmt.Errorf("read: %w", io.EOF); errors.Is(other, Err) {
 		t.Error("another error is Err")
 	}
 }

@@ -165,7 +165,7 @@ func (c *Place) part(ctx context.Context) bool {
 		if err == nil || errors.Is(err, zk.ErrNoNode) && errors.As(err, &part) && part.Path == c.Node().Path {
 			return true
 		}
-		if session.OutcomeOf(err) == session.Failed {
+		if session.OutcomeOf(err) == session.Failed && !session.ConnectionLost(err) {
 			return false
 		}
 	}

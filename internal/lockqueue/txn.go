@@ -66,11 +66,13 @@ func (c *Place) apply(ctx context.Context, then func(), ops ...session.Op) ([]se
 			return nil, c.refused(err)
 		}
 		results, err := c.session.Multi(ctx, all...)
-		switch session.OutcomeOf(err) {
-		case session.OK:
+		switch outcome := session.OutcomeOf(err); {
+		case outcome == session.OK:
 			c.applied(then)
 			return results[len(guard):], nil
-		case session.Failed:
+		case outcome == session.Failed && session.ConnectionLost(err):
+			continue // It was not sent before its connection was lost.
+		case outcome == session.Failed:
 			return nil, c.unguarded(err, len(guard))
 		}
 		c.doubt = &doubt{then}
