@@ -68,6 +68,17 @@ func (r *Result) Killed(m Mutant) bool {
 	return found
 }
 
+// exposed reports whether a property that m violates was exposed, so that a violation of it may have
+// been excused.
+func (r *Result) exposed(m Mutant) bool {
+	for _, id := range m.Violates {
+		if one, judged := r.Of(id); judged && one.Exposure > 0 {
+			return true
+		}
+	}
+	return false
+}
+
 func (r *Result) killedBy(m Mutant) (checker.Result, bool) {
 	for _, id := range m.Violates {
 		if one, judged := r.Of(id); judged && one.Verdict == checker.Invalid {

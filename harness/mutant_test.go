@@ -5,8 +5,10 @@ import (
 	"slices"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/zkcoord/zkcoord/harness/checker"
+	"github.com/zkcoord/zkcoord/harness/history"
 )
 
 // toyHunt hunts a mutant of the toy lock that is broken from the given seed on.
@@ -60,5 +62,30 @@ func TestKillIsByTheVerdictInvalidAlone(t *testing.T) {
 		if r.Killed(Mutant{Violates: []string{"lock/no-overlap"}}) {
 			t.Errorf("%v counts as killed", v)
 		}
+	}
+}
+
+// The process stood still for 0.4 s just as the lock was taken over, so the run excused two holders
+// and the mutant survived.
+func TestExposedRunOfAMutantIsRepeated(t *testing.T) {
+	runs := 0
+	synctest.Test(t, func(t *testing.T) {
+		ty := newToy()
+		ty.options.Seed = 7
+		ty.Scenario.Checkers = []checker.Checker{checker.New("lock/no-overlap", "", func(_ *history.History, j *checker.Judge) {
+			j.Checked(1)
+			if runs++; runs == 1 {
+				j.Exposed(time.Second)
+			} else {
+				j.Violation(nil, "two holders")
+			}
+		})}
+		m := Mutant{Name: "greedy", Violates: []string{"lock/no-overlap"}, Workload: Noop}
+		if r := RunMutant(t, ty.Scenario, m, ty.options); !r.Killed(m) || r.Seed != 8 {
+			t.Errorf("seed %d: %s", r.Seed, r.Summary())
+		}
+	})
+	if runs != 2 {
+		t.Errorf("%d runs, want 2", runs)
 	}
 }
