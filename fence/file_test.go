@@ -48,7 +48,7 @@ func lines(token fence.Token) []byte {
 // Covers F5.
 func TestFileOfAKilledWriterIsWhole(t *testing.T) {
 	if runtime.GOOS != "linux" {
-		t.Skip("it kills processes on Linux")
+		t.Skip("this test kills processes, which needs Linux")
 	}
 	name := filepath.Join(t.TempDir(), "account")
 	last := fence.Token(1)

@@ -8,6 +8,6 @@ import (
 )
 
 func holdLock(t *testing.T, _ string) *os.File {
-	t.Skip("no flock")
+	t.Skip("this system has no flock")
 	return nil
 }

@@ -141,11 +141,14 @@ func TestTableLocksItsGuardRow(t *testing.T) {
 	}
 }
 
-// awaitWaiter waits until a transaction waits for another one.
+// awaitWaiter waits until a transaction waits for another one. It has to poll, because PostgreSQL
+// does not notify anybody of that.
 func (d *database) awaitWaiter(t *testing.T) {
 	t.Helper()
-	for d.waiting(t) == 0 {
-		time.Sleep(5 * time.Millisecond)
+	for end := time.Now().Add(time.Minute); d.waiting(t) == 0; <-time.After(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("no transaction waited for another one within a minute")
+		}
 	}
 }
 

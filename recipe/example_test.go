@@ -24,8 +24,8 @@ func example() (context.Context, *session.Session, func()) {
 	return ctx, s, func() { s.Close(); e.Close() }
 }
 
-// What a lock is made of: a node of one's own, the knowledge that it is the
-// one to be served, and a lease that stands.
+// The parts of a lock: an own znode, the check that it is first in order, and a hold that ends before
+// the lease does.
 func ExampleHold() {
 	ctx, s, done := example()
 	defer done()

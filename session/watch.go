@@ -46,7 +46,7 @@ type watched struct {
 	missing bool     // it was set on a znode that did not exist
 }
 
-// A waiter is told of one event of a key: a Watch or a watchSet. It is called
+// A waiter receives one event of a key: a Watch or a watchSet. It is called
 // with mu held.
 type waiter interface {
 	fire(key watchKey, ev zk.Event)

@@ -75,8 +75,8 @@ The embedded ensemble is a model of ZooKeeper inside of this process. A containe
 needs Docker; a process ensemble is the real thing in local JVMs and needs ZooKeeper's jars; an external one is
 yours, by its addresses; of one that a docker-compose file has running on this machine the servers are broken too.
 
-ZKCOORD_CURATOR (5.4.0, 5.7.1) and ZKCOORD_KAZOO (2.8.0, 2.9.0, 2.11.0) name the versions of the libraries that scenarios
-run beside zkcoord; without them the installed ones run.
+Some scenarios also run Curator or kazoo. ZKCOORD_CURATOR (5.4.0 or 5.7.1) and ZKCOORD_KAZOO (2.8.0, 2.9.0 or 2.11.0)
+choose their versions. The default is the installed version.
 
 An external ensemble may want credentials, which every connection of the run then gives. ` + authHelp + `
 

@@ -25,7 +25,7 @@ func (a *app) whoCommand() *cobra.Command {
 	var watch bool
 	c := &cobra.Command{
 		Use:   "who PATH",
-		Short: "Show who holds a lock or leads an election, and who waits for whom",
+		Short: "List the holder and the waiters of a lock or an election",
 		Example: `  zkcoord who /locks/backup
   zkcoord who --under /            # all locks, elections, groups and queues, and deadlocks
   zkcoord who --under /locks --watch`,
@@ -51,12 +51,13 @@ func (a *app) whoCommand() *cobra.Command {
 			})
 		},
 	}
-	c.Long = `Who lists the contenders of a lock or an election in the order in which they are served, also those of Curator and kazoo: who holds,
-and who waits for whom, with label, session, age and token. The address of a client is shown if the servers answer "cons", and
-sessions that are dead are named if the leader answers "dump" (4lw.commands.whitelist).
+	c.Long = `List the contenders of a lock or an election in the order in which they are served. The list has contenders of zkcoord,
+Curator and kazoo. It shows which of them hold, and for which contender each other one waits, with label, session, age and
+token. It shows the addresses of clients if the servers answer "cons", and marks dead sessions if the leader answers "dump"
+(4lw.commands.whitelist).
 
-With --under, it lists all locks, elections, groups and queues below a path. Sessions that wait for each other in a circle are named as a
-deadlock: one that has other threads may still get out of it.`
+With --under, list all locks, elections, groups and queues below a path, and report each deadlock: a circle of sessions that
+wait for each other. A session with several threads may still resolve such a circle by itself.`
 	connect.define(c)
 	c.Flags().StringVar(&under, "under", "", "all below this path, and deadlocks")
 	c.Flags().BoolVar(&watch, "watch", false, "show it again every two seconds, until interrupted")

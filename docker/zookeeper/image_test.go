@@ -43,7 +43,10 @@ func TestAnUnknownNameListsThoseThereAre(t *testing.T) {
 // Whatever is between this machine and Debian, nothing that Debian did not sign is unpacked, and no half of it is left.
 func TestNothingUnpacksWithoutANetwork(t *testing.T) {
 	if _, err := os.Stat("/usr/share/keyrings/debian-archive-keyring.gpg"); err != nil {
-		t.Skip(err)
+		if os.Getenv("CI") != "" {
+			t.Fatalf("CI is set: %v", err)
+		}
+		t.Skip(err) // only Debian has it
 	}
 	cache := t.TempDir()
 	t.Setenv("XDG_CACHE_HOME", cache)
