@@ -22,7 +22,7 @@ var (
 	// ErrDeadlock means that the context of Campaign is that of a term of the
 	// same election in the same session, so that it would wait for itself.
 	// Resign first.
-	ErrDeadlock = errors.New("election: waiting for oneself")
+	ErrDeadlock = errors.New("election: the caller would wait for its own term")
 )
 
 // An Epoch numbers a term. Epochs grow over the whole ensemble and for ever:
