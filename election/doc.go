@@ -96,8 +96,9 @@
 // time after its last child is gone. Txn uses its data.
 //
 // Candidates of Curator's LeaderLatch and LeaderSelector, and of kazoo's Election, count if they
-// are on the same path. For the reverse, LeaderLatch needs no option. Kazoo's Election needs a lock
-// with extra_lock_patterns=["-latch-"].
+// are on the same path. The reverse depends on the library. LeaderLatch counts the candidates of
+// this package without any option. Kazoo's Election needs a lock with the option
+// extra_lock_patterns=["-latch-"].
 //
 // Proclaim changes the leader's node. A LeaderLatch directly behind that leader is then not
 // notified when the node is deleted. Do not use Proclaim together with such candidates.

@@ -49,7 +49,7 @@ func New(s *session.Session, path string, o Options) *Election {
 	return &Election{queue: newQueue(s, path), label: o.Label}
 }
 
-// suffix ends the names of own nodes, before the number.
+// suffix is the end of the names of this package's nodes, before the number.
 const suffix = "latch-"
 
 func newQueue(s *session.Session, path string) *lockqueue.Queue {

@@ -233,7 +233,7 @@ func TestFailedCampaignLeavesNoCandidate(t *testing.T) {
 }
 
 // Run leads again after its session was lost. The context of the lost term ends first. Run returns
-// when f returns.
+// when f returns nil.
 //
 // Covers E6, E7.
 func TestRunSurvivesLostSessions(t *testing.T) {
@@ -292,7 +292,7 @@ func TestRunEndsWithItsContext(t *testing.T) {
 //
 // Covers E5.
 func TestElectedReadsWhatWasWrittenOnAnotherServer(t *testing.T) {
-	for range 40 { // a heartbeat may be sent first, and reads after it are fresh
+	for range 40 { // repeated, because a heartbeat may be sent first and make the reads fresh
 		recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 			ctx := t.Context()
 			a := w.Client(w.On(w.Leader()))

@@ -36,8 +36,8 @@ func TestNoLeaderOnAServerThatIsNotZooKeeper(t *testing.T) {
 	})
 }
 
-// In etcd#9980, a leader that campaigns again within its term waits for itself. Here this fails,
-// with every way to lead.
+// In etcd#9980, a leader that campaigns again within its term waits for itself. Here Campaign fails
+// instead, with the context of the term and with that of Run.
 func TestLeaderDoesNotWaitForItself(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		c := election.New(w.Client().Session, "/e", election.Options{})
@@ -71,7 +71,7 @@ func TestLeaderDoesNotWaitForItself(t *testing.T) {
 	})
 }
 
-// A program can keep a context longer than its term. Campaign then accepts this context.
+// Campaign accepts the context of a term that is over.
 func TestTermThatIsOverIsNoDeadlock(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		c := election.New(w.Client().Session, "/e", election.Options{})

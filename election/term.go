@@ -25,9 +25,10 @@ type Term struct {
 
 // Context returns a context that ends when the candidate may no longer lead, before any other
 // candidate can be elected. context.Cause returns the reason: ErrResigned, session.ErrLeaseLapsed,
-// session.ErrRevoked, session.ErrLost or session.ErrClosed. The context does not end with the
-// context that Campaign was called with, and does not have its values. The contexts of Run and Bind
-// do both, so use them for the work.
+// session.ErrRevoked, session.ErrLost or session.ErrClosed.
+//
+// The context does not end with the context that Campaign was called with, and does not have its
+// values. For the work, use the context of Run or Bind, which is derived from the caller's context.
 func (t *Term) Context() context.Context { return t.ctx }
 
 // Deadline returns the time at which Context ends if no server answers until then. The session

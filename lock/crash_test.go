@@ -81,7 +81,8 @@ func TestBrokenCallLeavesNoNode(t *testing.T) {
 	}
 }
 
-// A request whose caller has gone is not sent after the request that undoes it.
+// A call is cancelled between two requests. The cancelled request must not be sent after the
+// request that undoes it.
 //
 // Covers L4.
 func TestCallCancelledBetweenTwoStepsLeavesNoNode(t *testing.T) {

@@ -9,8 +9,8 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// While the session is well, the deadline is always far enough ahead. When the session is cut off,
-// the deadline no longer changes, and the context ends at it. A program that has to stop its
+// While the session is connected, its lease always has enough time left. When the session is cut
+// off, the deadline no longer changes, and the context ends at it. A program that has to stop its
 // children needs both.
 func TestDeadlineIsRenewedAndThenKept(t *testing.T) {
 	eachDo(t, func(t *testing.T, w *recipetest.World, do func(context.Context, *session.Session, func(context.Context, held) error) error, name string) {

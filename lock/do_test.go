@@ -72,8 +72,8 @@ func free(t *testing.T, w *recipetest.World, name string) {
 	ok(t, undo(ctx))
 }
 
-// The context of a grant has neither the values nor the end of the caller's context. The contexts
-// of Do and Bind have both.
+// The context of a grant does not have the values of the caller's context, and does not end with
+// it. The contexts of Do and Bind do.
 func TestContextOfAGrantIsItsOwn(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		ctx, cancel := context.WithTimeout(context.WithValue(t.Context(), requestID{}, 7), time.Minute)

@@ -33,7 +33,7 @@
 // L1. A Mutex, an Exclusive, and each path of a Multi have at most one grant at a time: the context
 // of one grant ends before the next is granted. For an RWMutex, the same holds between a writer and
 // all others. For a Semaphore, no more permits are held than exist. Guarantee S2 of package session
-// states the assumptions. In addition, no other client sets the data of contenders' nodes or
+// states the assumptions. There is one more: no other client sets the data of contenders' nodes or
 // deletes them.
 //
 // L2. Tokens grow: of two grants on one path, the later one has the larger token. This holds even
@@ -110,9 +110,11 @@
 // time after their last child is gone. Txn uses the data of a Mutex's path.
 //
 // Nodes of Curator's InterProcessMutex and InterProcessReadWriteLock, and of kazoo's Lock, ReadLock
-// and WriteLock, count as contenders if they are on the same path. For the reverse, Curator needs
-// no option: a Mutex works with its mutex, and an RWMutex with its read-write lock. Kazoo's locks
-// need extra_lock_patterns=["-lock-", "__WRIT__", "__READ__"]. A Semaphore shares its path with
-// Curator's InterProcessSemaphoreV2 of the same size. Curator counts each lease as one permit, so
-// permits of a Semaphore must then be acquired one by one.
+// and WriteLock, count as contenders if they are on the same path. The reverse depends on the
+// library. Curator counts the nodes of this package without any option, if a Mutex is used together
+// with Curator's mutex, and an RWMutex with its read-write lock. Kazoo's locks need the option
+// extra_lock_patterns=["-lock-", "__WRIT__", "__READ__"].
+//
+// A Semaphore can share its path with Curator's InterProcessSemaphoreV2 of the same size. Curator
+// counts each lease as one permit, so permits of the Semaphore must then be acquired one by one.
 package lock

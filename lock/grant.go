@@ -30,9 +30,10 @@ func newGrant(ctx context.Context, claim *lockqueue.Place, path string) *Grant {
 
 // Context returns a context that ends when the lock may no longer be held, before any other client
 // can be granted it. context.Cause returns the reason: ErrReleased, session.ErrLeaseLapsed,
-// session.ErrRevoked, session.ErrLost or session.ErrClosed. The context does not end with the
-// context that Lock was called with, and does not have its values. The contexts of Do and Bind do
-// both, so use them for the work.
+// session.ErrRevoked, session.ErrLost or session.ErrClosed.
+//
+// The context does not end with the context that Lock was called with, and does not have its
+// values. For the work, use the context of Do or Bind, which is derived from the caller's context.
 func (g *Grant) Context() context.Context { return g.ctx }
 
 // Deadline returns the time at which Context ends if no server answers until then. The session

@@ -82,8 +82,8 @@ func (p idlePartition) run(t *testing.T) (overlap time.Duration) {
 	return overlap
 }
 
-// On real servers, 24 of 24 locks were held by two clients after one partition of 6.1 s. The first
-// write after an idle time counted as proof of more than it proves.
+// On real servers, 24 of 24 locks were held by two clients after one partition of 6.1 s. The old
+// rule took the first write after an idle time as proof of more than it proves.
 //
 // Covers L1, S2.
 func TestIdleSessionInAPartitionSharesNoLock(t *testing.T) {

@@ -667,7 +667,7 @@ func TestOwnNodeIsVerified(t *testing.T) {
 //
 // Covers L1, L7.
 func TestUnlockingTwiceLeavesTheNextHoldersNode(t *testing.T) {
-	for range 10 { // requests that are made at the same time are sent in a random order
+	for range 10 { // repeated, because requests made at the same time are sent in a random order
 		recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 			ctx := t.Context()
 			a, b := w.Client(), w.Client()

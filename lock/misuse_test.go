@@ -75,7 +75,7 @@ func TestHolderOfPermitsDoesNotWaitForItself(t *testing.T) {
 		}
 		ctx, cancel := context.WithTimeout(one.Context(), time.Minute)
 		defer cancel()
-		// The release of the second grant would be enough.
+		// This is no deadlock, because the release of the second grant would be enough.
 		if _, err := m.Acquire(ctx, 2); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("Acquire of 2 permits of 3 with the context of 1: got %v, want %v", err, context.DeadlineExceeded)
 		}

@@ -39,13 +39,14 @@ type Options struct {
 
 	// Delay is the time for which no client is granted the lock after a holder vanished without
 	// unlocking, for example because its session expired. For an RWMutex, this applies to a
-	// writer that vanished. Requests of that holder can end or fail meanwhile. This protects a
-	// resource that cannot compare tokens.
+	// writer that vanished. In this time, requests of that holder can end or fail. This
+	// protects a resource that cannot compare tokens.
 	//
 	// The delay begins when the next contender sees that the holder is gone. Zero means no
 	// delay. All users of the path must set the same Delay, between 0 and 24 hours. It costs
 	// one write and one read more for each grant. It also creates the persistent znode
-	// <path>/delay, which remains. Exclusive and Semaphore do not support it and refuse it.
+	// <path>/delay, which remains. Exclusive and Semaphore do not support a Delay and refuse
+	// it.
 	Delay time.Duration
 }
 
@@ -56,13 +57,13 @@ type Mutex struct {
 	label string
 }
 
-// NewMutex returns the lock at path. Processes that use the same path contend for the same lock. It
-// makes no request. If path or an option is invalid, each call fails with session.ErrInvalid.
+// NewMutex returns the lock at path, and makes no request. Processes that use the same path contend
+// for the same lock. If path or an option is invalid, each call fails with session.ErrInvalid.
 func NewMutex(s *session.Session, path string, o Options) *Mutex {
 	return &Mutex{queue: newQueue(s, path, o), label: o.Label}
 }
 
-// These suffixes end the names of own nodes, before the number.
+// These suffixes are the end of the names of this package's nodes, before the number.
 const (
 	lockSuffix  = "lock-"
 	writeSuffix = "__WRIT__"

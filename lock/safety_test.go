@@ -48,7 +48,7 @@ func TestCapacityChangesUnderAnAcquire(t *testing.T) {
 			recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 				ctx := t.Context()
 				c := w.Client()
-				ok(t, recipetest.Must(semaphore(c, 3).Acquire(ctx, 1)).Unlock(ctx)) // a used handle
+				ok(t, recipetest.Must(semaphore(c, 3).Acquire(ctx, 1)).Unlock(ctx)) // so that the handle has been used
 				// Change the version of the capacity's node.
 				if name == "deleted" {
 					ok(t, semaphore(w.Admin(), 3).SetCapacity(ctx, 3))
@@ -91,7 +91,7 @@ func behindAfterALostReply(w *recipetest.World, c *recipetest.Client, at, behind
 func TestTxnAfterALostReplyAtAServerThatIsBehind(t *testing.T) {
 	for name, take := range grants {
 		t.Run(name, func(t *testing.T) {
-			for i := range 10 { // a heartbeat may be sent first, and reads after it are fresh
+			for i := range 10 { // repeated, because a heartbeat may be sent first and make the reads fresh
 				recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 					c, at, behind := w.OnFollower()
 					if i%2 == 0 { // the leader answers a sync without waiting
@@ -99,7 +99,7 @@ func TestTxnAfterALostReplyAtAServerThatIsBehind(t *testing.T) {
 					}
 					recipetest.Must(w.Admin().Create(t.Context(), "/log", nil, session.Persistent))
 					g := recipetest.Must(take(t.Context(), c))
-					recipetest.Must(g.Txn(t.Context(), entry())) // a used grant
+					recipetest.Must(g.Txn(t.Context(), entry())) // so that the grant has been used
 					time.Sleep(time.Second)
 					lost := w.Inject(zktest.Rule{Session: c.ID(), Server: at + 1, Op: "multi", Path: nodes(g)[0], Fate: zktest.CloseBeforeReply})
 					w.Lag(behind, 300*time.Millisecond)

@@ -55,8 +55,8 @@ func NewSemaphore(s *session.Session, path string, capacity int, o Options) *Sem
 // Acquire waits for the given number of permits. Release them, all at once, with the grant's
 // Unlock. If ctx ends first, or on any other error, no permit is held and no znode remains.
 //
-// Acquire fails with ErrCapacity if the semaphore has fewer permits in all. It fails with
-// ErrDeadlock if ctx is the context of grants on this semaphore, and too few permits exist besides
+// Acquire fails with ErrCapacity if the semaphore has fewer permits in all. If ctx is the context
+// of grants on this semaphore, it fails with ErrDeadlock if too few permits exist in addition to
 // theirs.
 func (m *Semaphore) Acquire(ctx context.Context, permits int) (*Grant, error) {
 	return m.acquire(ctx, permits, false)
@@ -258,9 +258,9 @@ func (m *Semaphore) isOut(ctx context.Context, lease recipe.Node) bool {
 // Curator's InterProcessSemaphoreV2 it precedes the sequence number, and each lease is one permit.
 const leaseName = "lease-"
 
-// weight returns the number of permits that a child of the leases' directory denotes. Ten digits
-// can be either number. Leases of this package are recognised by the length of the ID before
-// leaseName.
+// weight returns the number of permits that a child of the leases' directory denotes. Ten digits at
+// the end of a name can be a number of permits or a sequence number. Leases of this package are
+// recognised by the length of the ID before leaseName.
 func weight(name string) int {
 	if id, permits, ok := strings.Cut(name, "-"+leaseName); ok && len(id) == idLength {
 		n, err := strconv.ParseUint(permits, 10, 31)

@@ -321,7 +321,8 @@ func TestWaiterForPermitsOutlivesItsLease(t *testing.T) {
 	})
 }
 
-// The next contender at the gate passes before the previous one has found out that it has passed.
+// Two contenders pass the gate. The reply to the first one is lost, and the second one passes
+// before the first one has found out that it has passed.
 //
 // Covers L1.
 func TestPermitsTakenInDoubtAreKept(t *testing.T) {
@@ -355,7 +356,7 @@ func TestPermitsTakenInDoubtAreKept(t *testing.T) {
 //
 // Covers L1.
 func TestPermitsAreCountedAsOfTheEvent(t *testing.T) {
-	for range 40 { // a heartbeat may be sent first, and reads after it are fresh
+	for range 40 { // repeated, because a heartbeat may be sent first and make the reads fresh
 		recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 			ctx := t.Context()
 			a := w.Client(w.On(w.Leader()))

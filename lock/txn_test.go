@@ -197,7 +197,7 @@ func TestDowngradeAfterOneInDoubt(t *testing.T) {
 	}
 }
 
-// A standing context blocks the first call that checks it, once.
+// A standing context blocks the first caller of Err.
 type standing struct {
 	context.Context
 	once  sync.Once

@@ -29,7 +29,7 @@ type batcher[J any] struct {
 	closing bool
 	refused error         // the error of further calls; nil while calls are accepted
 	idle    chan struct{} // if not nil, closed when run ends
-	tidied  bool          // tidy was called after the last call and the last again
+	tidied  bool          // tidy has run since the last call and the last use of again
 	untidy  error         // the last error of tidy
 }
 
@@ -114,7 +114,7 @@ func (g *batcher[J]) run(ctx context.Context) error {
 		case len(g.waiting) > 0 && ctx.Err() == nil:
 			g.tidied = false
 		case g.closing && !g.tidied:
-			g.tidied = true // set before tidy runs, because again may be called meanwhile
+			g.tidied = true // before tidy, because again may reset it meanwhile
 			g.mu.Unlock()
 			err := g.tidy(ctx)
 			g.mu.Lock()

@@ -34,7 +34,7 @@ func TestServerThatIsBehind(t *testing.T) {
 			}
 		}},
 		"empty before the queue was made again": {nil, func(t *testing.T, q pair, remake func(int)) {
-			remake(1) // the new queue has the versions that were read before
+			remake(1) // the new queue has the same versions as the old one
 			recipetest.Check(t, q.other.Put(t.Context(), "a"))
 			if v, err := q.behind.TryTake(t.Context()); err != nil || v != "a" {
 				t.Errorf("TryTake: got %q, %v, want %q", v, err, "a")
@@ -57,7 +57,7 @@ func TestServerThatIsBehind(t *testing.T) {
 		"peek at a deleted item": {
 			func(t *testing.T, q pair) { recipetest.Check(t, q.behind.Put(t.Context(), "old")) },
 			func(t *testing.T, q pair, remake func(int)) {
-				remake(0) // the new item has the name that was read before
+				remake(0) // the new item has the same name as the old one
 				recipetest.Check(t, q.other.Put(t.Context(), "new"))
 				if v, err := q.behind.Peek(t.Context()); err != nil || v != "new" {
 					t.Errorf("Peek: got %q, %v, want %q", v, err, "new")

@@ -18,9 +18,9 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// serversEnv names a running ensemble for the benchmarks: host:port, separated by commas. The
-// benchmarks write below /zkcoord-bench and delete that node afterwards. If it is empty, they run
-// on zktest.
+// serversEnv is the environment variable with the addresses of a running ensemble: host:port,
+// separated by commas. The benchmarks write below /zkcoord-bench and delete that node afterwards.
+// Without the variable, they run on zktest.
 const serversEnv = "ZKCOORD_BENCH_SERVERS"
 
 func benchServers(b *testing.B) []string {

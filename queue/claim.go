@@ -60,15 +60,16 @@ func (c *Claim[T]) ID() string {
 
 // Context returns a context that ends when the item may no longer be worked on, before any other
 // consumer can claim it: see recipe.Hold. The cause is ErrNotClaimed, ErrClaimExpired,
-// session.ErrLeaseLapsed, session.ErrRevoked, session.ErrLost or session.ErrClosed. The context
-// does not end with the context that Claim was called with, and does not have its values. The
-// contexts of Do and Bind do both, so use them for the work.
+// session.ErrLeaseLapsed, session.ErrRevoked, session.ErrLost or session.ErrClosed.
+//
+// The context does not end with the context that Claim was called with, and does not have its
+// values. For the work, use the context of Do or Bind, which is derived from the caller's context.
 func (c *Claim[T]) Context() context.Context { return c.ctx }
 
-// Deadline returns the time at which Context ends if no server answers until then. It is earlier if
-// the claim's own time is up earlier. The session postpones the former several times in each
-// session timeout, and Extend postpones the latter. After Context has ended, Deadline has no
-// meaning.
+// Deadline returns the time at which Context ends if no server answers until then. It is the
+// earlier of two times. One is the deadline of the session's lease, which the session postpones
+// several times in each session timeout. The other is the end of the claim's own time, which Extend
+// postpones. After Context has ended, Deadline has no meaning.
 func (c *Claim[T]) Deadline() time.Time {
 	deadline := c.hold.Deadline()
 	c.mu.Lock()
@@ -148,8 +149,8 @@ func (c *Claim[T]) expire() {
 // finish ends the claim by the transaction f, which continues if ctx ends. If the outcome is
 // Indeterminate, finish ends the claim as well.
 //
-// If ctx ends before the transaction begins, the outcome is late. An Indeterminate late ends the
-// claim, and lapsed gives the item back.
+// If ctx ends before the transaction begins, the error has the outcome that is given by late. If
+// this is Indeterminate, finish ends the claim, and lapsed gives the item back.
 func (c *Claim[T]) finish(ctx context.Context, op string, late session.Outcome, f func(context.Context) error) error {
 	ctx, cancel := c.bound.Unbind(ctx)
 	defer cancel()
@@ -174,8 +175,9 @@ func (c *Claim[T]) finish(ctx context.Context, op string, late session.Outcome, 
 	return nil
 }
 
-// revoked converts the error of a transaction that failed behind its first n ops because another
-// client deleted the claim. In that case another claim may be in its place.
+// revoked checks whether err means that another client has deleted the claim: the transaction
+// failed at an op after its first n ones. In this case revoked ends the claim with
+// session.ErrRevoked, because another claim may be in its place. Otherwise it returns err.
 func (c *Claim[T]) revoked(n int, err error) error {
 	part := (*session.MultiError)(nil)
 	if errors.As(err, &part) && part.Index >= n && (errors.Is(part, session.ErrNoNode) || errors.Is(part, session.ErrBadVersion)) {
@@ -185,9 +187,9 @@ func (c *Claim[T]) revoked(n int, err error) error {
 	return err
 }
 
-// take waits for the turn to end the claim, and takes it. It stops waiting when the claim is over:
-// if the session ended before the previous owner of the turn ran, that owner never returns the
-// turn. If ctx ends first, the outcome of the error is late.
+// take waits for the turn to end the claim. It does not wait if the claim is over. The reason is
+// that the owner of the turn may never return it, because its call may not run before the session
+// ends. If ctx ends first, the error has the outcome that is given by late.
 func (c *Claim[T]) take(ctx context.Context, late session.Outcome) error {
 	if ctx.Err() == nil {
 		select {
@@ -210,9 +212,9 @@ func (c *Claim[T]) refused(err error) error {
 	return &session.RequestError{Op: "txn", Path: c.q.raw.path, Outcome: session.Failed, Err: err}
 }
 
-// lost ends the claim's context when the hold ends. The hold calls it before it continues, so it
-// must not block. A deleted claim node may be the result of the claim's own Ack. lost ignores this
-// case, and lapsed decides it.
+// lost ends the claim's context when the hold ends. It must not block, because the hold waits for
+// it. It does nothing if the claim's node was deleted, because the claim's own Ack may have deleted
+// it. In this case lapsed ends the context.
 func (c *Claim[T]) lost(cause error) {
 	if !errors.Is(cause, session.ErrRevoked) {
 		c.bound.End(cause)
@@ -240,7 +242,7 @@ func (c *Claim[T]) lapsed() {
 		defer c.finished()
 		return c.q.raw.unclaim(ctx, c.item)
 	})
-	<-released // the result comes at the latest when the session is over
+	<-released // this waits until the session is over at the latest
 	c.bound.End(cause)
 }
 
@@ -361,7 +363,7 @@ func (c *Claim[T]) admit(ctx context.Context, value T, undecoded error) (bool, e
 	return true, nil
 }
 
-// drop ends claims that their caller does not get.
+// drop ends claims that are not returned to the caller.
 func drop[T any](claims []*Claim[T], cause error) {
 	for _, c := range claims {
 		c.hold.End(cause)

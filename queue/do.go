@@ -68,7 +68,7 @@ func (c *Claim[T]) settle(ctx context.Context, result error) error {
 		}
 		return err
 	})
-	// An error of ctx lacks the operation and the path; the others have them already.
+	// Only an error of ctx does not contain the operation and the path yet.
 	if err != nil && errors.Is(err, context.Cause(ctx)) {
 		return fmt.Errorf("queue: %s %s of %s: %w", op, c.ID(), c.q.raw.path, err)
 	}

@@ -73,7 +73,7 @@ func TestDelayedItemsAreNotEarly(t *testing.T) {
 					p, _ := newQueue(w, queue.Options[string]{})
 					at := time.Now().Truncate(time.Second).Add(3*time.Second + part)
 					recipetest.Check(t, p.PutAt(t.Context(), at, "x"))
-					time.Sleep(600 * time.Millisecond) // the consumer does not check at whole seconds
+					time.Sleep(600 * time.Millisecond) // so that the consumer does not check at whole seconds
 					for busy {
 						recipetest.Check(t, p.Put(t.Context(), "other"))
 						if recipetest.Must(q.Take(t.Context())) == "x" {

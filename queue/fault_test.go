@@ -342,7 +342,8 @@ func unmark(t *testing.T, w *recipetest.World, s *recipetest.Client, kind string
 	time.AfterFunc(time.Second, func() { recipetest.Check(t, w.Admin().Delete(t.Context(), mark, session.AnyVersion)) })
 }
 
-// Before the fix, the item was put again with a new ledger node, so the queue had it twice.
+// The reply to a put is lost, and another client deletes the ledger node. Before the fix, the item
+// was put again with a new ledger node, so the queue had it twice.
 //
 // Covers Q2.
 func TestItemIsPutOnceWhereTheMarkWasDeletedAfterALostReply(t *testing.T) {
@@ -361,7 +362,8 @@ func TestItemIsPutOnceWhereTheMarkWasDeletedAfterALostReply(t *testing.T) {
 	})
 }
 
-// Before the fix, an Ack that was applied returned a Failed error with ErrRevoked.
+// The reply to an Ack is lost, and another client deletes the ledger node. Before the fix, the Ack
+// was applied, but returned a Failed error with ErrRevoked.
 //
 // Covers Q10.
 func TestAckIsNotDeniedWhereTheMarkWasDeletedAfterALostReply(t *testing.T) {
@@ -599,7 +601,8 @@ func TestItemIsGivenBackUnlessTheQueueWasDeleted(t *testing.T) {
 	}
 }
 
-// Before the fix, a delayed item was put again with a new ledger node, so it was there twice.
+// The reply to a PutAt is lost, and another client deletes the ledger node. Before the fix, the
+// item was put again with a new ledger node, so it was there twice.
 //
 // Covers Q2, Q13.
 func TestDelayedItemIsPutOnceWhereTheMarkWasDeletedAfterALostReply(t *testing.T) {
@@ -618,7 +621,8 @@ func TestDelayedItemIsPutOnceWhereTheMarkWasDeletedAfterALostReply(t *testing.T)
 	})
 }
 
-// Before the fix, the call failed, and its item stayed claimed while the session lived.
+// Another client deletes the ledger node right after the transaction that claims an item. Before
+// the fix, Claim failed, and the item stayed claimed while the session lived.
 //
 // Covers Q8.
 func TestClaimWhoseMarkIsDeletedBehindItLeavesNothingClaimed(t *testing.T) {

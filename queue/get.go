@@ -13,8 +13,9 @@ func (q *raw) put(ctx context.Context, job *putJob) error {
 	return q.puts.do(ctx, "put", q.path, &call[*putJob]{job: job})
 }
 
-// getFree takes or claims up to n items, if the server of this session shows any. If the caller has
-// gone, the items are given back. due is the time at which the next delayed items are due, or zero.
+// getFree takes or claims up to n free items. The result is empty if the session's server shows
+// none. If the caller has gone, the items are given back. due is the time at which the next delayed
+// items are due, or zero.
 func (q *raw) getFree(ctx context.Context, n int, claim bool, due time.Time) ([]item, error) {
 	return q.fetched(ctx, &fetchJob{max: n, claim: claim, due: due})
 }
@@ -68,7 +69,8 @@ func (q *raw) get(ctx context.Context, n int, claim bool) ([]item, error) {
 			stop(watches)
 			return items, err
 		}
-		// A slot that is due gave no item if another consumer has them, or if it has no items of ours.
+		// If a slot is due and gave no item, another consumer has its items, or its nodes
+		// are not items.
 		if now := time.Now(); !due.IsZero() && !due.After(now) {
 			due = now.Add(promoteInterval)
 		}

@@ -79,8 +79,8 @@ func (p *plan) done(v *view) {
 }
 
 // complete adds to claimed items the values that are known only after the claim: the token and the
-// number of claims of the item. If the item's node is older than this claim, the servers' count is
-// read. complete omits items whose claim another client has deleted meanwhile.
+// number of claims of the item. If an item's node is older than this claim, complete reads that
+// number from the servers. It omits items whose claim another client has deleted meanwhile.
 func (q *raw) complete(ctx context.Context, p *plan) ([]item, error) {
 	if !p.claim {
 		return p.items, nil
@@ -222,9 +222,9 @@ func asFit(items []item, f func([]item) error) error {
 }
 
 // giveBack puts items that were taken back in their places, unless a client has deleted the queue.
-// It uses one transaction if the items fit into one. The transaction that took them was smaller,
-// and a failed transaction would lose the items. Other consumers may have taken later items
-// meanwhile: see Q4.
+// It uses several transactions if the items do not fit into one. This can happen because the
+// transaction that took them was smaller. Other consumers may have taken later items meanwhile: see
+// Q4.
 func (q *raw) giveBack(ctx context.Context, items []item) error {
 	return asFit(items, func(part []item) error { return q.putBack(ctx, part) })
 }

@@ -40,12 +40,12 @@ type Options[T any] struct {
 	Priorities int
 
 	// Relaxed lets Take continue at a random place in a segment after a collision with another
-	// consumer. Therefore many consumers do not wait for each other at the head. Guarantee Q4
-	// says which order remains. Claims always do this.
+	// consumer. Claim always works in this way. The effect is that many consumers do not wait
+	// for each other at the head. Guarantee Q4 says which order remains.
 	Relaxed bool
 
-	// Limit is the number of items above which Put adds no more; zero means no limit. Guarantee
-	// Q9 says how exact it is.
+	// Limit is the maximum number of items in the queue; zero means no limit. Put waits, and
+	// TryPut fails, if the queue would become larger. Guarantee Q9 says how exact the limit is.
 	Limit int
 
 	// Prefetch is the number of items that Items and Claims fetch in one transaction; zero
@@ -212,7 +212,7 @@ func (q *Queue[T]) movable(items [][]byte) error {
 
 // rejectOps returns ops that are as large as those that reject an item.
 func (q *Queue[T]) rejectOps(data []byte) []session.Op {
-	const longest = 512 // bytes of the path of a ledger node, below dead letters of dead letters
+	const longest = 512 // length of the path of a ledger node below nested dead letters
 	mark := session.SetOp{Path: znode.Join(q.raw.ledgersDir(), strings.Repeat("m", longest))}
 	claimed := item{ledger: znode.Join(q.raw.ledgersDir(), strings.Repeat("m", 64))}
 	fullTail := tail{dir: q.dead.levelDir(0), full: true}

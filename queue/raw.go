@@ -119,8 +119,8 @@ func (q *raw) claimPath(it item) string { return znode.Join(q.itemPath(it), clai
 // call may be larger, up to the limit of the servers.
 const groupBytes = 256 << 10
 
-// commitPuts carries out the first call together with the following calls on the same level that
-// fit. It carries out a call with ops of its own alone.
+// commitPuts carries out the first call, together with the calls after it that are on the same
+// level and fit into the transaction. A call with other ops is carried out alone.
 func (q *raw) commitPuts(ctx context.Context, calls []*call[*putJob]) {
 	first := calls[0].job
 	n, size := 0, 0

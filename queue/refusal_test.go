@@ -84,7 +84,8 @@ func TestRefusedLookUpKeepsNoItem(t *testing.T) {
 						t.Errorf("items left: got %q, want %q", got, "x")
 					}
 					recipetest.Check(t, other.Close(t.Context()))
-					// The ledger node is given up then.
+					// In this case the ledger node is given up, and remains
+					// until the session ends.
 					given := refusal.Op == "multi" && code == wire.SystemError
 					if left := w.Nodes(path + "/marks"); len(left) > 0 && !given {
 						t.Errorf("ledger nodes left: got %q, want none", left)

@@ -70,8 +70,8 @@ func TestHandleOutlivesItsQueue(t *testing.T) {
 	}
 }
 
-// createSegment creates a segment that no producer has reached yet. A tool that restores a queue can do
-// this, and so can a client that lists the queue before its deletion.
+// createSegment creates a segment that no producer has reached yet. A tool that restores a queue
+// can do this, and so can a client that lists the queue before its deletion.
 func createSegment(t *testing.T, w *recipetest.World, number int) {
 	t.Helper()
 	_, err := w.Admin().Create(t.Context(), fmt.Sprintf("%s/items/0/%010d", path, number), nil, session.Persistent)

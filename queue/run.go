@@ -14,15 +14,15 @@ import (
 )
 
 // A run is a sequence of consecutive items of one put, which are stored in one znode. Its name is
-// <first>.<last>-<number>. The number is the one that the server gave to the node that was put.
-// first and last count the items within that node.
+// <first>.<last>-<number>. <number> is the sequence number of the node that was put. <first> and
+// <last> are the positions of the run's items within that node.
 //
 // The name says which items the node contains, and no item is ever in two nodes. Therefore the
 // content of a node never changes: a transaction that takes a part of a run deletes its node and
 // creates another one for the rest.
 //
 // No name is used twice, so a consumer that deletes a name deletes exactly the items that it read
-// under that name. The server's number alone does not ensure this in two cases. One is an item that
+// under that name. The sequence number alone does not ensure this in two cases. One is an item that
 // is put back in its place. The other is a slot of delayed items, because its numbers begin at 0
 // again when it is created again. In both cases the name also has a tag:
 // <first>.<last>-<tag>-<number>.

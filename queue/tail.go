@@ -24,7 +24,7 @@ type tail struct {
 
 	known bool    // open and full are valid
 	open  segment // the open segment, as far as known
-	full  bool    // open has as many nodes as it should have
+	full  bool    // the open segment has segmentNodes nodes
 	next  bool    // the next segment exists, although no producer has opened it
 }
 
@@ -99,9 +99,9 @@ func (t *tail) put(results []session.OpResult) {
 	}
 }
 
-// refresh finds out which segment is open, and creates the level if there is none. The server may lag
-// and return an older segment. Then the put fails, and after that transaction the server is up to
-// date.
+// refresh finds out which segment is open, and creates the level if there is none. The server may
+// lag and return an older segment. Then the put fails, and after that transaction the server is up
+// to date.
 func (t *tail) refresh(ctx context.Context) error {
 	for !t.known {
 		stat, err := t.s.Exists(ctx, t.dir)
@@ -130,9 +130,10 @@ func (t *tail) refresh(ctx context.Context) error {
 	return nil
 }
 
-// createOpen creates the open segment of a level, unless another segment is open by now. That check
-// is needed because the level may have been deleted and created again, and must not have a segment
-// that it has not reached. The caller checks whether createOpen has created the segment.
+// createOpen creates the open segment of a level, unless another segment is open by now. The level
+// may have been deleted and created again, and the new level must not get a segment that it has not
+// reached yet. createOpen does not report whether it created the segment, so the caller must check
+// again.
 func createOpen(ctx context.Context, s *session.Session, dir string, open segment) error {
 	_, err := s.Multi(ctx,
 		session.CheckOp{Path: dir, Version: int32(open)},

@@ -34,7 +34,7 @@ type view struct {
 	born    int64   // czxid of dir when the pass began
 	open    segment // the open segment when the pass began
 	puts    int32   // number of puts in the open segment when it was listed
-	worked  bool    // an item of the current segment was found, by this consumer or another
+	worked  bool    // this or another consumer got an item of the current segment
 	segment segment
 	entries []*entry // of the current segment, in order
 	start   int      // index in entries at which a relaxed view begins
@@ -48,8 +48,8 @@ type entry struct {
 	claimed bool     // the node had a claim; not checked again in this pass
 }
 
-// next returns the first entries of one segment that no client has claimed. They have n items
-// together if the segment has as many. An empty result means that no segment has a free item.
+// next returns the first entries of one segment that no client has claimed. Together they have n
+// items, or fewer if the segment has fewer. An empty result means that no segment has a free item.
 func (v *view) next(ctx context.Context, n int) ([]*entry, error) {
 	for {
 		head, loaded := v.head(n)
@@ -305,7 +305,7 @@ func (v *view) conflict(ctx context.Context, err error) (bool, error) {
 	return false, err
 }
 
-// entryOf returns the entry of a path, which is that of a run or of its claim.
+// entryOf returns the entry of a run, given the path of the run or of its claim.
 func (v *view) entryOf(path string) *entry {
 	dir, name := znode.Split(path)
 	if name == claimName {

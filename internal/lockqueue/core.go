@@ -32,8 +32,8 @@ type Contender struct {
 type Naming struct {
 	Exclusive []string
 	Shared    []string
-	// Changing lists the suffixes of Exclusive whose nodes may change their data while they are
-	// served, if this package made them. Other nodes change their data only when they leave:
+	// Changing lists the suffixes of those exclusive contenders of this package that may change
+	// the data of their nodes while they are served. All others change it only when they leave:
 	// see Place.Leave.
 	Changing []string
 	// Silent means that contenders of this package leave no release marks; see leavesMark. It
@@ -71,7 +71,7 @@ func (n Naming) Parse(name string) (Contender, bool) {
 // parse finds the start of the number by the suffix before it. Otherwise the sign of the number
 // could be mistaken for a dash at the end of the suffix.
 func parse(name string, kind Kind, suffixes []string) (Contender, bool) {
-	for _, width := range []int{10, 11} { // the widths that %010d writes
+	for _, width := range []int{10, 11} { // the lengths of numbers formatted with %010d
 		at := len(name) - width
 		if at < 0 {
 			break
@@ -88,7 +88,7 @@ func parse(name string, kind Kind, suffixes []string) (Contender, bool) {
 	return Contender{}, false
 }
 
-// parseNumber parses a number that %010d has written.
+// parseNumber parses a number that was formatted with %010d.
 func parseNumber(s string) (znode.Seq, bool) {
 	if s[0] == '+' || len(s) == 11 && s[0] != '-' {
 		return 0, false

@@ -118,7 +118,8 @@ func TestParse(t *testing.T) {
 	}
 }
 
-// Only exclusive contenders of this package leave a release mark. Only those of Changing change.
+// Only exclusive contenders of this package leave a release mark. Only those that Naming.Changing
+// lists change their data.
 func TestSigns(t *testing.T) {
 	for name, want := range map[string]string{
 		id + "lock-0000000007":                                    "signs",
@@ -281,7 +282,7 @@ func FuzzDecide(f *testing.F) {
 	})
 }
 
-// ordered reports whether every pair of contenders compares like the queue orders it.
+// ordered reports whether compare agrees with the order of the queue for every pair of contenders.
 func ordered(queue []Contender) bool {
 	for i, c := range queue {
 		for _, later := range queue[i+1:] {

@@ -38,9 +38,9 @@ type Queue struct {
 
 // A Request says how to join a lock queue.
 type Request struct {
-	Name string // names the own node: <id>-<Name><number>
+	Name string // the node is named <id>-<Name><number>
 	Kind Kind
-	Data []byte // data of the own node, visible to the other contenders
+	Data []byte // data of the node, visible to the other contenders
 	Try  bool   // do not wait, but fail with ErrBusy
 	Gate bool   // only a place in the queue: it needs no lease, and survives a lapse of the lease
 }

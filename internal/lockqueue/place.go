@@ -11,12 +11,12 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// A Place is the right of a session to something, by one node of its own: a place in a lock queue,
-// a permit, a lock. The program holds it after Grant.
+// A Place is something that a session requests or holds by one of its nodes: a place in a lock
+// queue, a permit, or a lock. The program holds it after Grant.
 type Place struct {
 	session *session.Session
 	hold    *recipe.Hold
-	data    []byte // data of the own node
+	data    []byte // data of the node
 	token   int64
 	fixed   bool // other clients use the same node name
 
@@ -25,7 +25,7 @@ type Place struct {
 	leaveOps []session.Op
 
 	turn  chan struct{} // held by the transaction in progress; only one runs at a time
-	marks string        // path of the node with the transaction marks; "" if the own node's version is the mark
+	marks string        // path of the node with the transaction marks; "" if the mark is the node's version
 	txns  int32         // number of transactions applied so far
 	doubt *doubt        // the last transaction, if it may have been applied but is not counted yet
 }
@@ -57,7 +57,7 @@ func (c *Place) Context() context.Context { return c.hold.Context() }
 // recipe.Hold.Deadline.
 func (c *Place) Deadline() time.Time { return c.hold.Deadline() }
 
-// Node returns the own node.
+// Node returns the node of the place.
 func (c *Place) Node() recipe.Node { return c.hold.Node() }
 
 // Session returns the session of the node.
@@ -105,7 +105,7 @@ func (c *Place) Abandon(ctx context.Context, cause error) {
 // Close ends the place without deleting its node, which is already gone.
 func (c *Place) Close() { c.hold.End(errClosed) }
 
-// remove deletes the own node. It continues if the caller goes away.
+// remove deletes the node. It continues if the caller goes away.
 func (c *Place) remove() <-chan error {
 	return recipe.Detach(c.session, func(ctx context.Context) error {
 		switch {
@@ -147,7 +147,8 @@ func unlessRevoked(err error) error {
 }
 
 // leaveTries is how often the transaction that leaves the release mark is tried. After that the
-// node is deleted without a mark. This is as safe, but other contenders learn less from it.
+// node is deleted without a mark. This is as safe, but other contenders then do not know that the
+// place had been served.
 const leaveTries = 3
 
 // LeaveOps returns the ops by which the place leaves, for a transaction that does more. After that

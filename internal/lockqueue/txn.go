@@ -154,13 +154,13 @@ func (c *Place) marked(ctx context.Context) (bool, error) {
 	if string(dir.Data) == string(c.mark()) {
 		return true, nil
 	}
-	// Check the own node after the mark. If the node exists, the place was held all the time,
-	// and no other client can have replaced the mark.
+	// Check the place's node after the mark. If the node exists, the place was held all the
+	// time, and no other client can have replaced the mark.
 	_, err = c.own(ctx)
 	return false, err
 }
 
-// own returns the version of the own node, or ErrRevoked if the node is gone.
+// own returns the version of the place's node, or ErrRevoked if the node is gone.
 func (c *Place) own(ctx context.Context) (version int32, err error) {
 	node := c.Node()
 	stat, err := c.session.Exists(ctx, node.Path)
