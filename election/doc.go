@@ -63,9 +63,9 @@
 //
 // E9. A call of Campaign that fails or is cancelled leaves no candidate.
 //
-// E10. The contexts of Run and Bind are derived from the caller's context. They also end, with the
-// cause, before any other candidate can be elected. Run resigns when its function has returned or
-// panicked.
+// E10. The contexts of Run and Bind are derived from the caller's context. When the term ends, they
+// end too, with the cause, before any other candidate can be elected. Run resigns when its function
+// has returned or panicked.
 //
 // E11. Resign ends the term and begins the resignation even if its context has ended. The session
 // completes it.

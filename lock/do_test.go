@@ -88,8 +88,8 @@ func TestContextOfAGrantIsItsOwn(t *testing.T) {
 	})
 }
 
-// The context of the function ends when the program shuts down, with the values and the deadline of
-// the caller's context.
+// The context of the function has the values and the deadline of the caller's context, and ends
+// when the program shuts down.
 //
 // Covers L9.
 func TestWorkUnderALockIsTheCallers(t *testing.T) {

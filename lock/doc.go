@@ -57,7 +57,8 @@
 // L6. A transaction of Txn is applied only while the grant is held, and at most once. Its result is
 // truthful even if a reply was lost.
 //
-// L7. Releasing a lock that is no longer held is an error, which says why the grant ended.
+// L7. Releasing a lock or permits that are no longer held is an error, which says why the grant
+// ended.
 //
 // L8. If Options.Delay is set, the lock is granted to nobody for that time after a holder vanished
 // without releasing it. For an RWMutex, this applies to a writer that vanished.
@@ -65,9 +66,10 @@
 // In other words, you are notified if the lock was lost before its release, and a store that cannot
 // compare tokens can be protected by a delay.
 //
-// L9. The contexts of Do and Bind are derived from the caller's context. They also end, with the
-// cause, before any other client can be granted what is held. Do releases when its function has
-// returned or panicked. If what was held was lost before that, the error of Do says so.
+// L9. The contexts of Do and Bind are derived from the caller's context. When the grant ends, they
+// end too, with the cause, before any other client can be granted what is held. Do releases when
+// its function has returned or panicked. If what was held was lost before that, the error of Do
+// says so.
 //
 // L10. Unlock ends the grant and begins the release even if its context has ended. The session
 // completes the release.

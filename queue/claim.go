@@ -29,7 +29,7 @@ type Claim[T any] struct {
 	item item
 	hold *recipe.Hold
 
-	bound under.Holding   // ends with the claim and ends the contexts that are bound to it
+	bound under.Holding   // ends when the claim ends, and ends the contexts bound to the claim
 	ctx   context.Context // bound to the claim, but to no caller's context
 
 	value T

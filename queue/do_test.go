@@ -149,8 +149,8 @@ func TestDoEndsTheClaimAsItsFunctionSays(t *testing.T) {
 	}
 }
 
-// The context of the function ends when the program shuts down, with the values and the deadline of
-// the caller's context.
+// The context of the function has the values and the deadline of the caller's context, and ends
+// when the program shuts down.
 //
 // Covers Q14.
 func TestWorkOnAnItemIsTheCallers(t *testing.T) {

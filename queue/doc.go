@@ -43,10 +43,10 @@
 //
 // Q4. Items are taken in the order of the transactions that put them. This order agrees with real
 // time and with the order of each producer. A batch keeps its own order. There are two exceptions.
-// An item can be given back: by a claim that is released or lapses, by a cancelled Take, or by a
-// loop that ends with items left. A consumer is offered such an item at the latest when it has
-// drained one segment or would otherwise wait. Claims, and takes with Options.Relaxed, keep only
-// the order of segments. Within a segment they go in order while consumers do not collide.
+// First, an item can be given back: by a claim that is released or lapses, by a cancelled Take, or
+// by a loop that has not reached it. A consumer is offered such an item at the latest when it has
+// drained one segment or would otherwise wait. Second, claims, and takes with Options.Relaxed, keep
+// only the order of segments. Within a segment they go in order while consumers do not collide.
 //
 // Q5. TryTake returns ErrEmpty only if, at one moment during the call, all items were taken or
 // claimed according to a majority of the servers. It may pass over an item that was given back
@@ -92,10 +92,10 @@
 // In other words, an urgent item goes first even if it is put late, and a delayed item is
 // neither early nor lost nor duplicated.
 //
-// Q14. The contexts of Do and of Claim.Bind are derived from the caller's context. They also end,
-// with the cause, before any other consumer can claim the item. When the function of Do has
-// returned or panicked, Do ends the claim according to the result, even if the caller's context has
-// ended. If the claim was lost before that, the error of Do says so.
+// Q14. The contexts of Do and of Claim.Bind are derived from the caller's context. When the claim
+// ends, they end too, with the cause, before any other consumer can claim the item. When the
+// function of Do has returned or panicked, Do ends the claim according to the result, even if the
+// caller's context has ended. If the claim was lost before that, the error of Do says so.
 //
 // Q15. Release ends the claim and begins to give the item back even if its context has ended. The
 // session completes this.

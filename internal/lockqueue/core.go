@@ -24,7 +24,7 @@ type Contender struct {
 	Kind Kind
 	Seq  znode.Seq
 
-	suffix string // the suffix of Naming by which its kind was found
+	suffix string // the suffix of Naming that matched the name
 }
 
 // A Naming defines which children take part in a lock queue, by the part of the name before the
