@@ -66,7 +66,7 @@ func unlocked(g *lock.Grant, err error) error {
 	return g.Unlock(context.Background())
 }
 
-// A call with an ended context once made a contender and deleted it again. Until then another
+// etcd#10111: a call with an ended context made a contender and deleted it again. Until then another
 // client got ErrLocked, although nobody held the lock.
 //
 // Covers L4.

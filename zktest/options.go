@@ -35,6 +35,10 @@ type Options struct {
 	NoResume          bool          // servers like ClickHouse Keeper: each connection gets a new session, numbered from 1 and without a password
 	Superuser         string        // "super:password", who passes all ACLs; "" is nobody
 
+	// KeepLog makes the servers keep their whole transaction logs, for [Ensemble.WriteLog].
+	// Otherwise a server drops the start of a long one.
+	KeepLog bool
+
 	// TCP makes the servers listen on loopback, each on a free port, or on
 	// Listen where it is set. Otherwise they are reached by DialContext only.
 	TCP    bool
@@ -112,7 +116,7 @@ func (o *Options) config() (quorum.Config, error) {
 		Servers: o.Servers, Tick: o.TickTime, SyncLimit: o.SyncLimit,
 		MinSession: o.MinSessionTimeout, MaxSession: o.MaxSessionTimeout,
 		ElectionTime: o.ElectionTime, Retransmit: max(0, o.Retransmission), Pace: o.ExpirerPace,
-		MaxConns: max(0, o.MaxClientConns), TTL: o.TTLNodes,
+		MaxConns: max(0, o.MaxClientConns), TTL: o.TTLNodes, KeepLog: o.KeepLog,
 		Rand: rand.New(rand.NewPCG(o.Seed, 0)), Manual: o.Step,
 	}
 	if o.Superuser != "" {

@@ -22,6 +22,7 @@ type Config struct {
 	ElectionTime time.Duration // from the loss of a leader to the next one
 	Retransmit   time.Duration // first interval of TCP's retransmissions, which then doubles; 0 is none
 	Pace         time.Duration // of each leader, see [Cluster.Pace]
+	KeepLog      bool          // servers keep their whole logs
 	TTL          bool          // whether nodes may have a time to live
 	NoResume     bool          // each connection gets a new session, which has no password
 	Release      string        // of ZooKeeper, for the four-letter words

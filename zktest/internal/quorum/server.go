@@ -241,7 +241,7 @@ const trimAt = 4096
 // trim cuts off what this replica has applied. A follower that is behind gets
 // a copy of the tree.
 func (s *server) trim() {
-	if len(s.log) < 2*trimAt || len(s.commits) > 0 {
+	if s.c.cfg.KeepLog || len(s.log) < 2*trimAt || len(s.commits) > 0 {
 		return
 	}
 	n := s.after(s.tree.Zxid) - trimAt
@@ -338,3 +338,6 @@ func (s *server) ordered() []*Conn {
 	slices.SortFunc(conns, func(a, b *Conn) int { return a.id - b.id })
 	return conns
 }
+
+// Log returns the log of a server, whether it runs or not. It must not be changed.
+func (c *Cluster) Log(server int) []*tree.Txn { return c.servers[server].log }
