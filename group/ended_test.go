@@ -9,7 +9,7 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// etcd#10111: a call whose context has ended sends nothing.
+// A call whose context has ended sends no request (etcd#10111).
 //
 // Covers G2.
 func TestJoinWithAnEndedContextMakesNoRequest(t *testing.T) {
@@ -18,7 +18,7 @@ func TestJoinWithAnEndedContextMakesNoRequest(t *testing.T) {
 		ended, cancel := context.WithCancel(t.Context())
 		cancel()
 		if _, err := group.New(c.Session, "/a/b/g").Join(ended, "id", nil); session.OutcomeOf(err) != session.Failed {
-			t.Errorf("got %v, %v", err, session.OutcomeOf(err))
+			t.Errorf("got error %v with outcome %v, want outcome Failed", err, session.OutcomeOf(err))
 		}
 		c.Expect(t, "Join", "")
 	})
