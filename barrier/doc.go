@@ -20,8 +20,8 @@
 //
 // # Guarantees
 //
-// B1. Wait returns nil only if, at some time during the call, a majority of the
-// servers held that the barrier was not set.
+// B1. Wait returns nil only if, at some time during the call, the barrier was not
+// set according to a majority of the servers.
 //
 // B2. Once the barrier is removed, every waiter continues. This also holds if the
 // barrier is set again at once, and if a waiter's connection was lost meanwhile.
@@ -48,7 +48,7 @@
 // D6. A call that fails or is cancelled leaves no node behind. The node is deleted
 // at once, or as soon as a server can be reached, or with the session.
 //
-// In other words, no waiter passes a barrier that is set. The members of a round
+// In other words, no waiter passes a barrier that stays set. The members of a round
 // start together and finish together, and a member that crashes or gives up
 // neither opens a round too early nor blocks the others.
 //
