@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/zkcoord/zkcoord/internal/needs"
 	"github.com/zkcoord/zkcoord/internal/peers"
 	"github.com/zkcoord/zkcoord/zktest"
 )
@@ -24,18 +25,18 @@ import (
 // machine a client needs about ten seconds.
 const patience = 4 * time.Minute
 
-// Kazoo works with an ensemble as it does with ZooKeeper. Its operations,
+// Kazoo works with an ensemble in the same way as with ZooKeeper. Its operations,
 // watches and recipes behave as its manual says, under contention, and when a
 // server or a session is lost.
 func TestKazoo(t *testing.T) {
-	needs(t, peers.Kazoo)
+	needs.Installed(t, peers.Kazoo.Installed())
 	serve(t, []string{"operations", "transactions", "acls", "watches", "chroot", "locks", "queues", "recipes", "another-node", "expiry"},
 		peers.Python, "testdata/kazoo_client.py")
 }
 
 // The same holds for Curator and for ZooKeeper's own Java client.
 func TestCurator(t *testing.T) {
-	needs(t, peers.Curator)
+	needs.Installed(t, peers.Curator.Installed())
 	classes := t.TempDir()
 	javac := exec.CommandContext(t.Context(), "javac", "-cp", peers.ClassPath(), "-d", classes, filepath.Join("testdata", "CuratorClient.java"))
 	if out, err := javac.CombinedOutput(); err != nil {
@@ -43,17 +44,6 @@ func TestCurator(t *testing.T) {
 	}
 	serve(t, []string{"operations", "transactions", "acls", "watches", "locks", "queues", "recipes", "another-node", "expiry"},
 		"java", "-Xmx128m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", classes+":"+peers.ClassPath(), "CuratorClient")
-}
-
-// needs skips the test if a library is not installed. If CI is set, it fails
-// the test.
-func needs(t *testing.T, l peers.Library) {
-	t.Helper()
-	if err := l.Installed(); err != nil && os.Getenv("CI") != "" {
-		t.Fatalf("CI is set and a library is missing: %v", err)
-	} else if err != nil {
-		t.Skip(err)
-	}
 }
 
 // serve runs a program on three servers, and appends the connect string to its
