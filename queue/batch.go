@@ -8,52 +8,51 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// A group carries out the calls of one kind that are made on a queue, one
-// batcher of calls at a time: what is called while the servers are asked for
-// one group makes up the next. So any number of goroutines cost one
-// transaction at a time, and the owner of a mark has one under way at most.
+// A batcher carries out the calls of one kind that are made on a queue, in batches. Calls that are
+// made during one batch form the next batch. So any number of goroutines cost one transaction at a
+// time, and the owner of a ledger never has more than one transaction in progress.
 type batcher[J any] struct {
 	s *session.Session
 
-	// commit carries out as many of calls as it likes, at least one, from the
-	// first on, and finishes them. It gets a context of the session, not of
-	// the callers: a call cannot be cancelled half done.
+	// commit carries out as many of calls as it chooses, but at least one, starting with the
+	// first, and finishes them. Its context is that of the session and not of a caller, because
+	// a call cannot be cancelled halfway.
 	commit func(ctx context.Context, calls []*call[J])
 
-	// tidy removes what commit left at the servers. It is called after close,
-	// each time that there is nothing more to carry out.
+	// tidy removes what commit left on the servers. It is called after close, each time that no
+	// call is left to carry out.
 	tidy func(ctx context.Context) error
 
 	mu      sync.Mutex
 	waiting []*call[J]
 	running bool
 	closing bool
-	refused error         // why further calls fail; nil if they do not
-	idle    chan struct{} // if not nil, closed when nothing runs any more
-	tidied  bool          // since a call was carried out or again was called
-	untidy  error         // of tidy
+	refused error         // the error of further calls; nil while calls are accepted
+	idle    chan struct{} // if not nil, closed when run ends
+	tidied  bool          // tidy has run since the last call and the last use of again
+	untidy  error         // the last error of tidy
 }
 
-// A call is one caller's part of a group.
+// A call is one caller's part of a batch.
 type call[J any] struct {
 	job  J
-	undo func(ctx context.Context) // for a call that succeeds although its caller has gone; may be nil
+	undo func(ctx context.Context) // undoes a call that succeeds after its caller has gone; may be nil
 
 	done chan struct{}
 
-	// Of commit's goroutine, until done is closed.
+	// These belong to the goroutine of commit until done is closed.
 	ended bool
 	err   error
 
-	// Guarded by group.mu.
+	// These are guarded by batcher.mu.
 	started  bool
 	finished bool // done is closed
-	gone     bool // nobody waits for it any more
+	gone     bool // the caller no longer waits
 }
 
-// do has a call carried out. If ctx ends first, the call is withdrawn, which
-// is a Failed error, unless it is being carried out already: then the error is
-// Indeterminate, and undo is run should it succeed.
+// do carries out a call. If ctx ends first, do withdraws the call and returns a Failed error. If
+// the call is already in progress by then, the error is Indeterminate, and undo runs if the call
+// succeeds.
 func (g *batcher[J]) do(ctx context.Context, op, path string, c *call[J]) error {
 	if ctx.Err() != nil {
 		return &session.RequestError{Op: op, Path: path, Outcome: session.Failed, Err: context.Cause(ctx)}
@@ -107,7 +106,7 @@ func (g *batcher[J]) startLocked() {
 	}
 }
 
-// run carries out calls until there are none.
+// run carries out calls until none are left.
 func (g *batcher[J]) run(ctx context.Context) error {
 	for {
 		g.mu.Lock()
@@ -115,7 +114,7 @@ func (g *batcher[J]) run(ctx context.Context) error {
 		case len(g.waiting) > 0 && ctx.Err() == nil:
 			g.tidied = false
 		case g.closing && !g.tidied:
-			g.tidied = true // first, as again may be called meanwhile
+			g.tidied = true // before tidy, because again may reset it meanwhile
 			g.mu.Unlock()
 			err := g.tidy(ctx)
 			g.mu.Lock()
@@ -142,8 +141,7 @@ func (g *batcher[J]) run(ctx context.Context) error {
 	}
 }
 
-// finish ends the calls that commit carried out, and puts the others first in
-// the line again.
+// finish ends the calls that commit carried out, and puts the other calls back at the front.
 func (g *batcher[J]) finish(ctx context.Context, calls []*call[J]) {
 	var undo []*call[J]
 	g.mu.Lock()
@@ -156,7 +154,7 @@ func (g *batcher[J]) finish(ctx context.Context, calls []*call[J]) {
 			}
 			c.finished = true
 			close(c.done)
-		case c.gone: // it did not happen, and nobody wants it any more
+		case c.gone: // the call did not happen, and its caller has gone
 		default:
 			c.started = false
 			again = append(again, c)
@@ -169,9 +167,9 @@ func (g *batcher[J]) finish(ctx context.Context, calls []*call[J]) {
 	}
 }
 
-// close waits until the calls there are have ended, and tidies up. Further
-// calls are refused, or with late carried out and tidied up after. An error
-// means that ctx or the session ended first.
+// close waits until all existing calls have ended, and then tidies up. Later calls are refused. If
+// late is true, they are carried out instead, and close's clean-up is repeated after them. An error
+// means that ctx or the session ended first, or that tidy failed.
 func (g *batcher[J]) close(ctx context.Context, late bool) error {
 	g.mu.Lock()
 	g.closing, g.tidied = true, false
@@ -196,7 +194,7 @@ func (g *batcher[J]) close(ctx context.Context, late bool) error {
 	}
 }
 
-// again tidies up once more, if the group is closed.
+// again repeats the clean-up if the batcher is closed.
 func (g *batcher[J]) again() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -206,6 +204,6 @@ func (g *batcher[J]) again() {
 	}
 }
 
-// finish notes the end of a call, for commit. Its caller learns of it when
-// commit returns.
+// finish records the end of a call, on behalf of commit. The caller is notified when commit
+// returns.
 func (c *call[J]) finish(err error) { c.ended, c.err = true, err }
