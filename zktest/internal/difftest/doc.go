@@ -1,13 +1,7 @@
 // Package difftest holds zktest against ZooKeeper: the same random requests go to both, and all that comes back is compared.
 // It has nothing to import; its tests are what it is.
 //
-// A trace is some fifty steps of three clients, drawn from a seed: all operations of the client protocol, on nodes of all
-// kinds, with watches, ACLs, identities, versions that hold or not, requests that are cut short, and connections that are lost,
-// resumed at another server, or taken over. One step is done at a time, and the next one waits until the servers that the
-// clients are connected to have applied it, so that there is one right answer to each. Compared are code, header, every
-// field of the response down to how it is encoded, and each client's events and their order. Zxids, times and session ids are
-// told by the step that made them; a step's zxid has to be new, and its time that of the step. What ZooKeeper gives in
-// the order of a hash table (children, ephemerals, identities, the events of a session's end) is sorted.
+// Package internal/trace draws the requests, plays them and renders what comes back.
 //
 // Whatever differs is shrunk to the steps that it takes. To compare more than the few traces of a normal run:
 //
