@@ -59,6 +59,28 @@ func (l *Link) Close() {
 	}
 }
 
+// HangUp closes the connection once the server has closed its end. ZooKeeper forgets by then which connection the session had.
+// A server that still does that when the session has its next connection forgets the next one instead (every release:
+// ServerCnxnFactory.removeCnxnFromSessionMap removes by the id alone). It does not close that one when the session ends.
+func (l *Link) HangUp() error {
+	if l == nil {
+		return nil
+	}
+	defer l.Close()
+	half, ok := l.conn.(interface{ CloseWrite() error })
+	if !ok || half.CloseWrite() != nil {
+		return nil // the server has closed it, or is no server across a network
+	}
+	if err := l.conn.SetReadDeadline(time.Now().Add(l.patience)); err != nil {
+		return err
+	}
+	_, err := io.Copy(io.Discard, l.r)
+	if late, ok := err.(net.Error); ok && late.Timeout() {
+		return fmt.Errorf("a connection is still open %v after the client closed its half", l.patience)
+	}
+	return nil
+}
+
 // Over reports whether the server has hung up, as far as reads have shown.
 func (l *Link) Over() bool { return l.over }
 

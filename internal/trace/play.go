@@ -221,7 +221,9 @@ func (r *run) connection(c *client, s Step) error {
 		Password: c.password, NoReadOnly: s.old}
 	switch s.kind {
 	case resume:
-		c.link.Close()
+		if err := c.link.HangUp(); err != nil {
+			return err
+		}
 		c.link.over = true
 	case impostor:
 		req.Password = bytes.Repeat([]byte{7}, 16)
@@ -252,7 +254,9 @@ func (r *run) connection(c *client, s Step) error {
 		}
 		return c.link.AwaitEnd()
 	}
-	c.left.Close()
+	if err := c.left.HangUp(); err != nil {
+		return err
+	}
 	c.left = nil
 	if s.kind == take {
 		c.left, c.link.left = c.link, true
