@@ -34,6 +34,24 @@ type Difference struct {
 	names [2]string
 }
 
+// First returns the index of the first step that is answered in two ways, -1 if there is none.
+func (d Difference) First() int {
+	for i := range min(len(d.Want), len(d.Got)) {
+		if d.Want[i] != d.Got[i] {
+			return i
+		}
+	}
+	return -1
+}
+
+// Name is that of the first step that is answered in two ways, "" if there is none.
+func (d Difference) Name() string {
+	if i := d.First(); i >= 0 {
+		return d.Steps[i].Name()
+	}
+	return ""
+}
+
 // String shows each step and its answer, both answers where they differ.
 func (d Difference) String() string {
 	var b strings.Builder
@@ -73,7 +91,12 @@ type Comparison struct {
 	Limits            Limits
 	Root              string // of all traces; it has to exist; "" is the root of all znodes
 
+	// Known, unless it is nil, reports whether a difference is like one that it was called with before. Such a difference is
+	// neither shrunk nor returned. It is called by one goroutine at a time.
+	Known func(Difference) bool
+
 	roots atomic.Int64 // each trace gets a root of its own
+	mu    sync.Mutex   // of Known
 }
 
 // once plays some steps of a seed's trace on both.
@@ -90,13 +113,16 @@ func (c *Comparison) once(ctx context.Context, seed uint64, part func([]Step) []
 		gotErr = fmt.Errorf("%s: %w", c.GotName, gotErr)
 	}
 	d.Err = errors.Join(wantErr, gotErr)
+	if ctx.Err() != nil {
+		return d, false // nothing is known of it
+	}
 	return d, d.Err != nil || !slices.Equal(d.Want, d.Got)
 }
 
 // trace compares one trace and shrinks the difference, if there is one.
 func (c *Comparison) trace(ctx context.Context, seed uint64, t Tally) (Difference, bool) {
 	whole, differs := c.once(ctx, seed, func(all []Step) []Step { return all }, t)
-	if !differs {
+	if !differs || c.known(whole) {
 		return whole, false
 	}
 	least, found := whole, false
@@ -112,13 +138,23 @@ func (c *Comparison) trace(ctx context.Context, seed uint64, t Tally) (Differenc
 			}
 			return some
 		}, nil)
-		if differs {
+		same := differs && d.Name() == whole.Name()
+		if same {
 			least, found = d, true
 		}
-		return differs
+		return same
 	})
 	least.NotRepeated = !found
 	return least, true
+}
+
+func (c *Comparison) known(d Difference) bool {
+	if c.Known == nil {
+		return false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.Known(d)
 }
 
 // All compares traces, whose seeds follow the first, and stops at most differences. It plays as many at the same time as there

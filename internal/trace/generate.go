@@ -44,6 +44,14 @@ type Step struct {
 	since int  // of setWatches: how many of the trace's writes ago the client was last connected
 }
 
+// Name is that of the operation of a request, or of what is done to the connection, such as "resume".
+func (s Step) Name() string {
+	if s.kind != request {
+		return kindNames[s.kind]
+	}
+	return s.op.String()
+}
+
 // String shows the step in one line.
 func (s Step) String() string {
 	if s.kind != request {
@@ -142,7 +150,7 @@ func (g generator) step() Step {
 		s.kind, s.old = 1+kind(g.IntN(int(kindsCount)-1)), g.percent(10)
 		return s
 	case g.percent(3):
-		s.stale = true
+		s.stale = !g.Guest // what becomes of an old connection depends on which server leads
 	}
 	s.req = g.request(s.op)
 	if s.req != nil && g.mayCut(s.op) && g.percent(2) {

@@ -246,6 +246,9 @@ func (r *run) connection(c *client, s Step) error {
 	}
 	if s.kind == closeAfar {
 		defer l.Close()
+		if rsp.SessionID != c.session {
+			return nil // which ends no connection of the client
+		}
 		if err := r.request("", l, Step{client: s.client, op: wire.OpCloseSession}); err != nil {
 			return err
 		}
