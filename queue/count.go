@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/zkcoord/zkcoord/internal/batch"
 	"github.com/zkcoord/zkcoord/recipe"
 	"github.com/zkcoord/zkcoord/session"
 )
@@ -64,7 +65,7 @@ func (q *raw) peek(ctx context.Context) ([]byte, error) {
 			}
 			return q.confirm(ctx, proof)
 		}
-		err := q.fetchs.do(ctx, "peek", q.path, &call[*fetchJob]{job: &fetchJob{alone: read}})
+		err := q.fetchs.Do(ctx, "peek", q.path, &batch.Call[*fetchJob]{Job: &fetchJob{alone: read}})
 		if errors.Is(err, errOvertaken) {
 			continue
 		}

@@ -4,13 +4,14 @@ import (
 	"context"
 	"time"
 
+	"github.com/zkcoord/zkcoord/internal/batch"
 	"github.com/zkcoord/zkcoord/internal/invalid"
 	"github.com/zkcoord/zkcoord/session"
 )
 
 // put carries out a putJob.
 func (q *raw) put(ctx context.Context, job *putJob) error {
-	return q.puts.do(ctx, "put", q.path, &call[*putJob]{job: job})
+	return q.puts.Do(ctx, "put", q.path, &batch.Call[*putJob]{Job: job})
 }
 
 // getFree takes or claims up to n free items. The result is empty if the session's server shows
@@ -27,7 +28,7 @@ func (q *raw) tryGet(ctx context.Context, n int, claim bool) ([]item, error) {
 }
 
 func (q *raw) fetched(ctx context.Context, job *fetchJob) ([]item, error) {
-	err := q.fetchs.do(ctx, "take", q.path, &call[*fetchJob]{job: job, undo: func(ctx context.Context) {
+	err := q.fetchs.Do(ctx, "take", q.path, &batch.Call[*fetchJob]{Job: job, Undo: func(ctx context.Context) {
 		if len(job.got) == 0 {
 			return
 		}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/zkcoord/zkcoord/internal/batch"
 	"github.com/zkcoord/zkcoord/recipe"
 	"github.com/zkcoord/zkcoord/session"
 )
@@ -266,7 +267,7 @@ func (q *raw) tryPutBack(ctx context.Context, items []item, tag string) error {
 		return slices.Concat(drained, creates, []session.Op{q.ring()}), err
 	}
 	for {
-		err := q.txns.do(ctx, "txn", q.path, &call[*txnJob]{job: &txnJob{build: build}})
+		err := q.txns.Do(ctx, "txn", q.path, &batch.Call[*txnJob]{Job: &txnJob{build: build}})
 		// A segment was drained and deleted, or other clients have created it again
 		// meanwhile.
 		part := (*session.MultiError)(nil)

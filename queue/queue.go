@@ -129,7 +129,7 @@ func (q *Queue[T]) DeadLetters() *Queue[T] {
 func (q *Queue[T]) Close(ctx context.Context) error {
 	err := q.invalid
 	if err == nil {
-		err = errors.Join(q.raw.end(ctx), q.dead.puts.close(ctx, true))
+		err = errors.Join(q.raw.end(ctx), q.dead.puts.Close(ctx, nil))
 	}
 	if err != nil {
 		return fmt.Errorf("queue: close %s: %w", q.raw.path, err)

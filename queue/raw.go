@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/zkcoord/zkcoord/internal/batch"
 	"github.com/zkcoord/zkcoord/internal/znode"
 	"github.com/zkcoord/zkcoord/recipe"
 	"github.com/zkcoord/zkcoord/session"
@@ -22,9 +23,9 @@ type raw struct {
 	open  context.Context // ends with ErrClosed, or has ended with the reason why the queue is invalid
 	close context.CancelCauseFunc
 
-	puts   *batcher[*putJob]
-	fetchs *batcher[*fetchJob]
-	txns   *batcher[*txnJob]
+	puts   *batch.Batcher[*putJob]
+	fetchs *batch.Batcher[*fetchJob]
+	txns   *batch.Batcher[*txnJob]
 
 	putLedger, takeLedger, txnLedger *recipe.Ledger // of the batchers above
 
@@ -94,9 +95,9 @@ func newRaw(s *session.Session, path string, levels, limit int, relaxed bool) *r
 		q.takes = append(q.takes, &view{s: s, dir: q.levelDir(level), relaxed: relaxed, rand: q.rand})
 		q.claims = append(q.claims, &view{s: s, dir: q.levelDir(level), relaxed: true, rand: q.rand})
 	}
-	q.puts = &batcher[*putJob]{s: s, commit: q.commitPuts, tidy: q.putLedger.Remove}
-	q.fetchs = &batcher[*fetchJob]{s: s, commit: q.commitFetches, tidy: q.tidyFetches}
-	q.txns = &batcher[*txnJob]{s: s, commit: q.commitTxns, tidy: q.txnLedger.Remove}
+	q.puts = &batch.Batcher[*putJob]{Session: s, Commit: q.commitPuts, Tidy: q.putLedger.Remove}
+	q.fetchs = &batch.Batcher[*fetchJob]{Session: s, Commit: q.commitFetches, Tidy: q.tidyFetches}
+	q.txns = &batch.Batcher[*txnJob]{Session: s, Commit: q.commitTxns, Tidy: q.txnLedger.Remove}
 	return q
 }
 
@@ -121,14 +122,14 @@ const groupBytes = 256 << 10
 
 // commitPuts carries out the first call, together with the calls after it that are on the same
 // level and fit into the transaction. A call with other ops is carried out alone.
-func (q *raw) commitPuts(ctx context.Context, calls []*call[*putJob]) {
-	first := calls[0].job
+func (q *raw) commitPuts(ctx context.Context, calls []*batch.Call[*putJob]) {
+	first := calls[0].Job
 	n, size := 0, 0
 	for _, c := range calls {
-		for _, item := range c.job.items {
+		for _, item := range c.Job.items {
 			size += len(item)
 		}
-		if n > 0 && (c.job.level != first.level || size > groupBytes || first.also != nil || c.job.also != nil) {
+		if n > 0 && (c.Job.level != first.level || size > groupBytes || first.also != nil || c.Job.also != nil) {
 			break
 		}
 		n++
@@ -143,16 +144,16 @@ func (q *raw) commitPuts(ctx context.Context, calls []*call[*putJob]) {
 		err = q.putTogether(ctx, calls[:n])
 	}
 	for _, c := range calls[:n] {
-		c.finish(err)
+		c.Finish(err)
 	}
 }
 
 // putTogether puts the items of calls that are all on one level.
-func (q *raw) putTogether(ctx context.Context, calls []*call[*putJob]) error {
-	level, also := calls[0].job.level, calls[0].job.also
+func (q *raw) putTogether(ctx context.Context, calls []*batch.Call[*putJob]) error {
+	level, also := calls[0].Job.level, calls[0].Job.also
 	var items [][]byte
 	for _, c := range calls {
-		items = append(items, c.job.items...)
+		items = append(items, c.Job.items...)
 	}
 	if also == nil { // a put with other ops only moves an item, so the limit does not apply
 		if err := q.admit(ctx, len(items)); err != nil {
@@ -171,32 +172,32 @@ const fetchItems = 512
 
 // commitFetches carries out the first call together with the following calls of the same kind. It
 // serves them in order. Calls that get no item are in the next batch again.
-func (q *raw) commitFetches(ctx context.Context, calls []*call[*fetchJob]) {
-	if f := calls[0].job.alone; f != nil {
-		calls[0].finish(f(ctx))
+func (q *raw) commitFetches(ctx context.Context, calls []*batch.Call[*fetchJob]) {
+	if f := calls[0].Job.alone; f != nil {
+		calls[0].Finish(f(ctx))
 		return
 	}
-	claim := calls[0].job.claim
+	claim := calls[0].Job.claim
 	n, total, sure := 0, 0, false
 	var due time.Time
 	for _, c := range calls {
-		if n > 0 && (c.job.alone != nil || c.job.claim != claim || total > fetchItems-c.job.max) {
+		if n > 0 && (c.Job.alone != nil || c.Job.claim != claim || total > fetchItems-c.Job.max) {
 			break
 		}
-		total += c.job.max
-		sure = sure || c.job.sure
-		due = earlier(due, c.job.due)
+		total += c.Job.max
+		sure = sure || c.Job.sure
+		due = earlier(due, c.Job.due)
 		n++
 	}
 	q.nextDue = earlier(q.nextDue, due)
 	items, err := q.fetch(ctx, total, claim, sure)
 	for i, c := range calls[:n] {
-		if i > 0 && len(items) == 0 && len(calls[0].job.got) > 0 {
+		if i > 0 && len(items) == 0 && len(calls[0].Job.got) > 0 {
 			return
 		}
-		k := min(len(items), c.job.max)
-		c.job.got, items = items[:k:k], items[k:]
-		c.finish(err)
+		k := min(len(items), c.Job.max)
+		c.Job.got, items = items[:k:k], items[k:]
+		c.Finish(err)
 	}
 }
 
@@ -330,26 +331,26 @@ func (q *raw) pause(ctx context.Context, roundTrip time.Duration, conflicts int)
 
 // commitTxns applies the transactions of several calls in one. If one of them fails, the rest is
 // applied without it.
-func (q *raw) commitTxns(ctx context.Context, calls []*call[*txnJob]) {
-	if build := calls[0].job.build; build != nil {
-		calls[0].finish(q.applyBuilt(ctx, build))
+func (q *raw) commitTxns(ctx context.Context, calls []*batch.Call[*txnJob]) {
+	if build := calls[0].Job.build; build != nil {
+		calls[0].Finish(q.applyBuilt(ctx, build))
 		return
 	}
 	calls = slices.Clone(calls[:min(len(calls), fetchItems)])
-	if i := slices.IndexFunc(calls, func(c *call[*txnJob]) bool { return c.job.build != nil }); i >= 0 {
+	if i := slices.IndexFunc(calls, func(c *batch.Call[*txnJob]) bool { return c.Job.build != nil }); i >= 0 {
 		calls = calls[:i]
 	}
 	for len(calls) > 0 {
 		var ops []session.Op
 		for _, c := range calls {
-			ops = append(ops, c.job.ops...)
+			ops = append(ops, c.Job.ops...)
 		}
 		_, err := q.txnLedger.Do(ctx, ops...)
 		part := (*session.MultiError)(nil)
 		switch {
 		case errors.As(err, &part):
 			i, index := owner(calls, part.Index)
-			calls[i].finish(&session.RequestError{Op: "txn", Path: q.path, Outcome: session.Failed,
+			calls[i].Finish(&session.RequestError{Op: "txn", Path: q.path, Outcome: session.Failed,
 				Err: &session.MultiError{Index: index, Path: part.Path, Err: part.Err}})
 			calls = slices.Delete(calls, i, i+1)
 			continue
@@ -358,7 +359,7 @@ func (q *raw) commitTxns(ctx context.Context, calls []*call[*txnJob]) {
 			continue
 		}
 		for _, c := range calls {
-			c.finish(err)
+			c.Finish(err)
 		}
 		return
 	}
@@ -366,19 +367,19 @@ func (q *raw) commitTxns(ctx context.Context, calls []*call[*txnJob]) {
 
 // owner returns the call that the op with the given index belongs to, and the op's index in that
 // call.
-func owner(calls []*call[*txnJob], index int) (i, rest int) {
+func owner(calls []*batch.Call[*txnJob], index int) (i, rest int) {
 	for i, c := range calls {
-		if index < len(c.job.ops) {
+		if index < len(c.Job.ops) {
 			return i, index
 		}
-		index -= len(c.job.ops)
+		index -= len(c.Job.ops)
 	}
 	return len(calls) - 1, index
 }
 
 // txn applies ops at most once, and reports truthfully whether they were applied.
 func (q *raw) txn(ctx context.Context, ops ...session.Op) error {
-	return q.txns.do(ctx, "txn", q.path, &call[*txnJob]{job: &txnJob{ops: ops}})
+	return q.txns.Do(ctx, "txn", q.path, &batch.Call[*txnJob]{Job: &txnJob{ops: ops}})
 }
 
 // applyBuilt applies the ops of build at most once.
@@ -426,13 +427,15 @@ func (q *raw) ring() session.Op {
 // nodes. Calls that end claims or give items back are still carried out after that.
 func (q *raw) end(ctx context.Context) error {
 	q.close(ErrClosed)
-	return errors.Join(q.puts.close(ctx, false), q.fetchs.close(ctx, false), q.txns.close(ctx, true))
+	return errors.Join(q.puts.Close(ctx, ErrClosed), q.fetchs.Close(ctx, ErrClosed), q.txns.Close(ctx, nil))
 }
 
 // refuse makes all calls fail with reason. It must run before the first call.
 func (q *raw) refuse(reason error) {
 	q.close(reason)
-	q.puts.refused, q.fetchs.refused, q.txns.refused = reason, reason, reason
+	q.puts.Refuse(reason)
+	q.fetchs.Refuse(reason)
+	q.txns.Refuse(reason)
 }
 
 // closed returns an error if the queue was closed. It is for calls that no batcher refuses.
@@ -455,7 +458,7 @@ func (q *raw) ended(ctx context.Context, op string) error {
 // unclaimed records that n claims are over.
 func (q *raw) unclaimed(n int) {
 	if q.claimed.Add(-int64(n)) == 0 {
-		q.fetchs.again()
+		q.fetchs.Again()
 	}
 }
 

@@ -25,8 +25,8 @@ const guaranteesFile = "docs/guarantees.md"
 // order in which the document has them.
 var promising = []string{"session", "lock", "election", "group", "queue", "barrier", "watch", "fence"}
 
-// A promise is a numbered guarantee of a package. Without a number it is a paragraph that explains
-// the guarantees before it in other words.
+// A promise is a numbered guarantee of a package, or a summary without a number, which begins with
+// "In other words, ".
 type promise struct{ number, dir, text string }
 
 // A citation is a test, or a scenario, that covers a guarantee.
@@ -69,7 +69,7 @@ func promisesOf(t *testing.T, dir, text string) (all []promise) {
 		if inside {
 			text := printer.Markdown(one)
 			if bytes.HasPrefix(text, []byte("In other words, ")) {
-				all = append(all, promise{dir: dir, text: strings.TrimSpace(string(text))})
+				all = append(all, promise{dir: dir, text: string(bytes.TrimSpace(text))})
 				continue
 			}
 			m := guarantee.FindSubmatch(text)

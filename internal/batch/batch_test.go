@@ -1,7 +1,8 @@
-package queue
+package batch
 
 import (
 	"context"
+	"errors"
 	"testing"
 
 	"github.com/zkcoord/zkcoord/internal/recipetest"
@@ -14,14 +15,14 @@ import (
 func TestTidyAgainWhileTidying(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		tidied := 0
-		g := &batcher[int]{s: w.Client().Session}
-		g.tidy = func(context.Context) error {
+		g := &Batcher[int]{Session: w.Client().Session}
+		g.Tidy = func(context.Context) error {
 			if tidied++; tidied == 1 {
-				g.again()
+				g.Again()
 			}
 			return nil
 		}
-		recipetest.Check(t, g.close(t.Context(), false))
+		recipetest.Check(t, g.Close(t.Context(), errors.New("closed")))
 		if tidied != 2 {
 			t.Errorf("tidy ran %d times, want 2", tidied)
 		}
