@@ -34,6 +34,9 @@ type Env struct {
 
 	operations int // as Options
 
+	givenUp context.Context // ends with GiveUp
+	giveUp  context.CancelFunc
+
 	mu       sync.Mutex
 	problems []string
 }
@@ -111,6 +114,16 @@ func (e *Env) problemErr() error {
 		return nil
 	}
 	return errors.New(strings.Join(e.problems, "; "))
+}
+
+// GiveUp ends the work before its time, because nothing that it would still show could be judged. The run is Unknown for
+// the reason err, unless something is violated.
+func (e *Env) GiveUp(err error) {
+	if e.givenUp.Err() == nil {
+		e.problem(err)
+	}
+	e.giveUp()
+	e.sched.stop()
 }
 
 // spent reports whether as many operations as the options ask for have begun.

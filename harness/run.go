@@ -83,6 +83,7 @@ func newEnv(s Scenario, o Options, ens ensemble.Ensemble) *Env {
 		rec: history.NewRecorder(), root: rootFor(s.Name, o.Seed, time.Now()),
 		outcome: s.Outcome, grace: orDefault(s.Grace, time.Minute), sched: newSchedule(), operations: o.Operations,
 	}
+	env.givenUp, env.giveUp = context.WithCancel(context.Background())
 	if env.outcome == nil {
 		env.outcome = OutcomeOf
 	}
@@ -149,6 +150,7 @@ func (r *run) work(ctx context.Context) Plan {
 
 	working, cancel := context.WithTimeout(ctx, r.options.Time)
 	n := newNemesis(r.env, r.scenario.Faults)
+	defer context.AfterFunc(r.env.givenUp, cancel)()
 	n.follow(ctx, working, plan)
 	<-working.Done()
 	cancel()
@@ -172,6 +174,9 @@ func (r *run) calm(ctx context.Context) {
 		return
 	}
 	r.env.phase(history.PhaseHealed)
+	if r.env.givenUp.Err() != nil {
+		return
+	}
 	sleepUntil(ctx, time.Now().Add(orDefault(r.scenario.Calm, 3*time.Second)))
 }
 

@@ -9,13 +9,12 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/go-zookeeper/zk"
-
 	"github.com/zkcoord/zkcoord/harness"
 	"github.com/zkcoord/zkcoord/harness/checker"
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 	"github.com/zkcoord/zkcoord/harness/fault"
 	"github.com/zkcoord/zkcoord/harness/netfault"
+	"github.com/zkcoord/zkcoord/internal/client"
 	"github.com/zkcoord/zkcoord/internal/peers"
 	"github.com/zkcoord/zkcoord/session"
 )
@@ -38,7 +37,7 @@ func IsolatedFollower() harness.Scenario {
 		Report:   "go-zookeeper's zk.Lock trusts the connection's state",
 		Violates: []string{"lock/no-overlap"},
 		Workload: isolatedHolder(anyFollower, func(servers serversOf) lockProgram {
-			return lockProgram{open: openZKLock(isolatedTimeout, servers, zk.StateDisconnected, zk.StateExpired)}
+			return lockProgram{open: ofLibrary(peers.ZKLock, client.Lock, isolatedTimeout, servers).open}
 		}),
 	}, peerMutant(peers.Curator, "Curator's InterProcessMutex"), peerMutant(peers.Kazoo, "kazoo's Lock")}
 	return s
@@ -51,8 +50,8 @@ func peerMutant(l peers.Library, recipe string) harness.Mutant {
 		Violates: []string{"lock/no-overlap"},
 		Needs:    l.String(),
 		Workload: needing(isolatedHolder(anyFollower, func(servers serversOf) lockProgram {
-			return lockProgram{open: openPeer(l, peers.Mutex, isolatedTimeout, servers)}
-		}), l),
+			return lockProgram{open: ofLibrary(l, client.Lock, isolatedTimeout, servers).open}
+		}), ofLibrary(l, client.Lock, isolatedTimeout, nil)),
 	}
 }
 
@@ -96,7 +95,7 @@ func untilExpired(choose chooser) harness.Mutant {
 		Report:   "programs on zk.Lock that take nothing but Expired for a loss (samuel#20)",
 		Violates: []string{"lock/no-overlap"},
 		Workload: isolatedHolder(choose, func(servers serversOf) lockProgram {
-			return lockProgram{open: openZKLock(isolatedTimeout, servers, zk.StateExpired)}
+			return lockProgram{open: ofLibrary(peers.ZKLockUntilExpired, client.Lock, isolatedTimeout, servers).open}
 		}),
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/zkcoord/zkcoord/harness"
 	"github.com/zkcoord/zkcoord/harness/checker"
 	"github.com/zkcoord/zkcoord/harness/history"
+	"github.com/zkcoord/zkcoord/internal/client"
 	"github.com/zkcoord/zkcoord/internal/peers"
 )
 
@@ -108,11 +109,11 @@ const ownProcesses = "clients in processes of their own"
 
 // ownProcess runs a client's lock in a process of its own if the run asks for that, else in this one.
 func ownProcess(open opener) opener {
+	apart := ofLibrary(peers.Zkcoord, client.Lock, sessionTimeout, allServers)
 	return func(ctx context.Context, c *harness.Client, path string) (locker, error) {
 		if !c.Env().ClientProcesses {
 			return open(ctx, c, path)
 		}
-		apart := openPeer(peers.Zkcoord, peers.Mutex, sessionTimeout, func(_ context.Context, c *harness.Client) []string { return c.Env().Servers() })
-		return apart(ctx, c, path)
+		return apart.open(ctx, c, path)
 	}
 }
