@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -124,6 +125,19 @@ func (e *Env) GiveUp(err error) {
 	}
 	e.giveUp()
 	e.sched.stop()
+}
+
+// clientLogs are the ends of the logs of clients that wrote any.
+func (e *Env) clientLogs() map[int][]byte {
+	all := make(map[int][]byte)
+	for _, c := range e.clients {
+		c.log.mu.Lock()
+		if end := c.log.end(); len(end) > 0 {
+			all[c.ID] = bytes.Clone(end)
+		}
+		c.log.mu.Unlock()
+	}
+	return all
 }
 
 // spent reports whether as many operations as the options ask for have begun.

@@ -260,10 +260,10 @@ func (r *run) judge(ctx context.Context, start time.Time, plan Plan) (*Result, e
 		Scenario: s.Name, Claim: s.Claim, Guarantees: s.Guarantees, Seed: o.Seed,
 		Ensemble: r.env.Ensemble.Kind(), Nodes: len(r.env.Servers()), Clients: o.Clients, Time: o.Time, Operations: o.Operations,
 		Start: start.UTC(), Took: time.Since(start), Plan: plan, Command: o.Command,
-		History: r.env.rec.History(), ZooKeeper: r.version,
+		History: r.env.rec.History(), ZooKeeper: r.version, Client: s.Client, ClientLogs: r.env.clientLogs(),
 	}
 	result.CouldNot = r.couldNot(result)
-	result.History.Scenario, result.History.Seed, result.History.Ensemble = s.Name, o.Seed, result.Ensemble
+	result.History.Scenario, result.History.Seed, result.History.Ensemble, result.History.Client = s.Name, o.Seed, result.Ensemble, s.Client
 	stored := r.save(result)
 	checking, cancel := context.WithTimeout(context.WithoutCancel(ctx), o.CheckTime)
 	defer cancel()

@@ -66,7 +66,7 @@ func InteropSemaphore() harness.Scenario {
 			checker.LockTokensRise(),
 			checker.NothingLeft("znodes", "goroutines"),
 			checker.WaitersServed(checker.OpAcquire, 20*time.Second)),
-	}, lockProgram{want: func(*harness.Client) string { return "1" }}, openSemaphore, client.Semaphore, peers.Curator)
+	}, lockProgram{want: onePermit}, openSemaphore, client.Semaphore, peers.Curator)
 	inner := s.Workload
 	s.Workload = func(env *harness.Env) harness.Workload {
 		w := inner(env)

@@ -27,7 +27,7 @@ func LockPause() harness.Scenario {
 
 		ClientProcesses: true,
 		Needs:           ownProcesses,
-		Workload:        pausedHolders,
+		Workload:        pausedHolders(ownProcess(openMutex(leased()))),
 		Faults:          []harness.Fault{pauseHolder{}},
 		Checkers:        checker.Mutex(outside, 30*time.Second),
 		Guards:          []checker.Checker{grantsBeside(1), checker.Fenced(1), checker.Grants(3), checker.Contention(2)},
@@ -35,19 +35,21 @@ func LockPause() harness.Scenario {
 }
 
 // pausedHolders have client 0 hold for longer than a pause of its process takes, and write then, whether or not it lost the lock.
-func pausedHolders(env *harness.Env) harness.Workload {
-	p := lockProgram{
-		resource: harness.NewResource("account"),
-		open:     ownProcess(openMutex(leased())),
-		hold: func(c *harness.Client) time.Duration {
-			if c.ID == 0 {
-				return 5 * sessionTimeout
-			}
-			return upTo(50 * time.Millisecond)(c)
-		},
-		late: true,
+func pausedHolders(open opener) func(*harness.Env) harness.Workload {
+	return func(env *harness.Env) harness.Workload {
+		p := lockProgram{
+			resource: harness.NewResource("account"),
+			open:     open,
+			hold: func(c *harness.Client) time.Duration {
+				if c.ID == 0 {
+					return 5 * sessionTimeout
+				}
+				return upTo(50 * time.Millisecond)(c)
+			},
+			late: true,
+		}
+		return p.workload(env)
 	}
-	return p.workload(env)
 }
 
 // grantsBeside asks that somebody was granted the lock n times while another one had not been told yet that it lost it.
