@@ -12,6 +12,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/zkcoord/zkcoord/internal/client"
+	"github.com/zkcoord/zkcoord/internal/needs"
 	"github.com/zkcoord/zkcoord/session"
 	"github.com/zkcoord/zkcoord/zktest"
 )
@@ -31,11 +32,7 @@ func TestMain(m *testing.M) {
 func TestNoProcessOfAPeerIsLeft(t *testing.T) {
 	for _, l := range []Library{Zkcoord, Kazoo, Curator} {
 		t.Run(l.String(), func(t *testing.T) {
-			if err := l.Installed(); err != nil && os.Getenv("CI") != "" {
-				t.Fatalf("CI is set: %v", err)
-			} else if err != nil {
-				t.Skip(err)
-			}
+			needs.Installed(t, l.Installed())
 			e := zktest.Start(t, zktest.Options{TCP: true})
 			p, err := l.Client(t.Context())
 			if err != nil {
