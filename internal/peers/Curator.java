@@ -110,8 +110,13 @@ public final class Curator {
   public static void main(String[] args) throws Exception {
     int timeout = Integer.parseInt(System.getenv("ZKCOORD_SESSION_TIMEOUT_MS"));
     CuratorFramework client =
-        CuratorFrameworkFactory.newClient(
-            System.getenv("ZKCOORD_SERVERS"), timeout, timeout, new RetryForever(100));
+        CuratorFrameworkFactory.builder()
+            .connectString(System.getenv("ZKCOORD_SERVERS"))
+            .sessionTimeoutMs(timeout)
+            .connectionTimeoutMs(timeout)
+            .retryPolicy(new RetryForever(100))
+            .ensembleTracker(false) // stay on the addresses given, through which faults are injected
+            .build();
     client.getConnectionStateListenable().addListener(Curator::listen);
     client.start();
     client.blockUntilConnected(30, TimeUnit.SECONDS);

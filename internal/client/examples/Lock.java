@@ -22,8 +22,11 @@ public class Lock {
 
   public static void main(String[] args) throws Exception {
     int timeout = Integer.parseInt(System.getenv("ZKCOORD_SESSION_TIMEOUT_MS"));
-    var client = CuratorFrameworkFactory.newClient(
-        System.getenv("ZKCOORD_SERVERS"), timeout, timeout, new RetryForever(100));
+    var client = CuratorFrameworkFactory.builder()
+        .connectString(System.getenv("ZKCOORD_SERVERS"))
+        .sessionTimeoutMs(timeout).connectionTimeoutMs(timeout).retryPolicy(new RetryForever(100))
+        .ensembleTracker(false) // stay on the addresses given, through which faults are injected
+        .build();
     client.getConnectionStateListenable().addListener((c, state) -> {
       if (!state.isConnected()) say(message("lost").put("error", state.toString()));
     });
@@ -40,7 +43,12 @@ public class Lock {
         switch (request.get("op").asText()) {
           case "acquire" -> {
             long wait = request.path("wait_ms").asLong(TimeUnit.DAYS.toMillis(1000));
-            if (!lock.acquire(wait, TimeUnit.MILLISECONDS)) reply = message("fail").put("error", "not in time");
+            if (lock.acquire(wait, TimeUnit.MILLISECONDS)) {
+              String node = lock.getParticipantNodes().iterator().next(); // the holder's is the first
+              reply.put("node", node).put("token", client.checkExists().forPath(node).getCzxid());
+            } else {
+              reply = message("fail").put("error", "not in time");
+            }
           }
           case "release" -> lock.release();
           default -> reply = message("fail").put("error", "unknown operation");
