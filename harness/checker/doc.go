@@ -14,11 +14,12 @@
 // [Run] applies checkers, and turns whatever goes wrong in them into Unknown. [New] makes a checker
 // from a function.
 //
-// A busy machine decides no verdict. Each run measures by how much its own timers
-// are late, see [history.FactLag]. An overlap with a hold that was lost is exposure
-// if it is shorter than that: the end of the hold, or the record of it, was held up.
-// A hold that the program gives up has to end before the next one begins, however
-// busy the machine is.
+// A busy machine decides no verdict. Each run measures by how much its own timers are late, see
+// [history.FactLag], and when it stood still, see [history.FactStall]. A hold that ended late is
+// exposure if all of its delay was during such a stall, or if it was lost and the delay is shorter
+// than the lag. The time of a stall does not count against a bound for a wait. Nothing else is
+// excused: an overlap that goes on after a stall is a violation. A hold that the program gives up has
+// to end before the next one begins, however late timers are.
 //
 // # Properties
 //
