@@ -2,6 +2,7 @@ package scenarios
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"os"
 	"regexp"
@@ -13,6 +14,8 @@ import (
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 	"github.com/zkcoord/zkcoord/harness/fault"
 )
+
+var usualRuns = flag.Int("usual", 2, "runs of each scenario by TestBadLuckMakesNoVerdict")
 
 // idleOne run in so many may prove nothing: its one fault of a kind met nobody.
 const idleOne = 50
@@ -36,6 +39,31 @@ func TestScenariosInVirtualTime(t *testing.T) {
 				}
 			}
 			t.Logf("%d seeds from %d on, %d proved nothing", *seeds, *seed, idle)
+		})
+	}
+}
+
+// Bad luck must not decide a verdict: of 200 runs of a scenario as the command runs it by default, with all of its
+// faults and for its own time, at most one proves nothing.
+//
+//	go test ./scenarios -run TestBadLuckMakesNoVerdict -usual 200 -timeout 0 -v
+func TestBadLuckMakesNoVerdict(t *testing.T) {
+	for _, s := range Virtual() {
+		t.Run(s.Name, func(t *testing.T) {
+			t.Parallel()
+			verdicts := make(map[checker.Verdict]int)
+			for i := range uint64(*usualRuns) {
+				o := VirtualOptions(s, *seed+i)
+				o.Time, o.Faults = *length, nil
+				r := virtually(t, s, o)
+				switch verdicts[r.Verdict]++; {
+				case r.Verdict == checker.NotExercised && verdicts[r.Verdict] > *usualRuns/200, r.Verdict != checker.Valid && r.Verdict != checker.NotExercised:
+					t.Errorf("seed %d\n%s", r.Seed, r.Summary())
+				case r.Verdict == checker.NotExercised:
+					t.Logf("seed %d\n%s", r.Seed, r.Summary())
+				}
+			}
+			t.Log(s.Name, verdicts)
 		})
 	}
 }

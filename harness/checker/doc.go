@@ -101,7 +101,7 @@
 //	register/adds-count-once          a counter counts each add once
 //
 //	run/whole                         the run was whole: the ensemble was healthy before and after, each fault was healed, nothing panicked
-//	run/faults-had-effect             each fault had an effect while clients worked, and was healed
+//	run/faults-had-effect             each fault was healed, and some had an effect while clients worked
 //	run/operations-succeeded          each kind of operation succeeded at least once
 //	run/no-unexpected-error           clients get only expected errors
 //	run/clean-logs                    no server logs an internal error
