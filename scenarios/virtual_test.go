@@ -82,6 +82,23 @@ func TestCutLastsUntilTheTakeover(t *testing.T) {
 	}
 }
 
+// Nothing was known of the end of the holder's session, so that "a hold ends before the servers expire its session" was
+// not exercised by any run of the scenarios that are about it.
+func TestExpiryOfTheHolderIsSeenFromTheOtherSide(t *testing.T) {
+	for _, s := range []harness.Scenario{IsolatedClient(), IsolatedFollower(), IsolatedLeader()} {
+		t.Run(s.Name, func(t *testing.T) {
+			const id = "lock/loss-before-expiry"
+			if r, _ := virtually(t, s, VirtualOptions(s, 1)).Of(id); r.Verdict != checker.Valid || r.Checked == 0 {
+				t.Errorf("%s is %v, %d checked: %s", id, r.Verdict, r.Checked, r.Reason)
+			}
+			deaf := s.Mutate(s.Mutants[0])
+			if r, _ := virtually(t, deaf, VirtualOptions(deaf, 1)).Of(id); r.Verdict != checker.Invalid {
+				t.Errorf("%s of %s is %v, want %v: %s", id, deaf.Name, r.Verdict, checker.Invalid, r.Reason)
+			}
+		})
+	}
+}
+
 // A cut of followers is none of the leader: once that had moved, runs were valid
 // in which it had never been cut off.
 func TestCutWithoutTheLeaderShowsNothing(t *testing.T) {
