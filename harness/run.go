@@ -86,6 +86,7 @@ func newEnv(s Scenario, o Options, ens ensemble.Ensemble) *Env {
 		rec: history.NewRecorder(), root: rootFor(s.Name, o.Seed, time.Now()),
 		outcome: s.Outcome, grace: orDefault(s.Grace, time.Minute), sched: newSchedule(), operations: o.Operations,
 	}
+	env.givenUp, env.giveUp = context.WithCancel(context.Background())
 	if env.outcome == nil {
 		env.outcome = OutcomeOf
 	}
@@ -152,7 +153,11 @@ func (r *run) work(ctx context.Context) Plan {
 
 	working, cancel := context.WithTimeout(ctx, r.options.Time)
 	n := newNemesis(r.env, r.scenario.Faults)
+	defer context.AfterFunc(r.env.givenUp, cancel)()
 	n.follow(ctx, working, plan)
+	if r.options.Plan == nil {
+		plan = append(plan, n.again(ctx, working, len(plan))...)
+	}
 	<-working.Done()
 	cancel()
 
@@ -175,6 +180,9 @@ func (r *run) calm(ctx context.Context) {
 		return
 	}
 	r.env.phase(history.PhaseHealed)
+	if r.env.givenUp.Err() != nil {
+		return
+	}
 	sleepUntil(ctx, time.Now().Add(orDefault(r.scenario.Calm, 3*time.Second)))
 }
 
@@ -258,10 +266,10 @@ func (r *run) judge(ctx context.Context, start time.Time, plan Plan) (*Result, e
 		Scenario: s.Name, Claim: s.Claim, Guarantees: s.Guarantees, Seed: o.Seed,
 		Ensemble: r.env.Ensemble.Kind(), Nodes: len(r.env.Servers()), Clients: o.Clients, Time: o.Time, Operations: o.Operations,
 		Start: start.UTC(), Took: time.Since(start), Plan: plan, Command: o.Command,
-		History: r.env.rec.History(), ZooKeeper: r.version,
+		History: r.env.rec.History(), ZooKeeper: r.version, Client: s.Client, ClientLogs: r.env.clientLogs(),
 	}
 	result.CouldNot = r.couldNot(result)
-	result.History.Scenario, result.History.Seed, result.History.Ensemble = s.Name, o.Seed, result.Ensemble
+	result.History.Scenario, result.History.Seed, result.History.Ensemble, result.History.Client = s.Name, o.Seed, result.Ensemble, s.Client
 	stored := r.save(result)
 	checking, cancel := context.WithTimeout(context.WithoutCancel(ctx), o.CheckTime)
 	defer cancel()
@@ -315,11 +323,15 @@ func (r *run) save(result *Result) error {
 func (r *run) couldNot(result *Result) []string {
 	var reasons []string
 	faults := make(map[string][]string) // by reason
-	began := result.began()
+	began, idle := result.began(), checker.IdleFaults(result.History)
 	for _, f := range r.options.faults(r.scenario) {
 		err := f.Able(r.env)
-		if err == nil && (r.options.Faults != nil || result.Plan.has(f.Name())) && !began.has(f.Name()) {
+		switch {
+		case err != nil:
+		case (r.options.Faults != nil || result.Plan.has(f.Name())) && !began.has(f.Name()):
 			err = errors.New("the run was over before one began")
+		case idle[f.Name()] != "":
+			err = errors.New("none had an effect")
 		}
 		if err != nil {
 			why := err.Error()
