@@ -13,23 +13,26 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// patience is how long an answer may take. Past it the run is of no use.
+// patience is the time limit for a reply. After it the run is invalid.
 const patience = 60 * time.Second
 
-// sessionTimeout is long: no session of a trace may expire.
+// sessionTimeout is long, because no session of a trace may expire.
 const sessionTimeout = 40 * time.Second
 
-// A link is one connection of a client, used by hand: one request, then its answer.
+// A link is one connection of a client. It sends one request and then reads the
+// reply.
 type link struct {
 	conn net.Conn
 	r    *bufio.Reader
 	xid  int32
-	told []event // since it was last asked
-	over bool    // the server has hung up
-	left bool    // the session has another connection: the server may answer a ping while it hangs up
+	told []event // since the last call of events
+	over bool    // the server has closed the connection
+	// The session has another connection, so the server may answer a ping while
+	// it closes this one.
+	left bool
 }
 
-// An event is what a server tells a client, and the zxid that it gives with it.
+// An event is a watch event with its zxid.
 type event struct {
 	wire.WatcherEvent
 	zxid int64
@@ -49,7 +52,8 @@ func (l *link) close() {
 	}
 }
 
-// write sends a record and what follows it as one frame. That the server has hung up shows at the next read.
+// write sends a record and the bytes after it as one frame. If the server has
+// closed the connection, the next read reports it.
 func (l *link) write(record wire.Record, rest []byte) error {
 	if err := l.conn.SetDeadline(time.Now().Add(patience)); err != nil {
 		return err
@@ -60,12 +64,13 @@ func (l *link) write(record wire.Record, rest []byte) error {
 	return nil
 }
 
-// read returns the next frame that is no event, nil if the server hangs up first.
+// read returns the next frame that is not an event. It returns nil if the
+// server closes the connection first.
 func (l *link) read() ([]byte, error) {
 	for {
 		frame, err := wire.ReadFrame(l.r, nil, 0)
 		if late, ok := err.(net.Error); ok && late.Timeout() {
-			return nil, fmt.Errorf("no answer within %v", patience)
+			return nil, fmt.Errorf("no reply within %v", patience)
 		}
 		if err != nil {
 			l.over = true
@@ -84,14 +89,15 @@ func (l *link) read() ([]byte, error) {
 	}
 }
 
-// events returns what the link was told of since the last call.
+// events returns the events that the link has received since the last call.
 func (l *link) events() []event {
 	told := l.told
 	l.told = nil
 	return told
 }
 
-// handshake opens or resumes a session. The response is nil where the server hangs up instead.
+// handshake opens or resumes a session. The response is nil if the server
+// closes the connection instead.
 func (l *link) handshake(r wire.ConnectRequest) (*wire.ConnectResponse, error) {
 	if err := l.write(&r, nil); err != nil {
 		return nil, err
@@ -109,8 +115,10 @@ func (l *link) handshake(r wire.ConnectRequest) (*wire.ConnectResponse, error) {
 	return rsp, nil
 }
 
-// ask sends a request and returns the frame that answers it, nil if the server hangs up instead or answers never. A ping goes
-// behind the request: its answer says that none to the request will come.
+// ask sends a request and returns the frame of its reply. It returns nil if the
+// server closes the connection instead, or never answers. It sends a ping after
+// the request: the reply to the ping shows that no reply to the request will
+// follow.
 func (l *link) ask(op wire.Op, xid int32, body []byte) (answer []byte, err error) {
 	if err := l.write(&wire.RequestHeader{Xid: xid, Op: op}, body); err != nil {
 		return nil, err
@@ -127,17 +135,17 @@ func (l *link) ask(op wire.Op, xid int32, body []byte) (answer []byte, err error
 			return answer, err
 		}
 		if answer != nil {
-			return nil, fmt.Errorf("two answers, %x and %x", answer, frame)
+			return nil, fmt.Errorf("two replies, %x and %x, want one", answer, frame)
 		}
 		answer = frame
 	}
 }
 
-// pong is how the answer to a ping starts.
+// pong is the start of the reply to a ping.
 var pong = wire.Append(nil, &wire.Int32{Value: wire.XidPing})
 
-// catchUp waits until the server has applied the zxid, so that what it tells of it has been told. A ping passes through
-// all that a read does.
+// catchUp waits until the server has applied the zxid and has sent all events
+// up to it. A ping passes through the same queues as a read.
 func (l *link) catchUp(zxid int64) error {
 	for !l.over {
 		frame, err := l.ask(wire.OpPing, wire.XidPing, nil)
@@ -146,7 +154,7 @@ func (l *link) catchUp(zxid int64) error {
 		}
 		var h wire.ReplyHeader
 		if _, err := wire.Decode(frame, &h); err != nil || h.Xid != wire.XidPing || h.Err != wire.OK {
-			return fmt.Errorf("answer to a ping: %+v, %v", h, err)
+			return fmt.Errorf("reply to a ping: %+v, error %v", h, err)
 		}
 		if h.Zxid >= zxid {
 			return nil
@@ -155,14 +163,14 @@ func (l *link) catchUp(zxid int64) error {
 	return nil
 }
 
-// awaitEnd waits until the server hangs up.
+// awaitEnd waits until the server closes the connection.
 func (l *link) awaitEnd() error {
 	l.conn.SetDeadline(time.Now().Add(patience))
 	for !l.over {
 		if frame, err := l.read(); err != nil {
 			return err
 		} else if frame != nil {
-			return fmt.Errorf("%x where an end was to come", frame)
+			return fmt.Errorf("got frame %x, want the end of the connection", frame)
 		}
 	}
 	_, err := l.r.ReadByte()

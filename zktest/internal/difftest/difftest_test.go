@@ -28,9 +28,9 @@ import (
 var (
 	traces  = flag.Int("traces", enough, "number of traces to compare on each ensemble")
 	seed    = flag.Uint64("seed", 1, "seed of the first trace; the others follow it")
-	workers = flag.Int("workers", 4, "traces that are played at the same time")
+	workers = flag.Int("workers", 4, "number of traces that are played at the same time")
 	nodes   = flag.Int("nodes", 0, "number of servers; 0 is one ensemble of 1 and one of 3")
-	logs    = flag.String("logs", "", "directory to keep the logs of the servers in; empty keeps none")
+	logs    = flag.String("logs", "", "directory for the logs of the servers; empty keeps none")
 	against = flag.String("zookeeper", strings.Join(zkversion.Known(), ","), "versions of the real servers")
 	shrunk  = flag.Int("differences", 5, "number of differences after which to stop")
 )
@@ -39,7 +39,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const superuser = "super:pw"
 
-// options of zktest that are those of the real ensemble. One server has no nodes with a time to live, as by default.
+// options returns options of zktest that match the real ensemble. With one
+// server, nodes have no time to live, which is the default.
 func options(n int, v zktest.Version) zktest.Options {
 	return zktest.Options{Version: v, Servers: n, TickTime: tick, TTLNodes: ttlNodes(n), Superuser: superuser, MaxClientConns: -1}
 }
@@ -48,10 +49,12 @@ func ttlNodes(n int) bool { return n > 1 }
 
 const tick = 2 * time.Second
 
-// enough is a number of traces, from the first seed on, in which everything has happened at least once.
+// enough is a number of traces, from seed 1 on, in which everything happens at
+// least once.
 const enough = 100
 
-// onEachVersion runs f for each version of real servers. One that is not to be had is skipped, unless CI is set.
+// onEachVersion runs f for each version of real servers. If a version is not
+// installed, it is skipped; if CI is set, the test fails.
 func onEachVersion(t *testing.T, f func(t *testing.T, version string)) {
 	for version := range strings.SplitSeq(*against, ",") {
 		t.Run(version, func(t *testing.T) {
@@ -62,7 +65,8 @@ func onEachVersion(t *testing.T, f func(t *testing.T, version string)) {
 	}
 }
 
-// startReal starts ZooKeeper, and says which release it is. Nodes are reaped so rarely that no trace sees it.
+// startReal starts ZooKeeper and returns its release. It sets the interval for
+// reaping so long that no trace is affected.
 func startReal(t *testing.T, version string, n int) (s *servers, release zktest.Version) {
 	t.Helper()
 	e, err := process.Start(t.Context(), process.Options{Config: ensemble.Config{Version: version, Nodes: n, TickTime: tick, LogDir: *logs, JVMFlags: []string{
@@ -90,7 +94,8 @@ func startReal(t *testing.T, version string, n int) (s *servers, release zktest.
 	return from(e.Servers(), leader, e.DialContext), releaseOf(t, said)
 }
 
-// releaseOf returns the release in the words of srvr, or the newest that zktest knows.
+// releaseOf returns the release from the reply of srvr, or the newest release
+// that zktest supports.
 func releaseOf(t *testing.T, said string) zktest.Version {
 	t.Helper()
 	var minor, patch int
@@ -112,7 +117,8 @@ func rulesOf(t *testing.T, release zktest.Version) tree.Rules {
 	return rules
 }
 
-// avoiding is what no trace on n servers of these releases may have.
+// avoiding returns the requests that no trace on n servers of these releases
+// may have.
 func avoiding(n int, releases ...zktest.Version) (a avoid) {
 	for _, r := range releases {
 		a.modes = a.modes || r == "3.8.0" || r == "3.8.1"
@@ -121,13 +127,13 @@ func avoiding(n int, releases ...zktest.Version) (a avoid) {
 	return a
 }
 
-// from puts the leader first.
+// from rotates the addresses so that the leader is first.
 func from(addresses []string, leader int, dial ensemble.DialFunc) *servers {
 	rotated := slices.Concat(addresses[leader:], addresses[:leader])
 	return &servers{rotated, dial}
 }
 
-// playZktest plays a trace on an ensemble of its own.
+// playZktest plays a trace on a new ensemble.
 func playZktest(ctx context.Context, opts zktest.Options, root string, steps []step, t tally) (transcript, error) {
 	e, err := zktest.New(opts)
 	if err != nil {
@@ -137,12 +143,12 @@ func playZktest(ctx context.Context, opts zktest.Options, root string, steps []s
 	return play(ctx, from(e.Servers(), e.Leader(), e.DialContext), root, steps, t)
 }
 
-// A difference is a trace, shrunk, that two ensembles answer in two ways.
+// A difference is a minimized trace to which two ensembles reply differently.
 type difference struct {
 	seed        uint64
 	steps       []step
 	want, got   transcript
-	err         error // in place of an answer
+	err         error // set instead of a reply
 	notRepeated bool
 }
 
@@ -181,10 +187,10 @@ func indent(by, text string) string {
 type comparison struct {
 	want, got func(ctx context.Context, root string, steps []step, t tally) (transcript, error)
 	avoid     avoid
-	roots     atomic.Int64 // each trace gets a root of its own
+	roots     atomic.Int64 // each trace gets its own root
 }
 
-// once plays some steps of a seed's trace on both.
+// once plays a part of a seed's trace on both ensembles.
 func (c *comparison) once(ctx context.Context, seed uint64, part func([]step) []step, t tally) (d difference, differs bool) {
 	root := fmt.Sprintf("/trace%x-%d", seed, c.roots.Add(1))
 	d = difference{seed: seed, steps: part(generate(seed, root, c.avoid))}
@@ -201,7 +207,7 @@ func (c *comparison) once(ctx context.Context, seed uint64, part func([]step) []
 	return d, d.err != nil || !slices.Equal(d.want, d.got)
 }
 
-// trace compares one trace and shrinks the difference, if there is one.
+// trace compares one trace. If there is a difference, it minimizes the trace.
 func (c *comparison) trace(ctx context.Context, seed uint64, t tally) (difference, bool) {
 	whole, differs := c.once(ctx, seed, func(all []step) []step { return all }, t)
 	if !differs {
@@ -270,7 +276,8 @@ func (t tally) merge(other tally) {
 	}
 }
 
-// missing returns what a set of traces has not seen: an operation that succeeds, an event, a turn of a connection.
+// missing returns the events that a set of traces has not shown: successful
+// operations, watch events, and changes of connections.
 func (t tally) missing(ttl bool, rules tree.Rules) []string {
 	var none []string
 	want := func(what, outcome string) {
@@ -281,7 +288,7 @@ func (t tally) missing(ttl bool, rules tree.Rules) []string {
 	ops, _ := operations()
 	for _, op := range ops {
 		switch {
-		case op == wire.OpCheck: // it may not succeed, see the package's comment
+		case op == wire.OpCheck: // it may not succeed, see the package comment
 			want("part of a multi", "check ok")
 			if !rules.CheckAlone {
 				want(op.String(), wire.Unimplemented.String())
@@ -324,7 +331,7 @@ func (t tally) String() string {
 	return b.String()
 }
 
-// ZooKeeper and zktest answer the same to the same random traces.
+// ZooKeeper and zktest reply in the same way to the same random traces.
 func TestZktestAnswersAsZooKeeper(t *testing.T) {
 	sizes := []int{1, 3}
 	if *nodes > 0 {
@@ -356,12 +363,12 @@ func compareWith(t *testing.T, version string, n int) {
 	}
 	t.Logf("%d traces in %v\n%v", *traces, time.Since(start).Round(time.Second), tried)
 	if missing := tried.missing(ttlNodes(n), rulesOf(t, release)); *seed == 1 && *traces >= enough && len(found) == 0 && len(missing) > 0 {
-		t.Errorf("never once: %q", missing)
+		t.Errorf("these never occurred: %q", missing)
 	}
 }
 
-// Without this the test above could be one that never fails: two settings that answer differently are told apart, and the
-// trace is shrunk to what it takes.
+// This test shows that the test above can fail: two settings with different
+// replies are distinguished, and the trace is minimized to the necessary steps.
 func TestADifferenceIsFoundAndShrunk(t *testing.T) {
 	with, without := options(3, ""), options(3, "")
 	without.TTLNodes = false
@@ -377,11 +384,11 @@ func TestADifferenceIsFoundAndShrunk(t *testing.T) {
 	other := comparison{want: on(with), got: on(without)}
 	found, _ := other.all(t.Context(), *seed, 10, *workers, 10)
 	if len(found) < 3 {
-		t.Errorf("%d of 10 traces differ", len(found))
+		t.Errorf("%d of 10 traces differ, want at least 3", len(found))
 	}
 	for _, d := range found {
 		if len(d.steps) > 3 || d.notRepeated {
-			t.Errorf("not shrunk: %v", d)
+			t.Errorf("got a difference that is not minimized: %v", d)
 		}
 	}
 }

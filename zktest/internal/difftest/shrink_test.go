@@ -7,8 +7,10 @@ import (
 	"testing"
 )
 
-// minimize returns a shortest part of a trace, as indices into it, that fails still: without any one of its steps it does
-// not. It is the ddmin of Zeller and Hildebrandt, "Simplifying and Isolating Failure-Inducing Input", with complements only.
+// minimize returns a shortest part of a trace, as indices into it, that still
+// fails: without any one of its steps it does not fail. It is the ddmin
+// algorithm of Zeller and Hildebrandt, "Simplifying and Isolating
+// Failure-Inducing Input", with complements only.
 func minimize(all []int, fails func(part []int) bool) []int {
 	chunks := 2
 	for len(all) > 1 {
@@ -33,7 +35,7 @@ func minimize(all []int, fails func(part []int) bool) []int {
 	return all
 }
 
-// Whatever the steps are that it takes, they are what is left.
+// minimize returns exactly the steps that a failure needs, whichever they are.
 func TestMinimizeFindsTheStepsThatItTakes(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for range 300 {
@@ -57,7 +59,7 @@ func TestMinimizeFindsTheStepsThatItTakes(t *testing.T) {
 			return n == len(takes)
 		})
 		if want := slices.Sorted(maps.Keys(takes)); !slices.Equal(got, want) {
-			t.Fatalf("%d of %d: %v, want %v", runs, len(all), got, want)
+			t.Fatalf("after %d runs on %d steps: got %v, want %v", runs, len(all), got, want)
 		}
 	}
 }

@@ -11,7 +11,8 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// What the four-letter words tell of the watches of one client: all but mntr know only those on data.
+// The four-letter words report the watches of one client. All of them except
+// mntr count only watches on data.
 func TestWordsCountTheSameWatches(t *testing.T) {
 	onEachVersion(t, func(t *testing.T, version string) {
 		real, release := startReal(t, version, 1)
@@ -32,7 +33,7 @@ func watchWords(t *testing.T, s *servers) string {
 	defer l.close()
 	session, err := l.handshake(wire.ConnectRequest{Timeout: int32(sessionTimeout.Milliseconds()), Password: make([]byte, 16)})
 	if err != nil || session == nil {
-		t.Fatalf("no session: %v", err)
+		t.Fatalf("got no session: error %v", err)
 	}
 	for i, ask := range []struct {
 		op   wire.Op
@@ -52,7 +53,7 @@ func watchWords(t *testing.T, s *servers) string {
 		if word == "mntr" {
 			lines = slices.DeleteFunc(lines, func(line string) bool { return !strings.HasPrefix(line, "zk_watch_count\t") })
 		} else {
-			slices.Sort(lines) // they come in the order of a hash table
+			slices.Sort(lines) // they have the order of a hash table
 		}
 		fmt.Fprintf(&b, "%s: %q\n", word, lines)
 	}
