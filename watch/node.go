@@ -100,9 +100,9 @@ func (n *node) readBoth(ctx context.Context, w *recipe.Watches, fired []recipe.F
 	return nil
 }
 
-// settled reports whether the part that was read first was still unchanged when
-// the second part was read. The stat of the second part shows this for both
-// parts. Then both existed at that moment.
+// settled reports whether data and list existed at the same time. The stat of
+// the part that was read second shows whether the first part has changed
+// meanwhile.
 func (n nodeState) settled() bool {
 	return n.list.stat != nil && n.data.Stat.Mzxid == n.stat.Mzxid &&
 		n.list.stat.Pzxid == n.stat.Pzxid && n.list.stat.Czxid == n.data.Stat.Czxid
