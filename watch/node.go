@@ -38,8 +38,8 @@ type node struct {
 	read     nodeState // read last; part of it may come from a refresh that failed
 }
 
-// A nodeState is the data and the list of children of a znode, from one read
-// each. Both existed at the same time only if settled returns true.
+// A nodeState has the data and the list of children of a znode. Each comes from
+// its own read. Both existed at the same time only if settled returns true.
 type nodeState struct {
 	data session.Value
 	list members
