@@ -43,6 +43,10 @@ type Options struct {
 	NoResume  bool
 	Superuser string // "super:password" of the user that passes all ACLs; "" is none
 
+	// KeepLog makes the servers keep their whole transaction logs, for [Ensemble.WriteLog].
+	// Otherwise a server drops the start of a long one.
+	KeepLog bool
+
 	// TCP makes the servers listen on loopback, each on a free port, or on
 	// Listen if that is set. Otherwise they can be reached only with
 	// DialContext.
@@ -124,7 +128,7 @@ func (o *Options) config() (quorum.Config, error) {
 		Servers: o.Servers, Tick: o.TickTime, SyncLimit: o.SyncLimit,
 		MinSession: o.MinSessionTimeout, MaxSession: o.MaxSessionTimeout,
 		ElectionTime: o.ElectionTime, Retransmit: max(0, o.Retransmission), Pace: o.ExpirerPace,
-		MaxConns: max(0, o.MaxClientConns), TTL: o.TTLNodes,
+		MaxConns: max(0, o.MaxClientConns), TTL: o.TTLNodes, KeepLog: o.KeepLog,
 		Rand: rand.New(rand.NewPCG(o.Seed, 0)), Manual: o.Step,
 	}
 	if o.Superuser != "" {

@@ -95,6 +95,19 @@ func (w windows) excuses(hold history.HoldInterval, t time.Duration, clients ...
 	return hold.End != nil && hold.Lost() && hold.End.Time-t < w.lag(t, hold.End.Time)
 }
 
+// An Excuse is what an envelope excuses in one history.
+type Excuse struct{ windows windows }
+
+// In prepares the envelope for one history.
+func (e Envelope) In(h *history.History) Excuse { return Excuse{e.outside(h)} }
+
+// Covers reports whether a fault outside of the envelope hit one of the clients, or all of them, at t.
+func (x Excuse) Covers(t time.Duration, clients ...int16) bool { return x.windows.covers(t, clients...) }
+
+// Lag returns by how much this process was late between from and to, at most. It is zero on a virtual
+// clock.
+func (x Excuse) Lag(from, to time.Duration) time.Duration { return x.windows.lag(from, to) }
+
 // clientNamed reads "c3"; whatever is no client concerns all of them, a znode
 // whose name begins with a GUID among it.
 func clientNamed(target string) int16 {

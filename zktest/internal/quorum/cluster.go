@@ -24,6 +24,7 @@ type Config struct {
 	// is none.
 	Retransmit time.Duration
 	Pace       time.Duration // of each leader, see [Cluster.Pace]
+	KeepLog    bool          // servers keep their whole logs
 	TTL        bool          // nodes may have a time to live
 	NoResume   bool          // each connection gets a new session, without a password
 	Release    string        // ZooKeeper's release, for the four-letter words

@@ -243,7 +243,7 @@ const trimAt = 4096
 // trim discards old entries of the log that this replica has applied. A
 // follower that needs them gets a copy of the tree.
 func (s *server) trim() {
-	if len(s.log) < 2*trimAt || len(s.commits) > 0 {
+	if s.c.cfg.KeepLog || len(s.log) < 2*trimAt || len(s.commits) > 0 {
 		return
 	}
 	n := s.after(s.tree.Zxid) - trimAt
@@ -342,3 +342,6 @@ func (s *server) ordered() []*Conn {
 	slices.SortFunc(conns, func(a, b *Conn) int { return a.id - b.id })
 	return conns
 }
+
+// Log returns the log of a server, whether it runs or not. It must not be changed.
+func (c *Cluster) Log(server int) []*tree.Txn { return c.servers[server].log }

@@ -37,3 +37,41 @@ type Result struct {
 	Stat wire.Stat
 	Subs []Result
 }
+
+// Record returns the transaction as a server writes it to its log, or nil for a fault, which is none.
+func (t *Txn) Record() wire.Record {
+	switch t.Op {
+	case wire.OpCreate, wire.OpCreate2:
+		return &wire.CreateTxn{Path: t.Path, Data: t.Data, ACL: t.ACL, Ephemeral: t.Owner.ephemeral(), Parent: t.Version}
+	case wire.OpCreateContainer:
+		return t.container()
+	case wire.OpCreateTTL:
+		return &wire.CreateTTLTxn{CreateContainerTxn: *t.container(), TTL: t.Owner.ttl()}
+	case wire.OpDelete, wire.OpDeleteContainer:
+		return &wire.Path{Path: t.Path}
+	case wire.OpSetData, wire.OpReconfig:
+		return &wire.SetDataRequest{Path: t.Path, Data: t.Data, Version: t.Version}
+	case wire.OpSetACL:
+		return &wire.SetACLRequest{Path: t.Path, ACL: t.ACL, Version: t.Version}
+	case wire.OpCheck:
+		return &wire.PathVersion{Path: t.Path, Version: t.Version}
+	case wire.OpCreateSession:
+		return &wire.CreateSessionTxn{Timeout: t.Timeout}
+	case wire.OpCloseSession:
+		return &wire.CloseSessionTxn{Paths: t.Paths}
+	case wire.OpError:
+		return &wire.ErrorTxn{Code: t.Err}
+	case wire.OpMulti:
+		multi := &wire.MultiTxn{}
+		for i := range t.Subs {
+			sub := &t.Subs[i]
+			multi.Parts = append(multi.Parts, wire.TxnPart{Op: sub.Op, Body: wire.Append(nil, sub.Record())})
+		}
+		return multi
+	}
+	return nil
+}
+
+func (t *Txn) container() *wire.CreateContainerTxn {
+	return &wire.CreateContainerTxn{Path: t.Path, Data: t.Data, ACL: t.ACL, Parent: t.Version}
+}
