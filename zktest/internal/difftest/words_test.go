@@ -21,7 +21,7 @@ func TestWordsCountTheSameWatches(t *testing.T) {
 		e := zktest.Start(t, options(1, release))
 		model := from(e.Servers(), 0, e.DialContext)
 		if want, got := watchWords(t, real), watchWords(t, model); want != got {
-			t.Errorf("ZooKeeper:\n%s\nzktest:\n%s", want, got)
+			t.Errorf("got from zktest:\n%s\nwant, from ZooKeeper:\n%s", got, want)
 		}
 	})
 }
