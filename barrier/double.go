@@ -58,11 +58,11 @@ func (d *Double) check() error {
 		return err
 	}
 	if d.size < 1 || d.size > maxSize {
-		return invalid.New("a round of %d members", d.size)
+		return invalid.New("a round has %d members: must be 1 to %d", d.size, maxSize)
 	}
 	longest := strings.Repeat("0", idLength) + memberSuffix + znode.Seq(math.MinInt32).String()
 	if err := recipe.Fits(d.s, d.openOps(math.MaxInt32-1, slices.Repeat([]string{longest}, d.size))...); err != nil {
-		return invalid.New("a round of %d members: %w", d.size, err)
+		return invalid.New("a round has %d members, too many for one transaction: %w", d.size, err)
 	}
 	return nil
 }
@@ -318,7 +318,7 @@ func (d *Double) gathering(ctx context.Context) (int32, error) {
 		case err == nil && size == strconv.Itoa(d.size):
 			return value.Stat.Version, nil
 		case err == nil && caughtUp:
-			return 0, fmt.Errorf("%w: %d and %q", ErrSize, d.size, size)
+			return 0, fmt.Errorf("%w: this member has %d, the barrier has %q", ErrSize, d.size, size)
 		case err == nil:
 			if err := recipe.ReadBarrier(ctx, d.s, d.path); err != nil {
 				return 0, err
