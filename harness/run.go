@@ -155,6 +155,9 @@ func (r *run) work(ctx context.Context) Plan {
 	n := newNemesis(r.env, r.scenario.Faults)
 	defer context.AfterFunc(r.env.givenUp, cancel)()
 	n.follow(ctx, working, plan)
+	if r.options.Plan == nil {
+		plan = append(plan, n.again(ctx, working, len(plan))...)
+	}
 	<-working.Done()
 	cancel()
 
@@ -320,11 +323,15 @@ func (r *run) save(result *Result) error {
 func (r *run) couldNot(result *Result) []string {
 	var reasons []string
 	faults := make(map[string][]string) // by reason
-	began := result.began()
+	began, idle := result.began(), checker.IdleFaults(result.History)
 	for _, f := range r.options.faults(r.scenario) {
 		err := f.Able(r.env)
-		if err == nil && (r.options.Faults != nil || result.Plan.has(f.Name())) && !began.has(f.Name()) {
+		switch {
+		case err != nil:
+		case (r.options.Faults != nil || result.Plan.has(f.Name())) && !began.has(f.Name()):
 			err = errors.New("the run was over before one began")
+		case idle[f.Name()] != "":
+			err = errors.New("none had an effect")
 		}
 		if err != nil {
 			why := err.Error()

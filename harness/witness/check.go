@@ -137,7 +137,7 @@ func (l *Log) endedBeforeDeletion(j *judging) {
 			end = hold.End.Time
 		}
 		if late := j.late(deleted, end); late > 0 {
-			if j.Covers(deleted, hold.Begin.Client) {
+			if j.Explains(deleted, end, hold.Begin.Client) {
 				j.Exposed(late)
 				continue
 			}
@@ -165,11 +165,14 @@ func (l *Log) predecessorDeleted(j *judging) {
 				continue
 			}
 			j.Checked(1)
-			deleted := j.at(predecessor.DeletedAt)
+			deleted := j.End()
+			if predecessor.Deleted != 0 {
+				deleted = j.at(predecessor.DeletedAt)
+			}
 			switch {
 			case predecessor.Deleted != 0 && deleted <= e.Time:
-			case j.Covers(e.Time, e.Client, before.Begin.Client):
-				j.Exposed(max(0, deleted-e.Time))
+			case j.Explains(e.Time, deleted, before.Begin.Client):
+				j.Exposed(deleted - e.Time)
 			default:
 				when := "never deleted"
 				if predecessor.Deleted != 0 {

@@ -101,8 +101,8 @@ type Log struct {
 	at      map[int64]int
 	created map[int64][]*Life // znodes by the zxid of their creation
 	named   map[string][]*Life
-	began   map[int64]int64   // zxid at which each session was created
-	ended   map[int64]int64   // zxid at which each session was closed
+	began   map[int64]int64 // zxid at which each session was created
+	ended   map[int64]int64 // zxid at which each session was closed
 }
 
 // A Difference is two transactions under one zxid.
