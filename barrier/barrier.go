@@ -2,7 +2,6 @@ package barrier
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/zkcoord/zkcoord/recipe"
@@ -30,19 +29,10 @@ func (b *Barrier) Set(ctx context.Context) error {
 	if b.invalid != nil {
 		return fmt.Errorf("barrier: set %s: %w", b.path, b.invalid)
 	}
-	for {
-		err := recipe.WithParents(ctx, b.s, b.path, func(ctx context.Context) error {
-			_, err := b.s.Create(ctx, b.path, nil, session.Persistent)
-			return err
-		})
-		switch {
-		case err == nil, errors.Is(err, session.ErrNodeExists):
-			return nil
-		case session.ConnectionLost(err):
-			continue // if it was set, the next attempt says so
-		}
+	if err := recipe.Ensure(ctx, b.s, b.path, nil, session.Persistent); err != nil {
 		return fmt.Errorf("barrier: set %s: %w", b.path, err)
 	}
+	return nil
 }
 
 // Remove removes the barrier, and everybody who waits passes. That it is not
@@ -51,34 +41,12 @@ func (b *Barrier) Set(ctx context.Context) error {
 func (b *Barrier) Remove(ctx context.Context) error {
 	stat, err := b.stat(ctx)
 	if err == nil && stat != nil {
-		err = b.remove(ctx, stat.Czxid)
+		err = recipe.Remove(ctx, b.s, recipe.Node{Path: b.path, Czxid: stat.Czxid})
 	}
 	if err != nil {
 		return fmt.Errorf("barrier: remove %s: %w", b.path, err)
 	}
 	return nil
-}
-
-// remove deletes the node that the transaction czxid made. After a lost reply
-// it looks whether that node is gone: a later one is somebody else's doing,
-// and not to be deleted.
-func (b *Barrier) remove(ctx context.Context, czxid int64) error {
-	for {
-		err := b.s.Delete(ctx, b.path, session.AnyVersion)
-		switch {
-		case err == nil, errors.Is(err, session.ErrNoNode):
-			return nil
-		case !session.ConnectionLost(err):
-			return err
-		}
-		stat, err := b.stat(ctx)
-		if err != nil {
-			return err
-		}
-		if stat == nil || stat.Czxid != czxid {
-			return nil
-		}
-	}
 }
 
 // stat returns the stat of the barrier as a majority knows it, nil if it is

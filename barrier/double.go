@@ -235,6 +235,10 @@ func (d *Double) withdrawn(ctx context.Context) error {
 func (m *member) withdraw() {
 	gone := recipe.RemoveFound(m.d.s, func(ctx context.Context) (recipe.Node, error) {
 		if m.name == "" {
+			// After ReadBarrier the answer is final, which it would not be after the leader's own sync.
+			if err := recipe.ReadBarrier(ctx, m.d.s, m.d.roundPath(m.round)); err != nil {
+				return recipe.Node{}, err
+			}
 			if err := m.find(ctx); err != nil || m.name == "" {
 				return recipe.Node{}, err
 			}
@@ -254,20 +258,22 @@ func (m *member) join(ctx context.Context) error {
 			return err
 		}
 		m.round = gathering
-		results, err := m.d.s.Multi(ctx,
-			session.CheckOp{Path: m.d.path, Version: gathering},
-			session.CreateOp{Path: m.d.roundPath(gathering) + "/" + m.id + memberSuffix, Mode: session.EphemeralSequential})
+		err = recipe.Once(ctx, m.d.s, m.d.roundPath(gathering), func(ctx context.Context) error {
+			results, err := m.d.s.Multi(ctx,
+				session.CheckOp{Path: m.d.path, Version: gathering},
+				session.CreateOp{Path: m.d.roundPath(gathering) + "/" + m.id + memberSuffix, Mode: session.EphemeralSequential})
+			if err == nil {
+				_, m.name = znode.Split(results[1].Path)
+			}
+			return err
+		}, func(ctx context.Context) (bool, error) {
+			err := m.find(ctx)
+			return m.name != "", err
+		})
 		m.asked = session.OutcomeOf(err) != session.Failed
 		switch {
 		case err == nil:
-			_, m.name = znode.Split(results[1].Path)
 			return nil
-		case session.ConnectionLost(err):
-			// The reply was lost; the node is found by its name.
-			if err := m.find(ctx); err != nil || m.name != "" {
-				return err
-			}
-			m.asked = false
 		case errors.Is(err, session.ErrNoNode):
 			// The barrier is gone, or somebody deleted the directory of the round.
 			if err := m.d.skip(ctx, gathering); err != nil {
@@ -279,13 +285,8 @@ func (m *member) join(ctx context.Context) error {
 	}
 }
 
-// find looks for the member's node. ReadBarrier comes first: after it the answer
-// is final, which it would not be after the leader's own sync.
+// find looks for the member's node.
 func (m *member) find(ctx context.Context) error {
-	path := m.d.roundPath(m.round)
-	if err := recipe.ReadBarrier(ctx, m.d.s, path); err != nil {
-		return err
-	}
 	names, err := m.d.members(ctx, m.round)
 	for _, name := range names {
 		if strings.HasPrefix(name, m.id) {

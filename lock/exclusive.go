@@ -77,40 +77,32 @@ func (e *Exclusive) TryLock(ctx context.Context) (*Grant, error) {
 // says that the node may have been made.
 func (e *Exclusive) create(ctx context.Context, data []byte) (node recipe.Node, unsure bool, err error) {
 	for {
-		err := recipe.WithParents(ctx, e.session, e.path, func(ctx context.Context) error {
-			_, err := e.session.Create(ctx, e.path, data, session.Ephemeral)
-			return err
+		err := recipe.Once(ctx, e.session, e.path, func(ctx context.Context) error {
+			return recipe.WithParents(ctx, e.session, e.path, func(ctx context.Context) error {
+				_, err := e.session.Create(ctx, e.path, data, session.Ephemeral)
+				return err
+			})
+		}, func(ctx context.Context) (found bool, err error) {
+			node, err = e.find(ctx, data)
+			return node.Path != "", err
 		})
-		effect := session.OutcomeOf(err)
 		switch {
-		case effect == session.Failed && session.ConnectionLost(err) && ctx.Err() == nil:
-			continue // It was not sent before its connection was lost.
-		case effect == session.Failed && !errors.Is(err, session.ErrNodeExists):
+		case errors.Is(err, ErrLocked):
+			return node, false, ErrLocked
+		case err != nil && !errors.Is(err, session.ErrNodeExists):
+			return node, session.OutcomeOf(err) == session.Indeterminate, err
+		}
+		if node.Path == "" {
+			unsure = err == nil
+			node, err = e.find(ctx, data)
+		}
+		if node.Path != "" || errors.Is(err, ErrLocked) {
 			return node, false, err
-		case effect == session.Indeterminate && ctx.Err() != nil:
-			return node, true, err
 		}
-		node, look := e.look(ctx, data, effect == session.Indeterminate)
-		switch {
-		case node.Path != "" || errors.Is(look, ErrLocked):
-			return node, false, look
-		case look != nil:
-			return node, effect != session.Failed, look
-		case effect == session.Indeterminate && !session.ConnectionLost(err):
-			return node, false, err // an answer that proved nothing, until now
+		if err != nil {
+			return node, unsure, err
 		}
 	}
-}
-
-// look is find that is final also after a lost reply: what is lost with its
-// connection is applied by the end of ReadBarrier, or never.
-func (e *Exclusive) look(ctx context.Context, data []byte, lost bool) (recipe.Node, error) {
-	if lost {
-		if err := recipe.ReadBarrier(ctx, e.session, e.path); err != nil {
-			return recipe.Node{}, err
-		}
-	}
-	return e.find(ctx, data)
 }
 
 // owned reports whether a znode is ephemeral. Of a container, and of a znode with a
@@ -141,7 +133,10 @@ func (e *Exclusive) find(ctx context.Context, data []byte) (recipe.Node, error) 
 // undo deletes the node if a call that failed made it.
 func (e *Exclusive) undo(data []byte) {
 	recipe.RemoveFound(e.session, func(ctx context.Context) (recipe.Node, error) {
-		node, err := e.look(ctx, data, true)
+		if err := recipe.ReadBarrier(ctx, e.session, e.path); err != nil {
+			return recipe.Node{}, err
+		}
+		node, err := e.find(ctx, data)
 		if errors.Is(err, ErrLocked) || errors.Is(err, ErrNotALock) {
 			return recipe.Node{}, nil
 		}

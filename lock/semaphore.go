@@ -170,8 +170,7 @@ func (m *Semaphore) readCapacity(ctx context.Context, waiting bool, s *seen) (va
 		if !errors.Is(err, session.ErrNoNode) {
 			return value, err
 		}
-		_, err = m.session.Create(ctx, m.size, strconv.AppendInt(nil, int64(m.capacity), 10), session.Persistent)
-		if err != nil && !errors.Is(err, session.ErrNodeExists) && !session.ConnectionLost(err) {
+		if err := recipe.Ensure(ctx, m.session, m.size, strconv.AppendInt(nil, int64(m.capacity), 10), session.Persistent); err != nil {
 			return value, err
 		}
 	}
@@ -244,11 +243,11 @@ var errResized = errors.New("the capacity was changed")
 // after a transaction that cannot tell by itself: it has left the gate, so the
 // next one may have left its mark over this one's. No other lease has its name.
 func (m *Semaphore) isOut(ctx context.Context, lease recipe.Node) bool {
-	if err := recipe.ReadBarrier(ctx, m.session, lease.Path); err != nil {
-		return false
-	}
-	stat, err := m.session.Exists(ctx, lease.Path)
-	return err == nil && stat != nil
+	out, _ := recipe.Settle(ctx, m.session, lease.Path, func(ctx context.Context) (bool, error) {
+		stat, err := m.session.Exists(ctx, lease.Path)
+		return stat != nil, err
+	})
+	return out
 }
 
 // leaseName is what leases of this package are called before their weight,

@@ -42,6 +42,25 @@ func withParents(ctx context.Context, s *session.Session, path string, note func
 	}
 }
 
+// Ensure makes a node, and its parents if need be, unless there is a node at path, whoever
+// made it. After an error, session.OutcomeOf tells whether there may be one. A node that
+// was made, and that somebody has deleted since, may be made a second time if the
+// connection was lost.
+func Ensure(ctx context.Context, s *session.Session, path string, data []byte, mode session.Mode) error {
+	for {
+		err := WithParents(ctx, s, path, func(ctx context.Context) error {
+			_, err := s.Create(ctx, path, data, mode)
+			return err
+		})
+		switch {
+		case err == nil, errors.Is(err, session.ErrNodeExists):
+			return nil
+		case !session.ConnectionLost(err): // else, if it was made, the next attempt says so
+			return err
+		}
+	}
+}
+
 // CreateParents makes those parents of path that do not exist, as containers, which the
 // server deletes again some time after their last child went. Parents that exist need no
 // permission to create. It does not make the chroot: if that is missing, it fails with
