@@ -1,4 +1,4 @@
-package peers
+package client
 
 import (
 	"context"
@@ -7,7 +7,7 @@ import (
 	"sync"
 )
 
-// A Way is a loopback address behind which is a server, by a client's link.
+// A Way is a loopback address behind which is a server, by a client's own dialler.
 type Way struct {
 	listener net.Listener
 	server   string
