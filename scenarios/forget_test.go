@@ -1,11 +1,12 @@
 package scenarios
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
-	"fmt"
-	"hash/adler32"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -18,12 +19,13 @@ import (
 	"github.com/zkcoord/zkcoord/harness/checker"
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 	"github.com/zkcoord/zkcoord/harness/ensemble/process"
+	"github.com/zkcoord/zkcoord/internal/txnlog"
 	"github.com/zkcoord/zkcoord/internal/wire"
 	"github.com/zkcoord/zkcoord/internal/zkversion"
 )
 
-// Real servers are upgraded under load, and each one that has become the new version has forgotten the oldest member of
-// a group that was in its log. The others have it.
+// Real servers are upgraded under load, and each one that has become the new version has forgotten
+// the oldest member of a group that was in its log. The others have it.
 func TestAForgottenEphemeralIsFoundOnRealServers(t *testing.T) {
 	for _, version := range []string{zkversion.Oldest, zkversion.Default} {
 		if _, _, err := process.Find(t.Context(), version); err != nil {
@@ -101,87 +103,39 @@ func (f *forgetful) SetVersion(ctx context.Context, node int, version string) er
 	return os.WriteFile(newest, text, 0o600)
 }
 
-// A logEntry is one of ZooKeeper's transaction log: a checksum, the length of the transaction, the transaction, a B.
-type logEntry struct {
-	from, to int    // in the log
-	txn      []byte // begins with session, cxid, zxid, time and type
-}
-
-const (
-	logHeader = 16 // magic, version, database
-	txnHeader = 8 + 4 + 8 + 8 + 4
-)
-
-func (e logEntry) session() int64 { return int64(binary.BigEndian.Uint64(e.txn)) }
-func (e logEntry) op() wire.Op    { return wire.Op(binary.BigEndian.Uint32(e.txn[txnHeader-4:])) }
-
-// logEntries cuts a log up to the zeros that make room for more.
-func logEntries(log []byte) (all []logEntry, err error) {
-	for at := logHeader; at+12 < len(log); {
-		n := int(binary.BigEndian.Uint32(log[at+8:]))
-		if n == 0 {
-			break
-		}
-		end := at + 12 + n + 1
-		if n < txnHeader || end > len(log) || log[end-1] != 'B' {
+// forgetOldest returns a log in which the create of the oldest member that is still there is a
+// request that failed, so that all zxids stay what they are. It is not ok if there is none.
+func forgetOldest(log []byte) (without []byte, ok bool, err error) {
+	members := map[string]txnlog.Txn{}
+	for txn, err := range txnlog.Read(bytes.NewReader(log)) {
+		if errors.Is(err, txnlog.ErrTorn) {
 			break // the server was killed as it wrote
 		}
-		txn := log[at+12 : end-1]
-		if sum := binary.BigEndian.Uint64(log[at:]); sum != uint64(adler32.Checksum(txn)) {
-			return nil, fmt.Errorf("log at %d: checksum %x of a transaction that has %x", at, sum, adler32.Checksum(txn))
+		if err != nil {
+			return nil, false, err
 		}
-		all = append(all, logEntry{at, end, txn})
-		at = end
-	}
-	return all, nil
-}
-
-// forgetOldest returns a log in which the create of the oldest member that is still there is a request that
-// failed, so that all zxids stay what they are. It is not ok if there is none.
-func forgetOldest(log []byte) (without []byte, ok bool, err error) {
-	all, err := logEntries(log)
-	if err != nil {
-		return nil, false, err
-	}
-	var oldest logEntry
-	gone, ended := map[string]bool{}, map[int64]bool{}
-	for _, e := range slices.Backward(all) {
-		body := e.txn[txnHeader:]
-		switch e.op() {
-		case wire.OpCloseSession:
-			ended[e.session()] = true
-		case wire.OpDelete:
-			gone[path(body)] = true
-		case wire.OpMulti: // of parts, each an operation and its transaction
-			for n, rest := binary.BigEndian.Uint32(body), body[4:]; n > 0; n-- {
-				size := binary.BigEndian.Uint32(rest[4:])
-				if wire.Op(binary.BigEndian.Uint32(rest)) == wire.OpDelete {
-					gone[path(rest[8:])] = true
-				}
-				rest = rest[8+size:]
-			}
-		case wire.OpCreate, wire.OpCreate2:
-			if name := path(body); strings.Contains(name, "/group/") && !gone[name] && !ended[e.session()] {
-				oldest, ok = e, true
+		for _, c := range txn.Changes {
+			switch {
+			case c.Op == wire.OpDelete:
+				delete(members, c.Path)
+			case c.Op == wire.OpCreate && c.Ephemeral && strings.Contains(c.Path, "/group/"):
+				members[c.Path] = txn
 			}
 		}
 	}
-	if !ok {
+	if len(members) == 0 {
 		return nil, false, nil
 	}
-	return slices.Concat(log[:oldest.from], failed(oldest), log[oldest.to:]), true, nil
-}
-
-// path is the first field of a transaction.
-func path(body []byte) string { return string(body[4 : 4+binary.BigEndian.Uint32(body)]) }
-
-// failed is the entry of a request that failed, in place of e.
-func failed(e logEntry) []byte {
-	failure := wire.OpError
-	txn := binary.BigEndian.AppendUint32(slices.Clone(e.txn[:txnHeader-4]), uint32(failure))
-	code := wire.NoNode
-	txn = binary.BigEndian.AppendUint32(txn, uint32(code))
-	b := binary.BigEndian.AppendUint64(nil, uint64(adler32.Checksum(txn)))
-	b = binary.BigEndian.AppendUint32(b, uint32(len(txn)))
-	return append(append(b, txn...), 'B')
+	oldest := slices.MinFunc(slices.Collect(maps.Values(members)), func(a, b txnlog.Txn) int { return cmp.Compare(a.Zxid, b.Zxid) })
+	// An entry is a checksum of 8 bytes, a length of 4, the transaction, which begins with its
+	// header, and a last byte.
+	at := bytes.Index(log, wire.Append(nil, &oldest.TxnHeader))
+	end := at + int(binary.BigEndian.Uint32(log[at-4:])) + 1
+	var failed bytes.Buffer
+	oldest.Op = wire.OpError
+	if err := txnlog.NewWriter(&failed).Append(oldest.TxnHeader, &wire.ErrorTxn{Code: wire.NoNode}); err != nil {
+		return nil, false, err
+	}
+	const head = 16 // of a log
+	return slices.Concat(log[:at-12], failed.Bytes()[head:], log[end:]), true, nil
 }

@@ -172,7 +172,8 @@ func conformWord(f conform.Finding) string {
 	return "unknown"
 }
 
-// conformStep is an operation and its answer, which may have several lines, and the answer that was expected instead.
+// conformStep is an operation and its answer, which may have several lines, and the answer that was
+// expected instead.
 func conformStep(s conform.Step) string {
 	const below = "\n             "
 	text := s.Operation + ": " + strings.ReplaceAll(s.Answer, "\n", below)

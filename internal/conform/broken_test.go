@@ -23,7 +23,8 @@ type broken struct {
 	silent   bool // about events
 }
 
-// conn changes whole frames. A client of this package writes one at a time, and reads only what it waits for.
+// conn changes whole frames. A client of this package writes one at a time, and reads only what it
+// waits for.
 type conn struct {
 	net.Conn
 	of broken

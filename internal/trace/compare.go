@@ -91,8 +91,9 @@ type Comparison struct {
 	Limits            Limits
 	Root              string // of all traces; it has to exist; "" is the root of all znodes
 
-	// Known, unless it is nil, reports whether a difference is like one that it was called with before. Such a difference is
-	// neither shrunk nor returned. It is called by one goroutine at a time.
+	// Known, unless it is nil, reports whether a difference is like one that it was called with
+	// before. Such a difference is neither shrunk nor returned. It is called by one goroutine at a
+	// time.
 	Known func(Difference) bool
 
 	roots atomic.Int64 // each trace gets a root of its own
@@ -157,8 +158,8 @@ func (c *Comparison) known(d Difference) bool {
 	return c.Known(d)
 }
 
-// All compares traces, whose seeds follow the first, and stops at most differences. It plays as many at the same time as there
-// are workers. The tally is of Got.
+// All compares traces, whose seeds follow the first, and stops at most differences. It plays as
+// many at the same time as there are workers. The tally is of Got.
 func (c *Comparison) All(ctx context.Context, first uint64, n, workers, most int) ([]Difference, Tally) {
 	var (
 		mu    sync.Mutex

@@ -21,7 +21,8 @@ const patience = time.Minute
 // sessionTimeout is long: no session of a trace may expire.
 const sessionTimeout = 40 * time.Second
 
-// A Link is one connection of a client, used by hand: one request, then its answer. Its methods are for one goroutine.
+// A Link is one connection of a client, used by hand: one request, then its answer. Its methods are
+// for one goroutine.
 type Link struct {
 	conn     net.Conn
 	r        *bufio.Reader
@@ -39,7 +40,8 @@ type Event struct {
 	Zxid int64
 }
 
-// Dial connects to a server. Role 0 is the leader. The connection ends with ctx. The caller closes it.
+// Dial connects to a server. Role 0 is the leader. The connection ends with ctx. The caller closes
+// it.
 func Dial(ctx context.Context, s *Servers, role int) (*Link, error) {
 	conn, err := s.Dial(ctx, "tcp", s.Addresses[role%len(s.Addresses)])
 	if err != nil {
@@ -59,9 +61,11 @@ func (l *Link) Close() {
 	}
 }
 
-// HangUp closes the connection once the server has closed its end. ZooKeeper forgets by then which connection the session had.
-// A server that still does that when the session has its next connection forgets the next one instead (every release:
-// ServerCnxnFactory.removeCnxnFromSessionMap removes by the id alone). It does not close that one when the session ends.
+// HangUp closes the connection once the server has closed its end. ZooKeeper forgets by then which
+// connection the session had. A server that still does that when the session has its next
+// connection forgets the next one instead (every release:
+// ServerCnxnFactory.removeCnxnFromSessionMap removes by the id alone). It does not close that one
+// when the session ends.
 func (l *Link) HangUp() error {
 	if l == nil {
 		return nil
@@ -90,7 +94,8 @@ func (l *Link) NextXid() int32 {
 	return l.xid
 }
 
-// Write sends a record and what follows it as one frame. That the server has hung up shows at the next read.
+// Write sends a record and what follows it as one frame. That the server has hung up shows at the
+// next read.
 func (l *Link) Write(record wire.Record, rest []byte) error {
 	if err := l.conn.SetDeadline(time.Now().Add(l.patience)); err != nil {
 		return err
@@ -150,8 +155,9 @@ func (l *Link) Handshake(r wire.ConnectRequest) (*wire.ConnectResponse, error) {
 	return rsp, nil
 }
 
-// Ask sends a request and returns the frame that answers it, nil if the server hangs up instead or answers never. A ping goes
-// behind the request: its answer says that none to the request will come.
+// Ask sends a request and returns the frame that answers it, nil if the server hangs up instead or
+// answers never. A ping goes behind the request: its answer says that none to the request will
+// come.
 func (l *Link) Ask(op wire.Op, xid int32, body []byte) (answer []byte, err error) {
 	if err := l.Write(&wire.RequestHeader{Xid: xid, Op: op}, body); err != nil {
 		return nil, err
@@ -177,8 +183,8 @@ func (l *Link) Ask(op wire.Op, xid int32, body []byte) (answer []byte, err error
 // pong is how the answer to a ping starts.
 var pong = wire.Append(nil, &wire.Int32{Value: wire.XidPing})
 
-// CatchUp waits until the server has applied the zxid, so that what it tells of it has been told. A ping passes through
-// all that a read does.
+// CatchUp waits until the server has applied the zxid, so that what it tells of it has been told. A
+// ping passes through all that a read does.
 func (l *Link) CatchUp(zxid int64) error {
 	began := time.Now()
 	for !l.over {
