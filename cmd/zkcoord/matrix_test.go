@@ -3,6 +3,9 @@ package main
 import (
 	"slices"
 	"testing"
+	"time"
+
+	"github.com/zkcoord/zkcoord/harness"
 )
 
 func TestColumnsOfTheMatrix(t *testing.T) {
@@ -21,6 +24,25 @@ func TestColumnsOfTheMatrix(t *testing.T) {
 		}
 		if !slices.Equal(got, c.want) {
 			t.Errorf("%s and %s give %q, want %q", c.kinds, c.versions, got, c.want)
+		}
+	}
+}
+
+// Scenarios that need a minute were not exercised in a matrix of 10 s a run.
+func TestTimeOfARun(t *testing.T) {
+	long := harness.Scenario{Name: "long", Time: time.Minute}
+	for _, c := range []struct {
+		flags runFlags
+		want  time.Duration
+	}{
+		{runFlags{time: 20 * time.Second}, time.Minute},
+		{runFlags{time: 10 * time.Second, timeGiven: true}, 10 * time.Second},
+		{runFlags{time: 10 * time.Second, timeGiven: true, matrix: true}, time.Minute},
+		{runFlags{time: 2 * time.Minute, timeGiven: true, matrix: true}, 2 * time.Minute},
+		{runFlags{time: 10 * time.Second, timeGiven: true, matrix: true, virtual: true}, 10 * time.Second},
+	} {
+		if got := c.flags.timeOf(long); got != c.want {
+			t.Errorf("%+v gives %v, want %v", c.flags, got, c.want)
 		}
 	}
 }
