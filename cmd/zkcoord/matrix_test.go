@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/zkcoord/zkcoord/harness"
+	"github.com/zkcoord/zkcoord/harness/ensemble/embedded"
+	"github.com/zkcoord/zkcoord/scenarios"
 )
 
 func TestColumnsOfTheMatrix(t *testing.T) {
@@ -44,5 +46,22 @@ func TestTimeOfARun(t *testing.T) {
 		if got := c.flags.timeOf(long); got != c.want {
 			t.Errorf("%+v gives %v, want %v", c.flags, got, c.want)
 		}
+	}
+}
+
+// A scenario whose clients have processes of their own was said to be impossible everywhere.
+func TestMatrixOfAScenarioWithClientProcesses(t *testing.T) {
+	e, err := embedded.Start(embedded.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close(t.Context())
+	s := scenarios.LockPause()
+	if err := unableToAll(s, e, harness.Options{}); err != nil {
+		t.Errorf("lock-pause: %v", err)
+	}
+	s.ClientProcesses = false
+	if err := unableToAll(s, e, harness.Options{}); err == nil {
+		t.Error("a pause of clients without processes is possible")
 	}
 }
