@@ -2,10 +2,12 @@ package main
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/zkcoord/zkcoord/harness"
+	"github.com/zkcoord/zkcoord/harness/ensemble"
 	"github.com/zkcoord/zkcoord/harness/ensemble/embedded"
 	"github.com/zkcoord/zkcoord/scenarios"
 )
@@ -63,5 +65,31 @@ func TestMatrixOfAScenarioWithClientProcesses(t *testing.T) {
 	s.ClientProcesses = false
 	if err := unableToAll(s, e, harness.Options{}); err == nil {
 		t.Error("a pause of clients without processes is possible")
+	}
+}
+
+// A seed stands for the same version in the command as in tests, which print the command.
+func TestVirtualRunIsOfTheVersionOfItsSeed(t *testing.T) {
+	for _, c := range []struct {
+		seed      uint64
+		zookeeper string
+		want      string
+	}{{2, "", "3.8."}, {3, "", "3.9."}, {2, "3.9.3", "3.9.3"}} {
+		f := runFlags{ensemble: "embedded", virtual: true, time: time.Minute, intensity: 1, seed: c.seed, zookeeper: c.zookeeper}
+		o, err := f.options(&app{}, scenarios.LockFaults())
+		if err != nil {
+			t.Fatal(err)
+		}
+		e, err := o.Ensemble(t.Context(), ensemble.Config{Nodes: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		status, err := ensemble.Ask(t.Context(), e.DialContext, e.Servers()[0])
+		if err != nil || !strings.HasPrefix(status.Version, c.want) {
+			t.Errorf("seed %d, --zookeeper %q: servers of %q, want %s, %v", c.seed, c.zookeeper, status.Version, c.want, err)
+		}
+		if err := e.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
 	}
 }

@@ -338,6 +338,9 @@ func (f *runFlags) options(a *app, s harness.Scenario) (harness.Options, error) 
 			return o, err
 		}
 	}
+	if f.virtual && f.zookeeper == "" {
+		o.Ensemble = scenarios.VirtualOptions(s, f.seed).Ensemble // of the version that the seed stands for
+	}
 	if f.virtual && f.faults == nil {
 		o.Faults = scenarios.VirtualOptions(s, f.seed).Faults
 		return o, nil
