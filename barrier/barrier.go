@@ -14,7 +14,7 @@ import (
 type Barrier struct {
 	s       *session.Session
 	path    string
-	invalid error // of the path
+	invalid error // set if the path is invalid
 }
 
 // New returns the barrier at path. It sends no request. If path is invalid,

@@ -30,7 +30,7 @@ type Double struct {
 	path string
 	size int
 
-	invalid error // of the constructor's arguments
+	invalid error // set if the constructor's arguments are invalid
 
 	turn chan struct{} // full while a call waits for withdrawals
 
@@ -58,11 +58,11 @@ func (d *Double) check() error {
 		return err
 	}
 	if d.size < 1 || d.size > maxSize {
-		return invalid.New("a round of %d members", d.size)
+		return invalid.New("a round has %d members: must be 1 to %d", d.size, maxSize)
 	}
 	longest := strings.Repeat("0", idLength) + memberSuffix + znode.Seq(math.MinInt32).String()
 	if err := recipe.Fits(d.s, d.openOps(math.MaxInt32-1, slices.Repeat([]string{longest}, d.size))...); err != nil {
-		return invalid.New("a round of %d members: %w", d.size, err)
+		return invalid.New("a round has %d members, too many for one transaction: %w", d.size, err)
 	}
 	return nil
 }
@@ -318,7 +318,7 @@ func (d *Double) gathering(ctx context.Context) (int32, error) {
 		case err == nil && size == strconv.Itoa(d.size):
 			return value.Stat.Version, nil
 		case err == nil && caughtUp:
-			return 0, fmt.Errorf("%w: %d and %q", ErrSize, d.size, size)
+			return 0, fmt.Errorf("%w: this member has %d, the barrier has %q", ErrSize, d.size, size)
 		case err == nil:
 			if err := recipe.ReadBarrier(ctx, d.s, d.path); err != nil {
 				return 0, err
@@ -372,8 +372,8 @@ func (d *Double) skip(ctx context.Context, round int32) error {
 	return err
 }
 
-// dismiss opens for nobody all rounds that are older than the gathering one and
-// not open yet.
+// dismiss opens all rounds that are older than the gathering one and not open
+// yet. It opens them without members, so that their waiting members join again.
 func (d *Double) dismiss(ctx context.Context, gathering int32) error {
 	listing, err := d.s.Children(ctx, d.path)
 	if err != nil && !errors.Is(err, session.ErrNoNode) {
@@ -505,9 +505,9 @@ func (r *Round) Leave(ctx context.Context) error {
 }
 
 func (r *Round) leave(ctx context.Context) error {
-	// The members are not listed at first. A member that has already left need
-	// not be waited for, and members that came too late for the round never
-	// are.
+	// The first iteration uses the members of the round, without a list from
+	// the server. So Leave never waits for a member that came too late for the
+	// round, and a wait for a member that has already left ends at once.
 	for names := r.members; len(names) > 0; {
 		on, err := names[0], error(nil)
 		switch own := slices.Index(names, r.name); {

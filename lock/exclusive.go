@@ -165,7 +165,7 @@ func (e *Exclusive) await(ctx context.Context) error {
 // no client holds the lock.
 func (e *Exclusive) Holder(ctx context.Context) (Contender, bool, error) {
 	if e.invalid != nil {
-		return Contender{}, false, fmt.Errorf("lock: holder of %s: %w", e.path, e.invalid)
+		return Contender{}, false, fmt.Errorf("lock: read holder of %s: %w", e.path, e.invalid)
 	}
 	value, err := e.session.Get(ctx, e.path)
 	if errors.Is(err, session.ErrNoNode) {
@@ -175,7 +175,7 @@ func (e *Exclusive) Holder(ctx context.Context) (Contender, bool, error) {
 		err = ErrNotALock
 	}
 	if err != nil {
-		return Contender{}, false, fmt.Errorf("lock: holder of %s: %w", e.path, err)
+		return Contender{}, false, fmt.Errorf("lock: read holder of %s: %w", e.path, err)
 	}
 	_, label, _ := strings.Cut(string(value.Data), " ")
 	return Contender{Path: e.path, Label: label, Session: value.Stat.EphemeralOwner, Holds: true}, true, nil

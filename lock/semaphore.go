@@ -98,7 +98,7 @@ func (m *Semaphore) pass(ctx context.Context, first *lockqueue.Place, permits in
 		}
 		switch {
 		case permits > seen.capacity:
-			err = fmt.Errorf("%w: %d of %d permits", ErrCapacity, permits, seen.capacity)
+			err = fmt.Errorf("%w: %d requested, capacity %d", ErrCapacity, permits, seen.capacity)
 		case permits <= seen.capacity-seen.out:
 			seen.stop()
 			lease, err := m.take(ctx, first, permits, seen.version)
@@ -282,7 +282,7 @@ const idLength = 32
 // capacity that was passed to NewSemaphore.
 func (m *Semaphore) Capacity(ctx context.Context) (int, error) {
 	if m.gate.Invalid != nil {
-		return 0, fmt.Errorf("lock: capacity of %s: %w", m.path, m.gate.Invalid)
+		return 0, fmt.Errorf("lock: read capacity of %s: %w", m.path, m.gate.Invalid)
 	}
 	value, err := m.session.Get(ctx, m.size)
 	if errors.Is(err, session.ErrNoNode) {
@@ -293,7 +293,7 @@ func (m *Semaphore) Capacity(ctx context.Context) (int, error) {
 		n, err = strconv.Atoi(string(value.Data))
 	}
 	if err != nil {
-		return 0, fmt.Errorf("lock: capacity of %s: %w", m.path, err)
+		return 0, fmt.Errorf("lock: read capacity of %s: %w", m.path, err)
 	}
 	return n, nil
 }
@@ -312,7 +312,7 @@ func checkCapacity(permits int) error {
 // granted any permit. SetCapacity may be called again after any error.
 func (m *Semaphore) SetCapacity(ctx context.Context, permits int) error {
 	if err := cmp.Or(m.gate.Invalid, checkCapacity(permits)); err != nil {
-		return fmt.Errorf("lock: capacity of %s: %w", m.path, err)
+		return fmt.Errorf("lock: set capacity of %s: %w", m.path, err)
 	}
 	data := strconv.AppendInt(nil, int64(permits), 10)
 	_, err := m.session.Set(ctx, m.size, data, session.AnyVersion)
@@ -326,7 +326,7 @@ func (m *Semaphore) SetCapacity(ctx context.Context, permits int) error {
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("lock: capacity of %s: %w", m.path, err)
+		return fmt.Errorf("lock: set capacity of %s: %w", m.path, err)
 	}
 	return nil
 }

@@ -44,7 +44,7 @@ func (c *Place) begin(ctx context.Context) (done func(), err error) {
 	case c.turn <- struct{}{}:
 	case <-ctx.Done():
 		return nil, c.refused(context.Cause(ctx))
-	case <-c.Context().Done(): // the removal of the node may have the turn
+	case <-c.Context().Done(): // needed because the removal of the node may hold the turn
 		return nil, c.refused(context.Cause(c.Context()))
 	}
 	done = func() { <-c.turn }
