@@ -40,7 +40,8 @@ type Event struct {
 	Zxid int64
 }
 
-// Dial connects to a server. Role 0 is the leader. The connection ends with ctx. The caller closes it.
+// Dial connects to a server. Role 0 is the leader. The connection ends with ctx. The caller closes
+// it.
 func Dial(ctx context.Context, s *Servers, role int) (*Link, error) {
 	conn, err := s.Dial(ctx, "tcp", s.Addresses[role%len(s.Addresses)])
 	if err != nil {
