@@ -1,8 +1,10 @@
 package harness
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
 	"strconv"
@@ -27,6 +29,8 @@ type Process interface {
 	Stop(ctx context.Context) error
 	// Continue lets it go on.
 	Continue() error
+	// Kill ends it as SIGKILL does. It may return before the end.
+	Kill()
 }
 
 // Client is the harness's side of one client: number, link, random choices and
@@ -43,6 +47,7 @@ type Client struct {
 	last    int32 // the last process that was handed out
 	session SessionInfo
 	own     Process // nil if there is none
+	log     tail
 }
 
 func newClient(env *Env, id int) *Client {
@@ -217,6 +222,31 @@ func (c *Client) Process() Process {
 	defer c.mu.Unlock()
 	return c.own
 }
+
+// Log takes what the client's own process writes to standard error. The end of it is kept with the run.
+func (c *Client) Log() io.Writer { return &c.log }
+
+// A tail keeps the end of what is written to it.
+type tail struct {
+	mu   sync.Mutex
+	kept []byte
+}
+
+// mostLog is how many bytes of each log a run keeps.
+const mostLog = 1 << 20
+
+// Write keeps the end of b.
+func (t *tail) Write(b []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.kept = append(t.kept, b...)
+	if len(t.kept) > 2*mostLog { // not at each write
+		t.kept = bytes.Clone(t.end())
+	}
+	return len(b), nil
+}
+
+func (t *tail) end() []byte { return t.kept[max(0, len(t.kept)-mostLog):] }
 
 // Session is the present session; false if there is none.
 func (c *Client) Session() (SessionInfo, bool) {

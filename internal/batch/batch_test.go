@@ -8,8 +8,8 @@ import (
 	"github.com/zkcoord/zkcoord/internal/recipetest"
 )
 
-// The last claim of a closed queue ended while the batcher looked whether it had:
-// the mark stayed for as long as the session lived.
+// Before the fix, the last claim of a closed queue could end while tidy checked for claims. Then
+// the ledger node remained until the session ended.
 //
 // Covers Q8.
 func TestTidyAgainWhileTidying(t *testing.T) {
@@ -24,7 +24,7 @@ func TestTidyAgainWhileTidying(t *testing.T) {
 		}
 		recipetest.Check(t, g.Close(t.Context(), errors.New("closed")))
 		if tidied != 2 {
-			t.Errorf("tidied %d times", tidied)
+			t.Errorf("tidy ran %d times, want 2", tidied)
 		}
 	})
 }
