@@ -169,10 +169,8 @@ func TestAnswerThatChangesNothingIsConfirmed(t *testing.T) {
 	}
 }
 
-// etcd#10111: a call whose context has ended sends nothing.
-//
-// Covers C5.
-func TestCallWithAnEndedContextMakesNoRequest(t *testing.T) {
+// Covers C5. A call whose context has ended sends nothing.
+func TestEndedContextChangesNoCounter(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *world) {
 		c := w.Client()
 		n := counter.New(c.Session, path, counter.Options{})
