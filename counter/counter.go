@@ -135,7 +135,11 @@ func (c *Counter) get(ctx context.Context) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	return c.format.decode(node.Data)
+	value, err := c.format.decode(node.Data)
+	if err != nil {
+		return 0, c.refused(err)
+	}
+	return value, nil
 }
 
 // Close waits for the calls in progress and deletes the handle's znode, which otherwise stays until

@@ -61,18 +61,22 @@ const mostUnknown = 12
 // many counters with few operations each.
 func CounterLinearizable() Checker {
 	return New("counter/linearizable", "each call on a counter has its effect at one instant, and its result is right for that instant", func(h *history.History, j *Judge) {
-		var wrong [][2]*history.Event // the first call on each counter that cannot be explained
+		var wrong [][]porcupine.Operation
 		for object, ops := range sorted(counterCalls(h)) {
 			j.Checked(len(ops))
 			if n := unknown(ops); n > mostUnknown {
 				j.Unknown("%d operations on %s have an unknown outcome, and at most %d can be judged", n, object, mostUnknown)
 			} else if !explained(ops) {
-				wrong = append(wrong, firstUnexplained(ops))
+				wrong = append(wrong, ops)
 			}
 		}
-		slices.SortFunc(wrong, func(a, b [2]*history.Event) int { return cmp.Compare(a[1].Index, b[1].Index) })
-		for _, call := range wrong {
-			invoke, complete := call[0], call[1]
+		slices.SortFunc(wrong, func(a, b []porcupine.Operation) int { return cmp.Compare(a[0].Call, b[0].Call) })
+		for i, ops := range wrong {
+			if i > 0 { // only the first one is shown
+				j.Violation(nil, "")
+				continue
+			}
+			invoke, complete := firstUnexplained(ops)
 			j.Violation([]history.Event{*invoke, *complete}, "%s called %s(%s) of %s and got %q at %v, which no order of the calls explains",
 				invoke.Who(), invoke.Op, invoke.Arg, invoke.Object, complete.Result, complete.Time)
 		}
@@ -108,7 +112,7 @@ func unknown(ops []porcupine.Operation) (n int) {
 
 // firstUnexplained returns the first completed call, with its completion, of which the beginning of ops
 // up to its completion has no order. If a beginning has no order, no continuation has one.
-func firstUnexplained(ops []porcupine.Operation) (call [2]*history.Event) {
+func firstUnexplained(ops []porcupine.Operation) (invoke, complete *history.Event) {
 	done := slices.DeleteFunc(slices.Clone(ops), func(op porcupine.Operation) bool { return !isAnswered(op) })
 	slices.SortFunc(done, func(a, b porcupine.Operation) int { return cmp.Compare(a.Return, b.Return) })
 	i, _ := slices.BinarySearchFunc(done, true, func(op porcupine.Operation, _ bool) int {
@@ -118,7 +122,7 @@ func firstUnexplained(ops []porcupine.Operation) (call [2]*history.Event) {
 		return 1
 	})
 	last := done[min(i, len(done)-1)]
-	return [2]*history.Event{last.Input.(*history.Event), last.Output.(*history.Event)}
+	return last.Input.(*history.Event), last.Output.(*history.Event)
 }
 
 // begun is the beginning of ops, up to the event with the given index.
