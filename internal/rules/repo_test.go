@@ -90,6 +90,8 @@ var directions = []struct{ from, ours, foreign, why string }{
 	{"election", underPrimitives, client, whyPrimitives},
 	{"group", underPrimitives, client, whyPrimitives},
 	{"queue", underPrimitives, client, whyPrimitives},
+	{"internal/batch", "recipe session", "", "what primitives share knows none of them"},
+	{"counter", underPrimitives, client, whyPrimitives},
 	{"barrier", underPrimitives, client, whyPrimitives},
 	{"watch", underPrimitives, client, whyPrimitives},
 	{"fence", "", "", "a resource that is fenced imports no lock, and no driver"},
@@ -97,13 +99,13 @@ var directions = []struct{ from, ours, foreign, why string }{
 	{"zktest/internal/difftest", "zktest internal/wire internal/znode", "any", "it compares the model with real servers"},
 	{"harness", "harness session zktest internal docker", "any", "the harness tests clients of any kind; scenarios bring the primitives"},
 	{"harness/checker", "harness/history session", "any", "a verdict is a function of the history alone; session has the type of outcomes"},
-	{"scenarios", "scenarios harness recipe session lock election group queue barrier watch fence zktest internal", "any", "scenarios are run by the command and by benchmarks, not the other way round"},
-	{"examples", "recipe session lock election group queue barrier watch fence", client + " golang.org/x/sync github.com/lib/pq", "examples show what programs import"},
+	{"scenarios", "scenarios harness recipe session lock election group queue barrier counter watch fence zktest internal", "any", "scenarios are run by the command and by benchmarks, not the other way round"},
+	{"examples", "recipe session lock election group queue barrier counter watch fence", client + " golang.org/x/sync github.com/lib/pq", "examples show what programs import"},
 }
 
 const (
 	client          = "github.com/go-zookeeper/zk"
-	underPrimitives = "recipe session internal/lockqueue internal/invalid internal/under internal/znode"
+	underPrimitives = "recipe session internal/batch internal/lockqueue internal/invalid internal/under internal/znode"
 	whyPrimitives   = "who imports one primitive gets the ZooKeeper client and no more: no other primitive, no harness, no Docker"
 )
 
