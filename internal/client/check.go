@@ -102,7 +102,7 @@ func (k *check) start(ctx context.Context) *checked {
 	c := &checked{proxy: netfault.New(k.ensemble.DialContext)}
 	s := Setup{Servers: k.ensemble.Servers(), Timeout: checkTimeout, Path: checkPath, Recipe: k.recipe, Permits: 1, Number: len(k.started)}
 	var err error
-	c.Client, err = Start(ctx, k.program, s, Options{Dial: c.proxy.DialContext, Log: k.log, AnswerTime: checkTime, Session: func(s Session) {
+	c.Client, err = Start(ctx, k.program, s, Options{Dial: c.proxy.DialContext, Log: k.log, HelloTime: checkTime, AnswerTime: checkTime, Session: func(s Session) {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.session = s
