@@ -44,6 +44,7 @@ type Client struct {
 
 	mu      sync.Mutex
 	process int32 // a new one after each operation whose outcome nobody knows
+	last    int32 // the last process that was handed out
 	session SessionInfo
 	own     Process // nil if there is none
 	log     tail
@@ -52,7 +53,7 @@ type Client struct {
 func newClient(env *Env, id int) *Client {
 	return &Client{
 		ID: id, Rand: rand.New(rand.NewPCG(env.Seed, uint64(id)+1)),
-		env: env, proxy: netfault.New(env.Dial), process: int32(id),
+		env: env, proxy: netfault.New(env.Dial), process: int32(id), last: int32(id),
 	}
 }
 
@@ -92,9 +93,11 @@ func (c *Client) Pause(ctx context.Context, d time.Duration) bool {
 }
 
 // Record records e as this client's, in its present session.
-func (c *Client) Record(e history.Event) history.Event {
+func (c *Client) Record(e history.Event) history.Event { return c.record(&c.process, e) }
+
+func (c *Client) record(process *int32, e history.Event) history.Event {
 	c.mu.Lock()
-	e.Client, e.Process = int16(c.ID), c.process
+	e.Client, e.Process = int16(c.ID), *process
 	if e.Session == 0 {
 		e.Session = c.session.ID
 	}
@@ -107,8 +110,12 @@ func (c *Client) Record(e history.Event) history.Event {
 // The error decides whether it is OK, Fail or Info, see Scenario.Outcome. If f
 // panics the operation stays without completion.
 func (c *Client) Do(ctx context.Context, op history.Event, f func(context.Context) (history.Event, error)) (history.Event, error) {
+	return c.do(ctx, &c.process, op, f)
+}
+
+func (c *Client) do(ctx context.Context, process *int32, op history.Event, f func(context.Context) (history.Event, error)) (history.Event, error) {
 	op.Kind = history.Invoke
-	c.Record(op)
+	c.record(process, op)
 	done, err := f(ctx)
 	done.Op, done.Object, done.Round = op.Op, op.Object, max(op.Round, done.Round)
 	done.Kind = history.KindOf(c.env.outcome(err))
@@ -116,19 +123,39 @@ func (c *Client) Do(ctx context.Context, op history.Event, f func(context.Contex
 		done.Error = err.Error()
 	}
 	c.env.holds.catchUp()
-	done = c.Record(done)
+	done = c.record(process, done)
 	if done.Kind == history.Info {
-		c.newProcess()
+		c.newProcess(process)
 	}
 	return done, err
 }
 
 // newProcess begins a new logical thread: what the old one asked for may yet
 // happen, at any time.
-func (c *Client) newProcess() {
+func (c *Client) newProcess(process *int32) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.process += int32(len(c.env.clients))
+	c.last += int32(len(c.env.clients))
+	*process = c.last
+}
+
+// A Thread makes operations of its client that may overlap each other: those of one
+// Thread come one after the other, and are made from one goroutine.
+type Thread struct {
+	c       *Client
+	process int32
+}
+
+// Thread returns a new thread of the client.
+func (c *Client) Thread() *Thread {
+	t := &Thread{c: c}
+	c.newProcess(&t.process)
+	return t
+}
+
+// Do is Client.Do for an operation of the thread.
+func (t *Thread) Do(ctx context.Context, op history.Event, f func(context.Context) (history.Event, error)) (history.Event, error) {
+	return t.c.do(ctx, &t.process, op, f)
 }
 
 // Opened records a new session and makes it known to faults.
@@ -272,5 +299,5 @@ func (c *Client) crash(err error) {
 	c.mu.Lock()
 	c.session = SessionInfo{}
 	c.mu.Unlock()
-	c.newProcess()
+	c.newProcess(&c.process)
 }

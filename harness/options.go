@@ -85,8 +85,9 @@ type Result struct {
 
 	Verdict checker.Verdict  `json:"verdict"`
 	Results []checker.Result `json:"results"`
-	// CouldNot names the faults that the ensemble is not able to do, and those asked for
-	// by name or in the plan of which none began in time, a line for each reason.
+	// CouldNot names the faults that the ensemble is not able to do, those asked for by
+	// name or in the plan of which none began in time, and those of which none had an
+	// effect, a line for each reason.
 	CouldNot []string `json:"could_not,omitempty"`
 	Command  string   `json:"command,omitempty"`
 
@@ -137,12 +138,15 @@ func (o Options) faults(s Scenario) []Fault {
 	})
 }
 
+// standardTime is the length of the work of a run that says nothing else.
+const standardTime = 20 * time.Second
+
 func (o Options) withDefaults(s Scenario) (Options, error) {
 	if o.Ensemble == nil {
 		return o, errors.New("harness: no ensemble to run on")
 	}
 	o.Nodes = orDefault(o.Nodes, orDefault(s.Config.Nodes, 3))
-	o.Time = orDefault(o.Time, orDefault(s.Time, 20*time.Second))
+	o.Time = orDefault(o.Time, orDefault(s.Time, standardTime))
 	o.Clients = orDefault(o.Clients, orDefault(s.Clients, 5))
 	o.CheckTime = orDefault(o.CheckTime, time.Minute)
 	if o.admin == nil {

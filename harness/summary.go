@@ -38,6 +38,9 @@ func (r *Result) Summary() string {
 			fmt.Fprintf(&b, "    #%d %v\n", e.Index, e)
 		}
 	}
+	if r.Verdict == checker.NotExercised {
+		fmt.Fprintf(&b, "try a longer run (--time %v) or another seed\n", max(standardTime, 2*r.Time))
+	}
 	r.summarizeFaults(&b)
 	fmt.Fprintf(&b, "seed %d", r.Seed)
 	if r.Command != "" {

@@ -30,7 +30,7 @@ func Semaphore() harness.Scenario {
 			checker.WaitersServed(checker.OpAcquire, 30*time.Second),
 			checker.IfExercised(checker.LockNoReleaseAfterLoss()),
 			checker.IfExercised(checker.LockLossBeforeExpiry(exposed()))),
-		Guards: []checker.Checker{checker.Grants(20), checker.Contention(10)},
+		Guards: []checker.Checker{checker.Grants(10), checker.Contention(5)},
 		Mutants: []harness.Mutant{trustingMutant("semaphore/within-permits", semaphoreWorkload(openSemaphore(trusting()))), {
 			Name:     "orphan",
 			Report:   "CURATOR-335, -595: the reply to the create is lost, and the lease that nobody knows of stays out",

@@ -160,8 +160,8 @@ func (f *runFlags) defineEnsemble(c *cobra.Command, kind string) {
 
 // defineZooKeeper defines the flag that says which version to run.
 func defineZooKeeper(c *cobra.Command, version *string) {
-	c.Flags().StringVar(version, "zookeeper", "", "version of ZooKeeper in containers and local JVMs: "+strings.Join(zkversion.Known(), ", ")+
-		`, or several joined by + for nodes in turn (default "`+zkversion.Default+`")`)
+	c.Flags().StringVar(version, "zookeeper", "", "version of ZooKeeper: "+strings.Join(zkversion.Known(), ", ")+
+		`, or several joined by + for real nodes in turn (default "`+zkversion.Default+`"); the embedded ensemble takes any release that it models`)
 	_ = c.RegisterFlagCompletionFunc("zookeeper", fixed(zkversion.Known()...)) // fails only for a flag that there is not
 }
 
@@ -385,7 +385,7 @@ func (f *runFlags) starter(a *app) (ensemble.Starter, error) {
 		return kinds.Starter(f.ensemble, f.zookeeper, "", notes{a})
 	}
 	if f.zookeeper != "" {
-		return nil, errors.New("an external ensemble is of the version that it is: --zookeeper is for containers and local JVMs")
+		return nil, errors.New("an external ensemble is of the version that it is: leave --zookeeper out")
 	}
 	if f.nodes > 0 {
 		return nil, errors.New("an external ensemble has the nodes that it has: give --servers, not --nodes")

@@ -153,7 +153,8 @@ type fault struct {
 	inject    func(context.Context, *harness.Env, harness.Step) (harness.Injected, error)
 }
 
-func (f fault) Name() string { return f.name }
+func (f fault) Name() string  { return f.name }
+func (f fault) Exposes() bool { return f.exposes }
 func (f fault) Configure(c *ensemble.Config) {
 	if f.configure != nil {
 		f.configure(c)

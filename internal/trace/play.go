@@ -1,32 +1,35 @@
-package difftest
+package trace
 
 import (
 	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/zkcoord/zkcoord/harness/ensemble"
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// servers are an ensemble, the leader first.
-type servers struct {
-	addresses []string
-	dial      ensemble.DialFunc
+// Servers are an ensemble, the leader first.
+type Servers struct {
+	Addresses []string
+	Dial      func(ctx context.Context, network, address string) (net.Conn, error)
+
+	// Patience is how long an answer may take; 0 is one minute. A run that waits longer is of no use.
+	Patience time.Duration
 }
 
-// A transcript is what an ensemble answered to a trace, a text for each step, in terms that mean the same on all
+// A Transcript is what an ensemble answered to a trace, a text for each step, in terms that mean the same on all
 // ensembles: sessions, zxids and times are named after the steps that made them.
-type transcript []string
+type Transcript []string
 
 // A run is one trace on one ensemble.
 type run struct {
 	ctx     context.Context
-	servers *servers
+	servers *Servers
 	root    string
 	clients [clients]client
 
@@ -36,23 +39,23 @@ type run struct {
 	sessions map[int64]string
 	out      strings.Builder // of the step that is under way
 	began    int64           // when it began, in milliseconds since 1970
-	tally    tally
+	tally    Tally
 }
 
 // A client is one session at a time.
 type client struct {
 	index    int
-	link     *link // nil before it has a session
-	left     *link // the connection that it has left open, or nil
+	link     *Link // nil before it has a session
+	left     *Link // the connection that it has left open, or nil
 	session  int64
 	password []byte
 	opened   int // how many sessions it has had
 }
 
-// A tally counts outcomes by operation, to show what a set of traces has tried.
-type tally map[string]map[string]int
+// A Tally counts outcomes by operation, to show what a set of traces has tried.
+type Tally map[string]map[string]int
 
-func (t tally) add(op, outcome string) {
+func (t Tally) add(op, outcome string) {
 	if t == nil {
 		return
 	}
@@ -62,9 +65,9 @@ func (t tally) add(op, outcome string) {
 	t[op][outcome]++
 }
 
-// play runs a trace whose paths are below root, which it makes. The error says why the run means nothing: an
+// Play runs a trace whose paths are below root, which it makes. The error says why the run means nothing: an
 // ensemble that does not answer, or bytes that cannot be read.
-func play(ctx context.Context, s *servers, root string, steps []step, t tally) (transcript, error) {
+func Play(ctx context.Context, s *Servers, root string, steps []Step, t Tally) (Transcript, error) {
 	r := &run{
 		ctx: ctx, servers: s, root: root, tally: t,
 		names: map[int64]string{0: "zxid 0", -1: "zxid -1"}, windows: map[int64][2]int64{}, sessions: map[int64]string{0: "0"},
@@ -74,18 +77,18 @@ func play(ctx context.Context, s *servers, root string, steps []step, t tally) (
 	}
 	defer func() {
 		for i := range r.clients {
-			r.clients[i].link.close()
-			r.clients[i].left.close()
+			r.clients[i].link.Close()
+			r.clients[i].left.Close()
 		}
 	}()
-	setup := step{op: wire.OpCreate, req: &wire.CreateRequest{Path: root, ACL: []wire.ACL{{Perms: wire.PermAll, ID: world}}}}
+	setup := Step{op: wire.OpCreate, req: &wire.CreateRequest{Path: root, ACL: []wire.ACL{{Perms: wire.PermAll, ID: world}}}}
 	if err := r.step("root", setup); err != nil {
 		return nil, err
 	}
 	if got := r.out.String(); !strings.Contains(got, "reply ok") {
 		return nil, fmt.Errorf("cannot create %s: %s", root, got)
 	}
-	var all transcript
+	var all Transcript
 	for i, s := range steps {
 		if err := r.step(fmt.Sprint(i), s); err != nil {
 			return all, fmt.Errorf("step %d, %v: %w", i, s, err)
@@ -99,7 +102,7 @@ func play(ctx context.Context, s *servers, root string, steps []step, t tally) (
 func (r *run) end() error {
 	for i := range r.clients {
 		if c := &r.clients[i]; c.link != nil && !c.link.over {
-			if _, err := c.link.ask(wire.OpCloseSession, 0, nil); err != nil {
+			if _, err := c.link.Ask(wire.OpCloseSession, 0, nil); err != nil {
 				return err
 			}
 		}
@@ -111,7 +114,7 @@ func (r *run) end() error {
 func (r *run) note(format string, args ...any) { fmt.Fprintf(&r.out, format+"\n", args...) }
 
 // step does one step and then waits until all servers that clients are connected to have applied what it wrote.
-func (r *run) step(name string, s step) error {
+func (r *run) step(name string, s Step) error {
 	r.out.Reset()
 	r.began = time.Now().UnixMilli()
 	c := &r.clients[s.client]
@@ -137,19 +140,19 @@ func (r *run) step(name string, s step) error {
 
 // settle collects what clients are told of a step. The events of a session's end have no order: ZooKeeper deletes its
 // ephemerals in that of a hash table. Those for the client itself may be lost, as the server hangs up on it at once.
-func (r *run) settle(s step) error {
+func (r *run) settle(s Step) error {
 	last := r.last()
 	for i := range r.clients {
 		c := &r.clients[i]
 		if c.link == nil {
 			continue
 		}
-		if err := c.link.catchUp(last); err != nil {
+		if err := c.link.CatchUp(last); err != nil {
 			return err
 		}
 		var lines []string
-		for _, e := range c.link.events() {
-			lines = append(lines, fmt.Sprintf("client %d: event %d %d %q, zxid %s", i, e.Type, e.State, e.Path, r.zxid(e.zxid)))
+		for _, e := range c.link.Events() {
+			lines = append(lines, fmt.Sprintf("client %d: event %d %d %q, zxid %s", i, e.Type, e.State, e.Path, r.zxid(e.Zxid)))
 		}
 		if s.kind == closeAfar || s.op == wire.OpCloseSession {
 			slices.Sort(lines)
@@ -163,8 +166,8 @@ func (r *run) settle(s step) error {
 		}
 		if c.link.over {
 			r.note("client %d: hung up", i)
-			c.link.close()
-			c.left.close()
+			c.link.Close()
+			c.left.Close()
 			c.link, c.left = nil, nil
 		}
 	}
@@ -180,23 +183,23 @@ func (r *run) last() int64 {
 
 // open opens a session at the client's usual server. It is part of no comparison but that it works.
 func (r *run) open(c *client) error {
-	l, err := dial(r.ctx, r.servers, c.index)
+	l, err := Dial(r.ctx, r.servers, c.index)
 	if err != nil {
 		return err
 	}
-	rsp, err := l.handshake(wire.ConnectRequest{Timeout: int32(sessionTimeout.Milliseconds()), Password: make([]byte, 16)})
+	rsp, err := l.Handshake(wire.ConnectRequest{Timeout: int32(sessionTimeout.Milliseconds()), Password: make([]byte, 16)})
 	if err == nil && rsp == nil {
 		err = errors.New("no session to be had")
 	}
 	if err != nil {
-		l.close()
+		l.Close()
 		return err
 	}
 	c.opened++
 	c.link, c.left, c.session, c.password = l, nil, rsp.SessionID, rsp.Password
 	r.sessions[rsp.SessionID] = fmt.Sprintf("session %d of client %d", c.opened, c.index)
 	r.note("client %d: new %s", c.index, r.connected(rsp))
-	return l.catchUp(r.last())
+	return l.CatchUp(r.last())
 }
 
 func (r *run) connected(rsp *wire.ConnectResponse) string {
@@ -212,26 +215,28 @@ func (r *run) connected(rsp *wire.ConnectResponse) string {
 }
 
 // connection does a step that is about the client's connection.
-func (r *run) connection(c *client, s step) error {
+func (r *run) connection(c *client, s Step) error {
 	// The client does not say what it has seen: the server may be behind, as none of the trace's waits is for it.
 	req := wire.ConnectRequest{Timeout: int32(sessionTimeout.Milliseconds()), SessionID: c.session,
 		Password: c.password, NoReadOnly: s.old}
 	switch s.kind {
 	case resume:
-		c.link.close()
+		if err := c.link.HangUp(); err != nil {
+			return err
+		}
 		c.link.over = true
 	case impostor:
 		req.Password = bytes.Repeat([]byte{7}, 16)
 	case prophet:
 		req.LastZxidSeen = 1 << 62
 	}
-	l, err := dial(r.ctx, r.servers, s.role)
+	l, err := Dial(r.ctx, r.servers, s.role)
 	if err != nil {
 		return err
 	}
-	rsp, err := l.handshake(req)
+	rsp, err := l.Handshake(req)
 	if err != nil {
-		l.close()
+		l.Close()
 		return err
 	}
 	r.note("client %d: %s gives %s", s.client, kindNames[s.kind], r.connected(rsp))
@@ -240,16 +245,21 @@ func (r *run) connection(c *client, s step) error {
 		return r.refused(c, s, l)
 	}
 	if s.kind == closeAfar {
-		defer l.close()
-		if err := r.request("", l, step{client: s.client, op: wire.OpCloseSession}); err != nil {
+		defer l.Close()
+		if rsp.SessionID != c.session {
+			return nil // which ends no connection of the client
+		}
+		if err := r.request("", l, Step{client: s.client, op: wire.OpCloseSession}); err != nil {
 			return err
 		}
-		if err := l.awaitEnd(); err != nil {
+		if err := l.AwaitEnd(); err != nil {
 			return err
 		}
-		return c.link.awaitEnd()
+		return c.link.AwaitEnd()
 	}
-	c.left.close()
+	if err := c.left.HangUp(); err != nil {
+		return err
+	}
 	c.left = nil
 	if s.kind == take {
 		c.left, c.link.left = c.link, true
@@ -259,22 +269,22 @@ func (r *run) connection(c *client, s step) error {
 }
 
 // refused ends a connection that got no session. One to the server that has the session's own connection ends that one too.
-func (r *run) refused(c *client, s step, l *link) error {
-	defer l.close()
+func (r *run) refused(c *client, s Step, l *Link) error {
+	defer l.Close()
 	if !l.over {
-		return l.awaitEnd()
+		return l.AwaitEnd()
 	}
 	return nil
 }
 
 // onLeft does a request on the connection that the client has left open. It stays open or not; what it is told of is not
 // compared, for nobody waits for it.
-func (r *run) onLeft(name string, c *client, s step) error {
+func (r *run) onLeft(name string, c *client, s Step) error {
 	if c.left == nil {
 		r.note("client %d: has left no connection", s.client)
 		return nil
 	}
-	if err := c.left.catchUp(r.last()); err != nil {
+	if err := c.left.CatchUp(r.last()); err != nil {
 		return err
 	}
 	if !c.left.over {
@@ -284,16 +294,15 @@ func (r *run) onLeft(name string, c *client, s step) error {
 	}
 	if c.left.over {
 		r.note("client %d: the connection that it has left is closed", s.client)
-		c.left.close()
+		c.left.Close()
 		c.left = nil
 	}
 	return nil
 }
 
 // request sends a request and renders the answer.
-func (r *run) request(name string, l *link, s step) error {
-	l.xid++
-	xid := l.xid
+func (r *run) request(name string, l *Link, s Step) error {
+	xid := l.NextXid()
 	switch s.op {
 	case wire.OpPing:
 		xid = wire.XidPing
@@ -302,7 +311,7 @@ func (r *run) request(name string, l *link, s step) error {
 	case wire.OpSetWatches, wire.OpSetWatches2:
 		xid = wire.XidSetWatches
 	}
-	frame, err := l.ask(s.op, xid, r.body(s))
+	frame, err := l.Ask(s.op, xid, r.body(s))
 	if err != nil {
 		return err
 	}
@@ -321,13 +330,13 @@ func (r *run) request(name string, l *link, s step) error {
 	r.note("client %d: reply %s, xid %+d, zxid %s%s", s.client, h.Err.String(), h.Xid-xid, zxid, r.response(s.op, body))
 	r.tally.add(s.op.String(), h.Err.String())
 	if s.op == wire.OpCloseSession {
-		return l.awaitEnd()
+		return l.AwaitEnd()
 	}
 	return nil
 }
 
 // body returns the bytes behind the header of a step's request.
-func (r *run) body(s step) []byte {
+func (r *run) body(s Step) []byte {
 	since := int64(0)
 	if n := len(r.writes) - 1 - s.since; n >= 0 {
 		since = r.writes[n]
@@ -354,7 +363,7 @@ const clockError = 20
 
 // header names the zxid of a reply: a new one after the step, if the step is a write. That of a read is no more than a
 // lower bound while other traces go on.
-func (r *run) header(name string, s step, h wire.ReplyHeader) string {
+func (r *run) header(name string, s Step, h wire.ReplyHeader) string {
 	writes := s.op.IsWrite() && (h.Err != wire.MarshallingError || s.op == wire.OpMulti) // see the package's comment
 	if h.Zxid <= r.last() || !writes {
 		if !writes && h.Zxid >= r.last() && h.Zxid > 0 {

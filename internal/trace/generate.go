@@ -1,4 +1,4 @@
-package difftest
+package trace
 
 import (
 	"crypto/sha1"
@@ -28,9 +28,9 @@ const (
 
 var kindNames = [kindsCount]string{"request", "resume", "take", "impostor", "prophet", "closeAfar"}
 
-// A step is one thing that one client does, and waits for. It stands for itself: a client that has no session gets one
+// A Step is one thing that one client does, and waits for. It stands for itself: a client that has no session gets one
 // first, so that any part of a trace is a trace.
-type step struct {
+type Step struct {
 	client int
 	kind   kind
 	role   int  // of the server to connect to: 0 is the leader, 1 and 2 are followers
@@ -44,7 +44,16 @@ type step struct {
 	since int  // of setWatches: how many of the trace's writes ago the client was last connected
 }
 
-func (s step) String() string {
+// Name is that of the operation of a request, or of what is done to the connection, such as "resume".
+func (s Step) Name() string {
+	if s.kind != request {
+		return kindNames[s.kind]
+	}
+	return s.op.String()
+}
+
+// String shows the step in one line.
+func (s Step) String() string {
 	if s.kind != request {
 		return fmt.Sprintf("client %d: %s at server %d", s.client, kindNames[s.kind], s.role)
 	}
@@ -91,16 +100,16 @@ func text(b []byte) string {
 	return fmt.Sprintf("%q", b)
 }
 
-// generate returns the trace of a seed. The root only stands before the paths: the same seed gives the same trace on
+// Generate returns the trace of a seed. The root only stands before the paths: the same seed gives the same trace on
 // any root. It avoids what is asked in vain of a release, see the package's comment.
-func generate(seed uint64, root string, avoid avoid) []step {
-	g := generator{Rand: rand.New(rand.NewPCG(seed, 1)), root: root, avoid: avoid}
-	steps := make([]step, 30+g.IntN(31))
+func Generate(seed uint64, root string, limits Limits) []Step {
+	g := generator{Rand: rand.New(rand.NewPCG(seed, 1)), root: root, Limits: limits}
+	steps := make([]Step, 30+g.IntN(31))
 	for i := range steps {
 		steps[i] = g.step()
 	}
 	for i := range 5 { // so that there is something to work on
-		steps[i] = step{client: g.IntN(clients), op: wire.OpCreate, req: &wire.CreateRequest{
+		steps[i] = Step{client: g.IntN(clients), op: wire.OpCreate, req: &wire.CreateRequest{
 			Path: root + one(g, "/a", "/a", "/b", "/a/x", "/a/y"), Data: g.data(), ACL: g.acl(),
 			Mode: one(g, wire.ModePersistent, wire.ModePersistent, wire.ModePersistent, wire.ModeEphemeral),
 		}}
@@ -111,13 +120,18 @@ func generate(seed uint64, root string, avoid avoid) []step {
 type generator struct {
 	*rand.Rand
 	root string
-	avoid
+	Limits
 }
 
-// avoid is what no trace may have on the servers of a comparison.
-type avoid struct {
-	modes     bool // create2 in a multi, and a create whose mode is not its operation's: before 3.8.2
-	cutWrites bool // a write that is cut short: several servers of 3.9
+// Limits are what no trace may have on the servers of a comparison.
+type Limits struct {
+	Modes     bool // create2 in a multi, and a create whose mode is not its operation's: before 3.8.2
+	CutWrites bool // a write that is cut short: several servers of 3.9
+
+	// Guest is for servers that others use. Nothing outside of the root is changed or read, no request is cut short, and none
+	// of them depends on how the servers are configured. Each ACL that is not empty also lets Owner do everything.
+	Guest bool
+	Owner wire.ID
 }
 
 // one returns any of the choices.
@@ -126,14 +140,17 @@ func one[T any](g generator, choices ...T) T { return choices[g.IntN(len(choices
 // percent is true in p of 100 cases.
 func (g generator) percent(p int) bool { return g.IntN(100) < p }
 
-func (g generator) step() step {
-	s := step{client: g.IntN(clients), role: g.IntN(3), op: g.op(), since: g.IntN(6)}
+func (g generator) step() Step {
+	s := Step{client: g.IntN(clients), role: g.IntN(3), op: g.op(), since: g.IntN(6)}
+	if g.Guest && (s.op == wire.OpReconfig || s.op == wire.OpSASL || s.op == Unknown) {
+		s.op = wire.OpExists
+	}
 	switch {
 	case g.percent(4):
 		s.kind, s.old = 1+kind(g.IntN(int(kindsCount)-1)), g.percent(10)
 		return s
 	case g.percent(3):
-		s.stale = true
+		s.stale = !g.Guest // what becomes of an old connection depends on which server leads
 	}
 	s.req = g.request(s.op)
 	if s.req != nil && g.mayCut(s.op) && g.percent(2) {
@@ -144,14 +161,14 @@ func (g generator) step() step {
 
 // mayCut is false for what stalls a leader for ever if it is cut short.
 func (g generator) mayCut(op wire.Op) bool {
-	return op != wire.OpReconfig && (!g.cutWrites || !op.IsWrite() || op == wire.OpMulti)
+	return !g.Guest && op != wire.OpReconfig && (!g.CutWrites || !op.IsWrite() || op == wire.OpMulti)
 }
 
-// unknown is no operation.
-const unknown wire.Op = 77
+// Unknown is no operation.
+const Unknown wire.Op = 77
 
-// operations are what is drawn from, and how often: creates and watches more, what ends the session less.
-func operations() (ops []wire.Op, weights []int) {
+// Operations are what is drawn from, and how often: creates and watches more, what ends the session less.
+func Operations() (ops []wire.Op, weights []int) {
 	for _, o := range []struct {
 		op     wire.Op
 		weight int
@@ -161,7 +178,7 @@ func operations() (ops []wire.Op, weights []int) {
 		{wire.OpExists, 8}, {wire.OpGetData, 7}, {wire.OpGetChildren, 5}, {wire.OpGetChildren2, 5}, {wire.OpGetACL, 4},
 		{wire.OpSync, 1}, {wire.OpPing, 1}, {wire.OpWhoAmI, 1}, {wire.OpGetEphemerals, 2}, {wire.OpGetAllChildrenNumber, 2},
 		{wire.OpAddWatch, 5}, {wire.OpRemoveWatches, 4}, {wire.OpCheckWatches, 3}, {wire.OpSetWatches, 2},
-		{wire.OpSetWatches2, 2}, {wire.OpAuth, 4}, {wire.OpCloseSession, 2}, {wire.OpReconfig, 1}, {wire.OpSASL, 1}, {unknown, 1},
+		{wire.OpSetWatches2, 2}, {wire.OpAuth, 4}, {wire.OpCloseSession, 2}, {wire.OpReconfig, 1}, {wire.OpSASL, 1}, {Unknown, 1},
 	} {
 		ops, weights = append(ops, o.op), append(weights, o.weight)
 	}
@@ -169,7 +186,7 @@ func operations() (ops []wire.Op, weights []int) {
 }
 
 func (g generator) op() wire.Op {
-	ops, weights := operations()
+	ops, weights := Operations()
 	total := 0
 	for _, w := range weights {
 		total += w
@@ -274,7 +291,7 @@ func (g generator) multi(ops ...wire.Op) wire.Record {
 	m := &wire.MultiRequest{}
 	for range g.IntN(5) {
 		op := one(g, ops...)
-		if g.modes && op == wire.OpCreate2 {
+		if g.Modes && op == wire.OpCreate2 {
 			op = wire.OpCreate
 		}
 		if g.percent(2) {
@@ -285,7 +302,7 @@ func (g generator) multi(ops ...wire.Op) wire.Record {
 			check.Version = g.version()
 		}
 		m.Ops = append(m.Ops, wire.MultiOp{Op: op, Request: req})
-		if g.modes {
+		if g.Modes {
 			matchMode(m.Ops[len(m.Ops)-1])
 		}
 	}
@@ -344,6 +361,9 @@ func (g generator) path() string {
 func (g generator) readable() string {
 	switch p := g.path(); p {
 	case "":
+		if g.Guest {
+			return g.root
+		}
 		return one(g, "/zookeeper", "/zookeeper/quota")
 	default:
 		return p
@@ -359,7 +379,7 @@ func (g generator) watchable() string {
 }
 
 func (g generator) deletable() string {
-	if g.percent(3) {
+	if !g.Guest && g.percent(3) {
 		return one(g, "/", "/zookeeper", "/zookeeper/quota", "/zookeeper/config")
 	}
 	return g.path()
@@ -371,7 +391,8 @@ func (g generator) data() []byte {
 	return one(g, nil, []byte{}, []byte("1"), []byte("two"), []byte(strings.Repeat("long", 50)))
 }
 
-func digest(user string) wire.ID {
+// Digest returns the identity of a user whose password is pw, under the scheme digest.
+func Digest(user string) wire.ID {
 	sum := sha1.Sum([]byte(user + ":pw"))
 	return wire.ID{Scheme: "digest", ID: user + ":" + base64.StdEncoding.EncodeToString(sum[:])}
 }
@@ -386,21 +407,32 @@ func (g generator) acl() []wire.ACL {
 	for i := range acl {
 		acl[i] = wire.ACL{Perms: one(g, wire.PermAll, wire.PermAll, int32(g.IntN(32)), wire.PermAll&^wire.PermAdmin), ID: g.id()}
 	}
+	if g.Guest && len(acl) > 0 {
+		acl = append(acl, wire.ACL{Perms: wire.PermAll, ID: g.Owner})
+	}
 	return acl
 }
 
 func (g generator) id() wire.ID {
+	if g.Guest { // the address of a client, and the schemes that there are, are not the same everywhere
+		return one(g, world, world, Digest("u1"), Digest("u1"), Digest("u2"), wire.ID{Scheme: "auth"}, wire.ID{Scheme: "auth", ID: "any"},
+			wire.ID{}, wire.ID{Scheme: "world", ID: "someone"}, wire.ID{Scheme: "digest", ID: "u1"}, wire.ID{Scheme: "digest", ID: "a:b:c"})
+	}
 	if g.percent(10) {
 		return one(g, wire.ID{}, wire.ID{Scheme: "world", ID: "someone"}, wire.ID{Scheme: "digest", ID: "u1"},
 			wire.ID{Scheme: "digest", ID: "a:b:c"}, wire.ID{Scheme: "ip", ID: "nowhere"}, wire.ID{Scheme: "ip", ID: "127.0.0.1/99"},
 			wire.ID{Scheme: "ip", ID: "::1"}, wire.ID{Scheme: "ip", ID: "fe80::/10"}, wire.ID{Scheme: "ip", ID: "1::2::3"}, wire.ID{Scheme: "ip", ID: "127.000.0.01/8"},
 			wire.ID{Scheme: "kerberos", ID: "u1"}, wire.ID{Scheme: "super", ID: ""}, wire.ID{Scheme: "x509", ID: "CN=u1"})
 	}
-	return one(g, world, world, digest("u1"), digest("u1"), digest("u2"), wire.ID{Scheme: "auth"}, wire.ID{Scheme: "auth", ID: "any"},
+	return one(g, world, world, Digest("u1"), Digest("u1"), Digest("u2"), wire.ID{Scheme: "auth"}, wire.ID{Scheme: "auth", ID: "any"},
 		wire.ID{Scheme: "ip", ID: "127.0.0.1"}, wire.ID{Scheme: "ip", ID: "127.0.0.0/8"}, wire.ID{Scheme: "ip", ID: "10.0.0.1"})
 }
 
 func (g generator) auth() wire.Record {
+	if g.Guest {
+		return one(g, &wire.AuthRequest{Scheme: "digest", Auth: []byte("u1:pw")}, &wire.AuthRequest{Scheme: "digest", Auth: []byte("u2:pw")},
+			&wire.AuthRequest{Scheme: "digest", Auth: []byte("u1:wrong")}, &wire.AuthRequest{Scheme: "none", Auth: []byte("x")})
+	}
 	if g.percent(8) {
 		return one(g, &wire.AuthRequest{Scheme: "none", Auth: []byte("x")}, &wire.AuthRequest{Scheme: "world", Auth: []byte("anyone")},
 			&wire.AuthRequest{Scheme: "auth"}, &wire.AuthRequest{Scheme: ""}, &wire.AuthRequest{Scheme: "super", Auth: []byte("super:pw")},
