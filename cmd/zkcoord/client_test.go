@@ -70,8 +70,15 @@ func TestExampleClientsPassTheCheck(t *testing.T) {
 
 func TestCheckOfOtherRecipes(t *testing.T) {
 	needs.Installed(t, peers.Kazoo.Installed())
-	for recipe, file := range map[string]string{"election": "../../internal/peers/kazoo_peer.py", "queue": "testdata/kazoo_queue.py"} {
-		if code, out, errs := zkcoordRuns("client", "check", "--recipe", recipe, peers.Python+" "+file); code != exitValid {
+	needs.Installed(t, peers.Curator.Installed())
+	curator := "java -Xmx128m -XX:TieredStopAtLevel=1 -cp '" + peers.ClassPath() + "' ../../internal/peers/Curator.java"
+	for recipe, command := range map[string]string{
+		"election":  peers.Python + " ../../internal/peers/kazoo_peer.py",
+		"queue":     peers.Python + " testdata/kazoo_queue.py",
+		"rwlock":    curator,
+		"semaphore": curator,
+	} {
+		if code, out, errs := zkcoordRuns("client", "check", "--recipe", recipe, command); code != exitValid {
 			t.Errorf("%s: exit code %d\n%s%s", recipe, code, out, errs)
 		}
 	}
@@ -92,7 +99,7 @@ func TestCheckFindsMistakes(t *testing.T) {
 		"no lock":  {"lock.acquire(timeout=None if wait is None else wait / 1000)", "lock.node = 'x'; zk.ensure_path(os.environ['ZKCOORD_PATH'] + '/x')", "FAIL  it holds an ephemeral znode"},
 		"no loss":  {"if state != KazooState.CONNECTED:", "if False:", "FAIL  it says lost when its session has expired, or ends"},
 		"timeout":  {`int(os.environ["ZKCOORD_SESSION_TIMEOUT_MS"]) / 1000`, "7", "FAIL  its session has the timeout"},
-		"token":    {"token=zk.exists(node).czxid", "token=1", "FAIL  tokens rise"},
+		"token":    {"token=zk.exists(node).czxid", "token=1", "FAIL  the token of the reply is the czxid of this znode"},
 		"no end":   {"zk.stop()", "import time; time.sleep(600)", "FAIL  it ends within 3s of the end of its standard input"},
 		"unknown":  {`reply.update(type="fail", error="unknown operation")`, "pass", "FAIL  an operation that it does not know is answered with fail"},
 	} {
@@ -144,11 +151,9 @@ func TestLocksInOtherLanguagesAreJudged(t *testing.T) {
 
 func TestOtherRecipesAreRun(t *testing.T) {
 	needs.Installed(t, peers.Kazoo.Installed())
-	needs.Installed(t, peers.Curator.Installed())
 	for scenario, command := range map[string]string{
 		"election":   peers.Python + " ../../internal/peers/kazoo_peer.py",
 		"queue-fifo": peers.Python + " testdata/kazoo_queue.py",
-		"rwlock":     "java -Xmx128m -XX:TieredStopAtLevel=1 -cp '" + peers.ClassPath() + "' ../../internal/peers/Curator.java",
 	} {
 		t.Run(scenario, func(t *testing.T) {
 			if code, text := judged(t, scenario, command, "--faults", "none"); code != exitValid {
