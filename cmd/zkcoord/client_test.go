@@ -209,23 +209,6 @@ func TestErrorsOfAClientAreKept(t *testing.T) {
 	}
 }
 
-func TestScenarioWithoutAProtocolRefusesClients(t *testing.T) {
-	for args, want := range map[string]string{
-		"barrier --client cat":                 "zkcoord: barrier has no protocol for clients in other languages: election, ",
-		"lock --virtual --client cat":          "--client goes with neither --mutant nor --virtual",
-		"lock --mutant trusting --client cat":  "--client goes with neither --mutant nor --virtual",
-		"lock --matrix --virtual --client cat": "--client goes with neither",
-	} {
-		code, _, errs := zkcoordRuns(append([]string{"run"}, strings.Fields(args)...)...)
-		if code != exitFailed || !strings.Contains(errs, want) {
-			t.Errorf("%s: exit code %d\n%s", args, code, errs)
-		}
-	}
-	if code, _, errs := zkcoordRuns("client", "example", "cobol"); code != exitFailed || !strings.Contains(errs, "python") {
-		t.Errorf("exit code %d\n%s", code, errs)
-	}
-}
-
 func TestCommandOfClientsIsQuoted(t *testing.T) {
 	f := runFlags{ensemble: "embedded", client: `sh -c 'a "b"'`}
 	want := `--client 'sh -c '\''a "b"'\'''`
