@@ -160,6 +160,20 @@ type Disk interface {
 	Free(ctx context.Context, node int) error
 }
 
+// Syncer has nodes whose disk can be slow to store what it is asked to, and loses the rest with the power: those of a Config that
+// asks for Syncs.
+type Syncer interface {
+	// SlowSync makes each fsync of a node take that much longer from now on; zero puts it right. It outlives a restart.
+	SlowSync(ctx context.Context, node int, by time.Duration) error
+
+	// SlowSyncs returns how many fsyncs of a node took longer, since the ensemble was started.
+	SlowSyncs(ctx context.Context, node int) (int64, error)
+
+	// LoseUnsynced takes from the transaction logs of a node that was killed what it has written and not synced, and returns how
+	// many bytes that were.
+	LoseUnsynced(ctx context.Context, node int) (bytes int64, err error)
+}
+
 // Wiper loses what nodes have stored. Acknowledged writes may be lost with it, if a majority does not have them elsewhere.
 type Wiper interface {
 	// Wipe deletes all that a node that was killed has stored: it starts as a new one.

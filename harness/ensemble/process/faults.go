@@ -15,7 +15,7 @@ func (e *Ensemble) Kill(_ context.Context, i int) error {
 
 // Start starts a killed node on its data, and on other ports than before.
 func (e *Ensemble) Start(_ context.Context, i int) error {
-	return e.change("start", i, func(n *node) error { return n.launch(e.config) })
+	return e.change("start", i, func(n *node) error { return n.launch(e.config, e.library) })
 }
 
 // Version returns the version of a node: of its jars, where it was started with no version named.
