@@ -77,6 +77,7 @@ type Result struct {
 	// ensemble, and where no server said so.
 	ZooKeeper  string        `json:"zookeeper,omitempty"`
 	Clients    int           `json:"clients"`
+	Client     string        `json:"client,omitempty"` // see Scenario
 	Time       time.Duration `json:"time_ns"`
 	Operations int           `json:"operations,omitempty"` // the most to be begun, see Options
 	Start      time.Time     `json:"start"`
@@ -96,6 +97,8 @@ type Result struct {
 	History *history.History `json:"-"`
 	// Logs are the ends of the nodes' logs, by index, unless the run is valid.
 	Logs map[int][]byte `json:"-"`
+	// ClientLogs are the ends of what clients' own processes wrote to standard error, by number.
+	ClientLogs map[int][]byte `json:"-"`
 	// Checked is false while only the history is whole.
 	Checked bool `json:"checked"`
 }

@@ -27,6 +27,9 @@ func (r *Result) Summary() string {
 		fmt.Fprintf(&b, ", ZooKeeper %s", r.ZooKeeper)
 	}
 	b.WriteString(")\n")
+	if r.Client != "" {
+		fmt.Fprintf(&b, "clients: %s\n", r.Client)
+	}
 	r.summarizeResults(&b)
 	if failed := r.Failed(); len(failed) > 0 {
 		first := failed[0]

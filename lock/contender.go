@@ -11,16 +11,16 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// A Contender is one who holds a lock or waits for it.
+// A Contender holds a lock or waits for it.
 type Contender struct {
-	Path    string // of its node
+	Path    string // path of its node
 	Label   string
-	Session int64 // the session
+	Session int64 // ID of its session
 	Shared  bool  // it is a reader
-	Holds   bool  // it is its turn, as far as the server asked knows
+	Holds   bool  // it is its turn, according to the server that answered
 }
 
-// contenders reads the nodes of a line, except those that went meanwhile.
+// contenders reads the nodes of a lock queue. It omits nodes that are deleted meanwhile.
 func contenders(ctx context.Context, l *lockqueue.Queue) ([]Contender, error) {
 	queue, err := l.Contenders(ctx)
 	if err != nil {

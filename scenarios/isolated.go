@@ -9,13 +9,12 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/go-zookeeper/zk"
-
 	"github.com/zkcoord/zkcoord/harness"
 	"github.com/zkcoord/zkcoord/harness/checker"
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 	"github.com/zkcoord/zkcoord/harness/fault"
 	"github.com/zkcoord/zkcoord/harness/netfault"
+	"github.com/zkcoord/zkcoord/internal/client"
 	"github.com/zkcoord/zkcoord/internal/peers"
 	"github.com/zkcoord/zkcoord/internal/znode"
 	"github.com/zkcoord/zkcoord/session"
@@ -39,7 +38,7 @@ func IsolatedFollower() harness.Scenario {
 		Report:   "go-zookeeper's zk.Lock trusts the connection's state",
 		Violates: []string{"lock/no-overlap"},
 		Workload: isolatedHolder(anyFollower, func(servers serversOf) lockProgram {
-			return lockProgram{open: openZKLock(isolatedTimeout, servers, zk.StateDisconnected, zk.StateExpired)}
+			return lockProgram{open: ofLibrary(peers.ZKLock, client.Lock, isolatedTimeout, servers).open}
 		}),
 	}, peerMutant(peers.Curator, "Curator's InterProcessMutex"), peerMutant(peers.Kazoo, "kazoo's Lock")}
 	return s
@@ -52,8 +51,8 @@ func peerMutant(l peers.Library, recipe string) harness.Mutant {
 		Violates: []string{"lock/no-overlap"},
 		Needs:    l.String(),
 		Workload: needing(isolatedHolder(anyFollower, func(servers serversOf) lockProgram {
-			return lockProgram{open: openPeer(l, peers.Mutex, isolatedTimeout, servers)}
-		}), l),
+			return lockProgram{open: ofLibrary(l, client.Lock, isolatedTimeout, servers).open}
+		}), ofLibrary(l, client.Lock, isolatedTimeout, nil)),
 	}
 }
 
@@ -63,7 +62,6 @@ func peerMutant(l peers.Library, recipe string) harness.Mutant {
 // takes a lost connection for a lost lock survives that, but nobody who waits to
 // be told of the expiry.
 func IsolatedLeader() harness.Scenario {
-	leader := func(ctx context.Context, e ensemble.Ensemble) (int, error) { return e.Leader(ctx) }
 	s := isolatedMutex(harness.Scenario{
 		Name:   "isolated-leader",
 		Claim:  "A client on a leader that is cut off from the majority knows that it lost the lock before anybody else is granted it.",
@@ -71,8 +69,8 @@ func IsolatedLeader() harness.Scenario {
 		// The majority misses its leader for syncLimit ticks, 10 s; then it elects
 		// another, and that one expires the session.
 		Faults: []harness.Fault{isolate{with: 1, length: 20 * time.Second}},
-	}, leader)
-	s.Mutants = []harness.Mutant{untilExpired(leader)}
+	}, anyLeader)
+	s.Mutants = []harness.Mutant{untilExpired(anyLeader)}
 	return s
 }
 
@@ -97,7 +95,7 @@ func untilExpired(choose chooser) harness.Mutant {
 		Report:   "programs on zk.Lock that take nothing but Expired for a loss (samuel#20)",
 		Violates: []string{"lock/no-overlap"},
 		Workload: isolatedHolder(choose, func(servers serversOf) lockProgram {
-			return lockProgram{open: openZKLock(isolatedTimeout, servers, zk.StateExpired)}
+			return lockProgram{open: ofLibrary(peers.ZKLockUntilExpired, client.Lock, isolatedTimeout, servers).open}
 		}),
 	}
 }
@@ -172,6 +170,8 @@ func isolatedHolder(choose chooser, program func(serversOf) lockProgram) func(*h
 		return w
 	}
 }
+
+func anyLeader(ctx context.Context, e ensemble.Ensemble) (int, error) { return e.Leader(ctx) }
 
 // anyFollower is the first node that does not lead.
 func anyFollower(ctx context.Context, e ensemble.Ensemble) (int, error) {

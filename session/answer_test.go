@@ -126,8 +126,8 @@ func TestRemoveFoundGivesUpAtAFinalError(t *testing.T) {
 			return engine.Node{}, answered("get", "/n", zk.ErrNoAuth)
 		})
 		time.Sleep(time.Minute)
-		if synctest.Wait(); calls < 2 || calls > 12 || s.cleaning != 0 {
-			t.Errorf("%d calls; %d clean-ups under way", calls, s.cleaning)
+		if synctest.Wait(); calls < 2 || calls > 12 || s.life.detached != 0 {
+			t.Errorf("%d calls; %d clean-ups under way", calls, s.life.detached)
 		}
 		// The server has no time for a while, then shows the node.
 		path, err := s.Create(t.Context(), "/n", nil, Ephemeral)

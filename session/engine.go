@@ -15,7 +15,7 @@ type inside struct{ s *Session }
 
 func (i inside) NewID() string { return i.s.newID() }
 
-func (i inside) Detach(f func(ctx context.Context) error) <-chan error { return i.s.detach(f) }
+func (i inside) Detach(f func(ctx context.Context) error) <-chan error { return i.s.life.detach(f) }
 
 func (i inside) ReadBarrier(ctx context.Context, path string) error {
 	return i.s.readBarrier(ctx, path)
@@ -39,7 +39,7 @@ func (i inside) RemoveFound(find func(ctx context.Context) (engine.Node, error))
 	return i.s.removeFound(find)
 }
 
-func (i inside) Hold(n engine.Node) engine.Hold { return i.s.hold(n) }
+func (i inside) Hold(n engine.Node) engine.Hold { return i.s.keeper.begin(n) }
 
 func (i inside) NewWatches() engine.Watches { return i.s.newWatches() }
 

@@ -89,3 +89,10 @@ func (s *Session) createProtected(ctx context.Context, dir, kind string, data []
 	}
 	return s.startSuffixed(dir, kind+"-", data, mode).Wait(ctx)
 }
+
+// current is the connection that serves the session, nil if there is none.
+func (s *Session) current() *conn {
+	s.tap.mu.Lock()
+	defer s.tap.mu.Unlock()
+	return s.tap.current
+}

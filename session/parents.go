@@ -94,7 +94,7 @@ func (s *Session) removeParents(made []string) {
 	if len(made) == 0 {
 		return
 	}
-	s.detach(func(ctx context.Context) error {
+	s.life.detach(func(ctx context.Context) error {
 		for _, dir := range slices.Backward(made) {
 			if err := s.Retry(ctx, func(ctx context.Context) error { return s.Delete(ctx, dir, 0) }); err != nil && !errors.Is(err, zk.ErrNoNode) {
 				return err

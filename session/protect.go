@@ -6,6 +6,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/go-zookeeper/zk"
@@ -24,13 +25,14 @@ type creation struct {
 	node   engine.Node
 	err    error
 
-	parents []string // that were made for it; guarded by the session's mu
+	mu      sync.Mutex
+	parents []string // that were made for it
 }
 
 // made notes the parents that were made for the node.
 func (c *creation) made(parents []string) {
-	c.s.mu.Lock()
-	defer c.s.mu.Unlock()
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.parents = slices.Clone(parents)
 }
 
@@ -46,7 +48,7 @@ func (s *Session) startSuffixed(dir, suffix string, data []byte, mode Mode) *cre
 	}
 	data = bytes.Clone(data)
 	c.note = newNote()
-	if !s.spawn(func() {
+	if !s.life.spawn(func() {
 		c.node, c.err = c.create(dir, data, mode)
 		close(c.done)
 	}) {
@@ -93,7 +95,7 @@ func (c *creation) Abandon() {
 	if c.note != nil {
 		c.note.abandoned.Store(true)
 	}
-	c.s.detach(func(ctx context.Context) error {
+	c.s.life.detach(func(ctx context.Context) error {
 		select {
 		case <-c.done:
 		case <-time.After(c.s.Timeout() / 4): // less than Close waits; the answer may never come
@@ -109,9 +111,9 @@ func (c *creation) Abandon() {
 
 // removeParents deletes the parents that were made for the node, except those in use.
 func (c *creation) removeParents() {
-	c.s.mu.Lock()
+	c.mu.Lock()
 	parents := c.parents
-	c.s.mu.Unlock()
+	c.mu.Unlock()
 	c.s.removeParents(parents)
 }
 
@@ -122,17 +124,17 @@ func (c *creation) create(dir string, data []byte, mode Mode) (engine.Node, erro
 	path := znode.Join(dir, prefix)
 	for {
 		created := ""
-		err := s.withParents(s.life, path, c.made, func(ctx context.Context) (err error) {
+		err := s.withParents(s.life.ctx, path, c.made, func(ctx context.Context) (err error) {
 			created, err = s.create(ctx, path, data, mode, s.opts.ACL, c.note)
 			return err
 		})
 		switch {
 		case err == nil:
 			return c.created(created), nil
-		case s.life.Err() != nil:
+		case s.Err() != nil:
 			return engine.Node{}, err
 		case OutcomeOf(err) == Indeterminate:
-			node, lookup := s.find(s.life, dir, prefix, mode)
+			node, lookup := s.find(s.life.ctx, dir, prefix, mode)
 			if lookup != nil { // it may be there: the look for it failed, the creation need not have
 				s.removeFound(func(ctx context.Context) (engine.Node, error) { return s.find(ctx, dir, prefix, mode) })
 				return engine.Node{}, ended("create", path, lookup)
@@ -159,9 +161,7 @@ func (c *creation) create(dir string, data []byte, mode Mode) (engine.Node, erro
 // created adds the czxid, which is the zxid of the reply: servers apply and
 // answer one transaction after the other (docs/decisions/0001-lease.md).
 func (c *creation) created(path string) engine.Node {
-	c.s.mu.Lock()
-	defer c.s.mu.Unlock()
-	return engine.Node{Path: path, Czxid: c.note.zxid}
+	return engine.Node{Path: path, Czxid: c.note.zxid.Load()}
 }
 
 // find looks for a node of this session by its prefix after the reply to its
@@ -203,7 +203,7 @@ func (s *Session) find(ctx context.Context, dir, prefix string, mode Mode) (engi
 // up after one session timeout: an administrator may be changing an ACL just then. The
 // channel gets nil when the node is gone, or the error.
 func (s *Session) removeFound(find func(ctx context.Context) (engine.Node, error)) <-chan error {
-	return s.detach(func(ctx context.Context) error {
+	return s.life.detach(func(ctx context.Context) error {
 		begun := time.Now()
 		for round := 0; ; round++ {
 			var node engine.Node
@@ -257,37 +257,4 @@ func (s *Session) isThere(ctx context.Context, n engine.Node) (bool, error) {
 	}
 	stat, err := s.Exists(ctx, n.Path)
 	return n.Is(stat), err
-}
-
-// detach runs f on a goroutine of the session, with a context that ends with
-// the session: for what must be undone although the caller's context has
-// ended. What f requests comes behind the requests that were abandoned before. There
-// is no bound, since what f gives up would stay for as long as the session lives. Close
-// waits for f, a third of the session timeout at most, before it closes the session.
-// The channel gets what f returned, or why the session is over if f could not be run.
-func (s *Session) detach(f func(ctx context.Context) error) <-chan error {
-	done := make(chan error, 1)
-	s.cleaningUp(1)
-	if !s.spawn(func() {
-		defer s.cleaningUp(-1)
-		done <- f(s.life)
-	}) {
-		s.cleaningUp(-1)
-		done <- s.Err()
-	}
-	return done
-}
-
-func (s *Session) cleaningUp(n int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.cleaning += n
-	s.tidy.set(s.cleaning == 0)
-}
-
-// settle waits for the clean-up under way, with a bound.
-func (s *Session) settle(limit time.Duration) {
-	ctx, cancel := context.WithTimeout(s.life, limit)
-	defer cancel()
-	s.tidy.wait(ctx, s.life)
 }

@@ -301,7 +301,7 @@ func TestCleanupOnAnEndedSessionIsNotRun(t *testing.T) {
 	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
 		s := open(t, on(e))
 		must(t, s.Close())
-		s.detach(func(context.Context) error { t.Error("run"); return nil })
+		s.life.detach(func(context.Context) error { t.Error("run"); return nil })
 		synctest.Wait()
 	})
 }
@@ -313,7 +313,7 @@ func TestCloseWaitsForCleanUpWithABound(t *testing.T) {
 			s := open(t, on(e))
 			bound := s.Timeout() / 3
 			finished := false
-			s.detach(func(ctx context.Context) error {
+			s.life.detach(func(ctx context.Context) error {
 				err := sleep(ctx, took)
 				finished = err == nil
 				return err

@@ -482,7 +482,7 @@ func TestChroot(t *testing.T) {
 		if ev := <-w.C; ev.Path != "/" || ev.Type != zk.EventNodeChildrenChanged {
 			t.Errorf("event %+v", ev)
 		}
-		h := s.hold(node)
+		h := s.keeper.begin(node)
 		must(t, h.Grant(ctx))
 		time.Sleep(2 * s.Timeout())
 		if err := h.Context().Err(); err != nil {
@@ -523,7 +523,7 @@ func TestACLAndDigest(t *testing.T) {
 		}
 		node, err := s.createProtected(ctx, "/p", "lock", nil, EphemeralSequential)
 		must(t, err)
-		h := s.hold(node)
+		h := s.keeper.begin(node)
 		defer h.End(nil)
 		must(t, h.Grant(ctx))
 		acl, err := s.GetACL(ctx, "/p")

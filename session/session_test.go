@@ -91,8 +91,8 @@ func TestListenerEndsWithItsContext(t *testing.T) {
 			n++
 			break
 		}
-		if n != 2 || len(s.listeners) != 0 {
-			t.Errorf("%d states, %d listeners left", n, len(s.listeners))
+		if n != 2 || len(s.states.listeners) != 0 {
+			t.Errorf("%d states, %d listeners left", n, len(s.states.listeners))
 		}
 	})
 }

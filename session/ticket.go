@@ -31,8 +31,8 @@ type ticket struct {
 // A note is what the connection notes of the requests of one call.
 type note struct {
 	written   chan struct{} // closed when the first of them was written
-	begun     bool          // guarded by the session's mu
-	zxid      int64         // of the last reply; guarded by the session's mu
+	begun     bool          // guarded by the tap's mu
+	zxid      atomic.Int64  // of the last reply
 	abandoned atomic.Bool   // what has not passed never will
 }
 

@@ -114,9 +114,9 @@ func TestAbandonedRequestIsNeverWritten(t *testing.T) {
 						t.Fatalf("%s: %v (%v), want it to fail", path, err, outcome)
 					}
 				}
-				s.tickets.mu.Lock()
-				defer s.tickets.mu.Unlock()
-				if n := len(s.tickets.open); n != 0 {
+				s.tap.tickets.mu.Lock()
+				defer s.tap.tickets.mu.Unlock()
+				if n := len(s.tap.tickets.open); n != 0 {
 					t.Errorf("%d tickets are left", n)
 				}
 				if failed < *abandoned/2 {

@@ -44,19 +44,16 @@ func (c cell) String() string {
 
 const cannot = "the ensemble cannot"
 
-// column is what a run of the matrix is on: a kind of ensemble, of a version of ZooKeeper if there are servers.
+// column is what a run of the matrix is on: a kind of ensemble, of a version of ZooKeeper.
 type column struct{ kind, version string }
 
 // String heads the column.
 func (c column) String() string { return strings.TrimSpace(strings.ToUpper(c.kind) + " " + c.version) }
 
-// columns are all kinds with all versions. A model is of no version.
+// columns are all kinds with all versions.
 func columns(kinds, versions string) (all []column) {
 	for kind := range strings.SplitSeq(kinds, ",") {
 		for version := range strings.SplitSeq(versions, ",") {
-			if kind == "embedded" {
-				version = ""
-			}
 			if c := (column{kind, version}); !slices.Contains(all, c) {
 				all = append(all, c)
 			}

@@ -12,7 +12,7 @@ func TestColumnsOfTheMatrix(t *testing.T) {
 	}{
 		{"embedded", "", []string{"EMBEDDED"}},
 		{"container", "3.8,3.9.3,3.9.6", []string{"CONTAINER 3.8", "CONTAINER 3.9.3", "CONTAINER 3.9.6"}},
-		{"embedded,process", "3.8,3.8+3.9.6", []string{"EMBEDDED", "PROCESS 3.8", "PROCESS 3.8+3.9.6"}},
+		{"embedded,process", "3.8,3.8+3.9.6", []string{"EMBEDDED 3.8", "EMBEDDED 3.8+3.9.6", "PROCESS 3.8", "PROCESS 3.8+3.9.6"}},
 		{"embedded,embedded", "", []string{"EMBEDDED"}},
 	} {
 		var got []string

@@ -100,6 +100,8 @@
 //	register/reads-sequential         reads are sequentially consistent and return only values that were written
 //	register/adds-count-once          a counter counts each add once
 //
+//	counter/linearizable              each call on a counter has its effect at one instant, and its result is right for that instant
+//
 //	run/whole                         the run was whole: the ensemble was healthy before and after, each fault was healed, nothing panicked
 //	run/faults-had-effect             each fault was healed, and some had an effect while clients worked
 //	run/operations-succeeded          each kind of operation succeeded at least once
@@ -113,7 +115,8 @@
 //
 // Package harness judges the property run/whole.
 //
-// Checkers are pure functions of the history and run in O(n log n) of its length. They compare
-// indexes of events, not times (see package history). [Referee] is a general search with porcupine.
+// Checkers are pure functions of the history and run in O(n log n) of its length, except for
+// counter/linearizable, which searches. They compare indexes of events, not times (see package
+// history). [Referee] is a general search with porcupine.
 // Tests compare the checkers with it, and it is for small slices only.
 package checker

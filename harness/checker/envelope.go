@@ -127,6 +127,22 @@ func (w windows) excuses(hold history.HoldInterval, t time.Duration) bool {
 	return w.explains(t, to, hold.Lost(), hold.Begin.Client)
 }
 
+// An Excuse is what an envelope excuses in one history.
+type Excuse struct{ windows windows }
+
+// In prepares the envelope for one history.
+func (e Envelope) In(h *history.History) Excuse { return Excuse{e.outside(h)} }
+
+// Explains reports whether a fault outside of the envelope, or a stall of this process, explains that a
+// hold of a client lasted from one time to another although it should have ended before.
+func (x Excuse) Explains(from, to time.Duration, client int16) bool {
+	return x.windows.explains(from, to, true, client)
+}
+
+// Lag returns by how much this process was late between from and to, at most. It is zero on a virtual
+// clock.
+func (x Excuse) Lag(from, to time.Duration) time.Duration { return x.windows.lag(from, to) }
+
 // explains is excuses for what was late from one time to another.
 func (w windows) explains(from, to time.Duration, lost bool, client int16) bool {
 	lag := w.lag(from, to)

@@ -78,6 +78,7 @@ func TestEveryPackageHasOneComment(t *testing.T) {
 var directions = []struct{ from, ours, foreign, why string }{
 	{"internal/wire", "", "", "the protocol is known without any client of it"},
 	{"internal/invalid", "", "", "what cannot be meant is known without any client"},
+	{"internal/txnlog", "internal/wire", "", "the form of a log is known without any server or client"},
 	{"internal/znode", "internal/invalid", "", "names of znodes are known without any client"},
 	{"internal/under", "", "", "what it means to work under something held is known without any client"},
 	{"session", "internal/wire internal/invalid internal/znode internal/under internal/engine", client, "a session knows nothing of what is made of it"},
@@ -92,7 +93,7 @@ var directions = []struct{ from, ours, foreign, why string }{
 	{"barrier", underPrimitives, client, whyPrimitives},
 	{"watch", underPrimitives, client, whyPrimitives},
 	{"fence", "", "", "a resource that is fenced imports no lock, and no driver"},
-	{"zktest", "zktest internal/wire internal/znode", "", "the model of the servers shares the protocol with its clients, and no more"},
+	{"zktest", "zktest internal/txnlog internal/wire internal/znode", "", "the model of the servers shares the protocol with its clients, and no more"},
 	{"zktest/internal/difftest", "zktest internal/wire internal/znode", "any", "it compares the model with real servers"},
 	{"harness", "harness session zktest internal docker", "any", "the harness tests clients of any kind; scenarios bring the primitives"},
 	{"harness/checker", "harness/history session", "any", "a verdict is a function of the history alone; session has the type of outcomes"},

@@ -2,12 +2,15 @@ package process
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"time"
+
+	"github.com/zkcoord/zkcoord/harness/ensemble"
 )
 
 // data is where the node keeps logs and snapshots.
@@ -50,4 +53,29 @@ func modified(file string) time.Time {
 		return time.Time{}
 	}
 	return info.ModTime()
+}
+
+// CopyTxnLogs copies the transaction logs of a node, and the names of its snapshots.
+func (e *Ensemble) CopyTxnLogs(_ context.Context, i int, dir string) error {
+	return e.change("copy the transaction logs of", i, func(n *node) error {
+		entries, err := os.ReadDir(n.data())
+		if err != nil {
+			return err
+		}
+		for _, entry := range entries {
+			if err := copyTxnLog(n.data(), dir, entry.Name()); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func copyTxnLog(from, to, name string) error {
+	in, err := os.Open(filepath.Join(from, name))
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	return ensemble.CopyTxnLog(in, to, name)
 }

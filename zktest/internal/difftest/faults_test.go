@@ -2,9 +2,7 @@ package difftest
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"net"
 	"slices"
 	"strings"
 	"testing"
@@ -15,6 +13,7 @@ import (
 	"github.com/zkcoord/zkcoord/harness/ensemble/embedded"
 	"github.com/zkcoord/zkcoord/harness/ensemble/process"
 	trap "github.com/zkcoord/zkcoord/harness/netfault"
+	"github.com/zkcoord/zkcoord/internal/trace"
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
@@ -188,7 +187,7 @@ func perform(t *testing.T, sc scene, e breakable) {
 	began := time.Now()
 	sc.play(s)
 	for _, a := range s.actors {
-		a.link.close()
+		a.link.Close()
 	}
 	if got := strings.Join(s.account, "\n"); got != strings.TrimSpace(sc.want) {
 		t.Errorf("%s tells:\n%s\nwant:%s", e.Kind(), got, sc.want)
@@ -235,7 +234,7 @@ func (s *stage) around(node int) (links []ensemble.Edge) {
 
 // electedBut waits for another leader than the old one, and calls meanwhile all the time.
 func (s *stage) electedBut(old int, meanwhile func()) int {
-	for end := time.Now().Add(patience); time.Now().Before(end); s.pause() {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); s.pause() {
 		meanwhile()
 		if now, err := s.e.Leader(s.ctx); err == nil && now != old {
 			return now
@@ -249,12 +248,12 @@ func (s *stage) electedBut(old int, meanwhile func()) int {
 type actor struct {
 	s    *stage
 	name string
-	link *link
+	link *trace.Link
 	dial ensemble.DialFunc
 	id   wire.ConnectResponse
 }
 
-var everybody = []wire.ACL{{Perms: wire.PermAll, ID: world}}
+var everybody = []wire.ACL{{Perms: wire.PermAll, ID: wire.ID{Scheme: "world", ID: "anyone"}}}
 
 func (s *stage) client(name string, node int) *actor { return s.through(s.e.DialContext, name, node) }
 
@@ -268,9 +267,9 @@ func (s *stage) through(way ensemble.DialFunc, name string, node int) *actor {
 func (a *actor) connect(node int) {
 	a.s.Helper()
 	var err error
-	a.link, err = dial(a.s.ctx, &servers{a.s.e.Servers(), a.dial}, node)
+	a.link, err = trace.Dial(a.s.ctx, &trace.Servers{Addresses: a.s.e.Servers(), Dial: a.dial}, node)
 	a.s.must(err)
-	rsp, err := a.link.handshake(wire.ConnectRequest{
+	rsp, err := a.link.Handshake(wire.ConnectRequest{
 		Timeout: int32(sceneTimeout.Milliseconds()), SessionID: a.id.SessionID, Password: a.id.Password,
 	})
 	a.s.must(err)
@@ -283,7 +282,7 @@ func (a *actor) connect(node int) {
 // resume goes on at another node.
 func (a *actor) resume(node int) {
 	old := a.id.SessionID
-	a.link.close()
+	a.link.Close()
 	a.connect(node)
 	if a.id.SessionID == old {
 		a.s.tell("%s: goes on", a.name)
@@ -292,21 +291,20 @@ func (a *actor) resume(node int) {
 
 func (a *actor) send(op wire.Op, record wire.Record) {
 	a.s.Helper()
-	a.link.xid++
-	xid, body := a.link.xid, []byte(nil)
+	xid, body := a.link.NextXid(), []byte(nil)
 	if op == wire.OpPing {
 		xid = wire.XidPing
 	}
 	if record != nil {
 		body = wire.Append(nil, record)
 	}
-	a.s.must(a.link.write(&wire.RequestHeader{Xid: xid, Op: op}, body))
+	a.s.must(a.link.Write(&wire.RequestHeader{Xid: xid, Op: op}, body))
 }
 
 // receive returns the code of the next answer, ConnectionLoss if there will be none.
 func (a *actor) receive() wire.Code {
 	a.s.Helper()
-	frame, err := a.link.read()
+	frame, err := a.link.Read()
 	a.s.must(err)
 	if frame == nil {
 		return wire.ConnectionLoss
@@ -355,15 +353,13 @@ func (a *actor) catchUp() {
 // silent waits for half a second, in which no answer may come.
 func (a *actor) silent(what string) {
 	a.s.Helper()
-	a.link.conn.SetReadDeadline(time.Now().Add(500 * time.Millisecond))
-	_, err := a.link.r.Peek(1)
-	var late net.Error
-	if errors.As(err, &late) && late.Timeout() {
+	silent, err := a.link.Silent(500 * time.Millisecond)
+	a.s.must(err)
+	if silent {
 		a.s.tell("%s: %s: no answer", a.name, what)
 	} else {
-		a.s.tell("%s: %s: an answer, or the end: %v", a.name, what, err)
+		a.s.tell("%s: %s: an answer, or the end", a.name, what)
 	}
-	a.link.conn.SetReadDeadline(time.Now().Add(patience))
 }
 
 // hangsUp waits for the end of the connection. What was asked before is not answered.

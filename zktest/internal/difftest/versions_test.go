@@ -1,11 +1,11 @@
 package difftest
 
 import (
-	"context"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/zkcoord/zkcoord/internal/trace"
 	"github.com/zkcoord/zkcoord/zktest"
 	"github.com/zkcoord/zkcoord/zktest/internal/tree"
 )
@@ -24,12 +24,8 @@ func but(release zktest.Version, changes []tree.Change, except string) zktest.Ve
 	return zktest.Version(strings.Join(names, "~"))
 }
 
-// likeZktest plays traces on one server of zktest.
-func likeZktest(v zktest.Version) func(context.Context, string, []step, tally) (transcript, error) {
-	return func(ctx context.Context, root string, steps []step, t tally) (transcript, error) {
-		return playZktest(ctx, options(1, v), root, steps, t)
-	}
-}
+// like plays traces on one server of zktest.
+func like(v zktest.Version) trace.Player { return onZktest(options(1, v)) }
 
 // mostTraces is a number in which each change between releases shows itself.
 const mostTraces = 1000
@@ -40,8 +36,8 @@ func TestTracesShowEachChangeOfReleases(t *testing.T) {
 	for _, change := range tree.Changes {
 		t.Run(change.Name, func(t *testing.T) {
 			older := newest + zktest.Version("~"+change.Name)
-			c := comparison{want: likeZktest(newest), got: likeZktest(older), avoid: avoiding(1, newest, older)}
-			found, _ := c.all(t.Context(), *seed, mostTraces, *workers, 1)
+			c := compared(like(newest), like(older), limits(1, newest, older))
+			found, _ := c.All(t.Context(), *seed, mostTraces, *workers, 1)
 			if want := !slices.Contains(untraced, change.Name); len(found) > 0 != want {
 				t.Fatalf("a difference was found: %v, want %v", !want, want)
 			}
@@ -62,15 +58,8 @@ func TestTheOtherLineDiffersAsListed(t *testing.T) {
 			other = zktest.Version(tree.Newest["3.8"])
 		}
 		changes := tree.Between(rulesOf(t, release), rulesOf(t, other))
-		c := comparison{
-			avoid: avoiding(1, release, other),
-			want: func(ctx context.Context, root string, steps []step, t tally) (transcript, error) {
-				return play(ctx, real, root, steps, t)
-			},
-		}
-		compare := func(as zktest.Version, traces int) []difference {
-			c.got = likeZktest(as)
-			found, _ := c.all(t.Context(), *seed, traces, *workers, 1)
+		compare := func(as zktest.Version, traces int) []trace.Difference {
+			found, _ := compared(trace.On(real), like(as), limits(1, release, other)).All(t.Context(), *seed, traces, *workers, 1)
 			return found
 		}
 		if found := compare(but(other, changes, ""), *traces); len(found) > 0 {

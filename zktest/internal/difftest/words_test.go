@@ -5,8 +5,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/zkcoord/zkcoord/harness/ensemble"
+	"github.com/zkcoord/zkcoord/internal/trace"
 	"github.com/zkcoord/zkcoord/internal/wire"
 	"github.com/zkcoord/zkcoord/zktest"
 )
@@ -23,14 +25,14 @@ func TestWordsCountTheSameWatches(t *testing.T) {
 	})
 }
 
-func watchWords(t *testing.T, s *servers) string {
+func watchWords(t *testing.T, s *trace.Servers) string {
 	t.Helper()
-	l, err := dial(t.Context(), s, 0)
+	l, err := trace.Dial(t.Context(), s, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.close()
-	session, err := l.handshake(wire.ConnectRequest{Timeout: int32(sessionTimeout.Milliseconds()), Password: make([]byte, 16)})
+	defer l.Close()
+	session, err := l.Handshake(wire.ConnectRequest{Timeout: int32(time.Minute.Milliseconds()), Password: make([]byte, 16)})
 	if err != nil || session == nil {
 		t.Fatalf("no session: %v", err)
 	}
@@ -38,13 +40,13 @@ func watchWords(t *testing.T, s *servers) string {
 		op   wire.Op
 		path string
 	}{{wire.OpGetData, "/"}, {wire.OpGetChildren, "/"}, {wire.OpGetChildren2, "/zookeeper"}, {wire.OpExists, "/none"}} {
-		if _, err := l.ask(ask.op, int32(i+1), wire.Append(nil, &wire.PathWatch{Path: ask.path, Watch: true})); err != nil {
+		if _, err := l.Ask(ask.op, int32(i+1), wire.Append(nil, &wire.PathWatch{Path: ask.path, Watch: true})); err != nil {
 			t.Fatal(err)
 		}
 	}
 	var b strings.Builder
 	for _, word := range []string{"wchs", "wchp", "wchc", "mntr"} {
-		said, err := ensemble.FourLetters(t.Context(), s.dial, s.addresses[0], word)
+		said, err := ensemble.FourLetters(t.Context(), s.Dial, s.Addresses[0], word)
 		if err != nil {
 			t.Fatal(err)
 		}
