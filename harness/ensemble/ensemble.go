@@ -180,6 +180,33 @@ type Wiper interface {
 	Wipe(ctx context.Context, node int) error
 }
 
+// StoredFile is a kind of file that nodes store.
+type StoredFile string
+
+// What nodes store.
+const (
+	StoredLog      StoredFile = "log"
+	StoredSnapshot StoredFile = "snapshot"
+)
+
+// ErrNothingStored means that a node has stored no such file, or next to nothing in it.
+var ErrNothingStored = errors.New("ensemble: nothing is stored")
+
+// Decayer has nodes whose disks give back something else than was stored. The node has to be down for each call.
+type Decayer interface {
+	Wiper
+
+	// FlipBit flips one bit of the newest file of that kind, at a share of its bytes from 0 to 1. The zeros that make room for more
+	// are left out. It is ErrNothingStored if there is no such file.
+	FlipBit(ctx context.Context, node int, file StoredFile, share float64) error
+
+	// Save keeps a copy of what the node has stored, in place of the last copy.
+	Save(ctx context.Context, node int) error
+
+	// Restore puts the copy back in place of what the node has stored since. It is ErrNothingStored if there is none.
+	Restore(ctx context.Context, node int) error
+}
+
 // Truncater loses the end of what nodes have stored.
 type Truncater interface {
 	// Truncate cuts about half off the newest transaction log of a node that was killed, as a disk does that loses what it said

@@ -59,6 +59,7 @@ func (o Options) Every() []harness.Fault {
 	all = append(all, diskFaults()...)
 	all = append(all, syncFaults()...)
 	all = append(all, eraseFaults()...)
+	all = append(all, decayFaults()...)
 	all = append(all, dataFaults()...)
 	return all
 }
