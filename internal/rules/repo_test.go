@@ -84,7 +84,7 @@ var directions = []struct{ from, ours, foreign, why string }{
 	{"session", "internal/wire internal/invalid internal/znode internal/under internal/engine", client, "a session knows nothing of what is made of it"},
 	{"session/sessionotel", "session", "any", "who wants traces pays for them, and nobody else"},
 	{"internal/engine", "internal/znode", client, "the inside of a session has the types of the client alone"},
-	{"recipe", "session internal/engine", client, "what authors of recipes need knows no recipe"},
+	{"recipe", "session internal/engine internal/znode", client, "what authors of recipes need knows no recipe"},
 	{"internal/lockqueue", "recipe session internal/znode", client, "what primitives share knows none of them"},
 	{"lock", underPrimitives, client, whyPrimitives},
 	{"election", underPrimitives, client, whyPrimitives},
@@ -141,6 +141,17 @@ func TestImportsPointOneWay(t *testing.T) {
 	for _, d := range directions {
 		if info, err := os.Stat(d.from); err != nil || !info.IsDir() {
 			t.Errorf("imports of %s have a rule, and it is not there", d.from)
+		}
+	}
+}
+
+// The inside of a session is for package recipe alone, in tests too: everybody else has
+// what these two packages export.
+func TestOnlyRecipeReachesInsideASession(t *testing.T) {
+	const inside = module + "internal/engine"
+	for name, file := range goFiles(t) {
+		if slices.Contains(imports(file), inside) && !slices.Contains([]string{"session", "recipe", "internal/engine"}, path.Dir(name)) {
+			t.Errorf("%s imports %s: that is for packages session and recipe", name, inside)
 		}
 	}
 }
