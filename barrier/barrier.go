@@ -8,23 +8,24 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// A Barrier holds everybody up who waits while it is set: the recipe
-// "Barriers" of ZooKeeper's documentation. It is safe for concurrent use.
+// A Barrier blocks waiters while it is set. It is the recipe "Barriers" of
+// ZooKeeper's documentation. It is safe for concurrent use.
 type Barrier struct {
 	s       *session.Session
 	path    string
-	invalid error // of the path
+	invalid error // set if the path is invalid
 }
 
-// New returns the barrier at path. No request is made. An invalid path is an error of
-// each call, session.ErrInvalid.
+// New returns the barrier at path. It sends no request. If path is invalid,
+// each call returns an error that wraps session.ErrInvalid.
 func New(s *session.Session, path string) *Barrier {
 	return &Barrier{s, path, session.CheckPath(path)}
 }
 
-// Set sets the barrier. That it is set already is no error. After an error
-// session.OutcomeOf tells whether it may be set. After a lost reply it asks again:
-// a barrier that somebody removed meanwhile may be set a second time.
+// Set sets the barrier. It succeeds if the barrier is already set. After an
+// error, session.OutcomeOf says whether the barrier may be set. After a lost
+// reply Set sends the request again. So if another client has removed the
+// barrier meanwhile, Set may set it a second time.
 func (b *Barrier) Set(ctx context.Context) error {
 	if b.invalid != nil {
 		return fmt.Errorf("barrier: set %s: %w", b.path, b.invalid)
@@ -35,9 +36,10 @@ func (b *Barrier) Set(ctx context.Context) error {
 	return nil
 }
 
-// Remove removes the barrier, and everybody who waits passes. That it is not
-// set is no error. After an error session.OutcomeOf tells whether it may be gone.
-// A barrier that somebody sets after the removal stays.
+// Remove removes the barrier, so that all waiters continue. It succeeds if the
+// barrier is not set. After an error, session.OutcomeOf says whether the
+// barrier may be gone. A barrier that another client sets after the removal
+// stays.
 func (b *Barrier) Remove(ctx context.Context) error {
 	stat, err := b.stat(ctx)
 	if err == nil && stat != nil {
@@ -49,7 +51,7 @@ func (b *Barrier) Remove(ctx context.Context) error {
 	return nil
 }
 
-// stat returns the stat of the barrier as a majority knows it, nil if it is
+// stat returns the stat of the barrier from a quorum read, or nil if it is
 // not set.
 func (b *Barrier) stat(ctx context.Context) (*session.Stat, error) {
 	if b.invalid != nil {
@@ -80,8 +82,8 @@ func (b *Barrier) wait(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		// Another node than the first: it was removed and set again while no
-		// watch was set.
+		// A node other than the first means that the barrier was removed and
+		// set again while there was no watch.
 		if stat == nil || stat.Czxid != first.Czxid {
 			w.Stop()
 			return nil

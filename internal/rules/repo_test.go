@@ -78,6 +78,7 @@ func TestEveryPackageHasOneComment(t *testing.T) {
 var directions = []struct{ from, ours, foreign, why string }{
 	{"internal/wire", "", "", "the protocol is known without any client of it"},
 	{"internal/invalid", "", "", "what cannot be meant is known without any client"},
+	{"internal/txnlog", "internal/wire", "", "the form of a log is known without any server or client"},
 	{"internal/znode", "internal/invalid", "", "names of znodes are known without any client"},
 	{"internal/under", "", "", "what it means to work under something held is known without any client"},
 	{"session", "internal/wire internal/invalid internal/znode internal/under internal/engine", client, "a session knows nothing of what is made of it"},
@@ -89,20 +90,22 @@ var directions = []struct{ from, ours, foreign, why string }{
 	{"election", underPrimitives, client, whyPrimitives},
 	{"group", underPrimitives, client, whyPrimitives},
 	{"queue", underPrimitives, client, whyPrimitives},
+	{"internal/batch", "recipe session", "", "what primitives share knows none of them"},
+	{"counter", underPrimitives, client, whyPrimitives},
 	{"barrier", underPrimitives, client, whyPrimitives},
 	{"watch", underPrimitives, client, whyPrimitives},
 	{"fence", "", "", "a resource that is fenced imports no lock, and no driver"},
-	{"zktest", "zktest internal/wire internal/znode", "", "the model of the servers shares the protocol with its clients, and no more"},
+	{"zktest", "zktest internal/txnlog internal/wire internal/znode", "", "the model of the servers shares the protocol with its clients, and no more"},
 	{"zktest/internal/difftest", "zktest internal/wire internal/znode", "any", "it compares the model with real servers"},
 	{"harness", "harness session zktest internal docker", "any", "the harness tests clients of any kind; scenarios bring the primitives"},
 	{"harness/checker", "harness/history session", "any", "a verdict is a function of the history alone; session has the type of outcomes"},
-	{"scenarios", "scenarios harness recipe session lock election group queue barrier watch fence zktest internal", "any", "scenarios are run by the command and by benchmarks, not the other way round"},
-	{"examples", "recipe session lock election group queue barrier watch fence", client + " golang.org/x/sync github.com/lib/pq", "examples show what programs import"},
+	{"scenarios", "scenarios harness recipe session lock election group queue barrier counter watch fence zktest internal", "any", "scenarios are run by the command and by benchmarks, not the other way round"},
+	{"examples", "recipe session lock election group queue barrier counter watch fence", client + " golang.org/x/sync github.com/lib/pq", "examples show what programs import"},
 }
 
 const (
 	client          = "github.com/go-zookeeper/zk"
-	underPrimitives = "recipe session internal/lockqueue internal/invalid internal/under internal/znode"
+	underPrimitives = "recipe session internal/batch internal/lockqueue internal/invalid internal/under internal/znode"
 	whyPrimitives   = "who imports one primitive gets the ZooKeeper client and no more: no other primitive, no harness, no Docker"
 )
 
@@ -120,7 +123,7 @@ func TestImportsPointOneWay(t *testing.T) {
 		}
 		for _, imported := range imports(file) {
 			inside, ours := strings.CutPrefix(imported, module)
-			if inside == "internal/recipetest" {
+			if inside == "internal/recipetest" || inside == "internal/needs" {
 				t.Errorf("%s imports %s: it is for tests alone", name, inside)
 			}
 			if rule < 0 || !ours && !strings.Contains(strings.Split(imported, "/")[0], ".") {
