@@ -73,6 +73,11 @@ type pauseHolder struct {
 
 func (pauseHolder) Name() string { return "pause-holder" }
 
+// Exposes is true: a process that stands still holds on to what it has lost.
+func (pauseHolder) Exposes() bool { return true }
+
+var _ harness.Exposer = pauseHolder{}
+
 func (pauseHolder) Able(env *harness.Env) error {
 	if !env.ClientProcesses {
 		return errors.New("clients have no processes of their own")
