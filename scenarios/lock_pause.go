@@ -73,10 +73,8 @@ type pauseHolder struct {
 
 func (pauseHolder) Name() string { return "pause-holder" }
 
-// Exposes is true: a process that stands still holds on to what it has lost.
+// Exposes says that a paused process holds for as long as it stands still.
 func (pauseHolder) Exposes() bool { return true }
-
-var _ harness.Exposer = pauseHolder{}
 
 func (pauseHolder) Able(env *harness.Env) error {
 	if !env.ClientProcesses {
