@@ -30,7 +30,7 @@ type Double struct {
 	path string
 	size int
 
-	invalid error // of the constructor's arguments
+	invalid error // set if the constructor's arguments are invalid
 
 	turn chan struct{} // full while a call waits for withdrawals
 
@@ -58,11 +58,11 @@ func (d *Double) check() error {
 		return err
 	}
 	if d.size < 1 || d.size > maxSize {
-		return invalid.New("a round of %d members", d.size)
+		return invalid.New("a round has %d members: must be 1 to %d", d.size, maxSize)
 	}
 	longest := strings.Repeat("0", idLength) + memberSuffix + znode.Seq(math.MinInt32).String()
 	if err := recipe.Fits(d.s, d.openOps(math.MaxInt32-1, slices.Repeat([]string{longest}, d.size))...); err != nil {
-		return invalid.New("a round of %d members: %w", d.size, err)
+		return invalid.New("a round has %d members, too many for one transaction: %w", d.size, err)
 	}
 	return nil
 }
@@ -246,6 +246,10 @@ func (d *Double) withdrawn(ctx context.Context) error {
 func (m *member) withdraw() {
 	gone := recipe.RemoveFound(m.d.s, func(ctx context.Context) (recipe.Node, error) {
 		if m.name == "" {
+			// After ReadBarrier the answer is final, which it would not be after the leader's own sync.
+			if err := recipe.ReadBarrier(ctx, m.d.s, m.d.roundPath(m.round)); err != nil {
+				return recipe.Node{}, err
+			}
 			if err := m.find(ctx); err != nil || m.name == "" {
 				return recipe.Node{}, err
 			}
@@ -265,20 +269,22 @@ func (m *member) join(ctx context.Context) error {
 			return err
 		}
 		m.round = gathering
-		results, err := m.d.s.Multi(ctx,
-			session.CheckOp{Path: m.d.path, Version: gathering},
-			session.CreateOp{Path: m.d.roundPath(gathering) + "/" + m.id + memberSuffix, Mode: session.EphemeralSequential})
+		err = recipe.Once(ctx, m.d.s, m.d.roundPath(gathering), func(ctx context.Context) error {
+			results, err := m.d.s.Multi(ctx,
+				session.CheckOp{Path: m.d.path, Version: gathering},
+				session.CreateOp{Path: m.d.roundPath(gathering) + "/" + m.id + memberSuffix, Mode: session.EphemeralSequential})
+			if err == nil {
+				_, m.name = znode.Split(results[1].Path)
+			}
+			return err
+		}, func(ctx context.Context) (bool, error) {
+			err := m.find(ctx)
+			return m.name != "", err
+		})
 		m.sent = session.OutcomeOf(err) != session.Failed
 		switch {
 		case err == nil:
-			_, m.name = znode.Split(results[1].Path)
 			return nil
-		case session.ConnectionLost(err):
-			// The reply was lost. The node is found by its name.
-			if err := m.find(ctx); err != nil || m.name != "" {
-				return err
-			}
-			m.sent = false
 		case errors.Is(err, session.ErrNoNode):
 			// The barrier is gone, or another client deleted the directory of
 			// the round.
@@ -291,13 +297,8 @@ func (m *member) join(ctx context.Context) error {
 	}
 }
 
-// find searches the member's node. It calls ReadBarrier first, because only
-// then the result is final. After a sync at the leader it would not be.
+// find searches the node of the member.
 func (m *member) find(ctx context.Context) error {
-	path := m.d.roundPath(m.round)
-	if err := recipe.ReadBarrier(ctx, m.d.s, path); err != nil {
-		return err
-	}
 	names, err := m.d.members(ctx, m.round)
 	for _, name := range names {
 		if strings.HasPrefix(name, m.id) {
@@ -318,7 +319,7 @@ func (d *Double) gathering(ctx context.Context) (int32, error) {
 		case err == nil && size == strconv.Itoa(d.size):
 			return value.Stat.Version, nil
 		case err == nil && caughtUp:
-			return 0, fmt.Errorf("%w: %d and %q", ErrSize, d.size, size)
+			return 0, fmt.Errorf("%w: this member has %d, the barrier has %q", ErrSize, d.size, size)
 		case err == nil:
 			if err := recipe.ReadBarrier(ctx, d.s, d.path); err != nil {
 				return 0, err
@@ -372,8 +373,8 @@ func (d *Double) skip(ctx context.Context, round int32) error {
 	return err
 }
 
-// dismiss opens for nobody all rounds that are older than the gathering one and
-// not open yet.
+// dismiss opens all rounds that are older than the gathering one and not open
+// yet. It opens them without members, so that their waiting members join again.
 func (d *Double) dismiss(ctx context.Context, gathering int32) error {
 	listing, err := d.s.Children(ctx, d.path)
 	if err != nil && !errors.Is(err, session.ErrNoNode) {
@@ -505,9 +506,9 @@ func (r *Round) Leave(ctx context.Context) error {
 }
 
 func (r *Round) leave(ctx context.Context) error {
-	// The members are not listed at first. A member that has already left need
-	// not be waited for, and members that came too late for the round never
-	// are.
+	// The first iteration uses the members of the round, without a list from
+	// the server. So Leave never waits for a member that came too late for the
+	// round, and a wait for a member that has already left ends at once.
 	for names := r.members; len(names) > 0; {
 		on, err := names[0], error(nil)
 		switch own := slices.Index(names, r.name); {

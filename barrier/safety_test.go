@@ -32,12 +32,12 @@ func movable(w *world, toLeader bool) (c *recipetest.Client, at, next int) {
 //
 // Covers D1.
 func TestMemberAfterALostReplyAtAServerThatIsBehind(t *testing.T) {
-	for i := range 10 { // a heartbeat may be sent first, and reads after it are fresh
+	for i := range 10 { // repeated because reads after a heartbeat are fresh
 		recipetest.Run(t, func(t *testing.T, w *world) {
 			c, at, behind := movable(w, i%2 == 0)
 			other := w.Client()
 			d := barrier.NewDouble(c.Session, path, 2)
-			before := enter(t.Context(), 2, other) // so that the Double is not fresh
+			before := enter(t.Context(), 2, other) // the Double has been used before
 			r := recipetest.Must(d.Enter(t.Context()))
 			gone := leave(t.Context(), r, (<-before).round)
 			check(t, <-gone)
@@ -74,13 +74,13 @@ func TestMemberAfterALostReplyAtAServerThatIsBehind(t *testing.T) {
 // Covers B3.
 func TestRemoveLeavesABarrierThatWasSetSince(t *testing.T) {
 	for _, lag := range []time.Duration{0, 300 * time.Millisecond} {
-		for i := range 10 { // a heartbeat may be sent first, and reads after it are fresh
+		for i := range 10 { // repeated because reads after a heartbeat are fresh
 			recipetest.Run(t, func(t *testing.T, w *world) {
 				c, at, next := movable(w, i%2 == 0)
 				other := w.Client(w.On(at))
 				b := barrier.New(c.Session, path)
 				check(t, b.Set(t.Context()))
-				check(t, b.Remove(t.Context())) // so that the Barrier is not fresh
+				check(t, b.Remove(t.Context())) // the Barrier has been used before
 				check(t, b.Set(t.Context()))
 				time.Sleep(time.Second)
 				lost := w.Inject(zktest.Rule{Session: c.ID(), Server: at + 1, Op: "delete", Fate: zktest.CloseBeforeReply})

@@ -27,7 +27,7 @@ func (e *Election) Leader(ctx context.Context) (Leader, error) {
 	defer o.stop()
 	leader, err := o.find(ctx)
 	if err != nil {
-		return Leader{}, fmt.Errorf("election: leader of %s: %w", e.queue.Dir, err)
+		return Leader{}, fmt.Errorf("election: read leader of %s: %w", e.queue.Dir, err)
 	}
 	return leader, nil
 }

@@ -243,7 +243,8 @@ func TestTableHasAnIdentifierForAName(t *testing.T) {
 	}
 }
 
-// A cut breaks a connection at its message number at, counted from now.
+// A cut breaks a connection when its message number at, counted from now, is
+// sent.
 type cut struct {
 	at    int64
 	where string // before the message, after it, or after the server's reply

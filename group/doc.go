@@ -40,8 +40,8 @@
 // G5. A follower keeps one watch. A change costs it one list request, and one read
 // for each member that joined or changed.
 //
-// In other words, a follower sees each member exactly once, misses no change for
-// good, and does not see a member leave that stays.
+// In other words, a follower sees each member exactly once, sees the present
+// members in the end, and does not see a member leave that stays.
 //
 // # Not guaranteed
 //
@@ -50,9 +50,9 @@
 //
 // # Session loss
 //
-// A membership ends with its session, and so do its followers' streams. [Run]
-// joins again in each new session. A [View] keeps the last members while
-// session.Run opens a new session.
+// A membership ends with its session. A stream of changes ends with the session
+// that it reads from. [Run] joins again in each new session. A [View] keeps the
+// last members while session.Run opens a new session.
 //
 // # Goroutines
 //

@@ -14,7 +14,7 @@ import (
 type Group struct {
 	session *session.Session
 	path    string
-	invalid error // of the path
+	invalid error // set if the path is invalid
 }
 
 // New returns the group at path. It sends no request. If path is invalid, each
@@ -115,7 +115,7 @@ func (f *follower) list(ctx context.Context) (names []string, err error) {
 			f.watch = w
 			return nil, nil
 		}
-		w.Stop() // it does not fire for children
+		w.Stop() // this watch does not fire for children
 	}
 }
 

@@ -171,7 +171,7 @@ func TestFailedJoinLeavesNoMember(t *testing.T) {
 			return nil, err
 		}
 		if members, err := s.Children(ctx, path); err == nil && len(members.Names) > 1 {
-			t.Errorf("members after Join: %q", members.Names)
+			t.Errorf("got members %q after Join, want one", members.Names)
 		}
 		return m.Leave, nil
 	}}

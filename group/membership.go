@@ -159,8 +159,8 @@ func (m *Membership) Leave(ctx context.Context) error {
 	case err = <-removed:
 	case <-ctx.Done():
 		if err = context.Cause(ctx); errors.Is(err, ErrLeft) {
-			// The node is known to be deleted, because Run cancels its context
-			// then: the result follows.
+			// Run has cancelled ctx, because it has seen that the node is
+			// deleted. So the result of the deletion arrives soon.
 			err = <-removed
 		}
 	}

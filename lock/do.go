@@ -29,12 +29,12 @@ func (m *Mutex) Do(ctx context.Context, f func(ctx context.Context, g *Grant) er
 	return do(ctx, m.Lock, f, m.queue.Dir)
 }
 
-// Do is like Mutex.Do, as the writer.
+// Do is like Mutex.Do, but f runs while this client is the writer.
 func (m *RWMutex) Do(ctx context.Context, f func(ctx context.Context, g *WriteGrant) error) error {
 	return do(ctx, m.Lock, f, m.queue.Dir)
 }
 
-// RDo is like Mutex.Do, as a reader.
+// RDo is like Mutex.Do, but f runs while this client is a reader.
 func (m *RWMutex) RDo(ctx context.Context, f func(ctx context.Context, g *Grant) error) error {
 	return do(ctx, m.RLock, f, m.queue.Dir)
 }

@@ -66,8 +66,8 @@ func unlocked(g *lock.Grant, err error) error {
 	return g.Unlock(context.Background())
 }
 
-// etcd#10111: a call with an ended context made a contender and deleted it again. Until then another
-// client got ErrLocked, although nobody held the lock.
+// In etcd#10111, and here before the fix, a call with an ended context created a contender and
+// deleted it again. Meanwhile another client got ErrLocked, although no client held the lock.
 //
 // Covers L4.
 func TestCallWithAnEndedContextMakesNoRequest(t *testing.T) {

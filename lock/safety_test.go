@@ -48,7 +48,8 @@ func TestCapacityChangesUnderAnAcquire(t *testing.T) {
 			recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 				ctx := t.Context()
 				c := w.Client()
-				ok(t, recipetest.Must(semaphore(c, 3).Acquire(ctx, 1)).Unlock(ctx)) // so that the handle has been used
+				// Use the handle once.
+				ok(t, recipetest.Must(semaphore(c, 3).Acquire(ctx, 1)).Unlock(ctx))
 				// Change the version of the capacity's node.
 				if name == "deleted" {
 					ok(t, semaphore(w.Admin(), 3).SetCapacity(ctx, 3))

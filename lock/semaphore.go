@@ -98,7 +98,7 @@ func (m *Semaphore) pass(ctx context.Context, first *lockqueue.Place, permits in
 		}
 		switch {
 		case permits > seen.capacity:
-			err = fmt.Errorf("%w: %d of %d permits", ErrCapacity, permits, seen.capacity)
+			err = fmt.Errorf("%w: %d requested, capacity %d", ErrCapacity, permits, seen.capacity)
 		case permits <= seen.capacity-seen.out:
 			seen.stop()
 			lease, err := m.take(ctx, first, permits, seen.version)
@@ -172,8 +172,7 @@ func (m *Semaphore) readCapacity(ctx context.Context, waiting bool, s *seen) (va
 		if !errors.Is(err, session.ErrNoNode) {
 			return value, err
 		}
-		_, err = m.session.Create(ctx, m.size, strconv.AppendInt(nil, int64(m.capacity), 10), session.Persistent)
-		if err != nil && !errors.Is(err, session.ErrNodeExists) && !session.ConnectionLost(err) {
+		if err := recipe.Ensure(ctx, m.session, m.size, strconv.AppendInt(nil, int64(m.capacity), 10), session.Persistent); err != nil {
 			return value, err
 		}
 	}
@@ -247,11 +246,11 @@ var errResized = errors.New("the capacity was changed")
 // whose outcome is unknown. The transaction mark does not show the outcome here: the place has left
 // the gate, so the next one may have overwritten the mark. No other lease has this name.
 func (m *Semaphore) isOut(ctx context.Context, lease recipe.Node) bool {
-	if err := recipe.ReadBarrier(ctx, m.session, lease.Path); err != nil {
-		return false
-	}
-	stat, err := m.session.Exists(ctx, lease.Path)
-	return err == nil && stat != nil
+	out, _ := recipe.Settle(ctx, m.session, lease.Path, func(ctx context.Context) (bool, error) {
+		stat, err := m.session.Exists(ctx, lease.Path)
+		return stat != nil, err
+	})
+	return out
 }
 
 // leaseName precedes the number of permits in the names of this package's leases. In the names of
@@ -282,7 +281,7 @@ const idLength = 32
 // capacity that was passed to NewSemaphore.
 func (m *Semaphore) Capacity(ctx context.Context) (int, error) {
 	if m.gate.Invalid != nil {
-		return 0, fmt.Errorf("lock: capacity of %s: %w", m.path, m.gate.Invalid)
+		return 0, fmt.Errorf("lock: read capacity of %s: %w", m.path, m.gate.Invalid)
 	}
 	value, err := m.session.Get(ctx, m.size)
 	if errors.Is(err, session.ErrNoNode) {
@@ -293,7 +292,7 @@ func (m *Semaphore) Capacity(ctx context.Context) (int, error) {
 		n, err = strconv.Atoi(string(value.Data))
 	}
 	if err != nil {
-		return 0, fmt.Errorf("lock: capacity of %s: %w", m.path, err)
+		return 0, fmt.Errorf("lock: read capacity of %s: %w", m.path, err)
 	}
 	return n, nil
 }
@@ -312,7 +311,7 @@ func checkCapacity(permits int) error {
 // granted any permit. SetCapacity may be called again after any error.
 func (m *Semaphore) SetCapacity(ctx context.Context, permits int) error {
 	if err := cmp.Or(m.gate.Invalid, checkCapacity(permits)); err != nil {
-		return fmt.Errorf("lock: capacity of %s: %w", m.path, err)
+		return fmt.Errorf("lock: set capacity of %s: %w", m.path, err)
 	}
 	data := strconv.AppendInt(nil, int64(permits), 10)
 	_, err := m.session.Set(ctx, m.size, data, session.AnyVersion)
@@ -326,7 +325,7 @@ func (m *Semaphore) SetCapacity(ctx context.Context, permits int) error {
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("lock: capacity of %s: %w", m.path, err)
+		return fmt.Errorf("lock: set capacity of %s: %w", m.path, err)
 	}
 	return nil
 }

@@ -27,7 +27,7 @@ func (q *Queue[T]) Len(ctx context.Context) (n int, err error) {
 		n, _, err = q.raw.count(ctx)
 	}
 	if err != nil {
-		return 0, fmt.Errorf("queue: length of %s: %w", q.raw.path, err)
+		return 0, fmt.Errorf("queue: count items of %s: %w", q.raw.path, err)
 	}
 	return n, nil
 }

@@ -28,6 +28,7 @@ import (
 func All() []harness.Scenario {
 	return []harness.Scenario{
 		Barrier(),
+		Counter(),
 		DoubleBarrier(),
 		Election(),
 		Group(),
@@ -49,8 +50,10 @@ func All() []harness.Scenario {
 		QueueClaims(),
 		QueueFIFO(),
 		QueuePriority(),
+		Register(),
 		RWLock(),
 		Semaphore(),
+		Sessions(),
 		ShellLock(),
 		Watch(),
 	}

@@ -159,7 +159,7 @@ func TestRecreationAfterTheLookIsToldOnce(t *testing.T) {
 	m.create("/d/x")
 	first := m.members("/d")
 	m.create("/d/y")
-	m.delete("/d/y") // hidden
+	m.delete("/d/y") // no list shows this change
 	second := m.members("/d")
 	m.delete("/d/x")
 	m.create("/d/x")
@@ -280,10 +280,10 @@ func (w *watcher) read(f facet, root string) reading {
 	return reading{facet: f, stat: &stat}
 }
 
-// A value may be read before its znode is deleted, and applied after the
-// reading that removed it: a reading that its parent is deleted too, or a list
-// without it. If the value was accepted, no watch would ever report the
-// deletion.
+// The value of a znode is read before the znode is deleted. It is applied after
+// another reading that removed the znode, for example a list of children
+// without it. The value must not be accepted, because no watch would ever
+// report the deletion.
 //
 // Covers W4.
 func TestValueOfAZnodeThatIsNoLongerListed(t *testing.T) {

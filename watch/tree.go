@@ -67,7 +67,7 @@ func NewTree(path string, opts TreeOptions) *Tree {
 	t := newTree(path, opts)
 	w := newWatcher[TreeChange]("tree", path, t)
 	if opts.Depth < 0 {
-		w.invalid = invalid.New("TreeOptions.Depth of %d is negative", opts.Depth)
+		w.invalid = invalid.New("TreeOptions.Depth is %d: must not be negative", opts.Depth)
 	}
 	return &Tree{*w, t}
 }

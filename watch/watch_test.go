@@ -325,7 +325,7 @@ func TestSlowConsumerGetsTheNewest(t *testing.T) {
 		quick := listen(t, watch.NewData("/a").Changes(t.Context(), w.s))
 		expect(t, sayNode(slow.next()), `initial "0" [] +[] -[], none`)
 		quick.next()
-		w.do("=/a first") // keeps slow busy
+		w.do("=/a first") // keeps the slow stream busy
 		quick.next()
 		for i := range 500 {
 			w.do(fmt.Sprintf("=/a %d", i), fmt.Sprintf("+/a/%03d", i))

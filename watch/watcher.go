@@ -13,9 +13,9 @@ import (
 
 // A Watcher is a thing to watch, together with the state that was reported
 // last. Each stream continues from that state, on the same session or on a
-// later one: the first change is the difference to the last one reported, and
-// there is none without a difference. A Watcher must be used by one goroutine
-// at a time.
+// later one. Its first change is the difference to that state. If there is no
+// difference, the stream yields nothing until the next change. A Watcher must
+// be used by one goroutine at a time.
 //
 // A later session is one that was opened after the earlier one was no longer
 // used. It needs no sync to see everything that was seen before: opening a
@@ -26,7 +26,7 @@ import (
 // error that wraps session.ErrInvalid.
 type Watcher[C any] struct {
 	what    string // for errors: "children of /a"
-	invalid error  // of the constructor's arguments
+	invalid error  // set if the constructor's arguments are invalid
 	thing[C]
 }
 

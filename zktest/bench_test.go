@@ -233,7 +233,7 @@ func dialRawTimeout(tb testing.TB, e *zktest.Ensemble, server int, ms int32) *ra
 	tb.Helper()
 	c, rsp := resume(tb, e, server, wire.ConnectResponse{Password: make([]byte, 16)}, ms)
 	if rsp.SessionID == 0 {
-		tb.Fatal("no session")
+		tb.Fatal("the session was not established")
 	}
 	return c
 }

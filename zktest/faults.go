@@ -16,7 +16,7 @@ var ErrNoLeader = quorum.ErrNoLeader
 func (e *Ensemble) check(servers ...int) {
 	for _, i := range servers {
 		if i < 0 || i >= e.opts.Servers {
-			panic(fmt.Sprintf("zktest: no server %d of %d", i, e.opts.Servers))
+			panic(fmt.Sprintf("zktest: server %d does not exist: there are %d", i, e.opts.Servers))
 		}
 	}
 }

@@ -133,7 +133,7 @@ func describe(frame []byte) string {
 // message is in transit. It panics unless Options.Step is set.
 func (e *Ensemble) Step() bool {
 	if e.stepper == nil {
-		panic("zktest: Step without Options.Step")
+		panic("zktest: Step needs Options.Step")
 	}
 	stepped := false
 	e.act(func() { stepped = e.stepper.step() })

@@ -30,7 +30,7 @@ func contend(t *testing.T, seed uint64) []byte {
 			grants := make([]int, 5)
 			for i := range 5 {
 				clients.Go(func() {
-					// So that the clients dial in this order.
+					// The clients dial in this order.
 					time.Sleep(time.Duration(i) * time.Millisecond)
 					// An event that all clients receive at the same instant
 					// makes each of them dial. They dial one after another,
@@ -103,7 +103,8 @@ func TestSameSeedGivesTheSameTrace(t *testing.T) {
 	t.Logf("%d bytes, %d messages", len(want), bytes.Count(want, []byte("\n")))
 }
 
-// stepped runs f on an ensemble whose messages are stepped.
+// stepped runs f on an ensemble with Options.Step, while Drive delivers its
+// messages.
 func stepped(t *testing.T, f func(e *zktest.Ensemble)) {
 	synctest.Test(t, func(t *testing.T) {
 		e := zktest.Start(t, zktest.Options{Step: true})

@@ -74,7 +74,7 @@ func hold(text string) int {
 	l := newLease(time.Duration(n) * time.Millisecond)
 	l.renewed = renewed
 	fmt.Println("ends", l.at.UnixNano())
-	signal.Notify(make(chan os.Signal, 1), syscall.SIGINT, syscall.SIGTERM) // like the command
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGINT, syscall.SIGTERM) // zkcoord lock catches these signals too
 	r, err := Run(context.Background(), l, Command{Args: os.Args[1:], Grace: grace, Margin: margin})
 	fmt.Println("result", r.Code, r.Lost, r.Interrupted, err)
 	return r.Code

@@ -32,7 +32,8 @@ func attributes(group int) *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pgid: group, Pdeathsig: syscall.SIGKILL}
 }
 
-// groupFor returns the process group for the command; 0 means its own group.
+// groupFor returns the process group in which the command has to run, or 0 if
+// the command needs a new one.
 func groupFor() int {
 	tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
 	if err != nil {

@@ -14,8 +14,8 @@ import (
 // watches are needed:
 //
 //   - The other leaves a release mark, and its data does not change before that: its data is
-//     watched. A change means that it left after it was served. A deletion means that it left before
-//     it was served, or vanished.
+//     watched. A change means that it left after it was served. A deletion means that it left
+//     before it was served, or vanished.
 //   - The other leaves a release mark, and its data may change while it is served: the first change
 //     means that it is served. A second watch waits for the deletion.
 //   - The other leaves no release mark, because it is shared or belongs to another library: only

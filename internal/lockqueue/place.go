@@ -25,14 +25,14 @@ type Place struct {
 	leaveOps []session.Op
 
 	turn  chan struct{} // held by the transaction in progress; only one runs at a time
-	marks string        // path of the node with the transaction marks; "" if the mark is the node's version
+	marks string        // the node with the transaction marks; "" if the node's version is the mark
 	txns  int32         // number of transactions applied so far
 	doubt *doubt        // the last transaction, if it may have been applied but is not counted yet
 }
 
-// NewPlace returns a place for a node that the session has created with data. Either no other node
-// ever has its name, or its czxid is known. The place is not granted yet; see Grant. If token is 0,
-// the token is the czxid.
+// NewPlace returns a place for a node that the session has created with data. The name of the node
+// must never be used again, or its Czxid must be known. The place is not granted yet; see Grant. If
+// token is 0, the token is the czxid.
 func NewPlace(s *session.Session, node recipe.Node, data []byte, token int64) *Place {
 	if token == 0 {
 		token = node.Czxid

@@ -133,7 +133,7 @@ func TestDowngradedWriterLetsNoWriterPass(t *testing.T) {
 		}
 		second.end(errors.New("enough"))
 		time.Sleep(time.Second)
-		alone := joining(t, w, Request{Name: "__WRIT__", Try: true}) // directly behind the downgraded writer
+		alone := joining(t, w, Request{Name: "__WRIT__", Try: true}) // behind the first one
 		reader := joining(t, w, Request{Name: "__READ__", Kind: Shared, Try: true})
 		after := joining(t, w, Request{Name: "__WRIT__"})
 		if alone.served() || !reader.served() || after.served() {

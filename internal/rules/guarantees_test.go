@@ -23,7 +23,7 @@ const guaranteesFile = "docs/guarantees.md"
 
 // promising are the packages whose documentation numbers guarantees, in the
 // order in which the document has them.
-var promising = []string{"session", "lock", "election", "group", "queue", "barrier", "watch", "fence"}
+var promising = []string{"session", "lock", "election", "group", "queue", "barrier", "counter", "watch", "fence"}
 
 // A promise is a numbered guarantee of a package, or a summary without a number, which begins with
 // "In other words, ".

@@ -84,12 +84,14 @@ var directions = []struct{ from, ours, foreign, why string }{
 	{"session", "internal/wire internal/invalid internal/znode internal/under internal/engine", client, "a session knows nothing of what is made of it"},
 	{"session/sessionotel", "session", "any", "who wants traces pays for them, and nobody else"},
 	{"internal/engine", "internal/znode", client, "the inside of a session has the types of the client alone"},
-	{"recipe", "session internal/engine", client, "what authors of recipes need knows no recipe"},
+	{"recipe", "session internal/engine internal/znode", client, "what authors of recipes need knows no recipe"},
 	{"internal/lockqueue", "recipe session internal/znode", client, "what primitives share knows none of them"},
 	{"lock", underPrimitives, client, whyPrimitives},
 	{"election", underPrimitives, client, whyPrimitives},
 	{"group", underPrimitives, client, whyPrimitives},
 	{"queue", underPrimitives, client, whyPrimitives},
+	{"internal/batch", "recipe session", "", "what primitives share knows none of them"},
+	{"counter", underPrimitives, client, whyPrimitives},
 	{"barrier", underPrimitives, client, whyPrimitives},
 	{"watch", underPrimitives, client, whyPrimitives},
 	{"fence", "", "", "a resource that is fenced imports no lock, and no driver"},
@@ -97,13 +99,13 @@ var directions = []struct{ from, ours, foreign, why string }{
 	{"zktest/internal/difftest", "zktest internal/wire internal/znode", "any", "it compares the model with real servers"},
 	{"harness", "harness session zktest internal docker", "any", "the harness tests clients of any kind; scenarios bring the primitives"},
 	{"harness/checker", "harness/history session", "any", "a verdict is a function of the history alone; session has the type of outcomes"},
-	{"scenarios", "scenarios harness recipe session lock election group queue barrier watch fence zktest internal", "any", "scenarios are run by the command and by benchmarks, not the other way round"},
-	{"examples", "recipe session lock election group queue barrier watch fence", client + " golang.org/x/sync github.com/lib/pq", "examples show what programs import"},
+	{"scenarios", "scenarios harness recipe session lock election group queue barrier counter watch fence zktest internal", "any", "scenarios are run by the command and by benchmarks, not the other way round"},
+	{"examples", "recipe session lock election group queue barrier counter watch fence", client + " golang.org/x/sync github.com/lib/pq", "examples show what programs import"},
 }
 
 const (
 	client          = "github.com/go-zookeeper/zk"
-	underPrimitives = "recipe session internal/lockqueue internal/invalid internal/under internal/znode"
+	underPrimitives = "recipe session internal/batch internal/lockqueue internal/invalid internal/under internal/znode"
 	whyPrimitives   = "who imports one primitive gets the ZooKeeper client and no more: no other primitive, no harness, no Docker"
 )
 
@@ -139,6 +141,17 @@ func TestImportsPointOneWay(t *testing.T) {
 	for _, d := range directions {
 		if info, err := os.Stat(d.from); err != nil || !info.IsDir() {
 			t.Errorf("imports of %s have a rule, and it is not there", d.from)
+		}
+	}
+}
+
+// The inside of a session is for package recipe alone, in tests too: everybody else has
+// what these two packages export.
+func TestOnlyRecipeReachesInsideASession(t *testing.T) {
+	const inside = module + "internal/engine"
+	for name, file := range goFiles(t) {
+		if slices.Contains(imports(file), inside) && !slices.Contains([]string{"session", "recipe", "internal/engine"}, path.Dir(name)) {
+			t.Errorf("%s imports %s: that is for packages session and recipe", name, inside)
 		}
 	}
 }

@@ -13,28 +13,30 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// A Player plays steps, whose paths are below root, on an ensemble. See Play for its error.
+// A Player plays steps, whose paths are below root, on an ensemble. Its error
+// is that of Play.
 type Player func(ctx context.Context, root string, steps []Step, t Tally) (Transcript, error)
 
-// On returns a player on servers.
+// On returns a player for the servers.
 func On(s *Servers) Player {
 	return func(ctx context.Context, root string, steps []Step, t Tally) (Transcript, error) {
 		return Play(ctx, s, root, steps, t)
 	}
 }
 
-// A Difference is a trace, shrunk, that two ensembles answer in two ways.
+// A Difference is a minimized trace to which two ensembles reply differently.
 type Difference struct {
 	Seed        uint64
 	Steps       []Step
 	Want, Got   Transcript
-	Err         error // in place of an answer
-	NotRepeated bool  // the same trace gave no difference when it was played again
+	Err         error // set instead of a reply
+	NotRepeated bool  // the same trace showed no difference when it was played again
 
 	names [2]string
 }
 
-// First returns the index of the first step that is answered in two ways, -1 if there is none.
+// First returns the index of the first step with different replies, or -1 if
+// there is none.
 func (d Difference) First() int {
 	for i := range min(len(d.Want), len(d.Got)) {
 		if d.Want[i] != d.Got[i] {
@@ -44,7 +46,8 @@ func (d Difference) First() int {
 	return -1
 }
 
-// Name is that of the first step that is answered in two ways, "" if there is none.
+// Name returns the name of the first step with different replies, or "" if
+// there is none.
 func (d Difference) Name() string {
 	if i := d.First(); i >= 0 {
 		return d.Steps[i].Name()
@@ -52,7 +55,7 @@ func (d Difference) Name() string {
 	return ""
 }
 
-// String shows each step and its answer, both answers where they differ.
+// String shows each step with its reply, or with both replies if they differ.
 func (d Difference) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "seed %d:\n", d.Seed)
@@ -91,15 +94,16 @@ type Comparison struct {
 	Limits            Limits
 	Root              string // of all traces; it has to exist; "" is the root of all znodes
 
-	// Known, unless it is nil, reports whether a difference is like one that it was called with before. Such a difference is
-	// neither shrunk nor returned. It is called by one goroutine at a time.
+	// Known, if not nil, reports whether a difference is like one of an earlier
+	// call. Such a difference is neither minimized nor returned. Only one
+	// goroutine calls Known at a time.
 	Known func(Difference) bool
 
-	roots atomic.Int64 // each trace gets a root of its own
-	mu    sync.Mutex   // of Known
+	roots atomic.Int64 // each trace gets its own root
+	mu    sync.Mutex   // guards Known
 }
 
-// once plays some steps of a seed's trace on both.
+// once plays a part of a seed's trace on both ensembles.
 func (c *Comparison) once(ctx context.Context, seed uint64, part func([]Step) []Step, t Tally) (d Difference, differs bool) {
 	root := fmt.Sprintf("%s/trace%x-%d", c.Root, seed, c.roots.Add(1))
 	d = Difference{Seed: seed, Steps: part(Generate(seed, root, c.Limits)), names: [2]string{c.WantName, c.GotName}}
@@ -114,12 +118,12 @@ func (c *Comparison) once(ctx context.Context, seed uint64, part func([]Step) []
 	}
 	d.Err = errors.Join(wantErr, gotErr)
 	if ctx.Err() != nil {
-		return d, false // nothing is known of it
+		return d, false // the replies prove nothing
 	}
 	return d, d.Err != nil || !slices.Equal(d.Want, d.Got)
 }
 
-// trace compares one trace and shrinks the difference, if there is one.
+// trace compares one trace. If there is a difference, it minimizes the trace.
 func (c *Comparison) trace(ctx context.Context, seed uint64, t Tally) (Difference, bool) {
 	whole, differs := c.once(ctx, seed, func(all []Step) []Step { return all }, t)
 	if !differs || c.known(whole) {
@@ -157,8 +161,9 @@ func (c *Comparison) known(d Difference) bool {
 	return c.Known(d)
 }
 
-// All compares traces, whose seeds follow the first, and stops at most differences. It plays as many at the same time as there
-// are workers. The tally is of Got.
+// All compares traces with consecutive seeds from first on, and stops at most
+// differences. It plays up to workers traces at the same time. The tally is
+// that of Got.
 func (c *Comparison) All(ctx context.Context, first uint64, n, workers, most int) ([]Difference, Tally) {
 	var (
 		mu    sync.Mutex

@@ -1,15 +1,19 @@
-// Package trace draws random requests from a seed, plays them on servers of ZooKeeper by hand, and tells what came back in
-// terms that mean the same on all servers. Two ensembles that get the same trace can be compared.
+// Package trace draws random requests from a seed, sends them to ZooKeeper's servers one by one, and
+// renders the replies in a form that has the same meaning on all servers. So two ensembles that play
+// the same trace can be compared.
 //
-// A trace is some fifty steps of three clients: all operations of the client protocol, on nodes of all kinds, with watches, ACLs,
-// identities, versions that hold or not, requests that are cut short, and connections that are lost, resumed at another server,
-// or taken over. One step is done at a time, and the next one waits until the servers that the clients are connected to have
-// applied it, so that there is one right answer to each. Compared are code, header, every field of the response down to how it is
-// encoded, and each client's events and their order. Zxids, times and session ids are told by the step that made them; a step's
-// zxid has to be new, and its time that of the step. What ZooKeeper gives in the order of a hash table (children, ephemerals,
-// identities, the events of a session's end) is sorted.
+// A trace consists of 30 to 60 steps of three clients. It uses all operations of the client protocol, on
+// nodes of all kinds, with watches, ACLs, identities, correct and wrong versions, and truncated requests.
+// Connections are lost, resumed at another server, or taken over. One step is done at a time. The next one
+// waits until the servers to which the clients are connected have applied it, so each step has exactly one
+// correct result. The comparison includes the code, the header, every field of the response and its
+// encoding, and each client's events and their order. Zxids, times and session ids are replaced by the
+// step that created them. A step's zxid must be new, and its time must be that of the step. Results that
+// ZooKeeper returns in the order of a hash table are sorted: children, ephemeral nodes, identities, and
+// the events of a session's end.
 //
-// A difference is shrunk to the steps that it takes.
+// If a trace shows a difference, it is minimized.
 //
-// Package zktest/internal/difftest compares zktest with real servers by it, and zkcoord conform compares any servers with zktest.
+// Package zktest/internal/difftest uses this package to compare zktest with real servers, and zkcoord
+// conform to compare any servers with zktest.
 package trace

@@ -10,41 +10,44 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// clients is how many clients take part in a trace.
+// clients is the number of clients in a trace.
 const clients = 3
 
-// kind is what a step does. All but request concern the connection.
+// A kind is the kind of a step. All kinds except request concern the
+// connection.
 type kind int
 
 const (
 	request   kind = iota
-	resume         // hang up, and resume the session
+	resume         // close the connection, and resume the session
 	take           // resume the session while the old connection stays open
 	impostor       // try to resume the session with a wrong password
-	prophet        // try to resume the session having seen a zxid that is still to come
+	prophet        // try to resume the session with a zxid from the future
 	closeAfar      // close the session on a second connection
 	kindsCount
 )
 
 var kindNames = [kindsCount]string{"request", "resume", "take", "impostor", "prophet", "closeAfar"}
 
-// A Step is one thing that one client does, and waits for. It stands for itself: a client that has no session gets one
-// first, so that any part of a trace is a trace.
+// A Step is one action of one client, which waits for its result. Each step is
+// independent: a client without a session first opens one. So any part of a
+// trace is a trace.
 type Step struct {
 	client int
 	kind   kind
-	role   int  // of the server to connect to: 0 is the leader, 1 and 2 are followers
-	old    bool // the connection is asked as a client before 3.4 did
+	role   int  // the server to connect to: 0 is the leader, 1 and 2 are followers
+	old    bool // connect like a client before 3.4
 
-	// Of a request.
+	// The fields below are for requests.
 	op    wire.Op
 	req   wire.Record
-	cut   int  // bytes that are missing at the end of the request
-	stale bool // on the connection that was left open by take
-	since int  // of setWatches: how many of the trace's writes ago the client was last connected
+	cut   int  // number of bytes that are missing at the end of the request
+	stale bool // on the connection that take has left open
+	since int  // for setWatches: how many of the trace's writes ago the client was last connected
 }
 
-// Name is that of the operation of a request, or of what is done to the connection, such as "resume".
+// Name returns the name of the operation of a request, or the name of the
+// change of the connection, such as "resume".
 func (s Step) Name() string {
 	if s.kind != request {
 		return kindNames[s.kind]
@@ -52,7 +55,7 @@ func (s Step) Name() string {
 	return s.op.String()
 }
 
-// String shows the step in one line.
+// String returns the step as one line.
 func (s Step) String() string {
 	if s.kind != request {
 		return fmt.Sprintf("client %d: %s at server %d", s.client, kindNames[s.kind], s.role)
@@ -71,7 +74,7 @@ func (s Step) String() string {
 	return b.String()
 }
 
-// printed is a request in one line, with data as text.
+// printed returns a request as one line, with data as text.
 func printed(r wire.Record) string {
 	switch r := r.(type) {
 	case *wire.MultiRequest:
@@ -92,7 +95,7 @@ func printed(r wire.Record) string {
 	return fmt.Sprintf("%+v", r)
 }
 
-// text is data in quotes; null is not the same as none.
+// text returns data in quotes. A nil slice is distinct from an empty one.
 func text(b []byte) string {
 	if b == nil {
 		return "null"
@@ -100,15 +103,16 @@ func text(b []byte) string {
 	return fmt.Sprintf("%q", b)
 }
 
-// Generate returns the trace of a seed. The root only stands before the paths: the same seed gives the same trace on
-// any root. It avoids what is asked in vain of a release, see the package's comment.
+// Generate returns the trace of a seed. The root is only a prefix of the paths:
+// the same seed gives the same trace on any root. It leaves out requests that a
+// release does not support: see the package comment.
 func Generate(seed uint64, root string, limits Limits) []Step {
 	g := generator{Rand: rand.New(rand.NewPCG(seed, 1)), root: root, Limits: limits}
 	steps := make([]Step, 30+g.IntN(31))
 	for i := range steps {
 		steps[i] = g.step()
 	}
-	for i := range 5 { // so that there is something to work on
+	for i := range 5 { // to create some nodes first
 		steps[i] = Step{client: g.IntN(clients), op: wire.OpCreate, req: &wire.CreateRequest{
 			Path: root + one(g, "/a", "/a", "/b", "/a/x", "/a/y"), Data: g.data(), ACL: g.acl(),
 			Mode: one(g, wire.ModePersistent, wire.ModePersistent, wire.ModePersistent, wire.ModeEphemeral),
@@ -123,21 +127,23 @@ type generator struct {
 	Limits
 }
 
-// Limits are what no trace may have on the servers of a comparison.
+// Limits exclude requests from the traces of a comparison.
 type Limits struct {
-	Modes     bool // create2 in a multi, and a create whose mode is not its operation's: before 3.8.2
-	CutWrites bool // a write that is cut short: several servers of 3.9
+	Modes     bool // create2 in a multi, and a create whose mode does not match the operation: before 3.8.2
+	CutWrites bool // a truncated write: several servers of 3.9
 
-	// Guest is for servers that others use. Nothing outside of the root is changed or read, no request is cut short, and none
-	// of them depends on how the servers are configured. Each ACL that is not empty also lets Owner do everything.
+	// Guest is for servers that other clients use. Traces then change and read
+	// nothing outside the root, and contain no truncated requests and none that
+	// depends on the configuration of the servers. Each ACL that is not empty
+	// also gives Owner all permissions.
 	Guest bool
 	Owner wire.ID
 }
 
-// one returns any of the choices.
+// one returns a random choice.
 func one[T any](g generator, choices ...T) T { return choices[g.IntN(len(choices))] }
 
-// percent is true in p of 100 cases.
+// percent returns true in p of 100 cases.
 func (g generator) percent(p int) bool { return g.IntN(100) < p }
 
 func (g generator) step() Step {
@@ -150,7 +156,7 @@ func (g generator) step() Step {
 		s.kind, s.old = 1+kind(g.IntN(int(kindsCount)-1)), g.percent(10)
 		return s
 	case g.percent(3):
-		s.stale = !g.Guest // what becomes of an old connection depends on which server leads
+		s.stale = !g.Guest // the fate of an old connection depends on which server leads
 	}
 	s.req = g.request(s.op)
 	if s.req != nil && g.mayCut(s.op) && g.percent(2) {
@@ -159,15 +165,17 @@ func (g generator) step() Step {
 	return s
 }
 
-// mayCut is false for what stalls a leader for ever if it is cut short.
+// mayCut returns false for requests that block a leader forever if they are
+// truncated.
 func (g generator) mayCut(op wire.Op) bool {
 	return !g.Guest && op != wire.OpReconfig && (!g.CutWrites || !op.IsWrite() || op == wire.OpMulti)
 }
 
-// Unknown is no operation.
+// Unknown is not an operation.
 const Unknown wire.Op = 77
 
-// Operations are what is drawn from, and how often: creates and watches more, what ends the session less.
+// Operations returns the operations and their weights. Creates and watches have
+// more weight, and operations that end the session have less.
 func Operations() (ops []wire.Op, weights []int) {
 	for _, o := range []struct {
 		op     wire.Op
@@ -200,21 +208,22 @@ func (g generator) op() wire.Op {
 	panic("unreachable")
 }
 
-// request draws the request of an operation, nil for one that has none.
+// request draws a request of an operation. It returns nil if the operation has
+// none.
 func (g generator) request(op wire.Op) wire.Record {
 	switch op {
 	case wire.OpCreate, wire.OpCreate2, wire.OpCreateContainer, wire.OpCreateTTL:
 		return g.create(op)
 	case wire.OpDelete:
 		return &wire.PathVersion{Path: g.deletable(), Version: g.version()}
-	case wire.OpCheck: // alone it must not hold: see the package's comment
+	case wire.OpCheck: // alone it must fail: see the package comment
 		return &wire.PathVersion{Path: g.path(), Version: one[int32](g, -2, 99)}
 	case wire.OpSetData:
 		return &wire.SetDataRequest{Path: g.path(), Data: g.data(), Version: g.version()}
 	case wire.OpSetACL:
 		return &wire.SetACLRequest{Path: g.path(), ACL: g.acl(), Version: g.version()}
 	case wire.OpMulti:
-		if g.percent(25) { // as a heartbeat
+		if g.percent(25) { // like a heartbeat
 			return g.multi(wire.OpCheck)
 		}
 		return g.multi(wire.OpCreate, wire.OpCreate, wire.OpCreate2, wire.OpCreateContainer, wire.OpCreateTTL,
@@ -255,11 +264,11 @@ func (g generator) create(op wire.Op) wire.Record {
 		mode = one(g, wire.ModeTTL, wire.ModeTTLSequential)
 	}
 	if g.percent(4) {
-		mode = int32(g.IntN(9) - 1) // of another operation, or none
+		mode = int32(g.IntN(9) - 1) // of another operation, or invalid
 	}
 	path := g.path()
 	if g.percent(1) {
-		path = g.root + one(g, "/\xff", "/😀") // not in what is echoed or watched: see the package's comment
+		path = g.root + one(g, "/\xff", "/😀") // not for paths that are echoed or watched: see the package comment
 	}
 	if mode == wire.ModePersistentSequential || mode == wire.ModeEphemeralSequential || mode == wire.ModeTTLSequential {
 		path = g.sequential(path)
@@ -275,8 +284,9 @@ func (g generator) create(op wire.Op) wire.Record {
 	return ttl
 }
 
-// sequential turns a path into one that a number may be appended to. That has to stay below the root: the numbers above it
-// count the nodes of all traces.
+// sequential converts a path to one to which a sequence number can be appended.
+// The path must stay below the root, because the numbers above it count the
+// nodes of all traces.
 func (g generator) sequential(path string) string {
 	if path == g.root {
 		return g.root + "/"
@@ -309,7 +319,7 @@ func (g generator) multi(ops ...wire.Op) wire.Record {
 	return m
 }
 
-// matchMode gives a create a mode that goes with its operation.
+// matchMode sets a create's mode to one that matches its operation.
 func matchMode(op wire.MultiOp) {
 	switch r := op.Request.(type) {
 	case *wire.CreateRequest:
@@ -337,7 +347,8 @@ func (g generator) paths() []string {
 	return paths
 }
 
-// path draws one that every operation may be tried on: mostly of a few nodes of the trace.
+// path draws a path for any operation. Most paths are those of a few nodes of
+// the trace.
 func (g generator) path() string {
 	switch n := g.IntN(100); {
 	case n < 40:
@@ -357,7 +368,8 @@ func (g generator) path() string {
 		g.root+"/\u007f", g.root+"/\uf8ff", g.root+"/\ufff0", g.root+"/é", g.root+"/...")
 }
 
-// readable is a path that others' traces have nothing to do with. The empty one is the root of all.
+// readable draws a path that other traces do not affect. It excludes the empty
+// path, because that is the root of all.
 func (g generator) readable() string {
 	switch p := g.path(); p {
 	case "":
@@ -370,7 +382,8 @@ func (g generator) readable() string {
 	}
 }
 
-// watchable is a path that no other trace watches, and one with a slash.
+// watchable draws a path that no other trace watches, and that contains a
+// slash.
 func (g generator) watchable() string {
 	if p := g.path(); strings.HasPrefix(p, g.root+"/") {
 		return p
@@ -414,7 +427,7 @@ func (g generator) acl() []wire.ACL {
 }
 
 func (g generator) id() wire.ID {
-	if g.Guest { // the address of a client, and the schemes that there are, are not the same everywhere
+	if g.Guest { // client addresses and available schemes differ between environments
 		return one(g, world, world, Digest("u1"), Digest("u1"), Digest("u2"), wire.ID{Scheme: "auth"}, wire.ID{Scheme: "auth", ID: "any"},
 			wire.ID{}, wire.ID{Scheme: "world", ID: "someone"}, wire.ID{Scheme: "digest", ID: "u1"}, wire.ID{Scheme: "digest", ID: "a:b:c"})
 	}

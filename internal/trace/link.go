@@ -15,31 +15,33 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// patience is that of servers without another one.
+// patience is the time limit for servers that set none.
 const patience = time.Minute
 
-// sessionTimeout is long: no session of a trace may expire.
+// sessionTimeout is long, because no session of a trace may expire.
 const sessionTimeout = 40 * time.Second
 
-// A Link is one connection of a client, used by hand: one request, then its answer. Its methods are for one goroutine.
+// A Link is one connection of a client. It sends one request and then reads the
+// reply. Its methods must be called by one goroutine.
 type Link struct {
 	conn     net.Conn
 	r        *bufio.Reader
 	patience time.Duration
-	unbind   func() bool // from the context of Dial
+	unbind   func() bool // ends the connection with the context of Dial
 	xid      int32
-	told     []Event // since Events was called last
-	over     bool    // the server has hung up
-	left     bool    // the session has another connection: the server may answer a ping while it hangs up
+	told     []Event // since the last call of Events
+	over     bool    // the server has closed the connection
+	left     bool    // the session has another connection, so the server may answer a ping while it closes this one
 }
 
-// An Event is what a server tells a client, and the zxid that it gives with it.
+// An Event is a watch event with its zxid.
 type Event struct {
 	wire.WatcherEvent
 	Zxid int64
 }
 
-// Dial connects to a server. Role 0 is the leader. The connection ends with ctx. The caller closes it.
+// Dial connects to a server. Role 0 is the leader. The connection ends with ctx. The caller closes
+// it.
 func Dial(ctx context.Context, s *Servers, role int) (*Link, error) {
 	conn, err := s.Dial(ctx, "tcp", s.Addresses[role%len(s.Addresses)])
 	if err != nil {
@@ -51,7 +53,8 @@ func Dial(ctx context.Context, s *Servers, role int) (*Link, error) {
 	}, nil
 }
 
-// Close closes the connection, not the session. A nil Link is closed already.
+// Close closes the connection, but not the session. It does nothing for a nil
+// Link.
 func (l *Link) Close() {
 	if l != nil {
 		l.unbind()
@@ -59,9 +62,12 @@ func (l *Link) Close() {
 	}
 }
 
-// HangUp closes the connection once the server has closed its end. ZooKeeper forgets by then which connection the session had.
-// A server that still does that when the session has its next connection forgets the next one instead (every release:
-// ServerCnxnFactory.removeCnxnFromSessionMap removes by the id alone). It does not close that one when the session ends.
+// HangUp waits until the server has closed its end, and then closes the
+// connection. By then ZooKeeper has removed the connection from its table of
+// sessions. Otherwise the session could already have its next connection, and
+// ZooKeeper would remove that one instead: in every release
+// ServerCnxnFactory.removeCnxnFromSessionMap removes by the session id alone.
+// ZooKeeper would then not close that connection when the session ends.
 func (l *Link) HangUp() error {
 	if l == nil {
 		return nil
@@ -69,19 +75,20 @@ func (l *Link) HangUp() error {
 	defer l.Close()
 	half, ok := l.conn.(interface{ CloseWrite() error })
 	if !ok || half.CloseWrite() != nil {
-		return nil // the server has closed it, or is no server across a network
+		return nil // the server has closed it, or the network has failed
 	}
 	if err := l.conn.SetReadDeadline(time.Now().Add(l.patience)); err != nil {
 		return err
 	}
 	_, err := io.Copy(io.Discard, l.r)
 	if late, ok := err.(net.Error); ok && late.Timeout() {
-		return fmt.Errorf("a connection is still open %v after the client closed its half", l.patience)
+		return fmt.Errorf("the server has not closed the connection within %v after the client closed its end", l.patience)
 	}
 	return nil
 }
 
-// Over reports whether the server has hung up, as far as reads have shown.
+// Over reports whether a read has shown that the server has closed the
+// connection.
 func (l *Link) Over() bool { return l.over }
 
 // NextXid returns the number of the next request.
@@ -90,7 +97,8 @@ func (l *Link) NextXid() int32 {
 	return l.xid
 }
 
-// Write sends a record and what follows it as one frame. That the server has hung up shows at the next read.
+// Write sends a record and the bytes after it as one frame. If the server has
+// closed the connection, the next read reports it.
 func (l *Link) Write(record wire.Record, rest []byte) error {
 	if err := l.conn.SetDeadline(time.Now().Add(l.patience)); err != nil {
 		return err
@@ -101,12 +109,13 @@ func (l *Link) Write(record wire.Record, rest []byte) error {
 	return nil
 }
 
-// Read returns the next frame that is no event, nil if the server hangs up first.
+// Read returns the next frame that is not an event. It returns nil if the
+// server closes the connection first.
 func (l *Link) Read() ([]byte, error) {
 	for {
 		frame, err := wire.ReadFrame(l.r, nil, 0)
 		if late, ok := err.(net.Error); ok && late.Timeout() {
-			return nil, fmt.Errorf("no answer within %v", l.patience)
+			return nil, fmt.Errorf("no reply within %v", l.patience)
 		}
 		if err != nil {
 			l.over = true
@@ -125,14 +134,15 @@ func (l *Link) Read() ([]byte, error) {
 	}
 }
 
-// Events returns what the link was told of since the last call.
+// Events returns the events that the link has received since the last call.
 func (l *Link) Events() []Event {
 	told := l.told
 	l.told = nil
 	return told
 }
 
-// Handshake opens or resumes a session. The response is nil where the server hangs up instead.
+// Handshake opens or resumes a session. The response is nil if the server
+// closes the connection instead.
 func (l *Link) Handshake(r wire.ConnectRequest) (*wire.ConnectResponse, error) {
 	if err := l.Write(&r, nil); err != nil {
 		return nil, err
@@ -150,8 +160,10 @@ func (l *Link) Handshake(r wire.ConnectRequest) (*wire.ConnectResponse, error) {
 	return rsp, nil
 }
 
-// Ask sends a request and returns the frame that answers it, nil if the server hangs up instead or answers never. A ping goes
-// behind the request: its answer says that none to the request will come.
+// Ask sends a request and returns the frame of its reply. It returns nil if the
+// server closes the connection instead, or never answers. It sends a ping after
+// the request: the reply to the ping shows that no reply to the request will
+// follow.
 func (l *Link) Ask(op wire.Op, xid int32, body []byte) (answer []byte, err error) {
 	if err := l.Write(&wire.RequestHeader{Xid: xid, Op: op}, body); err != nil {
 		return nil, err
@@ -168,22 +180,22 @@ func (l *Link) Ask(op wire.Op, xid int32, body []byte) (answer []byte, err error
 			return answer, err
 		}
 		if answer != nil {
-			return nil, fmt.Errorf("two answers, %x and %x", answer, frame)
+			return nil, fmt.Errorf("two replies, %x and %x, want one", answer, frame)
 		}
 		answer = frame
 	}
 }
 
-// pong is how the answer to a ping starts.
+// pong is the start of the reply to a ping.
 var pong = wire.Append(nil, &wire.Int32{Value: wire.XidPing})
 
-// CatchUp waits until the server has applied the zxid, so that what it tells of it has been told. A ping passes through
-// all that a read does.
+// CatchUp waits until the server has applied the zxid and has sent all events
+// up to it. A ping passes through the same queues as a read.
 func (l *Link) CatchUp(zxid int64) error {
 	began := time.Now()
 	for !l.over {
 		if time.Since(began) > l.patience {
-			return fmt.Errorf("zxid %#x not applied within %v", zxid, l.patience)
+			return fmt.Errorf("the server has not applied zxid %#x within %v", zxid, l.patience)
 		}
 		frame, err := l.Ask(wire.OpPing, wire.XidPing, nil)
 		if err != nil || frame == nil {
@@ -191,7 +203,7 @@ func (l *Link) CatchUp(zxid int64) error {
 		}
 		var h wire.ReplyHeader
 		if _, err := wire.Decode(frame, &h); err != nil || h.Xid != wire.XidPing || h.Err != wire.OK {
-			return fmt.Errorf("answer to a ping: %+v, %v", h, err)
+			return fmt.Errorf("reply to a ping: %+v, error %v", h, err)
 		}
 		if h.Zxid >= zxid {
 			return nil
@@ -200,7 +212,8 @@ func (l *Link) CatchUp(zxid int64) error {
 	return nil
 }
 
-// Silent reports whether nothing comes within d: no frame, and no end of the connection.
+// Silent reports whether neither a frame nor the end of the connection arrives
+// within d.
 func (l *Link) Silent(d time.Duration) (bool, error) {
 	if err := l.conn.SetReadDeadline(time.Now().Add(d)); err != nil {
 		return false, err
@@ -211,14 +224,14 @@ func (l *Link) Silent(d time.Duration) (bool, error) {
 	return silent, l.conn.SetReadDeadline(time.Time{})
 }
 
-// AwaitEnd waits until the server hangs up.
+// AwaitEnd waits until the server closes the connection.
 func (l *Link) AwaitEnd() error {
 	l.conn.SetDeadline(time.Now().Add(l.patience))
 	for !l.over {
 		if frame, err := l.Read(); err != nil {
 			return err
 		} else if frame != nil {
-			return fmt.Errorf("%x where an end was to come", frame)
+			return fmt.Errorf("got frame %x, want the end of the connection", frame)
 		}
 	}
 	_, err := l.r.ReadByte()

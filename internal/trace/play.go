@@ -13,17 +13,19 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// Servers are an ensemble, the leader first.
+// Servers are the servers of an ensemble, the leader first.
 type Servers struct {
 	Addresses []string
 	Dial      func(ctx context.Context, network, address string) (net.Conn, error)
 
-	// Patience is how long an answer may take; 0 is one minute. A run that waits longer is of no use.
+	// Patience is the time limit for a reply; 0 is one minute. A run that waits
+	// longer is invalid.
 	Patience time.Duration
 }
 
-// A Transcript is what an ensemble answered to a trace, a text for each step, in terms that mean the same on all
-// ensembles: sessions, zxids and times are named after the steps that made them.
+// A Transcript has the replies of an ensemble to a trace, one text for each
+// step. The texts have the same meaning on all ensembles: sessions, zxids and
+// times are named after the steps that created them.
 type Transcript []string
 
 // A run is one trace on one ensemble.
@@ -34,25 +36,26 @@ type run struct {
 	clients [clients]client
 
 	writes   []int64          // zxids of the trace's requests so far
-	names    map[int64]string // of zxids
+	names    map[int64]string // names of zxids
 	windows  map[int64][2]int64
 	sessions map[int64]string
-	out      strings.Builder // of the step that is under way
-	began    int64           // when it began, in milliseconds since 1970
+	out      strings.Builder // output of the current step
+	began    int64           // when the current step began, in milliseconds since 1970
 	tally    Tally
 }
 
-// A client is one session at a time.
+// A client has one session at a time.
 type client struct {
 	index    int
 	link     *Link // nil before it has a session
-	left     *Link // the connection that it has left open, or nil
+	left     *Link // the earlier connection that is still open, or nil
 	session  int64
 	password []byte
-	opened   int // how many sessions it has had
+	opened   int // number of sessions so far
 }
 
-// A Tally counts outcomes by operation, to show what a set of traces has tried.
+// A Tally counts outcomes by operation, to show what a set of traces has
+// covered.
 type Tally map[string]map[string]int
 
 func (t Tally) add(op, outcome string) {
@@ -65,8 +68,9 @@ func (t Tally) add(op, outcome string) {
 	t[op][outcome]++
 }
 
-// Play runs a trace whose paths are below root, which it makes. The error says why the run means nothing: an
-// ensemble that does not answer, or bytes that cannot be read.
+// Play runs a trace whose paths are below root, and creates root. An error
+// means that the run is invalid, because an ensemble did not reply, or because
+// bytes could not be decoded.
 func Play(ctx context.Context, s *Servers, root string, steps []Step, t Tally) (Transcript, error) {
 	r := &run{
 		ctx: ctx, servers: s, root: root, tally: t,
@@ -98,7 +102,7 @@ func Play(ctx context.Context, s *Servers, root string, steps []Step, t Tally) (
 	return all, r.end()
 }
 
-// end closes the sessions, so that an ensemble that is used again holds none.
+// end closes the sessions, so that an ensemble that is reused has none.
 func (r *run) end() error {
 	for i := range r.clients {
 		if c := &r.clients[i]; c.link != nil && !c.link.over {
@@ -113,7 +117,8 @@ func (r *run) end() error {
 // note adds a line to the transcript of the step.
 func (r *run) note(format string, args ...any) { fmt.Fprintf(&r.out, format+"\n", args...) }
 
-// step does one step and then waits until all servers that clients are connected to have applied what it wrote.
+// step does one step, and then waits until all servers to which clients are
+// connected have applied its writes.
 func (r *run) step(name string, s Step) error {
 	r.out.Reset()
 	r.began = time.Now().UnixMilli()
@@ -138,8 +143,10 @@ func (r *run) step(name string, s Step) error {
 	return r.settle(s)
 }
 
-// settle collects what clients are told of a step. The events of a session's end have no order: ZooKeeper deletes its
-// ephemerals in that of a hash table. Those for the client itself may be lost, as the server hangs up on it at once.
+// settle collects the events of a step. The events of a session's end have no
+// order, because ZooKeeper deletes its ephemeral nodes in the order of a hash
+// table. Events for the client itself may be lost, because the server closes
+// its connection at once.
 func (r *run) settle(s Step) error {
 	last := r.last()
 	for i := range r.clients {
@@ -181,7 +188,8 @@ func (r *run) last() int64 {
 	return r.writes[len(r.writes)-1]
 }
 
-// open opens a session at the client's usual server. It is part of no comparison but that it works.
+// open opens a session at the client's usual server. The comparison only
+// includes that it succeeds.
 func (r *run) open(c *client) error {
 	l, err := Dial(r.ctx, r.servers, c.index)
 	if err != nil {
@@ -189,7 +197,7 @@ func (r *run) open(c *client) error {
 	}
 	rsp, err := l.Handshake(wire.ConnectRequest{Timeout: int32(sessionTimeout.Milliseconds()), Password: make([]byte, 16)})
 	if err == nil && rsp == nil {
-		err = errors.New("no session to be had")
+		err = errors.New("the server granted no session")
 	}
 	if err != nil {
 		l.Close()
@@ -214,9 +222,10 @@ func (r *run) connected(rsp *wire.ConnectResponse) string {
 		rsp.ReadOnly, rsp.NoReadOnly, rsp.ProtocolVersion)
 }
 
-// connection does a step that is about the client's connection.
+// connection does a step that affects the client's connection.
 func (r *run) connection(c *client, s Step) error {
-	// The client does not say what it has seen: the server may be behind, as none of the trace's waits is for it.
+	// The client does not send the last zxid that it has seen. The server may
+	// be behind it, because no step waits for that server.
 	req := wire.ConnectRequest{Timeout: int32(sessionTimeout.Milliseconds()), SessionID: c.session,
 		Password: c.password, NoReadOnly: s.old}
 	switch s.kind {
@@ -247,7 +256,7 @@ func (r *run) connection(c *client, s Step) error {
 	if s.kind == closeAfar {
 		defer l.Close()
 		if rsp.SessionID != c.session {
-			return nil // which ends no connection of the client
+			return nil // this does not end a connection of the client
 		}
 		if err := r.request("", l, Step{client: s.client, op: wire.OpCloseSession}); err != nil {
 			return err
@@ -268,7 +277,8 @@ func (r *run) connection(c *client, s Step) error {
 	return nil
 }
 
-// refused ends a connection that got no session. One to the server that has the session's own connection ends that one too.
+// refused ends a connection that got no session. If it was a connection to the
+// session's own server, the session's connection ends too.
 func (r *run) refused(c *client, s Step, l *Link) error {
 	defer l.Close()
 	if !l.over {
@@ -277,8 +287,9 @@ func (r *run) refused(c *client, s Step, l *Link) error {
 	return nil
 }
 
-// onLeft does a request on the connection that the client has left open. It stays open or not; what it is told of is not
-// compared, for nobody waits for it.
+// onLeft does a request on the earlier connection of a client. The connection
+// may or may not stay open. Its events are not compared, because no step waits
+// for them.
 func (r *run) onLeft(name string, c *client, s Step) error {
 	if c.left == nil {
 		r.note("client %d: has left no connection", s.client)
@@ -300,7 +311,7 @@ func (r *run) onLeft(name string, c *client, s Step) error {
 	return nil
 }
 
-// request sends a request and renders the answer.
+// request sends a request and renders the reply.
 func (r *run) request(name string, l *Link, s Step) error {
 	xid := l.NextXid()
 	switch s.op {
@@ -324,7 +335,7 @@ func (r *run) request(name string, l *Link, s Step) error {
 	var h wire.ReplyHeader
 	body, err := wire.Decode(frame, &h)
 	if err != nil {
-		return fmt.Errorf("answer %x: %w", frame, err)
+		return fmt.Errorf("decode reply %x: %w", frame, err)
 	}
 	zxid := r.header(name, s, h)
 	r.note("client %d: reply %s, xid %+d, zxid %s%s", s.client, h.Err.String(), h.Xid-xid, zxid, r.response(s.op, body))
@@ -335,7 +346,7 @@ func (r *run) request(name string, l *Link, s Step) error {
 	return nil
 }
 
-// body returns the bytes behind the header of a step's request.
+// body returns the bytes after the header of a step's request.
 func (r *run) body(s Step) []byte {
 	since := int64(0)
 	if n := len(r.writes) - 1 - s.since; n >= 0 {
@@ -358,13 +369,15 @@ func (r *run) body(s Step) []byte {
 	return b[:max(0, len(b)-s.cut)]
 }
 
-// clockError is how far a server's time may be off, in milliseconds: its clock is rounded, and may be one that nobody corrects.
+// clockError is the tolerance for a server's time, in milliseconds. Its clock
+// is rounded, and may not be adjusted.
 const clockError = 20
 
-// header names the zxid of a reply: a new one after the step, if the step is a write. That of a read is no more than a
-// lower bound while other traces go on.
+// header returns the name of the zxid of a reply. If the step is a write, it is
+// a new zxid, named after the step. For a read the zxid is only a lower bound
+// while other traces run.
 func (r *run) header(name string, s Step, h wire.ReplyHeader) string {
-	writes := s.op.IsWrite() && (h.Err != wire.MarshallingError || s.op == wire.OpMulti) // see the package's comment
+	writes := s.op.IsWrite() && (h.Err != wire.MarshallingError || s.op == wire.OpMulti) // see the package comment
 	if h.Zxid <= r.last() || !writes {
 		if !writes && h.Zxid >= r.last() && h.Zxid > 0 {
 			return "now"

@@ -9,7 +9,7 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// zxid is the name of the step that made it.
+// zxid returns the name of the step that created the zxid.
 func (r *run) zxid(zxid int64) string {
 	if name, ok := r.names[zxid]; ok {
 		return "of " + name
@@ -17,7 +17,7 @@ func (r *run) zxid(zxid int64) string {
 	return "of nobody"
 }
 
-// session is the name of a session, as the owner of a node.
+// session returns the name of a session, for the owner of a node.
 func (r *run) session(id int64) string {
 	if name, ok := r.sessions[id]; ok {
 		return name
@@ -25,7 +25,8 @@ func (r *run) session(id int64) string {
 	return fmt.Sprintf("unknown %x", id)
 }
 
-// at says whether a time is that of the step that made the zxid, as it should be.
+// at reports whether a time is that of the step that created the zxid, as
+// expected.
 func (r *run) at(zxid, ms int64) string {
 	w, ok := r.windows[zxid]
 	switch {
@@ -45,7 +46,7 @@ func (r *run) stat(s wire.Stat) string {
 		s.Version, s.Cversion, s.Aversion, r.session(s.EphemeralOwner), s.DataLength, s.NumChildren)
 }
 
-// response renders what follows the header of a reply.
+// response renders the bytes after the header of a reply.
 func (r *run) response(op wire.Op, body []byte) string {
 	if len(body) == 0 {
 		return ""
@@ -62,12 +63,12 @@ func (r *run) response(op wire.Op, body []byte) string {
 	if len(rest) > 0 {
 		exact = fmt.Sprintf(", %d more bytes", len(rest))
 	} else if !bytes.Equal(wire.Append(nil, rsp), body) {
-		exact = ", encoded in another way" // a null string for an empty one, say
+		exact = ", encoded in another way" // for example a null string instead of an empty one
 	}
 	return ", " + r.record(rsp) + exact
 }
 
-// newResponse returns an empty response of an operation, nil for one that has none.
+// newResponse returns an empty response of an operation, or nil if it has none.
 func newResponse(op wire.Op) wire.Record {
 	switch op {
 	case wire.OpCreate, wire.OpSync:
@@ -130,8 +131,8 @@ func (r *run) results(results []wire.MultiResult) string {
 	return "[" + strings.Join(parts, "; ") + "]"
 }
 
-// unordered renders each item and sorts them: ZooKeeper gives names, and the identities of a client, in the order of a hash
-// table.
+// unordered renders each item and sorts them, because ZooKeeper returns names
+// and identities in the order of a hash table.
 func unordered[T any](items []T) []string {
 	texts := make([]string, len(items))
 	for i, item := range items {

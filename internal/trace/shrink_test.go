@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// Whatever the steps are that it takes, they are what is left.
+// minimize returns exactly the steps that a failure needs, whichever they are.
 func TestMinimizeFindsTheStepsThatItTakes(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for range 300 {
@@ -31,7 +31,7 @@ func TestMinimizeFindsTheStepsThatItTakes(t *testing.T) {
 			return n == len(takes)
 		})
 		if want := slices.Sorted(maps.Keys(takes)); !slices.Equal(got, want) {
-			t.Fatalf("%d of %d: %v, want %v", runs, len(all), got, want)
+			t.Fatalf("after %d runs on %d steps: got %v, want %v", runs, len(all), got, want)
 		}
 	}
 }

@@ -9,7 +9,7 @@ import (
 // Work describes something held, under which a function runs.
 type Work struct {
 	Held interface {
-		// Bind is Holding.Bind.
+		// Bind does the same as Holding.Bind.
 		Bind(ctx context.Context) context.Context
 		// Context ends when the holding ends.
 		Context() context.Context

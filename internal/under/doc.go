@@ -1,6 +1,6 @@
 // Package under runs work under something that is held, for example a lock. It
-// provides the context of the work, releases when the work is over, and returns
-// the resulting error.
+// provides the context of the work, gives up the holding when the work is over,
+// and returns the resulting error.
 //
 // # Goroutines
 //

@@ -85,8 +85,8 @@ type Wait struct {
 
 // Deadlocks returns the cycles of sessions that wait for each other. A cycle is
 // a list of waits: each session waits for the next one, and the last one waits
-// for the first. Each session is in at most one cycle. A program may still be
-// able to leave a cycle, for example if it has a timeout.
+// for the first. Each session is in at most one cycle. A session may still be
+// able to leave a cycle; only its program knows.
 func Deadlocks(all []Contender) (circles [][]Wait) {
 	byPath := make(map[string]Contender)
 	for _, c := range all {

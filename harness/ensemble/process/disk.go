@@ -16,6 +16,9 @@ import (
 // data is where the node keeps logs and snapshots.
 func (n *node) data() string { return filepath.Join(n.dir, "data", "version-2") }
 
+// DataDir returns the directory of the snapshots and logs of a node. Nothing may change there while the node runs.
+func (e *Ensemble) DataDir(i int) string { return e.nodes[i].data() }
+
 // saved is where a copy of the data is kept.
 func (n *node) saved() string { return filepath.Join(n.dir, "saved") }
 

@@ -35,7 +35,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const superuser = "super:pw"
 
-// options of zktest that are those of the real ensemble. One server has no nodes with a time to live, as by default.
+// options returns options of zktest that match the real ensemble. With one
+// server, nodes have no time to live, which is the default.
 func options(n int, v zktest.Version) zktest.Options {
 	return zktest.Options{Version: v, Servers: n, TickTime: tick, TTLNodes: ttlNodes(n), Superuser: superuser, MaxClientConns: -1}
 }
@@ -44,10 +45,12 @@ func ttlNodes(n int) bool { return n > 1 }
 
 const tick = 2 * time.Second
 
-// enough is a number of traces, from the first seed on, in which everything has happened at least once.
+// enough is a number of traces, from seed 1 on, in which everything happens at
+// least once.
 const enough = 100
 
-// onEachVersion runs f for each version of real servers. One that is not to be had is skipped, unless CI is set.
+// onEachVersion runs f for each version of real servers. If a version is not
+// installed, it is skipped; if CI is set, the test fails.
 func onEachVersion(t *testing.T, f func(t *testing.T, version string)) {
 	for version := range strings.SplitSeq(*against, ",") {
 		t.Run(version, func(t *testing.T) {
@@ -58,7 +61,8 @@ func onEachVersion(t *testing.T, f func(t *testing.T, version string)) {
 	}
 }
 
-// startReal starts ZooKeeper, and says which release it is. Nodes are reaped so rarely that no trace sees it.
+// startReal starts ZooKeeper and returns its release. It sets the interval for
+// reaping so long that no trace is affected.
 func startReal(t *testing.T, version string, n int) (s *trace.Servers, release zktest.Version) {
 	t.Helper()
 	e, err := process.Start(t.Context(), process.Options{Config: ensemble.Config{Version: version, Nodes: n, TickTime: tick, LogDir: *logs, JVMFlags: []string{
@@ -86,7 +90,8 @@ func startReal(t *testing.T, version string, n int) (s *trace.Servers, release z
 	return from(e.Servers(), leader, e.DialContext), releaseOf(t, said)
 }
 
-// releaseOf returns the release in the words of srvr, or the newest that zktest knows.
+// releaseOf returns the release from the reply of srvr, or the newest release
+// that zktest supports.
 func releaseOf(t *testing.T, said string) zktest.Version {
 	t.Helper()
 	var minor, patch int
@@ -108,7 +113,7 @@ func rulesOf(t *testing.T, release zktest.Version) tree.Rules {
 	return rules
 }
 
-// limits are those of traces on n servers of these releases.
+// limits returns the limits for traces on n servers of these releases.
 func limits(n int, releases ...zktest.Version) (l trace.Limits) {
 	for _, r := range releases {
 		l.Modes = l.Modes || r == "3.8.0" || r == "3.8.1"
@@ -117,13 +122,13 @@ func limits(n int, releases ...zktest.Version) (l trace.Limits) {
 	return l
 }
 
-// from puts the leader first.
+// from rotates the addresses so that the leader is first.
 func from(addresses []string, leader int, dial ensemble.DialFunc) *trace.Servers {
 	rotated := slices.Concat(addresses[leader:], addresses[:leader])
 	return &trace.Servers{Addresses: rotated, Dial: dial}
 }
 
-// onZktest plays each trace on an ensemble of its own.
+// onZktest returns a player that plays each trace on a new ensemble.
 func onZktest(opts zktest.Options) trace.Player {
 	return func(ctx context.Context, root string, steps []trace.Step, t trace.Tally) (trace.Transcript, error) {
 		e, err := zktest.New(opts)
@@ -140,7 +145,8 @@ func compared(zookeeper, zktest trace.Player, limits trace.Limits) *trace.Compar
 	return &trace.Comparison{WantName: "ZooKeeper", Want: zookeeper, GotName: "zktest", Got: zktest, Limits: limits}
 }
 
-// missing returns what a set of traces has not seen: an operation that succeeds, an event, a turn of a connection.
+// missing returns the events that a set of traces has not shown: successful
+// operations, watch events, and changes of connections.
 func missing(t trace.Tally, ttl bool, rules tree.Rules) []string {
 	var none []string
 	want := func(what, outcome string) {
@@ -151,7 +157,7 @@ func missing(t trace.Tally, ttl bool, rules tree.Rules) []string {
 	ops, _ := trace.Operations()
 	for _, op := range ops {
 		switch {
-		case op == wire.OpCheck: // it may not succeed, see the package's comment
+		case op == wire.OpCheck: // it may not succeed, see the package comment
 			want("part of a multi", "check ok")
 			if !rules.CheckAlone {
 				want(op.String(), wire.Unimplemented.String())
@@ -175,7 +181,7 @@ func missing(t trace.Tally, ttl bool, rules tree.Rules) []string {
 	return none
 }
 
-// ZooKeeper and zktest answer the same to the same random traces.
+// ZooKeeper and zktest reply in the same way to the same random traces.
 func TestZktestAnswersAsZooKeeper(t *testing.T) {
 	sizes := []int{1, 3}
 	if *nodes > 0 {
@@ -199,12 +205,12 @@ func compareWith(t *testing.T, version string, n int) {
 	}
 	t.Logf("%d traces in %v\n%v", *traces, time.Since(start).Round(time.Second), tried)
 	if missing := missing(tried, ttlNodes(n), rulesOf(t, release)); *seed == 1 && *traces >= enough && len(found) == 0 && len(missing) > 0 {
-		t.Errorf("never once: %q", missing)
+		t.Errorf("these never occurred: %q", missing)
 	}
 }
 
-// Without this the test above could be one that never fails: two settings that answer differently are told apart, and the
-// trace is shrunk to what it takes.
+// This test shows that the test above can fail: two settings with different
+// replies are distinguished, and the trace is minimized to the necessary steps.
 func TestADifferenceIsFoundAndShrunk(t *testing.T) {
 	with, without := options(3, ""), options(3, "")
 	without.TTLNodes = false
@@ -215,11 +221,11 @@ func TestADifferenceIsFoundAndShrunk(t *testing.T) {
 	other := compared(onZktest(with), onZktest(without), trace.Limits{})
 	found, _ := other.All(t.Context(), *seed, 10, *workers, 10)
 	if len(found) < 3 {
-		t.Errorf("%d of 10 traces differ", len(found))
+		t.Errorf("%d of 10 traces differ, want at least 3", len(found))
 	}
 	for _, d := range found {
 		if len(d.Steps) > 3 || d.NotRepeated {
-			t.Errorf("not shrunk: %v", d)
+			t.Errorf("got a difference that is not minimized: %v", d)
 		}
 	}
 }

@@ -10,10 +10,12 @@ import (
 	"github.com/zkcoord/zkcoord/zktest/internal/tree"
 )
 
-// untraced are the changes between releases that no trace shows, see the package's comment.
+// untraced are the changes between releases that no trace shows: see the
+// package comment.
 var untraced = []string{"clients-delete"}
 
-// but returns a release with the rules of these changes the other way round, except one.
+// but returns a release in which the rules of all changes except one are
+// inverted.
 func but(release zktest.Version, changes []tree.Change, except string) zktest.Version {
 	names := []string{string(release)}
 	for _, c := range changes {
@@ -24,13 +26,14 @@ func but(release zktest.Version, changes []tree.Change, except string) zktest.Ve
 	return zktest.Version(strings.Join(names, "~"))
 }
 
-// like plays traces on one server of zktest.
+// like returns a player that plays traces on one server of zktest.
 func like(v zktest.Version) trace.Player { return onZktest(options(1, v)) }
 
-// mostTraces is a number in which each change between releases shows itself.
+// mostTraces is a number of traces that is enough to show each change between
+// releases.
 const mostTraces = 1000
 
-// Each change in the table of rules is one that traces find, and the only one that they find.
+// Traces find each change in the table of rules.
 func TestTracesShowEachChangeOfReleases(t *testing.T) {
 	newest := zktest.Version(tree.Newest["3.9"])
 	for _, change := range tree.Changes {
@@ -39,7 +42,7 @@ func TestTracesShowEachChangeOfReleases(t *testing.T) {
 			c := compared(like(newest), like(older), limits(1, newest, older))
 			found, _ := c.All(t.Context(), *seed, mostTraces, *workers, 1)
 			if want := !slices.Contains(untraced, change.Name); len(found) > 0 != want {
-				t.Fatalf("a difference was found: %v, want %v", !want, want)
+				t.Fatalf("found a difference: %v, want %v", !want, want)
 			}
 			for _, d := range found {
 				t.Log(d)
@@ -48,8 +51,8 @@ func TestTracesShowEachChangeOfReleases(t *testing.T) {
 	}
 }
 
-// Real servers of one line differ from zktest as the other line in what the table of rules lists between the two, in each of
-// the changes, and in nothing else.
+// Real servers of one line differ from zktest of the other line in each change
+// that the table of rules lists between the two, and in nothing else.
 func TestTheOtherLineDiffersAsListed(t *testing.T) {
 	onEachVersion(t, func(t *testing.T, version string) {
 		real, release := startReal(t, version, 1)
@@ -63,7 +66,7 @@ func TestTheOtherLineDiffersAsListed(t *testing.T) {
 			return found
 		}
 		if found := compare(but(other, changes, ""), *traces); len(found) > 0 {
-			t.Errorf("%s as %s, not in the table: %v", release, other, found[0])
+			t.Errorf("%s as %s: found a difference that is not in the table: %v", release, other, found[0])
 		}
 		for _, change := range changes {
 			if slices.Contains(untraced, change.Name) {
@@ -71,7 +74,7 @@ func TestTheOtherLineDiffersAsListed(t *testing.T) {
 			}
 			found := compare(but(other, changes, change.Name), mostTraces)
 			if len(found) == 0 {
-				t.Errorf("%s as %s: %d traces do not show that %s", release, other, mostTraces, change.What)
+				t.Errorf("%s as %s: %d traces do not show the difference %q", release, other, mostTraces, change.What)
 				continue
 			}
 			t.Logf("%s: %v", change.What, found[0])

@@ -13,14 +13,15 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// What the four-letter words tell of the watches of one client: all but mntr know only those on data.
+// The four-letter words report the watches of one client. All of them except
+// mntr count only watches on data.
 func TestWordsCountTheSameWatches(t *testing.T) {
 	onEachVersion(t, func(t *testing.T, version string) {
 		real, release := startReal(t, version, 1)
 		e := zktest.Start(t, options(1, release))
 		model := from(e.Servers(), 0, e.DialContext)
 		if want, got := watchWords(t, real), watchWords(t, model); want != got {
-			t.Errorf("ZooKeeper:\n%s\nzktest:\n%s", want, got)
+			t.Errorf("got from zktest:\n%s\nwant, from ZooKeeper:\n%s", got, want)
 		}
 	})
 }
@@ -34,7 +35,7 @@ func watchWords(t *testing.T, s *trace.Servers) string {
 	defer l.Close()
 	session, err := l.Handshake(wire.ConnectRequest{Timeout: int32(time.Minute.Milliseconds()), Password: make([]byte, 16)})
 	if err != nil || session == nil {
-		t.Fatalf("no session: %v", err)
+		t.Fatalf("got no session: error %v", err)
 	}
 	for i, ask := range []struct {
 		op   wire.Op
@@ -54,7 +55,7 @@ func watchWords(t *testing.T, s *trace.Servers) string {
 		if word == "mntr" {
 			lines = slices.DeleteFunc(lines, func(line string) bool { return !strings.HasPrefix(line, "zk_watch_count\t") })
 		} else {
-			slices.Sort(lines) // they come in the order of a hash table
+			slices.Sort(lines) // they have the order of a hash table
 		}
 		fmt.Fprintf(&b, "%s: %q\n", word, lines)
 	}

@@ -203,14 +203,15 @@ func (s *Watches) trigger(k kind, e Event, acl []wire.ACL, told []Watcher) []Wat
 	return now
 }
 
-// A part is one component of a watcher type in a request: a mode in a table.
+// A part is a kind of watches that a watcher type in a request covers: a mode
+// in one of the tables.
 type part struct {
 	k     kind
 	modes mode
 }
 
-// parts returns the components of a watcher type, or nil if the type is
-// unknown.
+// parts returns the kinds of watches that a watcher type covers, or nil if the
+// type is unknown.
 func (t *Tree) parts(typ int32) []part {
 	standard := once
 	if t.Rules.OneWatchMode {
