@@ -2,7 +2,7 @@
 //
 // What there is, what each kind of ensemble can do, and what to expect under it, is listed in docs/faults.md.
 //
-// Groups stand for several: session, link, kill, pause, rolling, partition, loss, clock,
+// Groups stand for several: session, link, kill, pause, rolling, partition, loss, edge, clock,
 // timers, disk, slow-sync, power-loss, wipe, truncate, bit-flip, old-data, data, client, and all. Clocks and disks are not in all, because nodes have to
 // be made for them. Nor is what goes beyond what primitives can bear.
 //
