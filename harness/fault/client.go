@@ -14,7 +14,7 @@ import (
 // ownProcess requires that clients have processes of their own.
 func ownProcess(env *harness.Env) error {
 	if !env.ClientProcesses {
-		return errors.New("clients have no processes of their own")
+		return errors.New("clients do not run in separate processes")
 	}
 	return nil
 }
