@@ -92,6 +92,7 @@ var directions = []struct{ from, ours, foreign, why string }{
 	{"barrier", underPrimitives, client, whyPrimitives},
 	{"watch", underPrimitives, client, whyPrimitives},
 	{"fence", "", "", "a resource that is fenced imports no lock, and no driver"},
+	{"vet", "", "golang.org/x/tools", "an analyzer knows the names of the types that it reads, and links none of them"},
 	{"zktest", "zktest internal/wire internal/znode", "", "the model of the servers shares the protocol with its clients, and no more"},
 	{"zktest/internal/difftest", "zktest internal/wire internal/znode", "any", "it compares the model with real servers"},
 	{"harness", "harness session zktest internal docker", "any", "the harness tests clients of any kind; scenarios bring the primitives"},
