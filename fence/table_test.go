@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -16,6 +15,7 @@ import (
 	"github.com/lib/pq"
 
 	"github.com/zkcoord/zkcoord/fence"
+	"github.com/zkcoord/zkcoord/internal/needs"
 	"github.com/zkcoord/zkcoord/internal/postgres"
 )
 
@@ -33,15 +33,10 @@ var server struct {
 	databases int
 }
 
-// startDatabase returns a database with an empty guard table. It skips where there is no PostgreSQL, and
-// fails if CI is set.
+// startDatabase returns a database with an empty guard table. It needs PostgreSQL.
 func startDatabase(t *testing.T) *database {
 	t.Helper()
-	if err := postgres.Installed(); err != nil && os.Getenv("CI") != "" {
-		t.Fatal(err)
-	} else if err != nil {
-		t.Skip(err)
-	}
+	needs.Installed(t, postgres.Installed())
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	server.Lock()

@@ -22,6 +22,7 @@ import (
 	"github.com/zkcoord/zkcoord/harness/ensemble/container"
 	"github.com/zkcoord/zkcoord/harness/report"
 	"github.com/zkcoord/zkcoord/internal/kinds"
+	"github.com/zkcoord/zkcoord/internal/needs"
 	"github.com/zkcoord/zkcoord/internal/peers"
 	"github.com/zkcoord/zkcoord/internal/shrink"
 )
@@ -84,9 +85,7 @@ func (r *runs) write(path string) error {
 func options(t *testing.T, standard time.Duration) harness.Options {
 	t.Helper()
 	if *kind == "container" {
-		if err := container.Available(t.Context()); err != nil && os.Getenv("CI") == "" {
-			t.Skip(err)
-		}
+		needs.Installed(t, container.Available(t.Context()))
 	}
 	start, err := kinds.Starter(*kind, *zookeeper, "", os.Stderr)
 	if err != nil {

@@ -2,7 +2,7 @@ package scenarios
 
 import (
 	"context"
-	"os"
+	"errors"
 	"slices"
 	"testing"
 	"time"
@@ -12,6 +12,7 @@ import (
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 	"github.com/zkcoord/zkcoord/harness/ensemble/embedded"
 	"github.com/zkcoord/zkcoord/harness/history"
+	"github.com/zkcoord/zkcoord/internal/needs"
 	"github.com/zkcoord/zkcoord/internal/peers"
 	"github.com/zkcoord/zkcoord/internal/postgres"
 	"github.com/zkcoord/zkcoord/internal/procs"
@@ -124,16 +125,10 @@ type kept struct{ ensemble.Ensemble }
 
 func (kept) Close(context.Context) error { return nil }
 
-// needPeers skips where other libraries are not installed, and fails if CI is set.
+// needPeers skips or fails the test where the other libraries are not installed.
 func needPeers(t *testing.T) {
 	t.Helper()
-	for _, l := range []peers.Library{peers.Curator, peers.Kazoo} {
-		if err := l.Installed(); err != nil && os.Getenv("CI") != "" {
-			t.Fatal(err)
-		} else if err != nil {
-			t.Skip(err)
-		}
-	}
+	needs.Installed(t, errors.Join(peers.Curator.Installed(), peers.Kazoo.Installed()))
 }
 
 // Covers L3. On the model of ZooKeeper, since it is the clients that are real processes here.
@@ -151,29 +146,19 @@ func TestLockPause(t *testing.T) {
 // Covers F1, F2, F3. On real servers, and on the model of ZooKeeper where the flag says so.
 func TestLockPauseSQL(t *testing.T) {
 	t.Parallel()
-	needPostgres(t)
+	needs.Installed(t, postgres.Installed())
 	run(t, LockPauseSQL(), 20*time.Second)
 }
 
 func TestLockPauseSQLMutantsDie(t *testing.T) {
 	t.Parallel()
-	needPostgres(t)
+	needs.Installed(t, postgres.Installed())
 	s := LockPauseSQL()
 	for _, m := range s.Mutants {
 		t.Run(m.Name, func(t *testing.T) {
 			t.Parallel()
 			t.Log(harness.RunMutant(t, s, m, options(t, 20*time.Second)).Summary())
 		})
-	}
-}
-
-// needPostgres skips where there is no PostgreSQL, and fails if CI is set.
-func needPostgres(t *testing.T) {
-	t.Helper()
-	if err := postgres.Installed(); err != nil && os.Getenv("CI") != "" {
-		t.Fatal(err)
-	} else if err != nil {
-		t.Skip(err)
 	}
 }
 

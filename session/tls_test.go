@@ -23,6 +23,7 @@ import (
 	"github.com/go-zookeeper/zk"
 
 	"github.com/zkcoord/zkcoord/harness/ensemble/process"
+	"github.com/zkcoord/zkcoord/internal/needs"
 	"github.com/zkcoord/zkcoord/recipe"
 	"github.com/zkcoord/zkcoord/session"
 )
@@ -100,12 +101,7 @@ func check(t *testing.T, err error) {
 func secureServer(t *testing.T, ca *authority) string {
 	t.Helper()
 	java, classpath, err := process.Find(t.Context(), "")
-	if err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatalf("CI is set: %v", err)
-		}
-		t.Skip(err)
-	}
+	needs.Installed(t, err)
 	dir := t.TempDir()
 	write := func(name string, content []byte) string {
 		path := filepath.Join(dir, name)

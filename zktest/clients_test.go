@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/zkcoord/zkcoord/internal/needs"
 	"github.com/zkcoord/zkcoord/internal/peers"
 	"github.com/zkcoord/zkcoord/zktest"
 )
@@ -26,14 +27,14 @@ const patience = 4 * time.Minute
 // Kazoo cannot tell an ensemble from ZooKeeper: its operations, watches and recipes do as its manual says, under contention,
 // over the loss of a server and of a session.
 func TestKazoo(t *testing.T) {
-	needs(t, peers.Kazoo)
+	needs.Installed(t, peers.Kazoo.Installed())
 	serve(t, []string{"operations", "transactions", "acls", "watches", "chroot", "locks", "queues", "recipes", "another-node", "expiry"},
 		peers.Python, "testdata/kazoo_client.py")
 }
 
 // Nor can Curator, and ZooKeeper's own client in Java.
 func TestCurator(t *testing.T) {
-	needs(t, peers.Curator)
+	needs.Installed(t, peers.Curator.Installed())
 	classes := t.TempDir()
 	javac := exec.CommandContext(t.Context(), "javac", "-cp", peers.ClassPath(), "-d", classes, filepath.Join("testdata", "CuratorClient.java"))
 	if out, err := javac.CombinedOutput(); err != nil {
@@ -41,16 +42,6 @@ func TestCurator(t *testing.T) {
 	}
 	serve(t, []string{"operations", "transactions", "acls", "watches", "locks", "queues", "recipes", "another-node", "expiry"},
 		"java", "-Xmx128m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", classes+":"+peers.ClassPath(), "CuratorClient")
-}
-
-// needs skips where a library is not installed, and fails if CI is set.
-func needs(t *testing.T, l peers.Library) {
-	t.Helper()
-	if err := l.Installed(); err != nil && os.Getenv("CI") != "" {
-		t.Fatalf("CI is set: %v", err)
-	} else if err != nil {
-		t.Skip(err)
-	}
 }
 
 // serve runs a program on three servers, with the connect string behind its arguments. The program says "passed" and a name

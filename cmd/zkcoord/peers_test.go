@@ -5,16 +5,13 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/zkcoord/zkcoord/internal/needs"
 	"github.com/zkcoord/zkcoord/internal/peers"
 )
 
 // What was compiled for peers stayed until another run swept it.
 func TestRunWithPeersLeavesNoFiles(t *testing.T) {
-	if err := peers.Curator.Installed(); err != nil && os.Getenv("CI") != "" {
-		t.Fatalf("CI is set: %v", err)
-	} else if err != nil {
-		t.Skip(err)
-	}
+	needs.Installed(t, peers.Curator.Installed())
 	dir := t.TempDir()
 	t.Setenv("TMPDIR", dir)
 	var out, errs strings.Builder

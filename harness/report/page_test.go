@@ -16,6 +16,7 @@ import (
 	"github.com/zkcoord/zkcoord/harness/checker"
 	"github.com/zkcoord/zkcoord/harness/history"
 	"github.com/zkcoord/zkcoord/internal/browser"
+	"github.com/zkcoord/zkcoord/internal/needs"
 )
 
 // The pages are looked at in a real browser. Where there is none the tests are skipped; with CI set that is a failure.
@@ -27,8 +28,8 @@ func startBrowser(t *testing.T) *browser.Browser {
 		t.Skip("-short: a browser takes seconds to start")
 	}
 	b, err := browser.Start()
-	if errors.Is(err, browser.ErrNone) && os.Getenv("CI") == "" {
-		t.Skip(err)
+	if errors.Is(err, browser.ErrNone) {
+		needs.Installed(t, err)
 	}
 	if err != nil {
 		t.Fatal(err)

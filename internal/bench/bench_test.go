@@ -3,7 +3,6 @@ package bench
 import (
 	"bytes"
 	"context"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 	"github.com/zkcoord/zkcoord/harness/ensemble/embedded"
+	"github.com/zkcoord/zkcoord/internal/needs"
 	"github.com/zkcoord/zkcoord/internal/peers"
 	"github.com/zkcoord/zkcoord/zktest"
 )
@@ -69,11 +69,7 @@ func TestPeersRun(t *testing.T) {
 		t.Skip("starts a JVM")
 	}
 	for _, l := range []peers.Library{peers.Curator, peers.Kazoo} {
-		if err := l.Installed(); err != nil && os.Getenv("CI") != "" {
-			t.Fatalf("CI is set: %v", err)
-		} else if err != nil {
-			t.Skip(err)
-		}
+		needs.Installed(t, l.Installed())
 	}
 	report := run(t, Options{
 		Rows:      []string{"lock 1", "semaphore", "election", "queue 1+1 puts", "queue 1+1 takes", "watch 1 by 8"},

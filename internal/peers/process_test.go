@@ -12,6 +12,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/zkcoord/zkcoord/internal/needs"
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
@@ -38,11 +39,7 @@ func TestProgramThatCannotBeStartedIsNone(t *testing.T) {
 func TestNoProcessOfAPeerIsLeft(t *testing.T) {
 	for _, l := range []Library{Zkcoord, Kazoo, Curator} {
 		t.Run(l.String(), func(t *testing.T) {
-			if err := l.Installed(); err != nil && os.Getenv("CI") != "" {
-				t.Fatalf("CI is set: %v", err)
-			} else if err != nil {
-				t.Skip(err)
-			}
+			needs.Installed(t, l.Installed())
 			e := zktest.Start(t, zktest.Options{TCP: true})
 			start := func() *Peer {
 				p, err := Start(t.Context(), l, e.Servers(), (&net.Dialer{}).DialContext, 4*time.Second, "/locks/a", Mutex)

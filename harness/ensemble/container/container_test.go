@@ -19,6 +19,7 @@ import (
 	"github.com/zkcoord/zkcoord/docker/zookeeper"
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 	"github.com/zkcoord/zkcoord/harness/ensemble/ensembletest"
+	"github.com/zkcoord/zkcoord/internal/needs"
 	"github.com/zkcoord/zkcoord/internal/owner"
 	"github.com/zkcoord/zkcoord/internal/zkversion"
 )
@@ -82,16 +83,9 @@ func TestWhatAKilledRunLeavesIsSweptByTheNextStart(t *testing.T) {
 func needEngine(t *testing.T) *engine {
 	t.Helper()
 	e, err := connect(t.Context())
-	switch {
-	case err == nil:
-		t.Cleanup(func() { e.Close() })
-		return e
-	case os.Getenv("CI") != "":
-		t.Fatalf("CI is set: %v", err)
-	default:
-		t.Skip(err)
-	}
-	return nil
+	needs.Installed(t, err)
+	t.Cleanup(func() { e.Close() })
+	return e
 }
 
 // Clocks and disks of their own make nodes slower to start, so the contract is checked with them when asked:

@@ -7,17 +7,15 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/zkcoord/zkcoord/internal/needs"
 )
 
 // The manifest of Debian's ZooKeeper names jars in /usr/share/java: behind it, those of a release were taken from there, of another
 // version, and the server did not start.
 func TestAReleaseIsTakenWithItsOwnJarsFirst(t *testing.T) {
-	if _, err := exec.LookPath("java"); err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatalf("CI is set: %v", err)
-		}
-		t.Skip(err)
-	}
+	_, err := exec.LookPath("java")
+	needs.Installed(t, err)
 	home := t.TempDir()
 	for _, jar := range []string{"netty-all.jar", "zookeeper-3.9.6.jar", "zookeeper-jute-3.9.6.jar", "zzz.jar"} {
 		path := filepath.Join(home, "lib", jar)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 	"github.com/zkcoord/zkcoord/harness/ensemble/ensembletest"
+	"github.com/zkcoord/zkcoord/internal/needs"
 	"github.com/zkcoord/zkcoord/internal/owner"
 	"github.com/zkcoord/zkcoord/internal/zkversion"
 )
@@ -26,15 +27,10 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// needJava skips where there is no ZooKeeper, and fails there if this is CI, which has to have one.
 func needJava(t *testing.T) {
 	t.Helper()
-	if _, _, err := Find(t.Context(), ""); err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatalf("CI is set: %v", err)
-		}
-		t.Skip(err)
-	}
+	_, _, err := Find(t.Context(), "")
+	needs.Installed(t, err)
 }
 
 func TestContract(t *testing.T) {

@@ -6,7 +6,6 @@ import (
 	"flag"
 	"fmt"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -19,6 +18,7 @@ import (
 
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 	"github.com/zkcoord/zkcoord/harness/ensemble/process"
+	"github.com/zkcoord/zkcoord/internal/needs"
 	"github.com/zkcoord/zkcoord/internal/wire"
 	"github.com/zkcoord/zkcoord/internal/zkversion"
 	"github.com/zkcoord/zkcoord/zktest"
@@ -55,12 +55,8 @@ const enough = 100
 func onEachVersion(t *testing.T, f func(t *testing.T, version string)) {
 	for version := range strings.SplitSeq(*against, ",") {
 		t.Run(version, func(t *testing.T) {
-			if _, _, err := process.Find(t.Context(), version); err != nil {
-				if os.Getenv("CI") != "" {
-					t.Fatalf("CI is set: %v", err)
-				}
-				t.Skip(err)
-			}
+			_, _, err := process.Find(t.Context(), version)
+			needs.Installed(t, err)
 			f(t, version)
 		})
 	}
