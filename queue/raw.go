@@ -44,9 +44,10 @@ type raw struct {
 
 // A putJob is items to be put at one level, in one transaction with also.
 type putJob struct {
-	level int
-	items [][]byte
-	also  []session.Op
+	level  int
+	items  [][]byte
+	origin string // where in a trace they were put
+	also   []session.Op
 }
 
 // A fetchJob is items to be taken or claimed: as many as there are up to max.
@@ -150,18 +151,24 @@ func (q *raw) commitPuts(ctx context.Context, calls []*call[*putJob]) {
 // putTogether puts the items of calls, which are on one level.
 func (q *raw) putTogether(ctx context.Context, calls []*call[*putJob]) error {
 	level, also := calls[0].job.level, calls[0].job.also
-	var items [][]byte
+	var lots []lot
+	items := 0
 	for _, c := range calls {
-		items = append(items, c.job.items...)
+		if last := len(lots) - 1; last >= 0 && lots[last].origin == c.job.origin {
+			lots[last].items = append(lots[last].items, c.job.items...)
+		} else {
+			lots = append(lots, lot{c.job.origin, slices.Clone(c.job.items)})
+		}
+		items += len(c.job.items)
 	}
 	if also == nil { // what only moves here is not held up
-		if err := q.admit(ctx, len(items)); err != nil {
+		if err := q.admit(ctx, items); err != nil {
 			return refused("put", q.path, err)
 		}
 	}
-	err := q.tails[level].append(ctx, q.putLedger, items, also...)
+	err := q.tails[level].append(ctx, q.putLedger, lots, also...)
 	if also == nil && session.OutcomeOf(err) == session.Failed {
-		q.room += len(items)
+		q.room += items
 	}
 	return err
 }

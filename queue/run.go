@@ -23,7 +23,8 @@ import (
 // that deletes a name gets just what it read under it. The server's number alone
 // cannot promise that for an item that is put back in its place, nor in the
 // directory of a second, whose numbers begin at 0 again whenever it is made
-// again. Such names have a tag: <first>.<last>-<tag>-<number>.
+// again. Such names have a tag: <first>.<last>-<tag>-<number>. So have the names of
+// items that were put by a program with traces: the tag says where.
 type run struct {
 	seq         znode.Seq
 	first, last int
@@ -51,6 +52,34 @@ func (r run) prefix() string {
 
 // newTag returns a tag that no name had before.
 func newTag(s *session.Session) string { return recipe.NewID(s)[:16] }
+
+// originDigits is the length of what session.Tracer.Origin returns.
+const originDigits = 50
+
+// withOrigin returns a tag that also says where in a trace the items were put. A program
+// that does not know of traces reads it like any other tag.
+func withOrigin(tag, origin string) string {
+	if len(origin) != originDigits || strings.Trim(origin, "0123456789abcdef") != "" {
+		return tag
+	}
+	return tag + "t" + origin
+}
+
+// origin is where in a trace the items were put, "" if that is not known. Tags have
+// hexadecimal digits only, so a "t" begins it.
+func (r run) origin() string {
+	_, origin, _ := strings.Cut(r.tag, "t")
+	if len(origin) != originDigits {
+		return ""
+	}
+	return origin
+}
+
+// A lot is items that were put in one place of a trace, or in none.
+type lot struct {
+	origin string
+	items  [][]byte
+}
 
 // tagged is r under a tag.
 func (r run) tagged(tag string) run {

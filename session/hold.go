@@ -46,6 +46,7 @@ type hold struct {
 	granted  bool
 	since    time.Time
 	watched  bool // the node is watched: the hold has lasted a while
+	trace    trace
 }
 
 // hold begins a claim on the node n, which this session created; its Czxid tells it
@@ -78,6 +79,9 @@ func (h *hold) Grant(ctx context.Context) error {
 	for {
 		wait, err := h.s.grant(h)
 		if wait == nil {
+			if err == nil {
+				h.traceGrant(ctx)
+			}
 			return err
 		}
 		select {
@@ -155,6 +159,7 @@ func (s *Session) endHoldLocked(h *hold, cause error) {
 func (h *hold) end(cause error) {
 	h.cancel(cause)
 	h.bound.End(cause)
+	h.traceEndLocked(cause)
 }
 
 // endHoldsLocked ends every hold.
@@ -225,14 +230,16 @@ func (s *Session) lapseLocked(now time.Time) {
 		return
 	}
 	lapsed := 0
+	var traced context.Context // of one of them, for a log that knows traces
 	for h := range s.holds {
 		if h.granted {
 			s.endHoldLocked(h, ErrLeaseLapsed)
 			lapsed++
+			traced = h.trace.ctx
 		}
 	}
 	if lapsed > 0 {
-		s.logLocked(slog.LevelWarn, "zookeeper lease lapsed", "session", hexID(s.id), "holds", lapsed, "since", s.lease.deadline)
+		s.logInLocked(traced, slog.LevelWarn, "zookeeper lease lapsed", "session", hexID(s.id), "holds", lapsed, "since", s.lease.deadline)
 		if s.opts.Metrics.Lapsed != nil {
 			s.reportLocked(func() { s.opts.Metrics.Lapsed(lapsed) })
 		}

@@ -98,6 +98,10 @@ type Options struct {
 	// Metrics are called for requests, states and leases.
 	Metrics Metrics
 
+	// Tracer observes requests, waits and holds; nil means none. Without one, nothing
+	// is allocated for it.
+	Tracer Tracer
+
 	// Rand is the source of protected nodes' identifiers and of the order in
 	// which servers are tried; nil means crypto/rand. Give it a seeded source
 	// to make a test repeatable. It must be safe for concurrent use, and must not

@@ -28,6 +28,11 @@ func do[T any](ctx context.Context, s *Session, op, path string, call func(*zk.C
 		start := time.Now()
 		defer func() { told(op, time.Since(start), err) }()
 	}
+	if s.opts.Tracer != nil && ctx != s.life {
+		traced, end := s.step(ctx, StepRequest, op, path)
+		ctx = traced
+		defer func() { end(err) }()
+	}
 	if err := s.up.wait(ctx, s.life); err != nil {
 		return value, unsent(op, path, err)
 	}

@@ -182,7 +182,15 @@ func (s *Session) reportLocked(f func()) {
 }
 
 func (s *Session) logLocked(level slog.Level, message string, args ...any) {
-	s.reportLocked(func() { s.opts.Logger.Log(context.Background(), level, message, args...) })
+	s.logInLocked(context.Background(), level, message, args...)
+}
+
+// logInLocked is logLocked with a context for the handler, which may be nil.
+func (s *Session) logInLocked(ctx context.Context, level slog.Level, message string, args ...any) {
+	if ctx == nil {
+		ctx = context.Background()
+	}
+	s.reportLocked(func() { s.opts.Logger.Log(ctx, level, message, args...) })
 }
 
 func (s *Session) report() {

@@ -28,6 +28,7 @@ var errClosed = errors.New("closed")
 type Queue struct {
 	Session *session.Session
 	Dir     string
+	Name    string // of the recipe, for traces
 	Naming  Naming
 	// Delay is for how long nobody is served after an exclusive one vanished
 	// without leaving; see delay.go. All who use the directory should agree.
@@ -69,6 +70,7 @@ func (l *Queue) Join(ctx context.Context, r Request) (*Place, error) {
 		return nil, err
 	}
 	c := NewPlace(l.Session, node, r.Data, 0)
+	c.Describe(l.Name)
 	if r.Kind == Exclusive {
 		c.marks = l.marks()
 	}

@@ -20,6 +20,8 @@ import (
 
 func work(ctx context.Context, args ...any) error { return ctx.Err() }
 func userOf(ctx context.Context) string           { return "" }
+
+func userFromContext(ctx context.Context) (string, error) { return "", nil }
 func hand(ctx context.Context, g *lock.Grant)     { work(g.Bind(ctx)) }
 
 type job struct{}
@@ -229,7 +231,11 @@ func valuesAndLogs(ctx context.Context, m *lock.Mutex) error {
 		return err
 	}
 	defer grant.Unlock(ctx)
-	slog.InfoContext(ctx, "working", "user", userOf(ctx), "token", grant.Token())
+	user, err := userFromContext(ctx)
+	if err != nil {
+		return err
+	}
+	slog.InfoContext(ctx, "working", "user", user, "or", userOf(ctx), "token", grant.Token())
 	return work(grant.Bind(ctx))
 }
 
