@@ -134,6 +134,7 @@
 //	<path>/items/<priority>/<segment>            some 256 puts, which its version counts
 //	<path>/items/<priority>/<segment>/<first>.<last>-<number>    items, always the same ones
 //	<path>/items/<priority>/<segment>/<first>.<last>-<tag>-<number>    an item that was put back
+//	<path>/items/<priority>/<segment>/<first>.<last>-t<origin>-<number>    items that were put in a trace
 //	<path>/items/<priority>/<segment>/<...>/c    the claim on an item; ephemeral
 //	<path>/marks/<id>-<kind>-<number>            counts a handle's transactions; ephemeral
 //	<path>/waiters/<id>-<kind>-<number>          a consumer, or producer, that waits; ephemeral

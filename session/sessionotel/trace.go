@@ -23,7 +23,7 @@ import (
 //	acquire lock    a call that waits for a lock; also acquire semaphore, election and claim
 //	hold lock       from the grant to its end
 //	put             a call that puts items in a queue
-//	create          a request, by its name, if the call has a span
+//	children        a request, by its name, if the call has a span
 //
 // A hold is a child of the span in which it was acquired for: that of the caller of
 // Lock. Its attributes are zookeeper.path, zookeeper.token and, at its end,
@@ -36,8 +36,9 @@ import (
 // it was one of this process. If it was not, zookeeper.predecessor.token is the
 // predecessor's token, by which its span can be found.
 //
-// Requests that a session makes for itself, and those that several callers share,
-// have no span.
+// Requests that a session makes for itself have no span. Among them are those that it
+// goes on with if the caller gives up, such as the creation of a contender's node, and
+// those that several callers of a queue share.
 func Traces(tracer trace.Tracer, attrs ...attribute.KeyValue) session.Tracer {
 	return &traces{tracer: tracer, attrs: attrs, holds: make(map[int64]trace.SpanContext)}
 }

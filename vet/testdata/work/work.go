@@ -22,7 +22,7 @@ func work(ctx context.Context, args ...any) error { return ctx.Err() }
 func userOf(ctx context.Context) string           { return "" }
 
 func userFromContext(ctx context.Context) (string, error) { return "", nil }
-func hand(ctx context.Context, g *lock.Grant)     { work(g.Bind(ctx)) }
+func hand(ctx context.Context, g *lock.Grant)             { work(g.Bind(ctx)) }
 
 type job struct{}
 
