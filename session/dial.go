@@ -59,7 +59,7 @@ func (s *Session) dial(network, address string, _ time.Duration) (net.Conn, erro
 		s.notReachedLocked(address, err)
 		return nil, err
 	}
-	c := newConn(s, raw, address)
+	c := newConn(s, withSASL(raw, s.opts.Auth), address)
 	s.mu.Lock()
 	s.latest = c
 	s.mu.Unlock()

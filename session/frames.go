@@ -266,6 +266,9 @@ func (s *Session) tick() time.Duration {
 func (s *Session) greetingLocked() []byte {
 	var out []byte
 	for _, a := range s.opts.Auth {
+		if a.Scheme == SASLScheme {
+			continue // the connection has logged in
+		}
 		out = wire.AppendFrame(out, &wire.RequestHeader{Xid: wire.XidAuth, Op: wire.OpAuth},
 			&wire.AuthRequest{Scheme: a.Scheme, Auth: a.Data})
 	}
