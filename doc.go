@@ -12,6 +12,7 @@
 //   - [github.com/zkcoord/zkcoord/election]: one leader among processes
 //   - [github.com/zkcoord/zkcoord/queue]: a first-in first-out queue with claims, priorities and delays
 //   - [github.com/zkcoord/zkcoord/barrier]: a barrier that is set and removed, and a double barrier
+//   - [github.com/zkcoord/zkcoord/counter]: an int64 that many processes add to, each add once
 //   - [github.com/zkcoord/zkcoord/watch]: changes of znodes as a stream
 //   - [github.com/zkcoord/zkcoord/group]: members of a group, and who follows them
 //   - [github.com/zkcoord/zkcoord/fence]: resources that refuse a stale fencing token: SQL, HTTP, files; the standard library only
@@ -27,6 +28,7 @@
 //   - [github.com/zkcoord/zkcoord/harness/netfault]: a client's connection that stalls, is reset or is late
 //   - [github.com/zkcoord/zkcoord/harness/history]: what happened in a run
 //   - [github.com/zkcoord/zkcoord/harness/checker]: properties that a history must have
+//   - [github.com/zkcoord/zkcoord/harness/witness]: the servers' transaction logs, compared with a history
 //   - [github.com/zkcoord/zkcoord/harness/report]: results as pages, JUnit and JSON
 //   - [github.com/zkcoord/zkcoord/harness/ensemble]: what the harness needs of an ensemble
 //   - [github.com/zkcoord/zkcoord/harness/ensemble/container]: an ensemble in containers

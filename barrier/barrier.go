@@ -2,56 +2,48 @@ package barrier
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/zkcoord/zkcoord/recipe"
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// A Barrier holds everybody up who waits while it is set: the recipe
-// "Barriers" of ZooKeeper's documentation. It is safe for concurrent use.
+// A Barrier blocks waiters while it is set. It is the recipe "Barriers" of
+// ZooKeeper's documentation. It is safe for concurrent use.
 type Barrier struct {
 	s       *session.Session
 	path    string
-	invalid error // of the path
+	invalid error // set if the path is invalid
 }
 
-// New returns the barrier at path. No request is made. An invalid path is an error of
-// each call, session.ErrInvalid.
+// New returns the barrier at path. It sends no request. If path is invalid,
+// each call returns an error that wraps session.ErrInvalid.
 func New(s *session.Session, path string) *Barrier {
 	return &Barrier{s, path, session.CheckPath(path)}
 }
 
-// Set sets the barrier. That it is set already is no error. After an error
-// session.OutcomeOf tells whether it may be set. After a lost reply it asks again:
-// a barrier that somebody removed meanwhile may be set a second time.
+// Set sets the barrier. It succeeds if the barrier is already set. After an
+// error, session.OutcomeOf says whether the barrier may be set. After a lost
+// reply Set sends the request again. So if another client has removed the
+// barrier meanwhile, Set may set it a second time.
 func (b *Barrier) Set(ctx context.Context) error {
 	if b.invalid != nil {
 		return fmt.Errorf("barrier: set %s: %w", b.path, b.invalid)
 	}
-	for {
-		err := recipe.WithParents(ctx, b.s, b.path, func(ctx context.Context) error {
-			_, err := b.s.Create(ctx, b.path, nil, session.Persistent)
-			return err
-		})
-		switch {
-		case err == nil, errors.Is(err, session.ErrNodeExists):
-			return nil
-		case session.ConnectionLost(err):
-			continue // if it was set, the next attempt says so
-		}
+	if err := recipe.Ensure(ctx, b.s, b.path, nil, session.Persistent); err != nil {
 		return fmt.Errorf("barrier: set %s: %w", b.path, err)
 	}
+	return nil
 }
 
-// Remove removes the barrier, and everybody who waits passes. That it is not
-// set is no error. After an error session.OutcomeOf tells whether it may be gone.
-// A barrier that somebody sets after the removal stays.
+// Remove removes the barrier, so that all waiters continue. It succeeds if the
+// barrier is not set. After an error, session.OutcomeOf says whether the
+// barrier may be gone. A barrier that another client sets after the removal
+// stays.
 func (b *Barrier) Remove(ctx context.Context) error {
 	stat, err := b.stat(ctx)
 	if err == nil && stat != nil {
-		err = b.remove(ctx, stat.Czxid)
+		err = recipe.Remove(ctx, b.s, recipe.Node{Path: b.path, Czxid: stat.Czxid})
 	}
 	if err != nil {
 		return fmt.Errorf("barrier: remove %s: %w", b.path, err)
@@ -59,29 +51,7 @@ func (b *Barrier) Remove(ctx context.Context) error {
 	return nil
 }
 
-// remove deletes the node that the transaction czxid made. After a lost reply
-// it looks whether that node is gone: a later one is somebody else's doing,
-// and not to be deleted.
-func (b *Barrier) remove(ctx context.Context, czxid int64) error {
-	for {
-		err := b.s.Delete(ctx, b.path, session.AnyVersion)
-		switch {
-		case err == nil, errors.Is(err, session.ErrNoNode):
-			return nil
-		case !session.ConnectionLost(err):
-			return err
-		}
-		stat, err := b.stat(ctx)
-		if err != nil {
-			return err
-		}
-		if stat == nil || stat.Czxid != czxid {
-			return nil
-		}
-	}
-}
-
-// stat returns the stat of the barrier as a majority knows it, nil if it is
+// stat returns the stat of the barrier from a quorum read, or nil if it is
 // not set.
 func (b *Barrier) stat(ctx context.Context) (*session.Stat, error) {
 	if b.invalid != nil {
@@ -112,8 +82,8 @@ func (b *Barrier) wait(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		// Another node than the first: it was removed and set again while no
-		// watch was set.
+		// A node other than the first means that the barrier was removed and
+		// set again while there was no watch.
 		if stat == nil || stat.Czxid != first.Czxid {
 			w.Stop()
 			return nil

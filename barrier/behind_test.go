@@ -10,7 +10,7 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// What a leader answers to sync is not the last word (ZOOKEEPER-1675).
+// The leader's reply to sync may be outdated (ZOOKEEPER-1675).
 //
 // Covers B1.
 func TestWaitAtAServerThatIsBehind(t *testing.T) {
@@ -20,7 +20,7 @@ func TestWaitAtAServerThatIsBehind(t *testing.T) {
 		end := make(chan error, 1)
 		go func() { end <- barrier.New(behind.Session, path).Wait(t.Context()) }()
 		if err, ok := within(end, patience); ok {
-			t.Fatalf("passed a barrier that is set: %v", err)
+			t.Fatalf("Wait passed a barrier that is set: error %v", err)
 		}
 		check(t, barrier.New(other.Session, path).Remove(t.Context()))
 		check(t, <-end)
@@ -38,7 +38,7 @@ func TestRemoveAtAServerThatIsBehind(t *testing.T) {
 		synctest.Wait()
 		check(t, barrier.New(behind.Session, path).Remove(t.Context()))
 		if err, ok := within(end, patience); !ok || err != nil {
-			t.Errorf("passed %v: %v", ok, err)
+			t.Errorf("after Remove: Wait returned %v, error %v; want true, nil", ok, err)
 		}
 	})
 }
@@ -58,7 +58,7 @@ func TestSizeIsReadAtAMajority(t *testing.T) {
 		synctest.Wait()
 		en := <-enter(t.Context(), 2, behind)
 		if errors.Is(en.err, barrier.ErrSize) {
-			t.Errorf("error %v", en.err)
+			t.Errorf("Enter: got error %v, want no ErrSize", en.err)
 		}
 	})
 }

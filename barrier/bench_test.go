@@ -9,7 +9,7 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// BenchmarkDouble is a round that all its members enter and leave.
+// BenchmarkDouble measures one round that all members enter and leave.
 func BenchmarkDouble(b *testing.B) {
 	for _, members := range []int{2, 8} {
 		b.Run(fmt.Sprint(members), func(b *testing.B) {

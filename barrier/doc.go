@@ -1,62 +1,83 @@
-// Package barrier lets processes wait for each other, on ZooKeeper: a
-// [Barrier] is set and removed by hand, a [Double] lets a given number of
-// members enter together and leave together, round after round.
+// Package barrier lets processes wait for each other on ZooKeeper. A [Barrier] is
+// set and removed by hand. A [Double] lets a given number of members enter
+// together and leave together, round after round.
+//
+// # Usage
+//
+//	b := barrier.New(s, "/maintenance")
+//	if err := b.Set(ctx); err != nil { // later: b.Remove(ctx)
+//		return err
+//	}
+//	err := barrier.New(other, "/maintenance").Wait(ctx) // returns after Remove
+//
+//	step := barrier.NewDouble(s, "/step", 3)
+//	round, err := step.Enter(ctx) // returns when three members are in the round
+//	if err != nil {
+//		return err
+//	}
+//	work(ctx)
+//	err = round.Leave(ctx) // returns when all three have left
 //
 // # Guarantees
 //
-// B1. Wait returns nil only if the barrier was not set at some time during the
-// call, as a majority of the servers knew.
+// B1. Wait returns nil only if, at some time during the call, the barrier was not
+// set according to a majority of the servers.
 //
-// B2. Everybody who waits passes once the barrier is removed, also if it is
-// set again at once, and also after their connections were lost meanwhile.
+// B2. Once the barrier is removed, every waiter continues. This also holds if the
+// barrier is set again at once, and if a waiter's connection was lost meanwhile.
 //
-// B3. Remove removes a barrier once at most: one that is set after it was removed
-// stays, whichever replies are lost.
+// B3. Remove removes a barrier at most once: a barrier that is set after the
+// removal stays, whichever replies are lost.
 //
-// D1. Nobody enters a round of a Double before it has its number of members,
-// all of them alive: that is checked in the transaction that opens it.
+// D1. No member enters a round of a Double before the round has its number of
+// members, all of them alive. The transaction that opens the round checks this.
 //
 // D2. A member whose Enter ended with an error lets nobody through: the
-// transaction that opens a round fails if one of its members has gone. If it
-// was too late for that, the member counts as having entered and left.
+// transaction that opens a round fails if one of its members has gone. If the
+// round opened before the member was removed, the member counts as having entered
+// and left.
 //
-// D3. Leave returns nil only when every member of the round has called Leave,
-// has died (its session ended), or has not come out of Enter (D2).
+// D3. Leave returns nil only when every member of the round has called Leave, has
+// died (its session ended), or has not returned from Enter with a Round (D2).
 //
-// D4. The transaction that opens a round begins the next one. So what is left
-// of a round, whether its members left, crashed or gave up, opens no other.
+// D4. The transaction that opens a round also begins the next one. So the remains
+// of a round open no other round, whether its members left, crashed or gave up.
 //
-// D5. Rounds open in the order of their numbers, and no member is in two.
+// D5. Rounds open in the order of their numbers, and no member is in two rounds.
 //
-// D6. A call that fails or is cancelled leaves no node: it is deleted at once,
-// or as soon as a server can be reached, or with the session.
+// D6. A call that fails or is cancelled leaves no node behind. The node is deleted
+// at once, or as soon as a server can be reached, or with the session.
+//
+// In other words, no waiter passes a barrier that stays set. The members of a round
+// start together and finish together, and a member that crashes or gives up
+// neither opens a round too early nor blocks the others.
 //
 // # Not guaranteed
 //
-// A member may die, or be paused, right after a round opened. Who works
-// together in a round should not rely on all of them being there still.
+// A member may die, or be paused, right after a round has opened. The members of
+// a round must not assume that all of them are still there.
 //
 // # Session loss
 //
-// Calls under way fail with the cause. To the others a member whose session
-// was lost has left, once the servers expire the session. The barrier itself
-// is a persistent node and stays.
+// Calls in progress fail with the cause. A member whose session was lost has left,
+// as far as the others can see, once the servers expire the session. The barrier
+// itself is a persistent node and stays.
 //
-// Losing the connection changes nothing: calls wait for the next one.
+// A lost connection changes nothing: calls wait for the next connection.
 //
 // # Goroutines
 //
-// None, beyond those of the requests under way.
+// The package starts no goroutines except those of requests in flight.
 //
 // # Znodes
 //
 //	<path>                        a Barrier: set while the node exists
 //
-//	<path>                        a Double: version = number of the round that gathers, data = its size
-//	<path>/<round>                data = the members, once the round has opened; or "nobody", if it was passed over
+//	<path>                        a Double: version = number of the gathering round, data = its size
+//	<path>/<round>                data = the members, once the round has opened; or "nobody", if it was skipped
 //	<path>/<round>/<id>-member-<number>   a member
 //
-// A Barrier is the node that Curator's DistributedBarrier and kazoo's Barrier
-// use, so they can be mixed on one path. A Double cannot be mixed with theirs,
-// which have no rounds.
+// Curator's DistributedBarrier and kazoo's Barrier use the same node as a Barrier,
+// so all three can be used together on one path. A Double cannot be combined with
+// theirs, because theirs have no rounds.
 package barrier

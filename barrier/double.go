@@ -17,37 +17,40 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// ErrSize means that the members of a Double do not agree on their number.
+// ErrSize means that the members of a Double use different sizes. Give all
+// members the same size.
 var ErrSize = errors.New("barrier: members disagree on the size of a round")
 
-// A Double is a barrier that a number of members enter together and leave
-// together: the recipe "Double Barriers" of ZooKeeper's documentation, with
-// rounds. It is safe for concurrent use; each Enter is a member of its own.
+// A Double is a barrier that a fixed number of members enter together and leave
+// together. It is the recipe "Double Barriers" of ZooKeeper's documentation,
+// with rounds. A Double is safe for concurrent use. Each call of Enter is a
+// separate member.
 type Double struct {
 	s    *session.Session
 	path string
 	size int
 
-	invalid error // of the constructor's arguments
+	invalid error // set if the constructor's arguments are invalid
 
-	turn chan struct{} // full while somebody waits for those who gave up
+	turn chan struct{} // full while a call waits for withdrawals
 
 	mu   sync.Mutex
-	gone []<-chan error // of the withdrawals under way
+	gone []<-chan error // one for each withdrawal in progress
 }
 
-// NewDouble returns the double barrier at path for rounds of size members. No
-// request is made. An invalid path is an error of each Enter, session.ErrInvalid, and
-// so is a size below 1 or above what fits: one transaction opens a round and names all
-// its members, each of which takes about 150 bytes and the path. With the default
-// session.Options.MaxRequest and a path of 50 bytes those are some 5000 members.
+// NewDouble returns the double barrier at path for rounds of size members. It
+// sends no request. If path is invalid, or size is below 1 or too large, each
+// Enter returns an error that wraps session.ErrInvalid. The limit of size
+// exists because one transaction opens a round and names all its members. Each
+// takes about 150 bytes plus the length of the path. With the default
+// session.Options.MaxRequest and a path of 50 bytes, about 5000 members fit.
 func NewDouble(s *session.Session, path string, size int) *Double {
 	d := &Double{s: s, path: path, size: size, turn: make(chan struct{}, 1)}
 	d.invalid = d.check()
 	return d
 }
 
-// maxSize is more than fits a request of any size that a session allows.
+// maxSize is larger than any size that fits the largest request of a session.
 const maxSize = 2_000_000
 
 func (d *Double) check() error {
@@ -55,30 +58,32 @@ func (d *Double) check() error {
 		return err
 	}
 	if d.size < 1 || d.size > maxSize {
-		return invalid.New("a round of %d members", d.size)
+		return invalid.New("a round has %d members: must be 1 to %d", d.size, maxSize)
 	}
 	longest := strings.Repeat("0", idLength) + memberSuffix + znode.Seq(math.MinInt32).String()
 	if err := recipe.Fits(d.s, d.openOps(math.MaxInt32-1, slices.Repeat([]string{longest}, d.size))...); err != nil {
-		return invalid.New("a round of %d members: %w", d.size, err)
+		return invalid.New("a round has %d members, too many for one transaction: %w", d.size, err)
 	}
 	return nil
 }
 
-// idLength is that of recipe.NewID, and memberSuffix what follows it in the name of
-// a member's node.
+// idLength is the length of recipe.NewID. memberSuffix follows the id in the
+// name of a member's node.
 const (
 	idLength     = 32
 	memberSuffix = "-member-"
 )
 
-// Enter joins the round that gathers and returns when it opens: when it has
-// size members, the first ones to come; further ones gather for the next round.
+// Enter joins the round that is gathering members, and returns when the round
+// opens. The round opens for the first size members; further ones gather for
+// the next round.
 //
-// If ctx ends first, or on any other error, the member has gone, and the round
-// waits for another in its place; unless it opened just then, and then the
-// member counts as having entered and left. session.OutcomeOf tells whether that
-// may be: Failed is that it never counted. A later Enter of this Double begins
-// when the member is gone, so that nobody is counted twice.
+// If ctx ends first, or on any other error, the member is removed, and the
+// round waits for another one in its place. If the round opened before the
+// removal, the member counts as having entered and left. session.OutcomeOf of
+// the error says whether this is possible: Failed means that the member never
+// counted. A later Enter of the same Double starts only after the member is
+// removed, so no call is counted twice.
 func (d *Double) Enter(ctx context.Context) (*Round, error) {
 	if d.invalid != nil {
 		return nil, d.notEntered(session.Failed, d.invalid)
@@ -90,9 +95,10 @@ func (d *Double) Enter(ctx context.Context) (*Round, error) {
 		m := &member{d: d, id: recipe.NewID(d.s)}
 		r, err := m.enter(ctx)
 		effect := session.Failed
-		if r == nil && m.asked {
+		if r == nil && m.sent {
 			m.withdraw()
-			effect = session.Indeterminate // until it is gone it may count, whatever went wrong since
+			// The member may count until it is removed, whatever failed since.
+			effect = session.Indeterminate
 		}
 		switch {
 		case err != nil:
@@ -100,12 +106,13 @@ func (d *Double) Enter(ctx context.Context) (*Round, error) {
 		case r != nil:
 			return r, nil
 		}
-		// The round opened without this member, which came too late for it or
-		// whose node somebody deleted.
+		// The round opened without this member: it came too late, or another
+		// client deleted its node.
 	}
 }
 
-// notEntered is the error of an Enter, which says whether the member may count.
+// notEntered returns the error of an Enter. The outcome says whether the member
+// may count.
 func (d *Double) notEntered(effect session.Outcome, err error) error {
 	return fmt.Errorf("barrier: enter %s: %w", d.path,
 		&session.RequestError{Op: "enter", Path: d.path, Outcome: effect, Err: err})
@@ -116,8 +123,8 @@ type member struct {
 	d     *Double
 	id    string
 	round int32
-	asked bool   // its node was asked for, and there is no proof that it was not made
-	name  string // of its node, "" before it is known
+	sent  bool   // the creation of the node was sent, and nothing proves that it failed
+	name  string // of the node; "" until it is known
 }
 
 func (d *Double) roundPath(round int32) string {
@@ -131,19 +138,19 @@ func (m *member) enter(ctx context.Context) (*Round, error) {
 	if err := m.join(ctx); err != nil {
 		return nil, err
 	}
-	made := int64(0) // when the round's directory was
-	over := false    // another round gathers
+	made := int64(0) // czxid of the round's directory
+	over := false    // another round is gathering
 	for {
 		round, w, err := m.d.s.GetWatch(ctx, m.d.roundPath(m.round))
 		if errors.Is(err, session.ErrNoNode) {
-			return nil, nil // opened and left by the others
+			return nil, nil // the others have opened and left it
 		}
 		if err != nil {
 			return nil, err
 		}
 		if made = cmp.Or(made, round.Stat.Czxid); made != round.Stat.Czxid {
 			w.Stop()
-			return nil, nil // somebody deleted the barrier, and it was made again
+			return nil, nil // another client deleted the barrier, and it was created again
 		}
 		if len(round.Data) > 0 {
 			w.Stop()
@@ -151,7 +158,9 @@ func (m *member) enter(ctx context.Context) (*Round, error) {
 		}
 		if over {
 			w.Stop()
-			return nil, nil // somebody has set the barrier: this round never opens
+			// Another client has set the data of the barrier, so this round
+			// never opens.
+			return nil, nil
 		}
 		var names []string
 		if m.completes() {
@@ -182,17 +191,18 @@ func (m *member) enter(ctx context.Context) (*Round, error) {
 	}
 }
 
-// completes reports whether the round may have become complete by m's coming:
-// not if fewer nodes were made in it before, which is what the number counts.
-// Who makes it complete sees all its members, and opens it. So nobody looks at
-// each newcomer, and those who came first do not list at all.
+// completes reports whether m may have completed the round. It returns false if
+// fewer than size-1 nodes were created in the round before m; the sequence
+// number counts them. The member that completes the round sees all members and
+// opens the round. So no member has to watch for each new member, and the first
+// ones do not list the members at all.
 func (m *member) completes() bool {
 	_, before, _ := znode.ParseSeq(m.name)
 	return int(before) >= m.d.size-1
 }
 
-// entered is the part of m in a round that opened with the given members, nil
-// if it is none of them.
+// entered returns m's part in a round that opened with the given members, or
+// nil if m is not among them.
 func (m *member) entered(members []string) *Round {
 	if !slices.Contains(members, m.name) {
 		return nil
@@ -200,8 +210,9 @@ func (m *member) entered(members []string) *Round {
 	return &Round{m.d, m.round, m.name, members}
 }
 
-// withdrawn waits until the members that gave up before are gone. One at a time:
-// who takes the list waits for all that are on it, and the next one for them too.
+// withdrawn waits until the members that gave up earlier are removed. Only one
+// call waits at a time: it takes the list and waits for everything in it, so
+// the next call waits for it too.
 func (d *Double) withdrawn(ctx context.Context) error {
 	select {
 	case d.turn <- struct{}{}:
@@ -231,10 +242,14 @@ func (d *Double) withdrawn(ctx context.Context) error {
 	return nil
 }
 
-// withdraw deletes the member's node, however long the caller lives.
+// withdraw deletes the member's node, even if the caller's context ends.
 func (m *member) withdraw() {
 	gone := recipe.RemoveFound(m.d.s, func(ctx context.Context) (recipe.Node, error) {
 		if m.name == "" {
+			// After ReadBarrier the answer is final, which it would not be after the leader's own sync.
+			if err := recipe.ReadBarrier(ctx, m.d.s, m.d.roundPath(m.round)); err != nil {
+				return recipe.Node{}, err
+			}
 			if err := m.find(ctx); err != nil || m.name == "" {
 				return recipe.Node{}, err
 			}
@@ -246,7 +261,7 @@ func (m *member) withdraw() {
 	m.d.gone = append(m.d.gone, gone)
 }
 
-// join makes the member's node in the round that gathers.
+// join creates the member's node in the round that is gathering.
 func (m *member) join(ctx context.Context) error {
 	for {
 		gathering, err := m.d.gathering(ctx)
@@ -254,22 +269,25 @@ func (m *member) join(ctx context.Context) error {
 			return err
 		}
 		m.round = gathering
-		results, err := m.d.s.Multi(ctx,
-			session.CheckOp{Path: m.d.path, Version: gathering},
-			session.CreateOp{Path: m.d.roundPath(gathering) + "/" + m.id + memberSuffix, Mode: session.EphemeralSequential})
-		m.asked = session.OutcomeOf(err) != session.Failed
+		err = recipe.Once(ctx, m.d.s, m.d.roundPath(gathering), func(ctx context.Context) error {
+			results, err := m.d.s.Multi(ctx,
+				session.CheckOp{Path: m.d.path, Version: gathering},
+				session.CreateOp{Path: m.d.roundPath(gathering) + "/" + m.id + memberSuffix, Mode: session.EphemeralSequential})
+			if err == nil {
+				_, m.name = znode.Split(results[1].Path)
+			}
+			return err
+		}, func(ctx context.Context) (bool, error) {
+			err := m.find(ctx)
+			return m.name != "", err
+		})
+		m.sent = session.OutcomeOf(err) != session.Failed
 		switch {
 		case err == nil:
-			_, m.name = znode.Split(results[1].Path)
 			return nil
-		case session.ConnectionLost(err):
-			// The reply was lost; the node is found by its name.
-			if err := m.find(ctx); err != nil || m.name != "" {
-				return err
-			}
-			m.asked = false
 		case errors.Is(err, session.ErrNoNode):
-			// The barrier is gone, or somebody deleted the directory of the round.
+			// The barrier is gone, or another client deleted the directory of
+			// the round.
 			if err := m.d.skip(ctx, gathering); err != nil {
 				return err
 			}
@@ -279,13 +297,8 @@ func (m *member) join(ctx context.Context) error {
 	}
 }
 
-// find looks for the member's node. ReadBarrier comes first: after it the answer
-// is final, which it would not be after the leader's own sync.
+// find searches the node of the member.
 func (m *member) find(ctx context.Context) error {
-	path := m.d.roundPath(m.round)
-	if err := recipe.ReadBarrier(ctx, m.d.s, path); err != nil {
-		return err
-	}
 	names, err := m.d.members(ctx, m.round)
 	for _, name := range names {
 		if strings.HasPrefix(name, m.id) {
@@ -295,9 +308,10 @@ func (m *member) find(ctx context.Context) error {
 	return err
 }
 
-// gathering returns the number of the round that gathers. It makes the barrier
-// if there is none. It may be told of an earlier round: then the member cannot
-// join, and behind that transaction the server is up to date.
+// gathering returns the number of the round that is gathering. It creates the
+// barrier if there is none. The server may be behind and return an earlier
+// round. Then the member's transaction fails, and after it the server is up to
+// date.
 func (d *Double) gathering(ctx context.Context) (int32, error) {
 	for caughtUp := false; ; {
 		value, err := d.s.Get(ctx, d.path)
@@ -305,7 +319,7 @@ func (d *Double) gathering(ctx context.Context) (int32, error) {
 		case err == nil && size == strconv.Itoa(d.size):
 			return value.Stat.Version, nil
 		case err == nil && caughtUp:
-			return 0, fmt.Errorf("%w: %d and %q", ErrSize, d.size, size)
+			return 0, fmt.Errorf("%w: this member has %d, the barrier has %q", ErrSize, d.size, size)
 		case err == nil:
 			if err := recipe.ReadBarrier(ctx, d.s, d.path); err != nil {
 				return 0, err
@@ -322,7 +336,7 @@ func (d *Double) gathering(ctx context.Context) (int32, error) {
 	}
 }
 
-// create makes the barrier, with its first round.
+// create creates the barrier with its first round.
 func (d *Double) create(ctx context.Context) error {
 	err := recipe.WithParents(ctx, d.s, d.path, func(ctx context.Context) error {
 		_, err := d.s.Multi(ctx,
@@ -332,15 +346,19 @@ func (d *Double) create(ctx context.Context) error {
 	})
 	switch {
 	case errors.Is(err, session.ErrNodeExists), session.ConnectionLost(err):
-		return nil // it is looked for again
+		return nil // the caller reads it again
 	}
 	return err
 }
 
-// skip has the next round gather instead of one whose directory somebody
-// deleted: those who were in it would take the same one, made again, for theirs.
-// Or it never had one, as somebody has set the barrier: then those who are in the
-// round before wait in vain, and are told.
+// skip makes the next round gather, because the directory of this one is
+// missing.
+//
+// Another client may have deleted the directory. The round's members would take
+// a new directory of the same name for theirs. Or the round never had a
+// directory, because another client has set the data of the barrier. Then the
+// members of the round before it would wait forever, so skip opens that round
+// for nobody.
 func (d *Double) skip(ctx context.Context, round int32) error {
 	if err := d.dismiss(ctx, round); err != nil {
 		return err
@@ -350,13 +368,13 @@ func (d *Double) skip(ctx context.Context, round int32) error {
 		session.CreateOp{Path: d.roundPath(round + 1)})
 	switch {
 	case errors.Is(err, session.ErrBadVersion), errors.Is(err, session.ErrNoNode), session.ConnectionLost(err):
-		return nil // it is looked at again
+		return nil // the caller reads it again
 	}
 	return err
 }
 
-// dismiss opens the rounds before the one that gathers for nobody, but for those
-// that have opened.
+// dismiss opens all rounds that are older than the gathering one and not open
+// yet. It opens them without members, so that their waiting members join again.
 func (d *Double) dismiss(ctx context.Context, gathering int32) error {
 	listing, err := d.s.Children(ctx, d.path)
 	if err != nil && !errors.Is(err, session.ErrNoNode) {
@@ -378,9 +396,9 @@ func (d *Double) dismiss(ctx context.Context, gathering int32) error {
 	return nil
 }
 
-// members lists the members of a round, first come first. A server that is
-// behind shows those that have left, but leaves out none whose node this
-// session knows to be older than what it asked for before.
+// members lists the members of a round in the order in which they joined. A
+// server that is behind may list members that have left. But it lists each
+// member whose node was created before the last request of this session.
 func (d *Double) members(ctx context.Context, round int32) ([]string, error) {
 	listing, err := d.s.Children(ctx, d.roundPath(round))
 	if err != nil && !errors.Is(err, session.ErrNoNode) {
@@ -389,7 +407,7 @@ func (d *Double) members(ctx context.Context, round int32) ([]string, error) {
 	return sortedMembers(listing.Names), nil
 }
 
-// sortedMembers returns those of names that are members, in the order of their
+// sortedMembers returns those names that are members, in the order of their
 // numbers.
 func sortedMembers(names []string) []string {
 	number := func(name string) (znode.Seq, bool) {
@@ -413,9 +431,10 @@ func sortedMembers(names []string) []string {
 	return members
 }
 
-// open opens the round with the given members, unless one of them has gone:
-// where it does not say opened, the round is to be looked at again. An error
-// that is session.ErrBadVersion says that it is open already or never will be.
+// open opens the round with the given members, unless one of them has gone. If
+// opened is false and err is nil, the caller must read the round again. The
+// error session.ErrBadVersion means that the round is already open or will
+// never open.
 func (m *member) open(ctx context.Context, names []string) (opened bool, err error) {
 	_, err = m.d.s.Multi(ctx, m.d.openOps(m.round, names)...)
 	switch {
@@ -428,8 +447,9 @@ func (m *member) open(ctx context.Context, names []string) (opened bool, err err
 	return false, err
 }
 
-// openOps open a round with the given members. All of them are there, in this very
-// transaction; nobody joins this round after it; and by the versions it is done once.
+// openOps returns the transaction that opens a round with the given members. It
+// checks that all of them are there. After it, no member can join this round.
+// The versions make sure that it is applied once.
 func (d *Double) openOps(round int32, names []string) []session.Op {
 	ops := make([]session.Op, 0, 3+len(names))
 	ops = append(ops,
@@ -442,13 +462,14 @@ func (d *Double) openOps(round int32, names []string) []session.Op {
 	return ops
 }
 
-// sweep deletes what crashed rounds before the given one have left.
+// sweep deletes the remains of crashed rounds before the given one.
 func (d *Double) sweep(before int32) {
 	recipe.Detach(d.s, func(ctx context.Context) error {
 		listing, err := d.s.Children(ctx, d.path)
 		for _, name := range listing.Names {
 			if n, err := strconv.ParseInt(name, 10, 32); err == nil && int32(n) < before {
-				// A round that members are in still is not empty, and stays.
+				// A round that still has members is not empty, so the server
+				// refuses to delete it.
 				_ = d.s.Delete(ctx, znode.Join(d.path, name), session.AnyVersion)
 			}
 		}
@@ -461,18 +482,20 @@ type Round struct {
 	d       *Double
 	number  int32
 	name    string
-	members []string // those that it opened with
+	members []string // the members for which the round opened
 }
 
-// Number counts the rounds of the barrier, from 0.
+// Number returns the number of the round. The first round of a barrier has
+// number 0.
 func (r *Round) Number() int { return int(r.number) }
 
 // Leave leaves the round and waits until all its members have left or died. If
-// ctx ends first, the member has left all the same, and the others are not held
-// up; Leave can be called again to wait for them.
+// ctx ends first, the member has left nevertheless, and the others do not wait
+// for it. Leave can be called again to wait for them.
 //
-// The member that came first stays until the others have gone, and waits on the
-// last of them; the others wait on it. So each departure wakes at most one.
+// The member that joined first stays until the others have gone, and waits for
+// the last of them. The others wait for the first. So each departure wakes at
+// most one member.
 func (r *Round) Leave(ctx context.Context) error {
 	err := r.leave(ctx)
 	if err != nil {
@@ -483,8 +506,9 @@ func (r *Round) Leave(ctx context.Context) error {
 }
 
 func (r *Round) leave(ctx context.Context) error {
-	// Nobody is listed at first: who has left already is not waited for, and
-	// those that came too late for the round never are.
+	// The first iteration uses the members of the round, without a list from
+	// the server. So Leave never waits for a member that came too late for the
+	// round, and a wait for a member that has already left ends at once.
 	for names := r.members; len(names) > 0; {
 		on, err := names[0], error(nil)
 		switch own := slices.Index(names, r.name); {
@@ -509,17 +533,17 @@ func (r *Round) leave(ctx context.Context) error {
 	return nil
 }
 
-// end removes the round with its last member.
+// end deletes the round together with its last member.
 func (r *Round) end(ctx context.Context) error {
 	dir := r.d.roundPath(r.number)
 	_, err := r.d.s.Multi(ctx,
 		session.DeleteOp{Path: znode.Join(dir, r.name), Version: session.AnyVersion},
 		session.DeleteOp{Path: dir, Version: session.AnyVersion})
 	if session.ConnectionLost(err) {
-		return nil // it is looked at again
+		return nil // the caller lists the members again
 	}
 	if err != nil && session.OutcomeOf(err) == session.Failed {
-		return r.remove(ctx) // there is something else in the directory
+		return r.remove(ctx) // there is another node in the directory
 	}
 	return err
 }
@@ -528,8 +552,8 @@ func (r *Round) remove(ctx context.Context) error {
 	return recipe.Remove(ctx, r.d.s, recipe.Node{Path: znode.Join(r.d.roundPath(r.number), r.name)})
 }
 
-// awaitGone waits until a member's node is gone. GetWatch, not ExistsWatch: where it is
-// gone already, no watch remains.
+// awaitGone waits until a member's node is deleted. It uses GetWatch and not
+// ExistsWatch, because GetWatch sets no watch if the node is already deleted.
 func (r *Round) awaitGone(ctx context.Context, name string) error {
 	_, w, err := r.d.s.GetWatch(ctx, znode.Join(r.d.roundPath(r.number), name))
 	if errors.Is(err, session.ErrNoNode) {

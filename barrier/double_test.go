@@ -22,21 +22,21 @@ import (
 
 const path = "/app/b"
 
-// patience is longer than it takes to expire a session.
+// patience is longer than the time after which a session expires.
 const patience = 2 * recipetest.Timeout
 
 var check = recipetest.Check
 
 type world = recipetest.World
 
-// An entry is the end of one Enter or Leave.
+// An entry is the result of one Enter or Leave.
 type entry struct {
 	who   int
 	round *barrier.Round
 	err   error
 }
 
-// enter begins an Enter for each session.
+// enter starts an Enter for each session.
 func enter(ctx context.Context, size int, sessions ...*recipetest.Client) <-chan entry {
 	ends := make(chan entry, len(sessions))
 	for i, s := range sessions {
@@ -57,7 +57,8 @@ func leave(ctx context.Context, rounds ...*barrier.Round) <-chan error {
 	return ends
 }
 
-// within returns what c gives within a bound, and whether it did.
+// within receives from c for at most d, and reports whether it received a
+// value.
 func within[E any](c <-chan E, d time.Duration) (e E, ok bool) {
 	select {
 	case e = <-c:
@@ -73,7 +74,7 @@ func (s sessions) rounds(t *testing.T, ends <-chan entry) []*barrier.Round {
 	for range s {
 		e, ok := within(ends, patience)
 		if !ok || e.err != nil {
-			t.Fatalf("member %d: entered %v, error %v", e.who, ok, e.err)
+			t.Fatalf("member %d: Enter returned: %v, error %v; want true, nil", e.who, ok, e.err)
 		}
 		rounds[e.who] = e.round
 	}
@@ -91,7 +92,7 @@ func open(w *world, n int) sessions {
 	return all
 }
 
-// left fails the test if there is any member's node.
+// left fails the test if a member's node is left.
 func left(t *testing.T, w *world) {
 	t.Helper()
 	synctest.Wait()
@@ -109,23 +110,23 @@ func TestMembersEnterAndLeaveTogether(t *testing.T) {
 		for number := range 3 {
 			first := enter(t.Context(), 4, s[:3]...)
 			if en, ok := within(first, patience); ok {
-				t.Fatalf("one of three entered a round of four: %v", en)
+				t.Fatalf("one of three members entered a round of four: %v", en)
 			}
 			last := enter(t.Context(), 4, s[3])
 			rounds := append(s[:3].rounds(t, first), s[3:].rounds(t, last)...)
 			for _, r := range rounds {
 				if r.Number() != number {
-					t.Errorf("in round %d, want %d", r.Number(), number)
+					t.Errorf("got round %d, want %d", r.Number(), number)
 				}
 			}
 			ends := leave(t.Context(), rounds[1:]...)
 			if _, ok := within(ends, patience); ok {
-				t.Fatal("one left before the last had called Leave")
+				t.Fatal("a Leave returned before the last member had called Leave")
 			}
 			check(t, rounds[0].Leave(t.Context()))
 			for range 3 {
 				if err, ok := within(ends, patience); !ok || err != nil {
-					t.Fatalf("left %v, error %v", ok, err)
+					t.Fatalf("Leave returned: %v, error %v; want true, nil", ok, err)
 				}
 			}
 		}
@@ -140,19 +141,19 @@ func TestFirstMemberLeavesLast(t *testing.T) {
 		rounds := s.rounds(t, enter(t.Context(), 3, s...))
 		ends := leave(t.Context(), rounds[0], rounds[1])
 		if _, ok := within(ends, patience); ok {
-			t.Fatal("left while one member had not")
+			t.Fatal("Leave returned before all members had left")
 		}
-		s[2].Close() // it dies
+		s[2].Close() // the member dies
 		for range 2 {
 			if err, ok := within(ends, patience); !ok || err != nil {
-				t.Fatalf("left %v, error %v", ok, err)
+				t.Fatalf("Leave returned: %v, error %v; want true, nil", ok, err)
 			}
 		}
 	})
 }
 
-// CURATOR-318: the node of a member that timed out stayed, and let the rest
-// pass.
+// Regression: Curator kept the node of a member that timed out, so the others
+// entered without it (CURATOR-318).
 //
 // Covers D2, D6.
 func TestTimedOutMemberLetsNobodyThrough(t *testing.T) {
@@ -162,12 +163,12 @@ func TestTimedOutMemberLetsNobodyThrough(t *testing.T) {
 		defer cancel()
 		en, _ := within(enter(ctx, 3, s[0]), patience)
 		if !errors.Is(en.err, context.DeadlineExceeded) {
-			t.Fatalf("error %v", en.err)
+			t.Fatalf("got error %v, want DeadlineExceeded", en.err)
 		}
 		left(t, w)
 		two := enter(t.Context(), 3, s[1:]...)
 		if en, ok := within(two, patience); ok {
-			t.Fatalf("two entered a round of three: %v", en)
+			t.Fatalf("two members entered a round of three: %v", en)
 		}
 		one := enter(t.Context(), 3, s[0])
 		s[1:].rounds(t, two)
@@ -175,7 +176,8 @@ func TestTimedOutMemberLetsNobodyThrough(t *testing.T) {
 	})
 }
 
-// The reply of its first attempt was late, so that it did not know its node.
+// Regression: the reply to the member's first attempt was late, so the member
+// did not know its node.
 //
 // Covers D1, D2.
 func TestMemberThatGaveUpIsNotCountedTwice(t *testing.T) {
@@ -186,7 +188,7 @@ func TestMemberThatGaveUpIsNotCountedTwice(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second/2)
 		defer cancel()
 		if _, err := d.Enter(ctx); err == nil || slow.Fired() != 1 {
-			t.Fatalf("error %v, %d replies late", err, slow.Fired())
+			t.Fatalf("got error %v and %d delayed replies, want an error and 1", err, slow.Fired())
 		}
 		again := make(chan entry, 1)
 		go func() {
@@ -194,14 +196,15 @@ func TestMemberThatGaveUpIsNotCountedTwice(t *testing.T) {
 			again <- entry{0, r, err}
 		}()
 		if en, ok := within(again, patience); ok {
-			t.Fatalf("entered alone: %v", en.err)
+			t.Fatalf("one member entered a round of two: %v", en.err)
 		}
 		s[1:].rounds(t, enter(t.Context(), 2, s[1]))
 		check(t, (<-again).err)
 	})
 }
 
-// Of two that begin together the second did not wait until it was gone.
+// Regression: of two calls that started together, the second did not wait until
+// the abandoned member was removed.
 //
 // Covers D2.
 func TestNobodyBeginsBeforeWhoGaveUpIsGone(t *testing.T) {
@@ -212,7 +215,7 @@ func TestNobodyBeginsBeforeWhoGaveUpIsGone(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		if _, err := d.Enter(ctx); !errors.Is(err, context.DeadlineExceeded) {
-			t.Fatalf("error %v", err)
+			t.Fatalf("got error %v, want DeadlineExceeded", err)
 		}
 		ends := make(chan entry, 3)
 		for i := range 2 {
@@ -224,16 +227,16 @@ func TestNobodyBeginsBeforeWhoGaveUpIsGone(t *testing.T) {
 		time.Sleep(patience)
 		go func() { ends <- <-enter(t.Context(), 3, s[1]) }()
 		if en, ok := within(ends, patience); ok {
-			t.Fatalf("entered with one that gave up: %v", en.err)
+			t.Fatalf("a round opened with a member that had given up: error %v", en.err)
 		}
 		stays.Remove()
 		for range 3 {
 			if en, ok := within(ends, patience); !ok || en.err != nil || en.round.Number() != 0 {
-				t.Fatalf("entered %v: %v", ok, en.err)
+				t.Fatalf("Enter returned: %v, error %v; want true, nil and round 0", ok, en.err)
 			}
 		}
 		if stays.Fired() == 0 {
-			t.Error("it was not held up")
+			t.Error("no deletion was lost, want at least one")
 		}
 	})
 }
@@ -246,11 +249,11 @@ func TestDeadMemberIsNotCounted(t *testing.T) {
 		synctest.Wait()
 		s[0].Close()
 		if en := <-dead; !errors.Is(en.err, session.ErrClosed) {
-			t.Errorf("error %v", en.err)
+			t.Errorf("got error %v, want ErrClosed", en.err)
 		}
 		two := enter(t.Context(), 3, s[1:3]...)
 		if en, ok := within(two, patience); ok {
-			t.Fatalf("two of three entered: %v", en)
+			t.Fatalf("two members entered a round of three: %v", en)
 		}
 		one := enter(t.Context(), 3, s[3])
 		s[1:3].rounds(t, two)
@@ -258,8 +261,8 @@ func TestDeadMemberIsNotCounted(t *testing.T) {
 	})
 }
 
-// kazoo: a stale `ready` node of a round whose members crashed opened the next
-// round early.
+// Regression: in kazoo, a stale `ready` node of a round whose members had
+// crashed opened the next round too early.
 //
 // Covers D4.
 func TestCrashedRoundOpensNoOther(t *testing.T) {
@@ -271,22 +274,23 @@ func TestCrashedRoundOpensNoOther(t *testing.T) {
 		}
 		two := enter(t.Context(), 3, s[3:]...)
 		if en, ok := within(two, patience); ok {
-			t.Fatalf("two of three entered after a crashed round: %v", en)
+			t.Fatalf("two members entered a round of three after a crashed round: %v", en)
 		}
 		late := w.Client()
 		one := enter(t.Context(), 3, late)
 		rounds := append(s[3:].rounds(t, two), sessions{late}.rounds(t, one)...)
 		if n := rounds[0].Number(); n != 1 {
-			t.Errorf("round %d, want 1", n)
+			t.Errorf("got round %d, want 1", n)
 		}
 		synctest.Wait()
 		if list, err := late.Children(t.Context(), path); err != nil || len(list.Names) != 2 {
-			t.Errorf("rounds left: %v, %v", list.Names, err)
+			t.Errorf("got rounds %v, error %v; want 2 rounds", list.Names, err)
 		}
 	})
 }
 
-// Curator GH-1290: enter returned early, with more members than the barrier has.
+// Regression: Curator's enter returned too early, with more members than the
+// barrier has (GH-1290).
 //
 // Covers D1, D5.
 func TestSurplusMembersGatherForTheNextRound(t *testing.T) {
@@ -297,17 +301,18 @@ func TestSurplusMembersGatherForTheNextRound(t *testing.T) {
 		for range 6 {
 			en, ok := within(ends, patience)
 			if !ok || en.err != nil {
-				t.Fatalf("entered %v: %v", ok, en.err)
+				t.Fatalf("Enter returned: %v, error %v; want true, nil", ok, en.err)
 			}
 			count[en.round.Number()]++
 		}
 		if _, ok := within(ends, patience); ok || count[0] != 3 || count[1] != 3 {
-			t.Errorf("members by round: %v, and a seventh: %v", count, ok)
+			t.Errorf("got members by round %v, seventh entered: %v; want 3 and 3, false", count, ok)
 		}
 	})
 }
 
-// Somebody deletes the round that gathers, or the whole barrier, with who is in it.
+// Another client deletes the gathering round, or the whole barrier, together
+// with its members.
 func TestADeletedRoundGathersAgain(t *testing.T) {
 	const round = path + "/0000000000"
 	for dir, number := range map[string]int{round: 1, path: 0} {
@@ -327,15 +332,15 @@ func TestADeletedRoundGathersAgain(t *testing.T) {
 			second := enter(t.Context(), 2, s[1])
 			for _, c := range []<-chan entry{first, second} {
 				if e, ok := within(c, patience); !ok || e.err != nil || e.round.Number() != number {
-					t.Errorf("%s is deleted: entered %v: %v", dir, ok, e)
+					t.Errorf("after the deletion of %s: Enter returned: %v, %v; want round %d", dir, ok, e, number)
 				}
 			}
 		})
 	}
 }
 
-// Where the chroot is missing, which nobody here makes, Set and Enter asked for
-// their node and its parents in turn, for ever.
+// Regression: if the chroot was missing, which no call here creates, Set and
+// Enter requested their node and its parents in turn, in an endless loop.
 func TestAMissingChrootIsAnError(t *testing.T) {
 	for what, call := range map[string]func(context.Context, *session.Session) error{
 		"set": func(ctx context.Context, s *session.Session) error { return barrier.New(s, "/b").Set(ctx) },
@@ -351,14 +356,15 @@ func TestAMissingChrootIsAnError(t *testing.T) {
 				defer cancel()
 				c.At(100, cancel)
 				if err := call(ctx, c.Session); !errors.Is(err, zk.ErrNoNode) || session.OutcomeOf(err) != session.Failed {
-					t.Errorf("%v: %v", session.OutcomeOf(err), err)
+					t.Errorf("got outcome %v, error %v; want Failed, ErrNoNode", session.OutcomeOf(err), err)
 				}
 			})
 		})
 	}
 }
 
-// Curator: leave returned before all have left. Here a time-out in Leave.
+// Regression: Curator's leave returned before all members had left. Here one
+// Leave times out.
 //
 // Covers D3, D6.
 func TestTimeoutInLeaveHoldsNobodyUp(t *testing.T) {
@@ -370,16 +376,16 @@ func TestTimeoutInLeaveHoldsNobodyUp(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 				defer cancel()
 				if err := rounds[who].Leave(ctx); !errors.Is(err, context.DeadlineExceeded) {
-					t.Fatalf("error %v", err)
+					t.Fatalf("got error %v, want DeadlineExceeded", err)
 				}
 				others := slices.Delete(slices.Clone(rounds), who, who+1)
 				ends := leave(t.Context(), others[0])
 				if _, ok := within(ends, patience); ok {
-					t.Fatal("left before the last member")
+					t.Fatal("Leave returned before the last member had left")
 				}
 				check(t, others[1].Leave(t.Context()))
 				if err, ok := within(ends, patience); !ok || err != nil {
-					t.Fatalf("left %v, error %v", ok, err)
+					t.Fatalf("Leave returned: %v, error %v; want true, nil", ok, err)
 				}
 				check(t, rounds[who].Leave(t.Context()))
 				left(t, w)
@@ -388,8 +394,8 @@ func TestTimeoutInLeaveHoldsNobodyUp(t *testing.T) {
 	}
 }
 
-// The member that saw the round complete asks to open it when another one has
-// given up already.
+// The member that has completed the round sends the opening transaction after
+// another member has given up.
 //
 // Covers D1, D2.
 func TestRoundDoesNotOpenWithoutOneThatGaveUpMeanwhile(t *testing.T) {
@@ -400,27 +406,27 @@ func TestRoundDoesNotOpenWithoutOneThatGaveUpMeanwhile(t *testing.T) {
 		synctest.Wait()
 		rest := enter(t.Context(), 3, s[1])
 		synctest.Wait()
-		// Its first multi joins, the second opens.
+		// The first multi joins the round, the second one opens it.
 		slow := w.Inject(zktest.Rule{Op: "multi", Session: s[2].ID(), Skip: 1, Fate: zktest.DelayRequest, Delay: time.Second})
 		last := enter(t.Context(), 3, s[2])
 		synctest.Wait()
 		if slow.Fired() != 1 {
-			t.Fatal("the last member did not try to open the round")
+			t.Fatalf("%d requests to open the round were delayed, want 1", slow.Fired())
 		}
 		cancel()
 		if en := <-first; en.err == nil {
-			t.Fatal("cancelled, and entered")
+			t.Fatal("the cancelled Enter returned no error")
 		}
 		for _, ends := range []<-chan entry{rest, last} {
 			if en, ok := within(ends, patience); ok {
-				t.Fatalf("two of three entered: %v", en)
+				t.Fatalf("two members entered a round of three: %v", en)
 			}
 		}
 		fresh := sessions{s[0]}.rounds(t, enter(t.Context(), 3, s[0]))
 		check(t, (<-rest).err)
 		check(t, (<-last).err)
 		if n := fresh[0].Number(); n != 0 {
-			t.Errorf("in round %d", n)
+			t.Errorf("got round %d, want 0", n)
 		}
 	})
 }
@@ -439,10 +445,11 @@ func TestCancelledEnterAndLeaveLeaveNothing(t *testing.T) {
 			synctest.Wait()
 			_ = r.Leave(ctx)
 			if err, ok := within(out, patience); !ok || err != nil {
-				t.Errorf("the other: left %v, %v", ok, err)
+				t.Errorf("the other member: Leave returned: %v, error %v; want true, nil", ok, err)
 			}
 		} else if second, ok := within(in, time.Second); ok {
-			// It opened when it was cancelled: the member has entered and left.
+			// The round opened while Enter was cancelled: the member counts as
+			// having entered and left.
 			check(t, second.err)
 			check(t, second.round.Leave(t.Context()))
 		} else {
@@ -477,15 +484,17 @@ func TestDepartureWakesAtMostOne(t *testing.T) {
 		for _, s := range all {
 			sum += s.Count()
 		}
-		// To leave, to watch, and to see that it was the last: three each, and a
-		// few more of the first, if the last one left before others.
+		// Three requests for each member: to leave, to watch, and to see that
+		// it was the last. The first member needs a few more if the last one
+		// leaves before others.
 		if sum > 4*n {
-			t.Errorf("%d requests for %d members to leave", sum, n)
+			t.Errorf("%d members sent %d requests to leave, want at most %d", n, sum, 4*n)
 		}
 	})
 }
 
-// Covers D1. Who cannot have completed a round does not look whether it is complete.
+// Covers D1. A member that cannot have completed the round does not list its
+// members.
 func TestWhoCompletesARoundListsItsMembers(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *world) {
 		const n = 4
@@ -501,14 +510,14 @@ func TestWhoCompletesARoundListsItsMembers(t *testing.T) {
 		for i := range n {
 			end, ok := within(ends, patience)
 			if !ok || end.err != nil {
-				t.Fatalf("entered %v, error %v", ok, end.err)
+				t.Fatalf("Enter returned: %v, error %v; want true, nil", ok, end.err)
 			}
 			want := 0
 			if i == n-1 {
-				want = 2 // the members, and the rounds before, which it sweeps
+				want = 2 // the members, and the earlier rounds, which it sweeps
 			}
 			if got := strings.Count(all[i].Requests(), "getChildren"); got != want {
-				t.Errorf("member %d listed %d times, want %d", i, got, want)
+				t.Errorf("member %d sent %d list requests, want %d", i, got, want)
 			}
 		}
 	})
@@ -521,14 +530,14 @@ func TestMembersMustAgreeOnTheSize(t *testing.T) {
 		enter(t.Context(), 3, s[0])
 		synctest.Wait()
 		if en := <-enter(t.Context(), 2, s[1]); !errors.Is(en.err, barrier.ErrSize) || session.OutcomeOf(en.err) != session.Failed {
-			t.Errorf("%v: %v", session.OutcomeOf(en.err), en.err)
+			t.Errorf("got outcome %v, error %v; want Failed, ErrSize", session.OutcomeOf(en.err), en.err)
 		}
 		s[0].Close()
 	})
 }
 
-// Nothing is lost, stuck or early, whichever request of a member is lost, or
-// its reply, or its session with either.
+// A member loses one request, its reply, or its session with either. No member
+// is lost, blocked or early.
 //
 // Covers D1, D2, D3, D4, D6.
 func TestDoubleAtEachLostRequest(t *testing.T) {
@@ -538,7 +547,7 @@ func TestDoubleAtEachLostRequest(t *testing.T) {
 		tr.Strike(victim)
 		ends := enter(t.Context(), 2, victim)
 		if _, ok := within(ends, patience); ok && !tr.Loses() {
-			t.Fatal("entered alone")
+			t.Fatal("one member entered a round of two")
 		}
 		if tr.Loses() && victim.Err() != nil {
 			victim = tr.Client()
@@ -547,20 +556,20 @@ func TestDoubleAtEachLostRequest(t *testing.T) {
 		e2 := enter(t.Context(), 2, other)
 		second, ok := within(e2, patience)
 		if !ok || second.err != nil {
-			t.Fatalf("the other: entered %v, %v", ok, second.err)
+			t.Fatalf("the other member: Enter returned: %v, error %v; want true, nil", ok, second.err)
 		}
 		first, ok := within(ends, patience)
 		if !ok || first.err != nil && !tr.Loses() {
-			t.Fatalf("the victim: entered %v, %v", ok, first.err)
+			t.Fatalf("the victim: Enter returned: %v, error %v; want true, nil", ok, first.err)
 		}
 		out := leave(t.Context(), second.round)
 		if first.err == nil {
 			if err := first.round.Leave(t.Context()); err != nil && !tr.Loses() {
-				t.Errorf("the victim: %v", err)
+				t.Errorf("the victim: Leave returned %v, want nil", err)
 			}
 		}
 		if err, ok := within(out, patience); !ok || err != nil {
-			t.Fatalf("the other: left %v, %v", ok, err)
+			t.Fatalf("the other member: Leave returned: %v, error %v; want true, nil", ok, err)
 		}
 		left(t, tr.World)
 	})
@@ -579,18 +588,18 @@ func TestBarrier(t *testing.T) {
 			go func() { ends <- barrier.New(s.Session, path).Wait(t.Context()) }()
 		}
 		if err, ok := within(ends, patience); ok {
-			t.Fatalf("passed a barrier that is set: %v", err)
+			t.Fatalf("Wait passed a barrier that is set: error %v", err)
 		}
 		_, err := s[0].Set(t.Context(), path, []byte("x"), session.AnyVersion)
 		check(t, err)
 		if err, ok := within(ends, patience); ok {
-			t.Fatalf("another event let it pass: %v", err)
+			t.Fatalf("Wait returned after an unrelated event: error %v", err)
 		}
 		check(t, b.Remove(t.Context()))
-		check(t, b.Set(t.Context())) // at once: they pass all the same
+		check(t, b.Set(t.Context())) // set again at once: the waiters pass nevertheless
 		for range 2 {
 			if err, ok := within(ends, patience); !ok || err != nil {
-				t.Fatalf("passed %v: %v", ok, err)
+				t.Fatalf("Wait returned: %v, error %v; want true, nil", ok, err)
 			}
 		}
 		check(t, b.Remove(t.Context()))
@@ -598,7 +607,7 @@ func TestBarrier(t *testing.T) {
 	})
 }
 
-// kazoo: wait() hung after one TCP blip.
+// Regression: kazoo's wait() hung after its TCP connection was lost once.
 //
 // Covers B2.
 func TestWaitSurvivesReconnects(t *testing.T) {
@@ -612,14 +621,14 @@ func TestWaitSurvivesReconnects(t *testing.T) {
 		cut := w.Inject(zktest.Rule{Session: s[1].ID(), Fate: zktest.CloseBeforeReply})
 		check(t, s[1].Sync(t.Context(), "/"))
 		if cut.Fired() == 0 {
-			t.Fatal("no blip")
+			t.Fatal("the connection was not lost")
 		}
 		if err, ok := within(end, patience); ok {
-			t.Fatalf("passed: %v", err)
+			t.Fatalf("Wait passed a barrier that is set: error %v", err)
 		}
 		check(t, b.Remove(t.Context()))
 		if err, ok := within(end, patience); !ok || err != nil {
-			t.Fatalf("passed %v: %v", ok, err)
+			t.Fatalf("Wait returned: %v, error %v; want true, nil", ok, err)
 		}
 	})
 }
@@ -651,7 +660,7 @@ func TestBarrierRemovedAndSetAgainWhileAwayLetsPass(t *testing.T) {
 		check(t, b.Set(t.Context()))
 		away.Store(false)
 		if err, ok := within(end, patience); !ok || err != nil {
-			t.Fatalf("passed %v: %v", ok, err)
+			t.Fatalf("Wait returned: %v, error %v; want true, nil", ok, err)
 		}
 	})
 }
@@ -668,11 +677,11 @@ func TestBarrierAtEachLostRequest(t *testing.T) {
 		end := make(chan error, 2)
 		go func() { end <- other.Wait(t.Context()) }()
 		if _, ok := within(end, patience); ok {
-			t.Fatal("passed a barrier that is set")
+			t.Fatal("Wait passed a barrier that is set")
 		}
 		go func() { end <- victim.Wait(t.Context()) }()
 		if err, ok := within(end, patience); ok && (err == nil || !tr.Loses()) {
-			t.Fatalf("passed a barrier that is set: %v", err)
+			t.Fatalf("Wait passed a barrier that is set: error %v", err)
 		} else if ok {
 			end <- nil
 		}
@@ -681,7 +690,7 @@ func TestBarrierAtEachLostRequest(t *testing.T) {
 		}
 		for range 2 {
 			if err, ok := within(end, patience); !ok || err != nil && !tr.Loses() {
-				t.Fatalf("passed %v: %v", ok, err)
+				t.Fatalf("Wait returned: %v, error %v; want true, nil", ok, err)
 			}
 		}
 	})
@@ -697,18 +706,18 @@ func TestCancelledWaitLeavesNothing(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		if err := b.Wait(ctx); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("error %v", err)
+			t.Errorf("got error %v, want DeadlineExceeded", err)
 		}
 		if after := w.Nodes("/"); !slices.Equal(before, after) {
-			t.Errorf("before %v, after %v", before, after)
+			t.Errorf("znodes changed from %v to %v", before, after)
 		}
 	})
 }
 
-// A member that gave up may have counted until it is gone, so that nothing says
-// for certain that it did not. Found by double-barrier under partitions: the
-// look for a member whose creation was lost failed before it was sent, and
-// Enter said that it had failed.
+// A member that gave up may count until it is removed, so the outcome is
+// Indeterminate. Regression, found by the scenario double-barrier under
+// partitions: the search for a member whose creation was lost failed before it
+// was sent, and Enter returned the outcome Failed.
 func TestAMemberThatGaveUpMayHaveCounted(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *world) {
 		dials := 0
@@ -721,44 +730,45 @@ func TestAMemberThatGaveUpMayHaveCounted(t *testing.T) {
 				return dial(ctx, network, address)
 			}
 		})
-		// The reply to the transaction that joins is lost, and its connection the last.
+		// The reply to the transaction that joins is lost, and so is the
+		// client's last connection.
 		w.Inject(zktest.Rule{Op: "multi", Skip: 2, Fate: zktest.CloseBeforeReply})
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		if _, err := barrier.NewDouble(s.Session, path, 2).Enter(ctx); session.OutcomeOf(err) != session.Indeterminate || !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("gave up when its node was there: %v, %v", session.OutcomeOf(err), err)
+			t.Errorf("a member whose node exists: got outcome %v, error %v; want Indeterminate, DeadlineExceeded", session.OutcomeOf(err), err)
 		}
 		gone, end := context.WithCancel(t.Context())
 		end()
 		if _, err := barrier.NewDouble(s.Session, path, 2).Enter(gone); session.OutcomeOf(err) != session.Failed {
-			t.Errorf("never came: %v, %v", session.OutcomeOf(err), err)
+			t.Errorf("a member that never joined: got outcome %v, error %v; want Failed", session.OutcomeOf(err), err)
 		}
 	})
 }
 
-// Who was never asked for never counted, whatever ended Enter.
+// A member whose creation was never sent did not count, whatever ended Enter.
 func TestAMemberThatWasNotAskedForDidNotCount(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *world) {
 		s := open(w, 2)
-		enter(t.Context(), 3, s[0]) // the barrier is there
+		enter(t.Context(), 3, s[0]) // creates the barrier
 		synctest.Wait()
 		rules := map[string]zktest.Rule{
-			"the look at the round":     {Op: "getData", Fate: zktest.DelayReply},
-			"the look behind a refusal": {Op: "getData", Skip: 1, Fate: zktest.DelayReply},
+			"the read of the round":    {Op: "getData", Fate: zktest.DelayReply},
+			"the read after a refusal": {Op: "getData", Skip: 1, Fate: zktest.DelayReply},
 		}
 		for what, rule := range rules {
 			rule.Session, rule.Delay = s[1].ID(), 2*time.Second
 			slow := w.Inject(rule)
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			s[1].Before("multi", func() {
-				// Another round gathers by the time that it asks to join.
+				// Another round gathers before the request to join arrives.
 				_, err := s[0].Set(t.Context(), path, []byte("3"), session.AnyVersion)
 				check(t, err)
 			})
 			_, err := barrier.NewDouble(s[1].Session, path, 3).Enter(ctx)
 			cancel()
 			if session.OutcomeOf(err) != session.Failed || slow.Fired() != 1 {
-				t.Errorf("%s is late: %v: %v", what, session.OutcomeOf(err), err)
+				t.Errorf("%s is late: got outcome %v, error %v; want Failed", what, session.OutcomeOf(err), err)
 			}
 			slow.Remove()
 			time.Sleep(patience)
@@ -767,8 +777,8 @@ func TestAMemberThatWasNotAskedForDidNotCount(t *testing.T) {
 	})
 }
 
-// Somebody stored the size anew when a round was complete and not open yet: its
-// last member asked without pause, for ever, to open it.
+// Regression: another client set the size again when a round was complete and
+// not yet open. The round's last member tried to open it in an endless loop.
 //
 // Covers D5.
 func TestRoundThatCanNoLongerOpenIsLeft(t *testing.T) {
@@ -789,18 +799,18 @@ func TestRoundThatCanNoLongerOpenIsLeft(t *testing.T) {
 		second := enter(t.Context(), 2, s[1])
 		time.Sleep(time.Minute)
 		if n := s[1].Count(); n > 100 {
-			t.Fatalf("%d requests", n)
+			t.Fatalf("got %d requests in a minute, want at most 100", n)
 		}
 		for _, ends := range []<-chan entry{first, second} {
 			if e, ok := within(ends, patience); !ok || e.err != nil {
-				t.Errorf("entered %v: %v", ok, e.err)
+				t.Errorf("Enter returned: %v, error %v; want true, nil", ok, e.err)
 			}
 		}
 	})
 }
 
-// Somebody stored the size anew while a member waited: it waited for ever, and who
-// came later for another.
+// Regression: another client set the size again while a member waited. The
+// member waited forever, and later members waited for another one.
 func TestMembersOfARoundThatWasPassedOverComeAgain(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *world) {
 		s := open(w, 2)
@@ -811,13 +821,14 @@ func TestMembersOfARoundThatWasPassedOverComeAgain(t *testing.T) {
 		second := enter(t.Context(), 2, s[1])
 		for _, ends := range []<-chan entry{first, second} {
 			if e, ok := within(ends, patience); !ok || e.err != nil {
-				t.Errorf("entered %v: %v", ok, e.err)
+				t.Errorf("Enter returned: %v, error %v; want true, nil", ok, e.err)
 			}
 		}
 	})
 }
 
-// defer round.Leave(ctx) is right however ctx ended: the others are not held up.
+// defer round.Leave(ctx) is correct even if ctx has ended: the others do not
+// wait for this member.
 //
 // Covers D6.
 func TestLeaveWithAnEndedContextLeaves(t *testing.T) {
@@ -829,7 +840,7 @@ func TestLeaveWithAnEndedContextLeaves(t *testing.T) {
 		ended, cancel := context.WithCancel(t.Context())
 		cancel()
 		if err := first.round.Leave(ended); !errors.Is(err, context.Canceled) {
-			t.Errorf("leave: %v, want %v", err, context.Canceled)
+			t.Errorf("leave: got error %v, want %v", err, context.Canceled)
 		}
 		w.Within(time.Second, "the other", second.round.Leave)
 		w.NothingLeft()

@@ -26,23 +26,23 @@ func TestCallWithAnEndedContextMakesNoRequest(t *testing.T) {
 	})
 }
 
-// A Set that is refused when it has made the directory left that, which servers before
-// 3.10 keep.
+// Regression: a Set that was refused after it had created the parents left them
+// behind. Servers before 3.10 keep them.
 func TestRefusedSetLeavesNoDirectory(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		c := w.Client()
 		c.Refuse(recipetest.Refusal{Op: "create", Path: "/a/b/barrier", Skip: 1, Code: wire.QuotaExceeded})
 		c.Refuse(recipetest.Refusal{Op: "multi", Path: "/a/b/barrier", Skip: 1, Code: wire.QuotaExceeded})
 		if err := barrier.New(c.Session, "/a/b/barrier").Set(t.Context()); !errors.Is(err, session.ErrQuota) {
-			t.Errorf("Set: %v", err)
+			t.Errorf("Set: got error %v, want ErrQuota", err)
 		}
 		synctest.Wait()
 		if _, err := barrier.NewDouble(c.Session, "/a/b/barrier", 2).Enter(t.Context()); !errors.Is(err, session.ErrQuota) {
-			t.Errorf("Enter: %v", err)
+			t.Errorf("Enter: got error %v, want ErrQuota", err)
 		}
 		time.Sleep(5 * time.Minute)
 		if stat := recipetest.Must(w.Admin().Exists(t.Context(), "/a")); stat != nil {
-			t.Errorf("left behind: /a and %v", w.Nodes("/a"))
+			t.Errorf("left behind: /a and %v, want nothing", w.Nodes("/a"))
 		}
 	})
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// start opens a session with an ensemble in this process.
+// start starts an ensemble in this process and opens a session.
 func start() (s *session.Session, done func()) {
 	e, err := zktest.New(zktest.Options{})
 	if err != nil {
@@ -73,7 +73,7 @@ func ExampleDouble() {
 	// in round 0
 }
 
-// A Round is what Enter gives: the same members leave together.
+// Enter returns a Round, with which the same members leave together.
 func ExampleRound() {
 	s, done := start()
 	defer done()

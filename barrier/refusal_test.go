@@ -16,8 +16,8 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// A member whose reply was lost gave up its place after one look that the server
-// refused. Its node stayed, and a round of two opened for one.
+// Regression: a member whose reply was lost gave up after the server refused
+// one read. Its node stayed, and a round of two opened for one member.
 //
 // Covers D1, D2, D6.
 func TestRoundOfTwoDoesNotOpenForOne(t *testing.T) {
@@ -28,11 +28,13 @@ func TestRoundOfTwoDoesNotOpenForOne(t *testing.T) {
 				d := barrier.NewDouble(gaveUp.Session, path, 2)
 				w.Inject(zktest.Rule{Session: gaveUp.ID(), Op: "multi", Path: path, Skip: 2, Fate: zktest.CloseBeforeReply})
 				gaveUp.Refuse(recipetest.Refusal{Op: "getChildren2", Path: path + "/*", Count: 4, Code: code})
-				_, err := d.Enter(t.Context())
+				soon, stop := context.WithTimeout(t.Context(), 200*time.Millisecond)
+				defer stop()
+				_, err := d.Enter(soon)
 				if err == nil || session.OutcomeOf(err) != session.Indeterminate {
-					t.Fatalf("entered: %v", err)
+					t.Fatalf("Enter: got error %v, want one with outcome Indeterminate", err)
 				}
-				// The next Enter begins when the member is gone.
+				// The next Enter starts after the first member is removed.
 				ctx, cancel := context.WithCancel(t.Context())
 				again := make(chan error, 1)
 				go func() {
@@ -42,15 +44,15 @@ func TestRoundOfTwoDoesNotOpenForOne(t *testing.T) {
 				time.Sleep(recipetest.Timeout)
 				synctest.Wait()
 				if n := len(w.Ephemerals(path)); n != 1 {
-					t.Errorf("%d members, want that of the second Enter: %v", n, w.Nodes(path))
+					t.Errorf("got %d members, want only that of the second Enter: %v", n, w.Nodes(path))
 				}
 				cancel()
 				<-again
 				synctest.Wait()
-				alone, stop := context.WithTimeout(t.Context(), patience)
-				defer stop()
+				alone, stopWaiting := context.WithTimeout(t.Context(), patience)
+				defer stopWaiting()
 				if r, err := barrier.NewDouble(other.Session, path, 2).Enter(alone); err == nil {
-					t.Errorf("a round of two opened for one: %d", r.Number())
+					t.Errorf("round %d of two members opened for one", r.Number())
 				}
 				w.NothingLeft()
 			})
@@ -58,8 +60,8 @@ func TestRoundOfTwoDoesNotOpenForOne(t *testing.T) {
 	}
 }
 
-// A member that may still be there must not be counted together with the next one of its
-// Double: Enter fails.
+// Enter fails while an earlier member of the same Double may still be there,
+// because both must not be counted together.
 //
 // Covers D1.
 func TestEnterFailsWhileAnEarlierMemberMayBeThere(t *testing.T) {
@@ -70,11 +72,11 @@ func TestEnterFailsWhileAnEarlierMemberMayBeThere(t *testing.T) {
 		forbidden := c.Refuse(recipetest.Refusal{Op: "getChildren2", Path: path + "/*", Code: wire.NoAuth})
 		for range 2 {
 			if _, err := d.Enter(t.Context()); !errors.Is(err, zk.ErrNoAuth) {
-				t.Errorf("got %v, want an error", err)
+				t.Errorf("Enter: got error %v, want ErrNoAuth", err)
 			}
 		}
 		if n := forbidden.Fired(); n < 2 || n > 15 {
-			t.Errorf("looked %d times", n)
+			t.Errorf("the list was requested %d times, want 2 to 15", n)
 		}
 	})
 }

@@ -12,8 +12,9 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// movable returns a client of a follower that can move to the other one, or to the
-// leader, which answers a sync without waiting; and the indices of the two servers.
+// movable returns a client of a follower, and the indices of its server and of
+// a second server to which it can move. The second server is the other
+// follower, or the leader, which replies to a sync without waiting.
 func movable(w *world, toLeader bool) (c *recipetest.Client, at, next int) {
 	if !toLeader {
 		return w.OnFollower()
@@ -26,17 +27,17 @@ func movable(w *world, toLeader bool) (c *recipetest.Client, at, next int) {
 	return c, at, next
 }
 
-// The reply to the making of a member's node is lost, and the next server does not show
-// the node yet: the member is not counted twice.
+// The reply to the creation of a member's node is lost, and the next server
+// does not show the node yet. The member is not counted twice.
 //
 // Covers D1.
 func TestMemberAfterALostReplyAtAServerThatIsBehind(t *testing.T) {
-	for i := range 10 { // as a heartbeat may be sent first, behind which reads are fresh
+	for i := range 10 { // repeated because reads after a heartbeat are fresh
 		recipetest.Run(t, func(t *testing.T, w *world) {
 			c, at, behind := movable(w, i%2 == 0)
 			other := w.Client()
 			d := barrier.NewDouble(c.Session, path, 2)
-			before := enter(t.Context(), 2, other) // a Double that has been used
+			before := enter(t.Context(), 2, other) // the Double has been used before
 			r := recipetest.Must(d.Enter(t.Context()))
 			gone := leave(t.Context(), r, (<-before).round)
 			check(t, <-gone)
@@ -53,11 +54,11 @@ func TestMemberAfterALostReplyAtAServerThatIsBehind(t *testing.T) {
 			time.Sleep(recipetest.Timeout)
 			select {
 			case err := <-end:
-				t.Fatalf("a round of two opened for one: %v", err)
+				t.Fatalf("a round of two opened for one member: error %v", err)
 			default:
 			}
 			if n := len(w.Ephemerals(path)); n != 1 {
-				t.Errorf("%d members, want 1: %v", n, w.Nodes(path))
+				t.Errorf("got %d members, want 1: %v", n, w.Nodes(path))
 			}
 			cancel()
 			<-end
@@ -66,19 +67,20 @@ func TestMemberAfterALostReplyAtAServerThatIsBehind(t *testing.T) {
 	}
 }
 
-// The reply to the deletion is lost, and somebody sets the barrier again meanwhile: that
-// one stays, also where the next server shows the old one still.
+// The reply to the deletion is lost, and another client sets the barrier again
+// meanwhile. The new barrier stays, even if the next server still shows the old
+// one.
 //
 // Covers B3.
 func TestRemoveLeavesABarrierThatWasSetSince(t *testing.T) {
 	for _, lag := range []time.Duration{0, 300 * time.Millisecond} {
-		for i := range 10 { // as a heartbeat may be sent first, behind which reads are fresh
+		for i := range 10 { // repeated because reads after a heartbeat are fresh
 			recipetest.Run(t, func(t *testing.T, w *world) {
 				c, at, next := movable(w, i%2 == 0)
 				other := w.Client(w.On(at))
 				b := barrier.New(c.Session, path)
 				check(t, b.Set(t.Context()))
-				check(t, b.Remove(t.Context())) // a Barrier that has been used
+				check(t, b.Remove(t.Context())) // the Barrier has been used before
 				check(t, b.Set(t.Context()))
 				time.Sleep(time.Second)
 				lost := w.Inject(zktest.Rule{Session: c.ID(), Server: at + 1, Op: "delete", Fate: zktest.CloseBeforeReply})
@@ -98,15 +100,16 @@ func TestRemoveLeavesABarrierThatWasSetSince(t *testing.T) {
 				time.Sleep(time.Second)
 				synctest.Wait()
 				if stat := recipetest.Must(other.Exists(t.Context(), path)); stat == nil {
-					t.Error("a barrier that was set after the removal is gone")
+					t.Error("the barrier that was set after the removal is gone")
 				}
 			})
 		}
 	}
 }
 
-// The transaction that opens a round does not arrive, and one of its members has gone when the connection is back.
-// Whoever takes the lost reply for a success is alone in the round.
+// The transaction that opens a round does not arrive. When the connection is
+// back, one of its members has gone. A member that took the lost reply for a
+// success would be alone in the round.
 //
 // Covers D1.
 func TestOpeningThatWasLostOpensNothing(t *testing.T) {
@@ -116,31 +119,32 @@ func TestOpeningThatWasLostOpensNothing(t *testing.T) {
 		defer cancel()
 		first := enter(ctx, 2, s[0])
 		synctest.Wait()
-		// Its first multi joins, the second opens.
+		// The first multi joins the round, the second one opens it.
 		lost := w.Inject(zktest.Rule{Op: "multi", Session: s[1].ID(), Skip: 1, Fate: zktest.CloseBeforeRequest})
 		w.Inject(zktest.Rule{Op: "multi", Session: s[1].ID(), Skip: 1, Count: -1, Fate: zktest.DelayRequest, Delay: time.Second})
 		last := enter(t.Context(), 2, s[1])
 		synctest.Wait()
 		if lost.Fired() != 1 {
-			t.Fatal("the last member did not try to open the round")
+			t.Fatalf("%d requests to open the round were lost, want 1", lost.Fired())
 		}
 		cancel()
 		if en := <-first; en.err == nil {
-			t.Fatal("cancelled, and entered")
+			t.Fatal("the cancelled Enter returned no error")
 		}
 		if en, ok := within(last, patience); ok {
-			t.Fatalf("entered alone: %+v", en)
+			t.Fatalf("one member entered a round of two: %+v", en)
 		}
 		again := enter(t.Context(), 2, s[0])
 		for _, ends := range []<-chan entry{last, again} {
 			if en, ok := within(ends, patience); !ok || en.err != nil {
-				t.Errorf("entered %v: %v", ok, en.err)
+				t.Errorf("Enter returned: %v, error %v; want true, nil", ok, en.err)
 			}
 		}
 	})
 }
 
-// A member that came too late for a round, and is slow to notice, holds nobody up who leaves it.
+// A member that came too late for a round, and notices this late, does not keep
+// the others from leaving the round.
 //
 // Covers D3.
 func TestLateMemberHoldsNobodyUp(t *testing.T) {
@@ -151,13 +155,14 @@ func TestLateMemberHoldsNobodyUp(t *testing.T) {
 		out := leave(t.Context(), rounds...)
 		for range s {
 			if err, ok := within(out, patience); !ok || err != nil {
-				t.Errorf("left %v: %v", ok, err)
+				t.Errorf("Leave returned: %v, error %v; want true, nil", ok, err)
 			}
 		}
 	})
 }
 
-// Members that find a round deleted have the next one gather, and only one of them does.
+// Several members find that the directory of a round is deleted. Only one of
+// them makes the next round gather.
 //
 // Covers D4, D5.
 func TestDeletedRoundIsPassedOverByAllAtOnce(t *testing.T) {
@@ -165,12 +170,14 @@ func TestDeletedRoundIsPassedOverByAllAtOnce(t *testing.T) {
 		s := open(w, 4)
 		recipetest.Must(w.Admin().Create(t.Context(), "/app", nil, session.Persistent))
 		recipetest.Must(w.Admin().Create(t.Context(), path, []byte("4"), session.Persistent))
-		// Its first multi finds no round, the second would make the next one, and comes when the others have joined that.
+		// The first multi of this member finds no round. The second one would
+		// begin the next round. It arrives when the others have joined that
+		// round.
 		late := w.Inject(zktest.Rule{Op: "multi", Session: s[0].ID(), Skip: 1, Fate: zktest.DelayRequest, Delay: time.Second})
 		first := enter(t.Context(), 4, s[0])
 		synctest.Wait()
 		if late.Fired() != 1 {
-			t.Fatal("nobody is late")
+			t.Fatalf("%d requests were delayed, want 1", late.Fired())
 		}
 		rest := enter(t.Context(), 4, s[1:]...)
 		for i := range s {
@@ -179,7 +186,7 @@ func TestDeletedRoundIsPassedOverByAllAtOnce(t *testing.T) {
 				ends = first
 			}
 			if en, ok := within(ends, patience); !ok || en.err != nil || en.round.Number() != 1 {
-				t.Errorf("entered %v: %+v", ok, en)
+				t.Errorf("Enter returned: %v, %+v; want true and round 1", ok, en)
 			}
 		}
 	})

@@ -9,7 +9,7 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// Covers D6. A join that was given up does not go out behind what undoes it.
+// Covers D6. An abandoned join is not sent after the request that undoes it.
 func TestEnterCancelledBetweenTwoStepsLeavesNothing(t *testing.T) {
 	recipetest.CancelBetweenSteps(t, func(ctx context.Context, s *session.Session) (func(context.Context) error, error) {
 		r, err := barrier.NewDouble(s, path, 1).Enter(ctx)

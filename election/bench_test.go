@@ -9,7 +9,7 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// BenchmarkCampaign is a term won and resigned, by candidates with a session each.
+// BenchmarkCampaign wins a term and resigns. Each candidate has its own session.
 func BenchmarkCampaign(b *testing.B) {
 	for _, candidates := range []int{1, 8, 64} {
 		b.Run(fmt.Sprint(candidates), func(b *testing.B) {

@@ -14,7 +14,9 @@ import (
 
 type requestID struct{}
 
-// Covers E10. The context of a leader is its program's, and ends with the term.
+// The context of a leader is derived from the caller's context, and also ends with the term.
+//
+// Covers E10.
 func TestLeaderWorksUnderItsCallersContext(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		errDown := errors.New("going down")
@@ -25,32 +27,34 @@ func TestLeaderWorksUnderItsCallersContext(t *testing.T) {
 		defer stop()
 		cancel(errDown)
 		if context.Cause(leading) != errDown || leading.Value(requestID{}) != 7 || derived.Err() != nil {
-			t.Errorf("cause %v, want %v; value %v; other context %v", context.Cause(leading), errDown, leading.Value(requestID{}), derived.Err())
+			t.Errorf("cause of the bound context: got %v, want %v; value: got %v, want 7; other context: got %v, want it alive", context.Cause(leading), errDown, leading.Value(requestID{}), derived.Err())
 		}
 		ok(t, w.Admin().Delete(t.Context(), term.Path(), session.AnyVersion))
 		<-term.Context().Done()
 		synctest.Wait()
 		if got := context.Cause(derived); !errors.Is(got, session.ErrRevoked) {
-			t.Errorf("cause after a deletion %v, want %v", got, session.ErrRevoked)
+			t.Errorf("cause after a deletion: got %v, want %v", got, session.ErrRevoked)
 		}
 
 		next := now(t, campaign(w.Client(), t.Context(), "b"))
 		leading = next.Bind(t.Context())
-		ok(t, next.Resign(leading)) // waits for the answer, though the term's end is that of its context
+		ok(t, next.Resign(leading)) // waits for the answer, although its context ends with the term
 		if got := context.Cause(leading); !errors.Is(got, election.ErrResigned) {
-			t.Errorf("cause after Resign %v, want %v", got, election.ErrResigned)
+			t.Errorf("cause after Resign: got %v, want %v", got, election.ErrResigned)
 		}
 	})
 }
 
-// Covers E10. A leader that panics resigns.
+// A leader that panics resigns.
+//
+// Covers E10.
 func TestPanickingLeaderResigns(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		c := w.Client()
 		func() {
 			defer func() {
 				if got := recover(); got != "broken" {
-					t.Errorf("recovered %v", got)
+					t.Errorf("recovered: got %v, want %q", got, "broken")
 				}
 			}()
 			_ = election.New(c.Session, path, election.Options{}).Run(t.Context(), func(context.Context, *election.Term) error { panic("broken") })
@@ -60,7 +64,9 @@ func TestPanickingLeaderResigns(t *testing.T) {
 	})
 }
 
-// Covers E11. defer term.Resign(ctx) is right however ctx ended.
+// A deferred term.Resign(ctx) resigns, no matter how ctx ended.
+//
+// Covers E11.
 func TestResignWithAnEndedContextResigns(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		term := now(t, campaign(w.Client(), t.Context(), "a"))
@@ -69,7 +75,7 @@ func TestResignWithAnEndedContextResigns(t *testing.T) {
 		<-ctx.Done()
 		cancel()
 		if err := term.Resign(ctx); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("resign: %v, want %v", err, context.DeadlineExceeded)
+			t.Errorf("Resign: got %v, want %v", err, context.DeadlineExceeded)
 		}
 		ok(t, now(t, next).Resign(t.Context()))
 		w.NothingLeft()

@@ -19,7 +19,7 @@ func TestDeadlineIsWhenTheTermEnds(t *testing.T) {
 		deadline := term.Deadline()
 		<-term.Context().Done()
 		if late := time.Since(deadline); late < 0 || late > time.Millisecond {
-			t.Errorf("the context ended %v after the deadline", late)
+			t.Errorf("context ended %v after the deadline, want 0 to 1ms", late)
 		}
 	})
 }

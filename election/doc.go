@@ -1,10 +1,4 @@
-// Package election is the choice of one leader among processes, on ZooKeeper.
-//
-// No election can keep a process from acting after it was deposed: it may be
-// paused between looking and acting. What this package gives is a context that
-// ends before anybody else can be elected, an [Epoch] for resources that can
-// compare it, and [Term.Txn] for data that is in ZooKeeper itself. Use one of the
-// latter two for what only a leader may do.
+// Package election chooses one leader among processes through ZooKeeper.
 //
 // # Usage
 //
@@ -13,66 +7,99 @@
 //			return lead(ctx, term.Epoch()) // stops when ctx ends
 //		})
 //
-// Those who lead by hand call [Election.Campaign], and work under [Term.Bind].
+// Run campaigns, calls the function while the process leads, and campaigns again when a term was
+// lost. A program that leads by hand calls [Election.Campaign] and works under [Term.Bind]:
+//
+//	term, err := election.New(s, "/scheduler", election.Options{Label: address}).Campaign(ctx)
+//	if err != nil {
+//		return err // not elected
+//	}
+//	defer term.Resign(ctx)
+//	ctx = term.Bind(ctx)
+//
+// No election can prevent a process from acting after it was deposed, because the process may be
+// paused between its check and its act. This package gives you:
+//
+//   - a context that ends before any other candidate can be elected,
+//   - an [Epoch] for resources that can compare it,
+//   - and [Term.Txn] for data in ZooKeeper itself.
+//
+// For acts that only a leader may do, use the epoch or Term.Txn.
 //
 // # Guarantees
 //
-// E1. Epochs grow: of two terms on one path, the later has the larger epoch,
-// also after the path was deleted and made again.
+// E1. Epochs grow: of two terms on one path, the later one has the larger epoch. This holds even if
+// the path was deleted and created again.
 //
 // E2. An epoch has one leader.
 //
-// E3. At most one term exists at a time: the context of one ends before the
-// next is given out. (Assumptions: see package session, S2.)
+// E3. At most one term exists at a time: the context of one term ends before the next is given out.
+// Guarantee S2 of package session states the assumptions.
 //
-// E4. A transaction of Txn is applied only while the term stands, at most once,
-// and its answer is true also if a reply was lost.
+// In other words, two leaders never work at the same time while both obey their contexts, and a
+// resource that compares epochs can refuse a leader that does not.
 //
-// E5. Who is elected reads, in the same session, all that transactions of
-// earlier terms wrote.
+// E4. A transaction of Txn is applied only while the term lasts, and at most once. Its result is
+// truthful even if a reply was lost.
 //
-// E6. A candidate is told that it lost a term before it can be elected again.
+// E5. In its own session, an elected candidate reads everything that transactions of earlier terms
+// wrote.
 //
-// E7. When a leader resigns or its session expires, the next candidate is
-// elected, and nobody is deposed otherwise. A departure wakes one candidate.
+// In other words, a new leader can read the state from ZooKeeper without a sync and continue from
+// it.
 //
-// E8. An observer sees leaders that were leaders at some time since the last
-// that it saw, in their order, and in the end the present one. It makes no
-// request when candidates other than the leader come and go.
+// E6. When a candidate loses a term, the context of that term ends before the candidate can be
+// elected again.
+//
+// E7. When a leader resigns or its session expires, the next candidate is elected. No leader is
+// deposed otherwise. A departure wakes one candidate.
+//
+// E8. An observer sees only leaders that led at some time since the last one that it saw. It sees
+// them in their order, and finally the present one. It makes no request when candidates other than
+// the leader come and go.
+//
+// In other words, a change of leader wakes few processes. An observer can miss a short term, but
+// never goes back to an earlier leader.
 //
 // E9. A call of Campaign that fails or is cancelled leaves no candidate.
 //
-// E10. The context of Run, and of Bind, is derived from that of the caller, and
-// ends too, with the cause, before anybody else can be elected. Run resigns when
-// its function has returned or panicked.
+// E10. The contexts of Run and Bind are derived from the caller's context. When the term ends, they
+// end too, with the cause, before any other candidate can be elected. Run resigns when its function
+// has returned or panicked.
 //
-// E11. Resign ends the term and begins the resignation whatever the state of its
-// context, and the session finishes it.
+// E11. Resign ends the term and begins the resignation even if its context has ended. The session
+// completes it.
+//
+// In other words, a leader stops when its program stops or its term is lost, and then makes way for
+// the next candidate.
 //
 // # Not guaranteed
 //
-// An observer may miss a leader that was replaced soon. It may see a leader
-// that has not been told yet, or one whose lease has lapsed, until the servers
-// expire its session.
+// An observer may miss a leader that was soon replaced. It may see a leader whose client has not
+// yet detected its loss. It may also see a leader whose lease has lapsed, until the servers expire
+// the session.
 //
 // # Session loss
 //
-// When the session is lost its term ends with the cause and waiting calls fail
-// with it. [Run] campaigns again in a new session.
+// When the session is lost, its term ends with the cause, and waiting calls fail with it. [Run]
+// campaigns again in a new session.
 //
 // # Goroutines
 //
-// None, beyond those of the requests under way.
+// The package keeps no goroutines, except those of requests in progress.
 //
 // # Znodes
 //
-//	<path>/<id>-latch-<number>   a candidate; its data is its label, or what Proclaim set
+//	<path>/<id>-latch-<number>   a candidate; its data is its label or the value of Proclaim
 //
-// Path itself is made when needed, as a container, which the server deletes
-// some time after its last child went. Its data is used by Txn. Candidates of
-// Curator's LeaderLatch and LeaderSelector and of kazoo's Election on the same
-// path count. For them to count ours, LeaderLatch needs nothing, and kazoo's
-// Election a lock with extra_lock_patterns=["-latch-"]. But Proclaim changes
-// the leader's node, and a LeaderLatch right behind it is not told any more when
-// the node goes: do without Proclaim where such candidates stand.
+// The node at path is created when it is needed. It is a container, which the servers delete some
+// time after its last child is gone. Txn uses its data.
+//
+// Candidates of Curator's LeaderLatch and LeaderSelector, and of kazoo's Election, count if they
+// are on the same path. The reverse depends on the library. LeaderLatch counts the candidates of
+// this package without any option. Kazoo's Election needs a lock with the option
+// extra_lock_patterns=["-latch-"].
+//
+// Proclaim changes the leader's node. A LeaderLatch directly behind that leader is then not
+// notified when the node is deleted. Do not use Proclaim together with such candidates.
 package election

@@ -14,28 +14,27 @@ import (
 var (
 	// ErrResigned is the cause with which a term's context ends on Resign.
 	ErrResigned = errors.New("election: resigned")
-	// ErrExhausted means that the path's sequence numbers are nearly used up.
-	// Delete the path while nobody is a candidate.
+	// ErrExhausted means that the sequence numbers of the path are nearly used up. Delete the
+	// path while there are no candidates.
 	ErrExhausted = errors.New("election: sequence numbers of the directory are used up")
-	// ErrAgain is for functions given to Run: resign, and campaign again
-	// behind those who wait.
+	// ErrAgain is for functions that run under Run. It makes Run resign and campaign again,
+	// behind the candidates that wait.
 	ErrAgain = errors.New("election: campaign again")
-	// ErrDeadlock means that the context of Campaign is that of a term of the
-	// same election in the same session, so that it would wait for itself.
-	// Resign first.
-	ErrDeadlock = errors.New("election: waiting for oneself")
+	// ErrDeadlock means that Campaign would wait for its own caller: the context of the call is
+	// the context of a term of the same election in the same session. Resign first.
+	ErrDeadlock = errors.New("election: the caller would wait for its own term")
 )
 
-// An Epoch numbers a term. Epochs grow over the whole ensemble and for ever:
-// it is the transaction (czxid) that made the candidate's node. Give it to the
-// resource that the leader writes to, and let the resource refuse any epoch
-// below the largest that it has seen.
+// An Epoch is the number of a term. It grows with every term in the whole ensemble, and never
+// becomes smaller. It is the zxid of the transaction that created the candidate's node (its czxid).
+// Pass the epoch to the resource that the leader writes to. The resource must refuse any epoch that
+// is smaller than the largest one it has seen.
 type Epoch int64
 
-// Options are what a candidate may choose. The zero value shows nothing.
+// Options of a candidate. The zero value is the default.
 type Options struct {
-	// Label is what observers are shown when the candidate leads, an address for
-	// example. Term.Proclaim changes it.
+	// Label is the value that observers see when the candidate leads, for example an address.
+	// Term.Proclaim changes it.
 	Label string
 }
 
@@ -45,25 +44,26 @@ type Election struct {
 	label string
 }
 
-// New returns the election at path. No request is made. An invalid path is an error
-// of each call, session.ErrInvalid.
+// New returns the election at path. It makes no request. If path is invalid, each call fails with
+// session.ErrInvalid.
 func New(s *session.Session, path string, o Options) *Election {
 	return &Election{queue: newQueue(s, path), label: o.Label}
 }
 
-// suffix ends own nodes' names before the number.
+// suffix is the end of the names of this package's nodes, before the number.
 const suffix = "latch-"
 
 func newQueue(s *session.Session, path string) *lockqueue.Queue {
 	return &lockqueue.Queue{Session: s, Dir: path, Name: "election", Invalid: session.CheckPath(path), Naming: lockqueue.Naming{
 		Exclusive: []string{suffix, "lock-", "__lock__"},
-		Silent:    true, // Curator's LeaderLatch would sleep through a change, and never be told of the deletion
+		// After a change of the data, Curator's LeaderLatch would not notice the deletion.
+		Silent: true,
 	}}
 }
 
-// Campaign waits to be elected. Observers are shown Options.Label. If ctx ends
-// first, or on any other error, nobody is elected and no candidate remains. Within
-// a term of the same election it fails with ErrDeadlock.
+// Campaign waits until this candidate is elected. Observers then see Options.Label. If ctx ends
+// first, or on any other error, the candidate is not elected, and its node is removed. Within a
+// term of the same election, Campaign fails with ErrDeadlock.
 func (e *Election) Campaign(ctx context.Context) (_ *Term, err error) {
 	ctx, done := recipe.Acquire(ctx, e.queue.Session, "election", e.queue.Dir)
 	defer func() { done(err) }()
@@ -83,12 +83,14 @@ func (e *Election) Campaign(ctx context.Context) (_ *Term, err error) {
 	return term, nil
 }
 
-// Run campaigns, calls f for each term, and campaigns again when a term ended
-// before f returned, or when f returned ErrAgain. It returns what else f
-// returned, nil included, after resigning; an error of Campaign; or the cause
-// of ctx when that ended. The context that f gets is that of Term.Bind: it is
-// derived from ctx and ends too, with the cause, when the term does. f must return
-// then. The candidate resigns also if f panics.
+// Run campaigns, and calls f for each term. The context of f is that of Term.Bind: it is derived
+// from ctx, and also ends, with the cause, when the term ends. f must return then. When f has
+// returned or panicked, Run resigns.
+//
+// Run campaigns again if the term ended before f returned, or if f returned ErrAgain. Otherwise it
+// returns the result of f, which may be nil. If Campaign fails, Run returns its error. If ctx has
+// ended, Run returns the error of f, or the cause of ctx if f returned nil. If the term ended with
+// session.ErrUnreadable, Run returns that cause, because the next term would end in the same way.
 func (e *Election) Run(ctx context.Context, f func(ctx context.Context, term *Term) error) error {
 	for {
 		term, err := e.Campaign(ctx)
@@ -102,8 +104,8 @@ func (e *Election) Run(ctx context.Context, f func(ctx context.Context, term *Te
 	}
 }
 
-// Run is Election.Run that also survives lost sessions: it opens one after
-// another with the given options. See session.Run for the pauses in between.
+// Run is like Election.Run, but also survives lost sessions: it opens one session after another
+// with the given options. See session.Run for the pauses in between.
 func Run(ctx context.Context, opts session.Options, path string, o Options, f func(ctx context.Context, term *Term) error) error {
 	return session.Run(ctx, opts, func(ctx context.Context, s *session.Session) error {
 		return New(s, path, o).Run(ctx, f)

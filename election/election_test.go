@@ -32,7 +32,7 @@ func campaign(c *recipetest.Client, ctx context.Context, value string) <-chan el
 	return done
 }
 
-// now takes a term that has been given out already.
+// now returns a term that was already given out.
 func now(t *testing.T, done <-chan elected) *election.Term {
 	t.Helper()
 	synctest.Wait()
@@ -43,7 +43,7 @@ func now(t *testing.T, done <-chan elected) *election.Term {
 		}
 		return e.Term
 	default:
-		t.Fatal("not elected")
+		t.Fatal("got no term, want one")
 		panic("unreachable")
 	}
 }
@@ -53,20 +53,22 @@ func notYet(t *testing.T, done <-chan elected) {
 	synctest.Wait()
 	select {
 	case e := <-done:
-		t.Fatalf("elected or failed: %+v", e)
+		t.Fatalf("got %+v, want the candidate to wait", e)
 	default:
 	}
 }
 
 var ok = recipetest.Check
 
-// Covers E7. What an election costs, in requests: a resignation is one write,
-// and its one successor needs none.
+// TestRequestsOfAnElection counts requests. A resignation is one write, and its successor needs no
+// request.
+//
+// Covers E7.
 func TestRequestsOfAnElection(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		ctx := t.Context()
 		a, b, c := w.Client(), w.Client(), w.Client()
-		ok(t, now(t, campaign(a, ctx, "")).Resign(ctx)) // makes the directory
+		ok(t, now(t, campaign(a, ctx, "")).Resign(ctx)) // creates the directory
 		synctest.Wait()
 		a.Requests()
 
@@ -79,7 +81,7 @@ func TestRequestsOfAnElection(t *testing.T) {
 		ok(t, first.Proclaim(ctx, []byte("a2")))
 		a.Expect(t, "proclaim", "multi")
 		notYet(t, second)
-		b.Expect(t, "told of a proclamation", "")
+		b.Expect(t, "after a proclamation", "")
 		ok(t, first.Resign(ctx))
 		a.Expect(t, "resign", "delete")
 		term := now(t, second)
@@ -94,8 +96,10 @@ func TestRequestsOfAnElection(t *testing.T) {
 	})
 }
 
-// Covers E1, E2, E3, E6, E7. libkv#156: the leader is not told that it was
-// deposed. CURATOR-444, -620, -644, -653, -696, druid#16411: two leaders.
+// In libkv#156, the leader is not notified that it was deposed. CURATOR-444, -620, -644, -653, -696
+// and druid#16411 report two leaders.
+//
+// Covers E1, E2, E3, E6, E7.
 func TestDeposedLeaderIsToldFirst(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		ctx := t.Context()
@@ -103,8 +107,8 @@ func TestDeposedLeaderIsToldFirst(t *testing.T) {
 		a := w.Client(w.On(follower))
 		b := w.Client(w.On(w.Leader()))
 		old := now(t, campaign(a, ctx, "a"))
-		tells := make(chan time.Time, 1)
-		context.AfterFunc(old.Context(), func() { tells <- time.Now() })
+		ends := make(chan time.Time, 1)
+		context.AfterFunc(old.Context(), func() { ends <- time.Now() })
 		next := campaign(b, ctx, "b")
 		time.Sleep(time.Second)
 		begun := time.Now()
@@ -112,26 +116,28 @@ func TestDeposedLeaderIsToldFirst(t *testing.T) {
 		e := <-next
 		ok(t, e.err)
 		select {
-		case told := <-tells:
-			t.Logf("told after %v, successor after %v", told.Sub(begun), time.Since(begun))
+		case ended := <-ends:
+			t.Logf("context ended after %v, successor elected after %v", ended.Sub(begun), time.Since(begun))
 		default:
-			t.Fatal("two leaders")
+			t.Fatal("second candidate elected while the context of the first term is alive")
 		}
 		if e.Epoch() <= old.Epoch() {
-			t.Errorf("epoch %d after %d", e.Epoch(), old.Epoch())
+			t.Errorf("second epoch: got %d, want more than %d", e.Epoch(), old.Epoch())
 		}
 		if err := old.Resign(ctx); !errors.Is(err, session.ErrLeaseLapsed) {
-			t.Errorf("resignation of a deposed leader: %v", err)
+			t.Errorf("Resign of a deposed leader: got %v, want %v", err, session.ErrLeaseLapsed)
 		}
 		if _, err := old.Txn(ctx, session.CreateOp{Path: "/x", Mode: session.Persistent}); session.OutcomeOf(err) != session.Failed {
-			t.Errorf("transaction of a deposed leader: %v", err)
+			t.Errorf("Txn of a deposed leader: got %v, outcome %v, want %v", err, session.OutcomeOf(err), session.Failed)
 		}
 		ok(t, e.Resign(ctx))
 	})
 }
 
-// Covers E7. A crashed leader is succeeded within its timeout, a tick for the
-// rounding, and another.
+// After a leader crashed, a successor is elected within the session timeout and two ticks: one for
+// the rounding, and one more.
+//
+// Covers E7.
 func TestSuccessionAfterACrash(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		unplugged := false
@@ -154,7 +160,7 @@ func TestSuccessionAfterACrash(t *testing.T) {
 		e := <-next
 		ok(t, e.err)
 		if took := time.Since(begun); took > recipetest.Timeout+2*2*time.Second {
-			t.Errorf("succeeded after %v", took)
+			t.Errorf("successor elected after %v, want at most %v", took, recipetest.Timeout+2*2*time.Second)
 		} else {
 			t.Logf("succeeded after %v", took)
 		}
@@ -162,8 +168,10 @@ func TestSuccessionAfterACrash(t *testing.T) {
 	})
 }
 
-// Covers E4, E5. Each leader counts on from what the last one wrote, whatever
-// replies are lost, and no count is lost or doubled.
+// Each leader continues the count of the previous leader, while replies are lost. Every increment
+// is applied exactly once.
+//
+// Covers E4, E5.
 func TestLeadersCountTogether(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		ctx := t.Context()
@@ -200,7 +208,7 @@ func TestLeadersCountTogether(t *testing.T) {
 		value, err := w.Admin().Get(ctx, "/count")
 		ok(t, err)
 		if len(value.Data) != clients*rounds {
-			t.Errorf("counted to %d, want %d", len(value.Data), clients*rounds)
+			t.Errorf("count: got %d, want %d", len(value.Data), clients*rounds)
 		}
 		w.NothingLeft()
 	})
@@ -214,16 +222,20 @@ func campaignOnce(ctx context.Context, s *session.Session) (func(context.Context
 	return term.Resign, nil
 }
 
-// Covers E9. A stop while waiting left a ghost that was elected later;
-// etcd#11456, #21128: Campaign returns after its own lease expired.
+// A candidate that stops while it waits must not leave a node that is elected later. In etcd#11456
+// and #21128, Campaign returns after its own lease expired.
+//
+// Covers E9.
 func TestFailedCampaignLeavesNoCandidate(t *testing.T) {
 	t.Run("free", recipetest.Call{Do: campaignOnce}.AtEachCrashPoint)
 	t.Run("blocked", recipetest.Call{Do: campaignOnce, Block: campaignOnce}.AtEachCrashPoint)
 	t.Run("between two steps", func(t *testing.T) { recipetest.CancelBetweenSteps(t, campaignOnce) })
 }
 
-// Covers E6, E7. Run leads again after its session was lost, is told first, and
-// ends when f does.
+// Run leads again after its session was lost. The context of the lost term ends first. Run returns
+// when f returns nil.
+//
+// Covers E6, E7.
 func TestRunSurvivesLostSessions(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		opts := session.Options{Servers: w.Servers(), Timeout: recipetest.Timeout, Dial: w.DialContext}
@@ -231,7 +243,7 @@ func TestRunSurvivesLostSessions(t *testing.T) {
 		again := true
 		err := election.Run(t.Context(), opts, path, election.Options{Label: "v"}, func(ctx context.Context, term *election.Term) error {
 			if len(epochs) > 0 && term.Epoch() <= epochs[len(epochs)-1] {
-				t.Errorf("epoch %d after %v", term.Epoch(), epochs)
+				t.Errorf("epoch: got %d after %v, want a larger one", term.Epoch(), epochs)
 			}
 			epochs = append(epochs, term.Epoch())
 			switch {
@@ -248,7 +260,7 @@ func TestRunSurvivesLostSessions(t *testing.T) {
 			return nil
 		})
 		if err != nil || len(epochs) != 5 {
-			t.Errorf("%v after %d terms", err, len(epochs))
+			t.Errorf("Run: got %v after %d terms, want none after 5", err, len(epochs))
 		}
 		w.NothingLeft()
 	})
@@ -264,23 +276,23 @@ func TestRunEndsWithItsContext(t *testing.T) {
 			return nil
 		})
 		if !errors.Is(err, context.Canceled) {
-			t.Errorf("%v", err)
+			t.Errorf("Run with an ended context: got %v, want %v", err, context.Canceled)
 		}
 		broken := errors.New("broken")
 		err = election.New(c.Session, path, election.Options{}).Run(t.Context(), func(context.Context, *election.Term) error { return broken })
 		if !errors.Is(err, broken) {
-			t.Errorf("%v", err)
+			t.Errorf("Run: got %v, want %v", err, broken)
 		}
 		w.NothingLeft()
 	})
 }
 
-// The server that told a candidate of its turn is lost before it answered anything
-// more, and the next one is behind.
+// A server reports the turn of a candidate, and its connection is lost before it answers anything
+// else. The next server lags.
 //
 // Covers E5.
 func TestElectedReadsWhatWasWrittenOnAnotherServer(t *testing.T) {
-	for range 40 { // as a heartbeat may be sent first, behind which reads are fresh
+	for range 40 { // repeated, because a heartbeat may be sent first and make the reads fresh
 		recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 			ctx := t.Context()
 			a := w.Client(w.On(w.Leader()))
@@ -299,7 +311,7 @@ func TestElectedReadsWhatWasWrittenOnAnotherServer(t *testing.T) {
 			}
 			elected := <-next
 			if v := recipetest.Must(b.Get(ctx, "/state")); string(v.Data) != "a" {
-				t.Errorf("the next leader read %q", v.Data)
+				t.Errorf("value that the next leader reads: got %q, want %q", v.Data, "a")
 			}
 			elected.Resign(ctx)
 		})

@@ -9,6 +9,8 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
+// A call with an ended context sends no request. See etcd#10111.
+//
 // Covers E9.
 func TestCampaignWithAnEndedContextMakesNoRequest(t *testing.T) {
 	recipetest.EndedContextSendsNothing(t, map[string]func(context.Context, *session.Session) error{

@@ -26,7 +26,8 @@ func ExampleElection() {
 		fmt.Println(err)
 		return
 	}
-	// Lead under term.Bind(ctx), and give term.Epoch() to what is written to.
+	// Lead under term.Bind(ctx), and pass term.Epoch() to the resources that the leader writes
+	// to.
 	leader, _ := scheduler.Leader(ctx)
 	fmt.Printf("%s leads: %v\n", leader.Value, leader.Epoch == term.Epoch())
 
@@ -81,7 +82,7 @@ func ExampleRun() {
 	err := election.Run(context.Background(), opts, "/scheduler", election.Options{},
 		func(ctx context.Context, term *election.Term) error {
 			if terms++; terms < 3 {
-				return election.ErrAgain // let others have a turn
+				return election.ErrAgain // gives other candidates a turn
 			}
 			return nil
 		})
@@ -90,7 +91,7 @@ func ExampleRun() {
 	// 3 terms, <nil>
 }
 
-// What an epoch is for: whatever the leader writes to refuses a leader of old.
+// A resource that compares epochs refuses an earlier leader.
 func ExampleEpoch() {
 	e, _ := zktest.New(zktest.Options{})
 	defer e.Close()

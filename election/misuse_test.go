@@ -13,30 +13,31 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// ClickHouse Keeper resumes no session, and the lease has no proof there. A
-// candidate does not try again and again.
+// ClickHouse Keeper resumes no session, so the lease has no proof there. A candidate does not retry
+// endlessly.
 func TestNoLeaderOnAServerThatIsNotZooKeeper(t *testing.T) {
 	recipetest.RunOn(t, zktest.Options{NoResume: true}, func(t *testing.T, w *recipetest.World) {
 		c := w.Client()
 		w.Within(time.Minute, "Run", func(ctx context.Context) error {
 			err := election.New(c.Session, "/e", election.Options{}).Run(ctx, func(context.Context, *election.Term) error {
-				t.Error("it leads")
+				t.Error("Run called the function, want no term")
 				return nil
 			})
 			if !errors.Is(err, session.ErrNotZooKeeper) {
-				t.Errorf("got %v, want %v", err, session.ErrNotZooKeeper)
+				t.Errorf("Run: got %v, want %v", err, session.ErrNotZooKeeper)
 			}
 			return nil
 		})
 		synctest.Wait()
 		w.NothingLeft()
 		if n := c.Count(); n > 15 {
-			t.Errorf("%d requests", n)
+			t.Errorf("requests: got %d, want at most 15", n)
 		}
 	})
 }
 
-// etcd#9980: a leader that campaigns again within its term would wait for itself, whichever way it leads.
+// In etcd#9980, a leader that campaigns again within its term waits for itself. Here Campaign fails
+// instead, with the context of the term and with that of Run.
 func TestLeaderDoesNotWaitForItself(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		c := election.New(w.Client().Session, "/e", election.Options{})
@@ -46,10 +47,10 @@ func TestLeaderDoesNotWaitForItself(t *testing.T) {
 			ctx, cancel := context.WithTimeout(ctx, time.Minute)
 			defer cancel()
 			if _, err := c.Campaign(ctx); !errors.Is(err, election.ErrDeadlock) {
-				t.Errorf("Campaign within the own term: %v", err)
+				t.Errorf("Campaign within the own term: got %v, want %v", err, election.ErrDeadlock)
 			}
 			if _, err := other.Campaign(ctx); !errors.Is(err, context.DeadlineExceeded) {
-				t.Errorf("Campaign in another session: %v", err)
+				t.Errorf("Campaign in another session: got %v, want %v", err, context.DeadlineExceeded)
 			}
 		}
 		term, err := c.Campaign(t.Context())
@@ -70,7 +71,7 @@ func TestLeaderDoesNotWaitForItself(t *testing.T) {
 	})
 }
 
-// A context outlives its term where the program keeps it. It is then no reason to refuse.
+// Campaign accepts the context of a term that is over.
 func TestTermThatIsOverIsNoDeadlock(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		c := election.New(w.Client().Session, "/e", election.Options{})
@@ -84,7 +85,7 @@ func TestTermThatIsOverIsNoDeadlock(t *testing.T) {
 		}
 		term, err := c.Campaign(kept)
 		if err != nil {
-			t.Fatalf("Campaign after the term: %v", err)
+			t.Fatalf("Campaign after the term: got %v, want a term", err)
 		}
 		if err := term.Resign(t.Context()); err != nil {
 			t.Error(err)
@@ -92,7 +93,8 @@ func TestTermThatIsOverIsNoDeadlock(t *testing.T) {
 	})
 }
 
-// Somebody deletes the node of a leader, which has not noticed yet. What it writes then is not applied.
+// A client deletes the node of a leader, and the leader has not noticed it yet. Its writes are not
+// applied.
 //
 // Covers E4.
 func TestLeaderWhoseNodeIsGoneWritesNothing(t *testing.T) {
@@ -108,16 +110,16 @@ func TestLeaderWhoseNodeIsGoneWritesNothing(t *testing.T) {
 				term := now(t, campaign(w.Client(), t.Context(), "old"))
 				recipetest.Check(t, w.Admin().Delete(t.Context(), term.Path(), session.AnyVersion))
 				if term.Context().Err() != nil {
-					t.Fatal("the leader has noticed already")
+					t.Fatalf("cause of the term's context: got %v, want none yet", context.Cause(term.Context()))
 				}
 				if err := write(t.Context(), term); !errors.Is(err, session.ErrRevoked) || session.OutcomeOf(err) != session.Failed {
-					t.Errorf("%v: %v, want %v: %v", session.OutcomeOf(err), err, session.Failed, session.ErrRevoked)
+					t.Errorf("%s: got %v, outcome %v, want %v, outcome %v", what, err, session.OutcomeOf(err), session.ErrRevoked, session.Failed)
 				}
 				if stat := recipetest.Must(w.Admin().Exists(t.Context(), "/written")); stat != nil {
-					t.Error("it was applied")
+					t.Errorf("/written after %s: got %v, want no node", what, stat)
 				}
 				if got := string(term.Value()); got != "old" {
-					t.Errorf("the value is %q, want %q", got, "old")
+					t.Errorf("value: got %q, want %q", got, "old")
 				}
 			})
 		})

@@ -12,38 +12,37 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// A Leader is what others know of a term. Nobody leads where Epoch is zero.
+// A Leader is the public part of a term. If Epoch is zero, there is no leader.
 type Leader struct {
 	Epoch   Epoch
-	Path    string // of its node
+	Path    string // path of its node
 	Session int64
-	Value   []byte // Options.Label, or what Term.Proclaim was given last
+	Value   []byte // Options.Label, or the last value of Term.Proclaim
 }
 
-// Leader returns who leads the election, as far as the server asked knows: Sync
-// first to be sure of what was before.
+// Leader returns the leader of the election, according to the server that answers. To include all
+// earlier changes, call Sync first.
 func (e *Election) Leader(ctx context.Context) (Leader, error) {
 	o := &observer{lockQueue: e.queue}
 	defer o.stop()
-	leader, err := o.look(ctx)
+	leader, err := o.find(ctx)
 	if err != nil {
-		return Leader{}, fmt.Errorf("election: leader of %s: %w", e.queue.Dir, err)
+		return Leader{}, fmt.Errorf("election: read leader of %s: %w", e.queue.Dir, err)
 	}
 	return leader, nil
 }
 
-// Observe gives who leads the election and then each change: another leader,
-// another value, or that nobody leads. It ends with ctx or with the session, and
-// then gives the cause as the error.
+// Observe returns a loop over the leaders of the election. It yields the present leader, and then
+// each change: another leader, another value, or no leader. It ends when ctx or the session ends,
+// and then yields the cause as the error.
 //
-// An observer watches the leader's node and lists the candidates only when
-// that is gone.
+// An observer watches the leader's node. It lists the candidates only when that node is gone.
 func (e *Election) Observe(ctx context.Context) iter.Seq2[Leader, error] {
 	return func(yield func(Leader, error) bool) {
 		o := &observer{lockQueue: e.queue}
 		defer o.stop()
 		for {
-			leader, err := o.look(ctx)
+			leader, err := o.find(ctx)
 			if err != nil {
 				yield(Leader{}, fmt.Errorf("election: observe %s: %w", e.queue.Dir, err))
 				return
@@ -59,22 +58,22 @@ func (e *Election) Observe(ctx context.Context) iter.Seq2[Leader, error] {
 	}
 }
 
-// An observer knows the candidates as they were listed last, the leader first.
-// Its watch is on the leader's node, or where nobody leads on the directory.
+// An observer knows the candidates of its last list, with the leader first. It watches the leader's
+// node, or the directory if there is no leader.
 type observer struct {
 	lockQueue *lockqueue.Queue
 	queue     []lockqueue.Contender
 	watch     *session.Watch
-	told      bool
+	yielded   bool // last is valid
 	last      Leader
 }
 
-// look finds the leader and watches it.
+// find finds the leader and watches it.
 //
-// Whoever was behind the leader when they were listed leads next if it is
-// still there: nobody can have come before it. If it is gone too, the list is
-// too old to go on with.
-func (o *observer) look(ctx context.Context) (Leader, error) {
+// The candidate that was next in the list leads after the leader, if its node still exists. No
+// other candidate can have joined before it. If its node is gone too, the list is too old, and find
+// lists again.
+func (o *observer) find(ctx context.Context) (Leader, error) {
 	for missing := 0; ; missing++ {
 		if len(o.queue) == 0 || missing > 1 {
 			missing = 0
@@ -90,7 +89,7 @@ func (o *observer) look(ctx context.Context) (Leader, error) {
 	}
 }
 
-// list lists the candidates. If there are none the directory is watched.
+// list lists the candidates. If there are none, it watches the directory.
 func (o *observer) list(ctx context.Context) (err error) {
 	if o.queue, err = o.lockQueue.Contenders(ctx); err != nil || len(o.queue) > 0 {
 		return err
@@ -111,7 +110,7 @@ func (o *observer) list(ctx context.Context) (err error) {
 			o.watch = w
 			return nil
 		}
-		w.Stop() // it tells nothing of children
+		w.Stop() // this watch does not fire for children
 	}
 }
 
@@ -127,14 +126,14 @@ func (o *observer) read(ctx context.Context, c lockqueue.Contender) (Leader, err
 	return Leader{Epoch: Epoch(value.Stat.Czxid), Path: path, Session: value.Stat.EphemeralOwner, Value: value.Data}, nil
 }
 
-// isNews reports whether the leader is other than the last, and keeps it.
+// isNews reports whether the leader differs from the last one, and stores it.
 func (o *observer) isNews(leader Leader) bool {
-	news := !o.told || leader.Epoch != o.last.Epoch || !bytes.Equal(leader.Value, o.last.Value)
-	o.told, o.last = true, leader
+	news := !o.yielded || leader.Epoch != o.last.Epoch || !bytes.Equal(leader.Value, o.last.Value)
+	o.yielded, o.last = true, leader
 	return news
 }
 
-// await waits for the event of what is watched.
+// await waits until the watch fires.
 func (o *observer) await(ctx context.Context) error {
 	_, err := o.watch.Wait(ctx)
 	return err

@@ -15,7 +15,7 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// observe sends what an observer is given, "-" for nobody.
+// observe returns a channel that receives the values of an observer, with "-" for no leader.
 func observe(ctx context.Context, c *recipetest.Client) <-chan string {
 	given := make(chan string, 100)
 	go func() {
@@ -51,13 +51,15 @@ func given(t *testing.T, c <-chan string, want ...string) {
 	select {
 	case got, more := <-c:
 		if more {
-			t.Errorf("observed %q too", got)
+			t.Errorf("observed %q, want nothing more", got)
 		}
 	default:
 	}
 }
 
-// Covers E8. With what each change costs an observer, in requests.
+// TestObserverSeesEachChange also counts the requests that each change costs an observer.
+//
+// Covers E8.
 func TestObserverSeesEachChange(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		ctx := t.Context()
@@ -90,7 +92,7 @@ func TestObserverSeesEachChange(t *testing.T) {
 
 		ok(t, first.Resign(ctx))
 		given(t, seen, "b")
-		// It had listed the leader alone.
+		// The last list of the observer contained only the leader.
 		o.Expect(t, "succession", "getData getChildren2 getData")
 		b.Lose()
 		now(t, fourth)
@@ -124,20 +126,22 @@ func TestLeader(t *testing.T) {
 		e := election.New(c.Session, path, election.Options{})
 		leader, err := e.Leader(t.Context())
 		if err != nil || leader.Epoch != 0 {
-			t.Errorf("of nobody: %+v %v", leader, err)
+			t.Errorf("Leader: got %+v, %v, want none", leader, err)
 		}
 		term := now(t, campaign(c, t.Context(), "me"))
 		leader, err = e.Leader(t.Context())
 		if err != nil || leader.Epoch != term.Epoch() || leader.Session != c.ID() || string(leader.Value) != "me" {
-			t.Errorf("%+v %v", leader, err)
+			t.Errorf("Leader: got %+v, %v, want epoch %d, session %#x, value %q", leader, err, term.Epoch(), c.ID(), "me")
 		}
 		ok(t, term.Resign(t.Context()))
 		w.NothingLeft()
 	})
 }
 
-// Covers E8. Whenever the first candidate comes, also while the observer is
-// about to watch a directory that is not there.
+// The first candidate joins at each moment, for example while the observer is about to watch a
+// directory that does not exist.
+//
+// Covers E8.
 func TestObserverMissesNoFirstCandidate(t *testing.T) {
 	for n := 1; n <= 8; n++ {
 		recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
@@ -163,7 +167,7 @@ func TestObserverMissesNoFirstCandidate(t *testing.T) {
 				last = <-seen
 			}
 			if last != "a" {
-				t.Errorf("at moment %d: observed %q", n, last)
+				t.Errorf("moment %d: last observed %q, want %q", n, last, "a")
 			}
 			stop()
 			ok(t, (<-terms).Resign(t.Context()))
@@ -172,7 +176,7 @@ func TestObserverMissesNoFirstCandidate(t *testing.T) {
 	}
 }
 
-// What an observer does when several went at once.
+// If several candidates departed at once, the observer lists again.
 func TestObserverListsWhenItsListIsOld(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		ctx := t.Context()
@@ -197,8 +201,8 @@ func TestObserverListsWhenItsListIsOld(t *testing.T) {
 	})
 }
 
-// Value is what observers are shown, whatever became of the caller's buffer, or
-// of the answer to Proclaim.
+// Value returns the value that observers see. This holds even if the caller changes its buffer
+// later, or if the answer to Proclaim is lost.
 func TestValueIsWhatObserversAreShown(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		ctx := t.Context()
@@ -208,7 +212,7 @@ func TestValueIsWhatObserversAreShown(t *testing.T) {
 			t.Helper()
 			shown := recipetest.Must(e.Leader(ctx))
 			if got := string(term.Value()); got != want || string(shown.Value) != want {
-				t.Errorf("value %q, observers are shown %q, want %q", got, shown.Value, want)
+				t.Errorf("Value: got %q; observers see %q; want %q", got, shown.Value, want)
 			}
 		}
 		term := recipetest.Must(e.Campaign(ctx))
@@ -229,7 +233,7 @@ func TestValueIsWhatObserversAreShown(t *testing.T) {
 	})
 }
 
-// Leaders need no labels to be told apart.
+// An observer distinguishes leaders that have the same label.
 //
 // Covers E7.
 func TestObserverSeesASuccessorWithTheSameLabel(t *testing.T) {
@@ -257,7 +261,7 @@ func TestObserverSeesASuccessorWithTheSameLabel(t *testing.T) {
 			last = <-epochs
 		}
 		if last != term.Epoch() {
-			t.Errorf("told of epoch %#x last, want %#x", last, term.Epoch())
+			t.Errorf("last observed epoch: got %#x, want %#x", last, term.Epoch())
 		}
 		ok(t, term.Resign(t.Context()))
 	})

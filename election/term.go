@@ -17,31 +17,32 @@ import (
 // A Term is the time for which one candidate leads.
 type Term struct {
 	claim *lockqueue.Place
-	ctx   context.Context // the claim's, and which term it is
+	ctx   context.Context // the context of claim, with the list of terms
 
 	mu    sync.Mutex
 	value []byte
 }
 
-// Context ends when the candidate no longer leads for certain, before anybody
-// else can be elected. context.Cause tells why: ErrResigned,
-// session.ErrLeaseLapsed, session.ErrRevoked, session.ErrLost or
-// session.ErrClosed. It has neither the end nor the values of the context that
-// Campaign was called with: lead under the context of Run or Bind, which has both.
+// Context returns a context that ends when the candidate may no longer lead, before any other
+// candidate can be elected. context.Cause returns the reason: ErrResigned, session.ErrLeaseLapsed,
+// session.ErrRevoked, session.ErrLost or session.ErrClosed.
+//
+// The context does not end with the context that Campaign was called with, and does not have its
+// values. For the work, use the context of Run or Bind, which is derived from the caller's context.
 func (t *Term) Context() context.Context { return t.ctx }
 
-// Deadline is when Context ends if no server is heard from. The session makes it
-// later several times in each session timeout. Once Context has ended it says
-// nothing: the session may renew its lease for others.
+// Deadline returns the time at which Context ends if no server answers until then. The session
+// postpones it several times in each session timeout. After Context has ended, Deadline has no
+// meaning, because the session may renew its lease for other grants.
 func (t *Term) Deadline() time.Time { return t.claim.Deadline() }
 
-// Epoch is the number of the term.
+// Epoch returns the number of the term.
 func (t *Term) Epoch() Epoch { return Epoch(t.claim.Token()) }
 
-// Path is the path of the leader's own node.
+// Path returns the path of the leader's own node.
 func (t *Term) Path() string { return t.claim.Node().Path }
 
-// Value is what observers are shown: Options.Label, or what Proclaim was given last.
+// Value returns the value that observers see: Options.Label, or the last value of Proclaim.
 func (t *Term) Value() []byte {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -63,11 +64,11 @@ func (t *Term) Proclaim(ctx context.Context, value []byte) error {
 	return nil
 }
 
-// Txn applies ops in one transaction, which fails unless the term still stands
-// when the servers carry it out: no other leader can have written before it.
-// The answer is true also after a lost reply; then the results of the ops are
-// zero. After an error, session.OutcomeOf tells whether it was applied; it is
-// Indeterminate only if ctx or the session ended on the way.
+// Txn applies ops in one transaction. The transaction fails unless the term still lasts when the
+// servers execute it, so no other leader can have written before it. The result is truthful even
+// after a lost reply; the results of the ops are zero in that case. After an error,
+// session.OutcomeOf reports whether the transaction was applied. The outcome is Indeterminate only
+// if ctx or the session ended during the call.
 func (t *Term) Txn(ctx context.Context, ops ...session.Op) ([]session.OpResult, error) {
 	results, err := t.claim.Txn(ctx, ops...)
 	if err != nil {
@@ -76,13 +77,12 @@ func (t *Term) Txn(ctx context.Context, ops ...session.Op) ([]session.OpResult, 
 	return results, nil
 }
 
-// Resign ends the term: the context ends, then the node is deleted. If the
-// term had ended before, the error is the cause.
+// Resign ends the term: the context ends, and then the node is deleted. If the term had ended
+// before, the error is the cause of that.
 //
-// ctx bounds the wait for the servers' answer, not the resignation. If it has
-// ended, or ends before the answer, the error is its cause, and the session goes
-// on deleting the node until it is gone: so defer term.Resign(ctx) resigns however
-// ctx ended.
+// ctx limits the wait for the servers' answer, but not the resignation. If ctx has ended, or ends
+// before the answer, the error is the cause of ctx, and the session continues to delete the node
+// until it is gone. Therefore defer term.Resign(ctx) resigns, no matter how ctx ended.
 func (t *Term) Resign(ctx context.Context) error {
 	if err := t.claim.Leave(ctx, ErrResigned); err != nil {
 		return fmt.Errorf("election: resign %s: %w", t.Path(), err)
@@ -90,7 +90,7 @@ func (t *Term) Resign(ctx context.Context) error {
 	return nil
 }
 
-// run calls f for the term, and reports whether Election.Run is over.
+// run calls f for the term. It reports whether Election.Run must return.
 func (t *Term) run(ctx context.Context, f func(context.Context, *Term) error) (over bool, err error) {
 	ended := false
 	err = under.Do(ctx, under.Work{
@@ -109,32 +109,31 @@ func (t *Term) run(ctx context.Context, f func(context.Context, *Term) error) (o
 	case ctx.Err() != nil:
 		return true, err
 	case errors.Is(context.Cause(t.Context()), session.ErrUnreadable):
-		return true, context.Cause(t.Context()) // the next term would end likewise
+		return true, context.Cause(t.Context()) // the next term would end in the same way
 	case ended || errors.Is(err, ErrAgain):
 		return false, nil
 	}
 	return true, err
 }
 
-// termKey is the key under which a context has the terms that it is for.
+// termKey is the context key for the list of terms.
 type termKey struct{}
 
-// terms is a list of terms: that of a context, and those of the context in which
-// it was campaigned for.
+// terms is a list of terms: a term, followed by those of the context in which its candidate
+// campaigned.
 type terms struct {
 	*Term
 	more *terms
 }
 
-// leading returns ctx with t, and with the terms that the context has that t was
-// campaigned for in.
+// leading returns ctx with a list of terms: t, and those of the context of the campaign.
 func (t *Term) leading(ctx, campaign context.Context) context.Context {
 	more, _ := campaign.Value(termKey{}).(*terms)
 	return context.WithValue(ctx, termKey{}, &terms{t, more})
 }
 
-// leads reports whether ctx is that of a term of the election at path in s, which
-// has not ended: ctx may outlive it.
+// leads reports whether ctx belongs to a term of the election at path in s that has not ended. The
+// term may have ended, because ctx can outlive it.
 func leads(ctx context.Context, s *session.Session, path string) bool {
 	t, _ := ctx.Value(termKey{}).(*terms)
 	for ; t != nil; t = t.more {

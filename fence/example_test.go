@@ -13,13 +13,13 @@ import (
 	"github.com/zkcoord/zkcoord/fence"
 )
 
-// grant is what lock.Mutex grants, as far as a fence needs it.
+// A grant has the method of lock.Grant that a fence needs.
 type grant struct{ token int64 }
 
 func (g grant) Token() int64 { return g.token }
 
 func ExampleGate() {
-	a, b := grant{5}, grant{7} // a was paused, and the lock went to b
+	a, b := grant{5}, grant{7} // a was paused, and the lock was granted to b
 	account := fence.Gate{Name: "account"}
 	write := func(by grant) error {
 		return account.Do(context.Background(), fence.TokenOf(by), func(context.Context) error { return nil })
@@ -87,7 +87,7 @@ func ExampleWriteFile() {
 }
 
 func ExampleUpdate() {
-	object := &memory{} // a Store: an object with its ETag, for example
+	object := &memory{} // a Store, for example an object with its ETag
 	add := func(text string) func([]byte) ([]byte, error) {
 		return func(data []byte) ([]byte, error) { return append(data, text...), nil }
 	}
@@ -98,7 +98,7 @@ func ExampleUpdate() {
 	// fence: token 5 is stale: the largest token accepted is 7
 }
 
-// The driver is for the program to choose.
+// The program chooses the driver.
 func ExampleTable_Do() {
 	pay := func(ctx context.Context, db *sql.DB, g grant, invoice int) error {
 		payments := fence.Table{DB: db, Dialect: fence.PostgreSQL}

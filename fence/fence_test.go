@@ -13,7 +13,8 @@ import (
 	"github.com/zkcoord/zkcoord/fence"
 )
 
-// A way writes through a fence. There is one for each kind of resource that needs no server.
+// A way writes through a fence. There is one for each kind of resource that
+// needs no server.
 type way func(t *testing.T) (write func(token fence.Token, data string) error, read func() string)
 
 var ways = map[string]way{
@@ -47,36 +48,37 @@ func TestSmallerTokensAreRefused(t *testing.T) {
 	}
 }
 
-// refuses runs what is the same for each way.
+// refuses runs the checks that are the same for each way.
 func refuses(t *testing.T, w way) {
 	t.Helper()
 	write, read := w(t)
 	for _, token := range []fence.Token{5, 5, 7, 7} {
 		if err := write(token, fmt.Sprint("of ", token)); err != nil {
-			t.Fatalf("token %d: %v, want no error", token, err)
+			t.Fatalf("token %d: got error %v, want nil", token, err)
 		}
 	}
 	for _, token := range []fence.Token{6, 5, 1} {
 		err := write(token, "stale")
 		var stale *fence.StaleError
 		if !errors.Is(err, fence.ErrStale) || !errors.As(err, &stale) || stale.Token != token || stale.Largest != 7 {
-			t.Errorf("token %d after 7: %v, want a StaleError with both", token, err)
+			t.Errorf("token %d after 7: got error %v, want a StaleError with both tokens", token, err)
 		}
 		if text := fmt.Sprint(err); !strings.Contains(text, fmt.Sprint("token ", token)) || !strings.Contains(text, "accepted is 7") {
-			t.Errorf("the error %q does not have both tokens", text)
+			t.Errorf("error %q does not have both tokens", text)
 		}
 	}
 	for _, token := range []fence.Token{0, -1} {
 		if err := write(token, "no token"); !errors.Is(err, fence.ErrNoToken) || errors.Is(err, fence.ErrStale) {
-			t.Errorf("token %d: %v, want %v", token, err, fence.ErrNoToken)
+			t.Errorf("token %d: got error %v, want %v", token, err, fence.ErrNoToken)
 		}
 	}
 	if got := read(); got != "of 7" {
-		t.Errorf("the resource has %q, want what was written with token 7", got)
+		t.Errorf("got data %q, want that of token 7", got)
 	}
 }
 
-// A caller that waits at a gate is checked when its turn comes, not before: a larger token may have gone first.
+// A call that waits at a gate is checked when its turn comes, because a larger
+// token may have been accepted meanwhile.
 //
 // Covers F1.
 func TestGateChecksWhenTheTurnComes(t *testing.T) {
@@ -90,7 +92,7 @@ func TestGateChecksWhenTheTurnComes(t *testing.T) {
 			calls.Go(func() {
 				err := gate.Do(t.Context(), token, func(context.Context) error {
 					if running++; running > 1 {
-						t.Error("two calls are running")
+						t.Error("two calls are running at once")
 					}
 					<-end
 					running--
@@ -105,13 +107,13 @@ func TestGateChecksWhenTheTurnComes(t *testing.T) {
 		call(5)
 		call(7)
 		call(6)
-		for range 2 { // 5 ends, and 7 begins; 6 is refused when 7 has ended
+		for range 2 { // 5 ends and 7 begins; 7 ends and 6 is refused
 			end <- struct{}{}
 			synctest.Wait()
 		}
 		calls.Wait()
 		if got[5] != nil || got[7] != nil || !errors.Is(got[6], fence.ErrStale) {
-			t.Errorf("errors %v, want 6 alone to be refused", got)
+			t.Errorf("got errors %v, want only 6 refused", got)
 		}
 	})
 }
@@ -120,19 +122,19 @@ func TestGateKeepsTheTokenOfACallThatFails(t *testing.T) {
 	var gate fence.Gate
 	failed := errors.New("failed")
 	if err := gate.Do(t.Context(), 5, func(context.Context) error { return failed }); !errors.Is(err, failed) {
-		t.Errorf("error %v, want that of the function", err)
+		t.Errorf("got error %v, want that of the function", err)
 	}
 	func() {
 		defer func() { _ = recover() }()
 		_ = gate.Do(t.Context(), 6, func(context.Context) error { panic("here") })
 	}()
 	if got := gate.Largest(); got != 6 {
-		t.Errorf("largest token %d, want 6", got)
+		t.Errorf("got largest token %d, want 6", got)
 	}
 	gate.Raise(9)
 	gate.Raise(8)
 	if err := gate.Do(t.Context(), 8, nil); !errors.Is(err, fence.ErrStale) {
-		t.Errorf("token 8 after Raise(9): %v, want %v", err, fence.ErrStale)
+		t.Errorf("token 8 after Raise(9): got %v, want %v", err, fence.ErrStale)
 	}
 }
 
@@ -144,7 +146,7 @@ func TestGateWaitsNoLongerThanItsContext(t *testing.T) {
 		return gate.Do(ctx, 6, nil)
 	})
 	if !errors.Is(err, gone) || gate.Largest() != 5 {
-		t.Errorf("error %v and largest token %d, want %v and 5", err, gate.Largest(), gone)
+		t.Errorf("got error %v and largest token %d, want %v and 5", err, gate.Largest(), gone)
 	}
 }
 
@@ -189,20 +191,20 @@ func TestUpdateComparesWithWhatItReplaces(t *testing.T) {
 			m.version++
 		}
 	}
-	m := &memory{between: by(4, "a")} // an older holder comes between
+	m := &memory{between: by(4, "a")} // an older holder writes in between
 	if err := fence.Update(t.Context(), m, 5, add("b")); err != nil || string(m.v.Data) != "ab" || m.v.Token != 5 {
-		t.Errorf("%v, %d with %q, want 5 with ab", err, m.v.Token, m.v.Data)
+		t.Errorf("got error %v, token %d, data %q; want nil, 5, \"ab\"", err, m.v.Token, m.v.Data)
 	}
-	m.between = by(7, "c") // a newer one does
+	m.between = by(7, "c") // a newer holder writes in between
 	if err := fence.Update(t.Context(), m, 6, add("d")); !errors.Is(err, fence.ErrStale) || string(m.v.Data) != "abc" {
-		t.Errorf("%v, %q, want %v and abc", err, m.v.Data, fence.ErrStale)
+		t.Errorf("got error %v, data %q; want %v, \"abc\"", err, m.v.Data, fence.ErrStale)
 	}
 	m.lost = errors.New("no reply")
 	if err := fence.Update(t.Context(), m, 8, add("e")); !errors.Is(err, fence.ErrUnknown) || !errors.Is(err, m.lost) {
-		t.Errorf("a lost reply: %v, want %v", err, fence.ErrUnknown)
+		t.Errorf("after a lost reply: got error %v, want %v", err, fence.ErrUnknown)
 	}
 	if err := fence.Update(t.Context(), m, 9, func([]byte) ([]byte, error) { return nil, errHere }); !errors.Is(err, errHere) {
-		t.Errorf("a function that fails: %v, want %v", err, errHere)
+		t.Errorf("function that fails: got error %v, want %v", err, errHere)
 	}
 }
 
@@ -222,6 +224,6 @@ func TestUpdateEndsWithItsContext(t *testing.T) {
 	}
 	m.between = busy
 	if err := fence.Update(ctx, m, 5, func(data []byte) ([]byte, error) { return data, nil }); !errors.Is(err, context.Canceled) || turns != 3 {
-		t.Errorf("%v after %d turns, want %v after 3", err, turns, context.Canceled)
+		t.Errorf("got error %v after %d attempts, want %v after 3", err, turns, context.Canceled)
 	}
 }

@@ -11,18 +11,22 @@ import (
 	"strings"
 )
 
-// WriteFile replaces the content of a file, unless a larger token was accepted for it before. It is for
-// processes on one host that all write with WriteFile: the lock is flock(2), which network file systems do
-// not all have. Readers of the file need nothing; they see the old content or the new one.
+// WriteFile replaces the content of a file, unless a larger token was accepted
+// for it before. It is for processes on one host that all write with WriteFile,
+// because the lock is flock(2), which not all network file systems support.
+// Readers of the file need no lock; they see the old content or the new one.
 //
-// The file name + ".fence" has the largest token, in decimal, and is the lock. It is made when needed.
-// Deleting it forgets the token. WriteFile locks it, compares and stores the token, writes the data to a
-// temporary file in the same directory, and renames that. Each step is on the disk before the next begins.
-// perm, before the umask, is for the new file.
+// The file name + ".fence" contains the largest token, in decimal, and serves
+// as the lock. WriteFile creates it when needed. If it is deleted, its token is
+// forgotten. WriteFile locks it, compares and stores the token, writes the data
+// to a temporary file in the same directory, and renames that file. Each step
+// is on the disk before the next begins. The new file has the permissions perm,
+// before the umask.
 //
-// If ctx ends while another process has the lock, nothing was changed. After any other error but a
-// *[StaleError] the token may have been stored, and the content is the old or the new one. Call it again
-// with the same token. On systems without flock, the error is errors.ErrUnsupported.
+// If ctx ends while another process holds the lock, nothing was changed. After
+// any other error except a *[StaleError], the token may have been stored, and
+// the content is the old or the new one. Call WriteFile again with the same
+// token. On systems without flock, the error is errors.ErrUnsupported.
 func WriteFile(ctx context.Context, name string, token Token, data []byte, perm os.FileMode) error {
 	if err := writeFile(ctx, name, token, data, perm); err != nil {
 		if errors.Is(err, ErrStale) || errors.Is(err, ErrNoToken) {
@@ -41,7 +45,7 @@ func writeFile(ctx context.Context, name string, token Token, data []byte, perm 
 	if err != nil {
 		return err
 	}
-	defer guard.Close() // and with it the lock
+	defer guard.Close() // this also releases the lock
 	if err := lockFile(ctx, guard); err != nil {
 		return err
 	}
@@ -60,8 +64,9 @@ func writeFile(ctx context.Context, name string, token Token, data []byte, perm 
 	return replace(name, data, perm)
 }
 
-// readToken reads the token of a guard file. An empty one is new. One that cannot be read is not taken
-// for a new one, because that would forget its token.
+// readToken reads the token of a guard file. An empty file is a new one. A
+// damaged file is an error and is not treated as a new one, because that would
+// forget its token.
 func readToken(guard *os.File) (Token, error) {
 	text, err := io.ReadAll(guard)
 	if err != nil || len(text) == 0 {
@@ -69,13 +74,13 @@ func readToken(guard *os.File) (Token, error) {
 	}
 	largest, err := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64)
 	if err != nil || len(text) != width {
-		return 0, fmt.Errorf("%s has no token: %q", guard.Name(), text)
+		return 0, fmt.Errorf("guard file %s is damaged: it has %q instead of a token", guard.Name(), text)
 	}
 	return Token(largest), nil
 }
 
-// width is the length of a guard file, which is the same for each token: writing one is writing over
-// another, in one sector of the disk.
+// width is the length of a guard file. It is the same for each token, so that a
+// new token overwrites the old one in one sector of the disk.
 const width = 20
 
 func storeToken(guard *os.File, token Token) error {
@@ -108,8 +113,9 @@ func replace(name string, data []byte, perm os.FileMode) (err error) {
 	return syncDir(name)
 }
 
-// create makes the temporary file, of which there is one for each name: the lock is held, so one that
-// is there was left by a process that was interrupted.
+// create creates the temporary file. There is only one for each name, because
+// the caller holds the lock. So an existing one was left by a process that was
+// interrupted.
 func create(name string, perm os.FileMode) (*os.File, error) {
 	temporary := name + ".fence-new"
 	if err := os.Remove(temporary); err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -118,7 +124,7 @@ func create(name string, perm os.FileMode) (*os.File, error) {
 	return os.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL, perm)
 }
 
-// syncDir puts the entry of a file in its directory on the disk.
+// syncDir writes the directory entry of a file to the disk.
 func syncDir(name string) error {
 	dir, err := os.Open(filepath.Dir(name))
 	if err != nil {

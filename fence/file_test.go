@@ -25,10 +25,12 @@ func content(t *testing.T, name string) string {
 	return string(data)
 }
 
-// writerMark is the variable of the environment of a process that writes a file until it is killed.
+// writerMark is the environment variable of a process that writes a file until
+// it is killed.
 const writerMark = "ZKCOORD_FENCE_WRITER"
 
-// writeForever writes the file with each token in turn. Its content is the token on each of many lines.
+// writeForever writes the file with one token after another. The content
+// repeats the token on many lines.
 func writeForever(name string) {
 	var first fence.Token
 	fmt.Sscan(os.Getenv(writerMark+"_FIRST"), &first)
@@ -68,36 +70,37 @@ func TestFileOfAKilledWriterIsWhole(t *testing.T) {
 				t.Fatalf("the writer has ended: %v", err)
 			}
 		}
-		seen := content(t, name) // while it writes
+		seen := content(t, name) // read while the writer writes
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 		for when, text := range map[string]string{"before": seen, "after": content(t, name)} {
 			first, _, _ := strings.Cut(text, "\n")
 			var token fence.Token
 			if _, err := fmt.Sscan(first, &token); err != nil || text != string(lines(token)) {
-				t.Fatalf("the content %s the kill is a part: %d bytes of %q", when, len(text), first)
+				t.Fatalf("the content %s the kill is incomplete: %d bytes of %q", when, len(text), first)
 			}
 			if token < confirmed {
-				t.Errorf("the content %s the kill is of %d, want %d or later", when, token, confirmed)
+				t.Errorf("the content %s the kill has token %d, want %d or more", when, token, confirmed)
 			}
 			last = max(last, token)
 		}
 		err = fence.WriteFile(t.Context(), name, last-1, nil, 0o600)
 		var stale *fence.StaleError
 		if !errors.As(err, &stale) || stale.Largest < last || stale.Largest > last+1 {
-			t.Fatalf("%d after the content of %d: %v, want it refused", last-1, last, err)
+			t.Fatalf("token %d after the content of %d: got error %v, want a StaleError", last-1, last, err)
 		}
 		last = stale.Largest
 	}
 	if err := fence.WriteFile(t.Context(), name, last, []byte("end"), 0o600); err != nil || content(t, name) != "end" {
-		t.Errorf("the next write: %v, content of %d bytes", err, len(content(t, name)))
+		t.Errorf("next write: got error %v and content of %d bytes, want nil and \"end\"", err, len(content(t, name)))
 	}
 	if left, _ := filepath.Glob(name + "*"); len(left) != 2 {
-		t.Errorf("files %q, want the file and its guard", left)
+		t.Errorf("got files %q, want the file and its guard", left)
 	}
 }
 
-// The content is replaced by a rename, so a reader that has the file open is not disturbed.
+// The content is replaced by a rename, so a reader that has the file open keeps
+// the old content.
 //
 // Covers F5.
 func TestOpenFileKeepsItsContent(t *testing.T) {
@@ -114,11 +117,12 @@ func TestOpenFileKeepsItsContent(t *testing.T) {
 		t.Fatal(err)
 	}
 	if data, err := io.ReadAll(f); err != nil || string(data) != "old" {
-		t.Errorf("the open file has %q, %v, want the old content", data, err)
+		t.Errorf("the open file has %q, error %v; want the old content", data, err)
 	}
 }
 
-// A guard file that was damaged is not taken for that of a new file: its token would be forgotten.
+// A damaged guard file is not treated as a new one, because its token would be
+// forgotten.
 //
 // Covers F1.
 func TestDamagedGuardFileRefusesAll(t *testing.T) {
@@ -128,7 +132,7 @@ func TestDamagedGuardFileRefusesAll(t *testing.T) {
 			t.Fatal(err)
 		}
 		if err := fence.WriteFile(t.Context(), name, 5, nil, 0o600); err == nil || errors.Is(err, fence.ErrStale) {
-			t.Errorf("guard %q: %v, want an error that says that it is damaged", text, err)
+			t.Errorf("guard %q: got error %v, want one that says that the guard is damaged", text, err)
 		}
 		if _, err := os.Stat(name); err == nil {
 			t.Errorf("guard %q: the file was written", text)
@@ -148,10 +152,10 @@ func TestWriteFileWaitsNoLongerThanItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(errHere)
 	if err := write(ctx, 6); !errors.Is(err, errHere) {
-		t.Errorf("while another one has the lock: %v, want %v", err, errHere)
+		t.Errorf("while another process holds the lock: got error %v, want %v", err, errHere)
 	}
 	if got := content(t, name+".fence"); got != "0000000000000000005\n" {
-		t.Errorf("guard %q, want token 5", got)
+		t.Errorf("got guard %q, want token 5", got)
 	}
 	other.Close()
 	if err := write(t.Context(), 6); err != nil {

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// lockFile locks f until it is closed, also by the end of the process. flock cannot wait for a context,
-// so this tries again.
+// lockFile locks f until it is closed, or until the process ends. flock cannot
+// wait for a context, so lockFile polls.
 func lockFile(ctx context.Context, f *os.File) error {
 	for {
 		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)

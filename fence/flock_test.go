@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// holdLock locks a file as another process does, until it is closed.
+// holdLock locks a file like another process would, until the file is closed.
 func holdLock(t *testing.T, name string) *os.File {
 	t.Helper()
 	f, err := os.Open(name)

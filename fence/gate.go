@@ -6,23 +6,24 @@ import (
 	"sync"
 )
 
-// A Gate fences a resource in the memory of one process, or one that only this process can reach. Its
-// zero value is ready for use and has accepted no token. A Gate must not be copied after its first use.
+// A Gate fences a resource in the memory of one process, or one that only this
+// process can reach. The zero value is ready for use and has accepted no token.
+// A Gate must not be copied after its first use.
 type Gate struct {
-	// Name is what errors call the resource. It may be empty.
+	// Name of the resource in errors. It may be empty.
 	Name string
 
 	mu      sync.Mutex
 	largest Token
-	turn    chan struct{} // has a value while a call is running; nil before the first one
+	turn    chan struct{} // contains a value while a call is running; nil before the first call
 }
 
-// Do calls f unless the gate has accepted a larger token. It runs one f at a time, so a smaller
-// token never comes between the check and the end of f.
+// Do calls f unless the gate has accepted a larger token. It runs one f at a
+// time, so no other call runs between the check and the end of f.
 //
-// If ctx ends while another call is running, f is not called and the error is the cause. The gate
-// keeps the token whatever f returns, and also if it panics. Do within f, on the same gate, waits for
-// itself.
+// If ctx ends while another call is running, f is not called and the error has
+// the cause. The gate keeps the token whatever f returns, and also if f panics.
+// A call of Do within f on the same gate deadlocks until its ctx ends.
 func (g *Gate) Do(ctx context.Context, token Token, f func(ctx context.Context) error) error {
 	turn := g.queue()
 	select {
@@ -37,15 +38,17 @@ func (g *Gate) Do(ctx context.Context, token Token, f func(ctx context.Context) 
 	return f(ctx)
 }
 
-// Raise makes the gate refuse tokens below the given one. It is for a resource that keeps the largest
-// token in its own storage and starts again. A token that is not the largest changes nothing.
+// Raise makes the gate refuse tokens below the given one. It is for a resource
+// that stores the largest token itself and restarts. A token that is not the
+// largest changes nothing.
 func (g *Gate) Raise(token Token) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.largest = max(g.largest, token)
 }
 
-// Largest returns the largest token that the gate has accepted, zero if none.
+// Largest returns the largest token that the gate has accepted, or zero if
+// there is none.
 func (g *Gate) Largest() Token {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -8,17 +8,19 @@ import (
 	"strconv"
 )
 
-// Header is the name of the header with the token of a request, in decimal. The response to a request
-// with a stale token has the largest token in it.
+// Header is the name of the header with the token of a request, in decimal. In
+// the response to a request with a stale token, it has the largest token.
 const Header = "Fencing-Token"
 
-// Transport adds the token of each request's context to the request: see [WithToken]. Its zero value is
-// ready for use. A request whose context has no token is not sent, and fails with [ErrNoToken].
+// Transport adds the token of each request's context to the request: see
+// [WithToken]. The zero value is ready for use. A request whose context has no
+// token is not sent and fails with [ErrNoToken].
 type Transport struct {
-	Base http.RoundTripper // nil is http.DefaultTransport
+	Base http.RoundTripper // nil means http.DefaultTransport
 }
 
-// RoundTrip sends the request with the token. A response is returned as it is: see [ResponseError].
+// RoundTrip sends the request with the token. It returns the response
+// unchanged: see [ResponseError].
 func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	token, _ := FromContext(r.Context())
 	if err := valid(r.URL.Redacted(), token); err != nil {
@@ -36,8 +38,9 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	return base.RoundTrip(r)
 }
 
-// ResponseError returns a *[StaleError] if the response says that the request's token was stale, an
-// error that is [ErrNoToken] if it says that there was none, and nil for any other response.
+// ResponseError returns a *[StaleError] if the response says that the request's
+// token was stale, an error that is [ErrNoToken] if it says that there was
+// none, and nil for any other response.
 func ResponseError(r *http.Response) error {
 	resource, sent := "", Token(0)
 	if r.Request != nil {
@@ -55,10 +58,11 @@ func ResponseError(r *http.Response) error {
 	return nil
 }
 
-// Handler serves requests that have a token, with the token in their context: see [FromContext]. It
-// compares the token with nothing. It is for a resource that does so in the step that writes, for example
-// with [Table.Do]; for one in memory use [Gate.Handler]. A request without a token gets status 428, and one
-// whose token is no number above zero 400.
+// Handler serves requests that have a token, with the token in their context:
+// see [FromContext]. It does not compare the token. Use it for a resource that
+// compares the token in the step that writes, for example with [Table.Do]. For
+// a resource in memory use [Gate.Handler]. A request without a token gets
+// status 428. A request whose token is not a number above zero gets status 400.
 func Handler(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		token, err := parse(r.Header)
@@ -70,9 +74,10 @@ func Handler(next http.Handler) http.Handler {
 	})
 }
 
-// Handler serves requests within [Gate.Do], one at a time. A request with a stale token gets status 412,
-// without a token 428, and one whose token is no number above zero 400. If the client goes away while its
-// request waits, the request is not served.
+// Handler serves requests within [Gate.Do], one at a time. A request with a
+// stale token gets status 412, one without a token 428, and one whose token is
+// not a number above zero 400. If the client disconnects while its request
+// waits, the request is not served.
 func (g *Gate) Handler(next http.Handler) http.Handler {
 	return Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		token, _ := FromContext(r.Context())
@@ -86,8 +91,9 @@ func (g *Gate) Handler(next http.Handler) http.Handler {
 	}))
 }
 
-// WriteError writes the response to a request that err refuses: status 412 and the largest token for
-// a [StaleError], 428 or 400 for [ErrNoToken]. For any other error it writes nothing and returns false.
+// WriteError writes the response to a request that is refused with err: status
+// 412 and the largest token for a [StaleError], and 428 or 400 for
+// [ErrNoToken]. For any other error it writes nothing and returns false.
 func WriteError(w http.ResponseWriter, err error) bool {
 	var stale *StaleError
 	var bad *strconv.NumError
@@ -105,8 +111,8 @@ func WriteError(w http.ResponseWriter, err error) bool {
 	return true
 }
 
-// parse returns the token of a header. Two headers are one too many: a proxy that joins them and one
-// that takes the first would not agree.
+// parse returns the token of a header. Two headers are an error, because a
+// proxy that joins them and a proxy that uses the first one would disagree.
 func parse(h http.Header) (Token, error) {
 	values := h.Values(Header)
 	if len(values) == 0 {

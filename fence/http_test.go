@@ -12,7 +12,8 @@ import (
 	"github.com/zkcoord/zkcoord/fence"
 )
 
-// post sends a request with the token, and returns the status, the body and the error of the response.
+// post sends a request with the token. It returns the status, the body and the
+// error of the response.
 func post(t *testing.T, s *httptest.Server, token fence.Token) (status int, body string, err error) {
 	t.Helper()
 	transport := &fence.Transport{Base: s.Client().Transport}
@@ -22,7 +23,7 @@ func post(t *testing.T, s *httptest.Server, token fence.Token) (status int, body
 	}
 	response, err := (&http.Client{Transport: transport}).Do(r)
 	if r.Header.Get(fence.Header) != "" {
-		t.Error("the transport has changed the caller's request")
+		t.Error("the transport has modified the caller's request")
 	}
 	if err != nil {
 		return 0, "", err
@@ -41,32 +42,32 @@ func TestHTTPRefusesSmallerTokens(t *testing.T) {
 	s := httptest.NewServer(gate.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		served++
 		if token, ok := fence.FromContext(r.Context()); !ok || token != gate.Largest() {
-			t.Errorf("the handler has token %d, %t, want %d", token, ok, gate.Largest())
+			t.Errorf("the handler got token %d, %t, want %d, true", token, ok, gate.Largest())
 		}
 	})))
 	defer s.Close()
 	for _, token := range []fence.Token{5, 5, 7} {
 		if status, _, err := post(t, s, token); status != http.StatusOK || err != nil {
-			t.Fatalf("token %d: status %d, %v", token, status, err)
+			t.Fatalf("token %d: got status %d, error %v; want 200, nil", token, status, err)
 		}
 	}
 	status, body, err := post(t, s, 6)
 	var stale *fence.StaleError
 	if !errors.As(err, &stale) || stale.Token != 6 || stale.Largest != 7 || status != http.StatusPreconditionFailed {
-		t.Errorf("token 6 after 7: status %d, %v, want 412 and both tokens", status, err)
+		t.Errorf("token 6 after 7: got status %d, error %v; want 412 and a StaleError with both tokens", status, err)
 	}
 	if !strings.Contains(body, "account: token 6 is stale: the largest token accepted is 7") {
-		t.Errorf("the body is %q, want both tokens", body)
+		t.Errorf("got body %q, want both tokens in it", body)
 	}
 	if served != 3 {
-		t.Errorf("%d requests were served, want 3", served)
+		t.Errorf("got %d requests served, want 3", served)
 	}
 }
 
 // Covers F6.
 func TestHTTPRefusesRequestsWithoutAToken(t *testing.T) {
 	s := httptest.NewServer(fence.Handler(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
-		t.Error("a request was served")
+		t.Error("a request without a valid token was served")
 	})))
 	defer s.Close()
 	for _, c := range []struct {
@@ -87,40 +88,40 @@ func TestHTTPRefusesRequestsWithoutAToken(t *testing.T) {
 		}
 		response.Body.Close()
 		if response.StatusCode != c.status {
-			t.Errorf("headers %q: status %d, want %d", c.headers, response.StatusCode, c.status)
+			t.Errorf("headers %q: got status %d, want %d", c.headers, response.StatusCode, c.status)
 		}
 		if err := fence.ResponseError(response); (c.status == 428) != errors.Is(err, fence.ErrNoToken) {
-			t.Errorf("headers %q: error %v", c.headers, err)
+			t.Errorf("headers %q: got error %v, want ErrNoToken only for status 428", c.headers, err)
 		}
 	}
 	if _, _, err := post(t, s, 0); !errors.Is(err, fence.ErrNoToken) {
-		t.Errorf("a request with token 0: %v, want %v", err, fence.ErrNoToken)
+		t.Errorf("request with token 0: got %v, want %v", err, fence.ErrNoToken)
 	}
 	response, err := (&http.Client{Transport: &fence.Transport{}}).Post(s.URL, "", strings.NewReader("data"))
 	if err == nil {
 		response.Body.Close()
 	}
 	if !errors.Is(err, fence.ErrNoToken) {
-		t.Errorf("a request whose context has no token: %v, want %v", err, fence.ErrNoToken)
+		t.Errorf("request whose context has no token: got %v, want %v", err, fence.ErrNoToken)
 	}
 }
 
-// A proxy in between may answer 412 or 428 for reasons of its own.
+// A proxy may respond with 412 or 428 for other reasons.
 func TestOtherResponsesAreNoErrors(t *testing.T) {
 	for _, status := range []int{200, 400, 412, 500} {
 		if err := fence.ResponseError(&http.Response{StatusCode: status, Header: http.Header{}}); err != nil {
-			t.Errorf("status %d: %v, want no error", status, err)
+			t.Errorf("status %d: got error %v, want nil", status, err)
 		}
 	}
 	w := httptest.NewRecorder()
 	if fence.WriteError(w, errHere) || w.Body.Len() > 0 {
-		t.Errorf("another error was written: %q", w.Body)
+		t.Errorf("another error was written: got body %q, want none", w.Body)
 	}
 }
 
 func TestRequestOfAClientThatHasGoneIsNotServed(t *testing.T) {
 	var gate fence.Gate
-	h := gate.Handler(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("a request was served") }))
+	h := gate.Handler(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("the request of a client that has gone was served") }))
 	_ = gate.Do(t.Context(), 5, func(ctx context.Context) error {
 		ctx, cancel := context.WithCancel(ctx)
 		cancel()
@@ -129,7 +130,7 @@ func TestRequestOfAClientThatHasGoneIsNotServed(t *testing.T) {
 		w := httptest.NewRecorder()
 		h.ServeHTTP(w, r)
 		if w.Code != http.StatusServiceUnavailable {
-			t.Errorf("status %d, want 503", w.Code)
+			t.Errorf("got status %d, want 503", w.Code)
 		}
 		return nil
 	})

@@ -14,7 +14,7 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(withServer{m})
 }
 
-// withServer stops the database server before goleak looks.
+// withServer stops the database server before goleak checks for goroutines.
 type withServer struct{ *testing.M }
 
 func (m withServer) Run() int {

@@ -5,32 +5,36 @@ import (
 	"fmt"
 )
 
-// A Store is one value that can be replaced if it has not changed since it was read: a key of etcd with its
-// mod_revision, an object with its ETag and If-Match, an item of DynamoDB with a condition. Where the token
-// of the [Value] is kept is for the Store to decide: with the data, or in the metadata.
+// A Store is one value that can be replaced if it has not changed since it was
+// read: a key of etcd with its mod_revision, an object with its ETag and
+// If-Match, or an item of DynamoDB with a condition. The Store decides where it
+// keeps the token of the [Value]: with the data, or in the metadata.
 type Store interface {
-	// Load returns the value, and a version that is another one after each change. A value that does not
-	// exist is the zero Value with the version "". Load must read what was written last: a stale read costs
-	// Update another turn, and for a caller that is stale the refusal has an older token.
+	// Load returns the value and a version. The version must differ after each
+	// change. If the value does not exist, Load returns the zero Value and the
+	// version "". Load must return the latest write. A stale read costs Update
+	// one more attempt, and a StaleError then has an older token.
 	Load(ctx context.Context) (v Value, version string, err error)
-	// Swap writes the value if the version is still that one, in one atomic step, and reports whether it
-	// did. An error means that nobody knows.
+	// Swap writes the value if the version is still the given one, in one
+	// atomic step, and reports whether it did. After an error the outcome is
+	// unknown.
 	Swap(ctx context.Context, version string, v Value) (swapped bool, err error)
 }
 
-// A Value is what a [Store] keeps.
+// A Value is the content of a [Store].
 type Value struct {
 	Token Token // the largest accepted
 	Data  []byte
 }
 
-// Update replaces the data of a store by what f makes of it, unless a larger token was accepted before.
-// If another writer comes between, it loads, compares and calls f again, until ctx ends. f must not change
-// data.
+// Update replaces the data of a store by the result of f, unless a larger token
+// was accepted before. If another writer changes the store meanwhile, Update
+// loads, compares and calls f again, until ctx ends. f must not modify its
+// argument.
 //
-// The error is a *[StaleError] if the token is stale; that of f, as it is; that of Load; or one that
-// is [ErrUnknown] if Swap failed, and then the data may have been written. After any other error nothing
-// was written.
+// The error is a *[StaleError] if the token is stale, the error of f unchanged,
+// or the error of Load. If Swap failed, the error is [ErrUnknown], and the data
+// may have been written. After any other error nothing was written.
 func Update(ctx context.Context, s Store, token Token, f func(data []byte) ([]byte, error)) error {
 	for {
 		v, version, err := s.Load(ctx)

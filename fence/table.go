@@ -11,17 +11,19 @@ import (
 	"time"
 )
 
-// A Table fences resources in a SQL database. It has a guard row for each resource, in the same
-// database as the data: token is the largest that was accepted. A call raises it in the
-// transaction that writes the data. The zero value needs a DB; the rest has defaults.
+// A Table fences resources in a SQL database. It has a guard row for each
+// resource, in the same database as the data. The row's token is the largest
+// that was accepted. A call raises it in the transaction that writes the data.
+// DB must be set; the other fields have defaults.
 type Table struct {
 	DB *sql.DB
-	// Name of the table, with its schema if need be; empty is "fence".
+	// Name of the table, with its schema if needed; empty means "fence".
 	Name string
-	// Dialect of the database; the zero value is PostgreSQL's.
+	// Dialect of the database; the zero value is PostgreSQL.
 	Dialect Dialect
-	// TxOptions of the transactions; nil is the database's default. Any isolation level is safe. From
-	// repeatable read on, PostgreSQL fails some transactions that would wait at a lower one.
+	// TxOptions of the transactions; nil means the database's default. Any
+	// isolation level is safe. At repeatable read and above, PostgreSQL fails
+	// some transactions that would wait at a lower level.
 	TxOptions *sql.TxOptions
 }
 
@@ -33,7 +35,8 @@ const (
 	SQLite                    // 3.35 and newer
 )
 
-// lookTime bounds the look at the guard row after a commit whose reply was lost.
+// lookTime limits the time of reading the guard row after a commit whose reply
+// was lost.
 const lookTime = 5 * time.Second
 
 // Create creates the table, unless it exists:
@@ -60,20 +63,24 @@ func (t *Table) Create(ctx context.Context) error {
 	return nil
 }
 
-// Do calls f in a transaction that has accepted the token for the resource, and commits it if f
-// returns nil. What f writes with tx is committed together with the token, or not at all. The guard row
-// stays locked from before f to the end of the transaction: nobody else can be between the check and the
-// write. A resource without a guard row gets one.
+// Do calls f in a transaction that has accepted the token for the resource, and
+// commits it if f returns nil. The writes of f with tx are committed together
+// with the token, or not at all. The guard row stays locked from before f to
+// the end of the transaction, so no other transaction on the resource runs
+// between the check and the write. Do creates the guard row if there is none.
 //
-// The error is a *[StaleError] if a larger token was accepted before, and then f was not called. If f
-// fails or panics, the transaction is rolled back, and the error is that of f, as it is. Do what cannot
-// be rolled back elsewhere. f must not commit tx.
+// The error is a *[StaleError] if a larger token was accepted before; then f
+// was not called. If f fails or panics, the transaction is rolled back, and Do
+// returns the error of f unchanged. Make changes that cannot be rolled back
+// elsewhere. f must not commit tx.
 //
-// If COMMIT fails for whatever reason, Do finds out at the guard row whether it has happened. That needs a
-// new connection, and waits until the server has ended the lost transaction. It takes up to 5 s, also if
-// ctx has ended meanwhile. Do returns nil if the transaction is committed, and an error that is [ErrUnknown]
-// if the database did not answer, or if another transaction on the resource has followed.
-// After any other error nothing was changed.
+// If COMMIT fails for any reason, Do reads the guard row to find out whether
+// the transaction was committed. This needs a new connection, and waits until
+// the server has ended the lost transaction. It takes up to 5 s, even if ctx
+// has ended meanwhile. Do then returns nil if the transaction is committed. It
+// returns an error that is [ErrUnknown] if the database did not answer, or if
+// another transaction on the resource has followed. After any other error
+// nothing was changed.
 func (t *Table) Do(ctx context.Context, resource string, token Token, f func(ctx context.Context, tx *sql.Tx) error) error {
 	tx, err := t.DB.BeginTx(ctx, t.TxOptions)
 	if err != nil {
@@ -93,30 +100,34 @@ func (t *Table) Do(ctx context.Context, resource string, token Token, f func(ctx
 	return nil
 }
 
-// Check accepts the token for the resource in a transaction of the caller's, for those who cannot use
-// Do. Call it before anything is read or written in tx. The guard row is locked until tx ends. The error
-// is a *[StaleError] if a larger token was accepted before; roll tx back then.
+// Check accepts the token for the resource in a transaction of the caller, for
+// programs that cannot use Do. Call it before you read or write anything in tx.
+// The guard row is locked until tx ends. The error is a *[StaleError] if a
+// larger token was accepted before; then roll tx back.
 //
-// What an error of COMMIT means is for the caller to find out.
+// If COMMIT fails, the caller must find out whether the transaction was
+// committed.
 func (t *Table) Check(ctx context.Context, tx *sql.Tx, resource string, token Token) error {
 	_, err := t.accept(ctx, tx, resource, token)
 	return err
 }
 
-// Largest returns the largest token that was accepted for the resource, zero if none. It does not wait
-// for transactions that are under way.
+// Largest returns the largest token that was accepted for the resource, or zero
+// if there is none. It does not wait for transactions in progress.
 func (t *Table) Largest(ctx context.Context, resource string) (Token, error) {
 	return t.largest(ctx, t.DB, resource)
 }
 
-// write is one transaction, and how many the resource has had with it.
+// A write identifies one transaction, and counts the transactions of the
+// resource up to it.
 type write struct {
 	mark   string
 	number int64
 }
 
-// accept checks and raises the token in one statement. If two clients run it at once, the second one
-// waits for the end of the first one's transaction, and then tests the row as that has left it.
+// accept checks and raises the token in one statement. If two clients run it at
+// once, the second one waits for the end of the first one's transaction, and
+// then tests the row in its new state.
 func (t *Table) accept(ctx context.Context, tx *sql.Tx, resource string, token Token) (own write, err error) {
 	if err := valid(resource, token); err != nil {
 		return own, err
@@ -156,7 +167,7 @@ func (t *Table) largest(ctx context.Context, from queryer, resource string) (lar
 	return largest, nil
 }
 
-// resolve returns what the error of Do is after COMMIT returned failed.
+// resolve returns the error of Do after COMMIT returned the error failed.
 func (t *Table) resolve(ctx context.Context, resource string, own write, failed error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookTime)
 	defer cancel()
@@ -166,7 +177,7 @@ func (t *Table) resolve(ctx context.Context, resource string, own write, failed 
 	}
 	switch {
 	case err != nil:
-		return fmt.Errorf("%w: %s: commit: %w; look: %w", ErrUnknown, resource, failed, err)
+		return fmt.Errorf("%w: %s: commit: %w; read the guard row: %w", ErrUnknown, resource, failed, err)
 	case last.mark == own.mark:
 		return nil
 	case last.number > own.number:
@@ -175,9 +186,10 @@ func (t *Table) resolve(ctx context.Context, resource string, own write, failed 
 	return fmt.Errorf("fence: %s: not committed: %w", resource, failed)
 }
 
-// look returns the last transaction of a resource that was committed. It locks the guard row, or makes
-// one, so that it waits for a transaction that has lost its client and whose COMMIT may be on its way:
-// a plain read would come too early, and a row that the lost transaction has just made is not to be seen.
+// look returns the last committed transaction of a resource. It locks the guard
+// row, or creates one. So it waits for a transaction that has lost its client
+// and whose COMMIT may still arrive. A plain read would be too early, and would
+// not see a row that the lost transaction has just created.
 func (t *Table) look(ctx context.Context, resource string) (last write, err error) {
 	look, err := t.statement(`INSERT INTO %s AS guard (resource, token, writes, mark) VALUES ($1, 0, 0, '')
 ON CONFLICT (resource) DO UPDATE SET token = guard.token
@@ -188,7 +200,7 @@ RETURNING writes, mark`)
 	return last, err
 }
 
-// sleep waits for d, and reports false if ctx ends first.
+// sleep waits for d. It returns false if ctx ends first.
 func sleep(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -209,10 +221,11 @@ func (t *Table) name() string {
 
 var identifier = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)?$`)
 
-// statement is the form with the table's name and the dialect's parameters.
+// statement returns the form with the table's name and the dialect's
+// parameters.
 func (t *Table) statement(form string) (string, error) {
 	if !identifier.MatchString(t.name()) {
-		return "", fmt.Errorf("%q is no name of a table", t.Name)
+		return "", fmt.Errorf("%q is not a valid table name", t.Name)
 	}
 	text := fmt.Sprintf(form, t.name())
 	switch t.Dialect {
@@ -221,5 +234,5 @@ func (t *Table) statement(form string) (string, error) {
 	case SQLite:
 		return strings.ReplaceAll(text, "$", "?"), nil
 	}
-	return "", fmt.Errorf("there is no dialect %d", t.Dialect)
+	return "", fmt.Errorf("unknown dialect %d", t.Dialect)
 }

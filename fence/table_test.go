@@ -19,14 +19,15 @@ import (
 	"github.com/zkcoord/zkcoord/internal/postgres"
 )
 
-// A database is a PostgreSQL server with a table of accounts, through connections that can break.
+// A database is a PostgreSQL server with a table of accounts. Its connections
+// can be cut.
 type database struct {
 	*sql.DB
 	table fence.Table
 	cut   atomic.Pointer[cut]
 }
 
-// server is one for all tests of the package.
+// server is shared by all tests of the package.
 var server struct {
 	sync.Mutex
 	*postgres.Server
@@ -101,8 +102,9 @@ func TestTableRefusesSmallerTokens(t *testing.T) {
 	})
 }
 
-// A holder that stands still within its transaction keeps the next one waiting. One that stands still before
-// it is refused. Between the check and the write there is nobody.
+// A holder that is paused within its transaction makes the next one wait. A
+// holder that is paused before its transaction is refused. No other transaction
+// runs between the check and the write.
 //
 // Covers F1.
 func TestTableLocksItsGuardRow(t *testing.T) {
@@ -127,17 +129,17 @@ func TestTableLocksItsGuardRow(t *testing.T) {
 				t.Error(err)
 			}
 			if err := d.table.Do(t.Context(), "account", 6, setTo("of 6")); !errors.Is(err, fence.ErrStale) {
-				t.Errorf("6 after 7: %v, want %v", err, fence.ErrStale)
+				t.Errorf("token 6 after 7: got %v, want %v", err, fence.ErrStale)
 			}
 			if got := d.read(t); got != "of 7" {
-				t.Errorf("the account has %q, want that of 7", got)
+				t.Errorf("got account %q, want that of 7", got)
 			}
 		})
 	}
 }
 
-// awaitWaiter waits until a transaction waits for another one. It has to poll, because PostgreSQL
-// does not notify anybody of that.
+// awaitWaiter waits until a transaction waits for another one. It polls,
+// because PostgreSQL sends no notification of that.
 func (d *database) awaitWaiter(t *testing.T) {
 	t.Helper()
 	for end := time.Now().Add(time.Minute); d.waiting(t) == 0; <-time.After(5 * time.Millisecond) {
@@ -147,10 +149,10 @@ func (d *database) awaitWaiter(t *testing.T) {
 	}
 }
 
-// waiting counts the transactions that wait for another one.
+// waiting returns the number of transactions that wait for another one.
 func (d *database) waiting(t *testing.T) (n int) {
 	t.Helper()
-	// Other tests of this package have schemas of their own, and may run side by side.
+	// Other tests of this package may run at the same time, with other schemas.
 	row := d.QueryRowContext(t.Context(), "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name = current_setting('application_name')")
 	if err := row.Scan(&n); err != nil {
 		t.Fatal(err)
@@ -158,7 +160,8 @@ func (d *database) waiting(t *testing.T) (n int) {
 	return n
 }
 
-// A token is smaller than what the row has when its turn comes, not when it began to wait.
+// A token is compared with the row when its turn comes, not when it began to
+// wait.
 //
 // Covers F1.
 func TestTableChecksTheRowThatItHasLocked(t *testing.T) {
@@ -177,36 +180,36 @@ func TestTableChecksTheRowThatItHasLocked(t *testing.T) {
 			}
 			err = <-earlier
 			if err == nil || level == sql.LevelReadCommitted && !errors.Is(err, fence.ErrStale) {
-				t.Errorf("5 waited for 7: %v, want it refused", err)
+				t.Errorf("5 waited for 7: got error %v, want it refused", err)
 			}
 			if got := d.read(t); got != "of 7" {
-				t.Errorf("the account has %q, want that of 7", got)
+				t.Errorf("got account %q, want that of 7", got)
 			}
 		})
 	}
 }
 
-// A transaction that is rolled back has accepted nothing, and written nothing.
+// A transaction that is rolled back has accepted nothing and written nothing.
 func TestTableForgetsWhatIsRolledBack(t *testing.T) {
 	d := startDatabase(t)
 	err := d.table.Do(t.Context(), "account", 7, func(ctx context.Context, tx *sql.Tx) error {
 		return errors.Join(setTo("of 7")(ctx, tx), errHere)
 	})
 	if !errors.Is(err, errHere) {
-		t.Errorf("error %v, want that of the function", err)
+		t.Errorf("got error %v, want that of the function", err)
 	}
 	func() {
 		defer func() { _ = recover() }()
 		_ = d.table.Do(t.Context(), "account", 8, func(context.Context, *sql.Tx) error { panic("here") })
 	}()
 	if got, err := d.table.Largest(t.Context(), "account"); got != 0 || err != nil {
-		t.Errorf("largest token %d, %v, want none", got, err)
+		t.Errorf("got largest token %d, error %v; want none", got, err)
 	}
 	if err := d.table.Do(t.Context(), "account", 5, setTo("of 5")); err != nil || d.read(t) != "of 5" {
-		t.Errorf("%v, %q, want that of 5", err, d.read(t))
+		t.Errorf("got error %v, account %q; want that of 5", err, d.read(t))
 	}
 	if got, err := d.table.Largest(t.Context(), "account"); got != 5 || err != nil {
-		t.Errorf("largest token %d, %v, want 5", got, err)
+		t.Errorf("got largest token %d, error %v; want 5", got, err)
 	}
 }
 
@@ -227,33 +230,34 @@ func TestTableChecksInATransactionOfTheCaller(t *testing.T) {
 		t.Error(err)
 	}
 	if err := check(6); !errors.Is(err, fence.ErrStale) {
-		t.Errorf("6 after 7: %v, want %v", err, fence.ErrStale)
+		t.Errorf("token 6 after 7: got %v, want %v", err, fence.ErrStale)
 	}
 }
 
 func TestTableHasAnIdentifierForAName(t *testing.T) {
 	for _, name := range []string{"a b", "a;b", `"a"`, "a.b.c", "1a", "a."} {
 		table := fence.Table{Name: name, DB: &sql.DB{}}
-		if err := table.Create(t.Context()); err == nil || !strings.Contains(err.Error(), "no name of a table") {
-			t.Errorf("name %q: %v, want it refused", name, err)
+		if err := table.Create(t.Context()); err == nil || !strings.Contains(err.Error(), "not a valid table name") {
+			t.Errorf("name %q: got error %v, want it refused", name, err)
 		}
 	}
 }
 
-// A cut breaks a connection at its nth message from now on.
+// A cut breaks a connection when its message number at, counted from now, is
+// sent.
 type cut struct {
 	at    int64
-	where string // before the message, behind it, or when the server has answered it
+	where string // before the message, after it, or after the server's reply
 	sent  atomic.Int64
 	done  atomic.Bool
-	stays bool // no connection can be made afterwards
+	stays bool // no new connection can be made afterwards
 	begun string
 }
 
 const (
-	before = "before it is sent"
+	before = "after it is sent"
 	behind = "before its reply"
-	after  = "when its reply was lost"
+	after  = "after its reply"
 )
 
 var errCut = errors.New("connection cut")
@@ -262,7 +266,7 @@ func (d *database) Dial(network, address string) (net.Conn, error) {
 	return d.DialTimeout(network, address, 0)
 }
 
-// DialTimeout is what the driver dials with.
+// DialTimeout is called by the driver.
 func (d *database) DialTimeout(network, address string, _ time.Duration) (net.Conn, error) {
 	if c := d.cut.Load(); c != nil && c.stays && c.done.Load() {
 		return nil, errCut
@@ -271,11 +275,12 @@ func (d *database) DialTimeout(network, address string, _ time.Duration) (net.Co
 	return &cutConn{Conn: conn, d: d}, err
 }
 
-// cutConn is a connection of the driver, which sends each message with one write.
+// A cutConn is a connection of the driver. The driver sends each message with
+// one write.
 type cutConn struct {
 	net.Conn
 	d    *database
-	lose atomic.Bool // the reply that comes is lost
+	lose atomic.Bool // the next reply is lost
 }
 
 func (c *cutConn) Write(b []byte) (int, error) {
@@ -307,8 +312,9 @@ func (c *cutConn) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// The connection is lost at each message of a transaction, three ways. What Do says is what has happened; only
-// where the database cannot be reached afterwards does it say that it does not know.
+// The connection is lost at each message of a transaction, in three ways. Do
+// reports the true outcome. It returns ErrUnknown only if the database cannot
+// be reached afterwards.
 //
 // Covers F4.
 func TestTableTellsTheTruthAtEachLostConnection(t *testing.T) {
@@ -326,7 +332,9 @@ func cutAtEachMessage(t *testing.T, where string, stays bool) {
 	d := startDatabase(t)
 	commits, unknown, lost := 0, 0, 0
 	for at := int64(1); ; at++ {
-		resource := fmt.Sprint("account ", at) // no guard row yet: one that is not yet to be seen cannot be locked
+		// Without a guard row, because a row that is not visible yet cannot be
+		// locked.
+		resource := fmt.Sprint("account ", at)
 		data := fmt.Sprint("of ", at)
 		c := &cut{at: at, where: where, stays: stays}
 		if err := d.PingContext(t.Context()); err != nil {
@@ -337,7 +345,7 @@ func cutAtEachMessage(t *testing.T, where string, stays bool) {
 		d.cut.Store(nil)
 		if !c.done.Load() {
 			if err != nil {
-				t.Errorf("without a cut: %v", err)
+				t.Errorf("without a cut: got error %v, want nil", err)
 			}
 			break
 		}
@@ -345,30 +353,32 @@ func cutAtEachMessage(t *testing.T, where string, stays bool) {
 		if committing {
 			commits++
 		}
-		// A server that has lost its client in a transaction may need a moment to roll it back: this
-		// waits for that, as it changes the row.
+		// A server that has lost its client in a transaction may need time to
+		// roll it back. This statement changes the same row, so it waits for
+		// the rollback.
 		d.exec(t, "UPDATE account SET data = data")
 		happened := d.read(t) == data
 		switch {
 		case errors.Is(err, fence.ErrUnknown):
 			unknown++
 			if !committing || !stays {
-				t.Errorf("message %d, %q: %v, want it resolved", at, c.begun, err)
+				t.Errorf("message %d, %q: got error %v, want a definite outcome", at, c.begun, err)
 			}
 		case (err == nil) != happened:
-			t.Errorf("message %d, %q: %v, but committed is %t", at, c.begun, err, happened)
+			t.Errorf("message %d, %q: got error %v, but committed is %t", at, c.begun, err, happened)
 		case err != nil:
 			lost++
 		}
 	}
 	if commits == 0 || lost == 0 || stays != (unknown > 0) {
-		t.Errorf("%d cuts at COMMIT, %d errors, %d unknown outcomes", commits, lost, unknown)
+		t.Errorf("got %d cuts at COMMIT, %d errors, %d unknown outcomes; want each to occur", commits, lost, unknown)
 	}
-	t.Logf("%d cuts at COMMIT, %d errors that nothing happened, %d unknown outcomes", commits, lost, unknown)
+	t.Logf("%d cuts at COMMIT, %d errors without an effect, %d unknown outcomes", commits, lost, unknown)
 }
 
-// A COMMIT that was sent can still be on its way when the client looks. The look waits for the transaction: here
-// one that has made the guard row, which nobody else can see yet.
+// A COMMIT that was sent can still be in transit when the client reads the
+// guard row. The read waits for the transaction, even for one that has created
+// the guard row, which no other transaction can see yet.
 //
 // Covers F4.
 func TestTableWaitsForTheLostTransaction(t *testing.T) {
@@ -387,8 +397,9 @@ func TestTableWaitsForTheLostTransaction(t *testing.T) {
 	}
 }
 
-// lateCommit has a transaction whose client is told that COMMIT failed before it is carried out: a deferred
-// trigger makes COMMIT wait for a lock that the test holds, and the connection is cut meanwhile.
+// lateCommit runs a transaction whose client gets an error for COMMIT before
+// the server executes it. A deferred trigger makes COMMIT wait for a lock that
+// the test holds, and meanwhile the connection is cut.
 func lateCommit(t *testing.T, d *database, commit bool) {
 	d.exec(t, "CREATE TABLE late (fails boolean)")
 	d.exec(t, `CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS
@@ -413,7 +424,8 @@ func lateCommit(t *testing.T, d *database, commit bool) {
 			return err
 		})
 	}()
-	// The transaction waits for the test, and the look for the transaction.
+	// The transaction waits for the test, and the read of the guard row waits
+	// for the transaction.
 	for d.waiting(t) < 2 {
 		select {
 		case err := <-result:
@@ -426,30 +438,32 @@ func lateCommit(t *testing.T, d *database, commit bool) {
 	}
 	err = <-result
 	if (err == nil) != commit || errors.Is(err, fence.ErrUnknown) {
-		t.Errorf("committed is %t, and Do returned %v", commit, err)
+		t.Errorf("committed is %t, but Do returned %v", commit, err)
 	}
 	if got := d.read(t); (got == "of 5") != commit {
-		t.Errorf("committed is %t, and the account has %q", commit, got)
+		t.Errorf("committed is %t, but the account has %q", commit, got)
 	}
 }
 
-// If others have written since, the row has nothing of the lost transaction any more.
+// If other transactions have followed, the row no longer identifies the lost
+// transaction.
 //
 // Covers F4.
 func TestTableDoesNotGuess(t *testing.T) {
 	d := startDatabase(t)
 	err := d.table.Do(t.Context(), "account", 5, func(ctx context.Context, tx *sql.Tx) error {
-		if err := tx.Commit(); err != nil { // what Do forbids stands for a reply that is lost
+		// Do forbids this commit; here it has the effect of a lost reply.
+		if err := tx.Commit(); err != nil {
 			return err
 		}
 		return d.table.Do(ctx, "account", 7, setTo("of 7"))
 	})
 	if !errors.Is(err, fence.ErrUnknown) || !strings.Contains(fmt.Sprint(err), "has followed") {
-		t.Errorf("another transaction has followed: %v, want %v", err, fence.ErrUnknown)
+		t.Errorf("another transaction has followed: got error %v, want %v", err, fence.ErrUnknown)
 	}
 }
 
-// The context that has ended bounds no look at the guard row.
+// Do reads the guard row even if the context has ended.
 //
 // Covers F4.
 func TestTableLooksAlsoWhenTheContextHasEnded(t *testing.T) {
@@ -463,10 +477,10 @@ func TestTableLooksAlsoWhenTheContextHasEnded(t *testing.T) {
 		return tx.Commit()
 	})
 	if err != nil || d.read(t) != "of 5" {
-		t.Errorf("%v, the account has %q, want no error and that of 5", err, d.read(t))
+		t.Errorf("got error %v, account %q; want nil, that of 5", err, d.read(t))
 	}
 	err = d.table.Do(t.Context(), "account", 6, func(_ context.Context, tx *sql.Tx) error { return tx.Rollback() })
 	if err == nil || errors.Is(err, fence.ErrUnknown) || d.read(t) != "of 5" {
-		t.Errorf("a transaction that was rolled back: %v, the account has %q", err, d.read(t))
+		t.Errorf("a transaction that was rolled back: got error %v, account %q; want a definite error, that of 5", err, d.read(t))
 	}
 }

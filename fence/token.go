@@ -6,34 +6,37 @@ import (
 	"fmt"
 )
 
-// A Token grows with every grant: see lock.Token, queue.Token and election.Epoch. Zero and less
-// are no tokens.
+// A Token is a number that grows with every grant: see lock.Token, queue.Token
+// and election.Epoch. A number of zero or less is not a token.
 type Token int64
 
-// A Tokener has a fencing token: a grant of package lock or a claim of package queue.
+// A Tokener has a fencing token: for example a grant of package lock or a claim
+// of package queue.
 type Tokener[T ~int64] interface{ Token() T }
 
-// TokenOf returns the token of a grant or a claim. That of an election's term is
-// fence.Token(term.Epoch()).
+// TokenOf returns the token of a grant or a claim. For the term of an election,
+// use fence.Token(term.Epoch()).
 func TokenOf[T ~int64](held Tokener[T]) Token { return Token(held.Token()) }
 
 var (
-	// ErrStale is the error of a call with a token below the largest that the resource has accepted.
-	// Another one has been granted the lock: stop. It is found in a *StaleError, which has both tokens.
+	// ErrStale is the error of a call with a token below the largest that the
+	// resource has accepted. Another client has been granted the lock, so stop.
+	// The error is a *StaleError, which has both tokens.
 	ErrStale = errors.New("fence: stale token")
-	// ErrNoToken is the error of a call with no token, or with one that is not above zero. The program
-	// is wrong: it has to work under a grant.
+	// ErrNoToken is the error of a call without a token, or with one that is
+	// not above zero. Fix the program: it must work under a grant.
 	ErrNoToken = errors.New("fence: no token")
-	// ErrUnknown says that a write may or may not have taken effect, and that the resource did not say
-	// which. Nothing else in this package leaves that open. Read the resource before you write again.
+	// ErrUnknown means that a write may or may not have taken effect, and that
+	// the fence could not find out which. No other error of this package is
+	// ambiguous. Read the resource before you write again.
 	ErrUnknown = errors.New("fence: the outcome is unknown")
 )
 
 // A StaleError is the error of a refused call. Nothing was changed.
 type StaleError struct {
 	Resource string // may be empty
-	Token    Token  // of the call
-	Largest  Token  // that the resource has accepted
+	Token    Token  // the token of the call
+	Largest  Token  // the largest token that the resource has accepted
 }
 
 func (e *StaleError) Error() string {
@@ -50,8 +53,8 @@ func prefix(resource string) string {
 	return resource + ": "
 }
 
-// check is the decision of this package, for resources that can call it in the same atomic step as
-// the write. That of a Table is in SQL.
+// check makes the decision of this package, for resources that can call it in
+// the same atomic step as the write. A Table makes the same decision in SQL.
 func check(resource string, token, largest Token) error {
 	if err := valid(resource, token); err != nil {
 		return err
@@ -76,8 +79,9 @@ func WithToken(ctx context.Context, token Token) context.Context {
 	return context.WithValue(ctx, tokenKey{}, token)
 }
 
-// FromContext returns the token of a context: that of [WithToken], or of the request that [Handler] or
-// [Gate.Handler] serves. It reports whether there is one.
+// FromContext returns the token of a context, and whether it has one. The token
+// is that of [WithToken], or that of the request that [Handler] or
+// [Gate.Handler] serves.
 func FromContext(ctx context.Context) (Token, bool) {
 	token, ok := ctx.Value(tokenKey{}).(Token)
 	return token, ok

@@ -25,15 +25,15 @@ func TestRoundRobinPicksEachInTurn(t *testing.T) {
 		got += pick(members).ID
 	}
 	if got != "abcacabba" {
-		t.Errorf("picked %s", got)
+		t.Errorf("got %s, want abcacabba", got)
 	}
-	// As long as members stay, each is picked as often as the others.
+	// As long as the members stay the same, each is picked equally often.
 	counts := make(map[string]int)
 	for range 300 {
 		counts[pick(of("a", "b", "c")).ID]++
 	}
 	if counts["a"] != 100 || counts["b"] != 100 {
-		t.Errorf("picked %v", counts)
+		t.Errorf("got counts %v, want 100 for each", counts)
 	}
 }
 
@@ -44,7 +44,7 @@ func TestStickyStaysWhileItCan(t *testing.T) {
 		got += pick(members).ID
 	}
 	if got != "aabbaa" {
-		t.Errorf("picked %s", got)
+		t.Errorf("got %s, want aabbaa", got)
 	}
 }
 
@@ -56,12 +56,13 @@ func TestRandomPicksAll(t *testing.T) {
 	}
 	for _, id := range []string{"a", "b", "c"} {
 		if counts[id] < 800 {
-			t.Errorf("picked %v", counts)
+			t.Errorf("got counts %v, want at least 800 for each", counts)
 		}
 	}
 }
 
-// Covers G4. Whatever happens, applying what changed to what was gives what is.
+// Covers G4. A change applied to the members before it always gives the members
+// after it.
 func TestChangesAddUp(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	before := map[string]Member{}
@@ -88,7 +89,7 @@ func TestChangesAddUp(t *testing.T) {
 			sum[m.ID] = m
 		}
 		if fmt.Sprint(sum) != fmt.Sprint(after) || any != (fmt.Sprint(before) != fmt.Sprint(after)) || len(c.Members) != len(after) {
-			t.Fatalf("from %v to %v: %+v", before, after, c)
+			t.Fatalf("from %v to %v: got change %+v, which does not lead from one to the other", before, after, c)
 		}
 		before = after
 	}
@@ -99,7 +100,7 @@ func TestLastIncarnationCounts(t *testing.T) {
 	for range 100 { // maps have no order
 		k := known{"x": {ID: "a", Incarnation: 1}, "y": {ID: "a", Incarnation: 3}, "z": {ID: "a", Incarnation: 2}}
 		if m := k.members(); len(m) != 1 || m["a"].Incarnation != 3 {
-			t.Fatalf("members %v", m)
+			t.Fatalf("got members %v, want the incarnation 3 of a", m)
 		}
 	}
 }

@@ -1,48 +1,69 @@
-// Package group is who is there: members that come, change their data and go,
-// and others that follow it, on ZooKeeper. Service discovery is its common use:
-// servers join with their address, clients pick one of them.
+// Package group implements membership on ZooKeeper: members join, change their
+// data and leave, and others follow these changes. Its common use is service
+// discovery: servers join with their address, and clients pick one of them.
 //
-// A member is listed until the servers expire its session, so one that is
-// listed may be dead already, and one that is not listed may still be running.
-// Where two must not act at once, use package lock or election.
+// # Usage
+//
+//	registry := group.New(s, "/services/api")
+//	m, err := registry.Join(ctx, "api-1", []byte("10.0.0.1:80"))
+//	if err != nil {
+//		return err
+//	}
+//	defer m.Leave(ctx)
+//
+//	for change, err := range registry.Changes(ctx) {
+//		if err != nil {
+//			return err // ctx or the session ended
+//		}
+//		fmt.Println(change.Members, change.Joined, change.Left)
+//	}
+//
+// A member is listed until the servers expire its session. So a listed member may
+// already be dead, and a member that is not listed may still be running. If two
+// members must not act at the same time, use package lock or election.
 //
 // # Guarantees
 //
-// G1. A member is listed when Join returns, until it leaves or its session
-// ends. It is listed once, whichever replies are lost.
+// G1. A member is listed from the moment when Join returns until it leaves or its
+// session ends. It is listed once, whichever replies are lost.
 //
-// G2. A call of Join that fails or is cancelled leaves no member.
+// G2. A call of Join that fails or is cancelled leaves no member behind.
 //
-// G3. A member that changes its data, or joins again in a new session before
-// the old one has expired, is not seen to go in between.
+// G3. A member that changes its data, or joins again in a new session before the
+// old one has expired, is not seen to leave in between.
 //
-// G4. What [Group.Changes] gives adds up: the first is everybody, and each next
-// tells who came, went or changed since the one before. In the end it is those
-// that are there. Changes in quick succession may come as one.
+// G4. The changes that [Group.Changes] yields add up. The first has all members,
+// and each later one says which members joined, left or changed since the one
+// before it. In the end they add up to the members that are present. Changes in
+// quick succession may be merged into one.
 //
-// G5. One who follows keeps one watch. A change costs it one list, and one read
-// for each member that came or changed.
+// G5. A follower keeps one watch. A change costs it one list request, and one read
+// for each member that joined or changed.
+//
+// In other words, a follower sees each member exactly once, sees the present
+// members in the end, and does not see a member leave that stays.
 //
 // # Not guaranteed
 //
-// Two processes that join with the same id count as one member: that which
+// Two processes that join with the same id count as one member: the one that
 // joined last.
 //
 // # Session loss
 //
-// A membership ends with its session, and so does following. [Run] joins again
-// in each new session; a [View] goes on with the members that it knew last, in
-// session.Run.
+// A membership ends with its session. A stream of changes ends with the session
+// that it reads from. [Run] joins again in each new session. A [View] keeps the
+// last members while session.Run opens a new session.
 //
 // # Goroutines
 //
-// One for each membership whose end is awaited, by Wait or Done, until it ends or
-// its session does; and those of the requests under way.
+// There is one goroutine for each membership on which Wait, Done or Err was called,
+// until the membership or its session ends. Each request in flight has one more.
 //
 // # Znodes
 //
 //	<path>/<number>-<member's id>-<sequence>   one incarnation of a member
 //
-// The number is of 32 hexadecimal digits. Of several incarnations of one id
-// the last counts. Path itself is made when needed, as a container.
+// The number has 32 hexadecimal digits. If an id has several incarnations, the
+// last one counts. The package creates path itself as a container when it is
+// needed.
 package group

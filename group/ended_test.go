@@ -9,6 +9,8 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
+// etcd#10111.
+//
 // Covers G2.
 func TestJoinWithAnEndedContextMakesNoRequest(t *testing.T) {
 	recipetest.EndedContextSendsNothing(t, map[string]func(context.Context, *session.Session) error{

@@ -10,39 +10,40 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// A Group is a set of members that comes and goes.
+// A Group is a set of members that changes over time.
 type Group struct {
 	session *session.Session
 	path    string
-	invalid error // of the path
+	invalid error // set if the path is invalid
 }
 
-// New returns the group at path. No request is made. An invalid path is an error of
-// each call, session.ErrInvalid.
+// New returns the group at path. It sends no request. If path is invalid, each
+// call returns an error that wraps session.ErrInvalid.
 func New(s *session.Session, path string) *Group {
 	return &Group{session: s, path: path, invalid: session.CheckPath(path)}
 }
 
-// Members lists those that are there, by id, as far as the server asked knows.
+// Members returns the current members, sorted by id. They are read from the
+// session's server, which may be behind others.
 func (g *Group) Members(ctx context.Context) ([]Member, error) {
 	f := &follower{group: g, known: make(known)}
 	defer f.stop()
-	members, err := f.look(ctx)
+	members, err := f.refresh(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("group: members of %s: %w", g.path, err)
 	}
 	return sorted(members), nil
 }
 
-// Changes gives who is there, and then each change. It ends with ctx or with
-// the session, and then gives the cause as the error.
+// Changes yields the current members, and then each change. It ends when ctx or
+// the session ends. The last pair has the cause as its error.
 func (g *Group) Changes(ctx context.Context) iter.Seq2[Change, error] {
 	return func(yield func(Change, error) bool) {
 		f := &follower{group: g, known: make(known), following: true}
 		defer f.stop()
 		var before map[string]Member
 		for first := true; ; first = false {
-			members, err := f.look(ctx)
+			members, err := f.refresh(ctx)
 			if err == nil {
 				change, any := compare(before, members)
 				if (first || any) && !yield(change, nil) {
@@ -58,8 +59,8 @@ func (g *Group) Changes(ctx context.Context) iter.Seq2[Change, error] {
 	}
 }
 
-// A follower knows the nodes that it has read. Their data never changes, so
-// only new ones are read.
+// A follower remembers the nodes that it has read. The data of a node never
+// changes, so it reads only new nodes.
 type follower struct {
 	group     *Group
 	known     known
@@ -67,8 +68,8 @@ type follower struct {
 	watch     *session.Watch
 }
 
-// look brings what is known up to date.
-func (f *follower) look(ctx context.Context) (map[string]Member, error) {
+// refresh updates the known nodes and returns the members.
+func (f *follower) refresh(ctx context.Context) (map[string]Member, error) {
 	if f.group.invalid != nil {
 		return nil, f.group.invalid
 	}
@@ -82,8 +83,9 @@ func (f *follower) look(ctx context.Context) (map[string]Member, error) {
 		if err != nil {
 			return nil, err
 		}
-		// A node that went after it was listed may have been replaced by one
-		// that was not: then its member is still there.
+		// A node may be deleted after it was listed, and its successor may not
+		// be in the list. Then its member is still there, so the list is read
+		// again.
 		if complete {
 			return f.known.members(), nil
 		}
@@ -113,12 +115,12 @@ func (f *follower) list(ctx context.Context) (names []string, err error) {
 			f.watch = w
 			return nil, nil
 		}
-		w.Stop() // it tells nothing of children
+		w.Stop() // this watch does not fire for children
 	}
 }
 
-// read reads the nodes that are not known yet and forgets those that are gone.
-// It is not complete if one of them went meanwhile.
+// read reads the nodes that are not known yet, and forgets those that are
+// deleted. The result is not complete if a listed node was deleted meanwhile.
 func (f *follower) read(ctx context.Context, names []string) (complete bool, err error) {
 	listed := make(known, len(names))
 	complete = true

@@ -40,11 +40,11 @@ func listed(t *testing.T, w *recipetest.World, want string) {
 	synctest.Wait()
 	members, err := group.New(w.Admin().Session, path).Members(t.Context())
 	if err != nil || names(members) != want {
-		t.Errorf("members %q %v, want %q", names(members), err, want)
+		t.Errorf("got members %q, error %v, want %q", names(members), err, want)
 	}
 }
 
-// follow sends each change in words.
+// follow sends each change as text.
 func follow(ctx context.Context, c *recipetest.Client) <-chan string {
 	given := make(chan string, 100)
 	go func() {
@@ -69,23 +69,24 @@ func given(t *testing.T, c <-chan string, want ...string) {
 		select {
 		case got := <-c:
 			if got != w {
-				t.Errorf("given %q, want %q", got, w)
+				t.Errorf("got change %q, want %q", got, w)
 			}
 		default:
-			t.Errorf("given nothing, want %q", w)
+			t.Errorf("got no change, want %q", w)
 		}
 	}
 	select {
 	case got, more := <-c:
 		if more {
-			t.Errorf("given %q too", got)
+			t.Errorf("got one more change %q, want none", got)
 		}
 	default:
 	}
 }
 
-// Covers G1, G4, G5. With what each change costs a follower, in requests.
-// kazoo#153: who watched a group that was missing was told nothing of it later.
+// Covers G1, G4, G5. The test also checks the requests that each change costs a
+// follower. Regression: kazoo did not report a group that was missing when it
+// was first watched (kazoo#153).
 func TestFollowerSeesEachChange(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		f, a, b := w.Client(), w.Client(), w.Client()
@@ -101,9 +102,9 @@ func TestFollowerSeesEachChange(t *testing.T) {
 		f.Expect(t, "join", "getChildren2 getData")
 		ok(t, ma.Update(t.Context(), []byte("3")))
 		given(t, changes, "[a=3 b=2] +[] -[] ~[a=3]")
-		// The new node and the going of the old one may be seen at once.
+		// The new node and the deletion of the old one may be seen together.
 		if got := f.Requests(); got != "getChildren2 getData" && got != "getChildren2 getData getChildren2" {
-			t.Errorf("update: sent %q", got)
+			t.Errorf("update: sent %q, want getChildren2 getData", got)
 		}
 		listed(t, w, "a=3 b=2")
 		ok(t, mb.Leave(t.Context()))
@@ -113,7 +114,7 @@ func TestFollowerSeesEachChange(t *testing.T) {
 		a.Lose()
 		given(t, changes, "[] +[] -[a=3] ~[]")
 		if watches := w.Watches(); watches != 1 {
-			t.Errorf("%d watches", watches)
+			t.Errorf("got %d watches, want 1", watches)
 		}
 		stop()
 		given(t, changes, "error: true false")
@@ -121,8 +122,8 @@ func TestFollowerSeesEachChange(t *testing.T) {
 	})
 }
 
-// Covers G4. kazoo#151, #218, #29: watches were gone once the connection was, and
-// what changed meanwhile was not told.
+// Covers G4. Regression: kazoo lost watches with the connection, and did not
+// report the changes made meanwhile (kazoo#151, #218, #29).
 func TestFollowerOutlivesItsConnection(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		var wire *netfault.Proxy
@@ -141,7 +142,7 @@ func TestFollowerOutlivesItsConnection(t *testing.T) {
 		ok(t, ma.Leave(t.Context()))
 		mb := join(t, b, "b", "2")
 		wire.Refuse(false)
-		time.Sleep(recipetest.Timeout / 2) // it connects again
+		time.Sleep(recipetest.Timeout / 2) // the session connects again
 		given(t, changes, "[b=2] +[b=2] -[a=1] ~[]")
 		ok(t, mb.Leave(t.Context()))
 		given(t, changes, "[] +[] -[b=2] ~[]")
@@ -170,7 +171,7 @@ func TestFailedJoinLeavesNoMember(t *testing.T) {
 			return nil, err
 		}
 		if members, err := s.Children(ctx, path); err == nil && len(members.Names) > 1 {
-			t.Errorf("members after Join: %q", members.Names)
+			t.Errorf("got members %q after Join, want one", members.Names)
 		}
 		return m.Leave, nil
 	}}
@@ -178,8 +179,8 @@ func TestFailedJoinLeavesNoMember(t *testing.T) {
 	recipetest.CancelBetweenSteps(t, call.Do)
 }
 
-// Covers G1, G4. What a member was before it changed its data is not seen again
-// when it leaves, also if the node of that is the last to be deleted.
+// Covers G1, G4. When a member leaves, its data from before an update does not
+// appear again, even if the old node is the last to be deleted.
 func TestWhoLeavesIsNotSeenAsItWas(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		f, c := w.Client(), w.Client()
@@ -192,15 +193,15 @@ func TestWhoLeavesIsNotSeenAsItWas(t *testing.T) {
 		w.Inject(zktest.Rule{Session: c.ID(), Op: "exists", Fate: zktest.DelayReply, Delay: time.Second})
 		ok(t, m.Update(t.Context(), []byte("2")))
 		given(t, changes, "[a=2] +[] -[] ~[a=2]")
-		time.Sleep(500 * time.Millisecond) // it is being looked whether the old node is there
+		time.Sleep(500 * time.Millisecond) // the client checks now whether the old node exists
 		ok(t, m.Leave(t.Context()))
 		listed(t, w, "")
 		if lost.Fired() == 0 {
-			t.Error("no deletion was lost")
+			t.Error("no deletion was lost, want at least one")
 		}
 		for len(changes) > 0 {
 			if change := <-changes; strings.Contains(change, "a=1]") {
-				t.Errorf("given %s", change)
+				t.Errorf("got change %s with old data", change)
 			}
 		}
 		stop()
@@ -208,14 +209,13 @@ func TestWhoLeavesIsNotSeenAsItWas(t *testing.T) {
 	})
 }
 
-// Covers G1. Who has left is not made a member again by an update that comes
-// late.
+// Covers G1. A late update does not make a member again after it has left.
 func TestWhoHasLeftStaysAway(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		m := join(t, w.Client(), "a", "1")
 		ok(t, m.Leave(t.Context()))
 		if err := m.Update(t.Context(), []byte("2")); !errors.Is(err, group.ErrLeft) || session.OutcomeOf(err) != session.Failed {
-			t.Errorf("update: %v", err)
+			t.Errorf("update: got error %v, want ErrLeft with outcome Failed", err)
 		}
 		ok(t, m.Leave(t.Context()))
 		listed(t, w, "")
@@ -223,7 +223,7 @@ func TestWhoHasLeftStaysAway(t *testing.T) {
 	})
 }
 
-// Covers G1. The caller of Leave need not have the time to wait for it.
+// Covers G1. The caller of Leave need not wait until Leave has finished.
 func TestLeaveOfOneInAHurry(t *testing.T) {
 	over, end := context.WithCancel(context.Background())
 	end()
@@ -234,7 +234,7 @@ func TestLeaveOfOneInAHurry(t *testing.T) {
 			time.Sleep(recipetest.Timeout)
 			listed(t, w, "")
 			if err := m.Update(t.Context(), []byte("2")); !errors.Is(err, group.ErrLeft) {
-				t.Errorf("update: %v", err)
+				t.Errorf("update: got error %v, want ErrLeft", err)
 			}
 		})
 	}
@@ -252,15 +252,15 @@ func TestLeaveDuringAnUpdate(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		if err := m.Leave(ctx); !errors.Is(err, context.DeadlineExceeded) || slow.Fired() != 1 {
-			t.Errorf("leave: %v", err)
+			t.Errorf("leave: got error %v with %d delayed replies, want DeadlineExceeded and 1", err, slow.Fired())
 		}
 		ok(t, <-updated)
 		listed(t, w, "")
 	})
 }
 
-// Covers G1. An update that was given up is made all the same, or is not: the
-// member is not seen as it was again, and leaves with all that stands for it.
+// Covers G1. An abandoned update either takes effect or does not. The old data
+// does not appear again, and the member leaves with all its nodes.
 func TestAnUpdateThatWasGivenUp(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		f, c := w.Client(), w.Client()
@@ -273,19 +273,19 @@ func TestAnUpdateThatWasGivenUp(t *testing.T) {
 		defer cancel()
 		data := []byte("2")
 		if err := m.Update(ctx, data); !errors.Is(err, context.DeadlineExceeded) || session.OutcomeOf(err) != session.Indeterminate {
-			t.Errorf("update: %v: %v", session.OutcomeOf(err), err)
+			t.Errorf("update: got outcome %v, error %v; want Indeterminate, DeadlineExceeded", session.OutcomeOf(err), err)
 		}
-		data[0] = 'x' // it is the caller's
+		data[0] = 'x' // the slice belongs to the caller
 		given(t, changes, "[a=2] +[] -[] ~[a=2]")
 		time.Sleep(2 * time.Second)
 		given(t, changes)
-		// One whose reply is lost is found late.
+		// The node of an update whose reply was lost is found late.
 		w.Inject(zktest.Rule{Session: c.ID(), Op: "create", Fate: zktest.CloseBeforeReply})
 		w.Inject(zktest.Rule{Session: c.ID(), Op: "getChildren2", Fate: zktest.DelayReply, Delay: 2 * time.Second})
 		ctx, cancel = context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		if err := m.Update(ctx, []byte("3")); session.OutcomeOf(err) != session.Indeterminate {
-			t.Errorf("update: %v: %v", session.OutcomeOf(err), err)
+			t.Errorf("update: got outcome %v, error %v; want Indeterminate", session.OutcomeOf(err), err)
 		}
 		given(t, changes, "[a=3] +[] -[] ~[a=3]")
 		ok(t, m.Leave(t.Context()))
@@ -297,8 +297,9 @@ func TestAnUpdateThatWasGivenUp(t *testing.T) {
 	})
 }
 
-// Done and Err are those of a context: they agree with each other and with Wait,
-// whatever ends the membership. All who wait share one watch.
+// Done and Err behave like those of a context: they agree with each other and
+// with Wait, for each way in which a membership ends. All waiters share one
+// watch.
 func TestDoneSaysWhyTheMembershipEnded(t *testing.T) {
 	ends := map[string]struct {
 		end  func(t *testing.T, w *recipetest.World, c *recipetest.Client, m *group.Membership)
@@ -315,37 +316,37 @@ func TestDoneSaysWhyTheMembershipEnded(t *testing.T) {
 		"lost": {func(_ *testing.T, _ *recipetest.World, c *recipetest.Client, _ *group.Membership) { c.Lose() }, session.ErrLost},
 	}
 	for name, of := range ends {
-		for _, asked := range []bool{true, false} { // before the end
-			t.Run(fmt.Sprintf("%s, asked before %v", name, asked), func(t *testing.T) {
+		for _, early := range []bool{true, false} { // whether Done is called before the end
+			t.Run(fmt.Sprintf("%s, Done called before: %v", name, early), func(t *testing.T) {
 				recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 					c := w.Client()
 					m := join(t, c, "a", "1")
 					c.Requests()
-					if asked {
+					if early {
 						m.Done()
 						if err := m.Err(); err != nil {
-							t.Errorf("of a member: got %v, want nil", err)
+							t.Errorf("Err of a member: got %v, want nil", err)
 						}
 						ctx, stop := context.WithTimeout(t.Context(), time.Second)
 						defer stop()
 						if err := m.Wait(ctx); !errors.Is(err, context.DeadlineExceeded) {
-							t.Errorf("a wait with an end: got %v, want %v", err, context.DeadlineExceeded)
+							t.Errorf("Wait with a deadline: got %v, want %v", err, context.DeadlineExceeded)
 						}
 						c.Expect(t, "watching", "getChildren2")
-						ok(t, m.Update(t.Context(), []byte("2"))) // it stays a member
+						ok(t, m.Update(t.Context(), []byte("2"))) // the membership continues
 						synctest.Wait()
 						if err := m.Err(); err != nil {
-							t.Errorf("after an update: got %v, want nil", err)
+							t.Errorf("Err after an update: got %v, want nil", err)
 						}
 					}
 					of.end(t, w, c, m)
 					select {
 					case <-m.Done():
 					case <-time.After(2 * recipetest.Timeout):
-						t.Fatal("Done is not closed")
+						t.Fatalf("Done is not closed after %v, want it closed with %v", 2*recipetest.Timeout, of.want)
 					}
 					if err := m.Err(); !errors.Is(err, of.want) || m.Wait(t.Context()) != err {
-						t.Errorf("got %v, Wait %v, want %v", err, m.Wait(t.Context()), of.want)
+						t.Errorf("got Err %v, Wait %v, want %v", err, m.Wait(t.Context()), of.want)
 					}
 				})
 			})
@@ -353,7 +354,7 @@ func TestDoneSaysWhyTheMembershipEnded(t *testing.T) {
 	}
 }
 
-// After Leave, Done is closed at once and costs nothing.
+// After Leave, Done is closed at once, without a request.
 func TestLeaveClosesDone(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		c := w.Client()
@@ -363,7 +364,7 @@ func TestLeaveClosesDone(t *testing.T) {
 		select {
 		case <-m.Done():
 		default:
-			t.Error("Done is open after Leave")
+			t.Error("Done is open after Leave, want it closed")
 		}
 		c.Expect(t, "Done after Leave", "")
 	})
@@ -389,17 +390,17 @@ func TestWaitEndsWithItsContextDuringAnUpdate(t *testing.T) {
 		go func() { updated <- m.Update(updating, []byte("2")) }()
 		began := time.Now()
 		if err := <-waited; err == nil {
-			t.Error("still a member")
+			t.Error("Wait returned nil, want an error")
 		}
 		if took := time.Since(began); took > 2*time.Second {
-			t.Errorf("waited for %v", took)
+			t.Errorf("Wait took %v, want at most 2s", took)
 		}
 		<-updated
 	})
 }
 
-// Covers G3. Members that stay are never seen to go, whatever becomes of their
-// sessions and however often they change.
+// Covers G3. A member that stays never disappears, however its sessions end and
+// however often its data changes.
 func TestStayingMemberIsNotSeenToGo(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		f := w.Client()
@@ -425,11 +426,11 @@ func TestStayingMemberIsNotSeenToGo(t *testing.T) {
 		synctest.Wait()
 		for len(changes) > 0 {
 			if c := <-changes; c != "[a=2] +[] -[] ~[a=2]" {
-				t.Errorf("given %q", c)
+				t.Errorf("got change %q, want only the update of a", c)
 			}
 		}
-		// Its node is deleted by hand; it joins again at once, which may come
-		// as one change or as two.
+		// The test deletes the member's node. The member joins again at once,
+		// which may be seen as one change or as two.
 		old := w.Ephemerals(path)
 		ok(t, w.Admin().Delete(t.Context(), old[0], session.AnyVersion))
 		<-joined
@@ -439,7 +440,7 @@ func TestStayingMemberIsNotSeenToGo(t *testing.T) {
 			got += " " + <-changes
 		}
 		if got != "[] +[] -[a=2] ~[] [a=1] +[a=1] -[] ~[]" && got != "[a=1] +[] -[] ~[a=1]" {
-			t.Errorf("deleted by hand: %q", got)
+			t.Errorf("after the deletion: got %q, want a to be gone and back, or updated", got)
 		}
 
 		other := w.Client()
@@ -451,7 +452,7 @@ func TestStayingMemberIsNotSeenToGo(t *testing.T) {
 
 		leave()
 		if err := <-done; !errors.Is(err, context.Canceled) {
-			t.Errorf("stay: %v", err)
+			t.Errorf("Run returned %v, want context.Canceled", err)
 		}
 		given(t, changes, "[] +[] -[a=1] ~[]")
 		stop()
@@ -459,7 +460,7 @@ func TestStayingMemberIsNotSeenToGo(t *testing.T) {
 	})
 }
 
-// Run joins again in a new session, and ends when its function does.
+// Run joins again in a new session, and ends when its function returns.
 func TestStaySurvivesLostSessions(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		opts := session.Options{Servers: w.Servers(), Timeout: recipetest.Timeout, Dial: w.DialContext}
@@ -475,14 +476,14 @@ func TestStaySurvivesLostSessions(t *testing.T) {
 			return context.Cause(ctx)
 		})
 		if err != nil || joins != 3 {
-			t.Errorf("%v after %d joins", err, joins)
+			t.Errorf("Run returned %v after %d joins, want nil after 3", err, joins)
 		}
 		w.NothingLeft()
 	})
 }
 
-// Who leaves by itself is not joined again, whether Stay hears of it before its
-// function returns or behind.
+// A member that leaves by itself does not join again. It makes no difference
+// whether Run notices this before its function returns or afterwards.
 func TestStayEndsWithLeave(t *testing.T) {
 	for _, pause := range []time.Duration{0, time.Second} {
 		recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
@@ -495,12 +496,12 @@ func TestStayEndsWithLeave(t *testing.T) {
 				ok(t, m.Leave(ctx))
 				time.Sleep(pause)
 				if cause := context.Cause(ctx); pause > 0 && !errors.Is(cause, group.ErrLeft) {
-					t.Errorf("the membership ended with %v", cause)
+					t.Errorf("the membership ended with %v, want ErrLeft", cause)
 				}
 				return nil
 			})
 			if err != nil || joins != 1 {
-				t.Errorf("%v after %d joins", err, joins)
+				t.Errorf("Run returned %v after %d joins, want nil after 1", err, joins)
 			}
 			w.NothingLeft()
 		})
@@ -511,7 +512,7 @@ func TestBadIDs(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		for _, id := range []string{"", "a/b", "a\x00", "\xff"} {
 			if _, err := group.New(w.Admin().Session, path).Join(t.Context(), id, nil); !errors.Is(err, group.ErrID) {
-				t.Errorf("%q: %v", id, err)
+				t.Errorf("id %q: got error %v, want ErrID", id, err)
 			}
 		}
 		for _, id := range []string{"host:8080", "a-0000000001", "..", "0123456789"} {
@@ -522,39 +523,39 @@ func TestBadIDs(t *testing.T) {
 	})
 }
 
-// A view goes on with whom it knew while there is no session.
+// While there is no session, a view keeps the last members.
 func TestViewOutlivesItsSession(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		a, f := w.Client(), w.Client()
 		join(t, a, "a", "1")
 		view := group.NewView(path)
 		if _, any := view.Pick(group.Random()); any {
-			t.Error("picked from nobody")
+			t.Error("Pick of an empty view returned a member, want none")
 		}
 		done := make(chan error, 1)
 		go func() { done <- view.Keep(t.Context(), f.Session) }()
 		<-view.Ready()
 		f.Lose()
 		if err := <-done; !errors.Is(err, session.ErrLost) {
-			t.Errorf("%v", err)
+			t.Errorf("Keep returned %v, want ErrLost", err)
 		}
 		if m, any := view.Pick(group.Random()); !any || m.ID != "a" {
-			t.Errorf("picked %+v %v", m, any)
+			t.Errorf("Pick returned %+v, %v; want member a", m, any)
 		}
 	})
 }
 
-// No path is not the root.
+// An empty path is not the root: it is refused.
 func TestNoPathIsRefused(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		if _, err := group.New(w.Client().Session, "").Join(t.Context(), "m", nil); session.OutcomeOf(err) != session.Failed {
-			t.Errorf("joined: %v", err)
+			t.Errorf("Join with an empty path: got error %v, want outcome Failed", err)
 		}
 		w.NothingLeft()
 	})
 }
 
-// defer membership.Leave(ctx) is right however ctx ended.
+// defer membership.Leave(ctx) is correct even if ctx has ended.
 //
 // Covers G1.
 func TestLeaveWithAnEndedContextLeaves(t *testing.T) {
@@ -563,7 +564,7 @@ func TestLeaveWithAnEndedContextLeaves(t *testing.T) {
 		ended, cancel := context.WithCancel(t.Context())
 		cancel()
 		if err := m.Leave(ended); !errors.Is(err, context.Canceled) {
-			t.Errorf("leave: %v, want %v", err, context.Canceled)
+			t.Errorf("leave: got error %v, want %v", err, context.Canceled)
 		}
 		listed(t, w, "")
 		w.NothingLeft()

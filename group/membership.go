@@ -13,31 +13,33 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// A Membership is one's own being a member.
+// A Membership is the caller's membership in a group.
 type Membership struct {
 	group *Group
 	id    string
-	turn  chan incarnation // holds the present one, except while it is replaced
-	left  atomic.Bool      // Leave was called: no other is begun
+	turn  chan incarnation // holds the current incarnation, except while it is replaced
+	left  atomic.Bool      // Leave was called: no new incarnation is created
 
 	watching sync.Once
 	ctx      context.Context // ends with the membership, once that is watched or left
 	end      context.CancelCauseFunc
 }
 
-// An incarnation is a node that stands for the member. Of several the last
-// counts, so each goes when those before it have gone.
+// An incarnation is a node that represents the member. If there are several,
+// the last one counts. Therefore each is deleted only after the earlier ones
+// are deleted.
 type incarnation struct {
 	node  recipe.Node
-	first <-chan struct{} // closed when those before it have gone
+	first <-chan struct{} // closed when the earlier ones are deleted
 }
 
-// ErrLeft is the answer of Update after Leave, and of Wait and Err. Join again to be a
-// member again.
+// ErrLeft means that the membership was ended by Leave. Update, Wait and Err
+// return it. To be a member again, join again.
 var ErrLeft = errors.New("group: left already")
 
-// Join makes one a member. If ctx ends first, or on any other error, one is no
-// member. The error is ErrID if the id cannot be part of a znode's name.
+// Join adds a member to the group. If ctx ends first, or on any other error,
+// there is no new member. The error wraps ErrID if the id cannot be part of a
+// znode's name.
 func (g *Group) Join(ctx context.Context, id string, data []byte) (*Membership, error) {
 	if err := cmp.Or(g.invalid, checkID(id)); err != nil {
 		return nil, fmt.Errorf("group: join %s: %w", g.path, err)
@@ -58,7 +60,7 @@ func (m *Membership) create(ctx context.Context, data []byte) (recipe.Node, erro
 	return recipe.CreateProtected(ctx, m.group.session, m.group.path, m.id, data, session.EphemeralSequential)
 }
 
-// take takes the present incarnation, so that nobody else replaces it.
+// take takes the current incarnation, so that no other call replaces it.
 func (m *Membership) take(ctx context.Context) (incarnation, error) {
 	s := m.group.session
 	select {
@@ -71,9 +73,10 @@ func (m *Membership) take(ctx context.Context) (incarnation, error) {
 	}
 }
 
-// Update changes the member's data. If ctx ends before the server confirmed, the
-// session goes on changing it; session.OutcomeOf of the error tells whether that
-// may be. It fails with ErrLeft after Leave.
+// Update replaces the member's data. If ctx ends before the server has
+// confirmed the change, the session continues the change in the background;
+// session.OutcomeOf of the error is then Indeterminate. After Leave, Update
+// fails with ErrLeft.
 func (m *Membership) Update(ctx context.Context, data []byte) error {
 	if err := m.update(ctx, bytes.Clone(data)); err != nil {
 		return fmt.Errorf("group: update %s in %s: %w", m.id, m.group.path, err)
@@ -90,8 +93,9 @@ func (m *Membership) update(ctx context.Context, data []byte) error {
 		m.turn <- now
 		return m.ended(session.Failed, ErrLeft)
 	}
-	// Not for as long as ctx only: a node given up would be deleted, and the
-	// member be seen as it was again, or still be seen when it has left.
+	// The creation is detached from ctx. Otherwise an abandoned node would be
+	// deleted, and others would see the member's old data again, or see the
+	// member after it has left.
 	updated := recipe.Detach(m.group.session, func(ctx context.Context) error {
 		node, err := m.create(ctx, data)
 		if err == nil {
@@ -108,12 +112,12 @@ func (m *Membership) update(ctx context.Context, data []byte) error {
 	}
 }
 
-// ended is the error of an Update that got no answer.
+// ended returns the error of an Update whose result is not available.
 func (m *Membership) ended(effect session.Outcome, err error) error {
 	return &session.RequestError{Op: "update", Path: m.group.path, Outcome: effect, Err: err}
 }
 
-// replace begins to remove the old incarnation and returns the next one.
+// replace starts to remove the old incarnation and returns the next one.
 func (m *Membership) replace(old incarnation, node recipe.Node) incarnation {
 	gone := make(chan struct{})
 	recipe.Detach(m.group.session, func(ctx context.Context) error {
@@ -123,7 +127,7 @@ func (m *Membership) replace(old incarnation, node recipe.Node) incarnation {
 	return incarnation{node, gone}
 }
 
-// remove deletes the node in its turn.
+// remove deletes the node after the earlier ones are deleted.
 func (m *Membership) remove(ctx context.Context, i incarnation) error {
 	select {
 	case <-i.first:
@@ -133,13 +137,13 @@ func (m *Membership) remove(ctx context.Context, i incarnation) error {
 	}
 }
 
-// Leave ends the membership. If ctx ends before the server confirmed, the
-// error says so, and the session goes on deleting the node. Leaving again is
-// fine.
+// Leave ends the membership. If ctx ends before the server has confirmed this,
+// Leave returns the cause, and the session continues to delete the node in the
+// background. Leave may be called again.
 func (m *Membership) Leave(ctx context.Context) error {
 	m.left.Store(true)
 	removed := recipe.Detach(m.group.session, func(ctx context.Context) error {
-		now, err := m.take(ctx) // behind an update under way
+		now, err := m.take(ctx) // waits for an update in progress
 		if err != nil {
 			return err
 		}
@@ -155,7 +159,9 @@ func (m *Membership) Leave(ctx context.Context) error {
 	case err = <-removed:
 	case <-ctx.Done():
 		if err = context.Cause(ctx); errors.Is(err, ErrLeft) {
-			err = <-removed // it was seen to be gone, for Run ends its context then: the answer is on the way
+			// Run has cancelled ctx, because it has seen that the node is
+			// deleted. So the result of the deletion arrives soon.
+			err = <-removed
 		}
 	}
 	if err != nil {
@@ -164,9 +170,9 @@ func (m *Membership) Leave(ctx context.Context) error {
 	return nil
 }
 
-// Wait waits until the membership has ended, and returns why: ErrLeft after
-// Leave, session.ErrRevoked if somebody deleted the node, or why the session
-// ended; or the cause of ctx, if that ended first.
+// Wait waits until the membership has ended, and returns the cause: ErrLeft
+// after Leave, session.ErrRevoked if another client deleted the node, or the
+// error that ended the session. If ctx ends first, Wait returns its cause.
 func (m *Membership) Wait(ctx context.Context) error {
 	select {
 	case <-m.Done():
@@ -176,9 +182,9 @@ func (m *Membership) Wait(ctx context.Context) error {
 	}
 }
 
-// Done returns a channel that is closed when the membership has ended, like that of
-// a context. The first call of Done, Err or Wait costs a request, and the session then
-// watches the member's node until the membership has ended.
+// Done returns a channel that is closed when the membership has ended, like
+// that of a context. The first call of Done, Err or Wait costs a request. The
+// session then watches the member's node until the membership has ended.
 func (m *Membership) Done() <-chan struct{} {
 	m.watching.Do(func() {
 		if m.ctx.Err() == nil {
@@ -188,14 +194,14 @@ func (m *Membership) Done() <-chan struct{} {
 	return m.ctx.Done()
 }
 
-// Err is nil until Done is closed. Then it is why the membership has ended, as Wait
-// returns it.
+// Err returns nil until Done is closed. Then it returns the cause, like Wait.
 func (m *Membership) Err() error {
 	m.Done()
 	return context.Cause(m.ctx)
 }
 
-// watch returns why the membership has ended, when it has, or the cause of ctx.
+// watch waits until the membership has ended and returns the cause. If ctx ends
+// first, it returns the cause of ctx.
 func (m *Membership) watch(ctx context.Context) error {
 	for {
 		now, err := m.take(ctx)
@@ -204,7 +210,8 @@ func (m *Membership) watch(ctx context.Context) error {
 		}
 		m.turn <- now
 		node := now.node
-		// On children, so that it fires on deletion only.
+		// A watch on children fires only on deletion, because the node has
+		// none.
 		_, w, err := m.group.session.ChildrenWatch(ctx, node.Path)
 		switch {
 		case errors.Is(err, session.ErrNoNode):
@@ -229,13 +236,14 @@ func (m *Membership) watch(ctx context.Context) error {
 	}
 }
 
-// Run is a member for as long as f runs, also when sessions are lost: it opens
-// one after another with the given options, joins, and calls f. The context
-// that f gets ends with the membership and with ctx; f must return then. When
-// it returned because somebody deleted the node, Run joins again. Otherwise
-// Run leaves and returns what f returned, nil included, or the cause of ctx.
+// Run keeps a member in the group while f runs, also when sessions are lost. It
+// opens sessions one after another with the given options, joins, and calls f.
+// The context of f ends with the membership and with ctx; f must return then.
+// If another client deleted the node, Run joins again after f has returned.
+// Otherwise Run leaves, and returns the result of f, even if that is nil, or
+// the cause of ctx.
 //
-// A nil f is one that waits for its context.
+// If f is nil, Run waits until the context ends.
 func Run(ctx context.Context, opts session.Options, path, id string, data []byte, f func(ctx context.Context, m *Membership) error) error {
 	if f == nil {
 		f = func(ctx context.Context, _ *Membership) error {
@@ -256,7 +264,7 @@ func Run(ctx context.Context, opts session.Options, path, id string, data []byte
 	})
 }
 
-// stay calls f and leaves, and reports whether the membership ended meanwhile.
+// stay calls f, leaves, and reports whether the membership ended meanwhile.
 func (m *Membership) stay(ctx context.Context, f func(context.Context, *Membership) error) (ended bool, err error) {
 	within, cancel := context.WithCancelCause(ctx)
 	m.Done()

@@ -11,9 +11,9 @@ import (
 	"github.com/zkcoord/zkcoord/internal/znode"
 )
 
-// This file is the pure core: what names say, and what has changed.
+// This file is the pure core: it parses names and computes changes.
 
-// A Member is one that is there.
+// A Member is one member of a group.
 type Member struct {
 	ID   string
 	Data []byte
@@ -21,20 +21,21 @@ type Member struct {
 	Incarnation Incarnation
 }
 
-// An Incarnation separates the members that have one id one after the other, and
-// the data that a member has. It is the transaction (czxid) that made the
-// member's znode, so the last one is the largest.
+// An Incarnation distinguishes successive members with the same id, and
+// successive data of one member. It is the zxid of the transaction that created
+// the member's znode (its czxid), so the last incarnation is the largest.
 type Incarnation int64
 
-// A Change is what is otherwise than in the change before.
+// A Change is the difference to the change before it.
 type Change struct {
-	Members []Member // all that are there now, by id
+	Members []Member // all current members, sorted by id
 	Joined  []Member
-	Left    []Member // as they were last
-	Updated []Member // who have other data or joined again
+	Left    []Member // with their last data
+	Updated []Member // those with other data, and those that joined again
 }
 
-// ErrID means that a member's id cannot be part of a znode's name.
+// ErrID means that a member's id cannot be part of a znode's name. Use another
+// id.
 var ErrID = errors.New("group: bad member id")
 
 func checkID(id string) error {
@@ -44,7 +45,8 @@ func checkID(id string) error {
 	return nil
 }
 
-// parseName returns the id in a node's name, and whether it is a member's.
+// parseName returns the id in a node's name, and whether the name is that of a
+// member.
 func parseName(name string) (id string, ok bool) {
 	prefix, _, ok := znode.ParseSeq(name)
 	if !ok || len(prefix) < 32+1+1+1 || prefix[32] != '-' || prefix[len(prefix)-1] != '-' {
@@ -56,7 +58,7 @@ func parseName(name string) (id string, ok bool) {
 	return prefix[33 : len(prefix)-1], true
 }
 
-// known are the incarnations that were read, by the names of their nodes.
+// known holds the incarnations that were read, by the names of their nodes.
 type known map[string]Member
 
 // members returns the last incarnation of each id.
@@ -70,12 +72,13 @@ func (k known) members() map[string]Member {
 	return last
 }
 
-// sorted returns members by id.
+// sorted returns the members, sorted by id.
 func sorted(members map[string]Member) []Member {
 	return slices.SortedFunc(maps.Values(members), func(a, b Member) int { return cmp.Compare(a.ID, b.ID) })
 }
 
-// compare returns what is otherwise in after, and whether anything is.
+// compare returns the difference between before and after, and whether there is
+// one.
 func compare(before, after map[string]Member) (Change, bool) {
 	c := Change{Members: sorted(after)}
 	for _, m := range c.Members {

@@ -7,11 +7,12 @@ import (
 	"sync"
 )
 
-// A Picker picks one of the members, of which there is at least one, sorted by
-// id. It may be called from any goroutine.
+// A Picker picks one of the members. They are sorted by id, and there is at
+// least one. Several goroutines may call it at once.
 type Picker func(members []Member) Member
 
-// RoundRobin picks each in turn, by id, also while members come and go.
+// RoundRobin picks each member in turn, by id, also while members join and
+// leave.
 func RoundRobin() Picker {
 	var mu sync.Mutex
 	last := ""
@@ -28,13 +29,13 @@ func RoundRobin() Picker {
 	}
 }
 
-// Random picks any, each as likely as the others.
+// Random picks each member with the same probability.
 func Random() Picker {
 	return func(members []Member) Member { return members[rand.IntN(len(members))] }
 }
 
-// Sticky picks the same one again for as long as it is there, and then lets
-// next pick another.
+// Sticky picks the same member as long as it is in the group. Then next picks
+// another.
 func Sticky(next Picker) Picker {
 	var mu sync.Mutex
 	last := ""
@@ -51,7 +52,7 @@ func Sticky(next Picker) Picker {
 	}
 }
 
-// find returns where the member is, or where it would be.
+// find returns the index of the member, or the index at which it would be.
 func find(members []Member, id string) (int, bool) {
 	return slices.BinarySearchFunc(members, id, func(m Member, id string) int { return strings.Compare(m.ID, id) })
 }

@@ -8,22 +8,22 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// A View is who was there last, for those who pick a member for each request
-// and must not wait for ZooKeeper. It keeps what it knew while there is no
-// session. Feed it with
+// A View holds the members that were last listed. It serves programs that pick
+// a member for each request and must not wait for ZooKeeper. While there is no
+// session, it keeps the last list. To keep it up to date, run
 //
 //	session.Run(ctx, opts, view.Keep)
 type View struct {
 	path  string
-	ready chan struct{} // closed when the members are known
+	ready chan struct{} // closed when the first list was read
 
 	mu      sync.Mutex
 	known   bool
 	members []Member
 }
 
-// NewView returns a view of the group at path, which knows of nobody yet. An invalid
-// path is an error of Keep, session.ErrInvalid.
+// NewView returns an empty view of the group at path. If path is invalid, Keep
+// returns an error that wraps session.ErrInvalid.
 func NewView(path string) *View {
 	return &View{path: path, ready: make(chan struct{})}
 }
@@ -50,17 +50,18 @@ func (v *View) set(members []Member) {
 	}
 }
 
-// Ready is closed when the view has been fed once.
+// Ready returns a channel that is closed when the view has read the members
+// once.
 func (v *View) Ready() <-chan struct{} { return v.ready }
 
-// Members lists those that were there last, by id.
+// Members returns the members that were last listed, sorted by id.
 func (v *View) Members() []Member {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return slices.Clone(v.members)
 }
 
-// Pick lets p pick one of the members. It is false if there is none.
+// Pick lets p pick one of the members. It returns false if there is none.
 func (v *View) Pick(p Picker) (Member, bool) {
 	members := v.Members()
 	if len(members) == 0 {

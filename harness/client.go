@@ -1,8 +1,10 @@
 package harness
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
 	"strconv"
@@ -27,6 +29,8 @@ type Process interface {
 	Stop(ctx context.Context) error
 	// Continue lets it go on.
 	Continue() error
+	// Kill ends it as SIGKILL does. It may return before the end.
+	Kill()
 }
 
 // Client is the harness's side of one client: number, link, random choices and
@@ -40,14 +44,16 @@ type Client struct {
 
 	mu      sync.Mutex
 	process int32 // a new one after each operation whose outcome nobody knows
+	last    int32 // the last process that was handed out
 	session SessionInfo
 	own     Process // nil if there is none
+	log     tail
 }
 
 func newClient(env *Env, id int) *Client {
 	return &Client{
 		ID: id, Rand: rand.New(rand.NewPCG(env.Seed, uint64(id)+1)),
-		env: env, proxy: netfault.New(env.Dial), process: int32(id),
+		env: env, proxy: netfault.New(env.Dial), process: int32(id), last: int32(id),
 	}
 }
 
@@ -87,9 +93,11 @@ func (c *Client) Pause(ctx context.Context, d time.Duration) bool {
 }
 
 // Record records e as this client's, in its present session.
-func (c *Client) Record(e history.Event) history.Event {
+func (c *Client) Record(e history.Event) history.Event { return c.record(&c.process, e) }
+
+func (c *Client) record(process *int32, e history.Event) history.Event {
 	c.mu.Lock()
-	e.Client, e.Process = int16(c.ID), c.process
+	e.Client, e.Process = int16(c.ID), *process
 	if e.Session == 0 {
 		e.Session = c.session.ID
 	}
@@ -102,8 +110,12 @@ func (c *Client) Record(e history.Event) history.Event {
 // The error decides whether it is OK, Fail or Info, see Scenario.Outcome. If f
 // panics the operation stays without completion.
 func (c *Client) Do(ctx context.Context, op history.Event, f func(context.Context) (history.Event, error)) (history.Event, error) {
+	return c.do(ctx, &c.process, op, f)
+}
+
+func (c *Client) do(ctx context.Context, process *int32, op history.Event, f func(context.Context) (history.Event, error)) (history.Event, error) {
 	op.Kind = history.Invoke
-	c.Record(op)
+	c.record(process, op)
 	done, err := f(ctx)
 	done.Op, done.Object, done.Round = op.Op, op.Object, max(op.Round, done.Round)
 	done.Kind = history.KindOf(c.env.outcome(err))
@@ -111,19 +123,39 @@ func (c *Client) Do(ctx context.Context, op history.Event, f func(context.Contex
 		done.Error = err.Error()
 	}
 	c.env.holds.catchUp()
-	done = c.Record(done)
+	done = c.record(process, done)
 	if done.Kind == history.Info {
-		c.newProcess()
+		c.newProcess(process)
 	}
 	return done, err
 }
 
 // newProcess begins a new logical thread: what the old one asked for may yet
 // happen, at any time.
-func (c *Client) newProcess() {
+func (c *Client) newProcess(process *int32) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.process += int32(len(c.env.clients))
+	c.last += int32(len(c.env.clients))
+	*process = c.last
+}
+
+// A Thread makes operations of its client that may overlap each other: those of one
+// Thread come one after the other, and are made from one goroutine.
+type Thread struct {
+	c       *Client
+	process int32
+}
+
+// Thread returns a new thread of the client.
+func (c *Client) Thread() *Thread {
+	t := &Thread{c: c}
+	c.newProcess(&t.process)
+	return t
+}
+
+// Do is Client.Do for an operation of the thread.
+func (t *Thread) Do(ctx context.Context, op history.Event, f func(context.Context) (history.Event, error)) (history.Event, error) {
+	return t.c.do(ctx, &t.process, op, f)
 }
 
 // Opened records a new session and makes it known to faults.
@@ -191,6 +223,31 @@ func (c *Client) Process() Process {
 	return c.own
 }
 
+// Log takes what the client's own process writes to standard error. The end of it is kept with the run.
+func (c *Client) Log() io.Writer { return &c.log }
+
+// A tail keeps the end of what is written to it.
+type tail struct {
+	mu   sync.Mutex
+	kept []byte
+}
+
+// mostLog is how many bytes of each log a run keeps.
+const mostLog = 1 << 20
+
+// Write keeps the end of b.
+func (t *tail) Write(b []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.kept = append(t.kept, b...)
+	if len(t.kept) > 2*mostLog { // not at each write
+		t.kept = bytes.Clone(t.end())
+	}
+	return len(b), nil
+}
+
+func (t *tail) end() []byte { return t.kept[max(0, len(t.kept)-mostLog):] }
+
 // Session is the present session; false if there is none.
 func (c *Client) Session() (SessionInfo, bool) {
 	c.mu.Lock()
@@ -242,5 +299,5 @@ func (c *Client) crash(err error) {
 	c.mu.Lock()
 	c.session = SessionInfo{}
 	c.mu.Unlock()
-	c.newProcess()
+	c.newProcess(&c.process)
 }

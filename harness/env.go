@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -33,6 +34,9 @@ type Env struct {
 	holds   holds
 
 	operations int // as Options
+
+	givenUp context.Context // ends with GiveUp
+	giveUp  context.CancelFunc
 
 	mu       sync.Mutex
 	problems []string
@@ -111,6 +115,29 @@ func (e *Env) problemErr() error {
 		return nil
 	}
 	return errors.New(strings.Join(e.problems, "; "))
+}
+
+// GiveUp ends the work before its time, because nothing that it would still show could be judged. The run is Unknown for
+// the reason err, unless something is violated.
+func (e *Env) GiveUp(err error) {
+	if e.givenUp.Err() == nil {
+		e.problem(err)
+	}
+	e.giveUp()
+	e.sched.stop()
+}
+
+// clientLogs are the ends of the logs of clients that wrote any.
+func (e *Env) clientLogs() map[int][]byte {
+	all := make(map[int][]byte)
+	for _, c := range e.clients {
+		c.log.mu.Lock()
+		if end := c.log.end(); len(end) > 0 {
+			all[c.ID] = bytes.Clone(end)
+		}
+		c.log.mu.Unlock()
+	}
+	return all
 }
 
 // spent reports whether as many operations as the options ask for have begun.

@@ -33,6 +33,12 @@ type Configurer interface {
 	Configure(c *ensemble.Config)
 }
 
+// Exposer is a Fault that may break an assumption of leases.
+type Exposer interface {
+	// Exposes reports whether holds may overlap, or outlive their znodes, while the fault stands.
+	Exposes() bool
+}
+
 // Injected is a fault that stands.
 type Injected struct {
 	// Target is what was really hit, where Step.Target says "leader"; empty is

@@ -13,7 +13,6 @@ import (
 )
 
 const (
-	stallTick = 10 * time.Millisecond
 	// stallWorth is how late a timer has to be to be recorded: what a busy
 	// machine does all the time is no pause.
 	stallWorth = 100 * time.Millisecond
@@ -44,7 +43,7 @@ func (r *run) monitor(ctx context.Context) (stop func()) {
 // A lag is what a busy machine makes of every timer and goroutine, the program's
 // own and those that record its history.
 func (e *Env) recordStalls(ctx context.Context) {
-	ticker := time.NewTicker(stallTick)
+	ticker := time.NewTicker(history.LagTick)
 	defer ticker.Stop()
 	meter := lagMeter{last: time.Now(), begun: time.Now()}
 	fact := func(op string, late time.Duration) {
@@ -73,19 +72,20 @@ type lagMeter struct {
 	most        time.Duration // since begun
 }
 
-// tick notes a tick, and returns by how much it was late if that is worth a record of its own.
+// tick notes a tick, and returns by how much it was late if that is a stall. A stall is no lag.
 func (m *lagMeter) tick(now time.Time) (stall time.Duration) {
-	late := now.Sub(m.last) - stallTick
-	m.last, m.most = now, max(m.most, late)
-	if late < stallWorth {
-		return 0
+	late := now.Sub(m.last) - history.LagTick
+	m.last = now
+	if late >= stallWorth {
+		return late
 	}
-	return late
+	m.most = max(m.most, late)
+	return 0
 }
 
 // lag returns the most since the last call, or zero if it is not worth a record. A tick that is due counts as late.
 func (m *lagMeter) lag(now time.Time) (most time.Duration) {
-	most = max(m.most, now.Sub(m.last)-stallTick)
+	most = max(m.most, now.Sub(m.last)-history.LagTick)
 	m.begun, m.most = now, 0
 	if most < lagWorth {
 		return 0

@@ -3,6 +3,7 @@ package harness
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -14,6 +15,9 @@ type nemesis struct {
 	env      *Env
 	faults   map[string]Fault
 	injected []standing // by due time
+	begun    time.Time
+	idle     []string // names of faults that have had no effect so far
+	had      map[string]bool
 }
 
 type standing struct {
@@ -24,7 +28,7 @@ type standing struct {
 }
 
 func newNemesis(env *Env, faults []Fault) *nemesis {
-	n := &nemesis{env: env, faults: make(map[string]Fault)}
+	n := &nemesis{env: env, faults: make(map[string]Fault), had: make(map[string]bool)}
 	for _, f := range faults {
 		n.faults[f.Name()] = f
 	}
@@ -38,6 +42,7 @@ func newNemesis(env *Env, faults []Fault) *nemesis {
 // much later: faults that the plan keeps apart do not meet.
 func (n *nemesis) follow(ctx, working context.Context, plan Plan) {
 	start := time.Now()
+	n.begun = start
 	for i, s := range plan {
 		at := start.Add(s.At)
 		for len(n.injected) > 0 && !n.injected[0].due.After(at) {
@@ -55,6 +60,33 @@ func (n *nemesis) follow(ctx, working context.Context, plan Plan) {
 	for len(n.injected) > 0 && sleepUntil(working, n.injected[0].due) {
 		n.healFirst(ctx)
 	}
+}
+
+// again injects faults that had no effect when the plan was followed, as long as there is time for
+// them: others of their names, one after another until each has had an effect. It returns them as
+// steps of the plan, after the given number.
+func (n *nemesis) again(ctx, working context.Context, after int) (more Plan) {
+	end, _ := working.Deadline()
+	r := rand.New(rand.NewPCG(n.env.Seed, 0x616761696e)) // "again"
+	for at := time.Now(); len(n.idle) > 0; {
+		f := n.faults[n.idle[0]]
+		s := f.Draw(r, n.env)
+		s.Fault, s.At = f.Name(), at.Sub(n.begun).Round(time.Millisecond)
+		n.idle = n.idle[1:]
+		if at.Add(s.For).After(end) {
+			continue
+		}
+		more = append(more, s)
+		over := n.inject(ctx, after+len(more)-1, s)
+		if !sleepUntil(working, over) {
+			break
+		}
+		n.healAll(ctx)
+		if at = over.Add(shortestGap); !sleepUntil(working, at) {
+			break
+		}
+	}
+	return more
 }
 
 // inject records the start before the fault is asked for, and healFirst the stop
@@ -96,6 +128,10 @@ func (n *nemesis) healFirst(ctx context.Context) {
 		evidence, err = w.Heal(bounded)
 	}
 	n.record(history.FaultStop, w.index, w.step, w.Target, evidence, err)
+	n.idle = slices.DeleteFunc(n.idle, func(name string) bool { return name == w.step.Fault })
+	if n.had[w.step.Fault] = n.had[w.step.Fault] || evidence != ""; !n.had[w.step.Fault] && err == nil {
+		n.idle = append(n.idle, w.step.Fault)
+	}
 	if err != nil {
 		n.env.problem(fmt.Errorf("fault %s on %s was not healed: %w", w.step.Fault, w.Target, err))
 	}

@@ -77,6 +77,7 @@ type Result struct {
 	// ensemble, and where no server said so.
 	ZooKeeper  string        `json:"zookeeper,omitempty"`
 	Clients    int           `json:"clients"`
+	Client     string        `json:"client,omitempty"` // see Scenario
 	Time       time.Duration `json:"time_ns"`
 	Operations int           `json:"operations,omitempty"` // the most to be begun, see Options
 	Start      time.Time     `json:"start"`
@@ -84,8 +85,9 @@ type Result struct {
 
 	Verdict checker.Verdict  `json:"verdict"`
 	Results []checker.Result `json:"results"`
-	// CouldNot names the faults that the ensemble is not able to do, and those asked for
-	// by name or in the plan of which none began in time, a line for each reason.
+	// CouldNot names the faults that the ensemble is not able to do, those asked for by
+	// name or in the plan of which none began in time, and those of which none had an
+	// effect, a line for each reason.
 	CouldNot []string `json:"could_not,omitempty"`
 	Command  string   `json:"command,omitempty"`
 
@@ -95,6 +97,8 @@ type Result struct {
 	History *history.History `json:"-"`
 	// Logs are the ends of the nodes' logs, by index, unless the run is valid.
 	Logs map[int][]byte `json:"-"`
+	// ClientLogs are the ends of what clients' own processes wrote to standard error, by number.
+	ClientLogs map[int][]byte `json:"-"`
 	// Checked is false while only the history is whole.
 	Checked bool `json:"checked"`
 }
@@ -134,12 +138,15 @@ func (o Options) faults(s Scenario) []Fault {
 	})
 }
 
+// standardTime is the length of the work of a run that says nothing else.
+const standardTime = 20 * time.Second
+
 func (o Options) withDefaults(s Scenario) (Options, error) {
 	if o.Ensemble == nil {
 		return o, errors.New("harness: no ensemble to run on")
 	}
 	o.Nodes = orDefault(o.Nodes, orDefault(s.Config.Nodes, 3))
-	o.Time = orDefault(o.Time, orDefault(s.Time, 20*time.Second))
+	o.Time = orDefault(o.Time, orDefault(s.Time, standardTime))
 	o.Clients = orDefault(o.Clients, orDefault(s.Clients, 5))
 	o.CheckTime = orDefault(o.CheckTime, time.Minute)
 	if o.admin == nil {

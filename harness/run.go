@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"runtime/pprof"
 	"slices"
 	"strings"
@@ -15,6 +17,7 @@ import (
 	"github.com/zkcoord/zkcoord/harness/checker"
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 	"github.com/zkcoord/zkcoord/harness/history"
+	"github.com/zkcoord/zkcoord/harness/witness"
 	"github.com/zkcoord/zkcoord/internal/procs"
 )
 
@@ -83,6 +86,7 @@ func newEnv(s Scenario, o Options, ens ensemble.Ensemble) *Env {
 		rec: history.NewRecorder(), root: rootFor(s.Name, o.Seed, time.Now()),
 		outcome: s.Outcome, grace: orDefault(s.Grace, time.Minute), sched: newSchedule(), operations: o.Operations,
 	}
+	env.givenUp, env.giveUp = context.WithCancel(context.Background())
 	if env.outcome == nil {
 		env.outcome = OutcomeOf
 	}
@@ -149,7 +153,11 @@ func (r *run) work(ctx context.Context) Plan {
 
 	working, cancel := context.WithTimeout(ctx, r.options.Time)
 	n := newNemesis(r.env, r.scenario.Faults)
+	defer context.AfterFunc(r.env.givenUp, cancel)()
 	n.follow(ctx, working, plan)
+	if r.options.Plan == nil {
+		plan = append(plan, n.again(ctx, working, len(plan))...)
+	}
 	<-working.Done()
 	cancel()
 
@@ -172,6 +180,9 @@ func (r *run) calm(ctx context.Context) {
 		return
 	}
 	r.env.phase(history.PhaseHealed)
+	if r.env.givenUp.Err() != nil {
+		return
+	}
 	sleepUntil(ctx, time.Now().Add(orDefault(r.scenario.Calm, 3*time.Second)))
 }
 
@@ -255,16 +266,16 @@ func (r *run) judge(ctx context.Context, start time.Time, plan Plan) (*Result, e
 		Scenario: s.Name, Claim: s.Claim, Guarantees: s.Guarantees, Seed: o.Seed,
 		Ensemble: r.env.Ensemble.Kind(), Nodes: len(r.env.Servers()), Clients: o.Clients, Time: o.Time, Operations: o.Operations,
 		Start: start.UTC(), Took: time.Since(start), Plan: plan, Command: o.Command,
-		History: r.env.rec.History(), ZooKeeper: r.version,
+		History: r.env.rec.History(), ZooKeeper: r.version, Client: s.Client, ClientLogs: r.env.clientLogs(),
 	}
 	result.CouldNot = r.couldNot(result)
-	result.History.Scenario, result.History.Seed, result.History.Ensemble = s.Name, o.Seed, result.Ensemble
+	result.History.Scenario, result.History.Seed, result.History.Ensemble, result.History.Client = s.Name, o.Seed, result.Ensemble, s.Client
 	stored := r.save(result)
 	checking, cancel := context.WithTimeout(context.WithoutCancel(ctx), o.CheckTime)
 	defer cancel()
 	logs := r.logs(ctx)
 	result.Results = slices.Concat(r.whole(ctx), Check(checking, s, result.History),
-		checker.Run(checking, result.History, checker.IfExercised(checker.CleanLogs(logs))))
+		checker.Run(checking, result.History, append(r.witness(ctx), checker.IfExercised(checker.CleanLogs(logs)))...))
 	result.Verdict, result.Checked = checker.Overall(result.Results), true
 	result.Stats = checker.Measure(result.History)
 	if !result.Verdict.Passed() {
@@ -312,11 +323,15 @@ func (r *run) save(result *Result) error {
 func (r *run) couldNot(result *Result) []string {
 	var reasons []string
 	faults := make(map[string][]string) // by reason
-	began := result.began()
+	began, idle := result.began(), checker.IdleFaults(result.History)
 	for _, f := range r.options.faults(r.scenario) {
 		err := f.Able(r.env)
-		if err == nil && (r.options.Faults != nil || result.Plan.has(f.Name())) && !began.has(f.Name()) {
+		switch {
+		case err != nil:
+		case (r.options.Faults != nil || result.Plan.has(f.Name())) && !began.has(f.Name()):
 			err = errors.New("the run was over before one began")
+		case idle[f.Name()] != "":
+			err = errors.New("none had an effect")
 		}
 		if err != nil {
 			why := err.Error()
@@ -352,4 +367,51 @@ func (r *run) logs(ctx context.Context) map[int][]byte {
 		all[node] = text[max(0, len(text)-most):]
 	}
 	return all
+}
+
+// witness returns the checkers that judge the history by the transaction logs of the servers.
+func (r *run) witness(ctx context.Context) []checker.Checker {
+	var envelope checker.Envelope
+	for _, f := range r.options.faults(r.scenario) {
+		if e, ok := f.(Exposer); ok && e.Exposes() {
+			envelope.Outside = append(envelope.Outside, f.Name())
+		}
+	}
+	log, err := r.txnLogs(ctx)
+	if err != nil {
+		r.env.problem(fmt.Errorf("transaction logs: %w", err))
+	}
+	return log.Checkers(envelope)
+}
+
+// txnLogs reads the transaction logs of all servers. It returns nil if the ensemble has none to read.
+func (r *run) txnLogs(ctx context.Context) (*witness.Log, error) {
+	source, able := r.env.Ensemble.(ensemble.TxnLogs)
+	if !able {
+		return nil, nil
+	}
+	ending, cancel := r.ending(ctx)
+	defer cancel()
+	dir, err := os.MkdirTemp("", "zkcoord-logs-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	var servers []witness.Server
+	for node := range r.env.Servers() {
+		name := fmt.Sprintf("n%d", node)
+		of := filepath.Join(dir, name)
+		if err := os.Mkdir(of, 0o755); err != nil {
+			return nil, err
+		}
+		if err := source.CopyTxnLogs(ending, node, of); err != nil {
+			return nil, err
+		}
+		server, err := witness.Read(name, os.DirFS(of))
+		if err != nil {
+			return nil, err
+		}
+		servers = append(servers, server)
+	}
+	return witness.Merge(servers...), nil
 }

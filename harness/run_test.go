@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
 	"reflect"
@@ -98,6 +99,7 @@ func (l *toyLock) release(g *toyGrant, cause error) error {
 type revoke struct {
 	lock    **toyLock
 	idle    bool // does nothing at all
+	late    int  // does nothing so many times
 	fails   bool // does not heal
 	injects *int
 	heals   *int
@@ -112,7 +114,7 @@ func (revoke) Draw(r *rand.Rand, env *Env) Step {
 func (f revoke) Inject(context.Context, *Env, Step) (Injected, error) {
 	*f.injects++
 	evidence := ""
-	if l := *f.lock; !f.idle {
+	if l := *f.lock; !f.idle && *f.injects > f.late {
 		l.mu.Lock()
 		g := l.holder
 		l.mu.Unlock()
@@ -270,6 +272,44 @@ func TestFaultThatDoesNothingIsNotExercised(t *testing.T) {
 	want(t, ty.run(t), checker.NotExercised, "run/faults-had-effect", "no revoke had an effect")
 }
 
+// The report: the only link-stall of a run met an idle client, and the run ended "not exercised".
+func TestFaultWithoutEffectIsTriedAgain(t *testing.T) {
+	late := func() *toy {
+		ty := newToy()
+		ty.options.Intensity = 0.01 // the plan has one fault
+		ty.Faults = []Fault{revoke{late: 3, lock: &ty.lock, injects: &ty.injects, heals: &ty.heals}}
+		return ty
+	}
+	ty := late()
+	r := ty.run(t)
+	if r.Verdict != checker.Valid || ty.injects != 4 || ty.heals != 4 || len(r.Plan) != 4 {
+		t.Errorf("%d injected, %d healed, a plan of %d, want 4 of each\n%s", ty.injects, ty.heals, len(r.Plan), r.Summary())
+	}
+	for i := 1; i < len(r.Plan); i++ {
+		if before, s := r.Plan[i-1], r.Plan[i]; s.At < before.At+before.For || s.At+s.For > ty.options.Time {
+			t.Errorf("step %d: %v for %v, after %v for %v", i, s.At, s.For, before.At, before.For)
+		}
+	}
+	given := late()
+	given.options.Plan = r.Plan[:1]
+	want(t, given.run(t), checker.NotExercised, "run/faults-had-effect", "no revoke had an effect")
+	if given.injects != 1 {
+		t.Errorf("%d injected of a plan of 1", given.injects)
+	}
+}
+
+// What was not exercised has an answer: a longer run.
+func TestSummarySaysForHowLongToRun(t *testing.T) {
+	for work, length := range map[time.Duration]string{5 * time.Second: "20s", 20 * time.Second: "40s"} {
+		ty := newToy()
+		ty.options.Time, ty.options.Faults = work, []string{"revoke"}
+		ty.Faults = []Fault{revoke{idle: true, lock: &ty.lock, injects: &ty.injects, heals: &ty.heals}}
+		if s := ty.run(t).Summary(); !strings.Contains(s, "--time "+length) || !strings.Contains(s, "not done: revoke: none had an effect") {
+			t.Errorf("after %v: %s", work, s)
+		}
+	}
+}
+
 func TestEmptyPlanIsNotExercised(t *testing.T) {
 	ty := newToy()
 	ty.options.Plan = Plan{}
@@ -311,6 +351,42 @@ func TestClientThatPanicsIsUnknown(t *testing.T) {
 	ty := newToy()
 	ty.client = func(context.Context, *Client) error { panic("out of luck") }
 	want(t, ty.run(t), checker.Unknown, "run/whole", "out of luck")
+}
+
+func TestRunThatIsGivenUpEndsSoon(t *testing.T) {
+	ty := newToy()
+	ty.client = func(_ context.Context, c *Client) error {
+		c.Env().GiveUp(fmt.Errorf("client c%d is broken", c.ID))
+		return nil
+	}
+	ty.options.Time = time.Hour
+	r := ty.run(t)
+	want(t, r, checker.Unknown, "run/whole", "is broken")
+	if one, _ := r.Of("run/whole"); r.Took > time.Minute || strings.Count(one.Reason, "is broken") != 1 {
+		t.Errorf("took %v, want seconds, and %q, want one reason", r.Took, one.Reason)
+	}
+}
+
+func TestEndsOfClientsLogsAreKept(t *testing.T) {
+	ty := newToy()
+	line := strings.Repeat("x", 1023) + "\n"
+	ty.client = func(_ context.Context, c *Client) error {
+		if c.ID == 1 {
+			for range 3 << 10 {
+				io.WriteString(c.Log(), line)
+			}
+		}
+		return nil
+	}
+	ty.options.Operations = 20
+	ty.Client = "my client"
+	r := ty.run(t)
+	if len(r.ClientLogs) != 1 || len(r.ClientLogs[1]) != 1<<20 || !strings.HasSuffix(string(r.ClientLogs[1]), line) {
+		t.Errorf("%d logs, of client 1 %d bytes; want its last MiB alone", len(r.ClientLogs), len(r.ClientLogs[1]))
+	}
+	if r.Client != "my client" || r.History.Client != "my client" || !strings.Contains(r.Summary(), "\nclients: my client\n") {
+		t.Errorf("who the clients were is lost: %s", r.Summary())
+	}
 }
 
 func TestClientThatReturnsAnErrorLivesAgain(t *testing.T) {

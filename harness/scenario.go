@@ -50,6 +50,9 @@ type Scenario struct {
 	// ClientProcesses says that its clients run in processes of their own, also
 	// where the options do not ask for that.
 	ClientProcesses bool
+	// Client is the command of clients in another language that the run starts in place of the
+	// scenario's own; empty if there is none. Reports show it.
+	Client string
 	// Mutants are broken variants that a run has to find invalid.
 	Mutants []Mutant
 }

@@ -27,6 +27,9 @@ func (r *Result) Summary() string {
 		fmt.Fprintf(&b, ", ZooKeeper %s", r.ZooKeeper)
 	}
 	b.WriteString(")\n")
+	if r.Client != "" {
+		fmt.Fprintf(&b, "clients: %s\n", r.Client)
+	}
 	r.summarizeResults(&b)
 	if failed := r.Failed(); len(failed) > 0 {
 		first := failed[0]
@@ -34,6 +37,9 @@ func (r *Result) Summary() string {
 		for _, e := range first.Events[:min(summaryEvents, len(first.Events))] {
 			fmt.Fprintf(&b, "    #%d %v\n", e.Index, e)
 		}
+	}
+	if r.Verdict == checker.NotExercised {
+		fmt.Fprintf(&b, "try a longer run (--time %v) or another seed\n", max(standardTime, 2*r.Time))
 	}
 	r.summarizeFaults(&b)
 	fmt.Fprintf(&b, "seed %d", r.Seed)

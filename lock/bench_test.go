@@ -9,7 +9,7 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// BenchmarkMutex is a lock taken and released, by clients with a session each.
+// BenchmarkMutex acquires and releases a lock. Each client has its own session.
 func BenchmarkMutex(b *testing.B) {
 	for _, clients := range []int{1, 8, 64, 512} {
 		b.Run(fmt.Sprint(clients), func(b *testing.B) {
@@ -27,7 +27,7 @@ func BenchmarkMutex(b *testing.B) {
 	}
 }
 
-// BenchmarkRWMutex is the same by readers alone, who hold it together.
+// BenchmarkRWMutex is like BenchmarkMutex, with readers that hold the lock together.
 func BenchmarkRWMutex(b *testing.B) {
 	recipetest.Calls(b, 8, b.N, func(s *session.Session) func() error {
 		m := lock.NewRWMutex(s, "/lock", lock.Options{})

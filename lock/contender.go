@@ -11,20 +11,20 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// A Contender is one who holds a lock or waits for it.
+// A Contender holds a lock or waits for it.
 type Contender struct {
-	Path    string // of its node
+	Path    string // path of its node
 	Label   string
-	Session int64 // the session
+	Session int64 // ID of its session
 	Shared  bool  // it is a reader
-	Holds   bool  // it is its turn, as far as the server asked knows
+	Holds   bool  // it is its turn, according to the server that answered
 }
 
-// contenders reads the nodes of a line, except those that went meanwhile.
+// contenders reads the nodes of a lock queue. It omits nodes that are deleted meanwhile.
 func contenders(ctx context.Context, l *lockqueue.Queue) ([]Contender, error) {
 	queue, err := l.Contenders(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("lock: contenders of %s: %w", l.Dir, err)
+		return nil, fmt.Errorf("lock: list contenders of %s: %w", l.Dir, err)
 	}
 	list := make([]Contender, 0, len(queue))
 	writers := 0
@@ -32,7 +32,7 @@ func contenders(ctx context.Context, l *lockqueue.Queue) ([]Contender, error) {
 		path := znode.Join(l.Dir, c.Name)
 		value, err := l.Session.Get(ctx, path)
 		if err != nil && !errors.Is(err, session.ErrNoNode) {
-			return nil, fmt.Errorf("lock: contender %s: %w", path, err)
+			return nil, fmt.Errorf("lock: read contender %s: %w", path, err)
 		}
 		shared := c.Kind == lockqueue.Shared || err == nil && l.Naming.Changed(c, value.Stat.Version)
 		if !shared {
@@ -55,7 +55,7 @@ func whoBlocks(ctx context.Context, l *lockqueue.Queue, node string) ([]Contende
 	}
 	me := slices.IndexFunc(list, func(c Contender) bool { return c.Path == node })
 	if me < 0 {
-		return nil, fmt.Errorf("lock: who blocks %s: %w", node, session.ErrNoNode)
+		return nil, fmt.Errorf("lock: list contenders that block %s: %w", node, session.ErrNoNode)
 	}
 	return slices.DeleteFunc(list[:me:me], func(c Contender) bool { return c.Shared && list[me].Shared }), nil
 }

@@ -18,7 +18,7 @@ func unlocker[G interface{ Unlock(context.Context) error }](g G, err error) (und
 
 type do = recipetest.Do
 
-// calls are all calls of the package that may wait, by name.
+// calls maps names to all calls of the package that may wait.
 var calls = map[string]do{
 	"Mutex": func(ctx context.Context, s *session.Session) (undo, error) {
 		return unlocker(lock.NewMutex(s, "/lock", lock.Options{}).Lock(ctx))
@@ -54,13 +54,13 @@ var calls = map[string]do{
 	},
 }
 
-// blockers make the calls wait.
+// blockers contains the calls that make another call wait.
 var blockers = map[string]do{
 	"reader":     calls["writer"],
 	"downgraded": calls["reader"],
 }
 
-// block is what makes the call of that name wait.
+// block returns the call that makes the call of the given name wait.
 func block(name string) do {
 	if blocker, other := blockers[name]; other {
 		return blocker
@@ -68,9 +68,10 @@ func block(name string) do {
 	return calls[name]
 }
 
-// Covers L4. Shopify/zk left the node of 94 of 200 cancelled acquires;
-// CURATOR-45, CURATOR-79; samuel/go-zookeeper#229: the reply to a create was
-// lost, and its node blocked everybody.
+// In samuel/go-zookeeper#229, the reply to a create was lost, and the node blocked everybody.
+// Shopify/zk left the nodes of 94 of 200 cancelled calls. CURATOR-45 and CURATOR-79 are similar.
+//
+// Covers L4.
 func TestBrokenCallLeavesNoNode(t *testing.T) {
 	for name, call := range calls {
 		t.Run(name, func(t *testing.T) {
@@ -80,8 +81,10 @@ func TestBrokenCallLeavesNoNode(t *testing.T) {
 	}
 }
 
-// Covers L4. A request that its caller gave up does not go out behind the one
-// that undoes it.
+// A call is cancelled between two requests. The cancelled request must not be sent after the
+// request that undoes it.
+//
+// Covers L4.
 func TestCallCancelledBetweenTwoStepsLeavesNoNode(t *testing.T) {
 	for name, call := range calls {
 		t.Run(name, func(t *testing.T) { recipetest.CancelBetweenSteps(t, call) })

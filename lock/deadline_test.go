@@ -9,9 +9,9 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// A program that stops its children in time rests on both: while the session is well
-// enough of the lease is always left, and once it is cut off the deadline stays and is
-// when the context ends.
+// While the session is connected, its lease always has enough time left. When the session is cut
+// off, the deadline no longer changes, and the context ends at it. A program that has to stop its
+// children needs both.
 func TestDeadlineIsRenewedAndThenKept(t *testing.T) {
 	eachDo(t, func(t *testing.T, w *recipetest.World, do func(context.Context, *session.Session, func(context.Context, held) error) error, name string) {
 		at := (w.Leader() + 1) % 3
@@ -24,14 +24,14 @@ func TestDeadlineIsRenewedAndThenKept(t *testing.T) {
 				least = min(least, time.Until(g.Deadline()))
 			}
 			if want := recipetest.Timeout / 8; least < want {
-				t.Errorf("%s: %v are left of the lease, want at least %v", name, least, want)
+				t.Errorf("%s: shortest time to the deadline: got %v, want at least %v", name, least, want)
 			}
 			w.Isolate(at)
 			<-time.After(recipetest.Timeout / 10)
 			last := g.Deadline()
 			<-g.Context().Done()
 			if late := time.Since(last); g.Deadline().After(last) || late < 0 || late > time.Millisecond {
-				t.Errorf("%s: the context ended %v after the deadline, which was %v later in the end", name, late, g.Deadline().Sub(last))
+				t.Errorf("%s: context ended %v after the deadline, want 0 to 1ms; deadline then moved by %v, want 0", name, late, g.Deadline().Sub(last))
 			}
 			return nil
 		})

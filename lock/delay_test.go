@@ -9,9 +9,9 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// The mark that says that a holder vanished lay in the data of the lock's directory,
-// a container: the servers deleted it, mark and all, once it was empty. A lock with a
-// delay of 30 s was granted 7 s after its holder had vanished.
+// Before the fix, the mark of a holder was the data of the lock's directory, which is a container.
+// The servers deleted the container and the mark when it was empty. A lock with a delay of 30 s was
+// then granted 7 s after its holder had vanished.
 //
 // Covers L8.
 func TestDelayOutlivesTheContainer(t *testing.T) {
@@ -22,20 +22,19 @@ func TestDelayOutlivesTheContainer(t *testing.T) {
 			m := lock.NewMutex(dies.Session, "/app/l", o)
 			ok(t, recipetest.Must(m.Lock(t.Context())).Unlock(t.Context()))
 			recipetest.Must(m.Lock(t.Context()))
-			time.Sleep(before) // the servers look for empty containers once a minute
+			time.Sleep(before) // the servers check for empty containers once a minute
 			dies.Lose()
 			gone := time.Now()
 			time.Sleep(2 * time.Minute)
 			recipetest.Must(lock.NewMutex(next.Session, "/app/l", o).TryLock(t.Context()))
 			if after := time.Since(gone); after < 2*time.Minute+o.Delay {
-				t.Errorf("granted %v after the holder vanished, want %v after it was seen", after, o.Delay)
+				t.Errorf("granted %v after the holder vanished, want at least %v", after, 2*time.Minute+o.Delay)
 			}
 		})
 	}
 }
 
-// The mark's node is deleted by hand: the lock is given back all the same, and granted
-// again.
+// A client deletes the mark's node. The lock can still be released and acquired again.
 //
 // Covers L4, L8.
 func TestDelayWithoutItsMark(t *testing.T) {

@@ -7,51 +7,50 @@ import (
 	"github.com/zkcoord/zkcoord/internal/under"
 )
 
-// Do locks, calls f, and unlocks when f has returned. It is the way to use a
-// lock: a program that works under the context which f gets stops when the
-// lock is lost, and on its own shutdown.
+// Do acquires the lock, calls f, and releases the lock when f has returned. It is the recommended
+// way to use a lock: a program that works under the context of f stops when the lock is lost, and
+// also on its own shutdown.
 //
-// That context is derived from ctx: it has its values and its deadline, and ends
-// with it. It ends too, with the cause, when the lock is lost, before anybody
-// else can be granted it, and when Do returns. See Grant.Bind.
+// The context of f is derived from ctx: it has the values and the deadline of ctx, and ends with
+// ctx. It also ends, with the cause, when the lock is lost, before any other client can be granted
+// it. It ends when Do returns, too. See Grant.Bind.
 //
-// Do returns the error of Lock, and then f was not called; else the error of f.
-// If the lock was lost before f had returned, the error is also the cause:
-// session.ErrLeaseLapsed, session.ErrRevoked, session.ErrLost or
-// session.ErrClosed. What f did may then have overlapped with what the next
-// holder does, unless f stopped when its context ended. A context.Canceled that
-// f returns because of the loss is only in the text, so that errors.Is finds it
-// only where ctx was cancelled.
+// If Lock fails, Do returns its error and does not call f. Otherwise Do returns the error of f. If
+// the lock was lost before f returned, the error also wraps the cause: session.ErrLeaseLapsed,
+// session.ErrRevoked, session.ErrLost or session.ErrClosed. The work of f may then have overlapped
+// with the work of the next holder, unless f stopped when its context ended. If f returns
+// context.Canceled because of the loss, only the text of the error mentions it, so that errors.Is
+// reports context.Canceled only if ctx was cancelled.
 //
-// The lock is released also if f panics. If ctx ends while Do waits for the
-// servers to confirm the release, Do returns what f returned, and the session
-// goes on: see Grant.Unlock. f may call Unlock itself, to release early.
+// Do releases the lock even if f panics. If ctx ends while Do waits for the servers to confirm the
+// release, Do returns the error of f, and the session completes the release: see Grant.Unlock. f
+// may call Unlock itself to release the lock early.
 func (m *Mutex) Do(ctx context.Context, f func(ctx context.Context, g *Grant) error) error {
 	return do(ctx, m.Lock, f, m.queue.Dir)
 }
 
-// Do is Mutex.Do as the writer.
+// Do is like Mutex.Do, but f runs while this client is the writer.
 func (m *RWMutex) Do(ctx context.Context, f func(ctx context.Context, g *WriteGrant) error) error {
 	return do(ctx, m.Lock, f, m.queue.Dir)
 }
 
-// RDo is Mutex.Do as a reader.
+// RDo is like Mutex.Do, but f runs while this client is a reader.
 func (m *RWMutex) RDo(ctx context.Context, f func(ctx context.Context, g *Grant) error) error {
 	return do(ctx, m.RLock, f, m.queue.Dir)
 }
 
-// Do is Mutex.Do with so many permits. The error of Acquire is returned as it is.
+// Do is like Mutex.Do, with the given number of permits. It returns the error of Acquire unchanged.
 func (m *Semaphore) Do(ctx context.Context, permits int, f func(ctx context.Context, g *Grant) error) error {
 	acquire := func(ctx context.Context) (*Grant, error) { return m.Acquire(ctx, permits) }
 	return do(ctx, acquire, f, m.path)
 }
 
-// Do is Mutex.Do with all of the locks. To lose one of them is to lose all.
+// Do is like Mutex.Do, with all of the locks. The loss of one lock counts as the loss of all.
 func (m *Multi) Do(ctx context.Context, f func(ctx context.Context, g *MultiGrant) error) error {
 	return do(ctx, m.Lock, f, m.paths...)
 }
 
-// Do is Mutex.Do.
+// Do is like Mutex.Do.
 func (e *Exclusive) Do(ctx context.Context, f func(ctx context.Context, g *Grant) error) error {
 	return do(ctx, e.Lock, f, e.path)
 }
@@ -76,22 +75,22 @@ func do[G grant](ctx context.Context, lock func(context.Context) (G, error), f f
 	}, func(ctx context.Context) error { return f(ctx, g) })
 }
 
-// Bind returns a context for work under the lock, for those who hold it by hand:
+// Bind returns a context for work under the lock. It is for programs that hold the lock by hand:
 //
 //	defer grant.Unlock(ctx)
 //	ctx = grant.Bind(ctx)
 //
-// It has the values and the deadline of ctx, and ends with it. It ends too, with
-// the cause, when the grant does: before anybody else can be granted the lock,
-// and before Unlock deletes the node. Nothing has to be released; what Bind
-// registers goes when the grant ends, or when ctx does.
+// The context has the values and the deadline of ctx, and ends with ctx. It also ends, with the
+// cause, when the grant ends, before any other client can be granted the lock and before Unlock
+// deletes the node. No call is needed to free it: its resources are freed when the grant or ctx
+// ends.
 //
-// Lock with this context, on the same path, fails with ErrDeadlock.
+// Lock fails with ErrDeadlock if it is called with this context on the same path.
 func (g *Grant) Bind(ctx context.Context) context.Context {
 	return g.holding(g.claim.Bind(ctx), ctx)
 }
 
-// Bind is Grant.Bind: the context ends when one of the locks is lost.
+// Bind is like Grant.Bind. The context ends when one of the locks is lost.
 func (g *MultiGrant) Bind(ctx context.Context) context.Context {
 	for _, grant := range g.grants {
 		ctx = grant.Bind(ctx)

@@ -14,7 +14,7 @@ import (
 
 type requestID struct{}
 
-// held is what grants of all kinds have.
+// held is the interface that all kinds of grants implement.
 type held interface {
 	Bind(ctx context.Context) context.Context
 	Context() context.Context
@@ -22,12 +22,12 @@ type held interface {
 	Unlock(ctx context.Context) error
 }
 
-// under makes what a Do calls of what a test has to say.
+// under adapts a function of a test to the type that a Do calls.
 func under[G held](f func(ctx context.Context, g held) error) func(context.Context, G) error {
 	return func(ctx context.Context, g G) error { return f(ctx, g) }
 }
 
-// dos are the Do of each kind of lock, by its name in calls.
+// dos maps the names of calls to the Do of each kind of lock.
 var dos = map[string]func(ctx context.Context, s *session.Session, f func(ctx context.Context, g held) error) error{
 	"Mutex": func(ctx context.Context, s *session.Session, f func(context.Context, held) error) error {
 		return lock.NewMutex(s, "/lock", lock.Options{}).Do(ctx, under[*lock.Grant](f))
@@ -49,7 +49,7 @@ var dos = map[string]func(ctx context.Context, s *session.Session, f func(ctx co
 	},
 }
 
-// eachDo runs a test for each kind of lock, in a world of its own.
+// eachDo runs a test for each kind of lock, each in its own world.
 func eachDo(t *testing.T, test func(t *testing.T, w *recipetest.World, do func(context.Context, *session.Session, func(context.Context, held) error) error, name string)) {
 	for name, do := range dos {
 		t.Run(name, func(t *testing.T) {
@@ -58,7 +58,7 @@ func eachDo(t *testing.T, test func(t *testing.T, w *recipetest.World, do func(c
 	}
 }
 
-// free fails the test unless another client gets the lock of a name at once.
+// free fails the test unless another client acquires the lock of the given name at once.
 func free(t *testing.T, w *recipetest.World, name string) {
 	t.Helper()
 	synctest.Wait()
@@ -66,14 +66,14 @@ func free(t *testing.T, w *recipetest.World, name string) {
 	defer cancel()
 	undo, err := calls[name](ctx, w.Client().Session)
 	if err != nil {
-		t.Errorf("not free: %v", err)
+		t.Errorf("lock %s: got %v, want it to be free", name, err)
 		return
 	}
 	ok(t, undo(ctx))
 }
 
-// What a program passes down in its context does not come through the context
-// of a grant: neither its values nor its end. That is what Do and Bind are for.
+// The context of a grant does not have the values of the caller's context, and does not end with
+// it. The contexts of Do and Bind do.
 func TestContextOfAGrantIsItsOwn(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		ctx, cancel := context.WithTimeout(context.WithValue(t.Context(), requestID{}, 7), time.Minute)
@@ -82,13 +82,16 @@ func TestContextOfAGrantIsItsOwn(t *testing.T) {
 		own := g.Context()
 		cancel()
 		if _, ok := own.Deadline(); ok || own.Value(requestID{}) != nil || own.Err() != nil {
-			t.Errorf("value %v, deadline %v, err %v, want none", own.Value(requestID{}), ok, own.Err())
+			t.Errorf("context of the grant: got value %v, deadline %v, error %v, want none", own.Value(requestID{}), ok, own.Err())
 		}
 		ok(t, g.Unlock(t.Context()))
 	})
 }
 
-// Covers L9. A program that works under a lock stops on its own shutdown.
+// The context of the function has the values and the deadline of the caller's context, and ends
+// when the program shuts down.
+//
+// Covers L9.
 func TestWorkUnderALockIsTheCallers(t *testing.T) {
 	eachDo(t, func(t *testing.T, w *recipetest.World, do func(context.Context, *session.Session, func(context.Context, held) error) error, name string) {
 		errDown := errors.New("going down")
@@ -101,21 +104,23 @@ func TestWorkUnderALockIsTheCallers(t *testing.T) {
 			inner = ctx
 			want, _ := timed.Deadline()
 			if got, _ := ctx.Deadline(); got != want || ctx.Value(requestID{}) != 7 || ctx.Err() != nil {
-				t.Errorf("deadline %v, want %v; value %v; err %v", got, want, ctx.Value(requestID{}), ctx.Err())
+				t.Errorf("inner context: deadline %v, want %v; value %v, want 7; error %v, want none", got, want, ctx.Value(requestID{}), ctx.Err())
 			}
 			time.AfterFunc(time.Second, func() { cancel(errDown) })
 			<-ctx.Done()
 			return context.Cause(ctx)
 		})
 		if err != errDown || context.Cause(inner) != errDown {
-			t.Errorf("error %v, cause of the inner context %v, want %v", err, context.Cause(inner), errDown)
+			t.Errorf("Do: got %v; cause of the inner context: got %v; want %v", err, context.Cause(inner), errDown)
 		}
 		free(t, w, name)
 		w.NothingLeft()
 	})
 }
 
-// Covers L9. Do releases, and its context ends, when the function returns.
+// When the function returns, Do releases the lock, and the context of the function ends.
+//
+// Covers L9.
 func TestDoReleases(t *testing.T) {
 	eachDo(t, func(t *testing.T, w *recipetest.World, do func(context.Context, *session.Session, func(context.Context, held) error) error, name string) {
 		c := w.Client()
@@ -124,7 +129,7 @@ func TestDoReleases(t *testing.T) {
 			var inner context.Context
 			err := do(t.Context(), c.Session, func(ctx context.Context, g held) error { inner = ctx; return want })
 			if err != want || !errors.Is(context.Cause(inner), lock.ErrReleased) {
-				t.Errorf("error %v, want %v; cause of the inner context %v", err, want, context.Cause(inner))
+				t.Errorf("Do: got %v, want %v; cause of the inner context: got %v, want %v", err, want, context.Cause(inner), lock.ErrReleased)
 			}
 			free(t, w, name)
 		}
@@ -132,7 +137,7 @@ func TestDoReleases(t *testing.T) {
 		func() {
 			defer func() {
 				if got := recover(); got != errOwn {
-					t.Errorf("recovered %v, want %v", got, errOwn)
+					t.Errorf("recovered: got %v, want %v", got, errOwn)
 				}
 			}()
 			_ = do(t.Context(), c.Session, func(context.Context, held) error { panic(errOwn) })
@@ -142,8 +147,10 @@ func TestDoReleases(t *testing.T) {
 	})
 }
 
-// Covers L9. What is lost meanwhile is in the error, and is not taken for the
-// caller's own end.
+// If the lock is lost during Do, the error says so. It is not mistaken for the end of the caller's
+// context.
+//
+// Covers L9.
 func TestLossDuringDoIsItsError(t *testing.T) {
 	eachDo(t, func(t *testing.T, w *recipetest.World, do func(context.Context, *session.Session, func(context.Context, held) error) error, name string) {
 		errOwn := errors.New("own")
@@ -153,21 +160,22 @@ func TestLossDuringDoIsItsError(t *testing.T) {
 				time.AfterFunc(time.Second, c.Lose)
 				<-ctx.Done()
 				if !errors.Is(context.Cause(ctx), session.ErrLost) {
-					t.Errorf("cause of the inner context %v, want %v", context.Cause(ctx), session.ErrLost)
+					t.Errorf("cause of the inner context: got %v, want %v", context.Cause(ctx), session.ErrLost)
 				}
 				return result
 			})
 			if !errors.Is(err, session.ErrLost) || errors.Is(err, context.Canceled) || result == errOwn && !errors.Is(err, errOwn) {
-				t.Errorf("%v after a function that returned %v, want %v", err, result, session.ErrLost)
+				t.Errorf("Do of a function that returned %v: got %v, want %v", result, err, session.ErrLost)
 			}
 		}
 		w.NothingLeft()
 	})
 }
 
-// Covers L9. A context of Bind ends, with what is derived from it, when the
-// lease lapses, and nothing has to be scheduled for that between its end and
-// that of the grant.
+// When the lease lapses, a context of Bind and the contexts derived from it end together with the
+// grant. No goroutine has to run in between.
+//
+// Covers L9.
 func TestBoundContextEndsBeforeAnotherIsGranted(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		mutex := mutexAt("/lock")
@@ -183,14 +191,13 @@ func TestBoundContextEndsBeforeAnotherIsGranted(t *testing.T) {
 		lapsed := time.Now()
 		other := (<-next).must(t)
 		if cause := context.Cause(ctx); !errors.Is(cause, session.ErrLeaseLapsed) || !time.Now().After(lapsed) {
-			t.Errorf("cause %v, granted %v after the end", cause, time.Since(lapsed))
+			t.Errorf("cause of the bound context: got %v, want %v; other client granted %v after the end, want later", cause, session.ErrLeaseLapsed, time.Since(lapsed))
 		}
 		ok(t, other.Unlock(t.Context()))
 	})
 }
 
-// A lock is waited for under another one: the deadlock is found through Bind and
-// Do, too.
+// A deadlock is detected when a lock is requested under another lock, with a context of Bind or Do.
 func TestDeadlockIsFoundUnderDo(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		c := w.Client()
@@ -199,7 +206,7 @@ func TestDeadlockIsFoundUnderDo(t *testing.T) {
 			return inner.Do(ctx, func(ctx context.Context, _ *lock.Grant) error {
 				for _, m := range []*lock.Mutex{outer, inner} {
 					if _, err := m.Lock(ctx); !errors.Is(err, lock.ErrDeadlock) {
-						t.Errorf("%v, want %v", err, lock.ErrDeadlock)
+						t.Errorf("Lock: got %v, want %v", err, lock.ErrDeadlock)
 					}
 				}
 				return nil
@@ -208,14 +215,16 @@ func TestDeadlockIsFoundUnderDo(t *testing.T) {
 		both := lock.NewMulti(c.Session, []string{"/outer", "/inner"}, lock.Options{})
 		ok(t, both.Do(t.Context(), func(ctx context.Context, _ *lock.MultiGrant) error {
 			if err := inner.Do(ctx, nil); !errors.Is(err, lock.ErrDeadlock) {
-				t.Errorf("%v, want %v", err, lock.ErrDeadlock)
+				t.Errorf("Do: got %v, want %v", err, lock.ErrDeadlock)
 			}
 			return nil
 		}))
 	})
 }
 
-// Covers L10. defer grant.Unlock(ctx) is right however ctx ended.
+// A deferred grant.Unlock(ctx) releases the lock, no matter how ctx ended.
+//
+// Covers L10.
 func TestUnlockWithAnEndedContextReleases(t *testing.T) {
 	for name, call := range calls {
 		t.Run(name, func(t *testing.T) {
@@ -225,7 +234,7 @@ func TestUnlockWithAnEndedContextReleases(t *testing.T) {
 				ctx, cancel := context.WithCancel(t.Context())
 				cancel()
 				if err := unlock(ctx); !errors.Is(err, context.Canceled) {
-					t.Errorf("unlock: %v, want %v", err, context.Canceled)
+					t.Errorf("Unlock: got %v, want %v", err, context.Canceled)
 				}
 				free(t, w, name)
 				w.NothingLeft()
@@ -234,7 +243,9 @@ func TestUnlockWithAnEndedContextReleases(t *testing.T) {
 	}
 }
 
-// Covers L10. The release goes on while no server answers, and Close waits for it.
+// The release continues while no server answers, and Close waits for it.
+//
+// Covers L10.
 func TestUnlockGoesOnWhereNoServerAnswers(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		c := w.Client()
@@ -245,14 +256,14 @@ func TestUnlockGoesOnWhereNoServerAnswers(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		if err := g.Unlock(ctx); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("unlock: %v, want %v", err, context.DeadlineExceeded)
+			t.Errorf("Unlock: got %v, want %v", err, context.DeadlineExceeded)
 		}
 		for i := range w.Servers() {
 			w.Resume(i)
 		}
 		ok(t, c.Close())
 		if left := w.Ephemerals("/lock"); len(left) > 0 {
-			t.Errorf("left behind: %v", left)
+			t.Errorf("nodes left: got %v, want none", left)
 		}
 	})
 }

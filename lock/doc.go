@@ -1,21 +1,16 @@
-// Package lock is mutual exclusion between processes, on ZooKeeper.
-//
-// No lock service can keep a process from acting after it lost a lock: it may
-// be paused between looking and acting. What this package gives is a context
-// that ends before anybody else can be granted the lock, a fencing [Token] for
-// resources that can compare it, and [Grant.Txn] for data that is in ZooKeeper
-// itself. Use one of the latter two for what must not happen twice.
+// Package lock provides mutual exclusion between processes through ZooKeeper.
 //
 // # Usage
 //
 //	invoices := lock.NewMutex(s, "/locks/invoices", lock.Options{})
+//
 //	err := invoices.Do(ctx, func(ctx context.Context, g *lock.Grant) error {
 //		return send(ctx, g.Token()) // stops when ctx ends
 //	})
 //
-// The context of the function ends with that of the caller, and when the lock is
-// lost. Those who hold a lock for longer than one call take it by hand, release it
-// with Unlock, and work under [Grant.Bind]:
+// The context of the function ends when the caller's context ends or when the lock is lost. To hold
+// a lock for longer than one call, acquire it by hand, work under [Grant.Bind], and release it with
+// Unlock:
 //
 //	grant, err := invoices.Lock(ctx)
 //	if err != nil {
@@ -24,84 +19,104 @@
 //	defer grant.Unlock(ctx)
 //	ctx = grant.Bind(ctx)
 //
+// No lock service can prevent a process from acting after it lost a lock, because the process may
+// be paused between its check and its act. This package gives you:
+//
+//   - a context that ends before any other client can be granted the lock,
+//   - a fencing [Token] for resources that can compare it,
+//   - and [Grant.Txn] for data in ZooKeeper itself.
+//
+// For acts that must not happen twice, use the token or Grant.Txn.
+//
 // # Guarantees
 //
-// L1. At most one grant of a Mutex, of an Exclusive, or of any path of a Multi,
-// exists at a time: the context of one ends before the next is given out. For
-// RWMutex the same holds between a writer and everybody else, and of a
-// Semaphore no more permits are out than there are. (Assumptions: see package
-// session, S2; nobody else sets the data of contenders' nodes or deletes them.)
+// L1. A Mutex, an Exclusive, and each path of a Multi have at most one grant at a time: the context
+// of one grant ends before the next is granted. For an RWMutex, the same holds between a writer and
+// all others. For a Semaphore, no more permits are held than exist. Guarantee S2 of package session
+// states the assumptions. There is one more: no other client sets the data of contenders' nodes or
+// deletes them.
 //
-// L2. Tokens grow: of two grants on one path, the later has the larger token,
-// also after the path was deleted and made again.
+// L2. Tokens grow: of two grants on one path, the later one has the larger token. This holds even
+// if the path was deleted and created again.
 //
-// L3. Grants are given in the order in which contenders joined, except by
-// Exclusive. A writer waits for everybody before it, so writers do not starve;
-// a reader waits for the writers before it. Nobody comes between a writer and
-// the reader that it is downgraded to.
+// In other words, two holders never work at the same time while both obey their contexts, and a
+// resource that compares tokens can refuse a holder that does not.
 //
-// L4. A call that fails or is cancelled leaves no znode: it is deleted at
-// once, or as soon as a server can be reached, or with the session.
+// L3. Grants are given in the order in which contenders joined, except by Exclusive. A writer waits
+// for all contenders before it, so writers do not starve. A reader waits for the writers before it.
+// No contender gets between a writer and the reader that it is downgraded to.
 //
-// L5. A departure wakes at most one contender, and of readers waiting for one
-// writer each once. Exclusive wakes all.
+// L4. A call that fails or is cancelled leaves no znode. The znode is deleted at once, or as soon
+// as a server can be reached, or when the session ends.
 //
-// L6. A transaction of Txn is applied only while the grant stands, at most
-// once, and its answer is true also if a reply was lost.
+// L5. A departure wakes at most one contender; if several readers wait for one writer, its
+// departure wakes each of them once. Exclusive wakes all waiters.
 //
-// L7. Releasing what is no longer held is an error, which says why it ended.
+// In other words, waiting is fair and cheap, and a failed call needs no clean-up.
 //
-// L8. With Options.Delay nobody is granted the lock for that long after a
-// holder (of an RWMutex, a writer) vanished without releasing it.
+// L6. A transaction of Txn is applied only while the grant is held, and at most once. Its result is
+// truthful even if a reply was lost.
 //
-// L9. The context of Do, and of Bind, is derived from that of the caller, and ends
-// too, with the cause, before anybody else can be granted what is held. Do releases
-// when its function has returned or panicked, and its error says if what was held
-// was lost before.
+// L7. Releasing a lock or permits that are no longer held is an error, which says why the grant
+// ended.
 //
-// L10. Unlock ends the grant and begins the release whatever the state of its
-// context, and the session finishes it.
+// L8. If Options.Delay is set, the lock is granted to nobody for that time after a holder vanished
+// without releasing it. For an RWMutex, this applies to a writer that vanished.
 //
-// L11. A contender of a Mutex, RWMutex or Semaphore that is not the next one
-// sends no write and no ping of its own while it waits. Its session stays ready as
-// an idle one does: see session.Options.NoIdleLease.
+// In other words, you are notified if the lock was lost before its release, and a store that cannot
+// compare tokens can be protected by a delay.
+//
+// L9. The contexts of Do and Bind are derived from the caller's context. When the grant ends, they
+// end too, with the cause, before any other client can be granted what is held. Do releases when
+// its function has returned or panicked. If what was held was lost before that, the error of Do
+// says so.
+//
+// L10. Unlock ends the grant and begins the release even if its context has ended. The session
+// completes the release.
+//
+// L11. A contender of a Mutex, RWMutex or Semaphore that is not the next one sends no writes and no
+// pings of its own while it waits. Its session stays ready in the same way as an idle session: see
+// session.Options.NoIdleLease.
+//
+// In other words, work under a lock stops when the program stops or the lock is lost, the lock is
+// always released, and a thousand waiting clients put no load of their own on the servers.
 //
 // # Not guaranteed
 //
-// Locks are not reentrant, and one Mutex may be used by any number of
-// goroutines: each call of Lock contends for itself. A reader cannot be
-// upgraded: Lock with the context of its grant fails with ErrDeadlock.
+// Locks are not reentrant. Any number of goroutines may use one Mutex: each call of Lock is a
+// contender of its own. A reader cannot be upgraded: Lock with the context of its grant fails with
+// ErrDeadlock.
 //
 // # Session loss
 //
-// When the session is lost its grants end with the cause, waiting calls fail
-// with it, and the locks go on to others when the server expires the session.
-// Get a new session and lock again; see session.Run.
+// When the session is lost, its grants end with the cause, and waiting calls fail with it. When the
+// servers expire the session, they release its locks to other contenders. Open a new session and
+// lock again; see session.Run.
 //
 // # Goroutines
 //
-// None, beyond those of the requests under way.
+// The package keeps no goroutines, except those of requests in progress.
 //
 // # Znodes
 //
 //	<path>/<id>-lock-<number>             a contender of a Mutex
-//	<path>/<id>-__WRIT__<number>          a writer; a reader, once its data was set
+//	<path>/<id>-__WRIT__<number>          a writer; a reader after its data was set
 //	<path>/<id>-__READ__<number>          a reader
-//	<path>/delay                          who was granted the lock last, with Options.Delay; persistent
+//	<path>/delay                          the last contender granted, with Options.Delay; persistent
 //	<path>                                the node of an Exclusive
-//	<path>/locks/<id>-lock-<number>       who waits at a Semaphore
-//	<path>/leases/<id>-lease-<permits>    who holds permits
-//	<path>/capacity                       how many permits there are; persistent
+//	<path>/locks/<id>-lock-<number>       a contender that waits at a Semaphore
+//	<path>/leases/<id>-lease-<permits>    a holder of permits
+//	<path>/capacity                       the number of permits; persistent
 //
-// Directories are made when needed, as containers, which the server deletes
-// some time after their last child went. The data of a Mutex's path is used by
-// Txn.
+// Directories are created when they are needed. They are containers, which the servers delete some
+// time after their last child is gone. Txn uses the data of a Mutex's path.
 //
-// Nodes of Curator's InterProcessMutex and InterProcessReadWriteLock and of
-// kazoo's Lock, ReadLock and WriteLock on the same path count as contenders.
-// For them to count ours, Curator needs nothing (a Mutex with its mutex, an
-// RWMutex with its read-write lock) and kazoo's locks need
-// extra_lock_patterns=["-lock-", "__WRIT__", "__READ__"]. A Semaphore shares
-// its path with Curator's InterProcessSemaphoreV2 of the same size, which counts
-// each lease as one permit: ours must then be acquired one by one.
+// Nodes of Curator's InterProcessMutex and InterProcessReadWriteLock, and of kazoo's Lock, ReadLock
+// and WriteLock, count as contenders if they are on the same path. The reverse depends on the
+// library. Curator counts the nodes of this package without any option, if a Mutex is used together
+// with Curator's mutex, and an RWMutex with its read-write lock. Kazoo's locks need the option
+// extra_lock_patterns=["-lock-", "__WRIT__", "__READ__"].
+//
+// A Semaphore can share its path with Curator's InterProcessSemaphoreV2 of the same size. Curator
+// counts each lease as one permit, so permits of the Semaphore must then be acquired one by one.
 package lock

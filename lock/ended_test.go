@@ -14,7 +14,7 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// makers are the calls that make a node, at a path whose parents are missing.
+// makers returns the calls that create a node. The parents of their path do not exist.
 func makers() map[string]func(ctx context.Context, s *session.Session) error {
 	const path = "/a/b/l"
 	return map[string]func(ctx context.Context, s *session.Session) error{
@@ -66,21 +66,22 @@ func unlocked(g *lock.Grant, err error) error {
 	return g.Unlock(context.Background())
 }
 
-// A call with an ended context once made a contender and deleted it again. Until then another
-// client got ErrLocked, although nobody held the lock.
+// In etcd#10111, and here before the fix, a call with an ended context created a contender and
+// deleted it again. Meanwhile another client got ErrLocked, although no client held the lock.
 //
 // Covers L4.
 func TestCallWithAnEndedContextMakesNoRequest(t *testing.T) {
 	recipetest.EndedContextSendsNothing(t, makers())
 }
 
-// Netflix/curator#307, curator#1258, ZOOKEEPER-3546: a call that was given up between the directory and its node left the directory, a
-// container that never had a child, which servers before 3.10 keep.
+// A call is cancelled after it has created the directory and before it has created its node. Before
+// the fix, the directory remained: it was a container that never had a child, which servers before
+// 3.10 keep. See Netflix/curator#307, curator#1258 and ZOOKEEPER-3546.
 //
 // Covers L4.
 func TestCancelledCallLeavesNoDirectory(t *testing.T) {
 	for name, call := range makers() {
-		if name == "Semaphore.Acquire" { // its capacity stays
+		if name == "Semaphore.Acquire" { // the node with the capacity is meant to remain
 			continue
 		}
 		t.Run(name, func(t *testing.T) {
@@ -92,7 +93,7 @@ func TestCancelledCallLeavesNoDirectory(t *testing.T) {
 	}
 }
 
-// The same where the server refuses the node.
+// This is like TestCancelledCallLeavesNoDirectory, but the server refuses to create the node.
 //
 // Covers L4.
 func TestRefusedCallLeavesNoDirectory(t *testing.T) {
@@ -102,29 +103,29 @@ func TestRefusedCallLeavesNoDirectory(t *testing.T) {
 			c.Refuse(recipetest.Refusal{Op: "create", Path: "/a/b/l", Skip: 1, Code: wire.QuotaExceeded})
 			c.Refuse(recipetest.Refusal{Op: "create", Path: "/a/b/l/*", Skip: 1, Code: wire.QuotaExceeded})
 			if err := makers()[name](t.Context(), c.Session); !errors.Is(err, session.ErrQuota) {
-				t.Errorf("%s: %v", name, err)
+				t.Errorf("%s: got %v, want %v", name, err, session.ErrQuota)
 			}
 			nothingAtAll(t, w)
 		})
 	}
 }
 
-// nothingAtAll fails the test if a node is left when the servers have deleted the
-// containers that are empty.
+// nothingAtAll fails the test if a node remains after the servers have deleted the empty
+// containers.
 func nothingAtAll(t *testing.T, w *recipetest.World) {
 	t.Helper()
-	time.Sleep(5 * time.Minute) // one level a minute
+	time.Sleep(5 * time.Minute) // the servers delete one level a minute
 	synctest.Wait()
 	if left := w.Nodes("/a"); len(left) > 0 {
-		t.Errorf("left behind: %v", left)
+		t.Errorf("nodes left below /a: got %v, want none", left)
 	}
 	if stat := recipetest.Must(w.Admin().Exists(t.Context(), "/a")); stat != nil {
-		t.Error("left behind: /a")
+		t.Error("/a exists, want it deleted")
 	}
 }
 
-// The request that makes the contender can be lost for good, so that its answer never
-// comes. The directory is deleted all the same when the session closes.
+// The request that creates the contender is lost, so that its answer never comes. The directory is
+// still deleted when the session closes.
 //
 // Covers L4.
 func TestUnansweredCreateLeavesNoDirectory(t *testing.T) {
@@ -134,7 +135,7 @@ func TestUnansweredCreateLeavesNoDirectory(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		if _, err := lock.NewMutex(c.Session, "/a", lock.Options{}).Lock(ctx); err == nil || lost.Fired() != 1 {
-			t.Fatalf("got %v, with %d requests lost", err, lost.Fired())
+			t.Fatalf("Lock: got %v, want an error; lost %d requests, want 1", err, lost.Fired())
 		}
 		ok(t, c.Close())
 		nothingAtAll(t, w)

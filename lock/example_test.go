@@ -11,7 +11,7 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// connect opens a session on an ensemble of its own.
+// connect opens a session on a new ensemble in this process.
 func connect() (s *session.Session, done func()) {
 	e, err := zktest.New(zktest.Options{})
 	if err != nil {
@@ -38,8 +38,7 @@ func ExampleMutex() {
 		fmt.Println(err)
 		return
 	}
-	// Do what must not be done twice under grant.Bind(ctx), and give
-	// grant.Token() to the resource.
+	// Do the protected work under grant.Bind(ctx), and pass grant.Token() to the resource.
 	fmt.Println("held:", grant.Bind(ctx).Err() == nil)
 
 	_, err = accounts.TryLock(ctx)
@@ -73,8 +72,8 @@ func ExampleMutex_Do() {
 	// ended: lock: released
 }
 
-// A lock that is held by hand. The context ends with that of the program, and
-// when the lock is lost.
+// A program holds a lock by hand. The context ends with the program's context, and when the lock is
+// lost.
 func ExampleGrant_Bind() {
 	s, done := connect()
 	defer done()
@@ -86,7 +85,7 @@ func ExampleGrant_Bind() {
 		fmt.Println(err)
 		return
 	}
-	defer grant.Unlock(ctx) // also if ctx has ended
+	defer grant.Unlock(ctx) // releases even if ctx has ended
 	ctx = grant.Bind(ctx)
 
 	shutDown()
@@ -126,20 +125,20 @@ func ExampleRWMutex() {
 		return
 	}
 	_, err = catalogue.TryRLock(ctx)
-	fmt.Println("reader beside a writer:", err)
+	fmt.Println("reader while a writer holds:", err)
 
 	fmt.Println("downgrade:", writer.Downgrade(ctx))
 	reader, err := catalogue.TryRLock(ctx)
-	fmt.Println("reader beside a reader:", err)
+	fmt.Println("reader after the downgrade:", err)
 
 	_, err = catalogue.Lock(reader.Context())
 	fmt.Println("upgrade:", errors.Is(err, lock.ErrDeadlock))
 	reader.Unlock(ctx)
 	writer.Unlock(ctx)
 	// Output:
-	// reader beside a writer: lock: held by somebody else
+	// reader while a writer holds: lock: held by somebody else
 	// downgrade: <nil>
-	// reader beside a reader: <nil>
+	// reader after the downgrade: <nil>
 	// upgrade: true
 }
 
@@ -204,14 +203,13 @@ func ExampleExclusive() {
 	// lock: held by somebody else
 }
 
-// What a token is for: a resource that looks at it refuses who was paused and
-// comes too late.
+// A resource that checks tokens refuses a holder that was paused and comes too late.
 func ExampleToken() {
 	s, done := connect()
 	defer done()
 	ctx := context.Background()
 
-	var newest lock.Token // which the resource keeps with its data
+	var newest lock.Token // the resource stores it with its data
 	write := func(token lock.Token) bool {
 		if token < newest {
 			return false
@@ -266,7 +264,7 @@ func ExampleMultiGrant() {
 		fmt.Println(err)
 		return
 	}
-	// Applied only while all of them are held.
+	// The transaction is applied only while all the locks are held.
 	_, err = grant.Txn(ctx,
 		session.CreateOp{Path: "/accounts/3/balance", Data: []byte("50"), Mode: session.Persistent},
 		session.CreateOp{Path: "/accounts/7/balance", Data: []byte("150"), Mode: session.Persistent})
@@ -290,7 +288,7 @@ func ExampleWriteGrant() {
 		fmt.Println(err)
 		return
 	}
-	// Write, then let other readers in; no other writer comes in between.
+	// Write, and then let other readers in. No other writer gets in between.
 	fmt.Println("downgrade:", grant.Downgrade(ctx))
 	fmt.Println("still held:", grant.Context().Err() == nil)
 	grant.Unlock(ctx)
@@ -299,15 +297,14 @@ func ExampleWriteGrant() {
 	// still held: true
 }
 
-// A resource that cannot compare tokens gets time to finish what a holder had
-// begun that vanished.
+// A resource that cannot compare tokens gets time to finish the requests of a holder that vanished.
 func ExampleOptions() {
 	s, done := connect()
 	defer done()
 	ctx := context.Background()
 
 	printer := lock.NewMutex(s, "/locks/printer", lock.Options{Label: "host a", Delay: 30 * time.Second})
-	grant, err := printer.Lock(ctx) // nobody vanished: no delay
+	grant, err := printer.Lock(ctx) // the previous holder did not vanish, so there is no delay
 	fmt.Println(err)
 	grant.Unlock(ctx)
 	// Output:

@@ -12,26 +12,25 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// An Exclusive is a lock that is one ephemeral node: who created it holds it.
-// It is the cheapest to try, for those who do something else if they do not
-// get it. It has no order, and all who wait for it wake when it is free: where
-// many wait, use a Mutex.
+// An Exclusive is a lock that consists of one ephemeral node. The client that created the node
+// holds the lock. It has the cheapest TryLock, so it suits clients that do other work if they do
+// not get the lock. It has no order, and when it is released, all waiting clients wake. If many
+// clients wait, use a Mutex.
 type Exclusive struct {
 	session *session.Session
 	path    string
 	label   string
-	invalid error // of the constructor's arguments
+	invalid error // an error in the constructor's arguments
 }
 
-// NewExclusive returns the lock that is the node at path. No request is made. An
-// invalid path or option is an error of each call, session.ErrInvalid.
+// NewExclusive returns the lock that is the node at path. It makes no request. If path or an option
+// is invalid, each call fails with session.ErrInvalid.
 func NewExclusive(s *session.Session, path string, o Options) *Exclusive {
 	return &Exclusive{session: s, path: path, label: o.Label, invalid: o.checkPlain("an Exclusive", path)}
 }
 
-// Lock waits for the lock. If ctx ends first, or on any other error, nothing
-// is held and no znode remains. It fails with ErrNotALock if there is a znode at the
-// path that is not ephemeral.
+// Lock waits for the lock. If ctx ends first, or on any other error, nothing is held and no znode
+// remains. It fails with ErrNotALock if the znode at path is not ephemeral.
 func (e *Exclusive) Lock(ctx context.Context) (_ *Grant, err error) {
 	ctx, done := recipe.Acquire(ctx, e.session, "lock", e.path)
 	defer func() { done(err) }()
@@ -49,7 +48,7 @@ func (e *Exclusive) Lock(ctx context.Context) (_ *Grant, err error) {
 	}
 }
 
-// TryLock is Lock, but fails with ErrLocked if somebody holds the lock.
+// TryLock is like Lock, but fails with ErrLocked if another client holds the lock.
 func (e *Exclusive) TryLock(ctx context.Context) (_ *Grant, err error) {
 	ctx, done := recipe.Acquire(ctx, e.session, "lock", e.path)
 	defer func() { done(err) }()
@@ -60,8 +59,7 @@ func (e *Exclusive) try(ctx context.Context) (*Grant, error) {
 	if e.invalid != nil {
 		return nil, e.wrap(e.invalid)
 	}
-	// The id tells this call's node from that of another call in the same
-	// session.
+	// The ID distinguishes this call's node from that of another call in the same session.
 	data := []byte(recipe.NewID(e.session) + " " + e.label)
 	node, unsure, err := e.create(ctx, data)
 	if unsure {
@@ -82,56 +80,48 @@ func (e *Exclusive) try(ctx context.Context) (*Grant, error) {
 	return newGrant(ctx, claim, e.path), nil
 }
 
-// create makes the node, or recognises it after a lost reply. With an error, unsure
-// says that the node may have been made.
+// create creates the node, or recognises it after a lost reply. If err is not nil, unsure means
+// that the node may have been created.
 func (e *Exclusive) create(ctx context.Context, data []byte) (node recipe.Node, unsure bool, err error) {
 	for {
-		err := recipe.WithParents(ctx, e.session, e.path, func(ctx context.Context) error {
-			_, err := e.session.Create(ctx, e.path, data, session.Ephemeral)
-			return err
+		err := recipe.Once(ctx, e.session, e.path, func(ctx context.Context) error {
+			return recipe.WithParents(ctx, e.session, e.path, func(ctx context.Context) error {
+				_, err := e.session.Create(ctx, e.path, data, session.Ephemeral)
+				return err
+			})
+		}, func(ctx context.Context) (found bool, err error) {
+			node, err = e.find(ctx, data)
+			return node.Path != "", err
 		})
-		effect := session.OutcomeOf(err)
 		switch {
-		case effect == session.Failed && session.ConnectionLost(err) && ctx.Err() == nil:
-			continue // It was not sent before its connection was lost.
-		case effect == session.Failed && !errors.Is(err, session.ErrNodeExists):
+		case errors.Is(err, ErrLocked):
+			return node, false, ErrLocked
+		case err != nil && !errors.Is(err, session.ErrNodeExists):
+			return node, session.OutcomeOf(err) == session.Indeterminate, err
+		}
+		if node.Path == "" {
+			unsure = err == nil
+			node, err = e.find(ctx, data)
+		}
+		if node.Path != "" || errors.Is(err, ErrLocked) {
 			return node, false, err
-		case effect == session.Indeterminate && ctx.Err() != nil:
-			return node, true, err
 		}
-		node, look := e.look(ctx, data, effect == session.Indeterminate)
-		switch {
-		case node.Path != "" || errors.Is(look, ErrLocked):
-			return node, false, look
-		case look != nil:
-			return node, effect != session.Failed, look
-		case effect == session.Indeterminate && !session.ConnectionLost(err):
-			return node, false, err // an answer that proved nothing, until now
+		if err != nil {
+			return node, unsure, err
 		}
 	}
 }
 
-// look is find that is final also after a lost reply: what is lost with its
-// connection is applied by the end of ReadBarrier, or never.
-func (e *Exclusive) look(ctx context.Context, data []byte, lost bool) (recipe.Node, error) {
-	if lost {
-		if err := recipe.ReadBarrier(ctx, e.session, e.path); err != nil {
-			return recipe.Node{}, err
-		}
-	}
-	return e.find(ctx, data)
-}
-
-// owned reports whether a znode is ephemeral. Of a container, and of a znode with a
+// owned reports whether a znode is ephemeral. For a container and for a znode with a
 // time to live, the owner is a number that no session has.
 func owned(stat *session.Stat) bool {
 	owner := stat.EphemeralOwner
 	return owner != 0 && owner != math.MinInt64 && uint64(owner)>>56 != 0xff
 }
 
-// find returns the node if it is that of the call with the given data, none
-// if there is none, ErrLocked if it is somebody else's, and ErrNotALock if it is
-// nobody's.
+// find returns the node if the call with the given data created it, and an empty Node if there is
+// no node. It fails with ErrLocked if the node belongs to another session or call, and with
+// ErrNotALock if it belongs to no session.
 func (e *Exclusive) find(ctx context.Context, data []byte) (recipe.Node, error) {
 	value, err := e.session.Get(ctx, e.path)
 	switch {
@@ -147,10 +137,13 @@ func (e *Exclusive) find(ctx context.Context, data []byte) (recipe.Node, error) 
 	return recipe.Node{Path: e.path, Czxid: value.Stat.Czxid}, nil
 }
 
-// undo deletes the node if a call that failed made it.
+// undo deletes the node if a failed call created it.
 func (e *Exclusive) undo(data []byte) {
 	recipe.RemoveFound(e.session, func(ctx context.Context) (recipe.Node, error) {
-		node, err := e.look(ctx, data, true)
+		if err := recipe.ReadBarrier(ctx, e.session, e.path); err != nil {
+			return recipe.Node{}, err
+		}
+		node, err := e.find(ctx, data)
 		if errors.Is(err, ErrLocked) || errors.Is(err, ErrNotALock) {
 			return recipe.Node{}, nil
 		}
@@ -158,8 +151,8 @@ func (e *Exclusive) undo(data []byte) {
 	})
 }
 
-// await waits until the node goes. It has no children, so a watch on them fires
-// only then, and not for each transaction of the holder, which sets its data.
+// await waits until the node is deleted. The node has no children, so a watch on its children fires
+// only on its deletion. A watch on its data would also fire for each transaction of the holder.
 func (e *Exclusive) await(ctx context.Context) error {
 	_, w, err := e.session.ChildrenWatch(ctx, e.path)
 	if errors.Is(err, session.ErrNoNode) {
@@ -172,11 +165,11 @@ func (e *Exclusive) await(ctx context.Context) error {
 	return err
 }
 
-// Holder is who holds the lock, as far as the server asked knows; false if
-// nobody does.
+// Holder returns the holder of the lock, according to the server that answers. It returns false if
+// no client holds the lock.
 func (e *Exclusive) Holder(ctx context.Context) (Contender, bool, error) {
 	if e.invalid != nil {
-		return Contender{}, false, fmt.Errorf("lock: holder of %s: %w", e.path, e.invalid)
+		return Contender{}, false, fmt.Errorf("lock: read holder of %s: %w", e.path, e.invalid)
 	}
 	value, err := e.session.Get(ctx, e.path)
 	if errors.Is(err, session.ErrNoNode) {
@@ -186,7 +179,7 @@ func (e *Exclusive) Holder(ctx context.Context) (Contender, bool, error) {
 		err = ErrNotALock
 	}
 	if err != nil {
-		return Contender{}, false, fmt.Errorf("lock: holder of %s: %w", e.path, err)
+		return Contender{}, false, fmt.Errorf("lock: read holder of %s: %w", e.path, err)
 	}
 	_, label, _ := strings.Cut(string(value.Data), " ")
 	return Contender{Path: e.path, Label: label, Session: value.Stat.EphemeralOwner, Holds: true}, true, nil

@@ -9,17 +9,17 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// A Token grows with every grant, over the whole ensemble and for ever: it is
-// the transaction (czxid) that made the contender's node. Give it to the
-// resource that the lock protects, and let the resource refuse any token
-// below the largest that it has seen.
+// A Token grows with every grant in the whole ensemble. It never becomes smaller. It is the zxid of
+// the transaction that created the contender's node (its czxid). Pass the token to the resource
+// that the lock protects. The resource must refuse any token that is smaller than the largest one
+// it has seen.
 type Token int64
 
-// A Grant is a lock held, or permits of a semaphore.
+// A Grant is a held lock, or held permits of a semaphore.
 type Grant struct {
 	claim *lockqueue.Place
-	path  string          // what is held
-	ctx   context.Context // the claim's, and which paths are held
+	path  string          // the path of the lock or semaphore
+	ctx   context.Context // the context of claim, with the list of held paths
 }
 
 func newGrant(ctx context.Context, claim *lockqueue.Place, path string) *Grant {
@@ -28,34 +28,35 @@ func newGrant(ctx context.Context, claim *lockqueue.Place, path string) *Grant {
 	return g
 }
 
-// Context ends when the lock is no longer held for certain, before anybody
-// else can be granted it. context.Cause tells why: ErrReleased,
-// session.ErrLeaseLapsed, session.ErrRevoked, session.ErrLost or
-// session.ErrClosed. It has neither the end nor the values of the context that
-// Lock was called with: work under the context of Do or Bind, which has both.
+// Context returns a context that ends when the lock may no longer be held, before any other client
+// can be granted it. context.Cause returns the reason: ErrReleased, session.ErrLeaseLapsed,
+// session.ErrRevoked, session.ErrLost or session.ErrClosed.
+//
+// The context does not end with the context that Lock was called with, and does not have its
+// values. For the work, use the context of Do or Bind, which is derived from the caller's context.
 func (g *Grant) Context() context.Context { return g.ctx }
 
-// Deadline is when Context ends if no server is heard from. The session makes it
-// later several times in each session timeout, so a program that needs a while to
-// stop reads it again and again, and begins to stop when too little is left. Once
-// Context has ended it says nothing: the session may renew its lease for others.
+// Deadline returns the time at which Context ends if no server answers until then. The session
+// postpones it several times in each session timeout. A program that needs some time to stop should
+// read it repeatedly, and begin to stop when too little time is left. After Context has ended,
+// Deadline has no meaning, because the session may renew its lease for other grants.
 func (g *Grant) Deadline() time.Time { return g.claim.Deadline() }
 
-// Token is the grant's fencing token.
+// Token returns the grant's fencing token.
 func (g *Grant) Token() Token { return Token(g.claim.Token()) }
 
-// Path is the path of the grant's own node.
+// Path returns the path of the grant's own node.
 func (g *Grant) Path() string { return g.claim.Node().Path }
 
-// Unlock gives the lock up: the context ends, then the node is deleted. If the
-// lock was no longer held, the error is the cause for which the grant ended.
+// Unlock gives the lock up: the context ends, and then the node is deleted. If the lock was no
+// longer held, the error is the cause for which the grant ended.
 //
-// ctx bounds the wait for the servers' answer, not the release. If it has ended,
-// or ends before the answer, the error is its cause, and the session goes on
-// deleting the node until it is gone: so defer grant.Unlock(ctx) releases the
-// lock however ctx ended. Session.Close waits for that, for a third of the
-// session timeout at most, and then ends the session, with which the servers
-// delete the node.
+// ctx limits the wait for the servers' answer, but not the release. If ctx has ended, or ends
+// before the answer, the error is the cause of ctx, and the session continues to delete the node
+// until it is gone. Therefore defer grant.Unlock(ctx) releases the lock, no matter how ctx ended.
+//
+// Session.Close waits for the release, for at most a third of the session timeout. Then it ends the
+// session, and the servers delete the node.
 func (g *Grant) Unlock(ctx context.Context) error {
 	if err := g.claim.Leave(ctx, ErrReleased); err != nil {
 		return fmt.Errorf("lock: release %s: %w", g.Path(), err)
@@ -63,11 +64,11 @@ func (g *Grant) Unlock(ctx context.Context) error {
 	return nil
 }
 
-// Txn applies ops in one transaction, which fails unless the lock is still
-// held when the servers carry it out: no other holder can have written before
-// it. The answer is true also after a lost reply; then the results of the ops
-// are zero. After an error, session.OutcomeOf tells whether it was applied; it
-// is Indeterminate only if ctx or the session ended on the way.
+// Txn applies ops in one transaction. The transaction fails unless the lock is still held when the
+// servers execute it, so no other holder can have written before it. The result is truthful even
+// after a lost reply; the results of the ops are zero in that case. After an error,
+// session.OutcomeOf reports whether the transaction was applied. The outcome is Indeterminate only
+// if ctx or the session ended during the call.
 func (g *Grant) Txn(ctx context.Context, ops ...session.Op) ([]session.OpResult, error) {
 	results, err := g.claim.Txn(ctx, ops...)
 	if err != nil {
@@ -76,27 +77,27 @@ func (g *Grant) Txn(ctx context.Context, ops ...session.Op) ([]session.OpResult,
 	return results, nil
 }
 
-// heldKey is the key under which a grant's context has the paths held.
+// heldKey is the context key for the list of paths that are held.
 type heldKey struct{}
 
-// held is a list of paths: that of a grant, and those of the context in which
-// it was waited for.
+// held is a list of held paths: the path of a grant, followed by those of the context in which the
+// grant was requested.
 type held struct {
 	claim   *lockqueue.Place
 	path    string
-	permits int // of a semaphore
+	permits int // number of permits, for a semaphore
 	more    *held
 }
 
-// holding returns ctx with the knowledge of what the grant holds, and of what the
-// context of its caller knows.
+// holding returns ctx with a list of held paths: that of the grant, and those of the caller's
+// context.
 func (g *Grant) holding(ctx, caller context.Context) context.Context {
 	more, _ := caller.Value(heldKey{}).(*held)
 	return context.WithValue(ctx, heldKey{}, &held{claim: g.claim, path: g.path, more: more})
 }
 
-// holds reports whether ctx is that of a grant on path in s, which has not ended:
-// ctx may outlive it. In another session the path may be another node's.
+// holds reports whether ctx belongs to a grant on path in s that has not ended. The grant may have
+// ended, because ctx can outlive it. In another session, the same path may denote another node.
 func holds(ctx context.Context, s *session.Session, path string) bool {
 	h, _ := ctx.Value(heldKey{}).(*held)
 	for ; h != nil; h = h.more {
@@ -107,14 +108,14 @@ func holds(ctx context.Context, s *session.Session, path string) bool {
 	return false
 }
 
-// holdingPermits makes g a grant of permits.
+// holdingPermits records that g is a grant of permits.
 func (g *Grant) holdingPermits(permits int) *Grant {
 	g.ctx.Value(heldKey{}).(*held).permits = permits
 	return g
 }
 
-// permitsHeld returns how many permits of path in s the grants have whose context
-// ctx is, and that have not ended.
+// permitsHeld returns how many permits of path in s are held by the grants that ctx belongs to. It
+// ignores grants that have ended.
 func permitsHeld(ctx context.Context, s *session.Session, path string) (n int) {
 	h, _ := ctx.Value(heldKey{}).(*held)
 	for ; h != nil; h = h.more {

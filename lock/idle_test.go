@@ -13,13 +13,13 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// An idlePartition is one ordinary partition around a session that has been idle
-// on a follower: nothing passes from the leader to that follower for a while.
-// The session asks for a lock meanwhile, and another session asks just after it.
+// An idlePartition is an ordinary partition around a session that has been idle on a follower: for
+// some time nothing passes from the leader to that follower. Meanwhile the session requests a lock,
+// and another session requests it just after that.
 type idlePartition struct {
 	seed      uint64
-	ask, mend time.Duration // after the cut
-	hung      bool          // the session's other server has been hung for long
+	ask, mend time.Duration // time after the cut
+	hung      bool          // the session's other server has been hung for a long time
 	options   session.Options
 }
 
@@ -82,9 +82,8 @@ func (p idlePartition) run(t *testing.T) (overlap time.Duration) {
 	return overlap
 }
 
-// Found on real servers: 24 of 24 locks were held by two clients after one
-// partition of 6.1 s, because the first write after idleness counted as proof of
-// more than it proves.
+// On real servers, 24 of 24 locks were held by two clients after one partition of 6.1 s. The old
+// rule took the first write after an idle time as proof of more than it proves.
 //
 // Covers L1, S2.
 func TestIdleSessionInAPartitionSharesNoLock(t *testing.T) {
@@ -94,15 +93,15 @@ func TestIdleSessionInAPartitionSharesNoLock(t *testing.T) {
 		options session.Options
 	}{
 		{name: "ready"},
-		{name: "ready, beside a hung server", hung: true},
+		{name: "ready, with a hung server", hung: true},
 		{name: "cold", options: session.Options{NoIdleLease: true}},
-		{name: "cold, beside a hung server", hung: true, options: session.Options{NoIdleLease: true}},
+		{name: "cold, with a hung server", hung: true, options: session.Options{NoIdleLease: true}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			for seed := range uint64(2) {
 				scan(500*time.Millisecond, func(ask, mend time.Duration) bool {
 					if overlap := (idlePartition{seed, ask, mend, test.hung, test.options}).run(t); overlap > 0 {
-						t.Errorf("seed %d, asked %v and mended %v after the cut: both held for %v", seed, ask, mend, overlap)
+						t.Errorf("seed %d, lock requested %v and partition healed %v after the cut: both held it for %v, want 0", seed, ask, mend, overlap)
 					}
 					return true
 				})
@@ -111,7 +110,7 @@ func TestIdleSessionInAPartitionSharesNoLock(t *testing.T) {
 	}
 }
 
-// The rule of before shares a lock in one of these partitions.
+// With the old rule, two clients hold the lock in at least one of these partitions.
 func TestTrustInIdlenessSharesALock(t *testing.T) {
 	shared := false
 	for seed := uint64(0); seed < 20 && !shared; seed++ {
@@ -122,11 +121,11 @@ func TestTrustInIdlenessSharesALock(t *testing.T) {
 		})
 	}
 	if !shared {
-		t.Error("no lock was shared: the partitions prove nothing")
+		t.Error("no partition made two clients hold the lock, want at least one: the partitions prove nothing")
 	}
 }
 
-// scan tries moments to ask for the lock and to mend the partition, until try
+// scan calls try with times at which to request the lock and to heal the partition, until try
 // returns false.
 func scan(step time.Duration, try func(ask, mend time.Duration) bool) {
 	for ask := 3 * time.Second; ask <= 8*time.Second; ask += step {

@@ -24,8 +24,10 @@ func mutexAt(path string) func(c *recipetest.Client) *lock.Mutex {
 	return func(c *recipetest.Client) *lock.Mutex { return lock.NewMutex(c.Session, path, lock.Options{}) }
 }
 
-// Covers L1. samuel/go-zookeeper#20, #190: the holder is never told that it
-// lost the lock. On a follower that is cut off, pings and reads go on.
+// In samuel/go-zookeeper#20 and #190, the holder is not notified that it lost the lock. On a
+// follower that is cut off, pings and reads still succeed.
+//
+// Covers L1.
 func TestHolderIsToldBeforeAnotherIsGranted(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		mutex := mutexAt("/lock")
@@ -33,32 +35,34 @@ func TestHolderIsToldBeforeAnotherIsGranted(t *testing.T) {
 		a := w.Client(w.On(follower))
 		b := w.Client(w.On(w.Leader()))
 		held := recipetest.Must(mutex(a).Lock(t.Context()))
-		tells := make(chan time.Time, 1)
-		context.AfterFunc(held.Context(), func() { tells <- time.Now() })
+		ends := make(chan time.Time, 1)
+		context.AfterFunc(held.Context(), func() { ends <- time.Now() })
 		next := started(func() (*lock.Grant, error) { return mutex(b).Lock(t.Context()) })
 		time.Sleep(time.Second)
 		w.Isolate(follower)
 		begun := time.Now()
 		g := (<-next).must(t)
-		var told time.Time
+		var ended time.Time
 		select {
-		case told = <-tells:
+		case ended = <-ends:
 		default:
-			t.Fatal("granted while the first holder believes that it holds")
+			t.Fatal("second client granted while the context of the first grant is alive")
 		}
-		t.Logf("told after %v, granted after %v", told.Sub(begun), time.Since(begun))
+		t.Logf("context ended after %v, other client granted after %v", ended.Sub(begun), time.Since(begun))
 		if cause := context.Cause(held.Context()); !errors.Is(cause, session.ErrLeaseLapsed) {
-			t.Errorf("cause: %v", cause)
+			t.Errorf("cause of the first grant's context: got %v, want %v", cause, session.ErrLeaseLapsed)
 		}
 		if g.Token() <= held.Token() {
-			t.Errorf("token %d after %d", g.Token(), held.Token())
+			t.Errorf("second token: got %d, want more than %d", g.Token(), held.Token())
 		}
 		ok(t, g.Unlock(t.Context()))
 	})
 }
 
-// Covers L1, L2, L3. Many clients on one path: one at a time, in the order in
-// which they came, with growing tokens, also after the path was deleted.
+// Many clients use one path. They hold the lock one at a time, in the order in which they joined,
+// and their tokens grow, even after the path was deleted.
+//
+// Covers L1, L2, L3.
 func TestOneAtATimeInOrder(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		const clients, rounds = 5, 20
@@ -78,7 +82,7 @@ func TestOneAtATimeInOrder(t *testing.T) {
 					}
 					mu.Lock()
 					if holders++; holders > 1 || g.Token() <= last {
-						t.Errorf("%d holders, token %d after %d", holders, g.Token(), last)
+						t.Errorf("got %d holders, token %d, want 1 holder, a token above %d", holders, g.Token(), last)
 					}
 					last = g.Token()
 					mu.Unlock()
@@ -97,13 +101,15 @@ func TestOneAtATimeInOrder(t *testing.T) {
 		ok(t, w.Admin().DeleteAll(t.Context(), "/lock"))
 		g := recipetest.Must(mutex(w.Admin()).Lock(t.Context()))
 		if g.Token() <= last {
-			t.Errorf("token %d after %d", g.Token(), last)
+			t.Errorf("token after the deletion: got %d, want more than %d", g.Token(), last)
 		}
 		ok(t, g.Unlock(t.Context()))
 	})
 }
 
-// Covers L3. Contenders are served as they came.
+// Contenders are served in the order in which they joined.
+//
+// Covers L3.
 func TestGrantsAreInOrder(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		mutex := mutexAt("/lock")
@@ -118,7 +124,7 @@ func TestGrantsAreInOrder(t *testing.T) {
 					t.Error(err)
 					return
 				}
-				order = append(order, i) // the lock orders this
+				order = append(order, i) // the lock protects order
 				g.Unlock(t.Context())
 			})
 			synctest.Wait()
@@ -126,13 +132,15 @@ func TestGrantsAreInOrder(t *testing.T) {
 		ok(t, first.Unlock(t.Context()))
 		wg.Wait()
 		if !slices.IsSorted(order) || len(order) != 6 {
-			t.Errorf("served in the order %v", order)
+			t.Errorf("order of grants: got %v, want 0 to 5", order)
 		}
 	})
 }
 
-// Covers L5. kazoo#649: a contender watched one behind it, and both waited for
-// ever. Readers and writers come in every order and all are served.
+// In kazoo#649, a contender watched a later one, and both waited forever. Here readers and writers
+// join in every order, and all of them are served.
+//
+// Covers L5.
 func TestReadersAndWritersAllPass(t *testing.T) {
 	for order := range 1 << 5 {
 		recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
@@ -147,7 +155,7 @@ func TestReadersAndWritersAllPass(t *testing.T) {
 					writers += d
 				}
 				if writers > 1 || writers == 1 && readers > 0 {
-					t.Errorf("%d writers with %d readers", writers, readers)
+					t.Errorf("held by %d writers and %d readers at a time, want one writer or readers only", writers, readers)
 				}
 			}
 			var wg sync.WaitGroup
@@ -164,7 +172,7 @@ func TestReadersAndWritersAllPass(t *testing.T) {
 					}
 					release, err := take()
 					if err != nil {
-						t.Errorf("order %05b: %v", order, err)
+						t.Errorf("order %05b: got %v, want the lock", order, err)
 						return
 					}
 					enter(reading, 1)
@@ -182,8 +190,10 @@ func TestReadersAndWritersAllPass(t *testing.T) {
 	}
 }
 
-// Covers L4. kazoo#732, #429: a failed non-blocking acquire left its node.
-// go-zookeeper/zk#116, #138, samuel#164: no try, no timeout.
+// In kazoo#732 and #429, a failed non-blocking call left its node. go-zookeeper/zk#116 and #138 and
+// samuel#164 request a non-blocking call and a timeout.
+//
+// Covers L4.
 func TestTryAndTimeoutLeaveNothing(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		a, b := w.Client(), w.Client()
@@ -200,24 +210,24 @@ func TestTryAndTimeoutLeaveNothing(t *testing.T) {
 			},
 		} {
 			if err := try(t.Context()); !errors.Is(err, lock.ErrLocked) {
-				t.Errorf("%s: %v", name, err)
+				t.Errorf("%s: got %v, want %v", name, err, lock.ErrLocked)
 			}
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		if _, err := mutexAt("/lock")(b).Lock(ctx); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("timeout: %v", err)
+			t.Errorf("Lock: got %v, want %v", err, context.DeadlineExceeded)
 		}
 		synctest.Wait()
 		if after := w.Nodes("/lock"); !slices.Equal(before, after) {
-			t.Errorf("nodes %v, before %v", after, before)
+			t.Errorf("nodes: got %v, want %v", after, before)
 		}
 		ok(t, held.Unlock(t.Context()))
 		w.NothingLeft()
 	})
 }
 
-// A try that failed is not in the way of the next one.
+// The node of a failed Try call does not block the next call.
 func TestTryAgainAtOnce(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		a, b := w.Client(), w.Client()
@@ -225,10 +235,10 @@ func TestTryAgainAtOnce(t *testing.T) {
 			held := recipetest.Must(mutexAt("/lock")(a).TryLock(t.Context()))
 			permits := recipetest.Must(semaphore(a, 2).TryAcquire(t.Context(), 2))
 			if _, err := mutexAt("/lock")(b).TryLock(t.Context()); !errors.Is(err, lock.ErrLocked) {
-				t.Errorf("%v", err)
+				t.Errorf("TryLock: got %v, want %v", err, lock.ErrLocked)
 			}
 			if _, err := semaphore(b, 2).TryAcquire(t.Context(), 1); !errors.Is(err, lock.ErrLocked) {
-				t.Errorf("%v", err)
+				t.Errorf("TryAcquire: got %v, want %v", err, lock.ErrLocked)
 			}
 			ok(t, held.Unlock(t.Context()))
 			ok(t, permits.Unlock(t.Context()))
@@ -236,37 +246,40 @@ func TestTryAgainAtOnce(t *testing.T) {
 	})
 }
 
-// Covers L4, L5. What a waiter that gave up has watched is watched no more,
-// while the holder goes on.
+// A waiter that gives up removes its watches, while the holder continues.
+//
+// Covers L4, L5.
 func TestCancelledWaiterLeavesNoWatch(t *testing.T) {
 	for name, wait := range calls {
 		if name == "downgraded" {
-			continue // waits as a writer does
+			continue // waits like a writer
 		}
 		recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 			recipetest.Must(block(name)(t.Context(), w.Client().Session))
-			time.Sleep(recipetest.Timeout) // the holders watch their own nodes by now
+			time.Sleep(recipetest.Timeout) // until the holders watch their own nodes
 			before := w.Watches()
 			c := w.Client()
 			ctx, cancel := context.WithCancel(t.Context())
 			wait := started(func() (undo, error) { return wait(ctx, c.Session) })
 			waiting(t, wait)
 			if w.Watches() <= before {
-				t.Errorf("%s: nothing is watched", name)
+				t.Errorf("%s: got %d watches, want more than %d", name, w.Watches(), before)
 			}
 			cancel()
 			if r := <-wait; !errors.Is(r.err, context.Canceled) {
-				t.Errorf("%s: %v", name, r.err)
+				t.Errorf("%s: got %v, want %v", name, r.err, context.Canceled)
 			}
 			time.Sleep(recipetest.Timeout)
 			if after := w.Watches(); after != before {
-				t.Errorf("%s: %d watches, before %d", name, after, before)
+				t.Errorf("%s: watches after the call: got %d, want %d", name, after, before)
 			}
 		})
 	}
 }
 
-// Covers L1, L7. kazoo#2, CURATOR-206: the session expires while holding.
+// The session of a holder expires, as in kazoo#2 and CURATOR-206.
+//
+// Covers L1, L7.
 func TestLostHolderIsToldWhy(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		a, b := w.Client(), w.Client()
@@ -275,18 +288,20 @@ func TestLostHolderIsToldWhy(t *testing.T) {
 		a.Lose()
 		<-held.Context().Done()
 		if err := held.Unlock(t.Context()); !errors.Is(err, session.ErrLost) && !errors.Is(err, session.ErrLeaseLapsed) {
-			t.Errorf("unlock of a lost lock: %v", err)
+			t.Errorf("Unlock of a lost lock: got %v, want %v or %v", err, session.ErrLost, session.ErrLeaseLapsed)
 		}
 		g := arrived(t, next)
 		ok(t, g.Unlock(t.Context()))
 		if err := g.Unlock(t.Context()); !errors.Is(err, lock.ErrReleased) {
-			t.Errorf("second unlock: %v", err)
+			t.Errorf("second Unlock: got %v, want %v", err, lock.ErrReleased)
 		}
 	})
 }
 
-// Covers L1. CURATOR-604, CURATOR-498: acquired on the dying node of the
-// previous session. A new session waits until the old one's node has gone.
+// In CURATOR-604 and CURATOR-498, a lock was acquired by the node of the previous session, which
+// was about to be deleted. Here a new session waits until the node of the old session is gone.
+//
+// Covers L1.
 func TestNewSessionWaitsForTheOldOnesNode(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		cut := false
@@ -311,7 +326,7 @@ func TestNewSessionWaitsForTheOldOnesNode(t *testing.T) {
 	})
 }
 
-// kazoo#381: releasing in a listener of states deadlocked.
+// In kazoo#381, a release in a listener for session states caused a deadlock.
 func TestUnlockInAListener(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		a := w.Client()
@@ -324,7 +339,7 @@ func TestUnlockInAListener(t *testing.T) {
 				}
 			}
 		}()
-		synctest.Wait() // the listener listens
+		synctest.Wait() // until the goroutine receives states
 		w.Inject(zktest.Rule{Session: a.ID(), Fate: zktest.CloseBeforeRequest})
 		a.Exists(t.Context(), "/")
 		ok(t, <-told)
@@ -332,7 +347,7 @@ func TestUnlockInAListener(t *testing.T) {
 	})
 }
 
-// The predecessor goes before the watch on it is set, or at any other moment.
+// The predecessor departs at each moment, for example before the watch on it is set.
 func TestPredecessorGoesAtAnyMoment(t *testing.T) {
 	for name, call := range calls {
 		t.Run(name, func(t *testing.T) {
@@ -341,7 +356,7 @@ func TestPredecessorGoesAtAnyMoment(t *testing.T) {
 	}
 }
 
-// go-zookeeper/zk lock.go:110, Netflix/curator#30: foreign children broke it.
+// In go-zookeeper/zk lock.go:110 and Netflix/curator#30, foreign children broke the lock.
 func TestForeignChildrenAreIgnored(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		for _, name := range []string{"/lock", "/lock/config", "/lock/0000000000", "/lock/x-0000000001", "/lock/lock-", "/lock/_c_x"} {
@@ -353,7 +368,7 @@ func TestForeignChildrenAreIgnored(t *testing.T) {
 	})
 }
 
-// Contenders of Curator and kazoo count.
+// Contenders of Curator and kazoo count as contenders.
 func TestOtherLibrariesContendersCount(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		other := w.Client()
@@ -368,14 +383,14 @@ func TestOtherLibrariesContendersCount(t *testing.T) {
 			waiting(t, next)
 			_, err := other.Set(t.Context(), node, []byte("x"), session.AnyVersion)
 			ok(t, err)
-			waiting(t, next) // its data means nothing
+			waiting(t, next) // a change of its data has no meaning
 			ok(t, other.Delete(t.Context(), node, session.AnyVersion))
 			ok(t, arrived(t, next).Unlock(t.Context()))
 		}
 	})
 }
 
-// kazoo#563: the parent was removed while somebody waited.
+// In kazoo#563, the parent was deleted while a contender waited.
 func TestParentRemovedWhileWaiting(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		a, b := w.Client(), w.Client()
@@ -385,24 +400,24 @@ func TestParentRemovedWhileWaiting(t *testing.T) {
 		ok(t, w.Admin().DeleteAll(t.Context(), "/lock"))
 		<-held.Context().Done()
 		if cause := context.Cause(held.Context()); !errors.Is(cause, session.ErrRevoked) {
-			t.Errorf("holder's cause: %v", cause)
+			t.Errorf("cause of the holder's context: got %v, want %v", cause, session.ErrRevoked)
 		}
-		// The waiter is told, by its call or by its grant.
+		// The waiter gets the reason from its call or from its grant.
 		r := <-next
 		if r.err == nil {
 			<-r.value.Context().Done()
 			r.err = context.Cause(r.value.Context())
 		}
 		if !errors.Is(r.err, session.ErrRevoked) {
-			t.Errorf("waiter: %v", r.err)
+			t.Errorf("waiter: got %v, want %v", r.err, session.ErrRevoked)
 		}
 		w.NothingLeft()
 		ok(t, recipetest.Must(mutexAt("/lock")(a).Lock(t.Context())).Unlock(t.Context()))
 	})
 }
 
-// CURATOR-307: a reader that waited when its session expired found an empty
-// directory, and failed for want of its node from then on.
+// In CURATOR-307, the session of a waiting reader expired. The reader found an empty directory, and
+// all its later calls failed because its node was missing.
 func TestDirectoryIsEmptyAfterExpiry(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		rw := func(c *recipetest.Client) *lock.RWMutex { return lock.NewRWMutex(c.Session, "/lock", lock.Options{}) }
@@ -412,11 +427,11 @@ func TestDirectoryIsEmptyAfterExpiry(t *testing.T) {
 		b.Lose()
 		a.Lose()
 		if r := <-next; !errors.Is(r.err, session.ErrLost) {
-			t.Errorf("expired reader: %v %v", r.value, r.err)
+			t.Errorf("RLock of the expired reader: got %v, %v, want %v", r.value, r.err, session.ErrLost)
 		}
 		<-held.Context().Done()
 		if nodes := w.Ephemerals("/lock"); len(nodes) > 0 {
-			t.Errorf("left: %v", nodes)
+			t.Errorf("ephemeral nodes left: got %v, want none", nodes)
 		}
 		c := w.Client()
 		ok(t, recipetest.Must(rw(c).RLock(t.Context())).Unlock(t.Context()))
@@ -424,16 +439,16 @@ func TestDirectoryIsEmptyAfterExpiry(t *testing.T) {
 	})
 }
 
-// etcd#16221: two writers after the waiter's own expiry. A waiter on an
-// isolated follower sees that it is first, and is granted nothing.
+// In etcd#16221, two writers held the lock after the session of a waiter had expired. Here a waiter
+// on an isolated follower sees that it is first, and is still granted nothing.
 func TestExpiredWaiterIsGrantedNothing(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		follower := (w.Leader() + 1) % 3
 		a, b, c := w.Client(w.On(w.Leader())), w.Client(w.On(follower)), w.Client(w.On(w.Leader()))
 		held := recipetest.Must(mutexAt("/lock")(a).Lock(t.Context()))
 		second := started(func() (*lock.Grant, error) { return mutexAt("/lock")(b).Lock(t.Context()) })
-		// The follower applies the release when the session has expired, and is
-		// cut off meanwhile.
+		// The follower is cut off. It applies the release when the waiter's session has
+		// already expired.
 		w.Lag(follower, 9*time.Second)
 		ok(t, held.Unlock(t.Context()))
 		w.Isolate(follower)
@@ -441,7 +456,7 @@ func TestExpiredWaiterIsGrantedNothing(t *testing.T) {
 		begun := time.Now()
 		g := (<-third).must(t)
 		if took := time.Since(begun); took > 8500*time.Millisecond {
-			t.Fatalf("granted after %v: too late for this test", took)
+			t.Fatalf("third client granted after %v, want at most 8.5s for this test", took)
 		}
 		time.Sleep(9100*time.Millisecond - time.Since(begun))
 		waiting(t, second)
@@ -449,12 +464,12 @@ func TestExpiredWaiterIsGrantedNothing(t *testing.T) {
 		w.Lag(follower, 0)
 		w.Mend()
 		if r := <-second; !errors.Is(r.err, session.ErrLost) {
-			t.Errorf("expired waiter: %v %v", r.value, r.err)
+			t.Errorf("expired waiter: got %v, %v, want %v", r.value, r.err, session.ErrLost)
 		}
 	})
 }
 
-// A grant's own context cannot be used to wait for the same lock.
+// A call with a grant's own context cannot wait for the same lock.
 func TestWaitingForOneself(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		c := w.Client()
@@ -463,14 +478,14 @@ func TestWaitingForOneself(t *testing.T) {
 		inner := recipetest.Must(mutexAt("/other")(c).Lock(reader.Context()))
 		for name, ctx := range map[string]context.Context{"upgrade": reader.Context(), "nested": inner.Context()} {
 			if _, err := rw.Lock(ctx); !errors.Is(err, lock.ErrDeadlock) {
-				t.Errorf("%s: %v", name, err)
+				t.Errorf("%s: got %v, want %v", name, err, lock.ErrDeadlock)
 			}
 		}
 		several := lock.NewMulti(c.Session, []string{"/x", "/y"}, lock.Options{})
 		both := recipetest.Must(several.Lock(t.Context()))
 		for _, path := range []string{"/x", "/y"} {
 			if _, err := mutexAt(path)(c).Lock(both.Context()); !errors.Is(err, lock.ErrDeadlock) {
-				t.Errorf("%s: %v", path, err)
+				t.Errorf("%s: got %v, want %v", path, err, lock.ErrDeadlock)
 			}
 		}
 		recipetest.Must(c.Create(t.Context(), "/app", nil, session.Persistent))
@@ -493,9 +508,9 @@ func TestContendersAndWhoBlocks(t *testing.T) {
 		b := started(func() (*lock.Grant, error) { return rw["b"].RLock(t.Context()) })
 		c := started(func() (*lock.WriteGrant, error) { return rw["c"].Lock(t.Context()) })
 		d := started(func() (*lock.Grant, error) { return rw["d"].RLock(t.Context()) })
-		look := lock.NewRWMutex(w.Admin().Session, "/rw", lock.Options{})
+		admin := lock.NewRWMutex(w.Admin().Session, "/rw", lock.Options{})
 		show := func() (s string) {
-			for _, c := range recipetest.Must(look.Contenders(t.Context())) {
+			for _, c := range recipetest.Must(admin.Contenders(t.Context())) {
 				s += c.Label
 				if c.Holds {
 					s += "!"
@@ -504,23 +519,23 @@ func TestContendersAndWhoBlocks(t *testing.T) {
 			return s
 		}
 		if got := show(); got != "a!bcd" {
-			t.Errorf("contenders %q", got)
+			t.Errorf("contenders: got %q, want %q", got, "a!bcd")
 		}
 		ok(t, a.Downgrade(t.Context()))
 		rb := arrived(t, b)
 		if got := show(); got != "a!b!cd" {
-			t.Errorf("contenders after the downgrade %q", got)
+			t.Errorf("contenders after the downgrade: got %q, want %q", got, "a!b!cd")
 		}
-		list := recipetest.Must(look.Contenders(t.Context()))
+		list := recipetest.Must(admin.Contenders(t.Context()))
 		blocks := ""
-		for _, c := range recipetest.Must(look.WhoBlocks(t.Context(), list[3].Path)) {
+		for _, c := range recipetest.Must(admin.WhoBlocks(t.Context(), list[3].Path)) {
 			blocks += c.Label
 		}
 		if blocks != "c" {
-			t.Errorf("d is blocked by %q", blocks)
+			t.Errorf("contenders that block d: got %q, want %q", blocks, "c")
 		}
-		if _, err := look.WhoBlocks(t.Context(), "/rw/none"); !errors.Is(err, zk.ErrNoNode) {
-			t.Errorf("no such contender: %v", err)
+		if _, err := admin.WhoBlocks(t.Context(), "/rw/none"); !errors.Is(err, zk.ErrNoNode) {
+			t.Errorf("WhoBlocks of an unknown node: got %v, want %v", err, zk.ErrNoNode)
 		}
 		ok(t, a.Unlock(t.Context()))
 		waiting(t, c)
@@ -530,14 +545,16 @@ func TestContendersAndWhoBlocks(t *testing.T) {
 	})
 }
 
-// Covers L3. Nobody comes between the writer and the reader that it becomes;
-// readers behind it pass, waiting or trying, and writers do not.
+// No contender gets between a writer and the reader that it becomes. Readers behind it pass,
+// whether they wait or try. Writers do not pass.
+//
+// Covers L3.
 func TestDowngrade(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		rw := func() *lock.RWMutex { return lock.NewRWMutex(w.Client().Session, "/rw", lock.Options{}) }
 		g := recipetest.Must(rw().Lock(t.Context()))
 		if _, err := rw().TryRLock(t.Context()); !errors.Is(err, lock.ErrLocked) {
-			t.Errorf("reader beside a writer: %v", err)
+			t.Errorf("TryRLock while a writer holds: got %v, want %v", err, lock.ErrLocked)
 		}
 		ok(t, g.Downgrade(t.Context()))
 		early := recipetest.Must(rw().TryRLock(t.Context()))
@@ -545,7 +562,7 @@ func TestDowngrade(t *testing.T) {
 		behind := rw()
 		writer := started(func() (*lock.WriteGrant, error) { return behind.Lock(t.Context()) })
 		if _, err := g.Txn(t.Context(), session.CreateOp{Path: "/x", Mode: session.Persistent}); err != nil {
-			t.Errorf("transaction of the downgraded: %v", err)
+			t.Errorf("Txn after the downgrade: got %v, want none", err)
 		}
 		ok(t, early.Unlock(t.Context()))
 		ok(t, late.Unlock(t.Context()))
@@ -556,8 +573,10 @@ func TestDowngrade(t *testing.T) {
 	})
 }
 
-// Covers L8. After a holder vanished the next one waits, whether it waited
-// already or comes later; after a release nobody waits.
+// After a holder vanished, the next contender waits for the delay, whether it joined before or
+// after that. After a release, no contender waits.
+//
+// Covers L8.
 func TestDelayAfterAHolderVanished(t *testing.T) {
 	const delay = 10 * time.Second
 	for _, waits := range []bool{true, false} {
@@ -576,7 +595,7 @@ func TestDelayAfterAHolderVanished(t *testing.T) {
 				took, g := take()
 				ok(t, g.Unlock(t.Context()))
 				if took2, g := take(); took >= time.Second || took2 >= time.Second {
-					t.Errorf("%v and %v to take a free lock", took, took2)
+					t.Errorf("free lock: acquired after %v and %v, want less than 1s", took, took2)
 				} else {
 					ok(t, g.Unlock(t.Context()))
 				}
@@ -595,10 +614,10 @@ func TestDelayAfterAHolderVanished(t *testing.T) {
 				}
 				ok(t, (<-next).must(t).Unlock(t.Context()))
 				if took := time.Since(begun); took < delay || took > delay+time.Second {
-					t.Errorf("granted %v after the holder vanished", took)
+					t.Errorf("granted %v after the holder vanished, want %v to %v", took, delay, delay+time.Second)
 				}
 				if took, g := take(); took >= time.Second {
-					t.Errorf("%v to take a free lock", took)
+					t.Errorf("free lock: acquired after %v, want less than 1s", took)
 				} else {
 					ok(t, g.Unlock(t.Context()))
 				}
@@ -607,7 +626,7 @@ func TestDelayAfterAHolderVanished(t *testing.T) {
 	}
 }
 
-// A writer that waits for another goes on waiting when that one is downgraded.
+// A writer that waits for another writer still waits after that one is downgraded.
 func TestWriterWaitsForADowngradedOne(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		rw := func() *lock.RWMutex { return lock.NewRWMutex(w.Client().Session, "/rw", lock.Options{}) }
@@ -616,7 +635,7 @@ func TestWriterWaitsForADowngradedOne(t *testing.T) {
 		ok(t, g.Downgrade(t.Context()))
 		waiting(t, writer)
 		reader := started(func() (*lock.Grant, error) { return late.RLock(t.Context()) })
-		waiting(t, reader) // behind the writer
+		waiting(t, reader) // it is behind the waiting writer
 		ok(t, g.Unlock(t.Context()))
 		waiting(t, reader)
 		ok(t, arrived(t, writer).Unlock(t.Context()))
@@ -624,31 +643,31 @@ func TestWriterWaitsForADowngradedOne(t *testing.T) {
 	})
 }
 
-// go-zookeeper never looks for its own node and can return holding nothing.
+// go-zookeeper never checks its own node, and can return without holding the lock.
 func TestOwnNodeIsVerified(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		c := w.Client()
 		ok(t, recipetest.Must(mutexAt("/lock")(c).Lock(t.Context())).Unlock(t.Context()))
 		synctest.Wait()
-		// After the create was carried out, before the list is.
+		// Delete the node between its creation and the list.
 		c.Before("getChildren2", func() {
 			for _, node := range w.Ephemerals("/lock") {
 				ok(t, w.Admin().Delete(t.Context(), node, session.AnyVersion))
 			}
 		})
 		if g, err := mutexAt("/lock")(c).Lock(t.Context()); !errors.Is(err, session.ErrRevoked) {
-			t.Errorf("%v %v", g, err)
+			t.Errorf("Lock: got %v, %v, want %v", g, err, session.ErrRevoked)
 		}
 		w.NothingLeft()
 	})
 }
 
-// Unlock is called again while the first call's deletion is under way: the next
-// holder's node is left alone.
+// Unlock is called again while the deletion of the first call is in progress. It must not delete
+// the next holder's node.
 //
 // Covers L1, L7.
 func TestUnlockingTwiceLeavesTheNextHoldersNode(t *testing.T) {
-	for range 10 { // as requests made at once are sent in any order
+	for range 10 { // repeated, because requests made at the same time are sent in a random order
 		recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 			ctx := t.Context()
 			a, b := w.Client(), w.Client()
@@ -664,21 +683,22 @@ func TestUnlockingTwiceLeavesTheNextHoldersNode(t *testing.T) {
 			g := (<-next).must(t)
 			time.Sleep(2 * time.Second)
 			if err := context.Cause(g.Context()); err != nil {
-				t.Errorf("the next holder lost the lock: %v", err)
+				t.Errorf("next holder: context ended with %v, want it alive", err)
 			}
 			g.Unlock(ctx)
 		})
 	}
 }
 
-// Who has released may lock again, in a context that outlives the grant's.
+// After a release, the caller may lock again, even with a context that outlives the grant's
+// context.
 func TestNoDeadlockOnWhatWasReleased(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		m := mutexAt("/lock")(w.Client())
 		g := recipetest.Must(m.Lock(t.Context()))
 		ctx := context.WithoutCancel(g.Context())
 		if _, err := m.Lock(ctx); !errors.Is(err, lock.ErrDeadlock) {
-			t.Errorf("held: %v", err)
+			t.Errorf("Lock while held: got %v, want %v", err, lock.ErrDeadlock)
 		}
 		ok(t, g.Unlock(t.Context()))
 		g, err := m.Lock(ctx)
@@ -687,7 +707,7 @@ func TestNoDeadlockOnWhatWasReleased(t *testing.T) {
 	})
 }
 
-// A Try call waits for nobody, but where a holder vanished it keeps the delay.
+// A Try call waits for no contender, but it waits for the delay if a holder vanished.
 //
 // Covers L8.
 func TestTryLockKeepsTheDelay(t *testing.T) {
@@ -706,13 +726,13 @@ func TestTryLockKeepsTheDelay(t *testing.T) {
 		g, err := m.TryLock(t.Context())
 		ok(t, err)
 		if took := time.Since(begun); took < delay {
-			t.Errorf("granted after %v", took)
+			t.Errorf("TryLock: granted after %v, want at least %v", took, delay)
 		}
 		ok(t, g.Unlock(t.Context()))
 	})
 }
 
-// A create whose reply is lost, in a directory that cannot be listed for a while.
+// The reply to a create is lost, and the directory cannot be listed for some time.
 //
 // Covers L4.
 func TestNodeWhoseLookUpFailedIsDeleted(t *testing.T) {
@@ -723,14 +743,14 @@ func TestNodeWhoseLookUpFailedIsDeleted(t *testing.T) {
 		w.Inject(zktest.Rule{Session: c.ID(), Op: "create", Fate: zktest.CloseBeforeReply})
 		_, err := lock.NewMutex(c.Session, "/lock", lock.Options{}).Lock(ctx)
 		if err == nil {
-			t.Error("locked")
+			t.Error("Lock: got no error, want one")
 		}
 		ok(t, c.SetACL(ctx, "/lock", zk.WorldACL(zk.PermAll), session.AnyVersion))
 		w.NothingLeft()
 	})
 }
 
-// The same of an Exclusive, whose node cannot be read for a while.
+// The same happens to an Exclusive whose node cannot be read for some time.
 //
 // Covers L4.
 func TestNodeOfAnExclusiveWhoseLookUpFailedIsDeleted(t *testing.T) {
@@ -739,9 +759,9 @@ func TestNodeOfAnExclusiveWhoseLookUpFailedIsDeleted(t *testing.T) {
 		c := w.Client(func(o *session.Options) { o.ACL = zk.WorldACL(zk.PermAll &^ zk.PermRead) })
 		w.Inject(zktest.Rule{Session: c.ID(), Op: "create", Fate: zktest.CloseBeforeReply})
 		if _, err := lock.NewExclusive(c.Session, "/x", lock.Options{}).Lock(ctx); err == nil {
-			t.Error("locked")
+			t.Error("Lock: got no error, want one")
 		}
-		synctest.Wait() // it was looked for again
+		synctest.Wait() // until the session has searched for the node again
 		ok(t, c.SetACL(ctx, "/x", zk.WorldACL(zk.PermAll), session.AnyVersion))
 		w.NothingLeft()
 	})

@@ -11,12 +11,13 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// A capacity that cannot be was stored by the first Acquire, and broke the semaphore for everybody.
+// Before the fix, the first Acquire stored an invalid capacity, which broke the semaphore for all
+// users.
 func TestCapacityThatCannotBeIsNotStored(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		c := w.Client()
 		if _, err := lock.NewSemaphore(c.Session, "/sem", -5, lock.Options{}).Acquire(t.Context(), 1); !errors.Is(err, session.ErrInvalid) {
-			t.Errorf("Acquire with a capacity of -5: %v", err)
+			t.Errorf("Acquire with a capacity of -5: got %v, want %v", err, session.ErrInvalid)
 		}
 		grant, err := lock.NewSemaphore(c.Session, "/sem", 3, lock.Options{}).Acquire(t.Context(), 3)
 		if err != nil {
@@ -28,8 +29,8 @@ func TestCapacityThatCannotBeIsNotStored(t *testing.T) {
 	})
 }
 
-// Somebody made the lock's path beforehand, as for a directory. Nobody holds that lock and nobody can, so nobody may
-// wait for it.
+// A client has created the path of the lock as if it were a directory. No client can hold that
+// lock, so no call may wait for it.
 func TestZnodeThatIsNoLock(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		c := w.Client()
@@ -39,21 +40,21 @@ func TestZnodeThatIsNoLock(t *testing.T) {
 			}
 			e := lock.NewExclusive(c.Session, path, lock.Options{})
 			if _, err := e.TryLock(t.Context()); !errors.Is(err, lock.ErrNotALock) || errors.Is(err, lock.ErrLocked) {
-				t.Errorf("TryLock: %v", err)
+				t.Errorf("TryLock: got %v, want %v", err, lock.ErrNotALock)
 			}
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			if _, err := e.Lock(ctx); !errors.Is(err, lock.ErrNotALock) {
-				t.Errorf("Lock: %v", err)
+				t.Errorf("Lock: got %v, want %v", err, lock.ErrNotALock)
 			}
 			cancel()
 			if holder, held, err := e.Holder(t.Context()); held || !errors.Is(err, lock.ErrNotALock) {
-				t.Errorf("Holder: %+v, %v, %v", holder, held, err)
+				t.Errorf("Holder: got %+v, %v, %v, want %v", holder, held, err, lock.ErrNotALock)
 			}
 		}
 	})
 }
 
-// etcd#9980: the holder of permits asks for more than can be free while it holds them.
+// In etcd#9980, a holder of permits requests more permits than can be free while it holds them.
 func TestHolderOfPermitsDoesNotWaitForItself(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		c := w.Client()
@@ -67,21 +68,23 @@ func TestHolderOfPermitsDoesNotWaitForItself(t *testing.T) {
 			t.Fatal(err)
 		}
 		if _, err := m.Acquire(two.Context(), 2); !errors.Is(err, lock.ErrDeadlock) {
-			t.Errorf("2 of 3 while 2 are held: %v", err)
+			t.Errorf("Acquire of 2 permits of 3 while holding 2: got %v, want %v", err, lock.ErrDeadlock)
 		}
 		if _, err := m.TryAcquire(two.Context(), 2); !errors.Is(err, lock.ErrLocked) {
-			t.Errorf("try: %v", err)
+			t.Errorf("TryAcquire: got %v, want %v", err, lock.ErrLocked)
 		}
 		ctx, cancel := context.WithTimeout(one.Context(), time.Minute)
 		defer cancel()
-		if _, err := m.Acquire(ctx, 2); !errors.Is(err, context.DeadlineExceeded) { // the second grant's end would do
-			t.Errorf("2 of 3 in the context of 1: %v", err)
+		// This is no deadlock, because the release of the second grant would be enough.
+		if _, err := m.Acquire(ctx, 2); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Acquire of 2 permits of 3 with the context of 1: got %v, want %v", err, context.DeadlineExceeded)
 		}
 		if err := two.Unlock(t.Context()); err != nil {
 			t.Error(err)
 		}
-		if _, err := m.Acquire(two.Context(), 2); errors.Is(err, lock.ErrDeadlock) { // the context has ended, and its permit is back
-			t.Errorf("after Unlock: %v", err)
+		// The context has ended, and its permit is free.
+		if _, err := m.Acquire(two.Context(), 2); errors.Is(err, lock.ErrDeadlock) {
+			t.Errorf("Acquire after Unlock: got %v", err)
 		}
 	})
 }

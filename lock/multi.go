@@ -12,18 +12,17 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// A Multi is several Mutexes taken together. They are taken one after the
-// other in the order of their paths, so that two Multis cannot wait for each
-// other.
+// A Multi is a set of Mutexes that are acquired together. They are acquired one after the other in
+// the order of their paths, so that two Multis cannot wait for each other.
 type Multi struct {
 	session *session.Session
 	paths   []string
 	o       Options
-	invalid error // of the constructor's arguments
+	invalid error // an error in the constructor's arguments
 }
 
-// NewMulti returns the locks at paths, each counted once. No request is made. No path
-// at all, or an invalid path or option, is an error of each call, session.ErrInvalid.
+// NewMulti returns the locks at paths, each of them once. It makes no request. If there are no
+// paths, or if a path or an option is invalid, each call fails with session.ErrInvalid.
 func NewMulti(s *session.Session, paths []string, o Options) *Multi {
 	m := &Multi{session: s, paths: slices.Compact(slices.Sorted(slices.Values(paths))), o: o}
 	if len(paths) == 0 {
@@ -37,20 +36,20 @@ func NewMulti(s *session.Session, paths []string, o Options) *Multi {
 	return m
 }
 
-// A MultiGrant is all the locks of a Multi held.
+// A MultiGrant is a grant of all the locks of a Multi.
 type MultiGrant struct {
 	grants []*Grant
 	ctx    context.Context
 	end    context.CancelCauseFunc
 }
 
-// Lock waits for all of the locks. If ctx ends first, one of them is lost
-// meanwhile, or on any other error, none is held and no znode remains.
+// Lock waits for all of the locks. If ctx ends first, if one of them is lost meanwhile, or on any
+// other error, none is held and no znode remains.
 func (m *Multi) Lock(ctx context.Context) (*MultiGrant, error) {
 	return m.take(ctx, (*Mutex).Lock)
 }
 
-// TryLock is Lock, but fails with ErrLocked where Lock would wait for others.
+// TryLock is like Lock, but fails with ErrLocked where Lock would wait for another contender.
 func (m *Multi) TryLock(ctx context.Context) (*MultiGrant, error) {
 	return m.take(ctx, (*Mutex).TryLock)
 }
@@ -69,37 +68,38 @@ func (m *Multi) take(ctx context.Context, lock func(*Mutex, context.Context) (*G
 			return nil, err
 		}
 		g.grants = append(g.grants, grant)
-		wait = grant.Bind(wait) // ends too if one that was taken is lost
+		wait = grant.Bind(wait) // the wait also ends if this lock is lost
 	}
 	own, release := context.WithCancelCause(context.WithValue(context.Background(), heldKey{}, ctx.Value(heldKey{})))
 	g.ctx, g.end = g.Bind(own), release
 	return g, nil
 }
 
-// Context ends when one of the locks is no longer held for certain, with the
-// cause; see Grant.Context. Work under the context of Do or Bind.
+// Context returns a context that ends, with the cause, when one of the locks may no longer be held;
+// see Grant.Context. Use the context of Do or Bind for the work.
 func (g *MultiGrant) Context() context.Context { return g.ctx }
 
-// Deadline is Grant.Deadline: all of the locks rest on one lease.
+// Deadline is like Grant.Deadline. All of the locks depend on one lease.
 func (g *MultiGrant) Deadline() time.Time { return g.grants[0].Deadline() }
 
-// Grants are the locks, in the order of their paths. Each has its own token.
+// Grants returns the grants, in the order of their paths. Each has its own token.
 func (g *MultiGrant) Grants() []*Grant { return slices.Clone(g.grants) }
 
-// Unlock gives all the locks up. See Grant.Unlock: the error tells of each
-// that was not held any more, or whose release was not confirmed.
+// Unlock releases all the locks; see Grant.Unlock. Its error contains an error for each lock that
+// was no longer held, or whose release was not confirmed.
 func (g *MultiGrant) Unlock(ctx context.Context) error {
-	for _, grant := range g.grants { // a loss that ends the grants just now is no release
+	for _, grant := range g.grants { // a grant that was lost just before must not count as released
 		if cause := context.Cause(grant.claim.Context()); cause != nil {
 			g.end(cause)
 		}
 	}
-	g.end(ErrReleased) // before the first of them can be granted to others
+	g.end(ErrReleased) // before the first of the locks can be granted to another client
 	return g.release(ctx)
 }
 
 func (g *MultiGrant) release(ctx context.Context) error {
-	for _, grant := range slices.Backward(g.grants) { // one that is unlocked ends the wait for no other
+	// Unbind ctx, so that the release of one lock does not end the wait for another.
+	for _, grant := range slices.Backward(g.grants) {
 		unbound, cancel := grant.claim.Unbind(ctx)
 		defer cancel()
 		ctx = unbound
@@ -113,7 +113,7 @@ func (g *MultiGrant) release(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// Txn is Grant.Txn, but fails unless all of the locks are still held.
+// Txn is like Grant.Txn, but fails unless all of the locks are still held.
 func (g *MultiGrant) Txn(ctx context.Context, ops ...session.Op) ([]session.OpResult, error) {
 	first, others := g.grants[0], g.grants[1:]
 	all := make([]session.Op, 0, len(others)+len(ops))

@@ -16,8 +16,8 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// kazoo#721: a hard quota is used up. Exclusive and Semaphore repeated their
-// requests without a pause, and the call did not end.
+// In kazoo#721, a hard quota is used up. Before the fix, Exclusive and Semaphore repeated their
+// requests without a pause, and the call did not return.
 //
 // Covers L4.
 func TestRefusedCreateEndsTheCall(t *testing.T) {
@@ -51,13 +51,13 @@ func TestRefusedCreateEndsTheCall(t *testing.T) {
 					c.Refuse(recipetest.Refusal{Op: test.op, Path: test.path, Code: code})
 					w.Within(time.Second, "the call", func(ctx context.Context) error {
 						if _, err := test.call(ctx, c.Session); !errors.Is(err, want) {
-							t.Errorf("got %v, want %v", err, want)
+							t.Errorf("%s: got %v, want %v", name, err, want)
 						}
 						return nil
 					})
 					w.NothingLeft()
 					if n := c.Count(); n > 15 {
-						t.Errorf("%d requests", n)
+						t.Errorf("requests: got %d, want at most 15", n)
 					}
 				})
 			})
@@ -65,7 +65,7 @@ func TestRefusedCreateEndsTheCall(t *testing.T) {
 	}
 }
 
-// ClickHouse Keeper resumes no session, and the lease has no proof there.
+// ClickHouse Keeper resumes no session, so the lease has no proof there.
 //
 // Covers L4.
 func TestNoLockOnAServerThatIsNotZooKeeper(t *testing.T) {
@@ -98,7 +98,7 @@ func TestNoLockOnAServerThatIsNotZooKeeper(t *testing.T) {
 			synctest.Wait()
 			w.NothingLeft()
 			if n := c.Count(); n > 15 {
-				t.Errorf("%s: %d requests", name, n)
+				t.Errorf("%s: got %d requests, want at most 15", name, n)
 			}
 			unsafe := w.Client(func(o *session.Options) { o.UnsafeAnyServer = true })
 			w.Within(time.Minute, name, func(ctx context.Context) error { return acquire(ctx, unsafe.Session) })
@@ -106,8 +106,8 @@ func TestNoLockOnAServerThatIsNotZooKeeper(t *testing.T) {
 	}
 }
 
-// kazoo#596, with a lock that is another user's: it may not be read. Each failed call
-// left a goroutine that looked for its node for as long as the session lived.
+// The lock's node belongs to another user and cannot be read. In kazoo#596, and here before the
+// fix, each failed call left a goroutine that searched for its node while the session lived.
 //
 // Covers L4.
 func TestFailedTryLockLeavesNothingRunning(t *testing.T) {
@@ -128,8 +128,7 @@ func TestFailedTryLockLeavesNothingRunning(t *testing.T) {
 	})
 }
 
-// A server answers the transaction, or the look for its mark, with an error that
-// proves nothing.
+// A server answers the transaction, or the read of its mark, with an error that proves nothing.
 //
 // Covers L6.
 func TestTxnAnsweredByAnUnknownError(t *testing.T) {
@@ -137,29 +136,30 @@ func TestTxnAnsweredByAnUnknownError(t *testing.T) {
 		c := w.Client()
 		g := recipetest.Must(lock.NewMutex(c.Session, "/l", lock.Options{}).Lock(t.Context()))
 		time.Sleep(recipetest.Timeout / 10)
-		// Not applied: the mark is looked for, and is not there.
+		// The transaction is not applied. Txn reads the mark and does not find it.
 		c.Refuse(recipetest.Refusal{Op: "multi", Path: g.Path(), Count: 1, Code: wire.MarshallingError})
 		w.Within(time.Second, "the transaction", func(ctx context.Context) error {
 			_, err := g.Txn(ctx, session.CreateOp{Path: "/a"})
 			if !errors.Is(err, session.ErrUnknown) || session.OutcomeOf(err) != session.Failed {
-				t.Errorf("got %v, %v", err, session.OutcomeOf(err))
+				t.Errorf("Txn: got %v, outcome %v, want %v, outcome %v", err, session.OutcomeOf(err), session.ErrUnknown, session.Failed)
 			}
 			return nil
 		})
-		// Applied, and the server is too busy to show the mark for a while.
+		// The transaction is applied, and the server refuses to return the mark for some
+		// time.
 		w.Inject(zktest.Rule{Session: c.ID(), Op: "multi", Path: g.Path(), Fate: zktest.CloseBeforeReply})
 		busy := c.Refuse(recipetest.Refusal{Op: "getData", Path: "/l", Count: 3, Code: wire.ThrottledOp})
 		_, err := g.Txn(t.Context(), session.CreateOp{Path: "/b"})
 		ok(t, err)
 		if stat := recipetest.Must(c.Exists(t.Context(), "/b")); stat == nil || busy.Fired() != 3 {
-			t.Errorf("node %v, after %d refusals", stat, busy.Fired())
+			t.Errorf("/b after Txn: got %v, want a node; refused %d reads, want 3", stat, busy.Fired())
 		}
 		ok(t, g.Unlock(t.Context()))
 	})
 }
 
-// The node of a released lock stayed, and blocked everybody, where the server had
-// no time for the look that comes before its deletion.
+// The server refuses the read that precedes the deletion of the node. Before the fix, the node of
+// the released lock remained and blocked everybody.
 //
 // Covers L4.
 func TestUnlockWhileTheServerIsBusy(t *testing.T) {
@@ -169,7 +169,7 @@ func TestUnlockWhileTheServerIsBusy(t *testing.T) {
 		busy := c.Refuse(recipetest.Refusal{Op: "exists", Path: "/l", Count: 3, Code: wire.ThrottledOp})
 		ok(t, g.Unlock(t.Context()))
 		if stat := recipetest.Must(c.Exists(t.Context(), "/l")); stat != nil || busy.Fired() != 3 {
-			t.Errorf("node %v, after %d refusals", stat, busy.Fired())
+			t.Errorf("/l after Unlock: got %v, want none; refused %d reads, want 3", stat, busy.Fired())
 		}
 	})
 }

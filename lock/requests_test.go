@@ -10,7 +10,7 @@ import (
 
 var ok = recipetest.Check
 
-// started calls f on a goroutine and returns what it gives.
+// started runs f in a goroutine. The channel receives its result.
 func started[T any](f func() (T, error)) <-chan result[T] {
 	c := make(chan result[T], 1)
 	go func() {
@@ -34,7 +34,7 @@ func (r result[T]) must(t *testing.T) T {
 	return r.value
 }
 
-// arrived takes what has come already.
+// arrived returns a result that is already there.
 func arrived[T any](t *testing.T, c <-chan result[T]) T {
 	t.Helper()
 	synctest.Wait()
@@ -42,7 +42,7 @@ func arrived[T any](t *testing.T, c <-chan result[T]) T {
 	case r := <-c:
 		return r.must(t)
 	default:
-		t.Fatal("not granted")
+		t.Fatal("got no grant, want one")
 		panic("unreachable")
 	}
 }
@@ -52,18 +52,20 @@ func waiting[T any](t *testing.T, c <-chan result[T]) {
 	synctest.Wait()
 	select {
 	case r := <-c:
-		t.Fatalf("did not wait: %+v", r)
+		t.Fatalf("got %+v, want the call to wait", r)
 	default:
 	}
 }
 
-// Covers L5. What a lock costs, in requests.
+// TestRequestsOfAMutex counts the requests of a lock.
+//
+// Covers L5.
 func TestRequestsOfAMutex(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		ctx := t.Context()
 		a, b, c := w.Client(), w.Client(), w.Client()
 		mutex := func(c *recipetest.Client) *lock.Mutex { return lock.NewMutex(c.Session, "/lock", lock.Options{}) }
-		// The first makes the directory.
+		// The first Lock creates the directory.
 		ok(t, recipetest.Must(mutex(a).Lock(ctx)).Unlock(ctx))
 		synctest.Wait()
 		a.Requests()
@@ -76,7 +78,7 @@ func TestRequestsOfAMutex(t *testing.T) {
 		c.Expect(t, "waiting", "create getChildren2 getData")
 
 		ok(t, first.Unlock(ctx))
-		a.Expect(t, "release of who came alone", "delete")
+		a.Expect(t, "release of a lone contender", "delete")
 		g := arrived(t, second)
 		b.Expect(t, "handed over", "")
 		c.Expect(t, "not next", "")
@@ -88,7 +90,9 @@ func TestRequestsOfAMutex(t *testing.T) {
 	})
 }
 
-// Covers L5. An expired holder costs its successor one list.
+// After a holder's session expired, its successor needs one list.
+//
+// Covers L5.
 func TestRequestsAfterAHolderVanished(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		ctx := t.Context()
@@ -107,8 +111,10 @@ func TestRequestsAfterAHolderVanished(t *testing.T) {
 	})
 }
 
-// Covers L5. Readers are let in by one writer's going, a writer by the last
-// reader's.
+// The departure of one writer lets all waiting readers in. The departure of the last reader lets a
+// writer in.
+//
+// Covers L5.
 func TestRequestsOfAnRWMutex(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		ctx := t.Context()

@@ -8,28 +8,26 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// An RWMutex is a lock that one writer or any number of readers hold: the
-// recipe "Shared Locks" of ZooKeeper's documentation, with readers waiting on
-// the nearest writer before them. Nobody overtakes: neither readers nor
-// writers starve.
+// An RWMutex is a lock that either one writer or any number of readers hold. It uses the recipe
+// "Shared Locks" of ZooKeeper's documentation, with readers that wait on the nearest writer before
+// them. No contender overtakes another, so neither readers nor writers starve.
 type RWMutex struct {
 	queue *lockqueue.Queue
 	label string
 }
 
-// NewRWMutex returns the lock at path. No request is made. An invalid path or option
-// is an error of each call, session.ErrInvalid.
+// NewRWMutex returns the lock at path. It makes no request. If path or an option is invalid, each
+// call fails with session.ErrInvalid.
 func NewRWMutex(s *session.Session, path string, o Options) *RWMutex {
 	return &RWMutex{queue: newQueue(s, path, o), label: o.Label}
 }
 
-// A WriteGrant is an RWMutex held by a writer.
+// A WriteGrant is an RWMutex that a writer holds.
 type WriteGrant struct{ Grant }
 
-// Downgrade makes the writer a reader, with the same node, token and context:
-// no other writer comes in between, and readers that wait behind it are let
-// in. If it fails, session.OutcomeOf tells whether it was applied; if that is
-// Indeterminate, count as a reader.
+// Downgrade makes the writer a reader, with the same node, token and context. No other writer gets
+// in between, and readers that wait behind it are let in. If Downgrade fails, session.OutcomeOf
+// reports whether it was applied; if it is Indeterminate, assume that you hold only a read lock.
 func (g *WriteGrant) Downgrade(ctx context.Context) error {
 	if err := g.claim.Downgrade(ctx); err != nil {
 		return fmt.Errorf("lock: downgrade %s: %w", g.Path(), err)
@@ -37,15 +35,16 @@ func (g *WriteGrant) Downgrade(ctx context.Context) error {
 	return nil
 }
 
-// Lock waits for the lock as a writer. If ctx ends first, or on any other
-// error, nothing is held and no znode remains. There is no upgrade: two
-// readers that wait to become writers would wait for each other. With the
-// context of a reader's grant, Lock fails with ErrDeadlock.
+// Lock waits for the lock as a writer. If ctx ends first, or on any other error, nothing is held
+// and no znode remains.
+//
+// A reader cannot be upgraded, because two readers that wait to become writers would wait for each
+// other. Lock fails with ErrDeadlock if it is called with the context of a reader's grant.
 func (m *RWMutex) Lock(ctx context.Context) (*WriteGrant, error) {
 	return m.write(ctx, false)
 }
 
-// TryLock is Lock, but fails with ErrLocked where Lock would wait for others.
+// TryLock is like Lock, but fails with ErrLocked where Lock would wait for another contender.
 func (m *RWMutex) TryLock(ctx context.Context) (*WriteGrant, error) {
 	return m.write(ctx, true)
 }
@@ -63,7 +62,7 @@ func (m *RWMutex) RLock(ctx context.Context) (*Grant, error) {
 	return join(ctx, m.queue, m.reader(false))
 }
 
-// TryRLock is RLock, but fails with ErrLocked where RLock would wait for others.
+// TryRLock is like RLock, but fails with ErrLocked where RLock would wait for another contender.
 func (m *RWMutex) TryRLock(ctx context.Context) (*Grant, error) {
 	return join(ctx, m.queue, m.reader(true))
 }
@@ -72,12 +71,12 @@ func (m *RWMutex) reader(try bool) lockqueue.Request {
 	return lockqueue.Request{Name: readSuffix, Kind: lockqueue.Shared, Data: []byte(m.label), Try: try}
 }
 
-// Contenders lists who holds the lock and who waits for it, in order.
+// Contenders lists the holders of the lock and the contenders that wait for it, in order.
 func (m *RWMutex) Contenders(ctx context.Context) ([]Contender, error) {
 	return contenders(ctx, m.queue)
 }
 
-// WhoBlocks lists those whom the contender with the given node waits for.
+// WhoBlocks lists the contenders that the contender with the given node waits for.
 func (m *RWMutex) WhoBlocks(ctx context.Context, node string) ([]Contender, error) {
 	return whoBlocks(ctx, m.queue, node)
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// A writer that does not wait passes nobody, also not a writer that became a reader.
+// A writer that does not wait passes no other holder, not even a writer that became a reader.
 //
 // Covers L1.
 func TestTryingWriterIsRefusedByADowngradedOne(t *testing.T) {
@@ -22,7 +22,7 @@ func TestTryingWriterIsRefusedByADowngradedOne(t *testing.T) {
 		g, writer, reader := recipetest.Must(rw().Lock(t.Context())), rw(), rw()
 		ok(t, g.Downgrade(t.Context()))
 		if _, err := writer.TryLock(t.Context()); !errors.Is(err, lock.ErrLocked) {
-			t.Fatalf("a writer beside a reader: %v", err)
+			t.Fatalf("TryLock while a downgraded writer holds: got %v, want %v", err, lock.ErrLocked)
 		}
 		ok(t, recipetest.Must(reader.TryRLock(t.Context())).Unlock(t.Context()))
 		ok(t, g.Unlock(t.Context()))
@@ -30,8 +30,8 @@ func TestTryingWriterIsRefusedByADowngradedOne(t *testing.T) {
 	})
 }
 
-// The capacity is lowered, or its node deleted and made again with another one, between
-// the look of an Acquire and its transaction.
+// The capacity is changed between the read and the transaction of an Acquire. It is either lowered,
+// or its node is deleted and created again with another value.
 //
 // Covers L1.
 func TestCapacityChangesUnderAnAcquire(t *testing.T) {
@@ -48,14 +48,16 @@ func TestCapacityChangesUnderAnAcquire(t *testing.T) {
 			recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 				ctx := t.Context()
 				c := w.Client()
-				ok(t, recipetest.Must(semaphore(c, 3).Acquire(ctx, 1)).Unlock(ctx)) // a handle that has been used
-				if name == "deleted" {                                              // so that the version is another one
+				// Use the handle once.
+				ok(t, recipetest.Must(semaphore(c, 3).Acquire(ctx, 1)).Unlock(ctx))
+				// Change the version of the capacity's node.
+				if name == "deleted" {
 					ok(t, semaphore(w.Admin(), 3).SetCapacity(ctx, 3))
 				}
 				held := recipetest.Must(semaphore(w.Client(), 3).Acquire(ctx, 1))
 				c.Before("multi", func() { ok(t, change(ctx, w, semaphore(w.Admin(), 3))) })
 				if _, err := semaphore(c, 3).TryAcquire(ctx, 2); !errors.Is(err, lock.ErrLocked) {
-					t.Fatalf("three permits of two are out: %v", err)
+					t.Fatalf("TryAcquire of 2 permits of 2 while 1 is held: got %v, want %v", err, lock.ErrLocked)
 				}
 				ok(t, held.Unlock(ctx))
 				ok(t, recipetest.Must(semaphore(c, 3).Acquire(ctx, 2)).Unlock(ctx))
@@ -64,8 +66,8 @@ func TestCapacityChangesUnderAnAcquire(t *testing.T) {
 	}
 }
 
-// besideTheLeader returns a client of a follower that can move to the leader, and their
-// indices.
+// besideTheLeader returns a client of a follower that can move to the leader, and the indices of
+// both servers.
 func besideTheLeader(w *recipetest.World) (c *recipetest.Client, at, leader int) {
 	leader = w.Leader()
 	at = (leader + 1) % 3
@@ -75,22 +77,22 @@ func besideTheLeader(w *recipetest.World) (c *recipetest.Client, at, leader int)
 	return c, at, leader
 }
 
-// behindAfterALostReply loses the reply to the next request of the operation, and lets
-// the client go on at a server that has not applied it yet.
+// behindAfterALostReply loses the reply to the next request of the given operation. The client then
+// moves to a server that has not applied the request yet.
 func behindAfterALostReply(w *recipetest.World, c *recipetest.Client, at, behind int, op string) {
-	time.Sleep(time.Second) // all servers have applied what was before
+	time.Sleep(time.Second) // until all servers have applied the earlier requests
 	w.Inject(zktest.Rule{Session: c.ID(), Server: at + 1, Op: op, Path: "/*/*", Fate: zktest.CloseBeforeReply})
 	w.Lag(behind, 300*time.Millisecond)
 }
 
-// The reply to a transaction is lost, and the next server has not applied it yet: the
-// transaction is not applied a second time, and the grant goes on.
+// The reply to a transaction is lost, and the next server has not applied the transaction yet. The
+// transaction is not applied a second time, and the grant continues.
 //
 // Covers L6.
 func TestTxnAfterALostReplyAtAServerThatIsBehind(t *testing.T) {
 	for name, take := range grants {
 		t.Run(name, func(t *testing.T) {
-			for i := range 10 { // as a heartbeat may be sent first, behind which reads are fresh
+			for i := range 10 { // repeated, because a heartbeat may be sent first and make the reads fresh
 				recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 					c, at, behind := w.OnFollower()
 					if i%2 == 0 { // the leader answers a sync without waiting
@@ -98,7 +100,7 @@ func TestTxnAfterALostReplyAtAServerThatIsBehind(t *testing.T) {
 					}
 					recipetest.Must(w.Admin().Create(t.Context(), "/log", nil, session.Persistent))
 					g := recipetest.Must(take(t.Context(), c))
-					recipetest.Must(g.Txn(t.Context(), entry())) // a grant that has been used
+					recipetest.Must(g.Txn(t.Context(), entry())) // so that the grant has been used
 					time.Sleep(time.Second)
 					lost := w.Inject(zktest.Rule{Session: c.ID(), Server: at + 1, Op: "multi", Path: nodes(g)[0], Fate: zktest.CloseBeforeReply})
 					w.Lag(behind, 300*time.Millisecond)
@@ -106,12 +108,12 @@ func TestTxnAfterALostReplyAtAServerThatIsBehind(t *testing.T) {
 					ok(t, err)
 					ok(t, context.Cause(g.Context()))
 					if lost.Fired() != 1 || c.Server() != w.Servers()[behind] {
-						t.Errorf("lost %d replies, moved to %s", lost.Fired(), c.Server())
+						t.Errorf("got %d lost replies, server %s, want 1, server %s", lost.Fired(), c.Server(), w.Servers()[behind])
 					}
 					w.Lag(behind, 0)
 					time.Sleep(time.Second)
 					if n := len(w.Nodes("/log")); n != 2 {
-						t.Errorf("%d entries, want 2", n)
+						t.Errorf("entries: got %d, want 2", n)
 					}
 				})
 			}
@@ -119,8 +121,8 @@ func TestTxnAfterALostReplyAtAServerThatIsBehind(t *testing.T) {
 	}
 }
 
-// The reply to the create of an Exclusive is lost, and the next server does not show the
-// node yet: it is the caller's all the same.
+// The reply to the create of an Exclusive is lost, and the next server does not show the node yet.
+// The caller still gets the lock.
 //
 // Covers L1, L4.
 func TestExclusiveAfterALostReplyAtAServerThatIsBehind(t *testing.T) {
@@ -136,7 +138,8 @@ func TestExclusiveAfterALostReplyAtAServerThatIsBehind(t *testing.T) {
 	})
 }
 
-// The same of the transaction in which permits are taken.
+// The reply to the transaction that takes permits is lost, and the next server does not show the
+// lease yet.
 //
 // Covers L1, L4.
 func TestPermitsAfterALostReplyAtAServerThatIsBehind(t *testing.T) {
@@ -151,7 +154,7 @@ func TestPermitsAfterALostReplyAtAServerThatIsBehind(t *testing.T) {
 			g := recipetest.Must(s.Acquire(t.Context(), 2))
 			time.Sleep(time.Second)
 			if n := len(w.Nodes("/sem/leases")); n != 1 {
-				t.Errorf("%d leases, want 1", n)
+				t.Errorf("leases: got %d, want 1", n)
 			}
 			ok(t, g.Unlock(t.Context()))
 			w.NothingLeft()
@@ -159,7 +162,9 @@ func TestPermitsAfterALostReplyAtAServerThatIsBehind(t *testing.T) {
 	}
 }
 
-// Covers L6, L7. No heartbeat and no watch tells of it: the transaction does.
+// The transaction itself detects that the node is gone, without a heartbeat or a watch.
+//
+// Covers L6, L7.
 func TestTxnThatFindsTheNodeGoneEndsTheGrant(t *testing.T) {
 	for name, take := range grants {
 		t.Run(name, func(t *testing.T) {
@@ -167,20 +172,21 @@ func TestTxnThatFindsTheNodeGoneEndsTheGrant(t *testing.T) {
 				c := w.Client()
 				g := recipetest.Must(take(t.Context(), c))
 				own := nodes(g)
-				// On the way of the transaction, so that nothing else can have told of it.
+				// Delete the node just before the transaction is sent, so that
+				// nothing else can detect it earlier.
 				c.Before("multi", func() { ok(t, w.Admin().Delete(t.Context(), own[len(own)-1], session.AnyVersion)) })
 				if _, err := g.Txn(t.Context()); !errors.Is(err, session.ErrRevoked) || session.OutcomeOf(err) != session.Failed {
-					t.Errorf("transaction without the node: %v", err)
+					t.Errorf("Txn without the node: got %v, outcome %v, want %v", err, session.OutcomeOf(err), session.ErrRevoked)
 				}
 				if cause := context.Cause(g.Context()); !errors.Is(cause, session.ErrRevoked) {
-					t.Errorf("the grant goes on: %v", cause)
+					t.Errorf("cause of the grant's context: got %v, want %v", cause, session.ErrRevoked)
 				}
 			})
 		})
 	}
 }
 
-// The context has ended when the request that gives the lock up leaves.
+// The context has already ended when the request that releases the lock is sent.
 //
 // Covers L1.
 func TestContextEndsBeforeTheLockIsGivenUp(t *testing.T) {
@@ -189,7 +195,7 @@ func TestContextEndsBeforeTheLockIsGivenUp(t *testing.T) {
 			t.Run(name, func(t *testing.T) {
 				recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 					c, other := w.Client(), w.Client()
-					if contended { // else a grant of a line leaves by another request
+					if contended { // a contended lock is released by another request
 						first := recipetest.Must(take(t.Context(), other))
 						time.AfterFunc(time.Second, func() { unlock(t, first) })
 					}
@@ -203,7 +209,7 @@ func TestContextEndsBeforeTheLockIsGivenUp(t *testing.T) {
 					})
 					unlock(t, g)
 					if given.Load() == 0 || late.Load() > 0 {
-						t.Errorf("%d of %d requests left before the context had ended", late.Load(), given.Load())
+						t.Errorf("requests sent before the context ended: got %d of %d, want none of at least one", late.Load(), given.Load())
 					}
 				})
 			})
@@ -211,7 +217,7 @@ func TestContextEndsBeforeTheLockIsGivenUp(t *testing.T) {
 	}
 }
 
-// nodes are the paths of the grant's own nodes.
+// nodes returns the paths of the grant's own nodes.
 func nodes(g txn) (paths []string) {
 	if multi, ok := g.(*lock.MultiGrant); ok {
 		for _, g := range multi.Grants() {
@@ -229,15 +235,16 @@ func unlock(t *testing.T, g txn) {
 	}).Unlock(context.Background()))
 }
 
-// A contender that goes before its turn, whichever way, lets nobody pass: the holder is
-// still there.
+// A contender that departs before its turn, in whatever way, lets no other contender pass, because
+// the holder is still there.
 //
 // Covers L1, L3.
 func TestDepartureOfAWaiterGrantsNobody(t *testing.T) {
 	type join = func(ctx context.Context, c *recipetest.Client) (txn, error)
 	write := grants["writer"]
 	read := grants["reader"]
-	for name, kinds := range map[string][3]join{ // the holder, who waits for it, who waits for that one
+	// Each row has the holder, its waiter, and the waiter of that waiter.
+	for name, kinds := range map[string][3]join{
 		"Mutex":                  {grants["Mutex"], grants["Mutex"], grants["Mutex"]},
 		"writers":                {write, write, write},
 		"reader behind a writer": {write, write, read},

@@ -17,27 +17,27 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// A Semaphore is a number of permits, each of which one contender holds at a
-// time. How many there are is kept in ZooKeeper and can be changed.
+// A Semaphore is a number of permits. Each permit is held by one contender at a time. The number is
+// stored in ZooKeeper and can be changed.
 //
-// Contenders wait in a line, called the gate. Only the first of them looks at
-// the permits that are out, the leases, and takes what it asks for in the
-// transaction in which it leaves the gate. So permits are granted first come
-// first served, however many each asks for, and a permit given back wakes one.
+// Contenders wait in a lock queue, which is called the gate. Only the first contender reads the
+// leases, which are the permits that others hold. It takes the permits that it requests in the same
+// transaction in which it leaves the gate. Therefore permits are granted in the order of requests,
+// no matter how many each requests, and a released permit wakes one contender.
 type Semaphore struct {
 	session  *session.Session
 	gate     *lockqueue.Queue
 	path     string
 	leases   string
-	size     string // the node that has the capacity
-	capacity int    // to begin with
+	size     string // the node that contains the capacity
+	capacity int    // initial capacity
 	label    string
 }
 
-// NewSemaphore returns the semaphore at path. If nobody used it before, it gets
-// the given capacity at the first Acquire; else it keeps the one it has: see
-// SetCapacity. No request is made. An invalid path or option, or a capacity that is
-// negative or above math.MaxInt32, is an error of each call, session.ErrInvalid.
+// NewSemaphore returns the semaphore at path. If the semaphore was never used, the first Acquire
+// sets its capacity to the given one. Otherwise it keeps its present capacity: see SetCapacity.
+// NewSemaphore makes no request. If path or an option is invalid, or if capacity is negative or
+// above math.MaxInt32, each call fails with session.ErrInvalid.
 func NewSemaphore(s *session.Session, path string, capacity int, o Options) *Semaphore {
 	gate := newQueue(s, znode.Join(path, "locks"), Options{})
 	gate.Invalid = cmp.Or(o.checkPlain("a Semaphore", path), checkCapacity(capacity))
@@ -52,15 +52,17 @@ func NewSemaphore(s *session.Session, path string, capacity int, o Options) *Sem
 	}
 }
 
-// Acquire waits for so many permits. Give them back, all at once, with the
-// grant's Unlock. If ctx ends first, or on any other error, none is held and no
-// znode remains. It fails with ErrCapacity if there are fewer in all, and with
-// ErrDeadlock if there are too few beside those of the grants whose context ctx is.
+// Acquire waits for the given number of permits. Release them, all at once, with the grant's
+// Unlock. If ctx ends first, or on any other error, no permit is held and no znode remains.
+//
+// Acquire fails with ErrCapacity if the semaphore has fewer permits in all. If ctx is the context
+// of grants on this semaphore, it fails with ErrDeadlock if too few permits exist in addition to
+// theirs.
 func (m *Semaphore) Acquire(ctx context.Context, permits int) (*Grant, error) {
 	return m.acquire(ctx, permits, false)
 }
 
-// TryAcquire is Acquire, but fails with ErrLocked where Acquire would wait.
+// TryAcquire is like Acquire, but fails with ErrLocked where Acquire would wait.
 func (m *Semaphore) TryAcquire(ctx context.Context, permits int) (*Grant, error) {
 	return m.acquire(ctx, permits, true)
 }
@@ -89,17 +91,17 @@ func (m *Semaphore) acquire(ctx context.Context, permits int, try bool) (_ *Gran
 	return newGrant(ctx, lease, m.path).holdingPermits(permits), nil
 }
 
-// pass waits, as the first at the gate, until there are permits enough, and
-// takes them.
+// pass waits until enough permits are free, and takes them. It is called by the first contender at
+// the gate.
 func (m *Semaphore) pass(ctx context.Context, first *lockqueue.Place, permits int, try bool) (*lockqueue.Place, error) {
 	for waiting := false; ; waiting = true {
-		seen, err := m.look(ctx, waiting)
+		seen, err := m.read(ctx, waiting)
 		if err != nil {
 			return nil, err
 		}
 		switch {
 		case permits > seen.capacity:
-			err = fmt.Errorf("%w: %d of %d permits", ErrCapacity, permits, seen.capacity)
+			err = fmt.Errorf("%w: %d requested, capacity %d", ErrCapacity, permits, seen.capacity)
 		case permits <= seen.capacity-seen.out:
 			seen.stop()
 			lease, err := m.take(ctx, first, permits, seen.version)
@@ -121,22 +123,22 @@ func (m *Semaphore) pass(ctx context.Context, first *lockqueue.Place, permits in
 	}
 }
 
-// seen is what the first at the gate saw.
+// seen is the state of the permits that the first contender at the gate has read.
 //
-// A stale server is no danger. That it shows one first means that it has
-// applied the transactions in which the others before passed the gate, so no
-// lease is missing; that some may be gone already errs on the safe side.
+// A lagging server is harmless. It shows a contender as the first only after it has applied the
+// transactions in which the earlier contenders passed the gate. So no lease is missing. A lease
+// that has already been released may still be counted, which errs on the safe side.
 type seen struct {
 	capacity int
-	version  int32 // of the capacity's node
-	out      int   // permits out
+	version  int32 // version of the capacity's node
+	out      int   // number of permits held
 
-	resized, returned *session.Watch // nil unless waiting
+	resized, returned *session.Watch // nil if the caller does not wait
 }
 
-// look asks for both at once: take makes sure that the capacity has not changed
-// since, so that it may be the older of the two.
-func (m *Semaphore) look(ctx context.Context, waiting bool) (*seen, error) {
+// read reads the capacity and the leases at the same time. The capacity may be the older of the
+// two, because take checks that it has not changed since.
+func (m *Semaphore) read(ctx context.Context, waiting bool) (*seen, error) {
 	s := &seen{}
 	var listing session.Listing
 	var listErr error
@@ -154,7 +156,7 @@ func (m *Semaphore) look(ctx context.Context, waiting bool) (*seen, error) {
 	s.version = value.Stat.Version
 	if s.capacity, err = strconv.Atoi(string(value.Data)); err != nil {
 		s.stop()
-		return nil, fmt.Errorf("capacity in %s: %w", m.path, err)
+		return nil, fmt.Errorf("capacity in %s: %w", m.size, err)
 	}
 	for _, name := range listing.Names {
 		s.out += weight(name)
@@ -162,7 +164,7 @@ func (m *Semaphore) look(ctx context.Context, waiting bool) (*seen, error) {
 	return s, nil
 }
 
-// readCapacity reads the capacity's node, which it makes at the first use.
+// readCapacity reads the capacity's node. At the first use it creates the node.
 func (m *Semaphore) readCapacity(ctx context.Context, waiting bool, s *seen) (value session.Value, err error) {
 	for {
 		if waiting {
@@ -173,8 +175,7 @@ func (m *Semaphore) readCapacity(ctx context.Context, waiting bool, s *seen) (va
 		if !errors.Is(err, session.ErrNoNode) {
 			return value, err
 		}
-		_, err = m.session.Create(ctx, m.size, strconv.AppendInt(nil, int64(m.capacity), 10), session.Persistent)
-		if err != nil && !errors.Is(err, session.ErrNodeExists) && !session.ConnectionLost(err) {
+		if err := recipe.Ensure(ctx, m.session, m.size, strconv.AppendInt(nil, int64(m.capacity), 10), session.Persistent); err != nil {
 			return value, err
 		}
 	}
@@ -188,7 +189,7 @@ func (m *Semaphore) list(ctx context.Context, waiting bool, s *seen) (listing se
 	return listing, err
 }
 
-// stop ends the watches.
+// stop stops the watches.
 func (s *seen) stop() {
 	for _, w := range []*session.Watch{s.resized, s.returned} {
 		if w != nil {
@@ -197,7 +198,7 @@ func (s *seen) stop() {
 	}
 }
 
-// await waits until something may be otherwise than seen.
+// await waits until the state may differ from the one seen.
 func (s *seen) await(ctx context.Context, first *lockqueue.Place) error {
 	select {
 	case event := <-s.resized.C:
@@ -211,8 +212,8 @@ func (s *seen) await(ctx context.Context, first *lockqueue.Place) error {
 	}
 }
 
-// take makes the lease in the transaction in which first leaves the gate,
-// which fails with session.ErrBadVersion if the capacity was changed.
+// take creates the lease in the transaction in which first leaves the gate. It fails with
+// session.ErrBadVersion if the capacity was changed.
 func (m *Semaphore) take(ctx context.Context, first *lockqueue.Place, permits int, version int32) (*lockqueue.Place, error) {
 	data := []byte(m.label)
 	node := recipe.Node{Path: znode.Join(m.leases, recipe.NewID(m.session)+"-"+leaseName+strconv.Itoa(permits))}
@@ -224,14 +225,15 @@ func (m *Semaphore) take(ctx context.Context, first *lockqueue.Place, permits in
 		_, err := first.Txn(ctx, ops...)
 		part := (*session.MultiError)(nil)
 		if errors.Is(err, session.ErrNoNode) && !(errors.As(err, &part) && part.Path == node.Path) {
-			return errResized // it is the capacity's node that is missing
+			return errResized // the missing node is that of the capacity
 		}
 		return err
 	})
 	if err != nil && session.OutcomeOf(err) == session.Failed || errors.Is(err, errResized) {
 		return nil, err
 	}
-	// The token is that of the gate's node: leases are granted in its order.
+	// The token is that of the gate's node, because leases are granted in the order of the
+	// gate.
 	lease := lockqueue.NewPlace(m.session, node, data, first.Token())
 	if err != nil && !m.isOut(ctx, node) {
 		lease.Abandon(ctx, err)
@@ -240,28 +242,27 @@ func (m *Semaphore) take(ctx context.Context, first *lockqueue.Place, permits in
 	return lease, nil
 }
 
-// errResized means that the node that has the capacity is another one than was seen.
+// errResized means that the node with the capacity is not the one that was read.
 var errResized = errors.New("the capacity was changed")
 
-// isOut reports whether a lease of this session is known to be out. It is asked
-// after a transaction that cannot tell by itself: it has left the gate, so the
-// next one may have left its mark over this one's. No other lease has its name.
+// isOut reports whether a lease of this session is known to exist. It is used after a transaction
+// whose outcome is unknown. The transaction mark does not show the outcome here: the place has left
+// the gate, so the next one may have overwritten the mark. No other lease has this name.
 func (m *Semaphore) isOut(ctx context.Context, lease recipe.Node) bool {
-	if err := recipe.ReadBarrier(ctx, m.session, lease.Path); err != nil {
-		return false
-	}
-	stat, err := m.session.Exists(ctx, lease.Path)
-	return err == nil && stat != nil
+	out, _ := recipe.Settle(ctx, m.session, lease.Path, func(ctx context.Context) (bool, error) {
+		stat, err := m.session.Exists(ctx, lease.Path)
+		return stat != nil, err
+	})
+	return out
 }
 
-// leaseName is what leases of this package are called before their weight,
-// and those of Curator's InterProcessSemaphoreV2, which weigh 1, before their
-// number.
+// leaseName precedes the number of permits in the names of this package's leases. In the names of
+// Curator's InterProcessSemaphoreV2 it precedes the sequence number, and each lease is one permit.
 const leaseName = "lease-"
 
-// weight is how many permits a child of the leases' directory stands for. Ours
-// are known by the length of what is before their name, as ten digits may be
-// either.
+// weight returns the number of permits that a child of the leases' directory denotes. Ten digits at
+// the end of a name can be a number of permits or a sequence number. Leases of this package are
+// recognised by the length of the ID before leaseName.
 func weight(name string) int {
 	if id, permits, ok := strings.Cut(name, "-"+leaseName); ok && len(id) == idLength {
 		n, err := strconv.ParseUint(permits, 10, 31)
@@ -276,14 +277,14 @@ func weight(name string) int {
 	return 0
 }
 
-// idLength is that of recipe.NewID.
+// idLength is the length of an ID of recipe.NewID.
 const idLength = 32
 
-// Capacity returns how many permits there are in all. It is the one given to
-// NewSemaphore as long as nobody used the semaphore.
+// Capacity returns the number of permits in all. If nobody has used the semaphore yet, this is the
+// capacity that was passed to NewSemaphore.
 func (m *Semaphore) Capacity(ctx context.Context) (int, error) {
 	if m.gate.Invalid != nil {
-		return 0, fmt.Errorf("lock: capacity of %s: %w", m.path, m.gate.Invalid)
+		return 0, fmt.Errorf("lock: read capacity of %s: %w", m.path, m.gate.Invalid)
 	}
 	value, err := m.session.Get(ctx, m.size)
 	if errors.Is(err, session.ErrNoNode) {
@@ -294,12 +295,12 @@ func (m *Semaphore) Capacity(ctx context.Context) (int, error) {
 		n, err = strconv.Atoi(string(value.Data))
 	}
 	if err != nil {
-		return 0, fmt.Errorf("lock: capacity of %s: %w", m.path, err)
+		return 0, fmt.Errorf("lock: read capacity of %s: %w", m.path, err)
 	}
 	return n, nil
 }
 
-// checkCapacity refuses what cannot be a number of permits.
+// checkCapacity refuses numbers that are out of range.
 func checkCapacity(permits int) error {
 	if permits < 0 || permits > math.MaxInt32 {
 		return invalid.New("a capacity of %d permits is not between 0 and %d", permits, math.MaxInt32)
@@ -307,13 +308,13 @@ func checkCapacity(permits int) error {
 	return nil
 }
 
-// SetCapacity changes how many permits there are. Permits that are out stay
-// out: if they are more than that, nobody is granted any until enough are given
-// back. A grant under way sees the old number or the new one, never a mixture.
-// With none nobody is granted any. It may be called again after any error.
+// SetCapacity changes the number of permits. Permits that are held remain held. If they are more
+// than the new capacity, no client is granted any until enough are released. A call in progress
+// uses either the old capacity or the new one, never a mixture. With a capacity of 0, no client is
+// granted any permit. SetCapacity may be called again after any error.
 func (m *Semaphore) SetCapacity(ctx context.Context, permits int) error {
 	if err := cmp.Or(m.gate.Invalid, checkCapacity(permits)); err != nil {
-		return fmt.Errorf("lock: capacity of %s: %w", m.path, err)
+		return fmt.Errorf("lock: set capacity of %s: %w", m.path, err)
 	}
 	data := strconv.AppendInt(nil, int64(permits), 10)
 	_, err := m.session.Set(ctx, m.size, data, session.AnyVersion)
@@ -327,13 +328,13 @@ func (m *Semaphore) SetCapacity(ctx context.Context, permits int) error {
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("lock: capacity of %s: %w", m.path, err)
+		return fmt.Errorf("lock: set capacity of %s: %w", m.path, err)
 	}
 	return nil
 }
 
-// Contenders lists who waits for permits, in order. The first of them is at
-// the gate: it Holds the gate, not permits.
+// Contenders lists the contenders that wait for permits, in order. The first contender is at the
+// gate: its Holds means that it holds the gate, and not permits.
 func (m *Semaphore) Contenders(ctx context.Context) ([]Contender, error) {
 	return contenders(ctx, m.gate)
 }

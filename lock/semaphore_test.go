@@ -20,7 +20,9 @@ func semaphore(c *recipetest.Client, capacity int) *lock.Semaphore {
 	return lock.NewSemaphore(c.Session, "/sem", capacity, lock.Options{})
 }
 
-// Covers L1. Never more permits than there are, whatever weights.
+// The held permits never exceed the capacity, no matter how many each grant has.
+//
+// Covers L1.
 func TestPermitsNeverExceedTheCapacity(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		const capacity = 5
@@ -40,7 +42,7 @@ func TestPermitsNeverExceedTheCapacity(t *testing.T) {
 					mu.Lock()
 					out += n
 					if most = max(most, out); out > capacity {
-						t.Errorf("%d permits out", out)
+						t.Errorf("permits held: got %d, want at most %d", out, capacity)
 					}
 					mu.Unlock()
 					time.Sleep(time.Duration(1+i) * time.Millisecond)
@@ -55,17 +57,19 @@ func TestPermitsNeverExceedTheCapacity(t *testing.T) {
 		}
 		wg.Wait()
 		if most < capacity {
-			t.Errorf("at most %d permits out at a time", most)
+			t.Errorf("most permits held at a time: got %d, want %d", most, capacity)
 		}
 		w.NothingLeft()
-		// All permits can be had at once: none was lost. CURATOR-335, -462,
-		// -595: orphaned leases.
+		// One client can acquire all permits at once, so none was lost. CURATOR-335,
+		// CURATOR-462 and CURATOR-595 report orphaned leases.
 		g := recipetest.Must(semaphore(w.Admin(), 0).TryAcquire(t.Context(), capacity))
 		ok(t, g.Unlock(t.Context()))
 	})
 }
 
-// Covers L5. Only the first who waits looks at the permits.
+// Only the first waiter reads the permits.
+//
+// Covers L5.
 func TestRequestsOfASemaphore(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		ctx := t.Context()
@@ -73,40 +77,40 @@ func TestRequestsOfASemaphore(t *testing.T) {
 		ok(t, recipetest.Must(semaphore(a, 2).Acquire(ctx, 1)).Unlock(ctx))
 		synctest.Wait()
 		a.Requests()
-		// The permits and those that are out are asked for at once.
+		// The capacity and the leases are read at the same time, so their order is random.
 		expect := func(c *recipetest.Client, what, want string) {
 			t.Helper()
 			synctest.Wait()
-			look := regexp.MustCompile("^" + strings.ReplaceAll(want, "look", "(getData getChildren2|getChildren2 getData)") + "$")
-			if got := c.Requests(); !look.MatchString(got) {
+			pattern := regexp.MustCompile("^" + strings.ReplaceAll(want, "read", "(getData getChildren2|getChildren2 getData)") + "$")
+			if got := c.Requests(); !pattern.MatchString(got) {
 				t.Errorf("%s: sent %q, want %q", what, got, want)
 			}
 		}
 		g := recipetest.Must(semaphore(a, 2).Acquire(ctx, 2))
-		expect(a, "uncontended", "create getChildren2 look multi")
+		expect(a, "uncontended", "create getChildren2 read multi")
 		second := started(func() (*lock.Grant, error) { return semaphore(b, 2).Acquire(ctx, 1) })
-		expect(b, "first to wait", "create getChildren2 look look")
+		expect(b, "first to wait", "create getChildren2 read read")
 		third := started(func() (*lock.Grant, error) { return semaphore(c, 2).Acquire(ctx, 1) })
 		c.Expect(t, "second to wait", "create getChildren2 getData")
 		ok(t, g.Unlock(ctx))
 		a.Expect(t, "given back", "delete")
 		g2 := arrived(t, second)
-		expect(b, "handed over", "look multi")
+		expect(b, "handed over", "read multi")
 		g3 := arrived(t, third)
-		expect(c, "next", "look multi")
+		expect(c, "next", "read multi")
 		ok(t, g2.Unlock(ctx))
 		ok(t, g3.Unlock(ctx))
 		w.NothingLeft()
 	})
 }
 
-// The capacity can be changed; who waits is told.
+// The capacity can be changed, and waiters are notified.
 func TestCapacityCanBeChanged(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		ctx := t.Context()
 		s := semaphore(w.Client(), 1)
 		if n := recipetest.Must(s.Capacity(ctx)); n != 1 {
-			t.Errorf("capacity %d before first use", n)
+			t.Errorf("Capacity before first use: got %d, want 1", n)
 		}
 		g := recipetest.Must(s.Acquire(ctx, 1))
 		next := started(func() (*lock.Grant, error) { return s.Acquire(ctx, 1) })
@@ -116,22 +120,22 @@ func TestCapacityCanBeChanged(t *testing.T) {
 		ok(t, s.SetCapacity(ctx, 1))
 		ok(t, g.Unlock(ctx))
 		if _, err := s.TryAcquire(ctx, 1); !errors.Is(err, lock.ErrLocked) {
-			t.Errorf("above the new capacity: %v", err)
+			t.Errorf("TryAcquire above the new capacity: got %v, want %v", err, lock.ErrLocked)
 		}
 		if _, err := s.Acquire(ctx, 2); !errors.Is(err, lock.ErrCapacity) {
-			t.Errorf("more than there are: %v", err)
+			t.Errorf("Acquire of more permits than there are: got %v, want %v", err, lock.ErrCapacity)
 		}
 		if n := recipetest.Must(semaphore(w.Admin(), 9).Capacity(ctx)); n != 1 {
-			t.Errorf("capacity %d", n)
+			t.Errorf("Capacity: got %d, want 1", n)
 		}
 		ok(t, g2.Unlock(ctx))
 		for _, n := range []int{0, -1} {
 			if _, err := s.Acquire(ctx, n); err == nil {
-				t.Errorf("acquired %d permits", n)
+				t.Errorf("Acquire of %d permits: got no error, want one", n)
 			}
 		}
 		if err := s.SetCapacity(ctx, -1); err == nil {
-			t.Error("a capacity of -1")
+			t.Error("SetCapacity to -1: got no error, want one")
 		}
 		ok(t, w.Admin().DeleteAll(ctx, "/sem"))
 		ok(t, s.SetCapacity(ctx, 3))
@@ -140,7 +144,7 @@ func TestCapacityCanBeChanged(t *testing.T) {
 	})
 }
 
-// Leases of Curator's InterProcessSemaphoreV2 count as one permit each.
+// A lease of Curator's InterProcessSemaphoreV2 counts as one permit.
 func TestCuratorsLeasesCount(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		ctx := t.Context()
@@ -148,7 +152,7 @@ func TestCuratorsLeasesCount(t *testing.T) {
 		g := recipetest.Must(s.Acquire(ctx, 1))
 		other := recipetest.Must(w.Client().Create(ctx, "/sem/leases/_c_4e2b6a1a-4b0c-4f0e-8d2a-0c1d2e3f4a5b-lease-", nil, session.EphemeralSequential))
 		if _, err := s.TryAcquire(ctx, 1); !errors.Is(err, lock.ErrLocked) {
-			t.Errorf("with one lease of Curator's: %v", err)
+			t.Errorf("TryAcquire while Curator holds a lease: got %v, want %v", err, lock.ErrLocked)
 		}
 		ok(t, w.Admin().Delete(ctx, other, session.AnyVersion))
 		ok(t, recipetest.Must(s.TryAcquire(ctx, 1)).Unlock(ctx))
@@ -156,7 +160,9 @@ func TestCuratorsLeasesCount(t *testing.T) {
 	})
 }
 
-// Covers L1, L7. All or none, and the loss of one ends all.
+// A Multi acquires all locks or none, and the loss of one lock ends the whole grant.
+//
+// Covers L1, L7.
 func TestMultiIsAllOrNone(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		ctx := t.Context()
@@ -164,46 +170,48 @@ func TestMultiIsAllOrNone(t *testing.T) {
 		held := recipetest.Must(mutexAt("/c")(a).Lock(ctx))
 		several := lock.NewMulti(b.Session, []string{"/c", "/a", "/b", "/a"}, lock.Options{})
 		if _, err := several.TryLock(ctx); !errors.Is(err, lock.ErrLocked) {
-			t.Errorf("one is locked: %v", err)
+			t.Errorf("TryLock while one lock is held: got %v, want %v", err, lock.ErrLocked)
 		}
 		synctest.Wait()
 		if left := append(w.Nodes("/a"), w.Nodes("/b")...); len(left) > 0 {
-			t.Errorf("still taken: %v", left)
+			t.Errorf("nodes after TryLock: got %v, want none", left)
 		}
 		all := started(func() (*lock.MultiGrant, error) { return several.Lock(ctx) })
 		waiting(t, all)
-		// One that was taken is lost while the last is waited for.
+		// One of the acquired locks is lost while the call waits for the last one.
 		taken := w.Nodes("/a")
 		time.Sleep(recipetest.Timeout)
 		ok(t, w.Admin().Delete(ctx, taken[0], session.AnyVersion))
 		if r := <-all; !errors.Is(r.err, session.ErrRevoked) {
-			t.Errorf("lost one while waiting: %v", r.err)
+			t.Errorf("Lock after the loss of one lock: got %v, want %v", r.err, session.ErrRevoked)
 		}
 		all = started(func() (*lock.MultiGrant, error) { return several.Lock(ctx) })
 		ok(t, held.Unlock(ctx))
 		g := arrived(t, all)
 		if n := len(g.Grants()); n != 3 {
-			t.Errorf("%d locks", n)
+			t.Errorf("locks: got %d, want 3", n)
 		}
 		if _, err := mutexAt("/b")(a).TryLock(ctx); !errors.Is(err, lock.ErrLocked) {
-			t.Errorf("/b: %v", err)
+			t.Errorf("TryLock of /b: got %v, want %v", err, lock.ErrLocked)
 		}
 		ok(t, w.Admin().Delete(ctx, g.Grants()[1].Path(), session.AnyVersion))
 		<-g.Context().Done()
 		if cause := context.Cause(g.Context()); !errors.Is(cause, session.ErrRevoked) {
-			t.Errorf("cause: %v", cause)
+			t.Errorf("cause of the grant's context: got %v, want %v", cause, session.ErrRevoked)
 		}
 		if err := g.Unlock(ctx); !errors.Is(err, session.ErrRevoked) {
-			t.Errorf("unlock: %v", err)
+			t.Errorf("Unlock: got %v, want %v", err, session.ErrRevoked)
 		}
 		if _, err := lock.NewMulti(b.Session, nil, lock.Options{}).Lock(ctx); err == nil {
-			t.Error("locked nothing")
+			t.Error("Lock of no paths: got no error, want one")
 		}
 		w.NothingLeft()
 	})
 }
 
-// Covers L1. The context of all has ended when the first of them is given up.
+// The context of a MultiGrant has ended when the first of its locks is released.
+//
+// Covers L1.
 func TestMultiEndsBeforeItIsReleased(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		ctx := t.Context()
@@ -213,12 +221,12 @@ func TestMultiEndsBeforeItIsReleased(t *testing.T) {
 		c.Before("multi", func() { ended = errors.Is(context.Cause(g.Context()), lock.ErrReleased) })
 		ok(t, g.Unlock(ctx))
 		if !ended {
-			t.Error("a lock was given up under a context that had not ended")
+			t.Error("a lock was released before the context ended")
 		}
 	})
 }
 
-// Two that want the same locks, in different orders, both get them.
+// Several clients request the same locks in different orders, and all of them succeed.
 func TestMultisDoNotWaitForEachOther(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		var wg sync.WaitGroup
@@ -242,7 +250,9 @@ func TestMultisDoNotWaitForEachOther(t *testing.T) {
 	})
 }
 
-// Covers L1, L7. An Exclusive does not delete a node that became another's.
+// An Exclusive does not delete a node that another client has created meanwhile.
+//
+// Covers L1, L7.
 func TestExclusiveLeavesOthersNodesAlone(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		ctx := t.Context()
@@ -250,44 +260,47 @@ func TestExclusiveLeavesOthersNodesAlone(t *testing.T) {
 		e := lock.NewExclusive(a.Session, "/node", lock.Options{Label: "a"})
 		g := recipetest.Must(e.TryLock(ctx))
 		if holder, any, err := e.Holder(ctx); err != nil || !any || holder.Label != "a" || holder.Session != a.ID() {
-			t.Errorf("holder %+v %v %v", holder, any, err)
+			t.Errorf("Holder: got %+v, %v, %v, want label %q of session %#x", holder, any, err, "a", a.ID())
 		}
-		// Another call in the same session is somebody else.
+		// Another call in the same session does not hold the lock.
 		if _, err := e.TryLock(ctx); !errors.Is(err, lock.ErrLocked) {
-			t.Errorf("twice: %v", err)
+			t.Errorf("second TryLock: got %v, want %v", err, lock.ErrLocked)
 		}
 		ok(t, w.Admin().Delete(ctx, "/node", session.AnyVersion))
 		g2 := recipetest.Must(lock.NewExclusive(b.Session, "/node", lock.Options{}).TryLock(ctx))
 		if g2.Token() <= g.Token() {
-			t.Errorf("token %d after %d", g2.Token(), g.Token())
+			t.Errorf("second token: got %d, want more than %d", g2.Token(), g.Token())
 		}
 		g.Unlock(ctx)
 		if len(w.Nodes("/")) == 0 || len(w.Ephemerals("/")) != 1 {
-			t.Error("unlocked another's lock")
+			t.Error("Unlock deleted the node of another client")
 		}
 		ok(t, g2.Unlock(ctx))
 		if _, any, err := e.Holder(ctx); any || err != nil {
-			t.Errorf("holder of a free lock: %v %v", any, err)
+			t.Errorf("Holder of a free lock: got %v, %v, want false", any, err)
 		}
 		w.NothingLeft()
 	})
 }
 
-// Covers L1. A number of permits with as many digits as a sequence number is
-// not taken for one of Curator's leases.
+// A lease whose number of permits has as many digits as a sequence number is not mistaken for a
+// lease of Curator.
+//
+// Covers L1.
 func TestManyPermitsAreCounted(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		const capacity, most = 2_000_000_000, 1_500_000_000
 		g := recipetest.Must(semaphore(w.Client(), capacity).TryAcquire(t.Context(), most))
 		if _, err := semaphore(w.Client(), capacity).TryAcquire(t.Context(), most); err != lock.ErrLocked {
-			t.Errorf("more permits than there are: %v", err)
+			t.Errorf("TryAcquire of more permits than there are: got %v, want %v", err, lock.ErrLocked)
 		}
 		ok(t, g.Unlock(t.Context()))
 	})
 }
 
-// Covers L3. Who waits for permits goes on waiting over a lapse of the lease, as
-// who waits for a lock does.
+// A waiter for permits continues to wait when its lease lapses, like a waiter for a lock.
+//
+// Covers L3.
 func TestWaiterForPermitsOutlivesItsLease(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		holder := recipetest.Must(semaphore(w.Client(), 1).Acquire(t.Context(), 1))
@@ -308,8 +321,10 @@ func TestWaiterForPermitsOutlivesItsLease(t *testing.T) {
 	})
 }
 
-// Covers L1. The next one at the gate is quicker than the one before it finds
-// out that it has passed.
+// Two contenders pass the gate. The reply to the first one is lost, and the second one passes
+// before the first one has found out that it has passed.
+//
+// Covers L1.
 func TestPermitsTakenInDoubtAreKept(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		holder := recipetest.Must(semaphore(w.Client(), 3).Acquire(t.Context(), 3))
@@ -325,7 +340,7 @@ func TestPermitsTakenInDoubtAreKept(t *testing.T) {
 		ok(t, ra.err)
 		ok(t, rb.err)
 		if fired.Fired() != 1 {
-			t.Error("no reply was lost")
+			t.Errorf("lost replies: got %d, want 1", fired.Fired())
 		}
 		for _, r := range []*lock.Grant{ra.value, rb.value} {
 			if r != nil {
@@ -336,17 +351,17 @@ func TestPermitsTakenInDoubtAreKept(t *testing.T) {
 	})
 }
 
-// The server that told of the departure at the gate is lost before it answered
-// anything more, and the next one has not heard of the lease yet.
+// A server reports a departure at the gate, and its connection is lost before it answers anything
+// else. The next server does not show the new lease yet.
 //
 // Covers L1.
 func TestPermitsAreCountedAsOfTheEvent(t *testing.T) {
-	for range 40 { // as a heartbeat may be sent first, behind which reads are fresh
+	for range 40 { // repeated, because a heartbeat may be sent first and make the reads fresh
 		recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 			ctx := t.Context()
 			a := w.Client(w.On(w.Leader()))
 			b, fresh, behind := w.OnFollower()
-			ok(t, recipetest.Must(semaphore(a, 1).Acquire(ctx, 1)).Unlock(ctx)) // makes the nodes
+			ok(t, recipetest.Must(semaphore(a, 1).Acquire(ctx, 1)).Unlock(ctx)) // creates the nodes
 			time.Sleep(time.Second)
 			w.Inject(zktest.Rule{Session: a.ID(), Op: "multi", Path: "/sem/locks/*", Fate: zktest.DelayRequest, Delay: 400 * time.Millisecond})
 			first := started(func() (*lock.Grant, error) { return semaphore(a, 1).Acquire(ctx, 1) })
@@ -363,11 +378,11 @@ func TestPermitsAreCountedAsOfTheEvent(t *testing.T) {
 	}
 }
 
-// No path is not the root.
+// An empty path does not mean the root.
 func TestSemaphoreWithoutAPathIsRefused(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		if _, err := lock.NewSemaphore(w.Client().Session, "", 1, lock.Options{}).Acquire(t.Context(), 1); session.OutcomeOf(err) != session.Failed {
-			t.Errorf("acquired: %v", err)
+			t.Errorf("Acquire: got %v, want outcome %v", err, session.Failed)
 		}
 		w.NothingLeft()
 	})

@@ -16,13 +16,13 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// txn is what each kind of grant has.
+// txn is the interface that all kinds of grants implement.
 type txn interface {
 	Txn(context.Context, ...session.Op) ([]session.OpResult, error)
 	Context() context.Context
 }
 
-// grants are all kinds of grants.
+// grants maps names to functions that acquire each kind of grant.
 var grants = map[string]func(ctx context.Context, c *recipetest.Client) (txn, error){
 	"Mutex": func(ctx context.Context, c *recipetest.Client) (txn, error) { return mutexAt("/lock")(c).Lock(ctx) },
 	"writer": func(ctx context.Context, c *recipetest.Client) (txn, error) {
@@ -65,7 +65,7 @@ func eachGrant(t *testing.T, f func(t *testing.T, w *recipetest.World, c *recipe
 	}
 }
 
-// entry appends one to the log, of which each is a node.
+// entry returns an op that appends a node to the log.
 func entry() session.Op {
 	return session.CreateOp{Path: "/log/e-", Mode: session.PersistentSequential}
 }
@@ -76,24 +76,26 @@ func TestTxnIsOneRequest(t *testing.T) {
 		results, err := g.Txn(t.Context(), entry(), session.SetOp{Path: "/log", Version: 0})
 		ok(t, err)
 		if len(results) != 2 || results[0].Path != "/log/e-0000000000" || results[1].Stat == nil {
-			t.Errorf("results %+v", results)
+			t.Errorf("results: got %+v, want /log/e-0000000000 and a Stat", results)
 		}
 		c.Expect(t, "transaction", "multi")
 		_, err = g.Txn(t.Context(), entry(), session.SetOp{Path: "/log", Version: 7})
 		part := (*session.MultiError)(nil)
 		if !errors.As(err, &part) || part.Index != 1 || !errors.Is(err, zk.ErrBadVersion) || session.OutcomeOf(err) != session.Failed {
-			t.Errorf("an op of the caller's fails: %v", err)
+			t.Errorf("Txn with a failing op: got %v, outcome %v, want a MultiError of op 1", err, session.OutcomeOf(err))
 		}
 		_, err = g.Txn(t.Context(), entry())
 		ok(t, err)
 		if n := len(w.Nodes("/log")); n != 2 {
-			t.Errorf("%d entries", n)
+			t.Errorf("entries: got %d, want 2", n)
 		}
 	})
 }
 
-// Covers L6. Each loses one reply or request in turn, of the transaction and of
-// what finds out about it: what was said to be applied was, once.
+// In each run, two replies or requests are lost: one of the transaction, and one of the requests
+// that find out its outcome. Each transaction that is reported as applied was applied once.
+//
+// Covers L6.
 func TestTxnAfterALostReply(t *testing.T) {
 	for _, fate := range []zktest.Fate{zktest.CloseBeforeReply, zktest.CloseBeforeRequest} {
 		for second := range 3 {
@@ -106,15 +108,17 @@ func TestTxnAfterALostReply(t *testing.T) {
 					ok(t, err)
 				}
 				if n := len(w.Nodes("/log")); n != entries {
-					t.Errorf("%d entries, want %d; first fault fired %d times", n, entries, first.Fired())
+					t.Errorf("entries: got %d, want %d; first fault fired %d times", n, entries, first.Fired())
 				}
 			})
 		}
 	}
 }
 
-// Covers L6. A transaction that the caller gave up in doubt is not taken for
-// the next one, nor does the next one fail because of it.
+// A caller cancels a transaction whose outcome is unknown. The next transaction is not mistaken for
+// it, and does not fail because of it.
+//
+// Covers L6.
 func TestTxnAfterOneInDoubt(t *testing.T) {
 	for _, lost := range []zktest.Fate{zktest.DropRequest, zktest.DropReply} {
 		eachGrant(t, func(t *testing.T, w *recipetest.World, c *recipetest.Client, g txn) {
@@ -123,21 +127,24 @@ func TestTxnAfterOneInDoubt(t *testing.T) {
 			done := started(func() ([]session.OpResult, error) { return g.Txn(ctx, entry()) })
 			cancel()
 			if r := <-done; session.OutcomeOf(r.err) != session.Indeterminate {
-				t.Fatalf("given up: %v", r.err)
+				t.Fatalf("cancelled Txn: got %v, outcome %v, want %v", r.err, session.OutcomeOf(r.err), session.Indeterminate)
 			}
 			before := len(w.Nodes("/log"))
-			// The next one's request is lost: it must not count as applied.
+			// The request of the next transaction is lost, so it must not count as
+			// applied.
 			w.Inject(zktest.Rule{Op: "multi", Session: c.ID(), Fate: zktest.CloseBeforeRequest})
 			_, err := g.Txn(t.Context(), entry())
 			ok(t, err)
 			if n := len(w.Nodes("/log")); n != before+1 {
-				t.Errorf("%d entries, before %d", n, before)
+				t.Errorf("entries: got %d, want %d", n, before+1)
 			}
 		})
 	}
 }
 
-// Covers L6, L7. When the node is gone nothing is applied, and the grant ends.
+// If the node is gone, nothing is applied, and the grant ends.
+//
+// Covers L6, L7.
 func TestTxnWithoutTheLock(t *testing.T) {
 	eachGrant(t, func(t *testing.T, w *recipetest.World, c *recipetest.Client, g txn) {
 		for _, node := range w.Ephemerals("/") {
@@ -145,17 +152,19 @@ func TestTxnWithoutTheLock(t *testing.T) {
 		}
 		_, err := g.Txn(t.Context(), entry())
 		if session.OutcomeOf(err) != session.Failed || !errors.Is(err, session.ErrRevoked) {
-			t.Errorf("transaction: %v", err)
+			t.Errorf("Txn: got %v, outcome %v, want %v", err, session.OutcomeOf(err), session.ErrRevoked)
 		}
 		if n := len(w.Nodes("/log")); n != 0 {
-			t.Errorf("%d entries", n)
+			t.Errorf("entries: got %d, want 0", n)
 		}
 		<-g.Context().Done()
 	})
 }
 
-// Covers L1, L6. A downgrade that was given up in doubt is found out by the next
-// call: who is a reader is not told to be a writer.
+// A caller cancels a downgrade whose outcome is unknown. The next call finds the outcome, so that a
+// reader does not act like a writer.
+//
+// Covers L1, L6.
 func TestDowngradeAfterOneInDoubt(t *testing.T) {
 	for _, lost := range []zktest.Fate{zktest.DropRequest, zktest.DropReply} {
 		for _, txnFirst := range []bool{false, true} {
@@ -169,7 +178,7 @@ func TestDowngradeAfterOneInDoubt(t *testing.T) {
 				synctest.Wait()
 				cancel()
 				if r := <-done; session.OutcomeOf(r.err) != session.Indeterminate {
-					t.Fatalf("given up: %v", r.err)
+					t.Fatalf("cancelled Downgrade: got %v, outcome %v, want %v", r.err, session.OutcomeOf(r.err), session.Indeterminate)
 				}
 				if txnFirst {
 					_, err := g.Txn(t.Context())
@@ -188,7 +197,7 @@ func TestDowngradeAfterOneInDoubt(t *testing.T) {
 	}
 }
 
-// standing is a context in which a call stands still once, when it is first looked at.
+// A standing context blocks the first caller of Err.
 type standing struct {
 	context.Context
 	once  sync.Once
@@ -200,8 +209,8 @@ func (s *standing) Err() error {
 	return s.Context.Err()
 }
 
-// The lock is released, and goes on to another, while a transaction under it
-// stands still on the way to the server.
+// The lock is released and granted to another client while a transaction under it is delayed before
+// it is sent.
 //
 // Covers L6.
 func TestTransactionOfAnExclusiveDoesNotOutliveIt(t *testing.T) {
@@ -224,7 +233,7 @@ func TestTransactionOfAnExclusiveDoesNotOutliveIt(t *testing.T) {
 		}}
 		_, err := held.Txn(slow, session.SetOp{Path: "/data", Data: []byte("a"), Version: session.AnyVersion})
 		if g != nil && err == nil {
-			t.Error("applied while another held the lock")
+			t.Error("Txn: applied while another client held the lock")
 		}
 		ok(t, <-released)
 		if g == nil {
@@ -237,7 +246,7 @@ func TestTransactionOfAnExclusiveDoesNotOutliveIt(t *testing.T) {
 	})
 }
 
-// The number in the error is that of an op of the caller.
+// The index in the error is that of the caller's op, without the ops that guard the transaction.
 func TestErrorOfATransactionDoesNotNumberItsGuard(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		ctx := t.Context()
@@ -248,10 +257,10 @@ func TestErrorOfATransactionDoesNotNumberItsGuard(t *testing.T) {
 		op := session.CheckOp{Path: "/other", Version: session.AnyVersion}
 		_, err := g.Txn(ctx, op, op)
 		if !errors.Is(err, zk.ErrNoAuth) || session.OutcomeOf(err) != session.Failed {
-			t.Errorf("%v", err)
+			t.Errorf("Txn: got %v, outcome %v, want %v", err, session.OutcomeOf(err), zk.ErrNoAuth)
 		}
 		if part := (*session.MultiError)(nil); errors.As(err, &part) {
-			t.Errorf("says that op %d failed", part.Index)
+			t.Errorf("Txn: got an error of op %d, want one of no op", part.Index)
 		}
 		ok(t, g.Unlock(ctx))
 	})

@@ -13,8 +13,8 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// A jam stops the next write of a connection until it is broken, so that every later request stays
-// in the client's queue and is never written.
+// A jam blocks the next write of a connection until it is broken. Later requests stay in the
+// client's queue and are never written.
 type jam struct {
 	set    atomic.Bool
 	once   sync.Once
@@ -45,7 +45,7 @@ func (j *jam) dial(o *session.Options) {
 	}
 }
 
-// A transaction that was not sent before its connection was lost is sent on the next one.
+// A transaction that was not sent before its connection was lost is sent on the next connection.
 //
 // Covers L6.
 func TestTxnThatWasNotSentIsSentAgain(t *testing.T) {
@@ -57,7 +57,7 @@ func TestTxnThatWasNotSentIsSentAgain(t *testing.T) {
 				recipetest.Must(w.Admin().Create(t.Context(), "/log", nil, session.Persistent))
 				g := recipetest.Must(take(t.Context(), c))
 				j.set.Store(true)
-				go func() { _, _ = c.Exists(t.Context(), "/log") }() // its write is the one that stops
+				go func() { _, _ = c.Exists(t.Context(), "/log") }() // this write blocks
 				synctest.Wait()
 				done := make(chan error, 1)
 				go func() {
@@ -69,14 +69,14 @@ func TestTxnThatWasNotSentIsSentAgain(t *testing.T) {
 				ok(t, <-done)
 				ok(t, context.Cause(g.Context()))
 				if n := len(w.Nodes("/log")); n != 1 {
-					t.Errorf("%d entries, want 1", n)
+					t.Errorf("entries: got %d, want 1", n)
 				}
 			})
 		})
 	}
 }
 
-// So is the create of an Exclusive, and a release.
+// The create of an Exclusive and a release are also sent again.
 //
 // Covers L4.
 func TestExclusiveThatWasNotSentIsSentAgain(t *testing.T) {

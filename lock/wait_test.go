@@ -10,8 +10,10 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// Covers L11. Only the holder and the next contender write while they wait, however
-// many there are. After ten idle minutes each of the others is served in its turn.
+// While contenders wait, only the holder and the next contender write, no matter how many wait.
+// After ten idle minutes, each of the others is served in its turn.
+//
+// Covers L11.
 func TestWaitersWriteNothing(t *testing.T) {
 	for _, waiters := range []int{1, 40} {
 		recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
@@ -27,7 +29,7 @@ func TestWaitersWriteNothing(t *testing.T) {
 						t.Error(err)
 						return
 					}
-					served++ // the lock orders this
+					served++ // the lock protects served
 					ok(t, g.Unlock(t.Context()))
 				})
 				synctest.Wait()
@@ -35,15 +37,15 @@ func TestWaitersWriteNothing(t *testing.T) {
 			writes := w.Inject(zktest.Rule{Op: "multi", Count: -1, Fate: zktest.DelayRequest})
 			time.Sleep(10 * time.Minute)
 			perTimeout := float64(writes.Fired()) / float64(10*time.Minute/recipetest.Timeout)
-			t.Logf("%d waiters: %.1f writes a session timeout", waiters, perTimeout)
+			t.Logf("%d waiters: %.1f writes in a session timeout", waiters, perTimeout)
 			if perTimeout < 11 || perTimeout > 13 {
-				t.Errorf("%d waiters: %.1f writes a session timeout, want 12, as of two sessions", waiters, perTimeout)
+				t.Errorf("%d waiters: got %.1f writes in a session timeout, want 11 to 13, which is 6 for each of two sessions", waiters, perTimeout)
 			}
 			writes.Remove()
 			ok(t, holder.Unlock(t.Context()))
 			wg.Wait()
 			if served != waiters {
-				t.Errorf("%d of %d waiters were served", served, waiters)
+				t.Errorf("waiters served: got %d, want %d", served, waiters)
 			}
 		})
 	}

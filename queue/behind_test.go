@@ -16,64 +16,63 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// What a leader answers is not the last word (ZOOKEEPER-1675): it may be
-// deposed, or behind its own followers. A handle that is new makes its mark first,
-// which is a write that its server answers when it has caught up; one that has
-// been used does not.
+// A leader's answer to a read can be old (ZOOKEEPER-1675): the leader may be deposed, or behind its
+// own followers. A new handle creates its ledger node first. This is a write, and the server
+// answers it after it has caught up. A used handle makes no such write.
 //
 // Covers Q5, Q9, Q12.
 func TestServerThatIsBehind(t *testing.T) {
 	type pair struct{ behind, other *queue.Queue[string] }
 	cases := map[string]struct {
-		before func(t *testing.T, q pair) // while no server is behind yet
+		before func(t *testing.T, q pair) // runs while no server lags
 		then   func(t *testing.T, q pair, remake func(less int))
 	}{
 		"empty": {nil, func(t *testing.T, q pair, _ func(int)) {
 			recipetest.Check(t, q.other.Put(t.Context(), "a"))
 			if v, err := q.behind.TryTake(t.Context()); err != nil || v != "a" {
-				t.Errorf("%q, %v", v, err)
+				t.Errorf("TryTake: got %q, %v, want %q", v, err, "a")
 			}
 		}},
 		"empty before the queue was made again": {nil, func(t *testing.T, q pair, remake func(int)) {
-			remake(1) // what was read before has the same versions
+			remake(1) // the new queue has the same versions as the old one
 			recipetest.Check(t, q.other.Put(t.Context(), "a"))
 			if v, err := q.behind.TryTake(t.Context()); err != nil || v != "a" {
-				t.Errorf("%q, %v", v, err)
+				t.Errorf("TryTake: got %q, %v, want %q", v, err, "a")
 			}
 		}},
 		"peek": {nil, func(t *testing.T, q pair, _ func(int)) {
 			recipetest.Check(t, q.other.Put(t.Context(), "a"))
 			if v, err := q.behind.Peek(t.Context()); err != nil || v != "a" {
-				t.Errorf("%q, %v", v, err)
+				t.Errorf("Peek: got %q, %v, want %q", v, err, "a")
 			}
 		}},
-		"peek at what was taken": {
+		"peek at a taken item": {
 			func(t *testing.T, q pair) { recipetest.Check(t, q.behind.Put(t.Context(), "a")) },
 			func(t *testing.T, q pair, _ func(int)) {
 				recipetest.Must(q.other.Take(t.Context()))
 				if v, err := q.behind.Peek(t.Context()); !errors.Is(err, queue.ErrEmpty) {
-					t.Errorf("%q, %v", v, err)
+					t.Errorf("Peek: got %q, %v, want %v", v, err, queue.ErrEmpty)
 				}
 			}},
-		"peek at what was deleted": {
+		"peek at a deleted item": {
 			func(t *testing.T, q pair) { recipetest.Check(t, q.behind.Put(t.Context(), "old")) },
 			func(t *testing.T, q pair, remake func(int)) {
-				remake(0) // what was read before has the same name
+				remake(0) // the new item has the same name as the old one
 				recipetest.Check(t, q.other.Put(t.Context(), "new"))
 				if v, err := q.behind.Peek(t.Context()); err != nil || v != "new" {
-					t.Errorf("%q, %v", v, err)
+					t.Errorf("Peek: got %q, %v, want %q", v, err, "new")
 				}
 			}},
 		"length": {nil, func(t *testing.T, q pair, _ func(int)) {
 			recipetest.Check(t, q.other.Put(t.Context(), "a"))
 			if n, err := q.behind.Len(t.Context()); err != nil || n != 1 {
-				t.Errorf("%d, %v", n, err)
+				t.Errorf("Len: got %d, %v, want 1", n, err)
 			}
 		}},
 		"limit": {nil, func(t *testing.T, q pair, _ func(int)) {
 			recipetest.Check(t, q.other.Put(t.Context(), "a", "b"))
 			if err := q.behind.TryPut(t.Context(), "c"); !errors.Is(err, queue.ErrFull) {
-				t.Errorf("put in a full queue: %v", err)
+				t.Errorf("TryPut to a full queue: got %v, want %v", err, queue.ErrFull)
 			}
 		}},
 		"priority": {
@@ -81,7 +80,7 @@ func TestServerThatIsBehind(t *testing.T) {
 			func(t *testing.T, q pair, _ func(int)) {
 				recipetest.Check(t, q.other.Put(t.Context(), "first"))
 				if v, err := q.behind.Take(t.Context()); err != nil || v != "first" {
-					t.Errorf("%q, %v", v, err)
+					t.Errorf("Take: got %q, %v, want %q", v, err, "first")
 				}
 			}},
 		"priority of a claim": {
@@ -89,7 +88,7 @@ func TestServerThatIsBehind(t *testing.T) {
 			func(t *testing.T, q pair, _ func(int)) {
 				recipetest.Check(t, q.other.Put(t.Context(), "first"))
 				if c, err := q.behind.Claim(t.Context()); err != nil || c.Value() != "first" {
-					t.Errorf("%v, %v", c, err)
+					t.Errorf("Claim: got %v, %v, want a claim of %q", c, err, "first")
 				}
 			}},
 	}
@@ -106,7 +105,7 @@ func TestServerThatIsBehind(t *testing.T) {
 					q := pair{queue.New(behind.Session, path, o), queue.New(other.Session, path, o)}
 					recipetest.Check(t, q.other.Put(t.Context(), "warm"))
 					recipetest.Must(q.other.Take(t.Context()))
-					if used { // it has listed each priority, and has all of its marks
+					if used { // the handle has listed each priority and has all its ledger nodes
 						recipetest.Check(t, q.behind.PutPriority(t.Context(), 1, "warm"))
 						recipetest.Must(q.behind.Take(t.Context()))
 						recipetest.Check(t, q.behind.PutPriority(t.Context(), 1, "warm"))
@@ -119,7 +118,7 @@ func TestServerThatIsBehind(t *testing.T) {
 						c.before(t, q)
 					}
 					w.Lag(leader, 2*time.Second)
-					c.then(t, q, func(less int) { // than was put before
+					c.then(t, q, func(less int) { // less is the number of puts to leave out
 						recipetest.Check(t, other.DeleteAll(t.Context(), path))
 						n := 1
 						if used {
@@ -140,7 +139,7 @@ func TestServerThatIsBehind(t *testing.T) {
 	}
 }
 
-// A put that opens the next segment changes nothing in the one that was open.
+// A put that opens the next segment changes nothing in the segment that was open before.
 //
 // Covers Q5, Q12.
 func TestServerThatIsBehindASegment(t *testing.T) {
@@ -164,14 +163,14 @@ func TestServerThatIsBehindASegment(t *testing.T) {
 				w.Lag(leader, 2*time.Second)
 				recipetest.Check(t, other.Put(t.Context(), "first"))
 				if v, err := behind.TryTake(t.Context()); err != nil || v != "first" {
-					t.Errorf("%q, %v", v, err)
+					t.Errorf("TryTake: got %q, %v, want %q", v, err, "first")
 				}
 			})
 		})
 	}
 }
 
-// tryTake begins a TryTake, and gives the item or the error.
+// tryTake starts a TryTake. The channel receives the item, or the text of the error.
 func tryTake(t *testing.T, q *queue.Queue[string]) <-chan string {
 	got := make(chan string, 1)
 	go func() {
@@ -184,8 +183,8 @@ func tryTake(t *testing.T, q *queue.Queue[string]) <-chan string {
 	return got
 }
 
-// A segment is opened while one who looks for an item is between two reads,
-// and the last item of the old one is taken: the queue never was empty.
+// A producer opens the next segment while a consumer is between two reads. Then the last item of
+// the old segment is taken. The queue was never empty.
 //
 // Covers Q5.
 func TestEmptyIsOneMoment(t *testing.T) {
@@ -202,18 +201,18 @@ func TestEmptyIsOneMoment(t *testing.T) {
 		got := tryTake(t, q)
 		synctest.Wait()
 		if slow.Fired() != 1 {
-			t.Fatal("nothing was listed")
+			t.Fatalf("delayed %d lists of a segment, want 1", slow.Fired())
 		}
 		recipetest.Check(t, other.Put(t.Context(), "first of the next"))
 		recipetest.Must(other.Take(t.Context()))
 		if v := <-got; v != "first of the next" {
-			t.Errorf("took %q", v)
+			t.Errorf("TryTake: got %q, want %q", v, "first of the next")
 		}
 	})
 }
 
-// Goroutines that share a handle share its transactions; an item in another
-// segment, or of another priority, is there for all of them.
+// Goroutines that share a handle share its transactions. Each of them still gets an item of another
+// priority or segment.
 //
 // Covers Q5.
 func TestSharedHandleIsNotEmptyForTheSecond(t *testing.T) {
@@ -236,7 +235,7 @@ func TestSharedHandleIsNotEmptyForTheSecond(t *testing.T) {
 	})
 }
 
-// What a relaxed consumer read is gone, but for a part under another name.
+// The node that a relaxed consumer read is gone, but a part of it exists under another name.
 //
 // Covers Q5.
 func TestRelaxedConsumerFindsTheRest(t *testing.T) {
@@ -248,19 +247,19 @@ func TestRelaxedConsumerFindsTheRest(t *testing.T) {
 		got := tryTake(t, q)
 		synctest.Wait()
 		if slow.Fired() != 1 {
-			t.Fatal("nothing was read")
+			t.Fatalf("delayed %d reads of a node, want 1", slow.Fired())
 		}
 		recipetest.Must(other.Take(t.Context()))
 		if v := <-got; !slices.Contains(numbers(1, 3), v) {
-			t.Errorf("took %q", v)
+			t.Errorf("TryTake: got %q, want one of %q", v, numbers(1, 3))
 		}
 	})
 }
 
-// A Take that ends while it waits has taken nothing, and says so.
+// A Take that ends while it waits has taken nothing. Its outcome is Failed.
 //
 // Covers Q3.
-func TestTakeThatWaitedInVainFailed(t *testing.T) {
+func TestTakeThatEndsWhileItWaitsHasFailed(t *testing.T) {
 	ends := map[string]func(t *testing.T, s *recipetest.Client, q *queue.Queue[string], cancel func()){
 		"cancelled": func(_ *testing.T, _ *recipetest.Client, _ *queue.Queue[string], cancel func()) { cancel() },
 		"lost":      func(_ *testing.T, s *recipetest.Client, _ *queue.Queue[string], _ func()) { s.Lose() },
@@ -281,18 +280,18 @@ func TestTakeThatWaitedInVainFailed(t *testing.T) {
 				synctest.Wait()
 				end(t, s, q, cancel)
 				if err := <-result; session.OutcomeOf(err) != session.Failed {
-					t.Errorf("%v: %v", session.OutcomeOf(err), err)
+					t.Errorf("Take: got %v, outcome %v, want %v", err, session.OutcomeOf(err), session.Failed)
 				}
 			})
 		})
 	}
 }
 
-// The numbers of items that callers ask for were added up beyond what an int
-// holds, and none was left for anybody.
+// Before the fix, the sum of the numbers that callers requested could overflow an int. Then no
+// caller got an item.
 //
 // Covers Q5.
-func TestAllThereIsIsAskedForBesideOthers(t *testing.T) {
+func TestRequestForAllItemsAmongOthers(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		q, s := newQueue(w, queue.Options[string]{})
 		recipetest.Check(t, q.Put(t.Context(), "first"))
@@ -307,10 +306,10 @@ func TestAllThereIsIsAskedForBesideOthers(t *testing.T) {
 		synctest.Wait()
 		last := tryTake(t, q)
 		if a, b := <-first, <-last; a != "first" || b != "x" {
-			t.Errorf("took %q and %q", a, b)
+			t.Errorf("TryTake: got %q and %q, want %q and %q", a, b, "first", "x")
 		}
 		if n := len(<-all); n < 100 {
-			t.Errorf("took %d", n)
+			t.Errorf("TakeBatch: got %d items, want at least 100", n)
 		}
 	})
 }

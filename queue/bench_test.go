@@ -18,9 +18,9 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// serversEnv names a running ensemble for the benchmarks, host:port separated
-// by commas. They write below /zkcoord-bench and delete it again. Without it
-// they run on zktest.
+// serversEnv is the environment variable with the addresses of a running ensemble: host:port,
+// separated by commas. The benchmarks write below /zkcoord-bench and delete that node afterwards.
+// Without the variable, they run on zktest.
 const serversEnv = "ZKCOORD_BENCH_SERVERS"
 
 func benchServers(b *testing.B) []string {
@@ -40,8 +40,8 @@ func benchSession(b *testing.B, servers []string, r *counter) *session.Session {
 	return s
 }
 
-// BenchmarkThroughput puts b.N items of 100 bytes with producers, then takes
-// them with consumers, each with a session of its own.
+// BenchmarkThroughput puts b.N items of 100 bytes and then takes them. Each producer and each
+// consumer has its own session.
 func BenchmarkThroughput(b *testing.B) {
 	type shape struct {
 		name    string
@@ -108,7 +108,7 @@ func (c *counter) add(string, time.Duration, error) { c.n.Add(1) }
 
 func (c *counter) reset() int64 { return c.n.Swap(0) }
 
-// each lets each queue do its share of n in batches.
+// each runs f on every queue until the queue has done its share of n, in batches.
 func each(queues []*queue.Queue[[]byte], n, batch int, f func(*queue.Queue[[]byte], int) int) {
 	var work sync.WaitGroup
 	for i, q := range queues {
@@ -159,8 +159,8 @@ func drainAll(b *testing.B, queues []*queue.Queue[[]byte], n int, taken *atomic.
 	work.Wait()
 }
 
-// TestMillionItems fills a queue with a million items of 100 bytes and drains
-// it again, in order. It needs a real ensemble.
+// TestMillionItems puts a million items of 100 bytes into a queue, and takes them in order. It
+// needs a real ensemble.
 func TestMillionItems(t *testing.T) {
 	servers := os.Getenv(serversEnv)
 	if servers == "" {
@@ -190,7 +190,7 @@ func TestMillionItems(t *testing.T) {
 	filled := time.Since(start)
 	length, err := q.Len(t.Context())
 	if err != nil || length != n {
-		t.Fatalf("length %d, %v", length, err)
+		t.Fatalf("Len: got %d, %v, want %d", length, err, n)
 	}
 	counted := time.Since(start) - filled
 	var memory runtime.MemStats
@@ -204,7 +204,7 @@ func TestMillionItems(t *testing.T) {
 		}
 		for _, got := range items {
 			if !bytes.Equal(got, item(i)) {
-				t.Fatalf("item %d is %s", i, got)
+				t.Fatalf("item %d: got %s, want %s", i, got, item(i))
 			}
 			i++
 		}

@@ -9,8 +9,10 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// Covers Q7, Q14. What is bound to a claim has ended when what ends its hold has
-// returned: no goroutine has to be scheduled in between.
+// A context that is bound to a claim has ended when the call that ends its hold returns. No other
+// goroutine has to run in between.
+//
+// Covers Q7, Q14.
 func TestBoundContextEndsWithTheHold(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		q := New(w.Client().Session, "/q", Options[int]{})
@@ -23,7 +25,7 @@ func TestBoundContextEndsWithTheHold(t *testing.T) {
 			ctx, cancel := context.WithCancel(c.Bind(t.Context()))
 			c.hold.End(session.ErrLeaseLapsed)
 			if got := context.Cause(ctx); !errors.Is(got, session.ErrLeaseLapsed) || !errors.Is(context.Cause(c.Context()), session.ErrLeaseLapsed) {
-				t.Fatalf("cause %v, of the claim %v, want %v", got, context.Cause(c.Context()), session.ErrLeaseLapsed)
+				t.Fatalf("cause of the bound context: got %v; of the claim: got %v; want %v", got, context.Cause(c.Context()), session.ErrLeaseLapsed)
 			}
 			cancel()
 		}

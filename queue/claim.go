@@ -15,60 +15,61 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// A Token grows with every claim, over the whole ensemble: it is the transaction
-// (czxid) that made the claim. Give it to the resource that the work changes, and
-// let the resource refuse any token below the largest that it has seen. Items
-// claimed in one transaction share one.
+// A Token grows with every claim in the whole ensemble. It is the zxid of the transaction that made
+// the claim (its czxid). Pass the token to the resource that the work changes. The resource must
+// refuse any token that is smaller than the largest one it has seen. Items that were claimed in one
+// transaction have the same token.
 type Token int64
 
-// A Claim is an item that this session works on and nobody else gets. It ends
-// with Ack, Release or Reject; when the session's lease lapses or its time is
-// up, and then the item goes to somebody else.
+// A Claim is an item that this session works on and that no other consumer gets. Ack, Release and
+// Reject end it. It also ends when the session's lease lapses or when its time is up; then the item
+// goes to another consumer.
 type Claim[T any] struct {
 	q    *Queue[T]
 	item item
 	hold *recipe.Hold
 
-	bound under.Holding   // ends with the claim, and its contexts with it
-	ctx   context.Context // bound to it, and to nothing else
+	bound under.Holding   // ends when the claim ends, and ends the contexts bound to the claim
+	ctx   context.Context // bound to the claim, but to no caller's context
 
 	value T
 
 	turn chan struct{} // held by the call that changes the claim
 	over bool          // acked, released or rejected; guarded by turn
 
-	unwatch func() bool // makes the end of the hold go unnoticed
+	unwatch func() bool // disables lapsed, so that the end of the hold has no effect
 
 	mu    sync.Mutex
 	timer *time.Timer // nil without a limit
-	until time.Time   // when its time is up
+	until time.Time   // the end of the claim's time
 }
 
-// Value is the item.
+// Value returns the item.
 func (c *Claim[T]) Value() T { return c.value }
 
-// Attempt counts the claims of the item, from 1, this one included.
+// Attempt returns how often the item was claimed, including this claim. The first attempt is 1.
 func (c *Claim[T]) Attempt() int { return c.item.attempts }
 
-// Token is the claim's fencing token.
+// Token returns the claim's fencing token.
 func (c *Claim[T]) Token() Token { return Token(c.item.token) }
 
-// ID names the item for as long as it is in the queue.
+// ID returns a name that identifies the item while it is in the queue.
 func (c *Claim[T]) ID() string {
 	return fmt.Sprintf("%d/%s/%s", c.item.level, c.item.segment.name(), c.item.run.tagged("").name())
 }
 
-// Context ends when the item may no longer be worked on, before anybody else
-// can claim it: see recipe.Hold. The cause is ErrNotClaimed,
-// ErrClaimExpired, session.ErrLeaseLapsed, session.ErrRevoked,
-// session.ErrLost or session.ErrClosed. It has neither the end nor the values of
-// the context that Claim was called with: work under the context of Do or Bind,
-// which has both.
+// Context returns a context that ends when the item may no longer be worked on, before any other
+// consumer can claim it: see recipe.Hold. The cause is ErrNotClaimed, ErrClaimExpired,
+// session.ErrLeaseLapsed, session.ErrRevoked, session.ErrLost or session.ErrClosed.
+//
+// The context does not end with the context that Claim was called with, and does not have its
+// values. For the work, use the context of Do or Bind, which is derived from the caller's context.
 func (c *Claim[T]) Context() context.Context { return c.ctx }
 
-// Deadline is when Context ends if no server is heard from, or earlier, when the
-// time of the claim is up. The session makes the former later several times in each
-// session timeout, and Extend the latter. Once Context has ended it says nothing.
+// Deadline returns the time at which Context ends if no server answers until then. It is the
+// earlier of two times. One is the deadline of the session's lease, which the session postpones
+// several times in each session timeout. The other is the end of the claim's own time, which Extend
+// postpones. After Context has ended, Deadline has no meaning.
 func (c *Claim[T]) Deadline() time.Time {
 	deadline := c.hold.Deadline()
 	c.mu.Lock()
@@ -79,11 +80,12 @@ func (c *Claim[T]) Deadline() time.Time {
 	return deadline
 }
 
-// Ack takes the item out of the queue for good and applies ops, in one
-// transaction: both happen, or neither. It fails if the item is no longer
-// claimed. After a Failed error the claim goes on, for instance if ctx had ended
-// before; a *session.MultiError in it speaks of ops. Indeterminate is left only if
-// ctx or the session ended while the request was under way; then the claim is over.
+// Ack removes the item from the queue and applies ops in one transaction: both happen, or neither.
+// It fails if the item is no longer claimed.
+//
+// After a Failed error the claim continues, for example if ctx had already ended. A
+// *session.MultiError in it refers to ops. The error is Indeterminate only if ctx or the session
+// ended during the request; then the claim is over.
 func (c *Claim[T]) Ack(ctx context.Context, ops ...session.Op) error {
 	own := recipe.CloneOps(ops)
 	return c.finish(ctx, "ack", session.Failed, func(ctx context.Context) error {
@@ -91,40 +93,40 @@ func (c *Claim[T]) Ack(ctx context.Context, ops ...session.Op) error {
 	})
 }
 
-// Release gives the item back, at its place in the queue. The claim ends first. It
-// fails if the item is no longer claimed.
+// Release gives the item back, at its place in the queue. It ends the claim first. It fails if the
+// item is no longer claimed.
 //
-// ctx bounds the wait for the servers' answer, not the release. If it has ended,
-// or ends before the answer, the error is Indeterminate with its cause, the claim
-// is over, and the session goes on giving the item back: so defer
-// claim.Release(ctx) gives an item back that was not acked, however ctx ended.
+// ctx limits the wait for the servers' answer, but not the release. If ctx has ended, or ends
+// before the answer, the error is Indeterminate and has the cause of ctx. The claim is over then,
+// and the session continues to give the item back. Therefore defer claim.Release(ctx) gives back an
+// item that was not acked, no matter how ctx ended.
 func (c *Claim[T]) Release(ctx context.Context) error {
 	return c.finish(ctx, "release", session.Indeterminate, func(ctx context.Context) error {
-		c.leave() // before anybody else can have the item
+		c.leave() // before another consumer can have the item
 		return c.revoked(0, c.q.raw.txn(ctx, append(c.q.raw.releaseOps(c.item), c.item.stands())...))
 	})
 }
 
-// Reject moves the item to the dead letters. The claim ends first. If Reject fails,
-// the claim is over all the same and the item is offered again, unless ctx had
-// ended before: then nothing was done.
+// Reject moves the item to the dead letters. It ends the claim first. If Reject fails, the claim is
+// over and the item is offered again. There is one exception: if ctx had already ended, Reject does
+// nothing and the claim continues.
 func (c *Claim[T]) Reject(ctx context.Context) error {
 	return c.finish(ctx, "reject", session.Failed, func(ctx context.Context) error {
-		c.leave() // before anybody else can have the dead letter
+		c.leave() // before another consumer can have the dead letter
 		return c.revoked(0, c.q.dead.put(ctx, &putJob{items: [][]byte{c.item.data}, origin: c.item.run.origin(), also: c.q.raw.ackOps(c.item)}))
 	})
 }
 
-// Extend makes the claim last for d from now on. No request is made. It fails
-// if the claim has ended, and with session.ErrInvalid if d is not positive. It does
-// nothing if claims last with the session.
+// Extend makes the claim last for d from now. It makes no request. It fails if the claim has ended,
+// and with session.ErrInvalid if d is not positive. If claims last until the session ends
+// (Options.ClaimFor is zero), Extend does nothing.
 func (c *Claim[T]) Extend(d time.Duration) error {
 	if d <= 0 {
-		return fmt.Errorf("queue: extend claim of %s: %w", c.ID(), invalid.New("by %v, which is not positive", d))
+		return fmt.Errorf("queue: extend claim of %s: %w", c.ID(), invalid.New("%v is not positive", d))
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	// The hold ends first: what ends the context may have to wait.
+	// Check the hold too, because it can end before c.ctx does.
 	if err := cmp.Or(context.Cause(c.ctx), context.Cause(c.hold.Context())); err != nil {
 		return fmt.Errorf("queue: extend claim of %s: %w", c.ID(), err)
 	}
@@ -135,7 +137,7 @@ func (c *Claim[T]) Extend(d time.Duration) error {
 	return nil
 }
 
-// expire runs when the time is up, unless it was extended just then.
+// expire runs when the claim's time is up. It does nothing if the claim was extended meanwhile.
 func (c *Claim[T]) expire() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -144,10 +146,11 @@ func (c *Claim[T]) expire() {
 	}
 }
 
-// finish ends the claim by the transaction f, which goes on when ctx ends. Where
-// the caller does not learn whether it was applied, the claim is over too. Where ctx
-// ends before the transaction was begun, late is the effect: Indeterminate ends
-// the claim then, and lapsed gives the item back.
+// finish ends the claim by the transaction f, which continues if ctx ends. If the outcome is
+// Indeterminate, finish ends the claim as well.
+//
+// If ctx ends before the transaction begins, the error has the outcome that is given by late. If
+// this is Indeterminate, finish ends the claim, and lapsed gives the item back.
 func (c *Claim[T]) finish(ctx context.Context, op string, late session.Outcome, f func(context.Context) error) error {
 	ctx, cancel := c.bound.Unbind(ctx)
 	defer cancel()
@@ -172,8 +175,9 @@ func (c *Claim[T]) finish(ctx context.Context, op string, late session.Outcome, 
 	return nil
 }
 
-// revoked looks whether a transaction failed behind its first n ops because
-// somebody deleted the claim: then another one may be in its place.
+// revoked checks whether err means that another client has deleted the claim: the transaction
+// failed at an op after its first n ones. In this case revoked ends the claim with
+// session.ErrRevoked, because another claim may be in its place. Otherwise it returns err.
 func (c *Claim[T]) revoked(n int, err error) error {
 	part := (*session.MultiError)(nil)
 	if errors.As(err, &part) && part.Index >= n && (errors.Is(part, session.ErrNoNode) || errors.Is(part, session.ErrBadVersion)) {
@@ -183,10 +187,9 @@ func (c *Claim[T]) revoked(n int, err error) error {
 	return err
 }
 
-// take waits until the claim may be ended, and takes the turn to do so. It is
-// not waited for where the claim is over: what took it last may not have run
-// before the session ended, and never gives it back. Where ctx ends first, late is the
-// effect of the call.
+// take waits for the turn to end the claim. It does not wait if the claim is over. The reason is
+// that the owner of the turn may never return it, because its call may not run before the session
+// ends. If ctx ends first, the error has the outcome that is given by late.
 func (c *Claim[T]) take(ctx context.Context, late session.Outcome) error {
 	if ctx.Err() == nil {
 		select {
@@ -209,23 +212,23 @@ func (c *Claim[T]) refused(err error) error {
 	return &session.RequestError{Op: "txn", Path: c.q.raw.path, Outcome: session.Failed, Err: err}
 }
 
-// lost ends the context when the hold does. It is called before the hold's end goes
-// on, and must not block. A deletion of the claim may be the claim's own: lapsed
-// finds that out.
+// lost ends the claim's context when the hold ends. It must not block, because the hold waits for
+// it. It does nothing if the claim's node was deleted, because the claim's own Ack may have deleted
+// it. In this case lapsed ends the context.
 func (c *Claim[T]) lost(cause error) {
 	if !errors.Is(cause, session.ErrRevoked) {
 		c.bound.End(cause)
 	}
 }
 
-// lapsed runs when the hold has ended by itself. It gives the item to others,
-// if the session lives; else the servers do.
+// lapsed runs when the hold has ended by itself. It gives the item to other consumers if the
+// session lives. Otherwise the servers do so.
 func (c *Claim[T]) lapsed() {
 	cause := context.Cause(c.hold.Context())
 	released := recipe.Detach(c.q.raw.s, func(ctx context.Context) error {
-		// The turn first: a transaction under way was sent while the claim
-		// stood, and must not meet the claim of somebody else. Nor is it told
-		// from its own deletion of the claim before it has been answered.
+		// Take the turn first. A transaction in progress was sent while the claim was held, and
+		// must not affect a later claim by another consumer. It may also be the transaction that
+		// deleted the claim, which is unknown until it is answered.
 		select {
 		case c.turn <- struct{}{}:
 		case <-ctx.Done():
@@ -239,24 +242,24 @@ func (c *Claim[T]) lapsed() {
 		defer c.finished()
 		return c.q.raw.unclaim(ctx, c.item)
 	})
-	<-released // at the latest when the session is over
+	<-released // this waits until the session is over at the latest
 	c.bound.End(cause)
 }
 
-// leave ends the claim's context. If the call that has the turn does not end the
-// claim at the servers, lapsed does.
+// leave ends the claim's context. If the call that has the turn does not end the claim on the
+// servers, lapsed does.
 func (c *Claim[T]) leave() {
 	c.bound.End(ErrNotClaimed)
 	c.hold.End(ErrNotClaimed)
 }
 
-// finished notes that nothing of the claim is left, for who has the turn.
+// finished records that nothing of the claim is left. The caller has the turn.
 func (c *Claim[T]) finished() {
 	c.over = true
 	c.q.raw.unclaimed(1)
 }
 
-// end ends the claim's context, and what would end it by itself.
+// end ends the claim's context, and disables everything that could end the claim later.
 func (c *Claim[T]) end(cause error) {
 	c.bound.End(cause)
 	c.unwatch()
@@ -268,8 +271,8 @@ func (c *Claim[T]) end(cause error) {
 	}
 }
 
-// Claim waits for an item and claims it: nobody else gets it while the claim
-// stands. If ctx ends first nothing stays claimed.
+// Claim waits for an item and claims it. No other consumer gets the item during the claim. If ctx
+// ends first, nothing stays claimed.
 func (q *Queue[T]) Claim(ctx context.Context) (*Claim[T], error) {
 	claims, err := q.ClaimBatch(ctx, 1)
 	if err != nil {
@@ -278,8 +281,8 @@ func (q *Queue[T]) Claim(ctx context.Context) (*Claim[T], error) {
 	return claims[0], nil
 }
 
-// ClaimBatch claims at least one item and up to n, in one transaction. It fails with
-// session.ErrInvalid if n is below 1.
+// ClaimBatch waits until at least one item is free, and claims up to n items in one transaction. It
+// fails with session.ErrInvalid if n is less than 1.
 func (q *Queue[T]) ClaimBatch(ctx context.Context, n int) ([]*Claim[T], error) {
 	for {
 		got, err := q.claimSome(ctx, n)
@@ -298,13 +301,13 @@ func (q *Queue[T]) ClaimBatch(ctx context.Context, n int) ([]*Claim[T], error) {
 	}
 }
 
-// An admission is a claim, or the *DecodeError of an item in the dead letters.
+// An admission is a claim, or the *DecodeError of an item that was moved to the dead letters.
 type admission[T any] struct {
 	claim *Claim[T]
 	err   error
 }
 
-// claimSome waits for items and claims up to n. The result may be empty.
+// claimSome waits for items and claims up to n of them. The result may be empty.
 func (q *Queue[T]) claimSome(ctx context.Context, n int) (_ []admission[T], err error) {
 	ctx, done := recipe.Acquire(ctx, q.raw.s, "claim", q.raw.path)
 	defer func() { done(err) }()
@@ -315,8 +318,8 @@ func (q *Queue[T]) claimSome(ctx context.Context, n int) (_ []admission[T], err 
 	return q.claimed(ctx, items)
 }
 
-// claimed makes claims of items. Those that were claimed too often, or do not
-// decode, go to the dead letters instead. On an error nothing stays claimed.
+// claimed converts items into claims. Items that were claimed too often, or that do not decode,
+// move to the dead letters instead. On an error nothing stays claimed.
 func (q *Queue[T]) claimed(ctx context.Context, items []item) ([]admission[T], error) {
 	claims := make([]*Claim[T], 0, len(items))
 	for _, it := range items {
@@ -345,8 +348,7 @@ func (q *Queue[T]) claimed(ctx context.Context, items []item) ([]admission[T], e
 	return admitted, nil
 }
 
-// admit waits for the lease, or moves the item to the dead letters and returns
-// false.
+// admit waits for the lease, or moves the item to the dead letters and returns false.
 func (c *Claim[T]) admit(ctx context.Context, value T, undecoded error) (bool, error) {
 	if limit := c.q.opts.MaxAttempts; undecoded != nil || limit > 0 && c.item.attempts > limit {
 		return false, c.Reject(ctx)
@@ -364,20 +366,23 @@ func (c *Claim[T]) admit(ctx context.Context, value T, undecoded error) (bool, e
 	return true, nil
 }
 
-// drop ends claims whose caller does not get them.
+// drop ends claims that are not returned to the caller.
 func drop[T any](claims []*Claim[T], cause error) {
 	for _, c := range claims {
 		c.hold.End(cause)
 	}
 }
 
-// Claims claims items, one after the other. The loop ends as that over
-// [Queue.Items] does, with the reason as the error of its last round, and an
-// item that does not decode comes as a [*DecodeError] in the same way. With an
-// error the claim is nil. Up to Options.Prefetch items are claimed in one transaction; those that the loop
-// has not got to are given back when it ends, and when one round of its body
-// takes longer than the session timeout. The loop's body, or whoever it gives
-// the claim to, has to Ack, Release or Reject it.
+// Claims returns a loop that claims one item after another. The body of the loop must Ack, Release
+// or Reject each claim, or pass it to code that does.
+//
+// The loop ends for the same reasons as a loop over [Queue.Items], and its last round has the
+// reason as its error. An item that does not decode yields a [*DecodeError], and the loop
+// continues. When the error is not nil, the claim is nil.
+//
+// Up to Options.Prefetch items are claimed in one transaction. Items that the loop has not reached
+// are given back when the loop ends, and when one round of its body takes longer than the session
+// timeout.
 func (q *Queue[T]) Claims(ctx context.Context) iter.Seq2[*Claim[T], error] {
 	back := func(rest []admission[T]) {
 		for _, a := range rest {

@@ -12,7 +12,9 @@ import (
 	"github.com/zkcoord/zkcoord/queue"
 )
 
-// Covers Q8. A queue that is closed within a loop takes nothing with it.
+// If the queue is closed within a loop, the loop gives back the items that it has not reached.
+//
+// Covers Q8.
 func TestCloseGivesBackWhatALoopDidNotGetTo(t *testing.T) {
 	for _, claims := range []bool{false, true} {
 		recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
@@ -39,14 +41,16 @@ func TestCloseGivesBackWhatALoopDidNotGetTo(t *testing.T) {
 			}
 			synctest.Wait()
 			if got := drain(t, other); !slices.Equal(got, numbers(1, 4)) {
-				t.Errorf("claims %v: left are %v", claims, got)
+				t.Errorf("claims=%v: items left: got %q, want %q", claims, got, numbers(1, 4))
 			}
 		})
 	}
 }
 
-// Covers Q11. A claim outlives its queue's handle, and is given back all the
-// same when its time is up, or its session ends.
+// A claim continues after Close of its handle. Its item is still given back when the claim's time
+// is up or its session ends.
+//
+// Covers Q11.
 func TestClaimOutlivesClose(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		q, _ := newQueue(w, queue.Options[string]{ClaimFor: time.Second})
@@ -63,12 +67,12 @@ func TestClaimOutlivesClose(t *testing.T) {
 		item, err := other.Take(ctx)
 		recipetest.Check(t, err)
 		if item != "item-000001" {
-			t.Errorf("got %s", item)
+			t.Errorf("Take: got %q, want %q", item, "item-000001")
 		}
 		recipetest.Check(t, other.Close(t.Context()))
-		synctest.Wait() // q removes its mark when the last claim has been given back
+		synctest.Wait() // q removes its ledger node after the last claim was given back
 		if left := w.Nodes(path + "/marks"); len(left) > 0 {
-			t.Errorf("left of closed queues without claims: %v", left)
+			t.Errorf("ledger nodes left by closed queues: got %v, want none", left)
 		}
 	})
 }

@@ -7,9 +7,9 @@ import (
 	"fmt"
 )
 
-// A Codec makes bytes of items and items of bytes. It is used by several
-// goroutines at once. What Encode returned must not be changed any more, not
-// even when the call that puts it has returned: it may be sent later.
+// A Codec encodes items to bytes and decodes bytes to items. It must be safe for concurrent use.
+// The bytes that Encode returns must not change later, not even after the call that puts them has
+// returned, because they may be sent after that.
 type Codec[T any] interface {
 	Encode(T) ([]byte, error)
 	Decode([]byte) (T, error)
@@ -43,7 +43,7 @@ func (gobCodec[T]) Decode(data []byte) (v T, err error) {
 	return v, err
 }
 
-// Bytes stores items as they are.
+// Bytes stores items unchanged.
 func Bytes() Codec[[]byte] { return bytesCodec{} }
 
 type bytesCodec struct{}
@@ -51,9 +51,8 @@ type bytesCodec struct{}
 func (bytesCodec) Encode(v []byte) ([]byte, error)    { return bytes.Clone(v), nil }
 func (bytesCodec) Decode(data []byte) ([]byte, error) { return bytes.Clone(data), nil }
 
-// A DecodeError is an item that the codec could not decode. It has been moved
-// to the dead letters; an error that it comes joined with says why it may not be
-// there yet.
+// A DecodeError is an item that the codec could not decode. The item was moved to the dead letters.
+// If it may not be there yet, the DecodeError is joined with another error that says why.
 type DecodeError struct {
 	Data []byte
 	Err  error

@@ -8,15 +8,17 @@ import (
 	"sync"
 	"time"
 
+	"github.com/zkcoord/zkcoord/internal/batch"
 	"github.com/zkcoord/zkcoord/recipe"
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// Len counts the items in the queue, claimed ones included, dead letters
-// and items that were put with PutAt and have not joined it yet not.
-// It asks once for each segment, 256 puts or more, so on a deep queue it is a
-// matter for operators; no other call does so, but for Put with a Limit. While
-// others put and take, the number is that of no particular instant.
+// Len returns the number of items in the queue. It counts claimed items. It does not count dead
+// letters, nor items of PutAt that have not joined the queue yet.
+//
+// Len makes one request for each segment of 256 or more puts. On a deep queue this is expensive, so
+// Len is for operators. Put with a Limit is the only other call that does this. While other clients
+// put and take, the result may not be the length at any single moment.
 func (q *Queue[T]) Len(ctx context.Context) (n int, err error) {
 	if err = q.raw.closed("length"); err == nil {
 		err = recipe.ReadBarrier(ctx, q.raw.s, q.raw.path)
@@ -25,17 +27,18 @@ func (q *Queue[T]) Len(ctx context.Context) (n int, err error) {
 		n, _, err = q.raw.count(ctx)
 	}
 	if err != nil {
-		return 0, fmt.Errorf("queue: length of %s: %w", q.raw.path, err)
+		return 0, fmt.Errorf("queue: count items of %s: %w", q.raw.path, err)
 	}
 	return n, nil
 }
 
-// Peek returns the item that Take would take now, and leaves it. It fails with
-// ErrEmpty where Take would wait. That the item has not been taken, and that
-// none of a priority before it has been put, is confirmed by a majority of the
-// servers, which costs as much as a Take. That somebody claimed it, or gave back
-// one before it, the server that is asked may not know yet. An item that is due,
-// and that no consumer has moved to the queue yet, is not seen.
+// Peek returns the item that Take would take now, and leaves it in the queue. It fails with
+// ErrEmpty where Take would wait.
+//
+// A majority of the servers confirms that the item has not been taken, and that no item of a
+// smaller priority number has been put. This costs as much as a Take. The server that answers may
+// not know yet that the item was claimed, or that an earlier item was given back. Peek does not
+// return an item that is due but that no consumer has moved to the queue yet.
 func (q *Queue[T]) Peek(ctx context.Context) (value T, _ error) {
 	data, err := q.raw.peek(ctx)
 	if err == nil && data == nil {
@@ -50,19 +53,19 @@ func (q *Queue[T]) Peek(ctx context.Context) (value T, _ error) {
 	return value, nil
 }
 
-// peek returns the first item that nobody has claimed, nil if there is none.
-// Takes and claims have their turn between two attempts.
+// peek returns the first item that nobody has claimed, or nil if there is none. Takes and claims
+// can run between two attempts.
 func (q *raw) peek(ctx context.Context) ([]byte, error) {
 	for {
 		var first []byte
-		look := func(ctx context.Context) (err error) {
+		read := func(ctx context.Context) (err error) {
 			var proof []session.Op
 			if first, proof, err = q.first(ctx); err != nil {
 				return err
 			}
 			return q.confirm(ctx, proof)
 		}
-		err := q.fetchs.do(ctx, "peek", q.path, &call[*fetchJob]{job: &fetchJob{alone: look}})
+		err := q.fetchs.Do(ctx, "peek", q.path, &batch.Call[*fetchJob]{Job: &fetchJob{alone: read}})
 		if errors.Is(err, errOvertaken) {
 			continue
 		}
@@ -73,8 +76,8 @@ func (q *raw) peek(ctx context.Context) ([]byte, error) {
 	}
 }
 
-// first returns what a server shows as the first item, nil if none, and checks
-// that hold while it is that.
+// first returns the data of the first free item according to one server, or nil if there is none.
+// The checks in proof hold while it remains the first.
 func (q *raw) first(ctx context.Context) (data []byte, proof []session.Op, err error) {
 	for level := range q.tails {
 		v := &view{s: q.s, dir: q.levelDir(level)}
@@ -92,7 +95,7 @@ func (q *raw) first(ctx context.Context) (data []byte, proof []session.Op, err e
 	return nil, proof, nil
 }
 
-// count counts the items, and returns the directories that they are in.
+// count returns the number of items, and the directories that contain them.
 func (q *raw) count(ctx context.Context) (n int, dirs []string, err error) {
 	for level := range q.tails {
 		listing, err := q.s.Children(ctx, q.levelDir(level))
@@ -131,9 +134,9 @@ func (q *raw) countIn(ctx context.Context, dir string) (n int, err error) {
 	return n, err
 }
 
-// admit takes room for n items, for commitPuts, and fails with ErrFull if there
-// is none. A producer counts the items when it has used up what room it saw;
-// several share the room.
+// admit reserves room for n items on behalf of commitPuts. It fails with ErrFull if there is no
+// room. A producer counts the items again when it has used up the room that it saw. Several
+// producers divide the room between them.
 func (q *raw) admit(ctx context.Context, n int) error {
 	if q.limit == 0 {
 		return nil
@@ -159,7 +162,7 @@ func (q *raw) admit(ctx context.Context, n int) error {
 	return nil
 }
 
-// producers counts the handles that put, this one included.
+// producers counts the handles that put, including this one.
 func (q *raw) producers(ctx context.Context) (int, error) {
 	listing, err := q.s.Children(ctx, q.ledgersDir())
 	if err != nil && !errors.Is(err, session.ErrNoNode) {
@@ -177,8 +180,8 @@ func (q *raw) producers(ctx context.Context) (int, error) {
 	return max(n, 1), nil
 }
 
-// putWaiting puts, and waits while the queue is full. Producers wait in a line
-// as consumers do, and only the first watches the queue.
+// putWaiting puts, and waits while the queue is full. Waiting producers form a queue of waiters,
+// like consumers. Only the first of them watches the items.
 func (q *raw) putWaiting(ctx context.Context, job *putJob) error {
 	err := q.put(ctx, job)
 	if !errors.Is(err, ErrFull) || len(job.items) > q.limit {
@@ -206,8 +209,7 @@ func (q *raw) putWaiting(ctx context.Context, job *putJob) error {
 	}
 }
 
-// listenForRoom watches every directory with items: a taken item is a change
-// in one of them.
+// listenForRoom watches every directory with items, because a taken item changes one of them.
 func (q *raw) listenForRoom(ctx context.Context) (watches []*session.Watch, err error) {
 	_, dirs, err := q.count(ctx)
 	for level := range q.tails {

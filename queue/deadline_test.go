@@ -8,7 +8,7 @@ import (
 	"github.com/zkcoord/zkcoord/queue"
 )
 
-// A claim with a time of its own ends with that, or with the lease if that is sooner.
+// A claim with ClaimFor ends after that time, or when the lease lapses if that is earlier.
 func TestDeadlineIsTheSooner(t *testing.T) {
 	for _, lasts := range []time.Duration{0, time.Second, time.Hour} {
 		recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
@@ -23,7 +23,7 @@ func TestDeadlineIsTheSooner(t *testing.T) {
 			deadline := claim.Deadline()
 			<-claim.Context().Done()
 			if late := time.Since(deadline); late < 0 || late > time.Millisecond {
-				t.Errorf("ClaimFor %v: the context ended %v after the deadline", lasts, late)
+				t.Errorf("ClaimFor %v: the context ended %v after the deadline, want 0 to 1ms", lasts, late)
 			}
 		})
 	}

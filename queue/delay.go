@@ -11,12 +11,13 @@ import (
 
 	"github.com/zkcoord/zkcoord/internal/invalid"
 	"github.com/zkcoord/zkcoord/internal/znode"
+	"github.com/zkcoord/zkcoord/recipe"
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// Items that are not due yet lie in slots, one directory for each second and
-// priority. Consumers move them to the end of the queue when they are due:
-// whoever waits first in line at that second, and whoever is busy once a second.
+// Items that are not due yet are stored in slots: one directory for each second and priority. When
+// they are due, consumers move them to the end of the queue. The first waiter does so when the slot
+// is due, and a busy consumer does so once a second.
 
 // A slot is a directory of delayed items.
 type slot struct {
@@ -36,11 +37,12 @@ func parseSlot(name string) (slot, bool) {
 
 func (q *raw) delayedDir() string { return znode.Join(q.path, "delayed") }
 
-// PutAt is Put for items that join the end of the queue at the given time, by
-// the clocks of the consumers: not before it, and about a second after it if
-// there are consumers then. An item whose time has passed joins it at once. The
-// others join it whatever its Limit: it can grow larger by all that fall due. It fails
-// with session.ErrInvalid if the time is after the year 5000.
+// PutAt is like Put, but the items join the end of the queue at the given time. Consumers decide by
+// their own clocks: the items join not before that time, and about a second after it if there are
+// consumers then. If the time has passed, the items join at once.
+//
+// Delayed items join regardless of the Limit, so they can make the queue larger than the Limit.
+// PutAt fails with session.ErrInvalid if the time is after the year 5000.
 func (q *Queue[T]) PutAt(ctx context.Context, at time.Time, items ...T) error {
 	return q.put(ctx, func(ctx context.Context, job *putJob) error {
 		if !at.After(time.Now()) {
@@ -53,11 +55,12 @@ func (q *Queue[T]) PutAt(ctx context.Context, at time.Time, items ...T) error {
 	}, 0, items)
 }
 
-// maxYear is the last one whose seconds take no more digits than a slot's name has.
+// maxYear is the last year whose seconds fit into the digits of a slot's name.
 const maxYear = 5000
 
-// putLater puts items in a slot. The slot may have been emptied and deleted, and
-// made again by others, so its numbers alone name nothing: see run.
+// putLater puts items in a slot. Other clients may have emptied and deleted the slot and created it
+// again. Therefore the numbers of its nodes alone are not unique, and the names need a tag: see
+// run.
 func (q *raw) putLater(ctx context.Context, s slot, l lot) error {
 	dir := znode.Join(q.delayedDir(), s.name())
 	var puts []session.Op
@@ -72,17 +75,17 @@ func (q *raw) putLater(ctx context.Context, s slot, l lot) error {
 		if session.OutcomeOf(err) != session.Failed || !errors.Is(err, session.ErrNoNode) {
 			return err
 		}
-		if err := create(ctx, q.s, dir); err != nil {
+		if err := recipe.Ensure(ctx, q.s, dir, nil, session.Persistent); err != nil {
 			return refused("put", q.path, err)
 		}
 	}
 }
 
-// promoteInterval is how often a busy consumer looks for items that are due.
+// promoteInterval is how often a busy consumer checks for items that are due.
 const promoteInterval = time.Second
 
-// promoteSometimes is promote, at most once in an interval. It is for fetches
-// only.
+// promoteSometimes calls promote for the slots that are due, at most once in each interval. Only
+// fetches may call it.
 func (q *raw) promoteSometimes(ctx context.Context) error {
 	now := time.Now()
 	if now.Sub(q.promoted) < promoteInterval && (q.nextDue.IsZero() || now.Before(q.nextDue)) {
@@ -105,7 +108,7 @@ func (q *raw) promoteSometimes(ctx context.Context) error {
 	return nil
 }
 
-// slots lists the slots, the next due first.
+// slots lists the slots, the earliest first.
 func (q *raw) slots(ctx context.Context) ([]slot, error) {
 	listing, err := q.s.Children(ctx, q.delayedDir())
 	if err != nil && !errors.Is(err, session.ErrNoNode) {
@@ -125,8 +128,8 @@ func sortedSlots(names []string) []slot {
 	return slots
 }
 
-// promote moves the items of a slot to the end of the queue. Consumers do so
-// at the same time: each node is moved by one of them.
+// promote moves the items of a slot to the end of the queue. Several consumers may do so at the
+// same time. Each node is moved by one of them.
 func (q *raw) promote(ctx context.Context, s slot) error {
 	dir := znode.Join(q.delayedDir(), s.name())
 	listing, err := q.s.Children(ctx, dir)
@@ -154,7 +157,7 @@ func (q *raw) promote(ctx context.Context, s slot) error {
 			return err
 		}
 	}
-	// Not empty if something was put meanwhile; then it is done next time.
+	// The deletion fails if something was put meanwhile. The next call deletes the slot then.
 	_ = q.s.Delete(ctx, dir, session.AnyVersion)
 	return nil
 }

@@ -9,31 +9,31 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// ErrReject is for functions given to Do: an error that is ErrReject moves the
-// item to the dead letters.
+// ErrReject is for functions that run under Do. If the function returns an error that wraps
+// ErrReject, Do moves the item to the dead letters.
 var ErrReject = errors.New("queue: item rejected")
 
-// Do waits for an item, claims it, calls f, and ends the claim as f says: nil acks
-// the item, an error that is ErrReject moves it to the dead letters, and any other
-// error gives it back. f may end the claim itself, with claim.Ack and ops for
-// instance; then Do does not.
+// Do waits for an item, claims it, and calls f. It then ends the claim according to the result of
+// f. If f returns nil, Do acks the item. If f returns an error that wraps ErrReject, Do moves the
+// item to the dead letters. On any other error, Do gives the item back. If f itself has ended the
+// claim, for example by claim.Ack with ops, Do does not end it again.
 //
-// The context that f gets is derived from ctx: it has its values and its deadline,
-// and ends with it. It ends too, with the cause, when the claim is lost, before
-// anybody else can claim the item, and when Do returns. See Claim.Bind.
+// The context that f gets is derived from ctx: it has the values and the deadline of ctx, and ends
+// with ctx. It also ends, with the cause, when the claim is lost, before any other consumer can
+// claim the item. It ends when Do returns, too. See Claim.Bind.
 //
-// Do returns the error of Claim, and then f was not called; else the error of f,
-// also of one that rejects. If the claim was lost before f had returned, the error
-// is also the cause: ErrClaimExpired, session.ErrLeaseLapsed, session.ErrRevoked,
-// session.ErrLost or session.ErrClosed. The item goes to somebody else then. A
-// context.Canceled that f returns because of the loss is only in the text, so that
-// errors.Is finds it only where ctx was cancelled.
+// If Claim fails, Do returns its error and does not call f. Otherwise Do returns the error of f,
+// even if that rejects the item. If the claim was lost before f returned, the error also wraps the
+// cause: ErrClaimExpired, session.ErrLeaseLapsed, session.ErrRevoked, session.ErrLost or
+// session.ErrClosed. Another consumer gets the item then. If f returns context.Canceled because of
+// the loss, only the text of the error mentions it, so that errors.Is reports context.Canceled only
+// if ctx was cancelled.
 //
-// The claim is ended also if ctx has ended, and released if f panics. If ctx ends
-// while Do waits for the servers to confirm that, the session goes on, and Do
-// returns what f returned; or the cause, and session.OutcomeOf is Indeterminate, if
-// f returned nil: then the item may be acked, or will be, unless the session ends
-// before.
+// Do ends the claim even if ctx has ended, and releases it if f panics. ctx can also end while Do
+// waits for the servers to confirm the end of the claim. Then the session completes the request,
+// and Do returns the error of f. If f returned nil, Do returns the cause of ctx instead, and
+// session.OutcomeOf is Indeterminate: the item was acked, or will be, unless the session ends
+// before that.
 func (q *Queue[T]) Do(ctx context.Context, f func(ctx context.Context, claim *Claim[T]) error) error {
 	claim, err := q.Claim(ctx)
 	if err != nil {
@@ -48,8 +48,8 @@ func (q *Queue[T]) Do(ctx context.Context, f func(ctx context.Context, claim *Cl
 	}, func(ctx context.Context) error { return f(ctx, claim) })
 }
 
-// settle ends the claim as the result of Do's function says, also if ctx has
-// ended: then the session goes on.
+// settle ends the claim according to the result of Do's function, even if ctx has ended. The
+// session completes it then.
 func (c *Claim[T]) settle(ctx context.Context, result error) error {
 	op, end := "ack", func(ctx context.Context) error { return c.Ack(ctx) }
 	switch {
@@ -64,26 +64,26 @@ func (c *Claim[T]) settle(ctx context.Context, result error) error {
 	err := c.q.raw.carryOut(ctx, func(ctx context.Context) error {
 		err := end(ctx)
 		if session.OutcomeOf(err) == session.Failed && c.ctx.Err() == nil {
-			_ = c.Release(ctx) // nobody else does
+			_ = c.Release(ctx) // no other code releases it
 		}
 		return err
 	})
-	if err != nil && errors.Is(err, context.Cause(ctx)) { // that of ctx: the other errors say what failed
+	// Only an error of ctx does not contain the operation and the path yet.
+	if err != nil && errors.Is(err, context.Cause(ctx)) {
 		return fmt.Errorf("queue: %s %s of %s: %w", op, c.ID(), c.q.raw.path, err)
 	}
 	return err
 }
 
-// Bind returns a context for work on the item, for those who claim by hand:
+// Bind returns a context for work on the item. It is for programs that claim by hand:
 //
-//	defer claim.Release(ctx) // an error, and no more, where it was acked
+//	defer claim.Release(ctx) // fails without effect if the item was acked
 //	working := claim.Bind(ctx)
 //
-// It has the values and the deadline of ctx, and ends with it. It ends too, with
-// the cause, when the claim does: before anybody else can claim the item. Nothing
-// has to be released; what Bind registers goes when the claim ends, or when ctx
-// does.
+// The context has the values and the deadline of ctx, and ends with ctx. It also ends, with the
+// cause, when the claim ends, before any other consumer can claim the item. No call is needed to
+// free it: its resources are freed when the claim or ctx ends.
 //
-// Where somebody deletes the claim's node, or the queue, the context ends soon
-// after, when it is known not to be an Ack that deleted it.
+// If a client deletes the claim's node or the queue, the context ends soon after that, because the
+// session first has to find out that the claim's own Ack did not delete it.
 func (c *Claim[T]) Bind(ctx context.Context) context.Context { return c.bound.Bind(ctx) }

@@ -16,7 +16,7 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// claimed claims an item that is put, and returns a context that has ended.
+// claimed puts an item and claims it. It also returns a context that has ended.
 func claimed(t *testing.T, q *queue.Queue[string]) (c *queue.Claim[string], ended context.Context) {
 	t.Helper()
 	recipetest.Check(t, q.Put(t.Context(), "a"))
@@ -25,8 +25,10 @@ func claimed(t *testing.T, q *queue.Queue[string]) (c *queue.Claim[string], ende
 	return recipetest.Must(q.Claim(t.Context())), ended
 }
 
-// Covers Q15. defer claim.Release(ctx) is right however ctx ended. It chose by
-// chance whether the item was given back.
+// A deferred claim.Release(ctx) gives the item back, no matter how ctx ended. Before the fix, it
+// was random whether it did.
+//
+// Covers Q15.
 func TestReleaseWithAnEndedContextReleases(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		q, _ := newQueue(w, queue.Options[string]{})
@@ -34,18 +36,17 @@ func TestReleaseWithAnEndedContextReleases(t *testing.T) {
 			c, ended := claimed(t, q)
 			err := c.Release(ended)
 			if !errors.Is(err, context.Canceled) || session.OutcomeOf(err) != session.Indeterminate || c.Context().Err() == nil {
-				t.Fatalf("release: %v, outcome %v; claim %v", err, session.OutcomeOf(err), c.Context().Err())
+				t.Fatalf("Release: got %v, outcome %v, claim %v, want %v, outcome %v, an ended claim", err, session.OutcomeOf(err), c.Context().Err(), context.Canceled, session.Indeterminate)
 			}
 			synctest.Wait()
 			if _, err := q.TryTake(t.Context()); err != nil {
-				t.Fatalf("the item was not given back: %v", err)
+				t.Fatalf("TryTake after Release: got %v, want the item", err)
 			}
 		}
 	})
 }
 
-// A context that has ended refuses an Ack and a Reject each time, and the claim
-// goes on.
+// Ack and Reject always fail if their context has ended, and the claim continues.
 func TestAckWithAnEndedContextIsRefused(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		q, _ := newQueue(w, queue.Options[string]{})
@@ -56,7 +57,7 @@ func TestAckWithAnEndedContextIsRefused(t *testing.T) {
 				"reject": c.Reject,
 			} {
 				if err := end(ended); session.OutcomeOf(err) != session.Failed || c.Context().Err() != nil {
-					t.Fatalf("%s: %v, outcome %v; claim %v", name, err, session.OutcomeOf(err), c.Context().Err())
+					t.Fatalf("%s: got %v, outcome %v, claim %v, want outcome %v and no end of the claim", name, err, session.OutcomeOf(err), c.Context().Err(), session.Failed)
 				}
 			}
 		}
@@ -68,8 +69,8 @@ type requestID struct{}
 
 var errOwn = errors.New("own")
 
-// left is what the queue and its dead letters hold in the end. All that a claim
-// needed is gone then.
+// left returns the items that remain in the queue and in its dead letters. It checks that no
+// ephemeral node of a claim or handle remains.
 func left(t *testing.T, w *recipetest.World, q *queue.Queue[string]) (items, dead []string) {
 	t.Helper()
 	synctest.Wait()
@@ -90,8 +91,10 @@ func left(t *testing.T, w *recipetest.World, q *queue.Queue[string]) (items, dea
 	return items, dead
 }
 
-// Covers Q14. The claim ends as the function says, whether or not the caller's
-// context has ended meanwhile.
+// The claim ends according to the result of the function, whether or not the caller's context has
+// ended meanwhile.
+//
+// Covers Q14.
 func TestDoEndsTheClaimAsItsFunctionSays(t *testing.T) {
 	reject := fmt.Errorf("no picture: %w", queue.ErrReject)
 	for name, c := range map[string]struct {
@@ -128,17 +131,17 @@ func TestDoEndsTheClaimAsItsFunctionSays(t *testing.T) {
 					})
 					want := c.want
 					if cancelled && want == nil {
-						want = context.Canceled // it is not known to be acked yet
+						want = context.Canceled // the Ack is not confirmed yet
 						if session.OutcomeOf(err) != session.Indeterminate {
-							t.Errorf("outcome %v, want %v", session.OutcomeOf(err), session.Indeterminate)
+							t.Errorf("outcome: got %v, want %v", session.OutcomeOf(err), session.Indeterminate)
 						}
 					}
 					if !errors.Is(err, want) || cancelled && c.want != nil && errors.Is(err, context.Canceled) || inner.Err() == nil {
-						t.Errorf("error %v, want %v; inner context %v", err, want, inner.Err())
+						t.Errorf("Do: got %v, want %v; inner context: got %v, want an error", err, want, inner.Err())
 					}
 					items, dead := left(t, w, q)
 					if !slices.Equal(items, c.items) || !slices.Equal(dead, c.dead) {
-						t.Errorf("items %v, want %v; dead letters %v, want %v", items, c.items, dead, c.dead)
+						t.Errorf("items left: got %q, want %q; dead letters: got %q, want %q", items, c.items, dead, c.dead)
 					}
 				})
 			})
@@ -146,7 +149,10 @@ func TestDoEndsTheClaimAsItsFunctionSays(t *testing.T) {
 	}
 }
 
-// Covers Q14. A consumer stops on its own shutdown.
+// The context of the function has the values and the deadline of the caller's context, and ends
+// when the program shuts down.
+//
+// Covers Q14.
 func TestWorkOnAnItemIsTheCallers(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		q, _ := newQueue(w, queue.Options[string]{})
@@ -158,29 +164,31 @@ func TestWorkOnAnItemIsTheCallers(t *testing.T) {
 		err := q.Do(ctx, func(ctx context.Context, c *queue.Claim[string]) error {
 			want, _ := timed.Deadline()
 			if got, _ := ctx.Deadline(); got != want || ctx.Value(requestID{}) != 7 || ctx.Err() != nil {
-				t.Errorf("deadline %v, want %v; value %v; err %v", got, want, ctx.Value(requestID{}), ctx.Err())
+				t.Errorf("inner context: deadline %v, want %v; value %v, want 7; error %v, want none", got, want, ctx.Value(requestID{}), ctx.Err())
 			}
 			time.AfterFunc(time.Second, func() { cancel(errDown) })
 			<-ctx.Done()
 			if c.Context().Err() != nil {
-				t.Errorf("the claim has ended: %v", context.Cause(c.Context()))
+				t.Errorf("claim: ended with %v, want it to continue", context.Cause(c.Context()))
 			}
 			return context.Cause(ctx)
 		})
 		if err != errDown {
-			t.Errorf("error %v, want %v", err, errDown)
+			t.Errorf("Do: got %v, want %v", err, errDown)
 		}
 		if err := q.Do(ctx, nil); !errors.Is(err, errDown) {
-			t.Errorf("the next call: %v, want %v", err, errDown)
+			t.Errorf("next Do: got %v, want %v", err, errDown)
 		}
 		if items, _ := left(t, w, q); len(items) != 1 {
-			t.Errorf("items %v, want one", items)
+			t.Errorf("items left: got %q, want one", items)
 		}
 	})
 }
 
-// Covers Q14. What is lost meanwhile is in the error, and is not taken for the
-// caller's own end.
+// If the claim is lost during Do, the error says so. It is not mistaken for the end of the caller's
+// context.
+//
+// Covers Q14.
 func TestLossDuringDoIsItsError(t *testing.T) {
 	for name, c := range map[string]struct {
 		lose func(ctx context.Context, w *recipetest.World, c *recipetest.Client)
@@ -201,12 +209,12 @@ func TestLossDuringDoIsItsError(t *testing.T) {
 						time.AfterFunc(time.Second, func() { c.lose(t.Context(), w, client) })
 						<-ctx.Done()
 						if got := context.Cause(ctx); !errors.Is(got, c.want) {
-							t.Errorf("cause of the inner context %v, want %v", got, c.want)
+							t.Errorf("cause of the inner context: got %v, want %v", got, c.want)
 						}
 						return result
 					})
 					if !errors.Is(err, c.want) || errors.Is(err, context.Canceled) || result == errOwn && !errors.Is(err, errOwn) {
-						t.Errorf("%v after a function that returned %v, want %v", err, result, c.want)
+						t.Errorf("Do of a function that returned %v: got %v, want %v", result, err, c.want)
 					}
 					client.Close()
 					w.NothingLeft()
@@ -216,7 +224,9 @@ func TestLossDuringDoIsItsError(t *testing.T) {
 	}
 }
 
-// Covers Q14. A consumer that panics gives the item back.
+// If the function of Do panics, the item is given back.
+//
+// Covers Q14.
 func TestPanickingConsumerGivesBack(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		q, _ := newQueue(w, queue.Options[string]{})
@@ -224,22 +234,22 @@ func TestPanickingConsumerGivesBack(t *testing.T) {
 		func() {
 			defer func() {
 				if got := recover(); got != errOwn {
-					t.Errorf("recovered %v, want %v", got, errOwn)
+					t.Errorf("recovered: got %v, want %v", got, errOwn)
 				}
 			}()
 			_ = q.Do(t.Context(), func(context.Context, *queue.Claim[string]) error { panic(errOwn) })
 		}()
 		if items, _ := left(t, w, q); len(items) != 1 {
-			t.Errorf("items %v, want one", items)
+			t.Errorf("items left: got %q, want one", items)
 		}
 	})
 }
 
-// results are what the function of Do returns for each of the items put.
+// results maps each item to the error that the function of Do returns for it.
 var results = map[string]error{"acked": nil, "given back": errOwn, "rejected": queue.ErrReject}
 
-// doEach puts an item for each result, has Do called once for each, and looks at
-// what is left of them.
+// doEach puts an item for each result, calls Do once for each, and checks where the items are after
+// that. It reports whether a call failed.
 func doEach(t *testing.T, ctx context.Context, q, other *queue.Queue[string], settle func()) (failed bool) {
 	t.Helper()
 	recipetest.Check(t, other.Put(t.Context(), slices.Sorted(maps.Keys(results))...))
@@ -260,13 +270,13 @@ func doEach(t *testing.T, ctx context.Context, q, other *queue.Queue[string], se
 		inRest, inDead := slices.Contains(rest, item), slices.Contains(dead, item)
 		switch {
 		case inRest && inDead:
-			t.Errorf("%s: in the queue and in the dead letters", item)
+			t.Errorf("%s: in the queue and in the dead letters, want one of them", item)
 		case !called && !inRest:
-			t.Errorf("%s: no function was called for it, and it is gone", item)
+			t.Errorf("%s: gone although no function was called for it", item)
 		case result == errOwn && !inRest, result == queue.ErrReject && !inRest && !inDead:
-			t.Errorf("%s: it is lost; error %v", item, err)
+			t.Errorf("%s: lost after Do returned %v, want it in the queue or the dead letters", item, err)
 		case called && result == nil && (err == nil && inRest || inDead || session.OutcomeOf(err) == session.Failed && !inRest):
-			t.Errorf("%s: in the queue %v, in the dead letters %v; error %v", item, inRest, inDead, err)
+			t.Errorf("%s: in the queue %v, in the dead letters %v, want it acked as Do returned %v", item, inRest, inDead, err)
 		}
 	}
 	return failed
@@ -279,7 +289,7 @@ func TestDoAtEachLostRequest(t *testing.T) {
 		other, _ := newQueue(tr.World, queue.Options[string]{})
 		tr.Strike(s)
 		if failed := doEach(t, t.Context(), q, other, func() { settle(tr) }); failed && !tr.Loses() {
-			t.Error("a call failed although its session lives")
+			t.Error("Do: a call failed although its session lives")
 		}
 	})
 }
@@ -292,21 +302,23 @@ func TestCancelledDoEndsTheClaim(t *testing.T) {
 	})
 }
 
-// Covers Q8. Close removes the handle's nodes however its context ended.
+// Close removes the handle's nodes even if its context has ended.
+//
+// Covers Q8.
 func TestCloseWithAnEndedContextCloses(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		q, client := newQueue(w, queue.Options[string]{})
 		c, ended := claimed(t, q)
 		recipetest.Check(t, c.Ack(t.Context()))
 		if err := q.Close(ended); !errors.Is(err, context.Canceled) {
-			t.Errorf("close: %v, want %v", err, context.Canceled)
+			t.Errorf("Close: got %v, want %v", err, context.Canceled)
 		}
 		synctest.Wait()
 		if marks := w.Ephemerals(path); len(marks) > 0 {
-			t.Errorf("left behind: %v", marks)
+			t.Errorf("ephemeral nodes left: got %v, want none", marks)
 		}
 		if err := q.Put(t.Context(), "b"); !errors.Is(err, queue.ErrClosed) || client.Err() != nil {
-			t.Errorf("put: %v, want %v", err, queue.ErrClosed)
+			t.Errorf("Put: got %v, want %v; session: %v", err, queue.ErrClosed, client.Err())
 		}
 	})
 }

@@ -1,154 +1,182 @@
-// Package queue is a first-in first-out queue between processes, on ZooKeeper,
-// with claims, dead letters, priorities and a bound.
-//
-// [Queue.Take] gives an item to one consumer and forgets it: at most once.
-// [Queue.Claim] gives it to one consumer at a time, and it stays until that one
-// has called [Claim.Ack]: at least once, and exactly once for effects that are
-// part of the Ack. A claim rests on the session's lease: its context ends
-// before anybody else can claim the item. What a consumer does outside of
-// ZooKeeper after it was paused for longer than that, only [Claim.Token] can
-// refuse.
+// Package queue is a first-in first-out queue that processes share through ZooKeeper. It has
+// claims, dead letters, priorities, delayed items and a limit.
 //
 // # Usage
 //
 //	jobs := queue.New(s, "/jobs", queue.Options[Job]{MaxAttempts: 3})
-//	err := jobs.Do(ctx, func(ctx context.Context, claim *queue.Claim[Job]) error {
+//
+//	err := jobs.Put(ctx, Job{ID: 1}, Job{ID: 2}) // both or none
+//
+//	err = jobs.Do(ctx, func(ctx context.Context, claim *queue.Claim[Job]) error {
 //		return work(ctx, claim.Value()) // stops when ctx ends
 //	})
 //
-// Do waits for an item and claims it. It acks the item if the function returns nil,
-// gives it back on an error, and moves it to the dead letters if the error is
-// [ErrReject]. The context of the function ends with that of the caller, and when
-// the claim is lost. Those who claim by hand work under [Claim.Bind].
+// Do waits for an item and claims it. If the function returns nil, Do acks the item. If the
+// function returns an error, Do gives the item back; an error that wraps [ErrReject] moves the item
+// to the dead letters. The context of the function ends when the caller's context ends or when the
+// claim is lost. A program that claims by hand works under [Claim.Bind].
+//
+// There are two ways to consume:
+//
+//   - [Queue.Take] deletes an item and returns it to one consumer: at most once.
+//   - [Queue.Claim] gives an item to one consumer at a time. The item stays in the queue until that
+//     consumer calls [Claim.Ack]: at least once, and exactly once for effects that are part of the
+//     Ack.
+//
+// A claim depends on the lease of its session: the context of the claim ends before any other
+// consumer can claim the item. A consumer that was paused for longer than that may still act
+// outside of ZooKeeper. Only the resource can refuse such an act, by [Claim.Token].
 //
 // # Guarantees
 //
-// Q1. Every item that is given out is one that was put, as it was put.
+// Q1. Every item that a consumer gets was put by a producer, and has the content that was put.
 //
-// Q2. An item is put once or not at all, whichever replies are lost, and a
-// batch as a whole. Put tells which.
+// Q2. Put adds an item once or not at all, whichever replies are lost. It adds a batch as a whole
+// or not at all. Put reports which.
 //
-// Q3. An item is taken by one consumer, once. When Take returns an item, it is
-// deleted; when it returns an error, the item is in its place again or will be,
-// unless the session or the process ended on the way, or somebody deleted the
-// queue.
+// Q3. Each item is taken by one consumer, once. When Take returns an item, the item has been
+// deleted. When Take returns an error, the item is in its place again or will be, unless the
+// session or the process ended during the call, or a client deleted the queue.
 //
-// Q4. Items are taken in the order of the transactions that put them, so also
-// in real time and for each producer; a batch in its own order. Exceptions: an
-// item that was given back (a claim released or lapsed, a cancelled Take, the
-// rest of a loop) is offered at the latest when its consumer has drained one
-// segment or would wait. Claims, and takes with Options.Relaxed, keep the order
-// of segments only; within one they go in order while consumers do not collide.
+// In other words, a lost reply or a cancelled call neither loses nor duplicates an item. A crash of
+// the consumer in the middle of a Take can lose the item.
 //
-// Q5. TryTake answers ErrEmpty only if at one time during the call all items
-// were taken or claimed, as a majority of the servers knew; an item that was
-// given back meanwhile may be passed over.
+// Q4. Items are taken in the order of the transactions that put them. This order agrees with real
+// time and with the order of each producer. A batch keeps its own order. There are two exceptions.
+// First, an item can be given back: by a claim that is released or lapses, by a cancelled Take, or
+// by a loop that has not reached it. A consumer is offered such an item at the latest when it has
+// drained one segment or would otherwise wait. Second, claims, and takes with Options.Relaxed, keep
+// only the order of segments. Within a segment they go in order while consumers do not collide.
 //
-// Q6. A consumer that waits gets an item soon after there is one. A put wakes
-// one consumer, and one more for each that has been served, however many wait.
-// If that one is dead or cut off, the others wait for its session to expire.
+// Q5. TryTake returns ErrEmpty only if, at one moment during the call, all items were taken or
+// claimed according to a majority of the servers. It may pass over an item that was given back
+// during the call.
 //
-// Q7. An item has one claim at a time. The context of a claim ends before
-// anybody else can claim the item. (Assumptions: see package session, S2.)
+// Q6. A waiting consumer gets an item soon after there is one. A put wakes one consumer, and each
+// consumer that was served wakes one more, however many wait. If the woken consumer is dead or cut
+// off, the others wait until its session expires.
 //
-// Q8. A call that fails or is cancelled leaves no node, no claim, and no item
-// in nobody's hands: they are removed or given back at once, or as soon as a
-// server can be reached, or with the session.
+// In other words, Take is first-in first-out except for items that were given back, and a put wakes
+// one consumer instead of all of them.
 //
-// Q9. With a Limit, a producer adds nothing that makes the queue larger than
-// that, as it counted. Alone it is exact. Several that put at the same time
-// share the room that they see, and may exceed it by a share each. Items put
-// with PutAt are not counted before they are due, nor held up then.
+// Q7. An item has at most one claim at a time. The context of a claim ends before any other
+// consumer can claim the item. Guarantee S2 of package session states the assumptions.
 //
-// Q10. Ack takes the item away and applies its ops in one transaction, while
-// the claim stands, or does neither, and tells truly which.
+// Q8. A call that fails or is cancelled leaves no node, no claim, and no item that is neither in
+// the queue nor returned to a caller. These are removed or given back at once, or as soon as a
+// server can be reached, or when the session ends.
 //
-// Q11. An item that is not acked is not lost: it is offered again when its
-// claimer released it, lapsed or died. Each claim is counted by the servers;
-// after Options.MaxAttempts the item goes to the dead letters, in one
-// transaction.
+// Q9. If Options.Limit is set, a producer adds no items that would make the queue larger than the
+// limit, according to its own count. With a single producer the limit is exact. Producers that put
+// at the same time divide the room that they see, and each of them may exceed the limit by one
+// share. Items of PutAt are not counted before they are due. When they are due, the limit does not
+// delay them.
 //
-// Q12. An item of a priority is given out only if none before it is free: that
-// nothing was put there meanwhile is checked in the transaction that gives it
-// out. An item that was given back meanwhile may be passed over.
+// Q10. Ack removes the item and applies its ops in one transaction while the claim is held, or does
+// neither. It reports truthfully which.
 //
-// Q13. An item put with PutAt joins the queue once, not before its time by the
-// clock of the consumer that moves it, and is in one place at any time.
+// Q11. A claimed item that is not acked is not lost. It is offered again when its claimer releases
+// it, when the claim lapses, or when the claimer dies. The servers count the claims. After
+// Options.MaxAttempts claims, the item moves to the dead letters in one transaction.
 //
-// Q14. The context of Do, and of a claim's Bind, is derived from that of the
-// caller, and ends too, with the cause, before anybody else can claim the item.
-// When its function has returned or panicked, Do ends the claim as the function
-// says, also if the caller's context has ended. Its error says if the claim was
-// lost before.
+// In other words, the effects of an item happen once if they are ops of its Ack. All other effects
+// can happen more than once, because an item is claimed again if its consumer fails.
 //
-// Q15. Release ends the claim and begins to give the item back whatever the state
-// of its context, and the session finishes it.
+// Q12. An item is given out only if no item with a smaller priority number is free. The transaction
+// that gives the item out also checks that no such item was put meanwhile. An item that was given
+// back meanwhile may be passed over.
+//
+// Q13. An item of PutAt joins the queue once, and not before its time by the clock of the consumer
+// that moves it. It is in exactly one place at any time.
+//
+// In other words, an urgent item goes first even if it is put late, and a delayed item is
+// neither early nor lost nor duplicated.
+//
+// Q14. The contexts of Do and of Claim.Bind are derived from the caller's context. When the claim
+// ends, they end too, with the cause, before any other consumer can claim the item. When the
+// function of Do has returned or panicked, Do ends the claim according to the result, even if the
+// caller's context has ended. If the claim was lost before that, the error of Do says so.
+//
+// Q15. Release ends the claim and begins to give the item back even if its context has ended. The
+// session completes this.
+//
+// In other words, the work on an item stops when the program stops or the claim is lost. A deferred
+// Release then gives the item back.
 //
 // # Not guaranteed
 //
-// A Take, or a loop over Items with Prefetch, whose process crashes, loses what
-// it had taken. Use claims for what must not be lost.
+// If the process of a Take crashes, or that of a loop over Items with Prefetch, the items that it
+// had taken are lost. Use claims for items that must not be lost.
 //
-// # Which call tells what after a lost reply
+// # Outcomes after a lost reply
 //
-// Every transaction sets a node of the handle's own, conditional on its
-// version, and is sent again until it is answered; so its outcome is known
-// while the session lives. If the session ends first, or ctx does while the
-// transaction is under way, or if somebody deletes that node after a reply was
-// lost, session.OutcomeOf is Indeterminate: Put may have put; Take may have lost
-// an item, unless it is only ctx that ended: then it is put back; Ack, Release
-// and Reject may have happened, and the claim is over in any case.
+// Every transaction also sets a ledger node that belongs to the handle, conditional on its version.
+// The handle repeats the transaction until it is answered. Therefore the outcome is known while the
+// session lives. The outcome is unknown in three cases: the session ends first, ctx ends during the
+// transaction, or a client deletes the ledger node after a reply was lost. Then session.OutcomeOf
+// reports Indeterminate, which means:
+//
+//   - Put may have added the items.
+//   - Take may have lost an item. If only ctx ended, the item is put back instead.
+//   - Ack, Release and Reject may have happened. The claim is over in any case.
 //
 // # Session loss
 //
-// Calls under way and loops end, with an error that says why. Claims end at the
-// latest with the session, and the servers give their items to others when they
-// expire it. Open a new session and a new queue; see session.Run.
+// Calls in progress and loops end with an error that says why. Claims end with the session at the
+// latest. The servers make their items available to others when they expire the session. Open a new
+// session and a new queue; see session.Run.
 //
 // # Deleting a queue
 //
-// Somebody may delete a queue while there are handles, and it may be made anew.
-// They go on with the new one: nothing that they had read of the old one is given
-// out, claims on its items end with session.ErrRevoked, and what was to be given
-// back is gone with it. They know by their nodes in marks: who deletes those alone
-// revokes the claims, and who deletes items has to delete those too.
+// A client may delete a queue while handles are in use, and the queue may be created again. The
+// handles then continue with the new queue. They give out nothing that they had read from the old
+// queue. Claims on its items end with session.ErrRevoked. Items that were about to be given back
+// are gone with the old queue.
+//
+// Handles detect the deletion by their ledger nodes, which are below <path>/marks. A client that
+// deletes only those nodes revokes the claims. A client that deletes items must delete the ledger
+// nodes too.
 //
 // # Cost
 //
-// With c items a transaction: Put 1/c requests an item, Take 2/c (read the node
-// that they share, delete it; reads go ahead, several at once), Claim 3/c and Ack 1/c or less, as all goroutines
-// that use one Queue share transactions. An item that is claimed for a second time costs two requests more: one of them
-// writes it again. To find nothing costs a list of the
-// segments and of the last one, and an ErrEmpty a transaction. To wait costs a node in a line, its deletion,
-// and five watches for the first in the line. A segment is listed once for each
-// consumer, and again where another took a part of a node. A consumer looks once
-// a second for items that are due.
+// The goroutines that use one Queue share transactions. With c items in each transaction, an item
+// costs:
+//
+//   - Put: 1/c requests.
+//   - Take: 2/c requests, one to read the node that the items share and one to delete it. Several
+//     nodes are read ahead at once.
+//   - Claim: 3/c requests, and 1/c or fewer for the Ack. An item that is claimed for a second time
+//     costs two more requests, one of which writes the item again.
+//
+// A call that finds no item costs a list of the segments and a list of the last segment. ErrEmpty
+// costs one transaction more. Waiting costs the creation and deletion of a node in the queue of
+// waiters, and five watches for the first waiter. Each consumer lists a segment once, and again
+// when another consumer took part of a node. A consumer checks once a second for delayed items that
+// are due.
 //
 // # Goroutines
 //
-// None, beyond those of the requests under way.
+// The package keeps no goroutines, except those of requests in progress.
 //
 // # Znodes
 //
 //	<path>/items/<priority>                      version = number of the open segment
-//	<path>/items/<priority>/<segment>            some 256 puts, which its version counts
+//	<path>/items/<priority>/<segment>            about 256 puts, which its version counts
 //	<path>/items/<priority>/<segment>/<first>.<last>-<number>    items, always the same ones
 //	<path>/items/<priority>/<segment>/<first>.<last>-<tag>-<number>    an item that was put back
 //	<path>/items/<priority>/<segment>/<first>.<last>-t<origin>-<number>    items that were put in a trace
 //	<path>/items/<priority>/<segment>/<...>/c    the claim on an item; ephemeral
-//	<path>/marks/<id>-<kind>-<number>            counts a handle's transactions; ephemeral
+//	<path>/marks/<id>-<kind>-<number>            the ledger node of a handle; ephemeral
 //	<path>/waiters/<id>-<kind>-<number>          a consumer, or producer, that waits; ephemeral
 //	<path>/delayed/<second>-<priority>/<first>.<last>-<tag>-<number>   items that are not due yet
 //	<path>/dead                                  a queue: the dead letters
 //
-// A put checks the version of <priority>, and who finds the open segment full
-// opens the next one and sets that version in the same transaction as its own
-// items. So the order of puts is the order of segments and of numbers, and a
-// queue of a million items is no directory of a million names: nothing but Len
-// ever lists it all.
+// A put checks the version of <priority>. A producer that finds the open segment full opens the
+// next one: it sets that version in the same transaction that puts its items. Therefore the order
+// of puts is the order of segments, and of the numbers within a segment. A queue of a million items
+// is never one directory of a million names, and only Len and a Put with a Limit list all segments.
 //
-// Items of kazoo's Queue and Curator's SimpleDistributedQueue are not consumed:
-// they are one znode each in one directory, which is what makes those slow and
-// lets them fail at some ten thousand items, and neither library could take
-// from segments.
+// This package does not consume the items of kazoo's Queue and Curator's SimpleDistributedQueue.
+// Those libraries store each item as one znode in one directory. This makes them slow, and lets
+// them fail at about ten thousand items. Neither of them can take items from segments.
 package queue

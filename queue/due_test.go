@@ -11,8 +11,8 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// A consumer that waits for an item to be due asks for it then, and not all the
-// time before.
+// A consumer that waits for a delayed item requests it when it is due, and does not poll before
+// that.
 func TestWaitingForADelayedItemCostsFewRequests(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		q, r := newQueue(w, queue.Options[string]{})
@@ -32,16 +32,15 @@ func TestWaitingForADelayedItemCostsFewRequests(t *testing.T) {
 		recipetest.Check(t, p.PutAt(t.Context(), at, "later"))
 		<-got
 		if late := time.Since(at); late > time.Second {
-			t.Errorf("%v late", late)
+			t.Errorf("taken %v after its time, want at most 1s", late)
 		}
 		if n := r.Count(); n > 60 {
-			t.Errorf("%d requests", n)
+			t.Errorf("got %d requests, want at most 60", n)
 		}
 	})
 }
 
-// Nor does it ask all the time where something that is not an item keeps a slot
-// from being removed.
+// A consumer does not poll either if a foreign node keeps a slot from being deleted.
 func TestForeignNodeAmongDelayedItemsCostsFewRequests(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		q, r := newQueue(w, queue.Options[string]{})
@@ -57,12 +56,12 @@ func TestForeignNodeAmongDelayedItemsCostsFewRequests(t *testing.T) {
 		}()
 		recipetest.Must(q.Take(t.Context()))
 		if n := r.Count(); n > 200 {
-			t.Errorf("%d requests", n)
+			t.Errorf("got %d requests, want at most 200", n)
 		}
 	})
 }
 
-// A time is rounded up to the second whose directory the item lies in, not down.
+// The time of a delayed item is rounded up to the second of its slot, and not down.
 //
 // Covers Q13.
 func TestDelayedItemsAreNotEarly(t *testing.T) {
@@ -74,7 +73,7 @@ func TestDelayedItemsAreNotEarly(t *testing.T) {
 					p, _ := newQueue(w, queue.Options[string]{})
 					at := time.Now().Truncate(time.Second).Add(3*time.Second + part)
 					recipetest.Check(t, p.PutAt(t.Context(), at, "x"))
-					time.Sleep(600 * time.Millisecond) // it does not look at whole seconds
+					time.Sleep(600 * time.Millisecond) // so that the consumer does not check at whole seconds
 					for busy {
 						recipetest.Check(t, p.Put(t.Context(), "other"))
 						if recipetest.Must(q.Take(t.Context())) == "x" {
@@ -86,7 +85,7 @@ func TestDelayedItemsAreNotEarly(t *testing.T) {
 						recipetest.Must(q.Take(t.Context()))
 					}
 					if late := time.Since(at); late < 0 || late > 2*time.Second {
-						t.Errorf("taken %v after its time", late)
+						t.Errorf("taken %v after its time, want 0 to 2s", late)
 					}
 				})
 			})

@@ -55,8 +55,8 @@ func ExampleQueue() {
 	// 2 publish
 }
 
-// An item stays in the queue until it is acked, and what it led to is written
-// in the same transaction.
+// An item stays in the queue until it is acked. The Ack also writes the result of the work, in the
+// same transaction.
 func ExampleClaim() {
 	s, done := open()
 	defer done()
@@ -70,8 +70,8 @@ func ExampleClaim() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer claim.Release(ctx) // gives the item back, unless it was acked
-	// Work under claim.Bind(ctx): it ends before anybody else gets the item.
+	defer claim.Release(ctx) // gives the item back unless it was acked
+	// Work under claim.Bind(ctx), which ends before any other consumer gets the item.
 	result := fmt.Sprintf("%s done, attempt %d", claim.Value().Task, claim.Attempt())
 	if err := claim.Ack(ctx, session.CreateOp{Path: "/result-1", Data: []byte(result)}); err != nil {
 		log.Fatal(err)
@@ -81,7 +81,7 @@ func ExampleClaim() {
 	// Output: resize done, attempt 1 <nil>
 }
 
-// A resource refuses a worker whose claim was followed by another one.
+// A resource refuses a late worker, because another consumer has claimed the item since.
 func ExampleToken() {
 	s, done := open()
 	defer done()
@@ -115,7 +115,7 @@ func ExampleToken() {
 	// first, late: false
 }
 
-// One item goes wrong and is tried again, another one cannot be done at all.
+// One item fails once and is tried again. Another item cannot be done at all.
 func ExampleQueue_Do() {
 	s, done := open()
 	defer done()
@@ -179,7 +179,7 @@ func ExampleDecodeError() {
 	// no JSON <nil>
 }
 
-// An item that cannot be done is tried three times and then kept aside.
+// An item that cannot be done is tried three times, and then moved to the dead letters.
 func ExampleOptions() {
 	s, done := open()
 	defer done()

@@ -17,7 +17,7 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// drain takes all there is and claimable, through a session of its own.
+// drain takes all free items.
 func drain(t *testing.T, q *queue.Queue[string]) (items []string) {
 	t.Helper()
 	for {
@@ -30,7 +30,7 @@ func drain(t *testing.T, q *queue.Queue[string]) (items []string) {
 	}
 }
 
-// settle waits until clean-up has ended, and the lost session has expired.
+// settle waits until detached work has ended, and until a lost session has expired.
 func settle(tr *recipetest.Trial) {
 	if tr != nil && tr.Loses() {
 		time.Sleep(2 * recipetest.Timeout)
@@ -38,8 +38,8 @@ func settle(tr *recipetest.Trial) {
 	synctest.Wait()
 }
 
-// An item put is there once if Put said so, not at all if it said Failed, and
-// at most once otherwise.
+// An item is in the queue once if Put succeeded, not at all if Put failed, and at most once if the
+// outcome is Indeterminate.
 //
 // Covers Q1, Q2, Q3.
 func TestPutAtEachLostRequest(t *testing.T) {
@@ -51,7 +51,7 @@ func TestPutAtEachLostRequest(t *testing.T) {
 		for _, items := range [][]string{{"a"}, numbers(0, 4)} {
 			err := q.Put(t.Context(), items...)
 			if err != nil && !tr.Loses() {
-				t.Errorf("put: %v", err)
+				t.Errorf("Put: got %v, want none", err)
 			}
 			for _, item := range items {
 				want[item] = session.OutcomeOf(err)
@@ -67,7 +67,7 @@ func TestPutAtEachLostRequest(t *testing.T) {
 				}
 			}
 			if n > 1 || effect == session.OK && n != 1 || effect == session.Failed && n != 0 {
-				t.Errorf("%s: put %v, there %d times", item, effect, n)
+				t.Errorf("%s: Put was %v, and the queue has it %d times", item, effect, n)
 			}
 		}
 	})
@@ -95,7 +95,7 @@ func TestTakeAtEachLostRequest(t *testing.T) {
 				unknown++
 			}
 			if err != nil && !tr.Loses() {
-				t.Errorf("take: %v", err)
+				t.Errorf("Take: got %v, want an item", err)
 			}
 		}
 		settle(tr)
@@ -103,15 +103,15 @@ func TestTakeAtEachLostRequest(t *testing.T) {
 		all := append(got, rest...)
 		slices.Sort(all)
 		if n := len(slices.Compact(slices.Clone(all))); n != len(all) || n < 5-unknown {
-			t.Errorf("taken %v, rest %v, %d unknown", got, rest, unknown)
+			t.Errorf("taken %q, left %q, %d unknown, want each of %q once", got, rest, unknown, put)
 		}
 		if !slices.IsSorted(append(got, rest...)) {
-			t.Errorf("out of order: %v, then %v", got, rest)
+			t.Errorf("taken %q, then %q, want the order %q", got, rest, put)
 		}
 	})
 }
 
-// Nor is anything lost, or anybody asleep, where the consumer had to wait.
+// A consumer that has to wait loses no item either, and is woken.
 //
 // Covers Q2, Q3, Q6.
 func TestWaitingTakeAtEachLostRequest(t *testing.T) {
@@ -134,21 +134,21 @@ func TestWaitingTakeAtEachLostRequest(t *testing.T) {
 		select {
 		case got = <-ends:
 		case <-time.After(2 * recipetest.Timeout):
-			t.Fatal("asleep")
+			t.Fatalf("Take: still waits %v after the put", 2*recipetest.Timeout)
 		}
 		if got.err != nil && !tr.Loses() {
-			t.Errorf("take: %v", got.err)
+			t.Errorf("Take: got %v, want an item", got.err)
 		}
 		settle(tr)
 		rest := drain(t, other)
 		switch session.OutcomeOf(got.err) {
 		case session.OK:
 			if len(rest) > 0 {
-				t.Errorf("taken, and %v left", rest)
+				t.Errorf("items left after a successful Take: got %q, want none", rest)
 			}
 		case session.Failed:
 			if len(rest) != 1 {
-				t.Errorf("not taken, and %v left", rest)
+				t.Errorf("items left after a failed Take: got %q, want one", rest)
 			}
 		}
 	})
@@ -161,11 +161,11 @@ func TestTryTakeAtEachLostRequest(t *testing.T) {
 		other, _ := newQueue(tr.World, queue.Options[string]{})
 		tr.Strike(s)
 		if _, err := q.TryTake(t.Context()); !errors.Is(err, queue.ErrEmpty) && !tr.Loses() {
-			t.Errorf("take: %v", err)
+			t.Errorf("TryTake of an empty queue: got %v, want %v", err, queue.ErrEmpty)
 		}
 		recipetest.Check(t, other.Put(t.Context(), "a"))
 		if item, err := q.TryTake(t.Context()); item != "a" && !tr.Loses() || errors.Is(err, queue.ErrEmpty) {
-			t.Errorf("took %q, %v", item, err)
+			t.Errorf("TryTake: got %q, %v, want %q", item, err, "a")
 		}
 	})
 }
@@ -182,17 +182,17 @@ func TestRejectAtEachLostRequest(t *testing.T) {
 			err = c.Reject(t.Context())
 		}
 		if err != nil && !tr.Loses() {
-			t.Errorf("reject: %v", err)
+			t.Errorf("Claim or Reject: got %v, want none", err)
 		}
 		settle(tr)
 		rest, dead := drain(t, other), drain(t, other.DeadLetters())
 		if len(rest)+len(dead) != 1 || err == nil && len(dead) != 1 {
-			t.Errorf("left %v, dead %v, error %v", rest, dead, err)
+			t.Errorf("items left %q, dead letters %q after error %v, want the item once", rest, dead, err)
 		}
 	})
 }
 
-// kazoo's LockingQueue.consume said true though its transaction failed.
+// kazoo's LockingQueue.consume returned true although its transaction failed.
 //
 // Covers Q7, Q10, Q11.
 func TestClaimAtEachLostRequest(t *testing.T) {
@@ -211,7 +211,7 @@ func TestClaimAtEachLostRequest(t *testing.T) {
 				err = act(c)
 			}
 			if err != nil && !tr.Loses() {
-				t.Errorf("claim: %v", err)
+				t.Errorf("Claim or its end: got %v, want none", err)
 			}
 		}
 		ack := func(c *queue.Claim[string]) error {
@@ -229,16 +229,16 @@ func TestClaimAtEachLostRequest(t *testing.T) {
 		for _, item := range put {
 			acked, there := slices.Contains(done, "/app/"+item), slices.Contains(rest, item)
 			if acked == there {
-				t.Errorf("%s: effect %v, still in the queue %v", item, acked, there)
+				t.Errorf("%s: effect stored %v, item in the queue %v, want exactly one", item, acked, there)
 			}
 			if e, ok := effects[item]; ok && (e == session.OK && !acked || e == session.Failed && acked) {
-				t.Errorf("%s: ack %v, effect %v", item, e, acked)
+				t.Errorf("%s: Ack was %v, and its effect is stored: %v", item, e, acked)
 			}
 		}
 	})
 }
 
-// CURATOR-45, Shopify/zk: a cancelled call leaves its node behind.
+// In CURATOR-45 and in Shopify/zk, a cancelled call leaves its node behind.
 //
 // Covers Q8.
 func TestCancelledTakeLeavesNothingAndLosesNothing(t *testing.T) {
@@ -261,11 +261,11 @@ func TestCancelledTakeLeavesNothingAndLosesNothing(t *testing.T) {
 		n := <-done
 		settle(nil)
 		if rest := drain(t, other); n+len(rest) != 3 {
-			t.Errorf("%d taken, rest %v", n, rest)
+			t.Errorf("taken %d, left %q, want 3 items together", n, rest)
 		}
 		for _, p := range w.Nodes(path) {
 			if strings.Contains(p, "-take-") && strings.Contains(p, "/waiters/") {
-				t.Errorf("left behind: %s", p)
+				t.Errorf("node left behind: %s", p)
 			}
 		}
 	})
@@ -287,7 +287,7 @@ func TestCancelledClaimLeavesNothingClaimed(t *testing.T) {
 		}
 		settle(nil)
 		if rest := drain(t, other); acked+len(rest) != 3 {
-			t.Errorf("%d acked, rest %v", acked, rest)
+			t.Errorf("acked %d, left %q, want 3 items together", acked, rest)
 		}
 	})
 }
@@ -315,20 +315,20 @@ func TestCallCancelledWhileUnderWayGivesBack(t *testing.T) {
 				defer cancel()
 				err := call(ctx, q)
 				if slow.Fired() != 1 || session.OutcomeOf(err) != session.Indeterminate {
-					t.Fatalf("fired %d, error %v", slow.Fired(), err)
+					t.Fatalf("%s: got %v, outcome %v, want %v; delayed %d replies, want 1", name, err, session.OutcomeOf(err), session.Indeterminate, slow.Fired())
 				}
 				time.Sleep(time.Second)
 				synctest.Wait()
 				if rest := drain(t, other); !slices.Equal(rest, numbers(0, 3)) {
-					t.Errorf("rest %v", rest)
+					t.Errorf("items left: got %q, want %q", rest, numbers(0, 3))
 				}
 			})
 		})
 	}
 }
 
-// unmark lets a fate strike the next transaction of a kind, and somebody delete
-// the handle's mark before it is sent again.
+// unmark applies fate to the next transaction of a kind. Before the transaction is sent again,
+// another client deletes the ledger node.
 func unmark(t *testing.T, w *recipetest.World, s *recipetest.Client, kind string, fate zktest.Fate) {
 	t.Helper()
 	var mark string
@@ -342,7 +342,8 @@ func unmark(t *testing.T, w *recipetest.World, s *recipetest.Client, kind string
 	time.AfterFunc(time.Second, func() { recipetest.Check(t, w.Admin().Delete(t.Context(), mark, session.AnyVersion)) })
 }
 
-// Put again under a new mark, an item was there twice.
+// The reply to a put is lost, and another client deletes the ledger node. Before the fix, the item
+// was put again with a new ledger node, so the queue had it twice.
 //
 // Covers Q2.
 func TestItemIsPutOnceWhereTheMarkWasDeletedAfterALostReply(t *testing.T) {
@@ -352,16 +353,17 @@ func TestItemIsPutOnceWhereTheMarkWasDeletedAfterALostReply(t *testing.T) {
 		recipetest.Check(t, q.Put(t.Context(), "first"))
 		unmark(t, w, s, "put", zktest.CloseBeforeReply)
 		if err := q.Put(t.Context(), "second"); session.OutcomeOf(err) != session.Indeterminate {
-			t.Errorf("put: %v, %v", session.OutcomeOf(err), err)
+			t.Errorf("Put: got %v, outcome %v, want %v", err, session.OutcomeOf(err), session.Indeterminate)
 		}
 		recipetest.Check(t, q.Put(t.Context(), "third"))
 		if got := drain(t, other); !slices.Equal(got, []string{"first", "second", "third"}) {
-			t.Errorf("took %q", got)
+			t.Errorf("items: got %q, want %q", got, []string{"first", "second", "third"})
 		}
 	})
 }
 
-// An Ack that was applied said Failed, and that the claim was revoked.
+// The reply to an Ack is lost, and another client deletes the ledger node. Before the fix, the Ack
+// was applied, but returned a Failed error with ErrRevoked.
 //
 // Covers Q10.
 func TestAckIsNotDeniedWhereTheMarkWasDeletedAfterALostReply(t *testing.T) {
@@ -372,13 +374,13 @@ func TestAckIsNotDeniedWhereTheMarkWasDeletedAfterALostReply(t *testing.T) {
 		c := recipetest.Must(q.Claim(t.Context()))
 		unmark(t, w, s, "txn", zktest.CloseBeforeReply)
 		if err := c.Ack(t.Context()); session.OutcomeOf(err) != session.Indeterminate {
-			t.Errorf("ack: %v, %v", session.OutcomeOf(err), err)
+			t.Errorf("Ack: got %v, outcome %v, want %v", err, session.OutcomeOf(err), session.Indeterminate)
 		}
 	})
 }
 
-// The item of a call that was given up and then failed stayed claimed for as long
-// as the session lived, though the caller had been told that the claim is over.
+// A caller stops waiting for a call that ends its claim, and the call fails later. Before the fix,
+// the item then stayed claimed while the session lived, although the claim was over for its caller.
 //
 // Covers Q8, Q11.
 func TestClaimIsOverWhateverComesOfACallThatWasGivenUp(t *testing.T) {
@@ -408,26 +410,26 @@ func TestClaimIsOverWhateverComesOfACallThatWasGivenUp(t *testing.T) {
 				recipetest.Check(t, recipetest.Must(q.Claim(t.Context())).Ack(t.Context()))
 				c := recipetest.Must(q.Claim(t.Context()))
 				if err := call(t, w, s, c); session.OutcomeOf(err) != session.Indeterminate {
-					t.Errorf("%v: %v", session.OutcomeOf(err), err)
+					t.Errorf("%s: got %v, outcome %v, want %v", name, err, session.OutcomeOf(err), session.Indeterminate)
 				}
 				if context.Cause(c.Context()) != queue.ErrNotClaimed {
-					t.Errorf("the claim ended with %v", context.Cause(c.Context()))
+					t.Errorf("cause of the claim's context: got %v, want %v", context.Cause(c.Context()), queue.ErrNotClaimed)
 				}
 				if err := c.Release(t.Context()); session.OutcomeOf(err) != session.Failed {
-					t.Errorf("release: %v", err)
+					t.Errorf("Release: got %v, outcome %v, want %v", err, session.OutcomeOf(err), session.Failed)
 				}
 				time.Sleep(2 * time.Second)
 				synctest.Wait()
 				if rest := drain(t, other); !slices.Equal(rest, []string{"b"}) {
-					t.Errorf("left are %q", rest)
+					t.Errorf("items left: got %q, want %q", rest, "b")
 				}
 			})
 		})
 	}
 }
 
-// A deferred Release hung for ever where the session had ended before what an
-// Ack that was given up had begun could run.
+// A caller stops waiting for an Ack, and the session ends before the Ack begins to run. Before the
+// fix, a deferred Release then never returned.
 //
 // Covers Q8.
 func TestReleaseBehindAnAckThatNeverRan(t *testing.T) {
@@ -439,11 +441,12 @@ func TestReleaseBehindAnAckThatNeverRan(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second/4)
 			defer cancel()
 			if err := f(ctx); !errors.Is(err, context.DeadlineExceeded) {
-				t.Errorf("not given up: %v", err)
+				t.Errorf("got %v, want %v", err, context.DeadlineExceeded)
 			}
 		}
 		w.Inject(zktest.Rule{Op: "getData", Path: "/slow", Fate: zktest.DelayRequest, Delay: time.Minute})
-		giveUp(func(ctx context.Context) error { _, err := s.Get(ctx, "/slow"); return err }) // clean-up comes behind it
+		// Detached work runs after this request.
+		giveUp(func(ctx context.Context) error { _, err := s.Get(ctx, "/slow"); return err })
 		giveUp(func(ctx context.Context) error { return c.Ack(ctx) })
 		s.Lose()
 		<-s.Done()
@@ -456,8 +459,7 @@ func TestReleaseBehindAnAckThatNeverRan(t *testing.T) {
 	})
 }
 
-// A put that was given up before it was sent may be sent yet. The caller has the
-// buffer back by then.
+// After its caller has gone, a put can still be sent. The caller may reuse its buffer then.
 //
 // Covers Q1.
 func TestPutThatWasGivenUpDoesNotReadTheCallersBuffer(t *testing.T) {
@@ -469,23 +471,24 @@ func TestPutThatWasGivenUpDoesNotReadTheCallersBuffer(t *testing.T) {
 		defer cancel()
 		buffer := []byte("put")
 		if err := q.Put(ctx, buffer); session.OutcomeOf(err) != session.Indeterminate {
-			t.Errorf("put: %v", err)
+			t.Errorf("Put: got %v, want outcome %v", err, session.Indeterminate)
 		}
 		copy(buffer, "new")
 		time.Sleep(time.Second)
 		if got := drainBytes(t, q); !slices.Equal(got, []string{"put"}) {
-			t.Errorf("got %q", got)
+			t.Errorf("items: got %q, want %q", got, "put")
 		}
 	})
 }
 
-// A garbled codec decodes nothing, and calls a hook first.
+// A garbled codec calls a function before it fails to decode.
 type garbled func()
 
 func (garbled) Encode(v string) ([]byte, error) { return []byte(v), nil }
 func (g garbled) Decode([]byte) (string, error) { g(); return "", errors.New("garbled") }
 
-// A take, or a round of a loop, had an item that it could not decode and whose caller had gone: it was lost.
+// The caller of a Take or of a loop has gone, and its item does not decode. Before the fix, the
+// item was lost.
 //
 // Covers Q3, Q11.
 func TestItemThatDoesNotDecodeIsKeptThoughTheCallerHasGone(t *testing.T) {
@@ -513,16 +516,16 @@ func TestItemThatDoesNotDecodeIsKeptThoughTheCallerHasGone(t *testing.T) {
 				synctest.Wait()
 				bytes := queue.New(w.Client().Session, path, queue.Options[[]byte]{Codec: queue.Bytes()})
 				if dead := drainBytes(t, bytes.DeadLetters()); !slices.Equal(dead, []string{"a"}) {
-					t.Errorf("dead letters %q", dead)
+					t.Errorf("dead letters: got %q, want %q", dead, "a")
 				}
 			})
 		})
 	}
 }
 
-// What was taken for a caller who has gone goes back to a segment that others
-// have drained meanwhile, and nowhere if somebody has deleted the queue: it was
-// tried without pause then, and who used the same handle had to wait.
+// An item that was taken for a caller who has gone is put back, even into a segment that other
+// consumers have drained meanwhile. It is not put back if a client has deleted the queue. Before
+// the fix, this was retried without a pause, and other users of the handle had to wait.
 //
 // Covers Q3, Q6.
 func TestItemIsGivenBackUnlessTheQueueWasDeleted(t *testing.T) {
@@ -533,7 +536,7 @@ func TestItemIsGivenBackUnlessTheQueueWasDeleted(t *testing.T) {
 		recipetest.Check(t, again.Put(t.Context(), "new"))
 	}
 	cases := map[string]struct {
-		segment   int // that the item is in
+		segment   int // number of the segment that contains the item
 		meanwhile func(t *testing.T, w *recipetest.World, other *queue.Queue[string])
 		want      []string
 	}{
@@ -546,19 +549,19 @@ func TestItemIsGivenBackUnlessTheQueueWasDeleted(t *testing.T) {
 				t.Error(err)
 			}
 			if nodes := w.Nodes(path + "/items/0"); len(nodes) != 1 {
-				t.Errorf("not drained: %q", nodes)
+				t.Errorf("segments: got %q, want the drained one to be deleted", nodes)
 			}
 		}, []string{"taken"}},
 		"deleted": {0, func(t *testing.T, w *recipetest.World, _ *queue.Queue[string]) {
 			recipetest.Check(t, w.Admin().DeleteAll(t.Context(), path))
 		}, nil},
-		"made anew": {0, remake, []string{"new"}},
-		"made anew, with more to a node": {0, func(t *testing.T, w *recipetest.World, _ *queue.Queue[string]) {
+		"created again": {0, remake, []string{"new"}},
+		"created again, with more to a node": {0, func(t *testing.T, w *recipetest.World, _ *queue.Queue[string]) {
 			recipetest.Check(t, w.Admin().DeleteAll(t.Context(), path))
 			again := queue.New(w.Client().Session, path, queue.Options[string]{})
 			recipetest.Check(t, again.Put(t.Context(), numbers(0, 3)...))
 		}, numbers(0, 3)},
-		"made anew, with less segments": {1, remake, []string{"new"}},
+		"created again, with fewer segments": {1, remake, []string{"new"}},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -574,14 +577,14 @@ func TestItemIsGivenBackUnlessTheQueueWasDeleted(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 				defer cancel()
 				if _, err := q.Take(ctx); session.OutcomeOf(err) != session.Indeterminate {
-					t.Errorf("take: %v", err)
+					t.Errorf("Take: got %v, want outcome %v", err, session.Indeterminate)
 				}
 				c.meanwhile(t, w, other)
 				time.Sleep(2 * time.Second)
 				w.Within(time.Minute, "take", func(ctx context.Context) error {
 					for _, want := range c.want {
 						if got, err := q.TryTake(ctx); got != want {
-							t.Errorf("took %q, %v; want %q", got, err, want)
+							t.Errorf("TryTake: got %q, %v, want %q", got, err, want)
 						}
 					}
 					_, err := q.TryTake(ctx)
@@ -591,14 +594,15 @@ func TestItemIsGivenBackUnlessTheQueueWasDeleted(t *testing.T) {
 					return err
 				})
 				if nodes := w.Nodes(path + "/items/0"); len(nodes) != 1 {
-					t.Errorf("left are %q", nodes)
+					t.Errorf("segments: got %q, want one", nodes)
 				}
 			})
 		})
 	}
 }
 
-// Put again under a new mark, a delayed item was there twice.
+// The reply to a PutAt is lost, and another client deletes the ledger node. Before the fix, the
+// item was put again with a new ledger node, so it was there twice.
 //
 // Covers Q2, Q13.
 func TestDelayedItemIsPutOnceWhereTheMarkWasDeletedAfterALostReply(t *testing.T) {
@@ -608,16 +612,17 @@ func TestDelayedItemIsPutOnceWhereTheMarkWasDeletedAfterALostReply(t *testing.T)
 		recipetest.Check(t, q.PutAt(t.Context(), later, "first"))
 		unmark(t, w, s, "txn", zktest.CloseBeforeReply)
 		if err := q.PutAt(t.Context(), later, "second"); session.OutcomeOf(err) != session.Indeterminate {
-			t.Errorf("put: %v, %v", session.OutcomeOf(err), err)
+			t.Errorf("PutAt: got %v, outcome %v, want %v", err, session.OutcomeOf(err), session.Indeterminate)
 		}
 		time.Sleep(2 * time.Minute)
 		if got := drain(t, q); !slices.Equal(got, []string{"first", "second"}) {
-			t.Errorf("took %q", got)
+			t.Errorf("items: got %q, want %q", got, []string{"first", "second"})
 		}
 	})
 }
 
-// The call failed, and its item stayed claimed for as long as the session lived.
+// Another client deletes the ledger node right after the transaction that claims an item. Before
+// the fix, Claim failed, and the item stayed claimed while the session lived.
 //
 // Covers Q8.
 func TestClaimWhoseMarkIsDeletedBehindItLeavesNothingClaimed(t *testing.T) {
@@ -635,20 +640,20 @@ func TestClaimWhoseMarkIsDeletedBehindItLeavesNothingClaimed(t *testing.T) {
 		})
 		c, err := q.Claim(t.Context())
 		if slow.Fired() != 1 {
-			t.Fatal("not asked for")
+			t.Fatalf("delayed %d reads of the ledger node, want 1", slow.Fired())
 		}
 		if err == nil {
 			recipetest.Check(t, c.Release(t.Context()))
 		}
 		time.Sleep(time.Second)
 		if rest := drain(t, other); !slices.Equal(rest, []string{"a"}) {
-			t.Errorf("claim: %v; left are %q", err, rest)
+			t.Errorf("items left: got %q, want %q; Claim: %v", rest, "a", err)
 		}
 	})
 }
 
-// One of several that were claimed for a caller who had gone was deleted, and the
-// others stayed claimed for as long as the session lived.
+// Several items were claimed for a caller who has gone, and another client deletes one of the
+// claims. Before the fix, the other items stayed claimed while the session lived.
 //
 // Covers Q8.
 func TestOtherClaimsAreGivenBackWhereOneIsGone(t *testing.T) {
@@ -660,7 +665,7 @@ func TestOtherClaimsAreGivenBackWhereOneIsGone(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		if _, err := q.ClaimBatch(ctx, 5); session.OutcomeOf(err) != session.Indeterminate {
-			t.Errorf("claim: %v", err)
+			t.Errorf("ClaimBatch: got %v, want outcome %v", err, session.Indeterminate)
 		}
 		for _, node := range w.Nodes(path + "/items") {
 			if strings.HasSuffix(node, "/2.2-0000000000/c") {
@@ -670,13 +675,13 @@ func TestOtherClaimsAreGivenBackWhereOneIsGone(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
 		if rest := drain(t, other); !slices.Equal(rest, numbers(0, 5)) {
-			t.Errorf("left are %q", rest)
+			t.Errorf("items left: got %q, want %q", rest, numbers(0, 5))
 		}
 	})
 }
 
-// Of calls that share a transaction one is refused. It does not take the others
-// with it, and the error is of that one's ops.
+// Several calls share a transaction, and one of them is refused. The others succeed, and the error
+// is about the ops of the refused call.
 //
 // Covers Q10.
 func TestRefusedAckAmongOthers(t *testing.T) {
@@ -687,7 +692,7 @@ func TestRefusedAckAmongOthers(t *testing.T) {
 				q, s := newQueue(w, queue.Options[string]{})
 				recipetest.Check(t, q.Put(t.Context(), numbers(0, acks+1)...))
 				claims := recipetest.Must(q.ClaimBatch(t.Context(), acks+1))
-				// While the last one is under way the others gather.
+				// The other calls form a batch while this one is in progress.
 				slow := w.Inject(zktest.Rule{Op: "multi", Session: s.ID(), Fate: zktest.DelayReply, Delay: time.Second})
 				go func() { recipetest.Check(t, claims[acks].Ack(t.Context())) }()
 				synctest.Wait()
@@ -702,39 +707,38 @@ func TestRefusedAckAmongOthers(t *testing.T) {
 						}
 						errs[i] = c.Ack(t.Context(), ops...)
 					})
-					synctest.Wait() // in this order
+					synctest.Wait() // keeps the order of the calls
 				}
 				work.Wait()
 				if n := strings.Count(s.Requests(), "multi"); slow.Fired() != 1 || n != 2 {
-					t.Errorf("%d transactions", n)
+					t.Errorf("transactions: got %d, want 2; delayed %d replies, want 1", n, slow.Fired())
 				}
 				for i, c := range claims[:acks] {
 					there := slices.Contains(w.Nodes("/"), "/"+c.Value())
 					if i != bad {
 						if errs[i] != nil || !there {
-							t.Errorf("ack %d: %v, its effect is there: %v", i, errs[i], there)
+							t.Errorf("Ack %d: got %v, its effect is stored: %v, want success", i, errs[i], there)
 						}
 						continue
 					}
 					part := (*session.MultiError)(nil)
 					if !errors.As(errs[i], &part) || part.Index != 1 || part.Path != "/app" || session.OutcomeOf(errs[i]) != session.Failed {
-						t.Errorf("refused ack: %v", errs[i])
+						t.Errorf("refused Ack: got %v, outcome %v, want a MultiError of op 1 on /app", errs[i], session.OutcomeOf(errs[i]))
 					}
 					if there || c.Context().Err() != nil {
-						t.Errorf("refused, and its effect is there: %v; its claim: %v", there, context.Cause(c.Context()))
+						t.Errorf("after a refused Ack: effect stored %v, claim ended with %v, want neither", there, context.Cause(c.Context()))
 					}
 					recipetest.Check(t, c.Ack(t.Context()))
 				}
 				if rest := drain(t, q); len(rest) > 0 {
-					t.Errorf("left are %q", rest)
+					t.Errorf("items left: got %q, want none", rest)
 				}
 			})
 		})
 	}
 }
 
-// The reply to a request is lost, and the server that the client moves to does not
-// know yet what became of it.
+// The reply to a request is lost. The client moves to a server that does not know the result yet.
 //
 // Covers Q2, Q3, Q7, Q10, Q11, Q13.
 func TestLostReplyAndAServerThatLags(t *testing.T) {
@@ -742,7 +746,7 @@ func TestLostReplyAndAServerThatLags(t *testing.T) {
 		at, lags := (tr.Leader()+1)%3, (tr.Leader()+2)%3
 		s := tr.Client(func(o *session.Options) {
 			o.Servers = []string{tr.Servers()[at], tr.Servers()[lags]}
-			o.UnsafeHoldUntilLost = true // no lease stands where each answer takes that long
+			o.UnsafeHoldUntilLost = true // the lease lapses, because every answer takes too long
 		})
 		if s.Server() != tr.Servers()[at] {
 			lags = at
@@ -759,7 +763,8 @@ func TestLostReplyAndAServerThatLags(t *testing.T) {
 				t.Helper()
 				t.Error(err)
 			}
-			time.Sleep(3 * time.Second) // the server that lags takes the client only if it knows what that has seen
+			// The lagging server accepts the client only after it has caught up.
+			time.Sleep(3 * time.Second)
 		}
 		claim := func(end func(*queue.Claim[string]) error) {
 			c, err := q.Claim(t.Context())
@@ -790,7 +795,7 @@ func TestLostReplyAndAServerThatLags(t *testing.T) {
 				n++
 			}
 			if n > 1 || n < 1 && !tr.Loses() {
-				t.Errorf("%s is there %d times", item, n)
+				t.Errorf("%s: got it %d times, want once", item, n)
 			}
 		}
 	})

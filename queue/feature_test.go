@@ -26,23 +26,23 @@ func TestOrderOverManySegments(t *testing.T) {
 			recipetest.Check(t, p.Put(t.Context(), item))
 		}
 		if n := recipetest.Must(q.Len(t.Context())); n != len(want) {
-			t.Errorf("length %d", n)
+			t.Errorf("Len: got %d, want %d", n, len(want))
 		}
 		var got []string
 		for len(got) < len(want) {
 			got = append(got, recipetest.Must(q.TakeBatch(t.Context(), 100))...)
 		}
 		if !slices.Equal(got, want) {
-			t.Errorf("got %v", got)
+			t.Errorf("items: got %q, want %q", got, want)
 		}
 		drain(t, q)
 		if left := w.Nodes(path + "/items"); len(left) != 2 {
-			t.Errorf("left of drained segments: %v", left)
+			t.Errorf("nodes left of drained segments: got %v, want the level and its open segment", left)
 		}
 	})
 }
 
-// Two consumers that take parts of the same nodes in turns keep the order.
+// Two consumers take parts of the same nodes in turns, and keep the order.
 //
 // Covers Q3, Q4.
 func TestConsumersInTurnsKeepTheOrder(t *testing.T) {
@@ -59,12 +59,12 @@ func TestConsumersInTurnsKeepTheOrder(t *testing.T) {
 			got = append(got, recipetest.Must(q.TakeBatch(t.Context(), 1+i%7))...)
 		}
 		if !slices.Equal(got, want) {
-			t.Errorf("got %v", got)
+			t.Errorf("items: got %q, want %q", got, want)
 		}
 	})
 }
 
-// Herd: in other queues every consumer watches the whole list.
+// A put does not cause a herd. In other queues, every consumer watches the whole list.
 //
 // Covers Q6.
 func TestPutWakesOneOfManyWaiters(t *testing.T) {
@@ -97,7 +97,7 @@ func TestPutWakesOneOfManyWaiters(t *testing.T) {
 			}
 		}
 		if busy > 2 {
-			t.Errorf("a put made %d of %d waiters ask, want the first and its successor", busy, waiters)
+			t.Errorf("waiters that a put wakes: got %d of %d, want at most 2, the first and the next", busy, waiters)
 		}
 		items := numbers(0, waiters-2)
 		recipetest.Check(t, p.Put(t.Context(), items...))
@@ -107,7 +107,7 @@ func TestPutWakesOneOfManyWaiters(t *testing.T) {
 	})
 }
 
-// The numbers of requests that doc.go states.
+// The numbers of requests agree with doc.go.
 //
 // Covers Q6.
 func TestRequestsPerItem(t *testing.T) {
@@ -120,17 +120,17 @@ func TestRequestsPerItem(t *testing.T) {
 			recipetest.Check(t, q.Put(t.Context(), numbers(i*50, 50)...))
 		}
 		if n := s.Count(); n != batches {
-			t.Errorf("%d requests for %d batches put", n, batches)
+			t.Errorf("requests to put %d batches: got %d, want %d", batches, n, batches)
 		}
-		recipetest.Must(q.TakeBatch(t.Context(), 10)) // lists, and makes the mark
+		recipetest.Must(q.TakeBatch(t.Context(), 10)) // lists the segment and creates the ledger node
 		s.Count()
 		for range batches {
 			if items := recipetest.Must(q.TakeBatch(t.Context(), 50)); len(items) != 50 {
-				t.Errorf("took %d", len(items))
+				t.Errorf("TakeBatch: got %d items, want 50", len(items))
 			}
 		}
 		if asked := s.Requests(); len(strings.Fields(asked)) != 2*batches || strings.Contains(asked, "getChildren") {
-			t.Errorf("%s for %d batches taken", asked, batches)
+			t.Errorf("requests to take %d batches: got %s, want two for each and no list", batches, asked)
 		}
 		for i := range batches {
 			recipetest.Check(t, q.Put(t.Context(), numbers(i*50, 50)...))
@@ -140,9 +140,9 @@ func TestRequestsPerItem(t *testing.T) {
 		s.Count()
 		c = recipetest.Must(q.ClaimBatch(t.Context(), 50))
 		if n := s.Count(); n > 4 {
-			t.Errorf("%d requests to claim 50 items", n)
+			t.Errorf("requests to claim 50 items: got %d, want at most 4", n)
 		}
-		// While the first is under way the others gather.
+		// The other calls form a batch while the first one is in progress.
 		w.Inject(zktest.Rule{Op: "multi", Fate: zktest.DelayReply, Delay: time.Millisecond})
 		done := make(chan error, len(c))
 		for _, c := range c {
@@ -152,12 +152,12 @@ func TestRequestsPerItem(t *testing.T) {
 			recipetest.Check(t, <-done)
 		}
 		if n := s.Count(); n != 2 {
-			t.Errorf("%d requests to ack 50 items", n)
+			t.Errorf("requests to ack 50 items: got %d, want 2", n)
 		}
 	})
 }
 
-// CURATOR-605: one item to two consumers.
+// In CURATOR-605, two consumers get the same item.
 //
 // Covers Q1, Q3.
 func TestManyConsumersShareEachItemOnce(t *testing.T) {
@@ -196,7 +196,7 @@ func TestManyConsumersShareEachItemOnce(t *testing.T) {
 				}
 				slices.Sort(all)
 				if !slices.Equal(all, want) {
-					t.Errorf("got %v", all)
+					t.Errorf("items: got %q, want %q", all, want)
 				}
 			})
 		})
@@ -215,7 +215,7 @@ func TestLoopGivesBackWhatItDidNotGetTo(t *testing.T) {
 		}
 		synctest.Wait()
 		if rest := drain(t, other); !slices.Equal(rest, numbers(1, 9)) {
-			t.Errorf("rest %v", rest)
+			t.Errorf("items left by Items: got %q, want %q", rest, numbers(1, 9))
 		}
 		recipetest.Check(t, q.Put(t.Context(), numbers(0, 10)...))
 		for c, err := range q.Claims(t.Context()) {
@@ -225,15 +225,15 @@ func TestLoopGivesBackWhatItDidNotGetTo(t *testing.T) {
 		}
 		synctest.Wait()
 		if rest := drain(t, other); !slices.Equal(rest, numbers(1, 9)) {
-			t.Errorf("rest of claims %v", rest)
+			t.Errorf("items left by Claims: got %q, want %q", rest, numbers(1, 9))
 		}
-		// A body that takes long holds nothing back either.
+		// A loop whose body takes long does not keep items from other consumers.
 		recipetest.Check(t, q.Put(t.Context(), numbers(0, 10)...))
 		for _, err := range q.Items(t.Context()) {
 			recipetest.Check(t, err)
 			time.Sleep(2 * recipetest.Timeout)
 			if rest := drain(t, other); !slices.Equal(rest, numbers(1, 9)) {
-				t.Errorf("rest while busy %v", rest)
+				t.Errorf("items left while the body runs: got %q, want %q", rest, numbers(1, 9))
 			}
 			break
 		}
@@ -248,7 +248,7 @@ func TestItemOfDeadClaimerIsClaimedAgain(t *testing.T) {
 		recipetest.Check(t, a.Put(t.Context(), "x"))
 		first := recipetest.Must(a.Claim(t.Context()))
 		if _, err := b.TryTake(t.Context()); !errors.Is(err, queue.ErrEmpty) {
-			t.Errorf("a claimed item was taken: %v", err)
+			t.Errorf("TryTake of a claimed item: got %v, want %v", err, queue.ErrEmpty)
 		}
 		got := make(chan *queue.Claim[string], 1)
 		go func() { got <- recipetest.Must(b.Claim(t.Context())) }()
@@ -256,11 +256,11 @@ func TestItemOfDeadClaimerIsClaimedAgain(t *testing.T) {
 		recipetest.Check(t, w.Expire(s.ID()))
 		second := <-got
 		if second.Value() != "x" || second.Attempt() != 2 || second.Token() <= first.Token() {
-			t.Errorf("%q, attempt %d, tokens %d %d", second.Value(), second.Attempt(), first.Token(), second.Token())
+			t.Errorf("second claim: got %q, attempt %d, token %d, want %q, attempt 2, a token above %d", second.Value(), second.Attempt(), second.Token(), "x", first.Token())
 		}
 		<-first.Context().Done()
 		if err := first.Ack(t.Context()); session.OutcomeOf(err) != session.Failed {
-			t.Errorf("ack of a lost claim: %v", err)
+			t.Errorf("Ack of a lost claim: got %v, want outcome %v", err, session.Failed)
 		}
 		recipetest.Check(t, second.Ack(t.Context()))
 	})
@@ -277,21 +277,22 @@ func TestClaimEndsWithItsTime(t *testing.T) {
 		recipetest.Check(t, c.Extend(time.Minute))
 		time.Sleep(50 * time.Second)
 		if c.Context().Err() != nil {
-			t.Errorf("ended although extended: %v", context.Cause(c.Context()))
+			t.Errorf("extended claim: ended with %v, want it to continue", context.Cause(c.Context()))
 		}
 		if item := recipetest.Must(b.Take(t.Context())); item != "x" || !errors.Is(context.Cause(c.Context()), queue.ErrClaimExpired) {
-			t.Errorf("%q, cause %v", item, context.Cause(c.Context()))
+			t.Errorf("Take: got %q, want %q; cause of the claim's context: got %v, want %v", item, "x", context.Cause(c.Context()), queue.ErrClaimExpired)
 		}
 		if err := c.Ack(t.Context()); !errors.Is(err, queue.ErrClaimExpired) {
-			t.Errorf("ack: %v", err)
+			t.Errorf("Ack: got %v, want %v", err, queue.ErrClaimExpired)
 		}
 		if err := c.Extend(time.Minute); !errors.Is(err, queue.ErrClaimExpired) {
-			t.Errorf("extend: %v", err)
+			t.Errorf("Extend: got %v, want %v", err, queue.ErrClaimExpired)
 		}
 	})
 }
 
-// An extension that comes at the very instant at which the time is up fails, or the claim goes on.
+// If Extend is called at the moment at which the time is up, either it fails or the claim
+// continues.
 func TestExtensionAtTheLastMomentHolds(t *testing.T) {
 	const claimFor = 3 * time.Second
 	extended := 0
@@ -308,20 +309,20 @@ func TestExtensionAtTheLastMomentHolds(t *testing.T) {
 			extended++
 			synctest.Wait()
 			if cause := context.Cause(c.Context()); cause != nil {
-				t.Errorf("extended, and then over: %v", cause)
+				t.Errorf("extended claim: ended with %v, want it to continue", cause)
 			}
 		})
 	}
-	t.Logf("extended %d times", extended)
+	t.Logf("Extend succeeded %d times of 50", extended)
 }
 
-// A claim that somebody else deleted is over: it is neither extended nor acked.
+// A claim that another client deleted is over. It can be neither extended nor acked.
 func TestRevokedClaimIsNotExtended(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		q, _ := newQueue(w, queue.Options[string]{ClaimFor: time.Hour})
 		recipetest.Check(t, q.Put(t.Context(), "x"))
 		c := recipetest.Must(q.Claim(t.Context()))
-		time.Sleep(recipetest.Timeout) // the claim's node is watched now
+		time.Sleep(recipetest.Timeout) // until the session watches the claim's node
 		for _, node := range w.Nodes(path + "/items") {
 			if strings.HasSuffix(node, "/c") {
 				recipetest.Check(t, w.Admin().Delete(t.Context(), node, session.AnyVersion))
@@ -329,15 +330,15 @@ func TestRevokedClaimIsNotExtended(t *testing.T) {
 		}
 		synctest.Wait()
 		if err := c.Extend(time.Hour); !errors.Is(err, session.ErrRevoked) {
-			t.Errorf("extend: %v", err)
+			t.Errorf("Extend: got %v, want %v", err, session.ErrRevoked)
 		}
 		if err := c.Ack(t.Context()); !errors.Is(err, session.ErrRevoked) {
-			t.Errorf("ack: %v", err)
+			t.Errorf("Ack: got %v, want %v", err, session.ErrRevoked)
 		}
 	})
 }
 
-// The transaction is asked for again after its caller gave up: with the data that it was given.
+// The transaction is sent again after its caller has gone. It must have the data of the call.
 func TestDataOfAnAckThatWasGivenUp(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		q, s := newQueue(w, queue.Options[string]{})
@@ -348,12 +349,12 @@ func TestDataOfAnAckThatWasGivenUp(t *testing.T) {
 		defer cancel()
 		data := []byte("before")
 		if err := c.Ack(ctx, session.CreateOp{Path: "/done", Data: data}); session.OutcomeOf(err) != session.Indeterminate {
-			t.Fatalf("ack: %v", err)
+			t.Fatalf("Ack: got %v, want outcome %v", err, session.Indeterminate)
 		}
 		copy(data, "after!")
 		recipetest.Check(t, q.Close(t.Context()))
 		if done := recipetest.Must(s.Get(t.Context(), "/done")); string(done.Data) != "before" {
-			t.Errorf("stored %q", done.Data)
+			t.Errorf("stored data: got %q, want %q", done.Data, "before")
 		}
 	})
 }
@@ -367,14 +368,14 @@ func TestAckAndItsEffectAreOneTransaction(t *testing.T) {
 		err := c.Ack(t.Context(), session.CreateOp{Path: "/done"}, session.CreateOp{Path: "/none/y"})
 		part := (*session.MultiError)(nil)
 		if session.OutcomeOf(err) != session.Failed || !errors.As(err, &part) || part.Index != 1 {
-			t.Errorf("ack: %v", err)
+			t.Errorf("Ack: got %v, outcome %v, want a MultiError of op 1", err, session.OutcomeOf(err))
 		}
 		if c.Context().Err() != nil || slices.Contains(w.Nodes("/"), "/done") {
-			t.Error("a failed ack ended the claim or had an effect")
+			t.Errorf("after a failed Ack: claim ended with %v, nodes %v, want a claim and no /done", context.Cause(c.Context()), w.Nodes("/"))
 		}
 		recipetest.Check(t, c.Ack(t.Context(), session.CreateOp{Path: "/done"}))
 		if !slices.Contains(w.Nodes("/"), "/done") {
-			t.Error("no effect")
+			t.Errorf("after an Ack: nodes %v, want /done", w.Nodes("/"))
 		}
 	})
 }
@@ -388,11 +389,12 @@ func TestDeadLetters(t *testing.T) {
 		for attempt := 1; attempt <= 2; attempt++ {
 			c := recipetest.Must(q.Claim(t.Context()))
 			if c.Value() != "poison" || c.Attempt() != attempt {
-				t.Fatalf("%q, attempt %d", c.Value(), c.Attempt())
+				t.Fatalf("Claim: got %q, attempt %d, want %q, attempt %d", c.Value(), c.Attempt(), "poison", attempt)
 			}
 			recipetest.Check(t, c.Release(t.Context()))
 			if attempt == 1 {
-				// The view goes on to what it has not seen before it comes back.
+				// The view continues with the next item before it comes back to
+				// this one.
 				g := recipetest.Must(q.Claim(t.Context()))
 				recipetest.Check(t, g.Release(t.Context()))
 			}
@@ -400,22 +402,22 @@ func TestDeadLetters(t *testing.T) {
 		recipetest.Check(t, raw.Put(t.Context(), []byte("{not JSON")))
 		c := recipetest.Must(q.Claim(t.Context()))
 		if c.Value() != "good" {
-			t.Errorf("%q", c.Value())
+			t.Errorf("Claim: got %q, want %q", c.Value(), "good")
 		}
 		recipetest.Check(t, c.Ack(t.Context()))
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		if c, err := q.Claim(ctx); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("claimed %v: %v", c, err)
+			t.Errorf("Claim: got %v, %v, want %v", c, err, context.DeadlineExceeded)
 		}
 		recipetest.Check(t, raw.Put(t.Context(), []byte("{nor this")))
 		if _, err := q.Take(t.Context()); !errors.As(err, new(*queue.DecodeError)) {
-			t.Errorf("take: %v", err)
+			t.Errorf("Take: got %v, want a DecodeError", err)
 		}
 		dead := drainBytes(t, raw.DeadLetters())
 		slices.Sort(dead)
 		if !slices.Equal(dead, []string{`"poison"`, "{nor this", "{not JSON"}) {
-			t.Errorf("dead letters %q", dead)
+			t.Errorf("dead letters: got %q, want %q", dead, []string{`"poison"`, "{nor this", "{not JSON"})
 		}
 	})
 }
@@ -439,20 +441,20 @@ func TestPriorities(t *testing.T) {
 		recipetest.Check(t, q.PutPriority(t.Context(), 1, "b1"))
 		recipetest.Check(t, q.PutPriority(t.Context(), 0, "a1"))
 		if item := recipetest.Must(q.Peek(t.Context())); item != "a1" {
-			t.Errorf("peeked %q", item)
+			t.Errorf("Peek: got %q, want %q", item, "a1")
 		}
 		got := []string{recipetest.Must(q.Take(t.Context())), recipetest.Must(q.Take(t.Context())), recipetest.Must(q.Take(t.Context()))}
 		recipetest.Check(t, q.Put(t.Context(), "a2"))
 		got = append(got, drain(t, q)...)
 		if !slices.Equal(got, []string{"a1", "b1", "c1", "a2", "c2"}) {
-			t.Errorf("got %v", got)
+			t.Errorf("items: got %q, want %q", got, []string{"a1", "b1", "c1", "a2", "c2"})
 		}
 		woken := make(chan string, 1)
 		go func() { woken <- recipetest.Must(q.Take(t.Context())) }()
 		synctest.Wait()
 		recipetest.Check(t, q.PutPriority(t.Context(), 2, "late"))
 		if item := <-woken; item != "late" {
-			t.Errorf("woken by %q", item)
+			t.Errorf("Take that waited: got %q, want %q", item, "late")
 		}
 	})
 }
@@ -466,15 +468,15 @@ func TestFullQueueRefusesOrBlocks(t *testing.T) {
 			recipetest.Check(t, p.TryPut(t.Context(), fmt.Sprint(i)))
 		}
 		if err := p.TryPut(t.Context(), "more"); !errors.Is(err, queue.ErrFull) || session.OutcomeOf(err) != session.Failed {
-			t.Errorf("put to a full queue: %v", err)
+			t.Errorf("TryPut to a full queue: got %v, outcome %v, want %v", err, session.OutcomeOf(err), queue.ErrFull)
 		}
 		if err := p.Put(t.Context(), numbers(0, 11)...); !errors.Is(err, queue.ErrFull) {
-			t.Errorf("more than the limit at once: %v", err)
+			t.Errorf("Put of more items than the limit: got %v, want %v", err, queue.ErrFull)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		if err := p.Put(ctx, "late"); !errors.Is(err, context.DeadlineExceeded) || session.OutcomeOf(err) != session.Failed {
-			t.Errorf("put that timed out: %v", err)
+			t.Errorf("Put to a full queue: got %v, outcome %v, want %v", err, session.OutcomeOf(err), context.DeadlineExceeded)
 		}
 		done := make(chan error, 2)
 		for range 2 {
@@ -482,20 +484,20 @@ func TestFullQueueRefusesOrBlocks(t *testing.T) {
 		}
 		synctest.Wait()
 		if n := recipetest.Must(q.Len(t.Context())); n != 10 {
-			t.Errorf("length %d", n)
+			t.Errorf("Len: got %d, want 10", n)
 		}
 		for range 2 {
 			recipetest.Must(q.Take(t.Context()))
 			recipetest.Check(t, <-done)
 		}
 		if n := recipetest.Must(q.Len(t.Context())); n != 10 {
-			t.Errorf("length %d", n)
+			t.Errorf("Len: got %d, want 10", n)
 		}
 	})
 }
 
-// Who puts for the first time is one of those who share the room: it took all
-// that the others had left.
+// A producer that puts for the first time shares the room too. Before the fix, it took all the room
+// that the other producers had left.
 //
 // Covers Q9.
 func TestSecondProducerSharesTheRoom(t *testing.T) {
@@ -505,16 +507,17 @@ func TestSecondProducerSharesTheRoom(t *testing.T) {
 		for range 2 {
 			recipetest.Check(t, first.TryPut(t.Context(), "a"))
 		}
-		recipetest.Check(t, second.TryPut(t.Context(), "b")) // sees room for eight
+		recipetest.Check(t, second.TryPut(t.Context(), "b")) // sees room for eight items
 		for range 8 {
-			recipetest.Check(t, first.TryPut(t.Context(), "a")) // which it saw alone
+			// This producer was alone when it saw room for these items.
+			recipetest.Check(t, first.TryPut(t.Context(), "a"))
 		}
 		n := 1
 		for second.TryPut(t.Context(), "b") == nil {
 			n++
 		}
 		if n != 4 {
-			t.Errorf("put %d, want half of what there was room for", n)
+			t.Errorf("items of the second producer: got %d, want 4, half of the room", n)
 		}
 	})
 }
@@ -534,7 +537,7 @@ func TestCloseEndsWaitersAndRemovesNodes(t *testing.T) {
 		recipetest.Check(t, q.Close(t.Context()))
 		recipetest.Check(t, q.Close(t.Context()))
 		if err := <-end; !errors.Is(err, queue.ErrClosed) {
-			t.Errorf("waiting take: %v", err)
+			t.Errorf("waiting Take: got %v, want %v", err, queue.ErrClosed)
 		}
 		_, errLen := q.Len(t.Context())
 		_, errPeek := q.Peek(t.Context())
@@ -548,13 +551,13 @@ func TestCloseEndsWaitersAndRemovesNodes(t *testing.T) {
 			"take":        errTake,
 		} {
 			if !errors.Is(err, queue.ErrClosed) || session.OutcomeOf(err) != session.Failed {
-				t.Errorf("%s: %v", name, err)
+				t.Errorf("%s: got %v, outcome %v, want %v", name, err, session.OutcomeOf(err), queue.ErrClosed)
 			}
 		}
 		synctest.Wait()
 		for _, dir := range []string{"/marks", "/waiters"} {
 			if left := w.Nodes(path + dir); len(left) > 0 {
-				t.Errorf("left: %v", left)
+				t.Errorf("nodes left below %s: got %v, want none", dir, left)
 			}
 		}
 	})
@@ -573,37 +576,37 @@ func TestDelayedItemsComeWhenDue(t *testing.T) {
 		put(time.Hour, "soon", "and this")
 		put(-time.Hour, "now")
 		if item := recipetest.Must(q.TryTake(t.Context())); item != "now" {
-			t.Errorf("took %q", item)
+			t.Errorf("TryTake: got %q, want %q", item, "now")
 		}
 		if _, err := q.TryTake(t.Context()); !errors.Is(err, queue.ErrEmpty) {
-			t.Errorf("before it was due: %v", err)
+			t.Errorf("TryTake before an item is due: got %v, want %v", err, queue.ErrEmpty)
 		}
 		for _, want := range []struct {
 			item string
 			at   time.Duration
 		}{{"soon", time.Hour}, {"and this", time.Hour}, {"later", 2 * time.Hour}} {
-			item := recipetest.Must(b.Take(t.Context())) // waits
+			item := recipetest.Must(b.Take(t.Context())) // waits until the item is due
 			if d := time.Since(start); item != want.item || d < want.at || d > want.at+2*time.Second {
-				t.Errorf("took %q after %v, want %q after %v", item, d, want.item, want.at)
+				t.Errorf("Take: got %q after %v, want %q after %v to %v", item, d, want.item, want.at, want.at+2*time.Second)
 			}
 		}
-		// Many consumers move it once, and a busy one does not forget it.
+		// Several consumers move the items once, and a busy consumer moves them too.
 		put(3*time.Hour, numbers(0, 100)...)
 		time.Sleep(time.Until(start.Add(3*time.Hour)) + time.Second)
 		recipetest.Check(t, q.Put(t.Context(), "busy"))
 		got := append(drain(t, q), drain(t, b)...)
 		slices.Sort(got)
 		if !slices.Equal(got, append([]string{"busy"}, numbers(0, 100)...)) {
-			t.Errorf("got %v", got)
+			t.Errorf("items: got %q, want busy and 100 numbers", got)
 		}
 		if left := w.Nodes(path + "/delayed"); len(left) > 0 {
-			t.Errorf("left: %v", left)
+			t.Errorf("slots left: got %v, want none", left)
 		}
 	})
 }
 
-// A producer that has not noticed that the segment it knows is full does not
-// put behind the back of those that have.
+// A producer has not noticed that its segment is full. It must not put there after others have put
+// in the next segment.
 //
 // Covers Q4.
 func TestOrderOfProducersAcrossSegments(t *testing.T) {
@@ -617,13 +620,13 @@ func TestOrderOfProducersAcrossSegments(t *testing.T) {
 		}
 		recipetest.Check(t, a.Put(t.Context(), want[301]))
 		if got := drain(t, a); !slices.Equal(got, want) {
-			t.Errorf("got %v", got)
+			t.Errorf("items: got %q, want %q", got, want)
 		}
 	})
 }
 
-// A producer that knows a segment which others have filled since, and the next one
-// too, that has been drained and deleted by now. It opened that one again.
+// A producer knows an old segment. Others have filled it and the next one, and the next one has
+// been drained and deleted. Before the fix, the producer opened that one again.
 //
 // Covers Q4.
 func TestOrderOfAProducerTwoSegmentsBehind(t *testing.T) {
@@ -631,7 +634,7 @@ func TestOrderOfAProducerTwoSegmentsBehind(t *testing.T) {
 		behind, _ := newQueue(w, queue.Options[string]{})
 		other, _ := newQueue(w, queue.Options[string]{})
 		const inSegment = 256
-		for range inSegment { // it knows that the segment is full
+		for range inSegment { // so that the producer knows that the segment is full
 			recipetest.Check(t, behind.Put(t.Context(), "x"))
 		}
 		for range 2 * inSegment {
@@ -641,13 +644,13 @@ func TestOrderOfAProducerTwoSegmentsBehind(t *testing.T) {
 			recipetest.Must(other.Take(t.Context()))
 		}
 		if nodes := w.Nodes(path + "/items/0"); len(nodes) != 2 {
-			t.Fatalf("not drained: %q", nodes)
+			t.Fatalf("segments: got %q, want 2", nodes)
 		}
 		recipetest.Check(t, other.Put(t.Context(), "first"))
 		recipetest.Check(t, behind.Put(t.Context(), "second"))
 		recipetest.Check(t, other.Put(t.Context(), "third"))
 		if got, want := drain(t, other), []string{"x", "first", "second", "third"}; !slices.Equal(got, want) {
-			t.Errorf("got %q, want %q", got, want)
+			t.Errorf("items: got %q, want %q", got, want)
 		}
 	})
 }

@@ -4,31 +4,31 @@ import (
 	"context"
 	"time"
 
+	"github.com/zkcoord/zkcoord/internal/batch"
 	"github.com/zkcoord/zkcoord/internal/invalid"
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// put has a putJob carried out.
+// put carries out a putJob.
 func (q *raw) put(ctx context.Context, job *putJob) error {
-	return q.puts.do(ctx, "put", q.path, &call[*putJob]{job: job})
+	return q.puts.Do(ctx, "put", q.path, &batch.Call[*putJob]{Job: job})
 }
 
-// look takes or claims up to n items, if there are any in the view of the
-// server that the session is connected to. What is got for a caller that has
-// gone is given back. Delayed items are looked for at the time due, if that is
-// not zero.
-func (q *raw) look(ctx context.Context, n int, claim bool, due time.Time) ([]item, error) {
+// getFree takes or claims up to n free items. The result is empty if the session's server shows
+// none. If the caller has gone, the items are given back. due is the time at which the next delayed
+// items are due, or zero.
+func (q *raw) getFree(ctx context.Context, n int, claim bool, due time.Time) ([]item, error) {
 	return q.fetched(ctx, &fetchJob{max: n, claim: claim, due: due})
 }
 
-// tryGet is look, but none means that there was none at a majority of the
-// servers at one time during the call.
+// tryGet is like getFree, but a majority of the servers confirms an empty result: there was no free
+// item at one moment during the call.
 func (q *raw) tryGet(ctx context.Context, n int, claim bool) ([]item, error) {
 	return q.fetched(ctx, &fetchJob{max: n, claim: claim, sure: true})
 }
 
 func (q *raw) fetched(ctx context.Context, job *fetchJob) ([]item, error) {
-	err := q.fetchs.do(ctx, "take", q.path, &call[*fetchJob]{job: job, undo: func(ctx context.Context) {
+	err := q.fetchs.Do(ctx, "take", q.path, &batch.Call[*fetchJob]{Job: job, Undo: func(ctx context.Context) {
 		if len(job.got) == 0 {
 			return
 		}
@@ -44,12 +44,12 @@ func (q *raw) fetched(ctx context.Context, job *fetchJob) ([]item, error) {
 	return job.got, nil
 }
 
-// get is look, but waits until there is an item.
+// get is like getFree, but waits until there is an item.
 func (q *raw) get(ctx context.Context, n int, claim bool) ([]item, error) {
 	if n < 1 {
-		return nil, invalid.New("up to %d items", n)
+		return nil, invalid.New("%d items, want at least 1", n)
 	}
-	items, err := q.look(ctx, n, claim, time.Time{})
+	items, err := q.getFree(ctx, n, claim, time.Time{})
 	if err != nil || len(items) > 0 {
 		return items, err
 	}
@@ -65,12 +65,14 @@ func (q *raw) get(ctx context.Context, n int, claim bool) ([]item, error) {
 		if err != nil {
 			return nil, refused("take", q.path, err)
 		}
-		items, err := q.look(ctx, n, claim, due)
+		items, err := q.getFree(ctx, n, claim, due)
 		if err != nil || len(items) > 0 {
 			stop(watches)
 			return items, err
 		}
-		if now := time.Now(); !due.IsZero() && !due.After(now) { // others have it, or it is none of ours
+		// If a slot is due and gave no item, another consumer has its items, or its nodes
+		// are not items.
+		if now := time.Now(); !due.IsZero() && !due.After(now) {
 			due = now.Add(promoteInterval)
 		}
 		if err := waitAny(ctx, due, watches...); err != nil {
@@ -79,8 +81,7 @@ func (q *raw) get(ctx context.Context, n int, claim bool) ([]item, error) {
 	}
 }
 
-// refused is the error of a call that was given up while it had changed
-// nothing.
+// refused returns the error of a call that ended without any change.
 func refused(op, path string, err error) error {
 	return &session.RequestError{Op: op, Path: path, Outcome: session.Failed, Err: err}
 }

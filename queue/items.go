@@ -10,7 +10,7 @@ import (
 	"github.com/zkcoord/zkcoord/recipe"
 )
 
-// Items takes items, one after the other, as Take does:
+// Items returns a loop that takes one item after another, like Take:
 //
 //	for job, err := range jobs.Items(ctx) {
 //		if err != nil {
@@ -19,16 +19,14 @@ import (
 //		...
 //	}
 //
-// The loop ends when ctx or the session ends, when the queue is closed, or when
-// it cannot be read. Its last round then has the reason as its error: the cause
-// of ctx, ErrClosed, or an error of the session. An item that does not decode
-// comes as a [*DecodeError], after it was moved to the dead letters, and the loop
-// goes on. With an error the value is the zero value.
+// The loop ends when ctx or the session ends, when the queue is closed, or when the queue cannot be
+// read. Its last round has the reason as its error: the cause of ctx, ErrClosed, or an error of the
+// session. An item that does not decode is moved to the dead letters and yields a [*DecodeError],
+// and the loop continues. When the error is not nil, the value is the zero value.
 //
-// Up to Options.Prefetch items are taken in one transaction. Those that the
-// loop has not got to are put back in their places when it ends, and when one
-// round of its body takes longer than the session timeout, so that nobody waits
-// for items that nobody works on.
+// Up to Options.Prefetch items are taken in one transaction. Items that the loop has not reached
+// are put back in their places when the loop ends, and when one round of its body takes longer than
+// the session timeout. Therefore a slow consumer does not keep items from other consumers.
 func (q *Queue[T]) Items(ctx context.Context) iter.Seq2[T, error] {
 	back := func(rest []item) {
 		recipe.Detach(q.raw.s, func(ctx context.Context) error { return q.raw.giveBack(ctx, rest) })
@@ -54,16 +52,16 @@ func (q *Queue[T]) Items(ctx context.Context) iter.Seq2[T, error] {
 	}
 }
 
-// A stock is what was fetched and not delivered yet.
+// A stock contains the items that were fetched but not yet delivered.
 type stock[E any] struct {
-	back func([]E) // where the rest goes
+	back func([]E) // gives the rest back
 
 	mu   sync.Mutex
 	rest []E
 }
 
-// deliver yields what is in stock, until ctx ends or the queue is closed. It
-// returns false if yield did: then the loop is over.
+// deliver yields the items in stock until ctx ends or the queue is closed. If yield returns false,
+// deliver returns false, and the loop is over.
 func deliver[E any](ctx context.Context, q *raw, s *stock[E], yield func(E) bool) bool {
 	defer s.giveBack()
 	timer := time.AfterFunc(q.s.Timeout(), s.giveBack)

@@ -14,7 +14,7 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// loops are Items, and Claims whose claims are acked.
+// loops returns the items of Items, and of Claims whose claims are acked.
 var loops = map[string]func(context.Context, *queue.Queue[string]) iter.Seq2[string, error]{
 	"items": func(ctx context.Context, q *queue.Queue[string]) iter.Seq2[string, error] { return q.Items(ctx) },
 	"claims": func(ctx context.Context, q *queue.Queue[string]) iter.Seq2[string, error] {
@@ -32,7 +32,7 @@ var loops = map[string]func(context.Context, *queue.Queue[string]) iter.Seq2[str
 	},
 }
 
-// The loop ended without a word of why.
+// A loop ends with the reason, and yields it once. Before the fix, the loop ended without a reason.
 func TestLoopEndsWithTheReasonOnce(t *testing.T) {
 	errOwn := errors.New("the program stops")
 	type world struct {
@@ -50,7 +50,8 @@ func TestLoopEndsWithTheReasonOnce(t *testing.T) {
 	}
 	for kind, loop := range loops {
 		for how, end := range ends {
-			for _, inBody := range []bool{false, true} { // else while the loop waits for an item
+			// If inBody is false, the loop ends while it waits for an item.
+			for _, inBody := range []bool{false, true} {
 				t.Run(fmt.Sprintf("%s/%s/body=%v", kind, how, inBody), func(t *testing.T) {
 					recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 						q, c := newQueue(w, queue.Options[string]{Prefetch: 2})
@@ -67,7 +68,7 @@ func TestLoopEndsWithTheReasonOnce(t *testing.T) {
 							if err != nil {
 								errs = append(errs, err)
 								if value != "" {
-									t.Errorf("value %q with an error, want none", value)
+									t.Errorf("value with an error: got %q, want %q", value, "")
 								}
 								continue
 							}
@@ -77,7 +78,7 @@ func TestLoopEndsWithTheReasonOnce(t *testing.T) {
 							}
 						}
 						if !slices.Equal(values, []string{"first"}) || len(errs) != 1 || !errors.Is(errs[0], end.want) {
-							t.Errorf("values %q, errors %v; want the first item, and %v once", values, errs, end.want)
+							t.Errorf("got values %q, errors %v, want %q and %v once", values, errs, "first", end.want)
 						}
 					})
 				})
@@ -86,7 +87,7 @@ func TestLoopEndsWithTheReasonOnce(t *testing.T) {
 	}
 }
 
-// picky decodes everything but "bad".
+// picky decodes all items except "bad".
 type picky struct{}
 
 func (picky) Encode(v string) ([]byte, error) { return []byte(v), nil }
@@ -97,7 +98,9 @@ func (picky) Decode(data []byte) (string, error) {
 	return string(data), nil
 }
 
-// Covers Q11. Items that did not decode were left out without a word.
+// Before the fix, items that did not decode were skipped without an error.
+//
+// Covers Q11.
 func TestLoopGoesOnAfterAnItemThatDoesNotDecode(t *testing.T) {
 	for kind, loop := range loops {
 		for _, prefetch := range []int{1, 3} {
@@ -126,7 +129,7 @@ func TestLoopGoesOnAfterAnItemThatDoesNotDecode(t *testing.T) {
 					bytes := w.Client()
 					dead := drainBytes(t, queue.New(bytes.Session, path, queue.Options[[]byte]{Codec: queue.Bytes()}).DeadLetters())
 					if !slices.Equal(dead, []string{"bad"}) {
-						t.Errorf("dead letters %q, want the bad item", dead)
+						t.Errorf("dead letters: got %q, want %q", dead, "bad")
 					}
 				})
 			})

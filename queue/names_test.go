@@ -15,11 +15,10 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// The directory of a second is deleted when its items have been moved, and made
-// again for an item that comes late for the same second. Its numbers began at 0
-// again, and a consumer that had read the first item of the old directory deleted
-// the first of the new one for it: one item was in the queue twice, the other was
-// lost.
+// A slot is deleted when its items have been moved. It is created again for an item that comes late
+// for the same second. Before the fix, its numbers then began at 0 again. A consumer that had read
+// the first item of the old slot moved that item and deleted the first item of the new slot. So one
+// item was in the queue twice, and the other was lost.
 //
 // Covers Q1, Q2, Q13.
 func TestItemThatComesLateForItsSecondIsNotLost(t *testing.T) {
@@ -28,7 +27,8 @@ func TestItemThatComesLateForItsSecondIsNotLost(t *testing.T) {
 		fast, _ := newQueue(w, queue.Options[string]{})
 		producer, _ := newQueue(w, queue.Options[string]{})
 		late, lateClient := newQueue(w, queue.Options[string]{})
-		for _, q := range []*queue.Queue[string]{slow, fast, producer, late} { // the queue and the handles' marks exist
+		// Create the queue and the ledger nodes.
+		for _, q := range []*queue.Queue[string]{slow, fast, producer, late} {
 			recipetest.Check(t, q.Put(t.Context(), "warm"))
 			recipetest.Must(q.Take(t.Context()))
 			recipetest.Check(t, q.PutAt(t.Context(), time.Now().Add(-time.Second), "warm"))
@@ -38,14 +38,14 @@ func TestItemThatComesLateForItsSecondIsNotLost(t *testing.T) {
 		at := time.Now().Add(500 * time.Millisecond)
 		recipetest.Check(t, producer.PutAt(t.Context(), at, "A"))
 
-		// The transaction that puts B for the same second is under way for long.
+		// The transaction that puts B for the same second takes a long time.
 		arrive, arrived := make(chan bool), make(chan error)
 		lateClient.Before("multi", func() { <-arrive })
 		go func() { arrived <- late.PutAt(t.Context(), at, "B") }()
 		time.Sleep(2 * time.Second)
 
-		// One consumer has read A in that second's directory. Before it moves it,
-		// another one does, and takes it.
+		// One consumer has read A in the slot. Before it moves A, another consumer moves
+		// and takes A.
 		var got []string
 		slowClient.Before("multi", func() {
 			got = append(got, recipetest.Must(fast.Take(t.Context())))
@@ -65,12 +65,12 @@ func TestItemThatComesLateForItsSecondIsNotLost(t *testing.T) {
 		}
 		slices.Sort(got)
 		if want := []string{"A", "B"}; !slices.Equal(got, want) {
-			t.Errorf("put %q, taken %q", want, got)
+			t.Errorf("taken: got %q, want %q", got, want)
 		}
 	})
 }
 
-// deleteClaim deletes the one claim that there is, as somebody else.
+// deleteClaim deletes the only claim in the name of another client.
 func deleteClaim(t *testing.T, w *recipetest.World) {
 	t.Helper()
 	for _, node := range w.Nodes(path + "/items") {
@@ -79,19 +79,19 @@ func deleteClaim(t *testing.T, w *recipetest.World) {
 			return
 		}
 	}
-	t.Fatal("no claim")
+	t.Fatalf("got no claim below %s/items, want one", path)
 }
 
-// endings are the ways to end a claim.
+// endings contains the calls that end a claim.
 var endings = map[string]func(context.Context, *queue.Claim[string]) error{
 	"ack":     func(ctx context.Context, c *queue.Claim[string]) error { return c.Ack(ctx) },
 	"reject":  func(ctx context.Context, c *queue.Claim[string]) error { return c.Reject(ctx) },
 	"release": func(ctx context.Context, c *queue.Claim[string]) error { return c.Release(ctx) },
 }
 
-// Somebody deleted a claim, and another session claimed the item before the first
-// one had noticed. The first one's Ack took that item, and its Release gave it to a
-// third.
+// A client deletes a claim, and another session claims the item before the first claimer has
+// noticed. Before the fix, the first claimer's Ack removed the item, and its Release gave the item
+// to a third consumer.
 //
 // Covers Q7, Q10.
 func TestDeletedClaimEndsNoOther(t *testing.T) {
@@ -115,11 +115,11 @@ func TestDeletedClaimEndsNoOther(t *testing.T) {
 					deleteClaim(t, w)
 					c := recipetest.Must(other.Claim(t.Context()))
 					if err := end(t.Context(), old); session.OutcomeOf(err) != session.Failed || !errors.Is(err, session.ErrRevoked) {
-						t.Errorf("the old claim ended with %v", err)
+						t.Errorf("end of the old claim: got %v, outcome %v, want %v", err, session.OutcomeOf(err), session.ErrRevoked)
 					}
 					synctest.Wait()
 					if rest := drain(t, third); len(rest) > 0 {
-						t.Errorf("claimed, and %q was taken", rest)
+						t.Errorf("items free while the item is claimed: got %q, want none", rest)
 					}
 					recipetest.Check(t, c.Ack(t.Context()))
 				})
@@ -128,8 +128,9 @@ func TestDeletedClaimEndsNoOther(t *testing.T) {
 	}
 }
 
-// The same, where the item was taken and put back before it was claimed again. It
-// was put back under its old name, and all of its claims were forgotten.
+// This is like TestDeletedClaimEndsNoOther, but the item is taken and put back before it is claimed
+// again. Before the fix, it was put back under its old name, so that its claims were no longer
+// counted.
 //
 // Covers Q3, Q7, Q10.
 func TestDeletedClaimEndsNoOtherOnAnItemGivenBack(t *testing.T) {
@@ -145,14 +146,14 @@ func TestDeletedClaimEndsNoOtherOnAnItemGivenBack(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 				defer cancel()
 				if _, err := other.Take(ctx); session.OutcomeOf(err) != session.Indeterminate {
-					t.Errorf("take: %v", err)
+					t.Errorf("Take: got %v, want outcome %v", err, session.Indeterminate)
 				}
 				c := recipetest.Must(other.Claim(t.Context()))
 				if c.ID() != old.ID() {
-					t.Errorf("the item is named %s, and then %s", old.ID(), c.ID())
+					t.Errorf("ID of the item: got %s, want %s", c.ID(), old.ID())
 				}
 				if err := end(t.Context(), old); session.OutcomeOf(err) != session.Failed || !errors.Is(err, session.ErrRevoked) {
-					t.Errorf("the old claim ended with %v", err)
+					t.Errorf("end of the old claim: got %v, outcome %v, want %v", err, session.OutcomeOf(err), session.ErrRevoked)
 				}
 				recipetest.Check(t, c.Ack(t.Context()))
 			})
@@ -160,8 +161,8 @@ func TestDeletedClaimEndsNoOtherOnAnItemGivenBack(t *testing.T) {
 	}
 }
 
-// A claim that is deleted while it is made must not end the one that comes in its
-// place: that one could not be acknowledged.
+// A claim is deleted while it is made, and another claim takes its place. Before the fix, the first
+// claim ended the other one, so that the other one could not be acked.
 //
 // Covers Q7, Q8, Q10.
 func TestClaimDeletedWhileItIsMade(t *testing.T) {
@@ -178,22 +179,22 @@ func TestClaimDeletedWhileItIsMade(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		if late, err := q.Claim(ctx); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("claimed %v, %v", late, err)
+			t.Errorf("Claim: got %v, %v, want %v", late, err, context.DeadlineExceeded)
 		}
 		recipetest.Check(t, c.Ack(t.Context()))
 		if rest := drain(t, q); len(rest) > 0 {
-			t.Errorf("left are %q", rest)
+			t.Errorf("items left: got %q, want none", rest)
 		}
 	})
 }
 
-// A waiter could claim the dead letter while the context of the claim that was
-// rejected had not ended.
+// Before the fix, a waiter could claim the dead letter before the context of the rejected claim
+// ended.
 //
 // Covers Q7.
 func TestContextEndsBeforeTheItemIsSomebodyElses(t *testing.T) {
 	for how, end := range endings {
-		if how == "ack" { // nobody gets the item
+		if how == "ack" { // no consumer gets the item after an Ack
 			continue
 		}
 		t.Run(how, func(t *testing.T) {
@@ -205,7 +206,7 @@ func TestContextEndsBeforeTheItemIsSomebodyElses(t *testing.T) {
 				c := recipetest.Must(q.Claim(t.Context()))
 				s.Before("multi", func() {
 					if !errors.Is(context.Cause(c.Context()), queue.ErrNotClaimed) {
-						t.Errorf("%s was sent while the context stood: %v", how, context.Cause(c.Context()))
+						t.Errorf("cause of the claim's context when %s is sent: got %v, want %v", how, context.Cause(c.Context()), queue.ErrNotClaimed)
 					}
 				})
 				recipetest.Check(t, end(t.Context(), c))

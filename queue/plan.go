@@ -6,22 +6,22 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/zkcoord/zkcoord/internal/batch"
 	"github.com/zkcoord/zkcoord/recipe"
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// A plan is a transaction that takes or claims the first items of a segment:
-// all or none of them.
+// A plan is a transaction that takes or claims the first items of a segment: all of them or none.
 type plan struct {
 	claim bool
 	ops   []session.Op
 	items []item
 
 	served []*entry
-	rest   *entry // what is left of the last of served; nil if nothing is
+	rest   *entry // the items that remain of the last entry of served; nil if none remain
 }
 
-// plan makes the plan for the first n items of entries.
+// plan returns the plan for the first n items of entries.
 func (v *view) plan(level int, entries []*entry, n int, claim bool) *plan {
 	p := &plan{claim: claim}
 	for _, e := range entries {
@@ -47,8 +47,9 @@ func (v *view) plan(level int, entries []*entry, n int, claim bool) *plan {
 	return p
 }
 
-// opsFor takes or claims the first items of e, those of head. A claim is on one
-// item, so each gets a node of its own unless it has one.
+// opsFor returns the ops that take or claim the first items of e, which are those of head. A claim
+// is on a single item. Therefore each claimed item gets a node of its own unless it already has
+// one.
 func (v *view) opsFor(e *entry, head run, claim bool) []session.Op {
 	path := runPath(v.dir, v.segment, e.run)
 	if claim && e.run.len() == 1 {
@@ -67,7 +68,7 @@ func (v *view) opsFor(e *entry, head run, claim bool) []session.Op {
 	return ops
 }
 
-// done takes note in the view that the plan was carried out.
+// done updates the view after the plan was applied.
 func (p *plan) done(v *view) {
 	for i, e := range p.served {
 		if i == len(p.served)-1 && p.rest != nil {
@@ -78,10 +79,9 @@ func (p *plan) done(v *view) {
 	}
 }
 
-// complete adds to claimed items what is known only after the claim: its
-// token, and how often the item was claimed, counted by the servers where its
-// node was not made with this claim. Items whose claim somebody deleted meanwhile
-// are left out.
+// complete adds to claimed items the values that are known only after the claim: the token and the
+// number of claims of the item. If an item's node is older than this claim, complete reads that
+// number from the servers. It omits items whose claim another client has deleted meanwhile.
 func (q *raw) complete(ctx context.Context, p *plan) ([]item, error) {
 	if !p.claim {
 		return p.items, nil
@@ -113,16 +113,15 @@ func (q *raw) complete(ctx context.Context, p *plan) ([]item, error) {
 	return items, nil
 }
 
-// register counts the claims of an item, and sees to it that none but this one
-// has its version of the item's node. It leaves attempts at zero if the claim is
-// gone.
+// register reads how often an item was claimed, and ensures that no other claim has its version of
+// the item's node. If the claim is gone, attempts stays zero.
 //
-// All claims on an item have one name, and a transaction cannot check which of
-// them it meets there. If somebody deletes a claim, another session can claim the
-// item before the first one has noticed, and the end of the first must not be that
-// of the second. So every claim but the first on the item's node sets that node
-// before it is granted, and whatever ends a claim checks the version. A claim that
-// is gone does not set it, which would end the one in its place.
+// All claims on an item have the same name, and a transaction cannot check which of them it finds
+// there. Suppose that a client deletes a claim. Another session can then claim the item before the
+// first claimer has noticed. When the first claimer ends its claim, it must not end the second
+// claim. Therefore every claim except the first one on the item's node sets that node before it is
+// granted, and each transaction that ends a claim checks the version. A claim that is gone must not
+// set the node, because that would end the claim in its place.
 func (q *raw) register(ctx context.Context, it *item) error {
 	for {
 		stat, err := q.s.Exists(ctx, q.itemPath(*it))
@@ -148,13 +147,13 @@ func (q *raw) register(ctx context.Context, it *item) error {
 	}
 }
 
-// stands checks that the queue is the one in which an item was claimed: not one
-// made anew, with another item and another claim under the same names.
+// stands returns a check that the queue is still the one in which the item was claimed. A queue
+// that was deleted and created again may have another item and another claim under the same names.
 func (it item) stands() session.Op {
 	return session.CheckOp{Path: it.ledger, Version: session.AnyVersion}
 }
 
-// ackOps take a claimed item out of the queue.
+// ackOps returns the ops that remove a claimed item from the queue.
 func (q *raw) ackOps(it item) []session.Op {
 	return []session.Op{
 		it.stands(),
@@ -163,7 +162,7 @@ func (q *raw) ackOps(it item) []session.Op {
 	}
 }
 
-// releaseOps make a claimed item free, and wake a waiter.
+// releaseOps returns the ops that free a claimed item and wake a waiter.
 func (q *raw) releaseOps(it item) []session.Op {
 	return []session.Op{
 		session.DeleteOp{Path: q.claimPath(it), Version: session.AnyVersion},
@@ -172,7 +171,7 @@ func (q *raw) releaseOps(it item) []session.Op {
 	}
 }
 
-// abandon makes claimed items free that nobody gets. It does not wait for that.
+// abandon frees claimed items that no caller gets. It does not wait for the result.
 func (q *raw) abandon(items []item) {
 	items = slices.Clone(items)
 	recipe.Detach(q.s, func(ctx context.Context) error {
@@ -188,8 +187,8 @@ func (q *raw) abandon(items []item) {
 	})
 }
 
-// unclaim makes an item free if its claim is still there. It goes on until it
-// knows, since the item would stay claimed for as long as the session lives.
+// unclaim frees an item if its claim is still there. It retries until the outcome is known, because
+// otherwise the item would stay claimed while the session lives.
 func (q *raw) unclaim(ctx context.Context, it item) error {
 	return q.s.Retry(ctx, func(ctx context.Context) error {
 		for {
@@ -203,7 +202,8 @@ func (q *raw) unclaim(ctx context.Context, it item) error {
 			}
 			it.token, it.version = claim.Czxid, node.Version
 			err = q.txn(ctx, q.releaseOps(it)...)
-			changed := errors.Is(err, session.ErrNoNode) || errors.Is(err, session.ErrBadVersion) // or the mark was deleted
+			// These errors can also mean that the ledger node was deleted.
+			changed := errors.Is(err, session.ErrNoNode) || errors.Is(err, session.ErrBadVersion)
 			if !changed || ctx.Err() != nil {
 				return err
 			}
@@ -211,8 +211,8 @@ func (q *raw) unclaim(ctx context.Context, it item) error {
 	})
 }
 
-// asFit calls f with all items, or with fewer at a time where that is too much
-// for one transaction, or one of them makes it fail.
+// asFit calls f with all items. If they are too large for one transaction, or if one of them makes
+// the transaction fail, asFit calls f with half of them at a time.
 func asFit(items []item, f func([]item) error) error {
 	err := f(items)
 	part := (*session.MultiError)(nil)
@@ -222,10 +222,10 @@ func asFit(items []item, f func([]item) error) error {
 	return err
 }
 
-// giveBack puts items that were taken, in one transaction, where they were,
-// unless somebody has deleted the queue. They may be taken by others in the
-// meantime's order: see Q4. To take them needed less room in a transaction, and
-// one that failed would lose them.
+// giveBack puts items that were taken back in their places, unless a client has deleted the queue.
+// It uses several transactions if the items do not fit into one. This can happen because the
+// transaction that took them was smaller. Other consumers may have taken later items meanwhile: see
+// Q4.
 func (q *raw) giveBack(ctx context.Context, items []item) error {
 	return asFit(items, func(part []item) error { return q.putBack(ctx, part) })
 }
@@ -239,7 +239,7 @@ func (q *raw) putBack(ctx context.Context, items []item) (err error) {
 		if err = q.tryPutBack(ctx, items, tag); session.OutcomeOf(err) == session.Failed {
 			return err
 		}
-		return nil // they may be there, and others may have taken them
+		return nil // the items may be there, and others may have taken them
 	})
 	return err
 }
@@ -257,7 +257,8 @@ func (q *raw) tryPutBack(ctx context.Context, items []item, tag string) error {
 			return nil, refused("give back", q.path, err)
 		}
 		if level == nil || level.Czxid != items[0].born {
-			return nil, refused("give back", q.path, session.ErrNoNode) // somebody has deleted the queue
+			// Another client has deleted the queue.
+			return nil, refused("give back", q.path, session.ErrNoNode)
 		}
 		var drained []session.Op
 		if remake {
@@ -266,8 +267,9 @@ func (q *raw) tryPutBack(ctx context.Context, items []item, tag string) error {
 		return slices.Concat(drained, creates, []session.Op{q.ring()}), err
 	}
 	for {
-		err := q.txns.do(ctx, "txn", q.path, &call[*txnJob]{job: &txnJob{build: build}})
-		// A segment was drained and deleted, or made again by others meanwhile.
+		err := q.txns.Do(ctx, "txn", q.path, &batch.Call[*txnJob]{Job: &txnJob{build: build}})
+		// A segment was drained and deleted, or other clients have created it again
+		// meanwhile.
 		part := (*session.MultiError)(nil)
 		if !errors.As(err, &part) || !errors.Is(part, session.ErrNoNode) && !errors.Is(part, session.ErrBadVersion) && !errors.Is(part, session.ErrNodeExists) {
 			return err
@@ -276,9 +278,9 @@ func (q *raw) tryPutBack(ctx context.Context, items []item, tag string) error {
 	}
 }
 
-// remakeOps make the segments of items again where they were drained. If somebody
-// has deleted the queue, also where one made anew has no such segment yet, that
-// fails: the items are gone with it.
+// remakeOps returns ops that create the segments of items again where they were drained. It fails
+// if a client has deleted the queue, even if a new queue exists that has no such segment yet. The
+// items are gone with the old queue.
 func (q *raw) remakeOps(ctx context.Context, items []item) ([]session.Op, error) {
 	var ops []session.Op
 	seen := map[string]bool{}

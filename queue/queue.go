@@ -14,73 +14,72 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// Errors of queues. Of any other, session.OutcomeOf tells whether the call had
-// its effect.
+// Errors of queues. For every other error, session.OutcomeOf reports whether the call took effect.
 var (
-	// ErrEmpty is TryTake's answer when there is nothing to take.
+	// ErrEmpty is the error of TryTake and Peek if there is no item to take.
 	ErrEmpty = errors.New("queue: empty")
-	// ErrFull is TryPut's answer when the queue holds its limit.
+	// ErrFull means that a put failed because of Options.Limit.
 	ErrFull = errors.New("queue: full")
 	// ErrClosed means that Close was called.
 	ErrClosed = errors.New("queue: closed")
-	// ErrNotClaimed means that a claim has ended, by Ack, Release or Reject.
+	// ErrNotClaimed means that Ack, Release or Reject has ended the claim.
 	ErrNotClaimed = errors.New("queue: item is no longer claimed")
-	// ErrClaimExpired is the cause with which a claim's context ends when its
-	// time is up. The item goes to somebody else.
+	// ErrClaimExpired is the cause with which a claim's context ends when its time is up.
+	// Another consumer gets the item then.
 	ErrClaimExpired = errors.New("queue: time of the claim is up")
 )
 
-// Options of a queue. The zero value is the default. All who use one queue must
-// agree on Codec and Priorities.
+// Options of a queue. The zero value is the default. All users of one queue must agree on Codec and
+// Priorities.
 type Options[T any] struct {
-	// Codec makes bytes of items; nil means JSON.
+	// Codec encodes and decodes items; nil means JSON.
 	Codec Codec[T]
 
-	// Priorities is the number of priorities, at most 1000; zero means one.
-	// Items of priority 0 go first. Whoever takes looks at each of them.
+	// Priorities is the number of priorities, at most 1000; zero means one. Items of priority 0
+	// go first. A consumer reads each priority until it finds an item.
 	Priorities int
 
-	// Relaxed lets Take go on from a random place in a segment where another
-	// consumer got in its way, so that many consumers do not wait for each
-	// other at the head: see Q4 for the order that remains. Claims always do.
+	// Relaxed lets Take continue at a random place in a segment after a collision with another
+	// consumer. Claim always works in this way. The effect is that many consumers do not wait
+	// for each other at the head. Guarantee Q4 says which order remains.
 	Relaxed bool
 
-	// Limit is how many items the queue may hold for Put to add more; zero
-	// means no limit. See Q9 for how exact it is.
+	// Limit is the maximum number of items in the queue; zero means no limit. Put waits, and
+	// TryPut fails, if the queue would become larger. Guarantee Q9 says how exact the limit is.
 	Limit int
 
-	// Prefetch is how many items Items and Claims fetch in one transaction;
-	// zero means one. If the process crashes, those that Items has fetched
-	// and the loop has not seen yet are lost; those of Claims are not.
+	// Prefetch is the number of items that Items and Claims fetch in one transaction; zero
+	// means one. If the process crashes, the items that Items has fetched but the loop has not
+	// reached are lost. Those of Claims are not.
 	Prefetch int
 
-	// MaxAttempts is how often an item can be claimed. The next claim moves it
-	// to the dead letters instead. Zero means no limit.
+	// MaxAttempts is how often an item can be claimed; zero means no limit. The next claim
+	// moves the item to the dead letters instead.
 	MaxAttempts int
 
-	// ClaimFor is how long a claim lasts unless extended. Zero means until the
-	// session ends.
+	// ClaimFor is how long a claim lasts unless it is extended. Zero means until the session
+	// ends.
 	ClaimFor time.Duration
 }
 
-// A Queue is a handle on the queue at a path. It is safe for concurrent use,
-// and the more goroutines share one, the fewer requests each needs.
+// A Queue is a handle on the queue at a path. It is safe for concurrent use. If more goroutines
+// share one handle, each of them needs fewer requests.
 type Queue[T any] struct {
 	raw  *raw
 	dead *raw
 	opts Options[T]
 
-	invalid error // of the constructor's arguments
+	invalid error // an error in the constructor's arguments
 }
 
-// New returns the queue at path, which is made with the first call. No request
-// is made. An invalid path, a negative option, or more than 1000 Priorities are an
-// error of each call, session.ErrInvalid.
+// New returns the queue at path. It makes no request: the first call creates the queue. If path is
+// invalid, an option is negative, or there are more than 1000 Priorities, each call fails with
+// session.ErrInvalid.
 func New[T any](s *session.Session, path string, o Options[T]) *Queue[T] {
 	return newQueue(s, path, o, cmp.Or(session.CheckPath(path), o.check()))
 }
 
-// newQueue is New of what is invalid for that reason, if it is not nil.
+// newQueue is like New. If reason is not nil, the arguments are invalid for that reason.
 func newQueue[T any](s *session.Session, path string, o Options[T], reason error) *Queue[T] {
 	if o.Codec == nil {
 		o.Codec = JSON[T]()
@@ -96,13 +95,13 @@ func newQueue[T any](s *session.Session, path string, o Options[T], reason error
 	return q
 }
 
-// maxPriorities is the most that Options.Priorities may be.
+// maxPriorities is the maximum of Options.Priorities.
 const maxPriorities = 1000
 
-// check refuses numbers that cannot be meant.
+// check refuses options that are out of range.
 func (o *Options[T]) check() error {
 	if o.Priorities > maxPriorities {
-		return invalid.New("%d priorities, at most %d", o.Priorities, maxPriorities)
+		return invalid.New("%d priorities, want at most %d", o.Priorities, maxPriorities)
 	}
 	for name, n := range map[string]int64{
 		"Priorities": int64(o.Priorities), "Limit": int64(o.Limit), "Prefetch": int64(o.Prefetch),
@@ -115,21 +114,22 @@ func (o *Options[T]) check() error {
 	return nil
 }
 
-// DeadLetters returns the queue of dead letters: items claimed too often, rejected, or
-// that did not decode. It is a queue like any other, below this one's path.
+// DeadLetters returns the queue of dead letters: items that were claimed too often, were rejected,
+// or did not decode. It is an ordinary queue below the path of this one.
 func (q *Queue[T]) DeadLetters() *Queue[T] {
 	return newQueue(q.raw.s, q.dead.path, Options[T]{Codec: q.opts.Codec, Prefetch: q.opts.Prefetch}, q.invalid)
 }
 
-// Close waits for the calls under way and removes the handle's own nodes, which
-// otherwise go with the session. Calls made later, and those that wait for an
-// item, fail with ErrClosed. Loops end and give back what they did not get to.
-// Claims go on: they can be ended in every way, and one of the nodes stays until
-// they have. Calling it again is fine.
+// Close waits for the calls in progress and removes the handle's own nodes, which otherwise exist
+// until the session ends. Later calls fail with ErrClosed, and so do calls that wait for an item.
+// Loops end and give back the items that they have not reached.
+//
+// Claims continue and can be ended in every way. One of the nodes remains until they have ended. It
+// is fine to call Close again.
 func (q *Queue[T]) Close(ctx context.Context) error {
 	err := q.invalid
 	if err == nil {
-		err = errors.Join(q.raw.end(ctx), q.dead.puts.close(ctx, true))
+		err = errors.Join(q.raw.end(ctx), q.dead.puts.Close(ctx, nil))
 	}
 	if err != nil {
 		return fmt.Errorf("queue: close %s: %w", q.raw.path, err)
@@ -137,29 +137,29 @@ func (q *Queue[T]) Close(ctx context.Context) error {
 	return nil
 }
 
-// Put adds items at the end, with priority 0: all of them or none, in one
-// transaction, next to each other in their order. It returns when a majority
-// of the servers has them.
+// Put adds items at the end of the queue, with priority 0. It adds all of them or none in one
+// transaction, next to each other and in their order. It returns when a majority of the servers has
+// them.
 //
-// An item is put once or not at all, whichever replies are lost. After an error
-// session.OutcomeOf tells which: Indeterminate is left only if the session, or
-// ctx while the request was under way, ended. Items that make the request
-// larger than servers accept are refused with session.ErrTooLarge, as is one
-// that could not be moved to the dead letters.
+// Put adds an item once or not at all, whichever replies are lost. After an error,
+// session.OutcomeOf reports whether it did. The result is Indeterminate only if the session ended,
+// or if ctx ended during the request. If the items make the request larger than servers accept, Put
+// fails with session.ErrTooLarge. It also does so for an item that would be too large to move to
+// the dead letters.
 //
-// If the queue holds its Limit, Put waits until there is room. More items than
-// the Limit at once fail with ErrFull.
+// If the queue has reached its Limit, Put waits until there is room. It fails with ErrFull if the
+// call has more items than the Limit.
 func (q *Queue[T]) Put(ctx context.Context, items ...T) error {
 	return q.PutPriority(ctx, 0, items...)
 }
 
-// PutPriority is Put with a priority, of 0 to Options.Priorities-1. It fails with
+// PutPriority is like Put, with a priority from 0 to Options.Priorities-1. It fails with
 // session.ErrInvalid if there is no such priority.
 func (q *Queue[T]) PutPriority(ctx context.Context, priority int, items ...T) error {
 	return q.put(ctx, q.raw.putWaiting, priority, items)
 }
 
-// TryPut is Put, but fails with ErrFull where Put would wait for room.
+// TryPut is like Put, but fails with ErrFull where Put would wait for room.
 func (q *Queue[T]) TryPut(ctx context.Context, items ...T) error {
 	return q.put(ctx, q.raw.put, 0, items)
 }
@@ -198,12 +198,12 @@ func (q *Queue[T]) encode(items []T) ([][]byte, error) {
 	return data, nil
 }
 
-// movable refuses items that the queue could hold but not move to the dead
-// letters: that takes a larger request than the put.
+// movable refuses items that fit into the queue but could not be moved to the dead letters. The
+// request that moves an item is larger than the one that puts it.
 func (q *Queue[T]) movable(items [][]byte) error {
 	for _, data := range items {
 		if len(data) < runBytes {
-			continue // far from what servers refuse
+			continue // far below the limit of servers
 		}
 		if err := recipe.Fits(q.raw.s, q.rejectOps(data)...); err != nil {
 			return err
@@ -212,30 +212,29 @@ func (q *Queue[T]) movable(items [][]byte) error {
 	return nil
 }
 
-// rejectOps are as large as those that reject an item.
+// rejectOps returns ops that are as large as those that reject an item.
 func (q *Queue[T]) rejectOps(data []byte) []session.Op {
-	const longest = 512 // the handle's mark, numbers, and dead letters of dead letters
+	const longest = 512 // length of the path of a ledger node below nested dead letters
 	mark := session.SetOp{Path: znode.Join(q.raw.ledgersDir(), strings.Repeat("m", longest))}
 	claimed := item{ledger: znode.Join(q.raw.ledgersDir(), strings.Repeat("m", 64))}
 	fullTail := tail{dir: q.dead.levelDir(0), full: true}
 	return append(q.raw.ackOps(claimed), append(fullTail.ops([]lot{{items: [][]byte{data}}}), mark)...)
 }
 
-// Take takes the first item, or waits for one: it is deleted, and returned to
-// this caller only. If ctx ends first, no item is taken, or it is put back. If
-// the process or the session ends between the deletion and the return, the
-// item is lost: see Claim for items that must not be.
+// Take waits for an item, deletes the first one, and returns it to this caller only. If ctx ends
+// first, Take takes no item, or puts it back. If the process or the session ends between the
+// deletion and the return, the item is lost. Use Claim for items that must not be lost.
 //
-// An item that does not decode is moved to the dead letters, also when ctx ends
-// first, and returned as a *DecodeError.
+// An item that does not decode is moved to the dead letters, even if ctx ends first. Take returns
+// it as a *DecodeError.
 func (q *Queue[T]) Take(ctx context.Context) (T, error) {
 	items, err := q.take(ctx, 1, true)
 	return q.one(ctx, items, err)
 }
 
-// TryTake is Take, but fails with ErrEmpty where Take would wait. The queue was
-// empty then at one time during the call, but for items that are claimed. To
-// know that takes a transaction: who has time to wait should rather Take.
+// TryTake is like Take, but fails with ErrEmpty where Take would wait. In that case the queue had
+// no items except claimed ones at one moment during the call. Confirming this costs a transaction;
+// prefer Take if you can wait.
 func (q *Queue[T]) TryTake(ctx context.Context) (T, error) {
 	items, err := q.take(ctx, 1, false)
 	if err == nil && len(items) == 0 {
@@ -255,10 +254,9 @@ func (q *Queue[T]) one(ctx context.Context, items []item, err error) (value T, _
 	return value, nil
 }
 
-// TakeBatch takes at least one item and up to n, in one transaction, as Take
-// does. Items that do not decode are moved to the dead letters; then the others
-// are returned with a *DecodeError for the first of those. It fails with
-// session.ErrInvalid if n is below 1.
+// TakeBatch is like Take, but takes at least one item and up to n in one transaction. Items that do
+// not decode are moved to the dead letters. TakeBatch then returns the other items together with
+// the *DecodeError of the first such item. It fails with session.ErrInvalid if n is less than 1.
 func (q *Queue[T]) TakeBatch(ctx context.Context, n int) ([]T, error) {
 	items, err := q.take(ctx, n, true)
 	values := make([]T, 0, len(items))
@@ -276,8 +274,8 @@ func (q *Queue[T]) TakeBatch(ctx context.Context, n int) ([]T, error) {
 	return values, nil
 }
 
-// decode decodes an item that was taken. If it does not decode it goes to the
-// dead letters, also when ctx ends: it is nowhere else by now.
+// decode decodes an item that was taken. An item that does not decode is moved to the dead letters,
+// even if ctx ends, because it is no longer in the queue.
 func (q *Queue[T]) decode(ctx context.Context, it item) (T, error) {
 	value, err := q.opts.Codec.Decode(it.data)
 	if err == nil {
@@ -289,7 +287,7 @@ func (q *Queue[T]) decode(ctx context.Context, it item) (T, error) {
 		return q.dead.put(ctx, &putJob{items: [][]byte{it.data}, origin: it.run.origin()})
 	})
 	if err != nil {
-		return none, errors.Join(undecoded, fmt.Errorf("not known to be in the dead letters: %w", err))
+		return none, errors.Join(undecoded, fmt.Errorf("queue: move to dead letters %s: %w", q.dead.path, err))
 	}
 	return none, undecoded
 }

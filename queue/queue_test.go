@@ -33,10 +33,10 @@ func TestItemsComeInTheOrderPut(t *testing.T) {
 			}
 		}
 		if !slices.Equal(got, want) {
-			t.Errorf("got %v", got)
+			t.Errorf("items: got %q, want %q", got, want)
 		}
 		if _, err := q.TryTake(ctx); !errors.Is(err, queue.ErrEmpty) {
-			t.Errorf("at the end: %v", err)
+			t.Errorf("TryTake of a drained queue: got %v, want %v", err, queue.ErrEmpty)
 		}
 	})
 }
@@ -55,14 +55,14 @@ func TestBlockedTakeWakes(t *testing.T) {
 		start := time.Now()
 		recipetest.Check(t, p.Put(t.Context(), "a"))
 		if v := <-got; v != "a" {
-			t.Errorf("got %q", v)
+			t.Errorf("Take: got %q, want %q", v, "a")
 		}
 		recipetest.Check(t, p.Put(t.Context(), "b", "c"))
 		if v, w := <-got, <-got; v == w || v > "c" || w > "c" {
-			t.Errorf("got %q and %q", v, w)
+			t.Errorf("Take: got %q and %q, want %q and %q", v, w, "b", "c")
 		}
 		if d := time.Since(start); d > time.Second {
-			t.Errorf("took %v", d)
+			t.Errorf("three takes after their puts: got %v, want at most 1s", d)
 		}
 	})
 }
@@ -75,28 +75,28 @@ func TestClaimAckReleaseReject(t *testing.T) {
 		a := recipetest.Must(q.Claim(ctx))
 		b := recipetest.Must(q.Claim(ctx))
 		if a.Value() != "a" || b.Value() != "b" || a.Attempt() != 1 || b.Token() <= a.Token() {
-			t.Errorf("%v %v %v", a.Value(), b.Value(), a.Attempt())
+			t.Errorf("claims: got %q attempt %d token %d, then %q token %d, want %q attempt 1, then %q and a larger token", a.Value(), a.Attempt(), a.Token(), b.Value(), b.Token(), "a", "b")
 		}
 		recipetest.Check(t, a.Release(ctx))
 		if context.Cause(a.Context()) != queue.ErrNotClaimed {
-			t.Errorf("cause %v", context.Cause(a.Context()))
+			t.Errorf("cause of the claim's context: got %v, want %v", context.Cause(a.Context()), queue.ErrNotClaimed)
 		}
 		recipetest.Check(t, b.Ack(ctx))
 		if err := b.Ack(ctx); !errors.Is(err, queue.ErrNotClaimed) {
-			t.Errorf("second ack: %v", err)
+			t.Errorf("second Ack: got %v, want %v", err, queue.ErrNotClaimed)
 		}
 		c := recipetest.Must(q.Claim(ctx))
 		recipetest.Check(t, c.Reject(ctx))
 		a = recipetest.Must(q.Claim(ctx))
 		if c.Value() != "c" || a.Value() != "a" || a.Attempt() != 2 {
-			t.Errorf("%v, then %v attempt %d", c.Value(), a.Value(), a.Attempt())
+			t.Errorf("claims: got %q, then %q attempt %d, want %q, then %q attempt 2", c.Value(), a.Value(), a.Attempt(), "c", "a")
 		}
 		recipetest.Check(t, a.Ack(ctx))
 		if v := recipetest.Must(q.DeadLetters().Take(ctx)); v != "c" {
-			t.Errorf("dead letter %q", v)
+			t.Errorf("dead letter: got %q, want %q", v, "c")
 		}
 		if _, err := q.TryTake(ctx); !errors.Is(err, queue.ErrEmpty) {
-			t.Error(err)
+			t.Errorf("TryTake at the end: got %v, want %v", err, queue.ErrEmpty)
 		}
 	})
 }

@@ -9,40 +9,41 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/zkcoord/zkcoord/internal/batch"
 	"github.com/zkcoord/zkcoord/internal/znode"
 	"github.com/zkcoord/zkcoord/recipe"
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// raw is a queue of bytes: all of a Queue but the codec.
+// raw is a queue of bytes. It is a Queue without the codec.
 type raw struct {
 	s    *session.Session
 	path string
 
-	open  context.Context // ends with ErrClosed, or is over with the reason if the queue is invalid
+	open  context.Context // ends with ErrClosed, or has ended with the reason why the queue is invalid
 	close context.CancelCauseFunc
 
-	puts   *batcher[*putJob]
-	fetchs *batcher[*fetchJob]
-	txns   *batcher[*txnJob]
+	puts   *batch.Batcher[*putJob]
+	fetchs *batch.Batcher[*fetchJob]
+	txns   *batch.Batcher[*txnJob]
 
-	putLedger, takeLedger, txnLedger *recipe.Ledger // of the groups above
+	putLedger, takeLedger, txnLedger *recipe.Ledger // of the batchers above
 
-	claimed atomic.Int64 // claims that are not over
+	claimed atomic.Int64 // number of claims that are not over
 
-	limit int     // 0 is none
-	room  int     // items that may be put before they are counted; used by puts only
-	tails []*tail // by level; used by puts only
+	limit int     // 0 means no limit
+	room  int     // number of items that may be put before the next count; used by puts only
+	tails []*tail // one for each level; used by puts only
 
-	// Used by fetchs only.
-	takes    []*view   // by level
-	claims   []*view   // likewise
-	promoted time.Time // when delayed items were looked for
-	nextDue  time.Time // when the next of them is due; zero if there was none
+	// The remaining fields are used by fetchs only.
+	takes    []*view   // one for each level
+	claims   []*view   // one for each level
+	promoted time.Time // time of the last check for delayed items
+	nextDue  time.Time // when the next delayed items are due; zero if there were none
 	rand     *rand.Rand
 }
 
-// A putJob is items to be put at one level, in one transaction with also.
+// A putJob contains items to put at one level, in one transaction with also.
 type putJob struct {
 	level  int
 	items  [][]byte
@@ -50,37 +51,37 @@ type putJob struct {
 	also   []session.Op
 }
 
-// A fetchJob is items to be taken or claimed: as many as there are up to max.
+// A fetchJob is a request to take or claim items: as many as there are, up to max.
 type fetchJob struct {
 	max   int
 	claim bool
-	due   time.Time // when delayed items are known to be due; may be zero
-	sure  bool      // none is an answer only if there was none at a majority of the servers
+	due   time.Time // when delayed items are due, if known; may be zero
+	sure  bool      // a majority of the servers must confirm an empty result
 	got   []item
 
-	alone func(ctx context.Context) error // if not nil, what to do instead of all that
+	alone func(ctx context.Context) error // if not nil, the batcher calls this instead
 }
 
-// A txnJob is ops to be applied in one transaction. If build is not nil, it makes
-// them, of what it reads while the mark is there: they are not applied to a queue
-// that was made again since.
+// A txnJob contains ops to apply in one transaction. If build is not nil, it returns the ops. build
+// reads the queue after the ledger node was created. Therefore the ops are not applied to a queue
+// that was deleted and created again after that.
 type txnJob struct {
 	ops   []session.Op
 	build func(ctx context.Context) ([]session.Op, error)
 }
 
-// An item is one that was taken or claimed.
+// An item is an item of the queue that was taken or claimed.
 type item struct {
 	level    int
 	segment  segment
 	born     int64 // czxid of the level's directory
-	run      run   // of this item alone
+	run      run   // contains this item only
 	data     []byte
-	shared   bool   // it shared its node with others before
-	attempts int    // claims of it so far, the present one included
+	shared   bool   // the item shared its node with other items before
+	attempts int    // number of claims so far, including this one
 	token    int64  // czxid of the claim
-	version  int32  // of its node, which no other claim on it has
-	ledger   string // with which it was claimed: it stays while the claim does
+	version  int32  // version of the item's node, which no other claim on the item has
+	ledger   string // path of the ledger node that made the claim; it exists while the claim does
 }
 
 func newRaw(s *session.Session, path string, levels, limit int, relaxed bool) *raw {
@@ -95,9 +96,9 @@ func newRaw(s *session.Session, path string, levels, limit int, relaxed bool) *r
 		q.takes = append(q.takes, &view{s: s, dir: q.levelDir(level), relaxed: relaxed, rand: q.rand})
 		q.claims = append(q.claims, &view{s: s, dir: q.levelDir(level), relaxed: true, rand: q.rand})
 	}
-	q.puts = &batcher[*putJob]{s: s, commit: q.commitPuts, tidy: q.putLedger.Remove}
-	q.fetchs = &batcher[*fetchJob]{s: s, commit: q.commitFetches, tidy: q.tidyFetches}
-	q.txns = &batcher[*txnJob]{s: s, commit: q.commitTxns, tidy: q.txnLedger.Remove}
+	q.puts = &batch.Batcher[*putJob]{Session: s, Commit: q.commitPuts, Tidy: q.putLedger.Remove}
+	q.fetchs = &batch.Batcher[*fetchJob]{Session: s, Commit: q.commitFetches, Tidy: q.tidyFetches}
+	q.txns = &batch.Batcher[*txnJob]{Session: s, Commit: q.commitTxns, Tidy: q.txnLedger.Remove}
 	return q
 }
 
@@ -110,32 +111,32 @@ func (q *raw) levelDir(level int) string {
 
 func (q *raw) itemPath(it item) string { return runPath(q.levelDir(it.level), it.segment, it.run) }
 
-// claimName is the node below an item's by which it is claimed. The node of a
-// claimed item cannot be deleted, and so cannot be taken.
+// claimName is the child of an item's node that claims the item. A node with a child cannot be
+// deleted, so a claimed item cannot be taken.
 const claimName = "c"
 
 func (q *raw) claimPath(it item) string { return znode.Join(q.itemPath(it), claimName) }
 
-// groupBytes bounds what the calls of several callers put in one transaction.
-// One call may be larger, up to what the server accepts.
+// groupBytes limits the total size of the calls of several callers in one transaction. A single
+// call may be larger, up to the limit of the servers.
 const groupBytes = 256 << 10
 
-// commitPuts carries out the first of calls and those behind it on the same
-// level, as far as they fit. One with ops of its own is carried out alone.
-func (q *raw) commitPuts(ctx context.Context, calls []*call[*putJob]) {
-	first := calls[0].job
+// commitPuts carries out the first call, together with the calls after it that are on the same
+// level and fit into the transaction. A call with other ops is carried out alone.
+func (q *raw) commitPuts(ctx context.Context, calls []*batch.Call[*putJob]) {
+	first := calls[0].Job
 	n, size := 0, 0
 	for _, c := range calls {
-		for _, item := range c.job.items {
+		for _, item := range c.Job.items {
 			size += len(item)
 		}
-		if n > 0 && (c.job.level != first.level || size > groupBytes || first.also != nil || c.job.also != nil) {
+		if n > 0 && (c.Job.level != first.level || size > groupBytes || first.also != nil || c.Job.also != nil) {
 			break
 		}
 		n++
 	}
 	err := q.putTogether(ctx, calls[:n])
-	if n > 1 && errors.Is(err, ErrFull) { // one now, and the others come next
+	if n > 1 && errors.Is(err, ErrFull) { // try the first call alone; the others are in the next batch
 		n = 1
 		err = q.putTogether(ctx, calls[:n])
 	}
@@ -144,24 +145,24 @@ func (q *raw) commitPuts(ctx context.Context, calls []*call[*putJob]) {
 		err = q.putTogether(ctx, calls[:n])
 	}
 	for _, c := range calls[:n] {
-		c.finish(err)
+		c.Finish(err)
 	}
 }
 
-// putTogether puts the items of calls, which are on one level.
-func (q *raw) putTogether(ctx context.Context, calls []*call[*putJob]) error {
-	level, also := calls[0].job.level, calls[0].job.also
+// putTogether puts the items of calls that are all on one level.
+func (q *raw) putTogether(ctx context.Context, calls []*batch.Call[*putJob]) error {
+	level, also := calls[0].Job.level, calls[0].Job.also
 	var lots []lot
 	items := 0
 	for _, c := range calls {
-		if last := len(lots) - 1; last >= 0 && lots[last].origin == c.job.origin {
-			lots[last].items = append(lots[last].items, c.job.items...)
+		if last := len(lots) - 1; last >= 0 && lots[last].origin == c.Job.origin {
+			lots[last].items = append(lots[last].items, c.Job.items...)
 		} else {
-			lots = append(lots, lot{c.job.origin, slices.Clone(c.job.items)})
+			lots = append(lots, lot{c.Job.origin, slices.Clone(c.Job.items)})
 		}
-		items += len(c.job.items)
+		items += len(c.Job.items)
 	}
-	if also == nil { // what only moves here is not held up
+	if also == nil { // a put with other ops only moves an item, so the limit does not apply
 		if err := q.admit(ctx, items); err != nil {
 			return refused("put", q.path, err)
 		}
@@ -173,44 +174,43 @@ func (q *raw) putTogether(ctx context.Context, calls []*call[*putJob]) error {
 	return err
 }
 
-// fetchItems bounds what is fetched for several callers in one transaction.
+// fetchItems limits the number of items that are fetched for several callers in one transaction.
 const fetchItems = 512
 
-// commitFetches carries out the first of calls and those of the same kind
-// behind it. Who comes first is served first; those for whom nothing is left
-// come again.
-func (q *raw) commitFetches(ctx context.Context, calls []*call[*fetchJob]) {
-	if f := calls[0].job.alone; f != nil {
-		calls[0].finish(f(ctx))
+// commitFetches carries out the first call together with the following calls of the same kind. It
+// serves them in order. Calls that get no item are in the next batch again.
+func (q *raw) commitFetches(ctx context.Context, calls []*batch.Call[*fetchJob]) {
+	if f := calls[0].Job.alone; f != nil {
+		calls[0].Finish(f(ctx))
 		return
 	}
-	claim := calls[0].job.claim
+	claim := calls[0].Job.claim
 	n, total, sure := 0, 0, false
 	var due time.Time
 	for _, c := range calls {
-		if n > 0 && (c.job.alone != nil || c.job.claim != claim || total > fetchItems-c.job.max) {
+		if n > 0 && (c.Job.alone != nil || c.Job.claim != claim || total > fetchItems-c.Job.max) {
 			break
 		}
-		total += c.job.max
-		sure = sure || c.job.sure
-		due = earlier(due, c.job.due)
+		total += c.Job.max
+		sure = sure || c.Job.sure
+		due = earlier(due, c.Job.due)
 		n++
 	}
 	q.nextDue = earlier(q.nextDue, due)
 	items, err := q.fetch(ctx, total, claim, sure)
 	for i, c := range calls[:n] {
-		if i > 0 && len(items) == 0 && len(calls[0].job.got) > 0 {
+		if i > 0 && len(items) == 0 && len(calls[0].Job.got) > 0 {
 			return
 		}
-		k := min(len(items), c.job.max)
-		c.job.got, items = items[:k:k], items[k:]
-		c.finish(err)
+		k := min(len(items), c.Job.max)
+		c.Job.got, items = items[:k:k], items[k:]
+		c.Finish(err)
 	}
 }
 
-// fetch takes or claims up to n items of the first level that has any. That the
-// levels before it have none is checked by the same transaction; that there are
-// none at all by one of its own, if the caller wants to be sure.
+// fetch takes or claims up to n items from the first level that has any. The same transaction
+// checks that the levels before it have none. If sure is true, a separate transaction confirms an
+// empty result.
 func (q *raw) fetch(ctx context.Context, n int, claim, sure bool) ([]item, error) {
 	for {
 		if err := q.promoteSometimes(ctx); err != nil {
@@ -230,7 +230,7 @@ func (q *raw) fetch(ctx context.Context, n int, claim, sure bool) ([]item, error
 	}
 }
 
-// earlier returns the earlier of two times, of which a zero one is none.
+// earlier returns the earlier of two times. A zero time counts as no time.
 func earlier(a, b time.Time) time.Time {
 	if a.IsZero() || !b.IsZero() && b.Before(a) {
 		return b
@@ -238,12 +238,12 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
-// errOvertaken says that all is to be looked at again, as something was put that
-// comes first.
+// errOvertaken means that another client put an item that comes first, so everything must be read
+// again.
 var errOvertaken = errors.New("queue: overtaken by a put")
 
-// fetchFirst fetches from the first level that has any item free, and returns
-// what proves that those before it have none.
+// fetchFirst fetches from the first level that has a free item. It also returns the checks which
+// prove that the levels before it have none.
 func (q *raw) fetchFirst(ctx context.Context, views []*view, n int, claim bool) (items []item, before []session.Op, err error) {
 	for level, v := range views {
 		items, err := q.fetchFrom(ctx, v, level, n, claim, before)
@@ -279,7 +279,7 @@ func (q *raw) fetchFrom(ctx context.Context, v *view, level, n int, claim bool, 
 			return items, nil
 		}
 		if errors.Is(err, session.ErrTooLarge) && len(p.items) > 1 {
-			n = len(p.items) / 2 // what is claimed of a node is written again
+			n = len(p.items) / 2 // claimed items that share a node are written again, which needs room
 			continue
 		}
 		if part := (*session.MultiError)(nil); errors.As(err, &part) && part.Index >= len(p.ops) {
@@ -292,10 +292,10 @@ func (q *raw) fetchFrom(ctx context.Context, v *view, level, n int, claim bool, 
 	}
 }
 
-// renew makes the mark, and has all looked at again: what was read before may be
-// of a queue that somebody deleted, marks and all, and that was made anew with
-// other items under the same names. What is read from now on is not, while the
-// ledger stands.
+// renew creates the ledger node, and makes the caller read everything again. Another client may
+// have deleted the queue with its ledger nodes, and created it again with other items under the
+// same names. So the data that was read before may belong to the old queue. Data that is read from
+// now on belongs to the new one, while the ledger node exists.
 func (q *raw) renew(ctx context.Context) error {
 	if err := q.takeLedger.Make(ctx); err != nil {
 		return err
@@ -306,10 +306,9 @@ func (q *raw) renew(ctx context.Context) error {
 	return errOvertaken
 }
 
-// confirm returns nil if checks hold at a majority of the servers, and
-// errOvertaken if all is to be looked at again. What was read has to be of the
-// queue that is checked, whose versions may be those of one that was deleted: so
-// the mark was there before.
+// confirm returns nil if checks hold at a majority of the servers. It returns errOvertaken if
+// everything must be read again. A deleted queue may have had the same versions, so the data must
+// have been read while the ledger node existed.
 func (q *raw) confirm(ctx context.Context, checks []session.Op) error {
 	if !q.takeLedger.Made() {
 		return q.renew(ctx)
@@ -324,9 +323,9 @@ func (q *raw) confirm(ctx context.Context, checks []session.Op) error {
 	return err
 }
 
-// pause lets consumers that get in each other's way spread in time: for some
-// round trips, the more conflicts the more. What all of them ask in vain slows
-// down the one that succeeds.
+// pause spreads colliding consumers over time. It waits for a random time of some round trips, and
+// for longer after more conflicts. Requests that fail in a collision slow down the one that
+// succeeds.
 func (q *raw) pause(ctx context.Context, roundTrip time.Duration, conflicts int) {
 	most := min(roundTrip, 50*time.Millisecond) << min(conflicts, 4)
 	timer := time.NewTimer(time.Duration(q.rand.Int64N(int64(most) + 1)))
@@ -337,59 +336,60 @@ func (q *raw) pause(ctx context.Context, roundTrip time.Duration, conflicts int)
 	}
 }
 
-// commitTxns applies the transactions of calls in one. One that fails does not
-// take others with it: it is left out, and the rest is applied without it.
-func (q *raw) commitTxns(ctx context.Context, calls []*call[*txnJob]) {
-	if build := calls[0].job.build; build != nil {
-		calls[0].finish(q.applyBuilt(ctx, build))
+// commitTxns applies the transactions of several calls in one. If one of them fails, the rest is
+// applied without it.
+func (q *raw) commitTxns(ctx context.Context, calls []*batch.Call[*txnJob]) {
+	if build := calls[0].Job.build; build != nil {
+		calls[0].Finish(q.applyBuilt(ctx, build))
 		return
 	}
 	calls = slices.Clone(calls[:min(len(calls), fetchItems)])
-	if i := slices.IndexFunc(calls, func(c *call[*txnJob]) bool { return c.job.build != nil }); i >= 0 {
+	if i := slices.IndexFunc(calls, func(c *batch.Call[*txnJob]) bool { return c.Job.build != nil }); i >= 0 {
 		calls = calls[:i]
 	}
 	for len(calls) > 0 {
 		var ops []session.Op
 		for _, c := range calls {
-			ops = append(ops, c.job.ops...)
+			ops = append(ops, c.Job.ops...)
 		}
 		_, err := q.txnLedger.Do(ctx, ops...)
 		part := (*session.MultiError)(nil)
 		switch {
 		case errors.As(err, &part):
 			i, index := owner(calls, part.Index)
-			calls[i].finish(&session.RequestError{Op: "txn", Path: q.path, Outcome: session.Failed,
+			calls[i].Finish(&session.RequestError{Op: "txn", Path: q.path, Outcome: session.Failed,
 				Err: &session.MultiError{Index: index, Path: part.Path, Err: part.Err}})
 			calls = slices.Delete(calls, i, i+1)
 			continue
 		case errors.Is(err, session.ErrTooLarge) && len(calls) > 1:
-			calls = calls[:len(calls)/2] // the others come next
+			calls = calls[:len(calls)/2] // the others are in the next batch
 			continue
 		}
 		for _, c := range calls {
-			c.finish(err)
+			c.Finish(err)
 		}
 		return
 	}
 }
 
-// owner finds the call that the op of an index belongs to, and the index in it.
-func owner(calls []*call[*txnJob], index int) (i, rest int) {
+// owner returns the call that the op with the given index belongs to, and the op's index in that
+// call.
+func owner(calls []*batch.Call[*txnJob], index int) (i, rest int) {
 	for i, c := range calls {
-		if index < len(c.job.ops) {
+		if index < len(c.Job.ops) {
 			return i, index
 		}
-		index -= len(c.job.ops)
+		index -= len(c.Job.ops)
 	}
 	return len(calls) - 1, index
 }
 
-// txn applies ops once, and tells truly whether they were.
+// txn applies ops at most once, and reports truthfully whether they were applied.
 func (q *raw) txn(ctx context.Context, ops ...session.Op) error {
-	return q.txns.do(ctx, "txn", q.path, &call[*txnJob]{job: &txnJob{ops: ops}})
+	return q.txns.Do(ctx, "txn", q.path, &batch.Call[*txnJob]{Job: &txnJob{ops: ops}})
 }
 
-// applyBuilt applies what build returns, once.
+// applyBuilt applies the ops of build at most once.
 func (q *raw) applyBuilt(ctx context.Context, build func(context.Context) ([]session.Op, error)) error {
 	for {
 		if err := q.txnLedger.Make(ctx); err != nil {
@@ -405,8 +405,8 @@ func (q *raw) applyBuilt(ctx context.Context, build func(context.Context) ([]ses
 	}
 }
 
-// carryOut carries out f, also when ctx ends: then the error is Indeterminate.
-// It is Failed where the session ended before f began.
+// carryOut runs f, which continues if ctx ends. In that case the error is Indeterminate. If the
+// session ended before f began, the error is Failed.
 func (q *raw) carryOut(ctx context.Context, f func(context.Context) error) error {
 	ran := false
 	done := recipe.Detach(q.s, func(ctx context.Context) error {
@@ -424,28 +424,28 @@ func (q *raw) carryOut(ctx context.Context, f func(context.Context) error) error
 	}
 }
 
-// ring is the op that wakes the first waiter, for items that come back where
-// it does not look.
+// ring returns the op that wakes the first waiter. It is used for items that are given back to a
+// place that the waiter does not watch.
 func (q *raw) ring() session.Op {
 	return session.SetOp{Path: q.itemsDir(), Version: session.AnyVersion}
 }
 
-// end ends the calls that wait, waits for those under way and removes the
-// handle's marks. What ends claims, and what gives items back, is carried out
-// later too.
+// end ends the waiting calls, waits for the calls in progress, and removes the handle's ledger
+// nodes. Calls that end claims or give items back are still carried out after that.
 func (q *raw) end(ctx context.Context) error {
 	q.close(ErrClosed)
-	return errors.Join(q.puts.close(ctx, false), q.fetchs.close(ctx, false), q.txns.close(ctx, true))
+	return errors.Join(q.puts.Close(ctx, ErrClosed), q.fetchs.Close(ctx, ErrClosed), q.txns.Close(ctx, nil))
 }
 
-// refuse makes all calls fail with reason. It comes before the first of them.
+// refuse makes all calls fail with reason. It must run before the first call.
 func (q *raw) refuse(reason error) {
 	q.close(reason)
-	q.puts.refused, q.fetchs.refused, q.txns.refused = reason, reason, reason
+	q.puts.Refuse(reason)
+	q.fetchs.Refuse(reason)
+	q.txns.Refuse(reason)
 }
 
-// closed returns the error of a call made after the queue was closed, for those
-// that no group refuses.
+// closed returns an error if the queue was closed. It is for calls that no batcher refuses.
 func (q *raw) closed(op string) error {
 	if err := context.Cause(q.open); err != nil {
 		return refused(op, q.path, err)
@@ -453,7 +453,8 @@ func (q *raw) closed(op string) error {
 	return nil
 }
 
-// ended returns why a loop is over: ctx ended, or the queue was closed. It is nil if the loop goes on.
+// ended returns the reason why a loop is over: ctx ended, or the queue was closed. It returns nil
+// if the loop continues.
 func (q *raw) ended(ctx context.Context, op string) error {
 	if ctx.Err() != nil {
 		return refused(op, q.path, context.Cause(ctx))
@@ -461,15 +462,15 @@ func (q *raw) ended(ctx context.Context, op string) error {
 	return q.closed(op)
 }
 
-// unclaimed notes that n claims are over.
+// unclaimed records that n claims are over.
 func (q *raw) unclaimed(n int) {
 	if q.claimed.Add(-int64(n)) == 0 {
-		q.fetchs.again()
+		q.fetchs.Again()
 	}
 }
 
-// tidyFetches removes the mark that claims were made with, unless one is not
-// over yet: should the session end, it is the mark whose end wakes the others.
+// tidyFetches removes the ledger node that made the claims, unless a claim is not over yet. If the
+// session ends, the deletion of this node wakes the waiters.
 func (q *raw) tidyFetches(ctx context.Context) error {
 	if q.claimed.Load() > 0 {
 		return nil

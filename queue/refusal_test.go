@@ -16,15 +16,15 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// A look-up was refused once, and the item stayed claimed for as long as the session
-// lived, or was lost. The handle's mark stayed after Close.
+// A server refuses a read once. Before the fix, the item then stayed claimed while the session
+// lived, or was lost, and the handle's ledger node remained after Close.
 //
 // Covers Q3, Q8, Q11.
 func TestRefusedLookUpKeepsNoItem(t *testing.T) {
 	const items = path + "/items/0/*/*"
 	claimed := func(t *testing.T, q *queue.Queue[string]) {
 		if c, err := q.Claim(t.Context()); err == nil {
-			t.Errorf("claimed %q", c.Value())
+			t.Errorf("Claim: got %q, want an error", c.Value())
 		}
 	}
 	expired := func(t *testing.T, q *queue.Queue[string]) { recipetest.Must(q.Claim(t.Context())) }
@@ -42,14 +42,14 @@ func TestRefusedLookUpKeepsNoItem(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second/2)
 			defer cancel()
 			if _, err := q.Take(ctx); session.OutcomeOf(err) != session.Indeterminate {
-				t.Errorf("take: %v", err)
+				t.Errorf("Take: got %v, want outcome %v", err, session.Indeterminate)
 			}
 		}},
 		"taken, put back": {recipetest.Refusal{Op: "multi", Path: path + "/marks/*", Skip: 1}, func(t *testing.T, q *queue.Queue[string]) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second/2)
 			defer cancel()
 			if _, err := q.Take(ctx); session.OutcomeOf(err) != session.Indeterminate {
-				t.Errorf("take: %v", err)
+				t.Errorf("Take: got %v, want outcome %v", err, session.Indeterminate)
 			}
 		}},
 	} {
@@ -59,13 +59,14 @@ func TestRefusedLookUpKeepsNoItem(t *testing.T) {
 					q, s := newQueue(w, queue.Options[string]{ClaimFor: time.Second / 4})
 					other, _ := newQueue(w, queue.Options[string]{})
 					recipetest.Check(t, other.Put(t.Context(), "x"))
-					// The handle's marks are there, and this is not the first claim.
+					// The handle has created its ledger nodes, and the next
+					// claim of the item is not its first.
 					recipetest.Check(t, recipetest.Must(q.Claim(t.Context())).Release(t.Context()))
 					refusal := c.refusal
 					refusal.Count, refusal.Code = 3, code
 					if name[:5] == "taken" {
 						if refusal.Op == "multi" && code == wire.SystemError {
-							return // it may have been put back, and taken since
+							return // the item may have been put back and taken meanwhile
 						}
 						w.Inject(zktest.Rule{Op: "multi", Session: s.ID(), Fate: zktest.DelayReply, Delay: time.Second})
 					}
@@ -74,18 +75,20 @@ func TestRefusedLookUpKeepsNoItem(t *testing.T) {
 					time.Sleep(recipetest.Timeout)
 					synctest.Wait()
 					if n := r.Fired(); n == 0 || n > 3 {
-						t.Errorf("%d were refused", n)
+						t.Errorf("refused requests: got %d, want 1 to 3", n)
 					}
 					recipetest.Check(t, q.Close(t.Context()))
 					time.Sleep(recipetest.Timeout)
 					synctest.Wait()
 					if got := drain(t, other); !slices.Equal(got, []string{"x"}) {
-						t.Errorf("left are %q", got)
+						t.Errorf("items left: got %q, want %q", got, "x")
 					}
 					recipetest.Check(t, other.Close(t.Context()))
-					given := refusal.Op == "multi" && code == wire.SystemError // the mark is of no use then
+					// In this case the ledger node is given up, and remains
+					// until the session ends.
+					given := refusal.Op == "multi" && code == wire.SystemError
 					if left := w.Nodes(path + "/marks"); len(left) > 0 && !given {
-						t.Errorf("left: %q", left)
+						t.Errorf("ledger nodes left: got %q, want none", left)
 					}
 				})
 			})
@@ -93,8 +96,8 @@ func TestRefusedLookUpKeepsNoItem(t *testing.T) {
 	}
 }
 
-// ClickHouse Keeper resumes no session, and the lease has no proof there. Items
-// stay unclaimed, and can be taken.
+// ClickHouse Keeper resumes no session, so the lease has no proof there. Items cannot be claimed
+// there, but can be taken.
 //
 // Covers Q3.
 func TestNoClaimOnAServerThatIsNotZooKeeper(t *testing.T) {
@@ -103,15 +106,15 @@ func TestNoClaimOnAServerThatIsNotZooKeeper(t *testing.T) {
 		w.Within(time.Minute, "the queue", func(ctx context.Context) error {
 			recipetest.Check(t, q.Put(ctx, "a"))
 			if claim, err := q.Claim(ctx); !errors.Is(err, session.ErrNotZooKeeper) {
-				t.Errorf("Claim: %v, %v, want %v", claim, err, session.ErrNotZooKeeper)
+				t.Errorf("Claim: got %v, %v, want %v", claim, err, session.ErrNotZooKeeper)
 			}
 			if got, err := q.Take(ctx); got != "a" || err != nil {
-				t.Errorf("Take: %q, %v", got, err)
+				t.Errorf("Take: got %q, %v, want %q", got, err, "a")
 			}
 			return nil
 		})
 		if n := c.Count(); n > 80 {
-			t.Errorf("%d requests", n)
+			t.Errorf("requests: got %d, want at most 80", n)
 		}
 	})
 }

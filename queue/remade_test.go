@@ -15,8 +15,8 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// What a handle had read of a queue that somebody deleted was given out when it
-// was there again, and the new item of the same name was deleted for it.
+// A client deletes the queue and creates it again. Before the fix, a handle gave out items that it
+// had read from the old queue, and deleted the new items with the same names.
 //
 // Covers Q1, Q3, Q8.
 func TestHandleOutlivesItsQueue(t *testing.T) {
@@ -41,7 +41,7 @@ func TestHandleOutlivesItsQueue(t *testing.T) {
 						for range 3 {
 							recipetest.Must(get(t.Context(), q))
 						}
-					} else { // it has listed, and read, before the queue goes
+					} else { // the handle lists and reads the queue before it is deleted
 						w.Inject(zktest.Rule{Op: "create", Path: path + "/marks/*", Session: s.ID(), Fate: zktest.DelayRequest, Delay: 2 * time.Second})
 						w.Inject(zktest.Rule{Op: "multi", Session: s.ID(), Fate: zktest.DelayRequest, Delay: 2 * time.Second})
 					}
@@ -62,7 +62,7 @@ func TestHandleOutlivesItsQueue(t *testing.T) {
 					}
 					slices.Sort(got)
 					if !slices.Equal(got, []string{"new0", "new1", "new2", "new3", "new4"}) {
-						t.Errorf("got %q", got)
+						t.Errorf("items: got %q, want new0 to new4", got)
 					}
 				})
 			})
@@ -70,9 +70,9 @@ func TestHandleOutlivesItsQueue(t *testing.T) {
 	}
 }
 
-// stray makes a segment that no producer has come to yet, as a tool does that
-// restores a queue, or one who looked for it before it was deleted.
-func stray(t *testing.T, w *recipetest.World, number int) {
+// createSegment creates a segment that no producer has reached yet. A tool that restores a queue
+// can do this, and so can a client that lists the queue before its deletion.
+func createSegment(t *testing.T, w *recipetest.World, number int) {
 	t.Helper()
 	_, err := w.Admin().Create(t.Context(), fmt.Sprintf("%s/items/0/%010d", path, number), nil, session.Persistent)
 	recipetest.Check(t, err)
@@ -84,11 +84,11 @@ func TestQueueGoesOnWhereALaterSegmentIsThere(t *testing.T) {
 		p, _ := newQueue(w, queue.Options[string]{})
 		q, s := newQueue(w, queue.Options[string]{})
 		recipetest.Check(t, p.Put(t.Context(), "first"))
-		stray(t, w, 1)
+		createSegment(t, w, 1)
 		recipetest.Check(t, func() error { _, err := q.TryTake(t.Context()); return err }())
 		w.Within(time.Minute, "TryTake", func(ctx context.Context) error {
 			if _, err := q.TryTake(ctx); !errors.Is(err, queue.ErrEmpty) {
-				return fmt.Errorf("want empty: %w", err)
+				return fmt.Errorf("got %w, want %w", err, queue.ErrEmpty)
 			}
 			return nil
 		})
@@ -98,16 +98,16 @@ func TestQueueGoesOnWhereALaterSegmentIsThere(t *testing.T) {
 		s.Requests()
 		time.Sleep(time.Minute)
 		if n := s.Count(); n > 10 {
-			t.Fatalf("%d requests while it waits", n)
+			t.Fatalf("requests of a waiting Take in a minute: got %d, want at most 10", n)
 		}
 		recipetest.Check(t, p.Put(t.Context(), "second"))
 		select {
 		case item := <-got:
 			if item != "second" {
-				t.Errorf("took %q", item)
+				t.Errorf("Take: got %q, want %q", item, "second")
 			}
 		case <-time.After(time.Minute):
-			t.Fatal("asleep")
+			t.Fatal("Take: still waits a minute after the put")
 		}
 		var want []string
 		w.Within(time.Minute, "Put", func(ctx context.Context) error {
@@ -120,13 +120,13 @@ func TestQueueGoesOnWhereALaterSegmentIsThere(t *testing.T) {
 			return nil
 		})
 		if items := drain(t, q); !slices.Equal(items, want) {
-			t.Errorf("took %d of %d", len(items), len(want))
+			t.Errorf("items: got %d, want %d", len(items), len(want))
 		}
 	})
 }
 
-// Who finds no open segment makes it. If the queue was deleted and made anew
-// meanwhile, it must not be one that the new queue has not come to.
+// A consumer that finds no open segment creates it. If the queue was deleted and created again
+// meanwhile, the consumer must not create a segment that the new queue has not reached.
 //
 // Covers Q6.
 func TestSegmentOfADeletedQueueIsNotMade(t *testing.T) {
@@ -141,22 +141,22 @@ func TestSegmentOfADeletedQueueIsNotMade(t *testing.T) {
 		got := tryTake(t, q)
 		synctest.Wait()
 		if slow.Fired() != 1 {
-			t.Fatal("not asked for")
+			t.Fatalf("delayed %d transactions, want 1", slow.Fired())
 		}
 		recipetest.Check(t, w.Admin().DeleteAll(t.Context(), path))
 		recipetest.Check(t, p.Put(t.Context(), "new"))
 		if item := <-got; item != "new" {
-			t.Errorf("took %q", item)
+			t.Errorf("TryTake: got %q, want %q", item, "new")
 		}
 		if nodes := w.Nodes(path + "/items/0"); len(nodes) != 1 {
-			t.Errorf("left are %q", nodes)
+			t.Errorf("segments: got %q, want one", nodes)
 		}
 	})
 }
 
-// A claim on an item of a queue that was deleted and made anew, which its session
-// had not noticed yet, took the new item of the same name out of the hands of who
-// had claimed that.
+// A session has a claim on an item, and the queue is deleted and created again before the session
+// has noticed. Before the fix, the end of that claim ended the claim on the new item of the same
+// name.
 //
 // Covers Q7, Q10.
 func TestClaimOnADeletedQueueEndsNoOther(t *testing.T) {
@@ -175,7 +175,7 @@ func TestClaimOnADeletedQueueEndsNoOther(t *testing.T) {
 				recipetest.Check(t, other.Put(t.Context(), "new"))
 				c := recipetest.Must(other.Claim(t.Context()))
 				if err := end(t.Context(), old); session.OutcomeOf(err) != session.Failed || !errors.Is(err, session.ErrRevoked) {
-					t.Errorf("the old claim ended with %v", err)
+					t.Errorf("end of the old claim: got %v, outcome %v, want %v", err, session.OutcomeOf(err), session.ErrRevoked)
 				}
 				synctest.Wait()
 				recipetest.Check(t, c.Ack(t.Context()))
@@ -184,9 +184,9 @@ func TestClaimOnADeletedQueueEndsNoOther(t *testing.T) {
 	}
 }
 
-// A drained segment of a queue that was deleted was the open one of the queue that
-// was made anew, by the time that a consumer deleted it: then its numbers, by which
-// consumers know what they have read, begin again.
+// A consumer is about to delete a drained segment, and the queue is deleted and created again. The
+// segment may be the open one of the new queue, which must not be deleted: its numbers would begin
+// at 0 again, and consumers identify what they have read by these numbers.
 //
 // Covers Q1.
 func TestOpenSegmentOfAQueueMadeAnewIsNotDeleted(t *testing.T) {
@@ -204,7 +204,7 @@ func TestOpenSegmentOfAQueueMadeAnewIsNotDeleted(t *testing.T) {
 		got := tryTake(t, q)
 		synctest.Wait()
 		if slow.Fired() != 1 {
-			t.Fatal("not asked for")
+			t.Fatalf("delayed %d transactions, want 1", slow.Fired())
 		}
 		recipetest.Check(t, w.Admin().DeleteAll(t.Context(), path))
 		recipetest.Check(t, other.Put(t.Context(), "new"))
@@ -213,13 +213,13 @@ func TestOpenSegmentOfAQueueMadeAnewIsNotDeleted(t *testing.T) {
 		<-got
 		recipetest.Check(t, other.Put(t.Context(), "newer"))
 		if now := recipetest.Must(w.Admin().Exists(t.Context(), drained)); now == nil || now.Czxid != made.Czxid {
-			t.Errorf("the open segment was deleted")
+			t.Errorf("open segment: got %v, want the one with czxid %#x", now, made.Czxid)
 		}
 	})
 }
 
-// The transaction that puts an item back is slow, and the queue is deleted and filled
-// again before it arrives. The item of the old queue was in the new one.
+// The transaction that puts an item back is slow. The queue is deleted and filled again before the
+// transaction arrives. Before the fix, the item of the old queue was put in the new one.
 //
 // Covers Q1, Q3.
 func TestItemIsNotGivenBackToANewQueue(t *testing.T) {
@@ -227,13 +227,14 @@ func TestItemIsNotGivenBackToANewQueue(t *testing.T) {
 		q, s := newQueue(w, queue.Options[string]{})
 		other, _ := newQueue(w, queue.Options[string]{})
 		recipetest.Check(t, other.Put(t.Context(), "warm"))
-		recipetest.Check(t, recipetest.Must(q.Claim(t.Context())).Ack(t.Context())) // the handle's marks are there
+		// Create the handle's ledger nodes.
+		recipetest.Check(t, recipetest.Must(q.Claim(t.Context())).Ack(t.Context()))
 		recipetest.Check(t, other.Put(t.Context(), "old"))
 		w.Inject(zktest.Rule{Op: "multi", Session: s.ID(), Fate: zktest.DelayReply, Delay: time.Second})
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second/2)
 		defer cancel()
 		if _, err := q.Take(ctx); session.OutcomeOf(err) != session.Indeterminate {
-			t.Errorf("take: %v", err)
+			t.Errorf("Take: got %v, want outcome %v", err, session.Indeterminate)
 		}
 		s.Before("multi", func() {
 			recipetest.Check(t, w.Admin().DeleteAll(t.Context(), path))
@@ -241,7 +242,7 @@ func TestItemIsNotGivenBackToANewQueue(t *testing.T) {
 		})
 		time.Sleep(5 * time.Second)
 		if got := drain(t, other); !slices.Equal(got, []string{"new"}) {
-			t.Errorf("got %q", got)
+			t.Errorf("items: got %q, want %q", got, "new")
 		}
 	})
 }

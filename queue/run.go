@@ -13,27 +13,29 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// A run is some consecutive items of one put, which are stored in one znode.
-// Its name is <first>.<last>-<number>: first and last count the items within
-// the node that was put, number is the one that the server gave to that node.
+// A run is a sequence of consecutive items of one put, which are stored in one znode. Its name is
+// <first>.<last>-<number>. <number> is the sequence number of the node that was put. <first> and
+// <last> are the positions of the run's items within that node.
 //
-// The name says which items the node holds, and no item is ever in two nodes.
-// So what a node holds never changes: to take a part of a run is to delete it
-// and to make one for the rest. And no name is used twice, so that a consumer
-// that deletes a name gets just what it read under it. The server's number alone
-// cannot promise that for an item that is put back in its place, nor in the
-// directory of a second, whose numbers begin at 0 again whenever it is made
-// again. Such names have a tag: <first>.<last>-<tag>-<number>. So have the names of
-// items that were put by a program with traces: the tag says where.
+// The name says which items the node contains, and no item is ever in two nodes. Therefore the
+// content of a node never changes: a transaction that takes a part of a run deletes its node and
+// creates another one for the rest.
+//
+// No name is used twice, so a consumer that deletes a name deletes exactly the items that it read
+// under that name. The sequence number alone does not ensure this in two cases. One is an item that
+// is put back in its place. The other is a slot of delayed items, because its numbers begin at 0
+// again when it is created again. In both cases the name also has a tag:
+// <first>.<last>-<tag>-<number>. Items that were put by a program with traces have one as well: it
+// says where.
 type run struct {
 	seq         znode.Seq
 	first, last int
-	tag         string // "" where the number alone tells
+	tag         string // "" if the number alone makes the name unique
 }
 
-// Bounds of what is stored together. A part of a run that stays behind is
-// written again, so a run is small; a segment with every item in a node of its
-// own must still be listed in one reply (1 MiB).
+// These constants limit how much is stored together. A run is small, because the rest of a run is
+// written again when a part of it is taken. A segment is small enough that one reply (1 MiB) can
+// list it, even if every item has its own node.
 const (
 	runItems     = 64
 	runBytes     = 16 << 10
@@ -42,7 +44,7 @@ const (
 
 func (r run) name() string { return r.prefix() + r.seq.String() }
 
-// prefix is the name without the number.
+// prefix returns the name without the number.
 func (r run) prefix() string {
 	if r.tag == "" {
 		return fmt.Sprintf("%d.%d-", r.first, r.last)
@@ -50,7 +52,7 @@ func (r run) prefix() string {
 	return fmt.Sprintf("%d.%d-%s-", r.first, r.last, r.tag)
 }
 
-// newTag returns a tag that no name had before.
+// newTag returns a tag that no other name has.
 func newTag(s *session.Session) string { return recipe.NewID(s)[:16] }
 
 // originDigits is the length of what session.Tracer.Origin returns.
@@ -65,7 +67,7 @@ func withOrigin(tag, origin string) string {
 	return tag + "t" + origin
 }
 
-// origin is where in a trace the items were put, "" if that is not known. Tags have
+// origin is where in a trace the items were put, "" if that is not known. Other tags have
 // hexadecimal digits only, so a "t" begins it.
 func (r run) origin() string {
 	_, origin, _ := strings.Cut(r.tag, "t")
@@ -81,7 +83,7 @@ type lot struct {
 	items  [][]byte
 }
 
-// tagged is r under a tag.
+// tagged returns r with the given tag.
 func (r run) tagged(tag string) run {
 	r.tag = tag
 	return r
@@ -89,17 +91,18 @@ func (r run) tagged(tag string) run {
 
 func (r run) len() int { return r.last - r.first + 1 }
 
-// split divides a run behind its first n items.
+// split divides a run after its first n items.
 func (r run) split(n int) (head, rest run) {
 	head, rest = r, r
 	head.last, rest.first = r.first+n-1, r.first+n
 	return head, rest
 }
 
-// item is the run of the i-th item of r alone.
+// item returns the run that contains only the i-th item of r.
 func (r run) item(i int) run { return run{r.seq, r.first + i, r.first + i, r.tag} }
 
-// parseRun returns the run that a znode's name stands for, if it does.
+// parseRun returns the run that a znode's name denotes. It returns false if the name denotes no
+// run.
 func parseRun(name string) (run, bool) {
 	prefix, seq, ok := znode.ParseSeq(name)
 	prefix, found := strings.CutSuffix(prefix, "-")
@@ -114,7 +117,7 @@ func parseRun(name string) (run, bool) {
 	return r, err1 == nil && err2 == nil && i <= j && r.name() == name
 }
 
-// compareRuns is the order of a segment: as put.
+// compareRuns compares runs by the order in which their items were put.
 func compareRuns(a, b run) int {
 	switch {
 	case a.seq == b.seq:
@@ -125,10 +128,10 @@ func compareRuns(a, b run) int {
 	return 1
 }
 
-// errCorrupt says that a node does not hold what its name says.
-var errCorrupt = errors.New("queue: node does not hold the items that its name says")
+// errCorrupt means that a node does not contain the items that its name denotes.
+var errCorrupt = errors.New("queue: the node does not contain the items that its name denotes")
 
-// encodeItems is the data of a run's node: each item after its length.
+// encodeItems returns the data of a run's node: the length of each item, followed by the item.
 func encodeItems(items [][]byte) []byte {
 	size := 0
 	for _, item := range items {
@@ -158,7 +161,7 @@ func decodeItems(data []byte, n int) ([][]byte, error) {
 	return items, nil
 }
 
-// pack divides items into runs to be put: small ones share a node.
+// pack divides the items of a put into runs. Small items share a run.
 func pack(items [][]byte) [][][]byte {
 	var packed [][][]byte
 	start, size := 0, 0
@@ -175,8 +178,8 @@ func pack(items [][]byte) [][][]byte {
 	return packed
 }
 
-// A segment is a directory of runs. Segments are numbered from 0; all but the
-// last, the open one, only shrink.
+// A segment is a directory of runs. Segments are numbered from 0. The last segment is the open one.
+// All others only shrink.
 type segment int32
 
 func (s segment) name() string { return fmt.Sprintf("%010d", int32(s)) }

@@ -12,15 +12,16 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// small is a session that refuses requests above a limit.
+// small opens a session that refuses requests above a limit of bytes.
 func small(ctx context.Context, w *recipetest.World, limit int) *session.Session {
 	return recipetest.Must(session.Open(ctx, session.Options{
 		Servers: w.Servers(), Dial: w.DialContext, Timeout: recipetest.Timeout, MaxRequest: limit,
 	}))
 }
 
-// Covers Q3. What was taken in one small transaction may be too much for one
-// that puts it back.
+// A small transaction can take more items than one transaction can put back.
+//
+// Covers Q3.
 func TestMoreThanFitsInATransactionIsGivenBack(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		q, _ := newQueue(w, queue.Options[string]{Prefetch: 300})
@@ -35,12 +36,13 @@ func TestMoreThanFitsInATransactionIsGivenBack(t *testing.T) {
 		}
 		synctest.Wait()
 		if n := len(drain(t, other)); n != 199 {
-			t.Errorf("%d items are left", n)
+			t.Errorf("items left: got %d, want 199", n)
 		}
 	})
 }
 
-// Items that share a node are written again when they are claimed.
+// The items of a shared node are written again when they are claimed, which can be too much for one
+// transaction.
 func TestMoreThanFitsInATransactionIsClaimed(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		q, _ := newQueue(w, queue.Options[string]{})
@@ -60,7 +62,7 @@ func TestMoreThanFitsInATransactionIsClaimed(t *testing.T) {
 	})
 }
 
-// What fits alone is not refused because others put at the same time.
+// A put that fits alone is not refused because others put at the same time.
 func TestPutsThatFitAloneAreNotRefusedTogether(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		s := small(t.Context(), w, 10<<10)
@@ -76,8 +78,10 @@ func TestPutsThatFitAloneAreNotRefusedTogether(t *testing.T) {
 	})
 }
 
-// Covers Q11. The largest item that can be put can be claimed and rejected, one
-// that does not decode too, and a dead letter as well.
+// The largest item that can be put can also be claimed and rejected. It can be moved to the dead
+// letters if it does not decode, and again if it is a dead letter already.
+//
+// Covers Q11.
 func TestWhatCanBePutCanBeMovedToTheDeadLetters(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		const limit = 64 << 10
@@ -95,7 +99,7 @@ func TestWhatCanBePutCanBeMovedToTheDeadLetters(t *testing.T) {
 			}
 		}
 		if n < limit-2<<10 {
-			t.Errorf("the largest item has %d bytes", n)
+			t.Errorf("largest item: got %d bytes, want at least %d", n, limit-2<<10)
 		}
 		recipetest.Check(t, recipetest.Must(q.Claim(t.Context())).Reject(t.Context()))
 		numbers := queue.New(s, path+"/dead", queue.Options[int]{})
@@ -104,7 +108,7 @@ func TestWhatCanBePutCanBeMovedToTheDeadLetters(t *testing.T) {
 		}
 		letter := recipetest.Must(queue.New(s, path+"/dead/dead", queue.Options[string]{}).TryTake(t.Context()))
 		if len(letter) != n {
-			t.Errorf("%d bytes of %d", len(letter), n)
+			t.Errorf("dead letter: got %d bytes, want %d", len(letter), n)
 		}
 	})
 }

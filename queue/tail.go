@@ -9,33 +9,34 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// A tail is the end of one level of a queue, where items are put. The version
-// of the level's directory is the number of its open segment. Every put checks
-// it, and who opens the next segment sets it, so puts are in one order: that
-// of their transactions, which is the order of segments and in them of names.
-// The version of a segment's directory counts the puts in it, so that who found
-// nothing can have it checked that this is still so: see view.unchanged.
+// A tail is the end of one level of a queue, where producers put items. The version of the level's
+// directory is the number of its open segment. Every put checks that version, and a producer that
+// opens the next segment sets it. Therefore all puts have one order: that of their transactions,
+// which is the order of segments, and within a segment the order of names.
 //
-// It is not safe for concurrent use.
+// The version of a segment's directory counts the puts in the segment. A consumer that found no
+// item can check by it that this is still so: see view.unchanged.
+//
+// A tail is not safe for concurrent use.
 type tail struct {
 	s   *session.Session
 	dir string
 
-	known bool    // open and full are
+	known bool    // open and full are valid
 	open  segment // the open segment, as far as known
-	full  bool    // it has all the nodes that it should
-	next  bool    // the next one is there, though nobody has opened it
+	full  bool    // the open segment has segmentNodes nodes
+	next  bool    // the next segment exists, although no producer has opened it
 }
 
 func segmentPath(dir string, s segment) string { return znode.Join(dir, s.name()) }
 
 func runPath(dir string, s segment, r run) string { return segmentPath(dir, s) + "/" + r.name() }
 
-// append puts items at the end, once, in one transaction with also. An error
-// in also is returned as a *session.MultiError.
+// append puts items at the end, at most once, in one transaction with also. If an op of also fails,
+// the error is a *session.MultiError.
 func (t *tail) append(ctx context.Context, m *recipe.Ledger, lots []lot, also ...session.Op) error {
 	for {
-		if err := t.look(ctx); err != nil {
+		if err := t.refresh(ctx); err != nil {
 			return err
 		}
 		ops := append(also[:len(also):len(also)], t.ops(lots)...)
@@ -52,12 +53,13 @@ func (t *tail) append(ctx context.Context, m *recipe.Ledger, lots []lot, also ..
 	}
 }
 
-// movedOn reports whether a put failed because the tail is elsewhere by now.
+// movedOn reports whether a put failed because the tail has moved to another segment.
 func movedOn(err error) bool {
 	return errors.Is(err, session.ErrBadVersion) || errors.Is(err, session.ErrNoNode) || errors.Is(err, session.ErrNodeExists)
 }
 
-// ops put items in the open segment, or in the next one if that is full.
+// ops returns the ops that put items in the open segment, or in the next segment if the open one is
+// full.
 func (t *tail) ops(lots []lot) []session.Op {
 	at := t.open
 	ops := []session.Op{
@@ -86,29 +88,30 @@ func (t *tail) ops(lots []lot) []session.Op {
 	return ops
 }
 
-// put takes the results of ops.
+// put updates the tail from the results of ops.
 func (t *tail) put(results []session.OpResult) {
 	if t.full {
 		t.open++
 		t.full, t.next = false, false
 	}
-	// After a lost reply the path is not known; the next put tells.
+	// After a lost reply the path is unknown. The next put finds out whether the segment is
+	// full.
 	if _, seq, ok := znode.ParseSeq(results[len(results)-1].Path); ok {
 		t.full = seq >= segmentNodes-1
 	}
 }
 
-// look finds out which segment is open, and makes the level if there is none.
-// It may be told of an old one: then the put fails, and behind that transaction
-// the server is up to date.
-func (t *tail) look(ctx context.Context) error {
+// refresh finds out which segment is open, and creates the level if there is none. The server may
+// lag and return an older segment. Then the put fails, and after that transaction the server is up
+// to date.
+func (t *tail) refresh(ctx context.Context) error {
 	for !t.known {
 		stat, err := t.s.Exists(ctx, t.dir)
 		if err != nil {
 			return err
 		}
 		if stat == nil {
-			if err := create(ctx, t.s, t.dir); err != nil {
+			if err := recipe.Ensure(ctx, t.s, t.dir, nil, session.Persistent); err != nil {
 				return err
 			}
 			continue
@@ -118,7 +121,7 @@ func (t *tail) look(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if stat == nil { // a new level, or somebody deleted it
+		if stat == nil { // the level is new, or another client has deleted the segment
 			if err := createOpen(ctx, t.s, t.dir, t.open); err != nil {
 				return err
 			}
@@ -129,9 +132,10 @@ func (t *tail) look(ctx context.Context) error {
 	return nil
 }
 
-// createOpen makes the open segment of a level, unless another one is open by now:
-// it may be a level that was made anew, and come to that segment later. Whether it
-// was made is to be looked at again.
+// createOpen creates the open segment of a level, unless another segment is open by now. The level
+// may have been deleted and created again, and the new level must not get a segment that it has not
+// reached yet. createOpen does not report whether it created the segment, so the caller must check
+// again.
 func createOpen(ctx context.Context, s *session.Session, dir string, open segment) error {
 	_, err := s.Multi(ctx,
 		session.CheckOp{Path: dir, Version: int32(open)},
@@ -140,21 +144,4 @@ func createOpen(ctx context.Context, s *session.Session, dir string, open segmen
 		return nil
 	}
 	return err
-}
-
-// create makes a directory, with its parents, unless it exists.
-func create(ctx context.Context, s *session.Session, path string) error {
-	for {
-		_, err := s.Create(ctx, path, nil, session.Persistent)
-		switch {
-		case err == nil, errors.Is(err, session.ErrNodeExists):
-			return nil
-		case errors.Is(err, session.ErrNoNode):
-			if err := recipe.CreateParents(ctx, s, path); err != nil {
-				return err
-			}
-		case !session.ConnectionLost(err):
-			return err
-		}
-	}
 }

@@ -8,49 +8,49 @@ import (
 	"sync"
 
 	"github.com/zkcoord/zkcoord/internal/znode"
+	"github.com/zkcoord/zkcoord/recipe"
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// A view is what a consumer knows of one level's head. It lists a segment
-// once, not for every item, and keeps the order all the same, by this
-// invariant: each item of the listed segment that has stayed in the queue is
-// in an entry of the view, or was in one of which only a part is left. Others
-// who take an item delete the node of that entry, so a transaction on it
-// fails, and the view lists anew. (Items that were given back may be missing:
-// they are seen in the next pass.)
+// A view is a consumer's knowledge of the head of one level. It lists a segment once, and not once
+// for every item. It keeps the order by this invariant: for each item of the listed segment that
+// has stayed in the queue, the view has an entry that contains it, or had an entry of which only a
+// part is left. When another consumer takes an item, it deletes the node of that item's entry. A
+// transaction on the entry then fails, and the view lists the segment again. Items that were given
+// back may be missing; the next pass finds them.
 //
-// A relaxed view gives the order up for fewer conflicts: where others got in
-// its way it goes on from a random place in the segment, and does not list
-// anew. Every item of a segment is still served before the next segment.
+// A relaxed view gives up the order to have fewer conflicts. After a collision it continues at a
+// random place in the segment and does not list again. It still serves every item of a segment
+// before the next segment.
 //
-// It is not safe for concurrent use.
+// A view is not safe for concurrent use.
 type view struct {
 	s       *session.Session
 	dir     string
 	relaxed bool
 	rand    *rand.Rand
 
-	pass    []segment // to be listed still in this pass over the segments
+	pass    []segment // segments that this pass has not listed yet
 	passing bool
 	born    int64   // czxid of dir when the pass began
-	open    segment // the open segment then
-	puts    int32   // in the open segment when it was listed
-	worked  bool    // something of the current segment was handed out
+	open    segment // the open segment when the pass began
+	puts    int32   // number of puts in the open segment when it was listed
+	worked  bool    // this or another consumer got an item of the current segment
 	segment segment
 	entries []*entry // of the current segment, in order
-	start   int      // where in entries a relaxed view takes from
-	ahead   int      // items to read at once where one is missing
+	start   int      // index in entries at which a relaxed view begins
+	ahead   int      // number of items to read at once
 }
 
 // An entry is a node that the view has seen.
 type entry struct {
 	run     run
-	items   [][]byte // nil before the node was read
-	claimed bool     // seen so; not looked at again in this pass
+	items   [][]byte // nil until the node is read
+	claimed bool     // the node had a claim; not checked again in this pass
 }
 
-// next returns the first entries that nobody has claimed, of one segment, with
-// n items if the segment has as many. None means that no segment has any.
+// next returns the first entries of one segment that no client has claimed. Together they have n
+// items, or fewer if the segment has fewer. An empty result means that no segment has a free item.
 func (v *view) next(ctx context.Context, n int) ([]*entry, error) {
 	for {
 		head, loaded := v.head(n)
@@ -73,17 +73,17 @@ func (v *view) next(ctx context.Context, n int) ([]*entry, error) {
 	}
 }
 
-// readAhead is how many items to read at once: more each time, so that who takes
-// one item after the other waits for reads seldom and who takes one reads one.
-// What was read stays true, as the items of a node never change.
+// readAhead returns how many items to read at once. The number grows with each call. Therefore a
+// consumer that takes many single items seldom waits for a read, and a consumer that takes one item
+// reads one. Data that was read stays valid, because the items of a node never change.
 func (v *view) readAhead() int {
 	const most = 32
 	v.ahead = min(2*v.ahead+1, most)
 	return v.ahead
 }
 
-// head returns the first free entries that make up n items, and whether all of
-// them were read. Those before start come last.
+// head returns the first free entries that have n items together, and whether all of them were
+// read. Entries before start come last.
 func (v *view) head(n int) (head []*entry, loaded bool) {
 	loaded = true
 	for i := range v.entries {
@@ -100,9 +100,9 @@ func (v *view) head(n int) (head []*entry, loaded bool) {
 	return head, loaded
 }
 
-// advance goes on to the next segment of the pass that has any node. A new
-// pass begins when the last one is through, and after each segment in which
-// there was work, so that what was given back meanwhile is not left behind.
+// advance moves to the next segment of the pass that has a node. A new pass begins when the last
+// one has ended, and after each segment in which an item was found. Therefore an item that was
+// given back meanwhile is not left behind.
 func (v *view) advance(ctx context.Context) (bool, error) {
 	if !v.passing || v.worked {
 		if err := v.restart(ctx); err != nil {
@@ -119,9 +119,10 @@ func (v *view) advance(ctx context.Context) (bool, error) {
 			return true, nil
 		}
 		if v.segment < v.open {
-			// Nothing is put in this one any more. Whether it could be deleted,
-			// or another consumer was faster, does not matter; but the level must
-			// not be one that was made anew, where it may be the open one.
+			// No item is put in this segment any more. It does not matter if the
+			// deletion fails or if another consumer was faster. But the level must
+			// still be the same one: if it was deleted and created again, this segment
+			// may be its open one.
 			_, _ = v.s.Multi(ctx,
 				session.CheckOp{Path: v.dir, Version: int32(v.open)},
 				session.DeleteOp{Path: segmentPath(v.dir, v.segment), Version: session.AnyVersion})
@@ -131,12 +132,12 @@ func (v *view) advance(ctx context.Context) (bool, error) {
 	return false, nil
 }
 
-// restart begins a pass. It makes the level if there is none.
+// restart begins a pass. It creates the level if there is none.
 func (v *view) restart(ctx context.Context) error {
 	for {
 		listing, err := v.s.Children(ctx, v.dir)
 		if errors.Is(err, session.ErrNoNode) {
-			err = create(ctx, v.s, v.dir)
+			err = recipe.Ensure(ctx, v.s, v.dir, nil, session.Persistent)
 			if err == nil {
 				continue
 			}
@@ -156,9 +157,8 @@ func (v *view) restart(ctx context.Context) error {
 	}
 }
 
-// unchanged returns the checks that hold while nothing was put in this level
-// since a pass found nothing free in it. Segments before the open one only
-// shrink, but for what is given back.
+// unchanged returns checks which hold while nothing was put in this level since a pass found no
+// free item in it. Segments before the open one only shrink, except for items that are given back.
 func (v *view) unchanged() []session.Op {
 	return []session.Op{
 		session.CheckOp{Path: v.dir, Version: int32(v.open)},
@@ -177,7 +177,7 @@ func sortedSegments(names []string) []segment {
 	return segments
 }
 
-// list lists the current segment. What is known of its nodes is kept.
+// list lists the current segment. It keeps the entries that it already has.
 func (v *view) list(ctx context.Context) error {
 	listing, err := v.s.Children(ctx, segmentPath(v.dir, v.segment))
 	if err != nil && !errors.Is(err, session.ErrNoNode) {
@@ -207,7 +207,7 @@ func (v *view) list(ctx context.Context) error {
 	return nil
 }
 
-// load reads the nodes of entries that were not read yet, all at once.
+// load reads the nodes of the entries that were not read yet, all at once.
 func (v *view) load(ctx context.Context, entries []*entry) error {
 	var work sync.WaitGroup
 	errs := make([]error, len(entries))
@@ -224,11 +224,11 @@ func (v *view) load(ctx context.Context, entries []*entry) error {
 		case errors.Is(err, session.ErrNoNode):
 			gone = append(gone, e)
 		case errors.Is(err, errCorrupt):
-			e.claimed = true // none of ours: leave it alone
+			e.claimed = true // the node is not one of this package; do not touch it
 		case err != nil:
 			return err
 		case len(e.items[0]) > runBytes:
-			v.ahead = 0 // not several of those at once
+			v.ahead = 0 // do not read several large items at once
 		}
 	}
 	return v.lost(ctx, gone...)
@@ -244,12 +244,13 @@ func (v *view) read(ctx context.Context, e *entry) error {
 	return err
 }
 
-// claimsOf is how often the node of an item was claimed: a claim is a child,
-// and cversion is twice the number of children ever made less those there are.
+// claimsOf returns how often the item of a node was claimed. Each claim creates a child. cversion
+// counts the creations and deletions of children, so it is twice the number of children ever
+// created, minus the number of present ones.
 func claimsOf(stat *session.Stat) int { return int(stat.Cversion+stat.NumChildren) / 2 }
 
-// lost takes note that the nodes of entries are gone. Of those that held several
-// items some may be left under another name.
+// lost records that the nodes of entries are gone. If a node had several items, some of them may be
+// left under another name.
 func (v *view) lost(ctx context.Context, gone ...*entry) error {
 	shared := false
 	for _, e := range gone {
@@ -260,7 +261,7 @@ func (v *view) lost(ctx context.Context, gone ...*entry) error {
 	case !shared:
 		return nil
 	case v.relaxed:
-		v.worked = true // by somebody else: this is not the last pass
+		v.worked = true // another consumer took an item, so this is not the last pass
 		return nil
 	}
 	return v.list(ctx)
@@ -275,15 +276,15 @@ func (v *view) remove(e *entry) {
 	}
 }
 
-// replace puts what is left of e in its place.
+// replace puts rest in the place of e.
 func (v *view) replace(e, rest *entry) {
 	if i := slices.Index(v.entries, e); i >= 0 {
 		v.entries[i] = rest
 	}
 }
 
-// conflict takes note of why a transaction failed, and reports whether others
-// got in its way, so that it should look again.
+// conflict records why a transaction failed. It reports whether another consumer caused that, so
+// that the caller must read again.
 func (v *view) conflict(ctx context.Context, err error) (bool, error) {
 	part := (*session.MultiError)(nil)
 	if !errors.As(err, &part) {
@@ -305,7 +306,7 @@ func (v *view) conflict(ctx context.Context, err error) (bool, error) {
 	return false, err
 }
 
-// entryOf finds the entry that the path of a run, or of its claim, speaks of.
+// entryOf returns the entry of a run, given the path of the run or of its claim.
 func (v *view) entryOf(path string) *entry {
 	dir, name := znode.Split(path)
 	if name == claimName {

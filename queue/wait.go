@@ -3,6 +3,7 @@ package queue
 import (
 	"context"
 	"errors"
+	"fmt"
 	"reflect"
 	"time"
 
@@ -12,20 +13,19 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// Consumers that find nothing wait in a line. Only the first watches the
-// queue, so a put wakes one of them; when it has got something it leaves, which
-// wakes the next. Nothing but who is woken depends on the line, so it needs no
-// lease.
+// Consumers that find no item form a queue of waiters. Only the first waiter watches the items, so
+// a put wakes one consumer. When that one has got an item, it leaves, which wakes the next waiter.
+// Nothing but the choice of whom to wake depends on this queue, so it needs no lease.
 
-// A waiter is a place in that line.
+// A waiter is a place in the queue of waiters.
 type waiter struct {
 	q    *raw
 	kind string
 	node recipe.Node
 }
 
-// awaitFirst joins the line of a kind and waits until all who came before have left. On
-// an error no node remains.
+// awaitFirst joins the queue of waiters of a kind, and waits until all earlier waiters have left.
+// On an error no node remains.
 func (q *raw) awaitFirst(ctx context.Context, kind string) (*waiter, error) {
 	for {
 		node, err := recipe.CreateProtected(ctx, q.s, q.waitersDir(), kind, nil, session.EphemeralSequential)
@@ -44,12 +44,12 @@ func (q *raw) awaitFirst(ctx context.Context, kind string) (*waiter, error) {
 	}
 }
 
-// await returns true when w is the first, false when somebody deleted it.
+// await returns true when w is the first waiter, and false if another client deleted its node.
 func (w *waiter) await(ctx context.Context) (first bool, err error) {
 	naming := lockqueue.Naming{Exclusive: []string{"-" + w.kind + "-"}}
 	me, ok := naming.Parse(w.node.Name())
 	if !ok {
-		return false, errors.New("queue: server gave a waiter no number")
+		return false, fmt.Errorf("queue: wait at %s: the server created a node without a number", w.node.Path)
 	}
 	for {
 		listing, err := w.q.s.Children(ctx, w.q.waitersDir())
@@ -60,7 +60,8 @@ func (w *waiter) await(ctx context.Context) (first bool, err error) {
 		if !d.Present || d.Served() {
 			return d.Present, nil
 		}
-		// GetWatch, not ExistsWatch: where it is gone already, no watch remains.
+		// Use GetWatch, and not ExistsWatch: if the node is already gone, it leaves no
+		// watch.
 		_, watch, err := w.q.s.GetWatch(ctx, znode.Join(w.q.waitersDir(), d.Last.Name))
 		if errors.Is(err, session.ErrNoNode) {
 			continue
@@ -74,15 +75,14 @@ func (w *waiter) await(ctx context.Context) (first bool, err error) {
 	}
 }
 
-// leave gives the place up, for the next to be woken.
+// leave gives up the place, which wakes the next waiter.
 func (w *waiter) leave() {
 	recipe.Detach(w.q.s, func(ctx context.Context) error { return recipe.Remove(ctx, w.q.s, w.node) })
 }
 
-// listen sets watches by which a consumer that finds nothing afterwards learns
-// that there may be something: a put in an open segment, a new segment, an item
-// that was given back, and consumers that ended with claims. At the time due
-// it should look again in any case, if that is not zero.
+// listen sets watches for a consumer that is about to find no item. They fire when there may be an
+// item: after a put in an open segment, a new segment, an item that was given back, or the end of a
+// handle with claims. If due is not zero, the consumer must check again at that time in any case.
 func (q *raw) listen(ctx context.Context) (watches []*session.Watch, due time.Time, err error) {
 	defer func() {
 		if err != nil {
@@ -117,8 +117,8 @@ func (q *raw) listen(ctx context.Context) (watches []*session.Watch, due time.Ti
 	return append(watches, w), due, nil
 }
 
-// listenChildren watches the children of dir, or that dir is made: then there is
-// no stat.
+// listenChildren watches the children of dir. If dir does not exist, it watches for its creation,
+// and the listing has no Stat.
 func (q *raw) listenChildren(ctx context.Context, watches *[]*session.Watch, dir string) (session.Listing, error) {
 	for {
 		listing, w, err := q.s.ChildrenWatch(ctx, dir)
@@ -147,13 +147,12 @@ func stop(watches []*session.Watch) {
 	}
 }
 
-// waitAny waits until one of watches fires, or until the time due unless that
-// is zero, and stops the others.
+// waitAny waits until one of watches fires, or until due if that is not zero. It stops all watches.
 func waitAny(ctx context.Context, due time.Time, watches ...*session.Watch) error {
 	defer stop(watches)
 	cases := []reflect.SelectCase{
 		{Dir: reflect.SelectRecv, Chan: reflect.ValueOf(ctx.Done())},
-		{Dir: reflect.SelectRecv}, // a nil channel never is ready
+		{Dir: reflect.SelectRecv}, // a nil channel is never ready
 	}
 	if !due.IsZero() {
 		timer := time.NewTimer(time.Until(due))

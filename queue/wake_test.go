@@ -12,12 +12,12 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// An item that is given back wakes a waiter, also in a segment that is not the
-// open one, in which a waiter watches nothing.
+// An item that is given back wakes a waiter, even if it belongs to a segment that the waiter does
+// not watch because it is not the open one.
 //
 // Covers Q6, Q11.
 func TestItemGivenBackWakes(t *testing.T) {
-	// Each gets the one item that is free, and gives it back a second later.
+	// Each function gets the only free item, and gives it back a second later.
 	gives := map[string]func(t *testing.T, w *recipetest.World, q *queue.Queue[string], s *recipetest.Client){
 		"claim released": func(t *testing.T, _ *recipetest.World, q *queue.Queue[string], _ *recipetest.Client) {
 			c := recipetest.Must(q.Claim(t.Context()))
@@ -35,7 +35,7 @@ func TestItemGivenBackWakes(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second/2)
 			defer cancel()
 			if _, err := q.Claim(ctx); session.OutcomeOf(err) != session.Indeterminate {
-				t.Errorf("claim: %v", err)
+				t.Errorf("Claim: got %v, want outcome %v", err, session.Indeterminate)
 			}
 		},
 		"take given up": func(t *testing.T, w *recipetest.World, q *queue.Queue[string], s *recipetest.Client) {
@@ -43,13 +43,13 @@ func TestItemGivenBackWakes(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second/2)
 			defer cancel()
 			if _, err := q.Take(ctx); session.OutcomeOf(err) != session.Indeterminate {
-				t.Errorf("take: %v", err)
+				t.Errorf("Take: got %v, want outcome %v", err, session.Indeterminate)
 			}
 		},
 		"rest of a loop": func(t *testing.T, _ *recipetest.World, q *queue.Queue[string], _ *recipetest.Client) {
 			recipetest.Check(t, q.Put(t.Context(), "first"))
-			recipetest.Must(q.Take(t.Context()))                 // the item
-			recipetest.Check(t, q.Put(t.Context(), "x", "rest")) // in its stead
+			recipetest.Must(q.Take(t.Context()))                 // takes the item that the test has put
+			recipetest.Check(t, q.Put(t.Context(), "x", "rest")) // replaces it
 			go func() {
 				for _, err := range q.Items(t.Context()) {
 					recipetest.Check(t, err)
@@ -73,9 +73,10 @@ func TestItemGivenBackWakes(t *testing.T) {
 					p, _ := newQueue(w, queue.Options[string]{})
 					recipetest.Check(t, q.Put(t.Context(), "warm"))
 					c := recipetest.Must(q.Claim(t.Context()))
-					recipetest.Check(t, c.Ack(t.Context())) // now all of the handle's marks are there
+					// Create the remaining ledger nodes of the handle.
+					recipetest.Check(t, c.Ack(t.Context()))
 					recipetest.Check(t, p.Put(t.Context(), "kept"))
-					recipetest.Must(p.Claim(t.Context())) // so that the segment stays
+					recipetest.Must(p.Claim(t.Context())) // keeps the segment from being drained
 					give := func() { give(t, w, q, s) }
 					if how == "rest of a loop" {
 						give()
@@ -84,7 +85,7 @@ func TestItemGivenBackWakes(t *testing.T) {
 						give()
 					}
 					const inSegment = 256
-					for range inSegment { // another segment is opened
+					for range inSegment { // opens another segment
 						recipetest.Check(t, p.Put(t.Context(), "y"))
 						recipetest.Must(p.Take(t.Context()))
 					}
@@ -92,15 +93,15 @@ func TestItemGivenBackWakes(t *testing.T) {
 					go func() { woken <- wait(t.Context(), waiter) }()
 					synctest.Wait()
 					if len(woken) > 0 {
-						t.Fatalf("nothing to wait for: %v", <-woken)
+						t.Fatalf("%s: got %v before an item was free, want it to wait", who, <-woken)
 					}
 					select {
 					case err := <-woken:
 						recipetest.Check(t, err)
 					case <-time.After(2 * time.Second):
-						t.Error("asleep")
+						t.Errorf("%s: still waits 2s after the item was given back", who)
 					}
-					synctest.Wait() // what was given back is so for its giver, too
+					synctest.Wait() // until the call that gives the item back has returned
 				})
 			})
 		}

@@ -34,7 +34,7 @@ func Election() harness.Scenario {
 			checker.WaitersServed(checker.OpCampaign, 30*time.Second),
 			checker.IfExercised(checker.LockNoReleaseAfterLoss()),
 			checker.IfExercised(checker.LockLossBeforeExpiry(exposed()))),
-		Guards: []checker.Checker{checker.Grants(20), checker.Contention(10)},
+		Guards: []checker.Checker{checker.Grants(10), checker.Contention(5)},
 		Calm:   15 * time.Second,
 		Mutants: []harness.Mutant{{
 			Name:     "trusting",

@@ -10,6 +10,7 @@ import (
 	"github.com/zkcoord/zkcoord/harness"
 	"github.com/zkcoord/zkcoord/harness/checker"
 	"github.com/zkcoord/zkcoord/harness/history"
+	"github.com/zkcoord/zkcoord/internal/client"
 	"github.com/zkcoord/zkcoord/internal/peers"
 	"github.com/zkcoord/zkcoord/session"
 )
@@ -24,7 +25,7 @@ func Interop() harness.Scenario {
 		Claim:      "Contenders of Go, Java and Python on one path exclude each other and take turns.",
 		Guarantees: []string{"L1", "L2", "L3"},
 		Checkers:   append(checker.Mutex(checker.Envelope{}, 20*time.Second), checker.LockGrantsInOrder(checker.Envelope{})),
-	}, lockProgram{}, openMutex, peers.Mutex, peers.Curator, peers.Kazoo)
+	}, lockProgram{}, openMutex, client.Lock, peers.Curator, peers.Kazoo)
 }
 
 // InteropElection does the same with candidates: of zkcoord, Curator's
@@ -35,7 +36,7 @@ func InteropElection() harness.Scenario {
 		Claim:      "Candidates of Go, Java and Python on one path lead one at a time and take turns.",
 		Guarantees: []string{"E1", "E3"},
 		Checkers:   append(checker.Mutex(checker.Envelope{}, 20*time.Second), checker.LockGrantsInOrder(checker.Envelope{})),
-	}, lockProgram{}, openCandidate, peers.Leader, peers.Curator, peers.Kazoo)
+	}, lockProgram{}, openCandidate, client.Election, peers.Curator, peers.Kazoo)
 }
 
 // InteropRWLock does the same with readers and writers: of zkcoord and of
@@ -50,7 +51,7 @@ func InteropRWLock() harness.Scenario {
 			checker.LockFencedWrites(),
 			checker.NothingLeft("znodes", "goroutines"),
 			checker.WaitersServed(checker.OpAcquire, 20*time.Second)),
-	}, lockProgram{want: readOrWrite}, openRWMutex, peers.RWLock, peers.Curator)
+	}, lockProgram{want: readOrWrite}, openRWMutex, client.RWLock, peers.Curator)
 }
 
 // InteropSemaphore does the same with permits: of zkcoord and of Curator's
@@ -65,7 +66,7 @@ func InteropSemaphore() harness.Scenario {
 			checker.LockTokensRise(),
 			checker.NothingLeft("znodes", "goroutines"),
 			checker.WaitersServed(checker.OpAcquire, 20*time.Second)),
-	}, lockProgram{want: func(*harness.Client) string { return "1" }}, openSemaphore, peers.Semaphore(permits), peers.Curator)
+	}, lockProgram{want: onePermit}, openSemaphore, client.Semaphore, peers.Curator)
 	inner := s.Workload
 	s.Workload = func(env *harness.Env) harness.Workload {
 		w := inner(env)
@@ -77,7 +78,7 @@ func InteropSemaphore() harness.Scenario {
 
 // shared completes a scenario in which clients of zkcoord and of the libraries
 // share a path.
-func shared(s harness.Scenario, p lockProgram, ours func(session.Options) opener, recipe peers.Recipe, libraries ...peers.Library) harness.Scenario {
+func shared(s harness.Scenario, p lockProgram, ours func(session.Options) opener, recipe client.Recipe, libraries ...peers.Library) harness.Scenario {
 	const timeout = 6 * time.Second
 	var needs []string
 	for _, l := range libraries {
@@ -86,19 +87,21 @@ func shared(s harness.Scenario, p lockProgram, ours func(session.Options) opener
 	s.Needs = strings.Join(needs, " and ")
 	s.Clients = 6
 	s.Guards = []checker.Checker{checker.Contention(20), checker.Grants(50), turns(1+len(libraries), 3)}
+	open := []opener{ours(session.Options{Timeout: timeout})}
+	var fleets []*fleet
+	for _, l := range libraries {
+		f := ofLibrary(l, recipe, timeout, allServers)
+		open, fleets = append(open, f.open), append(fleets, f)
+	}
 	s.Workload = needing(func(env *harness.Env) harness.Workload {
 		p := p
-		open := []opener{ours(session.Options{Timeout: timeout})}
-		for _, l := range libraries {
-			open = append(open, openPeer(l, recipe, timeout, func(context.Context, *harness.Client) []string { return env.Servers() }))
-		}
 		p.resource = harness.NewResource("account")
 		p.open = func(ctx context.Context, c *harness.Client, path string) (locker, error) {
 			return open[c.ID%len(open)](ctx, c, path)
 		}
 		p.hold = upTo(20 * time.Millisecond)
 		return p.workload(env)
-	}, libraries...)
+	}, fleets...)
 	return s
 }
 

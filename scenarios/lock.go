@@ -21,7 +21,7 @@ func LockFaults() harness.Scenario {
 			checker.IfExercised(checker.LockOwnNodeIsFirst(exposed())),
 			checker.IfExercised(checker.LockGrantsInOrder(exposed())),
 			checker.IfExercised(checker.LockLossBeforeExpiry(exposed()))),
-		Guards: []checker.Checker{checker.Grants(20), checker.Contention(10)},
+		Guards: []checker.Checker{checker.Grants(10), checker.Contention(5)},
 		Mutants: []harness.Mutant{trustingMutant("lock/no-overlap", lockWorkload(openMutex(trusting()))), {
 			Name:     "names",
 			Report:   "kazoo#606, #730: not the numbers say who is first",

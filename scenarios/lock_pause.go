@@ -10,6 +10,7 @@ import (
 	"github.com/zkcoord/zkcoord/harness"
 	"github.com/zkcoord/zkcoord/harness/checker"
 	"github.com/zkcoord/zkcoord/harness/history"
+	"github.com/zkcoord/zkcoord/internal/client"
 	"github.com/zkcoord/zkcoord/internal/peers"
 )
 
@@ -26,7 +27,7 @@ func LockPause() harness.Scenario {
 
 		ClientProcesses: true,
 		Needs:           ownProcesses,
-		Workload:        pausedHolders,
+		Workload:        pausedHolders(ownProcess(openMutex(leased()))),
 		Faults:          []harness.Fault{pauseHolder{}},
 		Checkers:        checker.Mutex(outside, 30*time.Second),
 		Guards:          []checker.Checker{grantsBeside(1), checker.Fenced(1), checker.Grants(3), checker.Contention(2)},
@@ -34,19 +35,21 @@ func LockPause() harness.Scenario {
 }
 
 // pausedHolders have client 0 hold for longer than a pause of its process takes, and write then, whether or not it lost the lock.
-func pausedHolders(env *harness.Env) harness.Workload {
-	p := lockProgram{
-		resource: harness.NewResource("account"),
-		open:     ownProcess(openMutex(leased())),
-		hold: func(c *harness.Client) time.Duration {
-			if c.ID == 0 {
-				return 5 * sessionTimeout
-			}
-			return upTo(50 * time.Millisecond)(c)
-		},
-		late: true,
+func pausedHolders(open opener) func(*harness.Env) harness.Workload {
+	return func(env *harness.Env) harness.Workload {
+		p := lockProgram{
+			resource: harness.NewResource("account"),
+			open:     open,
+			hold: func(c *harness.Client) time.Duration {
+				if c.ID == 0 {
+					return 5 * sessionTimeout
+				}
+				return upTo(50 * time.Millisecond)(c)
+			},
+			late: true,
+		}
+		return p.workload(env)
 	}
-	return p.workload(env)
 }
 
 // grantsBeside asks that somebody was granted the lock n times while another one had not been told yet that it lost it.
@@ -108,11 +111,11 @@ const ownProcesses = "clients in processes of their own"
 
 // ownProcess runs a client's lock in a process of its own if the run asks for that, else in this one.
 func ownProcess(open opener) opener {
+	apart := ofLibrary(peers.Zkcoord, client.Lock, sessionTimeout, allServers)
 	return func(ctx context.Context, c *harness.Client, path string) (locker, error) {
 		if !c.Env().ClientProcesses {
 			return open(ctx, c, path)
 		}
-		apart := openPeer(peers.Zkcoord, peers.Mutex, sessionTimeout, func(_ context.Context, c *harness.Client) []string { return c.Env().Servers() })
-		return apart(ctx, c, path)
+		return apart.open(ctx, c, path)
 	}
 }

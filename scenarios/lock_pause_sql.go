@@ -50,8 +50,7 @@ func accountHolders(g peers.Guard) func(*harness.Env) harness.Workload {
 		a := &sqlAccount{guard: g}
 		p := lockProgram{
 			open: func(ctx context.Context, c *harness.Client, path string) (locker, error) {
-				servers := func(_ context.Context, c *harness.Client) []string { return c.Env().Servers() }
-				return openPeer(peers.Zkcoord, peers.SQLMutex(a.guard, a.server.DSN()), sessionTimeout, servers)(ctx, c, path)
+				return ofLibrary(peers.Zkcoord, peers.SQLMutex(a.guard, a.server.DSN()), sessionTimeout, allServers).open(ctx, c, path)
 			},
 			using: a.add,
 		}
@@ -98,12 +97,12 @@ func (a *sqlAccount) close() error {
 
 // add reads the account and writes one more, whether or not the lock was lost meanwhile.
 func (a *sqlAccount) add(ctx context.Context, c *harness.Client, l locker, h held) {
-	p := l.(peerLock)
+	p := l.(*clientLock).Client
 	before, within := upTo(50*time.Millisecond)(c), time.Duration(0)
 	if c.ID == 0 {
 		before, within = 2*sessionTimeout, upTo(200*time.Millisecond)(c)
 	}
-	value, err := p.Read(ctx, c.ID, within)
+	value, err := peers.Read(ctx, p, c.ID, within)
 	refusal(c, h, "read", err)
 	if err != nil {
 		return
@@ -112,7 +111,7 @@ func (a *sqlAccount) add(ctx context.Context, c *harness.Client, l locker, h hel
 		before, within = 0, before
 	}
 	wait(ctx, before)
-	refusal(c, h, "write", p.Write(ctx, c.ID, within, value+1))
+	refusal(c, h, "write", peers.Write(ctx, p, c.ID, within, value+1))
 }
 
 // refusal records that an access was refused. Those that were accepted are in the database's log.

@@ -21,15 +21,8 @@ func LockSessionLoss() harness.Scenario {
 		Claim:      "However sessions are lost, one client at a time holds the lock, knows when it does not, and the lock goes on.",
 		Guarantees: []string{"L1", "L2", "L4", "L7", "S2"},
 		Clients:    5,
-		Workload: func(env *harness.Env) harness.Workload {
-			p := lockProgram{
-				resource: harness.NewResource("account"),
-				open:     openMutex(session.Options{Timeout: sessionTimeout}),
-				hold:     mostlyShort(20*time.Millisecond, 500*time.Millisecond),
-			}
-			return p.workload(env)
-		},
-		Faults: faults("session"),
+		Workload:   sessionLosers(openMutex(session.Options{Timeout: sessionTimeout})),
+		Faults:     faults("session"),
 		Checkers: append(checker.Mutex(exposed(), 15*time.Second),
 			checker.IfExercised(checker.LockNoReleaseAfterLoss()),
 			checker.IfExercised(checker.LockOwnNodeIsFirst(exposed())),
@@ -47,6 +40,17 @@ func LockSessionLoss() harness.Scenario {
 			Violates: []string{"lock/fenced-writes"},
 			Workload: deaf(harness.NewUnfencedResource),
 		}},
+	}
+}
+
+func sessionLosers(open opener) func(*harness.Env) harness.Workload {
+	return func(env *harness.Env) harness.Workload {
+		p := lockProgram{
+			resource: harness.NewResource("account"),
+			open:     open,
+			hold:     mostlyShort(20*time.Millisecond, 500*time.Millisecond),
+		}
+		return p.workload(env)
 	}
 }
 

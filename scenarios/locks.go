@@ -44,6 +44,8 @@ type lockProgram struct {
 	name     string // of the lock; empty is "lock"
 	resource *harness.Resource
 	open     opener
+	// op is the name of the operation that acquires; empty is checker.OpAcquire.
+	op string
 	// want is what a client asks for; nil is nothing in particular.
 	want func(c *harness.Client) string
 	// patience is for how long a client waits for the lock; zero is without end,
@@ -140,7 +142,7 @@ func (p *lockProgram) acquire(ctx context.Context, c *harness.Client, l locker, 
 			defer cancel()
 		}
 	}
-	acquire := history.Event{Op: checker.OpAcquire, Object: path, Arg: want}
+	acquire := history.Event{Op: cmp.Or(p.op, checker.OpAcquire), Object: path, Arg: want}
 	_, err = c.Do(ctx, acquire, func(ctx context.Context) (e history.Event, err error) {
 		if h, err = l.lock(ctx, want); err == nil {
 			_, name := znode.Split(h.path)

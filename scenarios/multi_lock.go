@@ -28,7 +28,7 @@ func MultiLock() harness.Scenario {
 		Faults:     faults("all"),
 		Checkers: append(checker.Mutex(exposed(), 30*time.Second), checker.IfExercised(checker.LockNoReleaseAfterLoss()),
 			checker.LockGrantsInOrder(exposed()), checker.IfExercised(checker.LockLossBeforeExpiry(exposed()))),
-		Guards: []checker.Checker{checker.Grants(40), checker.Contention(10)},
+		Guards: []checker.Checker{checker.Grants(20), checker.Contention(5)},
 		Mutants: []harness.Mutant{trustingMutant("lock/no-overlap", multiWorkload(trusting(), takeMulti)), {
 			Name:     "as-given",
 			Report:   "Curator's InterProcessMultiLock takes the locks in the order in which they are given",

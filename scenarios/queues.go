@@ -33,6 +33,7 @@ type pipeOf func(s *session.Session, path string) pipe
 // others that take them.
 type queueProgram struct {
 	open       pipeOf
+	fleet      *fleet // of clients in other languages; nil is in this process, with open
 	priorities int
 	polls      bool // who takes never waits for an item, but asks again
 
@@ -46,32 +47,49 @@ func queueWorkload(p queueProgram) func(*harness.Env) harness.Workload {
 		p.path, p.names = znode.Join(env.Root(), "queue"), new(atomic.Int64)
 		return harness.Workload{
 			Work: func(ctx context.Context, c *harness.Client) error {
-				s, err := c.Open(ctx, leased())
+				q, life, end, err := p.enter(ctx, c)
 				if err != nil {
 					return err
 				}
-				defer s.Close()
+				defer end()
 				if c.ID%2 == 0 {
-					p.produce(ctx, c, s)
+					p.produce(ctx, c, q, life)
 				} else {
-					p.consume(ctx, c, s)
+					p.consume(ctx, c, q, life)
 				}
 				if c.Next(ctx) {
-					return s.Err()
+					return life.Err()
 				}
 				return nil
 			},
 			Final: func(ctx context.Context, env *harness.Env) error {
+				if p.fleet != nil {
+					return p.fleet.drain(ctx, env, p.path)
+				}
 				return final(ctx, env, func(s *session.Session) error { return drain(ctx, env, p.path, p.open(s, p.path)) })
 			},
 		}
 	}
 }
 
+// A life is that of a client: it is over when Err is not nil.
+type life interface{ Err() error }
+
+// enter begins a client's life.
+func (p *queueProgram) enter(ctx context.Context, c *harness.Client) (q pipe, of life, end func(), err error) {
+	if p.fleet != nil {
+		return p.fleet.enter(ctx, c, p.path)
+	}
+	s, err := c.Open(ctx, leased())
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	return p.open(s, p.path), s, func() { s.Close() }, nil
+}
+
 // produce puts one value after another.
-func (p *queueProgram) produce(ctx context.Context, c *harness.Client, s *session.Session) {
-	q := p.open(s, p.path)
-	for c.Next(ctx) && s.Err() == nil {
+func (p *queueProgram) produce(ctx context.Context, c *harness.Client, q pipe, of life) {
+	for c.Next(ctx) && of.Err() == nil {
 		putOne(ctx, c, p.path, c.Rand.IntN(p.priorities), p.names, q.put)
 		c.Pause(ctx, pace(c))
 	}
@@ -94,11 +112,10 @@ func pace(c *harness.Client) time.Duration {
 }
 
 // consume takes one value after another. In the end it takes what there is.
-func (p *queueProgram) consume(ctx context.Context, c *harness.Client, s *session.Session) {
-	q := p.open(s, p.path)
+func (p *queueProgram) consume(ctx context.Context, c *harness.Client, q pipe, of life) {
 	waiting, stop := lasting(ctx, c)
 	defer stop()
-	for s.Err() == nil && waiting.Err() == nil {
+	for of.Err() == nil && waiting.Err() == nil {
 		take := q.take
 		if p.polls || c.Rand.IntN(3) == 0 {
 			take = q.tryTake

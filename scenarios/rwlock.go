@@ -28,7 +28,7 @@ func RWLock() harness.Scenario {
 			checker.WaitersServed(checker.OpAcquire, 30*time.Second),
 			checker.IfExercised(checker.LockNoReleaseAfterLoss()),
 			checker.IfExercised(checker.LockLossBeforeExpiry(exposed()))),
-		Guards: []checker.Checker{checker.Grants(20), checker.Contention(10)},
+		Guards: []checker.Checker{checker.Grants(10), checker.Contention(5)},
 		Mutants: []harness.Mutant{trustingMutant("rwlock/writer-alone", rwWorkload(openRWMutex(trusting()))), {
 			Name:     "later-writer",
 			Report:   "kazoo#649: a reader waits for a writer that came later, which waits for the reader",

@@ -28,6 +28,7 @@ import (
 func All() []harness.Scenario {
 	return []harness.Scenario{
 		Barrier(),
+		Counter(),
 		DoubleBarrier(),
 		Election(),
 		Group(),

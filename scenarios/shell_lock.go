@@ -21,8 +21,8 @@ import (
 	"github.com/zkcoord/zkcoord/harness/checker"
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 	"github.com/zkcoord/zkcoord/harness/history"
+	"github.com/zkcoord/zkcoord/internal/client"
 	"github.com/zkcoord/zkcoord/internal/owner"
-	"github.com/zkcoord/zkcoord/internal/peers"
 	"github.com/zkcoord/zkcoord/internal/procs"
 	"github.com/zkcoord/zkcoord/lock"
 	"github.com/zkcoord/zkcoord/session"
@@ -138,7 +138,7 @@ func (w *shellWork) command(ctx context.Context, c *harness.Client, servers []st
 	defer func() { _ = os.WriteFile(end, nil, 0o600) }() // whatever is left ends
 	var near []string
 	for _, server := range servers {
-		way, err := peers.NewWay(server, c.Dial)
+		way, err := client.NewWay(server, c.Dial)
 		if err != nil {
 			return history.Event{}, harness.Failed(err)
 		}

@@ -2,6 +2,7 @@ package scenarios
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"os"
 	"regexp"
@@ -13,6 +14,8 @@ import (
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 	"github.com/zkcoord/zkcoord/harness/fault"
 )
+
+var usualRuns = flag.Int("usual", 2, "runs of each scenario by TestBadLuckMakesNoVerdict")
 
 // idleOne run in so many may prove nothing: its one fault of a kind met nobody.
 const idleOne = 50
@@ -40,6 +43,31 @@ func TestScenariosInVirtualTime(t *testing.T) {
 	}
 }
 
+// Bad luck must not decide a verdict: of 200 runs of a scenario as the command runs it by default, with all of its
+// faults and for its own time, at most one proves nothing.
+//
+//	go test ./scenarios -run TestBadLuckMakesNoVerdict -usual 200 -timeout 0 -v
+func TestBadLuckMakesNoVerdict(t *testing.T) {
+	for _, s := range Virtual() {
+		t.Run(s.Name, func(t *testing.T) {
+			t.Parallel()
+			verdicts := make(map[checker.Verdict]int)
+			for i := range uint64(*usualRuns) {
+				o := VirtualOptions(s, *seed+i)
+				o.Time, o.Faults = *length, nil
+				r := virtually(t, s, o)
+				switch verdicts[r.Verdict]++; {
+				case r.Verdict == checker.NotExercised && verdicts[r.Verdict] > *usualRuns/200, r.Verdict != checker.Valid && r.Verdict != checker.NotExercised:
+					t.Errorf("seed %d\n%s", r.Seed, r.Summary())
+				case r.Verdict == checker.NotExercised:
+					t.Logf("seed %d\n%s", r.Seed, r.Summary())
+				}
+			}
+			t.Log(s.Name, verdicts)
+		})
+	}
+}
+
 // A cut that is over before the session has expired elsewhere shows nothing, and
 // servers that are slow to elect a leader made it so.
 func TestCutLastsUntilTheTakeover(t *testing.T) {
@@ -51,6 +79,23 @@ func TestCutLastsUntilTheTakeover(t *testing.T) {
 	o.Plan = harness.Plan{{Fault: short.Name(), At: time.Second, For: short.length}}
 	if r := virtually(t, s, o); !r.Verdict.Passed() {
 		t.Errorf("%v", r.Summary())
+	}
+}
+
+// Nothing was known of the end of the holder's session, so that "a hold ends before the servers expire its session" was
+// not exercised by any run of the scenarios that are about it.
+func TestExpiryOfTheHolderIsSeenFromTheOtherSide(t *testing.T) {
+	for _, s := range []harness.Scenario{IsolatedClient(), IsolatedFollower(), IsolatedLeader()} {
+		t.Run(s.Name, func(t *testing.T) {
+			const id = "lock/loss-before-expiry"
+			if r, _ := virtually(t, s, VirtualOptions(s, 1)).Of(id); r.Verdict != checker.Valid || r.Checked == 0 {
+				t.Errorf("%s is %v, %d checked: %s", id, r.Verdict, r.Checked, r.Reason)
+			}
+			deaf := s.Mutate(s.Mutants[0])
+			if r, _ := virtually(t, deaf, VirtualOptions(deaf, 1)).Of(id); r.Verdict != checker.Invalid {
+				t.Errorf("%s of %s is %v, want %v: %s", id, deaf.Name, r.Verdict, checker.Invalid, r.Reason)
+			}
+		})
 	}
 }
 

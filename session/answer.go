@@ -150,7 +150,7 @@ func (s *Session) pauseFor(ctx context.Context, d time.Duration) bool {
 	case <-timer.C:
 		return true
 	case <-ctx.Done():
-	case <-s.life.Done():
+	case <-s.Done():
 	}
 	return false
 }

@@ -19,7 +19,7 @@ func TestBoundContextEndsWithTheHold(t *testing.T) {
 		want error
 	}{
 		"End":   {func(_ *Session, h *hold) { h.End(errOver) }, errOver},
-		"lapse": {func(s *Session, _ *hold) { s.mu.Lock(); s.lapseLocked(time.Now().Add(time.Hour)); s.mu.Unlock() }, ErrLeaseLapsed},
+		"lapse": {func(s *Session, _ *hold) { s.keeper.look(time.Now().Add(time.Hour)) }, ErrLeaseLapsed},
 		"loss":  {func(s *Session, _ *hold) { s.finish(ErrLost) }, ErrLost},
 		"Close": {func(s *Session, _ *hold) { s.Close() }, ErrClosed},
 	} {
@@ -49,7 +49,7 @@ func TestHoldOfAnEndedSessionBindsNothing(t *testing.T) {
 	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
 		s := open(t, on(e, follower(e)))
 		s.Close()
-		if got := context.Cause(s.hold(engine.Node{Path: "/h"}).Bind(t.Context())); !errors.Is(got, ErrClosed) {
+		if got := context.Cause(s.keeper.begin(engine.Node{Path: "/h"}).Bind(t.Context())); !errors.Is(got, ErrClosed) {
 			t.Errorf("cause %v, want %v", got, ErrClosed)
 		}
 	})

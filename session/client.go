@@ -34,7 +34,7 @@ import (
 // connect returns a client that serves s.
 func connect(s *Session) (*zk.Conn, <-chan zk.Event, error) {
 	return zk.Connect(s.opts.Servers, s.opts.Timeout,
-		zk.WithHostProvider(&servers{s: s, list: s.shuffledServers()}),
+		zk.WithHostProvider(s.servers),
 		zk.WithDialer(s.dial),
 		zk.WithMaxConnBufferSize(s.opts.MaxRequest+1<<12),
 		zk.WithLogger(debugLog{s.opts.Logger}), zk.WithLogInfo(false))

@@ -27,7 +27,7 @@ type conn struct {
 	handshake *time.Timer // closes a server that does not answer
 	closeOnce sync.Once
 
-	// Guarded by s.mu.
+	// Guarded by the tap's mu.
 	served bool   // the session was begun or resumed on it
 	gone   bool   // closed
 	drops  []byte // replies, not read by the client yet, to requests that were not written
@@ -68,7 +68,7 @@ func newConn(s *Session, raw net.Conn, server string) *conn {
 	c.handshake = time.AfterFunc(math.MaxInt64, func() { // started when it is set, as Close stops it
 		c.fail(errNoAnswer)
 	})
-	c.handshake.Reset(s.handshakeBound())
+	c.handshake.Reset(handshakeBound(s.Timeout()))
 	return c
 }
 
@@ -83,7 +83,10 @@ var errHungUp = errors.New("closed by this client")
 func (c *conn) fail(why error) error {
 	c.closeOnce.Do(func() {
 		c.handshake.Stop()
-		c.s.disconnected(c, why)
+		c.s.tap.disconnected(c, why)
+		if d := c.s.opts.dialer; d != nil {
+			d.avoid(c.Conn.RemoteAddr().String()) // the next attempt takes another address of the server's name
+		}
 	})
 	return c.Conn.Close()
 }
@@ -118,7 +121,7 @@ func (c *conn) Write(frame []byte) (int, error) {
 		return len(frame), nil
 	}
 	c.out = out
-	first, sent, err := c.s.sending(c, out[4:], id)
+	first, sent, err := c.s.tap.sending(c, out[4:], id)
 	switch {
 	case errors.Is(err, errAbandoned): // the answer to a ping brings the reply that the client waits for
 		c.own(pingFrame())
@@ -143,7 +146,7 @@ func (c *conn) greet(frame []byte) (int, error) {
 	if _, err := wire.Decode(frame[4:], &request); err != nil {
 		return 0, fmt.Errorf("session: connect request: %w", err)
 	}
-	if err := c.s.resume(&request); err != nil {
+	if err := c.s.tap.resume(&request); err != nil {
 		return 0, err
 	}
 	c.opened, c.greeted = time.Now(), true
@@ -173,12 +176,12 @@ func pingFrame() []byte {
 func (c *conn) sync() {
 	c.sending <- struct{}{}
 	defer func() { <-c.sending }()
-	c.own(wire.AppendFrame(nil, &wire.RequestHeader{Xid: xidIdle, Op: wire.OpSync}, &wire.Path{Path: c.s.inner("/")}))
+	c.own(wire.AppendFrame(nil, &wire.RequestHeader{Xid: xidIdle, Op: wire.OpSync}, &wire.Path{Path: c.s.root.inner("/")}))
 }
 
 // own sends a frame of the session's own for the holder of sending.
 func (c *conn) own(frame []byte) {
-	if first, _, err := c.s.sending(c, frame[4:], 0); err == nil {
+	if first, _, err := c.s.tap.sending(c, frame[4:], 0); err == nil {
 		c.write(append(first, frame...))
 	}
 }
@@ -201,6 +204,9 @@ func (c *conn) Read(p []byte) (int, error) {
 		if err := c.nextFrame(); err != nil {
 			if !c.answered { // also a certificate refused under TLS 1.3
 				err = explainNoHandshake(err, c.s.opts.TLS != nil)
+			}
+			if errors.Is(err, ErrLost) {
+				c.s.finish(err)
 			}
 			c.fail(err)
 			return 0, err
@@ -231,7 +237,7 @@ func (c *conn) nextFrame() error {
 	if !c.answered {
 		return c.welcome()
 	}
-	own, err := c.s.received(c, c.frame[4:])
+	own, err := c.s.tap.received(c, c.frame[4:])
 	c.frame = append(c.frame, own...)
 	c.unread = c.frame
 	return err
@@ -256,15 +262,13 @@ func (c *conn) welcome() error {
 	}
 	c.answered = true
 	c.handshake.Stop()
-	if err := c.s.connected(c, &response); err != nil {
-		return err
-	}
-	// The client sends nothing before it has read this frame, so what was
-	// queued (credentials, then watches) is the first that the server gets.
+	// Credentials, then watches, are the first that the server gets: neither the client
+	// nor the session sends anything meanwhile.
 	c.sending <- struct{}{}
 	defer func() { <-c.sending }()
-	if frames := c.s.takeQueued(c); len(frames) > 0 {
-		return c.write(frames)
+	greeting, err := c.s.tap.connected(c, &response)
+	if err != nil || len(greeting) == 0 {
+		return err
 	}
-	return nil
+	return c.write(greeting)
 }

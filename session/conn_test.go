@@ -199,15 +199,13 @@ func TestNoRequestOfALostSessionRunsInALaterOne(t *testing.T) {
 				late = func() {
 					late = nil
 					go create(t.Context())
-					s.work.Go(func() {
+					s.life.spawn(func() {
 						_, err := s.zk.Create("/ephemeral", nil, zk.FlagEphemeral, zk.WorldACL(zk.PermAll))
 						errs <- err
 					})
 					synctest.Wait()
 				}
-				s.mu.Lock()
-				c := s.current
-				s.mu.Unlock()
+				c := s.current()
 				c.Close()
 				<-s.Done()
 				if !errors.Is(s.Err(), ErrLost) {
@@ -313,7 +311,7 @@ func TestConnectionClosedDuringItsHandshakeIsNotAdopted(t *testing.T) {
 		c := newConn(s, raw, "script:2181")
 		c.Close()
 		before := s.Server()
-		if err := s.connected(c, &wire.ConnectResponse{Timeout: 9000, SessionID: 77}); err == nil {
+		if _, err := s.tap.connected(c, &wire.ConnectResponse{Timeout: 9000, SessionID: 77}); err == nil {
 			t.Error("adopted")
 		}
 		if s.Server() != before || s.State() != Connected {
@@ -393,9 +391,7 @@ func TestCredentialsAreSentFirstOnEachConnection(t *testing.T) {
 	scripted(t, sc, func(t *testing.T) {
 		s := open(t, opts)
 		for range 20 {
-			s.mu.Lock()
-			c := s.current
-			s.mu.Unlock()
+			c := s.current()
 			c.Close()
 			must(t, s.Sync(t.Context(), "/"))
 		}
@@ -465,9 +461,7 @@ func TestRefusedCredentialsEndTheSession(t *testing.T) {
 	opts.Auth = []Auth{{"digest", []byte("a:b")}}
 	scripted(t, sc, func(t *testing.T) {
 		s := open(t, opts)
-		s.mu.Lock()
-		c := s.current
-		s.mu.Unlock()
+		c := s.current()
 		c.Close()
 		if err := cause(t, s.Context(), time.Second); !errors.Is(err, ErrLost) || !errors.Is(err, wire.AuthFailed) {
 			t.Error(err)
@@ -491,9 +485,7 @@ func TestWatchesThatCannotBeSetAgainCloseTheConnection(t *testing.T) {
 		s := open(t, sc.options())
 		_, w, err := s.ExistsWatch(t.Context(), "/w")
 		must(t, err)
-		s.mu.Lock()
-		c := s.current
-		s.mu.Unlock()
+		c := s.current()
 		start := time.Now()
 		c.Close()
 		time.Sleep(10 * time.Second)
@@ -516,9 +508,7 @@ func TestFlappingServerIsAskedWithPauses(t *testing.T) {
 		s := open(t, opts)
 		stop := time.Now().Add(time.Minute)
 		for time.Now().Before(stop) {
-			s.mu.Lock()
-			c := s.current
-			s.mu.Unlock()
+			c := s.current()
 			if c != nil {
 				c.Close()
 			}
@@ -600,11 +590,9 @@ func TestChangedTimeoutEndsTheLease(t *testing.T) {
 		}
 		scripted(t, sc, func(t *testing.T) {
 			s := open(t, sc.options())
-			h := s.hold(engine.Node{Path: "/n", Czxid: 0})
+			h := s.keeper.begin(engine.Node{Path: "/n", Czxid: 0})
 			must(t, h.Grant(t.Context()))
-			s.mu.Lock()
-			c := s.current
-			s.mu.Unlock()
+			c := s.current()
 			c.Close()
 			if err := cause(t, h.Context(), time.Second); err != ErrLeaseLapsed {
 				t.Error(err)
@@ -612,51 +600,4 @@ func TestChangedTimeoutEndsTheLease(t *testing.T) {
 			must(t, s.Close())
 		})
 	}
-}
-
-// An answer that proves nothing may hide a success.
-//
-// Covers S3, S4.
-func TestUnknownAnswerIsLookedUp(t *testing.T) {
-	sc := &script{reply: func(n int, h wire.RequestHeader, _ []byte) (wire.Code, bool) {
-		if h.Op == wire.OpCreate {
-			return wire.MarshallingError, true
-		}
-		return wire.OK, true
-	}}
-	scripted(t, sc, func(t *testing.T) {
-		s := open(t, sc.options())
-		node, err := s.createProtected(t.Context(), "/d", "lock", nil, EphemeralSequential)
-		if !errors.Is(err, ErrUnknown) || OutcomeOf(err) != Failed || node.Path != "" {
-			t.Errorf("%v, %v", node, err)
-		}
-		if sc.asked("multi /d") != 1 || sc.asked("getChildren2 /d") != 1 {
-			t.Errorf("asked %v", sc.got)
-		}
-		must(t, s.Close())
-	})
-}
-
-// A node whose deletion the server had no time for stayed for as long as the session.
-//
-// Covers S3.
-func TestRemovalGoesOnWhereTheServerIsOverloaded(t *testing.T) {
-	sc := &script{}
-	sc.reply = func(n int, h wire.RequestHeader, _ []byte) (wire.Code, bool) {
-		switch {
-		case h.Op == wire.OpDelete && sc.asked("delete /n") < 3, h.Op == wire.OpExists && sc.asked("exists /n") == 1:
-			return wire.ThrottledOp, true
-		}
-		return wire.OK, true
-	}
-	scripted(t, sc, func(t *testing.T) {
-		s := open(t, sc.options())
-		if err := s.remove(t.Context(), engine.Node{Path: "/n"}); err != nil {
-			t.Error(err)
-		}
-		if n := sc.asked("delete /n"); n != 3 {
-			t.Errorf("asked %d times: %v", n, sc.got)
-		}
-		must(t, s.Close())
-	})
 }

@@ -22,9 +22,9 @@ func TestNothingIsHeldOnAServerThatIsNotZooKeeper(t *testing.T) {
 			opts.UnsafeAnyServer = c.anyServer
 			s := open(t, opts)
 			defer s.Close()
-			node, err := s.createProtected(t.Context(), "/", "n-", nil, EphemeralSequential)
+			node, err := own(t.Context(), s, "/")
 			must(t, err)
-			h := s.hold(node)
+			h := s.keeper.begin(node)
 			defer h.End(errReleased)
 			if got := h.Grant(t.Context()); !errors.Is(got, c.want) {
 				t.Errorf("no resume %v, any server %v: Grant: %v, want %v", c.noResume, c.anyServer, got, c.want)

@@ -20,9 +20,9 @@ func holding(t *testing.T, s *Session, n int) []*hold {
 	t.Helper()
 	holds := make([]*hold, n)
 	for i := range holds {
-		node, err := s.createProtected(t.Context(), "/h", "lock", nil, EphemeralSequential)
+		node, err := own(t.Context(), s, "/h")
 		must(t, err)
-		holds[i] = s.hold(node)
+		holds[i] = s.keeper.begin(node)
 	}
 	return holds
 }
@@ -60,7 +60,7 @@ func TestHeartbeatsOnlyWhileSomethingIsHeldOrWaitedFor(t *testing.T) {
 					t.Errorf("ended: %v", context.Cause(h.Context()))
 				}
 				h.End(errReleased)
-				must(t, s.remove(t.Context(), h.node))
+				must(t, s.Delete(t.Context(), h.node.Path, AnyVersion))
 			}
 			time.Sleep(s.Timeout())
 			before = beats.Load()
@@ -127,14 +127,14 @@ func TestWaiterOnAnIsolatedFollowerIsNotGrantedAfterItsSessionExpired(t *testing
 		opts.Timeout, opts.Abandon, opts.NoIdleLease = 4*time.Second, -1, true
 		s := open(t, opts)
 		defer s.Close()
-		node, err := s.createProtected(t.Context(), "/h", "lock", nil, EphemeralSequential)
+		node, err := own(t.Context(), s, "/h")
 		must(t, err)
 		e.Isolate(f)
 		time.Sleep(20 * time.Second) // the leader has closed the session
 		if stat, err := s.Exists(t.Context(), node.Path); err != nil || stat == nil || s.State() != Connected {
 			t.Fatalf("the follower does not lie: %v, %v, %v", stat, err, s.State())
 		}
-		h := s.hold(node)
+		h := s.keeper.begin(node)
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
 		if err := h.Grant(ctx); !errors.Is(err, context.DeadlineExceeded) {
@@ -296,7 +296,7 @@ func TestEndedHoldsAreNotGranted(t *testing.T) {
 			t.Error(err)
 		}
 		must(t, s.Close())
-		for _, h := range []*hold{holds[1], s.hold(holds[0].node)} {
+		for _, h := range []*hold{holds[1], s.keeper.begin(holds[0].node)} {
 			if err := h.Grant(t.Context()); !errors.Is(err, ErrClosed) {
 				t.Error(err)
 			}
@@ -314,14 +314,14 @@ func TestAnswerAfterTheDeadlineSavesNoHold(t *testing.T) {
 		defer s.Close()
 		h := holding(t, s, 1)[0]
 		must(t, h.Grant(t.Context()))
-		s.mu.Lock()
-		defer s.mu.Unlock()
+		s.tap.mu.Lock()
+		defer s.tap.mu.Unlock()
 		now := time.Now()
-		s.lease.deadline = now
-		s.inflight[99] = packet{op: wire.OpSetData, sent: now}
-		s.repliedLocked(&wire.ReplyHeader{Xid: 99, Zxid: 1}, nil, now)
+		s.keeper.lease.deadline = now
+		s.tap.inflight[99] = packet{op: wire.OpSetData, sent: now}
+		s.tap.repliedLocked(&wire.ReplyHeader{Xid: 99, Zxid: 1}, nil, now)
 		if err := context.Cause(h.Context()); err != ErrLeaseLapsed {
-			t.Errorf("ended with %v; the deadline moved by %v", err, s.lease.deadline.Sub(now))
+			t.Errorf("ended with %v; the deadline moved by %v", err, s.keeper.lease.deadline.Sub(now))
 		}
 	})
 }

@@ -52,7 +52,7 @@ func (o CreateOp) request(s *Session) (any, error) {
 	if o.Mode < Persistent || o.Mode > EphemeralSequential {
 		return nil, fmt.Errorf("a node of mode %d cannot be created in a multi", o.Mode)
 	}
-	return &zk.CreateRequest{Path: s.innerNew(o.Path, o.Mode&zk.FlagSequence != 0), Data: o.Data, Acl: o.acl(s), Flags: int32(o.Mode)}, nil
+	return &zk.CreateRequest{Path: s.root.innerNew(o.Path, o.Mode&zk.FlagSequence != 0), Data: o.Data, Acl: o.acl(s), Flags: int32(o.Mode)}, nil
 }
 
 func (o CreateOp) acl(s *Session) []zk.ACL {
@@ -63,15 +63,15 @@ func (o CreateOp) acl(s *Session) []zk.ACL {
 }
 
 func (o SetOp) request(s *Session) (any, error) {
-	return &zk.SetDataRequest{Path: s.inner(o.Path), Data: o.Data, Version: o.Version}, nil
+	return &zk.SetDataRequest{Path: s.root.inner(o.Path), Data: o.Data, Version: o.Version}, nil
 }
 
 func (o DeleteOp) request(s *Session) (any, error) {
-	return &zk.DeleteRequest{Path: s.inner(o.Path), Version: o.Version}, nil
+	return &zk.DeleteRequest{Path: s.root.inner(o.Path), Version: o.Version}, nil
 }
 
 func (o CheckOp) request(s *Session) (any, error) {
-	return &zk.CheckVersionRequest{Path: s.inner(o.Path), Version: o.Version}, nil
+	return &zk.CheckVersionRequest{Path: s.root.inner(o.Path), Version: o.Version}, nil
 }
 
 func (o CreateOp) clone() Op {
@@ -147,7 +147,7 @@ func (s *Session) Multi(ctx context.Context, ops ...Op) ([]OpResult, error) {
 	}
 	results := make([]OpResult, len(responses))
 	for i, r := range responses {
-		results[i] = OpResult{Path: s.outer(r.String), Stat: r.Stat}
+		results[i] = OpResult{Path: s.root.outer(r.String), Stat: r.Stat}
 	}
 	return results, nil
 }
@@ -253,7 +253,7 @@ func (s *Session) deleteChildren(ctx context.Context, dir string) error {
 			names, most = names[len(ops):], min(2*most, deletions)
 			continue
 		case retryable(err):
-			return s.readBarrier(ctx, dir) // if it was applied, the next list says so
+			return s.Sync(ctx, dir) // if it was applied, the next list says so
 		case !errors.As(err, &failed):
 			return err
 		}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/go-zookeeper/zk"
 
+	"github.com/zkcoord/zkcoord/internal/engine"
 	"github.com/zkcoord/zkcoord/internal/invalid"
 	"github.com/zkcoord/zkcoord/internal/znode"
 )
@@ -28,17 +29,17 @@ func do[T any](ctx context.Context, s *Session, op, path string, call func(*zk.C
 		start := time.Now()
 		defer func() { told(op, time.Since(start), err) }()
 	}
-	if s.opts.Tracer != nil && ctx != s.life {
+	if s.opts.Tracer != nil && ctx != s.life.ctx {
 		traced, end := s.step(ctx, StepRequest, op, path)
 		ctx = traced
 		defer func() { end(err) }()
 	}
-	if err := s.up.wait(ctx, s.life); err != nil {
+	if err := s.tap.up.wait(ctx, s.life.ctx); err != nil {
 		return value, unsent(op, path, err)
 	}
-	t := s.tickets.issue()
+	t := s.tap.tickets.issue()
 	var r result[T]
-	if ctx == s.life {
+	if ctx == s.life.ctx {
 		r.value, r.err = call(s.zk, t)
 	} else {
 		r, err = apart(ctx, s, t, call)
@@ -49,11 +50,11 @@ func do[T any](ctx context.Context, s *Session, op, path string, call func(*zk.C
 	if r.err = named(r.err); errors.Is(r.err, zk.ErrNoNode) {
 		r.err = s.explainNoNode(ctx, r.err)
 	}
-	if err == nil && s.life.Err() != nil && OutcomeOf(r.err) == Indeterminate {
+	if err == nil && s.Err() != nil && OutcomeOf(r.err) == Indeterminate {
 		err = s.Err()
 	}
 	switch {
-	case s.tickets.void(t):
+	case s.tap.tickets.void(t):
 		return value, unsent(op, path, cmp.Or(err, r.err))
 	case err != nil:
 		return value, ended(op, path, err)
@@ -70,7 +71,7 @@ type result[T any] struct {
 // The error says why it was.
 func apart[T any](ctx context.Context, s *Session, t *ticket, call func(*zk.Conn, *ticket) (T, error)) (r result[T], err error) {
 	answer := make(chan result[T], 1)
-	if !s.spawn(func() {
+	if !s.life.spawn(func() {
 		v, err := call(s.zk, t)
 		answer <- result[T]{v, err}
 	}) {
@@ -81,7 +82,7 @@ func apart[T any](ctx context.Context, s *Session, t *ticket, call func(*zk.Conn
 		return r, nil
 	case <-ctx.Done():
 		return r, causeOf(ctx)
-	case <-s.life.Done():
+	case <-s.Done():
 		return r, s.Err()
 	}
 }
@@ -97,17 +98,6 @@ func read[T any](ctx context.Context, s *Session, op, path string, call func(*zk
 	}
 }
 
-// spawn runs f on a goroutine that Close waits for, unless the session is over.
-func (s *Session) spawn(f func()) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.life.Err() != nil {
-		return false
-	}
-	s.work.Go(f)
-	return true
-}
-
 // check refuses what servers would refuse, before it is sent.
 func (s *Session) check(op, path string, size int) error {
 	if err := znode.Check(path); err != nil {
@@ -121,33 +111,6 @@ func (s *Session) checkSize(op, path string, size int) error {
 		return unsent(op, path, fmt.Errorf("%w: %d bytes, limit %d", ErrTooLarge, size, s.opts.MaxRequest))
 	}
 	return nil
-}
-
-// inner is the path that the server knows, outer the one that callers use.
-func (s *Session) inner(path string) string {
-	if path == "/" && s.opts.Chroot != "" {
-		return s.opts.Chroot
-	}
-	return s.opts.Chroot + path
-}
-
-// innerNew is inner for a node to be made. A number that is appended to the root
-// names a child of the chroot, not a sibling.
-func (s *Session) innerNew(path string, sequential bool) string {
-	if sequential {
-		return s.opts.Chroot + path
-	}
-	return s.inner(path)
-}
-
-func (s *Session) outer(path string) string {
-	switch path {
-	case "": // of a request that failed, or a part of a multi that has none
-		return ""
-	case s.opts.Chroot:
-		return "/"
-	}
-	return strings.TrimPrefix(path, s.opts.Chroot)
 }
 
 // aclSize is what an ACL adds to a request, in bytes.
@@ -172,7 +135,7 @@ const (
 
 // Create makes a znode, with the ACL of the options, and returns its path,
 // which for a sequential node ends in the number that the server gave it.
-// After an Indeterminate error it may exist: see createProtected.
+// After an Indeterminate error it may exist: see recipe.CreateProtected.
 func (s *Session) Create(ctx context.Context, path string, data []byte, mode Mode) (string, error) {
 	return s.create(ctx, path, data, mode, s.opts.ACL, nil)
 }
@@ -182,7 +145,7 @@ func (s *Session) CreateACL(ctx context.Context, path string, data []byte, mode 
 	return s.create(ctx, path, data, mode, slices.Clone(acl), nil)
 }
 
-func (s *Session) create(ctx context.Context, path string, data []byte, mode Mode, acl []zk.ACL, n *note) (string, error) {
+func (s *Session) create(ctx context.Context, path string, data []byte, mode Mode, acl []zk.ACL, trace *engine.Trace) (string, error) {
 	check := strings.TrimSuffix(path, "/") // a sequential node may be named by its number alone
 	if check == "" || mode&zk.FlagSequence == 0 {
 		check = path
@@ -192,13 +155,13 @@ func (s *Session) create(ctx context.Context, path string, data []byte, mode Mod
 	}
 	data = bytes.Clone(data)
 	return do(ctx, s, "create", path, func(c *zk.Conn, t *ticket) (string, error) {
-		t.note = n
+		t.trace = trace
 		create := c.Create
 		if mode == Container {
 			create = c.CreateContainer
 		}
-		created, err := create(t.mark(s.innerNew(path, mode&zk.FlagSequence != 0)), data, int32(mode), acl)
-		return s.outer(created), err
+		created, err := create(t.mark(s.root.innerNew(path, mode&zk.FlagSequence != 0)), data, int32(mode), acl)
+		return s.root.outer(created), err
 	})
 }
 
@@ -218,8 +181,8 @@ func (s *Session) CreateTTL(ctx context.Context, path string, data []byte, ttl t
 	}
 	data = bytes.Clone(data)
 	return do(ctx, s, "create", path, func(c *zk.Conn, t *ticket) (string, error) {
-		created, err := c.CreateTTL(t.mark(s.innerNew(path, sequential)), data, flag, s.opts.ACL, ttl)
-		return s.outer(created), err
+		created, err := c.CreateTTL(t.mark(s.root.innerNew(path, sequential)), data, flag, s.opts.ACL, ttl)
+		return s.root.outer(created), err
 	})
 }
 
@@ -232,7 +195,7 @@ func (s *Session) Exists(ctx context.Context, path string) (*Stat, error) {
 		return nil, err
 	}
 	return read(ctx, s, "exists", path, func(c *zk.Conn, t *ticket) (*zk.Stat, error) {
-		exists, stat, err := c.Exists(t.mark(s.inner(path)))
+		exists, stat, err := c.Exists(t.mark(s.root.inner(path)))
 		if err != nil || !exists {
 			return nil, err
 		}
@@ -243,7 +206,7 @@ func (s *Session) Exists(ctx context.Context, path string) (*Stat, error) {
 // ExistsWatch is Exists with a watch, which fires when the znode is created,
 // deleted, or its data set. Stop the watch if it is not waited for.
 func (s *Session) ExistsWatch(ctx context.Context, path string) (*Stat, *Watch, error) {
-	w := s.watch(s.inner(path), false)
+	w := s.watches.watch(path, false)
 	stat, err := s.Exists(ctx, path)
 	if err != nil {
 		w.Stop()
@@ -265,7 +228,7 @@ func (s *Session) Get(ctx context.Context, path string) (Value, error) {
 		return Value{}, err
 	}
 	return read(ctx, s, "get", path, func(c *zk.Conn, t *ticket) (Value, error) {
-		data, stat, err := c.Get(t.mark(s.inner(path)))
+		data, stat, err := c.Get(t.mark(s.root.inner(path)))
 		return Value{data, stat}, err
 	})
 }
@@ -273,7 +236,7 @@ func (s *Session) Get(ctx context.Context, path string) (Value, error) {
 // GetWatch is Get with a watch, which fires when the znode is deleted or its data
 // set. If there is no such znode there is no watch either: use ExistsWatch.
 func (s *Session) GetWatch(ctx context.Context, path string) (Value, *Watch, error) {
-	w := s.watch(s.inner(path), false)
+	w := s.watches.watch(path, false)
 	value, err := s.Get(ctx, path)
 	if err != nil {
 		w.Stop()
@@ -294,7 +257,7 @@ func (s *Session) Children(ctx context.Context, path string) (Listing, error) {
 		return Listing{}, err
 	}
 	return read(ctx, s, "children", path, func(c *zk.Conn, t *ticket) (Listing, error) {
-		names, stat, err := c.Children(t.mark(s.inner(path)))
+		names, stat, err := c.Children(t.mark(s.root.inner(path)))
 		return Listing{names, stat}, err
 	})
 }
@@ -302,7 +265,7 @@ func (s *Session) Children(ctx context.Context, path string) (Listing, error) {
 // ChildrenWatch is Children with a watch, which fires when a child comes or goes
 // and when the znode is deleted.
 func (s *Session) ChildrenWatch(ctx context.Context, path string) (Listing, *Watch, error) {
-	w := s.watch(s.inner(path), true)
+	w := s.watches.watch(path, true)
 	listing, err := s.Children(ctx, path)
 	if err != nil {
 		w.Stop()
@@ -321,7 +284,7 @@ func (s *Session) Set(ctx context.Context, path string, data []byte, version int
 	}
 	data = bytes.Clone(data)
 	return do(ctx, s, "set", path, func(c *zk.Conn, t *ticket) (*zk.Stat, error) {
-		return c.Set(t.mark(s.inner(path)), data, version)
+		return c.Set(t.mark(s.root.inner(path)), data, version)
 	})
 }
 
@@ -331,48 +294,23 @@ func (s *Session) Delete(ctx context.Context, path string, version int32) error 
 		return err
 	}
 	_, err := do(ctx, s, "delete", path, func(c *zk.Conn, t *ticket) (struct{}, error) {
-		return struct{}{}, c.Delete(t.mark(s.inner(path)), version)
+		return struct{}{}, c.Delete(t.mark(s.root.inner(path)), version)
 	})
 	return err
 }
 
 // Sync makes the next read of this session see what the leader had committed.
 // On the leader itself that is only what it has applied, which can be less
-// than another server showed before: see readBarrier. Nor is it a proof that the
+// than another server showed before: see recipe.ReadBarrier. Nor is it a proof that the
 // session lives: an isolated leader answers it too.
 func (s *Session) Sync(ctx context.Context, path string) error {
 	if err := s.check("sync", path, 0); err != nil {
 		return err
 	}
 	_, err := read(ctx, s, "sync", path, func(c *zk.Conn, t *ticket) (string, error) {
-		return c.Sync(t.mark(s.inner(path)))
+		return c.Sync(t.mark(s.root.inner(path)))
 	})
 	return err
-}
-
-// readBarrier makes the next reads of this session see all that was committed on
-// any server before it was called, and each request of this session whose
-// reply was lost, if it is ever to be applied. It is a quorum write that
-// changes nothing. The path is any; it need not exist.
-//
-// Not Sync: the leader answers that of its own clients without waiting for
-// what it has committed and not applied yet.
-func (s *Session) readBarrier(ctx context.Context, path string) error {
-	if err := s.check("multi", path, 0); err != nil {
-		return err
-	}
-	for {
-		_, err := s.Multi(ctx, CheckOp{Path: path, Version: AnyVersion})
-		failed := (*MultiError)(nil)
-		switch {
-		case err == nil:
-			return nil
-		case errors.As(err, &failed) && !errors.Is(err, zk.ErrSessionExpired):
-			return nil // a multi that fails takes the same way
-		case !retryable(err):
-			return err
-		}
-	}
 }
 
 // GetACL returns the ACL of a znode.
@@ -381,7 +319,7 @@ func (s *Session) GetACL(ctx context.Context, path string) ([]ACL, error) {
 		return nil, err
 	}
 	return read(ctx, s, "getACL", path, func(c *zk.Conn, t *ticket) ([]zk.ACL, error) {
-		acl, _, err := c.GetACL(t.mark(s.inner(path)))
+		acl, _, err := c.GetACL(t.mark(s.root.inner(path)))
 		return acl, err
 	})
 }
@@ -393,7 +331,7 @@ func (s *Session) SetACL(ctx context.Context, path string, acl []ACL, version in
 	}
 	acl = slices.Clone(acl)
 	_, err := do(ctx, s, "setACL", path, func(c *zk.Conn, t *ticket) (*zk.Stat, error) {
-		return c.SetACL(t.mark(s.inner(path)), acl, version)
+		return c.SetACL(t.mark(s.root.inner(path)), acl, version)
 	})
 	return err
 }

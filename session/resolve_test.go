@@ -67,9 +67,7 @@ func TestADeadAddressOfANameCostsLittle(t *testing.T) {
 					t.Errorf("%d dead: Open took %v", len(dead), d)
 				}
 				if d := time.Since(start); d > 0 { // a dead one was drawn: not again
-					s.mu.Lock()
-					c := s.current
-					s.mu.Unlock()
+					c := s.current()
 					start := time.Now()
 					c.Close()
 					must(t, s.Sync(t.Context(), "/"))
@@ -91,7 +89,7 @@ func TestASilentAddressIsNotDrawnAgain(t *testing.T) {
 			opts := oneName(e, nil)
 			start := time.Now()
 			s := open(t, opts)
-			if d := time.Since(start); d > s.handshakeBound()+time.Second {
+			if d := time.Since(start); d > handshakeBound(s.Timeout())+time.Second {
 				t.Errorf("Open took %v", d)
 			}
 			must(t, s.Close())

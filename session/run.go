@@ -70,7 +70,7 @@ func curable(err error) bool { return !errors.Is(err, ErrCredentials) }
 func runOn(ctx context.Context, s *Session, f func(context.Context, *Session) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	stop := context.AfterFunc(s.life, func() { cancel(s.Err()) })
+	stop := context.AfterFunc(s.life.ctx, func() { cancel(s.Err()) })
 	defer stop()
 	return f(ctx, s)
 }
@@ -78,8 +78,4 @@ func runOn(ctx context.Context, s *Session, f func(context.Context, *Session) er
 func pauseBefore(ctx context.Context, opts Options, attempt int) error {
 	limit := max(opts.Timeout, time.Second)
 	return sleep(ctx, jitter(backoff(attempt, 100*time.Millisecond, limit), opts.source()))
-}
-
-func errUnreachable(since time.Duration) error {
-	return fmt.Errorf("%w: no server reached for %v", ErrLost, since.Round(time.Millisecond))
 }

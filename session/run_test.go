@@ -57,9 +57,7 @@ func TestDemandForSASLEndsRun(t *testing.T) {
 		defer cancel()
 		err := Run(ctx, sc.options(), func(ctx context.Context, s *Session) error {
 			s.Get(ctx, "/")
-			s.mu.Lock()
-			c := s.current
-			s.mu.Unlock()
+			c := s.current()
 			c.Close() // as the server does
 			<-ctx.Done()
 			return ctx.Err()

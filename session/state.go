@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"iter"
+	"sync"
 )
 
 // A State is what is known of a session.
@@ -33,26 +34,64 @@ func (s State) String() string {
 	return "unknown"
 }
 
-// A listener keeps the states that it was not asked for yet.
+// State is the present state.
+func (s *Session) State() State {
+	if err := s.Err(); err != nil {
+		return stateAtEnd(err)
+	}
+	return s.states.now()
+}
+
+// States gives the present state and then every change, none left out however
+// slowly they are taken, and ends after Lost or Closed, or with ctx.
+func (s *Session) States(ctx context.Context) iter.Seq[State] { return s.states.follow(ctx) }
+
+// states are the states of one session, and those who follow them.
+type states struct {
+	changed func(State) // called with mu held; may be nil
+
+	mu        sync.Mutex
+	state     State
+	listeners map[*listener]struct{}
+}
+
+// A listener keeps the states that it has not taken yet.
 type listener struct {
 	states []State
 	more   chan struct{} // holds one token when states may be non-empty
 }
 
-// States gives the present state and then every change, none left out however
-// slowly they are taken, and ends after Lost or Closed, or with ctx.
-func (s *Session) States(ctx context.Context) iter.Seq[State] {
+func newStates(changed func(State)) *states {
+	return &states{changed: changed, listeners: make(map[*listener]struct{})}
+}
+
+// set changes the state. After Lost or Closed it does nothing.
+func (s *states) set(state State) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.state == state || s.state >= Lost {
+		return
+	}
+	s.state = state
+	for l := range s.listeners {
+		l.push(state)
+	}
+	if s.changed != nil {
+		s.changed(state)
+	}
+}
+
+func (s *states) now() State {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.state
+}
+
+// follow is [Session.States].
+func (s *states) follow(ctx context.Context) iter.Seq[State] {
 	return func(yield func(State) bool) {
-		l := &listener{more: make(chan struct{}, 1)}
-		s.mu.Lock()
-		l.push(s.state)
-		s.listeners[l] = struct{}{}
-		s.mu.Unlock()
-		defer func() {
-			s.mu.Lock()
-			delete(s.listeners, l)
-			s.mu.Unlock()
-		}()
+		l := s.listen()
+		defer s.leave(l)
 		for {
 			select {
 			case <-l.more:
@@ -68,7 +107,22 @@ func (s *Session) States(ctx context.Context) iter.Seq[State] {
 	}
 }
 
-func (s *Session) take(l *listener) []State {
+func (s *states) listen() *listener {
+	l := &listener{more: make(chan struct{}, 1)}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l.push(s.state)
+	s.listeners[l] = struct{}{}
+	return l
+}
+
+func (s *states) leave(l *listener) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.listeners, l)
+}
+
+func (s *states) take(l *listener) []State {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	states := l.states
@@ -78,28 +132,5 @@ func (s *Session) take(l *listener) []State {
 
 func (l *listener) push(state State) {
 	l.states = append(l.states, state)
-	select {
-	case l.more <- struct{}{}:
-	default:
-	}
-}
-
-func (s *Session) setStateLocked(state State) {
-	if s.state == state {
-		return
-	}
-	s.state = state
-	for l := range s.listeners {
-		l.push(state)
-	}
-	if s.opts.Metrics.State != nil {
-		s.reportLocked(func() { s.opts.Metrics.State(state) })
-	}
-}
-
-// State is the present state.
-func (s *Session) State() State {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.state
+	signal(l.more)
 }

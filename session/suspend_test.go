@@ -67,12 +67,12 @@ func TestNothingIsGrantedOnALeaseFromBeforeASuspension(t *testing.T) {
 		h := holding(t, s, 1)[0]
 		h.Expect()
 		time.Sleep(time.Minute)
-		if wait, err := s.grant(h); wait != nil || err != nil {
+		if wait, err := s.keeper.grant(h, time.Now()); wait != nil || err != nil {
 			t.Fatalf("no lease: %v", err)
 		}
 		h = holding(t, s, 1)[0]
 		slept.Add(int64(time.Minute))
-		if wait, _ := s.grant(h); wait == nil {
+		if wait, _ := s.keeper.grant(h, time.Now()); wait == nil {
 			t.Error("granted on a lease from before the suspension")
 		}
 		must(t, h.Grant(t.Context()))

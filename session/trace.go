@@ -81,7 +81,8 @@ func (h *hold) Describe(name string, token int64, origin string) {
 
 // traceGrant begins the step of a hold that was granted to the caller with ctx.
 func (h *hold) traceGrant(ctx context.Context) {
-	if h.s.opts.Tracer == nil {
+	k := h.keeper
+	if k.opts.Tracer == nil {
 		return
 	}
 	step := h.trace.step
@@ -89,9 +90,9 @@ func (h *hold) traceGrant(ctx context.Context) {
 	if step.Token == 0 {
 		step.Token = h.node.Czxid
 	}
-	traced, end := h.s.opts.Tracer.Begin(context.WithoutCancel(ctx), step)
-	h.s.mu.Lock()
-	defer h.s.mu.Unlock()
+	traced, end := k.opts.Tracer.Begin(context.WithoutCancel(ctx), step)
+	k.mu.Lock()
+	defer k.mu.Unlock()
 	h.trace.ctx, h.trace.end = traced, end
 	if h.ctx.Err() != nil { // it has ended since
 		h.traceEndLocked(context.Cause(h.ctx))
@@ -102,6 +103,6 @@ func (h *hold) traceGrant(ctx context.Context) {
 func (h *hold) traceEndLocked(cause error) {
 	if end, now := h.trace.end, time.Now(); end != nil {
 		h.trace.end = nil
-		h.s.reportLocked(func() { end(now, cause) })
+		h.keeper.reports.add(func() { end(now, cause) })
 	}
 }

@@ -10,7 +10,7 @@ import (
 // Without a Tracer, nothing is allocated for one.
 func TestNoTracerCostsNothing(t *testing.T) {
 	s := &Session{}
-	h := &hold{s: s, node: engine.Node{Path: "/locks/a", Czxid: 7}}
+	h := &hold{keeper: &leaseKeeper{opts: &s.opts}, node: engine.Node{Path: "/locks/a", Czxid: 7}}
 	ctx, failed := t.Context(), errors.New("failed")
 	allocs := testing.AllocsPerRun(100, func() {
 		traced, done := inside{s}.Acquire(ctx, "lock", "/locks")

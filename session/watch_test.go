@@ -55,7 +55,7 @@ func TestWaitEndsWithEventContextOrSession(t *testing.T) {
 		if _, err := watch().Wait(ctx); err != enough {
 			t.Errorf("ended context: %v, want %v", err, enough)
 		}
-		if n := len(s.watches); n != 0 {
+		if n := len(s.watches.watches); n != 0 {
 			t.Errorf("%d watches are left after the context ended", n)
 		}
 		w = watch()
@@ -122,8 +122,8 @@ func TestWatchesFireOnWhatTheyWatch(t *testing.T) {
 				t.Errorf("%s of a missing node: %v", name, err)
 			}
 		}
-		if len(s.watches) != 0 {
-			t.Errorf("%d watches left", len(s.watches))
+		if len(s.watches.watches) != 0 {
+			t.Errorf("%d watches left", len(s.watches.watches))
 		}
 	})
 }
@@ -150,8 +150,8 @@ func TestStoppedWatchesLeaveNothing(t *testing.T) {
 			}
 		}
 		time.Sleep(s.Timeout()) // removals go with the next frame, a ping at the latest
-		if n := mntr(t, e, "watch_count"); n != 0 || len(s.watches) != 0 || len(s.queued) != 0 || len(s.inflight) != 0 {
-			t.Errorf("%d watches at the servers, %d here, %d bytes queued, %d requests", n, len(s.watches), len(s.queued), len(s.inflight))
+		if n := mntr(t, e, "watch_count"); n != 0 || len(s.watches.watches) != 0 || len(s.watches.removals) != 0 || len(s.tap.inflight) != 0 {
+			t.Errorf("%d watches at the servers, %d here, %d bytes queued, %d requests", n, len(s.watches.watches), len(s.watches.removals), len(s.tap.inflight))
 		}
 	})
 }
@@ -289,8 +289,8 @@ func TestWatchesSurviveReconnectsWithoutAGap(t *testing.T) {
 				t.Errorf("%+v %+v", a, b)
 			}
 			synctest.Wait() // an event is handed out before its watch is forgotten
-			if len(s.watches) != 0 {
-				t.Errorf("%d watches left", len(s.watches))
+			if len(s.watches.watches) != 0 {
+				t.Errorf("%d watches left", len(s.watches.watches))
 			}
 		})
 	}
@@ -304,7 +304,7 @@ func TestWatchesEndWithTheSession(t *testing.T) {
 		must(t, func() error {
 			s := open(t, on(e))
 			defer s.Close()
-			return s.createParents(t.Context(), "/app/x")
+			makeParents(t, s, "/app/x"); return nil
 		}())
 		s := open(t, opts)
 		defer s.Close()
@@ -313,7 +313,7 @@ func TestWatchesEndWithTheSession(t *testing.T) {
 		_, b, err := s.ChildrenWatch(t.Context(), "/")
 		must(t, err)
 		lose(t, e, s)
-		for w, path := range map[*Watch]string{a: "/a", b: "/", s.watch("/app/late", false): "/late"} {
+		for w, path := range map[*Watch]string{a: "/a", b: "/", s.watches.watch("/late", false): "/late"} {
 			if ev := fired(t, w); ev.Type != zk.EventNotWatching || !errors.Is(ev.Err, ErrLost) || ev.Path != path {
 				t.Errorf("%+v", ev)
 			}
@@ -410,7 +410,7 @@ func TestAnEventHidesNoOtherOfItsTransaction(t *testing.T) {
 				_, err := other.Create(ctx, path, nil, Persistent)
 				must(t, err)
 			}
-			must(t, s.readBarrier(ctx, "/"))
+			catchUp(t, s)
 			_, parent, err := s.ChildrenWatch(ctx, "/p")
 			must(t, err)
 			_, child, err := s.ExistsWatch(ctx, "/p/c")
@@ -440,18 +440,18 @@ func (n *tapped) DialContext(ctx context.Context, network, address string) (net.
 	if err != nil {
 		return nil, err
 	}
-	return &tap{Conn: c, on: n}, nil
+	return &wireTap{Conn: c, on: n}, nil
 }
 
 // tap is a connection of tapped.
-type tap struct {
+type wireTap struct {
 	net.Conn
 	on     *tapped
 	unread []byte
 	cut    bool
 }
 
-func (c *tap) Write(frames []byte) (int, error) {
+func (c *wireTap) Write(frames []byte) (int, error) {
 	for rest := frames; len(rest) >= 8; rest = rest[4+binary.BigEndian.Uint32(rest):] {
 		if int32(binary.BigEndian.Uint32(rest[4:])) == xidCatchUp {
 			c.on.catchUps.Add(1)
@@ -460,7 +460,7 @@ func (c *tap) Write(frames []byte) (int, error) {
 	return c.Conn.Write(frames)
 }
 
-func (c *tap) Read(p []byte) (int, error) {
+func (c *wireTap) Read(p []byte) (int, error) {
 	if len(c.unread) == 0 {
 		if c.cut {
 			c.Close()

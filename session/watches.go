@@ -15,16 +15,17 @@ import (
 // Reads may be made from any number of goroutines; Wait is for one.
 type watchSet struct {
 	s    *Session
+	r    *watchRegistry
 	more chan struct{} // holds one token when something may have fired
 
-	// Guarded by the session's mu.
+	// Guarded by the registry's mu.
 	waits map[watchKey]*int // how many reads want the watch: under way, or answered
 	fired []engine.Fired
 }
 
 // newWatches returns an empty set of watches, which costs nothing. Stop it.
 func (s *Session) newWatches() *watchSet {
-	return &watchSet{s: s, more: make(chan struct{}, 1), waits: make(map[watchKey]*int)}
+	return &watchSet{s: s, r: s.watches, more: make(chan struct{}, 1), waits: make(map[watchKey]*int)}
 }
 
 // Get is [Session.Get] with a watch, as [Session.GetWatch].
@@ -74,30 +75,27 @@ func (w *watchSet) Wait(ctx context.Context) ([]engine.Fired, error) {
 		select {
 		case <-w.more:
 		case <-ctx.Done():
-		case <-w.s.life.Done():
+		case <-w.s.Done():
 		}
 	}
 }
 
 func (w *watchSet) take() []engine.Fired {
-	w.s.mu.Lock()
-	defer w.s.mu.Unlock()
+	w.r.mu.Lock()
+	defer w.r.mu.Unlock()
 	fired := w.fired
 	w.fired = nil
 	return fired
 }
 
 func (w *watchSet) await(path string, children bool) (wants *int) {
-	s, key := w.s, watchKey{w.s.inner(path), children}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.life.Err() != nil {
-		return nil
-	}
+	key := watchKey{w.r.root.inner(path), children}
+	w.r.mu.Lock()
+	defer w.r.mu.Unlock()
 	if wants = w.waits[key]; wants == nil {
 		wants = new(int)
 		w.waits[key] = wants
-		s.awaitLocked(key, w)
+		w.r.addLocked(key, w)
 	}
 	*wants++
 	return wants
@@ -106,34 +104,34 @@ func (w *watchSet) await(path string, children bool) (wants *int) {
 // unwant ends the watch, unless it has fired, if the read that failed is the last
 // that wants it.
 func (w *watchSet) unwant(path string, children bool, wants *int) {
-	key := watchKey{w.s.inner(path), children}
-	w.s.mu.Lock()
-	defer w.s.mu.Unlock()
-	if wants == nil || w.waits[key] != wants {
+	key := watchKey{w.r.root.inner(path), children}
+	w.r.mu.Lock()
+	defer w.r.mu.Unlock()
+	if w.waits[key] != wants {
 		return
 	}
 	if *wants--; *wants == 0 {
 		delete(w.waits, key)
-		w.s.dropLocked(key, w)
+		w.r.dropLocked(key, w)
 	}
 }
 
 // Drop ends the watch on a path that Children has set, or else that of Get and
 // Exists, unless it has fired.
 func (w *watchSet) Drop(path string, children bool) {
-	key := watchKey{w.s.inner(path), children}
-	w.s.mu.Lock()
-	defer w.s.mu.Unlock()
+	key := watchKey{w.r.root.inner(path), children}
+	w.r.mu.Lock()
+	defer w.r.mu.Unlock()
 	delete(w.waits, key)
-	w.s.dropLocked(key, w)
+	w.r.dropLocked(key, w)
 }
 
 // Stop ends all watches. No read may be under way.
 func (w *watchSet) Stop() {
-	w.s.mu.Lock()
-	defer w.s.mu.Unlock()
+	w.r.mu.Lock()
+	defer w.r.mu.Unlock()
 	for key := range w.waits {
-		w.s.dropLocked(key, w)
+		w.r.dropLocked(key, w)
 	}
 	clear(w.waits)
 	w.fired = nil
@@ -144,8 +142,5 @@ func (w *watchSet) fire(key watchKey, ev zk.Event) {
 	if ev.Type != zk.EventNotWatching {
 		w.fired = append(w.fired, engine.Fired{Path: ev.Path, Children: key.children, Type: ev.Type})
 	}
-	select {
-	case w.more <- struct{}{}:
-	default:
-	}
+	signal(w.more)
 }

@@ -33,8 +33,8 @@ func TestWatchesTellOnceForEachRead(t *testing.T) {
 		if _, _, err := w.Get(t.Context(), "/a"); !errors.Is(err, zk.ErrNoNode) {
 			t.Fatal(err)
 		}
-		if len(w.waits) != 0 || len(s.watches) != 0 {
-			t.Errorf("a Get that found nothing left a watch: %v", s.watches)
+		if len(w.waits) != 0 || len(s.watches.watches) != 0 {
+			t.Errorf("a Get that found nothing left a watch: %v", s.watches.watches)
 		}
 		for range 2 {
 			if stat, err := w.Exists(t.Context(), "/a"); stat != nil || err != nil {
@@ -54,8 +54,8 @@ func TestWatchesTellOnceForEachRead(t *testing.T) {
 		w.Drop("/a", false)
 		s.Set(t.Context(), "/a", nil, AnyVersion)
 		synctest.Wait()
-		if len(w.fired) != 0 || len(w.waits) != 0 || len(s.watches) != 0 {
-			t.Errorf("a dropped watch is left: %v, %v", w.fired, s.watches)
+		if len(w.fired) != 0 || len(w.waits) != 0 || len(s.watches.watches) != 0 {
+			t.Errorf("a dropped watch is left: %v, %v", w.fired, s.watches.watches)
 		}
 		ctx, cancel := context.WithCancelCause(t.Context())
 		why := errors.New("enough")
@@ -94,10 +94,10 @@ func TestTenThousandStoppedWatchesLeaveNothing(t *testing.T) {
 				t.Fatal("a stopped set of watches has some")
 			}
 		}
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if len(s.watches) != 0 {
-			t.Errorf("%d watches left", len(s.watches))
+		s.watches.mu.Lock()
+		defer s.watches.mu.Unlock()
+		if len(s.watches.watches) != 0 {
+			t.Errorf("%d watches left", len(s.watches.watches))
 		}
 	})
 }

@@ -17,8 +17,8 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// benchWorld is one server in memory and two sessions; requests of the
-// watching one are counted.
+// benchWorld returns two sessions at one server in memory. It counts the
+// requests of the session that watches.
 func benchWorld(b *testing.B) (s, admin *session.Session, requests *atomic.Int64) {
 	e := zktest.Start(b, zktest.Options{Servers: 1, MaxFrame: 1 << 26})
 	requests = new(atomic.Int64)
@@ -53,10 +53,10 @@ func cpuTime() time.Duration {
 	return user + system
 }
 
-// BenchmarkTenThousandChildren makes 1,000 changes a second, half creations and
-// half deletions, among 10,000 children. CPU is that of the whole process, so
-// that what the stream costs is the difference to "none". Lag is from a
-// change's acknowledgement to when it is told.
+// BenchmarkTenThousandChildren makes 1,000 changes a second, half of them
+// creations and half deletions, among 10,000 children. CPU is that of the whole
+// process, so the cost of the stream is the difference to "none". Lag is the
+// time from the reply to a change until the stream reports it.
 func BenchmarkTenThousandChildren(b *testing.B) {
 	streams := map[string]func(ctx context.Context, s *session.Session, told func(names []string)){
 		"none": func(context.Context, *session.Session, func([]string)) {},
@@ -155,9 +155,9 @@ func BenchmarkTenThousandChildren(b *testing.B) {
 
 func childPath(i int) string { return fmt.Sprintf("/d/member-%010d", i) }
 
-// BenchmarkTreeOf100000 reads a tree of 100 directories with 1,000 nodes each,
-// of 100 bytes, and then changes one node at a time. CPU and memory are of
-// client and server together.
+// BenchmarkTreeOf100000 reads a tree of 100 directories with 1,000 nodes each.
+// Each node has 100 bytes. Then it changes one node at a time. CPU and memory
+// are of client and server together.
 func BenchmarkTreeOf100000(b *testing.B) {
 	s, admin, requests := benchWorld(b)
 	paths := []string{"/t"}
@@ -187,7 +187,7 @@ func BenchmarkTreeOf100000(b *testing.B) {
 			}
 			b.ReportMetric(float64(requests.Load())/float64(c.Len()), "requests/node")
 			if c.Len() != len(paths) {
-				b.Fatalf("%d nodes", c.Len())
+				b.Fatalf("got %d nodes, want %d", c.Len(), len(paths))
 			}
 		}
 	})
@@ -214,7 +214,7 @@ func BenchmarkTreeOf100000(b *testing.B) {
 	})
 }
 
-// heap is what is in use, of client and server together.
+// heap returns the bytes in use, of client and server together.
 func heap() int64 {
 	runtime.GC()
 	var m runtime.MemStats

@@ -9,49 +9,51 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// A ChildrenDataChange is which children a znode has, with their data, and what
-// became of them since the change before it. The slices must not be changed.
+// A ChildrenDataChange is the list of a znode's children with their data, and
+// the difference to the change before it. The slices must not be modified.
 type ChildrenDataChange struct {
 	Path     string
 	Stat     *session.Stat // nil if there is no such znode
 	Children []Entry       // all, sorted by name
 
-	// Those that came, went (as they were last) and whose data was set, sorted
-	// by name. A child that was deleted and created anew is Removed and Added.
-	// On the first change all are Added.
+	// Children that were created, that were deleted (with their last data), and
+	// whose data was set, each sorted by name. A child that was deleted and
+	// created again is in Removed and in Added. In the first change all
+	// children are in Added.
 	Added, Removed, Changed []Entry
 
-	// Event is what the server told, the first of them if there were more;
-	// 0 where nothing was told, as for the first state.
+	// Event is the server's event, or the first one if there were several. It
+	// is 0 if there was none, for example for the first state.
 	Event session.EventType
 }
 
 // NewChildrenData returns a Watcher of a znode's children with their data. The
-// znode need not exist. No request is made.
+// znode need not exist. NewChildrenData sends no request.
 //
-// The first look costs one request for each child. A later one costs one request
-// for each child that came or changed, and one for the list if that changed.
+// The first read costs one request for each child. A later read costs one
+// request for each child that was created or changed, and one for the list if
+// the list changed.
 func NewChildrenData(path string) *Watcher[ChildrenDataChange] {
 	return newWatcher[ChildrenDataChange]("children of", path, &childrenData{tree: newTree(path, TreeOptions{Depth: 1})})
 }
 
-// childrenData is a tree of depth 1, told in other words.
+// childrenData is a tree of depth 1, reported as a ChildrenDataChange.
 type childrenData struct {
 	tree *tree
 }
 
-func (c *childrenData) look(ctx context.Context, s *session.Session, w *recipe.Watches, fired []recipe.Fired) (ChildrenDataChange, bool, error) {
-	first := !c.tree.told
-	change, changed, err := c.tree.look(ctx, s, w, fired)
+func (c *childrenData) refresh(ctx context.Context, s *session.Session, w *recipe.Watches, fired []recipe.Fired) (ChildrenDataChange, bool, error) {
+	first := !c.tree.reported
+	change, changed, err := c.tree.refresh(ctx, s, w, fired)
 	if err != nil || !changed {
 		return ChildrenDataChange{}, false, err
 	}
 	out := ChildrenDataChange{Path: c.tree.root, Event: eventOf(fired)}
-	told := first
+	reported := first
 	for _, e := range change.Changes {
-		told = out.note(e) || told
+		reported = out.note(e) || reported
 	}
-	if !told {
+	if !reported {
 		return ChildrenDataChange{}, false, nil
 	}
 	slices.SortFunc(out.Removed, func(a, b Entry) int { return strings.Compare(a.Path, b.Path) })
@@ -60,8 +62,8 @@ func (c *childrenData) look(ctx context.Context, s *session.Session, w *recipe.W
 	return out, true, nil
 }
 
-// note takes what became of the znode or of a child, and reports whether that
-// is to be told.
+// note adds the change of the znode or of a child, and reports whether it has
+// to be reported.
 func (c *ChildrenDataChange) note(e EntryChange) bool {
 	if e.Path == c.Path {
 		return parentChanged(e.Old.Stat, e.Stat)

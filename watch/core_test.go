@@ -15,7 +15,8 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// A model is a server's tree: what each znode is, as a server would say.
+// A model is a server's tree, with each znode's stat as a server would return
+// it.
 type model struct {
 	zxid  int64
 	nodes map[string]*modelNode
@@ -73,8 +74,8 @@ func (m *model) members(path string) members {
 	return members{&stat, slices.Sorted(maps.Keys(n.names))}
 }
 
-// FuzzDifference compares two looks at a directory with what happened to it in
-// between.
+// FuzzDifference compares the difference of two reads of a directory with the
+// changes between them.
 //
 // Covers W5.
 func FuzzDifference(f *testing.F) {
@@ -134,7 +135,7 @@ func FuzzDifference(f *testing.F) {
 	})
 }
 
-// settle is differ, on the model.
+// settle does on the model what differ does on a session.
 func settle(m *model, old, now members) difference {
 	d, hidden := old.until(now)
 	if hidden <= 0 {
@@ -149,7 +150,7 @@ func settle(m *model, old, now members) difference {
 	return difference{merge(d.added, again), merge(d.removed, again)}
 }
 
-// A recreation after the second look belongs to the next difference.
+// A recreation after the second read belongs to the next difference.
 //
 // Covers W3, W5.
 func TestRecreationAfterTheLookIsToldOnce(t *testing.T) {
@@ -158,29 +159,29 @@ func TestRecreationAfterTheLookIsToldOnce(t *testing.T) {
 	m.create("/d/x")
 	first := m.members("/d")
 	m.create("/d/y")
-	m.delete("/d/y") // hidden
+	m.delete("/d/y") // no list shows this change
 	second := m.members("/d")
 	m.delete("/d/x")
 	m.create("/d/x")
 	if d := settle(m, first, second); !d.none() {
-		t.Errorf("told too early: %v", d)
+		t.Errorf("got %v before the recreation, want no difference", d)
 	}
 	if d := settle(m, second, m.members("/d")); len(d.added) != 1 || len(d.removed) != 1 {
-		t.Errorf("told %v, want x removed and added", d)
+		t.Errorf("got %v, want x removed and added", d)
 	}
 }
 
-// The count of changes is 32 bits wide.
+// The count of changes has 32 bits.
 func TestDifferenceAcrossTheWrapOfTheCount(t *testing.T) {
 	old := members{&zk.Stat{Cversion: 1<<31 - 1}, []string{"a"}}
 	now := members{&zk.Stat{Cversion: -1 << 31}, []string{"a", "b"}}
 	if d, hidden := old.until(now); hidden != 0 || len(d.added) != 1 {
-		t.Errorf("got %v and %d hidden", d, hidden)
+		t.Errorf("got %v and %d hidden, want b added and none hidden", d, hidden)
 	}
 }
 
-// The servers of an ensemble that was restored from a backup repeat zxids for what
-// came after it, at other times.
+// An ensemble that was restored from a backup assigns the zxids after the
+// backup a second time, at other times.
 //
 // Covers W5.
 func TestKindOfWhatWasRestored(t *testing.T) {
@@ -201,12 +202,12 @@ func TestKindOfWhatWasRestored(t *testing.T) {
 		{session.Value{}, Deleted},
 	} {
 		if got := kindOf(old, one.now); got != one.want {
-			t.Errorf("from %+v to %+v: %v, want %v", old, one.now, got, one.want)
+			t.Errorf("from %+v to %+v: got %v, want %v", old, one.now, got, one.want)
 		}
 	}
 }
 
-// The names are the same and so is the count, but the pzxid went back.
+// The names and the count are the same, but the pzxid went back.
 //
 // Covers W5.
 func TestChildrenOfWhatWasRestored(t *testing.T) {
@@ -217,7 +218,7 @@ func TestChildrenOfWhatWasRestored(t *testing.T) {
 	}
 }
 
-// A watcher is the server's side of a replica's watches, on a model.
+// A watcher models the server's side of a replica's watches.
 type watcher struct {
 	*model
 	data, lists map[string]bool
@@ -235,7 +236,7 @@ func (w *watcher) fire(path string, children bool, e zk.EventType) {
 	}
 }
 
-// change makes one change at random and fires what it fires.
+// change makes one random change and fires the watches on it.
 func (w *watcher) change(r *rand.Rand) {
 	path := "/r"
 	for range r.IntN(4) {
@@ -279,9 +280,10 @@ func (w *watcher) read(f facet, root string) reading {
 	return reading{facet: f, stat: &stat}
 }
 
-// A value that was read before its znode went is applied after the reading that
-// took it out: as one of its parent, that went too, or a list without it. If it
-// was taken, no watch would ever report that it is gone.
+// The value of a znode is read before the znode is deleted. It is applied after
+// another reading that removed the znode, for example a list of children
+// without it. The value must not be accepted, because no watch would ever
+// report the deletion.
 //
 // Covers W4.
 func TestValueOfAZnodeThatIsNoLongerListed(t *testing.T) {
@@ -301,24 +303,24 @@ func TestValueOfAZnodeThatIsNoLongerListed(t *testing.T) {
 			rep := newReplica("/r", TreeOptions{})
 			for _, got := range []reading{value("/r", 1), list("/r", "a"), value("/r/a", 2), list("/r/a", "b"), value("/r/a/b", 3)} {
 				if _, keep := rep.apply(got); !keep {
-					t.Fatalf("%+v is not wanted", got)
+					t.Fatalf("%+v was not accepted", got)
 				}
 			}
 			rep.changes()
 			rep.apply(gone)
 			next, keep := rep.apply(value("/r/a/b", 4))
 			if keep || len(next) > 0 || rep.nodes["/r/a/b"] != nil {
-				t.Errorf("the value was taken: watch kept %v, next %v, nodes %v", keep, next, rep.nodes)
+				t.Errorf("the value was accepted: watch kept %v, next %v, nodes %v", keep, next, rep.nodes)
 			}
 			if all := rep.changes(); !slices.ContainsFunc(all, func(c EntryChange) bool { return c.Kind == Deleted && c.Path == "/r/a/b" }) {
-				t.Errorf("changes %v, want /r/a/b deleted", all)
+				t.Errorf("got changes %v, want /r/a/b deleted", all)
 			}
 		})
 	}
 }
 
-// FuzzReplica changes a tree while a replica of it is read, also by looks that
-// end half way, and compares.
+// FuzzReplica changes a tree while a replica of it is read, and compares the
+// two at the end. Some refreshes end halfway.
 //
 // Covers W3, W4, W5.
 func FuzzReplica(f *testing.F) {
@@ -330,7 +332,7 @@ func FuzzReplica(f *testing.F) {
 		w := &watcher{model: newModel(), data: map[string]bool{}, lists: map[string]bool{}}
 		opts := TreeOptions{Depth: r.IntN(4)}
 		rep := newReplica("/r", opts)
-		told := map[string]zk.Stat{} // from the changes alone
+		told := map[string]zk.Stat{} // built from the changes alone
 		look := func(facets []facet, busy, steps int) (over bool) {
 			var todo agenda
 			todo.add(facets)
@@ -360,7 +362,7 @@ func FuzzReplica(f *testing.F) {
 				want := Created
 				switch {
 				case !had && c.Stat == nil, had && c.Stat != nil && old.Mzxid == c.Stat.Mzxid:
-					t.Fatalf("seed %d: told without a difference: %v", seed, c)
+					t.Fatalf("seed %d: reported without a difference: %v", seed, c)
 				case c.Stat == nil:
 					want = Deleted
 				case had && old.Czxid != c.Stat.Czxid:
@@ -369,7 +371,7 @@ func FuzzReplica(f *testing.F) {
 					want = Changed
 				}
 				if c.Kind != want {
-					t.Fatalf("seed %d: %v, want %v", seed, c, want)
+					t.Fatalf("seed %d: got %v, want kind %v", seed, c, want)
 				}
 				if delete(told, c.Path); c.Stat != nil {
 					told[c.Path] = *c.Stat
@@ -378,12 +380,12 @@ func FuzzReplica(f *testing.F) {
 			for path := range told {
 				dir, _ := znode.Split(path)
 				if _, parent := told[dir]; !parent && path != "/r" {
-					t.Fatalf("seed %d: %s has no parent", seed, path)
+					t.Fatalf("seed %d: %s was reported without its parent", seed, path)
 				}
 			}
 			return true
 		}
-		anew := true // on another session, as on the first
+		anew := true // the next round is on a new session, like the first
 		for round := range 30 {
 			for range r.IntN(10) {
 				w.change(r)
@@ -397,7 +399,7 @@ func FuzzReplica(f *testing.F) {
 			w.fired = nil
 			steps := math.MaxInt
 			if r.IntN(4) == 0 {
-				steps = r.IntN(8) // the session or ctx ends half way
+				steps = r.IntN(8) // the session or ctx ends halfway
 			}
 			anew = !look(facets, 3, steps)
 		}
@@ -423,10 +425,10 @@ func FuzzReplica(f *testing.F) {
 			}
 		}
 		if !maps.Equal(got, want) {
-			t.Fatalf("seed %d: told %v, want %v", seed, got, want)
+			t.Fatalf("seed %d: got %v, want %v", seed, got, want)
 		}
 		if len(rep.nodes) != len(want) {
-			t.Fatalf("seed %d: %d nodes in the replica, want %d", seed, len(rep.nodes), len(want))
+			t.Fatalf("seed %d: got %d nodes in the replica, want %d", seed, len(rep.nodes), len(want))
 		}
 	})
 }

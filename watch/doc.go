@@ -1,105 +1,122 @@
-// Package watch tells what becomes of znodes: which children came and went,
-// what the data is now, how a whole subtree changes. It serves service
-// discovery, monitoring and configuration.
+// Package watch reports changes of znodes: which children were created and
+// deleted, what the data is now, and how a whole subtree changes. It serves
+// service discovery, monitoring and configuration.
 //
-// ZooKeeper itself says only that something changed, once, after which the
-// watch has to be set again, and says nothing of what happened in between. A
-// stream of this package is the state, and then one change after another:
+// # Usage
 //
 //	for c, err := range watch.NewChildren("/workers").Changes(ctx, s) {
 //		if err != nil {
-//			return err // ctx ended, or the session did
+//			return err // ctx or the session ended
 //		}
 //		fmt.Println(c.Names, c.Added, c.Removed)
 //	}
 //
+// A ZooKeeper watch reports only once that something has changed. It must then
+// be set again, and it says nothing about the changes in between. A stream of
+// this package yields the current state first, and then one change after
+// another.
+//
 // [NewChildren], [NewChildrenData], [NewData], [NewNode] and [NewTree] each
-// return a [Watcher]. Its streams all have this one form, iter.Seq2 of a change
-// and an error. The error is nil but for the last pair, which has no change and
-// says why there are no more. [Watcher.Changes] is the stream on one session, and
-// [Watcher.Run] goes on over lost sessions. [Value] keeps decoded configuration,
-// and [Tree] a subtree.
+// return a [Watcher]. All its streams have the same form: an iter.Seq2 of a
+// change and an error. The error is nil except in the last pair, which has no
+// change and says why the stream ended. [Watcher.Changes] is the stream on one
+// session. [Watcher.Run] continues over lost sessions. A [Value] holds decoded
+// configuration, and a [Tree] holds a copy of a subtree.
 //
 // # Why iterators and not channels
 //
-// The loop's body runs between two looks at the servers. Nothing is read ahead
-// for a consumer that is busy, so there is no buffer to fill up and no
-// goroutine to leave behind, and the next turn of the loop sees the newest
-// state, whatever came between. To look at most once a second, sleep in the
-// loop. Where a channel is needed, send to it in the loop.
+// The body of the loop runs between two reads. A stream reads nothing ahead
+// while its consumer is busy. So there is no buffer that can fill up and no
+// goroutine that can leak, and the next iteration sees the newest state,
+// whatever happened in between. To read at most once a second, sleep in the
+// loop. If you need a channel, send to it in the loop.
 //
 // # Guarantees
 //
-// W1. The first pair is the state, also of a path that does not exist; each
-// later one is the difference to the one before it.
+// W1. The first pair of a Watcher has the current state, even if the znode does
+// not exist. Each later pair has the difference to the pair before it.
 //
-// W2. Changes come in the order of their zxids. A stream never goes back to an
-// earlier state, also not that of a Watcher which goes on in a new session at a
-// server that lags behind.
+// W2. Changes are reported in the order of their zxids. A stream never goes back
+// to an earlier state. This also holds for a Watcher that continues in a new
+// session on a server that lags behind.
 //
-// W3. Nothing is told twice. There is no pair without a difference, however
+// W3. Nothing is reported twice. There is no pair without a difference, however
 // many events there were.
 //
-// W4. When a znode no longer changes, the last pair has its state, however slow
-// the consumer.
+// W4. Once a znode no longer changes, the last pair has its state, however slow
+// the consumer is.
 //
-// W5. A deletion and creation anew is seen, of the path and of each child, also
-// if both happened while the consumer was busy, or while there was no
-// connection, or between two sessions of a Watcher. What was created and
-// deleted in between is not, and what came back and went again meanwhile may
-// be told as gone only.
+// W5. If a znode is deleted and created again, the stream reports it. This holds
+// for the path and for each child, even if both happened while the consumer was
+// busy, while there was no connection, or between two sessions of a Watcher. A
+// znode that was created and deleted in between is not reported. A znode that
+// was deleted, created again and deleted once more in between may be reported
+// as deleted only.
 //
-// W6. Lost connections, other servers and missing nodes neither end a stream
-// nor leave a gap in it.
+// W6. A lost connection, a change of server or a missing znode neither ends a
+// stream nor leaves a gap in it.
 //
-// W7. A stream ends when ctx or the session ends, with the cause, once, or
-// when a server refuses to answer. However it ends, and if the loop is left,
-// no goroutine and no watch remain, here or at the servers.
+// W7. A stream ends once, with the cause: when ctx ends, when the session ends,
+// or when a server refuses a request. However it ends, and also if the consumer
+// leaves the loop, no goroutine and no watch remains, neither in the client nor
+// at the servers.
 //
-// W8. A consumer, however slow, holds up nobody: not the session, not other
-// streams.
+// W8. A consumer, however slow, delays neither the session nor other streams.
 //
-// W9. The data and the children of a NodeChange were there together: each change
-// is a state that the znode was in.
+// W9. The data and the children of a NodeChange existed at the same time. Each
+// change is a state that the znode was in.
 //
-// W10. A Value is one that was stored and is valid; what is stored and is not
-// leaves the last good one, and is reported.
+// W10. A Value holds a value that was stored and is valid, or its default if no
+// such value was read yet. If the stored value is not valid, the Value keeps the
+// last good one and reports the error.
+//
+// In other words, a consumer sees the newest state in the end, and nothing twice.
+// It notices if a znode is not the one that it saw before. It does not see every
+// state in between.
 //
 // # Not guaranteed
 //
-// Not every state between two is seen: a counter set from 1 to 2 to 3 may be told
-// as 3. The nodes of a Tree, and the children of NewChildrenData, are read one by
-// one, so the whole need not have been so at any one time; when changes cease it
-// is right. What is told is what the session's server knows, which may be behind
-// others, for the first state as well. On servers that have localSessionsEnabled
-// a Watcher may go back on a new session.
+// A stream does not report every intermediate state: if a counter is set from 1
+// to 2 to 3, the stream may report only 3. The nodes of a Tree, and the children
+// of NewChildrenData, are read one by one. So the whole may never have existed at
+// one time; it is right once changes cease. A stream reports the state of the
+// session's server, which may be behind other servers. This includes the first
+// state. On servers that have localSessionsEnabled, a Watcher may go back to an
+// earlier state on a new session.
 //
-// An ensemble that was wiped, or restored from a backup, assigns zxids a second
-// time. So a Watcher that goes on there in a new session compares times and data
-// as well, and reports what differs, be it with smaller zxids than before. Three
-// things it cannot detect: a change with the zxid, the millisecond and the bytes
-// of an earlier one; for NewChildren and NewNode, children created again with the
-// same names and in the same number where the parent itself stayed, since it was
-// in the backup or is "/"; and what was lost under a session that is in the
-// backup too and goes on. Restart the programs after a restore.
+// An ensemble that was wiped, or restored from a backup, assigns the same zxids a
+// second time. Therefore a Watcher that continues there in a new session compares
+// times and data as well, and reports the differences even if the zxids are
+// smaller than before. It cannot detect three things:
+//
+//   - a change with the zxid, the millisecond and the bytes of an earlier one
+//   - for NewChildren and NewNode, children that were created again with the same
+//     names and in the same number, if the parent itself stayed because it was in
+//     the backup or is "/"
+//   - a change that was lost under a session that is itself in the backup and
+//     continues
+//
+// Restart the programs after a restore.
 //
 // # Session loss
 //
-// When the session is lost its streams end with the cause. A Watcher keeps what
-// it told last and goes on from there on the next session: see
-// [Watcher.Run], and [Value.Keep] and [Tree.Keep] with session.Run.
+// When a session is lost, its streams end with the cause. A Watcher remembers
+// what it reported last and continues from there on the next session: see
+// [Watcher.Run], and use [Value.Keep] and [Tree.Keep] with session.Run.
 //
 // # Goroutines
 //
-// None, but while a tree is read, or many children after one of their names may
-// have come back: then at most 64 for the requests under way.
+// A stream starts no goroutines, with two exceptions: while it reads a tree, and
+// while it reads many children because one name may have been deleted and created
+// again. Then it has at most 64, one for each request in flight.
 //
 // # Znodes
 //
-// None are made, but that of a Value by its Update. A server keeps for each
-// session one watch for each path whose data is watched, and one for each whose
-// children are, however many streams there are: one for NewChildren, one for
-// NewData, two for NewNode, and for a Tree two a node. ZooKeeper's recursive
-// watches need one a tree, but after each lost connection the whole tree would
-// have to be read again, since servers do not tell what such a watch missed.
+// The package creates no znodes, except that Update creates the znode of a Value.
+// For each session, a server keeps one watch for each path whose data is watched,
+// and one for each path whose children are watched, however many streams there
+// are. NewChildren needs one, NewData one, NewNode two, and a Tree two for each
+// node. ZooKeeper's recursive watches need one for a tree. But then the whole tree
+// must be read again after each lost connection, because servers do not report
+// the events that such a watch missed.
 package watch

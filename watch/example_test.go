@@ -36,8 +36,8 @@ func check(err error) {
 	}
 }
 
-// Servers that come and go: each has an ephemeral node with its address, and a
-// client keeps the list of those that are up.
+// Servers register an ephemeral node with their address, and a client keeps the
+// list of those that are up.
 func ExampleNewChildrenData() {
 	ctx := context.Background()
 	programs, _, end := open(3)
@@ -64,7 +64,7 @@ func ExampleNewChildrenData() {
 			_, err := two.Create(ctx, "/servers/two", []byte("10.0.0.2:80"), session.Ephemeral)
 			check(err)
 		case len(c.Children) == 2:
-			one.Close() // or it dies, and its session expires
+			one.Close() // a crash has the same effect once the session expires
 		default:
 			two.Close()
 		}
@@ -76,8 +76,9 @@ func ExampleNewChildrenData() {
 	// down: /servers/two at 10.0.0.2:80
 }
 
-// A backup waits until the master is gone, and takes its place. (Package
-// election does that for any number, with an epoch that fences the old one.)
+// A backup waits until the master is gone, and then takes its place. (Package
+// election does this for any number of candidates, with an epoch that fences
+// the old leader.)
 func ExampleNewData() {
 	ctx := context.Background()
 	programs, _, end := open(2)
@@ -93,7 +94,7 @@ func ExampleNewData() {
 		case c.Stat == nil:
 			fmt.Println("no master: I try to become it")
 			_, err := backup.Create(ctx, "/master", []byte("host-2"), session.Ephemeral)
-			check(err) // in earnest session.ErrNodeExists, if another was quicker: go on
+			check(err) // a real program continues after session.ErrNodeExists, because another backup was first
 		case c.Stat.EphemeralOwner == backup.ID():
 			fmt.Printf("%v: I am the master, %s\n", c.Kind, c.Data)
 			return
@@ -108,8 +109,8 @@ func ExampleNewData() {
 	// created: I am the master, host-2
 }
 
-// Configuration that is pushed to clients: each has the newest valid one at
-// hand, over lost sessions too.
+// Configuration is pushed to clients. Each client can read the newest valid
+// value at any time, also after its session was lost.
 func ExampleValue() {
 	type Limits struct{ Rate int }
 	ctx, cancel := context.WithCancel(context.Background())
@@ -153,8 +154,8 @@ func ExampleValue() {
 	// {20} watch: invalid value: rate 0 is below 1
 }
 
-// What the program that watches a path prints: which child appeared, which
-// went, what the data became, and the event.
+// The program prints each child that was created or deleted, the data, and the
+// event.
 func ExampleNewNode() {
 	ctx := context.Background()
 	programs, _, end := open(2)
@@ -248,7 +249,7 @@ func ExampleNewTree() {
 	// deleted /app/eu/db ""
 }
 
-// A Watcher goes on where it was when its session is lost.
+// A Watcher continues where it was when its session is lost.
 func ExampleWatcher_Run() {
 	ctx := context.Background()
 	programs, opts, end := open(1)
@@ -288,7 +289,7 @@ func ExampleTree() {
 	// Output: 1 true 1
 }
 
-// A value that is stored as text, not as JSON.
+// The value is stored as text, not as JSON.
 func ExampleValueOptions() {
 	ctx := context.Background()
 	programs, _, end := open(1)
@@ -308,7 +309,7 @@ func ExampleValueOptions() {
 	// WARN
 }
 
-// A program that has to do something when its configuration changes.
+// The program acts on each change of its configuration.
 func ExampleValue_Changes() {
 	ctx, cancel := context.WithCancel(context.Background())
 	programs, opts, end := open(1)

@@ -20,16 +20,16 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-var seeds = flag.Uint64("seeds", 8, "how many seeds to run under faults")
+var seeds = flag.Uint64("seeds", 8, "number of seeds to run under faults")
 
-// A ledger is all that was done to a directory, by the only one who does.
+// A ledger records all changes of a directory. Only one client makes them.
 type ledger struct {
 	mu       sync.Mutex
 	children map[int64]map[string]int64 // pzxid of the directory -> names and czxids
 	data     map[int64]string           // mzxid -> data
 }
 
-// note takes the state after a change.
+// note records the state after a change.
 func (l *ledger) note(t *testing.T, s *session.Session) {
 	t.Helper()
 	ids := map[string]int64{}
@@ -48,24 +48,26 @@ func (l *ledger) note(t *testing.T, s *session.Session) {
 	l.data[value.Stat.Mzxid] = string(value.Data)
 }
 
-// A told is what a stream said of the children between two pzxids. It is
-// judged at the end, since streams may be told before the ledger is written.
-type told struct {
+// A reported is a difference between two pzxids that a stream reported. It is
+// judged at the end, because a stream may report it before the ledger has it.
+type reported struct {
 	from, to       int64
 	added, removed []string
 }
 
-// judge returns how many of what was told the ledger knew about.
+// judge checks the reported differences against the ledger, and returns the
+// number of those that it could check.
 //
-// A child that was created anew, and deleted once more while the stream looked
-// for such, may be told as one deletion with the next difference.
-func (l *ledger) judge(t *testing.T, what string, list []told) (judged int) {
+// A child may be recreated, and deleted again while the stream checks for
+// recreations. The stream may then report one deletion, with the next
+// difference.
+func (l *ledger) judge(t *testing.T, what string, list []reported) (judged int) {
 	t.Helper()
 	for i, c := range list {
 		was, known := l.children[c.from]
 		is, known2 := l.children[c.to]
 		if c.from != 0 && !known || !known2 {
-			continue // a change whose reply was lost, and which was tried again
+			continue // the reply of a change was lost, and the change was retried
 		}
 		judged++
 		var added, removed []string
@@ -82,20 +84,21 @@ func (l *ledger) judge(t *testing.T, what string, list []told) (judged int) {
 		slices.Sort(added)
 		slices.Sort(removed)
 		if !slices.Equal(c.added, added) || !slices.Equal(c.removed, removed) {
-			t.Errorf("%s: told +%v -%v, want +%v -%v", what, c.added, c.removed, added, removed)
+			t.Errorf("%s: got +%v -%v, want +%v -%v", what, c.added, c.removed, added, removed)
 		}
 	}
 	return judged
 }
 
-// later reports whether the deletion of a child was not told with list[i], but
-// with what came next.
-func later(list []told, i int, name string) bool {
+// later reports whether the deletion of a child was reported not with list[i]
+// but with the next difference.
+func later(list []reported, i int, name string) bool {
 	return !slices.Contains(list[i].removed, name) && i+1 < len(list) && slices.Contains(list[i+1].removed, name)
 }
 
-// Streams that follow a directory over connections, servers and sessions that
-// are lost tell exactly what happened to it between the states that they tell.
+// Streams follow a directory while connections, servers and sessions are lost.
+// Their differences are exactly the changes between the states that they
+// report.
 //
 // Covers W2, W3, W4, W5, W6.
 func TestStreamsUnderFaults(t *testing.T) {
@@ -141,13 +144,13 @@ func underFaults(t *testing.T, w *world, seed uint64) {
 	slices.Sort(listing.Names)
 	for what, got := range map[string][]string{"children": names.get(), "node": node.get(), "tree": tree.get()} {
 		if !slices.Equal(got, listing.Names) {
-			t.Errorf("%s ends with %v, want %v", what, got, listing.Names)
+			t.Errorf("%s: final state %v, want %v", what, got, listing.Names)
 		}
 	}
 	cancel()
 	streams.Wait()
-	if n := min(l.judge(t, "children", names.told), l.judge(t, "node", node.told)); n < 10 {
-		t.Errorf("only %d changes were judged", n)
+	if n := min(l.judge(t, "children", names.reported), l.judge(t, "node", node.reported)); n < 10 {
+		t.Errorf("only %d changes were judged, want at least 10", n)
 	}
 }
 
@@ -176,7 +179,8 @@ func breakSomething(t *testing.T, w *world, r *rand.Rand) {
 	}
 }
 
-// changeSomething retries until the change is made, which harms no property.
+// changeSomething retries until the change is made. A change that is made twice
+// violates no property.
 func changeSomething(t *testing.T, w *world, r *rand.Rand, i int) {
 	t.Helper()
 	path := fmt.Sprintf("/d/%d", r.IntN(4))
@@ -196,9 +200,10 @@ func changeSomething(t *testing.T, w *world, r *rand.Rand, i int) {
 	}
 }
 
-// A state is the names that a stream told last, and how it came to them.
+// A state has the names that a stream reported last, and the differences that
+// led to them.
 type state struct {
-	told []told // the stream's, until it ends
+	reported []reported // written by the stream until it ends
 
 	mu    sync.Mutex
 	names []string
@@ -221,14 +226,14 @@ func followChildren(t *testing.T, stream func(func(watch.ChildrenChange, error) 
 	for c, err := range stream {
 		if err != nil {
 			if !errors.Is(err, context.Canceled) {
-				t.Errorf("children: ended with %v", err)
+				t.Errorf("children: ended with %v, want context.Canceled", err)
 			}
 			return
 		}
 		if c.Stat.Pzxid <= last {
-			t.Errorf("children: zxid %d after %d", c.Stat.Pzxid, last)
+			t.Errorf("children: got zxid %d after %d, want a larger one", c.Stat.Pzxid, last)
 		}
-		end.told = append(end.told, told{last, c.Stat.Pzxid, c.Added, c.Removed})
+		end.reported = append(end.reported, reported{last, c.Stat.Pzxid, c.Added, c.Removed})
 		last = c.Stat.Pzxid
 		end.set(c.Names)
 	}
@@ -239,17 +244,17 @@ func followNode(t *testing.T, l *ledger, stream func(func(watch.NodeChange, erro
 	for c, err := range stream {
 		if err != nil {
 			if !errors.Is(err, context.Canceled) {
-				t.Errorf("node: ended with %v", err)
+				t.Errorf("node: ended with %v, want context.Canceled", err)
 			}
 			return
 		}
 		if c.Stat.Pzxid < last.Pzxid || c.Stat.Mzxid < last.Mzxid || c.Stat.Pzxid == last.Pzxid && c.Stat.Mzxid == last.Mzxid {
-			t.Errorf("node: told %+v after %+v", c.Stat, last)
+			t.Errorf("node: got stat %+v after %+v, want a later one", c.Stat, last)
 		}
-		end.told = append(end.told, told{last.Pzxid, c.Stat.Pzxid, c.Added, c.Removed})
+		end.reported = append(end.reported, reported{last.Pzxid, c.Stat.Pzxid, c.Added, c.Removed})
 		l.mu.Lock()
 		if want, known := l.data[c.Stat.Mzxid]; known && want != string(c.Data) {
-			t.Errorf("node: told data %q, want %q", c.Data, want)
+			t.Errorf("node: got data %q, want %q", c.Data, want)
 		}
 		l.mu.Unlock()
 		last = *c.Stat
@@ -258,16 +263,16 @@ func followNode(t *testing.T, l *ledger, stream func(func(watch.NodeChange, erro
 }
 
 func followTree(t *testing.T, stream func(func(watch.TreeChange, error) bool), end *state) {
-	told := map[string]zk.Stat{}
+	reported := map[string]zk.Stat{}
 	for c, err := range stream {
 		if err != nil {
 			if !errors.Is(err, context.Canceled) {
-				t.Errorf("tree: ended with %v", err)
+				t.Errorf("tree: ended with %v, want context.Canceled", err)
 			}
 			return
 		}
 		for _, e := range c.Changes {
-			old, had := told[e.Path]
+			old, had := reported[e.Path]
 			ok := true
 			switch e.Kind {
 			case watch.Initial, watch.Created:
@@ -280,14 +285,14 @@ func followTree(t *testing.T, stream func(func(watch.TreeChange, error) bool), e
 				ok = had
 			}
 			if !ok {
-				t.Errorf("tree: told %v of %s, now %+v, before %+v", e.Kind, e.Path, e.Stat, old)
+				t.Errorf("tree: got %v of %s with stat %+v, which contradicts the one before, %+v", e.Kind, e.Path, e.Stat, old)
 			}
-			if delete(told, e.Path); e.Stat != nil {
-				told[e.Path] = *e.Stat
+			if delete(reported, e.Path); e.Stat != nil {
+				reported[e.Path] = *e.Stat
 			}
 		}
 		var names []string
-		for _, path := range slices.Sorted(maps.Keys(told)) {
+		for _, path := range slices.Sorted(maps.Keys(reported)) {
 			if path != "/d" {
 				names = append(names, path[len("/d/"):])
 			}

@@ -12,8 +12,8 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// A tree with one znode that may not be read could not be watched at all. The znode is tried again when its parent's
-// children change.
+// Regression: a tree with one znode that may not be read could not be watched
+// at all. The znode is tried again when its parent's children change.
 func TestForbiddenZnodeIsLeftOut(t *testing.T) {
 	e := zktest.Start(t)
 	open := func(auth ...session.Auth) *session.Session {
@@ -39,7 +39,7 @@ func TestForbiddenZnodeIsLeftOut(t *testing.T) {
 
 	for c, err := range watch.NewTree("/org", watch.TreeOptions{}).Changes(t.Context(), s) {
 		if !errors.Is(err, zk.ErrNoAuth) {
-			t.Errorf("without Forbidden: %v, %v; want ErrNoAuth", c, err)
+			t.Errorf("without Forbidden: got %v, %v; want ErrNoAuth", c, err)
 		}
 		break
 	}
@@ -63,10 +63,10 @@ func TestForbiddenZnodeIsLeftOut(t *testing.T) {
 		break
 	}
 	if want := []string{"/org", "/org/a", "/org/b", "/org/b/x", "/org/c"}; !slices.Equal(seen, want) {
-		t.Errorf("seen are %q, want %q", seen, want)
+		t.Errorf("got the paths %q, want %q", seen, want)
 	}
 	if path := <-forbidden; path != "/org/b" || len(forbidden) > 0 {
-		t.Errorf("forbidden are %s and %d more, want /org/b once", path, len(forbidden))
+		t.Errorf("Forbidden was called with %s and %d more times, want once with /org/b", path, len(forbidden))
 	}
 
 	for _, err := range watch.NewTree("/org", watch.TreeOptions{Forbidden: func(string) {}}).Changes(t.Context(), open()) {
@@ -80,7 +80,7 @@ func TestForbiddenZnodeIsLeftOut(t *testing.T) {
 	}
 	for _, err := range watch.NewTree("/org", watch.TreeOptions{Forbidden: func(string) {}}).Changes(t.Context(), open()) {
 		if !errors.Is(err, zk.ErrNoAuth) {
-			t.Errorf("of a root that may not be read: %v, want ErrNoAuth", err)
+			t.Errorf("for a root that may not be read: got %v, want ErrNoAuth", err)
 		}
 		break
 	}

@@ -7,22 +7,22 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// A Kind is what became of a znode between two looks at it.
+// A Kind is the kind of change of a znode between two reads.
 type Kind int
 
 const (
-	// Same: it is what it was.
+	// Same: nothing has changed.
 	Same Kind = iota
-	// Initial: this is the first look.
+	// Initial: this is the first read.
 	Initial
-	// Created: it did not exist before.
+	// Created: the znode did not exist before.
 	Created
-	// Changed: its data was set, be it to the same bytes; or the servers have lost
-	// what was told before, and have other data.
+	// Changed: the data was set, possibly to the same bytes. Or the servers
+	// have lost the state that was reported before, and have other data.
 	Changed
-	// Deleted: it no longer exists.
+	// Deleted: the znode no longer exists.
 	Deleted
-	// Recreated: it was deleted and created anew.
+	// Recreated: the znode was deleted and created again.
 	Recreated
 )
 
@@ -44,7 +44,8 @@ func (k Kind) String() string {
 	return fmt.Sprintf("Kind(%d)", int(k))
 }
 
-// kindOf compares two looks at a znode; without a stat there was none.
+// kindOf compares two reads of a znode. A nil stat means that there was no
+// znode.
 func kindOf(old, now session.Value) Kind {
 	switch {
 	case old.Stat == nil && now.Stat == nil:
@@ -61,17 +62,17 @@ func kindOf(old, now session.Value) Kind {
 	return Same
 }
 
-// sameNode reports whether two looks found one znode, and not another that was
-// created in its place.
+// sameNode reports whether two reads found the same znode, and not another one
+// that was created in its place.
 //
 // It compares no versions: a recreated znode starts with version 0 again, and
-// may have reached the version of the old one. The czxid is enough while the
-// ensemble keeps its data. One that was wiped, or restored from a backup,
-// assigns the same zxids again, but at other times.
+// may have reached the version of the old one. The czxid is enough as long as
+// the ensemble keeps its data. An ensemble that was wiped, or restored from a
+// backup, assigns the same zxids again, but at other times.
 func sameNode(old, now *session.Stat) bool { return old.Czxid == now.Czxid && old.Ctime == now.Ctime }
 
-// sameData reports whether nobody set the data of a znode between two looks.
-// For what the time and the data are compared, see sameNode.
+// sameData reports whether the data of a znode was not set between two reads.
+// It also compares the time and the data, for the reason that sameNode gives.
 func sameData(old, now session.Value) bool {
 	return old.Stat.Mzxid == now.Stat.Mzxid && old.Stat.Mtime == now.Stat.Mtime && bytes.Equal(old.Data, now.Data)
 }

@@ -12,8 +12,8 @@ import (
 	"github.com/zkcoord/zkcoord/watch"
 )
 
-// go-zookeeper never removes a watch, and programs that reload leak
-// (prometheus#5093).
+// go-zookeeper never removes a watch, so programs that reload their
+// configuration leak watches (prometheus#5093).
 //
 // Covers W7.
 func TestTenThousandStreamsLeaveNothing(t *testing.T) {
@@ -29,7 +29,7 @@ func TestTenThousandStreamsLeaveNothing(t *testing.T) {
 			time.Sleep(10 * time.Second)
 			synctest.Wait()
 			if n := w.serverWatches(); n != 0 {
-				t.Errorf("%d watches left at the servers", n)
+				t.Errorf("got %d watches at the servers, want none", n)
 			}
 		}
 		one := func(int) string { return "/a" }
@@ -39,9 +39,10 @@ func TestTenThousandStreamsLeaveNothing(t *testing.T) {
 		goroutines := runtime.NumGoroutine()
 		round(1250, one)
 		round(1250, many)
-		// Some are the runtime's and the session's own; one a stream would be thousands.
+		// The runtime and the session start some goroutines. One for each
+		// stream would be thousands.
 		if n := runtime.NumGoroutine(); n > goroutines+20 {
-			t.Errorf("%d goroutines, before %d", n, goroutines)
+			t.Errorf("got %d goroutines, want about %d as before", n, goroutines)
 		}
 	})
 }
@@ -67,14 +68,14 @@ func TestManyStreamsOnOnePathShareOneWatch(t *testing.T) {
 			feeds[i].next()
 		}
 		if n := w.serverWatches(); n != 2 {
-			t.Errorf("%d watches at the servers, want 2", n)
+			t.Errorf("got %d watches at the servers, want 2", n)
 		}
 		w.do("=/a 1")
 		for _, f := range feeds {
 			expect(t, string(f.next().Data), "1")
 		}
 		if n := w.serverWatches(); n != 2 {
-			t.Errorf("%d watches at the servers, want 2", n)
+			t.Errorf("got %d watches at the servers, want 2", n)
 		}
 		cancel()
 		for _, f := range feeds {
@@ -82,7 +83,7 @@ func TestManyStreamsOnOnePathShareOneWatch(t *testing.T) {
 		}
 		time.Sleep(10 * time.Second)
 		if n := w.serverWatches(); n != 0 {
-			t.Errorf("%d watches left at the servers", n)
+			t.Errorf("got %d watches at the servers, want none", n)
 		}
 	})
 }

@@ -21,16 +21,17 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// A world is an ensemble, a session that watches and one that changes things.
+// A world is an ensemble with a session that watches and a session that makes
+// changes.
 type world struct {
 	*zktest.Ensemble
 	t      *testing.T
-	server atomic.Int32 // that the watching sessions connect to; -1 is refused
+	server atomic.Int32 // the server for the watching sessions; -1 refuses them
 	s      *session.Session
 	admin  *session.Session
 }
 
-// options are those of a session which connects to w.server only.
+// options returns the options of a session that connects only to w.server.
 func (w *world) options() session.Options {
 	return session.Options{
 		Servers: w.Servers()[:1], Timeout: 6 * time.Second,
@@ -71,8 +72,8 @@ func (w *world) must(err error) {
 	}
 }
 
-// do makes changes, written as "+/path data", "-/path", "=/path data", one
-// after another, and waits until everybody was told.
+// do makes changes, written as "+/path data", "-/path" and "=/path data", one
+// after another, and waits until every stream has received them.
 func (w *world) do(changes ...string) {
 	w.t.Helper()
 	for _, change := range changes {
@@ -91,8 +92,8 @@ func (w *world) do(changes ...string) {
 	synctest.Wait()
 }
 
-// cut ends the watching session's connection and lets it make no other, until
-// the returned function is called.
+// cut closes the watching session's connection and refuses new ones until mend
+// is called.
 func (w *world) cut() (mend func()) {
 	server := w.server.Swap(-1)
 	w.Kill(int(server))
@@ -107,7 +108,7 @@ func (w *world) cut() (mend func()) {
 	}
 }
 
-// word is a server's answer to a four-letter word.
+// word returns a server's reply to a four-letter word.
 func (w *world) word(server int, word string) string {
 	w.t.Helper()
 	c, err := w.DialContext(w.t.Context(), "tcp", w.Servers()[server])
@@ -125,7 +126,7 @@ func (w *world) word(server int, word string) string {
 func (w *world) serverWatches() (n int) {
 	w.t.Helper()
 	for i := range w.Servers() {
-		_, total, _ := strings.Cut(w.word(i, "mntr"), "zk_watch_count") // wchs leaves out those on children
+		_, total, _ := strings.Cut(w.word(i, "mntr"), "zk_watch_count") // wchs leaves out watches on children
 		var here int
 		_, err := fmt.Sscan(total, &here)
 		w.must(err)
@@ -134,7 +135,7 @@ func (w *world) serverWatches() (n int) {
 	return n
 }
 
-// expireFollowers ends all sessions but the world's own.
+// expireFollowers expires all sessions except the world's own.
 func (w *world) expireFollowers() {
 	w.t.Helper()
 	for line := range strings.Lines(w.word(w.Leader(), "dump")) {
@@ -145,8 +146,8 @@ func (w *world) expireFollowers() {
 	}
 }
 
-// A feed is a stream whose consumer is the test: what it does not take keeps
-// the stream busy.
+// A feed is a stream whose consumer is the test. The stream is busy until the
+// test takes the pair.
 type feed[C any] struct {
 	t     *testing.T
 	pairs chan pair[C]
@@ -187,27 +188,28 @@ func (f *feed[C]) stop() {
 		case <-f.ended:
 			return
 		case <-time.After(time.Hour):
-			f.t.Fatal("a stream cannot be left")
+			f.t.Fatal("the stream did not end within an hour after its loop was left")
 		}
 	}
 }
 
-// next takes the next change, which must come within an hour.
+// next returns the next change, which must come within an hour.
 func (f *feed[C]) next() C {
 	f.t.Helper()
 	select {
 	case p := <-f.pairs:
 		if p.err != nil {
-			f.t.Fatalf("stream ended: %v", p.err)
+			f.t.Fatalf("stream ended with %v, want a change", p.err)
 		}
 		return p.change
 	case <-time.After(time.Hour):
-		f.t.Fatal("no change")
+		f.t.Fatal("no change within an hour")
 	}
 	panic("unreachable")
 }
 
-// all takes the next change and what else is told until nothing happens.
+// all returns the next change and all further ones until nothing happens any
+// more.
 func (f *feed[C]) all() []C {
 	f.t.Helper()
 	list := []C{f.next()}
@@ -216,7 +218,7 @@ func (f *feed[C]) all() []C {
 		select {
 		case p := <-f.pairs:
 			if p.err != nil {
-				f.t.Fatalf("stream ended: %v", p.err)
+				f.t.Fatalf("stream ended with %v, want a change", p.err)
 			}
 			list = append(list, p.change)
 		default:
@@ -225,29 +227,29 @@ func (f *feed[C]) all() []C {
 	}
 }
 
-// none checks that there is nothing to tell.
+// none checks that the stream has no pair to yield.
 func (f *feed[C]) none() {
 	f.t.Helper()
 	synctest.Wait()
 	select {
 	case p := <-f.pairs:
-		f.t.Errorf("told %+v, %v", p.change, p.err)
+		f.t.Errorf("got %+v, %v; want no pair", p.change, p.err)
 	default:
 	}
 }
 
-// end takes the last pair, and checks that nothing follows.
+// end takes the last pair and checks that no pair follows.
 func (f *feed[C]) end() error {
 	f.t.Helper()
 	select {
 	case p := <-f.pairs:
 		if p.err == nil {
-			f.t.Fatalf("told %+v, not the end", p.change)
+			f.t.Fatalf("got %+v, want the end of the stream", p.change)
 		}
 		<-f.ended
 		return p.err
 	case <-time.After(time.Hour):
-		f.t.Fatal("no end")
+		f.t.Fatal("the stream did not end within an hour")
 	}
 	panic("unreachable")
 }

@@ -16,24 +16,25 @@ type members struct {
 	names []string      // sorted
 }
 
-// A difference is what became of the children of a znode between two looks. A
-// name in both was deleted and created anew.
+// A difference lists the children that were created and deleted between two
+// reads of a znode. A name in both lists was deleted and created again.
 type difference struct {
 	added, removed []string // sorted
 }
 
 func (d difference) none() bool { return len(d.added) == 0 && len(d.removed) == 0 }
 
-// until compares two looks by name. The znode's stat counts how often a child
-// was created or deleted; hidden is how many of those the names do not show: a
-// child created and deleted, or deleted and created anew. If the pzxid went back,
-// the servers have lost what was told before, and no child need be what it was.
+// until compares two reads by name. The znode's stat counts how often a child
+// was created or deleted. The result hidden is how many of these changes the
+// names do not show, because a child was created and deleted, or deleted and
+// created again. If the pzxid went back, the servers have lost the state that
+// was reported before, and every child may be a different one.
 func (m members) until(now members) (d difference, hidden int) {
 	if m.stat == nil || now.stat == nil || !sameNode(m.stat, now.stat) || now.stat.Pzxid < m.stat.Pzxid {
 		return difference{added: now.names, removed: m.names}, 0
 	}
 	d = compare(m.names, now.names)
-	times := now.stat.Cversion - m.stat.Cversion // right across the wrap of 32 bits
+	times := now.stat.Cversion - m.stat.Cversion // correct even if the 32 bits overflow
 	return d, int(times) - len(d.added) - len(d.removed)
 }
 
@@ -56,7 +57,7 @@ func compare(old, now []string) (d difference) {
 	return d
 }
 
-// stayed are the names that are in both of two looks.
+// stayed returns the names that are in both reads.
 func (m members) stayed(now members) []string {
 	var names []string
 	for _, name := range now.names {
@@ -67,10 +68,11 @@ func (m members) stayed(now members) []string {
 	return names
 }
 
-// recreated reports whether a child that is in both of two looks, and was
-// created at czxid, was created between them. The pzxid is that of the last
-// creation or deletion of a child that a look shows. One created after the
-// second look belongs to the next difference, which will look hidden too.
+// recreated reports whether a child that is in both reads, and was created at
+// czxid, was created between them. The pzxid of a read is the zxid of the last
+// creation or deletion of a child that the read shows. A child that was created
+// after the second read belongs to the next difference, which then has a hidden
+// change too.
 func (m members) recreated(now members, czxid int64) bool {
 	return czxid > m.stat.Pzxid && czxid <= now.stat.Pzxid
 }
@@ -85,8 +87,8 @@ func merge(list, names []string) []string {
 	return list
 }
 
-// readMembers lists the children of a znode and leaves a watch. Without such a
-// znode the watch waits for it.
+// readMembers lists the children of a znode and sets a watch. If there is no
+// such znode, the watch waits for its creation.
 func readMembers(ctx context.Context, w *recipe.Watches, path string) (members, error) {
 	for {
 		listing, err := w.Children(ctx, path)
@@ -105,11 +107,13 @@ func readMembers(ctx context.Context, w *recipe.Watches, path string) (members, 
 	}
 }
 
-// differ compares two looks at the children of path, the second just made.
+// differ compares two reads of the children of path. The second read has just
+// been made.
 //
-// A child that was deleted and created anew has the same name, and a listing
-// has no czxids. Only where the count says that something is hidden are those
-// of the children that stayed asked for, which costs a request for each.
+// A child that was deleted and created again has the same name, and a listing
+// has no czxids. So if the count says that a change is hidden, differ requests
+// the czxid of each child that is in both reads. This costs one request for
+// each.
 func differ(ctx context.Context, s *session.Session, path string, old, now members) (difference, error) {
 	d, hidden := old.until(now)
 	if hidden <= 0 {
@@ -134,11 +138,12 @@ func differ(ctx context.Context, s *session.Session, path string, old, now membe
 	return difference{added: merge(d.added, again), removed: merge(d.removed, again)}, nil
 }
 
-// inFlight is how many requests one look has under way. They share a
-// connection, so that more would only wait longer.
+// inFlight is the maximum number of requests that one refresh has in flight.
+// More requests would only wait longer, because they share a connection.
 const inFlight = 64
 
-// each calls f for 0 to n-1, some at a time, and returns the first error.
+// each calls f for 0 to n-1, up to inFlight at a time, and returns the first
+// error.
 func each(ctx context.Context, n int, f func(ctx context.Context, i int) error) error {
 	if n == 1 {
 		return f(ctx, 0)

@@ -8,44 +8,45 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// A NodeChange is a state of a znode, data and children, and what changed since
-// the change before it. The slices must not be changed.
+// A NodeChange is a state of a znode, with data and children, and the
+// difference to the change before it. The slices must not be modified.
 type NodeChange struct {
 	Path string
-	Kind Kind // of the data; Same where only children changed
+	Kind Kind // of the data; Same if only children changed
 	Data []byte
 	Stat *session.Stat // nil if there is no such znode
 
 	Names          []string // of all children, sorted
 	Added, Removed []string // as in ChildrenChange
 
-	// Event is what the server told, the first of them if there were more;
-	// 0 where nothing was told, as for the first state.
+	// Event is the server's event, or the first one if there were several. It
+	// is 0 if there was none, for example for the first state.
 	Event session.EventType
 }
 
-// NewNode returns a Watcher of one znode's data and children together. The znode
-// need not exist. No request is made. A change of either costs one request.
+// NewNode returns a Watcher of the data and the children of one znode together.
+// The znode need not exist. NewNode sends no request. A change of either part
+// costs one request.
 func NewNode(path string) *Watcher[NodeChange] {
 	return newWatcher[NodeChange]("node", path, &node{path: path})
 }
 
 type node struct {
-	path string
-	told bool
-	last nodeState // told last
-	read nodeState // read last, part of it maybe in a look that failed
+	path     string
+	reported bool
+	last     nodeState // reported last
+	read     nodeState // read last; part of it may come from a refresh that failed
 }
 
-// A nodeState is what is known of a znode. It is one state of it only if both
-// parts are: see settled.
+// A nodeState has the data and the list of children of a znode. Each comes from
+// its own read. Both existed at the same time only if settled returns true.
 type nodeState struct {
 	data session.Value
 	list members
 	stat *session.Stat // of the part that was read later
 }
 
-func (n *node) look(ctx context.Context, s *session.Session, w *recipe.Watches, fired []recipe.Fired) (NodeChange, bool, error) {
+func (n *node) refresh(ctx context.Context, s *session.Session, w *recipe.Watches, fired []recipe.Fired) (NodeChange, bool, error) {
 	if err := n.readBoth(ctx, w, fired); err != nil {
 		return NodeChange{}, false, err
 	}
@@ -55,18 +56,19 @@ func (n *node) look(ctx context.Context, s *session.Session, w *recipe.Watches, 
 		return NodeChange{}, false, err
 	}
 	kind := kindOf(n.last.data, now.data)
-	if !n.told {
+	if !n.reported {
 		kind = Initial
 	}
-	n.last, n.told = now, true
+	n.last, n.reported = now, true
 	return NodeChange{
 		Path: n.path, Kind: kind, Data: now.data.Data, Stat: now.stat,
 		Names: now.list.names, Added: d.added, Removed: d.removed, Event: eventOf(fired),
 	}, kind != Same || !d.none(), nil
 }
 
-// readBoth reads what fired, and again whichever part the other one shows to
-// have changed meanwhile, until the two are one state.
+// readBoth reads the parts whose watches fired. It then reads a part again if
+// the other part shows that it has changed meanwhile, until both belong to one
+// state.
 func (n *node) readBoth(ctx context.Context, w *recipe.Watches, fired []recipe.Fired) (err error) {
 	data := fired == nil || slices.ContainsFunc(fired, func(f recipe.Fired) bool { return !f.Children })
 	list := fired == nil || slices.ContainsFunc(fired, func(f recipe.Fired) bool { return f.Children })
@@ -98,9 +100,9 @@ func (n *node) readBoth(ctx context.Context, w *recipe.Watches, fired []recipe.F
 	return nil
 }
 
-// settled reports whether the part that was read earlier is still what it was
-// when the later one was read: the stat of the later one tells of both. Then
-// both were there at that moment.
+// settled reports whether data and list existed at the same time. The stat of
+// the part that was read second shows whether the first part has changed
+// meanwhile.
 func (n nodeState) settled() bool {
 	return n.list.stat != nil && n.data.Stat.Mzxid == n.stat.Mzxid &&
 		n.list.stat.Pzxid == n.stat.Pzxid && n.list.stat.Czxid == n.data.Stat.Czxid

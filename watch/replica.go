@@ -9,39 +9,41 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// A replica is what is known of a subtree. It makes no requests: it says what
-// to read, and takes what was read.
+// A replica is a copy of a subtree. It sends no requests: it returns the facets
+// to read, and applies the readings.
 //
-// Invariant: a znode in it is the root or is listed by its parent, which is in
-// it too; and has a watch at the server for each facet that was read, or the
-// watch has fired and the facet will be read again.
+// Invariant: each znode in it is the root, or is listed by its parent, which is
+// in the replica too. For each facet that was read there is a watch at the
+// server, or the watch has fired and the facet will be read again.
 //
-// Readings may be made and applied in any order but for one rule: a value and
-// a list never at the same time. Else a child could be missing when it was
-// read, and its parent's list, which is applied first, be of a later time when
-// it was there again: it would be taken out and no watch would ever tell.
+// Readings may be made and applied in any order, with one exception: a value
+// and a list must not be read at the same time. Otherwise a child could be
+// missing when it is read, exist again when its parent's list is read, and be
+// removed because the list is applied first. No watch would then report it.
 type replica struct {
 	root string
 	opts TreeOptions
 
-	nodes  map[string]*known // those that exist
-	before map[string]*known // of those that changed since the last changes(), what they were; nil: they were not
+	nodes  map[string]*known // the znodes that exist
+	before map[string]*known // the old states of those changed since the last changes(); nil: none
 }
 
-// A known znode is not changed once it is in a replica, but replaced.
+// A known znode is immutable once it is in a replica: it is replaced, never
+// modified.
 type known struct {
 	data  []byte
-	stat  *session.Stat // newest
-	names []string      // of its children, sorted; also of those not read yet, or gone since
+	stat  *session.Stat // the newest one
+	names []string      // of its children, sorted; some may not be read yet or be deleted
 }
 
-// A facet is what one watch is on and one request reads.
+// A facet is the part of a znode that one watch covers and one request reads:
+// its data or its children.
 type facet struct {
 	path     string
 	children bool
 }
 
-// A reading is the answer to the request for a facet. The stat is nil if there
+// A reading is the reply to the request for a facet. The stat is nil if there
 // was no such znode.
 type reading struct {
 	facet
@@ -54,7 +56,7 @@ func newReplica(root string, opts TreeOptions) replica {
 	return replica{root: root, opts: opts, nodes: make(map[string]*known), before: make(map[string]*known)}
 }
 
-// everything is what to read on a new session.
+// everything returns the facets to read on a new session.
 func (r *replica) everything() []facet {
 	facets := make([]facet, 0, 2*len(r.nodes)+1)
 	facets = append(facets, facet{path: r.root})
@@ -67,7 +69,7 @@ func (r *replica) everything() []facet {
 	return facets
 }
 
-// dirty is what to read after watches fired.
+// dirty returns the facets to read after watches fired.
 func (r *replica) dirty(fired []recipe.Fired) []facet {
 	facets := make([]facet, 0, len(fired))
 	for _, f := range fired {
@@ -78,7 +80,7 @@ func (r *replica) dirty(fired []recipe.Fired) []facet {
 	return facets
 }
 
-// An agenda is what is still to be read.
+// An agenda holds the facets that are still to be read.
 type agenda struct {
 	values, lists []facet
 }
@@ -93,7 +95,7 @@ func (a *agenda) add(facets []facet) {
 	}
 }
 
-// next takes up to n facets of one kind, each once.
+// next removes and returns up to n facets of one kind, without duplicates.
 func (a *agenda) next(n int) []facet {
 	from := &a.values
 	if len(*from) == 0 {
@@ -106,12 +108,13 @@ func (a *agenda) next(n int) []facet {
 	return slices.Compact(now)
 }
 
-// apply takes a reading and returns what to read next. Unless keep is true, its
-// watch is of no use.
+// apply takes a reading and returns the facets to read next. If keep is false,
+// the watch of the reading is not needed.
 func (r *replica) apply(got reading) (next []facet, keep bool) {
 	switch {
 	case got.stat == nil && got.children:
-		// Its data watch has fired or will: that is what removes it.
+		// The data watch of the znode has fired or will fire, and then the
+		// znode is removed.
 		return nil, false
 	case got.stat == nil:
 		r.remove(got.path)
@@ -155,8 +158,9 @@ func (r *replica) applyNames(got reading) (next []facet, keep bool) {
 		now.stat = got.stat
 	}
 	r.put(got.path, now)
-	// Not only those that the last list did not have: a look may have ended
-	// before it read one, and one that was gone may have come back.
+	// This is not limited to names that are new in the list: a refresh may have
+	// ended before it read a child, and a deleted child may have been created
+	// again.
 	for _, name := range got.names {
 		if path := znode.Join(got.path, name); r.nodes[path] == nil && !r.skips(path) {
 			next = append(next, facet{path: path})
@@ -170,7 +174,7 @@ func (r *replica) put(path string, now *known) {
 	r.nodes[path] = now
 }
 
-// remove takes a znode out, and all below it.
+// remove removes a znode and everything below it.
 func (r *replica) remove(path string) {
 	old := r.nodes[path]
 	if old == nil {
@@ -202,7 +206,7 @@ func (r *replica) listed(path string) bool {
 	return listed
 }
 
-// descends reports whether the children of path are wanted.
+// descends reports whether the children of path belong to the replica.
 func (r *replica) descends(path string) bool {
 	return r.opts.Depth == 0 || r.depth(path) < r.opts.Depth
 }
@@ -211,7 +215,8 @@ func (r *replica) skips(path string) bool {
 	return r.opts.Skip != nil && r.opts.Skip(path)
 }
 
-// children are those of path that are in the replica, by name.
+// children returns the children of path that are in the replica, sorted by
+// name.
 func (r *replica) children(path string) []Entry {
 	dir := r.nodes[path]
 	if dir == nil {
@@ -227,7 +232,7 @@ func (r *replica) children(path string) []Entry {
 	return list
 }
 
-// all are the znodes in the replica, by path.
+// all returns the znodes in the replica, sorted by path.
 func (r *replica) all() []Entry {
 	list := make([]Entry, 0, len(r.nodes))
 	for path, k := range r.nodes {
@@ -237,7 +242,8 @@ func (r *replica) all() []Entry {
 	return list
 }
 
-// depth of path below the root of the replica, which has depth 0.
+// depth returns the depth of path below the root of the replica, which has
+// depth 0.
 func (r *replica) depth(path string) int {
 	below := strings.TrimPrefix(path, strings.TrimSuffix(r.root, "/"))
 	if below == "/" {
@@ -246,8 +252,8 @@ func (r *replica) depth(path string) int {
 	return strings.Count(below, "/")
 }
 
-// changes returns what is not as it was when it was called last: deletions,
-// children before their parents, then the rest, parents first.
+// changes returns the differences to the state at the last call: first
+// deletions, children before their parents, and then the rest, parents first.
 func (r *replica) changes() []EntryChange {
 	list := make([]EntryChange, 0, len(r.before))
 	for path, old := range r.before {

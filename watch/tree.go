@@ -11,70 +11,72 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// An Entry is a znode as it was read last. The data must not be changed.
+// An Entry is a znode as it was last read. The data must not be modified.
 type Entry struct {
 	Path string
 	Data []byte
 	Stat *session.Stat // nil if there is no such znode
 }
 
-// An EntryChange is what became of a znode.
+// An EntryChange is a change of one znode.
 type EntryChange struct {
 	Kind  Kind // never Same
-	Entry      // as it is now
+	Entry      // the new state
 	Old   Entry
 }
 
-// A TreeChange is what changed in a subtree since the change before it:
-// deletions first, children before their parents; then the rest, parents
-// before their children. The first has all that there is, each Initial, and
-// is told when all was read, even if that is nothing.
+// A TreeChange has the differences in a subtree since the change before it:
+// first deletions, children before their parents, and then the rest, parents
+// before their children. The first TreeChange has all znodes, each with kind
+// Initial. It is yielded when everything was read, even if there is no znode.
 type TreeChange struct {
 	Path    string
 	Changes []EntryChange
 }
 
-// TreeOptions say what of a subtree to watch. The zero value is all of it.
+// TreeOptions limit the part of a subtree to watch. The zero value means all of
+// it.
 type TreeOptions struct {
-	Depth int // 1 is the root and its children; 0 is no limit
+	Depth int // 1 is the root and its children; 0 means no limit
 
-	// Skip says which znodes to leave out, with all that is below them. It is
-	// not asked about the root.
+	// Skip reports whether to leave out a znode, with everything below it. It
+	// is not called for the root.
 	Skip func(path string) bool
 
-	// Forbidden, if not nil, is called for a znode below the root that may not be
-	// read, which is then left out with all that is below it. It is called again
-	// each time the znode is tried again, which is when its parent's children
-	// change, and from several goroutines. If Forbidden is nil, the stream ends
-	// with the error.
+	// Forbidden, if not nil, is called for a znode below the root that may not
+	// be read. The znode is then left out, with everything below it. The znode
+	// is tried again when its parent's children change, and Forbidden is called
+	// again each time. Several goroutines may call it at once. If Forbidden is
+	// nil, the stream ends with the error.
 	Forbidden func(path string)
 }
 
 // A Tree is a local copy of a subtree: the data of its root and of all znodes
-// below. It is as new as the last look of its Watcher. A program has to range over
-// Changes, or call Keep. The other methods may be called from any goroutine at any
-// time.
+// below. It is as new as the last read of its Watcher. The copy is kept up to
+// date only while the program ranges over Changes or calls Keep. The other
+// methods may be called from any goroutine at any time.
 type Tree struct {
 	Watcher[TreeChange]
 	tree *tree
 }
 
-// NewTree returns an empty copy of the subtree of path, which need not exist. No
-// request is made. A negative Depth is an error as an invalid path is.
+// NewTree returns an empty copy of the subtree of path, which need not exist.
+// It sends no request. If path is invalid or Depth is negative, each stream
+// ends at once with an error that wraps session.ErrInvalid.
 func NewTree(path string, opts TreeOptions) *Tree {
 	t := newTree(path, opts)
 	w := newWatcher[TreeChange]("tree", path, t)
 	if opts.Depth < 0 {
-		w.invalid = invalid.New("TreeOptions.Depth of %d is negative", opts.Depth)
+		w.invalid = invalid.New("TreeOptions.Depth is %d: must not be negative", opts.Depth)
 	}
 	return &Tree{*w, t}
 }
 
-// Keep keeps the copy up to date until ctx or the session ends. It is made for
-// session.Run, which calls it again with the next session.
+// Keep keeps the copy up to date until ctx or the session ends, and returns the
+// cause. Use it with session.Run, which calls it again with the next session.
 func (t *Tree) Keep(ctx context.Context, s *session.Session) error { return t.keep(ctx, s) }
 
-// Ready is closed when all has been read once.
+// Ready returns a channel that is closed when the whole subtree was read once.
 func (t *Tree) Ready() <-chan struct{} { return t.tree.ready }
 
 // Get returns a znode of the copy.
@@ -88,15 +90,15 @@ func (t *Tree) Get(path string) (e Entry, ok bool) {
 	return k.entry(path), true
 }
 
-// Children returns the children of a znode in the copy, sorted by name. Those that
-// are skipped, too deep, or not read yet are not among them.
+// Children returns the children of a znode in the copy, sorted by name. It
+// leaves out children that are skipped, too deep, or not read yet.
 func (t *Tree) Children(path string) []Entry {
 	t.tree.mu.RLock()
 	defer t.tree.mu.RUnlock()
 	return t.tree.children(path)
 }
 
-// Len is the number of znodes in the copy.
+// Len returns the number of znodes in the copy.
 func (t *Tree) Len() int {
 	t.tree.mu.RLock()
 	defer t.tree.mu.RUnlock()
@@ -112,10 +114,10 @@ func (t *Tree) All() []Entry {
 
 // A tree keeps a replica up to date.
 type tree struct {
-	told  bool
-	ready chan struct{}
+	reported bool
+	ready    chan struct{}
 
-	mu sync.RWMutex // to read: held; to change, which only look does: locked
+	mu sync.RWMutex // read-locked to read; locked to modify, which only refresh does
 	replica
 }
 
@@ -123,7 +125,7 @@ func newTree(path string, opts TreeOptions) *tree {
 	return &tree{replica: newReplica(path, opts), ready: make(chan struct{})}
 }
 
-func (t *tree) look(ctx context.Context, _ *session.Session, w *recipe.Watches, fired []recipe.Fired) (TreeChange, bool, error) {
+func (t *tree) refresh(ctx context.Context, _ *session.Session, w *recipe.Watches, fired []recipe.Fired) (TreeChange, bool, error) {
 	facets := t.dirty(fired)
 	if fired == nil {
 		facets = t.everything()
@@ -134,21 +136,22 @@ func (t *tree) look(ctx context.Context, _ *session.Session, w *recipe.Watches, 
 	t.mu.Lock()
 	changes := t.changes()
 	t.mu.Unlock()
-	first := !t.told
+	first := !t.reported
 	if first {
 		for i := range changes {
 			changes[i].Kind = Initial
 		}
-		t.told = true
+		t.reported = true
 		close(t.ready)
 	}
 	return TreeChange{Path: t.root, Changes: changes}, first || len(changes) > 0, nil
 }
 
-// batch is how many facets are read before what was read is looked at.
+// batch is the maximum number of facets that are read before the readings are
+// applied.
 const batch = 4096
 
-// read reads facets, and those that they lead to, until there are none left.
+// read reads the facets, and those that they lead to, until none is left.
 func (t *tree) read(ctx context.Context, w *recipe.Watches, facets []facet) error {
 	var todo agenda
 	todo.add(facets)

@@ -14,58 +14,65 @@ import (
 
 // Errors of a Setting.
 var (
-	// ErrMissing means that there is no such znode (any more).
+	// ErrMissing means that the znode does not exist, or no longer exists.
 	ErrMissing = errors.New("watch: no such znode")
-	// ErrInvalid means that what is stored cannot be decoded or is not valid.
-	// Somebody has to store something better, or this program is too old.
+	// ErrInvalid means that the stored data cannot be decoded or is not valid.
+	// Store a valid value, or update this program if it is too old for the
+	// data.
 	ErrInvalid = errors.New("watch: invalid value")
 )
 
-// ValueOptions say how a Value is stored. The zero value is JSON, all valid.
+// ValueOptions describe how a Value is stored. With the zero value it is stored
+// as JSON, and every value is valid.
 type ValueOptions[T any] struct {
-	Decode func(data []byte) (T, error) // nil is JSON
-	Encode func(T) ([]byte, error)      // nil is JSON
+	Decode func(data []byte) (T, error) // nil means JSON
+	Encode func(T) ([]byte, error)      // nil means JSON
 
-	// Validate refuses what is decoded, and what Update is to store.
+	// Validate returns an error for a value that is not valid. It is applied to
+	// each decoded value and to each value before Update stores it. Nil means
+	// that every value is valid.
 	Validate func(T) error
 
-	// Default is what Load returns before a good value was seen, and what
-	// Update begins with where nothing is stored.
+	// Default is the value that Load returns until a good value was read.
+	// Update starts with it if nothing is stored.
 	Default T
 }
 
-// A Value is configuration in one znode, decoded and validated, that is at hand
-// at any time. What is stored and is not valid does not replace the last good
-// one. It is safe for concurrent use; something has to Keep it:
+// A Value is configuration in one znode. It is decoded and validated, and can
+// be read at any time without a request. A stored value that is not valid does
+// not replace the last good one. A Value is safe for concurrent use. It is up
+// to date only while Keep runs:
 //
 //	limits := watch.NewValue("/config/limits", watch.ValueOptions[Limits]{})
 //	go session.Run(ctx, opts, limits.Keep)
 type Value[T any] struct {
 	path    string
 	opts    ValueOptions[T]
-	data    *Watcher[DataChange] // Keep's
+	data    *Watcher[DataChange] // used by Keep
 	current atomic.Pointer[version[T]]
 }
 
-// A version is one Setting after another. The last one's replaced is open.
+// A version holds one Setting. The channel replaced is closed when the next
+// version takes its place.
 type version[T any] struct {
 	setting  Setting[T]
-	known    bool // something was read
+	known    bool // a read has succeeded
 	replaced chan struct{}
 }
 
-// A Setting is what is known of a Value.
+// A Setting is the last good value, and the reason if it is not the stored one.
 type Setting[T any] struct {
-	Value T             // the last good one, or the default
-	Stat  *session.Stat // of the znode when that was stored; nil if it is the default
+	Value T             // the last good value, or the default
+	Stat  *session.Stat // of the znode when Value was stored; nil for the default
 
-	// Err is nil if Value is what is stored, else why it is not: ErrMissing or
-	// ErrInvalid, and then with the reason.
+	// Err is nil if Value is the stored value. Otherwise it is ErrMissing, or
+	// an error that wraps ErrInvalid and the reason.
 	Err error
 }
 
-// NewValue returns the Value stored at path. No request is made. An invalid path is an
-// error of Keep, Changes and Update, session.ErrInvalid.
+// NewValue returns the Value stored at path. It sends no request. If path is
+// invalid, Keep, Changes and Update return an error that wraps
+// session.ErrInvalid.
 func NewValue[T any](path string, o ValueOptions[T]) *Value[T] {
 	if o.Decode == nil {
 		o.Decode = func(data []byte) (v T, err error) { return v, json.Unmarshal(data, &v) }
@@ -81,20 +88,21 @@ func NewValue[T any](path string, o ValueOptions[T]) *Value[T] {
 	return v
 }
 
-// Load returns the last good value, or the default before there was one. It
-// takes no lock and makes no request.
+// Load returns the last good value, or the default if there was none yet. It
+// acquires no lock and sends no request.
 func (v *Value[T]) Load() T { return v.current.Load().setting.Value }
 
-// Current returns what is known, and false if nothing was read yet.
+// Current returns the current setting. It returns false if nothing was read
+// yet.
 func (v *Value[T]) Current() (Setting[T], bool) {
 	now := v.current.Load()
 	return now.setting, now.known
 }
 
-// Changes is what is known, as soon as something is, and then each change of
-// it: the newest, if there were several. It ends when ctx does, with a last
-// pair that has the cause; a lost session does not end it. It makes no
-// request, so any number of goroutines can wait.
+// Changes yields the current setting once there is one, and then each change.
+// If there were several changes since the last pair, it yields only the newest.
+// It ends when ctx ends, with a last pair that has the cause. A lost session
+// does not end it. It sends no request, so any number of goroutines can wait.
 func (v *Value[T]) Changes(ctx context.Context) iter.Seq2[Setting[T], error] {
 	return func(yield func(Setting[T], error) bool) {
 		if err := v.data.invalid; err != nil {
@@ -117,8 +125,9 @@ func (v *Value[T]) Changes(ctx context.Context) iter.Seq2[Setting[T], error] {
 }
 
 // Keep keeps the value up to date until ctx or the session ends, and returns
-// why. It is made for session.Run, which calls it again with the next session.
-// Between two sessions the last good value stays. Only one Keep may run.
+// the cause. Use it with session.Run, which calls it again with the next
+// session. Between two sessions the last good value stays. Only one Keep may
+// run at a time.
 func (v *Value[T]) Keep(ctx context.Context, s *session.Session) (err error) {
 	var change DataChange
 	for change, err = range v.data.Changes(ctx, s) {
@@ -129,7 +138,7 @@ func (v *Value[T]) Keep(ctx context.Context, s *session.Session) (err error) {
 	return err
 }
 
-// take goes on from one version to the next.
+// take replaces the current version by the one after the change.
 func (v *Value[T]) take(c DataChange) {
 	old := v.current.Load()
 	next := &version[T]{setting: v.next(old.setting, c), known: true, replaced: make(chan struct{})}
@@ -159,17 +168,18 @@ func (v *Value[T]) decode(data []byte) (T, error) {
 	return value, nil
 }
 
-// Update stores what f makes of the value that is stored now, and returns it.
-// If somebody else stores another one meanwhile, f is called again, with that.
-// Where nothing is stored f gets the default, a copy if it can be encoded, and the
-// znode is made, persistent, and its parents as containers. A znode that was deleted and created anew
-// between the read and the write may pass for the one that was read, as
-// ZooKeeper compares versions, which start anew.
+// Update calls f with the stored value, stores the result and returns it. If
+// another client stores a value meanwhile, Update calls f again with that
+// value. If nothing is stored, f receives the default, or a copy of it if it
+// can be encoded. The znode is then created as a persistent one, and missing
+// parents as containers. If the znode is deleted and created again between the
+// read and the write, Update may take it for the one that it read, because
+// ZooKeeper compares versions, and a new znode starts with version 0.
 //
-// It fails with f's own error; with ErrInvalid if what is stored is not valid,
-// or what f returned; and with what the session gives. Only if session.OutcomeOf
-// of the error is Indeterminate may the new value have been stored. Load shows
-// it once Keep was told of it.
+// Update fails with the error of f, with ErrInvalid if the stored value or the
+// result of f is not valid, or with an error of the session. The new value may
+// have been stored only if session.OutcomeOf of the error is Indeterminate.
+// Load returns the new value once Keep has received it.
 func (v *Value[T]) Update(ctx context.Context, s *session.Session, f func(T) (T, error)) (T, error) {
 	for {
 		value, stat, err := v.stored(ctx, s)
@@ -183,8 +193,8 @@ func (v *Value[T]) Update(ctx context.Context, s *session.Session, f func(T) (T,
 		if err != nil {
 			return value, fmt.Errorf("watch: update %s: %w", v.path, v.unsent(err))
 		}
-		// If another one was first, the refusal has passed through the quorum
-		// like a write, so that the next read sees what that one stored.
+		// If another client was first, the refusal has passed through the
+		// quorum like a write. So the next read sees the value of that client.
 		switch err := v.store(ctx, s, data, stat); {
 		case err == nil:
 			return value, nil
@@ -195,7 +205,8 @@ func (v *Value[T]) Update(ctx context.Context, s *session.Session, f func(T) (T,
 	}
 }
 
-// stored reads the value; without a znode it is the default and has no stat.
+// stored reads the value. If there is no znode, it returns the default and a
+// nil stat.
 func (v *Value[T]) stored(ctx context.Context, s *session.Session) (T, *session.Stat, error) {
 	stored, err := s.Get(ctx, v.path)
 	switch {
@@ -208,8 +219,9 @@ func (v *Value[T]) stored(ctx context.Context, s *session.Session) (T, *session.
 	return value, stored.Stat, err
 }
 
-// ownDefault is a copy of the default, which Load shows to others; or the default
-// itself, if it cannot be encoded.
+// ownDefault returns a copy of the default, because Load returns the default to
+// others. If the default cannot be encoded, ownDefault returns the default
+// itself.
 func (v *Value[T]) ownDefault() T {
 	if data, err := v.opts.Encode(v.opts.Default); err == nil {
 		if own, err := v.opts.Decode(data); err == nil {
@@ -219,12 +231,13 @@ func (v *Value[T]) ownDefault() T {
 	return v.opts.Default
 }
 
-// unsent is the error of an Update that was not about to store anything.
+// unsent returns the error of an Update that failed before it sent a write.
 func (v *Value[T]) unsent(err error) error {
 	return &session.RequestError{Op: "update", Path: v.path, Outcome: session.Failed, Err: err}
 }
 
-// store replaces what has the given stat, or makes the znode if there was none.
+// store replaces the value that was read with the given stat. If the stat is
+// nil, it creates the znode.
 func (v *Value[T]) store(ctx context.Context, s *session.Session, data []byte, stat *session.Stat) error {
 	if stat != nil {
 		_, err := s.Set(ctx, v.path, data, stat.Version)

@@ -44,7 +44,7 @@ func TestValueKeepsTheLastGoodOne(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		v := watch.NewValue("/limits", limitsOptions())
 		if _, known := v.Current(); known || v.Load() != (limits{Rate: 1}) {
-			t.Errorf("before anything was read: %+v", v.Load())
+			t.Errorf("before the first read: known %v, value %+v; want the default, not known", known, v.Load())
 		}
 		f := listen(t, v.Changes(t.Context()))
 		f.none()
@@ -56,11 +56,11 @@ func TestValueKeepsTheLastGoodOne(t *testing.T) {
 		c := f.next()
 		expect(t, saySetting(c), "{Rate:5 Burst:0} true watch: invalid value: unexpected end of JSON input")
 		if broken := (*json.SyntaxError)(nil); !errors.Is(c.Err, watch.ErrInvalid) || !errors.As(c.Err, &broken) {
-			t.Errorf("error %v", c.Err)
+			t.Errorf("got error %v, want ErrInvalid and a *json.SyntaxError", c.Err)
 		}
 		w.do(`=/limits {"Rate":-1}`)
 		if c := f.next(); !errors.Is(c.Err, errRate) || v.Load().Rate != 5 {
-			t.Errorf("told %s", saySetting(c))
+			t.Errorf("got %s and value %+v, want errRate and the last good value 5", saySetting(c), v.Load())
 		}
 		w.do(`=/limits {"Rate":6}`)
 		expect(t, saySetting(f.next()), "{Rate:6 Burst:0} true <nil>")
@@ -69,16 +69,16 @@ func TestValueKeepsTheLastGoodOne(t *testing.T) {
 
 		w.must(w.Expire(w.s.ID()))
 		if err := keep.end(); !errors.Is(err, session.ErrLost) {
-			t.Errorf("Keep returned %v", err)
+			t.Errorf("Keep returned %v, want ErrLost", err)
 		}
 		if v.Load().Rate != 6 {
-			t.Errorf("lost with the session: %+v", v.Load())
+			t.Errorf("after the session was lost: got %+v, want Rate 6", v.Load())
 		}
 		f.none()
 	})
 }
 
-// keeping is a stream that has only the error that keep returns.
+// keeping returns a stream that has only the error of keep.
 func keeping(ctx context.Context, s *session.Session, keep func(context.Context, *session.Session) error) func(func(int, error) bool) {
 	return func(yield func(int, error) bool) { yield(0, keep(ctx, s)) }
 }
@@ -100,7 +100,7 @@ func TestValueOverSessionsTellsWhatChanged(t *testing.T) {
 		expect(t, saySetting(f.next()), "{Rate:6 Burst:0} true <nil>")
 		cancel()
 		if err := f.end(); !errors.Is(err, context.Canceled) {
-			t.Errorf("Changes ended with %v", err)
+			t.Errorf("Changes ended with %v, want context.Canceled", err)
 		}
 		running.Wait()
 	})
@@ -118,10 +118,10 @@ func TestSlowListenerOfAValueGetsTheNewest(t *testing.T) {
 		for i := range 100 {
 			w.do(fmt.Sprintf(`=/limits {"Rate":%d}`, i+2))
 			if got := v.Load().Rate; got != i+2 {
-				t.Fatalf("Load gave %d, want %d", got, i+2)
+				t.Fatalf("Load returned %d, want %d", got, i+2)
 			}
 		}
-		expect(t, saySetting(slow.next()), "{Rate:1 Burst:0} false watch: no such znode") // busy with it
+		expect(t, saySetting(slow.next()), "{Rate:1 Burst:0} false watch: no such znode") // the consumer was busy with this one
 		expect(t, saySetting(slow.next()), "{Rate:101 Burst:0} true <nil>")
 		slow.none()
 		cancel()
@@ -156,12 +156,13 @@ func TestUpdatesOfManyAllCount(t *testing.T) {
 		got, err := w.admin.Get(t.Context(), "/config/limits")
 		w.must(err)
 		if string(got.Data) != `{"Rate":1,"Burst":60}` {
-			t.Errorf("stored %s", got.Data)
+			t.Errorf("got %s stored, want Rate 1 and Burst 60", got.Data)
 		}
 	})
 }
 
-// What Update changes in place is not what Load shows to others.
+// The default that Load returns stays unchanged if Update modifies its value in
+// place.
 //
 // Covers W10.
 func TestUpdateOfAMapLeavesTheDefault(t *testing.T) {
@@ -173,7 +174,7 @@ func TestUpdateOfAMapLeavesTheDefault(t *testing.T) {
 		})
 		w.must(err)
 		if shown := v.Load(); len(stored) != 2 || len(shown) != 1 {
-			t.Errorf("stored %v, the default is %v", stored, shown)
+			t.Errorf("got %v stored and the default %v, want 2 entries and 1", stored, shown)
 		}
 	})
 }
@@ -209,7 +210,7 @@ func TestUpdateErrorsTellWhetherItWasStored(t *testing.T) {
 			}
 			_, err := v.Update(t.Context(), w.s, c.f)
 			if err == nil || c.want != nil && !errors.Is(err, c.want) || session.OutcomeOf(err) != c.outcome {
-				t.Errorf("%s: error %v, which is %v", name, err, session.OutcomeOf(err))
+				t.Errorf("%s: got error %v with outcome %v, want %v with outcome %v", name, err, session.OutcomeOf(err), c.want, c.outcome)
 			}
 			got, _ := w.admin.Get(t.Context(), "/limits")
 			if string(got.Data) != c.stored {
@@ -219,7 +220,8 @@ func TestUpdateErrorsTellWhetherItWasStored(t *testing.T) {
 	})
 }
 
-// Where the chroot is missing Update asked for the node for ever.
+// Regression: if the chroot was missing, Update requested the znode in an
+// endless loop.
 func TestUpdateInAMissingChroot(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		c := w.Client(func(o *session.Options) { o.Chroot = "/nowhere" })
@@ -229,16 +231,16 @@ func TestUpdateInAMissingChroot(t *testing.T) {
 		v := watch.NewValue("/limits", limitsOptions())
 		_, err := v.Update(ctx, c.Session, func(l limits) (limits, error) { return l, nil })
 		if !errors.Is(err, zk.ErrNoNode) || session.OutcomeOf(err) != session.Failed {
-			t.Errorf("%v: %v", session.OutcomeOf(err), err)
+			t.Errorf("got error %v with outcome %v, want ErrNoNode with outcome Failed", err, session.OutcomeOf(err))
 		}
 	})
 }
 
-// Load is for hot paths.
+// Load is meant for hot paths.
 func TestLoadAllocatesNothing(t *testing.T) {
 	v := watch.NewValue("/limits", limitsOptions())
 	if n := testing.AllocsPerRun(100, func() { v.Load() }); n != 0 {
-		t.Errorf("%v allocations", n)
+		t.Errorf("got %v allocations, want none", n)
 	}
 }
 
@@ -258,10 +260,10 @@ func TestCopyIsKeptOverSessions(t *testing.T) {
 		time.Sleep(time.Minute)
 		expect(t, sayEntries(c.All()), "/a=4 /a/z=3")
 		if e, ok := c.Get("/a"); !ok || e.Stat.NumChildren != 1 || e.Stat.Version != 1 {
-			t.Errorf("copy has %+v", e.Stat)
+			t.Errorf("copy of /a: got %v with stat %+v, want version 1 and 1 child", ok, e.Stat)
 		}
 		if _, ok := c.Get("/a/x"); ok || c.Len() != 2 || c.Children("/a/x") != nil {
-			t.Errorf("/a/x is still in the copy")
+			t.Errorf("got %d znodes, /a/x among them: %v; want 2 without /a/x", c.Len(), ok)
 		}
 		cancel()
 		running.Wait()
@@ -269,8 +271,9 @@ func TestCopyIsKeptOverSessions(t *testing.T) {
 	})
 }
 
-// A look that ended half way through a list of children had the rest of them
-// missing for good, also in a copy that said it was ready.
+// Regression: if a refresh ended halfway through a list of children, the other
+// children of the list were missing for good, even in a copy that had closed
+// Ready.
 //
 // Covers W1, W4, W6.
 func TestALookThatEndsHalfWayLosesNothing(t *testing.T) {
@@ -282,7 +285,7 @@ func TestALookThatEndsHalfWayLosesNothing(t *testing.T) {
 			slow := w.Inject(zktest.Rule{Session: w.s.ID(), Op: "getData", Skip: skip, Fate: zktest.DelayReply, Delay: 2 * time.Second})
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			if err := c.Keep(ctx, w.s); !errors.Is(err, context.DeadlineExceeded) || slow.Fired() != 1 {
-				t.Fatalf("after %d values: %v, %d are late", skip, err, slow.Fired())
+				t.Fatalf("after %d values: got error %v and %d delayed replies, want DeadlineExceeded and 1", skip, err, slow.Fired())
 			}
 			cancel()
 			ctx, cancel = context.WithCancel(t.Context())

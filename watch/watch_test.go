@@ -13,7 +13,7 @@ import (
 	"github.com/zkcoord/zkcoord/watch"
 )
 
-// These say a change in a line.
+// The functions below format a change as one line.
 
 func sayData(c watch.DataChange) string {
 	if c.Stat == nil {
@@ -54,8 +54,8 @@ func sayTree(c watch.TreeChange) string {
 	return strings.Join(words, ", ")
 }
 
-// sayTrees says several changes as if they were one. Events of several znodes
-// come one by one, so that a stream may look in between.
+// sayTrees formats several changes as if they were one. Events of several
+// znodes arrive one by one, so a stream may report some before the others.
 func sayTrees(list []watch.TreeChange) string {
 	var all watch.TreeChange
 	for _, c := range list {
@@ -67,7 +67,7 @@ func sayTrees(list []watch.TreeChange) string {
 	return sayTree(all)
 }
 
-// sayChildrenDatas is the same for children with data.
+// sayChildrenDatas does the same for children with data.
 func sayChildrenDatas(list []watch.ChildrenDataChange) string {
 	all := list[len(list)-1]
 	all.Added, all.Removed, all.Changed = nil, nil, nil
@@ -82,7 +82,7 @@ func sayChildrenDatas(list []watch.ChildrenDataChange) string {
 func expect(t *testing.T, got, want string) {
 	t.Helper()
 	if got != want {
-		t.Errorf("told\n%s\nwant\n%s", got, want)
+		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
 }
 
@@ -120,7 +120,7 @@ func TestChildren(t *testing.T) {
 		w.do("=/a 1", "=/a/y 1", "+/a/y/z")
 		f.none()
 		w.do("-/a")
-		for c := f.next(); c.Stat != nil; c = f.next() { // its children went before
+		for c := f.next(); c.Stat != nil; c = f.next() { // its children are deleted first
 		}
 		w.do("+/a")
 		expect(t, sayChildren(f.next()), "[] +[] -[] true, created")
@@ -128,8 +128,8 @@ func TestChildren(t *testing.T) {
 	})
 }
 
-// A children watch of kazoo stopped silently when the node was missing
-// (kazoo#153).
+// Regression: a children watch of kazoo stopped silently if the node was
+// missing (kazoo#153).
 //
 // Covers W1, W6.
 func TestMissingNodeDoesNotEndAStream(t *testing.T) {
@@ -181,19 +181,19 @@ func TestNode(t *testing.T) {
 		c := f.next()
 		expect(t, sayNode(c), `changed "2" [x] +[] -[], changed`)
 		if c.Stat.Version != 1 || c.Stat.NumChildren != 1 || c.Stat.DataLength != 1 {
-			t.Errorf("stat %+v", c.Stat)
+			t.Errorf("got stat %+v, want version 1, 1 child and 1 byte", c.Stat)
 		}
 		w.do("+/a/y")
 		c = f.next()
 		expect(t, sayNode(c), `same "2" [x y] +[y] -[], children`)
 		if c.Stat.NumChildren != 2 || c.Stat.Cversion != 2 {
-			t.Errorf("stat %+v", c.Stat)
+			t.Errorf("got stat %+v, want cversion 2 and 2 children", c.Stat)
 		}
 		f.none()
 	})
 }
 
-// Data and children that are only ever changed together are only ever told
+// Data and children that are always changed together are always reported
 // together.
 //
 // Covers W9, W2.
@@ -224,16 +224,16 @@ func TestNodeIsOneState(t *testing.T) {
 				break
 			}
 			if len(c.Names) != 1 || c.Names[0] != string(c.Data) {
-				t.Fatalf("told data %s with children %v", c.Data, c.Names)
+				t.Fatalf("got data %s with children %v, want one child of that name", c.Data, c.Names)
 			}
 			if c.Stat.Mzxid <= last {
-				t.Fatalf("zxid %d after %d", c.Stat.Mzxid, last)
+				t.Fatalf("got zxid %d after %d, want a larger one", c.Stat.Mzxid, last)
 			}
 			last = c.Stat.Mzxid
 			told++
 		}
 		if told < enough {
-			t.Errorf("told %d times, which proves little", told)
+			t.Errorf("only %d changes were reported, which proves little; want %d", told, enough)
 		}
 	})
 }
@@ -255,8 +255,9 @@ func TestTree(t *testing.T) {
 	})
 }
 
-// Curator's TreeCache compared versions only, so that a node which was deleted
-// and created anew while it was away stayed as it was (CURATOR-391).
+// Regression: Curator's TreeCache compared only versions. So it missed that a
+// node was deleted and created again while the connection was lost
+// (CURATOR-391).
 //
 // Covers W5, W6.
 func TestRecreationIsSeen(t *testing.T) {
@@ -282,7 +283,7 @@ func TestRecreationIsSeen(t *testing.T) {
 					w.do(again...)
 					mend()
 				} else {
-					w.do("=/a/x 0", "+/a/b") // what the streams are busy with
+					w.do("=/a/x 0", "+/a/b") // keeps the streams busy
 					w.do(again...)
 					expect(t, sayData(data.next()), `changed "0" v1, changed`)
 					expect(t, sayChildren(children.next()), "[b x y] +[b] -[] true, children")
@@ -293,17 +294,17 @@ func TestRecreationIsSeen(t *testing.T) {
 				expect(t, strings.Fields(sayData(data.next()))[0], "recreated")
 				c, n := children.next(), node.next()
 				if !slices.Equal(c.Added, []string{"x"}) || !slices.Equal(c.Removed, []string{"x"}) {
-					t.Errorf("told %s", sayChildren(c))
+					t.Errorf("children: got %s, want x added and removed", sayChildren(c))
 				}
 				if !slices.Equal(n.Added, []string{"x"}) || !slices.Equal(n.Removed, []string{"x"}) {
-					t.Errorf("told %s", sayNode(n))
+					t.Errorf("node: got %s, want x added and removed", sayNode(n))
 				}
 				if tr := sayTrees(tree.all()); !strings.Contains(tr, "recreated /a/x=1, changed /a/y=2") {
-					t.Errorf("told %s", tr)
+					t.Errorf("tree: got %s, want /a/x recreated and /a/y changed", tr)
 				}
 				bo := sayChildrenDatas(both.all())
 				if !strings.Contains(bo, "/a/x=1] -[/a/x=") || !strings.HasSuffix(bo, "*[/a/y=2]") {
-					t.Errorf("told %s", bo)
+					t.Errorf("children with data: got %s, want x added and removed, and y changed", bo)
 				}
 				parent.none()
 				data.none()
@@ -324,7 +325,7 @@ func TestSlowConsumerGetsTheNewest(t *testing.T) {
 		quick := listen(t, watch.NewData("/a").Changes(t.Context(), w.s))
 		expect(t, sayNode(slow.next()), `initial "0" [] +[] -[], none`)
 		quick.next()
-		w.do("=/a first") // what slow is busy with
+		w.do("=/a first") // keeps the slow stream busy
 		quick.next()
 		for i := range 500 {
 			w.do(fmt.Sprintf("=/a %d", i), fmt.Sprintf("+/a/%03d", i))
@@ -336,13 +337,14 @@ func TestSlowConsumerGetsTheNewest(t *testing.T) {
 		expect(t, sayNode(slow.next()), `changed "first" [] +[] -[], changed`)
 		c := slow.next()
 		if string(c.Data) != "499" || len(c.Names) != 500 || len(c.Added) != 500 {
-			t.Errorf("told %q and %d children", c.Data, len(c.Names))
+			t.Errorf("got data %q and %d children, want \"499\" and 500", c.Data, len(c.Names))
 		}
 		slow.none()
 	})
 }
 
-// Watches of kazoo were lost when the connection was (kazoo#151, #218, #29).
+// Regression: watches of kazoo were lost together with the connection
+// (kazoo#151, #218, #29).
 //
 // Covers W6.
 func TestReconnectLeavesNoGap(t *testing.T) {
@@ -366,7 +368,7 @@ func TestReconnectLeavesNoGap(t *testing.T) {
 			expect(t, sayTrees(tree.all()), fmt.Sprintf("changed /a=%d, changed /a/x=%d, created /a/y%d=", i, i+10, i))
 			n := node.all()
 			if last := n[len(n)-1]; string(last.Data) != fmt.Sprint(i) || len(last.Names) != i+2 {
-				t.Errorf("told %s", sayNode(last))
+				t.Errorf("got %s, want the last data and children", sayNode(last))
 			}
 			expect(t, sayData(later.next()), `created "1" v0, created`)
 			w.do("-/b")
@@ -401,7 +403,7 @@ func TestStreamsEndOnceWithTheCause(t *testing.T) {
 				node.next()
 				tree.next()
 				if n := w.serverWatches(); n != 5 {
-					t.Errorf("%d watches at the servers, want 5: data of three paths, children of two", n)
+					t.Errorf("got %d watches at the servers, want 5: data of three paths, children of two", n)
 				}
 				want := end(w, cancel)
 				for _, err := range []error{data.end(), missing.end(), node.end(), tree.end()} {
@@ -409,9 +411,9 @@ func TestStreamsEndOnceWithTheCause(t *testing.T) {
 						t.Errorf("ended with %v, want %v", err, want)
 					}
 				}
-				time.Sleep(10 * time.Second) // the next ping takes the requests to remove along
+				time.Sleep(10 * time.Second) // the session removes watches with the next ping
 				if n := w.serverWatches(); n != 0 {
-					t.Errorf("%d watches at the servers are left", n)
+					t.Errorf("got %d watches at the servers, want none", n)
 				}
 			})
 		})
@@ -423,7 +425,7 @@ func TestErrorOfTheServerEndsAStream(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		err := listen(t, watch.NewData("not a path").Changes(t.Context(), w.s)).end()
 		if !strings.HasPrefix(err.Error(), "watch: data of not a path: ") {
-			t.Errorf("error %q", err)
+			t.Errorf("got error %q, want the prefix \"watch: data of not a path: \"", err)
 		}
 	})
 }
@@ -448,7 +450,7 @@ func TestFollowGoesOnWhereItWas(t *testing.T) {
 		w.server.Store(-1)
 		w.expireFollowers()
 		time.Sleep(time.Second)
-		w.Lag(int(lagging), 2*time.Second) // so that it does not know of this when they connect
+		w.Lag(int(lagging), 2*time.Second) // it has not applied these changes when the sessions connect
 		w.do("-/a/x", "+/a/x 1", "-/a/z")
 		w.server.Store(lagging)
 		expect(t, sayChildren(f.next()), "[x y] +[x] -[x z] true, none")
@@ -456,7 +458,7 @@ func TestFollowGoesOnWhereItWas(t *testing.T) {
 		f.none()
 		g.none()
 		if e, ok := tree.Get("/a/x"); !ok || string(e.Data) != "1" || tree.Len() != 3 {
-			t.Errorf("copy has %+v, %d nodes", e, tree.Len())
+			t.Errorf("got /a/x %+v and %d nodes in the copy, want data \"1\" and 3 nodes", e, tree.Len())
 		}
 
 		w.server.Store(0)
@@ -473,7 +475,7 @@ func TestFollowCanBeLeft(t *testing.T) {
 		w.do("+/a 0")
 		for c, err := range watch.NewData("/a").Run(t.Context(), w.options()) {
 			w.must(err)
-			w.expireFollowers() // so that it is lost while the loop is left
+			w.expireFollowers() // the session is lost while the loop is left
 			time.Sleep(time.Second)
 			expect(t, sayData(c), `initial "0" v0, none`)
 			break
@@ -484,7 +486,7 @@ func TestFollowCanBeLeft(t *testing.T) {
 		why := errors.New("enough")
 		cancel(why)
 		if err := f.end(); !errors.Is(err, why) {
-			t.Errorf("ended with %v", err)
+			t.Errorf("ended with %v, want %v", err, why)
 		}
 	})
 }

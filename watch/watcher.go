@@ -11,37 +11,40 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// A Watcher is one thing to watch, and what of it was told last. It goes on
-// from there each time that its Changes are ranged over, on the same session
-// or on a later one: the first change is then the difference to the last one
-// told, if there is any. It is for one goroutine at a time.
+// A Watcher is a thing to watch, together with the state that was reported
+// last. Each stream continues from that state, on the same session or on a
+// later one. Its first change is the difference to that state. If there is no
+// difference, the stream yields nothing until the next change. A Watcher must
+// be used by one goroutine at a time.
 //
-// A later session is one that was opened after the last one was done with. No
-// sync is needed to see there all that was seen before: opening a session is a
-// write, which the server that answers has applied, with all before it.
+// A later session is one that was opened after the earlier one was no longer
+// used. It needs no sync to see everything that was seen before: opening a
+// session is a write, and the server that answers has applied this write and
+// all writes before it.
 //
-// No constructor fails. An invalid path is the error with which the first stream
-// ends, and each one after that: session.ErrInvalid.
+// No constructor fails. With an invalid path, each stream ends at once with an
+// error that wraps session.ErrInvalid.
 type Watcher[C any] struct {
 	what    string // for errors: "children of /a"
-	invalid error  // of the constructor's arguments
+	invalid error  // set if the constructor's arguments are invalid
 	thing[C]
 }
 
-// newWatcher returns the Watcher of what is at path, which may be the root.
+// newWatcher returns the Watcher of the thing at path, which may be the root.
 func newWatcher[C any](what, path string, thing thing[C]) *Watcher[C] {
 	return &Watcher[C]{what: what + " " + path, invalid: znode.Check(path), thing: thing}
 }
 
-// A thing is what a Watcher watches.
+// A thing is the subject of a Watcher, for example a tree.
 type thing[C any] interface {
-	// look reads anew what the watches that fired were on, or everything if
-	// fired is nil, sets the watches again, and returns the difference to what
-	// it returned last, and whether there is any.
-	look(ctx context.Context, s *session.Session, w *recipe.Watches, fired []recipe.Fired) (C, bool, error)
+	// refresh reads again the parts whose watches fired, or everything if fired
+	// is nil, and sets the watches again. It returns the difference to the
+	// state that it returned last, and whether there is any.
+	refresh(ctx context.Context, s *session.Session, w *recipe.Watches, fired []recipe.Fired) (C, bool, error)
 }
 
-// Changes is the stream of changes on one session. It ends as W7 says.
+// Changes returns the stream of changes on one session. It ends as guarantee W7
+// says.
 func (w *Watcher[C]) Changes(ctx context.Context, s *session.Session) iter.Seq2[C, error] {
 	return func(yield func(C, error) bool) {
 		if err := w.run(ctx, s, func(c C) bool { return yield(c, nil) }); err != nil {
@@ -51,7 +54,7 @@ func (w *Watcher[C]) Changes(ctx context.Context, s *session.Session) iter.Seq2[
 	}
 }
 
-// run returns nil when yield said that it is enough.
+// run returns nil if yield returned false.
 func (w *Watcher[C]) run(ctx context.Context, s *session.Session, yield func(C) bool) (err error) {
 	defer func() {
 		if err != nil {
@@ -65,7 +68,7 @@ func (w *Watcher[C]) run(ctx context.Context, s *session.Session, yield func(C) 
 	defer watches.Stop()
 	var fired []recipe.Fired
 	for {
-		change, changed, err := w.look(ctx, s, watches, fired)
+		change, changed, err := w.refresh(ctx, s, watches, fired)
 		if err != nil {
 			return err
 		}
@@ -78,9 +81,9 @@ func (w *Watcher[C]) run(ctx context.Context, s *session.Session, yield func(C) 
 	}
 }
 
-// Run is the stream of changes over any number of sessions, a new one each
-// time that one is lost, as session.Run opens them. It ends with ctx, or with
-// an error that is not the loss of a session.
+// Run returns the stream of changes over any number of sessions. It opens a new
+// session each time that one is lost, like session.Run. It ends when ctx ends,
+// or with an error that is not the loss of a session.
 func (w *Watcher[C]) Run(ctx context.Context, opts session.Options) iter.Seq2[C, error] {
 	return func(yield func(C, error) bool) {
 		left := false
@@ -93,7 +96,7 @@ func (w *Watcher[C]) Run(ctx context.Context, opts session.Options) iter.Seq2[C,
 				}
 				if !yield(change, nil) {
 					left = true
-					cancel() // also if the session is lost at this moment, no other is opened
+					cancel() // so that no other session is opened, even if this one is lost now
 					return nil
 				}
 			}
@@ -106,12 +109,14 @@ func (w *Watcher[C]) Run(ctx context.Context, opts session.Options) iter.Seq2[C,
 	}
 }
 
-// keep follows w on s only for what that does to it.
+// keep runs w on s without a consumer. The caller needs only the state that w
+// keeps.
 func (w *Watcher[C]) keep(ctx context.Context, s *session.Session) error {
 	return w.run(ctx, s, func(C) bool { return true })
 }
 
-// eventOf is the event that made a look necessary, none for a first look.
+// eventOf returns the event that made a refresh necessary, or 0 for the first
+// one.
 func eventOf(fired []recipe.Fired) session.EventType {
 	if len(fired) == 0 {
 		return 0

@@ -11,8 +11,8 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// wipe puts another ensemble, without any data, in the place of the world's, and
-// makes the given changes there before the watching sessions can connect to it.
+// wipe replaces the world's ensemble by one without data. It makes the given
+// changes there before the watching sessions can connect to it.
 func (w *world) wipe(after time.Duration, changes ...string) {
 	w.t.Helper()
 	w.server.Store(-1)
@@ -23,13 +23,13 @@ func (w *world) wipe(after time.Duration, changes ...string) {
 	w.Ensemble = zktest.Start(w.t)
 	other := w.Ensemble
 	opts := session.Options{Servers: other.Servers(), Dial: other.DialContext, Timeout: 30 * time.Second}
-	w.open(opts) // a session takes a zxid: there were two before
+	w.open(opts) // uses up one zxid, because the first ensemble had two sessions
 	w.admin = w.open(opts)
 	w.do(changes...)
 	w.server.Store(int32((w.Leader() + 1) % 3))
 }
 
-// followed are streams of each kind at one directory, /a, over sessions.
+// followed has one stream of each kind on the directory /a, over sessions.
 type followed struct {
 	data     *feed[watch.DataChange]
 	children *feed[watch.ChildrenChange]
@@ -62,9 +62,9 @@ func (f followed) none() {
 	f.both.none()
 }
 
-// The report: after an ensemble was wiped and filled again by the same steps
-// (docker-compose down -v; up), czxids and mzxids were the same as before, the
-// data was not, and nothing was reported.
+// Regression: an ensemble was wiped and filled again by the same steps
+// (docker-compose down -v; up). Its czxids and mzxids were the same as before,
+// its data was not, and no change was reported.
 //
 // Covers W5.
 func TestWipedEnsembleIsNoticed(t *testing.T) {
@@ -78,7 +78,7 @@ func TestWipedEnsembleIsNoticed(t *testing.T) {
 		after, err := w.admin.Get(t.Context(), "/a/x")
 		w.must(err)
 		if before.Stat.Czxid != after.Stat.Czxid || before.Stat.Mzxid != after.Stat.Mzxid {
-			t.Fatalf("the steps gave other zxids, which proves nothing: %+v and %+v", before.Stat, after.Stat)
+			t.Fatalf("zxids differ after the same steps, so the test proves nothing: stat before %+v, after %+v", before.Stat, after.Stat)
 		}
 		expect(t, sayData(f.data.next()), `recreated "1" v0, none`)
 		expect(t, sayChildren(f.children.next()), "[x y] +[x y] -[x y] true, none")
@@ -92,7 +92,8 @@ func TestWipedEnsembleIsNoticed(t *testing.T) {
 	})
 }
 
-// A clock that was set back can repeat the times as well. The data differs still.
+// A clock that was set back can repeat the times as well. The data still
+// differs.
 //
 // Covers W5.
 func TestDataIsComparedToo(t *testing.T) {
@@ -101,21 +102,21 @@ func TestDataIsComparedToo(t *testing.T) {
 		f := followAll(t, w)
 		w.wipe(0, "+/a 5", "+/a/x 2", "+/a/y 1")
 		if c := f.data.next(); string(c.Data) != "2" {
-			t.Errorf("told %s", sayData(c))
+			t.Errorf("data: got %s, want data \"2\"", sayData(c))
 		}
 		if c := f.node.next(); string(c.Data) != "5" {
-			t.Errorf("told %s", sayNode(c))
+			t.Errorf("node: got %s, want data \"5\"", sayNode(c))
 		}
 		if c := sayTree(f.tree.next()); !strings.Contains(c, " /a=5") || !strings.Contains(c, " /a/x=2") {
-			t.Errorf("told %s", c)
+			t.Errorf("tree: got %s, want /a=5 and /a/x=2", c)
 		}
 		if c := f.both.next(); sayEntries(c.Children) != "/a/x=2 /a/y=1" {
-			t.Errorf("told %s", sayChildrenData(c))
+			t.Errorf("children with data: got %s, want /a/x=2 and /a/y=1", sayChildrenData(c))
 		}
 	})
 }
 
-// A consumer may change the data that it gets.
+// A consumer may modify the data that it receives.
 func TestChangedDataOfAConsumerIsNoChange(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		w.do("+/a 1")

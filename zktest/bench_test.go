@@ -15,8 +15,8 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// A rawClient speaks the protocol with next to no cost of its own, one request
-// at a time or pipelined, so that a benchmark measures the server.
+// A rawClient speaks the protocol with very little overhead, one request at a
+// time or pipelined, so that a benchmark measures the server.
 type rawClient struct {
 	tb  testing.TB
 	nc  net.Conn
@@ -62,8 +62,8 @@ func (c *rawClient) call(op wire.Op, req wire.Record, rsp ...wire.Record) wire.R
 
 var world = []wire.ACL{{Perms: wire.PermAll, ID: wire.ID{Scheme: "world", ID: "anyone"}}}
 
-// eight runs b.N calls on eight connections at once. Where the machine has other work, what a call takes of the processors
-// tells more than the rate.
+// eight runs b.N calls on eight connections at once. If the machine has other
+// work, the processor time of a call says more than the rate.
 func eight(b *testing.B, opts zktest.Options, call func(c *rawClient) wire.Code) {
 	e := zktest.Start(b, opts)
 	setup := dialRaw(b, e, 0)
@@ -114,9 +114,9 @@ func BenchmarkWritesTCP(b *testing.B)    { eight(b, zktest.Options{TCP: true}, w
 func BenchmarkReadsMemory(b *testing.B)  { eight(b, zktest.Options{}, read) }
 func BenchmarkWritesMemory(b *testing.B) { eight(b, zktest.Options{}, write) }
 
-// BenchmarkEchoTCP is the limit of the machine: the same clients and frames of
-// the size of a read's, and for a server a goroutine a connection that sends
-// back what it got and does nothing else.
+// BenchmarkEchoTCP measures the limit of the machine. It uses the same clients
+// and frames of the size of a read's reply. The server has one goroutine for
+// each connection, which returns the bytes that it receives.
 func BenchmarkEchoTCP(b *testing.B) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -182,8 +182,8 @@ func BenchmarkStart(b *testing.B) {
 	}
 }
 
-// BenchmarkThousandSessions opens a thousand sessions over TCP and has each ask
-// once. Memory is that of the heap, at both ends of the connections.
+// BenchmarkThousandSessions opens a thousand sessions over TCP, and each sends
+// one request. It measures the heap at both ends of the connections.
 func BenchmarkThousandSessions(b *testing.B) {
 	for b.Loop() {
 		var before, after runtime.MemStats
@@ -227,18 +227,18 @@ func BenchmarkHundredThousandNodes(b *testing.B) {
 	}
 }
 
-// dialRawTimeout opens a session with a timeout in milliseconds that nobody
-// pings.
+// dialRawTimeout opens a session with a timeout in milliseconds. No goroutine
+// pings for it.
 func dialRawTimeout(tb testing.TB, e *zktest.Ensemble, server int, ms int32) *rawClient {
 	tb.Helper()
 	c, rsp := resume(tb, e, server, wire.ConnectResponse{Password: make([]byte, 16)}, ms)
 	if rsp.SessionID == 0 {
-		tb.Fatal("no session")
+		tb.Fatal("the session was not established")
 	}
 	return c
 }
 
-// resume opens a connection of a session, or of a new one where its id is 0.
+// resume opens a connection for a session, or for a new session if the id is 0.
 func resume(tb testing.TB, e *zktest.Ensemble, server int, s wire.ConnectResponse, ms int32) (*rawClient, wire.ConnectResponse) {
 	tb.Helper()
 	c, err := tryResume(e, server, s, ms)
@@ -267,7 +267,8 @@ func tryResume(e *zktest.Ensemble, server int, s wire.ConnectResponse, ms int32)
 	return c, err
 }
 
-// event returns the next event, of those that came before the last reply too.
+// event returns the next event. This includes events that arrived before the
+// last reply.
 func (c *rawClient) event() wire.WatcherEvent {
 	c.tb.Helper()
 	for len(c.events) == 0 {
@@ -280,7 +281,8 @@ func (c *rawClient) event() wire.WatcherEvent {
 	return ev
 }
 
-// reply reads one frame; an event is kept, and then the header is its.
+// reply reads one frame. If it is an event, reply stores it and returns its
+// header.
 func (c *rawClient) reply() (h wire.ReplyHeader, err error) {
 	if c.buf, err = wire.ReadFrame(c.in, c.buf, 0); err != nil {
 		return h, err

@@ -16,8 +16,8 @@ type silent struct{}
 
 func (silent) Printf(string, ...any) {}
 
-// connect opens a session of go-zookeeper that starts at a server, and waits
-// until there is one.
+// connect opens a session of go-zookeeper that connects to the given server
+// first, and waits until it is established.
 func connect(t *testing.T, e *zktest.Ensemble, server int, timeout time.Duration) *zk.Conn {
 	t.Helper()
 	conn, events, err := zk.Connect(e.Servers(), timeout, zk.WithDialer(e.Dialer),
@@ -31,13 +31,14 @@ func connect(t *testing.T, e *zktest.Ensemble, server int, timeout time.Duration
 			return conn
 		}
 	}
-	t.Fatal("no session")
+	t.Fatal("the session was not established")
 	return nil
 }
 
 var open = zk.WorldACL(zk.PermAll)
 
-// both runs a test on TCP and the real clock, and in memory in a bubble.
+// both runs a test twice: over TCP on the real clock, and in memory in a
+// bubble.
 func both(t *testing.T, opts zktest.Options, f func(t *testing.T, e *zktest.Ensemble)) {
 	t.Run("tcp", func(t *testing.T) {
 		opts := opts
@@ -61,27 +62,27 @@ func TestGoZookeeperOperations(t *testing.T) {
 		name, err := c.Create("/a", []byte("1"), 0, open)
 		must(err)
 		if name != "/a" {
-			t.Errorf("created %q", name)
+			t.Errorf("created %q, want /a", name)
 		}
 		_, err = c.Create("/a", nil, 0, open)
 		if err != zk.ErrNodeExists {
-			t.Errorf("second create: %v", err)
+			t.Errorf("second create: got %v, want ErrNodeExists", err)
 		}
 		if _, err := c.Create("/x/y", nil, 0, open); err != zk.ErrNoNode {
-			t.Errorf("create without parent: %v", err)
+			t.Errorf("create without parent: got %v, want ErrNoNode", err)
 		}
 		data, st, err := c.Get("/a")
 		must(err)
 		if string(data) != "1" || st.Version != 0 || st.Czxid == 0 || st.Czxid != st.Mzxid {
-			t.Errorf("get: %q %+v", data, st)
+			t.Errorf("get: got %q, stat %+v; want 1 and version 0", data, st)
 		}
 		st, err = c.Set("/a", []byte("22"), 0)
 		must(err)
 		if st.Version != 1 || st.DataLength != 2 {
-			t.Errorf("set: %+v", st)
+			t.Errorf("set: got stat %+v, want version 1 and 2 bytes", st)
 		}
 		if _, err = c.Set("/a", nil, 0); err != zk.ErrBadVersion {
-			t.Errorf("set old version: %v", err)
+			t.Errorf("set with an old version: got %v, want ErrBadVersion", err)
 		}
 		for i := range 3 {
 			name, err := c.Create("/a/s-", nil, zk.FlagSequence|zk.FlagEphemeral, open)
@@ -94,20 +95,20 @@ func TestGoZookeeperOperations(t *testing.T) {
 		must(err)
 		slices.Sort(kids)
 		if len(kids) != 3 || st.NumChildren != 3 || st.Cversion != 3 {
-			t.Errorf("children: %v %+v", kids, st)
+			t.Errorf("children: got %v, stat %+v; want 3", kids, st)
 		}
 		if err := c.Delete("/a", -1); err != zk.ErrNotEmpty {
-			t.Errorf("delete of parent: %v", err)
+			t.Errorf("delete of a parent: got %v, want ErrNotEmpty", err)
 		}
 		must(c.Delete("/a/"+kids[0], -1))
 		_, err = c.Create("/a/"+kids[1]+"/x", nil, 0, open)
 		if err != zk.ErrNoChildrenForEphemerals {
-			t.Errorf("child of ephemeral: %v", err)
+			t.Errorf("child of an ephemeral node: got %v, want ErrNoChildrenForEphemerals", err)
 		}
 		ok, st, err := c.Exists("/a/" + kids[1])
 		must(err)
 		if !ok || st.EphemeralOwner != c.SessionID() {
-			t.Errorf("exists: %v %+v", ok, st)
+			t.Errorf("exists: got %v, stat %+v; want true, owned by the session", ok, st)
 		}
 		_, err = c.Sync("/a")
 		must(err)
@@ -120,12 +121,12 @@ func TestGoZookeeperOperations(t *testing.T) {
 			&zk.DeleteRequest{Path: "/m", Version: 1})
 		must(err)
 		if len(res) != 4 || res[1].String != "/m" || res[2].Stat.Version != 1 {
-			t.Errorf("multi: %+v", res)
+			t.Errorf("multi: got %+v, want 4 results", res)
 		}
 		res, err = c.Multi(&zk.CreateRequest{Path: "/m", Acl: open}, &zk.DeleteRequest{Path: "/none", Version: 1},
 			&zk.DeleteRequest{Path: "/a", Version: 1})
 		if err != zk.ErrNoNode {
-			t.Errorf("failed multi: %+v %v", res, err)
+			t.Errorf("failed multi: got %+v, error %v; want ErrNoNode", res, err)
 		}
 		if ok, _, _ := c.Exists("/m"); ok {
 			t.Error("a part of a failed multi was applied")
@@ -145,20 +146,20 @@ func TestWatchesFireOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 		if ev := <-created; ev.Type != zk.EventNodeCreated || ev.Path != "/w" {
-			t.Errorf("%+v", ev)
+			t.Errorf("got %+v, want NodeCreated of /w", ev)
 		}
 		if ev := <-kids; ev.Type != zk.EventNodeChildrenChanged || ev.Path != "/" {
-			t.Errorf("%+v", ev)
+			t.Errorf("got %+v, want NodeChildrenChanged of /", ev)
 		}
 		_, _, changed, _ := a.GetW("/w")
 		b.Set("/w", []byte("x"), -1)
 		if ev := <-changed; ev.Type != zk.EventNodeDataChanged {
-			t.Errorf("%+v", ev)
+			t.Errorf("got %+v, want NodeDataChanged", ev)
 		}
 		_, _, gone, _ := a.GetW("/w")
 		b.Delete("/w", -1)
 		if ev := <-gone; ev.Type != zk.EventNodeDeleted {
-			t.Errorf("%+v", ev)
+			t.Errorf("got %+v, want NodeDeleted", ev)
 		}
 	})
 }
@@ -177,7 +178,7 @@ func TestExpireTakesTheEphemerals(t *testing.T) {
 			t.Fatal(err)
 		}
 		if ev := <-gone; ev.Type != zk.EventNodeDeleted {
-			t.Errorf("%+v", ev)
+			t.Errorf("got %+v, want NodeDeleted", ev)
 		}
 	})
 }

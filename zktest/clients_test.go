@@ -21,18 +21,20 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// patience is how long a client may take for all it does. On a quiet machine it is some ten seconds.
+// patience is the time limit for everything that a client does. On a quiet
+// machine a client needs about ten seconds.
 const patience = 4 * time.Minute
 
-// Kazoo cannot tell an ensemble from ZooKeeper: its operations, watches and recipes do as its manual says, under contention,
-// over the loss of a server and of a session.
+// Kazoo works with an ensemble in the same way as with ZooKeeper. Its operations,
+// watches and recipes behave as its manual says, under contention, and when a
+// server or a session is lost.
 func TestKazoo(t *testing.T) {
 	needs.Installed(t, peers.Kazoo.Installed())
 	serve(t, []string{"operations", "transactions", "acls", "watches", "chroot", "locks", "queues", "recipes", "another-node", "expiry"},
 		peers.Python, "testdata/kazoo_client.py")
 }
 
-// Nor can Curator, and ZooKeeper's own client in Java.
+// The same holds for Curator and for ZooKeeper's own Java client.
 func TestCurator(t *testing.T) {
 	needs.Installed(t, peers.Curator.Installed())
 	classes := t.TempDir()
@@ -44,8 +46,10 @@ func TestCurator(t *testing.T) {
 		"java", "-Xmx128m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", classes+":"+peers.ClassPath(), "CuratorClient")
 }
 
-// serve runs a program on three servers, with the connect string behind its arguments. The program says "passed" and a name
-// for each part of its work, which have to be those that are wanted, and "do" with a fault, which it waits for.
+// serve runs a program on three servers, and appends the connect string to its
+// arguments. The program prints "passed" and a name for each part of its work;
+// the names must be those in want. To request a fault, it prints "do" with the
+// fault, and waits for it.
 func serve(t *testing.T, want []string, name string, args ...string) {
 	e := zktest.Start(t, zktest.Options{TCP: true, TickTime: 500 * time.Millisecond, TTLNodes: true})
 	cmd := exec.CommandContext(t.Context(), name, append(args, strings.Join(e.Servers(), ","))...)
@@ -72,13 +76,14 @@ func serve(t *testing.T, want []string, name string, args ...string) {
 	passed, said := follow(t, e, in, out)
 	err = cmd.Wait()
 	if text, readErr := os.ReadFile(log.Name()); err != nil || said != nil || !slices.Equal(passed, want) {
-		t.Errorf("passed %q of %q: %v, %v\n%s", passed, want, said, err, text[max(0, len(text)-4000):])
+		t.Errorf("passed %q, want %q; fault error %v, exit error %v\n%s", passed, want, said, err, text[max(0, len(text)-4000):])
 	} else if readErr != nil {
 		t.Error(readErr)
 	}
 }
 
-// follow reads what the program says until it ends, and does what it asks for.
+// follow reads the program's output until it ends, and injects the faults that
+// it requests.
 func follow(t *testing.T, e *zktest.Ensemble, in io.WriteCloser, out io.Reader) (passed []string, err error) {
 	lines := bufio.NewScanner(out)
 	start := time.Now()
@@ -99,11 +104,12 @@ func follow(t *testing.T, e *zktest.Ensemble, in io.WriteCloser, out io.Reader) 
 	return passed, err
 }
 
-// fault does one of "do kill ADDRESS", "do start ADDRESS" and "do expire SESSION".
+// fault injects one of "do kill ADDRESS", "do start ADDRESS" and "do expire
+// SESSION".
 func fault(e *zktest.Ensemble, line string) error {
 	words := strings.Fields(line)
 	if len(words) != 3 || words[0] != "do" {
-		return fmt.Errorf("the program says %q", line)
+		return fmt.Errorf("the program printed %q, want do FAULT ARGUMENT", line)
 	}
 	if words[1] == "expire" {
 		session, err := strconv.ParseInt(words[2], 10, 64)
@@ -115,13 +121,13 @@ func fault(e *zktest.Ensemble, line string) error {
 	server := slices.Index(e.Servers(), words[2])
 	switch {
 	case server < 0:
-		return fmt.Errorf("%s is none of %v", words[2], e.Servers())
+		return fmt.Errorf("the program named server %s, want one of %v", words[2], e.Servers())
 	case words[1] == "kill":
 		e.Kill(server)
 	case words[1] == "start":
 		e.Start(server)
 	default:
-		return fmt.Errorf("no fault %q", words[1])
+		return fmt.Errorf("the program requested the fault %q, want kill, start or expire", words[1])
 	}
 	return nil
 }

@@ -12,9 +12,9 @@ import (
 	"github.com/zkcoord/zkcoord/zktest/internal/quorum"
 )
 
-// A conn is the server's end of a client's connection: it cuts what the client
-// writes into frames, and keeps what is for the client until it is read. It is
-// the same for memory and TCP.
+// A conn is the server's end of a client's connection. It splits the bytes from
+// the client into frames, and keeps the bytes for the client until they are
+// read. Memory and TCP use the same type.
 type conn struct {
 	e      *Ensemble
 	server int
@@ -22,14 +22,14 @@ type conn struct {
 	// Guarded by e.mu.
 	q      *quorum.Conn
 	frames wire.Frames
-	head   []byte // the first four bytes, which may be a word
+	head   []byte // the first four bytes, which may be a four-letter word
 	gate   *gate  // nil unless messages are stepped
 
 	mu    sync.Mutex
-	out   []byte // for the client
-	sent  int    // how much of out it has read
-	ended bool   // nothing more comes
-	busy  bool   // whoever feeds will look for output itself
+	out   []byte // bytes for the client
+	sent  int    // number of bytes of out that the client has read
+	ended bool   // no more bytes follow
+	busy  bool   // a call of feed is in progress, and its caller will flush the output
 	ready chan struct{}
 
 	nc net.Conn // over TCP; nil in memory
@@ -75,11 +75,11 @@ func (c *conn) Send(frame []byte) {
 // Close implements quorum.Sink.
 func (c *conn) Close() { c.end() }
 
-// lastWords is how long a client over TCP may take to read what was sent
-// before the server hung up.
+// lastWords is the time that a client over TCP has to read the bytes that were
+// sent before the server closed the connection.
 const lastWords = time.Second
 
-// end says that nothing more comes for the client.
+// end marks the output for the client as complete.
 func (c *conn) end() {
 	c.mu.Lock()
 	c.ended = true
@@ -90,11 +90,10 @@ func (c *conn) end() {
 	signal(c.ready)
 }
 
-// errBad says that what a client has written makes no frames.
+// errBad means that the bytes from the client are not frames.
 var errBad = errors.New("zktest: bad bytes from client")
 
-// feed takes what the client has written. Whatever it is, an error concerns
-// this connection alone.
+// feed processes bytes from the client. An error affects only this connection.
 func (c *conn) feed(p []byte) {
 	c.e.do(func() {
 		if c.q == nil {
@@ -114,8 +113,8 @@ func (c *conn) feed(p []byte) {
 	})
 }
 
-// opening looks at the first four bytes. Where they are a word, the word is
-// all that the connection is for.
+// opening checks the first four bytes. If they are a four-letter word, the
+// connection serves only that word.
 func (c *conn) opening(p []byte) ([]byte, error) {
 	if len(c.head) == 4 {
 		return p, nil
@@ -142,7 +141,7 @@ func (c *conn) receive(frame []byte) {
 	c.q.Receive(frame)
 }
 
-// hangup says that the client has closed its end.
+// hangup records that the client has closed its end.
 func (c *conn) hangup() { c.e.do(c.hangupLocked) }
 
 func (c *conn) hangupLocked() {
@@ -157,7 +156,8 @@ func (c *conn) hangupLocked() {
 	c.q.Hangup()
 }
 
-// take moves what there is for the client into p. At the end it returns io.EOF.
+// take moves bytes for the client into p. After the last byte it returns
+// io.EOF.
 func (c *conn) take(p []byte) (n int, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -14,17 +14,18 @@ import (
 	"github.com/zkcoord/zkcoord/zktest/internal/quorum"
 )
 
-// ErrClosed says that the ensemble was closed.
+// ErrClosed means that the ensemble was closed.
 var ErrClosed = errors.New("zktest: ensemble is closed")
 
 // An Ensemble is a running ensemble. Its methods may be called from any
-// goroutine; those that take the index of a server panic where there is none.
+// goroutine. A method that takes the index of a server panics if there is no
+// such server.
 type Ensemble struct {
 	opts  Options
 	start time.Time
 	addrs []string
 
-	wake chan struct{} // tells the timekeeper that a timer may have moved forward
+	wake chan struct{} // wakes the timekeeper, because a timer may now be due earlier
 	done chan struct{}
 	wg   sync.WaitGroup
 
@@ -32,21 +33,21 @@ type Ensemble struct {
 
 	mu      sync.Mutex
 	cluster *quorum.Cluster
-	armed   time.Duration // when the timekeeper wakes by itself
+	armed   time.Duration // the time at which the timekeeper wakes by itself
 	conns   map[*conn]struct{}
 	closed  bool
 	stepper *stepper // nil unless Options.Step
 }
 
-// TB is what Start needs of a test.
+// TB has the methods of testing.TB that Start needs.
 type TB interface {
 	Helper()
 	Cleanup(func())
 	Fatalf(format string, args ...any)
 }
 
-// Start starts an ensemble that is closed at the end of the test. Without
-// options it is that of the zero Options.
+// Start starts an ensemble and closes it at the end of the test. Without
+// options it uses the zero Options.
 func Start(t TB, opts ...Options) *Ensemble {
 	t.Helper()
 	var o Options
@@ -61,12 +62,12 @@ func Start(t TB, opts ...Options) *Ensemble {
 	return e
 }
 
-// New starts an ensemble. It has a leader and serves when New returns. The
-// caller closes it. The error says which option is not possible, or that an
-// address cannot be listened on.
+// New starts an ensemble. When New returns, the ensemble has a leader and
+// serves. The caller must close it. New fails if an option is not valid, or if
+// it cannot listen on an address.
 //
-// Called in a synctest bubble, the ensemble runs on the bubble's clock and has
-// to be closed in it.
+// If New is called in a synctest bubble, the ensemble runs on the bubble's
+// clock and must be closed in the bubble.
 func New(opts Options) (*Ensemble, error) {
 	cfg, err := opts.config()
 	if err != nil {
@@ -94,8 +95,9 @@ func New(opts Options) (*Ensemble, error) {
 	return e, nil
 }
 
-// listen opens the listeners, or makes up addresses for servers in memory.
-// Nothing listens on those, so that who dials them in earnest is refused.
+// listen opens the listeners, or assigns addresses to servers in memory.
+// Nothing listens on those addresses, so a client that dials them over the
+// network is refused.
 func (e *Ensemble) listen() error {
 	for i := range e.opts.Servers {
 		if !e.opts.TCP {
@@ -119,12 +121,13 @@ func (e *Ensemble) listen() error {
 	return nil
 }
 
-// Servers returns the client address of each server, by index. They stay the
-// same over a restart. In memory they can be reached by DialContext only.
+// Servers returns the client address of each server, by index. The addresses
+// stay the same when a server restarts. Servers in memory can be reached only
+// with DialContext.
 func (e *Ensemble) Servers() []string { return slices.Clone(e.addrs) }
 
-// DialContext connects to a server by its address, as net.Dialer does. It fails
-// as refused while the server is down. The network is not looked at.
+// DialContext connects to a server by its address, like net.Dialer. While the
+// server is down, the connection is refused. The argument network is ignored.
 func (e *Ensemble) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -151,8 +154,8 @@ func (e *Ensemble) Dialer(network, address string, timeout time.Duration) (net.C
 	return e.DialContext(ctx, network, address)
 }
 
-// Close stops the servers and closes all connections. It returns when nothing
-// of the ensemble runs any more. Further calls do nothing.
+// Close stops the servers and closes all connections. It returns when no
+// goroutine of the ensemble runs any more. Further calls do nothing.
 func (e *Ensemble) Close() error {
 	e.mu.Lock()
 	closed := e.closed
@@ -177,10 +180,11 @@ func (e *Ensemble) Close() error {
 	return nil
 }
 
-// now is the ensemble's time, which starts at 0.
+// now returns the ensemble's time, which starts at 0.
 func (e *Ensemble) now() time.Duration { return time.Since(e.start) }
 
-// do lets f tell the cluster something, and the cluster act on it.
+// do calls f under the lock and then lets the cluster react. It also wakes
+// Drive.
 func (e *Ensemble) do(f func()) {
 	e.act(f)
 	if e.stepper != nil {
@@ -188,7 +192,7 @@ func (e *Ensemble) do(f func()) {
 	}
 }
 
-// act is do without a sign to Drive that there may be something to step.
+// act does the same as do, but does not wake Drive.
 func (e *Ensemble) act(f func()) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -203,7 +207,7 @@ func (e *Ensemble) act(f func()) {
 	}
 }
 
-// keepTime tells the cluster of the time whenever a timer is due.
+// keepTime advances the cluster's time whenever a timer is due.
 func (e *Ensemble) keepTime() {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -225,7 +229,7 @@ func (e *Ensemble) keepTime() {
 	}
 }
 
-// signal wakes the receiver of a channel that holds one.
+// signal wakes the receiver of a channel with a buffer of one.
 func signal(c chan struct{}) {
 	select {
 	case c <- struct{}{}:
@@ -240,21 +244,21 @@ func (e *Ensemble) trace(format string, args ...any) {
 	fmt.Fprintf(e.opts.Trace, "%v %s\n", e.now(), fmt.Sprintf(format, args...))
 }
 
-// A HostProvider gives go-zookeeper the addresses of an ensemble in their own
-// order, without looking anything up. It is made for one client.
+// A HostProvider returns the addresses of an ensemble to go-zookeeper in their
+// original order, without resolving names. Each client needs its own.
 type HostProvider struct {
 	addrs       []string
 	first, next int
-	connected   int // the one connected to last; -1 is none
+	connected   int // index of the last one connected to; -1 is none
 }
 
-// HostProvider returns a provider that starts with the server of an index, for
-// go-zookeeper's WithHostProvider.
+// HostProvider returns a provider that starts with the server of the given
+// index. Pass it to go-zookeeper's WithHostProvider.
 func (e *Ensemble) HostProvider(first int) *HostProvider {
 	return &HostProvider{addrs: e.addrs, first: first}
 }
 
-// Init is called by the client; the addresses given are not used.
+// Init is called by the client. It ignores the given addresses.
 func (p *HostProvider) Init([]string) error {
 	p.next, p.connected = p.first%len(p.addrs), -1
 	return nil
@@ -275,7 +279,7 @@ func (p *HostProvider) Next() (server string, retryStart bool) {
 	return p.addrs[i], i == p.connected
 }
 
-// Connected notes that the last server was connected to.
+// Connected records that the client has connected to the last server from Next.
 func (p *HostProvider) Connected() {
 	p.connected = (p.next + len(p.addrs) - 1) % len(p.addrs)
 }

@@ -60,8 +60,8 @@ func ExampleEnsemble_Inject() {
 	// true <nil>
 }
 
-// The leader is cut off: it still answers reads, but no write is acknowledged
-// before another server leads.
+// The leader is cut off. It still answers reads, but no write is acknowledged
+// until another server leads.
 func ExampleEnsemble_Cut() {
 	e, err := zktest.New(zktest.Options{TickTime: 20 * time.Millisecond})
 	if err != nil {
@@ -87,7 +87,7 @@ func ExampleEnsemble_Cut() {
 	// the old one leads: false
 }
 
-// A client that starts at a server of one's choice, without DNS.
+// A client connects to a given server first, without DNS.
 func ExampleHostProvider() {
 	e, err := zktest.New(zktest.Options{})
 	if err != nil {

@@ -1,6 +1,6 @@
 package zktest
 
-// Gates counts the connections that Step looks at.
+// Gates returns the number of connections whose messages are stepped.
 func (e *Ensemble) Gates() int {
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -8,74 +8,78 @@ import (
 	"github.com/zkcoord/zkcoord/zktest/internal/quorum"
 )
 
-// ErrNoLeader is returned by faults that need a leader while there is none.
+// ErrNoLeader is returned by faults that need a leader if there is none. Retry
+// when Leader returns an index.
 var ErrNoLeader = quorum.ErrNoLeader
 
-// check panics unless there are such servers.
+// check panics if one of the servers does not exist.
 func (e *Ensemble) check(servers ...int) {
 	for _, i := range servers {
 		if i < 0 || i >= e.opts.Servers {
-			panic(fmt.Sprintf("zktest: no server %d of %d", i, e.opts.Servers))
+			panic(fmt.Sprintf("zktest: server %d does not exist: there are %d", i, e.opts.Servers))
 		}
 	}
 }
 
 // Kill models kill -9 of a server: its connections to clients and to other
-// servers end at once, and dialing it fails. What it has in its log, also what
-// is not committed, it has after Start. It does nothing to one that is down.
+// servers end at once, and dialing it fails. After Start it has everything that
+// is in its log, including transactions that are not committed. If the server
+// is down, Kill does nothing.
 func (e *Ensemble) Kill(server int) {
 	e.check(server)
 	e.do(func() { e.cluster.Kill(server) })
 }
 
-// Wipe models a disk that was replaced: a server that is down forgets all that
-// it has stored, and starts as a new one. What it acknowledged is safe as long
-// as a majority of the others has it. It does nothing to a server that runs.
+// Wipe models a replaced disk: a server that is down loses everything that it
+// has stored, and starts as a new one. A write that it acknowledged is safe as
+// long as a majority of the other servers has it. If the server runs, Wipe does
+// nothing.
 func (e *Ensemble) Wipe(server int) {
 	e.check(server)
 	e.do(func() { e.cluster.Wipe(server) })
 }
 
-// SetSequence makes n the number of the next sequential child of path, as if
-// that many had been made before: after 2147483647 there is none. It is a write
-// by the leader, and reports whether there is one and knows such a node; without
-// a quorum nothing comes of it. A create that is under way may come in between.
+// SetSequence makes n the number of the next sequential child of path, as if n
+// such children had been created before. After 2147483647 no more can be
+// created. SetSequence is a write by the leader. It reports whether there is a
+// leader that has such a node. Without a quorum it has no effect. A concurrent
+// create may be applied first.
 func (e *Ensemble) SetSequence(path string, n int32) (found bool) {
 	e.do(func() { found = e.cluster.SetSequence(path, n) })
 	return found
 }
 
-// Start models the start of a server that was killed. It serves once it has
-// joined a leader, ElectionTime later or more.
+// Start models the start of a server that was killed. The server serves once it
+// has joined a leader, which takes at least ElectionTime.
 func (e *Ensemble) Start(server int) {
 	e.check(server)
 	e.do(func() { e.cluster.Start(server) })
 }
 
 // Pause models a long garbage collection, or SIGSTOP: a server does nothing,
-// and nobody is told. Its connections stay open, what is sent to it waits, and
-// it can be dialed.
+// and no other process is notified. Its connections stay open, messages to it
+// wait, and it can be dialed.
 func (e *Ensemble) Pause(server int) {
 	e.check(server)
 	e.do(func() { e.cluster.Pause(server) })
 }
 
-// Resume lets a paused server go on. It takes up what has been sent to it and
-// finds its timers run out, in an order drawn from the seed; a leader that was
-// deposed meanwhile may still answer reads until it notices.
+// Resume lets a paused server continue. It processes the messages that wait,
+// and its overdue timers fire in an order drawn from the seed. A leader that
+// was deposed meanwhile may still answer reads until it notices this.
 func (e *Ensemble) Resume(server int) {
 	e.check(server)
 	e.do(func() { e.cluster.Resume(server) })
 }
 
-// A Link is the packets that one server sends to another.
+// A Link stands for the packets that one server sends to another.
 type Link struct{ From, To int }
 
-// Cut models a network that drops the packets of some links between servers;
-// clients still reach every server. What is sent waits, as TCP sends it again
-// and again, until the link is mended or an end gives the connection up, after
-// SyncLimit ticks of silence. Until then an isolated follower answers pings and
-// reads, and an isolated leader also sync.
+// Cut models a network that drops the packets of some links between servers.
+// Clients can still reach every server. Packets wait, because TCP retransmits
+// them, until the link is mended, or until one end gives the connection up
+// after SyncLimit ticks of silence. Until then an isolated follower answers
+// pings and reads, and an isolated leader also answers sync.
 func (e *Ensemble) Cut(links ...Link) {
 	for _, l := range links {
 		e.check(l.From, l.To)
@@ -99,13 +103,13 @@ func (e *Ensemble) Isolate(server int) {
 	e.Cut(links...)
 }
 
-// Mend undoes the cuts of some links, or all cuts if none is named. A link on
-// which packets waited stays silent until its sender's retransmission timer
-// fires, and what was sent meanwhile arrives then, in order. The timer starts
-// with the first packet that waits. It fires after [Options.Retransmission], and
-// its interval doubles each time: after 0.2, 0.6, 1.4, 3.0, 6.2 s and so on. Each
-// direction has its own timer. So after a partition one direction may work
-// seconds before the other. A link on which nothing waited works at once.
+// Mend undoes the cuts of the given links, or all cuts if none is given. A link
+// on which packets wait stays silent until its sender's retransmission timer
+// fires. Then all waiting packets arrive, in order. The timer starts with the
+// first packet that waits. It fires after [Options.Retransmission], and its
+// interval doubles each time: it fires after 0.2, 0.6, 1.4, 3.0, 6.2 s and so
+// on. Each direction has its own timer. So after a partition one direction may
+// work seconds before the other. A link on which no packet waits works at once.
 func (e *Ensemble) Mend(links ...Link) {
 	for _, l := range links {
 		e.check(l.From, l.To)
@@ -120,68 +124,73 @@ func (e *Ensemble) Mend(links ...Link) {
 	})
 }
 
-// HeldBack returns how many packets had to wait for a cut link so far: a cut
-// for which it does not rise hurt nobody.
+// HeldBack returns the number of packets that have had to wait for a cut link
+// so far. If the number does not grow during a cut, the cut had no effect.
 func (e *Ensemble) HeldBack() int {
 	n := 0
 	e.do(func() { n = e.cluster.HeldBack() })
 	return n
 }
 
-// DelayLink models a slow network between servers: packets of a link take d
-// from now on. 0 undoes it. Their order stays. A server needs one round trip to
-// join its leader. From a leader to its follower it
-// also models a follower that is slow to read: it answers pings, and so reports
-// which sessions were active, as late as it learns of commits, for one thread
-// does both, while it forwards requests in time.
+// DelayLink models a slow network between servers: from now on, packets of the
+// link take d. They keep their order. 0 undoes the fault. A server needs one
+// round trip to join its leader.
+//
+// On a link from a leader to its follower, DelayLink also models a follower
+// that reads slowly. One thread of the follower learns of commits and answers
+// pings, which report the active sessions. So both are late by d. The follower
+// still forwards requests without delay.
 func (e *Ensemble) DelayLink(l Link, d time.Duration) {
 	e.check(l.From, l.To)
 	e.do(func() { e.cluster.Delay(l.From, l.To, d) })
 }
 
-// Lag models a replica that is behind: from now on the server applies what is
-// committed d late, its own clients' writes too. It votes and acknowledges as
-// before. 0 undoes it.
+// Lag models a replica that is behind: from now on the server applies committed
+// transactions, also those of its own clients, late by d. It votes and
+// acknowledges without delay. 0 undoes the fault.
 //
-// A follower's sync waits its turn behind the commits that it has yet to apply.
-// A leader answers a sync of its own clients at once, like a read, as
-// ZooKeeper's leader does: where the leader lags, what is read after a sync can
-// be as stale as before it. Only a write of the same session waits.
+// A sync at a follower waits until the follower has applied the commits before
+// it. A leader answers a sync of its own clients at once, like a read, because
+// ZooKeeper's leader does so too. So if the leader lags, a read after a sync
+// can be as stale as before it. Only a read after a write of the same session
+// is fresh.
 func (e *Ensemble) Lag(server int, d time.Duration) {
 	e.check(server)
 	e.do(func() { e.cluster.Lag(server, d) })
 }
 
 // SetClockRate models a clock that runs fast or slow: from now on all timers of
-// the server, its ticks and the sessions that it expires, run at the rate. It
-// panics unless the rate is from 0.01 to 100; 1 undoes it.
+// the server, including its ticks and session timeouts, run at this rate. 1
+// undoes the fault. It panics unless the rate is from 0.01 to 100.
 func (e *Ensemble) SetClockRate(server int, rate float64) {
 	e.check(server)
 	if !(rate >= 0.01 && rate <= 100) {
-		panic(fmt.Sprintf("zktest: clock rate %v", rate))
+		panic(fmt.Sprintf("zktest: clock rate is %v: must be 0.01 to 100", rate))
 	}
 	e.do(func() { e.cluster.ClockRate(server, rate) })
 }
 
-// SetExpirerPace models a leader whose log takes its bytes slowly, or that
-// expires tens of thousands of sessions at once. At each tick a leader takes all
-// sessions whose time is over. Then it marks and closes one after another, in an
-// order drawn from the seed. From now on the server takes d for each, between the
-// two, as it writes to its log there. A session that is taken and not yet marked
-// still answers requests, heartbeats among them, and is closed all the same. 0
-// undoes it: all that are taken are closed at once.
+// SetExpirerPace models a leader whose log accepts bytes slowly, or one that
+// expires tens of thousands of sessions at once.
+//
+// At each tick a leader takes all sessions whose time is over. Then it marks
+// and closes one after another, in an order drawn from the seed. From now on
+// the server waits d between two sessions, because a real server writes to its
+// log there. A session that is taken and not yet marked still answers requests,
+// including heartbeats, but is closed nevertheless. 0 undoes the fault: all
+// sessions that are taken are closed at once.
 //
 // It panics if d is negative.
 func (e *Ensemble) SetExpirerPace(server int, d time.Duration) {
 	e.check(server)
 	if d < 0 {
-		panic(fmt.Sprintf("zktest: expirer pace %v", d))
+		panic(fmt.Sprintf("zktest: expirer pace is %v: must not be negative", d))
 	}
 	e.do(func() { e.cluster.Pace(server, d) })
 }
 
-// Expire makes the leader close a session as if its timeout had passed. The
-// error is ErrNoLeader while there is none; without a quorum the session is
+// Expire makes the leader close a session as if its timeout had passed. It
+// returns ErrNoLeader if there is no leader. Without a quorum the session is
 // closing but is not gone.
 func (e *Ensemble) Expire(session int64) error {
 	err := ErrClosed
@@ -190,15 +199,15 @@ func (e *Ensemble) Expire(session int64) error {
 }
 
 // ElectLeader models a change of leader: the leader steps down, which closes
-// the connections of all clients, and after ElectionTime the server is elected
-// if its log allows it, or else another.
+// the connections of all clients. After ElectionTime the given server is
+// elected if its log allows it, otherwise another one.
 func (e *Ensemble) ElectLeader(server int) {
 	e.check(server)
 	e.do(func() { e.cluster.Elect(server) })
 }
 
-// Leader returns the index of the server that leads a majority, or -1. A leader
-// that has not noticed that it was deposed is none.
+// Leader returns the index of the server that leads a majority, or -1. A
+// deposed leader that has not noticed this yet does not count.
 func (e *Ensemble) Leader() int {
 	l := -1
 	e.do(func() { l = e.cluster.Leader() })
@@ -212,47 +221,57 @@ func (e *Ensemble) Ready() bool {
 	return ready
 }
 
-// A Fate is what happens to a request that a [Rule] picks.
+// A Fate is the fault for a request that a [Rule] selects.
 type Fate = quorum.Fate
 
-// The fates of a request. After one without a reply the client of a connection
-// that stays waits for ever, as the server sends it no other sign.
+// The fates of a request. If the connection stays and there is no reply, the
+// client waits forever, because the server sends nothing else.
 const (
-	DropRequest        = quorum.DropRequest        // the server never sees it; the connection stays
-	CloseBeforeRequest = quorum.CloseBeforeRequest // the connection is closed and it is not processed
-	DropReply          = quorum.DropReply          // it is processed; the reply is lost, the connection stays
-	CloseBeforeReply   = quorum.CloseBeforeReply   // it is processed; the connection is closed instead of the reply
-	DelayRequest       = quorum.DelayRequest       // it, and all behind it on the connection, is processed later
-	DelayReply         = quorum.DelayReply         // its reply, and all behind it on the connection, is sent later
+	// The server never receives it; the connection stays.
+	DropRequest = quorum.DropRequest
+	// The connection is closed and the request is not processed.
+	CloseBeforeRequest = quorum.CloseBeforeRequest
+	// It is processed; the reply is lost and the connection stays.
+	DropReply = quorum.DropReply
+	// It is processed; the connection is closed instead of a reply.
+	CloseBeforeReply = quorum.CloseBeforeReply
+	// The request, and all requests after it on the connection, are processed
+	// later.
+	DelayRequest = quorum.DelayRequest
+	// The reply, and all replies after it on the connection, are sent later.
+	DelayReply = quorum.DelayReply
 
-	// The server refuses it with THROTTLEDOP (-127), as one does whose queue is
-	// longer than zookeeper.throttled_op_wait_time. It keeps its session alive at
-	// that server all the same, and is answered in its turn. Requests that
-	// authenticate, open or close a session are never refused.
+	// The server refuses the request with THROTTLEDOP (-127), like a server
+	// whose queue is longer than zookeeper.throttled_op_wait_time. The request
+	// still keeps its session alive at that server, and is answered in its
+	// turn. Requests that authenticate, open or close a session are never
+	// refused.
 	ThrottleRequest = quorum.ThrottleRequest
 )
 
-// A Rule picks requests of clients by their operation, path and number.
+// A Rule selects requests of clients by their operation, path and number.
 type Rule struct {
-	Op      string // as in ZooKeeper's sources: "create", "getChildren2", "multi"; "" is any but ping
-	Path    string // pattern, as for path.Match, of the first path in the request; "" is any
-	Server  int    // one more than its index; 0 is any
+	// As in ZooKeeper's sources: "create", "getChildren2", "multi"; "" is any
+	// but ping.
+	Op      string
+	Path    string // pattern for the first path in the request, as in path.Match; "" is any
+	Server  int    // index of the server plus one; 0 is any
 	Session int64  // 0 is any
-	Skip    int    // how many of those are let through first
-	Count   int    // how many are picked then; 0 is 1, negative is all
+	Skip    int    // number of matching requests to let through first
+	Count   int    // number of requests to select after them; 0 is 1, negative is all
 	Fate    Fate
-	Delay   time.Duration // of DelayRequest and DelayReply
+	Delay   time.Duration // for DelayRequest and DelayReply
 }
 
-// An Injection is a rule at work.
+// An Injection is an active rule.
 type Injection struct {
 	e *Ensemble
 	r *quorum.Rule
 }
 
-// Inject puts a rule to work, behind those there are; the first that picks a
-// request decides its fate. It panics where no client asks for such an
-// operation.
+// Inject activates a rule. It comes after the rules that are already active,
+// and the first rule that selects a request decides its fate. Inject panics if
+// clients never send the operation.
 func (e *Ensemble) Inject(r Rule) *Injection {
 	q := &quorum.Rule{
 		Any: r.Op == "", Pattern: r.Path, Server: r.Server - 1, Session: r.Session,
@@ -264,7 +283,7 @@ func (e *Ensemble) Inject(r Rule) *Injection {
 	if !q.Any {
 		op, ok := wire.ParseOp(r.Op)
 		if !ok {
-			panic(fmt.Sprintf("zktest: no operation %q", r.Op))
+			panic(fmt.Sprintf("zktest: clients have no operation %q", r.Op))
 		}
 		q.Op = op
 	}
@@ -272,12 +291,12 @@ func (e *Ensemble) Inject(r Rule) *Injection {
 	return &Injection{e, q}
 }
 
-// Fired returns how many requests the rule has picked.
+// Fired returns the number of requests that the rule has selected.
 func (i *Injection) Fired() int {
 	i.e.mu.Lock()
 	defer i.e.mu.Unlock()
 	return i.r.Fired
 }
 
-// Remove takes the rule away.
+// Remove deactivates the rule.
 func (i *Injection) Remove() { i.e.do(func() { i.e.cluster.RemoveRule(i.r) }) }

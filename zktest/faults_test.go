@@ -12,13 +12,13 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// bubble runs a test of an ensemble whose leader is server 2 on virtual time:
-// tickTime 2 s, syncLimit 5, as ZooKeeper ships.
+// bubble runs a test on virtual time, with an ensemble whose leader is server
+// 2. The settings are ZooKeeper's defaults: tickTime 2 s, syncLimit 5.
 func bubble(t *testing.T, f func(t *testing.T, e *zktest.Ensemble)) {
 	synctest.Test(t, func(t *testing.T) {
 		e := zktest.Start(t)
 		if l := e.Leader(); l != 2 {
-			t.Fatalf("server %d leads", l)
+			t.Fatalf("server %d leads, want server 2", l)
 		}
 		f(t, e)
 	})
@@ -33,9 +33,9 @@ func mustCreate(t *testing.T, c *zk.Conn, path string, flags int32) string {
 	return name
 }
 
-// A client on a follower that is cut off keeps getting answers, even its own
-// ephemeral, for longer than its session lives. A real ensemble with these
-// settings let two clients hold one lock for 4.3 s that way.
+// A client on an isolated follower continues to receive replies, even about its
+// own ephemeral node, for longer than its session lives. In a real ensemble
+// with these settings two clients held one lock for 4.3 s in this way.
 func TestIsolatedFollowerLies(t *testing.T) {
 	bubble(t, func(t *testing.T, e *zktest.Ensemble) {
 		b := connect(t, e, 2, 4*time.Second)
@@ -60,28 +60,29 @@ func TestIsolatedFollowerLies(t *testing.T) {
 			}
 		}
 		if expired < 3*time.Second || expired > 7*time.Second {
-			t.Errorf("session expired after %v", expired)
+			t.Errorf("session expired after %v, want 3s to 7s", expired)
 		}
-		// syncLimit x tickTime is 10 s, counted from the last packet of the leader.
+		// syncLimit x tickTime is 10 s, counted from the last packet of the
+		// leader.
 		if lied < 8*time.Second || lied > 10*time.Second {
-			t.Errorf("follower answered for %v", lied)
+			t.Errorf("follower answered for %v, want 8s to 10s", lied)
 		}
-		t.Logf("expired after %v, last lie after %v", expired, lied)
+		t.Logf("expired after %v, last stale reply after %v", expired, lied)
 	})
 }
 
-// A write through an isolated follower is not answered, and neither is a ping
-// behind it: requests of a session are answered in order.
+// An isolated follower does not answer a write, nor a ping after it, because
+// requests of a session are answered in order.
 func TestIsolatedFollowerAnswersNoWrite(t *testing.T) {
 	bubble(t, func(t *testing.T, e *zktest.Ensemble) {
 		a := connect(t, e, 0, 40*time.Second)
 		e.Isolate(0)
 		start := time.Now()
 		if _, err := a.Create("/w", nil, 0, open); err == nil {
-			t.Fatal("write was acknowledged without a quorum")
+			t.Fatal("a write was acknowledged without a quorum")
 		}
 		if d := time.Since(start); d < 8*time.Second || d > 10*time.Second {
-			t.Errorf("connection was closed after %v", d)
+			t.Errorf("the connection was closed after %v, want 8s to 10s", d)
 		}
 	})
 }
@@ -92,27 +93,27 @@ func TestLaggingFollowerIsStaleUntilSync(t *testing.T) {
 		e.Lag(0, time.Second)
 		mustCreate(t, b, "/x", 0)
 		if ok, _, err := a.Exists("/x"); ok || err != nil {
-			t.Fatalf("lagging follower: %v %v", ok, err)
+			t.Fatalf("read at the lagging follower: got %v, error %v; want false, nil", ok, err)
 		}
 		start := time.Now()
 		if _, err := a.Sync("/"); err != nil {
 			t.Fatal(err)
 		}
 		if ok, _, err := a.Exists("/x"); !ok || err != nil {
-			t.Fatalf("after sync: %v %v", ok, err)
+			t.Fatalf("read after sync: got %v, error %v; want true, nil", ok, err)
 		}
 		if d := time.Since(start); d != time.Second {
-			t.Errorf("sync took %v", d)
+			t.Errorf("sync took %v, want 1s", d)
 		}
 		start = time.Now()
 		mustCreate(t, a, "/y", 0)
 		if d := time.Since(start); d != time.Second {
-			t.Errorf("own write took %v", d)
+			t.Errorf("a write through the lagging follower took %v, want 1s", d)
 		}
 	})
 }
 
-// The client cannot tell a lost reply from a lost request.
+// The client cannot distinguish a lost reply from a lost request.
 func TestLostReplyAfterCommit(t *testing.T) {
 	for fate, happened := range map[zktest.Fate]bool{zktest.CloseBeforeReply: true, zktest.CloseBeforeRequest: false} {
 		bubble(t, func(t *testing.T, e *zktest.Ensemble) {
@@ -121,18 +122,18 @@ func TestLostReplyAfterCommit(t *testing.T) {
 			mustCreate(t, a, "/other", 0)
 			session := a.SessionID()
 			if _, err := a.Create("/lost", nil, 0, open); !errors.Is(err, zk.ErrConnectionClosed) {
-				t.Fatalf("create: %v", err)
+				t.Fatalf("create: got error %v, want ErrConnectionClosed", err)
 			}
 			if rule.Fired() != 1 {
-				t.Errorf("fired %d times", rule.Fired())
+				t.Errorf("the rule fired %d times, want once", rule.Fired())
 			}
 			if ok, _, _ := b.Exists("/lost"); ok != happened {
-				t.Errorf("exists: %v, want %v", ok, happened)
+				t.Errorf("exists: got %v, want %v", ok, happened)
 			}
 			time.Sleep(5 * time.Second) // go-zookeeper reconnects
 			mustCreate(t, a, "/later", 0)
 			if a.SessionID() != session {
-				t.Error("session was not resumed")
+				t.Error("the session was not resumed")
 			}
 		})
 	}
@@ -149,16 +150,17 @@ func TestDelayedRequestAndReply(t *testing.T) {
 			go func() { <-created; seen <- time.Since(start) }()
 			mustCreate(t, a, "/d", 0)
 			if d := time.Since(start); d != time.Second {
-				t.Errorf("create took %v", d)
+				t.Errorf("create took %v, want 1s", d)
 			}
 			if d := <-seen; (d == time.Second) != (fate == zktest.DelayRequest) {
-				t.Errorf("fate %d: applied after %v", fate, d)
+				t.Errorf("fate %d: applied after %v, want 1s only for DelayRequest", fate, d)
 			}
 		})
 	}
 }
 
-// A rule that no request can match would be a fault that never happens.
+// Inject panics if no request can match the rule, because the fault would never
+// happen.
 func TestInjectPanicsForWhatIsNoRequest(t *testing.T) {
 	panics := func(e *zktest.Ensemble, op string) (panics bool) {
 		defer func() { panics = recover() != nil }()
@@ -171,22 +173,23 @@ func TestInjectPanicsForWhatIsNoRequest(t *testing.T) {
 			"": false, "getData": false, "ping": false, "auth": false, "closeSession": false, "setWatches2": false,
 		} {
 			if got := panics(e, op); got != want {
-				t.Errorf("%q: panics is %v", op, got)
+				t.Errorf("operation %q: panics: got %v, want %v", op, got, want)
 			}
 		}
 	})
 }
 
-// A leader that is cut off answers reads and sync, and lets clients resume
-// their sessions, while the majority has elected another and writes.
+// An isolated leader answers reads and sync, and lets clients resume their
+// sessions, while the majority has elected another leader and writes.
 func TestDeposedLeaderAnswersReadsAndSync(t *testing.T) {
 	bubble(t, func(t *testing.T, e *zktest.Ensemble) {
 		a := dialRaw(t, e, 2)
 		a.create("/x", 0)
 		start := time.Now()
 		e.Isolate(2)
-		// The followers lose their connections to the leader, which does not
-		// hear of it; else they would find out no sooner than it does.
+		// The followers lose their connections to the leader, and the leader
+		// does not notice this. Otherwise they would notice the partition no
+		// earlier than the leader.
 		for _, i := range []int{0, 1} {
 			e.Kill(i)
 			e.Start(i)
@@ -196,16 +199,16 @@ func TestDeposedLeaderAnswersReadsAndSync(t *testing.T) {
 		}
 		elected := time.Since(start)
 		if elected > time.Second {
-			t.Errorf("elected after %v", elected)
+			t.Errorf("a leader was elected after %v, want at most 1s", elected)
 		}
 		b := dialRaw(t, e, 0)
 		b.create("/new", 0)
 		b.nc.Close()
 		if h := a.call(wire.OpSync, &wire.Path{Path: "/"}); h.Err != wire.OK {
-			t.Errorf("sync at the deposed leader: %v", h.Err)
+			t.Errorf("sync at the deposed leader: got code %v, want OK", h.Err)
 		}
 		if h := a.call(wire.OpExists, &wire.PathWatch{Path: "/new"}); h.Err != wire.NoNode {
-			t.Errorf("read of what the new leader has written: %v", h.Err)
+			t.Errorf("read of a node of the new leader at the deposed one: got code %v, want NoNode", h.Err)
 		}
 		var last time.Duration
 		for {
@@ -218,36 +221,37 @@ func TestDeposedLeaderAnswersReadsAndSync(t *testing.T) {
 		// The leader counts ticks: it gives up at the first check after
 		// syncLimit ticks without a packet, or when a handler times out.
 		if last < 8*time.Second || last > 12*time.Second {
-			t.Errorf("sync was answered for %v", last)
+			t.Errorf("sync was answered for %v, want 8s to 12s", last)
 		}
 		t.Logf("elected after %v, last sync after %v", elected, last)
 		e.Mend()
 		time.Sleep(10 * time.Second)
 		if !e.Ready() {
-			t.Error("not healed")
+			t.Error("the ensemble is not ready after Mend")
 		}
 		d := dialRaw(t, e, 2)
 		if h := d.call(wire.OpExists, &wire.PathWatch{Path: "/new"}); h.Err != wire.OK {
-			t.Errorf("after the heal: %v", h.Err)
+			t.Errorf("read after Mend: got code %v, want OK", h.Err)
 		}
 		a.nc.Close()
 		d.nc.Close()
 	})
 }
 
-// A proposal that no majority has is dropped where the next leader has not
-// seen it, and committed where it has.
+// A proposal that no majority has is dropped if the next leader has not
+// received it, and committed if the next leader has.
 func TestProposalWithoutQuorum(t *testing.T) {
 	for _, reaches := range []bool{false, true} {
 		bubble(t, func(t *testing.T, e *zktest.Ensemble) {
 			a, b := connect(t, e, 2, 40*time.Second), connect(t, e, 1, 40*time.Second)
-			// Acknowledgements are lost; the proposal reaches server 1, or nobody.
+			// The acknowledgements are lost. The proposal reaches server 1 or
+			// no server.
 			e.Cut(zktest.Link{From: 0, To: 2}, zktest.Link{From: 1, To: 2}, zktest.Link{From: 2, To: 0})
 			if !reaches {
 				e.Cut(zktest.Link{From: 2, To: 1})
 			}
 			if _, err := a.Create("/p", nil, 0, open); err == nil {
-				t.Fatal("acknowledged")
+				t.Fatal("a write was acknowledged without a quorum")
 			}
 			e.Kill(2)
 			e.Mend()
@@ -261,20 +265,21 @@ func TestProposalWithoutQuorum(t *testing.T) {
 					time.Sleep(100 * time.Millisecond)
 				}
 				if ok != reaches {
-					t.Errorf("reached %v: exists %v", reaches, ok)
+					t.Errorf("proposal reached the next leader: %v: exists is %v, want the same", reaches, ok)
 				}
 				e.Start(2) // with the proposal in its log
 				time.Sleep(time.Second)
 				if !e.Ready() {
-					t.Error("not ready")
+					t.Error("the ensemble is not ready")
 				}
 			}
 		})
 	}
 }
 
-// The leader expires a session no sooner than T after the last touch it was
-// told of, and within a tick after that; the follower tells once a half tick.
+// The leader expires a session no sooner than its timeout after the last
+// activity that was reported to it, and at most one tick later. A follower
+// reports activity every half tick.
 func TestExpiryTime(t *testing.T) {
 	const tick = 2 * time.Second
 	for _, server := range []int{0, 2} {
@@ -298,7 +303,7 @@ func TestExpiryTime(t *testing.T) {
 					hi += tick / 2
 				}
 				if d < lo || d > hi+10*time.Millisecond {
-					t.Errorf("server %d, phase %d: expired after %v", server, phase, d)
+					t.Errorf("server %d, phase %d: expired after %v, want %v to %v", server, phase, d, lo, hi)
 				}
 				c.nc.Close()
 			})
@@ -315,20 +320,20 @@ func TestNewLeaderGivesAFreshTimeout(t *testing.T) {
 		e.ElectLeader(1)
 		time.Sleep(time.Second)
 		if e.Leader() != 1 {
-			t.Fatalf("server %d leads", e.Leader())
+			t.Fatalf("server %d leads, want server 1", e.Leader())
 		}
 		w := connect(t, e, 1, 40*time.Second)
 		_, _, gone, _ := w.ExistsW("/e")
 		start := time.Now()
 		<-gone
 		if d := time.Since(start); d < 7*time.Second || d > 11*time.Second {
-			t.Errorf("expired %v after the change", d)
+			t.Errorf("the session expired %v after the change of leader, want 7s to 11s", d)
 		}
 	})
 }
 
-// A follower that reads late from its leader delays what the leader knows of a
-// session, which can expire though its client pings in time.
+// A follower that reads late from its leader also reports the active sessions
+// late. So a session can expire even if its client pings on schedule.
 func TestSlowPingsExpireALiveSession(t *testing.T) {
 	bubble(t, func(t *testing.T, e *zktest.Ensemble) {
 		a, w := connect(t, e, 0, 4*time.Second), connect(t, e, 2, 40*time.Second)
@@ -337,7 +342,7 @@ func TestSlowPingsExpireALiveSession(t *testing.T) {
 		time.Sleep(20 * time.Second)
 		select {
 		case <-gone:
-			t.Fatal("expired while pings were in time")
+			t.Fatal("the session expired although the follower's reports were not delayed")
 		default:
 		}
 		e.DelayLink(zktest.Link{From: 2, To: 0}, 9*time.Second)
@@ -352,7 +357,7 @@ func TestPausedLeaderIsReplacedAndSteps(t *testing.T) {
 		e.Pause(2)
 		time.Sleep(12 * time.Second)
 		if l := e.Leader(); l == 2 || l < 0 {
-			t.Fatalf("server %d leads", l)
+			t.Fatalf("server %d leads, want server 0 or 1", l)
 		}
 		for {
 			if _, err := b.Create("/new", nil, 0, open); err == nil {
@@ -363,13 +368,13 @@ func TestPausedLeaderIsReplacedAndSteps(t *testing.T) {
 		e.Resume(2)
 		time.Sleep(5 * time.Second)
 		if !e.Ready() {
-			t.Fatal("not ready")
+			t.Fatal("the ensemble is not ready")
 		}
 		for {
 			ok, _, err := a.Exists("/new")
 			if err == nil {
 				if !ok {
-					t.Error("write of the new leader is missing")
+					t.Error("the write of the new leader is missing")
 				}
 				return
 			}
@@ -389,12 +394,12 @@ func TestSessionSurvivesEveryServersRestart(t *testing.T) {
 			e.Start(i % 3)
 			time.Sleep(3 * time.Second)
 			if !e.Ready() {
-				t.Fatal("not ready")
+				t.Fatal("the ensemble is not ready")
 			}
 		}
 		ok, st, err := a.Exists("/e")
 		if !ok || err != nil || a.SessionID() != id || st.EphemeralOwner != id {
-			t.Errorf("%v %v %+v", ok, err, st)
+			t.Errorf("got %v, error %v, stat %+v; want the same session's node", ok, err, st)
 		}
 	})
 }
@@ -411,14 +416,14 @@ func TestServerThatIsBehindByMuchGetsASnapshot(t *testing.T) {
 		time.Sleep(time.Second)
 		d := dialRawTimeout(t, e, 0, 30000)
 		if n := d.count("/n"); n != 20_000 {
-			t.Errorf("%d children", n)
+			t.Errorf("got %d children, want 20000", n)
 		}
 		c.nc.Close()
 		d.nc.Close()
 	})
 }
 
-// A leader whose clock runs fast expires sessions before their time.
+// A leader whose clock runs fast expires sessions early.
 func TestFastClockExpiresEarly(t *testing.T) {
 	for _, c := range []struct {
 		rate   float64
@@ -434,7 +439,7 @@ func TestFastClockExpiresEarly(t *testing.T) {
 			start := time.Now()
 			<-gone
 			if d := time.Since(start); d < c.lo || d > c.hi+time.Millisecond {
-				t.Errorf("rate %v: expired after %v", c.rate, d)
+				t.Errorf("rate %v: expired after %v, want %v to %v", c.rate, d, c.lo, c.hi)
 			}
 		})
 	}
@@ -444,27 +449,27 @@ func TestWipedServerGetsEverythingAgain(t *testing.T) {
 	bubble(t, func(t *testing.T, e *zktest.Ensemble) {
 		c := connect(t, e, 2, 20*time.Second)
 		mustCreate(t, c, "/before", 0)
-		e.Wipe(0) // runs: nothing happens
+		e.Wipe(0) // the server runs, so nothing happens
 		e.Kill(0)
 		e.Wipe(0)
 		mustCreate(t, c, "/meanwhile", 0)
 		e.Start(0)
-		e.Kill(1) // now the wiped one is needed for a majority
+		e.Kill(1) // now the wiped server is needed for a majority
 		for !e.Ready() {
 			time.Sleep(100 * time.Millisecond)
 		}
 		there := connect(t, e, 0, 20*time.Second)
 		for _, path := range []string{"/before", "/meanwhile"} {
 			if ok, _, err := there.Exists(path); !ok || err != nil {
-				t.Errorf("%s at the wiped server: %t, %v", path, ok, err)
+				t.Errorf("%s at the wiped server: got %t, error %v; want true, nil", path, ok, err)
 			}
 		}
 		mustCreate(t, there, "/after", 0)
 	})
 }
 
-// Two of three that acknowledged a write forget it: it is lost, as it would be
-// in ZooKeeper.
+// Two of three servers that acknowledged a write are wiped. The write is lost,
+// and ZooKeeper would lose it too.
 func TestWipedMajorityLosesAcknowledgedWrites(t *testing.T) {
 	bubble(t, func(t *testing.T, e *zktest.Ensemble) {
 		c := connect(t, e, 2, 20*time.Second)
@@ -485,7 +490,7 @@ func TestWipedMajorityLosesAcknowledgedWrites(t *testing.T) {
 		kept, _, err1 := again.Exists("/kept")
 		lost, _, err2 := again.Exists("/lost")
 		if !kept || lost || err1 != nil || err2 != nil {
-			t.Errorf("kept %t (%v), lost %t (%v)", kept, err1, lost, err2)
+			t.Errorf("kept: %t (error %v), lost: %t (error %v); want true, false", kept, err1, lost, err2)
 		}
 	})
 }
@@ -495,7 +500,7 @@ func TestSequenceIsSet(t *testing.T) {
 		c := connect(t, e, 0, 20*time.Second)
 		mustCreate(t, c, "/q", 0)
 		if !e.SetSequence("/q", 1<<31-3) || e.SetSequence("/none", 1) {
-			t.Error("a path is found that is not there, or the other way round")
+			t.Error("SetSequence found /none, or did not find /q")
 		}
 		for _, want := range []string{"/q/n-2147483645", "/q/n-2147483646"} {
 			if got := mustCreate(t, c, "/q/n-", zk.FlagSequence); got != want {
@@ -505,7 +510,8 @@ func TestSequenceIsSet(t *testing.T) {
 	})
 }
 
-// A server that had not applied the node's creation yet counted from 0.
+// Regression: a server that had not yet applied the node's creation counted
+// from 0.
 func TestSequenceIsSetAtServersThatAreBehind(t *testing.T) {
 	for name, fall := range map[string]struct{ behind, again func(e *zktest.Ensemble) }{
 		"killed": {func(e *zktest.Ensemble) { e.Kill(0) }, func(e *zktest.Ensemble) { e.Start(0) }},
@@ -518,7 +524,7 @@ func TestSequenceIsSetAtServersThatAreBehind(t *testing.T) {
 				fall.behind(e)
 				c.create("/q", 0)
 				if !e.SetSequence("/q", 100) {
-					t.Error("not found")
+					t.Error("SetSequence did not find /q")
 				}
 				c.nc.Close()
 				fall.again(e)
@@ -526,11 +532,11 @@ func TestSequenceIsSetAtServersThatAreBehind(t *testing.T) {
 				e.ElectLeader(0)
 				time.Sleep(5 * time.Second)
 				if !e.Ready() || e.Leader() != 0 {
-					t.Fatalf("server %d leads", e.Leader())
+					t.Fatalf("server %d leads, want server 0", e.Leader())
 				}
 				d := connect(t, e, 0, 20*time.Second)
 				if got := mustCreate(t, d, "/q/n-", zk.FlagSequence); got != "/q/n-0000000100" {
-					t.Errorf("created %s", got)
+					t.Errorf("created %s, want /q/n-0000000100", got)
 				}
 			})
 		})

@@ -13,7 +13,7 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// faults breaks and heals an ensemble until stop is closed.
+// faults injects and heals faults until stop is closed.
 func faults(e *zktest.Ensemble, r *rand.Rand, stop <-chan struct{}) {
 	for {
 		select {
@@ -43,8 +43,8 @@ func faults(e *zktest.Ensemble, r *rand.Rand, stop <-chan struct{}) {
 	}
 }
 
-// takeTurns holds the lock again and again on one session, until an error or
-// stop. It polls, and returns how often it had the lock.
+// takeTurns acquires and releases the lock repeatedly on one session, until an
+// error or stop. It polls, and returns the number of grants.
 func takeTurns(e *zktest.Ensemble, server int, stop <-chan struct{}) (grants int) {
 	c, err := tryResume(e, server, wire.ConnectResponse{Password: make([]byte, 16)}, 6000)
 	if err != nil {
@@ -80,9 +80,10 @@ func takeTurns(e *zktest.Ensemble, server int, stop <-chan struct{}) (grants int
 	}
 }
 
-// Five clients take turns at a lock for a virtual hour of faults. They are not
-// go-zookeeper's: that one leaks goroutines blocked for ever in flushRequests
-// when faults close its connections often enough, and a bubble cannot end then.
+// Five clients take turns at a lock during a virtual hour of faults. They are
+// not clients of go-zookeeper, because that leaks goroutines that block forever
+// in flushRequests if faults close its connections often enough. Then a bubble
+// cannot end.
 func TestVirtualHourOfContention(t *testing.T) {
 	hours := 1.0
 	if testing.Short() {
@@ -115,7 +116,7 @@ func TestVirtualHourOfContention(t *testing.T) {
 	ratio := hours * float64(time.Hour) / float64(took)
 	t.Logf("%.1f virtual hours and %d grants in %v: %.0f times real time", hours, grants.Load(), took.Round(time.Millisecond), ratio)
 	if grants.Load() < int64(hours*1000) {
-		t.Errorf("only %d grants", grants.Load())
+		t.Errorf("got %d grants, want at least %d", grants.Load(), int64(hours*1000))
 	}
 }
 
@@ -128,7 +129,7 @@ func TestIdleHour(t *testing.T) {
 		}
 		time.Sleep(time.Hour)
 		if !e.Ready() {
-			t.Error("not ready")
+			t.Error("the ensemble is not ready after an idle hour")
 		}
 	})
 	took := time.Since(start)

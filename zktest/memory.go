@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// A memory is the client's end of a connection in memory. Writing never blocks.
+// A memory is the client's end of a connection in memory. A write never blocks.
 type memory struct {
 	*conn
 	once   sync.Once
@@ -68,7 +68,7 @@ func (m *memory) fail(op string, err error) error {
 	return &net.OpError{Op: op, Net: "memory", Source: m.LocalAddr(), Addr: m.RemoteAddr(), Err: err}
 }
 
-// Close closes the client's end; what was written before is still processed.
+// Close closes the client's end. The server still processes earlier writes.
 func (m *memory) Close() error {
 	m.once.Do(func() {
 		close(m.closed)
@@ -79,7 +79,7 @@ func (m *memory) Close() error {
 	return nil
 }
 
-// address is that of one end in memory.
+// An address is the address of one end of a connection in memory.
 type address string
 
 func (a address) Network() string { return "memory" }
@@ -96,7 +96,7 @@ func (m *memory) SetDeadline(t time.Time) error {
 func (m *memory) SetReadDeadline(t time.Time) error  { m.reads.set(t); return nil }
 func (m *memory) SetWriteDeadline(t time.Time) error { m.writes.set(t); return nil }
 
-// A deadline is a time after which a channel is closed.
+// A deadline has a channel that is closed when a given time has passed.
 type deadline struct{ *deadlineState }
 
 type deadlineState struct {
@@ -113,14 +113,14 @@ func (d deadline) passed() <-chan struct{} {
 	return d.late
 }
 
-// set moves the deadline; the zero time is none. Clients set one for each read
-// and write, so a timer that has not run out is used again.
+// set moves the deadline. The zero time means no deadline. Clients set a
+// deadline for each read and write, so set reuses a timer that has not fired.
 func (d deadline) set(t time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	stopped := d.timer != nil && d.timer.Stop()
 	if d.timer != nil && !stopped {
-		d.late = make(chan struct{}) // the old one is closed, or about to be
+		d.late = make(chan struct{}) // the old one is closed or is about to be
 	}
 	select {
 	case <-d.late:

@@ -12,53 +12,68 @@ import (
 	"github.com/zkcoord/zkcoord/zktest/internal/tree"
 )
 
-// Options describe an ensemble. The zero value is three servers in memory with
-// ZooKeeper's default settings, but for MaxClientConns.
+// Options describe an ensemble. The zero value means three servers in memory
+// with ZooKeeper's default settings, except for MaxClientConns.
 type Options struct {
 	Servers int    // 0 is 3; at most 254
-	Seed    uint64 // of session ids and of all that is drawn
+	Seed    uint64 // for session ids and all random choices
 
-	// Version is the release of ZooKeeper that the servers behave like: V38, V39,
-	// or one release such as "3.8.0". "" is V39.
+	// Version is the release of ZooKeeper whose behavior the servers have: V38,
+	// V39, or one release such as "3.8.0". "" is V39.
 	Version Version
 
 	TickTime          time.Duration // 0 is 2 s
-	SyncLimit         int           // ticks after which a silent peer is given up; 0 is 5
+	SyncLimit         int           // ticks of silence after which a peer is given up; 0 is 5
 	MinSessionTimeout time.Duration // 0 is 2 ticks
 	MaxSessionTimeout time.Duration // 0 is 20 ticks
 	ElectionTime      time.Duration // from the loss of a leader to the next one; 0 is 200 ms
-	Retransmission    time.Duration // first interval of TCP's retransmissions between servers, see [Ensemble.Mend]; 0 is 200 ms, negative is none
-	ExpirerPace       time.Duration // of every server, see [Ensemble.SetExpirerPace]; 0 is none
-	MaxClientConns    int           // of one client address to one server, ZooKeeper's maxClientCnxns, 60 there by default; 0 or less is no limit
-	MaxFrame          int           // largest request in bytes, jute.maxbuffer; 0 is 1 MiB less one byte
-	TTLNodes          bool          // zookeeper.extendedTypesEnabled: nodes with a time to live
-	NoResume          bool          // servers like ClickHouse Keeper: each connection gets a new session, numbered from 1 and without a password
-	Superuser         string        // "super:password", who passes all ACLs; "" is nobody
+	// TCP's first retransmission interval between servers, see [Ensemble.Mend];
+	// 0 is 200 ms, negative is none.
+	Retransmission time.Duration
+	ExpirerPace    time.Duration // of every server, see [Ensemble.SetExpirerPace]; 0 is none
+	// Connections of one client address to one server (ZooKeeper's
+	// maxClientCnxns, there 60 by default); 0 or less is no limit.
+	MaxClientConns int
+	// Largest request in bytes (jute.maxbuffer); 0 is 1 MiB less one byte.
+	MaxFrame int
+	// Allow nodes with a time to live (zookeeper.extendedTypesEnabled).
+	TTLNodes bool
+	// Behave like ClickHouse Keeper: each connection gets a new session,
+	// numbered from 1 and without a password.
+	NoResume  bool
+	Superuser string // "super:password" of the user that passes all ACLs; "" is none
+
+	// KeepLog makes the servers keep their whole transaction logs, for [Ensemble.WriteLog].
+	// Otherwise a server drops the start of a long one.
+	KeepLog bool
 
 	// TCP makes the servers listen on loopback, each on a free port, or on
-	// Listen where it is set. Otherwise they are reached by DialContext only.
+	// Listen if that is set. Otherwise they can be reached only with
+	// DialContext.
 	TCP    bool
 	Listen []string // host:port for each server; implies TCP
 
 	// Step makes every message wait for [Ensemble.Step].
 	Step bool
 
-	// Trace is told of what happens, a line each. The same seed gives the same
-	// bytes in Step. It is written to under a lock and must not block.
+	// Trace receives one line for each event. With Step, the same seed gives
+	// the same bytes. The ensemble writes to it under a lock, so it must not
+	// block.
 	Trace io.Writer
 }
 
-// A Version names a line of ZooKeeper's releases, which stands for its newest
-// release, or one release, "3.9.3". The package comment lists what differs.
+// A Version names a release of ZooKeeper such as "3.9.3", or a line of releases
+// such as "3.9", which means the newest release of the line. The package
+// comment lists the differences.
 type Version string
 
-// The lines that zktest knows.
+// The lines of releases that zktest supports.
 const (
 	V38 Version = "3.8" // as in 3.8.6
 	V39 Version = "3.9" // as in 3.9.6
 )
 
-// release returns the release that a version stands for.
+// release returns the release that a version means.
 func (v Version) release() string {
 	if newest, ok := tree.Newest[string(v)]; ok {
 		return newest
@@ -66,10 +81,11 @@ func (v Version) release() string {
 	return string(v)
 }
 
-// longest is the longest session timeout that the protocol has, in milliseconds of 32 bits.
+// longest is the longest session timeout that the protocol can express: 2^31-1
+// milliseconds.
 const longest = math.MaxInt32 * time.Millisecond
 
-// config checks the options and turns them into those of the model.
+// config checks the options and converts them to those of the model.
 func (o *Options) config() (quorum.Config, error) {
 	if len(o.Listen) > 0 {
 		o.TCP = true
@@ -85,23 +101,23 @@ func (o *Options) config() (quorum.Config, error) {
 	def(&o.MaxFrame, wire.DefaultMaxFrame)
 	switch {
 	case o.Servers < 1 || o.Servers > 254: // session ids of server 255 would be those of nodes with a time to live
-		return quorum.Config{}, fmt.Errorf("zktest: %d servers: must be 1 to 254", o.Servers)
+		return quorum.Config{}, fmt.Errorf("zktest: number of servers is %d: must be 1 to 254", o.Servers)
 	case len(o.Listen) > 0 && len(o.Listen) != o.Servers:
-		return quorum.Config{}, fmt.Errorf("zktest: %d addresses for %d servers", len(o.Listen), o.Servers)
+		return quorum.Config{}, fmt.Errorf("zktest: %d listen addresses for %d servers: need one for each server", len(o.Listen), o.Servers)
 	case o.TickTime < 2*time.Millisecond || o.TickTime > longest/20:
-		return quorum.Config{}, fmt.Errorf("zktest: tick time %v: must be 2ms to %v", o.TickTime, longest/20)
+		return quorum.Config{}, fmt.Errorf("zktest: tick time is %v: must be 2ms to %v", o.TickTime, longest/20)
 	case o.MinSessionTimeout < 0, o.MaxSessionTimeout < o.MinSessionTimeout, o.MaxSessionTimeout > longest:
-		return quorum.Config{}, fmt.Errorf("zktest: session timeouts from %v to %v: must be 0 to %v", o.MinSessionTimeout, o.MaxSessionTimeout, longest)
+		return quorum.Config{}, fmt.Errorf("zktest: session timeouts are %v to %v: must be ordered, and from 0 to %v", o.MinSessionTimeout, o.MaxSessionTimeout, longest)
 	case o.SyncLimit < 1 || o.SyncLimit > math.MaxInt16:
-		return quorum.Config{}, fmt.Errorf("zktest: sync limit %d: must be 1 to %d", o.SyncLimit, math.MaxInt16)
+		return quorum.Config{}, fmt.Errorf("zktest: sync limit is %d: must be 1 to %d", o.SyncLimit, math.MaxInt16)
 	case o.ElectionTime < 0 || o.ElectionTime > longest:
-		return quorum.Config{}, fmt.Errorf("zktest: election time %v: must be 0 to %v", o.ElectionTime, longest)
+		return quorum.Config{}, fmt.Errorf("zktest: election time is %v: must be 0 to %v", o.ElectionTime, longest)
 	case o.MaxFrame < 0:
-		return quorum.Config{}, fmt.Errorf("zktest: largest request of %d bytes is negative", o.MaxFrame)
+		return quorum.Config{}, fmt.Errorf("zktest: MaxFrame is %d bytes: must not be negative", o.MaxFrame)
 	case o.ExpirerPace < 0 || o.ExpirerPace > longest:
-		return quorum.Config{}, fmt.Errorf("zktest: expirer pace %v: must be 0 to %v", o.ExpirerPace, longest)
+		return quorum.Config{}, fmt.Errorf("zktest: expirer pace is %v: must be 0 to %v", o.ExpirerPace, longest)
 	case o.Step && o.TCP:
-		return quorum.Config{}, fmt.Errorf("zktest: Step is not possible over TCP")
+		return quorum.Config{}, fmt.Errorf("zktest: options Step and TCP (or Listen) exclude each other: step only servers in memory")
 	}
 	rules, err := tree.RulesOf(o.Version.release())
 	if err != nil {
@@ -112,7 +128,7 @@ func (o *Options) config() (quorum.Config, error) {
 		Servers: o.Servers, Tick: o.TickTime, SyncLimit: o.SyncLimit,
 		MinSession: o.MinSessionTimeout, MaxSession: o.MaxSessionTimeout,
 		ElectionTime: o.ElectionTime, Retransmit: max(0, o.Retransmission), Pace: o.ExpirerPace,
-		MaxConns: max(0, o.MaxClientConns), TTL: o.TTLNodes,
+		MaxConns: max(0, o.MaxClientConns), TTL: o.TTLNodes, KeepLog: o.KeepLog,
 		Rand: rand.New(rand.NewPCG(o.Seed, 0)), Manual: o.Step,
 	}
 	if o.Superuser != "" {
@@ -121,7 +137,7 @@ func (o *Options) config() (quorum.Config, error) {
 	return cfg, nil
 }
 
-// def sets a field that was left out.
+// def sets a field that has its zero value.
 func def[T comparable](field *T, value T) {
 	var zero T
 	if *field == zero {

@@ -19,9 +19,9 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-var replays = flag.Int("replays", 10, "runs of one seed with five sessions")
+var replays = flag.Int("replays", 10, "number of runs of one seed with five sessions")
 
-// A diary is what one client was told, and when.
+// A diary records everything that one client received, with times.
 type diary struct {
 	client int
 	start  time.Time
@@ -33,11 +33,11 @@ func (d *diary) write(format string, args ...any) {
 	d.lines = append(d.lines, line)
 }
 
-// replayed is one run of five clients that each watch six nodes, and create and
-// delete them, while servers fail: all that went over connections and between
-// servers, and what the clients were told. They do one thing at a time: which
-// of two goroutines of a client comes first is for no seed to say, and when a
-// session is lost there are two.
+// replayed runs five clients. Each watches six nodes, and creates and deletes
+// them, while servers fail. It returns everything that was sent over
+// connections and between servers, and everything that the clients received.
+// The clients do one thing at a time, because the seed does not decide which of
+// two goroutines of a client runs first. When a session is lost, there are two.
 func replayed(t *testing.T, seed uint64) []byte {
 	var trace bytes.Buffer
 	diaries := make([]diary, 5)
@@ -66,12 +66,12 @@ func replayed(t *testing.T, seed uint64) []byte {
 	return trace.Bytes()
 }
 
-// live is a client, in one session after another.
+// live runs one client, in one session after another.
 func live(ctx context.Context, e *zktest.Ensemble, seed uint64, d *diary) {
 	r := rand.New(rand.NewPCG(seed, uint64(d.client)))
 	time.Sleep(time.Duration(d.client) * 7 * time.Millisecond)
 	opts := session.Options{
-		NoIdleLease: true, // syncs come by the clock, beside what the program does
+		NoIdleLease: true, // syncs are sent at fixed times, concurrently with the program
 		Servers:     e.Servers(), Dial: e.DialContext, Timeout: 6 * time.Second,
 		Rand: &lockedReader{r: rand.NewChaCha8([32]byte{byte(seed), byte(d.client)})},
 	}
@@ -100,7 +100,7 @@ func live(ctx context.Context, e *zktest.Ensemble, seed uint64, d *diary) {
 	})
 }
 
-// look watches path again if its watch has fired, or there is none.
+// look sets a watch on path if there is none, or if w has fired.
 func look(ctx context.Context, s *session.Session, path string, w *session.Watch, d *diary) *session.Watch {
 	if w != nil {
 		select {
@@ -138,7 +138,7 @@ func sleep(ctx context.Context, d time.Duration) {
 	}
 }
 
-// breakServers takes half a minute, and no session.
+// breakServers injects faults for half a minute. No session is lost.
 func breakServers(e *zktest.Ensemble) {
 	time.Sleep(time.Second)
 	e.Lag(1, 5*time.Millisecond)
@@ -162,7 +162,7 @@ func TestSameSeedGivesTheSameRunOfSessions(t *testing.T) {
 	want := replayed(t, 1)
 	for _, part := range []string{"leads epoch 3", "setWatches", "EventNodeDeleted", "own node"} {
 		if !bytes.Contains(want, []byte(part)) {
-			t.Errorf("no %q in the trace", part)
+			t.Errorf("trace does not contain %q", part)
 		}
 	}
 	for i := range *replays - 1 {
@@ -171,7 +171,7 @@ func TestSameSeedGivesTheSameRunOfSessions(t *testing.T) {
 		}
 	}
 	if bytes.Equal(replayed(t, 2), want) {
-		t.Error("another seed gives the same trace")
+		t.Error("seed 2 gave the same trace as seed 1")
 	}
 	t.Logf("%d runs of %d bytes, %d lines", *replays, len(want), bytes.Count(want, []byte("\n")))
 }

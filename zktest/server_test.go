@@ -32,7 +32,8 @@ func dialPlain(t *testing.T, e *zktest.Ensemble, server int) net.Conn {
 	return nc
 }
 
-// Bad bytes close the connection that they came on; others do not notice.
+// Bad bytes close the connection that they were sent on. Other connections are
+// not affected.
 func TestBadBytesCloseTheirConnectionOnly(t *testing.T) {
 	connectFrame := wire.AppendFrame(nil, &wire.ConnectRequest{Timeout: 10000, Password: make([]byte, 16)})
 	cases := map[string][]byte{
@@ -57,7 +58,7 @@ func TestBadBytesCloseTheirConnectionOnly(t *testing.T) {
 			nc.Write(b)
 			nc.SetReadDeadline(time.Now().Add(5 * time.Second))
 			if _, err := io.Copy(io.Discard, nc); err != nil {
-				t.Errorf("%s: connection was not closed: %v", name, err)
+				t.Errorf("%s: the connection was not closed: %v", name, err)
 			}
 			good.create(fmt.Sprintf("/%x", name), 0)
 		}
@@ -83,14 +84,14 @@ func TestBadBytesCloseTheirConnectionOnly(t *testing.T) {
 }
 
 // A request that can be framed but not decoded is answered with a marshalling
-// error, and the connection goes on.
+// error, and the connection stays open.
 func TestUndecodableRequestIsAnswered(t *testing.T) {
 	both(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
 		c := dialRaw(t, e, 0)
 		defer c.nc.Close()
 		for _, op := range []wire.Op{wire.OpCreate, wire.OpGetData, wire.OpMulti, wire.OpSetWatches, wire.OpDelete} {
 			if h := c.call(op, &wire.Int32{Value: 1000}); h.Err != wire.MarshallingError {
-				t.Errorf("%v: %v", op, h.Err)
+				t.Errorf("%v: got code %v, want MarshallingError", op, h.Err)
 			}
 		}
 		c.create("/ok", 0)
@@ -120,40 +121,42 @@ func TestFourLetterWords(t *testing.T) {
 			"srst": "Server stats reset.", "crst": "Connection stats reset.",
 		} {
 			if got := word(t, e, 0, w); !strings.Contains(got, want) {
-				t.Errorf("%s: %q, want %q", w, got, want)
+				t.Errorf("%s: got %q, want it to contain %q", w, got, want)
 			}
 		}
 		if got := word(t, e, 2, "srvr"); !strings.Contains(got, "Mode: leader") {
-			t.Errorf("leader: %q", got)
+			t.Errorf("srvr at the leader: got %q, want Mode: leader", got)
 		}
 		e.Kill(0)
 		e.Kill(1)
 		e.Start(1)
 		e.ElectLeader(2)
 		if got := word(t, e, 1, "srvr"); !strings.Contains(got, "not currently serving") {
-			t.Errorf("without a quorum: %q", got)
+			t.Errorf("srvr without a quorum: got %q, want not currently serving", got)
 		}
 	})
 }
 
-// go-zookeeper's FLWSrvr cannot parse the date of any server since 3.6.
+// go-zookeeper's FLWSrvr cannot parse the date of any server since 3.6, so it
+// is not tested.
 func TestFourLetterWordsOfGoZookeeper(t *testing.T) {
 	e := zktest.Start(t, zktest.Options{TCP: true})
 	for _, ok := range zk.FLWRuok(e.Servers(), time.Second) {
 		if !ok {
-			t.Error("not ok")
+			t.Error("FLWRuok returned false, want true")
 		}
 	}
 	c := connect(t, e, 0, 10*time.Second)
-	// Not ok: it trips over the line of its own connection, as everywhere.
+	// FLWCons reports an error because it cannot parse the line of its own
+	// connection. The same happens with real servers.
 	cons, _ := zk.FLWCons(e.Servers()[:1], time.Second)
 	if len(cons) != 1 || len(cons[0].Clients) != 1 || cons[0].Clients[0].SessionID != c.SessionID() {
-		t.Errorf("%+v", cons)
+		t.Errorf("FLWCons returned %+v, want one server with one client", cons)
 	}
 }
 
-// A session goes on at another server with its ephemerals, and its old
-// connection's requests are refused.
+// A session continues at another server with its ephemeral nodes. Requests on
+// its old connection are refused.
 func TestSessionMovesToAnotherServer(t *testing.T) {
 	bubble(t, func(t *testing.T, e *zktest.Ensemble) {
 		for from := range 3 {
@@ -163,14 +166,14 @@ func TestSessionMovesToAnotherServer(t *testing.T) {
 				a.create(path, wire.ModeEphemeral)
 				b, rsp := resume(t, e, to, a.session, 0)
 				if rsp.SessionID != a.session.SessionID || rsp.Timeout != 30000 {
-					t.Fatalf("resumed %+v", rsp)
+					t.Fatalf("resumed %+v, want the same session with timeout 30000", rsp)
 				}
 				var st wire.Stat
 				if h := b.call(wire.OpExists, &wire.PathWatch{Path: path}, &st); h.Err != wire.OK || st.EphemeralOwner != rsp.SessionID {
-					t.Errorf("%v %+v", h.Err, st)
+					t.Errorf("ephemeral node after the move: got code %v, stat %+v; want OK, owned by the session", h.Err, st)
 				}
 				if h := a.call(wire.OpSetData, &wire.SetDataRequest{Path: path, Version: -1}); h.Err != wire.ConnectionLoss {
-					t.Errorf("from %d to %d: write on the old connection: %v", from, to, h.Err)
+					t.Errorf("from %d to %d: write on the old connection: got code %v, want ConnectionLoss", from, to, h.Err)
 				}
 				a.nc.Close()
 				b.nc.Close()
@@ -187,13 +190,13 @@ func TestSessionIsNotResumed(t *testing.T) {
 			wrong := a.session
 			wrong.Password = make([]byte, 16)
 			if _, rsp := resume(t, e, server, wrong, 0); rsp.Timeout != 0 || rsp.SessionID != 0 {
-				t.Errorf("wrong password: %+v", rsp)
+				t.Errorf("wrong password: got %+v, want no session", rsp)
 			}
 		}
 		e.Expire(a.session.SessionID)
 		for server := range 3 {
 			if _, rsp := resume(t, e, server, a.session, 0); rsp.Timeout != 0 || rsp.SessionID != 0 {
-				t.Errorf("expired: %+v", rsp)
+				t.Errorf("expired session: got %+v, want no session", rsp)
 			}
 		}
 		b := dialRaw(t, e, 1)
@@ -201,7 +204,7 @@ func TestSessionIsNotResumed(t *testing.T) {
 		nc := dialPlain(t, e, 2)
 		nc.Write(wire.AppendFrame(nil, &wire.ConnectRequest{LastZxidSeen: 1 << 60, Timeout: 4000, Password: make([]byte, 16)}))
 		if n, err := nc.Read(make([]byte, 1)); n != 0 || err != io.EOF {
-			t.Errorf("client from the future: %d %v", n, err)
+			t.Errorf("client with a zxid from the future: read %d bytes, error %v; want 0, EOF", n, err)
 		}
 	})
 }
@@ -211,7 +214,7 @@ func TestTimeoutIsNegotiated(t *testing.T) {
 		for asked, want := range map[int32]int32{1: 4000, 4000: 4000, 9999: 9999, 1 << 30: 40000, -5: 4000} {
 			c := dialRawTimeout(t, e, 0, asked)
 			if c.session.Timeout != want {
-				t.Errorf("asked for %d, got %d", asked, c.session.Timeout)
+				t.Errorf("timeout %d was requested: got %d, want %d", asked, c.session.Timeout, want)
 			}
 			c.nc.Close()
 		}
@@ -231,47 +234,47 @@ func TestACL(t *testing.T) {
 			t.Fatal(err)
 		}
 		if _, err := b.Create("/auth2", nil, 0, zk.AuthACL(zk.PermAll)); err != zk.ErrInvalidACL {
-			t.Errorf("auth without auth: %v", err)
+			t.Errorf("create with scheme auth, without authentication: got %v, want ErrInvalidACL", err)
 		}
 		if _, err := b.Create("/n", nil, 0, nil); err != zk.ErrInvalidACL {
-			t.Errorf("no acl: %v", err)
+			t.Errorf("create without ACL: got %v, want ErrInvalidACL", err)
 		}
 		b.Sync("/")
 		if _, _, err := b.Get("/d"); err != zk.ErrNoAuth {
-			t.Errorf("get: %v", err)
+			t.Errorf("get: got %v, want ErrNoAuth", err)
 		}
 		if _, err := b.Set("/d", nil, -1); err != zk.ErrNoAuth {
-			t.Errorf("set: %v", err)
+			t.Errorf("set: got %v, want ErrNoAuth", err)
 		}
 		if _, err := b.Create("/d/x", nil, 0, open); err != zk.ErrNoAuth {
-			t.Errorf("create: %v", err)
+			t.Errorf("create: got %v, want ErrNoAuth", err)
 		}
 		if _, _, err := a.Get("/d"); err != nil {
-			t.Errorf("own get: %v", err)
+			t.Errorf("get by the owner: got %v, want nil", err)
 		}
 		acl, _, err := a.GetACL("/auth")
 		if err != nil || len(acl) != 1 || acl[0].Scheme != "digest" || !strings.HasPrefix(acl[0].ID, "u:") {
-			t.Errorf("acl %v %v", acl, err)
+			t.Errorf("got ACL %v, error %v; want one digest entry of u", acl, err)
 		}
 		if _, err := a.SetACL("/d", []zk.ACL{{Perms: zk.PermRead, Scheme: "ip", ID: "127.0.0.0/8"}}, 0); err != nil {
 			t.Fatal(err)
 		}
 		b.Sync("/")
 		if _, _, err := b.Get("/d"); err != nil {
-			t.Errorf("get by address: %v", err)
+			t.Errorf("get from an allowed address: got %v, want nil", err)
 		}
 		if _, err := a.Set("/d", nil, -1); err != zk.ErrNoAuth {
-			t.Errorf("set after set of acl: %v", err)
+			t.Errorf("set after setACL: got %v, want ErrNoAuth", err)
 		}
 		b.AddAuth("digest", []byte("super:secret"))
 		if _, err := b.Set("/d", nil, -1); err != nil {
-			t.Errorf("superuser: %v", err)
+			t.Errorf("set by the superuser: got %v, want nil", err)
 		}
 	})
 }
 
-// Watches that a client had are told of what it has missed when it sets them
-// again on another connection.
+// A client that sets its watches again on another connection receives the
+// events that it has missed.
 func TestWatchesSurviveAReconnect(t *testing.T) {
 	bubble(t, func(t *testing.T, e *zktest.Ensemble) {
 		a, b := connect(t, e, 0, 20*time.Second), connect(t, e, 2, 20*time.Second)
@@ -293,12 +296,12 @@ func TestWatchesSurviveAReconnect(t *testing.T) {
 			data: zk.EventNodeDataChanged, kids: zk.EventNodeChildrenChanged, gone: zk.EventNodeDeleted, born: zk.EventNodeCreated,
 		} {
 			if ev := <-ch; ev.Type != want {
-				t.Errorf("%+v, want %v", ev, want)
+				t.Errorf("got %+v, want type %v", ev, want)
 			}
 		}
 		b.Set("/same", nil, -1)
 		if ev := <-same; ev.Type != zk.EventNodeDataChanged {
-			t.Errorf("%+v", ev)
+			t.Errorf("got %+v, want type NodeDataChanged", ev)
 		}
 	})
 }
@@ -322,14 +325,14 @@ func TestPersistentRecursiveWatch(t *testing.T) {
 			{Type: wire.EventDataChanged, State: 3, Path: "/r/x"}, {Type: wire.EventDeleted, State: 3, Path: "/r/x/y"},
 		} {
 			if got := a.event(); got != want {
-				t.Errorf("%+v, want %+v", got, want)
+				t.Errorf("got %+v, want %+v", got, want)
 			}
 		}
 		if h := a.call(wire.OpRemoveWatches, &wire.WatchesRequest{Path: "/r", Type: wire.WatcherAny}); h.Err != wire.OK {
-			t.Error(h.Err)
+			t.Errorf("first removeWatches: got %v, want OK", h.Err)
 		}
 		if h := a.call(wire.OpRemoveWatches, &wire.WatchesRequest{Path: "/r", Type: wire.WatcherAny}); h.Err != wire.NoWatcher {
-			t.Error(h.Err)
+			t.Errorf("second removeWatches: got %v, want NoWatcher", h.Err)
 		}
 	})
 }
@@ -352,11 +355,11 @@ func TestContainersAndTTLNodesGo(t *testing.T) {
 		}
 		time.Sleep(61 * time.Second)
 		if exists("/used") || !exists("/new") || !exists("/ttl") {
-			t.Error("after a minute", exists("/used"), exists("/new"), exists("/ttl"))
+			t.Errorf("after one minute: /used %v, /new %v, /ttl %v; want false, true, true", exists("/used"), exists("/new"), exists("/ttl"))
 		}
 		time.Sleep(60 * time.Second)
 		if exists("/ttl") || !exists("/new") {
-			t.Error("after two minutes", exists("/ttl"), exists("/new"))
+			t.Errorf("after two minutes: /ttl %v, /new %v; want false, true", exists("/ttl"), exists("/new"))
 		}
 	})
 }
@@ -368,11 +371,11 @@ func TestConnectionsOfOneAddressAreLimited(t *testing.T) {
 			dialPlain(t, e, 0)
 		}
 		if nc, err := e.DialContext(t.Context(), "tcp", e.Servers()[0]); err == nil {
-			t.Error("a 61st connection")
+			t.Error("the 61st connection was accepted, want it refused")
 			nc.Close()
 		}
 		dialPlain(t, e, 1)
-		time.Sleep(21 * time.Second) // connections without a session are closed
+		time.Sleep(21 * time.Second) // the server closes connections without a session
 		dialPlain(t, e, 0)
 	})
 }
@@ -394,19 +397,19 @@ func TestThousandSessions(t *testing.T) {
 			}
 		}
 		if kids, _, _ := w.Children("/"); len(kids) != 1001 {
-			t.Errorf("%d children while all ping", len(kids))
+			t.Errorf("got %d children while all clients ping, want 1001", len(kids))
 		}
 		for _, c := range clients {
 			c.nc.Close()
 		}
 		time.Sleep(9 * time.Second)
 		if kids, _, _ := w.Children("/"); len(kids) != 1 {
-			t.Errorf("%d children after all are gone", len(kids))
+			t.Errorf("got %d children after all sessions expired, want 1", len(kids))
 		}
 	})
 }
 
-// Close returns though a client does not read what it is sent.
+// Close returns even if a client does not read.
 func TestCloseDoesNotWaitForADeafClient(t *testing.T) {
 	e := zktest.Start(t, zktest.Options{TCP: true})
 	c := dialRaw(t, e, 0)
@@ -423,13 +426,13 @@ func TestCloseDoesNotWaitForADeafClient(t *testing.T) {
 	e.Close()
 	e.Close()
 	if d := time.Since(start); d > 5*time.Second {
-		t.Errorf("closed after %v", d)
+		t.Errorf("Close took %v, want at most 5s", d)
 	}
 	if _, err := e.DialContext(t.Context(), "tcp", e.Servers()[0]); err == nil {
-		t.Error("dialed a closed ensemble")
+		t.Error("DialContext to a closed ensemble returned no error")
 	}
 	if err := e.Expire(1); err != zktest.ErrClosed {
-		t.Error(err)
+		t.Errorf("Expire on a closed ensemble: got %v, want ErrClosed", err)
 	}
 }
 
@@ -441,7 +444,7 @@ func TestMemoryConnKeepsDeadlines(t *testing.T) {
 			nc.SetReadDeadline(start.Add(d))
 			_, err := nc.Read(make([]byte, 1))
 			if ne, ok := err.(net.Error); !ok || !ne.Timeout() || time.Since(start) != max(d, 0) {
-				t.Errorf("%v: %v after %v", d, err, time.Since(start))
+				t.Errorf("deadline in %v: got %v after %v, want a timeout at the deadline", d, err, time.Since(start))
 			}
 		}
 		nc.SetDeadline(time.Time{})
@@ -460,7 +463,7 @@ func TestMemoryConnKeepsDeadlines(t *testing.T) {
 		nc.Close()
 		wg.Wait()
 		if _, err := nc.Write([]byte{1}); err == nil {
-			t.Error("wrote after Close")
+			t.Error("write after Close returned no error")
 		}
 	})
 }
@@ -473,13 +476,14 @@ func TestOptionsAreChecked(t *testing.T) {
 		{MaxSessionTimeout: math.MaxInt64}, {ElectionTime: math.MaxInt64},
 	} {
 		if e, err := zktest.New(o); err == nil {
-			t.Errorf("%+v: no error", o)
+			t.Errorf("%+v: got no error, want one", o)
 			e.Close()
 		}
 	}
 }
 
-// With one more, ephemerals of the last one's sessions had no owner.
+// Regression: with one server more, the ephemeral nodes of sessions at the last
+// server had no owner.
 func TestLastOfTheMostServersHasEphemerals(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := zktest.Start(t, zktest.Options{Servers: most})
@@ -488,7 +492,7 @@ func TestLastOfTheMostServersHasEphemerals(t *testing.T) {
 		c.create("/e", wire.ModeEphemeral)
 		var st wire.Stat
 		if c.call(wire.OpExists, &wire.PathWatch{Path: "/e"}, &st); st.EphemeralOwner != c.session.SessionID {
-			t.Errorf("owner %x, session %x", st.EphemeralOwner, c.session.SessionID)
+			t.Errorf("got owner %x, want session %x", st.EphemeralOwner, c.session.SessionID)
 		}
 	})
 }
@@ -507,14 +511,15 @@ func TestEnsemblesOfAnySize(t *testing.T) {
 			}
 			time.Sleep(20 * time.Second)
 			if ok, _, err := c.Exists("/x"); !ok || err != nil {
-				t.Errorf("%d servers: %v %v", n, ok, err)
+				t.Errorf("%d servers: got %v, error %v; want true, nil", n, ok, err)
 			}
 		})
 	}
 }
 
-// With ZooKeeper's limit of 60 connections of one address to each of three servers,
-// the 181st session of a test waited for ever. There is no limit by default.
+// Regression: ZooKeeper limits connections of one address to 60 for each
+// server. With three servers, the 181st session of a test waited forever. There
+// is no limit by default.
 func TestConnectionsAreUnlimitedByDefault(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := zktest.Start(t, zktest.Options{})
@@ -523,7 +528,7 @@ func TestConnectionsAreUnlimitedByDefault(t *testing.T) {
 		for n := range 200 {
 			s, err := session.Open(ctx, session.Options{Servers: e.Servers(), Dial: e.DialContext})
 			if err != nil {
-				t.Fatalf("session %d: %v", n+1, err)
+				t.Fatalf("session %d: got error %v, want nil", n+1, err)
 			}
 			defer s.Close()
 		}

@@ -10,17 +10,17 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// A stepper holds all messages back and lets one pass at a time, in an order
+// A stepper holds back all messages and delivers one at a time, in an order
 // drawn from the seed.
 type stepper struct {
 	e        *Ensemble
 	rand     *rand.Rand
-	gates    []*gate // of open connections, in the order of their ids
+	gates    []*gate // of open connections, by their ids
 	activity chan struct{}
 }
 
 // A gate holds the messages of one connection, in both directions. A nil frame
-// is the end of a direction.
+// marks the end of a direction.
 type gate struct {
 	c       *conn
 	in, out [][]byte
@@ -41,7 +41,8 @@ func (g *gate) Send(frame []byte) { g.out = append(g.out, append([]byte{}, frame
 // Close implements quorum.Sink.
 func (g *gate) Close() { g.out = append(g.out, nil) }
 
-// releaseAll lets what is for clients pass, at the end.
+// releaseAll delivers the remaining messages to clients when the ensemble
+// closes.
 func (s *stepper) releaseAll() {
 	for _, g := range s.gates {
 		for len(g.out) > 0 {
@@ -51,7 +52,7 @@ func (s *stepper) releaseAll() {
 	s.gates = nil
 }
 
-// deliver lets the first message pass to the client.
+// deliver delivers the first message for the client.
 func (g *gate) deliver() {
 	frame := g.out[0]
 	g.out = g.out[1:]
@@ -62,7 +63,7 @@ func (g *gate) deliver() {
 	g.c.Send(frame)
 }
 
-// accept lets the first message pass to the server.
+// accept delivers the first message for the server.
 func (g *gate) accept() {
 	frame := g.in[0]
 	g.in = g.in[1:]
@@ -75,7 +76,7 @@ func (g *gate) accept() {
 	g.c.q.Receive(frame)
 }
 
-// step lets one message pass, if there is one.
+// step delivers one message, if there is one, and reports whether there was.
 func (s *stepper) step() bool {
 	var choices []func()
 	for _, g := range s.gates {
@@ -112,7 +113,7 @@ func (s *stepper) step() bool {
 	return true
 }
 
-// describe is a client's message in a trace.
+// describe returns a client's message as text for the trace.
 func describe(frame []byte) string {
 	h, body, err := wire.CutRequest(frame)
 	switch {
@@ -126,23 +127,23 @@ func describe(frame []byte) string {
 	return h.Op.String() + " " + wire.FirstPath(h.Op, body)
 }
 
-// Step lets one message pass, between a client and a server or between two
-// servers, which is drawn from the seed among all that are under way; messages
-// of one link or connection keep their order. It returns false where there is
-// none. It panics unless Options.Step is set.
+// Step delivers one message between a client and a server, or between two
+// servers. The message is drawn from the seed among all that are in transit;
+// messages of one link or connection keep their order. Step returns false if no
+// message is in transit. It panics unless Options.Step is set.
 func (e *Ensemble) Step() bool {
 	if e.stepper == nil {
-		panic("zktest: Step without Options.Step")
+		panic("zktest: Step needs Options.Step")
 	}
 	stepped := false
 	e.act(func() { stepped = e.stepper.step() })
 	return stepped
 }
 
-// Drive steps until done is closed. It has to run in a synctest bubble, in
-// which it lets everybody come to rest before each step. A message takes from
-// one to a hundred microseconds of virtual time, so that the timers of clients
-// do not run out at one instant.
+// Drive calls Step until done is closed. It must run in a synctest bubble.
+// Before each step it waits until all goroutines of the bubble are blocked. A
+// message takes from 1 to 100 microseconds of virtual time, so that the timers
+// of clients do not all fire at the same instant.
 func (e *Ensemble) Drive(done <-chan struct{}) {
 	for {
 		synctest.Wait()

@@ -16,12 +16,12 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// contend runs five clients of go-zookeeper that take one lock in turns, while
-// servers fail, message by message, and returns the trace.
+// contend runs five clients of go-zookeeper that take turns at one lock while
+// servers fail, message by message. It returns the trace.
 func contend(t *testing.T, seed uint64) []byte {
 	var trace bytes.Buffer
 	t.Run("", func(t *testing.T) {
-		cryptotest.SetGlobalRandom(t, seed) // the GUIDs of go-zookeeper's lock
+		cryptotest.SetGlobalRandom(t, seed) // used for the GUIDs of go-zookeeper's lock
 		synctest.Test(t, func(t *testing.T) {
 			e := zktest.Start(t, zktest.Options{Seed: seed, Step: true, Trace: &trace})
 			stop := make(chan struct{})
@@ -30,9 +30,11 @@ func contend(t *testing.T, seed uint64) []byte {
 			grants := make([]int, 5)
 			for i := range 5 {
 				clients.Go(func() {
-					time.Sleep(time.Duration(i) * time.Millisecond) // dial in this order
-					// What happens to all of them at one instant they answer one after
-					// the other: connections are numbered as they are dialed.
+					// The clients dial in this order.
+					time.Sleep(time.Duration(i) * time.Millisecond)
+					// An event that all clients receive at the same instant
+					// makes each of them dial. They dial one after another,
+					// because connections are numbered in the order of dialing.
 					dial := func(network, address string, timeout time.Duration) (net.Conn, error) {
 						time.Sleep(time.Duration(i) * 1001 * time.Nanosecond)
 						return e.Dialer(network, address, timeout)
@@ -43,16 +45,18 @@ func contend(t *testing.T, seed uint64) []byte {
 						t.Error(err)
 						return
 					}
-					// An error in zk.Lock can leave its node behind, for which
-					// all wait then: closing ends that.
+					// After an error, zk.Lock can leave its node behind, and
+					// then all clients wait for it. Closing the connection ends
+					// this.
 					over := time.AfterFunc(time.Minute, conn.Close)
 					defer over.Stop()
 					defer conn.Close()
 					for range 4 {
 						l := zk.NewLock(conn, "/lock", open)
 						if l.Lock() != nil {
-							// Not the second after which go-zookeeper dials: whether
-							// that or Close comes first would be left to chance.
+							// The pause is not one second, because go-zookeeper
+							// dials after one second. Then chance would decide
+							// whether that or Close comes first.
 							time.Sleep(1100 * time.Millisecond)
 							continue
 						}
@@ -86,7 +90,7 @@ func TestSameSeedGivesTheSameTrace(t *testing.T) {
 	}
 	want := contend(t, 1)
 	if !bytes.Contains(want, []byte("leads epoch 3")) {
-		t.Fatalf("no two changes of leader in the trace:\n%.2000s", want)
+		t.Fatalf("trace does not contain two changes of leader:\n%.2000s", want)
 	}
 	for i := range runs - 1 {
 		if got := contend(t, 1); !bytes.Equal(got, want) {
@@ -94,12 +98,13 @@ func TestSameSeedGivesTheSameTrace(t *testing.T) {
 		}
 	}
 	if bytes.Equal(contend(t, 2), want) {
-		t.Error("another seed gives the same trace")
+		t.Error("seed 2 gave the same trace as seed 1")
 	}
 	t.Logf("%d bytes, %d messages", len(want), bytes.Count(want, []byte("\n")))
 }
 
-// stepped runs f while the messages of an ensemble are stepped.
+// stepped runs f on an ensemble with Options.Step, while Drive delivers its
+// messages.
 func stepped(t *testing.T, f func(e *zktest.Ensemble)) {
 	synctest.Test(t, func(t *testing.T) {
 		e := zktest.Start(t, zktest.Options{Step: true})
@@ -112,8 +117,8 @@ func stepped(t *testing.T, f func(e *zktest.Ensemble)) {
 	})
 }
 
-// Nobody woke Drive for a packet that was under way, so it took until the next
-// timer of anybody.
+// Regression: a packet in transit did not wake Drive, so it arrived only at the
+// next timer of any participant.
 func TestStepDeliversDelayedPacketsInTime(t *testing.T) {
 	stepped(t, func(e *zktest.Ensemble) {
 		c := dialRaw(t, e, 2)
@@ -125,14 +130,14 @@ func TestStepDeliversDelayedPacketsInTime(t *testing.T) {
 			start := time.Now()
 			c.create("/x-", wire.ModePersistentSequential)
 			if d := time.Since(start); d < 10*time.Millisecond || d > 15*time.Millisecond {
-				t.Errorf("create took %v", d)
+				t.Errorf("create took %v, want 10ms to 15ms", d)
 			}
 			time.Sleep(123 * time.Millisecond)
 		}
 	})
 }
 
-// Connections that the client closed were kept for ever.
+// Regression: connections that the client had closed were kept forever.
 func TestStepForgetsClosedConnections(t *testing.T) {
 	stepped(t, func(e *zktest.Ensemble) {
 		for range 20 {
@@ -140,7 +145,7 @@ func TestStepForgetsClosedConnections(t *testing.T) {
 		}
 		time.Sleep(time.Second)
 		if n := e.Gates(); n > 0 {
-			t.Errorf("%d connections are kept", n)
+			t.Errorf("%d closed connections are kept, want none", n)
 		}
 	})
 }
@@ -153,7 +158,7 @@ func differ(a, b []byte) int {
 	return i
 }
 
-// around shows both traces where they part.
+// around shows both traces at the point where they differ.
 func around(a, b []byte) string {
 	i := differ(a, b)
 	cut := func(t []byte) []byte { return t[max(0, i-300):min(len(t), i+200)] }

@@ -5,8 +5,9 @@ import (
 	"sync"
 )
 
-// accept serves the clients of one server. While the server is down it resets
-// them at once: the listener stays, so that nobody else gets the port.
+// accept serves the clients of one server. While the server is down, it resets
+// their connections at once. The listener stays open, so that no other process
+// gets the port.
 func (e *Ensemble) accept(server int, l net.Listener) {
 	for {
 		nc, err := l.Accept()
@@ -27,16 +28,16 @@ func (e *Ensemble) accept(server int, l net.Listener) {
 	}
 }
 
-// A tcp is a connection over TCP. What its own requests give is written by the
-// goroutine that reads them, which spares a switch for each; what others cause,
-// a watch or a commit, by the one that writes.
+// A tcp is a connection over TCP. The goroutine that reads requests also writes
+// their results, which saves a goroutine switch for each. Another goroutine
+// writes output with other causes, such as a watch or a commit.
 type tcp struct {
 	*conn
-	writing sync.Mutex // held while the client is written to
+	writing sync.Mutex // held during a write to the client
 	spare   []byte
 }
 
-// read feeds what the client writes until it hangs up.
+// read processes bytes from the client until it closes the connection.
 func (t *tcp) read() {
 	buf := make([]byte, 16<<10)
 	for {
@@ -63,7 +64,7 @@ func (t *tcp) setBusy(busy bool) {
 	t.mu.Unlock()
 }
 
-// write writes what is for the client until the server hangs up.
+// write writes output for the client until the server closes the connection.
 func (t *tcp) write() {
 	for range t.ready {
 		if t.flush() {
@@ -73,8 +74,7 @@ func (t *tcp) write() {
 	t.nc.Close()
 }
 
-// flush writes all that there is for the client, and reports whether that was
-// the last.
+// flush writes all output for the client, and reports whether it was the last.
 func (t *tcp) flush() (last bool) {
 	t.writing.Lock()
 	defer t.writing.Unlock()

@@ -9,8 +9,8 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// retransmission returns the first of TCP's retransmissions that is not before d,
-// counted from the first packet that was lost.
+// retransmission returns the time of TCP's first retransmission at or after d.
+// Both times count from the first packet that was lost.
 func retransmission(d time.Duration) time.Duration {
 	at := 200 * time.Millisecond
 	for interval := at; at < d; at += interval {
@@ -19,8 +19,9 @@ func retransmission(d time.Duration) time.Duration {
 	return at
 }
 
-// The follower's first packet after the cut reaches the leader at once. What the
-// leader has sent meanwhile reaches the follower with a retransmission.
+// The follower's first packet after the cut reaches the leader at once. The
+// packets that the leader sent meanwhile reach the follower with a
+// retransmission.
 func TestMendedLinkWaitsForRetransmission(t *testing.T) {
 	for _, length := range []time.Duration{900 * time.Millisecond, 1700 * time.Millisecond, 4800 * time.Millisecond} {
 		bubble(t, func(t *testing.T, e *zktest.Ensemble) {
@@ -40,22 +41,22 @@ func TestMendedLinkWaitsForRetransmission(t *testing.T) {
 			}()
 			time.Sleep(time.Millisecond)
 			if h := b.call(wire.OpExists, &wire.PathWatch{Path: "/asked"}); h.Err != wire.OK {
-				t.Errorf("%v after the cut of %v the leader has not got the request: %v", time.Since(mended), length, h.Err)
+				t.Errorf("%v after a cut of %v: the leader does not have the request: got code %v, want OK", time.Since(mended), length, h.Err)
 			}
 			want := retransmission(length)
 			if got := (<-created).Sub(first); got != want {
-				t.Errorf("cut for %v: the follower heard of the leader after %v, want %v", length, got, want)
+				t.Errorf("after a cut of %v: the follower received the leader's packets after %v, want %v", length, got, want)
 			}
 			start := time.Now()
 			if _, err := a.Create("/later", nil, 0, open); err != nil || time.Since(start) > 0 {
-				t.Errorf("a later write took %v: %v", time.Since(start), err)
+				t.Errorf("a later write took %v: error %v; want 0s, nil", time.Since(start), err)
 			}
 		})
 	}
 }
 
-// A link on which nothing waited works at once, and so do all without
-// retransmissions.
+// A link on which no packet waited works at once. Without retransmissions,
+// every link does.
 func TestMendedLinkWorksAtOnce(t *testing.T) {
 	for _, waited := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
@@ -75,7 +76,7 @@ func TestMendedLinkWorksAtOnce(t *testing.T) {
 			e.Mend()
 			start := time.Now()
 			if _, err := a.Create("/asked", nil, 0, open); err != nil || time.Since(start) > 0 {
-				t.Errorf("waited %v: a write took %v: %v", waited, time.Since(start), err)
+				t.Errorf("packets waited %v: a write took %v: error %v; want 0s, nil", waited, time.Since(start), err)
 			}
 		})
 	}
@@ -94,11 +95,11 @@ func TestMendOfOneDirection(t *testing.T) {
 		}()
 		time.Sleep(time.Second)
 		if h := b.call(wire.OpExists, &wire.PathWatch{Path: "/asked"}); h.Err != wire.OK {
-			t.Errorf("the mended direction carries nothing: %v", h.Err)
+			t.Errorf("the mended direction delivers no request: got code %v, want OK", h.Err)
 		}
 		select {
 		case err := <-created:
-			t.Errorf("the direction that is still cut carried an answer: %v", err)
+			t.Errorf("the direction that is still cut delivered a reply: error %v", err)
 		default:
 		}
 		e.Mend()
@@ -108,8 +109,8 @@ func TestMendOfOneDirection(t *testing.T) {
 	})
 }
 
-// A server joins its leader, and an election ends, one round trip later than
-// without a delay.
+// With a delay, a server joins its leader, and an election ends, one round trip
+// later than without.
 func TestJoinTakesARoundTrip(t *testing.T) {
 	const there, back = 300 * time.Millisecond, 130 * time.Millisecond
 	join := func(t *testing.T, delayed bool, fault func(e *zktest.Ensemble)) (took time.Duration) {
@@ -136,15 +137,16 @@ func TestJoinTakesARoundTrip(t *testing.T) {
 		"election": func(e *zktest.Ensemble) { e.ElectLeader(0) },
 	} {
 		slower := join(t, true, fault) - join(t, false, fault)
-		// The time of an election is tried again after ElectionTime, and the test looks every millisecond.
+		// An election is retried after ElectionTime, and the test polls every
+		// millisecond.
 		if slower < there+back-2*time.Millisecond || slower > there+back+400*time.Millisecond {
 			t.Errorf("%s: %v slower with a delay, want %v", name, slower, there+back)
 		}
 	}
 }
 
-// Sessions that the leader has taken to expire them answer requests until each
-// is closed in its turn, and no request saves them.
+// Sessions that the leader has taken for expiry answer requests until each is
+// closed in its turn. No request saves them.
 func TestExpirerClosesOneSessionAfterAnother(t *testing.T) {
 	const pace = 700 * time.Millisecond
 	bubble(t, func(t *testing.T, e *zktest.Ensemble) {
@@ -158,7 +160,7 @@ func TestExpirerClosesOneSessionAfterAnother(t *testing.T) {
 		var closed []time.Time
 		for start := time.Now(); len(closed) < 4 && time.Since(start) < 20*time.Second; time.Sleep(10 * time.Millisecond) {
 			for i := 0; len(closed) > 0 && i < len(clients); {
-				// The ensemble closes the connection with the session.
+				// The ensemble closes the connection together with the session.
 				if h := clients[i].call(wire.OpExists, &wire.PathWatch{Path: "/"}); h.Err == wire.OK {
 					i++
 					continue
@@ -166,7 +168,7 @@ func TestExpirerClosesOneSessionAfterAnother(t *testing.T) {
 				clients = append(clients[:i:i], clients[i+1:]...)
 				closed = append(closed, time.Now())
 			}
-			if len(closed) == 0 { // idle until the first is closed
+			if len(closed) == 0 { // send nothing until the first session is closed
 				if first := ended(t, e, clients); first >= 0 {
 					clients = append(clients[:first:first], clients[first+1:]...)
 					closed = append(closed, time.Now())
@@ -174,7 +176,7 @@ func TestExpirerClosesOneSessionAfterAnother(t *testing.T) {
 			}
 		}
 		if len(closed) != 4 {
-			t.Fatalf("%d of 4 sessions were closed", len(closed))
+			t.Fatalf("%d sessions were closed, want 4", len(closed))
 		}
 		for i, at := range closed[1:] {
 			if d := at.Sub(closed[i]); d < pace-20*time.Millisecond || d > pace+20*time.Millisecond {
@@ -185,7 +187,7 @@ func TestExpirerClosesOneSessionAfterAnother(t *testing.T) {
 }
 
 // ended returns the index of the first client whose session is over, or -1. It
-// makes no request for them.
+// sends no request.
 func ended(t *testing.T, e *zktest.Ensemble, clients []*rawClient) int {
 	t.Helper()
 	for i, c := range clients {
@@ -203,7 +205,7 @@ func isTimeout(err error) bool {
 	return ok && timeout.Timeout()
 }
 
-// What is taken is closed at once when the expirer no longer pauses.
+// If the pace is set to 0, the sessions that were taken are closed at once.
 func TestExpirerThatNoLongerPauses(t *testing.T) {
 	bubble(t, func(t *testing.T, e *zktest.Ensemble) {
 		w := connect(t, e, 1, 40*time.Second)
@@ -222,17 +224,17 @@ func TestExpirerThatNoLongerPauses(t *testing.T) {
 		e.SetExpirerPace(2, time.Hour)
 		time.Sleep(20 * time.Second)
 		if n := left(); n != 3 {
-			t.Errorf("%d sessions of 3 are left, want all", n)
+			t.Errorf("got %d sessions, want all 3", n)
 		}
 		e.SetExpirerPace(2, 0)
 		if n := left(); n != 0 {
-			t.Errorf("%d sessions are left, want none", n)
+			t.Errorf("got %d sessions, want none", n)
 		}
 	})
 }
 
-// A throttled request is refused in its turn, has no effect, and keeps its session
-// alive.
+// A throttled request is refused in its turn, has no effect, and keeps its
+// session alive.
 func TestThrottledRequest(t *testing.T) {
 	for _, server := range []int{0, 2} {
 		bubble(t, func(t *testing.T, e *zktest.Ensemble) {
@@ -247,26 +249,26 @@ func TestThrottledRequest(t *testing.T) {
 					wire.OpSync:   &wire.Path{Path: "/"},
 				} {
 					if h := c.call(op, req); h.Err != wire.ThrottledOp {
-						t.Fatalf("server %d: %v was answered with %v, want %v", server, op, h.Err, wire.ThrottledOp)
+						t.Fatalf("server %d: %v: got code %v, want %v", server, op, h.Err, wire.ThrottledOp)
 					}
 				}
 			}
 			if rule.Fired() != 60 {
-				t.Errorf("the rule picked %d requests, want 60", rule.Fired())
+				t.Errorf("the rule selected %d requests, want 60", rule.Fired())
 			}
 			rule.Remove()
 			if h := c.call(wire.OpExists, &wire.PathWatch{Path: "/x"}); h.Err != wire.NoNode {
-				t.Errorf("server %d: a refused create had an effect: %v", server, h.Err)
+				t.Errorf("server %d: exists after a refused create: got code %v, want NoNode", server, h.Err)
 			}
 			other := dialRawTimeout(t, e, server, 4000)
 			defer other.nc.Close()
 			rule = e.Inject(zktest.Rule{Count: -1, Fate: zktest.ThrottleRequest})
 			if h := other.call(wire.OpCloseSession, nil); h.Err != wire.OK {
-				t.Errorf("server %d: closeSession was answered with %v", server, h.Err)
+				t.Errorf("server %d: closeSession: got code %v, want OK", server, h.Err)
 			}
 			third, err := tryResume(e, server, wire.ConnectResponse{Password: make([]byte, 16)}, 4000)
 			if err != nil || third.session.SessionID == 0 {
-				t.Fatalf("server %d: no session while requests are throttled: %v", server, err)
+				t.Fatalf("server %d: got no session while requests are throttled: error %v", server, err)
 			}
 			third.nc.Close()
 			rule.Remove()

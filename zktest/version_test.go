@@ -16,20 +16,20 @@ func TestVersionNamesALineOrARelease(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			e := zktest.Start(t, zktest.Options{Version: version})
 			if got := word(t, e, 0, "srvr"); !strings.HasPrefix(got, "Zookeeper version: "+want+"-") {
-				t.Errorf("%q: srvr says %q, want version %s", version, got, want)
+				t.Errorf("version %q: srvr returned %q, want version %s", version, got, want)
 			}
 		})
 	}
 	for _, version := range []zktest.Version{"3.7", "3.10", "3.8.7", "3.9.99", "latest"} {
 		if e, err := zktest.New(zktest.Options{Version: version}); err == nil {
 			e.Close()
-			t.Errorf("%q is a version", version)
+			t.Errorf("version %q was accepted, want an error", version)
 		}
 	}
 }
 
-// The zxid of an event is that of the transaction, also if the events are those of a
-// session's end.
+// An event has the zxid of its transaction, even if the transaction is the end
+// of a session.
 func TestEventsCarryTheirZxid(t *testing.T) {
 	for _, version := range []zktest.Version{zktest.V38, zktest.V39} {
 		synctest.Test(t, func(t *testing.T) {
@@ -46,13 +46,14 @@ func TestEventsCarryTheirZxid(t *testing.T) {
 				want = -1
 			}
 			if got, err := a.reply(); err != nil || got.Xid != wire.XidNotification || got.Zxid != want {
-				t.Errorf("%s: got %+v, %v, want an event of zxid %x", version, got, err, want)
+				t.Errorf("%s: got %+v, error %v, want an event with zxid %x", version, got, err, want)
 			}
 		})
 	}
 }
 
-// Only the leader deletes containers. Before 3.9.6 a client could ask for it.
+// Only the leader deletes containers. Before 3.9.6 a client could request this
+// too.
 func TestDeleteContainerOfAClientHangsUp(t *testing.T) {
 	for version, want := range map[zktest.Version]bool{"3.9.5": false, "3.9.6": true} {
 		synctest.Test(t, func(t *testing.T) {
@@ -62,7 +63,7 @@ func TestDeleteContainerOfAClientHangsUp(t *testing.T) {
 			a.create("/c", wire.ModePersistent)
 			h := a.call(wire.OpDeleteContainer, &wire.Path{Path: "/c"})
 			if got := h.Err == wire.ConnectionLoss; got != want {
-				t.Errorf("%s: hung up %v (%v), want %v", version, got, h.Err, want)
+				t.Errorf("%s: connection closed %v (%v), want %v", version, got, h.Err, want)
 			}
 		})
 	}

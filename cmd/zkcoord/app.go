@@ -79,7 +79,7 @@ interrupted), 3 it could not run, or its result not be stored or printed.`,
 		return fmt.Errorf("%w (see %s --help%s)", err, c.CommandPath(), dashHint(c))
 	})
 	c.AddCommand(a.runCommand(), a.listCommand(), a.checkCommand(), a.ensembleCommand(), a.serveCommand(), a.pruneCommand(), a.shrinkCommand(),
-		a.mutantsCommand(), a.chaosCommand(), a.benchCommand(), a.versionCommand(), a.znodeCommand())
+		a.mutantsCommand(), a.clientCommand(), a.chaosCommand(), a.benchCommand(), a.conformCommand(), a.versionCommand(), a.znodeCommand())
 	c.AddCommand(a.shellCommands()...)
 	for one := range below(c) {
 		one.Args = explained(one)

@@ -55,8 +55,8 @@ interrupted. The embedded one is up at once and forgets everything when it ends.
 
 // serving returns what starts ensembles that listen.
 func serving(kind, version, logs string, a *app) (ensemble.Starter, error) {
-	if kind == "embedded" && version == "" {
-		return embedded.Starter(embedded.Options{Model: zktest.Options{TCP: true}}), nil
+	if kind == "embedded" {
+		return embedded.Starter(embedded.Options{Config: ensemble.Config{Version: version}, Model: zktest.Options{TCP: true}}), nil
 	}
 	return kinds.Starter(kind, version, logs, notes{a})
 }

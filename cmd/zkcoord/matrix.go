@@ -44,19 +44,16 @@ func (c cell) String() string {
 
 const cannot = "the ensemble cannot"
 
-// column is what a run of the matrix is on: a kind of ensemble, of a version of ZooKeeper if there are servers.
+// column is what a run of the matrix is on: a kind of ensemble, of a version of ZooKeeper.
 type column struct{ kind, version string }
 
 // String heads the column.
 func (c column) String() string { return strings.TrimSpace(strings.ToUpper(c.kind) + " " + c.version) }
 
-// columns are all kinds with all versions. A model is of no version.
+// columns are all kinds with all versions.
 func columns(kinds, versions string) (all []column) {
 	for kind := range strings.SplitSeq(kinds, ",") {
 		for version := range strings.SplitSeq(versions, ",") {
-			if kind == "embedded" {
-				version = ""
-			}
 			if c := (column{kind, version}); !slices.Contains(all, c) {
 				all = append(all, c)
 			}
@@ -153,7 +150,7 @@ func (a *app) runCell(ctx context.Context, c *cell, f runFlags) error {
 		if err != nil {
 			return nil, err
 		}
-		if unable := unableToAll(s.Faults, harness.NewEnv(e, o.Clients+1)); unable != nil {
+		if unable := unableToAll(s, e, o); unable != nil {
 			c.Reason = fmt.Sprintf("%s: %s", cannot, paragraph(unable))
 			return nil, errors.Join(unable, e.Close(context.WithoutCancel(ctx)))
 		}
@@ -174,9 +171,11 @@ func (a *app) runCell(ctx context.Context, c *cell, f runFlags) error {
 	return err
 }
 
-// unableToAll says why none of some faults can be done, nil if one can or there are none.
-func unableToAll(faults []harness.Fault, env *harness.Env) (err error) {
-	for _, one := range faults {
+// unableToAll says why e can do none of the faults of s, nil if it can do one or there are none.
+func unableToAll(s harness.Scenario, e ensemble.Ensemble, o harness.Options) (err error) {
+	env := harness.NewEnv(e, o.Clients+1)
+	env.ClientProcesses = s.ClientProcesses || o.ClientProcesses
+	for _, one := range s.Faults {
 		if err = one.Able(env); err == nil {
 			return nil
 		}

@@ -46,6 +46,7 @@ type runFlags struct {
 	plan      string
 	intensity float64
 	mutant    string
+	client    string
 	virtual   bool
 	store     string
 	shrink    time.Duration
@@ -75,6 +76,10 @@ The embedded ensemble is a model of ZooKeeper inside of this process. A containe
 needs Docker; a process ensemble is the real thing in local JVMs and needs ZooKeeper's jars; an external one is
 yours, by its addresses; of one that a docker-compose file has running on this machine the servers are broken too.
 
+With --client, clients are programs in any language that speak the protocol of docs/client-protocol.md. "zkcoord client
+example" prints some, and "zkcoord client check" finds out what is wrong with one. "all" is then every scenario that has
+a protocol.
+
 Some scenarios also run Curator or kazoo. ZKCOORD_CURATOR (5.4.0 or 5.7.1) and ZKCOORD_KAZOO (2.8.0, 2.9.0 or 2.11.0)
 choose their versions. The default is the installed version.
 
@@ -87,6 +92,7 @@ Exit codes: 0 valid, 1 invalid, 2 unknown or not exercised, 3 it could not run, 
   zkcoord run lock-session-loss --ensemble container --nodes 3 --time 20s --seed 7
   zkcoord run lock-session-loss --ensemble external --servers zoo1:2181,zoo2:2181,zoo3:2181
   zkcoord run isolated-follower --virtual --seed 7
+  zkcoord run lock --client 'python3 my_lock.py' --faults none
   zkcoord run all --matrix --ensemble embedded,container --time 10s
   zkcoord run all --matrix --together --ensemble container --zookeeper 3.8,3.9.3,3.9.6
   zkcoord run all --time 10s --json
@@ -124,7 +130,7 @@ func (f *runFlags) define(c *cobra.Command) {
 	f.defineEnsemble(c, "embedded")
 	f.defineFaults(c)
 	flags := c.Flags()
-	flags.DurationVarP(&f.time, "time", "t", standardTime, fmt.Sprintf("for how long clients work under faults, unless the scenario asks for longer (with --virtual %v)", scenarios.VirtualTime))
+	flags.DurationVarP(&f.time, "time", "t", standardTime, fmt.Sprintf("for how long clients work under faults; if it is not given, or with --matrix, longer where the scenario asks for it (with --virtual %v)", scenarios.VirtualTime))
 	flags.BoolVar(&f.processes, "client-processes", false, "run clients in processes of their own, which can be stopped, where the scenario is able to")
 	flags.BoolVar(&f.matrix, "matrix", false, "run each scenario under each of its faults alone, on each of --ensemble KIND,... and --zookeeper VERSION,...; print a table")
 	flags.BoolVar(&f.together, "together", false, "with --matrix: run each scenario once under all of its faults, not under each alone")
@@ -132,6 +138,7 @@ func (f *runFlags) define(c *cobra.Command) {
 	flags.StringVar(&f.plan, "plan", "", "follow the plan in this file instead of drawing one")
 	flags.IntVar(&f.operations, "operations", 0, "finish after so many have begun (0: as many as there is time for)")
 	flags.StringVar(&f.mutant, "mutant", "", "run this broken variant of the scenario")
+	flags.StringVar(&f.client, "client", "", "run clients in any language: the command of one, for a shell, in place of the scenario's own (see zkcoord client)")
 	flags.BoolVar(&f.virtual, "virtual", false, "run on a virtual clock (embedded only, nothing that needs other processes): a minute takes about a second")
 	flags.DurationVar(&f.shrink, "shrink", time.Minute, "for how long to look for a smaller run if one is invalid on the embedded ensemble (0: do not)")
 	flags.StringVar(&f.store, "store", "store", "directory of the results (empty: keep nothing)")
@@ -153,8 +160,8 @@ func (f *runFlags) defineEnsemble(c *cobra.Command, kind string) {
 
 // defineZooKeeper defines the flag that says which version to run.
 func defineZooKeeper(c *cobra.Command, version *string) {
-	c.Flags().StringVar(version, "zookeeper", "", "version of ZooKeeper in containers and local JVMs: "+strings.Join(zkversion.Known(), ", ")+
-		`, or several joined by + for nodes in turn (default "`+zkversion.Default+`")`)
+	c.Flags().StringVar(version, "zookeeper", "", "version of ZooKeeper: "+strings.Join(zkversion.Known(), ", ")+
+		`, or several joined by + for real nodes in turn (default "`+zkversion.Default+`"); the embedded ensemble takes any release that it models`)
 	_ = c.RegisterFlagCompletionFunc("zookeeper", fixed(zkversion.Known()...)) // fails only for a flag that there is not
 }
 
@@ -186,6 +193,12 @@ func (a *app) runAll(ctx context.Context, names []string, f runFlags) error {
 
 // choose finds the scenarios of those names, as the mutant if there is one. On the virtual clock "all" are those that can.
 func (f *runFlags) choose(names []string) ([]harness.Scenario, error) {
+	switch {
+	case f.client != "" && (f.mutant != "" || f.virtual):
+		return nil, errors.New("--client goes with neither --mutant nor --virtual: its processes have a clock of their own")
+	case f.client != "" && slices.Equal(names, []string{"all"}):
+		names = scenarios.WithProtocol()
+	}
 	if slices.Equal(names, []string{"all"}) {
 		switch {
 		case f.mutant != "":
@@ -201,6 +214,9 @@ func (f *runFlags) choose(names []string) ([]harness.Scenario, error) {
 			name += "+" + f.mutant
 		}
 		s, err := named(name)
+		if err == nil && f.client != "" {
+			s, err = scenarios.WithClient(s, f.client)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -241,10 +257,11 @@ func (a *app) runOne(ctx context.Context, s harness.Scenario, f runFlags) error 
 	return a.worst(told, err)
 }
 
-// timeOf is for how long clients work in a run of s.
+// timeOf is for how long clients work in a run of s. The one time of a matrix is too short for
+// scenarios that need a minute: they get theirs.
 func (f *runFlags) timeOf(s harness.Scenario) time.Duration {
 	switch {
-	case f.timeGiven:
+	case f.timeGiven && (f.virtual || !f.matrix):
 		return f.time
 	case f.virtual:
 		return scenarios.VirtualOptions(s, f.seed).Time
@@ -321,6 +338,9 @@ func (f *runFlags) options(a *app, s harness.Scenario) (harness.Options, error) 
 			return o, err
 		}
 	}
+	if f.virtual && f.zookeeper == "" {
+		o.Ensemble = scenarios.VirtualOptions(s, f.seed).Ensemble // of the version that the seed stands for
+	}
 	if f.virtual && f.faults == nil {
 		o.Faults = scenarios.VirtualOptions(s, f.seed).Faults
 		return o, nil
@@ -334,16 +354,23 @@ func (f *runFlags) with(s harness.Scenario) harness.Scenario {
 	if f.faults == nil {
 		return s
 	}
+	if s.Client != "" && f.without() {
+		s.Faults = nil // to show that a new client works at all, none is needed
+		return s
+	}
 	s, f.faults = scenarios.With(s, f.faults...)
 	return s
 }
+
+// without reports whether the flags ask for no faults.
+func (f *runFlags) without() bool { return slices.Equal(f.faults, []string{"none"}) }
 
 // chosenFaults is nil for all of the scenario's.
 func (f *runFlags) chosenFaults(s harness.Scenario) ([]string, error) {
 	if f.faults == nil {
 		return nil, nil
 	}
-	if slices.Equal(f.faults, []string{"none"}) {
+	if f.without() {
 		return []string{}, nil
 	}
 	for _, name := range f.faults {
@@ -362,7 +389,7 @@ func (f *runFlags) starter(a *app) (ensemble.Starter, error) {
 		return kinds.Starter(f.ensemble, f.zookeeper, "", notes{a})
 	}
 	if f.zookeeper != "" {
-		return nil, errors.New("an external ensemble is of the version that it is: --zookeeper is for containers and local JVMs")
+		return nil, errors.New("an external ensemble is of the version that it is: leave --zookeeper out")
 	}
 	if f.nodes > 0 {
 		return nil, errors.New("an external ensemble has the nodes that it has: give --servers, not --nodes")
@@ -463,6 +490,7 @@ func (f *runFlags) command(scenario string) string {
 	if f.processes {
 		parts = append(parts, "--client-processes")
 	}
+	add("client", f.client != "", quoted(f.client))
 	add("nodes", f.nodes > 0, f.nodes)
 	add("clients", f.clients > 0, f.clients)
 	add("time", true, f.time)
@@ -476,6 +504,9 @@ func (f *runFlags) command(scenario string) string {
 	}
 	return strings.Join(parts, " ")
 }
+
+// quoted is a word for a shell.
+func quoted(word string) string { return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'" }
 
 // announce says what is about to run, on what.
 func (a *app) announce(s harness.Scenario, f runFlags) {

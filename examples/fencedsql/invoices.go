@@ -11,7 +11,7 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// invoices are rows of a table, each of which is sent once.
+// invoices are rows of a table. Each is sent once.
 type invoices struct {
 	db    *sql.DB
 	guard fence.Table
@@ -30,7 +30,7 @@ func (i *invoices) create(ctx context.Context) error {
 	return errors.Join(err, i.guard.Create(ctx))
 }
 
-// run sends the invoices that are there, under the lock.
+// run sends all new invoices, under the lock.
 func (i *invoices) run(ctx context.Context, s *session.Session) error {
 	m := lock.NewMutex(s, "/locks/invoices", lock.Options{})
 	return m.Do(ctx, func(ctx context.Context, g *lock.Grant) error {
@@ -42,8 +42,10 @@ func (i *invoices) run(ctx context.Context, s *session.Session) error {
 	})
 }
 
-// sendOne sends one invoice, and reports whether there was one. It is marked before it is sent. If the process
-// is paused in between, it may send late, but nobody else sends the same invoice. If it dies, the mark stays.
+// sendOne sends one invoice, and reports whether there was one. It marks the
+// invoice before it sends it. If the process is paused in between, it may send
+// late, but no other process sends the same invoice. If it dies, the mark
+// stays.
 func (i *invoices) sendOne(ctx context.Context, token fence.Token) (bool, error) {
 	var id int64
 	err := i.guard.Do(ctx, "invoices", token, func(ctx context.Context, tx *sql.Tx) error {
@@ -54,17 +56,19 @@ WHERE id = (SELECT min(id) FROM invoices WHERE state = 'new') RETURNING id`).Sca
 	case errors.Is(err, sql.ErrNoRows):
 		return false, nil
 	case err != nil:
-		return false, err // fence.ErrStale: another process has the lock
+		return false, err // fence.ErrStale: another process has been granted the lock
 	}
 	if err := i.send(ctx, id); err != nil {
 		return false, fmt.Errorf("send invoice %d: %w", id, err)
 	}
-	// Without the fence: the mail has been sent, whoever has the lock now.
+	// This update needs no fence: the mail has been sent, whichever process
+	// holds the lock now.
 	_, err = i.db.ExecContext(context.WithoutCancel(ctx), "UPDATE invoices SET state = 'sent' WHERE id = $1", id)
 	return true, err
 }
 
-// doubtful calls f for each invoice that was marked and not confirmed. It may have been sent.
+// doubtful calls f for each invoice that was marked and not confirmed. It may
+// have been sent.
 func (i *invoices) doubtful(ctx context.Context, f func(id int64)) error {
 	rows, err := i.db.QueryContext(ctx, "SELECT id FROM invoices WHERE state = 'sending' ORDER BY id")
 	if err != nil {

@@ -1,11 +1,13 @@
-// Command fencedsql sends invoices, each once, from any number of machines: the program of the README, whole.
+// Command fencedsql sends each invoice once, from any number of machines. It is
+// the complete version of the program in the README.
 //
 //	fencedsql -servers zk1:2181,zk2:2181 -db 'host=db dbname=shop user=shop'
 //
-// The lock has one process send at a time. The fencing token keeps a process that was paused from marking
-// invoices when another one has the lock. Mail that has been sent cannot be called back, so each invoice is
-// marked before it is sent. One that was marked and never confirmed is left for a person: with -doubtful
-// the command lists them.
+// The lock lets one process send at a time. If a process was paused and another
+// process has been granted the lock, the fencing token prevents the paused
+// process from marking invoices. Sent mail cannot be undone, so the program
+// marks each invoice before it sends it. An invoice that was marked and never
+// confirmed needs a person's decision: -doubtful lists such invoices.
 package main
 
 import (
@@ -19,7 +21,7 @@ import (
 	"os/signal"
 	"strings"
 
-	_ "github.com/lib/pq" // the driver
+	_ "github.com/lib/pq" // the database driver
 
 	"github.com/zkcoord/zkcoord/session"
 )
@@ -51,7 +53,7 @@ func main() {
 	}
 }
 
-// printed stands for the mail server.
+// printed takes the place of the mail server.
 func printed(_ context.Context, id int64) error {
 	_, err := fmt.Println("invoice", id)
 	return err

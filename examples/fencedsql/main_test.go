@@ -71,24 +71,25 @@ func TestEachInvoiceIsSentOnce(t *testing.T) {
 	}
 }
 
-// The process that was paused before it marked an invoice sends nothing. One that was paused behind that sends late,
-// and nobody else sends the same.
+// A process that was paused before it marked an invoice sends nothing. A
+// process that was paused after that sends late, but no other process sends the
+// same invoice.
 func TestPausedSenderSendsNothingTwice(t *testing.T) {
 	db := open(t, 2)
 	var sent []int64
 	later := newInvoices(db, func(_ context.Context, id int64) error { sent = append(sent, id); return nil })
 	paused := newInvoices(db, func(ctx context.Context, id int64) error {
 		if more, err := later.sendOne(ctx, 7); err != nil || !more {
-			t.Errorf("the next holder: %t, %v", more, err)
+			t.Errorf("the next holder: got %t, error %v; want true, nil", more, err)
 		}
 		sent = append(sent, id)
 		return nil
 	})
 	if more, err := paused.sendOne(t.Context(), 5); err != nil || !more {
-		t.Errorf("the paused holder: %t, %v", more, err)
+		t.Errorf("the paused holder: got %t, error %v; want true, nil", more, err)
 	}
 	if _, err := paused.sendOne(t.Context(), 5); !errors.Is(err, fence.ErrStale) {
-		t.Errorf("the paused holder's next invoice: %v, want %v", err, fence.ErrStale)
+		t.Errorf("the paused holder's next invoice: got error %v, want %v", err, fence.ErrStale)
 	}
 	if !slices.Equal(sent, []int64{2, 1}) {
 		t.Errorf("sent %v, want 2 and then 1", sent)
@@ -99,13 +100,13 @@ func TestInvoiceOfADeadSenderIsDoubtful(t *testing.T) {
 	db, dead := open(t, 1), errors.New("dead")
 	i := newInvoices(db, func(context.Context, int64) error { return dead })
 	if _, err := i.sendOne(t.Context(), 5); !errors.Is(err, dead) {
-		t.Errorf("error %v, want %v", err, dead)
+		t.Errorf("got error %v, want %v", err, dead)
 	}
 	if more, err := i.sendOne(t.Context(), 7); more || err != nil {
-		t.Errorf("the next holder found an invoice: %t, %v", more, err)
+		t.Errorf("the next holder: got %t, error %v; want no invoice", more, err)
 	}
 	var found []int64
 	if err := i.doubtful(t.Context(), func(id int64) { found = append(found, id) }); err != nil || !slices.Equal(found, []int64{1}) {
-		t.Errorf("doubtful %v, %v, want 1", found, err)
+		t.Errorf("got doubtful %v, error %v; want [1]", found, err)
 	}
 }

@@ -1,7 +1,9 @@
-// Package owncode shows how to put a program of one's own to the test: its client is plain go-zookeeper, and it knows nothing of
-// this project. The test beside it runs it under faults with package harness.
+// Package owncode shows how to test a program that does not use zkcoord. Its
+// client is plain go-zookeeper, and it imports nothing of this project. The
+// test in this directory runs it under faults with package harness.
 //
-// The program is a small cron. Processes elect a leader, which runs a job at each tick, a tick's job at most once whoever leads.
+// The program is a small cron. Processes elect a leader, and the leader runs a
+// job at each tick. Each tick's job runs at most once, whichever process leads.
 package owncode
 
 import (
@@ -22,16 +24,19 @@ type Cron struct {
 	Every time.Duration
 	Job   func(tick int64)
 
-	// Trace is called around each operation, and calls it: for metrics, or for a test.
+	// Trace is called for each operation and must call f. Use it for metrics or
+	// for a test.
 	Trace func(operation, object string, f func() error) error
 
-	// Claim makes sure, right before a job, that nobody else runs it, and returns ErrTaken if somebody does: Once, or Trusting.
+	// Claim makes sure, right before a job, that no other process runs it. It
+	// returns ErrTaken if another process does. Use Once or Trusting.
 	Claim func(c *Cron, me string, tick int64) error
 }
 
 var world = zk.WorldACL(zk.PermAll)
 
-// Run campaigns, and runs jobs while it leads, until ctx ends. It returns with an error when the session is over.
+// Run takes part in the election, and runs jobs while it leads, until ctx ends.
+// It returns an error when the session is over.
 func (c *Cron) Run(ctx context.Context) error {
 	for _, dir := range []string{c.Path, c.candidates(), c.done()} {
 		if _, err := c.Conn.Create(dir, nil, 0, world); err != nil && !errors.Is(err, zk.ErrNodeExists) {
@@ -66,21 +71,21 @@ func (c *Cron) Run(ctx context.Context) error {
 func (c *Cron) candidates() string { return c.Path + "/candidates" }
 func (c *Cron) done() string       { return c.Path + "/done" }
 
-// first reports whether nobody came before.
+// first reports whether this candidate came first.
 func (c *Cron) first(me string) (bool, error) {
 	names, _, err := c.Conn.Children(c.candidates())
 	if err != nil {
 		return false, err
 	}
 	if !slices.Contains(names, path.Base(me)) {
-		return false, errors.New("my own node is gone")
+		return false, errors.New("the candidate's own node is gone")
 	}
 	number := func(name string) string { return name[len(name)-10:] }
 	return !slices.ContainsFunc(names, func(name string) bool { return number(name) < number(me) }), nil
 }
 
-// ErrTaken says that somebody else runs the job of a tick.
-var ErrTaken = errors.New("somebody else runs it")
+// ErrTaken means that another process runs the job of a tick.
+var ErrTaken = errors.New("another process runs the job")
 
 func (c *Cron) tick(me string, now time.Time) error {
 	tick := now.UnixNano() / int64(c.Every)
@@ -97,8 +102,10 @@ func (c *Cron) tick(me string, now time.Time) error {
 	return err
 }
 
-// Once claims a tick in one transaction that holds only if one's own node is still there: who lost the lead cannot claim, and
-// nobody can claim twice. If the answer is lost nobody runs the job: at most once.
+// Once claims a tick in a transaction that succeeds only if the process's own
+// node still exists. So a process that has lost the lead cannot claim, and no
+// process can claim twice. If the reply is lost, no process runs the job: at
+// most once.
 func Once(c *Cron, me string, tick int64) error {
 	_, err := c.Conn.Multi(
 		&zk.CheckVersionRequest{Path: me, Version: 0},
@@ -110,5 +117,6 @@ func Once(c *Cron, me string, tick int64) error {
 	return err
 }
 
-// Trusting runs the job because it was the leader when it last looked. Many a program does.
+// Trusting claims nothing: it relies on the last check that this process was
+// the leader. Many programs do this.
 func Trusting(*Cron, string, int64) error { return nil }

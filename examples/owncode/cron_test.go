@@ -20,7 +20,8 @@ import (
 	"github.com/zkcoord/zkcoord/harness/history"
 )
 
-// cron is the scenario: what is claimed, what runs, what is broken, who judges.
+// cron returns the scenario: its claim, its workload, its faults and its
+// checkers.
 func cron(t *testing.T) harness.Scenario {
 	faults, err := fault.Named("kill,pause,partition")
 	if err != nil {
@@ -41,7 +42,8 @@ func cron(t *testing.T) harness.Scenario {
 	}
 }
 
-// workload runs the program as it is. All that it takes is to dial through the client's link, and to tell what was done.
+// workload runs the unchanged program. The workload only has to dial through
+// the client's proxy, and to record the operations.
 func workload(claim func(*owncode.Cron, string, int64) error) func(*harness.Env) harness.Workload {
 	return func(env *harness.Env) harness.Workload {
 		return harness.Workload{Work: func(ctx context.Context, c *harness.Client) error {
@@ -80,7 +82,7 @@ func workload(claim func(*owncode.Cron, string, int64) error) func(*harness.Env)
 	}
 }
 
-// connect is whatever the program under test uses.
+// connect opens a session with the client library of the program under test.
 func connect(ctx context.Context, c *harness.Client) (*zk.Conn, error) {
 	conn, events, err := zk.Connect(c.Env().Servers(), 4*time.Second, zk.WithLogInfo(false), zk.WithLogger(silent{}),
 		zk.WithDialer(func(network, address string, timeout time.Duration) (net.Conn, error) {
@@ -117,7 +119,7 @@ func atMostOnce() checker.Checker {
 			}
 			j.Checked(1)
 			if earlier, twice := first[e.Object]; twice {
-				j.Violation([]history.Event{earlier, e}, "the job of tick %s was run by %s, and by %s", e.Object, earlier.Who(), e.Who())
+				j.Violation([]history.Event{earlier, e}, "the job of tick %s was run by %s and by %s", e.Object, earlier.Who(), e.Who())
 			}
 			first[e.Object] = e
 		}
@@ -141,7 +143,8 @@ func again() checker.Checker {
 	})
 }
 
-// options run on the model of ZooKeeper in this process, on a virtual clock. With container.Start the same scenario runs on real servers.
+// options runs the scenario on the model of ZooKeeper in this process, on a
+// virtual clock. With container.Start it runs on real servers.
 func options(seed uint64) harness.Options {
 	return harness.Options{Seed: seed, Time: 90 * time.Second,
 		Ensemble: func(_ context.Context, config ensemble.Config) (ensemble.Ensemble, error) {
@@ -174,5 +177,5 @@ func TestATrustingCronIsFoundOut(t *testing.T) {
 			return
 		}
 	}
-	t.Error("it has run each job once under ten plans of faults")
+	t.Error("the mutant ran each job at most once under 10 plans of faults, want a violation")
 }

@@ -6,10 +6,9 @@
 //	registry configure 'Good morning'
 //	registry call Ada
 //
-// An instance is a member of a group with its address, and answers with the
-// greeting that is configured last. Who calls picks one of the instances; the
-// list of them, like the configuration, stays at hand while ZooKeeper cannot be
-// reached.
+// An instance is a member of a group and publishes its address. It answers with
+// the greeting that is configured. A caller picks one of the instances. An
+// instance keeps the last configuration while ZooKeeper cannot be reached.
 package main
 
 import (
@@ -31,7 +30,7 @@ func main() {
 	flags := flag.NewFlagSet("registry", flag.ExitOnError)
 	servers := flags.String("servers", "127.0.0.1:2181", "addresses of the ensemble, host:port,...")
 	id := flags.String("id", "", "serve: name of the instance")
-	listen := flags.String("listen", "127.0.0.1:0", "serve: address to listen on, as others reach it")
+	listen := flags.String("listen", "127.0.0.1:0", "serve: address to listen on; others must be able to reach it")
 	verb := ""
 	if len(os.Args) > 1 {
 		verb = os.Args[1]

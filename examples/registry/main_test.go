@@ -18,7 +18,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// start runs an instance and returns what stops it.
+// start runs an instance and returns a function that stops it.
 func start(t *testing.T, ctx context.Context, opts session.Options, id string) (stop func()) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -34,7 +34,7 @@ func start(t *testing.T, ctx context.Context, opts session.Options, id string) (
 	}
 }
 
-// until waits for the instances with the given names to be all.
+// until waits until the group has exactly the given members.
 func until(t *testing.T, ctx context.Context, s *session.Session, want ...string) {
 	t.Helper()
 	for change, err := range group.New(s, instances).Changes(ctx) {
@@ -58,7 +58,7 @@ func TestCallsReachInstancesThatAreThere(t *testing.T) {
 	defer http.DefaultClient.CloseIdleConnections()
 	opts := session.Options{Servers: e.Servers(), Dial: e.DialContext}
 	if _, err := call(ctx, opts, "Ada"); err == nil || !strings.Contains(err.Error(), "no instance") {
-		t.Errorf("a call without instances: %v", err)
+		t.Errorf("a call without instances: got error %v, want no instance", err)
 	}
 
 	stop1 := start(t, ctx, opts, "greeter-1")
@@ -70,7 +70,7 @@ func TestCallsReachInstancesThatAreThere(t *testing.T) {
 	defer s.Close()
 	until(t, ctx, s, "greeter-1", "greeter-2")
 	if answer, err := call(ctx, opts, "Ada"); err != nil || !strings.HasPrefix(answer, "Hello, Ada, says greeter-") {
-		t.Errorf("%q, %v", answer, err)
+		t.Errorf("got answer %q, error %v; want a Hello from a greeter", answer, err)
 	}
 
 	if err := configure(ctx, opts, "Good morning"); err != nil {
@@ -79,17 +79,17 @@ func TestCallsReachInstancesThatAreThere(t *testing.T) {
 	for !greets(t, ctx, opts, "Good morning") {
 	}
 	if err := configure(ctx, opts, ""); err == nil {
-		t.Error("an empty greeting was stored")
+		t.Error("an empty greeting was stored, want an error")
 	}
 
 	stop1()
 	until(t, ctx, s, "greeter-2")
 	if answer, err := call(ctx, opts, "Ada"); err != nil || answer != "Good morning, Ada, says greeter-2" {
-		t.Errorf("%q, %v", answer, err)
+		t.Errorf("got answer %q, error %v; want one of greeter-2", answer, err)
 	}
 }
 
-// greets asks an instance, which may not have been told of the greeting yet.
+// greets calls an instance, and reports whether it already has the greeting.
 func greets(t *testing.T, ctx context.Context, opts session.Options, greeting string) bool {
 	t.Helper()
 	answer, err := call(ctx, opts, "Ada")
@@ -99,8 +99,8 @@ func greets(t *testing.T, ctx context.Context, opts session.Options, greeting st
 	return strings.HasPrefix(answer, greeting)
 }
 
-// An instance that died is listed until its session expires; those who call
-// ask another.
+// An instance that has died is listed until its session expires. Callers then
+// try another instance.
 func TestCallsPassOverADeadInstance(t *testing.T) {
 	e := zktest.Start(t)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -128,6 +128,6 @@ func TestCallsPassOverADeadInstance(t *testing.T) {
 	}
 	answer, err := ask(ctx, http.DefaultClient, members, group.RoundRobin(), "Ada")
 	if err != nil || answer != "Hello, Ada, says greeter-1" {
-		t.Errorf("%q, %v", answer, err)
+		t.Errorf("got answer %q, error %v; want one of greeter-1", answer, err)
 	}
 }

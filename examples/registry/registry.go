@@ -18,13 +18,13 @@ import (
 	"github.com/zkcoord/zkcoord/watch"
 )
 
-// Where the instances and their configuration are.
+// Paths of the instances and of their configuration.
 const (
 	instances = "/greeter/instances"
 	config    = "/greeter/config"
 )
 
-// settings are what an operator can change while instances run.
+// settings can be changed by an operator while instances run.
 type settings struct{ Greeting string }
 
 func newSettings() *watch.Value[settings] {
@@ -39,7 +39,7 @@ func newSettings() *watch.Value[settings] {
 	})
 }
 
-// serve answers on l, and is listed as the instance id, until ctx ends.
+// serve answers requests on l, and registers the instance id, until ctx ends.
 func serve(ctx context.Context, opts session.Options, id string, l net.Listener) error {
 	current := newSettings()
 	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -56,7 +56,7 @@ func serve(ctx context.Context, opts session.Options, id string, l net.Listener)
 	return work.Wait()
 }
 
-// configure makes all instances greet in another way.
+// configure changes the greeting of all instances.
 func configure(ctx context.Context, opts session.Options, greeting string) error {
 	return session.Run(ctx, opts, func(ctx context.Context, s *session.Session) error {
 		_, err := newSettings().Update(ctx, s, func(settings) (settings, error) { return settings{greeting}, nil })
@@ -64,7 +64,7 @@ func configure(ctx context.Context, opts session.Options, greeting string) error
 	})
 }
 
-// call asks one of the instances.
+// call sends a request to one of the instances.
 func call(ctx context.Context, opts session.Options, name string) (answer string, err error) {
 	err = session.Run(ctx, opts, func(ctx context.Context, s *session.Session) error {
 		members, err := group.New(s, instances).Members(ctx)
@@ -77,7 +77,7 @@ func call(ctx context.Context, opts session.Options, name string) (answer string
 	return answer, err
 }
 
-// ask tries members in the order in which next picks them, each once.
+// ask tries each member once, in the order in which next picks them.
 func ask(ctx context.Context, client *http.Client, members []group.Member, next group.Picker, name string) (string, error) {
 	failed := errors.New("there is no instance")
 	for len(members) > 0 {

@@ -1,12 +1,13 @@
 // Command scheduler runs a command once in every period, on one of the machines
-// that it runs on: cron, without the one machine that must not fail.
+// on which the scheduler runs. It is like cron, but does not depend on a single
+// machine.
 //
 //	scheduler -servers zk1:2181,zk2:2181 -path /backup -every 1h backup.sh
 //
-// All of them are candidates in an election, and the leader runs the command.
-// Before each run it writes down the period, in a transaction that is applied
-// only while it leads. So no period has two runs: one that was cut short when
-// its leader went is not begun again by the next leader.
+// All schedulers are candidates in an election, and the leader runs the
+// command. Before each run it records the period, in a transaction that is
+// applied only while it leads. So no period has two runs. If a leader fails
+// during a run, the next leader does not repeat the run.
 package main
 
 import (
@@ -27,7 +28,7 @@ import (
 func main() {
 	log.SetFlags(0)
 	servers := flag.String("servers", "127.0.0.1:2181", "addresses of the ensemble, host:port,...")
-	path := flag.String("path", "/scheduler", "where the schedulers of this command meet")
+	path := flag.String("path", "/scheduler", "path of the election; the schedulers of one command share it")
 	every := flag.Duration("every", time.Minute, "the period")
 	flag.Parse()
 	if flag.NArg() == 0 || *every <= 0 {
@@ -47,7 +48,7 @@ func main() {
 	}
 }
 
-// command is a job that runs args, and kills them when ctx ends.
+// command returns a job that runs args, and kills the process when ctx ends.
 func command(args []string) func(context.Context, int64) {
 	return func(ctx context.Context, period int64) {
 		c := exec.CommandContext(ctx, args[0], args[1:]...)

@@ -16,7 +16,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// Three schedulers, and every few minutes the leader's session is lost.
+// There are three schedulers. Every few minutes the leader's session is lost.
 func TestEachPeriodRunsOnce(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -35,7 +35,7 @@ func TestEachPeriodRunsOnce(t *testing.T) {
 			all.Go(func() {
 				opts := session.Options{Servers: w.Servers(), Dial: w.DialContext, Timeout: recipetest.Timeout}
 				if err := session.Run(ctx, opts, s.run); ctx.Err() == nil {
-					t.Errorf("%s ended: %v", name, err)
+					t.Errorf("scheduler %s ended early: %v", name, err)
 				}
 			})
 		}
@@ -60,7 +60,7 @@ func TestEachPeriodRunsOnce(t *testing.T) {
 			leaders[by] = true
 		}
 		if want := (losses + 1) * minutes; len(runs) < want || len(leaders) < 2 {
-			t.Errorf("%d periods run by %v, want %d by more than one", len(runs), leaders, want)
+			t.Errorf("got %d periods, run by %v; want at least %d by more than one scheduler", len(runs), leaders, want)
 		}
 	})
 }
@@ -79,17 +79,17 @@ func TestRunEndsWithTheTerm(t *testing.T) {
 		synctest.Wait()
 		leader, err := election.New(w.Admin().Session, "/backup", election.Options{}).Leader(ctx)
 		if err != nil || string(leader.Value) != "a" {
-			t.Fatalf("leader %q, %v", leader.Value, err)
+			t.Fatalf("got leader %q, error %v; want a", leader.Value, err)
 		}
 		if err := w.Admin().Delete(ctx, leader.Path, session.AnyVersion); err != nil {
 			t.Fatal(err)
 		}
 		if err := <-ended; err == nil {
-			t.Error("the job went on")
+			t.Error("the context of the job has no cause after the term ended")
 		}
 		cancel()
 		if err := <-done; err == nil {
-			t.Error("run returned before its context ended")
+			t.Error("run returned nil, want an error")
 		}
 	})
 }

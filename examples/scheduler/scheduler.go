@@ -17,14 +17,14 @@ type scheduler struct {
 	job        func(ctx context.Context, period int64)
 }
 
-// run takes part in the election for as long as the session lasts.
+// run takes part in the election until the session ends.
 func (c scheduler) run(ctx context.Context, s *session.Session) error {
 	return election.New(s, c.path, election.Options{Label: c.name}).Run(ctx, func(ctx context.Context, term *election.Term) error {
 		return c.lead(ctx, s, term)
 	})
 }
 
-// lead runs the job in each period after the one that was noted last.
+// lead runs the job in each period after the last recorded one.
 func (c scheduler) lead(ctx context.Context, s *session.Session, term *election.Term) error {
 	note := c.path + "/last"
 	_, err := term.Txn(ctx, session.CreateOp{Path: note, Data: []byte("0")})
@@ -40,7 +40,8 @@ func (c scheduler) lead(ctx context.Context, s *session.Session, term *election.
 		if err != nil {
 			return err
 		}
-		// A leader whose clock is behind that of the one before waits for it.
+		// If the clock of the last leader was ahead, this leader waits for the
+		// period after the recorded one.
 		select {
 		case <-time.After(time.Until(time.Unix(0, (last+1)*int64(c.every)))):
 		case <-ctx.Done():

@@ -1,13 +1,13 @@
-// Command workqueue hands jobs to workers on any number of machines.
+// Command workqueue distributes jobs to workers on any number of machines.
 //
 //	workqueue -path /thumbnails put  7=cat.jpg 8=dog.jpg
 //	workqueue -path /thumbnails work convert.sh
 //	workqueue -path /thumbnails show 7
 //
 // A worker claims a job, runs the command with the job's input as its argument,
-// and acknowledges the job in the transaction that stores the output: a job has
-// one output, also where workers crash and the command runs twice. A command
-// that failed three times leaves its job in the dead letters.
+// and acknowledges the job in the transaction that stores the output. So a job
+// has one output, even if workers crash and the command runs twice. If the
+// command fails three times, the job is moved to the dead letters.
 package main
 
 import (
@@ -27,7 +27,7 @@ import (
 func main() {
 	log.SetFlags(0)
 	servers := flag.String("servers", "127.0.0.1:2181", "addresses of the ensemble, host:port,...")
-	path := flag.String("path", "/workqueue", "where the queue is")
+	path := flag.String("path", "/workqueue", "path of the queue")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()

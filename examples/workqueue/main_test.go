@@ -30,7 +30,8 @@ func ok(t *testing.T, err error) {
 	}
 }
 
-// Workers die in the middle of jobs, one job always fails, one is put twice.
+// Workers die in the middle of jobs, one job always fails, and one is put
+// twice.
 func TestEveryJobHasOneOutput(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -62,7 +63,7 @@ func TestEveryJobHasOneOutput(t *testing.T) {
 			}
 			all.Go(func() {
 				if err := open(c.Session, "/thumbnails").work(ctx, do); err == nil {
-					t.Error("work ended")
+					t.Error("work returned nil, want an error")
 				}
 			})
 		}
@@ -73,29 +74,29 @@ func TestEveryJobHasOneOutput(t *testing.T) {
 		for i := range jobs {
 			output, err := producer.output(ctx, fmt.Sprint(i))
 			if want := fmt.Sprintf("out of in%d", i); err != nil || string(output) != want {
-				t.Errorf("job %d: %q, %v", i, output, err)
+				t.Errorf("job %d: got output %q, error %v; want %q", i, output, err, want)
 			}
 			if begun[fmt.Sprintf("in%d", i)] > 1 {
 				twice++
 			}
 		}
 		if twice < 3 {
-			t.Errorf("%d jobs were begun twice: the workers did not die in the middle", twice)
+			t.Errorf("got %d jobs that were started twice, want at least 3: the workers did not die in the middle", twice)
 		}
 		n, err := producer.jobs.Len(ctx)
 		if err != nil || n != 0 {
-			t.Errorf("%d jobs left, %v", n, err)
+			t.Errorf("got %d jobs, error %v; want none left", n, err)
 		}
 		dead, err := producer.jobs.DeadLetters().TryTake(ctx)
 		if err != nil || dead.ID != "poison" || begun["poison"] != attempts {
-			t.Errorf("dead letter %+v after %d attempts, %v", dead, begun["poison"], err)
+			t.Errorf("got dead letter %+v after %d attempts, error %v; want poison after %d", dead, begun["poison"], err, attempts)
 		}
 		cancel()
 		all.Wait()
 	})
 }
 
-// A worker stops when its program is shut down, and its job goes to another.
+// A worker stops when its program shuts down, and another worker gets its job.
 func TestWorkerStopsWithItsProgram(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		ctx, shutDown := context.WithCancel(t.Context())
@@ -107,11 +108,11 @@ func TestWorkerStopsWithItsProgram(t *testing.T) {
 			return nil, context.Cause(ctx)
 		})
 		if !errors.Is(err, context.Canceled) {
-			t.Errorf("work: %v, want %v", err, context.Canceled)
+			t.Errorf("work: got error %v, want %v", err, context.Canceled)
 		}
 		synctest.Wait()
 		if job, err := queue.jobs.TryTake(t.Context()); err != nil || job.ID != "7" {
-			t.Errorf("job %q, %v", job.ID, err)
+			t.Errorf("got job %q, error %v; want job 7", job.ID, err)
 		}
 	})
 }
@@ -120,7 +121,7 @@ func TestJobsNeedAnID(t *testing.T) {
 	for _, arg := range []string{"", "cat.jpg", "=cat.jpg", "a/b=cat.jpg"} {
 		err := workqueue{}.put(t.Context(), []string{arg})
 		if err == nil || !strings.Contains(err.Error(), "ID=INPUT") {
-			t.Errorf("%q: %v", arg, err)
+			t.Errorf("put of %q: got error %v, want one that names ID=INPUT", arg, err)
 		}
 	}
 }

@@ -12,13 +12,13 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// A job is what is to be done once.
+// A job is a piece of work to be done once.
 type job struct{ ID, Input string }
 
-// attempts is how often a job is tried.
+// attempts is the number of times that a job is tried.
 const attempts = 3
 
-// A workqueue is a queue of jobs, and the outputs of those that are done.
+// A workqueue is a queue of jobs, with the outputs of finished jobs.
 type workqueue struct {
 	s       *session.Session
 	jobs    *queue.Queue[job]
@@ -33,7 +33,7 @@ func open(s *session.Session, path string) workqueue {
 	}
 }
 
-// put adds jobs, given as id=input.
+// put adds jobs, in the form id=input.
 func (w workqueue) put(ctx context.Context, args []string) error {
 	var jobs []job
 	for _, arg := range args {
@@ -46,7 +46,7 @@ func (w workqueue) put(ctx context.Context, args []string) error {
 	return w.jobs.Put(ctx, jobs...)
 }
 
-// output is that of a job that is done.
+// output returns the output of a finished job.
 func (w workqueue) output(ctx context.Context, id string) ([]byte, error) {
 	v, err := w.s.Get(ctx, w.outputs+"/"+id)
 	return v.Data, err
@@ -56,7 +56,8 @@ func (w workqueue) output(ctx context.Context, id string) ([]byte, error) {
 func (w workqueue) work(ctx context.Context, do func(ctx context.Context, input string) ([]byte, error)) error {
 	err := recipe.CreateParents(ctx, w.s, w.outputs)
 	if err == nil {
-		_, err = w.s.Create(ctx, w.outputs, nil, session.Persistent) // it stays while it is empty
+		// A persistent node stays while it is empty.
+		_, err = w.s.Create(ctx, w.outputs, nil, session.Persistent)
 	}
 	if err != nil && !errors.Is(err, session.ErrNodeExists) {
 		return err

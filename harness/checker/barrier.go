@@ -111,10 +111,10 @@ func BarrierOpensInTime(inTime time.Duration) Checker {
 			return
 		}
 		ops, _ := h.Operations()
-		absent := absences(h, ops, inTime)
+		absent, busy := absences(h, ops, inTime), busyTimes(h)
 		for _, o := range ops {
 			if o.Invoke.Op == OpWait && !endedBefore(o, healed) {
-				passes(h, j, o, max(healed.Time, o.Invoke.Time), absent[o.Invoke.Object], inTime)
+				passes(h, j, o, max(healed.Time, o.Invoke.Time), absent[o.Invoke.Object], busy, inTime)
 			}
 		}
 		j.NotExercised("no client waited after the heal")
@@ -173,7 +173,7 @@ func absences(h *history.History, ops []history.Operation, least time.Duration) 
 }
 
 // passes judges the part of one wait after since.
-func passes(h *history.History, j *Judge, o history.Operation, since time.Duration, absent []absence, inTime time.Duration) {
+func passes(h *history.History, j *Judge, o history.Operation, since time.Duration, absent []absence, busy loaded, inTime time.Duration) {
 	j.Checked(1)
 	until := h.End()
 	if o.Complete != nil {
@@ -182,9 +182,10 @@ func passes(h *history.History, j *Judge, o history.Operation, since time.Durati
 	i, _ := slices.BinarySearchFunc(absent, since+1, func(a absence, t time.Duration) int { return cmp.Compare(a.to, t) })
 	for ; i < len(absent) && absent[i].gone.Time < until; i++ {
 		gone := absent[i].gone
-		if waited := min(absent[i].to, until) - max(gone.Time, since); waited > inTime {
+		from, to := max(gone.Time, since), min(absent[i].to, until)
+		if busy.overdue(j, o.Invoke.Who()+"'s wait at "+o.Invoke.Object, from, to, inTime) {
 			j.Violation(inOrder([]history.Event{*gone}, o.Events()), "%s has waited at %s since %v and had not passed %v after the removal at %v",
-				o.Invoke.Who(), o.Invoke.Object, o.Invoke.Time, waited, gone.Time)
+				o.Invoke.Who(), o.Invoke.Object, o.Invoke.Time, to-from, gone.Time)
 			return
 		}
 	}
@@ -199,6 +200,7 @@ func BarrierNoMissedRemoval(inTime time.Duration) Checker {
 			j.Unknown("the ensemble did not recover")
 			return
 		}
+		busy := busyTimes(h)
 		ops, _ := h.Operations()
 		removed := make(map[string][]history.Operation)
 		for _, o := range ops {
@@ -219,7 +221,7 @@ func BarrierNoMissedRemoval(inTime time.Duration) Checker {
 			all := removed[o.Invoke.Object] // in order of their invocations
 			i, _ := slices.BinarySearchFunc(all, looked, func(r history.Operation, t time.Duration) int { return cmp.Compare(r.Invoke.Time, t) })
 			for ; i < len(all) && until-all[i].Invoke.Time > inTime; i++ {
-				if r := all[i]; until-r.Complete.Time > inTime {
+				if r := all[i]; busy.overdue(j, o.Invoke.Who()+"'s wait at "+o.Invoke.Object, r.Complete.Time, until, inTime) {
 					j.Violation(inOrder(o.Events(), r.Events()), "%s has waited at %s since %v and had not passed %v after the removal at %v",
 						o.Invoke.Who(), o.Invoke.Object, o.Invoke.Time, until-r.Complete.Time, r.Complete.Time)
 					break

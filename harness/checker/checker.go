@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
@@ -102,6 +103,24 @@ func (o optional) Check(ctx context.Context, h *history.History) []Result {
 	results := o.Checker.Check(ctx, h)
 	for i := range results {
 		results[i].Optional = true
+	}
+	return results
+}
+
+// IfTokens is c for clients that need not have fencing tokens. If no hold of a run has one, the properties of c are optional
+// and reported as not exercised.
+func IfTokens(c Checker) Checker { return ifTokens{c} }
+
+type ifTokens struct{ Checker }
+
+func (t ifTokens) Check(ctx context.Context, h *history.History) []Result {
+	holds := h.Holds()
+	if len(holds) == 0 || slices.ContainsFunc(holds, func(i history.HoldInterval) bool { return i.Begin.Token != 0 }) {
+		return t.Checker.Check(ctx, h)
+	}
+	var results []Result
+	for _, p := range t.Properties() {
+		results = append(results, Result{Property: p, Verdict: NotExercised, Optional: true, Reason: "the clients gave no tokens"})
 	}
 	return results
 }

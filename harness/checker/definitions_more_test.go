@@ -979,3 +979,96 @@ func countsWereUnique(h *history.History) bool {
 	})
 	return legal
 }
+
+// tinyCounts draws calls on a counter that is run along. The effect of a call comes with its end, and
+// now and then its result is made up.
+func tinyCounts(r *rand.Rand, n int) *history.History {
+	value := int64(0)
+	var open [3]history.Event // the latest call of each client
+	return tinyOps(r, min(n, 6), func(client int16) *history.Event {
+		e := &history.Event{Object: "/n", Op: [4]string{OpAdd, OpAdd, OpGet, OpCompareAndSet}[r.IntN(4)]}
+		switch {
+		case e.Op == OpAdd && r.IntN(4) == 0:
+			e.Op, e.Arg = OpSet, fmt.Sprint(r.IntN(4))
+		case e.Op == OpAdd:
+			e.Arg = fmt.Sprint(r.IntN(4) - 1)
+		case e.Op == OpCompareAndSet:
+			e.Arg = fmt.Sprintf("%d %d", r.IntN(3), r.IntN(4))
+		}
+		open[client] = *e
+		return e
+	}, func(e *history.Event) {
+		before := value
+		if e.Kind != history.Fail && (e.Kind != history.Info || r.IntN(2) == 0) {
+			value = counted(value, open[e.Client])
+		}
+		if e.Kind == history.OK {
+			e.Result = countResult(before, value, open[e.Client])
+		}
+		if r.IntN(10) == 0 && e.Op != OpCompareAndSet {
+			e.Result = fmt.Sprint(value + 1)
+		}
+	})
+}
+
+// counted is the value after a call.
+func counted(value int64, call history.Event) int64 {
+	from, to := 0, 0
+	switch call.Op {
+	case OpAdd:
+		return value + int64(number(call.Arg, 1))
+	case OpSet:
+		return int64(number(call.Arg, 0))
+	case OpCompareAndSet:
+		if fmt.Sscan(call.Arg, &from, &to); value == int64(from) {
+			return int64(to)
+		}
+	}
+	return value
+}
+
+func countResult(before, after int64, call history.Event) string {
+	from := 0
+	switch call.Op {
+	case OpAdd, OpGet:
+		return fmt.Sprint(after)
+	case OpCompareAndSet:
+		if fmt.Sscan(call.Arg, &from); before == int64(from) {
+			return Swapped
+		}
+	}
+	return ""
+}
+
+// countsHadAnOrder tries every order of the calls that keeps real time. A call without an answer may be
+// left out.
+func countsHadAnOrder(h *history.History) bool {
+	ops, _ := h.Operations()
+	ops = slices.DeleteFunc(slices.Clone(ops), func(o history.Operation) bool { return o.Outcome() == session.Failed })
+	var try func(left []history.Operation, value int64) bool
+	try = func(left []history.Operation, value int64) bool {
+		first, done := int32(forever), true
+		for _, o := range left {
+			if o.Outcome() == session.OK {
+				first, done = min(first, o.Complete.Index), false
+			}
+		}
+		if done {
+			return true
+		}
+		for i, o := range left {
+			if o.Invoke.Index > first {
+				continue // a call ended before this one began
+			}
+			after := counted(value, *o.Invoke)
+			if o.Outcome() == session.OK && o.Invoke.Op != OpSet && countResult(value, after, *o.Invoke) != o.Complete.Result {
+				continue
+			}
+			if try(slices.Delete(slices.Clone(left), i, i+1), after) {
+				return true
+			}
+		}
+		return false
+	}
+	return try(ops, 0)
+}

@@ -56,6 +56,7 @@ func oracles() map[string]oracle {
 		"watch/recreation-reported":        {WatchRecreationReported, tinyWatches, recreationsWereTold},
 		"watch/one-end-each":               {WatchOneEndEach, tinyWatches, endedWithTheSession},
 		"register/adds-count-once":         {registerAddsCountOnce, tinyCounter, countsWereUnique},
+		"counter/linearizable":             {CounterLinearizable, tinyCounts, countsHadAnOrder},
 		"barrier/no-early-pass":            {BarrierNoEarlyPass, tinyBarrier, waitsWereLegal},
 		"barrier/opens-in-time":            {func() Checker { return BarrierOpensInTime(soon) }, tinyBarrier, waitsWereInTime},
 		"double-barrier/enter-together":    {func() Checker { return doubleBarrierEnterTogether(2) }, tinyDouble, entriesHadCompany},

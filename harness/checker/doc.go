@@ -14,11 +14,12 @@
 // [Run] applies checkers, and turns whatever goes wrong in them into Unknown. [New] makes a checker
 // from a function.
 //
-// A busy machine decides no verdict. Each run measures by how much its own timers
-// are late, see [history.FactLag]. An overlap with a hold that was lost is exposure
-// if it is shorter than that: the end of the hold, or the record of it, was held up.
-// A hold that the program gives up has to end before the next one begins, however
-// busy the machine is.
+// A busy machine decides no verdict. Each run measures by how much its own timers are late, see
+// [history.FactLag], and when it stood still, see [history.FactStall]. A hold that ended late is
+// exposure if all of its delay was during such a stall, or if it was lost and the delay is shorter
+// than the lag. The time of a stall does not count against a bound for a wait. Nothing else is
+// excused: an overlap that goes on after a stall is a violation. A hold that the program gives up has
+// to end before the next one begins, however late timers are.
 //
 // # Properties
 //
@@ -99,8 +100,10 @@
 //	register/reads-sequential         reads are sequentially consistent and return only values that were written
 //	register/adds-count-once          a counter counts each add once
 //
+//	counter/linearizable              each call on a counter has its effect at one instant, and its result is right for that instant
+//
 //	run/whole                         the run was whole: the ensemble was healthy before and after, each fault was healed, nothing panicked
-//	run/faults-had-effect             each fault had an effect while clients worked, and was healed
+//	run/faults-had-effect             each fault was healed, and some had an effect while clients worked
 //	run/operations-succeeded          each kind of operation succeeded at least once
 //	run/no-unexpected-error           clients get only expected errors
 //	run/clean-logs                    no server logs an internal error
@@ -112,7 +115,8 @@
 //
 // Package harness judges the property run/whole.
 //
-// Checkers are pure functions of the history and run in O(n log n) of its length. They compare
-// indexes of events, not times (see package history). [Referee] is a general search with porcupine.
+// Checkers are pure functions of the history and run in O(n log n) of its length, except for
+// counter/linearizable, which searches. They compare indexes of events, not times (see package
+// history). [Referee] is a general search with porcupine.
 // Tests compare the checkers with it, and it is for small slices only.
 package checker

@@ -376,10 +376,11 @@ func doubleBarrierRoundsGoOn(inTime time.Duration) Checker {
 			j.Unknown("the ensemble did not recover")
 			return
 		}
+		busy := busyTimes(h)
 		opened := make(map[string]bool) // after the heal
 		for _, r := range rounds(h) {
 			for _, ops := range [][]history.Operation{r.enters, r.leaves} {
-				inTimeTogether(h, j, r, ops, healed, inTime)
+				inTimeTogether(h, j, r, ops, healed, busy, inTime)
 			}
 			if first, entered := firstIn(r.enters); entered && first.Complete.Index > healed.Index {
 				opened[r.object] = true
@@ -389,7 +390,7 @@ func doubleBarrierRoundsGoOn(inTime time.Duration) Checker {
 		}
 		quiesce := h.PhaseStart(history.PhaseQuiesce)
 		for object, any := range sorted(opened) {
-			if !any && quiesce != nil && quiesce.Time-healed.Time > inTime {
+			if !any && quiesce != nil && busy.overdue(j, "a round of "+object, healed.Time, quiesce.Time, inTime) {
 				j.Violation([]history.Event{*healed, *quiesce}, "no round of %s opened in the %v after the heal", object, quiesce.Time-healed.Time)
 			}
 		}
@@ -399,7 +400,7 @@ func doubleBarrierRoundsGoOn(inTime time.Duration) Checker {
 
 // inTimeTogether judges one half of a round once one member got through, because then the condition
 // was met for all members.
-func inTimeTogether(h *history.History, j *Judge, r *round, ops []history.Operation, healed *history.Event, inTime time.Duration) {
+func inTimeTogether(h *history.History, j *Judge, r *round, ops []history.Operation, healed *history.Event, busy loaded, inTime time.Duration) {
 	first, done := firstIn(ops)
 	if !done {
 		return
@@ -413,7 +414,8 @@ func inTimeTogether(h *history.History, j *Judge, r *round, ops []history.Operat
 		if o.Complete != nil {
 			until = o.Complete.Time
 		}
-		if since := max(healed.Time, first.Complete.Time, o.Invoke.Time); until-since > inTime {
+		since := max(healed.Time, first.Complete.Time, o.Invoke.Time)
+		if busy.overdue(j, o.Invoke.Who()+"'s "+o.Invoke.Op+" of "+r.object, since, until, inTime) {
 			j.Violation(inOrder(first.Events(), o.Events()), "%s had not completed its %s of %s in round %d %v after %s had, at %v",
 				o.Invoke.Who(), o.Invoke.Op, r.object, r.number, until-since, first.Invoke.Who(), first.Complete.Time)
 		}

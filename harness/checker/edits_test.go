@@ -129,6 +129,14 @@ func edits() map[string]edit {
 		"register/reads-sequential":    {some(registered), answered(OpRead, "nothing")},
 		"register/adds-count-once":     {some(registered), inSecondHalf(history.OK, OpAdd, func(e *history.Event) { e.Result = "1" })},
 
+		"counter/linearizable": {some(counting), func(r *rand.Rand, e events) events {
+			if r.IntN(2) == 0 {
+				return answered(OpGet, "-1")(r, e)
+			}
+			// An add whose result is another's, as when a batch has one result for all.
+			return alter(history.OK, OpAdd, func(e *history.Event) { e.Result = fmt.Sprint(number(e.Result, 0) + 1) })(r, e)
+		}},
+
 		"session/ephemerals-stay": {some(sessioned), answered(OpPresent, "")},
 		"session/ephemerals-go": {some(sessioned), alter(history.OK, OpPresent, func(e *history.Event) {
 			e.Result = fmt.Sprintf("0x%x", number(path.Base(e.Object), 0)+1)

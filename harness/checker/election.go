@@ -181,22 +181,27 @@ func electionLeaderAfterHeal(inTime time.Duration) Checker {
 			j.Unknown("the ensemble did not recover")
 			return
 		}
-		due, led := healed.Time+inTime, false
+		due, elected, busy := healed.Time+inTime, h.End(), busyTimes(h)
 		if quiesce.Time < due {
 			j.Unknown("the time without faults after the heal was shorter than the bound of %v", inTime)
 			return
 		}
 		for _, term := range h.Holds() {
-			if term.Begin.Time <= due && endTime(h, term) > healed.Time {
-				led = true
+			if endTime(h, term) > healed.Time {
+				elected = min(elected, max(term.Begin.Time, healed.Time))
 			}
-			if term.End != nil && term.Lost() && term.End.Time > due && term.End.Index < quiesce.Index {
+			if term.End == nil || !term.Lost() || term.End.Time <= due || term.End.Index >= quiesce.Index {
+				continue
+			}
+			if busy.cost(h, term.End.Time) {
+				j.Unknown("%s lost its term of %s at %v, when this machine had been too busy to renew a lease", term.Begin.Who(), term.Begin.Object, term.End.Time)
+			} else {
 				j.Violation(inOrder([]history.Event{*healed}, term.Events()), "%s lost its term of %s at %v, %v after the heal, without any fault",
 					term.Begin.Who(), term.Begin.Object, term.End.Time, term.End.Time-healed.Time)
 			}
 		}
 		j.Checked(1)
-		if !led {
+		if busy.overdue(j, "the election of a leader", healed.Time, elected, inTime) {
 			j.Violation([]history.Event{*healed}, "there was no leader within %v after the heal at %v", inTime, healed.Time)
 		}
 	})

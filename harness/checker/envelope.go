@@ -10,93 +10,163 @@ import (
 	"github.com/zkcoord/zkcoord/harness/history"
 )
 
-// Envelope says under which circumstances holds may overlap without breaking a
-// promise. What happens there is reported as exposure. So is an overlap with a hold
-// that was lost, if it is shorter than the lag of this process's own timers then: a
-// busy machine makes the end late, or its record. See [history.FactLag].
+// Envelope says under which circumstances holds may overlap without breaking a promise. Such an
+// overlap is reported as exposure. See excuses for the rule.
 type Envelope struct {
-	// Outside names the faults that break an assumption of the lease: another
-	// client closes the session or deletes the node, a clock runs wild, a client
-	// is paused. A fault whose target is a client excuses only the holds of that one.
+	// Outside names the faults that break an assumption of the lease: another client closes the
+	// session or deletes the node, a clock runs wild, a client is paused. A fault whose target is a
+	// client excuses only the holds of that client.
 	Outside []string `json:"outside,omitempty"`
-	// After is for how long after the end of such a fault its consequences count
-	// to it; zero is 1 s.
+	// After is for how long after such a fault a hold may go on that the fault has broken. Zero is
+	// the longest session timeout in the history, because no lease lasts longer without an answer;
+	// or 1 s if the history has no session.
 	After time.Duration `json:"after_ns,omitempty"`
-	// Stall is the pause of the client process above which its lease is worth
-	// nothing; zero is 250 ms.
-	Stall time.Duration `json:"stall_ns,omitempty"`
 }
 
-// window is a span of time outside of the envelope.
+// A window is a span of time outside of the envelope.
 type window struct{ from, to time.Duration }
 
-// windows are those of each client, and those of all under Nobody. Each list is
-// disjoint and in order.
+// windows are the times outside of the envelope. Each list is in order, and its windows are disjoint.
 type windows struct {
-	of   map[int16][]window
-	lags []lag // in order
+	faults map[int16][]window // by client; those of all clients under Nobody, and for each client
+	stalls []window
+	lags   []lag // in order
+	after  time.Duration
+	end    time.Duration // of the history
 }
 
-// A lag is by how much a timer was late at most, in the LagTime up to a time.
+// A lag is the largest delay of a timer in the LagTime up to a time.
 type lag struct{ at, late time.Duration }
 
 // outside lists the windows of h outside of the envelope.
 func (e Envelope) outside(h *history.History) windows {
-	after, stall := cmp.Or(e.After, time.Second), cmp.Or(e.Stall, 250*time.Millisecond)
-	all := windows{of: make(map[int16][]window)}
+	all := windows{faults: make(map[int16][]window), after: cmp.Or(e.After, longestTimeout(h), time.Second), end: h.End()}
 	started := make(map[int32]*history.Event)
 	for i := range h.Events {
 		ev := &h.Events[i]
 		switch {
-		case ev.Kind == history.Fact && ev.Op == history.FactStall:
-			if d, err := time.ParseDuration(ev.Result); err == nil && d >= stall {
-				all.add(history.Nobody, window{ev.Time - d, ev.Time + after})
-			}
-		case ev.Kind == history.Fact && ev.Op == history.FactLag:
-			if d, err := time.ParseDuration(ev.Result); err == nil {
+		case ev.Kind == history.Fact && (ev.Op == history.FactStall || ev.Op == history.FactLag):
+			if d, err := time.ParseDuration(ev.Result); err != nil {
+				continue
+			} else if ev.Op == history.FactLag {
 				all.lags = append(all.lags, lag{ev.Time, d})
+			} else {
+				all.stalls = append(all.stalls, window{ev.Time - d, ev.Time})
 			}
 		case ev.Kind != history.Fault || !slices.Contains(e.Outside, ev.Object):
 		case ev.Op == history.FaultStart:
 			started[ev.Step] = ev
 		case started[ev.Step] != nil:
 			// The stop names what was really hit.
-			all.add(clientNamed(ev.Node), window{started[ev.Step].Time, ev.Time + after})
+			all.add(clientNamed(ev.Node), window{started[ev.Step].Time, ev.Time + all.after})
 			delete(started, ev.Step)
 		}
 	}
 	for _, start := range started { // never healed
 		all.add(history.Nobody, window{start.Time, h.End()})
 	}
-	for who := range all.of {
-		all.of[who] = merge(all.of[who])
+	for who := range all.faults {
+		if who != history.Nobody {
+			all.add(who, all.faults[history.Nobody]...)
+		}
+		all.faults[who] = merge(all.faults[who])
 	}
+	all.stalls = merge(all.stalls)
 	return all
 }
 
-func (w windows) add(client int16, one window) { w.of[client] = append(w.of[client], one) }
+func (w windows) add(client int16, more ...window) {
+	w.faults[client] = append(w.faults[client], more...)
+}
 
-// lag is by how much a timer was late at most between from and to.
+// longestTimeout is the longest timeout of a session, zero if the history has none.
+func longestTimeout(h *history.History) (longest time.Duration) {
+	for i := range h.Events {
+		if e := &h.Events[i]; e.Kind == history.Session && e.Op == history.SessionNew {
+			if d, err := time.ParseDuration(e.Arg); err == nil {
+				longest = max(longest, d)
+			}
+		}
+	}
+	return longest
+}
+
+// lag is the largest delay of a timer between from and to, without the stalls.
 func (w windows) lag(from, to time.Duration) (most time.Duration) {
 	i, _ := slices.BinarySearchFunc(w.lags, from, func(l lag, t time.Duration) int { return cmp.Compare(l.at, t) })
-	for ; i < len(w.lags) && w.lags[i].at <= to+history.LagTime; i++ {
+	for ; i < len(w.lags) && w.lags[i].at-history.LagTime <= to; i++ {
 		most = max(most, w.lags[i].late)
 	}
 	return most
 }
 
-// excuses reports whether the envelope says nothing of a hold that has not ended at t: something befell one of
-// the clients, or the hold was lost so soon after t that a busy machine may have held up the end, or its record. A
-// hold that was given up is not late: the program that gives it up has to know first.
-func (w windows) excuses(hold history.HoldInterval, t time.Duration, clients ...int16) bool {
-	if w.covers(t, append(clients, hold.Begin.Client)...) {
-		return true
+// excuses reports whether the envelope excuses that the hold had not ended at t, when another client
+// was granted the same, or when the servers ended the session. An excuse needs a cause for all of the
+// time from t to the end of the hold. There are three causes.
+//
+//   - A fault outside of the envelope, on the client of the hold or on all. The fault ends the
+//     session or deletes the znode, and the client cannot know. It finds out when its next request
+//     fails. If no server answers, its lease lapses within a session timeout. So t is not before the
+//     fault, and the hold ends within After of the fault's end. A fault on the other client explains
+//     nothing.
+//   - A stall of this process. Decision 1 excludes a pause of the client (A1). A lease that was to
+//     lapse during the stall lapses after it, in a timer that is late. The grant of the other client
+//     waits in its connection meanwhile, and the two race when the process runs again. All of that is
+//     during the stall, or as long after it as the process needs to do what has come due. A program
+//     may also release at that moment, so how the hold ended makes no difference. A pause of a program
+//     between its check of the lease and its write is no overlap of holds: the fenced resource
+//     refuses the write, and lock/fenced-writes judges that without any excuse.
+//   - The lag of timers, if the hold was lost. A lease lapses by a timer, and the record of the loss is
+//     made by a goroutine. Either may be late by the lag. A hold that was given up has no such excuse,
+//     because a program that gives up a hold ends it before the request that releases it.
+func (w windows) excuses(hold history.HoldInterval, t time.Duration) bool {
+	to := w.end
+	if hold.End != nil {
+		to = hold.End.Time
 	}
-	return hold.End != nil && hold.Lost() && hold.End.Time-t < w.lag(t, hold.End.Time)
+	return w.explains(t, to, hold.Lost(), hold.Begin.Client)
 }
 
-// clientNamed reads "c3"; whatever is no client concerns all of them, a znode
-// whose name begins with a GUID among it.
+// An Excuse is what an envelope excuses in one history.
+type Excuse struct{ windows windows }
+
+// In prepares the envelope for one history.
+func (e Envelope) In(h *history.History) Excuse { return Excuse{e.outside(h)} }
+
+// Explains reports whether a fault outside of the envelope, or a stall of this process, explains that a
+// hold of a client lasted from one time to another although it should have ended before.
+func (x Excuse) Explains(from, to time.Duration, client int16) bool {
+	return x.windows.explains(from, to, true, client)
+}
+
+// Lag returns by how much this process was late between from and to, at most. It is zero on a virtual
+// clock.
+func (x Excuse) Lag(from, to time.Duration) time.Duration { return x.windows.lag(from, to) }
+
+// explains is excuses for what was late from one time to another.
+func (w windows) explains(from, to time.Duration, lost bool, client int16) bool {
+	lag := w.lag(from, to)
+	// A stall is measured to the tick before it, and may have begun that much earlier.
+	stall := window{from + max(lag, history.LagTick), to - max(lag, history.LagTick)}
+	fault := window{from, to - lag}
+	faults, hit := w.faults[client]
+	if !hit {
+		faults = w.faults[history.Nobody]
+	}
+	return lost && to-from < lag || stall.within(w.stalls) || fault.within(faults)
+}
+
+// within reports whether w lies in one of the windows.
+func (w window) within(list []window) bool {
+	i, found := slices.BinarySearchFunc(list, w.from, func(one window, t time.Duration) int { return cmp.Compare(one.from, t) })
+	if !found {
+		i--
+	}
+	return i >= 0 && w.to <= list[i].to
+}
+
+// clientNamed reads "c3". Any other name is of no client, so the fault concerns all of them. An
+// example is a znode whose name begins with a GUID.
 func clientNamed(target string) int16 {
 	number, named := strings.CutPrefix(target, "c")
 	client, err := strconv.ParseInt(number, 10, 16)
@@ -106,6 +176,7 @@ func clientNamed(target string) int16 {
 	return int16(client)
 }
 
+// merge sorts windows, and joins those that overlap.
 func merge(all []window) []window {
 	slices.SortFunc(all, func(a, b window) int { return cmp.Compare(a.from, b.from) })
 	merged := all[:0]
@@ -119,21 +190,9 @@ func merge(all []window) []window {
 	return merged
 }
 
-// covers reports whether t lies in a window of all or of one of the clients.
-func (w windows) covers(t time.Duration, clients ...int16) bool {
-	for _, client := range append(clients, history.Nobody) {
-		list := w.of[client]
-		i, found := slices.BinarySearchFunc(list, t, func(w window, t time.Duration) int { return cmp.Compare(w.from, t) })
-		if found || i > 0 && t <= list[i-1].to {
-			return true
-		}
-	}
-	return false
-}
-
-// meets reports whether a window of all begins or lasts between from and to.
+// meets reports whether a fault on all clients begins or lasts between from and to.
 func (w windows) meets(from, to time.Duration) bool {
-	list := w.of[history.Nobody]
+	list := w.faults[history.Nobody]
 	i, _ := slices.BinarySearchFunc(list, from, func(w window, t time.Duration) int { return cmp.Compare(w.to, t) })
 	return i < len(list) && list[i].from <= to
 }

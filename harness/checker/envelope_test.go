@@ -2,6 +2,7 @@ package checker
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -9,49 +10,197 @@ import (
 	"github.com/zkcoord/zkcoord/harness/history"
 )
 
-// The zero After and Stall are what the documentation says. Were they larger, runs
-// would excuse more than is promised, and all of them would still be valid.
-func TestZeroEnvelopeExcusesNoMore(t *testing.T) {
-	const ms = time.Millisecond
-	fault := func(at time.Duration, op string) history.Event {
-		return history.Event{Time: at, Kind: history.Fault, Op: op, Object: "pause", Node: "c0", Step: 1}
+const ms = time.Millisecond
+
+// A belated is a history in which client 0 has something until a time, although the servers gave it to client 1, or
+// ended the session of client 0, at an earlier time.
+type belated struct {
+	from, to time.Duration
+	op       string // how the hold of client 0 ends; empty if it does not
+	events   []history.Event
+	reversed bool // the grant of client 0 is recorded 1 ms after that of client 1, though it came first
+}
+
+// histories are b as each property is concerned with it.
+func (b belated) histories() map[string]*history.History {
+	all := make(map[string]*history.History)
+	ids := []string{"lock/no-overlap", "rwlock/writer-alone", "semaphore/within-permits"}
+	if b.reversed {
+		ids = append(ids, "lock/grants-in-order", "rwlock/no-overtaking")
+	} else {
+		ids = append(ids, "lock/loss-before-expiry", "lock/own-node-is-first", "queue/nothing-twice")
 	}
-	stall := func(length string) []history.Event {
-		return []history.Event{{Time: 1500 * ms, Kind: history.Fact, Op: history.FactStall, Result: length}}
-	}
-	paused := []history.Event{fault(500*ms, history.FaultStart), fault(1500*ms, history.FaultStop)}
-	for _, one := range []struct {
-		what   string
-		events []history.Event
-		from   time.Duration // when the two holds begin to overlap
-		want   Verdict
-	}{
-		{"within 1 s after the fault", paused, 2490 * ms, Valid},
-		{"later than 1 s after the fault", paused, 2510 * ms, Invalid},
-		{"within 1 s after a stall of 250 ms", stall("250ms"), 2490 * ms, Valid},
-		{"later than 1 s after a stall of 250 ms", stall("250ms"), 2510 * ms, Invalid},
-		{"after a stall of less than 250 ms", stall("249ms"), 2000 * ms, Invalid},
-		{"after a fault that is not named", []history.Event{
-			{Time: 500 * ms, Kind: history.Fault, Op: history.FaultStart, Object: "kill", Step: 1},
-			{Time: 1500 * ms, Kind: history.Fault, Op: history.FaultStop, Object: "kill", Step: 1},
-		}, 2000 * ms, Invalid},
-	} {
-		hold := func(client int16, at time.Duration, op string) history.Event {
-			return history.Event{Time: at, Kind: history.Hold, Op: op, Object: "/lock", Client: client, Token: int64(client) + 1}
+	for _, id := range ids {
+		events := slices.Clone(b.events)
+		add := func(at time.Duration, client int16, kind history.Kind, op, arg, result string) {
+			e := history.Event{Time: at, Kind: kind, Op: op, Object: "/q/a", Arg: arg, Result: result, Client: client,
+				Process: int32(client), Session: int64(client) + 1, Token: int64(client) + 1, Node: fmt.Sprintf("n-%d", client)}
+			if op == OpPut || op == OpClaim {
+				e.Object = "/q"
+			}
+			if op == OpVerify && result != "" {
+				e.Session = 2 // the owner of what was found
+			}
+			if client == history.Nobody {
+				e.Process, e.Session, e.Token = history.Nobody, 1, 0
+			}
+			events = append(events, e)
 		}
-		events := append([]history.Event{hold(0, ms, history.HoldBegin)}, one.events...)
-		events = append(events, hold(1, one.from, history.HoldBegin), hold(0, one.from+ms, history.HoldEnd),
-			hold(1, one.from+2*ms, history.HoldEnd), history.Event{Time: 4 * time.Second, Kind: history.Phase, Op: history.PhaseEnd})
-		r := Run(t.Context(), history.New(events...), LockNoOverlap(Envelope{Outside: []string{"pause"}}))[0]
-		if r.Verdict != one.want || (r.Exposure > 0) != (one.want == Valid) {
-			t.Errorf("%s: %v with an exposure of %v, want %v", one.what, r.Verdict, r.Exposure, one.want)
+		arg := map[string]string{"rwlock/writer-alone": ModeWrite, "rwlock/no-overtaking": ModeWrite, "semaphore/within-permits": "1"}[id]
+		begun := 3 * ms
+		if b.reversed {
+			begun = b.from + ms
+		}
+		add(begun, 0, history.Hold, history.HoldBegin, arg, "")
+		switch id {
+		case "lock/loss-before-expiry":
+			add(b.from, history.Nobody, history.Session, history.SessionExpired, "", "")
+		case "lock/own-node-is-first":
+			add(4*ms, 0, history.Invoke, OpVerify, "", "")
+			add(b.from, 0, history.OK, OpVerify, "", "n-1")
+		case "queue/nothing-twice":
+			add(1*ms, 2, history.Invoke, OpPut, "a", "")
+			add(2*ms, 2, history.OK, OpPut, "", "")
+			add(1*ms, 0, history.Invoke, OpClaim, "", "")
+			add(2*ms, 0, history.OK, OpClaim, "", "a")
+			add(4*ms, 1, history.Invoke, OpClaim, "", "")
+			add(b.from, 1, history.OK, OpClaim, "", "a")
+		default:
+			add(b.from, 1, history.Hold, history.HoldBegin, arg, "")
+		}
+		if b.op != "" {
+			add(b.to, 0, history.Hold, b.op, arg, "")
+		}
+		add(20*time.Second, history.Nobody, history.Phase, history.PhaseEnd, "", "")
+		slices.SortStableFunc(events, func(a, b history.Event) int { return cmp.Compare(a.Time, b.Time) })
+		all[id] = history.New(events...)
+	}
+	return all
+}
+
+func (b belated) checkers(envelope Envelope) map[string]Checker {
+	return map[string]Checker{
+		"lock/no-overlap":          LockNoOverlap(envelope),
+		"lock/grants-in-order":     LockGrantsInOrder(envelope),
+		"rwlock/writer-alone":      rwLockWriterAlone(envelope),
+		"rwlock/no-overtaking":     rwLockNoOvertaking(envelope),
+		"semaphore/within-permits": semaphoreWithinPermits(1, envelope),
+		"lock/loss-before-expiry":  LockLossBeforeExpiry(envelope),
+		"lock/own-node-is-first":   LockOwnNodeIsFirst(envelope),
+		"queue/nothing-twice":      QueueNothingTwice(),
+	}
+}
+
+// judge compares the verdict of each property with the one wanted. What is valid is exposed.
+func (b belated) judge(t *testing.T, what string, want Verdict, except ...string) {
+	t.Helper()
+	checkers := b.checkers(Envelope{Outside: []string{"pause"}})
+	for id, h := range b.histories() {
+		want := want
+		if slices.Contains(except, id) {
+			want = Invalid + Valid - want
+		}
+		r := Run(t.Context(), h, checkers[id])[0]
+		if r.Verdict != want || (r.Exposure > 0) != (want == Valid) {
+			t.Errorf("%s, %s: %v with an exposure of %v, want %v: %s", what, id, r.Verdict, r.Exposure, want, r.Reason)
+		}
+	}
+}
+
+func stalled(at, length time.Duration) history.Event {
+	return history.Event{Time: at, Kind: history.Fact, Op: history.FactStall, Result: length.String(), Client: history.Nobody, Process: history.Nobody}
+}
+
+func lagged(at, length time.Duration) history.Event {
+	return history.Event{Time: at, Kind: history.Fact, Op: history.FactLag, Result: length.String(), Client: history.Nobody, Process: history.Nobody}
+}
+
+// The report: a stall of 0.37 s excused an overlap of 4 s, because the overlap began in the second after it.
+func TestStallExcusesWhatItCanExplain(t *testing.T) {
+	const lost, end = history.HoldLost, history.HoldEnd
+	stall := []history.Event{stalled(1370*ms, 370*ms)}
+	for _, one := range []struct {
+		what string
+		b    belated
+		want Verdict
+	}{
+		{"lost 4 s after a stall of 0.37 s", belated{1371 * ms, 5371 * ms, lost, stall, false}, Invalid},
+		{"given up 4 s after it", belated{1371 * ms, 5371 * ms, end, stall, false}, Invalid},
+		{"never ended after it", belated{1371 * ms, 0, "", stall, false}, Invalid},
+		{"granted in the second after it", belated{2000 * ms, 2001 * ms, lost, stall, false}, Invalid},
+		{"granted before it", belated{989 * ms, 1371 * ms, lost, stall, false}, Invalid},
+		{"lost 11 ms after it, without lag", belated{1371 * ms, 1381 * ms, lost, stall, false}, Invalid},
+
+		{"the lease's timer was late, and lost the race", belated{1371 * ms, 1379 * ms, lost, stall, false}, Valid},
+		{"the process that was granted it did not stand still", belated{1000 * ms, 1370 * ms, lost, stall, false}, Valid},
+		{"the program gave it up as it ran again", belated{1371 * ms, 1379 * ms, end, stall, false}, Valid},
+		{"with lag after it", belated{1371 * ms, 1385 * ms, lost, append([]history.Event{lagged(2000*ms, 15*ms)}, stall...), false}, Valid},
+		{"a second stall began before another tick", belated{1371 * ms, 1585 * ms, lost, append([]history.Event{stalled(1580*ms, 200*ms)}, stall...), false}, Valid},
+		{"a second stall began later", belated{1371 * ms, 1585 * ms, lost, append([]history.Event{stalled(1580*ms, 180*ms)}, stall...), false}, Invalid},
+
+		{"the grant was recorded late", belated{1371 * ms, 1379 * ms, lost, stall, true}, Valid},
+		{"the grant was recorded late, and held for 4 s", belated{1371 * ms, 5371 * ms, lost, stall, true}, Invalid},
+		{"the later grant was recorded before the stall", belated{900 * ms, 1379 * ms, lost, stall, true}, Invalid},
+	} {
+		one.b.judge(t, one.what, one.want)
+	}
+}
+
+// A fault outside the envelope excuses the client that it hit, until its lease must have lapsed.
+func TestFaultExcusesWhatItCanExplain(t *testing.T) {
+	const lost = history.HoldLost
+	fault := func(name, target string) []history.Event {
+		e := history.Event{Kind: history.Fault, Object: name, Node: target, Step: 1, Client: history.Nobody, Process: history.Nobody}
+		start, stop := e, e
+		start.Time, start.Op = 500*ms, history.FaultStart
+		stop.Time, stop.Op = 1500*ms, history.FaultStop
+		return []history.Event{start, stop}
+	}
+	long := history.Event{Kind: history.Session, Op: history.SessionNew, Session: 7, Arg: "2s", Client: 3, Process: 3}
+	for _, one := range []struct {
+		what string
+		b    belated
+		want Verdict
+	}{
+		{"until 1 s after the fault", belated{600 * ms, 2500 * ms, lost, fault("pause", "c0"), false}, Valid},
+		{"longer", belated{600 * ms, 2501 * ms, lost, fault("pause", "c0"), false}, Invalid},
+		{"given up in time", belated{600 * ms, 2500 * ms, history.HoldEnd, fault("pause", "c0"), false}, Valid},
+		{"never", belated{600 * ms, 0, "", fault("pause", "c0"), false}, Invalid},
+		{"until a session timeout after the fault", belated{600 * ms, 3500 * ms, lost, append(fault("pause", "c0"), long), false}, Valid},
+		{"longer than a session timeout", belated{600 * ms, 3501 * ms, lost, append(fault("pause", "c0"), long), false}, Invalid},
+		{"longer, by the lag", belated{600 * ms, 2509 * ms, lost, append(fault("pause", "c0"), lagged(2600*ms, 9*ms)), false}, Valid},
+		{"granted before the fault", belated{499 * ms, 2000 * ms, lost, fault("pause", "c0"), false}, Invalid},
+		{"the fault hit the other client", belated{600 * ms, 2000 * ms, lost, fault("pause", "c1"), false}, Invalid},
+		{"the fault hit a server", belated{600 * ms, 2000 * ms, lost, fault("pause", "n1"), false}, Valid},
+		{"a fault that is not named", belated{600 * ms, 2000 * ms, lost, fault("kill", "n1"), false}, Invalid},
+		{"the grant was recorded late", belated{600 * ms, 2000 * ms, lost, fault("pause", "c0"), true}, Valid},
+		{"the grant was recorded late, by the other client", belated{600 * ms, 2000 * ms, lost, fault("pause", "c1"), true}, Invalid},
+	} {
+		if one.want == Valid { // claims know no faults
+			one.b.judge(t, one.what, one.want, "queue/nothing-twice")
+			continue
+		}
+		one.b.judge(t, one.what, one.want)
+	}
+}
+
+// A session that somebody else closed is exposure until its lease must have lapsed.
+func TestClosedSessionExposesUntilItsLeaseLapses(t *testing.T) {
+	for late, want := range map[time.Duration]Verdict{1000 * ms: Valid, 1001 * ms: Invalid} {
+		e := func(at time.Duration, kind history.Kind, op, arg string) history.Event {
+			return history.Event{Time: at, Kind: kind, Op: op, Object: "/lock", Arg: arg, Session: 1, Token: 1}
+		}
+		h := history.New(e(ms, history.Hold, history.HoldBegin, ""), e(2*ms, history.Session, history.SessionExpired, "closed"),
+			e(2*ms+late, history.Hold, history.HoldLost, ""), e(4000*ms, history.Phase, history.PhaseEnd, ""))
+		if r := Run(t.Context(), h, LockLossBeforeExpiry(Envelope{}))[0]; r.Verdict != want {
+			t.Errorf("lost %v after somebody closed the session: %v, want %v: %s", late, r.Verdict, want, r.Reason)
 		}
 	}
 }
 
 // The span between a registration and its event counts as well as its ends.
 func TestEnvelopeMeetsNoMore(t *testing.T) {
-	w := windows{of: map[int16][]window{history.Nobody: {{10, 20}, {40, 50}}}}
+	w := windows{faults: map[int16][]window{history.Nobody: {{10, 20}, {40, 50}}}, stalls: []window{{0, 100}}}
 	for _, one := range []struct {
 		from, to time.Duration
 		want     bool
@@ -67,7 +216,6 @@ func TestEnvelopeMeetsNoMore(t *testing.T) {
 // Found on a machine with other work: a claim was recorded 14 us before the loss of the claim before it, and the run
 // was invalid. What a busy machine makes of a loss is exposure. What a program gives up has to end in time.
 func TestLagExcusesShorterLosses(t *testing.T) {
-	const ms = time.Millisecond
 	for _, one := range []struct {
 		what    string
 		lag     time.Duration // as it was measured
@@ -84,50 +232,15 @@ func TestLagExcusesShorterLosses(t *testing.T) {
 		{"given up", 15 * ms, 2100 * ms, history.HoldEnd, 14 * ms, Invalid},
 		{"lost, no lag", 0, 2100 * ms, history.HoldLost, 1 * ms, Invalid},
 	} {
-		for id, check := range map[string]Checker{
-			"lock/no-overlap":          LockNoOverlap(Envelope{}),
-			"rwlock/writer-alone":      rwLockWriterAlone(Envelope{}),
-			"semaphore/within-permits": semaphoreWithinPermits(1, Envelope{}),
-			"lock/loss-before-expiry":  LockLossBeforeExpiry(Envelope{}),
-			"queue/nothing-twice":      QueueNothingTwice(),
-		} {
-			e := func(at time.Duration, client int16, kind history.Kind, op, object, what string) history.Event {
-				return history.Event{Time: at, Kind: kind, Op: op, Object: object, Arg: what, Result: what, Client: client,
-					Process: int32(client), Session: int64(client) + 1, Token: int64(client) + 1}
-			}
-			begin, end := 2000*ms, 2000*ms+one.overlap
-			var events []history.Event
-			switch id {
-			case "lock/loss-before-expiry":
-				expired := e(begin, 0, history.Session, history.SessionExpired, "", "")
-				expired.Client, expired.Process = history.Nobody, history.Nobody
-				events = []history.Event{e(ms, 0, history.Hold, history.HoldBegin, "/q/a", ""), expired, e(end, 0, history.Hold, one.end, "/q/a", "")}
-			case "queue/nothing-twice":
-				events = []history.Event{
-					e(1*ms, 0, history.Invoke, OpPut, "/q", "a"), e(2*ms, 0, history.OK, OpPut, "/q", ""),
-					e(3*ms, 0, history.Invoke, OpClaim, "/q", ""), e(4*ms, 0, history.OK, OpClaim, "/q", "a"),
-					e(5*ms, 1, history.Invoke, OpClaim, "/q", ""), e(begin, 1, history.OK, OpClaim, "/q", "a"),
-					e(end, 0, history.Hold, one.end, "/q/a", ""),
-				}
-			default:
-				events = []history.Event{e(ms, 0, history.Hold, history.HoldBegin, "/q/a", ModeWrite), e(begin, 1, history.Hold, history.HoldBegin, "/q/a", ModeWrite),
-					e(end, 0, history.Hold, one.end, "/q/a", ModeWrite)}
-				if id == "semaphore/within-permits" {
-					for i := range events {
-						events[i].Arg = "1"
-					}
-				}
-			}
+		for _, reversed := range []bool{false, true} {
+			b := belated{2000 * ms, 2000*ms + one.overlap, one.end, nil, reversed}
 			if one.lag > 0 {
-				events = append(events, history.Event{Time: one.at, Kind: history.Fact, Op: history.FactLag, Result: one.lag.String(),
-					Client: history.Nobody, Process: history.Nobody})
+				b.events = append(b.events, lagged(one.at, one.lag))
 			}
-			events = append(events, history.Event{Time: 4 * time.Second, Kind: history.Phase, Op: history.PhaseEnd, Client: history.Nobody, Process: history.Nobody})
-			slices.SortStableFunc(events, func(a, b history.Event) int { return cmp.Compare(a.Time, b.Time) })
-			r := Run(t.Context(), history.New(events...), check)[0]
-			if r.Verdict != one.want || (r.Exposure > 0) != (one.want == Valid) {
-				t.Errorf("%s, %s: %v with an exposure of %v, want %v: %s", id, one.what, r.Verdict, r.Exposure, one.want, r.Reason)
+			if reversed && one.overlap == ms {
+				continue // it begins as it ends
 			}
+			b.judge(t, fmt.Sprintf("%s, reversed %v", one.what, reversed), one.want)
 		}
 	}
 }

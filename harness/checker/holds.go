@@ -36,11 +36,20 @@ func begins(h *history.History) func(func(hold history.HoldInterval, others []hi
 // overlaps inside of the envelope.
 func (w windows) unexcused(hold history.HoldInterval, others []history.HoldInterval) *history.HoldInterval {
 	for i := range others {
-		if !w.excuses(others[i], hold.Begin.Time, hold.Begin.Client) {
+		if first, next := inTurn(others[i], hold); !w.excuses(first, next.Begin.Time) {
 			return &others[i]
 		}
 	}
 	return nil
+}
+
+// inTurn returns two holds in the order in which the servers granted them: by their tokens. A grant
+// can be recorded after a later one. Without two tokens it is the order in which they were recorded.
+func inTurn(before, after history.HoldInterval) (first, next history.HoldInterval) {
+	if a, b := before.Begin.Token, after.Begin.Token; a != 0 && b != 0 && b < a {
+		return after, before
+	}
+	return before, after
 }
 
 // overlap is for how long hold overlaps with one of those that stand when it begins.
@@ -59,29 +68,23 @@ func endTime(h *history.History, hold history.HoldInterval) time.Duration {
 	return hold.End.Time
 }
 
-// inLine are, by client, the grants of one object with the highest token, of those
-// that were given while nothing excused their client.
-type inLine map[int16]*history.Event
+// inLine are the grants of one object that had a higher token than all grants before them, in
+// order. The first of them that has at least some token is the earliest of all grants that have.
+type inLine []*history.Event
 
-func (l inLine) add(e *history.Event, outside windows) {
-	if before := l[e.Client]; (before == nil || e.Token > before.Token) && !outside.covers(e.Time, e.Client) {
-		l[e.Client] = e
+func (l *inLine) add(e *history.Event) {
+	if n := len(*l); n == 0 || (*l)[n-1].Token < e.Token {
+		*l = append(*l, e)
 	}
 }
 
-// passed returns the earliest with a token of at least that, given before e inside
-// of the envelope for both clients at both times. Where a fault on the client of e
-// excuses the highest of another client a lower one of it may be missed.
-func (l inLine) passed(e *history.Event, token int64, outside windows) (first *history.Event) {
-	for _, before := range l {
-		if before.Token < token || first != nil && first.Index < before.Index {
-			continue
-		}
-		if !outside.covers(e.Time, e.Client, before.Client) && !outside.covers(before.Time, e.Client) {
-			first = before
-		}
+// passed returns the earliest grant with at least that token, or nil.
+func (l inLine) passed(token int64) *history.Event {
+	i, _ := slices.BinarySearchFunc(l, token, func(e *history.Event, token int64) int { return cmp.Compare(e.Token, token) })
+	if i == len(l) {
+		return nil
 	}
-	return first
+	return l[i]
 }
 
 // sorted goes through a map by its keys, so that the first violation is the same

@@ -165,3 +165,31 @@ func TestMeasure(t *testing.T) {
 		t.Errorf("recovered from a fault that stood: %+v", s.Faults[1])
 	}
 }
+
+// The report: a run of 5 s had 12 grants, and the scenario requires 20 in its usual 20 s.
+func TestShortRunsNeedLess(t *testing.T) {
+	for _, one := range []struct {
+		work  time.Duration
+		holds int
+		want  Verdict
+	}{
+		{20 * time.Second, 20, Valid}, {20 * time.Second, 19, NotExercised}, {60 * time.Second, 20, Valid},
+		{5 * time.Second, 5, Valid}, {5 * time.Second, 4, NotExercised}, {time.Millisecond, 1, Valid}, {time.Millisecond, 0, NotExercised},
+		{0, 20, Valid}, {0, 19, NotExercised}, // no phases
+	} {
+		var events []history.Event
+		if one.work > 0 {
+			events = append(events, history.Event{Time: 1, Kind: history.Phase, Op: history.PhaseWork})
+		}
+		for i := range one.holds {
+			events = append(events, history.Event{Time: 2, Kind: history.Hold, Op: history.HoldBegin, Object: "/a", Token: int64(i)})
+		}
+		if one.work > 0 {
+			events = append(events, history.Event{Time: 1 + one.work, Kind: history.Phase, Op: history.PhaseHeal})
+		}
+		events = append(events, history.Event{Time: time.Hour, Kind: history.Phase, Op: history.PhaseEnd})
+		if r := Run(t.Context(), history.New(events...), Grants(20))[0]; r.Verdict != one.want {
+			t.Errorf("%d grants in %v: %v, want %v: %s", one.holds, one.work, r.Verdict, one.want, r.Reason)
+		}
+	}
+}

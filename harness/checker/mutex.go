@@ -183,7 +183,7 @@ func increment(j *Judge, last, e *history.Event) {
 }
 
 // LockNoOverlap judges holds, as far as the programs knew them: inside the envelope no two holds of
-// one object overlap. Overlaps that begin outside the envelope are exposure.
+// one object overlap. An overlap outside the envelope is exposure.
 func LockNoOverlap(envelope Envelope) Checker {
 	return New("lock/no-overlap", "no two clients hold the lock at the same time", func(h *history.History, j *Judge) {
 		overlaps(h, j, envelope)
@@ -331,6 +331,7 @@ func live(h *history.History, j *Judge, op string, inTime time.Duration) {
 		return
 	}
 	ops, _ := h.Operations()
+	busy := busyTimes(h)
 	slowest, granted, ended := time.Duration(0), 0, 0
 	for _, o := range ops {
 		end := h.End()
@@ -341,11 +342,8 @@ func live(h *history.History, j *Judge, op string, inTime time.Duration) {
 			continue
 		}
 		waited := end - max(o.Invoke.Time, healed.Time)
-		switch why := busySince(h, healed, end); {
-		case waited > inTime && why != nil:
-			j.Unknown("%s waited for its %s of %s for %v after the heal, when this machine was busy (at %v: %s %s, %s)", o.Invoke.Who(), op, o.Invoke.Object,
-				waited, why.Time, why.Object, why.Op, why.Result)
-		case waited > inTime:
+		switch {
+		case busy.overdue(j, o.Invoke.Who()+"'s "+op+" of "+o.Invoke.Object, end-waited, end, inTime):
 			j.Violation(inOrder([]history.Event{*healed}, o.Events()), "%s waited for its %s of %s from %v on and had no result %v after the heal",
 				o.Invoke.Who(), op, o.Invoke.Object, o.Invoke.Time, end-healed.Time)
 		case o.Outcome() == session.OK:
@@ -360,18 +358,6 @@ func live(h *history.History, j *Judge, op string, inTime time.Duration) {
 	j.Note("%d granted after the heal, the slowest in %v; %d ended with an error", granted, slowest, ended)
 }
 
-// busySince returns what shows that this machine was too busy after the heal for anything to be done in time: this
-// process stood still, or a server did not answer.
-func busySince(h *history.History, healed *history.Event, until time.Duration) *history.Event {
-	for i := int(healed.Index) + 1; i < len(h.Events) && h.Events[i].Time <= until; i++ {
-		e := &h.Events[i]
-		if e.Kind == history.Fact && (e.Op == history.FactStall || e.Op == history.FactRole && e.Result == history.RoleSilent) {
-			return e
-		}
-	}
-	return nil
-}
-
 // endedBefore reports whether the operation had completed before e, with any outcome.
 func endedBefore(o history.Operation, e *history.Event) bool {
 	return o.Complete != nil && o.Complete.Index < e.Index
@@ -382,28 +368,23 @@ func endedBefore(o history.Operation, e *history.Event) bool {
 func LockGrantsInOrder(envelope Envelope) Checker {
 	return New("lock/grants-in-order", "grants are given in the order of their tokens", func(h *history.History, j *Judge) {
 		outside := envelope.outside(h)
-		last := make(map[string]*history.Event)
-		lines := make(map[string]inLine)
+		lines := make(map[string]*inLine)
 		for _, hold := range h.Holds() {
 			e := hold.Begin
-			before, l := last[e.Object], lines[e.Object]
+			l := lines[e.Object]
 			if l == nil {
-				l = make(inLine)
+				l = new(inLine)
 				lines[e.Object] = l
+			} else {
+				j.Checked(1)
 			}
-			passed := l.passed(e, e.Token, outside)
-			last[e.Object] = e
-			l.add(e, outside)
-			if before == nil {
-				continue
-			}
-			j.Checked(1)
-			if passed != nil {
+			if passed := l.passed(e.Token); passed != nil && outside.excuses(hold, passed.Time) {
+				j.Exposed(e.Time - passed.Time)
+			} else if passed != nil {
 				j.Violation([]history.Event{*passed, *e}, "%s was granted %s at %v with token 0x%x, after %s with the higher token 0x%x",
 					e.Who(), e.Object, e.Time, e.Token, passed.Who(), passed.Token)
-			} else if before.Token >= e.Token {
-				j.Exposed(e.Time - before.Time)
 			}
+			l.add(e)
 		}
 		j.NotExercised("nothing was granted twice in a row")
 	})
@@ -411,7 +392,7 @@ func LockGrantsInOrder(envelope Envelope) Checker {
 
 // LockLossBeforeExpiry judges the time of losses: inside the envelope each hold has ended before
 // the servers were seen to end its session. No client can know in advance that somebody else closes
-// its session, so that is exposure.
+// its session. That is exposure, for as long as a lease can last.
 func LockLossBeforeExpiry(envelope Envelope) Checker {
 	return New("lock/loss-before-expiry", "a hold ends before the servers expire its session", func(h *history.History, j *Judge) {
 		outside := envelope.outside(h)
@@ -446,7 +427,7 @@ func LockLossBeforeExpiry(envelope Envelope) Checker {
 					continue
 				}
 				late := endTime(h, hold) - e.Time
-				if e.Arg == "closed" || outside.excuses(hold, e.Time) {
+				if e.Arg == "closed" && late <= outside.after || outside.excuses(hold, e.Time) {
 					j.Exposed(late)
 				} else {
 					j.Violation(inOrder(hold.Events(), []history.Event{*e}), "%s believed that it held %s for %v after the servers had ended its session 0x%x at %v",

@@ -309,14 +309,14 @@ func reclaimed(h *history.History, j *Judge, it *item, ends claimEnds, outside w
 			continue
 		}
 		at := claim.Complete.Time
-		lost, both := next(h, ends.lost[key], to)-at, h.End()-at
-		if lost < outside.lag(at, at+lost) {
-			j.Exposed(lost)
+		lost, returned := next(h, ends.lost[key], to), next(h, ends.returned[key], claim.Complete.Index)
+		over := min(lost, returned, h.End())
+		if lost != returned && outside.explains(at, over, lost == over, last.Invoke.Client) {
+			j.Exposed(over - at)
 			continue
 		}
-		both = min(both, lost, next(h, ends.returned[key], claim.Complete.Index)-at)
 		j.Violation(inOrder(last.Events(), claim.Events()), "%s claimed %q of %s at %v while %s held its claim, from %v on, and both held it for %v",
-			claim.Invoke.Who(), it.value, it.object, claim.Complete.Time, last.Invoke.Who(), last.Complete.Time, both)
+			claim.Invoke.Who(), it.value, it.object, claim.Complete.Time, last.Invoke.Who(), last.Complete.Time, over-at)
 	}
 }
 
@@ -516,7 +516,7 @@ func QueueTakersWake(inTime time.Duration) Checker {
 		// A take that never returned may have taken an item. That is no excuse here, unless it may
 		// still return.
 		s.unknown = slices.DeleteFunc(s.unknown, func(o history.Operation) bool { return o.Complete == nil && h.Complete() })
-		spans := s.occupied()
+		spans, busy := s.occupied(), busyTimes(h)
 		ops, _ := h.Operations()
 		for _, o := range ops {
 			if o.Invoke.Op != OpTake && o.Invoke.Op != OpClaim {
@@ -537,7 +537,7 @@ func QueueTakersWake(inTime time.Duration) Checker {
 				if full.to < end {
 					stop = h.Events[full.to].Time
 				}
-				if stop-begin > inTime {
+				if busy.overdue(j, o.Invoke.Who()+"'s wait for "+o.Invoke.Object, begin, stop, inTime) {
 					first := full.proof[0]
 					j.Violation(inOrder(first.put.Events(), o.Events()), "%s waited for %s from %v on, although the queue had items for %v of that time, %q first",
 						o.Invoke.Who(), o.Invoke.Object, o.Invoke.Time, stop-begin, first.value)

@@ -52,7 +52,7 @@ func FailingSlice(h *history.History, r Result, most int, within time.Duration) 
 		return Slice{}, false
 	}
 	cut := lastAnswer(h, r.Events)
-	for _, m := range []Model{MutexModel, QueueModel, RegisterModel} {
+	for _, m := range []Model{MutexModel, QueueModel, RegisterModel, CounterModel} {
 		all := m.slices(h, cut, most+1)
 		for _, e := range r.Events {
 			ops := all[e.Object]

@@ -14,7 +14,7 @@ const (
 	OpSetValue = "write" // of Arg, which is written once
 	// OpRead completes with Result. Arg of its invocation is "sync" if the read came after a sync.
 	OpRead = "read"
-	OpAdd  = "add" // one to a counter, guarded by its version; completes with the new value in Result
+	OpAdd  = "add" // of Arg, one if it is empty, to a counter; completes with the new value in Result
 )
 
 // Register returns the checkers of a znode used as a register: register/writes-linearizable,

@@ -22,18 +22,24 @@ func semaphoreWithinPermits(permits int, envelope Envelope) Checker {
 		for hold, others := range begins(h) {
 			j.Checked(1)
 			at, mine := hold.Begin, permitsOf(hold)
-			held, inside := mine, mine // of all holds, and of those inside the envelope
+			held, inside := mine, 0 // all permits, and those of the others that nothing excuses
+			own := mine             // zero if this hold is the excused one: a later grant was recorded first
 			first := endTime(h, hold)
 			for _, other := range others {
 				n := permitsOf(other)
-				if held += n; !outside.excuses(other, at.Time) {
+				held += n
+				switch before, next := inTurn(other, hold); {
+				case !outside.excuses(before, next.Begin.Time):
 					inside += n
+				case before.Begin == at:
+					inside += n
+					own = 0
 				}
 				first = min(first, endTime(h, other))
 			}
 			switch {
 			case held <= permits:
-			case inside <= permits || outside.covers(at.Time, at.Client):
+			case inside+own <= permits:
 				j.Exposed(first - at.Time)
 			default:
 				proof := []history.Event{*at}

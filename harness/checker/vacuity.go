@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
+	"time"
 
 	"github.com/zkcoord/zkcoord/harness/history"
 	"github.com/zkcoord/zkcoord/session"
@@ -13,13 +15,17 @@ import (
 // The checks for vacuity. A run that did not exercise what it is for proves nothing. These checks
 // are never Invalid; they are Valid, Unknown or NotExercised.
 
+// usualWork is the length of the work that the numbers of AtLeast are made for.
+const usualWork = 20 * time.Second
+
 // AtLeast returns a checker that is NotExercised unless count finds at least n. what is a plural,
-// such as "grants".
+// such as "grants". If the phase of work was shorter than 20 s, fewer are enough, in proportion, but
+// at least one.
 func AtLeast(id string, n int, what string, count func(*history.History) int) Checker {
 	return New(id, fmt.Sprintf("at least %d %s", n, what), func(h *history.History, j *Judge) {
-		found := count(h)
-		if found < n {
-			j.NotExercised("%d %s: at least %d are needed", found, what, n)
+		found, need := count(h), scaled(n, h)
+		if found < need {
+			j.NotExercised("%d %s: at least %d are needed", found, what, need)
 			return
 		}
 		j.Checked(found)
@@ -27,14 +33,47 @@ func AtLeast(id string, n int, what string, count func(*history.History) int) Ch
 	})
 }
 
+// scaled is n in proportion to the length of the work.
+func scaled(n int, h *history.History) int {
+	work, heal := h.PhaseStart(history.PhaseWork), h.PhaseStart(history.PhaseHeal)
+	if work == nil || heal == nil || heal.Time-work.Time >= usualWork {
+		return n
+	}
+	return max(1, int(time.Duration(n)*(heal.Time-work.Time)/usualWork))
+}
+
 // FaultsHadEffect requires that each fault that began was injected and healed. It also requires
-// that one fault of each name had an effect while an operation was open or something was held. A
-// fault of the plan that never began is not in the history; the result names it.
+// that one fault had an effect while an operation was open or something was held. A fault of a name
+// that never had an effect counts as one that was not drawn, and the result names it. A fault of the
+// plan that never began is not in the history; the result names it too.
 func FaultsHadEffect() Checker {
-	return New("run/faults-had-effect", "each fault had an effect while clients worked, and was healed", faultsTookEffect)
+	return New("run/faults-had-effect", "each fault was healed, and some had an effect while clients worked", faultsTookEffect)
+}
+
+// IdleFaults returns the names of the faults that began and never had an effect while clients worked,
+// each with what the last one of the name did instead. Nothing was exercised by them.
+func IdleFaults(h *history.History) map[string]string {
+	idle, _ := effectsOfFaults(h, func(string, ...any) {})
+	return idle
 }
 
 func faultsTookEffect(h *history.History, j *Judge) {
+	idle, effects := effectsOfFaults(h, j.Unknown)
+	j.Checked(effects)
+	note := fmt.Sprintf("%d faults had an effect", effects)
+	switch names := slices.Sorted(maps.Keys(idle)); {
+	case len(names) == 0:
+		j.NotExercised("no fault was injected")
+	default:
+		j.NotExercised("no %s had an effect: %s", names[0], idle[names[0]])
+		note += ", but no " + strings.Join(names, ", no ")
+	}
+	j.Note("%s", note)
+}
+
+// effectsOfFaults counts the faults that had an effect, and returns the names of those that had none,
+// with the reason. It reports each fault that was not injected or not healed to unknown.
+func effectsOfFaults(h *history.History, unknown func(format string, args ...any)) (idle map[string]string, sum int) {
 	type stand struct {
 		start *history.Event
 		open  bool // at some time an operation was open or something was held
@@ -46,8 +85,8 @@ func faultsTookEffect(h *history.History, j *Judge) {
 		holds[hold.Begin.Index]++
 		holds[hold.Last()]--
 	}
-	effects := make(map[string]int)
-	idle := make(map[string]*history.Event) // the last fault of each name without an effect
+	effects := make(map[string]bool)
+	idle = make(map[string]string)
 	for i := range h.Events {
 		e := &h.Events[i]
 		change := holds[e.Index]
@@ -67,38 +106,27 @@ func faultsTookEffect(h *history.History, j *Judge) {
 		case e.Op == history.FaultStart:
 			standing[e.Step] = &stand{e, working > 0}
 		case e.Error != "":
-			j.Unknown("fault %d, %s on %s: %s", e.Step, e.Object, e.Node, e.Error)
+			unknown("fault %d, %s on %s: %s", e.Step, e.Object, e.Node, e.Error)
 			delete(standing, e.Step)
 		default:
 			s := standing[e.Step]
 			delete(standing, e.Step)
-			if s != nil && s.open && e.Result != "" {
-				effects[e.Object]++
-				j.Checked(1)
-			} else {
-				idle[e.Object] = e
-			}
-			if _, known := effects[e.Object]; !known {
-				effects[e.Object] = 0
+			switch {
+			case e.Result == "":
+				idle[e.Object] = "the last one did not affect " + e.Node
+			case s == nil || !s.open:
+				idle[e.Object] = "the last one, when no client worked, was " + e.Result
+			default:
+				effects[e.Object] = true
+				sum++
 			}
 		}
 	}
 	for _, s := range standing {
-		j.Unknown("fault %d, %s on %s, was never healed", s.start.Step, s.start.Object, s.start.Node)
+		unknown("fault %d, %s on %s, was never healed", s.start.Step, s.start.Object, s.start.Node)
 	}
-	j.NotExercised("no fault was injected")
-	j.Note("%d faults had an effect", j.r.Checked)
-	for _, name := range slices.Sorted(maps.Keys(effects)) {
-		if effects[name] == 0 {
-			j.r.Checked = 0
-			if e := idle[name]; e.Result == "" {
-				j.NotExercised("no %s had an effect: the last one did not affect %s", name, e.Node)
-			} else {
-				j.NotExercised("no %s had an effect while a client worked: the last one was %s", name, e.Result)
-			}
-			return
-		}
-	}
+	maps.DeleteFunc(idle, func(name, _ string) bool { return effects[name] })
+	return idle, sum
 }
 
 // OperationsSucceeded requires that there were operations, and that each kind of them succeeded at

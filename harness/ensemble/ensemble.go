@@ -189,6 +189,13 @@ type LogStaller interface {
 	FlowLog(ctx context.Context, node int) error
 }
 
+// TxnLogs has nodes whose transaction logs can be read.
+type TxnLogs interface {
+	// CopyTxnLogs writes the transaction logs of a node, which may be down, into a directory that exists, under
+	// the names that the server gave them. For each snapshot it writes a file, which may be empty.
+	CopyTxnLogs(ctx context.Context, node int, dir string) error
+}
+
 // Logs gives what a node has written to its log so far, also when it is down, since the start of the ensemble. The caller
 // closes the reader.
 type Logs interface {

@@ -11,31 +11,61 @@ import (
 	"github.com/zkcoord/zkcoord/harness"
 )
 
+// ownProcess requires that clients have processes of their own.
+func ownProcess(env *harness.Env) error {
+	if !env.ClientProcesses {
+		return errors.New("clients have no processes of their own")
+	}
+	return nil
+}
+
+// victim waits for the client of the target, or another one if that has no process, and returns its process.
+func victim(ctx context.Context, s *standing, env *harness.Env, target string) (c *harness.Client, p harness.Process, free func(), err error) {
+	has := func(c *harness.Client) bool {
+		p = c.Process()
+		return p != nil
+	}
+	c, free, err = s.await(ctx, env, target, has)
+	if err != nil && !slices.ContainsFunc(env.Clients(), has) {
+		err = errors.New("no client has a process")
+	}
+	return c, p, free, err
+}
+
+// clientKill kills a client's own process, which is started again with a session of its own. Nobody is left to believe in what
+// it held.
+func clientKill(s *standing) harness.Fault {
+	return fault{
+		name: "client-kill", does: "a client's own process (`--client-processes` or `--client`) is killed, and started again",
+		beyond: true,
+		able:   ownProcess,
+		draw: func(r *rand.Rand, env *harness.Env) harness.Step {
+			return harness.Step{Target: drawHolder(r, env)}
+		},
+		inject: func(ctx context.Context, env *harness.Env, step harness.Step) (harness.Injected, error) {
+			c, p, free, err := victim(ctx, s, env, step.Target)
+			if err != nil {
+				return harness.Injected{}, err
+			}
+			defer free()
+			p.Kill()
+			return harness.Injected{Target: fmt.Sprintf("c%d", c.ID), Evidence: "its process was killed"}, nil
+		},
+	}
+}
+
 // clientPause stops a client's own process for longer than its session timeout. Nobody can tell a process that stands still
 // anything: when it goes on it believes for a moment what it believed before.
 func clientPause(s *standing, timeout time.Duration) harness.Fault {
 	return fault{
-		name: "client-pause", does: "a client's own process (`--client-processes`) is stopped for longer than its session timeout",
+		name: "client-pause", does: "a client's own process (`--client-processes` or `--client`) is stopped for longer than its session timeout",
 		beyond: true, exposes: true,
-		able: func(env *harness.Env) error {
-			if !env.ClientProcesses {
-				return errors.New("clients have no processes of their own")
-			}
-			return nil
-		},
+		able: ownProcess,
 		draw: func(r *rand.Rand, env *harness.Env) harness.Step {
 			return harness.Step{Target: drawHolder(r, env), For: between(r, timeout*3/2, timeout*3)}
 		},
 		inject: func(ctx context.Context, env *harness.Env, step harness.Step) (harness.Injected, error) {
-			var p harness.Process
-			has := func(c *harness.Client) bool {
-				p = c.Process()
-				return p != nil
-			}
-			c, free, err := s.await(ctx, env, step.Target, has)
-			if err != nil && !slices.ContainsFunc(env.Clients(), has) {
-				err = errors.New("no client has a process")
-			}
+			c, p, free, err := victim(ctx, s, env, step.Target)
 			if err != nil {
 				return harness.Injected{}, err
 			}

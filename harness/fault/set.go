@@ -47,7 +47,7 @@ func (o Options) Every() []harness.Fault {
 	var all []harness.Fault
 	all = append(all, sessionFaults(s, t)...)
 	all = append(all, proxyFaults(s, t)...)
-	all = append(all, clientPause(s, t))
+	all = append(all, clientPause(s, t), clientKill(s))
 	all = append(all, killing.of(leader, follower, majority, "all")...)
 	all = append(all, pausing.of(leader, follower, majority)...)
 	all = append(all, rollingRestart, upgrading("rolling-upgrade", zkversion.Oldest, zkversion.Default),
@@ -153,7 +153,8 @@ type fault struct {
 	inject    func(context.Context, *harness.Env, harness.Step) (harness.Injected, error)
 }
 
-func (f fault) Name() string { return f.name }
+func (f fault) Name() string  { return f.name }
+func (f fault) Exposes() bool { return f.exposes }
 func (f fault) Configure(c *ensemble.Config) {
 	if f.configure != nil {
 		f.configure(c)

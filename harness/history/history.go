@@ -22,6 +22,7 @@ type Header struct {
 	Scenario string    `json:"scenario,omitempty"`
 	Seed     uint64    `json:"seed,omitempty"`
 	Ensemble string    `json:"ensemble,omitempty"`
+	Client   string    `json:"client,omitempty"` // the command of its clients, if it is not the scenario's own
 	Start    time.Time `json:"start,omitzero"`
 }
 

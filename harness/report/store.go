@@ -85,6 +85,9 @@ func (s *Store) save(r *harness.Result) error {
 		for node, log := range r.Logs {
 			put(fmt.Sprintf("node%d.log", node), asText(string(log)))
 		}
+		for number, log := range r.ClientLogs {
+			put(fmt.Sprintf("client%d.log", number), asText(string(log)))
+		}
 		put(SummaryFile, asText(r.Summary()))
 		put(JUnitFile, junit(r))
 		if test := violationTest(r); test != nil {

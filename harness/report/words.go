@@ -328,6 +328,7 @@ func newFacts(r *harness.Result) []fact {
 	facts := []fact{
 		{"seed", fmt.Sprint(r.Seed)},
 		{"ensemble", fmt.Sprintf("%s, %d nodes%s", r.Ensemble, r.Nodes, version(r))},
+		{"clients", r.Client},
 		{"work under faults", shortLength(r.Time)},
 		{"faults", r.Began()},
 		{"guarantees", strings.Join(r.Guarantees, " ")},

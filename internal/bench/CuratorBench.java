@@ -1,3 +1,4 @@
+import com.fasterxml.jackson.databind.ObjectMapper;
 import java.io.BufferedReader;
 import java.io.InputStreamReader;
 import java.nio.charset.StandardCharsets;
@@ -36,10 +37,10 @@ public final class CuratorBench {
   private record Job(String kind, String path, int n, int width, long warm, long time, int each, int items) {
     static Job of(String[] w) {
       return new Job(
-          w[1], w[2], Integer.parseInt(w[3]), Integer.parseInt(w[4]),
+          w[0], w[1], Integer.parseInt(w[2]), Integer.parseInt(w[3]),
+          TimeUnit.MILLISECONDS.toNanos(Long.parseLong(w[4])),
           TimeUnit.MILLISECONDS.toNanos(Long.parseLong(w[5])),
-          TimeUnit.MILLISECONDS.toNanos(Long.parseLong(w[6])),
-          Integer.parseInt(w[7]), Integer.parseInt(w[8]));
+          Integer.parseInt(w[6]), Integer.parseInt(w[7]));
     }
 
     String pathOf(int client) {
@@ -326,31 +327,30 @@ public final class CuratorBench {
   }
 
   public static void main(String[] args) throws Exception {
+    ObjectMapper json = new ObjectMapper();
+    var hello = json.createObjectNode().put("type", "hello").put("protocol", 1);
+    hello.putArray("operations").add("open").add("run").add("close");
+    System.out.println(hello);
     BufferedReader in = new BufferedReader(new InputStreamReader(System.in));
     for (String line; (line = in.readLine()) != null; ) {
-      String[] words = line.split(" ");
-      String answer;
+      var request = json.readTree(line);
+      String[] words = request.path("value").asText().split(" ");
+      var reply = json.createObjectNode().put("type", "ok").put("id", request.get("id").asLong());
       try {
-        switch (words[0]) {
-          case "open" -> {
-            open(words[1].split(","), Integer.parseInt(words[2]), Integer.parseInt(words[3]));
-            answer = "opened";
-          }
+        switch (request.get("op").asText()) {
+          case "open" -> open(words[0].split(","), Integer.parseInt(words[1]), Integer.parseInt(words[2]));
           case "run" -> {
             Sample sample = run(Job.of(words));
-            answer = "ran " + sample.ops + " " + sample.took + " " + sample.latency;
+            reply.put("value", sample.ops + " " + sample.took + " " + sample.latency);
           }
-          case "close" -> {
-            close();
-            answer = "closed";
-          }
-          default -> answer = "error unknown command";
+          case "close" -> close();
+          default -> reply.put("type", "fail");
         }
       } catch (Exception e) {
         e.printStackTrace();
-        answer = "error " + e.toString().replace('\n', ' ');
+        reply.put("type", "info").put("error", e.toString());
       }
-      System.out.println(answer);
+      System.out.println(reply);
       System.out.flush();
     }
     System.exit(0);

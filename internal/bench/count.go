@@ -6,7 +6,7 @@ import (
 	"net"
 	"sync"
 
-	"github.com/zkcoord/zkcoord/internal/peers"
+	"github.com/zkcoord/zkcoord/internal/client"
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
@@ -14,7 +14,7 @@ import (
 // through it, by operation. What is not a client's own doing is left out:
 // handshakes, pings, credentials.
 type counter struct {
-	ways []*peers.Way
+	ways []*client.Way
 
 	mu     sync.Mutex
 	counts map[string]int
@@ -23,7 +23,7 @@ type counter struct {
 func newCounter(servers []string) (*counter, error) {
 	c := &counter{counts: make(map[string]int)}
 	for _, server := range servers {
-		w, err := peers.NewWay(server, c.dial)
+		w, err := client.NewWay(server, c.dial)
 		if err != nil {
 			c.close()
 			return nil, err

@@ -1,10 +1,12 @@
-"""kazoo's part of the benchmark: takes a command a line, answers with a line. See job.go for what each field of a job means.
+"""kazoo's part of the benchmark, by docs/client-protocol.md with operations of its own. See job.go for the fields of a job.
 
-open SERVERS TIMEOUT CLIENTS                              opened
-run KIND PATH CLIENTS WIDTH WARM TIME EACH ITEMS BATCH    ran OPERATIONS NANOSECONDS LATENCY
-close                                                     closed
+operation   value of the request                                     value of the reply
+open        SERVERS TIMEOUT CLIENTS
+run         KIND PATH CLIENTS WIDTH WARM TIME EACH ITEMS BATCH       OPERATIONS NANOSECONDS LATENCY
+close
 """
 
+import json
 import queue
 import sys
 import threading
@@ -209,27 +211,33 @@ def disconnect():
     clients.clear()
 
 
-def obey(words):
-    if words[0] == "open":
-        connect(words[1].split(","), int(words[2]), int(words[3]))
-        return "opened"
-    if words[0] == "run":
-        job = Job(words[1:])
-        return "ran %d %d %d" % KINDS[job.kind](job)
-    if words[0] == "close":
+def obey(op, words):
+    if op == "open":
+        connect(words[0].split(","), int(words[1]), int(words[2]))
+        return ""
+    if op == "run":
+        job = Job(words)
+        return "%d %d %d" % KINDS[job.kind](job)
+    if op == "close":
         disconnect()
-        return "closed"
-    return "error unknown command"
+        return ""
+    raise ValueError(op)
+
+
+def say(**message):
+    print(json.dumps(message), flush=True)
 
 
 def main():
+    say(type="hello", protocol=1, operations=["open", "run", "close"])
     for line in sys.stdin:
+        request = json.loads(line)
         try:
-            answer = obey(line.split())
+            value = obey(request["op"], request.get("value", "").split())
+            say(type="ok", id=request["id"], value=value)
         except Exception as e:
             traceback.print_exc()
-            answer = "error " + repr(e).replace("\n", " ")
-        print(answer, flush=True)
+            say(type="info", id=request["id"], error=repr(e))
 
 
 main()

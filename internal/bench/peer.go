@@ -4,10 +4,10 @@ import (
 	"context"
 	_ "embed"
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
 
+	"github.com/zkcoord/zkcoord/internal/client"
 	"github.com/zkcoord/zkcoord/internal/peers"
 )
 
@@ -18,16 +18,16 @@ var curatorSource []byte
 var kazooSource []byte
 
 // programs are the drivers of the other languages' libraries.
-var programs = map[peers.Library]peers.Program{
-	peers.Curator: {Library: peers.Curator, Name: "CuratorBench", Source: curatorSource, Flags: []string{"-Xmx1g", "-XX:+UseSerialGC"}},
-	peers.Kazoo:   {Library: peers.Kazoo, Name: "kazoo_bench", Source: kazooSource},
+var programs = map[peers.Library]peers.Source{
+	peers.Curator: {Library: peers.Curator, Name: "CuratorBench", Text: curatorSource, Flags: []string{"-Xmx1g", "-XX:+UseSerialGC"}},
+	peers.Kazoo:   {Library: peers.Kazoo, Name: "kazoo_bench", Text: kazooSource},
 }
 
 // peer is a library that runs in a process of its own, the same one all the
 // time: a JVM gets quicker with use.
 type peer struct {
 	library peers.Library
-	process *peers.Process // nil before the first fleet
+	process *client.Client // nil before the first fleet
 }
 
 func (p *peer) name() string { return p.library.String() }
@@ -50,27 +50,33 @@ func (p *peer) close() {
 
 func (p *peer) open(ctx context.Context, servers []string, n int) (_ fleet, err error) {
 	if p.process == nil {
-		if p.process, err = programs[p.library].Start(ctx, nil); err != nil {
+		program, err := programs[p.library].Program(ctx)
+		if err != nil {
+			return nil, err
+		}
+		// It connects to the servers themselves, so that nothing of ours is measured.
+		if p.process, err = client.Start(ctx, program, client.Setup{}, client.Options{AnswerTime: answerTime}); err != nil {
 			return nil, err
 		}
 	}
-	command := fmt.Sprintf("open %s %d %d", strings.Join(servers, ","), sessionTimeout.Milliseconds(), n)
-	_, err = p.ask(ctx, command, "opened", 0)
+	_, err = p.do(ctx, "open", fmt.Sprintf("%s %d %d", strings.Join(servers, ","), sessionTimeout.Milliseconds(), n))
 	return peerFleet{p}, err
 }
 
-// ask ends the process when it does not answer: what it would say later would
-// be taken for another answer.
-func (p *peer) ask(ctx context.Context, command, name string, n int) ([]string, error) {
+// answerTime is more than any row takes.
+const answerTime = time.Hour
+
+// do ends the process when it does not answer.
+func (p *peer) do(ctx context.Context, op, value string) (string, error) {
 	if p.process == nil {
-		return nil, fmt.Errorf("%s: the process had to be ended", p.name())
+		return "", fmt.Errorf("%s: the process had to be ended", p.name())
 	}
-	words, err := p.process.Ask(ctx, command, name, n)
+	reply, err := p.process.Do(ctx, client.Request{Op: op, Value: value})
 	if err != nil {
 		p.close()
-		return nil, fmt.Errorf("%s: %w", p.name(), err)
+		return "", fmt.Errorf("%s: %w", p.name(), err)
 	}
-	return words, nil
+	return reply.Value, nil
 }
 
 // peerFleet are the clients that the process has.
@@ -79,21 +85,17 @@ type peerFleet struct{ *peer }
 func (f peerFleet) close() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	_, _ = f.ask(ctx, "close", "closed", 0) // else the process is ended
+	_, _ = f.peer.do(ctx, "close", "") // else the process is ended
 }
 
 func (f peerFleet) do(ctx context.Context, j Job) (s Sample, err error) {
-	command := fmt.Sprintf("run %s %s %d %d %d %d %d %d %d", j.Kind, j.Path, j.Clients, j.Width,
-		j.Warm.Milliseconds(), j.Time.Milliseconds(), j.Each, j.Items, j.Batch)
-	words, err := f.ask(ctx, command, "ran", 3)
+	ran, err := f.peer.do(ctx, "run", fmt.Sprint(j.Kind, " ", j.Path, " ", j.Clients, " ", j.Width, " ",
+		j.Warm.Milliseconds(), " ", j.Time.Milliseconds(), " ", j.Each, " ", j.Items, " ", j.Batch))
 	if err != nil {
 		return s, err
 	}
-	var numbers [3]int
-	for i, word := range words {
-		if numbers[i], err = strconv.Atoi(word); err != nil {
-			return s, fmt.Errorf("%s: %w", f.name(), err)
-		}
+	if _, err := fmt.Sscan(ran, &s.Ops, &s.Took, &s.Latency); err != nil {
+		return s, fmt.Errorf("%s: %q: %w", f.name(), ran, err)
 	}
-	return Sample{Ops: numbers[0], Took: time.Duration(numbers[1]), Latency: time.Duration(numbers[2])}, nil
+	return s, nil
 }

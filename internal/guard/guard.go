@@ -1,24 +1,25 @@
-// Package guard runs a command for as long as something is held, and stops all
-// of its processes before anybody else can hold the same.
+// Package guard runs a command while something is held, for example a lock. It
+// stops all processes of the command before another client can hold the same.
 //
-// Two processes do that. The first one, the holder, has the session and calls
-// Run. The second one, the guard, is started by Run from the same program: it
+// Two processes do this. The first one, the holder, has the session and calls
+// Run. Run starts the second one, the guard, from the same program. The guard
 // starts the command, and the holder sends it each new deadline of the lease.
-// The guard decides by the clock alone. It sends SIGTERM while the grace time
-// is still left, and SIGKILL before the lease ends. So the processes end in time
-// also if the holder is killed, is stopped, or has no processor. If it is
-// the guard that is killed or stopped, the holder does its work.
+// The guard decides only by the clock. It sends SIGTERM while the grace time is
+// still left, and SIGKILL before the lease ends. So the processes end on
+// schedule even if the holder is killed, is stopped, or gets no processor time.
+// If the guard is killed or stopped, the holder kills the processes.
 //
-// On Linux both are subreapers: a process that was started by the command and
-// lost its parent becomes their child, whatever session or process group it
-// made. None is left when the kernel says that there are no more children. Three
-// kinds of processes escape: what the command had somebody else start, such as a
-// container or a unit of systemd; a process with the rights of another user, if
-// the guard may not signal it; and, where both the holder and the guard are killed
-// at once, all but the command's first process, which the kernel kills.
+// On Linux both are subreapers: if a process of the command loses its parent,
+// it becomes their child, whatever session or process group it has created. No
+// process is left when the kernel reports that there are no more children.
+// Three kinds of processes escape. The first kind is started by another process
+// for the command, such as a container or a systemd unit. The second kind has
+// the rights of another user, if the guard may not signal it. The third kind
+// exists only if the holder and the guard are killed at the same time: then the
+// kernel kills only the command's first process.
 //
-// On other systems with signals the command has a process group of its own, and
-// that group is stopped. A process that left the group escapes.
+// On other systems with signals the command has its own process group, and that
+// group is stopped. A process that has left the group escapes.
 package guard
 
 import (
@@ -28,61 +29,62 @@ import (
 	"time"
 )
 
-// Held is what a command runs under: a grant, a term, a claim.
+// Held is the grant, term or claim under which a command runs.
 type Held interface {
-	// Context ends when it is no longer held.
+	// Context ends when the holding ends.
 	Context() context.Context
-	// Deadline is when Context ends if no server is heard from.
+	// Deadline is the time at which Context ends if no server answers.
 	Deadline() time.Time
 }
 
-// A Command is a program with its arguments, and how it is stopped.
+// A Command is a program with its arguments, and the way to stop it.
 type Command struct {
 	Args  []string
-	Env   []string // of the form name=value, added to that of this process
-	Stdin []byte   // nil for the standard input of this process
+	Env   []string // of the form name=value, added to the environment of this process
+	Stdin []byte   // nil means the standard input of this process
 
-	// Grace is how long before SIGKILL the processes get SIGTERM.
+	// Grace is the time between SIGTERM and SIGKILL.
 	Grace time.Duration
-	// Margin is how long before the end of the lease the processes get SIGKILL.
+	// Margin is the time between SIGKILL and the end of the lease.
 	Margin time.Duration
 
-	// Passing is called once signals are passed on; it may be nil. From then on the
-	// program should not end at one.
+	// Passing is called once signals are passed on; it may be nil. From then
+	// on, a signal should not end this program.
 	Passing func()
 
-	// Warn reports what the user should know; nil discards it.
+	// Warn receives messages for the user; nil discards them.
 	Warn func(format string, args ...any)
 }
 
-// A Result is how a command ended.
+// A Result says how a command ended.
 type Result struct {
-	// Code is the exit code of the command, or 128 and the number of the signal
-	// that ended it.
+	// Code is the exit code of the command, or 128 plus the number of the
+	// signal that ended it.
 	Code int
-	// Lost means that the command was stopped because what it ran under was
-	// lost, or was about to be.
+	// Lost means that the command was stopped because the holding was lost, or
+	// was about to be lost.
 	Lost bool
-	// Interrupted means that a signal which asks to end was passed on.
+	// Interrupted means that a signal that requests the end was passed on.
 	Interrupted bool
 }
 
 // ErrUnsupported is the error of Run on a system without signals.
 var ErrUnsupported = errors.New("running a command under something held needs a system with signals and process groups")
 
-// ErrLost is the error of Run if what was held was lost before the command was started.
+// ErrLost is the error of Run if the holding was lost before the command was
+// started.
 var ErrLost = errors.New("lost before the command was started")
 
 // A StartError says why the command was not started.
 type StartError struct {
 	Name    string
-	Missing bool // there is no such program
+	Missing bool // the program does not exist
 	Reason  string
 }
 
 func (e *StartError) Error() string { return "start " + e.Name + ": " + e.Reason }
 
-// Code is the exit code that shells have for it.
+// Code returns the exit code that a shell would return.
 func (e *StartError) Code() int {
 	if e.Missing {
 		return 127
@@ -96,8 +98,8 @@ func (c Command) warn(format string, args ...any) {
 	}
 }
 
-// ready waits until enough of the lease is left to start a command: a lease
-// that was just granted may be about to be renewed.
+// ready waits until enough time of the lease is left to start a command. A
+// lease that was just granted may be renewed soon.
 func (c Command) ready(ctx context.Context, held Held) error {
 	for {
 		select {
@@ -113,10 +115,10 @@ func (c Command) ready(ctx context.Context, held Held) error {
 	}
 }
 
-// tick is how often the deadline is read.
+// tick returns the interval at which the deadline is read.
 func (c Command) tick() time.Duration { return max(c.Margin/4, time.Millisecond) }
 
-// input is the standard input for the command. The caller closes it.
+// input returns the standard input for the command. The caller closes it.
 func (c Command) input() (*os.File, error) {
 	if c.Stdin == nil {
 		return nil, nil
@@ -125,7 +127,9 @@ func (c Command) input() (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	go func() { // It ends when the command has read all, or when all its processes are gone.
+	// The goroutine ends when the command has read everything, or when all its
+	// processes are gone.
+	go func() {
 		defer w.Close()
 		_, _ = w.Write(c.Stdin) // the command need not read it
 	}()

@@ -24,8 +24,9 @@ import (
 	"github.com/zkcoord/zkcoord/internal/needs"
 )
 
-// holderMark makes a process of the tests a holder. Its value is how many
-// milliseconds the lease lasts; with a + behind it is renewed for ever.
+// holderMark makes a process of the tests a holder. Its value is the duration
+// of the lease in milliseconds. With a + at the end the lease is always
+// renewed.
 const holderMark = "ZKCOORD_TEST_HOLDER"
 
 func TestMain(m *testing.M) {
@@ -42,7 +43,7 @@ const (
 	margin = 400 * time.Millisecond
 )
 
-// lease is something held.
+// A lease is something held.
 type lease struct {
 	ctx     context.Context
 	end     context.CancelCauseFunc
@@ -65,14 +66,15 @@ func (l *lease) Deadline() time.Time {
 	return l.at
 }
 
-// hold is a program that runs its arguments under a lease, and prints the result.
+// hold is a program that runs its arguments under a lease, and prints the
+// result.
 func hold(text string) int {
 	ms, renewed := strings.CutSuffix(text, "+")
 	n, _ := strconv.Atoi(ms)
 	l := newLease(time.Duration(n) * time.Millisecond)
 	l.renewed = renewed
 	fmt.Println("ends", l.at.UnixNano())
-	signal.Notify(make(chan os.Signal, 1), syscall.SIGINT, syscall.SIGTERM) // as the command does
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGINT, syscall.SIGTERM) // zkcoord lock catches these signals too
 	r, err := Run(context.Background(), l, Command{Args: os.Args[1:], Grace: grace, Margin: margin})
 	fmt.Println("result", r.Code, r.Lost, r.Interrupted, err)
 	return r.Code
@@ -81,7 +83,7 @@ func hold(text string) int {
 // A holding is a process of the tests that is a holder.
 type holding struct {
 	*exec.Cmd
-	mark  string // in the environment of all that it starts
+	mark  string // in the environment of all processes that it starts
 	lines *bufio.Scanner
 	in    io.WriteCloser
 	begun time.Time
@@ -118,19 +120,20 @@ func holdFor(t *testing.T, lease string, args ...string) *holding {
 	return h
 }
 
-// until reads lines up to one that begins so.
+// until reads lines until one begins with prefix, and returns it.
 func (h *holding) until(t *testing.T, prefix string) string {
 	t.Helper()
 	for h.lines.Scan() {
-		if line := strings.TrimLeft(h.lines.Text(), "^CZx"); strings.HasPrefix(line, prefix) { // a terminal shows the key
+		// A terminal echoes the key.
+		if line := strings.TrimLeft(h.lines.Text(), "^CZx"); strings.HasPrefix(line, prefix) {
 			return line
 		}
 	}
-	t.Fatalf("no line %q", prefix)
+	t.Fatalf("the output has no line that begins with %q", prefix)
 	return ""
 }
 
-// ends reads when the lease ends.
+// ends reads the end of the lease.
 func (h *holding) ends(t *testing.T) time.Time {
 	t.Helper()
 	n, err := strconv.ParseInt(strings.TrimPrefix(h.until(t, "ends"), "ends "), 10, 64)
@@ -140,8 +143,9 @@ func (h *holding) ends(t *testing.T) time.Time {
 	return time.Unix(0, n)
 }
 
-// alive lists the processes that the command has started and that have not ended, with
-// those of the holder's own program, which is the guard, if ours.
+// alive returns the processes that the command has started and that have not
+// ended. If ours is set, it returns those of the holder's own program instead,
+// which is the guard.
 func (h *holding) alive(ours bool) (pids []int) {
 	environs, _ := filepath.Glob("/proc/[0-9]*/environ")
 	for _, name := range environs {
@@ -158,7 +162,7 @@ func (h *holding) alive(ours bool) (pids []int) {
 	return pids
 }
 
-// guardOf is the process of the guard.
+// guardOf returns the process id of the guard.
 func (h *holding) guardOf(t *testing.T) int {
 	t.Helper()
 	for _, pid := range h.alive(true) {
@@ -166,7 +170,7 @@ func (h *holding) guardOf(t *testing.T) int {
 			return pid
 		}
 	}
-	t.Fatal("no guard")
+	t.Fatal("the holder has no guard process")
 	return 0
 }
 
@@ -179,14 +183,14 @@ func (h *holding) allGone(t *testing.T) {
 			return
 		}
 		if time.Since(h.begun) > time.Minute {
-			t.Fatalf("%d processes are left", len(left))
+			t.Fatalf("%d processes are left after a minute, want none", len(left))
 		}
 		<-time.After(poll)
 	}
 }
 
-// family is a command whose processes ignore SIGTERM: a child, a grandchild that is
-// an orphan, and one in a session of its own.
+// family is a command whose processes ignore SIGTERM: a child, a grandchild
+// that is an orphan, and one in its own session.
 const family = `trap "" TERM
 sleep 1000 &
 (sleep 1000 &)
@@ -194,7 +198,8 @@ setsid sh -c 'sleep 1000 & sleep 1000' &
 echo ready
 sleep 1000`
 
-// The report is consul#9788: the child of a lock that was lost was killed 90 s late.
+// Regression: consul killed the child of a lost lock 90 s too late
+// (consul#9788).
 func TestNoProcessOutlivesTheLease(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -218,7 +223,7 @@ func TestNoProcessOutlivesTheLease(t *testing.T) {
 			}
 			h.allGone(t)
 			if late := time.Since(ends); late > 0 {
-				t.Errorf("the last process was gone %v after the lease ended", late)
+				t.Errorf("the last process was gone %v after the end of the lease, want before it", late)
 			}
 			if c.says == "" {
 				return
@@ -237,7 +242,7 @@ func signalTo(t *testing.T, pid int, s syscall.Signal) {
 	}
 }
 
-// What the kernel itself does if nobody is left.
+// The kernel ends the first process if both are killed.
 func TestFirstProcessEndsWithBoth(t *testing.T) {
 	h := holdFor(t, "0+", "sh", "-c", "echo ready; exec sleep 1000")
 	h.until(t, "ready")
@@ -254,7 +259,7 @@ func TestTermComesBeforeKill(t *testing.T) {
 	h.until(t, "ready")
 	h.until(t, "term")
 	if left := time.Until(ends); left < grace {
-		t.Errorf("SIGTERM came when %v were left, want at least %v", left, grace)
+		t.Errorf("SIGTERM arrived when %v were left, want at least %v", left, grace)
 	}
 	if got, want := h.until(t, "result"), "result 3 true false <nil>"; got != want {
 		t.Errorf("got %q, want %q", got, want)
@@ -267,7 +272,7 @@ func TestWhatTheCommandLeavesBehindIsStopped(t *testing.T) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	if left := h.alive(false); len(left) > 0 {
-		t.Errorf("%d processes are left", len(left))
+		t.Errorf("%d processes are left, want none", len(left))
 	}
 }
 
@@ -296,7 +301,7 @@ func TestExitCodes(t *testing.T) {
 	}{{"exit 0", 0}, {"exit 7", 7}, {"kill -TERM $$", 143}, {"kill -KILL $$", 137}} {
 		l := newLease(time.Minute)
 		if r, err := run(t, l, Command{Args: []string{"sh", "-c", c.script}}); r != (Result{Code: c.want}) || err != nil {
-			t.Errorf("%s: got %+v, %v, want the code %d", c.script, r, err, c.want)
+			t.Errorf("%s: got %+v, error %v; want code %d", c.script, r, err, c.want)
 		}
 	}
 	script := filepath.Join(t.TempDir(), "script")
@@ -306,7 +311,7 @@ func TestExitCodes(t *testing.T) {
 	for name, want := range map[string]int{"no-such-program": 127, "/no/such/program": 127, script: 126} {
 		_, err := run(t, newLease(time.Minute), Command{Args: []string{name}})
 		if start := (*StartError)(nil); !errors.As(err, &start) || start.Code() != want {
-			t.Errorf("%s: got %v, want the code %d", name, err, want)
+			t.Errorf("%s: got error %v, want code %d", name, err, want)
 		}
 	}
 }
@@ -317,19 +322,19 @@ func TestLossEndsTheCommandAtOnce(t *testing.T) {
 	begun := time.Now()
 	r, err := run(t, l, Command{Args: []string{"sh", "-c", "trap '' TERM; sleep 1000 & sleep 1000"}})
 	if !r.Lost || err != nil || time.Since(begun) > 10*time.Second {
-		t.Errorf("got %+v, %v after %v", r, err, time.Since(begun))
+		t.Errorf("got %+v, error %v after %v; want Lost within 10s", r, err, time.Since(begun))
 	}
 	if _, err := run(t, l, Command{Args: []string{"true"}}); !errors.Is(err, ErrLost) {
-		t.Errorf("under what is lost: got %v, want %v", err, ErrLost)
+		t.Errorf("under a lost lease: got error %v, want %v", err, ErrLost)
 	}
 }
 
-// A lease that has just been granted may have little left.
+// A lease that was just granted may have little time left.
 func TestCommandWaitsForEnoughOfTheLease(t *testing.T) {
 	l := newLease(grace + margin)
 	time.AfterFunc(200*time.Millisecond, func() { l.end(errors.New("lapsed")) })
 	if _, err := run(t, l, Command{Args: []string{"true"}}); !errors.Is(err, ErrLost) {
-		t.Errorf("got %v, want %v", err, ErrLost)
+		t.Errorf("got error %v, want %v", err, ErrLost)
 	}
 }
 
@@ -340,18 +345,18 @@ func TestInputAndEnvironment(t *testing.T) {
 	r, err := run(t, newLease(time.Minute), Command{
 		Args: []string{"sh", "-c", `cat > "$0"; env | grep ZKCOORD_ >> "$0"`, out}, Env: []string{"ZKCOORD_TOKEN=2"}, Stdin: []byte(item)})
 	if err != nil || r.Code != 0 {
-		t.Fatal(r, err)
+		t.Fatalf("got %+v, error %v; want code 0", r, err)
 	}
 	if text, err := os.ReadFile(out); err != nil || string(text) != item+"ZKCOORD_TOKEN=2\n" {
-		t.Errorf("got %d bytes, which end with %q, %v", len(text), text[max(0, len(text)-60):], err)
+		t.Errorf("got %d bytes that end with %q, error %v; want the input and ZKCOORD_TOKEN=2", len(text), text[max(0, len(text)-60):], err)
 	}
-	// One that reads nothing is no error.
+	// A command that does not read its input is no error.
 	if r, err := run(t, newLease(time.Minute), Command{Args: []string{"true"}, Stdin: []byte(item)}); err != nil || r.Code != 0 {
-		t.Errorf("got %+v, %v", r, err)
+		t.Errorf("got %+v, error %v; want code 0", r, err)
 	}
 }
 
-// On a terminal the command has the keys, and can read.
+// On a terminal the command receives the keys and can read.
 func TestTerminal(t *testing.T) {
 	for _, c := range []struct{ name, script, keys, want string }{
 		{"reads", `echo ready; read x; echo "got $x"; exit 9`, "hello\n", "result 9 false false <nil>"},
@@ -371,8 +376,8 @@ func TestTerminal(t *testing.T) {
 	}
 }
 
-// Ctrl-Z stops the command and the holder, so the lease is not renewed. Whoever
-// continues them in time loses nothing.
+// Ctrl-Z stops the command and the holder, so the lease is not renewed. If they
+// continue before the lease lapses, nothing is lost.
 func TestSuspend(t *testing.T) {
 	for _, resumed := range []bool{true, false} {
 		t.Run(fmt.Sprint("resumed ", resumed), func(t *testing.T) {
@@ -382,7 +387,8 @@ func TestSuspend(t *testing.T) {
 				t.Fatal(err)
 			}
 			p.stopped(t)
-			// Without a shell the group of the holder is an orphan then, and the kernel sends it SIGHUP.
+			// Without a shell the holder's process group is then an orphan, and
+			// the kernel sends it SIGHUP.
 			want := regexp.MustCompile("result 143 true (true|false) <nil>$")
 			if resumed {
 				want = regexp.MustCompile("result 9 false false <nil>$")
@@ -400,13 +406,14 @@ func TestSuspend(t *testing.T) {
 	}
 }
 
-// A terminal is that of a holder.
+// A terminal is the terminal of a holder.
 type terminal struct {
 	*holding
 	terminal *os.File
 }
 
-// openTerminal starts a holder that has a terminal, and is what a shell would run there in the foreground.
+// openTerminal starts a holder with a terminal, like the foreground process of
+// a shell.
 func openTerminal(t *testing.T, lease string, args ...string) *terminal {
 	t.Helper()
 	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
@@ -457,7 +464,7 @@ func (p *terminal) stopped(t *testing.T) {
 			return
 		}
 		if time.Since(p.begun) > time.Minute {
-			t.Fatalf("not stopped: %s", text)
+			t.Fatalf("the holder was not stopped within a minute: %s", text)
 		}
 		<-time.After(poll)
 	}

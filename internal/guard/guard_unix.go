@@ -20,14 +20,15 @@ import (
 	"time"
 )
 
-// The guard and the holder speak in lines of words. The guard reads these:
+// The guard and the holder exchange lines of words. The guard reads these:
 //
 //	until INSTANT   the lease ends then, unless it is renewed
 //	signal NUMBER   pass a signal on to the command
 //	stop            end all processes, with SIGTERM first
 //	kill            end all processes at once
 //
-// The end of the input means stop: the holder is dead. The guard writes these:
+// The end of the input means stop, because the holder is dead. The guard writes
+// these:
 //
 //	failed REASON   the command was not started; "missing" is the first word if there is none
 //	started PID
@@ -35,23 +36,25 @@ import (
 //	exited CODE     the command's first process has ended
 //	gone            no process is left
 
-// guardMark is the variable of the environment that makes this program a guard. Its
-// value has what the guard has to know: the grace time and the margin in
+// guardMark is the environment variable that makes this program a guard. Its
+// value has the parameters of the guard: the grace time and the margin in
 // nanoseconds, the first deadline, and the process group for the command.
 const guardMark = "ZKCOORD_GUARD"
 
-// poll is how often the processes that are being killed are looked for.
+// poll is the interval of the check for processes that are being killed.
 const poll = 5 * time.Millisecond
 
-// Work makes this process a guard, and ends it, if Run has started it to be one.
-// Programs that call Run call it first thing.
+// Work does the guard's work and then ends this process, if Run has started it as
+// a guard. Programs that call Run call Work first.
 func Work() {
 	value := os.Getenv(guardMark)
 	if value == "" {
 		return
 	}
 	os.Unsetenv(guardMark)
-	runtime.LockOSThread() // the kernel kills the command when the thread ends that started it
+	// Because the kernel kills the command when the thread that started it
+	// ends.
+	runtime.LockOSThread()
 	w := &worker{say: os.NewFile(4, "report")}
 	if err := w.work(value, os.NewFile(3, "control"), os.Args[1:]); err != nil {
 		fmt.Fprintln(w.say, "failed", err)
@@ -60,18 +63,18 @@ func Work() {
 	os.Exit(0)
 }
 
-// worker is the guard.
+// A worker is the state of the guard.
 type worker struct {
 	plan  plan
 	tree  tree
 	pid   int // of the command's first process
 	own   bool
 	say   *os.File
-	ended bool // the command's first process has
+	ended bool // the command's first process has ended
 	warned
 }
 
-// warned is what has been done already.
+// warned records actions that have been done already.
 type warned struct{ terminated, lapsing bool }
 
 func (w *worker) work(setting string, control *os.File, args []string) error {
@@ -99,9 +102,9 @@ func (w *worker) work(setting string, control *os.File, args []string) error {
 	return nil
 }
 
-// outlast has this process outlive the signals that somebody sends to all
-// processes of a service or a terminal. They are caught and not ignored: what is
-// ignored would be so in the command, too.
+// outlast lets this process survive signals that are sent to all processes of a
+// service or a terminal. It catches them and does not ignore them, because the
+// command would inherit ignored signals.
 func outlast() {
 	caught := make(chan os.Signal, 1)
 	signal.Notify(caught, unlessIgnored(syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM,
@@ -112,8 +115,9 @@ func outlast() {
 	}()
 }
 
-// unlessIgnored leaves out the signals that this process ignores, under nohup for example:
-// to catch one would have the command not ignore it.
+// unlessIgnored removes the signals that this process ignores, for example
+// under nohup. If they were caught here, the command would no longer ignore
+// them.
 func unlessIgnored(signals ...os.Signal) []os.Signal {
 	return slices.DeleteFunc(signals, signal.Ignored)
 }
@@ -138,8 +142,8 @@ func (w *worker) start(args []string, group int) error {
 	return nil
 }
 
-// letGo closes the input and the output of the command here, so that who is at their other ends
-// sees when the command closes them.
+// letGo closes the command's input and output in the guard, so that the
+// processes at the other ends notice when the command closes them.
 func letGo() {
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
@@ -150,7 +154,7 @@ func letGo() {
 	_ = dup2(int(null.Fd()), 1)
 }
 
-// An exit is that of a child. The last one has no pid: there are no more children.
+// An exit is the exit of a child.
 type exit struct {
 	pid    int
 	status syscall.WaitStatus
@@ -200,14 +204,15 @@ func (w *worker) attend(lines <-chan string, exits <-chan exit) {
 			if e.pid == w.pid {
 				w.ended = true
 				fmt.Fprintln(w.say, "exited", code(e.status))
-				w.plan.stop(now()) // the others are what it left behind
+				w.plan.stop(now()) // the remaining processes are left behind
 			}
 		case <-timer.C:
 		}
 	}
 }
 
-// act does what is due, and returns how long until something else may be.
+// act does the action that is due, and returns the time until the action may
+// change.
 func (w *worker) act() time.Duration {
 	t := now()
 	do, next := w.plan.due(t)
@@ -223,14 +228,14 @@ func (w *worker) act() time.Duration {
 		if !w.terminated {
 			w.terminated = true
 			w.tree.signal(syscall.SIGTERM)
-			w.tree.signal(syscall.SIGCONT) // one that was stopped has to run to end
+			w.tree.signal(syscall.SIGCONT) // a stopped process must run to end
 		}
 	}
-	// Timers stand still while the machine is suspended.
+	// Timers do not advance while the machine is suspended.
 	return min(max(time.Duration(next-t), time.Millisecond), max(w.plan.margin/2, poll))
 }
 
-// obey does what the holder says.
+// obey follows an order of the holder.
 func (w *worker) obey(line string) {
 	word, rest, _ := strings.Cut(line, " ")
 	n, _ := strconv.ParseInt(rest, 10, 64)
@@ -239,7 +244,7 @@ func (w *worker) obey(line string) {
 		w.plan.renew(instant(n))
 	case "signal":
 		switch {
-		case w.ended: // its number may be another process's
+		case w.ended: // its number may belong to another process
 		case w.own:
 			_ = syscall.Kill(-w.pid, syscall.Signal(n))
 		default:
@@ -253,7 +258,7 @@ func (w *worker) obey(line string) {
 	}
 }
 
-// code is the exit code of a process as shells have it.
+// code returns the exit code of a process in the form that shells use.
 func code(s syscall.WaitStatus) int {
 	if s.Signaled() {
 		return 128 + int(s.Signal())
@@ -261,15 +266,16 @@ func code(s syscall.WaitStatus) int {
 	return s.ExitStatus()
 }
 
-// Run runs the command while held lasts, and returns when none of its processes is
-// left. The processes are stopped if ctx ends. If the command exits by itself,
-// what it leaves behind is stopped in the same way, before Run returns.
+// Run runs the command while held lasts, and returns when no process of it is
+// left. If ctx ends, it stops the processes. If the command exits by itself,
+// Run stops the processes that it leaves behind before it returns.
 //
-// While the command runs, signals that this process gets are passed on. On a
-// terminal the kernel passes the keys' signals on, so Run does not.
+// While the command runs, Run passes on signals that this process receives. On
+// a terminal the kernel passes on the signals of keys, so Run does not.
 //
-// If the error is not nil, the command was not started: it is ErrLost, a
-// *StartError, the cause of ctx, or why there is no guard.
+// If the error is not nil, the command was not started. The error is ErrLost, a
+// *StartError, the cause of ctx, or the reason why the guard could not be
+// started.
 func Run(ctx context.Context, held Held, c Command) (Result, error) {
 	if err := adopt(); err != nil {
 		return Result{}, err
@@ -294,23 +300,24 @@ func Run(ctx context.Context, held Held, c Command) (Result, error) {
 	return h.attend(ctx, passed)
 }
 
-// holder is what Run knows of its guard.
+// A holder is Run's state of its guard.
 type holder struct {
 	command  Command
 	held     Held
-	keys     bool // the command gets the signals of the terminal's keys by itself
-	guard    int  // its process
-	child    int  // the command's first process
+	keys     bool // the command receives the signals of the terminal's keys from the kernel
+	guard    int  // process id of the guard
+	child    int  // process id of the command's first process
 	control  *os.File
 	report   *os.File
-	deadline time.Time // that the guard knows
-	lost     time.Time // when what is held was lost; zero before
+	deadline time.Time // the deadline that was sent to the guard
+	lost     time.Time // when the holding was lost; zero before
 	result   Result
-	exited   bool // the command's first process has, and the result has its code
+	exited   bool // the command's first process has exited, and the result has its code
 	swept    bool
 }
 
-// until is the instant of t. The clock is read first, so that it is never later.
+// until returns the instant of t. It reads the clock first, so the result is
+// never too late.
 func until(t time.Time) instant {
 	at := now()
 	return at.add(time.Until(t))
@@ -352,7 +359,8 @@ func (h *holder) start(group int) error {
 	h.deadline = h.held.Deadline()
 	setting := fmt.Sprintf("%s=%d %d %d %d", guardMark, h.command.Grace, h.command.Margin, until(h.deadline), group)
 	h.guard, err = syscall.ForkExec(program, append([]string{filepath.Base(os.Args[0])}, h.command.Args...), &syscall.ProcAttr{
-		Env:   (&exec.Cmd{Env: append(append(os.Environ(), h.command.Env...), setting)}).Environ(), // the last of a name counts
+		// The last value of a name is used.
+		Env:   (&exec.Cmd{Env: append(append(os.Environ(), h.command.Env...), setting)}).Environ(),
 		Files: []uintptr{in.Fd(), os.Stdout.Fd(), os.Stderr.Fd(), control.Fd(), report.Fd()},
 		Sys:   &syscall.SysProcAttr{Setpgid: true},
 	})
@@ -410,7 +418,7 @@ func (h *holder) attend(ctx context.Context, passed <-chan os.Signal) (Result, e
 	return h.result, failed
 }
 
-// note takes what the guard reports.
+// note handles a line of the guard.
 func (h *holder) note(line string) error {
 	word, rest, _ := strings.Cut(line, " ")
 	n, _ := strconv.Atoi(rest)
@@ -446,7 +454,7 @@ func (h *holder) pass(s os.Signal) {
 	h.tell("signal %d", s)
 }
 
-// inform sends the deadline if it is another one.
+// inform sends the deadline if it has changed.
 func (h *holder) inform() {
 	if d := h.held.Deadline(); d.After(h.deadline) && h.held.Context().Err() == nil {
 		h.deadline = d
@@ -454,14 +462,16 @@ func (h *holder) inform() {
 	}
 }
 
-// tell sends a line to the guard, which may be dead or stopped: then sweep follows.
+// tell sends a line to the guard. If the guard is dead or stopped, sweep
+// handles that.
 func (h *holder) tell(format string, args ...any) {
 	_ = h.control.SetWriteDeadline(time.Now().Add(h.command.Margin / 4))
 	_, _ = fmt.Fprintf(h.control, format+"\n", args...)
 }
 
-// sweep kills the processes if the guard is dead, or has not killed them in time:
-// half of the margin before the deadline that it knows, or a quarter after a loss.
+// sweep kills the processes if the guard is dead, or has not killed them soon
+// enough: half of the margin before the deadline that was sent to it, or a
+// quarter of the margin after a loss.
 func (h *holder) sweep() {
 	half := h.command.Margin / 2
 	late := !h.lost.IsZero() && time.Since(h.lost) > half/2

@@ -2,7 +2,7 @@ package guard
 
 import "context"
 
-// Work does nothing: there are no guards on this system.
+// Work does nothing, because this system has no guards.
 func Work() {}
 
 // Run returns ErrUnsupported.

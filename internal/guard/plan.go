@@ -3,12 +3,12 @@ package guard
 import "time"
 
 // An instant is a time of the machine's own clock in nanoseconds. Both
-// processes of a Run read that clock, and nobody sets it.
+// processes of a Run read that clock, and it is never set.
 type instant int64
 
 func (i instant) add(d time.Duration) instant { return i + instant(d) }
 
-// An action is what the guard does to the processes of the command.
+// An action is an action of the guard on the processes of the command.
 type action int
 
 const (
@@ -17,31 +17,32 @@ const (
 	kill                    // SIGKILL to all of them, until none is left
 )
 
-// A plan says when the processes are stopped. It reads no clock and does no I/O.
+// A plan decides when the processes are stopped. It reads no clock and does no
+// I/O.
 type plan struct {
 	grace    time.Duration // between SIGTERM and SIGKILL
-	margin   time.Duration // before the deadline at which the last process must be dead
-	deadline instant       // when the lease ends if it is not renewed
+	margin   time.Duration // time before the deadline at which the last process must be dead
+	deadline instant       // the end of the lease if it is not renewed
 
-	stopping bool    // the processes are to be stopped, whatever becomes of the lease
-	since    instant // when that began
-	lapsing  bool    // it began because the lease was not renewed in time
-	killing  bool    // at once
+	stopping bool    // the processes are being stopped, even if the lease is renewed
+	since    instant // when the stop began
+	lapsing  bool    // the stop began because the lease was not renewed soon enough
+	killing  bool    // kill without a grace time
 }
 
-// renew notes that the lease ends later.
+// renew records a later end of the lease.
 func (p *plan) renew(deadline instant) { p.deadline = max(p.deadline, deadline) }
 
-// stop has the processes stopped from now on.
+// stop starts to stop the processes.
 func (p *plan) stop(now instant) {
 	if !p.stopping {
 		p.stopping, p.since = true, now
 	}
 }
 
-// due returns what is to be done now, and when it may be something else. What has
-// begun to stop is not spared by a lease that is renewed after all: the command
-// was told to end.
+// due returns the action for now, and the time at which it may change. A
+// renewal of the lease does not cancel a stop that has begun, because the
+// command has already received SIGTERM.
 func (p *plan) due(now instant) (do action, next instant) {
 	last := p.deadline.add(-p.margin)
 	if warn := last.add(-p.grace); !p.stopping {

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// What a plan with a grace time of 1 s and a margin of 200 ms does at which time. The
-// lease ends at 10 s.
+// Each case has the action of a plan at one time. The grace time is 1 s, the
+// margin is 200 ms, and the lease ends at 10 s.
 func TestPlan(t *testing.T) {
 	ms := func(n int) instant { return instant(time.Duration(n) * time.Millisecond) }
 	for _, c := range []struct {
@@ -28,12 +28,12 @@ func TestPlan(t *testing.T) {
 			at: 9700, do: terminate, next: 9800, lapsing: true},
 		{name: "renewed after the warning, and not ended", before: func(p *plan) { p.due(ms(8800)); p.renew(ms(14000)) },
 			at: 9800, do: kill, next: 9800, lapsing: true},
-		{name: "told to stop", before: func(p *plan) { p.stop(ms(5000)) }, at: 5000, do: terminate, next: 6000},
-		{name: "told to stop twice", before: func(p *plan) { p.stop(ms(5000)); p.stop(ms(5900)) }, at: 6000, do: kill, next: 6000},
-		{name: "told to stop near the end", before: func(p *plan) { p.stop(ms(8700)) }, at: 8900, do: terminate, next: 9700},
-		{name: "told to stop when little is left", before: func(p *plan) { p.deadline = ms(6000); p.stop(ms(5000)) },
+		{name: "stopped", before: func(p *plan) { p.stop(ms(5000)) }, at: 5000, do: terminate, next: 6000},
+		{name: "stopped twice", before: func(p *plan) { p.stop(ms(5000)); p.stop(ms(5900)) }, at: 6000, do: kill, next: 6000},
+		{name: "stopped near the end", before: func(p *plan) { p.stop(ms(8700)) }, at: 8900, do: terminate, next: 9700},
+		{name: "stopped when little is left", before: func(p *plan) { p.deadline = ms(6000); p.stop(ms(5000)) },
 			at: 5800, do: kill, next: 5800},
-		{name: "told to kill", before: func(p *plan) { p.killing = true; p.stop(ms(5000)) }, at: 5000, do: kill, next: 5000},
+		{name: "killed", before: func(p *plan) { p.killing = true; p.stop(ms(5000)) }, at: 5000, do: kill, next: 5000},
 	} {
 		p := plan{grace: time.Second, margin: 200 * time.Millisecond, deadline: ms(10000)}
 		if c.before != nil {
@@ -41,7 +41,7 @@ func TestPlan(t *testing.T) {
 		}
 		do, next := p.due(ms(c.at))
 		if do != c.do || next != ms(c.next) || p.lapsing != c.lapsing {
-			t.Errorf("%s: action %d, next at %v, lapsing %v; want %d, %d ms, %v",
+			t.Errorf("%s: got action %d, next at %v, lapsing %v; want %d, %d ms, %v",
 				c.name, do, time.Duration(next), p.lapsing, c.do, c.next, c.lapsing)
 		}
 	}

@@ -9,27 +9,31 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// now reads the clock that goes on while the machine is suspended.
+// now reads a clock that also advances while the machine is suspended.
 func now() instant {
 	var t unix.Timespec
-	_ = unix.ClockGettime(unix.CLOCK_BOOTTIME, &t) // it is there since Linux 2.6.39
+	_ = unix.ClockGettime(unix.CLOCK_BOOTTIME, &t) // exists since Linux 2.6.39
 	return instant(t.Nano())
 }
 
-// adopt makes this process the parent of each descendant that loses its own.
+// adopt makes this process the new parent of each descendant that loses its
+// parent.
 func adopt() error { return unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) }
 
-// self is the program of this process, even if its file was replaced meanwhile.
+// self returns the program of this process, even if its file was replaced
+// meanwhile.
 func self() (string, error) { return "/proc/self/exe", nil }
 
-// attributes are those of the command's first process. On a terminal it stays in the
-// process group of the holder: the terminal's keys then reach it as they reach
-// any other command. The kernel kills it when the guard ends.
+// attributes returns the attributes of the command's first process. On a
+// terminal it stays in the process group of the holder, so that the terminal's
+// keys reach it like any other command. The kernel kills it when the guard
+// ends.
 func attributes(group int) *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pgid: group, Pdeathsig: syscall.SIGKILL}
 }
 
-// groupFor is the process group that the command is to be in; 0 means its own.
+// groupFor returns the process group in which the command has to run, or 0 if
+// the command needs a new one.
 func groupFor() int {
 	tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
 	if err != nil {
@@ -39,20 +43,21 @@ func groupFor() int {
 	return syscall.Getpgrp()
 }
 
-// A tree is the processes of a command: all descendants of this process.
+// A tree has the processes of a command: all descendants of this process.
 type tree struct{}
 
-// signal sends s to each of them.
+// signal sends s to each of the processes.
 func (tree) signal(s syscall.Signal) {
 	for _, pid := range descendants(os.Getpid()) {
 		_ = syscall.Kill(pid, s) // it may have ended
 	}
 }
 
-// gone reports whether none is left, after wait4 has said that there is no child.
+// gone reports whether no process is left. It is called after wait4 has
+// reported that there is no child.
 func (tree) gone() bool { return true }
 
-// descendants lists the processes below pid.
+// descendants returns the processes below pid.
 func descendants(pid int) (below []int) {
 	children := make(map[int][]int)
 	dir, err := os.Open("/proc")
@@ -77,8 +82,8 @@ func descendants(pid int) (below []int) {
 	return below
 }
 
-// parentOf reads the parent of a process: the second field behind the name, which
-// is in parentheses and may have any character.
+// parentOf returns the parent of a process. It is the second field after the
+// name, which is in parentheses and may contain any character.
 func parentOf(pid string) (int, bool) {
 	text, err := os.ReadFile("/proc/" + pid + "/stat")
 	if err != nil {

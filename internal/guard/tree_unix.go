@@ -10,23 +10,23 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// now reads a clock that nobody sets. On most systems it stands still while the
-// machine is suspended.
+// now reads a clock that is never set. On most systems it does not advance
+// while the machine is suspended.
 func now() instant {
 	var t unix.Timespec
-	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &t) // every system has it
+	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &t) // exists on every system
 	return instant(t.Nano())
 }
 
-// adopt does nothing: descendants cannot be adopted here.
+// adopt does nothing, because descendants cannot be adopted on these systems.
 func adopt() error { return nil }
 
 func self() (string, error) { return os.Executable() }
 
-// attributes give the command a process group of its own.
+// attributes gives the command its own process group.
 func attributes(int) *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
 
-// groupFor is 0: the command has a process group of its own.
+// groupFor returns 0: the command has its own process group.
 func groupFor() int { return 0 }
 
 // A tree is the process group of a command.
@@ -35,11 +35,11 @@ type tree struct{ group int }
 // signal sends s to each process of the group.
 func (t tree) signal(s syscall.Signal) {
 	if t.group > 0 {
-		_ = syscall.Kill(-t.group, s) // there may be none any more
+		_ = syscall.Kill(-t.group, s) // the group may be empty
 	}
 }
 
-// gone reports whether none is left.
+// gone reports whether no process is left.
 func (t tree) gone() bool {
 	return t.group <= 0 || errors.Is(syscall.Kill(-t.group, 0), syscall.ESRCH)
 }

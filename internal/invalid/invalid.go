@@ -1,4 +1,4 @@
-// Package invalid has the error for arguments and options that cannot be meant.
+// Package invalid has the error for invalid arguments and options.
 package invalid
 
 import (
@@ -6,13 +6,13 @@ import (
 	"fmt"
 )
 
-// Err is session.ErrInvalid. It is here since package znode, which session uses,
-// returns errors of this kind too.
+// Err is session.ErrInvalid. It is defined here because package znode, which
+// session imports, returns such errors too.
 var Err = errors.New("session: invalid argument")
 
-// New returns an error that is Err, and whose text says what is wrong. It takes
-// %w as fmt.Errorf does. The caller adds what was tried, and the prefix of its
-// package.
+// New returns an error that is Err. Its text is the formatted reason. The
+// format may contain %w, as in fmt.Errorf. The caller adds the prefix of its
+// package and the operation.
 func New(format string, args ...any) error {
 	return failure{fmt.Errorf(format, args...)}
 }

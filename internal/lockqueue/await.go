@@ -11,38 +11,38 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// A waiting is one contender's wait for another. Which watches it needs
-// depends on what the other's node tells by its data:
+// A waiting is the wait of one contender for another. The data of the other node determines which
+// watches are needed:
 //
-//   - It signs, and its data does not change before: the data is watched. A
-//     change says that it left after it was served, a deletion that it left
-//     unserved or vanished.
-//   - It signs, and its data may change while it is served: the first change
-//     says that it is served, and the deletion is watched for by itself.
-//   - It does not sign, a shared one or one of another library: only the
-//     deletion is watched for, whatever happens to its data.
+//   - The other leaves a release mark, and its data does not change before that: its data is
+//     watched. A change means that it left after it was served. A deletion means that it left
+//     before it was served, or vanished.
+//   - The other leaves a release mark, and its data may change while it is served: the first change
+//     means that it is served. A second watch waits for the deletion.
+//   - The other leaves no release mark, because it is shared or belongs to another library: only
+//     the deletion is watched, and its data is ignored.
 //
-// An ephemeral node has no children, so a watch on them fires on deletion
-// only. Reads that fail where the node is gone, not exists, set the watches:
-// then none remains.
+// An ephemeral node has no children, so a watch on its children fires only on deletion. The watches
+// are set by reads that fail if the node is gone, and not by exists, so that no watch remains in
+// that case.
 type waiting struct {
 	queue  *Queue
 	me     Contender
 	other  Contender
-	path   string // of the other
+	path   string // path of the other's node
 	served bool   // the other is known to have been served
 
 	data, gone <-chan zk.Event // nil while not watched
 	watches    []*session.Watch
 }
 
-// await waits until other no longer stands before me, and reports whether it
-// is known to have been served, so that nobody before it is left either.
+// await waits until other is no longer before me. It reports whether other is known to have been
+// served. In that case no contender is left before other either.
 func (l *Queue) await(ctx context.Context, c *Place, me, other Contender) (served bool, err error) {
 	w := &waiting{queue: l, me: me, other: other, path: znode.Join(l.Dir, other.Name)}
 	defer w.stop()
 	for over := false; ; {
-		if over, err = w.look(ctx); over || err != nil {
+		if over, err = w.watch(ctx); over || err != nil {
 			return w.served, err
 		}
 		select {
@@ -61,9 +61,8 @@ func (l *Queue) await(ctx context.Context, c *Place, me, other Contender) (serve
 	}
 }
 
-// look sets the watches that are needed and missing, and reports whether there
-// is nothing to wait for.
-func (w *waiting) look(ctx context.Context) (over bool, err error) {
+// watch sets the watches that are needed and missing. It reports whether the wait is over.
+func (w *waiting) watch(ctx context.Context) (over bool, err error) {
 	signs, changes := w.queue.Naming.leavesMark(w.other), w.queue.Naming.changes(w.other)
 	if signs && w.data == nil && !w.served {
 		value, watch, err := w.queue.Session.GetWatch(ctx, w.path)
@@ -89,7 +88,7 @@ func (w *waiting) look(ctx context.Context) (over bool, err error) {
 	return false, nil
 }
 
-// changed takes the event of the data.
+// changed handles an event of the data watch.
 func (w *waiting) changed(event zk.Event) (over bool, err error) {
 	w.data = nil
 	switch event.Type {
@@ -102,7 +101,7 @@ func (w *waiting) changed(event zk.Event) (over bool, err error) {
 	return false, event.Err
 }
 
-// left takes the event of the other's going.
+// left handles an event of the deletion watch.
 func (w *waiting) left(event zk.Event) (over bool, err error) {
 	w.gone = nil
 	if event.Type == zk.EventNodeDeleted {
@@ -112,7 +111,8 @@ func (w *waiting) left(event zk.Event) (over bool, err error) {
 	return false, event.Err
 }
 
-// readReleaseMark looks whether the other signed: the event of that comes first.
+// readReleaseMark checks whether the other left a release mark. The event of the mark arrives
+// before the event of the deletion.
 func (w *waiting) readReleaseMark() {
 	select {
 	case event := <-w.data:
@@ -127,8 +127,8 @@ func (w *waiting) stop() {
 	}
 }
 
-// try answers a contender that does not wait: it passes a writer that was
-// downgraded.
+// try returns the result for a contender that does not wait. Only a reader can succeed: it passes a
+// writer that was downgraded.
 func (l *Queue) try(ctx context.Context, c *Place, r Request, me, other Contender) error {
 	if me.Kind == Exclusive || !l.Naming.changes(other) {
 		return ErrBusy

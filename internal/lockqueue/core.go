@@ -8,43 +8,42 @@ import (
 	"github.com/zkcoord/zkcoord/internal/znode"
 )
 
-// A Kind is what a contender asks for.
+// A Kind is the kind of place that a contender requests.
 type Kind int
 
 const (
-	// Exclusive waits for everybody before it.
+	// An Exclusive contender waits for all contenders before it.
 	Exclusive Kind = iota
-	// Shared waits for the exclusive ones before it.
+	// A Shared contender waits for the exclusive contenders before it.
 	Shared
 )
 
-// A Contender is one child of a lock queue's directory that stands in the lock queue.
+// A Contender is a child of a lock queue's directory that takes part in the lock queue.
 type Contender struct {
 	Name string
 	Kind Kind
 	Seq  znode.Seq
 
-	suffix string // that says what kind it is
+	suffix string // the suffix of Naming that matched the name
 }
 
-// Naming says which children stand in a lock queue, by what their names hold before
-// the number. Other children are ignored.
+// A Naming defines which children take part in a lock queue, by the part of the name before the
+// number. Other children are ignored.
 type Naming struct {
 	Exclusive []string
 	Shared    []string
-	// Changing are those of Exclusive whose nodes of this package may change
-	// their data while they are served. The others change theirs only when
-	// they leave: see Claim.Leave.
+	// Changing lists the suffixes of those exclusive contenders of this package that may change
+	// the data of their nodes while they are served. All others change it only when they leave:
+	// see Place.Leave.
 	Changing []string
-	// Silent says that none of this package sign: see signs. Candidates of other
-	// programs that wait on them may look at deletions only.
+	// Silent means that contenders of this package leave no release marks; see leavesMark. It
+	// is needed if the candidates of other programs that wait on them react to deletions only.
 	Silent bool
 }
 
-// leavesMark reports whether the contender, when it leaves after having been
-// served, sets its node's data in the transaction that deletes it: those of
-// this package that are exclusive do. They have 32 hexadecimal digits and a
-// dash before what kind they are.
+// leavesMark reports whether the contender leaves a release mark: after it has been served, it sets
+// its node's data in the transaction that deletes the node. The exclusive contenders of this
+// package do so. Their names begin with 32 hexadecimal digits and a dash.
 func (n Naming) leavesMark(c Contender) bool {
 	id, rest, ok := strings.Cut(c.Name, "-")
 	return ok && !n.Silent && c.Kind == Exclusive && len(id) == 32 && strings.Trim(id, "0123456789abcdef") == "" && rest != ""
@@ -55,13 +54,13 @@ func (n Naming) changes(c Contender) bool {
 	return n.leavesMark(c) && slices.Contains(n.Changing, c.suffix)
 }
 
-// Changed reports whether the data of c's node, which has the given version,
-// says that c has been served: a writer was downgraded.
+// Changed reports whether the version of c's node shows that c has been served. This is so after
+// the downgrade of a writer.
 func (n Naming) Changed(c Contender, version int32) bool {
 	return version > 0 && n.changes(c)
 }
 
-// Parse returns the contender that name stands for, if it does.
+// Parse returns the contender that name denotes. It returns false if name denotes none.
 func (n Naming) Parse(name string) (Contender, bool) {
 	if c, ok := parse(name, Exclusive, n.Exclusive); ok {
 		return c, true
@@ -69,10 +68,10 @@ func (n Naming) Parse(name string) (Contender, bool) {
 	return parse(name, Shared, n.Shared)
 }
 
-// parse knows where the number begins by the suffix before it. Its sign could
-// not be told from a dash at the end of the name otherwise.
+// parse finds the start of the number by the suffix before it. Otherwise the sign of the number
+// could be mistaken for a dash at the end of the suffix.
 func parse(name string, kind Kind, suffixes []string) (Contender, bool) {
-	for _, width := range []int{10, 11} { // what %010d takes
+	for _, width := range []int{10, 11} { // the lengths of numbers formatted with %010d
 		at := len(name) - width
 		if at < 0 {
 			break
@@ -89,7 +88,7 @@ func parse(name string, kind Kind, suffixes []string) (Contender, bool) {
 	return Contender{}, false
 }
 
-// parseNumber reads what %010d wrote.
+// parseNumber parses a number that was formatted with %010d.
 func parseNumber(s string) (znode.Seq, bool) {
 	if s[0] == '+' || len(s) == 11 && s[0] != '-' {
 		return 0, false
@@ -98,7 +97,7 @@ func parseNumber(s string) (znode.Seq, bool) {
 	return znode.Seq(v), err == nil
 }
 
-// Contenders returns the contenders among the children, first come first.
+// Queue returns the contenders among the children, in the order of the queue.
 func (n Naming) Queue(children []string) []Contender {
 	queue := make([]Contender, 0, len(children))
 	for _, name := range children {
@@ -110,7 +109,8 @@ func (n Naming) Queue(children []string) []Contender {
 	return queue
 }
 
-// compare orders by number; names break the tie that only foreign hands can make.
+// compare orders contenders by number. Two contenders can have the same number only if another
+// client chose the names; then the names decide.
 func compare(a, b Contender) int {
 	switch {
 	case a.Seq == b.Seq:
@@ -121,22 +121,23 @@ func compare(a, b Contender) int {
 	return 1
 }
 
-// A Decision is what a contender is to do.
+// A Decision says whether a contender is served, and otherwise on whom it waits.
 type Decision struct {
-	// Present says that the contender is among the children. If not, the
-	// list is older than its node, or the node is gone.
+	// Present means that the contender is among the children. If it is not, the list is older
+	// than its node, or the node is gone.
 	Present bool
-	// Ahead is how many it has to wait for. With none it is served.
+	// Ahead is the number of contenders that it has to wait for. If it is 0, the contender is
+	// served.
 	Ahead int
-	// Last of those is the one to wait on: the nearest. So each departure
-	// wakes one.
+	// Last is the nearest of these contenders, and the one to wait on. Therefore each departure
+	// wakes one contender.
 	Last Contender
 }
 
-// Served reports whether the contender has its turn.
+// Served reports whether it is the contender's turn.
 func (d Decision) Served() bool { return d.Present && d.Ahead == 0 }
 
-// Decide tells what the contender me is to do, given the children.
+// Decide returns the decision for the contender me, given the children.
 func (n Naming) Decide(me Contender, children []string) Decision {
 	var d Decision
 	for _, name := range children {

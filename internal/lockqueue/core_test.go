@@ -21,7 +21,7 @@ var testNaming = Naming{
 
 const id = "0123456789abcdef0123456789abcdef-"
 
-// child is the name of a child as testdata writes it: w0, r1, x2.
+// child returns the name of a child that testdata abbreviates, for example w0, r1 or x2.
 func child(s string) string {
 	n, err := strconv.ParseInt(s[1:], 10, 32)
 	if err != nil {
@@ -31,7 +31,7 @@ func child(s string) string {
 	return id + prefix + znode.Seq(n).String()
 }
 
-// Each paragraph of testdata/decide.txt.
+// TestDecide runs the cases of testdata/decide.txt.
 func TestDecide(t *testing.T) {
 	file, err := os.Open("testdata/decide.txt")
 	if err != nil {
@@ -55,16 +55,16 @@ func TestDecide(t *testing.T) {
 		default:
 			cases++
 			if got := decided(children, head); got != rest {
-				t.Errorf("%s: %s %s, want %s", title, head, got, rest)
+				t.Errorf("%s: contender %s: got %q, want %q", title, head, got, rest)
 			}
 		}
 	}
 	if cases < 20 {
-		t.Errorf("only %d cases", cases)
+		t.Errorf("got %d cases, want at least 20", cases)
 	}
 }
 
-// decided says what the contender with the number is to do.
+// decided describes the decision for the contender with the given number.
 func decided(children []string, number string) string {
 	n, _ := strconv.ParseInt(number, 10, 32)
 	for _, name := range children {
@@ -85,7 +85,8 @@ func decided(children []string, number string) string {
 	return "is not there"
 }
 
-// Fails if names of other kinds are taken for contenders, or ours are not.
+// TestParse fails if names of other kinds are parsed as contenders, or if names of contenders are
+// not.
 func TestParse(t *testing.T) {
 	for name, want := range map[string]Contender{
 		id + "lock-0000000007":                                       {Seq: 7},
@@ -106,18 +107,19 @@ func TestParse(t *testing.T) {
 		got, ok := testNaming.Parse(name)
 		if want == (Contender{}) {
 			if ok {
-				t.Errorf("%q is taken for %+v", name, got)
+				t.Errorf("Parse(%q): got %+v, want no contender", name, got)
 			}
 			continue
 		}
 		want.Name, want.suffix = name, got.suffix
 		if !ok || got != want {
-			t.Errorf("%q: %+v %v, want %+v", name, got, ok, want)
+			t.Errorf("Parse(%q): got %+v, %v, want %+v", name, got, ok, want)
 		}
 	}
 }
 
-// Only exclusive contenders of this package sign, and only those listed change.
+// Only exclusive contenders of this package leave a release mark. Only those that Naming.Changing
+// lists change their data.
 func TestSigns(t *testing.T) {
 	for name, want := range map[string]string{
 		id + "lock-0000000007":                                    "signs",
@@ -138,12 +140,12 @@ func TestSigns(t *testing.T) {
 			got = append(got, "changes")
 		}
 		if strings.Join(got, " ") != want {
-			t.Errorf("%q: %q, want %q", name, got, want)
+			t.Errorf("%q: got %q, want %q", name, got, want)
 		}
 	}
 }
 
-// A crowd is contenders at numbers from a start on, which may lie before the wrap.
+// crowd returns n children whose numbers begin at start. The numbers may wrap.
 func crowd(rng *rand.Rand, start znode.Seq, n int) (children []string) {
 	for i := range n {
 		kind := "wwrx"[rng.IntN(4)]
@@ -153,8 +155,8 @@ func crowd(rng *rand.Rand, start znode.Seq, n int) (children []string) {
 	return children
 }
 
-// checkCrowd lets contenders leave in a random order, until none is left, and
-// returns what is wrong with the decisions.
+// checkCrowd removes contenders in a random order until none is left. It returns an error if a
+// decision is wrong.
 func checkCrowd(rng *rand.Rand, children []string) error {
 	for {
 		queue := testNaming.Queue(children)
@@ -163,10 +165,10 @@ func checkCrowd(rng *rand.Rand, children []string) error {
 		}
 		served := served(queue, children)
 		if err := compatible(served); err != nil {
-			return fmt.Errorf("%w among %v", err, children)
+			return fmt.Errorf("children %v: %w", children, err)
 		}
 		if !served[queue[0]] {
-			return fmt.Errorf("the first, %v, is not served among %v", queue[0], children)
+			return fmt.Errorf("children %v: the first contender %v is not served", children, queue[0])
 		}
 		gone := queue[rng.IntN(len(queue))]
 		rest := slices.DeleteFunc(slices.Clone(children), func(name string) bool { return name == gone.Name })
@@ -187,19 +189,19 @@ func served(queue []Contender, children []string) map[Contender]bool {
 	return served
 }
 
-// compatible checks that no exclusive one is served with another.
+// compatible checks that no exclusive contender is served together with another contender.
 func compatible(served map[Contender]bool) error {
 	for c := range served {
 		if c.Kind == Exclusive && len(served) > 1 {
-			return fmt.Errorf("%v is served with %d others", c.Name, len(served)-1)
+			return fmt.Errorf("exclusive contender %v is served with %d others, want none", c.Name, len(served)-1)
 		}
 	}
 	return nil
 }
 
-// wakes checks what the going of one contender does to the others: whoever is
-// served after it had waited on it, and at most one exclusive one, or readers
-// that waited on one writer, are woken.
+// wakes checks how the departure of one contender affects the others. Every contender that is
+// served after it had waited on it. The departure wakes at most one exclusive contender, or the
+// readers that waited on one writer.
 func wakes(queue []Contender, before, after []string, gone Contender) error {
 	woken, exclusive := 0, 0
 	for _, c := range queue {
@@ -214,15 +216,15 @@ func wakes(queue []Contender, before, after []string, gone Contender) error {
 			}
 		}
 		if is.Served() && !was.Served() && !waited {
-			return fmt.Errorf("nobody wakes %v when %v goes", c.Name, gone.Name)
+			return fmt.Errorf("departure of %v: %v is served but not woken", gone.Name, c.Name)
 		}
-		// What the driver relies on when it does not list again.
+		// The driver relies on this when it does not list again.
 		if waited && was.Ahead == 1 && !is.Served() {
-			return fmt.Errorf("%v was told that it is its turn among %v", c.Name, after)
+			return fmt.Errorf("departure of %v: %v had only this one ahead, but is not served among %v", gone.Name, c.Name, after)
 		}
 	}
 	if exclusive > 1 || woken > 1 && gone.Kind == Shared {
-		return fmt.Errorf("%v wakes %d, of them %d exclusive", gone.Name, woken, exclusive)
+		return fmt.Errorf("departure of %v: wakes %d contenders, %d of them exclusive", gone.Name, woken, exclusive)
 	}
 	return nil
 }
@@ -240,8 +242,8 @@ func TestNeverTwoExclusiveServed(t *testing.T) {
 	}
 }
 
-// A signed departure proves that nobody is left before its successor: who is
-// served has nobody exclusive, and if it is exclusive nobody at all, before it.
+// A release mark proves that no contender is left before the successor: no exclusive contender is
+// before a served one, and no contender at all is before a served exclusive one.
 func TestServedHasNobodyBeforeIt(t *testing.T) {
 	for seed := range uint64(2000) {
 		rng := rand.New(rand.NewPCG(seed, 1))
@@ -253,14 +255,14 @@ func TestServedHasNobodyBeforeIt(t *testing.T) {
 			}
 			for _, other := range queue {
 				if compare(other, c) < 0 {
-					t.Fatalf("seed %d: %v is served behind %v", seed, c.Name, other.Name)
+					t.Fatalf("seed %d: exclusive contender %v is served while %v is before it", seed, c.Name, other.Name)
 				}
 			}
 		}
 	}
 }
 
-// FuzzDecide has any bytes for the names of children.
+// FuzzDecide uses arbitrary bytes as the names of children.
 func FuzzDecide(f *testing.F) {
 	f.Add(id+"lock-0000000001", id+"__READ__0000000000", uint64(1))
 	f.Add("_c_x", "lock--2147483648", uint64(2))
@@ -280,7 +282,7 @@ func FuzzDecide(f *testing.F) {
 	})
 }
 
-// ordered reports whether every pair is in the order of the queue.
+// ordered reports whether compare agrees with the order of the queue for every pair of contenders.
 func ordered(queue []Contender) bool {
 	for i, c := range queue {
 		for _, later := range queue[i+1:] {

@@ -3,30 +3,30 @@ package lockqueue
 import (
 	"bytes"
 	"context"
-	"errors"
 	"time"
 
-	"github.com/go-zookeeper/zk"
-
 	"github.com/zkcoord/zkcoord/internal/znode"
+	"github.com/zkcoord/zkcoord/recipe"
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// With Line.Delay every exclusive one that is served leaves its mark, and takes it
-// away in the transaction in which it leaves. So a mark whose node is gone says that its owner vanished: its session
-// expired, or somebody deleted the node. Who is served next then waits, as its
-// deeds may still be under way. The wait begins when it is first seen, since
-// no server tells when a node went.
+// If Queue.Delay is set, every exclusive contender leaves a mark when it is served, and deletes the
+// mark in the transaction in which it leaves. A mark whose contender's node is gone means that the
+// contender vanished: its session expired, or a client deleted the node. The next contender then
+// waits for the delay before it is served, because requests of the vanished one may still be in
+// progress. It measures the delay from the moment at which it sees the mark, because no server
+// reports when a node was deleted.
 //
-// The mark is the data of a persistent node in the directory. That of the directory
-// itself would not do: a container is deleted, mark and all, once it is empty.
+// The mark is the data of a persistent node in the directory. The data of the directory itself
+// would not do: the directory is a container, and the servers delete it with its data when it is
+// empty.
 //
-// Chubby's lock-delay is the model; there the server keeps the time.
+// The model is the lock-delay of Chubby, where the server measures the time.
 
-// markName is what the mark's node is called in the directory.
+// markName is the name of the mark's node in the directory.
 const markName = "delay"
 
-// marks is the node whose data takes the marks of transactions.
+// marks returns the path of the node whose data contains the transaction marks.
 func (l *Queue) marks() string {
 	if l.Delay > 0 {
 		return znode.Join(l.Dir, markName)
@@ -34,22 +34,21 @@ func (l *Queue) marks() string {
 	return l.Dir
 }
 
-// mark leaves the mark of c, by a transaction of it. It makes the mark's node at the
-// first use.
+// mark leaves the mark of c by one of its transactions. If the mark's node does not exist, mark
+// creates it.
 func (l *Queue) mark(ctx context.Context, c *Place) error {
 	for {
 		_, err := c.Txn(ctx)
 		if !isNoNode(err) {
 			return err
 		}
-		_, err = l.Session.Create(ctx, c.marks, nil, session.Persistent)
-		if err != nil && !errors.Is(err, zk.ErrNodeExists) && !session.ConnectionLost(err) {
+		if err := recipe.Ensure(ctx, l.Session, c.marks, nil, session.Persistent); err != nil {
 			return err
 		}
 	}
 }
 
-// outlast waits for the delay if the last exclusive one vanished.
+// outlast waits for the delay if the last exclusive contender vanished.
 func (l *Queue) outlast(ctx context.Context, c *Place) error {
 	mark, err := l.Session.Get(ctx, l.marks())
 	if err != nil {
@@ -60,7 +59,7 @@ func (l *Queue) outlast(ctx context.Context, c *Place) error {
 		return nil
 	}
 	node, err := l.Session.Exists(ctx, znode.Join(l.Dir, string(name)))
-	if err != nil || node != nil { // it is there: a writer that was downgraded
+	if err != nil || node != nil { // the node exists: its writer was downgraded
 		return err
 	}
 	timer := time.NewTimer(l.Delay)
@@ -72,7 +71,8 @@ func (l *Queue) outlast(ctx context.Context, c *Place) error {
 	case <-c.Context().Done():
 		return context.Cause(c.Context())
 	}
-	// The next one need not wait again; if this fails it waits once more than needed.
+	// Remove the mark, so that the next contender need not wait again. If this fails, the next
+	// contender waits once more than needed.
 	l.Session.Set(ctx, l.marks(), nil, mark.Stat.Version)
 	return context.Cause(ctx)
 }

@@ -12,49 +12,48 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// ErrExhausted means that the numbers of a lock queue's directory are nearly used
-// up: ZooKeeper counts in 32 bits. Packages lock and election return errors of
-// their own for it.
+// ErrExhausted means that the sequence numbers of a lock queue's directory are nearly used up,
+// because ZooKeeper counts in 32 bits. Packages lock and election return their own errors for it.
 var ErrExhausted = errors.New("sequence numbers of the directory are used up")
 
-// ErrBusy is Join's answer to a Try when somebody is before one.
+// ErrBusy is the error of Join if Request.Try is set and another contender is first.
 var ErrBusy = errors.New("held by somebody else")
 
 // errClosed is the cause with which a place's context ends on Close.
 var errClosed = errors.New("closed")
 
-// A Queue is a directory of ephemeral sequential nodes that are served in the
-// order of their numbers.
+// A Queue is a directory of ephemeral sequential nodes. They are served in the order of their
+// numbers.
 type Queue struct {
 	Session *session.Session
 	Dir     string
 	Name    string // of the recipe, for traces
 	Naming  Naming
-	// Delay is for how long nobody is served after an exclusive one vanished
-	// without leaving; see delay.go. All who use the directory should agree.
+	// Delay is the time for which no contender is served after an exclusive one vanished
+	// without leaving; see delay.go. All users of the directory should have the same Delay.
 	Delay time.Duration
-	// Invalid is why the recipe's constructor found the queue to be of no use. Join
-	// and Contenders return it, and send nothing.
+	// Invalid is the error that the recipe's constructor found in its arguments. Join and
+	// Contenders return it and send nothing.
 	Invalid error
 }
 
-// A Request is how to join a lock queue.
+// A Request says how to join a lock queue.
 type Request struct {
-	Name string // of own nodes: <id>-<Name><number>
+	Name string // the node is named <id>-<Name><number>
 	Kind Kind
-	Data []byte // shown to the other contenders
+	Data []byte // data of the node, visible to the other contenders
 	Try  bool   // do not wait, but fail with ErrBusy
-	Gate bool   // only a place to stand: it needs no lease, and outlives a lapse of it
+	Gate bool   // only a place in the queue: it needs no lease, and survives a lapse of the lease
 }
 
-// Join queues and waits for its turn. On an error, whichever, no node of the
-// call remains, or the session removes it before it closes.
+// Join joins the queue and waits for its turn. On any error, no node of the call remains, or the
+// session removes the node before it closes.
 //
-// Alone in the lock queue it costs one round trip: the list is asked for as soon as
-// the create was sent, and the server answers the two in order.
+// If there is no other contender, Join costs one round trip. It requests the list right after it
+// has sent the create, and the server answers the two requests in order.
 //
-// If ctx has ended, no request is made: a node that is deleted at once would still
-// be in the way of others meanwhile.
+// If ctx has ended, Join makes no request. Otherwise the node would exist for a short time and
+// delay other contenders.
 func (l *Queue) Join(ctx context.Context, r Request) (*Place, error) {
 	if l.Invalid != nil {
 		return nil, l.Invalid
@@ -82,9 +81,9 @@ func (l *Queue) Join(ctx context.Context, r Request) (*Place, error) {
 	return c, nil
 }
 
-// leaveOps is what goes with the deletion of a served node; see Claim.Leave. Who
-// came to an empty line does without: whoever is next has nobody else before it,
-// and needs no sign.
+// leaveOps returns the ops that go with the deletion of a served node; see Place.Leave. A contender
+// that joined an empty queue needs none: the next contender has no other one before it, and needs
+// no release mark.
 func (l *Queue) leaveOps(c *Place, alone bool) []session.Op {
 	if c.marks == "" || l.Naming.Silent || alone && l.Delay == 0 {
 		return nil
@@ -125,9 +124,8 @@ func (l *Queue) wait(ctx context.Context, c *Place, r Request, children []string
 		if err != nil {
 			return err
 		}
-		// Nobody can come before me any more. So if the one that is gone was
-		// the only one, or had been served itself, it is my turn, and there
-		// is no need to look again.
+		// No contender can join before me. If the one that is gone was the only one before
+		// me, or was itself served, it is my turn, and no new list is needed.
 		if served || d.Ahead == 1 {
 			return l.serve(ctx, c, r, served)
 		}
@@ -135,8 +133,8 @@ func (l *Queue) wait(ctx context.Context, c *Place, r Request, children []string
 	}
 }
 
-// serve is called when it is the turn of c. Left says that the last exclusive
-// one is known not to have vanished.
+// serve is called when it is the turn of c. If left is true, the last exclusive contender is known
+// not to have vanished.
 func (l *Queue) serve(ctx context.Context, c *Place, r Request, left bool) error {
 	if l.Delay > 0 && !left {
 		if err := l.outlast(ctx, c); err != nil {
@@ -155,11 +153,11 @@ func (l *Queue) serve(ctx context.Context, c *Place, r Request, left bool) error
 	return nil
 }
 
-// contender is c as the others see it.
+// contender returns c as a Contender. It fails if the sequence numbers are nearly used up.
 func (l *Queue) contender(c *Place) (Contender, error) {
 	me, ok := l.Naming.Parse(c.Node().Name())
 	if !ok {
-		return me, fmt.Errorf("server named a sequential node %q", c.Node().Name())
+		return me, fmt.Errorf("the server created a node without a sequence number: %s", c.Node().Path)
 	}
 	if me.Seq.NearWrap() {
 		return me, fmt.Errorf("%w: %s", ErrExhausted, c.Node().Path)
@@ -167,8 +165,8 @@ func (l *Queue) contender(c *Place) (Contender, error) {
 	return me, nil
 }
 
-// again decides by a list that was asked for after the node was made: if it
-// does not show the node, somebody deleted it.
+// again decides by a new list. If this list does not contain the node, another client has deleted
+// it.
 func (l *Queue) again(ctx context.Context, me Contender) (Decision, error) {
 	children, err := l.list(ctx)
 	if err != nil && !errors.Is(err, zk.ErrNoNode) {
@@ -186,7 +184,7 @@ func (l *Queue) list(ctx context.Context) ([]string, error) {
 	return listing.Names, err
 }
 
-// Contenders lists the contenders, first come first, without joining them.
+// Contenders lists the contenders in the order of the queue, without joining it.
 func (l *Queue) Contenders(ctx context.Context) ([]Contender, error) {
 	if l.Invalid != nil {
 		return nil, l.Invalid

@@ -18,8 +18,8 @@ var errReleased = errors.New("released")
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// kazoo#606, #730: contenders past the end of the counter were in no order. They
-// are refused before it, and past it.
+// In kazoo#606 and #730, contenders past the end of the counter were in no order. This package
+// refuses them before the end, and past it.
 func TestNumbersNearTheWrapAreRefused(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		l := &Queue{Session: w.Client().Session, Dir: "/line", Naming: testNaming}
@@ -29,22 +29,23 @@ func TestNumbersNearTheWrapAreRefused(t *testing.T) {
 			name := id + "lock-" + znode.Seq(n).String()
 			c := NewPlace(l.Session, recipe.Node{Path: "/line/" + name}, nil, 0)
 			if _, err := l.contender(c); !errors.Is(err, want) {
-				t.Errorf("%d: %v", n, err)
+				t.Errorf("number %d: got %v, want %v", n, err, want)
 			}
 			c.Close()
 		}
 	})
 }
 
-// Ten thousand contenders, and more than 1 MiB of names: the requests of a
-// hand-over stay the same.
+// The number of requests of a hand-over does not depend on the number of contenders. With 25,000
+// contenders, the names take more than 1 MiB.
 func TestHandOverStaysFlat(t *testing.T) {
 	for _, contenders := range []int{10, 10_000, 25_000} {
 		t.Run(fmt.Sprint(contenders), func(t *testing.T) {
 			recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 				ctx := t.Context()
 				a, b, crowd := w.Client(), w.Client(), w.Client()
-				if err := recipe.CreateParents(ctx, crowd.Session, "/line/any"); err != nil { // else who comes first may list too early to see itself
+				// Without the directory, the first contender may list before its own node exists.
+				if err := recipe.CreateParents(ctx, crowd.Session, "/line/any"); err != nil {
 					t.Fatal(err)
 				}
 				join := func(c *recipetest.Client) <-chan *Place {
@@ -77,7 +78,7 @@ func TestHandOverStaysFlat(t *testing.T) {
 				last := w.Client()
 				granted := join(last)
 				if got, want := last.Requests(), "create getChildren2 getData"; got != want {
-					t.Errorf("last of %d sent %q, want %q", contenders, got, want)
+					t.Errorf("join behind %d contenders: sent %q, want %q", contenders, got, want)
 				}
 				if err := first.Leave(ctx, errReleased); err != nil {
 					t.Error(err)
@@ -87,14 +88,14 @@ func TestHandOverStaysFlat(t *testing.T) {
 				}
 				synctest.Wait()
 				if a, b := a.Requests(), b.Requests(); a != "delete" || b != "multi" {
-					t.Errorf("holders sent %q and %q", a, b)
+					t.Errorf("requests of the holders: got %q and %q, want %q and %q", a, b, "delete", "multi")
 				}
 				crowd.Lose()
 				if err := (<-granted).Leave(ctx, errReleased); err != nil {
 					t.Error(err)
 				}
 				if got := last.Requests(); got != "getChildren2 multi" {
-					t.Errorf("after all before it vanished the last sent %q", got)
+					t.Errorf("requests after all others vanished: got %q, want %q", got, "getChildren2 multi")
 				}
 			})
 		})

@@ -11,28 +11,28 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// A Claim is what a session claims by one node of its own: a place in a lock queue,
-// a permit, a lock. Once granted it is what a program holds.
+// A Place is something that a session requests or holds by one of its nodes: a place in a lock
+// queue, a permit, or a lock. The program holds it after Grant.
 type Place struct {
 	session *session.Session
 	hold    *recipe.Hold
-	data    []byte // of the own node
+	data    []byte // data of the node
 	token   int64
-	fixed   bool // others use the node's name too
+	fixed   bool // other clients use the same node name
 
-	// leaveOps is what goes with the deletion of the node, in one transaction.
-	// It is set before the place is given out.
+	// leaveOps go with the deletion of the node, in one transaction. They are set before the
+	// place is returned to its user.
 	leaveOps []session.Op
 
-	turn  chan struct{} // held by the one transaction that may run at a time
-	marks string        // the node whose data takes the marks of transactions; "" for the own node's version
-	txns  int32         // transactions applied so far
-	doubt *doubt        // the last one, if it may have been applied and is not counted
+	turn  chan struct{} // held by the transaction in progress; only one runs at a time
+	marks string        // the node with the transaction marks; "" if the node's version is the mark
+	txns  int32         // number of transactions applied so far
+	doubt *doubt        // the last transaction, if it may have been applied but is not counted yet
 }
 
-// NewPlace begins a place on a node that the session made with data, under a
-// name that is never used again, or with its czxid known. It is to be granted
-// by Grant. The token is the czxid unless it is given.
+// NewPlace returns a place for a node that the session has created with data. The name of the node
+// must never be used again, or its Czxid must be known. The place is not granted yet; see Grant. If
+// token is 0, the token is the czxid.
 func NewPlace(s *session.Session, node recipe.Node, data []byte, token int64) *Place {
 	if token == 0 {
 		token = node.Czxid
@@ -40,7 +40,7 @@ func NewPlace(s *session.Session, node recipe.Node, data []byte, token int64) *P
 	return &Place{session: s, hold: recipe.NewHold(s, node), data: data, token: token, turn: make(chan struct{}, 1)}
 }
 
-// NewFixedPlace is NewPlace for a node under a name that others use too.
+// NewFixedPlace is like NewPlace, for a node whose name other clients use too.
 func NewFixedPlace(s *session.Session, node recipe.Node, data []byte) *Place {
 	c := NewPlace(s, node, data, 0)
 	c.fixed = true
@@ -53,32 +53,32 @@ func (c *Place) Describe(name string) { c.hold.Describe(name, c.token, "") }
 // Grant waits until the lease stands; see recipe.Hold.Grant.
 func (c *Place) Grant(ctx context.Context) error { return c.hold.Grant(ctx) }
 
-// Context ends when the grant does; see recipe.Hold.Context.
+// Context returns a context that ends with the grant; see recipe.Hold.Context.
 func (c *Place) Context() context.Context { return c.hold.Context() }
 
-// Deadline is when the context ends if no server is heard from; see
+// Deadline returns the time at which the context ends if no server answers until then; see
 // recipe.Hold.Deadline.
 func (c *Place) Deadline() time.Time { return c.hold.Deadline() }
 
-// Node is the own node.
+// Node returns the node of the place.
 func (c *Place) Node() recipe.Node { return c.hold.Node() }
 
-// Session is that of the node.
+// Session returns the session of the node.
 func (c *Place) Session() *session.Session { return c.session }
 
-// Token grows with every grant.
+// Token returns the fencing token. It grows with every grant.
 func (c *Place) Token() int64 { return c.token }
 
-// Leave gives the place up. The context ends first, with the given cause. An error means that the
-// grant had ended before, which is its cause, or that ctx ended before the
-// deletion of the node was confirmed: then the session goes on deleting it. With a
-// context of Bind, it waits as long as the context that Bind was given.
+// Leave gives the place up. First the context ends with the given cause. If the grant had already
+// ended, the error is the cause of that. If ctx ends before the deletion of the node is confirmed,
+// the error is the cause of ctx, and the session continues to delete the node. If ctx is a context
+// of Bind, Leave waits as long as the context that was passed to Bind.
 //
-// A place in a lock queue that has been served signs, if there was somebody else when
-// it came: it deletes its node in a transaction that sets the node's data first.
-// Whoever watches the data is told of a change where it would be told of a
-// deletion if the session had expired, and so knows that this place had been
-// served: nobody before it is left, and the others need not be listed again.
+// A served place in a lock queue leaves a release mark, unless the queue was empty when it joined:
+// it deletes its node in a transaction that first sets the node's data. A contender that watches
+// the data then gets a change event. If the session had expired, it would get a deletion event
+// instead. So it knows that this place had been served. No contender is left before it, and it need
+// not list the others again.
 func (c *Place) Leave(ctx context.Context, cause error) error {
 	ctx, cancel := c.Unbind(ctx)
 	defer cancel()
@@ -95,8 +95,8 @@ func (c *Place) Leave(ctx context.Context, cause error) error {
 	}
 }
 
-// Abandon gives up what was not granted, for the given reason. It waits for the
-// node to be deleted while ctx lasts: else one's next try could find it there.
+// Abandon gives up a place that was not granted, with the given cause. It waits until the node is
+// deleted or ctx ends. Without this wait, the caller's next Try could find its own old node.
 func (c *Place) Abandon(ctx context.Context, cause error) {
 	c.hold.End(cause)
 	select {
@@ -105,10 +105,10 @@ func (c *Place) Abandon(ctx context.Context, cause error) {
 	}
 }
 
-// Close ends the place without deleting its node, which is gone already.
+// Close ends the place without deleting its node, which is already gone.
 func (c *Place) Close() { c.hold.End(errClosed) }
 
-// remove deletes the own node, however long the caller lives.
+// remove deletes the node. It continues if the caller goes away.
 func (c *Place) remove() <-chan error {
 	return recipe.Detach(c.session, func(ctx context.Context) error {
 		switch {
@@ -121,9 +121,8 @@ func (c *Place) remove() <-chan error {
 	})
 }
 
-// removeFixed comes behind a transaction under way, also if that is given up
-// meanwhile, and behind an earlier removal: either would do to the next one's node
-// what was meant for the own.
+// removeFixed waits for a transaction in progress, even if its caller has gone, and for an earlier
+// removal. Either of them could otherwise affect a later node with the same name.
 func (c *Place) removeFixed(ctx context.Context) error {
 	select {
 	case c.turn <- struct{}{}:
@@ -132,7 +131,7 @@ func (c *Place) removeFixed(ctx context.Context) error {
 		return context.Cause(ctx)
 	}
 	return <-recipe.Detach(c.session, func(ctx context.Context) error {
-		// Where somebody deleted the node, it may be another's by now.
+		// If another client deleted the node, the name may belong to a third client by now.
 		if err := c.session.Retry(ctx, func(ctx context.Context) error {
 			_, err := c.own(ctx)
 			return err
@@ -150,12 +149,13 @@ func unlessRevoked(err error) error {
 	return err
 }
 
-// leaveTries is how often the parting transaction is tried before the node is
-// just deleted, which says less to others and is as safe.
+// leaveTries is how often the transaction that leaves the release mark is tried. After that the
+// node is deleted without a mark. This is as safe, but other contenders then do not know that the
+// place had been served.
 const leaveTries = 3
 
-// LeaveOps are the ops by which the place leaves, for a transaction that does
-// more. After it, call Close.
+// LeaveOps returns the ops by which the place leaves, for a transaction that does more. After that
+// transaction, call Close.
 func (c *Place) LeaveOps() []session.Op {
 	return append(c.leaveOps[:len(c.leaveOps):len(c.leaveOps)], session.DeleteOp{Path: c.Node().Path, Version: session.AnyVersion})
 }
@@ -175,16 +175,16 @@ func (c *Place) part(ctx context.Context) bool {
 	return false
 }
 
-// Downgrade turns an exclusive place into a shared one: its node's data is set
-// for the first time, which lets shared ones behind it pass. It is for places
-// of Naming.Changing. It fails as a transaction does, and may be called again.
+// Downgrade converts an exclusive place into a shared one. It sets the node's data for the first
+// time, which lets shared contenders behind it pass. It is for places of Naming.Changing. It fails
+// like a transaction, and may be called again.
 func (c *Place) Downgrade(ctx context.Context) error {
 	done, err := c.begin(ctx)
 	if err != nil {
 		return err
 	}
 	defer done()
-	if c.marks == "" { // an earlier call did it
+	if c.marks == "" { // an earlier call has downgraded the place
 		return nil
 	}
 	_, err = c.apply(ctx, func() { c.marks, c.txns = "", 1 }, session.SetOp{Path: c.Node().Path, Data: c.data, Version: 0})

@@ -14,17 +14,17 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// A place is one contender of a test, in a session of its own.
+// A place is one contender of a test, with its own session.
 type place struct {
 	*recipetest.Client
 	line  *Queue
-	claim *Place // once it is served
+	claim *Place // set when it is served
 	err   error
 	end   context.CancelCauseFunc
 	over  chan struct{}
 }
 
-// joining queues a contender and waits until it is served or waits itself.
+// joining starts a Join, and waits until the contender is served or blocks.
 func joining(t *testing.T, w *recipetest.World, r Request) *place {
 	return joiningAs(t, w.Client(), r)
 }
@@ -51,9 +51,9 @@ func (p *place) served() bool {
 	}
 }
 
-// Whoever goes from the middle of a lock queue, and however, lets nobody pass the one that
-// is served. These are no counts of requests: a contender that did not list again
-// would be served beside the first.
+// The departure of a contender in the middle of the lock queue lets no other contender pass the
+// served one, no matter how it departs. A contender that did not list again would be served
+// together with the first one. This test does not count requests.
 func TestGoingFromTheMiddleServesNobody(t *testing.T) {
 	writer, lock := Request{Name: "__WRIT__"}, Request{Name: "lock-"}
 	reader := Request{Name: "__READ__", Kind: Shared}
@@ -81,16 +81,16 @@ func TestGoingFromTheMiddleServesNobody(t *testing.T) {
 					middle := joining(t, w, requests[1])
 					last := joining(t, w, requests[2])
 					if !first.served() || middle.served() || last.served() {
-						t.Fatalf("served: %v, %v, %v", first.served(), middle.served(), last.served())
+						t.Fatalf("served before the departure: got first %v, middle %v, last %v, want only the first", first.served(), middle.served(), last.served())
 					}
 					goes(t, w, middle)
 					time.Sleep(2 * recipetest.Timeout)
 					if !first.served() || last.served() {
-						t.Fatalf("after the middle one went: first served %v, last %v", first.served(), last.served())
+						t.Fatalf("served after the departure: got first %v, last %v, want only the first", first.served(), last.served())
 					}
 					recipetest.Check(t, first.claim.Leave(t.Context(), errReleased))
 					if !last.served() {
-						t.Error("the last one waits for nobody")
+						t.Error("last contender: not served after the first one left")
 					}
 				})
 			})
@@ -98,7 +98,7 @@ func TestGoingFromTheMiddleServesNobody(t *testing.T) {
 	}
 }
 
-// The one in the middle goes while the last one joins, at each moment of that.
+// The contender in the middle departs at each moment while the last one joins.
 func TestGoingFromTheMiddleAtEachMoment(t *testing.T) {
 	for _, name := range []string{"lock-", "__WRIT__"} {
 		moment := 1
@@ -109,19 +109,19 @@ func TestGoingFromTheMiddleAtEachMoment(t *testing.T) {
 				c.At(moment, middle.Lose)
 				last := joiningAs(t, c, Request{Name: name})
 				if reached = c.Reached(); reached && last.served() {
-					t.Errorf("%s: the last one is served beside the first, as the middle one went at moment %d", name, moment)
+					t.Errorf("%s: last contender served together with the first, after the middle one departed at moment %d", name, moment)
 				}
 				recipetest.Check(t, first.claim.Leave(t.Context(), errReleased))
 			})
 		}
 		if moment < 8 {
-			t.Errorf("only %d moments", moment)
+			t.Errorf("%s: got %d moments, want at least 7", name, moment-1)
 		}
 	}
 }
 
-// A writer that was downgraded still reads: readers behind it pass, writers do not,
-// whether they wait or try, and whether they came before or after the downgrade.
+// A downgraded writer still reads. Readers behind it pass, and writers do not. This holds for
+// contenders that wait or try, and for those that join before or after the downgrade.
 func TestDowngradedWriterLetsNoWriterPass(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		first := joining(t, w, Request{Name: "__WRIT__"})
@@ -129,23 +129,23 @@ func TestDowngradedWriterLetsNoWriterPass(t *testing.T) {
 		recipetest.Check(t, first.claim.Downgrade(t.Context()))
 		third := joining(t, w, Request{Name: "__WRIT__", Try: true})
 		if !first.served() || second.served() || third.served() || !errors.Is(third.err, ErrBusy) {
-			t.Fatalf("served: %v, %v, %v (%v)", first.served(), second.served(), third.served(), third.err)
+			t.Fatalf("served: got first %v, second %v, third %v (%v), want only the first, and %v", first.served(), second.served(), third.served(), third.err, ErrBusy)
 		}
 		second.end(errors.New("enough"))
 		time.Sleep(time.Second)
-		alone := joining(t, w, Request{Name: "__WRIT__", Try: true}) // right behind the downgraded one
+		alone := joining(t, w, Request{Name: "__WRIT__", Try: true}) // behind the first one
 		reader := joining(t, w, Request{Name: "__READ__", Kind: Shared, Try: true})
 		after := joining(t, w, Request{Name: "__WRIT__"})
 		if alone.served() || !reader.served() || after.served() {
-			t.Fatalf("served: writer that tries %v, reader %v, writer that waits %v", alone.served(), reader.served(), after.served())
+			t.Fatalf("served: got trying writer %v, reader %v, waiting writer %v, want only the reader", alone.served(), reader.served(), after.served())
 		}
 		recipetest.Check(t, reader.claim.Leave(t.Context(), errReleased))
 		if after.served() {
-			t.Fatal("a writer is served beside the downgraded one")
+			t.Fatal("waiting writer: served together with the downgraded one")
 		}
 		recipetest.Check(t, first.claim.Leave(t.Context(), errReleased))
 		if !after.served() {
-			t.Error("the writer waits for nobody")
+			t.Error("waiting writer: not served after the downgraded one left")
 		}
 	})
 }
@@ -156,13 +156,13 @@ func TestWriterLetsNoReaderTryPass(t *testing.T) {
 		first := joining(t, w, Request{Name: "__WRIT__"})
 		reader := joining(t, w, Request{Name: "__READ__", Kind: Shared, Try: true})
 		if !first.served() || reader.served() || !errors.Is(reader.err, ErrBusy) {
-			t.Fatalf("served: %v, %v (%v)", first.served(), reader.served(), reader.err)
+			t.Fatalf("served: got writer %v, reader %v (%v), want only the writer, and %v", first.served(), reader.served(), reader.err, ErrBusy)
 		}
 	})
 }
 
-// The context has ended when the deletion of the node is sent, and not only when it
-// is confirmed: by then another one may have been served.
+// The context has already ended when the deletion of the node is sent. When the deletion is
+// confirmed, it would be too late: another contender may have been served.
 func TestContextEndsBeforeTheNodeIsDeleted(t *testing.T) {
 	for _, name := range []string{"lock-", "__WRIT__", "__READ__"} {
 		for _, op := range []string{"delete", "multi"} {
@@ -171,12 +171,13 @@ func TestContextEndsBeforeTheNodeIsDeleted(t *testing.T) {
 				kind = Shared
 			}
 			if kind == Shared && op == "multi" {
-				continue // it never signs
+				continue // a shared contender leaves no release mark
 			}
 			recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 				r := Request{Name: name, Kind: kind}
-				recipetest.Check(t, recipe.CreateParents(t.Context(), w.Admin().Session, "/line/any")) // else the first may list before its node is there
-				if op == "multi" {                                                                     // so does one that did not come to an empty line
+				// Without the directory, the first contender may list before its own node exists.
+				recipetest.Check(t, recipe.CreateParents(t.Context(), w.Admin().Session, "/line/any"))
+				if op == "multi" { // a contender that did not join an empty queue leaves by a multi
 					before := joining(t, w, r)
 					defer func() { recipetest.Check(t, before.Close()) }()
 					time.AfterFunc(time.Second, func() { before.claim.Leave(t.Context(), errReleased) })
@@ -190,7 +191,7 @@ func TestContextEndsBeforeTheNodeIsDeleted(t *testing.T) {
 				p.Before(op, func() { sent, stood = true, p.claim.Context().Err() == nil })
 				recipetest.Check(t, p.claim.Leave(t.Context(), errReleased))
 				if !sent || stood {
-					t.Errorf("%s: %s was sent: %v, while the context stood: %v", name, op, sent, stood)
+					t.Errorf("%s: %s sent %v, context alive then %v, want it sent after the context ended", name, op, sent, stood)
 				}
 			})
 		}

@@ -11,19 +11,18 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// Txn applies ops in one transaction that fails unless the place is still
-// held, and answers truly whether they were applied: the transaction leaves a
-// mark that tells after a lost reply.
+// Txn applies ops in one transaction that fails unless the place is still held. It reports
+// truthfully whether they were applied: the transaction leaves a mark, which Txn reads after a lost
+// reply.
 //
-// The results of ops that were applied but whose reply was lost are zero. An
-// Indeterminate error is left only if ctx or the session ended, or somebody
-// deleted the node.
+// If the ops were applied but the reply was lost, their results are zero. The error is
+// Indeterminate only if ctx or the session ended, or if another client deleted the node.
 func (c *Place) Txn(ctx context.Context, ops ...session.Op) ([]session.OpResult, error) {
 	return c.TxnThen(ctx, nil, ops...)
 }
 
-// TxnThen is Txn, and calls then, if it is not nil, as soon as it is known that
-// ops were applied, in the order of such transactions; see apply.
+// TxnThen is like Txn. If then is not nil, it calls then as soon as the ops are known to be
+// applied, in the order of the transactions; see apply.
 func (c *Place) TxnThen(ctx context.Context, then func(), ops ...session.Op) ([]session.OpResult, error) {
 	done, err := c.begin(ctx)
 	if err != nil {
@@ -33,59 +32,62 @@ func (c *Place) TxnThen(ctx context.Context, then func(), ops ...session.Op) ([]
 	return c.apply(ctx, then, ops...)
 }
 
-// A doubt is about a transaction that may have been applied.
+// A doubt is a transaction that may have been applied.
 type doubt struct {
-	then func() // what follows from it if it was; may be nil
+	then func() // called if the transaction was applied; may be nil
 }
 
-// begin waits for the turn to apply a transaction, until done is called. By
-// then it is known what became of the ones before.
+// begin waits for the turn to apply a transaction. The turn ends when done is called. When begin
+// returns, the outcomes of all earlier transactions are known.
 func (c *Place) begin(ctx context.Context) (done func(), err error) {
 	select {
 	case c.turn <- struct{}{}:
 	case <-ctx.Done():
 		return nil, c.refused(context.Cause(ctx))
-	case <-c.Context().Done(): // and the turn may be the deletion's
+	case <-c.Context().Done(): // needed because the removal of the node may hold the turn
 		return nil, c.refused(context.Cause(c.Context()))
 	}
 	done = func() { <-c.turn }
-	if _, err := c.settle(ctx); err != nil {
+	if err := c.settle(ctx); err != nil {
 		done()
 		return nil, c.refused(err)
 	}
 	return done, nil
 }
 
-// apply applies ops, and calls then, if it is not nil, as soon as it is known
-// that they were applied: it may be a later transaction that finds out.
+// apply applies ops. If then is not nil, it is called as soon as the ops are known to be applied. A
+// later transaction may be the one that finds this out.
 func (c *Place) apply(ctx context.Context, then func(), ops ...session.Op) ([]session.OpResult, error) {
 	guard := c.guard()
 	all := append(guard[:len(guard):len(guard)], ops...)
-	for {
+	results := make([]session.OpResult, len(all))
+	err := recipe.Once(ctx, c.session, c.Node().Path, func(ctx context.Context) error {
 		if err := context.Cause(c.Context()); err != nil {
-			return nil, c.refused(err)
+			return c.refused(err)
 		}
-		results, err := c.session.Multi(ctx, all...)
-		switch outcome := session.OutcomeOf(err); {
-		case outcome == session.OK:
-			c.applied(then)
-			return results[len(guard):], nil
-		case outcome == session.Failed && session.ConnectionLost(err):
-			continue // It was not sent before its connection was lost.
-		case outcome == session.Failed:
-			return nil, c.unguarded(err, len(guard))
+		given, err := c.session.Multi(ctx, all...)
+		switch session.OutcomeOf(err) {
+		case session.OK:
+			results = given
+		case session.Indeterminate:
+			c.doubt = &doubt{then}
 		}
-		c.doubt = &doubt{then}
-		applied, unsettled := c.settle(ctx)
-		switch {
-		case unsettled != nil:
-			return nil, err
-		case applied:
-			return make([]session.OpResult, len(ops)), nil
-		case !session.ConnectionLost(err):
-			return nil, c.refused(err) // an answer that proved nothing, until now
+		return err
+	}, func(ctx context.Context) (bool, error) {
+		applied, err := c.marked(ctx)
+		if err == nil {
+			c.doubt = nil
 		}
+		return applied, err
+	})
+	switch session.OutcomeOf(err) {
+	case session.OK:
+		c.applied(then)
+		return results[len(guard):], nil
+	case session.Failed:
+		return nil, c.unguarded(err, len(guard))
 	}
+	return nil, err
 }
 
 func (c *Place) applied(then func()) {
@@ -95,12 +97,12 @@ func (c *Place) applied(then func()) {
 	}
 }
 
-// guard are the ops that fail unless the place is held, and leave the mark.
+// guard returns ops that fail unless the place is held, and that leave the transaction mark.
 //
-// The mark of an exclusive place is the directory's data, or with Line.Delay that of
-// a node in it, which nobody else can set under the same guard while the place is held. Its own node's data
-// must not change: see Leave. Shared places are many, so each marks its own
-// node, by its version.
+// The mark of an exclusive place is the data of the directory, or with Queue.Delay the data of a
+// node in it. No other client can set it under the same guard while the place is held. The data of
+// the place's own node must not change: see Leave. There can be many shared places at once, so the
+// mark of a shared place is the version of its own node.
 func (c *Place) guard() []session.Op {
 	path := c.Node().Path
 	if c.marks == "" {
@@ -112,38 +114,30 @@ func (c *Place) guard() []session.Op {
 	}
 }
 
-// mark is another one for each transaction that is applied.
+// mark returns the mark of the next transaction. Each applied transaction has a different mark.
 func (c *Place) mark() []byte {
 	return strconv.AppendInt([]byte(c.Node().Name()+" "), int64(c.txns), 10)
 }
 
-// settle finds out whether a transaction in doubt was applied, and counts it.
-// An error says that this cannot be known.
-func (c *Place) settle(ctx context.Context) (applied bool, err error) {
+// settle finds out whether a transaction in doubt was applied, and counts it if so.
+// An error means that this cannot be found out.
+func (c *Place) settle(ctx context.Context) error {
 	if c.doubt == nil {
-		return false, nil
+		return nil
 	}
-	// ReadBarrier, so that the answer is final: it comes behind the transaction on
-	// the same connection, and after the loss of that the leader takes
-	// nothing more from it.
-	if err := c.session.Retry(ctx, func(ctx context.Context) error {
-		if err := recipe.ReadBarrier(ctx, c.session, c.Node().Path); err != nil {
-			return err
-		}
-		applied, err = c.marked(ctx)
+	applied, err := recipe.Settle(ctx, c.session, c.Node().Path, c.marked)
+	if err != nil {
 		return err
-	}); err != nil {
-		return false, err
 	}
 	then := c.doubt.then
 	c.doubt = nil
 	if applied {
 		c.applied(then)
 	}
-	return applied, nil
+	return nil
 }
 
-// marked reports whether the mark of the next transaction has been left.
+// marked reports whether the mark of the next transaction exists.
 func (c *Place) marked(ctx context.Context) (bool, error) {
 	if c.marks == "" {
 		own, err := c.own(ctx)
@@ -156,13 +150,13 @@ func (c *Place) marked(ctx context.Context) (bool, error) {
 	if string(dir.Data) == string(c.mark()) {
 		return true, nil
 	}
-	// Read after the mark: if the node is there, the place was held all the
-	// while, and nobody else can have left a mark over its own.
+	// Check the place's node after the mark. If the node exists, the place was held all the
+	// time, and no other client can have replaced the mark.
 	_, err = c.own(ctx)
 	return false, err
 }
 
-// own returns the version of the own node, or ErrRevoked if it is gone.
+// own returns the version of the place's node, or ErrRevoked if the node is gone.
 func (c *Place) own(ctx context.Context) (version int32, err error) {
 	node := c.Node()
 	stat, err := c.session.Exists(ctx, node.Path)
@@ -175,15 +169,15 @@ func (c *Place) own(ctx context.Context) (version int32, err error) {
 	return stat.Version, nil
 }
 
-// refused is the error of a transaction that was not applied.
+// refused returns the error of a transaction that was not applied.
 func (c *Place) refused(cause error) error {
 	return &session.RequestError{Op: "txn", Path: c.Node().Path, Outcome: session.Failed, Err: cause}
 }
 
-// Revoked ends the place, whose node is gone, or was set by somebody else.
+// Revoked ends the place, whose node is gone or was set by another client.
 func (c *Place) Revoked() { c.hold.End(session.ErrRevoked) }
 
-// unguarded makes the error of a transaction speak of the caller's ops only.
+// unguarded converts an error of a transaction into an error about the caller's ops only.
 func (c *Place) unguarded(err error, guards int) error {
 	part := (*session.MultiError)(nil)
 	switch {

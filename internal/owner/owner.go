@@ -1,9 +1,13 @@
-// Package owner marks what a run makes outside its own process (containers, directories) with who made it, so that the
-// next run can tell the leftovers of a crashed run from what a live one still uses.
+// Package owner marks resources outside its own process, such as containers and
+// directories, with the process that created them. So the next run can
+// distinguish the leftovers of a crashed run from resources in use.
 //
-// The mark is the machine's boot, the namespace of the process ids, the id and the start time of the process: ids are used
-// again, start times are not. Where a part cannot be read the answer is "alive": to sweep too little costs space, to sweep
-// too much breaks somebody's run. So nothing is swept on systems other than Linux, which have no such /proc.
+// A mark consists of the machine's boot id, the namespace of process ids, the
+// process id and the process's start time. Process ids are reused, but not with
+// the same start time. If a part cannot be read, the process counts as alive:
+// an unremoved leftover costs only space, but a wrong removal breaks another
+// run. So nothing is removed on systems other than Linux, because they do not
+// have these files in /proc.
 package owner
 
 import (
@@ -20,8 +24,9 @@ var Self = sync.OnceValue(func() string {
 	return strings.Join([]string{boot(), namespace(), fmt.Sprint(os.Getpid()), startTime(os.Getpid())}, ".")
 })
 
-// Gone reports whether the process that mark stands for has certainly ended. The mark must have been made on this machine:
-// one of another boot counts as gone.
+// Gone reports whether the process of the mark has certainly ended. The mark
+// must have been created on this machine, because a mark of another boot counts
+// as gone.
 func Gone(mark string) bool {
 	parts := strings.Split(mark, ".")
 	if len(parts) != 4 {
@@ -33,7 +38,7 @@ func Gone(mark string) bool {
 	case parts[0] != boot():
 		return true
 	case parts[1] == "" || parts[1] != namespace():
-		return false // of another container, where our view of processes says nothing
+		return false // from another container, whose processes are not visible here
 	}
 	var pid int
 	if _, err := fmt.Sscan(parts[2], &pid); err != nil || pid <= 0 {
@@ -46,7 +51,8 @@ func Gone(mark string) bool {
 	return now != "" && parts[3] != "" && now != parts[3]
 }
 
-// ended reports whether there certainly is no process of that id. Signal 0 is sent to nobody.
+// ended reports whether there is certainly no process with that id. Signal 0
+// only tests this.
 func ended(pid int) bool {
 	p, err := os.FindProcess(pid)
 	if err != nil {
@@ -56,7 +62,7 @@ func ended(pid int) bool {
 	return errors.Is(p.Signal(syscall.Signal(0)), os.ErrProcessDone)
 }
 
-// boot identifies the running kernel; empty where there is no /proc.
+// boot returns the id of the running kernel's boot, or "" without /proc.
 func boot() string {
 	b, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	return strings.TrimSpace(string(b))
@@ -67,8 +73,9 @@ func namespace() string {
 	return strings.Trim(strings.TrimPrefix(link, "pid:"), "[]")
 }
 
-// startTime is field 22 of /proc/pid/stat, in clock ticks since the boot. The second field, the name, may hold anything,
-// so counting starts behind its bracket.
+// startTime returns field 22 of /proc/pid/stat, in clock ticks since the boot.
+// The second field, the name, may contain any characters, so the fields are
+// counted from its closing bracket.
 func startTime(pid int) string {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 
 func TestALiveProcessIsNotGone(t *testing.T) {
 	if Gone(Self()) {
-		t.Errorf("this process, %s, is said to be gone", Self())
+		t.Errorf("Gone(%s) is true for this process, want false", Self())
 	}
 }
 
@@ -19,31 +19,31 @@ func TestAnEndedProcessIsGone(t *testing.T) {
 		t.Skip(err)
 	}
 	if mark := edit(2, strconv.Itoa(cmd.Process.Pid)); !Gone(mark) {
-		t.Errorf("%s is said to live", mark)
+		t.Errorf("Gone(%s) is false for an ended process, want true", mark)
 	}
 }
 
 func TestAProcessIDUsedAgainIsGone(t *testing.T) {
 	if mark := edit(3, "1"); !Gone(mark) {
-		t.Errorf("%s, of another start time, is said to live", mark)
+		t.Errorf("Gone(%s) is false for another start time, want true", mark)
 	}
 }
 
 func TestAnotherBootIsGone(t *testing.T) {
 	if mark := edit(0, "another"); !Gone(mark) {
-		t.Errorf("%s is said to live", mark)
+		t.Errorf("Gone(%s) is false for another boot, want true", mark)
 	}
 }
 
 func TestWhatCannotBeToldIsNotGone(t *testing.T) {
 	for _, mark := range []string{"", "x", "1.2.3", "....", edit(1, "1"), edit(2, "x"), edit(0, "")} {
 		if Gone(mark) {
-			t.Errorf("%q is said to be gone", mark)
+			t.Errorf("Gone(%q) is true for an unreadable mark, want false", mark)
 		}
 	}
 }
 
-// edit returns the mark of this process with one part changed.
+// edit returns the mark of this process with one part replaced.
 func edit(part int, value string) string {
 	parts := strings.Split(Self(), ".")
 	parts[part] = value

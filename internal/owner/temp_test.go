@@ -27,12 +27,12 @@ func TestOnlyDirectoriesOfEndedProcessesAreSwept(t *testing.T) {
 	kept = append(kept, filepath.Base(second))
 	slices.Sort(kept)
 	var left []string
-	all, err := os.ReadDir(parent) // in order of names
+	all, err := os.ReadDir(parent) // sorted by name
 	for _, one := range all {
 		left = append(left, one.Name())
 	}
 	if err != nil || !slices.Equal(left, kept) {
-		t.Errorf("there are %q, %v; want %q", left, err, kept)
+		t.Errorf("got directories %q, error %v; want %q", left, err, kept)
 	}
 }
 
@@ -40,6 +40,6 @@ func TestTheSystemsDirectoryIsTheDefault(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())
 	dir, err := MkdirTemp("", "run")
 	if err != nil || filepath.Dir(dir) != os.TempDir() {
-		t.Errorf("it is %s, %v", dir, err)
+		t.Errorf("got directory %s, error %v; want it in os.TempDir", dir, err)
 	}
 }

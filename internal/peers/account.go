@@ -12,6 +12,7 @@ import (
 	_ "github.com/lib/pq" // the driver
 
 	"github.com/zkcoord/zkcoord/fence"
+	"github.com/zkcoord/zkcoord/internal/client"
 )
 
 // A Guard is how an account in a database is fenced: right, or broken in one way.
@@ -26,8 +27,18 @@ const (
 	LessOnly Guard = "less"     // only a larger token than the last one is accepted
 )
 
-// SQLMutex is a Mutex whose holders use an account in a PostgreSQL database: see Peer.Read and Peer.Write.
-func SQLMutex(g Guard, dsn string) Recipe { return Recipe("sql-mutex=" + string(g) + "=" + dsn) }
+// SQLMutex is a lock whose holders use an account in a PostgreSQL database: see Read and Write. Clients of library
+// Zkcoord know it.
+func SQLMutex(g Guard, dsn string) client.Recipe {
+	return client.Recipe("sql-mutex=" + string(g) + "=" + dsn)
+}
+
+// The operations on an account. The value of a request is the number of the client, for how many milliseconds to wait
+// between the check of the token and the access, and what to write.
+const (
+	opRead  = "read"
+	opWrite = "write"
+)
 
 // Schema makes the tables of an account, which begins at 0: the guard row's, the account's, and the log of
 // all accesses that were accepted, in their order.
@@ -44,7 +55,7 @@ type account struct {
 }
 
 // openAccount opens the account of a recipe; nil if the recipe has none.
-func openAccount(r Recipe) (*account, error) {
+func openAccount(r client.Recipe) (*account, error) {
 	rest, found := strings.CutPrefix(string(r), "sql-mutex=")
 	if !found {
 		return nil, nil
@@ -54,38 +65,31 @@ func openAccount(r Recipe) (*account, error) {
 	return &account{guard: Guard(guard), table: fence.Table{DB: db}}, err
 }
 
-// command carries out "read CLIENT MS" or "write CLIENT MS VALUE" and returns the answer. MS is for how long to wait
-// between the check of the token and the access.
-func (a *account) command(ctx context.Context, token fence.Token, words []string) string {
-	var numbers [3]int64
-	for i, word := range words[1:min(len(words), 4)] {
-		var err error
-		if numbers[i], err = strconv.ParseInt(word, 10, 64); err != nil {
-			return "error " + oneLine(err)
-		}
+// reply carries out a request under the token.
+func (a *account) reply(ctx context.Context, token fence.Token, r client.Request) client.Reply {
+	var pauseMS, value int64
+	if _, err := fmt.Sscan(r.Value, &a.client, &pauseMS, &value); err != nil {
+		return client.ReplyOf(err)
 	}
-	a.client = int(numbers[0])
-	pause, value := time.Duration(numbers[1])*time.Millisecond, numbers[2]
+	pause := time.Duration(pauseMS) * time.Millisecond
 	err := a.access(ctx, token, pause, func(ctx context.Context, tx *sql.Tx) error {
 		var err error
-		if words[0] == "write" {
+		if r.Op == opWrite {
 			_, err = tx.ExecContext(ctx, "UPDATE account SET value = $1", value)
 		} else {
 			err = tx.QueryRowContext(ctx, "SELECT value FROM account").Scan(&value)
 		}
 		if err == nil {
-			_, err = tx.ExecContext(ctx, "INSERT INTO log (client, token, op, value) VALUES ($1, $2, $3, $4)", a.client, int64(token), words[0], value)
+			_, err = tx.ExecContext(ctx, "INSERT INTO log (client, token, op, value) VALUES ($1, $2, $3, $4)", a.client, int64(token), r.Op, value)
 		}
 		return err
 	})
-	var stale *fence.StaleError
-	switch {
-	case errors.As(err, &stale):
-		return fmt.Sprint("stale ", int64(stale.Largest))
-	case err != nil:
-		return "error " + oneLine(err)
+	if stale := (*fence.StaleError)(nil); errors.As(err, &stale) {
+		return client.Reply{Type: client.Fail, Error: err.Error(), Token: int64(stale.Largest)}
 	}
-	return fmt.Sprint("value ", value)
+	reply := client.ReplyOf(err)
+	reply.Value = strconv.FormatInt(value, 10)
+	return reply
 }
 
 func (a *account) access(ctx context.Context, token fence.Token, pause time.Duration, f func(context.Context, *sql.Tx) error) error {
@@ -148,26 +152,26 @@ func (a *account) transaction(ctx context.Context, f func(context.Context, *sql.
 	return tx.Commit()
 }
 
-// Read returns the value of the account of a SQLMutex, under what the peer holds. The error is a
+// Read returns the value of the account of a SQLMutex, under what the client holds. The error is a
 // *fence.StaleError if it is refused. The process waits for pause between the check and the read.
-func (p *Peer) Read(ctx context.Context, client int, pause time.Duration) (int64, error) {
-	return p.access(ctx, fmt.Sprintf("read %d %d", client, pause.Milliseconds()))
+func Read(ctx context.Context, c *client.Client, number int, pause time.Duration) (int64, error) {
+	return access(ctx, c, opRead, number, pause, 0)
 }
 
 // Write sets the value, as Read reads it.
-func (p *Peer) Write(ctx context.Context, client int, pause time.Duration, value int64) error {
-	_, err := p.access(ctx, fmt.Sprintf("write %d %d %d", client, pause.Milliseconds(), value))
+func Write(ctx context.Context, c *client.Client, number int, pause time.Duration, value int64) error {
+	_, err := access(ctx, c, opWrite, number, pause, value)
 	return err
 }
 
-func (p *Peer) access(ctx context.Context, command string) (int64, error) {
-	words, err := p.ask(ctx, command, "value", 1)
+func access(ctx context.Context, c *client.Client, op string, number int, pause time.Duration, value int64) (int64, error) {
+	wait := pause.Milliseconds()
+	reply, err := c.Do(ctx, client.Request{Op: op, WaitMS: &wait, Value: fmt.Sprint(number, " ", wait, " ", value)})
+	if reply.Token != 0 {
+		return 0, &fence.StaleError{Largest: fence.Token(reply.Token)}
+	}
 	if err != nil {
-		if largest, refused := strings.CutPrefix(err.Error(), "stale "); refused {
-			n, _ := strconv.ParseInt(largest, 10, 64)
-			return 0, &fence.StaleError{Largest: fence.Token(n)}
-		}
 		return 0, err
 	}
-	return strconv.ParseInt(words[0], 10, 64)
+	return strconv.ParseInt(reply.Value, 10, 64)
 }

@@ -1,14 +1,20 @@
-"""One client of kazoo for the harness: a command a line in, a line out. See peers.go.
+"""Clients of kazoo for the harness, by the protocol of docs/client-protocol.md.
 
-Arguments: the connect string, the session timeout in milliseconds, the path, the recipe.
+kazoo's Lock and Election, as a program that does what kazoo's manual says uses them.
 """
 
+import json
+import os
 import sys
 import threading
 
 from kazoo.client import KazooClient, KazooState
+from kazoo.exceptions import LockTimeout
 from kazoo.recipe.election import Election
 from kazoo.recipe.lock import Lock
+
+PATH = os.environ["ZKCOORD_PATH"]
+RECIPE = os.environ["ZKCOORD_RECIPE"]
 
 
 class SharedLock(Lock):
@@ -26,14 +32,16 @@ class SharedLatch(Lock):
 
 
 class Mutex:
-    """kazoo's Lock, anew for each acquire."""
+    """kazoo's Lock, a new one for each acquire."""
 
-    def __init__(self, client, path):
-        self.client, self.path = client, path
+    operations = ["acquire", "release"]
 
-    def acquire(self):
-        self.lock = SharedLock(self.client, self.path)
-        self.lock.acquire()
+    def __init__(self, client):
+        self.client = client
+
+    def acquire(self, timeout):
+        self.lock = SharedLock(self.client, PATH)
+        self.lock.acquire(timeout=timeout)
         return self.lock.node
 
     def release(self):
@@ -43,12 +51,14 @@ class Mutex:
 class Leader:
     """kazoo's Election, which calls a function for as long as it is to lead."""
 
-    def __init__(self, client, path):
-        self.client, self.path = client, path
+    operations = ["campaign", "resign"]
 
-    def acquire(self):
-        election = Election(self.client, self.path)
-        election.lock = SharedLatch(self.client, self.path)
+    def __init__(self, client):
+        self.client = client
+
+    def acquire(self, timeout):
+        election = Election(self.client, PATH)
+        election.lock = SharedLatch(self.client, PATH)
         elected, self.over = threading.Event(), threading.Event()
 
         def lead():
@@ -57,7 +67,10 @@ class Leader:
 
         self.thread = threading.Thread(target=election.run, args=(lead,), daemon=True)
         self.thread.start()
-        elected.wait()
+        if not elected.wait(timeout):
+            election.cancel()
+            self.release()
+            raise LockTimeout("not elected in time")
         return election.lock.node
 
     def release(self):
@@ -68,37 +81,46 @@ class Leader:
 say_lock = threading.Lock()
 
 
-def say(*words):
+def say(**message):
     with say_lock:
-        print(*words, flush=True)
+        print(json.dumps(message), flush=True)
+
+
+def listen(state):
+    if state in (KazooState.SUSPENDED, KazooState.LOST):
+        say(type="lost", error="connection state " + state)
+
+
+def reply(client, recipe, request):
+    """Does what is requested and returns the reply."""
+    acquires, releases = recipe.operations
+    if request["op"] == acquires:
+        wait = request.get("wait_ms")
+        try:
+            node = PATH + "/" + recipe.acquire(None if wait is None else wait / 1000)
+        except LockTimeout as e:
+            return {"type": "fail", "error": str(e)}
+        return {"type": "ok", "token": client.exists(node).czxid, "node": node}
+    if request["op"] == releases:
+        recipe.release()
+        return {"type": "ok"}
+    return {"type": "fail", "error": "unknown operation"}
 
 
 def main():
-    servers, timeout, path, name = sys.argv[1], int(sys.argv[2]) / 1000, sys.argv[3], sys.argv[4]
-    client = KazooClient(hosts=servers, timeout=timeout)
-
-    def listen(state):
-        if state in (KazooState.SUSPENDED, KazooState.LOST):
-            say("lost", state)
-
+    timeout = int(os.environ["ZKCOORD_SESSION_TIMEOUT_MS"]) / 1000
+    client = KazooClient(hosts=os.environ["ZKCOORD_SERVERS"], timeout=timeout)
     client.add_listener(listen)
     client.start(timeout=30)
-    session, password = client.client_id
-    say("ready", session, password.hex())
-    recipe = {"mutex": Mutex, "leader": Leader}[name](client, path)
+    recipe = {"lock": Mutex, "election": Leader}[RECIPE](client)
+    say(type="hello", protocol=1, operations=recipe.operations)
     for line in sys.stdin:
-        command = line.split()[0]
+        request = json.loads(line)
         try:
-            if command == "acquire":
-                node = path + "/" + recipe.acquire()
-                say("acquired", client.exists(node).czxid, node)
-            elif command == "release":
-                recipe.release()
-                say("released")
-            else:
-                say("error unknown command")
-        except Exception as e:  # whatever it is, the harness records it
-            say("error", repr(e).replace("\n", " "))
+            answer = reply(client, recipe, request)
+        except Exception as e:  # what became of it is not known
+            answer = {"type": "info", "error": repr(e)}
+        say(id=request["id"], **answer)
     client.stop()
     client.close()
 

@@ -83,3 +83,24 @@ func (c *Child) Continue() error {
 		return Continue(c.Pid())
 	}
 }
+
+// StopGroup is Stop of the child and of the processes that it has started and that are still in its process group.
+func (c *Child) StopGroup(ctx context.Context) error {
+	return c.group(func() error { return stopGroup(ctx, c.Pid()) })
+}
+
+// ContinueGroup lets them go on.
+func (c *Child) ContinueGroup() error { return c.group(func() error { return continueGroup(c.Pid()) }) }
+
+// group calls f unless the child has ended.
+func (c *Child) group(f func() error) error {
+	select {
+	case <-c.ended:
+		return nil
+	default:
+		return f()
+	}
+}
+
+// SignalKill kills the child and the processes of its group. It does not wait for their end.
+func (c *Child) SignalKill() { killGroup(c.cmd.Process) }

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"syscall"
 	"time"
 )
@@ -37,6 +38,35 @@ func Stop(ctx context.Context, pid int) error {
 		}
 	}
 	return nil
+}
+
+// stopGroup is Stop of all processes of a process group.
+func stopGroup(ctx context.Context, group int) error {
+	if err := signal(-group, syscall.SIGSTOP); err != nil {
+		return err
+	}
+	for slices.ContainsFunc(members(group), func(pid int) bool { return !Stopped(pid) }) {
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("process group %d does not stop: %w", group, context.Cause(ctx))
+		case <-time.After(time.Millisecond):
+		}
+	}
+	return nil
+}
+
+func continueGroup(group int) error { return signal(-group, syscall.SIGCONT) }
+
+// members are the processes of a process group.
+func members(group int) (pids []int) {
+	all, _ := filepath.Glob("/proc/[0-9]*") // the pattern is one
+	for _, dir := range all {
+		pid, err := strconv.Atoi(filepath.Base(dir))
+		if of, groupErr := syscall.Getpgid(pid); err == nil && groupErr == nil && of == group {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
 }
 
 // Continue lets a stopped process go on.

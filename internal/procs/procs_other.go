@@ -14,3 +14,7 @@ func Stop(context.Context, int) error { return ErrNeedsLinux }
 
 // Continue is for Linux alone.
 func Continue(int) error { return ErrNeedsLinux }
+
+func stopGroup(context.Context, int) error { return ErrNeedsLinux }
+
+func continueGroup(int) error { return ErrNeedsLinux }

@@ -15,7 +15,7 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// A Client is a session whose frames are looked at.
+// A Client is a session whose frames are recorded.
 type Client struct {
 	*session.Session
 	world *World
@@ -30,12 +30,12 @@ type Client struct {
 	refusals []*Refusal
 }
 
-// World is where the client is.
+// World returns the client's world.
 func (c *Client) World() *World { return c.world }
 
-// Requests returns the operations of the requests that were sent since the
-// last call, in order, in the protocol's own names. Pings, heartbeats and the
-// removal of watches are not among them.
+// Requests returns the operations of the requests that were sent since the last
+// call, in order, by their names in the protocol. It leaves out pings,
+// heartbeats and the removal of watches.
 func (c *Client) Requests() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -44,8 +44,9 @@ func (c *Client) Requests() string {
 	return s
 }
 
-// Expect fails the test unless the client, once all is at rest, has sent just
-// these requests since the last call of Requests, Count or Expect.
+// Expect waits until the bubble is idle. It fails the test unless the client
+// has sent exactly these requests since the last call of Requests, Count or
+// Expect.
 func (c *Client) Expect(t *testing.T, what, want string) {
 	t.Helper()
 	synctest.Wait()
@@ -54,22 +55,24 @@ func (c *Client) Expect(t *testing.T, what, want string) {
 	}
 }
 
-// Count is the number of requests since the last call of it or of Requests, once
-// all is at rest.
+// Count waits until the bubble is idle, and returns the number of requests
+// since the last call of Count or Requests.
 func (c *Client) Count() int {
 	synctest.Wait()
 	return len(strings.Fields(c.Requests()))
 }
 
-// At calls hook at the n-th moment from now: a request that is sent, or a reply
-// or event that arrives. It reports through Reached whether there was one.
+// At calls hook at the n-th moment from now. A moment is a request that is
+// sent, or a reply or event that arrives. Reached reports whether there was
+// such a moment.
 func (c *Client) At(n int, hook func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.moments, c.at, c.hook = 0, n, hook
 }
 
-// Before calls hook once, just before the next request of the operation is sent.
+// Before calls hook once, just before the next request of the operation is
+// sent.
 func (c *Client) Before(request string, hook func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -83,7 +86,7 @@ func (c *Client) BeforeEach(hook func()) {
 	c.each = hook
 }
 
-// Reached reports whether the moment of the last At has come.
+// Reached reports whether the moment of the last call of At has come.
 func (c *Client) Reached() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -112,7 +115,7 @@ func (c *Client) note(request string) {
 	}
 }
 
-// Lose closes the session from outside, as its expiry would.
+// Lose ends the session on the server side, like its expiry.
 func (c *Client) Lose() {
 	if err := c.world.Expire(c.ID()); err != nil && !errors.Is(err, zktest.ErrClosed) {
 		panic(err)
@@ -129,13 +132,13 @@ func (c *Client) dial(dial func(context.Context, string, string) (net.Conn, erro
 	}
 }
 
-// A tap is a connection whose frames are noted.
+// A tap is a connection that records its frames.
 type tap struct {
 	net.Conn
 	c                 *Client
 	out, in           wire.Frames
 	greeted, answered bool
-	quiet             sync.Map // xids of requests that are no moments
+	quiet             sync.Map // xids of requests that do not count as moments
 }
 
 func (t *tap) Write(p []byte) (int, error) {
@@ -168,7 +171,7 @@ func (t *tap) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// requestName names a request, "" for those that are not counted.
+// requestName returns the name of a request, or "" if it is not counted.
 func requestName(frame []byte) string {
 	var h wire.RequestHeader
 	body, err := wire.Decode(frame, &h)
@@ -183,14 +186,14 @@ func requestName(frame []byte) string {
 			return ""
 		}
 	case wire.OpSync:
-		if wire.FirstPath(h.Op, body) == "/" { // keeps an idle session ready
+		if wire.FirstPath(h.Op, body) == "/" { // keeps an idle session's lease fresh
 			return ""
 		}
 	}
 	return h.Op.String()
 }
 
-// isHeartbeat reports whether a multi has only one op, which is a check.
+// isHeartbeat reports whether a multi consists only of checks.
 func isHeartbeat(body []byte) bool {
 	var m wire.MultiRequest
 	if _, err := wire.Decode(body, &m); err != nil {

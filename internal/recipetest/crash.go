@@ -13,22 +13,23 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// A Do makes a call in a session and returns what undoes it.
+// A Do makes a call in a session. It returns a function that undoes the call.
 type Do = func(ctx context.Context, s *session.Session) (undo func(context.Context) error, err error)
 
 // A Call is a call of a primitive that may have to wait, such as Lock.
 type Call struct {
-	// Block is what another session does so that the call has to wait. Nil if it
-	// finds the way free.
+	// Block is a call in another session that makes the call wait. If it is
+	// nil, the call need not wait.
 	Block Do
 	Do    Do
 }
 
-// blockedFor is when the way is made free, counted from the call.
+// blockedFor is the time from the call until the block is removed.
 const blockedFor = Timeout / 2
 
-// AtEachCrashPoint breaks the call at each of its requests. Each time another
-// client must be able to do the same afterwards, and nothing may be left.
+// AtEachCrashPoint repeats the call with a failure at each of its requests.
+// After each failure another client must be able to make the same call, and
+// nothing may be left.
 func (call Call) AtEachCrashPoint(t *testing.T) {
 	t.Helper()
 	opts := session.Options{Timeout: Timeout}
@@ -70,7 +71,7 @@ func (call Call) AtEachCrashPoint(t *testing.T) {
 
 // next makes the call in another session.
 func (call Call) next(p *crashpoint.Point) error {
-	ctx, cancel := context.WithTimeoutCause(p.Context(), 2*Timeout, errors.New("the way is blocked for the next one"))
+	ctx, cancel := context.WithTimeoutCause(p.Context(), 2*Timeout, errors.New("the call of another client is blocked"))
 	defer cancel()
 	other, err := p.OpenOther(session.Options{Timeout: Timeout})
 	if err != nil {
@@ -78,7 +79,7 @@ func (call Call) next(p *crashpoint.Point) error {
 	}
 	undo, err := call.Do(ctx, other)
 	if err != nil {
-		return fmt.Errorf("the next one: %w (%w)", err, context.Cause(ctx))
+		return fmt.Errorf("call of another client: %w (%w)", err, context.Cause(ctx))
 	}
 	return undo(ctx)
 }
@@ -91,7 +92,7 @@ type Trial struct {
 	hit  bool
 }
 
-// Strike lets the fate strike among the requests that c makes from now on.
+// Strike applies the fate to one of the requests that c sends from now on.
 func (tr *Trial) Strike(c *Client) {
 	rule := zktest.Rule{Session: c.ID(), Skip: tr.skip, Fate: zktest.CloseBeforeRequest}
 	if tr.fate == crashpoint.ReplyLost || tr.fate == crashpoint.ReplyAndSessionLost {
@@ -115,12 +116,13 @@ func (tr *Trial) Strike(c *Client) {
 	})
 }
 
-// Loses reports whether the client that is struck loses its session.
+// Loses reports whether the affected client loses its session.
 func (tr *Trial) Loses() bool { return tr.fate.Loses() }
 
-// AtEachLostRequest is for what several calls do together. It runs f with each
-// fate of the connection, at the first request of the client that f gives to
-// Strike, at the second, and so on until a run makes too few.
+// AtEachLostRequest tests several calls together. For each fate of the
+// connection, it runs f with the fate at the first request of the client that f
+// passes to Strike, then at the second, and so on until the client sends fewer
+// requests.
 func AtEachLostRequest(t *testing.T, f func(t *testing.T, tr *Trial)) {
 	t.Helper()
 	for _, fate := range []crashpoint.Fate{crashpoint.RequestLost, crashpoint.ReplyLost, crashpoint.RequestAndSessionLost, crashpoint.ReplyAndSessionLost} {
@@ -135,7 +137,7 @@ func AtEachLostRequest(t *testing.T, f func(t *testing.T, tr *Trial)) {
 				hit = tr.hit
 			})
 			if ok && !hit && skip == 0 {
-				t.Errorf("%s: no request is made", fate)
+				t.Errorf("%s: the client sent no request", fate)
 			}
 			if !ok || !hit {
 				break

@@ -1,5 +1,5 @@
-// Package recipetest is what the tests of the primitives share: an ensemble in a
-// bubble of virtual time, clients of it whose requests are counted and whose
-// every moment can be picked to break something, calls that are broken at each of
-// their requests, and a look at what is left.
+// Package recipetest has the helpers that tests of the primitives share. It
+// provides an ensemble in a bubble of virtual time, and clients whose requests
+// are counted and can be interrupted at each moment. It repeats a call with a
+// failure at each of its requests, and checks that nothing is left behind.
 package recipetest

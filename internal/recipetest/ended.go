@@ -8,9 +8,9 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// EndedContextSendsNothing makes each call with a context that has already ended. The call must
-// fail with the cause of the context, and must send no request (etcd#10111). The error must say
-// that nothing was done.
+// EndedContextSendsNothing makes each call with a context that has already
+// ended. The call must fail with the cause of the context and must send no
+// request (etcd#10111). The error must have the outcome Failed.
 func EndedContextSendsNothing(t *testing.T, calls map[string]func(context.Context, *session.Session) error) {
 	t.Helper()
 	Run(t, func(t *testing.T, w *World) {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/zkcoord/zkcoord/barrier"
+	"github.com/zkcoord/zkcoord/counter"
 	"github.com/zkcoord/zkcoord/election"
 	"github.com/zkcoord/zkcoord/group"
 	"github.com/zkcoord/zkcoord/internal/recipetest"
@@ -19,17 +20,17 @@ import (
 	"github.com/zkcoord/zkcoord/watch"
 )
 
-// A call is one of a recipe, on what was made for it with the session.
+// A call is one call of a recipe in the given session.
 type call func(ctx context.Context, s *session.Session) error
 
-// last is the error with which a stream ends.
+// last returns the error with which a stream ends.
 func last[T any](stream func(yield func(T, error) bool)) (err error) {
 	for _, err = range stream {
 	}
 	return err
 }
 
-// onPaths are the calls on what is made with a path.
+// onPaths returns the calls on objects that are constructed with a path.
 func onPaths(path string) map[string]call {
 	type ctx = context.Context
 	type s = *session.Session
@@ -83,6 +84,9 @@ func onPaths(path string) map[string]call {
 	} {
 		all["barrier: "+name] = func(c ctx, s s) error { return f(c, barrier.New(s, path)) }
 	}
+	for name, f := range onCounters {
+		all["counter: "+name] = func(c ctx, s s) error { return f(c, counter.New(s, path, counter.Options{})) }
+	}
 	all["barrier: Double.Enter"] = func(c ctx, s s) error { _, err := barrier.NewDouble(s, path, 2).Enter(c); return err }
 	for name, f := range onQueues {
 		all["queue: "+name] = func(c ctx, s s) error { return f(c, queue.New(s, path, queue.Options[int]{})) }
@@ -104,6 +108,14 @@ var onExclusives = map[string]func(context.Context, *lock.Exclusive) error{
 	"Holder":  func(c context.Context, e *lock.Exclusive) error { _, _, err := e.Holder(c); return err },
 }
 
+var onCounters = map[string]func(context.Context, *counter.Counter) error{
+	"Add":           func(c context.Context, n *counter.Counter) error { _, err := n.Add(c, 1); return err },
+	"Get":           func(c context.Context, n *counter.Counter) error { _, err := n.Get(c); return err },
+	"Set":           func(c context.Context, n *counter.Counter) error { return n.Set(c, 1) },
+	"CompareAndSet": func(c context.Context, n *counter.Counter) error { _, err := n.CompareAndSet(c, 0, 1); return err },
+	"Close":         func(c context.Context, n *counter.Counter) error { return n.Close(c) },
+}
+
 var onQueues = map[string]func(context.Context, *queue.Queue[int]) error{
 	"Put":                func(c context.Context, q *queue.Queue[int]) error { return q.Put(c, 1) },
 	"TryPut":             func(c context.Context, q *queue.Queue[int]) error { return q.TryPut(c, 1) },
@@ -123,7 +135,7 @@ var onQueues = map[string]func(context.Context, *queue.Queue[int]) error{
 	"DeadLetters().Peek": func(c context.Context, q *queue.Queue[int]) error { _, err := q.DeadLetters().Peek(c); return err },
 }
 
-// onWatches are the calls of package watch, which take the root too.
+// onWatches returns the calls of package watch, which accept the root too.
 func onWatches(path string) map[string]call {
 	type ctx = context.Context
 	type s = *session.Session
@@ -145,8 +157,9 @@ func onWatches(path string) map[string]call {
 	}
 }
 
-// TestInvalidPathIsAnErrorOfEachCall covers every constructor: none panics, and none sends what cannot be right.
-// barrier and queue panicked, lock and election sent nothing but failed with different errors.
+// TestInvalidPathIsAnErrorOfEachCall covers every constructor. None panics, and
+// no call sends a request that cannot be valid. Regression: barrier and queue
+// panicked, and lock and election failed with different errors.
 func TestInvalidPathIsAnErrorOfEachCall(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		c := w.Client()
@@ -158,7 +171,7 @@ func TestInvalidPathIsAnErrorOfEachCall(t *testing.T) {
 	})
 }
 
-// refused checks that each call fails with ErrInvalid, after nothing was sent.
+// refused checks that each call fails with ErrInvalid and sends no request.
 func refused(t *testing.T, c *recipetest.Client, what string, calls map[string]call) {
 	t.Helper()
 	for name, f := range calls {
@@ -167,13 +180,14 @@ func refused(t *testing.T, c *recipetest.Client, what string, calls map[string]c
 		cancel()
 		pkg, _, _ := strings.Cut(name, ":")
 		if !errors.Is(err, session.ErrInvalid) || session.OutcomeOf(err) != session.Failed || !strings.HasPrefix(err.Error(), pkg+": ") {
-			t.Errorf("%s, %s: got %v (%v), want an ErrInvalid of package %s (%v)", name, what, err, session.OutcomeOf(err), pkg, session.Failed)
+			t.Errorf("%s, %s: got error %v with outcome %v, want an ErrInvalid of package %s with outcome %v", name, what, err, session.OutcomeOf(err), pkg, session.Failed)
 		}
 		c.Expect(t, name+", "+what, "")
 	}
 }
 
-// Each number that a program gives has bounds. A semaphore of -5 was stored and broke it for everybody, 1e9
+// Each number that a program passes has bounds. Regression: a semaphore
+// capacity of -5 was stored and broke the semaphore for all clients, 1e9
 // priorities never returned, and a round of 100,000 members could never open.
 func TestNumbersOutOfBoundsAreRefused(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
@@ -210,6 +224,14 @@ func TestNumbersOutOfBoundsAreRefused(t *testing.T) {
 			refused(t, c, fmt.Sprintf("a round of %d", size), map[string]call{
 				"barrier: Enter": func(ctx context.Context, s *session.Session) error {
 					_, err := barrier.NewDouble(s, "/d", size).Enter(ctx)
+					return err
+				},
+			})
+		}
+		for _, format := range []counter.Format{-1, 2} {
+			refused(t, c, fmt.Sprintf("the format %d", format), map[string]call{
+				"counter: Add": func(ctx context.Context, s *session.Session) error {
+					_, err := counter.New(s, "/n", counter.Options{Format: format}).Add(ctx, 1)
 					return err
 				},
 			})
@@ -284,7 +306,7 @@ func TestNumbersOutOfBoundsOfQueuesAreRefused(t *testing.T) {
 	})
 }
 
-// What is at the bounds is accepted.
+// Numbers at the bounds are accepted.
 func TestNumbersAtTheBoundsAreAccepted(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		c, ctx := w.Client(), t.Context()
@@ -296,7 +318,7 @@ func TestNumbersAtTheBoundsAreAccepted(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got, err := q.TakeBatch(ctx, math.MaxInt); err != nil || len(got) != 3 {
-			t.Errorf("TakeBatch: got %v, %v, want 3 items", got, err)
+			t.Errorf("TakeBatch: got %v, error %v; want 3 items", got, err)
 		}
 		if err := lock.NewMutex(c.Session, "/m", lock.Options{Delay: 24 * time.Hour}).Do(ctx, func(context.Context, *lock.Grant) error { return nil }); err != nil {
 			t.Error(err)
@@ -311,7 +333,7 @@ func TestNumbersAtTheBoundsAreAccepted(t *testing.T) {
 		bounded, cancel := context.WithTimeout(ctx, time.Second)
 		defer cancel()
 		if _, err := barrier.NewDouble(c.Session, "/d", 5000).Enter(bounded); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("a round of 5000: got %v, want to wait for the others", err)
+			t.Errorf("a round of 5000: got error %v, want it to wait for other members", err)
 		}
 	})
 }

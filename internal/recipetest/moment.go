@@ -7,11 +7,12 @@ import (
 	"time"
 )
 
-// mostMoments bounds a call. One that has more does so for ever.
+// mostMoments is the limit for one call. A call with more moments probably
+// never ends.
 const mostMoments = 200
 
-// atEveryMoment runs f in a new world for the first moment of a client, for its
-// second and so on, until f says that it was over before.
+// atEveryMoment runs f in a new world for the first moment of a client, then
+// for its second, and so on, until f ends before that moment.
 func atEveryMoment(t *testing.T, f func(t *testing.T, w *World, c *Client, moment int) (reached bool)) {
 	t.Helper()
 	for moment := 1; ; moment++ {
@@ -19,19 +20,20 @@ func atEveryMoment(t *testing.T, f func(t *testing.T, w *World, c *Client, momen
 		Run(t, func(t *testing.T, w *World) { reached = f(t, w, w.Client(), moment) })
 		switch {
 		case t.Failed():
-			t.Fatalf("at moment %d", moment)
+			t.Fatalf("the failure is at moment %d", moment)
 		case !reached && moment < 3:
-			t.Fatalf("there are %d moments only", moment-1)
+			t.Fatalf("got only %d moments, want at least 2", moment-1)
 		case !reached:
 			return
 		case moment == mostMoments:
-			t.Fatalf("there are more than %d moments", mostMoments)
+			t.Fatalf("got more than %d moments", mostMoments)
 		}
 	}
 }
 
-// UnblockedAtEveryMoment makes the way free at the first moment of the call, then
-// in a new world at its second and so on, until it is over before.
+// UnblockedAtEveryMoment removes the block at the first moment of the call,
+// then in a new world at its second, and so on, until the call ends before that
+// moment.
 func (call Call) UnblockedAtEveryMoment(t *testing.T) {
 	t.Helper()
 	atEveryMoment(t, func(t *testing.T, w *World, c *Client, moment int) bool {
@@ -60,8 +62,8 @@ func (call Call) UnblockedAtEveryMoment(t *testing.T) {
 }
 
 // CancelledAtEveryMoment runs f with a context that ends at the first moment of
-// the client, then in a new world at its second and so on, until f is over
-// before.
+// the client, then in a new world at its second, and so on, until f ends before
+// that moment.
 func CancelledAtEveryMoment(t *testing.T, f func(ctx context.Context, t *testing.T, w *World, c *Client)) {
 	t.Helper()
 	atEveryMoment(t, func(t *testing.T, w *World, c *Client, moment int) bool {

@@ -9,20 +9,21 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// A Refusal is a rule by which a client's requests are answered with an error and
-// not executed, as by a server that is too busy, or where a quota is used up.
+// A Refusal is a rule that makes a client's requests fail with an error and
+// without an effect. A server does this if it is too busy, or if a quota is
+// used up.
 type Refusal struct {
-	Op    string // in the protocol's own names
-	Path  string // pattern, as for path.Match, of the first path in the request
-	Skip  int    // how many of those are let through first
-	Count int    // how many are refused then; 0 is all
+	Op    string // by its name in the protocol
+	Path  string // pattern for the first path in the request, as in path.Match
+	Skip  int    // number of matching requests to let through first
+	Count int    // number of requests to refuse after them; 0 is all
 	Code  wire.Code
 
 	c    *Client
 	seen int
 }
 
-// Refuse puts a refusal to work.
+// Refuse activates a refusal.
 func (c *Client) Refuse(r Refusal) *Refusal {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -31,14 +32,14 @@ func (c *Client) Refuse(r Refusal) *Refusal {
 	return &r
 }
 
-// Fired is how many requests were refused.
+// Fired returns the number of requests that were refused.
 func (r *Refusal) Fired() int {
 	r.c.mu.Lock()
 	defer r.c.mu.Unlock()
 	return max(0, min(r.seen-r.Skip, r.last()-r.Skip))
 }
 
-// last is the number of the last request that is refused.
+// last returns the number of the last request to refuse.
 func (r *Refusal) last() int {
 	if r.Count == 0 {
 		return 1 << 30
@@ -46,7 +47,7 @@ func (r *Refusal) last() int {
 	return r.Skip + r.Count
 }
 
-// refuses returns the code with which a request is to be answered, OK for none.
+// refuses returns the error for a request, or OK if it is not refused.
 func (c *Client) refuses(h wire.RequestHeader, body []byte) wire.Code {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -61,25 +62,25 @@ func (c *Client) refuses(h wire.RequestHeader, body []byte) wire.Code {
 	return wire.OK
 }
 
-// refusing is a connection on which refusals are at work. A harmless request takes
-// the place of one that is refused, so that the answers keep their order.
+// A refusing is a connection that applies refusals. It replaces a refused
+// request by a harmless one, so that the replies keep their order.
 type refusing struct {
 	net.Conn
 	c       *Client
 	greeted bool
-	in, out []byte // what was read and is no whole frame yet; what is to be read
+	in, out []byte // bytes that were read and are not a whole frame yet; bytes to be read
 
 	mu    sync.Mutex
-	codes map[int32]wire.Code // of the requests refused
+	codes map[int32]wire.Code // of the refused requests, by xid
 }
 
 func (r *refusing) Write(p []byte) (int, error) {
-	if !r.greeted { // the handshake has another form
+	if !r.greeted { // the handshake is not a request
 		r.greeted = true
 		return r.Conn.Write(p)
 	}
 	var frames []byte
-	for rest := p; len(rest) > 0; { // the session writes whole frames
+	for rest := p; len(rest) > 0; { // the session writes only whole frames
 		n := 4 + int(binary.BigEndian.Uint32(rest))
 		frames = append(frames, r.replaced(rest[:n])...)
 		rest = rest[n:]

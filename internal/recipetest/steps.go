@@ -9,12 +9,12 @@ import (
 )
 
 // CancelBetweenSteps makes the call with a context that ends just before the
-// call waits for anything for the first time, in a new world the second time
-// and so on, until it succeeds: also where no request or reply goes over the
-// wire between two steps. Nothing may be left.
+// call's first wait, then in a new world before its second wait, and so on,
+// until the call succeeds. This includes waits between which no request or
+// reply is sent. Nothing may be left.
 //
-// It runs on one processor, where of two goroutines the one that was started
-// last runs first: a request that was given up could go out behind the one that
+// It runs on one processor. There, of two goroutines the one that was started
+// last runs first, so an abandoned request could be sent after the request that
 // is to undo it.
 func CancelBetweenSteps(t *testing.T, call Do) {
 	t.Helper()
@@ -31,14 +31,14 @@ func CancelBetweenSteps(t *testing.T, call Do) {
 			}
 			w.NothingLeft()
 			if t.Failed() {
-				t.Fatalf("ended before wait %d", n)
+				t.Fatalf("the context ended before wait %d", n)
 			}
 		})
 	}
 }
 
-// endsWhenAsked is a context that ends at the n-th time that somebody is about
-// to wait for its end.
+// endsWhenAsked is a context that ends when its Done method is called for the
+// n-th time, which is just before a wait.
 type endsWhenAsked struct {
 	context.Context
 	cancel context.CancelFunc

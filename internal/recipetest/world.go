@@ -19,21 +19,22 @@ import (
 // Timeout is the session timeout of the clients.
 const Timeout = 6 * time.Second
 
-// A World is an ensemble of three servers, with a client that looks on.
+// A World is an ensemble of three servers, with a client that only observes.
 type World struct {
 	*zktest.Ensemble
 	t     *testing.T
 	admin *Client
 }
 
-// Run runs f in a bubble with a new world. Its servers are those of ZooKeeper 3.8,
-// where a client can move to a server that is behind an event that it has seen.
+// Run runs f in a bubble with a new world. Its servers are those of ZooKeeper
+// 3.8, because there a client can move to a server that is behind an event that
+// the client has received.
 func Run(t *testing.T, f func(t *testing.T, w *World)) {
 	t.Helper()
 	RunOn(t, zktest.Options{Version: zktest.V38, MaxClientConns: -1}, f)
 }
 
-// RunOn is Run with options of the ensemble.
+// RunOn is like Run, with options for the ensemble.
 func RunOn(t *testing.T, opts zktest.Options, f func(t *testing.T, w *World)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -43,10 +44,10 @@ func RunOn(t *testing.T, opts zktest.Options, f func(t *testing.T, w *World)) {
 	})
 }
 
-// Admin is the client that looks on. It takes part in nothing.
+// Admin returns the client that only observes.
 func (w *World) Admin() *Client { return w.admin }
 
-// Client opens a session, which is closed at the end.
+// Client opens a session. It is closed at the end of the test.
 func (w *World) Client(options ...func(*session.Options)) *Client {
 	w.t.Helper()
 	c := &Client{world: w}
@@ -65,13 +66,13 @@ func (w *World) Client(options ...func(*session.Options)) *Client {
 	return c
 }
 
-// On makes a session use one server only.
+// On returns an option that makes a session use only one server.
 func (w *World) On(server int) func(*session.Options) {
 	return func(o *session.Options) { o.Servers = w.Servers()[server : server+1] }
 }
 
-// OnFollower returns a client of one follower that can move to the other, and
-// their indices.
+// OnFollower returns a client of one follower that can move to the other
+// follower, and the indices of both.
 func (w *World) OnFollower() (c *Client, at, other int) {
 	at, other = (w.Leader()+1)%3, (w.Leader()+2)%3
 	c = w.Client(func(o *session.Options) { o.Servers = []string{w.Servers()[at], w.Servers()[other]} })
@@ -81,8 +82,9 @@ func (w *World) OnFollower() (c *Client, at, other int) {
 	return c, at, other
 }
 
-// Behind returns a client of a leader that from now on applies what is committed
-// later than its followers do, but answers sync at once, and one of a follower.
+// Behind returns a client of the leader and a client of a follower. From now on
+// the leader applies committed transactions later than its followers, but
+// answers sync at once.
 func (w *World) Behind() (behind, other *Client) {
 	w.t.Helper()
 	leader := w.Leader()
@@ -91,7 +93,8 @@ func (w *World) Behind() (behind, other *Client) {
 	return behind, other
 }
 
-// Nodes lists all below path, sorted. Behind a leader that lags it may be late.
+// Nodes returns all nodes below path, sorted. At a leader that lags the list
+// may be outdated.
 func (w *World) Nodes(path string) []string {
 	w.t.Helper()
 	if err := w.admin.Sync(w.t.Context(), "/"); err != nil {
@@ -110,7 +113,7 @@ func (w *World) Nodes(path string) []string {
 	return all
 }
 
-// Ephemerals lists the ephemeral nodes below path.
+// Ephemerals returns the ephemeral nodes below path.
 func (w *World) Ephemerals(path string) []string {
 	w.t.Helper()
 	return slices.DeleteFunc(w.Nodes(path), func(node string) bool {
@@ -121,21 +124,21 @@ func (w *World) Ephemerals(path string) []string {
 
 var watchCount = regexp.MustCompile(`zk_watch_count\t(\d+)`)
 
-// Watches counts the watches that all servers keep.
+// Watches returns the number of watches at all servers.
 func (w *World) Watches() int {
 	w.t.Helper()
 	total := 0
 	for _, server := range w.Servers() {
 		conn, err := w.DialContext(w.t.Context(), "tcp", server)
 		if err != nil {
-			continue // it is down
+			continue // the server is down
 		}
-		io.WriteString(conn, "mntr") // wchs leaves out those on children
+		io.WriteString(conn, "mntr") // wchs leaves out watches on children
 		answer, _ := io.ReadAll(conn)
 		conn.Close()
 		m := watchCount.FindSubmatch(answer)
 		if m == nil {
-			w.t.Fatalf("mntr answered %q", answer)
+			w.t.Fatalf("mntr returned %q, want zk_watch_count in it", answer)
 		}
 		var n int
 		fmt.Sscan(string(m[1]), &n)
@@ -144,31 +147,31 @@ func (w *World) Watches() int {
 	return total
 }
 
-// NothingLeft waits until clean-up has had its time and fails the test if an
+// NothingLeft waits until clean-up has had enough time. It fails the test if an
 // ephemeral node or a watch is left.
 func (w *World) NothingLeft() {
 	w.t.Helper()
-	time.Sleep(Timeout) // stopped watches are removed with the next frame sent
+	time.Sleep(Timeout) // the session removes watches with the next frame that it sends
 	synctest.Wait()
 	if left := w.Ephemerals("/"); len(left) > 0 {
-		w.t.Errorf("left behind: %s", strings.Join(left, " "))
+		w.t.Errorf("left behind: %s, want no ephemeral nodes", strings.Join(left, " "))
 	}
 	if n := w.Watches(); n > 0 {
-		w.t.Errorf("%d watches left", n)
+		w.t.Errorf("got %d watches, want none", n)
 	}
 }
 
-// Within fails the test unless f returns in d of virtual time.
+// Within fails the test unless f succeeds within d of virtual time.
 func (w *World) Within(d time.Duration, what string, f func(ctx context.Context) error) {
 	w.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), d)
 	defer cancel()
 	if err := f(ctx); err != nil {
-		w.t.Errorf("%s: %v", what, err)
+		w.t.Errorf("%s: got error %v, want nil", what, err)
 	}
 }
 
-// Check fails the test if there is an error.
+// Check fails the test if err is not nil.
 func Check(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
@@ -176,7 +179,7 @@ func Check(t testing.TB, err error) {
 	}
 }
 
-// Must returns the value of a call that must not fail.
+// Must returns value. It panics if err is not nil.
 func Must[V any](value V, err error) V {
 	if err != nil {
 		panic(err)

@@ -10,7 +10,7 @@ import (
 // What a program gives to a constructor or a call is an error if it cannot be right: see docs/decisions/0005. The one
 // panic says that a source of random numbers, which is given by tests, has failed.
 func TestWhatProgramsImportDoesNotPanic(t *testing.T) {
-	packages := []string{"session", "recipe", "lock", "election", "queue", "barrier", "watch", "group", "internal/lockqueue", "internal/under"}
+	packages := []string{"session", "recipe", "lock", "election", "queue", "barrier", "counter", "watch", "group", "internal/lockqueue", "internal/batch", "internal/under"}
 	for name, file := range goFiles(t) {
 		if isTest(name) || !slices.Contains(packages, path.Dir(name)) || name == "session/rand.go" {
 			continue

@@ -78,32 +78,35 @@ func TestEveryPackageHasOneComment(t *testing.T) {
 var directions = []struct{ from, ours, foreign, why string }{
 	{"internal/wire", "", "", "the protocol is known without any client of it"},
 	{"internal/invalid", "", "", "what cannot be meant is known without any client"},
+	{"internal/txnlog", "internal/wire", "", "the form of a log is known without any server or client"},
 	{"internal/znode", "internal/invalid", "", "names of znodes are known without any client"},
 	{"internal/under", "", "", "what it means to work under something held is known without any client"},
 	{"session", "internal/wire internal/invalid internal/znode internal/under internal/engine", client, "a session knows nothing of what is made of it"},
 	{"session/sessionotel", "session", "any", "who wants traces pays for them, and nobody else"},
 	{"internal/engine", "internal/znode", client, "the inside of a session has the types of the client alone"},
-	{"recipe", "session internal/engine", client, "what authors of recipes need knows no recipe"},
+	{"recipe", "session internal/engine internal/znode", client, "what authors of recipes need knows no recipe"},
 	{"internal/lockqueue", "recipe session internal/znode", client, "what primitives share knows none of them"},
 	{"lock", underPrimitives, client, whyPrimitives},
 	{"election", underPrimitives, client, whyPrimitives},
 	{"group", underPrimitives, client, whyPrimitives},
 	{"queue", underPrimitives, client, whyPrimitives},
+	{"internal/batch", "recipe session", "", "what primitives share knows none of them"},
+	{"counter", underPrimitives, client, whyPrimitives},
 	{"barrier", underPrimitives, client, whyPrimitives},
 	{"watch", underPrimitives, client, whyPrimitives},
 	{"fence", "", "", "a resource that is fenced imports no lock, and no driver"},
 	{"vet", "", "golang.org/x/tools", "an analyzer knows the names of the types that it reads, and links none of them"},
-	{"zktest", "zktest internal/wire internal/znode", "", "the model of the servers shares the protocol with its clients, and no more"},
+	{"zktest", "zktest internal/txnlog internal/wire internal/znode", "", "the model of the servers shares the protocol with its clients, and no more"},
 	{"zktest/internal/difftest", "zktest internal/wire internal/znode", "any", "it compares the model with real servers"},
 	{"harness", "harness session zktest internal docker", "any", "the harness tests clients of any kind; scenarios bring the primitives"},
 	{"harness/checker", "harness/history session", "any", "a verdict is a function of the history alone; session has the type of outcomes"},
-	{"scenarios", "scenarios harness recipe session lock election group queue barrier watch fence zktest internal", "any", "scenarios are run by the command and by benchmarks, not the other way round"},
-	{"examples", "recipe session lock election group queue barrier watch fence", client + " golang.org/x/sync github.com/lib/pq", "examples show what programs import"},
+	{"scenarios", "scenarios harness recipe session lock election group queue barrier counter watch fence zktest internal", "any", "scenarios are run by the command and by benchmarks, not the other way round"},
+	{"examples", "recipe session lock election group queue barrier counter watch fence", client + " golang.org/x/sync github.com/lib/pq", "examples show what programs import"},
 }
 
 const (
 	client          = "github.com/go-zookeeper/zk"
-	underPrimitives = "recipe session internal/lockqueue internal/invalid internal/under internal/znode"
+	underPrimitives = "recipe session internal/batch internal/lockqueue internal/invalid internal/under internal/znode"
 	whyPrimitives   = "who imports one primitive gets the ZooKeeper client and no more: no other primitive, no harness, no Docker"
 )
 
@@ -139,6 +142,17 @@ func TestImportsPointOneWay(t *testing.T) {
 	for _, d := range directions {
 		if info, err := os.Stat(d.from); err != nil || !info.IsDir() {
 			t.Errorf("imports of %s have a rule, and it is not there", d.from)
+		}
+	}
+}
+
+// The inside of a session is for package recipe alone, in tests too: everybody else has
+// what these two packages export.
+func TestOnlyRecipeReachesInsideASession(t *testing.T) {
+	const inside = module + "internal/engine"
+	for name, file := range goFiles(t) {
+		if slices.Contains(imports(file), inside) && !slices.Contains([]string{"session", "recipe", "internal/engine"}, path.Dir(name)) {
+			t.Errorf("%s imports %s: that is for packages session and recipe", name, inside)
 		}
 	}
 }

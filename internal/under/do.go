@@ -6,41 +6,42 @@ import (
 	"fmt"
 )
 
-// Work is something held that a function is to run under.
+// Work describes something held, under which a function runs.
 type Work struct {
 	Held interface {
-		// Bind is Holding.Bind.
+		// Bind does the same as Holding.Bind.
 		Bind(ctx context.Context) context.Context
-		// Context ends when it is no longer held.
+		// Context ends when the holding ends.
 		Context() context.Context
 	}
 
-	// Name says in errors what was lost: "lock: lost /locks/a".
+	// Name describes the loss in errors, for example "lock: lost /locks/a".
 	Name string
 
 	// Released is the cause with which Context ends when the holder itself
-	// gives up what it holds. Any other cause is a loss.
+	// releases. Any other cause is a loss.
 	Released error
 
-	// Release gives it up after the function has returned the given error. It
-	// gets the context of the caller, which may have ended: it must begin the
-	// release even so. If the function did not return, the error is ErrPanicked.
+	// Release releases after the function has returned the error result. Its
+	// ctx is the caller's, which may have ended. Release must start the release
+	// even then. If the function did not return, the error is ErrPanicked.
 	Release func(ctx context.Context, result error) error
 
-	// Confirm makes it an error if the function returned nil, and ctx ended before
-	// the release was confirmed. Without it that is none: what is held is given up
-	// at once, and only the servers' answer is missing.
+	// Confirm decides about one case: the function returned nil, and ctx ended
+	// before the release was confirmed. If Confirm is set, Do then returns an
+	// error. Otherwise it returns nil, because the release has started, and
+	// only the servers' confirmation is missing.
 	Confirm bool
 }
 
 // ErrPanicked is the result of a function that panicked or ended its goroutine.
 var ErrPanicked = errors.New("the function did not return")
 
-// Do calls f with a context derived from ctx which ends, with the cause, when
-// what is held is lost. Then it releases what is held, also where f panicked or
-// ended its goroutine; in that case it begins the release and does not wait.
+// Do calls f with a context derived from ctx. The context ends, with the cause,
+// when the holding is lost. Then Do releases, even if f panicked or ended its
+// goroutine; in that case it starts the release and does not wait for it.
 //
-// The error is that of f, joined with the loss and with what went wrong in the
+// The error is that of f, joined with the loss and with the error of the
 // release.
 func Do(ctx context.Context, w Work, f func(ctx context.Context) error) error {
 	returned := false
@@ -56,26 +57,27 @@ func Do(ctx context.Context, w Work, f func(ctx context.Context) error) error {
 	return w.join(ctx, err, w.Release(ctx, err))
 }
 
-// join is the error of Do, from that of the function and that of the release.
+// join returns the error of Do, given the errors of the function and of the
+// release.
 func (w Work) join(ctx context.Context, err, released error) error {
 	cause := context.Cause(w.Held.Context())
 	switch lost := cause != nil && !errors.Is(cause, w.Released); {
 	case lost && errors.Is(err, cause):
-		return err // the function says so itself
+		return err // the function has returned the loss itself
 	case lost && errors.Is(err, context.Canceled) && ctx.Err() == nil:
-		// It was not the caller who cancelled, and the caller must not read it so.
+		// The caller did not cancel, so the error must not be context.Canceled.
 		return fmt.Errorf("%s: %w (%v)", w.Name, cause, err)
 	case lost:
 		return join(err, fmt.Errorf("%s: %w", w.Name, cause))
 	case errors.Is(released, w.Released):
-		return err // the function has released it itself
+		return err // the function has released itself
 	case ctx.Err() != nil && errors.Is(released, context.Cause(ctx)) && (err != nil || !w.Confirm):
-		return err // the release goes on
+		return err // the release continues
 	}
 	return join(err, released)
 }
 
-// join is errors.Join, but returns a single error as it is.
+// join is errors.Join, but returns a single error unchanged.
 func join(err, other error) error {
 	switch {
 	case err == nil:

@@ -15,12 +15,12 @@ var (
 	errRefused = errors.New("refused")
 )
 
-// thing is something held that can be lost.
+// A thing is something held that can be lost.
 type thing struct {
 	Holding
 	ctx      context.Context
 	results  []error
-	released error // of its release
+	released error // the error of its release
 }
 
 func newThing() *thing {
@@ -46,7 +46,8 @@ func (h *thing) work() Work {
 	}}
 }
 
-// What Do returns for each way in which a function, a holding and a release end.
+// Each case has the result of Do for one way in which a function, a holding and
+// a release end.
 func TestErrorOfDo(t *testing.T) {
 	stops := func(ctx context.Context, _ *thing) error { return ctx.Err() }
 	for _, c := range []struct {
@@ -94,23 +95,23 @@ func TestErrorOfDo(t *testing.T) {
 		cancel()
 		for _, want := range c.want {
 			if !errors.Is(err, want) {
-				t.Errorf("%s: %v, want %v in it", c.name, err, want)
+				t.Errorf("%s: got error %v, want %v in it", c.name, err, want)
 			}
 			if strings.Count(fmt.Sprint(err), want.Error()) != 1 {
-				t.Errorf("%s: %q says %q more or less than once", c.name, err, want)
+				t.Errorf("%s: error %q must contain %q exactly once", c.name, err, want)
 			}
 		}
 		if len(c.want) == 0 && err != nil || c.not != nil && errors.Is(err, c.not) {
-			t.Errorf("%s: %v", c.name, err)
+			t.Errorf("%s: got error %v, want nil or an error without %v", c.name, err, c.not)
 		}
 		if inner.Err() == nil || len(h.results) != 1 {
-			t.Errorf("%s: inner context %v after Do, %d releases", c.name, inner.Err(), len(h.results))
+			t.Errorf("%s: after Do: got inner context %v and %d releases, want it ended and 1", c.name, inner.Err(), len(h.results))
 		}
 	}
 }
 
-// A function that does not return has what is held released all the same, and
-// nobody waits for the servers then.
+// If the function does not return, Do releases nevertheless, and does not wait
+// for the servers.
 func TestDoReleasesWhereTheFunctionDoesNotReturn(t *testing.T) {
 	for name, leave := range map[string]func(){"panic": func() { panic(errOwn) }, "Goexit": runtime.Goexit} {
 		h := newThing()
@@ -136,7 +137,7 @@ func TestDoReleasesWhereTheFunctionDoesNotReturn(t *testing.T) {
 			t.Errorf("panic: recovered %v, want %v", got, errOwn)
 		}
 		if inner.Err() == nil || waited || len(h.results) != 1 || h.results[0] != ErrPanicked {
-			t.Errorf("%s: inner context %v, waited %v, results %v", name, inner.Err(), waited, h.results)
+			t.Errorf("%s: got inner context %v, waited %v, results %v; want it ended, false, [ErrPanicked]", name, inner.Err(), waited, h.results)
 		}
 	}
 }

@@ -1,9 +1,10 @@
-// Package under is what it means to work under something that is held, a lock
-// for instance: the context of the work, the release when the work is over, and
-// the error that is left.
+// Package under runs work under something that is held, for example a lock. It
+// provides the context of the work, gives up the holding when the work is over,
+// and returns the resulting error.
 //
 // # Goroutines
 //
-// None of its own. A context from [Holding.Bind] costs nothing that stays: what
-// it registers goes when the holding ends, or when the parent does.
+// The package starts no goroutines. A context from [Holding.Bind] keeps no
+// resources: its registrations are removed when the holding or the parent
+// context ends.
 package under

@@ -5,7 +5,7 @@ import (
 	"sync"
 )
 
-// A Holding is something that is held until it ends, once, with a cause. Its
+// A Holding is something that is held until it ends, once, with a cause. The
 // zero value is held. It is safe for concurrent use.
 type Holding struct {
 	mu    sync.Mutex
@@ -16,9 +16,9 @@ type Holding struct {
 
 type hook struct{ call func(cause error) }
 
-// End ends the holding with the given cause, unless it has ended before. When
-// End returns, all contexts of Bind have ended, with everything derived from
-// them: no other goroutine has to be scheduled for that.
+// End ends the holding with the given cause, unless it has already ended. When
+// End returns, all contexts of Bind and all contexts derived from them have
+// ended. No other goroutine has to be scheduled for this.
 func (h *Holding) End(cause error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -32,9 +32,9 @@ func (h *Holding) End(cause error) {
 	h.hooks = nil
 }
 
-// OnEnd has f called with the cause when the holding ends: by End, before it
-// returns, or by OnEnd if the holding has ended before. f must not block and
-// must not use the holding.
+// OnEnd registers f. The holding calls f with the cause when it ends, before
+// End returns. If the holding has already ended, OnEnd calls f itself. f must
+// not block and must not use the holding.
 func (h *Holding) OnEnd(f func(cause error)) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -42,14 +42,15 @@ func (h *Holding) OnEnd(f func(cause error)) {
 }
 
 // Bind returns a context with the values and the deadline of ctx. It ends, with
-// the cause, when the holding ends or when ctx does. Both are synchronous: ctx
-// is its parent, and End ends it before it returns.
+// the cause, when the holding ends or when ctx ends. Both are synchronous,
+// because ctx is its parent, and End cancels it before End returns.
 func (h *Holding) Bind(ctx context.Context) context.Context {
 	bound, cancel := context.WithCancelCause(ctx)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	own := &hook{}
-	// The lock is held, so a parent that has ended forgets the hook after it was added.
+	// Because the lock is held, a parent that has ended removes the hook only
+	// after it was added.
 	forget := context.AfterFunc(ctx, func() { h.forget(own) })
 	own.call = func(cause error) {
 		forget()
@@ -59,14 +60,15 @@ func (h *Holding) Bind(ctx context.Context) context.Context {
 	return context.WithValue(bound, callerKey{h}, ctx)
 }
 
-// callerKey is the key under which a bound context has the one that it is bound
-// from.
+// callerKey is the key under which a bound context stores the context that was
+// passed to Bind.
 type callerKey struct{ h *Holding }
 
-// Unbind returns what ends a wait for the holding's own release: a context of
-// Bind ends with the release, and so cannot. Of a bound context it is the one that
-// Bind was given, with the deadline that was added since; of any other, and of one
-// that has ended, that context itself.
+// Unbind returns a context that limits a wait for the release of the holding. A
+// context of Bind cannot do this, because it ends with the release. For a bound
+// context, Unbind returns the context that was passed to Bind, with the
+// deadline that was added since. For any other context, and for one that has
+// ended, Unbind returns that context.
 func (h *Holding) Unbind(ctx context.Context) (context.Context, context.CancelFunc) {
 	caller, bound := ctx.Value(callerKey{h}).(context.Context)
 	if !bound || ctx.Err() != nil {

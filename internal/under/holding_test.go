@@ -19,11 +19,11 @@ func TestBoundContextIsThatOfItsCaller(t *testing.T) {
 	ctx := h.Bind(caller)
 	want, _ := caller.Deadline()
 	if got, ok := ctx.Deadline(); !ok || got != want || ctx.Value(key{}) != 7 || ctx.Err() != nil {
-		t.Errorf("deadline %v, want %v; value %v; %v", got, want, ctx.Value(key{}), ctx.Err())
+		t.Errorf("got deadline %v, want %v; value %v, want 7; error %v, want nil", got, want, ctx.Value(key{}), ctx.Err())
 	}
 	cancel()
 	if ctx.Err() == nil {
-		t.Error("it goes on after its caller")
+		t.Error("the bound context continues after its caller's")
 	}
 }
 
@@ -34,24 +34,24 @@ func TestBoundContextHasTheCallersError(t *testing.T) {
 	ctx := h.Bind(caller)
 	cancel(errDown)
 	if got := context.Cause(ctx); got != errDown {
-		t.Errorf("cause %v, want %v", got, errDown)
+		t.Errorf("got cause %v, want %v", got, errDown)
 	}
 	late, cancelLate := context.WithDeadline(t.Context(), time.Now())
 	defer cancelLate()
 	if got := h.Bind(late).Err(); got != context.DeadlineExceeded {
-		t.Errorf("err after the deadline %v, want %v", got, context.DeadlineExceeded)
+		t.Errorf("got error %v after the deadline, want %v", got, context.DeadlineExceeded)
 	}
 }
 
-// No goroutine is scheduled between the end of a holding and that of what is
-// derived from it. If one was, some of so many would still go on.
+// No goroutine is scheduled between the end of a holding and the end of a
+// context derived from it. Otherwise some of the contexts would still continue.
 func TestEndIsSynchronous(t *testing.T) {
 	for range 1000 {
 		var h Holding
 		ctx, cancel := context.WithCancel(h.Bind(t.Context()))
 		h.End(errLost)
 		if got := context.Cause(ctx); got != errLost {
-			t.Fatalf("cause %v when End has returned, want %v", got, errLost)
+			t.Fatalf("got cause %v after End, want %v", got, errLost)
 		}
 		cancel()
 	}
@@ -62,19 +62,19 @@ func TestEndedHoldingBindsNothing(t *testing.T) {
 	h.End(errLost)
 	h.End(errors.New("again"))
 	if got := context.Cause(h.Bind(t.Context())); got != errLost {
-		t.Errorf("cause %v, want %v", got, errLost)
+		t.Errorf("got cause %v, want %v", got, errLost)
 	}
 	called := error(nil)
 	h.OnEnd(func(cause error) { called = cause })
 	if called != errLost {
-		t.Errorf("OnEnd called with %v, want %v", called, errLost)
+		t.Errorf("OnEnd called f with %v, want %v", called, errLost)
 	}
 	if len(h.hooks) > 0 {
-		t.Errorf("%d hooks left", len(h.hooks))
+		t.Errorf("got %d hooks after the end, want none", len(h.hooks))
 	}
 }
 
-// A leader that binds a context for each request keeps nothing of those that
+// A leader that binds a context for each request keeps nothing of requests that
 // are over.
 func TestBindKeepsNothingOfEndedCallers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -84,20 +84,20 @@ func TestBindKeepsNothingOfEndedCallers(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			h.Bind(ctx)
 			cancel()
-			h.Bind(ctx) // has ended before
+			h.Bind(ctx) // has already ended
 		}
-		synctest.Wait() // what forgets them runs on goroutines of its own
+		synctest.Wait() // the hooks are removed on separate goroutines
 		if len(h.hooks) != 1 {
-			t.Errorf("%d hooks, want 1", len(h.hooks))
+			t.Errorf("got %d hooks, want 1", len(h.hooks))
 		}
 		h.End(errLost)
 		if context.Cause(long) != errLost {
-			t.Error("the one that is left goes on")
+			t.Error("the remaining context continues after the end")
 		}
 	})
 }
 
-// counted is a context that counts what waits for its end.
+// A counted is a context that counts the registrations for its end.
 type counted struct {
 	context.Context
 	waiting int
@@ -110,24 +110,24 @@ func (c *counted) AfterFunc(func()) (stop func() bool) {
 	return func() bool { c.waiting--; return true }
 }
 
-// Nor does the context of a program keep anything of what it held.
+// The context of a program keeps nothing of holdings that have ended.
 func TestCallerKeepsNothingOfEndedHoldings(t *testing.T) {
 	caller := &counted{Context: t.Context()}
 	for range 10 {
 		var h Holding
 		h.Bind(caller)
 		if caller.waiting == 0 {
-			t.Fatal("nothing waits for the caller's end")
+			t.Fatal("no registration for the caller's end, want one")
 		}
 		h.End(errLost)
 	}
 	if caller.waiting != 0 {
-		t.Errorf("%d wait for the caller's end, want none", caller.waiting)
+		t.Errorf("got %d registrations for the caller's end, want none", caller.waiting)
 	}
 }
 
-// A bound context that is used for the release does not end the wait for it. Its
-// caller does, and a deadline that was added.
+// A bound context that is passed to the release does not end the wait for it.
+// The caller's context and an added deadline do.
 func TestUnboundContextOutlastsTheRelease(t *testing.T) {
 	caller, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -145,20 +145,20 @@ func TestUnboundContextOutlastsTheRelease(t *testing.T) {
 	defer done()
 	h.End(errLost)
 	if timed.Err() == nil || wait.Err() != nil {
-		t.Errorf("the bound context %v, the wait %v after the release", timed.Err(), wait.Err())
+		t.Errorf("after the release: got bound context %v, wait %v; want it ended, nil", timed.Err(), wait.Err())
 	}
 	if foreign != inTime || plain != inTime {
-		t.Error("a context that has the deadline itself is not waited for as it is")
+		t.Error("Unbind did not return the context that has the deadline itself")
 	}
 	want, _ := timed.Deadline()
 	if got, _ := wait.Deadline(); got != want {
-		t.Errorf("deadline of the wait %v, want %v", got, want)
+		t.Errorf("got deadline of the wait %v, want %v", got, want)
 	}
 	cancel()
 	if wait.Err() == nil {
-		t.Error("the wait goes on after the caller")
+		t.Error("the wait continues after the caller's context has ended")
 	}
 	if ended, _ := h.Unbind(timed); ended != timed {
-		t.Error("the release waits though its context has ended")
+		t.Error("Unbind of an ended context must return that context")
 	}
 }

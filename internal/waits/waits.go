@@ -1,6 +1,7 @@
-// Package waits finds out who holds the locks and leads the elections of an ensemble, who
-// waits for whom, and which of them wait for each other in a circle. It is a function of what was
-// read, without I/O. It knows the nodes of this module, of Curator and of kazoo.
+// Package waits computes who holds the locks and leads the elections of an
+// ensemble, who waits for whom, and which sessions wait for each other in a
+// cycle. It is a pure function of the nodes that were read. It supports the
+// nodes of this module, of Curator and of kazoo.
 package waits
 
 import (
@@ -11,38 +12,39 @@ import (
 	"github.com/zkcoord/zkcoord/internal/znode"
 )
 
-// A Node is a child of a directory, as it was read.
+// A Node is a child of a directory.
 type Node struct {
 	Name    string
 	Label   string // its data
-	Session int64  // that it belongs to; 0 for one that is not ephemeral
+	Session int64  // its session; 0 if it is not ephemeral
 	Czxid   int64
 	Created int64 // Unix time in milliseconds
 }
 
-// A Contender is one that holds something or waits for it.
+// A Contender holds something or waits for it.
 type Contender struct {
 	Dir    string // the path of the lock or the election
 	Node   Node
 	Shared bool
-	Waits  []string // paths of the nodes that it waits for; none means that it holds
+	Waits  []string // paths of the nodes that it waits for; empty if it holds
 }
 
-// Path is the path of its node.
+// Path returns the path of the contender's node.
 func (c Contender) Path() string { return znode.Join(c.Dir, c.Node.Name) }
 
-// Holds reports whether it waits for nobody.
+// Holds reports whether the contender waits for no other.
 func (c Contender) Holds() bool { return len(c.Waits) == 0 }
 
-// naming has what the names of contenders hold before the number: those of locks, read-write locks and
-// elections of the three libraries.
+// naming has the parts of contenders' names before the number: those of locks,
+// read-write locks and elections of the three libraries.
 var naming = lockqueue.Naming{
 	Exclusive: []string{"lock-", "latch-", "__WRIT__", "__lock__"},
 	Shared:    []string{"__READ__", "__rlock__"},
 }
 
-// Queue returns those children of a directory that contend, in the order in which they are served. A
-// shared one waits for the exclusive ones before it, an exclusive one for all before it.
+// Queue returns the children of a directory that are contenders, in the order
+// in which they are served. A shared contender waits for the exclusive ones
+// before it. An exclusive contender waits for all before it.
 func Queue(dir string, children []Node) []Contender {
 	type parsed struct {
 		Contender
@@ -75,15 +77,16 @@ func Queue(dir string, children []Node) []Contender {
 	return all
 }
 
-// A Wait is that one session waits for a node of another.
+// A Wait means that one session waits for a node of another session.
 type Wait struct {
 	Contender Contender
 	For       Contender
 }
 
-// Deadlocks returns the circles of sessions that wait for each other, each as the waits that make it: the
-// session of the last one is waited for by the first. Each session is in one circle at most. A session that
-// has other work to do may still get out of one: only its program knows.
+// Deadlocks returns the cycles of sessions that wait for each other. A cycle is
+// a list of waits: each session waits for the next one, and the last one waits
+// for the first. Each session is in at most one cycle. A session may still be
+// able to leave a cycle; only its program knows.
 func Deadlocks(all []Contender) (circles [][]Wait) {
 	byPath := make(map[string]Contender)
 	for _, c := range all {
@@ -115,13 +118,13 @@ func Deadlocks(all []Contender) (circles [][]Wait) {
 	return circles
 }
 
-// circleFrom returns the waits of a shortest circle that leads from session to itself, past none that
-// is found already.
+// circleFrom returns the waits of a shortest cycle from session to itself. It
+// avoids sessions that are already in a cycle.
 func circleFrom(session int64, waits map[int64][]Wait, found map[int64]bool) []Wait {
 	if found[session] {
 		return nil
 	}
-	by := make(map[int64][]Wait) // the way to each session that was reached
+	by := make(map[int64][]Wait) // the waits that lead to each session reached so far
 	for next := []int64{session}; len(next) > 0; next = next[1:] {
 		for _, w := range waits[next[0]] {
 			to := w.For.Node.Session

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// node is a child with a session; the czxid is the session's number, too.
+// node returns a child with a session. Its czxid is the number of the session.
 func node(name string, session int64) Node { return Node{Name: name, Session: session, Czxid: session} }
 
 func text(all []Contender) string {
@@ -17,7 +17,8 @@ func text(all []Contender) string {
 	return strings.Join(parts, " ")
 }
 
-// Names of this module, of Curator and of kazoo, and others that are no contenders. The numbers wrap.
+// The names are those of this module, of Curator and of kazoo, and of nodes
+// that are not contenders. The numbers overflow.
 func TestQueue(t *testing.T) {
 	for _, c := range []struct {
 		name     string
@@ -39,7 +40,7 @@ func TestQueue(t *testing.T) {
 	}
 }
 
-// locks makes contenders of lines such as "/a: 1 2", in order.
+// locks parses contenders from lines such as "/a: 1 2", in order.
 func locks(lines ...string) (all []Contender) {
 	for _, line := range lines {
 		dir, sessions, _ := strings.Cut(line, ": ")
@@ -62,10 +63,10 @@ func TestDeadlocks(t *testing.T) {
 	}{
 		{"none", []string{"/a: 1 2", "/b: 2 3", "/c: 3"}, ""},
 		{"three over three", []string{"/a: 1 2", "/b: 2 3", "/c: 3 1"}, "2>1 1>3 3>2"},
-		{"two over two, and one who waits for them", []string{"/a: 1 2 3", "/b: 2 1"}, "2>1 1>2"},
-		{"oneself", []string{"/a: 1 1"}, "1>1"},
-		{"two circles", []string{"/a: 1 2", "/b: 2 1", "/c: 3 4", "/d: 4 3"}, "2>1 1>2; 4>3 3>4"},
-		{"a lock that nobody's session holds", []string{"/a: 0 2", "/b: 2 0"}, ""},
+		{"two over two, and one that waits for them", []string{"/a: 1 2 3", "/b: 2 1"}, "2>1 1>2"},
+		{"one session", []string{"/a: 1 1"}, "1>1"},
+		{"two cycles", []string{"/a: 1 2", "/b: 2 1", "/c: 3 4", "/d: 4 3"}, "2>1 1>2; 4>3 3>4"},
+		{"a lock that no session holds", []string{"/a: 0 2", "/b: 2 0"}, ""},
 	} {
 		var circles []string
 		for _, circle := range Deadlocks(locks(c.lines...)) {

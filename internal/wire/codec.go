@@ -7,25 +7,26 @@ import (
 	"math"
 )
 
-// Errors of decoding. The connection that the bytes came from cannot be read
-// any further, as it is not known where the next record starts.
+// Errors of decoding. After such an error the connection cannot be read any
+// further, because the start of the next record is unknown.
 var (
-	// ErrTruncated says that a record goes on past the end of its frame.
+	// ErrTruncated means that a record continues past the end of its frame.
 	ErrTruncated = errors.New("wire: record is truncated")
-	// ErrLength says that a length or a count is negative or past its limit.
+	// ErrLength means that a length or a count is negative or above its limit.
 	ErrLength = errors.New("wire: unreasonable length")
-	// ErrMultiOp says that a multi holds an operation that may not stand in one.
+	// ErrMultiOp means that a multi contains an operation that is not allowed
+	// in a multi.
 	ErrMultiOp = errors.New("wire: operation not possible in a multi")
 )
 
-// A Record is a part of a frame. Fields passes each field to f, in the order
-// of the protocol; f reads or writes it.
+// A Record is a part of a frame. Fields passes each field to f, in the order of
+// the protocol, and f reads or writes it.
 type Record interface{ Fields(f *Fields) }
 
-// Fields is one pass over the fields of records: it appends them to a buffer,
-// or reads them from one. After the first error it does nothing more.
+// Fields is one pass over the fields of records. It either appends them to a
+// buffer or reads them from one. After the first error it does nothing.
 type Fields struct {
-	buf      []byte // when encoding, what was written; when decoding, what is left
+	buf      []byte // when encoding, the bytes written; when decoding, the bytes left
 	decoding bool
 	err      error
 }
@@ -39,8 +40,8 @@ func Append(b []byte, records ...Record) []byte {
 	return f.buf
 }
 
-// AppendFrame appends one frame that holds the records to b. A nil record
-// encodes to nothing.
+// AppendFrame appends one frame with the records to b. A nil record adds no
+// bytes.
 func AppendFrame(b []byte, records ...Record) []byte {
 	start := len(b)
 	f := Fields{buf: append(b, 0, 0, 0, 0)}
@@ -54,7 +55,7 @@ func AppendFrame(b []byte, records ...Record) []byte {
 }
 
 // Decode reads the records from the start of b and returns the bytes after
-// them. On an error the records hold the fields before it.
+// them. After an error the records have the fields before it.
 func Decode(b []byte, records ...Record) (rest []byte, err error) {
 	f := Fields{buf: b, decoding: true}
 	for _, r := range records {
@@ -63,7 +64,7 @@ func Decode(b []byte, records ...Record) (rest []byte, err error) {
 	return f.buf, f.err
 }
 
-// CutRequest is Decode of the header that a request starts with. Unlike that it
+// CutRequest decodes the header at the start of a request. Unlike Decode it
 // allocates nothing.
 func CutRequest(b []byte) (h RequestHeader, body []byte, err error) {
 	f := Fields{buf: b, decoding: true}
@@ -71,14 +72,14 @@ func CutRequest(b []byte) (h RequestHeader, body []byte, err error) {
 	return h, f.buf, f.err
 }
 
-// CutReply is CutRequest of a reply.
+// CutReply decodes the header at the start of a reply, without allocation.
 func CutReply(b []byte) (h ReplyHeader, body []byte, err error) {
 	f := Fields{buf: b, decoding: true}
 	h.Fields(&f)
 	return h, f.buf, f.err
 }
 
-// More reports whether bytes are left to read. While encoding it is false.
+// More reports whether bytes are left to read. When encoding it returns false.
 func (f *Fields) More() bool { return f.decoding && f.err == nil && len(f.buf) > 0 }
 
 func (f *Fields) fail(err error) {
@@ -101,7 +102,7 @@ func (f *Fields) take(n int) []byte {
 	return b
 }
 
-// Int32 is a field of 32 bits.
+// Int32 encodes or decodes a 32-bit integer.
 func (f *Fields) Int32(v *int32) {
 	if !f.decoding {
 		f.buf = binary.BigEndian.AppendUint32(f.buf, uint32(*v))
@@ -110,7 +111,7 @@ func (f *Fields) Int32(v *int32) {
 	}
 }
 
-// Int64 is a field of 64 bits.
+// Int64 encodes or decodes a 64-bit integer.
 func (f *Fields) Int64(v *int64) {
 	if !f.decoding {
 		f.buf = binary.BigEndian.AppendUint64(f.buf, uint64(*v))
@@ -119,7 +120,7 @@ func (f *Fields) Int64(v *int64) {
 	}
 }
 
-// Bool is a field of one byte; any byte but 0 is true.
+// Bool encodes or decodes a byte. Any byte except 0 is true.
 func (f *Fields) Bool(v *bool) {
 	if !f.decoding {
 		var b byte
@@ -132,8 +133,9 @@ func (f *Fields) Bool(v *bool) {
 	}
 }
 
-// count is the length of a buffer or the number of elements of a vector whose
-// elements take at least unit bytes each; -1 stands for null.
+// count encodes or decodes the length of a buffer, or the number of elements of
+// a vector whose elements take at least unit bytes each. The number -1 means
+// null.
 func (f *Fields) count(n, unit int) int {
 	if !f.decoding && n > math.MaxInt32 {
 		panic(fmt.Sprintf("wire: %d elements do not fit a record", n))
@@ -156,8 +158,8 @@ func (f *Fields) count(n, unit int) int {
 	return int(v)
 }
 
-// Buffer is a field of bytes. A nil slice is a null buffer, which is distinct
-// from an empty one. What is decoded is a copy.
+// Buffer encodes or decodes bytes. A nil slice is a null buffer, which is
+// distinct from an empty one. A decoded slice is a copy.
 func (f *Fields) Buffer(v *[]byte) {
 	n := len(*v)
 	if *v == nil {
@@ -174,7 +176,7 @@ func (f *Fields) Buffer(v *[]byte) {
 	}
 }
 
-// String is a field of text. A null string decodes as the empty one.
+// String encodes or decodes text. A null string is decoded as the empty one.
 func (f *Fields) String(v *string) {
 	n := f.count(len(*v), 1)
 	switch {
@@ -187,13 +189,14 @@ func (f *Fields) String(v *string) {
 	}
 }
 
-// Strings is a vector of text. A null vector decodes as nil, which encodes as
-// an empty one.
+// Strings encodes or decodes a vector of text. A null vector is decoded as nil,
+// which is encoded as an empty one.
 func (f *Fields) Strings(v *[]string) {
 	vector(f, v, 4, func(s *string) { f.String(s) })
 }
 
-// vector is a vector whose elements take at least unit bytes each.
+// vector encodes or decodes a vector whose elements take at least unit bytes
+// each.
 func vector[T any](f *Fields, v *[]T, unit int, element func(*T)) {
 	n := f.count(len(*v), unit)
 	if f.decoding {

@@ -6,33 +6,35 @@ import (
 	"io"
 )
 
-// DefaultMaxFrame is the largest frame that a server and a client take unless
-// told otherwise: ZooKeeper's jute.maxbuffer, in bytes.
+// DefaultMaxFrame is the default size of the largest frame that servers and
+// clients accept: ZooKeeper's jute.maxbuffer, in bytes.
 const DefaultMaxFrame = 0xfffff
 
-// A Frame is one frame, or the head of it.
+// A Frame is one frame, or the first bytes of it.
 type Frame struct {
 	Head []byte // the first bytes of the frame, without its length
-	Size int    // the length of the whole frame; larger than len(Head) if it was cut
+	Size int    // length of the whole frame; larger than len(Head) if Head is cut
 }
 
-// Frames cuts a stream of bytes that arrives in chunks of any size into
-// frames. The zero value keeps frames whole and takes any up to
-// [DefaultMaxFrame]. It is for one direction of one connection.
+// Frames splits a stream of bytes, which arrives in chunks of any size, into
+// frames. The zero value keeps whole frames of up to [DefaultMaxFrame] bytes. A
+// Frames is for one direction of one connection.
 type Frames struct {
-	Max  int // largest frame, in bytes; 0 is DefaultMaxFrame
-	Keep int // bytes of each frame to keep, for who only looks at headers; 0 keeps all
+	Max int // largest frame, in bytes; 0 is DefaultMaxFrame
+	// Number of bytes of each frame to keep, for example if only headers are
+	// needed; 0 keeps all.
+	Keep int
 
-	buf  []byte // the length, or what is kept of the frame that is under way
-	size int    // length of the frame that is under way
-	left int    // bytes of it still to come
-	body bool   // whether the length is complete
+	buf  []byte // the length, or the kept bytes of the current frame
+	size int    // length of the current frame
+	left int    // bytes of the current frame that have not arrived yet
+	body bool   // the length is complete
 }
 
-// Feed takes the next chunk of the stream and calls each with every frame that
-// it completes. The frame's bytes are valid only during the call. It returns
-// the first error of each, or ErrLength for a frame past the limit; the stream
-// cannot be cut any further then.
+// Feed takes the next chunk of the stream and calls each for every frame that
+// is then complete. The frame's bytes are valid only during the call. Feed
+// returns the first error of each, or ErrLength for a frame above the limit.
+// After an error the stream cannot be split any further.
 func (s *Frames) Feed(chunk []byte, each func(Frame) error) error {
 	for len(chunk) > 0 || s.body && s.left == 0 {
 		if !s.body {
@@ -68,7 +70,7 @@ func (s *Frames) Feed(chunk []byte, each func(Frame) error) error {
 	return nil
 }
 
-// frameSize reads the length of a frame and holds it against max.
+// frameSize decodes the length of a frame and checks that it is at most max.
 func frameSize(b []byte, max int) (int, error) {
 	if max == 0 {
 		max = DefaultMaxFrame
@@ -80,9 +82,9 @@ func frameSize(b []byte, max int) (int, error) {
 	return int(n), nil
 }
 
-// ReadFrame reads one frame of at most max bytes (0 is DefaultMaxFrame) from
-// r into buf, growing it where needed, and returns the frame. At the end of
-// the stream between two frames the error is io.EOF.
+// ReadFrame reads one frame of at most max bytes (0 is DefaultMaxFrame) from r
+// into buf, grows buf if needed, and returns the frame. If the stream ends
+// between two frames, the error is io.EOF.
 func ReadFrame(r io.Reader, buf []byte, max int) ([]byte, error) {
 	if cap(buf) < 4 {
 		buf = make([]byte, 512)
@@ -94,7 +96,7 @@ func ReadFrame(r io.Reader, buf []byte, max int) ([]byte, error) {
 	if err != nil {
 		return buf, err
 	}
-	// Grow as the bytes arrive: a length alone must not cost memory.
+	// Grow as the bytes arrive, because a length alone must not cost memory.
 	buf = buf[:0]
 	for len(buf) < n {
 		if len(buf) == cap(buf) {

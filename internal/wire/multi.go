@@ -1,11 +1,11 @@
 package wire
 
-// MultiHeader stands before each part of a multi, and with Done after the
-// last one.
+// A MultiHeader precedes each part of a multi. After the last part there is one
+// with Done set.
 type MultiHeader struct {
 	Op   Op
 	Done bool
-	Err  Code // in a request -1, in a response the part's own code, in the last one -1
+	Err  Code // in a request -1; in a response the code of the part; in the last header -1
 }
 
 // Fields implements Record.
@@ -17,7 +17,7 @@ func (r *MultiHeader) Fields(f *Fields) {
 
 var multiEnd = MultiHeader{Op: OpError, Done: true, Err: -1}
 
-// A MultiOp is one operation of a multi and its request.
+// A MultiOp is one operation of a multi, with its request.
 type MultiOp struct {
 	Op      Op
 	Request Record
@@ -58,8 +58,8 @@ func (r *MultiRequest) Fields(f *Fields) {
 	}
 }
 
-// newMultiRecord returns an empty request of an operation that may stand in a
-// multi, or nil.
+// newMultiRecord returns an empty request of an operation that is allowed in a
+// multi, or nil for any other operation.
 func newMultiRecord(op Op) Record {
 	switch op {
 	case OpDelete, OpCheck, OpSetData, OpGetData, OpGetChildren:
@@ -71,10 +71,10 @@ func newMultiRecord(op Op) Record {
 	return NewRequest(op)
 }
 
-// A MultiResult is the outcome of one operation of a multi. Response is that
-// of the operation, nil for OpDelete and OpCheck. Where Op is OpError, Err
-// holds the code: OK for those before the one that failed, its own code for
-// that one, and RuntimeInconsistency for those after it.
+// A MultiResult is the outcome of one operation of a multi. Response is the
+// response of the operation; it is nil for OpDelete and OpCheck. If Op is
+// OpError, Err has the code: OK for the operations before the one that failed,
+// the error for that one, and RuntimeInconsistency for those after it.
 type MultiResult struct {
 	Op       Op
 	Err      Code

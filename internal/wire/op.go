@@ -55,7 +55,7 @@ var opNames = map[Op]string{
 	OpCreateSession: "createSession", OpCloseSession: "closeSession", OpError: "error",
 }
 
-// String returns the name that ZooKeeper gives the operation, or "op(n)".
+// String returns ZooKeeper's name of the operation, or "op(n)".
 func (op Op) String() string {
 	if s, ok := opNames[op]; ok {
 		return s
@@ -63,13 +63,14 @@ func (op Op) String() string {
 	return "op(" + strconv.Itoa(int(op)) + ")"
 }
 
-// IsCreate reports whether op makes a znode.
+// IsCreate reports whether op creates a znode.
 func (op Op) IsCreate() bool {
 	return op == OpCreate || op == OpCreate2 || op == OpCreateContainer || op == OpCreateTTL
 }
 
-// IsWrite reports whether op is a quorum operation: one that the leader gives
-// a zxid of its own, whether it succeeds or fails. Sync is not one.
+// IsWrite reports whether op is a quorum operation. The leader assigns a zxid
+// to each of these, whether it succeeds or fails. Sync is not a quorum
+// operation.
 func (op Op) IsWrite() bool {
 	switch op {
 	case OpDelete, OpSetData, OpSetACL, OpCheck, OpMulti, OpReconfig,
@@ -79,7 +80,7 @@ func (op Op) IsWrite() bool {
 	return op.IsCreate()
 }
 
-// Xids of frames that answer no numbered request.
+// Xids of frames that do not answer a numbered request.
 const (
 	XidNotification int32 = -1
 	XidPing         int32 = -2
@@ -87,7 +88,7 @@ const (
 	XidSetWatches   int32 = -8
 )
 
-// ParseOp is the inverse of String for the operations that clients ask for.
+// ParseOp returns the operation with the given name, if clients can send it.
 func ParseOp(name string) (Op, bool) {
 	for op, s := range opNames {
 		switch op {

@@ -2,8 +2,8 @@ package wire
 
 import "strings"
 
-// NewRequest returns an empty request of the operation, or nil for one that
-// has none (ping, closeSession, whoAmI) or is unknown.
+// NewRequest returns an empty request of the operation. It returns nil if the
+// operation has no request (ping, closeSession, whoAmI) or is unknown.
 func NewRequest(op Op) Record {
 	switch op {
 	case OpCreate, OpCreate2, OpCreateContainer:
@@ -38,9 +38,9 @@ func NewRequest(op Op) Record {
 	return nil
 }
 
-// FirstPath returns the first path in a request that follows its header in
-// body, "" where there is none. Of a multi it is the path of its first
-// operation. The body may be cut short behind the path.
+// FirstPath returns the first path in the body of a request, which follows the
+// header. It returns "" if there is none. For a multi it is the path of the
+// first operation. The body may be cut off after the path.
 func FirstPath(op Op, body []byte) string {
 	var p Path
 	switch op {
@@ -60,9 +60,9 @@ func FirstPath(op Op, body []byte) string {
 	return p.Path
 }
 
-// MultiError returns the first error in the reply to a multi, 0 for none, and
-// how many parts were read up to it. A body that cannot be read has
-// MarshallingError.
+// MultiError returns the first error in the reply to a multi, or 0 if there is
+// none, and the number of parts up to it. If the body cannot be decoded, the
+// error is MarshallingError.
 func MultiError(body []byte) (code Code, parts int) {
 	for {
 		var h MultiHeader
@@ -75,7 +75,7 @@ func MultiError(body []byte) (code Code, parts int) {
 		}
 		parts++
 		if h.Op != OpError {
-			return 0, parts // all parts of a multi that fails are errors
+			return 0, parts // if a multi fails, all its parts are errors
 		}
 		var failed errorResult
 		if body, err = Decode(rest, &failed); err != nil {
@@ -87,7 +87,7 @@ func MultiError(body []byte) (code Code, parts int) {
 	}
 }
 
-// errorResult is the result of a part of a multi that failed.
+// errorResult is the result of one part of a failed multi.
 type errorResult struct{ code Code }
 
 func (r *errorResult) Fields(f *Fields) { f.Int32((*int32)(&r.code)) }

@@ -1,7 +1,7 @@
 package wire
 
-// ConnectRequest opens a connection: a new session where SessionID is 0, else
-// one to be resumed.
+// ConnectRequest opens a connection. It creates a new session if SessionID is
+// 0, and otherwise resumes a session.
 type ConnectRequest struct {
 	ProtocolVersion int32
 	LastZxidSeen    int64
@@ -9,7 +9,7 @@ type ConnectRequest struct {
 	SessionID       int64
 	Password        []byte
 	ReadOnly        bool
-	NoReadOnly      bool // the frame ends before ReadOnly, as clients before 3.4 sent it
+	NoReadOnly      bool // the frame ends before ReadOnly, like those of clients before 3.4
 }
 
 // Fields implements Record.
@@ -22,15 +22,16 @@ func (r *ConnectRequest) Fields(f *Fields) {
 	f.optionalBool(&r.ReadOnly, &r.NoReadOnly)
 }
 
-// ConnectResponse answers a ConnectRequest. A Timeout of 0 says that the
-// session has expired or its password is wrong; the server closes next.
+// ConnectResponse answers a ConnectRequest. A Timeout of 0 means that the
+// session has expired or its password is wrong. The server then closes the
+// connection.
 type ConnectResponse struct {
 	ProtocolVersion int32
-	Timeout         int32 // milliseconds, as negotiated
+	Timeout         int32 // as negotiated, in milliseconds
 	SessionID       int64
 	Password        []byte
 	ReadOnly        bool
-	NoReadOnly      bool // the frame ends before ReadOnly, which it does for a client that sent none
+	NoReadOnly      bool // the frame ends before ReadOnly, because the client's frame did
 }
 
 // Fields implements Record.
@@ -42,7 +43,7 @@ func (r *ConnectResponse) Fields(f *Fields) {
 	f.optionalBool(&r.ReadOnly, &r.NoReadOnly)
 }
 
-// optionalBool is a last field that may be missing.
+// optionalBool encodes or decodes a last field that may be missing.
 func (f *Fields) optionalBool(v, missing *bool) {
 	if f.decoding {
 		*missing = !f.More()
@@ -52,7 +53,7 @@ func (f *Fields) optionalBool(v, missing *bool) {
 	}
 }
 
-// RequestHeader starts each frame of a client after the first.
+// RequestHeader is at the start of each frame of a client except the first.
 type RequestHeader struct {
 	Xid int32
 	Op  Op
@@ -64,11 +65,11 @@ func (r *RequestHeader) Fields(f *Fields) {
 	f.Int32((*int32)(&r.Op))
 }
 
-// ReplyHeader starts each frame of a server after the first. Where Err is not
-// OK nothing follows it, except after a multi.
+// ReplyHeader is at the start of each frame of a server except the first. If
+// Err is not OK, nothing follows the header, except after a multi.
 type ReplyHeader struct {
 	Xid  int32
-	Zxid int64 // of a write its own; of a read the last one that the server has applied
+	Zxid int64 // of a write: its own zxid; of a read: the last zxid that the server has applied
 	Err  Code
 }
 
@@ -79,7 +80,7 @@ func (r *ReplyHeader) Fields(f *Fields) {
 	f.Int32((*int32)(&r.Err))
 }
 
-// Stat is what ZooKeeper tells of a znode beside its data.
+// Stat is the metadata of a znode.
 type Stat struct {
 	Czxid, Mzxid   int64
 	Ctime, Mtime   int64 // milliseconds since 1970 on the leader's clock
@@ -142,8 +143,8 @@ func (f *Fields) acl(v *[]ACL) {
 	vector(f, v, 12, func(a *ACL) { a.Fields(f) })
 }
 
-// Flags of a create. ZooKeeper takes them as a number of a mode, not as bits:
-// any that is not here is refused.
+// Modes of a create. ZooKeeper treats them as numbers, not as bits, and refuses
+// any other number.
 const (
 	ModePersistent           int32 = 0
 	ModeEphemeral            int32 = 1
@@ -182,7 +183,8 @@ func (r *CreateTTLRequest) Fields(f *Fields) {
 	f.Int64(&r.TTL)
 }
 
-// PathVersion is the request of OpDelete and OpCheck; -1 is any version.
+// PathVersion is the request of OpDelete and OpCheck. Version -1 matches any
+// version.
 type PathVersion struct {
 	Path    string
 	Version int32
@@ -207,8 +209,9 @@ func (r *PathWatch) Fields(f *Fields) {
 	f.Bool(&r.Watch)
 }
 
-// Path is a lone path: the request of OpGetACL, OpSync, OpGetEphemerals and
-// OpGetAllChildrenNumber, the response of OpCreate and OpSync.
+// Path is a record that consists of a path. It is the request of OpGetACL,
+// OpSync, OpGetEphemerals and OpGetAllChildrenNumber, and the response of
+// OpCreate and OpSync.
 type Path struct{ Path string }
 
 // Fields implements Record.
@@ -270,8 +273,8 @@ func (r *AuthRequest) Fields(f *Fields) {
 	f.Buffer(&r.Auth)
 }
 
-// SetWatchesRequest is the request of OpSetWatches: the watches that a client
-// had on its last connection, and the last zxid that it has seen.
+// SetWatchesRequest is the request of OpSetWatches. It has the watches that a
+// client had on its last connection, and the last zxid that it has seen.
 type SetWatchesRequest struct {
 	RelativeZxid       int64
 	Data, Exist, Child []string

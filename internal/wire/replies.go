@@ -1,7 +1,7 @@
 package wire
 
 // Create2Response is the response of OpCreate2, OpCreateContainer and
-// OpCreateTTL. That of OpCreate is a [Path].
+// OpCreateTTL. The response of OpCreate is a [Path].
 type Create2Response struct {
 	Path string
 	Stat Stat
@@ -13,8 +13,8 @@ func (r *Create2Response) Fields(f *Fields) {
 	r.Stat.Fields(f)
 }
 
-// GetDataResponse is the response of OpGetData. Those of OpExists, OpSetData
-// and OpSetACL are a [Stat].
+// GetDataResponse is the response of OpGetData. The responses of OpExists,
+// OpSetData and OpSetACL are a [Stat].
 type GetDataResponse struct {
 	Data []byte
 	Stat Stat
@@ -56,8 +56,8 @@ func (r *GetACLResponse) Fields(f *Fields) {
 	r.Stat.Fields(f)
 }
 
-// Int32 is a lone number: the response of OpGetAllChildrenNumber and, as a
-// code, of OpAddWatch.
+// Int32 is a record that consists of a number. It is the response of
+// OpGetAllChildrenNumber, and as an error code that of OpAddWatch.
 type Int32 struct{ Value int32 }
 
 // Fields implements Record.
@@ -71,7 +71,7 @@ func (r *WhoAmIResponse) Fields(f *Fields) {
 	vector(f, &r.Clients, 8, func(id *ID) { id.Fields(f) })
 }
 
-// An EventType is what a watch tells of.
+// An EventType is the kind of change that a watch reports.
 type EventType int32
 
 // The types of events.

@@ -10,7 +10,7 @@ import (
 
 var stat = Stat{Czxid: 1, Mzxid: 2, Ctime: 3, Mtime: 4, Version: 5, Cversion: 6, Aversion: 7, EphemeralOwner: 8, DataLength: 9, NumChildren: 10, Pzxid: 11}
 
-// records holds one full value of each type of record.
+// records has one complete value of each type of record.
 var records = []Record{
 	&ConnectRequest{0, 7, 4000, -1, []byte("0123456789abcdef"), true, false},
 	&ConnectRequest{Password: []byte{}, NoReadOnly: true},
@@ -59,7 +59,7 @@ func TestRecordsDecodeToWhatWasEncoded(t *testing.T) {
 		got := fresh(r)
 		rest, err := Decode(Append(nil, r), got)
 		if err != nil || len(rest) != 0 || !reflect.DeepEqual(got, r) {
-			t.Errorf("%T: got %+v, %d bytes left, %v; want %+v", r, got, len(rest), err, r)
+			t.Errorf("%T: got %+v, %d bytes left, error %v; want %+v", r, got, len(rest), err, r)
 		}
 	}
 }
@@ -76,7 +76,7 @@ func TestEveryPrefixOfARecordIsTruncated(t *testing.T) {
 				continue
 			}
 			if err == nil {
-				t.Errorf("%T cut at %d of %d bytes decoded", r, n, len(b))
+				t.Errorf("%T cut at %d of %d bytes was decoded, want an error", r, n, len(b))
 			}
 		}
 	}
@@ -86,11 +86,11 @@ func TestHugeLengthsCostNoMemory(t *testing.T) {
 	for _, b := range [][]byte{{0x7f, 0xff, 0xff, 0xff}, {0xff, 0xff, 0xff, 0xfe}, {0, 0x10, 0, 0, 1, 2, 3}} {
 		allocs := testing.AllocsPerRun(10, func() {
 			if _, err := Decode(b, &Strings{}); !errors.Is(err, ErrLength) {
-				t.Errorf("%x: %v", b, err)
+				t.Errorf("%x: got error %v, want ErrLength", b, err)
 			}
 		})
 		if allocs > 10 {
-			t.Errorf("%x: %v allocations", b, allocs)
+			t.Errorf("%x: got %v allocations, want at most 10", b, allocs)
 		}
 	}
 }
@@ -115,24 +115,24 @@ func TestFramesCutsAStreamOfAnyChunks(t *testing.T) {
 						head = head[:keep]
 					}
 					if f.Size != len(want[i]) || !bytes.Equal(f.Head, head) {
-						t.Fatalf("chunk %d, frame %d: %v", chunk, i, f)
+						t.Fatalf("chunks of %d bytes, frame %d: got %v, want %x of %d bytes", chunk, i, f, head, len(want[i]))
 					}
 					i++
 					return nil
 				})
 				if err != nil {
-					t.Fatal(err)
+					t.Fatalf("chunks of %d bytes: %v", chunk, err)
 				}
 				b = b[n:]
 			}
 			if i != len(want) {
-				t.Fatalf("chunk %d: %d frames", chunk, i)
+				t.Fatalf("chunks of %d bytes: got %d frames, want %d", chunk, i, len(want))
 			}
 		}
 	}
 }
 
-// raw is bytes as a record.
+// raw is a record of raw bytes.
 type raw []byte
 
 func (r raw) Fields(f *Fields) { f.buf = append(f.buf, r...) }
@@ -141,7 +141,7 @@ func TestEmptyFrameNeedsNoFurtherByte(t *testing.T) {
 	var s Frames
 	frames := 0
 	if err := s.Feed([]byte{0, 0, 0, 0}, func(Frame) error { frames++; return nil }); err != nil || frames != 1 {
-		t.Fatal(frames, err)
+		t.Fatalf("got %d frames, error %v; want 1, nil", frames, err)
 	}
 }
 
@@ -149,10 +149,10 @@ func TestFrameBytesAreRefusedPastTheLimit(t *testing.T) {
 	for _, b := range [][]byte{{0xff, 0xff, 0xff, 0xff}, {0, 0x10, 0, 0}} {
 		var s Frames
 		if err := s.Feed(b, func(Frame) error { return nil }); !errors.Is(err, ErrLength) {
-			t.Errorf("Feed %x: %v", b, err)
+			t.Errorf("Feed %x: got error %v, want ErrLength", b, err)
 		}
 		if _, err := ReadFrame(bytes.NewReader(b), nil, 0); !errors.Is(err, ErrLength) {
-			t.Errorf("ReadFrame %x: %v", b, err)
+			t.Errorf("ReadFrame %x: got error %v, want ErrLength", b, err)
 		}
 	}
 }
@@ -162,22 +162,22 @@ func TestReadFrame(t *testing.T) {
 	r := bytes.NewReader(stream)
 	a, err := ReadFrame(r, nil, 0)
 	if err != nil || len(a) != 0 {
-		t.Fatal(a, err)
+		t.Fatalf("got frame %x, error %v; want an empty frame", a, err)
 	}
 	b, err := ReadFrame(r, a, 0)
 	if err != nil || len(b) != 5004 {
-		t.Fatal(len(b), err)
+		t.Fatalf("got a frame of %d bytes, error %v; want 5004, nil", len(b), err)
 	}
 	if _, err := ReadFrame(r, b, 0); err != io.EOF {
-		t.Fatal(err)
+		t.Fatalf("at the end of the stream: got error %v, want io.EOF", err)
 	}
 	for n := 1; n < 4; n++ {
 		if _, err := ReadFrame(bytes.NewReader(stream[:n]), nil, 0); err != io.ErrUnexpectedEOF {
-			t.Fatal(n, err)
+			t.Fatalf("after %d bytes: got error %v, want io.ErrUnexpectedEOF", n, err)
 		}
 	}
 	if _, err := ReadFrame(bytes.NewReader(stream[4:100]), nil, 0); err != io.ErrUnexpectedEOF {
-		t.Fatal(err)
+		t.Fatalf("got error %v for a short frame, want io.ErrUnexpectedEOF", err)
 	}
 }
 
@@ -194,7 +194,7 @@ func TestFirstPath(t *testing.T) {
 		{OpGetEphemerals, &Path{""}, ""},
 	} {
 		if got := FirstPath(c.op, Append(nil, c.r)); got != c.want {
-			t.Errorf("%v: %q, want %q", c.op, got, c.want)
+			t.Errorf("%v: got path %q, want %q", c.op, got, c.want)
 		}
 	}
 }
@@ -210,14 +210,15 @@ func FuzzDecode(f *testing.F) {
 		if err != nil {
 			return
 		}
-		// What decodes has one canonical form, which is a fixed point.
+		// A decoded record has one canonical encoding, so that encoding and
+		// decoding it again changes nothing.
 		again := fresh(r)
 		enc := Append(nil, r)
 		if left, err := Decode(enc, again); err != nil || len(left) != 0 {
-			t.Fatalf("%T: re-encoded: %v, %d left of %d", r, err, len(left), len(b)-len(rest))
+			t.Fatalf("%T: decoding its encoding: got error %v, %d bytes left of %d; want nil, 0", r, err, len(left), len(b)-len(rest))
 		}
 		if !bytes.Equal(enc, Append(nil, again)) {
-			t.Fatalf("%T: not a fixed point", r)
+			t.Fatalf("%T: a second encoding differs from the first", r)
 		}
 	})
 }
@@ -239,7 +240,7 @@ func FuzzFrames(f *testing.F) {
 		whole, failedWhole := cut(len(stream) + 1)
 		parts, failedParts := cut(int(chunk) + 1)
 		if failedWhole != failedParts || !reflect.DeepEqual(whole, parts) {
-			t.Fatalf("chunks of %d cut other frames", chunk+1)
+			t.Fatalf("chunks of %d bytes gave different frames", chunk+1)
 		}
 	})
 }
@@ -262,16 +263,16 @@ func TestCuttingHeadersAllocatesNothing(t *testing.T) {
 	reply := Append(nil, &ReplyHeader{Xid: 7, Zxid: 8, Err: NoNode}, &Int32{Value: 1})
 	allocs := testing.AllocsPerRun(100, func() {
 		if h, body, err := CutRequest(request); h != (RequestHeader{Xid: 7, Op: OpGetData}) || len(body) != 4 || err != nil {
-			t.Fatal(h, body, err)
+			t.Fatalf("CutRequest: got %+v, body of %d bytes, error %v", h, len(body), err)
 		}
 		if h, body, err := CutReply(reply); h != (ReplyHeader{Xid: 7, Zxid: 8, Err: NoNode}) || len(body) != 4 || err != nil {
-			t.Fatal(h, body, err)
+			t.Fatalf("CutReply: got %+v, body of %d bytes, error %v", h, len(body), err)
 		}
 		if _, _, err := CutRequest(request[:5]); !errors.Is(err, ErrTruncated) {
-			t.Fatal(err)
+			t.Fatalf("CutRequest of a short header: got error %v, want ErrTruncated", err)
 		}
 	})
 	if allocs != 0 {
-		t.Errorf("%v allocations", allocs)
+		t.Errorf("got %v allocations, want none", allocs)
 	}
 }

@@ -1,4 +1,4 @@
-// Package znode knows the paths of ZooKeeper and the order of its sequence
+// Package znode implements the rules for znode paths, and the order of sequence
 // numbers.
 package znode
 
@@ -12,8 +12,8 @@ import (
 	"github.com/zkcoord/zkcoord/internal/invalid"
 )
 
-// Check returns an error, which is session.ErrInvalid, unless ZooKeeper would
-// accept path.
+// Check returns nil if ZooKeeper accepts path, and otherwise an error that
+// wraps session.ErrInvalid.
 func Check(path string) error {
 	switch {
 	case !strings.HasPrefix(path, "/"):
@@ -42,13 +42,14 @@ func Check(path string) error {
 	return nil
 }
 
-// forbidden reports the characters that ZooKeeper's PathUtils refuses. Those
-// past 0xffff it sees as surrogates, which it refuses.
+// forbidden reports whether ZooKeeper's PathUtils refuses the character. It
+// handles a character above 0xffff as surrogates, and refuses those.
 func forbidden(r rune) bool {
 	return r <= 0x1f || r >= 0x7f && r <= 0x9f || r >= 0xd800 && r <= 0xf8ff || r >= 0xfff0
 }
 
-// Join returns the path of the child name of dir. Below no path it is none either.
+// Join returns the path of the child name of dir. If dir is empty, the result
+// is name.
 func Join(dir, name string) string {
 	switch dir {
 	case "":
@@ -59,7 +60,8 @@ func Join(dir, name string) string {
 	return dir + "/" + name
 }
 
-// Split returns the parent of path and its own name. The root has neither.
+// Split returns the parent of path and the last name in path. For the root,
+// name is empty.
 func Split(path string) (dir, name string) {
 	i := strings.LastIndexByte(path, '/')
 	if i == 0 {
@@ -71,28 +73,32 @@ func Split(path string) (dir, name string) {
 	return path[:i], path[i+1:]
 }
 
-// A Seq is the number that ZooKeeper appends to the name of a sequential
-// node: the parent's count of creates, a signed 32-bit number that wraps.
+// A Seq is the number that ZooKeeper appends to the name of a sequential node.
+// It is the parent's count of creates, a signed 32-bit number that can
+// overflow.
 type Seq int32
 
-// Before reports whether s was given before t. As in RFC 1982, that is right
-// across the wrap while fewer than 2^31 numbers lie between the two.
+// Before reports whether s was assigned before t. The result is correct across
+// an overflow as long as fewer than 2^31 numbers lie between the two (RFC
+// 1982).
 func (s Seq) Before(t Seq) bool { return int32(s-t) < 0 }
 
-// NearWrap reports whether the parent's counter is so near its end that the
-// names are about to turn negative, which other libraries cannot order.
+// NearWrap reports whether the parent's counter is close to its overflow or has
+// overflowed. After the overflow numbers are negative, and other libraries
+// cannot order such names.
 func (s Seq) NearWrap() bool { return s > math.MaxInt32-1<<16 || s < 0 }
 
-// String is the form that ends a node's name: %010d.
+// String returns the number in the form that ends a node's name: %010d.
 func (s Seq) String() string { return fmt.Sprintf("%010d", int32(s)) }
 
-// ParseSeq splits a sequential node's name into what stands before the number,
-// and the number. A negative one takes ten characters with its sign, or eleven.
+// ParseSeq splits the name of a sequential node into the prefix and the number.
+// A negative number has ten or eleven characters, including its sign.
 //
-// The name alone does not tell a sign from a dash that ends the prefix. Of two
-// dashes before ten digits the second is taken for a sign, a single one for
-// one only where ten digits would not fit: right for every prefix that ends in
-// exactly one dash, and for numbers above -1,000,000,000 after any other.
+// The name alone does not distinguish a sign from a dash that ends the prefix.
+// If two dashes precede ten digits, ParseSeq takes the second dash for a sign.
+// It takes a single dash for a sign only if ten digits would be too large. So
+// it is correct for every prefix that ends in exactly one dash, and for numbers
+// above -1,000,000,000 after any other prefix.
 func ParseSeq(name string) (prefix string, seq Seq, ok bool) {
 	digits := len(name)
 	for digits > 0 && name[digits-1] >= '0' && name[digits-1] <= '9' {

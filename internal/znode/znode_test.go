@@ -17,7 +17,7 @@ func TestCheckRefusesWhatServersRefuse(t *testing.T) {
 		"/", "/a", "/a/b", "/a.b", "/...", "/.a", "/a..", "/ä/本", "/a b", "/-0000000001",
 	} {
 		if err := Check(path); err != nil {
-			t.Errorf("Check(%q) = %v", path, err)
+			t.Errorf("Check(%q): got %v, want nil", path, err)
 		}
 	}
 	for _, path := range []string{
@@ -25,12 +25,13 @@ func TestCheckRefusesWhatServersRefuse(t *testing.T) {
 		"/\ue000", "/\uf8ff", "/\ufff0", "/\ufffd", "/\U0001F600", "/\xff", "/a\xc3",
 	} {
 		if err := Check(path); !errors.Is(err, invalid.Err) {
-			t.Errorf("Check(%q) = %v, want an invalid.Err", path, err)
+			t.Errorf("Check(%q): got %v, want an error that wraps invalid.Err", path, err)
 		}
 	}
 }
 
-// A trailing slash was 'bad name ""', and of a character that is not allowed the whole rest of the path was quoted.
+// Regression: the error for a trailing slash was 'bad name ""', and the error
+// for a forbidden character quoted the rest of the path.
 func TestCheckSaysWhatIsWrong(t *testing.T) {
 	for path, want := range map[string]string{
 		"a":               `"a": must start with /`,
@@ -42,7 +43,7 @@ func TestCheckSaysWhatIsWrong(t *testing.T) {
 		"/a\x00b/c":       `"/a\x00b/c": character '\x00' not allowed`,
 	} {
 		if err := Check(path); err == nil || err.Error() != "invalid znode path "+want {
-			t.Errorf("Check(%q) = %v, want invalid znode path %s", path, err, want)
+			t.Errorf("Check(%q): got %v, want invalid znode path %s", path, err, want)
 		}
 	}
 }
@@ -52,14 +53,14 @@ func TestJoinAndSplitAreInverse(t *testing.T) {
 		{"/", "a", "/a"}, {"/a", "b", "/a/b"}, {"/a/b", "c", "/a/b/c"},
 	} {
 		if got := Join(test.dir, test.name); got != test.path {
-			t.Errorf("Join(%q, %q) = %q", test.dir, test.name, got)
+			t.Errorf("Join(%q, %q) = %q, want %q", test.dir, test.name, got, test.path)
 		}
 		if dir, name := Split(test.path); dir != test.dir || name != test.name {
-			t.Errorf("Split(%q) = %q, %q", test.path, dir, name)
+			t.Errorf("Split(%q) = %q, %q; want %q, %q", test.path, dir, name, test.dir, test.name)
 		}
 	}
 	if dir, name := Split("/"); dir != "/" || name != "" {
-		t.Errorf("Split(/) = %q, %q", dir, name)
+		t.Errorf("Split(\"/\") = %q, %q; want \"/\", \"\"", dir, name)
 	}
 }
 
@@ -94,7 +95,8 @@ func TestParseSeq(t *testing.T) {
 	}
 }
 
-// Whatever number a server appends to a prefix of ours is read back.
+// ParseSeq parses every number that a server appends to a prefix of this
+// project.
 func TestParseSeqReadsWhatServersWrite(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	seqs := []Seq{0, 1, -1, math.MaxInt32, math.MinInt32, -999999999, -1000000000, 999999999, 1000000000}
@@ -104,10 +106,10 @@ func TestParseSeqReadsWhatServersWrite(t *testing.T) {
 	for _, want := range seqs {
 		name := "4c2f-lock-" + fmt.Sprintf("%010d", int32(want))
 		if name != "4c2f-lock-"+want.String() {
-			t.Fatalf("String of %d is %q", int32(want), want)
+			t.Fatalf("String of %d is %q, want %q", int32(want), want, name[len("4c2f-lock-"):])
 		}
 		if prefix, seq, ok := ParseSeq(name); !ok || prefix != "4c2f-lock-" || seq != want {
-			t.Fatalf("ParseSeq(%q) = %q, %d, %v", name, prefix, seq, ok)
+			t.Fatalf("ParseSeq(%q) = %q, %d, %v; want 4c2f-lock-, %d, true", name, prefix, seq, ok, want)
 		}
 	}
 }
@@ -118,12 +120,12 @@ func TestSeqOrderHoldsAcrossTheWrap(t *testing.T) {
 		s, gap := Seq(r.Uint32()), 1+r.Int32N(math.MaxInt32-1)
 		next := s + Seq(gap)
 		if !s.Before(next) || next.Before(s) || s.Before(s) {
-			t.Fatalf("order of %d and %d, %d later", s, next, gap)
+			t.Fatalf("%d is not before %d, which is %d later", s, next, gap)
 		}
 	}
 	for seq, want := range map[Seq]bool{0: false, 1 << 30: false, math.MaxInt32: true, math.MinInt32: true, -1: true} {
 		if seq.NearWrap() != want {
-			t.Errorf("NearWrap(%d) = %v", seq, !want)
+			t.Errorf("NearWrap(%d) = %v, want %v", seq, !want, want)
 		}
 	}
 }
@@ -137,10 +139,10 @@ func FuzzCheck(f *testing.F) {
 			return
 		}
 		if !utf8.ValidString(path) || !strings.HasPrefix(path, "/") {
-			t.Fatalf("accepted %q", path)
+			t.Fatalf("Check accepted %q", path)
 		}
 		if dir, name := Split(path); path != "/" && (Join(dir, name) != path || Check(dir) != nil) {
-			t.Fatalf("%q does not split", path)
+			t.Fatalf("Split and Join do not restore %q", path)
 		}
 		ParseSeq(path)
 	})

@@ -51,8 +51,8 @@ import org.apache.zookeeper.data.ACL;
 import org.apache.zookeeper.data.Stat;
 
 /**
- * Uses Curator, and ZooKeeper's own client below it, as their manuals say, on the ensemble in the first argument, and fails
- * where anything is not as they say. It asks for a fault with a line "do ..." and goes on when the answer has come. See
+ * Uses Curator, and ZooKeeper's own client below it, as their manuals say, on the ensemble in the first argument. It fails
+ * if the behavior differs from the manuals. To request a fault, it prints a line "do ...", and continues after the reply. See
  * clients_test.go.
  */
 public final class CuratorClient {
@@ -76,7 +76,7 @@ public final class CuratorClient {
 
   static void equal(Object got, Object want) {
     if (!got.equals(want)) {
-      throw new AssertionError(got + ", want " + want);
+      throw new AssertionError("got " + got + ", want " + want);
     }
   }
 
@@ -93,7 +93,7 @@ public final class CuratorClient {
       equal(e.code(), code);
       return;
     }
-    throw new AssertionError("no " + code);
+    throw new AssertionError("got no " + code);
   }
 
   static CuratorFramework connect() throws Exception {
@@ -109,7 +109,7 @@ public final class CuratorClient {
     return c;
   }
 
-  /** What watches were told of. */
+  /** Holds the events that watches have received. */
   static final class Mailbox implements Watcher {
     final BlockingQueue<WatchedEvent> events = new LinkedBlockingQueue<>();
 
@@ -127,7 +127,7 @@ public final class CuratorClient {
     }
   }
 
-  /** Waits until one of the things is the one that is wanted. */
+  /** Waits until one of the received items is the wanted one. */
   static <T> void until(BlockingQueue<T> things, T wanted) throws Exception {
     for (T t; !wanted.equals(t = things.poll(PATIENCE, TimeUnit.SECONDS)); ) {
       check(t != null, "never " + wanted);
@@ -462,7 +462,7 @@ public final class CuratorClient {
     group.forEach(GroupMember::close);
   }
 
-  /** The server goes; session, ephemeral and watches live on at another one. */
+  /** The server is killed; session, ephemeral node and watches continue at another server. */
   static void anotherNode(CuratorFramework c, CuratorFramework other) throws Exception {
     BlockingQueue<ConnectionState> states = new LinkedBlockingQueue<>();
     c.getConnectionStateListenable().addListener((client, state) -> states.add(state));
@@ -477,7 +477,7 @@ public final class CuratorClient {
     ask("kill " + server);
     until(states, ConnectionState.SUSPENDED);
     until(states, ConnectionState.RECONNECTED);
-    // The answer comes behind the renewal of the watches. A persistent one does not tell of what came before that.
+    // The reply follows the renewal of the watches. A persistent watch does not report earlier events.
     equal(c.checkExists().forPath("/mine").getEphemeralOwner(), session);
     other.create().forPath("/moved");
     other.create().forPath("/moved-too");

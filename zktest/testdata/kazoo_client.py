@@ -1,6 +1,6 @@
-"""Uses kazoo as its manual says, on the ensemble in the first argument, and fails where anything is not as it says.
+"""Uses kazoo as its manual says, on the ensemble in the first argument. It fails if the behavior differs from the manual.
 
-It asks for a fault with a line "do ..." and goes on when the answer has come. See clients_test.go.
+To request a fault, it prints a line "do ...", and continues after the reply. See clients_test.go.
 """
 
 import queue
@@ -45,15 +45,15 @@ def raises(error, call, *args, **kwargs):
         call(*args, **kwargs)
     except error:
         return
-    raise AssertionError("no %s of %s%r" % (error.__name__, call.__name__, args))
+    raise AssertionError("got no %s from %s%r" % (error.__name__, call.__name__, args))
 
 
 def equal(got, want):
-    assert got == want, "%r, want %r" % (got, want)
+    assert got == want, "got %r, want %r" % (got, want)
 
 
 class Mailbox:
-    """What watches were told of."""
+    """Holds the events that watches have received."""
 
     def __init__(self):
         self.items = queue.Queue()
@@ -70,7 +70,7 @@ class Mailbox:
 
 
 def together(*calls):
-    """Runs calls in threads and raises what the first one raised."""
+    """Runs calls in threads and raises the first exception of a call."""
     failed = []
 
     def run(call):
@@ -85,13 +85,13 @@ def together(*calls):
     for t in threads:
         t.join(PATIENCE)
         if t.is_alive():
-            raise AssertionError("a thread is stuck; so far: %r" % failed)
+            raise AssertionError("a thread did not end; failures so far: %r" % failed)
     if failed:
         raise failed[0]
 
 
 def operations(zk):
-    # No reconfig: kazoo 2.8 does not know the code of a server where that is disabled, and its connection ends of it.
+    # reconfig is left out: kazoo 2.8 does not support the error code of a server with reconfig disabled, and loses its connection.
     equal(zk.create("/op", b"1"), "/op")
     raises(exceptions.NodeExistsError, zk.create, "/op")
     raises(exceptions.NoNodeError, zk.create, "/none/such")
@@ -203,7 +203,7 @@ def chroot(zk):
 
 
 def locks(clients):
-    """A counter that only the lock makes right."""
+    """A counter that is correct only if the lock works."""
     clients[0].ensure_path("/locked")
     for kind, name in ((Lock, "mutex"), (WriteLock, "write")):
         clients[0].set("/locked", b"0")
@@ -284,8 +284,8 @@ def recipes(clients):
     assert not Barrier(b, "/barrier").wait(0.1)
     together(lambda: equal(Barrier(b, "/barrier").wait(PATIENCE), True), barrier.remove)
 
-    # Nobody leaves before all have entered: who finds the barrier full makes the node "ready", also when another one has
-    # left and deleted it, and then all wait for ever. That is kazoo's, on any server.
+    # No member leaves before all have entered. A member that finds the barrier full creates the node "ready", even after
+    # another member has left and deleted it. Then all would wait forever. kazoo does this on any server.
     doubles = [DoubleBarrier(zk, "/double", len(clients)) for zk in clients]
     together(*[d.enter for d in doubles])
     together(*[d.leave for d in doubles])
@@ -338,7 +338,7 @@ def recipes(clients):
 
 
 def another_node(zk, other):
-    """The server goes; session, ephemeral and watches live on at another one."""
+    """The server is killed; session, ephemeral node and watches continue at another server."""
     states, data = Mailbox(), Mailbox()
     zk.create("/mine", b"", ephemeral=True)
     DataWatch(zk, "/moved", lambda value, stat: data(value))

@@ -102,6 +102,7 @@ var (
 	_ ensemble.Wiper       = (*cluster)(nil)
 	_ ensemble.Truncater   = (*cluster)(nil)
 	_ ensemble.Logs        = (*cluster)(nil)
+	_ ensemble.TxnLogs     = (*cluster)(nil)
 	_ ensemble.Upgrader    = (*Ensemble)(nil)
 	_ ensemble.Clock       = (*Ensemble)(nil)
 	_ ensemble.Disk        = (*Ensemble)(nil)

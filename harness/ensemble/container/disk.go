@@ -1,9 +1,12 @@
 package container
 
 import (
+	"archive/tar"
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"path"
 	"strings"
 
 	mobycontainer "github.com/moby/moby/api/types/container"
@@ -126,5 +129,40 @@ func (e *cluster) runOnce(ctx context.Context, id string) error {
 		return nil
 	case err := <-ended.Error:
 		return err
+	}
+}
+
+// CopyTxnLogs copies the transaction logs of a node, and the names of its snapshots.
+func (e *cluster) CopyTxnLogs(ctx context.Context, node int, dir string) error {
+	return e.change(ctx, "copy the transaction logs of", node, func() error {
+		for _, from := range []string{logDir, dataDir} {
+			if err := e.copyFiles(ctx, node, from+"/version-2", dir); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func (e *cluster) copyFiles(ctx context.Context, node int, from, to string) error {
+	archive, err := e.engine.CopyFromContainer(ctx, e.nodes[node], client.CopyFromContainerOptions{SourcePath: from})
+	if err != nil {
+		return err
+	}
+	defer archive.Content.Close()
+	files := tar.NewReader(archive.Content)
+	for {
+		header, err := files.Next()
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if header.Typeflag == tar.TypeReg {
+			if err := ensemble.CopyTxnLog(files, to, path.Base(header.Name)); err != nil {
+				return err
+			}
+		}
 	}
 }

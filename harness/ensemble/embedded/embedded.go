@@ -5,10 +5,13 @@
 package embedded
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"fmt"
 	"net"
+	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -48,6 +51,7 @@ var (
 	_ ensemble.Wiper       = (*Ensemble)(nil)
 	_ ensemble.Sequencer   = (*Ensemble)(nil)
 	_ ensemble.LogStaller  = (*Ensemble)(nil)
+	_ ensemble.TxnLogs     = (*Ensemble)(nil)
 )
 
 // Starter returns what starts such ensembles for a run; see ensemble.StarterOf.
@@ -69,7 +73,7 @@ func Start(opts Options) (*Ensemble, error) {
 	}
 	model := opts.Model
 	model.Servers, model.TickTime, model.SyncLimit = cfg.Nodes, cfg.TickTime, cfg.SyncLimit
-	model.MaxClientConns = -1
+	model.MaxClientConns, model.KeepLog = -1, true
 	model.Version = cmp.Or(zktest.Version(cfg.Version), model.Version)
 	if cfg.Port != 0 {
 		model.Listen = nil
@@ -269,4 +273,17 @@ func (e *Ensemble) open() error {
 		return ensemble.ErrClosed
 	}
 	return nil
+}
+
+// CopyTxnLogs writes the log of a node as one file.
+func (e *Ensemble) CopyTxnLogs(_ context.Context, node int, dir string) error {
+	var log bytes.Buffer
+	var err error
+	if changed := e.change("copy the transaction log of", node, func() { err = e.Model.WriteLog(node, &log) }); changed != nil {
+		return changed
+	}
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, "log.1"), log.Bytes(), 0o644)
 }

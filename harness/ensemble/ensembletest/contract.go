@@ -47,6 +47,7 @@ var steps = []struct {
 	{"AKilledNodeComesBackAsAnotherVersion", contract.versions},
 	{"FaultsAskedForTwiceAreNoErrors", contract.twice},
 	{"NodesLog", contract.logs},
+	{"TxnLogsTellWhatWasCommitted", contract.txnLogs},
 	{"CloseIsFinal", contract.closed},
 }
 

@@ -2,16 +2,22 @@ package process
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"time"
+
+	"github.com/zkcoord/zkcoord/harness/ensemble"
 )
 
 // data is where the node keeps logs and snapshots.
 func (n *node) data() string { return filepath.Join(n.dir, "data", "version-2") }
+
+// DataDir returns the directory of the snapshots and logs of a node. Nothing may change there while the node runs.
+func (e *Ensemble) DataDir(i int) string { return e.nodes[i].data() }
 
 // whileDown runs f if the node was killed.
 func (n *node) whileDown(f func() error) error {
@@ -50,4 +56,29 @@ func modified(file string) time.Time {
 		return time.Time{}
 	}
 	return info.ModTime()
+}
+
+// CopyTxnLogs copies the transaction logs of a node, and the names of its snapshots.
+func (e *Ensemble) CopyTxnLogs(_ context.Context, i int, dir string) error {
+	return e.change("copy the transaction logs of", i, func(n *node) error {
+		entries, err := os.ReadDir(n.data())
+		if err != nil {
+			return err
+		}
+		for _, entry := range entries {
+			if err := copyTxnLog(n.data(), dir, entry.Name()); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func copyTxnLog(from, to, name string) error {
+	in, err := os.Open(filepath.Join(from, name))
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	return ensemble.CopyTxnLog(in, to, name)
 }

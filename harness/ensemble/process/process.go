@@ -58,6 +58,7 @@ var (
 	_ ensemble.Wiper       = (*Ensemble)(nil)
 	_ ensemble.Truncater   = (*Ensemble)(nil)
 	_ ensemble.LogStaller  = (*Ensemble)(nil)
+	_ ensemble.TxnLogs     = (*Ensemble)(nil)
 	_ ensemble.Logs        = (*Ensemble)(nil)
 )
 

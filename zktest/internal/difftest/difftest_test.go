@@ -2,23 +2,19 @@ package difftest
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 	"github.com/zkcoord/zkcoord/harness/ensemble/process"
 	"github.com/zkcoord/zkcoord/internal/needs"
+	"github.com/zkcoord/zkcoord/internal/trace"
 	"github.com/zkcoord/zkcoord/internal/wire"
 	"github.com/zkcoord/zkcoord/internal/zkversion"
 	"github.com/zkcoord/zkcoord/zktest"
@@ -39,7 +35,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const superuser = "super:pw"
 
-// options of zktest that are those of the real ensemble. One server has no nodes with a time to live, as by default.
+// options returns options of zktest that match the real ensemble. With one
+// server, nodes have no time to live, which is the default.
 func options(n int, v zktest.Version) zktest.Options {
 	return zktest.Options{Version: v, Servers: n, TickTime: tick, TTLNodes: ttlNodes(n), Superuser: superuser, MaxClientConns: -1}
 }
@@ -48,10 +45,12 @@ func ttlNodes(n int) bool { return n > 1 }
 
 const tick = 2 * time.Second
 
-// enough is a number of traces, from the first seed on, in which everything has happened at least once.
+// enough is a number of traces, from seed 1 on, in which everything happens at
+// least once.
 const enough = 100
 
-// onEachVersion runs f for each version of real servers. One that is not to be had is skipped, unless CI is set.
+// onEachVersion runs f for each version of real servers. If a version is not
+// installed, it is skipped; if CI is set, the test fails.
 func onEachVersion(t *testing.T, f func(t *testing.T, version string)) {
 	for version := range strings.SplitSeq(*against, ",") {
 		t.Run(version, func(t *testing.T) {
@@ -62,12 +61,13 @@ func onEachVersion(t *testing.T, f func(t *testing.T, version string)) {
 	}
 }
 
-// startReal starts ZooKeeper, and says which release it is. Nodes are reaped so rarely that no trace sees it.
-func startReal(t *testing.T, version string, n int) (s *servers, release zktest.Version) {
+// startReal starts ZooKeeper and returns its release. It sets the interval for
+// reaping so long that no trace is affected.
+func startReal(t *testing.T, version string, n int) (s *trace.Servers, release zktest.Version) {
 	t.Helper()
 	e, err := process.Start(t.Context(), process.Options{Config: ensemble.Config{Version: version, Nodes: n, TickTime: tick, LogDir: *logs, JVMFlags: []string{
 		fmt.Sprintf("-Dzookeeper.extendedTypesEnabled=%v", ttlNodes(n)), "-Dznode.container.checkIntervalMs=1000000000",
-		"-Dzookeeper.DigestAuthenticationProvider.superDigest=" + digest("super").ID,
+		"-Dzookeeper.DigestAuthenticationProvider.superDigest=" + trace.Digest("super").ID,
 	}}})
 	if err != nil {
 		t.Fatal(err)
@@ -90,7 +90,8 @@ func startReal(t *testing.T, version string, n int) (s *servers, release zktest.
 	return from(e.Servers(), leader, e.DialContext), releaseOf(t, said)
 }
 
-// releaseOf returns the release in the words of srvr, or the newest that zktest knows.
+// releaseOf returns the release from the reply of srvr, or the newest release
+// that zktest supports.
 func releaseOf(t *testing.T, said string) zktest.Version {
 	t.Helper()
 	var minor, patch int
@@ -112,183 +113,58 @@ func rulesOf(t *testing.T, release zktest.Version) tree.Rules {
 	return rules
 }
 
-// avoiding is what no trace on n servers of these releases may have.
-func avoiding(n int, releases ...zktest.Version) (a avoid) {
+// limits returns the limits for traces on n servers of these releases.
+func limits(n int, releases ...zktest.Version) (l trace.Limits) {
 	for _, r := range releases {
-		a.modes = a.modes || r == "3.8.0" || r == "3.8.1"
-		a.cutWrites = a.cutWrites || n > 1 && !strings.HasPrefix(string(r), "3.8")
+		l.Modes = l.Modes || r == "3.8.0" || r == "3.8.1"
+		l.CutWrites = l.CutWrites || n > 1 && !strings.HasPrefix(string(r), "3.8")
 	}
-	return a
+	return l
 }
 
-// from puts the leader first.
-func from(addresses []string, leader int, dial ensemble.DialFunc) *servers {
+// from rotates the addresses so that the leader is first.
+func from(addresses []string, leader int, dial ensemble.DialFunc) *trace.Servers {
 	rotated := slices.Concat(addresses[leader:], addresses[:leader])
-	return &servers{rotated, dial}
+	return &trace.Servers{Addresses: rotated, Dial: dial}
 }
 
-// playZktest plays a trace on an ensemble of its own.
-func playZktest(ctx context.Context, opts zktest.Options, root string, steps []step, t tally) (transcript, error) {
-	e, err := zktest.New(opts)
-	if err != nil {
-		return nil, err
-	}
-	defer e.Close()
-	return play(ctx, from(e.Servers(), e.Leader(), e.DialContext), root, steps, t)
-}
-
-// A difference is a trace, shrunk, that two ensembles answer in two ways.
-type difference struct {
-	seed        uint64
-	steps       []step
-	want, got   transcript
-	err         error // in place of an answer
-	notRepeated bool
-}
-
-func (d difference) String() string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "seed %d:\n", d.seed)
-	for i, s := range d.steps {
-		fmt.Fprintf(&b, "%2d. %s\n", i, s)
-		switch {
-		case i >= len(d.want) || i >= len(d.got):
-			b.WriteString("    -\n")
-		case d.want[i] == d.got[i]:
-			b.WriteString(indent("    ", d.want[i]))
-		default:
-			b.WriteString(indent("  ZooKeeper: ", d.want[i]) + indent("  zktest:    ", d.got[i]))
+// onZktest returns a player that plays each trace on a new ensemble.
+func onZktest(opts zktest.Options) trace.Player {
+	return func(ctx context.Context, root string, steps []trace.Step, t trace.Tally) (trace.Transcript, error) {
+		e, err := zktest.New(opts)
+		if err != nil {
+			return nil, err
 		}
-	}
-	if d.err != nil {
-		fmt.Fprintf(&b, "  %v\n", d.err)
-	}
-	if d.notRepeated {
-		b.WriteString("  (the same trace gave no difference when played again)\n")
-	}
-	return b.String()
-}
-
-func indent(by, text string) string {
-	var b strings.Builder
-	for line := range strings.Lines(text) {
-		b.WriteString(by + line)
-	}
-	return b.String()
-}
-
-// A comparison plays traces on two ensembles.
-type comparison struct {
-	want, got func(ctx context.Context, root string, steps []step, t tally) (transcript, error)
-	avoid     avoid
-	roots     atomic.Int64 // each trace gets a root of its own
-}
-
-// once plays some steps of a seed's trace on both.
-func (c *comparison) once(ctx context.Context, seed uint64, part func([]step) []step, t tally) (d difference, differs bool) {
-	root := fmt.Sprintf("/trace%x-%d", seed, c.roots.Add(1))
-	d = difference{seed: seed, steps: part(generate(seed, root, c.avoid))}
-	var wantErr, gotErr error
-	d.want, wantErr = c.want(ctx, root, d.steps, nil)
-	d.got, gotErr = c.got(ctx, root, d.steps, t)
-	if wantErr != nil {
-		wantErr = fmt.Errorf("ZooKeeper: %w", wantErr)
-	}
-	if gotErr != nil {
-		gotErr = fmt.Errorf("zktest: %w", gotErr)
-	}
-	d.err = errors.Join(wantErr, gotErr)
-	return d, d.err != nil || !slices.Equal(d.want, d.got)
-}
-
-// trace compares one trace and shrinks the difference, if there is one.
-func (c *comparison) trace(ctx context.Context, seed uint64, t tally) (difference, bool) {
-	whole, differs := c.once(ctx, seed, func(all []step) []step { return all }, t)
-	if !differs {
-		return whole, false
-	}
-	least, found := whole, false
-	indices := make([]int, len(whole.steps))
-	for i := range indices {
-		indices[i] = i
-	}
-	minimize(indices, func(part []int) bool {
-		d, differs := c.once(ctx, seed, func(all []step) []step {
-			var some []step
-			for _, i := range part {
-				some = append(some, all[i])
-			}
-			return some
-		}, nil)
-		if differs {
-			least, found = d, true
-		}
-		return differs
-	})
-	least.notRepeated = !found
-	return least, true
-}
-
-// all compares traces until there are enough differences.
-func (c *comparison) all(ctx context.Context, first uint64, n, workers, most int) ([]difference, tally) {
-	var (
-		mu    sync.Mutex
-		found []difference
-		total = tally{}
-		group errgroup.Group
-	)
-	group.SetLimit(workers)
-	for seed := first; seed < first+uint64(n); seed++ {
-		group.Go(func() error {
-			mu.Lock()
-			over := len(found) >= most
-			mu.Unlock()
-			if over || ctx.Err() != nil {
-				return nil
-			}
-			t := tally{}
-			d, differs := c.trace(ctx, seed, t)
-			mu.Lock()
-			defer mu.Unlock()
-			if differs {
-				found = append(found, d)
-			}
-			total.merge(t)
-			return nil
-		})
-	}
-	group.Wait()
-	return found, total
-}
-
-func (t tally) merge(other tally) {
-	for op, outcomes := range other {
-		for outcome, n := range outcomes {
-			t.add(op, outcome)
-			t[op][outcome] += n - 1
-		}
+		defer e.Close()
+		return trace.Play(ctx, from(e.Servers(), e.Leader(), e.DialContext), root, steps, t)
 	}
 }
 
-// missing returns what a set of traces has not seen: an operation that succeeds, an event, a turn of a connection.
-func (t tally) missing(ttl bool, rules tree.Rules) []string {
+// compared returns the comparison of ZooKeeper with zktest.
+func compared(zookeeper, zktest trace.Player, limits trace.Limits) *trace.Comparison {
+	return &trace.Comparison{WantName: "ZooKeeper", Want: zookeeper, GotName: "zktest", Got: zktest, Limits: limits}
+}
+
+// missing returns the events that a set of traces has not shown: successful
+// operations, watch events, and changes of connections.
+func missing(t trace.Tally, ttl bool, rules tree.Rules) []string {
 	var none []string
 	want := func(what, outcome string) {
 		if t[what][outcome] == 0 {
 			none = append(none, what+" "+outcome)
 		}
 	}
-	ops, _ := operations()
+	ops, _ := trace.Operations()
 	for _, op := range ops {
 		switch {
-		case op == wire.OpCheck: // it may not succeed, see the package's comment
+		case op == wire.OpCheck: // it may not succeed, see the package comment
 			want("part of a multi", "check ok")
 			if !rules.CheckAlone {
 				want(op.String(), wire.Unimplemented.String())
 			}
 		case op == wire.OpReconfig:
 			want(op.String(), wire.ReconfigDisabled.String())
-		case op == wire.OpCreateTTL && !ttl, op == unknown:
+		case op == wire.OpCreateTTL && !ttl, op == trace.Unknown:
 			want(op.String(), wire.Unimplemented.String())
 		default:
 			want(op.String(), "ok")
@@ -297,34 +173,15 @@ func (t tally) missing(ttl bool, rules tree.Rules) []string {
 	for e := wire.EventCreated; e <= wire.EventChildrenChanged; e++ {
 		want("event", fmt.Sprintf("event %d", e))
 	}
-	for _, k := range []kind{resume, take, closeAfar} {
-		want(kindNames[k], "connected")
+	for _, turn := range []string{"resume", "take", "closeAfar"} {
+		want(turn, "connected")
 	}
-	want(kindNames[impostor], "refused")
-	want(kindNames[prophet], "refused")
+	want("impostor", "refused")
+	want("prophet", "refused")
 	return none
 }
 
-// String lists the outcomes of each operation, the most frequent first.
-func (t tally) String() string {
-	var b strings.Builder
-	for _, op := range slices.Sorted(maps.Keys(t)) {
-		fmt.Fprintf(&b, "%s:", op)
-		outcomes := slices.SortedFunc(maps.Keys(t[op]), func(x, y string) int {
-			if t[op][x] != t[op][y] {
-				return t[op][y] - t[op][x]
-			}
-			return strings.Compare(x, y)
-		})
-		for _, o := range outcomes {
-			fmt.Fprintf(&b, " %s %d,", o, t[op][o])
-		}
-		b.WriteByte('\n')
-	}
-	return b.String()
-}
-
-// ZooKeeper and zktest answer the same to the same random traces.
+// ZooKeeper and zktest reply in the same way to the same random traces.
 func TestZktestAnswersAsZooKeeper(t *testing.T) {
 	sizes := []int{1, 3}
 	if *nodes > 0 {
@@ -340,48 +197,35 @@ func TestZktestAnswersAsZooKeeper(t *testing.T) {
 // compareWith plays traces on n real servers of a version and on zktest.
 func compareWith(t *testing.T, version string, n int) {
 	real, release := startReal(t, version, n)
-	c := comparison{
-		avoid: avoiding(n, release),
-		want: func(ctx context.Context, root string, steps []step, t tally) (transcript, error) {
-			return play(ctx, real, root, steps, t)
-		},
-		got: func(ctx context.Context, root string, steps []step, t tally) (transcript, error) {
-			return playZktest(ctx, options(n, release), root, steps, t)
-		},
-	}
+	c := compared(trace.On(real), onZktest(options(n, release)), limits(n, release))
 	start := time.Now()
-	found, tried := c.all(t.Context(), *seed, *traces, *workers, *shrunk)
+	found, tried := c.All(t.Context(), *seed, *traces, *workers, *shrunk)
 	for _, d := range found {
 		t.Errorf("%v", d)
 	}
 	t.Logf("%d traces in %v\n%v", *traces, time.Since(start).Round(time.Second), tried)
-	if missing := tried.missing(ttlNodes(n), rulesOf(t, release)); *seed == 1 && *traces >= enough && len(found) == 0 && len(missing) > 0 {
-		t.Errorf("never once: %q", missing)
+	if missing := missing(tried, ttlNodes(n), rulesOf(t, release)); *seed == 1 && *traces >= enough && len(found) == 0 && len(missing) > 0 {
+		t.Errorf("these never occurred: %q", missing)
 	}
 }
 
-// Without this the test above could be one that never fails: two settings that answer differently are told apart, and the
-// trace is shrunk to what it takes.
+// This test shows that the test above can fail: two settings with different
+// replies are distinguished, and the trace is minimized to the necessary steps.
 func TestADifferenceIsFoundAndShrunk(t *testing.T) {
 	with, without := options(3, ""), options(3, "")
 	without.TTLNodes = false
-	on := func(opts zktest.Options) func(context.Context, string, []step, tally) (transcript, error) {
-		return func(ctx context.Context, root string, steps []step, t tally) (transcript, error) {
-			return playZktest(ctx, opts, root, steps, t)
-		}
-	}
-	same := comparison{want: on(with), got: on(with)}
-	if found, _ := same.all(t.Context(), *seed, 50, *workers, 1); len(found) > 0 {
+	same := compared(onZktest(with), onZktest(with), trace.Limits{})
+	if found, _ := same.All(t.Context(), *seed, 50, *workers, 1); len(found) > 0 {
 		t.Fatalf("zktest differs from itself: %v", found[0])
 	}
-	other := comparison{want: on(with), got: on(without)}
-	found, _ := other.all(t.Context(), *seed, 10, *workers, 10)
+	other := compared(onZktest(with), onZktest(without), trace.Limits{})
+	found, _ := other.All(t.Context(), *seed, 10, *workers, 10)
 	if len(found) < 3 {
-		t.Errorf("%d of 10 traces differ", len(found))
+		t.Errorf("%d of 10 traces differ, want at least 3", len(found))
 	}
 	for _, d := range found {
-		if len(d.steps) > 3 || d.notRepeated {
-			t.Errorf("not shrunk: %v", d)
+		if len(d.Steps) > 3 || d.NotRepeated {
+			t.Errorf("got a difference that is not minimized: %v", d)
 		}
 	}
 }

@@ -2,9 +2,7 @@ package difftest
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"net"
 	"slices"
 	"strings"
 	"testing"
@@ -15,24 +13,27 @@ import (
 	"github.com/zkcoord/zkcoord/harness/ensemble/embedded"
 	"github.com/zkcoord/zkcoord/harness/ensemble/process"
 	trap "github.com/zkcoord/zkcoord/harness/netfault"
+	"github.com/zkcoord/zkcoord/internal/trace"
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// What clients see of a fault, on zktest and on ZooKeeper: the same account, word for word.
+// The scenes below compare how clients see a fault on zktest and on ZooKeeper.
+// Both accounts must be equal.
 
-// A breakable is an ensemble that can be hurt as the scenes need it.
+// A breakable is an ensemble that supports the faults of the scenes.
 type breakable interface {
 	ensemble.Ensemble
 	ensemble.Killer
 	ensemble.Partitioner
 }
 
-// Servers give each other up after twenty seconds: a scene is over by then, also on a machine that has other work.
+// Servers give each other up after twenty seconds. A scene ends before that,
+// even on a busy machine.
 var sceneConfig = ensemble.Config{TickTime: 500 * time.Millisecond, SyncLimit: 40}
 
 const sceneTimeout = 2 * time.Second // of sessions
 
-// A scene is one fault and what clients tell of it.
+// A scene is one fault with the account that clients give of it.
 type scene struct {
 	name string
 	play func(s *stage)
@@ -67,7 +68,7 @@ a: ping: ok
 a: exists /e: ok
 b: create /e: ok
 a: exists /e: ok
-a: is hung up on`,
+a: is disconnected`,
 }, {
 	name: "lagging follower",
 	play: func(s *stage) {
@@ -84,7 +85,7 @@ a: is hung up on`,
 	want: `
 b: create /x: ok
 a: exists /x: no node
-a: sync /x: no answer
+a: sync /x: no reply
 a: sync /x: ok
 a: exists /x: ok`,
 }, {
@@ -103,15 +104,15 @@ a: exists /x: ok`,
 			b.exists(path)
 			a.create(path, wire.ModeEphemeral)
 		}
-		slices.Sort(s.account) // the two in any order
+		slices.Sort(s.account) // the two accounts may have any order
 	},
 	want: `
 a: create /done: node exists
 a: create /undone: ok
-a: goes on
-a: goes on
-a: is hung up on
-a: is hung up on
+a: is disconnected
+a: is disconnected
+a: resumes
+a: resumes
 b: exists /done: ok
 b: exists /undone: no node`,
 }, {
@@ -142,8 +143,8 @@ b: create /new: ok
 a: sync: ok
 a: exists /old: ok
 a: exists /new: no node
-a: create /late: no answer
-a: is hung up on
+a: create /late: no reply
+a: is disconnected
 b: exists /late: no node`,
 }}
 
@@ -188,15 +189,15 @@ func perform(t *testing.T, sc scene, e breakable) {
 	began := time.Now()
 	sc.play(s)
 	for _, a := range s.actors {
-		a.link.close()
+		a.link.Close()
 	}
 	if got := strings.Join(s.account, "\n"); got != strings.TrimSpace(sc.want) {
-		t.Errorf("%s tells:\n%s\nwant:%s", e.Kind(), got, sc.want)
+		t.Errorf("%s: got the account:\n%s\nwant:%s", e.Kind(), got, sc.want)
 	}
 	t.Logf("%s: %v", e.Kind(), time.Since(began).Round(time.Millisecond))
 }
 
-// A stage is an ensemble, the parts of its servers, and the account so far.
+// A stage is an ensemble, the roles of its servers, and the account so far.
 type stage struct {
 	*testing.T
 	ctx                     context.Context
@@ -223,7 +224,7 @@ func (s *stage) pause() { <-time.After(50 * time.Millisecond) }
 func (s *stage) cut(links ...ensemble.Edge) { s.must(s.e.Cut(s.ctx, links...)) }
 func (s *stage) mend()                      { s.must(s.e.Mend(s.ctx)) }
 
-// around are the links of a node, in both directions.
+// around returns the links of a node, in both directions.
 func (s *stage) around(node int) (links []ensemble.Edge) {
 	for other := range s.e.Servers() {
 		if other != node {
@@ -233,15 +234,15 @@ func (s *stage) around(node int) (links []ensemble.Edge) {
 	return links
 }
 
-// electedBut waits for another leader than the old one, and calls meanwhile all the time.
+// electedBut waits for a leader other than old. It calls meanwhile repeatedly.
 func (s *stage) electedBut(old int, meanwhile func()) int {
-	for end := time.Now().Add(patience); time.Now().Before(end); s.pause() {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); s.pause() {
 		meanwhile()
 		if now, err := s.e.Leader(s.ctx); err == nil && now != old {
 			return now
 		}
 	}
-	s.Fatal("no other leader")
+	s.Fatal("no other leader was elected")
 	return 0
 }
 
@@ -249,12 +250,12 @@ func (s *stage) electedBut(old int, meanwhile func()) int {
 type actor struct {
 	s    *stage
 	name string
-	link *link
+	link *trace.Link
 	dial ensemble.DialFunc
 	id   wire.ConnectResponse
 }
 
-var everybody = []wire.ACL{{Perms: wire.PermAll, ID: world}}
+var everybody = []wire.ACL{{Perms: wire.PermAll, ID: wire.ID{Scheme: "world", ID: "anyone"}}}
 
 func (s *stage) client(name string, node int) *actor { return s.through(s.e.DialContext, name, node) }
 
@@ -268,45 +269,45 @@ func (s *stage) through(way ensemble.DialFunc, name string, node int) *actor {
 func (a *actor) connect(node int) {
 	a.s.Helper()
 	var err error
-	a.link, err = dial(a.s.ctx, &servers{a.s.e.Servers(), a.dial}, node)
+	a.link, err = trace.Dial(a.s.ctx, &trace.Servers{Addresses: a.s.e.Servers(), Dial: a.dial}, node)
 	a.s.must(err)
-	rsp, err := a.link.handshake(wire.ConnectRequest{
+	rsp, err := a.link.Handshake(wire.ConnectRequest{
 		Timeout: int32(sceneTimeout.Milliseconds()), SessionID: a.id.SessionID, Password: a.id.Password,
 	})
 	a.s.must(err)
 	if rsp == nil || rsp.SessionID == 0 {
-		a.s.Fatalf("%s has no session at node %d: %+v", a.name, node, rsp)
+		a.s.Fatalf("%s got no session at node %d: %+v", a.name, node, rsp)
 	}
 	a.id = *rsp
 }
 
-// resume goes on at another node.
+// resume continues the session at another node.
 func (a *actor) resume(node int) {
 	old := a.id.SessionID
-	a.link.close()
+	a.link.Close()
 	a.connect(node)
 	if a.id.SessionID == old {
-		a.s.tell("%s: goes on", a.name)
+		a.s.tell("%s: resumes", a.name)
 	}
 }
 
 func (a *actor) send(op wire.Op, record wire.Record) {
 	a.s.Helper()
-	a.link.xid++
-	xid, body := a.link.xid, []byte(nil)
+	xid, body := a.link.NextXid(), []byte(nil)
 	if op == wire.OpPing {
 		xid = wire.XidPing
 	}
 	if record != nil {
 		body = wire.Append(nil, record)
 	}
-	a.s.must(a.link.write(&wire.RequestHeader{Xid: xid, Op: op}, body))
+	a.s.must(a.link.Write(&wire.RequestHeader{Xid: xid, Op: op}, body))
 }
 
-// receive returns the code of the next answer, ConnectionLoss if there will be none.
+// receive returns the code of the next reply, or ConnectionLoss if the
+// connection ends.
 func (a *actor) receive() wire.Code {
 	a.s.Helper()
-	frame, err := a.link.read()
+	frame, err := a.link.Read()
 	a.s.must(err)
 	if frame == nil {
 		return wire.ConnectionLoss
@@ -344,7 +345,7 @@ func (a *actor) exists(path string) {
 	a.ask("exists "+path, wire.OpExists, &wire.PathWatch{Path: path})
 }
 
-// catchUp is a sync that nobody needs to hear of.
+// catchUp is a sync that the account does not mention.
 func (a *actor) catchUp() {
 	a.s.Helper()
 	if code := a.code(wire.OpSync, &wire.Path{Path: "/"}); code != wire.OK {
@@ -352,26 +353,25 @@ func (a *actor) catchUp() {
 	}
 }
 
-// silent waits for half a second, in which no answer may come.
+// silent waits for half a second, during which no reply may arrive.
 func (a *actor) silent(what string) {
 	a.s.Helper()
-	a.link.conn.SetReadDeadline(time.Now().Add(500 * time.Millisecond))
-	_, err := a.link.r.Peek(1)
-	var late net.Error
-	if errors.As(err, &late) && late.Timeout() {
-		a.s.tell("%s: %s: no answer", a.name, what)
+	silent, err := a.link.Silent(500 * time.Millisecond)
+	a.s.must(err)
+	if silent {
+		a.s.tell("%s: %s: no reply", a.name, what)
 	} else {
-		a.s.tell("%s: %s: an answer, or the end: %v", a.name, what, err)
+		a.s.tell("%s: %s: a reply, or the end", a.name, what)
 	}
-	a.link.conn.SetReadDeadline(time.Now().Add(patience))
 }
 
-// hangsUp waits for the end of the connection. What was asked before is not answered.
+// hangsUp waits for the end of the connection. Earlier requests must not be
+// answered.
 func (a *actor) hangsUp() {
 	a.s.Helper()
 	if code := a.receive(); code != wire.ConnectionLoss {
-		a.s.tell("%s: is answered %v", a.name, code)
+		a.s.tell("%s: receives %v", a.name, code)
 		return
 	}
-	a.s.tell("%s: is hung up on", a.name)
+	a.s.tell("%s: is disconnected", a.name)
 }

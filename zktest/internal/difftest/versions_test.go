@@ -1,19 +1,21 @@
 package difftest
 
 import (
-	"context"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/zkcoord/zkcoord/internal/trace"
 	"github.com/zkcoord/zkcoord/zktest"
 	"github.com/zkcoord/zkcoord/zktest/internal/tree"
 )
 
-// untraced are the changes between releases that no trace shows, see the package's comment.
+// untraced are the changes between releases that no trace shows: see the
+// package comment.
 var untraced = []string{"clients-delete"}
 
-// but returns a release with the rules of these changes the other way round, except one.
+// but returns a release in which the rules of all changes except one are
+// inverted.
 func but(release zktest.Version, changes []tree.Change, except string) zktest.Version {
 	names := []string{string(release)}
 	for _, c := range changes {
@@ -24,26 +26,23 @@ func but(release zktest.Version, changes []tree.Change, except string) zktest.Ve
 	return zktest.Version(strings.Join(names, "~"))
 }
 
-// likeZktest plays traces on one server of zktest.
-func likeZktest(v zktest.Version) func(context.Context, string, []step, tally) (transcript, error) {
-	return func(ctx context.Context, root string, steps []step, t tally) (transcript, error) {
-		return playZktest(ctx, options(1, v), root, steps, t)
-	}
-}
+// like returns a player that plays traces on one server of zktest.
+func like(v zktest.Version) trace.Player { return onZktest(options(1, v)) }
 
-// mostTraces is a number in which each change between releases shows itself.
+// mostTraces is a number of traces that is enough to show each change between
+// releases.
 const mostTraces = 1000
 
-// Each change in the table of rules is one that traces find, and the only one that they find.
+// Traces find each change in the table of rules.
 func TestTracesShowEachChangeOfReleases(t *testing.T) {
 	newest := zktest.Version(tree.Newest["3.9"])
 	for _, change := range tree.Changes {
 		t.Run(change.Name, func(t *testing.T) {
 			older := newest + zktest.Version("~"+change.Name)
-			c := comparison{want: likeZktest(newest), got: likeZktest(older), avoid: avoiding(1, newest, older)}
-			found, _ := c.all(t.Context(), *seed, mostTraces, *workers, 1)
+			c := compared(like(newest), like(older), limits(1, newest, older))
+			found, _ := c.All(t.Context(), *seed, mostTraces, *workers, 1)
 			if want := !slices.Contains(untraced, change.Name); len(found) > 0 != want {
-				t.Fatalf("a difference was found: %v, want %v", !want, want)
+				t.Fatalf("found a difference: %v, want %v", !want, want)
 			}
 			for _, d := range found {
 				t.Log(d)
@@ -52,8 +51,8 @@ func TestTracesShowEachChangeOfReleases(t *testing.T) {
 	}
 }
 
-// Real servers of one line differ from zktest as the other line in what the table of rules lists between the two, in each of
-// the changes, and in nothing else.
+// Real servers of one line differ from zktest of the other line in each change
+// that the table of rules lists between the two, and in nothing else.
 func TestTheOtherLineDiffersAsListed(t *testing.T) {
 	onEachVersion(t, func(t *testing.T, version string) {
 		real, release := startReal(t, version, 1)
@@ -62,19 +61,12 @@ func TestTheOtherLineDiffersAsListed(t *testing.T) {
 			other = zktest.Version(tree.Newest["3.8"])
 		}
 		changes := tree.Between(rulesOf(t, release), rulesOf(t, other))
-		c := comparison{
-			avoid: avoiding(1, release, other),
-			want: func(ctx context.Context, root string, steps []step, t tally) (transcript, error) {
-				return play(ctx, real, root, steps, t)
-			},
-		}
-		compare := func(as zktest.Version, traces int) []difference {
-			c.got = likeZktest(as)
-			found, _ := c.all(t.Context(), *seed, traces, *workers, 1)
+		compare := func(as zktest.Version, traces int) []trace.Difference {
+			found, _ := compared(trace.On(real), like(as), limits(1, release, other)).All(t.Context(), *seed, traces, *workers, 1)
 			return found
 		}
 		if found := compare(but(other, changes, ""), *traces); len(found) > 0 {
-			t.Errorf("%s as %s, not in the table: %v", release, other, found[0])
+			t.Errorf("%s as %s: found a difference that is not in the table: %v", release, other, found[0])
 		}
 		for _, change := range changes {
 			if slices.Contains(untraced, change.Name) {
@@ -82,7 +74,7 @@ func TestTheOtherLineDiffersAsListed(t *testing.T) {
 			}
 			found := compare(but(other, changes, change.Name), mostTraces)
 			if len(found) == 0 {
-				t.Errorf("%s as %s: %d traces do not show that %s", release, other, mostTraces, change.What)
+				t.Errorf("%s as %s: %d traces do not show the difference %q", release, other, mostTraces, change.What)
 				continue
 			}
 			t.Logf("%s: %v", change.What, found[0])

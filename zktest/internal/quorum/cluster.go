@@ -10,48 +10,51 @@ import (
 	"github.com/zkcoord/zkcoord/zktest/internal/tree"
 )
 
-// Config is what an ensemble is made of. All fields must be set, except where
-// they say otherwise.
+// Config describes an ensemble. All fields must be set, unless their comment
+// allows the zero value.
 type Config struct {
 	Servers      int
 	Tick         time.Duration
 	SyncLimit    int // ticks
 	MinSession   time.Duration
 	MaxSession   time.Duration
-	MaxConns     int           // connections of one client address to one server; 0 is no limit
+	MaxConns     int           // of one client address to one server; 0 is no limit
 	ElectionTime time.Duration // from the loss of a leader to the next one
-	Retransmit   time.Duration // first interval of TCP's retransmissions, which then doubles; 0 is none
-	Pace         time.Duration // of each leader, see [Cluster.Pace]
-	TTL          bool          // whether nodes may have a time to live
-	NoResume     bool          // each connection gets a new session, which has no password
-	Release      string        // of ZooKeeper, for the four-letter words
-	Rules        tree.Rules    // of that release
-	Super        string        // digest of the superuser; "" is none
-	Start        time.Time     // wall clock at time zero
-	Addrs        []string      // client address of each server, for /zookeeper/config
-	Rand         *rand.Rand
-	Manual       bool                 // messages between servers wait for [Cluster.Deliver]
-	Trace        func(string, ...any) // told of what happens; nil for nobody
+	// First retransmission interval of TCP; the interval doubles each time; 0
+	// is none.
+	Retransmit time.Duration
+	Pace       time.Duration // of each leader, see [Cluster.Pace]
+	KeepLog    bool          // servers keep their whole logs
+	TTL        bool          // nodes may have a time to live
+	NoResume   bool          // each connection gets a new session, without a password
+	Release    string        // ZooKeeper's release, for the four-letter words
+	Rules      tree.Rules    // the rules of that release
+	Super      string        // digest of the superuser; "" is none
+	Start      time.Time     // wall clock at time zero
+	Addrs      []string      // client address of each server, for /zookeeper/config
+	Rand       *rand.Rand
+	Manual     bool                 // messages between servers wait for [Cluster.Deliver]
+	Trace      func(string, ...any) // receives each event; nil for none
 }
 
-// A Cluster is an ensemble. Its time is what the last call of Advance said.
+// A Cluster is an ensemble. Its time is that of the last call of Advance.
 type Cluster struct {
 	cfg     Config
-	config  string // what a new server has in /zookeeper/config
+	config  string // initial content of /zookeeper/config
 	now     time.Duration
 	servers []*server
 	links   [][]*link // [from][to]
 	ready   []*Conn   // connections with frames that may be processed
 	rules   []*Rule
-	prefer  int // who should win the next election; -1 is nobody
+	prefer  int // preferred winner of the next election; -1 is none
 	running bool
-	conns   int   // ids given out
-	issued  int64 // sessions, with Config.NoResume
+	conns   int   // number of connections opened so far
+	issued  int64 // number of sessions opened so far, if Config.NoResume is set
 
-	heldBack int // packets that had to wait for a cut
+	heldBack int // number of packets that have waited for a cut link
 }
 
-// ErrNoLeader says that a fault needs a leader and that there is none.
+// ErrNoLeader means that a fault needs a leader and there is none.
 var ErrNoLeader = errors.New("zktest: no server leads a quorum")
 
 // New returns an ensemble that has elected its first leader.
@@ -66,7 +69,7 @@ func New(cfg Config) *Cluster {
 	}
 	config.WriteString("version=0")
 	if cfg.Servers == 1 {
-		config.Reset() // a server that stands alone keeps none
+		config.Reset() // a standalone server has no configuration
 	}
 	c.config = config.String()
 	for i := range cfg.Servers {
@@ -80,18 +83,19 @@ func New(cfg Config) *Cluster {
 	return c
 }
 
-// Now is the time that the cluster was last told, since its start.
+// Now returns the cluster's time since its start.
 func (c *Cluster) Now() time.Duration { return c.now }
 
-// wall is the wall clock of the servers in milliseconds since 1970.
+// wall returns the wall clock of the servers in milliseconds since 1970.
 func (c *Cluster) wall() int64 { return c.cfg.Start.Add(c.now).UnixMilli() }
 
 func (c *Cluster) majority() int { return c.cfg.Servers/2 + 1 }
 
-// Run does all that can be done at this time without another input.
+// Run does everything that can be done at the current time without further
+// input.
 func (c *Cluster) Run() {
 	if c.running {
-		return // a caller further up goes on
+		return // a caller on the stack continues
 	}
 	c.running = true
 	defer func() { c.running = false }()
@@ -108,8 +112,8 @@ func (c *Cluster) Run() {
 	}
 }
 
-// deliverAll delivers the messages that are under way between servers, and
-// reports whether there were any.
+// deliverAll delivers the messages in transit between servers, and reports
+// whether there were any.
 func (c *Cluster) deliverAll() bool {
 	any := false
 	for from := range c.links {
@@ -122,8 +126,8 @@ func (c *Cluster) deliverAll() bool {
 	return any
 }
 
-// Advance tells the cluster that it is now, and fires the timers that are due
-// in the order of their times.
+// Advance sets the time, and fires the timers that are due in the order of
+// their times.
 func (c *Cluster) Advance(now time.Duration) {
 	for {
 		at, s, fire := c.next()
@@ -137,17 +141,17 @@ func (c *Cluster) Advance(now time.Duration) {
 	c.now = max(c.now, now)
 }
 
-// Next returns when the next timer is due; ok is false where there is none.
+// Next returns the time of the next timer. If there is none, ok is false.
 func (c *Cluster) Next() (at time.Duration, ok bool) {
 	at, _, fire := c.next()
 	return at, fire != nil
 }
 
-// A timer is what a server does when it is due. It holds nothing of its own:
-// the earliest is looked for at each request.
+// A timer is the action of a server at a given time. Timers are not stored:
+// next computes the earliest each time.
 type timer func(*server)
 
-// next returns the earliest timer, and whose it is.
+// next returns the earliest timer and its server.
 func (c *Cluster) next() (at time.Duration, whose *server, fire timer) {
 	at = 1<<63 - 1
 	for _, s := range c.servers {

@@ -9,11 +9,11 @@ import (
 	"github.com/zkcoord/zkcoord/zktest/internal/tree"
 )
 
-// A Sink is where the bytes for a client go. It must not block, nor call the
-// cluster, nor keep the slice.
+// A Sink receives the bytes for a client. Its methods must not block, must not
+// call the cluster, and must not keep the slice.
 type Sink interface {
 	Send(frame []byte)
-	Close() // after the frames sent before it
+	Close() // called after the last Send
 }
 
 // A Conn is a client's connection to one server.
@@ -26,26 +26,27 @@ type Conn struct {
 
 	in     [][]byte // frames that are not processed yet
 	state  connState
-	queued bool // whether it is among the cluster's ready ones
+	queued bool // the connection is in the cluster's ready list
 
-	word     string // the four-letter word that the connection is for; "" is none
+	word     string // the four-letter word of the connection; "" is none
 	session  int64
-	timeout  int32 // milliseconds, as negotiated
-	old      bool  // the client sends no read-only flag, and gets none
+	timeout  int32 // as negotiated, in milliseconds
+	old      bool  // the client's handshake has no read-only flag, nor has the reply
 	auth     []wire.ID
 	lastRead time.Duration
 	buf      []byte
 
 	inHold time.Duration // frames are not processed before this time
-	out    []held        // what is sent later, in order
+	out    []held        // frames that are sent later, in order
 
 	received, sent int64
-	since          int64  // when it was opened, in milliseconds since 1970
+	since          int64  // time of opening, in milliseconds since 1970
 	lastOp         string // of the last reply
 	lastXid        int32
 }
 
-// held is a frame and the time before which it is not sent; nil is the end.
+// A held is a frame that is not sent before the given time. A nil frame closes
+// the connection.
 type held struct {
 	at    time.Duration
 	frame []byte
@@ -55,19 +56,19 @@ type connState int
 
 const (
 	fresh       connState = iota // no ConnectRequest yet
-	handshaking                  // its answer is under way; nothing is read
+	handshaking                  // the reply is not sent yet; no frames are processed
 	open
-	ending // what is held is sent; nothing is read, nothing more is answered
+	ending // held frames are still sent; no frames are processed or answered
 	closed
 )
 
 const (
-	idleEvery   = 10 * time.Second // how often idle connections are looked for
-	sessionless = 10 * time.Second // how long a connection may be without a session
+	idleEvery   = 10 * time.Second // interval of the check for idle connections
+	sessionless = 10 * time.Second // time that a connection may have no session
 )
 
-// Connect opens a connection from a client at an address, host:port, to a
-// server. It returns nil where the server is down or has too many from there.
+// Connect opens a connection from a client at addr (host:port) to a server. It
+// returns nil if the server is down or has too many connections from that host.
 func (c *Cluster) Connect(server int, addr string, sink Sink) *Conn {
 	s := c.servers[server]
 	ip, _, _ := net.SplitHostPort(addr)
@@ -93,10 +94,12 @@ func (s *server) countIP(ip string) int {
 	return n
 }
 
-// ID numbers the connections in the order in which they were opened.
+// ID returns the number of the connection. Connections are numbered in the
+// order of opening.
 func (c *Conn) ID() int { return c.id }
 
-// Receive takes a frame of the client, without its length, and keeps it.
+// Receive takes a frame from the client, without its length, and keeps the
+// slice.
 func (c *Conn) Receive(frame []byte) {
 	if c.state >= ending {
 		return
@@ -105,21 +108,22 @@ func (c *Conn) Receive(frame []byte) {
 	c.wake()
 }
 
-// ReceiveWord takes a four-letter word, which comes in place of all frames.
+// ReceiveWord takes a four-letter word. It replaces all frames of the
+// connection.
 func (c *Conn) ReceiveWord(word string) {
 	c.word = word
 	c.Receive(nil)
 }
 
-// Hangup says that the client has closed the connection.
+// Hangup records that the client has closed the connection.
 func (c *Conn) Hangup() {
 	if c.state != closed {
 		c.drop()
 	}
 }
 
-// wake sends what was held long enough, and lets the frames that wait be
-// processed by the next Run.
+// wake sends the frames whose time has come, and schedules received frames for
+// the next Run.
 func (c *Conn) wake() {
 	for len(c.out) > 0 && c.out[0].at <= c.s.now() && !c.s.paused {
 		frame := c.out[0].frame
@@ -136,7 +140,8 @@ func (c *Conn) wake() {
 	}
 }
 
-// release returns the first time that frames are held for, if any are.
+// release returns the first time at which a held frame may proceed, if there is
+// one.
 func (c *Conn) release() (at time.Duration, ok bool) {
 	if len(c.in) > 0 && c.inHold > 0 {
 		at, ok = c.inHold, true
@@ -166,7 +171,7 @@ func (c *Conn) process() {
 	}
 }
 
-// handle takes one frame.
+// handle handles one frame.
 func (c *Conn) handle(frame []byte, rule *Rule) {
 	c.lastRead = c.s.now()
 	c.received++
@@ -178,7 +183,7 @@ func (c *Conn) handle(frame []byte, rule *Rule) {
 		return
 	}
 	if !c.s.serving() {
-		c.shut() // as a server does that has no quorum
+		c.shut() // like a server without a quorum
 		return
 	}
 	if c.state == fresh {
@@ -200,7 +205,9 @@ func (c *Conn) handle(frame []byte, rule *Rule) {
 		}
 	}
 	switch h.Op {
-	case wire.OpDeleteContainer: // the leader's own, which clients could send once
+	// An internal operation of the leader, which clients could send in older
+	// releases.
+	case wire.OpDeleteContainer:
 		if !c.s.c.cfg.Rules.ClientsDelete {
 			c.end()
 			return
@@ -208,7 +215,7 @@ func (c *Conn) handle(frame []byte, rule *Rule) {
 	case wire.OpAuth:
 		c.authenticate(h, body)
 		return
-	case wire.OpSASL: // no mechanism is configured: ZooKeeper answers with no token
+	case wire.OpSASL: // no mechanism is configured, so ZooKeeper answers with an empty token
 		if _, err := wire.Decode(body, &wire.AuthToken{}); err != nil {
 			c.shut()
 			return
@@ -252,7 +259,7 @@ func (c *Conn) Event(e tree.Event) {
 // Auth implements tree.Watcher.
 func (c *Conn) Auth() []wire.ID { return c.auth }
 
-// reply answers a request, unless its rule says otherwise.
+// reply answers a request, unless its rule prevents the reply.
 func (c *Conn) reply(r *request, h *wire.ReplyHeader, body wire.Record) {
 	at := c.s.now()
 	c.lastOp, c.lastXid = r.op.String(), r.cxid
@@ -271,10 +278,10 @@ func (c *Conn) reply(r *request, h *wire.ReplyHeader, body wire.Record) {
 	c.transmitAt(at, c.buf)
 }
 
-// transmit sends a frame behind those that are held.
+// transmit sends a frame after the held frames.
 func (c *Conn) transmit(frame []byte) { c.transmitAt(c.s.now(), frame) }
 
-// transmitAt is transmit at a time or later.
+// transmitAt sends a frame no earlier than at, and after the held frames.
 func (c *Conn) transmitAt(at time.Duration, frame []byte) {
 	switch {
 	case c.state >= ending:
@@ -299,8 +306,8 @@ func (c *Conn) deliver(frame []byte) {
 	c.sink.Send(frame)
 }
 
-// end closes the connection from the server's side, behind the frames that are
-// held.
+// end closes the connection from the server's side after the held frames are
+// sent.
 func (c *Conn) end() {
 	switch {
 	case c.state >= ending:
@@ -321,7 +328,7 @@ func (c *Conn) shut() {
 	c.sink.Close()
 }
 
-// drop forgets the connection. Its session lives on.
+// drop removes the connection. Its session continues.
 func (c *Conn) drop() {
 	c.state = closed
 	c.in, c.out = nil, nil
@@ -336,8 +343,8 @@ func (c *Conn) drop() {
 	s.tree.Watches.RemoveAll(c)
 }
 
-// closeIdle closes the connections on which nothing came for longer than the
-// timeout of their session, rounded up.
+// closeIdle closes the connections that have received nothing for longer than
+// the timeout of their session, rounded up.
 func (s *server) closeIdle() {
 	s.nextIdle = s.now() + idleEvery
 	for _, conn := range s.ordered() {

@@ -12,7 +12,7 @@ import (
 const ms = time.Millisecond
 
 // meet returns a cluster whose messages need no steps, and a client of its
-// leader that has a session.
+// leader with a session.
 func meet(t *testing.T) (*Cluster, *client) {
 	t.Helper()
 	c := newCluster(1, nil)
@@ -20,13 +20,14 @@ func meet(t *testing.T) (*Cluster, *client) {
 	cl := dial(c, c.Leader(), 0)
 	c.Run()
 	if !cl.open {
-		t.Fatal("no session")
+		t.Fatal("the session was not established")
 	}
 	return c, cl
 }
 
-// pass lets time pass in steps of one millisecond, and returns when, from now
-// on, the client got a reply and when its connection was closed.
+// pass advances time by d in steps of one millisecond. It returns the times,
+// counted from now, at which the client received a reply and at which its
+// connection was closed.
 func pass(c *Cluster, cl *client, d time.Duration) (replies []time.Duration, closed time.Duration) {
 	start, n := c.now, len(cl.replies)
 	for c.Run(); ; c.Run() {
@@ -46,7 +47,7 @@ func pass(c *Cluster, cl *client, d time.Duration) (replies []time.Duration, clo
 
 var root = &wire.PathWatch{Path: "/"}
 
-// Each reply was held back until no other one was.
+// Regression: each reply was delayed until no other reply was delayed.
 func TestDelayedRepliesDoNotHoldBackEarlierOnes(t *testing.T) {
 	c, cl := meet(t)
 	c.AddRule(&Rule{Op: wire.OpGetData, Server: -1, Fate: DelayReply, Delay: 100 * ms})
@@ -59,12 +60,12 @@ func TestDelayedRepliesDoNotHoldBackEarlierOnes(t *testing.T) {
 		}
 	}
 	if want := []time.Duration{100 * ms, 150 * ms, 200 * ms}; !slices.Equal(got, want) {
-		t.Errorf("replies at %v, want %v", got, want)
+		t.Errorf("got replies at %v, want %v", got, want)
 	}
 }
 
-// What is sent behind a reply that is held back was lost, and the reply too,
-// where the server hangs up behind it.
+// Regression: if the server closed the connection after a delayed reply, the
+// reply and everything after it were lost.
 func TestServerHangsUpBehindDelayedReplies(t *testing.T) {
 	for name, ask := range map[string]func(cl *client){
 		"close session":   func(cl *client) { cl.send(wire.OpCloseSession, "", nil) },
@@ -77,16 +78,16 @@ func TestServerHangsUpBehindDelayedReplies(t *testing.T) {
 		c, cl := meet(t)
 		c.AddRule(&Rule{Any: true, Server: -1, Fate: DelayReply, Delay: 100 * ms})
 		ask(cl)
-		cl.request(wire.OpGetData, "", root) // not read any more
+		cl.request(wire.OpGetData, "", root) // no longer read
 		want := int(cl.xid) - 1
 		replies, closed := pass(c, cl, 200*ms)
 		if len(replies) != want || replies[0] != 100*ms || closed != 100*ms {
-			t.Errorf("%s: replies after %v, want %d, and closed after %v", name, replies, want, closed)
+			t.Errorf("%s: got replies after %v, want %d; connection closed after %v, want 100ms", name, replies, want, closed)
 		}
 	}
 }
 
-// A kill does not wait for what is held back.
+// A kill does not wait for delayed replies.
 func TestKillEndsAConnectionThatIsEnding(t *testing.T) {
 	c, cl := meet(t)
 	c.AddRule(&Rule{Any: true, Server: -1, Fate: DelayReply, Delay: 100 * ms})
@@ -94,11 +95,12 @@ func TestKillEndsAConnectionThatIsEnding(t *testing.T) {
 	pass(c, cl, 50*ms)
 	c.Kill(c.Leader())
 	if len(cl.replies) > 0 || !cl.closed {
-		t.Errorf("%d replies, closed %v", len(cl.replies), cl.closed)
+		t.Errorf("got %d replies, closed: %v; want 0, true", len(cl.replies), cl.closed)
 	}
 }
 
-// The end of a request's delay made the server forget that of a reply.
+// Regression: when the delay of a request ended, the server forgot the delay of
+// a reply.
 func TestDelayedReplyBehindADelayedRequest(t *testing.T) {
 	c, cl := meet(t)
 	c.AddRule(&Rule{Op: wire.OpGetData, Server: -1, Fate: DelayReply, Delay: 50 * ms})
@@ -108,12 +110,12 @@ func TestDelayedReplyBehindADelayedRequest(t *testing.T) {
 	cl.request(wire.OpCreate, "", &wire.CreateRequest{Path: "/late", ACL: world})
 	replies, _ := pass(c, cl, 2*time.Second)
 	if want := []time.Duration{50 * ms, 1030 * ms}; !slices.Equal(replies, want) {
-		t.Errorf("replies after %v, want %v", replies, want)
+		t.Errorf("got replies after %v, want %v", replies, want)
 	}
 }
 
-// The words came in the order of a map, so that a run with two watches did not
-// give the same bytes again.
+// Regression: four-letter words listed watches in the order of a map, so a run
+// with two watches did not give the same bytes again.
 func TestWordsListWatchesInOneOrder(t *testing.T) {
 	c, a := meet(t)
 	b := dial(c, c.Leader(), 0)
@@ -128,7 +130,7 @@ func TestWordsListWatchesInOneOrder(t *testing.T) {
 		"wchc": one[1:] + "\t/a\n\t/b\n\t/c\n\t/d\n" + two[1:] + "\t/b\n\n",
 	} {
 		if got, _ := c.Word(c.Leader(), word); got != want {
-			t.Errorf("%s: %q, want %q", word, got, want)
+			t.Errorf("%s: got %q, want %q", word, got, want)
 		}
 	}
 }
@@ -143,15 +145,15 @@ func TestPausedServerSendsNoDelayedReply(t *testing.T) {
 	c.Advance(c.now + 60*ms)
 	cl.send(wire.OpPing, "", nil)
 	if c.Run(); len(cl.replies) > 0 {
-		t.Error("a paused server has sent a reply")
+		t.Error("the paused server has sent a reply")
 	}
 	if c.Resume(leader); len(cl.replies) != 2 {
-		t.Errorf("%d replies after it was resumed", len(cl.replies))
+		t.Errorf("got %d replies after Resume, want 2", len(cl.replies))
 	}
 }
 
-// The request behind one that was held by a rule that is gone meanwhile passed
-// all rules.
+// Regression: a rule delayed a request and was then removed. The next request
+// was not subject to any rule.
 func TestDelayOfARemovedRuleIsForgotten(t *testing.T) {
 	c, cl := meet(t)
 	rule := &Rule{Any: true, Server: -1, Fate: DelayRequest, Delay: 50 * ms}
@@ -160,11 +162,11 @@ func TestDelayOfARemovedRuleIsForgotten(t *testing.T) {
 	c.Run()
 	c.RemoveRule(rule)
 	if replies, _ := pass(c, cl, 60*ms); !slices.Equal(replies, []time.Duration{50 * ms}) {
-		t.Errorf("replies after %v", replies)
+		t.Errorf("got replies after %v, want [50ms]", replies)
 	}
 	c.AddRule(&Rule{Any: true, Server: -1, Fate: CloseBeforeRequest})
 	cl.request(wire.OpGetData, "", root)
 	if pass(c, cl, 0); !cl.closed {
-		t.Error("the next rule did not pick the next request")
+		t.Error("the next rule did not select the next request")
 	}
 }

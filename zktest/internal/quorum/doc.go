@@ -1,19 +1,20 @@
-// Package quorum is a model of a ZooKeeper ensemble: servers that elect a
-// leader, the leader's log and sessions, followers that forward writes and
-// answer reads, and the clients' connections. It does what the processors,
-// the session tracker, the leader and the learner handlers of ZooKeeper 3.8
-// do, message by message, between the servers of one process.
+// Package quorum is a model of a ZooKeeper ensemble. It has servers that elect
+// a leader, the leader's log and sessions, followers that forward writes and
+// answer reads, and the clients' connections. It does the same as the
+// processors, the session tracker, the leader and the learner handlers of
+// ZooKeeper 3.8, message by message, between the servers of one process.
 //
-// It is a pure state machine. Nothing in it reads a clock, starts a goroutine,
-// blocks, or draws a random number but from the seed: a [Cluster] moves when it
-// is told of a frame, of a closed connection, of a fault, or of the time.
+// The model is a pure state machine. It reads no clock, starts no goroutine,
+// never blocks, and draws all random numbers from the seed. A [Cluster] changes
+// only when it receives a frame, the end of a connection, a fault, or the time.
 // It is not safe for concurrent use.
 //
-// # What is simplified
+// # Simplifications
 //
-// An election, and the bringing up to date of a follower, happen in one
-// instant, at which the servers that take part must reach each other, one round
-// trip after they have met. Which server wins, which logs are cut and what is committed follow the rules of
-// ZAB. There is no disk that loses or delays anything: what a server has
-// acknowledged it has after a restart.
+// An election, and the synchronization of a follower, happen at one instant. At
+// that instant the servers that take part must reach each other, and one round
+// trip must have passed since they met. The rules of ZAB decide which server
+// wins, which logs are truncated and which transactions are committed. There is
+// no disk that loses or delays data: after a restart a server has everything
+// that it acknowledged.
 package quorum

@@ -5,10 +5,11 @@ import (
 	"time"
 )
 
-// look ends the server's role: it hangs up on its leader or followers and on
-// all clients, and looks for a leader.
+// look ends the server's role: it closes the connections to its leader or
+// followers and to all clients, and starts to look for a leader (ZooKeeper's
+// state LOOKING).
 func (s *server) look(why string) {
-	s.c.cfg.Trace("server %d looks for a leader: %s", s.id, why)
+	s.c.cfg.Trace("server %d leaves its role and elects: %s", s.id, why)
 	s.leaveRole()
 	s.electAt = s.now() + s.c.cfg.ElectionTime
 }
@@ -31,14 +32,15 @@ func (s *server) leaveRole() {
 	s.reset()
 }
 
-// reaches reports whether two servers can talk in both directions now.
+// reaches reports whether two servers can exchange packets in both directions
+// now.
 func (c *Cluster) reaches(a, b *server) bool {
 	return a == b || !a.down && !b.down && !a.paused && !b.paused &&
 		!c.links[a.id][b.id].cut && !c.links[b.id][a.id].cut
 }
 
-// elect lets the servers that look for a leader join the one that there is, or
-// choose one among themselves. Those that cannot try again later.
+// elect lets the servers in state LOOKING join the current leader, or elect one
+// of themselves. The others try again later.
 func (c *Cluster) elect() {
 	for _, s := range c.servers {
 		if s.looking() && !s.paused {
@@ -63,13 +65,14 @@ func (c *Cluster) elect() {
 	}
 }
 
-// roundTrip is how long a packet from one server to another and its answer take.
+// roundTrip returns the time that a packet from a to b and its reply take.
 func (c *Cluster) roundTrip(a, b *server) time.Duration {
 	return c.links[a.id][b.id].delay + c.links[b.id][a.id].delay
 }
 
-// met reports whether a server has talked to the leader, or to its voters if it
-// is the winner itself, for a round trip. If not, that begins now.
+// met reports whether a server has been in contact with the leader for a round
+// trip. The winner of an election needs the same with its voters. If there was
+// no contact, it begins now.
 func (s *server) met(leader *server, roundTrip time.Duration) bool {
 	if roundTrip > 0 && s.joining != leader {
 		s.joining, s.joinAt = leader, s.c.now+roundTrip
@@ -77,20 +80,21 @@ func (s *server) met(leader *server, roundTrip time.Duration) bool {
 	return roundTrip <= 0 || s.joinAt <= s.c.now
 }
 
-// tryAgain sets when a server that looks for a leader does so next.
+// tryAgain sets the next time at which a server in state LOOKING takes part in
+// an election.
 func (s *server) tryAgain() {
 	s.electAt = s.now() + max(s.c.cfg.ElectionTime, 1)
 	switch {
 	case s.joining == nil:
-	case s.joinAt <= s.c.now: // nothing came of it
+	case s.joinAt <= s.c.now: // the attempt has failed
 		s.joining = nil
 	default:
 		s.electAt = min(s.electAt, max(s.clock.at(s.joinAt), s.now()+1))
 	}
 }
 
-// leaderFor returns the leader that a server can join: one whom it reaches, and
-// of whom it hears from a majority.
+// leaderFor returns the leader that a server can join. The server must reach
+// the leader, and a majority that it reaches must support the leader.
 func (c *Cluster) leaderFor(s *server) *server {
 	for _, l := range c.servers {
 		if l.term == nil || !c.reaches(l, s) {
@@ -109,8 +113,8 @@ func (c *Cluster) leaderFor(s *server) *server {
 	return nil
 }
 
-// ahead reports whether a's log goes before b's in an election, apart from who
-// they are.
+// ahead reports whether a's log precedes b's in an election. It ignores their
+// ids.
 func ahead(a, b *server) bool {
 	if a.epoch != b.epoch {
 		return a.epoch > b.epoch
@@ -118,9 +122,9 @@ func ahead(a, b *server) bool {
 	return a.tail() > b.tail()
 }
 
-// choose returns the winner of an election among the servers that look for a
-// leader, and who votes for it: a majority that it reaches, none of which has
-// a newer log. The preferred one wins if it can.
+// choose returns the winner of an election among the servers in state LOOKING,
+// and its voters. The voters are a majority that the winner reaches, and none
+// of them has a newer log. The preferred server wins if it can.
 func (c *Cluster) choose() (winner *server, voters []*server) {
 	order := slices.Clone(c.servers)
 	slices.SortStableFunc(order, func(a, b *server) int {
@@ -153,8 +157,8 @@ func (c *Cluster) choose() (winner *server, voters []*server) {
 	return nil, nil
 }
 
-// lead makes a server the leader of its voters, in a new epoch. All that is in
-// its log is committed by that.
+// lead makes a server the leader of its voters, in a new epoch. This commits
+// everything in its log.
 func (c *Cluster) lead(w *server, voters []*server) {
 	epoch := int64(0)
 	for _, v := range voters {
@@ -174,8 +178,9 @@ func (c *Cluster) lead(w *server, voters []*server) {
 	w.nextIdle = w.now() + idleEvery
 }
 
-// join makes a server a follower with the leader's log: what is not in the
-// leader's is cut off, what is missing is added, and what is committed applied.
+// join makes a server a follower with the leader's log. It truncates entries
+// that are not in the leader's log, adds missing ones, and applies committed
+// ones.
 func (c *Cluster) join(l, f *server) {
 	t := l.term
 	f.cutTo(l)
@@ -183,7 +188,7 @@ func (c *Cluster) join(l, f *server) {
 	f.catchUp(l.committed)
 	p := &peer{leader: l, follower: f, term: t, acked: f.tail(), heard: l.now()}
 	p.deadline = t.tick + int64(c.cfg.SyncLimit)
-	// Packets of an older connection between the two go to nobody.
+	// Packets of an older connection between the two are discarded.
 	c.links[l.id][f.id].reset()
 	c.links[f.id][l.id].reset()
 	f.joining = nil
@@ -193,11 +198,11 @@ func (c *Cluster) join(l, f *server) {
 	t.advance()
 }
 
-// cutTo makes the log of f that of l.
+// cutTo makes the log of f equal to that of l.
 func (f *server) cutTo(l *server) {
-	at := len(f.log) // all before it is in l's log
+	at := len(f.log) // all entries before it are in l's log
 	for ; at > 0; at-- {
-		// What was applied is in the log of every later leader.
+		// An applied transaction is in the log of every later leader.
 		zxid := f.log[at-1].Zxid
 		if i := l.after(zxid - 1); zxid <= f.tree.Zxid || i < len(l.log) && l.log[i].Zxid == zxid {
 			break
@@ -212,7 +217,7 @@ func (f *server) cutTo(l *server) {
 	f.log = append(slices.Clone(f.log), l.log[l.after(last):]...)
 }
 
-// snapshot takes over the tree of l and what it has not applied yet.
+// snapshot copies the tree of l and the log entries that l has not applied yet.
 func (f *server) snapshot(l *server) {
 	f.tree = l.tree.Clone()
 	f.trimmed = l.tree.Zxid
@@ -220,7 +225,8 @@ func (f *server) snapshot(l *server) {
 	f.committed = l.tree.Zxid
 }
 
-// catchUp applies all up to zxid, without any lag: nobody is served meanwhile.
+// catchUp applies all transactions up to zxid without a lag, because the server
+// has no clients now.
 func (s *server) catchUp(zxid int64) {
 	for i := s.after(s.tree.Zxid); i < len(s.log) && s.log[i].Zxid <= zxid; i++ {
 		s.tree.Apply(s.log[i])

@@ -7,7 +7,7 @@ import (
 	"github.com/zkcoord/zkcoord/zktest/internal/tree"
 )
 
-// Kill stops a server at once. What is in its log stays.
+// Kill stops a server at once. Its log stays.
 func (c *Cluster) Kill(i int) {
 	s := c.servers[i]
 	if s.down {
@@ -23,7 +23,8 @@ func (c *Cluster) Kill(i int) {
 	c.Run()
 }
 
-// Wipe deletes what a server that is down has stored: it starts as a new one.
+// Wipe deletes the stored state of a server that is down. It then starts as a
+// new server.
 func (c *Cluster) Wipe(i int) {
 	s := c.servers[i]
 	if !s.down {
@@ -34,7 +35,7 @@ func (c *Cluster) Wipe(i int) {
 }
 
 // SetSequence makes n the number of the next sequential child of path. It is a
-// write like others, so that servers that are behind come to it in its turn.
+// write like others, so servers that are behind apply it in order.
 func (c *Cluster) SetSequence(path string, n int32) (found bool) {
 	l := c.Leader()
 	if l < 0 {
@@ -63,15 +64,15 @@ func (c *Cluster) Start(i int) {
 	c.Run()
 }
 
-// Pause stops a server from doing anything. Nobody is told: connections stay
-// open, and what is sent to it waits.
+// Pause stops a server from doing anything. No other process is notified:
+// connections stay open, and messages to the server wait.
 func (c *Cluster) Pause(i int) {
 	c.cfg.Trace("server %d pauses", i)
 	c.servers[i].paused = true
 }
 
-// Resume lets a server go on. Whether it first sees what has been sent to it,
-// or that timers have run out, is drawn from the seed.
+// Resume lets a paused server continue. The seed decides whether it first
+// processes the messages that wait, or the timers that are due.
 func (c *Cluster) Resume(i int) {
 	s := c.servers[i]
 	if !s.paused {
@@ -99,10 +100,11 @@ func (c *Cluster) Cut(from, to int) {
 	l.cut = true
 }
 
-// HeldBack is how many packets had to wait for a cut link so far.
+// HeldBack returns the number of packets that have waited for a cut link so
+// far.
 func (c *Cluster) HeldBack() int { return c.heldBack }
 
-// Mend lets packets from one server to another pass again. Those that waited
+// Mend lets packets from one server to another pass again. Waiting packets
 // arrive with the sender's next retransmission.
 func (c *Cluster) Mend(from, to int) {
 	c.cfg.Trace("link %d>%d is mended", from, to)
@@ -121,10 +123,11 @@ func (c *Cluster) MendAll() {
 	c.Run()
 }
 
-// Delay sets how long packets from one server to another take from now on.
+// Delay sets the time that packets from one server to another take from now on.
 func (c *Cluster) Delay(from, to int, d time.Duration) { c.links[from][to].delay = d }
 
-// Lag sets how long a server takes to apply what is committed.
+// Lag sets the time that a server waits before it applies a committed
+// transaction.
 func (c *Cluster) Lag(i int, d time.Duration) {
 	s := c.servers[i]
 	s.lag = d
@@ -135,8 +138,8 @@ func (c *Cluster) Lag(i int, d time.Duration) {
 	c.Run()
 }
 
-// Pace sets how long a server takes, as a leader, to close each session that
-// expired.
+// Pace sets the time that a server, as a leader, takes to close each expired
+// session.
 func (c *Cluster) Pace(i int, d time.Duration) {
 	s := c.servers[i]
 	s.pace = d
@@ -158,20 +161,20 @@ func (c *Cluster) Expire(session int64) error {
 	return nil
 }
 
-// Elect makes the leaders there are step down, and server i the one preferred
-// in the next election. It wins only if its log allows it.
+// Elect makes the current leaders step down, and makes server i the preferred
+// winner of the next election. It wins only if its log allows it.
 func (c *Cluster) Elect(i int) {
 	c.prefer = i
 	for _, s := range c.servers {
 		if s.term != nil && !s.paused {
-			s.look("told to step down")
+			s.look("a fault makes it step down")
 		}
 	}
 	c.Run()
 }
 
-// Leader returns the server that leads a quorum, or -1. A leader that has not
-// noticed yet that it was deposed does not count.
+// Leader returns the server that leads a quorum, or -1. A deposed leader that
+// has not noticed this yet does not count.
 func (c *Cluster) Leader() int {
 	best := -1
 	for i, s := range c.servers {
@@ -198,7 +201,8 @@ func (c *Cluster) Ready() bool {
 		return false
 	}
 	for i, s := range c.servers {
-		// Not only s.up: it stays until the follower learns that it was given up.
+		// The test of s.up alone is not enough, because s.up stays set until
+		// the follower notices that the leader has given it up.
 		follows := s.up != nil && s.up == c.servers[l].term.peers[i]
 		if !s.down && (s.paused || i != l && !follows) {
 			return false

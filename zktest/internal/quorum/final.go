@@ -20,8 +20,8 @@ func (s *server) known(op wire.Op) bool {
 	return wire.NewRequest(op) != nil
 }
 
-// finish answers a request: a write with what applying its transaction gave, a
-// read from the tree as it is.
+// finish answers a request: a write with the result of its transaction, a read
+// with the current state of the tree.
 func (s *server) finish(r *request, txn *tree.Txn, res tree.Result) {
 	c := r.conn
 	if c == nil || c.state >= ending {
@@ -39,7 +39,7 @@ func (s *server) finish(r *request, txn *tree.Txn, res tree.Result) {
 		c.established(true)
 		return
 	case r.op == wire.OpCheck && txn != nil && res.Err == wire.OK:
-		return // ZooKeeper fails to write the response of a check that stands alone, and goes on
+		return // ZooKeeper fails to write the response of a check outside of a multi, and continues
 	case txn != nil:
 		body, h.Err = written(r.op, res)
 	default:
@@ -58,7 +58,7 @@ func (s *server) finish(r *request, txn *tree.Txn, res tree.Result) {
 	}
 }
 
-// written is the response to a write.
+// written returns the response to a write.
 func written(op wire.Op, res tree.Result) (wire.Record, wire.Code) {
 	switch op {
 	case wire.OpCreate:
@@ -73,8 +73,8 @@ func written(op wire.Op, res tree.Result) (wire.Record, wire.Code) {
 	return nil, res.Err
 }
 
-// multiResponse is the response to a multi. Its header says OK also where the
-// multi has failed; the parts say why.
+// multiResponse returns the response to a multi. Its header says OK even if the
+// multi has failed; the parts have the errors.
 func multiResponse(res tree.Result) (wire.Record, wire.Code) {
 	rsp := &wire.MultiResponse{Results: make([]wire.MultiResult, len(res.Subs))}
 	for i := range res.Subs {
@@ -141,7 +141,7 @@ func (s *server) read(r *request) (wire.Record, wire.Code) {
 	return nil, wire.OK
 }
 
-// readNode answers the reads that can leave a watch.
+// readNode answers the reads that can set a watch.
 func (s *server) readNode(r *request, req *wire.PathWatch) (wire.Record, wire.Code) {
 	reader := tree.Reader{Auth: r.auth}
 	if req.Watch {
@@ -162,7 +162,7 @@ func (s *server) readNode(r *request, req *wire.PathWatch) (wire.Record, wire.Co
 	return onOK(&wire.GetChildren2Response{Children: names, Stat: st}, code)
 }
 
-// readPath answers the requests that are a lone path.
+// readPath answers the requests that consist of a path.
 func (s *server) readPath(r *request, req *wire.Path) (wire.Record, wire.Code) {
 	reader := tree.Reader{Auth: r.auth}
 	switch r.op {
@@ -182,7 +182,8 @@ func (s *server) multiRead(r *request, req *wire.MultiRequest) (wire.Record, wir
 	rsp := &wire.MultiResponse{}
 	switch {
 	case len(req.Ops) > 0 && tree.Pure(req.Ops, false):
-		return rsp, wire.MarshallingError // found out late: what there is of a response follows the error
+		// ZooKeeper detects this late: an empty response follows the error.
+		return rsp, wire.MarshallingError
 	case !tree.Pure(req.Ops, true):
 		return nil, wire.MarshallingError
 	}
@@ -190,7 +191,7 @@ func (s *server) multiRead(r *request, req *wire.MultiRequest) (wire.Record, wir
 		sub := *r
 		sub.op = op.Op
 		pw := *op.Request.(*wire.PathWatch)
-		pw.Watch = false // a multi leaves no watches
+		pw.Watch = false // a multi sets no watches
 		body, code := s.readNode(&sub, &pw)
 		if code != wire.OK {
 			rsp.Results = append(rsp.Results, wire.MultiResult{Op: wire.OpError, Err: code})

@@ -6,8 +6,8 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// handshake takes the first frame: a new session is made by a write, an old
-// one is asked for at the leader.
+// handshake handles the first frame. It creates a new session with a write, and
+// validates an existing session with the leader.
 func (c *Conn) handshake(frame []byte) {
 	var req wire.ConnectRequest
 	if _, err := wire.Decode(frame, &req); err != nil {
@@ -16,7 +16,7 @@ func (c *Conn) handshake(frame []byte) {
 	}
 	s, cfg := c.s, &c.s.c.cfg
 	if req.LastZxidSeen > s.tree.Zxid {
-		c.shut() // the client has seen more than this replica
+		c.shut() // the client has seen a newer state than this replica
 		return
 	}
 	c.old = req.NoReadOnly
@@ -63,8 +63,8 @@ func (c *Conn) own(session int64) {
 	c.s.bySession[session] = c
 }
 
-// password is what proves that a client may resume a session. All servers make
-// the same.
+// password returns the password with which a client may resume a session. All
+// servers compute the same one.
 func password(session int64) []byte {
 	p := make([]byte, 0, 16)
 	x := uint64(session) ^ 0x9e3779b97f4a7c15
@@ -77,8 +77,8 @@ func password(session int64) []byte {
 	return p
 }
 
-// established answers the handshake, and hangs up where the session is not
-// valid.
+// established answers the handshake, and closes the connection if the session
+// is not valid.
 func (c *Conn) established(valid bool) {
 	if c.state != handshaking {
 		return

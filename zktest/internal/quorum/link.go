@@ -7,36 +7,39 @@ import (
 	"github.com/zkcoord/zkcoord/zktest/internal/tree"
 )
 
-// A link is the packets from one server to another, in order. While it is cut
-// they wait, as TCP keeps sending them until an end closes the connection.
+// A link has the packets from one server to another, in order. While the link
+// is cut the packets wait, because TCP retransmits them until one end closes
+// the connection.
 //
 // A mended link stays silent until the sender's retransmission timer fires. The
 // timer starts with the first packet that waits, and its interval doubles each
 // time. So a mended link may stay silent for about as long as it was cut. Each
-// direction has its own timer. What is simplified: a sender that gets no
-// acknowledgements, because the other direction is cut, does not slow down.
+// direction has its own timer. The model is simplified in one respect: a sender
+// that receives no acknowledgements, because the other direction is cut, does
+// not slow down.
 type link struct {
 	cut   bool
 	delay time.Duration
 	queue []message
 
 	stalled bool          // a packet waits for a retransmission
-	since   time.Duration // when the first of them was sent
+	since   time.Duration // when the first such packet was sent
 	quiet   time.Duration // nothing arrives before this time
 }
 
-// maxInterval bounds the time between two retransmissions, as in Linux.
+// maxInterval is the longest time between two retransmissions, like in Linux.
 const maxInterval = 2 * time.Minute
 
-// stall notes that a packet was lost at a time.
+// stall records that a packet was lost at the time now.
 func (l *link) stall(now time.Duration) {
 	if !l.stalled {
 		l.stalled, l.since = true, now
 	}
 }
 
-// mend ends the cut. What waits arrives with the next retransmission; first is
-// the first interval between two, and zero means at once.
+// mend ends the cut. Waiting packets arrive with the next retransmission. The
+// first interval between two retransmissions is first; if it is not positive,
+// they arrive at once.
 func (l *link) mend(now, first time.Duration) {
 	if !l.cut {
 		return
@@ -53,20 +56,20 @@ func (l *link) mend(now, first time.Duration) {
 	l.quiet = at + l.delay
 }
 
-// reset makes the link that of a new connection, on which nothing waits.
+// reset makes the link that of a new connection without waiting packets.
 func (l *link) reset() { l.queue, l.stalled, l.quiet = nil, false, 0 }
 
 // A message is one packet of the protocol between a leader and a follower.
 type message struct {
 	kind kind
-	peer *peer // the connection that it travels on
+	peer *peer // the connection that it is sent on
 	at   time.Duration
 
-	zxid    int64     // of ack, commit and sync
-	txn     *tree.Txn // of proposal
-	req     *request  // of forward, and of sync back to its server
-	touched []touch   // of pong
-	session int64     // of revalidate and revalidated
+	zxid    int64     // for ack, commit and ping
+	txn     *tree.Txn // for proposal
+	req     *request  // for forward, and for synced back to its server
+	touched []touch   // for pong
+	session int64     // for revalidate and revalidated
 	timeout int32
 	valid   bool
 }
@@ -83,7 +86,7 @@ const (
 	synced
 	revalidate
 	revalidated
-	eof // the other end has closed
+	eof // the other end has closed the connection
 )
 
 var kindNames = [...]string{
@@ -92,26 +95,26 @@ var kindNames = [...]string{
 
 func (k kind) String() string { return kindNames[k] }
 
-// A touch is a session that was active, and its timeout in milliseconds.
+// A touch is a session that was active, with its timeout in milliseconds.
 type touch struct {
 	session int64
 	timeout int32
 }
 
-// A peer is the connection between a leader and one follower, with what the
-// leader's handler of it knows.
+// A peer is the connection between a leader and one follower, with the state of
+// the leader's handler.
 type peer struct {
 	leader, follower *server
 	term             *term
 	closed           [2]bool // by the leader, by the follower
 
 	acked    int64
-	deadline int64         // the leader's tick up to which the follower counts as in sync
+	deadline int64         // the leader's tick until which the follower counts as in sync
 	heard    time.Duration // when the leader last read a packet
 	pending  []unacked     // proposals that the follower has not acknowledged
 }
 
-// unacked is a proposal and when it was sent.
+// An unacked is a proposal with the time at which it was sent.
 type unacked struct {
 	zxid int64
 	at   time.Duration
@@ -127,7 +130,7 @@ func (c *Cluster) send(from, to *server, m message) {
 	}
 }
 
-// due returns when the first message may arrive.
+// due returns the earliest time at which the first message may arrive.
 func (l *link) due() (time.Duration, bool) {
 	if l.cut || len(l.queue) == 0 {
 		return 0, false
@@ -135,13 +138,13 @@ func (l *link) due() (time.Duration, bool) {
 	return max(l.queue[0].at, l.quiet), true
 }
 
-// Deliverable reports whether a message can arrive now on a link.
+// Deliverable reports whether a message can arrive on a link now.
 func (c *Cluster) Deliverable(from, to int) bool {
 	at, ok := c.links[from][to].due()
 	return ok && at <= c.now && !c.servers[to].paused
 }
 
-// Deliver lets the first message of a link arrive, if one can.
+// Deliver delivers the first message of a link, if one can arrive.
 func (c *Cluster) Deliver(from, to int) bool {
 	if !c.Deliverable(from, to) {
 		return false
@@ -166,7 +169,7 @@ func (c *Cluster) Deliver(from, to int) bool {
 	return true
 }
 
-// hangUp closes one end of the connection; the other end learns of it when the
+// hangUp closes one end of the connection. The other end notices this when the
 // packet arrives.
 func (p *peer) hangUp(s *server) {
 	end, other := 0, p.follower
@@ -180,7 +183,7 @@ func (p *peer) hangUp(s *server) {
 	s.c.send(s, other, message{kind: eof, peer: p})
 }
 
-// A request is one that a client has sent, on its way through the servers.
+// A request is a client's request on its way through the servers.
 type request struct {
 	conn    *Conn // nil at a server that it was forwarded to
 	session int64
@@ -188,24 +191,24 @@ type request struct {
 	op      wire.Op
 	body    []byte
 	auth    []wire.ID
-	err     wire.Code // from the leader's check of a read
-	rule    *Rule     // the fault that it is to suffer; nil for none
+	err     wire.Code // the leader's error for a read
+	rule    *Rule     // the fault for this request; nil for none
 }
 
-// needsCommit reports whether the request waits for the leader's word. A
-// follower's sync does, the leader's own does not.
+// needsCommit reports whether the request waits for the leader. A follower's
+// sync does; a sync at the leader does not.
 func (r *request) needsCommit(follower bool) bool {
 	return !r.throttled() && (r.op.IsWrite() || r.op == wire.OpSync && follower)
 }
 
-// throttled reports whether the server refuses the request because it waited
-// for too long.
+// throttled reports whether the server refuses the request as one that waited
+// too long.
 func (r *request) throttled() bool {
 	return r.rule != nil && r.rule.Fate == ThrottleRequest && throttlable(r.op)
 }
 
 // throttlable reports whether a server may refuse such requests. It never
-// refuses those that keep, open or close a session.
+// refuses requests that keep, open or close a session.
 func throttlable(op wire.Op) bool {
 	return op != wire.OpPing && op != wire.OpCreateSession && op != wire.OpCloseSession
 }

@@ -24,7 +24,8 @@ func newCluster(seed uint64, trace func(string, ...any)) *Cluster {
 	return New(cfg)
 }
 
-// A client is one end of a connection that keeps what it is sent.
+// A client is the client's end of a connection. It keeps everything that it
+// receives.
 type client struct {
 	conn    *Conn
 	cut     wire.Frames
@@ -32,7 +33,7 @@ type client struct {
 	open    bool
 	closed  bool
 	xid     int32
-	sent    map[int32]string // what was asked for, by xid
+	sent    map[int32]string // the path of each create, by xid
 	last    int64            // zxid of the last reply
 	id      int64
 }
@@ -81,7 +82,7 @@ func (c *client) send(op wire.Op, what string, body []byte) {
 
 var world = []wire.ACL{{Perms: wire.PermAll, ID: wire.ID{Scheme: "world", ID: "anyone"}}}
 
-// heal undoes all faults and lets the cluster come to rest.
+// heal undoes all faults and waits until the cluster is quiet.
 func heal(c *Cluster) {
 	c.MendAll()
 	for i := range c.servers {
@@ -102,9 +103,9 @@ func heal(c *Cluster) {
 	}
 }
 
-// walk takes random steps: writes by clients, messages, time and faults, in an
-// order that the seed draws. It returns what was acknowledged as created, and
-// the zxid of each.
+// walk takes random steps drawn from the seed: writes by clients, messages,
+// time and faults. It returns the paths whose creation was acknowledged, each
+// with its zxid.
 func walk(t *testing.T, c *Cluster, r *rand.Rand, steps int) map[string]int64 {
 	acked := make(map[string]int64)
 	var clients []*client
@@ -184,8 +185,8 @@ func fault(c *Cluster, r *rand.Rand) {
 	}
 }
 
-// Whatever happens, replicas end up equal, what was acknowledged is there, and
-// zxids never go back.
+// Whatever happens, replicas are equal in the end, acknowledged writes are
+// present, and zxids never go back.
 func TestNothingAcknowledgedIsLost(t *testing.T) {
 	seeds := 200
 	if testing.Short() {
@@ -196,7 +197,7 @@ func TestNothingAcknowledgedIsLost(t *testing.T) {
 		c := newCluster(seed, nil)
 		acked := walk(t, c, rand.New(rand.NewPCG(seed, 2)), 600)
 		if !c.Ready() {
-			t.Fatalf("seed %d: not ready after the heal", seed)
+			t.Fatalf("seed %d: the ensemble is not ready after all faults are healed", seed)
 		}
 		var want bytes.Buffer
 		c.servers[0].tree.Dump(&want)
@@ -209,25 +210,25 @@ func TestNothingAcknowledgedIsLost(t *testing.T) {
 		}
 		for path := range acked {
 			if !bytes.Contains(want.Bytes(), []byte(fmt.Sprintf("%q", path))) {
-				t.Fatalf("seed %d: %s was acknowledged and is lost", seed, path)
+				t.Fatalf("seed %d: the acknowledged %s is lost", seed, path)
 			}
 		}
 		writes += len(acked)
 		epochs += c.servers[0].epoch
 	}
 	if writes < 10*seeds || epochs < 2*int64(seeds) {
-		t.Errorf("%d writes and %d epochs in %d runs: nothing was exercised", writes, epochs, seeds)
+		t.Errorf("got %d writes and %d epochs in %d runs, too few to prove anything", writes, epochs, seeds)
 	}
 	t.Logf("%d writes, %d epochs", writes, epochs)
 }
 
-// Who is paused serves nobody, and neither does a follower whom the leader has
-// given up and who does not know it yet.
+// A paused server serves no clients. Neither does a follower that the leader
+// has given up, even if the follower does not know this yet.
 func TestReadyIsWhenAllServe(t *testing.T) {
 	ready := func(c *Cluster, want bool, what string) {
 		t.Helper()
 		if c.Run(); c.Ready() != want {
-			t.Errorf("%s: ready is %v", what, !want)
+			t.Errorf("%s: ready is %v, want %v", what, !want, want)
 		}
 	}
 	for i := range 3 {
@@ -244,7 +245,7 @@ func TestReadyIsWhenAllServe(t *testing.T) {
 	c.Elect(l)
 	c.Advance(c.now + 100*ms)
 	if c.Leader() != l {
-		t.Fatalf("server %d leads", c.Leader())
+		t.Fatalf("server %d leads, want server %d", c.Leader(), l)
 	}
 	ready(c, false, "in the last term")
 	c.MendAll()
@@ -277,7 +278,7 @@ func FuzzFramesOfAClient(f *testing.F) {
 		good.request(wire.OpCreate, "", &wire.CreateRequest{Path: "/ok-", ACL: world, Mode: wire.ModePersistentSequential})
 		c.Run()
 		if len(good.replies) != 1 || good.replies[0].Err != wire.OK || good.closed {
-			t.Fatalf("another connection got %+v", good.replies)
+			t.Fatalf("the good connection got %+v, want one reply with OK", good.replies)
 		}
 	})
 }

@@ -7,40 +7,43 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// A Fate is what happens to a request that a rule picks.
+// A Fate is the fault for a request that a rule selects.
 type Fate int
 
 // The fates.
 const (
-	DropRequest        Fate = iota // the server never sees it; the connection stays
-	CloseBeforeRequest             // the connection is closed instead of processing it
-	DropReply                      // it is processed; its reply is lost, the connection stays
-	CloseBeforeReply               // it is processed; the connection is closed instead of the reply
-	DelayRequest                   // it, and all behind it on the connection, are processed later
-	DelayReply                     // its reply, and all behind it on the connection, are sent later
-	ThrottleRequest                // it keeps its session alive, and is refused with THROTTLEDOP
+	DropRequest        Fate = iota // the server never receives it; the connection stays
+	CloseBeforeRequest             // the connection is closed and the request is not processed
+	DropReply                      // it is processed; the reply is lost and the connection stays
+	CloseBeforeReply               // it is processed; the connection is closed instead of a reply
+	// The request, and all requests after it on the connection, are processed
+	// later.
+	DelayRequest
+	// The reply, and all replies after it on the connection, are sent later.
+	DelayReply
+	ThrottleRequest // it keeps its session alive, and is refused with THROTTLEDOP
 )
 
-// A Rule picks requests by what they are and how often they have come.
+// A Rule selects requests by operation, path, origin and count.
 type Rule struct {
-	Op      wire.Op // ignored where Any is set
-	Any     bool    // any operation but pings
-	Pattern string  // of the first path of the request, as for path.Match; "" is any
+	Op      wire.Op // ignored if Any is set
+	Any     bool    // any operation except pings
+	Pattern string  // pattern for the first path of the request, as in path.Match; "" is any
 	Server  int     // index; -1 is any
 	Session int64   // 0 is any
-	Skip    int     // how many that match are let through first
-	Count   int     // how many are picked then; 0 is all
+	Skip    int     // number of matching requests to let through first
+	Count   int     // number of requests to select after them; 0 is all
 	Fate    Fate
 	Delay   time.Duration
 
 	Seen, Fired int
 }
 
-// AddRule puts a rule behind those that there are; the first that picks a
-// request decides.
+// AddRule adds a rule after the existing ones. The first rule that selects a
+// request decides its fate.
 func (c *Cluster) AddRule(r *Rule) { c.rules = append(c.rules, r) }
 
-// RemoveRule takes a rule away. Requests that it has picked keep their fate.
+// RemoveRule removes a rule. Requests that it has selected keep their fate.
 func (c *Cluster) RemoveRule(r *Rule) {
 	for i, x := range c.rules {
 		if x == r {
@@ -50,10 +53,11 @@ func (c *Cluster) RemoveRule(r *Rule) {
 	}
 }
 
-// match returns the rule that picks a frame, or holds it back for a while.
+// match returns the rule that selects a frame. If hold is true, the frame has
+// to wait.
 func (c *Cluster) match(conn *Conn, frame []byte) (r *Rule, hold bool) {
 	if conn.inHold != 0 && conn.inHold <= conn.s.now() {
-		conn.inHold = 0 // this frame has been held long enough
+		conn.inHold = 0 // this frame has waited long enough
 		return nil, false
 	}
 	if len(c.rules) == 0 || conn.state != open {
@@ -64,7 +68,8 @@ func (c *Cluster) match(conn *Conn, frame []byte) (r *Rule, hold bool) {
 		return nil, false
 	}
 	for _, r := range c.rules {
-		if r.Any && h.Xid < 0 || !r.matches(conn, h.Op, body) { // a negative xid: the client's own housekeeping
+		// A client uses negative xids for its internal requests.
+		if r.Any && h.Xid < 0 || !r.matches(conn, h.Op, body) {
 			continue
 		}
 		if r.Seen++; r.Seen <= r.Skip || r.Count > 0 && r.Fired >= r.Count {

@@ -9,40 +9,41 @@ import (
 	"github.com/zkcoord/zkcoord/zktest/internal/tree"
 )
 
-// A server is one node of the ensemble. It leads while term is set, follows
-// while up is set, and looks for a leader while it is neither and not down.
+// A server is one node of the ensemble. It leads while term is set and follows
+// while up is set. If it is not down and does neither, it is in state LOOKING.
 type server struct {
 	c      *Cluster
 	id     int // from 0; ZooKeeper's own ids are one more
 	clock  clock
 	down   bool
 	paused bool
-	lag    time.Duration // from a commit's arrival until it is applied
-	pace   time.Duration // as a leader, to close each session that expired
+	lag    time.Duration // from the arrival of a commit until it is applied
+	pace   time.Duration // time that a leader takes to close each expired session
 
 	joining *server       // the leader that it is about to join
-	joinAt  time.Duration // when it has joined
+	joinAt  time.Duration // when it joins
 
-	// What outlives a crash.
+	// The fields below survive a crash.
 	tree      *tree.Tree
-	log       []*tree.Txn // ascending; what was applied everywhere may be missing at its start
-	trimmed   int64       // zxid of the last transaction that is missing
+	log       []*tree.Txn // ascending; entries that are applied may be missing at its start
+	trimmed   int64       // zxid of the last missing transaction
 	epoch     int64
-	committed int64 // all up to it may be applied
+	committed int64 // all transactions up to it may be applied
 
 	term    *term
 	up      *peer
-	heard   time.Duration // when the leader was last heard of
-	electAt time.Duration // when it takes part in an election, while it looks
+	heard   time.Duration // when the last packet from the leader arrived
+	electAt time.Duration // when it takes part in an election, in state LOOKING
 
 	conns     map[int]*Conn // by id
 	bySession map[int64]*Conn
 	nextSID   int64
-	held      []*Conn       // those that wait for a time
-	nextIdle  time.Duration // when idle connections are looked for
+	held      []*Conn       // connections that wait for a time
+	nextIdle  time.Duration // time of the next check for idle connections
 
-	// The commit processor: requests of a session behind its first write, the
-	// writes of this server's clients in order, and what is to be applied.
+	// The commit processor: for each session the first waiting write and the
+	// requests after it, the writes of this server's clients in order, and the
+	// transactions to apply.
 	pending map[int64][]*request
 	writes  []*request
 	commits []committed
@@ -54,8 +55,8 @@ type server struct {
 	received, sent int64 // packets
 }
 
-// committed is a transaction, or a sync of one's own, that may be applied at a
-// time.
+// A committed is a transaction, or a sync of the server's own client, that may
+// be applied at a given time.
 type committed struct {
 	at   time.Duration
 	zxid int64
@@ -70,7 +71,7 @@ func newServer(c *Cluster, id int, t *tree.Tree) *server {
 	return s
 }
 
-// reset forgets all that does not outlive the end of a role.
+// reset clears all state that ends with a role.
 func (s *server) reset() {
 	s.held = nil
 	s.conns, s.bySession = make(map[int]*Conn), make(map[int64]*Conn)
@@ -83,7 +84,7 @@ func (s *server) reset() {
 func (s *server) serving() bool { return !s.down && (s.term != nil || s.up != nil) }
 func (s *server) looking() bool { return !s.down && s.term == nil && s.up == nil }
 
-// tail is the zxid of the last transaction in the log, applied or not.
+// tail returns the zxid of the last transaction in the log, applied or not.
 func (s *server) tail() int64 {
 	if len(s.log) == 0 {
 		return max(s.trimmed, s.committed)
@@ -91,7 +92,7 @@ func (s *server) tail() int64 {
 	return s.log[len(s.log)-1].Zxid
 }
 
-// after returns the index of the first transaction behind zxid.
+// after returns the index of the first transaction after zxid.
 func (s *server) after(zxid int64) int {
 	return sort.Search(len(s.log), func(i int) bool { return s.log[i].Zxid > zxid })
 }
@@ -141,7 +142,7 @@ func (s *server) next() (at time.Duration, fire timer) {
 func (s *server) lookElsewhere() { s.look("leader is silent") }
 func (s *server) elect()         { s.c.elect() }
 
-// wakeHeld lets the connections go on that were held up to now.
+// wakeHeld wakes the connections that waited until now.
 func (s *server) wakeHeld() {
 	held := s.held
 	s.held = nil
@@ -153,14 +154,14 @@ func (s *server) wakeHeld() {
 	}
 }
 
-// hold makes sure that the connection is woken when its hold ends.
+// hold makes sure that the connection is woken when its waiting time ends.
 func (s *server) hold(conn *Conn) {
 	if !slices.Contains(s.held, conn) {
 		s.held = append(s.held, conn)
 	}
 }
 
-// fromLeader handles a packet of the leader that the server follows.
+// fromLeader handles a packet from the server's leader.
 func (s *server) fromLeader(m message) {
 	s.heard = s.now()
 	switch m.kind {
@@ -184,13 +185,13 @@ func (s *server) fromLeader(m message) {
 	}
 }
 
-// answerPing reports to the leader which sessions were active.
+// answerPing reports the active sessions to the leader.
 func (s *server) answerPing(m message) {
 	s.c.send(s, m.peer.leader, message{kind: pong, peer: m.peer, zxid: m.zxid, touched: s.touched})
 	s.touched, s.touchIndex = nil, make(map[int64]int)
 }
 
-// commit notes that all up to zxid may be applied.
+// commit records that all transactions up to zxid may be applied.
 func (s *server) commit(zxid int64) {
 	for txn := s.firstAfter(s.committed); txn != nil && txn.Zxid <= zxid; txn = s.firstAfter(s.committed) {
 		s.committed = txn.Zxid
@@ -213,7 +214,8 @@ func (s *server) applyDue() {
 	}
 }
 
-// apply makes a committed change, tells watchers, and answers the client.
+// apply applies a committed transaction, notifies watchers, and answers the
+// client.
 func (s *server) apply(txn *tree.Txn) {
 	if txn.Op == wire.OpCloseSession {
 		s.untouch(txn.Session)
@@ -234,14 +236,14 @@ func (s *server) apply(txn *tree.Txn) {
 	s.trim()
 }
 
-// trimAt is how many transactions a log may hold before its start is cut off;
-// a server that is behind by more gets a snapshot.
+// trimAt is the number of transactions that stay in a log when its start is
+// discarded. A server that is further behind gets a snapshot.
 const trimAt = 4096
 
-// trim cuts off what this replica has applied. A follower that is behind gets
-// a copy of the tree.
+// trim discards old entries of the log that this replica has applied. A
+// follower that needs them gets a copy of the tree.
 func (s *server) trim() {
-	if len(s.log) < 2*trimAt || len(s.commits) > 0 {
+	if s.c.cfg.KeepLog || len(s.log) < 2*trimAt || len(s.commits) > 0 {
 		return
 	}
 	n := s.after(s.tree.Zxid) - trimAt
@@ -252,8 +254,8 @@ func (s *server) trim() {
 	s.log = slices.Clone(s.log[n:])
 }
 
-// complete answers the first waiting write of this server's clients if it is
-// the one named, and the reads behind it. It reports whether it was.
+// complete answers the first waiting write of this server's clients, and the
+// reads after it, if the write is the given one. It reports whether it was.
 func (s *server) complete(session int64, cxid int32, txn *tree.Txn, res tree.Result) bool {
 	if len(s.writes) == 0 || s.writes[0].session != session || s.writes[0].cxid != cxid {
 		return false
@@ -276,10 +278,12 @@ func (s *server) complete(session int64, cxid int32, txn *tree.Txn, res tree.Res
 	return true
 }
 
-// submit takes a request of a client on this server.
+// submit handles a request of a client of this server.
 func (s *server) submit(r *request) {
 	if !s.touch(r.session, r.conn.timeout) {
-		return // ZooKeeper drops it: the session is closing, and its connection will be
+		// ZooKeeper drops it, because the session is closing, and later closes
+		// the connection.
+		return
 	}
 	if !s.known(r.op) {
 		r.conn.reply(r, &wire.ReplyHeader{Xid: r.cxid, Zxid: -1, Err: wire.Unimplemented}, nil)
@@ -308,7 +312,7 @@ func (s *server) submit(r *request) {
 	}
 }
 
-// touch notes that a session is active, at the leader or for its next ping.
+// touch records that a session is active, at the leader or for its next ping.
 func (s *server) touch(session int64, timeout int32) bool {
 	if s.term != nil {
 		return s.term.sessions.touch(session, timeout, s.now())
@@ -324,12 +328,12 @@ func (s *server) touch(session int64, timeout int32) bool {
 
 func (s *server) untouch(session int64) {
 	if i, ok := s.touchIndex[session]; ok {
-		s.touched[i].session = 0 // of no session: the leader knows none
+		s.touched[i].session = 0 // session 0 does not exist, so the leader ignores it
 		delete(s.touchIndex, session)
 	}
 }
 
-// ordered returns the connections in the order in which they were opened.
+// ordered returns the connections in the order of opening.
 func (s *server) ordered() []*Conn {
 	conns := make([]*Conn, 0, len(s.conns))
 	for _, conn := range s.conns {
@@ -338,3 +342,6 @@ func (s *server) ordered() []*Conn {
 	slices.SortFunc(conns, func(a, b *Conn) int { return a.id - b.id })
 	return conns
 }
+
+// Log returns the log of a server, whether it runs or not. It must not be changed.
+func (c *Cluster) Log(server int) []*tree.Txn { return c.servers[server].log }

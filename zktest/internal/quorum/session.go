@@ -7,18 +7,18 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// A tracker is the leader's table of sessions. It expires a session at the
-// first tick after its timeout has passed since the last touch: deadlines are
-// rounded up to the next tick, and never sooner than the timeout.
+// A tracker is the leader's table of sessions. A session expires at the first
+// tick after its timeout has passed since the last touch. Deadlines are rounded
+// up to the next tick, so a session never expires sooner than its timeout.
 type tracker struct {
 	tick     time.Duration
 	sessions map[int64]*session
-	next     time.Duration // when the next tick is
+	next     time.Duration // time of the next tick
 }
 
 type session struct {
 	id       int64
-	owner    any // the server it is connected to: a *peer, or self; nil for not known yet
+	owner    any // the server it is connected to: a *peer, or self; nil if unknown
 	closing  bool
 	deadline time.Duration
 }
@@ -34,7 +34,7 @@ func newTracker(tick, now time.Duration) *tracker {
 
 func (t *tracker) round(at time.Duration) time.Duration { return (at/t.tick + 1) * t.tick }
 
-// track adds a session, or touches it.
+// track adds a session, or touches it if it exists.
 func (t *tracker) track(id int64, timeout int32, now time.Duration) {
 	s := t.sessions[id]
 	if s == nil {
@@ -44,8 +44,8 @@ func (t *tracker) track(id int64, timeout int32, now time.Duration) {
 	s.deadline = t.round(now + millis(timeout))
 }
 
-// touch notes that a session was active. It returns false for one that is
-// closing or not there.
+// touch records that a session was active. It returns false if the session is
+// closing or does not exist.
 func (t *tracker) touch(id int64, timeout int32, now time.Duration) bool {
 	s := t.sessions[id]
 	if s == nil || s.closing {
@@ -55,7 +55,8 @@ func (t *tracker) touch(id int64, timeout int32, now time.Duration) bool {
 	return true
 }
 
-// check says whether a request of a session that came from owner may go on.
+// check returns OK if a request of a session from owner may continue, and
+// otherwise the reason.
 func (t *tracker) check(id int64, owner any) wire.Code {
 	s := t.sessions[id]
 	switch {
@@ -86,8 +87,8 @@ func (t *tracker) setClosing(id int64) {
 	}
 }
 
-// poll takes one tick, and returns the sessions whose time is over in the order
-// of their ids. From then on nothing saves them, but they are not closing yet.
+// poll advances by one tick, and returns the sessions whose time is over,
+// sorted by id. From then on nothing saves them, but they are not closing yet.
 func (t *tracker) poll() []int64 {
 	at := t.next
 	t.next += t.tick

@@ -8,16 +8,16 @@ import (
 	"github.com/zkcoord/zkcoord/zktest/internal/tree"
 )
 
-// A term is what a server has while it leads: the leader's side of the
+// A term is the state of a server while it leads: the leader's side of the
 // protocol with its followers, the sessions, and the checks of writes.
 type term struct {
 	s        *server
 	c        *Cluster
-	zxid     int64   // the last one given out
+	zxid     int64   // the last one assigned
 	peers    []*peer // by server; nil for those that do not follow
 	sessions *tracker
-	taken    []int64 // sessions that expired and are not marked as closing yet, in order
-	ending   int64   // the session that is marked, and is closed at endAt; 0 is none
+	taken    []int64 // expired sessions that are not marked as closing yet, in order
+	ending   int64   // the session that is marked and is closed at endAt; 0 is none
 	endAt    time.Duration
 	prep     *tree.Prep
 	syncs    []pendingSync
@@ -35,7 +35,7 @@ type pendingSync struct {
 	req  *request
 }
 
-// reapEvery is how often the leader looks for containers to delete.
+// reapEvery is the interval at which the leader deletes containers.
 const reapEvery = time.Minute
 
 func newTerm(s *server, epoch int64) *term {
@@ -71,12 +71,13 @@ func (t *term) next() (at time.Duration, fire timer) {
 	return at, fire
 }
 
-// dead is when a follower of which nothing more is heard is given up.
+// dead returns the time at which the leader gives up a follower that stays
+// silent.
 func (t *term) dead(p *peer) time.Duration {
 	return p.heard + t.c.cfg.Tick*time.Duration(t.c.cfg.SyncLimit)
 }
 
-// dropDead gives up the follower of which nothing was heard for longest.
+// dropDead gives up the follower that has been silent for longest.
 func (t *term) dropDead() {
 	var first *peer
 	for _, p := range t.peers {
@@ -87,8 +88,8 @@ func (t *term) dropDead() {
 	t.drop(first)
 }
 
-// pingAll is one half tick: every second one the leader steps down unless
-// enough followers have been heard of within the sync limit.
+// pingAll is one half tick. At every second half tick the leader steps down
+// unless enough followers have sent a packet within the sync limit.
 func (t *term) pingAll() {
 	t.nextPing = t.s.now() + t.c.cfg.Tick/2
 	if t.halfTick {
@@ -118,15 +119,15 @@ func (t *term) pingAll() {
 	}
 }
 
-// drop gives a follower up.
+// drop gives up a follower.
 func (t *term) drop(p *peer) {
 	t.c.cfg.Trace("server %d gives up follower %d", t.s.id, p.follower.id)
 	p.hangUp(t.s)
 	t.peers[p.follower.id] = nil
 }
 
-// nextExpiry is when the expirer goes on: with the session that it is closing, or
-// with the next tick.
+// nextExpiry returns the time at which the expirer continues: with the session
+// that it is closing, or with the next tick.
 func (t *term) nextExpiry() time.Duration {
 	if t.ending != 0 {
 		return t.endAt
@@ -134,14 +135,15 @@ func (t *term) nextExpiry() time.Duration {
 	return t.sessions.next
 }
 
-// expire is one step of the expirer. A tick takes all sessions whose time is
-// over. Then the expirer marks one after another as closing, writes to its log,
-// which takes its pace, and closes it. One that is taken and not yet marked
-// answers requests, and no activity saves it.
+// expire is one step of the expirer. At a tick it takes all sessions whose time
+// is over. Then, for one session after another, it marks the session as
+// closing, writes to its log for the duration of its pace, and closes the
+// session. A session that is taken and not yet marked answers requests, but no
+// activity saves it.
 func (t *term) expire() {
 	if t.ending == 0 {
 		t.taken = t.sessions.poll()
-		if t.s.pace > 0 { // the real one's set has no order
+		if t.s.pace > 0 { // the set in ZooKeeper has no order
 			t.c.cfg.Rand.Shuffle(len(t.taken), func(i, j int) { t.taken[i], t.taken[j] = t.taken[j], t.taken[i] })
 		}
 		t.markNext()
@@ -154,7 +156,7 @@ func (t *term) expire() {
 	}
 }
 
-// markNext marks the next session that the tick has taken.
+// markNext marks the next of the sessions that were taken.
 func (t *term) markNext() {
 	if t.ending = 0; len(t.taken) > 0 {
 		t.ending, t.taken = t.taken[0], t.taken[1:]
@@ -163,7 +165,7 @@ func (t *term) markNext() {
 	}
 }
 
-// reap deletes what has no reason to be there any more.
+// reap deletes empty containers and nodes whose time to live is over.
 func (t *term) reap() {
 	t.nextReap += reapEvery
 	for _, path := range t.s.tree.Reapable(t.c.wall()) {
@@ -171,7 +173,7 @@ func (t *term) reap() {
 	}
 }
 
-// receive handles a packet of a follower.
+// receive handles a packet from a follower.
 func (t *term) receive(m message) {
 	p := m.peer
 	p.deadline, p.heard = t.tick+int64(t.c.cfg.SyncLimit), t.s.now()
@@ -204,7 +206,7 @@ func (t *term) receive(m message) {
 	}
 }
 
-// sync answers a follower's sync behind all that has been proposed.
+// sync answers a follower's sync after all current proposals are committed.
 func (t *term) sync(p *peer, r *request) {
 	if t.s.committed >= t.s.tail() {
 		t.c.send(t.s, p.follower, message{kind: synced, peer: p, req: r})
@@ -213,10 +215,10 @@ func (t *term) sync(p *peer, r *request) {
 	t.syncs = append(t.syncs, pendingSync{t.s.tail(), p, r})
 }
 
-// checkRead is the leader's check of a request that changes nothing.
+// checkRead makes the leader's check of a request that changes nothing.
 func (t *term) checkRead(r *request) { r.err = t.sessions.check(r.session, self) }
 
-// submit gives a write its zxid and proposes it, whatever comes of it.
+// submit assigns a zxid to a write and proposes it, even if the write fails.
 func (t *term) submit(r *request, owner any) {
 	t.zxid++
 	txn := t.prep.Prepare(tree.Request{
@@ -244,7 +246,7 @@ func (t *term) propose(txn *tree.Txn) {
 	t.advance()
 }
 
-// advance commits, in order, what a majority has in its log.
+// advance commits, in order, the transactions that a majority has in its log.
 func (t *term) advance() {
 	for {
 		txn := t.s.firstAfter(t.s.committed)
@@ -279,7 +281,7 @@ func (t *term) advance() {
 	}
 }
 
-// close asks for the end of a session, as when it has expired.
+// close starts to end a session, as if it had expired.
 func (t *term) close(id int64) {
 	t.sessions.setClosing(id)
 	t.submit(&request{session: id, op: wire.OpCloseSession}, self)

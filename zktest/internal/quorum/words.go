@@ -10,13 +10,13 @@ import (
 	"github.com/zkcoord/zkcoord/zktest/internal/tree"
 )
 
-// version is what the four-letter words say of the server's version.
+// version returns the server's version as four-letter words show it.
 func (s *server) version() string { return s.c.cfg.Release + "-zkcoord, built on 2024-02-12 00:00 UTC" }
 
 const notServing = "This ZooKeeper instance is not currently serving requests\n"
 
-// Word answers a four-letter word to a server that is up; ok is false for one
-// that there is not.
+// Word returns the reply of a running server to a four-letter word. If there is
+// no such word, ok is false.
 func (c *Cluster) Word(server int, word string) (answer string, ok bool) {
 	s := c.servers[server]
 	f, ok := words[word]
@@ -31,7 +31,8 @@ func (c *Cluster) Word(server int, word string) (answer string, ok bool) {
 	return b.String(), true
 }
 
-// IsWord reports whether the first four bytes of a connection are a word.
+// IsWord reports whether the first four bytes of a connection are a four-letter
+// word.
 func IsWord(b []byte) bool {
 	_, ok := words[string(b)]
 	return ok
@@ -63,14 +64,15 @@ var words = map[string]func(*server, *strings.Builder){
 		b.WriteString("Connection stats reset.\n")
 	},
 	"wchs": func(s *server, b *strings.Builder) {
-		watchers, paths, watches := s.tree.Watches.OnData() // as in ZooKeeper, unlike mntr
+		// Like ZooKeeper; mntr counts both kinds.
+		watchers, paths, watches := s.tree.Watches.OnData()
 		fmt.Fprintf(b, "%d connections watching %d paths\nTotal watches:%d\n", watchers, paths, watches)
 	},
 	"wchp": func(s *server, b *strings.Builder) { s.watches(b, true) },
 	"wchc": func(s *server, b *strings.Builder) { s.watches(b, false) },
 }
 
-// mode is the role in the words of srvr.
+// mode returns the role that srvr shows.
 func (s *server) mode() string {
 	switch {
 	case s.c.cfg.Servers == 1:
@@ -168,8 +170,9 @@ func (s *server) dump(b *strings.Builder) {
 	fmt.Fprintf(b, "Connections dump:\nConnections (%d):\n", len(s.conns))
 }
 
-// watches lists the watches on data, by path or by session. Unlike ZooKeeper's
-// the groups are sorted: a run is to give the same bytes again.
+// watches lists the watches on data, by path or by session. ZooKeeper does not
+// sort the groups. Here they are sorted, so that the same seed gives the same
+// bytes.
 func (s *server) watches(b *strings.Builder, byPath bool) {
 	groups := make(map[string][]string)
 	s.tree.Watches.Each(func(path string, w tree.Watcher) {

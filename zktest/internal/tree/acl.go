@@ -10,7 +10,7 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// superuser is the scheme of who may do everything.
+// superuser is the scheme of the identity that has all permissions.
 const superuser = "super"
 
 // Digest returns the identity of "user:password" under the scheme digest.
@@ -20,10 +20,9 @@ func Digest(userPassword string) string {
 	return user + ":" + base64.StdEncoding.EncodeToString(sum[:])
 }
 
-// Authenticate adds to the identities of a client on address ip the one that
-// it claims. It returns false for a scheme that there is not, and for a claim
-// that is null. Super is the
-// digest of the superuser, "" for none.
+// Authenticate adds the claimed identity to the identities of a client with
+// address ip. It returns false if the scheme does not exist, or if the claim is
+// nil. Super is the digest of the superuser, or "" if there is none.
 func Authenticate(auth []wire.ID, scheme string, claim []byte, ip, super string) ([]wire.ID, bool) {
 	add := func(id wire.ID) {
 		if !slices.Contains(auth, id) {
@@ -85,7 +84,7 @@ func matches(granted wire.ID, id string) bool {
 	return false
 }
 
-// validNet reports whether an ACL may have such an address or network.
+// validNet reports whether an ACL may contain this address or network.
 func validNet(s string, rules Rules) bool {
 	if rules.NoIPv6 && strings.Contains(s, ":") {
 		return false
@@ -113,8 +112,8 @@ func matchesNet(network, address string) bool {
 	return true
 }
 
-// parseNet reads an address as ZooKeeper does, with the number of bits that
-// count behind a slash or with all of them.
+// parseNet parses an address like ZooKeeper. The number of significant bits
+// follows a slash; without a slash, all bits are significant.
 func parseNet(s string) (addr []byte, bits int, ok bool) {
 	host, mask, cut := strings.Cut(s, "/")
 	if strings.Contains(host, ":") {
@@ -132,7 +131,7 @@ func parseNet(s string) (addr []byte, bits int, ok bool) {
 	return addr, bits, ok
 }
 
-// parseIPv4 reads an address of IPv4. Zeros in front of a number change nothing.
+// parseIPv4 parses an IPv4 address. Leading zeros are ignored.
 func parseIPv4(s string) (addr []byte, ok bool) {
 	parts := strings.Split(s, ".")
 	if len(parts) != 4 {
@@ -148,7 +147,7 @@ func parseIPv4(s string) (addr []byte, ok bool) {
 	return addr, true
 }
 
-// parseIPv6 reads an address of IPv6. None ends in one of IPv4.
+// parseIPv6 parses an IPv6 address. An IPv4 suffix is not allowed.
 func parseIPv6(s string) (addr []byte, ok bool) {
 	const size = 16
 	halves := strings.Split(s, "::")
@@ -161,7 +160,7 @@ func parseIPv6(s string) (addr []byte, ok bool) {
 		if half != "" || len(halves) == 1 {
 			segments = strings.Split(half, ":")
 		}
-		if i == 1 { // the zeros between
+		if i == 1 { // insert the zeros of ::
 			gap := size - len(addr) - 2*len(segments)
 			if gap <= 0 {
 				return nil, false
@@ -179,8 +178,8 @@ func parseIPv6(s string) (addr []byte, ok bool) {
 	return addr, len(addr) == size
 }
 
-// fixACL checks the ACL of a request and puts the identities of the client in
-// place of the scheme auth.
+// fixACL checks the ACL of a request and replaces the scheme auth by the
+// identities of the client.
 func fixACL(acl []wire.ACL, auth []wire.ID, rules Rules) ([]wire.ACL, wire.Code) {
 	var fixed []wire.ACL
 	for i, a := range acl {
@@ -196,7 +195,7 @@ func fixACL(acl []wire.ACL, auth []wire.ID, rules Rules) ([]wire.ACL, wire.Code)
 		case "auth":
 			valid := false
 			for _, id := range auth {
-				if id.Scheme == "digest" { // an address is no proof of who one is
+				if id.Scheme == "digest" { // an address does not prove an identity
 					valid = true
 					fixed = append(fixed, wire.ACL{Perms: a.Perms, ID: id})
 				}

@@ -7,8 +7,8 @@ import (
 	"slices"
 )
 
-// Dump writes all that is in the tree, but for watches, in one order: two
-// replicas are equal if their dumps are.
+// Dump writes everything in the tree except watches, in a fixed order. Two
+// replicas are equal if and only if their dumps are.
 func (t *Tree) Dump(w io.Writer) {
 	for _, path := range slices.Sorted(maps.Keys(t.nodes)) {
 		n := t.nodes[path]

@@ -2,8 +2,8 @@ package tree
 
 import "github.com/zkcoord/zkcoord/internal/wire"
 
-// multi prepares all operations, or fails as a whole: the transaction stays a
-// multi then, whose parts are errors.
+// multi prepares all operations of a multi. If one fails, the transaction
+// remains a multi, and all its parts are errors.
 func (p *Prep) multi(r Request, t *Txn) wire.Code {
 	var req wire.MultiRequest
 	if _, err := wire.Decode(r.Body, &req); err != nil || !Pure(req.Ops, false) || !modesDecide(req.Ops) {
@@ -30,7 +30,7 @@ func (p *Prep) multi(r Request, t *Txn) wire.Code {
 	return wire.OK
 }
 
-// rollback forgets the changes from the mark on.
+// rollback removes the changes from mark on.
 func (p *Prep) rollback(mark int) {
 	if len(p.changes) == mark {
 		return
@@ -43,7 +43,8 @@ func (p *Prep) rollback(mark int) {
 	}
 }
 
-// Pure reports whether all operations of a multi are reads, or all writes.
+// Pure reports whether all operations of a multi are reads (if reads is true)
+// or writes.
 func Pure(ops []wire.MultiOp, reads bool) bool {
 	for _, op := range ops {
 		if (op.Op == wire.OpGetData || op.Op == wire.OpGetChildren) != reads {
@@ -53,9 +54,9 @@ func Pure(ops []wire.MultiOp, reads bool) bool {
 	return true
 }
 
-// modesDecide turns each create into the one that its mode stands for, whatever
-// operation it came as. It returns false for one without a mode, or that lacks
-// the time to live of its mode.
+// modesDecide changes the operation of each create to the one for its mode,
+// because a client may send a different one. It returns false if a mode is not
+// valid, or if its time to live is missing.
 func modesDecide(ops []wire.MultiOp) bool {
 	for i := range ops {
 		op := &ops[i]

@@ -6,9 +6,9 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// A stat is the part of a znode's stat that is stored. Its cversion counts
-// only the creates among the children; clients are told twice that number less
-// the children that are there, which counts the deletes too.
+// A stat is the stored part of a znode's stat. Its cversion counts only the
+// created children. Clients receive twice that number minus the current number
+// of children, which counts deletions too.
 type stat struct {
 	czxid, mzxid, pzxid         int64
 	ctime, mtime                int64
@@ -16,8 +16,8 @@ type stat struct {
 	owner                       owner
 }
 
-// An owner tells what kind of node a znode is: 0 for a plain one, the session
-// for an ephemeral, containerOwner, or a time to live under ttlMask.
+// An owner encodes the kind of a znode: 0 for a plain one, the session id for
+// an ephemeral one, containerOwner, or a time to live under ttlMask.
 type owner int64
 
 const (
@@ -28,8 +28,9 @@ const (
 
 func ttlOwner(ms int64) owner { return ttlMask | owner(ms) }
 
-// ttl returns the time to live in milliseconds, 0 for a node without one.
-// Ids of sessions never reach the mask: their first byte is that of a server.
+// ttl returns the time to live in milliseconds, or 0 for a node without one.
+// Session ids never match the mask, because their first byte is the id of a
+// server.
 func (o owner) ttl() int64 {
 	if o&ttlMask == ttlMask {
 		return int64(o &^ ttlMask)
@@ -40,8 +41,8 @@ func (o owner) ttl() int64 {
 // ephemeral reports whether the owner is a session.
 func (o owner) ephemeral() bool { return o != 0 && o != containerOwner && o.ttl() == 0 }
 
-// A node is one znode. Its data and ACL are never changed in place: replicas
-// share them.
+// A node is one znode. Its data and ACL are never modified in place, because
+// replicas share them.
 type node struct {
 	stat
 	data     []byte

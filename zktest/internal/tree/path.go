@@ -7,7 +7,7 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// parentOf returns the parent's path of a node that may be deleted.
+// parentOf returns the path of the parent, if the node at path may be deleted.
 func parentOf(path string) (string, wire.Code) {
 	if strings.IndexByte(path, '/') < 0 || strings.IndexByte(path, 0) >= 0 || special(path) {
 		return "", wire.BadArguments
@@ -16,7 +16,7 @@ func parentOf(path string) (string, wire.Code) {
 	return parent, wire.OK
 }
 
-// validPath holds a path against the rules for one.
+// validPath reports whether path is a valid path.
 func validPath(path string) bool {
 	if path == "/" {
 		return true
@@ -32,7 +32,8 @@ func validPath(path string) bool {
 	return !hasLetterOutside(path)
 }
 
-// hasLetterOutside reports whether path holds a character that no path may.
+// hasLetterOutside reports whether path contains a character that is not
+// allowed in paths.
 func hasLetterOutside(path string) bool {
 	return strings.ContainsFunc(path, func(r rune) bool {
 		return r <= 0x1f || r >= 0x7f && r <= 0x9f || r >= 0xd800 && r <= 0xf8ff || r >= 0xfff0

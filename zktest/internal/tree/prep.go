@@ -7,30 +7,32 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// A Request is one that wants to change the tree.
+// A Request is a client's request to change the tree.
 type Request struct {
 	Session int64
 	Cxid    int32
 	Op      wire.Op
-	Body    []byte // behind the header
+	Body    []byte // the bytes after the header
 	Auth    []wire.ID
 
-	// Live says whether the session may still write: OK, or why not. It is
-	// asked where ZooKeeper asks, behind the checks of form.
+	// Live returns OK if the session may still write, and otherwise the reason.
+	// Prep calls it at the same point as ZooKeeper, after the checks of the
+	// request's form.
 	Live func() wire.Code
 }
 
-// Prep turns requests into transactions. It sees the tree as it will be when
-// all that it has prepared is applied. It is the leader's, for one term.
+// Prep turns requests into transactions. It sees the tree as if all
+// transactions that it has prepared were applied. The leader has one for each
+// term.
 type Prep struct {
-	TTL bool // whether nodes may have a time to live, which 3.8 does not allow by default
+	TTL bool // nodes may have a time to live; 3.8 does not allow this by default
 
 	tree    *Tree
 	changes []*change          // in the order of their zxids
-	latest  map[string]*change // the last one of each path
+	latest  map[string]*change // the last change of each path
 }
 
-// A change is what a node will be when the transaction zxid is applied.
+// A change is the state of a node after the transaction zxid.
 type change struct {
 	zxid     int64
 	path     string
@@ -45,7 +47,7 @@ func NewPrep(t *Tree, ttl bool) *Prep {
 	return &Prep{TTL: ttl, tree: t, latest: make(map[string]*change)}
 }
 
-// Applied forgets the changes up to zxid, which the tree holds now.
+// Applied removes the changes up to zxid, because the tree contains them now.
 func (p *Prep) Applied(zxid int64) {
 	i := 0
 	for ; i < len(p.changes) && p.changes[i].zxid <= zxid; i++ {
@@ -64,7 +66,7 @@ func (p *Prep) record(c change) {
 	p.latest[c.path] = &c
 }
 
-// lookup returns what a node will be.
+// lookup returns the future state of a node.
 func (p *Prep) lookup(path string) (change, wire.Code) {
 	c := p.latest[path]
 	if c == nil {
@@ -80,8 +82,8 @@ func (p *Prep) lookup(path string) (change, wire.Code) {
 	return *c, wire.OK
 }
 
-// Prepare makes the transaction of a request, which fails with the code in it
-// where the request has to fail. Time is in milliseconds since 1970.
+// Prepare returns the transaction of a request. If the request has to fail, the
+// transaction has the error code. Time is in milliseconds since 1970.
 func (p *Prep) Prepare(r Request, zxid, time int64) *Txn {
 	t := &Txn{Zxid: zxid, Time: time, Session: r.Session, Cxid: r.Cxid, Op: r.Op}
 	var code wire.Code
@@ -124,7 +126,7 @@ func marshalling(err error) wire.Code {
 	return wire.OK
 }
 
-// one prepares an operation that stands alone or in a multi.
+// one prepares an operation, alone or as a part of a multi.
 func (p *Prep) one(r Request, req wire.Record, t *Txn) wire.Code {
 	switch req := req.(type) {
 	case *wire.CreateRequest:
@@ -156,7 +158,7 @@ func (p *Prep) create(r Request, req *wire.CreateRequest, ttl int64, t *Txn) wir
 	case hasTTL && (ttl <= 0 || ttl > maxTTL), !hasTTL && ttl >= 0:
 		return wire.BadArguments
 	case !hasTTL && t.Op == wire.OpCreateTTL:
-		return wire.BadArguments // where ZooKeeper 3.8 ends its process
+		return wire.BadArguments // ZooKeeper 3.8 ends its process here
 	}
 	if code := r.Live(); code != wire.OK {
 		if code == wire.UnknownSession && (req.Mode == wire.ModeEphemeral || req.Mode == wire.ModeEphemeralSequential) {
@@ -246,8 +248,8 @@ func (p *Prep) removed(parent change, path string, t *Txn) {
 	p.record(change{zxid: t.Zxid, path: path, gone: true})
 }
 
-// reap deletes a container or a node whose time is over. The leader asks for
-// it itself, so there is no session and no ACL to check.
+// reap deletes a container or a node whose time to live is over. The leader
+// requests this itself, so there is no session and no ACL to check.
 func (p *Prep) reap(t *Txn, path string) wire.Code {
 	parentPath, code := parentOf(path)
 	if code != wire.OK {
@@ -270,7 +272,8 @@ func (p *Prep) reap(t *Txn, path string) wire.Code {
 	return wire.OK
 }
 
-// permitted looks a znode up on which a request needs a permission.
+// permitted returns the node at path and whether the request has the permission
+// on it.
 func (p *Prep) permitted(r Request, path string, permission int32) (change, wire.Code) {
 	if code := r.Live(); code != wire.OK {
 		return change{}, code
@@ -332,7 +335,7 @@ func (p *Prep) setSequence(r Request, t *Txn) wire.Code {
 		return wire.MarshallingError
 	}
 	if req.Path == "/" {
-		req.Path = "" // the name under which a create looks its parent up
+		req.Path = "" // create looks up its parent under this name
 	}
 	n, code := p.lookup(req.Path)
 	if code != wire.OK {
@@ -356,8 +359,8 @@ func (p *Prep) check(r Request, req *wire.PathVersion, t *Txn) wire.Code {
 	return wire.OK
 }
 
-// closeSession takes all ephemerals of the session with it, those too that
-// are not applied yet.
+// closeSession deletes all ephemeral nodes of the session, including those
+// whose creation is not applied yet.
 func (p *Prep) closeSession(t *Txn) {
 	var own set
 	if s := p.tree.ephemerals[t.Session]; s != nil {

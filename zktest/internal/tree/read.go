@@ -7,13 +7,14 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// A Reader is who reads: its identities and, if it wants one, its watch.
+// A Reader is the origin of a read: its identities and, if it wants to set a
+// watch, its watcher.
 type Reader struct {
 	Auth    []wire.ID
-	Watcher Watcher // nil leaves no watch
+	Watcher Watcher // nil sets no watch
 }
 
-// readable returns a node that the reader may read.
+// readable returns the node at path, and whether the reader may read it.
 func (t *Tree) readable(path string, r Reader) (*node, wire.Code) {
 	n := t.nodes[path]
 	if n == nil {
@@ -22,8 +23,8 @@ func (t *Tree) readable(path string, r Reader) (*node, wire.Code) {
 	return n, allowed(n.acl, wire.PermRead, r.Auth)
 }
 
-// Exists returns the stat of a node. Its watch is left also where there is no
-// node, but not where the reader may not read it.
+// Exists returns the stat of a node. It sets the watch even if there is no
+// node, but not if the reader may not read the node.
 func (t *Tree) Exists(path string, r Reader) (wire.Stat, wire.Code) {
 	if strings.IndexByte(path, 0) >= 0 {
 		return wire.Stat{}, wire.BadArguments
@@ -49,8 +50,8 @@ func (t *Tree) Get(path string, r Reader) ([]byte, wire.Stat, wire.Code) {
 	return n.data, n.wireStat(), wire.OK
 }
 
-// Children returns the names of a node's children, in no order that means
-// anything, and its stat. The slice is valid until the next change.
+// Children returns the names of a node's children, in no particular order, and
+// its stat. The slice is valid until the next change.
 func (t *Tree) Children(path string, r Reader) ([]string, wire.Stat, wire.Code) {
 	n, code := t.readable(path, r)
 	if code != wire.OK {
@@ -60,7 +61,7 @@ func (t *Tree) Children(path string, r Reader) ([]string, wire.Stat, wire.Code) 
 	return n.children.items, n.wireStat(), wire.OK
 }
 
-// Descendants counts the nodes below a node.
+// Descendants returns the number of nodes below a node.
 func (t *Tree) Descendants(path string, r Reader) (int, wire.Code) {
 	if _, code := t.readable(path, r); code != wire.OK {
 		return 0, code
@@ -77,8 +78,8 @@ func (t *Tree) Descendants(path string, r Reader) (int, wire.Code) {
 	return count, wire.OK
 }
 
-// ACL returns the ACL and the stat of a node. Who may not administer it sees
-// the digests in it blotted out.
+// ACL returns the ACL and the stat of a node. If the reader may not administer
+// the node, the digests are masked.
 func (t *Tree) ACL(path string, r Reader) ([]wire.ACL, wire.Stat, wire.Code) {
 	n := t.nodes[path]
 	if n == nil {
@@ -102,7 +103,7 @@ func (t *Tree) ACL(path string, r Reader) ([]wire.ACL, wire.Stat, wire.Code) {
 	return acl, n.wireStat(), wire.OK
 }
 
-// Ephemerals returns the paths of a session's ephemerals that start with
+// Ephemerals returns the paths of a session's ephemeral nodes that start with
 // prefix.
 func (t *Tree) Ephemerals(session int64, prefix string) []string {
 	paths := []string{}
@@ -120,7 +121,7 @@ func (t *Tree) Ephemerals(session int64, prefix string) []string {
 }
 
 // Sessions returns the ids of all sessions in ascending order, and a function
-// for their timeouts in milliseconds.
+// that returns their timeouts in milliseconds.
 func (t *Tree) Sessions() (ids []int64, timeout func(id int64) (int32, bool)) {
 	for id := range t.sessions {
 		ids = append(ids, id)
@@ -130,8 +131,8 @@ func (t *Tree) Sessions() (ids []int64, timeout func(id int64) (int32, bool)) {
 }
 
 // Reapable returns the containers that have lost all their children, and the
-// nodes without children whose time to live ended before now, in milliseconds
-// since 1970.
+// nodes without children whose time to live ended before now. Now is in
+// milliseconds since 1970.
 func (t *Tree) Reapable(now int64) []string {
 	var paths []string
 	for _, path := range t.reaped.items {
@@ -147,7 +148,7 @@ func (t *Tree) Reapable(now int64) []string {
 	return paths
 }
 
-// Counts is the size of a tree, as mntr tells it.
+// Counts is the size of a tree, in the terms of mntr.
 type Counts struct {
 	Nodes, Ephemerals, Sessions int
 	Bytes                       int64
@@ -162,9 +163,10 @@ func (t *Tree) Counts() Counts {
 	return c
 }
 
-// SetWatches leaves the watches that a client had on another connection. What
-// has changed since the zxid in the request is told at once instead. A client
-// that may not read the node is not told, and has no watch.
+// SetWatches sets the watches that a client had on another connection. If a
+// node has changed since the zxid in the request, it sends the event at once
+// instead. If the client may not read the node, it sends no event and sets no
+// watch.
 func (t *Tree) SetWatches(r *wire.SetWatches2Request, w Watcher) {
 	renew := func(k kind, paths []string, stale func(*node) wire.EventType) {
 		for _, path := range paths {

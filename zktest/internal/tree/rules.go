@@ -6,8 +6,9 @@ import (
 	"strings"
 )
 
-// Rules are what releases of ZooKeeper do in different ways: what older ones do.
-// The zero value is the newest release of 3.9.
+// Rules are the differences between releases of ZooKeeper. A field that is true
+// selects the behavior of older releases. The zero value is the newest release
+// of 3.9.
 type Rules struct {
 	OpenExists    bool
 	CheckAlone    bool
@@ -18,33 +19,34 @@ type Rules struct {
 	ClientsDelete bool
 }
 
-// A Change is a rule and the first releases of 3.8 and 3.9 that have given it up.
+// A Change is a rule, with the first releases of 3.8 and 3.9 that no longer
+// follow it.
 type Change struct {
 	Name       string
-	In38, In39 int // never is a release that was not made
+	In38, In39 int // patch numbers; never means that no such release exists
 	What       string
 	rule       func(*Rules) *bool
 }
 
 const never = 1000
 
-// Changes are all rules, by name.
+// Changes are all rules, sorted by name.
 var Changes = []Change{
 	{"check-alone", 5, 3, "check is served outside of a multi (ZOOKEEPER-2623)", func(r *Rules) *bool { return &r.CheckAlone }},
 	{"clients-delete", never, 6, "a client may send deleteContainer", func(r *Rules) *bool { return &r.ClientsDelete }},
 	{"no-event-zxid", never, 0, "events do not carry their zxid (ZOOKEEPER-4655)", func(r *Rules) *bool { return &r.NoEventZxid }},
-	{"no-ipv6", never, 4, "an ACL has addresses of IPv4 only (ZOOKEEPER-4240)", func(r *Rules) *bool { return &r.NoIPv6 }},
-	{"one-watch-mode", never, 0, "a watch has one mode, and is removed whole (ZOOKEEPER-4466, -4471, -4472)", func(r *Rules) *bool { return &r.OneWatchMode }},
-	{"open-catch-up", never, 6, "setWatches tells also a client that may not read the node", func(r *Rules) *bool { return &r.OpenCatchUp }},
+	{"no-ipv6", never, 4, "an ACL has only IPv4 addresses (ZOOKEEPER-4240)", func(r *Rules) *bool { return &r.NoIPv6 }},
+	{"one-watch-mode", never, 0, "a watch has one mode, and is removed as a whole (ZOOKEEPER-4466, -4471, -4472)", func(r *Rules) *bool { return &r.OneWatchMode }},
+	{"open-catch-up", never, 6, "setWatches also notifies a client that may not read the node", func(r *Rules) *bool { return &r.OpenCatchUp }},
 	{"open-exists", 4, 2, "exists needs no permission (ZOOKEEPER-2590)", func(r *Rules) *bool { return &r.OpenExists }},
 }
 
-// Newest are the newest releases that were read, by line.
+// Newest has the newest supported release of each line.
 var Newest = map[string]string{"3.8": "3.8.6", "3.9": "3.9.6"}
 
-// RulesOf returns the rules of a release such as 3.8.0. The error says that it
-// is of no line in [Newest], or newer than that. For tests, names of changes
-// follow a release, "3.8.0~no-ipv6": these rules are the other way round.
+// RulesOf returns the rules of a release such as 3.8.0. It returns an error if
+// the release belongs to no line in [Newest], or is newer than that. In tests,
+// names of changes can follow a release: "3.8.0~no-ipv6" inverts these rules.
 func RulesOf(release string) (rules Rules, err error) {
 	release, others, _ := strings.Cut(release, "~")
 	var minor, patch, newest int
@@ -52,7 +54,7 @@ func RulesOf(release string) (rules Rules, err error) {
 		return Rules{}, fmt.Errorf("%q is not a release such as 3.9.3", release)
 	}
 	if _, err := fmt.Sscanf(Newest[fmt.Sprintf("3.%d", minor)], "3.%d.%d", new(int), &newest); err != nil || patch < 0 || patch > newest {
-		return Rules{}, fmt.Errorf("release %s is none of 3.8.0 to %s and 3.9.0 to %s", release, Newest["3.8"], Newest["3.9"])
+		return Rules{}, fmt.Errorf("release %s is not supported: must be 3.8.0 to %s or 3.9.0 to %s", release, Newest["3.8"], Newest["3.9"])
 	}
 	for _, c := range Changes {
 		since := c.In39
@@ -64,7 +66,7 @@ func RulesOf(release string) (rules Rules, err error) {
 	return rules, nil
 }
 
-// Between returns the changes between two releases.
+// Between returns the changes between two sets of rules.
 func Between(a, b Rules) (changes []Change) {
 	for _, c := range Changes {
 		if *c.rule(&a) != *c.rule(&b) {

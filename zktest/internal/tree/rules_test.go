@@ -33,24 +33,25 @@ func TestRulesOfReleases(t *testing.T) {
 		{"3.9.6", "3.9.6~no-ipv6~open-exists", []string{"no-ipv6", "open-exists"}},
 	} {
 		if got := names(c.a, c.b); !slices.Equal(got, c.want) {
-			t.Errorf("%s to %s: %q, want %q", c.a, c.b, got, c.want)
+			t.Errorf("%s to %s: got %q, want %q", c.a, c.b, got, c.want)
 		}
 	}
 	for _, release := range []string{"", "3.9", "3.7.2", "3.10.0", "3.9.7", "3.8.7", "4.0.0", "3.9.3-beta", "3.9.-1", "3.09.3"} {
 		if _, err := RulesOf(release); err == nil {
-			t.Errorf("%q is a release", release)
+			t.Errorf("release %q was accepted, want an error", release)
 		}
 	}
 }
 
-// The newest release has none of the older rules, and every rule has its change.
+// The newest release follows none of the older rules, and every rule has its
+// change.
 func TestEveryRuleHasItsChange(t *testing.T) {
 	newest, err := RulesOf(Newest["3.9"])
 	if err != nil || newest != (Rules{}) {
-		t.Errorf("rules of the newest release: %+v, %v, want none", newest, err)
+		t.Errorf("rules of the newest release: got %+v, error %v; want none", newest, err)
 	}
 	if got, want := len(Changes), reflect.TypeFor[Rules]().NumField(); got != want {
-		t.Errorf("%d changes for %d rules", got, want)
+		t.Errorf("got %d changes for %d rules, want the same number", got, want)
 	}
 	all := map[*bool]bool{}
 	var rules Rules
@@ -58,6 +59,6 @@ func TestEveryRuleHasItsChange(t *testing.T) {
 		all[c.rule(&rules)] = true
 	}
 	if len(all) != len(Changes) {
-		t.Errorf("%d changes are of %d rules", len(Changes), len(all))
+		t.Errorf("%d changes refer to %d rules, want the same number", len(Changes), len(all))
 	}
 }

@@ -1,7 +1,7 @@
 package tree
 
-// A set holds strings in an order that depends on nothing but the calls made.
-// The zero value is empty.
+// A set holds strings in an order that depends only on the calls made. The zero
+// value is empty.
 type set struct {
 	index map[string]int32
 	items []string

@@ -13,26 +13,27 @@ const (
 	configPath = "/zookeeper/config"
 )
 
-// special are the paths that cannot be deleted.
+// special reports whether the node at path cannot be deleted.
 func special(path string) bool {
 	return path == "/" || path == procPath || path == quotaPath || path == configPath
 }
 
-// A Tree is one replica's state after the transactions up to Zxid. Use New.
+// A Tree is the state of one replica after the transactions up to Zxid. Use New
+// to create one.
 type Tree struct {
 	Zxid    int64
 	Watches Watches
 	Rules   Rules
 
-	nodes      map[string]*node // the root is in it twice, as "" and as "/"
+	nodes      map[string]*node // contains the root twice, as "" and as "/"
 	sessions   map[int64]int32  // timeouts, in milliseconds
 	ephemerals map[int64]*set
 	reaped     set // containers and nodes with a time to live
 	bytes      int64
 }
 
-// New returns the tree of an ensemble that was never written to. Config is the
-// content of /zookeeper/config, "" for a server that stands alone.
+// New returns the tree of a new ensemble. Config is the content of
+// /zookeeper/config, or "" for a standalone server.
 func New(config string, rules Rules) *Tree {
 	t := &Tree{
 		Rules:      rules,
@@ -79,8 +80,8 @@ func (t *Tree) Clone() *Tree {
 	return c
 }
 
-// split cuts a path at its last slash. The parent of "/a" is "", which is an
-// alias of the root. Without a slash both are empty.
+// split splits a path at its last slash. The parent of "/a" is "", which is an
+// alias of the root. Without a slash both results are empty.
 func split(path string) (parent, name string) {
 	i := strings.LastIndexByte(path, '/')
 	if i < 0 {
@@ -89,7 +90,7 @@ func split(path string) (parent, name string) {
 	return path[:i], path[i+1:]
 }
 
-// watchPath turns the alias of the root into its name.
+// watchPath replaces the alias of the root by "/".
 func watchPath(path string) string {
 	if path == "" {
 		return "/"
@@ -97,7 +98,7 @@ func watchPath(path string) string {
 	return path
 }
 
-// Apply makes the change of a transaction, and tells the watchers of it.
+// Apply applies a transaction and notifies the watchers.
 func (t *Tree) Apply(txn *Txn) Result {
 	r := t.apply(txn)
 	t.Zxid = max(t.Zxid, txn.Zxid)
@@ -139,7 +140,7 @@ func (t *Tree) apply(txn *Txn) Result {
 	return r
 }
 
-// trigger is Watches.trigger of a transaction.
+// trigger calls Watches.trigger with the event of a transaction.
 func (t *Tree) trigger(k kind, path string, e wire.EventType, zxid int64, acl []wire.ACL, told []Watcher) []Watcher {
 	if t.Rules.NoEventZxid {
 		zxid = NoZxid

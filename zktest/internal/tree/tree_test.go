@@ -15,8 +15,8 @@ func ok() wire.Code { return wire.OK }
 
 var anyone = []wire.ID{{Scheme: "ip", ID: "127.0.0.1"}}
 
-// A leader prepares and applies, with what it has prepared and not applied yet
-// in between.
+// A leader prepares transactions and applies them later, so that some are
+// prepared and not applied.
 type leader struct {
 	*Tree
 	*Prep
@@ -54,14 +54,14 @@ func create(path string, mode int32) *wire.CreateRequest {
 	return &wire.CreateRequest{Path: path, ACL: openACL, Mode: mode}
 }
 
-// Checks see what is proposed and not applied.
+// The checks see changes that are proposed and not applied.
 func TestChecksSeeOutstandingChanges(t *testing.T) {
 	l := newLeader()
 	expect := func(op wire.Op, r wire.Record, want wire.Code) *Txn {
 		t.Helper()
 		txn := l.prepare(op, 1, r)
 		if txn.Err != want {
-			t.Errorf("%v %+v: %v, want %v", op, r, txn.Err, want)
+			t.Errorf("%v %+v: got %v, want %v", op, r, txn.Err, want)
 		}
 		return txn
 	}
@@ -74,19 +74,19 @@ func TestChecksSeeOutstandingChanges(t *testing.T) {
 	expect(wire.OpSetData, &wire.SetDataRequest{Path: "/a", Version: 0}, wire.BadVersion)
 	expect(wire.OpCheck, &wire.PathVersion{Path: "/a", Version: 1}, wire.OK)
 	if txn := expect(wire.OpCreate, create("/a/s", 2), wire.OK); txn.Path != "/a/s0000000001" {
-		t.Errorf("sequential: %s", txn.Path)
+		t.Errorf("sequential create: got %s, want /a/s0000000001", txn.Path)
 	}
 	txn := l.prepare(wire.OpCloseSession, 1, nil)
 	if !slices.Equal(txn.Paths, []string{"/a/e"}) {
-		t.Errorf("close takes %v", txn.Paths)
+		t.Errorf("closeSession deletes %v, want [/a/e]", txn.Paths)
 	}
 	expect(wire.OpDelete, &wire.PathVersion{Path: "/a/e", Version: -1}, wire.NoNode)
 	l.applyAll()
 	if len(l.latest) != 0 || len(l.changes) != 0 {
-		t.Errorf("%d changes are left", len(l.changes))
+		t.Errorf("got %d changes after all are applied, want none", len(l.changes))
 	}
 	if st, _ := l.Exists("/a", Reader{}); st.NumChildren != 1 || st.Cversion != 3 || st.Version != 1 {
-		t.Errorf("%+v", st)
+		t.Errorf("got stat %+v, want 1 child, cversion 3 and version 1", st)
 	}
 }
 
@@ -103,19 +103,19 @@ func TestFailedMultiLeavesNoChange(t *testing.T) {
 		codes = append(codes, sub.Err)
 	}
 	if want := []wire.Code{wire.OK, wire.OK, wire.NoNode, wire.RuntimeInconsistency}; !slices.Equal(codes, want) {
-		t.Errorf("codes %v", codes)
+		t.Errorf("got codes %v, want %v", codes, want)
 	}
 	if txn := l.prepare(wire.OpSetData, 1, &wire.SetDataRequest{Path: "/a", Version: 0}); txn.Err != wire.OK {
-		t.Errorf("set after the multi: %v", txn.Err)
+		t.Errorf("set after the multi: got %v, want OK", txn.Err)
 	}
 	if txn := l.prepare(wire.OpCreate, 1, create("/a/b", 0)); txn.Err != wire.OK {
-		t.Errorf("create after the multi: %v", txn.Err)
+		t.Errorf("create after the multi: got %v, want OK", txn.Err)
 	}
 	l.applyAll()
 }
 
-// Whatever is prepared applies with the outcome that was foreseen, and a clone
-// goes on as its original.
+// Each prepared transaction applies with the outcome that was prepared, and a
+// clone behaves like its original.
 func TestWhatIsPreparedApplies(t *testing.T) {
 	for seed := range uint64(200) {
 		r := rand.New(rand.NewPCG(seed, 1))
@@ -166,7 +166,7 @@ func TestWhatIsPreparedApplies(t *testing.T) {
 		l.Dump(&a)
 		replica.Dump(&b)
 		if !bytes.Equal(a.Bytes(), b.Bytes()) {
-			t.Fatalf("seed %d:\n%s\n---\n%s", seed, a.String(), b.String())
+			t.Fatalf("seed %d: replicas differ:\n%s\n---\n%s", seed, a.String(), b.String())
 		}
 	}
 }
@@ -178,7 +178,7 @@ func TestPaths(t *testing.T) {
 		"/a/..": false, "/\x00": false, "/\x1f": false, "/\u007f": false, "/\ue000": false, "/\ufff0": false, "/\xff": false, "/\U0001f600": false,
 	} {
 		if got := validPath(path); got != want {
-			t.Errorf("%q: %v", path, got)
+			t.Errorf("%q: valid is %v, want %v", path, got, want)
 		}
 	}
 }
@@ -200,13 +200,13 @@ func TestACLOfAddresses(t *testing.T) {
 	} {
 		acl := []wire.ACL{{Perms: wire.PermRead, ID: wire.ID{Scheme: "ip", ID: c.acl}}}
 		if _, code := fixACL(acl, nil, Rules{}); (code == wire.OK) != c.valid {
-			t.Errorf("%q: %v", c.acl, code)
+			t.Errorf("%q: got %v, want valid %v", c.acl, code, c.valid)
 		}
 		if _, code := fixACL(acl, nil, Rules{NoIPv6: true}); (code == wire.OK) != (c.valid && !strings.Contains(c.acl, ":")) {
-			t.Errorf("%q before 3.9.4: %v", c.acl, code)
+			t.Errorf("%q before 3.9.4: got %v, want valid only if it is IPv4", c.acl, code)
 		}
 		if code := allowed(acl, wire.PermRead, []wire.ID{{Scheme: "ip", ID: c.addr}}); (code == wire.OK) != c.passes {
-			t.Errorf("%q for %q: %v", c.acl, c.addr, code)
+			t.Errorf("%q for %q: got %v, want allowed %v", c.acl, c.addr, code, c.passes)
 		}
 	}
 }
@@ -219,7 +219,8 @@ func (r *recorder) Event(e Event) {
 
 func (r *recorder) Auth() []wire.ID { return nil }
 
-// Deleting a node tells a watcher of its data and its children once.
+// A watcher of both the data and the children of a node receives one event when
+// the node is deleted.
 func TestDeletionIsToldOncePerWatcher(t *testing.T) {
 	l := newLeader()
 	w := &recorder{}
@@ -231,10 +232,10 @@ func TestDeletionIsToldOncePerWatcher(t *testing.T) {
 	l.prepare(wire.OpDelete, 1, &wire.PathVersion{Path: "/a", Version: -1})
 	l.applyAll()
 	if want := []string{"2 /a", "4 /"}; !slices.Equal(w.events, want) {
-		t.Errorf("%q, want %q", w.events, want)
+		t.Errorf("got events %q, want %q", w.events, want)
 	}
 	if n := l.Watches.Count(); n != 0 {
-		t.Errorf("%d watches are left", n)
+		t.Errorf("got %d watches, want none", n)
 	}
 }
 
@@ -242,7 +243,8 @@ type stranger struct{ recorder }
 
 func (r *stranger) Auth() []wire.ID { return []wire.ID{{Scheme: "ip", ID: "127.0.0.1"}} }
 
-// CVE-2024-23944: a recursive watch must not tell of nodes that its owner may not read.
+// Regression: a recursive watch must not report nodes that its owner may not
+// read (CVE-2024-23944).
 func TestEventsAreKeptFromWhoMayNotRead(t *testing.T) {
 	l := newLeader()
 	w := &stranger{}
@@ -253,6 +255,6 @@ func TestEventsAreKeptFromWhoMayNotRead(t *testing.T) {
 	l.prepare(wire.OpCreate, 1, create("/open", 0))
 	l.applyAll()
 	if want := []string{"1 /open"}; !slices.Equal(w.events, want) {
-		t.Errorf("%q, want %q", w.events, want)
+		t.Errorf("got events %q, want %q", w.events, want)
 	}
 }

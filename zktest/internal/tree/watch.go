@@ -7,23 +7,24 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// A Watcher is told of events: a client's connection. It must be comparable.
+// A Watcher receives events. It is a client's connection. It must be
+// comparable.
 type Watcher interface {
 	Event(e Event)
-	Auth() []wire.ID // its identities, which decide what it may know
+	Auth() []wire.ID // its identities, which decide which events it may receive
 }
 
-// An Event is what a watcher is told.
+// An Event is an event for a watcher.
 type Event struct {
 	Type wire.EventType
 	Path string
 	Zxid int64 // of the transaction, or NoZxid
 }
 
-// NoZxid is in an event that does not say which transaction it is of.
+// NoZxid means that an event does not name its transaction.
 const NoZxid = -1
 
-// A kind is one of the two sets of watches that a server keeps.
+// A kind is one of the two sets of watches that a server has.
 type kind int
 
 const (
@@ -32,13 +33,14 @@ const (
 	kinds
 )
 
-// A mode says how long a watch stays. Modes are bits: one watch may have many.
+// A mode decides how long a watch stays. Modes are bits, because one watch may
+// have several.
 type mode int
 
 const (
 	once       mode = 1 << iota
-	persistent      // it stays after an event
-	recursive       // persistent, and for all nodes below
+	persistent      // the watch stays after an event
+	recursive       // persistent, and also for all nodes below
 	allModes   = once | persistent | recursive
 )
 
@@ -47,12 +49,12 @@ type Watches struct {
 	tables [kinds]table
 }
 
-// A table holds the watches of one kind: for each path, who watches it in
-// which modes, in the order of asking.
+// A table holds the watches of one kind: for each path, the watchers and their
+// modes, in the order in which the watches were set.
 type table struct {
 	byPath    map[string][]watch
 	byWatcher map[Watcher]map[string]bool
-	recursive int // how many watches are recursive; 0 spares the walk up to the root
+	recursive int // number of recursive watches; if 0, trigger need not walk up to the root
 }
 
 type watch struct {
@@ -69,7 +71,8 @@ func (t *table) find(path string, w Watcher) int {
 	return -1
 }
 
-// modes are those of a watcher's own watch on a path, 0 without one.
+// modes returns the modes of a watcher's watch on a path, or 0 if there is
+// none.
 func (t *table) modes(path string, w Watcher) mode {
 	if i := t.find(path, w); i >= 0 {
 		return t.byPath[path][i].modes
@@ -77,7 +80,8 @@ func (t *table) modes(path string, w Watcher) mode {
 	return 0
 }
 
-// set gives a watcher's watch on a path its modes. One without a mode goes.
+// set sets the modes of a watcher's watch on a path. Without a mode, the watch
+// is removed.
 func (t *table) set(path string, w Watcher, modes mode) {
 	i := t.find(path, w)
 	if i < 0 && modes == 0 {
@@ -109,21 +113,21 @@ func (t *table) keep(path string, list []watch) {
 	}
 }
 
-// forget drops a path from those of a watcher.
+// forget removes a path from those of a watcher.
 func (t *table) forget(path string, w Watcher) {
 	if delete(t.byWatcher[w], path); len(t.byWatcher[w]) == 0 {
 		delete(t.byWatcher, w)
 	}
 }
 
-// watch leaves a watch that one event spends.
+// watch sets a watch that the first event removes.
 func (t *Tree) watch(k kind, path string, w Watcher) {
 	if w != nil {
 		t.add(k, path, w, once)
 	}
 }
 
-// AddPersistent leaves a watch that stays after an event.
+// AddPersistent sets a watch that stays after an event.
 func (t *Tree) AddPersistent(path string, w Watcher, below bool) {
 	if !below {
 		t.add(data, path, w, persistent)
@@ -136,9 +140,9 @@ func (t *Tree) AddPersistent(path string, w Watcher, below bool) {
 	}
 }
 
-// add leaves a watch. If the watcher has one on the same path, that one gets
-// the mode in addition or, by the older rule, in place of its own, also if it
-// is the lesser one.
+// add sets a watch. If the watcher already has a watch on the path, the mode is
+// added to it. In older releases, the mode replaces the old one, even if it is
+// weaker.
 func (t *Tree) add(k kind, path string, w Watcher, m mode) {
 	table := &t.Watches.tables[k]
 	if !t.Rules.OneWatchMode {
@@ -147,9 +151,10 @@ func (t *Tree) add(k kind, path string, w Watcher, m mode) {
 	table.set(path, w, m)
 }
 
-// trigger tells the watchers of e.Path of an event, except those in told, and
-// returns whom it told. A watcher that may not read what has the ACL is not
-// told, and its watch is spent all the same.
+// trigger sends an event to the watchers of e.Path, except those in told. It
+// returns the watchers that the event concerns. A watcher that may not read the
+// node, by the given ACL, receives no event, but its watch is removed
+// nevertheless.
 func (s *Watches) trigger(k kind, e Event, acl []wire.ACL, told []Watcher) []Watcher {
 	t := &s.tables[k]
 	if len(t.byPath) == 0 {
@@ -157,7 +162,8 @@ func (s *Watches) trigger(k kind, e Event, acl []wire.ACL, told []Watcher) []Wat
 	}
 	var now []Watcher
 	note := func(w Watcher) {
-		// A watcher is in one list once, but may be in those of many parents.
+		// A watcher is in one list once, but may be in the lists of several
+		// ancestors.
 		if t.recursive == 0 || !slices.Contains(now, w) {
 			now = append(now, w)
 		}
@@ -197,17 +203,19 @@ func (s *Watches) trigger(k kind, e Event, acl []wire.ACL, told []Watcher) []Wat
 	return now
 }
 
-// A part is what a type of watcher in a request stands for: a mode in a table.
+// A part is a kind of watches that a watcher type in a request covers: a mode
+// in one of the tables.
 type part struct {
 	k     kind
 	modes mode
 }
 
-// parts are what a type of watcher stands for, none for an unknown type.
+// parts returns the kinds of watches that a watcher type covers, or nil if the
+// type is unknown.
 func (t *Tree) parts(typ int32) []part {
 	standard := once
 	if t.Rules.OneWatchMode {
-		standard = allModes // the older rule has no types for the other modes
+		standard = allModes // older releases have no types for the other modes
 	}
 	switch typ {
 	case wire.WatcherChildren:
@@ -229,8 +237,8 @@ func (t *Tree) parts(typ int32) []part {
 	return nil
 }
 
-// HasWatch reports whether the watcher has such a watch. By the older rule that
-// of anyone on the very path will do.
+// HasWatch returns OK if the watcher has such a watch. In older releases a
+// watch of any client on the same path is enough.
 func (t *Tree) HasWatch(path string, typ int32, w Watcher) wire.Code {
 	parts := t.parts(typ)
 	if parts == nil {
@@ -245,7 +253,7 @@ func (t *Tree) HasWatch(path string, typ int32, w Watcher) wire.Code {
 	return wire.NoWatcher
 }
 
-// RemoveWatch takes the watcher's own watches on a path away.
+// RemoveWatch removes the watcher's own watches on a path.
 func (t *Tree) RemoveWatch(path string, typ int32, w Watcher) wire.Code {
 	parts := t.parts(typ)
 	if parts == nil {
@@ -262,11 +270,11 @@ func (t *Tree) RemoveWatch(path string, typ int32, w Watcher) wire.Code {
 	return code
 }
 
-// RemoveAll takes all watches of a watcher away.
+// RemoveAll removes all watches of a watcher.
 func (s *Watches) RemoveAll(w Watcher) {
 	for k := range s.tables {
 		t := &s.tables[k]
-		for path := range t.byWatcher[w] { // any order: nobody is told
+		for path := range t.byWatcher[w] { // any order, because no events are sent
 			t.set(path, w, 0)
 		}
 	}
@@ -280,8 +288,8 @@ func (s *Watches) Count() (n int) {
 	return n
 }
 
-// OnData returns the numbers of those who watch data, of the paths that they
-// watch, and of their watches.
+// OnData returns the number of watchers of data, the number of paths that they
+// watch, and the number of their watches.
 func (s *Watches) OnData() (watchers, paths, watches int) {
 	t := &s.tables[data]
 	return len(t.byWatcher), len(t.byPath), t.count()
@@ -294,7 +302,8 @@ func (t *table) count() (n int) {
 	return n
 }
 
-// Each calls f for every watch on data: by path, and in the order of asking.
+// Each calls f for every watch on data, sorted by path, and then in the order
+// in which the watches were set.
 func (s *Watches) Each(f func(path string, w Watcher)) {
 	t := &s.tables[data]
 	for _, path := range slices.Sorted(maps.Keys(t.byPath)) {

@@ -1,0 +1,233 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/zkcoord/zkcoord/harness/checker"
+	"github.com/zkcoord/zkcoord/harness/ensemble"
+	"github.com/zkcoord/zkcoord/harness/ensemble/external"
+	"github.com/zkcoord/zkcoord/internal/conform"
+	"github.com/zkcoord/zkcoord/internal/wire"
+	"github.com/zkcoord/zkcoord/session"
+	"github.com/zkcoord/zkcoord/zktest"
+)
+
+func (a *app) conformCommand() *cobra.Command {
+	var connect connectFlags
+	var o conform.Options
+	var release string
+	c := &cobra.Command{
+		Use:   "conform",
+		Short: "Check that servers do what zkcoord needs of ZooKeeper",
+		Args:  cobra.NoArgs,
+		Example: `  zkcoord conform --servers zoo1:2181,zoo2:2181,zoo3:2181
+  zkcoord conform --servers zoo1:2181 --traces 1000 --json
+  zkcoord conform --zookeeper 3.8.0`,
+		RunE: func(c *cobra.Command, _ []string) error {
+			o.Release = zktest.Version(release)
+			if o.Traces < 0 {
+				return errors.New("--traces cannot be negative")
+			}
+			return a.conform(c.Context(), &connect, o)
+		},
+	}
+	c.Long = `Check that servers do what zkcoord needs of ZooKeeper, before you rely on it. Give the addresses of all servers of one ensemble.
+
+The first part is what the lease assumes (docs/decisions/0001-lease.md) and what recipes need: sessions, expiry, writes, reads and
+watches. The second part are random traces of requests, whose answers are compared with those of zktest. Each line is an operation
+and its answer. An answer that is wrong comes with the one that was expected. Below each requirement are the guarantees
+(docs/guarantees.md) and the recipes that stand or fall with it.
+
+The command breaks nothing. So it does not show how the servers behave under faults: zkcoord run --ensemble external does.
+All its znodes are in one directory, which it makes below --chroot and deletes at the end. It changes nothing else.
+It takes about half a minute with the shortest session timeout at its default of 4 s, longer if that is longer.
+
+Exit codes: 0 the servers conform, 1 a guarantee falls, 2 something could not be seen, 3 it could not run.`
+	connect.define(c)
+	c.Flags().IntVar(&o.Traces, "traces", 200, "number of random traces")
+	c.Flags().Uint64Var(&o.Seed, "seed", 1, "seed of the first trace; the others follow it")
+	c.Flags().StringVar(&release, "zookeeper", "", "release of ZooKeeper whose answers to expect in traces, for example 3.8.0 (default: what the servers say, else the newest)")
+	return c
+}
+
+// conform makes a directory for o, looks at the servers, and deletes the directory.
+func (a *app) conform(ctx context.Context, connect *connectFlags, o conform.Options) error {
+	opts, err := connect.options()
+	if err != nil {
+		return err
+	}
+	user, secret := "zkcoord-conform", rand.Text()
+	o.Owner = wire.ID{Scheme: "digest", ID: session.DigestACL(session.PermAll, user, secret)[0].ID}
+	opts.Auth = append(opts.Auth, session.Auth{Scheme: "digest", Data: []byte(user + ":" + secret)})
+	servers, err := external.New(external.Options{Servers: opts.Servers, TLS: opts.TLS})
+	if err != nil {
+		return err
+	}
+	s, err := connect.openWith(ctx, opts)
+	if err != nil {
+		return err
+	}
+	name := "/zkcoord-conform-" + strings.ToLower(rand.Text()[:8])
+	o.Root = strings.TrimSuffix(connect.chroot, "/") + name
+	if _, err := s.Create(ctx, name, nil, session.Persistent); err != nil {
+		if errors.Is(err, session.ErrNoNode) {
+			err = cmp.Or(connect.chrootMissing(ctx, s), err)
+		}
+		return errors.Join(connect.auth.explain(err), s.Close())
+	}
+	o.Dial = servers.DialContext
+	if err := a.expecting(ctx, &o, servers.Servers()); err != nil {
+		return errors.Join(err, a.removed(ctx, s, name), s.Close())
+	}
+	report := &conformReport{app: a}
+	err = conform.Run(ctx, o, report.add)
+	left := errors.Join(a.removed(ctx, s, name), s.Close())
+	switch {
+	case left != nil:
+		return errors.Join(err, left)
+	case ctx.Err() != nil:
+		a.note("interrupted: only what is above was seen")
+		return codeError(exitUnknown)
+	case err != nil:
+		return err
+	}
+	return report.end()
+}
+
+// removed deletes the directory, also after an interrupt.
+func (a *app) removed(ctx context.Context, s *session.Session, dir string) error {
+	const patience = time.Minute
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+	defer cancel()
+	if err := s.DeleteAll(ctx, dir); err != nil {
+		return fmt.Errorf("%s is left behind: delete it by zkcoord znode rm -r: %w", dir, err)
+	}
+	return nil
+}
+
+// expecting puts the leader first, and chooses the release to compare with.
+func (a *app) expecting(ctx context.Context, o *conform.Options, servers []string) error {
+	o.Servers = slices.Clone(servers)
+	said := ""
+	for i, status := range ensemble.Survey(ctx, o.Dial, servers, func(int) bool { return true }) {
+		said = cmp.Or(status.Version, said)
+		if status.Leads() {
+			o.Servers = slices.Concat(servers[i:], servers[:i])
+		}
+	}
+	if o.Traces == 0 {
+		return nil
+	}
+	given := o.Release != ""
+	o.Release = cmp.Or(o.Release, zktest.Version(said), zktest.V39)
+	e, err := zktest.New(zktest.Options{Version: o.Release})
+	if err == nil {
+		return e.Close()
+	}
+	if given {
+		return fmt.Errorf("--zookeeper: %w", err)
+	}
+	a.note("the servers say that they are ZooKeeper %s, which zktest does not know: their answers are compared with %s", said, zktest.V39)
+	o.Release = zktest.V39
+	return nil
+}
+
+// A conformReport prints findings as they come.
+type conformReport struct {
+	app *app
+	all []conform.Finding
+}
+
+func (r *conformReport) add(f conform.Finding) error {
+	r.all = append(r.all, f)
+	if r.app.json {
+		return r.app.printJSON(f)
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "%-8s %s: %s\n", conformWord(f), f.Requirement, f.What)
+	for _, s := range f.Steps {
+		fmt.Fprintf(&b, "         %s\n", conformStep(s))
+	}
+	if f.Reason != "" {
+		fmt.Fprintf(&b, "         %s\n", strings.ReplaceAll(f.Reason, "\n", "\n         "))
+	}
+	if len(f.Guarantees) > 0 {
+		fmt.Fprintf(&b, "         %s\n", standing(f))
+	}
+	_, err := fmt.Fprint(r.app.out, b.String())
+	return err
+}
+
+func conformWord(f conform.Finding) string {
+	switch f.Verdict {
+	case checker.Valid:
+		return "ok"
+	case checker.Invalid:
+		return "FAILS"
+	}
+	return "unknown"
+}
+
+// conformStep is an operation and its answer, which may have several lines, and the answer that was
+// expected instead.
+func conformStep(s conform.Step) string {
+	const below = "\n             "
+	text := s.Operation + ": " + strings.ReplaceAll(s.Answer, "\n", below)
+	if !s.OK {
+		text += "\n           expected: " + strings.ReplaceAll(s.Expected, "\n", below)
+	}
+	return text
+}
+
+func standing(f conform.Finding) string {
+	word := map[checker.Verdict]string{checker.Valid: "so stand", checker.Invalid: "so fall"}[f.Verdict]
+	text := cmp.Or(word, "on it rest") + ": " + strings.Join(f.Guarantees, ", ")
+	if len(f.Recipes) > 0 {
+		text += "; recipes: " + strings.Join(f.Recipes, ", ")
+	}
+	return text
+}
+
+// A conformSummary says what stands and falls of all guarantees that rest on servers.
+type conformSummary struct {
+	Verdict checker.Verdict    `json:"verdict"`
+	Recipes []conform.Standing `json:"recipes"`
+}
+
+// end prints the summary and returns the verdict as an error.
+func (r *conformReport) end() error {
+	sum := conformSummary{Recipes: conform.Summary(r.all), Verdict: checker.Valid}
+	for _, f := range r.all {
+		if f.Verdict == checker.Invalid || f.Verdict == checker.Unknown && sum.Verdict != checker.Invalid {
+			sum.Verdict = f.Verdict
+		}
+	}
+	if r.app.json {
+		return r.app.worst(codeOf(sum.Verdict), r.app.printJSON(sum))
+	}
+	w := tabwriter.NewWriter(r.app.out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "\nPACKAGE\tSTAND\tFALL\tUNKNOWN")
+	list := func(names []string) string { return cmp.Or(strings.Join(names, " "), "-") }
+	for _, s := range sum.Recipes {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", s.Package, list(s.Stand), list(s.Fall), list(s.Unknown))
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	text := map[checker.Verdict]string{
+		checker.Valid:   "The servers do what zkcoord needs, as far as can be seen without faults.",
+		checker.Invalid: "Do not rely on what falls. Guarantees that are not listed depend on the client alone.",
+	}[sum.Verdict]
+	fmt.Fprintf(r.app.out, "\n%s\n", cmp.Or(text, "Something could not be seen: see above, and try again."))
+	return codeOf(sum.Verdict)
+}

@@ -1,0 +1,164 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/zkcoord/zkcoord/harness/checker"
+	"github.com/zkcoord/zkcoord/internal/conform"
+	"github.com/zkcoord/zkcoord/session"
+	"github.com/zkcoord/zkcoord/zktest"
+)
+
+// conformTo runs zkcoord conform on servers of zktest, and makes sure that it leaves nothing.
+func conformTo(t *testing.T, opts zktest.Options, args ...string) (code int, out, errs string) {
+	t.Helper()
+	opts.TCP = true
+	e := zktest.Start(t, opts)
+	var o, w bytes.Buffer
+	code = run(conformArgs(e, args...), strings.NewReader(""), &o, &w)
+	nothingLeft(t, e)
+	return code, o.String(), w.String()
+}
+
+func conformArgs(e *zktest.Ensemble, args ...string) []string {
+	return append([]string{"conform", "--servers", strings.Join(e.Servers(), ","), "--traces", "30"}, args...)
+}
+
+func nothingLeft(t *testing.T, e *zktest.Ensemble) {
+	t.Helper()
+	s, err := session.Open(t.Context(), session.Options{Servers: e.Servers(), UnsafeAnyServer: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	left, err := s.Children(t.Context(), "/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Join(left.Names, " "); got != "zookeeper" {
+		t.Errorf("it leaves %s", got)
+	}
+}
+
+func TestConformOnZooKeeper(t *testing.T) {
+	for _, v := range []zktest.Version{zktest.V38, zktest.V39} {
+		t.Run(string(v), func(t *testing.T) {
+			t.Parallel()
+			code, out, errs := conformTo(t, zktest.Options{Version: v, Servers: 2})
+			// A machine that has other work to do may not see that sessions are kept.
+			busy := code == exitUnknown && strings.Count(out, "\nunknown ") == 1 && strings.Contains(out, "the machine is too busy")
+			if code != exitValid && !busy {
+				t.Errorf("ended with %d\n%s%s", code, out, errs)
+			}
+			for _, line := range []string{"so stand: S2, L1, E3, Q7; recipes: lock, election, queue", "\nok       trace/multi: "} {
+				if !strings.Contains(out, line) {
+					t.Errorf("no %q in\n%s", line, out)
+				}
+			}
+		})
+	}
+}
+
+// ClickHouse Keeper resumes no session, and gives it no password.
+func TestConformOnServersThatAreNotZooKeeper(t *testing.T) {
+	t.Parallel()
+	code, out, _ := conformTo(t, zktest.Options{NoResume: true, Servers: 2})
+	if code != exitInvalid {
+		t.Errorf("ended with %d, want %d", code, exitInvalid)
+	}
+	for _, line := range []string{
+		"FAILS    password: a session has a password, by which it can be resumed\n",
+		": another session\n           expected: the same session\n",
+		"         so fall: S2, L1, E3, Q7, W6; recipes: lock, election, queue, watch\n",
+		"unknown  moved: ",
+		"ok       token: ",
+		"FAILS    trace/resume: ",
+		"Do not rely on what falls.",
+	} {
+		if !strings.Contains(out, line) {
+			t.Errorf("no %q in\n%s", line, out)
+		}
+	}
+	if lock := line(out, "lock "); !strings.HasPrefix(strings.Join(strings.Fields(lock), " "), "lock L2 L3 L4 L6 L1") {
+		t.Errorf("the summary says %q", lock)
+	}
+}
+
+func line(text, prefix string) string {
+	for one := range strings.Lines(text) {
+		if strings.HasPrefix(one, prefix) {
+			return strings.TrimSpace(one)
+		}
+	}
+	return ""
+}
+
+func TestConformInJSON(t *testing.T) {
+	t.Parallel()
+	code, out, _ := conformTo(t, zktest.Options{NoResume: true, Servers: 1}, "--json")
+	if code != exitInvalid {
+		t.Errorf("ended with %d, want %d", code, exitInvalid)
+	}
+	lines := strings.Split(strings.TrimSpace(out), "\n")
+	for _, one := range lines[:len(lines)-1] {
+		var f conform.Finding
+		if err := json.Unmarshal([]byte(one), &f); err != nil || f.Requirement == "" || f.What == "" {
+			t.Fatalf("%s: %v", one, err)
+		}
+		if f.Requirement == "password" && (f.Verdict != checker.Invalid || f.Steps[0].Expected != "a password" || f.Steps[0].OK) {
+			t.Errorf("%+v", f)
+		}
+	}
+	var sum conformSummary
+	if err := json.Unmarshal([]byte(lines[len(lines)-1]), &sum); err != nil || sum.Verdict != checker.Invalid || len(sum.Recipes) != 8 {
+		t.Errorf("%+v, %v", sum, err)
+	}
+}
+
+// What can be said at once is said before anything is written.
+func TestConformRefuses(t *testing.T) {
+	t.Parallel()
+	for _, of := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"--zookeeper", "2.0"}, "--zookeeper: "},
+		{[]string{"--traces", "-1"}, "--traces cannot be negative"},
+		{[]string{"--chroot", "/nowhere"}, "the chroot /nowhere does not exist"},
+	} {
+		code, _, errs := conformTo(t, zktest.Options{Servers: 1}, of.args...)
+		if code != exitFailed || !strings.Contains(errs, of.want) {
+			t.Errorf("%v: ended with %d: %s", of.args, code, errs)
+		}
+	}
+}
+
+// cancelling is a writer that interrupts what writes to it.
+type cancelling struct {
+	bytes.Buffer
+	cancel context.CancelFunc
+}
+
+func (c *cancelling) Write(p []byte) (int, error) {
+	c.cancel()
+	return c.Buffer.Write(p)
+}
+
+func TestConformInterruptedLeavesNothing(t *testing.T) {
+	t.Parallel()
+	e := zktest.Start(t, zktest.Options{TCP: true})
+	ctx, cancel := context.WithCancel(t.Context())
+	out, errs := &cancelling{cancel: cancel}, &bytes.Buffer{}
+	a := &app{out: &output{Writer: out}, errs: &output{Writer: errs}}
+	if code := a.exit(a.root().execute(ctx, conformArgs(e))); code != exitUnknown {
+		t.Errorf("ended with %d, want %d", code, exitUnknown)
+	}
+	if !strings.Contains(errs.String(), "interrupted: only what is above was seen") {
+		t.Errorf("it says %q", errs)
+	}
+	nothingLeft(t, e)
+}

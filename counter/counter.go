@@ -1,0 +1,306 @@
+package counter
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/zkcoord/zkcoord/internal/batch"
+	"github.com/zkcoord/zkcoord/internal/invalid"
+	"github.com/zkcoord/zkcoord/recipe"
+	"github.com/zkcoord/zkcoord/session"
+)
+
+// Errors of counters. For any other error, session.OutcomeOf tells whether the call had its effect.
+var (
+	// ErrOverflow means that the sum does not fit into an int64. The value is unchanged. Add less,
+	// or set the counter to a smaller value.
+	ErrOverflow = errors.New("counter: overflow")
+	// ErrFormat means that the data of the znode are not a number in the counter's format. Nothing
+	// was written. Check the path, and Options.Format.
+	ErrFormat = errors.New("counter: no number of this format")
+	// ErrExhausted means that the version numbers of the znode are used up. Nothing was written. Set
+	// its data once without a version: zkcoord znode set does so.
+	ErrExhausted = errors.New("counter: version numbers of the znode are used up")
+	// ErrClosed means that Close was called.
+	ErrClosed = errors.New("counter: closed")
+)
+
+// Options of a counter. The zero value is the default.
+type Options struct {
+	// Format is the form of the data. All who use one counter must agree on it.
+	Format Format
+}
+
+// A Counter is a handle on the counter at a path. It is safe for concurrent use.
+type Counter struct {
+	s      *session.Session
+	path   string
+	format Format
+	calls  *batch.Batcher[*job]
+
+	invalid error // of the constructor's arguments
+
+	// These are used by the goroutine of calls only.
+	ledger  *recipe.Ledger
+	value   int64
+	version int32
+	known   bool  // value and version are those of the znode, as far as this handle knows
+	sure    bool  // a majority has confirmed them in this batch
+	confirm bool  // the next load has to be sure
+	broken  error // of the last load
+}
+
+// A job is one call that changes the value.
+type job struct {
+	do    step
+	value int64 // after it
+}
+
+// New returns the counter at path. No request is made. A counter that does not exist has the value
+// 0; the first call that writes creates it, and its parents as containers. An invalid path or an
+// unknown format is an error of each call, session.ErrInvalid.
+func New(s *session.Session, path string, o Options) *Counter {
+	c := &Counter{s: s, path: path, format: o.Format, ledger: recipe.NewLedger(s, path, "add")}
+	c.calls = &batch.Batcher[*job]{Session: s, Prepare: c.prepare, Commit: c.commit, Tidy: c.tidy}
+	if c.invalid = cmp.Or(session.CheckPath(path), o.Format.check()); c.invalid != nil {
+		c.calls.Refuse(c.invalid)
+	}
+	return c
+}
+
+func (f Format) check() error {
+	if f != Decimal && f != BigEndian {
+		return invalid.New("Options.Format of %d", f)
+	}
+	return nil
+}
+
+// Add adds delta, which may be negative, and returns the value after it. It fails with ErrOverflow
+// if the sum does not fit into an int64. After an error session.OutcomeOf tells whether delta was
+// added: see C1.
+func (c *Counter) Add(ctx context.Context, delta int64) (int64, error) {
+	value, err := c.do(ctx, add(delta))
+	if err != nil {
+		return 0, fmt.Errorf("counter: add %d to %s: %w", delta, c.path, err)
+	}
+	return value, nil
+}
+
+// CompareAndSet sets the value to new if it is old, and reports whether it was. False with a nil
+// error means that a majority of the servers had another value at one time during the call. After an
+// error session.OutcomeOf tells whether new may have been set.
+func (c *Counter) CompareAndSet(ctx context.Context, old, new int64) (bool, error) {
+	_, err := c.do(ctx, compareAndSet(old, new))
+	if errors.Is(err, errDiffers) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("counter: set %s from %d to %d: %w", c.path, old, new, err)
+	}
+	return true, nil
+}
+
+// Set replaces the value, whatever it is. Adds that others make at the same time come before it, and
+// are lost, or after it. After an error session.OutcomeOf tells whether value may have been set.
+func (c *Counter) Set(ctx context.Context, value int64) error {
+	if _, err := c.do(ctx, set(value)); err != nil {
+		return fmt.Errorf("counter: set %s to %d: %w", c.path, value, err)
+	}
+	return nil
+}
+
+// Get returns the value, 0 if the counter does not exist. A majority of the servers confirms that it
+// is not older than the call.
+func (c *Counter) Get(ctx context.Context) (int64, error) {
+	value, err := c.get(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("counter: get %s: %w", c.path, err)
+	}
+	return value, nil
+}
+
+func (c *Counter) get(ctx context.Context) (int64, error) {
+	if err := c.calls.Refused(); err != nil {
+		return 0, err
+	}
+	if err := recipe.ReadBarrier(ctx, c.s, c.path); err != nil {
+		return 0, err
+	}
+	node, err := c.s.Get(ctx, c.path)
+	if errors.Is(err, session.ErrNoNode) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	value, err := c.format.decode(node.Data)
+	if err != nil {
+		return 0, c.refused(err)
+	}
+	return value, nil
+}
+
+// Close waits for the calls in progress and deletes the handle's znode, which otherwise stays until
+// the session ends. Later calls fail with ErrClosed. The counter stays. An error means that ctx or
+// the session ended first. Calling Close again is fine.
+func (c *Counter) Close(ctx context.Context) error {
+	err := c.invalid
+	if err == nil {
+		err = c.calls.Close(ctx, ErrClosed)
+	}
+	if err != nil {
+		return fmt.Errorf("counter: close %s: %w", c.path, err)
+	}
+	return nil
+}
+
+// do has one call carried out in a batch. The value is 0 with an error.
+func (c *Counter) do(ctx context.Context, f step) (int64, error) {
+	j := &job{do: f}
+	if err := c.calls.Do(ctx, "txn", c.path, &batch.Call[*job]{Job: j}); err != nil {
+		return 0, err // and j may still be in use
+	}
+	return j.value, nil
+}
+
+// prepare reads the value unless it is known. What was known before the connection was lost does not
+// count: to read again is to wait for a connection while callers can still leave.
+func (c *Counter) prepare(ctx context.Context) {
+	if !c.known || c.s.State() != session.Connected {
+		c.broken = c.load(ctx)
+	}
+}
+
+// load makes the counter and the ledger if need be, and reads the value.
+//
+// The ledger is a child of the counter. While it exists, nobody can have deleted the counter, so a
+// version that was read after the ledger was made is that of the same znode.
+func (c *Counter) load(ctx context.Context) error {
+	c.known, c.sure = false, false
+	for {
+		if err := c.open(ctx); err != nil {
+			return err
+		}
+		if c.confirm {
+			if err := recipe.ReadBarrier(ctx, c.s, c.path); err != nil {
+				return err
+			}
+		}
+		node, err := c.s.Get(ctx, c.path)
+		if errors.Is(err, session.ErrNoNode) {
+			// Somebody has deleted the counter, and the ledger with it.
+			if _, err := c.ledger.Zxid(ctx); err != nil && !errors.Is(err, recipe.ErrGone) {
+				return err
+			}
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if c.value, err = c.format.read(node); err != nil {
+			return err
+		}
+		c.version, c.known, c.sure, c.confirm = node.Stat.Version, true, c.confirm, false
+		return nil
+	}
+}
+
+// open makes the counter and then the ledger, which would make its parent as a container.
+func (c *Counter) open(ctx context.Context) error {
+	for !c.ledger.Made() {
+		stat, err := c.s.Exists(ctx, c.path)
+		if err != nil {
+			return err
+		}
+		if stat == nil {
+			err := recipe.WithParents(ctx, c.s, c.path, func(ctx context.Context) error {
+				_, err := c.s.Create(ctx, c.path, nil, session.Persistent)
+				return err
+			})
+			if session.ConnectionLost(err) {
+				continue // if the counter was made, the next attempt finds it
+			}
+			if err != nil && !errors.Is(err, session.ErrNodeExists) {
+				return err
+			}
+		}
+		if err := c.ledger.Make(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// commit carries out all calls in one write. If another handle was faster, or the calls write nothing
+// and the value is not confirmed, the calls are left for the next batch, which reads again.
+func (c *Counter) commit(ctx context.Context, calls []*batch.Call[*job]) {
+	if c.broken != nil {
+		finish(calls, c.refused(c.broken))
+		c.broken = nil
+		return
+	}
+	steps := make([]step, len(calls))
+	for i, call := range calls {
+		steps[i] = call.Job.do
+	}
+	p := carryOut(c.value, steps)
+	switch {
+	case p.writes:
+		if applied, err := c.write(ctx, p.value); err != nil {
+			finish(calls, err)
+			return
+		} else if !applied {
+			return
+		}
+	case !c.sure:
+		c.known, c.confirm = false, true
+		return
+	}
+	c.sure = false
+	for i, call := range calls {
+		call.Job.value = p.results[i].value
+		if err := p.results[i].err; err != nil {
+			call.Finish(c.refused(err))
+		} else {
+			call.Finish(nil)
+		}
+	}
+}
+
+func finish(calls []*batch.Call[*job], err error) {
+	for _, call := range calls {
+		call.Finish(err)
+	}
+}
+
+// refused is the error of a call that wrote nothing.
+func (c *Counter) refused(err error) error {
+	return &session.RequestError{Op: "txn", Path: c.path, Outcome: session.Failed, Err: err}
+}
+
+// write replaces the value that is known. It reports false if the znode has changed since.
+func (c *Counter) write(ctx context.Context, value int64) (applied bool, err error) {
+	c.known = false
+	results, err := c.ledger.Try(ctx, session.SetOp{Path: c.path, Data: c.format.encode(value), Version: c.version})
+	part := (*session.MultiError)(nil)
+	switch {
+	case err == nil:
+		if stat := results[0].Stat; stat != nil { // nil if the reply was lost
+			c.value, c.version, c.known = value, stat.Version, stat.Version != session.AnyVersion
+		}
+		return true, nil
+	case errors.Is(err, recipe.ErrGone):
+		return false, nil
+	case errors.As(err, &part) && (errors.Is(part, session.ErrBadVersion) || errors.Is(part, session.ErrNoNode)):
+		return false, nil
+	}
+	return false, err
+}
+
+// tidy deletes the ledger.
+func (c *Counter) tidy(ctx context.Context) error {
+	c.known = false
+	return c.ledger.Remove(ctx)
+}

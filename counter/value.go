@@ -1,0 +1,113 @@
+package counter
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"github.com/zkcoord/zkcoord/session"
+)
+
+// A Format is the form of a counter's data. Empty data are 0 in each.
+type Format int
+
+const (
+	// Decimal is the value in decimal digits, as kazoo's Counter writes it, and as people read it.
+	Decimal Format = iota
+	// BigEndian is the value in 8 bytes, the most significant first, as Curator's
+	// DistributedAtomicLong writes it.
+	BigEndian
+)
+
+// encode returns the data for a value.
+func (f Format) encode(value int64) []byte {
+	if f == BigEndian {
+		return binary.BigEndian.AppendUint64(nil, uint64(value))
+	}
+	return strconv.AppendInt(nil, value, 10)
+}
+
+// decode returns the value of the data, or an ErrFormat. It accepts the space around digits that
+// kazoo accepts.
+func (f Format) decode(data []byte) (int64, error) {
+	if len(data) == 0 {
+		return 0, nil
+	}
+	if f == BigEndian {
+		if len(data) != 8 {
+			return 0, fmt.Errorf("%w: %d bytes, want 8", ErrFormat, len(data))
+		}
+		return int64(binary.BigEndian.Uint64(data)), nil
+	}
+	value, err := strconv.ParseInt(string(bytes.TrimSpace(data)), 10, 64)
+	if err != nil {
+		const most = 40
+		return 0, fmt.Errorf("%w: data %.*q, want decimal digits of an int64", ErrFormat, most, data)
+	}
+	return value, nil
+}
+
+// read is decode for a znode that is to be written.
+func (f Format) read(node session.Value) (int64, error) {
+	if node.Stat.Version == session.AnyVersion {
+		return 0, ErrExhausted
+	}
+	return f.decode(node.Data)
+}
+
+// A step is what one call does to the value: it returns the value after it, or an error if it changes
+// nothing.
+type step func(value int64) (int64, error)
+
+// errDiffers is the error of a compareAndSet that found another value.
+var errDiffers = errors.New("counter: another value")
+
+func add(delta int64) step {
+	return func(value int64) (int64, error) {
+		sum := value + delta
+		if (sum > value) != (delta > 0) && delta != 0 {
+			return 0, fmt.Errorf("%w: %d and %d", ErrOverflow, value, delta)
+		}
+		return sum, nil
+	}
+}
+
+func set(value int64) step {
+	return func(int64) (int64, error) { return value, nil }
+}
+
+func compareAndSet(old, new int64) step {
+	return func(value int64) (int64, error) {
+		if value != old {
+			return 0, errDiffers
+		}
+		return new, nil
+	}
+}
+
+// A plan is what several steps do to a value, one after the other.
+type plan struct {
+	value   int64 // after all of them
+	writes  bool  // at least one did not fail
+	results []result
+}
+
+// A result is what one step returned.
+type result struct {
+	value int64
+	err   error
+}
+
+// carryOut plans the steps from a value on. A step that fails leaves the value to the next one.
+func carryOut(value int64, steps []step) plan {
+	p := plan{value: value, results: make([]result, len(steps))}
+	for i, do := range steps {
+		after, err := do(p.value)
+		if p.results[i] = (result{after, err}); err == nil {
+			p.value, p.writes = after, true
+		}
+	}
+	return p
+}

@@ -1,0 +1,63 @@
+package checker
+
+import (
+	"time"
+
+	"github.com/zkcoord/zkcoord/harness/history"
+)
+
+// loaded are the times in which this machine was too busy for anything to be done in time, because
+// this process stood still, or a server did not answer. They are disjoint and in order.
+type loaded []window
+
+func busyTimes(h *history.History) loaded {
+	var all []window
+	silent := make(map[string]time.Duration) // by server, since when
+	for i := range h.Events {
+		e := &h.Events[i]
+		if e.Kind != history.Fact {
+			continue
+		}
+		switch since, was := silent[e.Node]; {
+		case e.Op == history.FactStall:
+			if d, err := time.ParseDuration(e.Result); err == nil {
+				all = append(all, window{e.Time - d, e.Time})
+			}
+		case e.Op == history.FactRole && e.Result == history.RoleSilent:
+			silent[e.Node] = e.Time
+		case e.Op == history.FactRole && was:
+			all = append(all, window{since, e.Time})
+			delete(silent, e.Node)
+		}
+	}
+	for _, since := range silent {
+		all = append(all, window{since, h.End()})
+	}
+	return merge(all)
+}
+
+// in returns for how long the machine was busy between two times.
+func (b loaded) in(from, to time.Duration) (sum time.Duration) {
+	for _, w := range b {
+		sum += max(0, min(w.to, to)-max(w.from, from))
+	}
+	return sum
+}
+
+// overdue judges what was to take inTime and took from one time to another. It reports whether that
+// was too long, the busy time not counted. If it was too long only because of the busy time, the
+// verdict is Unknown.
+func (b loaded) overdue(j *Judge, what string, from, to, inTime time.Duration) bool {
+	took, busy := to-from, b.in(from, to)
+	if took > inTime && took-busy <= inTime {
+		j.Unknown("%s took %v after the heal, and this machine was busy for %v of that", what, took, busy)
+	}
+	return took-busy > inTime
+}
+
+// cost reports whether the machine was busy for so long before t that a lease may have lapsed: a
+// quarter of the session timeout, which is the longest time between two heartbeats.
+func (b loaded) cost(h *history.History, t time.Duration) bool {
+	timeout := longestTimeout(h)
+	return timeout > 0 && b.in(t-timeout, t) >= timeout/4
+}

@@ -1,0 +1,89 @@
+package checker
+
+import (
+	"cmp"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/zkcoord/zkcoord/harness/history"
+)
+
+// A stall of 0.1 s, or one late answer of a server, made an endless wait unknown, and not invalid.
+func TestBusyTimeExcusesOnlyItself(t *testing.T) {
+	role := func(at time.Duration, result string) history.Event {
+		return history.Event{Time: at, Kind: history.Fact, Op: history.FactRole, Node: "n1", Result: result, Client: history.Nobody, Process: history.Nobody}
+	}
+	phase := func(at time.Duration, op string) history.Event {
+		return history.Event{Time: at, Kind: history.Phase, Op: op, Client: history.Nobody, Process: history.Nobody}
+	}
+	for _, one := range []struct {
+		what   string
+		events []history.Event
+		took   time.Duration // more than 1 s is too long
+		want   Verdict
+	}{
+		{"nothing", nil, 1001 * ms, Invalid},
+		{"nothing, in time", nil, 1000 * ms, Valid},
+		{"a stall", []history.Event{stalled(2300*ms, 200*ms)}, 1200 * ms, Unknown},
+		{"a stall that is shorter than the rest", []history.Event{stalled(2300*ms, 200*ms)}, 1201 * ms, Invalid},
+		{"a stall before", []history.Event{stalled(1990*ms, 200*ms)}, 1100 * ms, Invalid},
+		{"half a stall before", []history.Event{stalled(2100*ms, 200*ms)}, 1101 * ms, Invalid},
+		{"a stall after", []history.Event{stalled(4000*ms, 200*ms)}, 1100 * ms, Invalid},
+		{"a silent server", []history.Event{role(2300*ms, history.RoleSilent), role(2600*ms, "follower")}, 1300 * ms, Unknown},
+		{"a server that was silent for less", []history.Event{role(2300*ms, history.RoleSilent), role(2600*ms, "follower")}, 1301 * ms, Invalid},
+		{"a stall while a server was silent", []history.Event{role(2300*ms, history.RoleSilent), stalled(2500*ms, 100*ms), role(2600*ms, "follower")}, 1301 * ms, Invalid},
+		{"a server that was down", []history.Event{role(2300*ms, "down"), role(2600*ms, "follower")}, 1300 * ms, Invalid},
+		{"a server that stays silent", []history.Event{role(2300*ms, history.RoleSilent)}, 1300 * ms, Unknown},
+	} {
+		e := func(at time.Duration, client int16, kind history.Kind, op, arg, result string) history.Event {
+			return history.Event{Time: at, Kind: kind, Op: op, Object: "/a", Arg: arg, Result: result, Client: client, Process: int32(client), Session: int64(client) + 1, Token: 1, Round: 1}
+		}
+		over := 2000*ms + one.took
+		for id, test := range map[string]struct {
+			checker Checker
+			events  []history.Event
+		}{
+			"client/waiters-served": {WaitersServed(OpAcquire, time.Second), []history.Event{
+				e(ms, 0, history.Invoke, OpAcquire, "", ""), e(over, 0, history.OK, OpAcquire, "", "")}},
+			"barrier/opens-in-time": {BarrierOpensInTime(time.Second), []history.Event{
+				e(ms, 0, history.Invoke, OpWait, "", ""), e(ms, 1, history.Invoke, OpRemove, "", ""), e(2*ms, 1, history.OK, OpRemove, "", ""), e(over, 0, history.OK, OpWait, "", "")}},
+			"queue/takers-wake": {QueueTakersWake(time.Second), []history.Event{
+				e(ms, 0, history.Invoke, OpTake, "", ""), e(ms, 1, history.Invoke, OpPut, "x", ""), e(2*ms, 1, history.OK, OpPut, "", ""), e(over, 0, history.OK, OpTake, "", "")}},
+			"double-barrier/rounds-go-on": {doubleBarrierRoundsGoOn(time.Second), []history.Event{
+				e(ms, 0, history.Invoke, OpEnter, "", ""), e(ms, 1, history.Invoke, OpEnter, "", ""), e(2*ms, 1, history.OK, OpEnter, "", ""), e(over, 0, history.OK, OpEnter, "", "")}},
+			"election/leader-after-heal": {electionLeaderAfterHeal(time.Second), []history.Event{
+				e(over, 0, history.Hold, history.HoldBegin, "", "")}},
+		} {
+			events := append(slices.Clone(one.events), phase(2000*ms, history.PhaseHealed), phase(10*time.Second, history.PhaseQuiesce), phase(20*time.Second, history.PhaseEnd))
+			events = append(events, test.events...)
+			slices.SortStableFunc(events, func(a, b history.Event) int { return cmp.Compare(a.Time, b.Time) })
+			if r := Run(t.Context(), history.New(events...), test.checker)[0]; r.Verdict != one.want {
+				t.Errorf("%s, %s: %v, want %v: %s", one.what, id, r.Verdict, one.want, r.Reason)
+			}
+		}
+	}
+}
+
+// A leader that could not renew its lease has lost its term without a fault, and without a mistake.
+func TestTermThatABusyMachineCostIsUnknown(t *testing.T) {
+	for _, one := range []struct {
+		what  string
+		stall history.Event
+		want  Verdict
+	}{
+		{"a stall of a quarter of the timeout", stalled(6900*ms, 500*ms), Unknown},
+		{"a shorter one", stalled(6900*ms, 499*ms), Invalid},
+		{"one that was over a timeout before", stalled(4999*ms, 500*ms), Invalid},
+	} {
+		hold := func(at time.Duration, op string) history.Event {
+			return history.Event{Time: at, Kind: history.Hold, Op: op, Object: "/a", Token: 1}
+		}
+		events := []history.Event{{Time: ms, Kind: history.Session, Op: history.SessionNew, Session: 1, Arg: "2s"}, hold(2*ms, history.HoldBegin),
+			{Time: 2000 * ms, Kind: history.Phase, Op: history.PhaseHealed}, one.stall, hold(7000*ms, history.HoldLost),
+			{Time: 10 * time.Second, Kind: history.Phase, Op: history.PhaseQuiesce}, {Time: 20 * time.Second, Kind: history.Phase, Op: history.PhaseEnd}}
+		if r := Run(t.Context(), history.New(events...), electionLeaderAfterHeal(time.Second))[0]; r.Verdict != one.want {
+			t.Errorf("%s: %v, want %v: %s", one.what, r.Verdict, one.want, r.Reason)
+		}
+	}
+}

@@ -1,0 +1,140 @@
+package checker
+
+import (
+	"cmp"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/anishathalye/porcupine"
+
+	"github.com/zkcoord/zkcoord/harness/history"
+)
+
+// Operations on a counter, besides OpAdd, and OpSet of Arg.
+const (
+	OpGet = "get" // completes with the value in Result
+	// OpCompareAndSet has the old and the new value in Arg, with a space between them. It completes
+	// with Swapped in Result, or with nothing if the value was another one.
+	OpCompareAndSet = "compare-and-set"
+	Swapped         = "swapped"
+)
+
+// CounterModel is an integer, 0 at the start, that is added to, read, set, and set if it has a value.
+var CounterModel = Model{Name: "counter", Ops: []string{OpAdd, OpGet, OpSet, OpCompareAndSet}, Step: stepCounter}
+
+func stepCounter(state string, invoke, complete *history.Event) (string, bool) {
+	value := integer(state, 0)
+	switch invoke.Op {
+	case OpAdd:
+		value += integer(invoke.Arg, 1)
+		return strconv.FormatInt(value, 10), complete == nil || integer(complete.Result, value-1) == value
+	case OpSet:
+		return invoke.Arg, true
+	case OpCompareAndSet:
+		from, to, _ := strings.Cut(invoke.Arg, " ")
+		swapped := integer(from, value-1) == value
+		if swapped {
+			state = to
+		}
+		return state, complete == nil || (complete.Result == Swapped) == swapped
+	}
+	return state, complete == nil || integer(complete.Result, value-1) == value
+}
+
+// integer reads a number, or returns other if text is none.
+func integer(text string, other int64) int64 {
+	if n, err := strconv.ParseInt(text, 10, 64); err == nil {
+		return n
+	}
+	return other
+}
+
+// mostUnknown is how many operations of unknown outcome a counter may have for the search to end soon.
+// Each doubles the number of orders that have to be tried.
+const mostUnknown = 12
+
+// CounterLinearizable judges counters: some order of their operations explains all results, and keeps
+// the order in real time. It searches for the order with porcupine. The results of adds leave few
+// choices, so the search is fast unless many operations of one counter have an unknown outcome: use
+// many counters with few operations each.
+func CounterLinearizable() Checker {
+	return New("counter/linearizable", "each call on a counter has its effect at one instant, and its result is right for that instant", func(h *history.History, j *Judge) {
+		var wrong [][]porcupine.Operation
+		for object, ops := range sorted(counterCalls(h)) {
+			j.Checked(len(ops))
+			if n := unknown(ops); n > mostUnknown {
+				j.Unknown("%d operations on %s have an unknown outcome, and at most %d can be judged", n, object, mostUnknown)
+			} else if !explained(ops) {
+				wrong = append(wrong, ops)
+			}
+		}
+		slices.SortFunc(wrong, func(a, b []porcupine.Operation) int { return cmp.Compare(a[0].Call, b[0].Call) })
+		for i, ops := range wrong {
+			if i > 0 { // only the first one is shown
+				j.Violation(nil, "")
+				continue
+			}
+			invoke, complete := firstUnexplained(ops)
+			j.Violation([]history.Event{*invoke, *complete}, "%s called %s(%s) of %s and got %q at %v, which no order of the calls explains",
+				invoke.Who(), invoke.Op, invoke.Arg, invoke.Object, complete.Result, complete.Time)
+		}
+		j.NotExercised("no counter was used")
+	})
+}
+
+// counterCalls lists the calls on each counter. A get without an answer says nothing, so it is left out.
+func counterCalls(h *history.History) map[string][]porcupine.Operation {
+	all := CounterModel.slices(h, math.MaxInt32, math.MaxInt)
+	for object, ops := range all {
+		all[object] = slices.DeleteFunc(ops, func(op porcupine.Operation) bool {
+			return !isAnswered(op) && op.Input.(*history.Event).Op == OpGet
+		})
+	}
+	return all
+}
+
+func isAnswered(op porcupine.Operation) bool { return op.Output.(*history.Event) != nil }
+
+func explained(ops []porcupine.Operation) bool {
+	return porcupine.CheckOperations(CounterModel.porcupine(), ops)
+}
+
+func unknown(ops []porcupine.Operation) (n int) {
+	for _, op := range ops {
+		if !isAnswered(op) {
+			n++
+		}
+	}
+	return n
+}
+
+// firstUnexplained returns the first completed call, with its completion, of which the beginning of ops
+// up to its completion has no order. If a beginning has no order, no continuation has one.
+func firstUnexplained(ops []porcupine.Operation) (invoke, complete *history.Event) {
+	done := slices.DeleteFunc(slices.Clone(ops), func(op porcupine.Operation) bool { return !isAnswered(op) })
+	slices.SortFunc(done, func(a, b porcupine.Operation) int { return cmp.Compare(a.Return, b.Return) })
+	i, _ := slices.BinarySearchFunc(done, true, func(op porcupine.Operation, _ bool) int {
+		if explained(begun(ops, op.Return)) {
+			return -1
+		}
+		return 1
+	})
+	last := done[min(i, len(done)-1)]
+	return last.Input.(*history.Event), last.Output.(*history.Event)
+}
+
+// begun is the beginning of ops, up to the event with the given index.
+func begun(ops []porcupine.Operation, until int64) []porcupine.Operation {
+	var some []porcupine.Operation
+	for _, op := range ops {
+		if op.Return > until {
+			op.Output, op.Return = (*history.Event)(nil), math.MaxInt32
+		}
+		if op.Call <= until {
+			some = append(some, op)
+		}
+	}
+	return some
+}

@@ -1,0 +1,53 @@
+package ensemble
+
+import (
+	"bytes"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// CopyTxnLog copies one file of a server's directory version-2 into dir, for implementations of
+// TxnLogs. Of a snapshot it makes an empty file, and it ignores a file that is neither that nor a
+// transaction log. It leaves out the zeros with which a server reserves space, 64 MiB by default.
+func CopyTxnLog(r io.Reader, dir, name string) error {
+	kind, _, _ := strings.Cut(name, ".")
+	switch {
+	case kind == "snapshot":
+		r = strings.NewReader("")
+	case kind != "log" || name != filepath.Base(name):
+		return nil
+	}
+	file, err := os.Create(filepath.Join(dir, name))
+	if err != nil {
+		return err
+	}
+	err = copyUpToZeros(file, r)
+	if closed := file.Close(); err == nil {
+		err = closed
+	}
+	return err
+}
+
+// copyUpToZeros copies r until a whole chunk is zero. No record is that long and has no other bytes:
+// a request has at most 1 MiB.
+func copyUpToZeros(w io.Writer, r io.Reader) error {
+	chunk, zeros := make([]byte, 2<<20), make([]byte, 2<<20)
+	for {
+		n, err := io.ReadFull(r, chunk)
+		if n > 0 && bytes.Equal(chunk[:n], zeros[:n]) && n == len(chunk) {
+			return nil
+		}
+		if _, err := w.Write(chunk[:n]); err != nil {
+			return err
+		}
+		switch err {
+		case nil:
+		case io.EOF, io.ErrUnexpectedEOF:
+			return nil
+		default:
+			return err
+		}
+	}
+}

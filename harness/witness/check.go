@@ -1,0 +1,227 @@
+package witness
+
+import (
+	"cmp"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/zkcoord/zkcoord/harness/checker"
+	"github.com/zkcoord/zkcoord/harness/history"
+)
+
+// resolution is how precisely the servers' logs tell the time.
+const resolution = time.Millisecond
+
+// Checkers judge a history by l. Under the faults of the envelope a hold may outlive its znode.
+//
+// They are optional: a run that gives them no occasion can still pass. If l is nil because the
+// ensemble has no logs, all are reported as not exercised for that reason.
+func (l *Log) Checkers(envelope checker.Envelope) []checker.Checker {
+	var all []checker.Checker
+	for _, p := range []struct {
+		id, claim string
+		check     func(*Log, *judging)
+	}{
+		{"witness/servers-agree", "no two servers have different transactions under one zxid", (*Log).serversAgree},
+		{"witness/grants-in-log", "each grant rests on a committed transaction of its own session", (*Log).grantsInLog},
+		{"witness/ended-before-deletion", "each hold had ended when the servers deleted its znode", (*Log).endedBeforeDeletion},
+		{"witness/predecessor-deleted", "each exclusive grant was given after the znode of each earlier holder was deleted", (*Log).predecessorDeleted},
+		{"witness/sessions-in-log", "each session of a client is in the log, and ended there if the servers are said to have ended it", (*Log).sessionsInLog},
+	} {
+		all = append(all, checker.IfExercised(checker.New(p.id, p.claim, func(h *history.History, j *checker.Judge) {
+			if l == nil || len(l.Txns) == 0 {
+				j.NotExercised("the ensemble has no transaction logs")
+				return
+			}
+			p.check(l, &judging{Judge: j, History: h, Excuse: envelope.In(h)})
+		})))
+	}
+	return all
+}
+
+// judging is the judging of one property of one history.
+type judging struct {
+	*checker.Judge
+	*history.History
+	checker.Excuse
+}
+
+// at is the time of the history at which the leader's clock showed t.
+func (j *judging) at(t time.Time) time.Duration { return t.Sub(j.Header.Start) }
+
+// handOver is for how long a goroutine that records the end of a hold may wait for its turn, although
+// timers are not late.
+const handOver = 5 * time.Millisecond
+
+// late returns by how much an event of a client is too late for what the log says happened at t. The
+// log rounds down to milliseconds. On a busy machine the recorder is late too.
+func (j *judging) late(t, event time.Duration) time.Duration {
+	late := event - t - resolution
+	if lag := j.Lag(t, event); lag > 0 {
+		late -= lag + handOver
+	}
+	return max(0, late)
+}
+
+// timeless reports whether times of the log mean nothing, because a fault set the servers' clocks.
+func (j *judging) timeless() bool {
+	for i := range j.Events {
+		e := &j.Events[i]
+		if e.Kind == history.Fault && (strings.HasPrefix(e.Object, "clock-") || strings.HasPrefix(e.Object, "timers-")) {
+			j.NotExercised("the fault %s set the servers' clocks", e.Object)
+			return true
+		}
+	}
+	return false
+}
+
+func (l *Log) serversAgree(j *judging) {
+	j.Checked(l.shared)
+	for _, d := range l.Differ {
+		j.Violation(nil, "zxid 0x%x is %v %s in the log of %s, and %v %s in that of %s",
+			d.Zxid, d.TA.Op, paths(d.TA.Changes), d.A, d.TB.Op, paths(d.TB.Changes), d.B)
+	}
+	j.Note("%d transactions in the logs of %d servers; %d were written and not committed", len(l.Txns), l.servers, len(l.Refuted))
+}
+
+func (l *Log) grantsInLog(j *judging) {
+	unknown := 0
+	for _, hold := range j.Holds() {
+		e := hold.Begin
+		if e.Token == 0 {
+			continue
+		}
+		t, committed := l.Txn(e.Token)
+		if !committed && l.Gaps > 0 {
+			unknown++
+			continue
+		}
+		j.Checked(1)
+		switch life := l.Life(e.Token, e.Node); {
+		case slices.ContainsFunc(l.Refuted, func(t txn) bool { return t.Zxid == e.Token }):
+			j.Violation([]history.Event{*e}, "%s was granted %s by transaction 0x%x, which was not committed", e.Who(), e.Object, e.Token)
+		case !committed:
+			j.Violation([]history.Event{*e}, "%s was granted %s with token 0x%x, and no server's log has that transaction", e.Who(), e.Object, e.Token)
+		case life == nil:
+			j.Violation([]history.Event{*e}, "%s was granted %s with token 0x%x (%v), and nothing in the logs created %s",
+				e.Who(), e.Object, e.Token, t.Op, cmp.Or(e.Node, "a znode"))
+		case e.Session != 0 && (t.Session != e.Session || life.Session != e.Session):
+			j.Violation([]history.Event{*e}, "%s was granted %s in session 0x%x, and transaction 0x%x is of session 0x%x, and %s of session 0x%x",
+				e.Who(), e.Object, e.Session, e.Token, t.Session, life.Path, life.Session)
+		}
+	}
+	if unknown > 0 {
+		j.Note("%d grants were not judged, because the logs have gaps", unknown)
+	}
+}
+
+// endedBeforeDeletion is the promise of a grant, judged without another client that wants the same.
+func (l *Log) endedBeforeDeletion(j *judging) {
+	if j.timeless() {
+		return
+	}
+	for _, hold := range j.Holds() {
+		life := l.Life(hold.Begin.Token, hold.Begin.Node)
+		switch {
+		case life == nil, life.Deleted == 0, life.WithParent:
+			continue
+		case hold.End != nil && hold.End.Kind == history.Crash:
+			continue // a client that crashed holds nothing
+		}
+		j.Checked(1)
+		deleted, end := j.at(life.DeletedAt), j.End()
+		if hold.End != nil {
+			end = hold.End.Time
+		}
+		if late := j.late(deleted, end); late > 0 {
+			if j.Explains(deleted, end, hold.Begin.Client) {
+				j.Exposed(late)
+				continue
+			}
+			j.Violation(hold.Events(), "%s held %s until %v, and the servers deleted %s at %v (transaction 0x%x, %s): %v too long",
+				hold.Begin.Who(), hold.Begin.Object, end, life.Path, deleted, life.Deleted, life.reason(), late)
+		}
+	}
+}
+
+// predecessorDeleted does not depend on what the earlier holder recorded: it may have crashed.
+func (l *Log) predecessorDeleted(j *judging) {
+	if j.timeless() {
+		return
+	}
+	earlier := make(map[string][]history.HoldInterval)
+	for _, hold := range j.Holds() {
+		e := hold.Begin
+		life := l.Life(e.Token, e.Node)
+		if life == nil || e.Arg != "" { // permits, or readers
+			continue
+		}
+		for _, before := range earlier[e.Object] {
+			predecessor := l.Life(before.Begin.Token, before.Begin.Node)
+			if predecessor == life || predecessor.Created > life.Created {
+				continue
+			}
+			j.Checked(1)
+			deleted := j.End()
+			if predecessor.Deleted != 0 {
+				deleted = j.at(predecessor.DeletedAt)
+			}
+			switch {
+			case predecessor.Deleted != 0 && deleted <= e.Time:
+			case j.Explains(e.Time, deleted, before.Begin.Client):
+				j.Exposed(deleted - e.Time)
+			default:
+				when := "never deleted"
+				if predecessor.Deleted != 0 {
+					when = fmt.Sprintf("deleted %v later", deleted-e.Time)
+				}
+				j.Violation([]history.Event{*before.Begin, *e}, "%s was granted %s, and %s of %s was %s",
+					e.Who(), e.Object, predecessor.Path, before.Begin.Who(), when)
+			}
+		}
+		earlier[e.Object] = append(earlier[e.Object], hold)
+	}
+}
+
+func (l *Log) sessionsInLog(j *judging) {
+	for i := range j.Events {
+		e := &j.Events[i]
+		if e.Kind != history.Session || e.Session == 0 {
+			continue
+		}
+		_, began := l.began[e.Session]
+		_, ended := l.ended[e.Session]
+		switch {
+		case !began && l.Gaps > 0:
+		case e.Op == history.SessionNew:
+			j.Checked(1)
+			if !began {
+				j.Violation([]history.Event{*e}, "%s opened session 0x%x, and no server's log has it", e.Who(), e.Session)
+			}
+		case e.Op == history.SessionExpired:
+			j.Checked(1)
+			if !ended {
+				j.Violation([]history.Event{*e}, "session 0x%x of %s was seen to expire, and no server's log ends it", e.Session, e.Who())
+			}
+		}
+	}
+}
+
+// reason says why a znode was deleted.
+func (l *Life) reason() string {
+	if l.Closed {
+		return fmt.Sprintf("session 0x%x ended", l.DeletedBy)
+	}
+	return fmt.Sprintf("by session 0x%x", l.DeletedBy)
+}
+
+func paths(changes []change) string {
+	var all []string
+	for _, c := range changes {
+		all = append(all, path.Base(c.Path))
+	}
+	return strings.Join(all, " ")
+}

@@ -1,0 +1,28 @@
+// Package witness judges a history by the transaction logs of the servers.
+//
+// A client can be wrong about what it holds, and a checker that reads only what clients recorded is
+// wrong with it. The servers' logs name every transaction of the quorum: who created which znode, who
+// deleted it, and when a session ended. [Merge] makes one sequence of the logs of all servers, and
+// [Log.Checkers] compare a history with it:
+//
+//   - witness/servers-agree: no two servers have different transactions under one zxid.
+//   - witness/grants-in-log: each grant rests on a committed transaction of its own session.
+//   - witness/ended-before-deletion: each hold had ended when the servers deleted its znode.
+//   - witness/predecessor-deleted: each exclusive grant was given after the znode of the holder before
+//     it was deleted.
+//   - witness/sessions-in-log: each session that clients had is in the log, and ended there before
+//     clients reported that it had expired.
+//
+// # What is committed
+//
+// A zxid belongs to one leader, so two servers that have it must have the same transaction. A server
+// can also have transactions at the end of an epoch that no majority took: the next leader did not
+// have them. Merge finds out from the logs that go on into the next epoch without a snapshot between,
+// and leaves such transactions out.
+//
+// # Not judged
+//
+// Logs are compared by the leader's clock, in milliseconds. If a fault of the run set clocks or
+// timers, properties that compare times are not exercised. Where logs have gaps, for example because
+// a disk was wiped, a missing transaction proves nothing.
+package witness

@@ -1,0 +1,364 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/zkcoord/zkcoord/harness/netfault"
+	"github.com/zkcoord/zkcoord/internal/znode"
+	"github.com/zkcoord/zkcoord/session"
+	"github.com/zkcoord/zkcoord/zktest"
+)
+
+// A Finding is one requirement of the protocol, and whether a client meets it.
+type Finding struct {
+	Requirement string `json:"requirement"`
+	OK          bool   `json:"ok"`
+	// Advice says that a client can do without.
+	Advice bool   `json:"advice,omitempty"`
+	Got    string `json:"got,omitempty"` // if it is not OK: what came instead
+}
+
+const (
+	checkTimeout = 4 * time.Second  // of the sessions of clients under check
+	checkTime    = 20 * time.Second // for an answer, on a busy machine
+)
+
+// Check runs the program as clients of an embedded ensemble and reports, one requirement after another, whether it does
+// what the recipe wants. What clients write to standard error goes to log. The error says that nothing could be checked. It
+// returns false if a requirement was not met. After one without which the others make no sense, it stops.
+func Check(ctx context.Context, p Program, r Recipe, log io.Writer, report func(Finding)) (met bool, err error) {
+	if r.Operations() == nil {
+		return false, fmt.Errorf("client: no recipe %q: there are %v", r, Recipes())
+	}
+	e, err := zktest.New(zktest.Options{Servers: 3, TickTime: 500 * time.Millisecond, SyncLimit: 5})
+	if err != nil {
+		return false, err
+	}
+	defer func() { err = errors.Join(err, e.Close()) }()
+	s, err := session.Open(ctx, session.Options{Servers: e.Servers(), Dial: e.DialContext})
+	if err != nil {
+		return false, err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	k := &check{program: p, recipe: r, log: log, report: report, ensemble: e, admin: s, met: true}
+	defer k.end()
+	if r == Queue {
+		k.queue(ctx)
+	} else {
+		k.grants(ctx)
+	}
+	return k.met, ctx.Err()
+}
+
+// check is one call of Check.
+type check struct {
+	program  Program
+	recipe   Recipe
+	log      io.Writer
+	report   func(Finding)
+	ensemble *zktest.Ensemble
+	admin    *session.Session
+	started  []*checked
+	met      bool
+}
+
+// checked is a client under check.
+type checked struct {
+	*Client
+	proxy *netfault.Proxy
+
+	mu      sync.Mutex
+	session Session // the last one that it was given
+}
+
+func (c *checked) last() Session {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.session
+}
+
+const checkPath = "/check/it"
+
+// find reports a requirement, which is met if got is empty.
+func (k *check) find(requirement, got string) bool {
+	k.met = k.met && got == ""
+	k.report(Finding{Requirement: requirement, OK: got == "", Got: got})
+	return got == ""
+}
+
+// advise reports what a client should do, and can do without.
+func (k *check) advise(requirement, got string) {
+	k.report(Finding{Requirement: requirement, OK: got == "", Advice: true, Got: got})
+}
+
+// start starts another client; nil if that failed, which is reported.
+func (k *check) start(ctx context.Context) *checked {
+	c := &checked{proxy: netfault.New(k.ensemble.DialContext)}
+	s := Setup{Servers: k.ensemble.Servers(), Timeout: checkTimeout, Path: checkPath, Recipe: k.recipe, Permits: 1, Number: len(k.started)}
+	var err error
+	c.Client, err = Start(ctx, k.program, s, Options{Dial: c.proxy.DialContext, Log: k.log, HelloTime: checkTime, AnswerTime: checkTime, Session: func(s Session) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.session = s
+	}})
+	if err != nil {
+		if len(k.started) > 0 {
+			k.find("a second client starts while the first one runs", err.Error())
+		} else {
+			k.find(k.greets(), strings.TrimPrefix(err.Error(), "client "+k.program.Name+": "))
+		}
+		return nil
+	}
+	if len(k.started) == 0 {
+		k.find(k.greets(), "")
+	}
+	k.started = append(k.started, c)
+	return c
+}
+
+func (k *check) greets() string {
+	return fmt.Sprintf("it says hello with protocol %d and the operations %s", Version, strings.Join(k.recipe.Operations(), ", "))
+}
+
+// end closes all clients.
+func (k *check) end() {
+	for _, c := range k.started {
+		c.proxy.Heal()
+		c.Close()
+	}
+}
+
+// wait is a bound for the request.
+func wait(d time.Duration) *int64 {
+	ms := d.Milliseconds()
+	return &ms
+}
+
+// acquires and releases are the operations of a recipe that grants.
+func (r Recipe) acquires() string { return r.Operations()[len(r.Operations())-2] }
+func (r Recipe) releases() string { return r.Operations()[len(r.Operations())-1] }
+
+// expect does a request and says what came in place of a reply of the type; empty is that type.
+func expect(ctx context.Context, c *checked, r Request, typed string) (Reply, string) {
+	reply, err := c.Do(ctx, r)
+	return reply, unlike(reply, err, typed)
+}
+
+func unlike(reply Reply, err error, typed string) string {
+	switch {
+	case reply.Type == typed:
+		return ""
+	case reply.Type == "":
+		return err.Error()
+	case err != nil:
+		return fmt.Sprintf("%q: %v", reply.Type, err)
+	}
+	return fmt.Sprintf("%q", reply.Type)
+}
+
+// grants checks a recipe that grants something.
+func (k *check) grants(ctx context.Context) {
+	acquire, release := k.recipe.acquires(), k.recipe.releases()
+	first := k.start(ctx)
+	if first == nil {
+		return
+	}
+	reply, _, err := first.Grant(ctx, Request{Op: acquire, WaitMS: wait(checkTime)})
+	if !k.find(acquire+" of what is free is answered with ok", unlike(reply, err, OK)) {
+		return
+	}
+	if !k.find("it has a session, through the addresses in "+serversVariable, absent(first.last().ID == 0, "no session was opened there")) {
+		return
+	}
+	k.find("its session has the timeout of "+timeoutVariable, absent(first.last().Timeout != checkTimeout, fmt.Sprintf("%v, when %v were asked for", first.last().Timeout, checkTimeout)))
+	if !k.owns(ctx, first.last().ID, reply) {
+		return
+	}
+
+	second := k.start(ctx)
+	if second == nil {
+		return
+	}
+	_, got := expect(ctx, second, Request{Op: acquire, WaitMS: wait(500 * time.Millisecond)}, Fail)
+	if !k.find("another client's "+acquire+" with wait_ms 500 is answered with fail, while the first one holds it", got) {
+		return
+	}
+	_, got = expect(ctx, first, Request{Op: "no-such-operation"}, Fail)
+	k.find("an operation that it does not know is answered with fail", got)
+	_, got = expect(ctx, first, Request{Op: release}, OK)
+	k.find(release+" is answered with ok", got)
+	again, grant, err := second.Grant(ctx, Request{Op: acquire, WaitMS: wait(checkTime)})
+	if !k.find("then the other client is granted it", unlike(again, err, OK)) {
+		return
+	}
+	if reply.Token != 0 {
+		k.find("tokens rise", absent(again.Token <= reply.Token, fmt.Sprintf("%d after %d", again.Token, reply.Token)))
+	}
+	k.losses(ctx, first, second, grant)
+}
+
+// owns checks what a grant consists of.
+func (k *check) owns(ctx context.Context, id int64, reply Reply) bool {
+	znodes, err := k.znodes(ctx, id)
+	got := absent(len(znodes) == 0, fmt.Sprintf("session 0x%x has none there", id))
+	if err != nil {
+		got = err.Error()
+	}
+	if !k.find("it holds an ephemeral znode below "+pathVariable, got) {
+		return false
+	}
+	const token = "the token of the reply is the czxid of this znode"
+	if reply.Token == 0 {
+		k.advise(token, "no token: what needs one is not judged")
+		return true
+	}
+	_, name := znode.Split(reply.Node)
+	for found, czxid := range znodes {
+		if czxid == reply.Token && (name == found || reply.Node == "") {
+			return k.find(token, "")
+		}
+	}
+	return k.find(token, fmt.Sprintf("token %d, node %q; there are %v", reply.Token, reply.Node, znodes))
+}
+
+// losses takes what the second client holds away.
+func (k *check) losses(ctx context.Context, first, second *checked, grant context.Context) {
+	acquire, release := k.recipe.acquires(), k.recipe.releases()
+	lost := func(grant context.Context, within time.Duration) string {
+		select {
+		case <-grant.Done():
+			return ""
+		case <-time.After(within):
+			return fmt.Sprintf("nothing within %v", within)
+		case <-ctx.Done():
+			return "interrupted"
+		}
+	}
+	if err := k.ensemble.Expire(second.last().ID); err != nil {
+		k.find("its session lives while it holds something", err.Error())
+		return
+	}
+	k.find("it says lost when its session has expired, or ends", lost(grant, checkTime))
+	if second.Err() == nil {
+		reply, err := second.Do(ctx, Request{Op: release})
+		k.find(release+" after a loss is answered, with whatever became of it", absent(reply.Type == "", fmt.Sprint(err)))
+	}
+	reply, grant, err := first.Grant(ctx, Request{Op: acquire, WaitMS: wait(checkTime)})
+	if !k.find("then the first client is granted it again", unlike(reply, err, OK)) {
+		return
+	}
+	first.proxy.Stall()
+	k.find("it says lost when no server has answered for longer than the session timeout", lost(grant, 3*checkTimeout))
+	first.proxy.Resume()
+	if first.Err() == nil {
+		_, _ = first.Do(ctx, Request{Op: release})
+	}
+	k.leaves(ctx, second)
+}
+
+// leaves ends the input of a client, or of a new one if it has ended.
+func (k *check) leaves(ctx context.Context, c *checked) {
+	if c.Err() != nil {
+		if c = k.start(ctx); c == nil {
+			return
+		}
+	}
+	var got string
+	if k.recipe != Queue {
+		_, got = expect(ctx, c, Request{Op: k.recipe.acquires(), WaitMS: wait(checkTime)}, OK)
+		if !k.find("afterwards it is granted again", got) {
+			return
+		}
+	}
+	before := time.Now()
+	c.Close()
+	k.find(fmt.Sprintf("it ends within %v of the end of its standard input", Grace), absent(time.Since(before) > Grace, "it had to be killed"))
+	if k.recipe != Queue {
+		left, err := k.znodes(ctx, c.last().ID)
+		k.find("at its end it closes its session, so that nothing is left", absent(err != nil || len(left) > 0, fmt.Sprintf("%d znodes are still there, %v", len(left), err)))
+	}
+}
+
+// znodes returns the czxids of the ephemeral znodes of the session below the path, by their names.
+func (k *check) znodes(ctx context.Context, id int64) (map[string]int64, error) {
+	found := make(map[string]int64)
+	var below func(path string) error
+	below = func(path string) error {
+		listing, err := k.admin.Children(ctx, path)
+		if errors.Is(err, session.ErrNoNode) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		for _, name := range listing.Names {
+			child := znode.Join(path, name)
+			stat, err := k.admin.Exists(ctx, child)
+			if err == nil && stat != nil && stat.EphemeralOwner == id {
+				found[name] = stat.Czxid
+			}
+			if err := errors.Join(err, below(child)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if err := k.admin.Sync(ctx, "/"); err != nil {
+		return nil, err
+	}
+	return found, below(checkPath)
+}
+
+// queue checks a queue.
+func (k *check) queue(ctx context.Context) {
+	producer := k.start(ctx)
+	if producer == nil {
+		return
+	}
+	consumer := k.start(ctx)
+	if consumer == nil {
+		return
+	}
+	take := func(c *checked, d time.Duration, want string) string {
+		reply, got := expect(ctx, c, Request{Op: OpTake, WaitMS: wait(d)}, OK)
+		if got == "" && reply.Value != want {
+			got = fmt.Sprintf("ok with the value %q, when %q was expected", reply.Value, want)
+		}
+		return got
+	}
+	if !k.find("take with wait_ms 0 of an empty queue is answered with ok, without a value", take(consumer, 0, "")) {
+		return
+	}
+	for _, value := range []string{"a", "b", "c"} {
+		if _, got := expect(ctx, producer, Request{Op: OpPut, Value: value}, OK); !k.find("put of "+value+" is answered with ok", got) {
+			return
+		}
+	}
+	for i, value := range []string{"a", "b", "c"} {
+		by, who := consumer, "another client"
+		if i == 1 {
+			by, who = producer, "the same client"
+		}
+		if !k.find(fmt.Sprintf("take by %s is answered with ok and the value %s", who, value), take(by, checkTime, value)) {
+			return
+		}
+	}
+	k.find("then the queue is empty again", take(producer, 0, ""))
+	_, got := expect(ctx, producer, Request{Op: "no-such-operation"}, Fail)
+	k.find("an operation that it does not know is answered with fail", got)
+	k.leaves(ctx, consumer)
+}
+
+// absent is got if it applies.
+func absent(applies bool, got string) string {
+	if applies {
+		return got
+	}
+	return ""
+}

@@ -1,0 +1,355 @@
+package client
+
+import (
+	"bufio"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/zkcoord/zkcoord/session"
+)
+
+// Options are how to run a client. Only Dial is required.
+type Options struct {
+	Dial Dial // through which it reaches the servers
+	// Log gets what it writes to standard error; nil drops it.
+	Log io.Writer
+	// Session, unless nil, is called with each answer of a server to a connect
+	// request of the client.
+	Session func(Session)
+	// HelloTime bounds the wait for the first line; zero is 30 s.
+	HelloTime time.Duration
+	// AnswerTime bounds the wait for a reply, beyond the time that the request lets
+	// the client wait; zero is 30 s.
+	AnswerTime time.Duration
+}
+
+// A Client is a program that runs as one. Do and Grant are for one goroutine.
+type Client struct {
+	options Options
+	process process
+	in      io.WriteCloser
+	ways    []*Way
+	reading sync.WaitGroup
+	over    context.Context // ends when nothing more can be asked of the client
+	end     context.CancelCauseFunc
+	hello   chan Reply
+
+	mu         sync.Mutex
+	last       int64           // id of the last request
+	answers    chan<- Reply    // of the request that waits, else nil
+	operations []string        // that it can do
+	greeted    bool            // it said hello
+	grant      context.Context // of the last request for one
+	lose       context.CancelCauseFunc
+}
+
+// ErrEnded is the cause of the end of a client that nobody has ended.
+var ErrEnded = errors.New("the client ended")
+
+// Start starts the program as a client and waits for its hello, which has to name the operations of the recipe. The
+// caller closes it.
+func Start(ctx context.Context, p Program, s Setup, o Options) (started *Client, err error) {
+	o.HelloTime, o.AnswerTime = cmp.Or(o.HelloTime, 30*time.Second), cmp.Or(o.AnswerTime, 30*time.Second)
+	if o.Log == nil {
+		o.Log = io.Discard
+	}
+	if o.Session == nil {
+		o.Session = func(Session) {}
+	}
+	c := &Client{options: o, hello: make(chan Reply, 1)}
+	c.over, c.end = context.WithCancelCause(context.Background())
+	defer func() {
+		if err != nil {
+			c.Kill()
+			c.Close()
+			started, err = nil, fmt.Errorf("client %s: %w", p.Name, err)
+		}
+	}()
+	dial := seeing(o.Dial, o.Session)
+	if s.Dial = dial; p.Inside == nil {
+		if s.Servers, err = c.pave(s.Servers, dial); err != nil {
+			return nil, err
+		}
+	}
+	process, ends, err := p.start(s, o.Log)
+	if err != nil {
+		return nil, err
+	}
+	c.process, c.in = process, ends.in
+	c.reading.Go(func() { c.read(ends.out) })
+	return c, c.greet(ctx, s.Recipe)
+}
+
+// pave makes a way to each server, and returns their addresses.
+func (c *Client) pave(servers []string, dial Dial) (near []string, err error) {
+	for _, server := range servers {
+		w, err := NewWay(server, dial)
+		if err != nil {
+			return nil, err
+		}
+		c.ways = append(c.ways, w)
+		near = append(near, w.Address())
+	}
+	return near, nil
+}
+
+// greet waits for the hello.
+func (c *Client) greet(ctx context.Context, r Recipe) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, c.options.HelloTime,
+		&ProtocolError{Problem: fmt.Sprintf("no hello within %v: the first line of its standard output has to be one (is the output flushed?)", c.options.HelloTime)})
+	defer cancel()
+	select {
+	case hello := <-c.hello:
+		if missing := Missing(r, hello.Operations); missing != nil {
+			return fmt.Errorf("a client for the recipe %q needs the operations %s: its hello does not name %s",
+				r, strings.Join(r.Operations(), ", "), strings.Join(missing, ", "))
+		}
+		return nil
+	case <-c.over.Done():
+		return context.Cause(c.over)
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// Missing returns the operations of the recipe that are not among those given.
+func Missing(r Recipe, operations []string) (missing []string) {
+	for _, op := range r.Operations() {
+		if !slices.Contains(operations, op) {
+			missing = append(missing, op)
+		}
+	}
+	return missing
+}
+
+// Operations are those that the client named in its hello.
+func (c *Client) Operations() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.operations
+}
+
+// read reads the client's lines until its output ends.
+func (c *Client) read(out io.ReadCloser) {
+	defer out.Close()
+	err := c.lines(bufio.NewReaderSize(out, MaxLine))
+	if err != nil {
+		c.fail(err)
+		c.process.kill()
+	}
+	select {
+	case <-c.process.ended():
+	case <-time.After(Grace):
+		c.fail(&ProtocolError{Problem: "its standard output ended, and the client did not"})
+		c.process.kill()
+		<-c.process.ended()
+	}
+	how := "returned"
+	if err := c.process.failure(); err != nil {
+		how = err.Error()
+	}
+	c.fail(fmt.Errorf("%w: %s", ErrEnded, how))
+}
+
+// lines handles one line after another. It returns nil at the end of the output, or how the client broke the protocol.
+func (c *Client) lines(from *bufio.Reader) error {
+	for {
+		line, err := from.ReadSlice('\n')
+		if errors.Is(err, bufio.ErrBufferFull) {
+			return &ProtocolError{Line: shortened(line), Problem: fmt.Sprintf("a line is longer than %d bytes", MaxLine)}
+		}
+		if err != nil && len(line) == 0 {
+			return nil
+		}
+		reply, err := parse(line)
+		if err == nil {
+			err = c.handle(reply)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// handle does what a line says. The order of lines is that of what they say: a loss behind the reply is one of what that
+// granted.
+func (c *Client) handle(r Reply) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	broken := func(format string, args ...any) error {
+		line, _ := json.Marshal(r) // it was parsed
+		return &ProtocolError{Line: shortened(line), Problem: fmt.Sprintf(format, args...)}
+	}
+	switch {
+	case r.Type == Hello && c.greeted:
+		return broken("a second hello")
+	case r.Type == Hello && r.Protocol != Version:
+		return broken("protocol %d: this is version %d", r.Protocol, Version)
+	case r.Type == Hello:
+		c.greeted, c.operations = true, r.Operations
+		c.hello <- r
+	case !c.greeted:
+		return broken("the first line has to be the hello")
+	case r.Type == Lost:
+		if c.lose != nil {
+			c.lose(fmt.Errorf("the client said: lost: %s", cmp.Or(r.Error, "no reason given")))
+		}
+	case c.answers == nil:
+		return broken("a reply when no request waits for one: the last request was %d", c.last)
+	case r.ID != c.last:
+		return broken("a reply to request %d, when %d waits for one", r.ID, c.last)
+	default:
+		c.answers <- r
+		c.answers = nil
+	}
+	return nil
+}
+
+// fail ends the use of the client, for the first cause that there is.
+func (c *Client) fail(cause error) {
+	c.end(cause)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.lose != nil {
+		c.lose(context.Cause(c.over))
+	}
+}
+
+// Err says why nothing more can be asked of the client: a *ProtocolError, ErrEnded or that it was not waited for any
+// longer. It is nil as long as something can.
+func (c *Client) Err() error { return context.Cause(c.over) }
+
+// Do sends a request and waits for its reply. The outcome of an error is that which the client gave, or Indeterminate
+// if there was no reply in time: then nothing more can be asked of the client.
+func (c *Client) Do(ctx context.Context, r Request) (Reply, error) {
+	failed := func(o session.Outcome, err error) error {
+		return &session.RequestError{Op: r.Op, Path: "by the client", Outcome: o, Err: err}
+	}
+	if err := c.Err(); err != nil {
+		return Reply{}, failed(session.Failed, err)
+	}
+	answer := make(chan Reply, 1)
+	c.mu.Lock()
+	c.last++
+	r.ID, c.answers = c.last, answer
+	c.mu.Unlock()
+	line, err := json.Marshal(r)
+	if err == nil {
+		_, err = c.in.Write(append(line, '\n'))
+	}
+	if err == nil {
+		return c.await(ctx, r, answer, failed)
+	}
+	select { // why there is nobody to write to
+	case <-c.over.Done():
+		err = context.Cause(c.over)
+	case <-time.After(time.Second):
+		c.fail(err)
+	}
+	return Reply{}, failed(session.Indeterminate, err)
+}
+
+func (c *Client) await(ctx context.Context, r Request, answer <-chan Reply, failed func(session.Outcome, error) error) (Reply, error) {
+	var late <-chan time.Time
+	if most, bounded := c.bound(r); bounded {
+		timer := time.NewTimer(most)
+		defer timer.Stop()
+		late = timer.C
+	}
+	var reply Reply
+	select {
+	case reply = <-answer:
+	case <-c.over.Done():
+		select {
+		case reply = <-answer: // its last word
+		default:
+		}
+	case <-late:
+		c.fail(fmt.Errorf("no reply to %s within %v", r.Op, c.options.AnswerTime))
+	case <-ctx.Done():
+		c.fail(fmt.Errorf("%s: not waited for any longer: %w", r.Op, context.Cause(ctx)))
+	}
+	why := errors.New(cmp.Or(reply.Error, "no reason given"))
+	switch reply.Type {
+	case OK:
+		return reply, nil
+	case Fail:
+		return reply, failed(session.Failed, why)
+	case Info:
+		return reply, failed(session.Indeterminate, why)
+	}
+	return Reply{}, failed(session.Indeterminate, c.Err())
+}
+
+// bound is for how long to wait for the reply, if not without end.
+func (c *Client) bound(r Request) (most time.Duration, bounded bool) {
+	switch {
+	case r.WaitMS != nil:
+		return time.Duration(*r.WaitMS)*time.Millisecond + c.options.AnswerTime, true
+	case r.Op == OpAcquire, r.Op == OpAcquireRead, r.Op == OpAcquireWrite, r.Op == OpAcquirePermit, r.Op == OpCampaign, r.Op == OpTake:
+		return 0, false
+	}
+	return c.options.AnswerTime, true
+}
+
+// Grant is Do of a request for a grant. The context ends when the client says that it lost it, or has ended. A loss that
+// is said before the reply counts too: the client may say so at any moment from the request on.
+func (c *Client) Grant(ctx context.Context, r Request) (Reply, context.Context, error) {
+	c.mu.Lock()
+	c.grant, c.lose = context.WithCancelCause(context.Background())
+	grant := c.grant
+	c.mu.Unlock()
+	reply, err := c.Do(ctx, r)
+	return reply, grant, err
+}
+
+// Stop stops the client's process and those that it has started, as SIGSTOP does, and returns when they stand still.
+func (c *Client) Stop(ctx context.Context) error { return c.process.stop(ctx) }
+
+// Continue lets them go on.
+func (c *Client) Continue() error { return c.process.resume() }
+
+// Kill ends the client's process and those that it has started, as SIGKILL does. It does not wait.
+func (c *Client) Kill() {
+	if c.process != nil {
+		c.process.kill()
+	}
+}
+
+// Ended is closed when the client's process has ended.
+func (c *Client) Ended() <-chan struct{} { return c.process.ended() }
+
+// Grace is how long a client may take to end after the end of its standard input.
+const Grace = 3 * time.Second
+
+// Close ends the input of the client, on which it should end, waits, and removes everything of it. One that does not end
+// within Grace is killed, and one that broke the protocol or is not waited for any longer at once.
+func (c *Client) Close() {
+	if c.process != nil {
+		c.in.Close()
+		grace := time.NewTimer(Grace)
+		if c.Err() != nil {
+			grace.Reset(0)
+		}
+		select {
+		case <-c.process.ended():
+		case <-grace.C:
+			c.process.kill()
+			<-c.process.ended()
+		}
+		grace.Stop()
+		c.reading.Wait()
+	}
+	c.end(context.Canceled)
+	for _, w := range c.ways {
+		w.Close()
+	}
+}

@@ -1,0 +1,288 @@
+//go:build linux
+
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/zkcoord/zkcoord/internal/procs"
+	"github.com/zkcoord/zkcoord/session"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const greeting = `{"type":"hello","protocol":1,"operations":["acquire","release"]}`
+
+// hello is a shell's command that says hello and goes on with the rest.
+func hello(rest string) string { return "echo '" + greeting + "'; " + rest }
+
+// soon is far more than any of these clients takes, and far less than the times that they are given by default.
+const soon = 15 * time.Second
+
+func startShell(t *testing.T, command string, o Options) (*Client, error) {
+	t.Helper()
+	begun := time.Now()
+	c, err := Start(t.Context(), Shell(command), Setup{Recipe: Lock}, o)
+	if took := time.Since(begun); took > soon {
+		t.Errorf("it took %v", took)
+	}
+	return c, err
+}
+
+// A client that does not begin as it has to is refused with an error that says what was wrong.
+func TestClientThatDoesNotSayHello(t *testing.T) {
+	for name, one := range map[string]struct{ command, want string }{
+		"not found":    {"no-such-program-at-all", "exit status 127: .*not found"},
+		"exit":         {"echo cannot connect >&2; exit 3", "exit status 3: cannot connect"},
+		"returns":      {"exit 0", "the client ended: returned"},
+		"silence":      {"sleep 600", "no hello within 200ms"},
+		"text":         {"echo starting; cat", `not a JSON object (print for people to standard error): "starting\n"`},
+		"array":        {"echo '[1]'; cat", `not a JSON object`},
+		"two objects":  {"echo '" + greeting + greeting + "'; cat", "more than one JSON object"},
+		"version":      {`echo '{"type":"hello","protocol":2,"operations":[]}'; cat`, "protocol 2: this is version 1"},
+		"no version":   {`echo '{"type":"hello","operations":[]}'; cat`, "protocol 0: this is version 1"},
+		"operations":   {`echo '{"type":"hello","protocol":1,"operations":["acquire"]}'; cat`, "does not name release"},
+		"wrong type":   {`echo '{"type":"hello","protocol":"1"}'; cat`, `"protocol" must be a whole number, not string`},
+		"list":         {`echo '{"type":"hello","protocol":1,"operations":"acquire"}'; cat`, `"operations" must be a list, not string`},
+		"unknown":      {`echo '{"type":"hello","version":1}'; cat`, `unknown field "version"`},
+		"no type":      {`echo '{"protocol":1}'; cat`, `no "type"`},
+		"early":        {`echo '{"type":"ok","id":1}'; cat`, "the first line has to be the hello"},
+		"long":         {`head -c 70000 /dev/zero | tr '\0' x; cat`, "a line is longer than 65536 bytes"},
+		"closed":       {"exec >&-; sleep 600", "its standard output ended, and the client did not"},
+		"without line": {`printf '{"type":"he'`, "not a JSON object"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			o := Options{}
+			if name == "silence" {
+				o.HelloTime = 200 * time.Millisecond
+			}
+			c, err := startShell(t, one.command, o)
+			if c != nil || err == nil || !matches(err.Error(), one.want) {
+				t.Errorf("got %v, want an error with %q", err, one.want)
+			}
+		})
+	}
+}
+
+// matches reports whether the parts of want, which .* separates, are in text in their order.
+func matches(text, want string) bool {
+	for part := range strings.SplitSeq(want, ".*") {
+		_, rest, found := strings.Cut(text, part)
+		if !found {
+			return false
+		}
+		text = rest
+	}
+	return true
+}
+
+// A client that breaks the protocol later on ends with an error that says how, and the request that waits fails at once.
+func TestClientThatBreaksTheProtocol(t *testing.T) {
+	for name, one := range map[string]struct{ rest, want string }{
+		"text":      {`read x; echo granted; cat`, `not a JSON object (print for people to standard error): "granted\n"`},
+		"wrong id":  {`read x; echo '{"type":"ok","id":9}'; cat`, "a reply to request 9, when 1 waits for one"},
+		"no id":     {`read x; echo '{"type":"ok"}'; cat`, "a reply without the id of its request"},
+		"twice":     {`read x; echo '{"type":"ok","id":1}'; echo '{"type":"ok","id":1}'; cat`, "a reply when no request waits for one"},
+		"hello":     {`read x; echo '` + greeting + `'; cat`, "a second hello"},
+		"type":      {`read x; echo '{"type":"granted","id":1}'; cat`, `unknown type "granted"`},
+		"id":        {`read x; echo '{"type":"ok","id":"1"}'; cat`, `"id" must be a whole number, not string`},
+		"lost id":   {`read x; echo '{"type":"lost","id":1}'; cat`, `"lost" has no id`},
+		"exit":      {`read x; echo it went wrong >&2; exit 5`, "exit status 5: it went wrong"},
+		"long":      {`read x; head -c 70000 /dev/zero | tr '\0' x; cat`, "a line is longer"},
+		"no answer": {`cat >/dev/null`, "no reply to release within 100ms"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			o := Options{}
+			if name == "no answer" {
+				o.AnswerTime = 100 * time.Millisecond
+			}
+			c, err := startShell(t, hello(one.rest), o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			begun := time.Now()
+			for range 2 { // "twice" is noticed by the second request at the latest
+				if _, err = c.Do(t.Context(), Request{Op: OpRelease}); err != nil {
+					break
+				}
+				select {
+				case <-c.over.Done():
+				case <-time.After(soon):
+					t.Error("it goes on")
+				}
+			}
+			if err == nil || !strings.Contains(err.Error(), one.want) || !strings.Contains(c.Err().Error(), one.want) {
+				t.Errorf("got %v and %v, want errors with %q", err, c.Err(), one.want)
+			}
+			if took := time.Since(begun); took > soon {
+				t.Errorf("it took %v", took)
+			}
+			if _, err := c.Do(t.Context(), Request{Op: OpRelease}); session.OutcomeOf(err) != session.Failed {
+				t.Errorf("a request that was not sent: %v", err)
+			}
+		})
+	}
+}
+
+// echoes replies with what the value of a request says, after it has said lost if that is wanted.
+func echoes(_ Setup, in io.Reader, out io.Writer) error {
+	return Serve(in, out, Lock.Operations(), func(s *Server, r Request) Reply {
+		if rest, found := strings.CutPrefix(r.Value, "lost "); found {
+			s.Lost(errors.New("suspended"))
+			r.Value = rest
+		}
+		if n, err := strconv.Atoi(r.Value); err == nil {
+			<-time.After(time.Duration(n) * time.Second)
+			r.Value = OK
+		}
+		return Reply{Type: r.Value, Token: 7, Node: "/n", Error: "because", Last: r.Value == Fail}
+	})
+}
+
+func TestRepliesAreOutcomes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, err := Start(t.Context(), Program{Inside: echoes}, Setup{Recipe: Lock}, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		reply, grant, err := c.Grant(t.Context(), Request{Op: OpAcquire, Value: OK})
+		if err != nil || reply.Token != 7 || reply.Node != "/n" || grant.Err() != nil {
+			t.Errorf("%+v, %v, %v", reply, err, grant.Err())
+		}
+		if _, err := c.Do(t.Context(), Request{Op: OpRelease, Value: Info}); session.OutcomeOf(err) != session.Indeterminate || grant.Err() != nil {
+			t.Errorf("info: %v, %v", err, grant.Err())
+		}
+		_, again, err := c.Grant(t.Context(), Request{Op: OpAcquire, Value: "lost ok"})
+		if err != nil || again.Err() == nil || grant.Err() != nil || !strings.Contains(context.Cause(again).Error(), "suspended") {
+			t.Errorf("a grant that was lost before the reply: %v, %v", err, context.Cause(again))
+		}
+		wait := int64(5000)
+		if _, err = c.Do(t.Context(), Request{Op: OpAcquire, WaitMS: &wait, Value: "34"}); err != nil {
+			t.Errorf("within the time that it may wait, and that for an answer: %v", err)
+		}
+		if _, err := c.Do(t.Context(), Request{Op: OpAcquire, Value: "600"}); err != nil {
+			t.Errorf("without an end of waiting: %v", err)
+		}
+		if _, err := c.Do(t.Context(), Request{Op: OpRelease, Value: Fail}); session.OutcomeOf(err) != session.Failed || !strings.Contains(err.Error(), "because") {
+			t.Errorf("fail: %v", err)
+		}
+		synctest.Wait()
+		if err := c.Err(); !errors.Is(err, ErrEnded) {
+			t.Errorf("after its last reply: %v", err)
+		}
+	})
+}
+
+func TestAnswerThatIsLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, err := Start(t.Context(), Program{Inside: echoes}, Setup{Recipe: Lock}, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		wait := int64(5000)
+		_, grant, err := c.Grant(t.Context(), Request{Op: OpAcquire, WaitMS: &wait, Value: "36"})
+		if session.OutcomeOf(err) != session.Indeterminate || grant.Err() == nil || !strings.Contains(c.Err().Error(), "no reply to acquire within 30s") {
+			t.Errorf("%v, %v", err, c.Err())
+		}
+	})
+}
+
+// What the harness says that a client is told.
+func TestEnvironmentOfAClient(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	var log strings.Builder
+	s := Setup{Servers: []string{"zoo1:2181", "zoo2:2181"}, Timeout: 4 * time.Second, Path: "/l", Recipe: Lock, Permits: 3, Number: 2}
+	c, err := Start(t.Context(), Shell(hello("env >&2; cat >/dev/null")), s, Options{Log: &log, Dial: (&net.Dialer{}).DialContext})
+	if err != nil {
+		t.Fatal(err)
+	}
+	near := []string{c.ways[0].Address(), c.ways[1].Address()}
+	c.Close()
+	for _, want := range []string{"ZKCOORD_PROTOCOL=1", "ZKCOORD_SERVERS=" + strings.Join(near, ","), "ZKCOORD_SESSION_TIMEOUT_MS=4000", "ZKCOORD_PATH=/l",
+		"ZKCOORD_RECIPE=lock", "ZKCOORD_PERMITS=3", "ZKCOORD_CLIENT=2"} {
+		if !strings.Contains("\n"+log.String(), "\n"+want+"\n") {
+			t.Errorf("its environment lacks %s", want)
+		}
+	}
+}
+
+// A shell's command may be several processes: all of them stand still, go on and end together.
+func TestAllProcessesOfAClientAreStoppedAndKilled(t *testing.T) {
+	var log strings.Builder
+	c, err := Start(t.Context(), Shell("sleep 600 & echo $! >&2; "+hello("cat >/dev/null; wait")), Setup{Recipe: Lock}, Options{Log: &log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	below := c.process.(*child).text.String()
+	pid, err := strconv.Atoi(below)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !procs.Stopped(pid) || !procs.Stopped(c.process.(*child).Pid()) {
+		t.Error("one of them goes on")
+	}
+	if err := c.Continue(); err != nil || procs.Stopped(pid) {
+		t.Errorf("it stands still: %v", err)
+	}
+	_ = c.Stop(t.Context())
+	c.Kill() // those that stand still too
+	<-c.Ended()
+	for begun := time.Now(); syscall.Kill(pid, 0) == nil && !zombie(pid); <-time.After(time.Millisecond) {
+		if time.Since(begun) > soon {
+			t.Fatalf("process %d is there", pid)
+		}
+	}
+	c.Close()
+}
+
+// zombie reports whether the process has ended and was not waited for, which is for whoever inherits it.
+func zombie(pid int) bool {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	return err == nil && strings.Contains(string(text), ") Z ")
+}
+
+func TestSessionIsSeen(t *testing.T) {
+	answer := []byte{0, 0, 0, 37, 0, 0, 0, 0, 0, 0, 15, 160, 1, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 16,
+		'p', 'a', 's', 's', 'w', 'o', 'r', 'd', 'p', 'a', 's', 's', 'w', 'o', 'r', 'd', 0, 'm', 'o', 'r', 'e'}
+	for n := range len(answer) {
+		s, found, more := answered(answer[:n])
+		if n < 41 && (found || !more) || n >= 41 && (!found || s.ID != 1<<56+7 || s.Timeout != 4*time.Second || string(s.Password) != "passwordpassword") {
+			t.Errorf("%d bytes: %+v, %t, %t", n, s, found, more)
+		}
+	}
+	if _, found, more := answered([]byte("Zookeeper version: 3.9.6")); found || more {
+		t.Errorf("four letters: %t, %t", found, more)
+	}
+}
+
+func TestProgramThatCannotBeStartedIsNone(t *testing.T) {
+	c, err := Start(t.Context(), Program{Args: []string{"/no/such/program"}}, Setup{}, Options{})
+	if err == nil || c != nil {
+		t.Errorf("%v, %v", c, err)
+	}
+}

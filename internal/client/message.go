@@ -1,0 +1,168 @@
+package client
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+)
+
+// Version is the version of the protocol that this package speaks.
+const Version = 1
+
+// MaxLine is the length of the longest line, in bytes, with its end.
+const MaxLine = 64 << 10
+
+// The operations that a client can be asked for.
+const (
+	OpAcquire       = "acquire"
+	OpAcquireRead   = "acquire-read"
+	OpAcquireWrite  = "acquire-write"
+	OpAcquirePermit = "acquire-permit"
+	OpRelease       = "release"
+	OpCampaign      = "campaign"
+	OpResign        = "resign"
+	OpPut           = "put"
+	OpTake          = "take"
+)
+
+// A Recipe is what a client is to be: a contender for a lock, a candidate.
+type Recipe string
+
+// The recipes.
+const (
+	Lock      Recipe = "lock"
+	RWLock    Recipe = "rwlock"
+	Semaphore Recipe = "semaphore"
+	Election  Recipe = "election"
+	Queue     Recipe = "queue"
+)
+
+// Recipes returns the recipes, in the order of the protocol's document.
+func Recipes() []Recipe { return []Recipe{Lock, RWLock, Semaphore, Election, Queue} }
+
+// Operations are those that a client of the recipe has to be able to do.
+func (r Recipe) Operations() []string {
+	return map[Recipe][]string{
+		Lock:      {OpAcquire, OpRelease},
+		RWLock:    {OpAcquireRead, OpAcquireWrite, OpRelease},
+		Semaphore: {OpAcquirePermit, OpRelease},
+		Election:  {OpCampaign, OpResign},
+		Queue:     {OpPut, OpTake},
+	}[r]
+}
+
+// A Request is a line to the client.
+type Request struct {
+	ID int64  `json:"id"` // of this request; Client.Do sets it
+	Op string `json:"op"`
+	// WaitMS is for how long an operation that waits may wait, in milliseconds.
+	// Nil is without end.
+	WaitMS *int64 `json:"wait_ms,omitempty"`
+	Value  string `json:"value,omitempty"` // of a put
+}
+
+// The types of replies.
+const (
+	Hello = "hello" // the first line
+	OK    = "ok"    // the operation took effect
+	Fail  = "fail"  // it did not, and will not
+	Info  = "info"  // it may have taken effect, or may yet
+	Lost  = "lost"  // what was granted is lost
+)
+
+// A Reply is a line from the client.
+type Reply struct {
+	Type string `json:"type"`
+	ID   int64  `json:"id,omitempty"` // of the request; zero for Hello and Lost
+	// Token is the fencing token of a grant, the czxid of its znode. It is zero if the client has none.
+	Token int64 `json:"token,omitempty"`
+	// Node is the name or the path of the znode of a grant, if the client has one.
+	Node  string `json:"node,omitempty"`
+	Value string `json:"value,omitempty"` // of a take; empty says that the queue is empty
+	Error string `json:"error,omitempty"` // why, for people
+
+	// Of Hello alone.
+	Protocol   int      `json:"protocol,omitempty"`
+	Operations []string `json:"operations,omitempty"`
+
+	// Last makes Serve return after it.
+	Last bool `json:"-"`
+}
+
+// A ProtocolError says how a client broke the protocol.
+type ProtocolError struct {
+	Line    string // the line, shortened; empty if there was none
+	Problem string
+}
+
+// Error is the problem with the line.
+func (e *ProtocolError) Error() string {
+	if e.Line == "" {
+		return e.Problem
+	}
+	return fmt.Sprintf("%s: %s", e.Problem, e.Line)
+}
+
+// parse reads a line of a client. The error is a *ProtocolError.
+func parse(line []byte) (Reply, error) {
+	var r Reply
+	broken := func(problem string) (Reply, error) {
+		return Reply{}, &ProtocolError{Line: shortened(line), Problem: problem}
+	}
+	d := json.NewDecoder(bytes.NewReader(line))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&r); err != nil {
+		return broken(reason(err))
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return broken("more than one JSON object on a line")
+	}
+	switch r.Type {
+	case OK, Fail, Info:
+		if r.ID == 0 {
+			return broken("a reply without the id of its request")
+		}
+	case Lost, Hello:
+		if r.ID != 0 {
+			return broken(fmt.Sprintf("%q has no id", r.Type))
+		}
+	case "":
+		return broken(`no "type"`)
+	default:
+		return broken(fmt.Sprintf("unknown type %q", r.Type))
+	}
+	return r, nil
+}
+
+// reason says what is wrong with a line that is not a Reply.
+func reason(err error) string {
+	if typed := (*json.UnmarshalTypeError)(nil); errors.As(err, &typed) && typed.Field != "" {
+		return fmt.Sprintf("%q must be %s, not %s", typed.Field, kindOf(typed.Type.Kind().String()), typed.Value)
+	}
+	if text, found := strings.CutPrefix(err.Error(), "json: unknown field "); found {
+		return "unknown field " + text
+	}
+	return "not a JSON object (print for people to standard error)"
+}
+
+func kindOf(kind string) string {
+	switch kind {
+	case "int", "int64":
+		return "a whole number"
+	case "slice":
+		return "a list"
+	}
+	return "a " + kind
+}
+
+// shortened quotes the begin of a line.
+func shortened(line []byte) string {
+	const most = 120
+	if len(line) > most {
+		return fmt.Sprintf("%.*q...", most, line)
+	}
+	return fmt.Sprintf("%q", line)
+}

@@ -1,0 +1,177 @@
+package client
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/zkcoord/zkcoord/internal/procs"
+)
+
+// A process is what a client runs in.
+type process interface {
+	stop(ctx context.Context) error
+	resume() error
+	// kill ends it at once, with the processes that it has started, and does not wait for the end.
+	kill()
+	// ended is closed when it has ended. Then failure says how, nil if it returned 0.
+	ended() <-chan struct{}
+	failure() error
+}
+
+// pipes are the ends of a process's standard input and output that are ours.
+type pipes struct {
+	in  io.WriteCloser
+	out io.ReadCloser
+}
+
+// start starts the program, with the variables of its environment and s for a program in this process. What it
+// writes to standard error goes to log.
+func (p Program) start(s Setup, log io.Writer) (process, pipes, error) {
+	if p.Inside != nil {
+		i, ends := startInside(p.Inside, s)
+		return i, ends, nil
+	}
+	return p.startChild(s, log)
+}
+
+// A child is a process of its own.
+type child struct {
+	*procs.Child
+	errs  *os.File
+	read  sync.WaitGroup // of errs
+	text  tail
+	whole chan struct{} // closed when it has ended and its errors were read
+}
+
+func (p Program) startChild(s Setup, log io.Writer) (_ process, _ pipes, err error) {
+	var open []io.Closer
+	defer func() {
+		if err != nil {
+			for _, one := range open {
+				one.Close()
+			}
+		}
+	}()
+	pipe := func() (r, w *os.File) {
+		if err != nil {
+			return nil, nil
+		}
+		if r, w, err = os.Pipe(); err == nil {
+			open = append(open, r, w)
+		}
+		return r, w
+	}
+	// Not those of package exec, of which what has not been read when the process ends is lost.
+	theirIn, in := pipe()
+	out, theirOut := pipe()
+	errs, theirErrs := pipe()
+	if err != nil {
+		return nil, pipes{}, err
+	}
+	cmd := exec.Command(p.Args[0], p.Args[1:]...)
+	cmd.Env = append(append(os.Environ(), p.Env...), s.environment()...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = theirIn, theirOut, theirErrs
+	started, err := procs.Start(cmd)
+	if err != nil {
+		return nil, pipes{}, err
+	}
+	theirIn.Close()
+	theirOut.Close()
+	theirErrs.Close()
+	c := &child{Child: started, errs: errs, whole: make(chan struct{})}
+	c.read.Go(func() { _, _ = io.Copy(io.MultiWriter(&c.text, log), errs) })
+	go c.await()
+	return c, pipes{in, out}, nil
+}
+
+// await waits for the end of the process and of what it wrote. Processes that it has started may keep the pipe open.
+func (c *child) await() {
+	defer close(c.whole)
+	<-c.Ended()
+	c.KillGroup()
+	late := time.AfterFunc(time.Second, func() { c.errs.Close() })
+	c.read.Wait()
+	late.Stop()
+	c.errs.Close()
+}
+
+func (c *child) stop(ctx context.Context) error { return c.StopGroup(ctx) }
+func (c *child) resume() error                  { return c.ContinueGroup() }
+func (c *child) kill()                          { c.SignalKill() }
+func (c *child) ended() <-chan struct{}         { return c.whole }
+
+// failure is how it ended, with the last of what it wrote to standard error.
+func (c *child) failure() error {
+	err := c.Err()
+	if text := c.text.String(); text != "" && err != nil {
+		err = fmt.Errorf("%w: %s", err, text)
+	}
+	return err
+}
+
+// A tail keeps the end of what is written to it.
+type tail struct {
+	mu   sync.Mutex
+	kept []byte
+}
+
+// tailLength is how many bytes of a client's errors are in the error of its end.
+const tailLength = 600
+
+// Write keeps the end of b.
+func (t *tail) Write(b []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.kept = append(t.kept, b...)
+	t.kept = bytes.Clone(t.kept[max(0, len(t.kept)-tailLength):])
+	return len(b), nil
+}
+
+// String is what was kept, on one line.
+func (t *tail) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return strings.Join(strings.Fields(string(t.kept)), " ")
+}
+
+// An inside is a client in this process.
+type inside struct {
+	in   *io.PipeReader
+	out  *io.PipeWriter
+	done chan struct{}
+	err  error // set before done is closed
+}
+
+func startInside(run func(Setup, io.Reader, io.Writer) error, s Setup) (*inside, pipes) {
+	theirIn, in := io.Pipe()
+	out, theirOut := io.Pipe()
+	i := &inside{in: theirIn, out: theirOut, done: make(chan struct{})}
+	go func() {
+		defer close(i.done)
+		i.err = run(s, theirIn, theirOut)
+		theirIn.Close()
+		theirOut.Close()
+	}()
+	return i, pipes{in, out}
+}
+
+var errInside = errors.New("this client has no process of its own")
+
+func (i *inside) stop(context.Context) error { return errInside }
+func (i *inside) resume() error              { return errInside }
+func (i *inside) ended() <-chan struct{}     { return i.done }
+func (i *inside) failure() error             { return i.err }
+
+// kill ends its input and output. It returns when it next uses them.
+func (i *inside) kill() {
+	i.in.CloseWithError(io.ErrUnexpectedEOF)
+	i.out.CloseWithError(io.ErrClosedPipe)
+}

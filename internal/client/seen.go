@@ -1,0 +1,77 @@
+package client
+
+import (
+	"context"
+	"encoding/binary"
+	"net"
+	"time"
+
+	"github.com/zkcoord/zkcoord/internal/wire"
+)
+
+// A Session is one that a server gave to a client, or refused to resume: then ID is 0.
+type Session struct {
+	ID       int64
+	Password []byte
+	Timeout  time.Duration
+}
+
+// seeing returns a dialler whose connections report the session that the server
+// answers to the client with.
+func seeing(dial Dial, seen func(Session)) Dial {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := dial(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		return &seenConn{Conn: conn, seen: seen}, nil
+	}
+}
+
+// A seenConn keeps the first bytes from the server until they are its answer to the
+// client's connect request. One goroutine reads from it.
+type seenConn struct {
+	net.Conn
+	seen  func(Session)
+	first []byte
+	done  bool
+}
+
+// mostAnswer is more than an answer to a connect request has, in bytes.
+const mostAnswer = 256
+
+// Read reads from the server.
+func (c *seenConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if !c.done {
+		c.first = append(c.first, b[:n]...)
+		if s, found, more := answered(c.first); !more {
+			c.done, c.first = true, nil
+			if found {
+				c.seen(s)
+			}
+		}
+	}
+	return n, err
+}
+
+// answered reads a server's answer to a connect request from the first bytes of a
+// connection. More says that there are too few. The answer to a four-letter
+// command is no session: taken for the length of a frame, it is too large.
+func answered(b []byte) (s Session, found, more bool) {
+	if len(b) < 4 {
+		return s, false, true
+	}
+	n := int(binary.BigEndian.Uint32(b))
+	if n > mostAnswer {
+		return s, false, false
+	}
+	if len(b) < 4+n {
+		return s, false, true
+	}
+	var r wire.ConnectResponse
+	if _, err := wire.Decode(b[4:4+n], &r); err != nil {
+		return s, false, false
+	}
+	return Session{r.SessionID, r.Password, time.Duration(r.Timeout) * time.Millisecond}, true, false
+}

@@ -1,0 +1,92 @@
+package client
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// The environment of a client.
+const (
+	protocolVariable = "ZKCOORD_PROTOCOL"
+	serversVariable  = "ZKCOORD_SERVERS"
+	timeoutVariable  = "ZKCOORD_SESSION_TIMEOUT_MS"
+	pathVariable     = "ZKCOORD_PATH"
+	recipeVariable   = "ZKCOORD_RECIPE"
+	permitsVariable  = "ZKCOORD_PERMITS"
+	numberVariable   = "ZKCOORD_CLIENT"
+)
+
+// Dial is the form of net.Dialer.DialContext.
+type Dial func(ctx context.Context, network, address string) (net.Conn, error)
+
+// A Setup is what a client is told at its start.
+type Setup struct {
+	Servers []string      // host:port
+	Timeout time.Duration // to request for its session
+	Path    string        // of the lock, the election or the queue
+	Recipe  Recipe
+	Permits int // of a semaphore
+	Number  int // of the client, from 0
+	// Dial connects a client in this process to the servers. A process of its own
+	// gets addresses instead.
+	Dial Dial
+}
+
+// environment is the setup as variables.
+func (s Setup) environment() []string {
+	of := func(name string, value any) string { return fmt.Sprintf("%s=%v", name, value) }
+	return []string{
+		of(protocolVariable, Version),
+		of(serversVariable, strings.Join(s.Servers, ",")),
+		of(timeoutVariable, s.Timeout.Milliseconds()),
+		of(pathVariable, s.Path),
+		of(recipeVariable, s.Recipe),
+		of(permitsVariable, s.Permits),
+		of(numberVariable, s.Number),
+	}
+}
+
+// FromEnvironment returns the setup of this process, which was started as a client.
+func FromEnvironment() (Setup, error) {
+	s := Setup{
+		Servers: strings.Split(os.Getenv(serversVariable), ","), Path: os.Getenv(pathVariable),
+		Recipe: Recipe(os.Getenv(recipeVariable)), Dial: (&net.Dialer{}).DialContext,
+	}
+	var errs []error
+	number := func(name string) int {
+		n, err := strconv.Atoi(cmp.Or(os.Getenv(name), "0"))
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", name, err))
+		}
+		return n
+	}
+	if v := number(protocolVariable); v != Version {
+		errs = append(errs, fmt.Errorf("%s=%d: this client speaks version %d", protocolVariable, v, Version))
+	}
+	s.Timeout = time.Duration(number(timeoutVariable)) * time.Millisecond
+	s.Permits, s.Number = number(permitsVariable), number(numberVariable)
+	return s, errors.Join(errs...)
+}
+
+// A Program is what is started as a client.
+type Program struct {
+	Name string   // for messages: the command
+	Args []string // the program and its arguments
+	Env  []string // in addition to this process's and the setup's
+	// Inside, unless nil, is the client as a function in this process, so that it
+	// can run on a virtual clock. It returns when in ends.
+	Inside func(s Setup, in io.Reader, out io.Writer) error
+}
+
+// Shell is the program that a shell's command starts.
+func Shell(command string) Program {
+	return Program{Name: command, Args: []string{"sh", "-c", command}}
+}

@@ -1,0 +1,172 @@
+package conform
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/zkcoord/zkcoord/harness/checker"
+	"github.com/zkcoord/zkcoord/harness/ensemble"
+	"github.com/zkcoord/zkcoord/harness/ensemble/process"
+	"github.com/zkcoord/zkcoord/internal/trace"
+	"github.com/zkcoord/zkcoord/internal/zkversion"
+	"github.com/zkcoord/zkcoord/zktest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// on finds out about an ensemble of zktest in virtual time.
+func on(t *testing.T, opts zktest.Options, release zktest.Version, traces int) (findings []Finding) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		e := zktest.Start(t, opts)
+		o := Options{Servers: e.Servers(), Dial: e.DialContext, Root: "/conform", Owner: trace.Digest("owner"), Release: release, Traces: traces, Seed: 1}
+		makeRoot(t, &o)
+		err := Run(t.Context(), o, func(f Finding) error {
+			findings = append(findings, f)
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	})
+	return findings
+}
+
+func makeRoot(t *testing.T, o *Options) {
+	t.Helper()
+	p := &probe{ctx: t.Context(), servers: o.servers(), dir: o.Root}
+	defer p.end()
+	if err := p.mkdir(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func show(f Finding) string {
+	text := fmt.Sprintf("%s: %v %s", f.Requirement, f.Verdict, f.Reason)
+	for _, s := range f.Steps {
+		if !s.OK {
+			text += fmt.Sprintf("\n\t%s: %s, want %s", s.Operation, s.Answer, s.Expected)
+		}
+	}
+	return text
+}
+
+func TestZktestConformsVirtualTime(t *testing.T) {
+	for _, v := range []zktest.Version{zktest.V38, zktest.V39} {
+		for _, n := range []int{1, 3} {
+			t.Run(fmt.Sprintf("%s/servers=%d", v, n), func(t *testing.T) {
+				findings := on(t, zktest.Options{Version: v, Servers: n}, v, 100)
+				if len(findings) < len(requirements())+20 {
+					t.Errorf("%d findings", len(findings))
+				}
+				for _, f := range findings {
+					if f.Verdict != checker.Valid {
+						t.Error(show(f))
+					}
+				}
+			})
+		}
+	}
+}
+
+// Servers like ClickHouse Keeper resume no session, and give it no password. What needs that fails,
+// and nothing else.
+func TestServersThatResumeNoSessionVirtualTime(t *testing.T) {
+	findings := on(t, zktest.Options{NoResume: true}, zktest.V39, 100)
+	want := map[string]checker.Verdict{
+		"password": checker.Invalid, "resumed": checker.Invalid,
+		"moved": checker.Unknown, "ended": checker.Unknown, // for a session to move it has to be resumed
+		"trace/resume": checker.Invalid, "trace/take": checker.Invalid, "trace/closeAfar": checker.Invalid, "trace/impostor": checker.Invalid,
+	}
+	for _, f := range findings {
+		expected, ok := want[f.Requirement]
+		if !ok {
+			expected = checker.Valid
+		}
+		delete(want, f.Requirement)
+		if f.Verdict != expected {
+			t.Errorf("%s\n\twant %v", show(f), expected)
+		}
+		if f.Verdict == checker.Invalid && !slices.Contains(f.Guarantees, "S2") && !slices.Contains(f.Guarantees, "S1") {
+			t.Errorf("%s: with it fall %v", f.Requirement, f.Guarantees)
+		}
+	}
+	for name := range want {
+		t.Errorf("nothing of %s", name)
+	}
+}
+
+var against = flag.String("zookeeper", zkversion.Default, "versions of the real servers")
+
+// Real servers conform, in real time: go test ./internal/conform -run Real -args -zookeeper
+// 3.8,3.9.3,3.9.6.
+func TestRealServersConform(t *testing.T) {
+	for version := range strings.SplitSeq(*against, ",") {
+		t.Run(version, func(t *testing.T) {
+			if _, _, err := process.Find(t.Context(), version); err != nil {
+				if os.Getenv("CI") != "" {
+					t.Fatalf("CI is set: %v", err)
+				}
+				t.Skip(err)
+			}
+			e, err := process.Start(t.Context(), process.Options{Config: ensemble.Config{Version: version, Nodes: 3, TickTime: 2 * time.Second}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() {
+				if err := e.Close(context.WithoutCancel(t.Context())); err != nil {
+					t.Error(err)
+				}
+			}()
+			status, err := ensemble.Ask(t.Context(), e.DialContext, e.Servers()[0])
+			if err != nil {
+				t.Fatal(err)
+			}
+			o := Options{Servers: e.Servers(), Dial: e.DialContext, Root: "/conform", Owner: trace.Digest("owner"), Release: zktest.Version(status.Version), Traces: 50, Seed: 1}
+			makeRoot(t, &o)
+			err = Run(t.Context(), o, func(f Finding) error {
+				// A machine with other work to do may not see that sessions are kept.
+				if f.Verdict != checker.Valid && (f.Requirement != "kept" || f.Verdict != checker.Unknown) {
+					t.Error(show(f))
+				}
+				return nil
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+}
+
+// Each guarantee that is said to fall is one that the packages document.
+func TestGuaranteesOfRequirementsExist(t *testing.T) {
+	text, err := os.ReadFile("../../docs/guarantees.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := map[string][]string{}
+	for _, r := range requirements() {
+		named[r.name] = r.guarantees
+	}
+	maps.Copy(named, usedBy)
+	for name, guarantees := range named {
+		if len(guarantees) == 0 {
+			t.Errorf("%s: nothing falls with it", name)
+		}
+		for _, g := range guarantees {
+			if !strings.Contains(string(text), "\n**"+g+".** ") {
+				t.Errorf("%s: there is no guarantee %s", name, g)
+			}
+		}
+	}
+}

@@ -1,0 +1,114 @@
+package peers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/zkcoord/zkcoord/docker/zookeeper"
+	"github.com/zkcoord/zkcoord/internal/procs"
+)
+
+// A Library is one that clients can be made of.
+type Library int
+
+// The libraries.
+const (
+	Curator Library = iota // Java, Apache Curator
+	Kazoo                  // Python, kazoo
+	Zkcoord                // package lock, in a process of its own
+	// ZKLock is go-zookeeper's zk.Lock, in this process. It has no signal of loss. The
+	// best that a program can do on that client is to take both a lost connection and
+	// an expired session for one.
+	ZKLock
+	// ZKLockUntilExpired takes nothing but an expired session for a loss.
+	ZKLockUntilExpired
+)
+
+// String returns the library's name.
+func (l Library) String() string {
+	return [...]string{"curator", "kazoo", "zkcoord", "zk-lock", "zk-lock-until-expired"}[l]
+}
+
+// Python is Debian's own, which sees Debian's packages.
+const Python = "/usr/bin/python3"
+
+const (
+	jars    = "/usr/share/java"
+	modules = "/usr/lib/python3/dist-packages"
+)
+
+// VersionVariable is the variable of the environment that names the version of
+// the library to run, such as "5.7.1": it is unpacked from Debian's packages into
+// the cache directory of the user. Without it, the library that is installed runs.
+func (l Library) VersionVariable() string { return "ZKCOORD_" + strings.ToUpper(l.String()) }
+
+// root is the directory below which Debian's packages of the library are: "/" or
+// one in the cache.
+func (l Library) root() (string, error) {
+	version := os.Getenv(l.VersionVariable())
+	if version == "" {
+		return "/", nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), unpackTimeout)
+	defer cancel()
+	dir, err := zookeeper.Unpack(ctx, l.String()+"-"+version, nil)
+	if err != nil {
+		return "", fmt.Errorf("%s=%s: %w", l.VersionVariable(), version, err)
+	}
+	return dir, nil
+}
+
+const unpackTimeout = 2 * time.Minute
+
+// Installed returns nil if clients of the library can run here, else what to install.
+func (l Library) Installed() error {
+	if l == ZKLock || l == ZKLockUntilExpired {
+		return nil
+	}
+	if err := procs.Able(); err != nil || l == Zkcoord {
+		return err
+	}
+	root, err := l.root()
+	if err != nil {
+		return err
+	}
+	if l == Kazoo {
+		if _, err := os.Stat(filepath.Join(root, modules, "kazoo")); err != nil {
+			return errors.New("kazoo is not installed (on Debian: apt-get install python3-kazoo)")
+		}
+		return nil
+	}
+	if _, err := exec.LookPath("javac"); err != nil {
+		return errors.New("there is no Java compiler (on Debian: apt-get install openjdk-17-jdk-headless)")
+	}
+	if _, err := os.Stat(filepath.Join(root, jars, "curator-recipes.jar")); err != nil {
+		return errors.New("no Curator is installed (on Debian: apt-get install libcurator-recipes-java zookeeper)")
+	}
+	return nil
+}
+
+// ClassPath is that of Curator and what it needs, ZooKeeper's own client among
+// it. It is empty where Installed says that there is none.
+//
+// Who needs another jar comes behind it: the manifests of Debian's jars name
+// others in /usr/share/java, which would come first, and may be of another version.
+func ClassPath() string {
+	root, err := Curator.root()
+	if err != nil {
+		return ""
+	}
+	var list []string
+	for _, pattern := range []string{"slf4j-api.jar", "slf4j-nop.jar", "failureaccess.jar", "guava.jar", "snappy-java.jar", "metrics-core.jar",
+		"jackson-core.jar", "jackson-annotations.jar", "jackson-databind.jar", "netty-*.jar", "zookeeper-jute.jar", "zookeeper.jar",
+		"curator-client.jar", "curator-framework.jar", "curator-recipes.jar"} {
+		found, _ := filepath.Glob(filepath.Join(root, jars, pattern))
+		list = append(list, found...)
+	}
+	return strings.Join(list, ":")
+}

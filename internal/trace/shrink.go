@@ -1,0 +1,29 @@
+package trace
+
+// minimize returns a shortest part of a trace, as indices into it, that still
+// fails: without any one of its steps it does not fail. It is the ddmin
+// algorithm of Zeller and Hildebrandt, "Simplifying and Isolating
+// Failure-Inducing Input", with complements only.
+func minimize(all []int, fails func(part []int) bool) []int {
+	chunks := 2
+	for len(all) > 1 {
+		smaller := false
+		size := (len(all) + chunks - 1) / chunks
+		for from := 0; from < len(all); from += size {
+			rest := append(append([]int{}, all[:from]...), all[min(from+size, len(all)):]...)
+			if fails(rest) {
+				all, smaller = rest, true
+				break
+			}
+		}
+		switch {
+		case smaller:
+			chunks = max(chunks-1, 2)
+		case size == 1:
+			return all
+		default:
+			chunks = min(2*chunks, len(all))
+		}
+	}
+	return all
+}

@@ -1,0 +1,243 @@
+// Package txnlog reads and writes transaction logs in the form of ZooKeeper 3.8 and 3.9: the files
+// log.<zxid> below version-2 of a server's data directory.
+//
+// A log is a header of 16 bytes, and then one entry a transaction: an Adler-32 checksum in 64 bits,
+// a length in 32 bits, that many bytes, and the byte 'B'. The bytes are a header, the record of the
+// operation, and a digest of the tree, which is not read. A server reserves space ahead of its
+// entries, so zeros follow the last one.
+package txnlog
+
+import (
+	"bufio"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/adler32"
+	"io"
+	"iter"
+
+	"github.com/zkcoord/zkcoord/internal/wire"
+)
+
+// ErrTorn reports a last entry of which only a part was written, or of which the checksum is wrong. A
+// server that was killed leaves one, and cuts it off when it starts.
+var ErrTorn = errors.New("txnlog: the last entry is torn")
+
+const (
+	magic    = "ZKLG"
+	version  = 2
+	endOfOne = 'B'
+	// longest is the size of the largest entry that is read: far more than the 1 MiB that a server
+	// accepts by default.
+	longest = 64 << 20
+)
+
+// A Txn is one transaction.
+type Txn struct {
+	wire.TxnHeader
+	Timeout int32     // of a new session, in milliseconds
+	Err     wire.Code // of a request that was refused
+	Changes []Change  // in order
+	// Unlisted is set if the transaction closes a session and does not list the session's
+	// ephemeral nodes, all of which it deletes.
+	Unlisted bool
+}
+
+// A Change is what a transaction does to one znode.
+type Change struct {
+	Op        wire.Op // OpCreate, OpDelete, OpSetData or OpSetACL
+	Path      string
+	Data      []byte // of a create or a setData
+	Ephemeral bool   // of a create
+}
+
+// Read returns the transactions of one log, in its order. The last pair has an error if the log could
+// not be read to its end: ErrTorn, an error of r, or what is wrong with the log.
+func Read(r io.Reader) iter.Seq2[Txn, error] {
+	return func(yield func(Txn, error) bool) {
+		in := bufio.NewReaderSize(r, 1<<16)
+		var head [16]byte
+		switch n, err := io.ReadFull(in, head[:]); {
+		case n == 0 && err == io.EOF:
+			return // the server was killed between making the file and writing to it
+		case err == io.ErrUnexpectedEOF:
+			yield(Txn{}, ErrTorn)
+			return
+		case err != nil:
+			yield(Txn{}, fmt.Errorf("txnlog: %w", err))
+			return
+		}
+		if head == [16]byte{} {
+			return
+		}
+		if v := binary.BigEndian.Uint32(head[4:]); string(head[:4]) != magic || v != version {
+			yield(Txn{}, fmt.Errorf("txnlog: not a log of version %d: it begins with %q, version %d", version, head[:4], v))
+			return
+		}
+		for {
+			body, err := entry(in)
+			if err == io.EOF {
+				return
+			}
+			var t Txn
+			if err == nil {
+				t, err = parse(body)
+			}
+			if !yield(t, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// entry returns the bytes of the next entry, or io.EOF behind the last one.
+func entry(in *bufio.Reader) ([]byte, error) {
+	var head [12]byte
+	switch n, err := io.ReadFull(in, head[:]); {
+	case n == 0 && err == io.EOF:
+		return nil, io.EOF
+	case err == io.ErrUnexpectedEOF:
+		if head == [12]byte{} {
+			return nil, io.EOF
+		}
+		return nil, ErrTorn
+	case err != nil:
+		return nil, fmt.Errorf("txnlog: %w", err)
+	}
+	sum, size := binary.BigEndian.Uint64(head[:]), binary.BigEndian.Uint32(head[8:])
+	switch {
+	case sum == 0 && size == 0:
+		return nil, io.EOF
+	case size == 0 || size > longest:
+		return nil, ErrTorn
+	}
+	// The length can be wrong, so memory grows with the bytes that are there.
+	body, err := io.ReadAll(io.LimitReader(in, int64(size)))
+	if err != nil {
+		return nil, fmt.Errorf("txnlog: %w", err)
+	}
+	if end, err := in.ReadByte(); len(body) < int(size) || err != nil || end != endOfOne || sum != uint64(adler32.Checksum(body)) {
+		return nil, ErrTorn
+	}
+	return body, nil
+}
+
+// parse reads the transaction of one entry.
+func parse(body []byte) (t Txn, err error) {
+	rest, err := wire.Decode(body, &t.TxnHeader)
+	if err == nil {
+		err = t.parse(t.Op, rest)
+	}
+	if err != nil {
+		err = fmt.Errorf("txnlog: transaction 0x%x of operation %v: %w", t.Zxid, t.Op, err)
+	}
+	return t, err
+}
+
+// parse adds to t what the record of one operation does.
+func (t *Txn) parse(op wire.Op, body []byte) error {
+	add := func(c Change, r wire.Record, fill func(c *Change)) error {
+		if _, err := wire.Decode(body, r); err != nil {
+			return err
+		}
+		fill(&c)
+		t.Changes = append(t.Changes, c)
+		return nil
+	}
+	switch op {
+	case wire.OpCreate, wire.OpCreate2:
+		var r wire.CreateTxn
+		return add(Change{Op: wire.OpCreate}, &r, func(c *Change) { c.Path, c.Data, c.Ephemeral = r.Path, r.Data, r.Ephemeral })
+	case wire.OpCreateContainer, wire.OpCreateTTL: // the time to live comes last, and is not read
+		var r wire.CreateContainerTxn
+		return add(Change{Op: wire.OpCreate}, &r, func(c *Change) { c.Path, c.Data = r.Path, r.Data })
+	case wire.OpDelete, wire.OpDeleteContainer:
+		var r wire.Path
+		return add(Change{Op: wire.OpDelete}, &r, func(c *Change) { c.Path = r.Path })
+	case wire.OpSetData, wire.OpReconfig:
+		var r wire.SetDataRequest
+		return add(Change{Op: wire.OpSetData}, &r, func(c *Change) { c.Path, c.Data = r.Path, r.Data })
+	case wire.OpSetACL:
+		var r wire.SetACLRequest
+		return add(Change{Op: wire.OpSetACL}, &r, func(c *Change) { c.Path = r.Path })
+	case wire.OpCheck:
+		return nil // it changes nothing
+	case wire.OpCreateSession:
+		var r wire.CreateSessionTxn
+		_, err := wire.Decode(body, &r)
+		t.Timeout = r.Timeout
+		return err
+	case wire.OpCloseSession:
+		t.close(body)
+		return nil
+	case wire.OpError:
+		var r wire.ErrorTxn
+		_, err := wire.Decode(body, &r)
+		if t.Err == wire.OK { // the first of a multi
+			t.Err = r.Code
+		}
+		return err
+	case wire.OpMulti:
+		return t.parts(body)
+	}
+	return errors.New("unknown operation")
+}
+
+// close reads the transaction that closes a session. Its record may be missing: then a digest of 12
+// bytes follows, or nothing. A digest begins with its version, which is small, and goes on with 8
+// bytes that are no list of paths of that length.
+func (t *Txn) close(body []byte) {
+	var r wire.CloseSessionTxn
+	if _, err := wire.Decode(body, &r); err != nil {
+		t.Unlisted = true
+		return
+	}
+	for _, path := range r.Paths {
+		t.Changes = append(t.Changes, Change{Op: wire.OpDelete, Path: path})
+	}
+}
+
+func (t *Txn) parts(body []byte) error {
+	var r wire.MultiTxn
+	if _, err := wire.Decode(body, &r); err != nil {
+		return err
+	}
+	for _, part := range r.Parts {
+		if part.Op == wire.OpMulti || part.Op == wire.OpCloseSession || part.Op == wire.OpCreateSession {
+			return wire.ErrMultiOp
+		}
+		if err := t.parse(part.Op, part.Body); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// A Writer writes a log.
+type Writer struct {
+	w     io.Writer
+	begun bool
+}
+
+// NewWriter returns a Writer of a log that begins at the start of w.
+func NewWriter(w io.Writer) *Writer { return &Writer{w: w} }
+
+// Append writes one transaction. A nil record writes a header alone.
+func (w *Writer) Append(h wire.TxnHeader, record wire.Record) error {
+	var b []byte
+	if !w.begun {
+		b = append([]byte(magic), 0, 0, 0, version, 0, 0, 0, 0, 0, 0, 0, 0)
+		w.begun = true
+	}
+	body := wire.Append(nil, &h)
+	if record != nil {
+		body = wire.Append(body, record)
+	}
+	b = binary.BigEndian.AppendUint64(b, uint64(adler32.Checksum(body)))
+	b = binary.BigEndian.AppendUint32(b, uint32(len(body)))
+	b = append(append(b, body...), endOfOne)
+	if _, err := w.w.Write(b); err != nil {
+		return fmt.Errorf("txnlog: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,192 @@
+package txnlog
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"reflect"
+	"testing"
+
+	"github.com/zkcoord/zkcoord/internal/wire"
+)
+
+// written are one transaction of each kind, with what Read should return for it.
+var written = []struct {
+	op      wire.Op
+	record  wire.Record
+	changes []Change
+	timeout int32
+	err     wire.Code
+	rest    bool // Unlisted
+}{
+	{op: wire.OpCreateSession, record: &wire.CreateSessionTxn{Timeout: 4000}, timeout: 4000},
+	{
+		op: wire.OpCreate, record: &wire.CreateTxn{Path: "/a", Data: []byte("x"), ACL: []wire.ACL{{Perms: wire.PermAll}}},
+		changes: []Change{{Op: wire.OpCreate, Path: "/a", Data: []byte("x")}},
+	},
+	{
+		op: wire.OpCreate2, record: &wire.CreateTxn{Path: "/a/e", Ephemeral: true, Parent: 1},
+		changes: []Change{{Op: wire.OpCreate, Path: "/a/e", Ephemeral: true}},
+	},
+	{
+		op: wire.OpCreateContainer, record: &wire.CreateContainerTxn{Path: "/c"},
+		changes: []Change{{Op: wire.OpCreate, Path: "/c"}},
+	},
+	{
+		op: wire.OpCreateTTL, record: &wire.CreateTTLTxn{CreateContainerTxn: wire.CreateContainerTxn{Path: "/t"}, TTL: 10},
+		changes: []Change{{Op: wire.OpCreate, Path: "/t"}},
+	},
+	{
+		op: wire.OpSetData, record: &wire.SetDataRequest{Path: "/a", Data: []byte("y"), Version: 1},
+		changes: []Change{{Op: wire.OpSetData, Path: "/a", Data: []byte("y")}},
+	},
+	{
+		op: wire.OpSetACL, record: &wire.SetACLRequest{Path: "/a", Version: 1},
+		changes: []Change{{Op: wire.OpSetACL, Path: "/a"}},
+	},
+	{op: wire.OpDelete, record: &wire.Path{Path: "/t"}, changes: []Change{{Op: wire.OpDelete, Path: "/t"}}},
+	{op: wire.OpDeleteContainer, record: &wire.Path{Path: "/c"}, changes: []Change{{Op: wire.OpDelete, Path: "/c"}}},
+	{op: wire.OpError, record: &wire.ErrorTxn{Code: wire.NoNode}, err: wire.NoNode},
+	{
+		op: wire.OpMulti, record: &wire.MultiTxn{Parts: []wire.TxnPart{
+			{Op: wire.OpCheck, Body: wire.Append(nil, &wire.PathVersion{Path: "/a", Version: 1})},
+			{Op: wire.OpDelete, Body: wire.Append(nil, &wire.Path{Path: "/a/e"})},
+		}},
+		changes: []Change{{Op: wire.OpDelete, Path: "/a/e"}},
+	},
+	{
+		op: wire.OpMulti, record: &wire.MultiTxn{Parts: []wire.TxnPart{
+			{Op: wire.OpError, Body: wire.Append(nil, &wire.ErrorTxn{Code: wire.BadVersion})},
+			{Op: wire.OpError, Body: wire.Append(nil, &wire.ErrorTxn{Code: wire.RuntimeInconsistency})},
+		}},
+		err: wire.BadVersion,
+	},
+	{
+		op: wire.OpCloseSession, record: &wire.CloseSessionTxn{Paths: []string{"/a/e"}},
+		changes: []Change{{Op: wire.OpDelete, Path: "/a/e"}},
+	},
+	{op: wire.OpCloseSession, rest: true},
+}
+
+// write writes all of written, and returns the log with the length behind each transaction.
+func write(t testing.TB) (log []byte, ends []int) {
+	var b bytes.Buffer
+	w := NewWriter(&b)
+	for i, one := range written {
+		h := wire.TxnHeader{Session: 7, Cxid: int32(i), Zxid: int64(i + 1), Time: 1000, Op: one.op}
+		if err := w.Append(h, one.record); err != nil {
+			t.Fatal(err)
+		}
+		ends = append(ends, b.Len())
+	}
+	return b.Bytes(), ends
+}
+
+func read(log []byte) (txns []Txn, err error) {
+	for t, err := range Read(bytes.NewReader(log)) {
+		if err != nil {
+			return txns, err
+		}
+		txns = append(txns, t)
+	}
+	return txns, nil
+}
+
+func TestWhatIsWrittenIsRead(t *testing.T) {
+	log, _ := write(t)
+	for name, tail := range map[string][]byte{"end of file": nil, "reserved space": make([]byte, 1000), "little space": make([]byte, 5)} {
+		txns, err := read(append(bytes.Clone(log), tail...))
+		if err != nil || len(txns) != len(written) {
+			t.Fatalf("%s: got %d transactions, %v; want %d, no error", name, len(txns), err, len(written))
+		}
+		for i, one := range written {
+			want := Txn{
+				TxnHeader: wire.TxnHeader{Session: 7, Cxid: int32(i), Zxid: int64(i + 1), Time: 1000, Op: one.op},
+				Timeout:   one.timeout, Err: one.err, Changes: one.changes, Unlisted: one.rest,
+			}
+			if !reflect.DeepEqual(txns[i], want) {
+				t.Errorf("transaction %d: got %+v, want %+v", i+1, txns[i], want)
+			}
+		}
+	}
+}
+
+// A server can be killed at any byte of a write.
+func TestTornLogGivesItsWholeTransactions(t *testing.T) {
+	log, ends := write(t)
+	for n := range log {
+		whole := 0
+		for whole < len(ends) && ends[whole] <= n {
+			whole++
+		}
+		txns, err := read(log[:n])
+		begun := 16
+		if whole > 0 {
+			begun = ends[whole-1]
+		}
+		// An entry begins with 4 bytes that are zero, as reserved space does.
+		atEnd := n == 0 || n >= begun && n <= begun+4
+		if len(txns) != whole || atEnd != (err == nil) || err != nil && !errors.Is(err, ErrTorn) {
+			t.Fatalf("%d bytes: got %d transactions, %v; want %d, at an end: %v", n, len(txns), err, whole, atEnd)
+		}
+	}
+}
+
+func TestDamagedEntryIsTorn(t *testing.T) {
+	log, ends := write(t)
+	log[ends[2]+20] ^= 1
+	if txns, err := read(log); len(txns) != 3 || !errors.Is(err, ErrTorn) {
+		t.Errorf("got %d transactions, %v; want 3, %v", len(txns), err, ErrTorn)
+	}
+}
+
+func TestOtherFilesAreRefused(t *testing.T) {
+	for _, text := range []string{"ZKSN\x00\x00\x00\x02\x00\x00\x00\x00\x00\x00\x00\x00", "ZKLG\x00\x00\x00\x03\x00\x00\x00\x00\x00\x00\x00\x00", "a text, not a log"} {
+		if txns, err := read([]byte(text)); err == nil || errors.Is(err, ErrTorn) || len(txns) > 0 {
+			t.Errorf("%q: got %d transactions, %v; want an error that is not %v", text, len(txns), err, ErrTorn)
+		}
+	}
+}
+
+// A digest of the tree follows the record, also where the record is missing.
+func TestDigestIsNotTakenForARecord(t *testing.T) {
+	digest := []byte{0, 0, 0, 2, 0x9a, 0x11, 0x7c, 0x02, 0x33, 0x44, 0x55, 0x66}
+	var b bytes.Buffer
+	w := NewWriter(&b)
+	for i, r := range []wire.Record{raw(digest), raw(append(wire.Append(nil, &wire.CloseSessionTxn{Paths: []string{"/eph"}}), digest...))} {
+		if err := w.Append(wire.TxnHeader{Zxid: int64(i + 1), Op: wire.OpCloseSession}, r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	txns, err := read(b.Bytes())
+	if err != nil || len(txns) != 2 || !txns[0].Unlisted || txns[1].Unlisted || len(txns[1].Changes) != 1 {
+		t.Errorf("got %+v, %v; want the first one unlisted, and one deletion in the second", txns, err)
+	}
+}
+
+// raw is a record whose encoding is known. Its length is a multiple of 4.
+type raw []byte
+
+func (r raw) Fields(f *wire.Fields) {
+	for i := 0; i < len(r); i += 4 {
+		v := int32(binary.BigEndian.Uint32(r[i:]))
+		f.Int32(&v)
+	}
+}
+
+func FuzzRead(f *testing.F) {
+	log, ends := write(f)
+	f.Add(log)
+	f.Add(log[:ends[3]+7])
+	f.Fuzz(func(t *testing.T, log []byte) {
+		n := 0
+		for txn, err := range Read(bytes.NewReader(log)) {
+			if n++; err == nil && len(txn.Changes) > len(log) {
+				t.Errorf("%d changes in %d bytes", len(txn.Changes), len(log))
+			}
+		}
+		if n > len(log) {
+			t.Errorf("%d transactions in %d bytes", n, len(log))
+		}
+	})
+}

@@ -1,0 +1,167 @@
+package scenarios
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/zkcoord/zkcoord/harness"
+	"github.com/zkcoord/zkcoord/harness/history"
+	"github.com/zkcoord/zkcoord/internal/client"
+	"github.com/zkcoord/zkcoord/internal/peers"
+	"github.com/zkcoord/zkcoord/internal/znode"
+)
+
+// A fleet starts the clients of a run, all of one program.
+type fleet struct {
+	recipe  client.Recipe
+	timeout time.Duration // of sessions
+	servers serversOf
+
+	program func(context.Context) (client.Program, error)
+	// futile counts the lives in a row that ended without a reply that says OK.
+	futile atomic.Int32
+}
+
+// mostFutile is how many lives may be futile before the run is given up.
+const mostFutile = 10
+
+// ofLibrary is a fleet of clients of a library.
+func ofLibrary(l peers.Library, recipe client.Recipe, timeout time.Duration, servers serversOf) *fleet {
+	return &fleet{recipe: recipe, timeout: timeout, servers: servers, program: l.Client}
+}
+
+// allServers are the servers of most clients.
+func allServers(_ context.Context, c *harness.Client) []string { return c.Env().Servers() }
+
+// start starts the program as client c, or without one for set-up and final reads.
+func (f *fleet) start(ctx context.Context, env *harness.Env, c *harness.Client, path string) (*client.Client, error) {
+	p, err := f.program(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s := client.Setup{Servers: env.Servers(), Timeout: f.timeout, Path: path, Recipe: f.recipe, Permits: permits}
+	if c == nil {
+		return client.Start(ctx, p, s, client.Options{Dial: env.Dial})
+	}
+	if s.Number = c.ID; f.servers != nil {
+		s.Servers = f.servers(ctx, c)
+	}
+	started, err := client.Start(ctx, p, s, client.Options{Dial: c.Dial, Log: c.Log(), Session: func(s client.Session) { seen(c, s) }})
+	if err == nil && p.Inside == nil {
+		c.RunsIn(started)
+	}
+	return started, err
+}
+
+// seen records what a server answered to a client that wants its session, or a new one.
+func seen(c *harness.Client, s client.Session) {
+	switch now, has := c.Session(); {
+	case s.ID != 0 && s.ID != now.ID:
+		c.Opened(harness.SessionInfo{ID: s.ID, Password: s.Password, Timeout: s.Timeout})
+	case s.ID == 0 && has:
+		c.SessionState(now.ID, history.SessionLost, errors.New("no server has the session any more"))
+	}
+}
+
+// ended closes a client whose life is over. A client that breaks the protocol ends the run, as do many that end before they have
+// done anything: what is left to do would be no test of anything.
+func (f *fleet) ended(c *harness.Client, started *client.Client, useful bool) {
+	c.RunsIn(nil)
+	why := started.Err()
+	started.Close()
+	if useful {
+		f.futile.Store(0)
+	} else {
+		f.failed(c, why)
+	}
+	if broken := (*client.ProtocolError)(nil); errors.As(why, &broken) {
+		c.Env().GiveUp(fmt.Errorf("client c%d broke the protocol: %w", c.ID, broken))
+	}
+}
+
+// failed counts a life without use.
+func (f *fleet) failed(c *harness.Client, why error) {
+	if f.futile.Add(1) >= mostFutile && why != nil {
+		c.Env().GiveUp(fmt.Errorf("clients end before they have done anything, c%d the last: %w", c.ID, why))
+	}
+}
+
+// needing is the workload, refused where a client of a fleet does not start. One
+// of each is started before the work. Of a library, this compiles it: that takes seconds
+// on a slow machine.
+func needing(inner func(*harness.Env) harness.Workload, fleets ...*fleet) func(*harness.Env) harness.Workload {
+	return func(env *harness.Env) harness.Workload {
+		w := inner(env)
+		setup := w.Setup
+		w.Setup = func(ctx context.Context, env *harness.Env) error {
+			for _, f := range fleets {
+				first, err := f.start(ctx, env, nil, znode.Join(env.Root(), "first"))
+				if err != nil {
+					return err
+				}
+				first.Close()
+			}
+			if setup == nil {
+				return nil
+			}
+			return setup(ctx, env)
+		}
+		return w
+	}
+}
+
+// A clientLock is a client of a fleet as a locker.
+type clientLock struct {
+	*client.Client
+	f      *fleet
+	c      *harness.Client
+	useful bool
+}
+
+// open begins a client's life.
+func (f *fleet) open(ctx context.Context, c *harness.Client, path string) (locker, error) {
+	started, err := f.start(ctx, c.Env(), c, path)
+	if err != nil {
+		f.failed(c, err)
+		return nil, err
+	}
+	return &clientLock{Client: started, f: f, c: c}, nil
+}
+
+// operations are those that acquire what is wanted and that release it.
+func (f *fleet) operations(want string) (acquire, release string) {
+	switch f.recipe {
+	case client.RWLock:
+		return "acquire-" + want, client.OpRelease
+	case client.Semaphore:
+		return client.OpAcquirePermit, client.OpRelease
+	case client.Election:
+		return client.OpCampaign, client.OpResign
+	}
+	return client.OpAcquire, client.OpRelease
+}
+
+func (l *clientLock) lock(ctx context.Context, want string) (held, error) {
+	acquire, release := l.f.operations(want)
+	r := client.Request{Op: acquire}
+	if end, bounded := ctx.Deadline(); bounded {
+		// The client gives up waiting, and is waited for.
+		wait := max(0, time.Until(end).Milliseconds())
+		r.WaitMS, ctx = &wait, context.WithoutCancel(ctx)
+	}
+	reply, grant, err := l.Grant(ctx, r)
+	if err != nil {
+		return held{}, err
+	}
+	l.useful = true
+	return held{Context: grant, token: reply.Token, path: reply.Node, unlock: func(ctx context.Context) error {
+		_, err := l.Do(ctx, client.Request{Op: release})
+		return err
+	}}, nil
+}
+
+func (l *clientLock) lost() error { return l.Err() }
+func (l *clientLock) close()      { l.f.ended(l.c, l.Client, l.useful) }

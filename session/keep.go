@@ -1,0 +1,123 @@
+package session
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/go-zookeeper/zk"
+)
+
+// keep is the session's one goroutine for what happens by the clock: it does what
+// the lease keeper finds due, and gives up a session that no server serves. At the
+// end it closes the client: no hook, however slow, holds it up.
+func (s *Session) keep() {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for s.Err() == nil {
+		timer.Reset(time.Until(s.tend(time.Now())))
+		select {
+		case <-timer.C:
+		case <-s.keeper.wake:
+		case <-s.life.ctx.Done():
+		}
+	}
+	s.dismiss()
+}
+
+// tend does what is due and returns when something may be next.
+func (s *Session) tend(now time.Time) (next time.Time) {
+	if since, down := s.tap.down(); down && s.opts.Abandon >= 0 {
+		limit := cmp.Or(s.opts.Abandon, 3*s.Timeout())
+		if next = since.Add(limit); !now.Before(next) {
+			s.finish(errUnreachable(now.Sub(since)))
+			return now
+		}
+	}
+	due := s.keeper.look(now)
+	if due.drop {
+		s.life.spawn(func() { due.line.fail(errSuspended) })
+	}
+	if due.ping {
+		s.life.spawn(due.line.ping)
+	}
+	if due.sync {
+		s.life.spawn(due.line.sync)
+	}
+	if due.beat {
+		s.life.spawn(func() { s.heartbeat(due.check) })
+	}
+	for _, h := range due.watch {
+		s.life.spawn(func() { s.watchHold(h) })
+	}
+	if next.IsZero() {
+		return due.next
+	}
+	return earlier(next, due.next)
+}
+
+// heartbeat sends a check-only multi on the nodes of holds: a quorum write that
+// changes nothing, fires no watch, and fails if a node is gone, or if its ACL does
+// not let this session read it. Without holds it checks the root: an idle session
+// proves that it lives.
+func (s *Session) heartbeat(checked []*hold) {
+	start := time.Now()
+	paths := []string{"/"}
+	if len(checked) > 0 {
+		paths = paths[:0]
+	}
+	for _, h := range checked {
+		paths = append(paths, h.node.Path)
+	}
+	i, part, err := s.checkNodes(paths)
+	switch {
+	case errors.Is(part, zk.ErrNoNode) && i < len(checked):
+		checked[i].End(ErrRevoked)
+	case errors.Is(part, zk.ErrNoAuth) && i < len(checked):
+		checked[i].End(fmt.Errorf("%w: %s: %w", ErrUnreadable, checked[i].node.Path, part))
+	case err == nil && s.opts.Metrics.Heartbeat != nil:
+		took, left := time.Since(start), time.Until(s.keeper.deadline())
+		s.reports.add(func() { s.opts.Metrics.Heartbeat(took, left) })
+	}
+	s.keeper.beaten(time.Now(), cmp.Or(part, err))
+}
+
+// checkNodes returns which check failed and why, or why the multi did.
+func (s *Session) checkNodes(paths []string) (i int, part, err error) {
+	ops := make([]any, len(paths))
+	for i, path := range paths {
+		ops[i] = &zk.CheckVersionRequest{Path: s.root.inner(path), Version: AnyVersion}
+	}
+	t := s.tap.tickets.issue()
+	defer s.tap.tickets.void(t)
+	t.markMulti(ops)
+	responses, err := s.zk.Multi(ops...)
+	i, part = failedPart(responses)
+	return i, part, err
+}
+
+// watchHold ends h as soon as somebody else deletes its node.
+func (s *Session) watchHold(h *hold) {
+	ctx, cancel := context.WithCancel(h.ctx)
+	defer cancel()
+	for {
+		stat, w, err := s.ExistsWatch(ctx, h.node.Path)
+		if err != nil {
+			return
+		}
+		if !h.node.Is(stat) {
+			w.Stop()
+			h.End(ErrRevoked)
+			return
+		}
+		if _, err := w.Wait(ctx); err != nil {
+			return
+		}
+	}
+}
+
+func errUnreachable(since time.Duration) error {
+	return fmt.Errorf("%w: no server reached for %v", ErrLost, since.Round(time.Millisecond))
+}

@@ -1,0 +1,235 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/zkcoord/zkcoord/internal/engine"
+)
+
+// deadLine is a connection that sends nothing.
+type deadLine struct{}
+
+func (deadLine) ping()            {}
+func (deadLine) sync()            {}
+func (deadLine) fail(error) error { return nil }
+
+// bareKeeper keeps the lease of a session that began at ms(0), with T = 12 s.
+func bareKeeper(t *testing.T, change func(*Options)) *leaseKeeper {
+	t.Helper()
+	opts := Options{Servers: []string{"a"}, slept: func() time.Duration { return 0 }}
+	if change != nil {
+		change(&opts)
+	}
+	must(t, opts.complete())
+	k := newLeaseKeeper(&opts, newReporter(opts.Logger))
+	k.connected(deadLine{}, ms(0), terms{id: 1, timeout: 12 * time.Second, tick: time.Second, fresh: true})
+	return k
+}
+
+// text is what is due: p for a ping, s for a sync, b for a heartbeat with the number of
+// nodes that it checks, w for each node to watch, d for a connection to drop.
+func (c chores) text() (s string) {
+	for _, due := range []struct {
+		is   bool
+		name string
+	}{{c.ping, "p"}, {c.sync, "s"}, {c.beat, fmt.Sprint("b", len(c.check))}, {c.drop, "d"}} {
+		if due.is {
+			s += due.name
+		}
+	}
+	for range c.watch {
+		s += "w"
+	}
+	return s
+}
+
+// What keeps the lease up, second by second, if each request is answered after 10 ms. A
+// session that is idle sends syncs and one that only waits does too. Whoever holds
+// something, or is about to, sends heartbeats and pings. Watches come with the second ping.
+//
+// Covers S2.
+func TestChoresOfALease(t *testing.T) {
+	granted := func(t *testing.T, k *leaseKeeper, h *hold) {
+		if wait, err := k.grant(h, ms(1)); wait != nil || err != nil {
+			t.Fatalf("not granted: %v", err)
+		}
+	}
+	for name, test := range map[string]struct {
+		options func(*Options)
+		begin   func(t *testing.T, k *leaseKeeper, h *hold) // nil without a hold
+		want    string
+	}{
+		"idle":              {want: "- - s - - s - - s - - s"},
+		"idle, no lease":    {options: func(o *Options) { o.NoIdleLease = true }, want: "- - - - - - - - - - - -"},
+		"trusting":          {options: func(o *Options) { o.UnsafeTrustIdle = true }, want: "- - - - - - - - - - - -"},
+		"waits, no lease":   {options: func(o *Options) { o.NoIdleLease = true }, begin: func(*testing.T, *leaseKeeper, *hold) {}, want: "w - s - - s - - s - - s"},
+		"waits":             {begin: func(*testing.T, *leaseKeeper, *hold) {}, want: "w - s - - s - - s - - s"},
+		"is expected":       {begin: func(_ *testing.T, k *leaseKeeper, h *hold) { k.expect(h) }, want: "pw p pb1 p p pb1 p p pb1 p p pb1"},
+		"is granted":        {begin: granted, want: "pw p pb1 p p pb1 p p pb1 p p pb1"},
+		"held without care": {options: func(o *Options) { o.UnsafeHoldUntilLost = true }, begin: granted, want: "w - - - - - - - - - - -"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			k := bareKeeper(t, test.options)
+			if test.begin != nil {
+				h := k.begin(engine.Node{Path: "/h"})
+				h.since = ms(0)
+				test.begin(t, k, h)
+			}
+			got := ""
+			for i := 1; i <= 12; i++ {
+				now := ms(i * 1000)
+				due := k.look(now)
+				if text := due.text(); text != "" {
+					got += text + " "
+				} else {
+					got += "- "
+				}
+				if !due.next.After(now) {
+					t.Errorf("at %v the next look is at once", now)
+				}
+				later := now.Add(10 * time.Millisecond)
+				if due.ping {
+					k.answered(proofActive, now, later, 0)
+				}
+				if due.sync {
+					k.answered(proofLeader, now, later, 0)
+					k.synced(later, true)
+				}
+				if due.beat {
+					k.answered(proofMajority, now, later, 1)
+					k.beaten(later, nil)
+				}
+			}
+			if got != test.want+" " {
+				t.Errorf("got  %s\nwant %s", got, test.want)
+			}
+		})
+	}
+}
+
+// A lapse ends what is granted and spares what waits. Then nothing is granted before a
+// probation of a whole session timeout; whoever waits is woken when that is over.
+//
+// Covers S2.
+func TestLapseAndProbation(t *testing.T) {
+	k := bareKeeper(t, nil)
+	held, waits := k.begin(engine.Node{Path: "/held"}), k.begin(engine.Node{Path: "/waits"})
+	if wait, err := k.grant(held, ms(1)); wait != nil || err != nil {
+		t.Fatal("a new session has no lease")
+	}
+	if k.look(ms(11_399)); held.ctx.Err() != nil {
+		t.Error("lapsed early")
+	}
+	if k.look(ms(11_400)); context.Cause(held.ctx) != ErrLeaseLapsed || waits.ctx.Err() != nil {
+		t.Errorf("lapsed: %v, %v", context.Cause(held.ctx), context.Cause(waits.ctx))
+	}
+	wait, err := k.grant(waits, ms(11_400))
+	if wait == nil || err != nil {
+		t.Fatal("granted without a lease")
+	}
+	for at := 12_000; at <= 27_000; at += 500 {
+		k.answered(proofActive, ms(at-200), ms(at-190), 0)
+		k.answered(proofMajority, ms(at), ms(at+10), 1)
+		select {
+		case <-wait:
+			if at < 24_000 {
+				t.Fatalf("the lease stands again after %d ms", at-12_000)
+			}
+			if wait, err := k.grant(waits, ms(at+10)); wait != nil || err != nil {
+				t.Errorf("woken, and not granted: %v", err)
+			}
+			return
+		default:
+		}
+	}
+	t.Error("nobody is woken")
+}
+
+// What is answered after the connection went proves nothing, and nothing is due while
+// there is none.
+func TestNoChoresWithoutAConnection(t *testing.T) {
+	k := bareKeeper(t, nil)
+	h := k.begin(engine.Node{Path: "/h"})
+	k.grant(h, ms(1))
+	k.answered(proofActive, ms(1000), ms(1010), 0)
+	k.answered(proofMajority, ms(3000), ms(3010), 1)
+	before := k.deadline()
+	k.disconnected()
+	k.answered(proofMajority, ms(4900), ms(4910), 1)
+	if due := k.look(ms(5000)); due.line != nil || due.text() != "" || !k.deadline().Equal(before) {
+		t.Errorf("due: %q; the deadline moved by %v", due.text(), k.deadline().Sub(before))
+	}
+}
+
+// After a suspension of the machine nothing stands, and the connection is dropped.
+func TestSuspensionDropsTheConnection(t *testing.T) {
+	slept := time.Duration(0)
+	k := bareKeeper(t, func(o *Options) { o.slept = func() time.Duration { return slept } })
+	h := k.begin(engine.Node{Path: "/h"})
+	k.grant(h, ms(1))
+	slept = time.Minute
+	if due := k.look(ms(1000)); due.text() != "d" || !errors.Is(context.Cause(h.ctx), ErrLeaseLapsed) || !errors.Is(context.Cause(h.ctx), errSuspended) {
+		t.Errorf("due: %q; the hold: %v", due.text(), context.Cause(h.ctx))
+	}
+	k.connected(deadLine{}, ms(2000), terms{id: 1, timeout: 12 * time.Second, tick: time.Second})
+	if due := k.look(ms(3000)); due.drop {
+		t.Error("the next connection is dropped too")
+	}
+}
+
+// A heartbeat or a sync that failed is not repeated at once, and only one is under way.
+func TestFailedChoresAreSpaced(t *testing.T) {
+	for name, test := range map[string]struct {
+		holding bool
+		fail    func(k *leaseKeeper, now time.Time)
+		want    string
+	}{
+		"heartbeat": {true, func(k *leaseKeeper, now time.Time) { k.beaten(now, ErrThrottled) }, "b1"},
+		"sync":      {false, func(k *leaseKeeper, now time.Time) { k.synced(now, false) }, "s"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			k := bareKeeper(t, nil)
+			if test.holding {
+				k.grant(k.begin(engine.Node{Path: "/h"}), ms(1))
+				k.lastPing = ms(4000)
+			}
+			if due := k.look(ms(4000)); due.text() != test.want {
+				t.Fatalf("due: %q", due.text())
+			}
+			if due := k.look(ms(4100)); due.text() != "" {
+				t.Errorf("due while one is under way: %q", due.text())
+			}
+			test.fail(k, ms(4200))
+			space := 12 * time.Second / spacing
+			if due := k.look(ms(4200).Add(space - 1)); due.text() != "" {
+				t.Errorf("due at once: %q", due.text())
+			}
+			if due := k.look(ms(4200).Add(space)); due.text() != test.want {
+				t.Errorf("due later: %q", due.text())
+			}
+		})
+	}
+}
+
+// What begins on a session that is over, or on foreign servers, has ended.
+func TestHoldsThatCannotBegin(t *testing.T) {
+	k := bareKeeper(t, nil)
+	early := k.begin(engine.Node{Path: "/early"})
+	k.close(ErrLost)
+	late := k.begin(engine.Node{Path: "/late"})
+	foreign := bareKeeper(t, nil)
+	foreign.connected(deadLine{}, ms(0), terms{id: 1, timeout: 12 * time.Second, foreign: true})
+	alien := foreign.begin(engine.Node{Path: "/alien"})
+	for h, want := range map[*hold]error{early: ErrLost, late: ErrLost, alien: ErrNotZooKeeper} {
+		if _, err := h.keeper.grant(h, ms(1)); err != want || context.Cause(h.ctx) != want {
+			t.Errorf("%s: %v, want %v", h.node.Path, err, want)
+		}
+	}
+	if due := k.look(ms(5000)); due.line != nil || len(k.holds) != 0 {
+		t.Errorf("due after the end: %q, %d holds", due.text(), len(k.holds))
+	}
+}

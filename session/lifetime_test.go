@@ -1,0 +1,128 @@
+package session
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/zkcoord/zkcoord/zktest"
+)
+
+// After the end nothing is begun, and wait waits for what was.
+func TestNothingIsSpawnedAfterTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLifetime()
+		ended := false
+		if !l.spawn(func() { <-l.ctx.Done(); time.Sleep(time.Second); ended = true }) {
+			t.Fatal("not begun")
+		}
+		l.end(ErrLost)
+		l.end(ErrClosed)
+		if l.spawn(func() { t.Error("run") }) || l.err() != ErrLost {
+			t.Errorf("begun after the end, which is %v", l.err())
+		}
+		if err := <-l.detach(func(context.Context) error { t.Error("run"); return nil }); err != ErrLost {
+			t.Errorf("detached after the end: %v", err)
+		}
+		if l.wait(); !ended {
+			t.Error("not waited for")
+		}
+	})
+}
+
+// settle waits for detached work, and for no other, with a bound.
+func TestSettleWaitsForDetachedWork(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLifetime()
+		defer l.wait()
+		defer l.end(ErrClosed)
+		took := func() time.Duration {
+			start := time.Now()
+			l.settle(10 * time.Second)
+			return time.Since(start)
+		}
+		l.spawn(func() { <-l.ctx.Done() })
+		if d := took(); d != 0 {
+			t.Errorf("without detached work: %v", d)
+		}
+		for _, work := range []time.Duration{2 * time.Second, 3 * time.Second} {
+			l.detach(func(ctx context.Context) error { return sleep(ctx, work) })
+		}
+		if d := took(); d != 3*time.Second {
+			t.Errorf("for 2 s and 3 s of work: %v", d)
+		}
+		l.detach(func(ctx context.Context) error { <-ctx.Done(); return nil })
+		if d := took(); d != 10*time.Second {
+			t.Errorf("for work without an end: %v", d)
+		}
+	})
+}
+
+// Reports are made in order, those of a report too, and none under the lock.
+func TestReportsAreMadeInOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newReporter(nil)
+		var got []int
+		r.add(func() { got = append(got, 1); r.add(func() { got = append(got, 3) }) })
+		r.add(func() { got = append(got, 2) })
+		ctx, cancel := context.WithCancel(t.Context())
+		go r.run(ctx)
+		synctest.Wait()
+		r.add(func() { got = append(got, 4) })
+		if synctest.Wait(); len(got) != 4 || got[2] != 3 || got[3] != 4 {
+			t.Errorf("%v", got)
+		}
+		cancel()
+	})
+}
+
+// Nothing follows the end of a session, and nobody is told of a state twice.
+func TestStatesEndOnce(t *testing.T) {
+	var told []State
+	s := newStates(func(state State) { told = append(told, state) })
+	for _, state := range []State{Suspended, Connected, Connected, Suspended, Lost, Connected, Closed} {
+		s.set(state)
+	}
+	if len(told) != 3 || told[2] != Lost || s.now() != Lost {
+		t.Errorf("told of %v, now %v", told, s.now())
+	}
+}
+
+// Covers S7.
+func TestCloseWaitsForCleanUpWithABound(t *testing.T) {
+	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
+		for _, took := range []time.Duration{time.Second, time.Hour} {
+			s := open(t, on(e))
+			bound := s.Timeout() / 3
+			finished := false
+			s.life.detach(func(ctx context.Context) error {
+				err := sleep(ctx, took)
+				finished = err == nil
+				return err
+			})
+			start := time.Now()
+			must(t, s.Close())
+			if d := time.Since(start); d > bound || finished != (took < bound) || d < min(took, bound) {
+				t.Errorf("clean-up of %v: Close took %v, finished: %v", took, d, finished)
+			}
+		}
+	})
+}
+
+func TestIDsAreRepeatableFromASeed(t *testing.T) {
+	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
+		var names [2]string
+		for i := range names {
+			opts := on(e)
+			opts.Rand = strings.NewReader(strings.Repeat("0123456789abcdef", 64))
+			s := open(t, opts)
+			names[i] = s.newID()
+			must(t, s.Close())
+		}
+		if names[0] != names[1] || len(names[0]) != 32 {
+			t.Errorf("names %q", names)
+		}
+	})
+}

@@ -1,0 +1,260 @@
+package session
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/go-zookeeper/zk"
+
+	"github.com/zkcoord/zkcoord/internal/wire"
+)
+
+// A watchRegistry has the watches of a session. They are the session's, not the
+// client's: go-zookeeper keeps one channel a call for as long as the znode does not
+// change, forgets to say when it could not set them again, and cannot remove them. So
+// the registry marks the client's plain reads as watching while they are sent, hands
+// out the events, sets the watches again on each new connection, and removes those
+// that nobody waits for any more. It sends nothing itself: the tap does.
+type watchRegistry struct {
+	root chroot
+
+	mu       sync.Mutex
+	over     error // why the session is over
+	online   bool  // there is a connection
+	watches  map[watchKey]*watched
+	removals []byte // requests to remove watches, to go before the next frame
+}
+
+// A watchKey is what a server keeps at most one watch a session for. What
+// exists and getData watch is the same to it.
+type watchKey struct {
+	path     string // that the server knows
+	children bool
+}
+
+// watched are the watches on one key.
+type watched struct {
+	waiting []waiter // each once, in the order of asking
+	armed   int      // reads under way that set the watch
+	set     bool     // the server has it
+	missing bool     // it was set on a znode that did not exist
+}
+
+// A waiter receives one event of a key: a Watch or a watchSet. It is called
+// with mu held.
+type waiter interface {
+	fire(key watchKey, ev zk.Event)
+}
+
+func newWatchRegistry(root chroot) *watchRegistry {
+	return &watchRegistry{root: root, watches: make(map[watchKey]*watched)}
+}
+
+// addLocked adds a waiter, which must not be there yet. If the session is over the
+// waiter gets its event at once.
+func (r *watchRegistry) addLocked(key watchKey, w waiter) {
+	if r.over != nil {
+		w.fire(key, r.notWatching(key))
+		return
+	}
+	on := r.watches[key]
+	if on == nil {
+		on = &watched{}
+		r.watches[key] = on
+	}
+	on.waiting = append(on.waiting, w)
+}
+
+// dropLocked takes a waiter away, if it is still there.
+func (r *watchRegistry) dropLocked(key watchKey, w waiter) {
+	on := r.watches[key]
+	if on == nil {
+		return
+	}
+	i := slices.Index(on.waiting, w)
+	if i < 0 {
+		return
+	}
+	on.waiting = slices.Delete(on.waiting, i, i+1)
+	if len(on.waiting) == 0 && on.armed == 0 {
+		r.forgetLocked(key, on)
+	}
+}
+
+// forgetLocked drops a watch, at the server too if it has it. A read that
+// sets it anew can only be sent later, so this frame cannot undo that.
+func (r *watchRegistry) forgetLocked(key watchKey, on *watched) {
+	delete(r.watches, key)
+	if !on.set || !r.online {
+		return
+	}
+	kind := wire.WatcherData
+	if key.children {
+		kind = wire.WatcherChildren
+	}
+	r.removals = wire.AppendFrame(r.removals, &wire.RequestHeader{Xid: xidRemoveWatches, Op: wire.OpRemoveWatches},
+		&wire.WatchesRequest{Path: key.path, Type: kind})
+}
+
+func watchable(op wire.Op) bool {
+	return op == wire.OpExists || op == wire.OpGetData || op == wire.OpGetChildren2
+}
+
+// sending is called with each request before it is written. It returns the frames that
+// have to go before it, and the path of a read that it has marked as watching, because
+// somebody waits there and the server does not have the watch yet.
+//
+// Both are one step: a frame that removes a watch must not follow the read that sets it
+// anew.
+func (r *watchRegistry) sending(op wire.Op, body []byte) (first []byte, armed string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	first, r.removals = r.removals, nil
+	if !watchable(op) || len(r.watches) == 0 {
+		return first, ""
+	}
+	path := wire.FirstPath(op, body)
+	on := r.watches[watchKey{path, op == wire.OpGetChildren2}]
+	if on == nil || on.set {
+		return first, ""
+	}
+	body[len(body)-1] = 1 // the flag is a read's last byte
+	on.armed++
+	return first, path
+}
+
+// answered takes the answer to a read that was marked as watching.
+func (r *watchRegistry) answered(op wire.Op, path string, code wire.Code) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	key := watchKey{path, op == wire.OpGetChildren2}
+	on := r.watches[key]
+	if on == nil || on.armed == 0 {
+		return
+	}
+	on.armed--
+	if code == 0 || code == wire.NoNode && op == wire.OpExists {
+		on.set, on.missing = true, code != 0
+	}
+	if len(on.waiting) == 0 && on.armed == 0 {
+		r.forgetLocked(key, on)
+	}
+}
+
+// notified hands an event of the server to those who wait for it.
+func (r *watchRegistry) notified(body []byte) error {
+	var event wire.WatcherEvent
+	if _, err := wire.Decode(body, &event); err != nil {
+		return err
+	}
+	ev := zk.Event{Type: zk.EventType(event.Type), State: zk.State(event.State), Path: r.root.outer(event.Path)}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if ev.Type != zk.EventNodeChildrenChanged {
+		r.fireLocked(watchKey{event.Path, false}, ev)
+	}
+	if ev.Type == zk.EventNodeChildrenChanged || ev.Type == zk.EventNodeDeleted {
+		r.fireLocked(watchKey{event.Path, true}, ev)
+	}
+	return nil
+}
+
+// fireLocked fires the watches on key, if the server had one. Reads under way
+// set a new one, for whoever registers before they are answered; else it is
+// removed again.
+func (r *watchRegistry) fireLocked(key watchKey, ev zk.Event) {
+	on := r.watches[key]
+	if on == nil {
+		return
+	}
+	on.fire(key, ev)
+	on.set = false
+	if on.armed == 0 {
+		delete(r.watches, key)
+	}
+}
+
+func (on *watched) fire(key watchKey, ev zk.Event) {
+	waiting := on.waiting
+	on.waiting = nil
+	for _, w := range waiting {
+		w.fire(key, ev)
+	}
+}
+
+// disconnected notes that reads under way will not be answered.
+func (r *watchRegistry) disconnected() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.online, r.removals = false, nil
+	for key, on := range r.watches {
+		on.armed = 0
+		if len(on.waiting) == 0 {
+			delete(r.watches, key)
+		}
+	}
+}
+
+// close gives those who wait their last event, which says why the session is over.
+func (r *watchRegistry) close(cause error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.over = cause
+	for key, on := range r.watches {
+		on.fire(key, r.notWatching(key))
+	}
+	clear(r.watches)
+}
+
+func (r *watchRegistry) notWatching(key watchKey) zk.Event {
+	return zk.Event{Type: zk.EventNotWatching, State: zk.StateDisconnected, Path: r.root.outer(key.path), Err: r.over}
+}
+
+// setWatchesSize bounds the paths in one setWatches request, in bytes: well
+// below what servers accept.
+const setWatchesSize = 128 << 10
+
+// connected appends the requests that set the watches again on a new connection. The
+// server fires at once those whose znode changed after the transaction zxid, that of the
+// last reply to this session. The zxid of an event will not do: the same transaction may
+// have had other events, which the connection lost. They are in the order of their paths: what a session
+// sends is a function of what it was told, not of a map.
+func (r *watchRegistry) connected(out []byte, zxid int64) []byte {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.online = true
+	request := &wire.SetWatchesRequest{RelativeZxid: zxid}
+	size := 0
+	flush := func() {
+		if size > 0 {
+			out = wire.AppendFrame(out, &wire.RequestHeader{Xid: wire.XidSetWatches, Op: wire.OpSetWatches}, request)
+			*request, size = wire.SetWatchesRequest{RelativeZxid: zxid}, 0
+		}
+	}
+	byPath := func(a, b watchKey) int {
+		if a.path == b.path && a.children {
+			return 1
+		}
+		return strings.Compare(a.path, b.path)
+	}
+	for _, key := range slices.SortedFunc(maps.Keys(r.watches), byPath) {
+		on := r.watches[key]
+		switch {
+		case !on.set:
+			continue
+		case key.children:
+			request.Child = append(request.Child, key.path)
+		case on.missing:
+			request.Exist = append(request.Exist, key.path)
+		default:
+			request.Data = append(request.Data, key.path)
+		}
+		if size += len(key.path) + 4; size > setWatchesSize {
+			flush()
+		}
+	}
+	flush()
+	return out
+}

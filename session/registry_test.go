@@ -1,0 +1,185 @@
+package session
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/go-zookeeper/zk"
+
+	"github.com/zkcoord/zkcoord/internal/wire"
+)
+
+// A registryBench is a registry on a connection, with what a test does to it.
+type registryBench struct {
+	*watchRegistry
+	t *testing.T
+}
+
+func newBench(t *testing.T) *registryBench {
+	b := &registryBench{newWatchRegistry("/app"), t}
+	b.connected(nil, 0)
+	return b
+}
+
+// read sends a read of a path and returns whether it sets a watch, and how many
+// removals go before it. The answer has the code.
+func (b *registryBench) read(op wire.Op, path string, code wire.Code) (armed bool, removals int) {
+	b.t.Helper()
+	body := b.begin(op, path)
+	first, marked := b.sending(op, body)
+	if (marked != "") != (body[len(body)-1] == 1) {
+		b.t.Errorf("read of %s: marked %q, flag %d", path, marked, body[len(body)-1])
+	}
+	if marked != "" {
+		b.answered(op, marked, code)
+	}
+	return marked != "", b.frames(first)
+}
+
+func (b *registryBench) begin(op wire.Op, path string) []byte {
+	frame := wire.AppendFrame(nil, &wire.RequestHeader{Xid: 1, Op: op}, &wire.PathWatch{Path: path})
+	_, body, err := wire.CutRequest(frame[4:])
+	must(b.t, err)
+	return body
+}
+
+func (b *registryBench) frames(out []byte) (n int) {
+	var frames wire.Frames
+	must(b.t, frames.Feed(out, func(wire.Frame) error { n++; return nil }))
+	return n
+}
+
+func (b *registryBench) event(kind zk.EventType, path string) {
+	frame := wire.AppendFrame(nil, &wire.WatcherEvent{Type: wire.EventType(kind), State: int32(zk.StateHasSession), Path: path})
+	must(b.t, b.notified(frame[4:]))
+}
+
+// One read sets the watch for all who wait on a path. The last that stops has it
+// removed, before the next read can set it anew.
+//
+// Covers S6.
+func TestRegistrySharesAndRemovesWatches(t *testing.T) {
+	b := newBench(t)
+	if armed, _ := b.read(wire.OpGetData, "/app/a", 0); armed {
+		t.Error("a read sets a watch that nobody wants")
+	}
+	first, second := b.watch("/a", false), b.watch("/a", false)
+	if armed, _ := b.read(wire.OpGetChildren2, "/app/a", 0); armed {
+		t.Error("a list sets a watch on data")
+	}
+	if armed, _ := b.read(wire.OpGetData, "/app/a", 0); !armed {
+		t.Error("not set")
+	}
+	if armed, _ := b.read(wire.OpGetData, "/app/a", 0); armed {
+		t.Error("set twice")
+	}
+	first.Stop()
+	if len(b.removals) != 0 {
+		t.Error("removed while somebody waits")
+	}
+	second.Stop()
+	third := b.watch("/a", false)
+	if armed, removals := b.read(wire.OpExists, "/app/a", 0); !armed || removals != 1 {
+		t.Errorf("set anew: %v, behind %d removals", armed, removals)
+	}
+	b.event(zk.EventNodeDataChanged, "/app/a")
+	if ev := <-third.C; ev.Path != "/a" || ev.Type != zk.EventNodeDataChanged || len(b.watches) != 0 {
+		t.Errorf("%+v; %d watches left", ev, len(b.watches))
+	}
+}
+
+// A read under way when the last waiter stops leaves no watch behind, and one that
+// failed has set none.
+//
+// Covers S6.
+func TestRegistryRemovesWhatAReadUnderWaySets(t *testing.T) {
+	b := newBench(t)
+	for _, test := range []struct {
+		op       wire.Op
+		code     wire.Code
+		removals bool
+	}{
+		{wire.OpGetData, 0, true}, {wire.OpGetData, wire.NoNode, false},
+		{wire.OpExists, wire.NoNode, true}, {wire.OpExists, wire.NoAuth, false},
+		{wire.OpGetChildren2, 0, true}, {wire.OpGetChildren2, wire.NoNode, false},
+	} {
+		b.removals = nil
+		w := b.watch("/a", test.op == wire.OpGetChildren2)
+		_, path := b.sending(test.op, b.begin(test.op, "/app/a"))
+		w.Stop()
+		if len(b.removals) != 0 {
+			t.Errorf("%v: removed before it is known to be set", test.op)
+		}
+		b.answered(test.op, path, test.code)
+		if (len(b.removals) > 0) != test.removals || len(b.watches) != 0 {
+			t.Errorf("%v, %v: %d bytes of removals, %d watches left", test.op, test.code, len(b.removals), len(b.watches))
+		}
+	}
+}
+
+// An event fires what it concerns: a deletion everything, the others one kind.
+//
+// Covers S6.
+func TestRegistryFiresWhatTheEventConcerns(t *testing.T) {
+	for kind, want := range map[zk.EventType]string{
+		zk.EventNodeCreated: "1 data, 0 children", zk.EventNodeDataChanged: "1 data, 0 children",
+		zk.EventNodeChildrenChanged: "0 data, 1 children", zk.EventNodeDeleted: "1 data, 1 children",
+	} {
+		b := newBench(t)
+		data, list := b.watch("/a", false), b.watch("/a", true)
+		b.event(kind, "/app/a")
+		if got := fmt.Sprintf("%d data, %d children", len(data.C), len(list.C)); got != want {
+			t.Errorf("%v fires %s, want %s", kind, got, want)
+		}
+	}
+}
+
+// A new connection gets the watches that the last one had, and nothing to remove: the
+// server has forgotten all.
+//
+// Covers S6.
+func TestRegistrySetsWatchesAgain(t *testing.T) {
+	b := newBench(t)
+	b.watch("/data", false)
+	b.watch("/missing", false)
+	b.watch("/list", true)
+	b.watch("/unread", false)
+	gone := b.watch("/gone", false)
+	for path, code := range map[string]wire.Code{"/app/data": 0, "/app/missing": wire.NoNode, "/app/gone": 0} {
+		b.read(wire.OpExists, path, code)
+	}
+	b.read(wire.OpGetChildren2, "/app/list", 0)
+	b.sending(wire.OpExists, b.begin(wire.OpExists, "/app/unread")) // its answer is lost
+	b.disconnected()
+	gone.Stop()
+	if len(b.removals) != 0 {
+		t.Error("a watch is removed from a connection that there is not")
+	}
+	want := wire.AppendFrame([]byte("first"), &wire.RequestHeader{Xid: wire.XidSetWatches, Op: wire.OpSetWatches}, &wire.SetWatchesRequest{
+		RelativeZxid: 7, Data: []string{"/app/data"}, Exist: []string{"/app/missing"}, Child: []string{"/app/list"},
+	})
+	if got := b.connected([]byte("first"), 7); string(got) != string(want) {
+		t.Errorf("sent\n%q, want\n%q", got, want)
+	}
+	if armed, _ := b.read(wire.OpExists, "/app/unread", 0); !armed {
+		t.Error("a read whose answer was lost has set its watch")
+	}
+}
+
+// The end of the session reaches those who wait and those who come later.
+//
+// Covers S6.
+func TestRegistryEndsWithTheSession(t *testing.T) {
+	b := newBench(t)
+	early := b.watch("/a", false)
+	b.close(ErrLost)
+	late := b.watch("/b", true)
+	for w, path := range map[*Watch]string{early: "/a", late: "/b"} {
+		if ev := <-w.C; ev.Type != EventNotWatching || ev.Err != ErrLost || ev.Path != path {
+			t.Errorf("%+v", ev)
+		}
+	}
+	if len(b.watches) != 0 {
+		t.Errorf("%d watches left", len(b.watches))
+	}
+}

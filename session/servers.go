@@ -1,0 +1,131 @@
+package session
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+)
+
+// servers are those that a session may connect to: in which order they are tried, with
+// which pauses, and what came of it. It implements zk.HostProvider.
+type servers struct {
+	list    []string
+	rand    rand.Source
+	reports *reporter
+	next    int // in list; only the client's goroutine uses it
+
+	mu       sync.Mutex
+	attempts int    // to connect since a connection lasted
+	failures int    // of attempts to connect since there was a connection
+	trying   string // the server that was dialled last
+	failed   error  // why no session was begun or resumed at a server; nil while there is a connection
+}
+
+func newServers(list []string, source rand.Source, reports *reporter) *servers {
+	list = slices.Clone(list)
+	shuffle(list, source)
+	return &servers{list: list, rand: source, reports: reports}
+}
+
+func (h *servers) Init([]string) error { return nil } // the client's own order is not wanted
+func (h *servers) Len() int            { return len(h.list) }
+func (h *servers) Connected()          {}
+
+// Next returns the server to try. It never reports a finished round: the client
+// would then fail what is queued and wait a whole second. pause does that.
+func (h *servers) Next() (string, bool) {
+	server := h.list[h.next%len(h.list)]
+	h.next++
+	return server, false
+}
+
+// The pauses between rounds of attempts to connect.
+const firstPause, longestPause = 50 * time.Millisecond, time.Second
+
+// pause waits before the next attempt, longer with each round that failed.
+func (h *servers) pause(ctx context.Context) error {
+	h.mu.Lock()
+	rounds := h.attempts / len(h.list)
+	h.attempts++
+	h.mu.Unlock()
+	if rounds == 0 || ctx.Err() != nil {
+		return causeOf(ctx)
+	}
+	return sleep(ctx, jitter(backoff(rounds, firstPause, longestPause), h.rand))
+}
+
+// dialling notes the server that is tried.
+func (h *servers) dialling(server string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.trying = server
+}
+
+// reached notes that there is a connection.
+func (h *servers) reached() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.failed, h.failures = nil, 0
+}
+
+// lost notes that a connection went which had lasted for that long. A server that
+// takes connections only to close them is not asked without pause.
+func (h *servers) lost(lasted time.Duration) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if lasted >= longestPause {
+		h.attempts = 0
+	}
+}
+
+// notReached notes that no session was begun, or that with the id was not resumed, at
+// a server. Of an outage the first round of attempts is logged, and then that no server
+// is left.
+func (h *servers) notReached(server string, id int64, err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.failed = fmt.Errorf("%s: %w", server, err)
+	h.failures++
+	level := slog.LevelInfo
+	if h.failures > len(h.list) {
+		level = slog.LevelDebug
+	}
+	h.reports.log(level, "zookeeper server not reached", "server", server, "error", err)
+	if h.failures == len(h.list) {
+		args := []any{"last", h.failed}
+		if id != 0 { // else it has not begun
+			args = append(args, "session", hexID(id))
+		}
+		h.reports.log(slog.LevelWarn, "no zookeeper server takes the session: trying again", args...)
+	}
+}
+
+// whyNot explains err, for which no server was waited for any longer.
+func (h *servers) whyNot(err error) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.failed == nil {
+		return fmt.Errorf("no server answered: %w (tried %s)", err, h.trying)
+	}
+	return fmt.Errorf("no server answered: %w (last: %w)", err, h.failed)
+}
+
+// backoff doubles from first to at most limit.
+func backoff(round int, first, limit time.Duration) time.Duration {
+	return min(first<<min(round, 20), limit)
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return causeOf(ctx)
+	}
+}

@@ -1,0 +1,91 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// The first round of attempts goes without a pause, each further one is slower, and a
+// connection that lasted begins a new count.
+func TestRoundsOfAttemptsArePaced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newServers([]string{"a:1", "b:1"}, cryptoRand{}, newReporter(nil))
+		round := func() time.Duration {
+			start := time.Now()
+			for range h.Len() {
+				must(t, h.pause(t.Context()))
+			}
+			return time.Since(start)
+		}
+		if d := round(); d != 0 {
+			t.Errorf("the first round takes %v", d)
+		}
+		for i, most := range []time.Duration{100, 200, 400, 800, 1000, 1000} {
+			most *= 2 * time.Millisecond // two servers
+			if d := round(); d < most/2 || d > most {
+				t.Errorf("round %d takes %v, want %v to %v", i+2, d, most/2, most)
+			}
+		}
+		if h.lost(longestPause - 1); round() == 0 {
+			t.Error("no pause after a connection that was closed at once")
+		}
+		if h.lost(longestPause); round() != 0 {
+			t.Error("a pause after a connection that lasted")
+		}
+		ctx, cancel := context.WithCancelCause(t.Context())
+		cancel(ErrClosed)
+		if err := h.pause(ctx); err != ErrClosed {
+			t.Errorf("after the end: %v", err)
+		}
+	})
+}
+
+// Each server has its turn, whatever the order.
+func TestServersTakeTurns(t *testing.T) {
+	h := newServers([]string{"a:1", "b:1", "c:1"}, cryptoRand{}, newReporter(nil))
+	var seen []string
+	for range 6 {
+		server, finished := h.Next()
+		if finished {
+			t.Error("a round is finished")
+		}
+		seen = append(seen, server)
+	}
+	if !slices.Equal(seen[:3], seen[3:]) || len(slices.Compact(slices.Sorted(slices.Values(seen)))) != 3 {
+		t.Errorf("%v", seen)
+	}
+}
+
+// An outage is logged with its first round, and once as a whole. The last reason is
+// told to those who wait for a server.
+func TestFailedAttemptsAreLogged(t *testing.T) {
+	var opts Options
+	lines := []string{}
+	opts.Logger = slog.New(slog.NewTextHandler(writer(func(b []byte) (int, error) { lines = append(lines, string(b)); return len(b), nil }), nil))
+	h := newServers([]string{"a:1", "b:1"}, cryptoRand{}, newReporter(opts.Logger))
+	h.dialling("a:1")
+	if err := h.whyNot(context.DeadlineExceeded); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "tried a:1") {
+		t.Errorf("before an answer: %v", err)
+	}
+	for range 5 {
+		h.notReached("a:1", 7, errNoAnswer)
+	}
+	h.reports.flush()
+	if count(lines, "level=INFO", "not reached") != 2 || count(lines, "level=WARN", "no zookeeper server", "session=0x7") != 1 || len(lines) != 3 {
+		t.Errorf("%q", lines)
+	}
+	if err := h.whyNot(context.DeadlineExceeded); !errors.Is(err, errNoAnswer) || !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("after failures: %v", err)
+	}
+	h.reached()
+	h.notReached("a:1", 7, errNoAnswer)
+	if h.reports.flush(); count(lines, "level=INFO", "not reached") != 3 {
+		t.Errorf("the next outage: %q", lines)
+	}
+}

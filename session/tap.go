@@ -1,0 +1,342 @@
+package session
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/zkcoord/zkcoord/internal/engine"
+	"github.com/zkcoord/zkcoord/internal/wire"
+)
+
+// A tap is what a session learns from, and does to, the frames that pass its
+// connections. It gives the lease keeper its evidence and the watch registry its events,
+// begins the session and resumes it, and lets no second one begin. Everything here is
+// short and does no I/O: connections do that.
+//
+// An error that is ErrLost ends the session. Any other closes the connection.
+//
+// Its lock is taken before those of the others.
+type tap struct {
+	opts    *Options
+	root    chroot
+	keeper  *leaseKeeper
+	watches *watchRegistry
+	servers *servers
+	states  *states
+	reports *reporter
+	life    *lifetime
+	up      *gate    // open while there is a connection
+	tickets *tickets // of the requests
+
+	mu       sync.Mutex
+	id       int64 // 0 before the session began
+	password []byte
+	timeout  time.Duration // that was granted, or else asked for
+
+	current   *conn // the one that serves the session; nil while there is none
+	downSince time.Time
+	lastZxid  int64 // of a reply: all events up to it came before it
+	seenZxid  int64 // of a reply or an event: a server that is behind it must not answer
+	told      bool  // of an event without a zxid, after the last reply: it may be later than seenZxid
+	unwelcome bool  // a server demanded credentials that it did not get, and is closing the session
+	inflight  map[int32]packet
+	pings     []time.Time // when the unanswered pings were sent
+}
+
+// A packet is a request that was sent and not answered yet.
+type packet struct {
+	op    wire.Op
+	armed string        // the path, if it is a read that sets a watch
+	trace *engine.Trace // of the call, if it has one
+	sent  time.Time
+}
+
+func newTap(opts *Options, life *lifetime, k *leaseKeeper, w *watchRegistry, h *servers, st *states, r *reporter) *tap {
+	return &tap{
+		opts: opts, root: w.root, life: life, keeper: k, watches: w, servers: h, states: st, reports: r,
+		up: newGate(), tickets: newTickets(),
+		timeout: opts.Timeout, downSince: time.Now(), inflight: make(map[int32]packet),
+	}
+}
+
+// errAbandoned says that a request is not to be written because its caller has gone.
+var errAbandoned = errors.New("abandoned request")
+
+// sending is called with each frame of c just before it is written, and may
+// change it. The id is that of its ticket, 0 if it has none. It returns the frames
+// that have to go before it, and a channel, if any, to be closed when it was written.
+// With errAbandoned, the frame must not be written, and the client gets an error as
+// its reply together with the next frame that the server sends.
+func (t *tap) sending(c *conn, frame []byte, id uint64) (first []byte, written chan struct{}, err error) {
+	h, body, err := wire.CutRequest(frame)
+	if err != nil {
+		return nil, nil, err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.current != c {
+		return nil, nil, errBroken
+	}
+	p := packet{op: h.Op, sent: time.Now()}
+	if id != 0 {
+		ticket := t.tickets.pass(id)
+		if ticket == nil {
+			c.drops = wire.AppendFrame(c.drops, &wire.ReplyHeader{Xid: h.Xid, Err: wire.ConnectionLoss})
+			return nil, nil, errAbandoned
+		}
+		if p.trace = ticket.trace; p.trace != nil {
+			written = p.trace.Begin()
+		}
+	}
+	first, p.armed = t.watches.sending(h.Op, body)
+	if h.Xid == wire.XidPing {
+		t.pings = append(t.pings, p.sent)
+	} else {
+		t.inflight[h.Xid] = p
+	}
+	return first, written, nil
+}
+
+// received is called with each frame that c has read, before the client sees
+// it. It returns frames that the client has to see after it.
+func (t *tap) received(c *conn, frame []byte) (more []byte, err error) {
+	now := time.Now()
+	h, body, err := wire.CutReply(frame)
+	if err != nil {
+		return nil, err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.current != c {
+		return nil, errBroken
+	}
+	more, c.drops = c.drops, nil
+	switch h.Xid {
+	case wire.XidNotification:
+		t.seenZxid, t.told = max(t.seenZxid, h.Zxid), t.told || h.Zxid <= 0
+		err = t.watches.notified(body)
+	case wire.XidPing:
+		t.pongLocked(now)
+	case wire.XidAuth:
+		if h.Err != 0 {
+			err = fmt.Errorf("%w: %w: %w", ErrLost, ErrCredentials, h.Err)
+		}
+	case wire.XidSetWatches:
+		if h.Err != 0 {
+			err = fmt.Errorf("session: watches not set again: %w", h.Err)
+		}
+	default:
+		t.unwelcome = t.unwelcome || h.Err == wire.SessionClosedRequireSASL
+		t.repliedLocked(&h, body, now)
+	}
+	return more, err
+}
+
+func (t *tap) repliedLocked(h *wire.ReplyHeader, body []byte, now time.Time) {
+	p, ok := t.inflight[h.Xid]
+	if !ok {
+		return
+	}
+	delete(t.inflight, h.Xid)
+	t.lastZxid, t.seenZxid, t.told = max(t.lastZxid, h.Zxid), max(t.seenZxid, h.Zxid), t.told && h.Zxid <= 0
+	t.keeper.answered(proofOf(p.op, h.Err, body), p.sent, now, h.Zxid>>32)
+	if h.Xid == xidIdle {
+		t.keeper.synced(now, h.Err == 0)
+	}
+	if p.armed != "" {
+		t.watches.answered(p.op, p.armed, h.Err)
+	} else if p.trace != nil && h.Err == 0 {
+		p.trace.Replied(h.Zxid)
+	}
+}
+
+func (t *tap) pongLocked(now time.Time) {
+	if len(t.pings) > 0 {
+		t.keeper.answered(proofActive, t.pings[0], now, 0)
+		t.pings = slices.Delete(t.pings, 0, 1)
+	}
+}
+
+// A proof is what the lease learns from an answer.
+type proof int
+
+const (
+	proofNone     proof = iota
+	proofActive         // the session was active
+	proofLeader         // the way to the leader and back was open
+	proofMajority       // the leader took the session for alive, and a majority knows of a write
+)
+
+// proofOf returns what a reply proves. An error in the header proves nothing, since
+// servers also refuse locally. The header of a multi has no error even if the multi
+// failed: the first error in its body says why. Preparing a part begins with a check
+// of the session, so that an answer about a node is an answer to a living session. An
+// empty multi proves nothing about the leader.
+func proofOf(op wire.Op, code wire.Code, body []byte) proof {
+	switch {
+	case code != 0, op == wire.OpAuth, op == wire.OpSASL:
+		return proofNone
+	case op.IsCreate(), op == wire.OpDelete, op == wire.OpSetData, op == wire.OpSetACL:
+		return proofMajority
+	case op == wire.OpSync:
+		return proofLeader
+	case op != wire.OpMulti:
+		return proofActive
+	}
+	switch code, parts := wire.MultiError(body); code {
+	case 0, wire.NoNode, wire.NoAuth, wire.BadVersion, wire.NodeExists, wire.NotEmpty:
+		if parts > 0 {
+			return proofMajority
+		}
+	}
+	return proofActive
+}
+
+// resume sees to it that a handshake asks for this session, where there is one
+// already, and for a server that has applied all that the session has seen. The
+// client asks for a new one if the connection broke just when the session had
+// seen the answer to its first handshake, and the client had not.
+func (t *tap) resume(r *wire.ConnectRequest) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch r.SessionID {
+	case t.id:
+		r.LastZxidSeen = t.seenZxid
+		return nil
+	case 0:
+		r.SessionID, r.Password, r.LastZxidSeen = t.id, t.password, t.seenZxid
+		r.Timeout = int32(t.timeout / time.Millisecond)
+		return nil
+	}
+	return errOver
+}
+
+// connected is called with the answer to the handshake of c. It begins or
+// goes on with the session, and returns what has to be sent first; or it fails, with
+// ErrLost if the server no longer has the session.
+func (t *tap) connected(c *conn, r *wire.ConnectResponse) (greeting []byte, err error) {
+	now := time.Now()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch {
+	case t.life.err() != nil:
+		return nil, errOver
+	case c.gone: // closed by its own bound just now
+		return nil, errBroken
+	case r.SessionID == 0 || r.Timeout <= 0:
+		return nil, t.refusedLocked("expired")
+	case t.id != 0 && r.SessionID != t.id:
+		// A server that answers with another id has begun another session
+		// without saying that the first one expired.
+		return nil, t.refusedLocked("replaced by " + hexID(r.SessionID))
+	}
+	fresh := t.id == 0
+	t.id, t.password = r.SessionID, slices.Clone(r.Password)
+	t.timeout = time.Duration(r.Timeout) * time.Millisecond
+	c.served, t.current = true, c
+	clear(t.inflight)
+	t.pings = t.pings[:0]
+	t.keeper.connected(c, c.opened, terms{
+		id: t.id, timeout: t.timeout, fresh: fresh,
+		// Unless its minSessionTimeout was lowered, a server grants no session timeout
+		// below two ticks.
+		tick:    cmp.Or(t.opts.TickTime, t.timeout/2),
+		foreign: !slices.ContainsFunc(r.Password, func(b byte) bool { return b != 0 }),
+	})
+	t.servers.reached()
+	t.states.set(Connected)
+	t.up.set(true)
+	t.reports.log(slog.LevelInfo, "zookeeper session connected", "session", hexID(t.id), "server", c.server,
+		"new", fresh, "timeout", t.timeout, "took", now.Sub(c.opened))
+	return t.greetingLocked(), nil
+}
+
+// refusedLocked is why the session is over at the word of a server.
+func (t *tap) refusedLocked(how string) error {
+	switch {
+	case t.unwelcome:
+		return fmt.Errorf("%w: %w: %w", ErrLost, ErrCredentials, ErrAuthRequired)
+	case t.id == 0:
+		return fmt.Errorf("%w: refused by the server", ErrLost)
+	}
+	return fmt.Errorf("%w: %s by the server", ErrLost, how)
+}
+
+// greetingLocked is what a new connection starts with: credentials, then the
+// watches that the last one had.
+//
+// No read may be older than an event that came before it. Since ZooKeeper 3.9 an
+// event carries its zxid, and a server that is behind it refuses the session. The
+// next server may not know yet of an event without a zxid, as 3.8 sends them, and
+// as any version answers setWatches. Then a quorum write comes in between, as in
+// recipe.ReadBarrier.
+func (t *tap) greetingLocked() []byte {
+	var out []byte
+	for _, a := range t.opts.Auth {
+		if a.Scheme == SASLScheme {
+			continue // the connection has logged in
+		}
+		out = wire.AppendFrame(out, &wire.RequestHeader{Xid: wire.XidAuth, Op: wire.OpAuth},
+			&wire.AuthRequest{Scheme: a.Scheme, Auth: a.Data})
+	}
+	if t.told {
+		check := wire.MultiOp{Op: wire.OpCheck, Request: &wire.PathVersion{Path: t.root.inner("/"), Version: AnyVersion}}
+		out = wire.AppendFrame(out, &wire.RequestHeader{Xid: xidCatchUp, Op: wire.OpMulti}, &wire.MultiRequest{Ops: []wire.MultiOp{check}})
+	}
+	return t.watches.connected(out, t.lastZxid)
+}
+
+// disconnected is called when c was closed, by whichever side, and says why.
+func (t *tap) disconnected(c *conn, why error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	c.gone = true
+	over := t.life.err() != nil
+	if !c.served && !over {
+		t.servers.notReached(c.server, t.id, why)
+	}
+	if t.current != c {
+		return
+	}
+	if !over {
+		t.reports.log(slog.LevelInfo, "zookeeper connection lost", "session", hexID(t.id), "server", c.server, "error", why)
+	}
+	t.current, t.downSince = nil, time.Now()
+	t.servers.lost(t.downSince.Sub(c.opened))
+	t.up.set(false)
+	t.keeper.disconnected()
+	t.watches.disconnected()
+	if !over {
+		t.states.set(Suspended)
+	}
+}
+
+// down returns since when a session that has begun is without a connection.
+func (t *tap) down() (since time.Time, down bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.downSince, t.current == nil && t.id != 0
+}
+
+// served returns the server that serves the session, "" while there is none.
+func (t *tap) served() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.current == nil {
+		return ""
+	}
+	return t.current.server
+}
+
+// identity is by what the servers know the session, and the session timeout: that
+// which was granted, or before the session began that which is asked for.
+func (t *tap) identity() (id int64, password []byte, timeout time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.id, t.password, t.timeout
+}

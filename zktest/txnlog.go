@@ -1,0 +1,31 @@
+package zktest
+
+import (
+	"io"
+	"slices"
+
+	"github.com/zkcoord/zkcoord/internal/txnlog"
+	"github.com/zkcoord/zkcoord/internal/wire"
+	"github.com/zkcoord/zkcoord/zktest/internal/tree"
+)
+
+// WriteLog writes the transaction log of a server, which may be down, in the form of ZooKeeper's files
+// log.<zxid>. It is the whole log if Options.KeepLog is set. A fault that took a zxid is written as a
+// refused request.
+func (e *Ensemble) WriteLog(server int, w io.Writer) error {
+	e.check(server)
+	var txns []*tree.Txn
+	e.do(func() { txns = slices.Clone(e.cluster.Log(server)) })
+	log := txnlog.NewWriter(w)
+	for _, t := range txns {
+		header := wire.TxnHeader{Session: t.Session, Cxid: t.Cxid, Zxid: t.Zxid, Time: t.Time, Op: t.Op}
+		record := t.Record()
+		if record == nil { // a fault, which took a zxid
+			header.Op, record = wire.OpError, &wire.ErrorTxn{}
+		}
+		if err := log.Append(header, record); err != nil {
+			return err
+		}
+	}
+	return nil
+}
