@@ -50,8 +50,10 @@ func All() []harness.Scenario {
 		QueueClaims(),
 		QueueFIFO(),
 		QueuePriority(),
+		Register(),
 		RWLock(),
 		Semaphore(),
+		Sessions(),
 		ShellLock(),
 		Watch(),
 	}

@@ -35,8 +35,11 @@ type windows struct {
 	end    time.Duration // of the history
 }
 
-// A lag is the largest delay of a timer in the LagTime up to a time.
-type lag struct{ at, late time.Duration }
+// A lag is the largest delay of a timer in a time.
+type lag struct {
+	window
+	late time.Duration
+}
 
 // outside lists the windows of h outside of the envelope.
 func (e Envelope) outside(h *history.History) windows {
@@ -49,7 +52,11 @@ func (e Envelope) outside(h *history.History) windows {
 			if d, err := time.ParseDuration(ev.Result); err != nil {
 				continue
 			} else if ev.Op == history.FactLag {
-				all.lags = append(all.lags, lag{ev.Time, d})
+				covers, err := time.ParseDuration(ev.Arg)
+				if err != nil {
+					covers = history.LagTime
+				}
+				all.lags = append(all.lags, lag{window{ev.Time - covers, ev.Time}, d})
 			} else {
 				all.stalls = append(all.stalls, window{ev.Time - d, ev.Time})
 			}
@@ -93,8 +100,8 @@ func longestTimeout(h *history.History) (longest time.Duration) {
 
 // lag is the largest delay of a timer between from and to, without the stalls.
 func (w windows) lag(from, to time.Duration) (most time.Duration) {
-	i, _ := slices.BinarySearchFunc(w.lags, from, func(l lag, t time.Duration) int { return cmp.Compare(l.at, t) })
-	for ; i < len(w.lags) && w.lags[i].at-history.LagTime <= to; i++ {
+	i, _ := slices.BinarySearchFunc(w.lags, from, func(l lag, t time.Duration) int { return cmp.Compare(l.to, t) })
+	for ; i < len(w.lags) && w.lags[i].from <= to; i++ {
 		most = max(most, w.lags[i].late)
 	}
 	return most

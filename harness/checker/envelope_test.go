@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -229,6 +230,7 @@ func TestLagExcusesShorterLosses(t *testing.T) {
 		{"lost, measured in the second after it", 15 * ms, 2900 * ms, history.HoldLost, 14 * ms, Valid},
 		{"lost, measured before it", 15 * ms, 1999 * ms, history.HoldLost, 14 * ms, Invalid},
 		{"lost, measured later", 15 * ms, 3015 * ms, history.HoldLost, 14 * ms, Invalid},
+		{"lost, measured for longer than usual", 15 * ms, 3015 * ms, history.HoldLost, 14 * ms, Valid},
 		{"given up", 15 * ms, 2100 * ms, history.HoldEnd, 14 * ms, Invalid},
 		{"lost, no lag", 0, 2100 * ms, history.HoldLost, 1 * ms, Invalid},
 	} {
@@ -236,6 +238,9 @@ func TestLagExcusesShorterLosses(t *testing.T) {
 			b := belated{2000 * ms, 2000*ms + one.overlap, one.end, nil, reversed}
 			if one.lag > 0 {
 				b.events = append(b.events, lagged(one.at, one.lag))
+				if strings.HasSuffix(one.what, "longer than usual") {
+					b.events[0].Arg = "1.1s" // a stall put the record off
+				}
 			}
 			if reversed && one.overlap == ms {
 				continue // it begins as it ends

@@ -3,8 +3,8 @@
 // What there is, what each kind of ensemble can do, and what to expect under it, is listed in docs/faults.md.
 //
 // Groups stand for several: session, link, kill, pause, rolling, partition, loss, clock,
-// timers, disk, wipe, truncate, data, client, and all. Clocks and disks are not in all, as nodes have to be made for them; nor is
-// what goes beyond what primitives can bear.
+// timers, disk, slow-sync, power-loss, wipe, truncate, bit-flip, old-data, data, client, and all. Clocks and disks are not in all, because nodes have to
+// be made for them. Nor is what goes beyond what primitives can bear.
 //
 // # Guarantees
 //
@@ -16,5 +16,5 @@
 // both, as a restart does: the other may then be without evidence. Plans drawn at the default intensity keep faults apart.
 //
 // The evidence that a fault had an effect is taken from what suffered: packets dropped, bytes that waited, a session that the ensemble
-// does not know any more, a node that did not answer. Without any the run counts the fault as not exercised.
+// does not know any more, a node that did not answer. A fault without any counts as one that was not drawn.
 package fault

@@ -57,7 +57,9 @@ func (o Options) Every() []harness.Fault {
 	all = append(all, clockFaults()...)
 	all = append(all, timerFaults()...)
 	all = append(all, diskFaults()...)
+	all = append(all, syncFaults()...)
 	all = append(all, eraseFaults()...)
+	all = append(all, decayFaults()...)
 	all = append(all, dataFaults()...)
 	return all
 }
