@@ -37,7 +37,7 @@ func withSASL(conn net.Conn, all []Auth) net.Conn {
 
 // saslConn logs in when the server has answered the handshake, before the client of
 // the connection sees that answer. The client library knows nothing of SASL: see
-// docs/decisions/0006-sasl-and-read-only.md.
+// docs/decisions/0007-sasl-and-read-only.md.
 type saslConn struct {
 	net.Conn
 	user, password string
