@@ -81,7 +81,7 @@ func (l *Link) HangUp() error {
 		return err
 	}
 	_, err := io.Copy(io.Discard, l.r)
-	if late, ok := err.(net.Error); ok && late.Timeout() {
+	if late := net.Error(nil); errors.As(err, &late) && late.Timeout() {
 		return fmt.Errorf("the server has not closed the connection within %v after the client closed its end", l.patience)
 	}
 	return nil
@@ -114,7 +114,7 @@ func (l *Link) Write(record wire.Record, rest []byte) error {
 func (l *Link) Read() ([]byte, error) {
 	for {
 		frame, err := wire.ReadFrame(l.r, nil, 0)
-		if late, ok := err.(net.Error); ok && late.Timeout() {
+		if late := net.Error(nil); errors.As(err, &late) && late.Timeout() {
 			return nil, fmt.Errorf("no reply within %v", l.patience)
 		}
 		if err != nil {
