@@ -135,34 +135,25 @@ func (c *Creation) removeParents() {
 	removeParents(c.s, parents)
 }
 
-// errAbandoned is why a creation that was given up is not tried again.
-var errAbandoned = errors.New("creation was given up")
-
 // run creates the node, however often the connection goes. It ends with the session at
-// the latest, or if the creation is abandoned.
+// the latest, or if the creation is abandoned: then no further request passes.
 func (c *Creation) run() {
 	defer close(c.done)
 	life := c.s.Context()
 	c.err = Once(life, c.s, c.dir, func(ctx context.Context) error {
-		if c.trace.Abandoned() {
-			return requestError("create", c.dir, session.Failed, errAbandoned)
-		}
 		return withParents(ctx, c.s, znode.Join(c.dir, c.prefix), c.made, c.create)
 	}, func(ctx context.Context) (found bool, err error) {
 		c.node, err = c.find(ctx)
 		return c.node.Path != "", err
 	})
-	switch {
-	case c.err == nil || life.Err() != nil:
-	case session.OutcomeOf(c.err) == session.Indeterminate: // it may be there: the look for it failed, the creation need not have
+	if c.err != nil && life.Err() == nil && session.OutcomeOf(c.err) == session.Indeterminate {
+		// It may be there: the look for it failed, the creation need not have.
 		RemoveFound(c.s, func(ctx context.Context) (Node, error) {
 			if err := ReadBarrier(ctx, c.s, c.dir); err != nil {
 				return Node{}, err
 			}
 			return c.find(ctx)
 		})
-	case c.trace.Abandoned():
-		c.removeParents()
 	}
 }
 

@@ -165,9 +165,11 @@ func TestAbandonedCreateIsNotTriedAgain(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		c := w.Client()
 		var create *recipe.Creation
+		begun := make(chan struct{})
 		w.Inject(zktest.Rule{Op: "create", Session: c.ID(), Skip: 2, Fate: zktest.CloseBeforeRequest}) // the parent is made by then
-		c.At(3, func() { create.Abandon() })
+		c.At(3, func() { <-begun; create.Abandon() })
 		create = recipe.StartProtected(c.Session, "/q", "lock", nil, session.EphemeralSequential)
+		close(begun)
 		if node, err := create.Wait(t.Context()); err == nil || session.OutcomeOf(err) != session.Failed {
 			t.Errorf("given up: %v, %v", node, err)
 		}

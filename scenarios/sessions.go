@@ -30,8 +30,9 @@ func Sessions() harness.Scenario {
 		Checkers: append(sessionCheckers(), checker.NothingLeft("znodes", "goroutines")),
 		Mutants: []harness.Mutant{{
 			Name:     "no-barrier",
-			Report:   "a client believes its own server, which may be cut off, that an ephemeral znode is still there",
+			Report:   "a client believes its own server about an ephemeral znode, and that server may be cut off",
 			Violates: []string{"session/ephemerals-go", "session/ephemerals-stay"},
+			Faults:   []string{"partition-one", "partition-clients"},
 			Workload: sessionsWorkload(func(context.Context, *session.Session, string) error { return nil }),
 		}},
 	}

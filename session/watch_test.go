@@ -304,7 +304,8 @@ func TestWatchesEndWithTheSession(t *testing.T) {
 		must(t, func() error {
 			s := open(t, on(e))
 			defer s.Close()
-			makeParents(t, s, "/app/x"); return nil
+			makeParents(t, s, "/app/x")
+			return nil
 		}())
 		s := open(t, opts)
 		defer s.Close()

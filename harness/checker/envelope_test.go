@@ -136,6 +136,8 @@ func TestStallExcusesWhatItCanExplain(t *testing.T) {
 		{"the process that was granted it did not stand still", belated{1000 * ms, 1370 * ms, lost, stall, false}, Valid},
 		{"the program gave it up as it ran again", belated{1371 * ms, 1379 * ms, end, stall, false}, Valid},
 		{"with lag after it", belated{1371 * ms, 1385 * ms, lost, append([]history.Event{lagged(2000*ms, 15*ms)}, stall...), false}, Valid},
+		{"late, and then the stall", belated{985 * ms, 1371 * ms, lost, append([]history.Event{lagged(2000*ms, 20*ms)}, stall...), false}, Valid},
+		{"later than the lag, and then the stall", belated{985 * ms, 1391 * ms, lost, append([]history.Event{lagged(2000*ms, 20*ms)}, stall...), false}, Invalid},
 		{"a second stall began before another tick", belated{1371 * ms, 1585 * ms, lost, append([]history.Event{stalled(1580*ms, 200*ms)}, stall...), false}, Valid},
 		{"a second stall began later", belated{1371 * ms, 1585 * ms, lost, append([]history.Event{stalled(1580*ms, 180*ms)}, stall...), false}, Invalid},
 

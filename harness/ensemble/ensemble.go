@@ -134,6 +134,22 @@ type Lossy interface {
 	Lost(ctx context.Context) (int64, error)
 }
 
+// Pace is how slow a connection between nodes is. The zero value is as fast as it can be.
+type Pace struct {
+	Delay  time.Duration // of everything
+	Jitter time.Duration // further delay, up to so much, another one for each chunk
+	Rate   int           // bytes a second at most; zero is no limit
+}
+
+// Pacer makes what travels between nodes late. The order of what one connection carries stays.
+type Pacer interface {
+	// SetPace sets the pace of links from now on. What is on its way keeps its delay.
+	SetPace(ctx context.Context, pace Pace, links ...Edge) error
+
+	// Paced returns how many chunks of streams were late so, since the ensemble was started.
+	Paced(ctx context.Context) (int64, error)
+}
+
 // Clock has nodes whose wall clock can be set. Sessions do not hang on it: servers count their timeouts by a clock that
 // nobody sets.
 type Clock interface {

@@ -147,6 +147,32 @@ func (e *Ensemble) Mend(_ context.Context, edges ...ensemble.Edge) error {
 	return nil
 }
 
+// SetPace makes the proxies slow.
+func (e *Ensemble) SetPace(_ context.Context, pace ensemble.Pace, edges ...ensemble.Edge) error {
+	if err := e.open(); err != nil {
+		return err
+	}
+	for _, l := range edges {
+		g := e.gates[l]
+		if g == nil {
+			return fmt.Errorf("set the pace of %d->%d: no such link among %d nodes", l.From, l.To, len(e.nodes))
+		}
+		g.pace.Store(&pace)
+	}
+	return nil
+}
+
+// Paced counts the chunks of streams that were late.
+func (e *Ensemble) Paced(context.Context) (n int64, err error) {
+	if err := e.open(); err != nil {
+		return 0, err
+	}
+	for _, g := range e.gates {
+		n += g.paced.Load()
+	}
+	return n, nil
+}
+
 // Dropped counts the chunks of streams that a cut has stopped, and the connections that it has reset.
 func (e *Ensemble) Dropped(context.Context) (n int64, err error) {
 	if err := e.open(); err != nil {

@@ -34,7 +34,7 @@ type Options struct {
 const startTimeout = 60 * time.Second
 
 // Ensemble is a ZooKeeper ensemble of local JVMs. Besides ensemble.Ensemble it is a Killer, an Upgrader, a Pauser, a Partitioner, a
-// DropCounter, a Syncer, a Decayer, a Truncater, a LogStaller and has Logs.
+// DropCounter, a Pacer, a Syncer, a Decayer, a Truncater, a LogStaller and has Logs.
 type Ensemble struct {
 	config  ensemble.Config
 	found   map[string]install // by version
@@ -56,6 +56,7 @@ var (
 	_ ensemble.Pauser      = (*Ensemble)(nil)
 	_ ensemble.Partitioner = (*Ensemble)(nil)
 	_ ensemble.DropCounter = (*Ensemble)(nil)
+	_ ensemble.Pacer       = (*Ensemble)(nil)
 	_ ensemble.Syncer      = (*Ensemble)(nil)
 	_ ensemble.Decayer     = (*Ensemble)(nil)
 	_ ensemble.Truncater   = (*Ensemble)(nil)
