@@ -13,27 +13,28 @@ import (
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 )
 
-// data is where the node keeps logs and snapshots.
+// data returns the directory of the node's logs and snapshots.
 func (n *node) data() string { return filepath.Join(n.dir, "data", "version-2") }
 
-// whileDown runs f if the node was killed.
+// whileDown runs f if the node was killed, and returns an error if the node runs.
 func (n *node) whileDown(f func() error) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.child != nil {
-		return errors.New("it runs")
+		return errors.New("the node runs")
 	}
 	return f()
 }
 
-// leastLog is how many bytes, of those that are not zero, have to be in a log for a half of it to be worth cutting.
+// leastLog is the number of nonzero bytes that a log must have to be truncated.
 const leastLog = 1000
 
-// truncate leaves half of the bytes in the newest log. A log is as long as its file only up to the zeros that make room for more.
+// truncate removes half of the records in the newest log. The zeros at the end of the file do not
+// count, because the server preallocates space with them.
 func (n *node) truncate() error {
 	logs, _ := filepath.Glob(filepath.Join(n.data(), "log.*"))
 	if len(logs) == 0 {
-		return errors.New("there is no log")
+		return errors.New("the node has no transaction log")
 	}
 	newest := slices.MaxFunc(logs, func(a, b string) int { return modified(a).Compare(modified(b)) })
 	text, err := os.ReadFile(newest)
@@ -42,7 +43,7 @@ func (n *node) truncate() error {
 	}
 	used := len(text) - bytes.Count(text, []byte{0})
 	if used < leastLog {
-		return fmt.Errorf("its log has %d bytes only", used)
+		return fmt.Errorf("its log has only %d bytes", used)
 	}
 	return os.Truncate(newest, int64(used/2))
 }
@@ -55,7 +56,7 @@ func modified(file string) time.Time {
 	return info.ModTime()
 }
 
-// CopyTxnLogs copies the transaction logs of a node, and the names of its snapshots.
+// CopyTxnLogs copies the transaction logs of a node, and creates an empty file for each snapshot.
 func (e *Ensemble) CopyTxnLogs(_ context.Context, i int, dir string) error {
 	return e.change("copy the transaction logs of", i, func(n *node) error {
 		entries, err := os.ReadDir(n.data())

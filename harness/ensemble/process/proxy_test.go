@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// pair returns a proxy to a listener of the test.
+// pair returns a proxy to a listener of the test, and the listener.
 func pair(t *testing.T, translate func(net.Conn) (net.Conn, error)) (*proxy, net.Listener) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -39,8 +39,8 @@ func connect(t *testing.T, p *proxy, l net.Listener) (from, to net.Conn) {
 	return from, to
 }
 
-// A node answers a greeting by connecting to the address in it, past the proxies and their cuts (QuorumCnxManager,
-// handleConnection): that address has to be a proxy's.
+// A node replies to a greeting by connecting to the address in it, past the proxies and their cuts
+// (QuorumCnxManager, handleConnection). So that address must be a proxy's.
 func TestGreetingTellsTheProxysAddress(t *testing.T) {
 	greeting := func(address string) []byte {
 		version := int64(-65536)
@@ -55,7 +55,7 @@ func TestGreetingTellsTheProxysAddress(t *testing.T) {
 	want := append(greeting("127.0.0.1:29999"), "votes"...)
 	got := make([]byte, len(want))
 	if _, err := io.ReadFull(to, got); err != nil || !slices.Equal(got, want) {
-		t.Errorf("the other node reads %q, %v; want %q", got, err, want)
+		t.Errorf("the other node got %q, %v; want %q", got, err, want)
 	}
 }
 
@@ -68,19 +68,19 @@ func TestCutStopsOneDirectionAndItsEnd(t *testing.T) {
 	io.WriteString(to, "back")
 	got := make([]byte, 4)
 	if _, err := io.ReadFull(from, got); err != nil || string(got) != "back" {
-		t.Errorf("the open direction brought %q, %v", got, err)
+		t.Errorf("got %q, %v from the open direction; want \"back\"", got, err)
 	}
 	to.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
 	if n, err := to.Read(make([]byte, 1)); n > 0 || err == io.EOF {
-		t.Errorf("the cut direction brought %d bytes, %v", n, err)
+		t.Errorf("got %d bytes, %v from the cut direction; want a timeout", n, err)
 	}
 	if p.there.stopped.Load() == 0 || p.back.stopped.Load() != 0 {
-		t.Error("what was stopped is counted wrongly")
+		t.Errorf("got %d and %d stopped, want more than 0 and 0", p.there.stopped.Load(), p.back.stopped.Load())
 	}
 	to.SetReadDeadline(time.Time{})
 	p.there.mend()
 	if text, err := io.ReadAll(to); string(text) != "lost for now" || err != nil {
-		t.Errorf("after the mend: %q, %v", text, err)
+		t.Errorf("after the mend: got %q, %v; want %q", text, err, "lost for now")
 	}
 }
 
@@ -89,10 +89,10 @@ func TestCutResetsNewConnections(t *testing.T) {
 	p.back.cut() // A handshake needs both directions.
 	from, err := net.Dial("tcp", p.address())
 	if err != nil {
-		return // Reset before the dial returned.
+		return // The connection was reset before the dial returned.
 	}
 	defer from.Close()
 	if n, err := from.Read(make([]byte, 1)); err == nil {
-		t.Errorf("read %d bytes over a cut link", n)
+		t.Errorf("read %d bytes over a cut edge, want an error", n)
 	}
 }
