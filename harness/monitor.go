@@ -46,21 +46,25 @@ func (e *Env) recordStalls(ctx context.Context) {
 	ticker := time.NewTicker(history.LagTick)
 	defer ticker.Stop()
 	meter := lagMeter{last: time.Now(), begun: time.Now()}
-	fact := func(op string, late time.Duration) {
+	fact := func(op string, late time.Duration, detail string) {
 		if late > 0 {
-			e.Fact(op, "process", late.String(), "")
+			e.Fact(op, "process", late.String(), detail)
 		}
+	}
+	lag := func(now time.Time) {
+		covers := now.Sub(meter.begun)
+		fact(history.FactLag, meter.lag(now), covers.String())
 	}
 	for {
 		select {
 		case <-ctx.Done():
-			fact(history.FactLag, meter.lag(time.Now()))
+			lag(time.Now())
 			return
 		case <-ticker.C:
 			now := time.Now()
-			fact(history.FactStall, meter.tick(now))
+			fact(history.FactStall, meter.tick(now), "")
 			if now.Sub(meter.begun) >= history.LagTime {
-				fact(history.FactLag, meter.lag(now))
+				lag(now)
 			}
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
 	"reflect"
@@ -351,6 +352,42 @@ func TestClientThatPanicsIsUnknown(t *testing.T) {
 	ty := newToy()
 	ty.client = func(context.Context, *Client) error { panic("out of luck") }
 	want(t, ty.run(t), checker.Unknown, "run/whole", "out of luck")
+}
+
+func TestRunThatIsGivenUpEndsSoon(t *testing.T) {
+	ty := newToy()
+	ty.client = func(_ context.Context, c *Client) error {
+		c.Env().GiveUp(fmt.Errorf("client c%d is broken", c.ID))
+		return nil
+	}
+	ty.options.Time = time.Hour
+	r := ty.run(t)
+	want(t, r, checker.Unknown, "run/whole", "is broken")
+	if one, _ := r.Of("run/whole"); r.Took > time.Minute || strings.Count(one.Reason, "is broken") != 1 {
+		t.Errorf("took %v, want seconds, and %q, want one reason", r.Took, one.Reason)
+	}
+}
+
+func TestEndsOfClientsLogsAreKept(t *testing.T) {
+	ty := newToy()
+	line := strings.Repeat("x", 1023) + "\n"
+	ty.client = func(_ context.Context, c *Client) error {
+		if c.ID == 1 {
+			for range 3 << 10 {
+				io.WriteString(c.Log(), line)
+			}
+		}
+		return nil
+	}
+	ty.options.Operations = 20
+	ty.Client = "my client"
+	r := ty.run(t)
+	if len(r.ClientLogs) != 1 || len(r.ClientLogs[1]) != 1<<20 || !strings.HasSuffix(string(r.ClientLogs[1]), line) {
+		t.Errorf("%d logs, of client 1 %d bytes; want its last MiB alone", len(r.ClientLogs), len(r.ClientLogs[1]))
+	}
+	if r.Client != "my client" || r.History.Client != "my client" || !strings.Contains(r.Summary(), "\nclients: my client\n") {
+		t.Errorf("who the clients were is lost: %s", r.Summary())
+	}
 }
 
 func TestClientThatReturnsAnErrorLivesAgain(t *testing.T) {

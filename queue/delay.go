@@ -11,6 +11,7 @@ import (
 
 	"github.com/zkcoord/zkcoord/internal/invalid"
 	"github.com/zkcoord/zkcoord/internal/znode"
+	"github.com/zkcoord/zkcoord/recipe"
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -74,7 +75,7 @@ func (q *raw) putLater(ctx context.Context, s slot, items [][]byte) error {
 		if session.OutcomeOf(err) != session.Failed || !errors.Is(err, session.ErrNoNode) {
 			return err
 		}
-		if err := create(ctx, q.s, dir); err != nil {
+		if err := recipe.Ensure(ctx, q.s, dir, nil, session.Persistent); err != nil {
 			return refused("put", q.path, err)
 		}
 	}

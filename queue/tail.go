@@ -109,7 +109,7 @@ func (t *tail) refresh(ctx context.Context) error {
 			return err
 		}
 		if stat == nil {
-			if err := create(ctx, t.s, t.dir); err != nil {
+			if err := recipe.Ensure(ctx, t.s, t.dir, nil, session.Persistent); err != nil {
 				return err
 			}
 			continue
@@ -142,21 +142,4 @@ func createOpen(ctx context.Context, s *session.Session, dir string, open segmen
 		return nil
 	}
 	return err
-}
-
-// create creates a directory and its parents. It succeeds if the directory exists.
-func create(ctx context.Context, s *session.Session, path string) error {
-	for {
-		_, err := s.Create(ctx, path, nil, session.Persistent)
-		switch {
-		case err == nil, errors.Is(err, session.ErrNodeExists):
-			return nil
-		case errors.Is(err, session.ErrNoNode):
-			if err := recipe.CreateParents(ctx, s, path); err != nil {
-				return err
-			}
-		case !session.ConnectionLost(err):
-			return err
-		}
-	}
 }

@@ -16,12 +16,12 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// Barrier is a barrier under every fault there is: one client sets and removes
-// it, one writes to its znode, and the others wait.
+// Barrier runs a barrier under every fault. One client sets and removes it, one writes to its
+// znode, and the others wait.
 func Barrier() harness.Scenario {
 	return harness.Scenario{
 		Name:       "barrier",
-		Claim:      "Under every fault nobody passes a barrier that stands, and everybody does once it is gone, though it is set again at once.",
+		Claim:      "Under every fault no waiter passes a barrier that is set, and all pass once it is removed, even if it is set again at once.",
 		Guarantees: []string{"B1", "B2"},
 		Clients:    5,
 		Workload:   barrierWorkload(func(s *session.Session, path string) waiter { return barrier.New(s, path).Wait }),
@@ -33,7 +33,7 @@ func Barrier() harness.Scenario {
 		Calm: 15 * time.Second,
 		Mutants: []harness.Mutant{{
 			Name:     "any-event",
-			Report:   "a waiter that is woken does not look what it was woken by, here by a write to the barrier's znode",
+			Report:   "a woken waiter does not check which event woke it; here it is a write to the barrier's znode",
 			Violates: []string{"barrier/no-early-pass"},
 			Workload: barrierWorkload(anyEvent),
 		}, {
@@ -44,7 +44,7 @@ func Barrier() harness.Scenario {
 			Workload: barrierWorkload(hangsAfterBlip),
 		}, {
 			Name:     "own-server",
-			Report:   "Curator's and kazoo's barriers ask their own server whether it is set, which may be cut off",
+			Report:   "Curator's and kazoo's barriers read the state from their own server, which may be cut off",
 			Violates: []string{"barrier/no-early-pass"},
 			Faults:   []string{"partition-one", "partition-clients"},
 			Workload: barrierWorkload(ownServer),
@@ -83,7 +83,7 @@ func barrierWorkload(open func(s *session.Session, path string) waiter) func(*ha
 	}
 }
 
-// setAndRemove sets a barrier and removes it. In the end it is gone.
+// setAndRemove sets and removes a barrier repeatedly, and removes it at the end.
 func setAndRemove(ctx context.Context, c *harness.Client, s *session.Session, path string) error {
 	b := barrier.New(s, path)
 	do := func(op string, f func(context.Context) error) {
@@ -113,7 +113,7 @@ func waitAgain(ctx context.Context, c *harness.Client, s *session.Session, path 
 	}
 }
 
-// anyEvent waits for anything to happen.
+// anyEvent waits for any event on the znode.
 func anyEvent(s *session.Session, path string) waiter {
 	return func(ctx context.Context) error {
 		if err := recipe.ReadBarrier(ctx, s, path); err != nil {
@@ -131,7 +131,7 @@ func anyEvent(s *session.Session, path string) waiter {
 	}
 }
 
-// hangsAfterBlip is not woken any more once the connection was lost.
+// hangsAfterBlip is never woken again after the connection was lost once.
 func hangsAfterBlip(s *session.Session, path string) waiter {
 	b := barrier.New(s, path)
 	return func(ctx context.Context) error {
@@ -166,7 +166,7 @@ func hangsAfterBlip(s *session.Session, path string) waiter {
 	}
 }
 
-// ownServer asks the server that the session happens to be connected to.
+// ownServer reads the state only from the server that the session is connected to.
 func ownServer(s *session.Session, path string) waiter {
 	return func(ctx context.Context) error {
 		for {

@@ -12,9 +12,9 @@ import (
 	"github.com/zkcoord/zkcoord/internal/kinds"
 )
 
-var busyRuns = flag.Int("busy", 0, "runs of each scenario in real time by TestBusyMachineMakesNoVerdict, with all processors loaded; 0 is one of queue-claims")
+var busyRuns = flag.Int("busy", 0, "runs of each scenario in real time by TestBusyMachineMakesNoVerdict, with all processors loaded; 0 means one run of queue-claims")
 
-// burn keeps all processors busy with goroutines of this process, until the test ends.
+// burn keeps all processors busy with goroutines of this process until the test ends.
 func burn(t *testing.T) {
 	var ended atomic.Bool
 	for range runtime.GOMAXPROCS(0) {
@@ -27,8 +27,8 @@ func burn(t *testing.T) {
 	t.Cleanup(func() { ended.Store(true) })
 }
 
-// The report: queue-claims with this seed was invalid on a machine with other work, because a loss was recorded
-// 14 us after the next claim.
+// Bug: queue-claims with this seed was invalid on a busy machine, because a loss was recorded 14 us
+// after the next claim.
 func TestBusyMachineMakesNoVerdict(t *testing.T) {
 	all, runs, first := Virtual(), *busyRuns, *seed
 	if runs == 0 {
@@ -44,15 +44,19 @@ func TestBusyMachineMakesNoVerdict(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				r, err := harness.Run(t.Context(), s, harness.Options{Ensemble: start, Seed: first + i, Time: 5 * time.Second})
+				// Cuts of an isolated holder need the whole time of their scenarios.
+				r, err := harness.Run(t.Context(), s, harness.Options{Ensemble: start, Seed: first + i, Time: max(5*time.Second, s.Time)})
 				if err != nil {
 					t.Fatal(err)
 				}
-				if verdicts[r.Verdict]++; r.Verdict == checker.Invalid {
+				switch verdicts[r.Verdict]++; r.Verdict {
+				case checker.Invalid:
 					t.Errorf("seed %d is invalid\n%s%s", r.Seed, r.Summary(), where(t, r, nil))
+				case checker.Unknown:
+					t.Logf("seed %d is unknown\n%s", r.Seed, r.Summary())
 				}
 			}
-			t.Log(verdicts)
+			t.Log(s.Name, verdicts)
 		})
 	}
 }

@@ -14,29 +14,29 @@ import (
 	"github.com/zkcoord/zkcoord/internal/znode"
 )
 
-// A fleet starts the clients of a run, all of one program.
+// A fleet starts the clients of a run. All of them run the same program.
 type fleet struct {
 	recipe  client.Recipe
 	timeout time.Duration // of sessions
 	servers serversOf
 
 	program func(context.Context) (client.Program, error)
-	// futile counts the lives in a row that ended without a reply that says OK.
+	// futile counts the consecutive lives that ended without an OK reply.
 	futile atomic.Int32
 }
 
-// mostFutile is how many lives may be futile before the run is given up.
+// mostFutile is the number of consecutive futile lives that aborts the run.
 const mostFutile = 10
 
-// ofLibrary is a fleet of clients of a library.
+// ofLibrary returns a fleet of clients of a library.
 func ofLibrary(l peers.Library, recipe client.Recipe, timeout time.Duration, servers serversOf) *fleet {
 	return &fleet{recipe: recipe, timeout: timeout, servers: servers, program: l.Client}
 }
 
-// allServers are the servers of most clients.
+// allServers returns all servers, which most clients use.
 func allServers(_ context.Context, c *harness.Client) []string { return c.Env().Servers() }
 
-// start starts the program as client c, or without one for set-up and final reads.
+// start starts the program as client c. A nil c is for the set-up and the final reads.
 func (f *fleet) start(ctx context.Context, env *harness.Env, c *harness.Client, path string) (*client.Client, error) {
 	p, err := f.program(ctx)
 	if err != nil {
@@ -56,7 +56,8 @@ func (f *fleet) start(ctx context.Context, env *harness.Env, c *harness.Client, 
 	return started, err
 }
 
-// seen records what a server answered to a client that wants its session, or a new one.
+// seen records the state of the session that a client got from a server: a new session, or the loss
+// of the old one.
 func seen(c *harness.Client, s client.Session) {
 	switch now, has := c.Session(); {
 	case s.ID != 0 && s.ID != now.ID:
@@ -66,8 +67,8 @@ func seen(c *harness.Client, s client.Session) {
 	}
 }
 
-// ended closes a client whose life is over. A client that breaks the protocol ends the run, as do many that end before they have
-// done anything: what is left to do would be no test of anything.
+// ended closes a client whose life is over. A client that breaks the protocol ends the run. The run
+// also ends after many lives without an OK reply, because the rest of it would test nothing.
 func (f *fleet) ended(c *harness.Client, started *client.Client, useful bool) {
 	c.RunsIn(nil)
 	why := started.Err()
@@ -82,16 +83,15 @@ func (f *fleet) ended(c *harness.Client, started *client.Client, useful bool) {
 	}
 }
 
-// failed counts a life without use.
+// failed counts a life without an OK reply.
 func (f *fleet) failed(c *harness.Client, why error) {
 	if f.futile.Add(1) >= mostFutile && why != nil {
-		c.Env().GiveUp(fmt.Errorf("clients end before they have done anything, c%d the last: %w", c.ID, why))
+		c.Env().GiveUp(fmt.Errorf("clients end before an operation succeeds, most recently c%d: %w", c.ID, why))
 	}
 }
 
-// needing is the workload, refused where a client of a fleet does not start. One
-// of each is started before the work. Of a library, this compiles it: that takes seconds
-// on a slow machine.
+// needing extends the workload's setup: the setup fails unless a client of each fleet starts. For a
+// library this first start compiles the client, which takes seconds on a slow machine.
 func needing(inner func(*harness.Env) harness.Workload, fleets ...*fleet) func(*harness.Env) harness.Workload {
 	return func(env *harness.Env) harness.Workload {
 		w := inner(env)
@@ -113,7 +113,7 @@ func needing(inner func(*harness.Env) harness.Workload, fleets ...*fleet) func(*
 	}
 }
 
-// A clientLock is a client of a fleet as a locker.
+// A clientLock uses a client of a fleet as a locker.
 type clientLock struct {
 	*client.Client
 	f      *fleet
@@ -131,7 +131,7 @@ func (f *fleet) open(ctx context.Context, c *harness.Client, path string) (locke
 	return &clientLock{Client: started, f: f, c: c}, nil
 }
 
-// operations are those that acquire what is wanted and that release it.
+// operations returns the names of the operations that acquire and release.
 func (f *fleet) operations(want string) (acquire, release string) {
 	switch f.recipe {
 	case client.RWLock:
@@ -148,7 +148,7 @@ func (l *clientLock) lock(ctx context.Context, want string) (held, error) {
 	acquire, release := l.f.operations(want)
 	r := client.Request{Op: acquire}
 	if end, bounded := ctx.Deadline(); bounded {
-		// The client gives up waiting, and is waited for.
+		// The client itself bounds the wait. This call waits for its reply.
 		wait := max(0, time.Until(end).Milliseconds())
 		r.WaitMS, ctx = &wait, context.WithoutCancel(ctx)
 	}

@@ -13,16 +13,15 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// members is how many a round of the scenario DoubleBarrier has: all clients,
-// so that one round is over before the next can open.
+// members is the number of members in a round of DoubleBarrier. All clients take part, so one round
+// is over before the next can open.
 const members = 4
 
-// DoubleBarrier is a double barrier under every fault there is. Members are
-// impatient now and then, and give up.
+// DoubleBarrier runs a double barrier under every fault. Members give up waiting now and then.
 func DoubleBarrier() harness.Scenario {
 	return harness.Scenario{
 		Name:       "double-barrier",
-		Claim:      "Under every fault nobody enters a round before all have come, or leaves it before all have finished, and afterwards rounds go on.",
+		Claim:      "Under every fault no member enters a round before all have arrived or leaves before all have finished, and new rounds open after the faults.",
 		Guarantees: []string{"D1", "D2", "D3", "D4", "D5", "D6"},
 		Clients:    members,
 		Workload:   doubleWorkload(doubleProgram{size: members}),
@@ -32,7 +31,7 @@ func DoubleBarrier() harness.Scenario {
 		Calm:       15 * time.Second,
 		Mutants: []harness.Mutant{{
 			Name:     "ghost",
-			Report:   "CURATOR-318: the node of a member that timed out stays, and lets the rest pass",
+			Report:   "CURATOR-318: the node of a member that timed out remains, and the others pass because of it",
 			Violates: []string{"double-barrier/enter-together", "double-barrier/no-quitter-counts"},
 			Workload: doubleWorkload(doubleProgram{size: members, ghost: true}),
 		}, {
@@ -47,14 +46,14 @@ func DoubleBarrier() harness.Scenario {
 			Workload: doubleWorkload(doubleProgram{size: members, leaves: true}),
 		}, {
 			Name:     "late",
-			Report:   "a member takes its node away first, and ends its work then",
+			Report:   "a member deletes its node first, and ends its work afterwards",
 			Violates: []string{"double-barrier/leave-together"},
 			Workload: doubleWorkload(doubleProgram{size: members, late: true}),
 		}},
 	}
 }
 
-// entered asks that members entered n times.
+// entered requires n successful Enter operations.
 func entered(n int) checker.Checker {
 	return checker.AtLeast("run/entries", n, "members that entered", func(h *history.History) (found int) {
 		ops, _ := h.Operations()
@@ -67,11 +66,11 @@ func entered(n int) checker.Checker {
 	})
 }
 
-// A doubleProgram is what the clients do.
+// A doubleProgram describes the clients' behaviour.
 type doubleProgram struct {
 	size   int
-	ghost  bool // does not take back what is given up
-	leaves bool // does not wait for the others
+	ghost  bool // does not withdraw an entry that was given up
+	leaves bool // does not wait for the others to leave
 	late   bool // leaves while it still works
 
 	path string
@@ -101,8 +100,7 @@ func doubleWorkload(p doubleProgram) func(*harness.Env) harness.Workload {
 	}
 }
 
-// round enters and leaves once. The number of a round counts from 1 here, as 0
-// is not known.
+// round enters and leaves once. Round numbers in the history start at 1, because 0 means unknown.
 func (p *doubleProgram) round(ctx context.Context, c *harness.Client, d *barrier.Double, ghosts *sync.WaitGroup) {
 	patience := 6 * time.Second
 	if few := often(3, time.Second)(c); few > 0 {
@@ -139,7 +137,7 @@ func (p *doubleProgram) round(ctx context.Context, c *harness.Client, d *barrier
 	})
 }
 
-// enter is Enter, which a ghost goes on with when ctx ends.
+// enter calls Enter. A ghost continues the call in the background after ctx ends.
 func (p *doubleProgram) enter(ctx context.Context, d *barrier.Double, ghosts *sync.WaitGroup) (*barrier.Round, error) {
 	if !p.ghost {
 		return d.Enter(ctx)

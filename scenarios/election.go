@@ -16,13 +16,13 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// Election is an election under every fault there is: some clients are
-// candidates, one asks who leads and one observes. A leader reads what earlier
-// ones wrote, writes something new, and counts up a fenced resource.
+// Election runs an election under every fault. One client queries the leader, one observes, and the
+// others are candidates. A leader reads the state of earlier leaders, writes a new state, and
+// increments a fenced resource.
 func Election() harness.Scenario {
 	return harness.Scenario{
 		Name:       "election",
-		Claim:      "Under every fault one client at a time leads, sees what was done before it, and is seen; and afterwards there is a leader.",
+		Claim:      "Under every fault one client at a time leads, sees the writes of earlier leaders and is observed, and there is a leader after the faults.",
 		Guarantees: []string{"E1", "E2", "E3", "E4", "E5", "E6", "E7", "E8", "E9", "S2"},
 		Clients:    6,
 		Workload:   electionWorkload(electionProgram{open: leased}),
@@ -38,51 +38,51 @@ func Election() harness.Scenario {
 		Calm:   15 * time.Second,
 		Mutants: []harness.Mutant{{
 			Name:     "trusting",
-			Report:   "CURATOR-444, -620, -644, -653, druid#16411: two leaders, as one believes in its connection",
+			Report:   "CURATOR-444, -620, -644, -653, druid#16411: two leaders, because one trusts its connection",
 			Violates: []string{"election/no-overlap", "lock/loss-before-expiry"},
 			Faults:   []string{"session-expire"},
 			Workload: electionWorkload(electionProgram{open: trusting}),
 		}, {
 			Name:     "deaf",
-			Report:   "libkv#156: the leader is not told",
+			Report:   "libkv#156: the leader is not notified of the loss",
 			Violates: []string{"election/no-overlap"},
 			Faults:   []string{"session-expire"},
 			Workload: electionWorkload(electionProgram{open: leased, deaf: true}),
 		}, {
 			Name:     "ghost",
-			Report:   "Shopify/zk, CURATOR-45: who stops while it waits is elected later on, and does not know",
+			Report:   "Shopify/zk, CURATOR-45: a candidate that gives up waiting is elected later without noticing",
 			Violates: []string{"client/waiters-served", "election/leader-after-heal"},
 			Workload: electionWorkload(electionProgram{open: leased, ghost: true}),
 		}, {
 			Name:     "past",
-			Report:   "Curator's getLeader and kazoo's contenders tell what the own server knows, which may be cut off",
+			Report:   "Curator's getLeader and kazoo's contenders read from their own server, which may be cut off",
 			Violates: []string{"election/observers-see-leaders"},
 			Faults:   []string{"partition-one", "partition-clients"},
 			Workload: electionWorkload(electionProgram{open: leased, past: true}),
 		}, {
 			Name:     "late",
-			Report:   "a leader that resigns deletes its node first, and its context ends when that is confirmed",
+			Report:   "a resigning leader deletes its node first, and its context ends only when the delete is confirmed",
 			Violates: []string{"election/no-overlap"},
 			Workload: electionWorkload(electionProgram{open: leased, late: true}),
 		}},
 	}
 }
 
-// An electionProgram is what the clients do.
+// An electionProgram describes the clients' behaviour.
 type electionProgram struct {
 	open func() session.Options
-	// idle, if not nil, makes every client a candidate that sleeps before it campaigns.
+	// If idle is not nil, every client is a candidate that sleeps before it campaigns.
 	idle *nap
-	with func(session.Options) session.Options // of idle ones
+	with func(session.Options) session.Options // adapts the options of idle clients
 
-	deaf  bool // does not listen to the term's context
-	ghost bool // does not end a campaign that is given up
-	past  bool // asks its server as it is
+	deaf  bool // ignores the term's context
+	ghost bool // leaves a campaign running after giving it up
+	past  bool // reads from its own server without a read barrier
 	late  bool // leads until its resignation is confirmed
 
 	resource *harness.Resource
 	path     string // of the election
-	state    string // of what leaders write
+	state    string // of the znode that leaders write
 }
 
 func electionWorkload(p electionProgram) func(*harness.Env) harness.Workload {
@@ -123,7 +123,7 @@ func electionWorkload(p electionProgram) func(*harness.Env) harness.Workload {
 	}
 }
 
-// options are those of a client's next session.
+// options returns the options of a client's next session.
 func (p *electionProgram) options(ctx context.Context, c *harness.Client) session.Options {
 	if p.idle == nil {
 		return p.open()
@@ -132,7 +132,7 @@ func (p *electionProgram) options(ctx context.Context, c *harness.Client) sessio
 	return p.with(p.idle.options(ctx, c))
 }
 
-// patience is for how long a candidate campaigns; zero is without end.
+// patience returns how long a candidate campaigns. Zero means without a limit.
 func (p *electionProgram) patience(c *harness.Client) time.Duration {
 	if p.idle != nil {
 		return 2 * idleTimeout
@@ -140,7 +140,7 @@ func (p *electionProgram) patience(c *harness.Client) time.Duration {
 	return often(6, 300*time.Millisecond)(c)
 }
 
-// pause is for how long a leader waits before it writes again.
+// pause returns how long a leader waits before its next write.
 func (p *electionProgram) pause(c *harness.Client) time.Duration {
 	if p.idle != nil {
 		return p.idle.hold(c)
@@ -148,7 +148,7 @@ func (p *electionProgram) pause(c *harness.Client) time.Duration {
 	return usual(c)
 }
 
-// stand is a candidate.
+// stand runs a candidate.
 func (p *electionProgram) stand(ctx context.Context, c *harness.Client, s *session.Session) {
 	var ghosts sync.WaitGroup
 	defer ghosts.Wait()
@@ -160,7 +160,7 @@ func (p *electionProgram) stand(ctx context.Context, c *harness.Client, s *sessi
 		}
 		term, err := p.campaign(ctx, c, &ghosts, candidate)
 		if err != nil {
-			c.Pause(ctx, time.Millisecond) // see round of a lockProgram
+			c.Pause(ctx, time.Millisecond) // see lockProgram.round
 			continue
 		}
 		p.lead(ctx, c, s, term)
@@ -183,7 +183,7 @@ func (p *electionProgram) campaign(ctx context.Context, c *harness.Client, ghost
 	return term, err
 }
 
-// wait is Campaign, which a ghost goes on with when ctx ends.
+// wait calls Campaign. A ghost continues the call in the background after ctx ends.
 func (p *electionProgram) wait(ctx context.Context, ghosts *sync.WaitGroup, candidate *election.Election) (*election.Term, error) {
 	if !p.ghost {
 		return candidate.Campaign(ctx)
@@ -208,7 +208,7 @@ func (p *electionProgram) wait(ctx context.Context, ghosts *sync.WaitGroup, cand
 	}
 }
 
-// lead is a term, from its begin to its end.
+// lead serves one term from its beginning to its end.
 func (p *electionProgram) lead(ctx context.Context, c *harness.Client, s *session.Session, term *election.Term) {
 	epoch, leading := int64(term.Epoch()), term.Context()
 	resign := term.Resign
@@ -250,7 +250,7 @@ func (p *electionProgram) lead(ctx context.Context, c *harness.Client, s *sessio
 	})
 }
 
-// ask is a client that wants to know now and then.
+// ask runs a client that queries the leader repeatedly.
 func (p *electionProgram) ask(ctx context.Context, c *harness.Client, s *session.Session) {
 	for c.Next(ctx) && s.Err() == nil {
 		op := history.Event{Op: checker.OpLeader, Object: p.path}
@@ -272,13 +272,13 @@ func (p *electionProgram) ask(ctx context.Context, c *harness.Client, s *session
 	}
 }
 
-// observe is a client that is told. In the end it compares that with what it
-// is answered, until they agree or for long enough.
+// observe runs a client that follows the leader with Observe. At the end it compares the last
+// observed leader with the result of Leader, until both agree or ten seconds have passed.
 func (p *electionProgram) observe(ctx context.Context, c *harness.Client, s *session.Session) {
 	watching, stop := context.WithCancel(ctx)
 	var mu sync.Mutex
 	var last election.Leader
-	settling := false // what the stream tells belongs to the operation of the end: a client has but one open
+	settling := false // leaders observed now belong to the final operation, because a client has at most one open
 	var stream sync.WaitGroup
 	stream.Go(func() {
 		for leader, err := range election.New(s, p.path, election.Options{}).Observe(watching) {

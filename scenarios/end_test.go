@@ -17,7 +17,7 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// beside runs s without faults, and f beside the work of each client.
+// beside runs s without faults, and runs f concurrently with the work of each client.
 func beside(t *testing.T, s harness.Scenario, seed uint64, f func(context.Context, *harness.Client, *netfault.Proxy)) *harness.Result {
 	t.Helper()
 	inner := s.Workload
@@ -37,14 +37,15 @@ func beside(t *testing.T, s harness.Scenario, seed uint64, f func(context.Contex
 	return virtually(t, s, o)
 }
 
-// slowly makes what client 0 sends later and later, so that its session goes on.
+// slowly delays the requests of client 0 more and more. The delays increase in small steps, so the
+// session survives.
 func slowly(ctx context.Context, c *harness.Client, l *netfault.Proxy) {
 	for late := time.Duration(0); c.ID == 0 && late < 1500*time.Millisecond && c.Pause(ctx, 200*time.Millisecond); late += 100 * time.Millisecond {
 		l.Delay(late, 0)
 	}
 }
 
-// cutAtEnd holds the link of client 2 once the work is over.
+// cutAtEnd stalls the proxy of client 2 once the work is over.
 func cutAtEnd(ctx context.Context, c *harness.Client, l *netfault.Proxy) {
 	for c.Pause(ctx, time.Hour) {
 	}
@@ -53,8 +54,8 @@ func cutAtEnd(ctx context.Context, c *harness.Client, l *netfault.Proxy) {
 	}
 }
 
-// A change that was begun in time and made late was one that watchers, who had
-// stopped by then, were said to have missed.
+// Bug: a change that began before the end of the work and was applied later counted as missed by
+// watchers that had already stopped.
 func TestWatchersSeeTheLastChange(t *testing.T) {
 	for seed := range uint64(10) {
 		if r := beside(t, Watch(), seed, slowly); !isValid(r, "watch/final-state-reported") {
@@ -63,8 +64,8 @@ func TestWatchersSeeTheLastChange(t *testing.T) {
 	}
 }
 
-// A watcher whose session was lost at the end, so that it got no other one, was
-// said to have missed what was changed later.
+// Bug: a watcher whose session was lost at the end, and which opened no other session, was blamed
+// for missing later changes.
 func TestWatcherThatLostItsSessionAtTheEnd(t *testing.T) {
 	for seed := range uint64(10) {
 		r := beside(t, Watch(), seed, func(ctx context.Context, c *harness.Client, l *netfault.Proxy) {
@@ -77,8 +78,8 @@ func TestWatcherThatLostItsSessionAtTheEnd(t *testing.T) {
 	}
 }
 
-// A permit that is given back, but not heard of, is out until the session expires:
-// it was one that had been lost.
+// Bug: a permit whose release got no reply stays taken until the session expires, and was counted
+// as lost.
 func TestPermitsAreCountedOnceSessionsAreOver(t *testing.T) {
 	s := Semaphore()
 	s.Workload = func(*harness.Env) harness.Workload {
@@ -107,7 +108,7 @@ func isValid(r *harness.Result, property string) bool {
 	return found.Verdict == checker.Valid
 }
 
-// What clients leave behind in the ensemble is counted: nothing else would say so.
+// Nothing else reports znodes that clients leave behind in the ensemble.
 func TestZnodeLeftBehindIsInvalid(t *testing.T) {
 	s := LockFaults()
 	inner := s.Workload
@@ -132,24 +133,24 @@ func TestZnodeLeftBehindIsInvalid(t *testing.T) {
 		}
 		left.Close()
 		if m7, _ := r.Of("client/nothing-left"); m7.Verdict != checker.Invalid || !strings.Contains(m7.Reason, "1 znodes left behind") || !strings.Contains(m7.Reason, "/left of ") {
-			t.Errorf("%v %s, want the znode that was left", m7.Verdict, m7.Reason)
+			t.Errorf("client/nothing-left is %v (%s), want invalid, naming the znode that was left", m7.Verdict, m7.Reason)
 		}
 	})
 }
 
-// A client that goes on to hold when its session has expired violates lock/loss-before-expiry. Only the
-// sessions that a fault closes are excused.
+// A client that still holds the lock after its session has expired violates
+// lock/loss-before-expiry. Only sessions that a fault closes are excused.
 func TestLossThatComesLateIsSeenWhereTheSessionExpired(t *testing.T) {
 	s := LockFaults()
 	s = s.Mutate(s.Mutants[slices.IndexFunc(s.Mutants, func(m harness.Mutant) bool { return m.Name == "trusting" })])
 	o := VirtualOptions(s, 1)
 	r := virtually(t, s, o)
 	if m10, _ := r.Of("lock/loss-before-expiry"); m10.Verdict != checker.Invalid {
-		t.Errorf("%v %s, want it invalid", m10.Verdict, m10.Reason)
+		t.Errorf("lock/loss-before-expiry is %v (%s), want invalid", m10.Verdict, m10.Reason)
 	}
 	for i := range r.History.Events {
 		if e := &r.History.Events[i]; e.Kind == history.Session && e.Op == history.SessionExpired && e.Arg != "" {
-			t.Errorf("session 0x%x is recorded as %q, and expired", e.Session, e.Arg)
+			t.Errorf("session 0x%x expired, but is recorded as %q", e.Session, e.Arg)
 		}
 	}
 }

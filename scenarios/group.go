@@ -20,13 +20,12 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// Group is a group under every fault there is: some clients join, change their
-// data and leave, in one session after another; one asks who is there, and two
-// follow.
+// Group runs a group under every fault. Some clients join, change their data and leave, in one
+// session after another. One client lists the members, and two follow them.
 func Group() harness.Scenario {
 	return harness.Scenario{
 		Name:       "group",
-		Claim:      "Under every fault members are listed from their join to their leave, the dead go in time, and who follows them ends at the truth.",
+		Claim:      "Under every fault members are listed from join to leave, dead members disappear in time, and followers converge to the true list.",
 		Guarantees: []string{"G1", "G2", "G3", "G4"},
 		Clients:    6,
 		Workload:   groupWorkload(groupProgram{join: joinGroup, follow: followGroup}),
@@ -38,13 +37,13 @@ func Group() harness.Scenario {
 		Calm:   15 * time.Second,
 		Mutants: []harness.Mutant{{
 			Name:     "unprotected",
-			Report:   "samuel#229: the reply to the create is lost, and the node that nobody knows of stays",
+			Report:   "samuel#229: the reply to the create is lost, and a node without an owner remains",
 			Violates: []string{"group/no-stranger-listed"},
 			Faults:   []string{"link-cut"},
 			Workload: groupWorkload(groupProgram{join: joinUnprotected, follow: followGroup}),
 		}, {
 			Name:     "unwatched",
-			Report:   "kazoo#151, #218, #29: watches are gone once the connection was",
+			Report:   "kazoo#151, #218, #29: watches are not restored after the connection was lost",
 			Violates: []string{"group/followers-converge"},
 			Workload: groupWorkload(groupProgram{join: joinGroup, follow: followUnwatched}),
 		}, {
@@ -67,14 +66,14 @@ func changesTold(n int) checker.Checker {
 	})
 }
 
-// A groupProgram is what the clients do.
+// A groupProgram describes the clients' behaviour.
 type groupProgram struct {
 	path   string
 	join   func(ctx context.Context, s *session.Session, path, id string) (member, error)
 	follow func(ctx context.Context, s *session.Session, path string) iter.Seq2[group.Change, error]
 }
 
-// member is group.Membership, or less.
+// A member is a group.Membership or a broken variant of it.
 type member interface {
 	Update(ctx context.Context, data []byte) error
 	Leave(ctx context.Context) error
@@ -106,7 +105,7 @@ func groupWorkload(p groupProgram) func(*harness.Env) harness.Workload {
 			}
 			for c.Next(ctx) {
 				if stays := p.belong(ctx, c, s); stays && s.Err() == nil {
-					return errors.New("begins anew, without leaving")
+					return errors.New("starts a new life without leaving")
 				}
 				if s.Err() != nil {
 					return s.Err()
@@ -117,8 +116,8 @@ func groupWorkload(p groupProgram) func(*harness.Env) harness.Workload {
 	}
 }
 
-// belong is one membership, and reports whether it was not ended. The last one of
-// a run goes on for a while, so that there is somebody in the end.
+// belong runs one membership. It reports whether the membership was left open. The last membership
+// of a run lasts a while longer, so that the group is not empty at the end.
 func (p *groupProgram) belong(ctx context.Context, c *harness.Client, s *session.Session) (stays bool) {
 	id := fmt.Sprintf("m%d", c.ID)
 	c.Pause(ctx, upTo(500*time.Millisecond)(c))
@@ -167,7 +166,7 @@ func (p *groupProgram) ask(ctx context.Context, c *harness.Client, s *session.Se
 	return s.Err()
 }
 
-// list asks who is there, half of the time for the present.
+// list lists the members, half of the time after a read barrier.
 func (p *groupProgram) list(ctx context.Context, c *harness.Client, s *session.Session) {
 	op := history.Event{Op: checker.OpMembers, Object: p.path}
 	if c.Rand.IntN(2) == 0 {
@@ -189,7 +188,7 @@ func (p *groupProgram) members(ctx context.Context, s *session.Session) (string,
 	return list(members), err
 }
 
-// list writes members, which come in order, for the checkers.
+// list formats members, which are sorted, for the checkers.
 func list(members []group.Member) string {
 	var all []string
 	for _, m := range members {
@@ -198,8 +197,8 @@ func list(members []group.Member) string {
 	return strings.Join(all, " ")
 }
 
-// watch follows the group in one session. In the end it compares what it was told
-// with what it is answered, until they agree or have stayed the same for long enough.
+// watch follows the group in one session. At the end it compares the followed members with a
+// listing, until both agree or neither has changed for two seconds.
 func (p *groupProgram) watch(ctx context.Context, c *harness.Client, s *session.Session) error {
 	watching, stop := context.WithCancel(ctx)
 	told := &toldMembers{}
@@ -231,7 +230,7 @@ func (p *groupProgram) watch(ctx context.Context, c *harness.Client, s *session.
 			before := e
 			e.Result, err = p.members(ctx, s)
 			if e.Arg = told.now(); e != before {
-				end = time.Now().Add(enough) // somebody left, and is told of soon
+				end = time.Now().Add(enough) // a member left, and the change is still to be reported
 			}
 			if err != nil || e.Arg == e.Result || time.Now().After(end) {
 				return e, err
@@ -241,7 +240,7 @@ func (p *groupProgram) watch(ctx context.Context, c *harness.Client, s *session.
 	return err
 }
 
-// toldMembers adds up what one who follows is told.
+// toldMembers accumulates the changes that a follower receives.
 type toldMembers struct {
 	mu      sync.Mutex
 	members map[string]group.Member
@@ -272,7 +271,7 @@ func (t *toldMembers) listLocked() string {
 	return list(slices.SortedFunc(maps.Values(t.members), func(a, b group.Member) int { return strings.Compare(a.ID, b.ID) }))
 }
 
-// unprotected is a member that creates its nodes anew when the reply is lost.
+// unprotected is a member that creates another node when the reply is lost.
 type unprotected struct {
 	book textbook
 	id   string
@@ -297,12 +296,12 @@ func (u *unprotected) Update(ctx context.Context, _ []byte) error {
 
 func (u *unprotected) Leave(ctx context.Context) error { return u.book.leave(ctx, u.node) }
 
-// followUnwatched is told nothing more in a session that has lost its connection.
+// followUnwatched reports nothing more in a session after it has lost its connection.
 func followUnwatched(ctx context.Context, s *session.Session, path string) iter.Seq2[group.Change, error] {
 	return untilSuspended(ctx, s, followGroup(ctx, s, path))
 }
 
-// followExisting is told nothing where the group is missing.
+// followExisting stops silently if the group's znode is missing.
 func followExisting(ctx context.Context, s *session.Session, path string) iter.Seq2[group.Change, error] {
 	return func(yield func(group.Change, error) bool) {
 		for change, err := range followGroup(ctx, s, path) {

@@ -18,12 +18,12 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-var handover = flag.Bool("handover", false, "measure hand-overs on the ensemble of the flag -ensemble; else on the embedded one")
+var handover = flag.Bool("handover", false, "measure hand-overs on the ensemble of the flag -ensemble instead of the embedded one")
 
-// busy is what a busy machine may add to a time.
+// busy is the delay that a busy machine may add.
 const busy = 3 * time.Second
 
-// electorate is a running ensemble, and clients on it.
+// An electorate is a running ensemble with its clients.
 type electorate struct {
 	t   *testing.T
 	ens ensemble.Ensemble
@@ -52,7 +52,7 @@ func startElectorate(t *testing.T) *electorate {
 	return &electorate{t, e}
 }
 
-// A voter is one client: its session, its link, and what it has asked for.
+// A voter is one client with its session, its proxy and the names of its requests.
 type voter struct {
 	*session.Session
 	link *netfault.Proxy
@@ -69,8 +69,7 @@ func (e *electorate) voter(timeout time.Duration) *voter {
 		Metrics: session.Metrics{Request: func(op string, _ time.Duration, _ error) {
 			v.mu.Lock()
 			defer v.mu.Unlock()
-			// A session watches its own node once it has stood for a while,
-			// beside the hand-over.
+			// A session watches its own node after a while, independently of the hand-over.
 			if op != "exists" {
 				v.asked = append(v.asked, op)
 			}
@@ -86,7 +85,7 @@ func (e *electorate) voter(timeout time.Duration) *voter {
 	return v
 }
 
-// requests are those since the last call, by name.
+// requests returns the sorted names of the requests since the last call.
 func (v *voter) requests() string {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -101,7 +100,7 @@ type vote struct {
 	at time.Time
 }
 
-// campaign is elected in the background.
+// campaign runs for leader in the background.
 func (v *voter) campaign(path string) <-chan vote {
 	elected := make(chan vote, 1)
 	go func() {
@@ -114,7 +113,7 @@ func (v *voter) campaign(path string) <-chan vote {
 	return elected
 }
 
-// queued waits until that many candidates stand, and the last of them watches.
+// queued waits until path has n candidates and the last one watches its predecessor.
 func (v *voter) queued(path string, n int, last *voter) {
 	v.t.Helper()
 	for {
@@ -128,12 +127,12 @@ func (v *voter) queued(path string, n int, last *voter) {
 	}
 }
 
-// waits reports whether the requests were those of one who waits for the one
-// before it to go.
+// waits reports whether the recorded requests are those of a candidate that waits for its
+// predecessor.
 func (v *voter) waits() bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	lists := 0 // one of the line, and one that watches
+	lists := 0 // one of the queue, and one that sets a watch
 	for _, op := range v.asked {
 		if op == "children" {
 			lists++
@@ -149,7 +148,7 @@ func (v *voter) resign(term *election.Term) {
 	}
 }
 
-// What a hand-over takes: in requests, which are asserted, and in time.
+// TestHandOver asserts the requests of a hand-over and logs its duration.
 //
 //	go test ./scenarios -run HandOver -handover -v
 //
@@ -163,7 +162,7 @@ func TestHandOver(t *testing.T) {
 	}
 }
 
-// The next leader is one write and one event away from a resignation.
+// After a resignation, one write and one event suffice to elect the next leader.
 func resignations(t *testing.T, e *electorate) {
 	a, b := e.voter(sessionTimeout), e.voter(sessionTimeout)
 	const path, rounds = "/resign", 20
@@ -185,7 +184,7 @@ func resignations(t *testing.T, e *electorate) {
 		leader = <-next
 		took = append(took, leader.at.Sub(begun))
 		if asked := a.requests() + b.requests(); asked != "[delete][]" {
-			t.Errorf("a hand-over took %s", asked)
+			t.Errorf("requests of a hand-over: got %s, want [delete][]", asked)
 		}
 		a, b = b, a
 	}
@@ -195,9 +194,8 @@ func resignations(t *testing.T, e *electorate) {
 	a.resign(leader.Term)
 }
 
-// After a crash the next leader is elected within the session timeout
-// and a tick; and where the leader of the ensemble crashes with it, within its
-// election more.
+// After a crash, the next leader is elected within the session timeout and a tick. If the
+// ensemble's leader crashes too, the ensemble's own election adds to the bound.
 func crashes(t *testing.T, e *electorate) {
 	const path, tick = "/crash", sessionTimeout / 4
 	for _, server := range []bool{false, true} {
@@ -215,14 +213,13 @@ func crashes(t *testing.T, e *electorate) {
 		took := leader.at.Sub(begun)
 		t.Logf("with a server: %t: the next leader after %v, the bound is %v", server, took, bound)
 		if took > bound+busy {
-			t.Errorf("succeeded after %v, more than %v", took, bound)
+			t.Errorf("the next leader was elected after %v, want at most %v", took, bound)
 		}
 		b.resign(leader.Term)
 	}
 }
 
-// killLeader kills the server that leads, and tells how long nothing can be
-// written.
+// killLeader kills the ensemble's leader. It returns how long writes failed.
 func (e *electorate) killLeader(v *voter) time.Duration {
 	e.t.Helper()
 	killer, able := e.ens.(ensemble.Killer)
@@ -249,10 +246,10 @@ func (e *electorate) killLeader(v *voter) time.Duration {
 	return took
 }
 
-// A hand-over takes the same requests whoever stands behind, also when a list of
-// all is more than the 1 MiB that a request may be.
+// The requests of a hand-over do not depend on the number of candidates in the queue, even if a
+// listing of all exceeds the request limit of 1 MiB.
 func crowds(t *testing.T, e *electorate) {
-	const patient = 5 * sessionTimeout // the crowd takes its time
+	const patient = 5 * sessionTimeout // so the crowd has time
 	sizes := []int{10, 500}
 	if *handover {
 		sizes = append(sizes, 10_000, 25_000)
@@ -273,7 +270,7 @@ func crowds(t *testing.T, e *electorate) {
 		}
 		joined := time.Since(begun)
 		if got := last.requests(); got != "[children children create]" {
-			t.Errorf("the last of %d asked for %s", crowd, got)
+			t.Errorf("requests of the last of %d candidates: got %s, want [children children create]", crowd, got)
 		}
 		a.requests()
 		b.requests()
@@ -281,7 +278,7 @@ func crowds(t *testing.T, e *electorate) {
 		leader = <-next
 		b.resign(leader.Term)
 		if asked := a.requests() + b.requests(); asked != "[delete][delete]" {
-			t.Errorf("before %d a hand-over took %s", crowd, asked)
+			t.Errorf("before %d requests of a hand-over: got %s, want [delete][]", crowd, asked)
 		}
 		c.scatter(path)
 		term := <-final
@@ -290,8 +287,8 @@ func crowds(t *testing.T, e *electorate) {
 	}
 }
 
-// gather makes candidates, which are of no session: a server could not tell the
-// others of the end of one with so many nodes.
+// gather creates candidates that belong to no session. A server could not report the end of a
+// session with so many nodes to the other servers.
 func (v *voter) gather(path string, n int) {
 	v.t.Helper()
 	for made := 0; made < n; {
@@ -305,7 +302,7 @@ func (v *voter) gather(path string, n int) {
 	}
 }
 
-// scatter deletes them again: all but the last candidate.
+// scatter deletes all candidates except the last.
 func (v *voter) scatter(path string) {
 	v.t.Helper()
 	listing, err := v.Children(v.t.Context(), path)

@@ -20,20 +20,19 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// The idle scenarios have sessions that hold nothing for longer than their
-// timeout T, so that no heartbeat renews their lease. They are connected to one
-// follower. That follower, or the leader, has a fault for about T. Its clients ask
-// at about the time at which the leader expires their sessions, and rivals on other
-// servers ask right after them.
+// The sessions of the idle scenarios hold nothing for longer than their timeout T, so no heartbeat
+// renews their lease. They are connected to one follower. That follower, or the leader, has a fault
+// for about T. The idle clients send requests at about the time at which the leader expires their
+// sessions. Rivals on other servers send theirs right after them.
 //
-// ZooKeeper's own tick and sync limit are used: the leader gives a silent follower
-// up after 10 s, which is later than it expires a session.
+// The ensemble uses ZooKeeper's default tick and sync limit. The leader drops a silent follower
+// after 10 s, which is later than it expires a session.
 const (
 	idleTick    = 2 * time.Second
 	idleTimeout = 3 * idleTick
 )
 
-// idle completes a scenario of clients that were idle. Its mutant violates the property.
+// idle completes a scenario of idle clients. Its mutant violates the given property.
 func idle(s harness.Scenario, property string, workload func(*naps, func(session.Options) session.Options) func(*harness.Env) harness.Workload) harness.Scenario {
 	naps := &naps{runs: make(map[*harness.Env]*nap)}
 	s.Config = ensemble.Config{Nodes: 3, TickTime: idleTick, SyncLimit: 5}
@@ -41,18 +40,18 @@ func idle(s harness.Scenario, property string, workload func(*naps, func(session
 	s.Workload, s.Faults = workload(naps, asIs), idleFaults(naps)
 	s.Mutants = []harness.Mutant{{
 		Name:     "trusts-idle",
-		Report:   "the first write after idleness is taken for a proof that the leader knew of the session's latest activity",
+		Report:   "the first write after idleness is taken as proof that the leader had received the session's latest activity",
 		Violates: []string{property},
 		Workload: workload(naps, trustingIdle),
 	}}
 	return s
 }
 
-// IdleLock has pairs of clients that contend for a lock after they were idle.
+// IdleLock has pairs of clients that contend for a lock after one of them was idle.
 func IdleLock() harness.Scenario {
 	return idle(harness.Scenario{
 		Name:       "idle-lock",
-		Claim:      "A client that was idle for longer than its session timeout holds a lock alone, whatever befell its server meanwhile.",
+		Claim:      "A client that was idle for longer than its session timeout holds a lock alone, whatever happened to its server meanwhile.",
 		Guarantees: []string{"L1", "L2", "S2"},
 		Clients:    8,
 		Checkers: append(checker.Mutex(checker.Envelope{}, 30*time.Second),
@@ -66,7 +65,7 @@ func IdleLock() harness.Scenario {
 func IdleElection() harness.Scenario {
 	return idle(harness.Scenario{
 		Name:       "idle-election",
-		Claim:      "A candidate that was idle for longer than its session timeout leads alone, whatever befell its server meanwhile.",
+		Claim:      "A candidate that was idle for longer than its session timeout leads alone, whatever happened to its server meanwhile.",
 		Guarantees: []string{"E1", "E2", "E3", "S2"},
 		Clients:    4,
 		Calm:       15 * time.Second,
@@ -93,7 +92,7 @@ func idleElection(naps *naps, with func(session.Options) session.Options) func(*
 func IdleQueue() harness.Scenario {
 	s := idle(harness.Scenario{
 		Name:       "idle-queue",
-		Claim:      "A consumer that was idle for longer than its session timeout claims an item alone, whatever befell its server meanwhile.",
+		Claim:      "A consumer that was idle for longer than its session timeout claims an item alone, whatever happened to its server meanwhile.",
 		Guarantees: []string{"Q1", "Q2", "Q3", "Q7", "Q10", "S2"},
 		Clients:    8,
 		Calm:       10 * time.Second,
@@ -106,7 +105,8 @@ func IdleQueue() harness.Scenario {
 			checker.NothingLeft("znodes", "goroutines"), checker.IfExercised(checker.LockLossBeforeExpiry(checker.Envelope{}))},
 		Guards: []checker.Checker{taken(8), askedWhileBroken(1)},
 	}, "lock/no-overlap", idleQueue)
-	// A claim takes two writes: it is the time between taking and closing sessions that shows the mutant.
+	// A claim takes two writes. Only the time between the expiry and the closing of sessions
+	// exposes the mutant.
 	s.Mutants[0].Faults = []string{"idle-log-stall"}
 	return s
 }
@@ -124,18 +124,17 @@ func idleQueue(naps *naps, with func(session.Options) session.Options) func(*har
 	}
 }
 
-// trustingIdle are the options of a session whose lease rests on an assumption
-// after it was idle.
+// trustingIdle makes the lease of a session rest on an assumption after it was idle.
 func trustingIdle(o session.Options) session.Options {
 	o.UnsafeTrustIdle = true
 	return o
 }
 
-// asIs are the options as they are.
+// asIs returns the options unchanged.
 func asIs(o session.Options) session.Options { return o }
 
-// idleLock is the workload. Clients 0, 2, 4 ... are idle on one follower, and each
-// has a lock, and the client of the next number as its rival.
+// idleLock is the workload. Clients 0, 2, 4 ... are idle on one follower. Each has its own lock,
+// and the client with the next number is its rival.
 func idleLock(naps *naps, with func(session.Options) session.Options) func(*harness.Env) harness.Workload {
 	return func(env *harness.Env) harness.Workload {
 		n := naps.begin(env)
@@ -158,7 +157,7 @@ func idleLock(naps *naps, with func(session.Options) session.Options) func(*harn
 	}
 }
 
-// inPairs gives each pair of clients a workload of its own.
+// inPairs gives each pair of clients its own workload.
 func inPairs(pairs []harness.Workload) harness.Workload {
 	each := func(of func(harness.Workload) func(context.Context, *harness.Env) error) func(context.Context, *harness.Env) error {
 		return func(ctx context.Context, env *harness.Env) error {
@@ -179,7 +178,7 @@ func inPairs(pairs []harness.Workload) harness.Workload {
 	}
 }
 
-// naps are those of the runs under way. A run's faults and clients meet there.
+// naps maps each current run to its schedule, which the run's faults and clients share.
 type naps struct {
 	mu   sync.Mutex
 	runs map[*harness.Env]*nap
@@ -192,9 +191,9 @@ type nap struct {
 	server atomic.Int32 // the follower of the idle clients
 
 	mu     sync.Mutex
-	asleep map[int]bool // the idle clients that did nothing for longer than their session timeout
-	broken int          // faults that have begun
-	asked  map[int]int  // by pair: how often its idle client has asked
+	asleep map[int]bool // idle clients that have done nothing for longer than their session timeout
+	broken int          // number of faults that have begun
+	asked  map[int]int  // by pair: how often its idle client has sent its request
 }
 
 func (n *naps) begin(env *harness.Env) *nap {
@@ -211,7 +210,7 @@ func (n *naps) of(env *harness.Env) *nap {
 	return n.runs[env]
 }
 
-// schedule makes a workload begin with the choice of the follower.
+// schedule makes a workload choose the follower at the end of its setup.
 func (n *nap) schedule(w harness.Workload) harness.Workload {
 	setup, final := w.Setup, w.Final
 	w.Setup = func(ctx context.Context, env *harness.Env) error {
@@ -233,9 +232,9 @@ func (n *nap) schedule(w harness.Workload) harness.Workload {
 	return w
 }
 
-// giveLinksLatency makes packets between the servers of the model take a
-// millisecond. Without it a leader that was paused hears from its followers before it
-// expires their sessions, which a real one does not.
+// giveLinksLatency delays packets between the servers of the model by a millisecond. Without the
+// delay, a paused leader receives its followers' packets before it expires their sessions, unlike a
+// real leader.
 func giveLinksLatency(env *harness.Env) {
 	e, ok := env.Ensemble.(*embedded.Ensemble)
 	if !ok {
@@ -268,8 +267,8 @@ func (n *nap) choose(ctx context.Context, env *harness.Env) error {
 	return err
 }
 
-// settle moves an idle client away from its server: it notices late that its
-// session is over.
+// settle adds latency between an idle client and its server, so that the client learns late that
+// its session is over.
 func (n *nap) settle(c *harness.Client) {
 	if drowsy(c) {
 		far := upTo(40 * time.Millisecond)(c)
@@ -277,12 +276,12 @@ func (n *nap) settle(c *harness.Client) {
 	}
 }
 
-// options are those of a client's next session. Every second pair does not know
-// the server's tick. The idle client of the second pair saves its requests while it
-// is idle, and that of the fourth may move between servers.
+// options returns the options of a client's next session. Every second pair does not have the
+// server's tick. The idle client of the second pair sends no requests for its lease while it is
+// idle. The idle client of the fourth pair may move between servers.
 func (n *nap) options(ctx context.Context, c *harness.Client) session.Options {
 	if drowsy(c) {
-		_ = n.choose(ctx, n.env) // while there is no leader the old choice is as good
+		_ = n.choose(ctx, n.env) // without a leader the old choice is as good
 	}
 	all, at, pair := n.env.Servers(), int(n.server.Load()), c.ID/2
 	o := session.Options{Timeout: idleTimeout, NoIdleLease: pair == 1 && drowsy(c)}
@@ -298,9 +297,10 @@ func (n *nap) options(ctx context.Context, c *harness.Client) session.Options {
 	return o
 }
 
-// sleep waits until it is a client's turn to ask. An idle client sleeps for longer
-// than its session timeout, then until a fault begins, and then until about the time
-// at which the leader expires its session. Its rival waits until it has asked.
+// sleep waits until it is a client's turn to send its request. An idle client first sleeps for
+// longer than its session timeout. It then waits until a fault begins, and after that until about
+// the time at which the leader expires its session. Its rival waits until the idle client has sent
+// its request.
 func (n *nap) sleep(ctx context.Context, c *harness.Client) {
 	const look = 20 * time.Millisecond
 	pair := c.ID / 2
@@ -320,8 +320,8 @@ func (n *nap) sleep(ctx context.Context, c *harness.Client) {
 	n.note(func() { n.asked[pair]++ })
 }
 
-// hold is for how long a client holds: an idle one for long, as it may have lost
-// its session without knowing.
+// hold returns how long a client holds. An idle client holds for longer, because it may have lost
+// its session without noticing.
 func (n *nap) hold(c *harness.Client) time.Duration {
 	if drowsy(c) {
 		return idleTick/2 + upTo(2*idleTick)(c)
@@ -345,8 +345,8 @@ func (n *nap) askedBy(pair int) (count int) {
 	return count
 }
 
-// await waits until all idle clients sleep, or have all woken up and asked. It
-// reports whether they do, and false when the run's work ends.
+// await waits until all idle clients sleep, or until all have woken up and sent their request. It
+// reports whether that happened before the run's work ended.
 func (n *nap) await(ctx context.Context, asleep bool) bool {
 	done := func() (all bool) {
 		n.note(func() {
@@ -362,8 +362,7 @@ func (n *nap) await(ctx context.Context, asleep bool) bool {
 	return done()
 }
 
-// An idleFault breaks something while clients are idle, for about as long as their
-// sessions last.
+// An idleFault breaks something while clients are idle, for about as long as their sessions last.
 type idleFault struct {
 	naps          *naps
 	name          string
@@ -372,11 +371,11 @@ type idleFault struct {
 	inject        func(ctx context.Context, env *harness.Env, f idleHit) (evidence string, err error)
 }
 
-// An idleHit is one time that an idleFault strikes.
+// An idleHit is one injection of an idleFault.
 type idleHit struct {
 	leader, at int           // at is the follower of the idle clients
-	length     time.Duration // until it is mended
-	begun      func()        // says that it has begun
+	length     time.Duration // until it is healed
+	begun      func()        // called when it has begun
 }
 
 func idleFaults(n *naps) []harness.Fault {
@@ -397,7 +396,7 @@ func (f idleFault) Name() string { return f.name }
 
 func (f idleFault) Able(env *harness.Env) error {
 	if !f.able(env.Ensemble) {
-		return fmt.Errorf("a %s ensemble cannot do it", env.Ensemble.Kind())
+		return fmt.Errorf("a %s ensemble does not support this fault", env.Ensemble.Kind())
 	}
 	return nil
 }
@@ -419,11 +418,11 @@ func (f idleFault) Inject(ctx context.Context, env *harness.Env, step harness.St
 	}
 	begun := func() { n.note(func() { n.broken++ }) }
 	evidence, err := f.inject(ctx, env, idleHit{leader, at, step.For, begun})
-	n.await(ctx, false) // a short fault is over sooner than clients ask
+	n.await(ctx, false) // a short fault ends before the clients send their requests
 	return harness.Injected{Target: fmt.Sprintf("n%d>n%d", leader, at), Evidence: evidence}, err
 }
 
-// cutFor cuts links, calls during, which is to take as long as the cut, and mends.
+// cutFor cuts edges, calls during and mends the edges. The cut lasts as long as the call.
 func cutFor(ctx context.Context, env *harness.Env, links []ensemble.Edge, during func() error) (evidence string, err error) {
 	w, err := fault.Cut(ctx, env, links)
 	if err != nil {
@@ -434,8 +433,7 @@ func cutFor(ctx context.Context, env *harness.Env, links []ensemble.Edge, during
 	return evidence, errors.Join(err, healed)
 }
 
-// holdFromLeader lets nothing pass from the leader to the follower. The other
-// direction stays open.
+// holdFromLeader cuts the edge from the leader to the follower. The other direction stays open.
 func holdFromLeader(ctx context.Context, env *harness.Env, f idleHit) (string, error) {
 	return cutFor(ctx, env, []ensemble.Edge{{From: f.leader, To: f.at}}, func() error {
 		f.begun()
@@ -444,8 +442,7 @@ func holdFromLeader(ctx context.Context, env *harness.Env, f idleHit) (string, e
 	})
 }
 
-// partitionFollower is an ordinary partition: nothing passes between the follower
-// and any other server, both ways.
+// partitionFollower cuts both directions between the follower and every other server.
 func partitionFollower(ctx context.Context, env *harness.Env, f idleHit) (string, error) {
 	var links []ensemble.Edge
 	for other := range env.Servers() {
@@ -460,8 +457,8 @@ func partitionFollower(ctx context.Context, env *harness.Env, f idleHit) (string
 	})
 }
 
-// pauseLeader stops the leader's process. It goes on before its followers elect
-// another one, and finds sessions to expire and requests to answer.
+// pauseLeader pauses the leader's process. The leader resumes before its followers elect another
+// one. It then has sessions to expire and requests to answer.
 func pauseLeader(ctx context.Context, env *harness.Env, f idleHit) (string, error) {
 	e := env.Ensemble.(ensemble.Pauser)
 	if err := e.Pause(ctx, f.leader); err != nil {
@@ -472,9 +469,9 @@ func pauseLeader(ctx context.Context, env *harness.Env, f idleHit) (string, erro
 	return fmt.Sprintf("n%d paused for %v", f.leader, f.length), e.Resume(context.WithoutCancel(ctx), f.leader)
 }
 
-// stallLeadersLog makes the leader's log take nothing from shortly before the
-// sessions expire until some time after the follower is reached again. Meanwhile
-// the leader has taken the sessions, and has not closed them yet.
+// stallLeadersLog stalls the leader's log from shortly before the sessions expire until some time
+// after the follower is reachable again. Meanwhile the leader has expired the sessions, but has not
+// closed them yet.
 func stallLeadersLog(ctx context.Context, env *harness.Env, f idleHit) (evidence string, err error) {
 	e := env.Ensemble.(ensemble.LogStaller)
 	early := idleTimeout - idleTick/2 - idleTick/8
@@ -489,8 +486,8 @@ func stallLeadersLog(ctx context.Context, env *harness.Env, f idleHit) (evidence
 	return evidence, errors.Join(err, e.FlowLog(context.WithoutCancel(ctx), f.leader))
 }
 
-// askedWhileBroken asks that clients asked n times for something while a fault
-// stood: else none of them met a client that had been idle.
+// askedWhileBroken requires n requests of idle clients during a fault. Otherwise no fault affected
+// a client that had been idle.
 func askedWhileBroken(n int) checker.Checker {
 	return checker.AtLeast("run/requests-of-idle", n, "requests of idle clients during a fault", func(h *history.History) (found int) {
 		broken := 0

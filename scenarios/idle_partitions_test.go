@@ -21,20 +21,22 @@ import (
 var (
 	cuts      = flag.Int("cuts", 0, "cuts of TestCutsSharedByIdleClients; 0 skips it")
 	ensembles = flag.Int("ensembles", 2, "ensembles that TestCutsSharedByIdleClients breaks at once")
-	pauses    = flag.Bool("pauses", false, "TestCutsSharedByIdleClients pauses the leader in place of a cut")
-	trustIdle = flag.Bool("trust-idle", false, "TestCutsSharedByIdleClients uses the old rule of the lease, which must share locks")
+	pauses    = flag.Bool("pauses", false, "TestCutsSharedByIdleClients pauses the leader instead of cutting it off")
+	trustIdle = flag.Bool("trust-idle", false, "TestCutsSharedByIdleClients uses the old rule of the lease, under which two clients must share a lock")
 )
 
-// idlePaths is how many locks are contended for during each cut. A leader that was paused takes idleCrowd further
-// sessions to close, so that it has requests to answer before it has closed all.
+// idlePaths is the number of locks in contention during each cut. The idleCrowd consists of further
+// sessions that a paused leader has to close, so that it answers requests before it has closed all
+// sessions.
 const (
 	idlePaths = 16
 	idleCrowd = 240
 )
 
-// The attack knows the server's clock, which the scenario idle-lock does not. A follower is cut off for 4 to 8 s.
-// Clients of it that have been idle ask for locks shortly before the leader expires their sessions, and rivals
-// on other servers ask right after them. With -pauses the leader is paused for as long in place of a cut.
+// This attack uses the server's clock, unlike the scenario idle-lock. A follower is cut off for 4
+// to 8 s. Its idle clients acquire locks shortly before the leader expires their sessions, and
+// rivals on other servers acquire them right after. With -pauses, the leader is paused for as long
+// instead.
 //
 //	go test ./scenarios -run CutsSharedByIdle -cuts 200 -ensembles 3 -timeout 0 -v
 //
@@ -44,7 +46,7 @@ func TestCutsSharedByIdleClients(t *testing.T) {
 		t.Skip("see the flag -cuts")
 	}
 	if *kind == "embedded" {
-		t.Skip("the model's clock is its own: see TestIdleSessionInAPartitionSharesNoLock of package lock")
+		t.Skip("the model has its own clock: see TestIdleSessionInAPartitionSharesNoLock of package lock")
 	}
 	start := options(t, 0).Ensemble
 	var total idleCount
@@ -75,11 +77,11 @@ func TestCutsSharedByIdleClients(t *testing.T) {
 	}
 }
 
-// An idleCount counts what idleAttacks have seen.
+// An idleCount counts the results of idleAttacks.
 type idleCount struct {
 	mu                   sync.Mutex
 	breaks               [3]int // by idleBreak
-	locks, grants, ended int    // ended are the grants that ended before they were released
+	locks, grants, ended int    // ended counts the grants that ended before their release
 	shared               int
 	longest              time.Duration
 }
@@ -93,17 +95,17 @@ func (c *idleCount) add(f func()) {
 func (c *idleCount) String() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return fmt.Sprintf("%d cuts one way, %d both ways, %d pauses, %d locks, %d grants, %d of them lost, %d locks held by two (for %v at most)",
+	return fmt.Sprintf("%d cuts one way, %d both ways, %d pauses, %d locks, %d grants, %d of them lost, %d locks held by two clients (for at most %v)",
 		c.breaks[oneWay], c.breaks[bothWays], c.breaks[paused], c.locks, c.grants, c.ended, c.shared, c.longest)
 }
 
-// An idleBreak is what is done to the way between the leader and the follower.
+// An idleBreak is a way to break the connection between the leader and the follower.
 type idleBreak int
 
 const (
 	oneWay   idleBreak = iota // nothing passes from the leader to the follower
 	bothWays                  // nothing passes between the follower and any other server
-	paused                    // the leader's process stands still
+	paused                    // the leader's process is paused
 )
 
 func (b idleBreak) String() string { return [...]string{"cut one way", "cut both ways", "paused"}[b] }
@@ -121,9 +123,9 @@ func (a *idleAttack) between(least, most time.Duration) time.Duration {
 	return least + time.Duration(a.random.Int64N(int64(max(most-least, 1))))
 }
 
-// plan draws an attack. The leader expires sessions when its clock is a multiple of the tick: at the first one
-// that is later than the last PING that it sent, plus T. It sends one every half a tick. All times are after the
-// break, which begins at phase into a tick.
+// plan draws an attack. The leader expires sessions when its clock is a multiple of the tick: at
+// the first multiple later than its last PING plus T. It sends a PING every half tick. All returned
+// times count from the break, which begins at phase into a tick.
 func (a *idleAttack) plan() (how idleBreak, phase, expiry, mend time.Duration) {
 	phase = a.between(idleTick*11/20, idleTick*39/40) // the last PING was sent in this tick
 	expiry = idleTick - phase + idleTimeout
@@ -132,9 +134,9 @@ func (a *idleAttack) plan() (how idleBreak, phase, expiry, mend time.Duration) {
 		how = paused
 	}
 	switch {
-	case how == paused: // its followers wait for it for five ticks
+	case how == paused: // the followers wait five ticks for it
 		mend = a.between(expiry, expiry+idleTick/2)
-	case how == bothWays && a.random.IntN(4) > 0: // the clients ask after the mend, and the leader's packets wait for TCP
+	case how == bothWays && a.random.IntN(4) > 0: // the clients send their requests after the mend, and the leader's packets wait for TCP
 		mend = a.between(idleTimeout*2/3, expiry-100*time.Millisecond)
 	default:
 		mend = a.between(expiry-300*time.Millisecond, min(expiry+time.Second, 4*idleTick))
@@ -142,7 +144,7 @@ func (a *idleAttack) plan() (how idleBreak, phase, expiry, mend time.Duration) {
 	return how, phase, expiry, mend
 }
 
-// begin breaks, and returns what mends it again.
+// begin breaks the connection. It returns the function that mends it.
 func (a *idleAttack) begin(ctx context.Context, how idleBreak, leader, at int) (mend func() error, err error) {
 	if how == paused {
 		p := a.ensemble.(ensemble.Pauser)
@@ -169,7 +171,7 @@ func (a *idleAttack) cut(ctx context.Context, n int) (err error) {
 	at := (leader + 1 + a.random.IntN(2)) % 3
 	how, phase, expiry, mend := a.plan()
 
-	silence := a.random.IntN(3) // a sync that waits for the leader can hold up what others send
+	silence := a.random.IntN(3) // a sync that waits for the leader can delay the requests of others
 	var sessions idleSessions
 	defer sessions.close()
 	var pairs [idlePaths]*idlePair
@@ -194,7 +196,8 @@ func (a *idleAttack) cut(ctx context.Context, n int) (err error) {
 	if err != nil {
 		return err
 	}
-	// All ask before TCP first retransmits: after that the follower's requests wait as well.
+	// All clients send their requests before TCP first retransmits. After that, the follower's
+	// requests wait too.
 	const burst = 200 * time.Millisecond
 	first := a.between(max(min(mend, expiry)-burst/2, expiry-3*burst), expiry-burst/2)
 	if how == paused {
@@ -206,7 +209,7 @@ func (a *idleAttack) cut(ctx context.Context, n int) (err error) {
 		second := ask + a.between(0, burst)
 		p.proxy.Pin("")
 		if p.deaf = how == paused; p.deaf {
-			second = mend // no session lives on but a new one
+			second = mend // only a new session survives
 		}
 		work.Go(func() { p.take(ctx, 0, begun.Add(ask)) })
 		work.Go(func() { p.take(ctx, 1, begun.Add(second)) })
@@ -227,7 +230,7 @@ func (a *idleAttack) cut(ctx context.Context, n int) (err error) {
 	return ctx.Err()
 }
 
-// idleSessions are those of one attack.
+// idleSessions are the sessions of one attack.
 type idleSessions struct {
 	mu  sync.Mutex
 	all []*session.Session
@@ -265,12 +268,13 @@ func (a *idleAttack) crowd(ctx context.Context, all *idleSessions, at int) error
 	return opening.Wait()
 }
 
-// An idlePair is an idle session on the follower and its rival elsewhere, which ask for one lock.
+// An idlePair is an idle session on the follower and its rival elsewhere. Both acquire the same
+// lock.
 type idlePair struct {
 	path     string
 	proxy    *netfault.Proxy // of the idle session
 	sessions [2]*session.Session
-	again    func() (*session.Session, error) // another session of the rival
+	again    func() (*session.Session, error) // opens another session of the rival
 	deaf     bool                             // the idle session is cut off from its server as soon as it holds the lock
 
 	mu     sync.Mutex
@@ -284,8 +288,8 @@ type idleHold struct {
 	ctx      context.Context // nil after the release
 }
 
-// pair opens the sessions. Every second idle one does not know the tick, and every fourth may move to another
-// server. A silent one sends no syncs while it is idle.
+// pair opens the sessions. Every second idle session does not have the tick, and every fourth may
+// move to another server. A silent session sends no syncs while it is idle.
 func (a *idleAttack) pair(ctx context.Context, all *idleSessions, path string, i, leader, at int, silent bool) (*idlePair, error) {
 	servers := a.ensemble.Servers()
 	p := &idlePair{path: path, proxy: netfault.New(a.ensemble.DialContext)}
@@ -315,7 +319,7 @@ func (a *idleAttack) pair(ctx context.Context, all *idleSessions, path string, i
 	return p, err
 }
 
-// take asks for the lock at a time, and holds it for some seconds.
+// take acquires the lock at the given time and holds it for some seconds.
 func (p *idlePair) take(ctx context.Context, who int, at time.Time) {
 	wait(ctx, time.Until(at))
 	ctx, cancel := context.WithTimeout(ctx, 2*idleTimeout)
@@ -336,7 +340,7 @@ func (p *idlePair) take(ctx context.Context, who int, at time.Time) {
 	}
 	h := &idleHold{from: time.Now(), ctx: g.Context()}
 	p.note(func() {
-		// The other one's context is looked at after this one was granted: it has to have ended by then.
+		// The other client's context is checked after this grant. It must have ended by then.
 		if other := p.held[1-who]; other != nil && other.ctx != nil && other.ctx.Err() == nil {
 			p.shared = true
 		}
@@ -359,7 +363,7 @@ func (p *idlePair) note(f func()) {
 	f()
 }
 
-// judge adds what the pair has seen to total.
+// judge adds the pair's result to total.
 func (p *idlePair) judge(t *testing.T, total *idleCount) (shared int) {
 	total.add(func() {
 		total.locks++
@@ -389,7 +393,8 @@ func (p *idlePair) judge(t *testing.T, total *idleCount) (shared int) {
 	return shared
 }
 
-// monotonic is the time since the machine's boot, which servers on this machine count sessions by.
+// monotonic returns the time since the machine booted. Servers on this machine measure sessions by
+// it.
 func monotonic() time.Duration {
 	text, _ := os.ReadFile("/proc/uptime")
 	var seconds float64

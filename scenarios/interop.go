@@ -15,10 +15,9 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// Interop lets processes of three languages share one lock: zkcoord's Mutex,
-// Curator's InterProcessMutex and kazoo's Lock. It needs the two libraries:
-// peers.Library.Installed tells whether they are there. ZKCOORD_CURATOR and
-// ZKCOORD_KAZOO name other versions of them than the installed ones.
+// Interop lets processes of three languages share one lock: zkcoord's Mutex, Curator's
+// InterProcessMutex and kazoo's Lock. It needs the two libraries; see peers.Library.Installed. The
+// variables ZKCOORD_CURATOR and ZKCOORD_KAZOO select other versions than the installed ones.
 func Interop() harness.Scenario {
 	return shared(harness.Scenario{
 		Name:       "interop",
@@ -28,8 +27,8 @@ func Interop() harness.Scenario {
 	}, lockProgram{}, openMutex, client.Lock, peers.Curator, peers.Kazoo)
 }
 
-// InteropElection does the same with candidates: of zkcoord, Curator's
-// LeaderLatch and kazoo's Election.
+// InteropElection is the same with candidates of zkcoord, Curator's LeaderLatch and kazoo's
+// Election.
 func InteropElection() harness.Scenario {
 	return shared(harness.Scenario{
 		Name:       "interop-election",
@@ -39,12 +38,12 @@ func InteropElection() harness.Scenario {
 	}, lockProgram{}, openCandidate, client.Election, peers.Curator, peers.Kazoo)
 }
 
-// InteropRWLock does the same with readers and writers: of zkcoord and of
-// Curator's InterProcessReadWriteLock.
+// InteropRWLock is the same with readers and writers of zkcoord and of Curator's
+// InterProcessReadWriteLock.
 func InteropRWLock() harness.Scenario {
 	return shared(harness.Scenario{
 		Name:       "interop-rwlock",
-		Claim:      "Readers and writers of Go and Java on one path exclude each other, and nobody overtakes.",
+		Claim:      "Readers and writers of Go and Java on one path exclude each other, and none overtakes another.",
 		Guarantees: []string{"L1", "L2", "L3"},
 		Checkers: append(checker.RWLock(checker.Envelope{}),
 			checker.LockTokensRise(),
@@ -54,12 +53,11 @@ func InteropRWLock() harness.Scenario {
 	}, lockProgram{want: readOrWrite}, openRWMutex, client.RWLock, peers.Curator)
 }
 
-// InteropSemaphore does the same with permits: of zkcoord and of Curator's
-// InterProcessSemaphoreV2.
+// InteropSemaphore is the same with permits of zkcoord and of Curator's InterProcessSemaphoreV2.
 func InteropSemaphore() harness.Scenario {
 	s := shared(harness.Scenario{
 		Name:       "interop-semaphore",
-		Claim:      "Holders of permits of Go and Java on one path are no more than there are permits.",
+		Claim:      "Clients of Go and Java on one path never hold more permits than exist.",
 		Guarantees: []string{"L1"},
 		Checkers: append(checker.Semaphore(permits,
 			checker.Envelope{}),
@@ -76,8 +74,7 @@ func InteropSemaphore() harness.Scenario {
 	return s
 }
 
-// shared completes a scenario in which clients of zkcoord and of the libraries
-// share a path.
+// shared completes a scenario in which clients of zkcoord and of the libraries share a path.
 func shared(s harness.Scenario, p lockProgram, ours func(session.Options) opener, recipe client.Recipe, libraries ...peers.Library) harness.Scenario {
 	const timeout = 6 * time.Second
 	var needs []string
@@ -105,8 +102,8 @@ func shared(s harness.Scenario, p lockProgram, ours func(session.Options) opener
 	return s
 }
 
-// turns asks that clients of each of so many kinds were granted n times what one of
-// another kind had been granted before: without, those of one could all have failed.
+// turns requires that the clients of each kind are granted n times directly after a client of
+// another kind. Otherwise all clients of one kind could have failed.
 func turns(kinds, n int) checker.Checker {
 	return checker.AtLeast("run/turns-of-libraries", n, "grants to each library after another one", func(h *history.History) int {
 		found := make([]int, kinds)
@@ -122,7 +119,7 @@ func turns(kinds, n int) checker.Checker {
 	})
 }
 
-// candidate is election.Election as a locker.
+// candidate uses an election.Election as a locker.
 type candidate struct {
 	s *session.Session
 	c *election.Election

@@ -20,19 +20,18 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// IsolatedFollower is the case that every lock on ZooKeeper fails which trusts
-// its connection. Client 0 holds the lock through a follower. The follower is
-// cut off from its peers, and goes on to answer pings and reads for up to
-// syncLimit ticks, 10 s here; after the session timeout of 4 s the majority
-// expires the session and grants the lock to somebody else.
+// IsolatedFollower is a case in which every ZooKeeper lock fails that trusts its connection. Client
+// 0 holds the lock through a follower. The follower is cut off from its peers, but answers pings
+// and reads for up to syncLimit ticks, 10 s here. After the session timeout of 4 s, the majority
+// expires the session and grants the lock to another client.
 func IsolatedFollower() harness.Scenario {
 	s := isolatedMutex(harness.Scenario{
 		Name:   "isolated-follower",
-		Claim:  "A client on a follower that is cut off knows that it lost the lock before anybody else is granted it.",
+		Claim:  "A client on a follower that is cut off learns that it lost the lock before any other client is granted it.",
 		Config: ensemble.Config{Nodes: 3, TickTime: 2 * time.Second, SyncLimit: 5},
 		Faults: []harness.Fault{isolate{length: 9 * time.Second}},
 	}, anyFollower)
-	// The libraries as they are, in programs that do what their manuals say.
+	// The mutants are the unchanged libraries, in programs that follow the libraries' manuals.
 	s.Mutants = []harness.Mutant{{
 		Name:     "zk-lock",
 		Report:   "go-zookeeper's zk.Lock trusts the connection's state",
@@ -56,32 +55,30 @@ func peerMutant(l peers.Library, recipe string) harness.Mutant {
 	}
 }
 
-// IsolatedLeader is the same with the leader, cut off with one follower from
-// the majority, which elects another: the old one answers even sync for a
-// while. It gives up before the majority can have expired the session, so who
-// takes a lost connection for a lost lock survives that, but nobody who waits to
-// be told of the expiry.
+// IsolatedLeader is the same with the leader. It is cut off, together with one follower, from the
+// majority, which elects another leader. The old leader answers even sync for a while. It gives up
+// before the majority can have expired the session. So a program that treats a lost connection as a
+// lost lock survives, but a program that waits for the expiry event does not.
 func IsolatedLeader() harness.Scenario {
 	s := isolatedMutex(harness.Scenario{
 		Name:   "isolated-leader",
-		Claim:  "A client on a leader that is cut off from the majority knows that it lost the lock before anybody else is granted it.",
+		Claim:  "A client on a leader that is cut off from the majority learns that it lost the lock before any other client is granted it.",
 		Config: ensemble.Config{Nodes: 5, TickTime: 2 * time.Second, SyncLimit: 5},
-		// The majority misses its leader for syncLimit ticks, 10 s; then it elects
-		// another, and that one expires the session.
+		// The majority misses its leader for syncLimit ticks, 10 s. It then elects another leader,
+		// which expires the session.
 		Faults: []harness.Fault{isolate{with: 1, length: 20 * time.Second}},
 	}, anyLeader)
 	s.Mutants = []harness.Mutant{untilExpired(anyLeader)}
 	return s
 }
 
-// IsolatedClient is the same with the client itself cut off from its server,
-// which is healthy. That any program can survive which takes a lost connection
-// for a lost lock; one that waits to be told of the expiry cannot, since nobody
-// can tell it.
+// IsolatedClient is the same with the client itself cut off from its healthy server. A program
+// survives if it treats a lost connection as a lost lock. A program that waits for the expiry event
+// does not, because the event cannot reach it.
 func IsolatedClient() harness.Scenario {
 	s := isolatedMutex(harness.Scenario{
 		Name:   "isolated-client",
-		Claim:  "A client that is cut off knows that it lost the lock before anybody else is granted it.",
+		Claim:  "A client that is cut off learns that it lost the lock before any other client is granted it.",
 		Config: ensemble.Config{Nodes: 3, TickTime: 2 * time.Second, SyncLimit: 5},
 		Faults: []harness.Fault{silence{}},
 	}, anyFollower)
@@ -92,7 +89,7 @@ func IsolatedClient() harness.Scenario {
 func untilExpired(choose chooser) harness.Mutant {
 	return harness.Mutant{
 		Name:     "until-expired",
-		Report:   "programs on zk.Lock that take nothing but Expired for a loss (samuel#20)",
+		Report:   "programs on zk.Lock that treat only Expired as a loss (samuel#20)",
 		Violates: []string{"lock/no-overlap"},
 		Workload: isolatedHolder(choose, func(servers serversOf) lockProgram {
 			return lockProgram{open: ofLibrary(peers.ZKLockUntilExpired, client.Lock, isolatedTimeout, servers).open}
@@ -100,7 +97,7 @@ func untilExpired(choose chooser) harness.Mutant {
 	}
 }
 
-// isolatedMutex is the part of these scenarios that is zkcoord's own.
+// isolatedMutex adds the parts of these scenarios that concern zkcoord's own lock.
 func isolatedMutex(s harness.Scenario, choose chooser) harness.Scenario {
 	s.Guarantees = []string{"L1", "L2", "S2"}
 	s.Clients = 3
@@ -121,13 +118,13 @@ const isolatedTimeout = 4 * time.Second
 // A chooser picks the server of client 0.
 type chooser func(context.Context, ensemble.Ensemble) (int, error)
 
-// serversOf are the servers that a client is to use in its next session.
+// serversOf returns the servers that a client uses in its next session.
 type serversOf func(context.Context, *harness.Client) []string
 
-// isolatedHolder is the workload: client 0 uses the server that will be cut
-// off and holds the lock for long; the others use the other servers, and
-// contend from when client 0 was granted the lock until one of them is, so that
-// each cut finds it holding, and one who lost a session by the cut tries again.
+// isolatedHolder is the workload. Client 0 uses the server that will be cut off, and holds the lock
+// for long. The others use the other servers. They contend only while client 0 was the last to be
+// granted the lock. So each cut occurs while client 0 holds it, and a client that lost a session in
+// the cut tries again.
 func isolatedHolder(choose chooser, program func(serversOf) lockProgram) func(*harness.Env) harness.Workload {
 	return func(env *harness.Env) harness.Workload {
 		var chosen atomic.Int32
@@ -173,7 +170,7 @@ func isolatedHolder(choose chooser, program func(serversOf) lockProgram) func(*h
 
 func anyLeader(ctx context.Context, e ensemble.Ensemble) (int, error) { return e.Leader(ctx) }
 
-// anyFollower is the first node that does not lead.
+// anyFollower returns the first node that does not lead.
 func anyFollower(ctx context.Context, e ensemble.Ensemble) (int, error) {
 	leader, err := e.Leader(ctx)
 	if err != nil {
@@ -185,9 +182,9 @@ func anyFollower(ctx context.Context, e ensemble.Ensemble) (int, error) {
 	return 0, nil
 }
 
-// isolate cuts the server of client 0 off, with that many others, for that long
-// and until the session has expired elsewhere. With others it is the leader that
-// is meant: where it is none of them nothing is cut.
+// isolate cuts off the server of client 0, together with the given number of others. The cut lasts
+// at least for the given length, and until the session has expired elsewhere. With others, the
+// fault is aimed at the leader: nothing is cut if the leader is not in the group.
 type isolate struct {
 	with   int
 	length time.Duration
@@ -208,9 +205,9 @@ func drawIsolation(r *rand.Rand, least time.Duration) harness.Step {
 	return harness.Step{Target: "c0", For: least + time.Duration(r.Int64N(int64(2*time.Second)))}
 }
 
-// awaitHold waits until client 0 holds the lock, and says whether it does before
-// the run ends: a cut shows something only then, and a process of another
-// library takes its time to get there.
+// awaitHold waits until client 0 holds the lock. It reports whether that happens before the run
+// ends. A cut shows something only while client 0 holds, and a process of another library needs
+// time to acquire the lock.
 func awaitHold(ctx context.Context, env *harness.Env) bool {
 	c := env.Clients()[0]
 	for !c.Holding() && c.Pause(ctx, 20*time.Millisecond) {
@@ -255,12 +252,11 @@ func (f isolate) Inject(ctx context.Context, env *harness.Env, step harness.Step
 	return harness.Injected{Target: w.Target, Evidence: evidence}, err
 }
 
-// grants is how often the lock was granted so far.
+// grants returns how often the lock has been granted so far.
 func grants(env *harness.Env) int { return env.Recorder().Progress().Holds }
 
-// awaitTakeover waits that long, and until there are more grants than before: a
-// cut shows something only then, and how long servers need for an election
-// depends on the machine.
+// awaitTakeover waits for at least the given time, and until the lock has been granted again. A cut
+// shows something only after that, and the duration of an election depends on the machine.
 func awaitTakeover(ctx context.Context, env *harness.Env, before int, least time.Duration) {
 	for begun := time.Now(); time.Since(begun) < least || grants(env) == before; {
 		select {
@@ -271,10 +267,11 @@ func awaitTakeover(ctx context.Context, env *harness.Env, before int, least time
 	}
 }
 
-// recordExpiry records when the servers end the session of client 0, which cannot close it: when they
-// have deleted the znode by which it holds the lock. Nothing is recorded if no znode of the session is
-// found. The returned function waits for the record, but not for long, because the next grant
-// proves that the session has ended. It ends the search.
+// recordExpiry records the time at which the servers end the session of client 0, which cannot
+// close it. That is when they have deleted the znode by which it holds the lock. Nothing is
+// recorded if no znode of the session is found. The returned function waits for the record, for at
+// most two seconds, because the next grant proves that the session has ended. It also ends the
+// search.
 func recordExpiry(ctx context.Context, env *harness.Env, servers []string) (recorded func()) {
 	const patience = 2 * time.Second
 	ctx, cancel := context.WithCancel(ctx)
@@ -296,7 +293,7 @@ func recordExpiry(ctx context.Context, env *harness.Env, servers []string) (reco
 }
 
 // awaitExpiry waits until the servers have deleted a contender's znode of the session, and reports
-// whether they have. Each read may be late by a few milliseconds, and none is early.
+// whether they have. A read may observe the deletion a few milliseconds late, but never early.
 func awaitExpiry(ctx context.Context, env *harness.Env, servers []string, id int64) bool {
 	s, err := session.Open(ctx, session.Options{Servers: servers, Dial: env.Dial, Timeout: 5 * isolatedTimeout, NoIdleLease: true})
 	if err != nil {
@@ -315,7 +312,7 @@ func awaitExpiry(ctx context.Context, env *harness.Env, servers []string, id int
 	return false
 }
 
-// ownedBy returns the path of a child that the session owns, empty if there is none.
+// ownedBy returns the path of a child that the session owns, or "" if there is none.
 func ownedBy(ctx context.Context, s *session.Session, dir string, id int64) string {
 	list, err := s.Children(ctx, dir)
 	if err != nil {
@@ -330,7 +327,7 @@ func ownedBy(ctx context.Context, s *session.Session, dir string, id int64) stri
 	return ""
 }
 
-// group is the server that client 0 is connected to, and those cut off with it.
+// group returns the server that client 0 is connected to, and the servers that are cut off with it.
 func (f isolate) group(env *harness.Env) ([]int, error) {
 	connected := holderProxy(env).Connected()
 	if len(connected) == 0 {
@@ -345,7 +342,7 @@ func (f isolate) group(env *harness.Env) ([]int, error) {
 	return group, nil
 }
 
-// silence holds up what client 0 and its server send each other.
+// silence stalls all traffic between client 0 and its server.
 type silence struct{}
 
 func (silence) Name() string { return "silence-holder" }
@@ -369,5 +366,5 @@ func (silence) Inject(ctx context.Context, env *harness.Env, step harness.Step) 
 	return harness.Injected{Evidence: evidence()}, nil
 }
 
-// holderProxy is the proxy of client 0.
+// holderProxy returns the proxy of client 0.
 func holderProxy(env *harness.Env) *netfault.Proxy { return env.Clients()[0].Proxy() }

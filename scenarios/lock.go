@@ -7,11 +7,11 @@ import (
 	"github.com/zkcoord/zkcoord/harness/checker"
 )
 
-// LockFaults is a lock under every fault there is.
+// LockFaults runs a lock under every fault.
 func LockFaults() harness.Scenario {
 	return harness.Scenario{
 		Name:       "lock",
-		Claim:      "Under every fault of servers, networks and sessions one client at a time holds the lock, and afterwards it goes on.",
+		Claim:      "Under every fault of servers, networks and sessions one client at a time holds the lock, and it is granted again after the faults.",
 		Guarantees: []string{"L1", "L2", "L3", "L4", "L7", "S2"},
 		Clients:    5,
 		Workload:   lockWorkload(ownProcess(openMutex(leased()))),
@@ -24,40 +24,41 @@ func LockFaults() harness.Scenario {
 		Guards: []checker.Checker{checker.Grants(10), checker.Contention(5)},
 		Mutants: []harness.Mutant{trustingMutant("lock/no-overlap", lockWorkload(openMutex(trusting()))), {
 			Name:     "names",
-			Report:   "kazoo#606, #730: not the numbers say who is first",
+			Report:   "kazoo#606, #730: the names, not their sequence numbers, decide which contender is first",
 			Violates: []string{"lock/no-overlap"},
 			Workload: lockWorkload(openTextbook(leased(), mistakes{names: true})),
 		}, {
 			Name:     "unprotected",
-			Report:   "samuel#229: the reply to the create is lost, and the node that nobody knows of blocks all",
+			Report:   "samuel#229: the reply to the create is lost, and a node without an owner blocks all contenders",
 			Violates: []string{"client/waiters-served"},
 			Faults:   []string{"link-cut"},
 			Workload: lockWorkload(openTextbook(leased(), mistakes{unprotected: true})),
 		}, {
 			Name:     "cancelled",
-			Report:   "Shopify/zk, CURATOR-45, -79: who gives up waiting leaves its node, as it deletes it with the ended context",
+			Report:   "Shopify/zk, CURATOR-45, -79: a contender that gives up leaves its node, because it deletes the node with the ended context",
 			Violates: []string{"client/waiters-served"},
 			Workload: lockWorkload(openTextbook(leased(), mistakes{cancelled: true})),
 		}, lateMutant("lock/no-overlap", lockWorkload(openTextbook(leased(), mistakes{late: true})))},
 	}
 }
 
-// trustingMutant trusts its session, and violates the property.
+// trustingMutant returns a mutant that trusts its session and violates the property.
 func trustingMutant(property string, workload func(*harness.Env) harness.Workload) harness.Mutant {
 	return harness.Mutant{
 		Name:     "trusting",
-		Report:   "samuel#20, #190: the holder believes in its hold until it is told otherwise",
+		Report:   "samuel#20, #190: the holder trusts its grant until an event reports the loss",
 		Violates: []string{property, "lock/loss-before-expiry"},
 		Faults:   []string{"session-expire"},
 		Workload: workload,
 	}
 }
 
-// lateMutant tells its program of a release too late, and violates the property.
+// lateMutant returns a mutant that reports a release to its program too late and violates the
+// property.
 func lateMutant(property string, workload func(*harness.Env) harness.Workload) harness.Mutant {
 	return harness.Mutant{
 		Name:     "late",
-		Report:   "a release deletes the node first, and ends the holder's context when that is confirmed",
+		Report:   "a release deletes the node first, and ends the holder's context only when the delete is confirmed",
 		Violates: []string{property},
 		Workload: workload,
 	}

@@ -14,14 +14,16 @@ import (
 	"github.com/zkcoord/zkcoord/internal/peers"
 )
 
-// LockPause is what no lock can help: a holder's process stands still, its session expires, somebody else is granted the lock, and
-// the holder goes on where it stood. The fenced resource protects then; for how long two believed to hold is reported.
+// LockPause is the case that no lock can prevent. A holder's process is paused, its session
+// expires, another client is granted the lock, and the holder continues where it stopped. Only the
+// fenced resource protects then. The scenario reports how long two clients believed that they held
+// the lock.
 func LockPause() harness.Scenario {
 	outside := exposed()
 	outside.Outside = append(outside.Outside, pauseHolder{}.Name())
 	return harness.Scenario{
 		Name:       "lock-pause",
-		Claim:      "For however long a holder's process stands still, the fenced resource stays right, and the lock goes on.",
+		Claim:      "However long a holder's process is paused, the fenced resource stays correct, and the lock is granted again.",
 		Guarantees: []string{"L3", "L7"},
 		Clients:    4,
 
@@ -34,7 +36,8 @@ func LockPause() harness.Scenario {
 	}
 }
 
-// pausedHolders have client 0 hold for longer than a pause of its process takes, and write then, whether or not it lost the lock.
+// pausedHolders has client 0 hold for longer than a pause of its process. Client 0 then writes
+// whether or not it lost the lock.
 func pausedHolders(open opener) func(*harness.Env) harness.Workload {
 	return func(env *harness.Env) harness.Workload {
 		p := lockProgram{
@@ -52,7 +55,8 @@ func pausedHolders(open opener) func(*harness.Env) harness.Workload {
 	}
 }
 
-// grantsBeside asks that somebody was granted the lock n times while another one had not been told yet that it lost it.
+// grantsBeside requires n grants to clients while another client had not been notified yet that it
+// lost the lock.
 func grantsBeside(n int) checker.Checker {
 	return checker.AtLeast("run/false-beliefs", n, "grants while a paused client still believed that it held the lock", func(h *history.History) (found int) {
 		last := int32(-1)
@@ -66,16 +70,20 @@ func grantsBeside(n int) checker.Checker {
 	})
 }
 
-// pauseHolder stops the process of client 0 while that holds the lock, for that long and until somebody else is granted it.
+// pauseHolder pauses the process of client 0 while it holds the lock. The pause lasts at least for
+// the given time and until another client is granted the lock.
 type pauseHolder struct {
-	settle time.Duration // from the begin of the hold until it stops
+	settle time.Duration // from the begin of the hold until the pause
 }
 
 func (pauseHolder) Name() string { return "pause-holder" }
 
+// Exposes says that a paused process holds for as long as it stands still.
+func (pauseHolder) Exposes() bool { return true }
+
 func (pauseHolder) Able(env *harness.Env) error {
 	if !env.ClientProcesses {
-		return errors.New("clients have no processes of their own")
+		return errors.New("clients do not run in separate processes")
 	}
 	return nil
 }
@@ -91,7 +99,7 @@ func (f pauseHolder) Inject(ctx context.Context, env *harness.Env, step harness.
 	c := env.Clients()[0]
 	c.Pause(ctx, f.settle)
 	p := c.Process()
-	if p == nil { // it lost the lock this moment
+	if p == nil { // it lost the lock at this moment
 		return harness.Injected{}, nil
 	}
 	before := grants(env)
@@ -102,14 +110,15 @@ func (f pauseHolder) Inject(ctx context.Context, env *harness.Env, step harness.
 	awaitTakeover(ctx, env, before, step.For)
 	evidence := ""
 	if c.Holding() && grants(env) > before {
-		evidence = fmt.Sprintf("believed to hold for %v", time.Since(stopped).Round(time.Millisecond))
+		evidence = fmt.Sprintf("believed that it held for %v", time.Since(stopped).Round(time.Millisecond))
 	}
 	return harness.Injected{Evidence: evidence}, p.Continue()
 }
 
 const ownProcesses = "clients in processes of their own"
 
-// ownProcess runs a client's lock in a process of its own if the run asks for that, else in this one.
+// ownProcess runs a client's lock in a separate process if the run requires that, and otherwise in
+// this one.
 func ownProcess(open opener) opener {
 	apart := ofLibrary(peers.Zkcoord, client.Lock, sessionTimeout, allServers)
 	return func(ctx context.Context, c *harness.Client, path string) (locker, error) {

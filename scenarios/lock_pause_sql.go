@@ -18,33 +18,34 @@ import (
 	"github.com/zkcoord/zkcoord/internal/postgres"
 )
 
-// LockPauseSQL is LockPause with an account in a PostgreSQL database. The processes that stand still do so before,
-// within and after their transactions. The database's own log of accesses is judged.
+// LockPauseSQL is LockPause with an account in a PostgreSQL database. The processes are paused
+// before, within and after their transactions. The checkers judge the database's own log of
+// accesses.
 func LockPauseSQL() harness.Scenario {
 	s := LockPause()
 	s.Name = "lock-pause-sql"
-	s.Claim = "For however long a holder's process stands still, before or within a transaction, no stale write is in the database."
+	s.Claim = "However long a holder's process is paused, before or within a transaction, no stale write reaches the database."
 	s.Guarantees = []string{"F1", "F2", "F3", "L3", "L7"}
 	s.Needs = ownProcesses + " and PostgreSQL"
 	s.Workload = accountHolders(peers.Guarded)
 	s.Faults = []harness.Fault{pauseHolder{settle: 100 * time.Millisecond}}
 	s.Checkers = append(s.Checkers, checker.IfExercised(checker.LockNoFalseRefusal()))
-	// Whether anything is refused depends on where the process stood still.
+	// Whether an access is refused depends on where the process was paused.
 	s.Guards = []checker.Checker{grantsBeside(1), checker.Grants(3), checker.Contention(2)}
 	mutant := func(name, report string, g peers.Guard, violates ...string) harness.Mutant {
 		return harness.Mutant{Name: name, Report: report, Violates: violates, Needs: s.Needs, Workload: accountHolders(g)}
 	}
 	s.Mutants = []harness.Mutant{
-		mutant("no-guard", "a token that nothing checks", peers.NoGuard, "lock/fenced-writes"),
-		mutant("two-steps", "the token is checked in one transaction, and the data written in another", peers.TwoSteps, "lock/fenced-writes"),
-		mutant("unlocked-guard", "the guard row is read without FOR UPDATE, so two transactions pass side by side", peers.Unlocked, "lock/fenced-writes"),
-		mutant("less-only", "a token is refused unless it is larger than the last one: a holder can write once", peers.LessOnly, "lock/no-false-refusal"),
+		mutant("no-guard", "no statement checks the token", peers.NoGuard, "lock/fenced-writes"),
+		mutant("two-steps", "one transaction checks the token, and another writes the data", peers.TwoSteps, "lock/fenced-writes"),
+		mutant("unlocked-guard", "the guard row is read without FOR UPDATE, so two concurrent transactions pass", peers.Unlocked, "lock/fenced-writes"),
+		mutant("less-only", "a token is refused unless it is larger than the last one, so a holder can write only once", peers.LessOnly, "lock/no-false-refusal"),
 	}
 	return s
 }
 
-// accountHolders have each client add to the account under the lock. Client 0 takes its time, now before a
-// transaction and now within one.
+// accountHolders has each client add to the account under the lock. Client 0 takes longer, either
+// before or within a transaction.
 func accountHolders(g peers.Guard) func(*harness.Env) harness.Workload {
 	return func(env *harness.Env) harness.Workload {
 		a := &sqlAccount{guard: g}
@@ -60,7 +61,7 @@ func accountHolders(g peers.Guard) func(*harness.Env) harness.Workload {
 	}
 }
 
-// sqlAccount is the account of one run.
+// A sqlAccount is the account of one run.
 type sqlAccount struct {
 	guard  peers.Guard
 	server *postgres.Server
@@ -95,7 +96,7 @@ func (a *sqlAccount) close() error {
 	return a.server.Close()
 }
 
-// add reads the account and writes one more, whether or not the lock was lost meanwhile.
+// add reads the account and writes its value plus one, whether or not the lock was lost meanwhile.
 func (a *sqlAccount) add(ctx context.Context, c *harness.Client, l locker, h held) {
 	p := l.(*clientLock).Client
 	before, within := upTo(50*time.Millisecond)(c), time.Duration(0)
@@ -114,7 +115,7 @@ func (a *sqlAccount) add(ctx context.Context, c *harness.Client, l locker, h hel
 	refusal(c, h, "write", peers.Write(ctx, p, c.ID, within, value+1))
 }
 
-// refusal records that an access was refused. Those that were accepted are in the database's log.
+// refusal records that an access was refused. The database's log contains the accepted accesses.
 func refusal(c *harness.Client, h held, what string, err error) {
 	var stale *fence.StaleError
 	if errors.As(err, &stale) {
@@ -123,7 +124,7 @@ func refusal(c *harness.Client, h held, what string, err error) {
 	}
 }
 
-// log records what the database has accepted, in its order.
+// log records the accesses that the database accepted, in their order.
 func (a *sqlAccount) log(ctx context.Context, env *harness.Env) error {
 	return a.do(func(db *sql.DB) error {
 		rows, err := db.QueryContext(ctx, "SELECT client, token, op, value FROM log ORDER BY id")
@@ -138,7 +139,7 @@ func (a *sqlAccount) log(ctx context.Context, env *harness.Env) error {
 				return err
 			}
 			if client < 0 || client >= len(env.Clients()) {
-				return fmt.Errorf("the log has a client %d", client)
+				return fmt.Errorf("the log contains client %d, which the run does not have", client)
 			}
 			env.Clients()[client].Record(e)
 		}

@@ -10,15 +10,14 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// LockSessionLoss takes sessions away from clients that contend for a lock, in
-// two ways: the client's link is held for longer than the session timeout; and
-// the session is closed by a second connection with its id and password. The
-// latter is outside of what a lease can know: holds may overlap then, and the
-// fenced resource is what protects.
+// LockSessionLoss ends the sessions of clients that contend for a lock, in two ways. Either the
+// client's proxy stalls for longer than the session timeout, or a second connection closes the
+// session with its id and password. A lease cannot detect the latter: holds may overlap then, and
+// only the fenced resource protects.
 func LockSessionLoss() harness.Scenario {
 	return harness.Scenario{
 		Name:       "lock-session-loss",
-		Claim:      "However sessions are lost, one client at a time holds the lock, knows when it does not, and the lock goes on.",
+		Claim:      "However sessions are lost, one client at a time holds the lock, each holder learns of its loss, and the lock is granted again.",
 		Guarantees: []string{"L1", "L2", "L4", "L7", "S2"},
 		Clients:    5,
 		Workload:   sessionLosers(openMutex(session.Options{Timeout: sessionTimeout})),
@@ -27,16 +26,16 @@ func LockSessionLoss() harness.Scenario {
 			checker.IfExercised(checker.LockNoReleaseAfterLoss()),
 			checker.IfExercised(checker.LockOwnNodeIsFirst(exposed())),
 			checker.LockGrantsInOrder(exposed())),
-		// A plan of 20 s has three faults or more, which take half of the time.
+		// A plan of 20 s has at least three faults, which take half of the time.
 		Guards: []checker.Checker{checker.SessionLosses(2), checker.Grants(20), checker.Contention(10)},
 		Mutants: []harness.Mutant{{
 			Name:     "deaf",
-			Report:   "samuel#20, #190: the holder is never told that it lost the lock",
+			Report:   "samuel#20, #190: the holder is never notified that it lost the lock",
 			Violates: []string{"lock/no-overlap"},
 			Workload: deaf(harness.NewResource),
 		}, {
 			Name:     "deaf-unfenced",
-			Report:   "the same, writing to a resource that does not look at tokens",
+			Report:   "the same, with a resource that does not check tokens",
 			Violates: []string{"lock/fenced-writes"},
 			Workload: deaf(harness.NewUnfencedResource),
 		}},
@@ -54,15 +53,16 @@ func sessionLosers(open opener) func(*harness.Env) harness.Workload {
 	}
 }
 
-// exposed is the envelope where somebody else closes sessions or deletes the znodes by which they hold something,
-// where clients' processes stand still, or servers' timers run wild.
+// exposed is the envelope for faults that go beyond the assumptions of a lease: others close
+// sessions or delete the znodes of grants, clients' processes are paused, or servers' timers run
+// too fast.
 func exposed() checker.Envelope { return checker.Envelope{Outside: fault.Exposing()} }
 
-// meddled is the envelope where somebody else deletes znodes of clients.
+// meddled is the envelope for faults that delete znodes of clients.
 func meddled() checker.Envelope { return checker.Envelope{Outside: fault.Deleting()} }
 
-// faults are those of a list, for sessions of sessionTimeout. A list that is
-// wrong is a mistake in this package.
+// faults returns the faults of a list, for sessions of sessionTimeout. It panics if the list is
+// wrong, because lists are constants of this package.
 func faults(list string) []harness.Fault {
 	found, err := fault.Options{SessionTimeout: sessionTimeout}.Named(list)
 	if err != nil {
@@ -81,7 +81,7 @@ func mostlyShort(short, long time.Duration) func(*harness.Client) time.Duration 
 	}
 }
 
-// deaf is the workload of programs that do not listen to the grant's context.
+// deaf is the workload of programs that ignore the grant's context.
 func deaf(resource func(string) *harness.Resource) func(*harness.Env) harness.Workload {
 	return func(env *harness.Env) harness.Workload {
 		p := lockProgram{

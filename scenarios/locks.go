@@ -14,60 +14,60 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// A locker is a lock as one client uses it, in one session. What a client wants
-// of it is in Arg of the events: nothing, a mode, a number of permits.
+// A locker is a lock as one client uses it in one session. The argument want is recorded in Arg of
+// the events: it is empty, a mode, or a number of permits.
 type locker interface {
 	lock(ctx context.Context, want string) (held, error)
-	lost() error // why the session is over, nil while it is not
+	lost() error // why the session is over; nil while it is not
 	close()
 }
 
-// held is what a locker granted. The context ends when the program is told
-// that it no longer holds the lock.
+// held is a grant of a locker. The context ends when the program learns that it no longer holds the
+// lock.
 type held struct {
 	context.Context
 	token  int64
 	path   string
 	unlock func(context.Context) error
-	// ends says that unlock ends the context, and not only a loss does.
+	// ends reports whether unlock ends the context. If it is false, only a loss does.
 	ends bool
-	// downgrade turns a writer into a reader. Nil if it cannot.
+	// downgrade turns a writer into a reader. It is nil if the locker cannot.
 	downgrade func(context.Context) error
-	// lowest reads who is first among the contenders behind a write of the
-	// same session: the name and the owner. Nil if the locker cannot.
+	// lowest returns the name and the owner of the first contender, read after a write of the same
+	// session. It is nil if the locker cannot.
 	lowest func(context.Context) (name string, owner int64, err error)
 }
 
-// lockProgram is the workload of clients that contend for one lock and use
-// it to count up a fenced resource.
+// lockProgram is the workload of clients that contend for one lock and use it to increment a fenced
+// resource.
 type lockProgram struct {
-	name     string // of the lock; empty is "lock"
+	name     string // of the lock; empty means "lock"
 	resource *harness.Resource
 	open     opener
-	// op is the name of the operation that acquires; empty is checker.OpAcquire.
+	// op is the name of the operation that acquires. Empty means checker.OpAcquire.
 	op string
-	// want is what a client asks for; nil is nothing in particular.
+	// want returns the argument of the locker's lock. Nil means always empty.
 	want func(c *harness.Client) string
-	// patience is for how long a client waits for the lock; zero is without end,
-	// nil that for all.
+	// patience returns how long a client waits for the lock. Zero means without a limit; nil means
+	// zero for all.
 	patience func(c *harness.Client) time.Duration
-	// hold is for how long a client holds the lock.
+	// hold returns how long a client holds the lock.
 	hold func(c *harness.Client) time.Duration
-	// verifies says that one hold in so many ends with a look at who is first;
-	// zero is one in four.
+	// One in verifies holds ends with a check which contender is first. Zero means one in four.
 	verifies int
-	// late says that a client writes even if it lost the lock meanwhile: as one does
-	// that stood still between its last look at the lock and the write.
+	// late makes a client write even if it has lost the lock meanwhile, like a program that is
+	// paused between its last check and the write.
 	late bool
-	// using, if not nil, is what a client does while it holds the lock, in place of using the resource.
+	// using, if not nil, is called while a client holds the lock, instead of the use of the
+	// resource.
 	using func(ctx context.Context, c *harness.Client, l locker, h held)
-	// before, if not nil, is called before each round, and holding when the lock
-	// begins and ends to be held.
+	// before, if not nil, is called before each round. holding, if not nil, is called when a client
+	// begins and ends to hold the lock.
 	before  func(ctx context.Context, c *harness.Client)
 	holding func(c *harness.Client, holds bool)
 }
 
-// sessionTimeout suits ensembles that tick every 500 ms.
+// sessionTimeout suits ensembles with a tick of 500 ms.
 const sessionTimeout = 2 * time.Second
 
 func upTo(most time.Duration) func(*harness.Client) time.Duration {
@@ -103,7 +103,7 @@ func (p *lockProgram) round(ctx context.Context, c *harness.Client, l locker, pa
 	}
 	h, err := p.acquire(ctx, c, l, path, want)
 	if err != nil {
-		c.Pause(ctx, time.Millisecond) // in virtual time what fails at once would fail for ever
+		c.Pause(ctx, time.Millisecond) // otherwise an immediate failure would repeat without end in virtual time
 		return
 	}
 	_, name := znode.Split(h.path)
@@ -153,8 +153,8 @@ func (p *lockProgram) acquire(ctx context.Context, c *harness.Client, l locker, 
 	return h, err
 }
 
-// use reads the resource and, unless only that was wanted, adds one to it,
-// slowly, as long as the lock is held.
+// use reads the resource, holds for a while, and writes its value plus one if the lock is still
+// held. A reader does not write.
 func (p *lockProgram) use(c *harness.Client, h held, want string) {
 	if p.resource == nil {
 		wait(h, p.hold(c))
@@ -167,8 +167,9 @@ func (p *lockProgram) use(c *harness.Client, h held, want string) {
 	}
 }
 
-// downgrade goes on as a reader, and returns that hold. The hold as a writer has been ended before. Whether it
-// still is one is not known while the request is under way, and after an error, but it reads all the time.
+// downgrade continues as a reader and returns the reader's hold. The writer's hold has ended
+// before. Whether the client still holds as a writer is unknown during the request and after an
+// error, but it holds at least as a reader throughout.
 func (p *lockProgram) downgrade(ctx context.Context, c *harness.Client, h held, grant history.Event) *harness.Hold {
 	grant.Arg = checker.ModeRead
 	hold := c.Hold(h, grant)
@@ -182,9 +183,8 @@ func (p *lockProgram) downgrade(ctx context.Context, c *harness.Client, h held, 
 	return hold
 }
 
-// outliving returns a context that ends with ctx, but not for the cause released:
-// then end has to be called. It is what a program gets of a library that deletes
-// the node first and ends the context afterwards.
+// outliving returns a context that ends with ctx, unless the cause is released: the caller then has
+// to call end. It models a library that deletes the node first and ends the context afterwards.
 func outliving(ctx context.Context, released error) (late context.Context, end func()) {
 	late, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	context.AfterFunc(ctx, func() {
@@ -213,7 +213,7 @@ func verify(ctx context.Context, c *harness.Client, h held, path string) {
 	})
 }
 
-// mutex is lock.Mutex as a locker.
+// mutex uses a lock.Mutex as a locker.
 type mutex struct {
 	s *session.Session
 	m *lock.Mutex
@@ -222,8 +222,8 @@ type mutex struct {
 // An opener begins a client's life.
 type opener func(ctx context.Context, c *harness.Client, path string) (locker, error)
 
-// inSession opens a session with the options, through the client's link, and
-// makes a locker in it.
+// inSession opens a session with the options through the client's proxy, and creates a locker in
+// it.
 func inSession(opts session.Options, make func(s *session.Session, path string) locker) opener {
 	return func(ctx context.Context, c *harness.Client, path string) (locker, error) {
 		s, err := c.Open(ctx, opts)
@@ -234,29 +234,29 @@ func inSession(opts session.Options, make func(s *session.Session, path string) 
 	}
 }
 
-// openMutex opens a session and a lock.Mutex in it.
+// openMutex opens a session and creates a lock.Mutex in it.
 func openMutex(opts session.Options) opener {
 	return inSession(opts, func(s *session.Session, path string) locker {
 		return &mutex{s, lock.NewMutex(s, path, lock.Options{})}
 	})
 }
 
-// leased are the options of most sessions here, and trusting those of a
-// program that believes in what it holds until it is told that its session is
-// lost: as go-zookeeper's, Curator's and kazoo's users do.
+// leased returns the options of most sessions here. trusting returns those of a program that trusts
+// its grants until an event reports the loss of its session, like users of go-zookeeper, Curator
+// and kazoo.
 func leased() session.Options { return session.Options{Timeout: sessionTimeout} }
 
 func trusting() session.Options {
 	return session.Options{Timeout: sessionTimeout, UnsafeHoldUntilLost: true}
 }
 
-// heldBy makes what a locker grants of a grant.
+// heldBy converts a grant.
 func heldBy(g *lock.Grant) held {
 	return held{Context: g.Context(), token: int64(g.Token()), path: g.Path(), unlock: g.Unlock, ends: true}
 }
 
-// usual is for how long most programs here hold: shortly as a rule, and now and
-// then for longer than it takes to lose the session meanwhile.
+// usual returns how long most programs here hold: usually briefly, and one time in ten for longer
+// than the session timeout.
 func usual(c *harness.Client) time.Duration {
 	if c.Rand.IntN(10) == 0 {
 		return sessionTimeout + upTo(2*sessionTimeout)(c)
@@ -264,7 +264,7 @@ func usual(c *harness.Client) time.Duration {
 	return upTo(150 * time.Millisecond)(c)
 }
 
-// often is impatient one time in n, and waits for up to d then.
+// often returns a patience of up to d one time in n, and zero otherwise.
 func often(n int, d time.Duration) func(*harness.Client) time.Duration {
 	return func(c *harness.Client) time.Duration {
 		if c.Rand.IntN(n) > 0 {

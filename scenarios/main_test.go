@@ -28,19 +28,19 @@ import (
 )
 
 var (
-	kind      = flag.String("ensemble", "container", "kind of ensemble to run on; embedded is in virtual time")
-	zookeeper = flag.String("zookeeper", "", "version of ZooKeeper, or several joined by +, which nodes get in turn; empty is the default")
-	nodes     = flag.Int("nodes", 0, "nodes of the ensemble; 0 is what the scenario asks for")
-	seed      = flag.Uint64("seed", 1, "seed of the plan and of the clients' choices; the first one, where there are several")
+	kind      = flag.String("ensemble", "container", "kind of ensemble to run on; embedded runs in virtual time")
+	zookeeper = flag.String("zookeeper", "", "version of ZooKeeper, or several joined by +, assigned to the nodes in turn; empty means the default")
+	nodes     = flag.Int("nodes", 0, "nodes of the ensemble; 0 means the scenario's default")
+	seed      = flag.Uint64("seed", 1, "seed of the plan and of the clients' choices; the first one if there are several")
 	seeds     = flag.Int("seeds", 3, "seeds of each scenario on the embedded ensemble, in virtual time")
-	length    = flag.Duration("time", 0, "length of the work under faults; 0 is each scenario's own")
-	faulty    = flag.String("faults", "", "names of the faults to draw from, or of families of them, with commas; empty is all of the scenario's")
-	plan      = flag.String("plan", "", "file of a plan of faults to follow, in place of one drawn from the seed")
-	store     = flag.String("store", filepath.Join("..", "store"), "directory of the results; empty keeps none")
-	junit     = flag.String("junit", "", "file for the results as JUnit's XML, a suite a run")
-	soak      = flag.Duration("soak", 0, "TestSoak goes on for so long, with fresh seeds; needs -timeout 0 as well")
-	shrinking = flag.Duration("shrink", time.Minute, "for how long to make a run small that is invalid on the embedded ensemble")
-	libraries = flag.Bool("libraries", false, "run the isolated holder with Curator and kazoo too, which takes minutes")
+	length    = flag.Duration("time", 0, "length of the work under faults; 0 means the scenario's default")
+	faulty    = flag.String("faults", "", "comma-separated names of faults or families of faults to draw from; empty means all of the scenario's")
+	plan      = flag.String("plan", "", "file of a plan of faults to follow instead of one drawn from the seed")
+	store     = flag.String("store", filepath.Join("..", "store"), "directory of the results; empty stores none")
+	junit     = flag.String("junit", "", "file for the results as JUnit XML, with a suite for each run")
+	soak      = flag.Duration("soak", 0, "duration of TestSoak, with new seeds; needs -timeout 0 as well")
+	shrinking = flag.Duration("shrink", time.Minute, "time limit to minimize an invalid run on the embedded ensemble")
+	libraries = flag.Bool("libraries", false, "also run the isolated holder with Curator and kazoo, which takes minutes")
 )
 
 func TestMain(m *testing.M) {
@@ -55,7 +55,7 @@ func TestMain(m *testing.M) {
 	}))
 }
 
-// all are the runs of this process, for the file of -junit.
+// all collects the runs of this process for the file of -junit.
 var all runs
 
 type runs struct {
@@ -80,8 +80,8 @@ func (r *runs) write(path string) error {
 	return errors.Join(r.file.Write(f), f.Close())
 }
 
-// options are those of the flags, with a length for where they give none. It
-// skips where there is no such ensemble.
+// options returns the options that the flags select, with a default length. It skips the test if
+// there is no such ensemble.
 func options(t *testing.T, standard time.Duration) harness.Options {
 	t.Helper()
 	if *kind == "container" {
@@ -98,8 +98,8 @@ func options(t *testing.T, standard time.Duration) harness.Options {
 	return o
 }
 
-// flagged is s and o with what the flags ask for: also a fault that s does not
-// draw from by itself. It skips a scenario where there is no fault of those names.
+// flagged applies the flags to s and o. The flag -faults may name a fault that s does not draw from
+// by default. It skips the test if s has no fault of those names.
 func flagged(t *testing.T, s harness.Scenario, o harness.Options) (harness.Scenario, harness.Options) {
 	t.Helper()
 	o.Nodes, o.Time = *nodes, cmp.Or(*length, o.Time)
@@ -118,7 +118,7 @@ func flagged(t *testing.T, s harness.Scenario, o harness.Options) (harness.Scena
 	return s, o
 }
 
-// command is the command line that runs the test again.
+// command returns the command line that repeats the test.
 func command(t *testing.T) string {
 	parts := []string{"go test ./scenarios -run", "'^" + strings.ReplaceAll(t.Name(), "/", "$/^") + "$'"}
 	flag.Visit(func(f *flag.Flag) {
@@ -129,7 +129,7 @@ func command(t *testing.T) string {
 	return strings.Join(parts, " ")
 }
 
-// virtualCommand is the command line of a run in virtual time.
+// virtualCommand returns the command line that repeats a run in virtual time.
 func virtualCommand(s harness.Scenario, o harness.Options) string {
 	name, mutant, _ := strings.Cut(s.Name, "+")
 	c := fmt.Sprintf("zkcoord run %s --virtual --time %v --seed %d", name, o.Time, o.Seed)
@@ -145,7 +145,7 @@ func virtualCommand(s harness.Scenario, o harness.Options) string {
 	return c
 }
 
-// run runs s on the ensemble of the flags and fails unless it is valid.
+// run runs s on the ensemble of the flags. It fails the test unless the result passes.
 func run(t *testing.T, s harness.Scenario, standard time.Duration) {
 	t.Helper()
 	if *kind == "embedded" && s.Needs == "" {
@@ -161,7 +161,7 @@ func run(t *testing.T, s harness.Scenario, standard time.Duration) {
 	tell(t, s, result, o.Store)
 }
 
-// virtually runs s once in virtual time. Nothing is stored: it would be of the
+// virtually runs s once in virtual time. The run stores nothing, because its times would be in the
 // year 2000.
 func virtually(t *testing.T, s harness.Scenario, o harness.Options) (result *harness.Result) {
 	t.Helper()
@@ -180,7 +180,7 @@ func virtually(t *testing.T, s harness.Scenario, o harness.Options) (result *har
 	return result
 }
 
-// tell fails the test unless r is valid: with its summary, where its report is,
+// tell fails the test unless r passes. The failure contains the summary, the path of the report,
 // and on the embedded ensemble a smaller run that fails the same way.
 func tell(t *testing.T, s harness.Scenario, r *harness.Result, kept harness.Store) {
 	t.Helper()
@@ -195,7 +195,7 @@ func tell(t *testing.T, s harness.Scenario, r *harness.Result, kept harness.Stor
 	}
 }
 
-// where says where the report of r is, which it stores if it has not been.
+// where returns a line with the path of the report of r. It stores r first if necessary.
 func where(t *testing.T, r *harness.Result, kept harness.Store) string {
 	on, _ := kept.(*report.Store)
 	if on == nil && *store != "" {
@@ -212,7 +212,7 @@ func where(t *testing.T, r *harness.Result, kept harness.Store) string {
 	return "report: " + filepath.Join(on.Dir(r), report.HTMLFile)
 }
 
-// smaller makes r small, and says what is left of it.
+// smaller minimizes r and describes the result.
 func smaller(t *testing.T, s harness.Scenario, r *harness.Result) string {
 	ctx, cancel := context.WithTimeout(t.Context(), *shrinking)
 	defer cancel()
@@ -224,6 +224,6 @@ func smaller(t *testing.T, s harness.Scenario, r *harness.Result) string {
 	if err != nil {
 		return err.Error()
 	}
-	return fmt.Sprintf("%s is violated with %d faults, %d clients and %v as well (%d tried)\n%s\n%s", small.Property,
+	return fmt.Sprintf("%s is also violated with %d faults, %d clients and %v (%d tried)\n%s\n%s", small.Property,
 		len(small.Plan), small.Clients, small.Time, small.Tried, where(t, small.Result, nil), report.GoTest(small.Result, small.Property))
 }

@@ -16,12 +16,12 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// MultiLock has clients take two or three of four locks together. Each lock has
-// a fenced resource of its own.
+// MultiLock has clients acquire two or three of four locks together. Each lock has its own fenced
+// resource.
 func MultiLock() harness.Scenario {
 	return harness.Scenario{
 		Name:       "multi-lock",
-		Claim:      "Under every fault locks taken together are held by one client at a time, all or none, and nobody waits for ever.",
+		Claim:      "Under every fault locks that are acquired together are held by one client at a time, all or none, and no client waits without end.",
 		Guarantees: []string{"L1", "L2", "L3", "L4", "L7", "S2"},
 		Clients:    5,
 		Workload:   multiWorkload(leased(), takeMulti),
@@ -36,17 +36,17 @@ func MultiLock() harness.Scenario {
 			Workload: multiWorkload(leased(), takeAsGiven),
 		}, {
 			Name:     "keeps",
-			Report:   "kazoo#732, #429: an acquire that failed leaves its nodes, here those taken before",
+			Report:   "kazoo#732, #429: a failed acquire leaves its nodes, here those of the locks acquired before",
 			Violates: []string{"client/waiters-served"},
 			Workload: multiWorkload(leased(), takeAndKeep),
 		}, lateMutant("lock/no-overlap", multiWorkload(leased(), takeLate))},
 	}
 }
 
-// A multiTaker takes the locks at paths.
+// A multiTaker acquires the locks at paths.
 type multiTaker func(ctx context.Context, s *session.Session, paths []string) (multiHeld, error)
 
-// multiHeld is what it took.
+// multiHeld is the result of a multiTaker.
 type multiHeld struct {
 	context.Context
 	grants []*lock.Grant
@@ -61,17 +61,18 @@ func takeMulti(ctx context.Context, s *session.Session, paths []string) (multiHe
 	return multiHeld{g.Context(), g.Grants(), g.Unlock}, nil
 }
 
-// takeAsGiven takes one after another, and gives back what it has when it fails.
+// takeAsGiven acquires the locks in the given order. If one fails, it releases those already
+// acquired.
 func takeAsGiven(ctx context.Context, s *session.Session, paths []string) (multiHeld, error) {
 	return oneByOne(ctx, s, paths, true)
 }
 
-// takeAndKeep is all right in its order, and keeps what it has when it fails.
+// takeAndKeep acquires the locks in sorted order. If one fails, it keeps those already acquired.
 func takeAndKeep(ctx context.Context, s *session.Session, paths []string) (multiHeld, error) {
 	return oneByOne(ctx, s, slices.Sorted(slices.Values(paths)), false)
 }
 
-// takeLate is all right until the release.
+// takeLate acquires like takeMulti, but its release ends the context too late.
 func takeLate(ctx context.Context, s *session.Session, paths []string) (multiHeld, error) {
 	h, err := takeMulti(ctx, s, paths)
 	if err != nil {
@@ -112,7 +113,7 @@ func oneByOne(ctx context.Context, s *session.Session, paths []string, all bool)
 	return h, nil
 }
 
-// multiProgram is the workload of clients that take several locks together.
+// multiProgram is the workload of clients that acquire several locks together.
 type multiProgram struct {
 	take      multiTaker
 	paths     []string
@@ -144,8 +145,8 @@ func multiWorkload(opts session.Options, take multiTaker) func(*harness.Env) har
 	}
 }
 
-// round takes some of the locks, uses their resources, and releases them.
-// What is recorded of the acquire is the first of them.
+// round acquires some of the locks, uses their resources, and releases the locks. The acquire is
+// recorded as that of the first lock.
 func (p *multiProgram) round(ctx context.Context, c *harness.Client, s *session.Session) {
 	var paths []string
 	for _, i := range c.Rand.Perm(len(p.paths))[:2+c.Rand.IntN(2)] {
@@ -153,7 +154,7 @@ func (p *multiProgram) round(ctx context.Context, c *harness.Client, s *session.
 	}
 	h, err := p.acquire(ctx, c, s, paths)
 	if err != nil {
-		c.Pause(ctx, time.Millisecond) // see round of a lockProgram
+		c.Pause(ctx, time.Millisecond) // see lockProgram.round
 		return
 	}
 	var holds []*harness.Hold
@@ -189,7 +190,7 @@ func (p *multiProgram) acquire(ctx context.Context, c *harness.Client, s *sessio
 	return h, err
 }
 
-// tokenOf is the token of the lock at path among those held.
+// tokenOf returns the token of the lock at path among those held.
 func tokenOf(h multiHeld, path string) int64 {
 	for _, g := range h.grants {
 		if dir, _ := znode.Split(g.Path()); dir == path {
@@ -199,7 +200,7 @@ func tokenOf(h multiHeld, path string) int64 {
 	return 0
 }
 
-// count adds one to the resource of each lock, slowly, as long as all are held.
+// count increments the resource of each lock, as long as all locks are held.
 func (p *multiProgram) count(c *harness.Client, h multiHeld) {
 	values := make(map[string]int64)
 	for _, g := range h.grants {

@@ -12,16 +12,16 @@ import (
 	"github.com/zkcoord/zkcoord/internal/client"
 )
 
-// A protocol is what a scenario is with clients in any language: see docs/client-protocol.md.
+// A protocol describes a scenario with clients in any language: see docs/client-protocol.md.
 type protocol struct {
 	scenario func() harness.Scenario
 	recipe   client.Recipe
 	timeout  time.Duration // of sessions
-	// workload is that of a fleet that fleet makes.
+	// workload makes the workload from the function that creates fleets.
 	workload func(fleet func(serversOf) *fleet) func(*harness.Env) harness.Workload
 }
 
-// protocols are the scenarios that have one.
+// protocols returns the scenarios that have a protocol.
 func protocols() []protocol {
 	locks := func(workload func(opener) func(*harness.Env) harness.Workload) func(func(serversOf) *fleet) func(*harness.Env) harness.Workload {
 		return func(fleet func(serversOf) *fleet) func(*harness.Env) harness.Workload {
@@ -49,7 +49,7 @@ func protocols() []protocol {
 	}
 }
 
-// WithProtocol are the names of the scenarios that clients in other languages can run.
+// WithProtocol returns the names of the scenarios that clients in other languages can run.
 func WithProtocol() (names []string) {
 	for _, p := range protocols() {
 		names = append(names, p.scenario().Name)
@@ -57,13 +57,13 @@ func WithProtocol() (names []string) {
 	return names
 }
 
-// WithClient is s with clients that a shell's command starts, in place of its own. The error of a scenario that has no
-// protocol names those that have one.
+// WithClient returns s with clients that a shell command starts, instead of its own clients. The
+// error for a scenario without a protocol names the scenarios that have one.
 func WithClient(s harness.Scenario, command string) (harness.Scenario, error) {
 	all := protocols()
 	i := slices.IndexFunc(all, func(p protocol) bool { return p.scenario().Name == s.Name })
 	if i < 0 {
-		return s, fmt.Errorf("%s has no protocol for clients in other languages: %s have one", s.Name, strings.Join(WithProtocol(), ", "))
+		return s, fmt.Errorf("%s has no protocol for clients in other languages; these scenarios have one: %s", s.Name, strings.Join(WithProtocol(), ", "))
 	}
 	p := all[i]
 	fleetOf := func(servers serversOf) *fleet {
@@ -79,14 +79,14 @@ func WithClient(s harness.Scenario, command string) (harness.Scenario, error) {
 	return s, nil
 }
 
-// ofAnyLanguage are the checkers for clients that promise no more than their recipe does, and can do no more than the
-// protocol has.
+// ofAnyLanguage returns the checkers for clients that promise only what their recipe promises and
+// have only the operations of the protocol.
 func ofAnyLanguage(checkers []checker.Checker) (all []checker.Checker) {
 	for _, c := range checkers {
 		switch c.Properties()[0].ID {
-		case "lock/no-release-after-loss", // the protocol wants a release after each grant, to clean up
+		case "lock/no-release-after-loss", // the protocol requires a release after each grant, to clean up
 			"lock/grants-in-order",                                                                                           // not every lock is fair
-			"lock/own-node-is-first", "election/heir-sees-all", "election/observers-see-leaders", "semaphore/no-permit-lost": // no operation
+			"lock/own-node-is-first", "election/heir-sees-all", "election/observers-see-leaders", "semaphore/no-permit-lost": // the protocol has no such operation
 		case "lock/tokens-rise", "lock/loss-before-expiry", "run/fenced",
 			"election/epochs-rise", "election/one-leader-an-epoch", "election/no-epoch-twice":
 			all = append(all, checker.IfTokens(c))
@@ -111,7 +111,7 @@ func candidates(open opener) func(*harness.Env) harness.Workload {
 	}
 }
 
-// permitHolders have one permit each.
+// permitHolders hold one permit each.
 func permitHolders(open opener) func(*harness.Env) harness.Workload {
 	return func(env *harness.Env) harness.Workload {
 		p := lockProgram{open: open, want: onePermit, patience: often(6, 300*time.Millisecond), hold: usual}
@@ -119,7 +119,7 @@ func permitHolders(open opener) func(*harness.Env) harness.Workload {
 	}
 }
 
-// A clientPipe is a client of a fleet as a pipe.
+// A clientPipe uses a client of a fleet as a pipe.
 type clientPipe struct {
 	*client.Client
 	useful bool
@@ -136,7 +136,7 @@ func (f *fleet) enter(ctx context.Context, c *harness.Client, path string) (pipe
 	return q, started, func() { f.ended(c, started, q.useful) }, nil
 }
 
-// drain takes what is left.
+// drain takes the remaining items.
 func (f *fleet) drain(ctx context.Context, env *harness.Env, path string) error {
 	c, err := f.start(ctx, env, nil, path)
 	if err != nil {
@@ -157,13 +157,13 @@ func (q *clientPipe) put(ctx context.Context, _ int, value string) error {
 	return err
 }
 
-// takeTime is how long a take waits at most: the client is not to be interrupted.
+// takeTime is how long a take waits at most, because the client cannot be interrupted.
 const takeTime = 2 * time.Second
 
 func (q *clientPipe) take(ctx context.Context) (string, error) {
 	value, err := q.within(ctx, takeTime)
 	if err == nil && value == "" {
-		err = harness.Failed(fmt.Errorf("nothing came within %v", takeTime))
+		err = harness.Failed(fmt.Errorf("no item within %v", takeTime))
 	}
 	return value, err
 }
@@ -175,5 +175,6 @@ func (q *clientPipe) within(ctx context.Context, d time.Duration) (string, error
 	return q.do(ctx, client.Request{Op: client.OpTake, WaitMS: &wait})
 }
 
-// count is zero: an empty reply to the last take says so, and the client has no other way to.
+// count returns zero. The empty reply to the last take implies it, and the protocol has no
+// operation that counts.
 func (q *clientPipe) count(context.Context) (int, error) { return 0, nil }

@@ -18,12 +18,12 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// QueueClaims is a queue of items that are claimed, worked on, and
-// acknowledged with an effect or given back, under every fault there is.
+// QueueClaims runs a queue under every fault. Clients claim items, work on them, and acknowledge
+// them with an effect or release them.
 func QueueClaims() harness.Scenario {
 	return harness.Scenario{
 		Name:       "queue-claims",
-		Claim:      "Under every fault an item has one claim at a time, is not lost, and has its effect once, with its acknowledgement.",
+		Claim:      "Under every fault an item has at most one claim at a time, is not lost, and takes effect once, together with its acknowledgement.",
 		Guarantees: []string{"Q1", "Q2", "Q3", "Q6", "Q7", "Q8", "Q10", "Q11", "Q13", "S2"},
 		Clients:    6,
 		Workload:   claimsWorkload(claimsProgram{}),
@@ -41,45 +41,46 @@ func QueueClaims() harness.Scenario {
 		Calm:   10 * time.Second,
 		Mutants: []harness.Mutant{{
 			Name:     "ack-first",
-			Report:   "Curator's DistributedQueue without a lock path: the item is deleted before it is processed, and gone if that fails",
+			Report:   "Curator's DistributedQueue without a lock path: the item is deleted before it is processed, and lost if the processing fails",
 			Violates: []string{"queue/ack-with-effect"},
 			Faults:   []string{"session-close"},
 			Workload: claimsWorkload(claimsProgram{ackFirst: true}),
 		}, {
 			Name:     "said-true",
-			Report:   "kazoo's LockingQueue: consume() says True though its transaction failed",
+			Report:   "kazoo's LockingQueue: consume() returns True although its transaction failed",
 			Violates: []string{"queue/nothing-twice", "queue/ack-with-effect"},
 			Faults:   []string{"session-expire"},
 			Workload: claimsWorkload(claimsProgram{saidTrue: true}),
 		}, {
 			Name:     "deaf",
-			Report:   "CURATOR-623, samuel#20: the consumer is not told that its claim is over",
+			Report:   "CURATOR-623, samuel#20: the consumer is not notified that its claim has ended",
 			Violates: []string{"lock/no-overlap"},
 			Faults:   []string{"session-expire"},
 			Workload: claimsWorkload(claimsProgram{deaf: true}),
 		}, {
 			Name:     "late",
-			Report:   "a release gives the item back first, and ends the claim's context when that is confirmed",
+			Report:   "a release returns the item first, and ends the claim's context only when that is confirmed",
 			Violates: []string{"lock/no-overlap"},
 			Workload: claimsWorkload(claimsProgram{late: true}),
 		}},
 	}
 }
 
-// A claimsProgram is what the clients do.
+// A claimsProgram describes the clients' behaviour.
 type claimsProgram struct {
-	ackFirst bool // acknowledges, and then has the effect
-	saidTrue bool // does not look whether the acknowledgement succeeded
-	deaf     bool // does not listen to the claim's context
+	ackFirst bool // acknowledges before the effect
+	saidTrue bool // does not check whether the acknowledgement succeeded
+	deaf     bool // ignores the claim's context
 	late     bool // works until its release is confirmed
-	// idle, if not nil, makes every client a consumer that sleeps before it claims. Rivals put the items.
+	// If idle is not nil, every client is a consumer that sleeps before it claims. Rivals put the
+	// items.
 	idle *nap
-	with func(session.Options) session.Options // of idle ones
+	with func(session.Options) session.Options // adapts the options of idle clients
 
-	name    string // of the queue; empty is "queue"
+	name    string // of the queue; empty means "queue"
 	path    string
-	effects string        // directory of a znode for each item acknowledged
-	names   *atomic.Int64 // numbers of values, of all queues of a run; nil is of this one alone
+	effects string        // directory with a znode for each acknowledged item
+	names   *atomic.Int64 // last number of a value, shared by all queues of a run; nil means only this queue
 }
 
 func (p *claimsProgram) options() queue.Options[string] {
@@ -89,7 +90,7 @@ func (p *claimsProgram) options() queue.Options[string] {
 	return queue.Options[string]{ClaimFor: sessionTimeout, MaxAttempts: 20}
 }
 
-// session are the options of a client's next session.
+// session returns the options of a client's next session.
 func (p *claimsProgram) session(ctx context.Context, c *harness.Client) session.Options {
 	if p.idle == nil {
 		return leased()
@@ -146,8 +147,8 @@ func claimsWorkload(p claimsProgram) func(*harness.Env) harness.Workload {
 	}
 }
 
-// dueIn is when a client's next item is due: at once, or a little later, so that
-// several consumers find out at one time.
+// dueIn returns the delay until a client's next item is due: zero, or up to 1.5 s, so that several
+// consumers notice it at the same time.
 func dueIn(c *harness.Client) time.Duration {
 	if c.Rand.IntN(3) > 0 {
 		return 0
@@ -155,7 +156,7 @@ func dueIn(c *harness.Client) time.Duration {
 	return upTo(1500 * time.Millisecond)(c)
 }
 
-// work claims one item after another. In the end it claims what there is.
+// work claims one item after another, and at the end the remaining items.
 func (p *claimsProgram) work(ctx context.Context, c *harness.Client, s *session.Session) {
 	q := queue.New(s, p.path, p.options())
 	waiting, stop := lasting(ctx, c)
@@ -179,7 +180,7 @@ func (p *claimsProgram) claim(waiting, ctx context.Context, c *harness.Client, s
 	}
 }
 
-// idleWork claims an item after each sleep. A rival sees to it that there is one.
+// idleWork claims an item after each sleep. A rival first puts an item if the queue is empty.
 func (p *claimsProgram) idleWork(ctx context.Context, c *harness.Client, s *session.Session) {
 	q := queue.New(s, p.path, p.options())
 	for c.Next(ctx) && s.Err() == nil {
@@ -193,8 +194,8 @@ func (p *claimsProgram) idleWork(ctx context.Context, c *harness.Client, s *sess
 	}
 }
 
-// process works on an item for as long as the claim lasts, and now and then a
-// little longer, to see that it is told.
+// process works on an item until the claim ends or for a while, sometimes for longer than the claim
+// can last, so that the claim's context ends first.
 func (p *claimsProgram) process(ctx context.Context, c *harness.Client, s *session.Session, claim *queue.Claim[string]) {
 	standing, released := claim.Context(), func() {}
 	switch {
@@ -247,8 +248,7 @@ func (p *claimsProgram) ack(ctx context.Context, c *harness.Client, s *session.S
 	return claim.Ack(ctx, session.CreateOp{Path: path})
 }
 
-// final takes what is left in the queue and among the dead letters, and reads
-// the effects.
+// final takes the items left in the queue and among the dead letters, and reads the effects.
 func (p *claimsProgram) final(ctx context.Context, env *harness.Env, s *session.Session) error {
 	q := queue.New(s, p.path, p.options())
 	if err := drain(ctx, env, p.path, ours{q}); err != nil {

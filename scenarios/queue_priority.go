@@ -10,14 +10,14 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// priorities is how many there are in the scenario QueuePriority.
+// priorities is the number of priorities in QueuePriority.
 const priorities = 3
 
-// QueuePriority is a queue with priorities, under every fault there is.
+// QueuePriority runs a queue with priorities under every fault.
 func QueuePriority() harness.Scenario {
 	return harness.Scenario{
 		Name:       "queue-priority",
-		Claim:      "Under every fault what is put comes out once, nothing before what is more urgent, and afterwards who waits is woken.",
+		Claim:      "Under every fault each item comes out once, none before a more urgent one, and waiting consumers are woken after the faults.",
 		Guarantees: []string{"Q1", "Q2", "Q3", "Q5", "Q6", "Q12"},
 		Clients:    6,
 		Workload:   queueWorkload(queueProgram{open: openQueue(queue.Options[string]{Priorities: priorities}), priorities: priorities}),
@@ -34,20 +34,20 @@ func QueuePriority() harness.Scenario {
 		Calm:   10 * time.Second,
 		Mutants: []harness.Mutant{{
 			Name:     "stocks",
-			Report:   "Curator's DistributedPriorityQueue: minItemsBeforeRefresh items are handed out before it looks for more urgent ones",
+			Report:   "Curator's DistributedPriorityQueue: minItemsBeforeRefresh items are handed out before it checks for more urgent ones",
 			Violates: []string{"queue/priority-order"},
 			Workload: queueWorkload(queueProgram{open: openStock, priorities: priorities}),
 		}, {
 			Name:     "names",
-			Report:   "kazoo#606, #730: not the numbers say what is first",
+			Report:   "kazoo#606, #730: the names, not their sequence numbers, decide which item is first",
 			Violates: []string{"queue/priority-order"},
 			Workload: queueWorkload(queueProgram{open: openEntries(queueMistakes{names: true}), priorities: priorities}),
 		}},
 	}
 }
 
-// A stock is a queue whose consumer fetches some items and hands them out
-// whatever is put meanwhile.
+// A stock is a queue whose consumer fetches several items and hands them out, even if more urgent
+// items are put meanwhile.
 type stock struct {
 	ours
 	rest []string

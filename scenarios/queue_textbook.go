@@ -15,23 +15,22 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// entries is the recipe for queues of ZooKeeper's documentation, a znode an
-// item in one directory, as Curator's SimpleDistributedQueue and kazoo's Queue
-// have it, with one of the mistakes that are made with it. Without any it
-// withstands queue-fifo: see TestTextbookInVirtualTime.
+// entries is the queue recipe of ZooKeeper's documentation, with one znode per item in one
+// directory, like Curator's SimpleDistributedQueue and kazoo's Queue. It has one of the usual
+// mistakes. Without a mistake it passes queue-fifo: see TestTextbookInVirtualTime.
 type entries struct {
 	s    *session.Session
 	path string
 	does queueMistakes
 }
 
-// queueMistakes are what is wrong with entries.
+// queueMistakes are the mistakes of entries.
 type queueMistakes struct {
-	skips bool // goes on to the next item when the reply to a delete is lost
-	twice bool // creates anew when the reply is lost
-	both  bool // takes an item although somebody else has deleted it
-	names bool // orders by names, not by the numbers in them
-	own   bool // believes its own server that there is nothing
+	skips bool // continues with the next item when the reply to a delete is lost
+	twice bool // creates a second node when the reply is lost
+	both  bool // takes an item although another client has deleted it
+	names bool // orders by names, not by their sequence numbers
+	own   bool // trusts its own server that the queue is empty
 }
 
 func openEntries(does queueMistakes) pipeOf {
@@ -54,7 +53,7 @@ func (q *entries) put(ctx context.Context, priority int, value string) error {
 	}
 }
 
-// take waits with a watch on all there is, as everybody does.
+// take waits with a watch on all items, like the libraries.
 func (q *entries) take(ctx context.Context) (string, error) {
 	for {
 		value, err := q.tryTake(ctx)
@@ -81,7 +80,7 @@ func (q *entries) take(ctx context.Context) (string, error) {
 	}
 }
 
-// refused is an error of a take that has deleted nothing, if it is one.
+// refused wraps an error of a take that has deleted nothing.
 func refused(err error) error {
 	if err == nil {
 		return nil
@@ -117,7 +116,7 @@ func (q *entries) tryTake(ctx context.Context) (string, error) {
 	}
 }
 
-// first is the path of the first item, "" if there is none.
+// first returns the path of the first item, or "" if there is none.
 func (q *entries) first(ctx context.Context) (string, error) {
 	listing, err := q.s.Children(ctx, q.path)
 	if errors.Is(err, zk.ErrNoNode) || err == nil && len(listing.Names) == 0 {
@@ -129,7 +128,7 @@ func (q *entries) first(ctx context.Context) (string, error) {
 	return znode.Join(q.path, slices.MinFunc(listing.Names, q.order)), nil
 }
 
-// order is by priority, and then by number.
+// order compares by priority, then by sequence number.
 func (q *entries) order(a, b string) int {
 	if q.does.names {
 		return strings.Compare(a, b)
@@ -142,7 +141,7 @@ func (q *entries) order(a, b string) int {
 	return cmp.Compare(m, n)
 }
 
-// lastPart is what stands behind the identifier: the kind.
+// lastPart returns the part after the identifier, which is the kind.
 func lastPart(prefix string) string {
 	prefix = strings.TrimSuffix(prefix, "-")
 	return prefix[strings.LastIndexByte(prefix, '-')+1:]

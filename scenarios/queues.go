@@ -17,28 +17,26 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// A pipe is a queue as one client uses it, in one session.
+// A pipe is a queue as one client uses it in one session.
 type pipe interface {
 	put(ctx context.Context, priority int, value string) error
 	take(ctx context.Context) (string, error)
-	tryTake(ctx context.Context) (string, error) // "" if it is empty
-	count(ctx context.Context) (int, error)      // what is in it
+	tryTake(ctx context.Context) (string, error) // "" if the queue is empty
+	count(ctx context.Context) (int, error)      // number of items
 }
 
-// A pipeOf makes a client's pipe. Reports of other libraries are of pipes that
-// are wrong.
+// A pipeOf makes a client's pipe. Broken pipes model the bugs of other libraries.
 type pipeOf func(s *session.Session, path string) pipe
 
-// queueProgram is the workload of clients that put values, each once, and of
-// others that take them.
+// queueProgram is the workload of clients that put distinct values and of others that take them.
 type queueProgram struct {
 	open       pipeOf
-	fleet      *fleet // of clients in other languages; nil is in this process, with open
+	fleet      *fleet // of clients in other languages; nil means clients of this process, made by open
 	priorities int
-	polls      bool // who takes never waits for an item, but asks again
+	polls      bool // consumers poll instead of waiting for an item
 
 	path  string
-	names *atomic.Int64 // numbers of values
+	names *atomic.Int64 // last number of a value
 }
 
 func queueWorkload(p queueProgram) func(*harness.Env) harness.Workload {
@@ -72,7 +70,7 @@ func queueWorkload(p queueProgram) func(*harness.Env) harness.Workload {
 	}
 }
 
-// A life is that of a client: it is over when Err is not nil.
+// A life is that of a client. It is over when Err is not nil.
 type life interface{ Err() error }
 
 // enter begins a client's life.
@@ -95,15 +93,14 @@ func (p *queueProgram) produce(ctx context.Context, c *harness.Client, q pipe, o
 	}
 }
 
-// putOne puts a value that nobody has put before.
+// putOne puts a new value.
 func putOne(ctx context.Context, c *harness.Client, path string, priority int, names *atomic.Int64, put func(context.Context, int, string) error) {
 	value := fmt.Sprintf("v%d", names.Add(1))
 	op := history.Event{Op: checker.OpPut, Object: path, Arg: value, Priority: int32(priority)}
 	c.Do(ctx, op, func(ctx context.Context) (e history.Event, err error) { return e, put(ctx, priority, value) })
 }
 
-// pace is short for most of the time, and now and then long enough for the
-// queue to be empty, or to grow.
+// pace is mostly short, and sometimes long enough for the queue to become empty or to grow.
 func pace(c *harness.Client) time.Duration {
 	if c.Rand.IntN(20) == 0 {
 		return upTo(time.Second)(c)
@@ -111,7 +108,7 @@ func pace(c *harness.Client) time.Duration {
 	return upTo(300 * time.Millisecond)(c)
 }
 
-// consume takes one value after another. In the end it takes what there is.
+// consume takes one value after another, and at the end the remaining values.
 func (p *queueProgram) consume(ctx context.Context, c *harness.Client, q pipe, of life) {
 	waiting, stop := lasting(ctx, c)
 	defer stop()
@@ -125,15 +122,15 @@ func (p *queueProgram) consume(ctx context.Context, c *harness.Client, q pipe, o
 			return e, err
 		})
 		if p.polls {
-			wait(waiting, 20*time.Millisecond) // also after the work, when nothing pauses any more
+			wait(waiting, 20*time.Millisecond) // also needed after the work, when Pause returns at once
 			continue
 		}
 		c.Pause(ctx, often(4, 100*time.Millisecond)(c))
 	}
 }
 
-// lasting returns a context that ends some time after the last round of work
-// could begin, when nobody has anything to wait for any more.
+// lasting returns a context that ends five seconds after the work, when no client has to wait any
+// longer.
 func lasting(ctx context.Context, c *harness.Client) (context.Context, func()) {
 	const enough = 5 * time.Second
 	ctx, cancel := context.WithCancel(ctx)
@@ -157,9 +154,8 @@ func final(ctx context.Context, env *harness.Env, f func(*session.Session) error
 	return f(s)
 }
 
-// drain takes what is left, so that nothing that was put and is lost can be
-// thought to be still there. Claims of sessions that the servers have not
-// expired yet are waited for.
+// drain takes the remaining items, so that a lost item cannot be mistaken for one that is still in
+// the queue. It waits for the end of claims whose sessions the servers have not expired yet.
 func drain(ctx context.Context, env *harness.Env, path string, q pipe) error {
 	const most = 10 * time.Second
 	for end := time.Now().Add(most); ; {
@@ -195,7 +191,7 @@ func lastTake(env *harness.Env, path string, take func() (string, error)) (strin
 	return value, err
 }
 
-// ours is queue.Queue as a pipe.
+// ours uses a queue.Queue as a pipe.
 type ours struct{ q *queue.Queue[string] }
 
 func openQueue(o queue.Options[string]) pipeOf {
@@ -216,7 +212,7 @@ func (o ours) tryTake(ctx context.Context) (string, error) {
 	return value, err
 }
 
-// taken asks that n values came out.
+// taken requires that n values were taken.
 func taken(n int) checker.Checker {
 	return checker.AtLeast("run/values-taken", n, "values taken", func(h *history.History) (found int) {
 		ops, _ := h.Operations()

@@ -11,12 +11,12 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// RWLock is a read-write lock under every fault there is. Writers count up a
-// fenced resource and are downgraded now and then.
+// RWLock runs a read-write lock under every fault. Writers increment a fenced resource and
+// downgrade now and then.
 func RWLock() harness.Scenario {
 	return harness.Scenario{
 		Name:       "rwlock",
-		Claim:      "Under every fault a writer holds alone, readers hold together, nobody overtakes, and afterwards it goes on.",
+		Claim:      "Under every fault a writer holds alone, readers hold together, no contender overtakes another, and the lock is granted again after the faults.",
 		Guarantees: []string{"L1", "L2", "L3", "L4", "L7", "S2"},
 		Clients:    6,
 		Workload:   rwWorkload(openRWMutex(leased())),
@@ -36,7 +36,7 @@ func RWLock() harness.Scenario {
 			Workload: rwWorkload(openTextbook(leased(), mistakes{later: true})),
 		}, {
 			Name:     "strangers",
-			Report:   "zk lock.go:110, Netflix/curator#30: what another program called its node is not looked at",
+			Report:   "zk lock.go:110, Netflix/curator#30: nodes of other programs with other names are ignored",
 			Violates: []string{"rwlock/writer-alone"},
 			Workload: rwWorkload(openStrangers),
 		}, lateMutant("rwlock/writer-alone", rwWorkload(openTextbook(leased(), mistakes{late: true})))},
@@ -63,7 +63,7 @@ func readOrWrite(c *harness.Client) string {
 	return checker.ModeRead
 }
 
-// rwMutex is lock.RWMutex as a locker.
+// rwMutex uses a lock.RWMutex as a locker.
 type rwMutex struct {
 	s *session.Session
 	m *lock.RWMutex
@@ -95,8 +95,7 @@ func (m *rwMutex) lock(ctx context.Context, want string) (held, error) {
 func (m *rwMutex) lost() error { return m.s.Err() }
 func (m *rwMutex) close()      { m.s.Close() }
 
-// openStrangers lets half of the clients use other names for their nodes, which
-// the others do not know.
+// openStrangers lets half of the clients use node names that the other half does not recognize.
 func openStrangers(ctx context.Context, c *harness.Client, path string) (locker, error) {
 	return inSession(leased(), func(s *session.Session, path string) locker {
 		suffix := [...]string{"__WRIT__", "-writer-"}[c.ID%2]

@@ -1,18 +1,17 @@
-// Package scenarios are zkcoord's claims, put to the test: one file a scenario,
-// each a value that says what is claimed, what program runs, what is broken and
-// who judges. The same scenario runs on every kind of ensemble.
+// Package scenarios tests zkcoord's claims. Each file has one scenario: a value with the claim, the
+// clients' program, the faults and the checkers. The same scenario runs on every kind of ensemble.
 //
 //	go test ./scenarios
 //	go test ./scenarios -ensemble embedded -run LockSessionLoss -seed 7 -faults session-expire
 //	go test ./scenarios -run TestSoak -ensemble embedded -soak 2h -timeout 0
 //	zkcoord run lock-session-loss --ensemble container
 //
-// Other flags are -nodes, -time, -plan, -store and -junit. A test that fails prints
-// the summary of the run and where its report is, and for the embedded ensemble a
-// smaller run that fails the same way.
+// Other flags are -nodes, -time, -plan, -store and -junit. A test that fails prints the summary of
+// the run and the path of its report. On the embedded ensemble it also prints a smaller run that
+// fails the same way.
 //
-// A scenario's mutants are broken programs, each with a bug that a real library
-// had: a run with one has to be found invalid.
+// A scenario's mutants are broken programs, each with a bug that a real library had. A run with a
+// mutant must be invalid.
 package scenarios
 
 import (
@@ -24,10 +23,11 @@ import (
 	"github.com/zkcoord/zkcoord/harness/fault"
 )
 
-// All returns every scenario, in order of names.
+// All returns every scenario, sorted by name.
 func All() []harness.Scenario {
 	return []harness.Scenario{
 		Barrier(),
+		Counter(),
 		DoubleBarrier(),
 		Election(),
 		Group(),
@@ -49,15 +49,17 @@ func All() []harness.Scenario {
 		QueueClaims(),
 		QueueFIFO(),
 		QueuePriority(),
+		Register(),
 		RWLock(),
 		Semaphore(),
+		Sessions(),
 		ShellLock(),
 		Watch(),
 	}
 }
 
-// Named returns the scenario of that name; with the name of a run of a mutant, as in isolated-follower+zk-lock, the
-// scenario as that mutant.
+// Named returns the scenario with the given name. A name such as isolated-follower+zk-lock returns
+// the scenario with that mutant.
 func Named(name string) (harness.Scenario, error) {
 	name, mutant, mutated := strings.Cut(name, "+")
 	all := All()
@@ -84,10 +86,10 @@ func Names() []string {
 	return names
 }
 
-// With is s with faults that a run names and s does not draw from by itself, as
-// those of clocks and disks; and the names of all faults that the run names. As
-// in fault.Named, a name stands for a fault or for a family of faults, whose
-// names begin with it and a dash. Names of no fault are left to whoever checks them.
+// With adds to s the named faults from which s does not draw by default, such as those of clocks
+// and disks. It also returns the names of all faults that names select. As in fault.Named, a name
+// stands for a fault or for a family of faults: those whose names begin with the name and a dash.
+// With returns unknown names unchanged, and the caller checks them.
 func With(s harness.Scenario, names ...string) (harness.Scenario, []string) {
 	s.Faults = slices.Clone(s.Faults)
 	var meant []string

@@ -23,7 +23,7 @@ func TestLockSessionLoss(t *testing.T) {
 	run(t, LockSessionLoss(), 20*time.Second)
 }
 
-// Isolated holders, and processes that stand still, are waited for most of the time: two at once.
+// Tests of isolated holders and paused processes mostly wait, so they run in parallel.
 //
 // Covers L1, L2, S2.
 func TestIsolatedFollower(t *testing.T) {
@@ -43,20 +43,20 @@ func TestIsolatedClient(t *testing.T) {
 	run(t, IsolatedClient(), 20*time.Second)
 }
 
-// The libraries fail where zkcoord does not, on the same servers.
+// The libraries fail on the same servers on which zkcoord passes.
 func TestIsolatedFollowerKillsTheLibraries(t *testing.T) {
 	t.Parallel()
 	killAll(t, IsolatedFollower(), 20*time.Second)
 }
 
-// The report is consul#9788. The commands' own logs are judged.
+// The bug is consul#9788. The checkers judge the logs of the commands themselves.
 func TestShellLock(t *testing.T) {
 	t.Parallel()
 	needProcesses(t)
 	run(t, ShellLock(), 60*time.Second)
 }
 
-// Idle clients are waited for most of the time.
+// The clients are idle most of the time.
 //
 // Covers L1, L2, S2.
 func TestIdleLock(t *testing.T) {
@@ -76,7 +76,7 @@ func needProcesses(t *testing.T) {
 	}
 }
 
-// killAll runs every mutant of s that can run here; each has to be found out.
+// killAll runs every mutant of s that can run here. Each must be killed.
 func killAll(t *testing.T, s harness.Scenario, standard time.Duration) {
 	for _, m := range s.Mutants {
 		t.Run(m.Name, func(t *testing.T) {
@@ -98,7 +98,7 @@ func TestInterop(t *testing.T) {
 	run(t, Interop(), 8*time.Second)
 }
 
-// The siblings share one ensemble: nothing of it is broken.
+// The scenarios share one ensemble, because they break nothing.
 //
 // Covers L1, L2, L3, E1, E3.
 func TestInteropSiblings(t *testing.T) {
@@ -125,13 +125,13 @@ type kept struct{ ensemble.Ensemble }
 
 func (kept) Close(context.Context) error { return nil }
 
-// needPeers skips or fails the test where the other libraries are not installed.
+// needPeers skips or fails the test if the other libraries are not installed.
 func needPeers(t *testing.T) {
 	t.Helper()
 	needs.Installed(t, errors.Join(peers.Curator.Installed(), peers.Kazoo.Installed()))
 }
 
-// Covers L3. On the model of ZooKeeper, since it is the clients that are real processes here.
+// Covers L3. It runs on the model of ZooKeeper, because only the clients have to be real processes.
 func TestLockPause(t *testing.T) {
 	t.Parallel()
 	result := harness.RunT(t, LockPause(), harness.Options{
@@ -143,7 +143,7 @@ func TestLockPause(t *testing.T) {
 	t.Log(result.Summary())
 }
 
-// Covers F1, F2, F3. On real servers, and on the model of ZooKeeper where the flag says so.
+// Covers F1, F2, F3. It runs on real servers, or on the model of ZooKeeper with -ensemble embedded.
 func TestLockPauseSQL(t *testing.T) {
 	t.Parallel()
 	needs.Installed(t, postgres.Installed())
@@ -162,8 +162,9 @@ func TestLockPauseSQLMutantsDie(t *testing.T) {
 	}
 }
 
-// The answer to an acquire that nobody waited for any longer was taken for that to the next one. Its process, which had yet to do
-// what it was asked for last, stood in line behind itself, and all others behind it.
+// Bug: the reply to an abandoned acquire was taken for the reply to the next one. The client's
+// process still had an earlier request to execute. It then waited behind its own contender, and all
+// others waited behind both.
 func TestAClientInAProcessOfItsOwnMayGiveUp(t *testing.T) {
 	t.Parallel()
 	result, err := harness.Run(t.Context(), LockFaults(), harness.Options{
@@ -177,6 +178,6 @@ func TestAClientInAProcessOfItsOwnMayGiveUp(t *testing.T) {
 	}
 	gaveUp := slices.ContainsFunc(result.History.Events, func(e history.Event) bool { return e.Op == checker.OpAcquire && e.Kind == history.Info })
 	if m8, _ := result.Of("client/waiters-served"); m8.Verdict != checker.Valid || !gaveUp {
-		t.Errorf("somebody gave up: %t\n%s", gaveUp, result.Summary())
+		t.Errorf("a client gave up: got %t, want true; client/waiters-served must be valid\n%s", gaveUp, result.Summary())
 	}
 }

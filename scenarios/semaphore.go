@@ -13,15 +13,14 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// permits is how many there are in the scenario Semaphore.
+// permits is the number of permits in Semaphore.
 const permits = 3
 
-// Semaphore is a semaphore under every fault there is. Clients ask for one
-// permit, for some, or for all.
+// Semaphore runs a semaphore under every fault. Clients acquire one, several or all permits.
 func Semaphore() harness.Scenario {
 	return harness.Scenario{
 		Name:       "semaphore",
-		Claim:      "Under every fault no more permits are held than there are, none is lost, and afterwards it goes on.",
+		Claim:      "Under every fault no more permits are held than exist, none is lost, and permits are granted again after the faults.",
 		Guarantees: []string{"L1", "L2", "L4", "L7", "S2"},
 		Clients:    6,
 		Workload:   semaphoreWorkload(openSemaphore(leased())),
@@ -33,13 +32,13 @@ func Semaphore() harness.Scenario {
 		Guards: []checker.Checker{checker.Grants(10), checker.Contention(5)},
 		Mutants: []harness.Mutant{trustingMutant("semaphore/within-permits", semaphoreWorkload(openSemaphore(trusting()))), {
 			Name:     "orphan",
-			Report:   "CURATOR-335, -595: the reply to the create is lost, and the lease that nobody knows of stays out",
+			Report:   "CURATOR-335, -595: the reply to the create is lost, and a lease without an owner is never returned",
 			Violates: []string{"client/waiters-served"},
 			Faults:   []string{"link-cut"},
 			Workload: semaphoreWorkload(openLeases(mistakes{unprotected: true})),
 		}, {
 			Name:     "interrupted",
-			Report:   "CURATOR-462: who is interrupted while it waits keeps its lease",
+			Report:   "CURATOR-462: a client that is interrupted while it waits keeps its lease",
 			Violates: []string{"client/waiters-served"},
 			Workload: semaphoreWorkload(openLeases(mistakes{cancelled: true})),
 		}, lateMutant("semaphore/within-permits", semaphoreWorkload(openLeases(mistakes{late: true})))},
@@ -60,7 +59,7 @@ func semaphoreWorkload(open opener) func(*harness.Env) harness.Workload {
 	}
 }
 
-// onePermit is what clients in other languages ask for.
+// onePermit is the request of clients in other languages.
 func onePermit(*harness.Client) string { return "1" }
 
 func somePermits(c *harness.Client) string {
@@ -70,8 +69,8 @@ func somePermits(c *harness.Client) string {
 	return "1"
 }
 
-// countPermits tries to have all permits at once, one by one, and one more. Those of
-// sessions that the servers have not expired yet are waited for.
+// countPermits acquires permits one by one until all are held, and then attempts one more. It waits
+// for permits of sessions that the servers have not expired yet.
 func countPermits(ctx context.Context, env *harness.Env) error {
 	return final(ctx, env, func(s *session.Session) error {
 		const most = 10 * time.Second
@@ -97,7 +96,7 @@ func countPermits(ctx context.Context, env *harness.Env) error {
 	})
 }
 
-// semaphore is lock.Semaphore as a locker.
+// semaphore uses a lock.Semaphore as a locker.
 type semaphore struct {
 	s *session.Session
 	m *lock.Semaphore
@@ -124,7 +123,7 @@ func (m *semaphore) lock(ctx context.Context, want string) (held, error) {
 func (m *semaphore) lost() error { return m.s.Err() }
 func (m *semaphore) close()      { m.s.Close() }
 
-// openLeases is a semaphore in which those who came first have the permits.
+// openLeases opens a semaphore in which the earliest contenders have the permits.
 func openLeases(does mistakes) opener {
 	return inSession(leased(), func(s *session.Session, path string) locker {
 		return &textbook{s: s, path: path, places: permits, does: does}

@@ -28,11 +28,11 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// ShellLock is isolated-follower for "zkcoord lock PATH -- CMD": client 0 runs a command
-// whose processes ignore SIGTERM, and the others wait to run theirs. The follower
-// of client 0 is cut off, or its zkcoord is killed. Each process of a command writes the time
-// into a log of the command, again and again. The judge reads these logs and
-// nothing else: the last line of one command is before the first of the next.
+// ShellLock is isolated-follower for "zkcoord lock PATH -- CMD". Client 0 runs a command whose
+// processes ignore SIGTERM, and the other clients wait to run theirs. The follower of client 0 is
+// cut off, or its zkcoord is killed. Each process of a command repeatedly writes the time into the
+// command's log. The checker judges only these logs: the last line of a command must precede the
+// first line of the next command.
 func ShellLock() harness.Scenario {
 	s := harness.Scenario{
 		Name:     "shell-lock",
@@ -57,8 +57,8 @@ func ShellLock() harness.Scenario {
 	return s
 }
 
-// shellScript is a command: three processes that ignore SIGTERM and write the time until the
-// file $2 exists. The second one is in the background, the third in a session of its own.
+// shellScript is a command with three processes that ignore SIGTERM and write the time until the
+// file $2 exists. The second process is in the background. The third has its own session.
 const shellScript = `trap "" TERM
 echo "start $(date +%s%N) $ZKCOORD_TOKEN" >>"$1"
 beat='while [ ! -e "$2" ]; do echo "$0 $(date +%s%N)" >>"$1"; sleep 0.02; done'
@@ -66,7 +66,7 @@ sh -c "$beat" child "$1" "$2" &
 setsid sh -c "$beat" apart "$1" "$2" &
 exec sh -c "$beat" first "$1" "$2"`
 
-// A running command is one that was started and may still wait for the lock.
+// A running command was started, and may still wait for the lock.
 type running interface {
 	harness.Process
 	Kill()
@@ -76,8 +76,8 @@ type running interface {
 // A shellRunner starts the command with the arguments under the lock at path.
 type shellRunner func(ctx context.Context, c *harness.Client, servers []string, path string, args []string) (running, error)
 
-// shellHolder is the workload. Client 0 uses the server that will be cut off, and its command runs for
-// long. The others contend from when it runs until one of theirs does.
+// shellHolder is the workload. Client 0 uses the server that will be cut off, and its command runs
+// for long. The others contend only while client 0 was the last whose command started.
 func shellHolder(start shellRunner) func(*harness.Env) harness.Workload {
 	return func(env *harness.Env) harness.Workload {
 		var contend atomic.Bool
@@ -116,7 +116,7 @@ func (w *shellWork) work(ctx context.Context, c *harness.Client) error {
 	return nil
 }
 
-// servers are those for the next command: an address of the client's own proxy for each.
+// servers returns the servers for the client's next command.
 func (w *shellWork) servers(ctx context.Context, c *harness.Client) ([]string, error) {
 	chosen, err := anyFollower(ctx, w.env.Ensemble)
 	if err != nil {
@@ -131,11 +131,11 @@ func (w *shellWork) servers(ctx context.Context, c *harness.Client) ([]string, e
 
 const opCommand = "command"
 
-// command runs one command to its end. The result is when its processes wrote the first and the last time
-// into its log, and whether its zkcoord ended before the command was told to end.
+// command runs one command to its end. The result contains the first and the last time in the
+// command's log, and whether its zkcoord ended before the command was signalled to end.
 func (w *shellWork) command(ctx context.Context, c *harness.Client, servers []string, log string) (history.Event, error) {
 	end := log + ".end"
-	defer func() { _ = os.WriteFile(end, nil, 0o600) }() // whatever is left ends
+	defer func() { _ = os.WriteFile(end, nil, 0o600) }() // remaining processes end
 	var near []string
 	for _, server := range servers {
 		way, err := client.NewWay(server, c.Dial)
@@ -177,7 +177,8 @@ func (w *shellWork) command(ctx context.Context, c *harness.Client, servers []st
 	return history.Event{Result: fmt.Sprintf("%d %d %v", l.first, l.last, lost), Token: l.token}, nil
 }
 
-// hold records that the command runs, for its time. It reports whether the command was stopped before that.
+// hold records a hold while the command runs. It reports whether the command was stopped before its
+// time.
 func (w *shellWork) hold(ctx context.Context, c *harness.Client, p running, token int64) (lost bool) {
 	held, lose := context.WithCancelCause(context.Background())
 	defer lose(nil)
@@ -202,7 +203,7 @@ func (w *shellWork) hold(ctx context.Context, c *harness.Client, p running, toke
 	return false
 }
 
-// A commandLog is what the log of a command says, in nanoseconds of the machine's clock.
+// A commandLog is the content of a command's log, in nanoseconds of the machine's clock.
 type commandLog struct {
 	first, last int64
 	token       int64
@@ -210,7 +211,7 @@ type commandLog struct {
 }
 
 func readLog(name string) (l commandLog) {
-	text, _ := os.ReadFile(name) // there is none before the command has the lock
+	text, _ := os.ReadFile(name) // the file does not exist before the command has the lock
 	for line := range bytes.Lines(text) {
 		words := strings.Fields(string(line))
 		if len(words) < 2 || line[len(line)-1] != '\n' {
@@ -229,7 +230,7 @@ func readLog(name string) (l commandLog) {
 	return l
 }
 
-// settled reads the log when nobody has written into it for a second, or after ten.
+// settled returns the log once it has not grown for a second, or after ten seconds.
 func settled(name string) commandLog {
 	l := readLog(name)
 	for range 10 {
@@ -280,22 +281,23 @@ func stoppedInTime() checker.Checker {
 			switch {
 			case left <= 0:
 				j.Violation(append(before.op.Events(), next.op.Events()...),
-					"a process of the command under token %d wrote its last line %v after the command under token %d had started",
+					"a process of the command with token %d wrote its last line %v after the command with token %d had started",
 					before.op.Complete.Token, -left, next.op.Complete.Token)
 			case before.op.Complete.Token >= next.op.Complete.Token:
-				j.Violation(append(before.op.Events(), next.op.Events()...), "token %d came after %d", next.op.Complete.Token, before.op.Complete.Token)
+				j.Violation(append(before.op.Events(), next.op.Events()...), "token %d was granted after token %d", next.op.Complete.Token, before.op.Complete.Token)
 			case before.lost:
 				taken++
 				closest = min(closest, left)
 			}
 		}
-		j.Note("%d commands; %d of %d that lost the lock were dead before the next one started, at least %v before", len(all), taken, taken, closest)
+		j.Note("%d commands; %d of %d commands that lost the lock were dead at least %v before the next one started", len(all), taken, taken, closest)
 	})
 }
 
-// commandsLost asks that n times a command was stopped, and another one had the lock next.
+// commandsLost requires that a command lost the lock n times and that another client's command ran
+// next.
 func commandsLost(n int) checker.Checker {
-	return checker.AtLeast("run/commands-lost", n, "a command under a lock that another one had lost", func(h *history.History) (found int) {
+	return checker.AtLeast("run/commands-lost", n, "commands under a lock that another command had lost", func(h *history.History) (found int) {
 		all := commandSpans(h)
 		for i := 1; i < len(all); i++ {
 			if all[i-1].lost && all[i-1].op.Invoke.Client != all[i].op.Invoke.Client {
@@ -331,7 +333,7 @@ func (killHolder) Inject(ctx context.Context, env *harness.Env, step harness.Ste
 	return harness.Injected{Evidence: "its zkcoord was killed"}, nil
 }
 
-// runZkcoord runs the command by zkcoord lock.
+// runZkcoord runs the command with zkcoord lock.
 func runZkcoord(_ context.Context, _ *harness.Client, servers []string, path string, args []string) (running, error) {
 	program, err := zkcoordProgram()
 	if err != nil {
@@ -342,7 +344,8 @@ func runZkcoord(_ context.Context, _ *harness.Client, servers []string, path str
 	return procs.Start(cmd)
 }
 
-// zkcoordProgram is the command zkcoord: this program, or one that is built in its place in a test.
+// zkcoordProgram returns the path of the command zkcoord: this program, or in a test a newly built
+// one.
 var zkcoordProgram = sync.OnceValues(func() (string, error) {
 	self, err := os.Executable()
 	if err != nil || strings.TrimSuffix(filepath.Base(self), ".exe") == "zkcoord" {
@@ -367,8 +370,8 @@ type firstOnly struct {
 
 func (f firstOnly) Ended() <-chan struct{} { return f.ended }
 
-// runFirstOnly runs the command in this process's own way: when the lock is lost the
-// command's first process is killed, and no other.
+// runFirstOnly runs the command under a lock of this process. When the lock is lost, it kills the
+// command's first process and no other.
 func runFirstOnly(ctx context.Context, c *harness.Client, servers []string, path string, args []string) (running, error) {
 	s, err := session.Open(ctx, session.Options{Servers: servers, Timeout: isolatedTimeout})
 	if err != nil {

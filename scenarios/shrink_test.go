@@ -15,8 +15,8 @@ import (
 	"github.com/zkcoord/zkcoord/internal/shrink"
 )
 
-// A run of ten minutes with dozens of faults is made small, and the test that
-// is to be pasted, put beside the scenarios, is seen to fail the same way.
+// A run of ten minutes with dozens of faults is minimized. The generated Go test, pasted into this
+// package, fails the same way.
 func TestPastedTestOfASmallRunFailsTheSameWay(t *testing.T) {
 	s, err := Named("isolated-follower+zk-lock")
 	if err != nil {
@@ -26,7 +26,7 @@ func TestPastedTestOfASmallRunFailsTheSameWay(t *testing.T) {
 	o.Time, o.Intensity = 10*time.Minute, 0.7
 	big := virtually(t, s, o)
 	if id := big.Failed()[0].ID; id != "lock/no-overlap" || len(big.Plan) < 30 {
-		t.Fatalf("%s is violated by a plan of %d faults, want lock/no-overlap and 30", id, len(big.Plan))
+		t.Fatalf("%s is violated by a plan of %d faults, want lock/no-overlap and at least 30", id, len(big.Plan))
 	}
 	begun := time.Now()
 	small, err := shrink.Run(t.Context(), big, 2, func(_ context.Context, tr shrink.Trial) (*harness.Result, error) {
@@ -38,12 +38,12 @@ func TestPastedTestOfASmallRunFailsTheSameWay(t *testing.T) {
 	t.Logf("%d faults became %d, %d clients, %v and %d operations in %v and %d trials",
 		len(big.Plan), len(small.Plan), small.Clients, small.Time, small.Operations, time.Since(begun).Round(time.Second/10), small.Tried)
 	if len(small.Plan) > 3 {
-		t.Errorf("%d faults are left", len(small.Plan))
+		t.Errorf("got %d faults after minimization, want at most 3", len(small.Plan))
 	}
 	out := paste(t, report.GoTest(small.Result, small.Property))
 	for _, want := range []string{"--- FAIL: TestIsolatedFollowerZkLockLockNoOverlap", "lock/no-overlap", "INVALID", "both held"} {
 		if !strings.Contains(out, want) {
-			t.Errorf("the pasted test does not say %q:\n%s", want, out)
+			t.Errorf("the output of the pasted test does not contain %q:\n%s", want, out)
 		}
 	}
 }

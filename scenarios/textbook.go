@@ -17,23 +17,22 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// A textbook is the recipe for locks of ZooKeeper's documentation as it is
-// written again and again, with one of the mistakes that are made with it.
-// Without any it withstands every scenario: see TestTextbookInVirtualTime.
+// A textbook is the lock recipe of ZooKeeper's documentation, as it is often implemented, with one
+// of the usual mistakes. Without a mistake it passes every scenario: see TestTextbookInVirtualTime.
 type textbook struct {
 	s      *session.Session
 	path   string
-	places int // of a semaphore; 0 is a lock
+	places int // of a semaphore; 0 means a lock
 	does   mistakes
 }
 
-// mistakes are what is wrong with a textbook.
+// mistakes are the mistakes of a textbook.
 type mistakes struct {
-	names       bool // orders by names, not by the numbers in them
-	later       bool // readers wait for writers that came after them too
-	unprotected bool // creates anew when the reply is lost
+	names       bool // orders by names, not by their sequence numbers
+	later       bool // readers also wait for writers that arrived after them
+	unprotected bool // creates a second node when the reply is lost
 	cancelled   bool // cleans up with the caller's context
-	late        bool // deletes its node, and ends its context then
+	late        bool // ends its context after the deletion of its node
 }
 
 func openTextbook(opts session.Options, does mistakes) opener {
@@ -70,7 +69,7 @@ func (t *textbook) lock(ctx context.Context, want string) (held, error) {
 	}}, nil
 }
 
-// enter makes the own node.
+// enter creates the contender's node.
 func (t *textbook) enter(ctx context.Context, mode string) (recipe.Node, error) {
 	if !t.does.unprotected {
 		return recipe.CreateProtected(ctx, t.s, t.path, mode, nil, session.EphemeralSequential)
@@ -96,7 +95,7 @@ func (t *textbook) enter(ctx context.Context, mode string) (recipe.Node, error) 
 	}
 }
 
-// leave deletes the own node.
+// leave deletes the contender's node.
 func (t *textbook) leave(ctx context.Context, node recipe.Node) error {
 	if t.does.cancelled {
 		return recipe.Remove(ctx, t.s, node)
@@ -110,7 +109,7 @@ func (t *textbook) leave(ctx context.Context, node recipe.Node) error {
 	}
 }
 
-// await waits until nobody is left that the own node has to wait for.
+// await waits until the contender is served.
 func (t *textbook) await(ctx context.Context, me string) error {
 	for {
 		listing, w, err := t.list(ctx)
@@ -123,7 +122,7 @@ func (t *textbook) await(ctx context.Context, me string) error {
 			err = session.ErrRevoked
 		case served:
 		case w == nil:
-			// On children, so that it fires on deletion only.
+			// A watch on children fires only on deletion.
 			if _, w, err = t.s.ChildrenWatch(ctx, znode.Join(t.path, next)); errors.Is(err, zk.ErrNoNode) {
 				continue
 			}
@@ -140,8 +139,8 @@ func (t *textbook) await(ctx context.Context, me string) error {
 	}
 }
 
-// list lists the contenders, for a semaphore with a watch: whoever of them goes
-// makes a place.
+// list lists the contenders. For a semaphore it also sets a watch, because any contender that
+// leaves frees a place.
 func (t *textbook) list(ctx context.Context) (session.Listing, *session.Watch, error) {
 	if t.places > 0 {
 		return t.s.ChildrenWatch(ctx, t.path)
@@ -150,8 +149,8 @@ func (t *textbook) list(ctx context.Context) (session.Listing, *session.Watch, e
 	return listing, nil, err
 }
 
-// before reports whether it is the turn of me, and else the nearest one that it
-// has to wait for.
+// before reports whether the contender me is served. If not, it returns the nearest contender that
+// me has to wait for.
 func (t *textbook) before(me string, all []string) (next string, served bool) {
 	wants := wanted(me)
 	taken := number(wants)
@@ -171,7 +170,7 @@ func (t *textbook) before(me string, all []string) (next string, served bool) {
 	return next, taken <= max(t.places, 1)
 }
 
-// wanted is what the contender of that name asked for.
+// wanted returns what the contender with the given name requested.
 func wanted(name string) string {
 	if part := strings.Split(name, "-"); len(part) == 3 {
 		return part[1]
@@ -179,7 +178,7 @@ func wanted(name string) string {
 	return ""
 }
 
-// number is how many places that takes.
+// number returns how many places a request takes.
 func number(wants string) int {
 	if n, err := strconv.Atoi(wants); err == nil {
 		return n

@@ -9,9 +9,8 @@ import (
 	"github.com/zkcoord/zkcoord/lock"
 )
 
-// A token costs no request of its own: it is the zxid of the reply to the
-// create. Here each is compared with the czxid that the server tells, while
-// others write at the same time.
+// A token costs no extra request, because it is the zxid in the reply to the create. This test
+// compares tokens with the czxids that the server reports while other clients write.
 //
 //	go test ./scenarios -run Tokens -handover -v
 //
@@ -23,7 +22,7 @@ func TestTokensAreTheCzxidsOfTheirNodes(t *testing.T) {
 	for i := range clients {
 		v := e.voter(5 * sessionTimeout)
 		all.Go(func() {
-			path := fmt.Sprintf("/tokens-%d", i%(clients/2)) // two at each
+			path := fmt.Sprintf("/tokens-%d", i%(clients/2)) // two clients at each path
 			for range rounds {
 				if err := compareToken(t.Context(), v, path); err != nil {
 					t.Error(err)
@@ -43,7 +42,7 @@ func compareToken(ctx context.Context, v *voter, path string) error {
 	}
 	stat, err := v.Exists(ctx, grant.Path())
 	if err == nil && (stat == nil || stat.Czxid != int64(grant.Token())) {
-		err = fmt.Errorf("%s has the token %#x and the stat %+v", grant.Path(), grant.Token(), stat)
+		err = fmt.Errorf("%s: got token %#x, want the czxid of %+v", grant.Path(), grant.Token(), stat)
 	}
 	if err != nil {
 		grant.Unlock(ctx)

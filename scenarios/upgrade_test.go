@@ -22,12 +22,12 @@ import (
 	"github.com/zkcoord/zkcoord/internal/zkversion"
 )
 
-// Scenarios that run through a rolling upgrade.
+// upgraded returns the scenarios that run through a rolling upgrade.
 func upgraded() []harness.Scenario {
 	return []harness.Scenario{LockFaults(), Election(), QueueClaims(), Watch()}
 }
 
-// On real servers: go test ./scenarios -run TestWatch -faults rolling-upgrade.
+// To run on real servers: go test ./scenarios -run TestWatch -faults rolling-upgrade.
 func TestScenariosRunThroughAnUpgradeVirtualTime(t *testing.T) {
 	for _, s := range upgraded() {
 		t.Run(s.Name, func(t *testing.T) {
@@ -39,7 +39,8 @@ func TestScenariosRunThroughAnUpgradeVirtualTime(t *testing.T) {
 	}
 }
 
-// A version whose nodes forget an ephemeral that they had before the upgrade. No client is to blame, and yet two hold the lock.
+// The upgraded nodes forget an ephemeral znode that they had before the upgrade. Two clients then
+// hold the lock although both behave correctly.
 func TestAForgottenEphemeralIsFoundVirtualTime(t *testing.T) {
 	for seed := range uint64(5) {
 		r := upgrade(t, LockFaults(), seed, true)
@@ -50,10 +51,10 @@ func TestAForgottenEphemeralIsFoundVirtualTime(t *testing.T) {
 		}
 		t.Logf("seed %d: %v, lock/no-overlap %v", seed, r.Verdict, one.Verdict)
 	}
-	t.Error("nodes that forget an ephemeral were not found out")
+	t.Error("no run with nodes that forget an ephemeral was invalid, want lock/no-overlap violated")
 }
 
-// upgrade runs s on a model of an ensemble that is upgraded, and downgraded again.
+// upgrade runs s on a model of an ensemble that is upgraded and later downgraded.
 func upgrade(t *testing.T, s harness.Scenario, seed uint64, forgets bool) (r *harness.Result) {
 	t.Helper()
 	s, names := With(s, "rolling-upgrade", "rolling-downgrade")
@@ -66,7 +67,7 @@ func upgrade(t *testing.T, s harness.Scenario, seed uint64, forgets bool) (r *ha
 	start := o.Ensemble
 	o.Ensemble = func(ctx context.Context, config ensemble.Config) (ensemble.Ensemble, error) {
 		if config.Version != zkversion.Oldest {
-			t.Errorf("the ensemble is to start as %q", config.Version)
+			t.Errorf("the ensemble starts with version %q, want the oldest", config.Version)
 		}
 		e, err := start(ctx, config)
 		if err != nil {
@@ -92,10 +93,10 @@ func upgrade(t *testing.T, s harness.Scenario, seed uint64, forgets bool) (r *ha
 	return r
 }
 
-// upgradable is an embedded ensemble whose nodes say that they are of a version.
+// upgradable is an embedded ensemble whose nodes report a version.
 type upgradable struct {
 	*embedded.Ensemble
-	forgets bool // nodes of the default version show no client the oldest sequential child of a znode
+	forgets bool // nodes of the default version hide the oldest sequential child of a znode from clients
 
 	mu       sync.Mutex
 	versions []string
@@ -123,17 +124,17 @@ func (u *upgradable) DialContext(ctx context.Context, network, address string) (
 	return &versionedConn{Conn: conn, version: version, forgets: u.forgets && version == zkversion.Default}, nil
 }
 
-// versionedConn rewrites what a server says: of its version, and lists of children.
+// versionedConn rewrites replies of a server: its version, and lists of children.
 type versionedConn struct {
 	net.Conn
 	version string
 	forgets bool
 
 	mu    sync.Mutex
-	word  bool // a four-letter word was asked, not a session
+	word  bool // the request was a four-letter word, not a session's
 	lists map[int32]wire.Op
 
-	rest []byte // still to be read
+	rest []byte // bytes still to be read
 }
 
 func (c *versionedConn) Write(b []byte) (int, error) {

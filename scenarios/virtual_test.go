@@ -17,20 +17,21 @@ import (
 
 var usualRuns = flag.Int("usual", 2, "runs of each scenario by TestBadLuckMakesNoVerdict")
 
-// idleOne run in so many may prove nothing: its one fault of a kind met nobody.
+// idleOne is the number of runs of which one may prove nothing, because its only fault of a kind
+// affected no client.
 const idleOne = 50
 
 func TestScenariosInVirtualTime(t *testing.T) {
 	for _, s := range Virtual() {
 		t.Run(s.Name, func(t *testing.T) {
-			t.Parallel() // a bubble keeps but one core busy
+			t.Parallel() // one bubble uses only one core
 			idle := 0
 			for i := range uint64(*seeds) {
 				s, o := flagged(t, s, VirtualOptions(s, *seed+i))
 				r := virtually(t, s, o)
 				if r.Verdict == checker.NotExercised && idle < *seeds/idleOne {
 					idle++
-					t.Logf("seed %d proves nothing:\n%s", r.Seed, r.Summary())
+					t.Logf("seed %d is not exercised:\n%s", r.Seed, r.Summary())
 					continue
 				}
 				if !r.Verdict.Passed() {
@@ -38,13 +39,13 @@ func TestScenariosInVirtualTime(t *testing.T) {
 					return
 				}
 			}
-			t.Logf("%d seeds from %d on, %d proved nothing", *seeds, *seed, idle)
+			t.Logf("%d seeds from %d on, %d not exercised", *seeds, *seed, idle)
 		})
 	}
 }
 
-// Bad luck must not decide a verdict: of 200 runs of a scenario as the command runs it by default, with all of its
-// faults and for its own time, at most one proves nothing.
+// Chance must not decide a verdict. Of 200 runs with the command's defaults, which are all faults
+// and the scenario's own time, at most one may be not exercised.
 //
 //	go test ./scenarios -run TestBadLuckMakesNoVerdict -usual 200 -timeout 0 -v
 func TestBadLuckMakesNoVerdict(t *testing.T) {
@@ -68,8 +69,8 @@ func TestBadLuckMakesNoVerdict(t *testing.T) {
 	}
 }
 
-// A cut that is over before the session has expired elsewhere shows nothing, and
-// servers that are slow to elect a leader made it so.
+// Bug: a cut that ends before the session has expired elsewhere shows nothing. Servers that were
+// slow to elect a leader caused that.
 func TestCutLastsUntilTheTakeover(t *testing.T) {
 	short := isolate{with: 1, length: 100 * time.Millisecond}
 	s := IsolatedLeader()
@@ -82,8 +83,8 @@ func TestCutLastsUntilTheTakeover(t *testing.T) {
 	}
 }
 
-// Nothing was known of the end of the holder's session, so that "a hold ends before the servers expire its session" was
-// not exercised by any run of the scenarios that are about it.
+// Bug: the end of the holder's session was not recorded, so no run of the scenarios about "a hold
+// ends before the servers expire its session" exercised that property.
 func TestExpiryOfTheHolderIsSeenFromTheOtherSide(t *testing.T) {
 	for _, s := range []harness.Scenario{IsolatedClient(), IsolatedFollower(), IsolatedLeader()} {
 		t.Run(s.Name, func(t *testing.T) {
@@ -99,8 +100,8 @@ func TestExpiryOfTheHolderIsSeenFromTheOtherSide(t *testing.T) {
 	}
 }
 
-// A cut of followers is none of the leader: once that had moved, runs were valid
-// in which it had never been cut off.
+// A cut of followers is no cut of the leader. Bug: after the leader had changed, runs were valid in
+// which it had never been cut off.
 func TestCutWithoutTheLeaderShowsNothing(t *testing.T) {
 	s := isolatedMutex(IsolatedLeader(), func(ctx context.Context, e ensemble.Ensemble) (int, error) {
 		leader, err := e.Leader(ctx)
@@ -112,10 +113,10 @@ func TestCutWithoutTheLeaderShowsNothing(t *testing.T) {
 	}
 }
 
-// The report: a candidate whose directory had no numbers left tried again at
-// once, no time passed in virtual time, and the fault was never healed.
+// Bug: a candidate whose directory had no sequence numbers left retried at once. No virtual time
+// passed, and the fault was never healed.
 func TestWhatFailsAtOnceLetsVirtualTimePass(t *testing.T) {
-	const endless = 18_000 // operations of 6 clients in 3 s, one a millisecond
+	const endless = 18_000 // operations of 6 clients in 3 s, one per millisecond
 	for _, s := range []harness.Scenario{Election(), LockFaults(), MultiLock()} {
 		t.Run(s.Name, func(t *testing.T) {
 			s.Faults = faults("data-counter")
@@ -124,16 +125,17 @@ func TestWhatFailsAtOnceLetsVirtualTimePass(t *testing.T) {
 			o.Plan = harness.Plan{{Fault: "data-counter", At: time.Second / 2, For: 2 * time.Second, Arg: "0"}}
 			r := virtually(t, s, o)
 			if r.Began() == "" {
-				t.Error("nothing was used up")
+				t.Error("the fault data-counter took no effect")
 			}
 			if events := len(r.History.Events); events >= 2*endless {
-				t.Errorf("%d events in %v\n%s", events, r.Time, r.Summary())
+				t.Errorf("got %d events in %v, want fewer than two per allowed operation\n%s", events, r.Time, r.Summary())
 			}
 		})
 	}
 }
 
-// What an administrator deleted was held against the group that did not list it, and against the watch that told of it.
+// Bug: a znode that an administrator deleted counted against the group that did not list it, and
+// against the watch that reported the deletion.
 func TestWhatSomebodyElseDeletesIsNoViolation(t *testing.T) {
 	for _, s := range []harness.Scenario{Group(), Watch()} {
 		for _, oneFault := range fault.Deleting() {
@@ -152,8 +154,8 @@ func TestWhatSomebodyElseDeletesIsNoViolation(t *testing.T) {
 	}
 }
 
-// A leader that was elected while the observer compared, which takes long over a
-// slow link, made the observer begin an operation within another one.
+// Bug: if a leader was elected while the observer compared, which takes long over a slow proxy, the
+// observer began an operation within another one.
 func TestObserverComparesWhileTheLeaderChanges(t *testing.T) {
 	s := Election()
 	workload := s.Workload
@@ -171,8 +173,8 @@ func TestObserverComparesWhileTheLeaderChanges(t *testing.T) {
 	}
 }
 
-// A soak goes on with fresh seeds after a failure. It keeps the first failures
-// only: the disk is not to be full when somebody looks.
+// A soak continues with new seeds after a failure. It stores only the first failures, so that the
+// disk does not fill up.
 //
 //	go test ./scenarios -run TestSoak -soak 2h -timeout 0 -ensemble embedded
 func TestSoak(t *testing.T) {
@@ -191,14 +193,14 @@ func TestSoak(t *testing.T) {
 			if failed++; failed <= kept {
 				tell(t, s, r, nil)
 			} else {
-				t.Errorf("%s with seed %d is %v too", s.Name, next, r.Verdict)
+				t.Errorf("%s with seed %d is also %v", s.Name, next, r.Verdict)
 			}
 		}
 	}
 	t.Logf("%d runs from seed %d on, %d failed", done, *seed, failed)
 }
 
-// soaked is one run of s, on the ensemble of the flags, that stores nothing.
+// soaked runs s once on the ensemble of the flags and stores nothing.
 func soaked(t *testing.T, s harness.Scenario, seed uint64) *harness.Result {
 	if *kind == "embedded" {
 		s, o := flagged(t, s, VirtualOptions(s, seed))
@@ -233,7 +235,7 @@ func TestMutantsDieInVirtualTime(t *testing.T) {
 	}
 }
 
-// The table is written by: zkcoord mutants --markdown > docs/mutants.md
+// To write the table, run: zkcoord mutants --markdown > docs/mutants.md
 func TestEveryMutantIsInTheTableOfKills(t *testing.T) {
 	table, err := os.ReadFile("../docs/mutants.md")
 	if err != nil {
@@ -247,7 +249,7 @@ func TestEveryMutantIsInTheTableOfKills(t *testing.T) {
 			}
 			row := fmt.Sprintf(`(?m)^\| %s \| %s \| %s \|.*\|$`, regexp.QuoteMeta(m.Name), regexp.QuoteMeta(s.Name), fate)
 			if !regexp.MustCompile(row).Match(table) {
-				t.Errorf("docs/mutants.md has no row like %s: write it anew", row)
+				t.Errorf("docs/mutants.md has no row that matches %s: generate it again", row)
 			}
 		}
 	}

@@ -23,12 +23,12 @@ import (
 	"github.com/zkcoord/zkcoord/watch"
 )
 
-// Watch has some clients create, set and delete a few znodes, others watch them
-// over one session after another, and one set watches of its own.
+// Watch has clients that create, set and delete a few znodes. Other clients watch these znodes over
+// one session after another, and the last client sets its own watches.
 func Watch() harness.Scenario {
 	return harness.Scenario{
 		Name:       "watch",
-		Claim:      "Whatever happens to connections, servers and sessions, a watcher is told in order, misses no deletion and creation anew, and ends at the final state.",
+		Claim:      "Whatever happens to connections, servers and sessions, a watcher reports states in order, misses no deletion and recreation, and converges to the final state.",
 		Guarantees: []string{"W2", "W3", "W4", "W5", "W6"},
 		Clients:    5,
 		Workload:   watchWorkload(dataChanges, existsW),
@@ -42,35 +42,35 @@ func Watch() harness.Scenario {
 		Guards: []checker.Checker{statesTold(100)},
 		Mutants: []harness.Mutant{{
 			Name:     "version-only",
-			Report:   "CURATOR-391: only the version is compared, so that a node which was deleted and created anew is the same",
+			Report:   "CURATOR-391: only the version is compared, so a node that was deleted and recreated appears unchanged",
 			Violates: []string{"watch/final-state-reported", "watch/recreation-reported"},
 			Workload: watchWorkload(versionOnly, existsW),
 		}, {
 			Name:     "unwatched",
-			Report:   "kazoo#151, #218: watches are gone once the connection was",
+			Report:   "kazoo#151, #218: watches are not restored after the connection was lost",
 			Violates: []string{"watch/final-state-reported"},
 			Faults:   []string{"link-reset"},
 			Workload: watchWorkload(unwatched, existsW),
 		}, {
 			Name:     "late-events",
-			Report:   "fdb-zk#3: events and answers come on two paths, so that a read shows a change before its event does",
+			Report:   "fdb-zk#3: events and replies arrive on two paths, so a read shows a change before its event arrives",
 			Violates: []string{"watch/event-before-data"},
 			Workload: watchWorkload(dataChanges, through(lateEvents)),
 		}, {
 			Name:     "doubled-events",
-			Report:   "kazoo#63: each reconnect registers what watches once more",
+			Report:   "kazoo#63: each reconnect registers the watcher once more",
 			Violates: []string{"watch/one-event-each"},
 			Faults:   []string{"link-reset"},
 			Workload: watchWorkload(dataChanges, through(doubledEvents)),
 		}, {
 			Name:     "connection-events",
-			Report:   "node-zkplus#20, avout#10: an event of the connection is taken for one of the node",
+			Report:   "node-zkplus#20, avout#10: an event of the connection is taken for an event of the node",
 			Violates: []string{"watch/no-event-without-cause"},
 			Faults:   []string{"link-reset"},
 			Workload: watchWorkload(dataChanges, through(connectionEvents)),
 		}, {
 			Name:     "silent-end",
-			Report:   "CURATOR-377: watches of a session that is over never fire, not even to say so",
+			Report:   "CURATOR-377: watches of an ended session never fire, not even to report the end",
 			Violates: []string{"watch/one-end-each"},
 			Faults:   []string{"session-close"},
 			Workload: watchWorkload(dataChanges, through(silentEnd)),
@@ -78,7 +78,7 @@ func Watch() harness.Scenario {
 	}
 }
 
-// statesTold asks that watchers were told n states.
+// statesTold requires that watchers reported n states.
 func statesTold(n int) checker.Checker {
 	return checker.AtLeast("run/states-reported", n, "states reported to watchers", func(h *history.History) (found int) {
 		for i := range h.Events {
@@ -90,13 +90,13 @@ func statesTold(n int) checker.Checker {
 	})
 }
 
-// A dataStream is how a watcher goes on in the next session.
+// A dataStream is a watcher's stream in its next session.
 type dataStream func(ctx context.Context, s *session.Session) iter.Seq2[watch.DataChange, error]
 
 func dataChanges(path string) dataStream { return watch.NewData(path).Changes }
 
-// watchWorkload has clients 0 and 1 change what all others watch: the last one by
-// watches of its own, the others by streams.
+// watchWorkload has clients 0 and 1 change the znodes that all others watch. The last client sets
+// its own watches, and the others use streams.
 func watchWorkload(open func(path string) dataStream, register registrar) func(*harness.Env) harness.Workload {
 	return func(env *harness.Env) harness.Workload {
 		var paths []string
@@ -104,8 +104,8 @@ func watchWorkload(open func(path string) dataStream, register registrar) func(*
 			paths = append(paths, znode.Join(env.Root(), fmt.Sprintf("node-%d", i)))
 		}
 		var mu sync.Mutex
-		var rounds atomic.Int32              // of watches
-		var changers atomic.Int32            // at work
+		var rounds atomic.Int32              // number of watches set
+		var changers atomic.Int32            // clients that still change znodes
 		watchers := make(map[int][]*watcher) // by client; they outlive its sessions
 		of := func(c *harness.Client) []*watcher {
 			mu.Lock()
@@ -149,7 +149,7 @@ func watchWorkload(open func(path string) dataStream, register registrar) func(*
 	}
 }
 
-// changeNodes changes one of paths after another.
+// changeNodes repeatedly changes a random path.
 func changeNodes(ctx context.Context, c *harness.Client, s *session.Session, paths []string) error {
 	l := ledger{s: s, path: znode.Join(c.Env().Root(), fmt.Sprintf("ledger-%d", c.ID))}
 	for c.Next(ctx) {
@@ -159,7 +159,7 @@ func changeNodes(ctx context.Context, c *harness.Client, s *session.Session, pat
 			checker.OpCreate:   {create},
 			checker.OpDelete:   {remove},
 			checker.OpSetValue: {session.SetOp{Path: path, Version: session.AnyVersion}},
-			checker.OpRecreate: {remove, create}, // nobody sees it missing
+			checker.OpRecreate: {remove, create}, // no server ever shows it missing
 		}
 		op := slices.Sorted(maps.Keys(ops))[c.Rand.IntN(len(ops))]
 		c.Do(ctx, history.Event{Op: op, Object: path}, func(ctx context.Context) (history.Event, error) {
@@ -174,16 +174,16 @@ func changeNodes(ctx context.Context, c *harness.Client, s *session.Session, pat
 	return nil
 }
 
-// A ledger is a znode of one client's own that is written with each of its
-// changes: it tells the change's zxid, and whether it was made at all.
+// A ledger is a znode of one client that is written together with each of its changes. It shows the
+// change's zxid and whether the change was applied.
 type ledger struct {
 	s     *session.Session
 	path  string
 	entry int
 }
 
-// apply makes a change and returns its zxid. Where the answer is lost it finds out
-// what became of it, if the session lives on.
+// apply makes a change and returns its zxid. If the reply is lost, it determines the outcome,
+// provided that the session survives.
 func (l *ledger) apply(ctx context.Context, ops []session.Op) (int64, error) {
 	if l.entry == 0 {
 		if _, err := l.s.Create(ctx, l.path, nil, session.Persistent); err != nil && !errors.Is(err, zk.ErrNodeExists) {
@@ -197,8 +197,8 @@ func (l *ledger) apply(ctx context.Context, ops []session.Op) (int64, error) {
 		return results[len(ops)].Stat.Mzxid, nil
 	}
 	for session.OutcomeOf(err) == session.Indeterminate && l.s.Err() == nil && ctx.Err() == nil {
-		// A write first: what it is answered behind includes all that this
-		// session had asked for, or it never will be made.
+		// A write comes first: its reply proves that every earlier request of this session has been
+		// applied or never will be.
 		if _, undone := l.s.Multi(ctx, session.CheckOp{Path: l.path, Version: session.AnyVersion}); undone != nil {
 			wait(ctx, 20*time.Millisecond)
 			continue
@@ -216,22 +216,22 @@ func (l *ledger) apply(ctx context.Context, ops []session.Op) (int64, error) {
 	return 0, err
 }
 
-// A watcher records what one stream tells.
+// A watcher records the states of one stream.
 type watcher struct {
 	c      *harness.Client
 	path   string
 	stream dataStream
 
-	ended error // why it is told nothing more, unless there is another session
+	ended error // why the stream ended; reset in the next session
 
 	mu   sync.Mutex
 	last history.Event
 }
 
-// watchOp is open for as long as a client watches.
+// watchOp is open while a client watches.
 const watchOp = "watch"
 
-// watchNodes lets watchers go on in the session s.
+// watchNodes continues the watchers in the session s.
 func watchNodes(ctx context.Context, c *harness.Client, s *session.Session, watchers []*watcher, changers *atomic.Int32) error {
 	watching, stop := context.WithCancel(ctx)
 	defer stop()
@@ -253,7 +253,7 @@ func watchNodes(ctx context.Context, c *harness.Client, s *session.Session, watc
 	return cmp.Or(s.Err(), err)
 }
 
-// signOfLife is what a client that watches writes: some faults wait for a write.
+// signOfLife writes on behalf of a client that only watches, because some faults wait for a write.
 func signOfLife(ctx context.Context, c *harness.Client, s *session.Session) {
 	path := znode.Join(c.Env().Root(), fmt.Sprintf("alive-%d", c.ID))
 	s.Create(ctx, path, nil, session.Ephemeral)
@@ -272,16 +272,14 @@ func (w *watcher) follow(ctx context.Context, s *session.Session) error {
 	return nil
 }
 
-// end records that the watcher was told nothing more since its session was lost,
-// and it got no other one.
+// end records that the stream ended with its session and that the client opened no other session.
 func (w *watcher) end() {
 	if w.ended != nil {
 		w.c.Record(history.Event{Kind: history.Watch, Op: checker.WatchEnded, Object: w.path, Watch: 1, Error: w.ended.Error()})
 	}
 }
 
-// record records a state. Of a deletion only is known that it came after the
-// state before it.
+// record records a state. Of a deletion it only records that it came after the state before it.
 func (w *watcher) record(change watch.DataChange) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -304,9 +302,9 @@ func (w *watcher) is(stat *zk.Stat) bool {
 	return w.last.Token == stat.Czxid && w.last.Zxid == stat.Mzxid
 }
 
-// settle waits until nobody changes anything any more, the watchers have been told
-// what is there, and that has stayed so for a second; or gives up, for the checker
-// to judge.
+// settle waits until no client changes the znodes, all watchers have reported the current states,
+// and these have been stable for a second. It gives up after ten seconds and leaves the verdict to
+// the checker.
 func settle(ctx context.Context, s *session.Session, watchers []*watcher, changers *atomic.Int32) {
 	const enough, poll, most = time.Second, 50 * time.Millisecond, 10 * time.Second
 	for changers.Load() > 0 && s.Err() == nil && ctx.Err() == nil {
@@ -326,7 +324,7 @@ func settle(ctx context.Context, s *session.Session, watchers []*watcher, change
 	}
 }
 
-// finalStates records what is there in the end.
+// finalStates records the final states.
 func finalStates(ctx context.Context, env *harness.Env, s *session.Session, paths []string) error {
 	for _, path := range paths {
 		if err := s.Sync(ctx, path); err != nil {
@@ -345,10 +343,10 @@ func finalStates(ctx context.Context, env *harness.Env, s *session.Session, path
 	return nil
 }
 
-// versionOnly tells a change only where the version is another.
+// versionOnly reports a change only if the version differs.
 func versionOnly(path string) dataStream {
 	inner := watch.NewData(path)
-	version, told := int32(-1), false // -1 is no znode
+	version, told := int32(-1), false // -1 means no znode
 	return func(ctx context.Context, s *session.Session) iter.Seq2[watch.DataChange, error] {
 		return func(yield func(watch.DataChange, error) bool) {
 			for c, err := range inner.Changes(ctx, s) {
@@ -371,7 +369,7 @@ func versionOnly(path string) dataStream {
 	}
 }
 
-// unwatched is told nothing more in a session that has lost its connection.
+// unwatched reports nothing more in a session after it has lost its connection.
 func unwatched(path string) dataStream {
 	inner := watch.NewData(path)
 	return func(ctx context.Context, s *session.Session) iter.Seq2[watch.DataChange, error] {
@@ -379,7 +377,7 @@ func unwatched(path string) dataStream {
 	}
 }
 
-// untilSuspended gives what inner gives until the session loses its connection.
+// untilSuspended yields the values of inner until the session loses its connection.
 func untilSuspended[T any](ctx context.Context, s *session.Session, inner iter.Seq2[T, error]) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		ctx, stop := context.WithCancel(ctx)

@@ -13,10 +13,10 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// A registrar reads path and sets a watch with it. What it starts ends with ctx.
+// A registrar reads path and sets a watch with the read. Its goroutines end with ctx.
 type registrar func(ctx context.Context, s *session.Session, path string) (*zk.Stat, <-chan zk.Event, error)
 
-// existsW is the session's own watch.
+// existsW uses the session's own watch.
 func existsW(ctx context.Context, s *session.Session, path string) (*zk.Stat, <-chan zk.Event, error) {
 	stat, w, err := s.ExistsWatch(ctx, path)
 	if err != nil {
@@ -25,21 +25,20 @@ func existsW(ctx context.Context, s *session.Session, path string) (*zk.Stat, <-
 	return stat, w.C, nil
 }
 
-// A lookout has one watch on its path at a time, in one session, and reads what
-// it watches.
+// A lookout has one watch on its path at a time, in one session, and reads that path.
 type lookout struct {
 	c        *harness.Client
 	path     string
 	register registrar
 
-	zxid   int64 // of what was last read; of a deletion only is known that it came later
+	zxid   int64 // of the last read; a deletion only counts as later than the state before it
 	gone   bool
-	round  int32 // of the watch that stands
+	round  int32 // of the current watch
 	events <-chan zk.Event
 }
 
-// lookOut keeps a watch on each path, reads them in between, and sees to it that
-// the end of the session ends each.
+// lookOut keeps a watch on each path and reads the paths in between. At the end it waits until the
+// end of the session has ended each watch.
 func lookOut(ctx context.Context, c *harness.Client, s *session.Session, paths []string, register registrar, rounds *atomic.Int32) error {
 	registered, stop := context.WithCancel(ctx)
 	defer stop()
@@ -62,7 +61,7 @@ func lookOut(ctx context.Context, c *harness.Client, s *session.Session, paths [
 		signOfLife(ctx, c, s)
 		c.Pause(ctx, upTo(50*time.Millisecond)(c))
 	}
-	for round := 0; round < 20 && s.Err() == nil; round++ { // what was changed last is told of soon, or a read says that it was not
+	for round := 0; round < 20 && s.Err() == nil; round++ { // the last change is reported soon, or a read shows that it was not
 		for _, l := range lookouts {
 			l.heed()
 			l.stand(registered, s, rounds)
@@ -74,7 +73,7 @@ func lookOut(ctx context.Context, c *harness.Client, s *session.Session, paths [
 	return s.Err()
 }
 
-// saw notes what a read gave, and returns its version.
+// saw records the result of a read and returns its version.
 func (l *lookout) saw(stat *zk.Stat) int64 {
 	switch {
 	case stat != nil:
@@ -90,8 +89,8 @@ func (l *lookout) record(op string, e history.Event) {
 	l.c.Record(e)
 }
 
-// stand sets a watch unless one stands. One that has fired when its own read is
-// answered may have told of what that read shows: it is as if it had not been set.
+// stand sets a watch unless there is one. A watch that has fired before its own read returns may
+// have reported the state of that read. It is treated as if it had not been set.
 func (l *lookout) stand(ctx context.Context, s *session.Session, rounds *atomic.Int32) {
 	if l.events != nil {
 		return
@@ -108,7 +107,7 @@ func (l *lookout) stand(ctx context.Context, s *session.Session, rounds *atomic.
 	l.record(checker.WatchSet, history.Event{Zxid: version, Session: s.ID()})
 }
 
-// heed records the events that have come.
+// heed records the events that have arrived.
 func (l *lookout) heed() {
 	for l.events != nil {
 		select {
@@ -131,7 +130,7 @@ func (l *lookout) tell(ev zk.Event, open bool) {
 	}
 }
 
-// read records a read, behind the events that came before its answer.
+// read records a read after the events that arrived before its reply.
 func (l *lookout) read(ctx context.Context, s *session.Session) {
 	l.c.Do(ctx, history.Event{Op: checker.OpRead, Object: l.path}, func(ctx context.Context) (e history.Event, err error) {
 		stat, err := s.Exists(ctx, l.path)
@@ -143,8 +142,8 @@ func (l *lookout) read(ctx context.Context, s *session.Session) {
 	})
 }
 
-// awaitEnd waits for what a session that has ended tells a watch: that is to come
-// at once, and two seconds are enough.
+// awaitEnd waits up to two seconds until each watch has ended. An ended session must end its
+// watches at once.
 func (l *lookout) awaitEnd() {
 	late := time.NewTimer(2 * time.Second)
 	defer late.Stop()
@@ -158,7 +157,7 @@ func (l *lookout) awaitEnd() {
 	}
 }
 
-// through has f hand on the events of a watch, or not.
+// through passes the events of a watch through f, which may drop or add events.
 func through(f func(ctx context.Context, s *session.Session, in <-chan zk.Event, out chan<- zk.Event)) registrar {
 	return func(ctx context.Context, s *session.Session, path string) (*zk.Stat, <-chan zk.Event, error) {
 		stat, in, err := existsW(ctx, s, path)
@@ -175,7 +174,7 @@ func through(f func(ctx context.Context, s *session.Session, in <-chan zk.Event,
 	}
 }
 
-// lateEvents come on another path than answers, and behind them.
+// lateEvents delivers events later than replies.
 func lateEvents(ctx context.Context, _ *session.Session, in <-chan zk.Event, out chan<- zk.Event) {
 	defer close(out)
 	for ev := range in {
@@ -184,7 +183,7 @@ func lateEvents(ctx context.Context, _ *session.Session, in <-chan zk.Event, out
 	}
 }
 
-// doubledEvents is registered twice once the connection was lost.
+// doubledEvents delivers each event twice after the connection was lost.
 func doubledEvents(ctx context.Context, s *session.Session, in <-chan zk.Event, out chan<- zk.Event) {
 	defer close(out)
 	lost := suspended(ctx, s)
@@ -210,7 +209,7 @@ func connectionEvents(ctx context.Context, s *session.Session, in <-chan zk.Even
 	}
 }
 
-// silentEnd tells nobody that the session is over.
+// silentEnd does not report that the session has ended.
 func silentEnd(_ context.Context, _ *session.Session, in <-chan zk.Event, out chan<- zk.Event) {
 	if ev := <-in; ev.Type != zk.EventNotWatching {
 		out <- ev
@@ -218,7 +217,7 @@ func silentEnd(_ context.Context, _ *session.Session, in <-chan zk.Event, out ch
 	}
 }
 
-// suspended is closed when s loses its connection, unless ctx ends first.
+// suspended returns a channel that is closed when s loses its connection, unless ctx ends first.
 func suspended(ctx context.Context, s *session.Session) <-chan struct{} {
 	lost := make(chan struct{})
 	go func() {

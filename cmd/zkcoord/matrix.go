@@ -150,7 +150,7 @@ func (a *app) runCell(ctx context.Context, c *cell, f runFlags) error {
 		if err != nil {
 			return nil, err
 		}
-		if unable := unableToAll(s.Faults, harness.NewEnv(e, o.Clients+1)); unable != nil {
+		if unable := unableToAll(s, e, o); unable != nil {
 			c.Reason = fmt.Sprintf("%s: %s", cannot, paragraph(unable))
 			return nil, errors.Join(unable, e.Close(context.WithoutCancel(ctx)))
 		}
@@ -171,9 +171,11 @@ func (a *app) runCell(ctx context.Context, c *cell, f runFlags) error {
 	return err
 }
 
-// unableToAll says why none of some faults can be done, nil if one can or there are none.
-func unableToAll(faults []harness.Fault, env *harness.Env) (err error) {
-	for _, one := range faults {
+// unableToAll says why e can do none of the faults of s, nil if it can do one or there are none.
+func unableToAll(s harness.Scenario, e ensemble.Ensemble, o harness.Options) (err error) {
+	env := harness.NewEnv(e, o.Clients+1)
+	env.ClientProcesses = s.ClientProcesses || o.ClientProcesses
+	for _, one := range s.Faults {
 		if err = one.Able(env); err == nil {
 			return nil
 		}

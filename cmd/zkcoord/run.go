@@ -130,7 +130,7 @@ func (f *runFlags) define(c *cobra.Command) {
 	f.defineEnsemble(c, "embedded")
 	f.defineFaults(c)
 	flags := c.Flags()
-	flags.DurationVarP(&f.time, "time", "t", standardTime, fmt.Sprintf("for how long clients work under faults, unless the scenario asks for longer (with --virtual %v)", scenarios.VirtualTime))
+	flags.DurationVarP(&f.time, "time", "t", standardTime, fmt.Sprintf("for how long clients work under faults; if it is not given, or with --matrix, longer where the scenario asks for it (with --virtual %v)", scenarios.VirtualTime))
 	flags.BoolVar(&f.processes, "client-processes", false, "run clients in processes of their own, which can be stopped, where the scenario is able to")
 	flags.BoolVar(&f.matrix, "matrix", false, "run each scenario under each of its faults alone, on each of --ensemble KIND,... and --zookeeper VERSION,...; print a table")
 	flags.BoolVar(&f.together, "together", false, "with --matrix: run each scenario once under all of its faults, not under each alone")
@@ -257,10 +257,11 @@ func (a *app) runOne(ctx context.Context, s harness.Scenario, f runFlags) error 
 	return a.worst(told, err)
 }
 
-// timeOf is for how long clients work in a run of s.
+// timeOf is for how long clients work in a run of s. The one time of a matrix is too short for
+// scenarios that need a minute: they get theirs.
 func (f *runFlags) timeOf(s harness.Scenario) time.Duration {
 	switch {
-	case f.timeGiven:
+	case f.timeGiven && (f.virtual || !f.matrix):
 		return f.time
 	case f.virtual:
 		return scenarios.VirtualOptions(s, f.seed).Time
@@ -336,6 +337,9 @@ func (f *runFlags) options(a *app, s harness.Scenario) (harness.Options, error) 
 		if o.Plan, err = report.ReadPlan(f.plan); err != nil {
 			return o, err
 		}
+	}
+	if f.virtual && f.zookeeper == "" {
+		o.Ensemble = scenarios.VirtualOptions(s, f.seed).Ensemble // of the version that the seed stands for
 	}
 	if f.virtual && f.faults == nil {
 		o.Faults = scenarios.VirtualOptions(s, f.seed).Faults

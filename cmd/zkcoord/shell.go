@@ -15,7 +15,7 @@ import (
 
 // shellCommands are the primitives for shells and for languages that have no library.
 func (a *app) shellCommands() []*cobra.Command {
-	return []*cobra.Command{a.lockCommand(), a.electCommand(), a.joinCommand(), a.barrierCommand(), a.queueCommand(), a.whoCommand()}
+	return []*cobra.Command{a.lockCommand(), a.electCommand(), a.joinCommand(), a.barrierCommand(), a.counterCommand(), a.queueCommand(), a.whoCommand()}
 }
 
 // Exit codes of the commands that run another one.

@@ -42,6 +42,10 @@ type Config struct {
 	Clocks bool
 	Disk   int64
 
+	// Syncs requests nodes that sync their logs before they acknowledge a write, with disks for a
+	// Syncer. Ensembles without such disks still sync.
+	Syncs bool
+
 	// Port is the port of node 0 on the loopback interface; the port of node i is Port+i. With
 	// zero the system chooses free ports, which is the only choice that never conflicts.
 	Port int
@@ -111,11 +115,15 @@ func (c Config) Versions() []string {
 }
 
 // NodeFlags returns the JVM's flags for a node that a test starts: it is small and starts quickly.
-// Fsync is off. A killed node still keeps every acknowledged write, because no fault here loses the
-// machine's page cache.
+// Fsync is off unless the config requests Syncs. A killed node still keeps every acknowledged write,
+// because only faults that request Syncs lose the machine's page cache.
 func (c Config) NodeFlags() []string {
+	sync := "no"
+	if c.Syncs {
+		sync = "yes"
+	}
 	return append([]string{
-		"-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto", "-Dzookeeper.forceSync=no",
+		"-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto", "-Dzookeeper.forceSync=" + sync,
 	}, c.JVMFlags...)
 }
 

@@ -153,6 +153,23 @@ type Lossy interface {
 	Lost(ctx context.Context) (int64, error)
 }
 
+// Pace is the speed of a connection between nodes. The zero value is full speed.
+type Pace struct {
+	Delay  time.Duration // of every chunk
+	Jitter time.Duration // most of a further random delay, drawn for each chunk
+	Rate   int           // most bytes per second; zero is no limit
+}
+
+// Pacer can delay the data between nodes. Each connection keeps the order of its data.
+type Pacer interface {
+	// SetPace sets the pace of edges from now on. Data in transit keep their delay.
+	SetPace(ctx context.Context, pace Pace, links ...Edge) error
+
+	// Paced returns the number of chunks of streams that were delayed since the ensemble was
+	// started.
+	Paced(ctx context.Context) (int64, error)
+}
+
 // Clock can set the wall clocks of nodes. This does not affect sessions, because servers measure
 // timeouts with the monotonic clock.
 type Clock interface {
@@ -182,11 +199,57 @@ type Disk interface {
 	Free(ctx context.Context, node int) error
 }
 
+// Syncer can make the disks of nodes slow to sync, and can lose the data that were not synced, like a
+// power failure. Its nodes belong to a Config that requests Syncs.
+type Syncer interface {
+	// SlowSync makes each fsync of a node take that much longer from now on; zero is normal. The
+	// setting survives a restart.
+	SlowSync(ctx context.Context, node int, by time.Duration) error
+
+	// SlowSyncs returns the number of fsyncs of a node that took longer since the ensemble was
+	// started.
+	SlowSyncs(ctx context.Context, node int) (int64, error)
+
+	// LoseUnsynced removes the data that a killed node has written to its transaction logs but
+	// not synced. It returns the number of bytes removed.
+	LoseUnsynced(ctx context.Context, node int) (bytes int64, err error)
+}
+
 // Wiper deletes the data of nodes. Acknowledged writes may be lost if no majority stores them
 // elsewhere.
 type Wiper interface {
 	// Wipe deletes all data of a killed node, so that it starts as a new one.
 	Wipe(ctx context.Context, node int) error
+}
+
+// StoredFile is a kind of file that nodes store.
+type StoredFile string
+
+// The kinds of stored files.
+const (
+	StoredLog      StoredFile = "log"
+	StoredSnapshot StoredFile = "snapshot"
+)
+
+// ErrNothingStored means that a node has stored no such file, or that the file is nearly empty.
+var ErrNothingStored = errors.New("ensemble: nothing is stored")
+
+// Decayer can change the stored data of nodes, like a disk that returns other data than were written.
+// The node must be down for each call.
+type Decayer interface {
+	Wiper
+
+	// FlipBit flips one bit of the newest file of that kind. Share is the position in the file,
+	// from 0 to 1, without the zeros that the server preallocates. If there is no such file, the
+	// error is ErrNothingStored.
+	FlipBit(ctx context.Context, node int, file StoredFile, share float64) error
+
+	// Save stores a copy of the node's data, in place of the previous copy.
+	Save(ctx context.Context, node int) error
+
+	// Restore replaces the node's data with the copy. If there is no copy, the error is
+	// ErrNothingStored.
+	Restore(ctx context.Context, node int) error
 }
 
 // Truncater removes the end of the data of nodes.

@@ -11,15 +11,15 @@ import (
 	"github.com/zkcoord/zkcoord/harness"
 )
 
-// ownProcess requires that clients have processes of their own.
+// ownProcess requires that clients run in separate processes.
 func ownProcess(env *harness.Env) error {
 	if !env.ClientProcesses {
-		return errors.New("clients have no processes of their own")
+		return errors.New("clients do not run in separate processes")
 	}
 	return nil
 }
 
-// victim waits for the client of the target, or another one if that has no process, and returns its process.
+// victim waits for a client that has a process, preferably the target, and returns its process.
 func victim(ctx context.Context, s *standing, env *harness.Env, target string) (c *harness.Client, p harness.Process, free func(), err error) {
 	has := func(c *harness.Client) bool {
 		p = c.Process()
@@ -32,11 +32,11 @@ func victim(ctx context.Context, s *standing, env *harness.Env, target string) (
 	return c, p, free, err
 }
 
-// clientKill kills a client's own process, which is started again with a session of its own. Nobody is left to believe in what
-// it held.
+// clientKill kills a client's own process. The harness starts it again with a new session. No
+// process remains that believes in the old grants.
 func clientKill(s *standing) harness.Fault {
 	return fault{
-		name: "client-kill", does: "a client's own process (`--client-processes` or `--client`) is killed, and started again",
+		name: "client-kill", does: "a client's own process (`--client-processes` or `--client`) is killed and started again",
 		beyond: true,
 		able:   ownProcess,
 		draw: func(r *rand.Rand, env *harness.Env) harness.Step {
@@ -54,11 +54,11 @@ func clientKill(s *standing) harness.Fault {
 	}
 }
 
-// clientPause stops a client's own process for longer than its session timeout. Nobody can tell a process that stands still
-// anything: when it goes on it believes for a moment what it believed before.
+// clientPause pauses a client's own process for longer than its session timeout. A paused process
+// cannot be notified of a loss. When it resumes, it trusts its grants for a moment.
 func clientPause(s *standing, timeout time.Duration) harness.Fault {
 	return fault{
-		name: "client-pause", does: "a client's own process (`--client-processes` or `--client`) is stopped for longer than its session timeout",
+		name: "client-pause", does: "a client's own process (`--client-processes` or `--client`) is paused for longer than its session timeout",
 		beyond: true, exposes: true,
 		able: ownProcess,
 		draw: func(r *rand.Rand, env *harness.Env) harness.Step {
@@ -77,7 +77,7 @@ func clientPause(s *standing, timeout time.Duration) harness.Fault {
 			return harness.Injected{Target: fmt.Sprintf("c%d", c.ID), Heal: func(context.Context) (evidence string, err error) {
 				defer free()
 				if c.Process() == p {
-					evidence = fmt.Sprintf("stood still for %v", time.Since(stopped).Round(time.Millisecond))
+					evidence = fmt.Sprintf("paused for %v", time.Since(stopped).Round(time.Millisecond))
 				}
 				return evidence, p.Continue()
 			}}, nil

@@ -13,8 +13,9 @@ import (
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 )
 
-// clockFaults set the wall clocks of servers. Sessions and leases do not hang on them: servers count timeouts by a monotonic
-// clock, clients too. Nodes with a time to live and the times in a node's stat do.
+// clockFaults set the wall clocks of servers. Sessions and leases do not depend on them, because
+// servers and clients measure timeouts by a monotonic clock. Nodes with a time to live and the
+// times in a node's stat do depend on them.
 func clockFaults() []harness.Fault {
 	one := func(name, does string, arg func(*rand.Rand) string) harness.Fault {
 		return fault{
@@ -37,7 +38,7 @@ func clockFaults() []harness.Fault {
 	}
 }
 
-// clockArg reads the Arg of a step: a duration to jump by, or x and a rate.
+// clockArg parses the Arg of a step: a duration to jump by, or x followed by a rate.
 func clockArg(arg string) (offset time.Duration, rate float64, err error) {
 	if r, is := strings.CutPrefix(arg, "x"); is {
 		rate, err = strconv.ParseFloat(r, 64)
@@ -61,7 +62,7 @@ func setClock(ctx context.Context, env *harness.Env, s harness.Step) (harness.In
 		return harness.Injected{}, errors.Join(err, clock.SetClock(context.WithoutCancel(ctx), node, 0, 1))
 	}
 	return harness.Injected{Target: label(nodes), Heal: func(ctx context.Context) (evidence string, err error) {
-		// Who is down or paused cannot tell the time; then there is no evidence.
+		// A node that is down or paused cannot report its time. Then there is no evidence.
 		if now, err := clock.Time(ctx, node); err == nil {
 			if ahead := time.Until(now); ahead.Abs() > 500*time.Millisecond {
 				evidence = fmt.Sprintf("%s was %+.1f s ahead", label(nodes), ahead.Seconds())
@@ -71,7 +72,7 @@ func setClock(ctx context.Context, env *harness.Env, s harness.Step) (harness.In
 	}}, nil
 }
 
-// timerFaults make the timers of servers run fast or slow, and with them the sessions that they expire.
+// timerFaults make the timers of servers run fast or slow. These timers also expire sessions.
 func timerFaults() []harness.Fault {
 	one := func(name, does string, wild bool, rates ...string) harness.Fault {
 		return fault{
@@ -108,6 +109,6 @@ func setTimers(ctx context.Context, env *harness.Env, s harness.Step) (harness.I
 	began := time.Now()
 	return harness.Injected{Target: label(nodes), Heal: func(ctx context.Context) (string, error) {
 		off := time.Duration(float64(time.Since(began)) * (rate - 1))
-		return fmt.Sprintf("timers were off by %v in the end", off.Round(time.Millisecond)), set(ctx, 1)
+		return fmt.Sprintf("timers were off by %v at the end", off.Round(time.Millisecond)), set(ctx, 1)
 	}}, nil
 }

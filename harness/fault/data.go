@@ -17,8 +17,8 @@ import (
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 )
 
-// dataFaults are what an administrator, or another program, does to znodes below the root of a run. They need nothing of the
-// ensemble but that it answers.
+// dataFaults are changes to znodes below the root of a run by an administrator or another program.
+// They only require that the ensemble answers.
 func dataFaults() []harness.Fault {
 	number := func(r *rand.Rand, _ *harness.Env) harness.Step {
 		return harness.Step{Target: "znodes", Arg: strconv.Itoa(r.IntN(1000))}
@@ -29,19 +29,19 @@ func dataFaults() []harness.Fault {
 		return s
 	}
 	return []harness.Fault{
-		fault{name: "data-delete-node", does: "somebody deletes the ephemeral znode of a client", beyond: true, exposes: true, deletes: true,
+		fault{name: "data-delete-node", does: "another program deletes the ephemeral znode of a client", beyond: true, exposes: true, deletes: true,
 			draw: number, inject: onBusy(deleteNode)},
-		fault{name: "data-delete-parent", does: "somebody deletes a directory with all that is in it", beyond: true, exposes: true, deletes: true,
+		fault{name: "data-delete-parent", does: "another program deletes a directory with all its contents", beyond: true, exposes: true, deletes: true,
 			draw: number, inject: onBusy(deleteParent)},
-		fault{name: "data-foreign-children", does: "somebody makes children of other names beside those of clients",
+		fault{name: "data-foreign-children", does: "another program creates children with other names next to those of clients",
 			draw: lasting, inject: foreignChildren},
-		fault{name: "data-counter", does: "the numbers of a directory's sequential children are nearly used up; then somebody deletes it",
+		fault{name: "data-counter", does: "the sequence numbers of a directory are nearly used up; then another program deletes the directory",
 			expect: "calls fail with ErrExhausted until the heal; ", beyond: true, exposes: true, deletes: true,
 			able: able[ensemble.Sequencer]("set the counters of znodes", 1), draw: lasting, inject: onBusy(useUp)},
 	}
 }
 
-// onBusy injects a fault of an ephemeral znode below the root, which the step chooses.
+// onBusy injects a fault into an ephemeral znode below the root. The step selects the znode.
 func onBusy(inject func(ctx context.Context, env *harness.Env, conn *zk.Conn, node string) (harness.Injected, error)) func(context.Context, *harness.Env, harness.Step) (harness.Injected, error) {
 	return func(ctx context.Context, env *harness.Env, s harness.Step) (w harness.Injected, err error) {
 		ctx, cancel := context.WithTimeout(ctx, healPatience)
@@ -57,7 +57,8 @@ func onBusy(inject func(ctx context.Context, env *harness.Env, conn *zk.Conn, no
 	}
 }
 
-// asAdmin calls f with a session that nothing gets between, again if its connection breaks, until ctx ends.
+// asAdmin calls f with a session that no fault's proxy affects. If its connection breaks, asAdmin
+// calls f again, until ctx ends.
 func asAdmin(ctx context.Context, env *harness.Env, f func(conn *zk.Conn) error) error {
 	for {
 		conn, err := env.Admin(ctx)
@@ -77,7 +78,8 @@ func asAdmin(ctx context.Context, env *harness.Env, f func(conn *zk.Conn) error)
 	}
 }
 
-// busy returns the path of an ephemeral znode below the root, the n-th of those there are. It waits for one.
+// busy returns the path of the n-th ephemeral znode below the root, counted modulo their number. It
+// waits until there is one.
 func busy(ctx context.Context, env *harness.Env, conn *zk.Conn, arg string) (string, error) {
 	n, err := strconv.Atoi(arg)
 	if err != nil {
@@ -88,7 +90,7 @@ func busy(ctx context.Context, env *harness.Env, conn *zk.Conn, arg string) (str
 	for {
 		all, err := ephemerals(conn, env.Root())
 		if errors.Is(err, zk.ErrConnectionClosed) || errors.Is(err, zk.ErrSessionExpired) {
-			return "", err // asAdmin connects anew
+			return "", err // asAdmin connects again
 		}
 		if len(all) > 0 {
 			return all[n%len(all)], nil
@@ -96,13 +98,13 @@ func busy(ctx context.Context, env *harness.Env, conn *zk.Conn, arg string) (str
 		select {
 		case <-time.After(20 * time.Millisecond):
 		case <-ctx.Done():
-			return "", errors.Join(errNobody, errors.New("there is no ephemeral znode"), err)
+			return "", errors.Join(errNobody, errors.New("no ephemeral znode exists"), err)
 		}
 	}
 }
 
-// ephemerals lists the paths of ephemeral znodes below under, in order. Clients may have made many thousands of others: several are
-// looked at in one round trip.
+// ephemerals lists the sorted paths of ephemeral znodes below under. It reads several stats
+// concurrently, because clients may have created many thousands of other znodes.
 func ephemerals(conn *zk.Conn, under string) ([]string, error) {
 	children, _, err := conn.Children(under)
 	if err != nil {
@@ -125,7 +127,7 @@ func ephemerals(conn *zk.Conn, under string) ([]string, error) {
 				below[i], err = ephemerals(conn, child)
 			}
 			if errors.Is(err, zk.ErrNoNode) {
-				return nil // it has gone meanwhile
+				return nil // it was deleted meanwhile
 			}
 			return err
 		})
@@ -141,10 +143,11 @@ func deleteNode(_ context.Context, _ *harness.Env, conn *zk.Conn, node string) (
 func deleteParent(ctx context.Context, _ *harness.Env, conn *zk.Conn, node string) (harness.Injected, error) {
 	dir := path.Dir(node)
 	n, err := deleteTree(ctx, conn, dir)
-	return harness.Injected{Target: path.Base(dir), Evidence: count(int64(n), "znodes deleted, "+path.Base(dir)+" the last")}, err
+	return harness.Injected{Target: path.Base(dir), Evidence: count(int64(n), "znodes deleted, last "+path.Base(dir))}, err
 }
 
-// deleteTree deletes a znode and all below it, as often as clients make new ones.
+// deleteTree deletes a znode and everything below it. It repeats until clients create no more
+// children.
 func deleteTree(ctx context.Context, conn *zk.Conn, top string) (n int, err error) {
 	for ctx.Err() == nil {
 		children, _, err := conn.Children(top)
@@ -169,11 +172,12 @@ func deleteTree(ctx context.Context, conn *zk.Conn, top string) (n int, err erro
 	return n, context.Cause(ctx)
 }
 
-// foreign are names that no primitive makes, and that careless ones trip over.
+// foreign are names that no primitive creates and that a careless primitive misinterprets.
 var foreign = []string{"config", "0000000000", "x-0000000001", "lock-", "_c_x", "zzz-9999999999"}
 
-// foreignChildren are made beside an ephemeral znode, or at the top where clients make none. They stay, if they cannot be deleted
-// soon: they do no harm then either, and go with the root.
+// foreignChildren creates children next to an ephemeral znode, or below the root if clients have no
+// ephemeral znodes. If they cannot be deleted soon, they remain: they are harmless and are deleted
+// with the root.
 func foreignChildren(ctx context.Context, env *harness.Env, s harness.Step) (w harness.Injected, err error) {
 	ctx, cancel := context.WithTimeout(ctx, healPatience)
 	defer cancel()
@@ -196,14 +200,14 @@ func foreignChildren(ctx context.Context, env *harness.Env, s harness.Step) (w h
 				}
 				return err
 			})
-			return count(int64(len(foreign)), "foreign children made"), nil
+			return count(int64(len(foreign)), "foreign children created"), nil
 		}}
 		return nil
 	})
 	return w, err
 }
 
-// useUp leaves a directory ten numbers, the last ones that there are.
+// useUp leaves a directory only the last ten sequence numbers.
 func useUp(ctx context.Context, env *harness.Env, _ *zk.Conn, node string) (harness.Injected, error) {
 	dir := path.Dir(node)
 	heal := func(ctx context.Context) (evidence string, err error) {
@@ -212,9 +216,9 @@ func useUp(ctx context.Context, env *harness.Env, _ *zk.Conn, node string) (harn
 			if err != nil {
 				return err
 			}
-			// Cversion counts each create twice, less the children that there are.
+			// Cversion counts each create twice, minus the number of children.
 			if next := (int64(uint32(stat.Cversion)) + int64(stat.NumChildren)) / 2; next > 1<<30 {
-				evidence = fmt.Sprintf("%s came to number %d", path.Base(dir), next)
+				evidence = fmt.Sprintf("%s reached sequence number %d", path.Base(dir), next)
 			}
 			_, err = deleteTree(ctx, conn, dir)
 			return err

@@ -13,16 +13,17 @@ import (
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 )
 
-// diskSize is that of the disks that are filled: small, so that it takes no time.
+// diskSize is the size in bytes of the disks that are filled. It is small, so that filling takes no
+// time.
 const diskSize = 64 << 20
 
-// diskFaults leave no room on a node's disk. Its server can write nothing then; the heal frees the disk and starts the
-// server again, as an operator would.
+// diskFaults leave no space on a node's disk, so its server cannot write. The heal frees the disk
+// and restarts the server, like an operator.
 func diskFaults() (faults []harness.Fault) {
 	for _, role := range []string{leader, follower} {
 		faults = append(faults, fault{
 			name: "disk-full-" + role, does: "the disk of " + map[string]string{leader: "the leader", follower: "a follower"}[role] +
-				" is full; then it is freed, and the server started again",
+				" is full; then it is freed and the server is restarted",
 			able:      able[ensemble.Disk]("fill disks", 3),
 			configure: func(c *ensemble.Config) { c.Disk = diskSize },
 			draw: func(r *rand.Rand, env *harness.Env) harness.Step {
@@ -46,7 +47,7 @@ func fill(ctx context.Context, env *harness.Env, s harness.Step) (harness.Inject
 	before := noSpace(ctx, env, node)
 	return harness.Injected{Target: label(nodes), Heal: func(ctx context.Context) (evidence string, err error) {
 		if s, err := ensemble.Ask(ctx, env.Dial, env.Servers()[node]); err != nil || !s.Serves() {
-			evidence = fmt.Sprintf("%s served no more", label(nodes))
+			evidence = fmt.Sprintf("%s stopped serving", label(nodes))
 		} else if n := noSpace(ctx, env, node) - before; n > 0 {
 			evidence = fmt.Sprintf("%s failed to write %d times", label(nodes), n)
 		}
@@ -54,8 +55,8 @@ func fill(ctx context.Context, env *harness.Env, s harness.Step) (harness.Inject
 	}}, nil
 }
 
-// noSpace counts how often a node has noted that its disk is full. A follower does not end by that: it loses its log's thread, goes on to
-// answer out of memory, and joins anew again and again.
+// noSpace counts how often a node has logged that its disk is full. A follower with a full disk
+// does not exit. It loses track of its log, answers from memory, and repeatedly rejoins the quorum.
 func noSpace(ctx context.Context, env *harness.Env, node int) int {
 	source, able := env.Ensemble.(ensemble.Logs)
 	if !able {

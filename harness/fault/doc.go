@@ -1,20 +1,27 @@
-// Package fault has the faults of the harness: each injects, heals, and proves that it had an effect.
+// Package fault contains the faults of the harness. Each fault is injected, healed, and proves that
+// it took effect.
 //
-// What there is, what each kind of ensemble can do, and what to expect under it, is listed in docs/faults.md.
+// The file docs/faults.md lists the faults, the kinds of ensemble that support each, and the result
+// to expect under each.
 //
-// Groups stand for several: session, link, kill, pause, rolling, partition, loss, clock,
-// timers, disk, wipe, truncate, data, client, and all. Clocks and disks are not in all, as nodes have to be made for them; nor is
-// what goes beyond what primitives can bear.
+// The names of families stand for several faults: session, link, kill, pause, rolling, partition,
+// loss, edge, clock, timers, disk, slow-sync, power-loss, wipe, truncate, bit-flip, old-data, data,
+// client, and all. The family all does not include the faults of clocks and disks, because nodes
+// have to be configured for them. It also excludes faults that break the assumptions of primitives.
 //
 // # Guarantees
 //
-// What a fault draws is a function of the random source and of the numbers of nodes and clients, so that one seed gives one
-// plan. Where a step names a role, such as "leader", it is resolved when the fault is injected.
+// The steps that a fault draws depend only on the random source and on the numbers of nodes and
+// clients, so one seed gives one plan. A role in a step, such as "leader", is resolved when the
+// fault is injected.
 //
-// Faults that stand at the same time do not heal each other's cuts between servers, nor break a client that another one has, if they
-// come from one call of Named or All. Of two that kill, pause, lose packets around, or set a clock of the same node the first heal undoes
-// both, as a restart does: the other may then be without evidence. Plans drawn at the default intensity keep faults apart.
+// Faults from one call of Named or All may be active at the same time. They do not mend each
+// other's cuts between servers, and no two of them use the same client. If two active faults kill,
+// pause, lose packets around, or set the clock of the same node, the first heal undoes both, like a
+// restart does. The other fault may then have no evidence. Plans drawn at the default intensity
+// keep faults apart.
 //
-// The evidence that a fault had an effect is taken from what suffered: packets dropped, bytes that waited, a session that the ensemble
-// does not know any more, a node that did not answer. Without any the run counts the fault as not exercised.
+// The evidence that a fault took effect comes from the affected part: packets dropped, bytes
+// delayed, a session that the ensemble has ended, or a node that did not answer. If there is no
+// evidence, the fault counts as not drawn.
 package fault

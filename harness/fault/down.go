@@ -11,7 +11,7 @@ import (
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 )
 
-// outage takes nodes away for a while.
+// outage takes nodes down for a while.
 type outage struct {
 	name    string
 	does    string
@@ -23,15 +23,16 @@ type outage struct {
 
 // killing ends servers with kill -9 and starts them again on their data.
 var killing = outage{
-	name: "kill", does: "killed with kill -9, and started again on its data", longest: 4 * time.Second,
+	name: "kill", does: "killed with kill -9 and started again on its data", longest: 4 * time.Second,
 	able:  func(role string) func(*harness.Env) error { return able[ensemble.Killer]("kill nodes", nodesFor(role)) },
 	stop:  func(ctx context.Context, e ensemble.Ensemble, n int) error { return e.(ensemble.Killer).Kill(ctx, n) },
 	start: func(ctx context.Context, e ensemble.Ensemble, n int) error { return e.(ensemble.Killer).Start(ctx, n) },
 }
 
-// pausing stops servers as a long garbage collection does: their connections stay and they say nothing.
+// pausing pauses servers, like a long garbage collection: their connections stay open, but they do
+// not answer.
 var pausing = outage{
-	name: "pause", does: "stopped with its connections open, and let go on", longest: 6 * time.Second,
+	name: "pause", does: "paused with its connections open, and resumed", longest: 6 * time.Second,
 	able: func(role string) func(*harness.Env) error {
 		return able[ensemble.Pauser]("pause nodes", nodesFor(role))
 	},
@@ -74,7 +75,7 @@ func (o outage) inject(ctx context.Context, env *harness.Env, s harness.Step) (h
 	}}, nil
 }
 
-// nodesFor is how many nodes there have to be for a role to be worth hitting.
+// nodesFor returns the minimum number of nodes for a role to be a useful target.
 func nodesFor(role string) int {
 	if role == leader || role == all {
 		return 1
@@ -89,10 +90,10 @@ func drawRole(r *rand.Rand, env *harness.Env, role string) string {
 	return role
 }
 
-// subject is a role as the subject of a sentence in the singular.
+// subject returns a role as the subject of a sentence, in the singular.
 func subject(role string) string {
 	return map[string]string{
 		leader: "the leader is", follower: "a follower is",
-		majority: "each of a majority, the leader among it, is", all: "each node is",
+		majority: "each node of a majority that includes the leader is", all: "each node is",
 	}[role]
 }

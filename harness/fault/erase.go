@@ -11,13 +11,14 @@ import (
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 )
 
-// eraseFaults kill a node, lose what it has stored, or the end of it, and let it join again. That is safe as long as a majority
-// of the others has every write: a second fault at the same time may cost one that was acknowledged.
+// eraseFaults kill a node, erase all or the end of its data, and let it join again. This is safe as
+// long as a majority of the other nodes has every write. A second fault at the same time may lose
+// an acknowledged write.
 func eraseFaults() []harness.Fault {
 	one := func(name, does string, can func(*harness.Env) error, erase func(context.Context, ensemble.Ensemble, int) error) harness.Fault {
 		return fault{
 			name: name, does: "a node is killed, " + does + ", and joins again",
-			expect: "valid, as long as nothing else is broken: else acknowledged writes may be lost", beyond: true,
+			expect: "valid as long as no other fault is active; otherwise acknowledged writes may be lost", beyond: true,
 			able: can,
 			draw: func(r *rand.Rand, env *harness.Env) harness.Step {
 				return harness.Step{Target: drawFollowerOrLeader(r, env), For: between(r, 500*time.Millisecond, 2*time.Second)}
@@ -32,7 +33,7 @@ func eraseFaults() []harness.Fault {
 					return harness.Injected{}, errors.Join(err, killer.Start(context.WithoutCancel(ctx), nodes[0]))
 				}
 				return harness.Injected{Target: label(nodes), Heal: func(ctx context.Context) (string, error) {
-					// It may have been started meanwhile, by another fault's heal.
+					// The heal of another fault may have started it meanwhile.
 					err := restart(ctx, env, nodes[0], healPatience, func() error { return erase(ctx, env.Ensemble, nodes[0]) })
 					if err != nil {
 						return "", err
@@ -43,7 +44,7 @@ func eraseFaults() []harness.Fault {
 		}
 	}
 	return []harness.Fault{
-		one("wipe", "forgets all that it has stored", able[ensemble.Wiper]("wipe nodes", 3), func(ctx context.Context, e ensemble.Ensemble, n int) error {
+		one("wipe", "loses all its data", able[ensemble.Wiper]("wipe nodes", 3), func(ctx context.Context, e ensemble.Ensemble, n int) error {
 			return e.(ensemble.Wiper).Wipe(ctx, n)
 		}),
 		one("truncate", "loses the end of its log", able[ensemble.Truncater]("truncate logs", 3), func(ctx context.Context, e ensemble.Ensemble, n int) error {

@@ -2,15 +2,15 @@ package fault
 
 import "github.com/zkcoord/zkcoord/harness/ensemble"
 
-// The shapes of partitions: the links to cut, among nodes in an order in which the leader comes first. Each is a pure function of
-// that order.
+// Each shape of a partition is a function that returns the edges to cut. The order of nodes puts
+// the leader first. The functions depend only on that order.
 
-// both returns the links between two nodes, in both directions.
+// both returns the two directions of the edge between two nodes.
 func both(a, b int) []ensemble.Edge {
 	return []ensemble.Edge{{From: a, To: b}, {From: b, To: a}}
 }
 
-// around cuts one node off from all others.
+// around cuts off one node from all others.
 func around(node int, nodes []int) (edges []ensemble.Edge) {
 	for _, other := range nodes {
 		if other != node {
@@ -20,7 +20,7 @@ func around(node int, nodes []int) (edges []ensemble.Edge) {
 	return edges
 }
 
-// halves cuts the smaller half, which has the leader, off from the larger.
+// halves cuts off the smaller half, which includes the leader, from the larger.
 func halves(nodes []int) (edges []ensemble.Edge) {
 	half := len(nodes) / 2
 	for _, a := range nodes[:half] {
@@ -31,14 +31,16 @@ func halves(nodes []int) (edges []ensemble.Edge) {
 	return edges
 }
 
-// bridge cuts two halves off from each other, but for the last node, which sees all. The leader is no bridge.
+// bridge cuts off two halves from each other. Only the last node stays connected to all. The leader
+// is never the bridge.
 func bridge(nodes []int) []ensemble.Edge { return halves(nodes[:len(nodes)-1]) }
 
-// ring leaves every node with a majority, itself among it, that is no other's: its nearest neighbours in a ring. Of three nodes
-// each loses one neighbour in one direction, since less cannot be lost.
+// ring leaves every node connected to a different majority, which includes the node: its nearest
+// neighbours in a ring. With three nodes, each loses one neighbour in one direction, because that
+// is the smallest possible cut.
 func ring(nodes []int) (edges []ensemble.Edge) {
 	n := len(nodes)
-	near := n / 4 // on each side; with an even rest one more on the right, as a majority needs n/2 others
+	near := n / 4 // on each side; if the rest is even, one more on the right, because a majority needs n/2 others
 	right := n/2 - near
 	for i := range nodes {
 		for step := 1; step < n; step++ {
@@ -50,7 +52,7 @@ func ring(nodes []int) (edges []ensemble.Edge) {
 	return edges
 }
 
-// mute lets one node hear the others, which do not hear it.
+// mute cuts the edges from one node to the others. The node still receives from them.
 func mute(node int, nodes []int) (edges []ensemble.Edge) {
 	for _, other := range nodes {
 		if other != node {
@@ -60,7 +62,7 @@ func mute(node int, nodes []int) (edges []ensemble.Edge) {
 	return edges
 }
 
-// deafen lets the others hear a node that does not hear them.
+// deafen cuts the edges to one node from the others. They still receive from it.
 func deafen(node int, nodes []int) (edges []ensemble.Edge) {
 	for _, other := range nodes {
 		if other != node {

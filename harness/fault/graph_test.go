@@ -7,7 +7,7 @@ import (
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 )
 
-// hears returns for each node the nodes that it hears, itself among them.
+// hears returns for each node the nodes that it receives from, including itself.
 func hears(n int, cut []ensemble.Edge) [][]int {
 	all := make([][]int, n)
 	for to := range n {
@@ -20,7 +20,7 @@ func hears(n int, cut []ensemble.Edge) [][]int {
 	return all
 }
 
-// numbered returns n nodes, beginning with the one that leads.
+// numbered returns n nodes, starting with the leader.
 func numbered(n, leads int) (nodes []int) {
 	for i := range n {
 		nodes = append(nodes, (leads+i)%n)
@@ -33,11 +33,11 @@ func TestRingGivesEachNodeAMajorityOfItsOwn(t *testing.T) {
 		seen := map[string]bool{}
 		for node, heard := range hears(n, ring(numbered(n, n-1))) {
 			if len(heard) != n/2+1 || !slices.Contains(heard, node) {
-				t.Errorf("of %d nodes, %d hears %v: no bare majority", n, node, heard)
+				t.Errorf("of %d nodes, node %d receives from %v, want a bare majority", n, node, heard)
 			}
 			key := label(heard)
 			if seen[key] {
-				t.Errorf("of %d nodes, two hear %v", n, heard)
+				t.Errorf("of %d nodes, two receive from %v, want different majorities", n, heard)
 			}
 			seen[key] = true
 		}
@@ -52,11 +52,11 @@ func TestBridgeIsTheOnlyWayBetweenTheHalves(t *testing.T) {
 		for node, heard := range hears(n, cut) {
 			switch {
 			case node == last && len(heard) != n:
-				t.Errorf("of %d nodes the bridge %d hears only %v", n, node, heard)
+				t.Errorf("of %d nodes, the bridge %d receives only from %v, want all", n, node, heard)
 			case node != last:
 				for _, other := range heard {
 					if other != last && slices.Contains(half, node) != slices.Contains(half, other) {
-						t.Errorf("of %d nodes %d hears %d without the bridge", n, node, other)
+						t.Errorf("of %d nodes, node %d receives from %d without the bridge", n, node, other)
 					}
 				}
 			}
@@ -69,10 +69,10 @@ func TestHalvesLeaveTheLeaderInTheSmaller(t *testing.T) {
 		nodes := numbered(n, 2%n)
 		all := hears(n, halves(nodes))
 		if got := len(all[nodes[0]]); got != n/2 {
-			t.Errorf("of %d nodes the leader hears %d", n, got)
+			t.Errorf("of %d nodes, the leader receives from %d, want the smaller half", n, got)
 		}
 		if got := len(all[nodes[n-1]]); got != n-n/2 {
-			t.Errorf("of %d nodes the last hears %d", n, got)
+			t.Errorf("of %d nodes, the last receives from %d, want the larger half", n, got)
 		}
 	}
 }
@@ -81,17 +81,17 @@ func TestOneWayIsOneWay(t *testing.T) {
 	nodes := numbered(5, 0)
 	for node, heard := range hears(5, mute(2, nodes)) {
 		if want := node == 2; slices.Contains(heard, 2) != want || node == 2 && len(heard) != 5 {
-			t.Errorf("%d hears %v, and 2 is mute", node, heard)
+			t.Errorf("node %d receives from %v although node 2 is mute", node, heard)
 		}
 	}
 	for node, heard := range hears(5, deafen(2, nodes)) {
 		if node == 2 && len(heard) != 1 || node != 2 && len(heard) != 5 {
-			t.Errorf("%d hears %v, and 2 is deaf", node, heard)
+			t.Errorf("node %d receives from %v although node 2 is deaf", node, heard)
 		}
 	}
 	for node, heard := range hears(5, around(2, nodes)) {
 		if node == 2 && len(heard) != 1 || node != 2 && len(heard) != 4 {
-			t.Errorf("%d hears %v, and 2 is cut off", node, heard)
+			t.Errorf("node %d receives from %v although node 2 is cut off", node, heard)
 		}
 	}
 }
@@ -115,6 +115,6 @@ func TestRolesMeanNodes(t *testing.T) {
 		}
 	}
 	if _, err := nodesOf("boss", 0, 0, 3); err == nil {
-		t.Error("there is no such role")
+		t.Error("nodesOf(boss): got no error, want one")
 	}
 }

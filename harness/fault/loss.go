@@ -11,8 +11,8 @@ import (
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 )
 
-// packetLoss loses some of the packets between one node and all others, both ways. TCP sends them again, so what suffers is time.
-// The share is the step's Arg.
+// packetLoss loses some of the packets between one node and all others, in both directions. TCP
+// retransmits them, so the fault only causes delay. The step's Arg is the fraction of lost packets.
 var packetLoss = fault{
 	name: "loss",
 	does: "10 to 40 percent of the packets between one node and the others are lost",
@@ -26,7 +26,7 @@ var packetLoss = fault{
 	inject: func(ctx context.Context, env *harness.Env, s harness.Step) (harness.Injected, error) {
 		share, err := strconv.ParseFloat(s.Arg, 64)
 		if err != nil || share <= 0 || share > 1 {
-			return harness.Injected{}, errors.New("the share to lose is no number between 0 and 1: " + s.Arg)
+			return harness.Injected{}, errors.New("the fraction of packets to lose is not a number in (0, 1]: " + s.Arg)
 		}
 		lossy := env.Ensemble.(ensemble.Lossy)
 		node, nodes, err := order(ctx, env, s.Target)

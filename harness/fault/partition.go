@@ -40,10 +40,10 @@ func partitionFaults(s *standing) []harness.Fault {
 	return []harness.Fault{
 		one("partition-one", "one follower is cut off from all others", at(follower), func(t int, nodes []int, _ string) []ensemble.Edge { return around(t, nodes) }),
 		one("partition-leader", "the leader is cut off from all others", at(leader), func(t int, nodes []int, _ string) []ensemble.Edge { return around(t, nodes) }),
-		one("partition-halves", "two groups are cut off from each other; the leader is in the smaller one, if it can be", at(leader), func(_ int, nodes []int, _ string) []ensemble.Edge { return halves(nodes) }),
-		one("partition-bridge", "two halves see each other only through one node", at(leader), func(_ int, nodes []int, _ string) []ensemble.Edge { return bridge(nodes) }),
-		one("partition-ring", "every node sees a majority, no two the same one", at(leader), func(_ int, nodes []int, _ string) []ensemble.Edge { return ring(nodes) }),
-		one("partition-one-way", "one node hears the others, which do not hear it, or the other way round", func(r *rand.Rand, env *harness.Env) harness.Step {
+		one("partition-halves", "two groups are cut off from each other; the leader is in the smaller one if the sizes differ", at(leader), func(_ int, nodes []int, _ string) []ensemble.Edge { return halves(nodes) }),
+		one("partition-bridge", "two halves are connected only through one node", at(leader), func(_ int, nodes []int, _ string) []ensemble.Edge { return bridge(nodes) }),
+		one("partition-ring", "every node is connected to a majority, and no two to the same one", at(leader), func(_ int, nodes []int, _ string) []ensemble.Edge { return ring(nodes) }),
+		one("partition-one-way", "one node receives from the others but cannot send to them, or the reverse", func(r *rand.Rand, env *harness.Env) harness.Step {
 			step := harness.Step{Target: leader, Arg: "mute"}
 			if r.IntN(2) == 0 {
 				step.Target = drawFollower(r, env)
@@ -62,7 +62,8 @@ func partitionFaults(s *standing) []harness.Fault {
 	}
 }
 
-// order resolves a target, and returns all nodes with the leader first. It asks for the leader once: the next answer may be another.
+// order resolves a target and returns all nodes with the leader first. It reads the leader only
+// once, because a second read may return another one.
 func order(ctx context.Context, env *harness.Env, target string) (node int, nodes []int, err error) {
 	nodes, err = resolve(ctx, env, all)
 	if err != nil {
@@ -75,13 +76,13 @@ func order(ctx context.Context, env *harness.Env, target string) (node int, node
 	return hit[0], nodes, nil
 }
 
-// Cut cuts edges between nodes of an ensemble that is a Partitioner, for faults made elsewhere. The heal mends them, and tells
-// what they kept from arriving.
+// Cut cuts edges between nodes of an ensemble, which must be a Partitioner, for faults of other
+// packages. The heal mends the edges and reports what they dropped.
 func Cut(ctx context.Context, env *harness.Env, edges []ensemble.Edge) (harness.Injected, error) {
 	return (&standing{cuts: map[key]int{}}).partition(ctx, env, edges)
 }
 
-// partition cuts edges, and mends those that no other fault has cut.
+// partition cuts edges. The heal mends those that no other fault has cut.
 func (s *standing) partition(ctx context.Context, env *harness.Env, edges []ensemble.Edge) (harness.Injected, error) {
 	p := env.Ensemble.(ensemble.Partitioner)
 	s.cut(env, edges)
@@ -101,7 +102,7 @@ func (s *standing) partition(ctx context.Context, env *harness.Env, edges []ense
 	}}, nil
 }
 
-// cutLabel names the links that are cut: n0|n1 both ways, n0>n1 one way.
+// cutLabel names the cut edges: n0|n1 for both directions, n0>n1 for one.
 func cutLabel(edges []ensemble.Edge) string {
 	var names []string
 	for _, l := range edges {
@@ -123,8 +124,8 @@ func dropped(ctx context.Context, env *harness.Env) (int64, error) {
 	return 0, nil
 }
 
-// cutEvidence says how much the cuts have dropped since they stood. Where nobody counts, it is what the nodes say: one that does
-// not serve, or has fallen behind another.
+// cutEvidence reports how much the cuts have dropped since their injection. If the ensemble has no
+// counter, the evidence comes from the nodes: one does not serve or is behind another.
 func cutEvidence(ctx context.Context, env *harness.Env, edges []ensemble.Edge, before int64) (string, error) {
 	if _, ok := env.Ensemble.(ensemble.DropCounter); ok {
 		now, err := dropped(ctx, env)
@@ -145,16 +146,17 @@ func cutEvidence(ctx context.Context, env *harness.Env, edges []ensemble.Edge, b
 	for n := range hit {
 		switch s := states[n]; {
 		case s.Answered && !s.Serves():
-			return fmt.Sprintf("n%d serves no more", n), nil
+			return fmt.Sprintf("n%d stopped serving", n), nil
 		case s.Answered && s.Zxid < newest:
-			return fmt.Sprintf("n%d is behind: %#x, not %#x", n, s.Zxid, newest), nil
+			return fmt.Sprintf("n%d is behind: zxid %#x, newest %#x", n, s.Zxid, newest), nil
 		}
 	}
 	return "", nil
 }
 
-// partitionClients makes some clients reach one follower only, and then cuts it off from its peers: it goes on to answer
-// pings and reads for up to syncLimit ticks, while the others expire its sessions.
+// partitionClients pins some clients to one follower, and then cuts off that follower from its
+// peers. The follower answers pings and reads for up to syncLimit ticks, while the other servers
+// expire its sessions.
 func partitionClients(s *standing, canCut func(*harness.Env) error) harness.Fault {
 	return fault{
 		name: "partition-clients", does: "a follower is cut off from its peers together with clients that reach only it",
@@ -179,7 +181,7 @@ func partitionClients(s *standing, canCut func(*harness.Env) error) harness.Faul
 			unpin := func() { l.Pin(""); free() }
 			l.Pin(server)
 			target := fmt.Sprintf("%s with c%d", label([]int{node}), c.ID)
-			if !connected(ctx, l, server) { // cut off already, so that it takes nobody
+			if !connected(ctx, l, server) { // already cut off, so it affects no client
 				unpin()
 				return harness.Injected{Target: target}, nil
 			}
@@ -197,7 +199,8 @@ func partitionClients(s *standing, canCut func(*harness.Env) error) harness.Faul
 	}
 }
 
-// connected waits a while until a client's proxy has a connection to a server, and reports whether it has.
+// connected waits until a client's proxy has a connection to a server, for at most healPatience. It
+// reports whether it has one.
 func connected(ctx context.Context, l *netfault.Proxy, server string) bool {
 	ctx, cancel := context.WithTimeout(ctx, healPatience)
 	defer cancel()

@@ -12,8 +12,8 @@ import (
 	"github.com/zkcoord/zkcoord/harness/netfault"
 )
 
-// claimOnline claims a client that has a connection, and waits for one; or any if none is to be had for long. One whose session
-// was lost dials again only when its program notices.
+// claimOnline waits for a client that has a connection, and claims it. After patience it claims any
+// client. A client whose session was lost reconnects only when its program notices.
 func (s *standing) claimOnline(ctx context.Context, env *harness.Env, target string) (*harness.Client, func(), error) {
 	began := time.Now()
 	return s.await(ctx, env, target, func(c *harness.Client) bool {
@@ -21,18 +21,19 @@ func (s *standing) claimOnline(ctx context.Context, env *harness.Env, target str
 	})
 }
 
-// drawClient names a client.
+// drawClient draws a client's name.
 func drawClient(r *rand.Rand, env *harness.Env) string {
 	return fmt.Sprintf("c%d", r.IntN(len(env.Clients())))
 }
 
-// number is the number in a client's name; 0 for what is no name.
+// number returns the number in a client's name, or 0 for any other name.
 func number(client string) int {
 	n, _ := strconv.Atoi(strings.TrimPrefix(client, "c"))
 	return max(n, 0)
 }
 
-// proxyFaults break a client's proxy for less than the session timeout, so that the session may survive.
+// proxyFaults break a client's proxy for less than the session timeout, so that the session may
+// survive.
 func proxyFaults(s *standing, timeout time.Duration) []harness.Fault {
 	one := func(name, does string, low, high time.Duration, arg func(*rand.Rand) string, breakIt func(*netfault.Proxy, harness.Step) (heal func(), evidence func() string)) harness.Fault {
 		return fault{name: name, does: does,
@@ -70,34 +71,37 @@ func proxyFaults(s *standing, timeout time.Duration) []harness.Fault {
 		one("link-reset", "a client's connections are reset", 0, 0, nil, func(l *netfault.Proxy, _ harness.Step) (func(), func() string) {
 			n := l.Reset()
 			for began := time.Now(); n == 0 && time.Since(began) < patience; n = l.Reset() {
-				time.Sleep(20 * time.Millisecond) // it hung up just then, and will be back
+				time.Sleep(20 * time.Millisecond) // the client has just disconnected and will reconnect
 			}
 			return func() {}, func() string { return count(int64(n), "connections reset") }
 		}),
-		one("link-cut", "a client's connection is reset as it sends a request, or before it learns of the reply", timeout, 5*timeout/2, drawCut, cutAtRequest(timeout/2)),
-		one("link-delay", "what a client sends and gets is late", timeout/4, 2*timeout, func(r *rand.Rand) string { return between(r, timeout/100, timeout/10).String() },
+		one("link-cut", "a client's connection is reset while it sends a request or before it receives the reply", timeout, 5*timeout/2, drawCut, cutAtRequest(timeout/2)),
+		one("link-delay", "a client's requests and replies are delayed", timeout/4, 2*timeout, func(r *rand.Rand) string { return between(r, timeout/100, timeout/10).String() },
 			func(l *netfault.Proxy, step harness.Step) (func(), func() string) {
 				before := l.Stats().Delayed
 				d, _ := time.ParseDuration(step.Arg)
-				l.Delay(d, d)
-				return func() { l.Delay(0, 0) }, func() string { return count(l.Stats().Delayed-before, "chunks delayed") }
+				up, down := l.Delay(d, d)
+				return func() { l.Delay(up, down) }, func() string { return count(l.Stats().Delayed-before, "chunks delayed") }
 			}),
 	}
 }
 
-// cutOps are what a client loses the request or the reply of, by the names that steps use. Those that change something hurt most.
+// cutOps are the operations whose request or reply a client loses, by their names in steps. The
+// loss matters most for operations that change something.
 var cutOps = map[string]netfault.Op{"any": netfault.OpAny, "create": netfault.OpCreate, "multi": netfault.OpMulti}
 
-// drawCut says at which request of which kind the connection is cut: "create 2 reply".
+// drawCut draws the request at which the connection is cut, for example "create 2 reply": the reply
+// to the second create.
 func drawCut(r *rand.Rand) string {
 	op := [...]string{"any", "create", "multi"}[r.IntN(3)]
 	when := [...]string{"request", "reply", "reply"}[r.IntN(3)]
 	return fmt.Sprintf("%s %d %s", op, 1+r.IntN(3), when)
 }
 
-// cutAtRequest waits for the request that was drawn. A client may never make it, or be blocked and make none: so for the last part of its time
-// the first thing that the client sends is where it is cut. That part is longer than the time between two pings, a third of the
-// session's timeout.
+// cutAtRequest waits for the drawn request. A client may never make it, or may be blocked and make
+// no request. So in the last part of the fault's time, the connection is cut at the first request
+// of any kind. That part is longer than the interval between two pings, a third of the session
+// timeout.
 func cutAtRequest(last time.Duration) func(*netfault.Proxy, harness.Step) (heal func(), evidence func() string) {
 	return func(l *netfault.Proxy, step harness.Step) (heal func(), evidence func() string) {
 		var op, when string
@@ -118,20 +122,20 @@ func cutAtRequest(last time.Duration) func(*netfault.Proxy, harness.Step) (heal 
 			if !sprung {
 				return ""
 			}
-			<-trap.Sprung() // Its moment had come before it was removed.
+			<-trap.Sprung() // The request had arrived before the trap was removed.
 			return trap.String()
 		}
 	}
 }
 
-// Stall stalls a proxy; what had to wait is the evidence.
+// Stall stalls a proxy. The evidence counts the chunks that had to wait.
 func Stall(l *netfault.Proxy, which ...netfault.Direction) (heal func(), evidence func() string) {
 	before := l.Stats().Stalled
 	l.Stall(which...)
-	return func() { l.Resume(which...) }, func() string { return count(l.Stats().Stalled-before, "waited") }
+	return func() { l.Resume(which...) }, func() string { return count(l.Stats().Stalled-before, "chunks stalled") }
 }
 
-// count is evidence, unless there is nothing to count.
+// count formats evidence. It returns "" if n is not positive.
 func count(n int64, what string) string {
 	if n <= 0 {
 		return ""

@@ -14,15 +14,15 @@ import (
 	"github.com/zkcoord/zkcoord/internal/zkversion"
 )
 
-// rollingNode is about how long it takes to restart a node and to have the quorum whole again, on real servers.
+// rollingNode is the approximate time to restart a real server and to restore the quorum.
 const rollingNode = 3 * time.Second
 
-// rollingRestart kills and starts one node after another, the leader last, and waits a while for the quorum in between: what an
-// operator does to change a version, with less care. It takes as long as it takes; the length of its steps is what plans allow
-// for.
+// rollingRestart kills and starts one node after another, the leader last. In between it waits a
+// while for the quorum, like an operator who changes a version carelessly. It has no time limit of
+// its own; the duration of its steps is only an estimate for plans.
 var rollingRestart = fault{
 	name: "rolling-restart",
-	does: "every node is killed and started again, one after another, the leader last",
+	does: "every node is killed and restarted, one after another, the leader last",
 	able: able[ensemble.Killer]("restart nodes", 3),
 	draw: func(_ *rand.Rand, env *harness.Env) harness.Step {
 		return harness.Step{Target: all, For: rollingNode * time.Duration(len(env.Servers()))}
@@ -42,12 +42,12 @@ var rollingRestart = fault{
 	},
 }
 
-// upgrading changes the version of one node after another, as rollingRestart restarts them. The ensemble starts as the version
-// that it goes from. It stays what it has become.
+// upgrading changes the version of one node after another, in the order of rollingRestart. The
+// ensemble starts with the version from and keeps the version to afterwards.
 func upgrading(name, from, to string) fault {
 	return fault{
 		name: name,
-		does: fmt.Sprintf("every node is killed and started again as ZooKeeper %s in place of %s, one after another, the leader last", to, from),
+		does: fmt.Sprintf("every node is killed and restarted as ZooKeeper %s instead of %s, one after another, the leader last", to, from),
 		able: able[ensemble.Upgrader]("change the version of nodes", 3),
 		configure: func(c *ensemble.Config) {
 			c.Version = cmp.Or(c.Version, from)
@@ -78,10 +78,12 @@ func upgrading(name, from, to string) fault {
 	}
 }
 
-// upgradePatience is the longest that the quorum is waited for before the next node: an operator looks before going on.
+// upgradePatience is the longest wait for the quorum before the next node, because an operator
+// checks it before continuing.
 const upgradePatience = 30 * time.Second
 
-// share is how long one of the n nodes that are still to be changed may take, so that all are before ctx ends.
+// share returns the time limit for one of the n remaining nodes, so that all are changed before ctx
+// ends.
 func share(ctx context.Context, n int) time.Duration {
 	deadline, bounded := ctx.Deadline()
 	if !bounded {
@@ -90,17 +92,17 @@ func share(ctx context.Context, n int) time.Duration {
 	return min(upgradePatience, time.Until(deadline)/time.Duration(n+1))
 }
 
-// saysVersion makes the evidence of what nodes say themselves, those that serve.
+// saysVersion returns the evidence: the versions that the serving nodes report.
 func saysVersion(ctx context.Context, env *harness.Env, nodes []int, version string) (evidence string, err error) {
 	var changed []int
 	states := ensemble.Survey(ctx, env.Dial, env.Servers(), func(node int) bool { return slices.Contains(nodes, node) })
 	for _, n := range nodes {
 		switch {
-		case states[n].Version == "": // It is down, or still looks for a leader.
+		case states[n].Version == "": // It is down, or has no leader yet.
 		case zkversion.Is(states[n].Version, version):
 			changed = append(changed, n)
 		default:
-			return "", fmt.Errorf("node %d was to be ZooKeeper %s, and says that it is %s", n, version, states[n].Version)
+			return "", fmt.Errorf("node %d should run ZooKeeper %s, but reports version %s", n, version, states[n].Version)
 		}
 	}
 	if len(changed) == 0 {
@@ -109,13 +111,13 @@ func saysVersion(ctx context.Context, env *harness.Env, nodes []int, version str
 	return fmt.Sprintf("%s became ZooKeeper %s, one after another", label(changed), version), nil
 }
 
-// restart kills a node, calls whileDown if that is not nil, starts it, and waits for the quorum as long as patience says. It leaves the node running
-// also when it fails.
+// restart kills a node, calls whileDown if it is not nil, starts the node, and waits up to patience
+// for the quorum. It leaves the node running even if it fails.
 func restart(ctx context.Context, env *harness.Env, node int, patience time.Duration, whileDown func() error) error {
 	killer := env.Ensemble.(ensemble.Killer)
 	err := killer.Kill(ctx, node)
 	if quiet := silent(ctx, env, []int{node}); err == nil && len(quiet) == 0 {
-		err = fmt.Errorf("node %d was killed and answers", node)
+		err = fmt.Errorf("node %d still answers after it was killed", node)
 	}
 	if err == nil && whileDown != nil {
 		err = whileDown()

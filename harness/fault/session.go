@@ -13,7 +13,7 @@ import (
 	"github.com/zkcoord/zkcoord/harness/netfault"
 )
 
-// sessionFaults take a client's session away.
+// sessionFaults end a client's session.
 func sessionFaults(s *standing, timeout time.Duration) []harness.Fault {
 	return []harness.Fault{
 		fault{
@@ -25,7 +25,8 @@ func sessionFaults(s *standing, timeout time.Duration) []harness.Fault {
 		fault{
 			name: "session-expire", does: "a client's proxy stalls for longer than its session timeout",
 			draw: func(r *rand.Rand, env *harness.Env) harness.Step {
-				// The ensemble rounds the timeout up to its next tick, and counts from the last thing that it heard.
+				// The ensemble rounds the timeout up to its next tick and counts from the client's
+				// last packet.
 				return harness.Step{Target: drawHolder(r, env), For: between(r, timeout*3/2, timeout*2)}
 			},
 			inject: s.expireSession,
@@ -33,11 +34,11 @@ func sessionFaults(s *standing, timeout time.Duration) []harness.Fault {
 	}
 }
 
-// holder is the target that stands for whichever client holds something when the fault is injected: to lose a session hurts
-// most then.
+// holder is the target that selects a client that holds something when the fault is injected,
+// because losing a session then has the largest effect.
 const holder = "holder"
 
-// drawHolder is drawClient, with the holder half of the time.
+// drawHolder draws the holder half of the time, and otherwise a client.
 func drawHolder(r *rand.Rand, env *harness.Env) string {
 	client := drawClient(r, env)
 	if r.IntN(2) == 0 {
@@ -46,11 +47,11 @@ func drawHolder(r *rand.Rand, env *harness.Env) string {
 	return client
 }
 
-// patience is for how long a fault waits for somebody to hold something, before it takes anybody.
+// patience is how long a fault waits for its preferred victim before it takes any client.
 const patience = 2 * time.Second
 
-// await claims a client that pick accepts, and waits for one, but no longer than healPatience. If the target is whoever holds
-// something, it takes anybody when it has waited long.
+// await waits up to healPatience for a client that pick accepts, and claims it. If the target is
+// the holder, await accepts any client once patience has passed.
 func (s *standing) await(ctx context.Context, env *harness.Env, target string, pick func(*harness.Client) bool) (c *harness.Client, free func(), err error) {
 	ctx, cancel := context.WithTimeout(ctx, healPatience)
 	defer cancel()
@@ -70,20 +71,22 @@ func (s *standing) await(ctx context.Context, env *harness.Env, target string, p
 	}
 }
 
-// claimSession claims a client that has a session, and waits for one if none has. Sessions in over are none.
+// claimSession waits for a client that has a session, and claims it. It ignores the sessions in
+// over.
 func (s *standing) claimSession(ctx context.Context, env *harness.Env, target string, over ...int64) (c *harness.Client, info harness.SessionInfo, free func(), err error) {
 	c, free, err = s.await(ctx, env, target, func(c *harness.Client) (has bool) {
 		info, has = c.Session()
 		return has && !slices.Contains(over, info.ID)
 	})
 	if err != nil && env.Recorder().Count(history.Session) == 0 {
-		err = errors.New("no client has told of a session: Client.Open and Client.Opened do")
+		err = errors.New("no client has recorded a session: use Client.Open or Client.Opened")
 	}
 	return c, info, free, err
 }
 
-// closeSession closes a session from outside; there is nothing to heal. Where somebody was quicker, and the client does not know
-// it yet, it takes another if one is to be had soon. Where no server answers nobody knows: it may be closed later.
+// closeSession closes a session from outside, so there is nothing to heal. If the session was
+// already over and its client has not noticed, it takes another client that is available soon. If
+// no server answers, the outcome is unknown: the session may be closed later.
 func (s *standing) closeSession(ctx context.Context, env *harness.Env, step harness.Step) (harness.Injected, error) {
 	c, info, free, err := s.claimSession(ctx, env, step.Target)
 	if err != nil {
@@ -96,7 +99,7 @@ func (s *standing) closeSession(ctx context.Context, env *harness.Env, step harn
 		err = patiently(ctx, env, func(ctx context.Context, server string) error {
 			err := netfault.CloseSession(ctx, env.Dial, server, info.ID, info.Password, info.Timeout)
 			if asked && errors.Is(err, netfault.ErrNoSession) {
-				return nil // The close before was not answered, and this is what it did.
+				return nil // The earlier close got no reply, but took effect.
 			}
 			asked = asked || errors.Is(err, netfault.ErrUnanswered)
 			return err
@@ -119,11 +122,13 @@ func (s *standing) closeSession(ctx context.Context, env *harness.Env, step harn
 	}
 }
 
-// holdTries is how often the heal of a held session looks for it. Each look finds it gone, or keeps it alive for its timeout.
+// holdTries is how often the heal of expireSession checks for the session. Each check either finds
+// it gone or keeps it alive for its timeout.
 const holdTries = 3
 
-// expireSession holds a client's proxy until its session is gone. The heal waits if that has not been long enough: a server that is
-// behind with its work hears of what the client sent before late, and counts from there.
+// expireSession stalls a client's proxy until its session is gone. The heal waits if that took too
+// short: a server that is behind processes the client's earlier packets late, and counts the
+// timeout from then.
 func (s *standing) expireSession(ctx context.Context, env *harness.Env, step harness.Step) (harness.Injected, error) {
 	c, info, free, err := s.claimSession(ctx, env, step.Target)
 	if err != nil {
@@ -152,7 +157,7 @@ func (s *standing) expireSession(ctx context.Context, env *harness.Env, step har
 				return fmt.Sprintf("session %#x expired", info.ID), nil
 			}
 			if err != nil {
-				break // Where no server answers there is no evidence, and to wait would keep other faults from being healed.
+				break // If no server answers, there is no evidence. Waiting would delay the heals of other faults.
 			}
 			long.Reset(info.Timeout * 3 / 2)
 		}
@@ -160,7 +165,8 @@ func (s *standing) expireSession(ctx context.Context, env *harness.Env, step har
 	}}, nil
 }
 
-// anyServer calls f with one server after another until it has an answer. One that is paused has two seconds for it.
+// anyServer calls f with one server after another until a server answers. Each server has two
+// seconds to answer, because it may be paused.
 func anyServer(ctx context.Context, env *harness.Env, f func(ctx context.Context, server string) error) error {
 	var errs []error
 	for _, server := range env.Servers() {
@@ -175,7 +181,8 @@ func anyServer(ctx context.Context, env *harness.Env, f func(ctx context.Context
 	return errors.Join(errs...)
 }
 
-// patiently does as anyServer, again and again while none has an answer: a server that was started needs a while until it serves.
+// patiently repeats anyServer until a server answers, because a server does not serve immediately
+// after its start.
 func patiently(ctx context.Context, env *harness.Env, f func(ctx context.Context, server string) error) error {
 	ctx, cancel := context.WithTimeout(ctx, healPatience)
 	defer cancel()

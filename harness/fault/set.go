@@ -16,28 +16,30 @@ import (
 	"github.com/zkcoord/zkcoord/internal/zkversion"
 )
 
-// SessionTimeout is what the faults of sessions expect of clients' sessions when they draw how long they last, unless
-// Options say otherwise.
+// SessionTimeout is the timeout of clients' sessions that faults assume when they draw their
+// durations, unless Options set another one.
 const SessionTimeout = 4 * time.Second
 
-// Options say what faults have to know of a scenario to be of use in it.
+// Options adapt faults to a scenario.
 type Options struct {
-	// SessionTimeout is the timeout of the clients' sessions; zero is SessionTimeout. A proxy is held for longer than it to
-	// lose a session, and for less to keep it.
+	// SessionTimeout is the timeout of the clients' sessions; zero means the constant
+	// SessionTimeout. A proxy stalls for longer than this to lose a session, and for less to keep
+	// it.
 	SessionTimeout time.Duration
 }
 
-// All returns the faults under which primitives have to keep all their promises, and which any ensemble of their kind can do: not
-// those of clocks and disks, which a node has to be made for and which slow it down.
+// All returns the faults under which primitives must keep all their promises and which need no
+// special configuration of nodes. It excludes the faults of clocks and disks, because nodes must be
+// configured for them and become slower.
 func (o Options) All() []harness.Fault { return slices.DeleteFunc(o.Every(), apart) }
 
-// apart reports whether a fault is drawn only where it is named.
+// apart reports whether a fault is drawn only if it is named.
 func apart(f harness.Fault) bool {
 	one, ours := f.(fault)
 	return ours && (one.beyond || one.configure != nil)
 }
 
-// Every returns all faults that there are.
+// Every returns all faults.
 func (o Options) Every() []harness.Fault {
 	t := o.SessionTimeout
 	if t == 0 {
@@ -54,17 +56,21 @@ func (o Options) Every() []harness.Fault {
 		upgrading("rolling-downgrade", zkversion.Default, zkversion.Oldest))
 	all = append(all, partitionFaults(s)...)
 	all = append(all, packetLoss)
+	all = append(all, edgeFaults()...)
 	all = append(all, clockFaults()...)
 	all = append(all, timerFaults()...)
 	all = append(all, diskFaults()...)
+	all = append(all, syncFaults()...)
 	all = append(all, eraseFaults()...)
+	all = append(all, decayFaults()...)
 	all = append(all, dataFaults()...)
 	return all
 }
 
-// Named returns the faults of a list such as "session-close,partition,kill-leader", in the order of Every. A name stands for the
-// fault itself, or for all faults whose names begin with it and a dash; "all" for those of All. A name that stands for nothing is an
-// error that tells the names there are.
+// Named returns the faults of a comma-separated list such as "session-close,partition,kill-leader",
+// in the order of Every. A name stands for a fault or for a family of faults: those whose names
+// begin with the name and a dash. The name "all" stands for the faults of All. An unknown name is
+// an error that lists the valid names.
 func (o Options) Named(list string) ([]harness.Fault, error) {
 	all := o.Every()
 	wanted := map[string]bool{}
@@ -77,38 +83,39 @@ func (o Options) Named(list string) ([]harness.Fault, error) {
 			}
 		}
 		if !found {
-			return nil, fmt.Errorf("fault: there is no fault %q: there are %s", name, strings.Join(Names(all), ", "))
+			return nil, fmt.Errorf("fault: unknown fault %q: the faults are %s", name, strings.Join(Names(all), ", "))
 		}
 	}
 	return slices.DeleteFunc(all, func(f harness.Fault) bool { return !wanted[f.Name()] }), nil
 }
 
-// All is Options.All, for sessions of SessionTimeout.
+// All calls Options.All for sessions of SessionTimeout.
 func All() []harness.Fault { return Options{}.All() }
 
-// Every is Options.Every, for sessions of SessionTimeout.
+// Every calls Options.Every for sessions of SessionTimeout.
 func Every() []harness.Fault { return Options{}.Every() }
 
-// Beyond reports whether a fault breaks what primitives assume: somebody deletes their znodes, a majority forgets what it
-// acknowledged, clocks run wild.
+// Beyond reports whether a fault breaks an assumption of primitives: another program deletes their
+// znodes, a majority loses acknowledged writes, or timers run too fast.
 func Beyond(f harness.Fault) bool {
 	one, ours := f.(fault)
 	return ours && one.beyond
 }
 
-// About says in words what a fault does, and what a scenario with locks has to give under it.
+// About describes a fault and the result to expect from a scenario with locks under it.
 func About(f harness.Fault) (does, expect string) {
 	one, _ := f.(fault)
 	if one.exposes {
-		one.expect += "the fenced resource stays right; holds may overlap, which is reported as exposure"
+		one.expect += "the fenced resource stays correct; holds may overlap, which is reported as exposure"
 	}
 	return one.does, cmp.Or(one.expect, "valid")
 }
 
-// Exposing names the faults that break an assumption of leases: holds may overlap under them.
+// Exposing returns the names of the faults that break an assumption of leases. Holds may overlap
+// under them.
 func Exposing() []string { return namesOf(func(f fault) bool { return f.exposes }) }
 
-// Deleting names the faults that delete znodes of clients.
+// Deleting returns the names of the faults that delete znodes of clients.
 func Deleting() []string { return namesOf(func(f fault) bool { return f.deletes }) }
 
 func namesOf(of func(fault) bool) []string {
@@ -118,7 +125,7 @@ func namesOf(of func(fault) bool) []string {
 	}))
 }
 
-// Named returns the faults of a list, for sessions of SessionTimeout: see Options.Named.
+// Named calls Options.Named for sessions of SessionTimeout.
 func Named(list string) ([]harness.Fault, error) { return Options{}.Named(list) }
 
 // Names returns the names of faults.
@@ -130,7 +137,7 @@ func Names(faults []harness.Fault) []string {
 	return names
 }
 
-// Describe returns a plan as text, a line a fault: when, for how long, what, on whom.
+// Describe formats a plan with one line for each fault: start, duration, name, target and argument.
 func Describe(plan harness.Plan) string {
 	var b strings.Builder
 	for _, s := range plan {
@@ -143,12 +150,12 @@ func Describe(plan harness.Plan) string {
 type fault struct {
 	name      string
 	does      string
-	expect    string // empty for "valid"; what exposes adds its own
+	expect    string // empty means "valid"; faults that expose append a text
 	beyond    bool
 	exposes   bool                     // holds may overlap
-	deletes   bool                     // znodes of clients
-	able      func(*harness.Env) error // nil if every ensemble will do
-	configure func(*ensemble.Config)   // nil if any ensemble will do
+	deletes   bool                     // deletes znodes of clients
+	able      func(*harness.Env) error // nil if every ensemble supports it
+	configure func(*ensemble.Config)   // nil if it needs no configuration
 	draw      func(*rand.Rand, *harness.Env) harness.Step
 	inject    func(context.Context, *harness.Env, harness.Step) (harness.Injected, error)
 }
@@ -168,8 +175,9 @@ func (f fault) Able(env *harness.Env) error {
 }
 func (f fault) Draw(r *rand.Rand, e *harness.Env) harness.Step { return f.draw(r, e) }
 
-// Inject is an error only if something is wrong with the fault or the ensemble, and so with the run. One that finds nobody to hit, for
-// all that stands already, is a wound without evidence: the next of its name may bite.
+// Inject returns an error only if the fault or the ensemble, and therefore the run, is broken. If
+// the active faults leave no target, it returns no evidence. A later fault of the same name may
+// still take effect.
 func (f fault) Inject(ctx context.Context, e *harness.Env, s harness.Step) (harness.Injected, error) {
 	w, err := f.inject(ctx, e, s)
 	if errors.Is(err, errNobody) {
@@ -178,35 +186,35 @@ func (f fault) Inject(ctx context.Context, e *harness.Env, s harness.Step) (harn
 	return w, err
 }
 
-// errNobody says that there was nobody to hit, or nobody that answered, for as long as healPatience.
-var errNobody = errors.New("nobody is there to be hit")
+// errNobody reports that no target was available, or none answered, within healPatience.
+var errNobody = errors.New("no target is available")
 
-// healPatience bounds what faults wait for. The nemesis does one thing at a time, and it may be another fault's heal that they
-// wait for.
+// healPatience bounds every wait of a fault. The nemesis performs one action at a time, so a fault
+// may be waiting for the heal of another fault.
 const healPatience = 5 * time.Second
 
-// between draws a duration, in whole milliseconds so that plans are read with ease.
+// between draws a duration in whole milliseconds, so that plans are easy to read.
 func between(r *rand.Rand, low, high time.Duration) time.Duration {
 	return (low + time.Duration(r.Float64()*float64(high-low))).Round(time.Millisecond)
 }
 
-// standing is which links and clients the faults of one set have at the moment, so that the heal of one leaves the others' work
-// alone. Nodes are not counted.
+// standing records which edges and clients the faults of one set currently use, so that one heal
+// does not undo another fault. It does not track nodes.
 type standing struct {
 	mu   sync.Mutex
-	cuts map[key]int  // links, by how many faults have cut them
-	busy map[key]bool // clients' proxies that a fault has
+	cuts map[key]int  // number of faults that have cut an edge
+	busy map[key]bool // clients whose proxies a fault uses
 }
 
-// key is a proxy between nodes, or a client, of one run.
+// key identifies an edge or a client of one run.
 type key struct {
 	env    *harness.Env
 	link   ensemble.Edge
 	client int
 }
 
-// claim takes the first client that pick accepts and no fault has, beginning with the one that was drawn. The returned
-// function gives it back.
+// claim claims the first client that pick accepts and that no fault uses, starting with the drawn
+// one. The returned function frees it.
 func (s *standing) claim(env *harness.Env, drawn int, pick func(*harness.Client) bool) (*harness.Client, func(), error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -224,10 +232,10 @@ func (s *standing) claim(env *harness.Env, drawn int, pick func(*harness.Client)
 			delete(s.busy, k)
 		}, nil
 	}
-	return nil, nil, fmt.Errorf("no client is free for it: %w", errNobody)
+	return nil, nil, fmt.Errorf("no client is available: %w", errNobody)
 }
 
-// cut counts links as cut once more.
+// cut increments the count of each edge.
 func (s *standing) cut(env *harness.Env, edges []ensemble.Edge) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -236,7 +244,7 @@ func (s *standing) cut(env *harness.Env, edges []ensemble.Edge) {
 	}
 }
 
-// mend counts links as cut once less, and returns those that no fault wants cut any more.
+// mend decrements the count of each edge. It returns the edges that no fault cuts any longer.
 func (s *standing) mend(env *harness.Env, edges []ensemble.Edge) (free []ensemble.Edge) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

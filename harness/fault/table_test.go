@@ -16,7 +16,8 @@ import (
 	"github.com/zkcoord/zkcoord/harness/ensemble/process"
 )
 
-// Ensembles of three nodes that nobody has started: what one is able to do is in its type.
+// These types are ensembles of three nodes that were never started. Their types determine which
+// faults they support.
 type (
 	anEmbedded  struct{ *embedded.Ensemble }
 	aProcess    struct{ *process.Ensemble }
@@ -35,7 +36,7 @@ func (anAddresses) Servers() []string { return three }
 func (aContainer) Kind() string       { return "container" }
 func (aCompose) Kind() string         { return "external" }
 
-// columns are the kinds in the order of the table.
+// columns lists the kinds in the order of the table.
 var columns = []struct {
 	name string
 	ensemble.Ensemble
@@ -51,21 +52,21 @@ func kind(name string) ensemble.Ensemble {
 			return c.Ensemble
 		}
 	}
-	panic("there is no kind " + name)
+	panic("unknown kind " + name)
 }
 
-// env is that of a run on an ensemble, with three clients in processes of their own.
+// env returns the environment of a run on an ensemble, with three clients in separate processes.
 func env(e ensemble.Ensemble) *harness.Env {
 	env := harness.NewEnv(e, 3)
 	env.ClientProcesses = true
 	return env
 }
 
-var rewrite = flag.Bool("rewrite", false, "write the generated table anew")
+var rewrite = flag.Bool("rewrite", false, "rewrite the generated table")
 
 const faultsFile = "../../docs/faults.md"
 
-// The table is what the code is able to do.
+// The table lists the faults that the code supports.
 func TestTableOfFaultsIsUpToDate(t *testing.T) {
 	table := faultTable()
 	if *rewrite {
@@ -74,7 +75,7 @@ func TestTableOfFaultsIsUpToDate(t *testing.T) {
 		}
 	}
 	if text, err := os.ReadFile(faultsFile); err != nil || string(text) != table {
-		t.Errorf("docs/faults.md is not what the faults say; write it anew with: go test ./harness/fault -run Table -rewrite (%v)", err)
+		t.Errorf("docs/faults.md differs from the faults; rewrite it with: go test ./harness/fault -run Table -rewrite (%v)", err)
 	}
 }
 
@@ -82,16 +83,18 @@ func faultTable() string {
 	var b strings.Builder
 	b.WriteString(`# Faults
 
-What can be broken, and on what. Generated from package fault by ` + "`go test ./harness/fault -run Table -rewrite`" + `.
+This table lists the faults and the kinds of ensemble that support them. It is generated from package
+fault by ` + "`go test ./harness/fault -run Table -rewrite`" + `.
 
-` + "`external`" + ` is an ensemble of somebody else's, known by its addresses; ` + "`compose`" + ` is one of a docker-compose project on this
-machine (` + "`--ensemble external --compose FILE`" + `). Each fault proves that it had an effect, and each is healed. To try each on a kind that
-can do it: ` + "`go test ./harness/fault`" + ` on the embedded one; with ` + "`ZKCOORD_TEST_FAULT=process`" + `, ` + "`container`" + ` or
-` + "`compose`" + ` on real servers.
+` + "`external`" + ` is an existing ensemble, given by its addresses. ` + "`compose`" + ` is an ensemble of a docker-compose
+project on this machine (` + "`--ensemble external --compose FILE`" + `). Each fault is healed and proves that it took
+effect. To test each fault on the embedded ensemble, run ` + "`go test ./harness/fault`" + `. To test them on real
+servers, set ` + "`ZKCOORD_TEST_FAULT`" + ` to ` + "`process`" + `, ` + "`container`" + ` or ` + "`compose`" + `.
 
-"Expected" is what a scenario with locks should give under that fault alone. Faults marked * go beyond what primitives
-assume. They, and those of clocks and disks, are drawn only where a scenario or a run (--faults) names them. Whoever deletes znodes
-deletes what is in a queue, a claim, or a barrier's round with them: Q2, Q3 and D3 say so.
+"Expected" is the result to expect from a scenario with locks under that fault alone. Faults marked * break an
+assumption of the primitives. These faults, and those of clocks and disks, are drawn only if a scenario or a run
+(--faults) names them. A fault that deletes znodes also deletes the items of a queue, a claim, or a barrier's
+round: see Q2, Q3 and D3.
 
 | fault | what it does |`)
 	for _, c := range columns {
@@ -129,13 +132,13 @@ func TestEveryFaultIsDescribedAndSomebodyCanDoIt(t *testing.T) {
 			}
 		}
 		if able == 0 {
-			t.Errorf("no ensemble can do %s", f.Name())
+			t.Errorf("no ensemble supports %s", f.Name())
 		}
 	}
 }
 
-// What is outside of the envelope excuses overlaps: a fault more in the list would
-// let runs pass that should not.
+// Faults outside of the envelope excuse overlaps. One fault too many in the list would let invalid
+// runs pass.
 func TestFaultsOutsideOfTheEnvelope(t *testing.T) {
 	want := []string{"client-pause", "data-counter", "data-delete-node", "data-delete-parent", "session-close", "timers-double"}
 	if got := Exposing(); !slices.Equal(slices.Sorted(slices.Values(got)), want) {

@@ -13,12 +13,12 @@ import (
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 )
 
-// Targets of faults of servers, in plans: roles, which are resolved when the fault is injected, or nodes such as "n2", for
-// plans that are written by hand.
+// These are the targets of faults of servers in plans. A role is resolved when the fault is
+// injected. A plan written by hand may also name a node such as "n2".
 const (
 	leader   = "leader"
-	follower = "follower" // follower 1, the second of them, in "follower+1"
-	majority = "majority" // the leader among them
+	follower = "follower" // "follower+1" is the second follower
+	majority = "majority" // includes the leader
 	all      = "all"
 )
 
@@ -29,28 +29,29 @@ func able[C any](what string, nodes int) func(*harness.Env) error {
 			return fmt.Errorf("the ensemble (%s) cannot %s", env.Ensemble.Kind(), what)
 		}
 		if n := len(env.Servers()); n < nodes {
-			return fmt.Errorf("needs %d nodes, and there are %d", nodes, n)
+			return fmt.Errorf("needs %d nodes, but the ensemble has %d", nodes, n)
 		}
 		return nil
 	}
 }
 
-// drawFollower picks one of the followers.
+// drawFollower draws one of the followers.
 func drawFollower(r *rand.Rand, env *harness.Env) string {
 	return fmt.Sprintf("%s+%d", follower, r.IntN(max(len(env.Servers())-1, 1)))
 }
 
-// leaderPatience is how long a fault waits for a leader to aim at. It is short, because the nemesis does one thing at a time, and
-// it may be another fault's heal that a leader takes.
+// leaderPatience is how long a fault waits for a leader. It is short, because the nemesis performs
+// one action at a time, and the leader may depend on the heal of another fault.
 const leaderPatience = 2 * time.Second
 
-// resolve returns the nodes that a target means now. Where no node leads, as while a majority is down, node 0 is taken for
-// the leader: the fault is no worse for that, and the history names who was hit.
+// resolve returns the nodes that a target currently means. If no node leads, for example because a
+// majority is down, node 0 is taken for the leader. The fault is as effective, and the history
+// names the affected node.
 func resolve(ctx context.Context, env *harness.Env, target string) ([]int, error) {
 	return resolveAt(target, len(env.Servers()), func() int { return awaitLeader(ctx, env) })
 }
 
-// resolveAt is resolve among n nodes, for who knows the leader.
+// resolveAt resolves a target among n nodes. The function leads returns the leader.
 func resolveAt(target string, n int, leads func() int) ([]int, error) {
 	if rest, ok := strings.CutPrefix(target, "n"); ok {
 		node, err := strconv.Atoi(rest)
@@ -64,7 +65,7 @@ func resolveAt(target string, n int, leads func() int) ([]int, error) {
 	return nodesOf(role, k, leads(), n)
 }
 
-// nodesOf is the decision of resolve: the nodes of a role among n, when node l leads.
+// nodesOf decides for resolve: it returns the nodes of a role among n nodes when node l leads.
 func nodesOf(role string, k, l, n int) ([]int, error) {
 	from := func(first, count int) (nodes []int) {
 		for i := range count {
@@ -85,7 +86,7 @@ func nodesOf(role string, k, l, n int) ([]int, error) {
 	case all:
 		return from(l, n), nil
 	}
-	return nil, fmt.Errorf("%q is no target", role)
+	return nil, fmt.Errorf("unknown target %q", role)
 }
 
 func awaitLeader(ctx context.Context, env *harness.Env) int {
@@ -113,7 +114,7 @@ func label(nodes []int) string {
 	return strings.Join(names, ",")
 }
 
-// silent lists those of the nodes that give no answer within a short while.
+// silent returns the nodes that do not answer within 200 ms.
 func silent(ctx context.Context, env *harness.Env, nodes []int) (quiet []int) {
 	ctx, cancel := context.WithTimeout(ctx, 200*time.Millisecond)
 	defer cancel()
@@ -130,7 +131,7 @@ func silent(ctx context.Context, env *harness.Env, nodes []int) (quiet []int) {
 	return quiet
 }
 
-// each runs f for all nodes, and joins the errors.
+// each calls f for all nodes and joins the errors.
 func each(nodes []int, f func(node int) error) error {
 	var errs []error
 	for _, n := range nodes {

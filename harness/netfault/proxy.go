@@ -188,11 +188,13 @@ func (l *Proxy) Refuse(refuse bool) {
 }
 
 // Delay delays the bytes that are sent up or down from now on by that much, in order. Zero is no
-// delay.
-func (l *Proxy) Delay(up, down time.Duration) {
+// delay. It returns the previous delays.
+func (l *Proxy) Delay(up, down time.Duration) (upBefore, downBefore time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	upBefore, downBefore = l.delay[Up], l.delay[Down]
 	l.delay = [directions]time.Duration{Up: max(up, 0), Down: max(down, 0)}
+	return upBefore, downBefore
 }
 
 // Pin allows the client to reach only one server: dials of other servers are refused, and

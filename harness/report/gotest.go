@@ -43,8 +43,8 @@ func Test%[1]s(t *testing.T) {
 }
 `
 
-// GoTest returns the source of a test for package scenarios. It fails as long as r's plan violates
-// the property with that id. It runs on the embedded ensemble, in virtual time.
+// GoTest returns the source of a test for package scenarios. The test fails as long as r's plan
+// violates the property with the given id. It runs on the embedded ensemble in virtual time.
 func GoTest(r *harness.Result, id string) string {
 	one, _ := r.Of(id)
 	return fmt.Sprintf(goTest, camel(r.Scenario)+camel(id), strings.Join(strings.Fields(one.Reason), " "), r.Scenario, r.Seed,
@@ -61,7 +61,7 @@ func violationTest(r *harness.Result) func(io.Writer) error {
 	return asText(GoTest(r, first[0].ID))
 }
 
-// camel makes a name for a Go function.
+// camel converts s to a part of a Go function's name.
 func camel(s string) string {
 	var b strings.Builder
 	for _, part := range strings.FieldsFunc(s, func(r rune) bool { return strings.ContainsRune("-+_/", r) }) {

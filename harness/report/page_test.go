@@ -19,8 +19,8 @@ import (
 	"github.com/zkcoord/zkcoord/internal/needs"
 )
 
-// The pages are looked at in a real browser. Where there is none the tests are skipped; with CI set that is a failure.
-// With ZKCOORD_SCREENSHOTS set they leave what they saw in that directory, for people to look at.
+// These tests open the pages in a real browser. If none is installed, they are skipped, or fail if
+// CI is set. If ZKCOORD_SCREENSHOTS is set, they store screenshots in that directory.
 
 func startBrowser(t *testing.T) *browser.Browser {
 	t.Helper()
@@ -88,15 +88,15 @@ func screenshot(ctx context.Context, t *testing.T, p *browser.Page, name string,
 func clean(t *testing.T, p *browser.Page) {
 	t.Helper()
 	if problems := p.Problems(); len(problems) > 0 {
-		t.Errorf("the console has %q", problems)
+		t.Errorf("the console reports %q, want nothing", problems)
 	}
 	if requests := p.Requests(); len(requests) != 1 || !strings.HasPrefix(requests[0], "file://") {
-		t.Errorf("the page asked for %q", requests)
+		t.Errorf("requests of the page: got %q, want only its own file", requests)
 	}
 }
 
-// sampleResult is the result of a run of so many rounds of a lock by four clients, in which client 0 may keep the lock when its
-// session is gone.
+// sampleResult returns the result of a run in which four clients acquire a lock for the given
+// number of rounds. If broken is set, client 0 keeps the lock after it has lost its session.
 func sampleResult(rounds int, broken bool) *harness.Result {
 	const root = "/zkcoord-sample-7-1/lock"
 	var events []history.Event
@@ -141,7 +141,7 @@ func sampleResult(rounds int, broken bool) *harness.Result {
 		}
 		add(history.Event{Kind: history.Hold, Op: history.HoldBegin, Object: root, Client: c, Token: token, Session: int64(c) + 1})
 		if broken && c == 0 && i == rounds/2 {
-			continue // it holds on
+			continue // it keeps the lock
 		}
 		add(history.Event{Kind: history.Write, Op: history.WriteAccepted, Object: "account", Arg: "write", Result: fmt.Sprint(i), Client: c, Token: token})
 		at += step(i + 3)
@@ -185,36 +185,36 @@ func TestPageIsUnderstoodInLightAndDarkAndOnAPhone(t *testing.T) {
 			t.Fatal(err)
 		}
 		if dark := eval[string](ctx, t, p, "getComputedStyle(document.body).backgroundColor"); dark == paper {
-			t.Errorf("%s: the page is %s in the dark too", name, dark)
+			t.Errorf("%s: the background is %s in both colour schemes", name, dark)
 		}
 		screenshot(ctx, t, p, name+"-dark", true)
 		if err := p.Look(ctx, browser.View{Width: 375, Height: 812, Phone: true}); err != nil {
 			t.Fatal(err)
 		}
-		// Charts follow the width a frame later.
+		// Charts adapt to the width one frame later.
 		if err := p.Await(ctx, "document.documentElement.scrollWidth <= 375"); err != nil {
-			t.Fatalf("%s: wider than a phone of 375 pixels: %v", name, err)
+			t.Fatalf("%s: the page is wider than 375 pixels on a phone: %v", name, err)
 		}
 		screenshot(ctx, t, p, name+"-phone", true)
 		if hidden := eval[int](ctx, t, p, "[...document.querySelectorAll('.scroll')].filter(e => e.scrollWidth > e.clientWidth).length"); hidden != 0 {
 			t.Errorf("%s: %d tables are cut off on a phone", name, hidden)
 		}
 		if below := eval[bool](ctx, t, p, "document.querySelector('#story .words').getBoundingClientRect().bottom + scrollY > innerHeight"); below {
-			t.Errorf("%s: what happened is not on a phone's first screen", name)
+			t.Errorf("%s: the story does not fit on a phone's first screen", name)
 		}
 		if err := p.Look(ctx, browser.View{Width: 720, Height: 1018, Print: true}); err != nil { // A4 with margins
 			t.Fatal(err)
 		}
 		if err := p.Await(ctx, "document.documentElement.scrollWidth <= 720"); err != nil {
-			t.Fatalf("%s: wider than paper: %v", name, err)
+			t.Fatalf("%s: the page is wider than 720 pixels in print: %v", name, err)
 		}
 		screenshot(ctx, t, p, name+"-print", true)
 		if shown := eval[int](ctx, t, p, "[...document.querySelectorAll('button, .button')].filter(e => e.offsetParent).length"); shown != 0 {
-			t.Errorf("%s: %d buttons are printed", name, shown)
+			t.Errorf("%s: got %d buttons in print, want none", name, shown)
 		}
 		story := eval[string](ctx, t, p, "document.getElementById('story')?.innerText || ''")
 		if invalid := name == "invalid"; invalid != strings.Contains(story, "both held /lock") || invalid != strings.Contains(story, "isolate-follower") {
-			t.Errorf("%s: the story is %q", name, story)
+			t.Errorf("%s: unexpected story %q", name, story)
 		}
 		clean(t, p)
 	}
@@ -239,8 +239,8 @@ func TestViolationIsOneClickAway(t *testing.T) {
 	clean(t, p)
 }
 
-// Client 0 has held on for long when the overlap begins, and goes on for long after it: what is marked is the overlap, and
-// that another was granted the lock is drawn below what client 0 believes.
+// Client 0 has held the lock for long when the overlap begins, and keeps it for long afterwards.
+// Only the overlap is marked. The grant to another client is drawn below the hold of client 0.
 func TestViolationIsMarkedWhereItWas(t *testing.T) {
 	r := sampleResult(400, true)
 	m3, _ := r.Of("lock/no-overlap")
@@ -253,31 +253,31 @@ func TestViolationIsMarkedWhereItWas(t *testing.T) {
 	for _, e := range m3.Events {
 		switch {
 		case e.Op == history.HoldBegin:
-			second = micro(e.Time) // the proof is in order
+			second = micro(e.Time) // the proof is ordered by time
 		case e.Op == history.HoldEnd:
 			released = micro(e.Time)
 		}
 	}
 	if v.From != second || v.To != released {
-		t.Errorf("it is marked from %d to %d, and was from %d to %d", v.From, v.To, second, released)
+		t.Errorf("the mark spans %d to %d, want %d to %d", v.From, v.To, second, released)
 	}
 	if v.ProofFrom >= v.From || v.ProofTo <= v.To {
-		t.Errorf("the proof is from %d to %d", v.ProofFrom, v.ProofTo)
+		t.Errorf("the proof spans %d to %d, want more than the overlap", v.ProofFrom, v.ProofTo)
 	}
 	gone, begun := 0, int64(0)
 	for i, g := range p.Holds.Gone {
 		if begun += p.Holds.Start[i]; g >= 0 {
 			gone++
 			if begun+g != second || p.Holds.Client[i] != 0 {
-				t.Errorf("client %d is over at %d, want client 0 at %d", p.Holds.Client[i], begun+g, second)
+				t.Errorf("the node of client %d is gone at %d, want client 0 at %d", p.Holds.Client[i], begun+g, second)
 			}
 		}
 	}
 	if gone != 1 {
-		t.Errorf("%d holds outlived the grant of another, want 1", gone)
+		t.Errorf("got %d holds that outlived another client's grant, want 1", gone)
 	}
 	if fine := newPicture(sampleResult(400, false)); fine.Holds.Gone != nil {
-		t.Errorf("in a valid run: %v", fine.Holds.Gone)
+		t.Errorf("a valid run: got Gone %v, want nil", fine.Holds.Gone)
 	}
 }
 
@@ -294,7 +294,7 @@ func TestGravestVerdictComesFirst(t *testing.T) {
 		got = append(got, r.ID)
 	}
 	if text := strings.Join(got, " "); text != "i u n a b o" {
-		t.Errorf("in order %s", text)
+		t.Errorf("got the order %s, want i u n a b o", text)
 	}
 }
 
@@ -319,13 +319,13 @@ func TestZoomByButtonKeyWheelAndMap(t *testing.T) {
 			t.Fatal(what, err)
 		}
 		if now := length(); now >= whole {
-			t.Errorf("the %s does not zoom: %v of %v", what, now, whole)
+			t.Errorf("the %s does not zoom in: the view is %v µs of %v µs", what, now, whole)
 		}
 		if err := p.Eval(ctx, "document.getElementById('whole').click()", nil); err != nil {
 			t.Fatal(err)
 		}
 		if now := length(); now != whole {
-			t.Errorf("whole run shows %v of %v", now, whole)
+			t.Errorf("the button whole run: the view is %v µs, want %v µs", now, whole)
 		}
 	}
 	clean(t, p)
@@ -343,20 +343,21 @@ func TestHundredThousandOperationsStaySmallAndSmooth(t *testing.T) {
 	}
 	t.Logf("%d operations: %d bytes", len(ops), page.Len())
 	if page.Len() > 2<<20 {
-		t.Errorf("%d bytes for %d operations", page.Len(), len(ops))
+		t.Errorf("the page has %d bytes for %d operations, want at most 2 MiB", page.Len(), len(ops))
 	}
 	b := startBrowser(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	p := openPage(ctx, t, b, r, browser.View{})
-	// The quickest of a few: what the page costs, however much else the machine has to do.
+	// The minimum of several measurements is the cost of the page itself, independent of other
+	// load.
 	frame := eval[float64](ctx, t, p, `(() => { let least = 1e9; for (let i = 0; i < 21; i++) {
 		const begun = performance.now(); zkcoord.timeline.drawNow(); least = Math.min(least, performance.now() - begun); } return least; })()`)
 	zoom := eval[float64](ctx, t, p, `(() => { let least = 1e9; for (let i = 0; i < 21; i++) {
 		const begun = performance.now(); zkcoord.timeline.zoom(i % 2 ? 2 : .5); zkcoord.timeline.drawNow(); least = Math.min(least, performance.now() - begun); } return least; })()`)
-	t.Logf("the whole run is drawn in %.1f ms, a zoom with its charts takes %.1f ms", frame, zoom)
-	if frame > 100 || zoom > 200 { // 16 is wanted
-		t.Errorf("the whole run is drawn in %.1f ms, a zoom with its charts takes %.1f ms", frame, zoom)
+	t.Logf("drawing the whole run takes %.1f ms, a zoom with its charts %.1f ms", frame, zoom)
+	if frame > 100 || zoom > 200 { // the goal is 16
+		t.Errorf("drawing the whole run takes %.1f ms, want at most 100; a zoom with its charts takes %.1f ms, want at most 200", frame, zoom)
 	}
 	clean(t, p)
 }
@@ -377,15 +378,15 @@ func TestWhatARunSaysIsNeverMarkup(t *testing.T) {
 	defer cancel()
 	p := openPage(ctx, t, b, r, browser.View{})
 	if n := eval[int](ctx, t, p, "document.images.length"); n != 0 {
-		t.Errorf("%d images", n)
+		t.Errorf("got %d images, want none", n)
 	}
 	if title := eval[string](ctx, t, p, "document.title"); title == "caught" {
-		t.Error("what the run said was executed")
+		t.Error("text of the run was executed as a script")
 	}
 	clean(t, p)
 }
 
-// A role of server -1 was a panic, and one of server 2147483647 took all memory.
+// Bug: a role of server -1 caused a panic, and a role of server 2147483647 used all memory.
 func TestRolesOfServersThatNoEnsembleHasAreLeftOut(t *testing.T) {
 	role := func(node string) history.Event {
 		return history.Event{Kind: history.Fact, Op: history.FactRole, Node: node, Result: "leader", Client: history.Nobody}
@@ -393,7 +394,7 @@ func TestRolesOfServersThatNoEnsembleHasAreLeftOut(t *testing.T) {
 	h := history.New(role("n-1"), role(""), role("n1"), role("n1048576"), role("n98"))
 	p := newPicture(&harness.Result{History: h})
 	if len(p.Servers) != 99 || len(p.Servers[1]) != 1 || len(p.Servers[98]) != 1 {
-		t.Errorf("%d servers: %v", len(p.Servers), p.Servers)
+		t.Errorf("got %d servers %v, want 99 with roles of 1 and 98 only", len(p.Servers), p.Servers)
 	}
 }
 
@@ -408,7 +409,7 @@ func TestUnjudgedAndEmptyRunsHaveAPageToo(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 		if !strings.Contains(page.String(), "<h1>"+name+"</h1>") || !strings.Contains(page.String(), "Leon Sorokin") {
-			t.Errorf("%s: no page", name)
+			t.Errorf("%s: the page lacks its title or the licence of uPlot", name)
 		}
 	}
 }
@@ -454,7 +455,7 @@ func TestPlanAsLiteral(t *testing.T) {
 	got := literal(sampleResult(8, false).Plan)
 	want := "harness.Plan{\n\t{Fault: \"isolate-follower\", At: 1000 * time.Millisecond, For: 2000 * time.Millisecond, Target: \"node 0\"},\n}"
 	if got != want {
-		t.Errorf("got %s", got)
+		t.Errorf("got %s, want %s", got, want)
 	}
 }
 

@@ -13,9 +13,9 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// picture is what the page draws: the history in columns, with times in microseconds. Columns of
-// starts hold differences to the previous start, which compress well. Each string is kept once, in a
-// table.
+// picture contains the data that the page draws: the history in columns, with times in
+// microseconds. Columns of starts hold differences from the previous start, because these compress
+// well. Each string is stored once, in a table.
 type picture struct {
 	End        int64            `json:"end"`
 	Phases     []span           `json:"phases"`
@@ -43,7 +43,7 @@ type span struct {
 	What string `json:"w"`
 }
 
-// operations: outcome is 0 ok, 1 fail, 2 info, 3 never answered.
+// The outcome of operations is 0 for ok, 1 for fail, 2 for info, and 3 for no answer.
 type operations struct {
 	Start   []int64 `json:"s"`
 	Took    []int64 `json:"d"`
@@ -54,9 +54,9 @@ type operations struct {
 	Error   []int   `json:"e"`
 }
 
-// holds: ended is 0 released, 1 lost, 2 never ended. Gone is the time from the start of the hold until
-// another client was granted the same thing, which shows that the own znode is gone; -1 if no other
-// client was granted it before the hold ended.
+// In holds, Ended is 0 for released, 1 for lost, and 2 for no end. Gone is the time from the start
+// of the hold until another client was granted the same object, which shows that the holder's znode
+// is gone. It is -1 if no other client was granted the object before the hold ended.
 type holds struct {
 	Start  []int64  `json:"s"`
 	Took   []int64  `json:"d"`
@@ -187,7 +187,8 @@ func (p *picture) addOperations(h *history.History, ops []history.Operation) {
 	}
 }
 
-// exclusive reports whether at most one client may hold the object, which the checkers of the run say.
+// exclusive reports whether at most one client may hold the object, according to the checkers of
+// the run.
 func exclusive(r *harness.Result) bool {
 	return slices.ContainsFunc(r.Results, func(one checker.Result) bool { return one.ID == "lock/no-overlap" || one.ID == "election/no-overlap" })
 }
@@ -232,7 +233,7 @@ func (p *picture) addHolds(h *history.History, exclusive bool) {
 	}
 }
 
-// addEvents adds what single events show.
+// addEvents adds the data that comes from single events.
 func (p *picture) addEvents(h *history.History) {
 	last := int64(0)
 	for i := range h.Events {

@@ -23,8 +23,7 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// Faults take sessions over by their passwords, and clients have credentials:
-// neither is in anything that a run leaves behind.
+// Faults use the passwords of sessions, and clients have credentials. A run must not store either.
 func TestNothingStoredHasACredential(t *testing.T) {
 	const credential = "user:3Rz-secret"
 	var mu sync.Mutex
@@ -68,11 +67,11 @@ func TestNothingStoredHasACredential(t *testing.T) {
 			},
 		})
 		if !result.Verdict.Passed() {
-			t.Error("no session was taken over")
+			t.Error("the run did not pass, so perhaps no session was closed from outside")
 		}
 	})
 	if len(secrets) < 4 {
-		t.Errorf("%d sessions were opened", len(secrets)-1)
+		t.Errorf("got %d sessions, want at least 3", len(secrets)-1)
 	}
 	files := 0
 	err = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
@@ -84,13 +83,13 @@ func TestNothingStoredHasACredential(t *testing.T) {
 		for _, secret := range secrets {
 			for _, form := range []string{string(secret), hex.EncodeToString(secret), base64.StdEncoding.EncodeToString(secret)} {
 				if strings.Contains(string(text), form) {
-					t.Errorf("%s has a secret, as %q", filepath.Base(path), form)
+					t.Errorf("%s contains a secret as %q", filepath.Base(path), form)
 				}
 			}
 		}
 		return err
 	})
 	if err != nil || files < 6 {
-		t.Errorf("%d files looked at, %v", files, err)
+		t.Errorf("read %d files with error %v, want at least 6 files", files, err)
 	}
 }

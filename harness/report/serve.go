@@ -42,7 +42,7 @@ func (s *Store) Handler(local bool) http.Handler {
 	mux.HandleFunc("GET /run/{scenario}/{time}/{file}", s.serveFile)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if local && !loopback(r.Host) {
-			http.Error(w, "this store is served to its own machine only", http.StatusForbidden)
+			http.Error(w, "this store is served to the local machine only", http.StatusForbidden)
 			return
 		}
 		w.Header().Set("X-Content-Type-Options", "nosniff")
@@ -132,7 +132,7 @@ func newListedRun(run Run) listedRun {
 	case run.Problem != "":
 		row.First = run.Problem
 	default:
-		row.First = "not judged: under way, or ended before it could be"
+		row.First = "not judged: in progress, or ended before the verdict"
 	}
 	return row
 }

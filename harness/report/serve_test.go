@@ -14,7 +14,8 @@ import (
 	"github.com/zkcoord/zkcoord/harness/checker"
 )
 
-// filled returns a store with a valid run, an invalid one, and one that was never judged, a minute apart.
+// filled returns a store with a valid run, an invalid run, and a run that was never judged. They
+// start a minute apart.
 func filled(t *testing.T) *Store {
 	t.Helper()
 	s := Open(filepath.Join(t.TempDir(), "store"))
@@ -63,27 +64,27 @@ func TestListIsNewestFirstAndFilters(t *testing.T) {
 	}
 	at := []int{strings.Index(page, openID), strings.Index(page, invalidID), strings.Index(page, validID)}
 	if at[0] < 0 || at[0] > at[1] || at[1] > at[2] {
-		t.Errorf("runs at %v", at)
+		t.Errorf("got the runs at the positions %v, want the newest first", at)
 	}
 	for _, part := range []string{"lock/no-overlap: both held", "not judged", "3 of 3"} {
 		if !strings.Contains(page, part) {
-			t.Errorf("no %q", part)
+			t.Errorf("the list does not contain %q", part)
 		}
 	}
 	if _, page, _ := get(t, h, "/?scenario=lock&verdict=Invalid"); !strings.Contains(page, invalidID) || strings.Contains(page, openID) || strings.Contains(page, validID) {
-		t.Error("the filter lets others through")
+		t.Error("the filtered list does not contain exactly the invalid run of the scenario lock")
 	}
 }
 
 func TestTwoRunsSideBySide(t *testing.T) {
 	h := filled(t).Handler(true)
 	code, page, _ := get(t, h, "/compare?run="+validID+"&run="+invalidID)
-	if code != http.StatusOK || strings.Count(page, `class="differ"`) != 3 { // lock/no-overlap, lock/no-release-after-loss and run/whole, which only one of them has
-		t.Errorf("%d, %d rows differ", code, strings.Count(page, `class="differ"`))
+	if code != http.StatusOK || strings.Count(page, `class="differ"`) != 3 { // lock/no-overlap, lock/no-release-after-loss and run/whole, which only one of the runs has
+		t.Errorf("got status %d and %d rows that differ, want 200 and 3", code, strings.Count(page, `class="differ"`))
 	}
 	for query, want := range map[string]int{"": 400, "?run=" + validID: 400, "?run=" + validID + "&run=lock/never": 404} {
 		if code, _, _ := get(t, h, "/compare"+query); code != want {
-			t.Errorf("compare%s: %d, want %d", query, code, want)
+			t.Errorf("compare%s: got status %d, want %d", query, code, want)
 		}
 	}
 }
@@ -102,14 +103,14 @@ func TestOnlyFilesOfRunsAreServed(t *testing.T) {
 	} {
 		code, text, _ := get(t, h, path)
 		if code == http.StatusTemporaryRedirect || code == http.StatusMovedPermanently {
-			code = http.StatusNotFound // the mux cleans the path, which then leads nowhere
+			code = http.StatusNotFound // the mux cleans the path, which then matches no pattern
 		}
 		if code != want || strings.Contains(text, "secret") && want != 404 {
-			t.Errorf("%s: %d, want %d", path, code, want)
+			t.Errorf("%s: got status %d, want %d", path, code, want)
 		}
 	}
 	if _, _, header := get(t, h, "/run/"+invalidID+"/history.jsonl"); !strings.HasPrefix(header.Get("Content-Disposition"), "attachment") {
-		t.Error("a history is not downloaded")
+		t.Error("a history is not served as an attachment")
 	}
 }
 
@@ -121,12 +122,13 @@ func TestForeignHostNamesAreRefusedOnLoopback(t *testing.T) {
 		w := httptest.NewRecorder()
 		s.Handler(true).ServeHTTP(w, r)
 		if w.Code != want {
-			t.Errorf("%s: %d, want %d", host, w.Code, want)
+			t.Errorf("%s: got status %d, want %d", host, w.Code, want)
 		}
 	}
 }
 
-// A store named by mistake, as a checkout's root, loses nothing.
+// Prune removes nothing from a directory that is not a store, such as the root of a checkout that
+// was named by mistake.
 func TestPruneLeavesWhatIsNoRun(t *testing.T) {
 	s := Open(t.TempDir())
 	for _, name := range []string{"docs/decisions", "docs/pictures", "docs/2026", ".git/hooks", ".git/objects"} {
@@ -135,39 +137,40 @@ func TestPruneLeavesWhatIsNoRun(t *testing.T) {
 		}
 	}
 	if removed, err := s.Prune(Keep{Age: time.Hour, Size: 1}, time.Now()); err != nil || len(removed) != 0 {
-		t.Errorf("removed %v, %v", removed, err)
+		t.Errorf("Prune removed unexpected runs: got %v, error %v", removed, err)
 	}
 }
 
 func TestPruneKeepsTheNewestAndWhatMayBeUnderWay(t *testing.T) {
 	s := filled(t)
-	for range 3 { // more of the same scenario, older than the last
+	for range 3 { // older runs of the same scenario
 		r := result()
 		r.Checked = true
 		if err := s.Save(&harness.Result{Scenario: r.Scenario, Start: r.Start.Add(-time.Hour), History: r.History, Checked: true, Verdict: checker.Valid}); err != nil {
 			t.Fatal(err)
 		}
-		s.dirs = map[string]string{} // as another program would
+		s.dirs = map[string]string{} // like a new process
 	}
 	soon := result().Start.Add(3 * time.Minute)
 	if removed, err := s.Prune(Keep{}, soon); err != nil || len(removed) != 0 {
-		t.Errorf("without a limit it removed %d, %v", len(removed), err)
+		t.Errorf("without a limit: removed %d runs, error %v, want none", len(removed), err)
 	}
 	removed, err := s.Prune(Keep{Age: 30 * time.Minute}, soon)
 	if err != nil || len(removed) != 3 {
-		t.Errorf("removed %d older than half an hour, %v", len(removed), err)
+		t.Errorf("removed %d runs older than half an hour, error %v, want 3", len(removed), err)
 	}
-	// The newest lock run is not judged and under way; of a size of one byte only what is protected stays.
+	// The newest run of lock has no verdict and may be in progress. With a limit of one byte only
+	// protected runs remain.
 	removed, err = s.Prune(Keep{Size: 1}, soon)
 	if err != nil || len(removed) != 1 || removed[0].ID != invalidID {
-		t.Errorf("removed %v, %v", removed, err)
+		t.Errorf("Prune removed unexpected runs: got %v, error %v", removed, err)
 	}
 	left, err := s.Runs()
 	if err != nil || len(left) != 2 {
-		t.Errorf("left %d, %v", len(left), err)
+		t.Errorf("got %d remaining runs, error %v, want 2", len(left), err)
 	}
 	if removed, err := s.Prune(Keep{Size: 1}, soon.Add(100*24*time.Hour)); err != nil || len(removed) != 0 {
-		t.Errorf("removed the newest: %v, %v", removed, err)
+		t.Errorf("Prune removed the newest runs: %v, error %v", removed, err)
 	}
 }
 
@@ -178,14 +181,14 @@ func TestDamagedResultHidesNoOtherRun(t *testing.T) {
 	}
 	runs, err := s.Runs()
 	if err != nil || len(runs) != 3 || runs[1].Problem == "" || runs[1].Judged() {
-		t.Errorf("%d runs, %v, problem %q", len(runs), err, runs[1].Problem)
+		t.Errorf("got %d runs, error %v, problem %q, want 3 runs and a problem", len(runs), err, runs[1].Problem)
 	}
 }
 
 func TestStoreThatIsNotThereIsEmpty(t *testing.T) {
 	s := Open(filepath.Join(t.TempDir(), "none"))
 	if runs, err := s.Runs(); err != nil || len(runs) != 0 {
-		t.Errorf("%v, %v", runs, err)
+		t.Errorf("got runs %v, error %v, want none", runs, err)
 	}
 	if code, page, _ := get(t, s.Handler(true), "/"); code != http.StatusOK || !strings.Contains(page, "No run here yet") {
 		t.Errorf("%d", code)

@@ -16,10 +16,11 @@ import (
 	"github.com/zkcoord/zkcoord/harness/checker"
 )
 
-// saveMark names the store that a process of the tests fills until it is killed.
+// saveMark is set to the directory of the store in a process of the tests that saves runs until it
+// is killed.
 const saveMark = "ZKCOORD_TEST_SAVE"
 
-// saveForEver saves run after run, and says before each that it begins.
+// saveForEver saves one run after another. It prints a line before each.
 func saveForEver(dir string) {
 	for n := 0; ; n++ {
 		r := sampleResult(2000, false)
@@ -31,8 +32,8 @@ func saveForEver(dir string) {
 	}
 }
 
-// Wherever a process is killed while it writes, each file is there whole or not at all, the links lead to a run, and the
-// next process goes on in the same store.
+// If a process is killed while it writes, each file is complete or absent, the links point to a
+// run, and the next process can use the same store.
 func TestKilledWhileItWritesLeavesNothingHalf(t *testing.T) {
 	self, err := os.Executable()
 	if err != nil {
@@ -52,10 +53,10 @@ func TestKilledWhileItWritesLeavesNothingHalf(t *testing.T) {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		begins := fmt.Sprint("saving ", i/(kills-1)) // by the last one a run has been saved whole
+		begins := fmt.Sprint("saving ", i/(kills-1)) // in the last round a complete run has been saved
 		for lines := bufio.NewScanner(out); lines.Scan() && lines.Text() != begins; {
 		}
-		<-time.After(time.Duration(i) * 5 * time.Millisecond) // anywhere in the writing
+		<-time.After(time.Duration(i) * 5 * time.Millisecond) // a different moment of the write each time
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 		runs, err := Open(dir).Runs()
@@ -69,7 +70,7 @@ func TestKilledWhileItWritesLeavesNothingHalf(t *testing.T) {
 			if h, err := ReadHistory(r.Dir); err == nil {
 				whole++
 				if len(h.Events) != events {
-					t.Errorf("%s has %d events of %d", r.ID, len(h.Events), events)
+					t.Errorf("%s: got %d events, want %d", r.ID, len(h.Events), events)
 				}
 			} else if !errors.Is(err, fs.ErrNotExist) {
 				t.Errorf("%s: %v", r.ID, err)
@@ -83,7 +84,7 @@ func TestKilledWhileItWritesLeavesNothingHalf(t *testing.T) {
 		}
 	}
 	if whole == 0 || unjudged == 0 {
-		t.Errorf("%d histories were whole and %d runs unjudged: nobody was killed at work", whole, unjudged)
+		t.Errorf("got %d complete histories and %d runs without a verdict, want some of both: no process was killed while it wrote", whole, unjudged)
 	}
 	r := result()
 	s := Open(dir)
@@ -95,7 +96,8 @@ func TestKilledWhileItWritesLeavesNothingHalf(t *testing.T) {
 	}
 }
 
-// Runs of one instant, in stores opened by themselves as two processes would, of one scenario and of several.
+// Runs start at the same instant, in stores that are opened separately, as in two processes. Some
+// are of the same scenario and some of others.
 func TestRunsAtOnceShareNothing(t *testing.T) {
 	dir := t.TempDir()
 	var all sync.WaitGroup
@@ -113,7 +115,7 @@ func TestRunsAtOnceShareNothing(t *testing.T) {
 	all.Wait()
 	runs, err := Open(dir).Runs()
 	if err != nil || len(runs) != len(dirs) {
-		t.Errorf("%d runs, %v", len(runs), err)
+		t.Errorf("got %d runs, error %v, want one per save", len(runs), err)
 	}
 	for _, r := range runs {
 		if _, err := ReadHistory(r.Dir); err != nil || !r.Judged() {
@@ -126,12 +128,12 @@ func TestRunsAtOnceShareNothing(t *testing.T) {
 		}
 	}
 	if left, _ := filepath.Glob(filepath.Join(dir, ".latest*")); len(left) > 0 {
-		t.Errorf("left %q", left)
+		t.Errorf("got temporary links %q, want none", left)
 	}
 }
 
-// A run that began first may be stored last: latest goes on to lead to the newer one. Where it does not, since two processes
-// set it at once, the run it leads to stays all the same.
+// If an older run is stored last, latest still points to the newer one. Prune keeps the target of
+// latest even if that is an older run, because two processes may set the link at once.
 func TestPruneKeepsWhereLatestLeads(t *testing.T) {
 	dir := t.TempDir()
 	s, older, newer := Open(dir), result(), result()
@@ -147,7 +149,7 @@ func TestPruneKeepsWhereLatestLeads(t *testing.T) {
 		t.Helper()
 		for _, link := range links {
 			if dir, err := filepath.EvalSymlinks(link); err != nil || filepath.Base(dir) != filepath.Base(s.Dir(to)) {
-				t.Errorf("%s leads to %s, %v", link, dir, err)
+				t.Errorf("%s points to %s, error %v", link, dir, err)
 			}
 		}
 	}
@@ -164,10 +166,10 @@ func TestPruneKeepsWhereLatestLeads(t *testing.T) {
 	}
 	removed, err := s.Prune(Keep{Age: time.Minute}, newer.Start.Add(1000*time.Hour))
 	if err != nil || len(removed) != 0 {
-		t.Errorf("removed %v, %v", removed, err)
+		t.Errorf("Prune removed unexpected runs: got %v, error %v", removed, err)
 	}
 	lead(older)
 	if _, err := os.Stat(half); !os.IsNotExist(err) {
-		t.Errorf("what was being deleted is still there: %v", err)
+		t.Errorf("a half-deleted run still exists: %v", err)
 	}
 }

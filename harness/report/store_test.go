@@ -75,11 +75,11 @@ func TestWhatIsStoredReadsBack(t *testing.T) {
 	}
 	h, err := ReadHistory(filepath.Join(dir, "latest"))
 	if err != nil || !reflect.DeepEqual(h.Events, r.History.Events) {
-		t.Errorf("history %+v, %v", h, err)
+		t.Errorf("got history %+v, error %v, want the saved one", h, err)
 	}
 	plan, err := ReadPlan(filepath.Join(dir, "latest", FaultsFile))
 	if err != nil || !reflect.DeepEqual(plan, r.Plan) {
-		t.Errorf("plan %v, %v", plan, err)
+		t.Errorf("got plan %v, error %v, want the saved one", plan, err)
 	}
 	data, _ := os.ReadFile(filepath.Join(dir, "latest", ResultFile))
 	var file struct {
@@ -95,7 +95,7 @@ func TestWhatIsStoredReadsBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	if file.Verdict != checker.Invalid || file.Seed != 7 || len(file.Results) != 4 || len(file.Results[1].Proof) != 1 {
-		t.Errorf("result %+v", file)
+		t.Errorf("unexpected result %+v", file)
 	}
 	var suite junitSuite
 	data, _ = os.ReadFile(filepath.Join(dir, "latest", JUnitFile))
@@ -103,7 +103,7 @@ func TestWhatIsStoredReadsBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	if suite.Tests != 4 || suite.Failures != 1 || suite.Errors != 1 || suite.Skipped != 1 {
-		t.Errorf("suite %+v", suite)
+		t.Errorf("got suite %+v, want 4 tests with one failure, one error and one skipped", suite)
 	}
 }
 
@@ -114,7 +114,7 @@ func TestRunsOfOneInstantDoNotShareADirectory(t *testing.T) {
 		t.Fatal(err)
 	}
 	if a.Dir(r) == b.Dir(r) {
-		t.Errorf("both in %s", a.Dir(r))
+		t.Errorf("both runs are in %s, want two directories", a.Dir(r))
 	}
 }
 
@@ -136,7 +136,7 @@ func TestUnwritableStoreIsAnError(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Setenv("TMPDIR", file)
-	if err := Open(file).Save(result()); err == nil || !strings.Contains(err.Error(), "it cannot be stored elsewhere either") {
+	if err := Open(file).Save(result()); err == nil || !strings.Contains(err.Error(), "the run cannot be stored in a temporary directory either") {
 		t.Error(err)
 	}
 }
@@ -149,20 +149,20 @@ func TestRunThatItsStoreDoesNotTakeIsStoredElsewhere(t *testing.T) {
 	if err := s.Save(r); err != nil {
 		t.Fatal(err)
 	}
-	// The disk fills up between the history and the verdict.
+	// The disk fails between the history and the verdict.
 	if err := os.RemoveAll(s.Dir(r)); err != nil {
 		t.Fatal(err)
 	}
 	r.Checked, r.Verdict = true, checker.Invalid
 	err := s.Save(r)
 	if err == nil || !strings.HasPrefix(s.Dir(r), temporary) || !strings.Contains(err.Error(), s.Dir(r)) {
-		t.Fatalf("it is in %s, and the error says %v", s.Dir(r), err)
+		t.Fatalf("the run is in %s and the error is %v, want a temporary directory and an error that names it", s.Dir(r), err)
 	}
 	if d, err := ReadDocument(s.Dir(r)); err != nil || d.Verdict != checker.Invalid {
 		t.Errorf("%v, %v", d.Verdict, err)
 	}
 	if h, err := ReadHistory(s.Dir(r)); err != nil || len(h.Events) != len(r.History.Events) {
-		t.Errorf("the history is not whole: %v", err)
+		t.Errorf("the history is incomplete: %v", err)
 	}
 }
 
@@ -175,11 +175,11 @@ func TestSummaryIsShortAndSaysWhatToDo(t *testing.T) {
 	}
 	text := r.Summary()
 	if lines := strings.Count(text, "\n"); lines > 25 {
-		t.Errorf("%d lines", lines)
+		t.Errorf("the summary has %d lines, want at most 25", lines)
 	}
 	for _, part := range []string{"INVALID", "lock/no-overlap: both held", "hold begin /lock", "kill x1", "seed 7", r.Command, "rare happened (optional)\n"} {
 		if !strings.Contains(text, part) {
-			t.Errorf("no %q in\n%s", part, text)
+			t.Errorf("the summary does not contain %q:\n%s", part, text)
 		}
 	}
 }

@@ -6,15 +6,15 @@ import (
 	"strings"
 )
 
-// targetWords says for people what a fault was made on. Cuts of links (n0|n1,n0|n2, or n0>n1 for one way) become who was cut off
-// from whom, where that is all there is to say.
+// targetWords describes the target of a fault. If the cut edges (n0|n1,n0|n2, or n0>n1 for one
+// direction) separate two groups completely, it names the groups.
 func targetWords(target string) string {
 	sep, between, links := "|", " cut off from ", "links "
 	if strings.Contains(target, ">") {
 		sep, between, links = ">", " not reaching ", "ways "
 	}
 	pairs := strings.Split(target, ",")
-	peers := make(map[string][]string) // by node: whom its links lead to
+	peers := make(map[string][]string) // by node: the peers that its cut edges lead to
 	for _, p := range pairs {
 		a, b, is := strings.Cut(p, sep)
 		if !is {
@@ -42,7 +42,7 @@ func targetWords(target string) string {
 	return listed(one) + between + listed(other)
 }
 
-// listed is a, b and c.
+// listed joins names, for example as "a, b and c".
 func listed(names []string) string {
 	if len(names) < 2 {
 		return strings.Join(names, "")

@@ -42,7 +42,8 @@ type figure struct {
 
 type fact struct{ Name, Value string }
 
-// story sums the run up: the first violation, what is not known, or that no property was violated.
+// story summarizes the run: the first violation, an unknown verdict, or that no property was
+// violated.
 type story struct {
 	ID, Verdict, Words, Link string
 	Class                    string
@@ -123,7 +124,7 @@ func verdictWord(v checker.Verdict) string {
 	return capital(string(word))
 }
 
-// capital begins a sentence.
+// capital changes the first letter to upper case.
 func capital(s string) string {
 	if s == "" {
 		return s
@@ -245,7 +246,8 @@ var runRoot = regexp.MustCompile(`/zkcoord-[a-z0-9-]*-\d+-[0-9a-f]+/`)
 
 var longDuration = regexp.MustCompile(`\b(?:\d+h)?(?:\d+m)?\d+\.\d+(?:s|ms|µs)`)
 
-// plainly shortens a text for people: it removes the run's root from paths, and digits from durations.
+// plainly shortens a text for readers: it removes the run's root from paths and excess digits from
+// durations.
 func plainly(text string) string {
 	text = runRoot.ReplaceAllString(text, "/")
 	return longDuration.ReplaceAllStringFunc(text, func(d string) string {
@@ -256,7 +258,7 @@ func plainly(text string) string {
 	})
 }
 
-// eventText describes an event in words, where there are some for its kind.
+// eventText describes an event in words, if there are words for its kind.
 func eventText(e history.Event) string {
 	object := plainly(e.Object)
 	token := ""
@@ -288,7 +290,7 @@ func eventText(e history.Event) string {
 	return text
 }
 
-// seen says what a verdict is based on.
+// seen describes the basis of a verdict.
 func seen(one checker.Result) string {
 	var parts []string
 	switch {
@@ -340,7 +342,7 @@ func newFacts(r *harness.Result) []fact {
 	return slices.DeleteFunc(facts, func(f fact) bool { return f.Value == "" })
 }
 
-// literal is a plan as Go source.
+// literal formats a plan as Go source.
 func literal(p harness.Plan) string {
 	if len(p) == 0 {
 		return "harness.Plan{}"
@@ -364,7 +366,7 @@ func literal(p harness.Plan) string {
 	return b.String()
 }
 
-// shortTime is a time since the start.
+// shortTime formats a time since the start.
 func shortTime(d time.Duration) string { return fmt.Sprintf("%.3f s", d.Seconds()) }
 
 // shortLength formats a duration of a second or more.
@@ -405,7 +407,7 @@ func Thousands(n int) string {
 	return s
 }
 
-// version says in words which ZooKeeper the nodes were, empty if nobody knows.
+// version names the nodes' version of ZooKeeper. It is empty if the version is unknown.
 func version(r *harness.Result) string {
 	if r.ZooKeeper == "" {
 		return ""

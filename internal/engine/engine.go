@@ -4,6 +4,7 @@ package engine
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-zookeeper/zk"
@@ -13,14 +14,15 @@ import (
 
 // An Engine is the inside of one session.
 type Engine interface {
+	// NewID returns 128 random bits in hexadecimal.
 	NewID() string
+	// Go runs f on a goroutine that Close waits for, unless the session is over.
+	Go(f func()) bool
 	Detach(f func(ctx context.Context) error) <-chan error
-	ReadBarrier(ctx context.Context, path string) error
-	CreateParents(ctx context.Context, path string) error
-	WithParents(ctx context.Context, path string, create func(ctx context.Context) error) error
-	Start(dir, suffix string, data []byte, mode int32) Creation
-	Remove(ctx context.Context, n Node) error
-	RemoveFound(find func(ctx context.Context) (Node, error)) <-chan error
+	// Create is Session.Create, followed by t.
+	Create(ctx context.Context, path string, data []byte, mode int32, t *Trace) (string, error)
+	// Rooted returns an error if the chroot is missing.
+	Rooted(ctx context.Context) error
 	Hold(n Node) Hold
 	NewWatches() Watches
 	Fits(ops any) error // a []session.Op, which this package cannot name
@@ -43,12 +45,41 @@ func (n Node) Name() string {
 	return name
 }
 
-// A Creation is a protected create under way.
-type Creation interface {
-	Sent(ctx context.Context)
-	Wait(ctx context.Context) (Node, error)
-	Abandon()
+// A Trace follows the requests of one call to the connection. The session calls Begin
+// and Replied.
+type Trace struct {
+	written   chan struct{}
+	begun     atomic.Bool
+	zxid      atomic.Int64
+	abandoned atomic.Bool
 }
+
+// NewTrace returns the trace of a call that has not begun.
+func NewTrace() *Trace { return &Trace{written: make(chan struct{})} }
+
+// Written is closed when the first of the requests was written.
+func (t *Trace) Written() <-chan struct{} { return t.written }
+
+// Begin is called with each request that is about to be written. It returns the channel
+// to close when that is done, nil if an earlier one was.
+func (t *Trace) Begin() chan struct{} {
+	if t.begun.Swap(true) {
+		return nil
+	}
+	return t.written
+}
+
+// Replied notes the zxid of a reply without an error.
+func (t *Trace) Replied(zxid int64) { t.zxid.Store(zxid) }
+
+// Zxid is that of the last such reply.
+func (t *Trace) Zxid() int64 { return t.zxid.Load() }
+
+// Abandon gives the call up: no request that has not been written yet ever will be.
+func (t *Trace) Abandon() { t.abandoned.Store(true) }
+
+// Abandoned reports whether Abandon was called.
+func (t *Trace) Abandoned() bool { return t.abandoned.Load() }
 
 // A Hold is a claim under the session's lease.
 type Hold interface {

@@ -1,5 +1,5 @@
-// Package rules holds the tree together, by tests alone: imports that point one
-// way, numbered guarantees, documents whose links, commands and code exist.
+// Package rules contains only tests of the repository's conventions: imports point in one
+// direction, guarantees are numbered, and the links, commands and code in documents exist.
 //
-// The tests run in the root of the module, and name files by their path from there.
+// The tests run in the module's root and name files by their paths from there.
 package rules

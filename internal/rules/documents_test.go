@@ -13,7 +13,7 @@ import (
 	"github.com/zkcoord/zkcoord/scenarios"
 )
 
-// documents are all Markdown files, by path from the root, with their text.
+// documents returns the texts of all Markdown files by path from the root.
 func documents(t *testing.T) map[string]string {
 	t.Helper()
 	texts := make(map[string]string)
@@ -42,13 +42,13 @@ func TestLinksInDocumentsResolve(t *testing.T) {
 	for document, text := range documents(t) {
 		for _, m := range link.FindAllStringSubmatch(text, -1) {
 			if _, err := os.Stat(path.Join(path.Dir(document), m[1])); err != nil {
-				t.Errorf("%s links to %s, which is not there", document, m[1])
+				t.Errorf("%s links to %s, which does not exist", document, m[1])
 			}
 		}
 	}
 }
 
-// A command stands in a line of its own, or between backquotes.
+// A command has its own line or is between backquotes.
 var command = regexp.MustCompile("(?m)(?:^(?:    )?|`)((?:script/|go test )[^`#\n]*)|(?:^    |`)(zkcoord [^`#\n]*)")
 
 func TestCommandsInDocumentsExist(t *testing.T) {
@@ -64,19 +64,19 @@ func TestCommandsInDocumentsExist(t *testing.T) {
 				subcommandExists(t, document, words)
 			default:
 				if info, err := os.Stat(words[0]); err != nil || info.Mode()&0o111 == 0 {
-					t.Errorf("%s: %s is no command: %v", document, words[0], err)
+					t.Errorf("%s: %s is not an executable command: %v", document, words[0], err)
 				}
 			}
 		}
 	}
 	if found["README.md"] < 2 || found["CONTRIBUTING.md"] < 2 {
-		t.Errorf("few commands could be read: %v", found)
+		t.Errorf("got few commands: %v, want at least 2 in README.md and CONTRIBUTING.md", found)
 	}
 }
 
 var testFunction = regexp.MustCompile(`(?m)^func ((?:Test|Fuzz|Benchmark|Example)\w*)\(`)
 
-// testsExist looks for the packages, and for a test that each pattern selects.
+// testsExist checks that the packages have tests and that each pattern selects one.
 func testsExist(t *testing.T, document string, args []string) {
 	t.Helper()
 	var names []string
@@ -104,17 +104,17 @@ func testsExist(t *testing.T, document string, args []string) {
 		}
 		pattern, _, _ := strings.Cut(strings.Trim(args[i+1], `'"`), "/")
 		if pattern == "^$" || pattern == "xxx" {
-			continue // no tests, on purpose
+			continue // deliberately selects no test
 		}
 		if !slices.ContainsFunc(names, regexp.MustCompile(pattern).MatchString) {
-			t.Errorf("%s: no test is named like %s", document, args[i+1])
+			t.Errorf("%s: no test matches %s", document, args[i+1])
 		}
 	}
 }
 
 var subcommand = regexp.MustCompile(`(?:Use:\s+|znodeCommand\()"(\w+)`)
 
-// subcommandExists looks for the command and, of run, for the scenario.
+// subcommandExists checks that the command exists, and for run also the scenario.
 func subcommandExists(t *testing.T, document string, words []string) {
 	t.Helper()
 	files, err := filepath.Glob("cmd/zkcoord/*.go")
@@ -134,12 +134,12 @@ func subcommandExists(t *testing.T, document string, words []string) {
 	if !known[words[1]] {
 		t.Errorf("%s: zkcoord has no command %s", document, words[1])
 	}
-	if words[1] == "run" && len(words) > 2 && words[2][0] != '-' && document != "docs/tutorial.md" { // which writes its own
+	if words[1] == "run" && len(words) > 2 && words[2][0] != '-' && document != "docs/tutorial.md" { // which creates its own scenario
 		for _, s := range scenarios.All() {
 			known["scenario "+s.Name] = true
 		}
 		if !known["scenario "+words[2]] {
-			t.Errorf("%s: there is no scenario %s", document, words[2])
+			t.Errorf("%s: no scenario is named %s", document, words[2])
 		}
 	}
 }

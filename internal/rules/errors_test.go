@@ -14,7 +14,7 @@ import (
 	"testing"
 )
 
-// Somebody who meets an error searches for its text or its name.
+// A user who encounters an error searches for its text or its name.
 func TestEveryErrorIsOnThePageOfErrors(t *testing.T) {
 	page, err := os.ReadFile("docs/errors.md")
 	if err != nil {
@@ -32,25 +32,26 @@ func TestEveryErrorIsOnThePageOfErrors(t *testing.T) {
 			for sentinel, text := range sentinels(file) {
 				found++
 				if want := "`" + file.Name.Name + "." + sentinel + "`"; !strings.Contains(string(page), want) {
-					t.Errorf("docs/errors.md does not have %s of %s", want, name)
+					t.Errorf("docs/errors.md does not list %s of %s", want, name)
 				}
 				if text != "" && !strings.Contains(string(page), "`"+text+"`") {
-					t.Errorf("docs/errors.md does not have `%s`, the text of %s.%s", text, file.Name.Name, sentinel)
+					t.Errorf("docs/errors.md does not contain `%s`, the text of %s.%s", text, file.Name.Name, sentinel)
 				}
 			}
 		}
 	}
 	if found < 25 {
-		t.Errorf("only %d errors were found", found)
+		t.Errorf("found only %d errors, want more", found)
 	}
 }
 
-// An error says which package it comes from, and errors.Is finds the error of one package only. A variable whose value is
-// an error of an internal package is followed there. Package session has other names for errors of go-zookeeper, which are
-// not this module's.
+// The text of an error starts with its package, and errors.Is matches the error of only one
+// package. If a variable's value is an error of an internal package, the test uses that error's
+// text. Package session also has names for errors of go-zookeeper, which do not belong to this
+// module.
 func TestSentinelsHaveAPrefixAndTheirOwnValue(t *testing.T) {
 	files := goFiles(t)
-	texts, public := make(map[string]string), make(map[string]string) // of all packages, and the values of the public ones
+	texts, public := make(map[string]string), make(map[string]string) // texts of all packages, and the values of the public ones
 	for name, file := range files {
 		dir := path.Dir(name)
 		if isTest(name) || within(dir, "examples") {
@@ -71,11 +72,12 @@ func TestSentinelsHaveAPrefixAndTheirOwnValue(t *testing.T) {
 		t.Error(problem)
 	}
 	if len(public) < 35 {
-		t.Errorf("only %d errors were found", len(public))
+		t.Errorf("found only %d errors, want more", len(public))
 	}
 }
 
-// valueName is the name of a variable of another package, with its package; empty for anything else.
+// valueName returns the name of a variable of another package, with its package. It returns "" for
+// anything else.
 func valueName(value ast.Expr) string {
 	selector, ok := value.(*ast.SelectorExpr)
 	if !ok {
@@ -87,9 +89,9 @@ func valueName(value ast.Expr) string {
 	return ""
 }
 
-// sentinelProblems are the violations among public errors, whose values are names in texts.
+// sentinelProblems returns the violations among public errors, whose values are names in texts.
 func sentinelProblems(public, texts map[string]string) (problems []string) {
-	names := make(map[string]string) // by value, and by text
+	names := make(map[string]string) // by value and by text
 	for _, full := range slices.Sorted(maps.Keys(public)) {
 		value := public[full]
 		pkg, _, _ := strings.Cut(full, ".")
@@ -120,7 +122,8 @@ func TestBadSentinelsAreFound(t *testing.T) {
 	}
 }
 
-// sentinels are the exported variables of a file that are errors, by their names, with their texts where they are given there.
+// sentinels returns the exported error variables of a file with their texts, if the file defines
+// them.
 func sentinels(file *ast.File) map[string]string {
 	texts := make(map[string]string)
 	for name, value := range sentinelValues(file) {
@@ -129,7 +132,8 @@ func sentinels(file *ast.File) map[string]string {
 	return texts
 }
 
-// sentinelValues are the exported variables of a file that are errors, with their values, which may be nil.
+// sentinelValues returns the exported error variables of a file with their values, which may be
+// nil.
 func sentinelValues(file *ast.File) map[string]ast.Expr {
 	values := make(map[string]ast.Expr)
 	for _, decl := range file.Decls {
@@ -153,7 +157,7 @@ func sentinelValues(file *ast.File) map[string]ast.Expr {
 	return values
 }
 
-// textOf is the text of errors.New with a literal; empty for anything else.
+// textOf returns the text of a call of errors.New with a literal. It returns "" for anything else.
 func textOf(value ast.Expr) string {
 	call, ok := value.(*ast.CallExpr)
 	if !ok || !selects(call.Fun, "errors", "New") {
@@ -165,7 +169,7 @@ func textOf(value ast.Expr) string {
 	}
 	text, err := strconv.Unquote(literal.Value)
 	if err != nil {
-		panic(err) // the parser has read it
+		panic(err) // the parser has accepted it
 	}
 	return text
 }

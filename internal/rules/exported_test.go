@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-// exporting are the packages that other modules can import.
+// exporting returns the packages that other modules can import.
 func exporting(t *testing.T) []string {
 	var dirs []string
 	for name, file := range goFiles(t) {
@@ -25,7 +25,7 @@ func exporting(t *testing.T) []string {
 	return dirs
 }
 
-// documentation is what go doc knows of a package, with its examples.
+// documentation returns the documentation of a package as go doc shows it, with its examples.
 func documentation(t *testing.T, dir string) *doc.Package {
 	t.Helper()
 	names, err := filepath.Glob(dir + "/*.go")
@@ -48,7 +48,7 @@ func documentation(t *testing.T, dir string) *doc.Package {
 	return p
 }
 
-// functions are all of the package, methods among them.
+// functions returns all functions and methods of the package.
 func functions(p *doc.Package) []*doc.Func {
 	all := slices.Clone(p.Funcs)
 	for _, of := range p.Types {
@@ -57,7 +57,7 @@ func functions(p *doc.Package) []*doc.Func {
 	return all
 }
 
-// Methods whose meaning is that of an interface of the standard library.
+// wellKnown are methods whose meaning is defined by interfaces of the standard library.
 var wellKnown = []string{"Close", "Error", "Format", "LogValue", "MarshalJSON", "MarshalText", "String", "UnmarshalJSON", "UnmarshalText", "Unwrap"}
 
 func TestEverythingExportedIsDocumented(t *testing.T) {
@@ -83,8 +83,8 @@ func TestEverythingExportedIsDocumented(t *testing.T) {
 
 func groupHasDoc(d *ast.GenDecl) bool { return d.Doc != nil }
 
-// eachHasDoc reports whether each constant or variable of a group has a comment
-// of its own, before it or behind it.
+// eachHasDoc reports whether each constant or variable of a group has its own comment, before or
+// after it.
 func eachHasDoc(d *ast.GenDecl) bool {
 	for _, spec := range d.Specs {
 		if v, ok := spec.(*ast.ValueSpec); ok && v.Doc == nil && v.Comment == nil && v.Names[0].IsExported() {
@@ -94,18 +94,20 @@ func eachHasDoc(d *ast.GenDecl) bool {
 	return true
 }
 
-// A program that uses a public package need not import go-zookeeper: session has names for its types.
+// A program that uses a public package does not need to import go-zookeeper, because session has
+// names for its types.
 func TestNoExportedSignatureNamesGoZookeeper(t *testing.T) {
 	for _, dir := range promising {
 		p := documentation(t, dir)
 		for _, name := range clientNames(p) {
-			t.Errorf("%s: an exported signature has %s, want the name of package session", dir, name)
+			t.Errorf("%s: an exported signature uses %s, want the name in package session", dir, name)
 		}
 	}
 }
 
-// clientNames are the names of go-zookeeper in what a package exports, but for aliases. Values of constants and variables
-// are no part of it, and go doc has left out what is unexported.
+// clientNames returns the names of go-zookeeper in the exported signatures of a package, except in
+// aliases. Values of constants and variables do not count. The documentation has no unexported
+// names.
 func clientNames(p *doc.Package) (names []string) {
 	inspect := func(n ast.Node) {
 		ast.Inspect(n, func(n ast.Node) bool {
@@ -135,9 +137,8 @@ func clientNames(p *doc.Package) (names []string) {
 	return names
 }
 
-// Every exported type of what programs import is seen in an example: one of its
-// own, one of a function that has it in its signature, or as a part of such a
-// type.
+// An example must show every exported type of the packages that programs import: an example of the
+// type, an example of a function that has the type in its signature, or as part of a shown type.
 func TestEveryTypeHasAnExample(t *testing.T) {
 	for _, dir := range promising {
 		p := documentation(t, dir)
@@ -159,7 +160,7 @@ func TestEveryTypeHasAnExample(t *testing.T) {
 		for _, of := range p.Types {
 			shown[of.Name] = shown[of.Name] || len(of.Examples) > 0
 		}
-		for range p.Types { // parts of parts
+		for range p.Types { // covers parts of parts
 			for _, of := range p.Types {
 				if shown[of.Name] {
 					for _, spec := range of.Decl.Specs {

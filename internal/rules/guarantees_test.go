@@ -21,15 +21,14 @@ var rewrite = flag.Bool("rewrite", false, "write docs/guarantees.md")
 
 const guaranteesFile = "docs/guarantees.md"
 
-// promising are the packages whose documentation numbers guarantees, in the
-// order in which the document has them.
-var promising = []string{"session", "lock", "election", "group", "queue", "barrier", "watch", "fence"}
+// promising are the packages whose documentation numbers guarantees, in the order of the document.
+var promising = []string{"session", "lock", "election", "group", "queue", "barrier", "counter", "watch", "fence"}
 
-// A promise is a numbered guarantee of a package, or a summary without a number, which begins with
-// "In other words, ".
+// A promise is a numbered guarantee of a package, or an unnumbered summary that begins with "In
+// other words, ".
 type promise struct{ number, dir, text string }
 
-// A citation is a test, or a scenario, that covers a guarantee.
+// A citation is a test or a scenario that covers a guarantee.
 type citation struct{ file, name string }
 
 var (
@@ -38,7 +37,7 @@ var (
 	number    = regexp.MustCompile(`[A-Z]+[0-9]+`)
 )
 
-// promises are the paragraphs below "Guarantees" in the packages' comments.
+// promises returns the paragraphs below "Guarantees" in the packages' comments.
 func promises(t *testing.T, files map[string]*ast.File) []promise {
 	var all []promise
 	for _, dir := range promising {
@@ -74,7 +73,7 @@ func promisesOf(t *testing.T, dir, text string) (all []promise) {
 			}
 			m := guarantee.FindSubmatch(text)
 			if m == nil {
-				t.Fatalf("%s: a guarantee without a number: %s", dir, printer.Text(one))
+				t.Fatalf("%s: this guarantee has no number: %s", dir, printer.Text(one))
 			}
 			all = append(all, promise{number: string(m[1]), dir: dir, text: string(m[2])})
 		}
@@ -82,7 +81,7 @@ func promisesOf(t *testing.T, dir, text string) (all []promise) {
 	return all
 }
 
-// citations are the tests that cover a guarantee, by its number.
+// citations returns the tests and scenarios that cover each guarantee, by its number.
 func citations(t *testing.T, files map[string]*ast.File) map[string][]citation {
 	cited := make(map[string][]citation)
 	for _, name := range slices.Sorted(maps.Keys(files)) {
@@ -99,7 +98,7 @@ func citations(t *testing.T, files map[string]*ast.File) map[string][]citation {
 				continue
 			}
 			if !strings.HasPrefix(f.Name.Name, "Test") && !strings.HasPrefix(f.Name.Name, "Fuzz") {
-				t.Errorf("%s: %s covers a guarantee and is no test", name, f.Name.Name)
+				t.Errorf("%s: %s covers a guarantee, but is not a test", name, f.Name.Name)
 			}
 			for _, n := range number.FindAllString(m[1], -1) {
 				cited[n] = append(cited[n], citation{name, f.Name.Name})
@@ -114,8 +113,8 @@ func citations(t *testing.T, files map[string]*ast.File) map[string][]citation {
 	return cited
 }
 
-// Every guarantee that a primitive's documentation numbers is cited by a test,
-// no number is given twice, and nobody cites one that there is not.
+// A test must cite every numbered guarantee. No number is used twice, and no test cites a guarantee
+// that does not exist.
 func TestGuaranteesAreCovered(t *testing.T) {
 	files := goFiles(t)
 	cited := citations(t, files)
@@ -125,16 +124,16 @@ func TestGuaranteesAreCovered(t *testing.T) {
 			continue
 		}
 		if known[p.number] {
-			t.Errorf("%s numbers a guarantee %s, and so does another", p.dir, p.number)
+			t.Errorf("%s uses the number %s, which another guarantee has", p.dir, p.number)
 		}
 		known[p.number] = true
 		if !slices.ContainsFunc(cited[p.number], func(c citation) bool { return c.file != "" }) {
-			t.Errorf("%s promises %s, and no test says that it covers it", p.dir, p.number)
+			t.Errorf("%s promises %s, but no test covers it", p.dir, p.number)
 		}
 	}
 	for n, by := range cited {
 		if !known[n] {
-			t.Errorf("%v cover %s, which no package promises", by, n)
+			t.Errorf("%v covers %s, which no package promises", by, n)
 		}
 	}
 }
@@ -149,11 +148,11 @@ func TestGuaranteesDocumentIsUpToDate(t *testing.T) {
 	}
 	got, err := os.ReadFile(guaranteesFile)
 	if err != nil || !bytes.Equal(got, want) {
-		t.Errorf("%s is not what packages and tests say; write it anew with: go test ./internal/rules -run Guarantees -rewrite (%v)", guaranteesFile, err)
+		t.Errorf("%s is out of date; rewrite it with: go test ./internal/rules -run Guarantees -rewrite (%v)", guaranteesFile, err)
 	}
 }
 
-// The README shows some of them, each with a test that covers it.
+// The README shows some guarantees, each with a test that covers it.
 func TestGuaranteesOfTheReadmeAreCovered(t *testing.T) {
 	text, err := os.ReadFile("README.md")
 	if err != nil {
@@ -166,15 +165,15 @@ func TestGuaranteesOfTheReadmeAreCovered(t *testing.T) {
 	}
 	for _, row := range rows {
 		if !slices.Contains(cited[row[1]], citation{file: row[3], name: row[2]}) {
-			t.Errorf("the README has %s of %s for %s, which does not cover it", row[2], row[3], row[1])
+			t.Errorf("the README lists %s in %s for %s, which does not cover it", row[2], row[3], row[1])
 		}
 	}
 }
 
 func guaranteesDocument(promised []promise, cited map[string][]citation) []byte {
 	var b bytes.Buffer
-	b.WriteString("# Guarantees\n\nWhat the packages' documentation promises, and who holds it to that. " +
-		"Generated from it by `go test ./internal/rules -run Guarantees -rewrite`.\n")
+	b.WriteString("# Guarantees\n\nThese are the guarantees in the packages' documentation, with the tests and scenarios that cover them. " +
+		"This page is generated by `go test ./internal/rules -run Guarantees -rewrite`.\n")
 	dir := ""
 	for _, p := range promised {
 		if p.dir != dir {

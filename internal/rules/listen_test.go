@@ -6,17 +6,17 @@ import (
 	"testing"
 )
 
-// listening are the files whose listeners are not on loopback by the look of
-// the call, and why that is so.
+// listening are the files with listeners whose address in the call is not a loopback literal, with
+// the reason.
 var listening = map[string]string{
-	"zktest/ensemble.go":                      "Options.Listen, where the caller says so",
-	"cmd/zkcoord/store.go":                    "--address, where the user says so",
-	"examples/registry/main.go":               "-listen, where the user says so",
+	"zktest/ensemble.go":                      "Options.Listen, if the caller sets it",
+	"cmd/zkcoord/store.go":                    "--address, if the user sets it",
+	"examples/registry/main.go":               "-listen, if the user sets it",
 	"harness/ensemble/container/container.go": "the address on loopback at which a node is published",
 	"harness/ensemble/process/node.go":        "the address on loopback at which a node serves clients",
 }
 
-// Nothing listens for other machines unless somebody asked for it.
+// No program listens for other machines unless a user requests it.
 func TestListenersAreOnLoopback(t *testing.T) {
 	found := make(map[string]bool)
 	for name, file := range goFiles(t) {
@@ -36,14 +36,14 @@ func TestListenersAreOnLoopback(t *testing.T) {
 			switch found[name] = true; {
 			case address != nil && strings.HasPrefix(address.Value, `"127.0.0.1:`):
 			case listening[name] == "":
-				t.Errorf("%s listens, perhaps for other machines", name)
+				t.Errorf("%s may listen for other machines", name)
 			}
 			return true
 		})
 	}
 	for name := range listening {
 		if !found[name] {
-			t.Errorf("%s does not listen", name)
+			t.Errorf("%s is an exception, but does not listen", name)
 		}
 	}
 }

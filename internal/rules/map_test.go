@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// Both maps name each package, and nothing that is not there.
+// Both maps name every package and nothing else.
 func TestMapsNameEachPackage(t *testing.T) {
 	root, err := os.ReadFile("doc.go")
 	if err != nil {
@@ -34,14 +34,14 @@ func TestMapsNameEachPackage(t *testing.T) {
 	for line := range strings.Lines(string(here)) {
 		if row, ok := strings.CutPrefix(line, "| `"); ok {
 			if dir, _, _ := strings.Cut(row, "`"); !slices.Contains(all, dir) {
-				t.Errorf("docs/whats-here.md has a row for %s, which is no package", dir)
+				t.Errorf("docs/whats-here.md has a row for %s, which is not a package", dir)
 			}
 		}
 	}
 }
 
-// A program that imports the harness links neither package testing nor zktest:
-// crash points, which need both, are a package of their own.
+// A program that imports the harness links neither package testing nor zktest. Crash points need
+// both and therefore have their own package.
 func TestHarnessLinksNoTests(t *testing.T) {
 	files := goFiles(t)
 	linked, todo := make(map[string]bool), []string{"harness"}
@@ -61,12 +61,12 @@ func TestHarnessLinksNoTests(t *testing.T) {
 					todo = append(todo, ours)
 				}
 				if imported == "testing" || imported == "testing/synctest" || imported == module+"zktest" {
-					t.Errorf("harness links %s, by %s", imported, name)
+					t.Errorf("harness links %s through %s", imported, name)
 				}
 			}
 		}
 	}
 	if !linked["harness/netfault"] {
-		t.Errorf("imports of harness could not be followed: %v", linked)
+		t.Errorf("the imports of harness do not include harness/netfault: %v", linked)
 	}
 }

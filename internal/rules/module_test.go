@@ -16,8 +16,8 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// A program outside of this module works under each Do and each Bind, and stops
-// when it cancels its own context. It leaves nothing held.
+// A program in another module works under each Do and each Bind, stops when it cancels its own
+// context, and leaves nothing held.
 func TestProgramInAnotherModuleStops(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
@@ -33,11 +33,11 @@ func TestProgramInAnotherModuleStops(t *testing.T) {
 	}
 	holders := regexp.MustCompile(`"(\w+\.(?:R?Do|Run|Bind))":`).FindAllStringSubmatch(string(source), -1)
 	if len(holders) != 11 {
-		t.Errorf("%d kinds of holders in the program, want 11", len(holders))
+		t.Errorf("got %d kinds of holders in the program, want 11", len(holders))
 	}
 	for _, m := range holders {
 		if !strings.Contains(string(output), m[1]+": going down") {
-			t.Errorf("%s has not stopped:\n%s", m[1], output)
+			t.Errorf("%s did not stop:\n%s", m[1], output)
 		}
 	}
 
@@ -48,13 +48,13 @@ func TestProgramInAnotherModuleStops(t *testing.T) {
 	defer s.Close()
 	for _, dir := range []string{"/mutex", "/read", "/write", "/semaphore/locks", "/semaphore/leases", "/a", "/b", "/run", "/hand", "/term"} {
 		if left, err := s.Children(ctx, dir); err != nil || len(left.Names) > 0 {
-			t.Errorf("left in %s: %v %v", dir, left.Names, err)
+			t.Errorf("children of %s: got %v, error %v, want none", dir, left.Names, err)
 		}
 	}
 }
 
-// Another module has a scenario of its own: with its own workload, checker and
-// mutant, in less than 60 lines.
+// Another module defines its own scenario, with its own workload, checker and mutant, in fewer than
+// 60 lines.
 func TestScenarioInAnotherModuleRuns(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
@@ -69,8 +69,8 @@ func TestScenarioInAnotherModuleRuns(t *testing.T) {
 	}
 }
 
-// goElsewhere runs a go command in the folder that it returns, where source is a
-// module that has this one by a replace directive.
+// goElsewhere copies source to a temporary folder as a module that uses this one through a replace
+// directive. It runs a go command there and returns the folder.
 func goElsewhere(ctx context.Context, t *testing.T, source, command string, args ...string) (dir string) {
 	t.Helper()
 	here, err := filepath.Abs(".")

@@ -13,8 +13,8 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// The program of the README runs, ends when it is interrupted, and says soon why it waits where no server answers: a
-// newcomer with a wrong address saw nothing.
+// The program of the README runs, ends when it is interrupted, and soon reports why it waits if no
+// server answers. Bug: a newcomer with a wrong address got no output.
 func TestReadmeProgramRuns(t *testing.T) {
 	program := filepath.Join(t.TempDir(), "program")
 	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, "./testdata/readme").CombinedOutput(); err != nil {
@@ -47,7 +47,7 @@ func TestReadmeProgramRuns(t *testing.T) {
 				return
 			}
 		}
-		t.Errorf("the program does not say %q:\n%s", what, strings.Join(seen, "\n"))
+		t.Errorf("the program does not print %q:\n%s", what, strings.Join(seen, "\n"))
 	}
 
 	e := zktest.Start(t, zktest.Options{TCP: true})
@@ -62,7 +62,7 @@ func TestReadmeProgramRuns(t *testing.T) {
 	await(lines, "127.0.0.1:1: dial tcp 127.0.0.1:1: connect")
 }
 
-// What the README shows is that program.
+// The README shows this program.
 func TestReadmeShowsTheProgram(t *testing.T) {
 	source, err := os.ReadFile("testdata/readme/main.go")
 	if err != nil {
@@ -75,6 +75,6 @@ func TestReadmeShowsTheProgram(t *testing.T) {
 		t.Fatal(err)
 	}
 	if want := "```go\n" + strings.TrimLeft(code, "\n") + "```"; !strings.Contains(string(readme), want) {
-		t.Errorf("the README does not have this code:\n%s", want)
+		t.Errorf("the README does not contain this code:\n%s", want)
 	}
 }

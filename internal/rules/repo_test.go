@@ -16,7 +16,7 @@ import (
 	"go.uber.org/goleak"
 )
 
-// The project's own rules, as tests: what a reviewer would have to look for.
+// These tests check the project's conventions, so that reviewers do not have to.
 
 func TestMain(m *testing.M) {
 	if err := os.Chdir("../.."); err != nil {
@@ -27,7 +27,7 @@ func TestMain(m *testing.M) {
 
 const module = "github.com/zkcoord/zkcoord/"
 
-// goFiles are all Go files, by path from the root, with their syntax.
+// goFiles returns the syntax of all Go files by path from the root.
 func goFiles(t *testing.T) map[string]*ast.File {
 	t.Helper()
 	files := make(map[string]*ast.File)
@@ -72,39 +72,41 @@ func TestEveryPackageHasOneComment(t *testing.T) {
 	}
 }
 
-// directions are the ways in which imports point: from a directory, and what is
-// below it, to the standard library and to what is named. The longest from
-// counts.
+// directions restrict imports. Each entry covers a directory and everything below it. Its packages
+// may import only the standard library and the listed packages. The entry with the longest from
+// applies.
 var directions = []struct{ from, ours, foreign, why string }{
-	{"internal/wire", "", "", "the protocol is known without any client of it"},
-	{"internal/invalid", "", "", "what cannot be meant is known without any client"},
-	{"internal/txnlog", "internal/wire", "", "the form of a log is known without any server or client"},
-	{"internal/znode", "internal/invalid", "", "names of znodes are known without any client"},
-	{"internal/under", "", "", "what it means to work under something held is known without any client"},
-	{"session", "internal/wire internal/invalid internal/znode internal/under internal/engine", client, "a session knows nothing of what is made of it"},
-	{"session/sessionotel", "session", "any", "who wants traces pays for them, and nobody else"},
-	{"internal/engine", "internal/znode", client, "the inside of a session has the types of the client alone"},
-	{"recipe", "session internal/engine", client, "what authors of recipes need knows no recipe"},
-	{"internal/lockqueue", "recipe session internal/znode", client, "what primitives share knows none of them"},
+	{"internal/wire", "", "", "the protocol does not depend on a client"},
+	{"internal/invalid", "", "", "the check of arguments does not depend on a client"},
+	{"internal/txnlog", "internal/wire", "", "the format of a log does not depend on a server or client"},
+	{"internal/znode", "internal/invalid", "", "names of znodes do not depend on a client"},
+	{"internal/under", "", "", "working under a grant does not depend on a client"},
+	{"session", "internal/wire internal/invalid internal/znode internal/under internal/engine", client, "a session does not depend on its users"},
+	{"session/sessionotel", "session", "any", "only programs that use traces link them"},
+	{"internal/engine", "internal/znode", client, "the inside of a session uses only the client's types"},
+	{"recipe", "session internal/engine internal/znode", client, "the support for recipes does not depend on a recipe"},
+	{"internal/lockqueue", "recipe session internal/znode", client, "code shared by primitives does not depend on one of them"},
 	{"lock", underPrimitives, client, whyPrimitives},
 	{"election", underPrimitives, client, whyPrimitives},
 	{"group", underPrimitives, client, whyPrimitives},
 	{"queue", underPrimitives, client, whyPrimitives},
+	{"internal/batch", "recipe session", "", "what primitives share knows none of them"},
+	{"counter", underPrimitives, client, whyPrimitives},
 	{"barrier", underPrimitives, client, whyPrimitives},
 	{"watch", underPrimitives, client, whyPrimitives},
-	{"fence", "", "", "a resource that is fenced imports no lock, and no driver"},
-	{"zktest", "zktest internal/txnlog internal/wire internal/znode", "", "the model of the servers shares the protocol with its clients, and no more"},
+	{"fence", "", "", "a fenced resource imports neither a lock nor a driver"},
+	{"zktest", "zktest internal/txnlog internal/wire internal/znode", "", "the model of the servers shares only the protocol with its clients"},
 	{"zktest/internal/difftest", "zktest internal/wire internal/znode", "any", "it compares the model with real servers"},
 	{"harness", "harness session zktest internal docker", "any", "the harness tests clients of any kind; scenarios bring the primitives"},
 	{"harness/checker", "harness/history session", "any", "a verdict is a function of the history alone; session has the type of outcomes"},
-	{"scenarios", "scenarios harness recipe session lock election group queue barrier watch fence zktest internal", "any", "scenarios are run by the command and by benchmarks, not the other way round"},
-	{"examples", "recipe session lock election group queue barrier watch fence", client + " golang.org/x/sync github.com/lib/pq", "examples show what programs import"},
+	{"scenarios", "scenarios harness recipe session lock election group queue barrier counter watch fence zktest internal", "any", "the command and benchmarks run scenarios, not the reverse"},
+	{"examples", "recipe session lock election group queue barrier counter watch fence", client + " golang.org/x/sync github.com/lib/pq", "examples use only packages that programs import"},
 }
 
 const (
 	client          = "github.com/go-zookeeper/zk"
-	underPrimitives = "recipe session internal/lockqueue internal/invalid internal/under internal/znode"
-	whyPrimitives   = "who imports one primitive gets the ZooKeeper client and no more: no other primitive, no harness, no Docker"
+	underPrimitives = "recipe session internal/batch internal/lockqueue internal/invalid internal/under internal/znode"
+	whyPrimitives   = "a program that imports one primitive links only the ZooKeeper client: no other primitive, no harness, no Docker"
 )
 
 func TestImportsPointOneWay(t *testing.T) {
@@ -122,7 +124,7 @@ func TestImportsPointOneWay(t *testing.T) {
 		for _, imported := range imports(file) {
 			inside, ours := strings.CutPrefix(imported, module)
 			if inside == "internal/recipetest" || inside == "internal/needs" {
-				t.Errorf("%s imports %s: it is for tests alone", name, inside)
+				t.Errorf("%s imports %s, which is only for tests", name, inside)
 			}
 			if rule < 0 || !ours && !strings.Contains(strings.Split(imported, "/")[0], ".") {
 				continue
@@ -138,7 +140,18 @@ func TestImportsPointOneWay(t *testing.T) {
 	}
 	for _, d := range directions {
 		if info, err := os.Stat(d.from); err != nil || !info.IsDir() {
-			t.Errorf("imports of %s have a rule, and it is not there", d.from)
+			t.Errorf("the rule for imports of %s is obsolete: the directory does not exist", d.from)
+		}
+	}
+}
+
+// The inside of a session is for package recipe alone, in tests too: everybody else has
+// what these two packages export.
+func TestOnlyRecipeReachesInsideASession(t *testing.T) {
+	const inside = module + "internal/engine"
+	for name, file := range goFiles(t) {
+		if slices.Contains(imports(file), inside) && !slices.Contains([]string{"session", "recipe", "internal/engine"}, path.Dir(name)) {
+			t.Errorf("%s imports %s: that is for packages session and recipe", name, inside)
 		}
 	}
 }
@@ -150,15 +163,15 @@ func imports(file *ast.File) (paths []string) {
 	for _, spec := range file.Imports {
 		imported, err := strconv.Unquote(spec.Path.Value)
 		if err != nil {
-			panic(err) // the parser has read it
+			panic(err) // the parser has accepted it
 		}
 		paths = append(paths, imported)
 	}
 	return paths
 }
 
-// Where goroutines live, whatever a test leaves running fails it: in packages
-// that start some, and in those whose tests open sessions or ensembles.
+// A test fails if it leaves a goroutine running, in packages that start goroutines and in those
+// whose tests open sessions or ensembles.
 func TestLeakedGoroutinesFailTests(t *testing.T) {
 	starts, looks, tested := make(map[string]string), make(map[string]bool), make(map[string]bool)
 	for name, file := range goFiles(t) {
@@ -181,7 +194,7 @@ func TestLeakedGoroutinesFailTests(t *testing.T) {
 	}
 	for dir, name := range starts {
 		if tested[dir] && !looks[dir] {
-			t.Errorf("%s starts goroutines, and no TestMain of %s looks with goleak for those that are left", name, dir)
+			t.Errorf("%s starts goroutines, but no TestMain of %s checks for leaked ones with goleak", name, dir)
 		}
 	}
 }

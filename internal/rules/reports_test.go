@@ -9,7 +9,8 @@ import (
 	"testing"
 )
 
-// Each report in docs/reports.md has what zkcoord does, and tests that exist. The first one names the report by its numbers.
+// Each report in docs/reports.md states the behaviour of zkcoord and names tests that exist. The
+// first test mentions the numbers of the report.
 func TestReportsAreNamedByTheirTests(t *testing.T) {
 	table, err := os.ReadFile("docs/reports.md")
 	if err != nil {
@@ -26,7 +27,7 @@ func TestReportsAreNamedByTheirTests(t *testing.T) {
 		}
 	}
 	if rows < 50 {
-		t.Errorf("only %d rows could be read", rows)
+		t.Errorf("read only %d rows, want at least 50", rows)
 	}
 }
 
@@ -36,8 +37,8 @@ var (
 	anyNumber  = regexp.MustCompile(`\d{1,5}`)
 )
 
-// reportProblems are what is wrong with a row: report, what zkcoord does, links to tests. A report in quotes was said of
-// zkcoord and has no number.
+// reportProblems returns the problems of a row, which has a report, zkcoord's behaviour and links
+// to tests. A report in quotes is about zkcoord and has no number.
 func reportProblems(row string, read func(name string) ([]byte, error)) (problems []string) {
 	cells := reportRow.FindStringSubmatch(row)
 	if cells == nil {
@@ -98,7 +99,7 @@ func TestReportsWithoutATestAreFound(t *testing.T) {
 	}
 }
 
-// commentAbove is the comment of a function.
+// commentAbove returns the comment of a function.
 func commentAbove(source, name string) string {
 	before, _, _ := strings.Cut(source, "\nfunc "+name+"(")
 	return before[strings.LastIndex(before, "\n\n"):]

@@ -8,10 +8,9 @@ import (
 	"testing"
 )
 
-// Tests wait for a state or an event. They sleep in virtual time only: within
-// what is given to something that starts a bubble, or in a function that is
-// called from there alone. A loop that looks for a state may pause between looks,
-// and a benchmark keep its pace.
+// Tests wait for a state or an event. They sleep only in virtual time: within the argument of a
+// function that starts a bubble, or in a function that is called only from there. A polling loop
+// may pause between checks, and a benchmark may sleep to keep its rate.
 func TestNoTestSleepsInRealTime(t *testing.T) {
 	dirs := make(map[string][]*ast.File)
 	for name, file := range goFiles(t) {
@@ -31,14 +30,14 @@ func TestNoTestSleepsInRealTime(t *testing.T) {
 	}
 }
 
-// sleepers is what is known of the functions of one package's tests.
+// sleepers describes the functions of one package's tests.
 type sleepers struct {
 	files   []*ast.File
-	starts  map[string]bool // those that call in a bubble what they are given
-	virtual map[string]bool // those that are called in a bubble only
+	starts  map[string]bool // functions that call their argument in a bubble
+	virtual map[string]bool // functions that are called only in a bubble
 }
 
-// learn looks once through all functions, and reports whether it found out more.
+// learn analyses all functions once and reports whether it found new facts.
 func (s *sleepers) learn() (more bool) {
 	awake, called := make(map[string]bool), make(map[string]bool)
 	s.visit(func(in string, n ast.Node, virtual bool) {
@@ -58,7 +57,7 @@ func (s *sleepers) learn() (more bool) {
 	return more
 }
 
-// visit calls f for each node of each function, but for the functions' own names.
+// visit calls f for each node in the bodies of all functions.
 func (s *sleepers) visit(f func(in string, n ast.Node, virtual bool)) {
 	for _, file := range s.files {
 		for _, decl := range file.Decls {
@@ -85,7 +84,7 @@ func (s *sleepers) visit(f func(in string, n ast.Node, virtual bool)) {
 	}
 }
 
-// bubble reports whether a call runs what it is given in virtual time.
+// bubble reports whether a call runs its argument in virtual time.
 func (s *sleepers) bubble(call *ast.CallExpr) bool {
 	switch f := call.Fun.(type) {
 	case *ast.Ident:
@@ -96,12 +95,12 @@ func (s *sleepers) bubble(call *ast.CallExpr) bool {
 	return false
 }
 
-// entry reports whether a function is called by go test.
+// entry reports whether go test calls a function.
 func entry(name string) bool {
 	return slices.ContainsFunc([]string{"Test", "Benchmark", "Example", "Fuzz"}, func(prefix string) bool { return strings.HasPrefix(name, prefix) })
 }
 
-// selects reports whether the node is pkg.name, with any name if it is "".
+// selects reports whether the node is pkg.name. An empty name matches any name.
 func selects(n ast.Node, pkg, name string) bool {
 	sel, ok := n.(*ast.SelectorExpr)
 	if !ok || name != "" && sel.Sel.Name != name {

@@ -10,20 +10,21 @@ import (
 	"github.com/zkcoord/zkcoord/harness/checker"
 )
 
-// ErrNotAgain says that the violation did not come back when the run was done again: it needs other servers, or luck.
-var ErrNotAgain = errors.New("shrink: the violation did not come back")
+// ErrNotAgain reports that the violation did not occur again when the run was repeated. It depends
+// on other servers or on chance.
+var ErrNotAgain = errors.New("shrink: the violation did not occur again")
 
 // Small is the smallest run that was found.
 type Small struct {
 	Trial
-	Property string // violated by it, and by the run that it was made from
+	Property string // violated by this run and by the original one
 	Tried    int
 	Result   *harness.Result
 }
 
-// Run makes the run with the result r small, which has to be Invalid: it calls run for smaller and smaller trials, each
-// up to tries times before it counts as harmless. If ctx ends it returns what it has, or the context's error if that is
-// nothing yet.
+// Run minimizes the run with the result r, which must be Invalid. It calls run for smaller and
+// smaller trials. It calls run up to tries times before it rejects a trial. If ctx ends, Run
+// returns the smallest trial so far, or the context's error if it has none yet.
 func Run(ctx context.Context, r *harness.Result, tries int, run func(context.Context, Trial) (*harness.Result, error)) (Small, error) {
 	failed := r.Failed()
 	if len(failed) == 0 || failed[0].Verdict != checker.Invalid {
@@ -54,7 +55,7 @@ func Run(ctx context.Context, r *harness.Result, tries int, run func(context.Con
 	return small, err
 }
 
-// trialOf is the run as it was, in whole milliseconds.
+// trialOf returns the trial of the original run, in whole milliseconds.
 func trialOf(r *harness.Result) Trial {
 	t := Trial{Plan: slices.Clone(r.Plan), Clients: r.Clients, Time: r.Time, Operations: r.Operations}
 	for i := range t.Plan {
@@ -64,7 +65,7 @@ func trialOf(r *harness.Result) Trial {
 	return t
 }
 
-// Options are o for this trial.
+// Options returns o with the values of this trial.
 func (t Trial) Options(o harness.Options) harness.Options {
 	o.Plan, o.Clients, o.Time, o.Operations = t.Plan, t.Clients, t.Time, t.Operations
 	return o

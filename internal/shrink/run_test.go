@@ -11,7 +11,7 @@ import (
 	"github.com/zkcoord/zkcoord/harness/checker"
 )
 
-// verdict is a result in which lock/no-overlap and client/waiters-served have these verdicts.
+// verdict returns a result with the given verdicts of lock/no-overlap and client/waiters-served.
 func verdict(t Trial, m3, m8 checker.Verdict) *harness.Result {
 	return &harness.Result{Plan: t.Plan, Clients: t.Clients, Time: t.Time, Operations: t.Operations, Results: []checker.Result{
 		{Property: checker.Property{ID: "lock/no-overlap"}, Verdict: m3}, {Property: checker.Property{ID: "client/waiters-served"}, Verdict: m8},
@@ -24,10 +24,10 @@ func TestRunIsMadeSmallByThePropertyItViolated(t *testing.T) {
 	small, err := Run(t.Context(), big, 1, func(_ context.Context, tr Trial) (*harness.Result, error) {
 		for _, s := range tr.Plan {
 			if s.For != s.For.Round(time.Millisecond) {
-				t.Fatalf("%v is no whole number of milliseconds", s.For)
+				t.Fatalf("%v is not a whole number of milliseconds", s.For)
 			}
 		}
-		// Without fault 3, or with fewer than 20 operations, it is another violation.
+		// Without fault 3, or with fewer than 20 operations, another property is violated.
 		if slices.Contains(names(tr.Plan), "3") && (tr.Operations == 0 || tr.Operations >= 20) {
 			return verdict(tr, checker.Invalid, checker.Valid), nil
 		}
@@ -37,24 +37,25 @@ func TestRunIsMadeSmallByThePropertyItViolated(t *testing.T) {
 		t.Fatalf("%+v, %v", small.Trial, err)
 	}
 	if one, _ := small.Result.Of("lock/no-overlap"); one.Verdict != checker.Invalid || !equal(trialOf(small.Result), small.Trial) {
-		t.Errorf("the result %+v is not of the trial %+v", small.Result, small.Trial)
+		t.Errorf("the result %+v does not belong to the trial %+v", small.Result, small.Trial)
 	}
 	if big.Plan[7].For == big.Plan[7].For.Round(time.Millisecond) {
-		t.Error("the plan of the run was changed")
+		t.Error("the plan of the original run was changed")
 	}
 }
 
-// A result of others may say invalid of a run in which nothing is. Such a one, without any results, was a panic.
+// A stored result may be invalid although no property is violated. Bug: such a result without any
+// properties caused a panic.
 func TestRunWithoutAViolationIsRefused(t *testing.T) {
 	none := verdict(Trial{Plan: planOf(3)}, checker.Unknown, checker.Valid)
 	none.Verdict = checker.Invalid
 	for _, r := range []*harness.Result{none, {Verdict: checker.Invalid}} {
 		_, err := Run(t.Context(), r, 1, func(_ context.Context, tr Trial) (*harness.Result, error) {
-			t.Error("it was run")
+			t.Error("the run was repeated, want an error first")
 			return r, nil
 		})
 		if err == nil || errors.Is(err, ErrNotAgain) {
-			t.Errorf("%v of a run with %v", err, r.Results)
+			t.Errorf("got error %v for a run with %v, want another one than ErrNotAgain", err, r.Results)
 		}
 	}
 }
@@ -67,6 +68,6 @@ func TestViolationThatDoesNotComeBackIsSaid(t *testing.T) {
 		return verdict(tr, checker.Unknown, checker.Invalid), nil
 	})
 	if !errors.Is(err, ErrNotAgain) || tried != 3 {
-		t.Errorf("%v after %d", err, tried)
+		t.Errorf("got error %v after %d trials, want ErrNotAgain after 3", err, tried)
 	}
 }

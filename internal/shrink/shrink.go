@@ -1,8 +1,9 @@
-// Package shrink makes a run that violates a property small: fewer faults, shorter ones, less time, fewer clients and
-// operations, while the same property is still violated.
+// Package shrink minimizes a run that violates a property: it searches for fewer and shorter
+// faults, less time, fewer clients and fewer operations that still violate the same property.
 //
-// It knows nothing of runs but how to ask whether one violates. On the virtual clock the answer is a function of the
-// trial; elsewhere it is a matter of luck, and whoever answers may try more than once.
+// It only needs a function that reports whether a trial violates the property. On the virtual clock
+// the result depends only on the trial. On other ensembles chance matters, so the function may run
+// a trial several times.
 package shrink
 
 import (
@@ -13,31 +14,32 @@ import (
 	"github.com/zkcoord/zkcoord/harness"
 )
 
-// Trial is what is made smaller.
+// Trial is a run with parameters that Minimize reduces.
 type Trial struct {
 	Plan    harness.Plan
 	Clients int
 	Time    time.Duration // of the work
-	// Operations is how many are begun at most; zero is no limit.
+	// Operations is the maximum number of operations; zero means no limit.
 	Operations int
 }
 
 // Violates reports whether a trial still violates the property. Its error ends the search.
 type Violates func(ctx context.Context, t Trial) (bool, error)
 
-// fewest are the clients that any contention needs.
+// fewest is the number of clients that any contention needs.
 const fewest = 2
 
-// slack is how much time the work goes on after the last fault, at least.
+// slack is the minimum time of work after the last fault.
 const slack = time.Second
 
-// Minimize returns the smallest trial that it finds, and how many it tried. It begins with t, which has to violate the
-// property. When ctx ends it returns what it has so far, without an error.
+// Minimize returns the smallest trial that it finds, and the number of trials. It starts with t,
+// which must violate the property. If ctx ends, it returns the smallest trial so far, without an
+// error.
 func Minimize(ctx context.Context, t Trial, violates Violates) (Trial, int, error) {
 	s := &search{ctx: ctx, best: t, violates: violates}
 	for {
 		before := s.best
-		s.prefix() // first, since it makes every later trial cheaper
+		s.prefix() // first, because it makes every later trial cheaper
 		s.faults()
 		s.durations()
 		s.time()
@@ -61,7 +63,7 @@ type search struct {
 	err      error
 }
 
-// try keeps t if it violates.
+// try keeps t if it violates the property.
 func (s *search) try(t Trial) bool {
 	if s.err != nil || s.ctx.Err() != nil {
 		return false
@@ -80,7 +82,8 @@ func (s *search) try(t Trial) bool {
 	return found
 }
 
-// prefix halves the run, with the faults that are healed by then, for as long as that keeps the violation.
+// prefix repeatedly halves the run while the violation remains. It keeps only the faults that are
+// healed before the end.
 func (s *search) prefix() {
 	for half := s.best.Time / 2; half >= slack; half /= 2 {
 		t := s.best
@@ -92,8 +95,9 @@ func (s *search) prefix() {
 	}
 }
 
-// faults is ddmin (Zeller and Hildebrandt, "Simplifying and Isolating Failure-Inducing Input"): take away a part, or all
-// but a part; if neither keeps the violation, make the parts smaller.
+// faults is ddmin (Zeller and Hildebrandt, "Simplifying and Isolating Failure-Inducing Input"). It
+// removes a part of the plan, or all but a part. If neither keeps the violation, it divides the
+// plan into smaller parts.
 func (s *search) faults() {
 	if len(s.best.Plan) == 0 {
 		return
@@ -119,7 +123,7 @@ func (s *search) faults() {
 
 // keepOne tries each part of the plan alone.
 func (s *search) keepOne(parts int) bool {
-	if parts == 2 { // of two parts the one is all but the other
+	if parts == 2 { // of two parts, keeping one is dropping the other
 		return false
 	}
 	plan := s.best.Plan
@@ -152,7 +156,7 @@ func (s *search) withPlan(p harness.Plan) bool {
 
 func bounds(n, parts, i int) (from, to int) { return i * n / parts, (i + 1) * n / parts }
 
-// durations halves how long each fault stands, for as long as that keeps the violation.
+// durations repeatedly halves the duration of each fault while the violation remains.
 func (s *search) durations() {
 	for i := range s.best.Plan {
 		for {
@@ -169,7 +173,7 @@ func (s *search) durations() {
 	}
 }
 
-// time moves the faults to the start, and cuts the work off after the last of them.
+// time moves the faults to the start and ends the work soon after the last fault.
 func (s *search) time() {
 	if len(s.best.Plan) > 0 {
 		for first := s.best.Plan[0].At / 2; first >= 10*time.Millisecond; first /= 2 {
@@ -196,7 +200,7 @@ func (s *search) time() {
 	}
 }
 
-// clients takes one away after the other.
+// clients removes one client at a time.
 func (s *search) clients() {
 	for s.best.Clients > fewest {
 		t := s.best
@@ -207,7 +211,8 @@ func (s *search) clients() {
 	}
 }
 
-// operations tries few, then twice as many and so on. A run with few costs little.
+// operations tries a small limit, then twice as many, and so on. A run with few operations costs
+// little.
 func (s *search) operations() {
 	const fewest, most = 4, 4096
 	for n := fewest; n <= most && (s.best.Operations == 0 || n < s.best.Operations); n *= 2 {

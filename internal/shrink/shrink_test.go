@@ -12,7 +12,7 @@ import (
 	"github.com/zkcoord/zkcoord/harness"
 )
 
-// planOf has n faults, a second apart, each for half a second.
+// planOf returns n faults, one second apart, that last half a second each.
 func planOf(n int) harness.Plan {
 	var p harness.Plan
 	for i := range n {
@@ -28,7 +28,8 @@ func names(p harness.Plan) (all []string) {
 	return all
 }
 
-// needs violates if the plan has all those faults, for as long as least, and there are that many clients.
+// needs returns a function that reports a violation if the plan has all the named faults, each
+// lasting at least least, and there are at least the given number of clients.
 func needs(least time.Duration, clients int, faults ...string) Violates {
 	return func(_ context.Context, t Trial) (bool, error) {
 		for _, name := range faults {
@@ -58,21 +59,21 @@ func TestOnlyWhatIsNeededRemains(t *testing.T) {
 		got := names(small.Plan)
 		slices.Sort(got)
 		if !slices.Equal(got, faults) || small.Clients != clients {
-			t.Fatalf("%d faults, needs %v and %d clients: left %v and %d", n, faults, clients, got, small.Clients)
+			t.Fatalf("%d faults, of which %v and %d clients are needed: got %v and %d", n, faults, clients, got, small.Clients)
 		}
 		for _, s := range small.Plan {
 			if s.For >= 250*time.Millisecond {
-				t.Fatalf("fault %s stands for %v, 100 ms are needed", s.Fault, s.For)
+				t.Fatalf("fault %s lasts %v, want less than 250 ms, because 100 ms are needed", s.Fault, s.For)
 			}
 		}
 		if small.Time >= time.Minute || tried > 600 {
-			t.Fatalf("%v of work, %d tried", small.Time, tried)
+			t.Fatalf("got %v of work after %d trials, want less than 1 m and at most 600 trials", small.Time, tried)
 		}
 	}
 }
 
 func TestResultAlwaysViolates(t *testing.T) {
-	// A violation that comes and goes with no reason: whatever is returned was seen to violate.
+	// The violation occurs at random. The returned trial must be one that violated the property.
 	r := rand.New(rand.NewPCG(3, 4))
 	for range 100 {
 		start := Trial{Plan: planOf(20), Clients: 5, Time: time.Minute}
@@ -85,7 +86,7 @@ func TestResultAlwaysViolates(t *testing.T) {
 			return true, nil
 		})
 		if err != nil || !equal(small, last) {
-			t.Fatalf("%+v was returned, %+v violated last, %v", small, last, err)
+			t.Fatalf("got %+v, want %+v, which violated last; error %v", small, last, err)
 		}
 	}
 }
@@ -101,7 +102,7 @@ func TestTheEndOfTheContextKeepsWhatWasFound(t *testing.T) {
 		return len(t.Plan) >= 8, nil
 	})
 	if err != nil || tried != 3 || len(small.Plan) < 8 || len(small.Plan) == 32 {
-		t.Errorf("%d faults after %d, %v", len(small.Plan), tried, err)
+		t.Errorf("got %d faults after %d trials, error %v, want 8 to 31 faults after 3 trials", len(small.Plan), tried, err)
 	}
 }
 
@@ -109,6 +110,6 @@ func TestAnErrorEndsTheSearch(t *testing.T) {
 	broken := errors.New("no ensemble")
 	_, tried, err := Minimize(t.Context(), Trial{Plan: planOf(8), Clients: 3}, func(context.Context, Trial) (bool, error) { return false, broken })
 	if !errors.Is(err, broken) || tried != 1 {
-		t.Errorf("%d tried, %v", tried, err)
+		t.Errorf("got error %v after %d trials, want the error of the first trial", err, tried)
 	}
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/zkcoord/zkcoord/harness/history"
 )
 
-// What is drawn, counted from the cut.
+// These are the limits of the picture, relative to the cut.
 const (
 	before = 3 * time.Second
 	after  = 13 * time.Second
@@ -17,11 +17,11 @@ const (
 // holder is the client whose server is cut off.
 const holder = 0
 
-// A cut is the first one in a history that had the holder replaced.
+// A cut is the first one in a history in which another client replaced the holder.
 type cut struct {
 	at, mended time.Duration
-	granted    time.Duration // to somebody else
-	told       time.Duration // the holder that it is none
+	granted    time.Duration // when another client was granted the lock
+	told       time.Duration // when the holder was notified of the loss
 }
 
 // A hold is one bar of the picture.
@@ -48,8 +48,8 @@ func find(h *history.History) (cut, error) {
 	return cut{}, errors.New("no cut in which another client was granted the lock")
 }
 
-// replaced finds when the holder at the time of the cut was told that it is
-// none, and when another client was granted the lock.
+// replaced reports whether another client was granted the lock during the cut. It sets the time of
+// that grant, and the time at which the holder was notified of its loss.
 func (c *cut) replaced(h *history.History) bool {
 	for _, i := range h.Holds() {
 		switch b := i.Begin; {
@@ -62,7 +62,7 @@ func (c *cut) replaced(h *history.History) bool {
 	return c.told > 0 && c.granted > 0
 }
 
-// part is the part of h that is drawn: faults and holds.
+// part returns the faults and holds of h that are drawn.
 func (c cut) part(h *history.History) *history.History {
 	part := &history.History{Header: h.Header}
 	for _, e := range h.Events {
@@ -74,7 +74,7 @@ func (c cut) part(h *history.History) *history.History {
 	return part
 }
 
-// drawn reports whether the hold with that token is in the picture.
+// drawn reports whether the hold with the given token is in the picture.
 func (c cut) drawn(h *history.History, token int64) bool {
 	return slices.ContainsFunc(h.Holds(), func(i history.HoldInterval) bool {
 		return i.Begin.Token == token && i.End != nil && i.End.Time > c.at-before && i.Begin.Time < c.at+after

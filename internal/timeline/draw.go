@@ -6,14 +6,14 @@ import (
 	"time"
 )
 
-// A panel is one history in the picture.
+// A panel shows one history in the picture.
 type panel struct {
 	title string
 	cut   cut
 	holds []hold
 }
 
-// Measures of the picture, in pixels.
+// These are the dimensions of the picture, in pixels.
 const (
 	width, left, right   = 860, 110, 20
 	rowHeight, barHeight = 34, 20
@@ -26,7 +26,7 @@ const style = `text{font:13px system-ui,sans-serif;fill:#1f2328}` +
 	`.cut{fill:#eaeef2}.a{fill:#0969da}.b{fill:#1a7f37}.both{fill:#cf222e}.red{fill:#cf222e;font-weight:600}.green{fill:#1a7f37;font-weight:600}` +
 	`line{stroke:#d0d7de}`
 
-// draw writes the panels below each other, with the time since the cut.
+// draw draws the panels below each other. The time axis starts at the cut.
 func draw(panels []panel) []byte {
 	var b bytes.Buffer
 	height := len(panels)*panelHeight + 8
@@ -39,7 +39,7 @@ func draw(panels []panel) []byte {
 	return b.Bytes()
 }
 
-// x is the place of a time, counted from the cut.
+// x returns the horizontal position of a time relative to the cut.
 func x(d time.Duration) float64 {
 	d = min(max(d, -before), after)
 	return left + float64(width-left-right)*float64(d+before)/float64(before+after)

@@ -1,12 +1,12 @@
-// Command timeline draws the picture in the README: what two locks did when the
-// follower of their holder was cut off, from histories of real runs.
+// Command timeline draws the picture in the README from histories of real runs. It shows how two
+// locks behaved when the follower of their holder was cut off.
 //
 //	zkcoord run isolated-follower -e container -s 7
 //	zkcoord run isolated-follower -e container -s 7 --mutant zk-lock
 //	go run ./internal/timeline store/isolated-follower+zk-lock/latest/history.jsonl store/isolated-follower/latest/history.jsonl
 //
-// It keeps the part of each history that it draws beside itself. Without
-// arguments it draws those parts again.
+// It stores the drawn part of each history in its own directory. Without arguments it draws the
+// stored parts again.
 package main
 
 import (
@@ -24,7 +24,7 @@ const (
 	output = "docs/isolated-follower.svg"
 )
 
-// parts are the histories that are drawn, from above.
+// parts are the histories in the picture, from top to bottom.
 var parts = []struct{ file, title string }{
 	{"zk-lock.jsonl", "go-zookeeper's zk.Lock"},
 	{"zkcoord.jsonl", "zkcoord's lock.Mutex"},
@@ -39,7 +39,7 @@ func main() {
 
 func run(histories []string) error {
 	if n := len(histories); n != 0 && n != len(parts) {
-		return fmt.Errorf("give %d histories, or none", len(parts))
+		return fmt.Errorf("want %d histories or none", len(parts))
 	}
 	for i, name := range histories {
 		if err := keep(name, filepath.Join(folder, parts[i].file)); err != nil {
@@ -53,7 +53,7 @@ func run(histories []string) error {
 	return os.WriteFile(output, svg, 0o644)
 }
 
-// keep writes the part of a history that is drawn.
+// keep stores the drawn part of a history.
 func keep(from, to string) error {
 	h, err := read(from)
 	if err != nil {
@@ -79,7 +79,7 @@ func read(name string) (*history.History, error) {
 	return history.ReadJSON(f)
 }
 
-// picture draws the parts in dir.
+// picture draws the parts stored in dir.
 func picture(dir string) ([]byte, error) {
 	var panels []panel
 	for _, p := range parts {

@@ -17,11 +17,11 @@ func TestPictureIsThatOfTheHistories(t *testing.T) {
 	}
 	got, err := os.ReadFile("../../docs/isolated-follower.svg")
 	if err != nil || !bytes.Equal(got, want) {
-		t.Errorf("draw it again with: go run ./internal/timeline (%v)", err)
+		t.Errorf("docs/isolated-follower.svg is out of date; draw it again with: go run ./internal/timeline (%v)", err)
 	}
 	for _, says := range []string{"both hold", "before B is granted"} {
 		if !strings.Contains(string(got), says) {
-			t.Errorf("the picture does not say %q", says)
+			t.Errorf("the picture does not contain %q", says)
 		}
 	}
 }
@@ -34,7 +34,7 @@ func TestFirstCutWithATakeoverIsFound(t *testing.T) {
 	s := time.Second
 	h := history.New(
 		hand(1*s, history.Hold, history.HoldBegin, 0, 1),
-		hand(2*s, history.Fault, history.FaultStart, history.Nobody, 0), // nobody takes over
+		hand(2*s, history.Fault, history.FaultStart, history.Nobody, 0), // no other client takes over
 		hand(3*s, history.Fault, history.FaultStop, history.Nobody, 0),
 		hand(4*s, history.Fault, history.FaultStart, history.Nobody, 0),
 		hand(6*s, history.Hold, history.HoldLost, 0, 1),
@@ -50,12 +50,12 @@ func TestFirstCutWithATakeoverIsFound(t *testing.T) {
 	}
 	part := c.part(h)
 	if n := len(part.Events); n != 6 {
-		t.Errorf("%d events kept, want 6", n)
+		t.Errorf("got %d events in the part, want 6", n)
 	}
 	if again, err := find(part); err != nil || again != c {
-		t.Errorf("the part has %+v, %v", again, err)
+		t.Errorf("the cut of the part: got %+v, error %v, want the same cut", again, err)
 	}
 	if _, err := find(history.New(h.Events[0])); err == nil {
-		t.Error("a cut was found where there is none")
+		t.Error("find: got no error for a history without a cut")
 	}
 }

@@ -16,6 +16,40 @@ import (
 // data returns the directory of the node's logs and snapshots.
 func (n *node) data() string { return filepath.Join(n.dir, "data", "version-2") }
 
+// DataDir returns the directory of the snapshots and logs of a node. Do not change files there while
+// the node runs.
+func (e *Ensemble) DataDir(i int) string { return e.nodes[i].data() }
+
+// saved returns the directory of the copy of the data.
+func (n *node) saved() string { return filepath.Join(n.dir, "saved") }
+
+// newest returns the newest file of a kind, or an empty string if there is none.
+func (n *node) newest(file ensemble.StoredFile) string {
+	all, _ := filepath.Glob(filepath.Join(n.data(), string(file)+".*"))
+	if len(all) == 0 {
+		return ""
+	}
+	return slices.MaxFunc(all, func(a, b string) int { return modified(a).Compare(modified(b)) })
+}
+
+// flipBit flips the lowest bit of the byte at that share of the newest file.
+func (n *node) flipBit(file ensemble.StoredFile, share float64) error {
+	name := n.newest(file)
+	if name == "" {
+		return ensemble.ErrNothingStored
+	}
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return err
+	}
+	used := len(bytes.TrimRight(text, "\x00"))
+	if used == 0 {
+		return ensemble.ErrNothingStored
+	}
+	text[int(share*float64(used))] ^= 1
+	return os.WriteFile(name, text, 0o600)
+}
+
 // whileDown runs f if the node was killed, and returns an error if the node runs.
 func (n *node) whileDown(f func() error) error {
 	n.mu.Lock()
@@ -32,11 +66,10 @@ const leastLog = 1000
 // truncate removes half of the records in the newest log. The zeros at the end of the file do not
 // count, because the server preallocates space with them.
 func (n *node) truncate() error {
-	logs, _ := filepath.Glob(filepath.Join(n.data(), "log.*"))
-	if len(logs) == 0 {
+	newest := n.newest(ensemble.StoredLog)
+	if newest == "" {
 		return errors.New("the node has no transaction log")
 	}
-	newest := slices.MaxFunc(logs, func(a, b string) int { return modified(a).Compare(modified(b)) })
 	text, err := os.ReadFile(newest)
 	if err != nil {
 		return err
