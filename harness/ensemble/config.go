@@ -115,8 +115,8 @@ func (c Config) Versions() []string {
 }
 
 // NodeFlags returns the JVM's flags for a node that a test starts: it is small and starts quickly.
-// Fsync is off unless the config requests Syncs. A killed node still keeps every acknowledged write,
-// because only faults that request Syncs lose the machine's page cache.
+// Fsync is off unless the config requests Syncs. A killed node still keeps every acknowledged
+// write, because only faults that request Syncs lose the machine's page cache.
 func (c Config) NodeFlags() []string {
 	sync := "no"
 	if c.Syncs {

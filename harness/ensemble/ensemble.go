@@ -199,8 +199,8 @@ type Disk interface {
 	Free(ctx context.Context, node int) error
 }
 
-// Syncer can make the disks of nodes slow to sync, and can lose the data that were not synced, like a
-// power failure. Its nodes belong to a Config that requests Syncs.
+// Syncer can make the disks of nodes slow to sync, and can lose the data that were not synced, like
+// a power failure. Its nodes belong to a Config that requests Syncs.
 type Syncer interface {
 	// SlowSync makes each fsync of a node take that much longer from now on; zero is normal. The
 	// setting survives a restart.
@@ -234,8 +234,8 @@ const (
 // ErrNothingStored means that a node has stored no such file, or that the file is nearly empty.
 var ErrNothingStored = errors.New("ensemble: nothing is stored")
 
-// Decayer can change the stored data of nodes, like a disk that returns other data than were written.
-// The node must be down for each call.
+// Decayer can change the stored data of nodes, like a disk that returns other data than were
+// written. The node must be down for each call.
 type Decayer interface {
 	Wiper
 

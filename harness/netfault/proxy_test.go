@@ -313,7 +313,7 @@ func TestDelayIsExactAndKeepsTheRate(t *testing.T) {
 			t.Errorf("down took %v, want 70ms", took)
 		}
 		if up, down := w.Delay(0, 0); up != 30*time.Millisecond || down != 70*time.Millisecond {
-			t.Errorf("the delays before were %v and %v", up, down)
+			t.Errorf("got previous delays %v and %v, want 30ms and 70ms", up, down)
 		}
 	})
 }

@@ -16,8 +16,8 @@ import (
 // data returns the directory of the node's logs and snapshots.
 func (n *node) data() string { return filepath.Join(n.dir, "data", "version-2") }
 
-// DataDir returns the directory of the snapshots and logs of a node. Do not change files there while
-// the node runs.
+// DataDir returns the directory of the snapshots and logs of a node. Do not change files there
+// while the node runs.
 func (e *Ensemble) DataDir(i int) string { return e.nodes[i].data() }
 
 // saved returns the directory of the copy of the data.

@@ -131,7 +131,7 @@ const logback = `<configuration>
 
 func (n *node) logFile() string { return filepath.Join(n.dir, "log") }
 
-// launch starts the server if it is down, with a library that is loaded before others unless it is empty.
+// launch starts the server if it is down. It preloads the library, unless that is empty.
 func (n *node) launch(cfg ensemble.Config, library string) error {
 	if n.alive() {
 		return nil
@@ -142,7 +142,7 @@ func (n *node) launch(cfg ensemble.Config, library string) error {
 	if err := n.configure(cfg); err != nil {
 		return err
 	}
-	var environment []string // nil is that of this process
+	var environment []string // nil is the environment of this process
 	if library != "" {
 		var err error
 		if environment, err = n.slowEnvironment(library); err != nil {

@@ -34,8 +34,8 @@ type Options struct {
 const startTimeout = 60 * time.Second
 
 // Ensemble is a ZooKeeper ensemble of local JVMs. In addition to ensemble.Ensemble it implements
-// Killer, Upgrader, Pauser, Partitioner, DropCounter, Pacer, Syncer, Decayer, Truncater, LogStaller,
-// TxnLogs and Logs.
+// Killer, Upgrader, Pauser, Partitioner, DropCounter, Pacer, Syncer, Decayer, Truncater,
+// LogStaller, TxnLogs and Logs.
 type Ensemble struct {
 	config  ensemble.Config
 	found   map[string]install // by version
@@ -43,7 +43,7 @@ type Ensemble struct {
 	servers []string
 	nodes   []*node
 	proxies []*proxy
-	library string // that nodes are started with, if any: slowdisk.go
+	library string // preloaded into the servers; empty if there is none. See slowdisk.go
 	gates   map[ensemble.Edge]*gate
 
 	mu     sync.Mutex // held while nodes start and end, so that Close leaves none running

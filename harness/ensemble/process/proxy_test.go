@@ -99,22 +99,23 @@ func TestCutResetsNewConnections(t *testing.T) {
 	}
 }
 
-// A chunk is late by the delay, by what its bytes take at the rate, and never overtakes the one before it.
+// A chunk is late by the delay and by the time that its bytes take at the rate. It never overtakes
+// the previous one.
 func TestPaceKeepsTheOrder(t *testing.T) {
 	now := time.Now()
 	for _, one := range []struct {
 		what      string
 		pace      ensemble.Pace
-		last      time.Duration // from now, when the chunk before it arrives
+		last      time.Duration // arrival of the previous chunk, from now
 		n         int
 		low, high time.Duration // from now
 	}{
 		{"no pace", ensemble.Pace{}, 0, 100, 0, 0},
-		{"no pace, behind a late one", ensemble.Pace{}, time.Second, 100, time.Second, time.Second},
+		{"no pace, after a late one", ensemble.Pace{}, time.Second, 100, time.Second, time.Second},
 		{"delay", ensemble.Pace{Delay: time.Second}, 0, 100, time.Second, time.Second},
-		{"delay, behind a later one", ensemble.Pace{Delay: time.Second}, 2 * time.Second, 100, 2 * time.Second, 2 * time.Second},
+		{"delay, after a later one", ensemble.Pace{Delay: time.Second}, 2 * time.Second, 100, 2 * time.Second, 2 * time.Second},
 		{"rate", ensemble.Pace{Rate: 50}, 0, 100, 2 * time.Second, 2 * time.Second},
-		{"rate, behind another one", ensemble.Pace{Rate: 50}, time.Second, 100, 3 * time.Second, 3 * time.Second},
+		{"rate, after another one", ensemble.Pace{Rate: 50}, time.Second, 100, 3 * time.Second, 3 * time.Second},
 		{"jitter", ensemble.Pace{Delay: time.Second, Jitter: time.Second}, 0, 100, time.Second, 2 * time.Second},
 	} {
 		g := new(gate)
@@ -122,11 +123,11 @@ func TestPaceKeepsTheOrder(t *testing.T) {
 		for range 100 {
 			due := g.due(now, now.Add(one.last), one.n).Sub(now)
 			if due < one.low || due > one.high {
-				t.Fatalf("%s: due in %v, want %v to %v", one.what, due, one.low, one.high)
+				t.Fatalf("%s: got due in %v, want %v to %v", one.what, due, one.low, one.high)
 			}
 		}
 		if paced := g.paced.Load(); (paced > 0) != (one.pace != ensemble.Pace{}) {
-			t.Errorf("%s: %d chunks count as late", one.what, paced)
+			t.Errorf("%s: got %d chunks counted as late, want more than 0 only with a pace", one.what, paced)
 		}
 	}
 }
