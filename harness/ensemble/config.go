@@ -42,8 +42,8 @@ type Config struct {
 	Clocks bool
 	Disk   int64
 
-	// Syncs requests nodes that sync their logs before they acknowledge a write, with disks for a
-	// Syncer. Ensembles without such disks still sync.
+	// Syncs requests nodes that sync their logs before they acknowledge a write, and that have
+	// the disks of a Syncer. An ensemble that lacks such disks syncs anyway.
 	Syncs bool
 
 	// Port is the port of node 0 on the loopback interface; the port of node i is Port+i. With

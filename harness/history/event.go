@@ -71,8 +71,9 @@ const (
 	// FactStall is a pause of the process that clients run in. Result is its length. The pause
 	// ended at the time of the event.
 	FactStall = "stall"
-	// FactLag is the largest delay of a timer of that process, apart from stalls, in the time
-	// before the event that Arg gives. An empty Arg is LagTime. Result is the delay.
+	// FactLag is the largest delay of a timer of that process, apart from stalls, in a period
+	// that ends with the event. Result is the delay. Arg is the length of the period; an empty
+	// Arg is LagTime.
 	FactLag = "lag"
 	// FactLeft is a kind of leftover of clients: Object is the kind ("znodes", "watches",
 	// "goroutines"), Result the number, Arg some examples.

@@ -2,7 +2,7 @@ package bench
 
 import "context"
 
-// A library is a library whose clients do jobs.
+// A library is a coordination library that is measured.
 type library interface {
 	// name is unique.
 	name() string

@@ -224,7 +224,7 @@ func (e *Ensemble) died() error {
 	return errors.Join(errs...)
 }
 
-// verify requests the configuration of each node, which contains its directory.
+// verify checks that the configuration that each node reports names the directory of the node.
 func (e *Ensemble) verify(ctx context.Context) error {
 	for i, n := range e.nodes {
 		if !n.running() {
