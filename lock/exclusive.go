@@ -31,12 +31,14 @@ func NewExclusive(s *session.Session, path string, o Options) *Exclusive {
 
 // Lock waits for the lock. If ctx ends first, or on any other error, nothing is held and no znode
 // remains. It fails with ErrNotALock if the znode at path is not ephemeral.
-func (e *Exclusive) Lock(ctx context.Context) (*Grant, error) {
+func (e *Exclusive) Lock(ctx context.Context) (_ *Grant, err error) {
+	ctx, done := recipe.Acquire(ctx, e.session, "lock", e.path)
+	defer func() { done(err) }()
 	if holds(ctx, e.session, e.path) {
 		return nil, e.wrap(ErrDeadlock)
 	}
 	for {
-		grant, err := e.TryLock(ctx)
+		grant, err := e.try(ctx)
 		if !errors.Is(err, ErrLocked) {
 			return grant, err
 		}
@@ -47,7 +49,13 @@ func (e *Exclusive) Lock(ctx context.Context) (*Grant, error) {
 }
 
 // TryLock is like Lock, but fails with ErrLocked if another client holds the lock.
-func (e *Exclusive) TryLock(ctx context.Context) (*Grant, error) {
+func (e *Exclusive) TryLock(ctx context.Context) (_ *Grant, err error) {
+	ctx, done := recipe.Acquire(ctx, e.session, "lock", e.path)
+	defer func() { done(err) }()
+	return e.try(ctx)
+}
+
+func (e *Exclusive) try(ctx context.Context) (*Grant, error) {
 	if e.invalid != nil {
 		return nil, e.wrap(e.invalid)
 	}
@@ -64,6 +72,7 @@ func (e *Exclusive) TryLock(ctx context.Context) (*Grant, error) {
 		return nil, e.wrap(err)
 	}
 	claim := lockqueue.NewFixedPlace(e.session, node, data)
+	claim.Describe("lock")
 	if err := claim.Grant(ctx); err != nil {
 		claim.Abandon(ctx, err)
 		return nil, e.wrap(err)

@@ -67,7 +67,9 @@ func (m *Semaphore) TryAcquire(ctx context.Context, permits int) (*Grant, error)
 	return m.acquire(ctx, permits, true)
 }
 
-func (m *Semaphore) acquire(ctx context.Context, permits int, try bool) (*Grant, error) {
+func (m *Semaphore) acquire(ctx context.Context, permits int, try bool) (_ *Grant, err error) {
+	ctx, done := recipe.Acquire(ctx, m.session, "semaphore", m.path)
+	defer func() { done(err) }()
 	if permits < 1 || permits > math.MaxInt32 {
 		return nil, acquireError(m.path, invalid.New("%d permits: not between 1 and %d", permits, math.MaxInt32))
 	}
@@ -81,6 +83,7 @@ func (m *Semaphore) acquire(ctx context.Context, permits int, try bool) (*Grant,
 		return nil, acquireError(m.path, err)
 	}
 	first.Close()
+	lease.Describe("semaphore")
 	if err := lease.Grant(ctx); err != nil {
 		lease.Abandon(ctx, err)
 		return nil, acquireError(m.path, err)

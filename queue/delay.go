@@ -51,7 +51,7 @@ func (q *Queue[T]) PutAt(ctx context.Context, at time.Time, items ...T) error {
 		if at.Year() > maxYear {
 			return invalid.New("put at %v, after the year %d", at, maxYear)
 		}
-		return q.raw.putLater(ctx, slot{at.Add(time.Second - 1).Unix(), job.level}, job.items)
+		return q.raw.putLater(ctx, slot{at.Add(time.Second - 1).Unix(), job.level}, lot{job.origin, job.items})
 	}, 0, items)
 }
 
@@ -61,11 +61,11 @@ const maxYear = 5000
 // putLater puts items in a slot. Other clients may have emptied and deleted the slot and created it
 // again. Therefore the numbers of its nodes alone are not unique, and the names need a tag: see
 // run.
-func (q *raw) putLater(ctx context.Context, s slot, items [][]byte) error {
+func (q *raw) putLater(ctx context.Context, s slot, l lot) error {
 	dir := znode.Join(q.delayedDir(), s.name())
 	var puts []session.Op
-	tag := newTag(q.s)
-	for _, part := range pack(items) {
+	tag := withOrigin(newTag(q.s), l.origin)
+	for _, part := range pack(l.items) {
 		puts = append(puts, session.CreateOp{
 			Path: dir + "/" + run{last: len(part) - 1, tag: tag}.prefix(), Data: encodeItems(part), Mode: session.PersistentSequential,
 		})
@@ -150,7 +150,7 @@ func (q *raw) promote(ctx context.Context, s slot) error {
 			var items [][]byte
 			if items, err = decodeItems(value.Data, r.len()); err == nil {
 				also := []session.Op{session.DeleteOp{Path: path, Version: session.AnyVersion}}
-				err = q.put(ctx, &putJob{level: s.level % len(q.tails), items: items, also: also})
+				err = q.put(ctx, &putJob{level: s.level % len(q.tails), items: items, origin: r.origin(), also: also})
 			}
 		}
 		if err != nil && !errors.Is(err, session.ErrNoNode) && !errors.Is(err, errCorrupt) {

@@ -27,6 +27,27 @@ func (i inside) Rooted(ctx context.Context) error { return i.s.rooted(ctx) }
 
 func (i inside) Hold(n engine.Node) engine.Hold { return i.s.keeper.begin(n) }
 
+func (i inside) Acquire(ctx context.Context, name, path string) (context.Context, func(error)) {
+	return i.s.step(ctx, StepAcquire, name, path)
+}
+
+func (i inside) Put(ctx context.Context, path string) (context.Context, func(error)) {
+	return i.s.step(ctx, StepPut, "put", path)
+}
+
+func (i inside) Waits(ctx context.Context, path string, token int64) {
+	if t := i.s.opts.Tracer; t != nil {
+		t.Waits(ctx, path, token)
+	}
+}
+
+func (i inside) Origin(ctx context.Context) string {
+	if t := i.s.opts.Tracer; t != nil {
+		return t.Origin(ctx)
+	}
+	return ""
+}
+
 func (i inside) NewWatches() engine.Watches { return i.s.newWatches() }
 
 func (i inside) Fits(ops any) error { return i.s.fits(ops.([]Op)...) }

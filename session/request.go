@@ -29,6 +29,11 @@ func do[T any](ctx context.Context, s *Session, op, path string, call func(*zk.C
 		start := time.Now()
 		defer func() { told(op, time.Since(start), err) }()
 	}
+	if s.opts.Tracer != nil && ctx != s.life.ctx {
+		traced, end := s.step(ctx, StepRequest, op, path)
+		ctx = traced
+		defer func() { end(err) }()
+	}
 	if err := s.tap.up.wait(ctx, s.life.ctx); err != nil {
 		return value, unsent(op, path, err)
 	}

@@ -278,6 +278,9 @@ func (t *tap) refusedLocked(how string) error {
 func (t *tap) greetingLocked() []byte {
 	var out []byte
 	for _, a := range t.opts.Auth {
+		if a.Scheme == SASLScheme {
+			continue // the connection has logged in
+		}
 		out = wire.AppendFrame(out, &wire.RequestHeader{Xid: wire.XidAuth, Op: wire.OpAuth},
 			&wire.AuthRequest{Scheme: a.Scheme, Auth: a.Data})
 	}

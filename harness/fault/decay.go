@@ -51,6 +51,9 @@ func decayFaults() (faults []harness.Fault) {
 	})
 }
 
+// rejoinPatience is how long the heal waits for a wiped node to be part of the quorum again.
+const rejoinPatience = 45 * time.Second
+
 // decay kills a node, and does before to its data. If before is nil, the node is down until the heal, else it runs. The heal kills it
 // if need be, spoils its data, and starts it again.
 func decay(ctx context.Context, env *harness.Env, s harness.Step, before func(ensemble.Decayer, context.Context, int) error,
@@ -84,6 +87,7 @@ func decay(ctx context.Context, env *harness.Env, s harness.Step, before func(en
 		if status, err := ensemble.Ask(ctx, env.Dial, env.Servers()[node]); err == nil && status.Serves() {
 			return what + ", and it served", nil
 		}
-		return what + ", and it was wiped, because it did not serve", restart(ctx, env, node, 2*healPatience, func() error { return disk.Wipe(ctx, node) })
+		// Until it is back it counts as forgetful. A second fault then could cost what was acknowledged.
+		return what + ", and it was wiped, because it did not serve", restart(ctx, env, node, rejoinPatience, func() error { return disk.Wipe(ctx, node) })
 	}}, nil
 }

@@ -25,6 +25,10 @@ type Engine interface {
 	Rooted(ctx context.Context) error
 	Hold(n Node) Hold
 	NewWatches() Watches
+	Acquire(ctx context.Context, name, path string) (context.Context, func(error))
+	Put(ctx context.Context, path string) (context.Context, func(error))
+	Waits(ctx context.Context, path string, token int64)
+	Origin(ctx context.Context) string
 	Fits(ops any) error // a []session.Op, which this package cannot name
 }
 
@@ -91,6 +95,7 @@ type Hold interface {
 	Bind(ctx context.Context) context.Context
 	Unbind(ctx context.Context) (context.Context, context.CancelFunc)
 	OnEnd(f func(cause error))
+	Describe(name string, token int64, origin string)
 }
 
 // Watches are watches that one goroutine waits for together.

@@ -96,6 +96,7 @@ var directions = []struct{ from, ours, foreign, why string }{
 	{"watch", underPrimitives, client, whyPrimitives},
 	{"fence", "", "", "a fenced resource imports neither a lock nor a driver"},
 	{"zktest", "zktest internal/txnlog internal/wire internal/znode", "", "the model of the servers shares only the protocol with its clients"},
+	{"vet", "", "golang.org/x/tools", "an analyzer knows the names of the types that it reads, and links none of them"},
 	{"zktest/internal/difftest", "zktest internal/wire internal/znode", "any", "it compares the model with real servers"},
 	{"harness", "harness session zktest internal docker", "any", "the harness tests clients of any kind; scenarios bring the primitives"},
 	{"harness/checker", "harness/history session", "any", "a verdict is a function of the history alone; session has the type of outcomes"},
