@@ -106,7 +106,7 @@ type errFailed struct{ error }
 
 func (e errFailed) Unwrap() error { return e.error }
 
-// Failed wraps err to say that the operation provably had no effect.
+// Failed wraps err to mark that the operation provably had no effect.
 func Failed(err error) error {
 	if err == nil {
 		return nil

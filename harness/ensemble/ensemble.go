@@ -270,8 +270,8 @@ type Sequencer interface {
 // a slow disk. Every thread that writes a line then blocks. The thread that expires sessions is one
 // of them, because it writes a line for each session before it closes it.
 type LogStaller interface {
-	// StallLog makes the log of a running node accept nothing. The node continues to serve
-	// clients as far as that writes no log.
+	// StallLog makes the log of a running node accept nothing. The node continues to serve the
+	// requests of clients that cause no line in the log.
 	StallLog(ctx context.Context, node int) error
 
 	// FlowLog lets the log accept bytes again. It is not an error if the log is not stalled.

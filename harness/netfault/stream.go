@@ -37,9 +37,9 @@ func (s *stream) changedLocked() {
 	s.changed = make(chan struct{})
 }
 
-// push adds a copy of data, as far as there is room, and returns the number of bytes. It waits for
-// room for at least one byte. It returns the error that ended the stream, or os.ErrDeadlineExceeded
-// if expired closes first.
+// push adds a copy of the first bytes of data for which there is room, and returns their number. It
+// waits for room for at least one byte. It returns the error that ended the stream, or
+// os.ErrDeadlineExceeded if expired closes first.
 func (s *stream) push(data []byte, expired <-chan struct{}) (int, error) {
 	due := s.link.due(s.direction)
 	for {

@@ -60,8 +60,8 @@ func (c *Child) Kill() {
 	<-c.ended
 }
 
-// KillGroup kills the child and the processes that it has started, as far as they are still in its
-// process group. It returns when the child has ended.
+// KillGroup kills the child and all processes of its process group, including those that it has
+// started. It returns when the child has ended.
 func (c *Child) KillGroup() {
 	killGroup(c.cmd.Process)
 	<-c.ended
@@ -87,8 +87,8 @@ func (c *Child) Continue() error {
 	}
 }
 
-// StopGroup stops the child and the processes that it has started, as far as they are still in its
-// process group. It waits like the function Stop.
+// StopGroup stops the child and all processes of its process group, including those that it has
+// started. It waits like the function Stop.
 func (c *Child) StopGroup(ctx context.Context) error {
 	return c.group(func() error { return stopGroup(ctx, c.Pid()) })
 }

@@ -22,7 +22,7 @@ type authConn struct {
 	auth []session.Auth
 
 	// Used by the writer.
-	head    []byte // the length of the first frame, as far as it was written
+	head    []byte // the written bytes of the length of the first frame
 	left    int    // number of bytes of the first frame that are not yet written
 	greeted bool   // the credentials were sent, or never will be
 

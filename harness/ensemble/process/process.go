@@ -211,7 +211,7 @@ func (e *Ensemble) Ready(ctx context.Context) error {
 	if err := ensemble.AwaitQuorum(ctx, e.DialContext, e.servers, e.running, e.died); err != nil {
 		return err
 	}
-	// The server that answered may belong to another program that took a port of ours. Then our
+	// The server that answered may belong to another program that took one of our ports. Then our
 	// server has died because of that, or is about to die.
 	return errors.Join(e.died(), e.verify(ctx))
 }
