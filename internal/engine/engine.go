@@ -1,5 +1,5 @@
-// Package engine is what package recipe needs of a session and no other package may
-// use. Package session implements it; its methods are documented in package recipe.
+// Package engine defines the parts of a session that package recipe needs and that no other package
+// may use. Package session implements them. Package recipe documents the methods.
 package engine
 
 import (
@@ -11,7 +11,7 @@ import (
 	"github.com/zkcoord/zkcoord/internal/znode"
 )
 
-// An Engine is the inside of one session.
+// An Engine is the internal interface of one session.
 type Engine interface {
 	NewID() string
 	Detach(f func(ctx context.Context) error) <-chan error
@@ -23,7 +23,7 @@ type Engine interface {
 	RemoveFound(find func(ctx context.Context) (Node, error)) <-chan error
 	Hold(n Node) Hold
 	NewWatches() Watches
-	Fits(ops any) error // a []session.Op, which this package cannot name
+	Fits(ops any) error // ops is a []session.Op, which this package cannot name
 }
 
 // A Node is a znode that the session created.
@@ -32,25 +32,25 @@ type Node struct {
 	Czxid int64
 }
 
-// Is reports whether the node on n's path that has the stat is n.
+// Is reports whether the node at n's path with the given stat is n.
 func (n Node) Is(stat *zk.Stat) bool {
 	return stat != nil && (n.Czxid == 0 || stat.Czxid == n.Czxid)
 }
 
-// Name is the last part of the node's path.
+// Name returns the last part of the node's path.
 func (n Node) Name() string {
 	_, name := znode.Split(n.Path)
 	return name
 }
 
-// A Creation is a protected create under way.
+// A Creation is a protected create in progress.
 type Creation interface {
 	Sent(ctx context.Context)
 	Wait(ctx context.Context) (Node, error)
 	Abandon()
 }
 
-// A Hold is a claim under the session's lease.
+// A Hold is a grant under the session's lease.
 type Hold interface {
 	Grant(ctx context.Context) error
 	Expect()
@@ -72,7 +72,7 @@ type Watches interface {
 	Stop()
 }
 
-// Fired is a watch that fired and is gone.
+// Fired is a watch that has fired and no longer exists.
 type Fired struct {
 	Path     string
 	Children bool
