@@ -12,9 +12,11 @@
 //   - [github.com/zkcoord/zkcoord/election]: one leader among processes
 //   - [github.com/zkcoord/zkcoord/queue]: a first-in first-out queue with claims, priorities and delays
 //   - [github.com/zkcoord/zkcoord/barrier]: a barrier that is set and removed, and a double barrier
+//   - [github.com/zkcoord/zkcoord/counter]: an int64 that many processes add to, each add once
 //   - [github.com/zkcoord/zkcoord/watch]: changes of znodes as a stream
 //   - [github.com/zkcoord/zkcoord/group]: members of a group, and who follows them
 //   - [github.com/zkcoord/zkcoord/fence]: resources that refuse a stale fencing token: SQL, HTTP, files; the standard library only
+//   - [github.com/zkcoord/zkcoord/vet]: an analyzer for work that goes on after its lock was lost; golang.org/x/tools only
 //   - [github.com/zkcoord/zkcoord/session/sessionotel]: traces and metrics of sessions, with OpenTelemetry
 //
 // # For tests

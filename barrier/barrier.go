@@ -2,7 +2,6 @@ package barrier
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/zkcoord/zkcoord/recipe"
@@ -31,19 +30,10 @@ func (b *Barrier) Set(ctx context.Context) error {
 	if b.invalid != nil {
 		return fmt.Errorf("barrier: set %s: %w", b.path, b.invalid)
 	}
-	for {
-		err := recipe.WithParents(ctx, b.s, b.path, func(ctx context.Context) error {
-			_, err := b.s.Create(ctx, b.path, nil, session.Persistent)
-			return err
-		})
-		switch {
-		case err == nil, errors.Is(err, session.ErrNodeExists):
-			return nil
-		case session.ConnectionLost(err):
-			continue // if the barrier was set, the next attempt returns ErrNodeExists
-		}
+	if err := recipe.Ensure(ctx, b.s, b.path, nil, session.Persistent); err != nil {
 		return fmt.Errorf("barrier: set %s: %w", b.path, err)
 	}
+	return nil
 }
 
 // Remove removes the barrier, so that all waiters continue. It succeeds if the
@@ -53,7 +43,7 @@ func (b *Barrier) Set(ctx context.Context) error {
 func (b *Barrier) Remove(ctx context.Context) error {
 	stat, err := b.stat(ctx)
 	if err == nil && stat != nil {
-		err = b.remove(ctx, stat.Czxid)
+		err = recipe.Remove(ctx, b.s, recipe.Node{Path: b.path, Czxid: stat.Czxid})
 	}
 	if err != nil {
 		return fmt.Errorf("barrier: remove %s: %w", b.path, err)
@@ -61,30 +51,8 @@ func (b *Barrier) Remove(ctx context.Context) error {
 	return nil
 }
 
-// remove deletes the node that the transaction czxid created. After a lost
-// reply it checks whether that node is gone. It leaves a later node, because
-// another client has created it.
-func (b *Barrier) remove(ctx context.Context, czxid int64) error {
-	for {
-		err := b.s.Delete(ctx, b.path, session.AnyVersion)
-		switch {
-		case err == nil, errors.Is(err, session.ErrNoNode):
-			return nil
-		case !session.ConnectionLost(err):
-			return err
-		}
-		stat, err := b.stat(ctx)
-		if err != nil {
-			return err
-		}
-		if stat == nil || stat.Czxid != czxid {
-			return nil
-		}
-	}
-}
-
-// stat returns the stat of the barrier from a quorum read, or nil if the
-// barrier is not set.
+// stat returns the stat of the barrier from a quorum read, or nil if it is
+// not set.
 func (b *Barrier) stat(ctx context.Context) (*session.Stat, error) {
 	if b.invalid != nil {
 		return nil, b.invalid

@@ -246,6 +246,10 @@ func (d *Double) withdrawn(ctx context.Context) error {
 func (m *member) withdraw() {
 	gone := recipe.RemoveFound(m.d.s, func(ctx context.Context) (recipe.Node, error) {
 		if m.name == "" {
+			// After ReadBarrier the answer is final, which it would not be after the leader's own sync.
+			if err := recipe.ReadBarrier(ctx, m.d.s, m.d.roundPath(m.round)); err != nil {
+				return recipe.Node{}, err
+			}
 			if err := m.find(ctx); err != nil || m.name == "" {
 				return recipe.Node{}, err
 			}
@@ -265,20 +269,22 @@ func (m *member) join(ctx context.Context) error {
 			return err
 		}
 		m.round = gathering
-		results, err := m.d.s.Multi(ctx,
-			session.CheckOp{Path: m.d.path, Version: gathering},
-			session.CreateOp{Path: m.d.roundPath(gathering) + "/" + m.id + memberSuffix, Mode: session.EphemeralSequential})
+		err = recipe.Once(ctx, m.d.s, m.d.roundPath(gathering), func(ctx context.Context) error {
+			results, err := m.d.s.Multi(ctx,
+				session.CheckOp{Path: m.d.path, Version: gathering},
+				session.CreateOp{Path: m.d.roundPath(gathering) + "/" + m.id + memberSuffix, Mode: session.EphemeralSequential})
+			if err == nil {
+				_, m.name = znode.Split(results[1].Path)
+			}
+			return err
+		}, func(ctx context.Context) (bool, error) {
+			err := m.find(ctx)
+			return m.name != "", err
+		})
 		m.sent = session.OutcomeOf(err) != session.Failed
 		switch {
 		case err == nil:
-			_, m.name = znode.Split(results[1].Path)
 			return nil
-		case session.ConnectionLost(err):
-			// The reply was lost. The node is found by its name.
-			if err := m.find(ctx); err != nil || m.name != "" {
-				return err
-			}
-			m.sent = false
 		case errors.Is(err, session.ErrNoNode):
 			// The barrier is gone, or another client deleted the directory of
 			// the round.
@@ -291,13 +297,8 @@ func (m *member) join(ctx context.Context) error {
 	}
 }
 
-// find searches the member's node. It calls ReadBarrier first, because only
-// then the result is final. After a sync at the leader it would not be.
+// find searches the node of the member.
 func (m *member) find(ctx context.Context) error {
-	path := m.d.roundPath(m.round)
-	if err := recipe.ReadBarrier(ctx, m.d.s, path); err != nil {
-		return err
-	}
 	names, err := m.d.members(ctx, m.round)
 	for _, name := range names {
 		if strings.HasPrefix(name, m.id) {

@@ -28,7 +28,9 @@ func TestRoundOfTwoDoesNotOpenForOne(t *testing.T) {
 				d := barrier.NewDouble(gaveUp.Session, path, 2)
 				w.Inject(zktest.Rule{Session: gaveUp.ID(), Op: "multi", Path: path, Skip: 2, Fate: zktest.CloseBeforeReply})
 				gaveUp.Refuse(recipetest.Refusal{Op: "getChildren2", Path: path + "/*", Count: 4, Code: code})
-				_, err := d.Enter(t.Context())
+				soon, stop := context.WithTimeout(t.Context(), 200*time.Millisecond)
+				defer stop()
+				_, err := d.Enter(soon)
 				if err == nil || session.OutcomeOf(err) != session.Indeterminate {
 					t.Fatalf("Enter: got error %v, want one with outcome Indeterminate", err)
 				}
@@ -47,8 +49,8 @@ func TestRoundOfTwoDoesNotOpenForOne(t *testing.T) {
 				cancel()
 				<-again
 				synctest.Wait()
-				alone, stop := context.WithTimeout(t.Context(), patience)
-				defer stop()
+				alone, stopWaiting := context.WithTimeout(t.Context(), patience)
+				defer stopWaiting()
 				if r, err := barrier.NewDouble(other.Session, path, 2).Enter(alone); err == nil {
 					t.Errorf("round %d of two members opened for one", r.Number())
 				}

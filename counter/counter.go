@@ -40,6 +40,8 @@ type Counter struct {
 	format Format
 	calls  *batch.Batcher[*job]
 
+	invalid error // of the constructor's arguments
+
 	// These are used by the goroutine of calls only.
 	ledger  *recipe.Ledger
 	value   int64
@@ -62,8 +64,8 @@ type job struct {
 func New(s *session.Session, path string, o Options) *Counter {
 	c := &Counter{s: s, path: path, format: o.Format, ledger: recipe.NewLedger(s, path, "add")}
 	c.calls = &batch.Batcher[*job]{Session: s, Prepare: c.prepare, Commit: c.commit, Tidy: c.tidy}
-	if err := cmp.Or(session.CheckPath(path), o.Format.check()); err != nil {
-		c.calls.Refuse(err)
+	if c.invalid = cmp.Or(session.CheckPath(path), o.Format.check()); c.invalid != nil {
+		c.calls.Refuse(c.invalid)
 	}
 	return c
 }
@@ -133,14 +135,22 @@ func (c *Counter) get(ctx context.Context) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	return c.format.decode(node.Data)
+	value, err := c.format.decode(node.Data)
+	if err != nil {
+		return 0, c.refused(err)
+	}
+	return value, nil
 }
 
 // Close waits for the calls in progress and deletes the handle's znode, which otherwise stays until
 // the session ends. Later calls fail with ErrClosed. The counter stays. An error means that ctx or
 // the session ended first. Calling Close again is fine.
 func (c *Counter) Close(ctx context.Context) error {
-	if err := c.calls.Close(ctx, ErrClosed); err != nil {
+	err := c.invalid
+	if err == nil {
+		err = c.calls.Close(ctx, ErrClosed)
+	}
+	if err != nil {
 		return fmt.Errorf("counter: close %s: %w", c.path, err)
 	}
 	return nil

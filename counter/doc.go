@@ -25,10 +25,16 @@
 // Indeterminate only if, while the transaction was in progress, ctx or the session ended or
 // another client deleted the handle's znode. Such a change is applied once at most.
 //
+// In other words, no error means that it was counted once, and a Failed error means that it was
+// not counted, so you can call again. Only a context or a session that ends in the wrong
+// millisecond leaves an Indeterminate error.
+//
 // C2. All calls of all handles on one path are linearizable: each has its effect at one
 // instant between its beginning and its end. Add returns the value at that instant. So no
 // two adds of a positive number return the same value, as long as nobody lowers it. Get
 // does not return a value that was replaced before Get was called, whichever server answers.
+//
+// In other words, the numbers that Add(ctx, 1) returns can number orders.
 //
 // C3. Calls of goroutines that share a handle are combined into one write. Each call gets
 // the result that it would have had if the calls had been made one after the other. A call
@@ -48,10 +54,8 @@
 // C7. Data that are not a number in the handle's format are never overwritten. Each call
 // fails with ErrFormat then.
 //
-// In other words: count with Add, and read the error. No error means that it was counted
-// once. A Failed error means that it was not counted: call again. After an Indeterminate
-// error nobody knows. It takes the end of your context or of your session in the wrong
-// millisecond.
+// In other words, a counter does not become the victim of a wrong Options.Format or of a wrong
+// path.
 //
 // # Not guaranteed
 //

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/zkcoord/zkcoord/internal/lockqueue"
+	"github.com/zkcoord/zkcoord/recipe"
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -53,7 +54,7 @@ func New(s *session.Session, path string, o Options) *Election {
 const suffix = "latch-"
 
 func newQueue(s *session.Session, path string) *lockqueue.Queue {
-	return &lockqueue.Queue{Session: s, Dir: path, Invalid: session.CheckPath(path), Naming: lockqueue.Naming{
+	return &lockqueue.Queue{Session: s, Dir: path, Name: "election", Invalid: session.CheckPath(path), Naming: lockqueue.Naming{
 		Exclusive: []string{suffix, "lock-", "__lock__"},
 		// After a change of the data, Curator's LeaderLatch would not notice the deletion.
 		Silent: true,
@@ -63,7 +64,9 @@ func newQueue(s *session.Session, path string) *lockqueue.Queue {
 // Campaign waits until this candidate is elected. Observers then see Options.Label. If ctx ends
 // first, or on any other error, the candidate is not elected, and its node is removed. Within a
 // term of the same election, Campaign fails with ErrDeadlock.
-func (e *Election) Campaign(ctx context.Context) (*Term, error) {
+func (e *Election) Campaign(ctx context.Context) (_ *Term, err error) {
+	ctx, done := recipe.Acquire(ctx, e.queue.Session, "election", e.queue.Dir)
+	defer func() { done(err) }()
 	if leads(ctx, e.queue.Session, e.queue.Dir) {
 		return nil, fmt.Errorf("election: campaign at %s: %w", e.queue.Dir, ErrDeadlock)
 	}

@@ -13,15 +13,15 @@ import (
 	"github.com/go-zookeeper/zk"
 )
 
-// admin makes the root of the run, looks for what is left there, and removes it.
+// admin creates the root of the run, lists what clients leave below it, and removes it.
 type admin interface {
 	ephemerals(path string) ([]string, error)
 	removeRoot(ctx context.Context) error
 	close()
 }
 
-// zkAdmin is the harness's own session. It is on the bare client library, since
-// what is tested must not be what tests.
+// zkAdmin is the harness's own session. It uses the plain client library, because the code under
+// test must not judge itself.
 type zkAdmin struct {
 	conn *zk.Conn
 	root string
@@ -34,7 +34,7 @@ func newAdmin(ctx context.Context, env *Env) (admin, error) {
 		return nil, err
 	}
 	a := &zkAdmin{conn: conn, root: env.root, end: Once(conn.Close)}
-	// A request blocks for as long as no server answers; closing ends it.
+	// A request blocks until a server answers; closing the connection ends it.
 	defer context.AfterFunc(ctx, a.close)()
 	_, err = conn.Create(env.root, nil, 0, zk.WorldACL(zk.PermAll))
 	if err == nil || errors.Is(err, zk.ErrNodeExists) {
@@ -44,9 +44,9 @@ func newAdmin(ctx context.Context, env *Env) (admin, error) {
 	return nil, err
 }
 
-// Admin opens a session that nothing gets between, for faults and for final
-// reads. Requests may fail while the ensemble is broken. If ctx ends first there
-// is none. The caller closes it.
+// Admin opens a session without a proxy, for faults and for final reads. Requests may fail while
+// the ensemble is broken. If ctx ends first, Admin returns an error and leaves no session open. The
+// caller closes the connection.
 func (e *Env) Admin(ctx context.Context) (*zk.Conn, error) {
 	conn, _, err := zk.Connect(e.Servers(), 10*time.Second,
 		zk.WithLogger(silent{}),
@@ -64,7 +64,7 @@ func (e *Env) Admin(ctx context.Context) (*zk.Conn, error) {
 	for {
 		_, _, err = conn.Exists("/")
 		if errors.Is(err, zk.ErrNoAuth) {
-			err = nil // it is an answer
+			err = nil // the server has answered
 		}
 		if err == nil && open() {
 			return conn, nil
@@ -82,7 +82,7 @@ type silent struct{}
 
 func (silent) Printf(string, ...any) {}
 
-// fixedHosts goes round the addresses as they are: only the ensemble's own
+// fixedHosts cycles through the addresses without resolving them, because only the ensemble's own
 // DialContext can resolve them.
 type fixedHosts struct {
 	mu      sync.Mutex
@@ -113,7 +113,7 @@ func (h *fixedHosts) Connected() {
 	h.tried = 0
 }
 
-// tree lists path and all below it, parents first.
+// tree lists path and all its descendants, parents first.
 func (a *zkAdmin) tree(path string) ([]string, error) {
 	all := []string{path}
 	for i := 0; i < len(all); i++ {
@@ -130,8 +130,8 @@ func (a *zkAdmin) tree(path string) ([]string, error) {
 	return all, nil
 }
 
-// ephemerals lists the ephemeral znodes below path, with their owners. A sync
-// comes first: a follower that lags would show those of sessions long closed.
+// ephemerals lists the ephemeral znodes below path with their owners. It calls sync first, because
+// a follower that lags could still list those of sessions closed long ago.
 func (a *zkAdmin) ephemerals(path string) ([]string, error) {
 	if _, err := a.conn.Sync(path); err != nil {
 		return nil, err
@@ -153,8 +153,8 @@ func (a *zkAdmin) ephemerals(path string) ([]string, error) {
 	return found, nil
 }
 
-// removeRoot deletes the root with all below it, children first. It is tried
-// again until ctx ends: somebody may still be adding.
+// removeRoot deletes the root and its descendants, children first. It retries until ctx ends,
+// because a client may still be adding znodes.
 func (a *zkAdmin) removeRoot(ctx context.Context) error {
 	for {
 		err := a.removeTree()

@@ -16,35 +16,35 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// SessionInfo is what faults need to know of a client's ZooKeeper session.
+// SessionInfo is the part of a client's ZooKeeper session that faults need.
 type SessionInfo struct {
 	ID       int64
 	Password []byte
 	Timeout  time.Duration
 }
 
-// Process is a process of its own that a client runs in.
+// Process is a separate process in which a client runs.
 type Process interface {
-	// Stop stops it as SIGSTOP does, and returns when it stands still.
+	// Stop suspends the process like SIGSTOP. It returns when the process is suspended.
 	Stop(ctx context.Context) error
-	// Continue lets it go on.
+	// Continue resumes the process.
 	Continue() error
-	// Kill ends it as SIGKILL does. It may return before the end.
+	// Kill ends the process like SIGKILL. It may return before the process has ended.
 	Kill()
 }
 
-// Client is the harness's side of one client: number, link, random choices and
-// recorder. Work uses it from one goroutine; holds that are lost and faults from others.
+// Client is the harness's side of one client: its number, proxy, random source and recorder. Work
+// uses it from one goroutine; faults, and holds that are lost, use it from others.
 type Client struct {
 	ID   int
-	Rand *rand.Rand // choices are a function of the run's seed and the number
+	Rand *rand.Rand // choices are a function of the run's seed and of ID
 
 	env   *Env
 	proxy *netfault.Proxy
 
 	mu      sync.Mutex
-	process int32 // a new one after each operation whose outcome nobody knows
-	last    int32 // the last process that was handed out
+	process int32 // a new one after each operation whose outcome is Indeterminate
+	last    int32 // the last process number that was assigned
 	session SessionInfo
 	own     Process // nil if there is none
 	log     tail
@@ -57,19 +57,19 @@ func newClient(env *Env, id int) *Client {
 	}
 }
 
-// Env is the run that the client belongs to.
+// Env returns the run that the client belongs to.
 func (c *Client) Env() *Env { return c.env }
 
-// Proxy is the client's own proxy, for faults.
+// Proxy returns the client's own proxy, for faults.
 func (c *Client) Proxy() *netfault.Proxy { return c.proxy }
 
-// Dial connects through the client's own proxy: session.Options.Dial.
+// Dial connects through the client's own proxy. Use it as session.Options.Dial.
 func (c *Client) Dial(ctx context.Context, network, address string) (net.Conn, error) {
 	return c.proxy.DialContext(ctx, network, address)
 }
 
-// Next reports whether to begin another round of work. It is false once the run
-// quiesces, as many operations have begun as were asked for, or ctx has ended.
+// Next reports whether to begin another round of work. It returns false once the run quiesces, once
+// the number of operations in the options has begun, or once ctx has ended.
 func (c *Client) Next(ctx context.Context) bool {
 	select {
 	case <-c.env.sched.quiesce:
@@ -79,8 +79,7 @@ func (c *Client) Next(ctx context.Context) bool {
 	}
 }
 
-// Pause waits for d, or for as long as there is work to be done: it reports what
-// Next would.
+// Pause waits for d, or less if the run quiesces or ctx ends. It returns the result of Next.
 func (c *Client) Pause(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -92,7 +91,7 @@ func (c *Client) Pause(ctx context.Context, d time.Duration) bool {
 	return c.Next(ctx)
 }
 
-// Record records e as this client's, in its present session.
+// Record records e as an event of this client, in its current session.
 func (c *Client) Record(e history.Event) history.Event { return c.record(&c.process, e) }
 
 func (c *Client) record(process *int32, e history.Event) history.Event {
@@ -105,10 +104,10 @@ func (c *Client) record(process *int32, e history.Event) history.Event {
 	return c.env.rec.Record(e)
 }
 
-// Do is one operation: it records the invocation op (Op, Object, Arg ...), calls
-// f, and records the completion, whose Result, Token, Zxid and Node f returns.
-// The error decides whether it is OK, Fail or Info, see Scenario.Outcome. If f
-// panics the operation stays without completion.
+// Do performs one operation. It records the invocation op (Op, Object, Arg ...), calls f, and
+// records the completion, whose Result, Token, Zxid and Node f returns. The error decides whether
+// the completion is OK, Fail or Info, see Scenario.Outcome. If f panics, the operation has no
+// completion.
 func (c *Client) Do(ctx context.Context, op history.Event, f func(context.Context) (history.Event, error)) (history.Event, error) {
 	return c.do(ctx, &c.process, op, f)
 }
@@ -130,8 +129,8 @@ func (c *Client) do(ctx context.Context, process *int32, op history.Event, f fun
 	return done, err
 }
 
-// newProcess begins a new logical thread: what the old one asked for may yet
-// happen, at any time.
+// newProcess begins a new logical thread, because the last request of the old one may still take
+// effect at any time.
 func (c *Client) newProcess(process *int32) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -139,8 +138,8 @@ func (c *Client) newProcess(process *int32) {
 	*process = c.last
 }
 
-// A Thread makes operations of its client that may overlap each other: those of one
-// Thread come one after the other, and are made from one goroutine.
+// A Thread performs operations of its client that may overlap those of other threads. The
+// operations of one Thread do not overlap, and one goroutine performs them.
 type Thread struct {
 	c       *Client
 	process int32
@@ -158,7 +157,7 @@ func (t *Thread) Do(ctx context.Context, op history.Event, f func(context.Contex
 	return t.c.do(ctx, &t.process, op, f)
 }
 
-// Opened records a new session and makes it known to faults.
+// Opened records a new session and makes it available to faults.
 func (c *Client) Opened(s SessionInfo) {
 	c.mu.Lock()
 	c.session = s
@@ -166,8 +165,8 @@ func (c *Client) Opened(s SessionInfo) {
 	c.Record(history.Event{Kind: history.Session, Op: history.SessionNew, Arg: s.Timeout.String()})
 }
 
-// SessionState records what the client was told of the session id: one of the
-// history's Session constants. After lost and closed faults do not know it.
+// SessionState records a change of state of the session id that the client observed. State is one
+// of the history's Session constants. Once the session is lost or closed, faults no longer use it.
 func (c *Client) SessionState(id int64, state string, cause error) {
 	e := history.Event{Kind: history.Session, Op: state, Session: id}
 	if cause != nil {
@@ -181,9 +180,8 @@ func (c *Client) SessionState(id int64, state string, cause error) {
 	}
 }
 
-// Open opens a session of package session through the client's own proxy, and
-// records what becomes of it. Dial of opts is set, and Servers if there are none;
-// the caller closes the session.
+// Open opens a session of package session through the client's own proxy, and records the states of
+// the session. Open sets opts.Dial, and opts.Servers if it is empty. The caller closes the session.
 func (c *Client) Open(ctx context.Context, opts session.Options) (*session.Session, error) {
 	if opts.Dial = c.Dial; len(opts.Servers) == 0 {
 		opts.Servers = c.env.Servers()
@@ -193,11 +191,11 @@ func (c *Client) Open(ctx context.Context, opts session.Options) (*session.Sessi
 		return nil, err
 	}
 	c.Opened(SessionInfo{ID: s.ID(), Password: s.Password(), Timeout: s.Timeout()})
-	go c.follow(s) // It ends with the session. The run waits for it as for all that clients start, see leftovers.
+	go c.follow(s) // It ends with the session. The run waits for it like for every goroutine of a client, see leftovers.
 	return s, nil
 }
 
-// follow records the states of s after the first, to its end.
+// follow records the states of s after the first, until s ends.
 func (c *Client) follow(s *session.Session) {
 	first := true
 	for state := range s.States(context.Background()) {
@@ -208,39 +206,40 @@ func (c *Client) follow(s *session.Session) {
 	}
 }
 
-// RunsIn says that the client runs in a process of its own from now on; nil that
-// it does no more.
+// RunsIn declares that the client runs in the separate process p from now on. If p is nil, the
+// client no longer runs in a separate process.
 func (c *Client) RunsIn(p Process) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.own = p
 }
 
-// Process is the client's own process, nil if it has none at the moment.
+// Process returns the process that the client runs in, or nil if it runs in the harness's process.
 func (c *Client) Process() Process {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.own
 }
 
-// Log takes what the client's own process writes to standard error. The end of it is kept with the run.
+// Log returns a writer for the standard error of the client's own process. The run keeps its last
+// part.
 func (c *Client) Log() io.Writer { return &c.log }
 
-// A tail keeps the end of what is written to it.
+// A tail keeps the last part of the data that is written to it.
 type tail struct {
 	mu   sync.Mutex
 	kept []byte
 }
 
-// mostLog is how many bytes of each log a run keeps.
+// mostLog is the number of bytes of each log that a run keeps.
 const mostLog = 1 << 20
 
-// Write keeps the end of b.
+// Write appends b and drops old bytes.
 func (t *tail) Write(b []byte) (int, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.kept = append(t.kept, b...)
-	if len(t.kept) > 2*mostLog { // not at each write
+	if len(t.kept) > 2*mostLog { // not at each write, because it copies
 		t.kept = bytes.Clone(t.end())
 	}
 	return len(b), nil
@@ -248,7 +247,7 @@ func (t *tail) Write(b []byte) (int, error) {
 
 func (t *tail) end() []byte { return t.kept[max(0, len(t.kept)-mostLog):] }
 
-// Session is the present session; false if there is none.
+// Session returns the current session, or false if there is none.
 func (c *Client) Session() (SessionInfo, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -261,7 +260,7 @@ func (c *Client) Belief(deadline time.Time) {
 	c.Record(history.Event{Kind: history.Belief, Arg: strconv.FormatInt(int64(at), 10)})
 }
 
-// run calls Work until there is nothing more to do.
+// run calls Work until no work is left.
 func (c *Client) run(ctx context.Context, work func(context.Context, *Client) error) {
 	for backoff := 10 * time.Millisecond; ; backoff = min(2*backoff, time.Second) {
 		begun := time.Now()
@@ -279,8 +278,8 @@ func (c *Client) run(ctx context.Context, work func(context.Context, *Client) er
 	}
 }
 
-// live is one life of the client. A panic ends the run's chance of a verdict: the
-// workload is broken, and what it would have seen is lost.
+// live calls Work once. A panic makes the run Unknown, because the workload is broken and its
+// further observations are lost.
 func (c *Client) live(ctx context.Context, work func(context.Context, *Client) error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -291,8 +290,8 @@ func (c *Client) live(ctx context.Context, work func(context.Context, *Client) e
 	return work(ctx, c)
 }
 
-// crash records the end of a life. Holds end with it: nobody is left to believe
-// in them.
+// crash records the end of one call of Work. The client's holds end with it, because no program
+// relies on them any more.
 func (c *Client) crash(err error) {
 	c.Record(history.Event{Kind: history.Crash, Error: err.Error()})
 	c.env.holds.forget(c)

@@ -15,14 +15,14 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// Env is what a run offers to workloads and to faults. Its methods may be called
-// from any goroutine.
+// Env is the interface of a run to workloads and to faults. Its methods may be called from any
+// goroutine.
 type Env struct {
 	Scenario string
 	Seed     uint64
 	Ensemble ensemble.Ensemble
-	// ClientProcesses asks workloads to run clients in processes of their own,
-	// where they are able to, and to tell so with Client.RunsIn.
+	// ClientProcesses requests that workloads run clients in separate processes, if they can,
+	// and that they call Client.RunsIn.
 	ClientProcesses bool
 
 	rec     *history.Recorder
@@ -33,7 +33,7 @@ type Env struct {
 	sched   *schedule
 	holds   holds
 
-	operations int // as Options
+	operations int // the limit of Options
 
 	givenUp context.Context // ends with GiveUp
 	giveUp  context.CancelFunc
@@ -42,39 +42,38 @@ type Env struct {
 	problems []string
 }
 
-// NewEnv returns an Env on an ensemble without a run, for faults that are drawn or
-// looked at by themselves.
+// NewEnv returns an Env on an ensemble without a run, to draw or examine faults outside a run.
 func NewEnv(e ensemble.Ensemble, clients int) *Env {
 	return newEnv(Scenario{}, Options{Clients: clients}, e)
 }
 
-// Root is the path under which the run keeps its znodes: its own on each run. It
-// exists, and it is removed with all below it at the end.
+// Root returns the path under which the run keeps its znodes. Each run has a different one. It
+// exists, and the run removes it with all its descendants at the end.
 func (e *Env) Root() string { return e.root }
 
-// Servers are the addresses of the ensemble, for DialContext or a client's Dial.
+// Servers returns the addresses of the ensemble, for DialContext or a client's Dial.
 func (e *Env) Servers() []string { return e.Ensemble.Servers() }
 
-// Dial connects without any proxy in between: for set-up, final reads and faults.
+// Dial connects without a proxy, for set-up, final reads and faults.
 func (e *Env) Dial(ctx context.Context, network, address string) (net.Conn, error) {
 	return e.Ensemble.DialContext(ctx, network, address)
 }
 
-// Clients are the clients of the run, by number.
+// Clients returns the clients of the run, by number.
 func (e *Env) Clients() []*Client { return e.clients }
 
-// Recorder is the history in the making.
+// Recorder returns the recorder of the run's history.
 func (e *Env) Recorder() *history.Recorder { return e.rec }
 
-// Fact records a measurement: what was measured, of what, and the value.
+// Fact records a measurement: its name, the object that was measured, the value and the detail.
 func (e *Env) Fact(name, object, result, detail string) {
 	e.rec.Record(history.Event{Kind: history.Fact, Op: name, Object: object, Result: result, Arg: detail,
 		Client: history.Nobody, Process: history.Nobody})
 }
 
-// SessionEnded records the truth about a session, seen at the ensemble: it is over.
-// Whoever sees it calls it as soon as that is known. Closed says that somebody
-// closed it, so its end tells nothing of the servers' own clock.
+// SessionEnded records that a session has ended, as observed at the ensemble. Call it as soon as
+// the end is observed. Set closed if a client closed the session: then its end proves nothing about
+// the expiry clock of the servers.
 func (e *Env) SessionEnded(id int64, closed bool) {
 	event := history.Event{Kind: history.Session, Op: history.SessionExpired, Session: id,
 		Client: history.Nobody, Process: history.Nobody}
@@ -85,8 +84,8 @@ func (e *Env) SessionEnded(id int64, closed bool) {
 	e.rec.Record(event)
 }
 
-// hangUp breaks the connections that clients have left open: programs under test
-// may leak them.
+// hangUp resets the connections that clients have left open, because programs under test may leak
+// them.
 func (e *Env) hangUp() {
 	for _, c := range e.clients {
 		c.proxy.Reset()
@@ -97,7 +96,7 @@ func (e *Env) phase(name string) {
 	e.rec.Record(history.Event{Kind: history.Phase, Op: name, Client: history.Nobody, Process: history.Nobody})
 }
 
-// problem notes what keeps the run from being judged, whatever checkers say.
+// problem notes a reason why the run cannot be judged, whatever the checkers report.
 func (e *Env) problem(err error) {
 	if err == nil {
 		return
@@ -107,7 +106,7 @@ func (e *Env) problem(err error) {
 	e.problems = append(e.problems, err.Error())
 }
 
-// problemErr joins the problems noted so far, nil for none.
+// problemErr joins the problems noted so far. It returns nil if there are none.
 func (e *Env) problemErr() error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -117,8 +116,8 @@ func (e *Env) problemErr() error {
 	return errors.New(strings.Join(e.problems, "; "))
 }
 
-// GiveUp ends the work before its time, because nothing that it would still show could be judged. The run is Unknown for
-// the reason err, unless something is violated.
+// GiveUp ends the work early, because nothing that the rest of it would show could be judged. The
+// run is Unknown with the reason err, unless a property is violated.
 func (e *Env) GiveUp(err error) {
 	if e.givenUp.Err() == nil {
 		e.problem(err)
@@ -127,7 +126,7 @@ func (e *Env) GiveUp(err error) {
 	e.sched.stop()
 }
 
-// clientLogs are the ends of the logs of clients that wrote any.
+// clientLogs returns the last part of each client's log, without empty logs.
 func (e *Env) clientLogs() map[int][]byte {
 	all := make(map[int][]byte)
 	for _, c := range e.clients {
@@ -140,10 +139,10 @@ func (e *Env) clientLogs() map[int][]byte {
 	return all
 }
 
-// spent reports whether as many operations as the options ask for have begun.
+// spent reports whether the number of operations in the options has begun.
 func (e *Env) spent() bool { return e.operations > 0 && e.rec.Count(history.Invoke) >= e.operations }
 
-// schedule tells clients when to begin nothing new.
+// schedule notifies clients that they must begin no further operations.
 type schedule struct {
 	quiesce chan struct{}
 	once    sync.Once
@@ -153,8 +152,8 @@ func newSchedule() *schedule { return &schedule{quiesce: make(chan struct{})} }
 
 func (s *schedule) stop() { s.once.Do(func() { close(s.quiesce) }) }
 
-// rootFor is the path of one run. Runs on one ensemble must not meet, so it
-// carries the time as well as the seed.
+// rootFor returns the root path of one run. Runs on one ensemble must not share a root, so the path
+// contains the time as well as the seed.
 func rootFor(scenario string, seed uint64, now time.Time) string {
 	return fmt.Sprintf("/zkcoord-%s-%d-%x", strings.Map(plain, scenario), seed, now.UnixNano())
 }

@@ -9,47 +9,48 @@ import (
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 )
 
-// Fault is one way to break something and to mend it. Package fault has them.
+// Fault is one way to break something and to heal it. Package fault has the implementations.
 //
-// Methods may be called from one goroutine at a time; several wounds of one fault
-// may stand at once.
+// Methods are called from one goroutine at a time. Several injections of one fault may be active at
+// once.
 type Fault interface {
-	// Name is what plans, histories and flags call it: "session-close".
+	// Name is the name in plans, histories and flags, for example "session-close".
 	Name() string
-	// Able says why it cannot be done in env, or nil. It looks only at what env
-	// is able to do, never at its present state.
+	// Able returns the reason why the fault cannot be injected in env, or nil if it can. It
+	// depends only on the abilities of env, never on its current state.
 	Able(env *Env) error
-	// Draw picks a target and a length. It is a pure function of r and of what
-	// env can do, so that one seed gives one plan. It sets Target, Arg and For.
+	// Draw chooses a target and a length. It is a pure function of r and of the abilities of
+	// env, so that one seed gives one plan. It sets Target, Arg and For.
 	Draw(r *rand.Rand, env *Env) Step
-	// Inject breaks what s names. With an error nothing may be left broken.
+	// Inject injects the fault that s describes. If it returns an error, it must leave nothing
+	// broken.
 	Inject(ctx context.Context, env *Env, s Step) (Injected, error)
 }
 
-// Configurer is a Fault that needs something of the ensemble from its start, such
-// as a small disk.
+// Configurer is a Fault that needs a certain configuration of the ensemble, such as a small disk.
 type Configurer interface {
-	// Configure asks for it. It is called before the ensemble is started.
+	// Configure changes the configuration. It is called before the ensemble starts.
 	Configure(c *ensemble.Config)
 }
 
-// Exposer is a Fault that may break an assumption of leases.
+// Exposer is a Fault that may violate an assumption of leases.
 type Exposer interface {
-	// Exposes reports whether holds may overlap, or outlive their znodes, while the fault stands.
+	// Exposes reports whether, while the fault is active, holds may overlap or outlive their
+	// znodes.
 	Exposes() bool
 }
 
-// Injected is a fault that stands.
+// Injected is an active fault.
 type Injected struct {
-	// Target is what was really hit, where Step.Target says "leader"; empty is
-	// Step.Target.
+	// Target is the actual target if Step.Target is symbolic, such as "leader". If it is empty,
+	// Step.Target is the actual target.
 	Target string
-	// Heal mends it and returns the evidence that the fault had an effect ("312 packets
-	// dropped", "session 0x1 is gone"), empty if nothing suffered from it. It is
-	// called once; if it fails the run cannot be judged for liveness. Nil is for
-	// what is over when Inject returns.
+	// Heal heals the fault and returns the evidence that the fault had an effect ("312 packets
+	// dropped", "session 0x1 is gone"), or an empty string if it had none. It is called once.
+	// If it fails, the run cannot be judged for liveness. Heal is nil for a fault that is over
+	// when Inject returns.
 	Heal func(ctx context.Context) (evidence string, err error)
-	// Evidence is the evidence where there is no Heal.
+	// Evidence is the evidence of a fault without Heal.
 	Evidence string
 }
 
@@ -57,23 +58,22 @@ type Injected struct {
 type Step struct {
 	Fault  string        `json:"fault"`
 	At     time.Duration `json:"at_ns"`  // after the start of the work
-	For    time.Duration `json:"for_ns"` // until it is healed, or about how long it takes; zero is at once
+	For    time.Duration `json:"for_ns"` // until the heal, or about how long Inject takes; zero is at once
 	Target string        `json:"target,omitempty"`
 	Arg    string        `json:"arg,omitempty"`
 }
 
-// Plan is a sequence of faults, in order of At. They may overlap. The plan without
-// a step is the nemesis that does nothing.
+// Plan is a sequence of faults in order of At. They may overlap. An empty plan injects nothing.
 type Plan []Step
 
-// has reports whether a step of p is of the fault with that name.
+// has reports whether p has a step with the fault of that name.
 func (p Plan) has(name string) bool {
 	return slices.ContainsFunc(p, func(s Step) bool { return s.Fault == name })
 }
 
-// Draw makes a plan of the given length: a pure function of its arguments and of
-// what env can do. Faults that env cannot do are left out. About intensity
-// faults stand at any time; zero is 0.5.
+// Draw draws a plan of the given length. It is a pure function of its arguments and of the
+// abilities of env. It leaves out faults that env cannot inject. Intensity is the average number of
+// faults that are active at any time; zero is 0.5.
 func Draw(seed uint64, env *Env, faults []Fault, length time.Duration, intensity float64) Plan {
 	if intensity <= 0 {
 		intensity = 0.5
@@ -88,7 +88,8 @@ func Draw(seed uint64, env *Env, faults []Fault, length time.Duration, intensity
 		return Plan{}
 	}
 	r := rand.New(rand.NewPCG(seed, 0x6e656d65736973)) // "nemesis"
-	// The first faults go round in turn, so that a short run meets each of them.
+	// The first faults are drawn in a fixed rotation, so that a short run includes each of
+	// them.
 	turns := r.Perm(len(able))
 	var plan Plan
 	for at, n := length/20, 0; at < length; n++ {
@@ -98,7 +99,7 @@ func Draw(seed uint64, env *Env, faults []Fault, length time.Duration, intensity
 		}
 		s := f.Draw(r, env)
 		s.Fault, s.At = f.Name(), at.Round(time.Millisecond)
-		// A fault that is cut short would hardly bite.
+		// Skip a fault that would be cut short, because it would hardly have an effect.
 		if s.At+s.For > length && n < len(turns) {
 			continue
 		} else if s.At+s.For > length {
@@ -106,12 +107,12 @@ func Draw(seed uint64, env *Env, faults []Fault, length time.Duration, intensity
 		}
 		plan = append(plan, s)
 		gap := max(s.For, shortestGap)
-		// Not later than the end: of a tiny intensity the sum might overflow.
+		// Bound it by the length, because the sum might overflow if the intensity is tiny.
 		at += time.Duration(min(float64(gap)/intensity*(0.5+r.Float64()), float64(length)))
 	}
 	return plan
 }
 
-// shortestGap is the length that faults without one (a kill, a closed session)
-// count as when the next is placed.
+// shortestGap is the length that is assumed for a fault without one (a kill, a closed session) when
+// the next fault is placed.
 const shortestGap = 500 * time.Millisecond

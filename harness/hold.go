@@ -14,8 +14,7 @@ type holds struct {
 	standing []*Hold // by begin
 }
 
-// Hold is a grant that the program got, and of which it was not notified that it
-// has ended.
+// Hold is a grant that the program got, and whose end has not been observed.
 type Hold struct {
 	c     *Client
 	grant context.Context
@@ -24,16 +23,16 @@ type Hold struct {
 
 	// Guarded by the mu of the run's holds.
 	ended    bool
-	released bool // the program gives it up
+	released bool // the program gave it up
 }
 
-// Hold records that a grant was given; call it right after. Object, Token, Node
-// and Arg of e identify it. When the grant's context ends before [Hold.End] or
-// [Hold.Release], the loss is recorded with its cause.
+// Hold records that a grant was given. Call it right after the grant. Object, Token, Node and Arg
+// of e identify it. If the grant's context ends before [Hold.End] or [Hold.Release], Hold records
+// the loss with its cause.
 //
-// Ends of other holds that have come are recorded first, as they are before each
-// completion of an operation: the goroutine that is to record one may be late. So
-// a hold overlaps with this one only if its context had not ended when this began.
+// Hold first records the ends of other holds whose contexts have already ended, because the
+// goroutines that record those may be late. Each completion of an operation does the same. So two
+// holds overlap only if the context of the first had not ended when the second began.
 func (c *Client) Hold(grant context.Context, e history.Event) *Hold {
 	e.Kind, e.Op = history.Hold, history.HoldBegin
 	h := &Hold{c: c, grant: grant}
@@ -54,11 +53,10 @@ func (c *Client) Holding() bool {
 	return slices.ContainsFunc(c.env.holds.standing, func(h *Hold) bool { return h.c == c })
 }
 
-// End records that the program gives the hold up, whatever its context says; call
-// it right before. It reports whether the hold had not ended.
+// End records that the program gives the hold up, whatever its context says. Call it right before
+// the release. It reports whether the hold had not ended.
 //
-// A release that ends the context too late stays unnoticed this way: see
-// [Hold.Release].
+// If a release ends the context too late, End cannot detect it: see [Hold.Release].
 func (h *Hold) End() bool {
 	h.stop()
 	h.c.env.holds.mu.Lock()
@@ -66,15 +64,15 @@ func (h *Hold) End() bool {
 	if h.ended {
 		return false
 	}
-	h.released = h.grant.Err() == nil // the program may see it before AfterFunc's goroutine runs
+	h.released = h.grant.Err() == nil // the program may observe the end before AfterFunc's goroutine runs
 	h.c.env.holds.endLocked(h)
 	return h.released
 }
 
-// Release calls f, which releases the grant, and returns its error. The hold ends
-// when the grant's context does. That is a part of the release: it has to be before
-// anybody else can be granted the same. Use End for grants whose contexts end only
-// when they are lost.
+// Release calls f, which releases the grant, and returns its error. The hold ends when the grant's
+// context ends. The end of the context is a part of the release, because it must come before
+// another client can be granted the same object. Use End for grants whose contexts end only on a
+// loss.
 func (h *Hold) Release(f func() error) error {
 	h.c.env.holds.mu.Lock()
 	h.released = h.released || h.grant.Err() == nil
@@ -86,7 +84,7 @@ func (h *Hold) Release(f func() error) error {
 	return err
 }
 
-// contextEnded records the end of the hold, unless that was done.
+// contextEnded records the end of the hold, unless it is already recorded.
 func (h *Hold) contextEnded() {
 	h.c.env.holds.mu.Lock()
 	defer h.c.env.holds.mu.Unlock()
@@ -95,7 +93,7 @@ func (h *Hold) contextEnded() {
 	}
 }
 
-// endLocked records the end of a hold that has not ended: it was given up, or lost.
+// endLocked records the end of a hold that has not ended: the program gave it up, or it was lost.
 func (all *holds) endLocked(h *Hold) {
 	all.dropLocked(h)
 	e := h.event
@@ -106,7 +104,7 @@ func (all *holds) endLocked(h *Hold) {
 	h.c.env.rec.Record(e)
 }
 
-// catchUp records the ends of holds that have come.
+// catchUp records the ends of holds whose contexts have ended.
 func (all *holds) catchUp() {
 	all.mu.Lock()
 	defer all.mu.Unlock()
@@ -126,8 +124,7 @@ func (all *holds) dropLocked(h *Hold) {
 	all.standing = slices.DeleteFunc(all.standing, func(other *Hold) bool { return other == h })
 }
 
-// forget drops the holds of a client that has crashed: nobody is left to believe in
-// them.
+// forget drops the holds of a client that has crashed, because no program relies on them any more.
 func (all *holds) forget(c *Client) {
 	all.mu.Lock()
 	defer all.mu.Unlock()

@@ -10,7 +10,7 @@ import (
 	"github.com/zkcoord/zkcoord/harness/history"
 )
 
-// holders returns two clients of a run, and a function for its history.
+// holders returns two clients of a run, and a function that returns its history.
 func holders(t *testing.T) (a, b *Client, recorded func() *history.History) {
 	t.Helper()
 	env := &Env{rec: history.NewRecorder()}
@@ -24,8 +24,8 @@ func grant() (context.Context, context.CancelCauseFunc) {
 
 var lockEvent = history.Event{Object: "/lock", Token: 1}
 
-// A hold that was lost was recorded as given up when the program saw the end of the
-// context before the goroutine that records the loss had run.
+// Regression: a lost hold was recorded as given up if the program observed the end of the context
+// before the goroutine that records the loss had run.
 func TestLostHoldIsNotRecordedAsGivenUp(t *testing.T) {
 	lost := errors.New("lost")
 	for range 1000 {
@@ -39,14 +39,15 @@ func TestLostHoldIsNotRecordedAsGivenUp(t *testing.T) {
 			end(lost)
 			give(h)
 			if all := recorded().Holds(); len(all) != 1 || !all[0].Lost() || all[0].End.Error != "lost" {
-				t.Fatalf("%s recorded %+v, want one hold that was lost", name, all)
+				t.Fatalf("%s: got holds %+v, want one hold that was lost", name, all)
 			}
 		}
 	}
 }
 
-// A release that ends the context in time never overlaps with the next hold,
-// however late the goroutine is that records ends; one that ends it late does.
+// A release that ends the context before the delete never overlaps with the next hold, even if the
+// goroutine that records the end is late. A release that ends the context after the delete
+// overlaps.
 func TestReleaseIsOverWhenTheContextIs(t *testing.T) {
 	for _, late := range []bool{false, true} {
 		for range 1000 {
@@ -69,39 +70,38 @@ func TestReleaseIsOverWhenTheContextIs(t *testing.T) {
 			a.env.phase(history.PhaseEnd)
 			list := recorded()
 			if all := list.Holds(); len(all) != 2 || all[0].Lost() || all[1].Lost() {
-				t.Fatalf("recorded %+v, want two holds that were given up", all)
+				t.Fatalf("got holds %+v, want two holds that were given up", all)
 			}
 			want := checker.Valid
 			if late {
 				want = checker.Invalid
 			}
 			if r := checker.Run(t.Context(), list, checker.LockNoOverlap(checker.Envelope{})); r[0].Verdict != want {
-				t.Fatalf("late %v: %+v, want %v", late, r[0], want)
+				t.Fatalf("context ended late: %v: got %+v, want verdict %v", late, r[0], want)
 			}
 		}
 	}
 }
 
-// Nobody is left to believe in the holds of a client that has crashed.
 func TestCrashEndsHolds(t *testing.T) {
 	a, _, recorded := holders(t)
 	ctx, end := grant()
 	h := a.Hold(ctx, lockEvent)
 	if !a.Holding() {
-		t.Error("the hold is not known")
+		t.Error("Holding() = false after Hold, want true")
 	}
 	defer end(nil)
 	a.crash(errors.New("crash"))
 	if a.Holding() || h.End() {
-		t.Error("the hold goes on")
+		t.Error("the hold has not ended after the crash, want ended")
 	}
 	if all := recorded().Holds(); len(all) != 1 || all[0].End == nil || all[0].End.Kind != history.Crash {
-		t.Errorf("recorded %+v, want one hold that ends with the crash", all)
+		t.Errorf("got holds %+v, want one hold that ends with the crash", all)
 	}
 }
 
-// The end of a hold comes before the end of its session if the context had ended by then, however late the
-// goroutine is that records the loss.
+// If the context of a hold ends before its session, the history records the two ends in this order,
+// even if the goroutine that records the loss is late.
 func TestHoldThatEndedInTimeIsRecordedBeforeItsSessionsEnd(t *testing.T) {
 	for range 1000 {
 		a, _, recorded := holders(t)
@@ -112,7 +112,7 @@ func TestHoldThatEndedInTimeIsRecordedBeforeItsSessionsEnd(t *testing.T) {
 		a.env.SessionEnded(7, false)
 		a.env.phase(history.PhaseEnd)
 		if r := checker.Run(t.Context(), recorded(), checker.LockLossBeforeExpiry(checker.Envelope{})); r[0].Verdict != checker.Valid {
-			t.Fatalf("%+v, want %v", r[0], checker.Valid)
+			t.Fatalf("got %+v, want verdict %v", r[0], checker.Valid)
 		}
 	}
 }
@@ -130,21 +130,21 @@ func TestLagIsTheMostOfASecond(t *testing.T) {
 			want = 110 * ms
 		}
 		if got := m.tick(at); got != want {
-			t.Errorf("tick %d after %v: a stall of %v, want %v", i, after, got, want)
+			t.Errorf("tick %d after %v: got a stall of %v, want %v", i, after, got, want)
 		}
 		if i == 2 {
 			if got := m.lag(at); got != 3*ms {
-				t.Errorf("lag %v, want 3ms", got)
+				t.Errorf("got lag %v, want 3ms", got)
 			}
 		}
 	}
 	if got := m.lag(at); got != 0 {
-		t.Errorf("lag %v, want none, because a stall is no lag", got)
+		t.Errorf("got lag %v, want 0, because a stall is not a lag", got)
 	}
 	if got := m.lag(at.Add(10 * ms)); got != 0 {
-		t.Errorf("lag %v, want none", got)
+		t.Errorf("got lag %v, want 0", got)
 	}
 	if got := m.lag(at.Add(30 * ms)); got != 20*ms {
-		t.Errorf("lag %v of a tick that has not come, want 20ms", got)
+		t.Errorf("got lag %v of an overdue tick, want 20ms", got)
 	}
 }

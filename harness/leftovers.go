@@ -13,13 +13,13 @@ import (
 	"github.com/zkcoord/zkcoord/harness/history"
 )
 
-// runLabel is the profiler label of clients' goroutines. Goroutines inherit it
-// from the one that starts them, so it finds exactly those of one run.
+// runLabel is the profiler label of clients' goroutines. A goroutine inherits it from the goroutine
+// that starts it, so it marks exactly the goroutines of one run.
 const runLabel = "zkcoord-run"
 
-// leftovers records what clients left behind after they closed everything:
-// ephemeral znodes, watches, goroutines. Each may take a moment to go; what is
-// still there after that is recorded as a fact.
+// leftovers records what clients left behind after they closed everything: ephemeral znodes,
+// watches, goroutines. Each may take a moment to disappear. leftovers waits for that, and then
+// records the remaining number as a fact.
 func (r *run) leftovers(ctx context.Context) error {
 	until := time.Now().Add(r.env.grace / 2)
 	znodes, err := settle(ctx, until, func() ([]string, error) { return r.admin.ephemerals(r.env.root) })
@@ -29,7 +29,7 @@ func (r *run) leftovers(ctx context.Context) error {
 	r.left("znodes", znodes)
 	watches, err := settle(ctx, until, func() ([]string, error) { return r.env.watches(ctx) })
 	if err == nil {
-		// An ensemble need not answer the command; the checker then says so.
+		// If the ensemble does not answer the command, the checker reports it.
 		r.left("watches", watches)
 	}
 	if r.label != "" {
@@ -46,9 +46,9 @@ func (r *run) left(what string, found []string) {
 	r.env.Fact(history.FactLeft, what, strconv.Itoa(len(found)), strings.Join(found[:min(3, len(found))], "; "))
 }
 
-// LeftBehind returns the ephemeral znodes and the watches that an ensemble has:
-// "/path of 0xsession" and "/path by 0xsession". It waits for them to go, at most
-// as long as within says, and returns those that are left then.
+// LeftBehind returns the ephemeral znodes and the watches of an ensemble, in the form "/path of
+// 0xsession" and "/path by 0xsession". It waits at most the duration within for them to disappear,
+// and returns those that remain.
 func LeftBehind(ctx context.Context, e ensemble.Ensemble, within time.Duration) ([]string, error) {
 	env := &Env{Ensemble: e, root: "/"}
 	admin, err := newAdmin(ctx, env)
@@ -63,8 +63,8 @@ func LeftBehind(ctx context.Context, e ensemble.Ensemble, within time.Duration) 
 	})
 }
 
-// settle asks until nothing is found any more or it is that late, and returns
-// what was found last. Nothing is asked with a context that is about to end.
+// settle calls find until nothing is found, until the time until, or until ctx ends, and returns
+// the last result. It makes no call whose time has already run out.
 func settle(ctx context.Context, until time.Time, find func() ([]string, error)) (found []string, err error) {
 	for {
 		found, err = find()
@@ -75,8 +75,9 @@ func settle(ctx context.Context, until time.Time, find func() ([]string, error))
 	}
 }
 
-// idleHTTP marks the goroutines of HTTP connections that are kept for later: an
-// ensemble asks its engine for addresses on the goroutine of whoever dials.
+// idleHTTP marks the goroutines of idle HTTP connections. An ensemble requests addresses from its
+// container engine on the goroutine of the client that dials, so these goroutines inherit its
+// label.
 const idleHTTP = "net/http.(*persistConn)"
 
 // goroutines describes the goroutines that clients started and left running.
@@ -95,7 +96,8 @@ func (r *run) goroutines() ([]string, error) {
 	return found, nil
 }
 
-// deepest names the function of a stack that is ours or the client library's.
+// deepest returns the innermost function of a stack that belongs to zkcoord or to the client
+// library.
 func deepest(stack string) string {
 	name := "unknown"
 	for line := range strings.Lines(stack) {
@@ -113,14 +115,13 @@ func deepest(stack string) string {
 	return name
 }
 
-// watches lists the watches below the run's root, over all nodes, by the
-// four-letter command wchp.
+// watches lists the watches below the run's root on all servers, by the four-letter command wchp.
 func (e *Env) watches(ctx context.Context) ([]string, error) {
 	var found []string
 	for _, server := range e.Servers() {
 		text, err := ensemble.FourLetters(ctx, e.Dial, server, "wchp")
 		if err == nil && strings.Contains(text, "not in the whitelist") {
-			err = errors.New("the command wchp is not allowed")
+			err = errors.New("the servers do not allow the command wchp")
 		}
 		if err != nil {
 			return nil, err

@@ -13,17 +13,17 @@ import (
 )
 
 const (
-	// stallWorth is how late a timer has to be to be recorded: what a busy
-	// machine does all the time is no pause.
+	// stallWorth is the least delay of a timer that is recorded as a stall. A busy machine
+	// delays timers by less than this all the time.
 	stallWorth = 100 * time.Millisecond
 	lagWorth   = time.Millisecond
 )
 
-// monitor records stalls of this process and reports progress, until stopped.
+// monitor records stalls of this process and reports progress until stop is called.
 //
-// A stall is a pause of all clients at once (the machine was busy, suspended, or
-// collecting garbage): guarantees whose envelope excludes a pause of the client
-// are not promised across it, so checkers have to know.
+// A stall is a pause of all clients at once, because the machine was busy or suspended, or because
+// the garbage collector ran. Some guarantees exclude a pause of the client, so checkers need these
+// events.
 func (r *run) monitor(ctx context.Context) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var group sync.WaitGroup
@@ -40,39 +40,44 @@ func (r *run) monitor(ctx context.Context) (stop func()) {
 	}
 }
 
-// A lag is what a busy machine makes of every timer and goroutine, the program's
-// own and those that record its history.
+// recordStalls records stalls and lags. A lag is the delay that a busy machine adds to every timer
+// and goroutine: those of the program under test and those that record its history.
 func (e *Env) recordStalls(ctx context.Context) {
 	ticker := time.NewTicker(history.LagTick)
 	defer ticker.Stop()
 	meter := lagMeter{last: time.Now(), begun: time.Now()}
-	fact := func(op string, late time.Duration) {
+	fact := func(op string, late time.Duration, detail string) {
 		if late > 0 {
-			e.Fact(op, "process", late.String(), "")
+			e.Fact(op, "process", late.String(), detail)
 		}
+	}
+	lag := func(now time.Time) {
+		covers := now.Sub(meter.begun)
+		fact(history.FactLag, meter.lag(now), covers.String())
 	}
 	for {
 		select {
 		case <-ctx.Done():
-			fact(history.FactLag, meter.lag(time.Now()))
+			lag(time.Now())
 			return
 		case <-ticker.C:
 			now := time.Now()
-			fact(history.FactStall, meter.tick(now))
+			fact(history.FactStall, meter.tick(now), "")
 			if now.Sub(meter.begun) >= history.LagTime {
-				fact(history.FactLag, meter.lag(now))
+				lag(now)
 			}
 		}
 	}
 }
 
-// A lagMeter measures by how much the ticks of a timer are late.
+// A lagMeter measures how late the ticks of a timer are.
 type lagMeter struct {
-	last, begun time.Time     // the last tick; the begin of the time that lag returns the most of
+	last, begun time.Time     // the last tick; the start of the period whose maximum lag returns
 	most        time.Duration // since begun
 }
 
-// tick notes a tick, and returns by how much it was late if that is a stall. A stall is no lag.
+// tick notes a tick. If the tick is so late that it is a stall, tick returns the delay, and the
+// delay does not count as lag.
 func (m *lagMeter) tick(now time.Time) (stall time.Duration) {
 	late := now.Sub(m.last) - history.LagTick
 	m.last = now
@@ -83,7 +88,8 @@ func (m *lagMeter) tick(now time.Time) (stall time.Duration) {
 	return 0
 }
 
-// lag returns the most since the last call, or zero if it is not worth a record. A tick that is due counts as late.
+// lag returns the maximum since the last call, or zero if it is below lagWorth. An overdue tick
+// counts as late.
 func (m *lagMeter) lag(now time.Time) (most time.Duration) {
 	most = max(m.most, now.Sub(m.last)-history.LagTick)
 	m.begun, m.most = now, 0
@@ -93,10 +99,10 @@ func (m *lagMeter) lag(now time.Time) (most time.Duration) {
 	return most
 }
 
-// roleTick is how often servers are asked what they do.
+// roleTick is the interval at which the roles of servers are queried.
 const roleTick = 250 * time.Millisecond
 
-// recordRoles records what each server does, whenever that changes.
+// recordRoles records the role of each server whenever it changes.
 func (e *Env) recordRoles(ctx context.Context) {
 	ticker := time.NewTicker(roleTick)
 	defer ticker.Stop()
@@ -120,8 +126,8 @@ func (e *Env) recordRoles(ctx context.Context) {
 	}
 }
 
-// roleOf tells a server that answers without a quorum from one that says nothing
-// and one that is not there.
+// roleOf returns the role of a server: its mode, or else "looking" if it answers without a quorum,
+// RoleSilent if it does not answer, and "down" if it cannot be reached.
 func roleOf(s ensemble.Status) string {
 	switch {
 	case s.Serves():
@@ -152,9 +158,9 @@ func (r *run) progress(ctx context.Context) {
 	}
 }
 
-// early looks for violations while the run goes on: a history that is cut short
-// can prove a violation but nothing else. It spends at most about a twentieth of
-// the time on it, so that the run stays what it is.
+// early checks for violations during the run. An incomplete history can prove a violation but
+// nothing else. The checks take at most about a twentieth of the time, so that they hardly affect
+// the run.
 type early struct {
 	next       time.Time
 	violations int

@@ -7,35 +7,34 @@ import (
 	"github.com/zkcoord/zkcoord/harness/checker"
 )
 
-// Kill is how a mutant fared: found out, survived, or not run at all.
+// Kill is the result for a mutant: killed, survived, or not run.
 type Kill struct {
 	Scenario string   `json:"scenario"`
 	Mutant   string   `json:"mutant"`
 	Report   string   `json:"report"`
-	Violates []string `json:"violates"` // what it has to be found out by
+	Violates []string `json:"violates"` // the properties that must reveal it
 	Needs    string   `json:"needs,omitempty"`
-	// Violated is the property that it was found to violate, empty for a
-	// survivor and for one that was not run.
+	// Violated is the property that was found violated. It is empty if the mutant survived or
+	// was not run.
 	Violated string `json:"violated,omitempty"`
 	Reason   string `json:"reason,omitempty"`
-	// Seeds is how many runs that took; zero is not run.
+	// Seeds is the number of runs; zero means not run.
 	Seeds int `json:"seeds"`
-	// Within is the time of the ensemble that these runs took, up to the
-	// violation.
+	// Within is the time that these runs took on the clock of the history, up to the violation.
 	Within time.Duration `json:"within_ns"`
 }
 
-// Killed reports whether the mutant was found out.
+// Killed reports whether the mutant was killed.
 func (k Kill) Killed() bool { return k.Violated != "" }
 
-// NewKill is the fate of a mutant of s that was not run.
+// NewKill returns the result for a mutant of s that was not run.
 func NewKill(s Scenario, m Mutant) Kill {
 	return Kill{Scenario: s.Name, Mutant: m.Name, Report: m.Report, Violates: m.Violates, Needs: m.Needs}
 }
 
-// Hunt calls run for the mutant m of s, with the seeds from 0 on, until one run
-// is found to violate what the mutant violates, or for that many seeds. An error
-// of run ends it; seeds counts only the runs before.
+// Hunt calls run for the mutant m of s, with seeds 0, 1, 2 and so on, until one run is Invalid by a
+// property that the mutant violates, or until the number of seeds is reached. An error of run ends
+// the hunt; Kill.Seeds then counts only the earlier runs.
 func Hunt(s Scenario, m Mutant, seeds int, run func(s Scenario, seed uint64) (*Result, error)) (Kill, error) {
 	k := NewKill(s, m)
 	for seed := range uint64(seeds) {
@@ -54,7 +53,7 @@ func Hunt(s Scenario, m Mutant, seeds int, run func(s Scenario, seed uint64) (*R
 	return k, nil
 }
 
-// violatedAt is when the violation was complete, on the clock of the history.
+// violatedAt returns the time of the last event of the violation, on the clock of the history.
 func violatedAt(one checker.Result, r *Result) time.Duration {
 	if n := len(one.Events); n > 0 {
 		return one.Events[n-1].Time
@@ -62,14 +61,14 @@ func violatedAt(one checker.Result, r *Result) time.Duration {
 	return r.History.End()
 }
 
-// Killed reports whether one of the properties that m violates was found violated.
+// Killed reports whether one of the properties that m violates is Invalid.
 func (r *Result) Killed(m Mutant) bool {
 	_, found := r.killedBy(m)
 	return found
 }
 
-// exposed reports whether a property that m violates was exposed, so that a violation of it may have
-// been excused.
+// exposed reports whether a property that m violates was exposed, so that a violation of it may
+// have been excused.
 func (r *Result) exposed(m Mutant) bool {
 	for _, id := range m.Violates {
 		if one, judged := r.Of(id); judged && one.Exposure > 0 {

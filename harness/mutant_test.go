@@ -31,18 +31,18 @@ func toyHunt(t *testing.T, m Mutant, seeds int, broken uint64) Kill {
 func TestMutantIsHuntedUntilItIsFoundOut(t *testing.T) {
 	k := toyHunt(t, Mutant{Name: "greedy", Report: "somebody's", Violates: []string{"lock/fenced-writes", "lock/no-overlap"}, Workload: Noop}, 5, 2)
 	if !k.Killed() || k.Violated != "lock/no-overlap" || k.Seeds != 3 || k.Reason == "" || k.Scenario != "toy" || k.Report != "somebody's" {
-		t.Errorf("%+v", k)
+		t.Errorf("got %+v, want killed by lock/no-overlap after 3 seeds, with a reason", k)
 	}
-	// Two whole runs of more than ten seconds, and a part of the third.
+	// Two whole runs of more than ten seconds each, and a part of the third.
 	if s := k.Within.Seconds(); s < 20 || s > 40 {
-		t.Errorf("it took %v", k.Within)
+		t.Errorf("got Within %v, want 20s to 40s", k.Within)
 	}
 }
 
 func TestMutantThatViolatesOnlySomethingElseSurvives(t *testing.T) {
 	k := toyHunt(t, Mutant{Name: "greedy", Violates: []string{"lock/fenced-writes"}, Workload: Noop}, 2, 0)
 	if k.Killed() || k.Seeds != 2 || !slices.Equal(k.Violates, []string{"lock/fenced-writes"}) {
-		t.Errorf("%+v", k)
+		t.Errorf("got %+v, want a survivor after 2 seeds", k)
 	}
 }
 
@@ -52,7 +52,7 @@ func TestHuntEndsWithTheErrorOfARun(t *testing.T) {
 		return nil, broken
 	})
 	if !errors.Is(err, broken) || k.Seeds != 0 || k.Killed() {
-		t.Errorf("%+v, %v", k, err)
+		t.Errorf("got %+v, error %v; want no seeds and error %q", k, err, broken)
 	}
 }
 
@@ -60,13 +60,13 @@ func TestKillIsByTheVerdictInvalidAlone(t *testing.T) {
 	for _, v := range []checker.Verdict{checker.Unknown, checker.NotExercised, checker.Valid} {
 		r := &Result{Results: []checker.Result{{Property: checker.Property{ID: "lock/no-overlap"}, Verdict: v}}}
 		if r.Killed(Mutant{Violates: []string{"lock/no-overlap"}}) {
-			t.Errorf("%v counts as killed", v)
+			t.Errorf("verdict %v: got killed, want survived", v)
 		}
 	}
 }
 
-// The process stood still for 0.4 s just as the lock was taken over, so the run excused two holders
-// and the mutant survived.
+// Regression: the process paused for 0.4 s just when another client took the lock over. The run
+// excused the two holders, and the mutant survived.
 func TestExposedRunOfAMutantIsRepeated(t *testing.T) {
 	runs := 0
 	synctest.Test(t, func(t *testing.T) {
@@ -82,10 +82,10 @@ func TestExposedRunOfAMutantIsRepeated(t *testing.T) {
 		})}
 		m := Mutant{Name: "greedy", Violates: []string{"lock/no-overlap"}, Workload: Noop}
 		if r := RunMutant(t, ty.Scenario, m, ty.options); !r.Killed(m) || r.Seed != 8 {
-			t.Errorf("seed %d: %s", r.Seed, r.Summary())
+			t.Errorf("got seed %d, want seed 8 and the mutant killed\n%s", r.Seed, r.Summary())
 		}
 	})
 	if runs != 2 {
-		t.Errorf("%d runs, want 2", runs)
+		t.Errorf("got %d runs, want 2", runs)
 	}
 }

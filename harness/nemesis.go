@@ -10,7 +10,7 @@ import (
 	"github.com/zkcoord/zkcoord/harness/history"
 )
 
-// nemesis follows a plan. It runs in one goroutine: what it does is in one order.
+// nemesis follows a plan. It runs in one goroutine, so its actions have one order.
 type nemesis struct {
 	env      *Env
 	faults   map[string]Fault
@@ -24,7 +24,7 @@ type standing struct {
 	Injected
 	step  Step
 	due   time.Time
-	index int // of its step in the plan, to tell stop events apart
+	index int // of its step in the plan, which identifies stop events
 }
 
 func newNemesis(env *Env, faults []Fault) *nemesis {
@@ -35,11 +35,11 @@ func newNemesis(env *Env, faults []Fault) *nemesis {
 	return n
 }
 
-// follow injects and heals at the times of the plan until the plan is done or
-// working ends. What still stands then is healed by healAll. A fault that is being
-// injected when working ends is not cut short, only by the end of ctx. Where one is
-// over later than planned, since it was slow to be injected, what follows comes as
-// much later: faults that the plan keeps apart do not meet.
+// follow injects and heals at the times of the plan, until the plan is done or working ends.
+// healAll heals the faults that are still active then. The end of working does not interrupt an
+// injection; only the end of ctx does. If a fault ends later than planned because its injection was
+// slow, all later steps are delayed by the same time, so that faults that the plan separates do not
+// overlap.
 func (n *nemesis) follow(ctx, working context.Context, plan Plan) {
 	start := time.Now()
 	n.begun = start
@@ -62,9 +62,9 @@ func (n *nemesis) follow(ctx, working context.Context, plan Plan) {
 	}
 }
 
-// again injects faults that had no effect when the plan was followed, as long as there is time for
-// them: others of their names, one after another until each has had an effect. It returns them as
-// steps of the plan, after the given number.
+// again injects faults whose planned injections had no effect, while time is left. It draws a new
+// step for one fault after another until each has had an effect. It returns the steps that it added
+// to the plan; their numbers follow the given number.
 func (n *nemesis) again(ctx, working context.Context, after int) (more Plan) {
 	end, _ := working.Deadline()
 	r := rand.New(rand.NewPCG(n.env.Seed, 0x616761696e)) // "again"
@@ -89,9 +89,9 @@ func (n *nemesis) again(ctx, working context.Context, after int) (more Plan) {
 	return more
 }
 
-// inject records the start before the fault is asked for, and healFirst the stop
-// after it was healed: between the two anything may be broken. It returns when the
-// fault is to be over.
+// inject records the start before it requests the fault, and healFirst records the stop after the
+// heal, so that anything may be broken only between the two. inject returns the time at which the
+// fault is due to end.
 func (n *nemesis) inject(ctx context.Context, i int, s Step) (over time.Time) {
 	f, known := n.faults[s.Fault]
 	if !known {
@@ -137,14 +137,14 @@ func (n *nemesis) healFirst(ctx context.Context) {
 	}
 }
 
-// healAll heals whatever still stands, also when ctx has ended.
+// healAll heals all active faults, even if ctx has ended.
 func (n *nemesis) healAll(ctx context.Context) {
 	for len(n.injected) > 0 {
 		n.healFirst(ctx)
 	}
 }
 
-// record writes a fault event. Round is the number of the step, from 1.
+// record records a fault event. Its Step is the number of the step, from 1.
 func (n *nemesis) record(op string, i int, s Step, target, evidence string, err error) {
 	e := history.Event{Kind: history.Fault, Op: op, Object: s.Fault, Node: target, Arg: s.Arg,
 		Result: evidence, Step: int32(i + 1), Client: history.Nobody, Process: history.Nobody}

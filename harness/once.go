@@ -2,9 +2,9 @@ package harness
 
 import "sync/atomic"
 
-// Once is [sync.OnceFunc] for virtual time: whoever calls while f runs waits
-// without a mutex, behind which a bubble of testing/synctest stands still. A
-// zk.Conn takes up to a second to close.
+// Once is [sync.OnceFunc] for virtual time. A caller that arrives while f runs waits without a
+// mutex, because virtual time does not advance in a bubble of testing/synctest while a goroutine
+// waits for a mutex. For example, closing a zk.Conn takes up to a second.
 func Once(f func()) func() {
 	var begun atomic.Bool
 	done := make(chan struct{})

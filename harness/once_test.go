@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// The report: a fault's context ended while it closed its connection, which
-// takes a second where no server answers. It waited behind the mutex of a
-// sync.Once, for which virtual time stands still: the run never ended.
+// Regression: a fault's context ended while the fault closed its connection, which takes a second
+// if no server answers. The close waited for the mutex of a sync.Once. Virtual time does not
+// advance during such a wait, so the run never ended.
 func TestOnceWaitsInVirtualTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		calls := 0
@@ -22,13 +22,13 @@ func TestOnceWaitsInVirtualTime(t *testing.T) {
 			all.Go(func() {
 				begun := time.Now()
 				if once(); time.Since(begun) != time.Second {
-					t.Errorf("came back after %v", time.Since(begun))
+					t.Errorf("once returned after %v, want 1s", time.Since(begun))
 				}
 			})
 		}
 		all.Wait()
 		if once(); calls != 1 {
-			t.Errorf("%d calls", calls)
+			t.Errorf("got %d calls, want 1", calls)
 		}
 	})
 }

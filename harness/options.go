@@ -11,60 +11,60 @@ import (
 	"github.com/zkcoord/zkcoord/harness/history"
 )
 
-// Options are what a run can choose. Only Ensemble is required.
+// Options are the options of a run. Only Ensemble is required.
 type Options struct {
-	// Ensemble starts what to run on: what the scenario asks for, with that many
+	// Ensemble starts the ensemble, with the scenario's configuration and the given number of
 	// nodes. The run closes it.
 	Ensemble ensemble.Starter
-	Nodes    int           // zero is what the scenario asks for
+	Nodes    int           // zero is the number of the scenario
 	Seed     uint64        // of the plan and of each client's choices
-	Time     time.Duration // of the work under faults; zero is what the scenario asks for
-	Clients  int           // zero is what the scenario says
-	// Operations is how many are begun, after which clients finish: zero is as
-	// many as there is time for.
+	Time     time.Duration // of the work under faults; zero is the scenario's
+	Clients  int           // zero is the number of the scenario
+	// Operations limits the number of operations that begin; after that, clients finish. Zero
+	// is no limit.
 	Operations int
-	// ClientProcesses asks for clients in processes of their own, which can be
-	// stopped. Workloads that know no such thing run as ever.
+	// ClientProcesses requests clients in separate processes, which faults can stop. Workloads
+	// that do not support it run their clients in this process.
 	ClientProcesses bool
-	// Faults are the names of the scenario's faults to draw from; nil is all, an
-	// empty slice none.
+	// Faults are the names of the scenario's faults from which the plan is drawn. Nil is all of
+	// them, an empty slice none.
 	Faults []string
-	// Plan is followed instead of one drawn from the seed, unless it is nil.
+	// Plan is followed instead of a plan drawn from the seed. Nil draws a plan.
 	Plan Plan
-	// Intensity is about how many faults stand at any time; zero is 0.5.
+	// Intensity is the average number of faults that are active at any time; zero is 0.5.
 	Intensity float64
-	// Store keeps the result; nil keeps nothing.
+	// Store stores the result; nil stores nothing.
 	Store Store
 	// Progress, unless nil, is called about once a second while the run goes on.
 	Progress func(Status)
-	// Command is the command line that does the same run again, for reports.
+	// Command is the command line that repeats the run, for reports.
 	Command string
-	// CheckTime bounds each checker; zero is one minute.
+	// CheckTime bounds the time of all checks together; zero is one minute.
 	CheckTime time.Duration
 
-	// admin replaces the session that prepares and tidies up, in tests.
+	// admin replaces the session that creates and removes the root, in tests.
 	admin func(ctx context.Context, env *Env) (admin, error)
 }
 
-// Store keeps results of runs. Package report has the one on disk.
+// Store stores results of runs. Package report has the one on disk.
 type Store interface {
-	// Save is called twice: as soon as the history is whole, so that it is kept
-	// whatever the checkers do, and again with the verdict.
+	// Save is called twice: first when the history is complete, so that the history is kept
+	// even if a checker fails, and again with the verdict.
 	Save(r *Result) error
 }
 
-// Status is how far a run has got.
+// Status is the progress of a run.
 type Status struct {
 	Phase            string
-	Elapsed, Left    time.Duration // Left of the work; zero outside of it
+	Elapsed, Left    time.Duration // Left is the time left for the work; zero in other phases
 	Operations       int           // begun
 	OK, Fail, Info   int
-	Faults, Standing int // injected so far, and not healed yet
-	Holds, Lost      int // grants told of, and how many of them were lost
-	Violations       int // found so far; what is not violated yet may be
+	Faults, Standing int // injected so far, and those that are not healed yet
+	Holds, Lost      int // grants recorded so far, and those that were lost
+	Violations       int // found so far; the final number may be higher
 }
 
-// Result is all that is known of a run.
+// Result is the result of a run.
 type Result struct {
 	Scenario   string   `json:"scenario"`
 	Claim      string   `json:"claim"`
@@ -72,22 +72,22 @@ type Result struct {
 	Seed       uint64   `json:"seed"`
 	Ensemble   string   `json:"ensemble"`
 	Nodes      int      `json:"nodes"`
-	// ZooKeeper is the version that the servers said they are of at the start, such
-	// as "3.9.6", or "3.8.0+3.9.6" if they differ. It is empty for the embedded
-	// ensemble, and where no server said so.
+	// ZooKeeper is the version that the servers reported at the start, such as "3.9.6", or
+	// "3.8.0+3.9.6" if they differ. It is empty for the embedded ensemble, and if no server
+	// reported a version.
 	ZooKeeper  string        `json:"zookeeper,omitempty"`
 	Clients    int           `json:"clients"`
 	Client     string        `json:"client,omitempty"` // see Scenario
 	Time       time.Duration `json:"time_ns"`
-	Operations int           `json:"operations,omitempty"` // the most to be begun, see Options
+	Operations int           `json:"operations,omitempty"` // the limit, see Options
 	Start      time.Time     `json:"start"`
 	Took       time.Duration `json:"took_ns"`
 
 	Verdict checker.Verdict  `json:"verdict"`
 	Results []checker.Result `json:"results"`
-	// CouldNot names the faults that the ensemble is not able to do, those asked for by
-	// name or in the plan of which none began in time, and those of which none had an
-	// effect, a line for each reason.
+	// CouldNot names the faults that did not happen, one line for each reason: those that the
+	// ensemble cannot inject, those requested by name or in the plan that never began in the
+	// time of the run, and those that had no effect.
 	CouldNot []string `json:"could_not,omitempty"`
 	Command  string   `json:"command,omitempty"`
 
@@ -95,11 +95,11 @@ type Result struct {
 
 	Plan    Plan             `json:"-"`
 	History *history.History `json:"-"`
-	// Logs are the ends of the nodes' logs, by index, unless the run is valid.
+	// Logs are the last parts of the nodes' logs, by index. They are nil if the run is valid.
 	Logs map[int][]byte `json:"-"`
-	// ClientLogs are the ends of what clients' own processes wrote to standard error, by number.
+	// ClientLogs are the last parts of the standard error of clients' own processes, by number.
 	ClientLogs map[int][]byte `json:"-"`
-	// Checked is false while only the history is whole.
+	// Checked is false while the result has only the history and no verdict yet.
 	Checked bool `json:"checked"`
 }
 
@@ -128,7 +128,7 @@ func (r *Result) Of(id string) (checker.Result, bool) {
 	return checker.Result{}, false
 }
 
-// faults are those of the scenario that are asked for: by name, or by a plan.
+// faults returns the faults of the scenario that are requested by name or by a plan.
 func (o Options) faults(s Scenario) []Fault {
 	return slices.DeleteFunc(slices.Clone(s.Faults), func(f Fault) bool {
 		if o.Plan != nil {
@@ -138,7 +138,7 @@ func (o Options) faults(s Scenario) []Fault {
 	})
 }
 
-// standardTime is the length of the work of a run that says nothing else.
+// standardTime is the default length of the work of a run.
 const standardTime = 20 * time.Second
 
 func (o Options) withDefaults(s Scenario) (Options, error) {

@@ -8,13 +8,13 @@ import (
 	"github.com/zkcoord/zkcoord/harness/history"
 )
 
-// ErrStale is what a fenced resource answers to a token below one it has seen.
+// ErrStale is the error of a fenced resource for a token below one that it has accepted.
 var ErrStale = errors.New("harness: stale fencing token")
 
-// Resource is a fenced register outside of ZooKeeper: what a lock is for. It
-// remembers the highest token presented, refuses every lower one, reads as well
-// as writes, and logs each access itself. However wrong holders may be about
-// their hold, increments of it add up: property lock/fenced-writes.
+// Resource is a fenced register outside of ZooKeeper, like a resource that a lock protects. It
+// remembers the highest token presented, rejects every lower one for reads and writes, and records
+// each access itself. Increments of it add up even if holders are wrong about their holds: property
+// lock/fenced-writes.
 type Resource struct {
 	name   string
 	fenced bool
@@ -24,14 +24,14 @@ type Resource struct {
 	value   int64
 }
 
-// NewResource makes a resource with the value 0.
+// NewResource returns a resource with the value 0.
 func NewResource(name string) *Resource { return &Resource{name: name, fenced: true} }
 
-// NewUnfencedResource makes one that ignores tokens: the mutant of a resource.
+// NewUnfencedResource returns a resource that ignores tokens: the mutant of a resource.
 func NewUnfencedResource(name string) *Resource { return &Resource{name: name} }
 
-// Read returns the value. Reading is fenced too: a holder that has read may be
-// sure that no earlier holder changes the value any more.
+// Read returns the value. Reads are fenced too: after a holder has read, no earlier holder can
+// change the value.
 func (r *Resource) Read(c *Client, token int64) (int64, error) {
 	return r.access(c, token, "read", func() {})
 }
@@ -42,7 +42,8 @@ func (r *Resource) Write(c *Client, token, value int64) error {
 	return err
 }
 
-// access logs under the lock: the order of the log is the order of accesses.
+// access records each access while it holds mu, so that the order of the history is the order of
+// accesses.
 func (r *Resource) access(c *Client, token int64, what string, apply func()) (int64, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -21,10 +21,10 @@ import (
 	"github.com/zkcoord/zkcoord/internal/procs"
 )
 
-// Run runs s once. It returns an error only if the run could not begin, or its
-// result not be stored: no ensemble, no quorum, a workload that cannot be set up. Whatever
-// happens after that is in the verdict. If ctx ends, everything is healed and
-// closed, and the result is that of a history cut short.
+// Run runs s once. It returns an error only if the run could not begin (the ensemble did not start,
+// had no quorum, or the workload could not be set up) or if the result could not be stored.
+// Whatever happens after the start affects only the verdict. If ctx ends, Run heals and closes
+// everything, and the result is that of an incomplete history.
 func Run(ctx context.Context, s Scenario, o Options) (result *Result, err error) {
 	if err := s.validate(); err != nil {
 		return nil, err
@@ -96,10 +96,10 @@ func newEnv(s Scenario, o Options, ens ensemble.Ensemble) *Env {
 	return env
 }
 
-// version asks the servers what version they are of.
+// version returns the version that the servers report.
 func (e *Env) version(ctx context.Context) string {
 	if e.Ensemble.Kind() == "embedded" {
-		return "" // a model
+		return "" // it is a model, without a version of ZooKeeper
 	}
 	var found []string
 	for _, s := range ensemble.Survey(ctx, e.Dial, e.Servers(), func(int) bool { return true }) {
@@ -111,7 +111,7 @@ func (e *Env) version(ctx context.Context) string {
 	return strings.Join(found, "+")
 }
 
-// ending is the context for what has to be done also when ctx has ended.
+// ending returns a context for actions that are also necessary after ctx has ended.
 func (r *run) ending(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(ctx), r.env.grace)
 }
@@ -139,8 +139,8 @@ func (r *run) prepare(ctx context.Context) error {
 	return nil
 }
 
-// work lets clients work while the nemesis follows its plan, heals, and goes on
-// in calm. It returns the plan followed.
+// work runs the clients while the nemesis follows its plan, heals all faults, and lets the clients
+// continue in calm. It returns the plan that was followed.
 func (r *run) work(ctx context.Context) Plan {
 	plan := r.options.Plan
 	if plan == nil {
@@ -168,13 +168,13 @@ func (r *run) work(ctx context.Context) Plan {
 	return plan
 }
 
-// calm waits for the ensemble to be healthy again, and then for the time in which
-// liveness is judged.
+// calm waits until the ensemble is healthy again, and then for the period in which liveness is
+// judged.
 func (r *run) calm(ctx context.Context) {
 	bounded, cancel := context.WithTimeout(ctx, r.env.grace)
 	defer cancel()
 	if err := r.env.Ensemble.Ready(bounded); err != nil {
-		if ctx.Err() == nil { // else it had no time to
+		if ctx.Err() == nil { // otherwise it had no time to recover
 			r.env.problem(fmt.Errorf("the ensemble did not recover after the heal: %w", err))
 		}
 		return
@@ -186,13 +186,13 @@ func (r *run) calm(ctx context.Context) {
 	sleepUntil(ctx, time.Now().Add(orDefault(r.scenario.Calm, 3*time.Second)))
 }
 
-// runs counts the runs of this process. In virtual time two that go on side by
-// side can have the same root.
+// runs counts the runs of this process. Two runs at the same virtual time can have the same root;
+// the count makes their labels differ.
 var runs atomic.Int64
 
-// startClients returns a function that lets them finish and waits for it: for the
-// grace while they finish what they have begun, then once more after their
-// context has ended.
+// startClients starts the clients. The function that it returns ends their work and waits for them:
+// at most the grace while they finish the operations that they have begun, then at most the grace
+// once more after their context has ended.
 func (r *run) startClients(ctx context.Context) (stop func()) {
 	if r.workload.Work == nil {
 		return func() { r.env.phase(history.PhaseQuiesce) }
@@ -238,8 +238,8 @@ func within(done <-chan struct{}, d time.Duration) bool {
 	}
 }
 
-// finish makes the final reads, counts what was left behind and seals the
-// history. It ends with PhaseEnd unless the run was interrupted.
+// finish makes the final reads, counts leftovers and seals the history. The history ends with
+// PhaseEnd unless the run was interrupted.
 func (r *run) finish(ctx context.Context) {
 	r.env.phase(history.PhaseFinal)
 	ending, cancel := r.ending(ctx)
@@ -249,7 +249,7 @@ func (r *run) finish(ctx context.Context) {
 			r.env.problem(fmt.Errorf("final reads: %w", err))
 		}
 	}
-	// Requests of the admin's session know no context: closing it ends them.
+	// Requests of the admin's session have no context; closing it ends them.
 	defer context.AfterFunc(ending, r.admin.close)()
 	r.env.problem(r.leftovers(ending))
 	r.env.problem(r.admin.removeRoot(ending))
@@ -284,8 +284,8 @@ func (r *run) judge(ctx context.Context, start time.Time, plan Plan) (*Result, e
 	return result, errors.Join(stored, r.save(result))
 }
 
-// Check judges a history as a run of s does: by its checkers and guards, and those
-// that every run gets.
+// Check judges a history like a run of s: by the checkers and guards of s, and by those that every
+// run gets.
 func Check(ctx context.Context, s Scenario, h *history.History) []checker.Result {
 	evidence := checker.FaultsHadEffect()
 	if len(s.Faults) == 0 {
@@ -294,7 +294,7 @@ func Check(ctx context.Context, s Scenario, h *history.History) []checker.Result
 	return checker.Run(ctx, h, slices.Concat(s.Checkers, s.Guards, []checker.Checker{evidence, checker.OperationsSucceeded()})...)
 }
 
-// whole is the verdict on the run itself, property run/whole.
+// whole returns the result for the run itself, property run/whole.
 func (r *run) whole(ctx context.Context) []checker.Result {
 	one := checker.Result{
 		Property: checker.Property{ID: "run/whole", Claim: "the run was whole: the ensemble was healthy before and after, each fault was healed, nothing panicked"},
@@ -347,7 +347,7 @@ func (r *run) couldNot(result *Result) []string {
 	return reasons
 }
 
-// logs reads the ends of the nodes' logs, as far as that is possible.
+// logs reads the last part of the log of each node, as far as possible.
 func (r *run) logs(ctx context.Context) map[int][]byte {
 	const most = 1 << 20
 	source, able := r.env.Ensemble.(ensemble.Logs)
@@ -362,7 +362,7 @@ func (r *run) logs(ctx context.Context) map[int][]byte {
 		if err != nil {
 			continue
 		}
-		text, _ := io.ReadAll(log) // what can be read is better than nothing
+		text, _ := io.ReadAll(log) // a part of the log is better than none
 		log.Close()
 		all[node] = text[max(0, len(text)-most):]
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
 	"reflect"
@@ -23,8 +24,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// The core is tested with a lock inside of the process in place of ZooKeeper: it
-// grants with rising tokens, and a fault can take the grant away.
+// The core is tested with a lock inside the process in place of ZooKeeper. The lock grants with
+// rising tokens, and a fault can revoke the grant.
 
 type noServers struct{ closed int }
 
@@ -45,7 +46,7 @@ func (noAdmin) close()                              {}
 
 var errRevoked = errors.New("revoked")
 
-// toyLock is the lock under test. Broken, it grants to anybody at once.
+// toyLock is the lock under test. If it is broken, it grants at once even if it is held.
 type toyLock struct {
 	broken bool
 
@@ -94,12 +95,12 @@ func (l *toyLock) release(g *toyGrant, cause error) error {
 	return nil
 }
 
-// revoke is the fault. It takes the grant away after its holder was told.
+// revoke is the fault. It revokes the grant after the grant's context has ended.
 type revoke struct {
 	lock    **toyLock
-	idle    bool // does nothing at all
-	late    int  // does nothing so many times
-	fails   bool // does not heal
+	idle    bool // never has an effect
+	late    int  // number of injections without an effect before the first with one
+	fails   bool // Heal fails
 	injects *int
 	heals   *int
 }
@@ -119,7 +120,7 @@ func (f revoke) Inject(context.Context, *Env, Step) (Injected, error) {
 		l.mu.Unlock()
 		if g != nil {
 			g.cancel(errRevoked)
-			synctest.Wait() // the holder has been told
+			synctest.Wait() // the holder has observed the end
 			if l.release(g, errRevoked) == nil {
 				evidence = fmt.Sprintf("token %d taken", g.token)
 			}
@@ -128,13 +129,13 @@ func (f revoke) Inject(context.Context, *Env, Step) (Injected, error) {
 	return Injected{Heal: func(context.Context) (string, error) {
 		*f.heals++
 		if f.fails {
-			return "", errors.New("it will not mend")
+			return "", errors.New("the heal failed")
 		}
 		return evidence, nil
 	}}, nil
 }
 
-// toy is a run of a toy scenario with its knobs.
+// toy is a run of the toy scenario with its settings.
 type toy struct {
 	Scenario
 	options        Options
@@ -142,7 +143,7 @@ type toy struct {
 	injects, heals int
 	lock           *toyLock
 	resource       *Resource
-	client         func(ctx context.Context, c *Client) error // before each round
+	client         func(ctx context.Context, c *Client) error // called before each round
 }
 
 func newToy() *toy {
@@ -185,8 +186,8 @@ func (ty *toy) workload(*Env) Workload {
 	}}
 }
 
-// round is one acquire, an increment of the resource, and the release. Whoever
-// loses the lock tries to write all the same.
+// round acquires the lock, increments the resource and releases the lock. A client that loses the
+// lock tries to write anyway.
 func (ty *toy) round(ctx context.Context, c *Client) {
 	op := history.Event{Op: checker.OpAcquire, Object: "/lock"}
 	var g *toyGrant
@@ -210,7 +211,7 @@ func (ty *toy) round(ctx context.Context, c *Client) {
 	})
 }
 
-// run runs the scenario on the virtual clock.
+// run runs the scenario in virtual time.
 func (ty *toy) run(t *testing.T) *Result {
 	t.Helper()
 	var result *Result
@@ -221,7 +222,7 @@ func (ty *toy) run(t *testing.T) *Result {
 		}
 	})
 	if ty.ens.closed != 1 {
-		t.Errorf("the ensemble was closed %d times", ty.ens.closed)
+		t.Errorf("the ensemble was closed %d times, want 1", ty.ens.closed)
 	}
 	return result
 }
@@ -230,7 +231,7 @@ func want(t *testing.T, r *Result, verdict checker.Verdict, id, reason string) {
 	t.Helper()
 	one, _ := r.Of(id)
 	if r.Verdict != verdict || one.Verdict != verdict || !strings.Contains(one.Reason, reason) {
-		t.Errorf("want %v by %s with %q, got\n%s", verdict, id, reason, r.Summary())
+		t.Errorf("got %s %v (run %v), want %v with reason %q\n%s", id, one.Verdict, r.Verdict, verdict, reason, r.Summary())
 	}
 }
 
@@ -238,10 +239,10 @@ func TestSoundLockIsValid(t *testing.T) {
 	ty := newToy()
 	r := ty.run(t)
 	if r.Verdict != checker.Valid {
-		t.Error(r.Summary())
+		t.Errorf("got %v, want %v\n%s", r.Verdict, checker.Valid, r.Summary())
 	}
 	if ty.injects == 0 || ty.injects != ty.heals {
-		t.Errorf("%d faults injected, %d healed", ty.injects, ty.heals)
+		t.Errorf("got %d faults injected and %d healed, want the same number, not 0", ty.injects, ty.heals)
 	}
 }
 
@@ -261,7 +262,7 @@ func TestFencedResourceAddsUpEvenUnderABrokenLock(t *testing.T) {
 	ty := newToy()
 	ty.lock.broken = true
 	if m2, _ := ty.run(t).Of("lock/fenced-writes"); m2.Verdict != checker.Valid {
-		t.Errorf("lock/fenced-writes %v: %s", m2.Verdict, m2.Reason)
+		t.Errorf("got lock/fenced-writes %v (%s), want %v", m2.Verdict, m2.Reason, checker.Valid)
 	}
 }
 
@@ -271,40 +272,41 @@ func TestFaultThatDoesNothingIsNotExercised(t *testing.T) {
 	want(t, ty.run(t), checker.NotExercised, "run/faults-had-effect", "no revoke had an effect")
 }
 
-// The report: the only link-stall of a run met an idle client, and the run ended "not exercised".
+// Regression: the only link-stall of a run stalled an idle client, and the run ended "not
+// exercised".
 func TestFaultWithoutEffectIsTriedAgain(t *testing.T) {
 	late := func() *toy {
 		ty := newToy()
-		ty.options.Intensity = 0.01 // the plan has one fault
+		ty.options.Intensity = 0.01 // so low that the plan has one fault
 		ty.Faults = []Fault{revoke{late: 3, lock: &ty.lock, injects: &ty.injects, heals: &ty.heals}}
 		return ty
 	}
 	ty := late()
 	r := ty.run(t)
 	if r.Verdict != checker.Valid || ty.injects != 4 || ty.heals != 4 || len(r.Plan) != 4 {
-		t.Errorf("%d injected, %d healed, a plan of %d, want 4 of each\n%s", ty.injects, ty.heals, len(r.Plan), r.Summary())
+		t.Errorf("got %d faults injected, %d healed, a plan of %d; want 4 of each\n%s", ty.injects, ty.heals, len(r.Plan), r.Summary())
 	}
 	for i := 1; i < len(r.Plan); i++ {
 		if before, s := r.Plan[i-1], r.Plan[i]; s.At < before.At+before.For || s.At+s.For > ty.options.Time {
-			t.Errorf("step %d: %v for %v, after %v for %v", i, s.At, s.For, before.At, before.For)
+			t.Errorf("step %d is at %v for %v, after a step at %v for %v; want no overlap, and the end within the run", i, s.At, s.For, before.At, before.For)
 		}
 	}
 	given := late()
 	given.options.Plan = r.Plan[:1]
 	want(t, given.run(t), checker.NotExercised, "run/faults-had-effect", "no revoke had an effect")
 	if given.injects != 1 {
-		t.Errorf("%d injected of a plan of 1", given.injects)
+		t.Errorf("got %d faults injected for a plan of 1, want 1", given.injects)
 	}
 }
 
-// What was not exercised has an answer: a longer run.
+// If something was not exercised, the summary suggests a longer run.
 func TestSummarySaysForHowLongToRun(t *testing.T) {
 	for work, length := range map[time.Duration]string{5 * time.Second: "20s", 20 * time.Second: "40s"} {
 		ty := newToy()
 		ty.options.Time, ty.options.Faults = work, []string{"revoke"}
 		ty.Faults = []Fault{revoke{idle: true, lock: &ty.lock, injects: &ty.injects, heals: &ty.heals}}
 		if s := ty.run(t).Summary(); !strings.Contains(s, "--time "+length) || !strings.Contains(s, "not done: revoke: none had an effect") {
-			t.Errorf("after %v: %s", work, s)
+			t.Errorf("after %v: got %q, want --time %s and the fault without effect", work, s, length)
 		}
 	}
 }
@@ -318,7 +320,7 @@ func TestEmptyPlanIsNotExercised(t *testing.T) {
 func TestFaultThatDoesNotHealIsUnknown(t *testing.T) {
 	ty := newToy()
 	ty.Faults = []Fault{revoke{fails: true, lock: &ty.lock, injects: &ty.injects, heals: &ty.heals}}
-	want(t, ty.run(t), checker.Unknown, "run/whole", "it will not mend")
+	want(t, ty.run(t), checker.Unknown, "run/whole", "the heal failed")
 }
 
 func TestNoopWorkloadIsNotExercised(t *testing.T) {
@@ -326,11 +328,11 @@ func TestNoopWorkloadIsNotExercised(t *testing.T) {
 	ty.Scenario.Workload = Noop
 	want(t, ty.run(t), checker.Unknown, "client/nothing-left", "the goroutines left behind were not counted")
 	if h3, _ := ty.run2(t).Of("run/operations-succeeded"); h3.Verdict != checker.NotExercised {
-		t.Errorf("run/operations-succeeded %v", h3.Verdict)
+		t.Errorf("got run/operations-succeeded %v, want %v", h3.Verdict, checker.NotExercised)
 	}
 }
 
-// run2 runs the scenario once more, on a fresh ensemble.
+// run2 runs the scenario once more, on a new ensemble.
 func (ty *toy) run2(t *testing.T) *Result {
 	t.Helper()
 	ty.ens = &noServers{}
@@ -352,6 +354,42 @@ func TestClientThatPanicsIsUnknown(t *testing.T) {
 	want(t, ty.run(t), checker.Unknown, "run/whole", "out of luck")
 }
 
+func TestRunThatIsGivenUpEndsSoon(t *testing.T) {
+	ty := newToy()
+	ty.client = func(_ context.Context, c *Client) error {
+		c.Env().GiveUp(fmt.Errorf("client c%d is broken", c.ID))
+		return nil
+	}
+	ty.options.Time = time.Hour
+	r := ty.run(t)
+	want(t, r, checker.Unknown, "run/whole", "is broken")
+	if one, _ := r.Of("run/whole"); r.Took > time.Minute || strings.Count(one.Reason, "is broken") != 1 {
+		t.Errorf("took %v, want seconds, and %q, want one reason", r.Took, one.Reason)
+	}
+}
+
+func TestEndsOfClientsLogsAreKept(t *testing.T) {
+	ty := newToy()
+	line := strings.Repeat("x", 1023) + "\n"
+	ty.client = func(_ context.Context, c *Client) error {
+		if c.ID == 1 {
+			for range 3 << 10 {
+				io.WriteString(c.Log(), line)
+			}
+		}
+		return nil
+	}
+	ty.options.Operations = 20
+	ty.Client = "my client"
+	r := ty.run(t)
+	if len(r.ClientLogs) != 1 || len(r.ClientLogs[1]) != 1<<20 || !strings.HasSuffix(string(r.ClientLogs[1]), line) {
+		t.Errorf("%d logs, of client 1 %d bytes; want its last MiB alone", len(r.ClientLogs), len(r.ClientLogs[1]))
+	}
+	if r.Client != "my client" || r.History.Client != "my client" || !strings.Contains(r.Summary(), "\nclients: my client\n") {
+		t.Errorf("who the clients were is lost: %s", r.Summary())
+	}
+}
+
 func TestClientThatReturnsAnErrorLivesAgain(t *testing.T) {
 	ty := newToy()
 	ty.client = func(_ context.Context, c *Client) error {
@@ -362,10 +400,10 @@ func TestClientThatReturnsAnErrorLivesAgain(t *testing.T) {
 	}
 	r := ty.run(t)
 	if r.Verdict != checker.Valid {
-		t.Error(r.Summary())
+		t.Errorf("got %v, want %v\n%s", r.Verdict, checker.Valid, r.Summary())
 	}
 	if !slices.ContainsFunc(r.History.Events, func(e history.Event) bool { return e.Kind == history.Crash }) {
-		t.Error("no crash was recorded")
+		t.Error("got no crash event, want at least one")
 	}
 }
 
@@ -407,13 +445,13 @@ func TestPanickingCheckerIsUnknownAndTheHistoryIsStoredFirst(t *testing.T) {
 	ty.options.Store = kept
 	ty.Checkers = append(ty.Checkers, checker.New("X1", "", func(*history.History, *checker.Judge) {
 		if len(kept.saved) != 1 {
-			t.Errorf("checked with %d results stored", len(kept.saved))
+			t.Errorf("got %d results stored before the checks, want 1", len(kept.saved))
 		}
 		panic("a bug")
 	}))
 	want(t, ty.run(t), checker.Unknown, "X1", "a bug")
 	if len(kept.saved) != 2 || kept.saved[0].Checked || !kept.saved[1].Checked {
-		t.Errorf("stored %d times", len(kept.saved))
+		t.Errorf("got %d results stored, want 2: the first unchecked, the second checked", len(kept.saved))
 	}
 }
 
@@ -437,11 +475,11 @@ func TestInterruptedRunIsUnknownHealsAndCloses(t *testing.T) {
 		want(t, r, checker.Unknown, "run/whole", "interrupted")
 		want(t, r, checker.Unknown, "lock/tokens-rise", "cut short")
 		if took := time.Since(begun); took > 6*time.Second {
-			t.Errorf("it took %v to stop", took-5*time.Second)
+			t.Errorf("the run took %v to stop after ctx ended, want at most 1s", took-5*time.Second)
 		}
 	})
 	if ty.injects != ty.heals || ty.ens.closed != 1 {
-		t.Errorf("%d faults injected, %d healed, closed %d times", ty.injects, ty.heals, ty.ens.closed)
+		t.Errorf("got %d faults injected, %d healed, %d closes; want all faults healed and 1 close", ty.injects, ty.heals, ty.ens.closed)
 	}
 }
 
@@ -465,7 +503,7 @@ func TestUnknownOutcomeBeginsANewProcess(t *testing.T) {
 	}{{history.OK, 0}, {history.Info, 0}, {history.Fail, 3}, {history.OK, 3}}
 	for i, w := range want {
 		if seen[i].Kind != w.kind || seen[i].Process != w.process || seen[i].Client != 0 {
-			t.Errorf("operation %d: %v, want kind %v of process %d", i, seen[i], w.kind, w.process)
+			t.Errorf("operation %d: got %v, want kind %v of process %d", i, seen[i], w.kind, w.process)
 		}
 	}
 }
@@ -475,30 +513,30 @@ func TestPlanIsAFunctionOfTheSeed(t *testing.T) {
 	env := newEnv(ty.Scenario, Options{Clients: 3}, ty.ens)
 	plan := func(seed uint64) Plan { return Draw(seed, env, ty.Faults, time.Minute, 0) }
 	if !reflect.DeepEqual(plan(1), plan(1)) {
-		t.Error("the same seed gave two plans")
+		t.Error("seed 1 gave two different plans, want the same plan twice")
 	}
 	if reflect.DeepEqual(plan(1), plan(2)) {
-		t.Error("two seeds gave the same plan")
+		t.Error("seeds 1 and 2 gave the same plan, want different plans")
 	}
 	for _, s := range plan(1) {
 		if s.At+s.For > time.Minute {
-			t.Errorf("step %+v goes on after the work", s)
+			t.Errorf("step %+v ends after the work, want within 1m", s)
 		}
 	}
 	for _, s := range Draw(1, env, ty.Faults, time.Minute, 1e-12) {
 		if s.At < 0 || s.At > time.Minute {
-			t.Errorf("step %+v of a tiny intensity is outside of the work", s)
+			t.Errorf("step %+v of a tiny intensity begins outside of the work, want from 0 to 1m", s)
 		}
 	}
 }
 
 func TestScenarioWithoutCheckersIsRefused(t *testing.T) {
 	if _, err := Run(t.Context(), Scenario{Name: "x", Workload: Noop}, Options{}); err == nil {
-		t.Error("no error")
+		t.Error("got no error, want one because the scenario has no checkers")
 	}
 }
 
-// slow is a fault that takes a while to be injected, and is over then unless it stands.
+// slow is a fault whose injection takes a while. The fault is then over unless stands is set.
 type slow struct {
 	planned, takes time.Duration
 	stands         bool
@@ -515,7 +553,8 @@ func (f slow) Inject(context.Context, *Env, Step) (Injected, error) {
 	return Injected{Evidence: "over"}, nil
 }
 
-// Rolling restarts were drawn as if they took no time, of which a run then made a few.
+// Regression: rolling restarts were drawn as if they took no time, so a run executed only a few of
+// the plan.
 func TestAPlanOfSlowFaultsIsWhatIsDone(t *testing.T) {
 	ty := newToy()
 	ty.Faults, ty.options.Time = []Fault{slow{planned: 5 * time.Second, takes: 4 * time.Second}}, time.Minute
@@ -527,34 +566,34 @@ func TestAPlanOfSlowFaultsIsWhatIsDone(t *testing.T) {
 		case e.Op == history.FaultStart:
 			starts = append(starts, e.Time)
 		case e.Result != "over" || e.Time != starts[len(starts)-1]+4*time.Second:
-			t.Errorf("%q at %v", e.Result, e.Time)
+			t.Errorf("fault stopped with %q at %v, want %q 4s after its start", e.Result, e.Time, "over")
 		}
 	}
 	if len(r.Plan) < 2 || len(starts) != len(r.Plan) {
-		t.Fatalf("%d of %d were injected", len(starts), len(r.Plan))
+		t.Fatalf("got %d of %d faults injected, want all of at least 2", len(starts), len(r.Plan))
 	}
 	begin := r.History.PhaseStart(history.PhaseWork).Time
 	for i, s := range r.Plan {
 		if starts[i] != begin+s.At {
-			t.Errorf("%d was to come after %v, and came after %v", i, s.At, starts[i]-begin)
+			t.Errorf("step %d: want its start after %v, got it after %v", i, s.At, starts[i]-begin)
 		}
 	}
 }
 
-// What takes longer than was planned puts off what follows, so that it is no shorter.
+// If a fault takes longer than planned, the later faults are delayed and keep their length.
 func TestWhatFollowsASlowFaultIsPutOff(t *testing.T) {
 	ty := newToy()
 	ty.Faults = append(ty.Faults, slow{takes: 3 * time.Second})
 	ty.options.Plan = Plan{{Fault: "slow", At: time.Second, For: time.Second}, {Fault: "revoke", At: 2 * time.Second, For: time.Second}}
 	for _, e := range ty.run(t).History.Events {
 		if e.Kind == history.Fault && e.Op == history.FaultStart && e.Object == "revoke" && e.Time != 4*time.Second {
-			t.Errorf("it came after %v", e.Time)
+			t.Errorf("revoke started after %v, want 4s", e.Time)
 		}
 	}
 }
 
-// A fault that stands was given its whole time after a slow start, and what the plan had
-// after it met it.
+// Regression: a fault with a heal got its whole length after a slow start, and overlapped with the
+// next fault of the plan.
 func TestFaultsThatThePlanKeepsApartDoNotMeet(t *testing.T) {
 	ty := newToy()
 	ty.Faults = append(ty.Faults, slow{takes: time.Second, stands: true})
@@ -566,24 +605,24 @@ func TestFaultsThatThePlanKeepsApartDoNotMeet(t *testing.T) {
 		}
 	}
 	if want := []string{"slow start 1s", "slow stop 4s", "revoke start 4.5s", "revoke stop 5.5s"}; !slices.Equal(got, want) {
-		t.Errorf("%q", got)
+		t.Errorf("got %q, want %q", got, want)
 	}
 }
 
-// The summary said of faults that the run never came to that they had stood.
+// Regression: the summary listed faults that the run never reached as injected.
 func TestAFaultThatNeverBeganIsSaid(t *testing.T) {
 	ty := newToy()
 	ty.Faults = append(ty.Faults, slow{takes: 12 * time.Second})
 	ty.options.Plan = Plan{{Fault: "slow", At: time.Second, For: time.Second}, {Fault: "revoke", At: 2 * time.Second, For: time.Second}}
 	const want = "faults: slow x1; not done: revoke: the run was over before one began\n"
 	if got := ty.run(t).Summary(); !strings.Contains(got, want) {
-		t.Errorf("no %q in\n%s", want, got)
+		t.Errorf("want %q in the summary, got\n%s", want, got)
 	}
-	// One that is too long for the run is not even in the plan.
+	// A fault that is too long for the run is not even in the plan.
 	again := newToy()
 	again.Faults = append(again.Faults, slow{planned: time.Minute})
 	again.options.Faults = []string{"slow", "revoke"}
 	if r := again.run(t); !reflect.DeepEqual(r.CouldNot, []string{"slow: the run was over before one began"}) || r.Verdict != checker.Valid {
-		t.Errorf("%q, %v", r.CouldNot, r.Verdict)
+		t.Errorf("got %q and %v, want only slow not begun and %v", r.CouldNot, r.Verdict, checker.Valid)
 	}
 }

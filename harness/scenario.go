@@ -12,83 +12,82 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// Scenario is one claim and everything that is needed to try it. It is a plain
-// value: a run gets its state from Workload.
+// Scenario is one claim and everything that is needed to test it. It is a plain value; Workload
+// creates the state of a run.
 type Scenario struct {
-	Name  string // in the style of a file name: "lock-session-loss"
-	Claim string // one sentence: what a valid run shows
-	// Guarantees are the numbers of the documented guarantees that it covers.
+	Name  string // in the style of a file name, for example "lock-session-loss"
+	Claim string // one sentence: the claim that a valid run supports
+	// Guarantees are the numbers of the documented guarantees that the scenario covers.
 	Guarantees []string
-	// Config is what the ensemble should be like; the zero value has defaults.
+	// Config is the configuration of the ensemble; the zero value has defaults.
 	Config ensemble.Config
-	// Clients is how many there are unless the options say otherwise; zero is 5.
+	// Clients is the number of clients unless the options set it; zero is 5.
 	Clients int
-	// Workload makes the program of one run. It may keep state in a closure.
+	// Workload creates the program of one run. It may keep state in a closure.
 	Workload func(*Env) Workload
-	// Faults are drawn from; none means that nothing is broken.
+	// Faults are the faults from which plans are drawn. If there are none, nothing is broken.
 	Faults []Fault
-	// Outcome tells what an error means for the operation that returned it. Nil is
-	// [OutcomeOf].
+	// Outcome returns the outcome of an operation that returned the error. Nil is [OutcomeOf].
 	Outcome func(error) session.Outcome
-	// Checkers decide. What they judge has to be exercised by each run, unless
-	// they are wrapped in checker.IfExercised.
+	// Checkers decide. Each run must exercise what they check, unless they are wrapped in
+	// checker.IfExercised.
 	Checkers []checker.Checker
-	// Guards are the checks for vacuity beyond those that every run gets: see
-	// package checker, vacuity.go.
+	// Guards are checks against vacuous runs in addition to those that every run gets. See
+	// vacuity.go of package checker.
 	Guards []checker.Checker
-	// Time is for how long clients work under faults unless the options say
-	// otherwise; zero is 20 s.
+	// Time is how long clients work under faults unless the options set it; zero is 20 s.
 	Time time.Duration
-	// Calm is for how long clients go on after the heal; zero is 3 s.
+	// Calm is how long clients continue after the heal; zero is 3 s.
 	Calm time.Duration
-	// Grace is for how long clients may take to finish after that, and the bound
-	// of waiting for anything else; zero is one minute.
+	// Grace is how long clients may take to finish after that. It also bounds every other wait.
+	// Zero is one minute.
 	Grace time.Duration
-	// Needs names what a run needs beside an ensemble and this process, programs
-	// of other libraries say. Such a run cannot be in virtual time.
+	// Needs names the requirements of a run other than an ensemble and this process, for
+	// example programs of other libraries. Such a run cannot use virtual time.
 	Needs string
-	// ClientProcesses says that its clients run in processes of their own, also
-	// where the options do not ask for that.
+	// ClientProcesses requires clients in separate processes, even if the options do not
+	// request them.
 	ClientProcesses bool
-	// Client is the command of clients in another language that the run starts in place of the
-	// scenario's own; empty if there is none. Reports show it.
+	// Client is the command of clients in another language, which the run starts in place of
+	// the scenario's own clients. It is empty if there is none. Reports show it.
 	Client string
-	// Mutants are broken variants that a run has to find invalid.
+	// Mutants are broken variants that a run must find invalid.
 	Mutants []Mutant
 }
 
-// Workload is the program of one run. Nil functions do nothing, so the zero
-// Workload is the one that does nothing at all.
+// Workload is the program of one run. Nil functions do nothing, so the zero Workload does nothing.
 type Workload struct {
-	// Setup runs once, before clients start and anything is broken.
+	// Setup runs once, before clients start and before any fault is injected.
 	Setup func(ctx context.Context, env *Env) error
-	// Work is one client. It does one thing after another for as long as
-	// Client.Next says so, then closes what it opened and returns nil; it also
-	// returns soon after ctx ends. An error means that this life of the client is
-	// over (its session was lost, say): it is recorded as a crash, and Work is
-	// called again. A panic is recorded too, and makes the run Unknown.
+	// Work is one client. It performs one operation after another while Client.Next returns
+	// true, then closes everything that it opened and returns nil. It also returns soon after
+	// ctx ends. An error ends this attempt of the client, for example because its session was
+	// lost: the run records a crash and calls Work again. The run also records a panic, which
+	// makes the run Unknown.
 	Work func(ctx context.Context, c *Client) error
 	// Final makes the last reads, after all clients have returned.
 	Final func(ctx context.Context, env *Env) error
-	// Close ends what Setup started. It is called at the end of a run whose Setup was called, whatever came of it.
+	// Close ends what Setup started. It is called at the end of each run that called Setup,
+	// even if Setup failed.
 	Close func() error
 }
 
-// Mutant is a broken variant of what a scenario tests. It is there to be killed.
+// Mutant is a broken variant of the code that a scenario tests. A run must kill it.
 type Mutant struct {
 	Name string
-	// Report is the bug of a real library that it stands for.
+	// Report is the bug report of a real library that the mutant reproduces.
 	Report string
-	// Violates are the properties of which at least one has to be found violated.
+	// Violates are the properties of which a run must find at least one violated.
 	Violates []string
-	// Faults are the names of those that bring it out; nil is all of the scenario.
+	// Faults are the names of the faults that reveal the mutant; nil is all faults of the
+	// scenario.
 	Faults   []string
 	Workload func(*Env) Workload
-	Needs    string // as the scenario's
+	Needs    string // like Scenario.Needs
 }
 
-// Mutate returns the scenario with the mutant's workload in place of its own, and
-// only the faults that it names.
+// Mutate returns the scenario with the mutant's workload in place of its own, and only with the
+// faults that the mutant names.
 func (s Scenario) Mutate(m Mutant) Scenario {
 	s.Name += "+" + m.Name
 	if m.Faults != nil {
@@ -115,8 +114,8 @@ func Failed(err error) error {
 	return errFailed{err}
 }
 
-// OutcomeOf is the default of Scenario.Outcome: session.Failed for errors marked by
-// [Failed], and what session.OutcomeOf says of others.
+// OutcomeOf is the default of Scenario.Outcome. It returns session.Failed for errors marked by
+// [Failed], and the result of session.OutcomeOf for others.
 func OutcomeOf(err error) session.Outcome {
 	if errors.As(err, new(errFailed)) {
 		return session.Failed

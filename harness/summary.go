@@ -14,13 +14,13 @@ const (
 	summaryEvents = 5  // events of the counterexample
 )
 
-// Summary is what to print at the end of a run, in at most 25 lines: the verdict
-// of each property, the first violation in words with the few events that prove
-// it, what was broken, and the command that runs it again.
+// Summary returns the text that is printed at the end of a run, in at most 25 lines: the verdict
+// of each property, the first violation in words with the few events that prove it, the faults, and
+// the command that repeats the run.
 func (r *Result) Summary() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: %v after %v  (%s ensemble", r.Scenario, r.Verdict, r.Took.Round(time.Second/10), r.Ensemble)
-	if r.Nodes > 0 { // a history alone does not tell
+	if r.Nodes > 0 { // a history alone has no number of nodes
 		fmt.Fprintf(&b, " of %d, %d clients", r.Nodes, r.Clients)
 	}
 	if r.ZooKeeper != "" {
@@ -49,8 +49,8 @@ func (r *Result) Summary() string {
 	return b.String() + "\n"
 }
 
-// summarizeResults writes a row for each property. Where they are too many, those
-// that are valid share one, and the last of the others are only counted.
+// summarizeResults writes a row for each property. If there are too many, the valid ones share one
+// row, and the last of the others are only counted.
 func (r *Result) summarizeResults(b *strings.Builder) {
 	var valid []string
 	rows, width := 0, 0
@@ -95,7 +95,7 @@ func measured(one checker.Result) string {
 	return " (" + strings.Join(parts, "; ") + ")"
 }
 
-// summarizeFaults writes one line: how often each fault began, and which did not.
+// summarizeFaults writes one line: how often each fault began, and which faults did not.
 func (r *Result) summarizeFaults(b *strings.Builder) {
 	if began := r.Began(); began == "" {
 		fmt.Fprintf(b, "no faults")
@@ -111,11 +111,11 @@ func (r *Result) summarizeFaults(b *strings.Builder) {
 	b.WriteByte('\n')
 }
 
-// Began counts the faults that were injected, as Plan.String does. The plan may
-// have had more: what is slow to be injected puts off the rest.
+// Began counts the faults that were injected, in the form of Plan.String. The plan may have more
+// steps, because a fault that is slow to inject delays the rest.
 func (r *Result) Began() string { return r.began().String() }
 
-// began has a step for each fault that was injected.
+// began returns a step for each fault that was injected.
 func (r *Result) began() (began Plan) {
 	for i := range r.History.Events {
 		if e := &r.History.Events[i]; e.Kind == history.Fault && e.Op == history.FaultStart {

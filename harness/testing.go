@@ -2,7 +2,7 @@ package harness
 
 import "context"
 
-// TB is what RunT needs of a *testing.T. Package harness does not link package
+// TB is the part of a *testing.T that RunT needs. With it, package harness does not link package
 // testing.
 type TB interface {
 	Helper()
@@ -11,8 +11,8 @@ type TB interface {
 	Errorf(format string, args ...any)
 }
 
-// RunT runs s from a test and fails the test unless the verdict is Valid. A run
-// that could not begin fails too; skipping is the caller's decision.
+// RunT runs s from a test and fails the test unless the verdict is Valid. It also fails the test if
+// the run could not begin; the caller decides whether to skip it.
 func RunT(t TB, s Scenario, o Options) *Result {
 	t.Helper()
 	result, err := Run(t.Context(), s, o)
@@ -25,12 +25,11 @@ func RunT(t TB, s Scenario, o Options) *Result {
 	return result
 }
 
-// RunMutant runs the mutant m of s and fails the test unless the run is Invalid by
-// one of the properties that m violates: killed by accident is not killed.
+// RunMutant runs the mutant m of s. It fails the test unless the run is Invalid by one of the
+// properties that m violates; a violation of another property does not count.
 //
-// A run in which such a property was exposed decides nothing, for example because the
-// clients' process stood still at that moment. RunMutant then tries the next seed, three
-// seeds in all.
+// A run in which such a property was exposed is inconclusive, for example because the clients'
+// process paused at that moment. RunMutant then tries the next seed, three seeds in all.
 func RunMutant(t TB, s Scenario, m Mutant, o Options) *Result {
 	t.Helper()
 	for try := 1; ; try++ {
@@ -45,7 +44,7 @@ func RunMutant(t TB, s Scenario, m Mutant, o Options) *Result {
 			o.Seed = result.Seed + 1
 			continue
 		}
-		t.Errorf("mutant %s survived: none of %v is violated\n%s", m.Name, m.Violates, result.Summary())
+		t.Errorf("mutant %s survived: got no violation, want one of %v\n%s", m.Name, m.Violates, result.Summary())
 		return result
 	}
 }

@@ -31,12 +31,14 @@ func NewExclusive(s *session.Session, path string, o Options) *Exclusive {
 
 // Lock waits for the lock. If ctx ends first, or on any other error, nothing is held and no znode
 // remains. It fails with ErrNotALock if the znode at path is not ephemeral.
-func (e *Exclusive) Lock(ctx context.Context) (*Grant, error) {
+func (e *Exclusive) Lock(ctx context.Context) (_ *Grant, err error) {
+	ctx, done := recipe.Acquire(ctx, e.session, "lock", e.path)
+	defer func() { done(err) }()
 	if holds(ctx, e.session, e.path) {
 		return nil, e.wrap(ErrDeadlock)
 	}
 	for {
-		grant, err := e.TryLock(ctx)
+		grant, err := e.try(ctx)
 		if !errors.Is(err, ErrLocked) {
 			return grant, err
 		}
@@ -47,7 +49,13 @@ func (e *Exclusive) Lock(ctx context.Context) (*Grant, error) {
 }
 
 // TryLock is like Lock, but fails with ErrLocked if another client holds the lock.
-func (e *Exclusive) TryLock(ctx context.Context) (*Grant, error) {
+func (e *Exclusive) TryLock(ctx context.Context) (_ *Grant, err error) {
+	ctx, done := recipe.Acquire(ctx, e.session, "lock", e.path)
+	defer func() { done(err) }()
+	return e.try(ctx)
+}
+
+func (e *Exclusive) try(ctx context.Context) (*Grant, error) {
 	if e.invalid != nil {
 		return nil, e.wrap(e.invalid)
 	}
@@ -64,6 +72,7 @@ func (e *Exclusive) TryLock(ctx context.Context) (*Grant, error) {
 		return nil, e.wrap(err)
 	}
 	claim := lockqueue.NewFixedPlace(e.session, node, data)
+	claim.Describe("lock")
 	if err := claim.Grant(ctx); err != nil {
 		claim.Abandon(ctx, err)
 		return nil, e.wrap(err)
@@ -75,44 +84,36 @@ func (e *Exclusive) TryLock(ctx context.Context) (*Grant, error) {
 // that the node may have been created.
 func (e *Exclusive) create(ctx context.Context, data []byte) (node recipe.Node, unsure bool, err error) {
 	for {
-		err := recipe.WithParents(ctx, e.session, e.path, func(ctx context.Context) error {
-			_, err := e.session.Create(ctx, e.path, data, session.Ephemeral)
-			return err
+		err := recipe.Once(ctx, e.session, e.path, func(ctx context.Context) error {
+			return recipe.WithParents(ctx, e.session, e.path, func(ctx context.Context) error {
+				_, err := e.session.Create(ctx, e.path, data, session.Ephemeral)
+				return err
+			})
+		}, func(ctx context.Context) (found bool, err error) {
+			node, err = e.find(ctx, data)
+			return node.Path != "", err
 		})
-		effect := session.OutcomeOf(err)
 		switch {
-		case effect == session.Failed && session.ConnectionLost(err) && ctx.Err() == nil:
-			continue // it was not sent before its connection was lost
-		case effect == session.Failed && !errors.Is(err, session.ErrNodeExists):
+		case errors.Is(err, ErrLocked):
+			return node, false, ErrLocked
+		case err != nil && !errors.Is(err, session.ErrNodeExists):
+			return node, session.OutcomeOf(err) == session.Indeterminate, err
+		}
+		if node.Path == "" {
+			unsure = err == nil
+			node, err = e.find(ctx, data)
+		}
+		if node.Path != "" || errors.Is(err, ErrLocked) {
 			return node, false, err
-		case effect == session.Indeterminate && ctx.Err() != nil:
-			return node, true, err
 		}
-		node, findErr := e.findFinal(ctx, data, effect == session.Indeterminate)
-		switch {
-		case node.Path != "" || errors.Is(findErr, ErrLocked):
-			return node, false, findErr
-		case findErr != nil:
-			return node, effect != session.Failed, findErr
-		case effect == session.Indeterminate && !session.ConnectionLost(err):
-			return node, false, err // the answer proved nothing until findFinal
+		if err != nil {
+			return node, unsure, err
 		}
 	}
 }
 
-// findFinal is like find, but its result is final even after a lost reply: a request that was lost
-// with its connection is applied before the end of ReadBarrier, or never.
-func (e *Exclusive) findFinal(ctx context.Context, data []byte, lost bool) (recipe.Node, error) {
-	if lost {
-		if err := recipe.ReadBarrier(ctx, e.session, e.path); err != nil {
-			return recipe.Node{}, err
-		}
-	}
-	return e.find(ctx, data)
-}
-
-// owned reports whether a znode is ephemeral. For a container and for a znode with a time to live,
-// the owner is a number that no session has.
+// owned reports whether a znode is ephemeral. For a container and for a znode with a
+// time to live, the owner is a number that no session has.
 func owned(stat *session.Stat) bool {
 	owner := stat.EphemeralOwner
 	return owner != 0 && owner != math.MinInt64 && uint64(owner)>>56 != 0xff
@@ -139,7 +140,10 @@ func (e *Exclusive) find(ctx context.Context, data []byte) (recipe.Node, error) 
 // undo deletes the node if a failed call created it.
 func (e *Exclusive) undo(data []byte) {
 	recipe.RemoveFound(e.session, func(ctx context.Context) (recipe.Node, error) {
-		node, err := e.findFinal(ctx, data, true)
+		if err := recipe.ReadBarrier(ctx, e.session, e.path); err != nil {
+			return recipe.Node{}, err
+		}
+		node, err := e.find(ctx, data)
 		if errors.Is(err, ErrLocked) || errors.Is(err, ErrNotALock) {
 			return recipe.Node{}, nil
 		}

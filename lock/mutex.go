@@ -8,6 +8,7 @@ import (
 
 	"github.com/zkcoord/zkcoord/internal/invalid"
 	"github.com/zkcoord/zkcoord/internal/lockqueue"
+	"github.com/zkcoord/zkcoord/recipe"
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -71,7 +72,7 @@ const (
 )
 
 func newQueue(s *session.Session, path string, o Options) *lockqueue.Queue {
-	return &lockqueue.Queue{Session: s, Dir: path, Naming: naming(), Delay: o.Delay, Invalid: o.check(path)}
+	return &lockqueue.Queue{Session: s, Dir: path, Name: "lock", Naming: naming(), Delay: o.Delay, Invalid: o.check(path)}
 }
 
 // maxDelay is the maximum of Options.Delay.
@@ -129,7 +130,9 @@ func (m *Mutex) WhoBlocks(ctx context.Context, node string) ([]Contender, error)
 	return whoBlocks(ctx, m.queue, node)
 }
 
-func join(ctx context.Context, l *lockqueue.Queue, r lockqueue.Request) (*Grant, error) {
+func join(ctx context.Context, l *lockqueue.Queue, r lockqueue.Request) (_ *Grant, err error) {
+	ctx, done := recipe.Acquire(ctx, l.Session, "lock", l.Dir)
+	defer func() { done(err) }()
 	if !r.Try && holds(ctx, l.Session, l.Dir) {
 		return nil, fmt.Errorf("lock: acquire %s: %w", l.Dir, ErrDeadlock)
 	}

@@ -67,7 +67,9 @@ func (m *Semaphore) TryAcquire(ctx context.Context, permits int) (*Grant, error)
 	return m.acquire(ctx, permits, true)
 }
 
-func (m *Semaphore) acquire(ctx context.Context, permits int, try bool) (*Grant, error) {
+func (m *Semaphore) acquire(ctx context.Context, permits int, try bool) (_ *Grant, err error) {
+	ctx, done := recipe.Acquire(ctx, m.session, "semaphore", m.path)
+	defer func() { done(err) }()
 	if permits < 1 || permits > math.MaxInt32 {
 		return nil, acquireError(m.path, invalid.New("%d permits: not between 1 and %d", permits, math.MaxInt32))
 	}
@@ -81,6 +83,7 @@ func (m *Semaphore) acquire(ctx context.Context, permits int, try bool) (*Grant,
 		return nil, acquireError(m.path, err)
 	}
 	first.Close()
+	lease.Describe("semaphore")
 	if err := lease.Grant(ctx); err != nil {
 		lease.Abandon(ctx, err)
 		return nil, acquireError(m.path, err)
@@ -172,8 +175,7 @@ func (m *Semaphore) readCapacity(ctx context.Context, waiting bool, s *seen) (va
 		if !errors.Is(err, session.ErrNoNode) {
 			return value, err
 		}
-		_, err = m.session.Create(ctx, m.size, strconv.AppendInt(nil, int64(m.capacity), 10), session.Persistent)
-		if err != nil && !errors.Is(err, session.ErrNodeExists) && !session.ConnectionLost(err) {
+		if err := recipe.Ensure(ctx, m.session, m.size, strconv.AppendInt(nil, int64(m.capacity), 10), session.Persistent); err != nil {
 			return value, err
 		}
 	}
@@ -247,11 +249,11 @@ var errResized = errors.New("the capacity was changed")
 // whose outcome is unknown. The transaction mark does not show the outcome here: the place has left
 // the gate, so the next one may have overwritten the mark. No other lease has this name.
 func (m *Semaphore) isOut(ctx context.Context, lease recipe.Node) bool {
-	if err := recipe.ReadBarrier(ctx, m.session, lease.Path); err != nil {
-		return false
-	}
-	stat, err := m.session.Exists(ctx, lease.Path)
-	return err == nil && stat != nil
+	out, _ := recipe.Settle(ctx, m.session, lease.Path, func(ctx context.Context) (bool, error) {
+		stat, err := m.session.Exists(ctx, lease.Path)
+		return stat != nil, err
+	})
+	return out
 }
 
 // leaseName precedes the number of permits in the names of this package's leases. In the names of

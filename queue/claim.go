@@ -113,7 +113,7 @@ func (c *Claim[T]) Release(ctx context.Context) error {
 func (c *Claim[T]) Reject(ctx context.Context) error {
 	return c.finish(ctx, "reject", session.Failed, func(ctx context.Context) error {
 		c.leave() // before another consumer can have the dead letter
-		return c.revoked(0, c.q.dead.put(ctx, &putJob{items: [][]byte{c.item.data}, also: c.q.raw.ackOps(c.item)}))
+		return c.revoked(0, c.q.dead.put(ctx, &putJob{items: [][]byte{c.item.data}, origin: c.item.run.origin(), also: c.q.raw.ackOps(c.item)}))
 	})
 }
 
@@ -308,7 +308,9 @@ type admission[T any] struct {
 }
 
 // claimSome waits for items and claims up to n of them. The result may be empty.
-func (q *Queue[T]) claimSome(ctx context.Context, n int) ([]admission[T], error) {
+func (q *Queue[T]) claimSome(ctx context.Context, n int) (_ []admission[T], err error) {
+	ctx, done := recipe.Acquire(ctx, q.raw.s, "claim", q.raw.path)
+	defer func() { done(err) }()
 	items, err := q.raw.get(ctx, n, true)
 	if err != nil {
 		return nil, err
@@ -324,6 +326,7 @@ func (q *Queue[T]) claimed(ctx context.Context, items []item) ([]admission[T], e
 		c := &Claim[T]{q: q, item: it, turn: make(chan struct{}, 1)}
 		c.hold = recipe.NewHold(q.raw.s, recipe.Node{Path: q.raw.claimPath(it), Czxid: it.token})
 		c.ctx = c.bound.Bind(context.Background())
+		c.hold.Describe("claim", it.token, it.run.origin())
 		c.hold.OnEnd(c.lost)
 		c.unwatch = context.AfterFunc(c.hold.Context(), c.lapsed)
 		claims = append(claims, c)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/zkcoord/zkcoord/internal/invalid"
 	"github.com/zkcoord/zkcoord/internal/znode"
+	"github.com/zkcoord/zkcoord/recipe"
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -50,7 +51,7 @@ func (q *Queue[T]) PutAt(ctx context.Context, at time.Time, items ...T) error {
 		if at.Year() > maxYear {
 			return invalid.New("put at %v, after the year %d", at, maxYear)
 		}
-		return q.raw.putLater(ctx, slot{at.Add(time.Second - 1).Unix(), job.level}, job.items)
+		return q.raw.putLater(ctx, slot{at.Add(time.Second - 1).Unix(), job.level}, lot{job.origin, job.items})
 	}, 0, items)
 }
 
@@ -60,11 +61,11 @@ const maxYear = 5000
 // putLater puts items in a slot. Other clients may have emptied and deleted the slot and created it
 // again. Therefore the numbers of its nodes alone are not unique, and the names need a tag: see
 // run.
-func (q *raw) putLater(ctx context.Context, s slot, items [][]byte) error {
+func (q *raw) putLater(ctx context.Context, s slot, l lot) error {
 	dir := znode.Join(q.delayedDir(), s.name())
 	var puts []session.Op
-	tag := newTag(q.s)
-	for _, part := range pack(items) {
+	tag := withOrigin(newTag(q.s), l.origin)
+	for _, part := range pack(l.items) {
 		puts = append(puts, session.CreateOp{
 			Path: dir + "/" + run{last: len(part) - 1, tag: tag}.prefix(), Data: encodeItems(part), Mode: session.PersistentSequential,
 		})
@@ -74,7 +75,7 @@ func (q *raw) putLater(ctx context.Context, s slot, items [][]byte) error {
 		if session.OutcomeOf(err) != session.Failed || !errors.Is(err, session.ErrNoNode) {
 			return err
 		}
-		if err := create(ctx, q.s, dir); err != nil {
+		if err := recipe.Ensure(ctx, q.s, dir, nil, session.Persistent); err != nil {
 			return refused("put", q.path, err)
 		}
 	}
@@ -149,7 +150,7 @@ func (q *raw) promote(ctx context.Context, s slot) error {
 			var items [][]byte
 			if items, err = decodeItems(value.Data, r.len()); err == nil {
 				also := []session.Op{session.DeleteOp{Path: path, Version: session.AnyVersion}}
-				err = q.put(ctx, &putJob{level: s.level % len(q.tails), items: items, also: also})
+				err = q.put(ctx, &putJob{level: s.level % len(q.tails), items: items, origin: r.origin(), also: also})
 			}
 		}
 		if err != nil && !errors.Is(err, session.ErrNoNode) && !errors.Is(err, errCorrupt) {

@@ -164,6 +164,7 @@
 //	<path>/items/<priority>/<segment>            about 256 puts, which its version counts
 //	<path>/items/<priority>/<segment>/<first>.<last>-<number>    items, always the same ones
 //	<path>/items/<priority>/<segment>/<first>.<last>-<tag>-<number>    an item that was put back
+//	<path>/items/<priority>/<segment>/<first>.<last>-t<origin>-<number>    items that were put in a trace
 //	<path>/items/<priority>/<segment>/<...>/c    the claim on an item; ephemeral
 //	<path>/marks/<id>-<kind>-<number>            the ledger node of a handle; ephemeral
 //	<path>/waiters/<id>-<kind>-<number>          a consumer, or producer, that waits; ephemeral

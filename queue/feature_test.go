@@ -338,6 +338,71 @@ func TestRevokedClaimIsNotExtended(t *testing.T) {
 	})
 }
 
+// Somebody deletes a claim, and the session learns of it while an Ack is under way. The
+// claim's context waits for the Ack, because the deletion may be its own. Until then the
+// claim cannot be extended. The Ack fails, and the item is there for others.
+//
+// Covers Q10.
+func TestAckOfARevokedClaim(t *testing.T) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
+		q, s := newQueue(w, queue.Options[string]{ClaimFor: time.Hour})
+		recipetest.Check(t, q.Put(t.Context(), "x"))
+		c := recipetest.Must(q.Claim(t.Context()))
+		time.Sleep(recipetest.Timeout) // the claim's node is watched now
+		slow := w.Inject(zktest.Rule{Op: "multi", Path: path + "/marks/*", Session: s.ID(), Fate: zktest.DelayRequest, Delay: 2 * time.Second})
+		for _, node := range w.Nodes(path + "/items") {
+			if strings.HasSuffix(node, "/c") {
+				w.Inject(zktest.Rule{Op: "exists", Path: node, Session: s.ID(), Fate: zktest.DelayReply, Delay: time.Second})
+				recipetest.Check(t, w.Admin().Delete(t.Context(), node, session.AnyVersion))
+			}
+		}
+		time.Sleep(time.Second / 2) // the session looks whether the node is its own
+		acked := make(chan error, 1)
+		go func() { acked <- c.Ack(t.Context(), session.CreateOp{Path: "/effect"}) }()
+		time.Sleep(time.Second)
+		if slow.Fired() != 1 || c.Context().Err() != nil {
+			t.Errorf("%d transactions under way; the claim: %v", slow.Fired(), context.Cause(c.Context()))
+		}
+		if err := c.Extend(time.Hour); !errors.Is(err, session.ErrRevoked) {
+			t.Errorf("extend: %v", err)
+		}
+		if err := <-acked; !errors.Is(err, session.ErrRevoked) || session.OutcomeOf(err) != session.Failed {
+			t.Errorf("ack: %v", err)
+		}
+		synctest.Wait()
+		if cause := context.Cause(c.Context()); !errors.Is(cause, session.ErrRevoked) {
+			t.Errorf("the claim: %v", cause)
+		}
+		if stat := recipetest.Must(w.Admin().Exists(t.Context(), "/effect")); stat != nil {
+			t.Error("the effect is there")
+		}
+		if n := recipetest.Must(queue.New(w.Client().Session, path, queue.Options[string]{}).Len(t.Context())); n != 1 {
+			t.Errorf("%d items", n)
+		}
+	})
+}
+
+// An Ack whose reply is late has taken the claim away itself: that is no revocation.
+//
+// Covers Q10.
+func TestAckSeesItsOwnDeletion(t *testing.T) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
+		q, s := newQueue(w, queue.Options[string]{ClaimFor: time.Hour})
+		recipetest.Check(t, q.Put(t.Context(), "x"))
+		c := recipetest.Must(q.Claim(t.Context()))
+		time.Sleep(recipetest.Timeout) // the claim's node is watched now
+		slow := w.Inject(zktest.Rule{Op: "multi", Path: path + "/marks/*", Session: s.ID(), Fate: zktest.CloseBeforeReply})
+		recipetest.Check(t, c.Ack(t.Context(), session.CreateOp{Path: "/effect"}))
+		synctest.Wait()
+		if cause := context.Cause(c.Context()); !errors.Is(cause, queue.ErrNotClaimed) || slow.Fired() != 1 {
+			t.Errorf("the claim: %v; %d replies were lost", cause, slow.Fired())
+		}
+		if n := recipetest.Must(queue.New(w.Client().Session, path, queue.Options[string]{}).Len(t.Context())); n != 0 {
+			t.Errorf("%d items", n)
+		}
+	})
+}
+
 // The transaction is sent again after its caller has gone. It must have the data of the call.
 func TestDataOfAnAckThatWasGivenUp(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {

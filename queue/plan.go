@@ -247,7 +247,7 @@ func (q *raw) putBack(ctx context.Context, items []item) (err error) {
 func (q *raw) tryPutBack(ctx context.Context, items []item, tag string) error {
 	var creates []session.Op
 	for _, it := range items {
-		it.run.tag = tag
+		it.run.tag = withOrigin(tag, it.run.origin())
 		creates = append(creates, session.CreateOp{Path: q.itemPath(it), Data: encodeItems([][]byte{it.data})})
 	}
 	remake := false

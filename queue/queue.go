@@ -164,9 +164,11 @@ func (q *Queue[T]) TryPut(ctx context.Context, items ...T) error {
 	return q.put(ctx, q.raw.put, 0, items)
 }
 
-func (q *Queue[T]) put(ctx context.Context, put func(context.Context, *putJob) error, priority int, items []T) error {
+func (q *Queue[T]) put(ctx context.Context, put func(context.Context, *putJob) error, priority int, items []T) (err error) {
+	ctx, done := recipe.Put(ctx, q.raw.s, q.raw.path)
+	defer func() { done(err) }()
 	var data [][]byte
-	err := q.raw.closed("put")
+	err = q.raw.closed("put")
 	if err == nil && (priority < 0 || priority >= q.opts.Priorities) {
 		err = invalid.New("priority %d is not between 0 and %d", priority, q.opts.Priorities-1)
 	}
@@ -177,7 +179,7 @@ func (q *Queue[T]) put(ctx context.Context, put func(context.Context, *putJob) e
 		err = q.movable(data)
 	}
 	if err == nil && len(data) > 0 {
-		err = put(ctx, &putJob{level: priority, items: data})
+		err = put(ctx, &putJob{level: priority, items: data, origin: recipe.Origin(ctx, q.raw.s)})
 	}
 	if err != nil {
 		return fmt.Errorf("queue: put to %s: %w", q.raw.path, err)
@@ -216,7 +218,7 @@ func (q *Queue[T]) rejectOps(data []byte) []session.Op {
 	mark := session.SetOp{Path: znode.Join(q.raw.ledgersDir(), strings.Repeat("m", longest))}
 	claimed := item{ledger: znode.Join(q.raw.ledgersDir(), strings.Repeat("m", 64))}
 	fullTail := tail{dir: q.dead.levelDir(0), full: true}
-	return append(q.raw.ackOps(claimed), append(fullTail.ops([][]byte{data}), mark)...)
+	return append(q.raw.ackOps(claimed), append(fullTail.ops([]lot{{items: [][]byte{data}}}), mark)...)
 }
 
 // Take waits for an item, deletes the first one, and returns it to this caller only. If ctx ends
@@ -282,7 +284,7 @@ func (q *Queue[T]) decode(ctx context.Context, it item) (T, error) {
 	var none T
 	undecoded := &DecodeError{Data: it.data, Err: err}
 	err = q.raw.carryOut(ctx, func(ctx context.Context) error {
-		return q.dead.put(ctx, &putJob{items: [][]byte{it.data}})
+		return q.dead.put(ctx, &putJob{items: [][]byte{it.data}, origin: it.run.origin()})
 	})
 	if err != nil {
 		return none, errors.Join(undecoded, fmt.Errorf("queue: move to dead letters %s: %w", q.dead.path, err))

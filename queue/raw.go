@@ -45,9 +45,10 @@ type raw struct {
 
 // A putJob contains items to put at one level, in one transaction with also.
 type putJob struct {
-	level int
-	items [][]byte
-	also  []session.Op
+	level  int
+	items  [][]byte
+	origin string // where in a trace they were put
+	also   []session.Op
 }
 
 // A fetchJob is a request to take or claim items: as many as there are, up to max.
@@ -151,18 +152,24 @@ func (q *raw) commitPuts(ctx context.Context, calls []*batch.Call[*putJob]) {
 // putTogether puts the items of calls that are all on one level.
 func (q *raw) putTogether(ctx context.Context, calls []*batch.Call[*putJob]) error {
 	level, also := calls[0].Job.level, calls[0].Job.also
-	var items [][]byte
+	var lots []lot
+	items := 0
 	for _, c := range calls {
-		items = append(items, c.Job.items...)
+		if last := len(lots) - 1; last >= 0 && lots[last].origin == c.Job.origin {
+			lots[last].items = append(lots[last].items, c.Job.items...)
+		} else {
+			lots = append(lots, lot{c.Job.origin, slices.Clone(c.Job.items)})
+		}
+		items += len(c.Job.items)
 	}
 	if also == nil { // a put with other ops only moves an item, so the limit does not apply
-		if err := q.admit(ctx, len(items)); err != nil {
+		if err := q.admit(ctx, items); err != nil {
 			return refused("put", q.path, err)
 		}
 	}
-	err := q.tails[level].append(ctx, q.putLedger, items, also...)
+	err := q.tails[level].append(ctx, q.putLedger, lots, also...)
 	if also == nil && session.OutcomeOf(err) == session.Failed {
-		q.room += len(items)
+		q.room += items
 	}
 	return err
 }

@@ -25,7 +25,8 @@ import (
 // under that name. The sequence number alone does not ensure this in two cases. One is an item that
 // is put back in its place. The other is a slot of delayed items, because its numbers begin at 0
 // again when it is created again. In both cases the name also has a tag:
-// <first>.<last>-<tag>-<number>.
+// <first>.<last>-<tag>-<number>. Items that were put by a program with traces have one as well: it
+// says where.
 type run struct {
 	seq         znode.Seq
 	first, last int
@@ -53,6 +54,34 @@ func (r run) prefix() string {
 
 // newTag returns a tag that no other name has.
 func newTag(s *session.Session) string { return recipe.NewID(s)[:16] }
+
+// originDigits is the length of what session.Tracer.Origin returns.
+const originDigits = 50
+
+// withOrigin returns a tag that also says where in a trace the items were put. A program
+// that does not know of traces reads it like any other tag.
+func withOrigin(tag, origin string) string {
+	if len(origin) != originDigits || strings.Trim(origin, "0123456789abcdef") != "" {
+		return tag
+	}
+	return tag + "t" + origin
+}
+
+// origin is where in a trace the items were put, "" if that is not known. Other tags have
+// hexadecimal digits only, so a "t" begins it.
+func (r run) origin() string {
+	_, origin, _ := strings.Cut(r.tag, "t")
+	if len(origin) != originDigits {
+		return ""
+	}
+	return origin
+}
+
+// A lot is items that were put in one place of a trace, or in none.
+type lot struct {
+	origin string
+	items  [][]byte
+}
 
 // tagged returns r with the given tag.
 func (r run) tagged(tag string) run {

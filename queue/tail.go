@@ -34,12 +34,12 @@ func runPath(dir string, s segment, r run) string { return segmentPath(dir, s) +
 
 // append puts items at the end, at most once, in one transaction with also. If an op of also fails,
 // the error is a *session.MultiError.
-func (t *tail) append(ctx context.Context, m *recipe.Ledger, items [][]byte, also ...session.Op) error {
+func (t *tail) append(ctx context.Context, m *recipe.Ledger, lots []lot, also ...session.Op) error {
 	for {
 		if err := t.refresh(ctx); err != nil {
 			return err
 		}
-		ops := append(also[:len(also):len(also)], t.ops(items)...)
+		ops := append(also[:len(also):len(also)], t.ops(lots)...)
 		results, err := m.Do(ctx, ops...)
 		part := (*session.MultiError)(nil)
 		switch {
@@ -60,7 +60,7 @@ func movedOn(err error) bool {
 
 // ops returns the ops that put items in the open segment, or in the next segment if the open one is
 // full.
-func (t *tail) ops(items [][]byte) []session.Op {
+func (t *tail) ops(lots []lot) []session.Op {
 	at := t.open
 	ops := []session.Op{
 		session.CheckOp{Path: t.dir, Version: int32(t.open)},
@@ -76,12 +76,14 @@ func (t *tail) ops(items [][]byte) []session.Op {
 			ops[1] = session.SetOp{Path: segmentPath(t.dir, at), Version: session.AnyVersion}
 		}
 	}
-	for _, part := range pack(items) {
-		r := run{last: len(part) - 1}
-		ops = append(ops, session.CreateOp{
-			Path: segmentPath(t.dir, at) + "/" + r.prefix(),
-			Data: encodeItems(part), Mode: session.PersistentSequential,
-		})
+	for _, lot := range lots {
+		for _, part := range pack(lot.items) {
+			r := run{last: len(part) - 1, tag: withOrigin("", lot.origin)}
+			ops = append(ops, session.CreateOp{
+				Path: segmentPath(t.dir, at) + "/" + r.prefix(),
+				Data: encodeItems(part), Mode: session.PersistentSequential,
+			})
+		}
 	}
 	return ops
 }
@@ -109,7 +111,7 @@ func (t *tail) refresh(ctx context.Context) error {
 			return err
 		}
 		if stat == nil {
-			if err := create(ctx, t.s, t.dir); err != nil {
+			if err := recipe.Ensure(ctx, t.s, t.dir, nil, session.Persistent); err != nil {
 				return err
 			}
 			continue
@@ -142,21 +144,4 @@ func createOpen(ctx context.Context, s *session.Session, dir string, open segmen
 		return nil
 	}
 	return err
-}
-
-// create creates a directory and its parents. It succeeds if the directory exists.
-func create(ctx context.Context, s *session.Session, path string) error {
-	for {
-		_, err := s.Create(ctx, path, nil, session.Persistent)
-		switch {
-		case err == nil, errors.Is(err, session.ErrNodeExists):
-			return nil
-		case errors.Is(err, session.ErrNoNode):
-			if err := recipe.CreateParents(ctx, s, path); err != nil {
-				return err
-			}
-		case !session.ConnectionLost(err):
-			return err
-		}
-	}
 }

@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/zkcoord/zkcoord/internal/znode"
+	"github.com/zkcoord/zkcoord/recipe"
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -136,7 +137,7 @@ func (v *view) restart(ctx context.Context) error {
 	for {
 		listing, err := v.s.Children(ctx, v.dir)
 		if errors.Is(err, session.ErrNoNode) {
-			err = create(ctx, v.s, v.dir)
+			err = recipe.Ensure(ctx, v.s, v.dir, nil, session.Persistent)
 			if err == nil {
 				continue
 			}

@@ -20,6 +20,14 @@
 //	}
 //	work(hold.Bind(ctx)) // the context ends before anybody else can hold the lock
 //
+// # Did my write happen?
+//
+// After a lost reply, session.OutcomeOf says Indeterminate. Two mechanisms find out.
+// [Once] reads what the write made, behind a [ReadBarrier]: a node under a name that
+// nobody else uses, or a mark that nobody else leaves meanwhile. A protected create and
+// [Remove] do that too. A [Ledger] is for writes whose result other clients may delete:
+// its own node tells. [Ensure] needs neither, because it may be applied twice.
+//
 // # Guarantees
 //
 // They are those of package session: S2 for a [Hold], S3 for a protected create, S6 for

@@ -28,6 +28,14 @@ func NewHold(s *session.Session, node Node) *Hold {
 // Node is the node that the hold stands on.
 func (h *Hold) Node() Node { return h.node }
 
+// Describe says what the hold is, for a session.Tracer: the name of the recipe, "lock"
+// for instance; the fencing token, if it is not the node's czxid; and for an item of a
+// queue the Origin with which it was put. Call it before Grant. Without it the name is
+// empty.
+func (h *Hold) Describe(name string, token int64, origin string) {
+	h.inside.Describe(name, token, origin)
+}
+
 // Expect prepares for a Grant that may come soon, because the contender is the next one
 // for example. A Grant without it can take a round trip more.
 func (h *Hold) Expect() { h.inside.Expect() }

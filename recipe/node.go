@@ -1,9 +1,16 @@
 package recipe
 
 import (
+	"bytes"
 	"context"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+	"time"
 
 	"github.com/zkcoord/zkcoord/internal/engine"
+	"github.com/zkcoord/zkcoord/internal/znode"
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -18,8 +25,26 @@ type Node struct {
 // Name is the last part of the node's path.
 func (n Node) Name() string { return engine.Node(n).Name() }
 
+// Is reports whether a node on n's path that has the stat is n, and no later one. With
+// a nil stat there is none.
+func (n Node) Is(stat *session.Stat) bool { return engine.Node(n).Is(stat) }
+
 // A Creation is a protected create under way.
-type Creation struct{ inside engine.Creation }
+type Creation struct {
+	s      *session.Session
+	trace  *engine.Trace
+	dir    string
+	prefix string // of the node's name: identifier and kind
+	data   []byte
+	mode   session.Mode
+
+	done chan struct{} // closed when node and err are set
+	node Node
+	err  error
+
+	mu      sync.Mutex
+	parents []string // that were made for it
+}
 
 // StartProtected begins to create a sequential node in dir, named <id>-<kind>-<number>
 // with an id of its own by which it is found again when a reply is lost: so it is made
@@ -33,14 +58,22 @@ func StartProtected(s *session.Session, dir, kind string, data []byte, mode sess
 // StartSuffixed is StartProtected for names that end, before the number, like those of
 // another library: <id>-<suffix><number>.
 func StartSuffixed(s *session.Session, dir, suffix string, data []byte, mode session.Mode) *Creation {
-	return &Creation{engine.Of(s).Start(dir, suffix, data, int32(mode))}
+	c := &Creation{
+		s: s, trace: engine.NewTrace(), dir: dir, prefix: NewID(s) + "-" + suffix, data: bytes.Clone(data), mode: mode,
+		done: make(chan struct{}),
+	}
+	if !engine.Of(s).Go(c.run) {
+		c.err = requestError("create", dir, session.Failed, s.Err())
+		close(c.done)
+	}
+	return c
 }
 
 // CreateProtected is StartProtected and Wait. If ctx has ended, no request is made, and
 // the outcome of the error is Failed.
 func CreateProtected(ctx context.Context, s *session.Session, dir, kind string, data []byte, mode session.Mode) (Node, error) {
 	if ctx.Err() != nil {
-		return Node{}, &session.RequestError{Op: "create", Path: dir, Outcome: session.Failed, Err: context.Cause(ctx)}
+		return Node{}, requestError("create", dir, session.Failed, context.Cause(ctx))
 	}
 	return StartProtected(s, dir, kind, data, mode).Wait(ctx)
 }
@@ -48,19 +81,118 @@ func CreateProtected(ctx context.Context, s *session.Session, dir, kind string, 
 // Sent waits until the request was written to the server, the creation ended, or ctx
 // did. A request that is made afterwards is answered with the node in view, if it is made
 // at all.
-func (c *Creation) Sent(ctx context.Context) { c.inside.Sent(ctx) }
+func (c *Creation) Sent(ctx context.Context) {
+	select {
+	case <-c.trace.Written():
+	case <-c.done:
+	case <-ctx.Done():
+	}
+}
 
 // Wait waits for the node. If ctx ends first, the caller gets an error, and the session
 // deletes the node as soon as it is known; Close waits for that. So no node remains,
 // unless the session ends before it was deleted and the node is not ephemeral.
 func (c *Creation) Wait(ctx context.Context) (Node, error) {
-	node, err := c.inside.Wait(ctx)
-	return Node(node), err
+	select {
+	case <-c.done:
+		return c.node, c.err
+	case <-ctx.Done():
+	}
+	c.Abandon()
+	return Node{}, requestError("create", c.prefix, session.Indeterminate, context.Cause(ctx))
 }
 
 // Abandon gives the creation up. If its request was not written yet, it never will be;
 // if the node was made, it is deleted.
-func (c *Creation) Abandon() { c.inside.Abandon() }
+func (c *Creation) Abandon() {
+	c.trace.Abandon()
+	Detach(c.s, func(ctx context.Context) error {
+		select {
+		case <-c.done:
+		case <-time.After(c.s.Timeout() / 4): // less than Close waits; the answer may never come
+			c.removeParents()
+			<-c.done // ends with the session at the latest
+		}
+		if c.err != nil {
+			return nil
+		}
+		return Remove(ctx, c.s, c.node)
+	})
+}
+
+// made notes the parents that were made for the node.
+func (c *Creation) made(parents []string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.parents = slices.Clone(parents)
+}
+
+// removeParents deletes the parents that were made for the node, except those in use.
+func (c *Creation) removeParents() {
+	c.mu.Lock()
+	parents := c.parents
+	c.mu.Unlock()
+	removeParents(c.s, parents)
+}
+
+// run creates the node, however often the connection goes. It ends with the session at
+// the latest, or if the creation is abandoned: then no further request passes.
+func (c *Creation) run() {
+	defer close(c.done)
+	life := c.s.Context()
+	c.err = Once(life, c.s, c.dir, func(ctx context.Context) error {
+		return withParents(ctx, c.s, znode.Join(c.dir, c.prefix), c.made, c.create)
+	}, func(ctx context.Context) (found bool, err error) {
+		c.node, err = c.find(ctx)
+		return c.node.Path != "", err
+	})
+	if c.err != nil && life.Err() == nil && session.OutcomeOf(c.err) == session.Indeterminate {
+		// It may be there: the look for it failed, the creation need not have.
+		RemoveFound(c.s, func(ctx context.Context) (Node, error) {
+			if err := ReadBarrier(ctx, c.s, c.dir); err != nil {
+				return Node{}, err
+			}
+			return c.find(ctx)
+		})
+	}
+}
+
+// create makes one attempt. The czxid is the zxid of the reply: servers apply and answer
+// one transaction after the other (docs/decisions/0001-lease.md).
+func (c *Creation) create(ctx context.Context) error {
+	path, err := engine.Of(c.s).Create(ctx, znode.Join(c.dir, c.prefix), c.data, int32(c.mode), c.trace)
+	if err == nil {
+		c.node = Node{Path: path, Czxid: c.trace.Zxid()}
+	}
+	return err
+}
+
+// find looks for the node by its prefix. An ephemeral node counts only if this session
+// owns it.
+func (c *Creation) find(ctx context.Context) (Node, error) {
+	listing, err := c.s.Children(ctx, c.dir)
+	if errors.Is(err, session.ErrNoNode) {
+		return Node{}, nil
+	}
+	if err != nil {
+		return Node{}, err
+	}
+	for _, name := range listing.Names {
+		if !strings.HasPrefix(name, c.prefix) {
+			continue
+		}
+		path := znode.Join(c.dir, name)
+		stat, err := c.s.Exists(ctx, path)
+		if err != nil {
+			return Node{}, err
+		}
+		if stat == nil || c.mode&session.Ephemeral != 0 && stat.EphemeralOwner != c.s.ID() {
+			continue
+		}
+		return Node{Path: path, Czxid: stat.Czxid}, nil
+	}
+	return Node{}, nil
+}
 
 // Remove deletes a node of this session for certain: it retries where the error is
 // session.Transient. It succeeds if the node is already gone, and leaves a node that
@@ -68,7 +200,34 @@ func (c *Creation) Abandon() { c.inside.Abandon() }
 // session ends first, the node has children, or the server refuses the deletion for good,
 // because of the directory's ACL for example.
 func Remove(ctx context.Context, s *session.Session, n Node) error {
-	return engine.Of(s).Remove(ctx, engine.Node(n))
+	again := false  // the node may be gone, and another session may own the path by now
+	unsure := false // the last attempt may have been applied
+	err := s.Retry(ctx, func(ctx context.Context) error {
+		if again {
+			if there, err := isThere(ctx, s, n); err != nil || !there {
+				return err
+			}
+		}
+		err := s.Delete(ctx, n.Path, session.AnyVersion)
+		again, unsure = true, session.OutcomeOf(err) == session.Indeterminate
+		if errors.Is(err, session.ErrNoNode) {
+			return nil
+		}
+		return err
+	})
+	if err != nil && unsure && session.OutcomeOf(err) == session.Failed {
+		return requestError("delete", n.Path, session.Indeterminate, err) // of the look
+	}
+	return err
+}
+
+// isThere reports whether n exists, and is not another node on its path.
+func isThere(ctx context.Context, s *session.Session, n Node) (bool, error) {
+	if err := ReadBarrier(ctx, s, n.Path); err != nil {
+		return false, err
+	}
+	stat, err := s.Exists(ctx, n.Path)
+	return n.Is(stat), err
 }
 
 // RemoveFound deletes, as detached work, the node that find finds, if there is one. It
@@ -77,8 +236,31 @@ func Remove(ctx context.Context, s *session.Session, n Node) error {
 // after one session timeout: an administrator may be changing an ACL just then. The
 // channel gets nil when the node is gone, or the error.
 func RemoveFound(s *session.Session, find func(ctx context.Context) (Node, error)) <-chan error {
-	return engine.Of(s).RemoveFound(func(ctx context.Context) (engine.Node, error) {
-		n, err := find(ctx)
-		return engine.Node(n), err
+	return Detach(s, func(ctx context.Context) error {
+		begun := time.Now()
+		for pause := 50 * time.Millisecond; ; pause = min(2*pause, s.Timeout()/2) {
+			var node Node
+			err := s.Retry(ctx, func(ctx context.Context) (err error) {
+				node, err = find(ctx)
+				return err
+			})
+			switch {
+			case err == nil && node.Path == "":
+				return nil
+			case err == nil:
+				return Remove(ctx, s, node)
+			case time.Since(begun) >= s.Timeout():
+				return err
+			}
+			select {
+			case <-time.After(pause):
+			case <-ctx.Done():
+				return err
+			}
+		}
 	})
+}
+
+func requestError(op, path string, outcome session.Outcome, err error) error {
+	return &session.RequestError{Op: op, Path: path, Outcome: outcome, Err: err}
 }

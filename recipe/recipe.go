@@ -3,9 +3,13 @@ package recipe
 import (
 	"bytes"
 	"context"
+	"errors"
 	"slices"
 
+	"github.com/go-zookeeper/zk"
+
 	"github.com/zkcoord/zkcoord/internal/engine"
+	"github.com/zkcoord/zkcoord/internal/znode"
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -20,7 +24,21 @@ func NewID(s *session.Session) string { return engine.Of(s).NewID() }
 // It is not Sync: the leader answers that of its own clients without waiting for what it
 // has committed and not applied yet.
 func ReadBarrier(ctx context.Context, s *session.Session, path string) error {
-	return engine.Of(s).ReadBarrier(ctx, path)
+	if err := znode.Check(path); err != nil {
+		return requestError("multi", path, session.Failed, err)
+	}
+	for {
+		_, err := s.Multi(ctx, session.CheckOp{Path: path, Version: session.AnyVersion})
+		failed := (*session.MultiError)(nil)
+		switch {
+		case err == nil:
+			return nil
+		case errors.As(err, &failed) && !errors.Is(err, zk.ErrSessionExpired):
+			return nil // a multi that fails takes the same way
+		case !session.ConnectionLost(err):
+			return err
+		}
+	}
 }
 
 // Detach runs f on a goroutine of the session, with a context that ends with the
@@ -31,26 +49,6 @@ func ReadBarrier(ctx context.Context, s *session.Session, path string) error {
 // what f returned, or why the session is over if f could not be run.
 func Detach(s *session.Session, f func(ctx context.Context) error) <-chan error {
 	return engine.Of(s).Detach(f)
-}
-
-// WithParents calls create, which makes a node at path, and calls it again after it has
-// made the parents that are missing, as [CreateParents] does. If create fails in the end,
-// or is given up, the parents that were made are deleted again unless they are in use:
-// before 3.10, servers keep a container that never had a child.
-//
-// An error of create that is session.ErrNoNode has to mean that a parent of path is
-// missing.
-func WithParents(ctx context.Context, s *session.Session, path string, create func(ctx context.Context) error) error {
-	return engine.Of(s).WithParents(ctx, path, create)
-}
-
-// CreateParents makes those parents of path that do not exist, as containers, which the
-// server deletes again some time after their last child went. Parents that exist need no
-// permission to create. It does not make the chroot: if that is missing, it fails with
-// session.ErrNoNode. If it fails, it deletes again what it has made. Prefer
-// [WithParents] if a node follows.
-func CreateParents(ctx context.Context, s *session.Session, path string) error {
-	return engine.Of(s).CreateParents(ctx, path)
 }
 
 // Fits returns an error with session.ErrTooLarge if Multi would refuse ops together, for

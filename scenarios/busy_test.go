@@ -44,15 +44,19 @@ func TestBusyMachineMakesNoVerdict(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				r, err := harness.Run(t.Context(), s, harness.Options{Ensemble: start, Seed: first + i, Time: 5 * time.Second})
+				// Cuts of an isolated holder need the whole time of their scenarios.
+				r, err := harness.Run(t.Context(), s, harness.Options{Ensemble: start, Seed: first + i, Time: max(5*time.Second, s.Time)})
 				if err != nil {
 					t.Fatal(err)
 				}
-				if verdicts[r.Verdict]++; r.Verdict == checker.Invalid {
+				switch verdicts[r.Verdict]++; r.Verdict {
+				case checker.Invalid:
 					t.Errorf("seed %d is invalid\n%s%s", r.Seed, r.Summary(), where(t, r, nil))
+				case checker.Unknown:
+					t.Logf("seed %d is unknown\n%s", r.Seed, r.Summary())
 				}
 			}
-			t.Log(verdicts)
+			t.Log(s.Name, verdicts)
 		})
 	}
 }

@@ -78,6 +78,9 @@ type pauseHolder struct {
 
 func (pauseHolder) Name() string { return "pause-holder" }
 
+// Exposes says that a paused process holds for as long as it stands still.
+func (pauseHolder) Exposes() bool { return true }
+
 func (pauseHolder) Able(env *harness.Env) error {
 	if !env.ClientProcesses {
 		return errors.New("clients do not run in separate processes")

@@ -27,6 +27,7 @@ import (
 func All() []harness.Scenario {
 	return []harness.Scenario{
 		Barrier(),
+		Counter(),
 		DoubleBarrier(),
 		Election(),
 		Group(),
@@ -48,8 +49,10 @@ func All() []harness.Scenario {
 		QueueClaims(),
 		QueueFIFO(),
 		QueuePriority(),
+		Register(),
 		RWLock(),
 		Semaphore(),
+		Sessions(),
 		ShellLock(),
 		Watch(),
 	}

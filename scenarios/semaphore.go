@@ -76,22 +76,22 @@ func countPermits(ctx context.Context, env *harness.Env) error {
 		const most = 10 * time.Second
 		path := znode.Join(env.Root(), "lock")
 		m := lock.NewSemaphore(s, path, permits, lock.Options{})
-		had := 0
-		for end := time.Now().Add(most); had <= permits; {
-			_, err := m.TryAcquire(ctx, 1)
+		var had []*lock.Grant // until the session ends
+		for end := time.Now().Add(most); len(had) <= permits; {
+			grant, err := m.TryAcquire(ctx, 1)
 			if err == nil {
-				had++
+				had = append(had, grant)
 				continue
 			}
 			if !errors.Is(err, lock.ErrLocked) {
 				return err
 			}
-			if had == permits || time.Now().After(end) {
+			if len(had) == permits || time.Now().After(end) {
 				break
 			}
 			wait(ctx, 100*time.Millisecond)
 		}
-		env.Fact(checker.FactPermits, path, strconv.Itoa(had), "")
+		env.Fact(checker.FactPermits, path, strconv.Itoa(len(had)), "")
 		return nil
 	})
 }

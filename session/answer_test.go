@@ -10,7 +10,6 @@ import (
 
 	"github.com/go-zookeeper/zk"
 
-	"github.com/zkcoord/zkcoord/internal/engine"
 	"github.com/zkcoord/zkcoord/internal/wire"
 	"github.com/zkcoord/zkcoord/zktest"
 )
@@ -112,63 +111,5 @@ func TestRetryPausesAndComesToAnEnd(t *testing.T) {
 		if err := <-ended; !errors.Is(err, ErrThrottled) {
 			t.Errorf("after the session: %v", err)
 		}
-	})
-}
-
-// Each failed TryLock of a lock that may not be read left a goroutine which
-// looked for its node as long as the session lived.
-func TestRemoveFoundGivesUpAtAFinalError(t *testing.T) {
-	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
-		s := open(t, on(e))
-		calls := 0
-		s.removeFound(func(context.Context) (engine.Node, error) {
-			calls++
-			return engine.Node{}, answered("get", "/n", zk.ErrNoAuth)
-		})
-		time.Sleep(time.Minute)
-		if synctest.Wait(); calls < 2 || calls > 12 || s.life.detached != 0 {
-			t.Errorf("%d calls; %d clean-ups under way", calls, s.life.detached)
-		}
-		// The server has no time for a while, then shows the node.
-		path, err := s.Create(t.Context(), "/n", nil, Ephemeral)
-		must(t, err)
-		calls = 0
-		s.removeFound(func(context.Context) (engine.Node, error) {
-			if calls++; calls < 8 {
-				return engine.Node{}, answered("get", "/n", ErrThrottled)
-			}
-			return engine.Node{Path: path}, nil
-		})
-		time.Sleep(time.Minute)
-		stat, err := s.Exists(t.Context(), path)
-		if must(t, err); stat != nil || calls != 8 {
-			t.Errorf("after %d calls the node is %v", calls, stat)
-		}
-		must(t, s.Close())
-	})
-}
-
-// While it pauses somebody else may delete the node, and make another on its path.
-//
-// Covers S3.
-func TestRemovalLooksAgainAfterAPause(t *testing.T) {
-	other := false
-	sc := &script{}
-	sc.reply = func(n int, h wire.RequestHeader, _ []byte) (wire.Code, bool) {
-		switch {
-		case h.Op == wire.OpDelete && other:
-			t.Error("deleted the node of somebody else")
-		case h.Op == wire.OpDelete:
-			other = true
-			return wire.ThrottledOp, true
-		}
-		return wire.OK, true
-	}
-	scripted(t, sc, func(t *testing.T) {
-		s := open(t, sc.options())
-		if err := s.remove(t.Context(), engine.Node{Path: "/n", Czxid: 5}); err != nil { // the script says 0
-			t.Error(err)
-		}
-		must(t, s.Close())
 	})
 }

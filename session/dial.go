@@ -34,7 +34,7 @@ func (s *Session) dial(network, address string, _ time.Duration) (net.Conn, erro
 		}
 		return nil, err
 	}
-	c := newConn(s, raw, address)
+	c := newConn(s, withSASL(raw, s.opts.Auth), address)
 	s.latest.Store(c)
 	if s.Err() != nil { // and dismiss may have looked for a connection to close before this one
 		c.Close()

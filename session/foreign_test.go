@@ -22,7 +22,7 @@ func TestNothingIsHeldOnAServerThatIsNotZooKeeper(t *testing.T) {
 			opts.UnsafeAnyServer = c.anyServer
 			s := open(t, opts)
 			defer s.Close()
-			node, err := s.createProtected(t.Context(), "/", "n-", nil, EphemeralSequential)
+			node, err := own(t.Context(), s, "/")
 			must(t, err)
 			h := s.keeper.begin(node)
 			defer h.End(errReleased)

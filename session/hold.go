@@ -42,6 +42,7 @@ type hold struct {
 	expected bool // it is to be granted soon, and then without a round trip more
 	granted  bool
 	watched  bool // the node is watched: the hold has lasted a while
+	trace    trace
 }
 
 // newHold returns a hold on the node n, which the session created; its Czxid tells it
@@ -60,6 +61,9 @@ func (h *hold) Grant(ctx context.Context) error {
 	for {
 		wait, err := h.keeper.grant(h, time.Now())
 		if wait == nil {
+			if err == nil {
+				h.traceGrant(ctx)
+			}
 			return err
 		}
 		select {
@@ -90,10 +94,11 @@ func (h *hold) Deadline() time.Time { return h.keeper.deadline() }
 // program knows before anybody else can have it.
 func (h *hold) End(cause error) bool { return h.keeper.end(h, cause) }
 
-// finish ends the hold's contexts.
+// finish ends the hold's contexts. The keeper's mu is held.
 func (h *hold) finish(cause error) {
 	h.cancel(cause)
 	h.bound.End(cause)
+	h.traceEndLocked(cause)
 }
 
 // Bind returns the context for work under the hold. It has the values and the

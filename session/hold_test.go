@@ -20,7 +20,7 @@ func holding(t *testing.T, s *Session, n int) []*hold {
 	t.Helper()
 	holds := make([]*hold, n)
 	for i := range holds {
-		node, err := s.createProtected(t.Context(), "/h", "lock", nil, EphemeralSequential)
+		node, err := own(t.Context(), s, "/h")
 		must(t, err)
 		holds[i] = s.keeper.begin(node)
 	}
@@ -60,7 +60,7 @@ func TestHeartbeatsOnlyWhileSomethingIsHeldOrWaitedFor(t *testing.T) {
 					t.Errorf("ended: %v", context.Cause(h.Context()))
 				}
 				h.End(errReleased)
-				must(t, s.remove(t.Context(), h.node))
+				must(t, s.Delete(t.Context(), h.node.Path, AnyVersion))
 			}
 			time.Sleep(s.Timeout())
 			before = beats.Load()
@@ -127,7 +127,7 @@ func TestWaiterOnAnIsolatedFollowerIsNotGrantedAfterItsSessionExpired(t *testing
 		opts.Timeout, opts.Abandon, opts.NoIdleLease = 4*time.Second, -1, true
 		s := open(t, opts)
 		defer s.Close()
-		node, err := s.createProtected(t.Context(), "/h", "lock", nil, EphemeralSequential)
+		node, err := own(t.Context(), s, "/h")
 		must(t, err)
 		e.Isolate(f)
 		time.Sleep(20 * time.Second) // the leader has closed the session

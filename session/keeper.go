@@ -1,6 +1,7 @@
 package session
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -331,24 +332,27 @@ func (k *leaseKeeper) lapseLocked(now time.Time) {
 	if now.Before(k.lease.deadline) || k.opts.UnsafeHoldUntilLost {
 		return
 	}
-	lapsed := k.endGrantedLocked(ErrLeaseLapsed)
+	lapsed, traced := k.endGrantedLocked(ErrLeaseLapsed)
 	if lapsed == 0 {
 		return
 	}
-	k.reports.log(slog.LevelWarn, "zookeeper lease lapsed", "session", hexID(k.id), "holds", lapsed, "since", k.lease.deadline)
+	k.reports.logIn(traced, slog.LevelWarn, "zookeeper lease lapsed", "session", hexID(k.id), "holds", lapsed, "since", k.lease.deadline)
 	if k.opts.Metrics.Lapsed != nil {
 		k.reports.add(func() { k.opts.Metrics.Lapsed(lapsed) })
 	}
 }
 
-func (k *leaseKeeper) endGrantedLocked(cause error) (n int) {
+// endGrantedLocked ends what is granted. It returns how many holds that were, and the
+// context of one of them, for the log; nil if there is none with a trace.
+func (k *leaseKeeper) endGrantedLocked(cause error) (n int, traced context.Context) {
 	for h := range k.holds {
 		if h.granted {
 			k.endLocked(h, cause)
 			n++
+			traced = h.trace.ctx
 		}
 	}
-	return n
+	return n, traced
 }
 
 // Go's monotonic clock, on which the lease rests, stands still while a machine is

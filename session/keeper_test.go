@@ -66,6 +66,7 @@ func TestChoresOfALease(t *testing.T) {
 		"idle":              {want: "- - s - - s - - s - - s"},
 		"idle, no lease":    {options: func(o *Options) { o.NoIdleLease = true }, want: "- - - - - - - - - - - -"},
 		"trusting":          {options: func(o *Options) { o.UnsafeTrustIdle = true }, want: "- - - - - - - - - - - -"},
+		"waits, no lease":   {options: func(o *Options) { o.NoIdleLease = true }, begin: func(*testing.T, *leaseKeeper, *hold) {}, want: "w - s - - s - - s - - s"},
 		"waits":             {begin: func(*testing.T, *leaseKeeper, *hold) {}, want: "w - s - - s - - s - - s"},
 		"is expected":       {begin: func(_ *testing.T, k *leaseKeeper, h *hold) { k.expect(h) }, want: "pw p pb1 p p pb1 p p pb1 p p pb1"},
 		"is granted":        {begin: granted, want: "pw p pb1 p p pb1 p p pb1 p p pb1"},
@@ -154,9 +155,11 @@ func TestNoChoresWithoutAConnection(t *testing.T) {
 	k := bareKeeper(t, nil)
 	h := k.begin(engine.Node{Path: "/h"})
 	k.grant(h, ms(1))
+	k.answered(proofActive, ms(1000), ms(1010), 0)
+	k.answered(proofMajority, ms(3000), ms(3010), 1)
 	before := k.deadline()
 	k.disconnected()
-	k.answered(proofMajority, ms(3000), ms(3010), 1)
+	k.answered(proofMajority, ms(4900), ms(4910), 1)
 	if due := k.look(ms(5000)); due.line != nil || due.text() != "" || !k.deadline().Equal(before) {
 		t.Errorf("due: %q; the deadline moved by %v", due.text(), k.deadline().Sub(before))
 	}

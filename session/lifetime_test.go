@@ -2,9 +2,12 @@ package session
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/zkcoord/zkcoord/zktest"
 )
 
 // After the end nothing is begun, and wait waits for what was.
@@ -85,4 +88,41 @@ func TestStatesEndOnce(t *testing.T) {
 	if len(told) != 3 || told[2] != Lost || s.now() != Lost {
 		t.Errorf("told of %v, now %v", told, s.now())
 	}
+}
+
+// Covers S7.
+func TestCloseWaitsForCleanUpWithABound(t *testing.T) {
+	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
+		for _, took := range []time.Duration{time.Second, time.Hour} {
+			s := open(t, on(e))
+			bound := s.Timeout() / 3
+			finished := false
+			s.life.detach(func(ctx context.Context) error {
+				err := sleep(ctx, took)
+				finished = err == nil
+				return err
+			})
+			start := time.Now()
+			must(t, s.Close())
+			if d := time.Since(start); d > bound || finished != (took < bound) || d < min(took, bound) {
+				t.Errorf("clean-up of %v: Close took %v, finished: %v", took, d, finished)
+			}
+		}
+	})
+}
+
+func TestIDsAreRepeatableFromASeed(t *testing.T) {
+	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
+		var names [2]string
+		for i := range names {
+			opts := on(e)
+			opts.Rand = strings.NewReader(strings.Repeat("0123456789abcdef", 64))
+			s := open(t, opts)
+			names[i] = s.newID()
+			must(t, s.Close())
+		}
+		if names[0] != names[1] || len(names[0]) != 32 {
+			t.Errorf("names %q", names)
+		}
+	})
 }

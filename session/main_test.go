@@ -8,9 +8,11 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/go-zookeeper/zk"
 	"go.uber.org/goleak"
 
 	"github.com/zkcoord/zkcoord/internal/engine"
+	"github.com/zkcoord/zkcoord/internal/znode"
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
@@ -82,12 +84,47 @@ var errReleased = errors.New("released")
 // follower returns the index of a server that does not lead.
 func follower(e *zktest.Ensemble) int { return (e.Leader() + 1) % len(e.Servers()) }
 
-// createProtected does what recipe.CreateProtected does.
-func (s *Session) createProtected(ctx context.Context, dir, kind string, data []byte, mode Mode) (engine.Node, error) {
-	if ctx.Err() != nil {
-		return engine.Node{}, unsent("create", dir, causeOf(ctx))
+// own creates a node of s in dir, and dir if need be, as package recipe does.
+func own(ctx context.Context, s *Session, dir string) (engine.Node, error) {
+	if _, err := s.Create(ctx, dir, nil, Container); err != nil && !errors.Is(err, zk.ErrNodeExists) {
+		return engine.Node{}, err
 	}
-	return s.startSuffixed(dir, kind+"-", data, mode).Wait(ctx)
+	trace := engine.NewTrace()
+	path, err := s.create(ctx, znode.Join(dir, "n-"), nil, EphemeralSequential, s.opts.ACL, trace)
+	return engine.Node{Path: path, Czxid: trace.Zxid()}, err
+}
+
+// makeParents makes the parents of path.
+func makeParents(t *testing.T, s *Session, path string) {
+	t.Helper()
+	dir, _ := znode.Split(path)
+	if dir == "/" {
+		return
+	}
+	makeParents(t, s, dir)
+	if _, err := s.Create(t.Context(), dir, nil, Container); err != nil && !errors.Is(err, zk.ErrNodeExists) {
+		t.Fatal(err)
+	}
+}
+
+// catchUp makes the next reads of s see what was committed before.
+func catchUp(t *testing.T, s *Session) {
+	t.Helper()
+	_, err := s.Multi(t.Context(), CheckOp{Path: "/", Version: AnyVersion})
+	must(t, err)
+}
+
+// children lists dir on a session of its own, after a sync; nil if there is no dir.
+func children(t *testing.T, e *zktest.Ensemble, dir string) []string {
+	t.Helper()
+	s := open(t, on(e))
+	defer s.Close()
+	catchUp(t, s)
+	listing, err := s.Children(t.Context(), dir)
+	if err != nil && !errors.Is(err, zk.ErrNoNode) {
+		t.Fatal(err)
+	}
+	return listing.Names
 }
 
 // current is the connection that serves the session, nil if there is none.

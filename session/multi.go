@@ -253,7 +253,7 @@ func (s *Session) deleteChildren(ctx context.Context, dir string) error {
 			names, most = names[len(ops):], min(2*most, deletions)
 			continue
 		case retryable(err):
-			return s.readBarrier(ctx, dir) // if it was applied, the next list says so
+			return s.Sync(ctx, dir) // if it was applied, the next list says so
 		case !errors.As(err, &failed):
 			return err
 		}

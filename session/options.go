@@ -1,6 +1,7 @@
 package session
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/tls"
@@ -39,7 +40,8 @@ type Options struct {
 	// Chroot is put before every path, "" for none. It must exist.
 	Chroot string
 
-	// Auth is sent on every connection before anything else.
+	// Auth is sent on every connection before anything else. One of them may be for SASL:
+	// see SASLScheme.
 	Auth []Auth
 
 	// ACL of the nodes that are created; nil means open to everybody. Servers
@@ -97,6 +99,10 @@ type Options struct {
 
 	// Metrics are called for requests, states and leases.
 	Metrics Metrics
+
+	// Tracer observes requests, waits and holds; nil means none. Without one, nothing
+	// is allocated for it.
+	Tracer Tracer
 
 	// Rand is the source of protected nodes' identifiers and of the order in
 	// which servers are tried; nil means crypto/rand. Give it a seeded source
@@ -160,9 +166,16 @@ func (o *Options) complete() error {
 	if o.Chroot, err = parseChroot(o.Chroot); err != nil {
 		return err
 	}
+	logins := 0
 	for _, a := range o.Auth {
 		if a.Scheme == "" {
 			return invalid.New("session: a credential without a scheme")
+		}
+		if a.Scheme == SASLScheme {
+			logins++
+		}
+		if a.Scheme == SASLScheme && (logins > 1 || !bytes.Contains(a.Data, []byte(":"))) {
+			return invalid.New("session: SASL needs one credential of the form user:password")
 		}
 	}
 	if err := checkACL(o.ACL); err != nil {

@@ -29,7 +29,15 @@ func (r *reporter) add(f func()) {
 }
 
 func (r *reporter) log(level slog.Level, message string, args ...any) {
-	r.add(func() { r.logger.Log(context.Background(), level, message, args...) })
+	r.logIn(context.Background(), level, message, args...)
+}
+
+// logIn is log with a context for the handler, which may be nil.
+func (r *reporter) logIn(ctx context.Context, level slog.Level, message string, args ...any) {
+	if ctx == nil {
+		ctx = context.Background()
+	}
+	r.add(func() { r.logger.Log(ctx, level, message, args...) })
 }
 
 // run calls what is added until ctx ends.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/go-zookeeper/zk"
 
+	"github.com/zkcoord/zkcoord/internal/engine"
 	"github.com/zkcoord/zkcoord/internal/invalid"
 	"github.com/zkcoord/zkcoord/internal/znode"
 )
@@ -27,6 +28,11 @@ func do[T any](ctx context.Context, s *Session, op, path string, call func(*zk.C
 	if told := s.opts.Metrics.Request; told != nil {
 		start := time.Now()
 		defer func() { told(op, time.Since(start), err) }()
+	}
+	if s.opts.Tracer != nil && ctx != s.life.ctx {
+		traced, end := s.step(ctx, StepRequest, op, path)
+		ctx = traced
+		defer func() { end(err) }()
 	}
 	if err := s.tap.up.wait(ctx, s.life.ctx); err != nil {
 		return value, unsent(op, path, err)
@@ -129,7 +135,7 @@ const (
 
 // Create makes a znode, with the ACL of the options, and returns its path,
 // which for a sequential node ends in the number that the server gave it.
-// After an Indeterminate error it may exist: see createProtected.
+// After an Indeterminate error it may exist: see recipe.CreateProtected.
 func (s *Session) Create(ctx context.Context, path string, data []byte, mode Mode) (string, error) {
 	return s.create(ctx, path, data, mode, s.opts.ACL, nil)
 }
@@ -139,7 +145,7 @@ func (s *Session) CreateACL(ctx context.Context, path string, data []byte, mode 
 	return s.create(ctx, path, data, mode, slices.Clone(acl), nil)
 }
 
-func (s *Session) create(ctx context.Context, path string, data []byte, mode Mode, acl []zk.ACL, n *note) (string, error) {
+func (s *Session) create(ctx context.Context, path string, data []byte, mode Mode, acl []zk.ACL, trace *engine.Trace) (string, error) {
 	check := strings.TrimSuffix(path, "/") // a sequential node may be named by its number alone
 	if check == "" || mode&zk.FlagSequence == 0 {
 		check = path
@@ -149,7 +155,7 @@ func (s *Session) create(ctx context.Context, path string, data []byte, mode Mod
 	}
 	data = bytes.Clone(data)
 	return do(ctx, s, "create", path, func(c *zk.Conn, t *ticket) (string, error) {
-		t.note = n
+		t.trace = trace
 		create := c.Create
 		if mode == Container {
 			create = c.CreateContainer
@@ -295,7 +301,7 @@ func (s *Session) Delete(ctx context.Context, path string, version int32) error 
 
 // Sync makes the next read of this session see what the leader had committed.
 // On the leader itself that is only what it has applied, which can be less
-// than another server showed before: see readBarrier. Nor is it a proof that the
+// than another server showed before: see recipe.ReadBarrier. Nor is it a proof that the
 // session lives: an isolated leader answers it too.
 func (s *Session) Sync(ctx context.Context, path string) error {
 	if err := s.check("sync", path, 0); err != nil {
@@ -305,31 +311,6 @@ func (s *Session) Sync(ctx context.Context, path string) error {
 		return c.Sync(t.mark(s.root.inner(path)))
 	})
 	return err
-}
-
-// readBarrier makes the next reads of this session see all that was committed on
-// any server before it was called, and each request of this session whose
-// reply was lost, if it is ever to be applied. It is a quorum write that
-// changes nothing. The path is any; it need not exist.
-//
-// Not Sync: the leader answers that of its own clients without waiting for
-// what it has committed and not applied yet.
-func (s *Session) readBarrier(ctx context.Context, path string) error {
-	if err := s.check("multi", path, 0); err != nil {
-		return err
-	}
-	for {
-		_, err := s.Multi(ctx, CheckOp{Path: path, Version: AnyVersion})
-		failed := (*MultiError)(nil)
-		switch {
-		case err == nil:
-			return nil
-		case errors.As(err, &failed) && !errors.Is(err, zk.ErrSessionExpired):
-			return nil // a multi that fails takes the same way
-		case !retryable(err):
-			return err
-		}
-	}
 }
 
 // GetACL returns the ACL of a znode.

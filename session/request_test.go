@@ -143,7 +143,7 @@ func TestEveryRequest(t *testing.T) {
 		if err := s.Delete(ctx, "/a", AnyVersion); !errors.Is(err, zk.ErrNotEmpty) {
 			t.Errorf("delete of a parent: %v", err)
 		}
-		must(t, s.createParents(ctx, "/a/c/d/e/f"))
+		makeParents(t, s, "/a/c/d/e/f")
 		must(t, s.DeleteAll(ctx, "/a"))
 		must(t, s.DeleteAll(ctx, "/a"))
 		if stat, err := s.Exists(ctx, "/a"); stat != nil || err != nil {
@@ -210,8 +210,7 @@ func TestTooLargeIsRefusedUnsent(t *testing.T) {
 		_, multi := s.Multi(ctx, many...)
 		fits := s.fits(many...)
 		must(t, s.fits(many[0]))
-		_, protected := s.createProtected(ctx, "/", "lock", big, EphemeralSequential)
-		for name, err := range map[string]error{"create": create, "acl": acl, "set": set, "multi": multi, "fits": fits, "protected": protected} {
+		for name, err := range map[string]error{"create": create, "acl": acl, "set": set, "multi": multi, "fits": fits} {
 			if !errors.Is(err, ErrTooLarge) || OutcomeOf(err) != Failed {
 				t.Errorf("%s: %v", name, err)
 			}
@@ -231,7 +230,7 @@ func TestRequestsEndWithTheirContext(t *testing.T) {
 		opts.Abandon = time.Hour
 		s := open(t, opts)
 		defer s.Close()
-		must(t, s.createParents(t.Context(), "/a/b"))
+		makeParents(t, s, "/a/b")
 		requests := map[string]func(context.Context) error{
 			"create":    func(ctx context.Context) error { _, err := s.Create(ctx, "/a/x", nil, Persistent); return err },
 			"exists":    func(ctx context.Context) error { _, err := s.Exists(ctx, "/a"); return err },
@@ -243,7 +242,6 @@ func TestRequestsEndWithTheirContext(t *testing.T) {
 			"set":       func(ctx context.Context) error { _, err := s.Set(ctx, "/a", nil, 0); return err },
 			"delete":    func(ctx context.Context) error { return s.Delete(ctx, "/a", 0) },
 			"deleteAll": func(ctx context.Context) error { return s.DeleteAll(ctx, "/a") },
-			"parents":   func(ctx context.Context) error { return s.createParents(ctx, "/p/q/r") },
 			"multi":     func(ctx context.Context) error { _, err := s.Multi(ctx, CheckOp{"/a", 0}); return err },
 			"sync":      func(ctx context.Context) error { return s.Sync(ctx, "/a") },
 			"getACL":    func(ctx context.Context) error { _, err := s.GetACL(ctx, "/a"); return err },
@@ -296,38 +294,6 @@ func TestRequestsEndWithTheirContext(t *testing.T) {
 	})
 }
 
-// A leader answers sync of its own clients before it has applied what its
-// followers have (CommitProcessor.needCommit, ZooKeeper 3.8).
-//
-// Covers S3.
-func TestCatchUpSeesWhatAnotherServerShowed(t *testing.T) {
-	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
-		first := open(t, on(e, follower(e)))
-		defer first.Close()
-		for i, address := range e.Servers() {
-			if address == first.Server() {
-				continue
-			}
-			behind := open(t, on(e, i))
-			e.Lag(i, 2*time.Second)
-			path, err := first.Create(t.Context(), "/a-", nil, PersistentSequential)
-			must(t, err)
-			must(t, behind.readBarrier(t.Context(), "/none"))
-			if stat, err := behind.Exists(t.Context(), path); err != nil || stat == nil {
-				t.Errorf("server %d of leader %d does not show it: %v", i, e.Leader(), err)
-			}
-			if err := behind.readBarrier(t.Context(), "bad"); err == nil {
-				t.Error("a bad path was accepted")
-			}
-			e.Lag(i, 0)
-			must(t, behind.Close())
-			if err := behind.readBarrier(t.Context(), "/"); !errors.Is(err, ErrClosed) {
-				t.Errorf("after Close: %v", err)
-			}
-		}
-	})
-}
-
 // The client may encode a request after it was given up. It reads a copy of the data
 // then: the caller may have put something else into the buffer since.
 //
@@ -361,10 +327,6 @@ func TestDataOfACallThatWasGivenUp(t *testing.T) {
 			_, err := s.Multi(ctx, CreateOp{Path: "/made", ACL: acl})
 			return err
 		},
-		"protected": func(ctx context.Context, s *Session, data []byte, acl []zk.ACL) error {
-			_, err := s.createProtected(ctx, "/dir", "x", data, EphemeralSequential)
-			return err
-		},
 	}
 	for name, write := range writes {
 		t.Run(name, func(t *testing.T) {
@@ -392,7 +354,7 @@ func TestDataOfACallThatWasGivenUp(t *testing.T) {
 				copy(data, "after!")
 				acl[0].ID = "after!:"
 				close(goOn)
-				must(t, s.readBarrier(t.Context(), "/"))
+				catchUp(t, s)
 				stuck.mu.Lock()
 				defer stuck.mu.Unlock()
 				if bytes.Contains(stuck.sent, []byte("before")) || bytes.Contains(stuck.sent, []byte("after!")) {
@@ -475,7 +437,7 @@ func TestChroot(t *testing.T) {
 		if err != nil || !slices.Equal(listing.Names, []string{"application"}) {
 			t.Errorf("children of the root: %v, %v", listing.Names, err)
 		}
-		node, err := s.createProtected(ctx, "/l", "lock", nil, EphemeralSequential)
+		node, err := own(ctx, s, "/l")
 		if err != nil || !strings.HasPrefix(node.Path, "/l/") || node.Czxid == 0 {
 			t.Errorf("protected: %+v, %v", node, err)
 		}
@@ -521,7 +483,7 @@ func TestACLAndDigest(t *testing.T) {
 				t.Errorf("after a reconnect: %v", err)
 			}
 		}
-		node, err := s.createProtected(ctx, "/p", "lock", nil, EphemeralSequential)
+		node, err := own(ctx, s, "/p")
 		must(t, err)
 		h := s.keeper.begin(node)
 		defer h.End(nil)

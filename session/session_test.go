@@ -133,14 +133,15 @@ func TestASlowHookHoldsNoRequestUpAtTheEnd(t *testing.T) {
 		opts.Metrics.State = func(State) { <-release }
 		s := open(t, opts)
 		e.Inject(zktest.Rule{Count: -1, Fate: zktest.DelayReply, Delay: time.Hour})
-		creation := s.startSuffixed("/", "n-", nil, Ephemeral)
+		creation := make(chan error, 1)
+		s.life.spawn(func() { _, err := s.Create(s.Context(), "/n-", nil, Ephemeral); creation <- err })
 		deletion := make(chan error, 1)
 		go func() { deletion <- s.Delete(s.Context(), "/n", AnyVersion) }()
 		synctest.Wait()
 		closed := make(chan error, 1)
 		go func() { closed <- s.Close() }()
 		start := time.Now()
-		if _, err := creation.Wait(t.Context()); !errors.Is(err, ErrClosed) {
+		if err := <-creation; !errors.Is(err, ErrClosed) {
 			t.Errorf("creation: %v", err)
 		}
 		if err := <-deletion; !errors.Is(err, ErrClosed) || OutcomeOf(err) != Indeterminate {
@@ -257,7 +258,7 @@ func TestCloseIsIdempotentWaitsAndDeletes(t *testing.T) {
 		for name, err := range map[string]error{
 			"get":     func() error { _, err := s.Get(t.Context(), "/"); return err }(),
 			"existsW": func() error { _, _, err := s.ExistsWatch(t.Context(), "/"); return err }(),
-			"create":  func() error { _, err := s.createProtected(t.Context(), "/a", "b", nil, Ephemeral); return err }(),
+			"create":  func() error { _, err := own(t.Context(), s, "/a"); return err }(),
 		} {
 			if !errors.Is(err, ErrClosed) || OutcomeOf(err) != Failed {
 				t.Errorf("%s after Close: %v", name, err)

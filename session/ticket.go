@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"strconv"
 	"sync"
-	"sync/atomic"
 
 	"github.com/go-zookeeper/zk"
 
+	"github.com/zkcoord/zkcoord/internal/engine"
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
@@ -24,28 +24,8 @@ import (
 // earlier one.
 type ticket struct {
 	id     uint64
-	passed bool  // guarded by tickets.mu
-	note   *note // nil unless somebody wants to know more than the answer
-}
-
-// A note is what the connection notes of the requests of one call.
-type note struct {
-	written   chan struct{} // closed when the first of them was written
-	begun     bool          // guarded by the tap's mu
-	zxid      atomic.Int64  // of the last reply
-	abandoned atomic.Bool   // what has not passed never will
-}
-
-func newNote() *note { return &note{written: make(chan struct{})} }
-
-// begin returns the channel to close when the request was written, nil if an
-// earlier one was.
-func (n *note) begin() chan struct{} {
-	if n.begun {
-		return nil
-	}
-	n.begun = true
-	return n.written
+	passed bool          // guarded by tickets.mu
+	trace  *engine.Trace // nil unless somebody wants to know more than the answer
 }
 
 // tickets are those of one session.
@@ -73,7 +53,7 @@ func (b *tickets) pass(id uint64) *ticket {
 	defer b.mu.Unlock()
 	t := b.open[id]
 	delete(b.open, id)
-	if t == nil || t.note != nil && t.note.abandoned.Load() {
+	if t == nil || t.trace != nil && t.trace.Abandoned() {
 		return nil
 	}
 	t.passed = true

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/zkcoord/zkcoord/internal/engine"
 	"github.com/zkcoord/zkcoord/internal/wire"
 	"github.com/zkcoord/zkcoord/zktest"
 )
@@ -163,8 +164,8 @@ func TestMarksAreCutOut(t *testing.T) {
 func TestTicketPassesOrIsVoid(t *testing.T) {
 	box := newTickets()
 	passed, gone, left := box.issue(), box.issue(), box.issue()
-	left.note = newNote()
-	left.note.abandoned.Store(true)
+	left.trace = engine.NewTrace()
+	left.trace.Abandon()
 	if box.pass(passed.id) != passed || box.void(passed) {
 		t.Error("a request that was written is void")
 	}

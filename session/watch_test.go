@@ -304,7 +304,8 @@ func TestWatchesEndWithTheSession(t *testing.T) {
 		must(t, func() error {
 			s := open(t, on(e))
 			defer s.Close()
-			return s.createParents(t.Context(), "/app/x")
+			makeParents(t, s, "/app/x")
+			return nil
 		}())
 		s := open(t, opts)
 		defer s.Close()
@@ -410,7 +411,7 @@ func TestAnEventHidesNoOtherOfItsTransaction(t *testing.T) {
 				_, err := other.Create(ctx, path, nil, Persistent)
 				must(t, err)
 			}
-			must(t, s.readBarrier(ctx, "/"))
+			catchUp(t, s)
 			_, parent, err := s.ChildrenWatch(ctx, "/p")
 			must(t, err)
 			_, child, err := s.ExistsWatch(ctx, "/p/c")

@@ -91,9 +91,15 @@ func (a *app) conform(ctx context.Context, connect *connectFlags, o conform.Opti
 	}
 	report := &conformReport{app: a}
 	err = conform.Run(ctx, o, report.add)
-	err = errors.Join(err, a.removed(ctx, s, name), s.Close())
-	if err != nil {
-		return a.interruptedOr(ctx, err)
+	left := errors.Join(a.removed(ctx, s, name), s.Close())
+	switch {
+	case left != nil:
+		return errors.Join(err, left)
+	case ctx.Err() != nil:
+		a.note("interrupted: only what is above was seen")
+		return codeError(exitUnknown)
+	case err != nil:
+		return err
 	}
 	return report.end()
 }
@@ -172,7 +178,8 @@ func conformWord(f conform.Finding) string {
 	return "unknown"
 }
 
-// conformStep is an operation and its answer, which may have several lines, and the answer that was expected instead.
+// conformStep is an operation and its answer, which may have several lines, and the answer that was
+// expected instead.
 func conformStep(s conform.Step) string {
 	const below = "\n             "
 	text := s.Operation + ": " + strings.ReplaceAll(s.Answer, "\n", below)

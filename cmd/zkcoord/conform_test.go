@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"strings"
 	"testing"
@@ -18,7 +19,17 @@ func conformTo(t *testing.T, opts zktest.Options, args ...string) (code int, out
 	opts.TCP = true
 	e := zktest.Start(t, opts)
 	var o, w bytes.Buffer
-	code = run(append([]string{"conform", "--servers", strings.Join(e.Servers(), ","), "--traces", "30"}, args...), strings.NewReader(""), &o, &w)
+	code = run(conformArgs(e, args...), strings.NewReader(""), &o, &w)
+	nothingLeft(t, e)
+	return code, o.String(), w.String()
+}
+
+func conformArgs(e *zktest.Ensemble, args ...string) []string {
+	return append([]string{"conform", "--servers", strings.Join(e.Servers(), ","), "--traces", "30"}, args...)
+}
+
+func nothingLeft(t *testing.T, e *zktest.Ensemble) {
+	t.Helper()
 	s, err := session.Open(t.Context(), session.Options{Servers: e.Servers(), UnsafeAnyServer: true})
 	if err != nil {
 		t.Fatal(err)
@@ -31,7 +42,6 @@ func conformTo(t *testing.T, opts zktest.Options, args ...string) (code int, out
 	if got := strings.Join(left.Names, " "); got != "zookeeper" {
 		t.Errorf("it leaves %s", got)
 	}
-	return code, o.String(), w.String()
 }
 
 func TestConformOnZooKeeper(t *testing.T) {
@@ -125,4 +135,30 @@ func TestConformRefuses(t *testing.T) {
 			t.Errorf("%v: ended with %d: %s", of.args, code, errs)
 		}
 	}
+}
+
+// cancelling is a writer that interrupts what writes to it.
+type cancelling struct {
+	bytes.Buffer
+	cancel context.CancelFunc
+}
+
+func (c *cancelling) Write(p []byte) (int, error) {
+	c.cancel()
+	return c.Buffer.Write(p)
+}
+
+func TestConformInterruptedLeavesNothing(t *testing.T) {
+	t.Parallel()
+	e := zktest.Start(t, zktest.Options{TCP: true})
+	ctx, cancel := context.WithCancel(t.Context())
+	out, errs := &cancelling{cancel: cancel}, &bytes.Buffer{}
+	a := &app{out: &output{Writer: out}, errs: &output{Writer: errs}}
+	if code := a.exit(a.root().execute(ctx, conformArgs(e))); code != exitUnknown {
+		t.Errorf("ended with %d, want %d", code, exitUnknown)
+	}
+	if !strings.Contains(errs.String(), "interrupted: only what is above was seen") {
+		t.Errorf("it says %q", errs)
+	}
+	nothingLeft(t, e)
 }

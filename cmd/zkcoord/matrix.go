@@ -152,7 +152,7 @@ func (a *app) runCell(ctx context.Context, c *cell, f runFlags) error {
 		if err != nil {
 			return nil, err
 		}
-		if unable := unableToAll(s.Faults, harness.NewEnv(e, o.Clients+1)); unable != nil {
+		if unable := unableToAll(s, e, o); unable != nil {
 			c.Reason = fmt.Sprintf("%s: %s", cannot, paragraph(unable))
 			return nil, errors.Join(unable, e.Close(context.WithoutCancel(ctx)))
 		}
@@ -173,10 +173,12 @@ func (a *app) runCell(ctx context.Context, c *cell, f runFlags) error {
 	return err
 }
 
-// unableToAll returns an error if none of the faults is supported. It returns nil if one is
-// supported or there are none.
-func unableToAll(faults []harness.Fault, env *harness.Env) (err error) {
-	for _, one := range faults {
+// unableToAll returns an error if e supports none of the faults of s. It returns nil if e supports
+// one or there are none.
+func unableToAll(s harness.Scenario, e ensemble.Ensemble, o harness.Options) (err error) {
+	env := harness.NewEnv(e, o.Clients+1)
+	env.ClientProcesses = s.ClientProcesses || o.ClientProcesses
+	for _, one := range s.Faults {
 		if err = one.Able(env); err == nil {
 			return nil
 		}

@@ -2,7 +2,14 @@ package main
 
 import (
 	"slices"
+	"strings"
 	"testing"
+	"time"
+
+	"github.com/zkcoord/zkcoord/harness"
+	"github.com/zkcoord/zkcoord/harness/ensemble"
+	"github.com/zkcoord/zkcoord/harness/ensemble/embedded"
+	"github.com/zkcoord/zkcoord/scenarios"
 )
 
 func TestColumnsOfTheMatrix(t *testing.T) {
@@ -21,6 +28,68 @@ func TestColumnsOfTheMatrix(t *testing.T) {
 		}
 		if !slices.Equal(got, c.want) {
 			t.Errorf("kinds %s and versions %s: got %q, want %q", c.kinds, c.versions, got, c.want)
+		}
+	}
+}
+
+// Scenarios that need a minute were not exercised in a matrix of 10 s a run.
+func TestTimeOfARun(t *testing.T) {
+	long := harness.Scenario{Name: "long", Time: time.Minute}
+	for _, c := range []struct {
+		flags runFlags
+		want  time.Duration
+	}{
+		{runFlags{time: 20 * time.Second}, time.Minute},
+		{runFlags{time: 10 * time.Second, timeGiven: true}, 10 * time.Second},
+		{runFlags{time: 10 * time.Second, timeGiven: true, matrix: true}, time.Minute},
+		{runFlags{time: 2 * time.Minute, timeGiven: true, matrix: true}, 2 * time.Minute},
+		{runFlags{time: 10 * time.Second, timeGiven: true, matrix: true, virtual: true}, 10 * time.Second},
+	} {
+		if got := c.flags.timeOf(long); got != c.want {
+			t.Errorf("%+v gives %v, want %v", c.flags, got, c.want)
+		}
+	}
+}
+
+// A scenario whose clients have processes of their own was said to be impossible everywhere.
+func TestMatrixOfAScenarioWithClientProcesses(t *testing.T) {
+	e, err := embedded.Start(embedded.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close(t.Context())
+	s := scenarios.LockPause()
+	if err := unableToAll(s, e, harness.Options{}); err != nil {
+		t.Errorf("lock-pause: %v", err)
+	}
+	s.ClientProcesses = false
+	if err := unableToAll(s, e, harness.Options{}); err == nil {
+		t.Error("a pause of clients without processes is possible")
+	}
+}
+
+// A seed stands for the same version in the command as in tests, which print the command.
+func TestVirtualRunIsOfTheVersionOfItsSeed(t *testing.T) {
+	for _, c := range []struct {
+		seed      uint64
+		zookeeper string
+		want      string
+	}{{2, "", "3.8."}, {3, "", "3.9."}, {2, "3.9.3", "3.9.3"}} {
+		f := runFlags{ensemble: "embedded", virtual: true, time: time.Minute, intensity: 1, seed: c.seed, zookeeper: c.zookeeper}
+		o, err := f.options(&app{}, scenarios.LockFaults())
+		if err != nil {
+			t.Fatal(err)
+		}
+		e, err := o.Ensemble(t.Context(), ensemble.Config{Nodes: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		status, err := ensemble.Ask(t.Context(), e.DialContext, e.Servers()[0])
+		if err != nil || !strings.HasPrefix(status.Version, c.want) {
+			t.Errorf("seed %d, --zookeeper %q: servers of %q, want %s, %v", c.seed, c.zookeeper, status.Version, c.want, err)
+		}
+		if err := e.Close(t.Context()); err != nil {
+			t.Error(err)
 		}
 	}
 }

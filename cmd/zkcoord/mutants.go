@@ -142,7 +142,7 @@ func (a *app) hunt(ctx context.Context, m specimen, f mutantsFlags) (harness.Kil
 	return harness.Hunt(m.of, m.mutant, f.seeds, func(s harness.Scenario, seed uint64) (*harness.Result, error) {
 		o := scenarios.VirtualOptions(s, seed)
 		o.Nodes, o.Time = f.nodes, f.time
-		if !f.virtual() {
+		if !f.virtual() || f.zookeeper != "" {
 			o.Ensemble = f.start
 		}
 		r, err := a.runner(f.virtual())(ctx, s, o)
@@ -189,6 +189,7 @@ find these variants would not find the bugs either. This command printed the tab
 Each run is on the embedded ensemble and has %v of work under faults in virtual time. A mutant must be killed within
 %d runs, by the property that it was made to violate. Seconds are virtual, over all runs, until the violation. Mutants
 that need a library in another language run on real servers: see [track-record.md](track-record.md).
+Runs are on a model of ZooKeeper 3.8.6 and of 3.9.6 in turn. The first run has seed 0, and even seeds are on 3.8.6.
 
 Mutants of ` + "`lock-pause-sql`" + ` need real processes and PostgreSQL: ` + "`go test ./scenarios -run LockPauseSQLMutantsDie`" + `.
 

@@ -130,7 +130,7 @@ func (f *runFlags) define(c *cobra.Command) {
 	f.defineEnsemble(c, "embedded")
 	f.defineFaults(c)
 	flags := c.Flags()
-	flags.DurationVarP(&f.time, "time", "t", standardTime, fmt.Sprintf("how long clients work under faults, unless the scenario needs longer (with --virtual %v)", scenarios.VirtualTime))
+	flags.DurationVarP(&f.time, "time", "t", standardTime, fmt.Sprintf("how long clients work under faults; without it, or with --matrix, at least as long as the scenario needs (with --virtual %v)", scenarios.VirtualTime))
 	flags.BoolVar(&f.processes, "client-processes", false, "run clients in separate processes, which can be paused, if the scenario supports it")
 	flags.BoolVar(&f.matrix, "matrix", false, "run each scenario under each of its faults alone, on each of --ensemble KIND,... and --zookeeper VERSION,...; print a table")
 	flags.BoolVar(&f.together, "together", false, "with --matrix: run each scenario once under all of its faults instead of under each alone")
@@ -259,10 +259,11 @@ func (a *app) runOne(ctx context.Context, s harness.Scenario, f runFlags) error 
 	return a.worst(told, err)
 }
 
-// timeOf returns how long clients work in a run of s.
+// timeOf returns how long clients work in a run of s. The single time of a matrix is too short for
+// scenarios that need a minute. These scenarios use their own time.
 func (f *runFlags) timeOf(s harness.Scenario) time.Duration {
 	switch {
-	case f.timeGiven:
+	case f.timeGiven && (f.virtual || !f.matrix):
 		return f.time
 	case f.virtual:
 		return scenarios.VirtualOptions(s, f.seed).Time
@@ -340,6 +341,9 @@ func (f *runFlags) options(a *app, s harness.Scenario) (harness.Options, error) 
 		if o.Plan, err = report.ReadPlan(f.plan); err != nil {
 			return o, err
 		}
+	}
+	if f.virtual && f.zookeeper == "" {
+		o.Ensemble = scenarios.VirtualOptions(s, f.seed).Ensemble // of the version that the seed stands for
 	}
 	if f.virtual && f.faults == nil {
 		o.Faults = scenarios.VirtualOptions(s, f.seed).Faults

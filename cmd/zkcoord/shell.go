@@ -16,7 +16,7 @@ import (
 // shellCommands returns the commands for the primitives, for shells and for languages without a
 // library.
 func (a *app) shellCommands() []*cobra.Command {
-	return []*cobra.Command{a.lockCommand(), a.electCommand(), a.joinCommand(), a.barrierCommand(), a.queueCommand(), a.whoCommand()}
+	return []*cobra.Command{a.lockCommand(), a.electCommand(), a.joinCommand(), a.barrierCommand(), a.counterCommand(), a.queueCommand(), a.whoCommand()}
 }
 
 // These are exit codes of the commands that run another command.

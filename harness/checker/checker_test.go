@@ -55,6 +55,30 @@ func TestOverallNeedsEveryPropertyThatIsNotOptional(t *testing.T) {
 	}
 }
 
+// A client in another language may have no fencing tokens.
+func TestTokensAreJudgedIfThereAreAny(t *testing.T) {
+	grant := func(token int64) []history.Event {
+		return []history.Event{{Kind: history.Invoke, Op: OpAcquire, Object: "/l"}, {Kind: history.OK, Op: OpAcquire, Object: "/l", Token: token},
+			{Kind: history.Hold, Op: history.HoldBegin, Object: "/l", Token: token}, {Kind: history.Hold, Op: history.HoldEnd, Object: "/l", Token: token}}
+	}
+	for _, c := range []struct {
+		tokens []int64
+		want   Verdict
+	}{{[]int64{0, 0}, Valid}, {[]int64{1, 2}, Valid}, {[]int64{2, 1}, Invalid}, {[]int64{1, 0}, Invalid}, {nil, NotExercised}} {
+		var events []history.Event
+		for _, token := range c.tokens {
+			events = append(events, grant(token)...)
+		}
+		results := Run(t.Context(), history.New(append(events, end())...), valid("A"), IfTokens(LockTokensRise()))
+		if got := Overall(results); got != c.want {
+			t.Errorf("tokens %v: %v, want %v: %+v", c.tokens, got, c.want, results[1])
+		}
+		if none := len(c.tokens) > 0 && c.tokens[0] == 0; (results[1].Verdict == NotExercised) != (none || c.tokens == nil) {
+			t.Errorf("tokens %v: %v", c.tokens, results[1].Verdict)
+		}
+	}
+}
+
 func TestPanickingCheckerIsUnknownWithThePlace(t *testing.T) {
 	bad := New("X", "", func(*history.History, *Judge) { panic("boom") })
 	results := Run(t.Context(), history.New(end()), valid("A"), bad)

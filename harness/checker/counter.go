@@ -10,7 +10,6 @@ import (
 	"github.com/anishathalye/porcupine"
 
 	"github.com/zkcoord/zkcoord/harness/history"
-	"github.com/zkcoord/zkcoord/session"
 )
 
 // Operations on a counter, besides OpAdd, and OpSet of Arg.
@@ -62,23 +61,41 @@ const mostUnknown = 12
 // many counters with few operations each.
 func CounterLinearizable() Checker {
 	return New("counter/linearizable", "each call on a counter has its effect at one instant, and its result is right for that instant", func(h *history.History, j *Judge) {
-		var wrong []history.Operation // the first of each counter that cannot be explained
-		for object, ops := range sorted(CounterModel.slices(h, math.MaxInt32, math.MaxInt)) {
+		var wrong [][]porcupine.Operation
+		for object, ops := range sorted(counterCalls(h)) {
 			j.Checked(len(ops))
 			if n := unknown(ops); n > mostUnknown {
 				j.Unknown("%d operations on %s have an unknown outcome, and at most %d can be judged", n, object, mostUnknown)
 			} else if !explained(ops) {
-				wrong = append(wrong, firstUnexplained(h, object))
+				wrong = append(wrong, ops)
 			}
 		}
-		slices.SortFunc(wrong, func(a, b history.Operation) int { return cmp.Compare(a.Complete.Index, b.Complete.Index) })
-		for _, o := range wrong {
-			j.Violation(o.Events(), "%s called %s(%s) of %s and got %q at %v, which no order of the calls explains",
-				o.Invoke.Who(), o.Invoke.Op, o.Invoke.Arg, o.Invoke.Object, o.Complete.Result, o.Complete.Time)
+		slices.SortFunc(wrong, func(a, b []porcupine.Operation) int { return cmp.Compare(a[0].Call, b[0].Call) })
+		for i, ops := range wrong {
+			if i > 0 { // only the first one is shown
+				j.Violation(nil, "")
+				continue
+			}
+			invoke, complete := firstUnexplained(ops)
+			j.Violation([]history.Event{*invoke, *complete}, "%s called %s(%s) of %s and got %q at %v, which no order of the calls explains",
+				invoke.Who(), invoke.Op, invoke.Arg, invoke.Object, complete.Result, complete.Time)
 		}
 		j.NotExercised("no counter was used")
 	})
 }
+
+// counterCalls lists the calls on each counter. A get without an answer says nothing, so it is left out.
+func counterCalls(h *history.History) map[string][]porcupine.Operation {
+	all := CounterModel.slices(h, math.MaxInt32, math.MaxInt)
+	for object, ops := range all {
+		all[object] = slices.DeleteFunc(ops, func(op porcupine.Operation) bool {
+			return !isAnswered(op) && op.Input.(*history.Event).Op == OpGet
+		})
+	}
+	return all
+}
+
+func isAnswered(op porcupine.Operation) bool { return op.Output.(*history.Event) != nil }
 
 func explained(ops []porcupine.Operation) bool {
 	return porcupine.CheckOperations(CounterModel.porcupine(), ops)
@@ -86,30 +103,38 @@ func explained(ops []porcupine.Operation) bool {
 
 func unknown(ops []porcupine.Operation) (n int) {
 	for _, op := range ops {
-		if op.Output.(*history.Event) == nil {
+		if !isAnswered(op) {
 			n++
 		}
 	}
 	return n
 }
 
-// firstUnexplained returns the first completed operation on a counter of which the beginning of the
-// history, up to its completion, has no order.
-func firstUnexplained(h *history.History, object string) history.Operation {
-	var done []history.Operation
-	all, _ := h.Operations()
-	for _, o := range all {
-		if o.Invoke.Object == object && CounterModel.knows(o.Invoke.Op) && o.Outcome() == session.OK {
-			done = append(done, o)
-		}
-	}
-	slices.SortFunc(done, func(a, b history.Operation) int { return cmp.Compare(a.Complete.Index, b.Complete.Index) })
-	// If the beginning of a history has no order, no continuation has one.
-	i, _ := slices.BinarySearchFunc(done, true, func(o history.Operation, _ bool) int {
-		if explained(CounterModel.slices(h, o.Complete.Index, math.MaxInt)[object]) {
+// firstUnexplained returns the first completed call, with its completion, of which the beginning of ops
+// up to its completion has no order. If a beginning has no order, no continuation has one.
+func firstUnexplained(ops []porcupine.Operation) (invoke, complete *history.Event) {
+	done := slices.DeleteFunc(slices.Clone(ops), func(op porcupine.Operation) bool { return !isAnswered(op) })
+	slices.SortFunc(done, func(a, b porcupine.Operation) int { return cmp.Compare(a.Return, b.Return) })
+	i, _ := slices.BinarySearchFunc(done, true, func(op porcupine.Operation, _ bool) int {
+		if explained(begun(ops, op.Return)) {
 			return -1
 		}
 		return 1
 	})
-	return done[min(i, len(done)-1)]
+	last := done[min(i, len(done)-1)]
+	return last.Input.(*history.Event), last.Output.(*history.Event)
+}
+
+// begun is the beginning of ops, up to the event with the given index.
+func begun(ops []porcupine.Operation, until int64) []porcupine.Operation {
+	var some []porcupine.Operation
+	for _, op := range ops {
+		if op.Return > until {
+			op.Output, op.Return = (*history.Event)(nil), math.MaxInt32
+		}
+		if op.Call <= until {
+			some = append(some, op)
+		}
+	}
+	return some
 }

@@ -35,8 +35,11 @@ type windows struct {
 	end    time.Duration // of the history
 }
 
-// A lag is the largest delay of a timer in the LagTime up to a time.
-type lag struct{ at, late time.Duration }
+// A lag is the largest delay of a timer in a time.
+type lag struct {
+	window
+	late time.Duration
+}
 
 // outside lists the windows of h outside of the envelope.
 func (e Envelope) outside(h *history.History) windows {
@@ -49,7 +52,11 @@ func (e Envelope) outside(h *history.History) windows {
 			if d, err := time.ParseDuration(ev.Result); err != nil {
 				continue
 			} else if ev.Op == history.FactLag {
-				all.lags = append(all.lags, lag{ev.Time, d})
+				covers, err := time.ParseDuration(ev.Arg)
+				if err != nil {
+					covers = history.LagTime
+				}
+				all.lags = append(all.lags, lag{window{ev.Time - covers, ev.Time}, d})
 			} else {
 				all.stalls = append(all.stalls, window{ev.Time - d, ev.Time})
 			}
@@ -91,10 +98,13 @@ func longestTimeout(h *history.History) (longest time.Duration) {
 	return longest
 }
 
+// stalled is for how long this process stood still between from and to.
+func (w windows) stalled(from, to time.Duration) time.Duration { return loaded(w.stalls).in(from, to) }
+
 // lag is the largest delay of a timer between from and to, without the stalls.
 func (w windows) lag(from, to time.Duration) (most time.Duration) {
-	i, _ := slices.BinarySearchFunc(w.lags, from, func(l lag, t time.Duration) int { return cmp.Compare(l.at, t) })
-	for ; i < len(w.lags) && w.lags[i].at-history.LagTime <= to; i++ {
+	i, _ := slices.BinarySearchFunc(w.lags, from, func(l lag, t time.Duration) int { return cmp.Compare(l.to, t) })
+	for ; i < len(w.lags) && w.lags[i].from <= to; i++ {
 		most = max(most, w.lags[i].late)
 	}
 	return most
@@ -117,7 +127,7 @@ func (w windows) lag(from, to time.Duration) (most time.Duration) {
 //     between its check of the lease and its write is no overlap of holds: the fenced resource
 //     refuses the write, and lock/fenced-writes judges that without any excuse.
 //   - The lag of timers, if the hold was lost. A lease lapses by a timer, and the record of the loss is
-//     made by a goroutine. Either may be late by the lag. A hold that was given up has no such excuse,
+//     made by a goroutine. Either may be late by the lag, and by stalls that come in between. A hold that was given up has no such excuse,
 //     because a program that gives up a hold ends it before the request that releases it.
 func (w windows) excuses(hold history.HoldInterval, t time.Duration) bool {
 	to := w.end
@@ -141,7 +151,9 @@ func (x Excuse) Explains(from, to time.Duration, client int16) bool {
 
 // Lag returns by how much this process was late between from and to, at most. It is zero on a virtual
 // clock.
-func (x Excuse) Lag(from, to time.Duration) time.Duration { return x.windows.lag(from, to) }
+func (x Excuse) Lag(from, to time.Duration) time.Duration {
+	return x.windows.lag(from, to) + x.windows.stalled(from, to)
+}
 
 // explains is excuses for what was late from one time to another.
 func (w windows) explains(from, to time.Duration, lost bool, client int16) bool {
@@ -153,7 +165,7 @@ func (w windows) explains(from, to time.Duration, lost bool, client int16) bool 
 	if !hit {
 		faults = w.faults[history.Nobody]
 	}
-	return lost && to-from < lag || stall.within(w.stalls) || fault.within(faults)
+	return lost && to-from-w.stalled(from, to) < lag || stall.within(w.stalls) || fault.within(faults)
 }
 
 // within reports whether w lies in one of the windows.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -135,6 +136,8 @@ func TestStallExcusesWhatItCanExplain(t *testing.T) {
 		{"the process that was granted it did not stand still", belated{1000 * ms, 1370 * ms, lost, stall, false}, Valid},
 		{"the program gave it up as it ran again", belated{1371 * ms, 1379 * ms, end, stall, false}, Valid},
 		{"with lag after it", belated{1371 * ms, 1385 * ms, lost, append([]history.Event{lagged(2000*ms, 15*ms)}, stall...), false}, Valid},
+		{"late, and then the stall", belated{985 * ms, 1371 * ms, lost, append([]history.Event{lagged(2000*ms, 20*ms)}, stall...), false}, Valid},
+		{"later than the lag, and then the stall", belated{985 * ms, 1391 * ms, lost, append([]history.Event{lagged(2000*ms, 20*ms)}, stall...), false}, Invalid},
 		{"a second stall began before another tick", belated{1371 * ms, 1585 * ms, lost, append([]history.Event{stalled(1580*ms, 200*ms)}, stall...), false}, Valid},
 		{"a second stall began later", belated{1371 * ms, 1585 * ms, lost, append([]history.Event{stalled(1580*ms, 180*ms)}, stall...), false}, Invalid},
 
@@ -229,6 +232,7 @@ func TestLagExcusesShorterLosses(t *testing.T) {
 		{"lost, measured in the second after it", 15 * ms, 2900 * ms, history.HoldLost, 14 * ms, Valid},
 		{"lost, measured before it", 15 * ms, 1999 * ms, history.HoldLost, 14 * ms, Invalid},
 		{"lost, measured later", 15 * ms, 3015 * ms, history.HoldLost, 14 * ms, Invalid},
+		{"lost, measured for longer than usual", 15 * ms, 3015 * ms, history.HoldLost, 14 * ms, Valid},
 		{"given up", 15 * ms, 2100 * ms, history.HoldEnd, 14 * ms, Invalid},
 		{"lost, no lag", 0, 2100 * ms, history.HoldLost, 1 * ms, Invalid},
 	} {
@@ -236,6 +240,9 @@ func TestLagExcusesShorterLosses(t *testing.T) {
 			b := belated{2000 * ms, 2000*ms + one.overlap, one.end, nil, reversed}
 			if one.lag > 0 {
 				b.events = append(b.events, lagged(one.at, one.lag))
+				if strings.HasSuffix(one.what, "longer than usual") {
+					b.events[0].Arg = "1.1s" // a stall put the record off
+				}
 			}
 			if reversed && one.overlap == ms {
 				continue // it begins as it ends

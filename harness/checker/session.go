@@ -31,7 +31,7 @@ func Sessions(lag, slack time.Duration) []Checker {
 // lives is what a history says about one session.
 type lives struct {
 	timeout time.Duration
-	answer  *history.Operation // the last operation that succeeded in it
+	answer  *history.Operation // the last operation that succeeded in it with the consent of a quorum
 	touched *history.Event     // the last event of any operation in it, before its end
 	asking  bool               // an operation was open at its end
 	ended   *history.Event     // seen at the ensemble, or closed by its client
@@ -70,8 +70,8 @@ func sessions(h *history.History) map[int64]*lives {
 		if l := all[o.Invoke.Session]; l != nil && l.ended != nil && o.Invoke.Index < l.ended.Index && (o.Complete == nil || o.Complete.Index > l.ended.Index) {
 			l.asking = true
 		}
-		if o.Outcome() != session.OK || o.Complete.Session == 0 {
-			continue // it may have failed because the session was over
+		if o.Outcome() != session.OK || o.Complete.Session == 0 || !byQuorum(o) {
+			continue
 		}
 		l := of(o.Complete.Session)
 		if l.answer == nil || l.answer.Invoke.Index < o.Invoke.Index {
@@ -79,6 +79,12 @@ func sessions(h *history.History) map[int64]*lives {
 		}
 	}
 	return all
+}
+
+// byQuorum reports whether an operation proves that the quorum knew its session. A plain read does
+// not: a server that is cut off answers it after the others have expired the session.
+func byQuorum(o history.Operation) bool {
+	return o.Invoke.Op == OpEphemeral || o.Invoke.Op == OpDelete || mutates(o.Invoke.Op) || o.Invoke.Arg == "sync"
 }
 
 // sessionEphemeralsStay judges absence: an ephemeral that was created and not deleted exists while
@@ -173,7 +179,7 @@ func hexID(s string) int64 {
 }
 
 // sessionExpiryInTime judges the time of expiry. A session expires no earlier than its timeout
-// after the last request that succeeded. It expires no later than timeout plus slack after the last
+// after the last write or read after a sync that succeeded. It expires no later than timeout plus slack after the last
 // event of the session before that, unless a request of it was still open. Pings keep a session
 // alive and are no events, so a workload for session/expiry-in-time must send requests all the
 // time. A session that was closed from outside is not judged.

@@ -37,6 +37,10 @@ type Config struct {
 	Clocks bool
 	Disk   int64
 
+	// Syncs asks for nodes that sync their logs before they acknowledge anything, with disks as a Syncer has them. What has no such
+	// disks still syncs.
+	Syncs bool
+
 	// Port is the port of node 0 on the loopback interface, that of node i is Port+i. Zero lets the system choose, which is
 	// the only choice that never clashes.
 	Port int
@@ -106,10 +110,14 @@ func (c Config) Versions() []string {
 }
 
 // NodeFlags are the JVM's flags for a node that a test starts: small and quick to start. Without fsync a node still
-// keeps what it acknowledged over a kill, since no fault here takes the machine's page cache with it.
+// keeps what it acknowledged over a kill, because only faults that ask for Syncs take what is in the machine's page cache.
 func (c Config) NodeFlags() []string {
+	sync := "no"
+	if c.Syncs {
+		sync = "yes"
+	}
 	return append([]string{
-		"-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto", "-Dzookeeper.forceSync=no",
+		"-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto", "-Dzookeeper.forceSync=" + sync,
 	}, c.JVMFlags...)
 }
 

@@ -134,6 +134,22 @@ type Lossy interface {
 	Lost(ctx context.Context) (int64, error)
 }
 
+// Pace is how slow a connection between nodes is. The zero value is as fast as it can be.
+type Pace struct {
+	Delay  time.Duration // of everything
+	Jitter time.Duration // further delay, up to so much, another one for each chunk
+	Rate   int           // bytes a second at most; zero is no limit
+}
+
+// Pacer makes what travels between nodes late. The order of what one connection carries stays.
+type Pacer interface {
+	// SetPace sets the pace of links from now on. What is on its way keeps its delay.
+	SetPace(ctx context.Context, pace Pace, links ...Edge) error
+
+	// Paced returns how many chunks of streams were late so, since the ensemble was started.
+	Paced(ctx context.Context) (int64, error)
+}
+
 // Clock has nodes whose wall clock can be set. Sessions do not hang on it: servers count their timeouts by a clock that
 // nobody sets.
 type Clock interface {
@@ -160,10 +176,51 @@ type Disk interface {
 	Free(ctx context.Context, node int) error
 }
 
+// Syncer has nodes whose disk can be slow to store what it is asked to, and loses the rest with the power: those of a Config that
+// asks for Syncs.
+type Syncer interface {
+	// SlowSync makes each fsync of a node take that much longer from now on; zero puts it right. It outlives a restart.
+	SlowSync(ctx context.Context, node int, by time.Duration) error
+
+	// SlowSyncs returns how many fsyncs of a node took longer, since the ensemble was started.
+	SlowSyncs(ctx context.Context, node int) (int64, error)
+
+	// LoseUnsynced takes from the transaction logs of a node that was killed what it has written and not synced, and returns how
+	// many bytes that were.
+	LoseUnsynced(ctx context.Context, node int) (bytes int64, err error)
+}
+
 // Wiper loses what nodes have stored. Acknowledged writes may be lost with it, if a majority does not have them elsewhere.
 type Wiper interface {
 	// Wipe deletes all that a node that was killed has stored: it starts as a new one.
 	Wipe(ctx context.Context, node int) error
+}
+
+// StoredFile is a kind of file that nodes store.
+type StoredFile string
+
+// What nodes store.
+const (
+	StoredLog      StoredFile = "log"
+	StoredSnapshot StoredFile = "snapshot"
+)
+
+// ErrNothingStored means that a node has stored no such file, or next to nothing in it.
+var ErrNothingStored = errors.New("ensemble: nothing is stored")
+
+// Decayer has nodes whose disks give back something else than was stored. The node has to be down for each call.
+type Decayer interface {
+	Wiper
+
+	// FlipBit flips one bit of the newest file of that kind, at a share of its bytes from 0 to 1. The zeros that make room for more
+	// are left out. It is ErrNothingStored if there is no such file.
+	FlipBit(ctx context.Context, node int, file StoredFile, share float64) error
+
+	// Save keeps a copy of what the node has stored, in place of the last copy.
+	Save(ctx context.Context, node int) error
+
+	// Restore puts the copy back in place of what the node has stored since. It is ErrNothingStored if there is none.
+	Restore(ctx context.Context, node int) error
 }
 
 // Truncater loses the end of what nodes have stored.

@@ -5,9 +5,9 @@
 // to expect under each.
 //
 // The names of families stand for several faults: session, link, kill, pause, rolling, partition,
-// loss, clock, timers, disk, wipe, truncate, data, client, and all. The family all does not include
-// the faults of clocks and disks, because nodes have to be configured for them. It also excludes
-// faults that break the assumptions of primitives.
+// loss, edge, clock, timers, disk, slow-sync, power-loss, wipe, truncate, bit-flip, old-data, data,
+// client, and all. The family all does not include the faults of clocks and disks, because nodes
+// have to be configured for them. It also excludes faults that break the assumptions of primitives.
 //
 // # Guarantees
 //
@@ -23,5 +23,5 @@
 //
 // The evidence that a fault took effect comes from the affected part: packets dropped, bytes
 // delayed, a session that the ensemble has ended, or a node that did not answer. If there is no
-// evidence, the run reports the fault as not exercised.
+// evidence, the fault counts as not drawn.
 package fault

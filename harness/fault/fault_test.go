@@ -522,7 +522,7 @@ func TestEachFaultBitesAndHealsReal(t *testing.T) {
 	if !known {
 		t.Skip("set ZKCOORD_TEST_FAULT to process, container or compose")
 	}
-	faults, err := Options{SessionTimeout: sessionTimeout}.Named(cmp.Or(os.Getenv("ZKCOORD_TEST_FAULTS"), "all,clock,disk,wipe,truncate,data"))
+	faults, err := Options{SessionTimeout: sessionTimeout}.Named(cmp.Or(os.Getenv("ZKCOORD_TEST_FAULTS"), "all,edge,clock,disk,slow-sync,power-loss,wipe,truncate,bit-flip,old-data,data"))
 	if err != nil {
 		t.Fatal(err)
 	}

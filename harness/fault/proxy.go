@@ -80,8 +80,8 @@ func proxyFaults(s *standing, timeout time.Duration) []harness.Fault {
 			func(l *netfault.Proxy, step harness.Step) (func(), func() string) {
 				before := l.Stats().Delayed
 				d, _ := time.ParseDuration(step.Arg)
-				l.Delay(d, d)
-				return func() { l.Delay(0, 0) }, func() string { return count(l.Stats().Delayed-before, "chunks delayed") }
+				up, down := l.Delay(d, d)
+				return func() { l.Delay(up, down) }, func() string { return count(l.Stats().Delayed-before, "chunks delayed") }
 			}),
 	}
 }

@@ -56,10 +56,13 @@ func (o Options) Every() []harness.Fault {
 		upgrading("rolling-downgrade", zkversion.Default, zkversion.Oldest))
 	all = append(all, partitionFaults(s)...)
 	all = append(all, packetLoss)
+	all = append(all, edgeFaults()...)
 	all = append(all, clockFaults()...)
 	all = append(all, timerFaults()...)
 	all = append(all, diskFaults()...)
+	all = append(all, syncFaults()...)
 	all = append(all, eraseFaults()...)
+	all = append(all, decayFaults()...)
 	all = append(all, dataFaults()...)
 	return all
 }

@@ -70,8 +70,8 @@ const (
 	// FactStall is a pause of the process that clients run in. Result is its length. The pause
 	// ended at the time of the event.
 	FactStall = "stall"
-	// FactLag is the largest delay of a timer of that process in the LagTime before the event, apart
-	// from stalls. Result is the delay.
+	// FactLag is the largest delay of a timer of that process, apart from stalls, in the time before the
+	// event that Arg gives. An empty Arg is LagTime. Result is the delay.
 	FactLag = "lag"
 	// FactLeft is what clients left behind: Object says what ("znodes",
 	// "watches", "goroutines"), Result how many, Arg which.
@@ -126,7 +126,7 @@ func parseKind(s string) (Kind, bool) {
 	return 0, false
 }
 
-// LagTime is the time that one FactLag covers. LagTick is how often a timer is due whose delay is
+// LagTime is the time that one FactLag covers, unless the process is too busy to record it. LagTick is how often a timer is due whose delay is
 // measured. A shorter delay between two of them may go unnoticed.
 const (
 	LagTime = time.Second

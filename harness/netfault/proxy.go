@@ -185,11 +185,14 @@ func (l *Proxy) Refuse(refuse bool) {
 	l.refuse = refuse
 }
 
-// Delay makes what goes up and what goes down from now on arrive that much later, in order. Zero is no delay.
-func (l *Proxy) Delay(up, down time.Duration) {
+// Delay makes what goes up and what goes down from now on arrive that much later, in order. Zero is no delay. It returns
+// the delays before.
+func (l *Proxy) Delay(up, down time.Duration) (upBefore, downBefore time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	upBefore, downBefore = l.delay[Up], l.delay[Down]
 	l.delay = [directions]time.Duration{Up: max(up, 0), Down: max(down, 0)}
+	return upBefore, downBefore
 }
 
 // Pin lets the client reach one server only: dials of others are refused, connections to others reset. The empty address

@@ -312,6 +312,9 @@ func TestDelayIsExactAndKeepsTheRate(t *testing.T) {
 		if took := time.Since(start); took != 70*time.Millisecond {
 			t.Errorf("down took %v", took)
 		}
+		if up, down := w.Delay(0, 0); up != 30*time.Millisecond || down != 70*time.Millisecond {
+			t.Errorf("the delays before were %v and %v", up, down)
+		}
 	})
 }
 

@@ -23,6 +23,8 @@ type Server struct {
 	Txns      []txn   // in order of their zxids
 	Snapshots []int64 // the zxids of its snapshots, in order
 	Torn      bool    // the newest log ends in half a transaction
+
+	holes []int64 // zxids of transactions that a torn one follows, in any log
 }
 
 // Read reads the logs log.<zxid> in a directory, which is version-2 of a server's data directory, and
@@ -68,6 +70,9 @@ func (s *Server) read(dir fs.FS, name string) error {
 		switch {
 		case errors.Is(err, txnlog.ErrTorn):
 			s.Torn = true
+			if n := len(s.Txns); n > 0 {
+				s.holes = append(s.holes, s.Txns[n-1].Zxid)
+			}
 		case err != nil:
 			return fmt.Errorf("%s: %w", name, err)
 		default:
@@ -179,13 +184,14 @@ func same(a, b txn) bool {
 
 // ends returns the last committed zxid of each epoch for which the logs prove it: a server's log goes
 // from it into a later epoch, and the server took no snapshot in between. A snapshot may have come from the
-// leader, in place of transactions that the server missed. If servers disagree, the logs prove nothing.
+// leader, in place of transactions that the server missed. A log that is damaged there proves nothing, nor do
+// servers that disagree.
 func ends(servers []Server) map[int64]int64 {
 	found, doubtful := make(map[int64]int64), make(map[int64]bool)
 	for _, s := range servers {
 		for i := 1; i < len(s.Txns); i++ {
 			a, b := s.Txns[i-1].Zxid, s.Txns[i].Zxid
-			if epoch(a) == epoch(b) || slices.ContainsFunc(s.Snapshots, func(z int64) bool { return a < z && z < b }) {
+			if epoch(a) == epoch(b) || slices.Contains(s.holes, a) || slices.ContainsFunc(s.Snapshots, func(z int64) bool { return a < z && z < b }) {
 				continue
 			}
 			if before, ok := found[epoch(a)]; ok && before != a {

@@ -189,6 +189,28 @@ func TestDoubtfulEndOfAnEpochRefutesNothing(t *testing.T) {
 	}
 }
 
+// A bit that flips in a log hides the transactions after it.
+func TestDamagedLogRefutesNothing(t *testing.T) {
+	var b, next bytes.Buffer
+	w := txnlog.NewWriter(&b)
+	for counter := range int64(3) {
+		if err := w.Append(wire.TxnHeader{Zxid: at(1, counter+1), Op: wire.OpCreateSession}, &wire.CreateSessionTxn{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.Bytes()[b.Len()-10] ^= 1
+	if err := txnlog.NewWriter(&next).Append(wire.TxnHeader{Zxid: at(2, 1), Op: wire.OpCreateSession}, &wire.CreateSessionTxn{}); err != nil {
+		t.Fatal(err)
+	}
+	damaged, err := Read("n0", fstest.MapFS{"log.100000001": {Data: b.Bytes()}, "log.200000001": {Data: next.Bytes()}})
+	if err != nil || len(damaged.Txns) != 3 {
+		t.Fatalf("got %d transactions, %v; want 3", len(damaged.Txns), err)
+	}
+	if l := Merge(damaged, Server{Name: "n1", Txns: twoHolders()}); len(l.Refuted) != 0 {
+		t.Errorf("refuted %v, want none", l.Refuted)
+	}
+}
+
 func TestGapProvesNothing(t *testing.T) {
 	l := Merge(Server{Name: "n0", Txns: append(twoHolders()[:2:2], twoHolders()[4:]...)})
 	if l.Gaps != 1 {

@@ -102,7 +102,7 @@ func (k *check) start(ctx context.Context) *checked {
 	c := &checked{proxy: netfault.New(k.ensemble.DialContext)}
 	s := Setup{Servers: k.ensemble.Servers(), Timeout: checkTimeout, Path: checkPath, Recipe: k.recipe, Permits: 1, Number: len(k.started)}
 	var err error
-	c.Client, err = Start(ctx, k.program, s, Options{Dial: c.proxy.DialContext, Log: k.log, AnswerTime: checkTime, Session: func(s Session) {
+	c.Client, err = Start(ctx, k.program, s, Options{Dial: c.proxy.DialContext, Log: k.log, HelloTime: checkTime, AnswerTime: checkTime, Session: func(s Session) {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.session = s
@@ -177,8 +177,9 @@ func (k *check) grants(ctx context.Context) {
 		return
 	}
 	k.find("its session has the timeout of "+timeoutVariable, absent(first.last().Timeout != checkTimeout, fmt.Sprintf("%v, when %v were asked for", first.last().Timeout, checkTimeout)))
-	k.find("it holds an ephemeral znode below "+pathVariable, k.znode(ctx, first.last().ID))
-	k.advise("the reply has a fencing token, such as the czxid of its znode", absent(reply.Token == 0, "none: what tokens are for is not checked then"))
+	if !k.owns(ctx, first.last().ID, reply) {
+		return
+	}
 
 	second := k.start(ctx)
 	if second == nil {
@@ -200,6 +201,30 @@ func (k *check) grants(ctx context.Context) {
 		k.find("tokens rise", absent(again.Token <= reply.Token, fmt.Sprintf("%d after %d", again.Token, reply.Token)))
 	}
 	k.losses(ctx, first, second, grant)
+}
+
+// owns checks what a grant consists of.
+func (k *check) owns(ctx context.Context, id int64, reply Reply) bool {
+	znodes, err := k.znodes(ctx, id)
+	got := absent(len(znodes) == 0, fmt.Sprintf("session 0x%x has none there", id))
+	if err != nil {
+		got = err.Error()
+	}
+	if !k.find("it holds an ephemeral znode below "+pathVariable, got) {
+		return false
+	}
+	const token = "the token of the reply is the czxid of this znode"
+	if reply.Token == 0 {
+		k.advise(token, "no token: what needs one is not judged")
+		return true
+	}
+	_, name := znode.Split(reply.Node)
+	for found, czxid := range znodes {
+		if czxid == reply.Token && (name == found || reply.Node == "") {
+			return k.find(token, "")
+		}
+	}
+	return k.find(token, fmt.Sprintf("token %d, node %q; there are %v", reply.Token, reply.Node, znodes))
 }
 
 // losses takes what the second client holds away.
@@ -255,43 +280,39 @@ func (k *check) leaves(ctx context.Context, c *checked) {
 	c.Close()
 	k.find(fmt.Sprintf("it ends within %v of the end of its standard input", Grace), absent(time.Since(before) > Grace, "it had to be killed"))
 	if k.recipe != Queue {
-		k.find("at its end it closes its session, so that nothing is left", absent(k.znode(ctx, c.last().ID) == "", "its znode is still there"))
+		left, err := k.znodes(ctx, c.last().ID)
+		k.find("at its end it closes its session, so that nothing is left", absent(err != nil || len(left) > 0, fmt.Sprintf("%d znodes are still there, %v", len(left), err)))
 	}
 }
 
-// znode says why there is no ephemeral znode of the session below the path; empty is that there is one.
-func (k *check) znode(ctx context.Context, id int64) string {
-	var below func(path string) (bool, error)
-	below = func(path string) (bool, error) {
+// znodes returns the czxids of the ephemeral znodes of the session below the path, by their names.
+func (k *check) znodes(ctx context.Context, id int64) (map[string]int64, error) {
+	found := make(map[string]int64)
+	var below func(path string) error
+	below = func(path string) error {
 		listing, err := k.admin.Children(ctx, path)
 		if errors.Is(err, session.ErrNoNode) {
-			return false, nil
+			return nil
 		}
 		if err != nil {
-			return false, err
+			return err
 		}
 		for _, name := range listing.Names {
 			child := znode.Join(path, name)
 			stat, err := k.admin.Exists(ctx, child)
 			if err == nil && stat != nil && stat.EphemeralOwner == id {
-				return true, nil
+				found[name] = stat.Czxid
 			}
-			if found, err := below(child); found || err != nil {
-				return found, err
+			if err := errors.Join(err, below(child)); err != nil {
+				return err
 			}
 		}
-		return false, nil
+		return nil
 	}
 	if err := k.admin.Sync(ctx, "/"); err != nil {
-		return err.Error()
+		return nil, err
 	}
-	switch found, err := below(checkPath); {
-	case err != nil:
-		return err.Error()
-	case !found:
-		return fmt.Sprintf("no ephemeral znode of session 0x%x is below %s", id, checkPath)
-	}
-	return ""
+	return found, below(checkPath)
 }
 
 // queue checks a queue.

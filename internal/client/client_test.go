@@ -121,7 +121,11 @@ func TestClientThatBreaksTheProtocol(t *testing.T) {
 				if _, err = c.Do(t.Context(), Request{Op: OpRelease}); err != nil {
 					break
 				}
-				<-c.over.Done()
+				select {
+				case <-c.over.Done():
+				case <-time.After(soon):
+					t.Error("it goes on")
+				}
 			}
 			if err == nil || !strings.Contains(err.Error(), one.want) || !strings.Contains(c.Err().Error(), one.want) {
 				t.Errorf("got %v and %v, want errors with %q", err, c.Err(), one.want)

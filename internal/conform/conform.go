@@ -21,7 +21,8 @@ type Options struct {
 	Servers []string
 	Dial    func(ctx context.Context, network, address string) (net.Conn, error)
 
-	// Root exists, and everybody may do everything below it. Owner may delete all that is left below it afterwards.
+	// Root exists, and everybody may do everything below it. Owner may delete all that is left
+	// below it afterwards.
 	Root  string
 	Owner wire.ID
 
@@ -41,7 +42,8 @@ type Step struct {
 	OK        bool   `json:"ok"`
 }
 
-// A Finding says whether servers meet a requirement. The zero verdict says that it could not be seen, and Reason why.
+// A Finding says whether servers meet a requirement. The zero verdict says that it could not be
+// seen, and Reason why.
 type Finding struct {
 	Requirement string          `json:"requirement"`
 	What        string          `json:"what"`
@@ -79,8 +81,9 @@ func requirements() []requirement {
 	return slices.Concat(ofSessions(), ofWrites(), ofReads())
 }
 
-// Run looks at one requirement after the other, and passes each finding to each. It leaves nothing but znodes below the root.
-// The error says why it could not go on; that of each comes back at once.
+// Run looks at one requirement after the other, and passes each finding to each. It leaves nothing
+// but znodes below the root. The error says why it could not go on; that of each comes back at
+// once.
 func Run(ctx context.Context, o Options, each func(Finding) error) error {
 	o.Patience = cmp.Or(o.Patience, 30*time.Second)
 	for i, r := range requirements() {

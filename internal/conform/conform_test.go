@@ -79,7 +79,8 @@ func TestZktestConformsVirtualTime(t *testing.T) {
 	}
 }
 
-// Servers like ClickHouse Keeper resume no session, and give it no password. What needs that fails, and nothing else.
+// Servers like ClickHouse Keeper resume no session, and give it no password. What needs that fails,
+// and nothing else.
 func TestServersThatResumeNoSessionVirtualTime(t *testing.T) {
 	findings := on(t, zktest.Options{NoResume: true}, zktest.V39, 100)
 	want := map[string]checker.Verdict{
@@ -107,7 +108,8 @@ func TestServersThatResumeNoSessionVirtualTime(t *testing.T) {
 
 var against = flag.String("zookeeper", zkversion.Default, "versions of the real servers")
 
-// Real servers conform, in real time: go test ./internal/conform -run Real -args -zookeeper 3.8,3.9.3,3.9.6.
+// Real servers conform, in real time: go test ./internal/conform -run Real -args -zookeeper
+// 3.8,3.9.3,3.9.6.
 func TestRealServersConform(t *testing.T) {
 	for version := range strings.SplitSeq(*against, ",") {
 		t.Run(version, func(t *testing.T) {

@@ -80,7 +80,8 @@ type client struct {
 	closed  bool
 }
 
-// connect gives a server a handshake. The client is nil if the server refuses: it hangs up, or says that there is no such session.
+// connect gives a server a handshake. The client is nil if the server refuses: it hangs up, or says
+// that there is no such session.
 func (p *probe) connect(server int, r wire.ConnectRequest) (*client, error) {
 	l, err := trace.Dial(p.ctx, p.servers, server)
 	if err != nil {
@@ -169,8 +170,8 @@ func (c *client) send(op wire.Op, req wire.Record) error {
 	return c.link.Write(&wire.RequestHeader{Xid: xid, Op: op}, body)
 }
 
-// receive returns the header of the next reply, and decodes its response into rsp unless that is nil. The code is ConnectionLoss if
-// the server hung up instead.
+// receive returns the header of the next reply, and decodes its response into rsp unless that is
+// nil. The code is ConnectionLoss if the server hung up instead.
 func (c *client) receive(rsp wire.Record) (h wire.ReplyHeader, err error) {
 	frame, err := c.link.Read()
 	if err != nil {
@@ -255,7 +256,8 @@ func check(path string) wire.MultiOp {
 	return wire.MultiOp{Op: wire.OpCheck, Request: &wire.PathVersion{Path: path, Version: -1}}
 }
 
-// event waits for the next event that the client gets. Nil is none by the time of an answer that comes behind it.
+// event waits for the next event that the client gets. Nil is none by the time of an answer that
+// comes behind it.
 func (c *client) event() (*trace.Event, error) {
 	h, err := c.sync(c.p.dir)
 	if err := failed("sync", h, err); err != nil {

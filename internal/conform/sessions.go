@@ -233,8 +233,9 @@ func ephemeralsEnd(p *probe) error {
 	})
 }
 
-// lateness is how much longer than its timeout a silent session may live, in timeouts and besides. ZooKeeper takes a tick, which is
-// half the shortest timeout by default; the rest is for servers that have other work.
+// lateness is how much longer than its timeout a silent session may live, in timeouts and besides.
+// ZooKeeper takes a tick, which is half the shortest timeout by default; the rest is for servers
+// that have other work.
 const (
 	lateness  = 3
 	otherWork = 20 * time.Second
@@ -338,7 +339,8 @@ type life struct {
 	timeout time.Duration
 }
 
-// kept keeps sessions for two and a half timeouts. It proves nothing if this process, or the servers, were held up meanwhile.
+// kept keeps sessions for two and a half timeouts. It proves nothing if this process, or the
+// servers, were held up meanwhile.
 func kept(p *probe) error {
 	lives := make([]life, len(p.servers.Addresses)*len(activities))
 	var group errgroup.Group

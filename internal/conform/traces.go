@@ -15,7 +15,8 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// usedBy are the guarantees that rest on an operation of a trace. An operation that is not here is one that no recipe uses.
+// usedBy are the guarantees that rest on an operation of a trace. An operation that is not here is
+// one that no recipe uses.
 var usedBy = map[string][]string{
 	wire.OpCreate.String():          {"S3", "L1", "E2", "G1", "Q2"},
 	wire.OpCreateContainer.String(): {"L4", "E9", "G2", "Q8", "D6"},

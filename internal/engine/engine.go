@@ -1,9 +1,10 @@
-// Package engine defines the parts of a session that package recipe needs and that no other package
-// may use. Package session implements them. Package recipe documents the methods.
+// Package engine is what package recipe needs of a session and no other package may
+// use. Package session implements it; its methods are documented in package recipe.
 package engine
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-zookeeper/zk"
@@ -13,16 +14,21 @@ import (
 
 // An Engine is the internal interface of one session.
 type Engine interface {
+	// NewID returns 128 random bits in hexadecimal.
 	NewID() string
+	// Go runs f on a goroutine that Close waits for, unless the session is over.
+	Go(f func()) bool
 	Detach(f func(ctx context.Context) error) <-chan error
-	ReadBarrier(ctx context.Context, path string) error
-	CreateParents(ctx context.Context, path string) error
-	WithParents(ctx context.Context, path string, create func(ctx context.Context) error) error
-	Start(dir, suffix string, data []byte, mode int32) Creation
-	Remove(ctx context.Context, n Node) error
-	RemoveFound(find func(ctx context.Context) (Node, error)) <-chan error
+	// Create calls Session.Create and records its requests in t.
+	Create(ctx context.Context, path string, data []byte, mode int32, t *Trace) (string, error)
+	// Rooted returns an error if the chroot is missing.
+	Rooted(ctx context.Context) error
 	Hold(n Node) Hold
 	NewWatches() Watches
+	Acquire(ctx context.Context, name, path string) (context.Context, func(error))
+	Put(ctx context.Context, path string) (context.Context, func(error))
+	Waits(ctx context.Context, path string, token int64)
+	Origin(ctx context.Context) string
 	Fits(ops any) error // ops is a []session.Op, which this package cannot name
 }
 
@@ -43,12 +49,40 @@ func (n Node) Name() string {
 	return name
 }
 
-// A Creation is a protected create in progress.
-type Creation interface {
-	Sent(ctx context.Context)
-	Wait(ctx context.Context) (Node, error)
-	Abandon()
+// A Trace records the requests of one call. The session calls Begin and Replied.
+type Trace struct {
+	written   chan struct{}
+	begun     atomic.Bool
+	zxid      atomic.Int64
+	abandoned atomic.Bool
 }
+
+// NewTrace returns the trace of a call that has not begun.
+func NewTrace() *Trace { return &Trace{written: make(chan struct{})} }
+
+// Written returns a channel that is closed once the first request was written.
+func (t *Trace) Written() <-chan struct{} { return t.written }
+
+// Begin is called before each request is written. For the first request it returns the channel to
+// close after the write. For later requests it returns nil.
+func (t *Trace) Begin() chan struct{} {
+	if t.begun.Swap(true) {
+		return nil
+	}
+	return t.written
+}
+
+// Replied notes the zxid of a reply without an error.
+func (t *Trace) Replied(zxid int64) { t.zxid.Store(zxid) }
+
+// Zxid returns the zxid of the last such reply.
+func (t *Trace) Zxid() int64 { return t.zxid.Load() }
+
+// Abandon abandons the call. Requests that have not been written yet are never written.
+func (t *Trace) Abandon() { t.abandoned.Store(true) }
+
+// Abandoned reports whether Abandon was called.
+func (t *Trace) Abandoned() bool { return t.abandoned.Load() }
 
 // A Hold is a grant under the session's lease.
 type Hold interface {
@@ -60,6 +94,7 @@ type Hold interface {
 	Bind(ctx context.Context) context.Context
 	Unbind(ctx context.Context) (context.Context, context.CancelFunc)
 	OnEnd(f func(cause error))
+	Describe(name string, token int64, origin string)
 }
 
 // Watches are watches that one goroutine waits for together.

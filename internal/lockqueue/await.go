@@ -7,6 +7,7 @@ import (
 	"github.com/go-zookeeper/zk"
 
 	"github.com/zkcoord/zkcoord/internal/znode"
+	"github.com/zkcoord/zkcoord/recipe"
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -69,18 +70,20 @@ func (w *waiting) watch(ctx context.Context) (over bool, err error) {
 			return isNoNode(err), unlessNoNode(err)
 		}
 		w.data, w.watches = watch.C, append(w.watches, watch)
+		recipe.Waits(ctx, w.queue.Session, w.path, value.Stat.Czxid)
 		w.served = w.queue.Naming.Changed(w.other, value.Stat.Version)
 		if w.served && w.me.Kind == Shared {
 			return true, nil
 		}
 	}
 	if (!signs || changes && w.me.Kind == Exclusive) && w.gone == nil {
-		_, watch, err := w.queue.Session.ChildrenWatch(ctx, w.path)
+		listing, watch, err := w.queue.Session.ChildrenWatch(ctx, w.path)
 		if err != nil {
 			w.readReleaseMark()
 			return isNoNode(err), unlessNoNode(err)
 		}
 		w.gone, w.watches = watch.C, append(w.watches, watch)
+		recipe.Waits(ctx, w.queue.Session, w.path, listing.Stat.Czxid)
 	}
 	return false, nil
 }

@@ -3,12 +3,10 @@ package lockqueue
 import (
 	"bytes"
 	"context"
-	"errors"
 	"time"
 
-	"github.com/go-zookeeper/zk"
-
 	"github.com/zkcoord/zkcoord/internal/znode"
+	"github.com/zkcoord/zkcoord/recipe"
 	"github.com/zkcoord/zkcoord/session"
 )
 
@@ -44,8 +42,7 @@ func (l *Queue) mark(ctx context.Context, c *Place) error {
 		if !isNoNode(err) {
 			return err
 		}
-		_, err = l.Session.Create(ctx, c.marks, nil, session.Persistent)
-		if err != nil && !errors.Is(err, zk.ErrNodeExists) && !session.ConnectionLost(err) {
+		if err := recipe.Ensure(ctx, l.Session, c.marks, nil, session.Persistent); err != nil {
 			return err
 		}
 	}

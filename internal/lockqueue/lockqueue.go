@@ -27,6 +27,7 @@ var errClosed = errors.New("closed")
 type Queue struct {
 	Session *session.Session
 	Dir     string
+	Name    string // of the recipe, for traces
 	Naming  Naming
 	// Delay is the time for which no contender is served after an exclusive one vanished
 	// without leaving; see delay.go. All users of the directory should have the same Delay.
@@ -68,6 +69,7 @@ func (l *Queue) Join(ctx context.Context, r Request) (*Place, error) {
 		return nil, err
 	}
 	c := NewPlace(l.Session, node, r.Data, 0)
+	c.Describe(l.Name)
 	if r.Kind == Exclusive {
 		c.marks = l.marks()
 	}

@@ -47,6 +47,9 @@ func NewFixedPlace(s *session.Session, node recipe.Node, data []byte) *Place {
 	return c
 }
 
+// Describe says what the place is in: see recipe.Hold.Describe.
+func (c *Place) Describe(name string) { c.hold.Describe(name, c.token, "") }
+
 // Grant waits until the lease stands; see recipe.Hold.Grant.
 func (c *Place) Grant(ctx context.Context) error { return c.hold.Grant(ctx) }
 

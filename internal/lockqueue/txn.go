@@ -48,7 +48,7 @@ func (c *Place) begin(ctx context.Context) (done func(), err error) {
 		return nil, c.refused(context.Cause(c.Context()))
 	}
 	done = func() { <-c.turn }
-	if _, err := c.settle(ctx); err != nil {
+	if err := c.settle(ctx); err != nil {
 		done()
 		return nil, c.refused(err)
 	}
@@ -60,31 +60,34 @@ func (c *Place) begin(ctx context.Context) (done func(), err error) {
 func (c *Place) apply(ctx context.Context, then func(), ops ...session.Op) ([]session.OpResult, error) {
 	guard := c.guard()
 	all := append(guard[:len(guard):len(guard)], ops...)
-	for {
+	results := make([]session.OpResult, len(all))
+	err := recipe.Once(ctx, c.session, c.Node().Path, func(ctx context.Context) error {
 		if err := context.Cause(c.Context()); err != nil {
-			return nil, c.refused(err)
+			return c.refused(err)
 		}
-		results, err := c.session.Multi(ctx, all...)
-		switch outcome := session.OutcomeOf(err); {
-		case outcome == session.OK:
-			c.applied(then)
-			return results[len(guard):], nil
-		case outcome == session.Failed && session.ConnectionLost(err):
-			continue // it was not sent before its connection was lost
-		case outcome == session.Failed:
-			return nil, c.unguarded(err, len(guard))
+		given, err := c.session.Multi(ctx, all...)
+		switch session.OutcomeOf(err) {
+		case session.OK:
+			results = given
+		case session.Indeterminate:
+			c.doubt = &doubt{then}
 		}
-		c.doubt = &doubt{then}
-		applied, unsettled := c.settle(ctx)
-		switch {
-		case unsettled != nil:
-			return nil, err
-		case applied:
-			return make([]session.OpResult, len(ops)), nil
-		case !session.ConnectionLost(err):
-			return nil, c.refused(err) // the answer proved nothing until settle
+		return err
+	}, func(ctx context.Context) (bool, error) {
+		applied, err := c.marked(ctx)
+		if err == nil {
+			c.doubt = nil
 		}
+		return applied, err
+	})
+	switch session.OutcomeOf(err) {
+	case session.OK:
+		c.applied(then)
+		return results[len(guard):], nil
+	case session.Failed:
+		return nil, c.unguarded(err, len(guard))
 	}
+	return nil, err
 }
 
 func (c *Place) applied(then func()) {
@@ -116,29 +119,22 @@ func (c *Place) mark() []byte {
 	return strconv.AppendInt([]byte(c.Node().Name()+" "), int64(c.txns), 10)
 }
 
-// settle finds out whether a transaction in doubt was applied, and counts it if so. An error means
-// that this cannot be found out.
-func (c *Place) settle(ctx context.Context) (applied bool, err error) {
+// settle finds out whether a transaction in doubt was applied, and counts it if so.
+// An error means that this cannot be found out.
+func (c *Place) settle(ctx context.Context) error {
 	if c.doubt == nil {
-		return false, nil
+		return nil
 	}
-	// The read barrier makes the answer final. It follows the transaction on the same
-	// connection. If that connection was lost, the leader accepts nothing more from it.
-	if err := c.session.Retry(ctx, func(ctx context.Context) error {
-		if err := recipe.ReadBarrier(ctx, c.session, c.Node().Path); err != nil {
-			return err
-		}
-		applied, err = c.marked(ctx)
+	applied, err := recipe.Settle(ctx, c.session, c.Node().Path, c.marked)
+	if err != nil {
 		return err
-	}); err != nil {
-		return false, err
 	}
 	then := c.doubt.then
 	c.doubt = nil
 	if applied {
 		c.applied(then)
 	}
-	return applied, nil
+	return nil
 }
 
 // marked reports whether the mark of the next transaction exists.

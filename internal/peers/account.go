@@ -165,8 +165,8 @@ func Write(ctx context.Context, c *client.Client, number int, pause time.Duratio
 }
 
 func access(ctx context.Context, c *client.Client, op string, number int, pause time.Duration, value int64) (int64, error) {
-	wait := pause.Milliseconds()
-	reply, err := c.Do(ctx, client.Request{Op: op, WaitMS: &wait, Value: fmt.Sprint(number, " ", wait, " ", value)})
+	// The pause is no WaitMS: the process would give the access up when it is over.
+	reply, err := c.Do(ctx, client.Request{Op: op, Value: fmt.Sprint(number, " ", pause.Milliseconds(), " ", value)})
 	if reply.Token != 0 {
 		return 0, &fence.StaleError{Largest: fence.Token(reply.Token)}
 	}

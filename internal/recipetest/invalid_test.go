@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/zkcoord/zkcoord/barrier"
+	"github.com/zkcoord/zkcoord/counter"
 	"github.com/zkcoord/zkcoord/election"
 	"github.com/zkcoord/zkcoord/group"
 	"github.com/zkcoord/zkcoord/internal/recipetest"
@@ -83,6 +84,9 @@ func onPaths(path string) map[string]call {
 	} {
 		all["barrier: "+name] = func(c ctx, s s) error { return f(c, barrier.New(s, path)) }
 	}
+	for name, f := range onCounters {
+		all["counter: "+name] = func(c ctx, s s) error { return f(c, counter.New(s, path, counter.Options{})) }
+	}
 	all["barrier: Double.Enter"] = func(c ctx, s s) error { _, err := barrier.NewDouble(s, path, 2).Enter(c); return err }
 	for name, f := range onQueues {
 		all["queue: "+name] = func(c ctx, s s) error { return f(c, queue.New(s, path, queue.Options[int]{})) }
@@ -102,6 +106,14 @@ var onExclusives = map[string]func(context.Context, *lock.Exclusive) error{
 	"Lock":    func(c context.Context, e *lock.Exclusive) error { _, err := e.Lock(c); return err },
 	"TryLock": func(c context.Context, e *lock.Exclusive) error { _, err := e.TryLock(c); return err },
 	"Holder":  func(c context.Context, e *lock.Exclusive) error { _, _, err := e.Holder(c); return err },
+}
+
+var onCounters = map[string]func(context.Context, *counter.Counter) error{
+	"Add":           func(c context.Context, n *counter.Counter) error { _, err := n.Add(c, 1); return err },
+	"Get":           func(c context.Context, n *counter.Counter) error { _, err := n.Get(c); return err },
+	"Set":           func(c context.Context, n *counter.Counter) error { return n.Set(c, 1) },
+	"CompareAndSet": func(c context.Context, n *counter.Counter) error { _, err := n.CompareAndSet(c, 0, 1); return err },
+	"Close":         func(c context.Context, n *counter.Counter) error { return n.Close(c) },
 }
 
 var onQueues = map[string]func(context.Context, *queue.Queue[int]) error{
@@ -212,6 +224,14 @@ func TestNumbersOutOfBoundsAreRefused(t *testing.T) {
 			refused(t, c, fmt.Sprintf("a round of %d", size), map[string]call{
 				"barrier: Enter": func(ctx context.Context, s *session.Session) error {
 					_, err := barrier.NewDouble(s, "/d", size).Enter(ctx)
+					return err
+				},
+			})
+		}
+		for _, format := range []counter.Format{-1, 2} {
+			refused(t, c, fmt.Sprintf("the format %d", format), map[string]call{
+				"counter: Add": func(ctx context.Context, s *session.Session) error {
+					_, err := counter.New(s, "/n", counter.Options{Format: format}).Add(ctx, 1)
 					return err
 				},
 			})

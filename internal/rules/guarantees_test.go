@@ -22,7 +22,7 @@ var rewrite = flag.Bool("rewrite", false, "write docs/guarantees.md")
 const guaranteesFile = "docs/guarantees.md"
 
 // promising are the packages whose documentation numbers guarantees, in the order of the document.
-var promising = []string{"session", "lock", "election", "group", "queue", "barrier", "watch", "fence"}
+var promising = []string{"session", "lock", "election", "group", "queue", "barrier", "counter", "watch", "fence"}
 
 // A promise is a numbered guarantee of a package, or an unnumbered summary that begins with "In
 // other words, ".

@@ -69,9 +69,22 @@ func TestScenarioInAnotherModuleRuns(t *testing.T) {
 	}
 }
 
-// goElsewhere copies source to a temporary folder as a module that uses this one through a replace
-// directive. It runs a go command there and returns the folder.
+// goElsewhere runs a go command in the folder that it returns, which is that of elsewhere.
 func goElsewhere(ctx context.Context, t *testing.T, source, command string, args ...string) (dir string) {
+	t.Helper()
+	dir = elsewhere(t, source)
+	run := exec.CommandContext(ctx, "go", slices.Concat([]string{command, "-mod=mod"}, args, []string{"."})...)
+	run.Dir = dir
+	run.Env = append(os.Environ(), "GOWORK=off")
+	if output, err := run.CombinedOutput(); err != nil {
+		t.Fatalf("go %s: %v\n%s", command, err, output)
+	}
+	return dir
+}
+
+// elsewhere copies source to a temporary folder as a module that uses this one through a replace
+// directive. It returns the folder.
+func elsewhere(t *testing.T, source string) (dir string) {
 	t.Helper()
 	here, err := filepath.Abs(".")
 	if err != nil {
@@ -90,12 +103,6 @@ func goElsewhere(ctx context.Context, t *testing.T, source, command string, args
 		if err := os.WriteFile(filepath.Join(dir, name), data, 0o644); err != nil {
 			t.Fatal(err)
 		}
-	}
-	run := exec.CommandContext(ctx, "go", slices.Concat([]string{command, "-mod=mod"}, args, []string{"."})...)
-	run.Dir = dir
-	run.Env = append(os.Environ(), "GOWORK=off")
-	if output, err := run.CombinedOutput(); err != nil {
-		t.Fatalf("go %s: %v\n%s", command, err, output)
 	}
 	return dir
 }

@@ -10,7 +10,7 @@ import (
 // An invalid argument of a constructor or a call is an error, not a panic: see docs/decisions/0005.
 // The one exception reports the failure of a source of random numbers, which only tests replace.
 func TestWhatProgramsImportDoesNotPanic(t *testing.T) {
-	packages := []string{"session", "recipe", "lock", "election", "queue", "barrier", "watch", "group", "internal/lockqueue", "internal/under"}
+	packages := []string{"session", "recipe", "lock", "election", "queue", "barrier", "counter", "watch", "group", "internal/lockqueue", "internal/batch", "internal/under"}
 	for name, file := range goFiles(t) {
 		if isTest(name) || !slices.Contains(packages, path.Dir(name)) || name == "session/rand.go" {
 			continue

@@ -84,26 +84,29 @@ var directions = []struct{ from, ours, foreign, why string }{
 	{"session", "internal/wire internal/invalid internal/znode internal/under internal/engine", client, "a session does not depend on its users"},
 	{"session/sessionotel", "session", "any", "only programs that use traces link them"},
 	{"internal/engine", "internal/znode", client, "the inside of a session uses only the client's types"},
-	{"recipe", "session internal/engine", client, "the support for recipes does not depend on a recipe"},
+	{"recipe", "session internal/engine internal/znode", client, "the support for recipes does not depend on a recipe"},
 	{"internal/lockqueue", "recipe session internal/znode", client, "code shared by primitives does not depend on one of them"},
 	{"lock", underPrimitives, client, whyPrimitives},
 	{"election", underPrimitives, client, whyPrimitives},
 	{"group", underPrimitives, client, whyPrimitives},
 	{"queue", underPrimitives, client, whyPrimitives},
+	{"internal/batch", "recipe session", "", "what primitives share knows none of them"},
+	{"counter", underPrimitives, client, whyPrimitives},
 	{"barrier", underPrimitives, client, whyPrimitives},
 	{"watch", underPrimitives, client, whyPrimitives},
 	{"fence", "", "", "a fenced resource imports neither a lock nor a driver"},
 	{"zktest", "zktest internal/txnlog internal/wire internal/znode", "", "the model of the servers shares only the protocol with its clients"},
+	{"vet", "", "golang.org/x/tools", "an analyzer knows the names of the types that it reads, and links none of them"},
 	{"zktest/internal/difftest", "zktest internal/wire internal/znode", "any", "it compares the model with real servers"},
 	{"harness", "harness session zktest internal docker", "any", "the harness tests clients of any kind; scenarios bring the primitives"},
 	{"harness/checker", "harness/history session", "any", "a verdict is a function of the history alone; session has the type of outcomes"},
-	{"scenarios", "scenarios harness recipe session lock election group queue barrier watch fence zktest internal", "any", "the command and benchmarks run scenarios, not the reverse"},
-	{"examples", "recipe session lock election group queue barrier watch fence", client + " golang.org/x/sync github.com/lib/pq", "examples use only packages that programs import"},
+	{"scenarios", "scenarios harness recipe session lock election group queue barrier counter watch fence zktest internal", "any", "the command and benchmarks run scenarios, not the reverse"},
+	{"examples", "recipe session lock election group queue barrier counter watch fence", client + " golang.org/x/sync github.com/lib/pq", "examples use only packages that programs import"},
 }
 
 const (
 	client          = "github.com/go-zookeeper/zk"
-	underPrimitives = "recipe session internal/lockqueue internal/invalid internal/under internal/znode"
+	underPrimitives = "recipe session internal/batch internal/lockqueue internal/invalid internal/under internal/znode"
 	whyPrimitives   = "a program that imports one primitive links only the ZooKeeper client: no other primitive, no harness, no Docker"
 )
 
@@ -139,6 +142,17 @@ func TestImportsPointOneWay(t *testing.T) {
 	for _, d := range directions {
 		if info, err := os.Stat(d.from); err != nil || !info.IsDir() {
 			t.Errorf("the rule for imports of %s is obsolete: the directory does not exist", d.from)
+		}
+	}
+}
+
+// The inside of a session is for package recipe alone, in tests too: everybody else has
+// what these two packages export.
+func TestOnlyRecipeReachesInsideASession(t *testing.T) {
+	const inside = module + "internal/engine"
+	for name, file := range goFiles(t) {
+		if slices.Contains(imports(file), inside) && !slices.Contains([]string{"session", "recipe", "internal/engine"}, path.Dir(name)) {
+			t.Errorf("%s imports %s: that is for packages session and recipe", name, inside)
 		}
 	}
 }

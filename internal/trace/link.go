@@ -40,7 +40,8 @@ type Event struct {
 	Zxid int64
 }
 
-// Dial connects to a server. Role 0 is the leader. The connection ends with ctx. The caller closes it.
+// Dial connects to a server. Role 0 is the leader. The connection ends with ctx. The caller closes
+// it.
 func Dial(ctx context.Context, s *Servers, role int) (*Link, error) {
 	conn, err := s.Dial(ctx, "tcp", s.Addresses[role%len(s.Addresses)])
 	if err != nil {
@@ -80,7 +81,7 @@ func (l *Link) HangUp() error {
 		return err
 	}
 	_, err := io.Copy(io.Discard, l.r)
-	if late, ok := err.(net.Error); ok && late.Timeout() {
+	if late := net.Error(nil); errors.As(err, &late) && late.Timeout() {
 		return fmt.Errorf("the server has not closed the connection within %v after the client closed its end", l.patience)
 	}
 	return nil
@@ -113,7 +114,7 @@ func (l *Link) Write(record wire.Record, rest []byte) error {
 func (l *Link) Read() ([]byte, error) {
 	for {
 		frame, err := wire.ReadFrame(l.r, nil, 0)
-		if late, ok := err.(net.Error); ok && late.Timeout() {
+		if late := net.Error(nil); errors.As(err, &late) && late.Timeout() {
 			return nil, fmt.Errorf("no reply within %v", l.patience)
 		}
 		if err != nil {

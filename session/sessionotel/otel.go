@@ -1,4 +1,5 @@
-// Package sessionotel measures sessions with OpenTelemetry.
+// Package sessionotel measures and traces sessions with OpenTelemetry. [Traces] makes
+// spans, [Metrics] the instruments.
 //
 // The instruments are:
 //

@@ -16,6 +16,39 @@ import (
 // data is where the node keeps logs and snapshots.
 func (n *node) data() string { return filepath.Join(n.dir, "data", "version-2") }
 
+// DataDir returns the directory of the snapshots and logs of a node. Nothing may change there while the node runs.
+func (e *Ensemble) DataDir(i int) string { return e.nodes[i].data() }
+
+// saved is where a copy of the data is kept.
+func (n *node) saved() string { return filepath.Join(n.dir, "saved") }
+
+// newest returns the newest file of a kind, empty if there is none.
+func (n *node) newest(file ensemble.StoredFile) string {
+	all, _ := filepath.Glob(filepath.Join(n.data(), string(file)+".*"))
+	if len(all) == 0 {
+		return ""
+	}
+	return slices.MaxFunc(all, func(a, b string) int { return modified(a).Compare(modified(b)) })
+}
+
+// flipBit flips the lowest bit of the byte at that share of the newest file.
+func (n *node) flipBit(file ensemble.StoredFile, share float64) error {
+	name := n.newest(file)
+	if name == "" {
+		return ensemble.ErrNothingStored
+	}
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return err
+	}
+	used := len(bytes.TrimRight(text, "\x00"))
+	if used == 0 {
+		return ensemble.ErrNothingStored
+	}
+	text[int(share*float64(used))] ^= 1
+	return os.WriteFile(name, text, 0o600)
+}
+
 // whileDown runs f if the node was killed.
 func (n *node) whileDown(f func() error) error {
 	n.mu.Lock()
@@ -31,11 +64,10 @@ const leastLog = 1000
 
 // truncate leaves half of the bytes in the newest log. A log is as long as its file only up to the zeros that make room for more.
 func (n *node) truncate() error {
-	logs, _ := filepath.Glob(filepath.Join(n.data(), "log.*"))
-	if len(logs) == 0 {
+	newest := n.newest(ensemble.StoredLog)
+	if newest == "" {
 		return errors.New("there is no log")
 	}
-	newest := slices.MaxFunc(logs, func(a, b string) int { return modified(a).Compare(modified(b)) })
 	text, err := os.ReadFile(newest)
 	if err != nil {
 		return err

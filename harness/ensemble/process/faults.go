@@ -2,6 +2,7 @@ package process
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 
@@ -15,7 +16,7 @@ func (e *Ensemble) Kill(_ context.Context, i int) error {
 
 // Start starts a killed node on its data, and on other ports than before.
 func (e *Ensemble) Start(_ context.Context, i int) error {
-	return e.change("start", i, func(n *node) error { return n.launch(e.config) })
+	return e.change("start", i, func(n *node) error { return n.launch(e.config, e.library) })
 }
 
 // Version returns the version of a node: of its jars, where it was started with no version named.
@@ -62,6 +63,32 @@ func (e *Ensemble) FlowLog(_ context.Context, i int) error {
 // Wipe deletes the data of a killed node.
 func (e *Ensemble) Wipe(_ context.Context, i int) error {
 	return e.change("wipe", i, func(n *node) error { return n.whileDown(func() error { return os.RemoveAll(n.data()) }) })
+}
+
+// FlipBit flips a bit of a killed node's newest log or snapshot.
+func (e *Ensemble) FlipBit(_ context.Context, i int, file ensemble.StoredFile, share float64) error {
+	return e.change("flip a bit of", i, func(n *node) error { return n.whileDown(func() error { return n.flipBit(file, share) }) })
+}
+
+// Save copies the data of a killed node.
+func (e *Ensemble) Save(_ context.Context, i int) error {
+	return e.change("save", i, func(n *node) error {
+		return n.whileDown(func() error {
+			return errors.Join(os.RemoveAll(n.saved()), os.CopyFS(n.saved(), os.DirFS(n.data())))
+		})
+	})
+}
+
+// Restore replaces the data of a killed node with the copy.
+func (e *Ensemble) Restore(_ context.Context, i int) error {
+	return e.change("restore", i, func(n *node) error {
+		return n.whileDown(func() error {
+			if _, err := os.Stat(n.saved()); err != nil {
+				return errors.Join(ensemble.ErrNothingStored, err)
+			}
+			return errors.Join(os.RemoveAll(n.data()), os.CopyFS(n.data(), os.DirFS(n.saved())))
+		})
+	})
 }
 
 // Truncate cuts the newest log of a killed node to half of what is in it.
@@ -118,6 +145,32 @@ func (e *Ensemble) Mend(_ context.Context, edges ...ensemble.Edge) error {
 		}
 	}
 	return nil
+}
+
+// SetPace makes the proxies slow.
+func (e *Ensemble) SetPace(_ context.Context, pace ensemble.Pace, edges ...ensemble.Edge) error {
+	if err := e.open(); err != nil {
+		return err
+	}
+	for _, l := range edges {
+		g := e.gates[l]
+		if g == nil {
+			return fmt.Errorf("set the pace of %d->%d: no such link among %d nodes", l.From, l.To, len(e.nodes))
+		}
+		g.pace.Store(&pace)
+	}
+	return nil
+}
+
+// Paced counts the chunks of streams that were late.
+func (e *Ensemble) Paced(context.Context) (n int64, err error) {
+	if err := e.open(); err != nil {
+		return 0, err
+	}
+	for _, g := range e.gates {
+		n += g.paced.Load()
+	}
+	return n, nil
 }
 
 // Dropped counts the chunks of streams that a cut has stopped, and the connections that it has reset.

@@ -129,8 +129,8 @@ const logback = `<configuration>
 
 func (n *node) logFile() string { return filepath.Join(n.dir, "log") }
 
-// launch starts the server if it is down.
-func (n *node) launch(cfg ensemble.Config) error {
+// launch starts the server if it is down, with a library that is loaded before others unless it is empty.
+func (n *node) launch(cfg ensemble.Config, library string) error {
 	if n.alive() {
 		return nil
 	}
@@ -139,6 +139,13 @@ func (n *node) launch(cfg ensemble.Config) error {
 	}
 	if err := n.configure(cfg); err != nil {
 		return err
+	}
+	var environment []string // nil is that of this process
+	if library != "" {
+		var err error
+		if environment, err = n.slowEnvironment(library); err != nil {
+			return err
+		}
 	}
 	log, err := os.OpenFile(n.logFile(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -151,7 +158,7 @@ func (n *node) launch(cfg ensemble.Config) error {
 	args := append(cfg.NodeFlags(), "-cp", n.dir+":"+n.install.classpath,
 		"org.apache.zookeeper.server.quorum.QuorumPeerMain", filepath.Join(n.dir, "zoo.cfg"))
 	cmd := exec.Command(n.install.java, args...)
-	cmd.Dir, cmd.Stdout, cmd.Stderr = n.dir, out, out
+	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = n.dir, environment, out, out
 	c, err := procs.Start(cmd)
 	out.Close()
 	if err != nil {

@@ -34,7 +34,7 @@ type Options struct {
 const startTimeout = 60 * time.Second
 
 // Ensemble is a ZooKeeper ensemble of local JVMs. Besides ensemble.Ensemble it is a Killer, an Upgrader, a Pauser, a Partitioner, a
-// DropCounter, a Wiper, a Truncater, a LogStaller and has Logs.
+// DropCounter, a Pacer, a Syncer, a Decayer, a Truncater, a LogStaller and has Logs.
 type Ensemble struct {
 	config  ensemble.Config
 	found   map[string]install // by version
@@ -42,6 +42,7 @@ type Ensemble struct {
 	servers []string
 	nodes   []*node
 	proxies []*proxy
+	library string // that nodes are started with, if any: slowdisk.go
 	gates   map[ensemble.Edge]*gate
 
 	mu     sync.Mutex // held while nodes are started and ended, so that Close leaves none behind
@@ -55,7 +56,9 @@ var (
 	_ ensemble.Pauser      = (*Ensemble)(nil)
 	_ ensemble.Partitioner = (*Ensemble)(nil)
 	_ ensemble.DropCounter = (*Ensemble)(nil)
-	_ ensemble.Wiper       = (*Ensemble)(nil)
+	_ ensemble.Pacer       = (*Ensemble)(nil)
+	_ ensemble.Syncer      = (*Ensemble)(nil)
+	_ ensemble.Decayer     = (*Ensemble)(nil)
 	_ ensemble.Truncater   = (*Ensemble)(nil)
 	_ ensemble.LogStaller  = (*Ensemble)(nil)
 	_ ensemble.TxnLogs     = (*Ensemble)(nil)
@@ -102,7 +105,13 @@ func start(ctx context.Context, opts Options) (*Ensemble, error) {
 	if e.dir, err = owner.MkdirTemp(opts.Dir, "process"); err != nil {
 		return nil, err
 	}
-	if err := e.run(ctx); err != nil {
+	if cfg.Syncs {
+		e.library, err = buildSlowdisk(ctx, e.dir)
+	}
+	if err == nil {
+		err = e.run(ctx)
+	}
+	if err != nil {
 		return nil, errors.Join(err, e.Close(context.WithoutCancel(ctx)))
 	}
 	return e, nil
@@ -121,7 +130,7 @@ func (e *Ensemble) run(ctx context.Context) error {
 		return err
 	}
 	for _, n := range e.nodes {
-		if err := n.launch(e.config); err != nil {
+		if err := n.launch(e.config, e.library); err != nil {
 			return fmt.Errorf("start node %d: %w", n.index, err)
 		}
 	}

@@ -4,9 +4,13 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"math/rand/v2"
 	"net"
 	"sync"
 	"sync/atomic"
+	"time"
+
+	"github.com/zkcoord/zkcoord/harness/ensemble"
 )
 
 // gate is one direction between two nodes. The zero value is open.
@@ -14,6 +18,29 @@ type gate struct {
 	mu      sync.Mutex
 	mended  chan struct{} // not nil while cut; closed when mended
 	stopped atomic.Int64  // chunks and connections that found it cut
+
+	pace  atomic.Pointer[ensemble.Pace] // nil is as fast as it can be
+	paced atomic.Int64                  // chunks that were late
+}
+
+// due returns when a chunk of n bytes is to arrive that is sent now, after one that arrives at last.
+func (g *gate) due(now, last time.Time, n int) time.Time {
+	p := g.pace.Load()
+	if p == nil || *p == (ensemble.Pace{}) {
+		return last // no chunk overtakes another
+	}
+	g.paced.Add(1)
+	at := now.Add(p.Delay)
+	if p.Jitter > 0 {
+		at = at.Add(time.Duration(rand.Int64N(int64(p.Jitter))))
+	}
+	if last.After(at) {
+		at = last
+	}
+	if p.Rate > 0 {
+		at = at.Add(time.Duration(n) * time.Second / time.Duration(p.Rate))
+	}
+	return at
 }
 
 func (g *gate) cut() {
@@ -171,30 +198,74 @@ func reset(c net.Conn) {
 	c.Close()
 }
 
+// A parcel is what was read at once, and when it is to arrive.
+type parcel struct {
+	data []byte
+	err  error
+	due  time.Time
+}
+
+// onTheWay is how many parcels a connection holds: with a delay they are on their way, like bytes in a long cable.
+const onTheWay = 64
+
 // copy carries one direction, and its end too only through an open gate: a cut hides from one node that the other has gone.
 func (p *proxy) copy(to, from net.Conn, g *gate) {
-	chunk := make([]byte, 32<<10)
-	for {
-		n, err := from.Read(chunk)
-		if !g.pass(p.done) {
+	parcels, over := make(chan parcel, onTheWay), make(chan struct{})
+	defer close(over)
+	p.wg.Go(func() { read(from, g, parcels, over) })
+	for one := range parcels {
+		if !arrive(one.due, p.done) || !g.pass(p.done) {
 			return
 		}
-		if n > 0 {
-			if _, werr := to.Write(chunk[:n]); werr != nil {
+		if len(one.data) > 0 {
+			if _, err := to.Write(one.data); err != nil {
 				from.Close()
 				return
 			}
 		}
-		if errors.Is(err, io.EOF) {
+		switch {
+		case errors.Is(one.err, io.EOF):
 			if tcp, ok := to.(*net.TCPConn); ok {
 				tcp.CloseWrite()
 			}
+		case one.err != nil:
+			reset(to)
+		}
+	}
+}
+
+// read puts what it reads into parcels, until the end, which is in the last one, or until over is closed.
+func read(from net.Conn, g *gate, parcels chan<- parcel, over <-chan struct{}) {
+	defer close(parcels)
+	var last time.Time
+	for {
+		chunk := make([]byte, 32<<10)
+		n, err := from.Read(chunk)
+		last = g.due(time.Now(), last, n)
+		select {
+		case parcels <- parcel{chunk[:n], err, last}:
+		case <-over:
 			return
 		}
 		if err != nil {
-			reset(to)
 			return
 		}
+	}
+}
+
+// arrive waits until due; false if done comes first.
+func arrive(due time.Time, done <-chan struct{}) bool {
+	wait := time.Until(due)
+	if wait <= 0 {
+		return true
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-done:
+		return false
 	}
 }
 

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/zkcoord/zkcoord/harness/ensemble"
 )
 
 // pair returns a proxy to a listener of the test.
@@ -94,5 +96,37 @@ func TestCutResetsNewConnections(t *testing.T) {
 	defer from.Close()
 	if n, err := from.Read(make([]byte, 1)); err == nil {
 		t.Errorf("read %d bytes over a cut link", n)
+	}
+}
+
+// A chunk is late by the delay, by what its bytes take at the rate, and never overtakes the one before it.
+func TestPaceKeepsTheOrder(t *testing.T) {
+	now := time.Now()
+	for _, one := range []struct {
+		what      string
+		pace      ensemble.Pace
+		last      time.Duration // from now, when the chunk before it arrives
+		n         int
+		low, high time.Duration // from now
+	}{
+		{"no pace", ensemble.Pace{}, 0, 100, 0, 0},
+		{"no pace, behind a late one", ensemble.Pace{}, time.Second, 100, time.Second, time.Second},
+		{"delay", ensemble.Pace{Delay: time.Second}, 0, 100, time.Second, time.Second},
+		{"delay, behind a later one", ensemble.Pace{Delay: time.Second}, 2 * time.Second, 100, 2 * time.Second, 2 * time.Second},
+		{"rate", ensemble.Pace{Rate: 50}, 0, 100, 2 * time.Second, 2 * time.Second},
+		{"rate, behind another one", ensemble.Pace{Rate: 50}, time.Second, 100, 3 * time.Second, 3 * time.Second},
+		{"jitter", ensemble.Pace{Delay: time.Second, Jitter: time.Second}, 0, 100, time.Second, 2 * time.Second},
+	} {
+		g := new(gate)
+		g.pace.Store(&one.pace)
+		for range 100 {
+			due := g.due(now, now.Add(one.last), one.n).Sub(now)
+			if due < one.low || due > one.high {
+				t.Fatalf("%s: due in %v, want %v to %v", one.what, due, one.low, one.high)
+			}
+		}
+		if paced := g.paced.Load(); (paced > 0) != (one.pace != ensemble.Pace{}) {
+			t.Errorf("%s: %d chunks count as late", one.what, paced)
+		}
 	}
 }

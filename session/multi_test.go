@@ -19,26 +19,6 @@ var (
 	adminOnly = zk.DigestACL(zk.PermAll, "admin", "secret")
 )
 
-// CURATOR-728, CURATOR-715: all parents exist, and in one of them the session may not create. Nothing has to be made, so nothing fails.
-func TestParentsThatExistNeedNoPermission(t *testing.T) {
-	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
-		opts := on(e)
-		opts.Auth = []Auth{admin}
-		owner, s := open(t, opts), open(t, on(e))
-		defer owner.Close()
-		defer s.Close()
-		_, err := owner.CreateACL(t.Context(), "/org", nil, Persistent, append(zk.WorldACL(zk.PermRead), adminOnly...))
-		must(t, err)
-		_, err = owner.CreateACL(t.Context(), "/org/app", nil, Persistent, zk.WorldACL(zk.PermAll))
-		must(t, err)
-		must(t, s.createParents(t.Context(), "/org/app/x"))
-		must(t, s.createParents(t.Context(), "/org/app/a/b/c"))
-		if err := s.createParents(t.Context(), "/org/other/x"); !errors.Is(err, zk.ErrNoAuth) {
-			t.Errorf("a parent that may not be made: %v", err)
-		}
-	})
-}
-
 // A missing chroot was "node does not exist" of a path whose parents all seem to be there.
 func TestAMissingChrootIsNamed(t *testing.T) {
 	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
@@ -137,7 +117,7 @@ func TestDeleteAllSendsFewRequests(t *testing.T) {
 		defer s.Close()
 		for i := range 50 {
 			path := fmt.Sprintf("/d/%s-%04d", strings.Repeat("n", 500), i)
-			must(t, s.createParents(t.Context(), path))
+			makeParents(t, s, path)
 			_, err := s.Create(t.Context(), path, nil, Persistent)
 			must(t, err)
 		}

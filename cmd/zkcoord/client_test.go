@@ -1,0 +1,222 @@
+//go:build linux
+
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/zkcoord/zkcoord/internal/client"
+	"github.com/zkcoord/zkcoord/internal/needs"
+	"github.com/zkcoord/zkcoord/internal/peers"
+)
+
+// exampleCommand writes the example to a file and returns the command that runs it.
+func exampleCommand(t *testing.T, language string) string {
+	t.Helper()
+	text, err := client.Example(language)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), map[string]string{"go": "main.go", "java": "Lock.java", "python": "lock.py", "sh": "lock.sh"}[language])
+	if err := os.WriteFile(file, text, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	switch language {
+	case "python":
+		needs.Installed(t, peers.Kazoo.Installed())
+		return peers.Python + " " + file
+	case "java":
+		needs.Installed(t, peers.Curator.Installed())
+		dir := filepath.Dir(file)
+		if out, err := exec.Command("javac", "-cp", peers.ClassPath(), "-d", dir, file).CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		return "java -Xmx128m -XX:TieredStopAtLevel=1 -XX:+UseSerialGC -cp '" + dir + ":" + peers.ClassPath() + "' Lock"
+	case "go":
+		program := filepath.Join(filepath.Dir(file), "lock")
+		if out, err := exec.Command("go", "build", "-o", program, file).CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		return program
+	}
+	return file // TestMain has put zkcoord into PATH
+}
+
+// zkcoordRuns runs the command in this process.
+func zkcoordRuns(args ...string) (code int, out, errs string) {
+	var o, e strings.Builder
+	code = run(args, strings.NewReader(""), &o, &e)
+	return code, o.String(), e.String()
+}
+
+// Beginners copy the examples: each of them has to meet all requirements.
+func TestExampleClientsPassTheCheck(t *testing.T) {
+	for _, language := range client.Languages() {
+		t.Run(language, func(t *testing.T) {
+			command := exampleCommand(t, language)
+			code, out, errs := zkcoordRuns("client", "check", command)
+			if code != exitValid || strings.Count(out, "\nok  ") != 17 {
+				t.Errorf("exit code %d\n%s%s", code, out, errs)
+			}
+		})
+	}
+}
+
+func TestCheckOfOtherRecipes(t *testing.T) {
+	needs.Installed(t, peers.Kazoo.Installed())
+	needs.Installed(t, peers.Curator.Installed())
+	curator := "java -Xmx128m -XX:TieredStopAtLevel=1 -cp '" + peers.ClassPath() + "' ../../internal/peers/Curator.java"
+	for recipe, command := range map[string]string{
+		"election":  peers.Python + " ../../internal/peers/kazoo_peer.py",
+		"queue":     peers.Python + " testdata/kazoo_queue.py",
+		"rwlock":    curator,
+		"semaphore": curator,
+	} {
+		if code, out, errs := zkcoordRuns("client", "check", "--recipe", recipe, command); code != exitValid {
+			t.Errorf("%s: exit code %d\n%s%s", recipe, code, out, errs)
+		}
+	}
+}
+
+// Each of these is a mistake of a beginner. The check has to find it, and say what was expected and what came.
+func TestCheckFindsMistakes(t *testing.T) {
+	needs.Installed(t, peers.Kazoo.Installed())
+	good, err := client.Example("python")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, one := range map[string]struct{ from, to, want string }{
+		"no flush": {", flush=True", "", "no hello within"},
+		"prints":   {"zk.start()\n", "zk.start()\nprint('connected')\n", `came: not a JSON object (print for people to standard error): "connected\n"`},
+		"own path": {"zk.start()\n", "zk.start()\nos.environ['ZKCOORD_PATH'] = '/mine'\n", "FAIL  it holds an ephemeral znode below ZKCOORD_PATH"},
+		"no wait":  {"lock.acquire(timeout=None if wait is None else wait / 1000)", "lock.acquire()", "FAIL  another client's acquire with wait_ms 500 is answered with fail"},
+		"no lock":  {"lock.acquire(timeout=None if wait is None else wait / 1000)", "lock.node = 'x'; zk.ensure_path(os.environ['ZKCOORD_PATH'] + '/x')", "FAIL  it holds an ephemeral znode"},
+		"no loss":  {"if state != KazooState.CONNECTED:", "if False:", "FAIL  it says lost when its session has expired, or ends"},
+		"timeout":  {`int(os.environ["ZKCOORD_SESSION_TIMEOUT_MS"]) / 1000`, "7", "FAIL  its session has the timeout"},
+		"token":    {"token=zk.exists(node).czxid", "token=1", "FAIL  the token of the reply is the czxid of this znode"},
+		"no end":   {"zk.stop()", "import time; time.sleep(600)", "FAIL  it ends within 3s of the end of its standard input"},
+		"unknown":  {`reply.update(type="fail", error="unknown operation")`, "pass", "FAIL  an operation that it does not know is answered with fail"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			text := strings.Replace(string(good), one.from, one.to, 1)
+			if text == string(good) {
+				t.Fatalf("the example has no %q", one.from)
+			}
+			file := filepath.Join(t.TempDir(), "lock.py")
+			if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			code, out, errs := zkcoordRuns("client", "check", "env -u PYTHONUNBUFFERED "+peers.Python+" "+file)
+			if code != exitInvalid || !strings.Contains(out, one.want) {
+				t.Errorf("exit code %d, want 1, and the text %q in\n%s%s", code, one.want, out, errs)
+			}
+		})
+	}
+}
+
+// judged runs the scenario with the client, for longer and longer until the run shows something: a busy machine starts processes slowly.
+func judged(t *testing.T, scenario, command string, more ...string) (code int, text string) {
+	t.Helper()
+	for d := 12 * time.Second; ; d *= 2 {
+		args := []string{"run", scenario, "--client", command, "--clients", "3", "--seed", "7", "--time", d.String(), "--store", filepath.Join(t.TempDir(), "store")}
+		code, out, errs := zkcoordRuns(append(args, more...)...)
+		if code != exitUnknown || d > time.Minute {
+			return code, out + errs
+		}
+	}
+}
+
+// A lock by somebody who knows nothing of zkcoord's insides is put to the test: it works, and it is not safe.
+func TestLocksInOtherLanguagesAreJudged(t *testing.T) {
+	for _, language := range []string{"python", "java"} {
+		t.Run(language, func(t *testing.T) {
+			command := exampleCommand(t, language)
+			if code, text := judged(t, "lock", command, "--faults", "none"); code != exitValid || !strings.Contains(text, "\nclients: "+command+"\n") {
+				t.Errorf("without faults: exit code %d, want 0\n%s", code, text)
+			}
+			code, text := judged(t, "isolated-follower", command)
+			if code != exitInvalid || !strings.Contains(text, "\nlock/no-overlap: c0 and c") {
+				t.Errorf("with the isolated follower: exit code %d, want 1 by lock/no-overlap\n%s", code, text)
+			}
+		})
+	}
+}
+
+func TestOtherRecipesAreRun(t *testing.T) {
+	needs.Installed(t, peers.Kazoo.Installed())
+	for scenario, command := range map[string]string{
+		"election":   peers.Python + " ../../internal/peers/kazoo_peer.py",
+		"queue-fifo": peers.Python + " testdata/kazoo_queue.py",
+	} {
+		t.Run(scenario, func(t *testing.T) {
+			if code, text := judged(t, scenario, command, "--faults", "none"); code != exitValid {
+				t.Errorf("exit code %d\n%s", code, text)
+			}
+		})
+	}
+}
+
+// A process that is killed is started again, and one that stands still believes what it believed.
+func TestFaultsOfClientsProcesses(t *testing.T) {
+	code, text := judged(t, "lock", exampleCommand(t, "go"), "--faults", "client-kill,client-pause")
+	if code != exitValid || !strings.Contains(text, "client-kill x") || !strings.Contains(text, "client-pause x") {
+		t.Errorf("exit code %d\n%s", code, text)
+	}
+}
+
+const greeting = `echo '{"type":"hello","protocol":1,"operations":["acquire","release"]}'; `
+
+// What a client does wrong ends the run soon, with the reason.
+func TestBrokenClientEndsTheRunSoon(t *testing.T) {
+	for name, one := range map[string]struct {
+		command, want string
+		code          int
+	}{
+		"no hello":  {"echo hi; cat", `not a JSON object (print for people to standard error): "hi\n"`, exitFailed},
+		"no such":   {"no-such-program", "not found", exitFailed},
+		"text":      {greeting + "read x && echo granted; cat", `broke the protocol: not a JSON object (print for people to standard error): "granted\n"`, exitUnknown},
+		"wrong id":  {greeting + `read x && echo '{"type":"ok","id":77}'; cat`, "a reply to request 77, when 1 waits for one", exitUnknown},
+		"ends":      {greeting + "read x && { echo went wrong >&2; exit 5; }", "clients end before they have done anything, c", exitUnknown},
+		"says why":  {greeting + "read x && { echo went wrong >&2; exit 5; }", "exit status 5: went wrong", exitUnknown},
+		"ends fine": {greeting + "exit 0", "the client ended: returned", exitUnknown},
+	} {
+		t.Run(name, func(t *testing.T) {
+			begun := time.Now()
+			code, out, errs := zkcoordRuns("run", "lock", "--client", one.command, "--time", "1h", "--faults", "none", "--store", "")
+			if code != one.code || !strings.Contains(out+errs, one.want) {
+				t.Errorf("exit code %d, want %d, and the text %q in\n%s%s", code, one.code, one.want, out, errs)
+			}
+			if took := time.Since(begun); took > 5*time.Minute {
+				t.Errorf("it took %v", took)
+			}
+		})
+	}
+}
+
+func TestErrorsOfAClientAreKept(t *testing.T) {
+	store := t.TempDir()
+	code, _, errs := zkcoordRuns("run", "lock", "--client", greeting+"echo one line of $ZKCOORD_CLIENT >&2; read x && exit 1", "--time", "1h", "--faults", "none", "--store", store)
+	log, err := os.ReadFile(filepath.Join(store, "lock", "latest", "client1.log"))
+	if code != exitUnknown || !strings.HasPrefix(string(log), "one line of 1\n") {
+		t.Errorf("exit code %d, %q, %v\n%s", code, log, err, errs)
+	}
+}
+
+func TestCommandOfClientsIsQuoted(t *testing.T) {
+	f := runFlags{ensemble: "embedded", client: `sh -c 'a "b"'`}
+	want := `--client 'sh -c '\''a "b"'\'''`
+	if got := f.command("lock"); !strings.Contains(got, want) {
+		t.Errorf("%s, want %s in it", got, want)
+	}
+	out, err := exec.Command("sh", "-c", fmt.Sprintf("printf %%s %s", quoted(f.client))).Output()
+	if string(out) != f.client {
+		t.Errorf("a shell takes it for %q, %v", out, err)
+	}
+}

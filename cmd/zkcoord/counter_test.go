@@ -1,0 +1,114 @@
+package main
+
+import (
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/zkcoord/zkcoord/session"
+	"github.com/zkcoord/zkcoord/zktest"
+)
+
+// The transcript on the page about the shell is what the commands print.
+func TestCounterTranscript(t *testing.T) {
+	page, err := os.ReadFile("../../docs/shell.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(page), "## Counters\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	counters := onServers(t)
+	found := 0
+	for _, part := range strings.Split(section, "\n    $ zkcoord ")[1:] {
+		command, rest, _ := strings.Cut(part, "\n")
+		want := ""
+		for line := range strings.Lines(rest) {
+			printed, indented := strings.CutPrefix(line, "    ")
+			if !indented {
+				break
+			}
+			want += printed
+		}
+		found++
+		if code, out, errs := counters(strings.Fields(command)...); code != exitValid || out != strings.TrimSuffix(want, "\n")+"\n" {
+			t.Errorf("%s: code %d, printed %q, want %q; %s", command, code, out, want, errs)
+		}
+	}
+	if found < 5 {
+		t.Errorf("only %d commands in the transcript", found)
+	}
+}
+
+// onServers returns a function that runs a command against servers of the test.
+func onServers(t *testing.T) func(args ...string) (code int, out, errs string) {
+	e := zktest.Start(t, zktest.Options{TCP: true})
+	t.Setenv("ZKCOORD_SERVERS", strings.Join(e.Servers(), ","))
+	return func(args ...string) (int, string, string) {
+		var out, errs strings.Builder
+		code := run(args, strings.NewReader(""), &out, &errs)
+		return code, out.String(), errs.String()
+	}
+}
+
+// The exit code says whether the command may be repeated.
+func TestCounterExitCodes(t *testing.T) {
+	counters := onServers(t)
+	for _, c := range []struct {
+		args string
+		code int
+		errs string
+	}{
+		{"counter add /n x", exitFailed, `"x" is not an integer`},
+		{"counter set /n 9223372036854775808", exitFailed, "is not an integer of 64 bits"},
+		{"counter add /n -3", exitFailed, "goes behind --"},
+		{"counter add / 1", exitFailed, "has to be below the root"},
+		{"counter get --format roman /n", exitFailed, "decimal or big-endian"},
+		{"counter set /n 9223372036854775807", exitValid, ""},
+		{"counter add /n", exitFailed, "counter: overflow"},
+		{"counter get --format big-endian /n", exitFailed, "no number of this format"},
+		{"counter get", exitFailed, "usage: zkcoord counter get PATH"},
+	} {
+		code, out, errs := counters(strings.Fields(c.args)...)
+		if code != c.code || !strings.Contains(errs, c.errs) || code != exitValid && out != "" {
+			t.Errorf("%s: code %d, %q, %q, want code %d and %q", c.args, code, out, errs, c.code, c.errs)
+		}
+	}
+}
+
+// A write that is in progress when the session ends may have been applied. The command says so.
+func TestCounterOfUnknownOutcome(t *testing.T) {
+	e := zktest.Start(t, zktest.Options{TCP: true})
+	in := e.Inject(zktest.Rule{Op: "multi", Path: "/n/*", Fate: zktest.DelayRequest, Delay: time.Minute})
+	done := make(chan int, 1)
+	var errs strings.Builder
+	go func() {
+		done <- run([]string{"counter", "add", "--servers", strings.Join(e.Servers(), ","), "/n"}, strings.NewReader(""), new(strings.Builder), &errs)
+	}()
+	for in.Fired() == 0 {
+		select {
+		case code := <-done:
+			t.Fatalf("it ended with %d: %s", code, errs.String())
+		case <-time.After(time.Millisecond):
+		}
+	}
+	s, err := session.Open(t.Context(), session.Options{Servers: e.Servers()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	listing, err := s.Children(t.Context(), "/n")
+	if err != nil || len(listing.Names) != 1 {
+		t.Fatalf("%v, %v", listing.Names, err)
+	}
+	stat, err := s.Exists(t.Context(), "/n/"+listing.Names[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Expire(stat.EphemeralOwner); err != nil {
+		t.Fatal(err)
+	}
+	if code := <-done; code != exitUnknown || !strings.Contains(errs.String(), "counter: add 1 to /n") {
+		t.Errorf("code %d, %s", code, errs.String())
+	}
+}

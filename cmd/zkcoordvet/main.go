@@ -1,0 +1,15 @@
+// Command zkcoordvet finds work that goes on after its lock, term or claim was
+// lost. It is a tool for go vet:
+//
+//	go vet -vettool=$(which zkcoordvet) ./...
+//
+// Package vet says what it finds, and what it does not.
+package main
+
+import (
+	"golang.org/x/tools/go/analysis/unitchecker"
+
+	"github.com/zkcoord/zkcoord/vet"
+)
+
+func main() { unitchecker.Main(vet.Analyzer) }

@@ -1,0 +1,75 @@
+package process
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/zkcoord/zkcoord/harness/ensemble"
+)
+
+// One bit of the newest file of the kind flips, before the zeros at its end, and no other.
+func TestOneBitOfTheNewestFileFlips(t *testing.T) {
+	n := &node{dir: t.TempDir()}
+	if err := n.flipBit(ensemble.StoredLog, 0); !errors.Is(err, ensemble.ErrNothingStored) {
+		t.Errorf("without a file: %v, want %v", err, ensemble.ErrNothingStored)
+	}
+	if err := os.MkdirAll(n.data(), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	write := func(name, text string, age time.Duration) string {
+		path := filepath.Join(n.data(), name)
+		at := time.Now().Add(-age)
+		if err := errors.Join(os.WriteFile(path, []byte(text), 0o600), os.Chtimes(path, at, at)); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	for share, want := range map[float64]string{0: "`bcd\x00\x00\x00\x00", 0.5: "abbd\x00\x00\x00\x00", 0.999: "abce\x00\x00\x00\x00"} {
+		older, log, snapshot := write("log.9", "older", time.Hour), write("log.1", "abcd\x00\x00\x00\x00", 0), write("snapshot.1", "snapshot", 0)
+		if err := n.flipBit(ensemble.StoredLog, share); err != nil {
+			t.Fatal(err)
+		}
+		for path, want := range map[string]string{older: "older", log: want, snapshot: "snapshot"} {
+			if got, _ := os.ReadFile(path); string(got) != want {
+				t.Errorf("share %v: %s has %q, want %q", share, filepath.Base(path), got, want)
+			}
+		}
+	}
+	write("snapshot.2", "\x00\x00", -time.Hour) // the newest
+	if err := n.flipBit(ensemble.StoredSnapshot, 0); !errors.Is(err, ensemble.ErrNothingStored) {
+		t.Errorf("a file of zeros: %v, want %v", err, ensemble.ErrNothingStored)
+	}
+}
+
+// A node gets back what it had, and nothing of what it stored since.
+func TestOldDataComeBackWhole(t *testing.T) {
+	n := &node{dir: t.TempDir()}
+	e := &Ensemble{nodes: []*node{n}}
+	if err := e.Restore(t.Context(), 0); !errors.Is(err, ensemble.ErrNothingStored) {
+		t.Errorf("without a copy: %v, want %v", err, ensemble.ErrNothingStored)
+	}
+	file := func(name string) string { return filepath.Join(n.data(), name) }
+	if err := errors.Join(os.MkdirAll(n.data(), 0o700), os.WriteFile(file("log.1"), []byte("old"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // the second copy replaces the first
+		if err := e.Save(t.Context(), 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(os.WriteFile(file("log.1"), []byte("newer"), 0o600), os.WriteFile(file("log.2"), []byte("new"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Restore(t.Context(), 0); err != nil {
+		t.Fatal(err)
+	}
+	if text, err := os.ReadFile(file("log.1")); string(text) != "old" || err != nil {
+		t.Errorf("log.1 has %q, %v, want what was saved", text, err)
+	}
+	if _, err := os.Stat(file("log.2")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("log.2 is still there: %v", err)
+	}
+}

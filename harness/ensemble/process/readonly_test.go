@@ -1,0 +1,89 @@
+package process
+
+import (
+	"context"
+	"errors"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/zkcoord/zkcoord/harness/ensemble"
+	"github.com/zkcoord/zkcoord/internal/wire"
+)
+
+// What docs/decisions/0006 says of read-only servers: one without a quorum accepts only a
+// client that sets a flag which go-zookeeper's does not send, and no other server knows the session
+// that it gives.
+func TestReadOnlySessionIsOfOneServer(t *testing.T) {
+	needJava(t)
+	e, err := Start(t.Context(), Options{Dir: t.TempDir(), Config: ensemble.Config{
+		// Without local sessions a server without a quorum refuses to begin any.
+		Extra:    map[string]string{"localSessionsEnabled": "true", "localSessionsUpgradingEnabled": "true"},
+		JVMFlags: []string{"-Dreadonlymode.enabled=true"},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { e.Close(context.Background()) })
+	if err := errors.Join(e.Kill(t.Context(), 1), e.Kill(t.Context(), 2)); err != nil {
+		t.Fatal(err)
+	}
+	request := wire.ConnectRequest{Timeout: 8000, ReadOnly: true}
+	answer := sessionAt(t, e, 0, request, func(r wire.ConnectResponse) bool { return r.ReadOnly })
+	if answer.Timeout <= 0 || answer.SessionID == 0 {
+		t.Fatalf("the server without a quorum answers %+v, want a session", answer)
+	}
+	request.ReadOnly, request.NoReadOnly = false, true
+	if _, err := handshake(t.Context(), e, 0, request); err == nil {
+		t.Error("a client without the flag has a session at the server without a quorum")
+	}
+
+	if err := errors.Join(e.Start(t.Context(), 1), e.Start(t.Context(), 2), e.Ready(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	request.SessionID, request.Password = answer.SessionID, answer.Password
+	request.ReadOnly, request.NoReadOnly = true, false
+	resumed := sessionAt(t, e, 1, request, func(r wire.ConnectResponse) bool { return !r.ReadOnly })
+	if resumed.Timeout > 0 {
+		t.Errorf("the ensemble resumes the session: %+v, want it expired", resumed)
+	}
+}
+
+// sessionAt asks a server for a session until the answer is of the kind that is wanted.
+func sessionAt(t *testing.T, e *Ensemble, server int, request wire.ConnectRequest, wanted func(wire.ConnectResponse) bool) wire.ConnectResponse {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for {
+		answer, err := handshake(ctx, e, server, request)
+		if err == nil && wanted(answer) {
+			return answer
+		}
+		select {
+		case <-ctx.Done():
+			t.Fatalf("server %d: %+v, %v", server, answer, err)
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+func handshake(ctx context.Context, e *Ensemble, server int, request wire.ConnectRequest) (answer wire.ConnectResponse, err error) {
+	conn, err := e.DialContext(ctx, "tcp", e.Servers()[server])
+	if err != nil {
+		return answer, err
+	}
+	defer conn.Close()
+	err = errors.Join(conn.SetDeadline(time.Now().Add(10*time.Second)), shakeHands(conn, &request, &answer))
+	return answer, err
+}
+
+func shakeHands(conn net.Conn, request *wire.ConnectRequest, answer *wire.ConnectResponse) error {
+	if _, err := conn.Write(wire.AppendFrame(nil, request)); err != nil {
+		return err
+	}
+	frame, err := wire.ReadFrame(conn, nil, 0)
+	if err == nil {
+		_, err = wire.Decode(frame, answer)
+	}
+	return err
+}

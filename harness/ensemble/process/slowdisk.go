@@ -1,0 +1,122 @@
+package process
+
+import (
+	"bytes"
+	"context"
+	_ "embed"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+)
+
+//go:embed slowdisk/slowdisk.c
+var slowdiskSource []byte
+
+// buildSlowdisk compiles the library that slows the syncs of a server down, and returns its path.
+func buildSlowdisk(ctx context.Context, dir string) (library string, err error) {
+	source, library := filepath.Join(dir, "slowdisk.c"), filepath.Join(dir, "slowdisk.so")
+	if err := os.WriteFile(source, slowdiskSource, 0o600); err != nil {
+		return "", err
+	}
+	compiler, err := exec.LookPath("gcc")
+	if err != nil {
+		return "", errors.New("there is no gcc, which a disk that is slow to sync needs; on Debian: apt-get install gcc libc6-dev")
+	}
+	out, err := exec.CommandContext(ctx, compiler, "-shared", "-fPIC", "-O2", "-Wall", "-Werror", "-o", library, source, "-ldl").CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("compile slowdisk.c: %w: %s", err, bytes.TrimSpace(out))
+	}
+	return library, nil
+}
+
+// slowdisk is the directory that a node shares with its disk's library.
+func (n *node) slowdisk() string { return filepath.Join(n.dir, "slowdisk") }
+
+func (n *node) control() string { return filepath.Join(n.slowdisk(), "control") }
+
+// Offsets in the file that controls the library.
+const (
+	controlDelay  = 0
+	controlSlowed = 8
+	controlSize   = 24
+)
+
+// slowEnvironment makes the directory, if there is none yet, and returns what the server's environment needs.
+func (n *node) slowEnvironment(library string) ([]string, error) {
+	if err := os.MkdirAll(n.slowdisk(), 0o700); err != nil {
+		return nil, err
+	}
+	if _, err := os.Stat(n.control()); errors.Is(err, os.ErrNotExist) {
+		if err := os.WriteFile(n.control(), make([]byte, controlSize), 0o600); err != nil {
+			return nil, err
+		}
+	}
+	return append(os.Environ(), "LD_PRELOAD="+library, "ZKCOORD_DISK="+n.slowdisk()), nil
+}
+
+// SlowSync makes each fsync of a node take that much longer.
+func (e *Ensemble) SlowSync(_ context.Context, i int, by time.Duration) error {
+	return e.change("slow the syncs of", i, func(n *node) error {
+		f, err := os.OpenFile(n.control(), os.O_WRONLY, 0)
+		if err != nil {
+			return err
+		}
+		_, err = f.WriteAt(binary.NativeEndian.AppendUint64(nil, uint64(by.Microseconds())), controlDelay)
+		return errors.Join(err, f.Close())
+	})
+}
+
+// SlowSyncs returns how many fsyncs of a node took longer so far.
+func (e *Ensemble) SlowSyncs(_ context.Context, i int) (slowed int64, err error) {
+	return slowed, e.change("count the slow syncs of", i, func(n *node) error {
+		data, err := os.ReadFile(n.control())
+		if err == nil {
+			slowed = int64(binary.NativeEndian.Uint64(data[controlSlowed:]))
+		}
+		return err
+	})
+}
+
+// LoseUnsynced takes from the transaction logs of a killed node what no fsync has stored.
+func (e *Ensemble) LoseUnsynced(_ context.Context, i int) (lost int64, err error) {
+	return lost, e.change("lose what is not synced of", i, func(n *node) error {
+		return n.whileDown(func() error {
+			logs, err := filepath.Glob(filepath.Join(n.data(), "log.*"))
+			for _, log := range logs {
+				one, lose := loseEnd(log, filepath.Join(n.slowdisk(), filepath.Base(log)))
+				lost, err = lost+one, errors.Join(err, lose)
+			}
+			return err
+		})
+	})
+}
+
+// loseEnd makes zeros of a log from the length on that was stored: so it is before anything is written, because the file has its
+// full length from the start. A log of which nothing was stored does not exist.
+func loseEnd(log, record string) (lost int64, err error) {
+	text, err := os.ReadFile(log)
+	if err != nil {
+		return 0, err
+	}
+	stored := 0
+	if data, err := os.ReadFile(record); err == nil && len(data) == 8 {
+		stored = min(int(binary.NativeEndian.Uint64(data)), len(text))
+	}
+	lost = int64(len(bytes.TrimRight(text[stored:], "\x00")))
+	switch {
+	case stored == 0:
+		return lost, os.Remove(log)
+	case lost == 0:
+		return 0, nil
+	}
+	f, err := os.OpenFile(log, os.O_WRONLY, 0)
+	if err != nil {
+		return 0, err
+	}
+	_, err = f.WriteAt(make([]byte, lost), int64(stored))
+	return lost, errors.Join(err, f.Close())
+}

@@ -1,0 +1,91 @@
+package process
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"testing"
+)
+
+// What was stored stays, what was only written is lost, and the room for more stays as it was.
+func TestLossOfPowerTakesWhatWasNotStored(t *testing.T) {
+	for _, one := range []struct {
+		what   string
+		log    string
+		stored int64 // less than zero is that nothing was recorded
+		want   string
+		lost   int64
+		gone   bool
+	}{
+		{"all is stored", "abcd\x00\x00", 4, "abcd\x00\x00", 0, false},
+		{"more than there is", "abcd", 9, "abcd", 0, false},
+		{"the end is not stored", "abcd\x00\x00", 1, "a\x00\x00\x00\x00\x00", 3, false},
+		{"a zero in it", "ab\x00d\x00", 1, "a\x00\x00\x00\x00", 3, false},
+		{"nothing is stored", "abcd\x00\x00", 0, "", 4, true},
+		{"nothing was synced", "abcd\x00\x00", -1, "", 4, true},
+	} {
+		dir := t.TempDir()
+		log, record := filepath.Join(dir, "log.1"), filepath.Join(dir, "record")
+		if err := os.WriteFile(log, []byte(one.log), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if one.stored >= 0 {
+			if err := os.WriteFile(record, binary.NativeEndian.AppendUint64(nil, uint64(one.stored)), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		lost, err := loseEnd(log, record)
+		text, gone := os.ReadFile(log)
+		if err != nil || lost != one.lost || string(text) != one.want || errors.Is(gone, os.ErrNotExist) != one.gone {
+			t.Errorf("%s: %q, %d bytes lost, %v, want %q, %d bytes lost, file gone %v", one.what, text, lost, err, one.want, one.lost, one.gone)
+		}
+	}
+}
+
+// The library records what a program has synced of a log, is slow if it is told so, and leaves other files alone.
+func TestSlowDiskRecordsWhatIsStored(t *testing.T) {
+	if _, err := exec.LookPath("gcc"); err != nil && os.Getenv("CI") == "" {
+		t.Skip(err)
+	}
+	n := &node{dir: t.TempDir()}
+	library, err := buildSlowdisk(t.Context(), n.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	environment, err := n.slowEnvironment(library)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const delay = 1000 // microseconds
+	if err := os.WriteFile(n.control(), slices.Concat(binary.NativeEndian.AppendUint64(nil, delay), make([]byte, 16)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"log.7", "snapshot.7"} {
+		// dd calls fsync, or fdatasync, once it has written everything.
+		for _, how := range []string{"conv=fsync", "conv=fdatasync"} {
+			dd := exec.Command("dd", "of="+filepath.Join(n.dir, name), how)
+			dd.Env, dd.Stdin = environment, bytes.NewReader([]byte("abcde"))
+			if out, err := dd.CombinedOutput(); err != nil {
+				t.Fatalf("%v: %s", err, out)
+			}
+		}
+	}
+	control, err := os.ReadFile(n.control())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if slowed, syncs := binary.NativeEndian.Uint64(control[8:]), binary.NativeEndian.Uint64(control[16:]); slowed != 4 || syncs != 4 {
+		t.Errorf("%d of %d syncs were slow, want 4 of 4", slowed, syncs)
+	}
+	record, err := os.ReadFile(filepath.Join(n.slowdisk(), "log.7"))
+	if want := binary.NativeEndian.AppendUint64(nil, 5); err != nil || !bytes.Equal(record, want) {
+		t.Errorf("the record of the log is %v, %v, want %v", record, err, want)
+	}
+	if _, err := os.Stat(filepath.Join(n.slowdisk(), "snapshot.7")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a snapshot has a record: %v", err)
+	}
+}

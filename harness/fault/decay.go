@@ -1,0 +1,93 @@
+package fault
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"time"
+
+	"github.com/zkcoord/zkcoord/harness"
+	"github.com/zkcoord/zkcoord/harness/ensemble"
+)
+
+// decayFaults are of disks that give back something else than was stored. A node whose disk does that may refuse to start. Then it
+// is wiped, as an operator would, and that is safe as long as a majority of the others has every write.
+func decayFaults() (faults []harness.Fault) {
+	const expect = "valid, as long as nothing else is broken: else acknowledged writes may be lost"
+	draw := func(arg func(*rand.Rand) string) func(*rand.Rand, *harness.Env) harness.Step {
+		return func(r *rand.Rand, env *harness.Env) harness.Step {
+			return harness.Step{Target: drawFollowerOrLeader(r, env), For: between(r, 500*time.Millisecond, 2*time.Second), Arg: arg(r)}
+		}
+	}
+	for _, file := range []ensemble.StoredFile{ensemble.StoredLog, ensemble.StoredSnapshot} {
+		faults = append(faults, fault{
+			name: "bit-flip-" + string(file), does: fmt.Sprintf("a node is killed, one bit of its newest %s flips, and it is started again; if it does not serve, it is wiped", file),
+			expect: expect, beyond: true,
+			able: able[ensemble.Decayer]("flip bits of what nodes have stored", 3),
+			draw: draw(func(r *rand.Rand) string { return strconv.FormatFloat(float64(r.IntN(1000))/1000, 'f', 3, 64) }),
+			inject: func(ctx context.Context, env *harness.Env, s harness.Step) (harness.Injected, error) {
+				share, err := strconv.ParseFloat(s.Arg, 64)
+				if err != nil || share < 0 || share >= 1 {
+					return harness.Injected{}, fmt.Errorf("the place of the bit is no number from 0 to 1: %q", s.Arg)
+				}
+				return decay(ctx, env, s, nil, func(ctx context.Context, e ensemble.Decayer, node int) (string, error) {
+					return fmt.Sprintf("a bit of the newest %s flipped", file), e.FlipBit(ctx, node, file, share)
+				})
+			},
+		})
+	}
+	return append(faults, fault{
+		name: "old-data", does: "a node is killed, gets back the data that it had a while before, and is started again; if it does not serve, it is wiped",
+		expect: expect, beyond: true,
+		able: able[ensemble.Decayer]("give nodes old data", 3),
+		draw: draw(func(*rand.Rand) string { return "" }),
+		inject: func(ctx context.Context, env *harness.Env, s harness.Step) (harness.Injected, error) {
+			return decay(ctx, env, s, ensemble.Decayer.Save, func(ctx context.Context, e ensemble.Decayer, node int) (string, error) {
+				return fmt.Sprintf("its data of %v before were put back", s.For), e.Restore(ctx, node)
+			})
+		},
+	})
+}
+
+// rejoinPatience is how long the heal waits for a wiped node to be part of the quorum again.
+const rejoinPatience = 45 * time.Second
+
+// decay kills a node, and does before to its data. If before is nil, the node is down until the heal, else it runs. The heal kills it
+// if need be, spoils its data, and starts it again.
+func decay(ctx context.Context, env *harness.Env, s harness.Step, before func(ensemble.Decayer, context.Context, int) error,
+	spoil func(ctx context.Context, e ensemble.Decayer, node int) (what string, err error)) (harness.Injected, error) {
+	nodes, err := resolve(ctx, env, s.Target)
+	if err != nil {
+		return harness.Injected{}, err
+	}
+	node, killer, disk := nodes[0], env.Ensemble.(ensemble.Killer), env.Ensemble.(ensemble.Decayer)
+	err = killer.Kill(ctx, node)
+	if err == nil && before != nil {
+		err = errors.Join(before(disk, ctx, node), killer.Start(ctx, node))
+	}
+	if err != nil {
+		return harness.Injected{}, errors.Join(err, killer.Start(context.WithoutCancel(ctx), node))
+	}
+	return harness.Injected{Target: label(nodes), Heal: func(ctx context.Context) (string, error) {
+		what, spoiled := "", error(nil)
+		err := restart(ctx, env, node, 2*healPatience, func() error {
+			what, spoiled = spoil(ctx, disk, node)
+			return nil
+		})
+		switch {
+		case err != nil:
+			return "", err
+		case errors.Is(spoiled, ensemble.ErrNothingStored):
+			return "", nil
+		case spoiled != nil:
+			return "", spoiled
+		}
+		if status, err := ensemble.Ask(ctx, env.Dial, env.Servers()[node]); err == nil && status.Serves() {
+			return what + ", and it served", nil
+		}
+		// Until it is back it counts as forgetful. A second fault then could cost what was acknowledged.
+		return what + ", and it was wiped, because it did not serve", restart(ctx, env, node, rejoinPatience, func() error { return disk.Wipe(ctx, node) })
+	}}, nil
+}

@@ -1,0 +1,79 @@
+package fault
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/zkcoord/zkcoord/harness"
+	"github.com/zkcoord/zkcoord/harness/ensemble"
+)
+
+// edgeFaults make the connections between one node and the others slow: both ways, or only one. The order of what is sent stays.
+func edgeFaults() []harness.Fault {
+	one := func(name, does string, pace func(*rand.Rand) ensemble.Pace) harness.Fault {
+		return fault{
+			name: name, does: does,
+			able: able[ensemble.Pacer]("slow the connections between nodes", 3),
+			draw: func(r *rand.Rand, env *harness.Env) harness.Step {
+				p := pace(r)
+				return harness.Step{
+					Target: drawFollowerOrLeader(r, env), For: between(r, 2*time.Second, 8*time.Second),
+					Arg: fmt.Sprintf("%s %v %v %d", [...]string{"both", "from", "to"}[r.IntN(3)], p.Delay, p.Jitter, p.Rate),
+				}
+			},
+			inject: paceEdges,
+		}
+	}
+	return []harness.Fault{
+		one("edge-delay", "what one node and the others send each other, or one of the two directions, is 20 to 200 ms late", func(r *rand.Rand) ensemble.Pace {
+			return ensemble.Pace{Delay: between(r, 20*time.Millisecond, 200*time.Millisecond)}
+		}),
+		one("edge-jitter", "the same, by a delay that changes all the time, from none to 100 to 400 ms", func(r *rand.Rand) ensemble.Pace {
+			return ensemble.Pace{Jitter: between(r, 100*time.Millisecond, 400*time.Millisecond)}
+		}),
+		one("edge-rate", "one node and the others send each other, or in one of the two directions, 2 to 20 KiB a second at most", func(r *rand.Rand) ensemble.Pace {
+			return ensemble.Pace{Rate: 2<<10 + r.IntN(18<<10)}
+		}),
+	}
+}
+
+// paceArg reads the Arg of a step: which direction, and the pace.
+func paceArg(arg string) (direction string, p ensemble.Pace, err error) {
+	var delay, jitter string
+	if _, err = fmt.Sscan(arg, &direction, &delay, &jitter, &p.Rate); err != nil {
+		return "", ensemble.Pace{}, fmt.Errorf("a direction, a delay, a jitter and a rate are wanted, not %q: %w", arg, err)
+	}
+	var errs [2]error
+	p.Delay, errs[0] = time.ParseDuration(delay)
+	p.Jitter, errs[1] = time.ParseDuration(jitter)
+	return direction, p, errors.Join(errs[:]...)
+}
+
+func paceEdges(ctx context.Context, env *harness.Env, s harness.Step) (harness.Injected, error) {
+	direction, pace, err := paceArg(s.Arg)
+	if err != nil {
+		return harness.Injected{}, err
+	}
+	node, nodes, err := order(ctx, env, s.Target)
+	if err != nil {
+		return harness.Injected{}, err
+	}
+	var edges []ensemble.Edge
+	for _, e := range around(node, nodes) {
+		if direction == "both" || (direction == "from") == (e.From == node) {
+			edges = append(edges, e)
+		}
+	}
+	pacer := env.Ensemble.(ensemble.Pacer)
+	before, _ := pacer.Paced(ctx)
+	if err := pacer.SetPace(ctx, pace, edges...); err != nil {
+		return harness.Injected{}, errors.Join(err, pacer.SetPace(context.WithoutCancel(ctx), ensemble.Pace{}, edges...))
+	}
+	return harness.Injected{Target: label([]int{node}), Heal: func(ctx context.Context) (string, error) {
+		now, err := pacer.Paced(ctx)
+		return count(now-before, "chunks were late"), errors.Join(err, pacer.SetPace(ctx, ensemble.Pace{}, edges...))
+	}}, nil
+}

@@ -1,0 +1,122 @@
+package trace
+
+import (
+	"context"
+	"net"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/zkcoord/zkcoord/internal/wire"
+)
+
+// A trace for servers that others use touches nothing outside of its root, and what it leaves there
+// the owner may delete.
+func TestGuestStaysBelowItsRoot(t *testing.T) {
+	owner := Digest("owner")
+	const root = "/guest/trace"
+	inside := func(path string) bool {
+		// Servers refuse what does not begin with a slash.
+		return path == root || strings.HasPrefix(path, root+"/") || !strings.HasPrefix(path, "/")
+	}
+	var check func(op wire.Op, req wire.Record)
+	checkACL := func(op wire.Op, acl []wire.ACL) {
+		open := slices.Contains(acl, wire.ACL{Perms: wire.PermAll, ID: world})
+		if len(acl) > 0 && !open && !slices.Contains(acl, wire.ACL{Perms: wire.PermAll, ID: owner}) {
+			t.Errorf("%v with an ACL that does not let the owner delete: %+v", op, acl)
+		}
+	}
+	checkPaths := func(op wire.Op, paths ...string) {
+		for _, p := range paths {
+			if !inside(p) {
+				t.Errorf("%v of %q", op, p)
+			}
+		}
+	}
+	check = func(op wire.Op, req wire.Record) {
+		switch r := req.(type) {
+		case *wire.CreateRequest:
+			checkPaths(op, r.Path)
+			checkACL(op, r.ACL)
+		case *wire.CreateTTLRequest:
+			check(op, &r.CreateRequest)
+		case *wire.SetACLRequest:
+			checkPaths(op, r.Path)
+			checkACL(op, r.ACL)
+		case *wire.PathVersion:
+			checkPaths(op, r.Path)
+		case *wire.SetDataRequest:
+			checkPaths(op, r.Path)
+		case *wire.PathWatch:
+			checkPaths(op, r.Path)
+		case *wire.AddWatchRequest:
+			checkPaths(op, r.Path)
+		case *wire.WatchesRequest:
+			checkPaths(op, r.Path)
+		case *wire.SetWatchesRequest:
+			checkPaths(op, slices.Concat(r.Data, r.Exist, r.Child)...)
+		case *wire.SetWatches2Request:
+			check(op, &r.SetWatchesRequest)
+			checkPaths(op, slices.Concat(r.Persistent, r.PersistentRecursive)...)
+		case *wire.Path:
+			if op != wire.OpGetEphemerals { // it lists those of the client itself
+				checkPaths(op, r.Path)
+			}
+		case *wire.MultiRequest:
+			for _, part := range r.Ops {
+				check(part.Op, part.Request)
+			}
+		case *wire.AuthRequest, nil:
+		default:
+			t.Errorf("%v: %T is not looked at", op, req)
+		}
+	}
+	for seed := range uint64(1000) {
+		for _, s := range Generate(seed, root, Limits{Guest: true, Owner: owner}) {
+			if s.kind != request {
+				continue
+			}
+			if s.cut > 0 || s.stale || s.op == wire.OpReconfig || s.op == wire.OpSASL || s.op == Unknown {
+				t.Errorf("seed %d: %v", seed, s)
+			}
+			check(s.op, s.req)
+		}
+	}
+}
+
+// HangUp is over when the server has closed its end, not when the client has.
+func TestHangUpWaitsForTheServer(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	var closed atomic.Bool
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		conn, err := l.Accept()
+		if err != nil {
+			return
+		}
+		var b [1]byte
+		conn.Read(b[:]) // until the client has hung up
+		<-time.After(50 * time.Millisecond)
+		closed.Store(true)
+		conn.Close()
+	}()
+	s := &Servers{Addresses: []string{l.Addr().String()}, Dial: (&net.Dialer{}).DialContext}
+	link, err := Dial(context.Background(), s, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := link.HangUp(); err != nil {
+		t.Fatal(err)
+	}
+	if !closed.Load() {
+		t.Error("the server had not closed the connection")
+	}
+	<-done
+}

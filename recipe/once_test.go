@@ -1,0 +1,98 @@
+package recipe_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/zkcoord/zkcoord/internal/recipetest"
+	"github.com/zkcoord/zkcoord/internal/wire"
+	"github.com/zkcoord/zkcoord/recipe"
+	"github.com/zkcoord/zkcoord/session"
+	"github.com/zkcoord/zkcoord/zktest"
+)
+
+// What Once does with each fate of a write: how often it sends and looks, and what it
+// returns.
+//
+// Covers S4.
+func TestOnce(t *testing.T) {
+	errLook := errors.New("not to be seen")
+	for name, test := range map[string]struct {
+		before func(c *recipetest.Client, w *recipetest.World)
+		look   error // of the look
+		sends  int
+		looks  int
+		want   session.Outcome
+	}{
+		"answered":     {sends: 1, want: session.OK},
+		"request lost": {before: lose(zktest.CloseBeforeRequest), sends: 2, looks: 1, want: session.OK},
+		"reply lost":   {before: lose(zktest.CloseBeforeReply), sends: 1, looks: 1, want: session.OK},
+		"look fails":   {before: lose(zktest.CloseBeforeReply), look: errLook, sends: 1, looks: 1, want: session.Indeterminate},
+		"refused":      {before: refuse(wire.NoAuth), sends: 1, want: session.Failed},
+		"busy":         {before: refuse(wire.ThrottledOp), sends: 1, want: session.Failed},
+		"no proof":     {before: refuse(-999), sends: 1, looks: 1, want: session.Failed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
+				c := w.Client()
+				if test.before != nil {
+					test.before(c, w)
+				}
+				sends, looks := 0, 0
+				err := recipe.Once(t.Context(), c.Session, "/", func(ctx context.Context) error {
+					sends++
+					_, err := c.Create(ctx, "/own", nil, session.Persistent)
+					return err
+				}, func(ctx context.Context) (bool, error) {
+					looks++
+					if test.look != nil {
+						return false, test.look
+					}
+					stat, err := c.Exists(ctx, "/own")
+					return stat != nil, err
+				})
+				if sends != test.sends || looks != test.looks || session.OutcomeOf(err) != test.want {
+					t.Errorf("%d sends, %d looks, %v (%v), want %d, %d, %v", sends, looks, session.OutcomeOf(err), err, test.sends, test.looks, test.want)
+				}
+				if test.look != nil && !errors.Is(err, test.look) {
+					t.Errorf("%v, want %v", err, test.look)
+				}
+				if stat := recipetest.Must(w.Admin().Exists(t.Context(), "/own")); (stat != nil) != (test.want != session.Failed) {
+					t.Errorf("%v, and the node is %v", test.want, stat)
+				}
+			})
+		})
+	}
+}
+
+func lose(fate zktest.Fate) func(*recipetest.Client, *recipetest.World) {
+	return func(c *recipetest.Client, w *recipetest.World) {
+		w.Inject(zktest.Rule{Op: "create", Session: c.ID(), Fate: fate})
+	}
+}
+
+func refuse(code wire.Code) func(*recipetest.Client, *recipetest.World) {
+	return func(c *recipetest.Client, _ *recipetest.World) {
+		c.Refuse(recipetest.Refusal{Op: "create", Path: "/own", Count: 1, Code: code})
+	}
+}
+
+// Ensure makes a node and its parents, and leaves one that is there, whichever replies
+// are lost.
+func TestEnsure(t *testing.T) {
+	for _, fate := range []zktest.Fate{zktest.CloseBeforeRequest, zktest.CloseBeforeReply} {
+		for skip := range 3 {
+			recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
+				c := w.Client()
+				w.Inject(zktest.Rule{Op: "create", Session: c.ID(), Skip: skip, Fate: fate})
+				for _, data := range []string{"first", "second"} {
+					recipetest.Check(t, recipe.Ensure(t.Context(), c.Session, "/a/b", []byte(data), session.Persistent))
+				}
+				if value := recipetest.Must(w.Admin().Get(t.Context(), "/a/b")); string(value.Data) != "first" {
+					t.Errorf("the data is %q", value.Data)
+				}
+			})
+		}
+	}
+}

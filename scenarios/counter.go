@@ -1,0 +1,306 @@
+package scenarios
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/zkcoord/zkcoord/counter"
+	"github.com/zkcoord/zkcoord/harness"
+	"github.com/zkcoord/zkcoord/harness/checker"
+	"github.com/zkcoord/zkcoord/harness/history"
+	"github.com/zkcoord/zkcoord/internal/znode"
+	"github.com/zkcoord/zkcoord/session"
+)
+
+// Counter has counters that clients add to, read and set, under every fault there is. The threads of a
+// client share a handle. Client 0 only reads.
+func Counter() harness.Scenario {
+	mutant := func(name, report string, does countMistakes, faults ...string) harness.Mutant {
+		return harness.Mutant{Name: name, Report: report, Violates: []string{"counter/linearizable"}, Faults: faults,
+			Workload: counterWorkload(openPlain(does))}
+	}
+	return harness.Scenario{
+		Name:       "counter",
+		Claim:      "Under every fault a call on a counter happens once or not at all, as it reports, and its result is right for one instant of the call.",
+		Guarantees: []string{"C1", "C2", "C3", "C5", "C6"},
+		Clients:    4,
+		Workload:   counterWorkload(openCounter),
+		Faults:     faults("all"),
+		Checkers:   []checker.Checker{checker.CounterLinearizable(), checker.NothingLeft("znodes", "goroutines")},
+		Guards:     []checker.Checker{counted(200), countedTogether(50)},
+		Mutants: []harness.Mutant{
+			mutant("blind", "kazoo's Counter: the reply to the set is lost, its retry policy runs the change again, and it counts twice",
+				countMistakes{blind: true}, "link-cut", "link-reset"),
+			mutant("versionless", "who writes what it read plus one, without the version that it read, loses what others added meanwhile",
+				countMistakes{versionless: true}),
+			mutant("one-result", "adds of goroutines are combined, and each gets the value after all of them: one order number is given to many",
+				countMistakes{oneResult: true}),
+			mutant("reported-failed", "the reply is lost, and the error says that nothing was counted: who counts again counts twice",
+				countMistakes{reportsFailed: true}, "link-cut", "link-reset"),
+			mutant("own-server", "Curator's DistributedAtomicLong.get asks its own server, which may be cut off or behind",
+				countMistakes{ownServer: true}, "partition-one", "partition-clients"),
+		},
+	}
+}
+
+// A tally is a counter as the threads of one client use it, in one session.
+type tally interface {
+	add(ctx context.Context, delta int64) (int64, error)
+	get(ctx context.Context) (int64, error)
+	set(ctx context.Context, value int64) error
+	swap(ctx context.Context, old, new int64) (bool, error)
+	close(ctx context.Context)
+}
+
+// A tallyOf makes a client's handle on the counter of a number.
+type tallyOf func(s *session.Session, path string, n int) tally
+
+const (
+	// threads is how many threads a client has.
+	threads = 3
+	// countDelay is what a client's proxy adds to each way of a request, so that calls take as long as
+	// the pauses between them: those of a client meet, and faults hit some of them.
+	countDelay = 20 * time.Millisecond
+)
+
+func counterWorkload(open tallyOf) func(*harness.Env) harness.Workload {
+	return func(env *harness.Env) harness.Workload {
+		p := &countProgram{open: open, dir: znode.Join(env.Root(), "counters")}
+		return harness.Workload{Work: p.work, Final: p.final}
+	}
+}
+
+// countProgram is the workload of clients that use one counter after another. What the calls of one
+// counter can have done is searched for, so each counter has few calls, and few of unknown outcome.
+type countProgram struct {
+	open tallyOf
+	dir  string
+
+	mu    sync.Mutex
+	n     int // the number of the counter in use
+	calls int // on it
+}
+
+// callsEach is how many calls a counter gets.
+const callsEach = 40
+
+// next returns the number of the counter for the next call.
+func (p *countProgram) next() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.calls++; p.calls > callsEach {
+		p.n, p.calls = p.n+1, 1
+	}
+	return p.n
+}
+
+// leave has everybody go on to the next counter.
+func (p *countProgram) leave(n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.n == n {
+		p.n, p.calls = n+1, 0
+	}
+}
+
+func (p *countProgram) path(n int) string { return znode.Join(p.dir, strconv.Itoa(n)) }
+
+func (p *countProgram) work(ctx context.Context, c *harness.Client) error {
+	s, err := c.Open(ctx, leased())
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	c.Proxy().Delay(countDelay, countDelay)
+	handles := &tallies{program: p, s: s, open: make(map[int]*sharedTally)}
+	var work sync.WaitGroup
+	for range threads {
+		t, r := c.Thread(), rand.New(rand.NewPCG(c.Rand.Uint64(), c.Rand.Uint64()))
+		work.Go(func() {
+			for c.Next(ctx) && s.Err() == nil {
+				n := p.next()
+				handle := handles.use(n)
+				if e, err := p.call(ctx, t, r, handle, n, c.ID == 0); session.OutcomeOf(err) == session.Indeterminate && e.Op != checker.OpGet {
+					p.leave(n)
+				}
+				handles.leave(ctx, n, handle)
+				c.Pause(ctx, time.Duration(r.Int64N(int64(2*countDelay))))
+			}
+		})
+	}
+	work.Wait()
+	if c.Next(ctx) {
+		return s.Err()
+	}
+	return nil
+}
+
+// call makes one call, which adds as a rule. A reader only reads: a server that is cut off answers the
+// reads of a session until it has a write of the session to answer first.
+func (p *countProgram) call(ctx context.Context, t *harness.Thread, r *rand.Rand, h *sharedTally, n int, reader bool) (history.Event, error) {
+	if r.IntN(6) == 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, time.Duration(r.Int64N(int64(300*time.Millisecond))))
+		defer cancel()
+	}
+	op := history.Event{Op: checker.OpAdd, Object: p.path(n)}
+	number := func(value int64, err error) (history.Event, error) {
+		if err != nil {
+			return history.Event{}, err
+		}
+		h.saw.Store(value)
+		return history.Event{Result: strconv.FormatInt(value, 10)}, nil
+	}
+	choice := r.IntN(10)
+	switch {
+	case reader || choice < 1:
+		op.Op = checker.OpGet
+		return t.Do(ctx, op, func(ctx context.Context) (history.Event, error) { return number(h.get(ctx)) })
+	case choice < 3:
+		old, new := h.saw.Load(), r.Int64N(1000)
+		op.Op, op.Arg = checker.OpCompareAndSet, fmt.Sprintf("%d %d", old, new)
+		return t.Do(ctx, op, func(ctx context.Context) (e history.Event, err error) {
+			swapped, err := h.swap(ctx, old, new)
+			if swapped {
+				e.Result = checker.Swapped
+			}
+			return e, err
+		})
+	case choice < 4:
+		value := r.Int64N(1000)
+		op.Op, op.Arg = checker.OpSet, strconv.FormatInt(value, 10)
+		return t.Do(ctx, op, func(ctx context.Context) (e history.Event, err error) { return e, h.set(ctx, value) })
+	}
+	delta := r.Int64N(8) - 2
+	op.Arg = strconv.FormatInt(delta, 10)
+	return t.Do(ctx, op, func(ctx context.Context) (history.Event, error) { return number(h.add(ctx, delta)) })
+}
+
+// final reads each counter once more.
+func (p *countProgram) final(ctx context.Context, env *harness.Env) error {
+	return final(ctx, env, func(s *session.Session) error {
+		for n := range p.n + 1 {
+			handle := p.open(s, p.path(n), n)
+			e := history.Event{Kind: history.Invoke, Op: checker.OpGet, Object: p.path(n), Client: history.Nobody, Process: history.Nobody}
+			env.Recorder().Record(e)
+			value, err := handle.get(ctx)
+			if e.Kind, e.Result = history.OK, strconv.FormatInt(value, 10); err != nil {
+				e.Kind, e.Result, e.Error = history.Info, "", err.Error()
+			}
+			env.Recorder().Record(e)
+			handle.close(ctx)
+		}
+		return nil
+	})
+}
+
+// tallies are the handles of a client. Its threads share each.
+type tallies struct {
+	program *countProgram
+	s       *session.Session
+
+	mu   sync.Mutex
+	open map[int]*sharedTally
+}
+
+type sharedTally struct {
+	tally
+	saw   lastSeen
+	users int // guarded by tallies.mu
+}
+
+// lastSeen is the value that a thread saw last.
+type lastSeen struct {
+	mu    sync.Mutex
+	value int64
+}
+
+func (l *lastSeen) Store(value int64) { l.mu.Lock(); l.value = value; l.mu.Unlock() }
+func (l *lastSeen) Load() int64       { l.mu.Lock(); defer l.mu.Unlock(); return l.value }
+
+func (t *tallies) use(n int) *sharedTally {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	h := t.open[n]
+	if h == nil {
+		h = &sharedTally{tally: t.program.open(t.s, t.program.path(n), n)}
+		t.open[n] = h
+	}
+	h.users++
+	return h
+}
+
+// leave closes a handle that nobody uses any more.
+func (t *tallies) leave(ctx context.Context, n int, h *sharedTally) {
+	t.program.mu.Lock()
+	over := t.program.n > n
+	t.program.mu.Unlock()
+	t.mu.Lock()
+	h.users--
+	over = over && h.users == 0
+	if over {
+		delete(t.open, n)
+	}
+	t.mu.Unlock()
+	if over {
+		h.close(ctx)
+	}
+}
+
+// tallied is counter.Counter as a tally.
+type tallied struct{ c *counter.Counter }
+
+func openCounter(s *session.Session, path string, n int) tally {
+	formats := []counter.Format{counter.Decimal, counter.BigEndian}
+	return tallied{counter.New(s, path, counter.Options{Format: formats[n%len(formats)]})}
+}
+
+func (t tallied) add(ctx context.Context, delta int64) (int64, error) { return t.c.Add(ctx, delta) }
+func (t tallied) get(ctx context.Context) (int64, error)              { return t.c.Get(ctx) }
+func (t tallied) set(ctx context.Context, value int64) error          { return t.c.Set(ctx, value) }
+func (t tallied) close(ctx context.Context)                           { _ = t.c.Close(ctx) }
+func (t tallied) swap(ctx context.Context, old, new int64) (bool, error) {
+	return t.c.CompareAndSet(ctx, old, new)
+}
+
+// addsOK calls f for each add that succeeded.
+func addsOK(h *history.History, f func(history.Operation)) {
+	ops, _ := h.Operations()
+	for _, o := range ops {
+		if o.Invoke.Op == checker.OpAdd && o.Outcome() == session.OK {
+			f(o)
+		}
+	}
+}
+
+// counted requires that n adds succeeded.
+func counted(n int) checker.Checker {
+	return checker.AtLeast("run/adds", n, "adds", func(h *history.History) (found int) {
+		addsOK(h, func(history.Operation) { found++ })
+		return found
+	})
+}
+
+// countedTogether requires n adds that overlapped another one of the same client on the same counter,
+// so that they can have been combined.
+func countedTogether(n int) checker.Checker {
+	type handle struct {
+		client int16
+		object string
+	}
+	return checker.AtLeast("run/adds-together", n, "adds at the same time as another one of the same handle", func(h *history.History) (found int) {
+		last := make(map[handle]int32) // when the latest add so far ended
+		addsOK(h, func(o history.Operation) {
+			at := handle{o.Invoke.Client, o.Invoke.Object}
+			if o.Invoke.Index < last[at] {
+				found++
+			}
+			last[at] = max(last[at], o.Complete.Index)
+		})
+		return found
+	})
+}

@@ -1,0 +1,141 @@
+package scenarios
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/binary"
+	"errors"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/zkcoord/zkcoord/harness"
+	"github.com/zkcoord/zkcoord/harness/checker"
+	"github.com/zkcoord/zkcoord/harness/ensemble"
+	"github.com/zkcoord/zkcoord/harness/ensemble/process"
+	"github.com/zkcoord/zkcoord/internal/txnlog"
+	"github.com/zkcoord/zkcoord/internal/wire"
+	"github.com/zkcoord/zkcoord/internal/zkversion"
+)
+
+// Real servers are upgraded under load, and each one that has become the new version has forgotten
+// the oldest member of a group that was in its log. The others have it.
+func TestAForgottenEphemeralIsFoundOnRealServers(t *testing.T) {
+	for _, version := range []string{zkversion.Oldest, zkversion.Default} {
+		if _, _, err := process.Find(t.Context(), version); err != nil {
+			if os.Getenv("CI") != "" {
+				t.Fatalf("CI is set: %v", err)
+			}
+			t.Skip(err)
+		}
+	}
+	for seed := range uint64(5) {
+		r, n := upgradeReal(t, Group(), seed, true)
+		if n > 0 && r.Verdict == checker.Invalid {
+			broken := r.Failed()[0]
+			t.Logf("seed %d, %d forgotten: %s: %s", seed, n, broken.ID, broken.Reason)
+			if !strings.HasPrefix(broken.ID, "group/") {
+				t.Errorf("%s was violated, want a property of the group", broken.ID)
+			}
+			if r, _ := upgradeReal(t, Group(), seed, false); r.Verdict == checker.Invalid {
+				t.Errorf("invalid although nothing was forgotten: %s", r.Summary())
+			}
+			return
+		}
+		t.Logf("seed %d, %d forgotten: %v", seed, n, r.Verdict)
+	}
+	t.Error("nodes that forget an ephemeral were not found out")
+}
+
+// upgradeReal runs s on real servers that are upgraded, and says how many znodes were forgotten.
+func upgradeReal(t *testing.T, s harness.Scenario, seed uint64, forgets bool) (r *harness.Result, forgotten int64) {
+	t.Helper()
+	s, names := With(s, "rolling-upgrade")
+	start := process.Starter(process.Options{})
+	var n atomic.Int64
+	r, err := harness.Run(t.Context(), s, harness.Options{
+		Ensemble: func(ctx context.Context, config ensemble.Config) (ensemble.Ensemble, error) {
+			e, err := start(ctx, config)
+			if err != nil || !forgets {
+				return e, err
+			}
+			return &forgetful{e.(*process.Ensemble), &n}, nil
+		},
+		Time: 20 * time.Second, Seed: seed, Faults: names,
+		Plan: harness.Plan{{Fault: "rolling-upgrade", Target: "all", At: 5 * time.Second, For: 9 * time.Second}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r, n.Load()
+}
+
+// forgetful is an ensemble whose nodes forget an ephemeral znode when they become another version.
+type forgetful struct {
+	*process.Ensemble
+	forgotten *atomic.Int64
+}
+
+func (f *forgetful) SetVersion(ctx context.Context, node int, version string) error {
+	if err := f.Ensemble.SetVersion(ctx, node, version); err != nil {
+		return err
+	}
+	logs, err := filepath.Glob(filepath.Join(f.DataDir(node), "log.*"))
+	if err != nil || len(logs) == 0 {
+		return errors.Join(err, errors.New("there is no log"))
+	}
+	newest := slices.MaxFunc(logs, func(a, b string) int { return len(a)*100 - len(b)*100 + strings.Compare(a, b) }) // they end in a hex zxid
+	text, err := os.ReadFile(newest)
+	if err != nil {
+		return err
+	}
+	text, ok, err := forgetOldest(text)
+	if err != nil || !ok {
+		return err
+	}
+	f.forgotten.Add(1)
+	return os.WriteFile(newest, text, 0o600)
+}
+
+// forgetOldest returns a log in which the create of the oldest member that is still there is a
+// request that failed, so that all zxids stay what they are. It is not ok if there is none.
+func forgetOldest(log []byte) (without []byte, ok bool, err error) {
+	members := map[string]txnlog.Txn{}
+	for txn, err := range txnlog.Read(bytes.NewReader(log)) {
+		if errors.Is(err, txnlog.ErrTorn) {
+			break // the server was killed as it wrote
+		}
+		if err != nil {
+			return nil, false, err
+		}
+		for _, c := range txn.Changes {
+			switch {
+			case c.Op == wire.OpDelete:
+				delete(members, c.Path)
+			case c.Op == wire.OpCreate && c.Ephemeral && strings.Contains(c.Path, "/group/"):
+				members[c.Path] = txn
+			}
+		}
+	}
+	if len(members) == 0 {
+		return nil, false, nil
+	}
+	oldest := slices.MinFunc(slices.Collect(maps.Values(members)), func(a, b txnlog.Txn) int { return cmp.Compare(a.Zxid, b.Zxid) })
+	// An entry is a checksum of 8 bytes, a length of 4, the transaction, which begins with its
+	// header, and a last byte.
+	at := bytes.Index(log, wire.Append(nil, &oldest.TxnHeader))
+	end := at + int(binary.BigEndian.Uint32(log[at-4:])) + 1
+	var failed bytes.Buffer
+	oldest.Op = wire.OpError
+	if err := txnlog.NewWriter(&failed).Append(oldest.TxnHeader, &wire.ErrorTxn{Code: wire.NoNode}); err != nil {
+		return nil, false, err
+	}
+	const head = 16 // of a log
+	return slices.Concat(log[:at-12], failed.Bytes()[head:], log[end:]), true, nil
+}

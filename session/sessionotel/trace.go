@@ -1,0 +1,203 @@
+package sessionotel
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/zkcoord/zkcoord/session"
+)
+
+// Traces returns a Tracer for session.Options that makes spans. The attributes, if any,
+// are added to all of them. Give all sessions of a process the same one: it knows the
+// spans of holds only that it has made itself.
+//
+// The spans are:
+//
+//	acquire lock    a call that waits for a lock; also acquire semaphore, election and claim
+//	hold lock       from the grant to its end
+//	put             a call that puts items in a queue
+//	children        a request, by its name, if the call has a span
+//
+// A hold is a child of the span in which it was acquired for: that of the caller of
+// Lock. Its attributes are zookeeper.path, zookeeper.token and, at its end,
+// zookeeper.hold.ended: the reason, "lock: released" for instance. A hold that was lost
+// has the status Error. It ends when the context of the grant does, and its span is made
+// then, even if the program goes on.
+//
+// The links of a hold are its acquisition; of a claim, the span in which the item was
+// put, in whatever process; and the predecessor: the hold that this one waited for, if
+// it was one of this process. If it was not, zookeeper.predecessor.token is the
+// predecessor's token, by which its span can be found.
+//
+// Requests that a session makes for itself have no span. Among them are those that it
+// goes on with if the caller gives up, such as the creation of a contender's node, and
+// those that several callers of a queue share.
+func Traces(tracer trace.Tracer, attrs ...attribute.KeyValue) session.Tracer {
+	return &traces{tracer: tracer, attrs: attrs, holds: make(map[int64]trace.SpanContext)}
+}
+
+type traces struct {
+	tracer trace.Tracer
+	attrs  []attribute.KeyValue
+
+	mu    sync.Mutex
+	holds map[int64]trace.SpanContext // by token, of the last maxHolds
+	order []int64                     // the tokens, the oldest first
+}
+
+// maxHolds is how many holds are remembered as predecessors. A successor is granted
+// what it waits for soon after the end of its predecessor.
+const maxHolds = 4096
+
+// acquisition is what the context of an acquisition has.
+type acquisition struct {
+	outer trace.SpanContext // the caller's
+	span  trace.Span
+
+	mu          sync.Mutex
+	predecessor int64 // its token, 0 if there was none
+}
+
+type acquisitionKey struct{}
+
+func (t *traces) Begin(ctx context.Context, step session.Step) (context.Context, session.StepEnd) {
+	switch step.Kind {
+	case session.StepRequest:
+		return t.request(ctx, step)
+	case session.StepHold:
+		return t.hold(ctx, step)
+	}
+	name, kind := string(step.Kind)+" "+step.Name, trace.SpanKindInternal
+	if step.Kind == session.StepPut {
+		name, kind = step.Name, trace.SpanKindProducer
+	}
+	a := &acquisition{outer: trace.SpanContextFromContext(ctx)}
+	ctx, a.span = t.tracer.Start(ctx, name, t.with(kind, step)...)
+	return context.WithValue(ctx, acquisitionKey{}, a), ending(a.span)
+}
+
+// request begins a span for a request if its caller has one.
+func (t *traces) request(ctx context.Context, step session.Step) (context.Context, session.StepEnd) {
+	if !trace.SpanContextFromContext(ctx).IsValid() {
+		return ctx, func(time.Time, error) {}
+	}
+	ctx, span := t.tracer.Start(ctx, step.Name, append(t.with(trace.SpanKindClient, step),
+		trace.WithAttributes(attribute.String("db.system.name", "zookeeper"), attribute.String("db.operation.name", step.Name)))...)
+	end := ending(span)
+	return ctx, func(at time.Time, err error) {
+		span.SetAttributes(attribute.Stringer("zookeeper.outcome", session.OutcomeOf(err)))
+		end(at, err)
+	}
+}
+
+func (t *traces) hold(ctx context.Context, step session.Step) (context.Context, session.StepEnd) {
+	options := append(t.with(trace.SpanKindInternal, step), trace.WithAttributes(attribute.Int64("zookeeper.token", step.Token)))
+	if origin, ok := parseOrigin(step.Origin); ok {
+		options = append(options, trace.WithLinks(trace.Link{SpanContext: origin, Attributes: []attribute.KeyValue{attribute.String("zookeeper.link", "put")}}))
+	}
+	if a, ok := ctx.Value(acquisitionKey{}).(*acquisition); ok {
+		ctx = trace.ContextWithSpanContext(ctx, a.outer)
+		options = append(options, trace.WithLinks(trace.Link{SpanContext: a.span.SpanContext(), Attributes: []attribute.KeyValue{attribute.String("zookeeper.link", "acquire")}}))
+		options = append(options, t.predecessor(a)...)
+	}
+	ctx, span := t.tracer.Start(ctx, "hold "+step.Name, options...)
+	t.remember(step.Token, span.SpanContext())
+	return ctx, func(at time.Time, cause error) {
+		span.SetAttributes(attribute.String("zookeeper.hold.ended", cause.Error()))
+		for _, loss := range losses {
+			if errors.Is(cause, loss) {
+				span.SetStatus(codes.Error, cause.Error())
+			}
+		}
+		span.End(trace.WithTimestamp(at))
+	}
+}
+
+// losses are the ends of holds that their holder did not choose.
+var losses = []error{session.ErrLeaseLapsed, session.ErrRevoked, session.ErrUnreadable, session.ErrLost}
+
+func (t *traces) predecessor(a *acquisition) []trace.SpanStartOption {
+	a.mu.Lock()
+	token := a.predecessor
+	a.mu.Unlock()
+	if token == 0 {
+		return nil
+	}
+	t.mu.Lock()
+	of, known := t.holds[token]
+	t.mu.Unlock()
+	options := []trace.SpanStartOption{trace.WithAttributes(attribute.Int64("zookeeper.predecessor.token", token))}
+	if known {
+		options = append(options, trace.WithLinks(trace.Link{SpanContext: of, Attributes: []attribute.KeyValue{attribute.String("zookeeper.link", "predecessor")}}))
+	}
+	return options
+}
+
+func (t *traces) remember(token int64, span trace.SpanContext) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if _, ok := t.holds[token]; !ok {
+		t.order = append(t.order, token)
+	}
+	t.holds[token] = span
+	if len(t.order) > maxHolds {
+		delete(t.holds, t.order[0])
+		t.order = t.order[1:]
+	}
+}
+
+func (t *traces) Waits(ctx context.Context, path string, token int64) {
+	if a, ok := ctx.Value(acquisitionKey{}).(*acquisition); ok {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.predecessor = token
+		a.span.AddEvent("waits", trace.WithAttributes(attribute.String("zookeeper.path", path), attribute.Int64("zookeeper.token", token)))
+	}
+}
+
+func (t *traces) Origin(ctx context.Context) string {
+	span := trace.SpanContextFromContext(ctx)
+	if !span.IsValid() {
+		return ""
+	}
+	return span.TraceID().String() + span.SpanID().String() + span.TraceFlags().String()
+}
+
+// parseOrigin is the inverse of Origin.
+func parseOrigin(s string) (trace.SpanContext, bool) {
+	const traceDigits, spanDigits = 32, 16
+	if len(s) != traceDigits+spanDigits+2 {
+		return trace.SpanContext{}, false
+	}
+	id, err1 := trace.TraceIDFromHex(s[:traceDigits])
+	span, err2 := trace.SpanIDFromHex(s[traceDigits : traceDigits+spanDigits])
+	flags := trace.TraceFlags(0)
+	if strings.HasSuffix(s, "1") || strings.HasSuffix(s, "3") {
+		flags = trace.FlagsSampled
+	}
+	return trace.NewSpanContext(trace.SpanContextConfig{TraceID: id, SpanID: span, TraceFlags: flags, Remote: true}), err1 == nil && err2 == nil
+}
+
+func (t *traces) with(kind trace.SpanKind, step session.Step) []trace.SpanStartOption {
+	return []trace.SpanStartOption{
+		trace.WithSpanKind(kind), trace.WithAttributes(t.attrs...), trace.WithAttributes(attribute.String("zookeeper.path", step.Path)),
+	}
+}
+
+// ending ends a span with the error of its call.
+func ending(span trace.Span) session.StepEnd {
+	return func(at time.Time, err error) {
+		if err != nil {
+			span.SetAttributes(attribute.String("error.type", errorType(err)))
+			span.SetStatus(codes.Error, err.Error())
+		}
+		span.End(trace.WithTimestamp(at))
+	}
+}

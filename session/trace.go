@@ -1,0 +1,108 @@
+package session
+
+import (
+	"context"
+	"time"
+)
+
+// A Tracer observes what a session does for the calls of a program: see
+// Options.Tracer. Package sessionotel makes spans of it. Its methods must not block
+// and must not use the session. They are called by any number of goroutines.
+type Tracer interface {
+	// Begin begins a step of the call whose context is ctx. It returns the context for
+	// what belongs to the step, and a function that is called once when the step ends.
+	Begin(ctx context.Context, step Step) (context.Context, StepEnd)
+	// Waits notes that the acquisition whose context is ctx waits for the node at path
+	// to go. The token is that of the hold that the node stands for, or will stand for.
+	Waits(ctx context.Context, path string, token int64)
+	// Origin returns the place in a trace that ctx has, for the items of a queue: the
+	// hexadecimal digits of the trace's id (32), the span's id (16) and the flags (2),
+	// in lower case. It is empty if ctx has none.
+	Origin(ctx context.Context) string
+}
+
+// A Step is what a Tracer observes.
+type Step struct {
+	Kind StepKind
+	// Name is the operation of a request ("create"), or what is acquired or held
+	// ("lock", "election", "claim").
+	Name string
+	Path string // of the znode, or of the lock, election or queue
+	// Token is the fencing token of a hold, 0 for other steps.
+	Token int64
+	// Origin is the place in a trace where the item of a claim was put, "" if it is not
+	// known: see Tracer.Origin.
+	Origin string
+}
+
+// A StepEnd ends a step, which ended at the given time. For a request or an
+// acquisition, err is its error. For a hold, it is the cause: why it ended.
+type StepEnd func(at time.Time, err error)
+
+// A StepKind is a kind of step.
+type StepKind string
+
+// The kinds of steps.
+const (
+	// StepRequest is a request of a program, with the wait for a connection.
+	StepRequest StepKind = "request"
+	// StepAcquire is a call that waits for a lock, a leadership or a claim.
+	StepAcquire StepKind = "acquire"
+	// StepHold is the time from a grant to its end.
+	StepHold StepKind = "hold"
+	// StepPut is a call that puts items in a queue.
+	StepPut StepKind = "put"
+)
+
+// step begins a step if the session has a tracer. The function is called with the
+// step's error.
+func (s *Session) step(ctx context.Context, kind StepKind, name, path string) (context.Context, func(error)) {
+	if s.opts.Tracer == nil {
+		return ctx, untraced
+	}
+	ctx, end := s.opts.Tracer.Begin(ctx, Step{Kind: kind, Name: name, Path: path})
+	return ctx, func(err error) { end(time.Now(), err) }
+}
+
+func untraced(error) {}
+
+// trace is what a tracer knows of a hold. Its zero value is that of a hold that
+// is not traced.
+type trace struct {
+	step Step
+	ctx  context.Context
+	end  StepEnd
+}
+
+// Describe says what the hold is, for a tracer.
+func (h *hold) Describe(name string, token int64, origin string) {
+	h.trace.step = Step{Kind: StepHold, Name: name, Path: h.node.Path, Token: token, Origin: origin}
+}
+
+// traceGrant begins the step of a hold that was granted to the caller with ctx.
+func (h *hold) traceGrant(ctx context.Context) {
+	k := h.keeper
+	if k.opts.Tracer == nil {
+		return
+	}
+	step := h.trace.step
+	step.Kind, step.Path = StepHold, h.node.Path
+	if step.Token == 0 {
+		step.Token = h.node.Czxid
+	}
+	traced, end := k.opts.Tracer.Begin(context.WithoutCancel(ctx), step)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	h.trace.ctx, h.trace.end = traced, end
+	if h.ctx.Err() != nil { // it has ended since
+		h.traceEndLocked(context.Cause(h.ctx))
+	}
+}
+
+// traceEndLocked ends the step of a hold, once.
+func (h *hold) traceEndLocked(cause error) {
+	if end, now := h.trace.end, time.Now(); end != nil {
+		h.trace.end = nil
+		h.keeper.reports.add(func() { end(now, cause) })
+	}
+}

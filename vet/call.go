@@ -1,0 +1,184 @@
+package vet
+
+import (
+	"go/ast"
+	"go/types"
+	"slices"
+	"strings"
+)
+
+// expr reads an expression that is computed in the given state.
+func (f *function) expr(e ast.Expr, st *state) {
+	if e == nil {
+		return
+	}
+	ast.Inspect(e, func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.FuncLit: // it is kept, and may run when nothing is held
+			f.body(n.Type, n.Body, newState())
+			return false
+		case *ast.CallExpr:
+			f.call(n, st)
+			return false
+		case *ast.SelectorExpr:
+			if st.of(f.object(n.X)) == nil {
+				return true
+			}
+			if h := st.of(f.object(n.X)); slices.Contains(h.kind.releases, n.Sel.Name) {
+				st.gone[h] = true // whoever has the method may call it
+			}
+			return false
+		case *ast.BinaryExpr:
+			return !f.isNil(n.Y) // a comparison with nil
+		case *ast.Ident:
+			if h := st.of(f.info.Uses[n]); h != nil {
+				st.gone[h] = true // whoever has it now may release it
+			}
+		}
+		return true
+	})
+}
+
+// later reads a call that is deferred.
+func (f *function) later(call *ast.CallExpr) {
+	f.expr(call, newState())
+}
+
+// call reads what a call computes, then the call.
+func (f *function) call(call *ast.CallExpr, st *state) {
+	h, name := f.method(call, st)
+	switch fun := ast.Unparen(call.Fun).(type) {
+	case *ast.FuncLit:
+		defer f.body(fun.Type, fun.Body, st)
+	case *ast.SelectorExpr:
+		if h == nil {
+			f.expr(fun.X, st)
+		}
+	case *ast.Ident:
+	default:
+		f.expr(call.Fun, st)
+	}
+	before := st.clone()
+	pkg, _, _ := callee(f.info, call)
+	for _, arg := range call.Args {
+		lit, ok := ast.Unparen(arg).(*ast.FuncLit)
+		switch {
+		case ok && delays(f.info, call):
+			f.body(lit.Type, lit.Body, newState())
+		case ok:
+			f.given(call, lit, st)
+		case pkg == module+"fence" && st.of(f.object(arg)) != nil: // TokenOf
+		default:
+			f.expr(arg, st)
+		}
+	}
+	f.check(call, before)
+	if h != nil && slices.Contains(h.kind.releases, name) {
+		st.gone[h] = true
+	}
+}
+
+// given reads a function that is given to a call, which calls it.
+func (f *function) given(call *ast.CallExpr, lit *ast.FuncLit, st *state) {
+	inner := st.clone()
+	if h := f.callback(call, lit); h != nil {
+		f.add(h, inner)
+	}
+	f.body(lit.Type, lit.Body, inner)
+	for h := range inner.gone {
+		st.gone[h] = true
+	}
+}
+
+// callback returns the hold that Do gives to a function: one that takes a context
+// and a hold.
+func (f *function) callback(call *ast.CallExpr, lit *ast.FuncLit) *hold {
+	var params []*types.Var
+	sig, ok := f.info.TypeOf(lit).(*types.Signature)
+	if !ok || sig.Params().Len() != 2 {
+		return nil
+	}
+	for v := range sig.Params().Variables() {
+		params = append(params, v)
+	}
+	k := kindOf(params[1].Type())
+	if k == nil || !isContext(params[0].Type()) {
+		return nil
+	}
+	h := &hold{kind: k, obj: params[1], at: lit.Type, from: lit.Pos(), callback: lit, inside: params[0]}
+	if arg := asked(f.info, call); arg != nil && f.object(arg) == nil {
+		h.asked = types.ExprString(arg)
+	}
+	return h
+}
+
+// check reports a call that works under a hold with a context that does not end
+// with it.
+func (f *function) check(call *ast.CallExpr, st *state) {
+	if f.info.Types[call.Fun].IsType() || harmless(f.info, call) || acquires(f.info, call) != nil {
+		return
+	}
+	if sel, ok := ast.Unparen(call.Fun).(*ast.SelectorExpr); ok {
+		if t := f.info.TypeOf(sel.X); t != nil && kindOf(t) != nil {
+			return // Unlock, Bind, Txn
+		}
+	}
+	for _, arg := range call.Args {
+		if t := f.info.TypeOf(arg); t == nil || !isContext(t) {
+			continue
+		}
+		for _, h := range st.active() {
+			if f.outside(arg, h, st) && !f.passes(call, h) {
+				h.wrong = true
+				f.report(arg, h)
+				return
+			}
+		}
+	}
+}
+
+func (f *function) report(arg ast.Expr, h *hold) {
+	use := "use " + h.name() + ".Bind"
+	if h.callback != nil {
+		use = "use the context that the function gets"
+	}
+	f.pass.ReportRangef(arg, "work under %s uses %s, which goes on when the %s is lost: %s", h.name(), types.ExprString(arg), h.kind.word, use)
+}
+
+// outside reports whether a context goes on when h is lost.
+func (f *function) outside(arg ast.Expr, h *hold, st *state) bool {
+	obj := f.object(arg)
+	if obj == nil {
+		return h.asked != "" && types.ExprString(ast.Unparen(arg)) == h.asked && !strings.Contains(h.asked, "WithoutCancel")
+	}
+	if obj.Parent() == f.pass.Pkg.Scope() {
+		return false // whatever a package keeps
+	}
+	return !slices.Contains(st.boundTo(obj), h)
+}
+
+// passes reports whether a call gets the hold itself, with more than its token: it
+// may use the hold's context then.
+func (f *function) passes(call *ast.CallExpr, h *hold) (found bool) {
+	if h.obj == nil {
+		return false
+	}
+	for _, arg := range call.Args {
+		ast.Inspect(arg, func(n ast.Node) bool {
+			switch n := n.(type) {
+			case *ast.CallExpr:
+				if pkg, _, name := callee(f.info, n); pkg == module+"fence" && name == "TokenOf" {
+					return false
+				}
+			case *ast.SelectorExpr:
+				if f.object(n.X) == h.obj && (slices.Contains(looking, n.Sel.Name) || slices.Contains(fencing, n.Sel.Name)) {
+					return false
+				}
+			case *ast.Ident:
+				found = found || f.info.Uses[n] == h.obj
+			}
+			return !found
+		})
+	}
+	return found
+}
