@@ -1,5 +1,5 @@
-// Package engine is what package recipe needs of a session and no other package may
-// use. Package session implements it; its methods are documented in package recipe.
+// Package engine defines the parts of a session that package recipe needs and that no other package
+// may use. Package session implements them. Package recipe documents the methods.
 package engine
 
 import (
