@@ -20,7 +20,7 @@ import (
 	"github.com/zkcoord/zkcoord/harness/checker"
 )
 
-// Exit codes, as the package comment and the help tell.
+// These are the exit codes. The package comment and the help describe them.
 const (
 	exitValid = iota
 	exitInvalid
@@ -28,35 +28,35 @@ const (
 	exitFailed
 )
 
-// app is what all commands share: where they read and write, and the flags that each of them has.
+// app is the state that all commands share: input, output, and the common flags.
 type app struct {
 	in   io.Reader
 	out  *output   // results
 	errs io.Writer // progress and errors
 	json bool
 
-	bubble  func(f func())    // calls f on the virtual clock, within virtually
-	invalid []*harness.Result // on the embedded ensemble, to be made small
+	bubble  func(f func())    // calls f on the virtual clock; set within virtually
+	invalid []*harness.Result // runs on the embedded ensemble that are to be minimized
 
-	passing atomic.Bool // a command runs that gets the signals
+	passing atomic.Bool // a command is running that receives the signals
 
-	mu   sync.Mutex // of errs: progress, notes and errors come from several goroutines
-	live *live      // the line to be cleared before anything else is written; nil for none
+	mu   sync.Mutex // protects errs, because several goroutines write progress, notes and errors
+	live *live      // the line to clear before other output; nil means none
 }
 
-// command is a root command that maps the errors of cobra itself to ours.
+// command is the root command.
 type command struct{ *cobra.Command }
 
 func (a *app) root() command {
 	c := &cobra.Command{
 		Use:   "zkcoord",
-		Short: "Break ZooKeeper ensembles, and judge what runs on them",
-		Long: `zkcoord runs scenarios (a lock, an election, a queue under load) against a ZooKeeper ensemble while it is
-being broken: sessions lost, nodes killed and paused, links cut. It records what happened, judges it, and writes
+		Short: "Break ZooKeeper ensembles and judge the programs that run on them",
+		Long: `zkcoord runs scenarios (for example a lock, an election or a queue under load) against a ZooKeeper ensemble under
+faults: it loses sessions, kills and pauses nodes, and cuts connections. It records a history, judges it, and writes
 a report.
 
-Exit codes: 0 valid or done, 1 a property was violated, 2 nothing can be concluded (unknown, not exercised,
-interrupted), 3 it could not run, or its result not be stored or printed.`,
+Exit codes: 0 valid or done, 1 a property was violated, 2 no conclusion (unknown, not exercised, interrupted),
+3 it could not run, or its result could not be stored or printed.`,
 		Example: `  zkcoord list
   zkcoord ensemble
   zkcoord znode ls /
@@ -71,10 +71,10 @@ interrupted), 3 it could not run, or its result not be stored or printed.`,
 	c.SetIn(a.in)
 	c.SetOut(a.out)
 	c.SetErr(a.errs)
-	c.PersistentFlags().BoolVar(&a.json, "json", false, "print results as JSON, one document a line")
+	c.PersistentFlags().BoolVar(&a.json, "json", false, "print results as JSON, one document per line")
 	c.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		if unknown := known(c, c.Flags().Args()); c.HasSubCommands() && unknown != nil {
-			return unknown // the flag is one of a command that there is not
+			return unknown // the flag belongs to an unknown command
 		}
 		return fmt.Errorf("%w (see %s --help%s)", err, c.CommandPath(), dashHint(c))
 	})
@@ -87,10 +87,10 @@ interrupted), 3 it could not run, or its result not be stored or printed.`,
 	return command{c}
 }
 
-// help is the work of a command that only has commands below it.
+// help is the action of a command that only has subcommands.
 func help(c *cobra.Command, _ []string) error { return c.Help() }
 
-// below yields the commands below c, and those below each of them.
+// below yields all descendants of c.
 func below(c *cobra.Command) iter.Seq[*cobra.Command] {
 	return func(yield func(*cobra.Command) bool) {
 		for _, one := range c.Commands() {
@@ -106,7 +106,8 @@ func below(c *cobra.Command) iter.Seq[*cobra.Command] {
 	}
 }
 
-// known refuses a word that is no command of c, and names the commands that it can have meant.
+// known returns an error for a word that is not a command of c. The error suggests the commands
+// that the user may have meant.
 func known(c *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
@@ -130,7 +131,7 @@ func known(c *cobra.Command, args []string) error {
 	return fmt.Errorf("%w: did you mean %s?", err, strings.Join(meant, " or "))
 }
 
-// explained checks the arguments of a command as its Args do. The error says how to use the command.
+// explained validates a command's arguments with its Args. It adds the usage to an error.
 func explained(c *cobra.Command) cobra.PositionalArgs {
 	check := c.Args
 	switch {
@@ -147,12 +148,13 @@ func explained(c *cobra.Command) cobra.PositionalArgs {
 	}
 }
 
-// dashHint says, for a command that takes a value of any form, how to write one that begins with a dash.
+// dashHint explains, for a command that takes an arbitrary value, how to write a value that begins
+// with a dash.
 func dashHint(c *cobra.Command) string {
 	if !strings.Contains(c.Use, "VALUE") {
 		return ""
 	}
-	return "; a value that begins with - goes behind --: " + c.CommandPath() + " -- PATH VALUE"
+	return "; write a value that begins with - after --: " + c.CommandPath() + " -- PATH VALUE"
 }
 
 func (c command) execute(ctx context.Context, args []string) error {
@@ -160,12 +162,12 @@ func (c command) execute(ctx context.Context, args []string) error {
 	return c.ExecuteContext(ctx)
 }
 
-// codeError is an error that has been told already, with the code to end with.
+// codeError is an exit code for an error that has already been reported.
 type codeError int
 
 func (e codeError) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
 
-// exit tells of err, in one paragraph, and returns the code to end with.
+// exit reports err in one paragraph and returns the exit code.
 func (a *app) exit(err error) int {
 	var code codeError
 	switch {
@@ -181,7 +183,7 @@ func (a *app) exit(err error) int {
 	return exitFailed
 }
 
-// endError is an error with the code to end with.
+// endError is an error with an exit code.
 type endError struct {
 	code int
 	err  error
@@ -190,7 +192,7 @@ type endError struct {
 func (e *endError) Error() string { return e.err.Error() }
 func (e *endError) Unwrap() error { return e.err }
 
-// paragraph is the text of err on one line: joined errors have one each.
+// paragraph formats err on one line. Joined errors are separated by semicolons.
 func paragraph(err error) string {
 	var parts []string
 	for line := range strings.Lines(err.Error()) {
@@ -201,7 +203,7 @@ func paragraph(err error) string {
 	return strings.Join(parts, "; ")
 }
 
-// note writes a line for people.
+// note writes a line for the user.
 func (a *app) note(format string, args ...any) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -209,14 +211,14 @@ func (a *app) note(format string, args ...any) {
 	fmt.Fprintf(a.errs, "zkcoord: "+format+"\n", args...)
 }
 
-// printJSON writes one document on a line of its own.
+// printJSON writes one document on its own line.
 func (a *app) printJSON(v any) error {
 	out := json.NewEncoder(a.out)
 	out.SetEscapeHTML(false)
 	return out.Encode(v)
 }
 
-// codeOf is the exit code for a verdict.
+// codeOf returns the exit code for a verdict, as an error.
 func codeOf(v checker.Verdict) error {
 	switch v {
 	case checker.Valid:
@@ -227,7 +229,7 @@ func codeOf(v checker.Verdict) error {
 	return codeError(exitUnknown)
 }
 
-// terminal returns the width of the terminal that w is, or false if it is none.
+// terminal returns the width of the terminal w. ok is false if w is not a terminal.
 func terminal(w io.Writer) (width int, ok bool) {
 	if o, ours := w.(*output); ours {
 		w = o.Writer
@@ -240,7 +242,8 @@ func terminal(w io.Writer) (width int, ok bool) {
 	return width, err == nil && width > 0
 }
 
-// colored reports whether to write colours to w: to a terminal whose user did not ask for none (https://no-color.org).
+// colored reports whether to write colours to w: if it is a terminal and NO_COLOR is empty
+// (https://no-color.org).
 func colored(w io.Writer) bool {
 	_, ok := terminal(w)
 	return ok && os.Getenv("NO_COLOR") == ""

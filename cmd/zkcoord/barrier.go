@@ -28,9 +28,9 @@ func (a *app) barrierCommand() *cobra.Command {
 		})
 	}
 	c.AddCommand(
-		one("set PATH", "Set a barrier: whoever waits is held up", "  zkcoord barrier set /maintenance",
+		one("set PATH", "Set a barrier, which blocks waiters", "  zkcoord barrier set /maintenance",
 			func(ctx context.Context, b *barrier.Barrier) error { return b.Set(ctx) }),
-		one("remove PATH", "Remove a barrier: all who wait go on", "  zkcoord barrier remove /maintenance",
+		one("remove PATH", "Remove a barrier, which wakes all waiters", "  zkcoord barrier remove /maintenance",
 			func(ctx context.Context, b *barrier.Barrier) error { return b.Remove(ctx) }),
 		one("wait PATH", "Wait until a barrier is not set", "  zkcoord barrier wait /maintenance && start",
 			func(ctx context.Context, b *barrier.Barrier) error { return b.Wait(ctx) }),
@@ -38,17 +38,18 @@ func (a *app) barrierCommand() *cobra.Command {
 	return c
 }
 
-// barrierEnterCommand enters a round, runs a command, and leaves the round.
+// barrierEnterCommand returns the command that enters a round, runs a command, and leaves the
+// round.
 func (a *app) barrierEnterCommand() *cobra.Command {
 	var f runnerFlags
 	var size int
 	c := &cobra.Command{
 		Use:     "enter PATH --size N -- CMD [ARG...]",
-		Short:   "Run a command when N do so, and end when the commands of all have ended",
+		Short:   "Run a command together with N-1 others, and end when all N commands have ended",
 		Example: "  zkcoord barrier enter --size 3 /round -- step.sh",
 		RunE: func(c *cobra.Command, args []string) error {
 			if size < 1 {
-				return fmt.Errorf("--size %d: how many commands run together", size)
+				return fmt.Errorf("--size %d must be positive: the number of commands that run together", size)
 			}
 			return f.with(c.Context(), args, func(ctx context.Context, s *session.Session, r runner) error {
 				return a.enter(ctx, s, r, size)
@@ -58,11 +59,11 @@ func (a *app) barrierEnterCommand() *cobra.Command {
 	f.define(c)
 	c.Long += `
 
-The members enter a round of a double barrier together and leave it together: enter, CMD and leave are one process, because a member is one
-for as long as its session lasts. ZKCOORD_ROUND is the number of the round; ZKCOORD_TOKEN is 0, and
+The members enter and leave a round of a double barrier together. One process enters, runs CMD and leaves, because a
+member exists only as long as its session. ZKCOORD_ROUND is the number of the round, ZKCOORD_TOKEN is 0, and
 ZKCOORD_NODE is empty. A member whose session is lost counts as having left, so its CMD is stopped.`
 	c.Flags().IntVar(&size, "size", 0, "members of a round")
-	_ = c.MarkFlagRequired("size") // there is such a flag
+	_ = c.MarkFlagRequired("size") // the flag exists
 	return c
 }
 
@@ -111,7 +112,7 @@ func (a *app) queueCommand() *cobra.Command {
 			return q(s, args[0]).Put(ctx, data)
 		})
 	var try bool
-	take := a.inSession("take PATH", "Take an item out of a queue, and print it",
+	take := a.inSession("take PATH", "Take an item from a queue and print it",
 		"  zkcoord queue take /jobs\n  zkcoord queue take --try /jobs || echo nothing to do",
 		cobra.ExactArgs(1), func(ctx context.Context, s *session.Session, args []string) error {
 			take := q(s, args[0]).Take
@@ -127,11 +128,11 @@ func (a *app) queueCommand() *cobra.Command {
 			}
 			return a.printItem(args[0], item)
 		})
-	take.Long = `Take takes an item out of the queue and prints it. An item whose reader dies is lost: use zkcoord queue work for what must not be.
-With --try the exit code is 75 if the queue is empty.` + connectHelp
-	take.Flags().BoolVar(&try, "try", false, "do not wait for an item")
-	take.Flags().BoolVar(&dead, "dead", false, "of the dead letters")
-	count := a.inSession("len PATH", "Print how many items are in a queue", "  zkcoord queue len /jobs\n  zkcoord queue len --dead /jobs",
+	take.Long = `Take takes an item from the queue and prints it. If the reader of its output dies, the item is lost. Use zkcoord queue
+work for items that must not be lost. With --try, the exit code is 75 if the queue is empty.` + connectHelp
+	take.Flags().BoolVar(&try, "try", false, "fail at once if the queue is empty")
+	take.Flags().BoolVar(&dead, "dead", false, "take from the dead letters")
+	count := a.inSession("len PATH", "Print the number of items in a queue", "  zkcoord queue len /jobs\n  zkcoord queue len --dead /jobs",
 		cobra.ExactArgs(1), func(ctx context.Context, s *session.Session, args []string) error {
 			n, err := q(s, args[0]).Len(ctx)
 			if err != nil {
@@ -143,8 +144,8 @@ With --try the exit code is 75 if the queue is empty.` + connectHelp
 			_, err = fmt.Fprintln(a.out, n)
 			return err
 		})
-	count.Flags().BoolVar(&dead, "dead", false, "in the dead letters")
-	letters := a.inSession("dead PATH", "Print how many dead letters a queue has, and the first one", "  zkcoord queue dead /jobs\n  zkcoord queue take --dead --try /jobs",
+	count.Flags().BoolVar(&dead, "dead", false, "count the dead letters")
+	letters := a.inSession("dead PATH", "Print the number of dead letters of a queue and the first one", "  zkcoord queue dead /jobs\n  zkcoord queue take --dead --try /jobs",
 		cobra.ExactArgs(1), func(ctx context.Context, s *session.Session, args []string) error {
 			return a.deadLetters(ctx, q(s, args[0]).DeadLetters(), args[0])
 		})
@@ -152,7 +153,7 @@ With --try the exit code is 75 if the queue is empty.` + connectHelp
 	return c
 }
 
-// printItem prints an item as it is; in JSON as data of a znode.
+// printItem prints an item unchanged, or in JSON like the data of a znode.
 func (a *app) printItem(path string, item []byte) error {
 	if !a.json {
 		return a.printData(item)

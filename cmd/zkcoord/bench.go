@@ -17,19 +17,19 @@ func (a *app) benchCommand() *cobra.Command {
 	var o bench.Options
 	c := &cobra.Command{
 		Use:   "bench",
-		Short: "Measure the primitives side by side with other libraries",
-		Long: `Bench starts an ensemble and lets zkcoord, go-zookeeper's Lock, Curator and kazoo (where they are installed) and
-the bare requests that a recipe needs (the floor) do the same work in turns, round after round. It prints zkcoord's
-figures, their ratios to the others' (of rates, more is better; of times in ms, less is), and how many requests
-each operation took on the wire.`,
+		Short: "Measure the primitives and other libraries side by side",
+		Long: `Bench starts an ensemble and measures zkcoord, go-zookeeper's Lock, and Curator and kazoo if they are installed. It also
+measures the bare requests that a recipe needs, which are the floor. All do the same work in turns, in several rounds.
+Bench prints zkcoord's figures, their ratios to those of the others, and the number of requests per operation. For
+rates, a higher ratio is better. For times, which are in ms, a lower one is.`,
 		Example: `  zkcoord bench --ensemble container
   zkcoord bench --ensemble process --rows "lock,queue 4+4" --rounds 9 --out bench.json
   zkcoord bench --libraries zkcoord,zk.Lock --max-clients 8`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) (err error) {
-			// Zero stands for the default only where nothing was given.
+			// Zero means the default only if the flag was not given.
 			if o.Nodes < 1 || o.Rounds < 1 || o.Time < 0 || o.Time == 0 && c.Flags().Changed("time") {
-				return errors.New("--nodes, --rounds and --time have to be more than nothing")
+				return errors.New("--nodes, --rounds and --time must be positive")
 			}
 			if o.Start, err = serving(kind, version, "", a); err != nil {
 				return err
@@ -46,12 +46,12 @@ each operation took on the wire.`,
 	flags.StringVarP(&kind, "ensemble", "e", "embedded", "kind of ensemble: "+strings.Join(kinds.Names(), ", "))
 	defineZooKeeper(c, &version)
 	flags.IntVarP(&o.Nodes, "nodes", "n", 3, "nodes of the ensemble")
-	flags.IntVar(&o.Rounds, "rounds", 5, "rounds that count")
-	flags.DurationVarP(&o.Time, "time", "t", 0, "time of a round (default 1s; some rows take a multiple)")
-	flags.StringSliceVar(&o.Rows, "rows", nil, "only rows whose names begin with one of these")
-	flags.StringSliceVar(&o.Libraries, "libraries", nil, "only these, and zkcoord (default: all that are installed)")
-	flags.IntVar(&o.MaxClients, "max-clients", 0, "leave out rows with more clients (0: none)")
-	flags.StringVarP(&file, "out", "o", "", "write everything that was measured to this file, as JSON")
+	flags.IntVar(&o.Rounds, "rounds", 5, "number of measured rounds")
+	flags.DurationVarP(&o.Time, "time", "t", 0, "duration of a round (default 1s; some rows take a multiple)")
+	flags.StringSliceVar(&o.Rows, "rows", nil, "run only rows whose names begin with one of these")
+	flags.StringSliceVar(&o.Libraries, "libraries", nil, "measure only these and zkcoord (default: all installed ones)")
+	flags.IntVar(&o.MaxClients, "max-clients", 0, "skip rows with more clients (0: skip none)")
+	flags.StringVarP(&file, "out", "o", "", "write all measurements to this file, as JSON")
 	_ = c.RegisterFlagCompletionFunc("ensemble", fixed(kinds.Names()...))
 	return c
 }

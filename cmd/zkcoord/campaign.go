@@ -6,11 +6,12 @@ import (
 	"slices"
 )
 
-// job is one part of a campaign: a run, or several that have one result. Its error is a codeError if the result has been
-// reported already.
+// job is one part of a campaign: a run, or several runs with one result. Its error is a codeError
+// if the result has already been reported.
 type job func() error
 
-// campaign does one job after the other, and reports their errors. Its own error is the worst exit code.
+// campaign runs jobs one after another and reports their errors. It returns the worst exit code as
+// an error.
 func (a *app) campaign(jobs iter.Seq[job]) (err error) {
 	for do := range jobs {
 		err = a.worst(err, do())
@@ -18,7 +19,8 @@ func (a *app) campaign(jobs iter.Seq[job]) (err error) {
 	return err
 }
 
-// each makes a job of each of all, until ctx ends: nothing is known of the rest.
+// each makes a job for each element of all, until ctx ends. If ctx ends early, the result of the
+// rest is unknown.
 func each[T any](ctx context.Context, all []T, do func(T) error) iter.Seq[job] {
 	return func(yield func(job) bool) {
 		for _, one := range all {
@@ -33,8 +35,9 @@ func each[T any](ctx context.Context, all []T, do func(T) error) iter.Seq[job] {
 	}
 }
 
-// worst reports errors, and returns the most serious of their exit codes, nil for none. A violation outweighs what could not
-// be run or stored, which outweighs that nothing can be concluded.
+// worst reports errors and returns the most serious of their exit codes as an error, or nil. A
+// violation outweighs a run that failed or could not be stored, which outweighs a run without a
+// conclusion.
 func (a *app) worst(errs ...error) error {
 	rank := []int{exitValid, exitUnknown, exitFailed, exitInvalid}
 	most := 0

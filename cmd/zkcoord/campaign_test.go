@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// A violation outweighs a run that failed, which outweighs one that proves nothing; and the rest of a campaign that is
-// interrupted proves nothing.
+// A violation outweighs a run that failed, which outweighs a run without a conclusion. The rest of
+// an interrupted campaign has no conclusion.
 func TestCampaignEndsWithTheWorst(t *testing.T) {
 	broken := errors.New("no servers")
 	for _, c := range []struct {
@@ -32,7 +32,7 @@ func TestCampaignEndsWithTheWorst(t *testing.T) {
 			return err
 		}))
 		if got != c.want {
-			t.Errorf("%v, interrupted %v: %v, want %v", c.jobs, c.interrupted, got, c.want)
+			t.Errorf("jobs %v, interrupted %v: got %v, want %v", c.jobs, c.interrupted, got, c.want)
 		}
 	}
 }

@@ -16,7 +16,8 @@ import (
 	"github.com/zkcoord/zkcoord/harness/report"
 )
 
-// keptFailures bounds what chaos stores of each verdict: it may run for days.
+// keptFailures is the maximum number of runs of each verdict that chaos stores, because it may run
+// for days.
 const keptFailures = 10
 
 func (a *app) chaosCommand() *cobra.Command {
@@ -24,16 +25,16 @@ func (a *app) chaosCommand() *cobra.Command {
 	var total time.Duration
 	c := &cobra.Command{
 		Use:   "chaos [SCENARIO]...",
-		Short: "Break an ensemble of yours until stopped",
-		Long: `Chaos runs scenarios (without any named: lock) in turn against an ensemble that is there already, each round with a
-fresh seed, until it is interrupted, and prints a line a round and a summary. Rounds that are not valid are stored, the
-first ten of each verdict.
+		Short: "Break an existing ensemble until interrupted",
+		Long: `Chaos runs scenarios (default: lock) in turn against an existing ensemble until it is interrupted. Each round has a new
+seed. Chaos prints a line for each round and a summary. It stores rounds that are not valid, up to ten of each verdict.
 
-Give the addresses of the ensemble, in which case only the clients' own links and sessions are broken; or the
-docker-compose file of a project that runs on this machine, whose servers are killed, paused and cut off as well.
-Point it only at an ensemble that is there to be tried out. ` + authHelp + `
+Give the addresses of the ensemble to break only the clients' own connections and sessions. Give the docker-compose
+file of a project that runs on this machine to kill, pause and cut off its servers as well.
 
-Exit codes: 0 no round found a violation, 1 one did, 2 nothing can be concluded, 3 it could not run.`,
+Use it only with an ensemble for experiments. ` + authHelp + `
+
+Exit codes: 0 no round found a violation, 1 a round found one, 2 no conclusion, 3 it could not run.`,
 		Example: `  zkcoord chaos --servers zoo1:2181,zoo2:2181,zoo3:2181
   zkcoord chaos lock-session-loss watch --compose docker-compose.yml --time 2m
   zkcoord chaos --ensemble container --for 8h --json > rounds.jsonl`,
@@ -53,7 +54,7 @@ Exit codes: 0 no round found a violation, 1 one did, 2 nothing can be concluded,
 				return err
 			}
 			if total < 0 {
-				return fmt.Errorf("--for %v: it cannot be negative", total)
+				return fmt.Errorf("--for %v: it must not be negative", total)
 			}
 			ctx, cancel := c.Context(), context.CancelFunc(func() {})
 			if total > 0 {
@@ -65,24 +66,25 @@ Exit codes: 0 no round found a violation, 1 one did, 2 nothing can be concluded,
 	}
 	f.defineEnsemble(c, "external")
 	flags := c.Flags()
-	flags.DurationVarP(&f.time, "time", "t", time.Minute, "for how long clients work under faults in each round")
-	flags.DurationVar(&total, "for", 0, "stop after that (0: when interrupted)")
-	flags.Uint64VarP(&f.seed, "seed", "s", 0, "seed of the first round, the next ones follow (default: drawn)")
+	flags.DurationVarP(&f.time, "time", "t", time.Minute, "how long clients work under faults in each round")
+	flags.DurationVar(&total, "for", 0, "stop after this time (0: run until interrupted)")
+	flags.Uint64VarP(&f.seed, "seed", "s", 0, "seed of the first round; each further round adds 1 (default: random)")
 	f.defineFaults(c)
-	flags.StringVar(&f.store, "store", "store", "directory for rounds that are not valid (empty: keep nothing)")
+	flags.StringVar(&f.store, "store", "store", "directory for rounds that are not valid (empty: store nothing)")
 	return c
 }
 
-// chaos runs rounds until ctx ends or one fails. A round that is cut short by that counts only if it found a violation.
+// chaos runs rounds until ctx ends or a round fails. A round that is cut short by the end of ctx
+// counts only if it found a violation.
 func (a *app) chaos(ctx context.Context, chosen []harness.Scenario, f runFlags) error {
 	if len(f.servers) == 0 && f.compose == "" && f.ensemble == "external" {
-		return errors.New("give --servers host:port,... or --compose FILE: what there is to break")
+		return errors.New("give --servers host:port,... or --compose FILE to select the ensemble to break")
 	}
 	keep := &failures{kept: make(map[checker.Verdict]int)}
 	if f.store != "" {
 		keep.Store = report.Open(f.store)
 	}
-	a.note("breaking %s in rounds of %v, from seed %d on; interrupt to stop", f.on(), f.time, f.seed)
+	a.note("breaking %s in rounds of %v, starting with seed %d; interrupt to stop", f.on(), f.time, f.seed)
 	var total tally
 	var failed error
 	begun := time.Now()
@@ -92,7 +94,7 @@ func (a *app) chaos(ctx context.Context, chosen []harness.Scenario, f runFlags) 
 				r, err := a.round(ctx, chosen[n%len(chosen)], f, keep)
 				f.seed++
 				switch {
-				case r == nil && ctx.Err() != nil && n > 0: // before it began: the rounds before it are whole
+				case r == nil && ctx.Err() != nil && n > 0: // interrupted before it began; the earlier rounds are complete
 				case r == nil:
 					failed = a.interruptedOr(ctx, err)
 				case ctx.Err() == nil || r.Verdict == checker.Invalid:
@@ -111,7 +113,7 @@ func (a *app) chaos(ctx context.Context, chosen []harness.Scenario, f runFlags) 
 	return a.worst(total.code(), code, a.sum(total, time.Since(begun)))
 }
 
-// round is one run, with its progress shown.
+// round runs one round and shows its progress.
 func (a *app) round(ctx context.Context, s harness.Scenario, f runFlags, keep *failures) (*harness.Result, error) {
 	s = f.with(s)
 	o, err := f.options(a, s)
@@ -124,10 +126,10 @@ func (a *app) round(ctx context.Context, s harness.Scenario, f runFlags, keep *f
 	return result, f.auth.explain(err)
 }
 
-// failures is a store of runs that are not valid, the first few of each verdict: a violation is stored after however many runs
-// that exercised too little.
+// failures is a store for runs that are not valid. It keeps the first few of each verdict, so a
+// violation is stored even after many runs without a conclusion.
 type failures struct {
-	*report.Store // nil stores nothing
+	*report.Store // nil means that nothing is stored
 	kept          map[checker.Verdict]int
 }
 
@@ -139,7 +141,7 @@ func (f *failures) Save(r *harness.Result) error {
 	return f.Store.Save(r)
 }
 
-// tellRound prints the line of a round, and why it is not valid.
+// tellRound prints the line of a round and the reason if it is not valid.
 func (a *app) tellRound(r *harness.Result, keep *failures) error {
 	dir := ""
 	if keep.Store != nil {
@@ -165,7 +167,7 @@ func (a *app) tellRound(r *harness.Result, keep *failures) error {
 	return err
 }
 
-// why is the first thing that keeps r from being valid.
+// why returns the first reason for which r is not valid.
 func why(r *harness.Result) string {
 	for _, one := range r.Failed() {
 		return one.ID + ": " + one.Reason
@@ -173,7 +175,7 @@ func why(r *harness.Result) string {
 	return ""
 }
 
-// tally adds rounds up.
+// tally sums up rounds.
 type tally struct {
 	rounds     int
 	verdicts   map[checker.Verdict]int
@@ -201,11 +203,12 @@ func (t *tally) add(r *harness.Result) {
 }
 
 func (t *tally) numbers() string {
-	return fmt.Sprintf("%s operations succeeded, %s did not; %d faults had an effect, longest recovery %v",
+	return fmt.Sprintf("%s operations succeeded, %s did not; %d faults took effect, longest recovery %v",
 		report.Thousands(t.ok), report.Thousands(t.failed), t.bit, t.recovery.Round(10*time.Millisecond))
 }
 
-// code is the verdict on all rounds: a round that exercised too little is nothing to alarm anybody, unless all did.
+// code returns the verdict on all rounds. A round without a conclusion is ignored unless no round
+// was valid.
 func (t *tally) code() error {
 	switch {
 	case t.verdicts[checker.Invalid] > 0:
@@ -229,6 +232,6 @@ func (a *app) sum(t tally, took time.Duration) error {
 			parts = append(parts, fmt.Sprintf("%d %v", n, v))
 		}
 	}
-	_, err := fmt.Fprintf(a.out, "%d rounds in %v: %s\n%s\n", t.rounds, took.Round(time.Second), cmp.Or(strings.Join(parts, ", "), "none whole"), t.numbers())
+	_, err := fmt.Fprintf(a.out, "%d rounds in %v: %s\n%s\n", t.rounds, took.Round(time.Second), cmp.Or(strings.Join(parts, ", "), "none complete"), t.numbers())
 	return err
 }

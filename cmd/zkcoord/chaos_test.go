@@ -15,7 +15,7 @@ import (
 	"github.com/zkcoord/zkcoord/harness/report"
 )
 
-// settingUp is a scenario of which no run begins.
+// settingUp returns a scenario whose runs never begin.
 func settingUp(do func() error) harness.Scenario {
 	s := alwaysViolated()
 	s.Workload = func(*harness.Env) harness.Workload {
@@ -24,17 +24,18 @@ func settingUp(do func() error) harness.Scenario {
 	return s
 }
 
-// An interrupt before anything ran was told as a failure, as nothing could be started.
+// Bug: an interrupt before the first run was reported as a failure to start.
 func TestInterruptBeforeTheFirstRoundIsNoFailure(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	at := settingUp(func() error { cancel(); return ctx.Err() })
 	err := quietApp().chaos(ctx, []harness.Scenario{at}, runFlags{ensemble: "embedded", time: time.Millisecond, intensity: 1})
 	if !errors.Is(err, codeError(exitUnknown)) {
-		t.Errorf("it ended with %v", err)
+		t.Errorf("got error %v, want exit code 2", err)
 	}
 }
 
-// However chaos ends, rounds before that end are told of, and a violation is what it ends with: it was lost.
+// However chaos ends, it reports the completed rounds, and a violation determines the exit code.
+// Bug: the violation was lost.
 func TestChaosEndsWithTheVerdictOfItsRounds(t *testing.T) {
 	broken := settingUp(func() error { return errors.New("broken") })
 	idle := alwaysViolated()
@@ -43,7 +44,7 @@ func TestChaosEndsWithTheVerdictOfItsRounds(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	t.Setenv("TMPDIR", t.TempDir()) // where runs go that their store does not take
+	t.Setenv("TMPDIR", t.TempDir()) // runs go there if their store fails
 	for name, one := range map[string]struct {
 		store       string
 		first, next harness.Scenario
@@ -63,7 +64,7 @@ func TestChaosEndsWithTheVerdictOfItsRounds(t *testing.T) {
 		a.out = &output{Writer: out}
 		err := a.chaos(ctx, []harness.Scenario{one.first, one.next}, runFlags{ensemble: "embedded", time: time.Millisecond, intensity: 1, store: one.store})
 		if !errors.Is(err, one.want) || strings.Count(out.String(), "seed") != 1 || !strings.Contains(out.String(), "1 rounds in") {
-			t.Errorf("%s: it ended with %v, want %v\n%s", name, err, one.want, out)
+			t.Errorf("%s: got error %v, want %v, and one reported round\n%s", name, err, one.want, out)
 		}
 	}
 }
@@ -81,9 +82,9 @@ func TestViolationIsKeptAfterManyRoundsThatExercisedNothing(t *testing.T) {
 		save(checker.NotExercised, n)
 	}
 	if dir := save(checker.NotExercised, keptFailures); dir != "" {
-		t.Errorf("more than %d are kept: %s", keptFailures, dir)
+		t.Errorf("more than %d runs are stored: %s", keptFailures, dir)
 	}
 	if save(checker.Invalid, keptFailures+1) == "" {
-		t.Error("the violation is not kept")
+		t.Error("the violation is not stored")
 	}
 }

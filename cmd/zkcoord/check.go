@@ -21,10 +21,9 @@ func (a *app) checkCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "check HISTORY",
 		Short: "Judge a stored history again",
-		Long: `Check judges a history by the checkers of its scenario, as they are now. HISTORY is a history.jsonl or the
-directory of a run.
+		Long: `Check judges a history with the current checkers of its scenario. HISTORY is a history.jsonl or the directory of a run.
 
-Exit codes: 0 valid, 1 invalid, 2 unknown or not exercised, 3 it could not be read.`,
+Exit codes: 0 valid, 1 invalid, 2 unknown or not exercised, 3 the history could not be read.`,
 		Example: `  zkcoord check store/latest
   zkcoord check store/lock-session-loss/latest/history.jsonl --report again.html
   zkcoord check store/latest --edn history.edn`,
@@ -44,8 +43,8 @@ Exit codes: 0 valid, 1 invalid, 2 unknown or not exercised, 3 it could not be re
 			return told
 		},
 	}
-	c.Flags().StringVar(&scenario, "scenario", "", "judge by this scenario instead of the history's own")
-	c.Flags().StringVar(&edn, "edn", "", "write the operations and faults to this file, as a history of Jepsen")
+	c.Flags().StringVar(&scenario, "scenario", "", "use the checkers of this scenario instead of the history's own")
+	c.Flags().StringVar(&edn, "edn", "", "write the operations and faults to this file, as a Jepsen history")
 	c.Flags().StringVar(&page, "report", "", "write a report.html to this file")
 	_ = c.RegisterFlagCompletionFunc("scenario", scenarioNames)
 	return c
@@ -58,10 +57,10 @@ func (a *app) judged(c *cobra.Command, path, scenario string) (*harness.Result, 
 		return nil, err
 	}
 	if scenario == "" {
-		scenario, _, _ = strings.Cut(h.Scenario, "+") // a mutant is judged as what it stands for
+		scenario, _, _ = strings.Cut(h.Scenario, "+") // a mutant is judged like its scenario
 	}
 	if scenario == "" {
-		return nil, fmt.Errorf("%s does not say what scenario it is of: give --scenario", path)
+		return nil, fmt.Errorf("%s does not name its scenario: give --scenario", path)
 	}
 	s, err := named(scenario)
 	if err != nil {
@@ -70,7 +69,7 @@ func (a *app) judged(c *cobra.Command, path, scenario string) (*harness.Result, 
 	r := a.storedRun(path)
 	r.Scenario, r.Claim, r.Guarantees, r.Seed, r.Ensemble = h.Scenario, s.Claim, s.Guarantees, h.Seed, h.Ensemble
 	if r.Start.IsZero() {
-		r.Start = h.Start // on a virtual clock that was the year 2000
+		r.Start = h.Start // on a virtual clock that is the year 2000
 	}
 	if r.Scenario == "" {
 		r.Scenario = s.Name
@@ -83,8 +82,8 @@ func (a *app) judged(c *cobra.Command, path, scenario string) (*harness.Result, 
 	return r, nil
 }
 
-// storedRun is what the store knows of the run that the history is of, beside the history; nothing for a lone file. The
-// history can be judged without it.
+// storedRun returns the stored data of the history's run, without the history. It is empty for a
+// file outside of a store, which can be judged without it.
 func (a *app) storedRun(path string) *harness.Result {
 	dir := path
 	if info, err := os.Stat(path); err == nil && !info.IsDir() {
@@ -98,13 +97,13 @@ func (a *app) storedRun(path string) *harness.Result {
 	d.Result.Plan = plan
 	for _, err := range []error{err, planless} {
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			a.note("the history is judged without what cannot be read: %s", paragraph(err))
+			a.note("the history is judged without a file that could not be read: %s", paragraph(err))
 		}
 	}
 	return d.Result
 }
 
-// written makes a file of what write writes.
+// written creates a file with the output of write.
 func written(path string, write func(io.Writer) error) error {
 	f, err := os.Create(path)
 	if err != nil {

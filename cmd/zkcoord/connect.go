@@ -16,7 +16,7 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// connectFlags are those of the commands that open a session of their own.
+// connectFlags are the flags of commands that open their own session.
 type connectFlags struct {
 	servers []string
 	timeout time.Duration
@@ -24,40 +24,41 @@ type connectFlags struct {
 	auth    authFlags
 	tls     tlsFlags
 
-	sessionTimeout time.Duration // to ask for; 0 means the default
+	sessionTimeout time.Duration // to request; 0 means the default
 
 	cmd *cobra.Command
 }
 
-// authVar has a credential. There is no flag for one: a command line can be seen by everybody on the machine.
+// authVar contains a credential. There is no flag for it, because every user of the machine can see
+// command lines.
 const authVar = "ZKCOORD_AUTH"
 
 const connectHelp = `
 
-Each flag that says how to connect can be given by an environment variable instead: --tls-ca is ZKCOORD_TLS_CA. ` + authHelp
+Each connection flag can be set by an environment variable instead, for example --tls-ca by ZKCOORD_TLS_CA. ` + authHelp
 
 const authHelp = `A credential
-is never on the command line: ZKCOORD_AUTH is one (digest:user:password), and --auth-file names a file with one on each line.`
+is never on the command line: ZKCOORD_AUTH contains one (digest:user:password), and --auth-file names a file with one per line.`
 
 func (f *connectFlags) define(c *cobra.Command) {
 	c.Long = cmp.Or(c.Long, c.Short+".") + connectHelp
 	f.cmd = c
 	flags := c.Flags()
 	flags.StringSliceVar(&f.servers, "servers", []string{"127.0.0.1:21810"}, "addresses of the ensemble, host:port,...")
-	flags.DurationVar(&f.timeout, "timeout", 10*time.Second, "how long to wait for a server")
-	flags.StringVar(&f.chroot, "chroot", "", "put this before every path")
+	flags.DurationVar(&f.timeout, "timeout", 10*time.Second, "how long to wait for a server's answer")
+	flags.StringVar(&f.chroot, "chroot", "", "prefix of every path")
 	f.auth.define(c)
 	f.tls.define(c)
 }
 
-// authFlags say which credentials to give.
+// authFlags select the credentials to send.
 type authFlags struct{ file string }
 
 func (f *authFlags) define(c *cobra.Command) {
-	c.Flags().StringVar(&f.file, "auth-file", "", "file of credentials, a line each: scheme:credential")
+	c.Flags().StringVar(&f.file, "auth-file", "", "file of credentials, one scheme:credential per line")
 }
 
-// tlsFlags say how to reach servers that speak TLS.
+// tlsFlags describe how to connect to servers that use TLS.
 type tlsFlags struct {
 	on                  bool
 	ca, cert, key, name string
@@ -65,19 +66,19 @@ type tlsFlags struct {
 
 func (f *tlsFlags) define(c *cobra.Command) {
 	flags := c.Flags()
-	flags.BoolVar(&f.on, "tls", false, "connect by TLS; so does any other flag of TLS")
-	flags.StringVar(&f.ca, "tls-ca", "", "file with the certificates to trust, in PEM (default: those of the system)")
-	flags.StringVar(&f.cert, "tls-cert", "", "file with the certificate to show, in PEM")
-	flags.StringVar(&f.key, "tls-key", "", "file with the key of --tls-cert, in PEM")
-	flags.StringVar(&f.name, "tls-server-name", "", "name that the servers' certificates are for (default: the host of the address)")
+	flags.BoolVar(&f.on, "tls", false, "connect with TLS; implied by any other TLS flag")
+	flags.StringVar(&f.ca, "tls-ca", "", "PEM file with the trusted certificates (default: those of the system)")
+	flags.StringVar(&f.cert, "tls-cert", "", "PEM file with the client certificate")
+	flags.StringVar(&f.key, "tls-key", "", "PEM file with the key of --tls-cert")
+	flags.StringVar(&f.name, "tls-server-name", "", "expected name in the servers' certificates (default: the host of the address)")
 }
 
-// used reports whether a connection is by TLS.
+// used reports whether connections use TLS.
 func (f *tlsFlags) used() bool {
 	return f.on || f.ca != "" || f.cert != "" || f.key != "" || f.name != ""
 }
 
-// config is nil for no TLS.
+// config returns nil if connections do not use TLS.
 func (f *tlsFlags) config() (*tls.Config, error) {
 	if !f.used() {
 		return nil, nil
@@ -89,11 +90,11 @@ func (f *tlsFlags) config() (*tls.Config, error) {
 			return nil, fmt.Errorf("--tls-ca: %w", err)
 		}
 		if config.RootCAs = x509.NewCertPool(); !config.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("--tls-ca: %s has no certificate in PEM", f.ca)
+			return nil, fmt.Errorf("--tls-ca: %s contains no PEM certificate", f.ca)
 		}
 	}
 	if (f.cert == "") != (f.key == "") {
-		return nil, errors.New("--tls-cert and --tls-key are given together or not at all")
+		return nil, errors.New("--tls-cert and --tls-key must be given together")
 	}
 	if f.cert != "" {
 		pair, err := tls.LoadX509KeyPair(f.cert, f.key)
@@ -105,7 +106,8 @@ func (f *tlsFlags) config() (*tls.Config, error) {
 	return config, nil
 }
 
-// fromEnvironment sets those of the named flags that were not given from the environment: --tls-ca is ZKCOORD_TLS_CA.
+// fromEnvironment sets those of the named flags that were not given from environment variables, for
+// example --tls-ca from ZKCOORD_TLS_CA.
 func fromEnvironment(c *cobra.Command, names ...string) error {
 	for _, name := range names {
 		variable := "ZKCOORD_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
@@ -120,24 +122,24 @@ func fromEnvironment(c *cobra.Command, names ...string) error {
 	return nil
 }
 
-// Names of flags that the environment can have instead.
+// These flags can be set by environment variables.
 const authName = "auth-file"
 
 var tlsNames = []string{"tls", "tls-ca", "tls-cert", "tls-key", "tls-server-name"}
 
-// options are those of a session.
+// options returns the options of a session.
 func (f *connectFlags) options() (o session.Options, err error) {
 	if err := fromEnvironment(f.cmd, append([]string{"servers", "timeout", "chroot", authName}, tlsNames...)...); err != nil {
 		return o, err
 	}
 	if f.timeout <= 0 {
-		return o, fmt.Errorf("--timeout %v: it has to be more than nothing", f.timeout)
+		return o, fmt.Errorf("--timeout %v: it must be positive", f.timeout)
 	}
 	servers, chroot, err := session.ParseConnectString(strings.Join(f.servers, ","))
 	if err != nil {
 		return o, fmt.Errorf("--servers %s: %w", strings.Join(f.servers, ","), err)
 	}
-	if chroot != "" && f.chroot != "" && f.chroot != chroot { // a second call finds what the first one has set
+	if chroot != "" && f.chroot != "" && f.chroot != chroot { // a second call finds the value that the first call set
 		return o, fmt.Errorf("--chroot %s: --servers has the chroot %s already", f.chroot, chroot)
 	}
 	f.chroot = cmp.Or(chroot, f.chroot)
@@ -149,7 +151,8 @@ func (f *connectFlags) options() (o session.Options, err error) {
 	return o, err
 }
 
-// credentials are those of the environment and of the file. No error quotes any of them.
+// credentials returns the credentials of the environment and of the file. Its errors never contain
+// a credential.
 func (f *authFlags) credentials() (all []session.Auth, err error) {
 	add := func(from, line string) error {
 		scheme, data, ok := strings.Cut(line, ":")
@@ -184,7 +187,7 @@ func (f *authFlags) credentials() (all []session.Auth, err error) {
 	return all, nil
 }
 
-// with opens a session, calls do and closes it.
+// with opens a session, calls do and closes the session.
 func (f *connectFlags) with(ctx context.Context, do func(context.Context, *session.Session) error) error {
 	s, err := f.open(ctx)
 	if err != nil {
@@ -200,19 +203,20 @@ func (f *connectFlags) with(ctx context.Context, do func(context.Context, *sessi
 	return errors.Join(err, s.Close())
 }
 
-// explain adds to an ErrNoAuth, which says "not authenticated" to those who are, too, with which credentials that was.
+// explain adds the used credentials to an ErrNoAuth. The text "not authenticated" alone is
+// misleading for a session with credentials.
 func (f *authFlags) explain(err error) error {
 	if errors.Is(err, session.ErrNoAuth) {
-		return fmt.Errorf("%w: the ACL does not allow it with %s", err, f.identity())
+		return fmt.Errorf("%w: the ACL denies access with %s", err, f.identity())
 	}
 	return err
 }
 
-// identity says with which credentials a session is, without their secrets.
+// identity describes the session's credentials without their secrets.
 func (f *authFlags) identity() string {
-	all, _ := f.credentials() // they could be read a moment ago
+	all, _ := f.credentials() // they were read successfully before
 	if len(all) == 0 {
-		return fmt.Sprintf("no credential (%s or --auth-file gives one)", authVar)
+		return fmt.Sprintf("no credential (set %s or --auth-file)", authVar)
 	}
 	var names []string
 	for _, one := range all {
@@ -225,7 +229,8 @@ func (f *authFlags) identity() string {
 	return "the credential of " + strings.Join(names, ", ") + ", or its password is wrong"
 }
 
-// chrootMissing is the error to report instead of "node does not exist" if it is the chroot that does not.
+// chrootMissing returns the error to report instead of "node does not exist" if the chroot does not
+// exist.
 func (f *connectFlags) chrootMissing(ctx context.Context, s *session.Session) error {
 	if f.chroot == "" || f.chroot == "/" {
 		return nil
@@ -233,10 +238,11 @@ func (f *connectFlags) chrootMissing(ctx context.Context, s *session.Session) er
 	if st, err := s.Exists(ctx, "/"); err != nil || st != nil {
 		return nil
 	}
-	return fmt.Errorf("the chroot %s does not exist: create it first, by zkcoord znode create without a chroot", f.chroot)
+	return fmt.Errorf("the chroot %s does not exist: create it first with zkcoord znode create, without a chroot", f.chroot)
 }
 
-// open opens a session and makes sure that the servers accept its credentials, which they refuse only after it was opened.
+// open opens a session and makes sure that the servers accept its credentials. The servers reject
+// credentials only after the session was opened.
 func (f *connectFlags) open(ctx context.Context) (*session.Session, error) {
 	opts, err := f.options()
 	if err != nil {
@@ -260,11 +266,11 @@ func (f *connectFlags) openWith(ctx context.Context, opts session.Options) (*ses
 
 func (f *connectFlags) noSession(err error) error {
 	if errors.Is(err, session.ErrCredentials) {
-		return fmt.Errorf("%s refuse a credential of %s or --auth-file: %w", strings.Join(f.servers, ","), authVar, err)
+		return fmt.Errorf("%s rejected a credential of %s or --auth-file: %w", strings.Join(f.servers, ","), authVar, err)
 	}
 	hint := ""
 	if f.cmd != nil && !f.cmd.Flags().Changed("servers") {
-		hint = " (--servers or ZKCOORD_SERVERS says where the servers are)"
+		hint = " (set the addresses with --servers or ZKCOORD_SERVERS)"
 	}
 	return fmt.Errorf("no session at %s: %w%s", strings.Join(f.servers, ","), err, hint)
 }

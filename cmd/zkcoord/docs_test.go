@@ -11,10 +11,11 @@ import (
 
 var commandLine = regexp.MustCompile("(?m)(?:^|[ `/])zkcoord ([a-z]+(?: +[^ `|>#\n]+)*)")
 
-// word is an argument, which may have quoted parts.
+// word matches an argument, which may have quoted parts.
 var word = regexp.MustCompile(`(?:"[^"]*"|[^ "])+`)
 
-// Every command line in the documents, and in the help itself, has a command and flags that there are.
+// Every command line in the documents and in the help texts uses an existing command and existing
+// flags.
 func TestCommandLinesInDocumentsParse(t *testing.T) {
 	texts := make(map[string]string)
 	for _, pattern := range []string{"../../*.md", "../../docs/*.md", "../../docs/*/*.md"} {
@@ -44,7 +45,7 @@ func TestCommandLinesInDocumentsParse(t *testing.T) {
 			root := quiet()
 			c, rest, err := root.Find(args)
 			if err != nil || c == root.Command {
-				// Mostly a sentence about zkcoord.
+				// These are mostly sentences about zkcoord.
 				if err := known(root.Command, args); strings.Contains(err.Error(), "`zkcoord znode ") {
 					t.Errorf("%s: zkcoord %s: %v", name, m[1], err)
 				}
@@ -57,6 +58,6 @@ func TestCommandLinesInDocumentsParse(t *testing.T) {
 		}
 	}
 	if found < 20 {
-		t.Errorf("only %d command lines were found", found)
+		t.Errorf("found only %d command lines, want at least 20", found)
 	}
 }

@@ -24,8 +24,8 @@ func (a *app) ensembleCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "ensemble",
 		Short: "Serve an ensemble until interrupted",
-		Long: `Ensemble starts an ensemble that any ZooKeeper client can use, on loopback ports, and removes it when it is
-interrupted. The embedded one is up at once and forgets everything when it ends.`,
+		Long: `Ensemble starts an ensemble on loopback ports for any ZooKeeper client, and removes it when it is interrupted. The
+embedded ensemble is ready at once, and loses all data when it ends.`,
 		Example: `  zkcoord ensemble
   zkcoord ensemble --ensemble container --nodes 5 --port 2181
   zkcoord ensemble --ensemble process --zookeeper 3.8
@@ -33,7 +33,7 @@ interrupted. The embedded one is up at once and forgets everything when it ends.
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if config.Nodes < 1 || config.TickTime <= 0 {
-				return errors.New("--nodes and --tick have to be more than nothing")
+				return errors.New("--nodes and --tick must be positive")
 			}
 			start, err := serving(kind, version, logs, a)
 			if err != nil {
@@ -46,14 +46,14 @@ interrupted. The embedded one is up at once and forgets everything when it ends.
 	flags.StringVarP(&kind, "ensemble", "e", "embedded", "kind of ensemble: "+strings.Join(kinds.Names(), ", "))
 	defineZooKeeper(c, &version)
 	flags.IntVarP(&config.Nodes, "nodes", "n", 3, "nodes of the ensemble")
-	flags.IntVarP(&config.Port, "port", "p", 21810, "port of node 0, the others follow (0: any that are free)")
-	flags.DurationVar(&config.TickTime, "tick", 2*time.Second, "ZooKeeper's tickTime; session timeouts are 2 to 20 of it")
-	flags.StringVar(&logs, "logs", "", "directory to leave the nodes' logs in")
+	flags.IntVarP(&config.Port, "port", "p", 21810, "port of node 0; the other nodes use the next ports (0: any free ports)")
+	flags.DurationVar(&config.TickTime, "tick", 2*time.Second, "ZooKeeper's tickTime; session timeouts are 2 to 20 ticks")
+	flags.StringVar(&logs, "logs", "", "directory for the nodes' logs")
 	_ = c.RegisterFlagCompletionFunc("ensemble", fixed(kinds.Names()...))
 	return c
 }
 
-// serving returns what starts ensembles that listen.
+// serving returns a starter of ensembles that listen on ports.
 func serving(kind, version, logs string, a *app) (ensemble.Starter, error) {
 	if kind == "embedded" {
 		return embedded.Starter(embedded.Options{Config: ensemble.Config{Version: version}, Model: zktest.Options{TCP: true}}), nil
@@ -85,7 +85,7 @@ func (a *app) serveEnsemble(ctx context.Context, config ensemble.Config,
 	} else {
 		_, err = fmt.Fprintf(a.out, "%s\n", connect)
 	}
-	a.note("%s ensemble of %d ready at %s; interrupt to end it", e.Kind(), len(servers), connect)
+	a.note("%s ensemble of %d nodes ready at %s; interrupt to stop it", e.Kind(), len(servers), connect)
 	if err == nil {
 		<-ctx.Done()
 	}

@@ -6,12 +6,13 @@ import (
 	"testing"
 )
 
-// Each command says what it does and shows how, knows --json, and tells of a flag that there is not where to look.
+// Each command has a description and an example, supports --json, and refers to its help if a flag
+// is unknown.
 func TestEveryCommandExplainsItself(t *testing.T) {
 	root := (&app{out: &output{Writer: io.Discard}, errs: io.Discard}).root()
 	for c := range below(root.Command) {
 		if c.Short == "" || c.Example == "" {
-			t.Errorf("%s: no help or no example", c.CommandPath())
+			t.Errorf("%s: the command lacks a description or an example", c.CommandPath())
 		}
 		for _, flag := range []string{"--help", "--frobnicate"} {
 			var out, errs strings.Builder
@@ -19,22 +20,22 @@ func TestEveryCommandExplainsItself(t *testing.T) {
 			switch flag {
 			case "--help":
 				if code != exitValid || !strings.Contains(out.String(), "Examples:") || !strings.Contains(out.String(), "--json") {
-					t.Errorf("%s --help: code %d, %s", c.CommandPath(), code, out.String())
+					t.Errorf("%s --help: got code %d, want 0 with examples and --json: %s", c.CommandPath(), code, out.String())
 				}
 			default:
 				hint := ""
 				if strings.Contains(c.Use, "VALUE") {
-					hint = "; a value that begins with - goes behind --: " + c.CommandPath() + " -- PATH VALUE"
+					hint = "; write a value that begins with - after --: " + c.CommandPath() + " -- PATH VALUE"
 				}
 				if want := "zkcoord: unknown flag: --frobnicate (see " + c.CommandPath() + " --help" + hint + ")\n"; code != exitFailed || errs.String() != want {
-					t.Errorf("%s --frobnicate: code %d, %q", c.CommandPath(), code, errs.String())
+					t.Errorf("%s --frobnicate: got code %d, %q, want 3 and a reference to --help", c.CommandPath(), code, errs.String())
 				}
 			}
 		}
 	}
 }
 
-// The commands on znodes were not below zkcoord znode at first: their names say where they are.
+// Bug: a command on znodes without the word znode was an unknown command, without a suggestion.
 func TestUnknownCommandNamesTheOneMeant(t *testing.T) {
 	for _, c := range []struct{ args, want string }{
 		{"ls /x", "unknown command \"ls\" for \"zkcoord\": did you mean `zkcoord znode ls`?"},
@@ -48,7 +49,7 @@ func TestUnknownCommandNamesTheOneMeant(t *testing.T) {
 		var out, errs strings.Builder
 		code := run(strings.Fields(c.args), strings.NewReader(""), &out, &errs)
 		if want := "zkcoord: " + c.want + "\n"; code != exitFailed || errs.String() != want {
-			t.Errorf("zkcoord %s: code %d, %q, want %q", c.args, code, errs.String(), want)
+			t.Errorf("zkcoord %s: got code %d, %q, want 3, %q", c.args, code, errs.String(), want)
 		}
 	}
 }

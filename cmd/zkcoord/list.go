@@ -13,7 +13,7 @@ import (
 	"github.com/zkcoord/zkcoord/scenarios"
 )
 
-// listing is what zkcoord list knows, in the form of its JSON.
+// listing is the output of zkcoord list, in the form of its JSON.
 type listing struct {
 	Scenarios []listedScenario `json:"scenarios,omitempty"`
 	Faults    []listedFault    `json:"faults,omitempty"`
@@ -33,7 +33,7 @@ type listedScenario struct {
 type listedFault struct {
 	Name      string   `json:"name"`
 	Does      string   `json:"does,omitempty"`
-	Scenarios []string `json:"scenarios"` // that draw it by themselves
+	Scenarios []string `json:"scenarios"` // that draw it by default
 }
 
 type listedMutant struct {
@@ -66,7 +66,7 @@ func (a *app) listCommand() *cobra.Command {
 
 func newListing() listing {
 	l := listing{Ensembles: ensembleKinds()}
-	at := make(map[string]int) // fault -> its place in l.Faults
+	at := make(map[string]int) // fault -> its index in l.Faults
 	for i, f := range fault.Every() {
 		does, _ := fault.About(f)
 		l.Faults = append(l.Faults, listedFault{Name: f.Name(), Does: does, Scenarios: []string{}})
@@ -104,7 +104,7 @@ func properties(s harness.Scenario) []string {
 	return ids
 }
 
-// only keeps the part that args name; all for none.
+// only keeps the part that args select. Without args it keeps everything.
 func (l listing) only(args []string) listing {
 	if len(args) == 0 {
 		return l
@@ -122,7 +122,7 @@ func (l listing) only(args []string) listing {
 
 func (a *app) printListing(l listing) error {
 	w := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
-	gap := "" // above a table that is not the first
+	gap := "" // precedes every table except the first
 	head := func(line string) {
 		fmt.Fprintln(w, gap+line)
 		gap = "\n"
@@ -151,18 +151,18 @@ func (a *app) printListing(l listing) error {
 	return w.Flush()
 }
 
-// in says which scenarios draw a fault.
+// in describes which scenarios draw a fault.
 func (f listedFault) in() string {
 	switch n := len(f.Scenarios); {
 	case n == 0:
-		return "none by itself"
+		return "none by default"
 	case n > 2:
 		return fmt.Sprintf("%d scenarios", n)
 	}
 	return strings.Join(f.Scenarios, ", ")
 }
 
-// grouped shortens names of properties: lock/a lock/b run/c is lock: a b; run: c.
+// grouped shortens names of properties: "lock/a lock/b run/c" becomes "lock: a b; run: c".
 func grouped(names []string) string {
 	var order []string
 	of := make(map[string][]string)
@@ -184,12 +184,12 @@ func scenarioNames(_ *cobra.Command, _ []string, _ string) ([]string, cobra.Shel
 	return append(scenarios.Names(), "all"), cobra.ShellCompDirectiveNoFileComp
 }
 
-// oneOf refuses arguments other than these words, and says which there are.
+// oneOf accepts only these words as arguments. Its error lists them.
 func oneOf(words ...string) cobra.PositionalArgs {
 	return func(_ *cobra.Command, args []string) error {
 		for _, arg := range args {
 			if !slices.Contains(words, arg) {
-				return fmt.Errorf("there is no %q: there are %s", arg, strings.Join(words, ", "))
+				return fmt.Errorf("unknown word %q: the choices are %s", arg, strings.Join(words, ", "))
 			}
 		}
 		return nil

@@ -12,17 +12,17 @@ import (
 	"github.com/zkcoord/zkcoord/harness/report"
 )
 
-// plainEvery is how often progress is told where there is no terminal to tell it on one line, for short runs. Of long ones,
-// which may be in virtual time, it is told twenty times.
+// plainEvery is the minimum interval of progress lines without a terminal. A long run, which may be
+// in virtual time, has twenty lines.
 const plainEvery = 5 * time.Second
 
-// live shows how far a run has got: on a terminal in one line that is written again and again, else in a line now and
-// then. The nil live shows nothing.
+// live shows the progress of a run: on a terminal in one line that is overwritten, and otherwise in
+// occasional lines. A nil live shows nothing.
 type live struct {
 	w       io.Writer
-	width   int // of the terminal; zero is none
+	width   int // of the terminal; zero means no terminal
 	color   bool
-	written bool // the line stands, without a newline
+	written bool // the line is on the screen, without a newline
 	before  harness.Status
 	told    time.Duration
 }
@@ -33,7 +33,7 @@ func newLive(w io.Writer) *live {
 	return l
 }
 
-// show is harness.Options.Progress; the app's lock is held.
+// show is harness.Options.Progress. The caller holds the app's lock.
 func (l *live) show(s harness.Status) {
 	line := l.line(s)
 	l.before = s
@@ -48,7 +48,7 @@ func (l *live) show(s harness.Status) {
 	}
 }
 
-// clear takes the line away.
+// clear erases the line.
 func (l *live) clear() {
 	if l != nil && l.written {
 		fmt.Fprint(l.w, "\r\x1b[K")
@@ -63,7 +63,7 @@ func (l *live) line(s harness.Status) string {
 	}
 	parts := []string{phaseText(s), fmt.Sprintf("%.0f operations/s", rate), fmt.Sprintf("faults %d", s.Faults)}
 	if s.Standing > 0 {
-		parts[2] += fmt.Sprintf(" (%d standing)", s.Standing)
+		parts[2] += fmt.Sprintf(" (%d active)", s.Standing)
 	}
 	parts = append(parts, "grants "+report.Thousands(s.Holds), fmt.Sprintf("lost %d", s.Lost), violationsText(s))
 	return strings.Join(parts, "  ")
@@ -85,7 +85,7 @@ func phaseText(s harness.Status) string {
 	return s.Phase
 }
 
-// paint puts the number of violations in red once there are any.
+// paint colours the number of violations red if it is positive.
 func (l *live) paint(line string, s harness.Status) string {
 	if !l.color || s.Violations == 0 {
 		return line

@@ -7,7 +7,8 @@ import (
 	"github.com/zkcoord/zkcoord/harness"
 )
 
-// For the race detector: an interrupt is told of from a goroutine of its own, also while the next run begins.
+// This test is for the race detector: an interrupt is reported from its own goroutine, possibly
+// while the next run begins.
 func TestNoteMayComeAsARunBegins(t *testing.T) {
 	a := quietApp()
 	var group sync.WaitGroup

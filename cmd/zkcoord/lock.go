@@ -12,7 +12,7 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// lockFlags are those of zkcoord lock.
+// lockFlags are the flags of zkcoord lock.
 type lockFlags struct {
 	runnerFlags
 	try, shared bool
@@ -25,9 +25,9 @@ func (a *app) lockCommand() *cobra.Command {
 	var f lockFlags
 	c := &cobra.Command{
 		Use:   "lock PATH -- CMD [ARG...]",
-		Short: "Run a command under a lock, and stop it before anybody else has the lock",
+		Short: "Run a command under a lock, and stop it before another process can hold the lock",
 		Example: `  zkcoord lock /locks/backup -- backup.sh
-  zkcoord lock --try /locks/report -- report.sh          # not at all if another machine does it
+  zkcoord lock --try /locks/report -- report.sh          # does nothing if another machine holds the lock
   zkcoord lock --wait 1m --grace 5s /locks/db -- migrate
   zkcoord lock --shared /locks/db -- dump
   zkcoord lock --permits 1 --of 3 /locks/download -- fetch`,
@@ -42,13 +42,13 @@ func (a *app) lockCommand() *cobra.Command {
 	}
 	f.define(c)
 	flags := c.Flags()
-	flags.BoolVar(&f.try, "try", false, "do not wait for others")
-	flags.DurationVar(&f.wait, "wait", 0, "how long to wait for others (default: without end)")
-	flags.BoolVar(&f.shared, "shared", false, "share the lock with others that do so")
-	flags.IntVar(&f.permits, "permits", 1, "permits to take of a semaphore, with --of")
-	flags.IntVar(&f.of, "of", 0, "permits that the semaphore at PATH has")
-	flags.StringVar(&f.options.Label, "label", "", "text that others see in the znode")
-	flags.DurationVar(&f.options.Delay, "delay", 0, "how long nobody has the lock after a holder vanished; all who use PATH set it alike")
+	flags.BoolVar(&f.try, "try", false, "fail at once if the lock is held")
+	flags.DurationVar(&f.wait, "wait", 0, "how long to wait for the lock (default: without limit)")
+	flags.BoolVar(&f.shared, "shared", false, "share the lock with other holders that use --shared")
+	flags.IntVar(&f.permits, "permits", 1, "permits of the semaphore to acquire, with --of")
+	flags.IntVar(&f.of, "of", 0, "total permits of the semaphore at PATH")
+	flags.StringVar(&f.options.Label, "label", "", "text stored in the znode for other users")
+	flags.DurationVar(&f.options.Delay, "delay", 0, "how long the lock stays free after a holder vanished; all users of PATH must set the same value")
 	c.MarkFlagsMutuallyExclusive("try", "wait")
 	c.MarkFlagsMutuallyExclusive("shared", "of")
 	c.MarkFlagsMutuallyExclusive("delay", "of")
@@ -58,9 +58,9 @@ func (a *app) lockCommand() *cobra.Command {
 func (f *lockFlags) check(c *cobra.Command) error {
 	switch {
 	case f.wait < 0 || f.options.Delay < 0:
-		return errors.New("--wait and --delay are not negative")
+		return errors.New("--wait and --delay must not be negative")
 	case c.Flags().Changed("permits") && !c.Flags().Changed("of"):
-		return errors.New("--permits needs --of: how many permits there are")
+		return errors.New("--permits needs --of, the total number of permits")
 	case c.Flags().Changed("of") && (f.permits < 1 || f.permits > f.of):
 		return fmt.Errorf("--permits %d of %d", f.permits, f.of)
 	}
@@ -76,7 +76,7 @@ func (a *app) lock(ctx context.Context, s *session.Session, r runner, f lockFlag
 	}
 	grant, err := f.acquire(waiting, s, r.path)
 	if err != nil {
-		return fmt.Errorf("the lock %s was not had: %w", r.path, err)
+		return fmt.Errorf("the lock %s was not acquired: %w", r.path, err)
 	}
 	result, err := a.runUnder(ctx, r, under{Held: grant, what: "the lock", token: int64(grant.Token()), node: grant.Path()})
 	a.giveUp(ctx, r.flags, result.Lost, grant.Unlock)
@@ -86,7 +86,7 @@ func (a *app) lock(ctx context.Context, s *session.Session, r runner, f lockFlag
 	return ended(result)
 }
 
-// acquire acquires what the flags say.
+// acquire acquires the lock or the permits that the flags select.
 func (f *lockFlags) acquire(ctx context.Context, s *session.Session, path string) (*lock.Grant, error) {
 	switch {
 	case f.of > 0 && f.try:

@@ -7,10 +7,11 @@ import (
 	"strings"
 )
 
-// logger notes what a session has to say to an operator: connections, losses, attempts that fail.
+// logger returns a logger that notes a session's messages to the operator: connections, losses, and
+// failed attempts.
 func (a *app) logger() *slog.Logger { return slog.New(noteHandler{a}) }
 
-// noteHandler writes a record as a line for people.
+// noteHandler writes a record as a line for the user.
 type noteHandler struct{ a *app }
 
 func (h noteHandler) Enabled(_ context.Context, level slog.Level) bool {
@@ -27,6 +28,6 @@ func (h noteHandler) Handle(_ context.Context, r slog.Record) error {
 	return nil
 }
 
-// Sessions add nothing to a logger but what comes with each record.
+// Sessions attach no attributes to a logger; each record has its own.
 func (h noteHandler) WithAttrs([]slog.Attr) slog.Handler { return h }
 func (h noteHandler) WithGroup(string) slog.Handler      { return h }

@@ -1,5 +1,6 @@
-// Command zkcoord runs scenarios against ZooKeeper ensembles while they are being broken, judges what happened, and shows
-// it. It also serves ensembles for trying things out, and reads, changes and watches znodes.
+// Command zkcoord runs scenarios against ZooKeeper ensembles under faults, judges the histories,
+// and shows the results. It also starts ensembles for experiments, and reads, changes and watches
+// znodes.
 //
 //	zkcoord list
 //	zkcoord run lock-session-loss --ensemble container --time 20s --seed 7
@@ -9,15 +10,16 @@
 //
 //	0  valid, or done
 //	1  a property was violated
-//	2  nothing can be concluded: unknown, not exercised, interrupted
-//	3  it could not run at all, or its result could not be stored or printed
+//	2  no conclusion: unknown, not exercised, or interrupted
+//	3  it could not run, or its result could not be stored or printed
 //
-// The commands that run another one (lock, elect, join, queue work) end with its exit code:
+// Commands that run another command (lock, elect, join, queue work) end with its exit code, or with
+// one of these:
 //
-//	75   what it was to run under was not had
-//	76   it was lost, and the command was stopped
+//	75   the lock, term or other grant was not acquired
+//	76   the grant was lost, and the command was stopped
 //	126  the command could not be started
-//	127  there is no such command
+//	127  the command does not exist
 package main
 
 import (
@@ -33,29 +35,31 @@ import (
 )
 
 func main() {
-	peers.Work() // and no more, if this is a client's own process
-	guard.Work() // or a guard
+	peers.Work() // does not return if this is a client's own process
+	guard.Work() // does not return if this is a guard
 	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
 
-// run is the program without the process around it.
+// run runs the program independently of the process.
 func run(args []string, in io.Reader, out, errs io.Writer) int {
 	a := &app{in: in}
 	ctx, stop := a.untilSignal(context.Background())
 	defer stop()
-	// A pipe that nobody reads any more does not kill the process, which would leave its containers behind, but ends what
-	// runs as an interrupt does. The signal itself tells nothing: those of sockets are the same.
+	// If a reader closes a pipe, the process must not be killed, because its containers would
+	// remain. Instead, the command ends as after an interrupt. The signal itself does not show
+	// which descriptor caused it, because sockets cause it too.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	ctx, unread := context.WithCancelCause(ctx)
 	defer unread(nil)
 	a.out, a.errs = &output{Writer: out, unread: unread}, &output{Writer: errs, unread: unread}
-	// The first interrupt ends what runs, in order. The second one ends the process, whatever it leaves behind.
+	// The first interrupt ends the command in an orderly way. The second one ends the process
+	// immediately, and resources may remain.
 	say := func() {
 		stop()
 		if nobodyReads(context.Cause(ctx)) {
 			return
 		}
-		a.note("interrupted: cleaning up (again to stop at once)")
+		a.note("interrupted: cleaning up (interrupt again to stop at once)")
 	}
 	said := make(chan struct{})
 	unasked := context.AfterFunc(ctx, func() {
@@ -66,7 +70,7 @@ func run(args []string, in io.Reader, out, errs io.Writer) int {
 		switch {
 		case !unasked():
 			<-said
-		case ctx.Err() != nil: // what ran was quicker to see it
+		case ctx.Err() != nil: // the command noticed the interrupt first
 			say()
 		}
 	}()
@@ -74,9 +78,8 @@ func run(args []string, in io.Reader, out, errs io.Writer) int {
 	return a.end(a.root().execute(ctx, args))
 }
 
-// untilSignal returns a context that the first interrupt ends. After stop, signals
-// have their default effect. While a command runs that gets the signals itself, none
-// ends the context.
+// untilSignal returns a context that the first interrupt ends. After stop, signals have their
+// default effect. While a child command receives the signals itself, none ends the context.
 func (a *app) untilSignal(ctx context.Context) (_ context.Context, stop func()) {
 	ctx, interrupt := context.WithCancel(ctx)
 	signals := make(chan os.Signal, 1)

@@ -26,7 +26,8 @@ func TestMain(m *testing.M) {
 	testscript.Main(leakless{m}, map[string]func(){"zkcoord": main})
 }
 
-// leakless fails the tests if goroutines are left behind. What the command itself leaves ends with its process.
+// leakless fails the tests if goroutines remain. Goroutines of the command itself end with its
+// process.
 type leakless struct{ *testing.M }
 
 func (m leakless) Run() int {
@@ -40,7 +41,8 @@ func (m leakless) Run() int {
 
 var only = flag.String("script", "", "run only the script of this name")
 
-// TestScripts runs the commands as a user does: testdata/script has a file for each of them.
+// TestScripts runs the commands like a user. The directory testdata/script has a file for each
+// command.
 func TestScripts(t *testing.T) {
 	p := testscript.Params{
 		Dir: "testdata/script",
@@ -64,7 +66,7 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, p)
 }
 
-// rc is: rc CODE COMMAND... It runs the command, which has to end with the code.
+// rc is: rc CODE COMMAND... It runs the command, which must end with the code.
 func rc(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: rc CODE COMMAND...")
@@ -75,11 +77,11 @@ func rc(ts *testscript.TestScript, neg bool, args []string) {
 		code = strings.TrimPrefix(err.Error(), "exit status ")
 	}
 	if code != args[0] {
-		ts.Fatalf("ended with %s, want %s\n%s%s", code, args[0], ts.ReadFile("stdout"), ts.ReadFile("stderr"))
+		ts.Fatalf("got exit code %s, want %s\n%s%s", code, args[0], ts.ReadFile("stdout"), ts.ReadFile("stderr"))
 	}
 }
 
-// await is: await FILE REGEXP. It waits until the file, which may not exist yet, has a match.
+// await is: await FILE REGEXP. It waits until the file exists and has a match.
 func await(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
 		ts.Fatalf("usage: await FILE REGEXP")
@@ -88,7 +90,7 @@ func await(ts *testscript.TestScript, neg bool, args []string) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	for {
-		text, _ := os.ReadFile(ts.MkAbs(args[0])) // not there yet: nothing matches
+		text, _ := os.ReadFile(ts.MkAbs(args[0])) // a missing file has no match
 		if pattern.Match(text) {
 			return
 		}
@@ -100,12 +102,12 @@ func await(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// freePorts is: freeports NAME COUNT. It sets NAME to the first of so many ports in a row that are free.
+// freePorts is: freeports NAME COUNT. It sets NAME to the first of COUNT consecutive free ports.
 func freePorts(ts *testscript.TestScript, _ bool, args []string) {
 	count, err := strconv.Atoi(args[1])
 	ts.Check(err)
 	for {
-		first := 20000 + (os.Getpid()%100*100+int(portsGiven.Add(int64(count)))-count)%12000 // below the ports that the kernel gives out
+		first := 20000 + (os.Getpid()%100*100+int(portsGiven.Add(int64(count)))-count)%12000 // below the ports that the kernel assigns
 		if free(first, count) {
 			ts.Setenv(args[0], strconv.Itoa(first))
 			return
@@ -113,8 +115,7 @@ func freePorts(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// portsGiven counts the ports given to scripts: they run side by side, and none
-// gets a port that another one has not taken yet.
+// portsGiven counts the ports given to scripts. Scripts run in parallel, so no port is given twice.
 var portsGiven atomic.Int64
 
 func free(first, count int) bool {
@@ -128,7 +129,8 @@ func free(first, count int) bool {
 	return true
 }
 
-// forbid is: forbid ADDRESS PATH. Only a client with a certain password can read the znode then.
+// forbid is: forbid ADDRESS PATH. Afterwards only a client with a certain password can read the
+// znode.
 func forbid(ts *testscript.TestScript, _ bool, args []string) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
@@ -138,7 +140,7 @@ func forbid(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(s.SetACL(ctx, args[1], zk.DigestACL(zk.PermAll, "admin", "secret"), session.AnyVersion))
 }
 
-// takePort is: takeport NAME. It takes a port until the script ends, and sets NAME to it.
+// takePort is: takeport NAME. It occupies a port until the script ends, and sets NAME to it.
 func takePort(ts *testscript.TestScript, _ bool, args []string) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	ts.Check(err)

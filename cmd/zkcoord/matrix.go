@@ -16,22 +16,23 @@ import (
 	"github.com/zkcoord/zkcoord/harness/report"
 )
 
-// cell is a run of the matrix: a scenario under one fault, or under all of its own, in one column.
+// cell is one run of the matrix: a scenario in one column, under one fault or under all of its
+// faults.
 type cell struct {
 	Scenario string           `json:"scenario"`
 	Fault    string           `json:"fault"`
 	Ensemble string           `json:"ensemble"`
-	Version  string           `json:"zookeeper,omitempty"` // as --zookeeper names it
-	Verdict  *checker.Verdict `json:"verdict,omitempty"`   // nil if the ensemble cannot do it, or it could not run
+	Version  string           `json:"zookeeper,omitempty"` // as in --zookeeper
+	Verdict  *checker.Verdict `json:"verdict,omitempty"`   // nil if the ensemble does not support the fault, or the run failed to start
 	Reason   string           `json:"reason,omitempty"`
 	Seed     uint64           `json:"seed"`
-	Command  string           `json:"command,omitempty"` // does the same run again
-	Dir      string           `json:"dir,omitempty"`     // where it is stored
+	Command  string           `json:"command,omitempty"` // repeats the run
+	Dir      string           `json:"dir,omitempty"`     // directory of the stored run
 
 	scenario harness.Scenario
 }
 
-// String is what the table has.
+// String returns the text in the table.
 func (c cell) String() string {
 	switch {
 	case c.Verdict != nil:
@@ -44,13 +45,13 @@ func (c cell) String() string {
 
 const cannot = "the ensemble cannot"
 
-// column is what a run of the matrix is on: a kind of ensemble, of a version of ZooKeeper.
+// column is a kind of ensemble with a version of ZooKeeper.
 type column struct{ kind, version string }
 
-// String heads the column.
+// String returns the heading of the column.
 func (c column) String() string { return strings.TrimSpace(strings.ToUpper(c.kind) + " " + c.version) }
 
-// columns are all kinds with all versions.
+// columns returns all combinations of kinds and versions.
 func columns(kinds, versions string) (all []column) {
 	for kind := range strings.SplitSeq(kinds, ",") {
 		for version := range strings.SplitSeq(versions, ",") {
@@ -62,8 +63,8 @@ func columns(kinds, versions string) (all []column) {
 	return all
 }
 
-// matrix runs each scenario under each of its faults alone, or under all of them, on each kind of ensemble and version, and
-// prints a table.
+// matrix runs each scenario under each of its faults alone, or under all of them, on each kind of
+// ensemble and version. It prints a table.
 func (a *app) matrix(ctx context.Context, names []string, f runFlags) error {
 	chosen, err := f.choose(names)
 	if err != nil {
@@ -95,7 +96,7 @@ func (a *app) matrix(ctx context.Context, names []string, f runFlags) error {
 		}
 	}
 	if len(planned) == 0 {
-		return errors.New("there is nothing to run: no scenario with such a fault")
+		return errors.New("nothing to run: no scenario has such a fault")
 	}
 	var cells []cell
 	code := a.campaign(each(ctx, planned, func(c cell) error {
@@ -113,7 +114,7 @@ func (a *app) matrix(ctx context.Context, names []string, f runFlags) error {
 	return a.worst(code, a.printMatrix(on, cells))
 }
 
-// rows are the faults of each row of a scenario: one alone, or with --together all.
+// rows returns the faults of each row of a scenario: one fault, or all of them with --together.
 func (f *runFlags) rows(s harness.Scenario) (rows [][]harness.Fault) {
 	if f.together {
 		return [][]harness.Fault{s.Faults}
@@ -124,13 +125,14 @@ func (f *runFlags) rows(s harness.Scenario) (rows [][]harness.Fault) {
 	return rows
 }
 
-// run says in words what was run.
+// run describes the run of the cell.
 func (c cell) run() string {
 	return fmt.Sprintf("%s under %s on %s", c.Scenario, c.Fault, strings.TrimSpace(c.Ensemble+" "+c.Version))
 }
 
-// runCell runs the scenario of a cell under its faults, and fills the cell in. Nothing is started for faults of which the ensemble
-// can do none but the ensemble. The error is of what has a verdict all the same.
+// runCell runs the scenario of a cell under its faults and sets the cell's result. If the ensemble
+// supports none of the faults, it starts only the ensemble. An error concerns the storing of a run
+// that has a verdict.
 func (a *app) runCell(ctx context.Context, c *cell, f runFlags) error {
 	s := c.scenario
 	f.ensemble, f.zookeeper, f.virtual = c.Ensemble, c.Version, f.virtual && c.Ensemble == "embedded"
@@ -171,7 +173,8 @@ func (a *app) runCell(ctx context.Context, c *cell, f runFlags) error {
 	return err
 }
 
-// unableToAll says why e can do none of the faults of s, nil if it can do one or there are none.
+// unableToAll returns an error if e supports none of the faults of s. It returns nil if e supports
+// one or there are none.
 func unableToAll(s harness.Scenario, e ensemble.Ensemble, o harness.Options) (err error) {
 	env := harness.NewEnv(e, o.Clients+1)
 	env.ClientProcesses = s.ClientProcesses || o.ClientProcesses
@@ -183,7 +186,8 @@ func unableToAll(s harness.Scenario, e ensemble.Ensemble, o harness.Options) (er
 	return err
 }
 
-// printMatrix prints the table, and below it how to look at what is not valid and do it again.
+// printMatrix prints the table. For each run that is not valid, it then prints the report and the
+// command that repeats the run.
 func (a *app) printMatrix(on []column, cells []cell) error {
 	w := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
 	fmt.Fprint(w, "SCENARIO\tFAULT")
@@ -215,7 +219,7 @@ func (a *app) printMatrix(on []column, cells []cell) error {
 	return nil
 }
 
-// code is the exit code of the cell as an error.
+// code returns the exit code of the cell as an error.
 func (c cell) code() error {
 	switch {
 	case c.Verdict != nil:

@@ -27,7 +27,7 @@ func TestColumnsOfTheMatrix(t *testing.T) {
 			got = append(got, one.String())
 		}
 		if !slices.Equal(got, c.want) {
-			t.Errorf("%s and %s give %q, want %q", c.kinds, c.versions, got, c.want)
+			t.Errorf("kinds %s and versions %s: got %q, want %q", c.kinds, c.versions, got, c.want)
 		}
 	}
 }

@@ -15,7 +15,7 @@ import (
 	"github.com/zkcoord/zkcoord/scenarios"
 )
 
-// mutantsFlags are those of zkcoord mutants.
+// mutantsFlags are the flags of zkcoord mutants.
 type mutantsFlags struct {
 	ensemble  string
 	zookeeper string
@@ -33,12 +33,12 @@ func (a *app) mutantsCommand() *cobra.Command {
 	var f mutantsFlags
 	c := &cobra.Command{
 		Use:   "mutants [SCENARIO|SCENARIO/MUTANT]...",
-		Short: "Run the broken variants of scenarios, which have to be found out",
-		Long: `Mutants runs each broken variant of the scenarios, or of those named, with one seed after another until a run finds it
-to violate the property that it was made to violate, and prints what that took. On the embedded ensemble runs are in
-virtual time. A mutant that needs a library in another language runs on real servers only: --ensemble container.
+		Short: "Run the broken variants of scenarios, which must be found invalid",
+		Long: `Mutants runs each broken variant of all scenarios, or of the named ones. It uses one seed after another until a run finds
+the violation that the variant was made for, and prints the number of runs and the time. On the embedded ensemble runs
+are in virtual time. A mutant that needs a library in another language requires real servers: --ensemble container.
 
-Exit codes: 0 all were found out, 1 one survived, 2 interrupted, 3 one could not run.`,
+Exit codes: 0 all were killed, 1 one survived, 2 interrupted, 3 one could not run.`,
 		Example: `  zkcoord mutants
   zkcoord mutants watch isolated-follower/zk-lock --seeds 20
   zkcoord mutants isolated-follower/curator --ensemble container --time 20s
@@ -46,7 +46,7 @@ Exit codes: 0 all were found out, 1 one survived, 2 interrupted, 3 one could not
 		ValidArgsFunction: mutantNames,
 		RunE: func(c *cobra.Command, args []string) error {
 			if f.seeds < 1 || f.time <= 0 || f.nodes < 0 {
-				return errors.New("--seeds and --time have to be more than nothing, and --nodes cannot be negative")
+				return errors.New("--seeds and --time must be positive, and --nodes cannot be negative")
 			}
 			var err error
 			if f.start, err = kinds.Starter(f.ensemble, f.zookeeper, "", notes{a}); err != nil {
@@ -65,10 +65,10 @@ Exit codes: 0 all were found out, 1 one survived, 2 interrupted, 3 one could not
 	flags := c.Flags()
 	flags.StringVarP(&f.ensemble, "ensemble", "e", "embedded", "kind of ensemble: "+strings.Join(kinds.Names(), ", "))
 	defineZooKeeper(c, &f.zookeeper)
-	flags.IntVarP(&f.nodes, "nodes", "n", 0, "nodes of the ensemble (0: what the scenario asks for)")
-	flags.IntVar(&f.seeds, "seeds", scenarios.HuntSeeds, "how many runs a mutant may survive")
-	flags.DurationVarP(&f.time, "time", "t", scenarios.VirtualTime, "for how long clients work under faults in each run")
-	flags.BoolVar(&f.markdown, "markdown", false, "print a document with the table")
+	flags.IntVarP(&f.nodes, "nodes", "n", 0, "nodes of the ensemble (0: the scenario's default)")
+	flags.IntVar(&f.seeds, "seeds", scenarios.HuntSeeds, "maximum number of runs until a mutant must be killed")
+	flags.DurationVarP(&f.time, "time", "t", scenarios.VirtualTime, "how long clients work under faults in each run")
+	flags.BoolVar(&f.markdown, "markdown", false, "print the table as a Markdown document")
 	_ = c.RegisterFlagCompletionFunc("ensemble", fixed(kinds.Names()...))
 	return c
 }
@@ -79,7 +79,8 @@ type specimen struct {
 	mutant harness.Mutant
 }
 
-// chooseMutants finds the mutants of the scenarios named and those named themselves; all for no names.
+// chooseMutants returns the named mutants and all mutants of the named scenarios. Without names it
+// returns all mutants.
 func chooseMutants(names []string) ([]specimen, error) {
 	var chosen []specimen
 	if len(names) == 0 {
@@ -107,7 +108,7 @@ func chooseMutants(names []string) ([]specimen, error) {
 	return chosen, nil
 }
 
-// mutants hunts one after the other and prints how they fared.
+// mutants hunts one mutant after another and prints the results.
 func (a *app) mutants(ctx context.Context, all []specimen, f mutantsFlags) error {
 	t := a.newKillTable(all, f)
 	if err := t.head(); err != nil {
@@ -163,11 +164,11 @@ func mutantNames(_ *cobra.Command, _ []string, _ string) ([]string, cobra.ShellC
 	return names, cobra.ShellCompDirectiveNoFileComp
 }
 
-// killTable prints how mutants fared, a row as soon as it is known.
+// killTable prints the results of mutants, each as soon as it is available.
 type killTable struct {
 	a                *app
 	f                mutantsFlags
-	mutant, scenario int // widths
+	mutant, scenario int // column widths
 }
 
 func (a *app) newKillTable(all []specimen, f mutantsFlags) killTable {
@@ -180,16 +181,17 @@ func (a *app) newKillTable(all []specimen, f mutantsFlags) killTable {
 
 const killDocument = `# Mutants
 
-Each scenario has broken variants of what it tests, each with a bug that a real library had. A harness that does not find them
-would not find the bug either. This table is what this command printed:
+Each scenario has broken variants of the code that it tests, each with a bug that a real library had. A harness that does not
+find these variants would not find the bugs either. This command printed the table:
 
     zkcoord mutants --markdown > docs/mutants.md
 
-Runs are on the embedded ensemble, in virtual time, of %v under faults each; a mutant may survive %d of them, and has to be
-found out by the property that it was made to violate. Seconds are those of the ensemble, over all runs, until the
-violation. Runs are on a model of ZooKeeper 3.8.6 and of 3.9.6 in turn: the first has seed 0, and even seeds are on 3.8.6.
-What needs a library in another language runs on real servers: see [track-record.md](track-record.md).
-Those of ` + "`lock-pause-sql`" + ` need real processes and PostgreSQL: ` + "`go test ./scenarios -run LockPauseSQLMutantsDie`" + `.
+Each run is on the embedded ensemble and has %v of work under faults in virtual time. A mutant must be killed within
+%d runs, by the property that it was made to violate. Seconds are virtual, over all runs, until the violation. Mutants
+that need a library in another language run on real servers: see [track-record.md](track-record.md).
+Runs are on a model of ZooKeeper 3.8.6 and of 3.9.6 in turn. The first run has seed 0, and even seeds are on 3.8.6.
+
+Mutants of ` + "`lock-pause-sql`" + ` need real processes and PostgreSQL: ` + "`go test ./scenarios -run LockPauseSQLMutantsDie`" + `.
 
 | mutant | scenario | fate | runs | seconds | stands for |
 | --- | --- | --- | --- | --- | --- |

@@ -8,11 +8,12 @@ import (
 	"syscall"
 )
 
-// output is the standard output. It remembers the first error, so that no command loses its result in silence.
+// output is the standard output. It remembers the first error, so that no command loses its result
+// silently.
 type output struct {
 	io.Writer
 	err    error
-	unread context.CancelCauseFunc // called where nobody reads any more; may be nil
+	unread context.CancelCauseFunc // called when the reader has closed the pipe; may be nil
 }
 
 func (o *output) Write(p []byte) (int, error) {
@@ -26,23 +27,24 @@ func (o *output) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// nobodyReads reports whether err is that of a write to a closed pipe. The numbers are those of Windows: ERROR_BROKEN_PIPE,
-// ERROR_NO_DATA and ERROR_PIPE_NOT_CONNECTED.
+// nobodyReads reports whether err is the error of a write to a closed pipe. The numbers are those
+// of Windows: ERROR_BROKEN_PIPE, ERROR_NO_DATA and ERROR_PIPE_NOT_CONNECTED.
 func nobodyReads(err error) bool {
 	var number syscall.Errno
 	windows := runtime.GOOS == "windows" && errors.As(err, &number) && (number == 109 || number == 232 || number == 233)
 	return windows || errors.Is(err, syscall.EPIPE)
 }
 
-// end tells of err and returns the code to end the program with: a result that could not be printed is no success.
+// end reports err and returns the program's exit code. A result that could not be printed is not a
+// success.
 func (a *app) end(err error) int {
 	unread := nobodyReads(a.out.err)
 	if unread && nobodyReads(err) {
-		err = nil // whoever closed the pipe knows
+		err = nil // the reader closed the pipe on purpose
 	}
 	code := a.exit(err)
 	if unread && code != exitInvalid {
-		return 128 + int(syscall.SIGPIPE) // as a shell tells of it
+		return 128 + int(syscall.SIGPIPE) // like a process that the signal ended
 	}
 	if a.out.err != nil && code != exitInvalid {
 		if err == nil || code != exitFailed {

@@ -9,17 +9,17 @@ import (
 	"github.com/zkcoord/zkcoord/internal/peers"
 )
 
-// What was compiled for peers stayed until another run swept it.
+// Bug: files that were compiled for peers remained until another run deleted them.
 func TestRunWithPeersLeavesNoFiles(t *testing.T) {
 	needs.Installed(t, peers.Curator.Installed())
 	dir := t.TempDir()
 	t.Setenv("TMPDIR", dir)
 	var out, errs strings.Builder
 	if code := run([]string{"run", "interop-rwlock", "--time", "2s", "--store", ""}, strings.NewReader(""), &out, &errs); code > exitUnknown {
-		t.Fatalf("ended with %d: %s%s", code, &out, &errs)
+		t.Fatalf("got exit code %d: %s%s", code, &out, &errs)
 	}
 	left, err := os.ReadDir(dir)
 	if err != nil || len(left) > 0 {
-		t.Errorf("left %v, %v", left, err)
+		t.Errorf("got remaining files %v, error %v, want none", left, err)
 	}
 }

@@ -26,7 +26,7 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// runFlags are those of zkcoord run.
+// runFlags are the flags of zkcoord run.
 type runFlags struct {
 	ensemble  string
 	zookeeper string
@@ -56,7 +56,7 @@ type runFlags struct {
 
 const standardTime = 20 * time.Second
 
-// The most that a run can be asked for. Far beyond, its plan alone takes all memory of the machine.
+// These are the limits of a run. Far beyond them, its plan alone uses all memory of the machine.
 const (
 	mostTime      = 7 * 24 * time.Hour
 	mostClients   = 1000
@@ -67,27 +67,27 @@ func (a *app) runCommand() *cobra.Command {
 	var f runFlags
 	c := &cobra.Command{
 		Use:   "run SCENARIO...",
-		Short: "Run scenarios on an ensemble, and judge them",
-		Long: `Run starts an ensemble, lets the scenario's clients work while it breaks things by a plan drawn from the seed,
-heals everything, judges the history, and writes a report to the store. "all" runs every scenario; with --virtual,
-every one that needs nothing but this process.
+		Short: "Run scenarios on an ensemble and judge the histories",
+		Long: `Run starts an ensemble. The scenario's clients work while a nemesis injects faults from a plan, which depends on the
+seed. Run then heals all faults, judges the history, and writes a report to the store. "all" runs every scenario, or
+with --virtual every scenario that needs no other process.
 
-The embedded ensemble is a model of ZooKeeper inside of this process. A container ensemble is the real thing and
-needs Docker; a process ensemble is the real thing in local JVMs and needs ZooKeeper's jars; an external one is
-yours, by its addresses; of one that a docker-compose file has running on this machine the servers are broken too.
+The embedded ensemble is a model of ZooKeeper in this process. A container ensemble runs real servers and needs Docker.
+A process ensemble runs real servers in local JVMs and needs ZooKeeper's jars. An external ensemble is an existing one,
+given by its addresses. If a docker-compose file runs it on this machine, its servers can be broken too.
 
-With --client, clients are programs in any language that speak the protocol of docs/client-protocol.md. "zkcoord client
-example" prints some, and "zkcoord client check" finds out what is wrong with one. "all" is then every scenario that has
+With --client, clients are programs in any language that use the protocol of docs/client-protocol.md. "zkcoord client
+example" prints examples, and "zkcoord client check" tests a client. With --client, "all" means every scenario that has
 a protocol.
 
 Some scenarios also run Curator or kazoo. ZKCOORD_CURATOR (5.4.0 or 5.7.1) and ZKCOORD_KAZOO (2.8.0, 2.9.0 or 2.11.0)
-choose their versions. The default is the installed version.
+select their versions. The default is the installed version.
 
-An external ensemble may want credentials, which every connection of the run then gives. ` + authHelp + `
+Every connection to an external ensemble can send credentials. ` + authHelp + `
 
-What is invalid on the embedded ensemble is made small at once: see zkcoord shrink.
+An invalid run on the embedded ensemble is minimized at once: see zkcoord shrink.
 
-Exit codes: 0 valid, 1 invalid, 2 unknown or not exercised, 3 it could not run, or not be stored.`,
+Exit codes: 0 valid, 1 invalid, 2 unknown or not exercised, 3 it could not run or be stored.`,
 		Example: `  zkcoord run lock-session-loss
   zkcoord run lock-session-loss --ensemble container --nodes 3 --time 20s --seed 7
   zkcoord run lock-session-loss --ensemble external --servers zoo1:2181,zoo2:2181,zoo3:2181
@@ -108,7 +108,7 @@ Exit codes: 0 valid, 1 invalid, 2 unknown or not exercised, 3 it could not run, 
 				f.seed = rand.Uint64N(1e6)
 			}
 			if f.together && !f.matrix {
-				return errors.New("--together is for --matrix: otherwise all faults are drawn from anyway")
+				return errors.New("--together requires --matrix: other runs draw from all faults anyway")
 			}
 			all := func() error {
 				if f.matrix {
@@ -130,42 +130,43 @@ func (f *runFlags) define(c *cobra.Command) {
 	f.defineEnsemble(c, "embedded")
 	f.defineFaults(c)
 	flags := c.Flags()
-	flags.DurationVarP(&f.time, "time", "t", standardTime, fmt.Sprintf("for how long clients work under faults; if it is not given, or with --matrix, longer where the scenario asks for it (with --virtual %v)", scenarios.VirtualTime))
-	flags.BoolVar(&f.processes, "client-processes", false, "run clients in processes of their own, which can be stopped, where the scenario is able to")
+	flags.DurationVarP(&f.time, "time", "t", standardTime, fmt.Sprintf("how long clients work under faults; without it, or with --matrix, at least as long as the scenario needs (with --virtual %v)", scenarios.VirtualTime))
+	flags.BoolVar(&f.processes, "client-processes", false, "run clients in separate processes, which can be paused, if the scenario supports it")
 	flags.BoolVar(&f.matrix, "matrix", false, "run each scenario under each of its faults alone, on each of --ensemble KIND,... and --zookeeper VERSION,...; print a table")
-	flags.BoolVar(&f.together, "together", false, "with --matrix: run each scenario once under all of its faults, not under each alone")
-	flags.Uint64VarP(&f.seed, "seed", "s", 0, "seed of the plan and of each client's choices (default: drawn)")
+	flags.BoolVar(&f.together, "together", false, "with --matrix: run each scenario once under all of its faults instead of under each alone")
+	flags.Uint64VarP(&f.seed, "seed", "s", 0, "seed of the plan and of each client's choices (default: random)")
 	flags.StringVar(&f.plan, "plan", "", "follow the plan in this file instead of drawing one")
-	flags.IntVar(&f.operations, "operations", 0, "finish after so many have begun (0: as many as there is time for)")
+	flags.IntVar(&f.operations, "operations", 0, "finish after this many operations have begun (0: no limit)")
 	flags.StringVar(&f.mutant, "mutant", "", "run this broken variant of the scenario")
-	flags.StringVar(&f.client, "client", "", "run clients in any language: the command of one, for a shell, in place of the scenario's own (see zkcoord client)")
-	flags.BoolVar(&f.virtual, "virtual", false, "run on a virtual clock (embedded only, nothing that needs other processes): a minute takes about a second")
-	flags.DurationVar(&f.shrink, "shrink", time.Minute, "for how long to look for a smaller run if one is invalid on the embedded ensemble (0: do not)")
-	flags.StringVar(&f.store, "store", "store", "directory of the results (empty: keep nothing)")
+	flags.StringVar(&f.client, "client", "", "shell command that starts a client in any language, instead of the scenario's own clients (see zkcoord client)")
+	flags.BoolVar(&f.virtual, "virtual", false, "run on a virtual clock (only embedded, without other processes): a minute takes about a second")
+	flags.DurationVar(&f.shrink, "shrink", time.Minute, "how long to minimize a run that is invalid on the embedded ensemble (0: do not)")
+	flags.StringVar(&f.store, "store", "store", "directory of the results (empty: store nothing)")
 }
 
-// defineEnsemble defines what says what to run on.
+// defineEnsemble defines the flags that select the ensemble.
 func (f *runFlags) defineEnsemble(c *cobra.Command, kind string) {
 	flags := c.Flags()
 	flags.StringVarP(&f.ensemble, "ensemble", "e", kind, "kind of ensemble: "+strings.Join(ensembleKinds(), ", "))
 	defineZooKeeper(c, &f.zookeeper)
 	flags.StringSliceVar(&f.servers, "servers", nil, "addresses of an external ensemble, host:port,...")
 	flags.StringVar(&f.compose, "compose", "", "docker-compose file of an external ensemble that runs on this machine")
-	flags.IntVarP(&f.nodes, "nodes", "n", 0, "nodes of the ensemble (0: what the scenario asks for)")
-	flags.IntVarP(&f.clients, "clients", "c", 0, "clients (0: what the scenario asks for)")
-	f.auth.define(c) // for --servers, as TLS
+	flags.IntVarP(&f.nodes, "nodes", "n", 0, "nodes of the ensemble (0: the scenario's default)")
+	flags.IntVarP(&f.clients, "clients", "c", 0, "number of clients (0: the scenario's default)")
+	f.auth.define(c) // for --servers, like TLS
 	f.tls.define(c)
-	_ = c.RegisterFlagCompletionFunc("ensemble", fixed(ensembleKinds()...)) // fails only for a flag that there is not
+	_ = c.RegisterFlagCompletionFunc("ensemble", fixed(ensembleKinds()...)) // fails only for an unknown flag
 }
 
-// defineZooKeeper defines the flag that says which version to run.
+// defineZooKeeper defines the flag that selects the version of ZooKeeper.
 func defineZooKeeper(c *cobra.Command, version *string) {
 	c.Flags().StringVar(version, "zookeeper", "", "version of ZooKeeper: "+strings.Join(zkversion.Known(), ", ")+
-		`, or several joined by + for real nodes in turn (default "`+zkversion.Default+`"); the embedded ensemble takes any release that it models`)
-	_ = c.RegisterFlagCompletionFunc("zookeeper", fixed(zkversion.Known()...)) // fails only for a flag that there is not
+		`, or several joined by +, assigned to real nodes in turn (default "`+zkversion.Default+`"); the embedded ensemble accepts any release that it models`)
+	_ = c.RegisterFlagCompletionFunc("zookeeper", fixed(zkversion.Known()...)) // fails only for an unknown flag
 }
 
-// fromEnvironment reads from the environment how to reach an external ensemble, but not which one: what is broken is named.
+// fromEnvironment reads the connection flags of an external ensemble from the environment, but not
+// its addresses: the user must name the ensemble to break.
 func (f *runFlags) fromEnvironment(c *cobra.Command) error {
 	if !strings.Contains(f.ensemble, "external") || f.compose != "" {
 		return nil
@@ -173,16 +174,16 @@ func (f *runFlags) fromEnvironment(c *cobra.Command) error {
 	return fromEnvironment(c, append([]string{authName}, tlsNames...)...)
 }
 
-// defineFaults defines what says what to draw a plan from.
+// defineFaults defines the flags that a plan is drawn from.
 func (f *runFlags) defineFaults(c *cobra.Command) {
-	c.Flags().StringSliceVar(&f.faults, "faults", nil, "faults to draw from: names, families such as kill or partition, all, or none (default: all of the scenario's; with --virtual a few of them, which the seed chooses)")
-	c.Flags().Float64Var(&f.intensity, "intensity", 0.5, "about how many faults stand at any time")
+	c.Flags().StringSliceVar(&f.faults, "faults", nil, "faults to draw from: names, families such as kill or partition, all, or none (default: all of the scenario's; with --virtual a few of them, selected by the seed)")
+	c.Flags().Float64Var(&f.intensity, "intensity", 0.5, "approximate number of faults that are active at any time")
 }
 
-// ensembleKinds are all that can be run on.
+// ensembleKinds returns all kinds of ensembles.
 func ensembleKinds() []string { return append(kinds.Names(), "external") }
 
-// runAll runs one scenario after the other.
+// runAll runs one scenario after another.
 func (a *app) runAll(ctx context.Context, names []string, f runFlags) error {
 	chosen, err := f.choose(names)
 	if err != nil {
@@ -191,18 +192,19 @@ func (a *app) runAll(ctx context.Context, names []string, f runFlags) error {
 	return a.campaign(each(ctx, chosen, func(s harness.Scenario) error { return a.runOne(ctx, s, f) }))
 }
 
-// choose finds the scenarios of those names, as the mutant if there is one. On the virtual clock "all" are those that can.
+// choose returns the scenarios with the given names, as the mutant if there is one. On the virtual
+// clock, "all" means all scenarios that can run there.
 func (f *runFlags) choose(names []string) ([]harness.Scenario, error) {
 	switch {
 	case f.client != "" && (f.mutant != "" || f.virtual):
-		return nil, errors.New("--client goes with neither --mutant nor --virtual: its processes have a clock of their own")
+		return nil, errors.New("--client cannot be combined with --mutant or --virtual, because its processes have their own clock")
 	case f.client != "" && slices.Equal(names, []string{"all"}):
 		names = scenarios.WithProtocol()
 	}
 	if slices.Equal(names, []string{"all"}) {
 		switch {
 		case f.mutant != "":
-			return nil, errors.New("--mutant needs the one scenario that has it")
+			return nil, errors.New("--mutant needs a single scenario")
 		case f.virtual:
 			return scenarios.Virtual(), nil
 		}
@@ -225,11 +227,11 @@ func (f *runFlags) choose(names []string) ([]harness.Scenario, error) {
 	return chosen, nil
 }
 
-// named is scenarios.Named, with what helps if there is none.
+// named calls scenarios.Named and adds a hint to its error.
 func named(name string) (harness.Scenario, error) {
 	s, err := scenarios.Named(name)
 	if err != nil {
-		return s, fmt.Errorf("%w: zkcoord list shows what there is", err)
+		return s, fmt.Errorf("%w: zkcoord list shows all scenarios and mutants", err)
 	}
 	return s, nil
 }
@@ -257,8 +259,8 @@ func (a *app) runOne(ctx context.Context, s harness.Scenario, f runFlags) error 
 	return a.worst(told, err)
 }
 
-// timeOf is for how long clients work in a run of s. The one time of a matrix is too short for
-// scenarios that need a minute: they get theirs.
+// timeOf returns how long clients work in a run of s. The single time of a matrix is too short for
+// scenarios that need a minute. These scenarios use their own time.
 func (f *runFlags) timeOf(s harness.Scenario) time.Duration {
 	switch {
 	case f.timeGiven && (f.virtual || !f.matrix):
@@ -269,7 +271,8 @@ func (f *runFlags) timeOf(s harness.Scenario) time.Duration {
 	return max(f.time, s.Time)
 }
 
-// stored has the run with these options stored, and returns a function that tells where; empty for nowhere.
+// stored makes a run with these options store its result. The returned function returns the
+// directory of a result, or "".
 func (f *runFlags) stored(o *harness.Options) (dir func(*harness.Result) string) {
 	if f.store == "" {
 		return func(*harness.Result) string { return "" }
@@ -279,7 +282,7 @@ func (f *runFlags) stored(o *harness.Options) (dir func(*harness.Result) string)
 	return store.Dir
 }
 
-// showing has the run with these options show its progress, until the function that it returns is called.
+// showing makes a run with these options show its progress until the returned function is called.
 func (a *app) showing(o *harness.Options) (done func()) {
 	a.mu.Lock()
 	a.live = newLive(a.errs)
@@ -297,7 +300,7 @@ func (a *app) showing(o *harness.Options) (done func()) {
 	}
 }
 
-// runner is harness.Run, or the same on the virtual clock.
+// runner returns harness.Run, or its equivalent on the virtual clock.
 func (a *app) runner(virtual bool) func(context.Context, harness.Scenario, harness.Options) (*harness.Result, error) {
 	if virtual {
 		return a.runVirtual
@@ -305,7 +308,8 @@ func (a *app) runner(virtual bool) func(context.Context, harness.Scenario, harne
 	return harness.Run
 }
 
-// interruptedOr says so if a run could not begin because somebody interrupted it.
+// interruptedOr reports an interrupt if that is why a run could not begin. Otherwise it returns
+// err.
 func (a *app) interruptedOr(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		a.note("interrupted before the run began (%s)", paragraph(err))
@@ -325,13 +329,13 @@ func (f *runFlags) options(a *app, s harness.Scenario) (harness.Options, error) 
 	}
 	switch {
 	case f.time <= 0:
-		return o, fmt.Errorf("--time %v: clients need some time to work", f.time)
+		return o, fmt.Errorf("--time %v must be positive: clients need some time to work", f.time)
 	case f.virtual && f.ensemble != "embedded":
-		return o, fmt.Errorf("--virtual is for --ensemble embedded: the servers of %s have clocks of their own", f.ensemble)
-	case f.nodes < 0 || f.clients < 0 || f.operations < 0 || f.shrink < 0 || !(f.intensity > 0): // which NaN is not, either
+		return o, fmt.Errorf("--virtual requires --ensemble embedded: the servers of %s have their own clocks", f.ensemble)
+	case f.nodes < 0 || f.clients < 0 || f.operations < 0 || f.shrink < 0 || !(f.intensity > 0): // also rejects NaN
 		return o, errors.New("--nodes, --clients, --operations, --shrink and --intensity cannot be negative, nor --intensity zero")
 	case f.time > mostTime || f.clients > mostClients || f.intensity > mostIntensity:
-		return o, fmt.Errorf("--time can be %v at most, --clients %d, --intensity %d: plan and history are kept in memory", mostTime, mostClients, mostIntensity)
+		return o, fmt.Errorf("the limits are --time %v, --clients %d, --intensity %d: plan and history are kept in memory", mostTime, mostClients, mostIntensity)
 	}
 	if f.plan != "" {
 		if o.Plan, err = report.ReadPlan(f.plan); err != nil {
@@ -349,23 +353,24 @@ func (f *runFlags) options(a *app, s harness.Scenario) (harness.Options, error) 
 	return o, err
 }
 
-// with is s with the named faults added to its own. The name of a family stands for all of its faults.
+// with returns s with the named faults added to its own. The name of a family stands for all of its
+// faults.
 func (f *runFlags) with(s harness.Scenario) harness.Scenario {
 	if f.faults == nil {
 		return s
 	}
 	if s.Client != "" && f.without() {
-		s.Faults = nil // to show that a new client works at all, none is needed
+		s.Faults = nil // a new client can be tried without faults
 		return s
 	}
 	s, f.faults = scenarios.With(s, f.faults...)
 	return s
 }
 
-// without reports whether the flags ask for no faults.
+// without reports whether the flags select no faults.
 func (f *runFlags) without() bool { return slices.Equal(f.faults, []string{"none"}) }
 
-// chosenFaults is nil for all of the scenario's.
+// chosenFaults returns the selected faults, or nil for all of the scenario's.
 func (f *runFlags) chosenFaults(s harness.Scenario) ([]string, error) {
 	if f.faults == nil {
 		return nil, nil
@@ -375,7 +380,7 @@ func (f *runFlags) chosenFaults(s harness.Scenario) ([]string, error) {
 	}
 	for _, name := range f.faults {
 		if !slices.ContainsFunc(s.Faults, func(one harness.Fault) bool { return one.Name() == name }) {
-			return nil, fmt.Errorf("%s has no fault %q: zkcoord list faults shows what there is", s.Name, name)
+			return nil, fmt.Errorf("%s has no fault %q: zkcoord list faults shows all faults", s.Name, name)
 		}
 	}
 	return f.faults, nil
@@ -389,14 +394,14 @@ func (f *runFlags) starter(a *app) (ensemble.Starter, error) {
 		return kinds.Starter(f.ensemble, f.zookeeper, "", notes{a})
 	}
 	if f.zookeeper != "" {
-		return nil, errors.New("an external ensemble is of the version that it is: leave --zookeeper out")
+		return nil, errors.New("--zookeeper cannot change the version of an external ensemble")
 	}
 	if f.nodes > 0 {
-		return nil, errors.New("an external ensemble has the nodes that it has: give --servers, not --nodes")
+		return nil, errors.New("--nodes cannot change the number of nodes of an external ensemble: give --servers")
 	}
 	if f.compose != "" {
 		if f.tls.used() || f.auth.file != "" {
-			return nil, errors.New("--tls and --auth-file are for --servers: what --compose attaches to is reached without")
+			return nil, errors.New("--tls and --auth-file require --servers: connections to a --compose ensemble do not use them")
 		}
 		return attached(f.compose, f.servers)
 	}
@@ -418,7 +423,7 @@ func (f *runFlags) starter(a *app) (ensemble.Starter, error) {
 	}, nil
 }
 
-// attached returns what attaches to a running docker-compose project.
+// attached returns a starter that attaches to a running docker-compose project.
 func attached(file string, servers []string) (ensemble.Starter, error) {
 	if len(servers) > 0 {
 		return nil, errors.New("give --servers or --compose, not both")
@@ -432,8 +437,8 @@ func attached(file string, servers []string) (ensemble.Starter, error) {
 	}, nil
 }
 
-// answers waits a little for an ensemble that should be there already, and accept a session. What keeps a session from
-// being opened says more than what keeps servers from being asked.
+// answers waits a little until an existing ensemble accepts a session. It opens the session first,
+// because that error is more informative than the error of a status request.
 func (f *runFlags) answers(ctx context.Context, e ensemble.Ensemble, o session.Options) error {
 	const patience = 5 * time.Second
 	connect := connectFlags{servers: f.servers, timeout: patience, auth: f.auth}
@@ -452,7 +457,7 @@ func (f *runFlags) answers(ctx context.Context, e ensemble.Ensemble, o session.O
 	return nil
 }
 
-// notes is a writer of lines for people.
+// notes is a writer of lines for the user.
 type notes struct{ a *app }
 
 func (n notes) Write(text []byte) (int, error) {
@@ -466,7 +471,7 @@ func (n notes) Write(text []byte) (int, error) {
 
 var _ io.Writer = notes{}
 
-// command is the command line that does the same run again.
+// command returns the command line that repeats the run.
 func (f *runFlags) command(scenario string) string {
 	name, mutant, _ := strings.Cut(scenario, "+")
 	parts := []string{"zkcoord run", name, "--ensemble", f.ensemble}
@@ -505,25 +510,25 @@ func (f *runFlags) command(scenario string) string {
 	return strings.Join(parts, " ")
 }
 
-// quoted is a word for a shell.
+// quoted quotes a word for a shell.
 func quoted(word string) string { return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'" }
 
-// announce says what is about to run, on what.
+// announce notes which run is about to start.
 func (a *app) announce(s harness.Scenario, f runFlags) {
 	a.note("%s for %v on %s, seed %d", s.Name, f.time, f.on(), f.seed)
 }
 
-// on is what to run on, in words.
+// on describes the ensemble.
 func (f *runFlags) on() string {
 	return map[string]string{
-		"embedded":  "an embedded ensemble, a model of ZooKeeper in this process (--ensemble container is the real thing)",
+		"embedded":  "an embedded ensemble, a model of ZooKeeper in this process (--ensemble container runs real servers)",
 		"container": "ZooKeeper in containers",
 		"process":   "ZooKeeper in local JVMs",
 		"external":  "the ensemble " + cmp.Or(f.compose, strings.Join(f.servers, ",")),
 	}[f.ensemble]
 }
 
-// tell prints the result of a run, and returns the verdict as an error.
+// tell prints the result of a run and returns the exit code for its verdict as an error.
 func (a *app) tell(r *harness.Result, dir string) error {
 	if a.json {
 		if err := a.printJSON(report.NewDocument(r, dir)); err != nil {
@@ -542,7 +547,7 @@ func (a *app) tell(r *harness.Result, dir string) error {
 	return codeOf(r.Verdict)
 }
 
-// paintVerdict colours the first mention of the verdict.
+// paintVerdict colours the first occurrence of the verdict.
 func paintVerdict(text string, v checker.Verdict) string {
 	return strings.Replace(text, v.String(), colorOf(v)+v.String()+plain, 1)
 }

@@ -13,18 +13,19 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// shellCommands are the primitives for shells and for languages that have no library.
+// shellCommands returns the commands for the primitives, for shells and for languages without a
+// library.
 func (a *app) shellCommands() []*cobra.Command {
 	return []*cobra.Command{a.lockCommand(), a.electCommand(), a.joinCommand(), a.barrierCommand(), a.counterCommand(), a.queueCommand(), a.whoCommand()}
 }
 
-// Exit codes of the commands that run another one.
+// These are exit codes of the commands that run another command.
 const (
 	exitNotHad = 75 // EX_TEMPFAIL of sysexits.h
 	exitLost   = 76
 )
 
-// runnerFlags are those of the commands that run another one.
+// runnerFlags are the flags of the commands that run another command.
 type runnerFlags struct {
 	connect connectFlags
 	grace   time.Duration
@@ -32,45 +33,47 @@ type runnerFlags struct {
 
 const runnerHelp = `
 
-CMD has in its environment what it runs under: ZKCOORD_PATH is PATH, ZKCOORD_TOKEN the fencing token, a number that grows with each
-grant: let the resource that CMD changes refuse any smaller one. ZKCOORD_NODE is the znode that is held.
+The environment of CMD describes the grant. ZKCOORD_PATH is PATH, and ZKCOORD_NODE is the held znode. ZKCOORD_TOKEN is the
+fencing token, a number that grows with each grant. The resource that CMD changes should refuse smaller tokens.
 
-CMD and all that it has started end before anybody else can hold the same: they get SIGTERM while --grace is still left of the lease,
-and SIGKILL before it ends. That holds while the servers cannot be reached, and on Linux also if zkcoord is killed or stopped (Ctrl-Z stops
-both: continue them before the lease ends). What CMD has other programs start (a container, a unit of systemd) is not stopped; only
-the token keeps that out. What is left of CMD when it exits is stopped before anything is released.
+CMD and all processes that it started end before another process can hold the same grant. They get SIGTERM when --grace
+is left of the lease, and SIGKILL before the lease ends. This holds even if the servers are unreachable. On Linux it also
+holds if zkcoord is killed or stopped. (Ctrl-Z stops both; continue them before the lease ends.) Programs that CMD starts
+through another program, such as a container or a systemd unit, are not stopped; only the token excludes them. When CMD
+exits, its remaining processes are stopped before the grant is released.
 
-Signals are passed on to CMD. Exit code: that of CMD, 128+n if signal n ended it; 75 if nothing was held and CMD not started; 76 if what was
-held was lost and CMD was stopped; 126 or 127 if CMD could not be started.`
+Signals are passed on to CMD. The exit code is that of CMD, or 128+n if signal n ended it. It is 75 if nothing was acquired
+and CMD was not started, 76 if the grant was lost and CMD was stopped, and 126 or 127 if CMD could not be started.`
 
 func (f *runnerFlags) define(c *cobra.Command) {
 	c.Long = c.Short + "." + runnerHelp
 	f.connect.define(c)
 	flags := c.Flags()
-	flags.DurationVar(&f.grace, "grace", time.Second, "time between SIGTERM and SIGKILL; an eighth of the session timeout at most")
-	flags.DurationVar(&f.connect.sessionTimeout, "session-timeout", 0, "session timeout to request (default: 10s, or 8 times --grace if that is more)")
+	flags.DurationVar(&f.grace, "grace", time.Second, "time between SIGTERM and SIGKILL, at most an eighth of the session timeout")
+	flags.DurationVar(&f.connect.sessionTimeout, "session-timeout", 0, "session timeout to request (default: 10s, or 8 times --grace if that is longer)")
 	c.Args = func(c *cobra.Command, args []string) error {
 		switch {
 		case c.ArgsLenAtDash() < 0 && len(args) > 1:
-			return errors.New("the command goes behind --")
+			return errors.New("write the command after --")
 		case c.ArgsLenAtDash() != 1 || len(args) < 2:
-			return errors.New("it takes a path, and a command behind --")
+			return errors.New("give a path, and a command after --")
 		}
 		return nil
 	}
 }
 
-// graces is how many times --grace fits into the session timeout at least. A healthy session has a quarter of the timeout left at any
-// time, and a twentieth is for the kernel to end the processes.
+// graces is the minimum ratio of the session timeout to --grace. A healthy session always has a
+// quarter of the timeout left, and a twentieth is reserved for the kernel to end the processes.
 const graces = 8
 
-// with is connectFlags.with, for a path and a command. What fails before anything is held ends with exitNotHad.
+// with calls connectFlags.with for a path and a command. A failure before anything is held ends
+// with exitNotHad.
 func (f *runnerFlags) with(ctx context.Context, args []string, do func(context.Context, *session.Session, runner) error) error {
 	if err := znode.Check(args[0]); err != nil {
 		return err
 	}
 	if f.grace <= 0 {
-		return fmt.Errorf("--grace %v: it has to be more than nothing", f.grace)
+		return fmt.Errorf("--grace %v: it must be positive", f.grace)
 	}
 	if f.connect.sessionTimeout < 0 {
 		return fmt.Errorf("--session-timeout %v is negative", f.connect.sessionTimeout)
@@ -83,7 +86,7 @@ func (f *runnerFlags) with(ctx context.Context, args []string, do func(context.C
 	}
 	err := f.connect.with(ctx, func(ctx context.Context, s *session.Session) error {
 		if t := s.Timeout(); t < graces*f.grace {
-			return &endError{exitFailed, fmt.Errorf("--grace %v needs a session timeout of %v, and it is %v", f.grace, graces*f.grace, t)}
+			return &endError{exitFailed, fmt.Errorf("--grace %v needs a session timeout of %v, but the servers granted %v", f.grace, graces*f.grace, t)}
 		}
 		return do(ctx, s, runner{flags: f, path: args[0], command: args[1:], margin: s.Timeout() / 20})
 	})
@@ -93,17 +96,17 @@ func (f *runnerFlags) with(ctx context.Context, args []string, do func(context.C
 	return &endError{exitNotHad, err}
 }
 
-// A runner runs a command under something that is held.
+// A runner runs a command under a grant.
 type runner struct {
 	flags   *runnerFlags
 	path    string
 	command []string
 	margin  time.Duration
 	stdin   []byte
-	env     []string // besides what each command has
+	env     []string // in addition to the variables that every command has
 }
 
-// under says what a command runs under.
+// under describes the grant under which a command runs.
 type under struct {
 	guard.Held
 	what  string // "the lock"
@@ -111,7 +114,8 @@ type under struct {
 	node  string
 }
 
-// run runs the command. The error is nil if it was started and what it ran under was not lost.
+// runUnder runs the command. The error is nil if the command was started and the grant was not
+// lost.
 func (a *app) runUnder(ctx context.Context, r runner, u under) (guard.Result, error) {
 	defer a.passing.Store(false)
 	result, err := guard.Run(ctx, u.Held, guard.Command{
@@ -140,7 +144,7 @@ func (a *app) runUnder(ctx context.Context, r runner, u under) (guard.Result, er
 	return result, nil
 }
 
-// ended is the error for how a command ended that was not stopped.
+// ended returns the exit code of a command that was not stopped, as an error.
 func ended(r guard.Result) error {
 	if r.Code == 0 {
 		return nil

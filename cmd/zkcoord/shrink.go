@@ -20,7 +20,7 @@ import (
 	"github.com/zkcoord/zkcoord/scenarios"
 )
 
-// shrinkFlags are those of zkcoord shrink.
+// shrinkFlags are the flags of zkcoord shrink.
 type shrinkFlags struct {
 	within time.Duration
 	tries  int
@@ -33,20 +33,21 @@ func (a *app) shrinkCommand() *cobra.Command {
 	var f shrinkFlags
 	c := &cobra.Command{
 		Use:   "shrink RUN",
-		Short: "Make an invalid run small",
-		Long: `Shrink runs the scenario of a stored run again and again on the embedded ensemble, on the virtual clock, with fewer
-faults, shorter ones, less time, fewer clients and operations, for as long as the same property is violated. It writes the
-smallest plan to a file, a report of the smallest run to the store, and prints a test in Go that fails the same way.
+		Short: "Minimize an invalid run",
+		Long: `Shrink repeats the scenario of a stored run on the embedded ensemble in virtual time, with fewer and shorter faults, less
+time, fewer clients and fewer operations, as long as the same property is violated. It writes the smallest plan to a file
+and a report of the smallest run to the store, and prints a Go test that fails the same way.
 
-The plan of a run on real servers is then followed there a few times: how often the violation comes back is luck.
+If the original run was on real servers, shrink then runs the plan there a few times. How often the violation occurs
+again depends on chance.
 
-Exit codes: 0 it was made as small as it gets in that time, 2 the violation did not come back, there was no time to see
-whether it does, or it was interrupted (what it had is told and kept), 3 it could not run.`,
+Exit codes: 0 the run was minimized as far as possible in the given time, 2 the violation did not occur again, the time
+was too short to find out, or shrink was interrupted (it reports and stores its result so far), 3 it could not run.`,
 		Example: "  zkcoord shrink store/latest\n  zkcoord shrink store/isolated-follower+zk-lock/latest --out small.json",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			if f.within <= 0 || f.tries < 1 || f.replay < 0 {
-				return errors.New("--within and --tries have to be more than nothing, and --replay cannot be negative")
+				return errors.New("--within and --tries must be positive, and --replay cannot be negative")
 			}
 			s, r, err := invalidRun(args[0])
 			if err != nil {
@@ -55,23 +56,24 @@ whether it does, or it was interrupted (what it had is told and kept), 3 it coul
 			return a.virtually(func() error { return a.shrink(c.Context(), s, r, f) })
 		},
 	}
-	c.Flags().DurationVar(&f.within, "within", time.Minute, "for how long to search")
-	c.Flags().IntVar(&f.tries, "tries", 2, "how often to run a plan before it counts as harmless")
-	c.Flags().IntVar(&f.replay, "replay", 3, "how often to follow the plan on the servers that the run was on, unless they were embedded")
+	c.Flags().DurationVar(&f.within, "within", time.Minute, "time limit of the search")
+	c.Flags().IntVar(&f.tries, "tries", 2, "number of runs of a plan before it is rejected")
+	c.Flags().IntVar(&f.replay, "replay", 3, "number of runs of the plan on the original kind of servers, unless it was embedded")
 	c.Flags().StringVar(&f.out, "out", "small.json", "file for the smallest plan")
-	c.Flags().StringVar(&f.store, "store", "store", "directory of the results (empty: keep nothing)")
+	c.Flags().StringVar(&f.store, "store", "store", "directory of the results (empty: store nothing)")
 	return c
 }
 
-// invalidRun reads what a stored run was.
+// invalidRun reads a stored run.
 func invalidRun(dir string) (s harness.Scenario, r *harness.Result, err error) {
 	d, err := report.ReadDocument(dir)
 	if err != nil {
 		return s, nil, err
 	}
-	// Not the verdict: a file of others may have one, and no property that was violated.
+	// The overall verdict is not sufficient: a file of another program may be invalid without a
+	// violated property.
 	if !slices.ContainsFunc(d.Result.Results, func(one checker.Result) bool { return one.Verdict == checker.Invalid }) {
-		return s, nil, fmt.Errorf("%s violates nothing: only an invalid run can be made small", dir)
+		return s, nil, fmt.Errorf("%s violates no property: only an invalid run can be minimized", dir)
 	}
 	if d.Result.Plan, err = report.ReadPlan(filepath.Join(dir, report.FaultsFile)); err != nil {
 		return s, nil, err
@@ -80,13 +82,13 @@ func invalidRun(dir string) (s harness.Scenario, r *harness.Result, err error) {
 	return s, d.Result, err
 }
 
-// shrinking makes what runs found invalid small, and returns err.
+// shrinking minimizes the invalid runs and returns err.
 func (a *app) shrinking(ctx context.Context, f runFlags, err error) error {
 	if len(a.invalid) == 0 || f.shrink == 0 || ctx.Err() != nil {
 		return err
 	}
 	return a.virtually(func() error {
-		// What becomes of the small runs does not change what is known of the large ones.
+		// The results of the minimized runs do not change the exit code of the original runs.
 		_ = a.campaign(each(ctx, a.invalid, func(r *harness.Result) error {
 			s, err := named(r.Scenario)
 			if err != nil {
@@ -98,9 +100,9 @@ func (a *app) shrinking(ctx context.Context, f runFlags, err error) error {
 	})
 }
 
-// shrink makes r small and tells of it. The empty f.out writes no plan.
+// shrink minimizes r and reports the result. An empty f.out writes no plan.
 func (a *app) shrink(ctx context.Context, s harness.Scenario, r *harness.Result, f shrinkFlags) error {
-	a.note("looking for a smaller run that violates %s, for %v at most; it has %s, %s and %v",
+	a.note("searching for a smaller run that violates %s, for at most %v; the original has %s, %s and %v",
 		r.Failed()[0].ID, f.within, count(len(r.Plan), "fault"), count(r.Clients, "client"), r.Time)
 	search, cancel := context.WithTimeout(ctx, f.within)
 	defer cancel()
@@ -112,16 +114,16 @@ func (a *app) shrink(ctx context.Context, s harness.Scenario, r *harness.Result,
 	})
 	switch {
 	case errors.Is(err, shrink.ErrNotAgain):
-		a.note("%s is not violated when the run is done again on the embedded ensemble: it may need the real one, or luck", small.Property)
+		a.note("%s is not violated when the run is repeated on the embedded ensemble: it may need real servers, or depend on chance", small.Property)
 		if err := a.replay(ctx, s, r, small, f); err != nil {
 			return err
 		}
 		return codeError(exitUnknown)
 	case err != nil && ctx.Err() == nil && search.Err() != nil:
-		a.note("%v is too short to do the run again even once: nothing is known of it", f.within)
+		a.note("%v is too short to repeat the run even once, so there is no conclusion", f.within)
 		return codeError(exitUnknown)
 	case err != nil && ctx.Err() != nil:
-		a.note("interrupted before the run was done again: nothing is known of it")
+		a.note("interrupted before the run was repeated, so there is no conclusion")
 		return codeError(exitUnknown)
 	case err != nil:
 		return err
@@ -130,15 +132,15 @@ func (a *app) shrink(ctx context.Context, s harness.Scenario, r *harness.Result,
 		return err
 	}
 	if ctx.Err() != nil {
-		return codeError(exitUnknown) // it may get smaller
+		return codeError(exitUnknown) // a longer search may find a smaller one
 	}
 	return a.replay(ctx, s, r, small, f)
 }
 
-// tellSmall writes the plan and the report, and prints where they are.
+// tellSmall writes the plan and the report and prints their paths.
 func (a *app) tellSmall(small shrink.Small, f shrinkFlags) error {
 	r, plan, dir := small.Result, f.out, ""
-	r.Start = time.Now().UTC() // it was the year 2000
+	r.Start = time.Now().UTC() // on the virtual clock it was the year 2000
 	var unkept []error
 	if plan != "" {
 		unkept = append(unkept, writePlan(plan, small.Plan))
@@ -182,7 +184,8 @@ func writePlan(path string, p harness.Plan) error {
 	return os.WriteFile(path, append(text, '\n'), 0o644)
 }
 
-// replay follows the small plan where the run was, unless that was embedded, and tells how often the violation came back.
+// replay runs the minimized plan on the original kind of ensemble, unless that was embedded. It
+// reports how often the violation occurred.
 func (a *app) replay(ctx context.Context, s harness.Scenario, r *harness.Result, small shrink.Small, f shrinkFlags) error {
 	if r.Ensemble == "embedded" || r.Ensemble == "external" || f.replay < 1 {
 		return nil
@@ -194,7 +197,7 @@ func (a *app) replay(ctx context.Context, s harness.Scenario, r *harness.Result,
 	begun, hits, o := 0, 0, small.Options(harness.Options{Ensemble: start, Nodes: r.Nodes, Seed: r.Seed})
 	err = a.campaign(each(ctx, make([]int, f.replay), func(int) error {
 		begun++
-		a.note("following the plan on the %s ensemble, %d of %d", r.Ensemble, begun, f.replay)
+		a.note("running the plan on the %s ensemble, %d of %d", r.Ensemble, begun, f.replay)
 		again, err := harness.Run(ctx, s, o)
 		switch {
 		case ctx.Err() != nil:

@@ -19,22 +19,22 @@ func (a *app) serveCommand() *cobra.Command {
 	var address, dir string
 	c := &cobra.Command{
 		Use:   "serve",
-		Short: "Serve a page of the runs in the store",
-		Long: `Serve shows the runs of a store in the browser: filter them, open a report, compare two, download a history. It
-listens on the loopback interface unless told otherwise, and only reads.`,
+		Short: "Serve web pages of the runs in the store",
+		Long: `Serve shows the runs of a store in the browser. You can filter them, open a report, compare two runs, and download a
+history. Serve only reads the store. By default it listens on the loopback interface.`,
 		Example: "  zkcoord serve\n  zkcoord serve --address 127.0.0.1:9000 --store /var/zkcoord",
 		Args:    cobra.NoArgs,
 		RunE:    func(c *cobra.Command, _ []string) error { return a.serve(c.Context(), address, dir) },
 	}
-	c.Flags().StringVar(&address, "address", "127.0.0.1:8088", "where to listen (port 0: any that is free)")
+	c.Flags().StringVar(&address, "address", "127.0.0.1:8088", "address to listen on (port 0: any free port)")
 	c.Flags().StringVar(&dir, "store", "store", "directory of the results")
 	return c
 }
 
-// exists fails for a store that no run was stored in: more likely its name is wrong.
+// exists fails if the store does not exist, because its name is probably wrong.
 func exists(dir string) error {
 	if _, err := os.Stat(dir); err != nil {
-		return fmt.Errorf("there is no store: %w", err)
+		return fmt.Errorf("the store does not exist: %w", err)
 	}
 	return nil
 }
@@ -62,7 +62,7 @@ func (a *app) serve(ctx context.Context, address, dir string) error {
 	if err != nil {
 		return errors.Join(err, l.Close())
 	}
-	a.note("serving %d runs in %s; interrupt to end", len(runs), dir)
+	a.note("serving %d runs in %s; interrupt to stop", len(runs), dir)
 	stopped := make(chan error, 1)
 	stop := context.AfterFunc(ctx, func() {
 		closing, cancel := context.WithTimeout(context.Background(), 2*time.Second)
@@ -71,7 +71,7 @@ func (a *app) serve(ctx context.Context, address, dir string) error {
 			stopped <- err
 			return
 		}
-		stopped <- s.Close() // a download goes on: whoever interrupts does not want to wait for it
+		stopped <- s.Close() // a download is still active, and the user who interrupts does not want to wait for it
 	})
 	defer stop()
 	if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
@@ -87,16 +87,16 @@ func (a *app) pruneCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "prune",
 		Short: "Remove old runs from the store",
-		Long: `Prune removes runs that are older than --age, and the oldest ones beyond --size. The newest run of each scenario stays,
-and so does what may still be under way.`,
+		Long: `Prune removes runs that are older than --age, and the oldest runs beyond --size. It keeps the newest run of each scenario
+and runs that may still be in progress.`,
 		Example: "  zkcoord prune --age 720h\n  zkcoord prune --size 500",
 		Args:    cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			switch {
 			case keep.Age < 0 || megabytes < 0 || megabytes > math.MaxInt64>>20:
-				return errors.New("--age and --size cannot be negative, nor --size larger than any disk")
+				return errors.New("--age and --size cannot be negative, and --size cannot be larger than any disk")
 			case keep.Age == 0 && megabytes == 0:
-				return errors.New("give --age or --size: without them everything stays")
+				return errors.New("give --age or --size: without them no run is removed")
 			}
 			if err := exists(dir); err != nil {
 				return err
@@ -117,7 +117,7 @@ and so does what may still be under way.`,
 		},
 	}
 	c.Flags().StringVar(&dir, "store", "store", "directory of the results")
-	c.Flags().DurationVar(&keep.Age, "age", 0, "remove runs that are older")
-	c.Flags().Int64Var(&megabytes, "size", 0, "remove the oldest beyond so many megabytes")
+	c.Flags().DurationVar(&keep.Age, "age", 0, "remove runs that are older than this")
+	c.Flags().Int64Var(&megabytes, "size", 0, "remove the oldest runs until the rest has at most this many megabytes")
 	return c
 }

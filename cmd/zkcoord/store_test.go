@@ -13,7 +13,7 @@ import (
 	"github.com/zkcoord/zkcoord/harness/report"
 )
 
-// A download that went on made the interrupt a failure.
+// Bug: an interrupt during a download was reported as a failure.
 func TestInterruptEndsServingInTheMiddleOfADownload(t *testing.T) {
 	dir := t.TempDir()
 	run := filepath.Join(dir, "lock", "20260102T030405.006Z")
@@ -24,7 +24,7 @@ func TestInterruptEndsServingInTheMiddleOfADownload(t *testing.T) {
 	if err := os.WriteFile(history, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Truncate(history, 256<<20); err != nil { // more than any socket buffers
+	if err := os.Truncate(history, 256<<20); err != nil { // more than all socket buffers
 		t.Fatal(err)
 	}
 	ctx, interrupt := context.WithCancel(t.Context())
@@ -45,6 +45,6 @@ func TestInterruptEndsServingInTheMiddleOfADownload(t *testing.T) {
 	defer download.Body.Close()
 	interrupt()
 	if err := <-served; err != nil || download.StatusCode != http.StatusOK {
-		t.Errorf("download %s; serve ended with %v", download.Status, err)
+		t.Errorf("the download ended with %s, and serve with %v, want 200 and nil", download.Status, err)
 	}
 }

@@ -6,7 +6,7 @@ import (
 	"unicode/utf8"
 )
 
-// asText returns data as a string if a person can read it.
+// asText returns data as a string if it is readable text.
 func asText(data []byte) (string, bool) {
 	if !utf8.Valid(data) {
 		return "", false
@@ -19,7 +19,7 @@ func asText(data []byte) (string, bool) {
 	return string(data), true
 }
 
-// count is n things, or one thing.
+// count formats a number with a noun, in the singular if the number is 1.
 func count(n int, thing string) string {
 	if n == 1 {
 		return "1 " + thing
@@ -27,10 +27,10 @@ func count(n int, thing string) string {
 	return fmt.Sprintf("%d %ss", n, thing)
 }
 
-// mostShown is how many bytes of the data of a znode a line shows.
+// mostShown is the maximum number of bytes of a znode's data in one line.
 const mostShown = 120
 
-// excerpt is the beginning of text, in quotes. It ends with a whole character.
+// excerpt returns the beginning of text in quotes. It never splits a character.
 func excerpt(text string) string {
 	if len(text) <= mostShown {
 		return fmt.Sprintf("%q", text)

@@ -17,8 +17,9 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// tlsPort is: tlsport NAME ADDRESS. It takes a port until the script ends, sets NAME to it, and serves there by TLS what the server
-// at ADDRESS does in the open, to clients that show a certificate. Both sides use cert.pem with key.pem, which it writes.
+// tlsPort is: tlsport NAME ADDRESS. It occupies a port until the script ends, and sets NAME to it.
+// It forwards TLS connections of clients with a certificate to the plain server at ADDRESS. Both
+// sides use cert.pem with key.pem, which it writes.
 func tlsPort(ts *testscript.TestScript, _ bool, args []string) {
 	cert, err := selfSigned(ts.MkAbs("cert.pem"), ts.MkAbs("key.pem"))
 	ts.Check(err)
@@ -45,7 +46,7 @@ func tlsPort(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Setenv(args[0], port)
 }
 
-// relay passes bytes between c and the server, until one of them ends.
+// relay copies bytes between c and the server until one of them closes the connection.
 func relay(c net.Conn, server string) {
 	defer c.Close()
 	s, err := net.Dial("tcp", server)
@@ -54,7 +55,7 @@ func relay(c net.Conn, server string) {
 	}
 	var back sync.WaitGroup
 	back.Go(func() {
-		_, _ = io.Copy(c, s) // until the end, however it comes
+		_, _ = io.Copy(c, s) // any error ends the copy
 		c.Close()
 	})
 	_, _ = io.Copy(s, c)
@@ -62,7 +63,7 @@ func relay(c net.Conn, server string) {
 	back.Wait()
 }
 
-// selfSigned writes a certificate for loopback, and its key.
+// selfSigned writes a certificate for loopback and its key.
 func selfSigned(certFile, keyFile string) (tls.Certificate, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

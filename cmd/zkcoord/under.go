@@ -20,7 +20,7 @@ func (a *app) electCommand() *cobra.Command {
 	var o election.Options
 	c := &cobra.Command{
 		Use:   "elect PATH -- CMD [ARG...]",
-		Short: "Run a command while leading, and again after each election",
+		Short: "Run a command while leading, and run it again after each election",
 		Example: `  zkcoord elect /scheduler -- scheduler --leader
   zkcoord elect --label $(hostname) /scheduler -- sh -c 'exec scheduler --epoch $ZKCOORD_TOKEN'`,
 		RunE: func(c *cobra.Command, args []string) error {
@@ -32,17 +32,18 @@ func (a *app) electCommand() *cobra.Command {
 	f.define(c)
 	c.Long += `
 
-When CMD exits, the candidate resigns and campaigns again behind those who wait. It also campaigns again when the term is lost, in a new session
-if need be. It ends when it is interrupted, with the exit code of CMD, or when CMD cannot be started.`
-	c.Flags().StringVar(&o.Label, "label", "", "text that observers see")
+When CMD exits, the candidate resigns and campaigns again, behind the other candidates. After the loss of a term it also
+campaigns again, if necessary in a new session. The command ends with the exit code of CMD when it is interrupted. It also
+ends if CMD cannot be started.`
+	c.Flags().StringVar(&o.Label, "label", "", "text stored in the znode for observers")
 	return c
 }
 
-// overSessions calls do in one session after the other until it says that it is over. If the first
-// session cannot be opened, that is the error.
+// overSessions calls do in one session after another until do returns again == false. It returns
+// the error if the first session cannot be opened.
 func (a *app) overSessions(ctx context.Context, f *runnerFlags, args []string, do func(context.Context, *session.Session, runner) (again bool, err error)) error {
 	for opened := false; ; {
-		again := opened // where no session can be opened
+		again := opened // for the case that no session can be opened
 		err := f.with(ctx, args, func(ctx context.Context, s *session.Session, r runner) (err error) {
 			opened = true
 			again, err = do(ctx, s, r)
@@ -62,14 +63,14 @@ func (a *app) overSessions(ctx context.Context, f *runnerFlags, args []string, d
 	}
 }
 
-// goesOn reports whether a command that is run again and again is to be so after it ended like this.
+// goesOn reports whether to run a repeated command again after this result.
 func goesOn(ctx context.Context, r guard.Result, err error) bool {
 	end := (*endError)(nil)
 	lost := errors.As(err, &end) && end.code == exitLost
 	return ctx.Err() == nil && !r.Interrupted && (err == nil || lost)
 }
 
-// elect leads again and again. It reports whether to go on in another session.
+// elect leads repeatedly. It reports whether to continue in another session.
 func (a *app) elect(ctx context.Context, s *session.Session, r runner, o election.Options) (again bool, _ error) {
 	e := election.New(s, r.path, o)
 	for {
@@ -91,7 +92,7 @@ func (a *app) elect(ctx context.Context, s *session.Session, r runner, o electio
 		case result.Code != 0:
 			a.note("%s ended with %d; campaigning again", r.command[0], result.Code)
 		}
-		select { // a command that fails at once is not run all the time
+		select { // limits the rate of a command that fails immediately
 		case <-time.After(r.margin):
 		case <-ctx.Done():
 			return false, ended(result)
@@ -99,7 +100,8 @@ func (a *app) elect(ctx context.Context, s *session.Session, r runner, o electio
 	}
 }
 
-// giveUp releases something. The session closes later, which does the same in any case.
+// giveUp releases a grant. An error is only noted, because the end of the session releases the
+// grant in any case.
 func (a *app) giveUp(ctx context.Context, f *runnerFlags, lost bool, release func(context.Context) error) {
 	wait := f.connect.timeout
 	if lost {
@@ -117,7 +119,7 @@ func (a *app) joinCommand() *cobra.Command {
 	var id, data string
 	c := &cobra.Command{
 		Use:     "join GROUP --id ID -- CMD [ARG...]",
-		Short:   "Be a member of a group while a command runs",
+		Short:   "Join a group as a member while a command runs",
 		Example: "  zkcoord join /services/web --id $(hostname) --data 10.0.0.7:8080 -- httpd -X",
 		RunE: func(c *cobra.Command, args []string) error {
 			return f.with(c.Context(), args, func(ctx context.Context, s *session.Session, r runner) error {
@@ -128,16 +130,16 @@ func (a *app) joinCommand() *cobra.Command {
 	f.define(c)
 	c.Long += `
 
-The membership is what CMD runs under: if the session is lost, CMD is stopped, so that a service which nobody finds any more does not go on.
-ZKCOORD_NODE is empty and ZKCOORD_TOKEN is 0: a member excludes nobody.`
-	c.Flags().StringVar(&id, "id", "", "id of the member in the group; of two with the same, the last one counts")
-	c.Flags().StringVar(&data, "data", "", "data of the member, which others read, for example its address")
-	_ = c.MarkFlagRequired("id") // there is such a flag
+CMD runs under the membership: if the session is lost, CMD is stopped, because other programs no longer find the service.
+ZKCOORD_NODE is empty and ZKCOORD_TOKEN is 0, because a member excludes no other member.`
+	c.Flags().StringVar(&id, "id", "", "id of the member in the group; of two members with the same id, the latest counts")
+	c.Flags().StringVar(&data, "data", "", "data of the member for other programs, for example its address")
+	_ = c.MarkFlagRequired("id") // the flag exists
 	return c
 }
 
-// membership is a membership as something that a command runs under. Nothing depends on the
-// time at which it ends, so it has no deadline but the end of its session.
+// membership lets a command run under a group membership. No other program depends on the time at
+// which it ends, so it has no deadline before the end of its session.
 type membership struct {
 	ctx     context.Context
 	timeout time.Duration
@@ -163,7 +165,7 @@ func (a *app) join(ctx context.Context, s *session.Session, r runner, id string,
 	return ended(result)
 }
 
-// watching is a context that ends when done is closed.
+// watching returns a context that ends when done is closed.
 func watching(done <-chan struct{}) context.Context { return doneContext{context.Background(), done} }
 
 type doneContext struct {
@@ -182,7 +184,8 @@ func (c doneContext) Err() error {
 	}
 }
 
-// exitReject is the exit code by which a command says that an item can never be done: EX_DATAERR of sysexits.h.
+// exitReject is the exit code by which a command reports that an item can never be processed:
+// EX_DATAERR of sysexits.h.
 const exitReject = 65
 
 func (a *app) queueWorkCommand() *cobra.Command {
@@ -207,15 +210,17 @@ func (a *app) queueWorkCommand() *cobra.Command {
 	f.define(c)
 	c.Long += `
 
-Exit code 0 of CMD acks the item, which is gone then. 65 rejects it: it goes to the dead letters. Any other gives it back, and it is
-offered again. If the claim is lost, CMD is stopped before anybody else gets the item. ZKCOORD_ITEM names the item, and ZKCOORD_ATTEMPT counts its claims
-from 1. It ends when it is interrupted or when CMD cannot be started, and gives the item back then. A lost session is replaced by a new one.`
-	c.Flags().IntVar(&attempts, "max-attempts", 0, "claims of an item before it goes to the dead letters (default: without end)")
+If CMD exits with code 0, the item is acknowledged and deleted. Code 65 rejects it, which moves it to the dead letters. Any
+other code releases it, and it is offered again. If the claim is lost, CMD is stopped before another consumer gets the
+item. ZKCOORD_ITEM is the name of the item, and ZKCOORD_ATTEMPT is the number of its claims, starting at 1. The command
+ends when it is interrupted or if CMD cannot be started, and then releases the item. It replaces a lost session by a new
+one.`
+	c.Flags().IntVar(&attempts, "max-attempts", 0, "maximum claims of an item before it becomes a dead letter (default: no limit)")
 	c.Flags().BoolVar(&once, "once", false, "end after one item, with the exit code of CMD")
 	return c
 }
 
-// queueWork works on one item after the other. It reports whether to go on in another session.
+// queueWork works on one item after another. It reports whether to continue in another session.
 func (a *app) queueWork(ctx context.Context, s *session.Session, q *queue.Queue[[]byte], r runner, once bool) (again bool, _ error) {
 	for {
 		claim, err := q.Claim(ctx)
@@ -251,15 +256,15 @@ func (a *app) queueWork(ctx context.Context, s *session.Session, q *queue.Queue[
 		if code == exitValid || code == exitReject {
 			continue
 		}
-		select { // the item may be offered here again at once
+		select { // the same item may be offered again immediately
 		case <-time.After(r.margin):
 		case <-ctx.Done():
 		}
 	}
 }
 
-// verdictOf is the exit code that decides what becomes of an item: that of the command, or one that
-// gives the item back if the command was not started or was stopped.
+// verdictOf returns the exit code that decides the fate of an item: the command's code, or a code
+// that releases the item if the command was not started or was stopped.
 func verdictOf(r guard.Result, err error) int {
 	if err != nil || r.Lost {
 		return exitFailed

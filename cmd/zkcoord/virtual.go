@@ -13,17 +13,18 @@ import (
 	"github.com/zkcoord/zkcoord/harness"
 )
 
-// virtually ends the program with what do returns. Meanwhile a.bubble calls functions on a clock of their own, which
-// stands while anything happens and leaps when nothing does: in a synctest bubble. Within virtually it is do alone.
+// virtually ends the program with the result of do. During do, a.bubble calls functions in a
+// synctest bubble. Its clock stops while any goroutine runs, and jumps when all are blocked. Within
+// virtually, a nested call only calls do.
 //
-// Bubbles are given to tests alone, so do runs as one. testing.Main is the way to run a test outside of a test binary; it
-// is also the reason that this never returns.
+// Only tests can create bubbles, so do runs as a test. testing.Main runs a test outside of a test
+// binary, but never returns; this is why virtually does not return either.
 func (a *app) virtually(do func() error) error {
 	if a.bubble != nil {
 		return do()
 	}
 	testing.Init()
-	if err := flag.CommandLine.Parse(nil); err != nil { // the flags of tests are not the user's
+	if err := flag.CommandLine.Parse(nil); err != nil { // the user's arguments are not flags of tests
 		return err
 	}
 	testing.Main(func(string, string) (bool, error) { return true, nil }, []testing.InternalTest{{
@@ -36,11 +37,12 @@ func (a *app) virtually(do func() error) error {
 	return fmt.Errorf("the virtual clock ended before the program did")
 }
 
-// runVirtual is harness.Run on the virtual clock. Nothing in a bubble may wait for what is outside of it, so an interrupt
-// is looked for once a virtual second instead. For other processes it would wait for ever: what needs them is refused.
+// runVirtual is harness.Run on the virtual clock. A goroutine in a bubble cannot wait for events
+// outside of it, so an interrupt is checked once per virtual second. A wait for another process
+// would never end, so scenarios that need processes are refused.
 func (a *app) runVirtual(ctx context.Context, s harness.Scenario, o harness.Options) (result *harness.Result, err error) {
 	if s.Needs != "" || o.ClientProcesses {
-		return nil, fmt.Errorf("%s cannot run on the virtual clock, which is this process's alone: it needs %s",
+		return nil, fmt.Errorf("%s cannot run on the virtual clock, which only this process has, because it needs %s",
 			s.Name, cmp.Or(s.Needs, "clients in processes of their own"))
 	}
 	progress := o.Progress
@@ -63,7 +65,7 @@ func (a *app) runVirtual(ctx context.Context, s harness.Scenario, o harness.Opti
 	return result, err
 }
 
-// dated gives runs the time at which they began outside of their bubble, where it is always the year 2000.
+// dated sets the start time of runs to the real time. Within a bubble it would be in the year 2000.
 type dated struct {
 	harness.Store
 	begun time.Time

@@ -20,17 +20,17 @@ func (a *app) watchCommand() *cobra.Command {
 	var recursive, skip bool
 	c := &cobra.Command{
 		Use:   "watch PATH",
-		Short: "Print what becomes of a znode, a line a change",
-		Long: `Watch prints what a znode is and then each change of it: which child appeared, which went, what the data became. The
-znode need not exist. It goes on over lost connections and lost sessions, until it is interrupted.`,
+		Short: "Print each change of a znode on a line",
+		Long: `Watch prints a znode and then each change of it: children that appeared or disappeared, and new data. The znode does not
+have to exist. Watch survives lost connections and lost sessions. It ends when it is interrupted.`,
 		Example: "  zkcoord znode watch /services\n  zkcoord znode watch /config -r --json",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			if err := znode.Check(args[0]); err != nil {
 				return err
 			}
-			// A first session of its own: an address that nobody answers at, a missing chroot or a refused credential is
-			// reported at once, not waited for.
+			// A first session reports an unreachable address, a missing chroot or a rejected
+			// credential at once. The watch would wait for it.
 			err := connect.with(c.Context(), func(ctx context.Context, s *session.Session) error { return connect.chrootMissing(ctx, s) })
 			if err != nil {
 				return err
@@ -39,7 +39,7 @@ znode need not exist. It goes on over lost connections and lost sessions, until 
 			if err != nil {
 				return err
 			}
-			opts.Logger = a.logger() // what it waits for during an outage
+			opts.Logger = a.logger() // reports the reason for waiting during an outage
 			if recursive {
 				return a.watchTree(c.Context(), opts, args[0], skip)
 			}
@@ -47,12 +47,12 @@ znode need not exist. It goes on over lost connections and lost sessions, until 
 		},
 	}
 	connect.define(c)
-	c.Flags().BoolVarP(&recursive, "recursive", "r", false, "with all below")
-	c.Flags().BoolVar(&skip, "skip-forbidden", false, "with -r: leave out what may not be read, and say so, instead of ending there")
+	c.Flags().BoolVarP(&recursive, "recursive", "r", false, "include all descendants")
+	c.Flags().BoolVar(&skip, "skip-forbidden", false, "with -r: skip unreadable znodes with a note, instead of failing")
 	return c
 }
 
-// change is one in JSON.
+// change is the JSON form of a change.
 type change struct {
 	Time    time.Time `json:"time"`
 	Path    string    `json:"path"`
@@ -100,11 +100,11 @@ func (a *app) watchNode(ctx context.Context, opts session.Options, path string) 
 func (a *app) watchTree(ctx context.Context, opts session.Options, path string, skip bool) error {
 	var tree watch.TreeOptions
 	if skip {
-		tree.Forbidden = a.noteOnce("left out, as it may not be read: ")
+		tree.Forbidden = a.noteOnce("skipped, because it may not be read: ")
 	}
 	for t, err := range watch.NewTree(path, tree).Run(ctx, opts) {
 		if err != nil && errors.Is(err, session.ErrNoAuth) && !skip {
-			err = fmt.Errorf("%w (--skip-forbidden leaves out what is below %s and may not be read)", err, path)
+			err = fmt.Errorf("%w (--skip-forbidden skips unreadable znodes below %s)", err, path)
 		}
 		if err != nil {
 			return endOfWatch(ctx, err)
@@ -128,7 +128,7 @@ func (a *app) noteOnce(text string) func(path string) {
 	}
 }
 
-// endOfWatch is nil if the watch was interrupted: that is how it ends.
+// endOfWatch returns nil if the watch was interrupted, because a watch only ends that way.
 func endOfWatch(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return nil
@@ -144,7 +144,7 @@ func (a *app) printChange(c change) error {
 	return err
 }
 
-// String is the change on one line.
+// String formats the change on one line.
 func (c change) String() string {
 	parts := []string{c.Time.Local().Format("15:04:05.000"), c.Path, c.Kind}
 	for _, name := range c.Added {

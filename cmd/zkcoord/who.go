@@ -31,7 +31,7 @@ func (a *app) whoCommand() *cobra.Command {
   zkcoord who --under /locks --watch`,
 		Args: func(c *cobra.Command, args []string) error {
 			if c.Flags().Changed("under") == (len(args) > 0) || len(args) > 1 {
-				return errors.New("it takes a path, or --under")
+				return errors.New("give either a path or --under")
 			}
 			return nil
 		},
@@ -51,20 +51,20 @@ func (a *app) whoCommand() *cobra.Command {
 			})
 		},
 	}
-	c.Long = `List the contenders of a lock or an election in the order in which they are served. The list has contenders of zkcoord,
-Curator and kazoo. It shows which of them hold, and for which contender each other one waits, with label, session, age and
-token. It shows the addresses of clients if the servers answer "cons", and marks dead sessions if the leader answers "dump"
+	c.Long = `List the contenders of a lock or an election in the order in which they are served, including those of Curator and kazoo.
+The list shows the holders and, for each waiter, the contenders that it waits for, with label, session, age and token. It
+shows the addresses of clients if the servers answer "cons", and marks dead sessions if the leader answers "dump"
 (4lw.commands.whitelist).
 
-With --under, list all locks, elections, groups and queues below a path, and report each deadlock: a circle of sessions that
-wait for each other. A session with several threads may still resolve such a circle by itself.`
+With --under, list all locks, elections, groups and queues below a path, and report each deadlock: a cycle of sessions that
+wait for each other. A session with several threads may still resolve such a cycle by itself.`
 	connect.define(c)
-	c.Flags().StringVar(&under, "under", "", "all below this path, and deadlocks")
-	c.Flags().BoolVar(&watch, "watch", false, "show it again every two seconds, until interrupted")
+	c.Flags().StringVar(&under, "under", "", "show everything below this path, and deadlocks")
+	c.Flags().BoolVar(&watch, "watch", false, "show the list again every two seconds, until interrupted")
 	return c
 }
 
-// who is one call of the command.
+// who is one execution of the command.
 type who struct {
 	app     *app
 	connect *connectFlags
@@ -83,13 +83,13 @@ type place struct {
 	members    []waits.Node // of a group
 }
 
-// sessions is what the servers say of sessions.
+// sessions contains the servers' data on sessions.
 type sessions struct {
 	address map[int64]string // of the client
-	living  map[int64]bool   // nil if no leader says so
+	living  map[int64]bool   // nil if no leader reports it
 }
 
-// JSON of the command: one document for each place, and one for each deadlock.
+// These types are the JSON output: one document for each place and for each deadlock.
 type (
 	shownPlace struct {
 		Path       string           `json:"path"`
@@ -120,7 +120,7 @@ type (
 	}
 )
 
-// watch prints it again and again.
+// watch prints the list repeatedly.
 func (w *who) watch(ctx context.Context, s *session.Session) error {
 	for {
 		if _, onTerminal := terminal(w.app.out); onTerminal && !w.app.json {
@@ -156,7 +156,7 @@ func (w *who) print(ctx context.Context, s *session.Session) error {
 		w.printPlace(p)
 	}
 	if len(w.places) == 0 {
-		fmt.Fprintf(w.app.out, "%s: nobody holds or waits\n", w.path)
+		fmt.Fprintf(w.app.out, "%s: no holders and no waiters\n", w.path)
 	}
 	for _, circle := range deadlocks {
 		fmt.Fprintf(w.app.out, "DEADLOCK of %s:\n", count(len(circle), "session"))
@@ -167,14 +167,15 @@ func (w *who) print(ctx context.Context, s *session.Session) error {
 	return nil
 }
 
-// read reads a directory, and those below it. What is deleted meanwhile is left out, but for the first.
+// read reads a directory and everything below it. It skips directories that are deleted meanwhile,
+// except the first.
 func (w *who) read(ctx context.Context, s *session.Session, dir string, first bool) error {
 	listing, err := s.Children(ctx, dir)
 	switch {
 	case errors.Is(err, session.ErrNoNode) && !first:
 		return nil
 	case errors.Is(err, session.ErrNoAuth) && !first:
-		w.app.note("left out: %v", err)
+		w.app.note("skipped: %v", err)
 		return nil
 	case err != nil:
 		return err
@@ -232,11 +233,11 @@ func (w *who) read(ctx context.Context, s *session.Session, dir string, first bo
 	return nil
 }
 
-// ownID is the beginning of the name of a protected node of this module.
+// ownID matches the beginning of the name of a protected node of this module.
 var ownID = regexp.MustCompile(`^[0-9a-f]{32}-.`)
 
-// ask asks each server for the sessions that it serves, and the leader for all. Where they do not answer,
-// less is shown.
+// ask queries each server for its sessions, and the leader for all sessions. If they do not answer,
+// the output has less detail.
 func (w *who) ask(ctx context.Context) sessions {
 	known := sessions{address: make(map[int64]string)}
 	if w.connect.tls.used() {
@@ -277,7 +278,7 @@ func sessionID(hex string) int64 {
 
 func (k sessions) dead(id int64) bool { return k.living != nil && id != 0 && !k.living[id] }
 
-// name is who a node belongs to, in one phrase.
+// name describes the owner of a node in one phrase.
 func (w *who) name(n waits.Node) string {
 	name := "session " + hex(n.Session)
 	if n.Session == 0 {

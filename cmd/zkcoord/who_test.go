@@ -13,7 +13,7 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// Three clients hold a lock each, and each waits for that of the next.
+// Each of three clients holds a lock and waits for the lock of the next client.
 func TestDeadlockOfThreeIsFound(t *testing.T) {
 	e := zktest.Start(t, zktest.Options{TCP: true})
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -41,7 +41,7 @@ func TestDeadlockOfThreeIsFound(t *testing.T) {
 		return regexp.MustCompile(` of 127\.0\.0\.1:\d+`).ReplaceAllString(out.String(), "")
 	}
 	if got := show("--under", "/"); strings.Contains(got, "DEADLOCK") || strings.Count(got, "1. holds") != 3 {
-		t.Errorf("nobody waits, and it shows\n%s", got)
+		t.Errorf("no client waits, but the output is\n%s", got)
 	}
 	blocked, stop := context.WithCancel(ctx)
 	for i, s := range all {
@@ -53,22 +53,22 @@ func TestDeadlockOfThreeIsFound(t *testing.T) {
 	var got string
 	for !strings.Contains(got, "DEADLOCK") {
 		if ctx.Err() != nil {
-			t.Fatalf("no deadlock in\n%s", got)
+			t.Fatalf("the output never shows a deadlock:\n%s", got)
 		}
 		got = show("--under", "/locks")
 	}
 	for i := range 3 {
 		want := fmt.Sprintf("session %s waits at /locks/%d for \"client %d\", session %s", ids[i], (i+1)%3, (i+1)%3, ids[(i+1)%3])
 		if !strings.Contains(got, want) {
-			t.Errorf("no %q in\n%s", want, got)
+			t.Errorf("the output does not contain %q:\n%s", want, got)
 		}
 	}
 	if got := show("--under", "/locks", "--json"); strings.Count(got, `"waits_at"`) != 3 || strings.Count(got, `"deadlock"`) != 1 {
-		t.Errorf("in JSON:\n%s", got)
+		t.Errorf("unexpected JSON:\n%s", got)
 	}
 	if got := show("/locks/1"); !strings.Contains(got, "/locks/1: lock\n  1. holds: \"client 1\", session "+ids[1]) ||
 		!strings.Contains(got, "\n  2. waits for 1: session "+ids[0]) || strings.Contains(got, "DEADLOCK") {
-		t.Errorf("of one lock:\n%s", got)
+		t.Errorf("unexpected output for one lock:\n%s", got)
 	}
 	stop()
 	for range 3 {

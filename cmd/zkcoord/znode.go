@@ -16,7 +16,7 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// znodeCommand has the small commands on znodes below it.
+// znodeCommand returns the command whose subcommands handle znodes.
 func (a *app) znodeCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:     "znode",
@@ -29,7 +29,7 @@ func (a *app) znodeCommand() *cobra.Command {
 	return c
 }
 
-// inSession makes a command that does its work in a session of its own.
+// inSession returns a command that works in its own session.
 func (a *app) inSession(use, short, example string, args cobra.PositionalArgs,
 	do func(ctx context.Context, s *session.Session, args []string) error) *cobra.Command {
 	var connect connectFlags
@@ -46,7 +46,8 @@ func (a *app) inSession(use, short, example string, args cobra.PositionalArgs,
 	return c
 }
 
-// shown is a znode in JSON. Data that is no text is in base64, as encoding/json writes bytes.
+// shown is the JSON form of a znode. Data that is not text is in base64, as encoding/json writes
+// bytes.
 type shown struct {
 	Path  string `json:"path"`
 	Data  string `json:"data,omitempty"`
@@ -54,7 +55,7 @@ type shown struct {
 	Stat  *stat  `json:"stat,omitempty"`
 }
 
-// stat has ids in hex, as everywhere in ZooKeeper.
+// stat has ids in hexadecimal, like other ZooKeeper tools.
 type stat struct {
 	Czxid    string    `json:"czxid"`
 	Mzxid    string    `json:"mzxid"`
@@ -104,7 +105,7 @@ func newShown(path string, v session.Value) shown {
 
 func (a *app) getCommand() *cobra.Command {
 	var withStat bool
-	c := a.inSession("get PATH", "Print a znode's data", "  zkcoord znode get /config\n  zkcoord znode get /config --stat", cobra.ExactArgs(1),
+	c := a.inSession("get PATH", "Print the data of a znode", "  zkcoord znode get /config\n  zkcoord znode get /config --stat", cobra.ExactArgs(1),
 		func(ctx context.Context, s *session.Session, args []string) error {
 			v, err := s.Get(ctx, args[0])
 			if err != nil {
@@ -118,11 +119,11 @@ func (a *app) getCommand() *cobra.Command {
 			}
 			return a.printData(v.Data)
 		})
-	c.Flags().BoolVar(&withStat, "stat", false, "tell version, size and ids too")
+	c.Flags().BoolVar(&withStat, "stat", false, "also print version, size and ids")
 	return c
 }
 
-// printData writes data as it is. On a terminal it ends the line.
+// printData writes data unchanged. On a terminal it adds a missing newline.
 func (a *app) printData(data []byte) error {
 	_, err := a.out.Write(data)
 	if _, onTerminal := terminal(a.out); onTerminal && len(data) > 0 && data[len(data)-1] != '\n' {
@@ -131,7 +132,7 @@ func (a *app) printData(data []byte) error {
 	return err
 }
 
-// data is the value on the command line, or what the input has if it is "-".
+// data returns the value on the command line, or the standard input if the value is "-".
 func (a *app) data(args []string) ([]byte, error) {
 	switch {
 	case len(args) < 2:
@@ -160,11 +161,11 @@ func (a *app) setCommand() *cobra.Command {
 			fmt.Fprintf(a.out, "%s: version %d\n", args[0], st.Version)
 			return nil
 		})
-	c.Flags().Int32Var(&version, "version", session.AnyVersion, "change only this version")
+	c.Flags().Int32Var(&version, "version", session.AnyVersion, "change the data only if it has this version")
 	return c
 }
 
-// listFlags are those of zkcoord znode ls.
+// listFlags are the flags of zkcoord znode ls.
 type listFlags struct{ long, recursive, skip bool }
 
 func (a *app) lsCommand() *cobra.Command {
@@ -173,16 +174,16 @@ func (a *app) lsCommand() *cobra.Command {
 		func(ctx context.Context, s *session.Session, args []string) error {
 			return a.list(ctx, s, args[0], "", f)
 		})
-	c.Long = `Ls lists the children of a znode by their names. Sequential ones come behind the others, by their numbers, in which order a
-lock, an election or a queue serves them; with -l their data, too, which are the label of a contender.` + connectHelp
-	c.Flags().BoolVarP(&f.long, "long", "l", false, "with version, size, ids and the beginning of the data")
-	c.Flags().BoolVarP(&f.recursive, "recursive", "r", false, "with all below")
-	c.Flags().BoolVar(&f.skip, "skip-forbidden", false, "with -r: leave out what may not be read, and say so, instead of ending there")
+	c.Long = `Ls lists the children of a znode, sorted by name. Sequential children follow the others, sorted by number. A lock, an
+election or a queue serves them in that order. With -l the list includes their data, for example the label of a contender.` + connectHelp
+	c.Flags().BoolVarP(&f.long, "long", "l", false, "also print version, size, ids and the beginning of the data")
+	c.Flags().BoolVarP(&f.recursive, "recursive", "r", false, "include all descendants")
+	c.Flags().BoolVar(&f.skip, "skip-forbidden", false, "with -r: skip unreadable znodes with a note, instead of failing")
 	return c
 }
 
-// list prints the children of path, by their names below the one that was asked for. What is deleted meanwhile is left
-// out, but for the first path.
+// list prints the names of the descendants of path, relative to the requested path. It skips znodes
+// that are deleted meanwhile, except the first.
 func (a *app) list(ctx context.Context, s *session.Session, path, below string, f listFlags) error {
 	listing, err := s.Children(ctx, path)
 	switch {
@@ -190,10 +191,10 @@ func (a *app) list(ctx context.Context, s *session.Session, path, below string, 
 	case below != "" && errors.Is(err, session.ErrNoNode):
 		return nil
 	case below != "" && f.skip && errors.Is(err, session.ErrNoAuth):
-		a.note("left out: %v", err)
+		a.note("skipped: %v", err)
 		return nil
 	case below != "" && errors.Is(err, session.ErrNoAuth):
-		return fmt.Errorf("%w (--skip-forbidden leaves it out)", err)
+		return fmt.Errorf("%w (--skip-forbidden skips it)", err)
 	default:
 		return err
 	}
@@ -212,8 +213,8 @@ func (a *app) list(ctx context.Context, s *session.Session, path, below string, 
 	return nil
 }
 
-// inOrder compares names of children: those of sequential nodes come behind the others, by their numbers. What stands before
-// the number is random in protected nodes.
+// inOrder compares names of children. Sequential nodes follow the others, in the order of their
+// numbers, because the rest of a protected node's name is random.
 func inOrder(a, b string) int {
 	_, m, seqA := znode.ParseSeq(a)
 	_, n, seqB := znode.ParseSeq(b)
@@ -263,7 +264,7 @@ func (a *app) printChild(ctx context.Context, s *session.Session, path, name str
 func (a *app) createCommand() *cobra.Command {
 	var parents, sequential, container bool
 	var ttl time.Duration
-	c := a.inSession("create PATH [VALUE|-]", "Create a znode, and print its path", "  zkcoord znode create /config '{}'\n  zkcoord znode create -p /a/b/c\n  zkcoord znode create /queue/item- x --sequential",
+	c := a.inSession("create PATH [VALUE|-]", "Create a znode and print its path", "  zkcoord znode create /config '{}'\n  zkcoord znode create -p /a/b/c\n  zkcoord znode create /queue/item- x --sequential",
 		cobra.RangeArgs(1, 2), func(ctx context.Context, s *session.Session, args []string) error {
 			data, err := a.data(args)
 			if err != nil {
@@ -288,15 +289,15 @@ func (a *app) createCommand() *cobra.Command {
 			return nil
 		})
 	flags := c.Flags()
-	flags.BoolVarP(&parents, "parents", "p", false, "create missing parents, as containers")
-	flags.BoolVar(&sequential, "sequential", false, "let the server append a number")
-	flags.BoolVar(&container, "container", false, "delete it some time after its last child went")
-	flags.DurationVar(&ttl, "ttl", 0, "delete it when it had no child and no change for so long (servers need extendedTypesEnabled)")
+	flags.BoolVarP(&parents, "parents", "p", false, "create missing parents as containers")
+	flags.BoolVar(&sequential, "sequential", false, "let the server append a sequence number")
+	flags.BoolVar(&container, "container", false, "let the servers delete it some time after its last child was deleted")
+	flags.DurationVar(&ttl, "ttl", 0, "let the servers delete it after this time without a child and without a change (needs extendedTypesEnabled)")
 	c.MarkFlagsMutuallyExclusive("container", "sequential")
 	c.MarkFlagsMutuallyExclusive("container", "ttl")
 	c.PreRunE = func(*cobra.Command, []string) error {
 		if flags.Changed("ttl") && ttl < time.Millisecond {
-			return fmt.Errorf("--ttl %v: it has to be at least a millisecond", ttl)
+			return fmt.Errorf("--ttl %v: it must be at least a millisecond", ttl)
 		}
 		return nil
 	}
@@ -322,19 +323,19 @@ func (a *app) deleteCommand() *cobra.Command {
 		func(ctx context.Context, s *session.Session, args []string) error {
 			if recursive {
 				if args[0] == "/" {
-					return errors.New("not / itself: ZooKeeper keeps its own nodes there")
+					return errors.New("cannot delete /: it contains ZooKeeper's own nodes")
 				}
 				return s.DeleteAll(ctx, args[0])
 			}
 			err := s.Delete(ctx, args[0], version)
 			if errors.Is(err, session.ErrNotEmpty) {
-				return fmt.Errorf("%w (-r deletes them as well)", err)
+				return fmt.Errorf("%w (-r also deletes them)", err)
 			}
 			return err
 		})
 	c.SuggestFor = []string{"rm"}
-	c.Flags().BoolVarP(&recursive, "recursive", "r", false, "with all below")
-	c.Flags().Int32Var(&version, "version", session.AnyVersion, "delete only this version")
+	c.Flags().BoolVarP(&recursive, "recursive", "r", false, "include all descendants")
+	c.Flags().Int32Var(&version, "version", session.AnyVersion, "delete the znode only if it has this version")
 	c.MarkFlagsMutuallyExclusive("recursive", "version")
 	return c
 }

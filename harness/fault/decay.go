@@ -12,10 +12,11 @@ import (
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 )
 
-// decayFaults are of disks that give back something else than was stored. A node whose disk does that may refuse to start. Then it
-// is wiped, as an operator would, and that is safe as long as a majority of the others has every write.
+// decayFaults are faults of disks that return other data than was stored. A node with such a disk
+// may refuse to start. The heal then wipes the node, like an operator. This is safe as long as a
+// majority of the other nodes has every write.
 func decayFaults() (faults []harness.Fault) {
-	const expect = "valid, as long as nothing else is broken: else acknowledged writes may be lost"
+	const expect = "valid as long as no other fault is active; otherwise acknowledged writes may be lost"
 	draw := func(arg func(*rand.Rand) string) func(*rand.Rand, *harness.Env) harness.Step {
 		return func(r *rand.Rand, env *harness.Env) harness.Step {
 			return harness.Step{Target: drawFollowerOrLeader(r, env), For: between(r, 500*time.Millisecond, 2*time.Second), Arg: arg(r)}
@@ -23,14 +24,14 @@ func decayFaults() (faults []harness.Fault) {
 	}
 	for _, file := range []ensemble.StoredFile{ensemble.StoredLog, ensemble.StoredSnapshot} {
 		faults = append(faults, fault{
-			name: "bit-flip-" + string(file), does: fmt.Sprintf("a node is killed, one bit of its newest %s flips, and it is started again; if it does not serve, it is wiped", file),
+			name: "bit-flip-" + string(file), does: fmt.Sprintf("a node is killed, one bit of its newest %s is flipped, and the node is restarted; if it does not serve, it is wiped", file),
 			expect: expect, beyond: true,
-			able: able[ensemble.Decayer]("flip bits of what nodes have stored", 3),
+			able: able[ensemble.Decayer]("flip bits of nodes' stored data", 3),
 			draw: draw(func(r *rand.Rand) string { return strconv.FormatFloat(float64(r.IntN(1000))/1000, 'f', 3, 64) }),
 			inject: func(ctx context.Context, env *harness.Env, s harness.Step) (harness.Injected, error) {
 				share, err := strconv.ParseFloat(s.Arg, 64)
 				if err != nil || share < 0 || share >= 1 {
-					return harness.Injected{}, fmt.Errorf("the place of the bit is no number from 0 to 1: %q", s.Arg)
+					return harness.Injected{}, fmt.Errorf("the position of the bit is not a number from 0 to 1: %q", s.Arg)
 				}
 				return decay(ctx, env, s, nil, func(ctx context.Context, e ensemble.Decayer, node int) (string, error) {
 					return fmt.Sprintf("a bit of the newest %s flipped", file), e.FlipBit(ctx, node, file, share)
@@ -39,23 +40,24 @@ func decayFaults() (faults []harness.Fault) {
 		})
 	}
 	return append(faults, fault{
-		name: "old-data", does: "a node is killed, gets back the data that it had a while before, and is started again; if it does not serve, it is wiped",
+		name: "old-data", does: "a node is killed, an older copy of its data is restored, and the node is restarted; if it does not serve, it is wiped",
 		expect: expect, beyond: true,
-		able: able[ensemble.Decayer]("give nodes old data", 3),
+		able: able[ensemble.Decayer]("restore old data of nodes", 3),
 		draw: draw(func(*rand.Rand) string { return "" }),
 		inject: func(ctx context.Context, env *harness.Env, s harness.Step) (harness.Injected, error) {
 			return decay(ctx, env, s, ensemble.Decayer.Save, func(ctx context.Context, e ensemble.Decayer, node int) (string, error) {
-				return fmt.Sprintf("its data of %v before were put back", s.For), e.Restore(ctx, node)
+				return fmt.Sprintf("its data from %v earlier were restored", s.For), e.Restore(ctx, node)
 			})
 		},
 	})
 }
 
-// rejoinPatience is how long the heal waits for a wiped node to be part of the quorum again.
+// rejoinPatience is how long the heal waits until a wiped node is part of the quorum again.
 const rejoinPatience = 45 * time.Second
 
-// decay kills a node, and does before to its data. If before is nil, the node is down until the heal, else it runs. The heal kills it
-// if need be, spoils its data, and starts it again.
+// decay kills a node and applies before to its data. If before is nil, the node stays down until
+// the heal; otherwise it runs. The heal kills the node if necessary, damages its data, and starts
+// it again.
 func decay(ctx context.Context, env *harness.Env, s harness.Step, before func(ensemble.Decayer, context.Context, int) error,
 	spoil func(ctx context.Context, e ensemble.Decayer, node int) (what string, err error)) (harness.Injected, error) {
 	nodes, err := resolve(ctx, env, s.Target)
@@ -87,7 +89,8 @@ func decay(ctx context.Context, env *harness.Env, s harness.Step, before func(en
 		if status, err := ensemble.Ask(ctx, env.Dial, env.Servers()[node]); err == nil && status.Serves() {
 			return what + ", and it served", nil
 		}
-		// Until it is back it counts as forgetful. A second fault then could cost what was acknowledged.
+		// Until it is back, the node counts as one without its data. A second fault could then lose
+		// acknowledged writes.
 		return what + ", and it was wiped, because it did not serve", restart(ctx, env, node, rejoinPatience, func() error { return disk.Wipe(ctx, node) })
 	}}, nil
 }

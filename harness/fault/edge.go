@@ -11,7 +11,8 @@ import (
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 )
 
-// edgeFaults make the connections between one node and the others slow: both ways, or only one. The order of what is sent stays.
+// edgeFaults slow down the connections between one node and the others, in both directions or in
+// one. The order of packets is preserved.
 func edgeFaults() []harness.Fault {
 	one := func(name, does string, pace func(*rand.Rand) ensemble.Pace) harness.Fault {
 		return fault{
@@ -28,23 +29,23 @@ func edgeFaults() []harness.Fault {
 		}
 	}
 	return []harness.Fault{
-		one("edge-delay", "what one node and the others send each other, or one of the two directions, is 20 to 200 ms late", func(r *rand.Rand) ensemble.Pace {
+		one("edge-delay", "packets between one node and the others, in both directions or in one, are 20 to 200 ms late", func(r *rand.Rand) ensemble.Pace {
 			return ensemble.Pace{Delay: between(r, 20*time.Millisecond, 200*time.Millisecond)}
 		}),
-		one("edge-jitter", "the same, by a delay that changes all the time, from none to 100 to 400 ms", func(r *rand.Rand) ensemble.Pace {
+		one("edge-jitter", "the same with a varying delay, between zero and a maximum of 100 to 400 ms", func(r *rand.Rand) ensemble.Pace {
 			return ensemble.Pace{Jitter: between(r, 100*time.Millisecond, 400*time.Millisecond)}
 		}),
-		one("edge-rate", "one node and the others send each other, or in one of the two directions, 2 to 20 KiB a second at most", func(r *rand.Rand) ensemble.Pace {
+		one("edge-rate", "one node and the others, in both directions or in one, send at most 2 to 20 KiB per second", func(r *rand.Rand) ensemble.Pace {
 			return ensemble.Pace{Rate: 2<<10 + r.IntN(18<<10)}
 		}),
 	}
 }
 
-// paceArg reads the Arg of a step: which direction, and the pace.
+// paceArg parses the Arg of a step: the direction and the pace.
 func paceArg(arg string) (direction string, p ensemble.Pace, err error) {
 	var delay, jitter string
 	if _, err = fmt.Sscan(arg, &direction, &delay, &jitter, &p.Rate); err != nil {
-		return "", ensemble.Pace{}, fmt.Errorf("a direction, a delay, a jitter and a rate are wanted, not %q: %w", arg, err)
+		return "", ensemble.Pace{}, fmt.Errorf("want a direction, a delay, a jitter and a rate, got %q: %w", arg, err)
 	}
 	var errs [2]error
 	p.Delay, errs[0] = time.ParseDuration(delay)

@@ -11,8 +11,9 @@ import (
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 )
 
-// syncFaults are of disks that are slow to store, and that lose what they were not asked to store. A server acknowledges what its
-// disk has stored, so neither may cost anything that was acknowledged.
+// syncFaults are faults of disks that sync slowly, and of disks that lose data that was not synced.
+// A server acknowledges a write only after its sync, so neither fault may lose an acknowledged
+// write.
 func syncFaults() (faults []harness.Fault) {
 	can := able[ensemble.Syncer]("slow the syncs of nodes", 3)
 	for _, role := range []string{leader, follower} {
@@ -26,7 +27,7 @@ func syncFaults() (faults []harness.Fault) {
 		})
 	}
 	return append(faults, fault{
-		name: "power-loss", does: "each node is killed and loses what it had written to its log and not synced, and is started again",
+		name: "power-loss", does: "each node is killed, loses the data in its log that was not synced, and is restarted",
 		able: can, configure: syncing,
 		draw: func(r *rand.Rand, _ *harness.Env) harness.Step {
 			return harness.Step{Target: all, For: between(r, 500*time.Millisecond, 2*time.Second)}
@@ -40,7 +41,7 @@ func syncing(c *ensemble.Config) { c.Syncs = true }
 func slowSync(ctx context.Context, env *harness.Env, s harness.Step) (harness.Injected, error) {
 	by, err := time.ParseDuration(s.Arg)
 	if err != nil || by <= 0 {
-		return harness.Injected{}, fmt.Errorf("by how much a sync is to be slower is no duration: %q", s.Arg)
+		return harness.Injected{}, fmt.Errorf("the delay of a sync is not a duration: %q", s.Arg)
 	}
 	nodes, err := resolve(ctx, env, s.Target)
 	if err != nil {
@@ -60,10 +61,12 @@ func slowSync(ctx context.Context, env *harness.Env, s harness.Step) (harness.In
 	}}, nil
 }
 
-// unsynced is for how long syncs are slow before the power is lost, so that there is something to lose.
+// unsynced is how long syncs are slow before the power loss, so that there is unsynced data to
+// lose.
 const unsynced = 300 * time.Millisecond
 
-// losePower slows the syncs of all nodes down, so that they have written what they have not synced, and kills them all.
+// losePower slows down the syncs of all nodes, so that they have unsynced data, and then kills all
+// nodes.
 func losePower(ctx context.Context, env *harness.Env, s harness.Step) (harness.Injected, error) {
 	nodes, err := resolve(ctx, env, s.Target)
 	if err != nil {
@@ -92,6 +95,6 @@ func losePower(ctx context.Context, env *harness.Env, s harness.Step) (harness.I
 		return harness.Injected{}, errors.Join(err, start(context.WithoutCancel(ctx)))
 	}
 	return harness.Injected{Target: label(nodes), Heal: func(ctx context.Context) (string, error) {
-		return count(lost, "bytes lost that were not synced"), start(ctx)
+		return count(lost, "unsynced bytes lost"), start(ctx)
 	}}, nil
 }

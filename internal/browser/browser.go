@@ -1,5 +1,6 @@
-// Package browser drives a headless Chromium over its debugging pipe, for tests of pages. It is two hundred lines because
-// a test needs five of the protocol's commands; a library for all of them would come with every install of this module.
+// Package browser drives a headless Chromium over its debugging pipe, for tests of pages. It is
+// small because a test needs only five of the protocol's commands. A library for all commands would
+// be a dependency of every user of this module.
 package browser
 
 import (
@@ -19,10 +20,10 @@ import (
 	"github.com/zkcoord/zkcoord/internal/procs"
 )
 
-// ErrNone says that no Chromium is installed: apt-get install chromium.
+// ErrNone reports that no Chromium is installed. To install it, run: apt-get install chromium.
 var ErrNone = errors.New("browser: no chromium is installed (Debian: apt-get install chromium)")
 
-// names are the commands that a Chromium goes by.
+// names are the names of Chromium's command.
 var names = []string{"chromium", "chromium-browser", "google-chrome", "chrome"}
 
 // Find returns the path of a Chromium, or ErrNone.
@@ -35,7 +36,7 @@ func Find() (string, error) {
 	return "", ErrNone
 }
 
-// Browser is a running Chromium with a profile of its own.
+// Browser is a running Chromium with its own profile.
 type Browser struct {
 	child   *procs.Child
 	profile string
@@ -49,7 +50,7 @@ type Browser struct {
 	ended   error
 }
 
-// message is one of the protocol, in either direction.
+// message is a message of the protocol, in either direction.
 type message struct {
 	ID      int             `json:"id,omitempty"`
 	Session string          `json:"sessionId,omitempty"`
@@ -61,13 +62,14 @@ type message struct {
 	} `json:"error,omitempty"`
 }
 
-// incoming keeps the parameters of an event as they came.
+// incoming keeps the parameters of an event undecoded.
 type incoming struct {
 	message
 	Params json.RawMessage `json:"params"`
 }
 
-// Start starts a browser, which the caller closes. The error is ErrNone where none is installed.
+// Start starts a browser. The caller must close it. The error is ErrNone if no Chromium is
+// installed.
 func Start() (*Browser, error) {
 	path, err := Find()
 	if err != nil {
@@ -111,11 +113,11 @@ func (b *Browser) run(path string) error {
 	return nil
 }
 
-// Close ends the browser with all its processes, and removes the profile.
+// Close ends the browser with all its processes and removes the profile.
 func (b *Browser) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	_ = b.call(ctx, "", "Browser.close", nil, nil) // it has a directory outside of its profile as well
+	_ = b.call(ctx, "", "Browser.close", nil, nil) // it also has a directory outside of its profile
 	select {
 	case <-b.child.Ended():
 	case <-ctx.Done():
@@ -124,7 +126,7 @@ func (b *Browser) Close() error {
 	b.out.Close()
 	b.read.Wait()
 	var err error
-	for range 50 { // its processes may still be writing as they go
+	for range 50 { // its processes may still write while they end
 		if err = os.RemoveAll(b.profile); err == nil {
 			return nil
 		}
@@ -133,7 +135,7 @@ func (b *Browser) Close() error {
 	return err
 }
 
-// receive hands out what the browser says, until it ends.
+// receive dispatches the browser's messages until the browser ends.
 func (b *Browser) receive(in *os.File) {
 	defer in.Close()
 	r := bufio.NewReaderSize(in, 1<<20)
@@ -171,7 +173,7 @@ func (b *Browser) end(err error) {
 	}
 }
 
-// call sends a command and reads its result into out, unless that is nil.
+// call sends a command and decodes its result into out, unless out is nil.
 func (b *Browser) call(ctx context.Context, session, method string, params, out any) error {
 	b.mu.Lock()
 	if b.ended != nil {
@@ -211,15 +213,15 @@ type Page struct {
 	session string
 
 	mu       sync.Mutex
-	problems []string // what the console had of errors, and exceptions
-	requests []string // addresses of everything that was asked for
+	problems []string // errors and warnings of the console, and exceptions
+	requests []string // addresses of all requests
 }
 
-// View is how a page is looked at. The zero value is a desktop in the light.
+// View describes how a page is displayed. The zero value is a desktop with a light colour scheme.
 type View struct {
 	Width, Height int // 1280 by 900 if zero
 	Dark, Phone   bool
-	Print         bool // as it is printed
+	Print         bool // with the styles for print
 }
 
 // Open opens address and returns when the page has loaded.
@@ -250,7 +252,7 @@ func (b *Browser) Open(ctx context.Context, address string, v View) (*Page, erro
 	return p, p.Await(ctx, "document.readyState === 'complete'")
 }
 
-// Look changes how the page is looked at.
+// Look changes how the page is displayed.
 func (p *Page) Look(ctx context.Context, v View) error {
 	if v.Width == 0 {
 		v.Width, v.Height = 1280, 900
@@ -273,7 +275,7 @@ func (p *Page) call(ctx context.Context, method string, params, out any) error {
 	return p.b.call(ctx, p.session, method, params, out)
 }
 
-// heard takes note of an event.
+// heard records an event.
 func (p *Page) heard(m incoming) {
 	var e struct {
 		Type             string
@@ -285,7 +287,7 @@ func (p *Page) heard(m incoming) {
 		}
 		Args []struct{ Value, Description any }
 	}
-	_ = json.Unmarshal(m.Params, &e) // an event without these fields is none of those below
+	_ = json.Unmarshal(m.Params, &e) // other events lack these fields and match no case below
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch {
@@ -300,21 +302,22 @@ func (p *Page) heard(m incoming) {
 	}
 }
 
-// Problems are the errors and warnings of the console so far.
+// Problems returns the errors and warnings of the console so far.
 func (p *Page) Problems() []string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return append([]string(nil), p.problems...)
 }
 
-// Requests are the addresses asked for so far, that of the page first.
+// Requests returns the addresses requested so far, first the address of the page.
 func (p *Page) Requests() []string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return append([]string(nil), p.requests...)
 }
 
-// Eval evaluates a JavaScript expression, awaits it if it is a promise, and reads its value into out, unless that is nil.
+// Eval evaluates a JavaScript expression, awaits it if it is a promise, and decodes its value into
+// out, unless out is nil.
 func (p *Page) Eval(ctx context.Context, expression string, out any) error {
 	var r struct {
 		Result           struct{ Value json.RawMessage }
@@ -350,7 +353,7 @@ func (p *Page) Await(ctx context.Context, expression string) error {
 	}
 }
 
-// Screenshot returns what is to be seen, as PNG; of the whole page if whole is set.
+// Screenshot returns the visible part of the page as PNG, or the whole page if whole is set.
 func (p *Page) Screenshot(ctx context.Context, whole bool) ([]byte, error) {
 	var shot struct{ Data string }
 	if err := p.call(ctx, "Page.captureScreenshot", map[string]any{"format": "png", "captureBeyondViewport": whole}, &shot); err != nil {

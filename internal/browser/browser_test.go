@@ -16,7 +16,8 @@ import (
 	"github.com/zkcoord/zkcoord/internal/owner"
 )
 
-// parentMark is set in a process of the tests that only starts a browser, says where its profile is, and waits to be ended.
+// parentMark is set in a process of the tests that only starts a browser, prints the path of its
+// profile, and waits to be killed.
 const parentMark = "ZKCOORD_TEST_BROWSER"
 
 func TestMain(m *testing.M) {
@@ -52,14 +53,14 @@ func TestNothingIsLeft(t *testing.T) {
 		t.Error(err)
 	}
 	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
-		t.Errorf("left: %v, %v", left, err)
+		t.Errorf("got remaining files %v, error %v, want none", left, err)
 	}
 }
 
-// A killed run of tests left a profile in the directory for temporary files for ever.
+// Bug: a killed test run left a profile in the temporary directory permanently.
 func TestWhatAKilledTestLeavesIsSwept(t *testing.T) {
 	dir := t.TempDir()
-	// It keeps its files open until it ends, as a browser does.
+	// Like a browser, it keeps its files open until it ends.
 	if err := os.WriteFile(filepath.Join(dir, names[0]), []byte("#!/bin/sh\nexec sleep 600\n"), 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -75,10 +76,10 @@ func TestWhatAKilledTestLeavesIsSwept(t *testing.T) {
 	said, err := bufio.NewReader(out).ReadString('\n')
 	profile := strings.TrimSpace(said)
 	if err != nil || filepath.Dir(profile) != dir {
-		t.Fatalf("it says %q, %v", said, err)
+		t.Fatalf("got output %q, error %v, want the path of the profile", said, err)
 	}
 	_ = parent.Process.Kill() // it has not ended
-	_ = parent.Wait()         // by a signal
+	_ = parent.Wait()         // killed by a signal
 	owner.Sweep(dir)
 	if _, err := os.Stat(profile); !os.IsNotExist(err) {
 		t.Errorf("the profile is still there: %v", err)

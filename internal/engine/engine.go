@@ -1,5 +1,5 @@
-// Package engine is what package recipe needs of a session and no other package may
-// use. Package session implements it; its methods are documented in package recipe.
+// Package engine defines the parts of a session that package recipe needs and that no other package
+// may use. Package session implements them. Package recipe documents the methods.
 package engine
 
 import (
@@ -12,14 +12,14 @@ import (
 	"github.com/zkcoord/zkcoord/internal/znode"
 )
 
-// An Engine is the inside of one session.
+// An Engine is the internal interface of one session.
 type Engine interface {
 	// NewID returns 128 random bits in hexadecimal.
 	NewID() string
 	// Go runs f on a goroutine that Close waits for, unless the session is over.
 	Go(f func()) bool
 	Detach(f func(ctx context.Context) error) <-chan error
-	// Create is Session.Create, followed by t.
+	// Create calls Session.Create and records its requests in t.
 	Create(ctx context.Context, path string, data []byte, mode int32, t *Trace) (string, error)
 	// Rooted returns an error if the chroot is missing.
 	Rooted(ctx context.Context) error
@@ -29,7 +29,7 @@ type Engine interface {
 	Put(ctx context.Context, path string) (context.Context, func(error))
 	Waits(ctx context.Context, path string, token int64)
 	Origin(ctx context.Context) string
-	Fits(ops any) error // a []session.Op, which this package cannot name
+	Fits(ops any) error // ops is a []session.Op, which this package cannot name
 }
 
 // A Node is a znode that the session created.
@@ -38,19 +38,18 @@ type Node struct {
 	Czxid int64
 }
 
-// Is reports whether the node on n's path that has the stat is n.
+// Is reports whether the node at n's path with the given stat is n.
 func (n Node) Is(stat *zk.Stat) bool {
 	return stat != nil && (n.Czxid == 0 || stat.Czxid == n.Czxid)
 }
 
-// Name is the last part of the node's path.
+// Name returns the last part of the node's path.
 func (n Node) Name() string {
 	_, name := znode.Split(n.Path)
 	return name
 }
 
-// A Trace follows the requests of one call to the connection. The session calls Begin
-// and Replied.
+// A Trace records the requests of one call. The session calls Begin and Replied.
 type Trace struct {
 	written   chan struct{}
 	begun     atomic.Bool
@@ -61,11 +60,11 @@ type Trace struct {
 // NewTrace returns the trace of a call that has not begun.
 func NewTrace() *Trace { return &Trace{written: make(chan struct{})} }
 
-// Written is closed when the first of the requests was written.
+// Written returns a channel that is closed once the first request was written.
 func (t *Trace) Written() <-chan struct{} { return t.written }
 
-// Begin is called with each request that is about to be written. It returns the channel
-// to close when that is done, nil if an earlier one was.
+// Begin is called before each request is written. For the first request it returns the channel to
+// close after the write. For later requests it returns nil.
 func (t *Trace) Begin() chan struct{} {
 	if t.begun.Swap(true) {
 		return nil
@@ -76,16 +75,16 @@ func (t *Trace) Begin() chan struct{} {
 // Replied notes the zxid of a reply without an error.
 func (t *Trace) Replied(zxid int64) { t.zxid.Store(zxid) }
 
-// Zxid is that of the last such reply.
+// Zxid returns the zxid of the last such reply.
 func (t *Trace) Zxid() int64 { return t.zxid.Load() }
 
-// Abandon gives the call up: no request that has not been written yet ever will be.
+// Abandon abandons the call. Requests that have not been written yet are never written.
 func (t *Trace) Abandon() { t.abandoned.Store(true) }
 
 // Abandoned reports whether Abandon was called.
 func (t *Trace) Abandoned() bool { return t.abandoned.Load() }
 
-// A Hold is a claim under the session's lease.
+// A Hold is a grant under the session's lease.
 type Hold interface {
 	Grant(ctx context.Context) error
 	Expect()
@@ -108,7 +107,7 @@ type Watches interface {
 	Stop()
 }
 
-// Fired is a watch that fired and is gone.
+// Fired is a watch that has fired and no longer exists.
 type Fired struct {
 	Path     string
 	Children bool

@@ -1,4 +1,4 @@
-// Package kinds names the kinds of ensembles for flags. It links all of them in.
+// Package kinds names the kinds of ensembles for flags. It links all of them.
 package kinds
 
 import (
@@ -13,14 +13,14 @@ import (
 	"github.com/zkcoord/zkcoord/internal/zkversion"
 )
 
-// Names returns the kinds that Starter knows.
+// Names returns the kinds that Starter accepts.
 func Names() []string { return []string{"embedded", "container", "process"} }
 
-// Starter returns what starts ensembles of that kind, of that version of
-// ZooKeeper unless the run needs another one; empty is the default. The embedded
-// one is a model of that version, a line such as 3.8 or a release such as 3.8.0. Progress
-// gets a line for each step that takes long; nil is no progress. The nodes' logs
-// are kept in logDir, unless that is empty.
+// Starter returns the function that starts ensembles of the given kind. They run the given version
+// of ZooKeeper unless the run requires another one; empty means the default version. The embedded
+// ensemble models that version, which is a line such as 3.8 or a release such as 3.8.0. If progress
+// is not nil, each slow step writes a line to it. If logDir is not empty, the nodes' logs are
+// stored there.
 func Starter(kind, version, logDir string, progress io.Writer) (ensemble.Starter, error) {
 	config := ensemble.Config{LogDir: logDir, Version: version}
 	if _, err := config.Complete(); err != nil {
@@ -37,5 +37,5 @@ func Starter(kind, version, logDir string, progress io.Writer) (ensemble.Starter
 	case "process":
 		return process.Starter(process.Options{Config: config, Progress: progress}), nil
 	}
-	return nil, fmt.Errorf("no ensemble of kind %q; there are %v", kind, Names())
+	return nil, fmt.Errorf("no ensemble of kind %q; the kinds are %v", kind, Names())
 }

@@ -7,7 +7,7 @@ import (
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 )
 
-// The embedded ensemble is a model of the version that is named. It was refused.
+// The embedded ensemble models the requested version. Bug: such a version was refused.
 func TestEmbeddedIsOfTheVersion(t *testing.T) {
 	for version, says := range map[string]string{"": "3.9.", "3.8": "3.8.", "3.8.0": "3.8.0", "3.9.3": "3.9.3"} {
 		start, err := Starter("embedded", version, "", nil)
@@ -20,20 +20,20 @@ func TestEmbeddedIsOfTheVersion(t *testing.T) {
 		}
 		status, err := ensemble.Ask(t.Context(), e.DialContext, e.Servers()[0])
 		if err != nil || !strings.HasPrefix(status.Version, says) {
-			t.Errorf("%q gives servers of %q, %v", version, status.Version, err)
+			t.Errorf("version %q: got servers of version %q, error %v", version, status.Version, err)
 		}
 		if err := e.Close(t.Context()); err != nil {
 			t.Error(err)
 		}
 	}
 	if _, err := Starter("embedded", "3.8+3.9.6", "", nil); err == nil || !strings.Contains(err.Error(), "one version") {
-		t.Errorf("a mixed model: %v", err)
+		t.Errorf("a mixed version: got error %v, want one about one version", err)
 	}
 	start, err := Starter("embedded", "2.0", "", nil)
 	if err == nil {
 		_, err = start(t.Context(), ensemble.Config{Nodes: 1})
 	}
 	if err == nil || !strings.Contains(err.Error(), "2.0") {
-		t.Errorf("version 2.0: %v", err)
+		t.Errorf("version 2.0: got error %v, want one that names it", err)
 	}
 }

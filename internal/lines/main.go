@@ -1,10 +1,10 @@
-// Command lines counts the lines of Go code in a tree: lines that have more than
-// blanks and comments, in files that are no tests.
+// Command lines counts the lines of Go code in a tree. It counts lines with code in files that are
+// not tests, and skips blank lines and comments.
 //
 //	go run ./internal/lines        # each package, and the sum
 //	go run ./internal/lines -sum
 //
-// Testdata and folders whose names begin with a dot or an underscore are left out.
+// It skips testdata, and folders whose names begin with a dot or an underscore.
 package main
 
 import (
@@ -41,7 +41,7 @@ func main() {
 	fmt.Printf("%6d  lines of code\n", total)
 }
 
-// countTree counts the lines of each folder that has any.
+// countTree counts the lines of each folder that contains Go code.
 func countTree(tree fs.FS) (map[string]int, error) {
 	packages := make(map[string]int)
 	err := fs.WalkDir(tree, ".", func(path string, d fs.DirEntry, err error) error {
@@ -63,8 +63,7 @@ func countTree(tree fs.FS) (map[string]int, error) {
 	return packages, err
 }
 
-// count returns how many lines of source have a token, or a part of a string that
-// is not blank.
+// count returns the number of lines of source that contain a token or a nonblank part of a string.
 func count(source []byte) int {
 	files := token.NewFileSet()
 	file := files.AddFile("", files.Base(), len(source))

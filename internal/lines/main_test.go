@@ -9,7 +9,7 @@ const source = "// Package a.\npackage a\n\n/* of\ntwo */\nvar b = `raw\n\nthird
 
 func TestOnlyLinesOfCodeCount(t *testing.T) {
 	if got, want := count([]byte(source)), 5; got != want { // package, the two of b, the two of c
-		t.Errorf("%d lines, want %d", got, want)
+		t.Errorf("got %d lines, want %d", got, want)
 	}
 	tree := fstest.MapFS{}
 	for _, name := range []string{"a/a.go", "a/b.go", "a/a_test.go", "a/a.txt", "a/testdata/a.go", ".a/a.go", "_a/a.go"} {
@@ -17,6 +17,6 @@ func TestOnlyLinesOfCodeCount(t *testing.T) {
 	}
 	got, err := countTree(tree)
 	if err != nil || len(got) != 1 || got["a"] != 10 {
-		t.Errorf("%v, %v, want 10 lines in a", got, err)
+		t.Errorf("got %v, error %v, want 10 lines in a", got, err)
 	}
 }

@@ -1,5 +1,5 @@
-// Package postgres starts a PostgreSQL server for tests and scenarios: Debian's packages, a directory of
-// its own, a Unix socket and no port. Its data is not synced to the disk.
+// Package postgres starts a PostgreSQL server for tests and scenarios. It uses Debian's packages,
+// its own directory, a Unix socket and no port. The server does not sync its data to disk.
 package postgres
 
 import (
@@ -15,14 +15,15 @@ import (
 	"github.com/zkcoord/zkcoord/internal/procs"
 )
 
-// A Server is a PostgreSQL server that runs. It dies with this process.
+// A Server is a running PostgreSQL server. It ends with this process.
 type Server struct {
 	dir   string
 	child *procs.Child
 	log   string
 }
 
-// Installed returns nil if a server can be started here, else what to install.
+// Installed returns nil if a server can be started here. Otherwise the error names the missing
+// package.
 func Installed() error {
 	if err := procs.Able(); err != nil {
 		return err
@@ -31,8 +32,8 @@ func Installed() error {
 	return err
 }
 
-// program is the path of one of the server's programs. Debian keeps them apart for each version; of
-// several versions, the last one in the order of names is taken.
+// program returns the path of one of the server's programs. Debian has a directory for each
+// version. If there are several versions, program uses the last one in the order of names.
 func program(name string) (string, error) {
 	if found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/" + name); len(found) > 0 {
 		return found[len(found)-1], nil
@@ -43,15 +44,15 @@ func program(name string) (string, error) {
 	return "", errors.New("PostgreSQL is not installed (on Debian: apt-get install postgresql)")
 }
 
-// Start makes a database cluster and starts its server. It returns when the server accepts connections.
-// The caller closes it. If this process is root's, which PostgreSQL refuses to run as, the server runs as
-// the user postgres or nobody.
+// Start creates a database cluster and starts its server. It returns when the server accepts
+// connections. The caller must close the server. PostgreSQL does not run as root, so if this
+// process runs as root, the server runs as the user postgres or nobody.
 func Start(ctx context.Context) (_ *Server, err error) {
 	if err := Installed(); err != nil {
 		return nil, err
 	}
 	s := &Server{}
-	// The path of a socket has 107 bytes at most.
+	// The path of a socket is limited to 107 bytes.
 	if s.dir, err = owner.MkdirTemp("/tmp", "pg"); err != nil {
 		return nil, err
 	}
@@ -128,7 +129,7 @@ func (s *Server) command(name string, args ...string) (*exec.Cmd, error) {
 	return cmd, unprivileged(cmd)
 }
 
-// DSN is the data source name of the database.
+// DSN returns the data source name of the database.
 func (s *Server) DSN() string {
 	return fmt.Sprintf("host=%s port=%s user=postgres dbname=postgres sslmode=disable", s.dir, port)
 }
@@ -139,7 +140,7 @@ func (s *Server) Log() string {
 	return string(text[max(0, len(text)-1000):])
 }
 
-// Close ends the server at once and removes everything of it.
+// Close ends the server immediately and removes its directory.
 func (s *Server) Close() error {
 	if s.child != nil {
 		s.child.KillGroup()

@@ -9,7 +9,8 @@ import (
 	"syscall"
 )
 
-// credential is that of the user that programs run as; nil if this process is not root's.
+// credential returns the user that the programs run as. It is nil if this process does not run as
+// root.
 func credential() (*syscall.Credential, error) {
 	if os.Geteuid() != 0 {
 		return nil, nil
@@ -26,7 +27,7 @@ func credential() (*syscall.Credential, error) {
 		gid, err := strconv.ParseUint(u.Gid, 10, 32)
 		return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, err
 	}
-	return nil, fmt.Errorf("postgres: there is neither a user postgres nor nobody")
+	return nil, fmt.Errorf("postgres: neither the user postgres nor the user nobody exists")
 }
 
 func unprivileged(cmd *exec.Cmd) error {
@@ -37,7 +38,7 @@ func unprivileged(cmd *exec.Cmd) error {
 	return err
 }
 
-// giveAway makes the directory that user's.
+// giveAway makes that user the owner of the directory.
 func giveAway(dir string) error {
 	who, err := credential()
 	if who == nil || err != nil {

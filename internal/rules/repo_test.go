@@ -90,13 +90,13 @@ var directions = []struct{ from, ours, foreign, why string }{
 	{"election", underPrimitives, client, whyPrimitives},
 	{"group", underPrimitives, client, whyPrimitives},
 	{"queue", underPrimitives, client, whyPrimitives},
-	{"internal/batch", "recipe session", "", "what primitives share knows none of them"},
+	{"internal/batch", "recipe session", "", "code shared by primitives does not depend on one of them"},
 	{"counter", underPrimitives, client, whyPrimitives},
 	{"barrier", underPrimitives, client, whyPrimitives},
 	{"watch", underPrimitives, client, whyPrimitives},
 	{"fence", "", "", "a fenced resource imports neither a lock nor a driver"},
 	{"zktest", "zktest internal/txnlog internal/wire internal/znode", "", "the model of the servers shares only the protocol with its clients"},
-	{"vet", "", "golang.org/x/tools", "an analyzer knows the names of the types that it reads, and links none of them"},
+	{"vet", "", "golang.org/x/tools", "an analyzer knows the names of the types that it inspects, but links none of them"},
 	{"zktest/internal/difftest", "zktest internal/wire internal/znode", "any", "it compares the model with real servers"},
 	{"harness", "harness session zktest internal docker", "any", "the harness tests clients of any kind; scenarios bring the primitives"},
 	{"harness/checker", "harness/history session", "any", "a verdict is a function of the history alone; session has the type of outcomes"},
@@ -146,13 +146,13 @@ func TestImportsPointOneWay(t *testing.T) {
 	}
 }
 
-// The inside of a session is for package recipe alone, in tests too: everybody else has
-// what these two packages export.
+// Only package recipe uses the inside of a session, also in tests. All other packages use the
+// exported API of packages session and recipe.
 func TestOnlyRecipeReachesInsideASession(t *testing.T) {
 	const inside = module + "internal/engine"
 	for name, file := range goFiles(t) {
 		if slices.Contains(imports(file), inside) && !slices.Contains([]string{"session", "recipe", "internal/engine"}, path.Dir(name)) {
-			t.Errorf("%s imports %s: that is for packages session and recipe", name, inside)
+			t.Errorf("%s imports %s, which is only for packages session and recipe", name, inside)
 		}
 	}
 }

@@ -1,4 +1,4 @@
-// Package tutorial is the scenario that docs/tutorial.md builds from nothing.
+// Package tutorial contains the scenario that docs/tutorial.md develops step by step.
 package tutorial
 
 import (
@@ -13,11 +13,11 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// A counter is a znode that clients increment: they read it, and write it if it
-// still has the version that they read.
+// A counter is a znode that clients increment. They read it, and write it if it still has the
+// version that they read.
 type counter struct {
 	path    string
-	version func(read int32) int32 // to write over
+	version func(read int32) int32 // returns the expected version of the write
 }
 
 func (c counter) increment(ctx context.Context, client *harness.Client, s *session.Session) error {
@@ -29,12 +29,13 @@ func (c counter) increment(ctx context.Context, client *harness.Client, s *sessi
 	if err != nil {
 		return harness.Failed(err)
 	}
-	client.Pause(ctx, 10*time.Millisecond) // meanwhile others read the same
+	client.Pause(ctx, 10*time.Millisecond) // meanwhile other clients read the same value
 	_, err = s.Set(ctx, c.path, []byte(strconv.Itoa(n+1)), c.version(v.Stat.Version))
 	return err
 }
 
-// work is one client: one increment after another, each in the history.
+// work is the program of one client. It increments the counter repeatedly and records each
+// increment in the history.
 func (c counter) work(ctx context.Context, client *harness.Client) error {
 	s, err := client.Open(ctx, session.Options{Timeout: fault.SessionTimeout})
 	if err != nil {
@@ -53,7 +54,7 @@ func (c counter) work(ctx context.Context, client *harness.Client) error {
 	return nil
 }
 
-// workload has the counter made before, and read afterwards.
+// workload creates the counter before the work and reads it afterwards.
 func workload(version func(int32) int32) func(*harness.Env) harness.Workload {
 	return func(env *harness.Env) harness.Workload {
 		c := counter{path: env.Root() + "/counter", version: version}
@@ -79,7 +80,7 @@ func workload(version func(int32) int32) func(*harness.Env) harness.Workload {
 	}
 }
 
-// with calls do with a session that no fault is in the way of.
+// with calls do with a session that no fault affects.
 func with(ctx context.Context, env *harness.Env, do func(*session.Session) error) error {
 	s, err := session.Open(ctx, session.Options{Servers: env.Servers(), Dial: env.Dial})
 	if err != nil {
@@ -89,9 +90,9 @@ func with(ctx context.Context, env *harness.Env, do func(*session.Session) error
 	return do(s)
 }
 
-// noneLost compares what was acknowledged with what is there in the end.
+// noneLost compares the acknowledged increments with the final value of the counter.
 func noneLost() checker.Checker {
-	return checker.New("counter/no-increment-lost", "no increment that was acknowledged is lost, none is counted twice", func(h *history.History, j *checker.Judge) {
+	return checker.New("counter/no-increment-lost", "no acknowledged increment is lost, and none is counted twice", func(h *history.History, j *checker.Judge) {
 		ops, _ := h.Operations()
 		done, maybe := 0, 0
 		for _, op := range ops {
@@ -104,15 +105,15 @@ func noneLost() checker.Checker {
 		}
 		last, err := strconv.Atoi(final(h))
 		if err != nil {
-			j.Unknown("the counter was not read in the end: %v", err)
+			j.Unknown("the final value of the counter was not read: %v", err)
 			return
 		}
 		j.Checked(done)
 		switch {
 		case last < done:
-			j.Violation(nil, "%d increments were acknowledged, and the counter is %d", done, last)
+			j.Violation(nil, "%d increments were acknowledged, but the counter is %d", done, last)
 		case last > done+maybe:
-			j.Violation(nil, "the counter is %d after %d increments at most", last, done+maybe)
+			j.Violation(nil, "the counter is %d after at most %d increments", last, done+maybe)
 		}
 	})
 }
@@ -126,7 +127,7 @@ func final(h *history.History) (value string) {
 	return value
 }
 
-// Counter is the scenario: claim, program, faults, judges, and a mutant.
+// Counter is the scenario: claim, workload, faults, checkers and a mutant.
 func Counter() harness.Scenario {
 	faults, err := fault.Named("link-stall,kill,partition")
 	if err != nil {
@@ -134,7 +135,7 @@ func Counter() harness.Scenario {
 	}
 	return harness.Scenario{
 		Name:     "counter",
-		Claim:    "A conditional write loses no increment and makes none twice, however requests and replies are lost.",
+		Claim:    "A conditional write neither loses nor doubles an increment, even if requests and replies are lost.",
 		Clients:  3,
 		Workload: workload(func(read int32) int32 { return read }),
 		Faults:   faults,
@@ -142,7 +143,7 @@ func Counter() harness.Scenario {
 		Guards:   []checker.Checker{checker.AtLeast("run/increments", 100, "increments", increments)},
 		Mutants: []harness.Mutant{{
 			Name:     "unconditional",
-			Report:   "read, add, write, and whoever was in between is overwritten",
+			Report:   "read, add, write: increments in between are overwritten",
 			Violates: []string{"counter/no-increment-lost"},
 			Workload: workload(func(int32) int32 { return session.AnyVersion }),
 		}},

@@ -33,7 +33,7 @@ func TestCounterKillsItsMutant(t *testing.T) {
 	}
 }
 
-// Histories by hand, legal ones and others.
+// The histories are written by hand. Some are valid and some are not.
 func TestNoneLost(t *testing.T) {
 	invoke := history.Event{Kind: history.Invoke, Op: "increment"}
 	ok := history.Event{Kind: history.OK, Op: "increment"}
@@ -48,8 +48,8 @@ func TestNoneLost(t *testing.T) {
 		events []history.Event
 	}{
 		{"two done", checker.Valid, []history.Event{invoke, ok, invoke, ok, read("2"), end}},
-		{"one perhaps done, and it was", checker.Valid, []history.Event{invoke, ok, invoke, info, read("2"), end}},
-		{"one perhaps done, and it was not", checker.Valid, []history.Event{invoke, ok, invoke, info, read("1"), end}},
+		{"one indeterminate, and applied", checker.Valid, []history.Event{invoke, ok, invoke, info, read("2"), end}},
+		{"one indeterminate, and not applied", checker.Valid, []history.Event{invoke, ok, invoke, info, read("1"), end}},
 		{"one lost", checker.Invalid, []history.Event{invoke, ok, invoke, ok, read("1"), end}},
 		{"one doubled", checker.Invalid, []history.Event{invoke, ok, invoke, info, read("3"), end}},
 		{"never read", checker.Unknown, []history.Event{invoke, ok, end}},
@@ -78,7 +78,7 @@ func TestTutorialHasThisCode(t *testing.T) {
 	}
 	blocks := regexp.MustCompile("(?s)```go\n(.*?)```").FindAllStringSubmatch(string(text), -1)
 	if len(blocks) < 5 {
-		t.Fatalf("%d blocks of code", len(blocks))
+		t.Fatalf("got %d blocks of code, want at least 5", len(blocks))
 	}
 	for _, block := range blocks {
 		if !strings.Contains(source.String(), block[1]) {
