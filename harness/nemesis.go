@@ -90,8 +90,8 @@ func (n *nemesis) again(ctx, working context.Context, after int) (more Plan) {
 }
 
 // inject records the start before it requests the fault, and healFirst records the stop after the
-// heal, so that anything may be broken only between the two. inject returns the time at which the
-// fault is due to end.
+// heal, so that the fault can be active only between the two events. inject returns the time at
+// which the fault is due to end.
 func (n *nemesis) inject(ctx context.Context, i int, s Step) (over time.Time) {
 	f, known := n.faults[s.Fault]
 	if !known {

@@ -35,7 +35,7 @@ type Options struct {
 	Intensity float64
 	// Store stores the result; nil stores nothing.
 	Store Store
-	// Progress, unless nil, is called about once a second while the run goes on.
+	// Progress, unless nil, is called about once a second during the run.
 	Progress func(Status)
 	// Command is the command line that repeats the run, for reports.
 	Command string

@@ -23,7 +23,7 @@ import (
 
 // Run runs s once. It returns an error only if the run could not begin (the ensemble did not start,
 // had no quorum, or the workload could not be set up) or if the result could not be stored.
-// Whatever happens after the start affects only the verdict. If ctx ends, Run heals and closes
+// Events after the start affect only the verdict. If ctx ends, Run heals and closes
 // everything, and the result is that of an incomplete history.
 func Run(ctx context.Context, s Scenario, o Options) (result *Result, err error) {
 	if err := s.validate(); err != nil {
@@ -384,7 +384,7 @@ func (r *run) witness(ctx context.Context) []checker.Checker {
 	return log.Checkers(envelope)
 }
 
-// txnLogs reads the transaction logs of all servers. It returns nil if the ensemble has none to read.
+// txnLogs reads the transaction logs of all servers. It returns nil if the ensemble has none.
 func (r *run) txnLogs(ctx context.Context) (*witness.Log, error) {
 	source, able := r.env.Ensemble.(ensemble.TxnLogs)
 	if !able {

@@ -364,7 +364,7 @@ func TestRunThatIsGivenUpEndsSoon(t *testing.T) {
 	r := ty.run(t)
 	want(t, r, checker.Unknown, "run/whole", "is broken")
 	if one, _ := r.Of("run/whole"); r.Took > time.Minute || strings.Count(one.Reason, "is broken") != 1 {
-		t.Errorf("took %v, want seconds, and %q, want one reason", r.Took, one.Reason)
+		t.Errorf("the run took %v, want at most 1m; got reasons %q, want one", r.Took, one.Reason)
 	}
 }
 
@@ -383,10 +383,10 @@ func TestEndsOfClientsLogsAreKept(t *testing.T) {
 	ty.Client = "my client"
 	r := ty.run(t)
 	if len(r.ClientLogs) != 1 || len(r.ClientLogs[1]) != 1<<20 || !strings.HasSuffix(string(r.ClientLogs[1]), line) {
-		t.Errorf("%d logs, of client 1 %d bytes; want its last MiB alone", len(r.ClientLogs), len(r.ClientLogs[1]))
+		t.Errorf("got %d logs and %d bytes of client 1, want only its last MiB", len(r.ClientLogs), len(r.ClientLogs[1]))
 	}
 	if r.Client != "my client" || r.History.Client != "my client" || !strings.Contains(r.Summary(), "\nclients: my client\n") {
-		t.Errorf("who the clients were is lost: %s", r.Summary())
+		t.Errorf("got client %q, in the history %q, want \"my client\" in both and in\n%s", r.Client, r.History.Client, r.Summary())
 	}
 }
 

@@ -67,7 +67,7 @@ type Workload struct {
 	Work func(ctx context.Context, c *Client) error
 	// Final makes the last reads, after all clients have returned.
 	Final func(ctx context.Context, env *Env) error
-	// Close ends what Setup started. It is called at the end of each run that called Setup,
+	// Close ends everything that Setup started. It is called at the end of each run that called Setup,
 	// even if Setup failed.
 	Close func() error
 }
@@ -106,7 +106,7 @@ type errFailed struct{ error }
 
 func (e errFailed) Unwrap() error { return e.error }
 
-// Failed wraps err to say that the operation provably had no effect.
+// Failed wraps err to mark that the operation provably had no effect.
 func Failed(err error) error {
 	if err == nil {
 		return nil

@@ -233,8 +233,9 @@ func TestUnlockWithAnEndedContextReleases(t *testing.T) {
 				unlock := recipetest.Must(call(t.Context(), c.Session))
 				ctx, cancel := context.WithCancel(t.Context())
 				cancel()
-				if err := unlock(ctx); !errors.Is(err, context.Canceled) {
-					t.Errorf("Unlock: got %v, want %v", err, context.Canceled)
+				// On a busy machine the deletion can be confirmed before Unlock waits for it.
+				if err := unlock(ctx); err != nil && !errors.Is(err, context.Canceled) {
+					t.Errorf("Unlock: got %v, want %v or none", err, context.Canceled)
 				}
 				free(t, w, name)
 				w.NothingLeft()

@@ -1,12 +1,15 @@
 #!/bin/bash
-# Starts one ZooKeeper server from the environment, with the variables of the official image: ZOO_MY_ID, ZOO_SERVERS,
-# ZOO_TICK_TIME, ZOO_INIT_LIMIT, ZOO_SYNC_LIMIT, ZOO_MAX_CLIENT_CNXNS, ZOO_STANDALONE_ENABLED, ZOO_ADMINSERVER_ENABLED,
-# ZOO_AUTOPURGE_PURGEINTERVAL, ZOO_AUTOPURGE_SNAPRETAINCOUNT, ZOO_4LW_COMMANDS_WHITELIST, ZOO_CFG_EXTRA, ZOO_DATA_DIR,
-# ZOO_DATA_LOG_DIR, ZK_SERVER_HEAP, JVMFLAGS; and ZOO_PRELOAD, a library for the JVM. It works on the official image and on
-# Debian's packages. The server is process 1, so a signal to the container is a signal to it.
+# Starts one ZooKeeper server, configured by environment variables. It reads these variables of the
+# official image: ZOO_MY_ID, ZOO_SERVERS, ZOO_TICK_TIME, ZOO_INIT_LIMIT, ZOO_SYNC_LIMIT,
+# ZOO_MAX_CLIENT_CNXNS, ZOO_STANDALONE_ENABLED, ZOO_ADMINSERVER_ENABLED,
+# ZOO_AUTOPURGE_PURGEINTERVAL, ZOO_AUTOPURGE_SNAPRETAINCOUNT, ZOO_4LW_COMMANDS_WHITELIST,
+# ZOO_CFG_EXTRA, ZOO_DATA_DIR, ZOO_DATA_LOG_DIR, ZK_SERVER_HEAP, JVMFLAGS. It also reads
+# ZOO_PRELOAD, a library that is preloaded into the JVM. It works with the official image and with
+# Debian's packages. The server is process 1, so it receives the signals that are sent to the
+# container.
 set -euo pipefail
 
-# Any other command is run as it is: docker run --rm -it IMAGE bash.
+# If there are arguments, run them as a command: docker run --rm -it IMAGE bash.
 if [[ $# -gt 0 ]]; then exec "$@"; fi
 
 conf=/tmp/zk-conf
@@ -26,13 +29,14 @@ mkdir -p "$conf" "$data" "$log"
   echo "autopurge.purgeInterval=${ZOO_AUTOPURGE_PURGEINTERVAL:-0}"
   echo "autopurge.snapRetainCount=${ZOO_AUTOPURGE_SNAPRETAINCOUNT:-3}"
   [[ -z ${ZOO_4LW_COMMANDS_WHITELIST:-} ]] || echo "4lw.commands.whitelist=$ZOO_4LW_COMMANDS_WHITELIST"
-  # Both lists are words: neither an address nor a setting holds a space.
+  # Both lists are split at spaces, because no address or setting contains a space.
   for setting in ${ZOO_CFG_EXTRA:-} ${ZOO_SERVERS:-server.1=localhost:2888:3888;2181}; do echo "$setting"; done
 } > "$conf/zoo.cfg"
 
 echo "${ZOO_MY_ID:-1}" > "$data/myid"
 
-# Debian's ZooKeeper logs through log4j 1.2, the official image through logback. Each ignores the other's file.
+# Debian's ZooKeeper logs with log4j 1.2, the official image with logback. Each ignores the other's
+# file.
 cat > "$conf/log4j.properties" <<'LOG4J'
 log4j.rootLogger=INFO, out
 log4j.appender.out=org.apache.log4j.ConsoleAppender
@@ -51,7 +55,8 @@ LOGBACK
 if home=$(command -v zkServer.sh) && [[ -d $(dirname "$home")/../lib ]]; then
   classpath="$(dirname "$home")/../lib/*"
 else
-  # zookeeper.jar is the last one: its manifest names jars of /usr/share/java, which would come before all that follow it.
+  # zookeeper.jar is the last one, because its manifest names jars in /usr/share/java, which would
+  # precede all jars after it.
   classpath=
   for jar in zookeeper-jute slf4j-api slf4j-log4j12 log4j-1.2 netty-all netty-common netty-buffer netty-codec netty-handler \
     netty-resolver netty-transport netty-transport-native-unix-common netty-transport-native-epoll metrics-core snappy-java \
@@ -60,14 +65,15 @@ else
   done
 fi
 
-# The server needs no root; iptables does, and is run beside it with docker exec. A node that comes back may have a new
-# address, so the JVM must not remember the old one.
+# The server does not need root. Only iptables does, and the harness runs it with docker exec. A
+# node may get a new address when it restarts, so the JVM must not cache addresses.
 run=()
 if [[ $(id -u) == 0 ]]; then
   chown -R 1000:1000 "$data" "$log" "$conf"
   run=(setpriv --reuid=1000 --regid=1000 --clear-groups)
 fi
-# A library that bends the clock is for the JVM alone: what it shares in memory as root it could not open any more as another user.
+# Preload the clock library only into the JVM. If setpriv loaded it as root, it would create shared
+# memory that it could not open as another user.
 [[ -z ${ZOO_PRELOAD:-} ]] || run+=(env LD_PRELOAD="$ZOO_PRELOAD")
 # shellcheck disable=SC2086 # JVMFLAGS is a list of words.
 exec "${run[@]}" java -Xmx"${ZK_SERVER_HEAP:-1000}m" -Dsun.net.inetaddr.ttl=0 -Dsun.net.inetaddr.negative.ttl=0 \

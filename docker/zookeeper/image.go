@@ -1,6 +1,6 @@
-// Package zookeeper gets the versions of ZooKeeper that zkcoord runs: container images of a node, and jars unpacked from
-// Debian's packages. It carries the files of its directory, so a program that was installed without the repository can
-// get them too.
+// Package zookeeper provides the versions of ZooKeeper that zkcoord runs: container images of a
+// node, and jars unpacked from Debian's packages. It embeds the files of its directory, so that a
+// program installed without the repository can use them too.
 package zookeeper
 
 import (
@@ -25,12 +25,13 @@ import (
 //go:embed Dockerfile entrypoint.sh zk-ready image.sh unpack.sh lib.bash packages
 var files embed.FS
 
-// Image returns the name of an image of a node of that version that the Docker engine has, after whatever image.sh had to do
-// for it: nothing, if an earlier run did it, or a pull, or a build of minutes. The empty version is the image that
-// ZKCOORD_IMAGE names, else the default version. What the script does goes to progress, line by line.
+// Image returns the name of an image of a node of that version, and ensures that the Docker engine
+// has it. The script image.sh does the work: nothing if an earlier run did it, otherwise a pull, or
+// a build that takes minutes. For the empty version, the image is the one in ZKCOORD_IMAGE, or else
+// that of the default version. The script's output goes to progress, line by line.
 //
-// If that fails the error is the script's own last words, which say what to install. If ctx ends first the build ends with
-// it, and no image of that name is left.
+// If the script fails, the error is the last line of its output, which says what to install. If ctx
+// ends first, the build ends too, and no image of that name remains.
 func Image(ctx context.Context, version string, progress io.Writer) (string, error) {
 	var args []string
 	if version != "" {
@@ -43,15 +44,16 @@ func Image(ctx context.Context, version string, progress io.Writer) (string, err
 	return image, nil
 }
 
-// Unpack returns the directory below which unpack.sh has unpacked Debian's packages of a name in the file packages, such as
-// "zookeeper-3.9.6". The first time on a machine this takes seconds and a network; the cache directory of the user keeps them.
+// Unpack returns the directory into which unpack.sh has unpacked Debian's packages for a name in
+// the file packages, such as "zookeeper-3.9.6". The first call on a machine takes seconds and needs
+// a network. The packages stay in the user's cache directory.
 //
-// If that fails the error says why: there is no such name, no network, or a package that is not signed by Debian. If ctx ends
-// first nothing of it is left.
+// The error gives the reason: an unknown name, no network, or a package without Debian's signature.
+// If ctx ends first, nothing remains.
 func Unpack(ctx context.Context, name string, progress io.Writer) (dir string, err error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
-		return "", fmt.Errorf("unpack %s: there is no cache directory: %w", name, err)
+		return "", fmt.Errorf("unpack %s: find the cache directory: %w", name, err)
 	}
 	if dir, err = run(ctx, progress, "unpack.sh", name, filepath.Join(cache, "zkcoord")); err != nil {
 		return "", fmt.Errorf("unpack %s: %w", name, err)
@@ -59,10 +61,10 @@ func Unpack(ctx context.Context, name string, progress io.Writer) (dir string, e
 	return dir, nil
 }
 
-// run runs one of the scripts and returns what it put out.
+// run runs one of the scripts and returns its output.
 func run(ctx context.Context, progress io.Writer, script string, args ...string) (string, error) {
 	if runtime.GOOS == "windows" {
-		return "", errors.New("a shell script makes it, which Windows cannot run: use WSL, or the embedded ensemble")
+		return "", errors.New("this needs a shell script, which Windows cannot run: use WSL, or the embedded ensemble")
 	}
 	dir, err := owner.MkdirTemp("", "scripts")
 	if err != nil {
@@ -79,7 +81,7 @@ func run(ctx context.Context, progress io.Writer, script string, args ...string)
 	if progress != nil {
 		cmd.Stderr = io.MultiWriter(&stderr, progress)
 	}
-	// The script's children do the work: an interrupt has to reach them as well.
+	// The script's children do the work, so an interrupt must reach them as well.
 	procs.Group(cmd)
 	cmd.WaitDelay = 10 * time.Second
 	if err := cmd.Run(); err != nil {
@@ -104,7 +106,7 @@ func write(dir string) error {
 	})
 }
 
-// lastWords is the last line of what the script said, without its name.
+// lastWords returns the last line of the script's error output, without the script's name.
 func lastWords(stderr, script string, err error) string {
 	lines := strings.Split(strings.TrimSpace(stderr), "\n")
 	if last := strings.TrimPrefix(lines[len(lines)-1], script+": "); last != "" {

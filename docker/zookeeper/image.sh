@@ -1,16 +1,21 @@
 #!/bin/bash
-# Gets the image of a node and prints its name, the only line of the standard output; with several versions, a line each:
+# Provides the image of a node and prints its name, the only line of the standard output. If several
+# versions are given, it prints one line for each.
 #
-#   image.sh [--zookeeper VERSION]...     the version is 3.9.6 if none is given
+#   image.sh [--zookeeper VERSION]...     the default version is 3.9.6
 #
-#   1. the image that ZKCOORD_IMAGE names, if no version is given, pulled if it is not there;
-#   2. the image that an earlier run made of just these files;
-#   3. one built on the official image zookeeper:VERSION, if that is there or can be pulled;
-#   4. one of Debian's packages: the system is made once for all versions with mmdebstrap, which is installed first where that is
-#      possible (root, apt-get), and unpack.sh gets what differs;
-#   5. else an error that says what to install.
-# It is also tagged zkcoord/zookeeper:VERSION for docker-compose.yml, and the default version zkcoord/zookeeper:latest. Several
-# versions are made at the same time. Runs at the same time wait for each other.
+# It tries these in turn:
+#
+#   1. If no version is given, the image named in ZKCOORD_IMAGE. It is pulled if necessary.
+#   2. The image that an earlier run built from the same files.
+#   3. An image built on the official image zookeeper:VERSION, which is pulled if necessary.
+#   4. An image built from Debian's packages. mmdebstrap builds the system once for all versions; it
+#      is installed first if that is possible (root, apt-get). unpack.sh provides the jars of the
+#      version.
+#
+# If all fail, the error says what to install. The image also gets the tag zkcoord/zookeeper:VERSION
+# for docker-compose.yml, and the default version zkcoord/zookeeper:latest. Several versions are
+# built concurrently. Concurrent runs wait for each other.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 source ./lib.bash
@@ -22,7 +27,7 @@ system=zkcoord/system:$debian-$(cksum <<< "$packages" | cut -d " " -f 1)
 
 there() { docker image inspect "$1" > /dev/null 2>&1; }
 
-# pull gives a registry ten seconds to say anything, and then all the time that the image takes.
+# pull waits ten seconds for the first answer of the registry, and then as long as the pull takes.
 pull() {
   local out status=0
   out=$(mktemp)
@@ -46,7 +51,7 @@ from_official() {
   docker build --build-arg "BASE=$official" --label "zkcoord.image=$official" --tag "$image" . >&2
 }
 
-# with_mmdebstrap succeeds if there is an mmdebstrap, installing it if it may.
+# with_mmdebstrap succeeds if mmdebstrap is installed. It installs mmdebstrap if it can.
 with_mmdebstrap() {
   command -v mmdebstrap > /dev/null && return
   command -v apt-get > /dev/null && [[ $(id -u) == 0 ]] || return 1
@@ -56,7 +61,7 @@ with_mmdebstrap() {
   "${install[@]}" > /dev/null 2>&1 || { apt-get update -qq >&2 && "${install[@]}" > /dev/null 2>&1; }
 }
 
-# system makes the image that the nodes of all versions share.
+# make_system builds the image that the nodes of all versions share.
 make_system() {
   local proxy id log options=()
   alone system
@@ -65,8 +70,9 @@ make_system() {
   log=$(mktemp)
   proxy=$(apt-config dump 2> /dev/null | grep -E '^Acquire::https?::Proxy ' || true)
   while read -r line; do [[ -z $line ]] || options+=("--aptopt=$line"); done <<< "$proxy"
-  say "making the system of a node of Debian's packages: about a minute"
-  # Imported without a name: if mmdebstrap fails half-way, what came out of it is no image of ours.
+  say "building the system of a node from Debian's packages, which takes about a minute"
+  # Import the image without a name. If mmdebstrap fails midway, the partial image must not get our
+  # name.
   if ! id=$(mmdebstrap --variant=minbase --include="$packages" "${options[@]}" \
       --dpkgopt='path-exclude=/usr/share/locale/*' --dpkgopt='path-exclude=/usr/share/doc/*' \
       "$debian" - "deb $(mirror) $debian main" 2> "$log" | docker import -); then
@@ -104,16 +110,17 @@ EOF
   return "$status"
 }
 
-# node makes the image of one version, if it is not there, and prints its name.
+# node builds the image of one version, if it does not exist, and prints its name.
 node() {
   local version=$1 image
-  # The name says which files it was made of, so an image of an older checkout is never taken for this one.
+  # The name contains a checksum of the files, so the image of an older checkout is never mistaken
+  # for this one.
   image=zkcoord/zookeeper:$version-$(cat Dockerfile entrypoint.sh zk-ready image.sh unpack.sh lib.bash packages | sha256sum | cut -c 1-12)
   if ! there "$image"; then
     alone "image-$version"
-    there "$image" || from_official || from_debian || die "cannot make the image of a node of ZooKeeper $version. One of these" \
+    there "$image" || from_official || from_debian || die "cannot build the image of a node of ZooKeeper $version. Any of these" \
       "helps: access to a registry that has zookeeper:$version; mmdebstrap and access to a Debian mirror (run as root on" \
-      "Debian, this is installed by itself), which has$(sed -n 's/^zookeeper-\([^ ]*\).*/ \1/p' packages | tr -d '\n'); or" \
+      "Debian, mmdebstrap is installed automatically), which has$(sed -n 's/^zookeeper-\([^ ]*\).*/ \1/p' packages | tr -d '\n'); or" \
       "ZKCOORD_IMAGE set to an image built elsewhere from docker/zookeeper."
   fi
   docker tag "$image" "zkcoord/zookeeper:$version"
@@ -136,14 +143,14 @@ docker version --format '{{.Server.Version}}' > /dev/null 2>&1 ||
 
 if [[ -n ${ZKCOORD_IMAGE:-} && ${#versions[@]} == 0 ]]; then
   there "$ZKCOORD_IMAGE" || pull "$ZKCOORD_IMAGE" ||
-    die "the image $ZKCOORD_IMAGE, which ZKCOORD_IMAGE names, is neither here nor can it be pulled."
+    die "the image $ZKCOORD_IMAGE, which ZKCOORD_IMAGE names, does not exist here and cannot be pulled."
   echo "$ZKCOORD_IMAGE"
   exit
 fi
 
 jobs=()
 for version in "${versions[@]:-$standard}"; do
-  [[ $version =~ ^[a-zA-Z0-9][a-zA-Z0-9._-]*$ ]] || die "\"$version\" is no version"
+  [[ $version =~ ^[a-zA-Z0-9][a-zA-Z0-9._-]*$ ]] || die "\"$version\" is not a valid version"
   node "$version" &
   jobs+=($!)
 done

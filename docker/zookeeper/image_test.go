@@ -27,7 +27,7 @@ func TestScriptsKnowTheVersions(t *testing.T) {
 	}
 	for name, want := range map[string]string{"image.sh": "standard=" + zkversion.Default + "\n", "Dockerfile": "BASE=zookeeper:" + zkversion.Default + "\n"} {
 		if text, err := files.ReadFile(name); err != nil || !strings.Contains(string(text), want) {
-			t.Errorf("%s does not say %q (%v)", name, want, err)
+			t.Errorf("%s does not contain %q (%v)", name, want, err)
 		}
 	}
 }
@@ -36,24 +36,25 @@ func TestAnUnknownNameListsThoseThereAre(t *testing.T) {
 	for _, name := range []string{"zookeeper-3.7", "zookeeper-3.8 bookworm", "", "zookeeper-.*"} {
 		_, err := Unpack(t.Context(), name, t.Output())
 		if err == nil || !strings.Contains(err.Error(), "zookeeper-3.9.6") || strings.Contains(err.Error(), "#") {
-			t.Errorf("%q: %v", name, err)
+			t.Errorf("%q: got error %v, want one that lists the known names", name, err)
 		}
 	}
 }
 
-// Whatever is between this machine and Debian, nothing that Debian did not sign is unpacked, and no half of it is left.
+// Without access to Debian's packages, nothing is unpacked: nothing without Debian's signature, and
+// no part of a package.
 func TestNothingUnpacksWithoutANetwork(t *testing.T) {
-	_, err := os.Stat("/usr/share/keyrings/debian-archive-keyring.gpg") // only Debian has it
+	_, err := os.Stat("/usr/share/keyrings/debian-archive-keyring.gpg") // only Debian has this file
 	needs.Installed(t, err)
 	cache := t.TempDir()
 	t.Setenv("XDG_CACHE_HOME", cache)
-	t.Setenv("http_proxy", "http://127.0.0.1:1") // where nobody listens
+	t.Setenv("http_proxy", "http://127.0.0.1:1") // where nothing listens
 	t.Setenv("https_proxy", "http://127.0.0.1:1")
 	_, err = Unpack(t.Context(), "zookeeper-3.9.3", t.Output())
 	if err == nil || !strings.Contains(err.Error(), "network") || !strings.Contains(err.Error(), "trixie") {
-		t.Errorf("error is %v", err)
+		t.Errorf("got error %v, want one about the network and trixie", err)
 	}
 	if left, _ := filepath.Glob(filepath.Join(cache, "zkcoord", "*-*")); len(left) > 0 {
-		t.Errorf("left %v", left)
+		t.Errorf("Unpack left %v, want nothing", left)
 	}
 }

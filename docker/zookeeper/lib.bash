@@ -1,8 +1,9 @@
-# What the scripts of this directory share.
+# Functions that the scripts of this directory share.
 say() { echo "${0##*/}: $*" >&2; }
 die() { say "$@"; exit 1; }
 
-# mirror prints the Debian mirror that this machine uses already, which may be the only one that it reaches.
+# mirror prints the Debian mirror that this machine already uses, because the machine may reach no
+# other one.
 mirror() {
   local found=
   ! command -v apt-get > /dev/null || found=$(apt-get indextargets --format '$(REPO_URI)' \
@@ -10,7 +11,8 @@ mirror() {
   echo "${found:-http://deb.debian.org/debian}"
 }
 
-# alone NAME waits until no other run of these scripts holds that name, and holds it until this shell ends.
+# alone NAME acquires the lock with that name, for which all runs of these scripts contend, and
+# holds it until this shell ends.
 alone() {
   command -v flock > /dev/null || return 0
   exec {lock}> "${XDG_RUNTIME_DIR:-/tmp}/zkcoord-$1-$(id -u).lock"

@@ -1,11 +1,11 @@
 #!/bin/bash
-# Unpacks Debian's packages into the cache of this user, without root, and prints the directory, the only line of the standard
-# output. It does nothing if it did it before.
+# Unpacks Debian's packages into the cache of this user, without root, and prints the directory, the
+# only line of the standard output. If an earlier run unpacked them, it only prints the directory.
 #
-#   unpack.sh NAME [CACHE]     a name of the file packages, such as zookeeper-3.9.6
+#   unpack.sh NAME [CACHE]     NAME is a name in the file packages, such as zookeeper-3.9.6
 #
-# apt verifies the signature of the suite with Debian's own keyring, and each package against it. It uses lists of its own, so
-# that the machine's sources stay what they are.
+# apt verifies the signature of the suite with Debian's own keyring, and each package against the
+# suite. It uses separate package lists, so the machine's sources do not change.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=lib.bash
@@ -14,13 +14,14 @@ source "$here/lib.bash"
 name=${1:-}
 entry=$(awk -v name="$name" '$1 == name && !/^#/' "$here/packages")
 [[ -n $entry ]] ||
-  die "there is no \"$name\" to unpack; there are:$(grep -v '^#' "$here/packages" | cut -d ' ' -f 1 | tr '\n' ' ' | sed 's/^/ /')"
+  die "unknown name \"$name\"; want one of:$(grep -v '^#' "$here/packages" | cut -d ' ' -f 1 | tr '\n' ' ' | sed 's/^/ /')"
 read -r -a words <<< "$entry"
 IFS=, read -r -a suites <<< "${words[1]}"
 packages=("${words[@]:2}")
 
 cache=${2:-${XDG_CACHE_HOME:-${HOME:?is not set, so there is no cache directory}/.cache}/zkcoord}
-# The name says which packages it was made of, so what an older checkout unpacked is never taken for this.
+# The name contains a checksum of the entry, so the directory of an older checkout is never mistaken
+# for this one.
 dir=$cache/$name-$(cksum <<< "$entry" | cut -d ' ' -f 1)
 [[ -d $dir ]] && { echo "$dir"; exit; }
 
@@ -28,9 +29,9 @@ for command in apt-get dpkg-deb; do
   command -v $command > /dev/null || die "$name comes from Debian's packages, and this machine has no $command"
 done
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
-[[ -e $keyring ]] || die "there is no $keyring to verify packages with: install debian-archive-keyring"
+[[ -e $keyring ]] || die "$keyring, which verifies packages, does not exist: install debian-archive-keyring"
 
-# from unpacks the packages from one suite. What it says goes to the file log.
+# from unpacks the packages from one suite. Its output goes to the file log.
 from() {
   local suite=$1 lists=$cache/apt/$1
   mkdir -p "$lists/state/lists/partial" "$lists/cache/archives/partial"
@@ -40,7 +41,7 @@ from() {
     -o "Dir::State=$lists/state" -o "Dir::State::status=$lists/state/status" -o "Dir::Cache=$lists/cache"
     -o Acquire::Retries=1 -o Acquire::Languages=none -o Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false -o APT::Sandbox::User=
     -o Acquire::AllowInsecureRepositories=false -o APT::Get::AllowUnauthenticated=false -o Acquire::Check-Valid-Until=true)
-  # Nobody promises that the release file of sid is fresh.
+  # Debian does not keep the release file of sid fresh.
   [[ $suite != sid ]] || apt+=(-o Acquire::Check-Valid-Until=false)
   (
     alone "apt-$suite"
@@ -58,7 +59,7 @@ trap 'rm -rf "$work"' EXIT
 log=$work/log
 mkdir "$work/debs" "$work/root"
 chmod 755 "$work/root"
-say "unpacking $name of Debian's packages"
+say "unpacking $name from Debian's packages"
 for suite in "${suites[@]}"; do
   if from "$suite"; then
     mv "$work/root" "$dir"
@@ -67,5 +68,5 @@ for suite in "${suites[@]}"; do
   fi
   grep -E '^[EW]:' "$log" >&2 || true
 done
-die "cannot get $name from Debian's ${suites[*]} at $(mirror). Without a network there is only what was unpacked before: $(
+die "cannot get $name from Debian's ${suites[*]} at $(mirror). Without a network, only names that were unpacked earlier are available: $(
   grep -E '^(E|W|Err)' "$log" | tail -n 1)"

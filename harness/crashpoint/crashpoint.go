@@ -1,5 +1,5 @@
-// Package crashpoint breaks a call of a client at each of its requests, in each
-// way, and looks at what is left.
+// Package crashpoint interrupts a call of a client at each of its requests, in each possible way,
+// and checks the state that remains.
 //
 // It links package testing and the ensemble of zktest, which package harness does not.
 package crashpoint
@@ -23,19 +23,18 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// A Fate is what becomes of one request of a call, and of the client that made it.
+// A Fate is the fault that strikes one request of a call, and the client that made it.
 type Fate string
 
-// The fates. A session that is lost has expired before the client is connected
-// again.
+// The fates. If the session is lost, it has expired before the client reconnects.
 const (
 	RequestLost           Fate = "request-lost"             // the connection ends before the request is sent
-	ReplyLost             Fate = "reply-lost"               // it is carried out; the connection ends before the reply
-	RequestAndSessionLost Fate = "request-and-session-lost" // as RequestLost, and the session is lost
-	ReplyAndSessionLost   Fate = "reply-and-session-lost"   // as ReplyLost, and the session is lost
+	ReplyLost             Fate = "reply-lost"               // the request takes effect; the connection ends before the reply
+	RequestAndSessionLost Fate = "request-and-session-lost" // like RequestLost, and the session is lost
+	ReplyAndSessionLost   Fate = "reply-and-session-lost"   // like ReplyLost, and the session is lost
 	ExpiredBefore         Fate = "expired-before"           // the session expires when the request is about to be sent
 	ExpiredAfter          Fate = "expired-after"            // the reply arrives; then the session expires
-	PausedAfter           Fate = "paused-after"             // it is carried out; nothing goes either way for twice the session's timeout
+	PausedAfter           Fate = "paused-after"             // the request takes effect; then nothing is carried in either direction for twice the session timeout
 	CancelledBefore       Fate = "cancelled-before"         // the call's context ends when the request is about to be sent
 	CancelledAfter        Fate = "cancelled-after"          // the call's context ends when the reply is about to arrive
 )
@@ -46,7 +45,7 @@ func Fates() []Fate {
 		ExpiredBefore, ExpiredAfter, PausedAfter, CancelledBefore, CancelledAfter}
 }
 
-// Loses reports whether the client's session is lost by it, or the lease on it.
+// Loses reports whether the client's session, or its lease, is lost by the fate.
 func (f Fate) Loses() bool {
 	switch f {
 	case RequestLost, ReplyLost, CancelledBefore, CancelledAfter:
@@ -58,9 +57,9 @@ func (f Fate) Loses() bool {
 // A Point is one trial of [Run].
 type Point struct {
 	Fate    Fate
-	Request int // the number of the request that meets it, from 1
+	Request int // the number of the request that is struck, from 1
 
-	// Ensemble is the trial's own, of three nodes, with nothing broken.
+	// Ensemble is the trial's own ensemble of three nodes, without other faults.
 	Ensemble *embedded.Ensemble
 
 	ctx     context.Context
@@ -72,22 +71,21 @@ type Point struct {
 	session harness.SessionInfo // of the last handshake over the proxy
 }
 
-// crashTime bounds a trial, on the virtual clock.
+// crashTime bounds a trial in virtual time.
 const crashTime = 10 * time.Minute
 
-// mostRequests bounds the requests of one call. One that makes more does so for
-// ever.
+// mostRequests bounds the requests of one call. A call that makes more is assumed not to end.
 const mostRequests = 500
 
-// Run tries a call with each fate (all, if none is named) at its first
-// request, at the second and so on, until it makes no more: enumerated, not
-// drawn. Each trial is a subtest with an ensemble of its own on a virtual clock.
+// Run tries a call with each fate (all if none is given) at its first request, at its second, and
+// so on, until the call makes no more requests. The trials are enumerated, not drawn at random.
+// Each trial is a subtest with a separate ensemble on a virtual clock.
 //
-// The trial opens its clients, makes the call within [Point.Break], and
-// returns what is wrong with what the call did and left: a guarantee that does
-// not hold, another client that cannot go on. It gives up what it holds. After it
-// has returned, no ephemeral znode and no watch may be left, though its sessions
-// still stand.
+// The trial opens its clients and makes the call within [Point.Break]. It returns an error that
+// describes what is wrong with the result of the call and the state that remains, for example a
+// guarantee that does not hold, or another client that cannot continue. The trial releases
+// everything that it holds. After it has returned, no ephemeral znode and no watch may remain,
+// although its sessions are still open.
 //
 //	crashpoint.Run(t, func(p *crashpoint.Point) error {
 //		s, err := p.Open(session.Options{})
@@ -97,8 +95,8 @@ const mostRequests = 500
 //		return p.Break(func(ctx context.Context) error { return register(ctx, s) })
 //	})
 //
-// PausedAfter stops what a client says and hears. Its own timers go on, which
-// those of a stopped process do not.
+// PausedAfter stops the client's connection in both directions. The client's own timers continue,
+// unlike those of a stopped process.
 func Run(t *testing.T, trial func(p *Point) error, fates ...Fate) {
 	t.Helper()
 	if len(fates) == 0 {
@@ -130,7 +128,7 @@ func Run(t *testing.T, trial func(p *Point) error, fates ...Fate) {
 }
 
 func (p *Point) run(ctx context.Context, trial func(*Point) error) (err error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, crashTime, fmt.Errorf("the trial is not over after %v", crashTime))
+	ctx, cancel := context.WithTimeoutCause(ctx, crashTime, fmt.Errorf("the trial has not ended after %v", crashTime))
 	defer cancel()
 	if p.Ensemble, err = embedded.Start(embedded.Options{}); err != nil {
 		return err
@@ -145,28 +143,28 @@ func (p *Point) run(ctx context.Context, trial func(*Point) error) (err error) {
 	return errors.Join(trial(p), p.left())
 }
 
-// Context is that of the trial. It ends after ten minutes of virtual time.
+// Context returns the context of the trial. It ends after ten minutes of virtual time.
 func (p *Point) Context() context.Context { return p.ctx }
 
-// Servers are the addresses of the ensemble.
+// Servers returns the addresses of the ensemble.
 func (p *Point) Servers() []string { return p.Ensemble.Servers() }
 
-// Dial connects the client that is to be struck, of whatever kind it is.
+// Dial connects a client of any kind so that the fate strikes it.
 func (p *Point) Dial(ctx context.Context, network, address string) (net.Conn, error) {
 	return p.proxy.DialContext(ctx, network, address)
 }
 
-// Cleanup calls f when the trial is over and what it left has been looked at.
-// The last added is called first.
+// Cleanup calls f after the trial, when the remaining state has been checked. The function that was
+// added last is called first.
 func (p *Point) Cleanup(f func()) { p.cleanup = append(p.cleanup, f) }
 
-// Open opens a session that is to be struck, and closes it at the end. Servers
-// and Dial of opts are set.
+// Open opens a session that the fate strikes, and closes it at the end. Open sets Servers and Dial
+// of opts.
 func (p *Point) Open(opts session.Options) (*session.Session, error) {
 	return p.open(opts, p.Dial)
 }
 
-// OpenOther opens a session that nothing happens to, and closes it at the end.
+// OpenOther opens a session that the fate does not strike, and closes it at the end.
 func (p *Point) OpenOther(opts session.Options) (*session.Session, error) {
 	return p.open(opts, p.Ensemble.DialContext)
 }
@@ -181,9 +179,9 @@ func (p *Point) open(opts session.Options, dial ensemble.DialFunc) (*session.Ses
 	return s, nil
 }
 
-// Break makes the call and returns its error. Meanwhile the fate strikes, at the
-// request whose turn it is; requests before and after Break are none of its.
-// Break returns when the call has returned and the fate is complete.
+// Break makes the call and returns its error. During the call, the fate strikes the request whose
+// number is Point.Request. Requests before and after Break do not count. Break returns when the
+// call has returned and the fate is complete.
 func (p *Point) Break(call func(ctx context.Context) error) error {
 	ctx, cancel := context.WithCancel(p.ctx)
 	defer cancel()
@@ -211,7 +209,7 @@ func (p *Point) Break(call func(ctx context.Context) error) error {
 	return err
 }
 
-// strike lets the fate happen, while the proxy is held at the request.
+// strike injects the fate, while the proxy is stalled at the request.
 func (p *Point) strike(cancel func()) {
 	switch p.Fate {
 	case RequestAndSessionLost, ReplyAndSessionLost:
@@ -223,7 +221,7 @@ func (p *Point) strike(cancel func()) {
 		p.expire()
 	case ExpiredAfter:
 		p.proxy.Resume()
-		time.Sleep(time.Nanosecond) // until all is at rest
+		time.Sleep(time.Nanosecond) // until all goroutines are blocked
 		p.expire()
 	case PausedAfter:
 		p.proxy.Stall()
@@ -235,7 +233,7 @@ func (p *Point) strike(cancel func()) {
 	p.proxy.Resume()
 }
 
-// expire fails only if the session is gone already.
+// expire expires the client's session. It fails only if the session has already ended.
 func (p *Point) expire() { _ = p.Ensemble.Model.Expire(p.last().ID) }
 
 func (p *Point) last() harness.SessionInfo {
@@ -244,7 +242,7 @@ func (p *Point) last() harness.SessionInfo {
 	return p.session
 }
 
-// dial reads from each handshake which session the client is in.
+// dial returns a connection that records the client's session from the handshake.
 func (p *Point) dial(ctx context.Context, network, address string) (net.Conn, error) {
 	conn, err := p.Ensemble.DialContext(ctx, network, address)
 	if err != nil {
@@ -253,7 +251,7 @@ func (p *Point) dial(ctx context.Context, network, address string) (net.Conn, er
 	return &greeted{Conn: conn, point: p}, nil
 }
 
-// greeted is a connection whose first reply is looked at.
+// greeted is a connection that parses its first reply, the handshake.
 type greeted struct {
 	net.Conn
 	point  *Point
@@ -278,11 +276,11 @@ func (g *greeted) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// leftTime is how long what the trial gave up may take to go: a watch that was
-// stopped is removed with the next frame that is sent.
+// leftTime is how long it may take until everything that the trial released is gone. For example, a
+// stopped watch is removed with the next frame that is sent.
 const leftTime = 30 * time.Second
 
-// left returns an error that names what the trial has left behind.
+// left returns an error that lists what the trial left behind.
 func (p *Point) left() error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(p.ctx), 2*leftTime)
 	defer cancel()

@@ -15,7 +15,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// join is a call with two requests: it makes a parent, and an ephemeral below it.
+// join is a call with two requests: it creates a parent, and an ephemeral below it.
 func join(create func(ctx context.Context, s *session.Session, path string) error) func(*Point) error {
 	return func(p *Point) error {
 		s, err := p.Open(session.Options{Timeout: 4 * time.Second})
@@ -29,7 +29,7 @@ func join(create func(ctx context.Context, s *session.Session, path string) erro
 			return create(ctx, s, "/group/me")
 		})
 		if err != nil {
-			return nil // and whoever fails leaves nothing behind
+			return nil // a failed call must leave nothing behind
 		}
 		if err := s.Delete(p.Context(), "/group/me", session.AnyVersion); err != nil && !p.Fate.Loses() {
 			return err
@@ -38,14 +38,14 @@ func join(create func(ctx context.Context, s *session.Session, path string) erro
 	}
 }
 
-// careless is samuel/go-zookeeper#229: after a lost reply it does not look
-// whether the node is there.
+// careless is samuel/go-zookeeper#229: after a lost reply it does not check whether the node
+// exists.
 func careless(ctx context.Context, s *session.Session, path string) error {
 	_, err := s.Create(ctx, path, nil, session.Ephemeral)
 	return err
 }
 
-// careful deletes what it may have made.
+// careful deletes the node that it may have created.
 func careful(ctx context.Context, s *session.Session, path string) error {
 	err := careless(ctx, s, path)
 	if err != nil {
@@ -73,14 +73,14 @@ func TestCrashPointsFindTheRequestThatLeavesANode(t *testing.T) {
 			name := fmt.Sprintf("%s/%d", fate, request)
 			struck, err := crash(t, fate, request, join(careless))
 			if !struck {
-				t.Errorf("%s did not strike", name)
+				t.Errorf("%s: the fate did not strike, want a strike", name)
 			}
 			if found := err != nil && strings.Contains(err.Error(), "left behind: /group/me of 0x"); found != leaves[name] {
-				t.Errorf("%s: %v", name, err)
+				t.Errorf("%s: got error %v, want a node left behind: %t", name, err, leaves[name])
 			}
 		}
 		if struck, err := crash(t, fate, 4, join(careless)); struck || err != nil {
-			t.Errorf("%s strikes a fourth request of two: %v", fate, err)
+			t.Errorf("%s at a fourth request of two: got a strike or error %v, want neither", fate, err)
 		}
 	}
 }
@@ -89,7 +89,7 @@ func TestCrashPointsPassWhatCleansUp(t *testing.T) {
 	Run(t, join(careful))
 }
 
-// What each fate means, seen by the client of one request.
+// The meaning of each fate for the client of one request.
 func TestFatesAreWhatTheySay(t *testing.T) {
 	for _, c := range []struct {
 		fate       Fate
@@ -117,7 +117,7 @@ func TestFatesAreWhatTheySay(t *testing.T) {
 					return err
 				})
 				if got := session.OutcomeOf(err); got != c.outcome {
-					t.Errorf("the call ended %v (%v), want %v", got, err, c.outcome)
+					t.Errorf("got outcome %v (%v), want %v", got, err, c.outcome)
 				}
 				other, err := p.OpenOther(session.Options{})
 				if err != nil {
@@ -126,15 +126,15 @@ func TestFatesAreWhatTheySay(t *testing.T) {
 				time.Sleep(10 * time.Second)
 				stat, err := other.Exists(p.Context(), "/a")
 				if made := stat != nil; made != c.made {
-					t.Errorf("made: %t, want %t", made, c.made)
+					t.Errorf("got znode created %t, want %t", made, c.made)
 				}
 				if lost := s.Err() != nil; lost != c.lost {
-					t.Errorf("session lost: %t (%v), want %t", lost, s.Err(), c.lost)
+					t.Errorf("got session lost %t (%v), want %t", lost, s.Err(), c.lost)
 				}
 				return err
 			})
 			if !struck || err != nil {
-				t.Errorf("struck %t, %v", struck, err)
+				t.Errorf("got struck %t, %v; want true and no error", struck, err)
 			}
 		})
 	}
@@ -143,6 +143,6 @@ func TestFatesAreWhatTheySay(t *testing.T) {
 func TestACrashPointTellsTheTrialsError(t *testing.T) {
 	wrong := errors.New("wrong")
 	if _, err := crash(t, ReplyLost, 1, func(*Point) error { return wrong }); !errors.Is(err, wrong) {
-		t.Errorf("error is %v", err)
+		t.Errorf("got error %v, want %v", err, wrong)
 	}
 }

@@ -6,8 +6,9 @@ import (
 	"net"
 )
 
-// Addresses returns those of the sockets that the nodes listen on, which any process can connect to without DialContext. All
-// nodes have to run. A node may listen elsewhere after a restart. It is an error if one listens on no TCP socket.
+// Addresses returns the addresses of the sockets on which the nodes listen. Any process can connect
+// to them without DialContext. All nodes must run. A node may listen on another address after a
+// restart. It is an error if a node listens on no TCP socket.
 func Addresses(ctx context.Context, e Ensemble) ([]string, error) {
 	var all []string
 	for _, server := range e.Servers() {
@@ -18,7 +19,7 @@ func Addresses(ctx context.Context, e Ensemble) ([]string, error) {
 		address := conn.RemoteAddr()
 		conn.Close()
 		if _, ok := address.(*net.TCPAddr); !ok {
-			return nil, fmt.Errorf("ensemble: %s is no TCP address", address)
+			return nil, fmt.Errorf("ensemble: %s is not a TCP address", address)
 		}
 		all = append(all, address.String())
 	}

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// named is an ensemble of one node, whose address means something only to its DialContext.
+// named is an ensemble of one node, whose address only its DialContext can resolve.
 type named struct {
 	Ensemble
 	dial func(ctx context.Context) (net.Conn, error)
@@ -28,13 +28,13 @@ func TestAddressesAreThoseOfSockets(t *testing.T) {
 		return d.DialContext(ctx, "tcp", l.Addr().String())
 	}}
 	if got, err := Addresses(t.Context(), listens); err != nil || !slices.Equal(got, []string{l.Addr().String()}) {
-		t.Errorf("%v, %v; it listens on %v", got, err, l.Addr())
+		t.Errorf("got %v, %v; want the address of the listener, %v", got, err, l.Addr())
 	}
 	inMemory := named{dial: func(context.Context) (net.Conn, error) {
 		ours, theirs := net.Pipe()
 		return ours, theirs.Close()
 	}}
 	if got, err := Addresses(t.Context(), inMemory); err == nil {
-		t.Errorf("%v of an ensemble that does not listen", got)
+		t.Errorf("got %v for an ensemble that does not listen, want an error", got)
 	}
 }

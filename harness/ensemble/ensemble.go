@@ -1,16 +1,19 @@
-// Package ensemble says what the harness needs of a ZooKeeper ensemble, whatever it is made of: containers, local
-// JVMs, an ensemble inside the test process, or addresses that somebody else looks after.
+// Package ensemble defines the interface between the harness and a ZooKeeper ensemble.
+// Implementations use containers, local JVMs, an ensemble inside the test process, or the addresses
+// of an ensemble that someone else runs.
 //
 // # Guarantees
 //
-// Every implementation passes the contract of package ensembletest. In short: an address names one node for as long as
-// the ensemble exists, Ready means a quorum and not an open port, data survive a restart of any or all nodes, a cut
-// does not keep clients from a node, and Close leaves nothing behind.
+// Every implementation passes the contract of package ensembletest. In short: an address names one
+// node for as long as the ensemble exists; Ready waits for a quorum, not for an open port; data
+// survive a restart of any or all nodes; clients can reach a node in spite of a cut; and Close
+// leaves nothing behind.
 //
 // # Not guaranteed
 //
-// What an ensemble can suffer differs. An Ensemble that can be hurt in some way implements the interface for it
-// (Killer, Pauser, Partitioner ...); whoever draws faults asks with a type assertion and draws only those.
+// Ensembles support different faults. An Ensemble that supports a fault implements the interface
+// for it (Killer, Pauser, Partitioner ...). The code that draws faults checks for these interfaces
+// with type assertions, and draws only those faults.
 package ensemble
 
 import (
@@ -22,31 +25,32 @@ import (
 	"time"
 )
 
-// ErrNoLeader says that no node serves as leader at the moment: an election is under way, or there is no quorum. Ask again.
+// ErrNoLeader means that no node serves as leader at the moment, because an election is in progress
+// or there is no quorum. Retry.
 var ErrNoLeader = errors.New("ensemble: no node serves as leader")
 
-// ErrClosed is what every method but Close returns after Close.
+// ErrClosed is the error of every method except Close after Close.
 var ErrClosed = errors.New("ensemble: closed")
 
-// ErrUnable is what a capability returns that this ensemble was not started for: see Config.
-var ErrUnable = errors.New("ensemble: started without what this needs")
+// ErrUnable means that the ensemble was started without support for this method: see Config.
+var ErrUnable = errors.New("ensemble: started without support for this")
 
 // DialFunc has the shape of net.Dialer.DialContext.
 type DialFunc = func(ctx context.Context, network, address string) (net.Conn, error)
 
-// Starter starts an ensemble with what config asks for, and returns when it has
-// a quorum. The caller closes it. If it fails, nothing of it remains.
+// Starter starts an ensemble with the given config, and returns when it has a quorum. The caller
+// closes it. If Starter fails, nothing of the ensemble remains.
 type Starter func(ctx context.Context, config Config) (Ensemble, error)
 
-// StarterOf makes a Starter of a function that starts one kind of ensembles. The run says
-// what it needs in its Config: of own, LogDir and Version count where the run names none.
+// StarterOf returns a Starter that calls start, which starts one kind of ensemble. The run passes
+// its requirements in its Config. Where that has no LogDir or Version, those of own apply.
 func StarterOf[E Ensemble](own Config, start func(context.Context, Config) (E, error)) Starter {
 	return func(ctx context.Context, config Config) (Ensemble, error) {
 		config.LogDir = cmp.Or(config.LogDir, own.LogDir)
 		config.Version = cmp.Or(config.Version, own.Version)
 		e, err := start(ctx, config)
 		if err != nil {
-			return nil, err // and no E that is nil
+			return nil, err // not a nil E in the interface
 		}
 		return e, nil
 	}
@@ -54,207 +58,236 @@ func StarterOf[E Ensemble](own Config, start func(context.Context, Config) (E, e
 
 // Ensemble is a running ZooKeeper ensemble of one or more nodes, numbered from 0.
 //
-// All methods, also those of the capabilities, may be called from several goroutines. A fault asked for twice (killing
-// a dead node, resuming a running one) is no error: faults say what should be, not what should change.
+// All methods, including those of the optional interfaces, may be called from several goroutines. A
+// fault that is already active (killing a dead node, resuming a running one) is not an error,
+// because a fault describes a state, not a change.
 type Ensemble interface {
-	// Kind names the implementation: "container", "process", "embedded" or "external".
+	// Kind returns the name of the implementation: "container", "process", "embedded" or
+	// "external".
 	Kind() string
 
-	// Servers returns the client address of each node, by index. They stay the same across restarts, but mean
-	// something only to DialContext: a client must dial through it, or ask for Addresses.
+	// Servers returns the client address of each node, by index. The addresses stay the same
+	// across restarts, but only DialContext can resolve them. A client must dial through it, or
+	// use the addresses that the function Addresses returns.
 	Servers() []string
 
-	// DialContext connects to the node that address names, wherever it listens at that moment. A node that is down
-	// is an error at once; a paused one may accept and never answer.
+	// DialContext connects to the node with that address, wherever it listens at that moment.
+	// If the node is down, DialContext fails at once. A paused node may accept the connection
+	// and never answer.
 	DialContext(ctx context.Context, network, address string) (net.Conn, error)
 
-	// Ready waits until every node that is meant to run serves as the leader or a follower of one quorum with one
-	// leader. If ctx ends first, the error says which node was in which state.
+	// Ready waits until every node that should run serves as the leader or a follower of one
+	// quorum with one leader. If ctx ends first, the error lists the state of each node.
 	Ready(ctx context.Context) error
 
-	// Leader returns the index of the node that serves as leader. It asks the nodes, and so believes them: where two
-	// claim it, as after an isolated leader was replaced, it is the one of the newer epoch. ErrNoLeader if none does.
+	// Leader returns the index of the node that serves as leader. It queries the nodes and
+	// trusts their answers. If two nodes claim to lead, for example after an isolated leader
+	// was replaced, it returns the one with the newer epoch. If no node claims to lead, it
+	// returns ErrNoLeader.
 	Leader(ctx context.Context) (int, error)
 
-	// Close removes everything that the ensemble made, running or not, and waits for it. It is idempotent. What could
-	// not be removed is in the error.
+	// Close removes everything that the ensemble created, running or not, and waits for it. It
+	// is idempotent. The error lists what could not be removed.
 	Close(ctx context.Context) error
 }
 
-// Killer ends nodes as kill -9 does, without any shutdown, and starts them again on their old data.
+// Killer kills nodes like kill -9, without any shutdown, and starts them again on their old data.
 type Killer interface {
 	Kill(ctx context.Context, node int) error
 
-	// Start returns when the node has been started, not when it serves: Ready waits for that.
+	// Start returns when the node has been started, which may be before it serves. Use Ready to
+	// wait for that.
 	Start(ctx context.Context, node int) error
 }
 
-// Upgrader has nodes that can become another version of ZooKeeper: one that the ensemble's Config names.
+// Upgrader can change nodes to another version of ZooKeeper, which the ensemble's Config must name.
 type Upgrader interface {
-	// Version returns the version of a node: what it is as long as it runs, or will be at its next start.
+	// Version returns the version of a node: the one that it runs, or the one of its next start
+	// if it is down.
 	Version(node int) string
 
-	// SetVersion makes a killed node one of that version, newer or older, from its next start on. Its data stay.
+	// SetVersion changes a killed node to that version, newer or older, from its next start on.
+	// Its data stay.
 	SetVersion(ctx context.Context, node int, version string) error
 }
 
-// Pauser stops nodes so that they keep their connections and say nothing, and lets them go on.
+// Pauser pauses nodes, so that they keep their connections and send nothing, and resumes them.
 type Pauser interface {
 	Pause(ctx context.Context, node int) error
 	Resume(ctx context.Context, node int) error
 }
 
-// Edge stands for what one node sends to another one's process: the packets of both their quorum and election
+// Edge is the direction from one node to another: the packets of both their quorum and election
 // connections that travel from From to To. Clients' connections are never part of it.
 type Edge struct{ From, To int }
 
-// Partitioner loses what travels on links between nodes. Clients still reach each node.
+// Partitioner drops the packets on edges between nodes. Clients still reach each node.
 type Partitioner interface {
-	// Cut adds to the links that are cut. What is already on the way may still arrive. Since TCP needs both directions,
-	// a cut of one direction stalls connections rather than breaks them.
+	// Cut adds edges to those that are cut. Packets that are already on the way may still
+	// arrive. TCP needs both directions, so a cut of one direction stalls connections instead
+	// of breaking them.
 	Cut(ctx context.Context, links ...Edge) error
 
-	// Mend restores the links, all if none is named. What is whole already is no error.
+	// Mend restores the edges, or all edges if none is given. An edge that is not cut is not an
+	// error.
 	Mend(ctx context.Context, links ...Edge) error
 }
 
-// DropCounter is what a Partitioner has that can say how much its cuts have eaten: the proof that a cut bit.
+// DropCounter is a Partitioner that counts the packets that its cuts dropped: the evidence that a
+// cut had an effect.
 type DropCounter interface {
-	// Dropped returns how many packets (or, behind a proxy, chunks of a stream) cuts have kept from arriving. It rises as long
-	// as a cut stands. A Mend of all links may set it back, so that only what it rose by during a cut means something.
+	// Dropped returns the number of packets (or, with a proxy, of chunks of a stream) that cuts
+	// have stopped. It rises while a cut is active. A Mend of all edges may reset it, so only
+	// its increase during a cut has a meaning.
 	Dropped(ctx context.Context) (int64, error)
 }
 
-// Lossy loses some of the packets between nodes, as a bad cable does. Loss stands beside cuts.
+// Lossy drops some of the packets between nodes, like a bad cable. Loss and cuts may be active at
+// the same time.
 type Lossy interface {
-	// Lose makes links lose that share of their packets from now on: 0 is none, 1 all.
+	// Lose makes edges drop that share of their packets from now on: 0 is none, 1 is all.
 	Lose(ctx context.Context, share float64, links ...Edge) error
 
-	// Lost returns how many packets were lost so, since the ensemble was started.
+	// Lost returns the number of packets that were dropped this way since the ensemble was
+	// started.
 	Lost(ctx context.Context) (int64, error)
 }
 
-// Pace is how slow a connection between nodes is. The zero value is as fast as it can be.
+// Pace is the speed of a connection between nodes. The zero value is full speed.
 type Pace struct {
-	Delay  time.Duration // of everything
-	Jitter time.Duration // further delay, up to so much, another one for each chunk
-	Rate   int           // bytes a second at most; zero is no limit
+	Delay  time.Duration // of every chunk
+	Jitter time.Duration // most of a further random delay, drawn for each chunk
+	Rate   int           // most bytes per second; zero is no limit
 }
 
-// Pacer makes what travels between nodes late. The order of what one connection carries stays.
+// Pacer can delay the data between nodes. Each connection keeps the order of its data.
 type Pacer interface {
-	// SetPace sets the pace of links from now on. What is on its way keeps its delay.
+	// SetPace sets the pace of edges from now on. Data in transit keep their delay.
 	SetPace(ctx context.Context, pace Pace, links ...Edge) error
 
-	// Paced returns how many chunks of streams were late so, since the ensemble was started.
+	// Paced returns the number of chunks of streams that were delayed since the ensemble was
+	// started.
 	Paced(ctx context.Context) (int64, error)
 }
 
-// Clock has nodes whose wall clock can be set. Sessions do not hang on it: servers count their timeouts by a clock that
-// nobody sets.
+// Clock can set the wall clocks of nodes. This does not affect sessions, because servers measure
+// timeouts with the monotonic clock.
 type Clock interface {
-	// SetClock makes the wall clock of a node run ahead of this machine's by offset (behind it, if negative), and rate times as
-	// fast, as if it had always done so since the server was started. Zero and 1 put it right. It outlives a restart.
+	// SetClock makes the wall clock of a node run ahead of this machine's by offset (behind it,
+	// if offset is negative), and rate times as fast, as if it had done so since the server was
+	// started. Offset 0 and rate 1 make it correct. The setting survives a restart.
 	SetClock(ctx context.Context, node int, offset time.Duration, rate float64) error
 
-	// Time returns what the node's server takes for the time. It has to run.
+	// Time returns the wall clock time of the node's server. The node must run.
 	Time(ctx context.Context, node int) (time.Time, error)
 }
 
-// Timers has nodes whose timers, those of sessions among them, can run fast or slow.
+// Timers can make the timers of nodes, including those of sessions, run fast or slow.
 type Timers interface {
-	// SetTimers makes the timers of a node run at a rate; 1 puts them right.
+	// SetTimers makes the timers of a node run at a rate; 1 is normal.
 	SetTimers(ctx context.Context, node int, rate float64) error
 }
 
-// Disk has nodes with a disk that can be full.
+// Disk can fill the disks of nodes.
 type Disk interface {
-	// Fill leaves no room on the disk of a node, which may run or not. Its server cannot write any more, and may end.
+	// Fill fills the disk of a node, running or not. The server can then write nothing, and may
+	// end.
 	Fill(ctx context.Context, node int) error
 
-	// Free takes away what Fill wrote. A server that has ended, or given up, has to be killed and started again.
+	// Free deletes the data that Fill wrote. A server that has ended or stopped serving must be
+	// killed and started again.
 	Free(ctx context.Context, node int) error
 }
 
-// Syncer has nodes whose disk can be slow to store what it is asked to, and loses the rest with the power: those of a Config that
-// asks for Syncs.
+// Syncer can make the disks of nodes slow to sync, and can lose the data that were not synced, like
+// a power failure. Its nodes belong to a Config that requests Syncs.
 type Syncer interface {
-	// SlowSync makes each fsync of a node take that much longer from now on; zero puts it right. It outlives a restart.
+	// SlowSync makes each fsync of a node take that much longer from now on; zero is normal. The
+	// setting survives a restart.
 	SlowSync(ctx context.Context, node int, by time.Duration) error
 
-	// SlowSyncs returns how many fsyncs of a node took longer, since the ensemble was started.
+	// SlowSyncs returns the number of fsyncs of a node that took longer since the ensemble was
+	// started.
 	SlowSyncs(ctx context.Context, node int) (int64, error)
 
-	// LoseUnsynced takes from the transaction logs of a node that was killed what it has written and not synced, and returns how
-	// many bytes that were.
+	// LoseUnsynced removes the data that a killed node has written to its transaction logs but
+	// not synced. It returns the number of bytes removed.
 	LoseUnsynced(ctx context.Context, node int) (bytes int64, err error)
 }
 
-// Wiper loses what nodes have stored. Acknowledged writes may be lost with it, if a majority does not have them elsewhere.
+// Wiper deletes the data of nodes. Acknowledged writes may be lost if no majority stores them
+// elsewhere.
 type Wiper interface {
-	// Wipe deletes all that a node that was killed has stored: it starts as a new one.
+	// Wipe deletes all data of a killed node, so that it starts as a new one.
 	Wipe(ctx context.Context, node int) error
 }
 
 // StoredFile is a kind of file that nodes store.
 type StoredFile string
 
-// What nodes store.
+// The kinds of stored files.
 const (
 	StoredLog      StoredFile = "log"
 	StoredSnapshot StoredFile = "snapshot"
 )
 
-// ErrNothingStored means that a node has stored no such file, or next to nothing in it.
+// ErrNothingStored means that a node has stored no such file, or that the file is nearly empty.
 var ErrNothingStored = errors.New("ensemble: nothing is stored")
 
-// Decayer has nodes whose disks give back something else than was stored. The node has to be down for each call.
+// Decayer can change the stored data of nodes, like a disk that returns other data than were
+// written. The node must be down for each call.
 type Decayer interface {
 	Wiper
 
-	// FlipBit flips one bit of the newest file of that kind, at a share of its bytes from 0 to 1. The zeros that make room for more
-	// are left out. It is ErrNothingStored if there is no such file.
+	// FlipBit flips one bit of the newest file of that kind. Share is the position in the file,
+	// from 0 to 1, without the zeros that the server preallocates. If there is no such file, the
+	// error is ErrNothingStored.
 	FlipBit(ctx context.Context, node int, file StoredFile, share float64) error
 
-	// Save keeps a copy of what the node has stored, in place of the last copy.
+	// Save stores a copy of the node's data, in place of the previous copy.
 	Save(ctx context.Context, node int) error
 
-	// Restore puts the copy back in place of what the node has stored since. It is ErrNothingStored if there is none.
+	// Restore replaces the node's data with the copy. If there is no copy, the error is
+	// ErrNothingStored.
 	Restore(ctx context.Context, node int) error
 }
 
-// Truncater loses the end of what nodes have stored.
+// Truncater removes the end of the data of nodes.
 type Truncater interface {
-	// Truncate cuts about half off the newest transaction log of a node that was killed, as a disk does that loses what it said
-	// it had written. It is an error if there is next to nothing to cut.
+	// Truncate removes about half of the newest transaction log of a killed node, like a disk
+	// that loses writes that it acknowledged. It is an error if the log is nearly empty.
 	Truncate(ctx context.Context, node int) error
 }
 
-// Sequencer has counters of sequential znodes that can be set. What it does is no transaction.
+// Sequencer can set the counters of sequential znodes. The change is not a transaction.
 type Sequencer interface {
-	// SetSequence makes n the number of the next sequential child of a znode, as if so many had been made before.
+	// SetSequence makes n the number of the next sequential child of a znode, as if n had been
+	// created before.
 	SetSequence(ctx context.Context, path string, n int32) error
 }
 
-// LogStaller has nodes whose log can stop taking bytes, as a full pipe to a log collector or a slow disk does. Whoever writes a
-// line blocks then, the thread that expires sessions among them: it writes one for each, before it closes it.
+// LogStaller can stop the log of nodes from accepting bytes, like a full pipe to a log collector or
+// a slow disk. Every thread that writes a line then blocks. The thread that expires sessions is one
+// of them, because it writes a line for each session before it closes it.
 type LogStaller interface {
-	// StallLog makes the log of a node that runs take nothing more. Serving clients goes on as far as it writes no log.
+	// StallLog makes the log of a running node accept nothing. The node continues to serve the
+	// requests of clients that cause no line in the log.
 	StallLog(ctx context.Context, node int) error
 
-	// FlowLog lets the log take bytes again. It is no error if it did all the time.
+	// FlowLog lets the log accept bytes again. It is not an error if the log is not stalled.
 	FlowLog(ctx context.Context, node int) error
 }
 
-// TxnLogs has nodes whose transaction logs can be read.
+// TxnLogs can read the transaction logs of nodes.
 type TxnLogs interface {
-	// CopyTxnLogs writes the transaction logs of a node, which may be down, into a directory that exists, under
-	// the names that the server gave them. For each snapshot it writes a file, which may be empty.
+	// CopyTxnLogs writes the transaction logs of a node, running or down, into an existing
+	// directory, under the names that the server gave them. For each snapshot it writes a file,
+	// which may be empty.
 	CopyTxnLogs(ctx context.Context, node int, dir string) error
 }
 
-// Logs gives what a node has written to its log so far, also when it is down, since the start of the ensemble. The caller
-// closes the reader.
+// Logs returns everything that a node has written to its log since the start of the ensemble, even
+// if the node is down. The caller closes the reader.
 type Logs interface {
 	Logs(ctx context.Context, node int) (io.ReadCloser, error)
 }

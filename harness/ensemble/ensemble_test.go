@@ -18,17 +18,17 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func TestZeroConfigIsThreeNodesThatTickFast(t *testing.T) {
 	c, err := Config{}.Complete()
 	if err != nil || c.Nodes != 3 || c.TickTime != 500*time.Millisecond || c.InitLimit != 10 || c.SyncLimit != 5 {
-		t.Errorf("%+v, %v", c, err)
+		t.Errorf("got %+v, %v; want 3 nodes, a tick of 500ms, limits of 10 and 5 ticks", c, err)
 	}
 	if s := c.Settings(); s["tickTime"] != "500" || s["syncLimit"] != "5" {
-		t.Errorf("settings %v", s)
+		t.Errorf("got settings %v, want tickTime=500 and syncLimit=5", s)
 	}
 }
 
 func TestExtraSettingsWin(t *testing.T) {
 	c, err := Config{Extra: map[string]string{"tickTime": "7", "snapCount": "9"}}.Complete()
 	if s := c.Settings(); err != nil || s["tickTime"] != "7" || s["snapCount"] != "9" {
-		t.Errorf("settings %v, %v", c.Settings(), err)
+		t.Errorf("got settings %v, %v; want tickTime=7 and snapCount=9", c.Settings(), err)
 	}
 }
 
@@ -38,7 +38,7 @@ func TestImpossibleConfigIsRefused(t *testing.T) {
 		{Extra: map[string]string{"a b": "c"}}, {Extra: map[string]string{"a": "b\nserver.1=evil"}},
 	} {
 		if _, err := c.Complete(); err == nil {
-			t.Errorf("%+v is taken", c)
+			t.Errorf("%+v: got no error, want one", c)
 		}
 	}
 }
@@ -51,7 +51,7 @@ func TestAnswersAreRead(t *testing.T) {
 		"": {},
 	} {
 		if got, ok := parseSrvr(text); got != want || ok != want.Answered {
-			t.Errorf("%q is read as %+v, %t", text, got, ok)
+			t.Errorf("%q: got %+v, %t; want %+v, %t", text, got, ok, want, want.Answered)
 		}
 	}
 }
@@ -69,26 +69,26 @@ func TestAQuorumHasOneLeaderAndAllServe(t *testing.T) {
 		"standalone":                true,
 		"leader observer follower":  true,
 		"leader looking follower":   false,
-		"leader leader follower":    false, // One of them does not know yet that it was replaced.
+		"leader leader follower":    false, // The old leader has not noticed yet that it was replaced.
 		"follower follower looking": false,
 		"":                          false,
 	} {
 		if got := Settled(state(modes), all); got != want {
-			t.Errorf("%q settled: %t", modes, got)
+			t.Errorf("%q: got settled %t, want %t", modes, got, want)
 		}
 	}
 	if !Settled(state("leader dead follower"), func(n int) bool { return n != 1 }) {
-		t.Error("a node that is not wanted counts")
+		t.Error("got not settled because of a node that should not run, want settled")
 	}
 }
 
 func TestOfTwoLeadersTheNewerEpochLeads(t *testing.T) {
 	states := []Status{{Mode: "leader", Zxid: 1<<32 + 900}, {Mode: "follower", Zxid: 2<<32 + 1}, {Mode: "leader", Zxid: 2 << 32}}
 	if n, err := Newest(states); n != 2 || err != nil {
-		t.Errorf("%d leads, %v", n, err)
+		t.Errorf("got leader %d, %v; want 2", n, err)
 	}
 	if _, err := Newest(states[1:2]); !errors.Is(err, ErrNoLeader) {
-		t.Errorf("without a leader: %v", err)
+		t.Errorf("without a leader: got %v, want %v", err, ErrNoLeader)
 	}
 }
 
@@ -101,15 +101,15 @@ func TestASilentNodeIsGivenUpAfterTwoSeconds(t *testing.T) {
 		}
 		start := time.Now()
 		if _, err := Ask(t.Context(), dial, "a"); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("error is %v", err)
+			t.Errorf("got error %v, want %v", err, context.DeadlineExceeded)
 		}
 		if took := time.Since(start); took != askTimeout {
-			t.Errorf("took %v", took)
+			t.Errorf("took %v, want %v", took, askTimeout)
 		}
 	})
 }
 
-// That to wchp is as long as there are watches.
+// The answer to wchp has no fixed limit, because it lists every watch.
 func TestALongAnswerIsReadWhole(t *testing.T) {
 	want := strings.Repeat("/some/path\n\t0x1\n", 10000)
 	dial := func(context.Context, string, string) (net.Conn, error) {
@@ -122,7 +122,7 @@ func TestALongAnswerIsReadWhole(t *testing.T) {
 		return near, nil
 	}
 	if got, err := FourLetters(t.Context(), dial, "a", "wchp"); got != want || err != nil {
-		t.Errorf("%d of %d bytes, %v", len(got), len(want), err)
+		t.Errorf("got %d bytes, %v; want %d bytes", len(got), err, len(want))
 	}
 }
 
@@ -133,12 +133,12 @@ func TestWaitingForAQuorumEndsWithTheContextAndTellsStates(t *testing.T) {
 		defer cancel()
 		err := AwaitQuorum(ctx, refused, []string{"a", "b"}, func(n int) bool { return n == 1 }, nil)
 		if err == nil || !strings.Contains(err.Error(), "node 0: not running; node 1: nobody there: long enough") {
-			t.Errorf("error is %v", err)
+			t.Errorf("got error %v, want the states of both nodes and the cause", err)
 		}
 		died := errors.New("died")
 		err = AwaitQuorum(t.Context(), refused, []string{"a"}, func(int) bool { return true }, func() error { return died })
 		if !errors.Is(err, died) {
-			t.Errorf("error is %v", err)
+			t.Errorf("got error %v, want %v", err, died)
 		}
 	})
 }

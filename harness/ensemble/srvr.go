@@ -10,32 +10,35 @@ import (
 	"time"
 )
 
-// Status is what a node says of itself to the four-letter word srvr.
+// Status is the answer of a node to the four-letter word srvr.
 type Status struct {
-	Mode string // "leader", "follower", "observer", "standalone", or what it said instead of a mode
-	Zxid int64  // the last transaction that it applied
+	Mode string // "leader", "follower", "observer", "standalone", or another answer in place of a mode
+	Zxid int64  // the last transaction that the node applied
 
-	Version string // such as "3.9.6", empty if it does not say
+	Version string // such as "3.9.6"; empty if the answer has none
 
-	// Answered is false if Mode is an error that came in place of an answer, or if nobody asked.
+	// Answered is false if Mode is an error in place of an answer, or if the node was not
+	// queried.
 	Answered bool
 }
 
 // Serves reports whether the node answers clients' requests.
 func (s Status) Serves() bool { return s.Leads() || s.Mode == "follower" || s.Mode == "observer" }
 
-// Leads reports whether the node is a leader, or alone.
+// Leads reports whether the node is a leader or runs alone.
 func (s Status) Leads() bool { return s.Mode == "leader" || s.Mode == "standalone" }
 
 const askTimeout = 2 * time.Second
 
-// longestAnswer is room for wchp, which lists every watch, and a bound for what is no ZooKeeper.
+// longestAnswer is enough for wchp, which lists every watch, and bounds the answer of a program
+// that is not ZooKeeper.
 const longestAnswer = 16 << 20
 
-// Ask sends srvr to the node at address. A node that runs but looks for a quorum answers, with a Mode that tells so.
+// Ask sends srvr to the node at address. A running node without a quorum answers too; its Mode
+// shows that it does not serve.
 func Ask(ctx context.Context, dial DialFunc, address string) (Status, error) {
 	text, err := FourLetters(ctx, dial, address, "srvr")
-	// A node may reset the connection behind a whole answer: what counts is the answer.
+	// A node may reset the connection after a complete answer. The answer still counts.
 	if s, ok := parseSrvr(text); ok {
 		return s, nil
 	}
@@ -45,8 +48,9 @@ func Ask(ctx context.Context, dial DialFunc, address string) (Status, error) {
 	return Status{}, err
 }
 
-// FourLetters sends a four-letter word to the node at address and returns all that it answers, which may come with an error.
-// It waits two seconds at most: a paused node accepts and says nothing.
+// FourLetters sends a four-letter word to the node at address and returns the whole answer,
+// possibly together with an error. It waits at most two seconds, because a paused node accepts the
+// connection and does not answer.
 func FourLetters(ctx context.Context, dial DialFunc, address, word string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
@@ -69,7 +73,7 @@ func FourLetters(ctx context.Context, dial DialFunc, address, word string) (stri
 	return string(text), err
 }
 
-// parseSrvr reads the answer to srvr; ok is false if there is none.
+// parseSrvr parses the answer to srvr. ok is false if the answer is empty.
 func parseSrvr(text string) (s Status, ok bool) {
 	for line := range strings.Lines(text) {
 		line = strings.TrimSpace(line)
@@ -91,8 +95,8 @@ func parseSrvr(text string) (s Status, ok bool) {
 	return s, s.Answered
 }
 
-// Survey asks all nodes that want says should answer, at once. A node that does not answer has its error for a Mode, and
-// one that want skips has an empty one.
+// Survey queries all nodes for which want returns true, concurrently. If a node does not answer,
+// its Mode is the error. The Mode of the other nodes is empty.
 func Survey(ctx context.Context, dial DialFunc, servers []string, want func(node int) bool) []Status {
 	all := make([]Status, len(servers))
 	var wg sync.WaitGroup
@@ -112,7 +116,8 @@ func Survey(ctx context.Context, dial DialFunc, servers []string, want func(node
 	return all
 }
 
-// Settled decides from a survey whether the nodes that want names are one quorum under one leader.
+// Settled reports whether, according to a survey, the nodes for which want returns true are one
+// quorum under one leader.
 func Settled(all []Status, want func(node int) bool) bool {
 	leaders, serving, wanted := 0, 0, 0
 	for i, s := range all {
@@ -130,7 +135,8 @@ func Settled(all []Status, want func(node int) bool) bool {
 	return leaders == 1 && serving == wanted
 }
 
-// Newest returns the node that leads, going by a survey: of two that say so, the one of the newer epoch.
+// Newest returns the node that leads according to a survey. If two nodes claim to lead, it returns
+// the one with the newer epoch.
 func Newest(all []Status) (node int, err error) {
 	node = -1
 	for i, s := range all {
@@ -144,8 +150,9 @@ func Newest(all []Status) (node int, err error) {
 	return node, nil
 }
 
-// AwaitQuorum surveys until the nodes that want names are settled. It stops early with the error of dead, which is asked
-// every half second and may be nil. If ctx ends first, the error tells the state of each node.
+// AwaitQuorum surveys until the nodes for which want returns true are settled. It calls dead, which
+// may be nil, every half second, and returns its error if there is one. If ctx ends first, the
+// error lists the state of each node.
 func AwaitQuorum(ctx context.Context, dial DialFunc, servers []string, want func(node int) bool, dead func() error) error {
 	var all []Status
 	for asked := time.Now(); ; {
@@ -154,7 +161,7 @@ func AwaitQuorum(ctx context.Context, dial DialFunc, servers []string, want func
 			return nil
 		}
 		if all == nil || ctx.Err() == nil {
-			all = now // One that was cut short by ctx says nothing about the nodes.
+			all = now // A survey that ctx cut short is no evidence about the nodes.
 		}
 		if dead != nil && ctx.Err() == nil && time.Since(asked) > 500*time.Millisecond {
 			asked = time.Now()

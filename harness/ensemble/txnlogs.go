@@ -9,8 +9,8 @@ import (
 )
 
 // CopyTxnLog copies one file of a server's directory version-2 into dir, for implementations of
-// TxnLogs. Of a snapshot it makes an empty file, and it ignores a file that is neither that nor a
-// transaction log. It leaves out the zeros with which a server reserves space, 64 MiB by default.
+// TxnLogs. For a snapshot it creates an empty file. It ignores files that are neither snapshots nor
+// transaction logs. It omits the zeros with which a server preallocates space, 64 MiB by default.
 func CopyTxnLog(r io.Reader, dir, name string) error {
 	kind, _, _ := strings.Cut(name, ".")
 	switch {
@@ -30,8 +30,8 @@ func CopyTxnLog(r io.Reader, dir, name string) error {
 	return err
 }
 
-// copyUpToZeros copies r until a whole chunk is zero. No record is that long and has no other bytes:
-// a request has at most 1 MiB.
+// copyUpToZeros copies r until a whole chunk is zero. No record contains so many zeros, because a
+// request has at most 1 MiB.
 func copyUpToZeros(w io.Writer, r io.Reader) error {
 	chunk, zeros := make([]byte, 2<<20), make([]byte, 2<<20)
 	for {

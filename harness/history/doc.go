@@ -1,28 +1,25 @@
-// Package history is the record of a run: what clients asked for, what they
-// were told, what the resource saw and what was broken, on one clock.
+// Package history implements the record of a run on one clock: the operations that clients invoked,
+// the results that they got, the accesses that the resource accepted, and the faults.
 //
-// A history is a sequence of [Event]. An operation is two events, an Invoke
-// and its completion: OK (it took effect), Fail (it provably did not) or Info
-// (nobody knows). The other kinds tell facts of one instant: a session was
-// lost, a hold began, a fault was healed.
+// A history is a sequence of [Event]. An operation is two events, an Invoke and its completion: OK
+// (it took effect), Fail (it provably did not) or Info (unknown). The other kinds of events record
+// facts of one instant: a session was lost, a hold began, a fault was healed.
 //
 // # Order
 //
-// [Recorder.Record] stamps index and time under one lock, so the order of
-// indexes is an order in which things could have happened, and a completion
-// with a smaller index than an invocation came before it in real time. Checkers
-// compare indexes, never times: on a virtual clock many events share an
-// instant. Times serve durations and reports.
+// [Recorder.Record] assigns index and time under one lock. So the order of indexes is a possible
+// order of the events, and a completion with a smaller index than an invocation came before it in
+// real time. Checkers compare indexes, never times, because on a virtual clock many events have the
+// same time. Times are for durations and reports.
 //
-// For that order to be sound a client records Invoke before it calls, the
-// completion after the call has returned, hold begin after the grant was
-// returned, and hold end before it gives the grant up.
+// This order is valid only if clients record as follows: Invoke before the call, the completion
+// after the call has returned, the begin of a hold after the grant was returned, and the end of a
+// hold before the release.
 //
 // # Form
 //
-// [History.WriteJSON] writes JSON Lines: a header with the schema's version,
-// then one event a line. [History.WriteText] writes what people read and what
-// testdata is written in; [ParseText] reads it back. [History.WriteEDN] writes
-// what the tools of Jepsen read. A history whose last event is not the phase
-// "end" was cut short, see [History.Complete].
+// [History.WriteJSON] writes JSON Lines: a header with the schema's version, then one event per
+// line. [History.WriteText] writes a form for people and for testdata; [ParseText] parses it.
+// [History.WriteEDN] writes the form of Jepsen's tools. If the last event of a history is not the
+// phase "end", the history is incomplete, see [History.Complete].
 package history

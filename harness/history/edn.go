@@ -8,13 +8,13 @@ import (
 	"strings"
 )
 
-// WriteEDN writes the operations and faults as a history of Jepsen, one map a line:
+// WriteEDN writes the operations and faults as a history of Jepsen, one map per line:
 //
 //	{:index 3, :time 1200, :type :ok, :process 0, :f :take, :value "a", ...}
 //
-// An invocation's value is its argument; a completion's is the result, or else
-// the argument again. Faults are :info operations of the process :nemesis. Events of
-// other kinds have no counterpart there and are left out; indexes stay, so they have gaps.
+// The value of an invocation is its argument. The value of a completion is the result, or the
+// argument if there is no result. Faults are :info operations of the process :nemesis. Events of
+// other kinds have no counterpart in Jepsen and are omitted. The indexes stay, so they have gaps.
 func (h *History) WriteEDN(w io.Writer) error {
 	out := bufio.NewWriter(w)
 	args := make(map[int32]string) // process -> argument of its open operation
@@ -63,7 +63,7 @@ func writeEDN(out *bufio.Writer, e *Event, process, f, value string) {
 	out.WriteString("}\n")
 }
 
-// ednValue writes numbers as numbers, since models compare them.
+// ednValue writes numbers as numbers, because models compare them.
 func ednValue(s string) string {
 	if s == "" {
 		return "nil"
@@ -74,13 +74,12 @@ func ednValue(s string) string {
 	return ednString(s)
 }
 
-// ednString quotes s. EDN knows fewer escapes than Go; all others stand for
-// themselves.
+// ednString quotes s. EDN has fewer escapes than Go. All other characters are written unchanged.
 func ednString(s string) string {
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`, "\r", `\r`, "\t", `\t`).Replace(s) + `"`
 }
 
-// keyword keeps what a keyword of EDN may contain.
+// keyword replaces the characters that a keyword of EDN may not contain.
 func keyword(s string) string {
 	return strings.Map(func(r rune) rune {
 		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' {

@@ -7,7 +7,7 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// Kind says what an event is. The zero value is not a kind, and readers refuse it.
+// Kind is the kind of an event. The zero value is not a kind, and readers reject it.
 type Kind uint8
 
 const (
@@ -20,26 +20,27 @@ const (
 	// Info completes it: it may have taken effect, or may do so later.
 	Info
 
-	// Session is a change of a client's session as the client saw it. Op is
-	// SessionNew or another of the Session constants.
+	// Session is a change of a client's session as the client observed it. Op is SessionNew or
+	// another of the Session constants.
 	Session
-	// Hold is a change of a grant on Object as the program saw it: HoldBegin,
-	// HoldEnd (given up) or HoldLost (taken away). Token identifies it.
+	// Hold is a change of a grant on Object as the program observed it: HoldBegin, HoldEnd
+	// (given up) or HoldLost (lost). Token identifies the grant.
 	Hold
 	// Belief is a lease deadline as the client computed it: Arg is the
 	// deadline, in nanoseconds on the history's clock.
 	Belief
-	// Write is logged by the fenced resource itself: WriteAccepted or
-	// WriteRejected, with the Token presented and the value in Arg and Result.
+	// Write is an access that the fenced resource itself records: WriteAccepted or
+	// WriteRejected. Token is the token presented; Arg and Result have the access and the
+	// value.
 	Write
-	// Fault is the nemesis at work: FaultStart or FaultStop of the fault named
-	// in Object on the target named in Node, at the real times.
+	// Fault is an action of the nemesis: FaultStart or FaultStop of the fault named in Object
+	// on the target named in Node, at the real times.
 	Fault
 	// Watch is an event delivered to a watcher: Op is its type, Object the path.
 	Watch
-	// Crash says that Client stopped without closing anything.
+	// Crash means that Client stopped without closing anything.
 	Crash
-	// Fact is something the run measured: Op names it, Result is the value.
+	// Fact is a measurement of the run: Op is its name, Result its value.
 	Fact
 	// Phase marks the progress of the run: PhaseWork and the others.
 	Phase
@@ -47,15 +48,15 @@ const (
 	kinds
 )
 
-// Values of [Event.Op] that checkers know, by kind. Names of operations belong to
-// the checkers that judge them.
+// Values of [Event.Op] that checkers use, by kind. The names of operations belong to the checkers
+// that judge them.
 const (
-	SessionNew       = "new"       // a session with a fresh id
-	SessionConnected = "connected" // the known session is served again
+	SessionNew       = "new"       // a session with a new id
+	SessionConnected = "connected" // a server serves the existing session again
 	SessionSuspended = "suspended" // no server answers; the session may still live
 	SessionLost      = "lost"      // the client gave the session up
 	SessionClosed    = "closed"    // the client closed it
-	SessionExpired   = "expired"   // truth, seen at the ensemble: the servers ended it
+	SessionExpired   = "expired"   // observed at the ensemble: the servers ended the session
 
 	HoldBegin = "begin"
 	HoldEnd   = "end"
@@ -70,14 +71,15 @@ const (
 	// FactStall is a pause of the process that clients run in. Result is its length. The pause
 	// ended at the time of the event.
 	FactStall = "stall"
-	// FactLag is the largest delay of a timer of that process, apart from stalls, in the time before the
-	// event that Arg gives. An empty Arg is LagTime. Result is the delay.
+	// FactLag is the largest delay of a timer of that process, apart from stalls, in a period
+	// that ends with the event. Result is the delay. Arg is the length of the period; an empty
+	// Arg is LagTime.
 	FactLag = "lag"
-	// FactLeft is what clients left behind: Object says what ("znodes",
-	// "watches", "goroutines"), Result how many, Arg which.
+	// FactLeft is a kind of leftover of clients: Object is the kind ("znodes", "watches",
+	// "goroutines"), Result the number, Arg some examples.
 	FactLeft = "left"
 	// FactRole is the role of the server that Node names (n0) from then on. Result is "leader",
-	// "follower", "down" or what the server reported.
+	// "follower", "down", or another answer of the server.
 	FactRole = "role"
 	// RoleSilent is the role of a server that does not answer in time.
 	RoleSilent = "silent"
@@ -87,7 +89,7 @@ const (
 	PhaseHealed  = "healed"  // the ensemble is healthy: liveness counts from here
 	PhaseQuiesce = "quiesce" // clients finish what they have begun
 	PhaseFinal   = "final"   // final reads and counts of leftovers
-	PhaseEnd     = "end"     // the last event of a whole history
+	PhaseEnd     = "end"     // the last event of a complete history
 )
 
 var kindNames = [kinds]string{
@@ -103,7 +105,7 @@ func (k Kind) String() string {
 	return kindNames[k]
 }
 
-// KindOf is the kind of the event that completes an operation with that outcome.
+// KindOf returns the kind of the event that completes an operation with that outcome.
 func KindOf(o session.Outcome) Kind {
 	switch o {
 	case session.OK:
@@ -126,8 +128,9 @@ func parseKind(s string) (Kind, bool) {
 	return 0, false
 }
 
-// LagTime is the time that one FactLag covers, unless the process is too busy to record it. LagTick is how often a timer is due whose delay is
-// measured. A shorter delay between two of them may go unnoticed.
+// LagTime is the time that one FactLag covers, unless the process is too busy to record it. LagTick
+// is the interval of the timer whose delay is measured. A shorter delay between two ticks may go
+// unnoticed.
 const (
 	LagTime = time.Second
 	LagTick = 10 * time.Millisecond
@@ -141,26 +144,26 @@ const Nobody = -1
 // 160 bytes, because a million operations have two million events.
 type Event struct {
 	Time     time.Duration // since the start of the history; set by Record
-	Session  int64         // the ZooKeeper session it was done in
+	Session  int64         // the ZooKeeper session of the event
 	Zxid     int64         // the zxid that proves it
 	Token    int64         // the fencing token (czxid) of a grant or write
-	Op       string        // operation, or what happened
-	Object   string        // what it was done to: usually a path
+	Op       string        // the operation or the change
+	Object   string        // its object, usually a path
 	Arg      string        // the argument
 	Result   string        // the result
-	Error    string        // why it failed, or why it is indeterminate
-	Node     string        // the own znode of a contender, or the server concerned
+	Error    string        // the reason why it failed or is indeterminate
+	Node     string        // a contender's own znode, or the server concerned
 	Index    int32         // position in the history; set by Record
 	Process  int32         // a logical thread: at most one operation open at a time
 	Round    int32         // of a double barrier, from 1
-	Step     int32         // of the plan, from 1: what a Fault event is about
+	Step     int32         // of the plan, from 1: the step of a Fault event
 	Priority int32         // of an item that is put into a queue
-	Watch    int32         // number of a watch of the client: its events have the same
+	Watch    int32         // number of a watch of the client; its events have the same number
 	Client   int16         // the client behind the process; it outlives processes
 	Kind     Kind
 }
 
-// number is a field of an event that is a plain number, with its name in files.
+// number is a numeric field of an event, with its name in files.
 type number struct {
 	name string
 	at   *int32
@@ -170,7 +173,7 @@ func (e *Event) numbers() [4]number {
 	return [...]number{{"round", &e.Round}, {"step", &e.Step}, {"priority", &e.Priority}, {"watch", &e.Watch}}
 }
 
-// Who names the client for people: "c3", or "-" for an event without a client.
+// Who returns the name of the client for people: "c3", or "-" for an event without a client.
 func (e *Event) Who() string {
 	if e.Client == Nobody {
 		return "-"

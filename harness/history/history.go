@@ -12,9 +12,9 @@ import (
 // Version is the version of the schema that this package writes.
 const Version = 1
 
-// ErrMalformed says that a history breaks a rule that every client keeps. For
-// example, it has a completion without an invocation, or a process begins a second
-// operation before it has completed the first. Nothing can be concluded from it.
+// ErrMalformed means that a history breaks a rule that every client must follow. For example, it
+// has a completion without an invocation, or a process begins a second operation before it has
+// completed the first. No conclusions can be drawn from such a history.
 var ErrMalformed = errors.New("history: malformed")
 
 // Header identifies the run of a history.
@@ -22,12 +22,12 @@ type Header struct {
 	Scenario string    `json:"scenario,omitempty"`
 	Seed     uint64    `json:"seed,omitempty"`
 	Ensemble string    `json:"ensemble,omitempty"`
-	Client   string    `json:"client,omitempty"` // the command of its clients, if it is not the scenario's own
+	Client   string    `json:"client,omitempty"` // the command of its clients, if they are not the scenario's own
 	Start    time.Time `json:"start,omitzero"`
 }
 
-// History is a recorded run. Events are in order of their indexes and are not
-// changed after the first call of a method that derives something from them.
+// History is a recorded run. Events are in order of their indexes. They do not change after the
+// first call of a method that derives something from them.
 type History struct {
 	Header
 	Events []Event
@@ -40,8 +40,8 @@ type History struct {
 	holds   []HoldInterval
 }
 
-// New makes a history of events, numbering them in the order given. Times that
-// are all zero are set to the index in milliseconds, for histories by hand.
+// New returns a history of events, numbered in the given order. If all times are zero, New sets
+// them to the index in milliseconds, for histories written by hand.
 func New(events ...Event) *History {
 	untimed := true
 	for i := range events {
@@ -56,8 +56,8 @@ func New(events ...Event) *History {
 	return &History{Events: events}
 }
 
-// Complete reports whether h is whole: its run came to its end. Missing events in a
-// history that was cut short prove nothing.
+// Complete reports whether h is complete: its run reached its end. In an incomplete history,
+// missing events prove nothing.
 func (h *History) Complete() bool {
 	n := len(h.Events)
 	return n > 0 && h.Events[n-1].Kind == Phase && h.Events[n-1].Op == PhaseEnd
@@ -73,7 +73,7 @@ func (h *History) PhaseStart(phase string) *Event {
 	return nil
 }
 
-// End is the time of the last event, zero for an empty history.
+// End returns the time of the last event, or zero for an empty history.
 func (h *History) End() time.Duration {
 	if len(h.Events) == 0 {
 		return 0
@@ -81,14 +81,13 @@ func (h *History) End() time.Duration {
 	return h.Events[len(h.Events)-1].Time
 }
 
-// Operation is an invocation with its completion. Complete is nil when the
-// history ended first: the operation may have taken effect.
+// Operation is an invocation with its completion. Complete is nil if the history ended first. Such
+// an operation may have taken effect.
 type Operation struct {
 	Invoke, Complete *Event
 }
 
-// Outcome says whether the operation took effect. Of one without completion that is
-// not known.
+// Outcome returns whether the operation took effect. Without a completion it is Indeterminate.
 func (o Operation) Outcome() session.Outcome {
 	if o.Complete == nil {
 		return session.Indeterminate
@@ -102,8 +101,8 @@ func (o Operation) Outcome() session.Outcome {
 	return session.Indeterminate
 }
 
-// End is the index of the completion, or the largest index there is: an
-// operation that is not known to have ended can still take effect.
+// End returns the index of the completion. If the operation is not known to have ended, it returns
+// the largest index, because the operation can still take effect.
 func (o Operation) End() int32 {
 	if o.Complete == nil || o.Complete.Kind == Info {
 		return 1<<31 - 1
@@ -111,7 +110,7 @@ func (o Operation) End() int32 {
 	return o.Complete.Index
 }
 
-// Events returns the invocation and, where there is one, the completion.
+// Events returns the invocation and, if there is one, the completion.
 func (o Operation) Events() []Event {
 	if o.Complete == nil {
 		return []Event{*o.Invoke}
@@ -158,18 +157,18 @@ func pair(events []Event) ([]Operation, error) {
 	return ops, nil
 }
 
-// HoldInterval is the time for which a program had reason to believe that it
-// held Object. End is nil when the history ended first.
+// HoldInterval is the interval in which a program had reason to believe that it held Object. End is
+// nil if the history ended first.
 type HoldInterval struct {
 	Begin, End *Event
 }
 
-// Lost reports whether the hold was taken away, and not given up.
+// Lost reports whether the hold was lost, and not given up.
 func (i HoldInterval) Lost() bool {
 	return i.End != nil && !(i.End.Kind == Hold && i.End.Op == HoldEnd)
 }
 
-// Last is the index of the end, or the largest index there is.
+// Last returns the index of the end, or the largest index if there is no end.
 func (i HoldInterval) Last() int32 {
 	if i.End == nil {
 		return 1<<31 - 1
@@ -177,7 +176,7 @@ func (i HoldInterval) Last() int32 {
 	return i.End.Index
 }
 
-// Events returns the begin and, where there is one, the end.
+// Events returns the begin and, if there is one, the end.
 func (i HoldInterval) Events() []Event {
 	if i.End == nil {
 		return []Event{*i.Begin}

@@ -15,7 +15,7 @@ import (
 
 func TestEventStaysSmall(t *testing.T) {
 	if size := unsafe.Sizeof(Event{}); size > 160 {
-		t.Errorf("an event takes %d bytes, an operation would take more than 320", size)
+		t.Errorf("an event takes %d bytes, want at most 160", size)
 	}
 }
 
@@ -29,7 +29,7 @@ func TestIndexAndTimeRiseTogetherUnderConcurrency(t *testing.T) {
 			for range each {
 				e := r.Record(Event{Kind: Invoke, Client: int16(c), Process: int32(c)})
 				if e.Index <= last {
-					t.Errorf("client %d: index %d after %d", c, e.Index, last)
+					t.Errorf("client %d: got index %d after %d, want a larger one", c, e.Index, last)
 				}
 				last = e.Index
 			}
@@ -38,11 +38,11 @@ func TestIndexAndTimeRiseTogetherUnderConcurrency(t *testing.T) {
 	group.Wait()
 	h := r.History()
 	if len(h.Events) != clients*each || r.Count(Invoke) != clients*each {
-		t.Fatalf("%d events, %d counted, want %d", len(h.Events), r.Count(Invoke), clients*each)
+		t.Fatalf("got %d events, %d counted, want %d", len(h.Events), r.Count(Invoke), clients*each)
 	}
 	for i := range h.Events {
 		if int(h.Events[i].Index) != i || i > 0 && h.Events[i].Time < h.Events[i-1].Time {
-			t.Fatalf("event %d: index %d, time %v after %v", i, h.Events[i].Index, h.Events[i].Time, h.Events[i-1].Time)
+			t.Fatalf("event %d: got index %d, time %v after %v; want rising ones", i, h.Events[i].Index, h.Events[i].Time, h.Events[i-1].Time)
 		}
 	}
 }
@@ -52,10 +52,10 @@ func TestSealedRecorderKeepsNothing(t *testing.T) {
 	r.Record(Event{Kind: Phase, Op: PhaseEnd})
 	r.Seal()
 	if late := r.Record(Event{Kind: OK}); late.Index != -1 {
-		t.Errorf("a late event got index %d", late.Index)
+		t.Errorf("a late event got index %d, want -1", late.Index)
 	}
 	if h := r.History(); len(h.Events) != 1 || !h.Complete() {
-		t.Errorf("history of %d events, complete %v", len(h.Events), h.Complete())
+		t.Errorf("got %d events, complete %v; want 1 event, complete", len(h.Events), h.Complete())
 	}
 }
 
@@ -85,10 +85,10 @@ func TestPairing(t *testing.T) {
 		got = append(got, o.Outcome())
 	}
 	if want := []session.Outcome{session.Indeterminate, session.OK, session.Indeterminate}; !slices.Equal(got, want) {
-		t.Errorf("outcomes %v, want %v", got, want)
+		t.Errorf("got outcomes %v, want %v", got, want)
 	}
 	if ops[2].Complete != nil || ops[2].End() != 1<<31-1 || ops[1].End() != 2 {
-		t.Errorf("ends %d and %d", ops[2].End(), ops[1].End())
+		t.Errorf("got ends %d and %d, want the largest index and 2", ops[2].End(), ops[1].End())
 	}
 }
 
@@ -100,7 +100,7 @@ func TestPairingRefusesWhatNoClientDoes(t *testing.T) {
 		"another one's operation": "- c0 invoke a\n- c0 ok b",
 	} {
 		if _, err := parse(t, text).Operations(); !errors.Is(err, ErrMalformed) {
-			t.Errorf("%s: error %v, want ErrMalformed", name, err)
+			t.Errorf("%s: got error %v, want ErrMalformed", name, err)
 		}
 	}
 }
@@ -128,11 +128,11 @@ func TestHoldsEndWithTheFirstOfEndLostAndCrash(t *testing.T) {
 	}
 	want := []interval{{1, 1, true}, {2, 5, true}, {3, 5, true}, {4, 7, false}, {5, 1<<31 - 1, false}}
 	if !slices.Equal(got, want) {
-		t.Errorf("holds %v, want %v", got, want)
+		t.Errorf("got holds %v, want %v", got, want)
 	}
 }
 
-// full has every field set, and values that need quoting.
+// full returns a history with every field set, and with values that need quotes.
 func full() *History {
 	h := New(
 		Event{Kind: Phase, Op: PhaseWork, Client: Nobody, Process: Nobody},
@@ -180,7 +180,7 @@ func FuzzTextRoundTrip(f *testing.F) {
 	f.Add("/", "=", "\"", "#", int64(-1), int16(-1), int32(-1))
 	f.Fuzz(func(t *testing.T, op, object, arg, node string, token int64, client int16, process int32) {
 		if client < Nobody || process < Nobody {
-			t.Skip("no such client")
+			t.Skip("not a valid client")
 		}
 		want := New(Event{Kind: OK, Op: op, Object: object, Arg: arg, Node: node, Token: token, Client: client, Process: process})
 		got, err := ParseText(strings.NewReader(want.Events[0].String()))
@@ -202,10 +202,10 @@ func TestHistoryCutShortIsReadAndKnownToBe(t *testing.T) {
 	for n := bytes.IndexByte(buf.Bytes(), '\n') + 1; n < whole; n++ {
 		h, err := ReadJSON(bytes.NewReader(buf.Bytes()[:n]))
 		if err != nil {
-			t.Fatalf("first %d bytes: %v", n, err)
+			t.Fatalf("first %d bytes: got error %v, want none", n, err)
 		}
 		if h.Complete() {
-			t.Fatalf("first %d of %d bytes pass for a whole history", n, whole)
+			t.Fatalf("first %d of %d bytes: got a complete history, want an incomplete one", n, whole)
 		}
 	}
 }
@@ -223,7 +223,7 @@ func TestReadJSONRefuses(t *testing.T) {
 		"a time that falls": head + `{"i":0,"t":2,"kind":"invoke"}` + "\n" + `{"i":1,"t":1,"kind":"ok"}` + "\n",
 	} {
 		if _, err := ReadJSON(strings.NewReader(text)); err == nil {
-			t.Errorf("%s: no error", name)
+			t.Errorf("%s: got no error, want one", name)
 		}
 	}
 }

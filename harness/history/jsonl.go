@@ -12,7 +12,7 @@ import (
 	"unicode/utf8"
 )
 
-// format distinguishes a history from any other JSON.
+// format distinguishes a history from other JSON.
 const format = "zkcoord-history"
 
 type headerLine struct {
@@ -21,8 +21,8 @@ type headerLine struct {
 	Header
 }
 
-// line is the schema of one event. Session, zxid and token are written as hex
-// strings: readers that keep numbers in doubles would round them.
+// line is the schema of one event. Session, zxid and token are hex strings, because readers that
+// store numbers as doubles would round them.
 type line struct {
 	Index    int32  `json:"i"`
 	Time     int64  `json:"t"`
@@ -52,7 +52,7 @@ func (x *hex64) UnmarshalText(text []byte) error {
 	return err
 }
 
-// ParseID reads a 64-bit id, decimal or 0x.
+// ParseID parses a 64-bit id, decimal or hexadecimal with 0x.
 func ParseID(s string) (int64, error) {
 	if v, err := strconv.ParseInt(s, 0, 64); err == nil {
 		return v, nil
@@ -154,9 +154,9 @@ func appendString(b []byte, s string) []byte {
 	return append(b, '"')
 }
 
-// ReadJSON reads what WriteJSON wrote. A crash can cut a history off in the middle of
-// a line. Such a history is read up to that line, and [History.Complete] reports
-// false. Any other mistake is an error with its line number.
+// ReadJSON reads the form of WriteJSON. A crash can cut a history off in the middle of a line. Such
+// a history is read up to that line, and [History.Complete] reports false. Any other malformed line
+// is an error with its number.
 func ReadJSON(r io.Reader) (*History, error) {
 	in := bufio.NewReaderSize(r, 1<<16)
 	first, err := in.ReadBytes('\n')
@@ -168,7 +168,7 @@ func ReadJSON(r io.Reader) (*History, error) {
 		return nil, fmt.Errorf("history: line 1 is not the header of a history")
 	}
 	if head.Version != Version {
-		return nil, fmt.Errorf("history: schema version %d, this program reads %d", head.Version, Version)
+		return nil, fmt.Errorf("history: schema version %d, but this program reads only version %d", head.Version, Version)
 	}
 	h := &History{Header: head.Header}
 	intern := make(interner)
@@ -222,7 +222,7 @@ func parseJSON(text []byte, intern interner) (Event, error) {
 	return e, nil
 }
 
-// interner lets equal strings share memory: a history repeats few of them.
+// interner makes equal strings share memory, because a history repeats a small set of them.
 type interner map[string]string
 
 func (in interner) of(s string) string {

@@ -5,13 +5,12 @@ import (
 	"time"
 )
 
-// chunk bounds the cost of an append while the lock is held. To grow one large slice
-// would stop every client for the duration of the copy.
+// chunk bounds the cost of an append while the lock is held. Growing one large slice would block
+// every client during the copy.
 const chunk = 4096
 
-// Recorder collects the events of a run. Its methods may be called from any
-// number of goroutines. The zero value is not usable: the clock starts in
-// [NewRecorder].
+// Recorder collects the events of a run. Its methods may be called from any number of goroutines.
+// The zero value is not usable, because [NewRecorder] starts the clock.
 type Recorder struct {
 	start time.Time
 
@@ -22,14 +21,14 @@ type Recorder struct {
 	sealed bool
 }
 
-// NewRecorder starts the clock of a new history.
+// NewRecorder returns the recorder of a new history and starts its clock.
 func NewRecorder() *Recorder {
 	return &Recorder{start: time.Now()}
 }
 
-// Record gives e the next index and the present time, keeps it and returns it. After
-// [Recorder.Seal] it keeps nothing and returns e with Index -1, because a late event
-// must not change a history that is being judged.
+// Record assigns e the next index and the current time, stores it and returns it. After
+// [Recorder.Seal] it stores nothing and returns e with Index -1, because a late event must not
+// change a history that is being judged.
 func (r *Recorder) Record(e Event) Event {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -43,7 +42,7 @@ func (r *Recorder) Record(e Event) Event {
 		last++
 	}
 	e.Index = int32(last*chunk + len(r.chunks[last]))
-	// The clock is read under the lock: times rise with indexes.
+	// The clock is read under the lock, so that times rise with indexes.
 	e.Time = time.Since(r.start)
 	r.chunks[last] = append(r.chunks[last], e)
 	r.countLocked(&e)
@@ -73,13 +72,13 @@ type Progress struct {
 	Holds, Lost      int    // grants, and how many of them were lost
 }
 
-// Start is the instant that times count from.
+// Start returns the start of the history, which is its time zero.
 func (r *Recorder) Start() time.Time { return r.start }
 
-// Now is the present time on the history's clock.
+// Now returns the current time on the history's clock.
 func (r *Recorder) Now() time.Duration { return time.Since(r.start) }
 
-// Count returns how many events of kind k were recorded so far.
+// Count returns the number of events of kind k that were recorded so far.
 func (r *Recorder) Count(k Kind) int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -100,7 +99,7 @@ func (r *Recorder) Seal() {
 	r.sealed = true
 }
 
-// History returns a copy of what was recorded so far. The recording goes on.
+// History returns a copy of the events so far. The recording continues.
 func (r *Recorder) History() *History {
 	r.mu.Lock()
 	defer r.mu.Unlock()

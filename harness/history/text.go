@@ -9,13 +9,13 @@ import (
 	"time"
 )
 
-// WriteText writes one event a line, for people and for testdata:
+// WriteText writes one event per line, for people and for testdata:
 //
 //	12.5ms c1 ok acquire /lock token=0x7 node=lock-0000000003
 //
-// The fields are time, client, kind, op, object if it is a path, and the other
-// fields by name. Values with spaces or quotes are quoted as in Go. A process that
-// is not the client's first is written c1/p7.
+// The fields are time, client, kind, op, object if it is a path, and the other fields by name.
+// Values with spaces or quotes are quoted like in Go. A process that is not the client's first is
+// written as c1/p7.
 func (h *History) WriteText(w io.Writer) error {
 	out := bufio.NewWriter(w)
 	for i := range h.Events {
@@ -27,7 +27,7 @@ func (h *History) WriteText(w io.Writer) error {
 	return nil
 }
 
-// String is the event's line in the form of [History.WriteText].
+// String returns the event's line in the form of [History.WriteText].
 func (e Event) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%v %s", e.Time, e.Who())
@@ -154,7 +154,7 @@ func parseWho(s string) (client int16, process int32, err error) {
 	return client, int32(p), err
 }
 
-// set applies one word of a line: a name=value, a path, or the operation.
+// set applies one word of a line: a name=value pair, a path, or the operation.
 func (e *Event) set(word string) error {
 	name, value, named := strings.Cut(word, "=")
 	if word[0] == '"' || !named {

@@ -11,29 +11,33 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// ErrNoSession says that the ensemble knows no such session, or not with that password: it has ended already.
+// ErrNoSession means that the ensemble has no session with that id and password, because the
+// session has already ended.
 var ErrNoSession = errors.New("netfault: no such session")
 
-// ErrUnanswered says that a session was asked to be closed and that the connection ended before the answer came: the session is
-// closed, or it is not.
+// ErrUnanswered means that the request to close a session was sent, but the connection ended before
+// the reply came. The session may or may not be closed.
 var ErrUnanswered = errors.New("netfault: the close of the session was not answered")
 
-// CloseSession ends somebody's session from outside: it connects to server as a second client with the session's id and
-// password, and closes it. What the session's owner has stalled is gone when CloseSession returns nil; the owner learns it only
-// from its own connection. timeout is the session timeout to ask for; the server gives the session the one that results.
+// CloseSession ends a client's session from outside. It connects to server as a second client with
+// the session's id and password, and closes the session. When CloseSession returns nil, the session
+// and its ephemeral znodes are gone, and requests that its owner's proxy has stalled are lost. The
+// owner learns of that only from its own connection. The timeout is the session timeout to request;
+// the server assigns the session the resulting one.
 //
-// If ctx ends first the session may be closed or not, and its timeout may have changed. If the request to close was sent and not
-// answered, the error is [ErrUnanswered].
+// If ctx ends first, the session may or may not be closed, and its timeout may have changed. If the
+// request to close was sent but not answered, the error is [ErrUnanswered].
 func CloseSession(ctx context.Context, dial ensemble.DialFunc, server string, id int64, password []byte, timeout time.Duration) error {
 	return withSession(ctx, dial, server, wire.ConnectRequest{
 		Timeout: int32(timeout.Milliseconds()), SessionID: id, Password: password,
 	}, closeSession)
 }
 
-// Gone reports whether a session has ended, by trying to resume it at server. One that lives is touched by that, moves to
-// server, and has its owner's connection to another server closed: ask when it should be gone.
+// Gone reports whether a session has ended, by trying to resume it at server. If the session is
+// alive, this renews it, moves it to server, and closes its owner's connection to another server.
+// So call Gone only when the session should have ended.
 //
-// A server that is cut off from the others may say either.
+// A server that is isolated from the others may report either result.
 func Gone(ctx context.Context, dial ensemble.DialFunc, server string, id int64, password []byte, timeout time.Duration) (bool, error) {
 	err := withSession(ctx, dial, server, wire.ConnectRequest{
 		Timeout: int32(timeout.Milliseconds()), SessionID: id, Password: password,
@@ -100,7 +104,7 @@ func closeSession(conn net.Conn) error {
 			return fmt.Errorf("%w: %w", ErrUnanswered, err)
 		}
 		if reply.Xid != 1 {
-			continue // An event of a watch, if the session moved here with some.
+			continue // An event of a watch, if the session moved here with watches.
 		}
 		if reply.Err != wire.OK {
 			return reply.Err

@@ -12,7 +12,7 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// conn is one connection of a proxy: the client's end of it.
+// conn is the client's end of one connection of a proxy.
 type conn struct {
 	proxy   *Proxy
 	inner   net.Conn
@@ -27,12 +27,12 @@ type conn struct {
 
 	closing sync.Once
 	closed  chan struct{} // the inner connection is closed
-	unsent  chan struct{} // closed when nothing more is sent, unless the connection ends gently
+	unsent  chan struct{} // closed when nothing more will be sent, unless the connection ends gently
 
 	mu       sync.Mutex
-	gentle   bool            // only the server's end and lingering close the inner connection
+	gentle   bool            // only the server's end and the linger timer close the inner connection
 	linger   *time.Timer     // not nil after Close
-	awaiting map[int32]*Trap // by xid of the request: springs at its reply
+	awaiting map[int32]*Trap // by xid of the request; the trap springs at its reply
 }
 
 var _ net.Conn = (*conn)(nil)
@@ -45,16 +45,18 @@ func newConn(l *Proxy, inner net.Conn, address string) *conn {
 	}
 	c.readBy.init()
 	c.writeBy.init()
-	// Heads are all that traps look at: header and path.
+	// Traps need only the head of a frame: header and path.
 	c.requests = wire.Frames{Max: maxFrame, Keep: 512}
 	c.replies = wire.Frames{Max: maxFrame, Keep: 16}
 	return c
 }
 
-// maxFrame is far more than a server takes. What claims to be longer is no frame: a four-letter word, or encrypted.
+// maxFrame is far larger than any frame that a server accepts. Data that claim a longer frame are
+// not frames: they are a four-letter word, or encrypted.
 const maxFrame = 64 << 20
 
-// run starts the two goroutines of the connection. Both end when it is closed, since that closes the inner one.
+// run starts the two goroutines of the connection. Both end when it is closed, because that closes
+// the inner connection.
 func (c *conn) run() {
 	go c.pumpUp()
 	go c.pumpDown()
@@ -84,7 +86,7 @@ func (c *conn) pumpUp() {
 			}
 			if _, err := c.inner.Write(p.data); err != nil {
 				c.up.kill(err)
-				return // Read learns of it by itself, after what the server has said before.
+				return // Read detects the error itself, after the data that the server has already sent.
 			}
 		}
 	}
@@ -119,13 +121,13 @@ func (c *conn) pumpDown() {
 	}
 }
 
-// drain reads on for nobody, until the server has ended the connection or lingering has.
+// drain discards incoming data until the server or the linger timer ends the connection.
 func (c *conn) drain() {
 	io.Copy(io.Discard, c.inner)
 	c.closeInner()
 }
 
-// pass waits until a direction is not stalled; false if the connection is closed first.
+// pass waits until a direction is not stalled. It returns false if the connection is closed first.
 func (c *conn) pass(d Direction) bool {
 	for stalled := c.proxy.stalledIn(d); stalled != nil; stalled = c.proxy.stalledIn(d) {
 		select {
@@ -137,7 +139,7 @@ func (c *conn) pass(d Direction) bool {
 	return true
 }
 
-// spring does what a trap is for; false if the connection is over.
+// spring performs the action of a trap. It returns false if the connection is over.
 func (c *conn) spring(t *Trap) bool {
 	if !c.proxy.springs(t) {
 		return true
@@ -155,11 +157,12 @@ func (c *conn) spring(t *Trap) bool {
 	return true
 }
 
-// endGently ends the connection with an error for the client, and so that the server still reads, and does, what was sent
-// before: a TCP connection that is closed with replies unread takes them with it.
+// endGently ends the connection with an error for the client, but lets the server read and execute
+// the requests sent before. If a TCP connection is closed while replies are unread, the server may
+// lose those requests.
 func (c *conn) endGently(err error) {
 	c.mu.Lock()
-	c.gentle = true // first: the other goroutine, and the client that has the error, would close at once
+	c.gentle = true // first, because otherwise the other goroutine, or the client after the error, would close at once
 	c.mu.Unlock()
 	c.down.finish(err)
 	c.up.kill(err)
@@ -178,7 +181,8 @@ func (c *conn) endsGently() bool {
 	return c.gentle
 }
 
-// abort breaks the connection with an error for the client; false if it was over already.
+// abort breaks the connection with an error for the client. It returns false if the connection was
+// already over.
 func (c *conn) abort(err error) (first bool) {
 	c.down.kill(err)
 	c.up.kill(err)
@@ -190,7 +194,7 @@ func (c *conn) closeInner() (first bool) {
 		first = true
 		close(c.closed)
 		c.inner.Close()
-		c.up.kill(net.ErrClosed) // Stalled or not, nobody gets it any more.
+		c.up.kill(net.ErrClosed) // Its data, stalled or not, can no longer arrive.
 		c.proxy.forget(c)
 		c.mu.Lock()
 		defer c.mu.Unlock()
@@ -210,7 +214,7 @@ func (c *conn) Read(b []byte) (int, error) {
 	return copy(b, data), c.wrap("read", err)
 }
 
-// Write implements net.Conn. It returns when there was room for all of b, not when b was sent.
+// Write implements net.Conn. It returns when all of b is buffered, not when b was sent.
 func (c *conn) Write(b []byte) (n int, err error) {
 	if isClosed(c.writeBy.expired()) {
 		return 0, c.wrap("write", os.ErrDeadlineExceeded)
@@ -223,10 +227,11 @@ func (c *conn) Write(b []byte) (n int, err error) {
 	return n, c.wrap("write", err)
 }
 
-// lingerTime is how long after Close bytes may take to arrive, delayed or stalled.
+// lingerTime is how long after Close delayed or stalled bytes may take to arrive.
 const lingerTime = time.Second
 
-// Close implements net.Conn. It does not wait: bytes that were written arrive before the end, if they can within a second.
+// Close implements net.Conn. It does not wait. Bytes that were already written still arrive before
+// the end of the connection, if they can within a second.
 func (c *conn) Close() error {
 	c.down.kill(net.ErrClosed)
 	c.up.finish(net.ErrClosed)
@@ -238,7 +243,7 @@ func (c *conn) Close() error {
 	return nil
 }
 
-// lingerOn gives the connection its last second.
+// lingerOn starts the timer that aborts the connection after lingerTime.
 func (c *conn) lingerOn() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -276,7 +281,7 @@ func (c *conn) SetReadDeadline(t time.Time) error { c.readBy.set(t); return nil 
 // SetWriteDeadline implements net.Conn.
 func (c *conn) SetWriteDeadline(t time.Time) error { c.writeBy.set(t); return nil }
 
-// deadline is a time that can be waited for and moved.
+// deadline is a time that can be moved and waited for.
 type deadline struct {
 	mu    sync.Mutex
 	timer *time.Timer
@@ -291,7 +296,8 @@ func (d *deadline) expired() <-chan struct{} {
 	return d.past
 }
 
-// set moves the deadline. Who waits already keeps waiting for the same channel, so that channel stays unless it is closed.
+// set moves the deadline. Callers that already wait continue to wait for the same channel, so set
+// replaces the channel only if it is closed.
 func (d *deadline) set(t time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -311,7 +317,7 @@ func (d *deadline) set(t time.Time) {
 		timer = time.AfterFunc(wait, func() {
 			d.mu.Lock()
 			defer d.mu.Unlock()
-			if d.timer == timer { // Not moved since.
+			if d.timer == timer { // not moved since
 				close(past)
 			}
 		})

@@ -1,24 +1,30 @@
-// Package netfault breaks the way from one client to an ensemble, at the client's end: a dialler that goes between a
-// session and whatever it would dial otherwise.
+// Package netfault injects faults into the connections between one client and an ensemble, at the
+// client's end. It wraps the dialler of a session.
 //
-// A Proxy carries all connections of one client. It can be stalled (nothing arrives, nothing breaks, as when a cable is pulled),
-// reset, refused, delayed, pinned to one server, each at any moment and in either direction; and it can set a Trap, which
-// springs at the n-th request of a kind: before it is sent, or after it was answered and before the client learns of it.
+// A Proxy carries all connections of one client. At any moment it can be stalled (nothing arrives,
+// nothing breaks, like a pulled cable), reset, refused, delayed, or pinned to one server; stalls
+// and delays can affect one direction only. It can also set a Trap, which springs at the n-th
+// request of a kind: before the request is sent, or after it was answered and before the client
+// gets the reply.
 //
-// It carries whatever the inner dialler returns, TCP or in memory, and works in a testing/synctest bubble: it waits on
-// channels and timers only, and never with a mutex stalled.
+// A Proxy carries any connection of the inner dialler, TCP or in memory. It also works in a
+// testing/synctest bubble, because it waits only for channels and timers, and never while it holds
+// a mutex.
 //
 // # Guarantees
 //
-// Bytes arrive in order and unchanged, or not at all. A stalled proxy loses none: it heals on the same connection, and what the
-// server said meanwhile arrives then, the end of the connection too. As in a network, a client can write 256 KiB into a stalled
-// proxy before it notices.
+// Bytes arrive in order and unchanged, or not at all. A stalled proxy loses no bytes. After the
+// resume the same connection continues, and the data that the server sent meanwhile arrive,
+// including the end of the connection. As on a network, a client can write 256 KiB into a stalled
+// proxy before its writes block.
 //
 // # Goroutines
 //
-// Two for each connection, until it is closed and the inner connection's calls have returned.
+// Each connection has two goroutines. They end when it is closed and the calls of the inner
+// connection have returned.
 //
 // # Not guaranteed
 //
-// Traps read the protocol, so they see nothing in a connection that is encrypted above the proxy.
+// Traps parse the protocol, so they detect no request in a connection that is encrypted above the
+// proxy.
 package netfault

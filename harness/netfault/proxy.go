@@ -11,7 +11,7 @@ import (
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 )
 
-// Direction is one of the two ways of a proxy.
+// Direction is one of the two directions of a proxy.
 type Direction int
 
 // The directions.
@@ -21,8 +21,8 @@ const (
 	directions
 )
 
-// Proxy is one client's proxy to an ensemble. Its zero value cannot be used: see New. Its methods may be called from several
-// goroutines, and take effect on all connections, those to come too.
+// Proxy is one client's proxy to an ensemble. Its zero value is not usable: see New. Its methods
+// may be called from several goroutines. They affect all connections, including later ones.
 type Proxy struct {
 	dial ensemble.DialFunc
 
@@ -36,9 +36,9 @@ type Proxy struct {
 	stats   Stats
 }
 
-// Stats count what a proxy has done to its client: the proof that a fault had an effect.
+// Stats count the effects of a proxy on its client: the evidence that a fault had an effect.
 type Stats struct {
-	Dials   int64 // connections made
+	Dials   int64 // connections established
 	Stalled int64 // chunks of bytes, ends of connections and dials that had to wait for a resume
 	Delayed int64 // chunks of bytes that were delayed
 	Reset   int64 // connections reset
@@ -46,7 +46,7 @@ type Stats struct {
 	Sprung  int64 // traps that have sprung
 }
 
-// New returns a proxy over dial, with nothing broken.
+// New returns a proxy over dial, without any fault.
 func New(dial ensemble.DialFunc) *Proxy {
 	return &Proxy{dial: dial, conns: map[*conn]struct{}{}}
 }
@@ -58,8 +58,8 @@ func (l *Proxy) Stats() Stats {
 	return l.stats
 }
 
-// DialContext connects to address over the proxy. A dial over a stalled proxy waits for the resume, and ends with ctx before that.
-// One that is refused is an error that matches syscall.ECONNREFUSED.
+// DialContext connects to address over the proxy. If the proxy is stalled, the dial waits for the
+// resume, or until ctx ends. If the proxy refuses the dial, the error matches syscall.ECONNREFUSED.
 func (l *Proxy) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
 	if err := l.admit(ctx, address); err != nil {
 		return nil, &net.OpError{Op: "dial", Net: network, Err: err}
@@ -71,7 +71,7 @@ func (l *Proxy) DialContext(ctx context.Context, network, address string) (net.C
 	return l.adopt(inner, address)
 }
 
-// admit waits until nothing keeps a dial from being made.
+// admit waits while the proxy is stalled. It returns an error if the dial is refused or ctx ends.
 func (l *Proxy) admit(ctx context.Context, address string) error {
 	for waited := false; ; waited = true {
 		l.mu.Lock()
@@ -82,7 +82,7 @@ func (l *Proxy) admit(ctx context.Context, address string) error {
 		}
 		stalled := l.stalled[Up]
 		if stalled == nil {
-			stalled = l.stalled[Down] // The answer to a dial gets lost as well as the dial.
+			stalled = l.stalled[Down] // The reply to a dial can be lost as well as the dial.
 		}
 		if stalled != nil && !waited {
 			l.stats.Stalled++
@@ -99,7 +99,8 @@ func (l *Proxy) admit(ctx context.Context, address string) error {
 	}
 }
 
-// adopt makes a connection one of the proxy's, unless it was refused or pinned elsewhere meanwhile.
+// adopt adds a connection to the proxy, unless the proxy was meanwhile set to refuse it or pinned
+// to another server.
 func (l *Proxy) adopt(inner net.Conn, address string) (net.Conn, error) {
 	c := newConn(l, inner, address)
 	l.mu.Lock()
@@ -122,8 +123,8 @@ func (l *Proxy) forget(c *conn) {
 	delete(l.conns, c)
 }
 
-// Stall stops the given directions, both if none is given: bytes wait, connections stay, dials hang. To stall a direction
-// that is stalled changes nothing.
+// Stall stops the given directions, or both if none is given: bytes wait, connections stay open,
+// dials block. A direction that is already stalled is left unchanged.
 func (l *Proxy) Stall(which ...Direction) {
 	if len(which) == 0 {
 		which = []Direction{Up, Down}
@@ -137,7 +138,8 @@ func (l *Proxy) Stall(which ...Direction) {
 	}
 }
 
-// Resume lets the given directions go on, both if none is given. What was stalled arrives, in order.
+// Resume resumes the given directions, or both if none is given. The stalled bytes arrive, in
+// order.
 func (l *Proxy) Resume(which ...Direction) {
 	if len(which) == 0 {
 		which = []Direction{Up, Down}
@@ -152,8 +154,8 @@ func (l *Proxy) Resume(which ...Direction) {
 	}
 }
 
-// Reset breaks all connections and returns how many there were. The client's calls on them fail at once with
-// syscall.ECONNRESET, also over a stalled proxy; bytes that were on the way are lost.
+// Reset breaks all connections and returns their number. The client's calls on them fail at once
+// with syscall.ECONNRESET, even if the proxy is stalled. Bytes in transit are lost.
 func (l *Proxy) Reset() int {
 	return l.reset(func(*conn) bool { return true })
 }
@@ -178,15 +180,15 @@ func (l *Proxy) reset(which func(*conn) bool) (n int) {
 	return n
 }
 
-// Refuse makes dials fail, or no longer. Connections stay: Reset breaks them.
+// Refuse makes dials fail, or stops that. Connections stay open; Reset breaks them.
 func (l *Proxy) Refuse(refuse bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.refuse = refuse
 }
 
-// Delay makes what goes up and what goes down from now on arrive that much later, in order. Zero is no delay. It returns
-// the delays before.
+// Delay delays the bytes that are sent up or down from now on by that much, in order. Zero is no
+// delay. It returns the previous delays.
 func (l *Proxy) Delay(up, down time.Duration) (upBefore, downBefore time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -195,8 +197,8 @@ func (l *Proxy) Delay(up, down time.Duration) (upBefore, downBefore time.Duratio
 	return upBefore, downBefore
 }
 
-// Pin lets the client reach one server only: dials of others are refused, connections to others reset. The empty address
-// unpins.
+// Pin allows the client to reach only one server: dials of other servers are refused, and
+// connections to them are reset. The empty address allows all servers again.
 func (l *Proxy) Pin(address string) {
 	l.mu.Lock()
 	l.pin = address
@@ -206,7 +208,8 @@ func (l *Proxy) Pin(address string) {
 	}
 }
 
-// Heal undoes everything but delays that have begun: releases, accepts, unpins, and takes away traps.
+// Heal undoes everything except delays that have begun: it resumes, accepts, unpins, and removes
+// traps.
 func (l *Proxy) Heal() {
 	l.Delay(0, 0)
 	l.Refuse(false)
@@ -217,7 +220,7 @@ func (l *Proxy) Heal() {
 	l.Resume()
 }
 
-// Connected returns the addresses of the servers that the client has connections to.
+// Connected returns the addresses of the servers to which the client has connections.
 func (l *Proxy) Connected() []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -228,7 +231,8 @@ func (l *Proxy) Connected() []string {
 	return all
 }
 
-// stalledIn returns what ends the stall of a direction, or nil.
+// stalledIn returns the channel that is closed at the end of a direction's stall, or nil if the
+// direction is not stalled.
 func (l *Proxy) stalledIn(d Direction) <-chan struct{} {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -238,7 +242,7 @@ func (l *Proxy) stalledIn(d Direction) <-chan struct{} {
 	return l.stalled[d]
 }
 
-// due returns when a chunk that enters a direction now may leave it.
+// due returns the time at which a chunk that enters a direction now may leave it.
 func (l *Proxy) due(d Direction) time.Time {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -255,7 +259,7 @@ func (l *Proxy) countStalled() {
 	l.stats.Stalled++
 }
 
-// String says what is broken.
+// String describes the active faults.
 func (l *Proxy) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -18,7 +18,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// world is a proxy whose every connection ends at the test.
+// world is a proxy whose connections all end at the test.
 type world struct {
 	*Proxy
 	accepted chan net.Conn
@@ -71,7 +71,7 @@ func (w *world) connect(t *testing.T, address string) (client, server net.Conn) 
 	t.Cleanup(func() {
 		client.Close()
 		server.Close()
-		w.Heal() // What is stalled lingers.
+		w.Heal() // Stalled connections would linger otherwise.
 	})
 	return client, server
 }
@@ -82,7 +82,7 @@ func everywhere(t *testing.T, test func(*testing.T, *world)) {
 	t.Run("tcp", func(t *testing.T) { test(t, overTCP(t)) })
 }
 
-// send writes in the background and gives the error.
+// send writes in the background and returns a channel for the error.
 func send(c net.Conn, text string) <-chan error {
 	result := make(chan error, 1)
 	go func() {
@@ -101,13 +101,13 @@ func expect(t *testing.T, c net.Conn, text string) {
 	}
 }
 
-// nothing checks that nothing can be read for a while.
+// nothing checks that nothing can be read for 50 ms.
 func nothing(t *testing.T, c net.Conn) {
 	t.Helper()
 	c.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
 	defer c.SetReadDeadline(time.Time{})
 	if n, err := c.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
-		t.Fatalf("read %d bytes, %v; want nothing", n, err)
+		t.Fatalf("read %d bytes, %v; want a timeout", n, err)
 	}
 }
 
@@ -120,10 +120,10 @@ func TestWholeLinkCarriesBothWays(t *testing.T) {
 		expect(t, client, "down")
 		client.Close()
 		if _, err := server.Read(make([]byte, 1)); err != io.EOF {
-			t.Errorf("the server reads %v after the client's Close", err)
+			t.Errorf("the server reads %v after the client's Close, want %v", err, io.EOF)
 		}
 		if _, err := client.Read(make([]byte, 1)); !errors.Is(err, net.ErrClosed) {
-			t.Errorf("the client reads %v after its own Close", err)
+			t.Errorf("the client reads %v after its own Close, want %v", err, net.ErrClosed)
 		}
 	})
 }
@@ -137,7 +137,7 @@ func TestCloseSendsWhatWasWritten(t *testing.T) {
 		client.Close()
 		got, err := io.ReadAll(server)
 		if string(got) != "last words" || err != nil {
-			t.Errorf("read %q, %v", got, err)
+			t.Errorf("read %q, %v; want %q", got, err, "last words")
 		}
 	})
 }
@@ -147,7 +147,7 @@ func TestHeldLinkHealsOnTheSameConnection(t *testing.T) {
 		client, server := w.connect(t, "a")
 		w.Stall()
 		if err := <-send(client, "up"); err != nil {
-			t.Fatalf("a client notices a held link at its first write: %v", err)
+			t.Fatalf("the first write into a stalled proxy failed: %v", err)
 		}
 		sent := send(server, "down")
 		nothing(t, server)
@@ -159,7 +159,7 @@ func TestHeldLinkHealsOnTheSameConnection(t *testing.T) {
 			t.Error(err)
 		}
 		if s := w.Stats(); s.Stalled != 2 {
-			t.Errorf("held %d", s.Stalled)
+			t.Errorf("got %d stalled, want 2", s.Stalled)
 		}
 	})
 }
@@ -196,7 +196,7 @@ func TestHeldLinkHidesTheServersEnd(t *testing.T) {
 		w.Resume()
 		got, err := io.ReadAll(client)
 		if string(got) != "bye" || err != nil {
-			t.Errorf("read %q, %v", got, err)
+			t.Errorf("read %q, %v; want %q", got, err, "bye")
 		}
 	})
 }
@@ -208,7 +208,7 @@ func TestHeldLinkPushesBack(t *testing.T) {
 		client.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
 		n, err := client.Write(make([]byte, 2*room))
 		if n < room || n > room+64<<10 || !errors.Is(err, os.ErrDeadlineExceeded) {
-			t.Errorf("wrote %d, %v", n, err)
+			t.Errorf("wrote %d bytes, %v; want %d to %d bytes and a timeout", n, err, room, room+64<<10)
 		}
 		w.Resume()
 		if _, err := io.CopyN(io.Discard, server, int64(n)); err != nil {
@@ -223,7 +223,7 @@ func TestDialOverAHeldLinkWaits(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		defer cancel()
 		if _, err := w.DialContext(ctx, "tcp", "a"); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("dial: %v", err)
+			t.Errorf("dial: got %v, want %v", err, context.DeadlineExceeded)
 		}
 		time.AfterFunc(50*time.Millisecond, func() { w.Resume() })
 		client, server := w.connect(t, "a")
@@ -242,16 +242,16 @@ func TestResetReachesTheClientOverAHeldLink(t *testing.T) {
 			read <- err
 		}()
 		if n := w.Reset(); n != 1 {
-			t.Errorf("reset %d connections", n)
+			t.Errorf("reset %d connections, want 1", n)
 		}
 		if err := <-read; !errors.Is(err, syscall.ECONNRESET) {
-			t.Errorf("read: %v", err)
+			t.Errorf("read: got %v, want %v", err, syscall.ECONNRESET)
 		}
 		if _, err := client.Write([]byte("x")); !errors.Is(err, syscall.ECONNRESET) {
-			t.Errorf("write: %v", err)
+			t.Errorf("write: got %v, want %v", err, syscall.ECONNRESET)
 		}
 		if n := w.Reset(); n != 0 || len(w.Connected()) != 0 {
-			t.Errorf("reset %d connections that were gone", n)
+			t.Errorf("second Reset: got %d connections reset, %v still connected; want none", n, w.Connected())
 		}
 	})
 }
@@ -261,14 +261,14 @@ func TestRefusedDialsFailAndConnectionsStay(t *testing.T) {
 		client, server := w.connect(t, "a")
 		w.Refuse(true)
 		if _, err := w.DialContext(t.Context(), "tcp", "a"); !errors.Is(err, syscall.ECONNREFUSED) {
-			t.Errorf("dial: %v", err)
+			t.Errorf("dial: got %v, want %v", err, syscall.ECONNREFUSED)
 		}
 		send(client, "x")
 		expect(t, server, "x")
 		w.Refuse(false)
 		w.connect(t, "a")
 		if s := w.Stats(); s.Refused != 1 || s.Dials != 2 {
-			t.Errorf("%+v", s)
+			t.Errorf("got %+v, want 1 refused and 2 dials", s)
 		}
 	})
 }
@@ -279,10 +279,10 @@ func TestPinLeavesOneServer(t *testing.T) {
 		b, server := w.connect(t, "b")
 		w.Pin("b")
 		if _, err := a.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
-			t.Errorf("read from a: %v", err)
+			t.Errorf("read from a: got %v, want %v", err, syscall.ECONNRESET)
 		}
 		if _, err := w.DialContext(t.Context(), "tcp", "a"); !errors.Is(err, syscall.ECONNREFUSED) {
-			t.Errorf("dial a: %v", err)
+			t.Errorf("dial a: got %v, want %v", err, syscall.ECONNREFUSED)
 		}
 		send(b, "x")
 		expect(t, server, "x")
@@ -297,23 +297,23 @@ func TestDelayIsExactAndKeepsTheRate(t *testing.T) {
 		client, server := w.connect(t, "a")
 		w.Delay(30*time.Millisecond, 70*time.Millisecond)
 		start := time.Now()
-		for _, text := range []string{"a", "b", "c"} { // Together: a delay is no bandwidth.
+		for _, text := range []string{"a", "b", "c"} { // They arrive together, because a delay does not limit the bandwidth.
 			if _, err := io.WriteString(client, text); err != nil {
 				t.Fatal(err)
 			}
 		}
 		expect(t, server, "abc")
 		if took := time.Since(start); took != 30*time.Millisecond {
-			t.Errorf("up took %v", took)
+			t.Errorf("up took %v, want 30ms", took)
 		}
 		start = time.Now()
 		send(server, "x")
 		expect(t, client, "x")
 		if took := time.Since(start); took != 70*time.Millisecond {
-			t.Errorf("down took %v", took)
+			t.Errorf("down took %v, want 70ms", took)
 		}
 		if up, down := w.Delay(0, 0); up != 30*time.Millisecond || down != 70*time.Millisecond {
-			t.Errorf("the delays before were %v and %v", up, down)
+			t.Errorf("got previous delays %v and %v, want 30ms and 70ms", up, down)
 		}
 	})
 }
@@ -343,15 +343,16 @@ func TestClosedConnectionLingersOneSecondAtMost(t *testing.T) {
 		start := time.Now()
 		client.Close()
 		if _, err := server.Read(make([]byte, 1)); err != io.EOF {
-			t.Errorf("read: %v", err)
+			t.Errorf("read: got %v, want %v", err, io.EOF)
 		}
 		if took := time.Since(start); took > lingerTime {
-			t.Errorf("lingered %v", took)
+			t.Errorf("lingered %v, want at most %v", took, lingerTime)
 		}
 	})
 }
 
-// Bytes keep their order and number however the proxy is treated, and -race looks on.
+// Bytes keep their order and number under all faults of the proxy. Run with -race, the test also
+// detects data races.
 func TestBytesKeepTheirOrderUnderFaults(t *testing.T) {
 	everywhere(t, func(t *testing.T, w *world) {
 		client, server := w.connect(t, "a")
@@ -372,7 +373,7 @@ func TestBytesKeepTheirOrderUnderFaults(t *testing.T) {
 			all.Go(func() {
 				got := make([]byte, len(want))
 				if _, err := io.ReadFull(pair[1], got); err != nil || !bytes.Equal(got, want) {
-					t.Errorf("what was read differs, %v", err)
+					t.Errorf("the bytes read differ from the bytes written (%v)", err)
 				}
 			})
 		}

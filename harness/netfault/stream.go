@@ -6,11 +6,11 @@ import (
 	"time"
 )
 
-// room is how many bytes one direction of a connection takes before who writes has to wait: about what the buffers of two
-// kernels take.
+// room is the number of bytes that one direction of a connection buffers before writers block:
+// about as much as the buffers of two kernels.
 const room = 256 << 10
 
-// stream is one direction of one connection: chunks on their way, and then perhaps an end.
+// stream is one direction of one connection: chunks in transit, optionally followed by an end.
 type stream struct {
 	link      *Proxy
 	direction Direction
@@ -18,8 +18,8 @@ type stream struct {
 	mu      sync.Mutex
 	chunks  []chunk
 	size    int
-	end     error         // behind the last chunk; nil while there may be more
-	abort   error         // in place of everything
+	end     error         // comes after the last chunk; nil while more may follow
+	abort   error         // replaces everything
 	changed chan struct{} // closed and replaced at each change
 }
 
@@ -37,8 +37,9 @@ func (s *stream) changedLocked() {
 	s.changed = make(chan struct{})
 }
 
-// push adds a copy of data, as far as there is room, and returns how much that was. It waits for room for at least one byte.
-// The errors are the stream's end, and os.ErrDeadlineExceeded if expired closes first.
+// push adds a copy of the first bytes of data for which there is room, and returns their number. It
+// waits for room for at least one byte. It returns the error that ended the stream, or
+// os.ErrDeadlineExceeded if expired closes first.
 func (s *stream) push(data []byte, expired <-chan struct{}) (int, error) {
 	due := s.link.due(s.direction)
 	for {
@@ -64,7 +65,7 @@ func (s *stream) push(data []byte, expired <-chan struct{}) (int, error) {
 	}
 }
 
-// overLocked is the error for who wants to add something.
+// overLocked returns the error that ended the stream, or nil if data can still be added.
 func (s *stream) overLocked() error {
 	if s.abort != nil {
 		return s.abort
@@ -72,7 +73,7 @@ func (s *stream) overLocked() error {
 	return s.end
 }
 
-// finish ends the stream behind what is on its way. Only the first end counts.
+// finish ends the stream after the data in transit. Only the first end counts.
 func (s *stream) finish(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -82,7 +83,7 @@ func (s *stream) finish(err error) {
 	}
 }
 
-// kill ends the stream at once, also if the proxy is stalled.
+// kill ends the stream at once, even if the proxy is stalled.
 func (s *stream) kill(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -93,7 +94,8 @@ func (s *stream) kill(err error) {
 	}
 }
 
-// pop takes at most limit bytes of the first chunk, when it is due and the direction is not stalled. A hold keeps back the end too.
+// pop removes at most limit bytes of the first chunk, when it is due and the direction is not
+// stalled. A stall also delays the end of the stream.
 func (s *stream) pop(limit int, expired <-chan struct{}) ([]byte, error) {
 	for counted := false; ; {
 		if isClosed(expired) {
@@ -131,7 +133,7 @@ func (s *stream) pop(limit int, expired <-chan struct{}) ([]byte, error) {
 	}
 }
 
-// take removes bytes without waiting; ok is false if there are none and no end.
+// take removes bytes without waiting. ok is false if there are no bytes and no end.
 func (s *stream) take(limit int) (data []byte, err error, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -153,7 +155,7 @@ func (s *stream) take(limit int) (data []byte, err error, ok bool) {
 	}
 }
 
-// await waits for any of its channels, or for d if that is positive.
+// await waits for any of its channels, or for d if d is positive.
 func await(changed, stalled, expired <-chan struct{}, d time.Duration) {
 	var timeout <-chan time.Time
 	if d > 0 {

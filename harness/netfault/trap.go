@@ -11,7 +11,7 @@ import (
 // Op is an operation of ZooKeeper's protocol.
 type Op = wire.Op
 
-// The operations that traps are set for most.
+// The operations for which traps are set most often.
 const (
 	OpAny          Op = 0 // every request but pings
 	OpCreate          = wire.OpCreate
@@ -32,23 +32,23 @@ type When int
 // The moments.
 const (
 	BeforeSending When = iota // the request never reaches the server
-	BeforeReply               // the server has done it and answered; the client does not learn that
+	BeforeReply               // the server has executed the request and replied; the client does not get the reply
 )
 
-// Action is what a trap does.
+// Action is the action of a trap that springs.
 type Action int
 
 // The actions.
 const (
 	Reset Action = iota // breaks the connection there
-	Stall               // stalls the proxy there, in the direction of what it caught
+	Stall               // stalls the proxy there, in the direction of the caught frame
 )
 
-// Request says which request a trap waits for.
+// Request describes the request for which a trap waits.
 type Request struct {
 	Op   Op     // OpAny if zero
-	Path string // counts only requests whose first path begins so; all if empty
-	N    int    // the n-th of them from now on, 1 if zero
+	Path string // counts only requests whose first path begins with it; all if empty
+	N    int    // the n-th of them from now on; zero is 1
 	When When
 }
 
@@ -57,14 +57,14 @@ type Trap struct {
 	Request
 	then    Action
 	once    sync.Once
-	left    int // this and the following are guarded by the proxy's mu, and so is the Request of one that is wide
+	left    int // mu of the proxy guards this and the following fields, and the Request of a wide trap
 	wide    bool
 	removed bool
 	springs bool
 	sprung  chan struct{}
 }
 
-// Set sets a trap. The requests that a server was connected with, and pings, are never caught by OpAny.
+// Set sets a trap. OpAny never catches pings or the handshake of a connection.
 func (l *Proxy) Set(r Request, then Action) *Trap {
 	t := &Trap{Request: r, then: then, left: max(r.N, 1), sprung: make(chan struct{})}
 	l.mu.Lock()
@@ -73,8 +73,9 @@ func (l *Proxy) Set(r Request, then Action) *Trap {
 	return t
 }
 
-// Remove takes a trap away, also one that has its request and waits for the reply. It reports whether the trap did not spring,
-// and never will; otherwise Sprung is closed, or is about to be.
+// Remove removes a trap, even one that has caught its request and waits for the reply. It reports
+// whether the trap did not spring and never will. Otherwise Sprung is closed, or is about to be
+// closed.
 func (l *Proxy) Remove(t *Trap) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -83,8 +84,9 @@ func (l *Proxy) Remove(t *Trap) bool {
 	return !t.springs
 }
 
-// Widen has a trap that has not sprung take whatever is sent next, a ping too; its Request is then what it caught. One that waits for a
-// reply, which a connection that broke will never bring, takes that beside it.
+// Widen makes a trap that has not sprung catch the next request of any kind, including a ping; its
+// Request then describes the caught request. A trap that waits for a reply also catches the next
+// request, because a broken connection never brings the reply.
 func (l *Proxy) Widen(t *Trap) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -96,7 +98,7 @@ func (l *Proxy) Widen(t *Trap) {
 	l.traps = append(l.traps, t)
 }
 
-// springs reports whether a trap that meets its moment is to spring.
+// springs reports whether a trap whose moment has come should spring.
 func (l *Proxy) springs(t *Trap) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -118,12 +120,12 @@ func (l *Proxy) removeLocked(t *Trap) {
 	}
 }
 
-// Sprung is closed when the trap has sprung and what it does is done.
+// Sprung returns a channel that is closed when the trap has sprung and its action is complete.
 func (t *Trap) Sprung() <-chan struct{} { return t.sprung }
 
 func (t *Trap) done() { t.once.Do(func() { close(t.sprung) }) }
 
-// String tells the trap as a sentence's part.
+// String describes the trap as a part of a sentence.
 func (t *Trap) String() string {
 	what, when := "request", "before it is sent"
 	if t.Op != OpAny {
@@ -135,7 +137,7 @@ func (t *Trap) String() string {
 	return fmt.Sprintf("%s %d %s %s", what, max(t.N, 1), t.Path, when)
 }
 
-// matches is the decision: does the request count for the trap?
+// matches reports whether the request counts for the trap.
 func (r Request) matches(op Op, path string) bool {
 	if op == wire.OpPing || r.Op != OpAny && r.Op != op {
 		return false
@@ -143,7 +145,8 @@ func (r Request) matches(op Op, path string) bool {
 	return len(path) >= len(r.Path) && path[:len(r.Path)] == r.Path
 }
 
-// caught counts a request for all traps and returns the one that it springs, if any. Of two it is the older.
+// caught counts a request for all traps and returns the trap that it springs, or nil. If it springs
+// two, caught returns the older one.
 func (l *Proxy) caught(op Op, path string) *Trap {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -166,13 +169,13 @@ func (l *Proxy) caught(op Op, path string) *Trap {
 	return first
 }
 
-// trapRequest looks at a request on its way up.
+// trapRequest returns the trap that springs before a request is sent, or nil.
 func (c *conn) trapRequest(head []byte) *Trap {
 	h, body, err := wire.CutRequest(head)
 	if err != nil {
 		return nil
 	}
-	if h.Xid < 0 && h.Op != wire.OpPing { // the client's own housekeeping
+	if h.Xid < 0 && h.Op != wire.OpPing { // a request that the client library sends by itself
 		return nil
 	}
 	t := c.proxy.caught(h.Op, wire.FirstPath(h.Op, body))
@@ -185,7 +188,7 @@ func (c *conn) trapRequest(head []byte) *Trap {
 	return t
 }
 
-// trapReply looks at a reply on its way down.
+// trapReply returns the trap that springs before a reply arrives, or nil.
 func (c *conn) trapReply(head []byte) *Trap {
 	if len(head) < 4 {
 		return nil
@@ -198,17 +201,18 @@ func (c *conn) trapReply(head []byte) *Trap {
 	return t
 }
 
-// piece is a run of bytes; trap springs before it.
+// piece is a run of bytes; trap springs before them.
 type piece struct {
 	data []byte
 	trap *Trap
 }
 
-// scanner returns a function that cuts the chunks of one direction into pieces, so that each trap stands before the frame that
-// it caught. Where that frame began in an earlier chunk the trap stands before the rest: half a frame does nothing.
-// The first frame of a direction is the handshake. What is no frames is passed as it is, for ever.
+// scanner returns a function that cuts the chunks of one direction into pieces, so that each trap
+// comes before the frame that it caught. If that frame began in an earlier chunk, the trap comes
+// before the rest of the frame, because a partial frame has no effect. The first frame of a
+// direction is the handshake. Once the data are not frames, they are passed on unchanged.
 func (c *conn) scanner(frames *wire.Frames, trap func(head []byte) *Trap) func(chunk []byte) []piece {
-	var seen, end int64 // bytes of all chunks so far, and where the last whole frame ended
+	var seen, end int64 // bytes of all chunks so far; position at which the last whole frame ended
 	handshake, framed := true, true
 	return func(chunk []byte) []piece {
 		if len(chunk) == 0 {

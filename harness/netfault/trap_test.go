@@ -16,7 +16,7 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// server answers each request with OK, and notes it.
+// server replies OK to each request, and records it.
 type server struct {
 	mu   sync.Mutex
 	seen []string
@@ -56,7 +56,7 @@ func (s *server) log() string {
 	return strings.Join(s.seen, " ")
 }
 
-// session is a client that has shaken hands.
+// session is a client that has completed the handshake.
 type session struct {
 	net.Conn
 	xid int32
@@ -74,7 +74,7 @@ func open(t *testing.T, w *world, s *server) *session {
 	return c
 }
 
-// request is the bytes of the next request.
+// request returns the bytes of the next request.
 func (c *session) request(op Op, path string) []byte {
 	c.xid++
 	var body wire.Record
@@ -91,7 +91,7 @@ func (c *session) request(op Op, path string) []byte {
 	return wire.AppendFrame(nil, &wire.RequestHeader{Xid: c.xid, Op: op}, body)
 }
 
-// replies reads n replies, and returns their xids and what ended them early.
+// replies reads n replies. It returns their xids, and the error that ended them early.
 func (c *session) replies(n int) (xids []int32, err error) {
 	for range n {
 		frame, err := wire.ReadFrame(c, nil, 0)
@@ -110,7 +110,7 @@ func TestTrapBeforeSendingKeepsTheRequestFromTheServer(t *testing.T) {
 		var s server
 		c := open(t, w, &s)
 		trap := w.Set(Request{Op: OpDelete, Path: "/q/", N: 2}, Reset)
-		// In one Write: what comes before the caught request arrives, what comes behind does not.
+		// In one Write: the requests before the caught one arrive, those after it do not.
 		batch := slices.Concat(c.request(OpDelete, "/q/1"), c.request(OpDelete, "/other"), c.request(OpCreate, "/q/2"),
 			c.request(OpDelete, "/q/2"), c.request(OpDelete, "/q/3"))
 		if _, err := c.Write(batch); err != nil {
@@ -118,7 +118,7 @@ func TestTrapBeforeSendingKeepsTheRequestFromTheServer(t *testing.T) {
 		}
 		<-trap.Sprung()
 		if xids, err := c.replies(9); !errors.Is(err, syscall.ECONNRESET) {
-			t.Errorf("replies %v, %v", xids, err)
+			t.Errorf("got replies %v, %v; want %v", xids, err, syscall.ECONNRESET)
 		}
 		eventually(t, "the three requests", func() bool { return s.log() == "delete/q/1 delete/other create/q/2" })
 	})
@@ -133,13 +133,13 @@ func TestTrapBeforeReplyLetsTheServerDoIt(t *testing.T) {
 		c.Write(c.request(OpCreate, "/b"))
 		xids, err := c.replies(2)
 		if !slices.Equal(xids, []int32{1}) || !errors.Is(err, syscall.ECONNRESET) {
-			t.Errorf("replies %v, %v", xids, err)
+			t.Errorf("got replies %v, %v; want [1], %v", xids, err, syscall.ECONNRESET)
 		}
 		if s.log() != "exists/a create/b" {
-			t.Errorf("the server has seen %q", s.log())
+			t.Errorf("the server got %q, want %q", s.log(), "exists/a create/b")
 		}
 		if w.Stats().Sprung != 1 {
-			t.Errorf("%+v", w.Stats())
+			t.Errorf("got %+v, want 1 sprung", w.Stats())
 		}
 	})
 }
@@ -154,11 +154,11 @@ func TestTrapCanHoldInsteadOfReset(t *testing.T) {
 			<-trap.Sprung()
 			nothing(t, c)
 			if got := s.log(); (got == "") != (when == BeforeSending) {
-				t.Errorf("%v: the server has seen %q", trap, got)
+				t.Errorf("%v: the server got %q, want the request only if the trap springs before the reply", trap, got)
 			}
 			w.Resume()
 			if xids, err := c.replies(1); err != nil || !slices.Equal(xids, []int32{1}) {
-				t.Errorf("%v: replies %v, %v", trap, xids, err)
+				t.Errorf("%v: got replies %v, %v; want [1]", trap, xids, err)
 			}
 		}
 	})
@@ -170,11 +170,11 @@ func TestTrapSeesRequestsInPieces(t *testing.T) {
 		c := open(t, w, &s)
 		trap := w.Set(Request{Op: OpCreate}, Reset)
 		for _, b := range slices.Concat(c.request(OpExists, "/a"), c.request(OpCreate, "/b")) {
-			c.Write([]byte{b}) // The last of them may find the connection gone.
+			c.Write([]byte{b}) // The last write may find the connection closed.
 		}
 		<-trap.Sprung()
 		if xids, err := c.replies(2); !errors.Is(err, syscall.ECONNRESET) {
-			t.Errorf("replies %v, %v", xids, err)
+			t.Errorf("got replies %v, %v; want %v", xids, err, syscall.ECONNRESET)
 		}
 		eventually(t, "the request before", func() bool { return s.log() == "exists/a" })
 	})
@@ -192,7 +192,7 @@ func TestPingsAndOtherPathsSpringNoTrap(t *testing.T) {
 			t.Error(err)
 		}
 		if isClosed(any.Sprung()) || isClosed(removed.Sprung()) {
-			t.Error("a trap has sprung")
+			t.Error("a trap has sprung, want none")
 		}
 	})
 }
@@ -205,22 +205,23 @@ func TestAWidenedTrapTakesWhateverIsSentNext(t *testing.T) {
 			trap := w.Set(Request{Op: OpCreate, N: 3, When: BeforeReply}, Reset)
 			c.Write(c.request(what, "/a"))
 			if _, err := c.replies(1); err != nil || isClosed(trap.Sprung()) {
-				t.Fatalf("a %v sprang it before it was widened: %v", what, err)
+				t.Fatalf("a %v before Widen: got error %v or a sprung trap, want neither", what, err)
 			}
 			w.Widen(trap)
 			c.Write(c.request(what, "/a"))
 			<-trap.Sprung()
 			if xids, err := c.replies(1); !errors.Is(err, syscall.ECONNRESET) {
-				t.Errorf("replies %v, %v", xids, err)
+				t.Errorf("got replies %v, %v; want %v", xids, err, syscall.ECONNRESET)
 			}
 			if trap.Op != what || w.Remove(trap) {
-				t.Errorf("%v has sprung, after a %v", trap, what)
+				t.Errorf("got trap %v, want one that has sprung at a %v", trap, what)
 			}
 		}
 	})
 }
 
-// The connection may break between the request and its reply, and then nothing on the next one would spring the trap.
+// If the connection breaks between the request and its reply, no reply on the next connection would
+// spring the trap.
 func TestAWidenedTrapForgetsTheReplyThatNeverCame(t *testing.T) {
 	everywhere(t, func(t *testing.T, w *world) {
 		client, end := w.connect(t, "a")
@@ -239,18 +240,18 @@ func TestAWidenedTrapForgetsTheReplyThatNeverCame(t *testing.T) {
 		c.Write(c.request(OpExists, "/y"))
 		<-trap.Sprung()
 		if w.Widen(trap); w.Stats().Sprung != 1 {
-			t.Errorf("%+v", w.Stats())
+			t.Errorf("got %+v, want 1 sprung", w.Stats())
 		}
 		c.Close()
 		again := open(t, w, &s)
 		again.Write(again.request(OpExists, "/y"))
 		if _, err := again.replies(1); err != nil {
-			t.Errorf("it sprang a second time: %v", err)
+			t.Errorf("the trap sprang a second time: %v", err)
 		}
 	})
 }
 
-// A call may be over before the reply of what it left behind.
+// A call may return before the reply to its last request arrives.
 func TestATrapThatIsRemovedBeforeTheReplyNeverSprings(t *testing.T) {
 	everywhere(t, func(t *testing.T, w *world) {
 		client, end := w.connect(t, "a")
@@ -264,16 +265,16 @@ func TestATrapThatIsRemovedBeforeTheReplyNeverSprings(t *testing.T) {
 		go client.Write(c.request(OpCreate, "/x"))
 		wire.ReadFrame(end, nil, 0)
 		if !w.Remove(trap) {
-			t.Error("it has sprung before there is a reply")
+			t.Error("Remove before the reply: got sprung, want not sprung")
 		}
 		go end.Write(wire.AppendFrame(nil, &wire.ReplyHeader{Xid: c.xid}))
 		if _, err := wire.ReadFrame(client, nil, 0); err != nil || isClosed(trap.Sprung()) {
-			t.Errorf("it has sprung: %t, %v", isClosed(trap.Sprung()), err)
+			t.Errorf("after Remove: got sprung %t, %v; want a reply and no spring", isClosed(trap.Sprung()), err)
 		}
 	})
 }
 
-// The four-letter words, or a connection that is encrypted, are no frames.
+// Four-letter words and encrypted connections do not consist of frames.
 func TestWhatIsNoProtocolIsCarried(t *testing.T) {
 	everywhere(t, func(t *testing.T, w *world) {
 		w.Set(Request{}, Reset)
@@ -293,22 +294,22 @@ func TestCloseSessionClosesWithIDAndPassword(t *testing.T) {
 			t.Error(err)
 		}
 		if s.log() != "closeSession" {
-			t.Errorf("the server has seen %q", s.log())
+			t.Errorf("the server got %q, want %q", s.log(), "closeSession")
 		}
 		go func() { s.serve(<-w.accepted) }()
 		if err := CloseSession(t.Context(), w.DialContext, "a", 8, []byte("pw"), time.Second); !errors.Is(err, ErrNoSession) {
-			t.Errorf("closing a session that does not exist: %v", err)
+			t.Errorf("close a session that does not exist: got %v, want %v", err, ErrNoSession)
 		}
 		for id, want := range map[int64]bool{7: false, 8: true} {
 			go func() { s.serve(<-w.accepted) }()
 			if gone, err := Gone(t.Context(), w.DialContext, "a", id, []byte("pw"), time.Second); gone != want || err != nil {
-				t.Errorf("session %d gone: %t, %v", id, gone, err)
+				t.Errorf("session %d: got gone %t, %v; want %t", id, gone, err, want)
 			}
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 		defer cancel()
 		if err := CloseSession(ctx, w.DialContext, "a", 7, nil, time.Second); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("closing at a silent server: %v", err)
+			t.Errorf("close at a silent server: got %v, want %v", err, context.DeadlineExceeded)
 		}
 		(<-w.accepted).Close()
 	})
@@ -318,12 +319,12 @@ func eventually(t *testing.T, what string, done func() bool) {
 	t.Helper()
 	for end := time.Now().Add(10 * time.Second); !done(); <-time.After(time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("waited for %s", what)
+			t.Fatalf("waited 10s for %s, which did not happen", what)
 		}
 	}
 }
 
-// half is an end of a pipe that can be closed one way, as TCP can; the other end does not learn of it.
+// half is an end of a pipe that supports CloseWrite like TCP; the other end does not detect it.
 type half struct {
 	net.Conn
 	closed chan struct{}
@@ -335,11 +336,12 @@ func (h half) Close() error {
 	return h.Conn.Close()
 }
 
-// The goroutine that sends, or the client's Close right after the error, closed what was to end gently: it hung on timing
-// whether the server got what was sent before.
+// Regression: the sending goroutine, or the client's Close right after the error, closed a
+// connection that should end gently. Whether the server got the earlier requests depended on
+// timing.
 func TestAConnectionThatATrapResetsEndsGently(t *testing.T) {
 	for _, when := range []When{BeforeSending, BeforeReply} {
-		for _, ends := range []bool{false, true} { // whether the server does
+		for _, ends := range []bool{false, true} { // whether the server ends the connection
 			synctest.Test(t, func(t *testing.T) {
 				near, far := net.Pipe()
 				inner := half{near, make(chan struct{})}
@@ -354,15 +356,15 @@ func TestAConnectionThatATrapResetsEndsGently(t *testing.T) {
 				c.Write(c.request(OpCreate, "/a"))
 				<-trap.Sprung()
 				if _, err := c.replies(1); !errors.Is(err, syscall.ECONNRESET) {
-					t.Errorf("%v: %v", trap, err)
+					t.Errorf("%v: read: got %v, want %v", trap, err, syscall.ECONNRESET)
 				}
 				if _, err := c.Write([]byte("x")); !errors.Is(err, syscall.ECONNRESET) {
-					t.Errorf("%v: %v", trap, err)
+					t.Errorf("%v: write: got %v, want %v", trap, err, syscall.ECONNRESET)
 				}
 				c.Close()
 				synctest.Wait()
 				if isClosed(inner.closed) {
-					t.Errorf("%v: it was closed at once", trap)
+					t.Errorf("%v: the inner connection was closed at once, want it to linger", trap)
 				}
 				if ends {
 					far.Close()
@@ -371,7 +373,7 @@ func TestAConnectionThatATrapResetsEndsGently(t *testing.T) {
 				}
 				synctest.Wait()
 				if !isClosed(inner.closed) {
-					t.Errorf("%v: it was not closed, server ended: %t", trap, ends)
+					t.Errorf("%v: the inner connection is still open (server ended: %t), want closed", trap, ends)
 				}
 				far.Close()
 			})

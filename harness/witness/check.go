@@ -10,6 +10,7 @@ import (
 
 	"github.com/zkcoord/zkcoord/harness/checker"
 	"github.com/zkcoord/zkcoord/harness/history"
+	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
 // resolution is how precisely the servers' logs tell the time.
@@ -82,8 +83,8 @@ func (j *judging) timeless() bool {
 func (l *Log) serversAgree(j *judging) {
 	j.Checked(l.shared)
 	for _, d := range l.Differ {
-		j.Violation(nil, "zxid 0x%x is %v %s in the log of %s, and %v %s in that of %s",
-			d.Zxid, d.TA.Op, paths(d.TA.Changes), d.A, d.TB.Op, paths(d.TB.Changes), d.B)
+		j.Violation(nil, "zxid 0x%x is %s in the log of %s, and %s in that of %s",
+			d.Zxid, j.describe(d.TA), d.A, j.describe(d.TB), d.B)
 	}
 	j.Note("%d transactions in the logs of %d servers; %d were written and not committed", len(l.Txns), l.servers, len(l.Refuted))
 }
@@ -219,10 +220,14 @@ func (l *Life) reason() string {
 	return fmt.Sprintf("by session 0x%x", l.DeletedBy)
 }
 
-func paths(changes []change) string {
-	var all []string
-	for _, c := range changes {
-		all = append(all, path.Base(c.Path))
+// describe says what a transaction did, for which session, and when.
+func (j *judging) describe(t txn) string {
+	text := t.Op.String()
+	for _, c := range t.Changes {
+		text += " " + path.Base(c.Path)
 	}
-	return strings.Join(all, " ")
+	if t.Err != wire.OK {
+		text += " (refused: " + t.Err.String() + ")"
+	}
+	return fmt.Sprintf("%s of session 0x%x at %v", text, t.Session, j.at(time.UnixMilli(t.Time)))
 }

@@ -155,7 +155,7 @@ func TestServersThatDifferAreFound(t *testing.T) {
 	other := twoHolders()
 	other[3].Changes[0].Path = "/l/x-1"
 	r := judge(t, Merge(Server{Name: "n0", Txns: twoHolders()}, Server{Name: "n1", Txns: other}), rightly())["witness/servers-agree"]
-	if want := "zxid 0x100000004 is create b-1 in the log of n0, and create x-1 in that of n1"; r.Verdict != checker.Invalid || r.Reason != want {
+	if want := "zxid 0x100000004 is create b-1 of session 0xb at 20ms in the log of n0, and create x-1 of session 0xb at 20ms in that of n1"; r.Verdict != checker.Invalid || r.Reason != want {
 		t.Errorf("got %v, %q; want invalid, %q", r.Verdict, r.Reason, want)
 	}
 }

@@ -23,7 +23,8 @@ import org.apache.curator.framework.recipes.queue.SimpleDistributedQueue;
 import org.apache.curator.retry.RetryForever;
 
 /**
- * Curator's part of the benchmark: takes a command a line, answers with a line. See job.go for what each field of a job means.
+ * Curator's part of the benchmark. It reads one command per line, and replies with one line. See
+ * job.go for the fields of a job.
  *
  * <pre>
  * open SERVERS TIMEOUT CLIENTS                                       opened
@@ -54,7 +55,7 @@ public final class CuratorBench {
     void run(int client, int k) throws Exception;
   }
 
-  /** When a job is over, and what counts. */
+  /** Decides when a job is over, and which operations count. */
   private static final class Limit {
     final Job job;
     final long start = System.nanoTime();
@@ -77,7 +78,7 @@ public final class CuratorBench {
     }
   }
 
-  /** The time from a start to a lap, and the median of those. */
+  /** Measures the times from a start to a lap, and their median. */
   private static final class Stopwatch {
     private final List<Long> laps = new ArrayList<>();
     private long since;
@@ -98,7 +99,7 @@ public final class CuratorBench {
     }
   }
 
-  /** Runs a thread for each client, and fails if one did. */
+  /** Runs a thread for each client. It fails if a thread fails. */
   private static void all(int n, Operation body) throws Exception {
     List<Thread> threads = new ArrayList<>();
     List<Exception> failures = Collections.synchronizedList(new ArrayList<>());
@@ -256,7 +257,7 @@ public final class CuratorBench {
           left--;
         }
       }
-      if (k == 0) { // all watch now
+      if (k == 0) { // all clients watch now
         limit = new Limit(j);
       }
       if (limit.counts()) {
@@ -269,7 +270,7 @@ public final class CuratorBench {
     return sample;
   }
 
-  /** Each round has a path of its own: members of the next one would get into the way of those who leave. */
+  /** Each round has a separate path, so that members of the next round do not block those that leave. */
   private static Sample barrier(Job j) throws Exception {
     AtomicInteger last = new AtomicInteger(Integer.MAX_VALUE);
     AtomicLong rounds = new AtomicLong();

@@ -15,28 +15,27 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// Options of a run. Start is required; the zero value of every other field is
+// Options are the options of a run. Only Start is required; the zero value of every other field is
 // its default.
 type Options struct {
-	// Start starts the ensemble. Its nodes have to listen on TCP.
+	// Start starts the ensemble. Its nodes must listen on TCP.
 	Start ensemble.Starter
-	Nodes int // 3 if zero
+	Nodes int // zero is 3
 
-	Rounds int           // 5 if zero, after one that does not count
-	Time   time.Duration // of a round; a second if zero. Some jobs take a multiple
+	Rounds int           // zero is 5; one more round comes first and does not count
+	Time   time.Duration // of a round; zero is 1 s. Some jobs take a multiple
 
-	Rows       []string // those whose names begin with one of these; nil means all
+	Rows       []string // prefixes of the names of the rows to run; nil means all rows
 	Libraries  []string // nil means all that are installed
-	MaxClients int      // rows with more are left out; 0 means none is
+	MaxClients int      // rows with more clients are left out; 0 means no limit
 
 	Progress func(format string, args ...any) // nil discards it
 }
 
-// patience is how long a job may take beyond its time before it counts as
-// stuck.
+// patience is how long a job may take beyond its time. After that it fails.
 const patience = time.Minute
 
-// root is the node below which everything is.
+// root is the parent of all znodes.
 const root = "/zkcoord-bench"
 
 func (o *Options) complete() error {
@@ -58,20 +57,20 @@ func (o *Options) complete() error {
 	return nil
 }
 
-// rows are those that are asked for.
+// rows returns the requested rows.
 func (o *Options) rows() ([]Row, error) {
 	rows := slices.DeleteFunc(Rows(), func(r Row) bool {
 		named := o.Rows == nil || slices.ContainsFunc(o.Rows, func(part string) bool { return strings.HasPrefix(r.Name, part) })
 		return !named || o.MaxClients > 0 && r.Job.Clients > o.MaxClients
 	})
 	if len(rows) == 0 {
-		return nil, fmt.Errorf("bench: no row is named like %q", o.Rows)
+		return nil, fmt.Errorf("bench: no row has a name that begins with one of %q", o.Rows)
 	}
 	return rows, nil
 }
 
-// libraries are those that are asked for, zkcoord among them, and those that
-// are not installed with what to install.
+// libraries returns the requested libraries, always including zkcoord. For each one that is not
+// installed, missing says what to install.
 func (o *Options) libraries() (chosen []library, missing map[string]string, err error) {
 	missing = make(map[string]string)
 	asked := func(name string) bool { return o.Libraries == nil || slices.Contains(o.Libraries, name) }
@@ -92,14 +91,14 @@ func (o *Options) libraries() (chosen []library, missing map[string]string, err 
 	}
 	for _, name := range o.Libraries {
 		if !slices.Contains(known, name) {
-			return nil, nil, fmt.Errorf("bench: no library %q; there are %q", name, known)
+			return nil, nil, fmt.Errorf("bench: no library %q; want one of %q", name, known)
 		}
 	}
 	return chosen, missing, nil
 }
 
-// Run starts an ensemble and measures. If ctx ends first, the rows that were
-// measured are returned with the error.
+// Run starts an ensemble and measures. If ctx ends first, Run returns the rows measured so far
+// together with the error.
 func Run(ctx context.Context, o Options) (_ *Report, err error) {
 	if err := o.complete(); err != nil {
 		return nil, err
@@ -151,8 +150,8 @@ func Run(ctx context.Context, o Options) (_ *Report, err error) {
 	return report, nil
 }
 
-// config is that of an ensemble to be measured: ZooKeeper's own tick, and JVMs
-// that may use all of the compiler and some memory.
+// config returns the configuration of an ensemble to be measured: ZooKeeper's default tick, and
+// JVMs with the full compiler and more memory.
 func config(nodes int) ensemble.Config {
 	return ensemble.Config{Nodes: nodes, TickTime: 2 * time.Second, JVMFlags: []string{"-Xmx1g", "-XX:TieredStopAtLevel=4"}}
 }
@@ -164,8 +163,8 @@ type runner struct {
 	admin     *session.Session
 }
 
-// row measures one row. Of a library that fails there is an error in place of
-// values; only the end of ctx or of the ensemble ends the run.
+// row measures one row. If a library fails, its result has an error instead of values. Only the end
+// of ctx or of the admin session ends the run.
 func (r *runner) row(ctx context.Context, row Row) (RowResult, error) {
 	result := RowResult{Row: row}
 	var taking []library
@@ -213,8 +212,7 @@ func (r *runner) row(ctx context.Context, row Row) (RowResult, error) {
 	return result, nil
 }
 
-// failed notes an error of a library, and returns it if it is not the
-// library's alone.
+// failed records an error of a library. It returns the error only if the whole run failed.
 func (r *runner) failed(ctx context.Context, l *LibraryResult, err error) error {
 	switch {
 	case ctx.Err() != nil:
@@ -242,7 +240,7 @@ func (r *runner) count(ctx context.Context, row Row, l library, result *LibraryR
 	defer f.close()
 	sample, err := r.job(ctx, f, row.counted, func(ctx context.Context, j Job) error {
 		defer c.reset()
-		if j.recurs() { // what the first one makes is there afterwards
+		if j.recurs() { // the first operation creates nodes that stay
 			j.Each = 1
 			_, err := f.do(ctx, j)
 			return err
@@ -250,7 +248,7 @@ func (r *runner) count(ctx context.Context, row Row, l library, result *LibraryR
 		return nil
 	})
 	if err == nil && sample.Ops == 0 {
-		err = errors.New("nothing was done")
+		err = errors.New("no operation completed")
 	}
 	if err != nil {
 		return err
@@ -262,8 +260,8 @@ func (r *runner) count(ctx context.Context, row Row, l library, result *LibraryR
 	return nil
 }
 
-// job lets a fleet do a job on a fresh path, which is deleted again. What it
-// takes is put there first. Then begin is called, unless it is nil.
+// job lets a fleet do a job on a new path, which it deletes at the end. For a Take job it first
+// puts the items there. Then it calls begin, unless begin is nil.
 func (r *runner) job(ctx context.Context, f fleet, of func(path string) Job, begin func(context.Context, Job) error) (sample Sample, err error) {
 	path := root + "/" + recipe.NewID(r.admin)
 	if err := recipe.CreateParents(ctx, r.admin, path+"/x"); err != nil {

@@ -22,8 +22,8 @@ func startEmbedded(_ context.Context, config ensemble.Config) (ensemble.Ensemble
 	return embedded.Start(embedded.Options{Config: config, Model: zktest.Options{TCP: true}})
 }
 
-// run is a run so short that its figures mean nothing but that each row of
-// each library works.
+// run starts a run that is too short for meaningful figures. It checks only that each row works
+// with each library.
 func run(t *testing.T, o Options) *Report {
 	t.Helper()
 	o.Start, o.Rounds, o.Time, o.Progress = startEmbedded, 1, 20*time.Millisecond, t.Logf
@@ -34,7 +34,7 @@ func run(t *testing.T, o Options) *Report {
 	for _, row := range report.Rows {
 		for _, l := range row.Libraries {
 			if l.Error != "" || len(l.Samples) != 1 || l.Total() <= 0 {
-				t.Errorf("%s, %s: %+v", row.Name, l.Name, l)
+				t.Errorf("%s, %s: got %+v, want no error, 1 sample and more than 0 requests", row.Name, l.Name, l)
 			}
 		}
 	}
@@ -49,17 +49,17 @@ func TestEveryRowRuns(t *testing.T) {
 	}
 	for _, row := range Rows() {
 		if strings.Contains(table.String(), row.Name+" ") != (row.Job.Clients <= 9) {
-			t.Errorf("%s with %d clients, in the table:\n%s", row.Name, row.Job.Clients, table.String())
+			t.Errorf("%s with %d clients: want it in the table only with at most 9 clients, got\n%s", row.Name, row.Job.Clients, table.String())
 		}
 	}
 }
 
-// Requests are what a lock is made of: they are the same in each run.
+// The requests of a lock are the same in each run.
 func TestRequestsAreCountedOnTheWire(t *testing.T) {
 	report := run(t, Options{Rows: []string{"lock 1"}, Libraries: []string{"floor", "zk.Lock"}})
 	for _, l := range report.Rows[0].Libraries {
-		if total := l.Total(); total < 3 || total > 3.02 { // the floor makes its directory each time
-			t.Errorf("%s: %v requests for each cycle: %v", l.Name, total, l.Requests)
+		if total := l.Total(); total < 3 || total > 3.02 { // the floor creates its directory each time
+			t.Errorf("%s: got %v requests for each cycle, want 3 to 3.02: %v", l.Name, total, l.Requests)
 		}
 	}
 }
@@ -77,7 +77,7 @@ func TestPeersRun(t *testing.T) {
 	})
 	for _, row := range report.Rows {
 		if len(row.Libraries) != 3 {
-			t.Errorf("%s was run by %d libraries", row.Name, len(row.Libraries))
+			t.Errorf("%s: got %d libraries, want 3", row.Name, len(row.Libraries))
 		}
 	}
 }
@@ -86,13 +86,13 @@ func TestUnknownNamesAreRefused(t *testing.T) {
 	for _, o := range []Options{{Rows: []string{"no such row"}}, {Libraries: []string{"no such library"}}} {
 		o.Start = startEmbedded
 		if _, err := Run(t.Context(), o); err == nil || !strings.Contains(err.Error(), "no such") {
-			t.Errorf("%+v: %v", o, err)
+			t.Errorf("%+v: got error %v, want one that contains %q", o, err, "no such")
 		}
 	}
 }
 
 func TestSpread(t *testing.T) {
 	if got, want := spreadOf([]float64{3, 1, 2, 10}), (Spread{2.5, 1, 10}); got != want {
-		t.Errorf("%v, want %v", got, want)
+		t.Errorf("got %v, want %v", got, want)
 	}
 }

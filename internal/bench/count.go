@@ -10,9 +10,9 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// A counter is a proxy before each server which counts the requests that go
-// through it, by operation. What is not a client's own doing is left out:
-// handshakes, pings, credentials.
+// A counter is a set of proxies, one before each server, that count the requests of clients by
+// operation. They ignore the requests of the client library itself: handshakes, pings, credentials
+// and the close of the session.
 type counter struct {
 	ways []*client.Way
 
@@ -47,7 +47,7 @@ func (c *counter) close() {
 	}
 }
 
-// reset returns the counts and begins anew.
+// reset returns the counts and sets them to zero.
 func (c *counter) reset() map[string]int {
 	c.mu.Lock()
 	defer c.mu.Unlock()

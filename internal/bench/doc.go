@@ -1,23 +1,22 @@
-// Package bench measures the primitives side by side with what else there is:
-// go-zookeeper's Lock, Curator, kazoo, and the requests that a recipe cannot
-// do without.
+// Package bench compares the primitives with other libraries: go-zookeeper's Lock, Curator, kazoo,
+// and a floor that makes only the requests that no recipe can avoid.
 //
-// All libraries run the same jobs on the same ensemble in turns, round after
-// round, so that what disturbs one round disturbs all: their ratios can be
-// compared where their times cannot. Client i of each is connected to server i,
-// modulo the number of servers. Beforehand each runs each job once for a fixed
-// number of operations behind a proxy that counts requests on the wire.
+// All libraries run the same jobs on the same ensemble in turns, round after round. A disturbance
+// affects all libraries in the same round, so their ratios are comparable even if their times are
+// not. Client i of each library connects to server i modulo the number of servers. Before the
+// rounds, each library runs each job once for a fixed number of operations, through a proxy that
+// counts requests on the wire.
 //
 // # Not guaranteed
 //
-// All clients of one library share one process: kazoo's share Python's
-// interpreter lock, and those in Go the process of the measurement itself.
+// All clients of one library share one process. Those of kazoo share Python's interpreter lock.
+// Those in Go share the process of the measurement itself.
 //
 // # Goroutines
 //
-// Those of Run end with it. The processes of other libraries too.
+// The goroutines of Run, and the processes of other libraries, end when Run returns.
 //
 // # Znodes
 //
-// Everything is below /zkcoord-bench, and deleted.
+// All znodes are below /zkcoord-bench. Run deletes them.
 package bench

@@ -11,32 +11,32 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// A Kind is what clients do in a job.
+// A Kind is the kind of operation that clients do in a job.
 type Kind string
 
 // The kinds.
 const (
-	Lock      Kind = "lock"      // take and release a lock
-	ReadWrite Kind = "rwlock"    // likewise, nine times of ten as a reader
-	Semaphore Kind = "semaphore" // take and release a permit
-	Election  Kind = "election"  // lead, and resign at once; timed from the resignation to the next leader
+	Lock      Kind = "lock"      // acquire and release a lock
+	ReadWrite Kind = "rwlock"    // likewise; nine of ten operations are a reader's
+	Semaphore Kind = "semaphore" // acquire and release a permit
+	Election  Kind = "election"  // lead, and resign at once; timed from the resignation to the next term
 	Put       Kind = "put"       // put items in a queue
-	Take      Kind = "take"      // take the items that a put left there
-	Watch     Kind = "watch"     // client 0 sets a node's data, the others see it; timed until the last has
+	Take      Kind = "take"      // take the items that a Put job left
+	Watch     Kind = "watch"     // client 0 sets a node's data, the others observe it; timed until the last one has
 	Barrier   Kind = "barrier"   // enter and leave a double barrier
 )
 
-// A Job is what one library is to do in one round: for a time, or if that is
-// zero for a number of operations.
+// A Job is the work of one library in one round. It runs for a time, or for a number of operations
+// if the time is zero.
 type Job struct {
 	Kind    Kind          `json:"kind"`
-	Path    string        `json:"-"` // exists, and has no children unless for Take
+	Path    string        `json:"-"` // exists; it has children only for Take
 	Clients int           `json:"clients"`
 	Width   int           `json:"width,omitempty"` // paths of a lock, permits of a semaphore
 	Warm    time.Duration `json:"warm,omitempty"`  // before the time
 	Time    time.Duration `json:"time,omitempty"`
 	Each    int           `json:"each,omitempty"`  // operations of each client, if Time is zero
-	Items   int           `json:"items,omitempty"` // to put or take at most, by all clients
+	Items   int           `json:"items,omitempty"` // most items to put or take, by all clients together
 	Batch   int           `json:"batch,omitempty"` // items in one transaction
 	Relaxed bool          `json:"relaxed,omitempty"`
 }
@@ -46,21 +46,21 @@ func (j Job) recurs() bool {
 	return j.Kind == Lock || j.Kind == ReadWrite || j.Kind == Semaphore || j.Kind == Election
 }
 
-// A Sample is what one round of a job gave.
+// A Sample is the result of one round of a job.
 type Sample struct {
 	Ops     int           `json:"ops"`
 	Took    time.Duration `json:"took_ns"`
-	Latency time.Duration `json:"latency_ns,omitempty"` // median, of the kinds that are timed
+	Latency time.Duration `json:"latency_ns,omitempty"` // median, for the kinds that are timed
 }
 
-// Rate is operations a second.
+// Rate returns the operations per second.
 func (s Sample) Rate() float64 { return float64(s.Ops) / s.Took.Seconds() }
 
-// limit is when a job is over: after its time, or after its operations.
+// limit decides when a job is over: after its time, or after its operations.
 type limit struct {
 	job        Job
 	start      time.Time
-	begin, end time.Time // of what counts
+	begin, end time.Time // of the time that counts
 }
 
 func (j Job) limit() limit {
@@ -69,7 +69,7 @@ func (j Job) limit() limit {
 	return limit{j, now, begin, begin.Add(j.Time)}
 }
 
-// over reports whether a client that has done so many operations is to stop.
+// over reports whether a client that has done that many operations must stop.
 func (l limit) over(done int) bool {
 	if l.job.Time == 0 {
 		return done >= l.job.Each
@@ -94,8 +94,8 @@ func (l limit) sample(ops int, latency time.Duration) Sample {
 	return Sample{Ops: ops, Took: took, Latency: latency}
 }
 
-// repeat lets each client do one operation after the other, until the job is
-// over. The k-th of a client gets k.
+// repeat lets each client do one operation after the other until the job is over. The argument k of
+// op counts the operations of a client, from 0.
 func (j Job) repeat(ctx context.Context, op func(ctx context.Context, client, k int) error) (Sample, error) {
 	var done atomic.Int64
 	l := j.limit()
@@ -117,14 +117,14 @@ func (j Job) repeat(ctx context.Context, op func(ctx context.Context, client, k 
 	return l.sample(int(done.Load()), 0), err
 }
 
-// A stopwatch keeps how long things took. It is safe for concurrent use.
+// A stopwatch records durations. It is safe for concurrent use.
 type stopwatch struct {
 	mu    sync.Mutex
 	since time.Time
 	laps  []time.Duration
 }
 
-// lap notes the time since start was called, if it was.
+// lap records the time since the last call of start, if there was one.
 func (s *stopwatch) lap() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -149,8 +149,8 @@ func (s *stopwatch) median() time.Duration {
 	return s.laps[len(s.laps)/2]
 }
 
-// spread is one round of putting items: each client puts its share in
-// batches. For a timed job Time is a bound.
+// spread runs one round of puts: each client puts its share in batches. If the job has a Time, the
+// round ends after it at the latest.
 func (j Job) spread(ctx context.Context, put func(ctx context.Context, client, n int) error) (Sample, error) {
 	var done atomic.Int64
 	start := time.Now()
@@ -173,8 +173,8 @@ func (j Job) spread(ctx context.Context, put func(ctx context.Context, client, n
 	return Sample{Ops: int(done.Load()), Took: time.Since(start)}, err
 }
 
-// drain is one round of taking items: each client takes until all have been
-// taken, or take returns none. For a timed job Time is a bound.
+// drain runs one round of takes: each client takes until all items are taken, or until take returns
+// none. If the job has a Time, the round ends after it at the latest.
 func (j Job) drain(ctx context.Context, take func(ctx context.Context, client int) (int, error)) (Sample, error) {
 	var done atomic.Int64
 	start := time.Now()
@@ -188,7 +188,7 @@ func (j Job) drain(ctx context.Context, take func(ctx context.Context, client in
 				n, err := take(ctx, i)
 				if int(done.Add(int64(n))) == j.Items && n > 0 {
 					end = time.Now()
-					cancel() // who waits for more
+					cancel() // end the calls that wait for more
 				}
 				switch {
 				case int(done.Load()) >= j.Items:
@@ -211,9 +211,9 @@ func (j Job) drain(ctx context.Context, take func(ctx context.Context, client in
 
 func (j Job) late(start time.Time) bool { return j.Time > 0 && time.Since(start) > j.Time }
 
-// fanOut lets client 0 write one number after the other, each when all others
-// have seen the last. Watch is called for each other client, and calls seen for
-// each number that it sees, until its context ends.
+// fanOut lets client 0 write one number after the other. It writes each when all other clients have
+// observed the previous one. fanOut calls watch for each other client. That function calls seen for
+// each number that the client observes, until its context ends.
 func (j Job) fanOut(ctx context.Context, write func(ctx context.Context, k int) error,
 	watch func(ctx context.Context, client int, seen func(k int)) error) (Sample, error) {
 	arrived := make(chan int, 2*j.Clients)
@@ -257,7 +257,7 @@ func (j Job) write(ctx context.Context, write func(ctx context.Context, k int) e
 				return Sample{}, context.Cause(ctx)
 			}
 		}
-		if k == 0 { // all watch now
+		if k == 0 { // all clients watch now
 			l = j.limit()
 		}
 		if l.counts() {
@@ -268,9 +268,9 @@ func (j Job) write(ctx context.Context, write func(ctx context.Context, k int) e
 	return l.sample(done, watch.median()), nil
 }
 
-// A last is the number of the last round of those who go through rounds
-// together: who finds the time over at the beginning of a round makes it the
-// last. Nobody can have begun a later one.
+// A last is the number of the last round of clients that go through rounds together. The first
+// client that finds the time over at the beginning of a round makes that round the last. No client
+// can have begun a later round.
 type last struct{ atomic.Int64 }
 
 func newLast() *last {

@@ -1,4 +1,6 @@
-"""kazoo's part of the benchmark, by docs/client-protocol.md with operations of its own. See job.go for the fields of a job.
+"""kazoo's part of the benchmark. It uses the protocol of docs/client-protocol.md with these operations.
+
+See job.go for the fields of a job.
 
 operation   value of the request                                     value of the reply
 open        SERVERS TIMEOUT CLIENTS
@@ -35,7 +37,7 @@ class Job:
 
 
 class Limit:
-    """When a job is over, and what counts."""
+    """Decides when a job is over, and which operations count."""
 
     def __init__(self, job):
         self.job, self.start = job, now()
@@ -56,7 +58,7 @@ class Limit:
 
 
 class Stopwatch:
-    """The time from a start to a lap, and the median of those."""
+    """Measures the times from a start to a lap, and their median."""
 
     def __init__(self):
         self.laps, self.since = [], 0
@@ -73,7 +75,7 @@ class Stopwatch:
 
 
 def everybody(n, body):
-    """Runs a thread for each client, and fails if one did. Returns what each returned."""
+    """Runs a thread for each client and returns their results. It fails if a thread fails."""
     results, failures = [None] * n, []
 
     def run(i):
@@ -179,7 +181,7 @@ def watch(job):
         left = job.n - 1
         while left:
             left -= arrived.get() == k
-        if k == 0:  # all watch now
+        if k == 0:  # all clients watch now
             limit = Limit(job)
         if limit.counts():
             stopwatch.lap()

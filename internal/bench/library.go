@@ -2,20 +2,20 @@ package bench
 
 import "context"
 
-// A library is one whose clients do jobs.
+// A library is a coordination library that is measured.
 type library interface {
 	// name is unique.
 	name() string
-	// does reports whether there are jobs of that kind for it.
+	// does reports whether the library supports the job.
 	does(j Job) bool
-	// open connects n clients, client i to server i modulo the number of
-	// servers. There is one fleet of a library at a time.
+	// open connects n clients, client i to server i modulo the number of servers. A library has
+	// at most one open fleet at a time.
 	open(ctx context.Context, servers []string, n int) (fleet, error)
-	// close ends what the library needs beside its fleets.
+	// close releases the resources of the library other than its fleets.
 	close()
 }
 
-// A fleet is some clients of a library, each with a session of its own.
+// A fleet is a set of clients of a library, each with its own session.
 type fleet interface {
 	do(ctx context.Context, j Job) (Sample, error)
 	close()

@@ -17,14 +17,14 @@ var curatorSource []byte
 //go:embed kazoo_bench.py
 var kazooSource []byte
 
-// programs are the drivers of the other languages' libraries.
+// programs are the drivers of the libraries in other languages.
 var programs = map[peers.Library]peers.Source{
 	peers.Curator: {Library: peers.Curator, Name: "CuratorBench", Text: curatorSource, Flags: []string{"-Xmx1g", "-XX:+UseSerialGC"}},
 	peers.Kazoo:   {Library: peers.Kazoo, Name: "kazoo_bench", Text: kazooSource},
 }
 
-// peer is a library that runs in a process of its own, the same one all the
-// time: a JVM gets quicker with use.
+// peer is a library that runs in a separate process. It is the same process for all jobs, because a
+// JVM becomes faster with use.
 type peer struct {
 	library peers.Library
 	process *client.Client // nil before the first fleet
@@ -32,11 +32,10 @@ type peer struct {
 
 func (p *peer) name() string { return p.library.String() }
 
-// does leaves out what kazoo does not come back from: its readers and writers
-// wait for each other for ever when several of both are about (kazoo#649), and
-// a barrier's node "ready" that is made late, when another member has deleted
-// it already, is waited for by those who leave. The queues of both libraries
-// have no batches, and do one by one what a row says.
+// does excludes jobs from which kazoo may not return. Its readers and writers can deadlock if there
+// are several of both (kazoo#649). Members that leave its barrier can wait without end for a node
+// "ready" that was created late, after another member had already deleted it. The queues of both
+// libraries have no batches, so they put and take the items of a batch one by one.
 func (p *peer) does(j Job) bool {
 	return !j.Relaxed && (p.library != peers.Kazoo || j.Kind != ReadWrite && j.Kind != Barrier)
 }
@@ -54,7 +53,7 @@ func (p *peer) open(ctx context.Context, servers []string, n int) (_ fleet, err 
 		if err != nil {
 			return nil, err
 		}
-		// It connects to the servers themselves, so that nothing of ours is measured.
+		// The process connects to the servers directly, so that our code is not measured.
 		if p.process, err = client.Start(ctx, program, client.Setup{}, client.Options{AnswerTime: answerTime}); err != nil {
 			return nil, err
 		}
@@ -63,13 +62,13 @@ func (p *peer) open(ctx context.Context, servers []string, n int) (_ fleet, err 
 	return peerFleet{p}, err
 }
 
-// answerTime is more than any row takes.
+// answerTime is longer than any row takes.
 const answerTime = time.Hour
 
-// do ends the process when it does not answer.
+// do sends a request to the process. If the process does not answer, do ends it.
 func (p *peer) do(ctx context.Context, op, value string) (string, error) {
 	if p.process == nil {
-		return "", fmt.Errorf("%s: the process had to be ended", p.name())
+		return "", fmt.Errorf("%s: the process was ended because it did not answer", p.name())
 	}
 	reply, err := p.process.Do(ctx, client.Request{Op: op, Value: value})
 	if err != nil {
@@ -79,13 +78,13 @@ func (p *peer) do(ctx context.Context, op, value string) (string, error) {
 	return reply.Value, nil
 }
 
-// peerFleet are the clients that the process has.
+// peerFleet is the clients of the process.
 type peerFleet struct{ *peer }
 
 func (f peerFleet) close() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	_, _ = f.peer.do(ctx, "close", "") // else the process is ended
+	_, _ = f.peer.do(ctx, "close", "") // if this fails, the process has been ended
 }
 
 func (f peerFleet) do(ctx context.Context, j Job) (s Sample, err error) {

@@ -14,9 +14,9 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// raw is go-zookeeper's client: with its Lock, or, as the floor, with the
-// requests alone that a recipe cannot do without. What the floor's clients
-// would learn from the servers beyond that they tell each other in memory.
+// raw is go-zookeeper's client. It uses zk.Lock, or, as the floor, only the requests that no recipe
+// can avoid. The floor's clients exchange in memory the information that would need further
+// requests.
 type raw struct{ floor bool }
 
 func (r raw) name() string {
@@ -55,7 +55,7 @@ func (r raw) open(ctx context.Context, servers []string, n int) (fleet, error) {
 	return f, nil
 }
 
-// connect opens a session. The dialer is net.Dialer's: zk's own prints.
+// connect opens a session. It uses net.Dialer, because the dialer of zk prints.
 func connect(ctx context.Context, server string) (*zk.Conn, error) {
 	conn, events, err := zk.Connect([]string{server}, sessionTimeout, zk.WithLogger(silent{}),
 		zk.WithDialer(func(network, address string, timeout time.Duration) (net.Conn, error) {
@@ -127,8 +127,8 @@ func (f *rawFleet) lock(ctx context.Context, j Job) (Sample, error) {
 	})
 }
 
-// cycle is create and list, sent at once, then delete: a place in a line is
-// taken, looked at and given up. Whose turn it is the clients tell each other.
+// cycle creates and lists, both sent at once, and then deletes, like a contender that joins a lock
+// queue, lists it and leaves. The clients take turns with a mutex in memory.
 func (f *rawFleet) cycle(ctx context.Context, j Job) (Sample, error) {
 	turns := make([]sync.Mutex, max(j.Width, 1))
 	for i := range turns {
@@ -151,7 +151,7 @@ func (f *rawFleet) cycle(ctx context.Context, j Job) (Sample, error) {
 	})
 }
 
-// ignore drops the value of a call, and one error.
+// ignore discards the value of a call, and one error.
 func ignore[T any](_ T, err error) func(error) error {
 	return func(what error) error {
 		if errors.Is(err, what) {
@@ -174,7 +174,7 @@ func (f *rawFleet) put(ctx context.Context, j Job) (Sample, error) {
 	})
 }
 
-// take lists once for all clients, and shares the items out.
+// take lists the items once for all clients, and distributes them.
 func (f *rawFleet) take(ctx context.Context, j Job) (Sample, error) {
 	names, _, err := f.conns[0].Children(j.Path)
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// A Report is what a run gave.
+// A Report is the result of a run.
 type Report struct {
 	Ensemble string            `json:"ensemble"`
 	Nodes    int               `json:"nodes"`
@@ -21,23 +21,23 @@ type Report struct {
 	Rows     []RowResult       `json:"rows"`
 }
 
-// A RowResult is what a row gave, zkcoord first.
+// A RowResult is the result of a row, zkcoord first.
 type RowResult struct {
 	Row
 	Libraries []LibraryResult `json:"libraries"`
 }
 
-// A LibraryResult is what one library did in a row.
+// A LibraryResult is the result of one library in a row.
 type LibraryResult struct {
 	Name     string             `json:"name"`
-	Samples  []Sample           `json:"samples,omitempty"` // one a round
+	Samples  []Sample           `json:"samples,omitempty"` // one per round
 	Value    Spread             `json:"value"`
-	Ratio    Spread             `json:"ratio"`              // zkcoord's value to this one's, round by round
-	Requests map[string]float64 `json:"requests,omitempty"` // for each operation, by what they were
+	Ratio    Spread             `json:"ratio"`              // zkcoord's value divided by this library's, round by round
+	Requests map[string]float64 `json:"requests,omitempty"` // per operation of the job, by the name of the request
 	Error    string             `json:"error,omitempty"`
 }
 
-// Total is all requests for each operation.
+// Total returns the number of requests per operation of the job.
 func (l LibraryResult) Total() (n float64) {
 	for _, each := range l.Requests {
 		n += each
@@ -45,7 +45,7 @@ func (l LibraryResult) Total() (n float64) {
 	return n
 }
 
-// A Spread is the median of some values, and the least and the largest.
+// A Spread is the median, the minimum and the maximum of some values.
 type Spread struct {
 	Median float64 `json:"median"`
 	Min    float64 `json:"min"`
@@ -61,7 +61,7 @@ func spreadOf(values []float64) Spread {
 	return Spread{median, values[0], values[len(values)-1]}
 }
 
-// conclude fills in what follows from the samples.
+// conclude computes the values and ratios from the samples.
 func (r *RowResult) conclude() {
 	ours := r.Libraries[0]
 	for i := range r.Libraries {
@@ -77,7 +77,7 @@ func (r *RowResult) conclude() {
 	}
 }
 
-// Library returns the result of the library of that name.
+// Library returns the result of the library with that name.
 func (r RowResult) Library(name string) (LibraryResult, bool) {
 	i := slices.IndexFunc(r.Libraries, func(l LibraryResult) bool { return l.Name == name })
 	if i < 0 {
@@ -86,8 +86,8 @@ func (r RowResult) Library(name string) (LibraryResult, bool) {
 	return r.Libraries[i], true
 }
 
-// WriteTable writes the report for people: for each row zkcoord's value, its
-// ratio to each other library's, and the requests of each.
+// WriteTable writes the report for people: for each row zkcoord's value, its ratio to each other
+// library's value, and the requests of each library.
 func (r *Report) WriteTable(out io.Writer) error {
 	var others []string
 	for _, row := range r.Rows {
@@ -120,7 +120,7 @@ func (r *Report) WriteTable(out io.Writer) error {
 			return err
 		}
 	}
-	_, err := fmt.Fprintf(out, "%s ensemble of %d on %d CPUs; medians of %d rounds of %v, in turns, with the least and the largest\n",
+	_, err := fmt.Fprintf(out, "%s ensemble of %d on %d CPUs; medians of %d rounds of %v, in turns, with minimum and maximum\n",
 		r.Ensemble, r.Nodes, r.CPUs, r.Rounds, r.Round)
 	return err
 }
@@ -148,7 +148,7 @@ func (s Spread) text() string {
 	return fmt.Sprintf("%s (%s-%s)", short(s.Median), short(s.Min), short(s.Max))
 }
 
-// short is x with three digits.
+// short formats x with three digits.
 func short(x float64) string {
 	switch {
 	case x >= 100:

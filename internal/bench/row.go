@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// A Row is one line of the table: a job, and what is told of it.
+// A Row is one line of the table: a job, and the unit of its value.
 type Row struct {
 	Name string `json:"name"`
 	Unit string `json:"unit"`
@@ -24,15 +24,15 @@ func (r Row) value(s Sample) float64 {
 	return s.Rate()
 }
 
-// queueItems is how many items a queue is filled with. What Curator's costs
-// grows with it, as it lists all for each one.
+// queueItems is the number of items with which a queue is filled. The cost of Curator's queue grows
+// with it, because Curator lists all items for each one.
 const queueItems = 2000
 
-// batch is how many items are put or taken at once where they are in batches.
+// batch is the number of items that are put or taken at once in rows with batches.
 const batch = 50
 
-// Rows are all there are. Time and Warm are in shares of the time of a round,
-// as if that were a second.
+// Rows returns all rows. Time and Warm are for a round of one second; they scale with the time of a
+// round.
 func Rows() []Row {
 	var rows []Row
 	add := func(name, unit string, j Job) {
@@ -75,7 +75,7 @@ func Rows() []Row {
 	return rows
 }
 
-// timed is the row's job for one round.
+// timed returns the row's job for one round.
 func (r Row) timed(path string, round time.Duration) Job {
 	j := r.Job
 	j.Path = path
@@ -84,8 +84,7 @@ func (r Row) timed(path string, round time.Duration) Job {
 	return j
 }
 
-// counted is the row's job for so many operations, at least, as show what
-// each costs.
+// counted returns the row's job with enough operations to show the requests of each.
 func (r Row) counted(path string) Job {
 	j := r.Job
 	j.Path, j.Time, j.Warm = path, 0, 0

@@ -17,7 +17,7 @@ import (
 	"github.com/zkcoord/zkcoord/watch"
 )
 
-// sessionTimeout is that of all clients: so long that pings do not count.
+// sessionTimeout is the timeout of all clients. It is so long that pings have no weight.
 const sessionTimeout = 30 * time.Second
 
 // zkcoord is this library.
@@ -53,7 +53,7 @@ func (f sessions) close() {
 			work.Go(s.Close)
 		}
 	}
-	_ = work.Wait() // Close has no errors
+	_ = work.Wait() // Close returns no errors
 }
 
 func (f sessions) do(ctx context.Context, j Job) (Sample, error) {
@@ -88,10 +88,10 @@ func (f sessions) lock(ctx context.Context, j Job) (Sample, error) {
 	return j.held(ctx, func(ctx context.Context, i, _ int) (grant, error) { return locks[i].Lock(ctx) })
 }
 
-// grant is what all kinds of locks give.
+// grant is the common method of the grants of all locks.
 type grant interface{ Unlock(context.Context) error }
 
-// held acquires and releases, again and again.
+// held acquires and releases repeatedly.
 func (j Job) held(ctx context.Context, acquire func(ctx context.Context, i, k int) (grant, error)) (Sample, error) {
 	return j.repeat(ctx, func(ctx context.Context, i, k int) error {
 		g, err := acquire(ctx, i, k)
@@ -145,7 +145,7 @@ func (f sessions) elect(ctx context.Context, j Job) (Sample, error) {
 	return sample, err
 }
 
-// itemSize is how many bytes an item has.
+// itemSize is the size of an item in bytes.
 const itemSize = 100
 
 func (f sessions) queues(j Job) []*queue.Queue[[]byte] {
@@ -205,7 +205,7 @@ func (f sessions) watch(ctx context.Context, j Job) (Sample, error) {
 	})
 }
 
-// number is what client 0 wrote, -1 if it wrote nothing yet.
+// number returns the number that client 0 wrote, or -1 if it has not written yet.
 func number(data []byte) int {
 	k, err := strconv.Atoi(string(data))
 	if err != nil {

@@ -6,19 +6,21 @@ import (
 	"runtime"
 )
 
-// A Child is a process that this one has started, and that does not outlive it.
+// A Child is a process that this process has started, and that does not outlive it.
 type Child struct {
 	cmd   *exec.Cmd
 	ended chan struct{}
-	err   error // what Wait returned; set before ended is closed
+	err   error // the result of Wait; set before ended is closed
 }
 
-// Start starts a command that the kernel kills when this process ends, however it does. The command must not have pipes made by
-// package exec whose end matters: it is waited for at once.
+// Start starts a command that the kernel kills when this process ends, however it ends. Do not use
+// pipes that package exec creates, such as cmd.StdoutPipe, if their last data matter: Start waits
+// for the command at once, which closes them.
 //
-// The child has a process group of its own: a terminal's interrupt is for this process, which then closes everything in order.
+// The child has a separate process group, so a terminal's interrupt reaches only this process,
+// which then closes everything in order.
 //
-// On a system other than Linux nothing is started, and the error is ErrNeedsLinux.
+// On systems other than Linux, Start starts nothing and returns ErrNeedsLinux.
 func Start(cmd *exec.Cmd) (*Child, error) {
 	if err := bind(cmd); err != nil {
 		return nil, err
@@ -26,7 +28,8 @@ func Start(cmd *exec.Cmd) (*Child, error) {
 	c := &Child{cmd: cmd, ended: make(chan struct{})}
 	started := make(chan error)
 	go func() {
-		// The kernel means the thread that started the child, not the process: that thread waits for it.
+		// The kernel ties the child to the thread that started it, not to the process. So
+		// that thread stays alive and waits for the child.
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		err := cmd.Start()
@@ -42,29 +45,29 @@ func Start(cmd *exec.Cmd) (*Child, error) {
 	return c, nil
 }
 
-// Pid is the number of the process, which is somebody else's some time after it has ended.
+// Pid returns the process id. After the process has ended, the id may be reused.
 func (c *Child) Pid() int { return c.cmd.Process.Pid }
 
-// Ended is closed once the process has ended and was waited for.
+// Ended returns a channel that is closed when the process has ended and was waited for.
 func (c *Child) Ended() <-chan struct{} { return c.ended }
 
-// Err tells how the process ended, as exec.Cmd.Wait does. It may be asked after Ended.
+// Err returns the result of the process, like exec.Cmd.Wait. Call it only after Ended is closed.
 func (c *Child) Err() error { return c.err }
 
-// Kill ends the process, a stopped one too, and returns when it has ended.
+// Kill ends the process, even a stopped one, and returns when it has ended.
 func (c *Child) Kill() {
-	_ = c.cmd.Process.Kill() // it has ended already, or will
+	_ = c.cmd.Process.Kill() // it has ended already, or will end
 	<-c.ended
 }
 
-// KillGroup kills the processes that the child has started and that are still in its process group, and the child itself. It
-// returns when the child has ended.
+// KillGroup kills the child and all processes of its process group, including those that it has
+// started. It returns when the child has ended.
 func (c *Child) KillGroup() {
 	killGroup(c.cmd.Process)
 	<-c.ended
 }
 
-// Stop is Stop of the process. It does nothing to one that has ended.
+// Stop calls the function Stop for the process. If the process has ended, it does nothing.
 func (c *Child) Stop(ctx context.Context) error {
 	select {
 	case <-c.ended:
@@ -74,7 +77,7 @@ func (c *Child) Stop(ctx context.Context) error {
 	}
 }
 
-// Continue lets the process go on. It does nothing to one that has ended.
+// Continue resumes the process. If the process has ended, it does nothing.
 func (c *Child) Continue() error {
 	select {
 	case <-c.ended:
@@ -84,12 +87,13 @@ func (c *Child) Continue() error {
 	}
 }
 
-// StopGroup is Stop of the child and of the processes that it has started and that are still in its process group.
+// StopGroup stops the child and all processes of its process group, including those that it has
+// started. It waits like the function Stop.
 func (c *Child) StopGroup(ctx context.Context) error {
 	return c.group(func() error { return stopGroup(ctx, c.Pid()) })
 }
 
-// ContinueGroup lets them go on.
+// ContinueGroup resumes the processes that StopGroup stopped.
 func (c *Child) ContinueGroup() error { return c.group(func() error { return continueGroup(c.Pid()) }) }
 
 // group calls f unless the child has ended.
@@ -102,5 +106,5 @@ func (c *Child) group(f func() error) error {
 	}
 }
 
-// SignalKill kills the child and the processes of its group. It does not wait for their end.
+// SignalKill kills the child and the processes of its group. It does not wait until they end.
 func (c *Child) SignalKill() { killGroup(c.cmd.Process) }

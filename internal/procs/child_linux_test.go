@@ -15,7 +15,8 @@ import (
 	"go.uber.org/goleak"
 )
 
-// parentMark is set in a process of the tests that only starts a child, tells its number, and waits to be ended.
+// parentMark is set in a test process that only starts a child, prints its process id, and waits to
+// be killed.
 const parentMark = "ZKCOORD_TEST_PARENT"
 
 func TestMain(m *testing.M) {
@@ -30,7 +31,8 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// gone waits until a process has ended. It may not have been waited for: that is for whoever inherits it.
+// gone waits until a process has ended. It accepts a zombie, because the parent that inherits the
+// process must wait for it.
 func gone(t *testing.T, pid int) {
 	t.Helper()
 	for begun := time.Now(); ; {
@@ -39,13 +41,14 @@ func gone(t *testing.T, pid int) {
 			return
 		}
 		if time.Since(begun) > 30*time.Second {
-			t.Fatalf("process %d is still there: %s", pid, text)
+			t.Fatalf("process %d still runs after 30s, want it ended: %s", pid, text)
 		}
 		<-time.After(time.Millisecond)
 	}
 }
 
-// The process ensemble and the peers of the scenarios are children of a run, of which people end some by force.
+// The process ensemble and the clients of other libraries are children of a run. Users sometimes
+// kill a run.
 func TestChildEndsWithItsParentHoweverThatEnds(t *testing.T) {
 	self, err := os.Executable()
 	if err != nil {
@@ -72,18 +75,18 @@ func TestChildEndsWithItsParentHoweverThatEnds(t *testing.T) {
 		if err := parent.Process.Signal(s); err != nil {
 			t.Fatal(err)
 		}
-		_ = parent.Wait() // by a signal
+		_ = parent.Wait() // ended by a signal
 		gone(t, pid)
 	}
 }
 
-// The kernel sends the signal when the thread that started the child ends, and Go ends the thread of a goroutine that
-// was locked to it.
+// The kernel kills the child when the thread that started it ends. Go ends a thread if a goroutine
+// that is locked to it ends.
 func TestChildOutlivesTheThreadThatAskedForIt(t *testing.T) {
 	started := make(chan *Child)
 	var thread int
 	go func() {
-		runtime.LockOSThread() // and no unlocking: the thread ends with this goroutine
+		runtime.LockOSThread() // never unlocked, so the thread ends with this goroutine
 		thread = syscall.Gettid()
 		c, err := Start(exec.Command("sleep", "600"))
 		if err != nil {
@@ -101,7 +104,7 @@ func TestChildOutlivesTheThreadThatAskedForIt(t *testing.T) {
 	}
 	select {
 	case <-c.Ended():
-		t.Errorf("it ended: %v", c.Err())
+		t.Errorf("the child ended with its thread: %v", c.Err())
 	case <-time.After(50 * time.Millisecond):
 	}
 }
@@ -113,7 +116,7 @@ func TestTerminalsInterruptIsNotForTheChild(t *testing.T) {
 	}
 	defer c.Kill()
 	if group, err := syscall.Getpgid(c.Pid()); err != nil || group != c.Pid() {
-		t.Errorf("it is of the process group %d, %v", group, err)
+		t.Errorf("got process group %d, %v; want %d", group, err, c.Pid())
 	}
 }
 
@@ -127,11 +130,11 @@ func TestStoppedChildIsKilled(t *testing.T) {
 	}
 	c.Kill()
 	if c.Err() == nil {
-		t.Error("it ended by itself")
+		t.Error("got no error after Kill, want the end by a signal")
 	}
 	gone(t, c.Pid())
 	if err := c.Stop(t.Context()); err != nil {
-		t.Errorf("stopping what has ended: %v", err)
+		t.Errorf("Stop after the end: got %v, want no error", err)
 	}
-	c.Kill() // once more is nothing
+	c.Kill() // a second Kill does nothing
 }

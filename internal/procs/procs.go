@@ -1,5 +1,6 @@
-// Package procs starts processes that do not outlive this one, stops them as a machine does that has no time for them, and lets
-// them go on. That needs Linux: elsewhere Start says so.
+// Package procs starts processes that do not outlive this one, stops them as if the machine gave
+// them no processor time, and resumes them. It needs Linux; on other systems Start returns an
+// error.
 package procs
 
 import (
@@ -7,8 +8,9 @@ import (
 	"os/exec"
 )
 
-// ErrNeedsLinux is the error of Start where the kernel cannot end a process together with the one that started it.
-var ErrNeedsLinux = errors.New("processes of their own, which are stopped and killed, need Linux; what runs in this process alone does not")
+// ErrNeedsLinux is the error of Start on systems whose kernel cannot end a process together with
+// its parent.
+var ErrNeedsLinux = errors.New("starting separate processes needs Linux; only runs within this process work on this system")
 
-// Able is nil where Start can work, else ErrNeedsLinux.
+// Able returns nil if Start can work on this system, and ErrNeedsLinux otherwise.
 func Able() error { return bind(new(exec.Cmd)) }

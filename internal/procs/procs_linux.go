@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// bind has the kernel kill the process of cmd when the thread ends that starts it, and gives it a process group of its own.
-// Other attributes of cmd stay.
+// bind makes the kernel kill the process of cmd when the thread that starts it ends, and gives the
+// process a separate process group. It keeps other attributes of cmd.
 func bind(cmd *exec.Cmd) error {
 	if cmd.SysProcAttr == nil {
 		cmd.SysProcAttr = &syscall.SysProcAttr{}
@@ -24,8 +24,9 @@ func bind(cmd *exec.Cmd) error {
 	return nil
 }
 
-// Stop sends SIGSTOP and waits until each thread has stopped: the signal only asks them to, and for a few milliseconds a busy one
-// still works. A process that is gone is no error. If ctx ends first it may be stopped or not.
+// Stop sends SIGSTOP and waits until each thread has stopped, because a busy thread continues for a
+// few milliseconds after the signal. A process that has ended is not an error. If ctx ends first,
+// the process may or may not be stopped.
 func Stop(ctx context.Context, pid int) error {
 	if err := signal(pid, syscall.SIGSTOP); err != nil {
 		return err
@@ -40,7 +41,7 @@ func Stop(ctx context.Context, pid int) error {
 	return nil
 }
 
-// stopGroup is Stop of all processes of a process group.
+// stopGroup stops all processes of a process group, like Stop.
 func stopGroup(ctx context.Context, group int) error {
 	if err := signal(-group, syscall.SIGSTOP); err != nil {
 		return err
@@ -57,9 +58,9 @@ func stopGroup(ctx context.Context, group int) error {
 
 func continueGroup(group int) error { return signal(-group, syscall.SIGCONT) }
 
-// members are the processes of a process group.
+// members returns the processes of a process group.
 func members(group int) (pids []int) {
-	all, _ := filepath.Glob("/proc/[0-9]*") // the pattern is one
+	all, _ := filepath.Glob("/proc/[0-9]*") // the pattern is valid
 	for _, dir := range all {
 		pid, err := strconv.Atoi(filepath.Base(dir))
 		if of, groupErr := syscall.Getpgid(pid); err == nil && groupErr == nil && of == group {
@@ -69,10 +70,11 @@ func members(group int) (pids []int) {
 	return pids
 }
 
-// Continue lets a stopped process go on.
+// Continue resumes a stopped process.
 func Continue(pid int) error { return signal(pid, syscall.SIGCONT) }
 
-// Stopped reports whether no thread of the process runs. /proc says T for a stopped thread; a process that is gone has none.
+// Stopped reports whether no thread of the process runs. In /proc the state of a stopped thread is
+// T. A process that has ended has no threads.
 func Stopped(pid int) bool {
 	states, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
 	return !slices.ContainsFunc(states, func(file string) bool {

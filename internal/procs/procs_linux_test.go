@@ -14,14 +14,14 @@ func TestAProcessStopsAndGoesOn(t *testing.T) {
 	defer cmd.Process.Kill()
 	pid := cmd.Process.Pid
 	if Stopped(pid) {
-		t.Error("it is stopped before anybody has stopped it")
+		t.Error("got stopped before Stop, want running")
 	}
 	for range 2 {
 		if err := Stop(t.Context(), pid); err != nil || !Stopped(pid) {
-			t.Errorf("stopped %t, %v", Stopped(pid), err)
+			t.Errorf("after Stop: got stopped %t, %v; want true", Stopped(pid), err)
 		}
 		if err := Continue(pid); err != nil || Stopped(pid) {
-			t.Errorf("stopped %t, %v", Stopped(pid), err)
+			t.Errorf("after Continue: got stopped %t, %v; want false", Stopped(pid), err)
 		}
 	}
 }

@@ -9,10 +9,10 @@ import (
 
 func bind(*exec.Cmd) error { return ErrNeedsLinux }
 
-// Stop is for Linux alone.
+// Stop works only on Linux.
 func Stop(context.Context, int) error { return ErrNeedsLinux }
 
-// Continue is for Linux alone.
+// Continue works only on Linux.
 func Continue(int) error { return ErrNeedsLinux }
 
 func stopGroup(context.Context, int) error { return ErrNeedsLinux }

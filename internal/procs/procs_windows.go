@@ -7,22 +7,23 @@ import (
 	"time"
 )
 
-// Group does nothing on Windows, which has no process groups: if the context ends, cmd alone is killed.
+// Group does nothing on Windows, which has no process groups. If the context ends, only cmd is
+// killed.
 func Group(*exec.Cmd) {}
 
 func killGroup(p *os.Process) { _ = p.Kill() }
 
-// CPUTime is how long processors have worked for this process.
+// CPUTime returns the processor time of this process.
 func CPUTime() (user, system time.Duration) {
 	var created, exited, kernel, own syscall.Filetime
 	self, _ := syscall.GetCurrentProcess() // it cannot fail
 	if err := syscall.GetProcessTimes(self, &created, &exited, &kernel, &own); err != nil {
-		panic(err) // it is this process's own
+		panic(err) // cannot happen for the own process
 	}
 	return ticks(own), ticks(kernel)
 }
 
-// ticks of 100 ns are what the two halves count. Filetime.Nanoseconds would take them for a date.
+// ticks converts a time in units of 100 ns. Filetime.Nanoseconds would treat it as a date.
 func ticks(t syscall.Filetime) time.Duration {
 	return 100 * time.Duration(int64(t.HighDateTime)<<32|int64(t.LowDateTime))
 }

@@ -173,8 +173,8 @@ func (t *Txn) parse(op wire.Op, body []byte) error {
 	case wire.OpError:
 		var r wire.ErrorTxn
 		_, err := wire.Decode(body, &r)
-		if t.Err == wire.OK { // the first of a multi
-			t.Err = r.Code
+		if t.Err == wire.OK && r.Code < 0 {
+			t.Err = r.Code // the first one of a multi
 		}
 		return err
 	case wire.OpMulti:
@@ -197,6 +197,10 @@ func (t *Txn) close(body []byte) {
 	}
 }
 
+// parts reads a multi. If one part was refused, the others were not applied either, although the log
+// may have them. A server that sends such a transaction to another one changes the operation of the
+// other parts to OpError and leaves their records, so what looks like an error code there is the length
+// of a path. Only negative codes are errors.
 func (t *Txn) parts(body []byte) error {
 	var r wire.MultiTxn
 	if _, err := wire.Decode(body, &r); err != nil {
@@ -209,6 +213,9 @@ func (t *Txn) parts(body []byte) error {
 		if err := t.parse(part.Op, part.Body); err != nil {
 			return err
 		}
+	}
+	if t.Err != wire.OK {
+		t.Changes = nil
 	}
 	return nil
 }

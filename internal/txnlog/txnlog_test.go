@@ -61,6 +61,20 @@ var written = []struct {
 		}},
 		err: wire.BadVersion,
 	},
+	{ // as the leader writes a multi whose second part was refused
+		op: wire.OpMulti, record: &wire.MultiTxn{Parts: []wire.TxnPart{
+			{Op: wire.OpDelete, Body: wire.Append(nil, &wire.Path{Path: "/a/e"})},
+			{Op: wire.OpError, Body: wire.Append(nil, &wire.ErrorTxn{Code: wire.NoNode})},
+		}},
+		err: wire.NoNode,
+	},
+	{ // and as a server writes it that got it later
+		op: wire.OpMulti, record: &wire.MultiTxn{Parts: []wire.TxnPart{
+			{Op: wire.OpError, Body: wire.Append(nil, &wire.Path{Path: "/a/e"})},
+			{Op: wire.OpError, Body: wire.Append(nil, &wire.ErrorTxn{Code: wire.NoNode})},
+		}},
+		err: wire.NoNode,
+	},
 	{
 		op: wire.OpCloseSession, record: &wire.CloseSessionTxn{Paths: []string{"/a/e"}},
 		changes: []Change{{Op: wire.OpDelete, Path: "/a/e"}},

@@ -14,7 +14,7 @@ import (
 	"github.com/moby/moby/client"
 )
 
-// Labels that docker-compose puts on its containers, of both generations.
+// Labels that both generations of docker-compose put on their containers.
 const (
 	composeProject = "com.docker.compose.project"
 	composeService = "com.docker.compose.service"
@@ -22,14 +22,16 @@ const (
 	composeDir     = "com.docker.compose.project.working_dir"
 )
 
-// Attach returns the ensemble that a docker-compose file has running on this machine: the services that have the port of
-// ZooKeeper's clients, in the order of their names. All faults of servers are possible, if the containers have what the nodes
-// of docker/zookeeper have: bash, iptables, and the right to use it.
+// Attach returns the ensemble that a docker-compose file runs on this machine: the services that
+// have the client port of ZooKeeper, in the order of their names. All faults of servers are
+// possible if the containers have the tools of docker/zookeeper: bash, iptables, and the right to
+// use it.
 //
-// It first undoes what a run that was killed may have left broken: containers of the file that are paused, or ended by kill -9 and
-// not by a stop, go on, and links that were cut are whole. So one run at a time may be attached to a project.
+// Attach first undoes the faults that a killed run may have left active. It resumes the file's
+// paused containers, starts those that SIGKILL ended, and mends all cut edges. So only one run at a
+// time may be attached to a project.
 //
-// Close undoes the faults that stand and leaves the containers running.
+// Close heals the active faults and leaves the containers running.
 func Attach(ctx context.Context, composeFile string) (*Compose, error) {
 	file, err := filepath.Abs(composeFile)
 	if err != nil {
@@ -47,13 +49,13 @@ func Attach(ctx context.Context, composeFile string) (*Compose, error) {
 	return &Compose{e}, nil
 }
 
-// Compose is an ensemble of somebody else's containers. Besides ensemble.Ensemble it is all that Ensemble is, but for Clock and
-// Disk, which a node has to be made for.
+// Compose is an ensemble of containers that someone else runs. It implements the same interfaces as
+// Ensemble except Clock and Disk, which a container must be created for.
 type Compose struct{ *cluster }
 
 func attach(ctx context.Context, engine *engine, file string) (*cluster, error) {
 	if err := engine.heal(ctx, file); err != nil {
-		return nil, fmt.Errorf("undo what an earlier run may have left broken: %w", err)
+		return nil, fmt.Errorf("undo the faults of an earlier run: %w", err)
 	}
 	list, err := engine.ContainerList(ctx, client.ContainerListOptions{Filters: labelled(composeProject, "")})
 	if err != nil {
@@ -65,7 +67,7 @@ func attach(ctx context.Context, engine *engine, file string) (*cluster, error) 
 		})
 	})
 	if len(nodes) == 0 {
-		return nil, fmt.Errorf("%s has no server running that publishes port %d: start it with docker-compose -f %[1]s up -d",
+		return nil, fmt.Errorf("no running container of %s publishes port %d: start it with docker-compose -f %[1]s up -d",
 			file, clientPort)
 	}
 	slices.SortFunc(nodes, func(a, b mobycontainer.Summary) int {
@@ -89,10 +91,10 @@ func attach(ctx context.Context, engine *engine, file string) (*cluster, error) 
 	return e, nil
 }
 
-// killed is the status of a process that ended by SIGKILL, as a shell has it.
+// killed is the exit status of a process that SIGKILL ended, in the notation of a shell.
 const killed = 128 + 9
 
-// heal undoes all that a run can have left broken of a project.
+// heal undoes all faults that a run can have left active in a project.
 func (e *engine) heal(ctx context.Context, file string) error {
 	list, err := e.ContainerList(ctx, client.ContainerListOptions{All: true, Filters: labelled(composeProject, "")})
 	if err != nil {
@@ -109,14 +111,14 @@ func (e *engine) heal(ctx context.Context, file string) error {
 		case mobycontainer.StateExited:
 			err = e.startKilled(ctx, c.ID)
 		}
-		// A container that knows no chains of ours, or no iptables, has none to be emptied.
+		// A container without our chains, or without iptables, has no rules to remove.
 		_, _ = e.exec(ctx, c.ID, "iptables -w -F "+chainIn+"; iptables -w -F "+chainOut)
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
 }
 
-// startKilled starts a server that was killed. Its rules went with its network.
+// startKilled starts a server that was killed. Its rules are gone with its network.
 func (e *engine) startKilled(ctx context.Context, id string) error {
 	c, err := e.ContainerInspect(ctx, id, client.ContainerInspectOptions{})
 	if err != nil || c.Container.State.ExitCode != killed {
@@ -129,8 +131,8 @@ func (e *engine) startKilled(ctx context.Context, id string) error {
 	return err
 }
 
-// of reports whether labels are those of a container of a compose file. The first generation notes the file as it was given, the
-// second its full path.
+// of reports whether the labels belong to a container of a compose file. The first generation of
+// docker-compose records the file as given, the second its full path.
 func of(labels map[string]string, file string) bool {
 	for name := range strings.SplitSeq(labels[composeFiles], ",") {
 		if !filepath.IsAbs(name) {

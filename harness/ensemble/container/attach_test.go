@@ -18,7 +18,7 @@ import (
 	"github.com/zkcoord/zkcoord/harness/ensemble/ensembletest"
 )
 
-// compose returns the command of either generation of docker-compose, or skips.
+// compose returns the command of either generation of docker-compose, or skips the test.
 func compose(t *testing.T) []string {
 	t.Helper()
 	if path, err := exec.LookPath("docker-compose"); err == nil {
@@ -27,7 +27,7 @@ func compose(t *testing.T) []string {
 	if exec.Command("docker", "compose", "version").Run() == nil {
 		return []string{"docker", "compose"}
 	}
-	t.Skip("there is no docker-compose")
+	t.Skip("docker-compose is not installed")
 	return nil
 }
 
@@ -38,7 +38,8 @@ func TestARunningComposeProjectIsAnEnsemble(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// A copy of the repository's file, so that a project that somebody has running is not meant.
+	// Use a copy of the repository's file, so that the test does not affect a project that
+	// someone runs.
 	text, err := os.ReadFile("../../../docker-compose.yml")
 	if err != nil {
 		t.Fatal(err)
@@ -49,7 +50,7 @@ func TestARunningComposeProjectIsAnEnsemble(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := Attach(t.Context(), file); err == nil || !strings.Contains(err.Error(), "up -d") {
-		t.Errorf("attached to a project that does not run: %v", err)
+		t.Errorf("Attach to a project that does not run: got error %v, want one with \"up -d\"", err)
 	}
 	environment := append(os.Environ(), "ZKCOORD_IMAGE="+image, "ZOO_TICK_TIME=500")
 	for i := range 3 {
@@ -71,7 +72,7 @@ func TestARunningComposeProjectIsAnEnsemble(t *testing.T) {
 	}
 	ensembletest.Contract(t, e)
 	whole(t, file) // Close has left it running
-	t.Run("a killed run leaves nothing broken that the next does not mend", func(t *testing.T) {
+	t.Run("the next run heals the faults of a killed run", func(t *testing.T) {
 		cmd := exec.Command(os.Args[0])
 		cmd.Env = append(os.Environ(), "ZKCOORD_TEST_BREAK="+file)
 		out, err := cmd.StdoutPipe()
@@ -82,7 +83,7 @@ func TestARunningComposeProjectIsAnEnsemble(t *testing.T) {
 			t.Fatal(err)
 		}
 		if said, _ := bufio.NewReader(out).ReadString('\n'); said != "broken\n" {
-			t.Error(said)
+			t.Errorf("got output %q, want %q", said, "broken\n")
 		}
 		cmd.Process.Kill() // kill -9
 		cmd.Wait()
@@ -101,16 +102,17 @@ func whole(t *testing.T, file string) {
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	if err := e.Ready(ctx); err != nil || len(e.Servers()) != 3 {
-		t.Errorf("servers %v, %v", e.Servers(), err)
+		t.Errorf("got servers %v, Ready: %v; want 3 servers and no error", e.Servers(), err)
 	}
 	for node := range e.Servers() {
 		if rules, err := e.exec(ctx, node, "iptables -w -S"); err != nil || strings.Contains(rules, "DROP") {
-			t.Errorf("node %d has the rules %s, %v", node, rules, err)
+			t.Errorf("node %d: got rules %s, %v; want none with DROP", node, rules, err)
 		}
 	}
 }
 
-// breakAndStay, in a process of its own, breaks each node of a project in another way, and says so.
+// breakAndStay runs in a separate process. It injects a different fault into each node of a
+// project, and then prints "broken".
 func breakAndStay(file string) {
 	ctx := context.Background()
 	e, err := Attach(ctx, file)

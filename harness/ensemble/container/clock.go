@@ -9,32 +9,34 @@ import (
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 )
 
-// clockFile is where libfaketime reads, once a second, what the time is to be.
+// clockFile is the file from which libfaketime reads the time once a second.
 const clockFile = "/tmp/faketime"
 
-// clockEnvironment makes libfaketime tell the wall clock to a container's server; the clock that sessions run by it leaves
-// alone. The linker knows what $LIB is. Until there is a file the time is right.
+// clockEnvironment makes libfaketime set the wall clock of a container's server. It does not affect
+// the monotonic clock, which sessions use. The dynamic linker resolves $LIB. Until the file exists,
+// the time is correct.
 var clockEnvironment = map[string]string{
 	"ZOO_PRELOAD":                  "/usr/$LIB/faketime/libfaketimeMT.so.1",
 	"FAKETIME_TIMESTAMP_FILE":      clockFile,
 	"FAKETIME_CACHE_DURATION":      "1",
 	"FAKETIME_DONT_FAKE_MONOTONIC": "1",
 	"FAKETIME_DONT_RESET":          "1",
-	"FAKETIME_FORCE_MONOTONIC_FIX": "0", // it makes up for a fault that today's libc does not have, and waits go on for too long by it
+	"FAKETIME_FORCE_MONOTONIC_FIX": "0", // a workaround for a fault that current libc versions do not have; it makes waits too long
 }
 
-// SetClock sets the wall clock of a node's server, within a second. A node that is down gets it when it starts.
+// SetClock sets the wall clock of a node's server, within a second. If the node is down, the
+// setting applies when it starts.
 func (e *Ensemble) SetClock(ctx context.Context, node int, offset time.Duration, rate float64) error {
 	return e.change(ctx, "set the clock of", node, func() error {
 		if !e.clocks {
-			return fmt.Errorf("a clock of its own: %w", ensemble.ErrUnable)
+			return fmt.Errorf("a clock that can be set: %w", ensemble.ErrUnable)
 		}
 		e.wall[node] = fmt.Sprintf("%+.3fs x%.3f", offset.Seconds(), rate)
 		return e.applyClock(ctx, node)
 	})
 }
 
-// applyClock makes the clock of a node that runs what it is to be.
+// applyClock sets the clock of a running node to its setting.
 func (e *cluster) applyClock(ctx context.Context, node int) error {
 	if e.wall[node] == "" || !e.running(node) {
 		return nil
@@ -43,7 +45,8 @@ func (e *cluster) applyClock(ctx context.Context, node int) error {
 	return err
 }
 
-// Time is that of the last line in the node's log, which a question makes it write.
+// Time returns the time of the last line in the node's log. It first queries the node, so that the
+// node writes a line.
 func (e *Ensemble) Time(ctx context.Context, node int) (time.Time, error) {
 	if err := e.open(); err != nil {
 		return time.Time{}, err
@@ -63,7 +66,7 @@ func (e *Ensemble) Time(ctx context.Context, node int) (time.Time, error) {
 		}
 	}
 	if last.IsZero() {
-		return last, fmt.Errorf("node %d has no time in its log", node)
+		return last, fmt.Errorf("the log of node %d contains no time", node)
 	}
 	return last, nil
 }

@@ -29,15 +29,17 @@ import (
 	"github.com/zkcoord/zkcoord/internal/owner"
 )
 
-// Options say what ensemble to start. The zero value is three nodes of the image that docker/zookeeper makes.
+// Options configure an ensemble. The zero value is three nodes of the image that docker/zookeeper
+// builds.
 type Options struct {
 	ensemble.Config
 
-	// Image is the image of a node, which the engine must have, where no version is named. If empty, docker/zookeeper
-	// gets one, as for each version that is named: that may take minutes the first time on a machine.
+	// Image is the image of a node if no version is given. The engine must have it. If it is
+	// empty, docker/zookeeper provides the image, like for each version that is given. That may
+	// take minutes the first time on a machine.
 	Image string
 
-	// Progress gets a line for each thing that takes long. Nil keeps quiet.
+	// Progress gets a line for each slow step. If it is nil, nothing is written.
 	Progress io.Writer
 }
 
@@ -47,9 +49,9 @@ const (
 	clientPort     = 2181
 )
 
-// Ensemble is a ZooKeeper ensemble of containers. Besides ensemble.Ensemble it is a Killer, a Pauser, a Partitioner, a
-// DropCounter, Lossy, an Upgrader, a Wiper, a Truncater, and has Clock, Disk and Logs. Clock works if the Config asked for
-// Clocks, Disk if it asked for a Disk.
+// Ensemble is a ZooKeeper ensemble of containers. In addition to ensemble.Ensemble it implements
+// Killer, Pauser, Partitioner, DropCounter, Lossy, Upgrader, Wiper, Truncater, Clock, Disk, Logs
+// and TxnLogs. Clock works if the Config requests Clocks, Disk if it requests a Disk.
 type Ensemble struct {
 	*cluster
 	id       string
@@ -60,33 +62,35 @@ type Ensemble struct {
 	versions []string          // of the nodes; guarded by turn and mu
 }
 
-// cluster is what ensembles of our own containers and of somebody else's have in common.
+// cluster is the common part of ensembles of our own containers and of containers that someone else
+// runs.
 type cluster struct {
 	engine  *engine
 	kind    string
-	remove  client.Filters // what Close removes; nil if the containers are somebody else's
-	host    string         // where published ports are
-	publish netip.Addr     // the address that they are published on; the zero one is all
+	remove  client.Filters // selects what Close removes; nil if someone else runs the containers
+	host    string         // host on which published ports are reachable
+	publish netip.Addr     // address on which ports are published; the zero value is all addresses
 	logDir  string
 	servers []string
-	nodes   []string // ids of containers; mu and turn guard them where there is an Upgrader
-	image   string   // that of the nodes
+	nodes   []string // ids of containers; an Upgrader guards them with mu and turn
+	image   string   // of the nodes
 	clocks  bool     // the nodes' wall clocks can be set
-	disks   string   // id of the container that keeps the nodes' small disks; empty if there are none
+	disks   string   // id of the container that keeps the nodes' small disks alive; empty if there are none
 
-	// turn is taken by whoever changes what is broken, and by Close: one at a time, giving up with its context.
+	// turn is held by the call that changes faults, and by Close: one at a time. A call that
+	// waits for it gives up when its context ends.
 	turn chan struct{}
-	// It guards the fields that follow.
+	// turn guards the fields that follow.
 	cuts  map[ensemble.Edge]bool
 	loss  map[ensemble.Edge]float64
-	ruled []bool   // the node has rules of ours
-	wall  []string // what the node's clock is to be, as libfaketime has it; empty if nobody set it
+	ruled []bool   // whether the node has iptables rules of ours
+	wall  []string // the setting of the node's clock in libfaketime's format; empty if it was never set
 
 	mu      sync.Mutex
 	down    []bool
 	paused  []bool
-	ports   []string // published ports; empty where not known
-	before  [][]byte // logs of containers that the nodes had before
+	ports   []string // published ports; empty if unknown
+	before  [][]byte // logs of the previous containers of the nodes
 	dropped int64    // packets, counted so far since the last Mend
 	lost    int64    // packets
 	closed  bool
@@ -108,7 +112,7 @@ var (
 	_ ensemble.Disk        = (*Ensemble)(nil)
 )
 
-// Starter returns what starts such ensembles for a run; see ensemble.StarterOf.
+// Starter returns a function that starts such ensembles for a run; see ensemble.StarterOf.
 func Starter(opts Options) ensemble.Starter {
 	return ensemble.StarterOf(opts.Config, func(ctx context.Context, config ensemble.Config) (*Ensemble, error) {
 		opts := opts
@@ -119,8 +123,9 @@ func Starter(opts Options) ensemble.Starter {
 
 // Start starts an ensemble and returns when it has a quorum. The caller closes it.
 //
-// It first removes what runs that were killed have left. If it fails or ctx ends, nothing of it remains, and the error says
-// in a paragraph what is missing: an engine, an image, a port, or what the log of a dead node ends with.
+// Start first removes the leftovers of killed runs. If it fails or ctx ends, nothing of the
+// ensemble remains. The error is one paragraph that names what is missing (an engine, an image, a
+// port) or quotes the end of the log of a dead node.
 func Start(ctx context.Context, opts Options) (*Ensemble, error) {
 	e, err := start(ctx, opts)
 	if err != nil {
@@ -143,7 +148,7 @@ func start(ctx context.Context, opts Options) (_ *Ensemble, err error) {
 		return nil, err
 	}
 	if err := engine.sweep(ctx); err != nil {
-		fmt.Fprintf(progress, "leftovers of earlier runs stay: %v\n", err)
+		fmt.Fprintf(progress, "cannot remove the leftovers of earlier runs: %v\n", err)
 	}
 	images, err := imagesOf(ctx, cfg.Versions(), opts.Image, progress)
 	if err != nil {
@@ -164,7 +169,7 @@ func start(ctx context.Context, opts Options) (_ *Ensemble, err error) {
 	for i := range cfg.Nodes {
 		e.servers[i] = fmt.Sprintf("node%d:%d", i, clientPort)
 	}
-	// From here on things exist outside this process.
+	// From here on, things exist outside this process.
 	defer func() {
 		if err != nil {
 			clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpTimeout)
@@ -183,7 +188,7 @@ func start(ctx context.Context, opts Options) (_ *Ensemble, err error) {
 	return e, nil
 }
 
-// imagesOf gets the images of versions, several at the same time.
+// imagesOf provides the images of versions concurrently.
 func imagesOf(ctx context.Context, versions []string, given string, progress io.Writer) (map[string]string, error) {
 	found := make([]string, len(versions))
 	var g errgroup.Group
@@ -217,8 +222,8 @@ func newCluster(engine *engine, kind string, nodes int) *cluster {
 	}
 }
 
-// create makes the network and starts all nodes at once: a node alone waits a minute for the names of peers that do not
-// exist yet.
+// create creates the network and starts all nodes at once, because a single node waits a minute for
+// the names of peers that do not exist yet.
 func (e *Ensemble) create(ctx context.Context) error {
 	cfg := e.config
 	for i := range cfg.Nodes {
@@ -226,18 +231,19 @@ func (e *Ensemble) create(ctx context.Context) error {
 			return err
 		}
 	}
-	// Requests to the engine are let finish: one that is given up half-way may yet make something, after the clean-up.
+	// Requests to the engine are not cancelled, because a cancelled request might still create
+	// something after the clean-up.
 	steady, cancel := context.WithTimeout(context.WithoutCancel(ctx), startTimeout)
 	defer cancel()
 	net, err := network.New(steady, network.WithLabels(e.labels))
 	if err != nil {
-		return fmt.Errorf("make a network: %w", err)
+		return fmt.Errorf("create a network: %w", err)
 	}
 	e.network = net
 	e.host, e.publish = e.engine.dialHost(e.gateway(steady, net.ID))
 	if cfg.Disk > 0 {
 		if err := e.createDisks(steady, e.id, e.labels, cfg); err != nil {
-			return fmt.Errorf("make disks of %d bytes: %w", cfg.Disk, err)
+			return fmt.Errorf("create disks of %d bytes: %w", cfg.Disk, err)
 		}
 	}
 	var g errgroup.Group
@@ -257,7 +263,8 @@ func (e *Ensemble) create(ctx context.Context) error {
 	return g.Wait()
 }
 
-// run makes a container for a node and starts it, unless an option says otherwise. The id is empty if there is none.
+// run creates a container for a node and starts it, unless an option prevents the start. The id is
+// empty if there is no container.
 func (e *Ensemble) run(ctx context.Context, node int, version string, volumes func(*mobycontainer.HostConfig),
 	opts ...testcontainers.ContainerCustomizer) (id string, err error) {
 	c, err := testcontainers.Run(ctx, e.images[version], append([]testcontainers.ContainerCustomizer{
@@ -279,19 +286,20 @@ func (e *Ensemble) run(ctx context.Context, node int, version string, volumes fu
 	return id, err
 }
 
-// bindDisk gives a node its small disk, if it has one.
+// bindDisk mounts the node's small disk, if there is one.
 func (e *Ensemble) bindDisk(h *mobycontainer.HostConfig, node int) {
 	if e.disks != "" {
 		h.Binds = append(h.Binds, diskName(e.id, node)+":"+logDir)
 	}
 }
 
-// withoutHealthCheck spares the engine a command in each node every two seconds: Ready asks the servers themselves.
+// withoutHealthCheck turns health checks off, which would run a command in each node every two
+// seconds. Ready queries the servers itself.
 func withoutHealthCheck(c *mobycontainer.Config) { c.Healthcheck = noHealthCheck }
 
 var noHealthCheck = &mobycontainer.HealthConfig{Test: []string{"NONE"}}
 
-// configureHost gives a node the right to cut its own links, and its port.
+// configureHost gives a node the right to cut its own edges, and its port.
 func (e *Ensemble) configureHost(h *mobycontainer.HostConfig, node int) {
 	h.CapAdd = append(h.CapAdd, "NET_ADMIN")
 	binding := mobynetwork.PortBinding{HostIP: e.publish}
@@ -301,8 +309,8 @@ func (e *Ensemble) configureHost(h *mobycontainer.HostConfig, node int) {
 	h.PortBindings = mobynetwork.PortMap{mobynetwork.MustParsePort(fmt.Sprint(clientPort)): {binding}}
 }
 
-// environment is the contract of docker/zookeeper/entrypoint.sh. Settings go last into zoo.cfg as ZOO_CFG_EXTRA, and the
-// last of two lines wins.
+// environment is the interface to docker/zookeeper/entrypoint.sh. The settings are appended to
+// zoo.cfg as ZOO_CFG_EXTRA; the last of two lines with the same key wins.
 func environment(cfg ensemble.Config, node int) map[string]string {
 	var servers, settings []string
 	for i := range cfg.Nodes {
@@ -324,7 +332,7 @@ func environment(cfg ensemble.Config, node int) map[string]string {
 	return env
 }
 
-// portFree fails if the port that was asked for is taken. The engine would say so too, less clearly.
+// portFree returns an error if the requested port is taken. The engine's own error is less clear.
 func portFree(cfg ensemble.Config, node int) error {
 	if cfg.Port == 0 {
 		return nil
@@ -332,7 +340,7 @@ func portFree(cfg ensemble.Config, node int) error {
 	address := fmt.Sprintf("127.0.0.1:%d", cfg.Port+node)
 	l, err := net.Listen("tcp", address)
 	if err != nil {
-		return fmt.Errorf("the port of node %d, %s, is taken: choose another one, or none: %w", node, address, err)
+		return fmt.Errorf("the port of node %d, %s, is taken: choose another port, or 0 for any: %w", node, address, err)
 	}
 	return l.Close()
 }
@@ -346,7 +354,7 @@ func (e *cluster) gateway(ctx context.Context, networkID string) netip.Addr {
 	return netip.Addr{}
 }
 
-// whyNotStarted adds to an error of the engine what the node itself said, if it came so far.
+// whyNotStarted adds the end of the node's log to an error of the engine, if there is a log.
 func (e *cluster) whyNotStarted(ctx context.Context, node int, err error) error {
 	err = fmt.Errorf("node %d does not start: %s", node, oneLine(err))
 	if tail := e.tail(ctx, node); tail != "" {
@@ -355,18 +363,19 @@ func (e *cluster) whyNotStarted(ctx context.Context, node int, err error) error 
 	return err
 }
 
-// Kind is "container".
+// Kind returns "container", or "external" for an ensemble of Attach.
 func (e *cluster) Kind() string { return e.kind }
 
-// Servers returns node0:2181, node1:2181 and so on.
+// Servers returns node0:2181, node1:2181 and so on. For an ensemble of Attach it uses the names of
+// the services.
 func (e *cluster) Servers() []string { return slices.Clone(e.servers) }
 
-// DialContext connects to the node of that address. Its published port changes with every start of the container, so it is
-// looked up again after each.
+// DialContext connects to the node with that address. The published port of a node changes with
+// every start of its container, so DialContext queries the engine again after each start.
 func (e *cluster) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
 	node := slices.Index(e.servers, address)
 	if node < 0 {
-		return nil, &net.OpError{Op: "dial", Net: network, Err: fmt.Errorf("%s is none of %v", address, e.servers)}
+		return nil, &net.OpError{Op: "dial", Net: network, Err: fmt.Errorf("unknown address %s: the ensemble has %v", address, e.servers)}
 	}
 	if err := e.open(); err != nil {
 		return nil, err
@@ -378,16 +387,17 @@ func (e *cluster) DialContext(ctx context.Context, network, address string) (net
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, network, net.JoinHostPort(e.host, port))
 	if err != nil {
-		e.forget(node) // It may have been started by somebody else.
+		e.forget(node) // Someone else may have restarted it on another port.
 	}
 	return conn, err
 }
 
 var errDown = errors.New("the node is down")
 
-// port returns the published port of a node. Asking the engine costs it milliseconds, and a hundred clients that reconnect
-// cost it seconds, so what it said is kept until the node is started again. Containers of somebody else's may be started
-// behind our back, and their old ports given to others: there it is asked each time.
+// port returns the published port of a node. A query takes the engine milliseconds, and queries of
+// a hundred clients that reconnect take seconds. So the result is cached until the node is started
+// again. If someone else runs the containers, they may restart a container, and the engine may give
+// its old port to another one. Then nothing is cached.
 func (e *cluster) port(ctx context.Context, node int) (string, error) {
 	e.mu.Lock()
 	port, down := e.ports[node], e.down[node]
@@ -400,7 +410,7 @@ func (e *cluster) port(ctx context.Context, node int) (string, error) {
 	}
 	state, err := e.engine.ContainerInspect(ctx, e.container(node), client.ContainerInspectOptions{})
 	if err != nil {
-		return "", fmt.Errorf("look up its port: %w", err)
+		return "", fmt.Errorf("query its port: %w", err)
 	}
 	if settings := state.Container.NetworkSettings; settings != nil {
 		for inside, bindings := range settings.Ports {
@@ -427,14 +437,14 @@ func (e *cluster) container(node int) string {
 	return e.nodes[node]
 }
 
-// forget makes the next dial look the port up again.
+// forget discards the cached port, so that the next dial queries it again.
 func (e *cluster) forget(node int) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.ports[node] = ""
 }
 
-// running reports whether a node is meant to run and not paused.
+// running reports whether a node should run and is not paused.
 func (e *cluster) running(node int) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -450,8 +460,8 @@ func (e *cluster) open() error {
 	return nil
 }
 
-// Ready waits for one quorum of all nodes that were not killed or paused. A node that has died by itself is an error at
-// once, with the end of its log.
+// Ready waits for one quorum of all nodes that were not killed or paused. If a node has died by
+// itself, Ready fails at once with the end of its log.
 func (e *cluster) Ready(ctx context.Context) error {
 	if err := e.open(); err != nil {
 		return err
@@ -475,7 +485,7 @@ func (e *cluster) died(ctx context.Context) error {
 	return nil
 }
 
-// Leader asks all nodes that run.
+// Leader queries all running nodes.
 func (e *cluster) Leader(ctx context.Context) (int, error) {
 	if err := e.open(); err != nil {
 		return 0, err
@@ -483,8 +493,8 @@ func (e *cluster) Leader(ctx context.Context) (int, error) {
 	return ensemble.Newest(ensemble.Survey(ctx, e.DialContext, e.servers, e.running))
 }
 
-// Close keeps the logs, if a directory was named, and removes containers, volumes and network. If it fails it may be
-// called again.
+// Close stores the logs if Config has a LogDir, and removes containers, volumes and network. If it
+// fails, it may be called again. For an ensemble of Attach it heals all faults and removes nothing.
 func (e *cluster) Close(ctx context.Context) error {
 	release, err := e.take(ctx)
 	if errors.Is(err, ensemble.ErrClosed) {
@@ -508,7 +518,7 @@ func (e *cluster) Close(ctx context.Context) error {
 	return errors.Join(err, e.engine.DockerClient.Close())
 }
 
-// take waits for the turn; the returned function gives it back.
+// take waits for turn. The function that it returns releases it.
 func (e *cluster) take(ctx context.Context) (release func(), err error) {
 	select {
 	case e.turn <- struct{}{}:
@@ -523,7 +533,7 @@ func (e *cluster) take(ctx context.Context) (release func(), err error) {
 	return release, nil
 }
 
-// tail is the end of a node's log in one line, for errors.
+// tail returns the end of a node's log in one line, for errors.
 func (e *cluster) tail(ctx context.Context, node int) string {
 	if e.container(node) == "" {
 		return ""

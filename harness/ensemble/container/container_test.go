@@ -34,7 +34,8 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// orphans runs, in a process of its own, an ensemble that nobody will close, and says which one when it is up.
+// orphans runs in a separate process. It starts an ensemble that nothing closes, and then prints
+// its id.
 func orphans() {
 	e, err := Start(context.Background(), Options{Config: ensemble.Config{Nodes: 1, Disk: 16 << 20}})
 	if err != nil {
@@ -64,22 +65,23 @@ func TestWhatAKilledRunLeavesIsSweptByTheNextStart(t *testing.T) {
 	id := strings.TrimSpace(said)
 	defer e.remove(context.Background(), labelled(labelEnsemble, id))
 	if what := remaining(t, e, labelled(labelEnsemble, id)); len(what) != 4 { // node, disks, volume, network
-		t.Errorf("%q runs with %v", said, what)
+		t.Errorf("ensemble %q has %v; want a node, the disks, a volume and a network", said, what)
 	}
 	cmd.Process.Kill() // kill -9
 	cmd.Wait()
 	if what := remaining(t, e, labelled(labelEnsemble, id)); len(what) == 0 {
-		t.Error("a killed run has left nothing to sweep")
+		t.Error("the killed run left nothing, want leftovers to sweep")
 	}
-	if err := e.sweep(t.Context()); err != nil { // which Start begins with
+	if err := e.sweep(t.Context()); err != nil { // Start calls it first
 		t.Fatal(err)
 	}
 	if what := remaining(t, e, labelled(labelEnsemble, id)); len(what) > 0 {
-		t.Errorf("the sweep has left %v", what)
+		t.Errorf("the sweep left %v, want nothing", what)
 	}
 }
 
-// needEngine skips where no Docker engine answers, and fails there if this is CI, which has to have one.
+// needEngine skips the test if no Docker engine answers. In CI, which must have an engine, it fails
+// the test instead.
 func needEngine(t *testing.T) *engine {
 	t.Helper()
 	e, err := connect(t.Context())
@@ -88,8 +90,8 @@ func needEngine(t *testing.T) *engine {
 	return e
 }
 
-// Clocks and disks of their own make nodes slower to start, so the contract is checked with them when asked:
-// ZKCOORD_TEST_NEMESIS=container.
+// Clocks and disks make nodes slower to start, so the contract is checked with them only if
+// ZKCOORD_TEST_NEMESIS=container is set.
 func TestContract(t *testing.T) {
 	docker := needEngine(t)
 	logs := t.TempDir()
@@ -103,16 +105,16 @@ func TestContract(t *testing.T) {
 	}
 	ensembletest.Contract(t, e)
 	if what := remaining(t, docker, e.remove); len(what) > 0 {
-		t.Errorf("Close left %v", what)
+		t.Errorf("Close left %v, want nothing", what)
 	}
 	for _, name := range []string{"node0.log", "node1.log", "node2.log"} {
 		if text, err := os.ReadFile(filepath.Join(logs, name)); err != nil || !strings.Contains(string(text), "QuorumPeer") {
-			t.Errorf("log %s: %d bytes, %v", name, len(text), err)
+			t.Errorf("log %s: got %d bytes, %v; want one that contains QuorumPeer", name, len(text), err)
 		}
 	}
 }
 
-// remaining names the containers and networks that a filter still finds.
+// remaining returns the names of the containers, networks and volumes that a filter selects.
 func remaining(t *testing.T, e *engine, what client.Filters) (names []string) {
 	t.Helper()
 	containers, err := e.ContainerList(context.Background(), client.ContainerListOptions{All: true, Filters: what})
@@ -139,7 +141,7 @@ func remaining(t *testing.T, e *engine, what client.Filters) (names []string) {
 	return names
 }
 
-// ours finds what this process has made and not removed.
+// ours selects everything that this process has created and not removed.
 func ours() client.Filters { return labelled(labelOwner, owner.Self()) }
 
 func TestInterruptedStartLeavesNothing(t *testing.T) {
@@ -153,13 +155,13 @@ func TestInterruptedStartLeavesNothing(t *testing.T) {
 			got, err := Start(ctx, Options{})
 			if err == nil {
 				got.Close(context.Background())
-				t.Skip("it was quicker than the interrupt")
+				t.Skip("Start returned before the interrupt")
 			}
 			if !errors.Is(err, interrupted) && !errors.Is(err, context.Canceled) {
-				t.Errorf("error is %v", err)
+				t.Errorf("got error %v, want %v or %v", err, interrupted, context.Canceled)
 			}
 			if what := remaining(t, e, ours()); len(what) > 0 {
-				t.Errorf("left %v", what)
+				t.Errorf("Start left %v, want nothing", what)
 			}
 		})
 	}
@@ -168,7 +170,7 @@ func TestInterruptedStartLeavesNothing(t *testing.T) {
 func TestLeftoversOfADeadRunAreSweptAndThoseOfALiveRunStay(t *testing.T) {
 	e := needEngine(t)
 	parts := strings.Split(owner.Self(), ".")
-	parts[3] = "1" // A process of our id that started at another time: it is gone.
+	parts[3] = "1" // A process with our id that started at another time. It no longer exists.
 	dead := makeNetwork(t, e, "swept", strings.Join(parts, "."))
 	live := makeNetwork(t, e, "kept", owner.Self())
 	defer e.remove(context.Background(), labelled(labelEnsemble, "kept"))
@@ -176,10 +178,10 @@ func TestLeftoversOfADeadRunAreSweptAndThoseOfALiveRunStay(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := e.NetworkInspect(t.Context(), dead, client.NetworkInspectOptions{}); err == nil {
-		t.Error("the dead run's network is still there")
+		t.Error("the sweep left the network of the dead run, want it removed")
 	}
 	if _, err := e.NetworkInspect(t.Context(), live, client.NetworkInspectOptions{}); err != nil {
-		t.Errorf("the live run's network is gone: %v", err)
+		t.Errorf("the sweep removed the network of the live run: %v", err)
 	}
 }
 
@@ -194,14 +196,14 @@ func makeNetwork(t *testing.T, e *engine, id, mark string) string {
 	return n.ID
 }
 
-// one checks that an error comes in seconds, is one paragraph, and says what.
+// one checks that an error takes at most 30 s, is one paragraph, and contains what.
 func one(t *testing.T, start time.Time, err error, what string) {
 	t.Helper()
 	if took := time.Since(start); took > 30*time.Second {
-		t.Errorf("took %v", took)
+		t.Errorf("the error took %v, want at most 30s", took)
 	}
 	if err == nil || !strings.Contains(err.Error(), what) || strings.Contains(err.Error(), "\n") {
-		t.Errorf("error is %v; want one paragraph that says %q", err, what)
+		t.Errorf("got error %v; want one paragraph that contains %q", err, what)
 	}
 }
 
@@ -216,7 +218,7 @@ func TestATakenPortIsSaid(t *testing.T) {
 	_, err = Start(t.Context(), Options{Config: ensemble.Config{Port: l.Addr().(*net.TCPAddr).Port}})
 	one(t, start, err, "is taken")
 	if what := remaining(t, e, ours()); len(what) > 0 {
-		t.Errorf("left %v", what)
+		t.Errorf("Start left %v, want nothing", what)
 	}
 }
 
@@ -226,7 +228,7 @@ func TestADeadNodeIsSaidWithItsLog(t *testing.T) {
 	_, err := Start(t.Context(), Options{Config: ensemble.Config{JVMFlags: []string{"-XX:+NoSuchFlag"}}})
 	one(t, start, err, "NoSuchFlag")
 	if what := remaining(t, e, ours()); len(what) > 0 {
-		t.Errorf("left %v", what)
+		t.Errorf("Start left %v, want nothing", what)
 	}
 }
 
@@ -251,10 +253,10 @@ func TestAMissingEngineIsSaid(t *testing.T) {
 		one(t, start, err, "no Docker engine answers")
 		return
 	}
-	// In a process of its own, because testcontainers looks for the engine once and for all.
+	// Use a separate process, because testcontainers finds the engine only once per process.
 	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestAMissingEngineIsSaid$")
 	cmd.Env = append(os.Environ(), "ZKCOORD_TEST_WITHOUT_ENGINE=1", "DOCKER_HOST=unix:///nowhere/docker.sock")
 	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Errorf("%v: %s", err, out)
+		t.Errorf("the process without an engine failed: %v: %s", err, out)
 	}
 }

@@ -16,13 +16,14 @@ import (
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 )
 
-// Cut drops the packets of the links with iptables inside the containers: by address, at the sender and at the receiver, so
-// that one of the two may be paused. Clients come from other addresses and notice nothing.
+// Cut drops the packets of the edges with iptables inside the containers. The rules match by
+// address, at both the sender and the receiver, so that one of the two may be paused. Clients have
+// other addresses, so a cut does not affect them.
 func (e *cluster) Cut(ctx context.Context, edges ...ensemble.Edge) error {
 	return e.rule(ctx, edges, func(l ensemble.Edge) { e.cuts[l] = true })
 }
 
-// Lose drops a share of the packets of the links, at the receiver.
+// Lose drops a share of the packets of the edges, at the receiver.
 func (e *cluster) Lose(ctx context.Context, share float64, edges ...ensemble.Edge) error {
 	return e.rule(ctx, edges, func(l ensemble.Edge) {
 		if share <= 0 {
@@ -33,11 +34,11 @@ func (e *cluster) Lose(ctx context.Context, share float64, edges ...ensemble.Edg
 	})
 }
 
-// rule notes what is to become of the packets of links, and makes it so.
+// rule records a change of the rules for edges, and applies it.
 func (e *cluster) rule(ctx context.Context, edges []ensemble.Edge, note func(ensemble.Edge)) error {
 	for _, l := range edges {
 		if l.From < 0 || l.From >= len(e.nodes) || l.To < 0 || l.To >= len(e.nodes) || l.From == l.To {
-			return fmt.Errorf("link %d->%d: no such link among %d nodes", l.From, l.To, len(e.nodes))
+			return fmt.Errorf("edge %d->%d does not exist in an ensemble of %d nodes", l.From, l.To, len(e.nodes))
 		}
 	}
 	release, err := e.take(ctx)
@@ -51,7 +52,7 @@ func (e *cluster) rule(ctx context.Context, edges []ensemble.Edge, note func(ens
 	return e.applyCuts(ctx)
 }
 
-// Mend takes cuts away: those of the links, or all.
+// Mend removes cuts: those of the edges, or all.
 func (e *cluster) Mend(ctx context.Context, edges ...ensemble.Edge) error {
 	release, err := e.take(ctx)
 	if err != nil {
@@ -72,13 +73,14 @@ func (e *cluster) Mend(ctx context.Context, edges ...ensemble.Edge) error {
 	return err
 }
 
-// Dropped counts packets. Those that a node dropped before it was killed are not in it.
+// Dropped returns the number of packets that cuts dropped, without those of a node that was killed
+// since.
 func (e *cluster) Dropped(ctx context.Context) (int64, error) { return e.counted(ctx, &e.dropped) }
 
-// Lost counts packets. Those that a node lost before it was killed are not in it.
+// Lost returns the number of packets that were lost, without those of a node that was killed since.
 func (e *cluster) Lost(ctx context.Context) (int64, error) { return e.counted(ctx, &e.lost) }
 
-// counted brings the counts up to date, and returns one of them.
+// counted updates the counts, and returns one of them.
 func (e *cluster) counted(ctx context.Context, which *int64) (int64, error) {
 	release, err := e.take(ctx)
 	if err != nil {
@@ -93,7 +95,8 @@ func (e *cluster) counted(ctx context.Context, which *int64) (int64, error) {
 	return *which, nil
 }
 
-// applyCuts makes the rules of every live node what e.cuts says, with the addresses that the nodes have now.
+// applyCuts replaces the rules of every live node according to e.cuts and e.loss, with the nodes'
+// current addresses.
 func (e *cluster) applyCuts(ctx context.Context) error {
 	addresses, err := e.addresses(ctx)
 	if err != nil {
@@ -106,14 +109,14 @@ func (e *cluster) applyCuts(ctx context.Context) error {
 		}
 		e.ruled[node] = true
 		if err := e.countThen(ctx, node, replace(rules)); err != nil {
-			return fmt.Errorf("cut links of %w", err)
+			return fmt.Errorf("set the iptables rules of %w", err)
 		}
 		e.ruled[node] = len(rules) > 0
 		return nil
 	})
 }
 
-// eachNode runs f for all live nodes at once.
+// eachNode runs f for all live nodes concurrently.
 func (e *cluster) eachNode(f func(node int) error) error {
 	var g errgroup.Group
 	for _, node := range e.live() {
@@ -122,7 +125,7 @@ func (e *cluster) eachNode(f func(node int) error) error {
 	return g.Wait()
 }
 
-// Chains of our own, so that replacing the rules is one step that touches nobody else's.
+// Separate chains, so that one step can replace our rules without affecting any others.
 const (
 	chainIn  = "ZKCOORD-IN"
 	chainOut = "ZKCOORD-OUT"
@@ -147,7 +150,7 @@ func rulesFor(node int, cuts map[ensemble.Edge]bool, loss map[ensemble.Edge]floa
 	return rules
 }
 
-// replace returns the shell commands that make a node's rules these and no others, in one step.
+// replace returns the shell commands that replace a node's rules with these in one step.
 func replace(rules []string) string {
 	return "set -e\niptables-restore -w --noflush <<'EOF'\n*filter\n:" + chainIn + " - [0:0]\n:" + chainOut + " - [0:0]\n" +
 		strings.Join(append(rules, "COMMIT"), "\n") + "\nEOF\n" +
@@ -155,8 +158,8 @@ func replace(rules []string) string {
 		"iptables -w -C OUTPUT -j " + chainOut + " 2>/dev/null || iptables -w -I OUTPUT -j " + chainOut + "\n"
 }
 
-// countThen adds what the rules of a node have dropped since it was last called, and runs the commands that follow, in one call
-// to the engine.
+// countThen adds the packets that the rules of a node have dropped since the last call, and runs
+// the commands in then. It needs only one request to the engine.
 func (e *cluster) countThen(ctx context.Context, node int, then string) error {
 	if !e.ruled[node] {
 		return nil
@@ -173,7 +176,8 @@ func (e *cluster) countThen(ctx context.Context, node int, then string) error {
 	return nil
 }
 
-// packets adds up the first column, packets, of the rules that iptables lists: of cuts, and of losses.
+// packets sums the first column, packets, of the rules that iptables lists: separately for cuts and
+// for losses.
 func packets(list string) (dropped, lost int64) {
 	for line := range strings.Lines(list) {
 		f := strings.Fields(line)
@@ -190,12 +194,12 @@ func packets(list string) (dropped, lost int64) {
 	return dropped, lost
 }
 
-// exec runs a shell script as root in a node and returns what it wrote.
+// exec runs a shell script as root in a node and returns its output.
 func (e *cluster) exec(ctx context.Context, node int, script string) (string, error) {
 	return e.engine.exec(ctx, e.nodes[node], script)
 }
 
-// exec runs a shell script as root in a container and returns what it wrote.
+// exec runs a shell script as root in a container and returns its output.
 func (e *engine) exec(ctx context.Context, id, script string) (string, error) {
 	run, err := e.ExecCreate(ctx, id, client.ExecCreateOptions{
 		User: "root", TTY: true, AttachStdout: true, AttachStderr: true, Cmd: []string{"bash", "-c", script},
@@ -218,7 +222,7 @@ func (e *engine) exec(ctx context.Context, id, script string) (string, error) {
 		return "", err
 	}
 	if end.ExitCode == 127 {
-		return "", fmt.Errorf("the image of the nodes has no iptables: use the one of docker/zookeeper")
+		return "", fmt.Errorf("the image of the nodes has no iptables: use the image of docker/zookeeper")
 	}
 	if end.ExitCode != 0 {
 		return out.String(), fmt.Errorf("status %d: %s", end.ExitCode, strings.Join(strings.Fields(out.String()), " "))
@@ -226,7 +230,8 @@ func (e *engine) exec(ctx context.Context, id, script string) (string, error) {
 	return out.String(), nil
 }
 
-// addresses returns where each node is in its network now; the zero address for one that is down.
+// addresses returns the current address of each node in its network. It is the zero address for a
+// node that is down.
 func (e *cluster) addresses(ctx context.Context) ([]netip.Addr, error) {
 	all := make([]netip.Addr, len(e.nodes))
 	var g errgroup.Group

@@ -15,7 +15,7 @@ import (
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 )
 
-// logDir is where a node has its transaction logs, and dataDir its snapshots.
+// logDir is the directory of a node's transaction logs, dataDir that of its snapshots.
 const (
 	logDir  = "/datalog"
 	dataDir = "/data"
@@ -24,8 +24,9 @@ const (
 // diskName is the name of the volume of a node's small disk.
 func diskName(id string, node int) string { return fmt.Sprintf("zkcoord-%s-node%d", id, node) }
 
-// createDisks makes a volume in memory for each node's logs, of the size that was asked for. The engine forgets what is in such a
-// volume when no container has it, so one container that does nothing else keeps them all.
+// createDisks creates a volume in memory for each node's logs, of the configured size. The engine
+// discards the contents of such a volume when no container uses it. So one container, which does
+// nothing else, uses all of them.
 func (e *cluster) createDisks(ctx context.Context, id string, labels map[string]string, cfg ensemble.Config) error {
 	keep := &mobycontainer.HostConfig{NetworkMode: "none"}
 	for node := range e.nodes {
@@ -50,13 +51,13 @@ func (e *cluster) createDisks(ctx context.Context, id string, labels map[string]
 	return err
 }
 
-// Fill writes zeros to the disk of a node's logs until nothing more fits.
+// Fill writes zeros to the disk of a node's logs until it is full.
 func (e *Ensemble) Fill(ctx context.Context, node int) error {
 	return e.onDisk(ctx, "fill the disk of", node, `cat /dev/zero > $disk/full 2> /dev/null
 [[ $(stat -f -c %a $disk) == 0 ]]`)
 }
 
-// Free removes them.
+// Free removes the zeros that Fill wrote.
 func (e *Ensemble) Free(ctx context.Context, node int) error {
 	return e.onDisk(ctx, "free the disk of", node, "rm -f $disk/full")
 }
@@ -64,7 +65,7 @@ func (e *Ensemble) Free(ctx context.Context, node int) error {
 func (e *Ensemble) onDisk(ctx context.Context, what string, node int, script string) error {
 	return e.change(ctx, what, node, func() error {
 		if e.disks == "" {
-			return fmt.Errorf("a small disk: %w", ensemble.ErrUnable)
+			return fmt.Errorf("a disk that can be filled: %w", ensemble.ErrUnable)
 		}
 		_, err := e.engine.exec(ctx, e.disks, fmt.Sprintf("disk=/disk%d\n%s", node, script))
 		return err
@@ -76,20 +77,20 @@ func (e *cluster) Wipe(ctx context.Context, node int) error {
 	return e.whileDown(ctx, "wipe", node, "rm -rf "+dataDir+"/version-2 "+logDir+"/version-2")
 }
 
-// Truncate cuts the newest log of a killed node to half of what is in it. A log is as long as its file only up to the zeros that
-// make room for more.
+// Truncate removes half of the records in the newest log of a killed node. The zeros at the end of
+// the file do not count, because the server preallocates space with them.
 func (e *cluster) Truncate(ctx context.Context, node int) error {
 	return e.whileDown(ctx, "truncate the log of", node, `log=$(ls -t `+logDir+`/version-2/log.* | head -n 1)
 used=$(tr -d '\0' < "$log" | wc -c)
-(( used >= 1000 )) || { echo "there are $used bytes only"; exit 1; }
+(( used >= 1000 )) || { echo "the log has only $used bytes"; exit 1; }
 truncate -s $((used / 2)) "$log"`)
 }
 
-// whileDown runs a script on the volumes of a killed node, in a container for the purpose.
+// whileDown runs a script on the volumes of a killed node, in a temporary container.
 func (e *cluster) whileDown(ctx context.Context, what string, node int, script string) error {
 	return e.change(ctx, what, node, func() (err error) {
 		if !e.is(e.down, node) {
-			return errors.New("it runs")
+			return errors.New("the node runs")
 		}
 		old, err := e.engine.ContainerInspect(ctx, e.nodes[node], client.ContainerInspectOptions{})
 		if err != nil {
@@ -113,7 +114,7 @@ func (e *cluster) whileDown(ctx context.Context, what string, node int, script s
 	})
 }
 
-// runOnce starts a container and waits for its end. What it wrote is in the error.
+// runOnce starts a container and waits until it ends. If it fails, the error contains its output.
 func (e *cluster) runOnce(ctx context.Context, id string) error {
 	ended := e.engine.ContainerWait(ctx, id, client.ContainerWaitOptions{Condition: mobycontainer.WaitConditionNextExit})
 	if _, err := e.engine.ContainerStart(ctx, id, client.ContainerStartOptions{}); err != nil {
@@ -132,7 +133,7 @@ func (e *cluster) runOnce(ctx context.Context, id string) error {
 	}
 }
 
-// CopyTxnLogs copies the transaction logs of a node, and the names of its snapshots.
+// CopyTxnLogs copies the transaction logs of a node, and creates an empty file for each snapshot.
 func (e *cluster) CopyTxnLogs(ctx context.Context, node int, dir string) error {
 	return e.change(ctx, "copy the transaction logs of", node, func() error {
 		for _, from := range []string{logDir, dataDir} {

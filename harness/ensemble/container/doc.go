@@ -1,24 +1,30 @@
-// Package container runs a ZooKeeper ensemble in containers: real servers, real clocks, a kernel's network between them.
+// Package container runs a ZooKeeper ensemble in containers: real servers with real clocks,
+// connected by the kernel's network.
 //
 // # Guarantees
 //
-// Close, a failed Start and an ended context leave no container, network or volume. What a killed run left is removed by
-// the next Start on the same machine; what belongs to a run that lives is not touched. Ports are published
-// on the loopback interface; for a program in a container of an engine outside, on its own gateway. Data survive Kill and Start
-// of any nodes, since the volumes go only with the container.
+// Close, a failed Start and an ended context leave no container, network or volume. The next Start
+// on the same machine removes the leftovers of a killed run. It leaves those of a live run alone.
+// Ports are published on the loopback interface. For a program that runs in a container itself,
+// while the engine runs outside, they are published on the program's gateway. Data survive Kill and
+// Start of any nodes, because the volumes are removed only together with the container.
 //
 // # Not guaranteed
 //
-// A cut drops packets between containers, so TCP notices by its own time-outs, as behind a dead switch. It is put up within
-// some 60 ms a node, on all nodes at once, not at one instant.
+// A cut drops packets between containers, so TCP detects it only by its own timeouts, like a broken
+// switch. A cut takes effect within some 60 ms on a node, on all nodes concurrently, not at one
+// instant.
 //
-// With an engine on another machine, or TESTCONTAINERS_HOST_OVERRIDE set, to anything but loopback, ports are published on all
-// addresses of the engine's machine, and the servers ask nobody for a password.
+// If the engine runs on another machine, or TESTCONTAINERS_HOST_OVERRIDE is set, ports are
+// published on all addresses of the engine's machine, unless its host is loopback. The servers
+// require no password.
 //
 // # Testcontainers
 //
-// Containers are made with testcontainers-go. Its reaper is switched off, because the reaper is an image of its own that only
-// a registry has: labels and the sweep at Start do its work. Its way to find the engine's address takes the gateway when the
-// program itself runs in a container, which is wrong if the engine runs there too: see dialHost. TESTCONTAINERS_HOST_OVERRIDE
-// is honoured and settles it. Set to the gateway, it also serves where the engine cannot publish on that address.
+// Containers are created with testcontainers-go. Its reaper is switched off, because the reaper is
+// a separate image that must come from a registry; labels and the sweep at Start do the same work.
+// If the program itself runs in a container, testcontainers-go takes the gateway for the engine's
+// address. That is wrong if the engine runs in the same container: see dialHost.
+// TESTCONTAINERS_HOST_OVERRIDE overrides both. Set it to the gateway if the engine cannot publish
+// ports on the gateway's address.
 package container

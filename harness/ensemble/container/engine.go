@@ -22,13 +22,13 @@ import (
 	"github.com/zkcoord/zkcoord/internal/owner"
 )
 
-// Labels on all that an ensemble makes.
+// Labels on everything that an ensemble creates.
 const (
 	labelEnsemble = "zkcoord.ensemble" // the id of the ensemble
 	labelOwner    = "zkcoord.owner"    // the process that runs it
 )
 
-// Available returns nil if a Docker engine answers, else what to do about it.
+// Available returns nil if a Docker engine answers. Otherwise the error says what to do.
 func Available(ctx context.Context) error {
 	e, err := connect(ctx)
 	if err != nil {
@@ -37,10 +37,11 @@ func Available(ctx context.Context) error {
 	return e.Close()
 }
 
-// engineTimeout bounds the first word with the engine, so that a dead one is an error in seconds.
+// engineTimeout bounds the first request to the engine, so that a dead engine is an error within
+// seconds.
 const engineTimeout = 10 * time.Second
 
-// setUp tells testcontainers, which reads its environment once, to do without the reaper, and to keep quiet.
+// setUp turns off the reaper and the log of testcontainers, which reads its environment only once.
 var setUp = sync.OnceFunc(func() {
 	if os.Getenv("TESTCONTAINERS_RYUK_DISABLED") == "" {
 		os.Setenv("TESTCONTAINERS_RYUK_DISABLED", "true")
@@ -48,12 +49,12 @@ var setUp = sync.OnceFunc(func() {
 	tclog.SetDefault(tclog.NewNoopLogger())
 })
 
-// engine is the Docker engine, as far as ensembles use it.
+// engine is the part of the Docker engine that ensembles use.
 type engine struct {
 	*testcontainers.DockerClient
 }
 
-// connect finds the engine and makes sure that it answers.
+// connect finds the engine and checks that it answers.
 func connect(ctx context.Context) (*engine, error) {
 	setUp()
 	bounded, cancel := context.WithTimeout(ctx, engineTimeout)
@@ -69,15 +70,15 @@ func connect(ctx context.Context) (*engine, error) {
 		return nil, context.Cause(ctx)
 	}
 	return nil, fmt.Errorf("no Docker engine answers: %s. Install or start one (on Debian: apt-get install docker.io),"+
-		" point DOCKER_HOST to one, or choose an ensemble that needs none", oneLine(err))
+		" point DOCKER_HOST to one, or choose an ensemble that does not need one", oneLine(err))
 }
 
 func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }
 
-// local reports whether the engine runs on this machine, so that marks of owners mean something.
+// local reports whether the engine runs on this machine. Only then can owner labels be checked.
 func (e *engine) local() bool { return strings.HasPrefix(e.DaemonHost(), "unix:") }
 
-// labelled returns the filter for what carries a label; an empty value stands for any.
+// labelled returns the filter for objects with a label; an empty value matches any value.
 func labelled(label, value string) client.Filters {
 	if value != "" {
 		label += "=" + value
@@ -85,8 +86,8 @@ func labelled(label, value string) client.Filters {
 	return make(client.Filters).Add("label", label)
 }
 
-// remove deletes what carries the filter's label: containers, running or not, with their volumes, then volumes of their own,
-// and networks.
+// remove deletes the objects that the filter selects: containers, running or not, together with
+// their volumes; then separate volumes; then networks.
 func (e *engine) remove(ctx context.Context, what client.Filters) error {
 	containers, err := e.ContainerList(ctx, client.ContainerListOptions{All: true, Filters: what})
 	if err != nil {
@@ -122,7 +123,8 @@ func (e *engine) remove(ctx context.Context, what client.Filters) error {
 	return errors.Join(errs...)
 }
 
-// gone makes no error of what somebody else has removed or is removing: two sweeps may meet.
+// gone returns nil if another process has removed the object or is removing it, because two sweeps
+// may run at the same time.
 func gone(what string, err error) error {
 	if err == nil || errdefs.IsNotFound(err) || errdefs.IsConflict(err) {
 		return nil
@@ -133,7 +135,7 @@ func gone(what string, err error) error {
 // sweep removes the ensembles of processes that have ended.
 func (e *engine) sweep(ctx context.Context) error {
 	if !e.local() {
-		return nil // The owner may live on another machine.
+		return nil // The owner may run on another machine.
 	}
 	dead := map[string]bool{}
 	note := func(labels map[string]string) {
@@ -164,10 +166,13 @@ func (e *engine) sweep(ctx context.Context) error {
 
 var loopback = netip.AddrFrom4([4]byte{127, 0, 0, 1})
 
-// dialHost returns the host that published ports are on, and the address to publish them on: the loopback interface, if the
-// engine is on this machine. A program in a container of an engine outside reaches published ports only at its own gateway.
-// The two look alike (both have /.dockerenv and a Unix socket); but where the engine is inside too, the gateway of its
-// networks is one of our own addresses.
+// dialHost returns the host on which published ports are reachable, and the address on which to
+// publish them. If the engine runs on this machine, both are the loopback interface.
+//
+// A program in a container reaches the ports of an engine outside only at the program's own
+// gateway. If the engine runs in the same container, /.dockerenv and the Unix socket exist as well.
+// But then the gateway of the engine's networks is one of our own addresses, so dialHost checks
+// that.
 func (e *engine) dialHost(network netip.Addr) (host string, publish netip.Addr) {
 	gateway := loopback
 	if _, err := os.Stat("/.dockerenv"); err == nil && !ownAddress(network) {
@@ -176,8 +181,8 @@ func (e *engine) dialHost(network netip.Addr) (host string, publish netip.Addr) 
 	return published(os.Getenv("TESTCONTAINERS_HOST_OVERRIDE"), e.DaemonHost(), gateway)
 }
 
-// published decides for dialHost. The zero address publishes on all: of a host that somebody else has named nobody knows which
-// addresses the engine's machine has there, unless it is loopback.
+// published decides for dialHost. The zero address publishes on all addresses: if the user named a
+// host other than loopback, we cannot know which address of the engine's machine it is.
 func published(override, daemon string, gateway netip.Addr) (host string, publish netip.Addr) {
 	u, err := url.Parse(daemon)
 	switch {
@@ -204,8 +209,8 @@ func ownAddress(a netip.Addr) bool {
 	return false
 }
 
-// defaultGateway reads the kernel's table of routes, where the default one has destination 0 and a gateway in hexadecimal,
-// lowest byte first.
+// defaultGateway reads the kernel's routing table. The default route has destination 0 and a
+// gateway in hexadecimal, lowest byte first.
 func defaultGateway() netip.Addr {
 	table, _ := os.ReadFile("/proc/net/route")
 	for line := range strings.Lines(string(table)) {

@@ -9,8 +9,8 @@ import (
 	mobynetwork "github.com/moby/moby/api/types/network"
 )
 
-// In a container with the socket of the engine outside, and there alone, ports were published for all the world to see that
-// nobody had asked for.
+// Regression: in a container that has the socket of the engine outside, ports were published on all
+// addresses although nothing requested that.
 func TestPortsArePublishedWhereTheyAreDialled(t *testing.T) {
 	const socket = "unix:///var/run/docker.sock"
 	outside := netip.MustParseAddr("172.17.0.1")
@@ -32,23 +32,23 @@ func TestPortsArePublishedWhereTheyAreDialled(t *testing.T) {
 	} {
 		host, publish := published(c.override, c.daemon, c.gateway)
 		if host != c.host || publish != c.publish {
-			t.Errorf("%q, %s, gateway %v: dials %s and publishes on %v", c.override, c.daemon, c.gateway, host, publish)
+			t.Errorf("%q, %s, gateway %v: got host %s, publish %v; want %s, %v", c.override, c.daemon, c.gateway, host, publish, c.host, c.publish)
 		}
 		e := &Ensemble{cluster: newCluster(nil, "container", 1)}
 		e.publish = publish
 		var config mobycontainer.HostConfig
 		e.configureHost(&config, 0)
 		if bindings := config.PortBindings[mobynetwork.MustParsePort("2181")]; len(bindings) != 1 || bindings[0].HostIP != c.publish {
-			t.Errorf("published on %v, want %v", bindings, c.publish)
+			t.Errorf("got port bindings %v, want one on %v", bindings, c.publish)
 		}
 	}
 }
 
-// Who only asked how much was dropped was told that links were not cut.
+// Regression: if Dropped could not read the counts, its error was about cutting edges.
 func TestACountThatFailsIsNoCut(t *testing.T) {
 	e := newCluster(needEngine(t), "container", 1)
 	e.nodes[0], e.ruled[0] = "zkcoord-there-is-none", true
 	if _, err := e.Dropped(t.Context()); err == nil || !strings.HasPrefix(err.Error(), "count ") {
-		t.Errorf("error is %v", err)
+		t.Errorf("got error %v, want one that starts with %q", err, "count ")
 	}
 }

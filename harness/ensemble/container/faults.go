@@ -11,8 +11,8 @@ import (
 	"github.com/moby/moby/client"
 )
 
-// Kill ends the server of a node with SIGKILL and waits until it has ended. Its data stay. A paused node is let go on for
-// the moment that it takes to kill it, since the engine kills no frozen process.
+// Kill ends the server of a node with SIGKILL and waits until it has ended. Its data stay. Kill
+// first resumes a paused node, because the engine cannot kill a frozen process.
 func (e *cluster) Kill(ctx context.Context, node int) error {
 	return e.change(ctx, "kill", node, func() error {
 		if e.is(e.down, node) {
@@ -26,12 +26,13 @@ func (e *cluster) Kill(ctx context.Context, node int) error {
 		if _, err := e.engine.ContainerKill(ctx, e.nodes[node], client.ContainerKillOptions{Signal: "SIGKILL"}); err != nil {
 			return err
 		}
-		e.ruled[node] = false // They went with the network of the container.
+		e.ruled[node] = false // The rules are gone with the network of the container.
 		return nil
 	})
 }
 
-// Start starts a killed node. Cuts that stand are put up again, before its server comes to talk to anyone.
+// Start starts a killed node. It applies the active cuts again before the server sends its first
+// packets.
 func (e *cluster) Start(ctx context.Context, node int) error {
 	return e.change(ctx, "start", node, func() error {
 		if _, err := e.engine.ContainerStart(ctx, e.nodes[node], client.ContainerStartOptions{}); err != nil {
@@ -43,7 +44,7 @@ func (e *cluster) Start(ctx context.Context, node int) error {
 	})
 }
 
-// Pause freezes all processes of a node. Its kernel goes on: connections are accepted and never answered.
+// Pause freezes all processes of a node. The kernel still accepts connections, but nothing answers.
 func (e *cluster) Pause(ctx context.Context, node int) error {
 	return e.change(ctx, "pause", node, func() error {
 		if e.is(e.down, node) || e.is(e.paused, node) {
@@ -57,8 +58,9 @@ func (e *cluster) Pause(ctx context.Context, node int) error {
 	})
 }
 
-// pause asks again where the engine holds that a container is paused: a late event of an earlier pause can make it think so for a
-// moment after the container was let go on. What it says for long is so, by somebody else's hand.
+// pause retries while the engine reports that a container is already paused. A late event of an
+// earlier pause can cause that report for a moment after the container was resumed. If the report
+// persists, someone else has paused the container.
 func (e *cluster) pause(ctx context.Context, id string) error {
 	const long = 2 * time.Second
 	for end := time.Now().Add(long); ; {
@@ -77,7 +79,7 @@ func (e *cluster) pause(ctx context.Context, id string) error {
 	}
 }
 
-// Resume lets a paused node go on.
+// Resume resumes a paused node.
 func (e *cluster) Resume(ctx context.Context, node int) error {
 	return e.change(ctx, "resume", node, func() error { return e.resumeLocked(ctx, node) })
 }
@@ -90,10 +92,10 @@ func (e *cluster) resumeLocked(ctx context.Context, node int) error {
 		return err
 	}
 	e.set(e.paused, node, false)
-	return errors.Join(e.applyCuts(ctx), e.applyClock(ctx, node)) // Cuts made meanwhile could not be put up on a frozen node.
+	return errors.Join(e.applyCuts(ctx), e.applyClock(ctx, node)) // Cuts made meanwhile could not be applied to a frozen node.
 }
 
-// healLocked undoes all that was broken, for containers that stay when the ensemble is closed.
+// healLocked heals all faults, for containers that continue to run after Close.
 func (e *cluster) healLocked(ctx context.Context) error {
 	var errs []error
 	for node, id := range e.nodes {
@@ -109,7 +111,7 @@ func (e *cluster) healLocked(ctx context.Context) error {
 	return errors.Join(append(errs, e.applyCuts(ctx))...)
 }
 
-// change runs a fault when it is its turn.
+// change runs a fault on a node while it holds turn.
 func (e *cluster) change(ctx context.Context, what string, node int, f func() error) error {
 	if node < 0 || node >= len(e.nodes) {
 		return fmt.Errorf("%s node %d: the ensemble has %d nodes", what, node, len(e.nodes))
@@ -137,7 +139,7 @@ func (e *cluster) set(state []bool, node int, to bool) {
 	state[node] = to
 }
 
-// live lists the nodes in which a command can be run.
+// live lists the nodes in which a command can run.
 func (e *cluster) live() []int {
 	return slices.DeleteFunc(indexes(len(e.nodes)), func(node int) bool { return !e.running(node) })
 }

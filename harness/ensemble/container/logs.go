@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// Logs returns what the node has logged since the ensemble was started, also across its restarts.
+// Logs returns the log of a node since the ensemble was started, across its restarts.
 func (e *cluster) Logs(ctx context.Context, node int) (io.ReadCloser, error) {
 	if err := e.open(); err != nil {
 		return nil, err
@@ -22,10 +22,10 @@ func (e *cluster) Logs(ctx context.Context, node int) (io.ReadCloser, error) {
 	return r, nil
 }
 
-// allLines is what the engine takes for a number of lines that is all of them.
+// allLines makes the engine return all lines.
 const allLines = "all"
 
-// copyLog writes the last lines of a node's log, without the frames that the engine puts around them.
+// copyLog writes the last lines of a node's log, without the framing of the engine.
 func (e *cluster) copyLog(ctx context.Context, node int, w io.Writer, lines string) error {
 	if lines == allLines {
 		e.mu.Lock()
@@ -41,7 +41,7 @@ func (e *cluster) copyLog(ctx context.Context, node int, w io.Writer, lines stri
 	return nil
 }
 
-// copyOut writes the last lines that a container has put out.
+// copyOut writes the last lines of a container's output.
 func (e *cluster) copyOut(ctx context.Context, id string, w io.Writer, lines string) error {
 	log, err := e.engine.ContainerLogs(ctx, id, client.ContainerLogsOptions{
 		ShowStdout: true, ShowStderr: true, Tail: lines,
@@ -54,7 +54,7 @@ func (e *cluster) copyOut(ctx context.Context, id string, w io.Writer, lines str
 	return err
 }
 
-// keepLogs writes the log of each node that was made into the directory for logs.
+// keepLogs writes the log of each node that was created into logDir.
 func (e *cluster) keepLogs(ctx context.Context) error {
 	if e.logDir == "" {
 		return nil

@@ -13,21 +13,22 @@ import (
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 )
 
-// Version returns the version of a node, empty for the default one.
+// Version returns the version of a node. It is empty for the default version.
 func (e *Ensemble) Version(node int) string {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.versions[node]
 }
 
-// SetVersion puts a container of the other version's image in the place of a killed node's. It takes the volumes over.
+// SetVersion replaces the container of a killed node by one with the image of the other version.
+// The new container takes over the volumes.
 func (e *Ensemble) SetVersion(ctx context.Context, node int, version string) error {
 	return e.change(ctx, "set the version of", node, func() error {
 		if _, ok := e.images[version]; !ok {
 			return fmt.Errorf("the ensemble was not started for version %s: %w", version, ensemble.ErrUnable)
 		}
 		if !e.is(e.down, node) {
-			return errors.New("it runs")
+			return errors.New("the node runs")
 		}
 		if e.Version(node) == version {
 			return nil
@@ -36,14 +37,15 @@ func (e *Ensemble) SetVersion(ctx context.Context, node int, version string) err
 	})
 }
 
-// replace makes the new container before the old one goes, so that the volumes have an owner all the time.
+// replace creates the new container before it removes the old one, so that a container always owns
+// the volumes.
 func (e *Ensemble) replace(ctx context.Context, node int, version string) error {
 	old := e.nodes[node]
 	var log bytes.Buffer
 	if err := e.copyLog(ctx, node, &log, allLines); err != nil {
 		return err
 	}
-	// A name is free for another container only when the old one has given it up.
+	// The new container needs the name of the old one, so the old one is renamed first.
 	name := fmt.Sprintf("zkcoord-%s-node%d-before", e.id, node)
 	if _, err := e.engine.ContainerRename(ctx, old, client.ContainerRenameOptions{NewName: name}); err != nil {
 		return err

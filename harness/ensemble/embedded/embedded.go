@@ -1,7 +1,9 @@
-// Package embedded is a ZooKeeper ensemble inside the test's own process: package zktest behind the interface of package
-// ensemble. It starts in no time, needs nothing, and runs on the virtual clock of a testing/synctest bubble as well.
+// Package embedded runs a ZooKeeper ensemble inside the test's own process. It adapts package
+// zktest to the interface of package ensemble. It starts at once, needs nothing installed, and also
+// runs on the virtual clock of a testing/synctest bubble.
 //
-// It is a model: what a run on it shows is to be believed of ZooKeeper as far as zktest is.
+// The ensemble is a model: the result of a run on it holds for ZooKeeper only as far as zktest
+// behaves like ZooKeeper.
 package embedded
 
 import (
@@ -20,19 +22,21 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// Options say what ensemble to start. Of Config, Nodes, TickTime, SyncLimit, Port and Version mean something to it, and win
-// over Model; there is no zoo.cfg, no JVM and no log.
+// Options configure an ensemble. Of Config, only Nodes, TickTime, SyncLimit, Port and Version have
+// an effect, and they override Model. There is no zoo.cfg, no JVM and no log.
 type Options struct {
 	ensemble.Config
 
-	// Model is the rest: the seed, whether to listen on TCP, whether to step. A Port listens on TCP.
+	// Model has the remaining options: the seed, whether to listen on TCP, whether to step. If
+	// Port is set, the ensemble listens on TCP.
 	Model zktest.Options
 }
 
-// Ensemble is an embedded ensemble. Besides ensemble.Ensemble it is a Killer, a Pauser, a Partitioner, a Wiper, a
-// LogStaller, and has Timers and a Sequencer.
+// Ensemble is an embedded ensemble. In addition to ensemble.Ensemble it implements Killer, Pauser,
+// Partitioner, DropCounter, Timers, Wiper, Sequencer, LogStaller and TxnLogs.
 type Ensemble struct {
-	// Model is what it is made of, with faults of its own: lag, lost replies, sessions that expire when told.
+	// Model is the zktest ensemble, which has further faults: lag, lost replies, sessions that
+	// expire on command.
 	Model *zktest.Ensemble
 
 	mu     sync.Mutex
@@ -54,8 +58,8 @@ var (
 	_ ensemble.TxnLogs     = (*Ensemble)(nil)
 )
 
-// Starter returns what starts such ensembles for a run; see ensemble.StarterOf.
-// A model without a seed gets that of the run.
+// Starter returns a function that starts such ensembles for a run; see ensemble.StarterOf. If the
+// model has no seed, it gets the seed of the run.
 func Starter(opts Options) ensemble.Starter {
 	return ensemble.StarterOf(opts.Config, func(_ context.Context, config ensemble.Config) (*Ensemble, error) {
 		opts := opts
@@ -65,7 +69,8 @@ func Starter(opts Options) ensemble.Starter {
 	})
 }
 
-// Start starts an ensemble, which serves at once. The caller closes it, in the bubble that it was started in.
+// Start starts an ensemble, which serves at once. The caller closes it, in the bubble in which it
+// was started.
 func Start(opts Options) (*Ensemble, error) {
 	cfg, err := opts.Complete()
 	if err != nil {
@@ -88,19 +93,19 @@ func Start(opts Options) (*Ensemble, error) {
 	return &Ensemble{Model: m, down: make([]bool, cfg.Nodes), paused: make([]bool, cfg.Nodes)}, nil
 }
 
-// Kind is "embedded".
+// Kind returns "embedded".
 func (e *Ensemble) Kind() string { return "embedded" }
 
 // Servers returns the addresses, which are real ones if the ensemble listens on TCP.
 func (e *Ensemble) Servers() []string { return e.Model.Servers() }
 
-// DialContext connects to the node of that address.
+// DialContext connects to the node with that address.
 func (e *Ensemble) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
 	if err := e.open(); err != nil {
 		return nil, err
 	}
 	if !slices.Contains(e.Servers(), address) {
-		return nil, &net.OpError{Op: "dial", Net: network, Err: fmt.Errorf("%s is none of %v", address, e.Servers())}
+		return nil, &net.OpError{Op: "dial", Net: network, Err: fmt.Errorf("unknown address %s: the ensemble has %v", address, e.Servers())}
 	}
 	return e.Model.DialContext(ctx, network, address)
 }
@@ -113,7 +118,7 @@ func (e *Ensemble) Ready(ctx context.Context) error {
 	return ensemble.AwaitQuorum(ctx, e.DialContext, e.Servers(), e.running, nil)
 }
 
-// Leader asks all nodes that run.
+// Leader queries all running nodes.
 func (e *Ensemble) Leader(ctx context.Context) (int, error) {
 	if err := e.open(); err != nil {
 		return 0, err
@@ -121,7 +126,7 @@ func (e *Ensemble) Leader(ctx context.Context) (int, error) {
 	return ensemble.Newest(ensemble.Survey(ctx, e.DialContext, e.Servers(), e.running))
 }
 
-// Close ends the ensemble and all that runs for it.
+// Close ends the ensemble and all its goroutines.
 func (e *Ensemble) Close(context.Context) error {
 	e.mu.Lock()
 	e.closed = true
@@ -129,7 +134,7 @@ func (e *Ensemble) Close(context.Context) error {
 	return e.Model.Close()
 }
 
-// Kill ends a node without warning.
+// Kill ends a node without a shutdown.
 func (e *Ensemble) Kill(_ context.Context, node int) error {
 	return e.change("kill", node, func() {
 		if !e.down[node] {
@@ -139,7 +144,7 @@ func (e *Ensemble) Kill(_ context.Context, node int) error {
 	})
 }
 
-// Start starts a killed node on what it had in its log.
+// Start starts a killed node on the data in its log.
 func (e *Ensemble) Start(_ context.Context, node int) error {
 	return e.change("start", node, func() {
 		if e.down[node] {
@@ -149,7 +154,7 @@ func (e *Ensemble) Start(_ context.Context, node int) error {
 	})
 }
 
-// Pause makes a node do nothing, with all its connections open.
+// Pause suspends a node and leaves all its connections open.
 func (e *Ensemble) Pause(_ context.Context, node int) error {
 	return e.change("pause", node, func() {
 		if !e.down[node] && !e.paused[node] {
@@ -159,7 +164,7 @@ func (e *Ensemble) Pause(_ context.Context, node int) error {
 	})
 }
 
-// Resume lets a paused node go on.
+// Resume resumes a paused node.
 func (e *Ensemble) Resume(_ context.Context, node int) error {
 	return e.change("resume", node, func() {
 		if e.paused[node] {
@@ -169,7 +174,7 @@ func (e *Ensemble) Resume(_ context.Context, node int) error {
 	})
 }
 
-// Cut drops what the links carry.
+// Cut drops the packets of the edges.
 func (e *Ensemble) Cut(_ context.Context, edges ...ensemble.Edge) error {
 	all, err := e.links("cut", edges)
 	if err == nil {
@@ -178,7 +183,8 @@ func (e *Ensemble) Cut(_ context.Context, edges ...ensemble.Edge) error {
 	return err
 }
 
-// Mend restores the links, or all. What waits on a link arrives with its sender's next retransmission.
+// Mend restores the edges, or all if none is given. Data that an edge held back arrive with the
+// sender's next retransmission.
 func (e *Ensemble) Mend(_ context.Context, edges ...ensemble.Edge) error {
 	all, err := e.links("mend", edges)
 	if err == nil {
@@ -187,41 +193,41 @@ func (e *Ensemble) Mend(_ context.Context, edges ...ensemble.Edge) error {
 	return err
 }
 
-// links returns the model's links.
+// links returns the edges as links of the model.
 func (e *Ensemble) links(what string, edges []ensemble.Edge) (all []zktest.Link, err error) {
 	n := len(e.Servers())
 	for _, l := range edges {
 		if l.From < 0 || l.From >= n || l.To < 0 || l.To >= n || l.From == l.To {
-			return nil, fmt.Errorf("%s %d->%d: no such link among %d nodes", what, l.From, l.To, n)
+			return nil, fmt.Errorf("%s: edge %d->%d does not exist in an ensemble of %d nodes", what, l.From, l.To, n)
 		}
 		all = append(all, zktest.Link(l))
 	}
 	return all, e.open()
 }
 
-// Dropped returns how many packets the cuts have held back so far. Mend does not reset it.
+// Dropped returns the number of packets that cuts have held back so far. Mend does not reset it.
 func (e *Ensemble) Dropped(context.Context) (int64, error) {
 	return int64(e.Model.HeldBack()), e.open()
 }
 
-// SetTimers makes the timers of a node run at a rate.
+// SetTimers makes the timers of a node run at a rate; 1 is normal.
 func (e *Ensemble) SetTimers(_ context.Context, node int, rate float64) error {
 	return e.change("set the timers of", node, func() { e.Model.SetClockRate(node, rate) })
 }
 
-// StallLog stops the thread that expires sessions when it next writes to the log: it closes none. The model has no other threads
-// that write there.
+// StallLog blocks the thread that expires sessions when it next writes to the log, so that it
+// closes none. No other thread of the model writes to the log.
 func (e *Ensemble) StallLog(_ context.Context, node int) error {
 	const noExpiry = 1 << 40 * time.Millisecond // about 35 years
 	return e.change("stall the log of", node, func() { e.Model.SetExpirerPace(node, noExpiry) })
 }
 
-// FlowLog lets it go on.
+// FlowLog lets the log accept bytes again.
 func (e *Ensemble) FlowLog(_ context.Context, node int) error {
-	return e.change("let flow the log of", node, func() { e.Model.SetExpirerPace(node, 0) })
+	return e.change("resume the log of", node, func() { e.Model.SetExpirerPace(node, 0) })
 }
 
-// Wipe deletes what a killed node has stored.
+// Wipe deletes the data of a killed node.
 func (e *Ensemble) Wipe(_ context.Context, node int) error {
 	runs := false
 	err := e.change("wipe", node, func() {
@@ -230,7 +236,7 @@ func (e *Ensemble) Wipe(_ context.Context, node int) error {
 		}
 	})
 	if runs {
-		err = fmt.Errorf("wipe node %d: it runs", node)
+		err = fmt.Errorf("wipe node %d: the node runs", node)
 	}
 	return err
 }
@@ -241,12 +247,12 @@ func (e *Ensemble) SetSequence(_ context.Context, path string, n int32) error {
 		return err
 	}
 	if !e.Model.SetSequence(path, n) {
-		return fmt.Errorf("set the sequence of %s: there is no such znode", path)
+		return fmt.Errorf("set the sequence of %s: the znode does not exist", path)
 	}
 	return nil
 }
 
-// change runs a fault on one node. The model does it at once, so the mutex is held for no time.
+// change runs a fault on one node. It holds the mutex only briefly, because the model acts at once.
 func (e *Ensemble) change(what string, node int, f func()) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()

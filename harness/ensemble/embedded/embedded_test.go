@@ -23,7 +23,8 @@ func TestContractOnAVirtualClock(t *testing.T) {
 		}
 		return e
 	}
-	// The contract has subtests, which a bubble does not allow: each is a bubble of its own.
+	// The contract has subtests, which a bubble does not allow. So each subtest has its own
+	// bubble.
 	ensembletest.Steps(t, func(t *testing.T, step func(*testing.T, ensemble.Ensemble)) {
 		synctest.Test(t, func(t *testing.T) { step(t, start()) })
 	})
@@ -45,7 +46,7 @@ func TestATakenPortIsSaid(t *testing.T) {
 	defer l.Close()
 	_, err = Start(Options{Config: ensemble.Config{Port: l.Addr().(*net.TCPAddr).Port}})
 	if err == nil || !strings.Contains(err.Error(), "in use") {
-		t.Errorf("error is %v", err)
+		t.Errorf("got error %v, want one that contains %q", err, "in use")
 	}
 }
 
@@ -59,12 +60,12 @@ func TestVersionIsThatOfTheModel(t *testing.T) {
 			defer e.Close(t.Context())
 			said, err := ensemble.FourLetters(t.Context(), e.DialContext, e.Servers()[0], "srvr")
 			if err != nil || !strings.HasPrefix(said, "Zookeeper version: "+want+"-") {
-				t.Errorf("version %q: srvr says %q, %v, want %s", version, said, err, want)
+				t.Errorf("version %q: got srvr %q, %v; want version %s", version, said, err, want)
 			}
 		})
 	}
 	if e, err := Start(Options{Config: ensemble.Config{Version: "3.8+3.9.6"}}); err == nil {
 		e.Close(t.Context())
-		t.Error("servers of two versions have one model")
+		t.Error("got no error for servers of two versions, want one")
 	}
 }

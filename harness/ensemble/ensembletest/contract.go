@@ -1,4 +1,5 @@
-// Package ensembletest is the contract of package ensemble as a test that every implementation passes.
+// Package ensembletest implements the contract of package ensemble as a test for every
+// implementation.
 package ensembletest
 
 import (
@@ -17,11 +18,12 @@ import (
 	"github.com/zkcoord/zkcoord/harness/netfault"
 )
 
-// patience bounds each wait of the contract. Real servers elect in a second or two, and a leader that is cut off takes
-// up to syncLimit to notice.
+// patience bounds each wait of the contract. Real servers elect within a second or two. An isolated
+// leader takes up to syncLimit to resign.
 const patience = 60 * time.Second
 
-// steps are the contract, in an order in which a failure is best understood. Each leaves the ensemble ready, but the last.
+// steps are the contract, in the order in which failures are easiest to understand. Each step
+// except the last leaves the ensemble ready.
 var steps = []struct {
 	name string
 	run  func(contract, *testing.T)
@@ -51,18 +53,20 @@ var steps = []struct {
 	{"CloseIsFinal", contract.closed},
 }
 
-// Contract checks an ensemble of at least three nodes, and closes it. What the ensemble cannot do is skipped.
+// Contract checks an ensemble of at least three nodes, and closes it. It skips the steps that the
+// ensemble does not support.
 func Contract(t *testing.T, e ensemble.Ensemble) {
 	defer e.Close(context.Background())
 	for _, step := range steps {
 		if !t.Run(step.name, func(t *testing.T) { step.run(contract{e}, t) }) {
-			return // What follows would only tell the same again.
+			return // The later steps would only repeat the failure.
 		}
 	}
 }
 
-// Steps runs each step of the contract on an ensemble of its own, for ensembles that live in a testing/synctest bubble: within
-// gets each subtest, and calls step, which closes the ensemble, in a bubble that it makes.
+// Steps runs each step of the contract on a separate ensemble, for ensembles that live in a
+// testing/synctest bubble. For each subtest it calls within, which must start an ensemble in a new
+// bubble and call step there. Steps closes the ensemble.
 func Steps(t *testing.T, within func(t *testing.T, step func(*testing.T, ensemble.Ensemble))) {
 	for _, step := range steps {
 		t.Run(step.name, func(t *testing.T) {
@@ -79,27 +83,27 @@ type contract struct{ ensemble.Ensemble }
 func (c contract) quorum(t *testing.T) {
 	c.ready(t)
 	if n := len(c.Servers()); n < 3 {
-		t.Fatalf("%d servers: the contract needs three", n)
+		t.Fatalf("got %d servers, want at least 3", n)
 	}
 	c.leader(t)
 	if c.Kind() == "" {
-		t.Error("no kind")
+		t.Error("got an empty kind, want a name")
 	}
 }
 
 func (c contract) addresses(t *testing.T) {
 	servers := c.Servers()
 	if sorted := slices.Compact(slices.Sorted(slices.Values(servers))); len(sorted) != len(servers) {
-		t.Errorf("one address for two nodes: %v", servers)
+		t.Errorf("got addresses %v, want a different one for each node", servers)
 	}
 	for _, address := range servers {
 		if s, err := c.ask(address); err != nil || !s.Serves() {
-			t.Errorf("%s: %+v, %v", address, s, err)
+			t.Errorf("%s: got %+v, %v; want a node that serves", address, s, err)
 		}
 	}
 	if conn, err := c.DialContext(t.Context(), "tcp", "nowhere:1"); err == nil {
 		conn.Close()
-		t.Error("dialled an address that is none of the ensemble's")
+		t.Error("DialContext of an unknown address: got no error, want one")
 	}
 }
 
@@ -112,21 +116,21 @@ func (c contract) restartOfAll(t *testing.T) {
 	}
 	for _, address := range before {
 		if _, err := c.ask(address); err == nil {
-			t.Errorf("%s answers, and was killed", address)
+			t.Errorf("killed node %s answers, want an error", address)
 		}
 	}
 	if _, err := c.Leader(t.Context()); !errors.Is(err, ensemble.ErrNoLeader) {
-		t.Errorf("a leader of a dead ensemble: %v", err)
+		t.Errorf("Leader with all nodes killed: got error %v, want %v", err, ensemble.ErrNoLeader)
 	}
 	for node := range before {
 		must(t, k.Start(t.Context(), node))
 	}
 	c.ready(t)
 	if after := c.Servers(); !slices.Equal(before, after) {
-		t.Errorf("addresses were %v, are %v", before, after)
+		t.Errorf("got addresses %[2]v after the restart, want %[1]v", before, after)
 	}
 	if got := c.read(t, "/survivor"); got != "before" {
-		t.Errorf("read %q after the restart", got)
+		t.Errorf("read %q after the restart, want \"before\"", got)
 	}
 }
 
@@ -136,7 +140,7 @@ func (c contract) killedLeader(t *testing.T) {
 	must(t, k.Kill(t.Context(), old))
 	c.ready(t)
 	if now := c.leader(t); now == old {
-		t.Errorf("node %d was killed and leads", old)
+		t.Errorf("killed node %d leads, want another leader", old)
 	}
 	c.write(t, "/while-one-is-down", "x")
 	must(t, k.Start(t.Context(), old))
@@ -148,7 +152,7 @@ func (c contract) pausedNode(t *testing.T) {
 	node := c.follower(t)
 	must(t, p.Pause(t.Context(), node))
 	if s, err := c.ask(c.Servers()[node]); err == nil {
-		t.Errorf("a paused node said %+v", s)
+		t.Errorf("a paused node answered %+v, want no answer", s)
 	}
 	c.ready(t)
 	must(t, p.Resume(t.Context(), node))
@@ -160,7 +164,7 @@ func (c contract) isolatedFollower(t *testing.T) {
 	node := c.follower(t)
 	must(t, p.Cut(t.Context(), c.around(node)...))
 	c.await(t, fmt.Sprintf("node %d to notice that it is cut off", node), func() bool {
-		s, err := c.ask(c.Servers()[node]) // Clients reach it all the while.
+		s, err := c.ask(c.Servers()[node]) // Clients reach it in spite of the cut.
 		return err == nil && !s.Serves()
 	})
 	c.write(t, "/while-one-is-cut-off", "x")
@@ -192,18 +196,20 @@ func (c contract) cutOverRestart(t *testing.T) {
 		_, err := c.ask(c.Servers()[node])
 		return err == nil
 	})
-	// It looks for the others now. One second is two ticks and several rounds of an election: with a hole in the cut it joins.
+	// The node searches for a quorum now. One second is two ticks and several rounds of an
+	// election. If the cut were incomplete, it would join.
 	for end := time.Now().Add(time.Second); time.Now().Before(end); <-time.After(20 * time.Millisecond) {
 		if s, err := c.ask(c.Servers()[node]); err == nil && s.Serves() {
-			t.Fatalf("node %d is cut off and serves: %+v", node, s)
+			t.Fatalf("isolated node %d serves, want no quorum: %+v", node, s)
 		}
 	}
 	must(t, p.Mend(t.Context()))
 	c.ready(t)
 }
 
-// oneWay cuts what the leader sends to one follower. The follower hears nothing and gives up; had the other direction been
-// cut instead, the leader would. Either way that follower leaves, and the rest goes on.
+// oneWay cuts the edge from the leader to one follower. The follower receives nothing and leaves.
+// If the other direction were cut, the leader would drop the follower. In both cases that follower
+// leaves the quorum, and the others continue.
 func (c contract) oneWay(t *testing.T) {
 	p := capability[ensemble.Partitioner](t, c)
 	leader, follower := c.leader(t), c.follower(t)
@@ -217,7 +223,8 @@ func (c contract) oneWay(t *testing.T) {
 	c.ready(t)
 }
 
-// partialMend mends one of two cuts. Of three nodes, each alone by then, two come together again and the third does not.
+// partialMend mends one of two cuts. The cuts isolate all three nodes. After the mend, two of them
+// form a quorum, and the third does not join.
 func (c contract) partialMend(t *testing.T) {
 	p := capability[ensemble.Partitioner](t, c)
 	leader, one := c.leader(t), c.follower(t)
@@ -233,7 +240,7 @@ func (c contract) partialMend(t *testing.T) {
 	must(t, p.Mend(t.Context(), c.around(other)...))
 	c.await(t, "two to come together", func() bool { return serves(other) && (serves(leader) || serves(one)) })
 	if serves(leader) && serves(one) {
-		t.Error("two nodes are cut off from each other, and both serve in an ensemble of three")
+		t.Errorf("nodes %d and %d both serve although the edges between them are cut, want at most one", leader, one)
 	}
 	must(t, p.Mend(t.Context()))
 	c.ready(t)
@@ -251,7 +258,7 @@ func (c contract) twice(t *testing.T) {
 	}
 	if k, ok := c.Ensemble.(ensemble.Killer); ok {
 		if p, ok := c.Ensemble.(ensemble.Pauser); ok {
-			must(t, p.Pause(t.Context(), node)) // A paused node can be killed too, and starts unpaused.
+			must(t, p.Pause(t.Context(), node)) // A paused node can be killed too, and is not paused after the next start.
 		}
 		for range 2 {
 			must(t, k.Kill(t.Context(), node))
@@ -260,14 +267,14 @@ func (c contract) twice(t *testing.T) {
 			must(t, k.Start(t.Context(), node))
 		}
 		if err := k.Kill(t.Context(), len(c.Servers())); err == nil {
-			t.Error("killed a node that does not exist")
+			t.Error("Kill of a node that does not exist: got no error, want one")
 		}
 	}
 	if p, ok := c.Ensemble.(ensemble.Partitioner); ok {
 		must(t, p.Mend(t.Context()))
 		must(t, p.Mend(t.Context()))
 		if err := p.Cut(t.Context(), ensemble.Edge{From: 0, To: len(c.Servers())}); err == nil {
-			t.Error("cut a link that does not exist")
+			t.Error("Cut of an edge that does not exist: got no error, want one")
 		}
 	}
 	c.ready(t)
@@ -281,7 +288,7 @@ func (c contract) logs(t *testing.T) {
 		text, err := io.ReadAll(r)
 		must(t, errors.Join(err, r.Close()))
 		if len(text) == 0 {
-			t.Errorf("node %d has logged nothing", node)
+			t.Errorf("got an empty log of node %d, want one with lines", node)
 		}
 	}
 }
@@ -290,27 +297,27 @@ func (c contract) closed(t *testing.T) {
 	must(t, c.Close(t.Context()))
 	must(t, c.Close(t.Context()))
 	if err := c.Ready(t.Context()); !errors.Is(err, ensemble.ErrClosed) {
-		t.Errorf("Ready after Close: %v", err)
+		t.Errorf("Ready after Close: got %v, want %v", err, ensemble.ErrClosed)
 	}
 	if _, err := c.Leader(t.Context()); !errors.Is(err, ensemble.ErrClosed) {
-		t.Errorf("Leader after Close: %v", err)
+		t.Errorf("Leader after Close: got %v, want %v", err, ensemble.ErrClosed)
 	}
 	if _, err := c.DialContext(t.Context(), "tcp", c.Servers()[0]); !errors.Is(err, ensemble.ErrClosed) {
-		t.Errorf("DialContext after Close: %v", err)
+		t.Errorf("DialContext after Close: got %v, want %v", err, ensemble.ErrClosed)
 	}
 	if k, ok := c.Ensemble.(ensemble.Killer); ok {
 		if err := k.Start(t.Context(), 0); !errors.Is(err, ensemble.ErrClosed) {
-			t.Errorf("Start after Close: %v", err)
+			t.Errorf("Start after Close: got %v, want %v", err, ensemble.ErrClosed)
 		}
 	}
 }
 
-// capability returns the ensemble as a C, or skips.
+// capability returns the ensemble as a C, or skips the test.
 func capability[C any](t *testing.T, c contract) C {
 	t.Helper()
 	able, ok := c.Ensemble.(C)
 	if !ok {
-		t.Skipf("%s has no %T", c.Kind(), (*C)(nil))
+		t.Skipf("the %s ensemble does not implement %T", c.Kind(), (*C)(nil))
 	}
 	return able
 }
@@ -345,7 +352,7 @@ func (c contract) ask(address string) (ensemble.Status, error) {
 	return ensemble.Ask(context.Background(), c.DialContext, address)
 }
 
-// around lists the links of a node, in both directions.
+// around lists the edges of a node, in both directions.
 func (c contract) around(node int) []ensemble.Edge {
 	var links []ensemble.Edge
 	for other := range c.Servers() {
@@ -363,7 +370,7 @@ func (c contract) bit(t *testing.T) {
 		return
 	}
 	if n, err := d.Dropped(t.Context()); err != nil || n == 0 {
-		t.Errorf("the cut has dropped %d, %v", n, err)
+		t.Errorf("got %d dropped packets, %v; want more than 0", n, err)
 	}
 }
 
@@ -371,9 +378,9 @@ func (c contract) await(t *testing.T, what string, done func() bool) {
 	t.Helper()
 	for end := time.Now().Add(patience); !done(); {
 		if time.Now().After(end) {
-			t.Fatalf("waited %v for %s", patience, what)
+			t.Fatalf("waited %v for %s, which did not happen", patience, what)
 		}
-		<-time.After(20 * time.Millisecond) // Between two looks at a real server's state.
+		<-time.After(20 * time.Millisecond) // Poll the real server's state.
 	}
 }
 
@@ -399,14 +406,15 @@ func (c contract) read(t *testing.T, path string) (value string) {
 	return value
 }
 
-// connect returns a plain client that goes to the servers, to any if none is named.
+// connect returns a plain client of the servers, or of all servers if none is given.
 func (c contract) connect(t *testing.T, servers ...string) *zk.Conn {
 	t.Helper()
 	conn, _ := c.connectCut(t, servers...)
 	return conn
 }
 
-// connectCut also returns what cuts the client off, so that nothing it says arrives, its farewell neither.
+// connectCut also returns a function that cuts the client off, so that none of its later requests
+// arrives, not even the one that closes the session.
 func (c contract) connectCut(t *testing.T, servers ...string) (*zk.Conn, func()) {
 	t.Helper()
 	if len(servers) == 0 {
@@ -427,7 +435,7 @@ type silent struct{}
 
 func (silent) Printf(string, ...any) {}
 
-// literal hands out addresses as they are: only the ensemble knows what they mean.
+// literal returns addresses without resolving them, because only the ensemble can resolve them.
 type literal struct {
 	servers []string
 	next    int

@@ -15,7 +15,7 @@ import (
 	"github.com/zkcoord/zkcoord/internal/zkversion"
 )
 
-// The steps of the contract about what is damaged rather than down: packets, clocks, disks, data.
+// The steps of the contract for damage: to packets, clocks, disks and data.
 
 func (c contract) loss(t *testing.T) {
 	l := capability[ensemble.Lossy](t, c)
@@ -31,10 +31,10 @@ func (c contract) loss(t *testing.T) {
 	c.write(t, "/after-the-loss", "x")
 	c.ready(t)
 	if after, err := l.Lost(t.Context()); err != nil || after != before {
-		t.Errorf("lost %d, then %d after the heal (%v)", before, after, err)
+		t.Errorf("got %[2]d packets lost after the heal (%[3]v), want still %[1]d", before, after, err)
 	}
 	if err := l.Lose(t.Context(), 0.5, ensemble.Edge{From: 0, To: 0}); err == nil {
-		t.Error("a node loses packets to itself")
+		t.Error("Lose on an edge from a node to itself: got no error, want one")
 	}
 }
 
@@ -59,12 +59,12 @@ func (c contract) clock(t *testing.T) {
 		c.await(t, "the clock to be an hour behind", ahead(-61*time.Minute, -59*time.Minute))
 	}
 	if now := c.leader(t); now != node {
-		t.Errorf("node %d leads, and node %d did before its clock was set", now, node)
+		t.Errorf("node %d leads after the clock was set, want still node %d", now, node)
 	}
 	must(t, k.SetClock(t.Context(), node, 0, 1))
 	c.await(t, "the clock to be right", ahead(-time.Second, time.Second))
 	if ok, _, err := conn.Exists("/kept"); !ok || err != nil || conn.SessionID() != session {
-		t.Errorf("the session was lost with the time: %v, %x and %x", err, session, conn.SessionID())
+		t.Errorf("after the clock changes: got session 0x%x, %v; want session 0x%x and /kept", conn.SessionID(), err, session)
 	}
 	c.ready(t)
 }
@@ -79,13 +79,13 @@ func (c contract) truncated(t *testing.T) {
 	c.rejoins(t, "/before-the-truncation", tr.Truncate)
 }
 
-// rejoins damages the data of a follower that was killed, and reads from it what it knew before.
+// rejoins damages the data of a killed follower, and checks that it serves its earlier data again.
 func (c contract) rejoins(t *testing.T, path string, damage func(ctx context.Context, node int) error) {
 	k := c.Ensemble.(ensemble.Killer)
 	node := c.follower(t)
 	c.write(t, path, strings.Repeat("x", 5000))
 	if err := damage(t.Context(), node); err == nil {
-		t.Error("the data of a node that runs were damaged")
+		t.Error("damage to the data of a running node: got no error, want one")
 	}
 	must(t, k.Kill(t.Context(), node))
 	must(t, damage(t.Context(), node))
@@ -106,7 +106,7 @@ func (c contract) fullDisk(t *testing.T) {
 	c.write(t, "/before-it-is-full", "x")
 	needs(t, d.Free(t.Context(), node))
 	must(t, d.Fill(t.Context(), node))
-	// Writes go on, and so the leader has to give up: it has no room for them.
+	// The writes continue, so the leader must stop, because its disk has no room for them.
 	n := 0
 	c.await(t, "another leader", func() bool {
 		n++
@@ -119,11 +119,12 @@ func (c contract) fullDisk(t *testing.T) {
 	must(t, k.Start(t.Context(), node))
 	c.ready(t)
 	if got := c.read(t, "/before-it-is-full"); got != "x" {
-		t.Errorf("read %q", got)
+		t.Errorf("got %q, want %q", got, "x")
 	}
 }
 
-// timers that run four times as fast end an abandoned session in a fraction of its time.
+// timers checks that timers that run four times as fast end an abandoned session in a fraction of
+// its time.
 func (c contract) timers(t *testing.T) {
 	f := capability[ensemble.Timers](t, c)
 	set := func(rate float64) {
@@ -137,12 +138,12 @@ func (c contract) timers(t *testing.T) {
 	set(1)
 	again := c.abandoned(t)
 	if fast > normal/2 || again < normal/2 {
-		t.Errorf("a session lived %v, %v with fast timers, then %v", normal, fast, again)
+		t.Errorf("a session lived %v, then %v with fast timers, then %v; want less than half only with fast timers", normal, fast, again)
 	}
 	c.ready(t)
 }
 
-// abandoned is how long a session lives whose client says nothing after the handshake.
+// abandoned returns how long a session lives if its client sends nothing after the create.
 func (c contract) abandoned(t *testing.T) time.Duration {
 	t.Helper()
 	owner, cut := c.connectCut(t)
@@ -170,18 +171,19 @@ func (c contract) sequence(t *testing.T) {
 	defer conn.Close()
 	name, err := conn.Create("/counted/n-", nil, zk.FlagSequence, zk.WorldACL(zk.PermAll))
 	if err != nil || name != "/counted/n-2147483640" {
-		t.Errorf("created %q, %v", name, err)
+		t.Errorf("created %q, %v; want %q", name, err, "/counted/n-2147483640")
 	}
 	if err := s.SetSequence(t.Context(), "/nowhere", 1); err == nil {
-		t.Error("set the sequence of a znode that is not there")
+		t.Error("SetSequence of a znode that does not exist: got no error, want one")
 	}
 }
 
-// stalledLog has three sessions expire. The leader writes to its log before it closes each, so none ends while the log stalls.
+// stalledLog lets three sessions expire. The leader writes to its log before it closes each
+// session, so none ends while the log stalls.
 func (c contract) stalledLog(t *testing.T) {
 	const (
 		sessions = 3
-		expired  = 7 * time.Second // their timeout, a tick, and a while
+		expired  = 7 * time.Second // their timeout, a tick, and some time more
 	)
 	f := capability[ensemble.LogStaller](t, c)
 	node, err := c.Leader(t.Context())
@@ -210,19 +212,19 @@ func (c contract) stalledLog(t *testing.T) {
 	stalled := time.Now()
 	c.await(t, "their timeout", func() bool { return left() < sessions || time.Since(stalled) > expired })
 	if n := left(); n != sessions {
-		t.Errorf("while the log stalled %d of %d sessions were left, want all", n, sessions)
+		t.Errorf("while the log stalled, got %d of %d sessions left, want all", n, sessions)
 	}
 	must(t, f.FlowLog(t.Context(), node))
 	must(t, f.FlowLog(t.Context(), node))
 	flowed := time.Now()
 	c.await(t, "the end of all sessions", func() bool { return left() == 0 })
 	if took := time.Since(flowed); took > 3*time.Second {
-		t.Errorf("the sessions ended %v after the log flowed: they had not expired before", took)
+		t.Errorf("the sessions ended %v after the log resumed, want at most 3s because they had expired before", took)
 	}
 	c.ready(t)
 }
 
-// needs skips if the ensemble was not started for it.
+// needs skips the test if the ensemble was started without support for the step.
 func needs(t *testing.T, err error) {
 	t.Helper()
 	if errors.Is(err, ensemble.ErrUnable) {
@@ -231,7 +233,7 @@ func needs(t *testing.T, err error) {
 	must(t, err)
 }
 
-// tryWrite writes, or fails within a second.
+// tryWrite writes, or gives up after a second.
 func (c contract) tryWrite(t *testing.T, path string) {
 	conn := c.connect(t)
 	stop := time.AfterFunc(time.Second, conn.Close)
@@ -249,10 +251,10 @@ func (c contract) versions(t *testing.T) {
 		t.Skip(err)
 	}
 	if err == nil {
-		t.Error("the version of a node that runs was set")
+		t.Error("SetVersion of a running node: got no error, want one")
 	}
 	if err := u.SetVersion(t.Context(), node, "0.1"); !errors.Is(err, ensemble.ErrUnable) {
-		t.Errorf("a version that the ensemble was not started for gives %v", err)
+		t.Errorf("SetVersion to a version that is not in Config: got error %v, want %v", err, ensemble.ErrUnable)
 	}
 	for i, version := range []string{zkversion.Oldest, first, zkversion.Oldest, first} {
 		path := fmt.Sprintf("/kept-by-version-%d", i)
@@ -260,13 +262,13 @@ func (c contract) versions(t *testing.T) {
 		must(t, k.Kill(t.Context(), node))
 		must(t, u.SetVersion(t.Context(), node, version))
 		if now := u.Version(node); now != version {
-			t.Errorf("version is %q, want %q", now, version)
+			t.Errorf("got version %q, want %q", now, version)
 		}
 		must(t, k.Start(t.Context(), node))
 		c.ready(t)
 		want := cmp.Or(version, zkversion.Default)
 		if s, err := c.ask(c.Servers()[node]); err != nil || !zkversion.Is(s.Version, want) {
-			t.Errorf("the server says that it is %q (%v), want %s", s.Version, err, want)
+			t.Errorf("the server reports version %q (%v), want %s", s.Version, err, want)
 		}
 		conn := c.connect(t, c.Servers()[node])
 		c.await(t, "a read of "+path, func() bool {

@@ -12,7 +12,7 @@ import (
 	"github.com/zkcoord/zkcoord/harness/witness"
 )
 
-// txnLogs compares the logs of all nodes, one of them down, with what a client was answered.
+// txnLogs compares the logs of all nodes, one of which is down, with the replies that a client got.
 func (c contract) txnLogs(t *testing.T) {
 	source := capability[ensemble.TxnLogs](t, c)
 	c.ready(t)
@@ -38,10 +38,10 @@ func (c contract) txnLogs(t *testing.T) {
 	log := witness.Merge(servers...)
 	life := log.Life(stat.Czxid, "witness")
 	if life == nil || life.Path != path || life.Session != session || !life.Closed {
-		t.Errorf("the logs of %d transactions have %+v for zxid 0x%x, want %s of session 0x%x, deleted as that was closed",
+		t.Errorf("the logs of %d transactions have %+v for zxid 0x%x, want %s of session 0x%x, deleted when the session closed",
 			len(log.Txns), life, stat.Czxid, path, session)
 	} else if d := life.DeletedAt.Sub(before); d < -time.Second || d > patience {
-		t.Errorf("the logs say that it was deleted %v after it was created", d)
+		t.Errorf("got a deletion %v after the create, want from -1s to %v", d, patience)
 	}
 	if len(log.Differ) > 0 || log.Gaps > 0 {
 		t.Errorf("got %d differences and %d gaps, want none", len(log.Differ), log.Gaps)

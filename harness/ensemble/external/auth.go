@@ -11,31 +11,33 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// An authConn gives the ensemble's credentials on a connection, whatever client is on it: the harness's own session, a
-// program under test in any language, or a fault that closes somebody's session. It sends them behind the client's request
-// for a session, as ZooKeeper's own clients do, and keeps the answers from the client.
+// An authConn sends the ensemble's credentials on a connection for any client: the harness's own
+// session, a program under test in any language, or a fault that closes another client's session.
+// It sends them after the client's request for a session, like ZooKeeper's own clients, and hides
+// the replies from the client.
 //
-// Like a net.TCPConn, it may be read by one goroutine while another one writes.
+// Like a net.TCPConn, it allows one goroutine to read while another one writes.
 type authConn struct {
 	net.Conn
 	auth []session.Auth
 
-	// Of the writer.
-	head    []byte // the length of the first frame, as far as it was written
-	left    int    // what is missing of the first frame
+	// Used by the writer.
+	head    []byte // the written bytes of the length of the first frame
+	left    int    // number of bytes of the first frame that are not yet written
 	greeted bool   // the credentials were sent, or never will be
 
-	plain atomic.Bool // there is no session on the connection: it is a four-letter word
+	plain atomic.Bool // the connection carries a four-letter word instead of a session
 
-	// Of the reader.
-	unread   []byte // what the client may read
-	rest     []byte // what came behind it, less than a frame
-	opened   bool   // the answer to the request for a session has come
-	answered int    // how many credentials were
+	// Used by the reader.
+	unread   []byte // bytes for the client
+	rest     []byte // bytes after those, less than a frame
+	opened   bool   // the reply to the request for a session has come
+	answered int    // how many credentials were answered
 	refused  error
 }
 
-// longestGreeting is more than a request for a session takes, in bytes, and less than any four letters stand for.
+// longestGreeting is larger than the size in bytes of any request for a session, and smaller than
+// the number that any four letters encode.
 const longestGreeting = 1 << 20
 
 func (c *authConn) Write(p []byte) (int, error) {
@@ -57,7 +59,7 @@ func (c *authConn) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// greeting returns where the first frame ends in the next bytes written, -1 if it does not.
+// greeting returns the index in p at which the first frame ends, or -1 if it does not end in p.
 func (c *authConn) greeting(p []byte) int {
 	n := min(4-len(c.head), len(p))
 	if len(c.head) < 4 {
@@ -101,12 +103,12 @@ func (c *authConn) Read(p []byte) (int, error) {
 			c.sort()
 		}
 		if err != nil && len(c.unread) == 0 && c.refused == nil {
-			return 0, err // what came in part is of no use to anybody
+			return 0, err // a partial frame is useless
 		}
 	}
 }
 
-// sort takes whole frames from the rest, those for the client to what it may read.
+// sort moves the client's frames from rest to unread, and evaluates the replies to the credentials.
 func (c *authConn) sort() {
 	for c.answered < len(c.auth) && len(c.rest) >= 4 {
 		size := 4 + int(binary.BigEndian.Uint32(c.rest))
@@ -131,7 +133,7 @@ func (c *authConn) sort() {
 	}
 }
 
-// CloseWrite ends the stream to the server, if the connection is able to.
+// CloseWrite ends the stream to the server, if the connection supports that.
 func (c *authConn) CloseWrite() error {
 	half, ok := c.Conn.(interface{ CloseWrite() error })
 	if !ok {

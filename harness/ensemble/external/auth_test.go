@@ -19,7 +19,7 @@ import (
 
 var admin = []session.Auth{{Scheme: "digest", Data: []byte("user:first")}, {Scheme: "digest", Data: []byte("admin:secret")}}
 
-// locked are servers on which admin alone may create at the root.
+// locked returns servers on which only admin may create at the root.
 func locked(t *testing.T) ensemble.Ensemble {
 	t.Helper()
 	servers, err := embedded.Start(embedded.Options{Model: zktest.Options{TCP: true}})
@@ -47,7 +47,8 @@ func open(t *testing.T, o session.Options) *session.Session {
 	return s
 }
 
-// An ensemble of somebody's own may let nobody create at the root. zk#139: no client of a run could say who it is.
+// Regression: a user's ensemble may forbid everyone to create at the root. zk#139: no client of a
+// run could authenticate.
 func TestEachConnectionHasTheCredentials(t *testing.T) {
 	servers := locked(t)
 	e, err := New(Options{Servers: servers.Servers(), Auth: admin})
@@ -55,7 +56,7 @@ func TestEachConnectionHasTheCredentials(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := e.Ready(t.Context()); err != nil {
-		t.Errorf("four-letter words: %v", err)
+		t.Errorf("Ready, with four-letter words: %v", err)
 	}
 	for name, dial := range map[string]ensemble.DialFunc{
 		"as the client writes":                   e.DialContext,
@@ -64,13 +65,13 @@ func TestEachConnectionHasTheCredentials(t *testing.T) {
 	} {
 		s := open(t, session.Options{Servers: e.Servers(), Dial: dial})
 		if _, err := s.Create(t.Context(), "/run", []byte("x"), session.Ephemeral); err != nil {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf("%s: create: %v", name, err)
 		}
 		if value, err := s.Get(t.Context(), "/run"); err != nil || string(value.Data) != "x" {
-			t.Errorf("%s: got %q, %v", name, value.Data, err)
+			t.Errorf("%s: got %q, %v; want %q", name, value.Data, err, "x")
 		}
 		if err := netfault.CloseSession(t.Context(), dial, e.Servers()[0], s.ID(), s.Password(), s.Timeout()); err != nil {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf("%s: close the session: %v", name, err)
 		}
 	}
 	without := open(t, session.Options{Servers: e.Servers(), Dial: servers.DialContext})
@@ -95,14 +96,14 @@ func TestRefusedCredentialIsSaid(t *testing.T) {
 	}
 	opened, err := io.ReadAll(conn)
 	if len(opened) < 4+16 {
-		t.Errorf("the answer to the request for a session has %d bytes", len(opened))
+		t.Errorf("the reply to the request for a session has %d bytes, want at least 20", len(opened))
 	}
 	if want := "external ensemble: nosuch:***: session: credentials refused: zookeeper: auth failed"; err == nil || err.Error() != want {
 		t.Errorf("got %v, want %v", err, want)
 	}
 }
 
-// slowly writes and reads a byte at a time.
+// slowly returns connections that write and read one byte at a time.
 func slowly(dial ensemble.DialFunc) ensemble.DialFunc {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		conn, err := dial(ctx, network, address)

@@ -1,9 +1,10 @@
-// Package external is an ensemble that somebody else runs: a list of addresses. Nothing can be done to its servers from here, so
-// that the only faults are those of the clients' own links. The containers of a docker-compose project on this machine can
-// take faults of servers too: see container.Attach.
+// Package external connects to an ensemble that someone else runs: a list of addresses. It cannot
+// inject faults into the servers, so the only faults are those of the clients' own connections. For
+// the containers of a docker-compose project on this machine, server faults are possible too: see
+// container.Attach.
 //
-// Point it only at an ensemble that is there to be tried out: clients write to it, under a path of their own, and lose
-// sessions on purpose.
+// Use it only with an ensemble that exists for tests. Clients write to it, under a separate path,
+// and lose sessions on purpose.
 package external
 
 import (
@@ -25,53 +26,55 @@ type Ensemble struct {
 	closed  atomic.Bool
 }
 
-// Options say how to reach the servers. Every connection of a run is made in this way, whoever makes it: the programs
-// under test, also those of other libraries and in processes of their own, the harness itself, and faults. Only Servers is
-// required.
+// Options describe how to connect to the servers. Every connection of a run uses them: those of the
+// programs under test (including programs of other libraries and in separate processes), of the
+// harness itself, and of faults. Only Servers is required.
 type Options struct {
-	// Servers are addresses as session.Options.Servers takes them.
+	// Servers are addresses in the format of session.Options.Servers.
 	Servers []string
-	// TLS, if not nil, is used on every connection. An empty ServerName is taken from each address.
+	// TLS is used on every connection unless it is nil. If its ServerName is empty, it is taken
+	// from each address.
 	TLS *tls.Config
-	// Auth is sent on every connection. What the run creates is open to everybody, below a znode of its own at the root; so a
-	// credential is of use where the ACL of the root names it, or where servers serve authenticated clients only.
+	// Auth is sent on every connection. The znodes of a run are open to everyone, below one
+	// znode at the root. So a credential is useful only if the ACL of the root names it, or if
+	// the servers serve only authenticated clients.
 	Auth []session.Auth
 }
 
 var _ ensemble.Ensemble = (*Ensemble)(nil)
 
-// New returns the ensemble at these addresses. It does not connect. It is an error if an address cannot be right, or is there
-// twice.
+// New returns the ensemble at these addresses. It does not connect. It returns an error if an
+// address is malformed or occurs twice.
 func New(o Options) (*Ensemble, error) {
 	servers, chroot, err := session.ParseConnectString(strings.Join(o.Servers, ","))
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("external ensemble: %w", err)
 	case chroot != "":
-		return nil, fmt.Errorf("external ensemble: the chroot %s: a run makes a znode of its own at the root", chroot)
+		return nil, fmt.Errorf("external ensemble: chroot %s is not supported, because a run creates its znode at the root", chroot)
 	}
 	for i, address := range servers {
 		if slices.Contains(servers[:i], address) {
-			return nil, fmt.Errorf("external ensemble: %s is there twice", address)
+			return nil, fmt.Errorf("external ensemble: address %s occurs twice", address)
 		}
 	}
 	o.Servers = servers
 	return &Ensemble{options: o}, nil
 }
 
-// Kind is "external".
+// Kind returns "external".
 func (e *Ensemble) Kind() string { return "external" }
 
-// Servers returns the addresses in the order given.
+// Servers returns the addresses in the given order.
 func (e *Ensemble) Servers() []string { return slices.Clone(e.options.Servers) }
 
-// DialContext connects to one of the addresses, and to no other.
+// DialContext connects to one of the addresses. Any other address is an error.
 func (e *Ensemble) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
 	if e.closed.Load() {
 		return nil, ensemble.ErrClosed
 	}
 	if !slices.Contains(e.options.Servers, address) {
-		return nil, &net.OpError{Op: "dial", Net: network, Err: fmt.Errorf("%s is none of %v", address, e.options.Servers)}
+		return nil, &net.OpError{Op: "dial", Net: network, Err: fmt.Errorf("unknown address %s: the ensemble has %v", address, e.options.Servers)}
 	}
 	conn, err := e.dial(ctx, network, address)
 	if err != nil || len(e.options.Auth) == 0 {
@@ -88,8 +91,8 @@ func (e *Ensemble) dial(ctx context.Context, network, address string) (net.Conn,
 	return d.DialContext(ctx, network, address)
 }
 
-// Ready waits until all servers serve under one leader. They have to allow the four-letter word srvr, which ZooKeeper
-// allows unless told otherwise.
+// Ready waits until all servers serve under one leader. They must allow the four-letter word srvr,
+// which ZooKeeper does by default.
 func (e *Ensemble) Ready(ctx context.Context) error {
 	if e.closed.Load() {
 		return ensemble.ErrClosed
@@ -97,7 +100,7 @@ func (e *Ensemble) Ready(ctx context.Context) error {
 	return ensemble.AwaitQuorum(ctx, e.DialContext, e.options.Servers, all, nil)
 }
 
-// Leader asks all servers.
+// Leader queries all servers.
 func (e *Ensemble) Leader(ctx context.Context) (int, error) {
 	if e.closed.Load() {
 		return 0, ensemble.ErrClosed
@@ -107,7 +110,7 @@ func (e *Ensemble) Leader(ctx context.Context) (int, error) {
 
 func all(int) bool { return true }
 
-// Close makes the other methods fail. It does nothing to the servers.
+// Close makes the other methods fail. It does not affect the servers.
 func (e *Ensemble) Close(context.Context) error {
 	e.closed.Store(true)
 	return nil

@@ -25,7 +25,7 @@ func TestContract(t *testing.T) {
 	}
 	ensembletest.Contract(t, e)
 	if err := servers.Ready(t.Context()); err != nil {
-		t.Errorf("Close did something to the servers: %v", err)
+		t.Errorf("the servers are not ready after Close: %v", err)
 	}
 }
 
@@ -35,11 +35,11 @@ func TestAddressesAreChecked(t *testing.T) {
 		t.Fatal(err)
 	}
 	if want := []string{"zoo1:2181", "zoo2:2182", "[::1]:2181"}; !slices.Equal(e.Servers(), want) {
-		t.Errorf("servers are %v, want %v", e.Servers(), want)
+		t.Errorf("got servers %v, want %v", e.Servers(), want)
 	}
 	for _, wrong := range [][]string{nil, {""}, {":2181"}, {"a", "a:2181"}, {"a:99999"}, {"a", "b/app"}} {
 		if _, err := New(Options{Servers: wrong}); err == nil {
-			t.Errorf("%q is taken", wrong)
+			t.Errorf("servers %q: got no error, want one", wrong)
 		}
 	}
 }

@@ -13,16 +13,17 @@ import (
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 )
 
-// data is where the node keeps logs and snapshots.
+// data returns the directory of the node's logs and snapshots.
 func (n *node) data() string { return filepath.Join(n.dir, "data", "version-2") }
 
-// DataDir returns the directory of the snapshots and logs of a node. Nothing may change there while the node runs.
+// DataDir returns the directory of the snapshots and logs of a node. Do not change files there
+// while the node runs.
 func (e *Ensemble) DataDir(i int) string { return e.nodes[i].data() }
 
-// saved is where a copy of the data is kept.
+// saved returns the directory of the copy of the data.
 func (n *node) saved() string { return filepath.Join(n.dir, "saved") }
 
-// newest returns the newest file of a kind, empty if there is none.
+// newest returns the newest file of a kind, or an empty string if there is none.
 func (n *node) newest(file ensemble.StoredFile) string {
 	all, _ := filepath.Glob(filepath.Join(n.data(), string(file)+".*"))
 	if len(all) == 0 {
@@ -49,24 +50,25 @@ func (n *node) flipBit(file ensemble.StoredFile, share float64) error {
 	return os.WriteFile(name, text, 0o600)
 }
 
-// whileDown runs f if the node was killed.
+// whileDown runs f if the node was killed, and returns an error if the node runs.
 func (n *node) whileDown(f func() error) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.child != nil {
-		return errors.New("it runs")
+		return errors.New("the node runs")
 	}
 	return f()
 }
 
-// leastLog is how many bytes, of those that are not zero, have to be in a log for a half of it to be worth cutting.
+// leastLog is the number of nonzero bytes that a log must have to be truncated.
 const leastLog = 1000
 
-// truncate leaves half of the bytes in the newest log. A log is as long as its file only up to the zeros that make room for more.
+// truncate removes half of the records in the newest log. The zeros at the end of the file do not
+// count, because the server preallocates space with them.
 func (n *node) truncate() error {
 	newest := n.newest(ensemble.StoredLog)
 	if newest == "" {
-		return errors.New("there is no log")
+		return errors.New("the node has no transaction log")
 	}
 	text, err := os.ReadFile(newest)
 	if err != nil {
@@ -74,7 +76,7 @@ func (n *node) truncate() error {
 	}
 	used := len(text) - bytes.Count(text, []byte{0})
 	if used < leastLog {
-		return fmt.Errorf("its log has %d bytes only", used)
+		return fmt.Errorf("its log has only %d bytes", used)
 	}
 	return os.Truncate(newest, int64(used/2))
 }
@@ -87,7 +89,7 @@ func modified(file string) time.Time {
 	return info.ModTime()
 }
 
-// CopyTxnLogs copies the transaction logs of a node, and the names of its snapshots.
+// CopyTxnLogs copies the transaction logs of a node, and creates an empty file for each snapshot.
 func (e *Ensemble) CopyTxnLogs(_ context.Context, i int, dir string) error {
 	return e.change("copy the transaction logs of", i, func(n *node) error {
 		entries, err := os.ReadDir(n.data())

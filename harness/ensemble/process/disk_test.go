@@ -10,11 +10,12 @@ import (
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 )
 
-// One bit of the newest file of the kind flips, before the zeros at its end, and no other.
+// FlipBit flips one bit of the newest file of the kind, before the zeros at its end, and no other
+// bit.
 func TestOneBitOfTheNewestFileFlips(t *testing.T) {
 	n := &node{dir: t.TempDir()}
 	if err := n.flipBit(ensemble.StoredLog, 0); !errors.Is(err, ensemble.ErrNothingStored) {
-		t.Errorf("without a file: %v, want %v", err, ensemble.ErrNothingStored)
+		t.Errorf("without a file: got %v, want %v", err, ensemble.ErrNothingStored)
 	}
 	if err := os.MkdirAll(n.data(), 0o700); err != nil {
 		t.Fatal(err)
@@ -34,22 +35,22 @@ func TestOneBitOfTheNewestFileFlips(t *testing.T) {
 		}
 		for path, want := range map[string]string{older: "older", log: want, snapshot: "snapshot"} {
 			if got, _ := os.ReadFile(path); string(got) != want {
-				t.Errorf("share %v: %s has %q, want %q", share, filepath.Base(path), got, want)
+				t.Errorf("share %v: got %s with %q, want %q", share, filepath.Base(path), got, want)
 			}
 		}
 	}
 	write("snapshot.2", "\x00\x00", -time.Hour) // the newest
 	if err := n.flipBit(ensemble.StoredSnapshot, 0); !errors.Is(err, ensemble.ErrNothingStored) {
-		t.Errorf("a file of zeros: %v, want %v", err, ensemble.ErrNothingStored)
+		t.Errorf("a file of zeros: got %v, want %v", err, ensemble.ErrNothingStored)
 	}
 }
 
-// A node gets back what it had, and nothing of what it stored since.
+// Restore brings back the saved data, and removes the files that were stored since.
 func TestOldDataComeBackWhole(t *testing.T) {
 	n := &node{dir: t.TempDir()}
 	e := &Ensemble{nodes: []*node{n}}
 	if err := e.Restore(t.Context(), 0); !errors.Is(err, ensemble.ErrNothingStored) {
-		t.Errorf("without a copy: %v, want %v", err, ensemble.ErrNothingStored)
+		t.Errorf("without a copy: got %v, want %v", err, ensemble.ErrNothingStored)
 	}
 	file := func(name string) string { return filepath.Join(n.data(), name) }
 	if err := errors.Join(os.MkdirAll(n.data(), 0o700), os.WriteFile(file("log.1"), []byte("old"), 0o600)); err != nil {
@@ -67,9 +68,9 @@ func TestOldDataComeBackWhole(t *testing.T) {
 		t.Fatal(err)
 	}
 	if text, err := os.ReadFile(file("log.1")); string(text) != "old" || err != nil {
-		t.Errorf("log.1 has %q, %v, want what was saved", text, err)
+		t.Errorf("got log.1 with %q, %v; want \"old\"", text, err)
 	}
 	if _, err := os.Stat(file("log.2")); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("log.2 is still there: %v", err)
+		t.Errorf("log.2 after Restore: got error %v, want that it does not exist", err)
 	}
 }

@@ -1,21 +1,26 @@
-// Package process runs a ZooKeeper ensemble as local JVMs: real servers without containers and without root. It needs
-// Linux, a Java runtime and ZooKeeper's jars (Debian: apt-get install zookeeper openjdk-17-jre-headless).
+// Package process runs a ZooKeeper ensemble of local JVMs: real servers without containers and
+// without root. It needs Linux, a Java runtime and ZooKeeper's jars (Debian: apt-get install
+// zookeeper openjdk-17-jre-headless).
 //
-// # How links are cut
+// # How edges are cut
 //
-// No node knows where another one listens. In the configuration of node i, the addresses of node j are those of a proxy
-// that serves only this pair, so that there are two streams for every two nodes and one place to stop each direction of each.
-// One message tells addresses behind the proxies' back: a node opens an election connection with its own election
-// address, and a node of a higher number answers by connecting to that one. The proxy puts its own in its place.
+// No node has the real address of another node. In the configuration of node i, the addresses of
+// node j are those of a proxy that serves only this pair. So each pair of nodes has two streams,
+// and one place can stop each direction of each stream.
+//
+// One message carries addresses past the proxies: a node opens an election connection with its own
+// election address, and a node with a higher number replies by connecting to that address. The
+// proxy replaces the address with its own.
 //
 // # Guarantees
 //
-// Everything listens on the loopback interface. The JVMs end when their parent ends, however it ends (PR_SET_PDEATHSIG).
-// Close removes the directory of the data; that of a killed run is removed by the next Start.
+// Everything listens on the loopback interface. The JVMs end when their parent ends, however it
+// ends (PR_SET_PDEATHSIG). Close removes the data directory. The next Start removes the data
+// directory of a killed run.
 //
 // # Not guaranteed
 //
-// A cut stops bytes, not packets: a stream that was held goes on where it stopped when the cut is mended, and connections that
-// are opened meanwhile are reset, where a network would let them time out. A node that is paused with its connections full
-// is the same as on a network.
+// A cut stops bytes, not packets. After the mend, a stream that was stopped continues where it
+// stopped. Connections that are opened during the cut are reset, while a network would let them
+// time out. A node that is paused with full connections behaves the same as on a network.
 package process

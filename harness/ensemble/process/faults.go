@@ -14,12 +14,13 @@ func (e *Ensemble) Kill(_ context.Context, i int) error {
 	return e.change("kill", i, (*node).kill)
 }
 
-// Start starts a killed node on its data, and on other ports than before.
+// Start starts a killed node on its data, with different ports than before.
 func (e *Ensemble) Start(_ context.Context, i int) error {
 	return e.change("start", i, func(n *node) error { return n.launch(e.config, e.library) })
 }
 
-// Version returns the version of a node: of its jars, where it was started with no version named.
+// Version returns the version of a node. If no version was configured, it is the version of its
+// jars.
 func (e *Ensemble) Version(i int) string {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -40,24 +41,24 @@ func (e *Ensemble) SetVersion(_ context.Context, i int, version string) error {
 	})
 }
 
-// Pause stops the process of a node. Its kernel goes on: connections are accepted and never answered.
+// Pause stops the process of a node. The kernel still accepts connections, but nothing answers.
 func (e *Ensemble) Pause(_ context.Context, i int) error {
 	return e.change("pause", i, func(n *node) error { return n.stop(true) })
 }
 
-// Resume lets a paused node go on.
+// Resume resumes a paused node.
 func (e *Ensemble) Resume(_ context.Context, i int) error {
 	return e.change("resume", i, func(n *node) error { return n.stop(false) })
 }
 
-// StallLog fills the pipe that the server of a node writes its log to, and reads nothing from it.
+// StallLog fills the pipe to which the server of a node writes its log, and stops reading from it.
 func (e *Ensemble) StallLog(ctx context.Context, i int) error {
 	return e.change("stall the log of", i, func(n *node) error { return n.stallLog(ctx) })
 }
 
-// FlowLog reads it again.
+// FlowLog reads from the pipe again.
 func (e *Ensemble) FlowLog(_ context.Context, i int) error {
-	return e.change("let flow the log of", i, (*node).flowLog)
+	return e.change("resume the log of", i, (*node).flowLog)
 }
 
 // Wipe deletes the data of a killed node.
@@ -79,7 +80,7 @@ func (e *Ensemble) Save(_ context.Context, i int) error {
 	})
 }
 
-// Restore replaces the data of a killed node with the copy.
+// Restore replaces the data of a killed node with the copy of Save.
 func (e *Ensemble) Restore(_ context.Context, i int) error {
 	return e.change("restore", i, func(n *node) error {
 		return n.whileDown(func() error {
@@ -91,7 +92,7 @@ func (e *Ensemble) Restore(_ context.Context, i int) error {
 	})
 }
 
-// Truncate cuts the newest log of a killed node to half of what is in it.
+// Truncate removes half of the records in the newest log of a killed node.
 func (e *Ensemble) Truncate(_ context.Context, i int) error {
 	return e.change("truncate", i, func(n *node) error { return n.whileDown(n.truncate) })
 }
@@ -112,14 +113,15 @@ func (e *Ensemble) change(what string, i int, f func(*node) error) error {
 	return nil
 }
 
-// Cut stops the streams of the links in the proxies, and resets the connections that are opened over them.
+// Cut stops the streams of the edges in the proxies, and resets connections that are opened over
+// them.
 func (e *Ensemble) Cut(_ context.Context, edges ...ensemble.Edge) error {
 	if err := e.open(); err != nil {
 		return err
 	}
 	for _, l := range edges {
 		if e.gates[l] == nil {
-			return fmt.Errorf("cut %d->%d: no such link among %d nodes", l.From, l.To, len(e.nodes))
+			return fmt.Errorf("cut: edge %d->%d does not exist in an ensemble of %d nodes", l.From, l.To, len(e.nodes))
 		}
 	}
 	for _, l := range edges {
@@ -128,7 +130,7 @@ func (e *Ensemble) Cut(_ context.Context, edges ...ensemble.Edge) error {
 	return nil
 }
 
-// Mend lets the streams of the links, or of all, go on where they were stopped.
+// Mend lets the streams of the edges, or of all edges, continue where they stopped.
 func (e *Ensemble) Mend(_ context.Context, edges ...ensemble.Edge) error {
 	if err := e.open(); err != nil {
 		return err
@@ -147,7 +149,7 @@ func (e *Ensemble) Mend(_ context.Context, edges ...ensemble.Edge) error {
 	return nil
 }
 
-// SetPace makes the proxies slow.
+// SetPace sets the pace of the edges in the proxies.
 func (e *Ensemble) SetPace(_ context.Context, pace ensemble.Pace, edges ...ensemble.Edge) error {
 	if err := e.open(); err != nil {
 		return err
@@ -155,14 +157,14 @@ func (e *Ensemble) SetPace(_ context.Context, pace ensemble.Pace, edges ...ensem
 	for _, l := range edges {
 		g := e.gates[l]
 		if g == nil {
-			return fmt.Errorf("set the pace of %d->%d: no such link among %d nodes", l.From, l.To, len(e.nodes))
+			return fmt.Errorf("set the pace: edge %d->%d does not exist in an ensemble of %d nodes", l.From, l.To, len(e.nodes))
 		}
 		g.pace.Store(&pace)
 	}
 	return nil
 }
 
-// Paced counts the chunks of streams that were late.
+// Paced returns the number of chunks of streams that were delayed.
 func (e *Ensemble) Paced(context.Context) (n int64, err error) {
 	if err := e.open(); err != nil {
 		return 0, err
@@ -173,7 +175,8 @@ func (e *Ensemble) Paced(context.Context) (n int64, err error) {
 	return n, nil
 }
 
-// Dropped counts the chunks of streams that a cut has stopped, and the connections that it has reset.
+// Dropped returns the number of chunks of streams that a cut has stopped, plus the connections that
+// it has reset.
 func (e *Ensemble) Dropped(context.Context) (n int64, err error) {
 	if err := e.open(); err != nil {
 		return 0, err

@@ -16,10 +16,11 @@ import (
 	"github.com/zkcoord/zkcoord/internal/zkversion"
 )
 
-// debianJars are what a server needs of Debian's packages. Not each version needs, or has, all of them.
+// debianJars are the jars of Debian's packages that a server needs. Not every version needs, or
+// has, all of them.
 //
-// ZooKeeper's own is the last: its manifest names the others in /usr/share/java, which would come before all that follow it
-// here, and those may be of another version.
+// ZooKeeper's own jar is the last. Its manifest names the others in /usr/share/java, which would
+// precede all jars after it here, and those may have another version.
 var debianJars = []string{
 	"zookeeper-jute.jar", "slf4j-api.jar", "slf4j-log4j12.jar", "log4j-1.2.jar", "netty-all.jar", "netty-common.jar",
 	"netty-buffer.jar", "netty-codec.jar", "netty-handler.jar", "netty-resolver.jar", "netty-transport.jar",
@@ -27,23 +28,27 @@ var debianJars = []string{
 	"commons-cli.jar", "commons-io.jar", "jackson-core.jar", "jackson-annotations.jar", "jackson-databind.jar", "zookeeper.jar",
 }
 
-// installed is where Debian's packages put jars.
+// installed is the directory of the jars of Debian's packages.
 const installed = "/usr/share/java"
 
-const hint = "on Debian: apt-get install openjdk-17-jre-headless, and ZooKeeper comes by itself; else set ZOOKEEPER_HOME to an" +
+const hint = "on Debian: apt-get install openjdk-17-jre-headless, ZooKeeper is then downloaded automatically; otherwise set ZOOKEEPER_HOME to an" +
 	" unpacked release and JAVA_HOME to a Java runtime"
 
-// install is a ZooKeeper on this machine.
+// install is a ZooKeeper installation on this machine.
 type install struct {
-	version         string // such as "3.9.6", as far as it is known
+	version         string // such as "3.9.6"; empty if unknown
 	java, classpath string
 }
 
-// Find returns the java command and the class path of a server of that version. It is that of ZOOKEEPER_HOME, if that is set
-// and of the version, or no version is named; else of Debian's packages, the installed ones if they are of the version, or
-// those that docker/zookeeper unpacks into the cache directory of the user, without root. No version is the default one.
+// Find returns the java command and the class path of a server of that version. An empty version is
+// the default one. Find needs no root and tries these in turn:
 //
-// If anything is missing the error says what to install, and of a version that there is not, which there are.
+//   - ZOOKEEPER_HOME, if it is set and has that version, or if version is empty;
+//   - Debian's installed packages, if they have that version;
+//   - Debian's packages that docker/zookeeper unpacks into the user's cache directory.
+//
+// If anything is missing, the error says what to install. If the version does not exist, the error
+// lists those that do.
 func Find(ctx context.Context, version string) (java, classpath string, err error) {
 	found, err := find(ctx, version, nil)
 	return found.java, found.classpath, err
@@ -55,7 +60,7 @@ func find(ctx context.Context, version string, progress io.Writer) (found instal
 		found.java = filepath.Join(home, "bin", "java")
 	}
 	if found.java, err = exec.LookPath(found.java); err != nil {
-		return install{}, fmt.Errorf("there is no java: %s", hint)
+		return install{}, fmt.Errorf("java is not installed: %s", hint)
 	}
 	if home := os.Getenv("ZOOKEEPER_HOME"); home != "" {
 		jars, have := release(home)
@@ -98,7 +103,7 @@ func release(home string) (jars []string, version string) {
 		return nil, ""
 	}
 	jars, _ = filepath.Glob(filepath.Join(lib, "*.jar"))
-	// ZooKeeper's own is the last, see debianJars.
+	// ZooKeeper's own jar is the last, see debianJars.
 	slices.SortStableFunc(jars, func(a, b string) int { return rank(a) - rank(b) })
 	return jars, versionIn(lib)
 }
@@ -112,7 +117,8 @@ func rank(path string) int {
 
 var server = regexp.MustCompile(`^zookeeper-([0-9].*)\.jar$`)
 
-// versionIn returns the version of the server whose jar is in a directory, empty for none.
+// versionIn returns the version of the server whose jar is in a directory. It is empty if there is
+// none.
 func versionIn(dir string) string {
 	jars, _ := filepath.Glob(filepath.Join(dir, "zookeeper-[0-9]*.jar"))
 	for _, jar := range jars {

@@ -11,8 +11,9 @@ import (
 	"github.com/zkcoord/zkcoord/internal/needs"
 )
 
-// The manifest of Debian's ZooKeeper names jars in /usr/share/java: behind it, those of a release were taken from there, of another
-// version, and the server did not start.
+// Regression: the manifest of Debian's ZooKeeper names jars in /usr/share/java. After it in the
+// class path, the jars of a release were taken from there, in another version, and the server did
+// not start.
 func TestAReleaseIsTakenWithItsOwnJarsFirst(t *testing.T) {
 	_, err := exec.LookPath("java")
 	needs.Installed(t, err)
@@ -38,11 +39,11 @@ func TestAReleaseIsTakenWithItsOwnJarsFirst(t *testing.T) {
 		}
 		want := []string{"netty-all.jar", "zookeeper-jute-3.9.6.jar", "zzz.jar", "zookeeper-3.9.6.jar"}
 		if !slices.Equal(names, want) {
-			t.Errorf("version %q: the class path is %q, want %q", version, names, want)
+			t.Errorf("version %q: got class path %q, want %q", version, names, want)
 		}
 	}
 	t.Setenv("ZOOKEEPER_HOME", t.TempDir())
 	if _, _, err := Find(t.Context(), ""); err == nil || !strings.Contains(err.Error(), "ZOOKEEPER_HOME=") {
-		t.Errorf("a home without ZooKeeper gives %v", err)
+		t.Errorf("ZOOKEEPER_HOME without ZooKeeper: got error %v, want one that contains %q", err, "ZOOKEEPER_HOME=")
 	}
 }

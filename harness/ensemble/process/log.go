@@ -9,21 +9,23 @@ import (
 	"time"
 )
 
-// A logPipe carries what one run of a server writes to its log file. It is a named pipe, so that it can be made full: from then
-// on whichever thread of the server writes a line blocks, as with a log collector that does not read.
+// A logPipe copies the output of one run of a server to its log file. It is a named pipe, so that
+// it can be filled. From then on, every thread of the server that writes a line blocks, as if a log
+// collector had stopped reading.
 type logPipe struct {
 	path   string
 	reader *os.File
-	gate   gate          // cut while the log stalls
-	closed chan struct{} // ends a stall for good
-	done   chan struct{} // closed when all is in the file
+	gate   gate          // closed to the copy while the log stalls
+	closed chan struct{} // ends a stall permanently
+	done   chan struct{} // closed when everything is in the file
 }
 
-// filler is what a full pipe is full of. A log has no such bytes; they are left out of the file.
+// filler is the byte that fills the pipe. A log contains no such bytes; copy omits them from the
+// file.
 const filler = "\x00"
 
-// newLogPipe makes a pipe at path that is copied to the file, which it closes in the end. The caller gives the writer to the
-// server, and closes it then.
+// newLogPipe creates a pipe at path and copies it to file, which it closes at the end. The caller
+// passes the writer to the server, and then closes it.
 func newLogPipe(path string, file *os.File) (p *logPipe, writer *os.File, err error) {
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, nil, err
@@ -41,7 +43,7 @@ func newLogPipe(path string, file *os.File) (p *logPipe, writer *os.File, err er
 	return p, writer, nil
 }
 
-// copy ends when nobody has the pipe open for writing.
+// copy ends when no process has the pipe open for writing.
 func (p *logPipe) copy(file *os.File) {
 	defer close(p.done)
 	defer file.Close()
@@ -57,7 +59,7 @@ func (p *logPipe) copy(file *os.File) {
 	}
 }
 
-// stall makes the pipe full, and keeps it so.
+// stall fills the pipe, and stops reading from it.
 func (p *logPipe) stall(ctx context.Context) error {
 	before := p.gate.stopped.Load()
 	if p.gate.standing() != nil {
@@ -69,7 +71,7 @@ func (p *logPipe) stall(ctx context.Context) error {
 		return errors.Join(err, p.flow())
 	}
 	defer w.Close()
-	// The copy may be reading already, and takes one chunk yet.
+	// The copy may be in the middle of a read, and then takes one more chunk.
 	for waiting := false; !waiting; {
 		waiting = p.gate.stopped.Load() > before
 		if err := fill(w); err != nil {
@@ -82,7 +84,7 @@ func (p *logPipe) stall(ctx context.Context) error {
 	return nil
 }
 
-// fill writes until there is no room for another byte for a while.
+// fill writes until the pipe has no room for another byte for some time.
 func fill(w *os.File) error {
 	const patience = 5 * time.Millisecond
 	for size := 4 << 10; size > 0; size /= 8 {
@@ -103,13 +105,13 @@ func fill(w *os.File) error {
 	return nil
 }
 
-// flow lets the pipe be read again.
+// flow reads from the pipe again.
 func (p *logPipe) flow() error {
 	p.gate.mend()
 	return nil
 }
 
-// end waits until all that the server wrote before it ended is in the file.
+// end waits until everything that the server wrote before it ended is in the file.
 func (p *logPipe) end() {
 	close(p.closed)
 	<-p.done

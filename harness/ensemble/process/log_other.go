@@ -8,5 +8,5 @@ import (
 	"github.com/zkcoord/zkcoord/internal/procs"
 )
 
-// openFIFO fails: there are no named pipes in the file system.
+// openFIFO fails, because the file system has no named pipes.
 func openFIFO(string) (*os.File, error) { return nil, procs.ErrNeedsLinux }

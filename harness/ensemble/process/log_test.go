@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// A line that is written while the log stalls is not accepted before the log flows, and nothing of the log is lost or added.
+// A line that is written while the log stalls is not accepted before the log resumes. Nothing of
+// the log is lost or added.
 func TestAStalledLogTakesNoByte(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "log")
 	file, err := os.Create(name)
@@ -37,7 +38,7 @@ func TestAStalledLogTakesNoByte(t *testing.T) {
 		}()
 		select {
 		case err := <-written:
-			t.Fatalf("a stalled log took a line (%v)", err)
+			t.Fatalf("a stalled log accepted a line (%v), want it to block", err)
 		case <-time.After(100 * time.Millisecond):
 		}
 		for range 2 {
@@ -53,8 +54,8 @@ func TestAStalledLogTakesNoByte(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.Close()
-	p.end() // a server that is killed while its log stalls
+	p.end() // like a server that is killed while its log stalls
 	if got, err := os.ReadFile(name); err != nil || string(got) != want.String() {
-		t.Errorf("the file has %q, want %q (%v)", got, want.String(), err)
+		t.Errorf("got a file with %q, want %q (%v)", got, want.String(), err)
 	}
 }

@@ -19,8 +19,8 @@ import (
 	"github.com/zkcoord/zkcoord/internal/procs"
 )
 
-// node is one server and its directory. Its ports are chosen anew at each start: while it was down somebody else may have
-// taken the old ones, and only proxies and DialContext need to know.
+// node is one server and its directory. It gets new ports at each start, because another program
+// may have taken the old ones while the node was down. Only proxies and DialContext use the ports.
 type node struct {
 	index int
 	dir   string
@@ -32,18 +32,19 @@ type node struct {
 	client   int // port for clients
 	quorum   int // ports for peers
 	election int
-	child    *procs.Child // nil while down
+	child    *procs.Child // nil while the node is down
 	log      *logPipe     // of the child
 	paused   bool
 }
 
-// peer is where a node finds another one: at the proxies between the two.
+// peer has the addresses at which a node reaches another one: those of the proxies between the two.
 type peer struct{ quorum, election string }
 
-// Ports are taken below those that the kernel gives to outgoing connections, so that no client of a busy test sits on one.
+// Ports are chosen below the range that the kernel uses for outgoing connections, so that no client
+// of a busy test occupies one.
 const portLow, portHigh = 20000, 32000
 
-// freePort finds a port of the loopback interface that nobody listens on.
+// freePort returns a port of the loopback interface on which nothing listens.
 func freePort() (int, error) {
 	var last error
 	for range 100 {
@@ -57,7 +58,8 @@ func freePort() (int, error) {
 	return 0, fmt.Errorf("no free port between %d and %d: %w", portLow, portHigh, last)
 }
 
-// choosePorts picks the ports of the next start. A client port that was asked for has to be free.
+// choosePorts chooses the ports of the next start. If the config sets a client port, that port must
+// be free.
 func (n *node) choosePorts(cfg ensemble.Config) (err error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -72,7 +74,7 @@ func (n *node) choosePorts(cfg ensemble.Config) (err error) {
 	n.client = cfg.Port + n.index
 	l, err := net.Listen("tcp", n.clientLocked())
 	if err != nil {
-		return fmt.Errorf("the port of node %d, %s, is taken: choose another one, or none: %w", n.index, n.clientLocked(), err)
+		return fmt.Errorf("the port of node %d, %s, is taken: choose another port, or 0 for any: %w", n.index, n.clientLocked(), err)
 	}
 	return l.Close()
 }
@@ -112,7 +114,7 @@ func (n *node) configure(cfg ensemble.Config) error {
 	)
 }
 
-// Each of the two is ignored by the other's library; which one there is depends on where the jars come from.
+// The jars contain one of the two logging libraries. Each library ignores the other's settings.
 const log4j = `log4j.rootLogger=INFO, out
 log4j.appender.out=org.apache.log4j.ConsoleAppender
 log4j.appender.out.layout=org.apache.log4j.PatternLayout
@@ -129,7 +131,7 @@ const logback = `<configuration>
 
 func (n *node) logFile() string { return filepath.Join(n.dir, "log") }
 
-// launch starts the server if it is down, with a library that is loaded before others unless it is empty.
+// launch starts the server if it is down. It preloads the library, unless that is empty.
 func (n *node) launch(cfg ensemble.Config, library string) error {
 	if n.alive() {
 		return nil
@@ -140,7 +142,7 @@ func (n *node) launch(cfg ensemble.Config, library string) error {
 	if err := n.configure(cfg); err != nil {
 		return err
 	}
-	var environment []string // nil is that of this process
+	var environment []string // nil is the environment of this process
 	if library != "" {
 		var err error
 		if environment, err = n.slowEnvironment(library); err != nil {
@@ -171,14 +173,14 @@ func (n *node) launch(cfg ensemble.Config, library string) error {
 	return nil
 }
 
-// alive reports whether the server was started and not killed; it may have died since.
+// alive reports whether the server was started and not killed. It may have died since.
 func (n *node) alive() bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.child != nil
 }
 
-// running reports whether the server is meant to answer.
+// running reports whether the server should answer.
 func (n *node) running() bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -199,15 +201,15 @@ func (n *node) kill() error {
 	return nil
 }
 
-// stallLog makes the log of a server that runs take nothing.
+// stallLog makes the log of a running server accept nothing.
 func (n *node) stallLog(ctx context.Context) error {
 	if log := n.pipe(); log != nil {
 		return log.stall(ctx)
 	}
-	return errors.New("it is down")
+	return errors.New("the node is down")
 }
 
-// flowLog lets it take bytes again. A server that is down has no log that stalls.
+// flowLog lets the log accept bytes again. If the server is down, it does nothing.
 func (n *node) flowLog() error {
 	if log := n.pipe(); log != nil {
 		return log.flow()
@@ -257,7 +259,7 @@ func (n *node) died() error {
 	}
 }
 
-// tail is the end of the log in one line.
+// tail returns the end of the log in one line.
 func (n *node) tail() string {
 	text, _ := os.ReadFile(n.logFile())
 	lines := bytes.Split(bytes.TrimSpace(text), []byte("\n"))

@@ -18,23 +18,24 @@ import (
 	"github.com/zkcoord/zkcoord/internal/procs"
 )
 
-// Options say what ensemble to start. The zero value is three nodes of the ZooKeeper that Find finds. Each version is found as
-// Find does.
+// Options configure an ensemble. The zero value is three nodes of the default version. Find
+// describes where each version is found.
 type Options struct {
 	ensemble.Config
 
-	// Progress gets a line for each thing that takes long. Nil keeps quiet.
+	// Progress gets a line for each slow step. If it is nil, nothing is written.
 	Progress io.Writer
 
-	// Dir is where data and logs are kept while the ensemble runs, in a directory of their own; the system's temporary
-	// directory if empty.
+	// Dir is the directory in which the ensemble creates a directory for data and logs while it
+	// runs. If it is empty, the system's temporary directory is used.
 	Dir string
 }
 
 const startTimeout = 60 * time.Second
 
-// Ensemble is a ZooKeeper ensemble of local JVMs. Besides ensemble.Ensemble it is a Killer, an Upgrader, a Pauser, a Partitioner, a
-// DropCounter, a Pacer, a Syncer, a Decayer, a Truncater, a LogStaller and has Logs.
+// Ensemble is a ZooKeeper ensemble of local JVMs. In addition to ensemble.Ensemble it implements
+// Killer, Upgrader, Pauser, Partitioner, DropCounter, Pacer, Syncer, Decayer, Truncater,
+// LogStaller, TxnLogs and Logs.
 type Ensemble struct {
 	config  ensemble.Config
 	found   map[string]install // by version
@@ -42,10 +43,10 @@ type Ensemble struct {
 	servers []string
 	nodes   []*node
 	proxies []*proxy
-	library string // that nodes are started with, if any: slowdisk.go
+	library string // preloaded into the servers; empty if there is none. See slowdisk.go
 	gates   map[ensemble.Edge]*gate
 
-	mu     sync.Mutex // held while nodes are started and ended, so that Close leaves none behind
+	mu     sync.Mutex // held while nodes start and end, so that Close leaves none running
 	closed bool
 }
 
@@ -65,7 +66,7 @@ var (
 	_ ensemble.Logs        = (*Ensemble)(nil)
 )
 
-// Starter returns what starts such ensembles for a run; see ensemble.StarterOf.
+// Starter returns a function that starts such ensembles for a run; see ensemble.StarterOf.
 func Starter(opts Options) ensemble.Starter {
 	return ensemble.StarterOf(opts.Config, func(ctx context.Context, config ensemble.Config) (*Ensemble, error) {
 		opts := opts
@@ -76,8 +77,8 @@ func Starter(opts Options) ensemble.Starter {
 
 // Start starts an ensemble and returns when it has a quorum. The caller closes it.
 //
-// If it fails or ctx ends, nothing of it remains, and the error says what is missing: Java, ZooKeeper, a port, or what the log
-// of a dead node ends with.
+// If it fails or ctx ends, nothing of the ensemble remains. The error names what is missing (Java,
+// ZooKeeper, a port) or quotes the end of the log of a dead node.
 func Start(ctx context.Context, opts Options) (*Ensemble, error) {
 	e, err := start(ctx, opts)
 	if err != nil {
@@ -139,7 +140,7 @@ func (e *Ensemble) run(ctx context.Context) error {
 	return e.Ready(ctx)
 }
 
-// connect puts proxies between all pairs of nodes, both ways.
+// connect creates proxies between all pairs of nodes, in both directions.
 func (e *Ensemble) connect() error {
 	for from := range e.nodes {
 		for to := range e.nodes {
@@ -152,7 +153,8 @@ func (e *Ensemble) connect() error {
 		from, to := e.nodes[link.From], e.nodes[link.To]
 		back := e.gates[ensemble.Edge{From: link.To, To: link.From}]
 		quorum := &proxy{there: there, back: back, target: to.quorumAddress}
-		// What from calls its election address is, for to, the proxy between to and from.
+		// Server `to` sees the address of the proxy from `to` to `from` where server `from` announces
+		// its election address.
 		election := &proxy{there: there, back: back, target: to.electionAddress,
 			translate: greet(func() string { return to.peers[link.From].election })}
 		for _, p := range []*proxy{quorum, election} {
@@ -166,17 +168,17 @@ func (e *Ensemble) connect() error {
 	return nil
 }
 
-// Kind is "process".
+// Kind returns "process".
 func (e *Ensemble) Kind() string { return "process" }
 
 // Servers returns node0:2181, node1:2181 and so on.
 func (e *Ensemble) Servers() []string { return slices.Clone(e.servers) }
 
-// DialContext connects to the node of that address.
+// DialContext connects to the node with that address.
 func (e *Ensemble) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
 	i := slices.Index(e.servers, address)
 	if i < 0 {
-		return nil, &net.OpError{Op: "dial", Net: network, Err: fmt.Errorf("%s is none of %v", address, e.servers)}
+		return nil, &net.OpError{Op: "dial", Net: network, Err: fmt.Errorf("unknown address %s: the ensemble has %v", address, e.servers)}
 	}
 	if err := e.open(); err != nil {
 		return nil, err
@@ -200,8 +202,8 @@ func (e *Ensemble) open() error {
 
 func (e *Ensemble) running(i int) bool { return e.nodes[i].running() }
 
-// Ready waits for one quorum of all nodes that were not killed or paused. A node that has died by itself is an error at
-// once, with the end of its log.
+// Ready waits for one quorum of all nodes that were not killed or paused. If a node has died by
+// itself, Ready fails at once with the end of its log.
 func (e *Ensemble) Ready(ctx context.Context) error {
 	if err := e.open(); err != nil {
 		return err
@@ -209,7 +211,8 @@ func (e *Ensemble) Ready(ctx context.Context) error {
 	if err := ensemble.AwaitQuorum(ctx, e.DialContext, e.servers, e.running, e.died); err != nil {
 		return err
 	}
-	// Who answered may be somebody else's server on a port of ours. Then ours has died of it, or still is about to.
+	// The server that answered may belong to another program that took one of our ports. Then our
+	// server has died because of that, or is about to die.
 	return errors.Join(e.died(), e.verify(ctx))
 }
 
@@ -221,7 +224,7 @@ func (e *Ensemble) died() error {
 	return errors.Join(errs...)
 }
 
-// verify asks each node for its configuration, which names its directory.
+// verify checks that the configuration that each node reports names the directory of the node.
 func (e *Ensemble) verify(ctx context.Context) error {
 	for i, n := range e.nodes {
 		if !n.running() {
@@ -232,13 +235,13 @@ func (e *Ensemble) verify(ctx context.Context) error {
 			return err
 		}
 		if !strings.Contains(text, n.dir) {
-			return fmt.Errorf("the server at the port of node %d is somebody else's", i)
+			return fmt.Errorf("the server at the port of node %d belongs to another program", i)
 		}
 	}
 	return nil
 }
 
-// Leader asks all nodes that run.
+// Leader queries all running nodes.
 func (e *Ensemble) Leader(ctx context.Context) (int, error) {
 	if err := e.open(); err != nil {
 		return 0, err
@@ -246,7 +249,7 @@ func (e *Ensemble) Leader(ctx context.Context) (int, error) {
 	return ensemble.Newest(ensemble.Survey(ctx, e.DialContext, e.servers, e.running))
 }
 
-// Logs returns what the node has written since the ensemble was started.
+// Logs returns the log of a node since the ensemble was started.
 func (e *Ensemble) Logs(_ context.Context, i int) (io.ReadCloser, error) {
 	if err := e.open(); err != nil {
 		return nil, err
@@ -254,7 +257,7 @@ func (e *Ensemble) Logs(_ context.Context, i int) (io.ReadCloser, error) {
 	return os.Open(e.nodes[i].logFile())
 }
 
-// Close ends the JVMs and proxies, keeps the logs if a directory was named, and removes the rest.
+// Close ends the JVMs and proxies, stores the logs if Config has a LogDir, and removes the rest.
 func (e *Ensemble) Close(context.Context) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -44,7 +44,7 @@ func TestContract(t *testing.T) {
 	empty(t, dir)
 	for _, name := range []string{"node0.log", "node1.log", "node2.log"} {
 		if text, err := os.ReadFile(filepath.Join(logs, name)); err != nil || !strings.Contains(string(text), "QuorumPeer") {
-			t.Errorf("log %s: %d bytes, %v", name, len(text), err)
+			t.Errorf("log %s: got %d bytes, %v; want one that contains QuorumPeer", name, len(text), err)
 		}
 	}
 }
@@ -52,7 +52,7 @@ func TestContract(t *testing.T) {
 func empty(t *testing.T, dir string) {
 	t.Helper()
 	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
-		t.Errorf("left in %s: %v, %v", dir, left, err)
+		t.Errorf("got entries in %s: %v, %v; want none", dir, left, err)
 	}
 }
 
@@ -63,7 +63,7 @@ func TestInterruptedStartLeavesNothing(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	defer time.AfterFunc(200*time.Millisecond, func() { cancel(interrupted) }).Stop()
 	if _, err := Start(ctx, Options{Dir: dir}); !errors.Is(err, interrupted) {
-		t.Errorf("error is %v", err)
+		t.Errorf("got error %v, want %v", err, interrupted)
 	}
 	empty(t, dir)
 }
@@ -77,7 +77,7 @@ func TestATakenPortIsSaid(t *testing.T) {
 	defer l.Close()
 	_, err = Start(t.Context(), Options{Config: ensemble.Config{Port: l.Addr().(*net.TCPAddr).Port}, Dir: t.TempDir()})
 	if err == nil || !strings.Contains(err.Error(), "is taken") {
-		t.Errorf("error is %v", err)
+		t.Errorf("got error %v, want one that contains %q", err, "is taken")
 	}
 }
 
@@ -85,11 +85,12 @@ func TestADeadNodeIsSaidWithItsLog(t *testing.T) {
 	needJava(t)
 	_, err := Start(t.Context(), Options{Config: ensemble.Config{JVMFlags: []string{"-XX:+NoSuchFlag"}}, Dir: t.TempDir()})
 	if err == nil || !strings.Contains(err.Error(), "NoSuchFlag") {
-		t.Errorf("error is %v", err)
+		t.Errorf("got error %v, want one that contains %q", err, "NoSuchFlag")
 	}
 }
 
-// orphans runs, in a process of its own, an ensemble that nobody will close, and says when it is up.
+// orphans runs in a separate process. It starts an ensemble that nothing closes, and then prints
+// the address of a node.
 func orphans() {
 	e, err := Start(context.Background(), Options{Dir: os.Getenv("ZKCOORD_TEST_ORPHANS")})
 	if err != nil {
@@ -116,11 +117,11 @@ func TestAKilledRunLeavesNoProcessAndItsDataAreSwept(t *testing.T) {
 	n, err := out.Read(said)
 	address := string(said[:n])
 	if err != nil || !strings.HasPrefix(address, "127.0.0.1:") {
-		t.Fatalf("%s, %v", address, err)
+		t.Fatalf("got output %q, %v; want a loopback address", address, err)
 	}
 	owner.Sweep(dir)
 	if left, _ := os.ReadDir(dir); len(left) != 1 {
-		t.Errorf("the sweep has taken what belongs to a run that lives")
+		t.Errorf("got %d directories after the sweep, want the 1 of the live run", len(left))
 	}
 	cmd.Process.Kill()
 	cmd.Wait()
@@ -131,7 +132,7 @@ func TestAKilledRunLeavesNoProcessAndItsDataAreSwept(t *testing.T) {
 		}
 		conn.Close()
 		if time.Now().After(end) {
-			t.Fatal("a node outlives its parent")
+			t.Fatal("a node still runs 10s after its parent was killed")
 		}
 	}
 	owner.Sweep(dir)

@@ -16,14 +16,15 @@ import (
 // gate is one direction between two nodes. The zero value is open.
 type gate struct {
 	mu      sync.Mutex
-	mended  chan struct{} // not nil while cut; closed when mended
-	stopped atomic.Int64  // chunks and connections that found it cut
+	mended  chan struct{} // not nil while cut; closed by mend
+	stopped atomic.Int64  // chunks and connections that the cut stopped
 
-	pace  atomic.Pointer[ensemble.Pace] // nil is as fast as it can be
-	paced atomic.Int64                  // chunks that were late
+	pace  atomic.Pointer[ensemble.Pace] // nil is full speed
+	paced atomic.Int64                  // chunks that were delayed
 }
 
-// due returns when a chunk of n bytes is to arrive that is sent now, after one that arrives at last.
+// due returns the time at which a chunk of n bytes that is sent now should arrive. The previous
+// chunk arrives at last.
 func (g *gate) due(now, last time.Time, n int) time.Time {
 	p := g.pace.Load()
 	if p == nil || *p == (ensemble.Pace{}) {
@@ -60,14 +61,14 @@ func (g *gate) mend() {
 	}
 }
 
-// standing returns the channel that ends the cut, or nil if there is none.
+// standing returns the channel that is closed at the end of the cut, or nil if there is no cut.
 func (g *gate) standing() <-chan struct{} {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.mended
 }
 
-// pass waits until the direction is open; false if done comes first.
+// pass waits until the direction is open. It returns false if done is closed first.
 func (g *gate) pass(done <-chan struct{}) bool {
 	for {
 		mended := g.standing()
@@ -86,10 +87,10 @@ func (g *gate) pass(done <-chan struct{}) bool {
 // proxy carries the connections that one node opens to one port of another.
 type proxy struct {
 	listener  net.Listener
-	there     *gate // from the one that dials
+	there     *gate // from the node that dials
 	back      *gate
-	target    func() string                    // where the other node listens now
-	translate func(net.Conn) (net.Conn, error) // changes what the dialler says first; nil leaves it
+	target    func() string                    // returns the current address of the other node
+	translate func(net.Conn) (net.Conn, error) // changes the dialler's first message; nil changes nothing
 
 	done chan struct{}
 	wg   sync.WaitGroup
@@ -110,7 +111,7 @@ func (p *proxy) listen() error {
 
 func (p *proxy) address() string { return p.listener.Addr().String() }
 
-// close ends all connections and waits.
+// close ends all connections and waits for their goroutines.
 func (p *proxy) close() {
 	close(p.done)
 	p.listener.Close()
@@ -129,7 +130,7 @@ func (p *proxy) accept() {
 			if errors.Is(err, net.ErrClosed) {
 				return
 			}
-			continue // A connection that was gone before it was accepted.
+			continue // The connection ended before it was accepted.
 		}
 		if !p.own(c) {
 			return
@@ -138,7 +139,8 @@ func (p *proxy) accept() {
 	}
 }
 
-// own notes a connection, to be closed with the proxy. It closes it at once if that has been.
+// own registers a connection, so that close closes it. If the proxy is already closed, own closes
+// the connection and returns false.
 func (p *proxy) own(c net.Conn) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -159,7 +161,8 @@ func (p *proxy) disown(c net.Conn) {
 	delete(p.live, c)
 }
 
-// carry joins an accepted connection to the target. A handshake needs both directions, so a cut of either resets it.
+// carry joins an accepted connection to the target. A handshake needs both directions, so a cut of
+// either direction resets the connection.
 func (p *proxy) carry(in net.Conn) {
 	defer p.disown(in)
 	for _, g := range []*gate{p.there, p.back} {
@@ -171,7 +174,7 @@ func (p *proxy) carry(in net.Conn) {
 	}
 	out, err := net.Dial("tcp", p.target())
 	if err != nil {
-		reset(in) // What a closed port does.
+		reset(in) // like a closed port
 		return
 	}
 	if !p.own(out) {
@@ -190,7 +193,7 @@ func (p *proxy) carry(in net.Conn) {
 	both.Wait()
 }
 
-// reset closes a connection in such a way that the other end reads an error, not an end.
+// reset closes a connection so that the other end reads an error instead of io.EOF.
 func reset(c net.Conn) {
 	if tcp, ok := c.(*net.TCPConn); ok {
 		tcp.SetLinger(0)
@@ -198,17 +201,18 @@ func reset(c net.Conn) {
 	c.Close()
 }
 
-// A parcel is what was read at once, and when it is to arrive.
+// A parcel is the result of one read, and the time at which it should arrive.
 type parcel struct {
 	data []byte
 	err  error
 	due  time.Time
 }
 
-// onTheWay is how many parcels a connection holds: with a delay they are on their way, like bytes in a long cable.
+// onTheWay is the number of delayed parcels that a connection holds, like bytes in a long cable.
 const onTheWay = 64
 
-// copy carries one direction, and its end too only through an open gate: a cut hides from one node that the other has gone.
+// copy carries one direction. It also passes on the end of the stream only through an open gate,
+// because a cut hides from one node that the other has gone.
 func (p *proxy) copy(to, from net.Conn, g *gate) {
 	parcels, over := make(chan parcel, onTheWay), make(chan struct{})
 	defer close(over)
@@ -234,7 +238,8 @@ func (p *proxy) copy(to, from net.Conn, g *gate) {
 	}
 }
 
-// read puts what it reads into parcels, until the end, which is in the last one, or until over is closed.
+// read sends the data that it reads to parcels, until the end of the stream or until over is
+// closed. The last parcel contains the end.
 func read(from net.Conn, g *gate, parcels chan<- parcel, over <-chan struct{}) {
 	defer close(parcels)
 	var last time.Time
@@ -253,7 +258,7 @@ func read(from net.Conn, g *gate, parcels chan<- parcel, over <-chan struct{}) {
 	}
 }
 
-// arrive waits until due; false if done comes first.
+// arrive waits until due. It returns false if done is closed first.
 func arrive(due time.Time, done <-chan struct{}) bool {
 	wait := time.Until(due)
 	if wait <= 0 {
@@ -269,10 +274,12 @@ func arrive(due time.Time, done <-chan struct{}) bool {
 	}
 }
 
-// greeting is what a node says first on an election connection: a version, its id, and its election address behind a length.
+// greetingHead is the size in bytes of the fixed part of a greeting. A greeting is the first
+// message of a node on an election connection: a version, the node's id, and its election address
+// after a length.
 const greetingHead = 8 + 8 + 4
 
-// greet returns a translation of the greeting's address into another one.
+// greet returns a translation that replaces the address in the greeting.
 func greet(address func() string) func(net.Conn) (net.Conn, error) {
 	return func(c net.Conn) (net.Conn, error) {
 		head := make([]byte, greetingHead)
@@ -292,8 +299,8 @@ func greet(address func() string) func(net.Conn) (net.Conn, error) {
 	}
 }
 
-// prefixed is a connection that has something to be read before its own bytes. The whole of it comes in one Read, because a
-// node takes half a greeting for a wrong one.
+// prefixed is a connection whose reader gets a prefix before the connection's own bytes. It returns
+// the whole prefix from one Read, because a node rejects a partial greeting.
 type prefixed struct {
 	net.Conn
 	prefix []byte

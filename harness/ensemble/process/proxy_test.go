@@ -12,7 +12,7 @@ import (
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 )
 
-// pair returns a proxy to a listener of the test.
+// pair returns a proxy to a listener of the test, and the listener.
 func pair(t *testing.T, translate func(net.Conn) (net.Conn, error)) (*proxy, net.Listener) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -41,8 +41,8 @@ func connect(t *testing.T, p *proxy, l net.Listener) (from, to net.Conn) {
 	return from, to
 }
 
-// A node answers a greeting by connecting to the address in it, past the proxies and their cuts (QuorumCnxManager,
-// handleConnection): that address has to be a proxy's.
+// A node replies to a greeting by connecting to the address in it, past the proxies and their cuts
+// (QuorumCnxManager, handleConnection). So that address must be a proxy's.
 func TestGreetingTellsTheProxysAddress(t *testing.T) {
 	greeting := func(address string) []byte {
 		version := int64(-65536)
@@ -57,7 +57,7 @@ func TestGreetingTellsTheProxysAddress(t *testing.T) {
 	want := append(greeting("127.0.0.1:29999"), "votes"...)
 	got := make([]byte, len(want))
 	if _, err := io.ReadFull(to, got); err != nil || !slices.Equal(got, want) {
-		t.Errorf("the other node reads %q, %v; want %q", got, err, want)
+		t.Errorf("the other node got %q, %v; want %q", got, err, want)
 	}
 }
 
@@ -70,19 +70,19 @@ func TestCutStopsOneDirectionAndItsEnd(t *testing.T) {
 	io.WriteString(to, "back")
 	got := make([]byte, 4)
 	if _, err := io.ReadFull(from, got); err != nil || string(got) != "back" {
-		t.Errorf("the open direction brought %q, %v", got, err)
+		t.Errorf("got %q, %v from the open direction; want \"back\"", got, err)
 	}
 	to.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
 	if n, err := to.Read(make([]byte, 1)); n > 0 || err == io.EOF {
-		t.Errorf("the cut direction brought %d bytes, %v", n, err)
+		t.Errorf("got %d bytes, %v from the cut direction; want a timeout", n, err)
 	}
 	if p.there.stopped.Load() == 0 || p.back.stopped.Load() != 0 {
-		t.Error("what was stopped is counted wrongly")
+		t.Errorf("got %d and %d stopped, want more than 0 and 0", p.there.stopped.Load(), p.back.stopped.Load())
 	}
 	to.SetReadDeadline(time.Time{})
 	p.there.mend()
 	if text, err := io.ReadAll(to); string(text) != "lost for now" || err != nil {
-		t.Errorf("after the mend: %q, %v", text, err)
+		t.Errorf("after the mend: got %q, %v; want %q", text, err, "lost for now")
 	}
 }
 
@@ -91,30 +91,31 @@ func TestCutResetsNewConnections(t *testing.T) {
 	p.back.cut() // A handshake needs both directions.
 	from, err := net.Dial("tcp", p.address())
 	if err != nil {
-		return // Reset before the dial returned.
+		return // The connection was reset before the dial returned.
 	}
 	defer from.Close()
 	if n, err := from.Read(make([]byte, 1)); err == nil {
-		t.Errorf("read %d bytes over a cut link", n)
+		t.Errorf("read %d bytes over a cut edge, want an error", n)
 	}
 }
 
-// A chunk is late by the delay, by what its bytes take at the rate, and never overtakes the one before it.
+// A chunk is late by the delay and by the time that its bytes take at the rate. It never overtakes
+// the previous one.
 func TestPaceKeepsTheOrder(t *testing.T) {
 	now := time.Now()
 	for _, one := range []struct {
 		what      string
 		pace      ensemble.Pace
-		last      time.Duration // from now, when the chunk before it arrives
+		last      time.Duration // arrival of the previous chunk, from now
 		n         int
 		low, high time.Duration // from now
 	}{
 		{"no pace", ensemble.Pace{}, 0, 100, 0, 0},
-		{"no pace, behind a late one", ensemble.Pace{}, time.Second, 100, time.Second, time.Second},
+		{"no pace, after a late one", ensemble.Pace{}, time.Second, 100, time.Second, time.Second},
 		{"delay", ensemble.Pace{Delay: time.Second}, 0, 100, time.Second, time.Second},
-		{"delay, behind a later one", ensemble.Pace{Delay: time.Second}, 2 * time.Second, 100, 2 * time.Second, 2 * time.Second},
+		{"delay, after a later one", ensemble.Pace{Delay: time.Second}, 2 * time.Second, 100, 2 * time.Second, 2 * time.Second},
 		{"rate", ensemble.Pace{Rate: 50}, 0, 100, 2 * time.Second, 2 * time.Second},
-		{"rate, behind another one", ensemble.Pace{Rate: 50}, time.Second, 100, 3 * time.Second, 3 * time.Second},
+		{"rate, after another one", ensemble.Pace{Rate: 50}, time.Second, 100, 3 * time.Second, 3 * time.Second},
 		{"jitter", ensemble.Pace{Delay: time.Second, Jitter: time.Second}, 0, 100, time.Second, 2 * time.Second},
 	} {
 		g := new(gate)
@@ -122,11 +123,11 @@ func TestPaceKeepsTheOrder(t *testing.T) {
 		for range 100 {
 			due := g.due(now, now.Add(one.last), one.n).Sub(now)
 			if due < one.low || due > one.high {
-				t.Fatalf("%s: due in %v, want %v to %v", one.what, due, one.low, one.high)
+				t.Fatalf("%s: got due in %v, want %v to %v", one.what, due, one.low, one.high)
 			}
 		}
 		if paced := g.paced.Load(); (paced > 0) != (one.pace != ensemble.Pace{}) {
-			t.Errorf("%s: %d chunks count as late", one.what, paced)
+			t.Errorf("%s: got %d chunks counted as late, want more than 0 only with a pace", one.what, paced)
 		}
 	}
 }

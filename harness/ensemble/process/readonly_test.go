@@ -11,13 +11,13 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// What docs/decisions/0006 says of read-only servers: one without a quorum accepts only a
-// client that sets a flag which go-zookeeper's does not send, and no other server knows the session
-// that it gives.
+// This test checks the statements of docs/decisions/0006 about read-only servers. A server without
+// a quorum accepts only a client that sets a flag, which go-zookeeper does not set. The session of
+// such a client is unknown to the other servers.
 func TestReadOnlySessionIsOfOneServer(t *testing.T) {
 	needJava(t)
 	e, err := Start(t.Context(), Options{Dir: t.TempDir(), Config: ensemble.Config{
-		// Without local sessions a server without a quorum refuses to begin any.
+		// Without local sessions, a server without a quorum rejects every new session.
 		Extra:    map[string]string{"localSessionsEnabled": "true", "localSessionsUpgradingEnabled": "true"},
 		JVMFlags: []string{"-Dreadonlymode.enabled=true"},
 	}})
@@ -31,11 +31,11 @@ func TestReadOnlySessionIsOfOneServer(t *testing.T) {
 	request := wire.ConnectRequest{Timeout: 8000, ReadOnly: true}
 	answer := sessionAt(t, e, 0, request, func(r wire.ConnectResponse) bool { return r.ReadOnly })
 	if answer.Timeout <= 0 || answer.SessionID == 0 {
-		t.Fatalf("the server without a quorum answers %+v, want a session", answer)
+		t.Fatalf("got reply %+v from the server without a quorum, want a session", answer)
 	}
 	request.ReadOnly, request.NoReadOnly = false, true
 	if _, err := handshake(t.Context(), e, 0, request); err == nil {
-		t.Error("a client without the flag has a session at the server without a quorum")
+		t.Error("a client without the flag got a session from the server without a quorum, want an error")
 	}
 
 	if err := errors.Join(e.Start(t.Context(), 1), e.Start(t.Context(), 2), e.Ready(t.Context())); err != nil {
@@ -45,11 +45,11 @@ func TestReadOnlySessionIsOfOneServer(t *testing.T) {
 	request.ReadOnly, request.NoReadOnly = true, false
 	resumed := sessionAt(t, e, 1, request, func(r wire.ConnectResponse) bool { return !r.ReadOnly })
 	if resumed.Timeout > 0 {
-		t.Errorf("the ensemble resumes the session: %+v, want it expired", resumed)
+		t.Errorf("got %+v for the resumed session, want it expired", resumed)
 	}
 }
 
-// sessionAt asks a server for a session until the answer is of the kind that is wanted.
+// sessionAt requests a session from a server until it gets the wanted reply.
 func sessionAt(t *testing.T, e *Ensemble, server int, request wire.ConnectRequest, wanted func(wire.ConnectResponse) bool) wire.ConnectResponse {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -61,7 +61,7 @@ func sessionAt(t *testing.T, e *Ensemble, server int, request wire.ConnectReques
 		}
 		select {
 		case <-ctx.Done():
-			t.Fatalf("server %d: %+v, %v", server, answer, err)
+			t.Fatalf("server %d: got %+v, %v for 1m; want another kind of reply", server, answer, err)
 		case <-time.After(100 * time.Millisecond):
 		}
 	}

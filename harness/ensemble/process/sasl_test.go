@@ -12,7 +12,8 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// A server that serves nobody without SASL. zk#40: no client of go-zookeeper's can log in there.
+// A server may reject every client that does not use SASL. zk#40: go-zookeeper has no way to log in
+// there.
 func TestSASL(t *testing.T) {
 	needJava(t)
 	jaas := filepath.Join(t.TempDir(), "jaas.conf")
@@ -27,7 +28,7 @@ func TestSASL(t *testing.T) {
 			"requireClientAuthScheme":      "sasl",
 			"sessionRequireClientSASLAuth": "true",
 		},
-		// Since 3.9.6 servers do not offer DIGEST-MD5 in FIPS mode, which is the default.
+		// Since 3.9.6, servers in FIPS mode, which is the default, do not offer DIGEST-MD5.
 		JVMFlags: []string{"-Dzookeeper.fips-mode=false", "-Djava.security.auth.login.config=" + jaas},
 	}})
 	if err != nil {
@@ -45,10 +46,10 @@ func TestSASL(t *testing.T) {
 		return s, err
 	}
 	if _, err := open(); !errors.Is(err, session.ErrAuthRequired) {
-		t.Errorf("without a credential: %v, want %v", err, session.ErrAuthRequired)
+		t.Errorf("without a credential: got %v, want %v", err, session.ErrAuthRequired)
 	}
 	if _, err := open(session.Auth{Scheme: session.SASLScheme, Data: []byte("app:wrong")}); !errors.Is(err, session.ErrCredentials) {
-		t.Errorf("with a wrong password: %v, want %v", err, session.ErrCredentials)
+		t.Errorf("with a wrong password: got %v, want %v", err, session.ErrCredentials)
 	}
 	s, err := open(session.Auth{Scheme: session.SASLScheme, Data: []byte(`app:of the "app"`)})
 	if err != nil {
@@ -58,12 +59,13 @@ func TestSASL(t *testing.T) {
 	if _, err := s.CreateACL(t.Context(), "/mine", []byte("a"), session.Persistent, acl); err != nil {
 		t.Fatal(err)
 	}
-	// Each connection logs in for itself: the server starts again, and the session is resumed.
+	// Each connection logs in separately: the server starts again, and the client resumes the
+	// session.
 	id := s.ID()
 	if err := errors.Join(e.Kill(t.Context(), 0), e.Start(t.Context(), 0)); err != nil {
 		t.Fatal(err)
 	}
 	if v, err := s.Get(t.Context(), "/mine"); err != nil || string(v.Data) != "a" || s.ID() != id {
-		t.Errorf("on the next connection: %q, %v, session %x; want that of session %x", v.Data, err, s.ID(), id)
+		t.Errorf("on the next connection: got %q, %v, session %x; want session %x", v.Data, err, s.ID(), id)
 	}
 }

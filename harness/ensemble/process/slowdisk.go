@@ -16,7 +16,7 @@ import (
 //go:embed slowdisk/slowdisk.c
 var slowdiskSource []byte
 
-// buildSlowdisk compiles the library that slows the syncs of a server down, and returns its path.
+// buildSlowdisk compiles the library that slows the syncs of a server, and returns its path.
 func buildSlowdisk(ctx context.Context, dir string) (library string, err error) {
 	source, library := filepath.Join(dir, "slowdisk.c"), filepath.Join(dir, "slowdisk.so")
 	if err := os.WriteFile(source, slowdiskSource, 0o600); err != nil {
@@ -33,7 +33,7 @@ func buildSlowdisk(ctx context.Context, dir string) (library string, err error) 
 	return library, nil
 }
 
-// slowdisk is the directory that a node shares with its disk's library.
+// slowdisk returns the directory that a node shares with the library.
 func (n *node) slowdisk() string { return filepath.Join(n.dir, "slowdisk") }
 
 func (n *node) control() string { return filepath.Join(n.slowdisk(), "control") }
@@ -45,7 +45,7 @@ const (
 	controlSize   = 24
 )
 
-// slowEnvironment makes the directory, if there is none yet, and returns what the server's environment needs.
+// slowEnvironment creates the directory, if necessary, and returns the server's environment.
 func (n *node) slowEnvironment(library string) ([]string, error) {
 	if err := os.MkdirAll(n.slowdisk(), 0o700); err != nil {
 		return nil, err
@@ -70,7 +70,7 @@ func (e *Ensemble) SlowSync(_ context.Context, i int, by time.Duration) error {
 	})
 }
 
-// SlowSyncs returns how many fsyncs of a node took longer so far.
+// SlowSyncs returns the number of fsyncs of a node that took longer so far.
 func (e *Ensemble) SlowSyncs(_ context.Context, i int) (slowed int64, err error) {
 	return slowed, e.change("count the slow syncs of", i, func(n *node) error {
 		data, err := os.ReadFile(n.control())
@@ -81,9 +81,10 @@ func (e *Ensemble) SlowSyncs(_ context.Context, i int) (slowed int64, err error)
 	})
 }
 
-// LoseUnsynced takes from the transaction logs of a killed node what no fsync has stored.
+// LoseUnsynced removes the data that no fsync has stored from the transaction logs of a killed
+// node.
 func (e *Ensemble) LoseUnsynced(_ context.Context, i int) (lost int64, err error) {
-	return lost, e.change("lose what is not synced of", i, func(n *node) error {
+	return lost, e.change("remove the unsynced data of", i, func(n *node) error {
 		return n.whileDown(func() error {
 			logs, err := filepath.Glob(filepath.Join(n.data(), "log.*"))
 			for _, log := range logs {
@@ -95,8 +96,9 @@ func (e *Ensemble) LoseUnsynced(_ context.Context, i int) (lost int64, err error
 	})
 }
 
-// loseEnd makes zeros of a log from the length on that was stored: so it is before anything is written, because the file has its
-// full length from the start. A log of which nothing was stored does not exist.
+// loseEnd replaces the end of a log, after the stored length, with zeros. The server preallocates
+// the file with zeros, so they are its contents before the writes. If nothing of the log was
+// stored, loseEnd removes the file.
 func loseEnd(log, record string) (lost int64, err error) {
 	text, err := os.ReadFile(log)
 	if err != nil {

@@ -11,12 +11,12 @@ import (
 	"testing"
 )
 
-// What was stored stays, what was only written is lost, and the room for more stays as it was.
+// Stored data stay, data that were only written are lost, and the preallocated zeros stay.
 func TestLossOfPowerTakesWhatWasNotStored(t *testing.T) {
 	for _, one := range []struct {
 		what   string
 		log    string
-		stored int64 // less than zero is that nothing was recorded
+		stored int64 // negative if nothing was recorded
 		want   string
 		lost   int64
 		gone   bool
@@ -41,12 +41,13 @@ func TestLossOfPowerTakesWhatWasNotStored(t *testing.T) {
 		lost, err := loseEnd(log, record)
 		text, gone := os.ReadFile(log)
 		if err != nil || lost != one.lost || string(text) != one.want || errors.Is(gone, os.ErrNotExist) != one.gone {
-			t.Errorf("%s: %q, %d bytes lost, %v, want %q, %d bytes lost, file gone %v", one.what, text, lost, err, one.want, one.lost, one.gone)
+			t.Errorf("%s: got %q, %d bytes lost, %v; want %q, %d bytes lost, file gone %v", one.what, text, lost, err, one.want, one.lost, one.gone)
 		}
 	}
 }
 
-// The library records what a program has synced of a log, is slow if it is told so, and leaves other files alone.
+// The library records how much of a log a program has synced. It is slow if the control file says
+// so, and does not affect other files.
 func TestSlowDiskRecordsWhatIsStored(t *testing.T) {
 	if _, err := exec.LookPath("gcc"); err != nil && os.Getenv("CI") == "" {
 		t.Skip(err)
@@ -65,7 +66,7 @@ func TestSlowDiskRecordsWhatIsStored(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"log.7", "snapshot.7"} {
-		// dd calls fsync, or fdatasync, once it has written everything.
+		// dd calls fsync or fdatasync once, after it has written everything.
 		for _, how := range []string{"conv=fsync", "conv=fdatasync"} {
 			dd := exec.Command("dd", "of="+filepath.Join(n.dir, name), how)
 			dd.Env, dd.Stdin = environment, bytes.NewReader([]byte("abcde"))
@@ -79,13 +80,13 @@ func TestSlowDiskRecordsWhatIsStored(t *testing.T) {
 		t.Fatal(err)
 	}
 	if slowed, syncs := binary.NativeEndian.Uint64(control[8:]), binary.NativeEndian.Uint64(control[16:]); slowed != 4 || syncs != 4 {
-		t.Errorf("%d of %d syncs were slow, want 4 of 4", slowed, syncs)
+		t.Errorf("got %d of %d syncs slow, want 4 of 4", slowed, syncs)
 	}
 	record, err := os.ReadFile(filepath.Join(n.slowdisk(), "log.7"))
 	if want := binary.NativeEndian.AppendUint64(nil, 5); err != nil || !bytes.Equal(record, want) {
-		t.Errorf("the record of the log is %v, %v, want %v", record, err, want)
+		t.Errorf("got record %v, %v; want %v", record, err, want)
 	}
 	if _, err := os.Stat(filepath.Join(n.slowdisk(), "snapshot.7")); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("a snapshot has a record: %v", err)
+		t.Errorf("record of a snapshot: got error %v, want that it does not exist", err)
 	}
 }

@@ -1,8 +1,8 @@
 /*
- * A disk that is slow to store, and that records what it has stored. A server gets it by LD_PRELOAD.
- * The environment names a directory, ZKCOORD_DISK. It has the file "control" with three numbers of 64
- * bits: by how many microseconds each sync is slower, how many syncs were slower, and how many there
- * were. After each sync of a transaction log, a file of the log's name has the length that is stored.
+ * A slow disk that records how much it has stored. It is loaded into a server with LD_PRELOAD. The
+ * variable ZKCOORD_DISK names a directory. The file "control" in it has three 64-bit numbers: the
+ * additional microseconds of each sync, the number of slowed syncs, and the number of all syncs. After
+ * each sync of a transaction log, a file with the log's name contains the stored length.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -41,7 +41,7 @@ __attribute__((constructor)) static void start(void)
     close(fd);
 }
 
-/* name_of finds the name of an open transaction log, or returns NULL. */
+/* name_of returns the name of an open transaction log, or NULL for another file. */
 static const char *name_of(int fd, char *path, size_t size)
 {
     char link[64];
@@ -81,7 +81,7 @@ static int sync_slowly(const char *call, int fd)
 
     if (control == NULL)
         return next(fd);
-    length = lseek(fd, 0, SEEK_CUR); /* what is written later is not part of this sync */
+    length = lseek(fd, 0, SEEK_CUR); /* later writes are not part of this sync */
     delay = __atomic_load_n(&control->delay, __ATOMIC_SEQ_CST);
     __atomic_add_fetch(&control->syncs, 1, __ATOMIC_SEQ_CST);
     if (delay > 0) {
