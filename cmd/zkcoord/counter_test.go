@@ -61,7 +61,7 @@ func TestCounterExitCodes(t *testing.T) {
 	}{
 		{"counter add /n x", exitFailed, `"x" is not an integer`},
 		{"counter set /n 9223372036854775808", exitFailed, "is not an integer of 64 bits"},
-		{"counter add /n -3", exitFailed, "goes behind --"},
+		{"counter add /n -3", exitFailed, "begins with - after --"},
 		{"counter add / 1", exitFailed, "has to be below the root"},
 		{"counter get --format roman /n", exitFailed, "decimal or big-endian"},
 		{"counter set /n 9223372036854775807", exitValid, ""},
