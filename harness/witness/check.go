@@ -37,7 +37,8 @@ func (l *Log) Checkers(envelope checker.Envelope) []checker.Checker {
 				j.NotExercised("the ensemble has no transaction logs")
 				return
 			}
-			p.check(l, &judging{Judge: j, History: h, Excuse: envelope.In(h)})
+			lag := func(e history.Event) bool { return e.Kind == history.Fact && e.Op == history.FactLag }
+			p.check(l, &judging{Judge: j, History: h, Excuse: envelope.In(h), real: slices.ContainsFunc(h.Events, lag)})
 		})))
 	}
 	return all
@@ -48,22 +49,23 @@ type judging struct {
 	*checker.Judge
 	*history.History
 	checker.Excuse
+	real bool // the clock: each run on a real one measures its lag
 }
 
 // at is the time of the history at which the leader's clock showed t.
 func (j *judging) at(t time.Time) time.Duration { return t.Sub(j.Header.Start) }
 
 // handOver is for how long a goroutine that records the end of a hold may wait for its turn, although
-// timers are not late.
+// timers are not late. On a virtual clock it does not wait.
 const handOver = 5 * time.Millisecond
 
 // late returns by how much an event of a client is too late for what the log says happened at t. The
 // log rounds down to milliseconds. On a busy machine the recorder is late too. Then the lag counts
 // twice, because it is measured at one timer of many, and other goroutines wait somewhat longer.
 func (j *judging) late(t, event time.Duration) time.Duration {
-	late := event - t - resolution
-	if lag := j.Lag(t, event); lag > 0 {
-		late -= 2*lag + handOver
+	late := event - t - resolution - 2*j.Lag(t, event)
+	if j.real {
+		late -= handOver
 	}
 	return max(0, late)
 }

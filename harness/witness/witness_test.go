@@ -239,6 +239,31 @@ func TestFaultsOutsideOfTheEnvelopeExpose(t *testing.T) {
 	}
 }
 
+// On a real clock the record of an end may be late although no timer was. A virtual clock is exact.
+func TestRecorderMayBeLateOnARealClock(t *testing.T) {
+	for _, c := range []struct {
+		late time.Duration
+		real bool
+		want checker.Verdict
+	}{
+		{resolution, false, checker.Valid},
+		{resolution + time.Microsecond, false, checker.Invalid},
+		{resolution + handOver, true, checker.Valid},
+		{resolution + handOver + time.Microsecond, true, checker.Invalid},
+	} {
+		events := rightly()
+		events[6].Time = 6*time.Second + c.late
+		if c.real { // measured at another time
+			lag := history.Event{Time: 7 * time.Second, Client: history.Nobody, Kind: history.Fact, Op: history.FactLag, Arg: "10ms", Result: "1us"}
+			events = append(events[:7:7], lag, events[7])
+		}
+		r := judge(t, Merge(Server{Name: "n0", Txns: twoHolders()}), events)["witness/ended-before-deletion"]
+		if r.Verdict != c.want {
+			t.Errorf("%v late, real clock %v: got %v (%s), want %v", c.late, c.real, r.Verdict, r.Reason, c.want)
+		}
+	}
+}
+
 // Without the list of its ephemerals a closed session deletes those that it had.
 func TestUnlistedCloseDeletesEphemerals(t *testing.T) {
 	txns := twoHolders()
