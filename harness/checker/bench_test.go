@@ -272,7 +272,7 @@ func sessioned(n int) *history.History {
 		for range 3 {
 			both(1, history.Event{Op: OpPresent, Object: path, Arg: "sync"}, history.Event{Result: fmt.Sprintf("0x%x", id)})
 		}
-		both(0, history.Event{Op: "ping", Object: path, Session: id}, history.Event{})
+		both(0, history.Event{Op: OpSetValue, Object: path, Session: id}, history.Event{})
 		events = append(events, history.Event{Kind: history.Session, Op: history.SessionExpired, Session: id})
 		resume := history.Event{Kind: history.Invoke, Op: OpResume, Arg: fmt.Sprintf("0x%x", id), Client: 2, Process: 2}
 		refused := resume

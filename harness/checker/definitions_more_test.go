@@ -610,7 +610,7 @@ func tinyExpiry(r *rand.Rand, n int) *history.History {
 		case r.IntN(8) == 0:
 			return &history.Event{Kind: history.Session, Op: history.SessionConnected, Session: 7}
 		case c == 0 && !ended:
-			return &history.Event{Op: "ping", Session: 7}
+			return &history.Event{Op: OpSetValue, Session: 7}
 		}
 		return &history.Event{Op: "other"}
 	}, func(*history.Event) {})
@@ -639,7 +639,7 @@ func expiryHadAReason(h *history.History) bool {
 			last = expired.Time // it may have been sent as late as that
 		}
 	}
-	completions(h, "ping", func(o history.Operation) { first = max(first, o.Invoke.Time) })
+	completions(h, OpSetValue, func(o history.Operation) { first = max(first, o.Invoke.Time) })
 	for heard := first; heard <= last; heard += step {
 		if after := expired.Time - heard; after >= timeout && after <= timeout+soon {
 			return true

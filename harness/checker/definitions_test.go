@@ -607,7 +607,7 @@ func tinySession(r *rand.Rand, n int) *history.History {
 		case c == 0 && ended:
 			return nil
 		case c == 0:
-			e.Op, e.Session = "ping", 7
+			e.Op, e.Session = OpSetValue, 7
 			return e
 		default:
 			e.Op, e.Arg = OpPresent, "sync"
