@@ -41,19 +41,32 @@ func Stop(ctx context.Context, pid int) error {
 	return nil
 }
 
-// stopGroup stops all processes of a process group, like Stop.
+// stopAgain is how long stopGroup waits before it lets a group continue and stops it again.
+const stopAgain = 50 * time.Millisecond
+
+// stopGroup stops all processes of a process group, like Stop. A shell that starts a process by vfork
+// cannot stop until that process has called exec. If the process is stopped before, neither would ever
+// change, so the group continues for a moment.
 func stopGroup(ctx context.Context, group int) error {
-	if err := signal(-group, syscall.SIGSTOP); err != nil {
-		return err
-	}
-	for slices.ContainsFunc(members(group), func(pid int) bool { return !Stopped(pid) }) {
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("process group %d does not stop: %w", group, context.Cause(ctx))
-		case <-time.After(time.Millisecond):
+	for {
+		if err := signal(-group, syscall.SIGSTOP); err != nil {
+			return err
 		}
+		for sent := time.Now(); time.Since(sent) < stopAgain; {
+			if !slices.ContainsFunc(members(group), func(pid int) bool { return !Stopped(pid) }) {
+				return nil
+			}
+			select {
+			case <-ctx.Done():
+				return fmt.Errorf("process group %d does not stop: %w", group, context.Cause(ctx))
+			case <-time.After(time.Millisecond):
+			}
+		}
+		if err := continueGroup(group); err != nil {
+			return err
+		}
+		<-time.After(time.Millisecond)
 	}
-	return nil
 }
 
 func continueGroup(group int) error { return signal(-group, syscall.SIGCONT) }
