@@ -58,9 +58,9 @@ func Read(r io.Reader) iter.Seq2[Txn, error] {
 		in := bufio.NewReaderSize(r, 1<<16)
 		var head [16]byte
 		switch n, err := io.ReadFull(in, head[:]); {
-		case n == 0 && err == io.EOF:
+		case n == 0 && errors.Is(err, io.EOF):
 			return // the server was killed between making the file and writing to it
-		case err == io.ErrUnexpectedEOF:
+		case errors.Is(err, io.ErrUnexpectedEOF):
 			yield(Txn{}, ErrTorn)
 			return
 		case err != nil:
@@ -76,7 +76,7 @@ func Read(r io.Reader) iter.Seq2[Txn, error] {
 		}
 		for {
 			body, err := entry(in)
-			if err == io.EOF {
+			if errors.Is(err, io.EOF) {
 				return
 			}
 			var t Txn
@@ -94,9 +94,9 @@ func Read(r io.Reader) iter.Seq2[Txn, error] {
 func entry(in *bufio.Reader) ([]byte, error) {
 	var head [12]byte
 	switch n, err := io.ReadFull(in, head[:]); {
-	case n == 0 && err == io.EOF:
+	case n == 0 && errors.Is(err, io.EOF):
 		return nil, io.EOF
-	case err == io.ErrUnexpectedEOF:
+	case errors.Is(err, io.ErrUnexpectedEOF):
 		if head == [12]byte{} {
 			return nil, io.EOF
 		}
