@@ -153,13 +153,13 @@ func TestBrokenServersAreFoundOutVirtualTime(t *testing.T) {
 			}
 			return body
 		}},
-		"atomic":          code(wire.OpExists, wire.NoNode, wire.OK),
-		"conditional":     code(wire.OpSetData, wire.BadVersion, wire.OK),
-		"in-order":        code(wire.OpExists, wire.OK, wire.NoNode),
-		"container":       code(wire.OpCreateContainer, wire.OK, wire.Unimplemented),
-		"read-after-sync": code(wire.OpExists, wire.OK, wire.NoNode),
-		"newer-client":    {connect: func(r *wire.ConnectRequest) { r.LastZxidSeen = 0 }},
-		"event-first":     {silent: true},
+		"atomic":           code(wire.OpExists, wire.NoNode, wire.OK),
+		"conditional":      code(wire.OpSetData, wire.BadVersion, wire.OK),
+		"in-order":         code(wire.OpExists, wire.OK, wire.NoNode),
+		"container":        code(wire.OpCreateContainer, wire.OK, wire.Unimplemented),
+		"read-after-write": code(wire.OpExists, wire.OK, wire.NoNode),
+		"newer-client":     {connect: func(r *wire.ConnectRequest) { r.LastZxidSeen = 0 }},
+		"event-first":      {silent: true},
 		"event-zxid": {reply: func(_ wire.Op, h *wire.ReplyHeader, body []byte) []byte {
 			if h.Xid == wire.XidNotification {
 				h.Zxid--

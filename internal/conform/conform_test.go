@@ -17,6 +17,7 @@ import (
 	"github.com/zkcoord/zkcoord/harness/checker"
 	"github.com/zkcoord/zkcoord/harness/ensemble"
 	"github.com/zkcoord/zkcoord/harness/ensemble/process"
+	"github.com/zkcoord/zkcoord/internal/needs"
 	"github.com/zkcoord/zkcoord/internal/trace"
 	"github.com/zkcoord/zkcoord/internal/zkversion"
 	"github.com/zkcoord/zkcoord/zktest"
@@ -113,12 +114,8 @@ var against = flag.String("zookeeper", zkversion.Default, "versions of the real 
 func TestRealServersConform(t *testing.T) {
 	for version := range strings.SplitSeq(*against, ",") {
 		t.Run(version, func(t *testing.T) {
-			if _, _, err := process.Find(t.Context(), version); err != nil {
-				if os.Getenv("CI") != "" {
-					t.Fatalf("CI is set: %v", err)
-				}
-				t.Skip(err)
-			}
+			_, _, err := process.Find(t.Context(), version)
+			needs.Installed(t, err)
 			e, err := process.Start(t.Context(), process.Options{Config: ensemble.Config{Version: version, Nodes: 3, TickTime: 2 * time.Second}})
 			if err != nil {
 				t.Fatal(err)

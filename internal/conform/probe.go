@@ -246,6 +246,17 @@ func (c *client) sync(path string) (wire.ReplyHeader, error) {
 	return c.do(wire.OpSync, &wire.Path{Path: path}, nil)
 }
 
+// barrier is a quorum write that changes nothing. The reads that follow it see all that was committed
+// before. A sync is no barrier: the leader answers that of its own clients before it has applied what
+// it has committed. The path need not exist.
+func (c *client) barrier(path string) (wire.ReplyHeader, error) {
+	h, _, err := c.multi(check(path))
+	if h.Err == wire.NoNode {
+		h.Err = wire.OK
+	}
+	return h, err
+}
+
 func (c *client) multi(ops ...wire.MultiOp) (h wire.ReplyHeader, results []wire.MultiResult, err error) {
 	var rsp wire.MultiResponse
 	h, err = c.do(wire.OpMulti, &wire.MultiRequest{Ops: ops}, &rsp)
@@ -259,8 +270,8 @@ func check(path string) wire.MultiOp {
 // event waits for the next event that the client gets. Nil is none by the time of an answer that
 // comes behind it.
 func (c *client) event() (*trace.Event, error) {
-	h, err := c.sync(c.p.dir)
-	if err := failed("sync", h, err); err != nil {
+	h, err := c.barrier(c.p.dir)
+	if err := failed("check", h, err); err != nil {
 		return nil, err
 	}
 	if events := c.link.Events(); len(events) > 0 {

@@ -11,7 +11,7 @@ import (
 // ofReads are what recipes need of reads and watches.
 func ofReads() []requirement {
 	return []requirement{
-		{"read-after-sync", "a read behind a sync sees what was written before it, at whichever server", []string{"S3", "E5", "Q5", "B1"}, readAfterSync},
+		{"read-after-write", "a read after a quorum write sees all that was committed before it, at each server", []string{"S3", "E5", "Q5", "B1"}, readAfterWrite},
 		{"newer-client", "a server refuses a client that has seen a zxid which it has not", []string{"S6", "W2"}, newerClient},
 		{"event-first", "a client gets the event before it can read the change", []string{"S6", "W2", "W4"}, eventFirst},
 		{"event-zxid", "an event has the zxid of its change, or none at all before 3.9", []string{"S6"}, eventZxid},
@@ -21,10 +21,10 @@ func ofReads() []requirement {
 	}
 }
 
-// rounds is how often a read behind a sync is tried between each two servers.
+// rounds is how often a read after a quorum write is tried between each two servers.
 const rounds = 10
 
-func readAfterSync(p *probe) error {
+func readAfterWrite(p *probe) error {
 	return p.each(func(server int) error {
 		reader, err := p.open(server, time.Minute)
 		if err != nil {
@@ -37,12 +37,12 @@ func readAfterSync(p *probe) error {
 			}
 			stale := 0
 			for i := range rounds {
-				node := p.path(fmt.Sprintf("synced-%d-%d-%d", server, other, i))
+				node := p.path(fmt.Sprintf("read-%d-%d-%d", server, other, i))
 				if h, _, err := writer.create(node, wire.ModePersistent); err != nil || h.Err != wire.OK {
 					p.saw("create", said(h.Err), said(wire.OK))
 					return err
 				}
-				if _, err := reader.sync(node); err != nil {
+				if _, err := reader.barrier(node); err != nil {
 					return err
 				}
 				_, h, err := reader.exists(node, false)
@@ -53,7 +53,7 @@ func readAfterSync(p *probe) error {
 					stale++
 				}
 			}
-			p.saw(fmt.Sprintf("%d times create at %s, then sync and read at %s", rounds, p.at(other), p.at(server)),
+			p.saw(fmt.Sprintf("%d times create at %s, then check and read at %s", rounds, p.at(other), p.at(server)),
 				fmt.Sprintf("%d stale reads", stale), "0 stale reads")
 			return writer.close()
 		})
@@ -87,7 +87,7 @@ func (p *probe) watching(server int, node string) (watcher, other *client, err e
 	if err := failed("create "+node, h, err); err != nil {
 		return nil, nil, err
 	}
-	if _, err := watcher.sync(node); err != nil {
+	if _, err := watcher.barrier(node); err != nil {
 		return nil, nil, err
 	}
 	h, err = watcher.get(node, true)
@@ -196,8 +196,8 @@ func everyEvent(p *probe) error {
 				p.saw(of.what+" at "+p.at(server), said(h.Err), said(wire.OK))
 				return err
 			}
-			h, err := c.sync(node)
-			if err := failed("sync", h, err); err != nil {
+			h, err := c.barrier(node)
+			if err := failed("check", h, err); err != nil {
 				return err
 			}
 			p.saw(of.what+" at "+p.at(server), events(c.link.Events()), eventNames[of.want])
@@ -255,7 +255,7 @@ func setAgain(p *probe) error {
 				p.saw(of.what+" at "+p.at(server), said(h.Err), said(wire.OK))
 				return nil
 			}
-			if _, err := c.sync(node); err != nil {
+			if _, err := c.barrier(node); err != nil {
 				return err
 			}
 			p.saw(of.what+" at "+p.at(server), events(c.link.Events()), of.want)
@@ -282,7 +282,7 @@ func watchRemoved(p *probe) error {
 		if h.Err != wire.OK {
 			return nil
 		}
-		if _, err := watcher.sync(node); err != nil {
+		if _, err := watcher.barrier(node); err != nil {
 			return err
 		}
 		p.saw("write at "+p.at(server+1), events(watcher.link.Events()), "no event")

@@ -102,7 +102,7 @@ func resumed(p *probe) error {
 				return d.close()
 			}
 			c = d
-			if _, err := c.sync(node); err != nil {
+			if _, err := c.barrier(node); err != nil {
 				return err
 			}
 			stat, h, err := c.exists(node, false)
@@ -163,7 +163,7 @@ func moved(p *probe) error {
 		}
 		p.sawThat(h.Err != wire.OK, fmt.Sprintf("create a znode at %s after the session has moved to %s", p.at(server), p.at(next)),
 			said(h.Err), hungUp+", or "+said(wire.SessionMoved))
-		if _, err := d.sync(node); err != nil {
+		if _, err := d.barrier(node); err != nil {
 			return err
 		}
 		_, h, err = d.exists(node, false)
@@ -224,7 +224,7 @@ func ephemeralsEnd(p *probe) error {
 		if err != nil {
 			return err
 		}
-		if _, err := d.sync(node); err != nil {
+		if _, err := d.barrier(node); err != nil {
 			return err
 		}
 		_, h, err = d.exists(node, false)
@@ -293,7 +293,7 @@ func (p *probe) silence(server int) (s silence, err error) {
 		return s, err
 	}
 	for answered := time.Now(); time.Since(answered) < s.latest; {
-		if _, err := observer.sync(node); err != nil {
+		if _, err := observer.barrier(node); err != nil {
 			return s, err
 		}
 		_, h, err := observer.exists(node, false)
@@ -403,7 +403,7 @@ func (p *probe) keep(server int, kind activity) (life, error) {
 	if err != nil {
 		return l, err
 	}
-	if _, err := observer.sync(node); err != nil {
+	if _, err := observer.barrier(node); err != nil {
 		return l, err
 	}
 	_, h, err = observer.exists(node, false)
