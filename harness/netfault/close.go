@@ -19,6 +19,11 @@ var ErrNoSession = errors.New("netfault: no such session")
 // the reply came. The session may or may not be closed.
 var ErrUnanswered = errors.New("netfault: the close of the session was not answered")
 
+// closeXid is a number that no request of the owner has. A server finds the request that a committed
+// transaction answers by its session and number, so with equal numbers the owner could be answered
+// instead, and take the close for its own write.
+const closeXid int32 = 1 << 30
+
 // CloseSession ends a client's session from outside. It connects to server as a second client with
 // the session's id and password, and closes the session. When CloseSession returns nil, the session
 // and its ephemeral znodes are gone, and requests that its owner's proxy has stalled are lost. The
@@ -91,7 +96,7 @@ func resume(conn net.Conn, request wire.ConnectRequest) error {
 }
 
 func closeSession(conn net.Conn) error {
-	if _, err := conn.Write(wire.AppendFrame(nil, &wire.RequestHeader{Xid: 1, Op: wire.OpCloseSession})); err != nil {
+	if _, err := conn.Write(wire.AppendFrame(nil, &wire.RequestHeader{Xid: closeXid, Op: wire.OpCloseSession})); err != nil {
 		return err
 	}
 	for {
@@ -103,7 +108,7 @@ func closeSession(conn net.Conn) error {
 		if _, err := wire.Decode(frame, &reply); err != nil {
 			return fmt.Errorf("%w: %w", ErrUnanswered, err)
 		}
-		if reply.Xid != 1 {
+		if reply.Xid != closeXid {
 			continue // An event of a watch, if the session moved here with watches.
 		}
 		if reply.Err != wire.OK {

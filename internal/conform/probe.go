@@ -113,7 +113,11 @@ func (p *probe) open(server int, timeout time.Duration) (*client, error) {
 
 // resume continues the session of c on a new connection. The client is nil if the server refuses.
 func (p *probe) resume(c *client, server int) (*client, error) {
-	return p.connect(server, wire.ConnectRequest{Timeout: c.session.Timeout, SessionID: c.session.SessionID, Password: c.session.Password})
+	d, err := p.connect(server, wire.ConnectRequest{Timeout: c.session.Timeout, SessionID: c.session.SessionID, Password: c.session.Password})
+	if d != nil {
+		d.link.Follow(c.link)
+	}
+	return d, err
 }
 
 // resumed says in words what resume did.
@@ -153,6 +157,14 @@ func (c *client) close() error {
 func (c *client) drop() error {
 	c.closed = true
 	return c.link.HangUp()
+}
+
+// end closes the session and requires an answer. A server that hangs up instead may not have closed it.
+func (c *client) end() error {
+	c.closed = true
+	defer c.link.Close()
+	h, err := c.do(wire.OpCloseSession, nil, nil)
+	return failed("close the session", h, err)
 }
 
 func (c *client) send(op wire.Op, req wire.Record) error {

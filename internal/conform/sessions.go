@@ -186,7 +186,7 @@ func ended(p *probe) error {
 		if d.resumed(c) != sameSession {
 			return fmt.Errorf("no other connection can close a session: %s gives %s", p.at(next), d.resumed(c))
 		}
-		if err := d.close(); err != nil {
+		if err := d.end(); err != nil {
 			return err
 		}
 		node := p.path(fmt.Sprint("ended", server))
