@@ -125,7 +125,7 @@ func TestCheckFindsMistakes(t *testing.T) {
 func judged(t *testing.T, scenario, command string, more ...string) (code int, text string) {
 	t.Helper()
 	for d := 12 * time.Second; ; d *= 2 {
-		args := []string{"run", scenario, "--client", command, "--clients", "3", "--seed", "7", "--time", d.String(), "--store", filepath.Join(t.TempDir(), "store")}
+		args := []string{"run", scenario, "--client", command, "--clients", "3", "--seed", "7", "--time", d.String(), "--shrink", "0", "--store", filepath.Join(t.TempDir(), "store")}
 		code, out, errs := zkcoordRuns(append(args, more...)...)
 		if code != exitUnknown || d > time.Minute {
 			return code, out + errs
