@@ -38,8 +38,8 @@ func TestAddressesAsPeopleWriteThem(t *testing.T) {
 	}
 }
 
-// samuel#74, wvanbergen/kafka#15, spring-cloud-zookeeper#153: under such an address no server can be reached, ever.
-// Open says so at once.
+// samuel#74, wvanbergen/kafka#15, spring-cloud-zookeeper#153: no server can ever be reached under
+// such an address. Open reports this at once.
 func TestAddressThatCannotBeIsRefusedAtOnce(t *testing.T) {
 	for _, server := range []string{
 		"", " ", ":2181", ":99999", "zk1:", "zk1:0", "zk1:-1", "zk1:99999", "zk1:http", "zk1:2181\n", "zk1\n", "zk 1:2181",
@@ -55,7 +55,7 @@ func TestAddressThatCannotBeIsRefusedAtOnce(t *testing.T) {
 	}
 }
 
-// samuel#74: the connect string with a chroot, as ZooKeeper's own clients take it.
+// samuel#74: a connect string with a chroot, in the form that ZooKeeper's own clients accept.
 func TestConnectString(t *testing.T) {
 	for s, want := range map[string]struct {
 		servers []string
@@ -82,7 +82,8 @@ func TestConnectString(t *testing.T) {
 	}
 }
 
-// What no server accepts, and what would take the memory of the machine, is refused before anything begins.
+// Open refuses options that no server accepts, and options that would use up the memory of the
+// machine, before anything starts.
 func TestOptionsThatCannotBe(t *testing.T) {
 	for name, change := range map[string]func(*Options){
 		"all of memory":        func(o *Options) { o.MaxRequest = math.MaxInt },

@@ -14,8 +14,8 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// A refusal by a quota or a busy server came as "unknown error: -125", with an
-// outcome that was not known.
+// A refusal because of a quota or a busy server was reported as "unknown error: -125" with an
+// unknown outcome.
 //
 // Covers S4.
 func TestAnswersHaveNamesAndAnOutcome(t *testing.T) {

@@ -10,8 +10,8 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// Covers S2. What is bound to a hold has ended when that which ends the hold has
-// returned: no goroutine has to be scheduled in between.
+// Covers S2. When the call that ends the hold returns, all contexts bound to the hold have ended.
+// No goroutine has to be scheduled in between.
 func TestBoundContextEndsWithTheHold(t *testing.T) {
 	errOver := errors.New("over")
 	for name, c := range map[string]struct {
@@ -44,7 +44,7 @@ func TestBoundContextEndsWithTheHold(t *testing.T) {
 	}
 }
 
-// A hold of a session that is over binds nothing.
+// Binding a context to a hold of an ended session returns an ended context.
 func TestHoldOfAnEndedSessionBindsNothing(t *testing.T) {
 	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
 		s := open(t, on(e, follower(e)))

@@ -18,15 +18,15 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// A bare is a client of go-zookeeper alone, and the test as its server.
+// A bare is a client of go-zookeeper alone. The test acts as its server.
 type bare struct {
 	*testing.T
 	client *zk.Conn
 	events <-chan zk.Event
-	conns  chan net.Conn // the servers' sides
+	conns  chan net.Conn // the server's sides of the connections
 	writes chan []byte   // each Write of the client
 	open   atomic.Int32  // connections that the client has not closed
-	drop   atomic.Int32  // how many writes are to be dropped
+	drop   atomic.Int32  // number of writes still to be dropped
 }
 
 // A bareConn is the client's side of a connection.
@@ -120,7 +120,7 @@ func (b *bare) close(c net.Conn) {
 	}
 }
 
-// get starts a read, whose error goes into the channel.
+// get starts a read and sends its error to the channel.
 func (b *bare) get(path string) <-chan error {
 	answer := make(chan error, 1)
 	go func() {
@@ -131,7 +131,7 @@ func (b *bare) get(path string) <-chan error {
 	return answer
 }
 
-// calls has every request that a session makes.
+// calls returns all kinds of requests that a session makes.
 func (b *bare) calls(path string) map[wire.Op]func() error {
 	acl := zk.WorldACL(zk.PermAll)
 	return map[wire.Op]func() error{
@@ -159,7 +159,7 @@ func (b *bare) calls(path string) map[wire.Op]func() error {
 	}
 }
 
-// eachCall calls check with the frame of each request.
+// eachCall calls check with the frame of each kind of request.
 func (b *bare) eachCall(path string, check func(op wire.Op, h wire.RequestHeader, body []byte)) {
 	b.Helper()
 	c, _ := b.accept()
@@ -268,7 +268,7 @@ var clientDoes = map[string]func(b *bare){
 		c, _ := b.accept()
 		answer := b.get("/a")
 		h, _ := b.read(c)
-		b.reply(c, &wire.ReplyHeader{Xid: h.Xid, Err: wire.NoAuth}) // and nothing behind it
+		b.reply(c, &wire.ReplyHeader{Xid: h.Xid, Err: wire.NoAuth}) // the reply has no body
 		if err := <-answer; err != zk.ErrNoAuth {
 			b.Errorf("%v, want %v", err, zk.ErrNoAuth)
 		}

@@ -19,17 +19,17 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// A script is a server that does what ZooKeeper never would, or only in a bad
-// moment. Without a hook it begins sessions and answers everything with success.
+// A script is a server that can do what ZooKeeper never does, or does only in a rare state. Without
+// a hook it begins sessions and answers every request with success.
 type script struct {
 	t       *testing.T
-	connect func(n int, r wire.ConnectRequest) *wire.ConnectResponse // of the n-th connection; nil leaves it without an answer
+	connect func(n int, r wire.ConnectRequest) *wire.ConnectResponse // answers the n-th connection; a nil response leaves it without an answer
 	reply   func(n int, h wire.RequestHeader, body []byte) (code wire.Code, answer bool)
-	part    wire.Code // with which the only part of each multi fails
+	part    wire.Code // error code of the only part of each multi
 
 	mu    sync.Mutex
 	dials int
-	got   []string // what was asked, in order
+	got   []string // the requests, in order
 	work  sync.WaitGroup
 }
 
@@ -71,7 +71,7 @@ func (sc *script) serve(n int, c net.Conn) {
 		c.Close()
 		return
 	}
-	replies := make(chan []byte, 1000) // a pipe has no buffer, a socket has
+	replies := make(chan []byte, 1000) // a socket has a buffer, a pipe has none
 	defer close(replies)
 	sc.work.Go(func() {
 		for reply := range replies {
@@ -128,7 +128,7 @@ func (sc *script) serve(n int, c net.Conn) {
 	}
 }
 
-// asked reports how often a request was made.
+// asked returns how often a request was made.
 func (sc *script) asked(what string) (n int) {
 	sc.mu.Lock()
 	defer sc.mu.Unlock()
@@ -153,8 +153,8 @@ func fresh(r wire.ConnectRequest) *wire.ConnectResponse {
 	return &wire.ConnectResponse{Timeout: r.Timeout, SessionID: max(r.SessionID, 77), Password: bytes.Repeat([]byte{7}, 16)}
 }
 
-// A request that waits while the session is lost must not be carried out in
-// the next one. With a bare zk.Conn it is: the test below shows it.
+// A request that waits while the session is lost must not be executed in the next session. A bare
+// zk.Conn does execute it, as the next test shows.
 func requestsAcrossSessions(silent bool) *script {
 	return &script{
 		connect: func(n int, r wire.ConnectRequest) *wire.ConnectResponse {
@@ -194,8 +194,8 @@ func TestNoRequestOfALostSessionRunsInALaterOne(t *testing.T) {
 					_, err := s.Create(ctx, "/ephemeral", nil, Ephemeral)
 					errs <- err
 				}
-				// One at each moment: before the connection goes, while there is
-				// none, and queued in the client beneath.
+				// One request at each moment: before the connection ends, while there is none, and
+				// queued in the client.
 				late = func() {
 					late = nil
 					go create(t.Context())
@@ -228,8 +228,8 @@ func TestNoRequestOfALostSessionRunsInALaterOne(t *testing.T) {
 	}
 }
 
-// The same with the bare client: what was queued runs in the next session,
-// without an error. If this fails, the client was mended.
+// The bare client executes a queued request in the next session, without an error. If this test
+// fails, go-zookeeper has fixed it.
 func TestBareClientRunsRequestsInALaterSession(t *testing.T) {
 	for name, silent := range map[string]bool{"expired": false, "another id without a word": true} {
 		t.Run(name, func(t *testing.T) {
@@ -300,8 +300,8 @@ func TestHandshakeIsBounded(t *testing.T) {
 	})
 }
 
-// A handshake that is answered just as its bound closes the connection must
-// not leave a closed connection as the session's.
+// A handshake is answered just when its timeout closes the connection. The session must not keep
+// that closed connection.
 func TestConnectionClosedDuringItsHandshakeIsNotAdopted(t *testing.T) {
 	sc := &script{}
 	scripted(t, sc, func(t *testing.T) {
@@ -339,7 +339,7 @@ func TestCloseDuringAHandshakeDoesNotWaitForIt(t *testing.T) {
 	})
 }
 
-// A server that takes the connection and then neither answers nor reads.
+// The server accepts the connection, and then neither answers nor reads.
 //
 // Covers S5.
 func TestStalledSocketIsClosed(t *testing.T) {
@@ -349,7 +349,7 @@ func TestStalledSocketIsClosed(t *testing.T) {
 			var hang chan struct{}
 			sc.reply = func(n int, h wire.RequestHeader, _ []byte) (wire.Code, bool) {
 				if n == 1 && h.Op != wire.OpCloseSession && (op == 0 || h.Op == op) {
-					<-hang // reads no more either
+					<-hang // stops reading too
 				}
 				return wire.OK, true
 			}
@@ -378,7 +378,7 @@ func TestStalledSocketIsClosed(t *testing.T) {
 	}
 }
 
-// Re-sending credentials can wedge the client for ever if a write fails: the
+// If the client sends the credentials again and a write fails, it can block for ever. So the
 // session sends them itself.
 //
 // Covers S5.
@@ -404,8 +404,8 @@ func TestCredentialsAreSentFirstOnEachConnection(t *testing.T) {
 	})
 }
 
-// The connection breaks when the session has seen the answer to its first
-// handshake and the client has not, which asks for a new session then.
+// The connection breaks when the session has read the answer to its first handshake and the client
+// has not. The client then requests a new session.
 //
 // Covers S1, S5.
 func TestFirstConnectionThatBreaksInItsHandshakeIsResumed(t *testing.T) {
@@ -436,7 +436,7 @@ func TestFirstConnectionThatBreaksInItsHandshakeIsResumed(t *testing.T) {
 	})
 }
 
-// A mute connection fails after some writes.
+// A mute connection fails after a number of writes.
 type mute struct {
 	net.Conn
 	writes int
@@ -470,7 +470,7 @@ func TestRefusedCredentialsEndTheSession(t *testing.T) {
 	})
 }
 
-// The client does not look at the answer to setWatches.
+// The client ignores the answer to setWatches.
 //
 // Covers S6.
 func TestWatchesThatCannotBeSetAgainCloseTheConnection(t *testing.T) {
@@ -500,7 +500,7 @@ func TestWatchesThatCannotBeSetAgainCloseTheConnection(t *testing.T) {
 	})
 }
 
-// A server that closes every connection at once is not asked without pause.
+// If a server closes every connection at once, the session pauses between its attempts.
 func TestFlappingServerIsAskedWithPauses(t *testing.T) {
 	sc := &script{}
 	opts := sc.options()
@@ -558,7 +558,7 @@ func TestGarbageClosesTheConnectionOnly(t *testing.T) {
 	}
 }
 
-// A poisoned connection reads garbage after some reads.
+// A poisoned connection returns garbage after a number of reads.
 type poisoned struct {
 	net.Conn
 	after   int

@@ -15,7 +15,7 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// holding makes n nodes and begins a hold on each.
+// holding creates n nodes and begins a hold on each.
 func holding(t *testing.T, s *Session, n int) []*hold {
 	t.Helper()
 	holds := make([]*hold, n)
@@ -27,7 +27,7 @@ func holding(t *testing.T, s *Session, n int) []*hold {
 	return holds
 }
 
-// counted adds a count of heartbeats to opts.
+// counted returns opts with a counter of heartbeats.
 func counted(opts Options) (Options, *atomic.Int64) {
 	beats := new(atomic.Int64)
 	opts.Metrics.Heartbeat = func(roundTrip, lease time.Duration) { beats.Add(1) }
@@ -72,9 +72,9 @@ func TestHeartbeatsOnlyWhileSomethingIsHeldOrWaitedFor(t *testing.T) {
 	})
 }
 
-// After ten idle minutes a node made and granted needs no other request than its
-// create: syncs have kept the session ready, at no write. Without them the session
-// sends nothing, and the grant comes after a probation.
+// After ten idle minutes, a grant needs no request except the create of its node, because syncs
+// have kept the session ready without writes. Without the syncs the session sends nothing, and the
+// grant comes after a probation.
 //
 // Covers S2.
 func TestFirstGrantAfterIdleness(t *testing.T) {
@@ -82,8 +82,8 @@ func TestFirstGrantAfterIdleness(t *testing.T) {
 		name        string
 		cold        bool
 		tick        time.Duration
-		syncs       float64 // a session timeout
-		writes      int64   // until the grant, without the create
+		syncs       float64 // per session timeout
+		writes      int64   // until the grant, except the create
 		after, upTo time.Duration
 	}{
 		{name: "tick unknown", syncs: 6},
@@ -116,8 +116,8 @@ func TestFirstGrantAfterIdleness(t *testing.T) {
 	}
 }
 
-// A waiter saw itself first on an isolated follower and was granted what
-// somebody else had (measured with zk.Lock: two holders for 4.3 s).
+// On an isolated follower, a waiter found itself first and was granted a lock that another client
+// held. Measured with zk.Lock: two holders for 4.3 s.
 //
 // Covers S2.
 func TestWaiterOnAnIsolatedFollowerIsNotGrantedAfterItsSessionExpired(t *testing.T) {
@@ -164,7 +164,7 @@ func TestHoldLapsesWithinTheTimeoutAndIsGrantedAgain(t *testing.T) {
 				t.Errorf("T %v: the lease stands for %v only", timeout, left)
 			}
 			e.Isolate(follower(e))
-			synctest.Wait() // an answer may come at this instant
+			synctest.Wait() // an answer may arrive at this instant
 			start, deadline := time.Now(), h.Deadline()
 			if err := cause(t, h.Context(), timeout); err != ErrLeaseLapsed {
 				t.Fatal(err)
@@ -172,7 +172,7 @@ func TestHoldLapsesWithinTheTimeoutAndIsGrantedAgain(t *testing.T) {
 			if !time.Now().Equal(deadline) {
 				t.Errorf("ended at %v, the deadline was %v", time.Now(), deadline)
 			}
-			e.Mend() // in time: the session lives
+			e.Mend() // before the session expires
 			before := beats.Load()
 			must(t, waiter.Grant(t.Context()))
 			t.Logf("T %v: lapsed after %v; granted %v later with %d heartbeats", timeout, deadline.Sub(start), time.Since(deadline), beats.Load()-before)
@@ -220,7 +220,7 @@ func TestDeletedNodeRevokesAtOnce(t *testing.T) {
 	}
 }
 
-// A node that nobody watches yet is checked by the heartbeat.
+// The heartbeat checks a node that is not watched yet.
 func TestHeartbeatFindsDeletedNodes(t *testing.T) {
 	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
 		s, admin := open(t, on(e)), open(t, on(e))
@@ -239,7 +239,7 @@ func TestHeartbeatFindsDeletedNodes(t *testing.T) {
 	})
 }
 
-// Heartbeats that fail are not repeated without a pause.
+// After a failed heartbeat the session pauses before the next one.
 func TestFailingHeartbeatsAreSpaced(t *testing.T) {
 	var multis atomic.Int32
 	sc := &script{reply: func(_ int, h wire.RequestHeader, _ []byte) (wire.Code, bool) {
@@ -247,7 +247,7 @@ func TestFailingHeartbeatsAreSpaced(t *testing.T) {
 			multis.Add(1)
 			return wire.ThrottledOp, true
 		}
-		return wire.OK, h.Op != wire.OpExists // whose stat would be that of another node
+		return wire.OK, h.Op != wire.OpExists // whose reply would have the stat of another node
 	}}
 	scripted(t, sc, func(t *testing.T) {
 		s := open(t, sc.options())
@@ -257,7 +257,7 @@ func TestFailingHeartbeatsAreSpaced(t *testing.T) {
 		if err := cause(t, h.Context(), 2*s.Timeout()); err != ErrLeaseLapsed {
 			t.Error(err)
 		}
-		still := holding(t, s, 1)[0] // has heartbeats sent, and is not granted
+		still := holding(t, s, 1)[0] // it causes heartbeats and is not granted
 		defer still.End(nil)
 		time.Sleep(10 * s.Timeout())
 		if n := multis.Load(); n < 10 || n > 2*13*spacing {
@@ -304,8 +304,8 @@ func TestEndedHoldsAreNotGranted(t *testing.T) {
 	})
 }
 
-// The keeper's timer may be late, and an answer come first: what was held when
-// the lease lapsed ends all the same.
+// The keeper's timer is late, and an answer arrives first. Claims that were held when the lease
+// lapsed end nevertheless.
 //
 // Covers S2.
 func TestAnswerAfterTheDeadlineSavesNoHold(t *testing.T) {
@@ -326,8 +326,9 @@ func TestAnswerAfterTheDeadlineSavesNoHold(t *testing.T) {
 	})
 }
 
-// An administrator restricts one node, or the session has no credential for its own ACL. The hold on that node
-// ends with the reason, and no other one does; each ended as the lease lapsed, 9.5 s later.
+// An administrator restricts one node, or the session lacks the credential for its own ACL. The
+// hold on that node ends with this reason, and no other hold ends. Before the fix, all holds ended
+// when the lease lapsed, 9.5 s later.
 //
 // Covers S2.
 func TestAnUnreadableNodeEndsItsHoldAlone(t *testing.T) {

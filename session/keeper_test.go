@@ -17,7 +17,7 @@ func (deadLine) ping()            {}
 func (deadLine) sync()            {}
 func (deadLine) fail(error) error { return nil }
 
-// bareKeeper keeps the lease of a session that began at ms(0), with T = 12 s.
+// bareKeeper returns the keeper of a session that began at ms(0), with T = 12 s.
 func bareKeeper(t *testing.T, change func(*Options)) *leaseKeeper {
 	t.Helper()
 	opts := Options{Servers: []string{"a"}, slept: func() time.Duration { return 0 }}
@@ -30,7 +30,7 @@ func bareKeeper(t *testing.T, change func(*Options)) *leaseKeeper {
 	return k
 }
 
-// text is what is due: p for a ping, s for a sync, b for a heartbeat with the number of
+// text describes the due work: p for a ping, s for a sync, b for a heartbeat with the number of
 // nodes that it checks, w for each node to watch, d for a connection to drop.
 func (c chores) text() (s string) {
 	for _, due := range []struct {
@@ -47,9 +47,9 @@ func (c chores) text() (s string) {
 	return s
 }
 
-// What keeps the lease up, second by second, if each request is answered after 10 ms. A
-// session that is idle sends syncs and one that only waits does too. Whoever holds
-// something, or is about to, sends heartbeats and pings. Watches come with the second ping.
+// The requests that keep the lease, second by second, if each is answered after 10 ms. A session
+// that is idle or only waits sends syncs. A session that holds something, or is about to, sends
+// heartbeats and pings. Watches are set with the second ping.
 //
 // Covers S2.
 func TestChoresOfALease(t *testing.T) {
@@ -111,8 +111,8 @@ func TestChoresOfALease(t *testing.T) {
 	}
 }
 
-// A lapse ends what is granted and spares what waits. Then nothing is granted before a
-// probation of a whole session timeout; whoever waits is woken when that is over.
+// A lapse ends granted holds and spares those that wait. Then nothing is granted before a probation
+// of a whole session timeout. When it is over, waiters are woken.
 //
 // Covers S2.
 func TestLapseAndProbation(t *testing.T) {
@@ -149,8 +149,8 @@ func TestLapseAndProbation(t *testing.T) {
 	t.Error("nobody is woken")
 }
 
-// What is answered after the connection went proves nothing, and nothing is due while
-// there is none.
+// An answer that arrives after its connection has ended proves nothing. Nothing is due while there
+// is no connection.
 func TestNoChoresWithoutAConnection(t *testing.T) {
 	k := bareKeeper(t, nil)
 	h := k.begin(engine.Node{Path: "/h"})
@@ -165,7 +165,7 @@ func TestNoChoresWithoutAConnection(t *testing.T) {
 	}
 }
 
-// After a suspension of the machine nothing stands, and the connection is dropped.
+// After a suspension of the machine the lease does not stand, and the connection is dropped.
 func TestSuspensionDropsTheConnection(t *testing.T) {
 	slept := time.Duration(0)
 	k := bareKeeper(t, func(o *Options) { o.slept = func() time.Duration { return slept } })
@@ -181,7 +181,7 @@ func TestSuspensionDropsTheConnection(t *testing.T) {
 	}
 }
 
-// A heartbeat or a sync that failed is not repeated at once, and only one is under way.
+// A failed heartbeat or sync is not repeated at once, and only one is in progress at a time.
 func TestFailedChoresAreSpaced(t *testing.T) {
 	for name, test := range map[string]struct {
 		holding bool
@@ -215,7 +215,7 @@ func TestFailedChoresAreSpaced(t *testing.T) {
 	}
 }
 
-// What begins on a session that is over, or on foreign servers, has ended.
+// A hold that begins on an ended session, or on a foreign server, has ended at once.
 func TestHoldsThatCannotBegin(t *testing.T) {
 	k := bareKeeper(t, nil)
 	early := k.begin(engine.Node{Path: "/early"})

@@ -8,19 +8,19 @@ import (
 	"time"
 )
 
-// Each line is what a client does on a server with T = 4000 and a tick of 1000,
-// in milliseconds: the kind of a packet, when it was sent and answered; after
-// = the deadline that follows, and after / the time until which the leader of
-// the connection keeps the session, if that is another. With these, the margin
-// is 200, a PING comes within 600 and probation lasts 4000.
+// Each line is an action of a client, in milliseconds, on a server with T = 4000 and a tick of
+// 1000. The columns are the kind of a packet and the times at which it was sent and answered. "="
+// is followed by the resulting deadline. "/" is followed by the time until which the leader of the
+// connection keeps the session, if it is different. With these numbers the margin is 200, a PING
+// comes within 600, and probation lasts 4000.
 //
 //	open S A     the handshake of a new session
 //	again S A    the handshake of a new connection
 //	again S A T  one with another timeout
-//	down         the connection goes
+//	down         the connection ends
 //	write S A    a quorum write by the first leader
 //	write2 S A   a quorum write by the second leader
-//	suspended    the machine slept
+//	suspended    the machine was suspended
 const leaseRule = `
 # A new session lives for a timeout from its ConnectRequest.
 open 100 150 = 3900
@@ -132,7 +132,7 @@ func TestLeaseRule(t *testing.T) {
 	}
 }
 
-// since0 is t in the terms of the table, 0 for the zero time.
+// since0 returns t in milliseconds as in the table, and 0 for the zero time.
 func since0(t time.Time) string {
 	if t.IsZero() {
 		return "0"
@@ -142,7 +142,7 @@ func since0(t time.Time) string {
 
 func ms(n int) time.Time { return time.Unix(1000, 0).Add(time.Duration(n) * time.Millisecond) }
 
-// do tells l of one packet as the session does.
+// do reports one packet to l in the way that the session does.
 func (l *lease) do(kind string, sent, answered time.Time, timeout time.Duration) {
 	switch kind {
 	case "open":
@@ -160,17 +160,17 @@ func (l *lease) do(kind string, sent, answered time.Time, timeout time.Duration)
 		l.suspended()
 	case "write", "write2":
 		l.activity(sent, answered)
-		l.write(sent, answered, int64(len(kind))) // any number of its own
+		l.write(sent, answered, int64(len(kind))) // each kind has a different number
 	}
 }
 
-// The cost of keeping a lease: what a client that renews when it is told to
-// needs, and how far off the deadline stays.
+// The cost of keeping a lease: the writes of a client that renews when renew says so, and how close
+// the deadline comes.
 func TestLeaseIsKeptWithFewWrites(t *testing.T) {
 	for _, test := range []struct {
-		tick, roundTrip time.Duration // of T = 12 s
-		most            float64       // writes to a timeout
-		least           time.Duration // that the lease stands for at any time
+		tick, roundTrip time.Duration // for T = 12 s
+		most            float64       // writes in a session timeout
+		least           time.Duration // time for which the lease stands at every instant
 	}{
 		{6 * time.Second, time.Millisecond, 6.1, 3 * time.Second},
 		{2 * time.Second, time.Millisecond, 4.1, 3 * time.Second},
@@ -214,8 +214,8 @@ func TestLeaseIsKeptWithFewWrites(t *testing.T) {
 
 func first[A, B any](a A, _ B) A { return a }
 
-// After a stall writes may be answered and prove nothing recent. They must not
-// follow each other without a pause.
+// After a stall, writes may be answered without proving anything recent. They must not follow each
+// other without a pause.
 func TestHeartbeatsNearTheDeadlineAreSpaced(t *testing.T) {
 	var l lease
 	l.do("open", ms(0), ms(10), 4*time.Second)
@@ -227,8 +227,8 @@ func TestHeartbeatsNearTheDeadlineAreSpaced(t *testing.T) {
 	}
 }
 
-// Whatever it is told of, in whatever order, the lease never claims more than
-// a timeout from the latest packet, and forgets what is old.
+// Whatever packets are reported, in whatever order, the lease never claims more than a timeout from
+// the latest packet, and forgets old ones.
 func FuzzLease(f *testing.F) {
 	f.Add(uint64(1), uint16(100))
 	f.Add(uint64(2), uint16(5000))

@@ -10,7 +10,7 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// After the end nothing is begun, and wait waits for what was.
+// After the end nothing is started, and wait waits for everything that was started.
 func TestNothingIsSpawnedAfterTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLifetime()
@@ -32,7 +32,7 @@ func TestNothingIsSpawnedAfterTheEnd(t *testing.T) {
 	})
 }
 
-// settle waits for detached work, and for no other, with a bound.
+// settle waits for detached work only, and not longer than its limit.
 func TestSettleWaitsForDetachedWork(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLifetime()
@@ -60,7 +60,7 @@ func TestSettleWaitsForDetachedWork(t *testing.T) {
 	})
 }
 
-// Reports are made in order, those of a report too, and none under the lock.
+// Reports are made in order, including reports made by a report, and never while the lock is held.
 func TestReportsAreMadeInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newReporter(nil)
@@ -78,7 +78,7 @@ func TestReportsAreMadeInOrder(t *testing.T) {
 	})
 }
 
-// Nothing follows the end of a session, and nobody is told of a state twice.
+// No state follows the end of a session, and no state is reported twice.
 func TestStatesEndOnce(t *testing.T) {
 	var told []State
 	s := newStates(func(state State) { told = append(told, state) })

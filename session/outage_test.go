@@ -16,7 +16,7 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// logged gives opts a logger from the level on, and returns what it was given so far, a line each.
+// logged gives opts a logger at the level. The function returns the lines logged so far.
 func logged(opts *Options, level slog.Level) func() []string {
 	var mu sync.Mutex
 	var lines []string
@@ -48,7 +48,8 @@ func count(lines []string, words ...string) (n int) {
 	return n
 }
 
-// An outage said nothing at the level Info. It is logged, and does not fill the log.
+// Before the fix, an outage was not logged at the level Info. It is logged, and it does not fill
+// the log.
 func TestAnOutageIsLogged(t *testing.T) {
 	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
 		opts := on(e)
@@ -84,7 +85,8 @@ func TestAnOutageIsLogged(t *testing.T) {
 	})
 }
 
-// Open without a deadline says once, at Warn, why no server takes it: with maxClientCnxns used up it waits in silence.
+// Open without a deadline logs once, at Warn, why no server accepts it. With maxClientCnxns
+// exhausted it would otherwise wait in silence.
 func TestOpenWithoutADeadlineSaysWhatItWaitsFor(t *testing.T) {
 	inBubble(t, zktest.Options{MaxClientConns: 1}, func(t *testing.T, e *zktest.Ensemble) {
 		s := open(t, on(e, 0))
@@ -107,8 +109,8 @@ func TestOpenWithoutADeadlineSaysWhatItWaitsFor(t *testing.T) {
 	})
 }
 
-// A server that closes the connection, a secure port and a port of something else give an error that says
-// what it may be, and not "EOF".
+// If a server closes the connection, or if the port is a secure port or belongs to another service,
+// the error lists possible causes instead of "EOF".
 func TestErrorSaysWhatTheServerMayBe(t *testing.T) {
 	answer := func(bytes string) func(context.Context, string, string) (net.Conn, error) {
 		return func(context.Context, string, string) (net.Conn, error) {

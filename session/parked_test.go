@@ -10,7 +10,8 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// Without a server, the client's Close waits a whole second now and then. Open and Close do not.
+// Without a server, the client's Close sometimes waits a whole second. Open and Close of a session
+// do not.
 //
 // Covers S5, S7.
 func TestNothingIsWaitedForWithoutAServer(t *testing.T) {

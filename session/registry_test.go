@@ -9,7 +9,7 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// A registryBench is a registry on a connection, with what a test does to it.
+// A registryBench is a registry with a connection, and the test's operations on it.
 type registryBench struct {
 	*watchRegistry
 	t *testing.T
@@ -21,8 +21,8 @@ func newBench(t *testing.T) *registryBench {
 	return b
 }
 
-// read sends a read of a path and returns whether it sets a watch, and how many
-// removals go before it. The answer has the code.
+// read sends a read of a path. It returns whether the read sets a watch, and how many removals are
+// sent before it. The answer has the given code.
 func (b *registryBench) read(op wire.Op, path string, code wire.Code) (armed bool, removals int) {
 	b.t.Helper()
 	body := b.begin(op, path)
@@ -54,8 +54,8 @@ func (b *registryBench) event(kind zk.EventType, path string) {
 	must(b.t, b.notified(frame[4:]))
 }
 
-// One read sets the watch for all who wait on a path. The last that stops has it
-// removed, before the next read can set it anew.
+// One read sets the watch for all waiters of a path. The last waiter that stops removes it, before
+// the next read can set it again.
 //
 // Covers S6.
 func TestRegistrySharesAndRemovesWatches(t *testing.T) {
@@ -88,8 +88,8 @@ func TestRegistrySharesAndRemovesWatches(t *testing.T) {
 	}
 }
 
-// A read under way when the last waiter stops leaves no watch behind, and one that
-// failed has set none.
+// If the last waiter stops while a read is in progress, no watch remains. A read that failed has
+// set none.
 //
 // Covers S6.
 func TestRegistryRemovesWhatAReadUnderWaySets(t *testing.T) {
@@ -117,7 +117,7 @@ func TestRegistryRemovesWhatAReadUnderWaySets(t *testing.T) {
 	}
 }
 
-// An event fires what it concerns: a deletion everything, the others one kind.
+// The deletion of a node fires both kinds of watches; other events fire one kind.
 //
 // Covers S6.
 func TestRegistryFiresWhatTheEventConcerns(t *testing.T) {
@@ -134,8 +134,8 @@ func TestRegistryFiresWhatTheEventConcerns(t *testing.T) {
 	}
 }
 
-// A new connection gets the watches that the last one had, and nothing to remove: the
-// server has forgotten all.
+// A new connection gets the watches that the previous one had, and no removals, because the server
+// has forgotten all watches.
 //
 // Covers S6.
 func TestRegistrySetsWatchesAgain(t *testing.T) {
@@ -149,7 +149,7 @@ func TestRegistrySetsWatchesAgain(t *testing.T) {
 		b.read(wire.OpExists, path, code)
 	}
 	b.read(wire.OpGetChildren2, "/app/list", 0)
-	b.sending(wire.OpExists, b.begin(wire.OpExists, "/app/unread")) // its answer is lost
+	b.sending(wire.OpExists, b.begin(wire.OpExists, "/app/unread")) // the answer of this read is lost
 	b.disconnected()
 	gone.Stop()
 	if len(b.removals) != 0 {
@@ -166,7 +166,7 @@ func TestRegistrySetsWatchesAgain(t *testing.T) {
 	}
 }
 
-// The end of the session reaches those who wait and those who come later.
+// The end of the session is reported to current and to later waiters.
 //
 // Covers S6.
 func TestRegistryEndsWithTheSession(t *testing.T) {

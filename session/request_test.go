@@ -259,7 +259,7 @@ func TestRequestsEndWithTheirContext(t *testing.T) {
 				start := time.Now()
 				err := request(ctx)
 				cancel()
-				// A held connection is given up at some time, which ends its writes.
+				// The connection is closed after some time, which ends its writes.
 				if d := time.Since(start); d > time.Second || !errors.Is(err, why) && !(sent && errors.Is(err, zk.ErrConnectionClosed)) {
 					t.Errorf("%s: %s took %v: %v", when, name, d, err)
 				}
@@ -294,8 +294,8 @@ func TestRequestsEndWithTheirContext(t *testing.T) {
 	})
 }
 
-// The client may encode a request after it was given up. It reads a copy of the data
-// then: the caller may have put something else into the buffer since.
+// The client may encode a request after it was given up. It then reads a copy of the data, because
+// the caller may have changed the buffer since.
 //
 // Covers S5.
 func TestDataOfACallThatWasGivenUp(t *testing.T) {
@@ -344,7 +344,7 @@ func TestDataOfACallThatWasGivenUp(t *testing.T) {
 				stuck.until.Store(&goOn)
 				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 				defer cancel()
-				go s.Exists(ctx, "/") // what is sent now waits behind it, and is not encoded
+				go s.Exists(ctx, "/") // a request that is sent now waits behind it, and is not encoded
 				synctest.Wait()
 				data := []byte("before")
 				acl := []zk.ACL{{Perms: zk.PermAll, Scheme: "digest", ID: "before:"}}
@@ -365,7 +365,7 @@ func TestDataOfACallThatWasGivenUp(t *testing.T) {
 	}
 }
 
-// A stuckConn takes nothing while until is open, and keeps what it took.
+// A stuckConn accepts no data while until is open, and records the data that it accepted.
 type stuckConn struct {
 	net.Conn
 	until atomic.Pointer[chan struct{}]
@@ -473,7 +473,7 @@ func TestACLAndDigest(t *testing.T) {
 		if _, err := stranger.Get(ctx, "/p"); !errors.Is(err, zk.ErrNoAuth) || OutcomeOf(err) != Failed {
 			t.Errorf("a stranger read: %v", err)
 		}
-		for i := range e.Servers() { // credentials go to each new connection, before anything else
+		for i := range e.Servers() { // credentials are sent on each new connection, before anything else
 			for j := range e.Servers() {
 				e.Start(j)
 			}
@@ -502,7 +502,7 @@ func TestACLAndDigest(t *testing.T) {
 	})
 }
 
-// mntr adds up what the servers say of a key.
+// mntr returns the sum of the values that the servers report for a key.
 func mntr(t *testing.T, e *zktest.Ensemble, key string) (sum int) {
 	t.Helper()
 	for i := range e.Servers() {
@@ -522,7 +522,7 @@ func mntr(t *testing.T, e *zktest.Ensemble, key string) (sum int) {
 	return sum
 }
 
-// A sequential node below the root is one below the chroot.
+// A sequential node at the root is created below the chroot.
 func TestSequentialNodeAtTheRootStaysInTheChroot(t *testing.T) {
 	inBubble(t, zktest.Options{TTLNodes: true}, func(t *testing.T, e *zktest.Ensemble) {
 		all := open(t, on(e))
@@ -545,7 +545,7 @@ func TestSequentialNodeAtTheRootStaysInTheChroot(t *testing.T) {
 		}
 		listing, err := all.Children(t.Context(), "/")
 		must(t, err)
-		if len(listing.Names) != 2 { // with /zookeeper
+		if len(listing.Names) != 2 { // including /zookeeper
 			t.Errorf("outside the chroot: %v", listing.Names)
 		}
 	})

@@ -15,7 +15,7 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// oneName makes one name of the servers of e, of which those in dead take no connection.
+// oneName gives the servers of e one name. The addresses in dead accept no connection.
 func oneName(e *zktest.Ensemble, dead map[string]bool) Options {
 	d := newDialer(cryptoRand{})
 	d.lookup = func(context.Context, string) ([]string, error) {
@@ -41,7 +41,7 @@ func oneName(e *zktest.Ensemble, dead map[string]bool) Options {
 	return Options{Servers: []string{"zk"}, Dial: d.DialContext, dialer: d}
 }
 
-// at is a connection to an address.
+// at is a connection that has an address.
 type at struct {
 	net.Conn
 	address string
@@ -51,8 +51,8 @@ func (c at) RemoteAddr() net.Addr { return c }
 func (c at) Network() string      { return "tcp" }
 func (c at) String() string       { return c.address }
 
-// One dead address behind a name cost a third of the session timeout each time that it was drawn, up to
-// 10.6 s in all.
+// Before the fix, a dead address of a name cost a third of the session timeout each time that it
+// was drawn, up to 10.6 s in total.
 func TestADeadAddressOfANameCostsLittle(t *testing.T) {
 	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
 		for _, dead := range []map[string]bool{
@@ -66,7 +66,7 @@ func TestADeadAddressOfANameCostsLittle(t *testing.T) {
 				if d := time.Since(start); d > time.Duration(len(dead))*stagger {
 					t.Errorf("%d dead: Open took %v", len(dead), d)
 				}
-				if d := time.Since(start); d > 0 { // a dead one was drawn: not again
+				if d := time.Since(start); d > 0 { // a dead address was drawn; it must not be drawn again
 					c := s.current()
 					start := time.Now()
 					c.Close()
@@ -81,7 +81,8 @@ func TestADeadAddressOfANameCostsLittle(t *testing.T) {
 	})
 }
 
-// A server that takes connections and is silent is not chosen again before the others of its name.
+// An address whose server accepts connections and is silent is not chosen again before the other
+// addresses of its name.
 func TestASilentAddressIsNotDrawnAgain(t *testing.T) {
 	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
 		e.Pause(0)
@@ -97,7 +98,8 @@ func TestASilentAddressIsNotDrawnAgain(t *testing.T) {
 	})
 }
 
-// Whichever address answers first is taken, and nothing is left of the others.
+// The connection of the first address that answers is used, and the other attempts leave nothing
+// behind.
 func TestAddressesRace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var open atomic.Int32
@@ -105,7 +107,7 @@ func TestAddressesRace(t *testing.T) {
 		d.lookup = func(context.Context, string) ([]string, error) { return []string{"a", "b", "c"}, nil }
 		d.dial = func(ctx context.Context, _, address string) (net.Conn, error) {
 			if d := map[string]time.Duration{"a:1": time.Second, "b:1": 2 * time.Second}[address]; d > 0 {
-				time.Sleep(d) // also if ctx ends
+				time.Sleep(d) // even if ctx ends
 				open.Add(1)
 				client, _ := net.Pipe()
 				return counting{client, &open}, nil
@@ -133,7 +135,7 @@ func TestAddressesRace(t *testing.T) {
 	})
 }
 
-// All addresses are tried within the time that there is.
+// All addresses are tried within the available time.
 func TestEachAddressIsTriedInTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, n := range []int{1, 3, 40} {

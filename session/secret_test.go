@@ -18,7 +18,7 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// forms are the ways in which a secret gets into text.
+// forms returns the forms in which a secret can appear in text.
 func forms(secret []byte) []string {
 	return []string{string(secret), hex.EncodeToString(secret), base64.StdEncoding.EncodeToString(secret), fmt.Sprint(secret), fmt.Sprintf("%q", secret),
 		strings.TrimPrefix(fmt.Sprintf("%#v", secret), "[]byte")}
@@ -51,7 +51,7 @@ func TestCredentialsAreNotPrinted(t *testing.T) {
 	}
 }
 
-// What can go wrong goes wrong, and the log has it all.
+// The test provokes many failures and records all logs and errors.
 func TestCredentialsAreNotInLogsAndErrors(t *testing.T) {
 	secret := []byte("user:3Rz-secret")
 	var log bytes.Buffer
@@ -86,7 +86,7 @@ func TestCredentialsAreNotInLogsAndErrors(t *testing.T) {
 	opts.Auth = []Auth{{"digest", secret}}
 	scripted(t, sc, func(t *testing.T) {
 		s, refused := Open(t.Context(), opts)
-		if refused == nil { // the answer may come later
+		if refused == nil { // the answer may arrive later
 			refused = cause(t, s.Context(), time.Second)
 			errs = append(errs, s.Close())
 		}

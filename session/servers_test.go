@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// The first round of attempts goes without a pause, each further one is slower, and a
-// connection that lasted begins a new count.
+// The first round of attempts has no pause, and each later round is slower. A connection that
+// lasted restarts the count.
 func TestRoundsOfAttemptsArePaced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newServers([]string{"a:1", "b:1"}, cryptoRand{}, newReporter(nil))
@@ -46,7 +46,7 @@ func TestRoundsOfAttemptsArePaced(t *testing.T) {
 	})
 }
 
-// Each server has its turn, whatever the order.
+// Every server is tried in its turn, whatever the order.
 func TestServersTakeTurns(t *testing.T) {
 	h := newServers([]string{"a:1", "b:1", "c:1"}, cryptoRand{}, newReporter(nil))
 	var seen []string
@@ -62,8 +62,8 @@ func TestServersTakeTurns(t *testing.T) {
 	}
 }
 
-// An outage is logged with its first round, and once as a whole. The last reason is
-// told to those who wait for a server.
+// The first round of an outage is logged, and the outage once as a whole. Callers that wait for a
+// server get the last reason.
 func TestFailedAttemptsAreLogged(t *testing.T) {
 	var opts Options
 	lines := []string{}

@@ -18,7 +18,7 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// lose ends s as a server would and waits until it knows.
+// lose expires s at the servers and waits until s has noticed.
 func lose(t *testing.T, e *zktest.Ensemble, s *Session) {
 	t.Helper()
 	must(t, e.Expire(s.ID()))
@@ -38,7 +38,7 @@ func TestEveryListenerSeesEveryState(t *testing.T) {
 			listeners.Go(func() {
 				for state := range s.States(t.Context()) {
 					seen[i] = append(seen[i], state)
-					time.Sleep(time.Duration(i) * 10 * time.Second) // slow ones too
+					time.Sleep(time.Duration(i) * 10 * time.Second) // slow listeners too
 				}
 			})
 		}
@@ -59,7 +59,7 @@ func TestEveryListenerSeesEveryState(t *testing.T) {
 		for range 8 {
 			want = append(want, Suspended, Connected)
 		}
-		// The server closes the connection of the session that expired.
+		// The server closes the connection of an expired session.
 		for i, states := range seen {
 			if last := len(states) - 1; !slices.Equal(states[:min(last, len(want))], want) || states[last] != Lost {
 				t.Errorf("listener %d saw %v", i, states)
@@ -124,8 +124,8 @@ func TestHooksAreCalledWithoutTheLock(t *testing.T) {
 	})
 }
 
-// Covers S5, S7. What runs on the session's own goroutines makes its requests
-// there: the client has to be closed whatever a hook is at.
+// Covers S5, S7. Requests on the session's own goroutines run without a goroutine of their own. The
+// client must be closed even while a hook runs.
 func TestASlowHookHoldsNoRequestUpAtTheEnd(t *testing.T) {
 	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
 		release := make(chan struct{})
@@ -185,7 +185,7 @@ func TestOpenEndsWithItsContext(t *testing.T) {
 	})
 }
 
-// A session without a server is given up after a bound, and not before.
+// A session without a server is given up after the configured time, and not before.
 //
 // Covers S5.
 func TestUnreachableSessionEndsWithinABound(t *testing.T) {
@@ -267,8 +267,9 @@ func TestCloseIsIdempotentWaitsAndDeletes(t *testing.T) {
 	})
 }
 
-// Open came back 1.0 s after its context in 3 to 8 of 100 calls, where no server answers, and so did Close: the client
-// library waits a second for a request that was queued after its last flush.
+// Before the fix, Open returned 1.0 s after the end of its context in 3 to 8 of 100 calls without a
+// server, and so did Close. The client library waits a second for a request that was queued after
+// its last flush.
 //
 // Covers S7.
 func TestOpenAndCloseReturnInTime(t *testing.T) {
@@ -315,8 +316,8 @@ func TestOpenAndCloseReturnInTime(t *testing.T) {
 	})
 }
 
-// The client keeps a hung server's connection for two thirds of the timeout
-// and its goroutines with it; Close does not.
+// The client keeps the connection of a hung server for two thirds of the timeout, and its
+// goroutines too. Close does not wait for them.
 //
 // Covers S7.
 func TestCloseIsBoundedOnAHungServer(t *testing.T) {
@@ -360,7 +361,7 @@ func TestNothingIsLeftAfterManySessions(t *testing.T) {
 		if sessions, watches, ephemerals := mntr(t, e, "global_sessions"), mntr(t, e, "watch_count"), mntr(t, e, "ephemerals_count"); sessions+watches+ephemerals != 0 {
 			t.Errorf("left %d sessions, %d watches, %d ephemeral nodes", sessions, watches, ephemerals)
 		}
-	}) // a goroutine that was left would fail the bubble
+	}) // a goroutine that is left would fail the bubble
 }
 
 func TestRunOpensANewSessionAfterEachLoss(t *testing.T) {

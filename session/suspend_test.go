@@ -12,8 +12,9 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// A machine that was suspended notices by a clock that went on. What was granted ends at once, and not when the rest of the
-// lease is over; what is waited for goes on, and is granted again by a lease that rests on nothing from before.
+// A session notices that the machine was suspended by a clock that continued. Grants end at once,
+// and not when the rest of the lease has passed. Waiters continue, and are granted by a new lease
+// that does not depend on earlier times.
 //
 // Covers S2.
 func TestASuspendedMachineEndsItsHolds(t *testing.T) {
@@ -29,7 +30,7 @@ func TestASuspendedMachineEndsItsHolds(t *testing.T) {
 		must(t, holds[1].Grant(t.Context()))
 		time.Sleep(time.Minute)
 
-		slept.Add(int64(s.Timeout() / 50)) // less than what clocks may differ by
+		slept.Add(int64(s.Timeout() / 50)) // less than the tolerated difference of clocks
 		time.Sleep(s.Timeout() / 2)
 		if err := holds[0].Context().Err(); err != nil {
 			t.Errorf("ended without cause: %v", err)
@@ -46,7 +47,7 @@ func TestASuspendedMachineEndsItsHolds(t *testing.T) {
 			t.Errorf("logged %d times", n)
 		}
 		must(t, holds[2].Grant(t.Context()))
-		if d := time.Since(start); d < s.Timeout() || d > 3*s.Timeout()/2 { // a probation
+		if d := time.Since(start); d < s.Timeout() || d > 3*s.Timeout()/2 { // after a probation
 			t.Errorf("granted again after %v", d)
 		}
 		time.Sleep(10 * s.Timeout())
@@ -56,7 +57,8 @@ func TestASuspendedMachineEndsItsHolds(t *testing.T) {
 	})
 }
 
-// A grant that comes before the keeper's next look rests on no lease from before the suspension. Nor does one while there is no server.
+// A grant that comes before the keeper's next look must not depend on the lease from before the
+// suspension, even while no server is reachable.
 func TestNothingIsGrantedOnALeaseFromBeforeASuspension(t *testing.T) {
 	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
 		var slept atomic.Int64
@@ -87,7 +89,7 @@ func TestNothingIsGrantedOnALeaseFromBeforeASuspension(t *testing.T) {
 	})
 }
 
-// A clock of the day that is adjusted, or set back, is no suspension.
+// A wall clock that is adjusted or set back does not count as a suspension.
 func TestSteppingClock(t *testing.T) {
 	var c steppingClock
 	wall, mono := time.Unix(1000, 0), time.Unix(5000, 0)
@@ -107,7 +109,7 @@ func TestSteppingClock(t *testing.T) {
 	}
 }
 
-// The real source stands still while the machine is awake.
+// The real counter does not advance while the machine is awake.
 func TestSleepCounterStandsStill(t *testing.T) {
 	slept := newSleepCounter()
 	first := slept()

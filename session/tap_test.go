@@ -10,8 +10,8 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// multiBody is the reply to a multi of parts that succeeded or failed, with the
-// code of each. All parts of a multi that fails are errors.
+// multiBody returns the reply to a multi whose parts have the given codes. All parts of a failed
+// multi are errors.
 func multiBody(codes ...wire.Code) []byte {
 	failed := false
 	for _, code := range codes {
@@ -35,7 +35,7 @@ func multiBody(codes ...wire.Code) []byte {
 	return out
 }
 
-// bareTap is the tap of a session without a client.
+// bareTap returns the tap of a session without a client.
 func bareTap(t *testing.T) *tap {
 	t.Helper()
 	opts := Options{Servers: []string{"a", "b"}, TickTime: time.Second, slept: func() time.Duration { return 0 }}
@@ -45,7 +45,7 @@ func bareTap(t *testing.T) *tap {
 
 var welcome = wire.ConnectResponse{SessionID: 5, Timeout: 4000, Password: []byte("secret")}
 
-// welcomed is a connection whose handshake was sent at the given time and accepted.
+// welcomed returns a connection whose handshake was sent at the given time and accepted.
 func welcomed(t *testing.T, tap *tap, sent time.Time) *conn {
 	t.Helper()
 	c := &conn{opened: sent, server: "a"}
@@ -55,8 +55,8 @@ func welcomed(t *testing.T, tap *tap, sent time.Time) *conn {
 	return c
 }
 
-// A connection that the servers answer with another session, or none, ends this one.
-// One that was closed meanwhile, or comes too late, does not serve it.
+// If servers answer a handshake with another session or none, this session ends. A connection that
+// was closed meanwhile, or whose answer is too late, does not serve it.
 func TestHandshakesThatDoNotServeTheSession(t *testing.T) {
 	for name, test := range map[string]struct {
 		response wire.ConnectResponse
@@ -86,8 +86,8 @@ func TestHandshakesThatDoNotServeTheSession(t *testing.T) {
 	}
 }
 
-// A handshake asks for the session that there is, and for no other, at a server that
-// knows what the session has seen.
+// A handshake requests the current session and no other, at a server that has applied what the
+// session has seen.
 func TestHandshakeAsksForTheSessionThatThereIs(t *testing.T) {
 	tap := bareTap(t)
 	first := wire.ConnectRequest{Timeout: 10_000}
@@ -108,8 +108,8 @@ func TestHandshakeAsksForTheSessionThatThereIs(t *testing.T) {
 	}
 }
 
-// A request whose caller has gone is not written, and the client gets an error with the
-// next reply. What passed counts as sent.
+// A request whose caller has gone is not written. The client gets an error for it with the next
+// reply. A request that passed counts as sent.
 //
 // Covers S4.
 func TestTapDropsWhatWasAbandoned(t *testing.T) {
@@ -136,8 +136,8 @@ func TestTapDropsWhatWasAbandoned(t *testing.T) {
 	}
 }
 
-// What the lease learns from a reply: nothing, that the session was active, that
-// the leader was reached, or that a majority knows of a write.
+// A reply can prove nothing, that the session was active, that the leader was reached, or that a
+// majority acknowledged a write.
 //
 // Covers S2.
 func TestWhatAReplyProves(t *testing.T) {
@@ -208,9 +208,8 @@ func TestWhatAReplyProves(t *testing.T) {
 	}
 }
 
-// The handshake counts from when it was sent, however late it is answered, and an
-// answer that an earlier connection has buffered is no answer to what went out on
-// this one.
+// A handshake counts from the time at which it was sent, however late the answer is. A reply
+// buffered by an earlier connection does not answer a request of the current one.
 //
 // Covers S2.
 func TestConnectionsAreKeptApart(t *testing.T) {

@@ -18,10 +18,10 @@ import (
 
 var abandoned = flag.Int("abandoned", 200, "requests of each kind to give up before they are written")
 
-// A held connection takes nothing while it is held, and keeps the requests that it took.
+// A heldConn accepts nothing while it is held, and records the requests that it accepted.
 type heldConn struct {
 	net.Conn
-	held   chan struct{} // holds one token while the connection is held, or taking something
+	held   chan struct{} // contains a token while the connection is held, or while it accepts data
 	frames wire.Frames
 	sent   []string
 }
@@ -84,7 +84,7 @@ func TestAbandonedRequestIsNeverWritten(t *testing.T) {
 				for i := range *abandoned {
 					path := fmt.Sprintf("/%s-%d", op, i)
 					racing := i%2 == 1
-					held.hold() // what is sent now waits
+					held.hold() // a request that is sent now waits
 					var work sync.WaitGroup
 					work.Go(func() { s.Exists(t.Context(), "/first") })
 					synctest.Wait()

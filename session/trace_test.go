@@ -7,7 +7,7 @@ import (
 	"github.com/zkcoord/zkcoord/internal/engine"
 )
 
-// Without a Tracer, nothing is allocated for one.
+// Without a Tracer, nothing is allocated for tracing.
 func TestNoTracerCostsNothing(t *testing.T) {
 	s := &Session{}
 	h := &hold{keeper: &leaseKeeper{opts: &s.opts}, node: engine.Node{Path: "/locks/a", Czxid: 7}}

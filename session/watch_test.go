@@ -66,7 +66,7 @@ func TestWaitEndsWithEventContextOrSession(t *testing.T) {
 	})
 }
 
-// silent fails if w has fired.
+// silent fails the test if w has fired.
 func silent(t *testing.T, w *Watch) {
 	t.Helper()
 	synctest.Wait()
@@ -128,7 +128,7 @@ func TestWatchesFireOnWhatTheyWatch(t *testing.T) {
 	})
 }
 
-// go-zookeeper keeps a channel a call for as long as the node does not change.
+// go-zookeeper keeps a channel for each call until the node changes.
 //
 // Covers S6.
 func TestStoppedWatchesLeaveNothing(t *testing.T) {
@@ -142,14 +142,14 @@ func TestStoppedWatchesLeaveNothing(t *testing.T) {
 			w.Stop()
 			w.Stop()
 		}
-		for i := range 1000 { // and with a context that ended
+		for i := range 1000 { // also with a context that has ended
 			ctx, cancel := context.WithCancel(t.Context())
 			go cancel()
 			if _, w, err := s.ExistsWatch(ctx, fmt.Sprintf("/c%d", i)); err == nil {
 				w.Stop()
 			}
 		}
-		time.Sleep(s.Timeout()) // removals go with the next frame, a ping at the latest
+		time.Sleep(s.Timeout()) // removals are sent with the next frame, at the latest with a ping
 		if n := mntr(t, e, "watch_count"); n != 0 || len(s.watches.watches) != 0 || len(s.watches.removals) != 0 || len(s.tap.inflight) != 0 {
 			t.Errorf("%d watches at the servers, %d here, %d bytes queued, %d requests", n, len(s.watches.watches), len(s.watches.removals), len(s.tap.inflight))
 		}
@@ -188,8 +188,8 @@ func TestWatchesOnOnePathShareTheServers(t *testing.T) {
 	})
 }
 
-// A watch that is stopped while another is set on its path: the removal must
-// not take the new one with it.
+// One watch is stopped while another one is set on its path. The removal must not remove the new
+// one.
 //
 // Covers S6.
 func TestRemovalDoesNotTakeTheNextWatch(t *testing.T) {
@@ -217,8 +217,8 @@ func TestRemovalDoesNotTakeTheNextWatch(t *testing.T) {
 	})
 }
 
-// Watches were lost on a reconnect (kazoo#151, #218), and changes made
-// meanwhile not told (CURATOR-391).
+// Other clients lost watches on a reconnect (kazoo#151, #218), and did not report changes made
+// meanwhile (CURATOR-391).
 //
 // Covers S6.
 func TestWatchesSurviveReconnectsWithoutAGap(t *testing.T) {
@@ -288,7 +288,7 @@ func TestWatchesSurviveReconnectsWithoutAGap(t *testing.T) {
 			if a, b := fired(t, same), fired(t, missing); a.Type != zk.EventNodeDataChanged || b.Type != zk.EventNodeCreated {
 				t.Errorf("%+v %+v", a, b)
 			}
-			synctest.Wait() // an event is handed out before its watch is forgotten
+			synctest.Wait() // an event is delivered before its watch is forgotten
 			if len(s.watches.watches) != 0 {
 				t.Errorf("%d watches left", len(s.watches.watches))
 			}
@@ -351,10 +351,10 @@ func TestManyWatchesAreSetAgainInSeveralRequests(t *testing.T) {
 	})
 }
 
-// The server that told of a change goes before it answered anything more, and
-// the next one does not know of the change yet. An event of ZooKeeper 3.9 has a
-// zxid by which that one refuses the session until it does. One of 3.8 has none,
-// and a quorum write comes before the read.
+// The server that sent an event fails before it answers anything more, and the next server has not
+// applied the change yet. An event of ZooKeeper 3.9 has a zxid, so that server refuses the session
+// until it has applied the change. An event of 3.8 has none, and a quorum write is sent before the
+// read.
 //
 // Covers S6.
 func TestNoReadIsOlderThanAnEvent(t *testing.T) {
@@ -393,8 +393,8 @@ func TestNoReadIsOlderThanAnEvent(t *testing.T) {
 	}
 }
 
-// One transaction fires two watches, and the connection is lost after the first
-// event, which carries the zxid of both.
+// One transaction fires two watches. The connection is lost after the first event, which carries
+// the zxid of both.
 //
 // Covers S6.
 func TestAnEventHidesNoOtherOfItsTransaction(t *testing.T) {
@@ -428,11 +428,10 @@ func TestAnEventHidesNoOtherOfItsTransaction(t *testing.T) {
 	}
 }
 
-// tapped is a network on which a test counts what a session sends, and cuts a
-// connection off behind an event.
+// tapped is a network that counts the requests of a session, and cuts a connection after an event.
 type tapped struct {
 	dial          func(ctx context.Context, network, address string) (net.Conn, error)
-	catchUps      atomic.Int64 // quorum writes that a connection begins with
+	catchUps      atomic.Int64 // quorum writes at the start of a connection
 	cutAfterEvent atomic.Bool
 }
 
@@ -444,7 +443,7 @@ func (n *tapped) DialContext(ctx context.Context, network, address string) (net.
 	return &wireTap{Conn: c, on: n}, nil
 }
 
-// tap is a connection of tapped.
+// wireTap is a connection of tapped.
 type wireTap struct {
 	net.Conn
 	on     *tapped

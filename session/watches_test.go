@@ -79,7 +79,7 @@ func expectFired(t *testing.T, w *watchSet, want string) {
 	}
 }
 
-// go-zookeeper keeps every watch that was ever set until it fires.
+// go-zookeeper keeps every watch until it fires.
 //
 // Covers S6.
 func TestTenThousandStoppedWatchesLeaveNothing(t *testing.T) {
@@ -102,14 +102,14 @@ func TestTenThousandStoppedWatchesLeaveNothing(t *testing.T) {
 	})
 }
 
-// A Wait that ended with its context has not lost what fired.
+// If a Wait ends with its context, the next one returns what fired.
 //
 // Covers S6.
 func TestWaitThatEndsKeepsWhatFired(t *testing.T) {
 	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
 		s := open(t, on(e))
 		defer s.Close()
-		for range 20 { // as the choice among what is ready is by chance
+		for range 20 { // because select chooses randomly among ready channels
 			w := s.newWatches()
 			w.Exists(t.Context(), "/a")
 			s.Create(t.Context(), "/a", nil, Persistent)
@@ -128,7 +128,7 @@ func TestWaitThatEndsKeepsWhatFired(t *testing.T) {
 	})
 }
 
-// Of two reads of one path at once, one is given up: the watch of the other stays.
+// Two reads of one path are in progress and one is given up. The watch of the other remains.
 //
 // Covers S6.
 func TestReadThatFailsLeavesTheWatchOfAnother(t *testing.T) {

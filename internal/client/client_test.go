@@ -205,7 +205,7 @@ func TestAnswerThatIsLate(t *testing.T) {
 	})
 }
 
-// What the harness says that a client is told.
+// The harness gives a client its setup in environment variables.
 func TestEnvironmentOfAClient(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -27,7 +27,7 @@ const (
 // Dial is the form of net.Dialer.DialContext.
 type Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
-// A Setup is what a client is told at its start.
+// A Setup is what the harness passes to a client at its start, in environment variables.
 type Setup struct {
 	Servers []string      // host:port
 	Timeout time.Duration // to request for its session

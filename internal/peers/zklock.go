@@ -84,7 +84,8 @@ func (l *zkLock) dial(dial client.Dial, network, address string, d time.Duration
 	return conn, err
 }
 
-// reply does what is requested. After a loss it is the last: the program begins anew, with a new session.
+// reply carries out the request. After a loss, the process answers nothing more; a new process
+// begins with a new session.
 func (l *zkLock) reply(s *client.Server, r client.Request) client.Reply {
 	reply := client.Reply{Type: client.Fail, Error: "unknown operation, or nothing is held"}
 	switch {

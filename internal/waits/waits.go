@@ -1,7 +1,6 @@
-// Package waits computes who holds the locks and leads the elections of an
-// ensemble, who waits for whom, and which sessions wait for each other in a
-// cycle. It is a pure function of the nodes that were read. It supports the
-// nodes of this module, of Curator and of kazoo.
+// Package waits computes who holds each lock and leads each election, which contender waits for
+// which, and which sessions form a deadlock. It is a pure function of the nodes that were read. It
+// supports the nodes of this module, of Curator and of kazoo.
 package waits
 
 import (

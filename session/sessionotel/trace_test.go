@@ -23,7 +23,7 @@ import (
 	"github.com/zkcoord/zkcoord/session/sessionotel"
 )
 
-// A process makes spans and keeps them.
+// A process makes spans and stores them.
 type process struct {
 	spans  *tracetest.SpanRecorder
 	tracer trace.Tracer
@@ -37,12 +37,12 @@ func newProcess() *process {
 	return p
 }
 
-// session opens one whose steps the process traces.
+// session opens a session whose steps the process traces.
 func (p *process) session(t *testing.T, w *recipetest.World, change ...func(*session.Options)) *session.Session {
 	return w.Client(append(change, func(o *session.Options) { o.Tracer = p.hooks })...).Session
 }
 
-// named are the spans that ended, by name, in the order of their ends.
+// named returns the ended spans with the name, in the order of their ends.
 func (p *process) named(name string) (list []sdk.ReadOnlySpan) {
 	for _, s := range p.spans.Ended() {
 		if s.Name() == name {
@@ -61,7 +61,7 @@ func value(s sdk.ReadOnlySpan, key attribute.Key) attribute.Value {
 	return attribute.Value{}
 }
 
-// linked is the context of the span that s has a link to, by the kind of the link.
+// linked returns the span that s links to, by the kind of the link.
 func linked(s sdk.ReadOnlySpan, kind string) trace.SpanID {
 	for _, l := range s.Links() {
 		if slices.Contains(l.Attributes, attribute.String("zookeeper.link", kind)) {
@@ -144,7 +144,7 @@ func TestHandOverOfALockIsATrace(t *testing.T) {
 	})
 }
 
-// In another process the predecessor's span is not known, and its token is.
+// If the predecessor was in another process, its span is unknown, but its token is known.
 func TestPredecessorInAnotherProcess(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		p, other := newProcess(), newProcess()
@@ -171,7 +171,7 @@ func TestPredecessorInAnotherProcess(t *testing.T) {
 	})
 }
 
-// A logger keeps the traces of the records that it gets.
+// A logger stores the trace ids of the records that it gets.
 type logger struct {
 	slog.Handler
 	mu     *sync.Mutex
@@ -218,7 +218,7 @@ func TestLossIsInTheTraceAndInTheLog(t *testing.T) {
 	})
 }
 
-// An item has the place where it was put, whichever way it takes to a claim.
+// An item has the trace position at which it was put, whichever way it reaches a claim.
 func TestItemsCarryWhereTheyWerePut(t *testing.T) {
 	claim := func(ctx context.Context, q *queue.Queue[string]) error {
 		return q.Do(ctx, func(context.Context, *queue.Claim[string]) error { return nil })
@@ -242,7 +242,7 @@ func TestItemsCarryWhereTheyWerePut(t *testing.T) {
 			}},
 		"given back": {func(ctx context.Context, q *queue.Queue[string]) error { return q.Put(ctx, "a", "b") },
 			func(ctx context.Context, q *queue.Queue[string]) error {
-				for _, err := range q.Items(ctx) { // it takes both, and gives one back
+				for _, err := range q.Items(ctx) { // the consumer takes both items and puts one back
 					return errors.Join(err, claim(ctx, q))
 				}
 				return errors.New("no item")
