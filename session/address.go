@@ -26,7 +26,7 @@ func ParseConnectString(s string) (servers []string, chroot string, err error) {
 		return nil, "", err
 	}
 	if strings.Contains(path, ",") {
-		return nil, "", invalid.New("session: connect string %q: the chroot comes once, behind the last server", s)
+		return nil, "", invalid.New("session: connect string %q: only one chroot is allowed, after the last server", s)
 	}
 	if rooted {
 		if chroot, err = parseChroot("/" + path); err != nil {
@@ -56,9 +56,9 @@ func parseServer(s string) (host, port string, err error) {
 	s = strings.Trim(s, " \t")
 	switch {
 	case strings.Contains(s, "/"):
-		return "", "", errors.New("a chroot belongs into Options.Chroot: see ParseConnectString")
+		return "", "", errors.New("contains a chroot, which belongs in Options.Chroot: see ParseConnectString")
 	case strings.Contains(s, ","):
-		return "", "", errors.New("is several servers: see ParseConnectString")
+		return "", "", errors.New("contains several servers: see ParseConnectString")
 	}
 	if host, port, err = splitPort(s); err != nil {
 		return "", "", err

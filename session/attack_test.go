@@ -243,7 +243,7 @@ func TestHoldEndsBeforeAnybodyElseIsGranted(t *testing.T) {
 			}
 			t.Logf("%d grants, %d of them lapsed", grants, lapses)
 			if grants < 3**session.Seeds {
-				t.Errorf("only %d grants in %d runs", grants, *session.Seeds)
+				t.Errorf("got %d grants in %d runs, want at least %d", grants, *session.Seeds, 3**session.Seeds)
 			}
 		})
 	}
@@ -264,7 +264,7 @@ func TestAttacksFindTheRuleThatTrustsIdleSessions(t *testing.T) {
 			}
 		}
 	}
-	t.Errorf("no two holders in %d runs of each attack", enough)
+	t.Errorf("got no two holders in %d runs of each attack, want two with UnsafeTrustIdle", enough)
 }
 
 // underAttack runs three minutes of contention in sessions with the given options.

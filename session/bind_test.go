@@ -37,7 +37,7 @@ func TestBoundContextEndsWithTheHold(t *testing.T) {
 				h.OnEnd(func(cause error) { called = cause })
 				c.end(s, h)
 				if got := context.Cause(bound); !errors.Is(got, c.want) || !errors.Is(called, c.want) || caller.Err() != nil {
-					t.Errorf("cause of what is bound %v, of the call %v, want %v; caller %v", got, called, c.want, caller.Err())
+					t.Errorf("cause: got %v of the bound context and %v in the call, want %v in both; the caller's context: got %v, want no error", got, called, c.want, caller.Err())
 				}
 			})
 		})
@@ -50,7 +50,7 @@ func TestHoldOfAnEndedSessionBindsNothing(t *testing.T) {
 		s := open(t, on(e, follower(e)))
 		s.Close()
 		if got := context.Cause(s.keeper.begin(engine.Node{Path: "/h"}).Bind(t.Context())); !errors.Is(got, ErrClosed) {
-			t.Errorf("cause %v, want %v", got, ErrClosed)
+			t.Errorf("cause: got %v, want %v", got, ErrClosed)
 		}
 	})
 }

@@ -209,19 +209,19 @@ func TestNoRequestOfALostSessionRunsInALaterOne(t *testing.T) {
 				c.Close()
 				<-s.Done()
 				if !errors.Is(s.Err(), ErrLost) {
-					t.Errorf("lost with %v", s.Err())
+					t.Errorf("the session ended with %v, want %v", s.Err(), ErrLost)
 				}
 				for range 2 {
 					if err := <-errs; err == nil {
-						t.Error("a request of the lost session succeeded")
+						t.Error("a request of the lost session: got no error, want one")
 					}
 				}
 				time.Sleep(time.Minute)
 				if n := sc.asked("create /ephemeral"); n != 0 {
-					t.Errorf("%d requests of the lost session were sent in the next one", n)
+					t.Errorf("requests of the lost session sent in the next one: got %d, want 0", n)
 				}
 				if s.ID() != 77 {
-					t.Errorf("the session became %#x", s.ID())
+					t.Errorf("the id of the session: got %#x, want 0x4d", s.ID())
 				}
 			})
 		})
@@ -260,10 +260,10 @@ func TestBareClientRunsRequestsInALaterSession(t *testing.T) {
 				raw.Close()
 				synctest.Wait()
 				if _, err := client.Create("/ephemeral", nil, zk.FlagEphemeral, zk.WorldACL(zk.PermAll)); err != nil {
-					t.Errorf("refused: %v", err)
+					t.Errorf("Create with the bare client: got %v, want no error", err)
 				}
 				if n := sc.asked("create /ephemeral"); n != 1 || client.SessionID() == 77 {
-					t.Errorf("asked %d times, session %d", n, client.SessionID())
+					t.Errorf("bare client: got %d creates in session %d, want 1 in a session other than 77", n, client.SessionID())
 				}
 				client.Close()
 				for range events {
@@ -294,7 +294,7 @@ func TestHandshakeIsBounded(t *testing.T) {
 		start := time.Now()
 		s := open(t, sc.options())
 		if d := time.Since(start); d < 9*time.Second || d > 10*time.Second {
-			t.Errorf("three hung servers took %v", d)
+			t.Errorf("three hung servers: took %v, want 9 s to 10 s", d)
 		}
 		must(t, s.Close())
 	})
@@ -312,10 +312,10 @@ func TestConnectionClosedDuringItsHandshakeIsNotAdopted(t *testing.T) {
 		c.Close()
 		before := s.Server()
 		if _, err := s.tap.connected(c, &wire.ConnectResponse{Timeout: 9000, SessionID: 77}); err == nil {
-			t.Error("adopted")
+			t.Error("a connection that was closed during its handshake: got no error, want one")
 		}
 		if s.Server() != before || s.State() != Connected {
-			t.Errorf("server %q, %v", s.Server(), s.State())
+			t.Errorf("got server %q and state %v, want %q and %v", s.Server(), s.State(), before, Connected)
 		}
 		must(t, s.Close())
 	})
@@ -334,7 +334,7 @@ func TestCloseDuringAHandshakeDoesNotWaitForIt(t *testing.T) {
 			t.Error(err)
 		}
 		if d := time.Since(start); d > 2*time.Second {
-			t.Errorf("took %v", d)
+			t.Errorf("Close took %v, want at most 2 s", d)
 		}
 	})
 }
@@ -368,7 +368,7 @@ func TestStalledSocketIsClosed(t *testing.T) {
 					}
 				}
 				if d := time.Since(start); d > s.Timeout() {
-					t.Errorf("closed after %v", d)
+					t.Errorf("the stalled connection was closed after %v, want at most %v", d, s.Timeout())
 				}
 				must(t, s.Sync(t.Context(), "/"))
 				close(hang)
@@ -399,7 +399,7 @@ func TestCredentialsAreSentFirstOnEachConnection(t *testing.T) {
 		sc.mu.Lock()
 		defer sc.mu.Unlock()
 		if n := strings.Count(strings.Join(sc.got, ","), "auth ,auth ,sync /"); n != 20 {
-			t.Errorf("%d of 20: %v", n, sc.got)
+			t.Errorf("connections that begin with both credentials: got %d, want 20: %v", n, sc.got)
 		}
 	})
 }
@@ -430,7 +430,7 @@ func TestFirstConnectionThatBreaksInItsHandshakeIsResumed(t *testing.T) {
 		s := open(t, opts)
 		must(t, s.Sync(t.Context(), "/"))
 		if len(asked) != 2 || asked[0] != 0 || asked[1] != 77 {
-			t.Errorf("asked for %v", asked)
+			t.Errorf("handshakes requested the sessions %v, want 0 and then 77", asked)
 		}
 		must(t, s.Close())
 	})
@@ -490,7 +490,7 @@ func TestWatchesThatCannotBeSetAgainCloseTheConnection(t *testing.T) {
 		c.Close()
 		time.Sleep(10 * time.Second)
 		if n := sc.asked("setWatches "); n != 4 || s.State() != Connected {
-			t.Errorf("asked %d times, %v", n, s.State())
+			t.Errorf("got %d requests to set watches and state %v, want 4 and connected", n, s.State())
 		}
 		if d := time.Since(start); d < 10*time.Second {
 			t.Error(d)
@@ -518,7 +518,7 @@ func TestFlappingServerIsAskedWithPauses(t *testing.T) {
 		n := sc.dials
 		sc.mu.Unlock()
 		if n > 150 || n < 50 {
-			t.Errorf("dialled %d times in a minute", n)
+			t.Errorf("got %d dials in a minute, want 50 to 150", n)
 		}
 		must(t, s.Close())
 	})
@@ -550,7 +550,7 @@ func TestGarbageClosesTheConnectionOnly(t *testing.T) {
 				s := open(t, opts)
 				must(t, s.Sync(t.Context(), "/"))
 				if n != 2 {
-					t.Errorf("%d connections", n)
+					t.Errorf("got %d connections, want 2", n)
 				}
 				must(t, s.Close())
 			})

@@ -57,7 +57,7 @@ func (s *Session) secure(ctx context.Context, raw net.Conn, address string) (net
 		raw.Close()
 		_, plain := errors.AsType[tls.RecordHeaderError](err)
 		if plain || hungUp(err) {
-			return nil, fmt.Errorf("TLS: %w: the port may not be a secure one", err)
+			return nil, fmt.Errorf("TLS: %w: the port may not accept TLS", err)
 		}
 		return nil, fmt.Errorf("TLS: %w", err)
 	}

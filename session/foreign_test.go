@@ -30,7 +30,7 @@ func TestNothingIsHeldOnAServerThatIsNotZooKeeper(t *testing.T) {
 				t.Errorf("no resume %v, any server %v: Grant: %v, want %v", c.noResume, c.anyServer, got, c.want)
 			}
 			if ended := h.Context().Err() != nil; ended != (c.want != nil) {
-				t.Errorf("no resume %v, any server %v: the hold has ended: %v", c.noResume, c.anyServer, ended)
+				t.Errorf("no resume %v, any server %v: the hold has ended: got %v, want it to end only if it is not granted", c.noResume, c.anyServer, ended)
 			}
 		})
 	}
@@ -49,7 +49,7 @@ func TestASessionThatIsNotResumedIsLost(t *testing.T) {
 		select {
 		case <-s.Done():
 		case <-time.After(time.Minute):
-			t.Fatal("the session goes on as another one")
+			t.Fatal("the session continues as another one, want it to end")
 		}
 		if !errors.Is(s.Err(), ErrLost) {
 			t.Errorf("the session ended with %v, want %v", s.Err(), ErrLost)

@@ -43,7 +43,7 @@ func TestHeartbeatsOnlyWhileSomethingIsHeldOrWaitedFor(t *testing.T) {
 		writes := e.Inject(zktest.Rule{Op: "multi", Count: -1, Fate: zktest.DelayRequest})
 		time.Sleep(time.Hour)
 		if beats.Load() != 0 || writes.Fired() != 0 {
-			t.Fatalf("%d heartbeats in an idle hour", beats.Load())
+			t.Fatalf("got %d heartbeats in an idle hour, want none", beats.Load())
 		}
 		for _, n := range []int{1, 3, 100} {
 			holds := holding(t, s, n)
@@ -53,11 +53,11 @@ func TestHeartbeatsOnlyWhileSomethingIsHeldOrWaitedFor(t *testing.T) {
 			perTimeout := float64(beats.Load()-before) / 50
 			t.Logf("%d holds: %.2f heartbeats a session timeout", n, perTimeout)
 			if perTimeout < 5.5 || perTimeout > 6.5 {
-				t.Errorf("with %d holds %.2f heartbeats a session timeout, want about 6", n, perTimeout)
+				t.Errorf("with %d holds: got %.2f heartbeats in a session timeout, want about 6", n, perTimeout)
 			}
 			for _, h := range holds {
 				if h.Context().Err() != nil {
-					t.Errorf("ended: %v", context.Cause(h.Context()))
+					t.Errorf("the hold has ended: %v, want it to be held", context.Cause(h.Context()))
 				}
 				h.End(errReleased)
 				must(t, s.Delete(t.Context(), h.node.Path, AnyVersion))
@@ -66,7 +66,7 @@ func TestHeartbeatsOnlyWhileSomethingIsHeldOrWaitedFor(t *testing.T) {
 			before = beats.Load()
 			time.Sleep(10 * time.Minute)
 			if beats.Load() != before {
-				t.Errorf("%d heartbeats with nothing held", beats.Load()-before)
+				t.Errorf("got %d heartbeats while nothing was held, want none", beats.Load()-before)
 			}
 		}
 	})
@@ -100,7 +100,7 @@ func TestFirstGrantAfterIdleness(t *testing.T) {
 				syncs := e.Inject(zktest.Rule{Op: "sync", Count: -1, Fate: zktest.DelayRequest})
 				time.Sleep(10 * time.Minute)
 				if n := float64(syncs.Fired()) / 60; n < test.syncs*0.9 || n > test.syncs*1.1 || multis.Fired() != 0 {
-					t.Errorf("%.1f syncs a session timeout and %d writes while idle, want %.0f and none", n, multis.Fired(), test.syncs)
+					t.Errorf("while idle: got %.1f syncs in a session timeout and %d writes, want %.0f and none", n, multis.Fired(), test.syncs)
 				}
 				start := time.Now()
 				h := holding(t, s, 1)[0]
@@ -109,7 +109,7 @@ func TestFirstGrantAfterIdleness(t *testing.T) {
 					t.Errorf("granted after %v, want between %v and %v", took, test.after, test.upTo)
 				}
 				if n := int64(multis.Fired()); n > test.writes {
-					t.Errorf("%d writes before the grant, want %d", n, test.writes)
+					t.Errorf("got %d writes before the grant, want at most %d", n, test.writes)
 				}
 			})
 		})
@@ -132,17 +132,17 @@ func TestWaiterOnAnIsolatedFollowerIsNotGrantedAfterItsSessionExpired(t *testing
 		e.Isolate(f)
 		time.Sleep(20 * time.Second) // the leader has closed the session
 		if stat, err := s.Exists(t.Context(), node.Path); err != nil || stat == nil || s.State() != Connected {
-			t.Fatalf("the follower does not lie: %v, %v, %v", stat, err, s.State())
+			t.Fatalf("a follower without its leader: got %v, %v, state %v; want it to answer and to show the node", stat, err, s.State())
 		}
 		h := s.keeper.begin(node)
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
 		if err := h.Grant(ctx); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("granted: %v", err)
+			t.Errorf("Grant on an isolated follower: got %v, want a deadline exceeded", err)
 		}
 		e.Mend()
 		if err := h.Grant(t.Context()); !errors.Is(err, ErrLost) {
-			t.Errorf("granted: %v", err)
+			t.Errorf("Grant after the session expired: got %v, want %v", err, ErrLost)
 		}
 	})
 }
@@ -161,7 +161,7 @@ func TestHoldLapsesWithinTheTimeoutAndIsGrantedAgain(t *testing.T) {
 			must(t, h.Grant(t.Context()))
 			time.Sleep(3 * timeout)
 			if left := time.Until(h.Deadline()); left < timeout/10 {
-				t.Errorf("T %v: the lease stands for %v only", timeout, left)
+				t.Errorf("T %v: the lease stands for only %v, want at least T/10", timeout, left)
 			}
 			e.Isolate(follower(e))
 			synctest.Wait() // an answer may arrive at this instant
@@ -170,7 +170,7 @@ func TestHoldLapsesWithinTheTimeoutAndIsGrantedAgain(t *testing.T) {
 				t.Fatal(err)
 			}
 			if !time.Now().Equal(deadline) {
-				t.Errorf("ended at %v, the deadline was %v", time.Now(), deadline)
+				t.Errorf("the hold ended at %v, want the deadline %v", time.Now(), deadline)
 			}
 			e.Mend() // before the session expires
 			before := beats.Load()
@@ -178,7 +178,7 @@ func TestHoldLapsesWithinTheTimeoutAndIsGrantedAgain(t *testing.T) {
 			t.Logf("T %v: lapsed after %v; granted %v later with %d heartbeats", timeout, deadline.Sub(start), time.Since(deadline), beats.Load()-before)
 			synctest.Wait()
 			if lapsed != 1 || beats.Load()-before > 8 {
-				t.Errorf("T %v: %d lapses, %d heartbeats", timeout, lapsed, beats.Load()-before)
+				t.Errorf("T %v: got %d lapses and %d heartbeats, want 1 and at most 8", timeout, lapsed, beats.Load()-before)
 			}
 		})
 	}
@@ -211,7 +211,7 @@ func TestDeletedNodeRevokesAtOnce(t *testing.T) {
 					time.Sleep(2 * s.Timeout())
 					for _, h := range []*hold{holds[0], holds[2]} {
 						if err := context.Cause(h.Context()); err != nil {
-							t.Errorf("another hold ended: %v", err)
+							t.Errorf("the hold of another node ended: %v, want it to be held", err)
 						}
 					}
 				})
@@ -261,7 +261,7 @@ func TestFailingHeartbeatsAreSpaced(t *testing.T) {
 		defer still.End(nil)
 		time.Sleep(10 * s.Timeout())
 		if n := multis.Load(); n < 10 || n > 2*13*spacing {
-			t.Errorf("%d heartbeats", n)
+			t.Errorf("got %d failed heartbeats, want at least 10 and a bounded number", n)
 		}
 	})
 }
@@ -277,7 +277,7 @@ func TestUnsafeHoldsOutliveTheLease(t *testing.T) {
 		e.Isolate(follower(e))
 		time.Sleep(2 * s.Timeout())
 		if err := h.Context().Err(); err != nil || beats.Load() != 0 {
-			t.Errorf("ended: %v; %d heartbeats", err, beats.Load())
+			t.Errorf("with UnsafeHoldUntilLost: the hold ended: %v, with %d heartbeats; want it held, with none", err, beats.Load())
 		}
 		e.Mend()
 		if err := cause(t, h.Context(), time.Minute); !errors.Is(err, ErrLost) {
@@ -321,7 +321,7 @@ func TestAnswerAfterTheDeadlineSavesNoHold(t *testing.T) {
 		s.tap.inflight[99] = packet{op: wire.OpSetData, sent: now}
 		s.tap.repliedLocked(&wire.ReplyHeader{Xid: 99, Zxid: 1}, nil, now)
 		if err := context.Cause(h.Context()); err != ErrLeaseLapsed {
-			t.Errorf("ended with %v; the deadline moved by %v", err, s.keeper.lease.deadline.Sub(now))
+			t.Errorf("the hold ended with %v, want %v; the deadline moved by %v", err, ErrLeaseLapsed, s.keeper.lease.deadline.Sub(now))
 		}
 	})
 }
@@ -347,13 +347,13 @@ func TestAnUnreadableNodeEndsItsHoldAlone(t *testing.T) {
 		}
 		for _, i := range []int{1, 3} {
 			if err := cause(t, holds[i].Context(), s.Timeout()/2); !errors.Is(err, ErrUnreadable) || !errors.Is(err, zk.ErrNoAuth) || !strings.Contains(err.Error(), holds[i].node.Path) {
-				t.Errorf("hold %d ended with %v", i, err)
+				t.Errorf("hold %d ended with %v, want %v with the path", i, err, ErrUnreadable)
 			}
 		}
 		time.Sleep(10 * s.Timeout())
 		for _, i := range []int{0, 2, 4} {
 			if err := context.Cause(holds[i].Context()); err != nil {
-				t.Errorf("hold %d ended with %v", i, err)
+				t.Errorf("hold %d ended with %v, want it to be held", i, err)
 			}
 		}
 	})

@@ -519,7 +519,7 @@ func TestSessionIsNeverClosedBeforeTheLeaseEnds(t *testing.T) {
 			}
 			t.Logf("%d writes, the lease stood after %d; %d sessions closed", writes, stood, closed)
 			if stood < writes/3 || closed == 0 {
-				t.Error("the model is not exercised")
+				t.Error("the model was not exercised: too few leases stood, or no session was closed")
 			}
 		})
 	}
@@ -550,7 +550,7 @@ func TestModelNeedsEachAssumption(t *testing.T) {
 					return
 				}
 			}
-			t.Errorf("no session of %d was closed while its lease stood", most)
+			t.Errorf("none of %d sessions was closed while its lease stood, want one", most)
 		})
 	}
 }

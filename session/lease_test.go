@@ -115,7 +115,7 @@ func TestLeaseRule(t *testing.T) {
 			var kind string
 			var sent, answered, timeout int
 			if n, _ := fmt.Sscan(step, &kind, &sent, &answered, &timeout); n < 1 {
-				t.Fatalf("%q: %q", line, step)
+				t.Fatalf("invalid step in the line %q: %q", line, step)
 			}
 			if timeout == 0 {
 				timeout = 4000
@@ -127,7 +127,7 @@ func TestLeaseRule(t *testing.T) {
 			got += "/" + since0(l.kept)
 		}
 		if got != want {
-			t.Errorf("%s\n\tgot %s", line, got)
+			t.Errorf("%s\n\tgot %s, want %s", line, got, want)
 		}
 	}
 }
@@ -207,7 +207,7 @@ func TestLeaseIsKeptWithFewWrites(t *testing.T) {
 		rate := float64(writes) / 50
 		t.Logf("tick %v, round trip %v: %.2f writes a timeout, the lease stands for at least %v", test.tick, test.roundTrip, rate, least)
 		if rate > test.most || least < test.least {
-			t.Errorf("want at most %v and at least %v", test.most, test.least)
+			t.Errorf("got more writes or less lease than wanted: want at most %v writes in a timeout, and a lease of at least %v", test.most, test.least)
 		}
 	}
 }
@@ -222,7 +222,7 @@ func TestHeartbeatsNearTheDeadlineAreSpaced(t *testing.T) {
 	for now := 3500; now < 3790; now += 10 {
 		l.do("write", ms(now), ms(now), 0)
 		if due, _ := l.renew(ms(now), true); due.Sub(ms(now)) < 4*time.Second/spacing {
-			t.Fatalf("at %d ms the next is due %v later", now, due.Sub(ms(now)))
+			t.Fatalf("at %d ms: the next heartbeat is due %v later, want a pause of at least 4 s/spacing", now, due.Sub(ms(now)))
 		}
 	}
 }
@@ -249,22 +249,22 @@ func FuzzLease(f *testing.F) {
 			before := l.deadline
 			l.do(kinds[r.IntN(len(kinds))], sent, now, T)
 			if l.kept.Before(l.deadline) {
-				t.Fatalf("the leader keeps the session for %v less than the lease", l.deadline.Sub(l.kept))
+				t.Fatalf("kept is %v before the deadline of the lease, want it not before", l.deadline.Sub(l.kept))
 			}
 			if l.deadline.Before(before) {
-				t.Fatalf("moved back by %v", before.Sub(l.deadline))
+				t.Fatalf("the deadline moved back by %v, want it never to move back", before.Sub(l.deadline))
 			}
 			if l.kept.After(latest.Add(T - l.margin())) {
-				t.Fatalf("stands for %v after the latest packet", l.kept.Sub(latest))
+				t.Fatalf("the lease stands for %v after the latest packet, want at most T less the margin", l.kept.Sub(latest))
 			}
 			if l.deadline.After(before) && !l.deadline.After(now) {
-				t.Fatalf("moved to a time that has passed")
+				t.Fatalf("the deadline moved to a time that has passed")
 			}
 			if due, write := l.renew(now, true); l.stands(now) && (due.After(l.deadline) || !write) {
-				t.Fatalf("to be renewed after the deadline")
+				t.Fatalf("the next renewal is due after the deadline, or is no write")
 			}
 			if len(l.marks) > 4*slots {
-				t.Fatalf("%d marks", len(l.marks))
+				t.Fatalf("got %d marks, want at most %d", len(l.marks), 4*slots)
 			}
 		}
 	})

@@ -75,7 +75,7 @@ func cause(t *testing.T, ctx context.Context, within time.Duration) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	case <-time.After(within):
-		t.Fatalf("not ended within %v", within)
+		t.Fatalf("the context has not ended within %v", within)
 		return nil
 	}
 }

@@ -41,7 +41,7 @@ func TestAMissingChrootIsNamed(t *testing.T) {
 		}
 		for name, call := range calls {
 			if err := call(); !errors.Is(err, zk.ErrNoNode) || !strings.Contains(err.Error(), "chroot /app does not exist") || OutcomeOf(err) != Failed {
-				t.Errorf("%s: %v", name, err)
+				t.Errorf("%s without the chroot: got %v, want %v with the chroot's name", name, err, zk.ErrNoNode)
 			}
 		}
 		_, err := owner.Create(t.Context(), "/app", nil, Persistent)
@@ -50,11 +50,11 @@ func TestAMissingChrootIsNamed(t *testing.T) {
 		requests.Store(0)
 		for range 10 {
 			if err := calls["get"](); !errors.Is(err, zk.ErrNoNode) || strings.Contains(err.Error(), "chroot") {
-				t.Errorf("with the chroot: %v", err)
+				t.Errorf("with the chroot: got %v, want an error that does not mention the chroot", err)
 			}
 		}
 		if n := requests.Load(); n != 11 {
-			t.Errorf("10 calls are %d requests", n)
+			t.Errorf("10 calls sent %d requests, want 11", n)
 		}
 	})
 }
@@ -84,10 +84,10 @@ func TestDeleteAllSendsFewRequests(t *testing.T) {
 		gone := func(what string, most int32) {
 			t.Helper()
 			if got := requests.Load(); got > most {
-				t.Errorf("%s: %d requests, want at most %d", what, got, most)
+				t.Errorf("%s: got %d requests, want at most %d", what, got, most)
 			}
 			if stat, err := s.Exists(t.Context(), "/d"); err != nil || stat != nil {
-				t.Errorf("%s: %v, %v", what, stat, err)
+				t.Errorf("%s: after DeleteAll: got %v, %v; want no node", what, stat, err)
 			}
 		}
 		fill(0)
@@ -124,7 +124,7 @@ func TestDeleteAllSendsFewRequests(t *testing.T) {
 		}
 		must(t, s.DeleteAll(t.Context(), "/d"))
 		if stat, err := s.Exists(t.Context(), "/d"); err != nil || stat != nil {
-			t.Errorf("%v, %v", stat, err)
+			t.Errorf("after DeleteAll: got %v, %v; want no node", stat, err)
 		}
 	})
 }

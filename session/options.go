@@ -162,7 +162,7 @@ func (o *Options) complete() error {
 	logins := 0
 	for _, a := range o.Auth {
 		if a.Scheme == "" {
-			return invalid.New("session: a credential without a scheme")
+			return invalid.New("session: credential has no scheme")
 		}
 		if a.Scheme == SASLScheme {
 			logins++

@@ -65,15 +65,15 @@ func TestAnOutageIsLogged(t *testing.T) {
 		if count(out, "level=INFO", "connection lost", "server="+e.Servers()[0], "error=")+
 			count(out, "level=INFO", "connection lost", "server="+e.Servers()[1], "error=")+
 			count(out, "level=INFO", "connection lost", "server="+e.Servers()[2], "error=") != 1 {
-			t.Error("not logged that the connection was lost")
+			t.Error("the lost connection was not logged once at the level Info")
 		}
 		for _, server := range e.Servers() {
 			if count(out, "level=INFO", "not reached", "server="+server, "error=") != 1 {
-				t.Errorf("not logged, or more than once, that %s was not reached", server)
+				t.Errorf("the failed attempt at %s was not logged exactly once", server)
 			}
 		}
 		if count(out, "level=WARN", "no zookeeper server takes the session", "last=") != 1 || len(out) > 8 {
-			t.Errorf("an hour of outage is %d lines", len(out))
+			t.Errorf("the log of an hour of outage has %d lines, want at most 8, with one warning that no server accepts the session", len(out))
 		}
 		for i := range e.Servers() {
 			e.Start(i)
@@ -102,7 +102,7 @@ func TestOpenWithoutADeadlineSaysWhatItWaitsFor(t *testing.T) {
 		}()
 		time.Sleep(time.Hour)
 		if out := lines(); len(out) != 1 || count(out, "level=WARN", e.Servers()[0], "refused") != 1 || strings.Contains(out[0], "session=") {
-			t.Errorf("an hour: %q", out)
+			t.Errorf("the log of an hour: got %q, want one warning", out)
 		}
 		must(t, s.Close())
 		must(t, (<-opened).Close())
@@ -135,8 +135,8 @@ func TestErrorSaysWhatTheServerMayBe(t *testing.T) {
 		"secure":               {"\x15\x03\x03\x00\x02\x02\x46", nil, "set Options.TLS"},
 		"web":                  {"HTTP/1.1 400 Bad Request\r\n\r\n", nil, "HTTP"},
 		"anything":             {"\xff\xff\xff\xff", nil, "4294967295 bytes"},
-		"not secure, closes":   {"", &tls.Config{InsecureSkipVerify: true}, "may not be a secure one"},
-		"not secure, answers":  {"\x00\x00\x00\x25\x00\x00\x00\x00", &tls.Config{InsecureSkipVerify: true}, "may not be a secure one"},
+		"not secure, closes":   {"", &tls.Config{InsecureSkipVerify: true}, "may not accept TLS"},
+		"not secure, answers":  {"\x00\x00\x00\x25\x00\x00\x00\x00", &tls.Config{InsecureSkipVerify: true}, "may not accept TLS"},
 		"secure and read-only": {"", nil, "maxClientCnxns"},
 	} {
 		synctest.Test(t, func(t *testing.T) {
@@ -144,7 +144,7 @@ func TestErrorSaysWhatTheServerMayBe(t *testing.T) {
 			defer cancel()
 			_, err := Open(ctx, Options{Servers: []string{"zk"}, TLS: c.tls, Dial: answer(c.answer)})
 			if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "zk:2181") {
-				t.Errorf("%s: %v; want %q", name, err, c.want)
+				t.Errorf("%s: got %v, want a text with %q", name, err, c.want)
 			}
 		})
 	}
@@ -156,7 +156,7 @@ func TestErrorSaysWhatTheServerMayBe(t *testing.T) {
 			return nil, ctx.Err()
 		}})
 		if err == nil || !strings.Contains(err.Error(), "zk:2181") {
-			t.Errorf("silent: %v", err)
+			t.Errorf("silent server: got %v, want an error with its address", err)
 		}
 	})
 }

@@ -36,7 +36,7 @@ func TestNothingIsWaitedForWithoutAServer(t *testing.T) {
 			for i := range 200 {
 				ctx, cancel := context.WithTimeout(t.Context(), time.Second+time.Duration(i)*13*time.Millisecond)
 				if _, err := Open(ctx, opts); !errors.Is(err, context.DeadlineExceeded) {
-					t.Fatalf("%s: %v", name, err)
+					t.Fatalf("%s: Open: got %v, want %v", name, err, context.DeadlineExceeded)
 				}
 				if deadline, _ := ctx.Deadline(); time.Since(deadline) > 0 {
 					late++
@@ -44,7 +44,7 @@ func TestNothingIsWaitedForWithoutAServer(t *testing.T) {
 				cancel()
 			}
 			if late > 0 {
-				t.Errorf("%s: Open returned late %d of 200 times", name, late)
+				t.Errorf("%s: Open returned late in %d of 200 calls, want none", name, late)
 			}
 		}
 		e.Resume(0)
@@ -68,7 +68,7 @@ func TestNothingIsWaitedForWithoutAServer(t *testing.T) {
 				time.Sleep(time.Minute)
 			}
 			if late > 0 {
-				t.Errorf("Close without a server returned late %d of 100 times", late)
+				t.Errorf("Close without a server returned late in %d of 100 calls, want none", late)
 			}
 		}
 	})

@@ -64,7 +64,7 @@ func TestADeadAddressOfANameCostsLittle(t *testing.T) {
 				start := time.Now()
 				s := open(t, opts)
 				if d := time.Since(start); d > time.Duration(len(dead))*stagger {
-					t.Errorf("%d dead: Open took %v", len(dead), d)
+					t.Errorf("%d dead addresses: Open took %v, want at most %v", len(dead), d, time.Duration(len(dead))*stagger)
 				}
 				if d := time.Since(start); d > 0 { // a dead address was drawn; it must not be drawn again
 					c := s.current()
@@ -72,7 +72,7 @@ func TestADeadAddressOfANameCostsLittle(t *testing.T) {
 					c.Close()
 					must(t, s.Sync(t.Context(), "/"))
 					if d := time.Since(start); d > time.Duration(len(dead))*stagger+longestPause {
-						t.Errorf("%d dead: a new connection took %v", len(dead), d)
+						t.Errorf("%d dead addresses: a new connection took %v, want at most %v", len(dead), d, time.Duration(len(dead))*stagger+longestPause)
 					}
 				}
 				must(t, s.Close())
@@ -91,7 +91,7 @@ func TestASilentAddressIsNotDrawnAgain(t *testing.T) {
 			start := time.Now()
 			s := open(t, opts)
 			if d := time.Since(start); d > handshakeBound(s.Timeout())+time.Second {
-				t.Errorf("Open took %v", d)
+				t.Errorf("Open took %v, want at most %v", d, handshakeBound(s.Timeout())+time.Second)
 			}
 			must(t, s.Close())
 		}
@@ -120,17 +120,17 @@ func TestAddressesRace(t *testing.T) {
 				t.Fatal(err)
 			}
 			if n := open.Load(); n != 1 {
-				t.Errorf("%d connections open", n)
+				t.Errorf("got %d open connections, want 1", n)
 			}
 			conn.Close()
 		}
 		d.dial = func(_ context.Context, _, address string) (net.Conn, error) { return nil, errors.New(address) }
 		if conn, err := d.DialContext(t.Context(), "tcp", "zk:1"); conn != nil || err == nil {
-			t.Errorf("%v, %v", conn, err)
+			t.Errorf("all addresses fail: got %v, %v; want an error", conn, err)
 		}
 		d.lookup = func(context.Context, string) ([]string, error) { return nil, nil }
 		if conn, err := d.DialContext(t.Context(), "tcp", "zk:1"); conn != nil || err == nil {
-			t.Errorf("no address: %v, %v", conn, err)
+			t.Errorf("no address: got %v, %v; want an error", conn, err)
 		}
 	})
 }
@@ -158,12 +158,12 @@ func TestEachAddressIsTriedInTime(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 400*time.Millisecond)
 			start := time.Now()
 			if _, err := d.DialContext(ctx, "tcp", "zk:1"); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) > 400*time.Millisecond {
-				t.Errorf("%v after %v", err, time.Since(start))
+				t.Errorf("got %v after %v, want a deadline exceeded within 400 ms", err, time.Since(start))
 			}
 			cancel()
 			slices.Sort(tried)
 			if got := len(slices.Compact(tried)); got != n {
-				t.Errorf("%d of %d addresses tried", got, n)
+				t.Errorf("tried %d of %d addresses, want all", got, n)
 			}
 		}
 	})

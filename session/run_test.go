@@ -31,7 +31,7 @@ func TestRefusedCredentialsEndRun(t *testing.T) {
 			called := false // false if the refusal comes before Open has returned
 			err := Run(ctx, opts, func(ctx context.Context, s *Session) error { called = true; return f(ctx, s) })
 			if ctx.Err() != nil || !errors.Is(err, ErrCredentials) || !errors.Is(err, ErrLost) || errors.Is(err, work) != (called && name == "its own") {
-				t.Errorf("%s: %v", name, err)
+				t.Errorf("%s: Run: got %v, want %v, with the error of the work if it ran (%v)", name, err, ErrCredentials, called)
 			}
 		})
 	}
@@ -83,7 +83,7 @@ func TestRunSaysTheLastReasonWhenItsContextEnds(t *testing.T) {
 			})
 			cancel()
 			if !errors.Is(err, why) || !errors.Is(err, ErrLost) {
-				t.Errorf("%v", err)
+				t.Errorf("Run: got %v, want %v with %v", err, why, ErrLost)
 			}
 		}
 	})

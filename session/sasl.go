@@ -102,7 +102,7 @@ func (c *saslConn) digest() error {
 		return err
 	}
 	if subtle.ConstantTimeCompare([]byte(directives(final)["rspauth"]), []byte(d.response(""))) != 1 {
-		return errors.New("session: SASL: the server does not know the password")
+		return errors.New("session: SASL: the server did not prove that it knows the password")
 	}
 	return nil
 }

@@ -29,7 +29,7 @@ func tellsNothing(t *testing.T, what, text string, secrets ...[]byte) {
 	for _, secret := range secrets {
 		for _, form := range forms(secret) {
 			if strings.Contains(text, form) {
-				t.Errorf("%s tells a secret, as %s", what, form)
+				t.Errorf("%s contains a secret, in the form %s", what, form)
 			}
 		}
 	}
@@ -91,12 +91,12 @@ func TestCredentialsAreNotInLogsAndErrors(t *testing.T) {
 			errs = append(errs, s.Close())
 		}
 		if !errors.Is(refused, wire.AuthFailed) {
-			t.Errorf("ended by %v", refused)
+			t.Errorf("the session ended with %v, want %v", refused, wire.AuthFailed)
 		}
 		errs = append(errs, refused)
 	})
 	if log.Len() == 0 {
-		t.Error("nothing was logged")
+		t.Error("nothing was logged, want log records to inspect")
 	}
 	tellsNothing(t, "the log", log.String(), secret, password)
 	tellsNothing(t, "an error", fmt.Sprintf("%v %+v", errors.Join(errs...), errs), secret, password)

@@ -33,26 +33,26 @@ func TestASuspendedMachineEndsItsHolds(t *testing.T) {
 		slept.Add(int64(s.Timeout() / 50)) // less than the tolerated difference of clocks
 		time.Sleep(s.Timeout() / 2)
 		if err := holds[0].Context().Err(); err != nil {
-			t.Errorf("ended without cause: %v", err)
+			t.Errorf("the hold ended without a suspension: %v", err)
 		}
 
 		slept.Add(int64(time.Minute))
 		start := time.Now()
 		for _, h := range holds[:2] {
 			if err := cause(t, h.Context(), s.Timeout()/12+time.Millisecond); !errors.Is(err, ErrLeaseLapsed) || !strings.Contains(err.Error(), "suspended for 1m0") {
-				t.Errorf("ended with %v", err)
+				t.Errorf("the hold ended with %v, want %v because of a suspension of 1 minute", err, ErrLeaseLapsed)
 			}
 		}
 		if n := count(lines(), "suspended"); n != 1 {
-			t.Errorf("logged %d times", n)
+			t.Errorf("the suspension was logged %d times, want once", n)
 		}
 		must(t, holds[2].Grant(t.Context()))
 		if d := time.Since(start); d < s.Timeout() || d > 3*s.Timeout()/2 { // after a probation
-			t.Errorf("granted again after %v", d)
+			t.Errorf("granted again after %v, want 1 to 1.5 session timeouts", d)
 		}
 		time.Sleep(10 * s.Timeout())
 		if err := holds[2].Context().Err(); err != nil {
-			t.Errorf("ended: %v", err)
+			t.Errorf("the hold ended: %v, want it to be held", err)
 		}
 	})
 }
@@ -70,12 +70,12 @@ func TestNothingIsGrantedOnALeaseFromBeforeASuspension(t *testing.T) {
 		h.Expect()
 		time.Sleep(time.Minute)
 		if wait, err := s.keeper.grant(h, time.Now()); wait != nil || err != nil {
-			t.Fatalf("no lease: %v", err)
+			t.Fatalf("Grant before the suspension: got %v, want it at once", err)
 		}
 		h = holding(t, s, 1)[0]
 		slept.Add(int64(time.Minute))
 		if wait, _ := s.keeper.grant(h, time.Now()); wait == nil {
-			t.Error("granted on a lease from before the suspension")
+			t.Error("granted on a lease from before the suspension, want a wait")
 		}
 		must(t, h.Grant(t.Context()))
 		for i := range e.Servers() {
@@ -84,7 +84,7 @@ func TestNothingIsGrantedOnALeaseFromBeforeASuspension(t *testing.T) {
 		synctest.Wait()
 		slept.Add(int64(time.Minute))
 		if err := cause(t, h.Context(), s.Timeout()/12+time.Millisecond); !errors.Is(err, ErrLeaseLapsed) {
-			t.Errorf("without a server: %v", err)
+			t.Errorf("without a server: the hold ended with %v, want %v", err, ErrLeaseLapsed)
 		}
 	})
 }
@@ -104,7 +104,7 @@ func TestSteppingClock(t *testing.T) {
 	} {
 		wall, mono = wall.Add(step.wall), mono.Add(step.mono)
 		if got := c.at(wall, mono); got != step.want {
-			t.Errorf("%+v: %v", step, got)
+			t.Errorf("step %+v: got %v", step, got)
 		}
 	}
 }
@@ -115,7 +115,7 @@ func TestSleepCounterStandsStill(t *testing.T) {
 	first := slept()
 	for range 1000 {
 		if d := slept() - first; d > 10*time.Millisecond || d < -10*time.Millisecond {
-			t.Fatalf("%v", d)
+			t.Fatalf("the counter advanced by %v while the machine was awake, want at most 10 ms", d)
 		}
 	}
 }

@@ -77,10 +77,10 @@ func TestHandshakesThatDoNotServeTheSession(t *testing.T) {
 				test.before(tap, c)
 			}
 			if _, err := tap.connected(c, &test.response); !errors.Is(err, test.want) {
-				t.Errorf("%v, want %v", err, test.want)
+				t.Errorf("connected: got %v, want %v", err, test.want)
 			}
 			if server := tap.served(); server != "" || tap.states.now() == Connected {
-				t.Errorf("served by %q, %v", server, tap.states.now())
+				t.Errorf("got server %q and state %v, want none and not connected", server, tap.states.now())
 			}
 		})
 	}
@@ -92,19 +92,19 @@ func TestHandshakeAsksForTheSessionThatThereIs(t *testing.T) {
 	tap := bareTap(t)
 	first := wire.ConnectRequest{Timeout: 10_000}
 	if err := tap.resume(&first); err != nil || first.SessionID != 0 || first.Timeout != 10_000 {
-		t.Errorf("the first: %+v, %v", first, err)
+		t.Errorf("the first handshake: got %+v, %v; want no session and the timeout 10 s", first, err)
 	}
 	welcomed(t, tap, time.Now())
 	tap.seenZxid = 77
 	forgetful, resuming, foreign := wire.ConnectRequest{}, wire.ConnectRequest{SessionID: 5}, wire.ConnectRequest{SessionID: 6}
 	if err := tap.resume(&forgetful); err != nil || forgetful.SessionID != 5 || string(forgetful.Password) != "secret" || forgetful.Timeout != 4000 || forgetful.LastZxidSeen != 77 {
-		t.Errorf("one that knows no session: %+v, %v", forgetful, err)
+		t.Errorf("a handshake without a session: got %+v, %v; want session 5 with its password, timeout and zxid 77", forgetful, err)
 	}
 	if err := tap.resume(&resuming); err != nil || resuming.LastZxidSeen != 77 {
-		t.Errorf("one that resumes: %+v, %v", resuming, err)
+		t.Errorf("a handshake that resumes: got %+v, %v; want zxid 77", resuming, err)
 	}
 	if err := tap.resume(&foreign); err == nil {
-		t.Error("one for another session passes")
+		t.Error("a handshake for another session: got no error, want one")
 	}
 }
 
@@ -122,17 +122,17 @@ func TestTapDropsWhatWasAbandoned(t *testing.T) {
 	live.trace = engine.NewTrace()
 	tap.tickets.void(gone)
 	if _, _, err := tap.sending(c, frame(1), gone.id); err != errAbandoned || len(tap.inflight) != 0 {
-		t.Errorf("an abandoned request: %v, %d under way", err, len(tap.inflight))
+		t.Errorf("an abandoned request: got %v with %d in progress, want %v with none", err, len(tap.inflight), errAbandoned)
 	}
 	if _, written, err := tap.sending(c, frame(2), live.id); err != nil || written == nil {
-		t.Errorf("another: %v", err)
+		t.Errorf("a request that is not abandoned: got %v, want it to be sent", err)
 	}
 	more, err := tap.received(c, wire.AppendFrame(nil, &wire.ReplyHeader{Xid: 2, Zxid: 9})[4:])
 	if want := wire.AppendFrame(nil, &wire.ReplyHeader{Xid: 1, Err: wire.ConnectionLoss}); err != nil || string(more) != string(want) {
-		t.Errorf("%x behind the reply, %v, want %x", more, err, want)
+		t.Errorf("after the reply: got %x, %v; want %x", more, err, want)
 	}
 	if got := live.trace.Zxid(); got != 9 || len(tap.inflight) != 0 {
-		t.Errorf("the reply was noted as %d; %d under way", got, len(tap.inflight))
+		t.Errorf("the reply: got zxid %d and %d in progress, want 9 and none", got, len(tap.inflight))
 	}
 }
 
@@ -199,10 +199,10 @@ func TestWhatAReplyProves(t *testing.T) {
 				got = "majority"
 			}
 			if got != test.want {
-				t.Errorf("proves %s, want %s", got, test.want)
+				t.Errorf("the reply proves %s, want %s", got, test.want)
 			}
 			if len(tap.inflight) > 0 {
-				t.Error("still under way")
+				t.Error("the request counts as in progress after its reply")
 			}
 		})
 	}
@@ -222,16 +222,16 @@ func TestConnectionsAreKeptApart(t *testing.T) {
 	}
 	now := welcomed(t, tap, sent.Add(100*time.Millisecond))
 	if !lease.opened.Equal(now.opened) {
-		t.Errorf("the handshake counts from %v after it was sent", lease.opened.Sub(now.opened))
+		t.Errorf("the handshake counts from %v after it was sent, want from when it was sent", lease.opened.Sub(now.opened))
 	}
 	for _, xid := range []int32{wire.XidPing, 3} {
 		tap.pings, tap.inflight[3] = []time.Time{time.Now()}, packet{op: wire.OpSetData, sent: time.Now()}
 		frame := wire.AppendFrame(nil, &wire.ReplyHeader{Xid: xid, Zxid: 1<<32 | 5})
 		if _, err := tap.received(before, frame[4:]); err == nil {
-			t.Errorf("a reply %d of the earlier connection was taken", xid)
+			t.Errorf("reply %d of the earlier connection: got no error, want one", xid)
 		}
 		if len(lease.marks) > 0 || lease.epoch != 0 || len(tap.pings) != 1 || len(tap.inflight) != 1 {
-			t.Errorf("a reply %d of the earlier connection counted", xid)
+			t.Errorf("reply %d of the earlier connection counts as evidence, want it to be ignored", xid)
 		}
 	}
 }

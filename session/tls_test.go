@@ -153,7 +153,7 @@ func TestTLSWithClientCertificates(t *testing.T) {
 	check(t, err)
 	defer s.Close()
 	if opts.TLS.ServerName != "" {
-		t.Error("the caller's configuration was changed")
+		t.Error("Open changed the caller's TLS configuration")
 	}
 	node, err := recipe.CreateProtected(ctx, s, "/tls", "lock", make([]byte, 1<<19), session.EphemeralSequential)
 	check(t, err)
@@ -162,14 +162,14 @@ func TestTLSWithClientCertificates(t *testing.T) {
 	_, err = s.CreateACL(ctx, "/mine", []byte("x"), session.Persistent, []zk.ACL{{Perms: zk.PermAll, Scheme: "x509", ID: "CN=client"}})
 	check(t, err)
 	if value, err := s.Get(ctx, "/mine"); err != nil || string(value.Data) != "x" {
-		t.Errorf("as the certificate's subject: %q, %v", value.Data, err)
+		t.Errorf("Get with the certificate's rights: got %q, %v; want \"x\"", value.Data, err)
 	}
 	second, err := session.Open(ctx, opts)
 	check(t, err)
 	check(t, second.Close())
 	select { // longer than the session would live without heartbeats
 	case <-h.Context().Done():
-		t.Errorf("ended: %v", context.Cause(h.Context()))
+		t.Errorf("the hold ended: %v, want it to be held", context.Cause(h.Context()))
 	case <-time.After(10 * time.Second):
 	}
 
@@ -187,7 +187,7 @@ func TestTLSWithClientCertificates(t *testing.T) {
 			s.Close()
 		}
 		if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "tls: ") && !strings.Contains(err.Error(), "x509: ") {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf("%s: Open: got %v, want a deadline exceeded with the reason of TLS", name, err)
 		}
 	}
 }

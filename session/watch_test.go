@@ -24,11 +24,11 @@ func fired(t *testing.T, w *Watch) zk.Event {
 	select {
 	case ev := <-w.C:
 		if _, more := <-w.C; more {
-			t.Error("a second event")
+			t.Error("got a second event of one watch, want one")
 		}
 		return ev
 	case <-time.After(time.Minute):
-		t.Fatal("no event")
+		t.Fatal("got no event within a minute")
 		return zk.Event{}
 	}
 }
@@ -47,21 +47,21 @@ func TestWaitEndsWithEventContextOrSession(t *testing.T) {
 		_, err := s.Create(t.Context(), "/a", nil, Persistent)
 		must(t, err)
 		if ev, err := w.Wait(t.Context()); err != nil || ev.Type != EventNodeCreated || ev.Path != "/a" {
-			t.Errorf("event: %+v, %v", ev, err)
+			t.Errorf("Wait: got %+v, %v; want the creation of /a", ev, err)
 		}
 		enough := errors.New("enough")
 		ctx, cancel := context.WithTimeoutCause(t.Context(), time.Second, enough)
 		defer cancel()
 		if _, err := watch().Wait(ctx); err != enough {
-			t.Errorf("ended context: %v, want %v", err, enough)
+			t.Errorf("Wait with an ended context: got %v, want %v", err, enough)
 		}
 		if n := len(s.watches.watches); n != 0 {
-			t.Errorf("%d watches are left after the context ended", n)
+			t.Errorf("got %d watches after the context ended, want none", n)
 		}
 		w = watch()
 		must(t, s.Close())
 		if ev, err := w.Wait(t.Context()); !errors.Is(err, ErrClosed) || ev.Type != EventNotWatching {
-			t.Errorf("ended session: %+v, %v", ev, err)
+			t.Errorf("Wait after the session ended: got %+v, %v; want %v with %v", ev, err, EventNotWatching, ErrClosed)
 		}
 	})
 }
@@ -72,7 +72,7 @@ func silent(t *testing.T, w *Watch) {
 	synctest.Wait()
 	select {
 	case ev := <-w.C:
-		t.Errorf("fired: %+v", ev)
+		t.Errorf("the watch fired: %+v, want no event", ev)
 	default:
 	}
 }
@@ -88,7 +88,7 @@ func TestWatchesFireOnWhatTheyWatch(t *testing.T) {
 			silent(t, w)
 			must(t, f())
 			if ev := fired(t, w); ev.Type != want || ev.Path != "/w" {
-				t.Errorf("event %+v, want %v", ev, want)
+				t.Errorf("got the event %+v, want %v on /w", ev, want)
 			}
 		}
 		create := func(path string) func() error {
@@ -112,18 +112,18 @@ func TestWatchesFireOnWhatTheyWatch(t *testing.T) {
 		_, w, err = s.ChildrenWatch(ctx, "/w")
 		expect(w, err, remove, zk.EventNodeDeleted)
 		if ev := fired(t, data); ev.Type != zk.EventNodeDeleted {
-			t.Errorf("data watch: %+v", ev)
+			t.Errorf("data watch: got %+v, want a deletion", ev)
 		}
 		for name, err := range map[string]error{
 			"getW":      func() error { _, _, err := s.GetWatch(ctx, "/w"); return err }(),
 			"childrenW": func() error { _, _, err := s.ChildrenWatch(ctx, "/w"); return err }(),
 		} {
 			if !errors.Is(err, zk.ErrNoNode) {
-				t.Errorf("%s of a missing node: %v", name, err)
+				t.Errorf("%s of a missing node: got %v, want %v", name, err, zk.ErrNoNode)
 			}
 		}
 		if len(s.watches.watches) != 0 {
-			t.Errorf("%d watches left", len(s.watches.watches))
+			t.Errorf("got %d watches left, want none", len(s.watches.watches))
 		}
 	})
 }
@@ -151,7 +151,7 @@ func TestStoppedWatchesLeaveNothing(t *testing.T) {
 		}
 		time.Sleep(s.Timeout()) // removals are sent with the next frame, at the latest with a ping
 		if n := mntr(t, e, "watch_count"); n != 0 || len(s.watches.watches) != 0 || len(s.watches.removals) != 0 || len(s.tap.inflight) != 0 {
-			t.Errorf("%d watches at the servers, %d here, %d bytes queued, %d requests", n, len(s.watches.watches), len(s.watches.removals), len(s.tap.inflight))
+			t.Errorf("got %d watches at the servers, %d in the client, %d bytes queued and %d requests in progress, want none", n, len(s.watches.watches), len(s.watches.removals), len(s.tap.inflight))
 		}
 	})
 }
@@ -168,19 +168,19 @@ func TestWatchesOnOnePathShareTheServers(t *testing.T) {
 			ws[i] = w
 		}
 		if n := mntr(t, e, "watch_count"); n != 1 {
-			t.Errorf("%d watches at the server", n)
+			t.Errorf("got %d watches at the server, want 1", n)
 		}
 		for _, w := range ws[:99] {
 			w.Stop()
 		}
 		must(t, s.Sync(t.Context(), "/"))
 		if n := mntr(t, e, "watch_count"); n != 1 {
-			t.Errorf("%d watches at the server after all but one were stopped", n)
+			t.Errorf("got %d watches at the server after all but one were stopped, want 1", n)
 		}
 		_, err := s.Create(t.Context(), "/w", nil, Persistent)
 		must(t, err)
 		if ev := fired(t, ws[99]); ev.Type != zk.EventNodeCreated {
-			t.Errorf("%+v", ev)
+			t.Errorf("got the event %+v, want a creation", ev)
 		}
 		for _, w := range ws[:99] {
 			silent(t, w)
@@ -211,7 +211,7 @@ func TestRemovalDoesNotTakeTheNextWatch(t *testing.T) {
 			_, err = s.Create(t.Context(), path, nil, Persistent)
 			must(t, err)
 			if ev := fired(t, w); ev.Type != zk.EventNodeCreated {
-				t.Fatalf("%+v", ev)
+				t.Fatalf("got the event %+v, want a creation", ev)
 			}
 		}
 	})
@@ -275,7 +275,7 @@ func TestWatchesSurviveReconnectsWithoutAGap(t *testing.T) {
 				parent: zk.EventNodeChildrenChanged, recreated: zk.EventNodeDataChanged,
 			} {
 				if ev := fired(t, w); ev.Type != want && !(w == recreated && ev.Type == zk.EventNodeDeleted) {
-					t.Errorf("%+v, want %v", ev, want)
+					t.Errorf("got the event %+v, want %v", ev, want)
 				}
 			}
 			must(t, s.Sync(ctx, "/"))
@@ -286,11 +286,11 @@ func TestWatchesSurviveReconnectsWithoutAGap(t *testing.T) {
 			_, err = other.Create(ctx, "/missing", nil, Persistent)
 			must(t, err)
 			if a, b := fired(t, same), fired(t, missing); a.Type != zk.EventNodeDataChanged || b.Type != zk.EventNodeCreated {
-				t.Errorf("%+v %+v", a, b)
+				t.Errorf("got the events %+v and %+v, want a change of data and a creation", a, b)
 			}
 			synctest.Wait() // an event is delivered before its watch is forgotten
 			if len(s.watches.watches) != 0 {
-				t.Errorf("%d watches left", len(s.watches.watches))
+				t.Errorf("got %d watches left, want none", len(s.watches.watches))
 			}
 		})
 	}
@@ -316,7 +316,7 @@ func TestWatchesEndWithTheSession(t *testing.T) {
 		lose(t, e, s)
 		for w, path := range map[*Watch]string{a: "/a", b: "/", s.watches.watch("/late", false): "/late"} {
 			if ev := fired(t, w); ev.Type != zk.EventNotWatching || !errors.Is(ev.Err, ErrLost) || ev.Path != path {
-				t.Errorf("%+v", ev)
+				t.Errorf("got the event %+v, want %v with %v", ev, zk.EventNotWatching, ErrLost)
 			}
 			w.Stop()
 		}
@@ -341,7 +341,7 @@ func TestManyWatchesAreSetAgainInSeveralRequests(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		must(t, s.Sync(t.Context(), "/"))
 		if got := mntr(t, e, "watch_count"); got != n || sets.Fired() < 4 {
-			t.Errorf("%d watches after %d requests", got, sets.Fired())
+			t.Errorf("got %d watches after %d requests to set them, want %d after at least 4", got, sets.Fired(), n)
 		}
 		for i := 0; i < n; i += 500 {
 			_, err := s.Create(t.Context(), path(i), nil, Persistent)
@@ -384,10 +384,10 @@ func TestNoReadIsOlderThanAnEvent(t *testing.T) {
 			v, err := s.Get(t.Context(), "/a")
 			must(t, err)
 			if string(v.Data) != "new" {
-				t.Errorf("%s: read %q after the event of what came later", version, v.Data)
+				t.Errorf("%s: a read after the event returned %q, want \"new\"", version, v.Data)
 			}
 			if got := network.catchUps.Load(); got != writes {
-				t.Errorf("%s: %d quorum writes after the reconnect, want %d", version, got, writes)
+				t.Errorf("%s: got %d quorum writes after the reconnect, want %d", version, got, writes)
 			}
 		})
 	}
@@ -419,10 +419,10 @@ func TestAnEventHidesNoOtherOfItsTransaction(t *testing.T) {
 			network.cutAfterEvent.Store(true)
 			must(t, other.Delete(ctx, "/p/c", AnyVersion))
 			if a, b := fired(t, child), fired(t, parent); a.Type != zk.EventNodeDeleted || b.Type != zk.EventNodeChildrenChanged {
-				t.Errorf("%s: %+v and %+v, want a deletion and a change of children", version, a, b)
+				t.Errorf("%s: got %+v and %+v, want a deletion and a change of children", version, a, b)
 			}
 			if network.cutAfterEvent.Load() {
-				t.Errorf("%s: no event was cut off", version)
+				t.Errorf("%s: no connection was cut after an event, so the test proved nothing", version)
 			}
 		})
 	}

@@ -123,12 +123,12 @@ func TestWhatIsRecorded(t *testing.T) {
 		"zookeeper.session.lapsed app=a",
 	}
 	if !slices.Equal(r.lines, want) {
-		t.Errorf("recorded %q", r.lines)
+		t.Errorf("recorded:\n got %q\nwant %q", r.lines, want)
 	}
 	for _, name := range []string{"db.client.operation.duration", "zookeeper.session.state", "zookeeper.session.heartbeat",
 		"zookeeper.session.lease", "zookeeper.session.lapsed"} {
 		if _, err := sessionotel.Metrics(&recorder{fail: name}); err == nil {
-			t.Errorf("%s could not be made, and no error", name)
+			t.Errorf("the instrument %s cannot be created: got no error, want one", name)
 		}
 	}
 }

@@ -106,39 +106,39 @@ func TestHandOverOfALockIsATrace(t *testing.T) {
 
 		acquired, held := p.named("acquire lock"), p.named("hold lock")
 		if len(acquired) != 2 || len(held) != 2 {
-			t.Fatalf("%d spans of acquisitions and %d of holds, want 2 of each", len(acquired), len(held))
+			t.Fatalf("got %d spans of acquisitions and %d of holds, want 2 of each", len(acquired), len(held))
 		}
 		for i, of := range []trace.Span{span, span2} {
 			if got := held[i].Parent().SpanID(); got != of.SpanContext().SpanID() {
-				t.Errorf("hold %d is a child of %v, want the caller's span %v", i, got, of.SpanContext().SpanID())
+				t.Errorf("the parent of hold %d: got %v, want the caller's span %v", i, got, of.SpanContext().SpanID())
 			}
 			if got, want := linked(held[i], "acquire"), acquired[i].SpanContext().SpanID(); got != want {
-				t.Errorf("hold %d has a link to the acquisition %v, want %v", i, got, want)
+				t.Errorf("the acquisition that hold %d links to: got %v, want %v", i, got, want)
 			}
 			if got := value(held[i], "zookeeper.hold.ended").AsString(); got != "lock: released" {
-				t.Errorf("hold %d ended by %q, want a release", i, got)
+				t.Errorf("the reason of the end of hold %d: got %q, want \"lock: released\"", i, got)
 			}
 		}
 		if got := value(held[0], "zookeeper.token").AsInt64(); got != int64(grant.Token()) {
-			t.Errorf("token of the hold %#x, want %#x", got, grant.Token())
+			t.Errorf("token of the hold: got %#x, want %#x", got, grant.Token())
 		}
 		if took := held[0].EndTime().Sub(held[0].StartTime()); took < 3*time.Second || took > 4*time.Second {
-			t.Errorf("the first hold took %v, want 3 s and some", took)
+			t.Errorf("the first hold took %v, want 3 s to 4 s", took)
 		}
 		if took := acquired[1].EndTime().Sub(acquired[1].StartTime()); took < 3*time.Second || took > 4*time.Second {
-			t.Errorf("the second acquisition took %v, want 3 s and some", took)
+			t.Errorf("the second acquisition took %v, want 3 s to 4 s", took)
 		}
 		if got, want := linked(held[1], "predecessor"), held[0].SpanContext().SpanID(); got != want {
-			t.Errorf("the second hold comes after %v, want %v", got, want)
+			t.Errorf("the predecessor of the second hold: got %v, want %v", got, want)
 		}
 		if linked(held[0], "predecessor").IsValid() {
-			t.Error("the first hold has a predecessor")
+			t.Error("the first hold has a predecessor, want none")
 		}
 		for _, a := range acquired {
 			if !slices.ContainsFunc(p.named("children"), func(s sdk.ReadOnlySpan) bool {
 				return s.Parent().SpanID() == a.SpanContext().SpanID() && s.SpanKind() == trace.SpanKindClient && value(s, "zookeeper.outcome").AsString() == "ok"
 			}) {
-				t.Error("the list of an acquisition is not below it")
+				t.Error("the acquisition has no child span for its list of children")
 			}
 		}
 	})
@@ -163,10 +163,10 @@ func TestPredecessorInAnotherProcess(t *testing.T) {
 		synctest.Wait()
 		held := p.named("hold lock")
 		if len(held) != 1 {
-			t.Fatalf("%d holds, want 1", len(held))
+			t.Fatalf("got %d holds, want 1", len(held))
 		}
 		if got := value(held[0], "zookeeper.predecessor.token").AsInt64(); got != int64(grant.Token()) || linked(held[0], "predecessor").IsValid() {
-			t.Errorf("predecessor's token %#x, want %#x, and no link", got, grant.Token())
+			t.Errorf("predecessor: got token %#x or a link, want token %#x and no link", got, grant.Token())
 		}
 	})
 }
@@ -200,20 +200,20 @@ func TestLossIsInTheTraceAndInTheLog(t *testing.T) {
 		w.Kill(2)
 		<-grant.Context().Done()
 		if err := grant.Unlock(ctx); !errors.Is(err, session.ErrLeaseLapsed) {
-			t.Errorf("Unlock: %v, want a lapsed lease", err)
+			t.Errorf("Unlock: got %v, want %v", err, session.ErrLeaseLapsed)
 		}
 		synctest.Wait()
 		held := p.named("hold lock")
 		if len(held) != 1 {
-			t.Fatalf("%d holds, want 1", len(held))
+			t.Fatalf("got %d holds, want 1", len(held))
 		}
 		if got := value(held[0], "zookeeper.hold.ended").AsString(); got != session.ErrLeaseLapsed.Error() || held[0].Status().Code != codes.Error {
-			t.Errorf("the hold ended by %q with status %v, want %q and an error", got, held[0].Status(), session.ErrLeaseLapsed)
+			t.Errorf("end of the hold: got %q with status %v, want %q with an error", got, held[0].Status(), session.ErrLeaseLapsed)
 		}
 		log.mu.Lock()
 		defer log.mu.Unlock()
 		if got, want := log.traces["zookeeper lease lapsed"], span.SpanContext().TraceID(); got != want {
-			t.Errorf("the log of the lapse is in trace %v, want %v", got, want)
+			t.Errorf("trace of the log record of the lapse: got %v, want %v", got, want)
 		}
 	})
 }
@@ -267,14 +267,14 @@ func TestItemsCarryWhereTheyWerePut(t *testing.T) {
 				synctest.Wait()
 				puts, holds := producer.named("put"), consumer.named("hold claim")
 				if len(puts) == 0 || len(holds) == 0 {
-					t.Fatalf("%d puts and %d claims", len(puts), len(holds))
+					t.Fatalf("got %d puts and %d claims, want at least one of each", len(puts), len(holds))
 				}
 				if puts[0].Parent().SpanID() != span.SpanContext().SpanID() {
 					t.Error("the put is not in the producer's trace")
 				}
 				for _, h := range holds {
 					if got, want := linked(h, "put"), puts[0].SpanContext().SpanID(); got != want {
-						t.Errorf("a claim has a link to %v, want %v", got, want)
+						t.Errorf("the put that a claim links to: got %v, want %v", got, want)
 					}
 				}
 			})
@@ -295,14 +295,14 @@ func TestQueueOfProgramsWithAndWithoutTraces(t *testing.T) {
 		must(t, with.Put(ctx, "c"))
 		for i, q := range []*queue.Queue[string]{without, with, without} {
 			if got, err := q.Take(ctx); got != string(rune('a'+i)) || err != nil {
-				t.Errorf("took %q, %v; want %q", got, err, rune('a'+i))
+				t.Errorf("Take: got %q, %v; want %q", got, err, rune('a'+i))
 			}
 		}
 		must(t, without.Put(ctx, "d"))
 		must(t, with.Do(ctx, func(context.Context, *queue.Claim[string]) error { return nil }))
 		synctest.Wait()
 		if held := p.named("hold claim"); len(held) != 1 || linked(held[0], "put").IsValid() {
-			t.Errorf("%d claims, want one without a link", len(held))
+			t.Errorf("got %d claims, want one without a link", len(held))
 		}
 	})
 }
