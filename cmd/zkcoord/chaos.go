@@ -141,7 +141,7 @@ func (f *failures) Save(r *harness.Result) error {
 	return f.Store.Save(r)
 }
 
-// tellRound prints the line of a round and the reason if it is not valid.
+// tellRound prints the line of a round, with the reason if it is not valid.
 func (a *app) tellRound(r *harness.Result, keep *failures) error {
 	dir := ""
 	if keep.Store != nil {
@@ -175,7 +175,7 @@ func why(r *harness.Result) string {
 	return ""
 }
 
-// tally sums up rounds.
+// A tally counts the results of rounds.
 type tally struct {
 	rounds     int
 	verdicts   map[checker.Verdict]int

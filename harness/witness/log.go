@@ -17,19 +17,19 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// A Server is what the logs of one server hold.
+// A Server is the content of one server's logs.
 type Server struct {
 	Name      string
 	Txns      []txn   // in order of their zxids
 	Snapshots []int64 // the zxids of its snapshots, in order
-	Torn      bool    // the newest log ends in half a transaction
+	Torn      bool    // the newest log ends in an incomplete transaction
 
-	holes []int64 // zxids of transactions that a torn one follows, in any log
+	holes []int64 // zxids of transactions that a torn entry follows, in any log
 }
 
-// Read reads the logs log.<zxid> in a directory, which is version-2 of a server's data directory, and
-// lists its snapshots. Logs may be missing at the start. A torn end is no error, since a server that
-// was killed leaves one.
+// Read reads the logs log.<zxid> in a directory, which is version-2 of a server's data directory,
+// and lists its snapshots. Logs may be missing at the start. A torn end is not an error, because a
+// server that was killed leaves one.
 func Read(name string, dir fs.FS) (Server, error) {
 	s := Server{Name: name}
 	entries, err := fs.ReadDir(dir, ".")
@@ -82,7 +82,7 @@ func (s *Server) read(dir fs.FS, name string) error {
 	return nil
 }
 
-// parseName cuts the name of a log or of a snapshot, which may be compressed.
+// parseName parses the name of a log or of a snapshot, which may be compressed.
 func parseName(name string) (kind string, zxid int64, ok bool) {
 	kind, number, _ := strings.Cut(name, ".")
 	number, _, _ = strings.Cut(number, ".")
@@ -90,13 +90,14 @@ func parseName(name string) (kind string, zxid int64, ok bool) {
 	return kind, zxid, err == nil && (kind == "log" || kind == "snapshot")
 }
 
-// A Log is what the servers committed.
+// A Log is the sequence of transactions that the servers committed.
 type Log struct {
 	Txns []txn // in order of their zxids
 
-	// Refuted are transactions that a server wrote, and that the leader of the next epoch did not have.
+	// Refuted are transactions that a server wrote and that the leader of the next epoch did not
+	// have.
 	Refuted []txn
-	// Differ are zxids under which servers have different transactions. That must not happen.
+	// Differ are zxids under which servers have different transactions, which must not happen.
 	Differ []Difference
 	// Gaps is the number of places at which transactions are missing from the logs of all servers.
 	Gaps int
@@ -110,7 +111,7 @@ type Log struct {
 	ended   map[int64]int64 // zxid at which each session was closed
 }
 
-// A Difference is two transactions under one zxid.
+// A Difference is a pair of transactions under one zxid.
 type Difference struct {
 	Zxid   int64
 	A, B   string // names of servers
@@ -120,18 +121,18 @@ type Difference struct {
 // A Life is one znode from its creation to its deletion.
 type Life struct {
 	Path    string
-	Session int64 // whose request created it
+	Session int64 // the session whose request created it
 	// Created and Deleted are zxids. Deleted is zero if the znode was never deleted.
 	Created, Deleted int64
 	DeletedAt        time.Time // by the leader's clock, in milliseconds
-	DeletedBy        int64     // the session whose request deleted it, or that was closed
+	DeletedBy        int64     // the session whose request deleted it, or whose end deleted it
 	Closed           bool      // it was deleted because its session ended
-	// WithParent is set if the same transaction deleted the parent, such as the item of a claim: nobody
-	// can be granted the same again.
+	// WithParent is set if the same transaction deleted the parent, for example the item of a
+	// claim, so that nobody can be granted the same again.
 	WithParent bool
 }
 
-// Merge makes one sequence of the logs of servers.
+// Merge combines the logs of servers into one sequence.
 func Merge(servers ...Server) *Log {
 	l := &Log{servers: len(servers), at: make(map[int64]int)}
 	all := make(map[int64]txn)
@@ -182,10 +183,10 @@ func same(a, b txn) bool {
 		})
 }
 
-// ends returns the last committed zxid of each epoch for which the logs prove it: a server's log goes
-// from it into a later epoch, and the server took no snapshot in between. A snapshot may have come from the
-// leader, in place of transactions that the server missed. A log that is damaged there proves nothing, nor do
-// servers that disagree.
+// ends returns the last committed zxid of each epoch, if the logs prove it. The proof is a server's
+// log that continues from that zxid into a later epoch, without a snapshot in between. A snapshot
+// may have come from the leader instead of transactions that the server missed. A damaged log
+// proves nothing, and neither do servers that disagree.
 func ends(servers []Server) map[int64]int64 {
 	found, doubtful := make(map[int64]int64), make(map[int64]bool)
 	for _, s := range servers {
@@ -264,8 +265,9 @@ func (l *Log) Txn(zxid int64) (t txn, ok bool) {
 	return t, ok
 }
 
-// Life returns the znode of a grant. Names of contenders are unique, so a name finds the znode: the one that the
-// transaction created, if there are several. Without a name it is the last one that the transaction created.
+// Life returns the znode of a grant. Names of contenders are unique, so the name identifies the
+// znode. If several znodes have the name, Life returns the one that the transaction created.
+// Without a name it returns the last znode that the transaction created.
 func (l *Log) Life(zxid int64, name string) *Life {
 	if name == "" {
 		lives := l.created[zxid]
