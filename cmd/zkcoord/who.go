@@ -64,7 +64,7 @@ wait for each other. A session with several threads may still resolve such a cyc
 	return c
 }
 
-// who is one execution of the command.
+// who holds the flags of one run of the command and the nodes that it has read.
 type who struct {
 	app     *app
 	connect *connectFlags

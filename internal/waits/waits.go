@@ -34,8 +34,8 @@ func (c Contender) Path() string { return znode.Join(c.Dir, c.Node.Name) }
 // Holds reports whether the contender waits for no other.
 func (c Contender) Holds() bool { return len(c.Waits) == 0 }
 
-// naming has the parts of contenders' names before the number: those of locks,
-// read-write locks and elections of the three libraries.
+// naming has the parts before the number in contenders' names: those of locks, read-write locks and
+// elections of the three libraries.
 var naming = lockqueue.Naming{
 	Exclusive: []string{"lock-", "latch-", "__WRIT__", "__lock__"},
 	Shared:    []string{"__READ__", "__rlock__"},
