@@ -104,6 +104,11 @@ type Options struct {
 	// is allocated for it.
 	Tracer Tracer
 
+	// HoldLog gets a line when a hold begins and one when it ends, such as a lock, a
+	// leadership or a claim. If it writes JSON, zkcoord audit compares the file with
+	// what the servers committed: see docs/audit.md. Close waits for it.
+	HoldLog *slog.Logger
+
 	// Rand is the source of protected nodes' identifiers and of the order in
 	// which servers are tried; nil means crypto/rand. Give it a seeded source
 	// to make a test repeatable. It must be safe for concurrent use, and must not
