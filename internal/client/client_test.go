@@ -244,7 +244,7 @@ func TestAllProcessesOfAClientAreStoppedAndKilled(t *testing.T) {
 	pid, err := strconv.Atoi(below)
 	if err != nil {
 		t.Fatal(err)
-			t.Error("a process of the client is not stopped")
+	}
 	if !procs.Stopped(pid) || !procs.Stopped(c.process.(*child).Pid()) {
 		t.Error("a process of the client is not stopped")
 	}
