@@ -318,7 +318,7 @@ type holder struct {
 	command  Command
 	held     Held
 	keys     bool // the command receives the signals of the terminal's keys from the kernel
-	guard    int  // process id of the guard
+	guard    int  // process id of the guard; 0 after its end
 	child    int  // process id of the command's first process
 	control  *os.File
 	report   *os.File
@@ -403,17 +403,17 @@ func (h *holder) attend(ctx context.Context, passed <-chan os.Signal) (Result, e
 		select {
 		case line, ok := <-lines:
 			if !ok {
-				lines = nil
+				// Only the guard has the other end. Its last lines come before its end,
+				// even if its exit was noticed first.
+				lines, h.guard = nil, 0
 				break
 			}
 			if err := h.note(line); err != nil {
 				failed = err
 			}
-		case e, ok := <-exits:
+		case _, ok := <-exits:
 			if !ok {
 				exits = nil
-			} else if e.pid == h.guard {
-				h.guard = 0
 			}
 		case s := <-passed:
 			h.pass(s)
