@@ -21,7 +21,7 @@ type Library int
 const (
 	Curator Library = iota // Java, Apache Curator
 	Kazoo                  // Python, kazoo
-	Zkcoord                // package lock, in a process of its own
+	Zkcoord                // the packages of this module, in a process of its own
 	// ZKLock is go-zookeeper's zk.Lock, in this process. It has no signal of loss. The
 	// best that a program can do on that client is to take both a lost connection and
 	// an expired session for one.
