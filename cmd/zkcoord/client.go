@@ -17,7 +17,7 @@ func (a *app) clientCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "client",
 		Short: "Write a client in any language for zkcoord run --client, and check it",
-		Long: `Client helps to put a lock, an election or a queue in any language to the test. A client is a program that speaks JSON over
+		Long: `Client helps to put a lock, an election, a queue or another recipe in any language to the test. A client is a program that speaks JSON over
 its standard input and output, one object a line: docs/client-protocol.md says what. Scenarios with such clients:
 ` + strings.Join(scenarios.WithProtocol(), ", ") + `.`,
 		Example: `  zkcoord client example python > my_lock.py
