@@ -142,19 +142,26 @@ func wrongPassword(p *probe) error {
 	})
 }
 
+// resumeNext opens a session at a server, and resumes it by a second connection at the next server.
+func (p *probe) resumeNext(server int) (first, second *client, next int, err error) {
+	if first, err = p.open(server, time.Minute); err != nil {
+		return nil, nil, 0, err
+	}
+	next = (server + 1) % len(p.servers.Addresses)
+	if second, err = p.resume(first, next); err != nil {
+		return nil, nil, 0, err
+	}
+	if got := second.resumed(first); got != sameSession {
+		return nil, nil, 0, fmt.Errorf("%s gives %s", p.at(next), got)
+	}
+	return first, second, next, nil
+}
+
 func moved(p *probe) error {
 	return p.each(func(server int) error {
-		c, err := p.open(server, time.Minute)
+		c, d, next, err := p.resumeNext(server)
 		if err != nil {
-			return err
-		}
-		next := (server + 1) % len(p.servers.Addresses)
-		d, err := p.resume(c, next)
-		if err != nil {
-			return err
-		}
-		if d.resumed(c) != sameSession {
-			return fmt.Errorf("no session moves: %s gives %s", p.at(next), d.resumed(c))
+			return fmt.Errorf("no session moves: %w", err)
 		}
 		node := p.path(fmt.Sprint("moved", server))
 		h, _, err := c.create(node, wire.ModePersistent)
@@ -174,17 +181,9 @@ func moved(p *probe) error {
 
 func ended(p *probe) error {
 	return p.each(func(server int) error {
-		c, err := p.open(server, time.Minute)
+		c, d, next, err := p.resumeNext(server)
 		if err != nil {
-			return err
-		}
-		next := (server + 1) % len(p.servers.Addresses)
-		d, err := p.resume(c, next)
-		if err != nil {
-			return err
-		}
-		if d.resumed(c) != sameSession {
-			return fmt.Errorf("no other connection can close a session: %s gives %s", p.at(next), d.resumed(c))
+			return fmt.Errorf("no other connection can close a session: %w", err)
 		}
 		if err := d.end(); err != nil {
 			return err

@@ -1,4 +1,5 @@
-// Package txnlog reads and writes transaction logs in the form of ZooKeeper 3.8 and 3.9: the files
+// Package txnlog reads and writes transaction logs in the form of ZooKeeper 3.8 and 3.9, and reads
+// snapshots. [Merge] makes one sequence of the logs of several servers. Logs are the files
 // log.<zxid> below version-2 of a server's data directory.
 //
 // A log is a header of 16 bytes, and then one entry a transaction: an Adler-32 checksum in 64 bits,
