@@ -64,8 +64,8 @@ func TestFormats(t *testing.T) {
 	}
 }
 
-// CURATOR-688: the version of the znode overflowed. Servers take the version -1 for any, so a write
-// on it would not be conditional.
+// CURATOR-688: the version of the znode overflowed. For servers the version -1 means any version,
+// so a write on that version would not be conditional.
 //
 // Covers C1.
 func TestVersionThatStandsForAnyIsRefused(t *testing.T) {

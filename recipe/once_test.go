@@ -14,8 +14,7 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// What Once does with each fate of a write: how often it sends and looks, and what it
-// returns.
+// For each fate of a write, the test checks how often Once sends and looks, and what it returns.
 //
 // Covers S4.
 func TestOnce(t *testing.T) {
@@ -24,7 +23,7 @@ func TestOnce(t *testing.T) {
 		before func(c *recipetest.Client, w *recipetest.World)
 		first  error // of the first send, which then sends nothing
 		gives  bool  // the caller gives up during the first send
-		look   error // of the look
+		look   error // error of look
 		sends  int
 		looks  int
 		want   session.Outcome
@@ -66,13 +65,13 @@ func TestOnce(t *testing.T) {
 					return stat != nil, err
 				})
 				if sends != test.sends || looks != test.looks || session.OutcomeOf(err) != test.want {
-					t.Errorf("%d sends, %d looks, %v (%v), want %d, %d, %v", sends, looks, session.OutcomeOf(err), err, test.sends, test.looks, test.want)
+					t.Errorf("got %d sends, %d looks, outcome %v (%v); want %d, %d, %v", sends, looks, session.OutcomeOf(err), err, test.sends, test.looks, test.want)
 				}
 				if test.look != nil && !errors.Is(err, test.look) {
-					t.Errorf("%v, want %v", err, test.look)
+					t.Errorf("got %v, want %v", err, test.look)
 				}
 				if stat := recipetest.Must(w.Admin().Exists(t.Context(), "/own")); (stat != nil) != (test.want != session.Failed) {
-					t.Errorf("%v, and the node is %v", test.want, stat)
+					t.Errorf("outcome %v, but the node is %v", test.want, stat)
 				}
 			})
 		})
@@ -91,7 +90,7 @@ func refuse(code wire.Code) func(*recipetest.Client, *recipetest.World) {
 	}
 }
 
-// Ensure makes a node and its parents, and leaves one that is there, whichever replies
+// Ensure creates a node and its parents, and leaves an existing node unchanged, whichever replies
 // are lost.
 func TestEnsure(t *testing.T) {
 	for _, fate := range []zktest.Fate{zktest.CloseBeforeRequest, zktest.CloseBeforeReply} {
@@ -103,7 +102,7 @@ func TestEnsure(t *testing.T) {
 					recipetest.Check(t, recipe.Ensure(t.Context(), c.Session, "/a/b", []byte(data), session.Persistent))
 				}
 				if value := recipetest.Must(w.Admin().Get(t.Context(), "/a/b")); string(value.Data) != "first" {
-					t.Errorf("the data is %q", value.Data)
+					t.Errorf("data: got %q, want \"first\"", value.Data)
 				}
 			})
 		}

@@ -8,18 +8,18 @@ import (
 	"golang.org/x/tools/go/analysis"
 )
 
-// A use is what a program does with a hold.
+// A use is the way in which a program uses a hold.
 type use int
 
 const (
 	nothing use = iota // released, compared, or described
-	context            // its end can be noticed
-	fenced             // what comes too late can be refused
-	passed             // somebody else has it
+	context            // its end can be detected
+	fenced             // late requests can be refused
+	passed             // other code has it
 )
 
-// used says what is done with a hold at the end of a path from the root of a file:
-// the last node but one is what contains it.
+// used returns how the hold at the end of path is used. path begins at the root of a file, and the
+// last node but one contains the hold.
 func used(info *types.Info, k *kind, path []ast.Node) use {
 	at := path[len(path)-1].(ast.Expr)
 	above := func(n int) ast.Node {
@@ -61,7 +61,7 @@ func used(info *types.Info, k *kind, path []ast.Node) use {
 	return passed
 }
 
-// dropped reports whether a statement drops the error of a release in it.
+// dropped reports whether the statement drops the error of a release that it contains.
 func dropped(s ast.Node) bool {
 	switch s := s.(type) {
 	case *ast.ExprStmt, *ast.DeferStmt, *ast.GoStmt:
@@ -72,7 +72,7 @@ func dropped(s ast.Node) bool {
 	return false
 }
 
-// walk calls visit for each node, with the path to it.
+// walk calls visit for each node with the path to it.
 func walk(root ast.Node, visit func(path []ast.Node)) {
 	var path []ast.Node
 	ast.Inspect(root, func(n ast.Node) bool {
@@ -86,7 +86,7 @@ func walk(root ast.Node, visit func(path []ast.Node)) {
 	})
 }
 
-// finish reports what can be said of the holds when the function has been read.
+// finish reports the findings about holds at the end of the function.
 func (f *function) finish(body *ast.BlockStmt) {
 	uses := make(map[types.Object][]use)
 	byObject := make(map[types.Object]*kind)
@@ -127,7 +127,7 @@ func (f *function) finish(body *ast.BlockStmt) {
 	}
 }
 
-// idle reports whether a function does nothing, so that nothing needs to stop.
+// idle reports whether a function does nothing, so that nothing has to stop.
 func idle(body *ast.BlockStmt) bool {
 	for _, s := range body.List {
 		r, ok := s.(*ast.ReturnStmt)
@@ -143,8 +143,7 @@ func idle(body *ast.BlockStmt) bool {
 	return true
 }
 
-// checkFields reports fields that have a hold of which the package uses neither the
-// context nor the token.
+// checkFields reports fields with a hold if the package uses neither its context nor its token.
 func checkFields(pass *analysis.Pass, files []*ast.File) {
 	fields := make(map[types.Object]*ast.Field)
 	var order []types.Object

@@ -82,7 +82,7 @@ Exit codes: 0 all requirements were met, 1 one was not, 2 interrupted, 3 nothing
 		},
 	}
 	c.Flags().StringVar(&recipe, "recipe", recipe, "what the client is to be: "+strings.Join(recipes, ", "))
-	_ = c.RegisterFlagCompletionFunc("recipe", fixed(recipes...)) // fails only for a flag that there is not
+	_ = c.RegisterFlagCompletionFunc("recipe", fixed(recipes...)) // fails only for an unknown flag
 	return c
 }
 

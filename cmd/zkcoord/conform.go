@@ -60,7 +60,7 @@ Exit codes: 0 the servers conform, 1 a guarantee falls, 2 something could not be
 	return c
 }
 
-// conform makes a directory for o, looks at the servers, and deletes the directory.
+// conform creates a directory for o, checks the servers, and deletes the directory.
 func (a *app) conform(ctx context.Context, connect *connectFlags, o conform.Options) error {
 	opts, err := connect.options()
 	if err != nil {
@@ -104,7 +104,7 @@ func (a *app) conform(ctx context.Context, connect *connectFlags, o conform.Opti
 	return report.end()
 }
 
-// removed deletes the directory, also after an interrupt.
+// removed deletes the directory, even after an interrupt.
 func (a *app) removed(ctx context.Context, s *session.Session, dir string) error {
 	const patience = time.Minute
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
@@ -115,7 +115,7 @@ func (a *app) removed(ctx context.Context, s *session.Session, dir string) error
 	return nil
 }
 
-// expecting puts the leader first, and chooses the release to compare with.
+// expecting moves the leader to the front, and chooses the release to compare with.
 func (a *app) expecting(ctx context.Context, o *conform.Options, servers []string) error {
 	o.Servers = slices.Clone(servers)
 	said := ""
@@ -142,7 +142,7 @@ func (a *app) expecting(ctx context.Context, o *conform.Options, servers []strin
 	return nil
 }
 
-// A conformReport prints findings as they come.
+// A conformReport prints each finding as soon as it is available.
 type conformReport struct {
 	app *app
 	all []conform.Finding
@@ -178,8 +178,8 @@ func conformWord(f conform.Finding) string {
 	return "unknown"
 }
 
-// conformStep is an operation and its answer, which may have several lines, and the answer that was
-// expected instead.
+// conformStep formats an operation with its answer, which may have several lines, and the expected
+// answer.
 func conformStep(s conform.Step) string {
 	const below = "\n             "
 	text := s.Operation + ": " + strings.ReplaceAll(s.Answer, "\n", below)
@@ -198,7 +198,8 @@ func standing(f conform.Finding) string {
 	return text
 }
 
-// A conformSummary says what stands and falls of all guarantees that rest on servers.
+// A conformSummary lists which guarantees hold and which do not, among those that depend on
+// servers.
 type conformSummary struct {
 	Verdict checker.Verdict    `json:"verdict"`
 	Recipes []conform.Standing `json:"recipes"`

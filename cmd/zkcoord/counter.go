@@ -11,7 +11,7 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// counterFormats are the formats of a counter by the names that the flag has.
+// counterFormats has the formats of a counter by the names that the flag accepts.
 var counterFormats = map[string]counter.Format{"decimal": counter.Decimal, "big-endian": counter.BigEndian}
 
 const counterHelp = `
@@ -75,7 +75,8 @@ func (a *app) counterCommand() *cobra.Command {
 	return c
 }
 
-// countedOrNot is the error of a call that writes, with the code that says whether it may have written.
+// countedOrNot adds to the error of a write the exit code that says whether the write may have been
+// applied.
 func countedOrNot(err error) error {
 	if session.OutcomeOf(err) == session.Indeterminate {
 		return &endError{exitUnknown, err}
@@ -83,7 +84,7 @@ func countedOrNot(err error) error {
 	return err
 }
 
-// integer reads a number.
+// integer parses a number.
 func integer(text string) (int64, error) {
 	n, err := strconv.ParseInt(text, 10, 64)
 	if err != nil {

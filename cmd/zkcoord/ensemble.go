@@ -15,7 +15,7 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// closeTime bounds the removal of an ensemble after an interrupt.
+// closeTime limits the removal of an ensemble after an interrupt.
 const closeTime = time.Minute
 
 func (a *app) ensembleCommand() *cobra.Command {

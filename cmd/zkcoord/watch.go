@@ -39,7 +39,7 @@ have to exist. Watch survives lost connections and lost sessions. It ends when i
 			if err != nil {
 				return err
 			}
-			opts.Logger = a.logger() // reports the reason for waiting during an outage
+			opts.Logger = a.logger() // logs the reason for waiting during an outage
 			if recursive {
 				return a.watchTree(c.Context(), opts, args[0], skip)
 			}

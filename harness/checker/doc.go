@@ -11,15 +11,15 @@
 //
 // Only Valid passes.
 //
-// [Run] applies checkers, and turns whatever goes wrong in them into Unknown. [New] makes a checker
+// [Run] applies checkers, and reports a failure inside a checker as Unknown. [New] makes a checker
 // from a function.
 //
 // A busy machine decides no verdict. Each run measures by how much its own timers are late, see
-// [history.FactLag], and when it stood still, see [history.FactStall]. A hold that ended late is
-// exposure if all of its delay was during such a stall, or if it was lost and the delay is shorter
-// than the lag. The time of a stall does not count against a bound for a wait. Nothing else is
-// excused: an overlap that goes on after a stall is a violation. A hold that the program gives up has
-// to end before the next one begins, however late timers are.
+// [history.FactLag], and when it stood still, see [history.FactStall]. A hold that ended late
+// counts as exposure in two cases: all of its delay was during such a stall, or it was lost and the
+// delay is shorter than the lag. The time of a stall does not count against the limit of a wait.
+// Nothing else is excused: an overlap that continues after a stall is a violation. A hold that the
+// program gives up must end before the next one begins, however late timers are.
 //
 // # Properties
 //
@@ -115,6 +115,6 @@
 //
 // Checkers are pure functions of the history and run in O(n log n) of its length, except for
 // counter/linearizable, which searches. They compare indexes of events, not times (see package
-// history). [Referee] is a general search with porcupine.
-// Tests compare the checkers with it, and it is for small slices only.
+// history). [Referee] is a general search with porcupine, for small slices only. Tests compare the
+// checkers with it.
 package checker

@@ -8,10 +8,10 @@ import (
 // Operations on a znode used as a register or as a counter. A completion carries a zxid: of the
 // write itself, or the mzxid of what was read.
 const (
-	OpSetValue = "write" // of Arg, which is written once
+	OpSetValue = "write" // writes Arg, which is written only once
 	// OpRead completes with Result. Arg of its invocation is "sync" if the read came after a sync.
 	OpRead = "read"
-	OpAdd  = "add" // of Arg, one if it is empty, to a counter; completes with the new value in Result
+	OpAdd  = "add" // adds Arg, or one if it is empty, to a counter; completes with the new value in Result
 )
 
 // Register returns the checkers of a znode used as a register: register/writes-linearizable,
@@ -66,7 +66,7 @@ func registerWritesLinearizable() Checker {
 // okByEnd returns a function that finds, among the wanted operations, the one that succeeded with
 // the event of an index.
 func okByEnd(h *history.History, ops []history.Operation, wanted func(op string) bool) func(index int32) (history.Operation, bool) {
-	at := make([]int32, len(h.Events)) // place in ops, from 1
+	at := make([]int32, len(h.Events)) // position in ops, counted from 1
 	for i, o := range ops {
 		if wanted(o.Invoke.Op) && o.Outcome() == session.OK {
 			at[o.Complete.Index] = int32(i + 1)
@@ -138,7 +138,7 @@ func registerReadsSequential() Checker {
 			object  string
 		}
 		last := make(map[view]*history.Event)
-		floor := make(map[int32]*history.Event) // invocation -> the newest its session had seen
+		floor := make(map[int32]*history.Event) // invocation -> the newest state that its session had seen
 		completed := okByEnd(h, ops, func(op string) bool { return op == OpSetValue || op == OpRead })
 		for i := range h.Events {
 			e := &h.Events[i]

@@ -29,8 +29,8 @@ const (
 // FactFinal is the final state of Object, read after a sync. Zxid and Token are those of a state.
 const FactFinal = "final"
 
-// OpCreate creates Object; it completes with its zxid, as OpDelete does. OpRecreate
-// deletes and creates it in one transaction.
+// OpCreate creates Object. It completes with its zxid, like OpDelete. OpRecreate deletes and
+// creates it in one transaction.
 const (
 	OpCreate   = "create"
 	OpRecreate = "recreate"

@@ -13,12 +13,13 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// resolution is how precisely the servers' logs tell the time.
+// resolution is the precision of times in the servers' logs.
 const resolution = time.Millisecond
 
-// Checkers judge a history by l. Under the faults of the envelope a hold may outlive its znode.
+// Checkers returns the checkers that compare a history with l. Under the faults of the envelope a
+// hold may outlive its znode.
 //
-// They are optional: a run that gives them no occasion can still pass. If l is nil because the
+// They are optional: a run that does not exercise them can still pass. If l is nil because the
 // ensemble has no logs, all are reported as not exercised for that reason.
 func (l *Log) Checkers(envelope checker.Envelope) []checker.Checker {
 	var all []checker.Checker
@@ -44,24 +45,24 @@ func (l *Log) Checkers(envelope checker.Envelope) []checker.Checker {
 	return all
 }
 
-// judging is the judging of one property of one history.
+// A judging judges one property of one history.
 type judging struct {
 	*checker.Judge
 	*history.History
 	checker.Excuse
-	real bool // the clock: each run on a real one measures its lag
+	real bool // the clock is real; each run on a real clock measures its lag
 }
 
-// at is the time of the history at which the leader's clock showed t.
+// at returns the time of the history at which the leader's clock showed t.
 func (j *judging) at(t time.Time) time.Duration { return t.Sub(j.Header.Start) }
 
-// handOver is for how long a goroutine that records the end of a hold may wait for its turn, although
-// timers are not late. On a virtual clock it does not wait.
+// handOver is the longest time that a goroutine waits to be scheduled before it records the end of
+// a hold, even if timers are not late. On a virtual clock it does not wait.
 const handOver = 5 * time.Millisecond
 
-// late returns by how much an event of a client is too late for what the log says happened at t. The
-// log rounds down to milliseconds. On a busy machine the recorder is late too. Then the lag counts
-// twice, because it is measured at one timer of many, and other goroutines wait somewhat longer.
+// late returns by how much an event of a client is too late, compared with an event at t in the
+// log. The log rounds down to milliseconds. On a busy machine the recorder is late too. Then the
+// lag counts twice, because it is measured at a single timer and other goroutines may wait longer.
 func (j *judging) late(t, event time.Duration) time.Duration {
 	late := event - t - resolution - 2*j.Lag(t, event)
 	if j.real {
@@ -70,7 +71,8 @@ func (j *judging) late(t, event time.Duration) time.Duration {
 	return max(0, late)
 }
 
-// timeless reports whether times of the log mean nothing, because a fault set the servers' clocks.
+// timeless reports whether times in the log mean nothing because a fault has set the servers'
+// clocks.
 func (j *judging) timeless() bool {
 	for i := range j.Events {
 		e := &j.Events[i]
@@ -83,7 +85,7 @@ func (j *judging) timeless() bool {
 }
 
 func (l *Log) serversAgree(j *judging) {
-	j.Checked(l.shared)
+	j.Checked(l.Shared)
 	for _, d := range l.Differ {
 		j.Violation(nil, "zxid 0x%x is %s in the log of %s, and %s in that of %s",
 			d.Zxid, j.describe(d.TA), d.A, j.describe(d.TB), d.B)
@@ -122,7 +124,7 @@ func (l *Log) grantsInLog(j *judging) {
 	}
 }
 
-// endedBeforeDeletion is the promise of a grant, judged without another client that wants the same.
+// endedBeforeDeletion judges the promise of a grant, even if no other client wants the same.
 func (l *Log) endedBeforeDeletion(j *judging) {
 	if j.timeless() {
 		return
@@ -133,7 +135,7 @@ func (l *Log) endedBeforeDeletion(j *judging) {
 		case life == nil, life.Deleted == 0, life.WithParent:
 			continue
 		case hold.End != nil && hold.End.Kind == history.Crash:
-			continue // a client that crashed holds nothing
+			continue // a client that has crashed holds nothing
 		}
 		j.Checked(1)
 		deleted, end := j.at(life.DeletedAt), j.End()
@@ -151,7 +153,7 @@ func (l *Log) endedBeforeDeletion(j *judging) {
 	}
 }
 
-// predecessorDeleted does not depend on what the earlier holder recorded: it may have crashed.
+// predecessorDeleted does not depend on the records of the earlier holder, which may have crashed.
 func (l *Log) predecessorDeleted(j *judging) {
 	if j.timeless() {
 		return
@@ -160,7 +162,7 @@ func (l *Log) predecessorDeleted(j *judging) {
 	for _, hold := range j.Holds() {
 		e := hold.Begin
 		life := l.Life(e.Token, e.Node)
-		if life == nil || e.Arg != "" { // permits, or readers
+		if life == nil || e.Arg != "" { // permits and readers are not exclusive
 			continue
 		}
 		for _, before := range earlier[e.Object] {
@@ -214,7 +216,7 @@ func (l *Log) sessionsInLog(j *judging) {
 	}
 }
 
-// reason says why a znode was deleted.
+// reason returns why a znode was deleted.
 func (l *Life) reason() string {
 	if l.Closed {
 		return fmt.Sprintf("session 0x%x ended", l.DeletedBy)
@@ -222,7 +224,7 @@ func (l *Life) reason() string {
 	return fmt.Sprintf("by session 0x%x", l.DeletedBy)
 }
 
-// describe says what a transaction did, for which session, and when.
+// describe describes a transaction with its session and time.
 func (j *judging) describe(t txn) string {
 	text := t.Op.String()
 	for _, c := range t.Changes {

@@ -15,23 +15,24 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// A Finding is one requirement of the protocol, and whether a client meets it.
+// A Finding is one requirement of the protocol, with the result for a client.
 type Finding struct {
 	Requirement string `json:"requirement"`
 	OK          bool   `json:"ok"`
-	// Advice says that a client can do without.
+	// Advice means that the requirement is optional.
 	Advice bool   `json:"advice,omitempty"`
-	Got    string `json:"got,omitempty"` // if it is not OK: what came instead
+	Got    string `json:"got,omitempty"` // if it is not OK: what the client did instead
 }
 
 const (
-	checkTimeout = 4 * time.Second  // of the sessions of clients under check
-	checkTime    = 20 * time.Second // for an answer, on a busy machine
+	checkTimeout = 4 * time.Second  // session timeout of clients under check
+	checkTime    = 20 * time.Second // limit for an answer, on a busy machine
 )
 
-// Check runs the program as clients of an embedded ensemble and reports, one requirement after another, whether it does
-// what the recipe wants. What clients write to standard error goes to log. The error says that nothing could be checked. It
-// returns false if a requirement was not met. After one without which the others make no sense, it stops.
+// Check runs the program as clients of an embedded ensemble. It calls report for one requirement
+// after another, and stops after a requirement without which the others make no sense. The standard
+// error of clients is written to log. Check returns false if a requirement was not met. Its error
+// means that nothing could be checked.
 func Check(ctx context.Context, p Program, r Recipe, log io.Writer, report func(Finding)) (met bool, err error) {
 	if r.Operations() == nil {
 		return false, fmt.Errorf("client: no recipe %q: there are %v", r, Recipes())
@@ -68,13 +69,13 @@ type check struct {
 	met      bool
 }
 
-// checked is a client under check.
+// checked is a client that is being checked.
 type checked struct {
 	*Client
 	proxy *netfault.Proxy
 
 	mu      sync.Mutex
-	session Session // the last one that it was given
+	session Session // the session that it was given last
 }
 
 func (c *checked) last() Session {
@@ -85,19 +86,19 @@ func (c *checked) last() Session {
 
 const checkPath = "/check/it"
 
-// find reports a requirement, which is met if got is empty.
+// find reports a requirement. It is met if got is empty.
 func (k *check) find(requirement, got string) bool {
 	k.met = k.met && got == ""
 	k.report(Finding{Requirement: requirement, OK: got == "", Got: got})
 	return got == ""
 }
 
-// advise reports what a client should do, and can do without.
+// advise reports an optional requirement.
 func (k *check) advise(requirement, got string) {
 	k.report(Finding{Requirement: requirement, OK: got == "", Advice: true, Got: got})
 }
 
-// start starts another client; nil if that failed, which is reported.
+// start starts another client. If that fails, start reports it and returns nil.
 func (k *check) start(ctx context.Context) *checked {
 	c := &checked{proxy: netfault.New(k.ensemble.DialContext)}
 	s := Setup{Servers: k.ensemble.Servers(), Timeout: checkTimeout, Path: checkPath, Recipe: k.recipe, Permits: 1, Number: len(k.started)}
@@ -134,17 +135,18 @@ func (k *check) end() {
 	}
 }
 
-// wait is a bound for the request.
+// wait returns the time limit of a request.
 func wait(d time.Duration) *int64 {
 	ms := d.Milliseconds()
 	return &ms
 }
 
-// acquires and releases are the operations of a recipe that grants.
+// acquires and releases return the operations of a recipe that grants something.
 func (r Recipe) acquires() string { return r.Operations()[len(r.Operations())-2] }
 func (r Recipe) releases() string { return r.Operations()[len(r.Operations())-1] }
 
-// expect does a request and says what came in place of a reply of the type; empty is that type.
+// expect sends a request. If the reply has another type, it returns what was received instead;
+// otherwise it returns "".
 func expect(ctx context.Context, c *checked, r Request, typed string) (Reply, string) {
 	reply, err := c.Do(ctx, r)
 	return reply, unlike(reply, err, typed)
@@ -203,7 +205,7 @@ func (k *check) grants(ctx context.Context) {
 	k.losses(ctx, first, second, grant)
 }
 
-// owns checks what a grant consists of.
+// owns checks the contents of a grant.
 func (k *check) owns(ctx context.Context, id int64, reply Reply) bool {
 	znodes, err := k.znodes(ctx, id)
 	got := absent(len(znodes) == 0, fmt.Sprintf("session 0x%x has none there", id))
@@ -227,7 +229,7 @@ func (k *check) owns(ctx context.Context, id int64, reply Reply) bool {
 	return k.find(token, fmt.Sprintf("token %d, node %q; there are %v", reply.Token, reply.Node, znodes))
 }
 
-// losses takes what the second client holds away.
+// losses takes the grant of the second client away.
 func (k *check) losses(ctx context.Context, first, second *checked, grant context.Context) {
 	acquire, release := k.recipe.acquires(), k.recipe.releases()
 	lost := func(grant context.Context, within time.Duration) string {
@@ -262,7 +264,7 @@ func (k *check) losses(ctx context.Context, first, second *checked, grant contex
 	k.leaves(ctx, second)
 }
 
-// leaves ends the input of a client, or of a new one if it has ended.
+// leaves closes the input of a client, or of a new one if the client has ended.
 func (k *check) leaves(ctx context.Context, c *checked) {
 	if c.Err() != nil {
 		if c = k.start(ctx); c == nil {
@@ -355,7 +357,7 @@ func (k *check) queue(ctx context.Context) {
 	k.leaves(ctx, consumer)
 }
 
-// absent is got if it applies.
+// absent returns got if applies is set, and otherwise "".
 func absent(applies bool, got string) string {
 	if applies {
 		return got

@@ -9,7 +9,7 @@ import (
 //go:embed examples/lock.py examples/Lock.java examples/lock.sh examples/golang/main.go
 var examples embed.FS
 
-// Languages are those that there is an example in.
+// Languages returns the languages for which there is an example.
 func Languages() []string { return []string{"go", "java", "python", "sh"} }
 
 // Example returns the source of a small client in the language.

@@ -8,7 +8,7 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// ofReads are what recipes need of reads and watches.
+// ofReads are the requirements for reads and watches.
 func ofReads() []requirement {
 	return []requirement{
 		{"read-after-write", "a read after a quorum write sees all that was committed before it, at each server", []string{"S3", "E5", "Q5", "B1"}, readAfterWrite},
@@ -21,7 +21,7 @@ func ofReads() []requirement {
 	}
 }
 
-// rounds is how often a read after a quorum write is tried between each two servers.
+// rounds is the number of reads after a quorum write that are tried for each pair of servers.
 const rounds = 10
 
 func readAfterWrite(p *probe) error {

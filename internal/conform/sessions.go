@@ -11,7 +11,7 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// The guarantees that rest on the lease.
+// The guarantees that depend on the lease.
 var leased = []string{"S2", "L1", "E3", "Q7"}
 
 const (
@@ -19,7 +19,7 @@ const (
 	longest  = math.MaxInt32 * time.Millisecond
 )
 
-// ofSessions are the preconditions of the lease, and what becomes of a session that ends.
+// ofSessions are the preconditions of the lease, and the requirements for sessions that end.
 func ofSessions() []requirement {
 	return []requirement{
 		{"one-limit", "all servers have the same limits of session timeouts", leased, oneLimit},
@@ -142,7 +142,7 @@ func wrongPassword(p *probe) error {
 	})
 }
 
-// resumeNext opens a session at a server, and resumes it by a second connection at the next server.
+// resumeNext opens a session at a server, and resumes it on a second connection at the next server.
 func (p *probe) resumeNext(server int) (first, second *client, next int, err error) {
 	if first, err = p.open(server, time.Minute); err != nil {
 		return nil, nil, 0, err
@@ -232,18 +232,18 @@ func ephemeralsEnd(p *probe) error {
 	})
 }
 
-// lateness is how much longer than its timeout a silent session may live, in timeouts and besides.
-// ZooKeeper takes a tick, which is half the shortest timeout by default; the rest is for servers
-// that have other work.
+// lateness is the time that a silent session may live in addition to its timeout: a fraction of the
+// timeout, and a constant. ZooKeeper needs one tick, by default half of the shortest timeout. The
+// rest is for busy servers.
 const (
 	lateness  = 3
 	otherWork = 20 * time.Second
 )
 
-// A silence is what came of a session that sent nothing more.
+// A silence is the result for a session that stopped sending.
 type silence struct {
 	timeout, latest time.Duration
-	gone            time.Duration // after the last request was sent: when the znode was seen to be gone; 0 is never
+	gone            time.Duration // when the znode was found to be deleted, after the last request was sent; 0 means never
 }
 
 func expiry(p *probe) error {
@@ -260,7 +260,7 @@ func expiry(p *probe) error {
 	}
 	for server, s := range all {
 		operation := fmt.Sprintf("a session of %v at %s is silent, and its znode", s.timeout, p.at(server))
-		// A clock may be a twentieth faster than another: decision 0001, A1.
+		// A clock may be faster than another by a twentieth: decision 0001, A1.
 		early, late := s.gone > 0 && s.gone < s.timeout-s.timeout/20, s.gone == 0
 		answer := "is there for the timeout and goes then"
 		if early {
@@ -313,7 +313,7 @@ func (p *probe) silence(server int) (s silence, err error) {
 	return s, nil
 }
 
-// activity is one kind of request that must keep a session.
+// An activity is a kind of request that must keep a session alive.
 type activity struct {
 	name string
 	do   func(c *client, node string) (wire.ReplyHeader, error)
@@ -329,17 +329,17 @@ var activities = []activity{
 	{"writes", func(c *client, node string) (wire.ReplyHeader, error) { return c.set(node, "alive") }},
 }
 
-// A life is what came of a session that is kept by one kind of activity.
+// A life is the result for a session that one kind of activity keeps alive.
 type life struct {
 	server  int
 	kind    activity
-	code    wire.Code     // of the first answer that was none of a living session
-	between time.Duration // the longest time without activity, at worst
+	code    wire.Code     // of the first answer that a living session would not get
+	between time.Duration // the longest possible time without activity
 	timeout time.Duration
 }
 
-// kept keeps sessions for two and a half timeouts. It proves nothing if this process, or the
-// servers, were held up meanwhile.
+// kept keeps sessions alive for two and a half timeouts. If this process or the servers were
+// delayed meanwhile, that proves nothing.
 func kept(p *probe) error {
 	lives := make([]life, len(p.servers.Addresses)*len(activities))
 	var group errgroup.Group
@@ -352,7 +352,7 @@ func kept(p *probe) error {
 	if err := group.Wait(); err != nil {
 		return err
 	}
-	// Writes go to the leader: it was held up if they were.
+	// Writes go to the leader, so slow writes mean that it was delayed.
 	for _, l := range lives {
 		if l.between > l.timeout/2 {
 			return fmt.Errorf("%s at %s came %v after one another at worst, more than half of the timeout %v: the machine is too busy to see it",
@@ -397,7 +397,7 @@ func (p *probe) keep(server int, kind activity) (life, error) {
 			return l, nil
 		}
 	}
-	// A server that has lost the session at the quorum may not know yet.
+	// A server may not know yet that the quorum has ended the session.
 	observer, err := p.open(server+1, time.Minute)
 	if err != nil {
 		return l, err
@@ -451,7 +451,7 @@ func beat(h wire.ReplyHeader, before int64, results string) string {
 	return "ok, a zxid of its own, " + results
 }
 
-// resultsText shows the parts of a transaction.
+// resultsText describes the parts of a transaction.
 func resultsText(results []wire.MultiResult) string {
 	parts := make([]string, len(results))
 	for i, r := range results {

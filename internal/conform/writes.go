@@ -9,7 +9,7 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// ofWrites are what recipes need of znodes and transactions.
+// ofWrites are the requirements for znodes and transactions.
 func ofWrites() []requirement {
 	return []requirement{
 		{"token", "the zxid of the answer to a create is the czxid of the znode", []string{"L2", "E1", "F1"}, token},
@@ -123,7 +123,7 @@ func sequence(p *probe) error {
 		if h.Err != wire.OK {
 			return nil
 		}
-		if _, err := d.delete(name); err != nil { // which gives no number back
+		if _, err := d.delete(name); err != nil { // a deletion does not free its number
 			return err
 		}
 	}

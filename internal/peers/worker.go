@@ -13,11 +13,12 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// workerMark is the variable of the environment of a process that is a client of library Zkcoord.
+// workerMark is an environment variable that is set for a process which is a client of library
+// Zkcoord.
 const workerMark = "ZKCOORD_PEER"
 
-// Work makes this process a client of library Zkcoord, and ends it, if it was started to be one. Programs that start such clients
-// call it first thing.
+// Work turns this process into a client of library Zkcoord, and ends it, if it was started for
+// that. Programs that start such clients call it first.
 func Work() {
 	if os.Getenv(workerMark) == "" {
 		return
@@ -52,13 +53,13 @@ func (l Library) serve(s client.Setup, in io.Reader, out io.Writer) error {
 	return client.Serve(in, out, client.Lock.Operations(), w.reply)
 }
 
-// A worker is a client of package lock. Its session is its life: with a new one it
+// A worker is a client of package lock. It ends with its session, because with a new session it
 // would be another client.
 type worker struct {
 	s       *session.Session
 	m       *lock.Mutex
 	grant   *lock.Grant
-	account *account // nil if there is none
+	account *account // nil if the recipe has none
 }
 
 func (w *worker) reply(s *client.Server, r client.Request) client.Reply {

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// minimize returns exactly the steps that a failure needs, whichever they are.
+// minimize returns exactly the steps that a failure needs.
 func TestMinimizeFindsTheStepsThatItTakes(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for range 300 {
