@@ -98,14 +98,12 @@
 //	register/writes-linearizable      writes are linearizable: their zxids rise in real time
 //	register/reads-after-sync         a read after a sync sees every write that completed before it
 //	register/reads-sequential         reads are sequentially consistent and return only values that were written
-//	register/adds-count-once          a counter counts each add once
 //
 //	counter/linearizable              each call on a counter has its effect at one instant, and its result is right for that instant
 //
 //	run/whole                         the run was whole: the ensemble was healthy before and after, each fault was healed, nothing panicked
 //	run/faults-had-effect             each fault was healed, and some had an effect while clients worked
 //	run/operations-succeeded          each kind of operation succeeded at least once
-//	run/no-unexpected-error           clients get only expected errors
 //	run/clean-logs                    no server logs an internal error
 //	run/contention                    at least n waits for something that another client held
 //	run/takeovers                     at least n grants of something that another client had lost

@@ -135,9 +135,7 @@ func (e *Ensemble) run(ctx context.Context) error {
 			return fmt.Errorf("start node %d: %w", n.index, err)
 		}
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, startTimeout, fmt.Errorf("after %v", startTimeout))
-	defer cancel()
-	return e.Ready(ctx)
+	return ensemble.ReadyWithin(ctx, e, startTimeout)
 }
 
 // connect creates proxies between all pairs of nodes, in both directions.
@@ -176,9 +174,9 @@ func (e *Ensemble) Servers() []string { return slices.Clone(e.servers) }
 
 // DialContext connects to the node with that address.
 func (e *Ensemble) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
-	i := slices.Index(e.servers, address)
-	if i < 0 {
-		return nil, &net.OpError{Op: "dial", Net: network, Err: fmt.Errorf("unknown address %s: the ensemble has %v", address, e.servers)}
+	i, err := ensemble.NodeAt(e.servers, network, address)
+	if err != nil {
+		return nil, err
 	}
 	if err := e.open(); err != nil {
 		return nil, err
