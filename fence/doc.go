@@ -73,7 +73,7 @@
 // the guard row until the transaction ends, so transactions on one resource run one after another.
 // A client that is paused inside a transaction blocks the next holder for that time. To limit this, set
 // idle_in_transaction_session_timeout in PostgreSQL. A [Gate] serves one call at a time.
-// [WriteFile] costs three or four fsyncs.
+// [WriteFile] costs four fsyncs.
 //
 // # Sources
 //

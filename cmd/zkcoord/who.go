@@ -78,7 +78,8 @@ type who struct {
 
 // A place is a lock, an election, a group or a queue.
 type place struct {
-	path, kind string
+	path       string
+	kind       waits.Kind
 	contenders []waits.Contender
 	members    []waits.Node // of a group
 }
@@ -93,7 +94,7 @@ type sessions struct {
 type (
 	shownPlace struct {
 		Path       string           `json:"path"`
-		Kind       string           `json:"kind"`
+		Kind       waits.Kind       `json:"kind"`
 		Contenders []shownContender `json:"contenders,omitempty"`
 		Members    []shownContender `json:"members,omitempty"`
 	}
@@ -180,14 +181,15 @@ func (w *who) read(ctx context.Context, s *session.Session, dir string, first bo
 	case err != nil:
 		return err
 	}
-	p := place{path: dir, kind: "lock"}
+	p := place{path: dir, kind: waits.Lock}
 	names := listing.Names
-	if slices.Contains(names, "items") && slices.Contains(names, "marks") {
-		p.kind, names = "queue", nil
+	if waits.IsQueue(names) {
+		p.kind, names = waits.Queue, nil
 	}
 	var children []waits.Node
 	for _, name := range names {
-		if _, _, sequential := znode.ParseSeq(name); !sequential {
+		role, known := waits.Recognize(znode.Join(dir, name))
+		if !known || role.Place != dir {
 			continue
 		}
 		v, err := s.Get(ctx, znode.Join(dir, name))
@@ -198,23 +200,26 @@ func (w *who) read(ctx context.Context, s *session.Session, dir string, first bo
 			return err
 		}
 		label, _ := asText(v.Data)
-		children = append(children, waits.Node{Name: name, Label: label, Session: v.Stat.EphemeralOwner, Czxid: v.Stat.Czxid, Created: v.Stat.Ctime})
-	}
-	p.contenders = waits.Queue(dir, children)
-	for _, c := range p.contenders {
-		if strings.Contains(c.Node.Name, "-latch-") {
-			p.kind = "election"
-		}
-	}
-	if len(p.contenders) == 0 && p.kind == "lock" {
-		p.kind = "group"
-		for _, child := range children {
-			if child.Session != 0 && ownID.MatchString(child.Name) {
-				p.members = append(p.members, child)
+		node := waits.Node{Name: name, Label: label, Session: v.Stat.EphemeralOwner, Czxid: v.Stat.Czxid, Created: v.Stat.Ctime}
+		switch role.Kind {
+		case waits.Election:
+			p.kind = waits.Election
+			children = append(children, node)
+		case waits.Lock:
+			children = append(children, node)
+		case waits.Group:
+			if node.Session != 0 {
+				p.members = append(p.members, node)
 			}
 		}
 	}
-	if len(p.contenders)+len(p.members) > 0 || p.kind == "queue" {
+	p.contenders = waits.Contenders(dir, children)
+	if len(p.contenders) > 0 {
+		p.members = nil
+	} else if p.kind == waits.Lock {
+		p.kind = waits.Group
+	}
+	if len(p.contenders)+len(p.members) > 0 || p.kind == waits.Queue {
 		w.places = append(w.places, p)
 		w.all = append(w.all, p.contenders...)
 	}
@@ -232,9 +237,6 @@ func (w *who) read(ctx context.Context, s *session.Session, dir string, first bo
 	}
 	return nil
 }
-
-// ownID matches the beginning of the name of a protected node of this module.
-var ownID = regexp.MustCompile(`^[0-9a-f]{32}-.`)
 
 // ask queries each server for its sessions, and the leader for all sessions. If they do not answer,
 // the output has less detail.

@@ -85,7 +85,7 @@ func (j *judging) timeless() bool {
 }
 
 func (l *Log) serversAgree(j *judging) {
-	j.Checked(l.shared)
+	j.Checked(l.Shared)
 	for _, d := range l.Differ {
 		j.Violation(nil, "zxid 0x%x is %s in the log of %s, and %s in that of %s",
 			d.Zxid, j.describe(d.TA), d.A, j.describe(d.TB), d.B)

@@ -1,5 +1,6 @@
-// Package txnlog reads and writes transaction logs in the format of ZooKeeper 3.8 and 3.9: the
-// files log.<zxid> in the directory version-2 of a server's data directory.
+// Package txnlog reads and writes transaction logs in the form of ZooKeeper 3.8 and 3.9, and reads
+// snapshots. [Merge] makes one sequence of the logs of several servers. Logs are the files
+// log.<zxid> below version-2 of a server's data directory.
 //
 // A log is a header of 16 bytes, and then one entry for each transaction: an Adler-32 checksum in
 // 64 bits, a length in 32 bits, that many bytes, and the byte 'B'. The bytes are a header, the

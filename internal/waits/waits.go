@@ -1,10 +1,10 @@
-// Package waits computes who holds each lock and leads each election, which contender waits for
-// which, and which sessions form a deadlock. It is a pure function of the nodes that were read. It
-// supports the nodes of this module, of Curator and of kazoo.
+// Package waits recognizes the locks, elections, groups and queues of this
+// module, of Curator and of kazoo by the paths of their znodes. It computes who
+// holds and leads, who waits for whom, and which sessions wait for each other in
+// a cycle. It is a pure function of the nodes that were read.
 package waits
 
 import (
-	"cmp"
 	"slices"
 
 	"github.com/zkcoord/zkcoord/internal/lockqueue"
@@ -39,31 +39,27 @@ func (c Contender) Holds() bool { return len(c.Waits) == 0 }
 var naming = lockqueue.Naming{
 	Exclusive: []string{"lock-", "latch-", "__WRIT__", "__lock__"},
 	Shared:    []string{"__READ__", "__rlock__"},
+	Changing:  []string{"__WRIT__"},
 }
 
-// Queue returns the children of a directory that are contenders, in the order of their grants. A
-// shared contender waits for the exclusive ones before it. An exclusive contender waits for all
-// before it.
-func Queue(dir string, children []Node) []Contender {
+// Downgraded reports whether a contender whose data was changed has become a shared one.
+func Downgraded(c lockqueue.Contender) bool { return naming.Changed(c, 1) }
+
+// Contenders returns the children of a directory that are contenders, in the order
+// in which they are served. A shared contender waits for the exclusive ones
+// before it. An exclusive contender waits for all before it.
+func Contenders(dir string, children []Node) []Contender {
 	type parsed struct {
 		Contender
-		seq znode.Seq
+		place lockqueue.Contender
 	}
 	var line []parsed
 	for _, child := range children {
 		if c, ok := naming.Parse(child.Name); ok {
-			line = append(line, parsed{Contender{Dir: dir, Node: child, Shared: c.Kind == lockqueue.Shared}, c.Seq})
+			line = append(line, parsed{Contender{Dir: dir, Node: child, Shared: c.Kind == lockqueue.Shared}, c})
 		}
 	}
-	slices.SortStableFunc(line, func(a, b parsed) int {
-		switch {
-		case a.seq == b.seq:
-			return cmp.Compare(a.Node.Name, b.Node.Name)
-		case a.seq.Before(b.seq):
-			return -1
-		}
-		return 1
-	})
+	slices.SortStableFunc(line, func(a, b parsed) int { return lockqueue.Compare(a.place, b.place) })
 	all := make([]Contender, len(line))
 	for i, c := range line {
 		for _, before := range line[:i] {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -21,6 +22,7 @@ import (
 	"github.com/zkcoord/zkcoord/queue"
 	"github.com/zkcoord/zkcoord/session"
 	"github.com/zkcoord/zkcoord/session/sessionotel"
+	"github.com/zkcoord/zkcoord/zktest"
 )
 
 // A process makes spans and stores them.
@@ -280,6 +282,68 @@ func TestItemsCarryWhereTheyWerePut(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Puts of several traces that a handle carries out in one transaction keep their places.
+func TestPutsOfOneBatchKeepTheirTraces(t *testing.T) {
+	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
+		producer, consumer := newProcess(), newProcess()
+		client := w.Client(func(o *session.Options) { o.Tracer = producer.hooks })
+		q := queue.New(client.Session, "/jobs", queue.Options[string]{})
+		must(t, q.Put(t.Context(), "first"))
+		for to := range w.Servers() {
+			w.DelayLink(zktest.Link{From: w.Leader(), To: to}, 100*time.Millisecond)
+		}
+		client.Requests()
+		roots := make(map[string]trace.TraceID)
+		var wait sync.WaitGroup
+		put := func(item string, traced bool) {
+			ctx := t.Context()
+			if traced {
+				var span trace.Span
+				ctx, span = producer.tracer.Start(ctx, item)
+				defer span.End()
+				roots[item] = span.SpanContext().TraceID()
+			}
+			wait.Go(func() {
+				if err := q.Put(ctx, item); err != nil {
+					t.Error(err)
+				}
+			})
+			synctest.Wait()
+		}
+		put("alone", true) // the others are put meanwhile, and are one batch
+		put("a", true)
+		put("b", true)
+		put("c", false)
+		wait.Wait()
+		if got := strings.Count(client.Requests(), "multi"); got != 2 {
+			t.Fatalf("%d transactions, want one for the first put and one for the batch", got)
+		}
+		s := consumer.session(t, w)
+		for _, item := range []string{"first", "alone", "a", "b", "c"} {
+			must(t, queue.New(s, "/jobs", queue.Options[string]{}).Do(t.Context(), func(_ context.Context, c *queue.Claim[string]) error {
+				if c.Value() != item {
+					t.Errorf("got item %q, want %q", c.Value(), item)
+				}
+				return nil
+			}))
+		}
+		synctest.Wait()
+		puts, holds := producer.named("put"), consumer.named("hold claim")
+		if len(puts) != 5 || len(holds) != 5 {
+			t.Fatalf("%d puts and %d claims, want 5 of each", len(puts), len(holds))
+		}
+		for i, item := range []string{"first", "alone", "a", "b", "c"} {
+			link := linked(holds[i], "put")
+			of := slices.IndexFunc(puts, func(s sdk.ReadOnlySpan) bool { return s.SpanContext().SpanID() == link })
+			if of < 0 {
+				t.Errorf("the claim of %q has a link to %v, which is no put", item, link)
+			} else if root, traced := roots[item]; traced && puts[of].SpanContext().TraceID() != root {
+				t.Errorf("the claim of %q has a link into trace %v, want %v", item, puts[of].SpanContext().TraceID(), root)
+			}
+		}
+	})
 }
 
 // Programs with and without traces share a queue.

@@ -1,0 +1,86 @@
+package txnlog
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"iter"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// A Server is the transaction logs of one server.
+type Server struct {
+	Name      string
+	Snapshots []int64 // the zxids of its snapshots, in order
+
+	// Txns are its transactions in order of their zxids. Where a file ends in half a transaction, a
+	// pair has the error ErrTorn, and the transactions of the next file follow. Any other error ends
+	// the sequence. Each call reads the files again.
+	Txns iter.Seq2[Txn, error]
+}
+
+// Open lists the logs log.<zxid> and the snapshots in a directory, which is version-2 of a server's
+// data directory. Logs may be missing at the start.
+func Open(name string, dir fs.FS) (Server, error) {
+	s := Server{Name: name}
+	entries, err := fs.ReadDir(dir, ".")
+	if err != nil {
+		return s, fmt.Errorf("txnlog: logs of %s: %w", name, err)
+	}
+	var logs []file
+	for _, e := range entries {
+		kind, zxid, ok := ParseName(e.Name())
+		switch {
+		case !ok || e.IsDir():
+		case kind == "log":
+			logs = append(logs, file{e.Name(), zxid})
+		default:
+			s.Snapshots = append(s.Snapshots, zxid)
+		}
+	}
+	slices.SortFunc(logs, func(a, b file) int { return cmp.Compare(a.zxid, b.zxid) })
+	slices.Sort(s.Snapshots)
+	s.Txns = func(yield func(Txn, error) bool) {
+		for _, log := range logs {
+			for t, err := range log.txns(dir) {
+				if err != nil && !errors.Is(err, ErrTorn) {
+					yield(t, fmt.Errorf("txnlog: %s of %s: %w", log.name, name, err))
+					return
+				}
+				if !yield(t, err) {
+					return
+				}
+			}
+		}
+	}
+	return s, nil
+}
+
+// file is one file of a log.
+type file struct {
+	name string
+	zxid int64
+}
+
+func (f file) txns(dir fs.FS) iter.Seq2[Txn, error] {
+	return func(yield func(Txn, error) bool) {
+		in, err := dir.Open(f.name)
+		if err != nil {
+			yield(Txn{}, err)
+			return
+		}
+		defer in.Close()
+		Read(in)(yield)
+	}
+}
+
+// ParseName cuts the name of a log ("log") or of a snapshot ("snapshot"), which may be compressed.
+func ParseName(name string) (kind string, zxid int64, ok bool) {
+	kind, number, _ := strings.Cut(name, ".")
+	number, _, _ = strings.Cut(number, ".")
+	zxid, err := strconv.ParseInt(number, 16, 64)
+	return kind, zxid, err == nil && (kind == "log" || kind == "snapshot")
+}
