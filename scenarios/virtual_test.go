@@ -45,8 +45,9 @@ func TestScenariosInVirtualTime(t *testing.T) {
 	}
 }
 
-// Bug: the faults of some seeds were all faults that the embedded ensemble cannot inject, so those runs
-// had none and proved nothing. This happened to 4 of the seeds 121 to 166 of the scenario counter.
+// Bug: the faults of some seeds were all faults that the embedded ensemble cannot inject, so those
+// runs had none and proved nothing. This happened to 4 of the seeds 121 to 166 of the scenario
+// counter.
 func TestEachSeedHasAFaultThatIsPossible(t *testing.T) {
 	env := unstarted()
 	for _, s := range Virtual() {
