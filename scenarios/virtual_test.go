@@ -137,7 +137,7 @@ func TestCutWithoutTheLeaderShowsNothing(t *testing.T) {
 
 // Bug: a candidate whose directory had no sequence numbers left retried at once. No virtual time
 // passed, and the fault was never healed.
-func TestWhatFailsAtOnceLetsVirtualTimePass(t *testing.T) {
+func TestImmediateFailureLetsVirtualTimePass(t *testing.T) {
 	const endless = 18_000 // operations of 6 clients in 3 s, one per millisecond
 	for _, s := range []harness.Scenario{Election(), LockFaults(), MultiLock()} {
 		t.Run(s.Name, func(t *testing.T) {
@@ -158,7 +158,7 @@ func TestWhatFailsAtOnceLetsVirtualTimePass(t *testing.T) {
 
 // Bug: a znode that an administrator deleted counted against the group that did not list it, and
 // against the watch that reported the deletion.
-func TestWhatSomebodyElseDeletesIsNoViolation(t *testing.T) {
+func TestForeignDeletionIsNoViolation(t *testing.T) {
 	for _, s := range []harness.Scenario{Group(), Watch()} {
 		for _, oneFault := range fault.Deleting() {
 			t.Run(s.Name+"/"+oneFault, func(t *testing.T) {

@@ -269,7 +269,7 @@ func zombie(pid int) bool {
 	return err == nil && strings.Contains(string(text), ") Z ")
 }
 
-func TestSessionIsSeen(t *testing.T) {
+func TestSessionIsObserved(t *testing.T) {
 	answer := []byte{0, 0, 0, 37, 0, 0, 0, 0, 0, 0, 15, 160, 1, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 16,
 		'p', 'a', 's', 's', 'w', 'o', 'r', 'd', 'p', 'a', 's', 's', 'w', 'o', 'r', 'd', 0, 'm', 'o', 'r', 'e'}
 	for n := range len(answer) {
@@ -283,7 +283,7 @@ func TestSessionIsSeen(t *testing.T) {
 	}
 }
 
-func TestProgramThatCannotBeStartedIsNone(t *testing.T) {
+func TestProgramThatCannotBeStarted(t *testing.T) {
 	c, err := Start(t.Context(), Program{Args: []string{"/no/such/program"}}, Setup{}, Options{})
 	if err == nil || c != nil {
 		t.Errorf("Start: got %v, %v; want an error", c, err)
