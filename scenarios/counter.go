@@ -41,7 +41,7 @@ func Counter() harness.Scenario {
 				countMistakes{oneResult: true}),
 			mutant("reported-failed", "the reply is lost, and the error says that nothing was counted: who counts again counts twice",
 				countMistakes{reportsFailed: true}, "link-cut", "link-reset"),
-			mutant("own-server", "Curator's DistributedAtomicLong.get asks its own server, which may be cut off or behind",
+			mutant("own-server", "Curator's DistributedAtomicLong.get reads from its own server, which may be cut off or behind",
 				countMistakes{ownServer: true}, "partition-one", "partition-clients"),
 		},
 	}

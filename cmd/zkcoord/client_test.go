@@ -115,15 +115,15 @@ func TestCheckFindsMistakes(t *testing.T) {
 	}
 	for name, one := range map[string]struct{ from, to, want string }{
 		"no flush": {", flush=True", "", "no hello within"},
-		"prints":   {"zk.start()\n", "zk.start()\nprint('connected')\n", `came: not a JSON object (print for people to standard error): "connected\n"`},
-		"own path": {"zk.start()\n", "zk.start()\nos.environ['ZKCOORD_PATH'] = '/mine'\n", "FAIL  it holds an ephemeral znode below ZKCOORD_PATH"},
-		"no wait":  {"lock.acquire(timeout=None if wait is None else wait / 1000)", "lock.acquire()", "FAIL  another client's acquire with wait_ms 500 is answered with fail"},
-		"no lock":  {"lock.acquire(timeout=None if wait is None else wait / 1000)", "lock.node = 'x'; zk.ensure_path(os.environ['ZKCOORD_PATH'] + '/x')", "FAIL  it holds an ephemeral znode"},
-		"no loss":  {"if state != KazooState.CONNECTED:", "if False:", "FAIL  it says lost when its session has expired, or ends"},
-		"timeout":  {`int(os.environ["ZKCOORD_SESSION_TIMEOUT_MS"]) / 1000`, "7", "FAIL  its session has the timeout"},
+		"prints":   {"zk.start()\n", "zk.start()\nprint('connected')\n", `got: not a JSON object (print for people to standard error): "connected\n"`},
+		"own path": {"zk.start()\n", "zk.start()\nos.environ['ZKCOORD_PATH'] = '/mine'\n", "FAIL  while it holds something, its session has an ephemeral znode below ZKCOORD_PATH"},
+		"no wait":  {"lock.acquire(timeout=None if wait is None else wait / 1000)", "lock.acquire()", "FAIL  another client's acquire with wait_ms 500 fails with fail"},
+		"no lock":  {"lock.acquire(timeout=None if wait is None else wait / 1000)", "lock.node = 'x'; zk.ensure_path(os.environ['ZKCOORD_PATH'] + '/x')", "FAIL  while it holds something, its session has an ephemeral znode"},
+		"no loss":  {"if state != KazooState.CONNECTED:", "if False:", "FAIL  it sends lost, or ends, when its session has expired"},
+		"timeout":  {`int(os.environ["ZKCOORD_SESSION_TIMEOUT_MS"]) / 1000`, "7", "FAIL  its session requests the timeout"},
 		"token":    {"token=zk.exists(node).czxid", "token=1", "FAIL  the token of the reply is the czxid of this znode"},
 		"no end":   {"zk.stop()", "import time; time.sleep(600)", "FAIL  it ends within 3s of the end of its standard input"},
-		"unknown":  {`reply.update(type="fail", error="unknown operation")`, "pass", "FAIL  an operation that it does not know is answered with fail"},
+		"unknown":  {`reply.update(type="fail", error="unknown operation")`, "pass", "FAIL  an unknown operation fails with fail"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -68,7 +68,7 @@ func TestBusyTimeExcusesOnlyItself(t *testing.T) {
 
 // A leader that cannot renew its lease on a busy machine loses its term without a fault and without
 // a mistake.
-func TestTermThatABusyMachineCostIsUnknown(t *testing.T) {
+func TestTermLostOnABusyMachineIsUnknown(t *testing.T) {
 	for _, one := range []struct {
 		what  string
 		stall history.Event

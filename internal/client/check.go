@@ -36,7 +36,7 @@ const (
 // means that nothing could be checked.
 func Check(ctx context.Context, p Program, r Recipe, log io.Writer, report func(Finding)) (met bool, err error) {
 	if r.Operations() == nil {
-		return false, fmt.Errorf("client: no recipe %q: there are %v", r, Recipes())
+		return false, fmt.Errorf("client: unknown recipe %q: the recipes are %v", r, Recipes())
 	}
 	e, err := zktest.New(zktest.Options{Servers: 3, TickTime: 500 * time.Millisecond, SyncLimit: 5})
 	if err != nil {
@@ -134,7 +134,7 @@ func (k *check) start(ctx context.Context) *checked {
 }
 
 func (k *check) greets() string {
-	return fmt.Sprintf("it says hello with protocol %d and the operations %s", Version, strings.Join(k.recipe.Operations(), ", "))
+	return fmt.Sprintf("it sends hello with protocol %d and the operations %s", Version, strings.Join(k.recipe.Operations(), ", "))
 }
 
 // end closes all clients.
@@ -187,13 +187,13 @@ func (k *check) grants(ctx context.Context) {
 		return
 	}
 	reply, _, err := first.Grant(ctx, Request{Op: acquire, WaitMS: wait(checkTime)})
-	if !k.find(acquire+" of what is free is answered with ok", unlike(reply, err, OK)) {
+	if !k.find(acquire+" succeeds with ok while nothing is held", unlike(reply, err, OK)) {
 		return
 	}
-	if !k.find("it has a session, through the addresses in "+serversVariable, absent(first.last().ID == 0, "no session was opened there")) {
+	if !k.find("it opens a session at the addresses in "+serversVariable, absent(first.last().ID == 0, "it opened no session there")) {
 		return
 	}
-	k.find("its session has the timeout of "+timeoutVariable, absent(first.last().Timeout != checkTimeout, fmt.Sprintf("%v, when %v were asked for", first.last().Timeout, checkTimeout)))
+	k.find("its session requests the timeout in "+timeoutVariable, absent(first.last().Timeout != checkTimeout, fmt.Sprintf("%v, want %v", first.last().Timeout, checkTimeout)))
 	if !k.owns(ctx, first.last().ID, reply) {
 		return
 	}
@@ -203,15 +203,15 @@ func (k *check) grants(ctx context.Context) {
 		return
 	}
 	_, got := expect(ctx, second, Request{Op: acquire, WaitMS: wait(500 * time.Millisecond)}, Fail)
-	if !k.find("another client's "+acquire+" with wait_ms 500 is answered with fail, while the first one holds it", got) {
+	if !k.find("another client's "+acquire+" with wait_ms 500 fails with fail while the first one holds it", got) {
 		return
 	}
 	_, got = expect(ctx, first, Request{Op: "no-such-operation"}, Fail)
-	k.find("an operation that it does not know is answered with fail", got)
+	k.find("an unknown operation fails with fail", got)
 	_, got = expect(ctx, first, Request{Op: release}, OK)
 	k.find(release+" is answered with ok", got)
 	again, grant, err := second.Grant(ctx, Request{Op: acquire, WaitMS: wait(checkTime)})
-	if !k.find("then the other client is granted it", unlike(again, err, OK)) {
+	if !k.find("after that, the other client is granted it", unlike(again, err, OK)) {
 		return
 	}
 	if reply.Token != 0 {
@@ -223,16 +223,16 @@ func (k *check) grants(ctx context.Context) {
 // owns checks the contents of a grant.
 func (k *check) owns(ctx context.Context, id int64, reply Reply) bool {
 	znodes, err := k.znodes(ctx, id)
-	got := absent(len(znodes) == 0, fmt.Sprintf("session 0x%x has none there", id))
+	got := absent(len(znodes) == 0, fmt.Sprintf("session 0x%x has no ephemeral znode there", id))
 	if err != nil {
 		got = err.Error()
 	}
-	if !k.find("it holds an ephemeral znode below "+pathVariable, got) {
+	if !k.find("while it holds something, its session has an ephemeral znode below "+pathVariable, got) {
 		return false
 	}
 	const token = "the token of the reply is the czxid of this znode"
 	if reply.Token == 0 {
-		k.advise(token, "no token: what needs one is not judged")
+		k.advise(token, "no token: properties that need one are not judged")
 		return true
 	}
 	_, name := znode.Split(reply.Node)
@@ -241,7 +241,7 @@ func (k *check) owns(ctx context.Context, id int64, reply Reply) bool {
 			return k.find(token, "")
 		}
 	}
-	return k.find(token, fmt.Sprintf("token %d, node %q; there are %v", reply.Token, reply.Node, znodes))
+	return k.find(token, fmt.Sprintf("token %d, node %q; the znodes are %v", reply.Token, reply.Node, znodes))
 }
 
 // losses takes the grant of the second client away.
@@ -252,7 +252,7 @@ func (k *check) losses(ctx context.Context, first, second *checked, grant contex
 		case <-grant.Done():
 			return ""
 		case <-time.After(within):
-			return fmt.Sprintf("nothing within %v", within)
+			return fmt.Sprintf("no lost within %v", within)
 		case <-ctx.Done():
 			return "interrupted"
 		}
@@ -261,17 +261,17 @@ func (k *check) losses(ctx context.Context, first, second *checked, grant contex
 		k.find("its session lives while it holds something", err.Error())
 		return
 	}
-	k.find("it says lost when its session has expired, or ends", lost(grant, checkTime))
+	k.find("it sends lost, or ends, when its session has expired", lost(grant, checkTime))
 	if second.Err() == nil {
 		reply, err := second.Do(ctx, Request{Op: release})
-		k.find(release+" after a loss is answered, with whatever became of it", absent(reply.Type == "", fmt.Sprint(err)))
+		k.find(release+" after a loss gets a reply of any outcome", absent(reply.Type == "", fmt.Sprint(err)))
 	}
 	reply, grant, err := first.Grant(ctx, Request{Op: acquire, WaitMS: wait(checkTime)})
-	if !k.find("then the first client is granted it again", unlike(reply, err, OK)) {
+	if !k.find("after that, the first client is granted it again", unlike(reply, err, OK)) {
 		return
 	}
 	first.proxy.Stall()
-	k.find("it says lost when no server has answered for longer than the session timeout", lost(grant, 3*checkTimeout))
+	k.find("it sends lost when no server has answered for longer than the session timeout", lost(grant, 3*checkTimeout))
 	first.proxy.Resume()
 	if first.Err() == nil {
 		_, _ = first.Do(ctx, Request{Op: release})
@@ -289,7 +289,7 @@ func (k *check) leaves(ctx context.Context, c *checked) {
 	var got string
 	if k.recipe.grants() {
 		_, got = expect(ctx, c, Request{Op: k.recipe.acquires(), WaitMS: wait(checkTime)}, OK)
-		if !k.find("afterwards it is granted again", got) {
+		if !k.find("it is granted again after a loss", got) {
 			return
 		}
 	}
@@ -298,7 +298,7 @@ func (k *check) leaves(ctx context.Context, c *checked) {
 	k.find(fmt.Sprintf("it ends within %v of the end of its standard input", Grace), absent(time.Since(before) > Grace, "it had to be killed"))
 	if k.recipe.grants() {
 		left, err := k.znodes(ctx, c.last().ID)
-		k.find("at its end it closes its session, so that nothing is left", absent(err != nil || len(left) > 0, fmt.Sprintf("%d znodes are still there, %v", len(left), err)))
+		k.find("it closes its session before it ends, so that nothing is left", absent(err != nil || len(left) > 0, fmt.Sprintf("%d znodes are left, %v", len(left), err)))
 	}
 }
 

@@ -111,7 +111,8 @@ const (
 type Reply struct {
 	Type string `json:"type"`
 	ID   int64  `json:"id,omitempty"` // number of the request; zero for Hello and Lost
-	// Token is the fencing token of a grant, the czxid of its znode. It is zero if the client has none.
+	// Token is the fencing token of a grant, the czxid of its znode. It is zero if the client has
+	// none.
 	Token int64 `json:"token,omitempty"`
 	// Node is the name or the path of the znode of a grant, if the client has one.
 	Node string `json:"node,omitempty"`

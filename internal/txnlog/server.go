@@ -17,8 +17,8 @@ type Server struct {
 	Snapshots []int64 // the zxids of its snapshots, in order
 
 	// Txns are its transactions in order of their zxids. Where a file ends in half a transaction, a
-	// pair has the error ErrTorn, and the transactions of the next file follow. Any other error ends
-	// the sequence. Each call reads the files again.
+	// pair has the error ErrTorn, and the transactions of the next file follow. Any other error
+	// ends the sequence. Each call reads the files again.
 	Txns iter.Seq2[Txn, error]
 }
 
