@@ -96,7 +96,7 @@ type Link struct{ From, To int }
 
 // Cut models a network that drops the packets of some links between servers.
 // Clients can still reach every server. Packets wait, because TCP retransmits
-// them, until the link is mended, or until one end gives the connection up
+// them, until the link is restored, or until one end gives the connection up
 // after SyncLimit ticks of silence. Until then an isolated follower answers
 // pings and reads, and an isolated leader also answers sync.
 func (e *Ensemble) Cut(links ...Link) {

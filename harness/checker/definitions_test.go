@@ -54,7 +54,6 @@ func oracles() map[string]oracle {
 		"watch/no-event-without-cause":     {func() Checker { return WatchNoEventWithoutCause(Envelope{}) }, tinyCauses, eventsHadACause},
 		"watch/recreation-reported":        {WatchRecreationReported, tinyWatches, recreationsWereTold},
 		"watch/one-end-each":               {WatchOneEndEach, tinyWatches, endedWithTheSession},
-		"register/adds-count-once":         {registerAddsCountOnce, tinyCounter, countsWereUnique},
 		"counter/linearizable":             {CounterLinearizable, tinyCounts, countsHadAnOrder},
 		"barrier/no-early-pass":            {BarrierNoEarlyPass, tinyBarrier, waitsWereLegal},
 		"barrier/opens-in-time":            {func() Checker { return BarrierOpensInTime(soon) }, tinyBarrier, waitsWereInTime},

@@ -107,14 +107,14 @@ func (c *Cluster) HeldBack() int { return c.heldBack }
 // Mend lets packets from one server to another pass again. Waiting packets
 // arrive with the sender's next retransmission.
 func (c *Cluster) Mend(from, to int) {
-	c.cfg.Trace("link %d>%d is mended", from, to)
+	c.cfg.Trace("link %d>%d is restored", from, to)
 	c.links[from][to].mend(c.now, c.cfg.Retransmit)
 	c.Run()
 }
 
-// MendAll mends all links.
+// MendAll restores all links.
 func (c *Cluster) MendAll() {
-	c.cfg.Trace("all links are mended")
+	c.cfg.Trace("all links are restored")
 	for _, row := range c.links {
 		for _, l := range row {
 			l.mend(c.now, c.cfg.Retransmit)
