@@ -26,6 +26,15 @@ type Options struct {
 	// For a whole connect string, see ParseConnectString.
 	Servers []string
 
+	// FollowMembers makes the session follow the list of servers in their own
+	// configuration, /zookeeper/config, which the operation reconfig changes:
+	// it connects to new servers, and no more to removed ones. The addresses there must
+	// be those that this client can use. Servers are then only the first to be tried,
+	// and again those to be tried if no server of the list can be reached. The session
+	// reads and watches that znode; it changes nothing if the servers do not let it,
+	// or if their configuration has no client addresses, as where clientPort is a setting.
+	FollowMembers bool
+
 	// Timeout is the session timeout to ask for; zero means 10 s. The server
 	// may change it, by default to between 2 and 20 of its ticks: see
 	// Session.Timeout.
