@@ -48,8 +48,9 @@ func TestScenariosInVirtualTime(t *testing.T) {
 	}
 }
 
-// Bug: the faults of some seeds were all faults that the embedded ensemble cannot inject, so those runs
-// had none and proved nothing. This happened to 4 of the seeds 121 to 166 of the scenario counter.
+// Bug: the faults of some seeds were all faults that the embedded ensemble cannot inject, so those
+// runs had none and proved nothing. This happened to 4 of the seeds 121 to 166 of the scenario
+// counter.
 func TestEachSeedHasAFaultThatIsPossible(t *testing.T) {
 	env := unstarted()
 	for _, s := range Virtual() {
@@ -164,7 +165,7 @@ func TestCutWithoutTheLeaderShowsNothing(t *testing.T) {
 
 // Bug: a candidate whose directory had no sequence numbers left retried at once. No virtual time
 // passed, and the fault was never healed.
-func TestWhatFailsAtOnceLetsVirtualTimePass(t *testing.T) {
+func TestImmediateFailureLetsVirtualTimePass(t *testing.T) {
 	const endless = 18_000 // operations of 6 clients in 3 s, one per millisecond
 	for _, s := range []harness.Scenario{Election(), LockFaults(), MultiLock()} {
 		t.Run(s.Name, func(t *testing.T) {
@@ -185,7 +186,7 @@ func TestWhatFailsAtOnceLetsVirtualTimePass(t *testing.T) {
 
 // Bug: a znode that an administrator deleted counted against the group that did not list it, and
 // against the watch that reported the deletion.
-func TestWhatSomebodyElseDeletesIsNoViolation(t *testing.T) {
+func TestForeignDeletionIsNoViolation(t *testing.T) {
 	for _, s := range []harness.Scenario{Group(), Watch()} {
 		for _, oneFault := range fault.Deleting() {
 			t.Run(s.Name+"/"+oneFault, func(t *testing.T) {

@@ -9,7 +9,8 @@ import (
 	"github.com/zkcoord/zkcoord/harness/history"
 )
 
-// A stall of 0.1 s, or one late answer of a server, made an endless wait unknown, and not invalid.
+// Before the fix, a stall of 0.1 s, or one late answer of a server, changed the verdict on an
+// endless wait from invalid to unknown.
 func TestBusyTimeExcusesOnlyItself(t *testing.T) {
 	role := func(at time.Duration, result string) history.Event {
 		return history.Event{Time: at, Kind: history.Fact, Op: history.FactRole, Node: "n1", Result: result, Client: history.Nobody, Process: history.Nobody}
@@ -59,14 +60,15 @@ func TestBusyTimeExcusesOnlyItself(t *testing.T) {
 			events = append(events, test.events...)
 			slices.SortStableFunc(events, func(a, b history.Event) int { return cmp.Compare(a.Time, b.Time) })
 			if r := Run(t.Context(), history.New(events...), test.checker)[0]; r.Verdict != one.want {
-				t.Errorf("%s, %s: %v, want %v: %s", one.what, id, r.Verdict, one.want, r.Reason)
+				t.Errorf("%s, %s: got %v, want %v: %s", one.what, id, r.Verdict, one.want, r.Reason)
 			}
 		}
 	}
 }
 
-// A leader that could not renew its lease has lost its term without a fault, and without a mistake.
-func TestTermThatABusyMachineCostIsUnknown(t *testing.T) {
+// A leader that cannot renew its lease on a busy machine loses its term without a fault and without
+// a mistake.
+func TestTermLostOnABusyMachineIsUnknown(t *testing.T) {
 	for _, one := range []struct {
 		what  string
 		stall history.Event
@@ -83,7 +85,7 @@ func TestTermThatABusyMachineCostIsUnknown(t *testing.T) {
 			{Time: 2000 * ms, Kind: history.Phase, Op: history.PhaseHealed}, one.stall, hold(7000*ms, history.HoldLost),
 			{Time: 10 * time.Second, Kind: history.Phase, Op: history.PhaseQuiesce}, {Time: 20 * time.Second, Kind: history.Phase, Op: history.PhaseEnd}}
 		if r := Run(t.Context(), history.New(events...), electionLeaderAfterHeal(time.Second))[0]; r.Verdict != one.want {
-			t.Errorf("%s: %v, want %v: %s", one.what, r.Verdict, one.want, r.Reason)
+			t.Errorf("%s: got %v, want %v: %s", one.what, r.Verdict, one.want, r.Reason)
 		}
 	}
 }

@@ -16,7 +16,7 @@
 // clients, so one seed gives one plan. A role in a step, such as "leader", is resolved when the
 // fault is injected.
 //
-// Faults from one call of Named or All may be active at the same time. They do not mend each
+// Faults from one call of Named or All may be active at the same time. They do not heal each
 // other's cuts between servers, and no two of them use the same client. If two active faults kill,
 // pause, lose packets around, or set the clock of the same node, the first heal undoes both, like a
 // restart does. The other fault may then have no evidence. Plans drawn at the default intensity
