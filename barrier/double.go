@@ -245,7 +245,8 @@ func (d *Double) withdrawn(ctx context.Context) error {
 func (m *member) withdraw() {
 	gone := recipe.RemoveFound(m.d.s, func(ctx context.Context) (recipe.Node, error) {
 		if m.name == "" {
-			// After ReadBarrier the answer is final, which it would not be after the leader's own sync.
+			// After ReadBarrier the answer is final, which it would not be after the leader's own
+			// sync.
 			if err := recipe.ReadBarrier(ctx, m.d.s, m.d.roundPath(m.round)); err != nil {
 				return recipe.Node{}, err
 			}

@@ -227,7 +227,7 @@ func TestCallGivenUpDuringAnOutageIsNotAppliedLater(t *testing.T) {
 }
 
 // Covers C7.
-func TestWhatIsNoCounterIsNotOverwritten(t *testing.T) {
+func TestOtherDataAreNotOverwritten(t *testing.T) {
 	nodes := map[string]struct {
 		mode   session.Mode
 		data   string

@@ -313,7 +313,8 @@ func largestNumber(t *testing.T, w way) {
 	}
 }
 
-// A program may set the header on its own, by another spelling. The server then refuses the request.
+// A program may set the header on its own, by another spelling. The server then refuses the
+// request.
 //
 // Covers F6.
 func TestHTTPHeaderOfAnotherSpellingIsNoSecondToken(t *testing.T) {
@@ -400,7 +401,8 @@ func TestSerializationFailureAtCommitIsDefinite(t *testing.T) {
 	}
 }
 
-// A function that ignores the error of its statement cannot be committed, and Do does not say that it was.
+// A function that ignores the error of its statement cannot be committed, and Do does not say that
+// it was.
 //
 // Covers F4.
 func TestIgnoredErrorOfAStatementIsNoCommit(t *testing.T) {
@@ -486,7 +488,7 @@ func TestConnectionEndedWithinATransaction(t *testing.T) {
 	}
 }
 
-// A pool of one connection has room for the look after a lost reply.
+// A pool of one connection has room for the read after a lost reply.
 //
 // Covers F4.
 func TestTableLooksThroughAPoolOfOneConnection(t *testing.T) {

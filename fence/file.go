@@ -24,7 +24,7 @@ import (
 // before the umask.
 //
 // If name is a symbolic link, WriteFile replaces the file that the link leads
-// to, and the guard is beside that file. So all such names have one guard. If
+// to, and the guard is next to that file. So all such names have one guard. If
 // the file has hard links, the others keep the old content.
 //
 // If ctx ends while another process holds the lock, nothing was changed. After
@@ -69,8 +69,8 @@ func writeFile(ctx context.Context, name string, token Token, data []byte, perm 
 			return err
 		}
 	}
-	// Sync even if the guard had the token: the process that wrote it may have been killed before it
-	// was on the disk.
+	// Sync even if the guard had the token: the process that wrote it may have been killed before
+	// it was on the disk.
 	if err := errors.Join(guard.Sync(), syncDir(file)); err != nil {
 		return err
 	}

@@ -53,7 +53,7 @@ func (h *Hold) Context() context.Context { return h.inside.Context() }
 func (h *Hold) Deadline() time.Time { return h.inside.Deadline() }
 
 // End ends the hold with the given cause, and reports whether the hold had not ended before. It
-// does not delete the node. Call End before you delete the node, so that the program knows of the
+// does not delete the node. Call End before you delete the node, so that the program learns of the
 // end before another client can be granted the claim.
 func (h *Hold) End(cause error) bool { return h.inside.End(cause) }
 

@@ -80,7 +80,7 @@ func counted(ctx context.Context, s *session.Session, told map[string]session.Ou
 	for name, effect := range told {
 		n := there[name]
 		if n > 1 || effect == session.OK && n == 0 || effect == session.Failed && n > 0 {
-			return fmt.Errorf("%s: told %v, there %d times", name, effect, n)
+			return fmt.Errorf("%s: the outcome was %v, but the node was created %d times", name, effect, n)
 		}
 	}
 	return nil
@@ -109,7 +109,7 @@ func TestRefusedTransaction(t *testing.T) {
 
 // If another client deletes or sets the ledger's node, nothing is applied, and Do creates a new
 // one.
-func TestLostMarkIsMadeAnew(t *testing.T) {
+func TestLostLedgerIsRecreated(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		c := w.Client()
 		mark := recipe.NewLedger(c.Session, "/marks", "put")
@@ -136,7 +136,7 @@ func TestLostMarkIsMadeAnew(t *testing.T) {
 
 // The error of the ledger is not a MultiError. A caller that finds a MultiError would conclude that
 // the transaction was not applied because of its first op.
-func TestErrorOfTheMarkIsNoneOfTheOps(t *testing.T) {
+func TestLedgerErrorIsNoErrorOfTheOps(t *testing.T) {
 	spoil := map[string]func(t *testing.T, w *recipetest.World, c *recipetest.Client, mark string) session.Outcome{
 		"deleted after a lost reply": func(t *testing.T, w *recipetest.World, c *recipetest.Client, mark string) session.Outcome {
 			w.Inject(zktest.Rule{Op: "multi", Session: c.ID(), Fate: zktest.CloseBeforeReply})
@@ -167,7 +167,7 @@ func TestErrorOfTheMarkIsNoneOfTheOps(t *testing.T) {
 }
 
 // Ops that depend on earlier reads are not sent again under another ledger node.
-func TestTryTellsThatTheMarkIsGone(t *testing.T) {
+func TestTryReportsThatTheLedgerIsGone(t *testing.T) {
 	recipetest.Run(t, func(t *testing.T, w *recipetest.World) {
 		mark := recipe.NewLedger(w.Client().Session, "/marks", "take")
 		recipetest.Check(t, mark.Make(t.Context()))

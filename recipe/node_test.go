@@ -183,7 +183,7 @@ func TestAbandonedCreateIsNotTriedAgain(t *testing.T) {
 // Two programs with the same seed use the same names for their nodes.
 //
 // Covers S3.
-func TestLookUpTakesNoNodeOfAnotherSession(t *testing.T) {
+func TestFindTakesNoNodeOfAnotherSession(t *testing.T) {
 	inQueue(t, func(t *testing.T, w *recipetest.World, c *recipetest.Client) {
 		other := w.Client()
 		path := recipetest.Must(other.Create(t.Context(), "/q/same-lock-", nil, session.EphemeralSequential))
@@ -238,7 +238,7 @@ func TestRemoveSparesTheNextOwnersNode(t *testing.T) {
 // it. During the pause, another client may delete the node and create another one at its path.
 //
 // Covers S3.
-func TestRemovalGoesOnWhereTheServerIsOverloaded(t *testing.T) {
+func TestRemovalIsRetriedOnAnOverloadedServer(t *testing.T) {
 	inQueue(t, func(t *testing.T, w *recipetest.World, c *recipetest.Client) {
 		make := func() recipe.Node {
 			return recipetest.Must(recipe.CreateProtected(t.Context(), c.Session, "/q", "n", nil, session.EphemeralSequential))
@@ -261,7 +261,7 @@ func TestRemovalGoesOnWhereTheServerIsOverloaded(t *testing.T) {
 
 // After an answer that proves nothing, the node is searched for. The error is Failed if there is
 // none.
-func TestUnknownAnswerIsLookedUp(t *testing.T) {
+func TestUnknownAnswerIsSettledByARead(t *testing.T) {
 	inQueue(t, func(t *testing.T, w *recipetest.World, c *recipetest.Client) {
 		c.Refuse(recipetest.Refusal{Op: "create", Path: "/q/*", Count: 1, Code: -999})
 		node, err := recipe.CreateProtected(t.Context(), c.Session, "/q", "lock", nil, session.EphemeralSequential)

@@ -14,7 +14,8 @@ import (
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
-// For each fate of a write, the test checks how often Once sends and looks, and what it returns.
+// For each fate of a write, the test checks how often Once sends and calls look, and what it
+// returns.
 //
 // Covers S4.
 func TestOnce(t *testing.T) {
@@ -65,7 +66,7 @@ func TestOnce(t *testing.T) {
 					return stat != nil, err
 				})
 				if sends != test.sends || looks != test.looks || session.OutcomeOf(err) != test.want {
-					t.Errorf("got %d sends, %d looks, outcome %v (%v); want %d, %d, %v", sends, looks, session.OutcomeOf(err), err, test.sends, test.looks, test.want)
+					t.Errorf("got %d sends, %d reads, outcome %v (%v); want %d, %d, %v", sends, looks, session.OutcomeOf(err), err, test.sends, test.looks, test.want)
 				}
 				if test.look != nil && !errors.Is(err, test.look) {
 					t.Errorf("got %v, want %v", err, test.look)

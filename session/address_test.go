@@ -40,7 +40,7 @@ func TestAddressesAsPeopleWriteThem(t *testing.T) {
 
 // samuel#74, wvanbergen/kafka#15, spring-cloud-zookeeper#153: no server can ever be reached under
 // such an address. Open reports this at once.
-func TestAddressThatCannotBeIsRefusedAtOnce(t *testing.T) {
+func TestInvalidAddressIsRefusedAtOnce(t *testing.T) {
 	for _, server := range []string{
 		"", " ", ":2181", ":99999", "zk1:", "zk1:0", "zk1:-1", "zk1:99999", "zk1:http", "zk1:2181\n", "zk1\n", "zk 1:2181",
 		"zk1:2181/app", "zk1:2181,zk2:2181", "[::1", "::1]", "[zk1]", "[]", "[[::1]]", "[::1]2181", "zk1:2181:2181", "http://zk1:2181", "user@zk1",
@@ -84,7 +84,7 @@ func TestConnectString(t *testing.T) {
 
 // Open refuses options that no server accepts, and options that would use up the memory of the
 // machine, before anything starts.
-func TestOptionsThatCannotBe(t *testing.T) {
+func TestInvalidOptionsAreRefused(t *testing.T) {
 	for name, change := range map[string]func(*Options){
 		"all of memory":        func(o *Options) { o.MaxRequest = math.MaxInt },
 		"half of memory":       func(o *Options) { o.MaxRequest = math.MaxInt32 },

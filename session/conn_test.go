@@ -501,7 +501,7 @@ func TestWatchesThatCannotBeSetAgainCloseTheConnection(t *testing.T) {
 }
 
 // If a server closes every connection at once, the session pauses between its attempts.
-func TestFlappingServerIsAskedWithPauses(t *testing.T) {
+func TestAttemptsAtAFlappingServerArePaused(t *testing.T) {
 	sc := &script{}
 	opts := sc.options()
 	scripted(t, sc, func(t *testing.T) {

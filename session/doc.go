@@ -3,9 +3,9 @@
 // zkcoord that use ZooKeeper are built on it.
 //
 // A [Session] is one session on one client of go-zookeeper, and both end together. The client's
-// connection would silently go on with a new session; a Session never does. A request that was made
-// in one session is never executed in a later one. [Run] is for programs that live longer than a
-// session: it opens a new session each time one is lost.
+// connection would silently continue with a new session; a Session never does. A request that was
+// made in one session is never executed in a later one. [Run] is for programs that live longer than
+// a session: it opens a new session each time one is lost.
 //
 // # Usage
 //

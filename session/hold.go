@@ -89,7 +89,7 @@ func (h *hold) Context() context.Context { return h.ctx }
 func (h *hold) Deadline() time.Time { return h.keeper.deadline() }
 
 // End ends the hold with the given cause, and reports whether the hold had not ended before. It
-// does not delete the node. Call End before you delete the node, so that the program knows of the
+// does not delete the node. Call End before you delete the node, so that the program learns of the
 // end before another client can be granted the claim.
 func (h *hold) End(cause error) bool { return h.keeper.end(h, cause) }
 

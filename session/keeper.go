@@ -356,7 +356,7 @@ func (k *leaseKeeper) endGrantedLocked(cause error) (n int, traced context.Conte
 // keeper compares the monotonic clock with one that does not stop, and drops the lease after a
 // suspension.
 //
-// A gap remains. Between the resume and the keeper's next look, at most a twelfth of the session
+// A gap remains. Between the resume and the keeper's next check, at most a twelfth of the session
 // timeout, the program still counts as holding. A hypervisor that stops a virtual machine with all
 // of its clocks cannot be detected from inside.
 

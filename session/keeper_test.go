@@ -89,7 +89,7 @@ func TestChoresOfALease(t *testing.T) {
 					got += "- "
 				}
 				if !due.next.After(now) {
-					t.Errorf("at %v: got the next look at once, want it later", now)
+					t.Errorf("at %v: got the next check at once, want it later", now)
 				}
 				later := now.Add(10 * time.Millisecond)
 				if due.ping {

@@ -8,7 +8,7 @@ import "time"
 //
 // The rule and its proof from ZooKeeper's sources are in docs/decisions/0001-lease.md, which also
 // defines the names a, j and k. In short, the leader expires a session no sooner than its timeout
-// after the last activity that the leader knows of. Two facts are kept apart:
+// after the last activity that the leader has received. Two facts are kept apart:
 //
 //   - The leader of this connection does not expire the session before kept. A packet k that went
 //     to the leader and back moves it: the leader knew of an activity a, because a packet j had
@@ -210,7 +210,7 @@ func (l *lease) activeBy(i int, t time.Time) time.Time {
 
 func (s span) before(t time.Time) bool { return !s.sent.IsZero() && !s.answered.After(t) }
 
-// keptBy returns the time before which a leader that knows of the activity does not expire the
+// keptBy returns the time before which a leader that has received the activity does not expire the
 // session.
 func (l *lease) keptBy(activity time.Time) time.Time {
 	return activity.Add(l.timeout - l.margin())

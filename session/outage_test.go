@@ -87,7 +87,7 @@ func TestAnOutageIsLogged(t *testing.T) {
 
 // Open without a deadline logs once, at Warn, why no server accepts it. With maxClientCnxns
 // exhausted it would otherwise wait in silence.
-func TestOpenWithoutADeadlineSaysWhatItWaitsFor(t *testing.T) {
+func TestOpenWithoutADeadlineLogsTheReason(t *testing.T) {
 	inBubble(t, zktest.Options{MaxClientConns: 1}, func(t *testing.T, e *zktest.Ensemble) {
 		s := open(t, on(e, 0))
 		opts := on(e, 0)

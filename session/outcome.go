@@ -15,7 +15,7 @@ var (
 	// new session, or use Run.
 	ErrLost = errors.New("session: lost")
 	// ErrLeaseLapsed means that there was no proof in time that the session is alive. Treat every
-	// grant as lost. The session itself may go on.
+	// grant as lost. The session itself may continue.
 	ErrLeaseLapsed = errors.New("session: lease lapsed")
 	// ErrClosed means that Close was called.
 	ErrClosed = errors.New("session: closed")
@@ -105,7 +105,7 @@ func answered(op, path string, err error) error {
 }
 
 // ConnectionLost reports whether the request that returned err failed because its connection was
-// lost, while the session may go on. A read can then be repeated. A write can be repeated if its
+// lost, while the session may continue. A read can then be repeated. A write can be repeated if its
 // Outcome is Failed.
 func ConnectionLost(err error) bool { return retryable(err) }
 

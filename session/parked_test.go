@@ -14,7 +14,7 @@ import (
 // do not.
 //
 // Covers S5, S7.
-func TestNothingIsWaitedForWithoutAServer(t *testing.T) {
+func TestOpenAndCloseWithoutAServerDoNotWait(t *testing.T) {
 	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
 		refused := func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("refused") }
 		silent := func(ctx context.Context, _, _ string) (net.Conn, error) { <-ctx.Done(); return nil, ctx.Err() }

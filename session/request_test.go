@@ -298,7 +298,7 @@ func TestRequestsEndWithTheirContext(t *testing.T) {
 // the caller may have changed the buffer since.
 //
 // Covers S5.
-func TestDataOfACallThatWasGivenUp(t *testing.T) {
+func TestBufferOfAnAbandonedCallIsReusable(t *testing.T) {
 	writes := map[string]func(ctx context.Context, s *Session, data []byte, acl []zk.ACL) error{
 		"create": func(ctx context.Context, s *Session, data []byte, acl []zk.ACL) error {
 			_, err := s.Create(ctx, "/made", data, Persistent)

@@ -126,7 +126,7 @@ func TestHooksAreCalledWithoutTheLock(t *testing.T) {
 
 // Covers S5, S7. Requests on the session's own goroutines run without a goroutine of their own. The
 // client must be closed even while a hook runs.
-func TestASlowHookHoldsNoRequestUpAtTheEnd(t *testing.T) {
+func TestSlowHookDelaysNoRequestAtTheEnd(t *testing.T) {
 	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
 		release := make(chan struct{})
 		opts := on(e)

@@ -57,7 +57,7 @@ func TestASuspendedMachineEndsItsHolds(t *testing.T) {
 	})
 }
 
-// A grant that comes before the keeper's next look must not depend on the lease from before the
+// A grant that comes before the keeper's next check must not depend on the lease from before the
 // suspension, even while no server is reachable.
 func TestNothingIsGrantedOnALeaseFromBeforeASuspension(t *testing.T) {
 	inBubble(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {

@@ -88,7 +88,7 @@ func TestHandshakesThatDoNotServeTheSession(t *testing.T) {
 
 // A handshake requests the current session and no other, at a server that has applied what the
 // session has seen.
-func TestHandshakeAsksForTheSessionThatThereIs(t *testing.T) {
+func TestHandshakeRequestsTheCurrentSession(t *testing.T) {
 	tap := bareTap(t)
 	first := wire.ConnectRequest{Timeout: 10_000}
 	if err := tap.resume(&first); err != nil || first.SessionID != 0 || first.Timeout != 10_000 {
@@ -140,7 +140,7 @@ func TestTapDropsWhatWasAbandoned(t *testing.T) {
 // majority acknowledged a write.
 //
 // Covers S2.
-func TestWhatAReplyProves(t *testing.T) {
+func TestProofOfAReply(t *testing.T) {
 	const sessionExpired, sessionMoved, inconsistent wire.Code = -112, -118, -2
 	for _, test := range []struct {
 		name string

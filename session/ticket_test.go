@@ -129,7 +129,7 @@ func TestAbandonedRequestIsNeverWritten(t *testing.T) {
 	}
 }
 
-func TestMarksAreCutOut(t *testing.T) {
+func TestTicketNumbersAreRemoved(t *testing.T) {
 	box := newTickets()
 	for _, path := range []string{"/", "/a", "/app/lock-"} {
 		for _, op := range []wire.Op{wire.OpCreate, wire.OpExists, wire.OpMulti} {

@@ -25,7 +25,7 @@ func openInBubble(t *testing.T) *Session {
 }
 
 // Covers S6.
-func TestWatchesTellOnceForEachRead(t *testing.T) {
+func TestWatchFiresOnceForEachRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := openInBubble(t)
 		w := s.newWatches()

@@ -139,9 +139,9 @@ func (f *function) check(call *ast.CallExpr, st *state) {
 func (f *function) report(arg ast.Expr, h *hold) {
 	use := "use " + h.name() + ".Bind"
 	if h.callback != nil {
-		use = "use the context that the function gets"
+		use = "use the context that is passed to the function"
 	}
-	f.pass.ReportRangef(arg, "work under %s uses %s, which goes on when the %s is lost: %s", h.name(), types.ExprString(arg), h.kind.word, use)
+	f.pass.ReportRangef(arg, "work under %s uses %s, which does not end when the %s is lost: %s", h.name(), types.ExprString(arg), h.kind.word, use)
 }
 
 // outside reports whether a context continues when h is lost.

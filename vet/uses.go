@@ -117,12 +117,12 @@ func (f *function) finish(body *ast.BlockStmt) {
 		case h.wrong:
 		case h.kind.proves || fencedOrPassed || slices.Contains(all, context) || h.callback != nil && idle(h.callback.Body):
 			if h.dropped != nil && !fencedOrPassed {
-				f.pass.ReportRangef(h.dropped, "the error of %s is dropped: it says if the %s was lost before, and the token is not used", types.ExprString(h.dropped.(*ast.CallExpr).Fun), h.kind.word)
+				f.pass.ReportRangef(h.dropped, "the error of %s is dropped: it says whether the %s was lost before, and the token is not used", types.ExprString(h.dropped.(*ast.CallExpr).Fun), h.kind.word)
 			}
 		case h.obj == nil && h.callback == nil:
-			f.pass.ReportRangef(h.at, "the %s is dropped: nothing notices when it is lost, and nothing can release it", h.kind.word)
+			f.pass.ReportRangef(h.at, "the %s is dropped: the program cannot detect its loss and cannot release it", h.kind.word)
 		default:
-			f.pass.ReportRangef(h.at, "neither the context nor the token of %s is used: nothing notices when the %s is lost", h.name(), h.kind.word)
+			f.pass.ReportRangef(h.at, "neither the context nor the token of %s is used: the program cannot detect the loss of the %s", h.name(), h.kind.word)
 		}
 	}
 }
@@ -189,7 +189,7 @@ func checkFields(pass *analysis.Pass, files []*ast.File) {
 	}
 	for _, obj := range order {
 		if k := kindOf(obj.Type()); !good[obj] {
-			pass.ReportRangef(fields[obj], "field %s has a %s, and nothing uses its context or its token: store the context of Bind with it", obj.Name(), k.word)
+			pass.ReportRangef(fields[obj], "field %s has a %s, but neither its context nor its token is used: store the context of Bind with it", obj.Name(), k.word)
 		}
 	}
 }

@@ -12,7 +12,7 @@ import (
 // exports no facts.
 var Analyzer = &analysis.Analyzer{
 	Name: "zkcoord",
-	Doc: `find work that goes on after its lock, term or claim was lost
+	Doc: `find work that continues after its lock, term or claim was lost
 
 It reports work under a lock that uses the caller's context, grants whose context
 and token are not used, grants in structs without their context, and dropped errors

@@ -54,7 +54,7 @@ func TestConformOnZooKeeper(t *testing.T) {
 			if code != exitValid && !busy {
 				t.Errorf("got exit code %d, want 0\n%s%s", code, out, errs)
 			}
-			for _, line := range []string{"so stand: S2, L1, E3, Q7; recipes: lock, election, queue", "\nok       trace/multi: "} {
+			for _, line := range []string{"these guarantees hold: S2, L1, E3, Q7; recipes: lock, election, queue", "\nok       trace/multi: "} {
 				if !strings.Contains(out, line) {
 					t.Errorf("the output does not contain %q:\n%s", line, out)
 				}
@@ -71,13 +71,13 @@ func TestConformOnServersThatAreNotZooKeeper(t *testing.T) {
 		t.Errorf("got exit code %d, want %d", code, exitInvalid)
 	}
 	for _, line := range []string{
-		"FAILS    password: a session has a password, by which it can be resumed\n",
+		"FAILS    password: a session has a password, with which it can be resumed\n",
 		": another session\n           expected: the same session\n",
-		"         so fall: S2, L1, E3, Q7, W6; recipes: lock, election, queue, watch\n",
+		"         these guarantees do not hold: S2, L1, E3, Q7, W6; recipes: lock, election, queue, watch\n",
 		"unknown  moved: ",
 		"ok       token: ",
 		"FAILS    trace/resume: ",
-		"Do not rely on what falls.",
+		"Do not rely on the guarantees that do not hold.",
 	} {
 		if !strings.Contains(out, line) {
 			t.Errorf("the output does not contain %q:\n%s", line, out)
@@ -127,7 +127,7 @@ func TestConformRefuses(t *testing.T) {
 		want string
 	}{
 		{[]string{"--zookeeper", "2.0"}, "--zookeeper: "},
-		{[]string{"--traces", "-1"}, "--traces cannot be negative"},
+		{[]string{"--traces", "-1"}, "--traces must not be negative"},
 		{[]string{"--chroot", "/nowhere"}, "the chroot /nowhere does not exist"},
 	} {
 		code, _, errs := conformTo(t, zktest.Options{Servers: 1}, of.args...)
@@ -157,7 +157,7 @@ func TestConformInterruptedLeavesNothing(t *testing.T) {
 	if code := a.exit(a.root().execute(ctx, conformArgs(e))); code != exitUnknown {
 		t.Errorf("got exit code %d, want %d", code, exitUnknown)
 	}
-	if !strings.Contains(errs.String(), "interrupted: only what is above was seen") {
+	if !strings.Contains(errs.String(), "interrupted: only the requirements above were checked") {
 		t.Errorf("got the message %q, want that the check was interrupted", errs)
 	}
 	nothingLeft(t, e)

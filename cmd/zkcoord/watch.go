@@ -100,7 +100,7 @@ func (a *app) watchNode(ctx context.Context, opts session.Options, path string) 
 func (a *app) watchTree(ctx context.Context, opts session.Options, path string, skip bool) error {
 	var tree watch.TreeOptions
 	if skip {
-		tree.Forbidden = a.noteOnce("skipped, because it may not be read: ")
+		tree.Forbidden = a.noteOnce("skipped, because it must not be read: ")
 	}
 	for t, err := range watch.NewTree(path, tree).Run(ctx, opts) {
 		if err != nil && errors.Is(err, session.ErrNoAuth) && !skip {

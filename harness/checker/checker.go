@@ -142,7 +142,7 @@ func Run(ctx context.Context, h *history.History, checkers ...Checker) []Result 
 	return all
 }
 
-// guarded runs one checker. If ctx ends first, the checker's goroutine goes on until the checker
+// guarded runs one checker. If ctx ends first, the checker's goroutine continues until the checker
 // returns, because nothing can stop it.
 func guarded(ctx context.Context, h *history.History, c Checker) []Result {
 	done := make(chan []Result, 1)

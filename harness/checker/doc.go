@@ -35,7 +35,7 @@
 //	lock/own-node-is-first            a holder's znode exists, belongs to its session and is first in the lock queue
 //
 //	client/nothing-left               no client leaves anything behind
-//	client/waiters-served             after the heal every waiting client is granted within a given time
+//	client/waiters-served             after the heal every waiting client is granted within a given time, plus one hold of each client
 //
 //	lock/grants-in-order              grants are given in the order of their tokens
 //	lock/loss-before-expiry           a hold ends before the servers expire its session

@@ -204,7 +204,7 @@ func TestClosedSessionExposesUntilItsLeaseLapses(t *testing.T) {
 }
 
 // The time between a registration and its event counts, including both ends.
-func TestEnvelopeMeetsNoMore(t *testing.T) {
+func TestEnvelopeMeetsFaultsBetween(t *testing.T) {
 	w := windows{faults: map[int16][]window{history.Nobody: {{10, 20}, {40, 50}}}, stalls: []window{{0, 100}}}
 	for _, one := range []struct {
 		from, to time.Duration

@@ -14,7 +14,7 @@ import (
 var serverTrouble = regexp.MustCompile(`java\.lang\.(AssertionError|OutOfMemoryError|StackOverflowError)|Severe unrecoverable error|digests are not matching|Epoch of (leader|follower) .* is ahead`)
 
 // lostPeer matches the cause that a node logs below "Severe unrecoverable error" if its connection
-// to the leader broke while it forwarded a request. A follower calls that severe, and then looks
+// to the leader broke while it forwarded a request. A follower calls that severe, and then searches
 // for a leader again. A follower that acknowledges a proposal at that moment may find its socket
 // gone (ZOOKEEPER-4409), with the same effect.
 var lostPeer = regexp.MustCompile(`^java\.(io|net)\.\w*Exception|^java\.lang\.NullPointerException: .*"this\.learner\.sock" is null`)

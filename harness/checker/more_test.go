@@ -47,7 +47,7 @@ func TestReferee(t *testing.T) {
 	}
 }
 
-func TestRefereeLooksAtTheFirstOnly(t *testing.T) {
+func TestRefereeJudgesOnlyTheFirstOperations(t *testing.T) {
 	text := strings.Repeat("- c0 invoke write /x arg=a\n- c0 ok write /x\n", 10) + "- c1 invoke read /x\n- c1 ok read /x result=b"
 	if r := verdictOf(t, Referee("X", RegisterModel, 10, time.Second), text); r.Verdict != Valid || r.Checked != 10 {
 		t.Errorf("got %v with %d checked, want Valid with 10", r.Verdict, r.Checked)

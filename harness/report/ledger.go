@@ -85,8 +85,9 @@ type settings struct {
 	Seed     uint64 `json:"seed"`
 }
 
-// OpenLedger opens the ledger in dir, or begins one with these settings and this seed. If the ledger
-// was begun with other settings, the error says so. The seed is the one that it was begun with.
+// OpenLedger opens the ledger in dir, or begins one with these settings and this seed. If the
+// ledger was begun with other settings, the error says so. The seed is the one that it was begun
+// with.
 func OpenLedger(dir, with string, seed uint64) (*Ledger, error) {
 	l := &Ledger{dir: dir, settings: settings{with, seed}}
 	if err := os.MkdirAll(dir, 0o755); err != nil {

@@ -28,10 +28,10 @@ func (l *Log) Checkers(envelope checker.Envelope) []checker.Checker {
 		check     func(*Log, *judging)
 	}{
 		{"witness/servers-agree", "no two servers have different transactions under one zxid", (*Log).serversAgree},
-		{"witness/grants-in-log", "each grant rests on a committed transaction of its own session", (*Log).grantsInLog},
+		{"witness/grants-in-log", "each grant has a committed transaction of its own session", (*Log).grantsInLog},
 		{"witness/ended-before-deletion", "each hold had ended when the servers deleted its znode", (*Log).endedBeforeDeletion},
 		{"witness/predecessor-deleted", "each exclusive grant was given after the znode of each earlier holder was deleted", (*Log).predecessorDeleted},
-		{"witness/sessions-in-log", "each session of a client is in the log, and ended there if the servers are said to have ended it", (*Log).sessionsInLog},
+		{"witness/sessions-in-log", "each session of a client is in the log, and ended there if clients reported that the servers ended it", (*Log).sessionsInLog},
 	} {
 		all = append(all, checker.IfExercised(checker.New(p.id, p.claim, func(h *history.History, j *checker.Judge) {
 			if l == nil || len(l.Txns) == 0 {
@@ -110,12 +110,12 @@ func (l *Log) grantsInLog(j *judging) {
 		case slices.ContainsFunc(l.Refuted, func(t txn) bool { return t.Zxid == e.Token }):
 			j.Violation([]history.Event{*e}, "%s was granted %s by transaction 0x%x, which was not committed", e.Who(), e.Object, e.Token)
 		case !committed:
-			j.Violation([]history.Event{*e}, "%s was granted %s with token 0x%x, and no server's log has that transaction", e.Who(), e.Object, e.Token)
+			j.Violation([]history.Event{*e}, "%s was granted %s with token 0x%x, but no server's log has that transaction", e.Who(), e.Object, e.Token)
 		case life == nil:
-			j.Violation([]history.Event{*e}, "%s was granted %s with token 0x%x (%v), and nothing in the logs created %s",
+			j.Violation([]history.Event{*e}, "%s was granted %s with token 0x%x (%v), but no transaction in the logs created %s",
 				e.Who(), e.Object, e.Token, t.Op, cmp.Or(e.Node, "a znode"))
 		case e.Session != 0 && (t.Session != e.Session || life.Session != e.Session):
-			j.Violation([]history.Event{*e}, "%s was granted %s in session 0x%x, and transaction 0x%x is of session 0x%x, and %s of session 0x%x",
+			j.Violation([]history.Event{*e}, "%s was granted %s in session 0x%x, but transaction 0x%x is of session 0x%x, and %s is of session 0x%x",
 				e.Who(), e.Object, e.Session, e.Token, t.Session, life.Path, life.Session)
 		}
 	}
@@ -147,7 +147,7 @@ func (l *Log) endedBeforeDeletion(j *judging) {
 				j.Exposed(late)
 				continue
 			}
-			j.Violation(hold.Events(), "%s held %s until %v, and the servers deleted %s at %v (transaction 0x%x, %s): %v too long",
+			j.Violation(hold.Events(), "%s held %s until %v, but the servers deleted %s at %v (transaction 0x%x, %s): %v too long",
 				hold.Begin.Who(), hold.Begin.Object, end, life.Path, deleted, life.Deleted, life.reason(), late)
 		}
 	}
@@ -184,7 +184,7 @@ func (l *Log) predecessorDeleted(j *judging) {
 				if predecessor.Deleted != 0 {
 					when = fmt.Sprintf("deleted %v later", deleted-e.Time)
 				}
-				j.Violation([]history.Event{*before.Begin, *e}, "%s was granted %s, and %s of %s was %s",
+				j.Violation([]history.Event{*before.Begin, *e}, "%s was granted %s, but %s of %s was %s",
 					e.Who(), e.Object, predecessor.Path, before.Begin.Who(), when)
 			}
 		}
@@ -205,12 +205,12 @@ func (l *Log) sessionsInLog(j *judging) {
 		case e.Op == history.SessionNew:
 			j.Checked(1)
 			if !began {
-				j.Violation([]history.Event{*e}, "%s opened session 0x%x, and no server's log has it", e.Who(), e.Session)
+				j.Violation([]history.Event{*e}, "%s opened session 0x%x, but no server's log has it", e.Who(), e.Session)
 			}
 		case e.Op == history.SessionExpired:
 			j.Checked(1)
 			if !ended {
-				j.Violation([]history.Event{*e}, "session 0x%x of %s was seen to expire, and no server's log ends it", e.Session, e.Who())
+				j.Violation([]history.Event{*e}, "session 0x%x of %s was reported as expired, but no server's log ends it", e.Session, e.Who())
 			}
 		}
 	}

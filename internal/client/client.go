@@ -104,12 +104,12 @@ func (c *Client) pave(servers []string, dial Dial) (near []string, err error) {
 // greet waits for the hello.
 func (c *Client) greet(ctx context.Context, r Recipe) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, c.options.HelloTime,
-		&ProtocolError{Problem: fmt.Sprintf("no hello within %v: the first line of its standard output has to be one (is the output flushed?)", c.options.HelloTime)})
+		&ProtocolError{Problem: fmt.Sprintf("no hello within %v: the first line of its standard output must be the hello (is the output flushed?)", c.options.HelloTime)})
 	defer cancel()
 	select {
 	case hello := <-c.hello:
 		if missing := Missing(r, hello.Operations); missing != nil {
-			return fmt.Errorf("a client for the recipe %q needs the operations %s: its hello does not name %s",
+			return fmt.Errorf("a client for the recipe %q needs the operations %s: its hello does not list %s",
 				r, strings.Join(r.Operations(), ", "), strings.Join(missing, ", "))
 		}
 		return nil
@@ -148,7 +148,7 @@ func (c *Client) read(out io.ReadCloser) {
 	select {
 	case <-c.process.ended():
 	case <-time.After(Grace):
-		c.fail(&ProtocolError{Problem: "its standard output ended, and the client did not"})
+		c.fail(&ProtocolError{Problem: "the client closed its standard output but did not end"})
 		c.process.kill()
 		<-c.process.ended()
 	}
@@ -198,15 +198,15 @@ func (c *Client) handle(r Reply) error {
 		c.greeted, c.operations = true, r.Operations
 		c.hello <- r
 	case !c.greeted:
-		return broken("the first line has to be the hello")
+		return broken("the first line must be the hello")
 	case r.Type == Lost:
 		if c.lose != nil {
 			c.lose(fmt.Errorf("the client said: lost: %s", cmp.Or(r.Error, "no reason given")))
 		}
 	case c.answers == nil:
-		return broken("a reply when no request waits for one: the last request was %d", c.last)
+		return broken("a reply although no request waits for one: the last request was %d", c.last)
 	case r.ID != c.last:
-		return broken("a reply to request %d, when %d waits for one", r.ID, c.last)
+		return broken("a reply to request %d, but request %d waits for one", r.ID, c.last)
 	default:
 		c.answers <- r
 		c.answers = nil
@@ -277,7 +277,7 @@ func (c *Client) await(ctx context.Context, r Request, answer <-chan Reply, fail
 	case <-late:
 		c.fail(fmt.Errorf("no reply to %s within %v", r.Op, c.options.AnswerTime))
 	case <-ctx.Done():
-		c.fail(fmt.Errorf("%s: not waited for any longer: %w", r.Op, context.Cause(ctx)))
+		c.fail(fmt.Errorf("%s: gave up waiting for the reply: %w", r.Op, context.Cause(ctx)))
 	}
 	why := errors.New(cmp.Or(reply.Error, "no reason given"))
 	switch reply.Type {
@@ -296,7 +296,7 @@ func (c *Client) bound(r Request) (most time.Duration, bounded bool) {
 	switch {
 	case r.WaitMS != nil:
 		return time.Duration(*r.WaitMS)*time.Millisecond + c.options.AnswerTime, true
-	case r.Op == OpAcquire, r.Op == OpAcquireRead, r.Op == OpAcquireWrite, r.Op == OpAcquirePermit, r.Op == OpCampaign, r.Op == OpTake:
+	case r.Waits():
 		return 0, false
 	}
 	return c.options.AnswerTime, true

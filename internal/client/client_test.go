@@ -54,14 +54,14 @@ func TestClientThatDoesNotSayHello(t *testing.T) {
 		"two objects":  {"echo '" + greeting + greeting + "'; cat", "more than one JSON object"},
 		"version":      {`echo '{"type":"hello","protocol":2,"operations":[]}'; cat`, "protocol 2: this is version 1"},
 		"no version":   {`echo '{"type":"hello","operations":[]}'; cat`, "protocol 0: this is version 1"},
-		"operations":   {`echo '{"type":"hello","protocol":1,"operations":["acquire"]}'; cat`, "does not name release"},
+		"operations":   {`echo '{"type":"hello","protocol":1,"operations":["acquire"]}'; cat`, "does not list release"},
 		"wrong type":   {`echo '{"type":"hello","protocol":"1"}'; cat`, `"protocol" must be a whole number, not string`},
 		"list":         {`echo '{"type":"hello","protocol":1,"operations":"acquire"}'; cat`, `"operations" must be a list, not string`},
 		"unknown":      {`echo '{"type":"hello","version":1}'; cat`, `unknown field "version"`},
 		"no type":      {`echo '{"protocol":1}'; cat`, `no "type"`},
-		"early":        {`echo '{"type":"ok","id":1}'; cat`, "the first line has to be the hello"},
+		"early":        {`echo '{"type":"ok","id":1}'; cat`, "the first line must be the hello"},
 		"long":         {`head -c 70000 /dev/zero | tr '\0' x; cat`, "a line is longer than 65536 bytes"},
-		"closed":       {"exec >&-; sleep 600", "its standard output ended, and the client did not"},
+		"closed":       {"exec >&-; sleep 600", "the client closed its standard output but did not end"},
 		"without line": {`printf '{"type":"he'`, "not a JSON object"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -95,9 +95,9 @@ func matches(text, want string) bool {
 func TestClientThatBreaksTheProtocol(t *testing.T) {
 	for name, one := range map[string]struct{ rest, want string }{
 		"text":      {`read x; echo granted; cat`, `not a JSON object (print for people to standard error): "granted\n"`},
-		"wrong id":  {`read x; echo '{"type":"ok","id":9}'; cat`, "a reply to request 9, when 1 waits for one"},
+		"wrong id":  {`read x; echo '{"type":"ok","id":9}'; cat`, "a reply to request 9, but request 1 waits for one"},
 		"no id":     {`read x; echo '{"type":"ok"}'; cat`, "a reply without the id of its request"},
-		"twice":     {`read x; echo '{"type":"ok","id":1}'; echo '{"type":"ok","id":1}'; cat`, "a reply when no request waits for one"},
+		"twice":     {`read x; echo '{"type":"ok","id":1}'; echo '{"type":"ok","id":1}'; cat`, "a reply although no request waits for one"},
 		"hello":     {`read x; echo '` + greeting + `'; cat`, "a second hello"},
 		"type":      {`read x; echo '{"type":"granted","id":1}'; cat`, `unknown type "granted"`},
 		"id":        {`read x; echo '{"type":"ok","id":"1"}'; cat`, `"id" must be a whole number, not string`},
@@ -269,7 +269,7 @@ func zombie(pid int) bool {
 	return err == nil && strings.Contains(string(text), ") Z ")
 }
 
-func TestSessionIsSeen(t *testing.T) {
+func TestSessionIsObserved(t *testing.T) {
 	answer := []byte{0, 0, 0, 37, 0, 0, 0, 0, 0, 0, 15, 160, 1, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 16,
 		'p', 'a', 's', 's', 'w', 'o', 'r', 'd', 'p', 'a', 's', 's', 'w', 'o', 'r', 'd', 0, 'm', 'o', 'r', 'e'}
 	for n := range len(answer) {
@@ -283,7 +283,7 @@ func TestSessionIsSeen(t *testing.T) {
 	}
 }
 
-func TestProgramThatCannotBeStartedIsNone(t *testing.T) {
+func TestProgramThatCannotBeStarted(t *testing.T) {
 	c, err := Start(t.Context(), Program{Args: []string{"/no/such/program"}}, Setup{}, Options{})
 	if err == nil || c != nil {
 		t.Errorf("Start: got %v, %v; want an error", c, err)

@@ -16,7 +16,7 @@ func Languages() []string { return []string{"go", "java", "python", "sh"} }
 func Example(language string) ([]byte, error) {
 	file := map[string]string{"go": "golang/main.go", "java": "Lock.java", "python": "lock.py", "sh": "lock.sh"}[language]
 	if file == "" {
-		return nil, fmt.Errorf("client: no example in %q: there are %s", language, strings.Join(Languages(), ", "))
+		return nil, fmt.Errorf("client: no example in %q: the languages are %s", language, strings.Join(Languages(), ", "))
 	}
 	return examples.ReadFile("examples/" + file)
 }

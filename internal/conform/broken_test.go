@@ -133,7 +133,7 @@ func answering(of wire.Op) broken { return broken{answers: func(op wire.Op) bool
 
 // The servers break one requirement each, in a way that is realistic for servers. The check of the
 // requirement must fail.
-func TestBrokenServersAreFoundOutVirtualTime(t *testing.T) {
+func TestBrokenServersAreFoundVirtualTime(t *testing.T) {
 	one := func(int64) int64 { return 1 }
 	var passwords sync.Map // by session
 	breaks := map[string]broken{

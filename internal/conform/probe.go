@@ -103,7 +103,7 @@ func (p *probe) connect(server int, r wire.ConnectRequest) (*client, error) {
 func (p *probe) open(server int, timeout time.Duration) (*client, error) {
 	c, err := p.connect(server, wire.ConnectRequest{Timeout: int32(timeout.Milliseconds()), Password: make([]byte, 16)})
 	if err == nil && c == nil {
-		err = errors.New("the server hung up")
+		err = errors.New("the server closed the connection")
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open a session at %s: %w", p.at(server), err)
@@ -134,7 +134,7 @@ func (c *client) resumed(old *client) string {
 const (
 	refused     = "refused"
 	sameSession = "the same session"
-	hungUp      = "hung up"
+	hungUp      = "connection closed"
 )
 
 func (c *client) timeout() time.Duration { return time.Duration(c.session.Timeout) * time.Millisecond }
@@ -198,7 +198,7 @@ func (c *client) receive(rsp wire.Record) (h wire.ReplyHeader, err error) {
 		_, err = wire.Decode(body, rsp)
 	}
 	if err != nil {
-		return h, fmt.Errorf("an answer that cannot be read: %x: %w", frame, err)
+		return h, fmt.Errorf("answer %x cannot be decoded: %w", frame, err)
 	}
 	return h, nil
 }

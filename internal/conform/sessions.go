@@ -23,15 +23,15 @@ const (
 func ofSessions() []requirement {
 	return []requirement{
 		{"one-limit", "all servers have the same limits of session timeouts", leased, oneLimit},
-		{"password", "a session has a password, by which it can be resumed", leased, password},
-		{"resumed", "a session goes on at each server, with its id and its ephemeral znodes", slices.Concat(leased, []string{"W6"}), resumed},
-		{"wrong-password", "nobody without the password has the session", leased, wrongPassword},
-		{"moved", "a connection that the session has left executes nothing more", []string{"S1", "S2"}, moved},
-		{"ended", "a session that was closed is never resumed, and its connection executes nothing more", []string{"S1"}, ended},
-		{"ephemerals-end", "the ephemeral znodes of a session that is closed are gone", []string{"L4", "E7", "D3"}, ephemeralsEnd},
+		{"password", "a session has a password, with which it can be resumed", leased, password},
+		{"resumed", "a session can be resumed at each server, with its id and its ephemeral znodes", slices.Concat(leased, []string{"W6"}), resumed},
+		{"wrong-password", "no client can resume the session without its password", leased, wrongPassword},
+		{"moved", "after a session has moved to another connection, the old one executes no more requests", []string{"S1", "S2"}, moved},
+		{"ended", "a closed session is never resumed, and its connection executes no more requests", []string{"S1"}, ended},
+		{"ephemerals-end", "closing a session deletes its ephemeral znodes", []string{"L4", "E7", "D3"}, ephemeralsEnd},
 		{"expiry", "a silent session lives for its timeout, and ends soon after", slices.Concat(leased, []string{"E7", "Q6", "Q11", "D3"}), expiry},
-		{"kept", "pings, reads, syncs and writes at each server keep a session", leased, kept},
-		{"heartbeat", "a transaction that only checks is a write of the quorum", leased, heartbeat},
+		{"kept", "pings, reads, syncs and writes at each server keep a session alive", leased, kept},
+		{"heartbeat", "a transaction of checks alone is a quorum write", leased, heartbeat},
 	}
 }
 
@@ -120,9 +120,9 @@ func owned(h wire.ReplyHeader, stat wire.Stat, session int64) string {
 	case h.Err != wire.OK:
 		return said(h.Err)
 	case stat.EphemeralOwner == session:
-		return "it has the session"
+		return "it got the session"
 	}
-	return "it has another session"
+	return "it got another session"
 }
 
 func wrongPassword(p *probe) error {
@@ -161,7 +161,7 @@ func moved(p *probe) error {
 	return p.each(func(server int) error {
 		c, d, next, err := p.resumeNext(server)
 		if err != nil {
-			return fmt.Errorf("no session moves: %w", err)
+			return fmt.Errorf("a session cannot move to another server: %w", err)
 		}
 		node := p.path(fmt.Sprint("moved", server))
 		h, _, err := c.create(node, wire.ModePersistent)
@@ -174,7 +174,7 @@ func moved(p *probe) error {
 			return err
 		}
 		_, h, err = d.exists(node, false)
-		p.saw("read that znode", said(h.Err), said(wire.NoNode))
+		p.saw("read the znode that it would have created", said(h.Err), said(wire.NoNode))
 		return err
 	})
 }
@@ -183,7 +183,7 @@ func ended(p *probe) error {
 	return p.each(func(server int) error {
 		c, d, next, err := p.resumeNext(server)
 		if err != nil {
-			return fmt.Errorf("no other connection can close a session: %w", err)
+			return fmt.Errorf("a session cannot be closed on another connection: %w", err)
 		}
 		if err := d.end(); err != nil {
 			return err
@@ -227,7 +227,7 @@ func ephemeralsEnd(p *probe) error {
 			return err
 		}
 		_, h, err = d.exists(node, false)
-		p.saw("read it at "+p.at(d.server)+" after its session was closed, and a sync", said(h.Err), said(wire.NoNode))
+		p.saw("read it at "+p.at(d.server)+"after its session was closed, and after a sync", said(h.Err), said(wire.NoNode))
 		return err
 	})
 }
@@ -259,16 +259,16 @@ func expiry(p *probe) error {
 		return err
 	}
 	for server, s := range all {
-		operation := fmt.Sprintf("a session of %v at %s is silent, and its znode", s.timeout, p.at(server))
+		operation := fmt.Sprintf("the znode of a silent session of %v at %s", s.timeout, p.at(server))
 		// A clock may be faster than another by a twentieth: decision 0001, A1.
 		early, late := s.gone > 0 && s.gone < s.timeout-s.timeout/20, s.gone == 0
-		answer := "is there for the timeout and goes then"
+		answer := "exists for the timeout and is deleted soon after"
 		if early {
-			answer = "goes too early, after " + s.gone.Round(time.Millisecond).String()
+			answer = "was deleted too early, after " + s.gone.Round(time.Millisecond).String()
 		} else if late {
-			answer = fmt.Sprintf("is there after %v", s.latest)
+			answer = fmt.Sprintf("still exists after %v", s.latest)
 		}
-		p.sawThat(!early && !late, operation, answer, "is there for the timeout and goes then")
+		p.sawThat(!early && !late, operation, answer, "exists for the timeout and is deleted soon after")
 	}
 	return nil
 }
@@ -355,16 +355,16 @@ func kept(p *probe) error {
 	// Writes go to the leader, so slow writes mean that it was delayed.
 	for _, l := range lives {
 		if l.between > l.timeout/2 {
-			return fmt.Errorf("%s at %s came %v after one another at worst, more than half of the timeout %v: the machine is too busy to see it",
+			return fmt.Errorf("%s at %s were up to %v apart, more than half of the timeout %v: the machine is too busy for this check",
 				l.kind.name, p.at(l.server), l.between.Round(time.Millisecond), l.timeout)
 		}
 	}
 	for _, l := range lives {
-		answer := "it lives"
+		answer := "it is alive"
 		if l.code != wire.OK {
 			answer = "it ended: " + said(l.code)
 		}
-		p.saw(fmt.Sprintf("only %s keep a session of %v at %s for twice as long", l.kind.name, l.timeout, p.at(l.server)), answer, "it lives")
+		p.saw(fmt.Sprintf("a session of %v at %s that sends only %s for twice as long", l.kind.name, l.timeout, p.at(l.server)), answer, "it is alive")
 	}
 	return nil
 }
@@ -426,9 +426,9 @@ func heartbeat(p *probe) error {
 			what, want string
 			ops        []wire.MultiOp
 		}{
-			{"a transaction that checks an ephemeral znode of its own at ", "[check ok]", []wire.MultiOp{check(node)}},
-			{"one that checks a znode that is not there at ", "[error no node]", []wire.MultiOp{check(node + "-not")}},
-			{"one without any operation at ", "[]", nil},
+			{"transaction that checks an ephemeral znode of the session at ", "[check ok]", []wire.MultiOp{check(node)}},
+			{"transaction that checks a missing znode at ", "[error no node]", []wire.MultiOp{check(node + "-not")}},
+			{"transaction without operations at ", "[]", nil},
 		} {
 			h, results, err := c.multi(of.ops...)
 			if err != nil {

@@ -127,7 +127,7 @@ func found(differences []trace.Difference, tally trace.Tally, traces int) (all [
 	by := map[string]*Finding{}
 	of := func(op string) *Finding {
 		if by[op] == nil {
-			by[op] = &Finding{Requirement: "trace/" + op, What: fmt.Sprintf("%s is answered in %d random traces as zktest answers it", op, traces),
+			by[op] = &Finding{Requirement: "trace/" + op, What: fmt.Sprintf("%s has the same answers as in zktest, in %d random traces", op, traces),
 				Verdict: checker.Valid, Guarantees: usedBy[op], Recipes: recipesOf(usedBy[op])}
 		}
 		return by[op]
@@ -146,7 +146,7 @@ func found(differences []trace.Difference, tally trace.Tally, traces int) (all [
 		i := d.First()
 		if i < 0 || d.NotRepeated || d.Err != nil {
 			f := of("played")
-			f.What = "each trace can be played, and again with the same answers"
+			f.What = "each trace can be played, and gives the same answers when it is played again"
 			f.Verdict = checker.Unknown
 			f.Reason = strings.TrimSpace(d.String())
 			continue

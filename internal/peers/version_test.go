@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-func TestAnUnknownVersionOfALibraryListsThoseThereAre(t *testing.T) {
+func TestUnknownLibraryVersionListsTheKnownOnes(t *testing.T) {
 	for _, l := range []Library{Curator, Kazoo} {
 		t.Setenv(l.VersionVariable(), "0.1")
 		err := l.Installed()

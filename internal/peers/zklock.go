@@ -131,7 +131,7 @@ func (l *zkLock) own() (path string, czxid int64, err error) {
 			return path, stat.Czxid, nil
 		}
 	}
-	return "", 0, errors.New("granted, but the node is not there")
+	return "", 0, errors.New("granted, but the node of the lock does not exist")
 }
 
 // close closes the connections too, because the library leaves the connection open on which it

@@ -8,7 +8,7 @@ import (
 )
 
 // minimize returns exactly the steps that a failure needs.
-func TestMinimizeFindsTheStepsThatItTakes(t *testing.T) {
+func TestMinimizeFindsTheNeededSteps(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for range 300 {
 		all := make([]int, 1+r.IntN(60))

@@ -17,8 +17,8 @@ type Server struct {
 	Snapshots []int64 // the zxids of its snapshots, in order
 
 	// Txns are its transactions in order of their zxids. Where a file ends in half a transaction, a
-	// pair has the error ErrTorn, and the transactions of the next file follow. Any other error ends
-	// the sequence. Each call reads the files again.
+	// pair has the error ErrTorn, and the transactions of the next file follow. Any other error
+	// ends the sequence. Each call reads the files again.
 	Txns iter.Seq2[Txn, error]
 }
 
@@ -47,7 +47,7 @@ func Open(name string, dir fs.FS) (Server, error) {
 		for _, log := range logs {
 			for t, err := range log.txns(dir) {
 				if err != nil && !errors.Is(err, ErrTorn) {
-					yield(t, fmt.Errorf("txnlog: %s of %s: %w", log.name, name, err))
+					yield(t, fmt.Errorf("%s of %s: %w", log.name, name, err))
 					return
 				}
 				if !yield(t, err) {

@@ -106,7 +106,7 @@ func read(log []byte) (txns []Txn, err error) {
 	return txns, nil
 }
 
-func TestWhatIsWrittenIsRead(t *testing.T) {
+func TestLogRoundTrip(t *testing.T) {
 	log, _ := write(t)
 	for name, tail := range map[string][]byte{"end of file": nil, "reserved space": make([]byte, 1000), "little space": make([]byte, 5)} {
 		txns, err := read(append(bytes.Clone(log), tail...))

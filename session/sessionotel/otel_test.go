@@ -99,7 +99,7 @@ func (c counter) Add(_ context.Context, _ int64, opts ...metric.AddOption) {
 	c.r.add(c.name, metric.NewAddConfig(opts).Attributes())
 }
 
-func TestWhatIsRecorded(t *testing.T) {
+func TestRecordedMeasurements(t *testing.T) {
 	r := &recorder{}
 	hooks, err := sessionotel.Metrics(r, attribute.String("app", "a"))
 	if err != nil {

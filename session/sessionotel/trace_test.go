@@ -221,7 +221,7 @@ func TestLossIsInTheTraceAndInTheLog(t *testing.T) {
 }
 
 // An item has the trace position at which it was put, whichever way it reaches a claim.
-func TestItemsCarryWhereTheyWerePut(t *testing.T) {
+func TestItemsCarryTheirOrigin(t *testing.T) {
 	claim := func(ctx context.Context, q *queue.Queue[string]) error {
 		return q.Do(ctx, func(context.Context, *queue.Claim[string]) error { return nil })
 	}
