@@ -98,6 +98,11 @@ type Options struct {
 	// allocated for tracing.
 	Tracer Tracer
 
+	// HoldLog gets a line when a hold begins and one when it ends. A lock, a leadership and a claim
+	// are holds. If HoldLog writes JSON, zkcoord audit compares the file with the transactions that
+	// the servers committed: see docs/audit.md. Close waits for HoldLog. Nil means no log.
+	HoldLog *slog.Logger
+
 	// Rand is the source of the identifiers of protected nodes and of the order in which servers
 	// are tried; nil means crypto/rand. A seeded source makes a test repeatable. Rand must be safe
 	// for concurrent use and must not fail; the session panics if it does.

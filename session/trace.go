@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"log/slog"
 	"time"
 )
 
@@ -81,7 +82,7 @@ func (h *hold) Describe(name string, token int64, origin string) {
 // traceGrant begins the step of a hold that was granted to the caller with ctx.
 func (h *hold) traceGrant(ctx context.Context) {
 	k := h.keeper
-	if k.opts.Tracer == nil {
+	if k.opts.Tracer == nil && k.opts.HoldLog == nil {
 		return
 	}
 	step := h.trace.step
@@ -89,12 +90,43 @@ func (h *hold) traceGrant(ctx context.Context) {
 	if step.Token == 0 {
 		step.Token = h.node.Czxid
 	}
-	traced, end := k.opts.Tracer.Begin(context.WithoutCancel(ctx), step)
+	var traced context.Context
+	var end StepEnd
+	if k.opts.Tracer != nil {
+		traced, end = k.opts.Tracer.Begin(context.WithoutCancel(ctx), step)
+	}
+	now := time.Now()
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if k.opts.HoldLog != nil {
+		end = k.logHoldLocked(step, now, end)
+	}
 	h.trace.ctx, h.trace.end = traced, end
 	if h.ctx.Err() != nil { // it has ended meanwhile
 		h.traceEndLocked(context.Cause(h.ctx))
+	}
+}
+
+// logHoldLocked logs the begin of a hold. It returns what logs its end and then calls end.
+func (k *leaseKeeper) logHoldLocked(step Step, now time.Time, end StepEnd) StepEnd {
+	about := []slog.Attr{
+		slog.String("hold", step.Name), slog.String("path", k.opts.Chroot+step.Path),
+		slog.Int64("token", step.Token), slog.String("session", hexID(k.id)),
+	}
+	write := func(at time.Time, message string, more ...slog.Attr) {
+		r := slog.NewRecord(at, slog.LevelInfo, message, 0)
+		r.AddAttrs(about...)
+		r.AddAttrs(more...)
+		if log := k.opts.HoldLog.Handler(); log.Enabled(context.Background(), r.Level) {
+			_ = log.Handle(context.Background(), r) // as a Logger does
+		}
+	}
+	k.reports.add(func() { write(now, "hold begins") })
+	return func(at time.Time, cause error) {
+		write(at, "hold ends", slog.String("cause", cause.Error()))
+		if end != nil {
+			end(at, cause)
+		}
 	}
 }
 

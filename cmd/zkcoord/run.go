@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -49,6 +50,7 @@ type runFlags struct {
 	client    string
 	virtual   bool
 	store     string
+	txnLogs   string
 	shrink    time.Duration
 
 	operations int
@@ -110,6 +112,14 @@ Exit codes: 0 valid, 1 invalid, 2 unknown or not exercised, 3 it could not run o
 			if f.together && !f.matrix {
 				return errors.New("--together requires --matrix: other runs draw from all faults anyway")
 			}
+			if f.txnLogs != "" {
+				if f.matrix || len(args) != 1 || args[0] == "all" {
+					return errors.New("--txn-logs keeps the logs of a single run")
+				}
+				if err := os.Mkdir(f.txnLogs, 0o755); err != nil {
+					return err
+				}
+			}
 			all := func() error {
 				if f.matrix {
 					return a.matrix(c.Context(), args, f)
@@ -141,6 +151,7 @@ func (f *runFlags) define(c *cobra.Command) {
 	flags.StringVar(&f.client, "client", "", "shell command that starts a client in any language, instead of the scenario's own clients (see zkcoord client)")
 	flags.BoolVar(&f.virtual, "virtual", false, "run on a virtual clock (only embedded, without other processes): a minute takes about a second")
 	flags.DurationVar(&f.shrink, "shrink", time.Minute, "how long to minimize a run that is invalid on the embedded ensemble (0: do not)")
+	flags.StringVar(&f.txnLogs, "txn-logs", "", "keep the servers' transaction logs in this new directory, for zkcoord audit (only for a single run)")
 	flags.StringVar(&f.store, "store", "store", "directory of the results (empty: store nothing)")
 }
 
@@ -325,7 +336,7 @@ func (f *runFlags) options(a *app, s harness.Scenario) (harness.Options, error) 
 	}
 	o := harness.Options{
 		Ensemble: start, Nodes: f.nodes, Clients: f.clients, Time: f.time, Seed: f.seed, Intensity: f.intensity, ClientProcesses: f.processes,
-		Operations: f.operations, Command: f.command(s.Name),
+		Operations: f.operations, Command: f.command(s.Name), TxnLogs: f.txnLogs,
 	}
 	switch {
 	case f.time <= 0:

@@ -47,7 +47,7 @@ func Open(name string, dir fs.FS) (Server, error) {
 		for _, log := range logs {
 			for t, err := range log.txns(dir) {
 				if err != nil && !errors.Is(err, ErrTorn) {
-					yield(t, fmt.Errorf("txnlog: %s of %s: %w", log.name, name, err))
+					yield(t, fmt.Errorf("%s of %s: %w", log.name, name, err))
 					return
 				}
 				if !yield(t, err) {

@@ -31,7 +31,7 @@ func (c *Cluster) Wipe(i int) {
 		return
 	}
 	c.cfg.Trace("server %d is wiped", i)
-	s.tree, s.log, s.trimmed, s.epoch, s.committed = tree.New(c.config, c.cfg.Rules), nil, 0, 0, 0
+	s.tree, s.log, s.trimmed, s.epoch, s.committed = tree.New(c.config, c.cfg.Rules, c.cfg.Order), nil, 0, 0, 0
 }
 
 // SetSequence makes n the number of the next sequential child of path. It is a
@@ -59,7 +59,7 @@ func (c *Cluster) Start(i int) {
 		return
 	}
 	c.cfg.Trace("server %d starts", i)
-	s.down = false
+	s.down, s.traceMask = false, traceMask
 	s.electAt = s.now() + c.cfg.ElectionTime
 	c.Run()
 }
