@@ -126,9 +126,9 @@ func (s *standing) closeSession(ctx context.Context, env *harness.Env, step harn
 // it gone or keeps it alive for its timeout.
 const holdTries = 3
 
-// expireSession stalls a client's proxy until its session is gone. The heal waits if that took too
-// short: a server that is behind processes the client's earlier packets late, and counts the
-// timeout from then.
+// expireSession stalls a client's proxy until its session is gone. If this took less than the
+// timeout, the heal waits: a server that is behind processes the client's earlier packets late, and
+// counts the timeout from then.
 func (s *standing) expireSession(ctx context.Context, env *harness.Env, step harness.Step) (harness.Injected, error) {
 	c, info, free, err := s.claimSession(ctx, env, step.Target)
 	if err != nil {

@@ -38,7 +38,7 @@ type server struct {
 	conns     map[int]*Conn // by id
 	bySession map[int64]*Conn
 	nextSID   int64
-	held      []*Conn       // connections that wait for a time
+	held      []*Conn       // connections whose frames are delayed until a given time
 	nextIdle  time.Duration // time of the next check for idle connections
 
 	// The commit processor: for each session the first waiting write and the
