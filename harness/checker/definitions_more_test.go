@@ -494,7 +494,7 @@ func heirsSawTheLatest(h *history.History) bool {
 	return legal
 }
 
-// tinyObservers: campaigns, terms that begin, and clients that are told who leads.
+// tinyObservers: campaigns, terms that begin, and clients that are notified of the leader.
 func tinyObservers(r *rand.Rand, n int) *history.History {
 	epoch := int64(0)
 	return tinyOps(r, n+1, func(int16) *history.Event {

@@ -256,7 +256,8 @@ func (s *server) trim() {
 }
 
 // complete answers the first waiting write of this server's clients, and the
-// reads after it, if the write is the given one. It reports whether it was.
+// reads after it. If that write is not the given one, it does nothing and returns
+// false.
 func (s *server) complete(session int64, cxid int32, txn *tree.Txn, res tree.Result) bool {
 	if len(s.writes) == 0 || s.writes[0].session != session || s.writes[0].cxid != cxid {
 		return false
