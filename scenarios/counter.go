@@ -16,19 +16,19 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// Counter has counters that clients add to, read and set, under every fault there is. The threads of a
+// In Counter, clients add to counters, read them and set them, under all faults. The threads of a
 // client share a handle. Client 0 only reads.
 func Counter() harness.Scenario {
 	mutant := func(name, report string, does countMistakes, faults ...string) harness.Mutant {
 		return harness.Mutant{Name: name, Report: report, Violates: []string{"counter/linearizable"}, Faults: faults,
-			Workload: counterWorkload(openPlain(does))}
+			Workload: counterWorkload(within(openPlain(does)))}
 	}
 	return harness.Scenario{
 		Name:       "counter",
 		Claim:      "Under every fault a call on a counter happens once or not at all, as it reports, and its result is right for one instant of the call.",
 		Guarantees: []string{"C1", "C2", "C3", "C5", "C6"},
 		Clients:    4,
-		Workload:   counterWorkload(openCounter),
+		Workload:   counterWorkload(within(openCounter)),
 		Faults:     faults("all"),
 		Checkers:   []checker.Checker{checker.CounterLinearizable(), checker.NothingLeft("znodes", "goroutines")},
 		Guards:     []checker.Checker{counted(200), countedTogether(50)},
@@ -41,13 +41,13 @@ func Counter() harness.Scenario {
 				countMistakes{oneResult: true}),
 			mutant("reported-failed", "the reply is lost, and the error says that nothing was counted: who counts again counts twice",
 				countMistakes{reportsFailed: true}, "link-cut", "link-reset"),
-			mutant("own-server", "Curator's DistributedAtomicLong.get asks its own server, which may be cut off or behind",
+			mutant("own-server", "Curator's DistributedAtomicLong.get reads from its own server, which may be cut off or behind",
 				countMistakes{ownServer: true}, "partition-one", "partition-clients"),
 		},
 	}
 }
 
-// A tally is a counter as the threads of one client use it, in one session.
+// A tally is a counter that the threads of one client use in one session.
 type tally interface {
 	add(ctx context.Context, delta int64) (int64, error)
 	get(ctx context.Context) (int64, error)
@@ -56,36 +56,38 @@ type tally interface {
 	close(ctx context.Context)
 }
 
-// A tallyOf makes a client's handle on the counter of a number.
-type tallyOf func(s *session.Session, path string, n int) tally
+// A tallyOf makes a client's handle on the counter of a number, in one session.
+type tallyOf func(n int) tally
 
 const (
-	// threads is how many threads a client has.
+	// threads is the number of threads of a client.
 	threads = 3
-	// countDelay is what a client's proxy adds to each way of a request, so that calls take as long as
-	// the pauses between them: those of a client meet, and faults hit some of them.
+	// countDelay is the delay that a client's proxy adds in each direction. Calls then take as long
+	// as the pauses between them, so that the calls of one client overlap, and faults affect some
+	// of them.
 	countDelay = 20 * time.Millisecond
 )
 
-func counterWorkload(open tallyOf) func(*harness.Env) harness.Workload {
+func counterWorkload(counters supply[tallyOf]) func(*harness.Env) harness.Workload {
 	return func(env *harness.Env) harness.Workload {
-		p := &countProgram{open: open, dir: znode.Join(env.Root(), "counters")}
+		p := &countProgram{counters: counters, dir: znode.Join(env.Root(), "counters")}
 		return harness.Workload{Work: p.work, Final: p.final}
 	}
 }
 
-// countProgram is the workload of clients that use one counter after another. What the calls of one
-// counter can have done is searched for, so each counter has few calls, and few of unknown outcome.
+// countProgram is the workload of clients that use one counter after another. The checker searches
+// for an order of the calls of each counter. So each counter has few calls, and few with an unknown
+// outcome.
 type countProgram struct {
-	open tallyOf
-	dir  string
+	counters supply[tallyOf]
+	dir      string
 
 	mu    sync.Mutex
 	n     int // the number of the counter in use
-	calls int // on it
+	calls int // number of calls on it
 }
 
-// callsEach is how many calls a counter gets.
+// callsEach is the number of calls for each counter.
 const callsEach = 40
 
 // next returns the number of the counter for the next call.
@@ -98,7 +100,7 @@ func (p *countProgram) next() int {
 	return p.n
 }
 
-// leave has everybody go on to the next counter.
+// leave makes all threads continue with the next counter.
 func (p *countProgram) leave(n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -107,21 +109,23 @@ func (p *countProgram) leave(n int) {
 	}
 }
 
-func (p *countProgram) path(n int) string { return znode.Join(p.dir, strconv.Itoa(n)) }
+func (p *countProgram) path(n int) string { return counterPath(p.dir, n) }
+
+func counterPath(dir string, n int) string { return znode.Join(dir, strconv.Itoa(n)) }
 
 func (p *countProgram) work(ctx context.Context, c *harness.Client) error {
-	s, err := c.Open(ctx, leased())
+	open, life, end, err := p.counters.enter(ctx, c, p.dir)
 	if err != nil {
 		return err
 	}
-	defer s.Close()
+	defer end()
 	c.Proxy().Delay(countDelay, countDelay)
-	handles := &tallies{program: p, s: s, open: make(map[int]*sharedTally)}
+	handles := &tallies{program: p, new: open, open: make(map[int]*sharedTally)}
 	var work sync.WaitGroup
 	for range threads {
 		t, r := c.Thread(), rand.New(rand.NewPCG(c.Rand.Uint64(), c.Rand.Uint64()))
 		work.Go(func() {
-			for c.Next(ctx) && s.Err() == nil {
+			for c.Next(ctx) && life.Err() == nil {
 				n := p.next()
 				handle := handles.use(n)
 				if e, err := p.call(ctx, t, r, handle, n, c.ID == 0); session.OutcomeOf(err) == session.Indeterminate && e.Op != checker.OpGet {
@@ -134,13 +138,13 @@ func (p *countProgram) work(ctx context.Context, c *harness.Client) error {
 	}
 	work.Wait()
 	if c.Next(ctx) {
-		return s.Err()
+		return life.Err()
 	}
 	return nil
 }
 
-// call makes one call, which adds as a rule. A reader only reads: a server that is cut off answers the
-// reads of a session until it has a write of the session to answer first.
+// call makes one call, usually an add. A reader only reads: a server that is cut off answers a
+// session's reads until the session sends it a write, which the server cannot answer.
 func (p *countProgram) call(ctx context.Context, t *harness.Thread, r *rand.Rand, h *sharedTally, n int, reader bool) (history.Event, error) {
 	if r.IntN(6) == 0 {
 		var cancel context.CancelFunc
@@ -160,7 +164,7 @@ func (p *countProgram) call(ctx context.Context, t *harness.Thread, r *rand.Rand
 	case reader || choice < 1:
 		op.Op = checker.OpGet
 		return t.Do(ctx, op, func(ctx context.Context) (history.Event, error) { return number(h.get(ctx)) })
-	case choice < 3:
+	case choice < 3 && p.counters.fleet == nil: // the protocol has no such operation
 		old, new := h.saw.Load(), r.Int64N(1000)
 		op.Op, op.Arg = checker.OpCompareAndSet, fmt.Sprintf("%d %d", old, new)
 		return t.Do(ctx, op, func(ctx context.Context) (e history.Event, err error) {
@@ -170,7 +174,7 @@ func (p *countProgram) call(ctx context.Context, t *harness.Thread, r *rand.Rand
 			}
 			return e, err
 		})
-	case choice < 4:
+	case choice < 4 && p.counters.fleet == nil:
 		value := r.Int64N(1000)
 		op.Op, op.Arg = checker.OpSet, strconv.FormatInt(value, 10)
 		return t.Do(ctx, op, func(ctx context.Context) (e history.Event, err error) { return e, h.set(ctx, value) })
@@ -182,9 +186,9 @@ func (p *countProgram) call(ctx context.Context, t *harness.Thread, r *rand.Rand
 
 // final reads each counter once more.
 func (p *countProgram) final(ctx context.Context, env *harness.Env) error {
-	return final(ctx, env, func(s *session.Session) error {
+	return p.counters.last(ctx, env, p.dir, func(open tallyOf) error {
 		for n := range p.n + 1 {
-			handle := p.open(s, p.path(n), n)
+			handle := open(n)
 			e := history.Event{Kind: history.Invoke, Op: checker.OpGet, Object: p.path(n), Client: history.Nobody, Process: history.Nobody}
 			env.Recorder().Record(e)
 			value, err := handle.get(ctx)
@@ -198,10 +202,10 @@ func (p *countProgram) final(ctx context.Context, env *harness.Env) error {
 	})
 }
 
-// tallies are the handles of a client. Its threads share each.
+// tallies has the handles of a client. Its threads share each handle.
 type tallies struct {
 	program *countProgram
-	s       *session.Session
+	new     tallyOf
 
 	mu   sync.Mutex
 	open map[int]*sharedTally
@@ -210,10 +214,10 @@ type tallies struct {
 type sharedTally struct {
 	tally
 	saw   lastSeen
-	users int // guarded by tallies.mu
+	users int // protected by tallies.mu
 }
 
-// lastSeen is the value that a thread saw last.
+// lastSeen is the last value that a thread has seen.
 type lastSeen struct {
 	mu    sync.Mutex
 	value int64
@@ -227,14 +231,14 @@ func (t *tallies) use(n int) *sharedTally {
 	defer t.mu.Unlock()
 	h := t.open[n]
 	if h == nil {
-		h = &sharedTally{tally: t.program.open(t.s, t.program.path(n), n)}
+		h = &sharedTally{tally: t.new(n)}
 		t.open[n] = h
 	}
 	h.users++
 	return h
 }
 
-// leave closes a handle that nobody uses any more.
+// leave closes a handle that no thread uses any more.
 func (t *tallies) leave(ctx context.Context, n int, h *sharedTally) {
 	t.program.mu.Lock()
 	over := t.program.n > n
@@ -251,12 +255,14 @@ func (t *tallies) leave(ctx context.Context, n int, h *sharedTally) {
 	}
 }
 
-// tallied is counter.Counter as a tally.
+// tallied implements tally with a counter.Counter.
 type tallied struct{ c *counter.Counter }
 
-func openCounter(s *session.Session, path string, n int) tally {
+func openCounter(s *session.Session, dir string) tallyOf {
 	formats := []counter.Format{counter.Decimal, counter.BigEndian}
-	return tallied{counter.New(s, path, counter.Options{Format: formats[n%len(formats)]})}
+	return func(n int) tally {
+		return tallied{counter.New(s, counterPath(dir, n), counter.Options{Format: formats[n%len(formats)]})}
+	}
 }
 
 func (t tallied) add(ctx context.Context, delta int64) (int64, error) { return t.c.Add(ctx, delta) }
@@ -285,8 +291,8 @@ func counted(n int) checker.Checker {
 	})
 }
 
-// countedTogether requires n adds that overlapped another one of the same client on the same counter,
-// so that they can have been combined.
+// countedTogether requires n adds that overlap another add of the same client on the same counter,
+// so that they may have been combined.
 func countedTogether(n int) checker.Checker {
 	type handle struct {
 		client int16

@@ -10,9 +10,9 @@ import (
 	"github.com/zkcoord/zkcoord/session"
 )
 
-// A plainCounter is a counter as it is written again and again: read the value, and write the new one
-// with the version that was read. Without a mistake it withstands the scenario: a lost reply leaves the
-// outcome unknown, and it says so.
+// A plainCounter is a counter as it is written again and again: read the value, and write the new
+// one with the version that was read. Without a mistake it withstands the scenario: a lost reply
+// leaves the outcome unknown, and it says so.
 type plainCounter struct {
 	s    *session.Session
 	path string
@@ -32,9 +32,11 @@ type countMistakes struct {
 	ownServer     bool // gets without a read barrier
 }
 
-func openPlain(does countMistakes) tallyOf {
-	return func(s *session.Session, path string, _ int) tally {
-		return &plainCounter{s: s, path: path, does: does, turn: make(chan struct{}, 1)}
+func openPlain(does countMistakes) func(s *session.Session, dir string) tallyOf {
+	return func(s *session.Session, dir string) tallyOf {
+		return func(n int) tally {
+			return &plainCounter{s: s, path: counterPath(dir, n), does: does, turn: make(chan struct{}, 1)}
+		}
 	}
 }
 

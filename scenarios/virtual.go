@@ -6,6 +6,7 @@ import (
 
 	"github.com/zkcoord/zkcoord/harness"
 	"github.com/zkcoord/zkcoord/harness/ensemble/embedded"
+	"github.com/zkcoord/zkcoord/harness/fault"
 	"github.com/zkcoord/zkcoord/zktest"
 )
 
@@ -43,15 +44,33 @@ func versionOf(seed uint64) zktest.Version {
 }
 
 // some returns a few of the faults. They change with the seed, so that each fault occurs several
-// times in a run.
+// times in a run. At least one of them is a fault that the embedded ensemble can inject, if there
+// is one: a run without faults proves nothing.
 func some(faults []harness.Fault, seed uint64) []string {
 	const few = 3
 	if len(faults) <= few {
 		return nil
 	}
-	var names []string
-	for i := range uint64(few) {
-		names = append(names, faults[(seed*few+i)%uint64(len(faults))].Name())
+	able := func(f harness.Fault) bool { return f.Able(unstarted()) == nil }
+	chosen := make([]harness.Fault, few)
+	for later := range len(faults) {
+		for i := range chosen {
+			chosen[i] = faults[(seed*few+uint64(later+i))%uint64(len(faults))]
+		}
+		if slices.ContainsFunc(chosen, able) {
+			break
+		}
 	}
-	return names
+	return fault.Names(chosen)
+}
+
+// An unstartedEnsemble has the abilities of an embedded ensemble, and no servers.
+type unstartedEnsemble struct{ *embedded.Ensemble }
+
+// Servers returns three addresses.
+func (unstartedEnsemble) Servers() []string { return make([]string, 3) }
+
+// unstarted returns an environment that says which faults the embedded ensemble can inject.
+func unstarted() *harness.Env {
+	return harness.NewEnv(unstartedEnsemble{new(embedded.Ensemble)}, 3)
 }

@@ -6,38 +6,39 @@ import (
 	"time"
 )
 
-// A Tracer observes what a session does for the calls of a program: see
-// Options.Tracer. Package sessionotel makes spans of it. Its methods must not block
-// and must not use the session. They are called by any number of goroutines.
+// A Tracer observes the session's work for the calls of a program: see Options.Tracer. Package
+// sessionotel implements one that makes spans. Its methods must not block and must not use the
+// session. Any number of goroutines may call them.
 type Tracer interface {
 	// Begin begins a step of the call whose context is ctx. It returns the context for
-	// what belongs to the step, and a function that is called once when the step ends.
+	// everything that belongs to the step, and a function that is called once when the step
+	// ends.
 	Begin(ctx context.Context, step Step) (context.Context, StepEnd)
-	// Waits notes that the acquisition whose context is ctx waits for the node at path
-	// to go. The token is that of the hold that the node stands for, or will stand for.
+	// Waits records that the acquisition whose context is ctx waits for the deletion of the
+	// node at path. token is the token of the hold that this node represents or will represent.
 	Waits(ctx context.Context, path string, token int64)
-	// Origin returns the place in a trace that ctx has, for the items of a queue: the
-	// hexadecimal digits of the trace's id (32), the span's id (16) and the flags (2),
-	// in lower case. It is empty if ctx has none.
+	// Origin returns the position of ctx in a trace, to be stored with the items of a queue. It
+	// consists of the trace id (32 hexadecimal digits), the span id (16) and the flags (2), in
+	// lower case. It is empty if ctx has none.
 	Origin(ctx context.Context) string
 }
 
-// A Step is what a Tracer observes.
+// A Step is a unit of work that a Tracer observes.
 type Step struct {
 	Kind StepKind
-	// Name is the operation of a request ("create"), or what is acquired or held
-	// ("lock", "election", "claim").
+	// Name is the operation of a request ("create"), or the kind of the thing that is acquired
+	// or held ("lock", "election", "claim").
 	Name string
-	Path string // of the znode, or of the lock, election or queue
+	Path string // path of the znode, the lock, the election or the queue
 	// Token is the fencing token of a hold, 0 for other steps.
 	Token int64
-	// Origin is the place in a trace where the item of a claim was put, "" if it is not
-	// known: see Tracer.Origin.
+	// Origin is the position in a trace at which the item of a claim was put, or "" if it is
+	// unknown: see Tracer.Origin.
 	Origin string
 }
 
-// A StepEnd ends a step, which ended at the given time. For a request or an
-// acquisition, err is its error. For a hold, it is the cause: why it ended.
+// A StepEnd ends a step at the given time. For a request or an acquisition, err is its error. For a
+// hold, err is the cause of its end.
 type StepEnd func(at time.Time, err error)
 
 // A StepKind is a kind of step.
@@ -55,7 +56,7 @@ const (
 	StepPut StepKind = "put"
 )
 
-// step begins a step if the session has a tracer. The function is called with the
+// step begins a step if the session has a tracer. The caller calls the returned function with the
 // step's error.
 func (s *Session) step(ctx context.Context, kind StepKind, name, path string) (context.Context, func(error)) {
 	if s.opts.Tracer == nil {
@@ -67,15 +68,14 @@ func (s *Session) step(ctx context.Context, kind StepKind, name, path string) (c
 
 func untraced(error) {}
 
-// trace is what a tracer knows of a hold. Its zero value is that of a hold that
-// is not traced.
+// trace is the state of a traced hold. The zero value means that the hold is not traced.
 type trace struct {
 	step Step
 	ctx  context.Context
 	end  StepEnd
 }
 
-// Describe says what the hold is, for a tracer.
+// Describe sets the description of the hold for a tracer.
 func (h *hold) Describe(name string, token int64, origin string) {
 	h.trace.step = Step{Kind: StepHold, Name: name, Path: h.node.Path, Token: token, Origin: origin}
 }
@@ -103,7 +103,7 @@ func (h *hold) traceGrant(ctx context.Context) {
 		end = k.logHoldLocked(step, now, end)
 	}
 	h.trace.ctx, h.trace.end = traced, end
-	if h.ctx.Err() != nil { // it has ended since
+	if h.ctx.Err() != nil { // it has ended meanwhile
 		h.traceEndLocked(context.Cause(h.ctx))
 	}
 }

@@ -89,7 +89,8 @@ Exit codes: 0 done, 1 the servers' logs contradict a client's log or each other,
 }
 
 func (w *auditing) run(dirs []string) error {
-	// Little is kept of much that is read. A larger heap makes it faster, and stays below 100 MB.
+	// Little is kept of much that is read. A larger heap makes it faster, and stays below 100
+	// MB.
 	defer debug.SetGCPercent(debug.SetGCPercent(800))
 	w.summary.Most = w.limit
 	claims, err := w.claims()
@@ -158,7 +159,7 @@ func (w *auditing) counted(txns iter.Seq2[txnlog.Txn, error]) iter.Seq2[txnlog.T
 	}
 }
 
-// claims reads the clients' logs. What is not below the path is left out.
+// claims reads the clients' logs. It leaves out holds that are not below the path.
 func (w *auditing) claims() ([]audit.Claim, error) {
 	var all []audit.Claim
 	for _, name := range w.logs {
@@ -245,7 +246,8 @@ func (l *serverLogs) open(dir string) (s txnlog.Server, logs bool, err error) {
 	return s, logs, err
 }
 
-// logDirs returns the directories with logs or snapshots: dir, its version-2, or those of servers in it.
+// logDirs returns the directories with logs or snapshots: dir, its version-2, or those of servers
+// in it.
 func logDirs(dir string) ([]string, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {

@@ -223,7 +223,8 @@ func allWell(r *harness.Result, faults int) *story {
 	return &story{Verdict: "nothing was violated", Words: words, Class: classOf(r.Verdict)}
 }
 
-// gravestFirst sorts violated properties to the top, and optional properties that were not exercised to the end.
+// gravestFirst sorts violated properties to the top, and optional properties that were not
+// exercised to the end.
 func gravestFirst(results []checker.Result) []checker.Result {
 	grave := func(r checker.Result) int {
 		switch {

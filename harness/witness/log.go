@@ -13,14 +13,14 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// A Server is what the logs of one server hold.
+// A Server is the content of one server's logs.
 type Server struct {
 	Name      string
 	Txns      []txn   // in order of their zxids
 	Snapshots []int64 // the zxids of its snapshots, in order
-	Torn      bool    // the newest log ends in half a transaction
+	Torn      bool    // the newest log ends in an incomplete transaction
 
-	holes []int64 // zxids of transactions that a torn one follows, in any log
+	holes []int64 // zxids of transactions that a torn entry follows, in any log
 }
 
 // Read reads the logs in a directory, and lists its snapshots: see txnlog.Open. A torn end is no
@@ -58,7 +58,7 @@ func (s Server) logs() txnlog.Server {
 	}}
 }
 
-// A Log is what the servers committed.
+// A Log is the sequence of transactions that the servers committed.
 type Log struct {
 	Txns []txn // in order of their zxids
 
@@ -76,22 +76,22 @@ type Log struct {
 // A Life is one znode from its creation to its deletion.
 type Life struct {
 	Path    string
-	Session int64 // whose request created it
+	Session int64 // the session whose request created it
 	// Created and Deleted are zxids. Deleted is zero if the znode was never deleted.
 	Created, Deleted int64
 	CreatedAt        time.Time // by the leader's clock, in milliseconds
 	DeletedAt        time.Time
-	DeletedBy        int64 // the session whose request deleted it, or that was closed
+	DeletedBy        int64 // the session whose request deleted it, or whose end deleted it
 	Closed           bool  // it was deleted because its session ended
-	// WithParent is set if the same transaction deleted the parent, such as the item of a claim: nobody
-	// can be granted the same again.
+	// WithParent is set if the same transaction deleted the parent, for example the item of a
+	// claim, so that nobody can be granted the same again.
 	WithParent bool
 
 	data      []byte // when it was created
 	ephemeral bool
 }
 
-// Merge makes one sequence of the logs of servers.
+// Merge combines the logs of servers into one sequence.
 func Merge(servers ...Server) *Log {
 	logs := make([]txnlog.Server, len(servers))
 	for i, s := range servers {
@@ -172,8 +172,9 @@ func (l *Log) Txn(zxid int64) (t txn, ok bool) {
 	return t, ok
 }
 
-// Life returns the znode of a grant. Names of contenders are unique, so a name finds the znode: the one that the
-// transaction created, if there are several. Without a name it is the last one that the transaction created.
+// Life returns the znode of a grant. Names of contenders are unique, so the name identifies the
+// znode. If several znodes have the name, Life returns the one that the transaction created.
+// Without a name it returns the last znode that the transaction created.
 func (l *Log) Life(zxid int64, name string) *Life {
 	if name == "" {
 		lives := l.created[zxid]

@@ -1,7 +1,8 @@
 // Package peers has clients of other libraries, by the protocol of package
 // client: for scenarios in which they share a lock with zkcoord, and as a measure
 // of what they hold to under the same faults. There is one program a language:
-// Java with Curator, Python with kazoo, and Go with packages lock and zk.
+// Java with Curator, Python with kazoo, and Go with the packages of this module
+// and zk.
 package peers
 
 import (
@@ -24,7 +25,7 @@ var curatorSource []byte
 //go:embed kazoo_peer.py
 var kazooSource []byte
 
-// Client is the program of a client that uses the library. In Java, it is compiled first.
+// Client returns the program of a client that uses the library. A Java program is compiled first.
 func (l Library) Client(ctx context.Context) (client.Program, error) {
 	switch l {
 	case Curator:
@@ -33,21 +34,24 @@ func (l Library) Client(ctx context.Context) (client.Program, error) {
 		return Source{Kazoo, "kazoo_peer", kazooSource, nil}.Program(ctx)
 	}
 	if l != Zkcoord {
-		return client.Program{Name: l.String(), Inside: l.serve}, nil
+		return l.Inside(), nil
 	}
 	self, err := os.Executable()
 	return client.Program{Name: l.String(), Args: []string{self}, Env: []string{workerMark + "=1"}}, err
 }
+
+// Inside is the program of a client of a library in Go that runs in this process.
+func (l Library) Inside() client.Program { return client.Program{Name: l.String(), Inside: l.serve} }
 
 // A Source is a program in Java with Curator, or in Python with kazoo.
 type Source struct {
 	Library Library
 	Name    string // in Java, the name of the class
 	Text    []byte
-	Flags   []string // of the JVM
+	Flags   []string // flags of the JVM
 }
 
-// Program makes it a client's program. CleanUp removes what it compiled for that.
+// Program returns the program of a client. CleanUp removes the compiled files.
 func (s Source) Program(ctx context.Context) (client.Program, error) {
 	p := client.Program{Name: s.Name}
 	if err := s.Library.Installed(); err != nil {
@@ -66,13 +70,13 @@ func (s Source) Program(ctx context.Context) (client.Program, error) {
 	return p, err
 }
 
-// compile is what was compiled by this process, by the name of the program.
+// compile has the programs that this process has compiled, by name.
 var compile struct {
 	sync.Mutex
 	dirs map[string]string
 }
 
-// compiled compiles a Java program, once.
+// compiled compiles a Java program once.
 func (s Source) compiled(ctx context.Context) (string, error) {
 	compile.Lock()
 	defer compile.Unlock()
@@ -101,7 +105,7 @@ func (s Source) compiled(ctx context.Context) (string, error) {
 	return dir, nil
 }
 
-// CleanUp removes what was compiled.
+// CleanUp removes compiled files.
 func CleanUp() error {
 	compile.Lock()
 	defer compile.Unlock()

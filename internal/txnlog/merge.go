@@ -12,15 +12,18 @@ import (
 // A Merged is the one sequence of transactions that several servers committed. Its counts are
 // complete after the sequence was read to its end.
 type Merged struct {
-	// Refuted are transactions that a server wrote, and that the leader of the next epoch did not have.
+	// Refuted are transactions that a server wrote, and that the leader of the next epoch did
+	// not have.
 	Refuted []Txn
 	// Differ are zxids under which servers have different transactions. That must not happen.
 	Differ []Difference
-	// Gaps is the number of places at which transactions are missing from the logs of all servers.
+	// Gaps is the number of places at which transactions are missing from the logs of all
+	// servers.
 	Gaps int
 	// Shared is the number of zxids that are in the logs of several servers.
 	Shared int
-	// Disorder is the number of transactions that stand after later ones in a log. They are left out.
+	// Disorder is the number of transactions that stand after later ones in a log. They are
+	// left out.
 	Disorder int
 
 	servers []Server
@@ -36,9 +39,9 @@ type Difference struct {
 
 // Merge makes one sequence of the logs of servers, without the transactions up to the zxid after.
 //
-// A zxid belongs to one leader, so two servers that have it must have the same transaction. A server
-// can also have transactions at the end of an epoch that no majority took. Merge leaves them out if
-// the logs prove it: see ends.
+// A zxid belongs to one leader, so two servers that have it must have the same transaction. A
+// server can also have transactions at the end of an epoch that no majority took. Merge leaves them
+// out if the logs prove it: see ends.
 func Merge(after int64, servers ...Server) *Merged {
 	return &Merged{servers: servers, after: after}
 }
@@ -163,10 +166,10 @@ func same(a, b Txn) bool {
 		})
 }
 
-// ends returns the last committed zxid of each epoch for which the logs prove it: a server's log goes
-// from it into a later epoch, and the server took no snapshot in between. A snapshot may have come from the
-// leader, in place of transactions that the server missed. A log that is damaged there proves nothing, nor do
-// servers that disagree.
+// ends returns the last committed zxid of each epoch for which the logs prove it: a server's log
+// goes from it into a later epoch, and the server took no snapshot in between. A snapshot may have
+// come from the leader, in place of transactions that the server missed. A log that is damaged
+// there proves nothing, nor do servers that disagree.
 func ends(servers []Server) (map[int64]int64, error) {
 	found, doubtful := make(map[int64]int64), make(map[int64]bool)
 	for _, s := range servers {

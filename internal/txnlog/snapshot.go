@@ -36,8 +36,9 @@ const (
 // milliseconds. A snapshot is fuzzy: it can contain changes of transactions after its zxid. If the
 // error is not nil, forget what f was called with.
 //
-// A snapshot is a header of 16 bytes, the sessions, the lists of ACLs, the znodes, the path "/" that
-// ends them, and an Adler-32 checksum in 64 bits. What newer servers write after that is not read.
+// A snapshot is a header of 16 bytes, the sessions, the lists of ACLs, the znodes, the path "/"
+// that ends them, and an Adler-32 checksum in 64 bits. Data that newer servers write after that are
+// not read.
 func ReadSnapshot(name string, r io.Reader, f func(Node)) (sessions map[int64]int32, err error) {
 	switch {
 	case strings.HasSuffix(name, ".gz"):

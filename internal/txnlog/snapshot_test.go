@@ -11,8 +11,8 @@ import (
 
 const contender = "/locks/a/0123456789abcdef0123456789abcdef-lock-0000000000"
 
-// The files are those of real servers: a lock in a container, a node with a time to live, and a node
-// of 10,000 bytes with another ACL.
+// The files are those of real servers: a lock in a container, a node with a time to live, and a
+// node of 10,000 bytes with another ACL.
 func TestSnapshotsOfServersAreRead(t *testing.T) {
 	for _, name := range []string{"snapshot-3.8", "snapshot-3.9.6.gz"} {
 		nodes := make(map[string]Node)

@@ -18,7 +18,8 @@ const (
 	Semaphore Kind = "semaphore"
 	Group     Kind = "group"
 	Queue     Kind = "queue"
-	// Internal znodes are those by which handles of counters, queues and barriers know what they did.
+	// Internal znodes are those by which handles of counters, queues and barriers know what
+	// they did.
 	Internal Kind = "internal"
 )
 
@@ -31,7 +32,8 @@ type Role struct {
 }
 
 // Recognize returns the role of the znode at path in the layouts of this module, of Curator and of
-// kazoo. It reads the path alone, so a znode of another program that chose such a name counts as well.
+// kazoo. It reads the path alone, so a znode of another program that chose such a name counts as
+// well.
 func Recognize(path string) (Role, bool) {
 	dir, name := znode.Split(path)
 	parent, base := znode.Split(dir)
@@ -73,8 +75,8 @@ func IsQueue(children []string) bool {
 	return items && marks
 }
 
-// ownID reports whether the name begins with 32 hexadecimal digits and a dash, as names of this module
-// do, and those of kazoo's Party.
+// ownID reports whether the name begins with 32 hexadecimal digits and a dash, as names of this
+// module do, and those of kazoo's Party.
 func ownID(name string) bool {
 	return len(name) > 32 && name[32] == '-' && strings.Trim(name[:32], "0123456789abcdef") == ""
 }

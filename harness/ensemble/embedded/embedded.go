@@ -14,7 +14,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"slices"
 	"sync"
 	"time"
 
@@ -104,8 +103,8 @@ func (e *Ensemble) DialContext(ctx context.Context, network, address string) (ne
 	if err := e.open(); err != nil {
 		return nil, err
 	}
-	if !slices.Contains(e.Servers(), address) {
-		return nil, &net.OpError{Op: "dial", Net: network, Err: fmt.Errorf("unknown address %s: the ensemble has %v", address, e.Servers())}
+	if _, err := ensemble.NodeAt(e.Servers(), network, address); err != nil {
+		return nil, err
 	}
 	return e.Model.DialContext(ctx, network, address)
 }

@@ -135,9 +135,7 @@ func (e *Ensemble) run(ctx context.Context) error {
 			return fmt.Errorf("start node %d: %w", n.index, err)
 		}
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, startTimeout, fmt.Errorf("after %v", startTimeout))
-	defer cancel()
-	return e.Ready(ctx)
+	return ensemble.ReadyWithin(ctx, e, startTimeout)
 }
 
 // connect creates proxies between all pairs of nodes, in both directions.
@@ -153,8 +151,8 @@ func (e *Ensemble) connect() error {
 		from, to := e.nodes[link.From], e.nodes[link.To]
 		back := e.gates[ensemble.Edge{From: link.To, To: link.From}]
 		quorum := &proxy{there: there, back: back, target: to.quorumAddress}
-		// Server `to` sees the address of the proxy from `to` to `from` where server `from` announces
-		// its election address.
+		// Server `to` sees the address of the proxy from `to` to `from` where server `from`
+		// announces its election address.
 		election := &proxy{there: there, back: back, target: to.electionAddress,
 			translate: greet(func() string { return to.peers[link.From].election })}
 		for _, p := range []*proxy{quorum, election} {
@@ -176,9 +174,9 @@ func (e *Ensemble) Servers() []string { return slices.Clone(e.servers) }
 
 // DialContext connects to the node with that address.
 func (e *Ensemble) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
-	i := slices.Index(e.servers, address)
-	if i < 0 {
-		return nil, &net.OpError{Op: "dial", Net: network, Err: fmt.Errorf("unknown address %s: the ensemble has %v", address, e.servers)}
+	i, err := ensemble.NodeAt(e.servers, network, address)
+	if err != nil {
+		return nil, err
 	}
 	if err := e.open(); err != nil {
 		return nil, err

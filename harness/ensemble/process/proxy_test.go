@@ -82,7 +82,7 @@ func TestCutStopsOneDirectionAndItsEnd(t *testing.T) {
 	to.SetReadDeadline(time.Time{})
 	p.there.mend()
 	if text, err := io.ReadAll(to); string(text) != "lost for now" || err != nil {
-		t.Errorf("after the mend: got %q, %v; want %q", text, err, "lost for now")
+		t.Errorf("after the cut was restored: got %q, %v; want %q", text, err, "lost for now")
 	}
 }
 
