@@ -14,8 +14,10 @@
 //     clients reported that it had expired.
 //   - witness/items-in-log: each put, take, claim, ack, return and reject of a queue has in the log
 //     the effect that its client reported.
-//   - witness/members-in-log: the same for each join and leave of a group. Listed members are there.
-//   - witness/counts-in-log: the same for each change of a counter. Values that were read were there.
+//   - witness/members-in-log: the same for each join and leave of a group. Each listed member was
+//     there.
+//   - witness/counts-in-log: the same for each change of a counter. Each value that was read was
+//     there.
 //
 // The last three also find out what became of operations whose clients did not learn the outcome.
 // The result of a valid run says how many were applied, and names some with their transactions. The
