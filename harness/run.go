@@ -369,8 +369,8 @@ func (r *run) logs(ctx context.Context) map[int][]byte {
 	return all
 }
 
-// witness returns the checkers that judge the history by the transaction logs of the servers. It also
-// adds these logs to the result.
+// witness returns the checkers that judge the history by the transaction logs of the servers. It
+// also adds these logs to the result.
 func (r *run) witness(ctx context.Context, result *Result) []checker.Checker {
 	var envelope checker.Envelope
 	for _, f := range r.options.faults(r.scenario) {

@@ -10,11 +10,12 @@ import (
 // sessionotel implements one that makes spans. Its methods must not block and must not use the
 // session. Any number of goroutines may call them.
 type Tracer interface {
-	// Begin begins a step of the call whose context is ctx. It returns the context for everything
-	// that belongs to the step, and a function that is called once when the step ends.
+	// Begin begins a step of the call whose context is ctx. It returns the context for
+	// everything that belongs to the step, and a function that is called once when the step
+	// ends.
 	Begin(ctx context.Context, step Step) (context.Context, StepEnd)
-	// Waits records that the acquisition whose context is ctx waits for the deletion of the node at
-	// path. token is the token of the hold that this node represents or will represent.
+	// Waits records that the acquisition whose context is ctx waits for the deletion of the
+	// node at path. token is the token of the hold that this node represents or will represent.
 	Waits(ctx context.Context, path string, token int64)
 	// Origin returns the position of ctx in a trace, to be stored with the items of a queue. It
 	// consists of the trace id (32 hexadecimal digits), the span id (16) and the flags (2), in
@@ -25,8 +26,8 @@ type Tracer interface {
 // A Step is a unit of work that a Tracer observes.
 type Step struct {
 	Kind StepKind
-	// Name is the operation of a request ("create"), or the kind of the thing that is acquired or
-	// held ("lock", "election", "claim").
+	// Name is the operation of a request ("create"), or the kind of the thing that is acquired
+	// or held ("lock", "election", "claim").
 	Name string
 	Path string // path of the znode, the lock, the election or the queue
 	// Token is the fencing token of a hold, 0 for other steps.

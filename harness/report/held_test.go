@@ -12,8 +12,8 @@ import (
 	"github.com/zkcoord/zkcoord/internal/wire"
 )
 
-// txn makes a transaction at a time in milliseconds since start, with one change. A close without a cxid
-// is that of a session that expired.
+// txn makes a transaction at a time in milliseconds since start, with one change. A close without a
+// cxid is that of a session that expired.
 func txn(zxid, session int64, start time.Time, at time.Duration, op wire.Op, path string) txnlog.Txn {
 	t := txnlog.Txn{TxnHeader: wire.TxnHeader{Zxid: zxid, Session: session, Time: start.Add(at).UnixMilli(), Op: op}}
 	change := op

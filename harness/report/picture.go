@@ -96,8 +96,8 @@ type faultSpan struct {
 	Error    string `json:"e"`
 }
 
-// heldSpan is a time in which a client held something by the servers' logs. Client is -1 for a session
-// of no client.
+// heldSpan is a time in which a client held something by the servers' logs. Client is -1 for a
+// session of no client.
 type heldSpan struct {
 	From    int64  `json:"f"`
 	To      int64  `json:"t"`

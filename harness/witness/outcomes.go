@@ -71,7 +71,7 @@ func (o *outcomes) slack() time.Duration {
 	return resolution
 }
 
-// within reports whether t is in the time of an operation. One that has not ended goes on.
+// within reports whether t is in the time of an operation. One that has not ended continues.
 func (o *outcomes) within(op history.Operation, t time.Time) bool {
 	return o.at(t) >= op.Invoke.Time-o.slack() && o.notAfter(op, t)
 }
@@ -80,9 +80,9 @@ func (o *outcomes) notAfter(op history.Operation, t time.Time) bool {
 	return op.Complete == nil || op.Complete.Kind == history.Info || o.at(t) <= op.Complete.Time+o.slack()
 }
 
-// did reports whether a transaction at t can be what an operation did. If the operation failed, it must
-// not be what the next one of its session did: times of the log are too coarse to tell them apart if one
-// follows the other at once.
+// did reports whether a transaction at t can be what an operation did. If the operation failed, it
+// must not be what the next one of its session did: times of the log are too coarse to tell them
+// apart if one follows the other at once.
 func (o *outcomes) did(op history.Operation, t time.Time) bool {
 	next := o.next[op.Invoke.Index]
 	switch op.Outcome() {
@@ -94,13 +94,14 @@ func (o *outcomes) did(op history.Operation, t time.Time) bool {
 	return o.within(op, t) && (next == nil || o.at(t) < next.Time)
 }
 
-// by reports whether an operation and a transaction are of the same session, as far as that is known.
+// by reports whether an operation and a transaction are of the same session, as far as that is
+// known.
 func by(op history.Operation, session int64) bool {
 	return op.Invoke.Session == 0 || op.Invoke.Session == session
 }
 
-// judge compares the outcome of an operation with the transaction that did it. It is zero if there was
-// none, and what says what it should have done.
+// judge compares the outcome of an operation with the transaction that did it. It is zero if there
+// was none, and what says what it should have done.
 func (o *outcomes) judge(op history.Operation, zxid int64, what string) {
 	o.Checked(1)
 	does := fmt.Sprintf("%s of %s at %s", op.Invoke.Op, cmp.Or(op.Invoke.Arg, "an item"), op.Invoke.Object)
@@ -267,8 +268,8 @@ func (o *outcomes) put(op history.Operation, it logItem) {
 	o.judge(op, zxid, "created the item")
 }
 
-// acknowledged returns the transaction that deleted a claim together with its item, after which the value
-// was gone. Several claims of one session on an item differ by their tokens.
+// acknowledged returns the transaction that deleted a claim together with its item, after which the
+// value was gone. Several claims of one session on an item differ by their tokens.
 func (o *outcomes) acknowledged(op history.Operation, it logItem) int64 {
 	for _, item := range it.gone() {
 		if !by(op, item.DeletedBy) || op.Outcome() == session.OK && !o.within(op, item.DeletedAt) {
@@ -286,8 +287,8 @@ func (o *outcomes) acknowledged(op history.Operation, it logItem) int64 {
 	return 0
 }
 
-// take judges a take. It may deliver what an earlier transaction of its session took. If its outcome is
-// not known, it took one of the items that its session removed silently, if one fits.
+// take judges a take. It may deliver what an earlier transaction of its session took. If its
+// outcome is not known, it took one of the items that its session removed silently, if one fits.
 func (o *outcomes) take(op history.Operation, items map[[2]string]logItem, silently []*Life) {
 	zxid := int64(0)
 	if op.Outcome() == session.OK {
@@ -313,7 +314,8 @@ func (o *outcomes) take(op history.Operation, items map[[2]string]logItem, silen
 	o.judge(op, zxid, "removed an item that no operation delivered")
 }
 
-// claim judges a claim by its token: that transaction created an ephemeral below a znode with the value.
+// claim judges a claim by its token: that transaction created an ephemeral below a znode with the
+// value.
 func (o *outcomes) claim(op history.Operation, items map[[2]string]logItem, known map[int64]bool) {
 	if op.Outcome() == session.OK {
 		if op.Complete.Token == 0 || op.Complete.Result == "" {
@@ -342,8 +344,8 @@ func (o *outcomes) claim(op history.Operation, items map[[2]string]logItem, know
 	o.judge(op, zxid, "claimed an item")
 }
 
-// unclaimed returns the transaction of an operation's session and time that ended a claim on an item,
-// after which a znode had the value: another one, if the item was moved.
+// unclaimed returns the transaction of an operation's session and time that ended a claim on an
+// item, after which a znode had the value: another one, if the item was moved.
 func (o *outcomes) unclaimed(op history.Operation, it logItem, moved bool) int64 {
 	for _, life := range o.log.owned[op.Invoke.Session] {
 		if !life.ephemeral || life.Deleted == 0 || life.DeletedBy != life.Session || life.Closed || !o.did(op, life.DeletedAt) {
@@ -432,8 +434,8 @@ func (o *outcomes) leave(op history.Operation) {
 	}
 }
 
-// members judges a list. Each incarnation in it is a znode's, and after a read barrier one that stood
-// in the time of the call.
+// members judges a list. Each incarnation in it is a znode's, and after a read barrier one that
+// stood in the time of the call.
 func (o *outcomes) members(op history.Operation) {
 	if op.Outcome() != session.OK {
 		return
@@ -539,7 +541,8 @@ func (o *outcomes) get(op history.Operation, all []amount) {
 	o.Violation(op.Events(), "%s read %d from %s, which had no such value at any time of the call", op.Invoke.Who(), result, op.Invoke.Object)
 }
 
-// count judges a change. Adds of several threads can share one transaction, so its value is not compared.
+// count judges a change. Adds of several threads can share one transaction, so its value is not
+// compared.
 func (o *outcomes) count(op history.Operation, all []amount) {
 	if op.Invoke.Session == 0 || op.Invoke.Op == checker.OpCompareAndSet && op.Outcome() == session.OK && op.Complete.Result != checker.Swapped {
 		return

@@ -18,8 +18,8 @@ func set(path, data string) change {
 	return change{Op: wire.OpSetData, Path: path, Data: []byte(data)}
 }
 
-// outcomesLog is the log of a queue, a group and a counter that sessions a and b use. Transaction n is
-// committed at 10*n ms.
+// outcomesLog is the log of a queue, a group and a counter that sessions a and b use. Transaction n
+// is committed at 10*n ms.
 func outcomesLog() []txn {
 	return []txn{
 		entry(at(1, 1), 0xa, 10, wire.OpCreateSession),
@@ -178,7 +178,8 @@ func TestOutcomesAreNotJudgedWithGaps(t *testing.T) {
 	}
 }
 
-// What a client does not know of a take, a claim and a change of a counter, its session's transactions show.
+// The transactions of a session show the outcome of its take, claim or change of a counter if its
+// client did not learn it.
 func TestUnknownOutcomesAreResolved(t *testing.T) {
 	results := outcomesOf(t, outcomesLog(),
 		"51ms c1 ok take /q result=v1 session=0xb\n55ms c1 invoke", "51ms c1 info take /q session=0xb\n55ms c1/p20 invoke",

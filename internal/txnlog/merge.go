@@ -12,17 +12,18 @@ import (
 // A Merged is the one sequence of transactions that several servers committed. Its counts are
 // complete after the sequence was read to its end.
 type Merged struct {
-	// Refuted are transactions that a server wrote, and that the leader of the next epoch did not
-	// have.
+	// Refuted are transactions that a server wrote, and that the leader of the next epoch did
+	// not have.
 	Refuted []Txn
 	// Differ are zxids under which servers have different transactions. That must not happen.
 	Differ []Difference
-	// Gaps is the number of places at which transactions are missing from the logs of all servers.
+	// Gaps is the number of places at which transactions are missing from the logs of all
+	// servers.
 	Gaps int
 	// Shared is the number of zxids that are in the logs of several servers.
 	Shared int
-	// Disorder is the number of transactions that stand after later ones in a log. They are left
-	// out.
+	// Disorder is the number of transactions that stand after later ones in a log. They are
+	// left out.
 	Disorder int
 
 	servers []Server

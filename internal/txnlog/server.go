@@ -17,9 +17,9 @@ type Server struct {
 	Name      string
 	Snapshots []int64 // the zxids of its snapshots, in order
 
-	// Txns are its transactions in order of their zxids. Where a file ends in half a transaction, a
-	// pair has the error ErrTorn, and the transactions of the next file follow. Any other error
-	// ends the sequence. Each call reads the files again.
+	// Txns are its transactions in order of their zxids. Where a file ends in half a
+	// transaction, a pair has the error ErrTorn, and the transactions of the next file follow.
+	// Any other error ends the sequence. Each call reads the files again.
 	Txns iter.Seq2[Txn, error]
 
 	zxids iter.Seq2[int64, error] // those of Txns; nil if Txns are in memory

@@ -82,9 +82,9 @@ func Contenders(dir string, children []Node) []Contender {
 // lease has the part of a name before the permits or the number of a semaphore's lease.
 var lease = regexp.MustCompile(`-lease-(\d+)$`)
 
-// SemaphoreContenders returns the contenders of a semaphore of this module or of Curator: the holders of
-// leases, and then those who wait at the gate, in the order in which they are served. The first of
-// them waits until any of the holders releases permits.
+// SemaphoreContenders returns the contenders of a semaphore of this module or of Curator: the
+// holders of leases, and then those who wait at the gate, in the order in which they are served.
+// The first of them waits until any of the holders releases permits.
 func SemaphoreContenders(dir string, leases, gate []Node) []Contender {
 	var all []Contender
 	var held []string
