@@ -29,7 +29,7 @@ type Options struct {
 }
 
 // All returns the faults under which primitives must keep all their promises and which need no
-// special configuration of nodes. It excludes the faults of clocks and disks, because nodes must be
+// special configuration of nodes. It excludes the faults of members, clocks and disks, because nodes must be
 // configured for them and become slower, and expiry storms, because they stop all clients.
 func (o Options) All() []harness.Fault { return slices.DeleteFunc(o.Every(), apart) }
 
@@ -58,6 +58,7 @@ func (o Options) Every() []harness.Fault {
 	all = append(all, partitionFaults(s)...)
 	all = append(all, packetLoss)
 	all = append(all, edgeFaults()...)
+	all = append(all, memberFaults()...)
 	all = append(all, clockFaults()...)
 	all = append(all, timerFaults()...)
 	all = append(all, diskFaults()...)

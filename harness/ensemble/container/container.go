@@ -140,6 +140,9 @@ func start(ctx context.Context, opts Options) (_ *Ensemble, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if len(cfg.Regions) > 0 {
+		return nil, fmt.Errorf("regions: %w", ensemble.ErrUnable)
+	}
 	progress := opts.Progress
 	if progress == nil {
 		progress = io.Discard
@@ -310,7 +313,7 @@ func (e *Ensemble) configureHost(h *mobycontainer.HostConfig, node int) {
 func environment(cfg ensemble.Config, node int) map[string]string {
 	var servers, settings []string
 	for i := range cfg.Nodes {
-		servers = append(servers, fmt.Sprintf("server.%d=node%d:2888:3888;%d", i+1, i, clientPort))
+		servers = append(servers, fmt.Sprintf("server.%d=node%d:2888:3888:%s;%d", i+1, i, cfg.RoleOf(i), clientPort))
 	}
 	for k, v := range cfg.Settings() {
 		settings = append(settings, k+"="+v)

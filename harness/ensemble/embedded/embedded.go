@@ -75,6 +75,9 @@ func Start(opts Options) (*Ensemble, error) {
 	if err != nil {
 		return nil, err
 	}
+	if cfg.Observers > 0 || len(cfg.Regions) > 0 {
+		return nil, fmt.Errorf("embedded ensemble: observers and regions: %w", ensemble.ErrUnable)
+	}
 	model := opts.Model
 	model.Servers, model.TickTime, model.SyncLimit = cfg.Nodes, cfg.TickTime, cfg.SyncLimit
 	model.MaxClientConns, model.KeepLog = -1, true
