@@ -98,6 +98,32 @@ func TestUndecodableRequestIsAnswered(t *testing.T) {
 	})
 }
 
+// A null path or a null list is not an empty one: zktest/internal/difftest compares the
+// replies with those of ZooKeeper.
+func TestNullsAreRefused(t *testing.T) {
+	both(t, zktest.Options{}, func(t *testing.T, e *zktest.Ensemble) {
+		c := dialRaw(t, e, 0)
+		defer c.nc.Close()
+		for op, req := range map[wire.Op]wire.Record{
+			wire.OpCreate:    &wire.CreateRequest{Path: wire.Null, ACL: world},
+			wire.OpDelete:    &wire.PathVersion{Path: wire.Null, Version: -1},
+			wire.OpExists:    &wire.PathWatch{Path: wire.Null},
+			wire.OpGetData:   &wire.PathWatch{Path: wire.Null},
+			wire.OpMulti:     &wire.MultiRequest{Ops: []wire.MultiOp{{Op: wire.OpCheck, Request: &wire.PathVersion{Path: wire.Null}}}},
+			wire.OpCreate2:   &wire.CreateRequest{Path: "/a", ACL: []wire.ACL{{ID: wire.ID{Scheme: "world", ID: wire.Null}}}},
+			wire.OpGetACL:    &wire.Path{Path: wire.Null},
+			wire.OpMultiRead: &wire.MultiRequest{Ops: []wire.MultiOp{{Op: wire.OpGetData, Request: &wire.PathWatch{Path: wire.Null}}}},
+		} {
+			if h := c.call(op, req); h.Err != wire.MarshallingError {
+				t.Errorf("%v: got code %v, want MarshallingError", op, h.Err)
+			}
+		}
+		if h := c.call(wire.OpSync, &wire.Path{Path: wire.Null}); h.Err != wire.OK {
+			t.Errorf("sync: got code %v, want OK", h.Err)
+		}
+	})
+}
+
 func word(t *testing.T, e *zktest.Ensemble, server int, w string) string {
 	nc := dialPlain(t, e, server)
 	io.WriteString(nc, w)

@@ -176,14 +176,22 @@ func (f *Fields) Buffer(v *[]byte) {
 	}
 }
 
-// String encodes or decodes text. A null string is decoded as the empty one.
+// Null stands for a null string, which is distinct from the empty one. No server accepts
+// it as a path or an identity otherwise, because it is not UTF-8.
+const Null = "\xff\xff\xff\xff"
+
+// String encodes or decodes text.
 func (f *Fields) String(v *string) {
+	if !f.decoding && *v == Null {
+		f.buf = append(f.buf, Null...) // the number -1
+		return
+	}
 	n := f.count(len(*v), 1)
 	switch {
 	case !f.decoding:
 		f.buf = append(f.buf, *v...)
 	case n < 0:
-		*v = ""
+		*v = Null
 	default:
 		*v = string(f.take(n))
 	}

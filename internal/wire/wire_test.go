@@ -276,3 +276,16 @@ func TestCuttingHeadersAllocatesNothing(t *testing.T) {
 		t.Errorf("got %v allocations, want none", allocs)
 	}
 }
+
+func TestNullStringIsNotTheEmptyOne(t *testing.T) {
+	for text, want := range map[string]string{Null: "\xff\xff\xff\xff", "": "\x00\x00\x00\x00"} {
+		b := Append(nil, &Path{Path: text})
+		if string(b) != want {
+			t.Errorf("encode %q: got %x, want %x", text, b, want)
+		}
+		var p Path
+		if rest, err := Decode(b, &p); p.Path != text || len(rest) > 0 || err != nil {
+			t.Errorf("decode %x: got %q, %x left, error %v; want %q", b, p.Path, rest, err, text)
+		}
+	}
+}

@@ -1,6 +1,7 @@
 package quorum
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/zkcoord/zkcoord/internal/wire"
@@ -115,6 +116,9 @@ func (s *server) read(r *request) (wire.Record, wire.Code) {
 	if _, err := wire.Decode(r.body, req); err != nil {
 		return nil, wire.MarshallingError
 	}
+	if s.hasNull(r.op, req) {
+		return nil, wire.MarshallingError
+	}
 	switch req := req.(type) {
 	case *wire.PathWatch:
 		return s.readNode(r, req)
@@ -139,6 +143,30 @@ func (s *server) read(r *request) (wire.Record, wire.Code) {
 		return nil, s.tree.RemoveWatch(req.Path, req.Type, r.conn)
 	}
 	return nil, wire.OK
+}
+
+// hasNull reports whether a read has a null string or a null list that ZooKeeper cannot
+// handle.
+func (s *server) hasNull(op wire.Op, req wire.Record) bool {
+	switch req := req.(type) {
+	case *wire.PathWatch:
+		return req.Path == wire.Null
+	case *wire.Path:
+		return req.Path == wire.Null && op != wire.OpSync && op != wire.OpGetEphemerals
+	case *wire.SetWatchesRequest:
+		return nullList(req.Data, req.Exist, req.Child)
+	case *wire.SetWatches2Request:
+		return nullList(req.Data, req.Exist, req.Child) || req.Persistent == nil || req.PersistentRecursive == nil
+	case *wire.WatchesRequest:
+		return req.Path == wire.Null && op == wire.OpCheckWatches && s.c.cfg.Rules.OneWatchMode
+	case *wire.MultiRequest:
+		return tree.NullPath(req.Ops)
+	}
+	return false
+}
+
+func nullList(lists ...[]string) bool {
+	return slices.ContainsFunc(lists, func(l []string) bool { return l == nil || slices.Contains(l, wire.Null) })
 }
 
 // readNode answers the reads that can set a watch.

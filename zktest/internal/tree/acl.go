@@ -186,6 +186,9 @@ func fixACL(acl []wire.ACL, auth []wire.ID, rules Rules) ([]wire.ACL, wire.Code)
 		if slices.Contains(acl[:i], a) {
 			continue
 		}
+		if a.ID.ID == wire.Null && (a.Scheme == "world" || a.Scheme == "digest" || a.Scheme == "ip") {
+			return nil, wire.MarshallingError
+		}
 		switch a.Scheme {
 		case "world":
 			if a.ID.ID != "anyone" {

@@ -1,12 +1,16 @@
 package tree
 
-import "github.com/zkcoord/zkcoord/internal/wire"
+import (
+	"slices"
+
+	"github.com/zkcoord/zkcoord/internal/wire"
+)
 
 // multi prepares all operations of a multi. If one fails, the transaction
 // remains a multi, and all its parts are errors.
 func (p *Prep) multi(r Request, t *Txn) wire.Code {
 	var req wire.MultiRequest
-	if _, err := wire.Decode(r.Body, &req); err != nil || !Pure(req.Ops, false) || !modesDecide(req.Ops) {
+	if _, err := wire.Decode(r.Body, &req); err != nil || !Pure(req.Ops, false) || !modesDecide(req.Ops) || NullPath(req.Ops) {
 		return wire.MarshallingError
 	}
 	mark := len(p.changes)
@@ -15,7 +19,10 @@ func (p *Prep) multi(r Request, t *Txn) wire.Code {
 		sub := Txn{Zxid: t.Zxid, Time: t.Time, Session: t.Session, Cxid: t.Cxid, Op: op.Op}
 		if failed >= 0 {
 			sub.Op, sub.Err = wire.OpError, wire.RuntimeInconsistency
-		} else if code := p.one(r, op.Request, &sub); code != wire.OK {
+		} else if code := p.one(r, op.Request, &sub); code == wire.MarshallingError {
+			p.rollback(mark) // like ZooKeeper, which handles only other errors part by part
+			return code
+		} else if code != wire.OK {
 			failed = i
 			sub = Txn{Zxid: t.Zxid, Time: t.Time, Session: t.Session, Cxid: t.Cxid, Op: wire.OpError, Err: code}
 		}
@@ -52,6 +59,25 @@ func Pure(ops []wire.MultiOp, reads bool) bool {
 		}
 	}
 	return true
+}
+
+// NullPath reports whether a path in a multi is null.
+func NullPath(ops []wire.MultiOp) bool {
+	return slices.ContainsFunc(ops, func(op wire.MultiOp) bool {
+		switch req := op.Request.(type) {
+		case *wire.CreateRequest:
+			return req.Path == wire.Null
+		case *wire.CreateTTLRequest:
+			return req.Path == wire.Null
+		case *wire.SetDataRequest:
+			return req.Path == wire.Null
+		case *wire.PathVersion:
+			return req.Path == wire.Null
+		case *wire.PathWatch:
+			return req.Path == wire.Null
+		}
+		return false
+	})
 }
 
 // modesDecide changes the operation of each create to the one for its mode,

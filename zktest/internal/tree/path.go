@@ -9,6 +9,9 @@ import (
 
 // parentOf returns the path of the parent, if the node at path may be deleted.
 func parentOf(path string) (string, wire.Code) {
+	if path == wire.Null {
+		return "", wire.MarshallingError
+	}
 	if strings.IndexByte(path, '/') < 0 || strings.IndexByte(path, 0) >= 0 || special(path) {
 		return "", wire.BadArguments
 	}

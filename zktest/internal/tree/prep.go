@@ -167,6 +167,9 @@ func (p *Prep) create(r Request, req *wire.CreateRequest, ttl int64, t *Txn) wir
 		return code
 	}
 	path := req.Path
+	if path == wire.Null {
+		return wire.MarshallingError
+	}
 	if strings.IndexByte(path, '/') < 0 || strings.IndexByte(path, 0) >= 0 {
 		return wire.BadArguments
 	}

@@ -111,7 +111,7 @@ func (t *Tree) Ephemerals(session int64, prefix string) []string {
 	if own == nil {
 		return paths
 	}
-	trimmed := strings.TrimSpace(prefix)
+	trimmed := strings.TrimSpace(strings.TrimPrefix(prefix, wire.Null))
 	for _, p := range own.items {
 		if trimmed == "" || trimmed == "/" || strings.HasPrefix(p, prefix) {
 			paths = append(paths, p)
